@@ -1,0 +1,2 @@
+//! Composes the authorize function. 
+fn main(){}

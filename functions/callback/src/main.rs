@@ -1,0 +1,2 @@
+//! Composes the callback function. 
+fn main(){}

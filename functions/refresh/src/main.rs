@@ -1,0 +1,2 @@
+//! Composes the refresh function. 
+fn main(){}
