@@ -1,1 +1,38 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+//!
+//! # Inside
+//!
+//! One module, one job. Three invariants hold throughout:
+//!
+//! - **Time is the [`Clock`]'s.** Nothing else reads the real time, so a test can live through sixty days in a millisecond.
+//! - **Secrets are not kept.** Tokens and codes are stored as SHA-256 hashes, in memory and in the state file, and a
+//!   [`CallRecord`] holds no more than six characters of one.
+//! - **This crate shares no code with the client under test.** It is an independent reading of Meta's documentation, so
+//!   the two can catch each other's mistakes.
+
+mod account;
+mod authorize;
+mod call;
+mod clock;
+mod control;
+mod fault;
+mod graph;
+mod graph_error;
+mod guard;
+mod mint;
+mod options;
+mod page;
+mod params;
+mod reply;
+mod sandbox;
+mod server;
+mod store;
+mod world;
+
+pub use account::{Account, AccountStatus};
+pub use call::{CallRecord, SandboxCall};
+pub use clock::Clock;
+pub use fault::{Fault, FaultAction};
+pub use options::{NewAccount, SandboxError, SandboxOptions};
+pub use sandbox::Sandbox;
+pub use world::OldToken;

@@ -1,0 +1,325 @@
+//! Configuration: data, read once from the environment, with every problem reported at once.
+//!
+//! Refuses to hold a secret: the app's secret and the keyring are in Secrets Manager, and only their names are here.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use threads_graph::{Endpoints, RedirectUri, Scopes};
+use url::Url;
+
+use crate::aws::AwsConfig;
+use crate::return_to::ReturnToAllowlist;
+
+/// Who may open `/authorize`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthorizeAccess {
+    /// Anybody: for an app with a single owner, and for development.
+    Open,
+    /// Only a person whom the app's backend sent with a connect session.
+    Session,
+}
+
+/// Everything that a function needs to know, and no secret. Each field names its environment variable.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `PUBLIC_URL`, required: where people reach us, an origin such as `https://auth.example.com`. Plain http only on loopback.
+    pub public_url: Url,
+    /// `THREADS_SCOPES`, default `threads_basic`: what is asked of the person when the flow does not say. `all` is allowed.
+    pub scopes: Scopes,
+    /// `RETURN_TO_ALLOWLIST`, default empty: URL prefixes, separated by commas or spaces, to which a person may be sent back.
+    pub return_to: ReturnToAllowlist,
+    /// `AUTHORIZE_ACCESS`, `session` (default) or `open`.
+    pub authorize_access: AuthorizeAccess,
+    /// `GRANTS_TABLE`, required: the DynamoDB table of grants.
+    pub grants_table: String,
+    /// `SHORT_LIVED_TABLE`, required: the DynamoDB table, with a TTL, of spent states and connect sessions.
+    pub short_lived_table: String,
+    /// `APP_SECRET_ID`, required: the secret that holds `{"app_id":…,"app_secret":…}`.
+    pub app_secret_id: String,
+    /// `KEYRING_SECRET_ID`, required: the secret that holds the [keyring](crate::seal::Keyring).
+    pub keyring_secret_id: String,
+    /// `SECRETS_TTL_SECONDS`, default 300: how long a secret is used before it is read again.
+    pub secrets_ttl: Duration,
+    /// `SWEEP_CONCURRENCY`, default 64, at most 1024: how many tokens a sweep has in flight.
+    pub sweep_concurrency: usize,
+    /// `THREADS_AUTHORIZE_URL`, `THREADS_GRAPH_URL`, `THREADS_API_VERSION`: Meta's hosts, if not the usual ones.
+    pub endpoints: Endpoints,
+    /// `AWS_REGION` and the other variables that Lambda sets.
+    pub aws: AwsConfig,
+}
+
+/// One variable that is missing or bad.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigProblem {
+    /// The environment variable.
+    pub variable: &'static str,
+    /// What is wrong, and what is expected.
+    pub problem: String,
+}
+
+/// All that is wrong with the environment.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigError(pub Vec<ConfigProblem>);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the configuration is incomplete:")?;
+        for ConfigProblem { variable, problem } in &self.0 {
+            write!(f, "\n  {variable}: {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads the process's environment.
+    ///
+    /// # Errors
+    /// When variables are missing or bad: all of them, by name.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let texts = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        Self::from_vars(&texts.collect())
+    }
+
+    /// Reads the variables in `vars`.
+    ///
+    /// # Errors
+    /// When variables are missing or bad: all of them, by name.
+    pub fn from_vars(vars: &HashMap<String, String>) -> Result<Self, ConfigError> {
+        let mut vars = Vars { vars, problems: Vec::new() };
+        let public_url = vars.required("PUBLIC_URL", "an https origin such as https://auth.example.com", |text| {
+            let url = Url::parse(text).ok()?;
+            let secure = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url));
+            let is_origin = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+            (secure && is_origin && url.username().is_empty() && url.password().is_none()).then_some(url)
+        });
+        let scopes = vars.with_default("THREADS_SCOPES", "threads_basic", |text| {
+            Scopes::from_str(text).map_err(|e| e.to_string())
+        });
+        let return_to = vars.with_default("RETURN_TO_ALLOWLIST", "", |text| {
+            ReturnToAllowlist::from_str(text).map_err(|e| e.to_string())
+        });
+        let authorize_access = vars.with_default("AUTHORIZE_ACCESS", "session", |text| match text {
+            "open" => Ok(AuthorizeAccess::Open),
+            "session" => Ok(AuthorizeAccess::Session),
+            _ => Err("expected `open` or `session`".to_owned()),
+        });
+        let name = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let grants_table = vars.required("GRANTS_TABLE", "the name of the DynamoDB table of grants", name);
+        let short_lived_table =
+            vars.required("SHORT_LIVED_TABLE", "the name of the DynamoDB table of short-lived items", name);
+        let app_secret_id =
+            vars.required("APP_SECRET_ID", "the name or ARN of the secret with the app's credentials", name);
+        let keyring_secret_id =
+            vars.required("KEYRING_SECRET_ID", "the name or ARN of the secret with the keyring", name);
+        let secrets_ttl = vars.with_default("SECRETS_TTL_SECONDS", "300", |text| {
+            whole_number(text, 1, 86_400).map(Duration::from_secs)
+        });
+        let sweep_concurrency = vars.with_default("SWEEP_CONCURRENCY", "64", |text| {
+            whole_number(text, 1, 1024).map(|n| usize::try_from(n).unwrap_or(usize::MAX))
+        });
+        let endpoints = vars.endpoints();
+        let aws = vars.aws();
+        // Every `None` has left a problem behind.
+        let complete = (|| {
+            Some(Self {
+                public_url: public_url?,
+                scopes: scopes?,
+                return_to: return_to?,
+                authorize_access: authorize_access?,
+                grants_table: grants_table?,
+                short_lived_table: short_lived_table?,
+                app_secret_id: app_secret_id?,
+                keyring_secret_id: keyring_secret_id?,
+                secrets_ttl: secrets_ttl?,
+                sweep_concurrency: sweep_concurrency?,
+                endpoints: endpoints?,
+                aws: aws?,
+            })
+        })();
+        complete.ok_or(ConfigError(vars.problems))
+    }
+
+    /// The redirect URI that Meta must know, letter for letter.
+    ///
+    /// # Errors
+    /// Never for a [`Config`] that was read from variables: `public_url` is an origin.
+    pub fn redirect_uri(&self) -> Result<RedirectUri, threads_graph::InvalidRedirectUri> {
+        format!("{}callback", self.public_url).parse()
+    }
+}
+
+/// Whether `url`'s host is this machine.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+struct Vars<'a> {
+    vars: &'a HashMap<String, String>,
+    problems: Vec<ConfigProblem>,
+}
+
+impl Vars<'_> {
+    fn get(&self, variable: &str) -> Option<&str> {
+        self.vars.get(variable).map(|text| text.trim()).filter(|text| !text.is_empty())
+    }
+
+    fn required<T>(
+        &mut self,
+        variable: &'static str,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let (value, word) = match self.get(variable) {
+            None => (None, "missing"),
+            Some(text) => (parse(text), "bad"),
+        };
+        if value.is_none() {
+            self.problems.push(ConfigProblem { variable, problem: format!("{word}: expected {expected}") });
+        }
+        value
+    }
+
+    fn with_default<T>(
+        &mut self,
+        variable: &'static str,
+        default: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        match parse(self.get(variable).unwrap_or(default)) {
+            Ok(value) => Some(value),
+            Err(problem) => {
+                self.problems.push(ConfigProblem { variable, problem });
+                None
+            }
+        }
+    }
+
+    fn endpoints(&mut self) -> Option<Endpoints> {
+        let default = Endpoints::default();
+        let url = |text: &str| Url::parse(text).map_err(|_| "expected an absolute https URL".to_owned());
+        let authorize = self.with_default("THREADS_AUTHORIZE_URL", default.authorize.as_str(), url)?;
+        let graph = self.with_default("THREADS_GRAPH_URL", default.graph.as_str(), url)?;
+        let version = self.get("THREADS_API_VERSION").unwrap_or(&default.api_version).to_owned();
+        match Endpoints::new(authorize, graph, version) {
+            Ok(endpoints) => Some(endpoints),
+            Err(error) => {
+                let variable = "THREADS_AUTHORIZE_URL, THREADS_GRAPH_URL, THREADS_API_VERSION";
+                self.problems.push(ConfigProblem { variable, problem: error.to_string() });
+                None
+            }
+        }
+    }
+
+    fn aws(&mut self) -> Option<AwsConfig> {
+        let text = |text: &str| Some(text.to_owned());
+        let region = self.required("AWS_REGION", "the region, as Lambda sets it", text);
+        let key_id = self.required("AWS_ACCESS_KEY_ID", "credentials, as Lambda sets them", text);
+        let secret = self.required("AWS_SECRET_ACCESS_KEY", "credentials, as Lambda sets them", text);
+        let session = self.get("AWS_SESSION_TOKEN").map(str::to_owned);
+        let endpoint = |service: &str| self.get(service).or_else(|| self.get("AWS_ENDPOINT_URL")).map(str::to_owned);
+        Some(AwsConfig {
+            dynamodb_url: endpoint("AWS_ENDPOINT_URL_DYNAMODB"),
+            secrets_manager_url: endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER"),
+            region: region?,
+            credentials: Credentials::new(key_id?, secret?, session, None, "environment"),
+        })
+    }
+}
+
+fn whole_number(text: &str, least: u64, most: u64) -> Result<u64, String> {
+    text.parse()
+        .ok()
+        .filter(|n| (least..=most).contains(n))
+        .ok_or_else(|| format!("expected a whole number from {least} to {most}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complete() -> HashMap<String, String> {
+        [
+            ("PUBLIC_URL", "https://auth.example.com"),
+            ("GRANTS_TABLE", "grants"),
+            ("SHORT_LIVED_TABLE", "short-lived"),
+            ("APP_SECRET_ID", "app"),
+            ("KEYRING_SECRET_ID", "keyring"),
+            ("AWS_REGION", "eu-central-1"),
+            ("AWS_ACCESS_KEY_ID", "AKIA"),
+            ("AWS_SECRET_ACCESS_KEY", "canary-secret-key"),
+        ]
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .into()
+    }
+
+    #[test]
+    fn defaults_are_the_safe_ones() {
+        let config = Config::from_vars(&complete()).unwrap();
+        assert_eq!(config.authorize_access, AuthorizeAccess::Session);
+        assert_eq!(config.scopes.to_string(), "threads_basic");
+        assert_eq!(config.redirect_uri().unwrap().as_str(), "https://auth.example.com/callback");
+        assert_eq!(config.endpoints.graph.as_str(), "https://graph.threads.net/");
+        assert!(!format!("{config:?}").contains("canary"));
+    }
+
+    #[test]
+    fn reports_every_problem_by_name_at_once() {
+        let ConfigError(problems) = Config::from_vars(&HashMap::new()).unwrap_err();
+        let missing: Vec<_> = problems.iter().map(|p| p.variable).collect();
+        assert_eq!(
+            missing,
+            [
+                "PUBLIC_URL",
+                "GRANTS_TABLE",
+                "SHORT_LIVED_TABLE",
+                "APP_SECRET_ID",
+                "KEYRING_SECRET_ID",
+                "AWS_REGION",
+                "AWS_ACCESS_KEY_ID",
+                "AWS_SECRET_ACCESS_KEY"
+            ]
+        );
+    }
+
+    #[test]
+    fn each_bad_value_is_named() {
+        for (variable, value) in [
+            ("PUBLIC_URL", "http://auth.example.com"),
+            ("PUBLIC_URL", "https://auth.example.com/base"),
+            ("PUBLIC_URL", "https://user@auth.example.com"),
+            ("THREADS_SCOPES", "threads_basic,everything"),
+            ("RETURN_TO_ALLOWLIST", "javascript:alert(1)"),
+            ("AUTHORIZE_ACCESS", "closed"),
+            ("SECRETS_TTL_SECONDS", "soon"),
+            ("SWEEP_CONCURRENCY", "0"),
+            ("THREADS_GRAPH_URL", "graph"),
+        ] {
+            let mut vars = complete();
+            vars.insert(variable.to_owned(), value.to_owned());
+            let ConfigError(problems) = Config::from_vars(&vars).unwrap_err();
+            assert_eq!(problems.iter().map(|p| p.variable).collect::<Vec<_>>(), [variable], "{value}");
+        }
+    }
+
+    #[test]
+    fn a_services_own_endpoint_wins_over_the_general_one() {
+        let mut vars = complete();
+        vars.insert("AWS_ENDPOINT_URL".to_owned(), "http://127.0.0.1:1".to_owned());
+        vars.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), "http://127.0.0.1:2".to_owned());
+        let aws = Config::from_vars(&vars).unwrap().aws;
+        assert_eq!(aws.dynamodb_url.as_deref(), Some("http://127.0.0.1:2"));
+        assert_eq!(aws.secrets_manager_url.as_deref(), Some("http://127.0.0.1:1"));
+    }
+}

@@ -1,0 +1,525 @@
+//! Connecting an account: from a person's wish to a stored grant.
+//!
+//! Owns the order of things. [`start`](ThreadsAuth::start) writes nothing. [`finish`](ThreadsAuth::finish) calls Meta only for a
+//! callback that belongs to a flow of the same browser, writes only after Meta has vouched for the code, and then stores
+//! everything in one transaction. Refuses to repeat anything that Meta or the browser says in free text.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use threads_graph::{
+    AccessToken, AuthorizationCode, CallbackError, CallbackParams, ErrorKind, LongLivedToken, Scopes,
+    ShortLivedToken, UserId, parse_callback,
+};
+use tokio::time::Instant;
+use url::{Url, form_urlencoded};
+
+use crate::config::AuthorizeAccess;
+use crate::flow::{Flow, NoFlow, state_hash};
+use crate::pages::{Notice, Page};
+use crate::schedule;
+use crate::seal::{Purpose, SealError, random_text};
+use crate::secrets::SecretsError;
+use crate::store::{Finish, Finished, NewGrant, NewPending, Outcome, SessionStatus, StoreError};
+use crate::vault::Vault;
+use crate::ThreadsAuth;
+
+/// Meta's short-lived tokens live for an hour, which its answer does not say.
+const SHORT_LIVED_SECONDS: i64 = 3_600;
+
+/// Within this time a failed call to Meta is made once more, and the profile is asked for. What remains of API Gateway's 30 s
+/// belongs to the store: from the moment that a code is spent, nothing matters more than keeping what it bought.
+const EXTRAS_WITHIN: Duration = Duration::from_secs(8);
+const STORE_WITHIN: Duration = Duration::from_secs(24);
+
+/// Where a started flow goes.
+#[derive(Debug)]
+pub struct Started {
+    /// Meta's authorization page.
+    pub location: Url,
+    /// The `Set-Cookie` headers.
+    pub cookies: Vec<String>,
+}
+
+/// Where a finished flow goes.
+#[derive(Debug)]
+pub struct Connected {
+    /// The app's page from the allowlist, or ours: never a URL that holds a code.
+    pub location: String,
+    /// Whose account it is.
+    pub user_id: UserId,
+    /// Whether only the short-lived token is there so far.
+    pub pending: bool,
+}
+
+/// Why a flow did not start or finish, and how the person gets back.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct Refused {
+    /// Why.
+    #[source]
+    pub reason: Reason,
+    flow: Option<Box<Flow>>,
+}
+
+/// Why a flow did not start or finish. Each has its own page.
+#[derive(Debug, thiserror::Error)]
+pub enum Reason {
+    /// The link's query has a parameter twice, or one that does not make sense.
+    #[error("the link is malformed")]
+    BadLink,
+    /// The destination is not on the allowlist.
+    #[error("the return address is not on the allowlist")]
+    ReturnTo,
+    /// Only an app's backend can start a flow here.
+    #[error("a connect session is required")]
+    SessionRequired,
+    /// There is no such session.
+    #[error("the session is unknown")]
+    SessionUnknown,
+    /// The session was used before.
+    #[error("the session is closed")]
+    SessionClosed,
+    /// The session's time is over.
+    #[error("the session is expired")]
+    SessionExpired,
+    /// The callback's query is malformed or ambiguous.
+    #[error("the callback is malformed")]
+    Callback(#[source] CallbackError),
+    /// This browser did not start the flow.
+    #[error("the callback belongs to no flow of this browser")]
+    WrongBrowser,
+    /// The person took too long.
+    #[error("the flow is expired")]
+    Expired,
+    /// The flow was finished before.
+    #[error("the state was used before")]
+    Replayed,
+    /// The person refused, or Meta did.
+    #[error("consent was denied")]
+    Denied,
+    /// Another account came back than the one that was asked for.
+    #[error("another account came back")]
+    WrongAccount,
+    /// The account's data was deleted while the person was at Meta.
+    #[error("the account was deleted meanwhile")]
+    Deleted,
+    /// Meta refused.
+    #[error("Threads refused")]
+    Threads(#[source] threads_graph::Error),
+    /// The secrets are not to be had.
+    #[error("secrets are not available")]
+    Secrets(#[from] SecretsError),
+    /// The store failed.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// Sealing failed.
+    #[error("sealing failed")]
+    Seal(#[from] SealError),
+}
+
+impl Reason {
+    /// What the person is told.
+    #[must_use]
+    pub fn notice(&self) -> Notice {
+        match self {
+            Self::BadLink | Self::Callback(_) => Notice::BadLink,
+            Self::ReturnTo => Notice::ReturnToRefused,
+            Self::SessionRequired => Notice::SessionRequired,
+            Self::SessionUnknown => Notice::SessionUnknown,
+            Self::SessionClosed => Notice::SessionClosed,
+            Self::SessionExpired => Notice::SessionExpired,
+            Self::WrongBrowser => Notice::WrongBrowser,
+            Self::Expired | Self::Deleted => Notice::Expired,
+            Self::Replayed => Notice::Replayed,
+            Self::Denied => Notice::Denied,
+            Self::WrongAccount => Notice::WrongAccount,
+            Self::Threads(error) => match error.kind() {
+                ErrorKind::Transient | ErrorKind::Throttled { .. } | ErrorKind::Malformed => {
+                    Notice::ThreadsUnavailable
+                }
+                ErrorKind::Configuration(_) => Notice::Misconfigured,
+                ErrorKind::CodeUnusable
+                | ErrorKind::NeedsReauthorization(_)
+                | ErrorKind::Permission
+                | ErrorKind::TooYoung
+                | ErrorKind::Rejected => Notice::CodeRefused,
+            },
+            Self::Secrets(SecretsError::Unreachable { .. }) | Self::Store(_) | Self::Seal(_) => Notice::Unavailable,
+            Self::Secrets(_) => Notice::Misconfigured,
+        }
+    }
+}
+
+impl From<Reason> for Refused {
+    fn from(reason: Reason) -> Self {
+        Self { reason, flow: None }
+    }
+}
+
+impl Reason {
+    fn in_flow(self, flow: &Flow) -> Refused {
+        Refused { reason: self, flow: Some(Box::new(flow.clone())) }
+    }
+}
+
+/// The parameters of `/authorize`.
+#[derive(Debug, Default)]
+struct StartParams {
+    session: Option<String>,
+    return_to: Option<String>,
+    scopes: Option<Scopes>,
+}
+
+impl StartParams {
+    /// Each parameter at most once; what is unknown is refused, because a misspelt `return_to` should not go unnoticed.
+    fn parse(raw_query: &str) -> Result<Self, Reason> {
+        let mut params = Self::default();
+        for (name, value) in form_urlencoded::parse(raw_query.as_bytes()) {
+            let value = value.into_owned();
+            let repeated = match name.as_ref() {
+                "session" if is_session_id(&value) => params.session.replace(value).is_some(),
+                "return_to" => params.return_to.replace(value).is_some(),
+                "scopes" => {
+                    params.scopes.replace(value.parse().map_err(|_| Reason::BadLink)?).is_some()
+                }
+                _ => return Err(Reason::BadLink),
+            };
+            if repeated {
+                return Err(Reason::BadLink);
+            }
+        }
+        // A session says all of it: whoever holds its URL must not be able to bend it.
+        if params.session.is_some() && (params.return_to.is_some() || params.scopes.is_some()) {
+            return Err(Reason::BadLink);
+        }
+        Ok(params)
+    }
+}
+
+fn is_session_id(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+impl ThreadsAuth {
+    /// Starts a flow: the request `GET /authorize?raw_query` from a browser with these `Cookie` headers.
+    ///
+    /// # Errors
+    /// When the request is malformed or not allowed, or the secrets or the store are not available.
+    pub async fn start(&self, raw_query: &str, cookies: &[&str], now: Timestamp) -> Result<Started, Refused> {
+        let params = StartParams::parse(raw_query)?;
+        if params.session.is_none() && self.config.authorize_access == AuthorizeAccess::Session {
+            return Err(Reason::SessionRequired.into());
+        }
+        if let Some(return_to) = &params.return_to {
+            self.config.return_to.check(return_to).map_err(|_| Reason::ReturnTo)?;
+        }
+        let mut flow = Flow::begin(params.scopes.unwrap_or_else(|| self.config.scopes.clone()), now)
+            .map_err(Reason::Seal)?;
+        flow.return_to = params.return_to;
+        if let Some(id) = params.session {
+            let session = self.store.session(&id).await.map_err(Reason::Store)?.ok_or(Reason::SessionUnknown)?;
+            if session.status == SessionStatus::Connected {
+                return Err(Reason::SessionClosed.into());
+            }
+            if session.expires_at <= now {
+                return Err(Reason::SessionExpired.into());
+            }
+            flow.scopes = session.scopes.unwrap_or(flow.scopes);
+            flow.return_to = session.return_to;
+            flow.user_id = session.user_id;
+            flow.session_id = Some(id);
+        }
+        let vault = self.vault(now).await.map_err(Reason::Secrets)?;
+        let cookies = flow
+            .set_cookies(self.cookie_kind(), &vault.keyring, &vault.app.app_id, cookies)
+            .map_err(Reason::Seal)?;
+        let location =
+            self.graph.authorization_url(&vault.app.app_id, &self.redirect_uri, &flow.scopes, &flow.state);
+        Ok(Started { location, cookies })
+    }
+
+    /// Finishes a flow: the request `GET /callback?raw_query` from a browser with these `Cookie` headers.
+    ///
+    /// # Errors
+    /// When the callback is malformed, foreign, late or repeated, consent was denied, or Meta, the secrets or the store fail.
+    pub async fn finish(
+        &self,
+        raw_query: &str,
+        cookies: &[&str],
+        now: Timestamp,
+    ) -> Result<Connected, Refused> {
+        let began = Instant::now();
+        let params = parse_callback(raw_query).map_err(Reason::Callback)?;
+        let vault = self.vault(now).await.map_err(Reason::Secrets)?;
+        let resume = |state: &str| {
+            let flow =
+                Flow::resume(self.cookie_kind(), &vault.keyring, &vault.app.app_id, cookies, state, now);
+            flow.map_err(|no_flow| match no_flow {
+                NoFlow::WrongBrowser => Reason::WrongBrowser,
+                NoFlow::Expired => Reason::Expired,
+            })
+        };
+        match params {
+            CallbackParams::Denied { state: Some(state), .. } => Err(self.denied(resume(&state)?).await),
+            // Meta is known to leave the state out of a denial. Nothing hangs on it: a denied session can still be
+            // connected, so a forged denial changes nothing.
+            CallbackParams::Denied { state: None, .. } => {
+                match Flow::only(self.cookie_kind(), &vault.keyring, &vault.app.app_id, cookies, now) {
+                    Some(flow) => Err(self.denied(flow).await),
+                    None => Err(Reason::Denied.into()),
+                }
+            }
+            CallbackParams::Granted { code, state } => {
+                let flow = resume(&state)?;
+                match self.granted(&vault, &flow, &code, now, began).await {
+                    Ok(connected) => Ok(connected),
+                    Err(reason) => Err(reason.in_flow(&flow)),
+                }
+            }
+        }
+    }
+
+    /// The page for a refusal, with the ways on that are open to the person.
+    #[must_use]
+    pub fn refusal_page(&self, refused: &Refused) -> Page {
+        let page = Page::new(refused.reason.notice());
+        let flow = refused.flow.as_deref();
+        let back = flow
+            .and_then(|flow| flow.return_to.as_deref())
+            .and_then(|return_to| self.config.return_to.check(return_to).ok());
+        let page = match back {
+            Some(return_to) => {
+                let session = flow.and_then(|flow| flow.session_id.as_deref());
+                page.with_back(return_to.with(session.map(|id| ("session_id", id)).as_slice()))
+            }
+            None => page,
+        };
+        let restart = match (&refused.reason, flow) {
+            // What would only fail again has no "try again".
+            (
+                Reason::SessionRequired
+                | Reason::SessionUnknown
+                | Reason::SessionClosed
+                | Reason::SessionExpired
+                | Reason::ReturnTo,
+                _,
+            ) => None,
+            (_, Some(flow)) => Some(restart_path(flow)),
+            (_, None) => (self.config.authorize_access == AuthorizeAccess::Open).then(|| "/authorize".to_owned()),
+        };
+        match restart {
+            Some(path) => page.with_restart(path),
+            None => page,
+        }
+    }
+
+    async fn denied(&self, flow: Flow) -> Refused {
+        if let Some(id) = &flow.session_id
+            && let Err(error) = self.store.deny_session(id).await
+        {
+            tracing::warn!(error = crate::error_chain(&error), "a denial could not be noted");
+        }
+        Reason::Denied.in_flow(&flow)
+    }
+
+    async fn granted(
+        &self,
+        vault: &Vault,
+        flow: &Flow,
+        code: &AuthorizationCode,
+        now: Timestamp,
+        began: Instant,
+    ) -> Result<Connected, Reason> {
+        let state_hash = state_hash(&flow.state);
+        if self.store.is_spent(&state_hash).await? {
+            return Err(Reason::Replayed);
+        }
+        let short = self.exchange_code(vault, code, &state_hash, began).await?;
+        let user_id = &short.user_id;
+        if flow.user_id.as_ref().is_some_and(|expected| expected != user_id) {
+            return Err(Reason::WrongAccount);
+        }
+        let tombstone = vault.tombstone(user_id);
+        let grant_id = random_text::<16>()?;
+        let completion = random_text::<32>()?;
+        let completion_hash = crate::flow::state_hash(&completion);
+        let finish = Finish {
+            state_hash: &state_hash,
+            began_at: flow.began_at,
+            tombstone: &tombstone,
+            session: flow.session_id.as_deref().map(|id| (id, completion_hash.as_str())),
+            now,
+        };
+        let scopes = flow.scopes.to_string();
+        let long = self.exchange_long_lived(vault, &short.access_token, began).await;
+        let pending = long.is_err();
+        let finished = match long {
+            Ok(long) => {
+                let username = self.username(&long.access_token, began).await;
+                let grant = new_grant(vault, user_id, &grant_id, &long, &scopes, username.as_deref(), now)?;
+                self.store_finish(finish, Outcome::Connected(&grant), began).await?
+            }
+            Err(error) => {
+                tracing::warn!(user.id = %user_id, error = crate::error_chain(&error), "the second exchange failed; a sweep completes it");
+                let grant = NewPending {
+                    user_id,
+                    grant_id: &grant_id,
+                    sealed: vault.seal(Purpose::PendingToken, user_id, &short.access_token)?,
+                    scopes,
+                    expires_at: schedule::add(now, SHORT_LIVED_SECONDS),
+                };
+                self.store_finish(finish, Outcome::Pending(&grant), began).await?
+            }
+        };
+        match finished {
+            Finished::Committed => {}
+            Finished::Replayed => return Err(Reason::Replayed),
+            Finished::Deleted => return Err(Reason::Deleted),
+            Finished::SessionClosed => return Err(Reason::SessionClosed),
+        }
+        let location = self.destination(flow, &completion, pending);
+        Ok(Connected { location, user_id: short.user_id, pending })
+    }
+
+    async fn exchange_code(
+        &self,
+        vault: &Vault,
+        code: &AuthorizationCode,
+        state_hash: &str,
+        began: Instant,
+    ) -> Result<ShortLivedToken, Reason> {
+        let exchange = || self.graph.exchange_code(&vault.app, code, &self.redirect_uri);
+        let mut first = exchange().await;
+        // If it was only the answer that got lost, Meta now says that the code was used; the person is told what is true
+        // either way, that Threads was not reachable.
+        if let Err(error) = &first
+            && error.kind().is_retryable()
+            && began.elapsed() < EXTRAS_WITHIN
+            && let Ok(short) = exchange().await
+        {
+            first = Ok(short);
+        }
+        match first {
+            Ok(short) => Ok(short),
+            // Two callbacks of one flow at once: the other one was first.
+            Err(error) if *error.kind() == ErrorKind::CodeUnusable && self.store.is_spent(state_hash).await? => {
+                Err(Reason::Replayed)
+            }
+            Err(error) => Err(Reason::Threads(error)),
+        }
+    }
+
+    async fn exchange_long_lived(
+        &self,
+        vault: &Vault,
+        short: &AccessToken,
+        began: Instant,
+    ) -> Result<LongLivedToken, threads_graph::Error> {
+        let first = self.graph.exchange_long_lived(&vault.app.app_secret, short).await;
+        match first {
+            Err(error) if error.kind().is_retryable() && began.elapsed() < EXTRAS_WITHIN => {
+                self.graph.exchange_long_lived(&vault.app.app_secret, short).await
+            }
+            first => first,
+        }
+    }
+
+    /// The profile's name is nice to have; a connect never fails for it.
+    async fn username(&self, token: &AccessToken, began: Instant) -> Option<String> {
+        if began.elapsed() >= EXTRAS_WITHIN {
+            return None;
+        }
+        match self.graph.me(token).await {
+            Ok(profile) => profile.username,
+            Err(error) => {
+                tracing::warn!(error = crate::error_chain(&error), "the profile could not be read");
+                None
+            }
+        }
+    }
+
+    async fn store_finish(
+        &self,
+        finish: Finish<'_>,
+        outcome: Outcome<'_>,
+        began: Instant,
+    ) -> Result<Finished, StoreError> {
+        persist(began + STORE_WITHIN, || self.store.finish(finish, outcome)).await
+    }
+
+    fn destination(&self, flow: &Flow, completion: &str, pending: bool) -> String {
+        let status = if pending { "finishing" } else { "connected" };
+        let return_to = flow.return_to.as_deref().and_then(|url| self.config.return_to.check(url).ok());
+        match (return_to, &flow.session_id) {
+            (Some(url), Some(id)) => {
+                url.with(&[("session_id", id), ("completion", completion)]).into()
+            }
+            (Some(url), None) => url.with(&[("status", status)]).into(),
+            (None, _) => format!("/{status}"),
+        }
+    }
+}
+
+/// A grant as a connect stores it.
+pub(crate) fn new_grant<'a>(
+    vault: &Vault,
+    user_id: &'a UserId,
+    grant_id: &'a str,
+    token: &LongLivedToken,
+    scopes: &str,
+    username: Option<&'a str>,
+    issued_at: Timestamp,
+) -> Result<NewGrant<'a>, SealError> {
+    let expires_at = expiry(issued_at, token);
+    Ok(NewGrant {
+        user_id,
+        grant_id,
+        sealed: vault.seal(Purpose::AccessToken, user_id, &token.access_token)?,
+        scopes: scopes.to_owned(),
+        username,
+        issued_at,
+        expires_at,
+        due_at: schedule::due_at(user_id, issued_at, expires_at),
+    })
+}
+
+/// When a token expires that was asked for at `asked_at`: Meta's own figure, never a constant.
+pub(crate) fn expiry(asked_at: Timestamp, token: &LongLivedToken) -> Timestamp {
+    schedule::add(asked_at, i64::try_from(token.expires_in.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// Writes until it is written or `deadline` comes: what Meta has issued exists only here.
+pub(crate) async fn persist<T, F>(
+    deadline: Instant,
+    mut write: impl FnMut() -> F,
+) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let mut pause = Duration::from_millis(50);
+    loop {
+        match write().await {
+            Err(StoreError::Unavailable { code, operation, .. }) if Instant::now() + pause < deadline => {
+                tracing::warn!(code, operation, "DynamoDB failed; trying again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(2));
+            }
+            result => return result,
+        }
+    }
+}
+
+/// The path by which the same flow starts again.
+fn restart_path(flow: &Flow) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    if let Some(id) = &flow.session_id {
+        query.append_pair("session", id);
+    } else {
+        query.append_pair("scopes", &flow.scopes.to_string());
+        if let Some(return_to) = &flow.return_to {
+            query.append_pair("return_to", return_to);
+        }
+    }
+    format!("/authorize?{}", query.finish())
+}

@@ -1,0 +1,146 @@
+//! When a token is due: pure rules over timestamps.
+//!
+//! Owns every number about 24 hours and 60 days. Refuses to read a clock.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use threads_graph::UserId;
+
+/// Meta refuses to refresh a token that is younger than 24 hours; the margin covers clocks that disagree.
+pub const MIN_AGE: SignedDuration = SignedDuration::from_hours(25);
+
+/// How many partitions the index of due grants has. One takes about 1,000 writes a second, and a refresh costs two.
+pub const DUE_SHARDS: u8 = 16;
+
+const FIRST_BACKOFF: Duration = Duration::from_mins(5);
+const MAX_BACKOFF: Duration = Duration::from_hours(12);
+const PENDING_BACKOFF: Duration = Duration::from_mins(1);
+
+/// When a long-lived token is refreshed: a tenth of its lifetime, different for each user and token, before two thirds of its
+/// lifetime. Accounts that were connected in the same minute are spread over six days, and twenty are left for trouble.
+#[must_use]
+pub fn due_at(user_id: &UserId, issued_at: Timestamp, expires_at: Timestamp) -> Timestamp {
+    let lifetime = expires_at.as_second().saturating_sub(issued_at.as_second()).max(0);
+    let spread = (u128::from(hash(user_id, issued_at)) * u128::from(lifetime.unsigned_abs() / 10)) >> 64;
+    let offset = lifetime / 3 * 2 - i64::try_from(spread).unwrap_or(0);
+    let earliest = issued_at.saturating_add(MIN_AGE).unwrap_or(expires_at);
+    add(issued_at, offset).max(earliest).min(expires_at)
+}
+
+/// The partition of the due index in which a user's grant lies.
+#[must_use]
+pub fn shard(user_id: &UserId) -> String {
+    shard_name(u8::try_from(hash(user_id, Timestamp::UNIX_EPOCH) % u64::from(DUE_SHARDS)).unwrap_or(0))
+}
+
+/// All partitions of the due index.
+pub fn shards() -> impl Iterator<Item = String> {
+    (0..DUE_SHARDS).map(shard_name)
+}
+
+/// When to try again after the `failures`th failure in a row: exponential with full jitter, and never so late that the rest of
+/// the token's life would not see several more tries. `random` is any random number.
+#[must_use]
+pub fn retry_at(
+    now: Timestamp,
+    expires_at: Timestamp,
+    failures: u32,
+    at_least: Option<Duration>,
+    random: u64,
+) -> Timestamp {
+    let remaining = u64::try_from(expires_at.as_second().saturating_sub(now.as_second())).unwrap_or(0);
+    let exponential = FIRST_BACKOFF.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1).min(20)));
+    let ceiling = exponential.min(MAX_BACKOFF).as_secs().min(remaining / 8).max(PENDING_BACKOFF.as_secs());
+    // At least a second, so that a sweep does not meet the same grant twice.
+    let jittered = 1 + random % ceiling;
+    let wait = at_least.map_or(jittered, |least| least.as_secs().min(ceiling.max(3_600)).max(jittered));
+    add(now, i64::try_from(wait).unwrap_or(i64::MAX))
+}
+
+/// When to try again to complete a pending grant, whose short-lived token lives for an hour.
+#[must_use]
+pub fn retry_pending_at(now: Timestamp, random: u64) -> Timestamp {
+    add(now, 1 + i64::try_from(random % PENDING_BACKOFF.as_secs()).unwrap_or(0))
+}
+
+/// `timestamp` moved by `seconds`, at the end of time if that is beyond it.
+#[must_use]
+pub fn add(timestamp: Timestamp, seconds: i64) -> Timestamp {
+    timestamp.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
+}
+
+fn shard_name(shard: u8) -> String {
+    format!("due-{shard:02}")
+}
+
+fn hash(user_id: &UserId, at: Timestamp) -> u64 {
+    let text = format!("{user_id}/{}", at.as_second());
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    digest.as_ref().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: i64 = 86_400;
+    const LIFETIME: i64 = 5_183_944;
+
+    fn user(n: u64) -> UserId {
+        n.to_string().parse().unwrap()
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn due_between_34_and_40_days_and_never_within_25_hours() {
+        for n in 0..2_000 {
+            let due = due_at(&user(n), at(0), at(LIFETIME)).as_second();
+            assert!((33 * DAY..=40 * DAY).contains(&due), "{due}");
+            let short = due_at(&user(n), at(0), at(26 * 3_600)).as_second();
+            assert_eq!(short, 25 * 3_600);
+            assert_eq!(due_at(&user(n), at(0), at(3_600)).as_second(), 3_600);
+        }
+    }
+
+    /// Threat 19: a million tokens imported in one minute.
+    #[test]
+    fn a_million_tokens_of_one_minute_do_not_come_due_together() {
+        let mut hours = std::collections::BTreeMap::<i64, u32>::new();
+        let tokens = 1_000_000;
+        for n in 0..tokens {
+            let issued = i64::try_from(n % 60).unwrap();
+            let due = due_at(&user(17_841_400_000_000_000 + n), at(issued), at(issued + LIFETIME));
+            *hours.entry(due.as_second() / 3_600).or_default() += 1;
+        }
+        let (max, mean) = (f64::from(*hours.values().max().unwrap()), 1_000_000.0 / f64::from(u32::try_from(hours.len()).unwrap()));
+        println!("due: {} hours, max/mean hourly load {:.2}", hours.len(), max / mean);
+        assert!(max / mean < 1.1, "{}", max / mean);
+    }
+
+    #[test]
+    fn shards_are_even() {
+        let mut count = std::collections::HashMap::<String, u32>::new();
+        for n in 0..16_000 {
+            *count.entry(shard(&user(n))).or_default() += 1;
+        }
+        assert_eq!(count.len(), usize::from(DUE_SHARDS));
+        assert!(shards().all(|name| (800..1_200).contains(&count[&name])));
+    }
+
+    #[test]
+    fn backs_off_exponentially_with_full_jitter_and_many_tries_before_the_end() {
+        let end = at(60 * DAY);
+        assert_eq!(retry_at(at(0), end, 1, None, 0), at(1));
+        assert_eq!(retry_at(at(0), end, 1, None, 299), at(300));
+        assert_eq!(retry_at(at(0), end, 3, None, 1_199), at(1_200));
+        assert_eq!(retry_at(at(0), end, 60, None, 12 * 3_600 - 1), at(12 * 3_600));
+        // An eighth of what is left, so that the last days see ever more tries.
+        assert_eq!(retry_at(at(60 * DAY - 800), end, 60, None, 99), at(60 * DAY - 700));
+        // Meta's own word counts, within reason.
+        assert_eq!(retry_at(at(0), end, 1, Some(Duration::from_secs(900)), 5), at(900));
+    }
+}

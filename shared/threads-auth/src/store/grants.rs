@@ -1,0 +1,490 @@
+//! The grants table: one row per user, and what a sweep does to it.
+
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, Delete, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+};
+use jiff::Timestamp;
+use threads_graph::UserId;
+
+use super::expression::{Change, bytes, names, number, text, time};
+use super::{Store, StoreError, unavailable};
+use crate::grant::{Cause, Grant, GrantRow, Inconsistency, Item, Status, row_key};
+use crate::schedule;
+
+/// The index of due grants: partition `due_shard`, sort key `due_at`, keys only. Only refreshable grants have these attributes.
+pub const DUE_INDEX: &str = "due";
+
+/// The attributes that say when a refreshable grant is due and who is at it.
+const LEASE: &[&str] = &["lease_owner", "lease_until"];
+
+/// The key of a due row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DueKey(String);
+
+/// A page of due keys, and where the next begins.
+pub struct DuePage {
+    /// The keys, oldest first.
+    pub keys: Vec<DueKey>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<Item>,
+}
+
+/// The right to work on one row for a while.
+#[derive(Clone, Copy, Debug)]
+pub struct Lease<'a> {
+    /// Who holds it: random, and different for every sweep.
+    pub owner: &'a str,
+    /// When it ends by itself.
+    pub until: Timestamp,
+}
+
+/// What came of asking for a lease.
+#[derive(Debug)]
+pub enum LeaseOutcome {
+    /// It is ours, and this is the grant.
+    Leased(Box<Grant>),
+    /// It is ours, and the row does not make sense.
+    Broken(Inconsistency),
+    /// Somebody else is at it, or it is no longer due, or gone.
+    NotOurs,
+}
+
+/// What came of a conditional write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It is stored.
+    Stored,
+    /// Something newer lies there, and stays.
+    Superseded,
+    /// The row is gone.
+    Gone,
+}
+
+/// A refreshed token, sealed.
+#[derive(Clone, Copy, Debug)]
+pub struct Refreshed<'a> {
+    /// The new token.
+    pub sealed: &'a [u8],
+    /// The token that it replaces.
+    pub previous: &'a [u8],
+    /// When Meta issued it.
+    pub issued_at: Timestamp,
+    /// When it expires.
+    pub expires_at: Timestamp,
+    /// When it is due again.
+    pub due_at: Timestamp,
+}
+
+impl DueKey {
+    /// The row's key, for messages.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The key of a user's row.
+    #[must_use]
+    pub fn of(user_id: &UserId) -> Self {
+        Self(row_key(user_id))
+    }
+}
+
+impl Store {
+    /// The grant of a user, as it is now.
+    ///
+    /// # Errors
+    /// When DynamoDB fails, or the row does not make sense.
+    pub async fn get(&self, user_id: &UserId) -> Result<Option<Grant>, StoreError> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.grants)
+            .key("pk", text(row_key(user_id)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(unavailable("read a grant"))?;
+        Ok(answer.item.map(|item| self.grant(item)).transpose()?)
+    }
+
+    /// A page of all grants, in no order, each or what is wrong with it; and where the next page begins.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn scan(
+        &self,
+        start: Option<Item>,
+    ) -> Result<(Vec<Result<Grant, Inconsistency>>, Option<Item>), StoreError> {
+        let filter = "begins_with(#pk, :users)";
+        let answer = self
+            .client
+            .scan()
+            .table_name(&self.grants)
+            .set_exclusive_start_key(start)
+            .filter_expression(filter)
+            .set_expression_attribute_names(Some(names(filter)))
+            .expression_attribute_values(":users", text("user#"))
+            .send()
+            .await
+            .map_err(unavailable("list grants"))?;
+        let rows = answer.items.unwrap_or_default().into_iter().map(|item| self.grant(item)).collect();
+        Ok((rows, answer.last_evaluated_key))
+    }
+
+    /// A page of the keys in `shard` that are due at `now`, oldest first.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn due(
+        &self,
+        shard: &str,
+        now: Timestamp,
+        limit: i32,
+        start: Option<Item>,
+    ) -> Result<DuePage, StoreError> {
+        let answer = self.query_due(shard, now, limit, start).await?;
+        let key = |item: Item| match item.get("pk") {
+            Some(AttributeValue::S(key)) => Some(DueKey(key.clone())),
+            _ => None,
+        };
+        Ok(DuePage {
+            keys: answer.items.unwrap_or_default().into_iter().filter_map(key).collect(),
+            next: answer.last_evaluated_key,
+        })
+    }
+
+    /// Since when the longest waiting grant of `shard` has been due, if any is.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn oldest_due(&self, shard: &str, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        let answer = self.query_due(shard, now, 1, None).await?;
+        let due = answer.items.unwrap_or_default().into_iter().next().and_then(|item| match item.get("due_at") {
+            Some(AttributeValue::N(second)) => Timestamp::from_second(second.parse().ok()?).ok(),
+            _ => None,
+        });
+        Ok(due)
+    }
+
+    async fn query_due(
+        &self,
+        shard: &str,
+        now: Timestamp,
+        limit: i32,
+        start: Option<Item>,
+    ) -> Result<aws_sdk_dynamodb::operation::query::QueryOutput, StoreError> {
+        let condition = "#due_shard = :shard AND #due_at <= :now";
+        self.client
+            .query()
+            .table_name(&self.grants)
+            .index_name(DUE_INDEX)
+            .key_condition_expression(condition)
+            .set_expression_attribute_names(Some(names(condition)))
+            .expression_attribute_values(":shard", text(shard))
+            .expression_attribute_values(":now", time(now))
+            .limit(limit)
+            .set_exclusive_start_key(start)
+            .send()
+            .await
+            .map_err(unavailable("read the due index"))
+    }
+
+    /// Takes the lease of a row that is still due and that nobody else is at.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn lease(
+        &self,
+        key: &DueKey,
+        lease: Lease<'_>,
+        now: Timestamp,
+    ) -> Result<LeaseOutcome, StoreError> {
+        let change = Change::when(
+            "attribute_exists(#pk) AND #due_at <= :now AND (attribute_not_exists(#lease_until) OR #lease_until < :now)",
+        )
+        .value("now", time(now))
+        .set("lease_owner", text(lease.owner))
+        .set("lease_until", time(lease.until));
+        let item = match self.change(key, &change, "lease a grant").await? {
+            Ok(item) => item,
+            // The answer to our own first attempt was lost.
+            Err(Some(old)) if owned_by(&old, lease.owner) => old,
+            Err(_) => return Ok(LeaseOutcome::NotOurs),
+        };
+        Ok(match self.grant(item) {
+            Ok(grant) => LeaseOutcome::Leased(Box::new(grant)),
+            Err(inconsistency) => LeaseOutcome::Broken(inconsistency),
+        })
+    }
+
+    /// Stores a refreshed token. Not bound to the lease: a writer that lost it may hold the only token that still works. What
+    /// decides is the generation, and that a token never replaces one that lives longer.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn store_refreshed(
+        &self,
+        grant: &Grant,
+        refreshed: Refreshed<'_>,
+        now: Timestamp,
+    ) -> Result<Written, StoreError> {
+        let change =
+            Change::when("attribute_exists(#pk) AND #grant_id = :grant_id AND #expires_at < :expires_at")
+                .value("grant_id", text(&grant.grant_id))
+                .set("token", bytes(refreshed.sealed))
+                .set("previous_token", bytes(refreshed.previous))
+                .set("status", text(Status::Active.as_str()))
+                .set("issued_at", time(refreshed.issued_at))
+                .set("expires_at", time(refreshed.expires_at))
+                .set("refreshed_at", time(refreshed.issued_at))
+                .set("due_at", time(refreshed.due_at))
+                .set("due_shard", text(schedule::shard(&grant.user_id)))
+                .set("failures", number(0))
+                .set("updated_at", time(now))
+                .remove(LEASE)
+                .remove(&["cause", "last_error"]);
+        let key = DueKey::of(&grant.user_id);
+        Ok(match self.change(&key, &change, "store a refreshed token").await? {
+            Ok(_) => Written::Stored,
+            Err(None) => Written::Gone,
+            Err(Some(old)) if holds(&old, "token", refreshed.sealed) => Written::Stored,
+            Err(Some(_)) => Written::Superseded,
+        })
+    }
+
+    /// Stores the long-lived token that a pending grant was waiting for: the same as a connect.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn complete_pending(
+        &self,
+        grant: &NewGrant<'_>,
+        pending: &[u8],
+        now: Timestamp,
+    ) -> Result<Written, StoreError> {
+        let change = connected(
+            Change::when("attribute_exists(#pk) AND #pending_token = :pending")
+                .value("pending", bytes(pending)),
+            grant,
+            now,
+        );
+        Ok(match self.change(&DueKey::of(&grant.user_id), &change, "complete a pending grant").await? {
+            Ok(_) => Written::Stored,
+            Err(None) => Written::Gone,
+            Err(Some(old)) if holds(&old, "token", &grant.sealed) => Written::Stored,
+            Err(Some(_)) => Written::Superseded,
+        })
+    }
+
+    /// Forgets a pending token that can no longer be completed; the grant goes on as it was before, or needs the person again.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn drop_pending(
+        &self,
+        grant: &Grant,
+        pending: &[u8],
+        due_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Written, StoreError> {
+        let change = Change::when("attribute_exists(#pk) AND #pending_token = :pending")
+            .value("pending", bytes(pending))
+            .set("updated_at", time(now))
+            .set("failures", number(0))
+            .remove(LEASE)
+            .remove(&["pending_token", "pending_scopes", "pending_expires_at"]);
+        let change = match due_at {
+            Some(due_at) => change.set("due_at", time(due_at)),
+            None => change.remove(&["due_at", "due_shard"]),
+        };
+        let change = if grant.token.is_some() {
+            change
+        } else {
+            change
+                .set("status", text(Status::NeedsReauthorization(Cause::NotCompleted).as_str()))
+                .set("cause", text(Cause::NotCompleted.as_str()))
+        };
+        Ok(match self.change(&DueKey::of(&grant.user_id), &change, "drop a pending token").await? {
+            Ok(_) => Written::Stored,
+            Err(None) => Written::Gone,
+            Err(Some(_)) => Written::Superseded,
+        })
+    }
+
+    /// Puts a leased row off until `due_at`, with the class of what went wrong, and gives the lease back.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn defer(
+        &self,
+        key: &DueKey,
+        lease: Lease<'_>,
+        due_at: Timestamp,
+        failures: u32,
+        error_class: Option<&str>,
+    ) -> Result<Written, StoreError> {
+        let change = Change::when("attribute_exists(#pk) AND #lease_owner = :owner")
+            .value("owner", text(lease.owner))
+            .set("due_at", time(due_at))
+            .set("failures", number(failures))
+            .remove(LEASE);
+        let change = match error_class {
+            Some(class) => change.set("last_error", text(class)),
+            None => change,
+        };
+        Ok(match self.change(key, &change, "put a grant off").await? {
+            Ok(_) => Written::Stored,
+            Err(None) => Written::Gone,
+            // A lost answer to our own write looks the same as another owner: in both cases the row is not ours to touch.
+            Err(Some(_)) => Written::Superseded,
+        })
+    }
+
+    /// Marks a leased grant as dead for `cause`, if its token is still the one that Meta refused.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn needs_reauthorization(
+        &self,
+        grant: &Grant,
+        lease: Lease<'_>,
+        cause: Cause,
+        now: Timestamp,
+    ) -> Result<Written, StoreError> {
+        let expires_at = grant.token.as_ref().map_or(Timestamp::UNIX_EPOCH, |token| token.expires_at);
+        let change = Change::when(
+            "attribute_exists(#pk) AND #grant_id = :grant_id AND #lease_owner = :owner AND #expires_at = :refused",
+        )
+        .value("grant_id", text(&grant.grant_id))
+        .value("owner", text(lease.owner))
+        .value("refused", time(expires_at))
+        .set("status", text(Status::NeedsReauthorization(cause).as_str()))
+        .set("cause", text(cause.as_str()))
+        .set("last_error", text("needs_reauthorization"))
+        .set("updated_at", time(now))
+        .remove(LEASE)
+        .remove(&["due_at", "due_shard"]);
+        let key = DueKey::of(&grant.user_id);
+        Ok(match self.change(&key, &change, "mark a grant").await? {
+            Ok(_) => Written::Stored,
+            Err(None) => Written::Gone,
+            Err(Some(_)) => Written::Superseded,
+        })
+    }
+
+    /// Deletes everything held for a user, and leaves a tombstone that names nobody: `tombstone` is
+    /// [`Keyring::tombstone`](crate::seal::Keyring::tombstone). A connect that began before the deletion is refused by it.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn delete(&self, user_id: &UserId, tombstone: &str, now: Timestamp) -> Result<(), StoreError> {
+        let delete = Delete::builder().table_name(&self.grants).key("pk", text(row_key(user_id)));
+        let put = Put::builder()
+            .table_name(&self.grants)
+            .item("pk", text(tombstone_key(tombstone)))
+            .item("deleted_at", time(now));
+        let operation = "delete a grant";
+        let build = |error| StoreError::Unavailable { operation, code: "unbuildable".to_owned(), source: Box::new(error) };
+        self.client
+            .transact_write_items()
+            .transact_items(TransactWriteItem::builder().delete(delete.build().map_err(build)?).build())
+            .transact_items(TransactWriteItem::builder().put(put.build().map_err(build)?).build())
+            .send()
+            .await
+            .map_err(unavailable(operation))?;
+        Ok(())
+    }
+
+    pub(super) fn grant(&self, item: Item) -> Result<Grant, Inconsistency> {
+        GrantRow { table: &self.grants, item }.try_into()
+    }
+
+    /// Makes one conditional change: the row afterwards, or the row that did not meet the condition (none: it is not there).
+    async fn change(
+        &self,
+        key: &DueKey,
+        change: &Change,
+        operation: &'static str,
+    ) -> Result<Result<Item, Option<Item>>, StoreError> {
+        let answer = self
+            .client
+            .update_item()
+            .table_name(&self.grants)
+            .key("pk", text(&key.0))
+            .update_expression(change.update())
+            .set_condition_expression(change.condition())
+            .set_expression_attribute_names(change.names())
+            .set_expression_attribute_values(change.values())
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match answer {
+            Ok(output) => Ok(Ok(output.attributes.unwrap_or_default())),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    Ok(Err(failed.item().filter(|item| !item.is_empty()).cloned()))
+                }
+                _ => Err(unavailable(operation)(error)),
+            },
+        }
+    }
+}
+
+/// A grant with its first long-lived token, sealed.
+#[derive(Clone, Debug)]
+pub struct NewGrant<'a> {
+    /// Whose it is.
+    pub user_id: &'a UserId,
+    /// The new generation.
+    pub grant_id: &'a str,
+    /// The token, sealed for the row.
+    pub sealed: Vec<u8>,
+    /// What the person granted.
+    pub scopes: String,
+    /// The profile's username, if Meta told it.
+    pub username: Option<&'a str>,
+    /// When Meta issued the token.
+    pub issued_at: Timestamp,
+    /// When it expires.
+    pub expires_at: Timestamp,
+    /// When it is due for its first refresh.
+    pub due_at: Timestamp,
+}
+
+/// The row after a connect: everything of the former grant is replaced, but since when the user is known.
+pub(super) fn connected(change: Change, grant: &NewGrant<'_>, now: Timestamp) -> Change {
+    let change = change
+        .set("user_id", text(grant.user_id.as_str()))
+        .set("grant_id", text(grant.grant_id))
+        .set("status", text(Status::Active.as_str()))
+        .set("token", bytes(&grant.sealed))
+        .set("scopes", text(&grant.scopes))
+        .set("issued_at", time(grant.issued_at))
+        .set("expires_at", time(grant.expires_at))
+        .set("due_at", time(grant.due_at))
+        .set("due_shard", text(schedule::shard(grant.user_id)))
+        .set("failures", number(0))
+        .set_if_absent("created_at", time(now))
+        .set("updated_at", time(now))
+        .remove(LEASE)
+        .remove(&["cause", "last_error", "previous_token", "refreshed_at"])
+        .remove(&["pending_token", "pending_scopes", "pending_expires_at"]);
+    match grant.username {
+        Some(username) => change.set("username", text(username)),
+        None => change,
+    }
+}
+
+pub(super) fn tombstone_key(tombstone: &str) -> String {
+    format!("tombstone#{tombstone}")
+}
+
+pub(super) fn holds(item: &Item, attribute: &str, value: &[u8]) -> bool {
+    matches!(item.get(attribute), Some(AttributeValue::B(blob)) if blob.as_ref() == value)
+}
+
+fn owned_by(item: &Item, owner: &str) -> bool {
+    matches!(item.get("lease_owner"), Some(AttributeValue::S(holder)) if holder == owner)
+}

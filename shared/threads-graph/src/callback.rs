@@ -1,0 +1,561 @@
+//! What comes back through a person's browser.
+//!
+//! Owns the strict reading of the *raw* query string. Refuses repeated parameters, a `code` beside an `error`, and any byte
+//! that two parsers might read differently: frameworks commonly take the first of two values, turn bad UTF-8 into U+FFFD and
+//! let NUL through, and what the next layer reads is then not what was checked. Text from the query is never reported back.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::secret::AuthorizationCode;
+
+/// The longest query string that is read, in bytes.
+const MAX_QUERY: usize = 8 * 1024;
+/// The longest authorization code that is accepted, in bytes once decoded.
+const MAX_CODE: usize = 2048;
+/// The longest state that is accepted, in bytes once decoded.
+const MAX_STATE: usize = 512;
+
+/// The parameters that mean something here. Every other one is ignored.
+const KNOWN: [&str; 7] = [
+    "code",
+    "state",
+    "error",
+    "error_reason",
+    "error_description",
+    "error_code",
+    "error_message",
+];
+const CODE: usize = 0;
+const STATE: usize = 1;
+const ERROR: usize = 2;
+const ERROR_REASON: usize = 3;
+
+/// What a person's browser brought back. `Debug` shows neither the code nor the state.
+#[derive(Clone)]
+pub enum CallbackParams {
+    /// The person agreed.
+    Granted {
+        /// To be exchanged with [`Graph::exchange_code`](crate::Graph::exchange_code), once, within an hour.
+        code: AuthorizationCode,
+        /// To be compared, in constant time, with the one that was sent.
+        state: String,
+    },
+    /// There is no grant.
+    Denied {
+        /// Meta's own sample shows a denial without a state, so it may be absent. A denial whose state is absent or wrong
+        /// proves nothing about the person.
+        state: Option<String>,
+        /// Which kind of denial it is.
+        reason: DenialReason,
+    },
+}
+
+impl fmt::Debug for CallbackParams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Until it is spent, the state is what stands between a person and a forged callback.
+        match self {
+            Self::Granted { .. } => f.debug_struct("Granted").finish_non_exhaustive(),
+            Self::Denied { reason, .. } => f
+                .debug_struct("Denied")
+                .field("reason", reason)
+                .finish_non_exhaustive(),
+        }
+    }
+}
+
+/// Why there is no grant, as fixed values: what the query says in words is anybody's text and is not carried along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DenialReason {
+    /// The person said no (`error=access_denied`, with `error_reason=user_denied` or without a reason).
+    UserDenied,
+    /// Anything else, Meta's own failures (`error_code`, `error_message`) included.
+    Other,
+}
+
+impl DenialReason {
+    /// A stable name for logs and metrics: `user_denied` or `other`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UserDenied => "user_denied",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// Why a query string was refused. The texts name a parameter (or `query`), and never hold what it contained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CallbackError {
+    /// The parameter occurs more than once, under one spelling or several.
+    #[error("the parameter {0} is repeated")]
+    Repeated(&'static str),
+    /// The parameter is missing or empty.
+    #[error("the parameter {0} is missing")]
+    Missing(&'static str),
+    /// There is both a code and an error.
+    #[error("there is both a code and an error")]
+    Ambiguous,
+    /// The parameter, or the whole query, is longer than is accepted: 8 KiB in all, 2048 bytes of code, 512 of state.
+    #[error("the parameter {0} is too long")]
+    TooLong(&'static str),
+    /// The parameter, or the whole query, holds bytes that do not belong there.
+    #[error("the parameter {0} is malformed")]
+    Malformed(&'static str),
+}
+
+/// Reads the query string of the redirect back, as it was on the wire: still percent-encoded, without its `?`.
+///
+/// Every known parameter (`code`, `state`, `error`, `error_reason`, `error_description`, `error_code`, `error_message`) may
+/// occur once; a name that only becomes one of these by percent-decoding counts as it. Unknown parameters are ignored.
+/// Once decoded, `code` has at most 2048 bytes, `state` at most 512, both visible ASCII.
+///
+/// ```
+/// use threads_graph::{CallbackError, CallbackParams, parse_callback};
+///
+/// let CallbackParams::Granted { state, .. } = parse_callback("code=AQD4b&state=s3cret")? else { panic!() };
+/// assert_eq!(state, "s3cret");
+/// assert_eq!(parse_callback("code=a&c%6Fde=b&state=s").unwrap_err(), CallbackError::Repeated("code"));
+/// # Ok::<(), CallbackError>(())
+/// ```
+///
+/// # Errors
+///
+/// See [`CallbackError`].
+pub fn parse_callback(raw_query: &str) -> Result<CallbackParams, CallbackError> {
+    if raw_query.len() > MAX_QUERY {
+        return Err(CallbackError::TooLong("query"));
+    }
+    if !raw_query
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && byte != b'#')
+    {
+        return Err(CallbackError::Malformed("query"));
+    }
+
+    let mut raw_values: [Option<&str>; KNOWN.len()] = [None; KNOWN.len()];
+    for pair in raw_query.split('&').filter(|pair| !pair.is_empty()) {
+        let (raw_name, raw_value) = pair.split_once('=').unwrap_or((pair, ""));
+        // A name that cannot be decoded might still be a known one to a more forgiving parser.
+        let name = decode(raw_name).ok_or(CallbackError::Malformed("query"))?;
+        if let Some(position) = KNOWN.iter().position(|known| *known == name)
+            && raw_values[position].replace(raw_value).is_some()
+        {
+            return Err(CallbackError::Repeated(KNOWN[position]));
+        }
+    }
+
+    let mut values: [Option<Cow<'_, str>>; KNOWN.len()] = Default::default();
+    for (position, raw_value) in raw_values.into_iter().enumerate() {
+        if let Some(raw_value) = raw_value {
+            values[position] = Some(decode(raw_value).ok_or(CallbackError::Malformed(KNOWN[position]))?);
+        }
+    }
+
+    let denied = values[ERROR..].iter().any(Option::is_some);
+    let state = values[STATE].take().filter(|state| !state.is_empty());
+    let state = state
+        .map(|state| visible("state", state, MAX_STATE))
+        .transpose()?;
+    let Some(code) = values[CODE].take() else {
+        if !denied {
+            return Err(CallbackError::Missing("code"));
+        }
+        let said_no = values[ERROR].as_deref() == Some("access_denied")
+            && values[ERROR_REASON]
+                .as_deref()
+                .is_none_or(|reason| reason == "user_denied");
+        let reason = if said_no {
+            DenialReason::UserDenied
+        } else {
+            DenialReason::Other
+        };
+        return Ok(CallbackParams::Denied { state, reason });
+    };
+    if denied {
+        return Err(CallbackError::Ambiguous);
+    }
+    Ok(CallbackParams::Granted {
+        code: authorization_code(code)?,
+        state: state.ok_or(CallbackError::Missing("state"))?,
+    })
+}
+
+/// What a person pasted.
+#[derive(Debug, Clone)]
+pub enum PastedCallback {
+    /// Just the code. There is no state to compare, so nothing shows which request it answers.
+    Code(AuthorizationCode),
+    /// A whole URL, or its query.
+    Callback(CallbackParams),
+}
+
+/// Reads what a person pasted from the address bar: the whole URL, its query, or just the code.
+///
+/// White space around it is dropped, and so is one trailing `#_`, which Meta appends as a fragment.
+///
+/// # Errors
+///
+/// See [`CallbackError`]; a URL is as strict as [`parse_callback`].
+pub fn parse_pasted(input: &str) -> Result<PastedCallback, CallbackError> {
+    // Room for the scheme, host and path before the query.
+    if input.len() > 2 * MAX_QUERY {
+        return Err(CallbackError::TooLong("query"));
+    }
+    let input = input.trim();
+    let input = input.strip_suffix("#_").unwrap_or(input);
+    let is_query = || {
+        input.contains('&')
+            || input
+                .split_once('=')
+                .is_some_and(|(name, _)| KNOWN.contains(&name))
+    };
+    if let Some((_, query)) = input.split_once('?') {
+        parse_callback(query).map(PastedCallback::Callback)
+    } else if input.contains("://") {
+        Err(CallbackError::Missing("code"))
+    } else if is_query() {
+        parse_callback(input).map(PastedCallback::Callback)
+    } else {
+        // Copied out of an address bar, so its escapes are still there; but a `+` by itself was never a space.
+        let code = input.replace('+', "%2B");
+        let code = decode(&code).ok_or(CallbackError::Malformed("code"))?;
+        authorization_code(code).map(PastedCallback::Code)
+    }
+}
+
+fn authorization_code(text: Cow<'_, str>) -> Result<AuthorizationCode, CallbackError> {
+    if text.is_empty() {
+        return Err(CallbackError::Missing("code"));
+    }
+    AuthorizationCode::new(visible("code", text, MAX_CODE)?).map_err(|_| CallbackError::Malformed("code"))
+}
+
+fn visible(name: &'static str, text: Cow<'_, str>, max: usize) -> Result<String, CallbackError> {
+    if text.len() > max {
+        return Err(CallbackError::TooLong(name));
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(CallbackError::Malformed(name));
+    }
+    Ok(text.into_owned())
+}
+
+/// Decodes a name or value of a form-encoded query. `None` for a broken escape, bad UTF-8 or a control character.
+fn decode(raw: &str) -> Option<Cow<'_, str>> {
+    if !raw.contains(['%', '+']) {
+        return (!raw.chars().any(char::is_control)).then_some(raw.into());
+    }
+    let mut decoded = Vec::with_capacity(raw.len());
+    let mut bytes = raw.bytes();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'+' => b' ',
+            b'%' => hex(bytes.next()?)? << 4 | hex(bytes.next()?)?,
+            other => other,
+        });
+    }
+    let text = String::from_utf8(decoded).ok()?;
+    (!text.chars().any(char::is_control)).then_some(text.into())
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CallbackError::{Ambiguous, Malformed, Missing, Repeated, TooLong};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn granted(query: &str) -> (String, String) {
+        match parse_callback(query) {
+            Ok(CallbackParams::Granted { code, state }) => (code.expose().to_owned(), state),
+            other => panic!("{query}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_grant_is_read() {
+        for query in [
+            "code=AQD4b&state=s",
+            "state=s&code=AQD4b",
+            "&&code=AQD4b&&state=s&",
+            "c%6fd%65=AQ%444b&st%61te=%73",
+            "utm_source=a&utm_source=b&code=AQD4b&x&state=s&=&Code=other&code[]=other&xcode=1&fbclid=%ff",
+        ] {
+            assert_eq!(granted(query), ("AQD4b".to_owned(), "s".to_owned()), "{query}");
+        }
+        assert_eq!(granted("code=a%2Bb%26c&state=%3D%23").0, "a+b&c");
+    }
+
+    #[test]
+    fn a_denial_is_read_with_and_without_state() {
+        let meta =
+            "error=access_denied&error_reason=user_denied&error_description=The+user+denied+your+request";
+        for (query, expected, state) in [
+            (meta.to_owned(), DenialReason::UserDenied, None),
+            (format!("{meta}&state=s"), DenialReason::UserDenied, Some("s")),
+            (
+                "error=access_denied&state=".to_owned(),
+                DenialReason::UserDenied,
+                None,
+            ),
+            (
+                "error=access_denied&error_reason=other".to_owned(),
+                DenialReason::Other,
+                None,
+            ),
+            (
+                "error=server_error&state=s".to_owned(),
+                DenialReason::Other,
+                Some("s"),
+            ),
+            (
+                "error=%3Cscript%3Ealert(1)%3C/script%3E".to_owned(),
+                DenialReason::Other,
+                None,
+            ),
+            ("error".to_owned(), DenialReason::Other, None),
+            ("error_description=x".to_owned(), DenialReason::Other, None),
+            (
+                "error_message=Blocked%20%C3%A9&error_code=1349168".to_owned(),
+                DenialReason::Other,
+                None,
+            ),
+        ] {
+            match parse_callback(&query) {
+                Ok(CallbackParams::Denied { reason, state: found }) => {
+                    assert_eq!((reason, found.as_deref()), (expected, state), "{query}");
+                }
+                other => panic!("{query}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn polluted_queries_are_refused() {
+        let long = |name: &str, length: usize| format!("{name}={}", "a".repeat(length));
+        for (query, expected) in [
+            (String::new(), Missing("code")),
+            ("state=s".into(), Missing("code")),
+            ("code=&state=s".into(), Missing("code")),
+            ("code&state=s".into(), Missing("code")),
+            ("code=a".into(), Missing("state")),
+            ("code=a&state=".into(), Missing("state")),
+            ("code=a&code=a&state=s".into(), Repeated("code")),
+            ("code=a&state=s&code=".into(), Repeated("code")),
+            ("code=a&state=s&code".into(), Repeated("code")),
+            ("code=a&state=s&%63ode=b".into(), Repeated("code")),
+            ("code=a&state=s&%73%74%61%74%65=t".into(), Repeated("state")),
+            ("error=a&error=a".into(), Repeated("error")),
+            (
+                "error=a&error_reason=b&error_reason=c".into(),
+                Repeated("error_reason"),
+            ),
+            (
+                "error=a&error_description=b&error_description=c".into(),
+                Repeated("error_description"),
+            ),
+            ("error_code=1&error_code=2".into(), Repeated("error_code")),
+            (
+                "error_message=1&error_message=2".into(),
+                Repeated("error_message"),
+            ),
+            ("code=a&state=s&error=access_denied".into(), Ambiguous),
+            ("code=a&state=s&error=".into(), Ambiguous),
+            ("code=a&state=s&err%6Fr_code=1".into(), Ambiguous),
+            ("code=a&state=s&error_message".into(), Ambiguous),
+            ("code=a%00&state=s".into(), Malformed("code")),
+            ("code=a%0d%0aX:y&state=s".into(), Malformed("code")),
+            ("code=a+b&state=s".into(), Malformed("code")),
+            ("code=%C3%A9&state=s".into(), Malformed("code")),
+            ("code=%ff&state=s".into(), Malformed("code")),
+            ("code=%c0%af&state=s".into(), Malformed("code")),
+            ("code=a%&state=s".into(), Malformed("code")),
+            ("code=a%4&state=s".into(), Malformed("code")),
+            ("code=a%zz&state=s".into(), Malformed("code")),
+            ("code=a%+1&state=s".into(), Malformed("code")),
+            ("code=a&state=%7f".into(), Malformed("state")),
+            ("error=%00".into(), Malformed("error")),
+            (
+                "error=x&error_description=%e0%80".into(),
+                Malformed("error_description"),
+            ),
+            ("code=a&state=s&%zz=1".into(), Malformed("query")),
+            ("code=a&state=s&co%00de=1".into(), Malformed("query")),
+            ("code=a&state=s#_".into(), Malformed("query")),
+            ("code=a&state=s é".into(), Malformed("query")),
+            ("code=a&state=s\0".into(), Malformed("query")),
+            (format!("{}&state=s", long("code", 2049)), TooLong("code")),
+            (format!("code=a&{}", long("state", 513)), TooLong("state")),
+            (format!("error=a&{}", long("state", 513)), TooLong("state")),
+            (format!("code=a&state=s&{}", long("x", 8192)), TooLong("query")),
+        ] {
+            assert_eq!(parse_callback(&query).unwrap_err(), expected, "{query}");
+        }
+        granted(&format!("{}&{}", long("code", 2048), long("state", 512)));
+    }
+
+    #[test]
+    fn debug_shows_neither_code_nor_state() {
+        for query in [
+            "code=CANARY&state=CANARY",
+            "error=CANARY&error_description=CANARY&state=CANARY",
+        ] {
+            let params = parse_callback(query).unwrap();
+            let shown = format!("{params:?} {:?}", PastedCallback::Callback(params.clone()));
+            assert!(!shown.contains("CANARY"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn errors_never_quote_the_query() {
+        for query in [
+            "code=CANARY&code=CANARY",
+            "code=CANARY%00&state=s",
+            "error=a&error=CANARY",
+            "CANARY%=CANARY",
+        ] {
+            let error = parse_callback(query).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("CANARY"), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_person_may_paste_a_url_a_query_or_a_code() {
+        for input in [
+            "https://app.example/callback?code=AQ-b&state=s#_",
+            "  https://app.example/callback?code=AQ-b&state=s\n",
+            "http://localhost:3000/?state=s&code=AQ-b",
+            "?code=AQ-b&state=s#_",
+            "code=AQ-b&state=s",
+        ] {
+            match parse_pasted(input) {
+                Ok(PastedCallback::Callback(CallbackParams::Granted { code, state })) => {
+                    assert_eq!((code.expose(), state.as_str()), ("AQ-b", "s"), "{input}");
+                }
+                other => panic!("{input}: {other:?}"),
+            }
+        }
+        for (input, expected) in [
+            ("AQ-b#_", "AQ-b"),
+            (" AQ-b\r\n", "AQ-b"),
+            ("AQ+b==", "AQ+b=="),
+            ("AQ%3D#_", "AQ="),
+            ("AQ#_#_", "AQ#_"),
+        ] {
+            match parse_pasted(input) {
+                Ok(PastedCallback::Code(code)) => assert_eq!(code.expose(), expected, "{input}"),
+                other => panic!("{input}: {other:?}"),
+            }
+        }
+        for (input, expected) in [
+            ("", Missing("code")),
+            ("#_", Missing("code")),
+            ("https://app.example/callback", Missing("code")),
+            ("https://app.example/?code=a", Missing("state")),
+            ("code=a", Missing("state")),
+            ("https://app.example/?code=a&state=s&code=b", Repeated("code")),
+            ("https://app.example/?code=a&state=s#part", Malformed("query")),
+            ("two words", Malformed("code")),
+            ("a%00", Malformed("code")),
+            (&"a".repeat(2049), TooLong("code")),
+            (&"a".repeat(20_000), TooLong("query")),
+        ] {
+            assert_eq!(parse_pasted(input).unwrap_err(), expected, "{input}");
+        }
+        assert!(matches!(
+            parse_pasted("https://app.example/?error=access_denied#_"),
+            Ok(PastedCallback::Callback(CallbackParams::Denied {
+                reason: DenialReason::UserDenied,
+                ..
+            }))
+        ));
+    }
+
+    /// Pieces that meet in interesting ways much more often than random bytes do.
+    fn piece() -> impl Strategy<Value = String> {
+        prop_oneof![
+            6 => proptest::sample::select(&KNOWN[..]).prop_map(str::to_owned),
+            3 => proptest::sample::select(&KNOWN[..]).prop_map(|name| {
+                format!("%{:02x}{}", name.as_bytes()[0], &name[1..])
+            }),
+            6 => Just("=".to_owned()),
+            6 => Just("&".to_owned()),
+            2 => proptest::sample::select(vec!["%", "%00", "%ff", "%3D", "%26", "+", ";", "#", "\0", "é", "%63"])
+                .prop_map(str::to_owned),
+            3 => "[a-zA-Z0-9]{1,4}",
+            1 => any::<String>(),
+        ]
+    }
+
+    /// Checked with an independent parser, the forgiving one of the `url` crate.
+    fn check(query: &str) -> Result<(), TestCaseError> {
+        let _ = parse_pasted(query);
+        let Ok(params) = parse_callback(query) else {
+            return Ok(());
+        };
+        let pairs: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).collect();
+        let count = |name: &str| pairs.iter().filter(|(found, _)| found == name).count();
+        for name in KNOWN {
+            prop_assert!(count(name) <= 1, "{name} in {query:?}");
+        }
+        let value = |name: &str| {
+            pairs
+                .iter()
+                .find(|(found, _)| found == name)
+                .map(|(_, value)| value.as_ref())
+        };
+        let is_denial = KNOWN[ERROR..].iter().any(|name| count(name) > 0);
+        match params {
+            CallbackParams::Granted { code, state } => {
+                prop_assert!(!is_denial);
+                prop_assert_eq!(value("code"), Some(code.expose()));
+                prop_assert_eq!(value("state"), Some(state.as_str()));
+                prop_assert!(
+                    code.expose()
+                        .bytes()
+                        .chain(state.bytes())
+                        .all(|byte| byte.is_ascii_graphic())
+                );
+            }
+            CallbackParams::Denied { state, .. } => {
+                prop_assert!(is_denial && count("code") == 0);
+                prop_assert_eq!(value("state").filter(|state| !state.is_empty()), state.as_deref());
+            }
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn whatever_is_accepted_is_unambiguous(pieces in proptest::collection::vec(piece(), 0..16)) {
+            check(&pieces.concat())?;
+        }
+
+        #[test]
+        fn raw_bytes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            check(&String::from_utf8_lossy(&bytes))?;
+        }
+
+        #[test]
+        fn one_extra_known_parameter_is_always_noticed(
+            extra in proptest::sample::select(&KNOWN[..]),
+            at in 0..3_usize,
+            value in "[a-z]{0,3}",
+        ) {
+            let mut pairs = vec!["code=a".to_owned(), "state=s".to_owned()];
+            pairs.insert(at.min(2), format!("{extra}={value}"));
+            prop_assert!(parse_callback(&pairs.join("&")).is_err());
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Secret values: the app secret, an access token, an authorization code.
+//!
+//! Owns their memory (overwritten on drop) and their shape. Refuses to be shown: there is no `Display`, no `Serialize`, no
+//! `Deref` and no `==`, and `Debug` prints a placeholder. [`expose`](AccessToken::expose) is the only way out, and is meant
+//! to be called where bytes leave the process or are sealed.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use crate::ids::AppId;
+
+/// The longest secret that is accepted, in bytes. Meta documents no bound; its tokens have 150 to 400.
+const MAX_SECRET: usize = 4096;
+
+/// Why a text cannot be a secret. The text itself is not part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSecret {
+    /// There is nothing in it.
+    #[error("the {0} is empty")]
+    Empty(&'static str),
+    /// Longer than 4096 bytes.
+    #[error("the {0} has more than 4096 bytes")]
+    TooLong(&'static str),
+    /// It holds something else than visible ASCII: a space, a line end, a quote from a word processor.
+    #[error("the {0} holds a space, a line end or another character that is not visible ASCII")]
+    NotVisibleAscii(&'static str),
+}
+
+macro_rules! secret {
+    ($(#[$doc:meta])* $name:ident, $called:literal) => {
+        $(#[$doc])*
+        ///
+        /// 1 to 4096 bytes of visible ASCII, overwritten in memory when dropped.
+        #[derive(Clone)]
+        pub struct $name(Zeroizing<String>);
+
+        impl $name {
+            /// Takes a secret as it is: nothing is trimmed.
+            ///
+            /// # Errors
+            ///
+            /// When it is empty, longer than 4096 bytes, or not entirely visible ASCII.
+            pub fn new(secret: impl Into<String>) -> Result<Self, InvalidSecret> {
+                // Wrapped before it is judged, so that a refused secret is overwritten too.
+                let secret = Zeroizing::new(secret.into());
+                if secret.is_empty() {
+                    return Err(InvalidSecret::Empty($called));
+                }
+                if secret.len() > MAX_SECRET {
+                    return Err(InvalidSecret::TooLong($called));
+                }
+                if !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
+                    return Err(InvalidSecret::NotVisibleAscii($called));
+                }
+                Ok(Self(secret))
+            }
+
+            /// The secret itself. Call it only where bytes leave the process or are sealed.
+            #[must_use]
+            pub fn expose(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidSecret;
+
+            fn try_from(secret: String) -> Result<Self, InvalidSecret> {
+                Self::new(secret)
+            }
+        }
+
+        impl TryFrom<&str> for $name {
+            type Error = InvalidSecret;
+
+            fn try_from(secret: &str) -> Result<Self, InvalidSecret> {
+                Self::new(secret)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(redacted)"))
+            }
+        }
+    };
+}
+
+secret!(
+    /// The Threads app secret (`client_secret`). Whoever has it can forge what Meta sends and spend codes.
+    AppSecret,
+    "app secret"
+);
+secret!(
+    /// An access token: a person's, short-lived (1 hour) or long-lived (60 days), or the app's own.
+    AccessToken,
+    "access token"
+);
+secret!(
+    /// An authorization code: valid for 1 hour and for one use (Meta's documentation, 2026-08).
+    AuthorizationCode,
+    "authorization code"
+);
+
+/// What proves an app to Meta: its Threads app id and the secret that belongs to it.
+#[derive(Debug, Clone)]
+pub struct AppCredentials {
+    /// The Threads app id.
+    pub app_id: AppId,
+    /// The secret that belongs to it.
+    pub app_secret: AppSecret,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_nothing_of_a_secret() {
+        let app = AppCredentials {
+            app_id: "123".parse().unwrap(),
+            app_secret: AppSecret::new("CANARY-secret").unwrap(),
+        };
+        let token = AccessToken::new("CANARY-token").unwrap();
+        let code = AuthorizationCode::new("CANARY-code").unwrap();
+        let shown = format!("{app:?} {app:#?} {token:?} {token:#?} {code:?} {code:#?}");
+        assert!(!shown.contains("CANARY"), "{shown}");
+        assert!(shown.contains("AppSecret(redacted)"), "{shown}");
+        assert_eq!(token.expose(), "CANARY-token");
+    }
+
+    #[test]
+    fn a_secret_is_visible_ascii_of_bounded_length() {
+        assert!(AccessToken::new("~!|".repeat(1365)).is_ok());
+        assert_eq!(
+            AppSecret::new("").unwrap_err(),
+            InvalidSecret::Empty("app secret")
+        );
+        assert_eq!(
+            AccessToken::new("a".repeat(4097)).unwrap_err(),
+            InvalidSecret::TooLong("access token")
+        );
+        for text in ["a b", "a\n", "\ta", "a\0", "ä", "“a”", "a\u{7f}"] {
+            let error = AccessToken::new(text).unwrap_err();
+            assert_eq!(error, InvalidSecret::NotVisibleAscii("access token"), "{text:?}");
+        }
+    }
+}

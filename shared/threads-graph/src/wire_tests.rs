@@ -1,0 +1,656 @@
+//! Every call against a server on this machine: what is sent, what is made of each answer, and that no failure shows a
+//! secret.
+
+use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::fmt::Write as _;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::*;
+
+const TOKEN: &str = "CANARYtoken|x&y=%00";
+const SECRET: &str = "CANARYsecret+/";
+const CODE: &str = "CANARYcode#_";
+
+fn graph(address: std::net::SocketAddr, timeouts: HttpTimeouts) -> Graph {
+    let root = format!("http://{address}");
+    Graph::new(
+        HttpClient::new(timeouts).unwrap(),
+        Endpoints::new(format!("{root}/oauth/authorize"), root, "v1.0").unwrap(),
+    )
+}
+
+fn app() -> AppCredentials {
+    AppCredentials {
+        app_id: "123".parse().unwrap(),
+        app_secret: AppSecret::new(SECRET).unwrap(),
+    }
+}
+
+fn token() -> AccessToken {
+    AccessToken::new(TOKEN).unwrap()
+}
+
+fn redirect() -> RedirectUri {
+    "https://app.example/cb?a=b&c".parse().unwrap()
+}
+
+fn client(graph: &Graph) -> ThreadsClient {
+    ThreadsClient::new(
+        graph.clone(),
+        Credentials::new(17_841_405_793_187_218, token()).unwrap(),
+    )
+}
+
+/// Makes one call, and shows whatever it gives.
+async fn make(call: usize, graph: &Graph) -> Option<Result<String, Error>> {
+    fn show<T: std::fmt::Debug>(result: Result<T, Error>) -> Result<String, Error> {
+        result.map(|value| format!("{value:?}"))
+    }
+    let code = AuthorizationCode::new(CODE).unwrap();
+    Some(match call {
+        0 => show(graph.exchange_code(&app(), &code, &redirect()).await),
+        1 => show(graph.exchange_long_lived(&app().app_secret, &token()).await),
+        2 => show(graph.refresh(&token()).await),
+        3 => show(graph.me(&token()).await),
+        4 => show(graph.debug_token(&token(), &token()).await),
+        5 => show(graph.app_token(&app()).await),
+        6 => show(
+            client(graph)
+                .get::<BTreeMap<String, u8>>(Endpoint::UserThreads, &[("limit", "5")])
+                .await,
+        ),
+        7 => show(
+            client(graph)
+                .post::<BTreeMap<String, u8>>(Endpoint::Publish, &[("text", "CANARY")])
+                .await,
+        ),
+        8 => show(client(graph).profile().await),
+        9 => show(client(graph).refresh().await),
+        _ => return None,
+    })
+}
+
+// What is sent, and what is read.
+
+/// Method, path, and the form in its query or body.
+type Request = (String, String, BTreeMap<String, String>);
+
+/// One answer for everything, and a record of each request.
+#[derive(Clone, Default)]
+struct Recorded {
+    answer: Arc<Mutex<(u16, Value)>>,
+    requests: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Recorded {
+    async fn start() -> (Self, Graph) {
+        async fn handle(
+            State(state): State<Recorded>,
+            method: Method,
+            uri: Uri,
+            headers: HeaderMap,
+            body: Bytes,
+        ) -> (StatusCode, String) {
+            let form = if method == Method::POST {
+                assert_eq!(headers[header::CONTENT_TYPE], "application/x-www-form-urlencoded");
+                assert_eq!(uri.query(), None);
+                body.to_vec()
+            } else {
+                uri.query().unwrap_or_default().as_bytes().to_vec()
+            };
+            let form = url::form_urlencoded::parse(&form).into_owned().collect();
+            state
+                .requests
+                .lock()
+                .unwrap()
+                .push((method.to_string(), uri.path().to_owned(), form));
+            let (status, answer) = state.answer.lock().unwrap().clone();
+            (StatusCode::from_u16(status).unwrap(), answer.to_string())
+        }
+        let state = Self::default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().fallback(handle).with_state(state.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        (state, graph(address, HttpTimeouts::default()))
+    }
+
+    fn answers(&self, status: u16, answer: Value) {
+        *self.answer.lock().unwrap() = (status, answer);
+    }
+
+    fn assert_last(&self, method: &str, path: &str, form: &[(&str, &str)]) {
+        let form: BTreeMap<_, _> = form
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        let requests = self.requests.lock().unwrap();
+        assert_eq!(requests.last(), Some(&(method.to_owned(), path.to_owned(), form)));
+    }
+}
+
+#[tokio::test]
+async fn the_token_calls_send_and_read_what_meta_documents() {
+    let (server, graph) = Recorded::start().await;
+
+    for id in [json!(17_841_405_793_187_218_u64), json!("17841405793187218")] {
+        server.answers(200, json!({"access_token": "THQ|new", "user_id": id}));
+        let code = AuthorizationCode::new(CODE).unwrap();
+        let short = graph.exchange_code(&app(), &code, &redirect()).await.unwrap();
+        assert_eq!(
+            (short.access_token.expose(), short.user_id.as_str()),
+            ("THQ|new", "17841405793187218")
+        );
+    }
+    server.assert_last(
+        "POST",
+        "/oauth/access_token",
+        &[
+            ("client_id", "123"),
+            ("client_secret", SECRET),
+            ("code", CODE),
+            ("grant_type", "authorization_code"),
+            ("redirect_uri", "https://app.example/cb?a=b&c"),
+        ],
+    );
+
+    for lifetime in [json!(5_183_944), json!("5183944")] {
+        server.answers(
+            200,
+            json!({"access_token": "THQlong", "token_type": "bearer", "expires_in": lifetime}),
+        );
+        let long = graph
+            .exchange_long_lived(&app().app_secret, &token())
+            .await
+            .unwrap();
+        assert_eq!(
+            (long.access_token.expose(), long.expires_in),
+            ("THQlong", Duration::from_secs(5_183_944))
+        );
+    }
+    server.assert_last(
+        "GET",
+        "/access_token",
+        &[
+            ("access_token", TOKEN),
+            ("client_secret", SECRET),
+            ("grant_type", "th_exchange_token"),
+        ],
+    );
+
+    let long = graph.refresh(&token()).await.unwrap();
+    assert_eq!(long.expires_in.as_secs(), 5_183_944);
+    server.assert_last(
+        "GET",
+        "/refresh_access_token",
+        &[("access_token", TOKEN), ("grant_type", "th_refresh_token")],
+    );
+
+    server.answers(200, json!({"access_token": "TH|123|x", "token_type": "bearer"}));
+    assert_eq!(graph.app_token(&app()).await.unwrap().expose(), "TH|123|x");
+    server.assert_last(
+        "GET",
+        "/oauth/access_token",
+        &[
+            ("client_id", "123"),
+            ("client_secret", SECRET),
+            ("grant_type", "client_credentials"),
+        ],
+    );
+}
+
+#[tokio::test]
+async fn the_profile_and_the_facts_about_a_token_are_read_liberally() {
+    let (server, graph) = Recorded::start().await;
+
+    server.answers(
+        200,
+        json!({"id": "1", "username": "zuck", "threads_profile_picture_url": "https://cdn.example/a?b"}),
+    );
+    let profile = graph.me(&token()).await.unwrap();
+    assert_eq!(profile.id.as_str(), "1");
+    assert_eq!(profile.username.as_deref(), Some("zuck"));
+    assert_eq!(profile.picture_url.unwrap().as_str(), "https://cdn.example/a?b");
+    server.assert_last(
+        "GET",
+        "/v1.0/me",
+        &[
+            ("access_token", TOKEN),
+            ("fields", "id,username,threads_profile_picture_url"),
+        ],
+    );
+    server.answers(
+        200,
+        json!({"id": 9_007_199_254_740_993_u64, "username": "a\u{202e}b", "threads_profile_picture_url": "javascript:x"}),
+    );
+    let profile = graph.me(&token()).await.unwrap();
+    assert_eq!(
+        (profile.id.as_str(), profile.username, profile.picture_url),
+        ("9007199254740993", None, None)
+    );
+
+    server.answers(
+        200,
+        json!({"data": {
+            "type": "USER", "application": "x", "is_valid": true, "user_id": "17841405793187218",
+            "issued_at": 1_760_000_000, "expires_at": "1765183944", "data_access_expires_at": 0,
+            "scopes": ["threads_basic", "threads_delete", "threads_new_thing"],
+        }}),
+    );
+    let info = graph.debug_token(&token(), &token()).await.unwrap();
+    assert!(info.is_valid);
+    assert_eq!(
+        info.user_id.as_ref().map(UserId::as_str),
+        Some("17841405793187218")
+    );
+    assert_eq!(
+        info.issued_at.map(jiff::Timestamp::as_second),
+        Some(1_760_000_000)
+    );
+    assert_eq!(
+        info.expires_at.map(jiff::Timestamp::as_second),
+        Some(1_765_183_944)
+    );
+    assert_eq!(info.data_access_expires_at, None);
+    assert_eq!(
+        info.scopes,
+        ["threads_basic", "threads_delete", "threads_new_thing"]
+    );
+    assert_eq!(
+        info.granted(),
+        [Scope::Basic, Scope::Delete].into_iter().collect()
+    );
+    server.assert_last(
+        "GET",
+        "/v1.0/debug_token",
+        &[("access_token", TOKEN), ("input_token", TOKEN)],
+    );
+
+    server.answers(
+        200,
+        json!({"data": {"is_valid": false, "error": {"code": 190}, "scopes": []}}),
+    );
+    let info = graph.debug_token(&token(), &token()).await.unwrap();
+    assert_eq!(
+        (info.is_valid, info.user_id, info.expires_at),
+        (false, None, None)
+    );
+}
+
+#[tokio::test]
+async fn a_success_that_lacks_something_is_malformed_and_never_a_dead_token() {
+    let (server, graph) = Recorded::start().await;
+    for answer in [
+        json!({}),
+        json!({"access_token": "THQ"}),
+        json!({"access_token": "", "user_id": 1, "expires_in": 1, "id": "x", "data": {"is_valid": "yes"}}),
+        json!({"access_token": "a b", "user_id": 1, "expires_in": 1}),
+        json!({"access_token": 7, "user_id": 1, "expires_in": 1}),
+        json!({"access_token": "THQ", "user_id": -1, "expires_in": 0}),
+        json!({"access_token": "THQ", "user_id": 1.5, "expires_in": -5}),
+        json!({"access_token": "THQ", "user_id": null, "expires_in": "soon"}),
+        json!({"access_token": "THQ", "user_id": "", "expires_in": 10_u64.pow(12)}),
+        json!({"access_token": "THQ", "user_id": {}, "expires_in": 5.5}),
+    ] {
+        server.answers(200, answer.clone());
+        for call in 0..5 {
+            // The answer may be good enough for the exchange, which needs no lifetime.
+            if let Err(error) = make(call, &graph).await.unwrap() {
+                assert_eq!(error.kind(), &ErrorKind::Malformed, "{call} {answer}");
+                assert_eq!(error.status(), Some(200));
+            } else {
+                assert!(call == 0 && answer["user_id"] == 1, "{call} {answer}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn replaced_credentials_are_used_everywhere_at_once() {
+    let (server, graph) = Recorded::start().await;
+    let mut client = client(&graph);
+    let endpoints = [
+        (Endpoint::Me, "/v1.0/me"),
+        (Endpoint::UserThreads, "/v1.0/42/threads"),
+        (Endpoint::Publish, "/v1.0/42/threads_publish"),
+        (Endpoint::PublishingLimit, "/v1.0/42/threads_publishing_limit"),
+        (Endpoint::Replies, "/v1.0/42/replies"),
+        (Endpoint::Insights, "/v1.0/42/threads_insights"),
+        (Endpoint::Media(7.into()), "/v1.0/7"),
+        (Endpoint::MediaReplies(7.into()), "/v1.0/7/replies"),
+        (Endpoint::MediaInsights(7.into()), "/v1.0/7/insights"),
+    ];
+    server.answers(200, json!({"id": "1", "access_token": "third", "expires_in": 60}));
+
+    let before = client.replace_credentials(Credentials::new("42", "second").unwrap());
+    assert_eq!(
+        (before.user_id.as_str(), before.access_token.expose()),
+        ("17841405793187218", TOKEN)
+    );
+    for (endpoint, path) in endpoints.clone() {
+        assert_eq!(client.url(&endpoint).path(), path);
+        assert_eq!(client.url(&endpoint).query(), None);
+        client
+            .get::<Value>(endpoint.clone(), &[("access_token", "mine"), ("a", "b")])
+            .await
+            .unwrap();
+        server.assert_last("GET", path, &[("a", "b"), ("access_token", "second")]);
+        client
+            .post::<Value>(endpoint, &[("text", "a&access_token=b")])
+            .await
+            .unwrap();
+        server.assert_last(
+            "POST",
+            path,
+            &[("access_token", "second"), ("text", "a&access_token=b")],
+        );
+    }
+
+    assert_eq!(client.refresh().await.unwrap().access_token.expose(), "third");
+    server.assert_last(
+        "GET",
+        "/refresh_access_token",
+        &[("access_token", "second"), ("grant_type", "th_refresh_token")],
+    );
+    for (endpoint, path) in endpoints {
+        client.get::<Value>(endpoint, &[]).await.unwrap();
+        server.assert_last("GET", path, &[("access_token", "third")]);
+    }
+
+    server.answers(500, json!({}));
+    client.refresh().await.unwrap_err();
+    assert_eq!(client.credentials().access_token.expose(), "third");
+    assert_eq!(client.user_id().as_str(), "42");
+}
+
+#[test]
+fn credentials_say_which_of_them_is_wrong() {
+    let both = |user_id: &str, token: &str| Credentials::new(user_id, token);
+    assert!(matches!(both("", "t"), Err(InvalidCredentials::UserId(_))));
+    assert!(matches!(both("me", "t"), Err(InvalidCredentials::UserId(_))));
+    assert!(matches!(
+        both("1", ""),
+        Err(InvalidCredentials::AccessToken(InvalidSecret::Empty(_)))
+    ));
+    assert!(matches!(
+        both("1", "a\n"),
+        Err(InvalidCredentials::AccessToken(_))
+    ));
+    let fine = Credentials::new(UserId::from(1), token()).unwrap();
+    assert!(!format!("{fine:?}").contains("CANARY"));
+}
+
+// That no failure shows a secret.
+
+/// How the hostile server answers. It repeats the whole request, secrets and all, wherever it can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hostile {
+    Drop,
+    Silence,
+    Garbage,
+    Redirect,
+    Html,
+    HtmlServerError,
+    Empty,
+    TruncatedJson,
+    TruncatedBody,
+    TruncatedThrottle,
+    Endless,
+    NotAnObject,
+    ErrorUnder200,
+    DeadToken,
+    ServerErrorThatSaysDead,
+    Throttled,
+    Refused,
+    EchoedSuccess,
+}
+
+const HOSTILE: [(Hostile, &str); 18] = [
+    (Hostile::Drop, "transient"),
+    (Hostile::Silence, "transient"),
+    (Hostile::Garbage, "transient"),
+    (Hostile::Redirect, "transient"),
+    (Hostile::Html, "transient"),
+    (Hostile::HtmlServerError, "transient"),
+    (Hostile::Empty, "transient"),
+    (Hostile::TruncatedJson, "transient"),
+    (Hostile::TruncatedBody, "transient"),
+    (Hostile::TruncatedThrottle, "throttled"),
+    (Hostile::Endless, "transient"),
+    (Hostile::NotAnObject, "transient"),
+    (Hostile::ErrorUnder200, "needs_reauthorization"),
+    (Hostile::DeadToken, "needs_reauthorization"),
+    (Hostile::ServerErrorThatSaysDead, "transient"),
+    (Hostile::Throttled, "throttled"),
+    (Hostile::Refused, "rejected"),
+    (Hostile::EchoedSuccess, "malformed"),
+];
+
+async fn serve(mut stream: TcpStream, hostile: Hostile) -> io::Result<()> {
+    let mut request = Vec::new();
+    loop {
+        let mut buffer = [0; 4096];
+        let read = stream.read(&mut buffer).await?;
+        request.extend_from_slice(&buffer[..read]);
+        let text = String::from_utf8_lossy(&request);
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head
+                .lines()
+                .find_map(|line| {
+                    line.to_ascii_lowercase()
+                        .strip_prefix("content-length:")?
+                        .trim()
+                        .parse()
+                        .ok()
+                })
+                .unwrap_or(0);
+            if body.len() >= length {
+                break;
+            }
+        }
+        if read == 0 {
+            return Ok(());
+        }
+    }
+    // What any of these must not let out: the request as it was, and the secrets in clear.
+    let echo = format!("{} {TOKEN} {SECRET} {CODE}", String::from_utf8_lossy(&request));
+    // Of what was sent, a piece that would pass for a trace id.
+    let trace_id: String = echo[echo.find("CANARY").unwrap_or_default()..]
+        .chars()
+        .take_while(char::is_ascii_alphanumeric)
+        .collect();
+    let error = |code: u64, message: &str| {
+        json!({"error": {
+            "message": message, "type": TOKEN, "code": code, "error_subcode": 460,
+            "error_user_msg": echo, "fbtrace_id": trace_id,
+        }})
+        .to_string()
+    };
+    let dead = error(190, &echo);
+    let answer = |head: &str, body: &str| {
+        format!(
+            "HTTP/1.1 {head}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let cut = |answer: String| answer[..answer.len() - 20].to_owned();
+    let text = match hostile {
+        Hostile::Drop => return Ok(()),
+        Hostile::Silence => {
+            // Until the client gives up and hangs up.
+            while stream.read(&mut [0; 64]).await? > 0 {}
+            return Ok(());
+        }
+        Hostile::Garbage => format!("{TOKEN} {SECRET}\r\n\r\n"),
+        Hostile::Redirect => answer(&format!("302 Found\r\nlocation: /?stolen={SECRET}"), ""),
+        Hostile::Html => answer("400 Bad Request", &format!("<html>{echo}</html>")),
+        Hostile::HtmlServerError => answer("502 Bad Gateway", &format!("<html>{echo}</html>")),
+        Hostile::Empty => answer("400 Bad Request", ""),
+        Hostile::TruncatedJson => answer("200 OK", &dead[..dead.len() - 3]),
+        Hostile::TruncatedBody => cut(answer("400 Bad Request", &dead)),
+        Hostile::TruncatedThrottle => cut(answer("429 Too Many Requests", &dead)),
+        Hostile::Endless => answer("200 OK", &format!("\"{}", echo.repeat(20_000))),
+        Hostile::NotAnObject => answer("200 OK", &json!([echo]).to_string()),
+        Hostile::ErrorUnder200 => answer("200 OK", &dead),
+        Hostile::DeadToken => answer("400 Bad Request", &dead),
+        Hostile::ServerErrorThatSaysDead => answer("500 Internal Server Error", &dead),
+        Hostile::Throttled => answer("429 Too Many Requests\r\nretry-after: 60", &dead),
+        Hostile::Refused => answer("403 Forbidden", &error(7, TOKEN)),
+        Hostile::EchoedSuccess => answer(
+            "200 OK",
+            &json!({"access_token": [TOKEN], "user_id": TOKEN, "expires_in": SECRET, "id": CODE, "data": TOKEN})
+                .to_string(),
+        ),
+    };
+    // The client may hang up before it has read all of an endless answer.
+    let _ = stream.write_all(text.as_bytes()).await;
+    Ok(())
+}
+
+/// The API at a hostile server, and how many connections it has been asked for.
+async fn start_hostile(hostile: Hostile) -> (Graph, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&connections);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            counter.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(serve(stream, hostile));
+        }
+    });
+    let mut timeouts = HttpTimeouts::default();
+    if hostile == Hostile::Silence {
+        timeouts.request = Duration::from_millis(30);
+    }
+    (graph(address, timeouts), connections)
+}
+
+/// Everything that was traced, by this crate and by those below it.
+#[derive(Clone, Default)]
+struct Trace(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Trace {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Trace {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+#[tokio::test]
+async fn no_failure_of_any_call_shows_a_secret() {
+    let trace = Trace::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_span_events(tracing_subscriber::fmt::format::FmtSpan::FULL)
+        .with_writer(trace.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+
+    let mut shown = String::new();
+    let mut failures = 0;
+    for (hostile, expected) in HOSTILE {
+        let (graph, connections) = start_hostile(hostile).await;
+        let mut call = 0;
+        while let Some(result) = make(call, &graph).await {
+            let error = result.unwrap_err();
+            assert_eq!(error.kind().as_str(), expected, "{hostile:?} {error:?}");
+            let _ = write!(shown, "{error} {error:?} {error:#?} ");
+            let mut source = error.source();
+            while let Some(cause) = source {
+                let _ = write!(shown, "{cause} {cause:?} ");
+                source = cause.source();
+            }
+            failures += 1;
+            call += 1;
+        }
+        // Each answer closes its connection, so this counts requests: nothing is retried, and no redirect is followed.
+        assert_eq!(connections.load(Ordering::SeqCst), call, "{hostile:?}");
+    }
+    assert_eq!(failures, HOSTILE.len() * 10);
+
+    let traced = String::from_utf8(trace.0.lock().unwrap().clone()).unwrap();
+    // Both have something in them, so that their silence means something.
+    assert!(shown.contains("code 190, subcode 460") && shown.contains("reqwest::Error"));
+    assert!(
+        traced.contains("threads_graph")
+            && traced.contains("status=429")
+            && traced.contains("exchange_long_lived")
+    );
+    for canary in ["CANARY", "access_token=", "client_secret", "stolen", "<html>"] {
+        assert!(!shown.contains(canary), "{canary} is in an error");
+        assert!(!traced.contains(canary), "{canary} is in the trace");
+    }
+}
+
+#[tokio::test]
+async fn no_success_shows_a_secret() {
+    let (server, graph) = Recorded::start().await;
+    server.answers(
+        200,
+        json!({"access_token": "CANARYnew", "user_id": 1, "expires_in": 60, "id": "1", "data": {"is_valid": true}}),
+    );
+    for call in (0..6).chain(8..10) {
+        let shown = make(call, &graph).await.unwrap().unwrap();
+        assert!(!shown.contains("CANARY"), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_listening_is_transient() {
+    // Bound and dropped, so that nothing answers there.
+    let address = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let graph = graph(address, HttpTimeouts::default());
+    let mut call = 0;
+    while let Some(result) = make(call, &graph).await {
+        let error = result.unwrap_err();
+        assert_eq!((error.kind(), error.status()), (&ErrorKind::Transient, None));
+        assert!(!format!("{error:?}").contains("CANARY"));
+        call += 1;
+    }
+}
+
+#[tokio::test]
+async fn a_retry_after_is_passed_on() {
+    let (graph, _) = start_hostile(Hostile::Throttled).await;
+    let error = graph.refresh(&token()).await.unwrap_err();
+    assert_eq!(
+        error.kind(),
+        &ErrorKind::Throttled {
+            retry_after: Some(Duration::from_mins(1))
+        }
+    );
+    assert_eq!((error.status(), error.trace_id()), (Some(429), None));
+}

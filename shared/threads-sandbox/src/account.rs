@@ -1,0 +1,114 @@
+//! A Threads account and what its person did to the app's access.
+//!
+//! Holds no token: a token remembers which of the account's grants it came from, and asks here whether that grant lives.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::later;
+
+/// How long the app may read the profile after the person authorized it.
+const DATA_ACCESS: Duration = Duration::from_hours(90 * 24);
+
+/// What keeps the app's tokens from working for one account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccountStatus {
+    /// Nothing.
+    Active,
+    /// The person removed the app: subcode 458.
+    Revoked,
+    /// The person has to log in to Threads first: subcode 459.
+    Checkpoint,
+    /// The person changed the password: subcode 460.
+    PasswordChanged,
+    /// Meta ended the session: subcode 467.
+    Invalidated,
+}
+
+impl AccountStatus {
+    /// The `error_subcode` beside code 190, `None` while the account is fine.
+    #[must_use]
+    pub const fn subcode(self) -> Option<u64> {
+        match self {
+            Self::Active => None,
+            Self::Revoked => Some(458),
+            Self::Checkpoint => Some(459),
+            Self::PasswordChanged => Some(460),
+            Self::Invalidated => Some(467),
+        }
+    }
+}
+
+/// A Threads account of the sandbox, as it stood when it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Meta's id, a whole number as text.
+    pub user_id: String,
+    /// The name without `@`.
+    pub username: String,
+    /// Whether the profile is private, which limits the grant to 90 days.
+    pub private: bool,
+    /// The tester invitation is not accepted: authorizing ends on Meta's error page with code 1349245.
+    pub tester_pending: bool,
+    /// What keeps tokens from working, if anything.
+    pub status: AccountStatus,
+    /// When the person last pressed Allow.
+    pub authorized_at: Option<Timestamp>,
+    /// When the app's access to the profile ends, whatever its tokens' ages.
+    pub data_access_expires_at: Option<Timestamp>,
+    /// How each earlier grant ended. A token that carries generation *n* belongs to the *n*-th grant, so it is dead when
+    /// this list is longer than *n*, and the list says why.
+    pub(crate) ended_grants: Vec<AccountStatus>,
+}
+
+impl Account {
+    pub(crate) fn new(user_id: String, username: String, private: bool) -> Self {
+        Self {
+            user_id,
+            username,
+            private,
+            tester_pending: false,
+            status: AccountStatus::Active,
+            authorized_at: None,
+            data_access_expires_at: None,
+            ended_grants: Vec::new(),
+        }
+    }
+
+    /// The number of the grant that a token issued now belongs to.
+    pub(crate) fn generation(&self) -> usize {
+        self.ended_grants.len()
+    }
+
+    /// What is wrong with the grant number `generation`.
+    pub(crate) fn grant_status(&self, generation: usize) -> AccountStatus {
+        self.ended_grants.get(generation).copied().unwrap_or(self.status)
+    }
+
+    /// The person pressed Allow. It heals the account, but what died with an earlier grant stays dead; only a checkpoint
+    /// is merely passed, because the tokens behind it were never taken away.
+    pub(crate) fn authorize(&mut self, now: Timestamp) {
+        match self.status {
+            AccountStatus::Active | AccountStatus::Checkpoint => {}
+            ended => self.ended_grants.push(ended),
+        }
+        self.status = AccountStatus::Active;
+        self.authorized_at = Some(now);
+        self.data_access_expires_at = Some(later(now, DATA_ACCESS));
+    }
+
+    /// A refresh extends a public profile's grant. Sources disagree about private ones; the sandbox takes the harsher
+    /// reading, so that an app which relies on the other one is caught.
+    pub(crate) fn extend_data_access(&mut self, now: Timestamp) {
+        if !self.private {
+            self.data_access_expires_at = Some(later(now, DATA_ACCESS));
+        }
+    }
+
+    pub(crate) fn data_access_expired(&self, now: Timestamp) -> bool {
+        self.data_access_expires_at.is_some_and(|at| at <= now)
+    }
+}

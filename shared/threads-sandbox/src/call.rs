@@ -1,0 +1,85 @@
+//! The calls the sandbox answers, and the log of them that tests read.
+//!
+//! The log refuses secrets: no query, no body, no header but the content type's name.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// How many records are kept: a sweep of 10,000 tokens several times over, and still a bound for a server left running.
+const KEPT: usize = 100_000;
+
+/// One of Meta's operations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SandboxCall {
+    /// `GET /oauth/authorize`, by a browser.
+    Authorize,
+    /// `POST /oauth/access_token`: a code for a short-lived token.
+    ExchangeCode,
+    /// `GET /access_token`: a short-lived token for a long-lived one.
+    ExchangeLongLived,
+    /// `GET /refresh_access_token`.
+    Refresh,
+    /// `GET /v1.0/me`.
+    Me,
+    /// `GET /v1.0/debug_token`.
+    DebugToken,
+    /// `GET /oauth/access_token` with `client_credentials`.
+    AppToken,
+}
+
+/// What the log keeps of one call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct CallRecord {
+    /// Which operation.
+    pub call: SandboxCall,
+    /// When, by the sandbox's clock.
+    pub at: Timestamp,
+    /// The status that was sent, or 0 when the connection was closed without an answer.
+    pub status: u16,
+    /// Whom the presented token or code belongs to, or whom the answer was about.
+    pub user_id: Option<String>,
+    /// The HTTP method.
+    pub method: String,
+    /// The request's media type without its parameters.
+    pub content_type: Option<String>,
+    /// The first six characters of the presented token's or code's hash: enough to tell two apart, useless otherwise.
+    pub credential_tag: Option<String>,
+    /// The fault that was applied, by its name on the control endpoint.
+    pub fault: Option<&'static str>,
+    /// Whether the operation ran, even if its answer was lost or cut.
+    pub acted: bool,
+}
+
+/// The latest records, and how many of each there were.
+#[derive(Debug, Default)]
+pub(crate) struct CallLog {
+    records: VecDeque<CallRecord>,
+    counts: BTreeMap<SandboxCall, u64>,
+}
+
+impl CallLog {
+    pub(crate) fn push(&mut self, record: CallRecord) {
+        *self.counts.entry(record.call).or_default() += 1;
+        if self.records.len() == KEPT {
+            self.records.pop_front();
+        }
+        self.records.push_back(record);
+    }
+
+    pub(crate) fn records(&self) -> Vec<CallRecord> {
+        self.records.iter().cloned().collect()
+    }
+
+    pub(crate) fn counts(&self) -> &BTreeMap<SandboxCall, u64> {
+        &self.counts
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.counts.clear();
+        self.records.clear();
+    }
+}

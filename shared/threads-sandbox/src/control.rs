@@ -1,0 +1,317 @@
+//! `/control/…`: what a test in any language does to the sandbox, JSON in and out.
+//!
+//! Says exactly what is wrong with a request, and refuses fields it does not know: a test whose fault was misspelt would
+//! otherwise pass for the wrong reason. Shows no token, code or secret.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::{any, get, patch, post};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::account::{Account, AccountStatus};
+use crate::fault::Fault;
+use crate::options::NewAccount;
+use crate::reply::Reply;
+use crate::sandbox::Sandbox;
+use crate::world::OldToken;
+
+/// Ten years. Further is a typing mistake, and it cannot be taken back.
+const MAX_ADVANCE: u64 = 10 * 366 * 24 * 3600;
+
+/// The documentation that `GET /control` shows.
+const HELP: &str = include_str!("../README.md");
+
+pub(crate) fn router() -> Router<Sandbox> {
+    Router::new()
+        .route("/control", get(help))
+        .route("/control/state", get(state))
+        .route("/control/accounts", get(accounts).post(add_account))
+        .route("/control/accounts/{user_id}", patch(change_account))
+        .route("/control/accounts/{user_id}/signed-request", get(signed_request))
+        .route("/control/accounts/{user_id}/{action}", post(act_on_account))
+        .route("/control/clock", get(clock).post(advance_clock))
+        .route(
+            "/control/faults",
+            get(faults).post(add_faults).delete(clear_faults),
+        )
+        .route("/control/calls", get(calls).delete(clear_calls))
+        .route("/control/old-token", get(old_token).post(set_old_token))
+        .route("/control/{*rest}", any(unknown))
+        .method_not_allowed_fallback(wrong_method)
+}
+
+/// A refused control request: a status and what to do about it.
+struct Refused(StatusCode, String);
+
+type Outcome = Result<(StatusCode, Value), Refused>;
+
+fn finish(outcome: Outcome) -> Response {
+    match outcome {
+        Ok((status, body)) => Reply::json(status, &body),
+        Err(Refused(status, error)) => Reply::json(status, &json!({ "error": error })),
+    }
+    .send()
+}
+
+fn bad_request(error: impl ToString) -> Refused {
+    Refused(StatusCode::BAD_REQUEST, error.to_string())
+}
+
+fn no_account() -> Refused {
+    Refused(
+        StatusCode::NOT_FOUND,
+        "there is no account with this user_id".to_owned(),
+    )
+}
+
+fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
+    serde_json::from_slice(body).map_err(bad_request)
+}
+
+async fn help() -> Response {
+    Reply::new(StatusCode::OK, "text/markdown; charset=utf-8", HELP.to_owned()).send()
+}
+
+async fn unknown() -> Response {
+    finish(Err(Refused(
+        StatusCode::NOT_FOUND,
+        "no such control; GET /control lists them".to_owned(),
+    )))
+}
+
+async fn wrong_method() -> Response {
+    let error = "this control does not take this method; GET /control lists them".to_owned();
+    finish(Err(Refused(StatusCode::METHOD_NOT_ALLOWED, error)))
+}
+
+fn show(account: &Account) -> Value {
+    json!({
+        "user_id": account.user_id,
+        "username": account.username,
+        "private": account.private,
+        "tester_pending": account.tester_pending,
+        "status": account.status,
+        "authorized_at": account.authorized_at,
+        "data_access_expires_at": account.data_access_expires_at,
+    })
+}
+
+async fn state(State(sandbox): State<Sandbox>) -> Response {
+    let now = sandbox.now();
+    let offset = sandbox.clock().offset();
+    let body = sandbox.read(|state| {
+        let (tokens, codes) = state.world.counts();
+        json!({
+            "app_id": sandbox.app().id,
+            "now": now,
+            "clock_offset_seconds": offset.as_secs(),
+            "old_token": state.world.old_token(),
+            "accounts": state.world.accounts().iter().map(show).collect::<Vec<_>>(),
+            "tokens": tokens,
+            "unspent_codes": codes,
+            "calls": state.calls.counts(),
+        })
+    });
+    let mut body = body;
+    body["faults"] = json!(sandbox.faults().len());
+    finish(Ok((StatusCode::OK, body)))
+}
+
+async fn accounts(State(sandbox): State<Sandbox>) -> Response {
+    let accounts: Vec<Value> = sandbox.accounts().iter().map(show).collect();
+    finish(Ok((StatusCode::OK, json!({ "accounts": accounts }))))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AccountRequest {
+    username: String,
+    #[serde(default)]
+    user_id: Option<String>,
+    #[serde(default)]
+    private: bool,
+    #[serde(default)]
+    tester_pending: bool,
+}
+
+async fn add_account(State(sandbox): State<Sandbox>, body: Bytes) -> Response {
+    finish(try_add_account(&sandbox, &body))
+}
+
+fn try_add_account(sandbox: &Sandbox, body: &Bytes) -> Outcome {
+    let AccountRequest {
+        username,
+        user_id,
+        private,
+        tester_pending,
+    } = read(body)?;
+    let new = NewAccount {
+        username,
+        user_id,
+        private,
+    };
+    new.check().map_err(bad_request)?;
+    let (account, created) = sandbox.change(|state| {
+        let (account, created) = state.world.ensure_account(new);
+        if !(created && tester_pending) {
+            return (account, created);
+        }
+        let changed = state
+            .world
+            .change(&account.user_id, |account| account.tester_pending = true);
+        (changed.unwrap_or(account), created)
+    });
+    Ok((
+        if created {
+            StatusCode::CREATED
+        } else {
+            StatusCode::OK
+        },
+        show(&account),
+    ))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AccountChange {
+    private: Option<bool>,
+    tester_pending: Option<bool>,
+}
+
+async fn change_account(
+    State(sandbox): State<Sandbox>,
+    Path(user_id): Path<String>,
+    body: Bytes,
+) -> Response {
+    finish(read(&body).and_then(
+        |AccountChange {
+             private,
+             tester_pending,
+         }| {
+            let changed = sandbox.change(|state| {
+                state.world.change(&user_id, |account| {
+                    account.private = private.unwrap_or(account.private);
+                    account.tester_pending = tester_pending.unwrap_or(account.tester_pending);
+                })
+            });
+            changed
+                .map(|account| (StatusCode::OK, show(&account)))
+                .ok_or_else(no_account)
+        },
+    ))
+}
+
+async fn act_on_account(
+    State(sandbox): State<Sandbox>,
+    Path((user_id, action)): Path<(String, String)>,
+) -> Response {
+    let status = match &*action {
+        "revoke" => AccountStatus::Revoked,
+        "change-password" => AccountStatus::PasswordChanged,
+        "checkpoint" => AccountStatus::Checkpoint,
+        "invalidate" => AccountStatus::Invalidated,
+        "restore" => AccountStatus::Active,
+        _ => return unknown().await,
+    };
+    let changed = sandbox.change(|state| state.world.change(&user_id, |account| account.status = status));
+    finish(
+        changed
+            .map(|account| (StatusCode::OK, show(&account)))
+            .ok_or_else(no_account),
+    )
+}
+
+async fn signed_request(State(sandbox): State<Sandbox>, Path(user_id): Path<String>) -> Response {
+    finish(match sandbox.account(&user_id) {
+        Some(_) => Ok((
+            StatusCode::OK,
+            json!({ "signed_request": sandbox.signed_request(&user_id) }),
+        )),
+        None => Err(no_account()),
+    })
+}
+
+fn show_clock(sandbox: &Sandbox) -> Outcome {
+    let offset = sandbox.clock().offset().as_secs();
+    Ok((
+        StatusCode::OK,
+        json!({ "now": sandbox.now(), "offset_seconds": offset }),
+    ))
+}
+
+async fn clock(State(sandbox): State<Sandbox>) -> Response {
+    finish(show_clock(&sandbox))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Advance {
+    advance_seconds: u64,
+}
+
+async fn advance_clock(State(sandbox): State<Sandbox>, body: Bytes) -> Response {
+    finish(read(&body).and_then(|Advance { advance_seconds }| {
+        if advance_seconds > MAX_ADVANCE {
+            return Err(bad_request(format!(
+                "advance_seconds: at most {MAX_ADVANCE}, ten years"
+            )));
+        }
+        sandbox.advance(Duration::from_secs(advance_seconds));
+        show_clock(&sandbox)
+    }))
+}
+
+fn show_faults(sandbox: &Sandbox) -> Value {
+    json!({ "faults": sandbox.faults() })
+}
+
+async fn faults(State(sandbox): State<Sandbox>) -> Response {
+    finish(Ok((StatusCode::OK, show_faults(&sandbox))))
+}
+
+async fn add_faults(State(sandbox): State<Sandbox>, body: Bytes) -> Response {
+    finish(read::<Fault>(&body).and_then(|fault| {
+        fault.check().map_err(bad_request)?;
+        sandbox.inject(fault);
+        Ok((StatusCode::CREATED, show_faults(&sandbox)))
+    }))
+}
+
+async fn clear_faults(State(sandbox): State<Sandbox>) -> Response {
+    sandbox.clear_faults();
+    finish(Ok((StatusCode::OK, show_faults(&sandbox))))
+}
+
+async fn calls(State(sandbox): State<Sandbox>) -> Response {
+    finish(Ok((StatusCode::OK, json!({ "calls": sandbox.calls() }))))
+}
+
+async fn clear_calls(State(sandbox): State<Sandbox>) -> Response {
+    sandbox.clear_calls();
+    finish(Ok((StatusCode::OK, json!({ "calls": [] }))))
+}
+
+async fn old_token(State(sandbox): State<Sandbox>) -> Response {
+    let behaviour = sandbox.read(|state| state.world.old_token());
+    finish(Ok((StatusCode::OK, json!({ "behaviour": behaviour }))))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OldTokenRequest {
+    behaviour: OldToken,
+}
+
+async fn set_old_token(State(sandbox): State<Sandbox>, body: Bytes) -> Response {
+    finish(read(&body).map(|OldTokenRequest { behaviour }| {
+        sandbox.set_old_token_behaviour(behaviour);
+        (StatusCode::OK, json!({ "behaviour": behaviour }))
+    }))
+}

@@ -1,0 +1,202 @@
+//! Meta's error bodies: the Graph API's envelope, and the flat one of the code exchange.
+//!
+//! Every text here is fixed; nothing that a client sent is repeated, because clients send secrets.
+
+use axum::http::StatusCode;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::account::AccountStatus;
+use crate::mint;
+use crate::reply::Reply;
+use crate::world::{CodeFault, TokenFault};
+
+/// An error of the Graph API before it has a trace id.
+#[derive(Debug, Clone)]
+pub(crate) struct GraphError {
+    status: StatusCode,
+    kind: &'static str,
+    code: u64,
+    subcode: Option<u64>,
+    message: String,
+    is_transient: bool,
+}
+
+impl GraphError {
+    /// An `OAuthException` with status 400.
+    pub(crate) fn oauth(code: u64, subcode: Option<u64>, message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            kind: "OAuthException",
+            code,
+            subcode,
+            message: message.into(),
+            is_transient: false,
+        }
+    }
+
+    /// What a fault asks for, with a message that says so.
+    pub(crate) fn injected(code: u64, subcode: Option<u64>, is_transient: bool, status: StatusCode) -> Self {
+        let message = "An error that was injected into the sandbox.";
+        Self {
+            status,
+            is_transient,
+            ..Self::oauth(code, subcode, message)
+        }
+    }
+
+    /// The app's rate limit.
+    pub(crate) fn throttled() -> Self {
+        let message = "(#4) Application request limit reached";
+        Self {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            is_transient: true,
+            ..Self::oauth(4, None, message)
+        }
+    }
+
+    /// The right path with a method it does not take.
+    pub(crate) fn unsupported_method(method: &str, path: &str) -> Self {
+        let message = format!(
+            "Unsupported {} request. Object with ID '{}' does not exist, cannot be loaded due to missing permissions, \
+             or does not support this operation",
+            method.to_ascii_lowercase(),
+            path.trim_start_matches('/'),
+        );
+        Self {
+            kind: "GraphMethodException",
+            ..Self::oauth(100, Some(33), message)
+        }
+    }
+
+    /// A path that the sandbox does not have.
+    pub(crate) fn unknown_path() -> Self {
+        Self {
+            status: StatusCode::NOT_FOUND,
+            ..Self::oauth(2500, None, "Unknown path components")
+        }
+    }
+
+    /// A body past the sandbox's limit.
+    pub(crate) fn too_large() -> Self {
+        let message = "The request is larger than the sandbox reads";
+        Self {
+            status: StatusCode::PAYLOAD_TOO_LARGE,
+            ..Self::oauth(1, None, message)
+        }
+    }
+
+    /// The app id is not the sandbox's.
+    pub(crate) fn wrong_app() -> Self {
+        let message = "Error validating application. Cannot get application info due to a system error.";
+        Self::oauth(101, None, message)
+    }
+
+    /// The app secret is not the sandbox's. Meta really answers with code 1 here, which elsewhere means "try again".
+    pub(crate) fn wrong_secret() -> Self {
+        Self::oauth(1, None, "Error validating client secret.")
+    }
+
+    /// No token at all.
+    pub(crate) fn missing_token() -> Self {
+        let message = "An active access token must be used to query information about the current user.";
+        Self::oauth(2500, None, message)
+    }
+
+    /// Why a token does not work, at `now`.
+    pub(crate) fn token(fault: TokenFault, now: Timestamp) -> Self {
+        match fault {
+            TokenFault::Unknown => Self::oauth(
+                190,
+                None,
+                "Invalid OAuth access token - Cannot parse access token",
+            ),
+            TokenFault::Expired(at) => Self::oauth(
+                190,
+                Some(463),
+                format!(
+                    "Error validating access token: Session has expired on {at}. The current time is {now}."
+                ),
+            ),
+            TokenFault::Ended(status) => Self::oauth(190, status.subcode(), ended(status)),
+            TokenFault::Superseded => Self::oauth(190, Some(467), ended(AccountStatus::Invalidated)),
+            TokenFault::DataAccessExpired => Self::oauth(
+                10,
+                None,
+                "(#10) The app's access to this person's data has expired. The person has to authorize the app again.",
+            ),
+            TokenFault::WrongKind => Self::oauth(
+                452,
+                None,
+                "Session key invalid. This could be because the session key has an incorrect format, or because the \
+                 user has revoked this session",
+            ),
+            TokenFault::TooYoung => Self::oauth(
+                100,
+                None,
+                "(#100) The access token must be at least 24 hours old to be refreshed",
+            ),
+        }
+    }
+
+    /// The `error` object.
+    pub(crate) fn body(&self) -> Value {
+        let mut error = json!({
+            "message": self.message,
+            "type": self.kind,
+            "code": self.code,
+            "is_transient": self.is_transient,
+            "fbtrace_id": mint::trace_id(),
+        });
+        if let Some(subcode) = self.subcode {
+            error["error_subcode"] = subcode.into();
+        }
+        error
+    }
+}
+
+const fn ended(status: AccountStatus) -> &'static str {
+    match status {
+        AccountStatus::Active => "Error validating access token",
+        AccountStatus::Revoked => {
+            "Error validating access token: The user has not authorized application, or has removed it."
+        }
+        AccountStatus::Checkpoint => {
+            "Error validating access token: You cannot access the app till you log in to www.threads.com and follow \
+             the instructions given."
+        }
+        AccountStatus::PasswordChanged => {
+            "Error validating access token: The session has been invalidated because the user changed their password \
+             or Meta has changed the session for security reasons."
+        }
+        AccountStatus::Invalidated => "Error validating access token: The session has been invalidated.",
+    }
+}
+
+impl From<GraphError> for Reply {
+    fn from(error: GraphError) -> Self {
+        Self::json(error.status, &json!({ "error": error.body() }))
+    }
+}
+
+/// The code exchange's answers to a code that buys nothing: the flat body that Meta documents, and for a redirect URI
+/// that differs the envelope with 100/36008.
+pub(crate) fn code_refused(fault: CodeFault) -> Reply {
+    match fault {
+        CodeFault::NotFound => Reply::json(
+            StatusCode::BAD_REQUEST,
+            &json!({
+                "error_type": "OAuthException",
+                "code": 400,
+                "error_message": "Matching code was not found or was already used",
+            }),
+        ),
+        CodeFault::RedirectMismatch => GraphError::oauth(
+            100,
+            Some(36008),
+            "Error validating verification code. Please make sure your redirect_uri is identical to the one you used \
+             in the OAuth dialog request",
+        )
+        .into(),
+    }
+}

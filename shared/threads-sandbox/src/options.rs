@@ -1,0 +1,157 @@
+//! What a sandbox is started with, and why starting can fail.
+//!
+//! Reads no environment and no arguments: the caller does that.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Clock;
+
+/// Everything a sandbox needs to start.
+#[derive(Clone)]
+pub struct SandboxOptions {
+    /// The Threads app id that clients must send, not empty.
+    pub app_id: String,
+    /// The Threads app secret that clients must send, not empty.
+    pub app_secret: String,
+    /// What all lifetimes are measured by. Share a clone with the code under test.
+    pub clock: Clock,
+    /// The redirect URIs saved in the "dashboard", compared exactly. Empty: any `https` one, and `http` on loopback.
+    pub redirect_uris: Vec<String>,
+    /// Where accounts, tokens and grants survive a restart. `None`: nothing is written anywhere.
+    pub state_file: Option<PathBuf>,
+    /// Accounts to have from the start; those that exist already (by user id, or else by name) are left as they are.
+    pub accounts: Vec<NewAccount>,
+}
+
+impl fmt::Debug for SandboxOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SandboxOptions")
+            .field("app_id", &self.app_id)
+            .field("redirect_uris", &self.redirect_uris)
+            .field("state_file", &self.state_file)
+            .field("accounts", &self.accounts)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A Threads account to create.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewAccount {
+    /// The name without `@`.
+    pub username: String,
+    /// A whole number below 2^64. `None`: one above 2^53 is made up, as Meta's are.
+    #[serde(default)]
+    pub user_id: Option<String>,
+    /// A private profile's grant ends 90 days after the authorization, refreshed or not.
+    #[serde(default)]
+    pub private: bool,
+}
+
+impl NewAccount {
+    /// Refuses what Meta could not have, so that a typing mistake does not become an account.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let name_fits = (1..=30).contains(&self.username.len())
+            && self
+                .username
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'_');
+        if !name_fits {
+            return Err("username: 1 to 30 letters, digits, dots and underscores are needed".to_owned());
+        }
+        match &self.user_id {
+            // Parsing alone would accept "+1" and "007", which would not come back as they were given.
+            Some(id) if id.parse::<u64>().map(|n| n.to_string()).as_ref() != Ok(id) => {
+                Err("user_id: a whole number below 2^64 is needed, as a string".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Why a sandbox did not start. The cause, where there is one, is the error's source.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// The app id or the app secret is empty.
+    #[error("the sandbox needs an app id and an app secret")]
+    NoApp,
+    /// One of [`SandboxOptions::accounts`] cannot exist.
+    #[error("the account {username:?} cannot be created: {reason}")]
+    BadAccount {
+        /// The account's name, as given.
+        username: String,
+        /// Which field is wrong and what it takes.
+        reason: String,
+    },
+    /// The state file exists and cannot be read.
+    #[error("the sandbox's state file {path:?} cannot be read")]
+    ReadState {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The state file is not one that this version wrote. It is left untouched.
+    #[error("the sandbox's state file {path:?} is not a state of this version; move it away to start afresh")]
+    ParseState {
+        /// The file.
+        path: PathBuf,
+        /// Where it stops making sense.
+        source: serde_json::Error,
+    },
+    /// The state file cannot be written. Found at the start, so that it is not a surprise later.
+    #[error("the sandbox's state file {path:?} cannot be written")]
+    WriteState {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(username: &str, user_id: Option<&str>) -> NewAccount {
+        NewAccount {
+            username: username.to_owned(),
+            user_id: user_id.map(str::to_owned),
+            private: false,
+        }
+    }
+
+    #[test]
+    fn accounts_that_meta_could_not_have_are_refused() {
+        assert_eq!(account("ada.l_1", Some("17841405793187218")).check(), Ok(()));
+        for (name, id) in [
+            ("", None),
+            ("@ada", None),
+            ("ada lovelace", None),
+            (&*"a".repeat(31), None),
+            ("ada", Some("")),
+            ("ada", Some("007")),
+            ("ada", Some("+7")),
+            ("ada", Some("18446744073709551616")),
+            ("ada", Some("ada")),
+        ] {
+            assert!(account(name, id).check().is_err(), "{name:?} {id:?}");
+        }
+    }
+
+    #[test]
+    fn debug_output_leaves_the_secret_out() {
+        let options = SandboxOptions {
+            app_id: "1".to_owned(),
+            app_secret: "canary".to_owned(),
+            clock: Clock::system(),
+            redirect_uris: Vec::new(),
+            state_file: None,
+            accounts: Vec::new(),
+        };
+        assert!(!format!("{options:?}").contains("canary"));
+    }
+}

@@ -1,0 +1,107 @@
+//! A call's parameters, wherever the client put them: query string, form or JSON body, `Authorization: Bearer`.
+//!
+//! Meta documents forms for POST and the query for GET; ThreadsPipe sends JSON and is answered. A repeated parameter's
+//! last value wins, and the body wins over the query.
+
+use std::collections::HashMap;
+
+use axum::body::{Bytes, to_bytes};
+use axum::extract::Request;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::{HeaderMap, Method, Uri};
+use serde_json::Value;
+use url::form_urlencoded;
+
+/// Far above any real call's size.
+const MAX_BODY: usize = 64 * 1024;
+
+/// A request, read.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    /// The media type without parameters.
+    pub(crate) content_type: Option<String>,
+    pub(crate) params: Params,
+}
+
+/// The body is larger than the sandbox reads, or the client stopped sending it.
+#[derive(Debug)]
+pub(crate) struct Unreadable;
+
+impl Call {
+    pub(crate) async fn read(request: Request) -> Result<Self, Unreadable> {
+        let (parts, body) = request.into_parts();
+        let body = to_bytes(body, MAX_BODY).await.map_err(|_| Unreadable)?;
+        let content_type = media_type(&parts.headers);
+        let params = Params::read(&parts.uri, &parts.headers, content_type.as_deref(), &body);
+        Ok(Self {
+            method: parts.method,
+            path: parts.uri.path().to_owned(),
+            content_type,
+            params,
+        })
+    }
+}
+
+/// Names and values, each name once.
+#[derive(Debug, Default)]
+pub(crate) struct Params(HashMap<String, String>);
+
+impl Params {
+    fn read(uri: &Uri, headers: &HeaderMap, content_type: Option<&str>, body: &Bytes) -> Self {
+        let mut values = HashMap::new();
+        let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        if let Some((scheme, token)) = bearer.and_then(|value| value.split_once(' '))
+            && scheme.eq_ignore_ascii_case("bearer")
+        {
+            values.insert("access_token".to_owned(), token.trim().to_owned());
+        }
+        values.extend(form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned());
+        if content_type == Some("application/json") {
+            // What is not an object has no parameters, and the call then misses them, as it would at Meta.
+            if let Ok(Value::Object(object)) = serde_json::from_slice(body) {
+                values.extend(
+                    object
+                        .into_iter()
+                        .filter_map(|(name, value)| Some((name, scalar(value)?))),
+                );
+            }
+        } else {
+            values.extend(form_urlencoded::parse(body).into_owned());
+        }
+        Self(values)
+    }
+
+    /// A parameter's value, an empty one included.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// A parameter's value, the empty text when it is absent.
+    pub(crate) fn text(&self, name: &str) -> &str {
+        self.get(name).unwrap_or_default()
+    }
+}
+
+/// A JSON scalar as the text a form would have carried. Numbers count, since app ids are numbers to many people.
+fn scalar(value: Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+fn media_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    Some(
+        value
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase(),
+    )
+}

@@ -1,0 +1,350 @@
+//! The handle: one sandbox's state behind a lock, and everything that a test may do to it in-process.
+//!
+//! The lock is never held across an await, and nothing here knows HTTP beyond handing out the router.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::serve::ListenerExt as _;
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::account::{Account, AccountStatus};
+use crate::call::{CallLog, CallRecord};
+use crate::clock::Clock;
+use crate::fault::{Fault, FaultPlan};
+use crate::graph::App;
+use crate::options::{NewAccount, SandboxError, SandboxOptions};
+use crate::world::{BASIC_SCOPE, OldToken, World};
+use crate::{mint, server, store};
+
+/// A stand-in for Meta. Clones are handles to the same one.
+#[derive(Clone)]
+pub struct Sandbox {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    app: App,
+    clock: Clock,
+    state_file: Option<PathBuf>,
+    state: Mutex<State>,
+}
+
+/// All that changes.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) world: World,
+    pub(crate) faults: FaultPlan,
+    pub(crate) calls: CallLog,
+}
+
+impl std::fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sandbox")
+            .field("app_id", &self.inner.app.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Sandbox {
+    /// Starts a sandbox, from its state file if there is one.
+    ///
+    /// # Errors
+    ///
+    /// The app's id or secret is empty, an account cannot exist, or the state file cannot be read, understood or written.
+    pub fn new(options: SandboxOptions) -> Result<Self, SandboxError> {
+        let SandboxOptions {
+            app_id,
+            app_secret,
+            clock,
+            redirect_uris,
+            state_file,
+            accounts,
+        } = options;
+        if app_id.is_empty() || app_secret.is_empty() {
+            return Err(SandboxError::NoApp);
+        }
+        let mut world = World::default();
+        if let Some(path) = &state_file
+            && let Some(saved) = store::load(path)?
+        {
+            clock.catch_up(saved.clock_offset);
+            world = saved.world;
+            world.settle(clock.now());
+        }
+        for account in accounts {
+            if let Err(reason) = account.check() {
+                return Err(SandboxError::BadAccount {
+                    username: account.username,
+                    reason,
+                });
+            }
+            world.ensure_account(account);
+        }
+        if let Some(path) = &state_file {
+            world.take_changed();
+            store::save(path, clock.offset(), &world).map_err(|source| SandboxError::WriteState {
+                path: path.clone(),
+                source,
+            })?;
+        }
+        let app = App {
+            id: app_id,
+            secret: app_secret,
+            redirect_uris,
+        };
+        let state = Mutex::new(State {
+            world,
+            ..State::default()
+        });
+        Ok(Self {
+            inner: Arc::new(Inner {
+                app,
+                clock,
+                state_file,
+                state,
+            }),
+        })
+    }
+
+    /// All routes: authorize site, Graph API, control endpoint and pages, on one origin.
+    pub fn router(&self) -> Router {
+        server::router(self.clone())
+    }
+
+    /// Serves HTTP on `listener` until `shutdown` ends and the open requests are answered.
+    ///
+    /// # Errors
+    ///
+    /// The listener fails for good.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> std::io::Result<()> {
+        // Small answers on kept-alive connections would otherwise wait for the client's delayed acknowledgement.
+        let listener = listener.tap_io(|stream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "TCP_NODELAY could not be set");
+            }
+        });
+        axum::serve(listener, self.router())
+            .with_graceful_shutdown(shutdown)
+            .await
+    }
+
+    /// The clock that all lifetimes are measured by.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.inner.clock.clone()
+    }
+
+    /// The account with this user id (or, without one, this name), created when absent.
+    ///
+    /// Ids and names are taken as they are; [`Sandbox::new`] and the control endpoint refuse unlikely ones. An id that is
+    /// not a whole number below 2^64 is sent as text where Meta sends an integer.
+    pub fn add_account(&self, account: NewAccount) -> Account {
+        self.change(|state| state.world.ensure_account(account).0)
+    }
+
+    /// All accounts, by name.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<Account> {
+        self.read(|state| state.world.accounts())
+    }
+
+    /// One account.
+    #[must_use]
+    pub fn account(&self, user_id: &str) -> Option<Account> {
+        self.read(|state| state.world.account(user_id).cloned())
+    }
+
+    /// The person removes the app: the account's tokens get 190/458. Says whether there is such an account, as do the
+    /// methods that follow.
+    pub fn revoke(&self, user_id: &str) -> bool {
+        self.set_status(user_id, AccountStatus::Revoked)
+    }
+
+    /// The person changes the password: 190/460.
+    pub fn change_password(&self, user_id: &str) -> bool {
+        self.set_status(user_id, AccountStatus::PasswordChanged)
+    }
+
+    /// The person has to pass a checkpoint: 190/459, until the next authorization or [`Sandbox::restore`].
+    pub fn checkpoint(&self, user_id: &str) -> bool {
+        self.set_status(user_id, AccountStatus::Checkpoint)
+    }
+
+    /// Meta ends the session: 190/467.
+    pub fn invalidate(&self, user_id: &str) -> bool {
+        self.set_status(user_id, AccountStatus::Invalidated)
+    }
+
+    /// Undoes the last of the four above, as if it had never happened. What died before a later authorization stays dead.
+    pub fn restore(&self, user_id: &str) -> bool {
+        self.set_status(user_id, AccountStatus::Active)
+    }
+
+    /// The person makes the profile private or public. It shows at the next authorization or refresh.
+    pub fn set_private(&self, user_id: &str, private: bool) -> bool {
+        self.change(|state| {
+            state
+                .world
+                .change(user_id, |account| account.private = private)
+                .is_some()
+        })
+    }
+
+    /// Whether the account's tester invitation waits to be accepted, which makes authorizing fail with 1349245.
+    pub fn set_tester_pending(&self, user_id: &str, pending: bool) -> bool {
+        self.change(|state| {
+            state
+                .world
+                .change(user_id, |account| account.tester_pending = pending)
+                .is_some()
+        })
+    }
+
+    fn set_status(&self, user_id: &str, status: AccountStatus) -> bool {
+        self.change(|state| {
+            state
+                .world
+                .change(user_id, |account| account.status = status)
+                .is_some()
+        })
+    }
+
+    /// Adds a fault behind those that wait already.
+    pub fn inject(&self, fault: Fault) {
+        self.change(|state| state.faults.add(fault));
+    }
+
+    /// The faults that are not used up, with what is left of them.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Fault> {
+        self.read(|state| {
+            state
+                .faults
+                .waiting()
+                .iter()
+                .filter(|fault| fault.times > 0)
+                .cloned()
+                .collect()
+        })
+    }
+
+    /// Forgets all faults.
+    pub fn clear_faults(&self) {
+        self.change(|state| state.faults.clear());
+    }
+
+    /// The latest calls, oldest first: at most 100,000.
+    #[must_use]
+    pub fn calls(&self) -> Vec<CallRecord> {
+        self.read(|state| state.calls.records())
+    }
+
+    /// Forgets all calls.
+    pub fn clear_calls(&self) {
+        self.change(|state| state.calls.clear());
+    }
+
+    /// What a refresh does to the token it was given.
+    pub fn set_old_token_behaviour(&self, behaviour: OldToken) {
+        self.change(|state| state.world.set_old_token(behaviour));
+    }
+
+    /// A code, as if the person had pressed Allow, without a look at the redirect URI or the tester invitation. No scopes:
+    /// `threads_basic`. An unknown user id becomes an account first.
+    #[must_use]
+    pub fn issue_code(&self, user_id: &str, redirect_uri: &str, scopes: &[&str]) -> String {
+        let scope = if scopes.is_empty() {
+            BASIC_SCOPE.to_owned()
+        } else {
+            scopes.join(",")
+        };
+        let now = self.now();
+        self.change(|state| {
+            ensure(&mut state.world, user_id);
+            state
+                .world
+                .authorize(now, user_id, redirect_uri, &scope)
+                .unwrap_or_default()
+        })
+    }
+
+    /// A new long-lived token with `threads_basic` and `threads_content_publish`, as if the account had been connected
+    /// elsewhere. An unknown user id becomes an account first.
+    #[must_use]
+    pub fn issue_long_lived(&self, user_id: &str) -> String {
+        let now = self.now();
+        self.change(|state| {
+            ensure(&mut state.world, user_id);
+            let scope = format!("{BASIC_SCOPE},threads_content_publish");
+            state
+                .world
+                .issue_long_lived(now, user_id, &scope)
+                .unwrap_or_default()
+        })
+    }
+
+    /// The `signed_request` that Meta posts to the app's deauthorize and data-deletion callbacks for this account.
+    #[must_use]
+    pub fn signed_request(&self, user_id: &str) -> String {
+        let payload = json!({
+            "algorithm": "HMAC-SHA256",
+            "issued_at": self.now().as_second(),
+            "user_id": user_id,
+        });
+        mint::signed_request(&self.inner.app.secret, &payload.to_string())
+    }
+
+    pub(crate) fn app(&self) -> &App {
+        &self.inner.app
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.inner.clock.now()
+    }
+
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {
+        read(&self.inner.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes the state, and saves it if what changed is worth keeping.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut state);
+        if state.world.take_changed() {
+            self.save(&state);
+        }
+        result
+    }
+
+    /// Moves the clock, and saves how far: unlike a clone of the clock, which the state file learns of at the next change.
+    pub(crate) fn advance(&self, by: std::time::Duration) {
+        let state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.inner.clock.advance(by);
+        self.save(&state);
+    }
+
+    fn save(&self, state: &State) {
+        if let Some(path) = &self.inner.state_file
+            && let Err(error) = store::save(path, self.inner.clock.offset(), &state.world)
+        {
+            // The sandbox goes on from memory: a full disk should not look like a failure of Meta's.
+            tracing::error!(%error, path = %path.display(), "the sandbox's state could not be saved");
+        }
+    }
+}
+
+fn ensure(world: &mut World, user_id: &str) {
+    world.ensure_account(NewAccount {
+        username: format!("user_{user_id}"),
+        user_id: Some(user_id.to_owned()),
+        private: false,
+    });
+}

@@ -1,0 +1,197 @@
+//! The routes, and the way of a call through them: read, let a fault strike, act, log, answer.
+//!
+//! What an operation does is not decided here.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::handler::Handler;
+use axum::http::{Method, StatusCode};
+use axum::middleware::from_fn;
+use axum::response::Response;
+use axum::routing::{any, get, post};
+
+use crate::call::{CallRecord, SandboxCall};
+use crate::fault::{self, FaultAction};
+use crate::graph_error::GraphError;
+use crate::params::Call;
+use crate::reply::{Reply, hang_up};
+use crate::sandbox::Sandbox;
+use crate::{authorize, control, graph, guard, mint, page};
+
+/// What an overloaded proxy in front of Meta shows.
+const BAD_GATEWAY: &str = "<!DOCTYPE html>\n<html><head><title>502 Bad Gateway</title></head>\n\
+                           <body><h1>502 Bad Gateway</h1><p>Sorry, something went wrong.</p></body></html>\n";
+
+pub(crate) fn router(sandbox: Sandbox) -> Router {
+    let on = |call| any(move |State(sandbox), request| answer(sandbox, call, request));
+    let consent = post(consent.layer(from_fn(guard::local_only)));
+    Router::new()
+        .route("/", get(index))
+        .route("/oauth/authorize", on(SandboxCall::Authorize))
+        .route("/oauth/consent", consent)
+        .route("/oauth/access_token", any(access_token))
+        .route("/access_token", on(SandboxCall::ExchangeLongLived))
+        .route("/refresh_access_token", on(SandboxCall::Refresh))
+        .route("/{version}/{operation}", any(versioned))
+        .merge(control::router().layer(from_fn(guard::local_only)))
+        .fallback(unknown)
+        .with_state(sandbox)
+}
+
+async fn index(State(sandbox): State<Sandbox>) -> Response {
+    let now = sandbox.now();
+    sandbox
+        .read(|state| page::index(state, sandbox.app(), now))
+        .send()
+}
+
+async fn unknown() -> Response {
+    Reply::from(GraphError::unknown_path()).send()
+}
+
+/// One path, two operations.
+async fn access_token(State(sandbox): State<Sandbox>, request: Request) -> Response {
+    let call = if request.method() == Method::POST {
+        SandboxCall::ExchangeCode
+    } else {
+        SandboxCall::AppToken
+    };
+    answer(sandbox, call, request).await
+}
+
+/// `/v1.0/me` and `/v1.0/debug_token`, in any version.
+async fn versioned(State(sandbox): State<Sandbox>, request: Request) -> Response {
+    let call = match request.uri().path().trim_start_matches('/').split_once('/') {
+        Some((version, "me")) if is_version(version) => SandboxCall::Me,
+        Some((version, "debug_token")) if is_version(version) => SandboxCall::DebugToken,
+        _ => return unknown().await,
+    };
+    answer(sandbox, call, request).await
+}
+
+/// `v1.0` and the like.
+fn is_version(text: &str) -> bool {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    text.strip_prefix('v')
+        .and_then(|text| text.split_once('.'))
+        .is_some_and(|(major, minor)| digits(major) && digits(minor))
+}
+
+/// The person's decision. It is not one of Meta's calls, so neither faults nor the log know it.
+async fn consent(State(sandbox): State<Sandbox>, request: Request) -> Response {
+    let Ok(call) = Call::read(request).await else {
+        return Reply::from(GraphError::too_large()).send();
+    };
+    let now = sandbox.now();
+    sandbox
+        .change(|state| authorize::consent(&mut state.world, sandbox.app(), now, &call.params))
+        .send()
+}
+
+/// How an answer leaves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Delivery {
+    Whole,
+    Half,
+    Lost,
+}
+
+async fn answer(sandbox: Sandbox, call: SandboxCall, request: Request) -> Response {
+    let Ok(request) = Call::read(request).await else {
+        return Reply::from(GraphError::too_large()).send();
+    };
+    let credential = graph::credential(call, &request.params);
+    let (owner, fault) = sandbox.change(|state| {
+        let owner = match call {
+            SandboxCall::Authorize => request.params.get("auto_approve"),
+            _ => credential.and_then(|credential| state.world.owner(credential)),
+        };
+        let owner = owner.map(str::to_owned);
+        let fault = state.faults.strike(call, owner.as_deref());
+        (owner, fault)
+    });
+    let name = fault.as_ref().map(FaultAction::name);
+    if let Some(FaultAction::Delay { millis }) = fault {
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+    }
+    let (instead, delivery) = match fault {
+        None | Some(FaultAction::Delay { .. }) => (None, Delivery::Whole),
+        Some(FaultAction::DropAfter) => (None, Delivery::Lost),
+        Some(FaultAction::Truncate) => (None, Delivery::Half),
+        Some(FaultAction::Drop) => (
+            Some(Reply::new(StatusCode::OK, "", String::new())),
+            Delivery::Lost,
+        ),
+        Some(action) => (Some(stand_in(action)), Delivery::Whole),
+    };
+    let acted = instead.is_none();
+    let now = sandbox.now();
+    let reply = sandbox.change(|state| {
+        let reply =
+            instead.unwrap_or_else(|| graph::perform(call, &mut state.world, sandbox.app(), now, &request));
+        let status = if delivery == Delivery::Lost {
+            0
+        } else {
+            reply.status.as_u16()
+        };
+        let user_id = owner.or_else(|| reply.user_id.clone());
+        tracing::debug!(?call, status, user_id, fault = name, "call");
+        state.calls.push(CallRecord {
+            call,
+            at: now,
+            status,
+            user_id,
+            method: request.method.to_string(),
+            content_type: request.content_type.clone(),
+            credential_tag: credential.map(|credential| mint::hash(credential)[..6].to_owned()),
+            fault: name,
+            acted,
+        });
+        reply
+    });
+    match delivery {
+        Delivery::Whole => reply.send(),
+        Delivery::Half => reply.send_half(),
+        Delivery::Lost => hang_up(),
+    }
+}
+
+/// What is answered in the operation's place.
+fn stand_in(action: FaultAction) -> Reply {
+    match action {
+        FaultAction::Respond {
+            status,
+            body,
+            headers,
+        } => {
+            let mut reply = Reply::new(fault::status(status), "application/json; charset=UTF-8", body);
+            let headers = headers
+                .iter()
+                .filter_map(|(name, value)| fault::header(name, value));
+            reply.headers.extend(headers);
+            reply
+        }
+        FaultAction::GraphError {
+            code,
+            subcode,
+            is_transient,
+            status,
+        } => GraphError::injected(code, subcode, is_transient, fault::status(status)).into(),
+        FaultAction::Throttle { retry_after } => {
+            let mut reply = Reply::from(GraphError::throttled());
+            let header = retry_after.and_then(|seconds| fault::header("retry-after", &seconds.to_string()));
+            reply.headers.extend(header);
+            reply
+        }
+        FaultAction::Html => Reply::html(StatusCode::BAD_GATEWAY, BAD_GATEWAY.to_owned()),
+        FaultAction::Empty
+        | FaultAction::Delay { .. }
+        | FaultAction::Drop
+        | FaultAction::DropAfter
+        | FaultAction::Truncate => {
+            Reply::new(StatusCode::OK, "application/json; charset=UTF-8", String::new())
+        }
+    }
+}

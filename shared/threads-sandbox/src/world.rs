@@ -1,0 +1,504 @@
+//! The sandbox's memory and the rules of tokens: who exists, what was issued, what is still good.
+//!
+//! Knows nothing of HTTP. Every method takes the time it happens at. Tokens and codes are kept by their hashes.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::account::{Account, AccountStatus};
+use crate::clock::later;
+use crate::mint;
+use crate::options::NewAccount;
+
+/// A code's life. (The 5 to 10 minutes of older guides are out of date.)
+const CODE_LIFE: Duration = Duration::from_hours(1);
+/// A short-lived token's life.
+const SHORT_LIFE: Duration = Duration::from_hours(1);
+/// A long-lived token's life as Meta's own sample shows it: 16 seconds under 60 days, which catches a client that
+/// assumes a constant.
+pub(crate) const LONG_LIFE: Duration = Duration::from_secs(5_183_944);
+/// How old a long-lived token must be before it may be refreshed.
+const REFRESH_AGE: Duration = Duration::from_hours(24);
+/// What a grant that asks for nothing in particular gets.
+pub(crate) const BASIC_SCOPE: &str = "threads_basic";
+
+/// What a refresh does to the token it was given. Meta documents none of the three, so a client has to survive all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OldToken {
+    /// The answer carries the same token, which now lives longer.
+    SameTokenExtended,
+    /// The answer carries a new token; the old one works until its own end.
+    #[default]
+    NewTokenOldAlive,
+    /// The answer carries a new token; the old one is dead at once (190, subcode 467).
+    NewTokenOldDead,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TokenKind {
+    Short,
+    Long,
+}
+
+/// What is remembered of an issued access token.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Token {
+    pub(crate) kind: TokenKind,
+    pub(crate) user_id: String,
+    /// Comma separated.
+    pub(crate) scope: String,
+    pub(crate) issued_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
+    generation: usize,
+    /// A refresh took its place.
+    superseded: bool,
+}
+
+/// What is remembered of an authorization code until it is spent.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Code {
+    user_id: String,
+    scope: String,
+    redirect_uri: String,
+    expires_at: Timestamp,
+    generation: usize,
+}
+
+/// Why a token does not work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TokenFault {
+    /// Never issued here.
+    Unknown,
+    /// Over at the given time.
+    Expired(Timestamp),
+    /// The person or Meta ended the grant.
+    Ended(AccountStatus),
+    /// A refresh took its place.
+    Superseded,
+    /// The 90 days of a private profile's grant are over.
+    DataAccessExpired,
+    /// A short-lived token where a long-lived one is needed, or the other way round.
+    WrongKind,
+    /// Not yet 24 hours old.
+    TooYoung,
+}
+
+/// Why a code buys nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CodeFault {
+    /// Unknown, spent, expired, or its grant is over: Meta does not say which.
+    NotFound,
+    /// Asked for with another redirect URI.
+    RedirectMismatch,
+}
+
+/// Accounts, codes and tokens. Serializable as a whole: this is the state file.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct World {
+    accounts: HashMap<String, Account>,
+    codes: HashMap<String, Code>,
+    tokens: HashMap<String, Token>,
+    old_token: OldToken,
+    /// Something changed since the state was last saved.
+    #[serde(skip)]
+    changed: bool,
+    /// User ids by name; rebuilt on load.
+    #[serde(skip)]
+    names: HashMap<String, String>,
+}
+
+impl World {
+    /// Makes a loaded world ready: rebuilds what is not saved, and drops codes that are past any use.
+    pub(crate) fn settle(&mut self, now: Timestamp) {
+        self.names = self
+            .accounts
+            .values()
+            .map(|account| (account.username.clone(), account.user_id.clone()))
+            .collect();
+        self.codes.retain(|_, code| code.expires_at > now);
+    }
+
+    /// Whether something changed since the last call.
+    pub(crate) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// The account with that id (or, without an id, that name), created when absent. Says whether it was.
+    pub(crate) fn ensure_account(&mut self, new: NewAccount) -> (Account, bool) {
+        let known = match &new.user_id {
+            Some(user_id) => self.accounts.get(user_id),
+            None => self
+                .names
+                .get(&new.username)
+                .and_then(|user_id| self.accounts.get(user_id)),
+        };
+        if let Some(account) = known {
+            return (account.clone(), false);
+        }
+        let user_id = new.user_id.unwrap_or_else(|| {
+            let mut user_id = mint::user_id();
+            while self.accounts.contains_key(&user_id) {
+                user_id = mint::user_id();
+            }
+            user_id
+        });
+        let account = Account::new(user_id.clone(), new.username.clone(), new.private);
+        self.names.insert(new.username, user_id.clone());
+        self.accounts.insert(user_id, account.clone());
+        self.changed = true;
+        (account, true)
+    }
+
+    pub(crate) fn account(&self, user_id: &str) -> Option<&Account> {
+        self.accounts.get(user_id)
+    }
+
+    /// All accounts by name.
+    pub(crate) fn accounts(&self) -> Vec<Account> {
+        let mut accounts: Vec<Account> = self.accounts.values().cloned().collect();
+        accounts.sort_by(|a, b| (&a.username, &a.user_id).cmp(&(&b.username, &b.user_id)));
+        accounts
+    }
+
+    /// Changes an account, and returns it as it is then; `None` when there is no such account.
+    pub(crate) fn change(&mut self, user_id: &str, change: impl FnOnce(&mut Account)) -> Option<Account> {
+        let account = self.accounts.get_mut(user_id)?;
+        change(account);
+        self.changed = true;
+        Some(account.clone())
+    }
+
+    pub(crate) fn old_token(&self) -> OldToken {
+        self.old_token
+    }
+
+    pub(crate) fn set_old_token(&mut self, behaviour: OldToken) {
+        self.old_token = behaviour;
+        self.changed = true;
+    }
+
+    /// How many tokens and how many unspent codes there are.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.tokens.len(), self.codes.len())
+    }
+
+    /// Whom a token or code belongs to, whether or not it still works.
+    pub(crate) fn owner(&self, credential: &str) -> Option<&str> {
+        let hash = mint::hash(credential);
+        self.tokens
+            .get(&hash)
+            .map(|token| &*token.user_id)
+            .or_else(|| self.codes.get(&hash).map(|code| &*code.user_id))
+    }
+
+    /// The person presses Allow. `None` when there is no such account.
+    pub(crate) fn authorize(
+        &mut self,
+        now: Timestamp,
+        user_id: &str,
+        redirect_uri: &str,
+        scope: &str,
+    ) -> Option<String> {
+        let generation = self
+            .change(user_id, |account| account.authorize(now))?
+            .generation();
+        let code = mint::code();
+        self.codes.insert(
+            mint::hash(&code),
+            Code {
+                user_id: user_id.to_owned(),
+                scope: scope.to_owned(),
+                redirect_uri: redirect_uri.to_owned(),
+                expires_at: later(now, CODE_LIFE),
+                generation,
+            },
+        );
+        Some(code)
+    }
+
+    /// Spends a code for a short-lived token. A wrong redirect URI does not spend it.
+    pub(crate) fn redeem(
+        &mut self,
+        now: Timestamp,
+        code: &str,
+        redirect_uri: &str,
+    ) -> Result<(String, String), CodeFault> {
+        let hash = mint::hash(code);
+        let found = self.codes.get(&hash).ok_or(CodeFault::NotFound)?;
+        let alive = self
+            .accounts
+            .get(&found.user_id)
+            .is_some_and(|account| account.grant_status(found.generation) == AccountStatus::Active);
+        if !alive || found.expires_at <= now {
+            return Err(CodeFault::NotFound);
+        }
+        if found.redirect_uri != redirect_uri {
+            return Err(CodeFault::RedirectMismatch);
+        }
+        let Some(spent) = self.codes.remove(&hash) else {
+            return Err(CodeFault::NotFound);
+        };
+        let token = self.issue(
+            now,
+            TokenKind::Short,
+            &spent.user_id,
+            &spent.scope,
+            spent.generation,
+        );
+        Ok((token, spent.user_id))
+    }
+
+    /// A long-lived token for an account, as if it had been connected elsewhere. `None` when there is no such account.
+    pub(crate) fn issue_long_lived(&mut self, now: Timestamp, user_id: &str, scope: &str) -> Option<String> {
+        let generation = self
+            .change(user_id, |account| account.authorize(now))?
+            .generation();
+        Some(self.issue(now, TokenKind::Long, user_id, scope, generation))
+    }
+
+    fn issue(
+        &mut self,
+        now: Timestamp,
+        kind: TokenKind,
+        user_id: &str,
+        scope: &str,
+        generation: usize,
+    ) -> String {
+        let text = mint::access_token();
+        let life = match kind {
+            TokenKind::Short => SHORT_LIFE,
+            TokenKind::Long => LONG_LIFE,
+        };
+        let token = Token {
+            kind,
+            user_id: user_id.to_owned(),
+            scope: scope.to_owned(),
+            issued_at: now,
+            expires_at: later(now, life),
+            generation,
+            superseded: false,
+        };
+        self.tokens.insert(mint::hash(&text), token);
+        self.changed = true;
+        text
+    }
+
+    /// What is known of a token, dead or alive.
+    pub(crate) fn token(&self, text: &str) -> Option<&Token> {
+        self.tokens.get(&mint::hash(text))
+    }
+
+    /// A token that may be used now, and its account.
+    pub(crate) fn live_token(&self, now: Timestamp, text: &str) -> Result<(&Token, &Account), TokenFault> {
+        let token = self.token(text).ok_or(TokenFault::Unknown)?;
+        let account = self.accounts.get(&token.user_id).ok_or(TokenFault::Unknown)?;
+        if token.expires_at <= now {
+            return Err(TokenFault::Expired(token.expires_at));
+        }
+        match account.grant_status(token.generation) {
+            AccountStatus::Active => {}
+            ended => return Err(TokenFault::Ended(ended)),
+        }
+        if token.superseded {
+            return Err(TokenFault::Superseded);
+        }
+        if account.data_access_expired(now) {
+            return Err(TokenFault::DataAccessExpired);
+        }
+        Ok((token, account))
+    }
+
+    /// Short-lived to long-lived. The short-lived token keeps its own hour, so a lost answer can be asked for again.
+    pub(crate) fn exchange(&mut self, now: Timestamp, short: &str) -> Result<String, TokenFault> {
+        let (token, _) = self.live_token(now, short)?;
+        if token.kind != TokenKind::Short {
+            return Err(TokenFault::WrongKind);
+        }
+        let token = token.clone();
+        Ok(self.issue(
+            now,
+            TokenKind::Long,
+            &token.user_id,
+            &token.scope,
+            token.generation,
+        ))
+    }
+
+    /// Refreshes a long-lived token, with the old one treated as [`World::set_old_token`] says.
+    pub(crate) fn refresh(&mut self, now: Timestamp, long: &str) -> Result<String, TokenFault> {
+        let (token, _) = self.live_token(now, long)?;
+        if token.kind != TokenKind::Long {
+            return Err(TokenFault::WrongKind);
+        }
+        if now < later(token.issued_at, REFRESH_AGE) {
+            return Err(TokenFault::TooYoung);
+        }
+        let token = token.clone();
+        self.change(&token.user_id, |account| account.extend_data_access(now));
+        match self.old_token {
+            OldToken::SameTokenExtended => {
+                if let Some(kept) = self.tokens.get_mut(&mint::hash(long)) {
+                    kept.issued_at = now;
+                    kept.expires_at = later(now, LONG_LIFE);
+                }
+                return Ok(long.to_owned());
+            }
+            OldToken::NewTokenOldAlive => {}
+            OldToken::NewTokenOldDead => {
+                if let Some(old) = self.tokens.get_mut(&mint::hash(long)) {
+                    old.superseded = true;
+                }
+            }
+        }
+        Ok(self.issue(
+            now,
+            TokenKind::Long,
+            &token.user_id,
+            &token.scope,
+            token.generation,
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const URI: &str = "https://app.example/callback";
+
+    fn after(seconds: u64) -> Timestamp {
+        later(Timestamp::UNIX_EPOCH, Duration::from_secs(seconds))
+    }
+
+    fn world(private: bool) -> (World, String) {
+        let mut world = World::default();
+        let new = NewAccount {
+            username: "ada".to_owned(),
+            user_id: None,
+            private,
+        };
+        let (account, _) = world.ensure_account(new);
+        (world, account.user_id)
+    }
+
+    #[test]
+    fn a_token_lives_to_the_last_second_of_its_life_and_no_longer() {
+        let (mut world, ada) = world(false);
+        let token = world.issue_long_lived(after(0), &ada, BASIC_SCOPE).unwrap();
+        let end = LONG_LIFE.as_secs();
+        assert!(world.live_token(after(end - 1), &token).is_ok());
+        assert_eq!(
+            world.live_token(after(end), &token).unwrap_err(),
+            TokenFault::Expired(after(end))
+        );
+    }
+
+    #[test]
+    fn the_twenty_four_hours_end_exactly() {
+        let (mut world, ada) = world(false);
+        let token = world.issue_long_lived(after(0), &ada, BASIC_SCOPE).unwrap();
+        assert_eq!(world.refresh(after(86_399), &token), Err(TokenFault::TooYoung));
+        assert!(world.refresh(after(86_400), &token).is_ok());
+    }
+
+    #[test]
+    fn a_refreshed_token_starts_its_own_twenty_four_hours() {
+        for behaviour in [
+            OldToken::SameTokenExtended,
+            OldToken::NewTokenOldAlive,
+            OldToken::NewTokenOldDead,
+        ] {
+            let (mut world, ada) = world(false);
+            world.set_old_token(behaviour);
+            let first = world.issue_long_lived(after(0), &ada, BASIC_SCOPE).unwrap();
+            let second = world.refresh(after(90_000), &first).unwrap();
+            assert_eq!(
+                world.refresh(after(90_001), &second),
+                Err(TokenFault::TooYoung),
+                "{behaviour:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_died_with_a_grant_stays_dead_after_the_person_comes_back() {
+        for ended in [
+            AccountStatus::Revoked,
+            AccountStatus::PasswordChanged,
+            AccountStatus::Invalidated,
+        ] {
+            let (mut world, ada) = world(false);
+            let old = world.issue_long_lived(after(0), &ada, BASIC_SCOPE).unwrap();
+            world.change(&ada, |account| account.status = ended);
+            let new = world.issue_long_lived(after(1), &ada, BASIC_SCOPE).unwrap();
+            assert_eq!(
+                world.live_token(after(2), &old).unwrap_err(),
+                TokenFault::Ended(ended)
+            );
+            assert!(world.live_token(after(2), &new).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_is_passed_by_authorizing_and_the_old_token_works_again() {
+        let (mut world, ada) = world(false);
+        let old = world.issue_long_lived(after(0), &ada, BASIC_SCOPE).unwrap();
+        world.change(&ada, |account| account.status = AccountStatus::Checkpoint);
+        assert_eq!(
+            world.live_token(after(1), &old).unwrap_err(),
+            TokenFault::Ended(AccountStatus::Checkpoint)
+        );
+        world.authorize(after(2), &ada, URI, BASIC_SCOPE).unwrap();
+        assert!(world.live_token(after(3), &old).is_ok());
+    }
+
+    #[test]
+    fn a_code_dies_with_its_grant() {
+        let (mut world, ada) = world(false);
+        let code = world.authorize(after(0), &ada, URI, BASIC_SCOPE).unwrap();
+        world.change(&ada, |account| account.status = AccountStatus::Revoked);
+        assert_eq!(world.redeem(after(1), &code, URI), Err(CodeFault::NotFound));
+    }
+
+    #[test]
+    fn only_a_public_profiles_grant_grows_with_a_refresh() {
+        const DAY: u64 = 86_400;
+        for private in [false, true] {
+            let (mut world, ada) = world(private);
+            let first = world.issue_long_lived(after(0), &ada, BASIC_SCOPE).unwrap();
+            let second = world.refresh(after(50 * DAY), &first).unwrap();
+            assert!(world.live_token(after(90 * DAY - 1), &second).is_ok());
+            let later = world.live_token(after(90 * DAY), &second).map(|_| ());
+            assert_eq!(
+                later,
+                if private {
+                    Err(TokenFault::DataAccessExpired)
+                } else {
+                    Ok(())
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn accounts_are_found_by_id_or_else_by_name() {
+        let (mut world, ada) = world(false);
+        let named = NewAccount {
+            username: "ada".to_owned(),
+            ..NewAccount::default()
+        };
+        assert_eq!(world.ensure_account(named).0.user_id, ada);
+        let other = NewAccount {
+            username: "bea".to_owned(),
+            user_id: Some(ada.clone()),
+            ..NewAccount::default()
+        };
+        let (found, created) = world.ensure_account(other);
+        assert!(!created && found.username == "ada");
+    }
+}

@@ -1,0 +1,139 @@
+//! What a state file keeps, and what happens to one that cannot be used.
+
+use std::error::Error as _;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use threads_sandbox::{Clock, NewAccount, OldToken, Sandbox, SandboxError, SandboxOptions};
+
+use crate::support::{ADA, DAY, SECRET, Server, options};
+
+fn kept_in(path: &Path, clock: &Clock) -> SandboxOptions {
+    SandboxOptions {
+        state_file: Some(path.to_owned()),
+        clock: clock.clone(),
+        ..options()
+    }
+}
+
+#[tokio::test]
+async fn a_restart_keeps_accounts_grants_codes_and_tokens() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.json");
+    let clock = options().clock;
+    let (before, code, short, live, replaced, removed, refreshed) = {
+        let server = Server::start_with(kept_in(&path, &clock)).await;
+        server.sandbox.set_old_token_behaviour(OldToken::NewTokenOldDead);
+        let replaced = server.sandbox.issue_long_lived(ADA);
+        let removed = server.sandbox.issue_long_lived("17841400000000001");
+        server.advance(DAY);
+        let refreshed = server.refresh(&replaced).await.token();
+        let short = server.exchange_code(&server.code()).await.token();
+        let live = server.exchange(&short).await.token();
+        assert!(server.sandbox.revoke("17841400000000001"));
+        let code = server.code();
+        (
+            server.sandbox.accounts(),
+            code,
+            short,
+            live,
+            replaced,
+            removed,
+            refreshed,
+        )
+    };
+
+    let text = fs::read_to_string(&path).unwrap();
+    for secret in [SECRET, &code, &short, &live, &refreshed] {
+        assert!(!text.contains(secret), "a secret is in the state file");
+    }
+
+    let server = Server::start_with(kept_in(&path, &clock)).await;
+    assert_eq!(server.sandbox.accounts(), before);
+    assert_eq!(server.me(&live).await.status, 200);
+    assert_eq!(server.me(&refreshed).await.status, 200);
+    assert_eq!(server.me(&replaced).await.error(), (190, Some(467)));
+    assert_eq!(server.me(&removed).await.error(), (190, Some(458)));
+    assert_eq!(server.exchange_code(&code).await.status, 200);
+    // Names still find their accounts, and the behaviour is still the chosen one.
+    let ada = server.sandbox.add_account(NewAccount {
+        username: "ada".to_owned(),
+        ..Default::default()
+    });
+    assert_eq!(ada.user_id, ADA);
+    server.advance(DAY);
+    server.refresh(&live).await.token();
+    assert_eq!(server.me(&live).await.error(), (190, Some(467)));
+}
+
+#[cfg(unix)]
+#[test]
+fn the_state_file_is_its_owners_alone_and_leaves_nothing_beside_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.json");
+    // A left-over of a killed process, readable by all.
+    fs::write(directory.path().join("state.json.unfinished"), "half").unwrap();
+    let sandbox = Sandbox::new(kept_in(&path, &options().clock)).unwrap();
+    let _token = sandbox.issue_long_lived(ADA);
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn a_clock_that_follows_the_real_time_is_put_back_where_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.json");
+    let server = Server::start_with(kept_in(&path, &Clock::system())).await;
+    server
+        .control("clock", serde_json::json!({ "advance_seconds": 5 * DAY }))
+        .await;
+    let restarted = Sandbox::new(kept_in(&path, &Clock::system())).unwrap();
+    assert_eq!(restarted.clock().offset(), Duration::from_secs(5 * DAY));
+}
+
+#[test]
+fn a_file_that_is_not_a_state_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.json");
+    for text in [
+        "",
+        "{",
+        r#"{"version":"2","clock_offset":{"secs":0,"nanos":0},"world":{}}"#,
+    ] {
+        fs::write(&path, text).unwrap();
+        let error = Sandbox::new(kept_in(&path, &options().clock)).unwrap_err();
+        assert!(
+            matches!(error, SandboxError::ParseState { .. }) && error.source().is_some(),
+            "{error}"
+        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    }
+}
+
+#[test]
+fn what_cannot_work_is_said_at_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let nowhere = directory.path().join("missing").join("state.json");
+    let unwritable = Sandbox::new(kept_in(&nowhere, &options().clock)).unwrap_err();
+    assert!(matches!(unwritable, SandboxError::WriteState { .. }));
+    let nameless = SandboxOptions {
+        app_id: String::new(),
+        ..options()
+    };
+    assert!(matches!(Sandbox::new(nameless).unwrap_err(), SandboxError::NoApp));
+    let account = NewAccount {
+        username: "a b".to_owned(),
+        ..NewAccount::default()
+    };
+    let odd = SandboxOptions {
+        accounts: vec![account],
+        ..options()
+    };
+    assert!(matches!(
+        Sandbox::new(odd).unwrap_err(),
+        SandboxError::BadAccount { .. }
+    ));
+}

@@ -1,0 +1,457 @@
+//! Codes and tokens: the way from one to the other, their lives and their deaths.
+
+use reqwest::Method;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use serde_json::json;
+use threads_sandbox::{Account, OldToken, Sandbox, SandboxCall};
+
+use crate::support::{ADA, APP_ID, DAY, HOUR, SECRET, Server, URI, code_form, encode, with};
+
+const LONG: u64 = 5_183_944;
+
+#[tokio::test]
+async fn from_code_to_refreshed_token() {
+    let server = Server::start().await;
+    let got = server.exchange_code(&server.code()).await;
+    let short = got.token();
+    assert!(short.starts_with("THQVJ"));
+    // The text, since a JSON reader that goes through doubles would hide a wrong last digit.
+    assert!(got.text.contains(&format!(r#""user_id":{ADA}"#)), "{}", got.text);
+
+    let got = server.exchange(&short).await;
+    let long = got.token();
+    assert_ne!(long, short);
+    assert_eq!(
+        (
+            got.json()["token_type"].as_str(),
+            got.json()["expires_in"].as_u64()
+        ),
+        (Some("bearer"), Some(LONG))
+    );
+    assert_eq!(
+        server.me(&long).await.json(),
+        json!({ "id": ADA, "username": "ada" })
+    );
+
+    server.advance(DAY);
+    let got = server.refresh(&long).await;
+    assert_ne!(got.token(), long);
+    assert_eq!(got.json()["expires_in"].as_u64(), Some(LONG));
+    let calls: Vec<_> = server
+        .sandbox
+        .calls()
+        .into_iter()
+        .map(|call| (call.call, call.status))
+        .collect();
+    assert_eq!(
+        calls,
+        [
+            (SandboxCall::ExchangeCode, 200),
+            (SandboxCall::ExchangeLongLived, 200),
+            (SandboxCall::Me, 200),
+            (SandboxCall::Refresh, 200)
+        ]
+    );
+    assert!(
+        server
+            .sandbox
+            .calls()
+            .iter()
+            .all(|call| call.user_id.as_deref() == Some(ADA))
+    );
+}
+
+#[tokio::test]
+async fn the_code_is_taken_from_a_form_from_json_and_from_the_query() {
+    let server = Server::start().await;
+    assert_eq!(server.exchange_code(&server.code()).await.status, 200);
+
+    let body = json!({
+        "client_id": APP_ID.parse::<u64>().unwrap(),
+        "client_secret": SECRET,
+        "code": server.code(),
+        "grant_type": "authorization_code",
+        "redirect_uri": URI,
+    });
+    assert_eq!(
+        server
+            .json(Method::POST, "/oauth/access_token", &body)
+            .await
+            .status,
+        200
+    );
+
+    let code = server.code();
+    let path = format!("/oauth/access_token?{}", encode(&code_form(&code)));
+    assert_eq!(
+        server
+            .send(server.request(Method::POST, &path))
+            .await
+            .unwrap()
+            .status,
+        200
+    );
+
+    let types: Vec<_> = server
+        .sandbox
+        .calls()
+        .into_iter()
+        .map(|call| call.content_type)
+        .collect();
+    assert_eq!(
+        types,
+        [
+            Some("application/x-www-form-urlencoded".to_owned()),
+            Some("application/json".to_owned()),
+            None
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_code_works_once_and_for_an_hour() {
+    let server = Server::start().await;
+    let refused = json!({
+        "error_type": "OAuthException",
+        "code": 400,
+        "error_message": "Matching code was not found or was already used",
+    });
+    let code = server.code();
+    assert_eq!(server.exchange_code(&code).await.status, 200);
+    let again = server.exchange_code(&code).await;
+    assert_eq!((again.status, again.json()), (400, refused.clone()));
+
+    let (kept, late) = (server.code(), server.code());
+    server.advance(HOUR - 1);
+    assert_eq!(server.exchange_code(&kept).await.status, 200);
+    server.advance(1);
+    let expired = server.exchange_code(&late).await;
+    assert_eq!((expired.status, expired.json()), (400, refused.clone()));
+    assert_eq!(server.exchange_code("AQBnever-issued").await.json(), refused);
+}
+
+#[tokio::test]
+async fn a_wrong_app_secret_or_redirect_is_refused_and_does_not_spend_the_code() {
+    let server = Server::start().await;
+    let code = server.code();
+    for (name, value, error) in [
+        ("client_id", "999", (101, None)),
+        ("client_id", "", (101, None)),
+        ("client_secret", "wrong", (1, None)),
+        ("client_secret", "", (1, None)),
+        (
+            "redirect_uri",
+            "https://app.example/callback/",
+            (100, Some(36008)),
+        ),
+        ("grant_type", "client_credentials", (100, None)),
+    ] {
+        let got = server
+            .post_form("/oauth/access_token", &with(code_form(&code), name, value))
+            .await;
+        assert_eq!((got.status, got.error()), (400, error), "{name}={value}");
+        assert!(!got.text.contains(SECRET) && !got.text.contains(&code));
+    }
+    assert_eq!(server.exchange_code(&code).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_short_lived_token_lives_an_hour_and_needs_the_secret_to_grow() {
+    let server = Server::start().await;
+    let short = server.exchange_code(&server.code()).await.token();
+    let wrong = [
+        ("grant_type", "th_exchange_token"),
+        ("client_secret", "wrong"),
+        ("access_token", &*short),
+    ];
+    assert_eq!(server.get("/access_token", &wrong).await.error(), (1, None));
+    // A lost answer may be asked for again.
+    let (first, second) = (
+        server.exchange(&short).await.token(),
+        server.exchange(&short).await.token(),
+    );
+    assert_ne!(first, second);
+    assert_eq!(server.exchange(&first).await.error(), (452, None));
+    assert_eq!(server.refresh(&short).await.error(), (452, None));
+    server.advance(HOUR);
+    assert_eq!(server.exchange(&short).await.error(), (190, Some(463)));
+}
+
+#[tokio::test]
+async fn a_token_younger_than_a_day_is_not_refreshed_and_not_hurt() {
+    let server = Server::start().await;
+    let long = server.sandbox.issue_long_lived(ADA);
+    server.advance(DAY - 1);
+    let young = server.refresh(&long).await;
+    assert_eq!((young.status, young.error()), (400, (100, None)));
+    assert!(young.text.contains("24 hours"));
+    assert_eq!(server.me(&long).await.status, 200);
+    server.advance(1);
+    assert_eq!(server.refresh(&long).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_expired_token_is_never_refreshed() {
+    let server = Server::start().await;
+    let long = server.sandbox.issue_long_lived(ADA);
+    server.advance(LONG - 1);
+    assert_eq!(server.me(&long).await.status, 200);
+    server.advance(1);
+    assert_eq!(server.me(&long).await.error(), (190, Some(463)));
+    assert_eq!(server.refresh(&long).await.error(), (190, Some(463)));
+}
+
+#[tokio::test]
+async fn the_old_token_does_what_it_was_told_to() {
+    for (behaviour, same, old_lives) in [
+        (OldToken::SameTokenExtended, true, true),
+        (OldToken::NewTokenOldAlive, false, true),
+        (OldToken::NewTokenOldDead, false, false),
+    ] {
+        let server = Server::start().await;
+        server.sandbox.set_old_token_behaviour(behaviour);
+        let old = server.sandbox.issue_long_lived(ADA);
+        server.advance(30 * DAY);
+        let new = server.refresh(&old).await.token();
+        assert_eq!(new == old, same, "{behaviour:?}");
+        let again = server.me(&old).await;
+        assert_eq!(again.status == 200, old_lives, "{behaviour:?}");
+        if !old_lives {
+            assert_eq!(again.error(), (190, Some(467)));
+        }
+        // Past the old token's first end, within the new one's.
+        server.advance(40 * DAY);
+        assert_eq!(server.me(&new).await.status, 200, "{behaviour:?}");
+        assert_eq!(server.me(&old).await.status == 200, same, "{behaviour:?}");
+    }
+}
+
+#[tokio::test]
+async fn each_thing_a_person_does_has_its_subcode_and_can_be_undone() {
+    type Does = fn(&Sandbox, &str) -> bool;
+    let cases: [(Does, u64); 4] = [
+        (Sandbox::revoke, 458),
+        (Sandbox::checkpoint, 459),
+        (Sandbox::change_password, 460),
+        (Sandbox::invalidate, 467),
+    ];
+    for (happen, subcode) in cases {
+        let server = Server::start().await;
+        let short = server.exchange_code(&server.code()).await.token();
+        let long = server.sandbox.issue_long_lived(ADA);
+        server.advance(DAY);
+        let other = server.sandbox.issue_long_lived("17841400000000001");
+        assert!(happen(&server.sandbox, ADA));
+        assert!(!happen(&server.sandbox, "7"));
+        let dead = (190, Some(subcode));
+        assert_eq!(server.me(&long).await.error(), dead);
+        assert_eq!(server.refresh(&long).await.error(), dead);
+        assert_eq!(server.me(&other).await.status, 200);
+        // The hour is over before the person's doing matters.
+        assert_eq!(server.exchange(&short).await.error(), (190, Some(463)));
+        assert!(server.sandbox.restore(ADA));
+        assert_eq!(server.refresh(&long).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn authorizing_again_after_a_removal_gives_tokens_that_work() {
+    let server = Server::start().await;
+    let old = server.sandbox.issue_long_lived(ADA);
+    assert!(server.sandbox.revoke(ADA));
+    let short = server.exchange_code(&server.code()).await.token();
+    let new = server.exchange(&short).await.token();
+    assert_eq!(server.me(&new).await.status, 200);
+    assert_eq!(server.me(&old).await.error(), (190, Some(458)));
+}
+
+#[tokio::test]
+async fn a_private_profiles_grant_ends_however_often_it_is_refreshed() {
+    for (private, expected) in [(false, 200), (true, 400)] {
+        let server = Server::start().await;
+        assert!(server.sandbox.set_private(ADA, private));
+        let mut token = server.sandbox.issue_long_lived(ADA);
+        for _ in 0..2 {
+            server.advance(40 * DAY);
+            token = server.refresh(&token).await.token();
+        }
+        server.advance(10 * DAY);
+        let got = server.me(&token).await;
+        assert_eq!(got.status, expected, "{got:?}");
+        if private {
+            assert_eq!(got.error(), (10, None));
+        }
+    }
+}
+
+#[tokio::test]
+async fn tokens_are_taken_from_the_header_too_and_missed_when_absent() {
+    let server = Server::start().await;
+    let long = server.sandbox.issue_long_lived(ADA);
+    let request = server
+        .request(Method::GET, "/v23.0/me")
+        .header(AUTHORIZATION, format!("Bearer {long}"));
+    let got = server.send(request).await.unwrap();
+    assert_eq!((got.status, got.json()), (200, json!({ "id": ADA })));
+    assert_eq!(server.get("/v1.0/me", &[]).await.error(), (2500, None));
+    assert_eq!(server.me("THQVJnever-issued").await.error(), (190, None));
+    let odd = server
+        .get("/v1.0/me", &[("access_token", &long), ("fields", "id,password")])
+        .await;
+    assert_eq!(odd.error(), (100, None));
+}
+
+#[tokio::test]
+async fn the_app_token_proves_the_secret_and_inspects_any_token() {
+    let server = Server::start().await;
+    let ask = [
+        ("grant_type", "client_credentials"),
+        ("client_id", APP_ID),
+        ("client_secret", SECRET),
+    ];
+    let got = server.get("/oauth/access_token", &ask).await;
+    let app_token = got.token();
+    assert!(app_token.starts_with(&format!("TH|{APP_ID}|")));
+    assert_eq!(got.json()["token_type"], "bearer");
+    assert!(!app_token.contains(SECRET));
+    let wrong = server
+        .get("/oauth/access_token", &with(ask, "client_secret", "wrong"))
+        .await;
+    assert_eq!(wrong.error(), (1, None));
+
+    let now = server.sandbox.clock().now().as_second();
+    let ada = server.sandbox.issue_long_lived(ADA);
+    let by_app = server
+        .get(
+            "/v1.0/debug_token",
+            &[("input_token", &ada), ("access_token", &app_token)],
+        )
+        .await;
+    let by_itself = server
+        .get(
+            "/v1.0/debug_token",
+            &[("input_token", &ada), ("access_token", &ada)],
+        )
+        .await;
+    let wanted = json!({ "data": {
+        "type": "USER",
+        "application": "Threads sandbox",
+        "data_access_expires_at": now + 90 * 86_400,
+        "expires_at": now + 5_183_944,
+        "is_valid": true,
+        "issued_at": now,
+        "scopes": ["threads_basic", "threads_content_publish"],
+        "user_id": ADA,
+    }});
+    assert_eq!((by_app.json(), by_itself.json()), (wanted.clone(), wanted));
+
+    let bea = server.sandbox.issue_long_lived("17841400000000001");
+    let by_other = server
+        .get(
+            "/v1.0/debug_token",
+            &[("input_token", &ada), ("access_token", &bea)],
+        )
+        .await;
+    assert_eq!(by_other.error(), (100, None));
+
+    assert!(server.sandbox.revoke(ADA));
+    let dead = server
+        .get(
+            "/v1.0/debug_token",
+            &[("input_token", &ada), ("access_token", &app_token)],
+        )
+        .await;
+    let data = &dead.json()["data"];
+    assert_eq!(
+        (&data["is_valid"], &data["error"]["subcode"]),
+        (&json!(false), &json!(458))
+    );
+    let by_dead = server
+        .get(
+            "/v1.0/debug_token",
+            &[("input_token", &ada), ("access_token", &ada)],
+        )
+        .await;
+    assert_eq!(by_dead.error(), (190, Some(458)));
+}
+
+#[tokio::test]
+async fn other_methods_and_paths_are_metas_errors_and_do_nothing() {
+    let server = Server::start().await;
+    let long = server.sandbox.issue_long_lived(ADA);
+    server.advance(DAY);
+    let params = [("grant_type", "th_refresh_token"), ("access_token", &*long)];
+    let posted = server.post_form("/refresh_access_token", &params).await;
+    assert_eq!((posted.status, posted.error()), (400, (100, Some(33))));
+    assert!(posted.text.contains("Unsupported post request"));
+    let head = server.request(
+        Method::HEAD,
+        &format!("/refresh_access_token?{}", encode(&params)),
+    );
+    assert_eq!(server.send(head).await.unwrap().status, 400);
+    for path in [
+        "/me",
+        "/v1.0/refresh_access_token",
+        "/v1/me",
+        "/vx.y/me",
+        "/v1.0/me/threads",
+        "/nothing",
+    ] {
+        let got = server.get(path, &params).await;
+        assert_eq!((got.status, got.error()), (404, (2500, None)), "{path}");
+    }
+    let state = server.get("/control/state", &[]).await.json();
+    assert_eq!(state["tokens"], 1);
+}
+
+#[tokio::test]
+async fn the_call_log_and_the_state_hold_no_secret() {
+    let server = Server::start().await;
+    let code = server.code();
+    let form = server.request(Method::POST, "/oauth/access_token");
+    let form = form.header(
+        CONTENT_TYPE,
+        format!("application/x-www-form-urlencoded; note={SECRET}"),
+    );
+    let short = server
+        .send(form.body(encode(&code_form(&code))))
+        .await
+        .unwrap()
+        .token();
+    let long = server.exchange(&short).await.token();
+    server.me(&long).await;
+    let shown = [
+        server.get("/control/calls", &[]).await.text,
+        server.get("/control/state", &[]).await.text,
+        server.get("/", &[]).await.text,
+        format!("{:?} {:?}", server.sandbox.calls(), server.sandbox),
+    ];
+    for text in &shown {
+        for secret in [SECRET, &code, &short, &long] {
+            assert!(!text.contains(secret), "{text}");
+        }
+    }
+    let tags: Vec<_> = server
+        .sandbox
+        .calls()
+        .into_iter()
+        .filter_map(|call| call.credential_tag)
+        .collect();
+    assert!(
+        tags.len() == 3 && tags.iter().all(|tag| tag.len() == 6) && tags[1] != tags[2],
+        "{tags:?}"
+    );
+}
+
+#[tokio::test]
+async fn made_up_user_ids_do_not_fit_a_double() {
+    let server = Server::start().await;
+    let Account { user_id, .. } = server.sandbox.add_account(threads_sandbox::NewAccount {
+        username: "bea".to_owned(),
+        ..Default::default()
+    });
+    assert!(user_id.parse::<u64>().unwrap() > 1 << 53);
+    let code = server.sandbox.issue_code(&user_id, URI, &[]);
+    let got = server.exchange_code(&code).await;
+    assert!(got.text.contains(&format!(r#""user_id":{user_id}"#)));
+}
