@@ -1,1 +1,23 @@
-//! The authorize function.
+//! `GET /authorize`: sends a person to Threads to consent.
+//!
+//! Parses nothing itself and stores nothing: [`ThreadsAuth::start`] decides, this maps its answer and logs it once.
+
+use http::{Response, StatusCode};
+use jiff::Timestamp;
+use lambda_edge::{HttpRequest, with_cookies};
+use threads_auth::{ThreadsAuth, error_chain, pages};
+
+/// Answers one request.
+pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
+    match service.start(&request.raw_query, &request.cookies(), now).await {
+        Ok(started) => {
+            tracing::info!(request_id = request.request_id, outcome = "started");
+            with_cookies(pages::redirect(StatusCode::FOUND, started.location.as_str()), &started.cookies)
+        }
+        Err(refused) => {
+            let outcome = refused.reason.notice().as_str();
+            tracing::warn!(request_id = request.request_id, outcome, error = error_chain(&refused.reason));
+            pages::respond(&service.refusal_page(&refused))
+        }
+    }
+}

@@ -1,1 +1,35 @@
-//! The callback function.
+//! `GET /callback`: takes a person back from Threads, and shows how it went.
+//!
+//! Success leads to a clean URL, the app's or one of `GET /connected` and `GET /finishing`, so that no code stays in the address
+//! bar, the history or a `Referer`.
+
+use http::{Method, Response, StatusCode};
+use jiff::Timestamp;
+use lambda_edge::HttpRequest;
+use threads_auth::pages::{self, Notice, Page};
+use threads_auth::{ThreadsAuth, error_chain};
+
+/// Answers one request.
+pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
+    match (&request.method, request.path.as_str()) {
+        (&Method::GET, "/callback") => finish(service, request, now).await,
+        (&Method::GET, "/connected") => pages::respond(&Page::new(Notice::Connected)),
+        (&Method::GET, "/finishing") => pages::respond(&Page::new(Notice::Finishing)),
+        _ => pages::respond(&Page::new(Notice::NotFound)),
+    }
+}
+
+async fn finish(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
+    match service.finish(&request.raw_query, &request.cookies(), now).await {
+        Ok(connected) => {
+            let outcome = if connected.pending { "finishing" } else { "connected" };
+            tracing::info!(request_id = request.request_id, outcome, user.id = %connected.user_id);
+            pages::redirect(StatusCode::SEE_OTHER, &connected.location)
+        }
+        Err(refused) => {
+            let outcome = refused.reason.notice().as_str();
+            tracing::warn!(request_id = request.request_id, outcome, error = error_chain(&refused.reason));
+            pages::respond(&service.refusal_page(&refused))
+        }
+    }
+}

@@ -1,1 +1,56 @@
-//! The refresh function.
+//! The scheduled function: one sweep over all grants that are due.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+use threads_auth::refresh::SweepReport;
+use threads_auth::{ThreadsAuth, error_chain};
+
+/// What the schedule sends. Everything else in the event is the scheduler's own.
+#[derive(Debug, Default, Deserialize)]
+struct SweepEvent {
+    /// A shorter budget than the function's time, in seconds.
+    max_seconds: Option<u32>,
+}
+
+/// Why a sweep failed as a whole. The scheduler tries again; single grants never come here.
+#[derive(Debug, thiserror::Error)]
+pub enum RefreshError {
+    /// The event is not what the schedule sends.
+    #[error("expected an event such as {{}} or {{\"max_seconds\":60}}")]
+    Event(#[source] serde_json::Error),
+    /// The sweep could not be made.
+    #[error("the sweep could not be made")]
+    Sweep(#[from] threads_auth::refresh::SweepError),
+}
+
+/// Makes one sweep within `left`, the time that the function still has.
+///
+/// # Errors
+/// When the event is malformed, or the sweep could not be made at all.
+pub async fn handle(
+    service: &ThreadsAuth,
+    event: Value,
+    now: Timestamp,
+    left: Duration,
+) -> Result<SweepReport, RefreshError> {
+    let swept = async {
+        let event: SweepEvent = serde_json::from_value(event).map_err(RefreshError::Event)?;
+        let budget = event.max_seconds.map_or(left, |seconds| left.min(Duration::from_secs(seconds.into())));
+        Ok(service.sweep(now, budget).await?)
+    };
+    let result = swept.await;
+    match &result {
+        Ok(report) => tracing::info!(
+            outcome = "swept",
+            outcomes = ?report.outcomes,
+            oldest_overdue_seconds = report.oldest_overdue_seconds,
+            stopped = ?report.stopped,
+            unreadable_shards = report.unreadable_shards,
+        ),
+        Err(error) => tracing::error!(outcome = "failed", error = error_chain(error)),
+    }
+    result
+}

@@ -1,2 +1,12 @@
-//! Composes the refresh function. 
-fn main(){}
+//! Composes the refresh function.
+
+use lambda_edge::Failure;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Failure> {
+    let service = &lambda_edge::start().await?;
+    lambda_edge::serve_event(|event, now, left| async move {
+        refresh::handle(service, event, now, left).await.map_err(Into::into)
+    })
+    .await
+}

@@ -117,10 +117,9 @@ async fn state(State(sandbox): State<Sandbox>) -> Response {
             "tokens": tokens,
             "unspent_codes": codes,
             "calls": state.calls.counts(),
+            "faults": state.faults.waiting().len(),
         })
     });
-    let mut body = body;
-    body["faults"] = json!(sandbox.faults().len());
     finish(Ok((StatusCode::OK, body)))
 }
 
@@ -238,16 +237,13 @@ async fn signed_request(State(sandbox): State<Sandbox>, Path(user_id): Path<Stri
     })
 }
 
-fn show_clock(sandbox: &Sandbox) -> Outcome {
+fn show_clock(sandbox: &Sandbox) -> Value {
     let offset = sandbox.clock().offset().as_secs();
-    Ok((
-        StatusCode::OK,
-        json!({ "now": sandbox.now(), "offset_seconds": offset }),
-    ))
+    json!({ "now": sandbox.now(), "offset_seconds": offset })
 }
 
 async fn clock(State(sandbox): State<Sandbox>) -> Response {
-    finish(show_clock(&sandbox))
+    finish(Ok((StatusCode::OK, show_clock(&sandbox))))
 }
 
 #[derive(Deserialize)]
@@ -264,7 +260,7 @@ async fn advance_clock(State(sandbox): State<Sandbox>, body: Bytes) -> Response 
             )));
         }
         sandbox.advance(Duration::from_secs(advance_seconds));
-        show_clock(&sandbox)
+        Ok((StatusCode::OK, show_clock(&sandbox)))
     }))
 }
 

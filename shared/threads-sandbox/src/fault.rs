@@ -150,8 +150,11 @@ pub(crate) fn status(code: u16) -> StatusCode {
 pub(crate) struct FaultPlan(Vec<Fault>);
 
 impl FaultPlan {
+    /// A fault for no call at all is not kept.
     pub(crate) fn add(&mut self, fault: Fault) {
-        self.0.push(fault);
+        if fault.times > 0 {
+            self.0.push(fault);
+        }
     }
 
     pub(crate) fn waiting(&self) -> &[Fault] {
@@ -165,8 +168,8 @@ impl FaultPlan {
     /// What strikes this call, if anything. A fault that still lets calls through counts this one and leaves it to the
     /// next fault in line.
     pub(crate) fn strike(&mut self, call: SandboxCall, user_id: Option<&str>) -> Option<FaultAction> {
-        self.0.retain(|fault| fault.times > 0);
-        for fault in &mut self.0 {
+        for at in 0..self.0.len() {
+            let fault = &mut self.0[at];
             let call_matches = match fault.call {
                 Some(wanted) => wanted == call,
                 None => call != SandboxCall::Authorize,
@@ -179,8 +182,12 @@ impl FaultPlan {
                 fault.after -= 1;
                 continue;
             }
+            let action = fault.action.clone();
             fault.times -= 1;
-            return Some(fault.action.clone());
+            if fault.times == 0 {
+                self.0.remove(at);
+            }
+            return Some(action);
         }
         None
     }

@@ -116,10 +116,10 @@ fn flags(account: &Account) -> Markup {
 }
 
 fn host(redirect_uri: &str) -> String {
-    url::Url::parse(redirect_uri)
-        .ok()
-        .map(|url| url.origin().ascii_serialization())
-        .unwrap_or_else(|| redirect_uri.to_owned())
+    url::Url::parse(redirect_uri).map_or_else(
+        |_| redirect_uri.to_owned(),
+        |url| url.origin().ascii_serialization(),
+    )
 }
 
 fn to_the_second(at: Timestamp) -> Timestamp {

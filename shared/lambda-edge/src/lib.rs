@@ -1,0 +1,167 @@
+//! What every function does at its edge: start, take an event apart, answer, read the time.
+//!
+//! Owns the shapes of API Gateway's HTTP API (payload format 2.0). The event is read as it came: `lambda_http`'s own conversion to an
+//! `http::Request` panics on a query that is no valid URI, and its query map drops all but one of repeated parameters.
+
+use std::fmt;
+use std::time::Duration;
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use http::header::{HeaderName, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, Method, Response};
+use jiff::Timestamp;
+use lambda_http::aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
+use lambda_http::{Body, LambdaEvent, lambda_runtime, service_fn};
+use threads_auth::{Config, StartError, ThreadsAuth, error_chain};
+
+pub use lambda_http::aws_lambda_events::apigw;
+
+/// A request as API Gateway received it.
+#[derive(Clone, Debug)]
+pub struct HttpRequest {
+    /// The method.
+    pub method: Method,
+    /// The path, undecoded.
+    pub path: String,
+    /// The query, undecoded, without the question mark.
+    pub raw_query: String,
+    /// The cookies, each `name=value`.
+    pub cookies: Vec<String>,
+    /// The headers, but for the cookies.
+    pub headers: HeaderMap,
+    /// The body, decoded from base64 where API Gateway encoded it.
+    pub body: Vec<u8>,
+    /// API Gateway's id of the request.
+    pub request_id: String,
+}
+
+impl From<ApiGatewayV2httpRequest> for HttpRequest {
+    fn from(event: ApiGatewayV2httpRequest) -> Self {
+        let body = event.body.unwrap_or_default();
+        let body = if event.is_base64_encoded {
+            // What is not base64 has no body that anybody could mean.
+            BASE64_STANDARD.decode(body).unwrap_or_default()
+        } else {
+            body.into_bytes()
+        };
+        Self {
+            method: event.request_context.http.method,
+            path: event.raw_path.unwrap_or_default(),
+            raw_query: event.raw_query_string.unwrap_or_default(),
+            cookies: event.cookies.unwrap_or_default(),
+            headers: event.headers,
+            body,
+            request_id: event.request_context.request_id.unwrap_or_default(),
+        }
+    }
+}
+
+impl HttpRequest {
+    /// The cookies, as the operations take them.
+    #[must_use]
+    pub fn cookies(&self) -> Vec<&str> {
+        self.cookies.iter().map(String::as_str).collect()
+    }
+}
+
+/// The answer in API Gateway's form: one value a header, and the cookies apart.
+#[must_use]
+pub fn answer(response: Response<String>) -> ApiGatewayV2httpResponse {
+    let (parts, body) = response.into_parts();
+    let mut answer = ApiGatewayV2httpResponse::default();
+    answer.status_code = i64::from(parts.status.as_u16());
+    let cookies = parts.headers.get_all(SET_COOKIE).iter();
+    answer.cookies = cookies.filter_map(|value| value.to_str().ok().map(str::to_owned)).collect();
+    answer.headers = parts.headers;
+    answer.headers.remove(SET_COOKIE);
+    answer.body = Some(Body::Text(body));
+    answer
+}
+
+/// Puts `Set-Cookie` headers on a response.
+#[must_use]
+pub fn with_cookies(mut response: Response<String>, cookies: &[String]) -> Response<String> {
+    let values = cookies.iter().filter_map(|cookie| HeaderValue::from_str(cookie).ok());
+    response.headers_mut().extend(values.map(|value| (SET_COOKIE, value)));
+    response
+}
+
+/// A header's text.
+#[must_use]
+pub fn header<'a>(request: &'a HttpRequest, name: &HeaderName) -> Option<&'a str> {
+    request.headers.get(name)?.to_str().ok()
+}
+
+/// Why a function did not start. Prints as a sentence, because the runtime prints it with `Debug`.
+pub struct Failure(String);
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        Self(error_chain(&error))
+    }
+}
+
+impl From<lambda_http::Error> for Failure {
+    fn from(error: lambda_http::Error) -> Self {
+        Self(error_chain(error.as_ref()))
+    }
+}
+
+/// Starts a function: logs, configuration, clients, secrets.
+///
+/// # Errors
+/// When the configuration is incomplete.
+#[expect(clippy::disallowed_methods, reason = "the level of logs must be known before the configuration is read")]
+pub async fn start() -> Result<ThreadsAuth, Failure> {
+    threads_auth::telemetry::init(std::env::var("LOG_LEVEL").ok().as_deref());
+    let service = ThreadsAuth::new(Config::from_env().map_err(StartError::from)?)?;
+    service.warm(now()).await;
+    Ok(service)
+}
+
+/// Serves an HTTP function until Lambda ends the process.
+///
+/// # Errors
+/// When the Runtime API cannot be reached.
+pub async fn serve_http<F, R>(handle: F) -> Result<(), Failure>
+where
+    F: Fn(HttpRequest, Timestamp) -> R,
+    R: Future<Output = Response<String>>,
+{
+    let handle = &handle;
+    let handler = move |event: LambdaEvent<ApiGatewayV2httpRequest>| async move {
+        Ok::<_, lambda_http::Error>(answer(handle(event.payload.into(), now()).await))
+    };
+    Ok(lambda_runtime::run(service_fn(handler)).await?)
+}
+
+/// Serves a function that a schedule invokes: its event as JSON, the time, and how much of it there is.
+///
+/// # Errors
+/// When the Runtime API cannot be reached.
+pub async fn serve_event<F, R, T>(handle: F) -> Result<(), Failure>
+where
+    F: Fn(serde_json::Value, Timestamp, Duration) -> R,
+    R: Future<Output = Result<T, lambda_http::Error>>,
+    T: serde::Serialize,
+{
+    let handle = &handle;
+    let handler = move |event: LambdaEvent<serde_json::Value>| async move {
+        let now = now();
+        let deadline = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
+        let left = u64::try_from(deadline.saturating_sub(now.as_millisecond())).unwrap_or(0);
+        handle(event.payload, now, Duration::from_millis(left)).await
+    };
+    Ok(lambda_runtime::run(service_fn(handler)).await?)
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is where a function reads the clock, once for each event")]
+fn now() -> Timestamp {
+    Timestamp::now()
+}
