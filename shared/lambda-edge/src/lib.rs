@@ -11,9 +11,10 @@ use http::header::{HeaderName, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Method, Response};
 use jiff::Timestamp;
 use lambda_http::aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
-use lambda_http::{Body, LambdaEvent, lambda_runtime, service_fn};
+use lambda_http::{LambdaEvent, lambda_runtime, service_fn};
 use threads_auth::{Config, StartError, ThreadsAuth, error_chain};
 
+pub use lambda_http::Body;
 pub use lambda_http::aws_lambda_events::apigw;
 
 /// A request as API Gateway received it.

@@ -5,6 +5,8 @@
 //! token that is stored.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::{self, Stream, StreamExt};
@@ -171,15 +173,13 @@ impl ThreadsAuth {
         };
         let mut report = SweepReport::default();
         let last_start = began + budget.saturating_sub(RESERVE);
-        let breaker = std::cell::Cell::new(0_u32);
-        let stopped = std::cell::Cell::new(None);
+        let breaker = AtomicU32::new(0);
+        let stopped = OnceLock::new();
         let goes_on = || {
-            if stopped.get().is_none() {
-                if Instant::now() >= last_start {
-                    stopped.set(Some(Stopped::Deadline));
-                } else if breaker.get() >= BREAKER {
-                    stopped.set(Some(Stopped::Threads));
-                }
+            if Instant::now() >= last_start {
+                stopped.get_or_init(|| Stopped::Deadline);
+            } else if breaker.load(Ordering::Relaxed) >= BREAKER {
+                stopped.get_or_init(|| Stopped::Threads);
             }
             stopped.get().is_none()
         };
@@ -204,13 +204,13 @@ impl ThreadsAuth {
             };
             *report.outcomes.entry(outcome.as_str()).or_default() += 1;
             match outcome.counts_against_meta() {
-                Some(true) => breaker.set(breaker.get() + 1),
-                Some(false) => breaker.set(0),
+                Some(true) => _ = breaker.fetch_add(1, Ordering::Relaxed),
+                Some(false) => breaker.store(0, Ordering::Relaxed),
                 None => {}
             }
         }
         drop(swept);
-        report.stopped = stopped.get();
+        report.stopped = stopped.get().copied();
         report.oldest_overdue_seconds = self.oldest_overdue_seconds(sweep.time()).await;
         if report.unreadable_shards >= u32::from(schedule::DUE_SHARDS) {
             return Err(SweepError::Unreadable);

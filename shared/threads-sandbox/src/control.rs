@@ -60,8 +60,8 @@ fn finish(outcome: Outcome) -> Response {
     .send()
 }
 
-fn bad_request(error: impl ToString) -> Refused {
-    Refused(StatusCode::BAD_REQUEST, error.to_string())
+fn bad_request(error: String) -> Refused {
+    Refused(StatusCode::BAD_REQUEST, error)
 }
 
 fn no_account() -> Refused {
@@ -72,7 +72,7 @@ fn no_account() -> Refused {
 }
 
 fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
-    serde_json::from_slice(body).map_err(bad_request)
+    serde_json::from_slice(body).map_err(|error| bad_request(error.to_string()))
 }
 
 async fn help() -> Response {

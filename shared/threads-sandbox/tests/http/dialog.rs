@@ -164,13 +164,13 @@ async fn a_name_makes_a_new_account_or_finds_the_one_that_has_it() {
     for _ in 0..2 {
         assert_eq!(server.post_form("/oauth/consent", &named).await.status, 302);
     }
-    let names: Vec<String> = server
+    let accounts: Vec<String> = server
         .sandbox
         .accounts()
         .into_iter()
         .map(|account| account.username)
         .collect();
-    assert_eq!(names, ["ada", "bea"]);
+    assert_eq!(accounts, ["ada", "bea"]);
     let bad = [&DECISION[..], &[("username", "no spaces")]].concat();
     assert_eq!(server.post_form("/oauth/consent", &bad).await.status, 400);
     assert_eq!(server.sandbox.accounts().len(), 2);

@@ -1,0 +1,184 @@
+//! The development page's data and controls. None of this exists in production.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{Html, IntoResponse, Json, Redirect, Response};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use threads_auth::grant::Grant;
+
+use crate::page;
+use crate::stack::{PastSweep, Shared};
+
+/// The clock goes no further at once than the longest thing that anybody tests.
+const MAX_ADVANCE: u64 = 10 * 365 * 86_400;
+
+/// All that the page shows: no token, and nothing that one could be made of.
+#[derive(Serialize)]
+pub(crate) struct Dashboard {
+    pub(crate) now: Timestamp,
+    pub(crate) grants: Vec<GrantView>,
+    pub(crate) broken_rows: Vec<String>,
+    pub(crate) sweeps: Vec<PastSweep>,
+    pub(crate) sandboxed: bool,
+}
+
+/// A grant, without its tokens.
+#[derive(Serialize)]
+pub(crate) struct GrantView {
+    pub(crate) user_id: String,
+    pub(crate) username: Option<String>,
+    pub(crate) status: &'static str,
+    pub(crate) cause: Option<&'static str>,
+    pub(crate) scopes: String,
+    pub(crate) issued_at: Option<Timestamp>,
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) due_at: Option<Timestamp>,
+    pub(crate) refreshed_at: Option<Timestamp>,
+    pub(crate) created_at: Timestamp,
+    pub(crate) failures: u32,
+    pub(crate) last_error: Option<String>,
+    pub(crate) pending: bool,
+}
+
+impl From<Grant> for GrantView {
+    fn from(grant: Grant) -> Self {
+        Self {
+            user_id: grant.user_id.to_string(),
+            username: grant.username,
+            status: grant.status.as_str(),
+            cause: grant.status.cause().map(threads_auth::grant::Cause::as_str),
+            scopes: grant.scopes.to_string(),
+            issued_at: grant.token.as_ref().map(|token| token.issued_at),
+            expires_at: grant.token.as_ref().map(|token| token.expires_at),
+            due_at: grant.due_at,
+            refreshed_at: grant.refreshed_at,
+            created_at: grant.created_at,
+            failures: grant.failures,
+            last_error: grant.last_error,
+            pending: grant.pending.is_some(),
+        }
+    }
+}
+
+async fn dashboard(shared: &Shared) -> anyhow::Result<Dashboard> {
+    let (mut grants, mut broken_rows, mut start) = (Vec::new(), Vec::new(), None);
+    loop {
+        let (rows, next) = shared.service.store().scan(start).await?;
+        for row in rows {
+            match row {
+                Ok(grant) => grants.push(GrantView::from(grant)),
+                Err(inconsistency) => broken_rows.push(inconsistency.to_string()),
+            }
+        }
+        start = next;
+        if start.is_none() {
+            break;
+        }
+    }
+    grants.sort_by(|a, b| (a.created_at, &a.user_id).cmp(&(b.created_at, &b.user_id)));
+    let (now, sandboxed) = (shared.clock.now(), shared.sandbox.is_some());
+    Ok(Dashboard { now, grants, broken_rows, sweeps: shared.sweeps(), sandboxed })
+}
+
+/// Keeps other websites, and names that merely resolve to this machine, from driving the development controls.
+pub(crate) async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    match turned_away(&shared, request.method(), request.headers()) {
+        Some(response) => response,
+        None => next.run(request).await,
+    }
+}
+
+fn turned_away(shared: &Shared, method: &Method, headers: &HeaderMap) -> Option<Response> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let host = text("host");
+    if host != shared.public_url.authority() {
+        let loopback = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        if *method == Method::GET && matches!(loopback, "localhost" | "127.0.0.1") {
+            // Cookies belong to a host: whoever starts under another name would come back as a stranger.
+            return Some(Redirect::temporary(shared.public_url.as_str()).into_response());
+        }
+        if !matches!(loopback, "localhost" | "127.0.0.1") {
+            return Some(forbidden());
+        }
+    }
+    let foreign = matches!(text("sec-fetch-site"), "cross-site" | "same-site");
+    (foreign && *method != Method::GET).then(forbidden)
+}
+
+fn forbidden() -> Response {
+    let why = json!({"error": "forbidden", "message": "development controls answer this machine's own requests only"});
+    (StatusCode::FORBIDDEN, Json(why)).into_response()
+}
+
+pub(crate) async fn show(State(shared): State<Shared>) -> Response {
+    match dashboard(&shared).await {
+        Ok(dashboard) => Html(page::render(&dashboard).into_string()).into_response(),
+        Err(error) => failure(&error),
+    }
+}
+
+pub(crate) async fn grants(State(shared): State<Shared>) -> Response {
+    match dashboard(&shared).await {
+        Ok(dashboard) => Json(dashboard).into_response(),
+        Err(error) => failure(&error),
+    }
+}
+
+pub(crate) async fn sweep(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+    match shared.sweep().await {
+        Ok(report) => done(&headers, Json(report)),
+        Err(error) => failure(&error.into()),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Advance {
+    advance_seconds: u64,
+}
+
+pub(crate) async fn clock(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
+    let is_form = headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
+    let advance = if is_form {
+        let fields = url::form_urlencoded::parse(&body);
+        fields.into_iter().find(|(name, _)| name == "advance_seconds").and_then(|(_, value)| value.parse().ok())
+    } else {
+        serde_json::from_slice::<Advance>(&body).ok().map(|advance| advance.advance_seconds)
+    };
+    let Some(seconds) = advance.filter(|seconds| *seconds <= MAX_ADVANCE) else {
+        let why = format!("expected {{\"advance_seconds\":N}} with N from 0 to {MAX_ADVANCE}");
+        return (StatusCode::BAD_REQUEST, Json(json!({"error": "bad_request", "message": why}))).into_response();
+    };
+    match shared.advance(Duration::from_secs(seconds)) {
+        Ok(()) => done(&headers, Json(json!({"now": shared.clock.now()}))),
+        Err(error) => failure(&error),
+    }
+}
+
+/// Removes the app at the sandbox, as the person would in Threads. Our grant only learns of it from Meta.
+pub(crate) async fn revoke(State(shared): State<Shared>, Path(user_id): Path<String>, headers: HeaderMap) -> Response {
+    let revoked = shared.sandbox.as_ref().is_some_and(|sandbox| sandbox.revoke(&user_id));
+    if revoked {
+        return done(&headers, Json(json!({"revoked": user_id})));
+    }
+    let why = json!({"error": "not_found", "message": "the sandbox has no such account"});
+    (StatusCode::NOT_FOUND, Json(why)).into_response()
+}
+
+/// A browser that pressed a button goes back to the page; a script gets the answer.
+fn done(headers: &HeaderMap, answer: impl IntoResponse) -> Response {
+    let wants_page = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("text/html"));
+    if wants_page { Redirect::to("/").into_response() } else { answer.into_response() }
+}
+
+fn failure(error: &anyhow::Error) -> Response {
+    tracing::error!(error = format!("{error:#}"), "a development control failed");
+    let why = json!({"error": "failed", "message": format!("{error:#}")});
+    (StatusCode::INTERNAL_SERVER_ERROR, Json(why)).into_response()
+}

@@ -1,0 +1,97 @@
+//! An embedded DynamoDB with our two tables.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType, TimeToLiveSpecification,
+};
+use dynoxide::Database;
+use threads_auth::store::DUE_INDEX;
+use tokio::net::TcpListener;
+
+/// How often expired items are removed. DynamoDB itself takes up to days, so nothing may depend on it.
+const TTL_EVERY: Duration = Duration::from_mins(10);
+
+/// Opens the database, on a file if there is one.
+pub(crate) fn open(file: Option<&Path>) -> Result<Database> {
+    let Some(file) = file else { return Database::memory().map_err(|e| anyhow!("{e}")) };
+    let path = file.to_str().context("the data folder's path is not UTF-8")?;
+    Database::new(path).map_err(|e| anyhow!("{e}"))
+}
+
+/// Serves the database until `stop`.
+pub(crate) async fn serve(listener: TcpListener, database: Database, stop: impl Future<Output = ()> + Send + 'static) {
+    let expire = async {
+        let mut ticks = tokio::time::interval(TTL_EVERY);
+        loop {
+            ticks.tick().await;
+            let database = database.clone();
+            let swept = tokio::task::spawn_blocking(move || database.sweep_ttl()).await;
+            if !matches!(swept, Ok(Ok(_))) {
+                tracing::warn!("expired items could not be removed");
+            }
+        }
+    };
+    tokio::select! {
+        served = dynoxide::server::serve_with_shutdown(listener, database.clone(), stop) => {
+            if let Err(error) = served {
+                tracing::error!(error, "the embedded DynamoDB stopped");
+            }
+        }
+        () = expire => {}
+    }
+}
+
+/// Creates the two tables as the production template does, unless they are there.
+pub(crate) async fn create_tables(client: &Client, grants: &str, short_lived: &str) -> Result<()> {
+    let existing = client.list_tables().send().await.context("the embedded DynamoDB does not answer")?;
+    let exists = |name: &str| existing.table_names().iter().any(|table| table == name);
+    let attribute = |name: &str, kind| {
+        AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build()
+    };
+    let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build();
+    if !exists(grants) {
+        let index = GlobalSecondaryIndex::builder()
+            .index_name(DUE_INDEX)
+            .key_schema(key("due_shard", KeyType::Hash)?)
+            .key_schema(key("due_at", KeyType::Range)?)
+            .projection(Projection::builder().projection_type(ProjectionType::KeysOnly).build())
+            .build()?;
+        client
+            .create_table()
+            .table_name(grants)
+            .billing_mode(BillingMode::PayPerRequest)
+            .attribute_definitions(attribute("pk", ScalarAttributeType::S)?)
+            .attribute_definitions(attribute("due_shard", ScalarAttributeType::S)?)
+            .attribute_definitions(attribute("due_at", ScalarAttributeType::N)?)
+            .key_schema(key("pk", KeyType::Hash)?)
+            .global_secondary_indexes(index)
+            .send()
+            .await
+            .context("the grants table could not be created")?;
+    }
+    if !exists(short_lived) {
+        client
+            .create_table()
+            .table_name(short_lived)
+            .billing_mode(BillingMode::PayPerRequest)
+            .attribute_definitions(attribute("pk", ScalarAttributeType::S)?)
+            .key_schema(key("pk", KeyType::Hash)?)
+            .send()
+            .await
+            .context("the table of short-lived items could not be created")?;
+        let ttl = TimeToLiveSpecification::builder().enabled(true).attribute_name("ttl").build()?;
+        client
+            .update_time_to_live()
+            .table_name(short_lived)
+            .time_to_live_specification(ttl)
+            .send()
+            .await
+            .context("the TTL of short-lived items could not be set")?;
+    }
+    Ok(())
+}
