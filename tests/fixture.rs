@@ -1,0 +1,129 @@
+//! What the tests share: a stack at a known moment, and a browser.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use devstack::{Clock, Stack, StackOptions};
+use jiff::Timestamp;
+use reqwest::header::{COOKIE, HeaderMap, LOCATION, SET_COOKIE};
+use reqwest::{Client, Method, StatusCode};
+use threads_auth::grant::Grant;
+use threads_graph::{HttpClient, HttpTimeouts, UserId};
+use url::Url;
+
+pub(crate) const DAY: Duration = Duration::from_hours(24);
+
+/// A stack in memory, at a moment of its own.
+pub(crate) async fn stack() -> Stack {
+    stack_with(&[]).await
+}
+
+/// A stack with other values for some of the functions' variables.
+pub(crate) async fn stack_with(variables: &[(&str, &str)]) -> Stack {
+    let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let options = StackOptions { clock: Some(Clock::frozen(start)), variables, ..StackOptions::default() };
+    Stack::start(options).await.unwrap()
+}
+
+/// A browser: it keeps cookies for our service, and follows no redirect by itself.
+#[derive(Clone)]
+pub(crate) struct Browser {
+    http: Client,
+    pub(crate) jar: BTreeMap<String, String>,
+}
+
+/// What a browser got.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Reply {
+    pub(crate) fn location(&self) -> Url {
+        let text = self.headers.get(LOCATION).unwrap_or_else(|| panic!("no redirect: {self:?}")).to_str().unwrap();
+        Url::parse(text).unwrap_or_else(|_| Url::parse("http://relative.invalid").unwrap().join(text).unwrap())
+    }
+
+    /// The stable name that every page of ours carries for developers.
+    pub(crate) fn is_page(&self, name: &str) -> bool {
+        self.body.contains(&format!("<code>{name}</code>"))
+    }
+}
+
+impl Browser {
+    pub(crate) fn new() -> Self {
+        let http = HttpClient::new(HttpTimeouts::default()).unwrap().inner().clone();
+        Self { http, jar: BTreeMap::new() }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test's own requests")]
+    pub(crate) async fn send(&self, method: Method, url: &str, headers: HeaderMap, body: String) -> Reply {
+        let mut request = self.http.request(method, url).headers(headers).body(body);
+        if !self.jar.is_empty() {
+            let cookies: Vec<_> = self.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            request = request.header(COOKIE, cookies.join("; "));
+        }
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        Reply { status, headers, body: response.text().await.unwrap() }
+    }
+
+    /// Gets a page, and keeps the cookies that come with it.
+    pub(crate) async fn get(&mut self, url: &str) -> Reply {
+        let reply = self.send(Method::GET, url, HeaderMap::new(), String::new()).await;
+        for set in reply.headers.get_all(SET_COOKIE) {
+            let text = set.to_str().unwrap();
+            let (pair, attributes) = text.split_once(';').unwrap();
+            let (name, value) = pair.split_once('=').unwrap();
+            if attributes.contains("Max-Age=0") {
+                self.jar.remove(name);
+            } else {
+                self.jar.insert(name.to_owned(), value.to_owned());
+            }
+        }
+        reply
+    }
+
+    /// Opens `/authorize?query` and lets `user_id` press Allow: the URL by which Meta sends the person back.
+    pub(crate) async fn consent(&mut self, stack: &Stack, query: &str, user_id: &str) -> Url {
+        let started = self.get(&format!("{}/authorize?{query}", stack.urls().service_url)).await;
+        assert_eq!(started.status, StatusCode::FOUND, "{started:?}");
+        let mut at_meta = started.location();
+        at_meta.query_pairs_mut().append_pair("auto_approve", user_id);
+        // Meta is another site: our cookies do not go there.
+        let mut back = Self { jar: BTreeMap::new(), ..self.clone() }.get(at_meta.as_str()).await.location();
+        back.set_fragment(None);
+        back
+    }
+
+    /// A whole connect.
+    pub(crate) async fn connect(&mut self, stack: &Stack, user_id: &str) -> Reply {
+        let back = self.consent(stack, "", user_id).await;
+        self.get(back.as_str()).await
+    }
+}
+
+/// The user id of one of the sandbox's two accounts: `ada` or `grace`.
+pub(crate) fn account(stack: &Stack, username: &str) -> String {
+    let accounts = stack.sandbox().unwrap().accounts();
+    accounts.into_iter().find(|account| account.username == username).unwrap().user_id
+}
+
+/// The grant of a user, who must have one.
+pub(crate) async fn grant(stack: &Stack, user_id: &str) -> Grant {
+    find_grant(stack, user_id).await.unwrap()
+}
+
+/// The grant of a user, if there is one.
+pub(crate) async fn find_grant(stack: &Stack, user_id: &str) -> Option<Grant> {
+    let user_id: UserId = user_id.parse().unwrap();
+    stack.service().store().get(&user_id).await.unwrap()
+}
+
+/// How many calls the sandbox got, whatever became of them.
+pub(crate) fn calls(stack: &Stack) -> usize {
+    stack.sandbox().unwrap().calls().iter().filter(|call| call.call != threads_sandbox::SandboxCall::Authorize).count()
+}
