@@ -59,7 +59,8 @@ pub(crate) fn consent(ask: &Ask, accounts: &[Account]) -> Reply {
                             p.note { "and " (accounts.len() - SHOWN) " more; name one below." }
                         }
                         div.choice.new {
-                            input #new type="radio" name="user_id" value="" checked[shown.is_empty()];
+                            input #new type="radio" name="user_id" value="" aria-label="A new account"
+                                checked[shown.is_empty()];
                             label.avatar for="new" aria-hidden="true" { "+" }
                             span.who {
                                 label for="username" { "Add a new account, or name one" }
