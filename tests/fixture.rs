@@ -21,8 +21,15 @@ pub(crate) async fn stack() -> Stack {
 /// A stack with other values for some of the functions' variables.
 pub(crate) async fn stack_with(variables: &[(&str, &str)]) -> Stack {
     let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let options = StackOptions { clock: Some(Clock::frozen(start)), variables, ..StackOptions::default() };
+    let variables = variables
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    let options = StackOptions {
+        clock: Some(Clock::frozen(start)),
+        variables,
+        ..StackOptions::default()
+    };
     Stack::start(options).await.unwrap()
 }
 
@@ -43,8 +50,14 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(crate) fn location(&self) -> Url {
-        let text = self.headers.get(LOCATION).unwrap_or_else(|| panic!("no redirect: {self:?}")).to_str().unwrap();
-        Url::parse(text).unwrap_or_else(|_| Url::parse("http://relative.invalid").unwrap().join(text).unwrap())
+        let text = self
+            .headers
+            .get(LOCATION)
+            .unwrap_or_else(|| panic!("no redirect: {self:?}"))
+            .to_str()
+            .unwrap();
+        Url::parse(text)
+            .unwrap_or_else(|_| Url::parse("http://relative.invalid").unwrap().join(text).unwrap())
     }
 
     /// The stable name that every page of ours carries for developers.
@@ -56,19 +69,30 @@ impl Reply {
 impl Browser {
     pub(crate) fn new() -> Self {
         let http = HttpClient::new(HttpTimeouts::default()).unwrap().inner().clone();
-        Self { http, jar: BTreeMap::new() }
+        Self {
+            http,
+            jar: BTreeMap::new(),
+        }
     }
 
     #[expect(clippy::disallowed_methods, reason = "a test's own requests")]
     pub(crate) async fn send(&self, method: Method, url: &str, headers: HeaderMap, body: String) -> Reply {
         let mut request = self.http.request(method, url).headers(headers).body(body);
         if !self.jar.is_empty() {
-            let cookies: Vec<_> = self.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let cookies: Vec<_> = self
+                .jar
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
             request = request.header(COOKIE, cookies.join("; "));
         }
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
-        Reply { status, headers, body: response.text().await.unwrap() }
+        Reply {
+            status,
+            headers,
+            body: response.text().await.unwrap(),
+        }
     }
 
     /// Gets a page, and keeps the cookies that come with it.
@@ -89,12 +113,20 @@ impl Browser {
 
     /// Opens `/authorize?query` and lets `user_id` press Allow: the URL by which Meta sends the person back.
     pub(crate) async fn consent(&mut self, stack: &Stack, query: &str, user_id: &str) -> Url {
-        let started = self.get(&format!("{}/authorize?{query}", stack.urls().service_url)).await;
+        let started = self
+            .get(&format!("{}/authorize?{query}", stack.urls().service_url))
+            .await;
         assert_eq!(started.status, StatusCode::FOUND, "{started:?}");
         let mut at_meta = started.location();
         at_meta.query_pairs_mut().append_pair("auto_approve", user_id);
         // Meta is another site: our cookies do not go there.
-        let mut back = Self { jar: BTreeMap::new(), ..self.clone() }.get(at_meta.as_str()).await.location();
+        let mut back = Self {
+            jar: BTreeMap::new(),
+            ..self.clone()
+        }
+        .get(at_meta.as_str())
+        .await
+        .location();
         back.set_fragment(None);
         back
     }
@@ -109,7 +141,11 @@ impl Browser {
 /// The user id of one of the sandbox's two accounts: `ada` or `grace`.
 pub(crate) fn account(stack: &Stack, username: &str) -> String {
     let accounts = stack.sandbox().unwrap().accounts();
-    accounts.into_iter().find(|account| account.username == username).unwrap().user_id
+    accounts
+        .into_iter()
+        .find(|account| account.username == username)
+        .unwrap()
+        .user_id
 }
 
 /// The grant of a user, who must have one.
@@ -125,5 +161,11 @@ pub(crate) async fn find_grant(stack: &Stack, user_id: &str) -> Option<Grant> {
 
 /// How many calls the sandbox got, whatever became of them.
 pub(crate) fn calls(stack: &Stack) -> usize {
-    stack.sandbox().unwrap().calls().iter().filter(|call| call.call != threads_sandbox::SandboxCall::Authorize).count()
+    stack
+        .sandbox()
+        .unwrap()
+        .calls()
+        .iter()
+        .filter(|call| call.call != threads_sandbox::SandboxCall::Authorize)
+        .count()
 }

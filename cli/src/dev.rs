@@ -29,7 +29,12 @@ pub(crate) struct Dev {
     port: u16,
 
     /// Where everything is kept
-    #[arg(long, default_value = ".threads-auth", value_name = "DIR", conflicts_with = "ephemeral")]
+    #[arg(
+        long,
+        default_value = ".threads-auth",
+        value_name = "DIR",
+        conflicts_with = "ephemeral"
+    )]
     data_dir: PathBuf,
 
     /// Keep everything in memory only
@@ -79,7 +84,8 @@ impl Dev {
 
     async fn serve(self) -> Result<()> {
         // Listen for the end before there is anything to end, so that none is missed.
-        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let threads = match self.threads {
             Which::Sandbox => Threads::Sandbox,
             Which::Live => Threads::Live(live_app(self.public_url.as_ref())?),
@@ -107,8 +113,18 @@ impl Dev {
         let text = if self.json {
             serde_json::to_string(urls)?
         } else {
-            let Urls { service_url, threads_url, dynamodb_url, secrets_manager_url, .. } = urls;
-            let public = self.public_url.as_ref().map_or(service_url.as_str(), Url::as_str).trim_end_matches('/');
+            let Urls {
+                service_url,
+                threads_url,
+                dynamodb_url,
+                secrets_manager_url,
+                ..
+            } = urls;
+            let public = self
+                .public_url
+                .as_ref()
+                .map_or(service_url.as_str(), Url::as_str)
+                .trim_end_matches('/');
             let kept = if self.ephemeral {
                 "in memory only".to_owned()
             } else {
@@ -130,23 +146,35 @@ impl Dev {
             )
         };
         let mut out = std::io::stdout();
-        writeln!(out, "{text}").and_then(|()| out.flush()).context("standard output is closed")
+        writeln!(out, "{text}")
+            .and_then(|()| out.flush())
+            .context("standard output is closed")
     }
 }
 
 fn live_app(public_url: Option<&Url>) -> Result<LiveApp> {
-    let origin = public_url.map_or("https://YOUR-PUBLIC-URL", Url::as_str).trim_end_matches('/');
+    let origin = public_url
+        .map_or("https://YOUR-PUBLIC-URL", Url::as_str)
+        .trim_end_matches('/');
     let needs = LIVE_NEEDS.replace("{origin}", origin);
     if public_url.is_none_or(|url| url.scheme() != "https") {
-        bail!("--threads live needs --public-url with the https address of a tunnel that ends here: Meta sends nobody back to plain http.\n\n{needs}");
+        bail!(
+            "--threads live needs --public-url with the https address of a tunnel that ends here: Meta sends nobody back to plain http.\n\n{needs}"
+        );
     }
     let variable = |name: &str| dotenvy::var(name).ok().filter(|text| !text.is_empty());
     let (Some(id), Some(secret)) = (variable("THREADS_APP_ID"), variable("THREADS_APP_SECRET")) else {
-        bail!("--threads live needs THREADS_APP_ID and THREADS_APP_SECRET in the environment or in .env.\n\n{needs}");
+        bail!(
+            "--threads live needs THREADS_APP_ID and THREADS_APP_SECRET in the environment or in .env.\n\n{needs}"
+        );
     };
-    let app_id: AppId = id.parse().context("THREADS_APP_ID is not an app id: expected digits only")?;
+    let app_id: AppId = id
+        .parse()
+        .context("THREADS_APP_ID is not an app id: expected digits only")?;
     let app_secret = AppSecret::new(secret).context("THREADS_APP_SECRET is not an app secret")?;
-    Ok(LiveApp { credentials: AppCredentials { app_id, app_secret } })
+    Ok(LiveApp {
+        credentials: AppCredentials { app_id, app_secret },
+    })
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
@@ -158,7 +186,9 @@ fn interval(text: &str) -> Result<Duration, String> {
 }
 
 fn log_to_stderr() {
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).compact();
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .compact();
     let ours = threads_auth::telemetry::filter(tracing::Level::INFO);
     tracing_subscriber::registry().with(lines).with(ours).init();
 }

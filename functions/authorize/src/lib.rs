@@ -12,11 +12,18 @@ pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp
     match service.start(&request.raw_query, &request.cookies(), now).await {
         Ok(started) => {
             tracing::info!(request_id = request.request_id, outcome = "started");
-            with_cookies(pages::redirect(StatusCode::FOUND, started.location.as_str()), &started.cookies)
+            with_cookies(
+                pages::redirect(StatusCode::FOUND, started.location.as_str()),
+                &started.cookies,
+            )
         }
         Err(refused) => {
             let outcome = refused.reason.notice().as_str();
-            tracing::warn!(request_id = request.request_id, outcome, error = error_chain(&refused.reason));
+            tracing::warn!(
+                request_id = request.request_id,
+                outcome,
+                error = error_chain(&refused.reason)
+            );
             pages::respond(&service.refusal_page(&refused))
         }
     }

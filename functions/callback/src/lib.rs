@@ -22,13 +22,21 @@ pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp
 async fn finish(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
     match service.finish(&request.raw_query, &request.cookies(), now).await {
         Ok(connected) => {
-            let outcome = if connected.pending { "finishing" } else { "connected" };
+            let outcome = if connected.pending {
+                "finishing"
+            } else {
+                "connected"
+            };
             tracing::info!(request_id = request.request_id, outcome, user.id = %connected.user_id);
             pages::redirect(StatusCode::SEE_OTHER, &connected.location)
         }
         Err(refused) => {
             let outcome = refused.reason.notice().as_str();
-            tracing::warn!(request_id = request.request_id, outcome, error = error_chain(&refused.reason));
+            tracing::warn!(
+                request_id = request.request_id,
+                outcome,
+                error = error_chain(&refused.reason)
+            );
             pages::respond(&service.refusal_page(&refused))
         }
     }

@@ -5,5 +5,6 @@ use lambda_edge::Failure;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
     let service = &lambda_edge::start().await?;
-    lambda_edge::serve_http(|request, now| async move { callback::handle(service, &request, now).await }).await
+    lambda_edge::serve_http(|request, now| async move { callback::handle(service, &request, now).await })
+        .await
 }

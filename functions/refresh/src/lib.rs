@@ -38,7 +38,9 @@ pub async fn handle(
 ) -> Result<SweepReport, RefreshError> {
     let swept = async {
         let event: SweepEvent = serde_json::from_value(event).map_err(RefreshError::Event)?;
-        let budget = event.max_seconds.map_or(left, |seconds| left.min(Duration::from_secs(seconds.into())));
+        let budget = event
+            .max_seconds
+            .map_or(left, |seconds| left.min(Duration::from_secs(seconds.into())));
         Ok(service.sweep(now, budget).await?)
     };
     let result = swept.await;

@@ -6,7 +6,9 @@ use lambda_edge::Failure;
 async fn main() -> Result<(), Failure> {
     let service = &lambda_edge::start().await?;
     lambda_edge::serve_event(|event, now, left| async move {
-        refresh::handle(service, event, now, left).await.map_err(Into::into)
+        refresh::handle(service, event, now, left)
+            .await
+            .map_err(Into::into)
     })
     .await
 }

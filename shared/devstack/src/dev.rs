@@ -83,7 +83,13 @@ async fn dashboard(shared: &Shared) -> anyhow::Result<Dashboard> {
     }
     grants.sort_by(|a, b| (a.created_at, &a.user_id).cmp(&(b.created_at, &b.user_id)));
     let (now, sandboxed) = (shared.clock.now(), shared.sandbox.is_some());
-    Ok(Dashboard { now, grants, broken_rows, sweeps: shared.sweeps(), sandboxed })
+    Ok(Dashboard {
+        now,
+        grants,
+        broken_rows,
+        sweeps: shared.sweeps(),
+        sandboxed,
+    })
 }
 
 /// Keeps other websites, and names that merely resolve to this machine, from driving the development controls.
@@ -95,7 +101,12 @@ pub(crate) async fn guard(State(shared): State<Shared>, request: Request, next: 
 }
 
 fn turned_away(shared: &Shared, method: &Method, headers: &HeaderMap) -> Option<Response> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let text = |name: &str| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    };
     let host = text("host");
     if host != shared.public_url.authority() {
         let loopback = host.rsplit_once(':').map_or(host, |(name, _)| name);
@@ -144,16 +155,27 @@ struct Advance {
 }
 
 pub(crate) async fn clock(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
-    let is_form = headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
+    let is_form = headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
     let advance = if is_form {
         let fields = url::form_urlencoded::parse(&body);
-        fields.into_iter().find(|(name, _)| name == "advance_seconds").and_then(|(_, value)| value.parse().ok())
+        fields
+            .into_iter()
+            .find(|(name, _)| name == "advance_seconds")
+            .and_then(|(_, value)| value.parse().ok())
     } else {
-        serde_json::from_slice::<Advance>(&body).ok().map(|advance| advance.advance_seconds)
+        serde_json::from_slice::<Advance>(&body)
+            .ok()
+            .map(|advance| advance.advance_seconds)
     };
     let Some(seconds) = advance.filter(|seconds| *seconds <= MAX_ADVANCE) else {
         let why = format!("expected {{\"advance_seconds\":N}} with N from 0 to {MAX_ADVANCE}");
-        return (StatusCode::BAD_REQUEST, Json(json!({"error": "bad_request", "message": why}))).into_response();
+        return (
+            StatusCode::BAD_REQUEST,
+            Json(json!({"error": "bad_request", "message": why})),
+        )
+            .into_response();
     };
     match shared.advance(Duration::from_secs(seconds)) {
         Ok(()) => done(&headers, Json(json!({"now": shared.clock.now()}))),
@@ -162,8 +184,15 @@ pub(crate) async fn clock(State(shared): State<Shared>, headers: HeaderMap, body
 }
 
 /// Removes the app at the sandbox, as the person would in Threads. Our grant only learns of it from Meta.
-pub(crate) async fn revoke(State(shared): State<Shared>, Path(user_id): Path<String>, headers: HeaderMap) -> Response {
-    let revoked = shared.sandbox.as_ref().is_some_and(|sandbox| sandbox.revoke(&user_id));
+pub(crate) async fn revoke(
+    State(shared): State<Shared>,
+    Path(user_id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let revoked = shared
+        .sandbox
+        .as_ref()
+        .is_some_and(|sandbox| sandbox.revoke(&user_id));
     if revoked {
         return done(&headers, Json(json!({"revoked": user_id})));
     }
@@ -173,8 +202,15 @@ pub(crate) async fn revoke(State(shared): State<Shared>, Path(user_id): Path<Str
 
 /// A browser that pressed a button goes back to the page; a script gets the answer.
 fn done(headers: &HeaderMap, answer: impl IntoResponse) -> Response {
-    let wants_page = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("text/html"));
-    if wants_page { Redirect::to("/").into_response() } else { answer.into_response() }
+    let wants_page = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"));
+    if wants_page {
+        Redirect::to("/").into_response()
+    } else {
+        answer.into_response()
+    }
 }
 
 fn failure(error: &anyhow::Error) -> Response {

@@ -18,13 +18,19 @@ const TTL_EVERY: Duration = Duration::from_mins(10);
 
 /// Opens the database, on a file if there is one.
 pub(crate) fn open(file: Option<&Path>) -> Result<Database> {
-    let Some(file) = file else { return Database::memory().map_err(|e| anyhow!("{e}")) };
+    let Some(file) = file else {
+        return Database::memory().map_err(|e| anyhow!("{e}"));
+    };
     let path = file.to_str().context("the data folder's path is not UTF-8")?;
     Database::new(path).map_err(|e| anyhow!("{e}"))
 }
 
 /// Serves the database until `stop`.
-pub(crate) async fn serve(listener: TcpListener, database: Database, stop: impl Future<Output = ()> + Send + 'static) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    database: Database,
+    stop: impl Future<Output = ()> + Send + 'static,
+) {
     let expire = async {
         let mut ticks = tokio::time::interval(TTL_EVERY);
         loop {
@@ -48,18 +54,34 @@ pub(crate) async fn serve(listener: TcpListener, database: Database, stop: impl 
 
 /// Creates the two tables as the production template does, unless they are there.
 pub(crate) async fn create_tables(client: &Client, grants: &str, short_lived: &str) -> Result<()> {
-    let existing = client.list_tables().send().await.context("the embedded DynamoDB does not answer")?;
+    let existing = client
+        .list_tables()
+        .send()
+        .await
+        .context("the embedded DynamoDB does not answer")?;
     let exists = |name: &str| existing.table_names().iter().any(|table| table == name);
     let attribute = |name: &str, kind| {
-        AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build()
+        AttributeDefinition::builder()
+            .attribute_name(name)
+            .attribute_type(kind)
+            .build()
     };
-    let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build();
+    let key = |name: &str, kind| {
+        KeySchemaElement::builder()
+            .attribute_name(name)
+            .key_type(kind)
+            .build()
+    };
     if !exists(grants) {
         let index = GlobalSecondaryIndex::builder()
             .index_name(DUE_INDEX)
             .key_schema(key("due_shard", KeyType::Hash)?)
             .key_schema(key("due_at", KeyType::Range)?)
-            .projection(Projection::builder().projection_type(ProjectionType::KeysOnly).build())
+            .projection(
+                Projection::builder()
+                    .projection_type(ProjectionType::KeysOnly)
+                    .build(),
+            )
             .build()?;
         client
             .create_table()
@@ -84,7 +106,10 @@ pub(crate) async fn create_tables(client: &Client, grants: &str, short_lived: &s
             .send()
             .await
             .context("the table of short-lived items could not be created")?;
-        let ttl = TimeToLiveSpecification::builder().enabled(true).attribute_name("ttl").build()?;
+        let ttl = TimeToLiveSpecification::builder()
+            .enabled(true)
+            .attribute_name("ttl")
+            .build()?;
         client
             .update_time_to_live()
             .table_name(short_lived)

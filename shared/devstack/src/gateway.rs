@@ -47,7 +47,11 @@ pub(crate) async fn answer(
     };
     let (parts, body) = request.into_parts();
     let line = parts.method.as_str().len() + parts.uri.to_string().len() + " HTTP/1.1\r\n ".len();
-    let fields: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let fields: usize = parts
+        .headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
     if line + fields > MAX_HEADERS {
         return pages::secure(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());
     }
@@ -93,7 +97,11 @@ fn event(parts: &http::request::Parts, body: &[u8], peer: SocketAddr, now: Times
     };
     let path = parts.uri.path();
     let route = format!("{} {path}", parts.method);
-    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let host = parts
+        .headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
     let mut event = json!({
         "version": "2.0",
         "routeKey": route,
@@ -135,11 +143,18 @@ fn http_response(answer: ApiGatewayV2httpResponse) -> Response {
         _ => Body::empty(),
     };
     let mut response = Response::new(body);
-    let status = u16::try_from(answer.status_code).ok().and_then(|status| StatusCode::from_u16(status).ok());
+    let status = u16::try_from(answer.status_code)
+        .ok()
+        .and_then(|status| StatusCode::from_u16(status).ok());
     *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     *response.headers_mut() = answer.headers;
-    let cookies = answer.cookies.iter().filter_map(|cookie| HeaderValue::from_str(cookie).ok());
-    response.headers_mut().extend(cookies.map(|cookie| (header::SET_COOKIE, cookie)));
+    let cookies = answer
+        .cookies
+        .iter()
+        .filter_map(|cookie| HeaderValue::from_str(cookie).ok());
+    response
+        .headers_mut()
+        .extend(cookies.map(|cookie| (header::SET_COOKIE, cookie)));
     response
 }
 

@@ -33,9 +33,15 @@ impl SecretsManager {
         if let Some(path) = file.as_ref().filter(|path| path.exists()) {
             let text = std::fs::read(path)?;
             let secrets = serde_json::from_slice(&text).context("it does not hold secrets")?;
-            service.restore(ACCOUNT, REGION, secrets).await.map_err(|e| anyhow::anyhow!("{e:?}"))?;
+            service
+                .restore(ACCOUNT, REGION, secrets)
+                .await
+                .map_err(|e| anyhow::anyhow!("{e:?}"))?;
         }
-        Ok(Self { service: Arc::new(service), file })
+        Ok(Self {
+            service: Arc::new(service),
+            file,
+        })
     }
 
     /// Serves until `stop`.
@@ -60,8 +66,17 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let reads = ["GetSecretValue", "DescribeSecret", "ListSecrets", "ListSecretVersionIds", "BatchGetSecretValue"];
+    let target = headers
+        .get("x-amz-target")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let reads = [
+        "GetSecretValue",
+        "DescribeSecret",
+        "ListSecrets",
+        "ListSecretVersionIds",
+        "BatchGetSecretValue",
+    ];
     let changes = !reads.iter().any(|read| target.ends_with(&format!(".{read}")));
     let request = MockRequest {
         method: method.to_string(),
@@ -84,7 +99,12 @@ pub(crate) async fn provide(client: &Client, id: &str, text: &str, replace: bool
         let created = client.create_secret().name(id).secret_string(text).send().await;
         created.with_context(|| format!("the secret {id} could not be created"))?;
     } else if replace {
-        let put = client.put_secret_value().secret_id(id).secret_string(text).send().await;
+        let put = client
+            .put_secret_value()
+            .secret_id(id)
+            .secret_string(text)
+            .send()
+            .await;
         put.with_context(|| format!("the secret {id} could not be changed"))?;
     }
     Ok(())

@@ -117,7 +117,9 @@ pub enum StackError {
         source: std::io::Error,
     },
     /// Another stack uses the data folder.
-    #[error("the data folder {path} is in use by another process; stop it, or choose another folder with --data-dir")]
+    #[error(
+        "the data folder {path} is in use by another process; stop it, or choose another folder with --data-dir"
+    )]
     InUse {
         /// The folder.
         path: PathBuf,
@@ -223,7 +225,9 @@ impl Stack {
         tasks.spawn(dynamodb::serve(dynamodb_listener, database, stopped()));
 
         let secrets_file = file("secrets.json");
-        let secrets = SecretsManager::open(secrets_file.clone()).await.map_err(|e| damaged(secrets_file, e))?;
+        let secrets = SecretsManager::open(secrets_file.clone())
+            .await
+            .map_err(|e| damaged(secrets_file, e))?;
         let secrets_listener = listen(0).await?;
         let secrets_manager_url = format!("http://{}", local(&secrets_listener)?);
         tasks.spawn(secrets.serve(secrets_listener, stopped()));
@@ -259,7 +263,10 @@ impl Stack {
                 }
             });
             sandbox = Some(started);
-            variables.insert("THREADS_AUTHORIZE_URL".to_owned(), format!("{url}/oauth/authorize"));
+            variables.insert(
+                "THREADS_AUTHORIZE_URL".to_owned(),
+                format!("{url}/oauth/authorize"),
+            );
             variables.insert("THREADS_GRAPH_URL".to_owned(), url.clone());
             url
         } else {
@@ -282,7 +289,10 @@ impl Stack {
         variables.extend(urls.variables());
         variables.insert("PUBLIC_URL".to_owned(), public_url.to_string());
         variables.insert("AUTHORIZE_ACCESS".to_owned(), "open".to_owned());
-        variables.insert("RETURN_TO_ALLOWLIST".to_owned(), "http://127.0.0.1:4000/ http://localhost:4000/".to_owned());
+        variables.insert(
+            "RETURN_TO_ALLOWLIST".to_owned(),
+            "http://127.0.0.1:4000/ http://localhost:4000/".to_owned(),
+        );
         variables.extend(options.variables);
         let config = Config::from_vars(&variables).map_err(|e| StackError::Other(e.into()))?;
         provision(&config, live.as_ref()).await?;
@@ -300,7 +310,14 @@ impl Stack {
         if let Some(every) = options.sweep_every {
             tasks.spawn(schedule(shared.clone(), every, stopped()));
         }
-        Ok(Self { urls, shared, variables, stop, tasks, _lock: lock })
+        Ok(Self {
+            urls,
+            shared,
+            variables,
+            stop,
+            tasks,
+            _lock: lock,
+        })
     }
 
     /// Where everything is.
@@ -375,7 +392,10 @@ impl Shared {
         let result = refresh::handle(&self.service, json!({}), at, SWEEP_BUDGET).await;
         if let Ok(mut sweeps) = self.sweeps.lock() {
             let result = result.as_ref().map_err(|e| threads_auth::error_chain(e));
-            sweeps.push_front(PastSweep { at, result: result.cloned() });
+            sweeps.push_front(PastSweep {
+                at,
+                result: result.cloned(),
+            });
             sweeps.truncate(SWEEPS_REMEMBERED);
         }
         result
@@ -383,13 +403,18 @@ impl Shared {
 
     /// The last sweeps, newest first.
     pub(crate) fn sweeps(&self) -> Vec<PastSweep> {
-        self.sweeps.lock().map(|sweeps| sweeps.iter().cloned().collect()).unwrap_or_default()
+        self.sweeps
+            .lock()
+            .map(|sweeps| sweeps.iter().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// Moves our clock and the sandbox's, which are one.
     pub(crate) fn advance(&self, by: Duration) -> anyhow::Result<()> {
         self.clock.advance(by);
-        let Some(file) = &self.clock_file else { return Ok(()) };
+        let Some(file) = &self.clock_file else {
+            return Ok(());
+        };
         let text = json!({"advanced_seconds": self.clock.offset().as_secs()}).to_string();
         write_private(file, text.as_bytes()).context("the clock could not be saved")
     }
@@ -434,50 +459,81 @@ async fn provision(config: &Config, live: Option<&LiveApp>) -> anyhow::Result<()
     dynamodb::create_tables(&dynamodb, &config.grants_table, &config.short_lived_table).await?;
     let secrets = aws::secrets_manager(&config.aws, &http);
     let (app_id, app_secret) = match live {
-        Some(app) => (app.credentials.app_id.as_str(), app.credentials.app_secret.expose()),
+        Some(app) => (
+            app.credentials.app_id.as_str(),
+            app.credentials.app_secret.expose(),
+        ),
         None => (SANDBOX_APP_ID, SANDBOX_APP_SECRET),
     };
     let app = json!({"app_id": app_id, "app_secret": app_secret}).to_string();
     provide(&secrets, &config.app_secret_id, &app, true).await?;
     let key_id = format!("dev-{}", random_text::<4>()?);
-    provide(&secrets, &config.keyring_secret_id, &Keyring::generate(&key_id)?, false).await
+    provide(
+        &secrets,
+        &config.keyring_secret_id,
+        &Keyring::generate(&key_id)?,
+        false,
+    )
+    .await
 }
 
 fn account(username: &str) -> NewAccount {
-    NewAccount { username: username.to_owned(), user_id: None, private: false }
+    NewAccount {
+        username: username.to_owned(),
+        user_id: None,
+        private: false,
+    }
 }
 
 async fn listen(port: u16) -> Result<TcpListener, StackError> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|source| StackError::Port { port, source })
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .await
+        .map_err(|source| StackError::Port { port, source })
 }
 
 fn local(listener: &TcpListener) -> Result<SocketAddr, StackError> {
-    listener.local_addr().map_err(|source| StackError::Port { port: 0, source })
+    listener
+        .local_addr()
+        .map_err(|source| StackError::Port { port: 0, source })
 }
 
 fn lock_data_dir(folder: &Path) -> Result<File, StackError> {
-    let unusable = |source| StackError::DataDir { path: folder.to_owned(), source };
+    let unusable = |source| StackError::DataDir {
+        path: folder.to_owned(),
+        source,
+    };
     std::fs::create_dir_all(folder).map_err(unusable)?;
     let lock = File::create(folder.join("lock")).map_err(unusable)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
-        Err(std::fs::TryLockError::WouldBlock) => Err(StackError::InUse { path: folder.to_owned() }),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StackError::InUse {
+            path: folder.to_owned(),
+        }),
         Err(std::fs::TryLockError::Error(source)) => Err(unusable(source)),
     }
 }
 
 fn read_offset(file: Option<&Path>) -> Result<Duration, StackError> {
-    let Some(file) = file.filter(|file| file.exists()) else { return Ok(Duration::ZERO) };
+    let Some(file) = file.filter(|file| file.exists()) else {
+        return Ok(Duration::ZERO);
+    };
     let read = || -> anyhow::Result<u64> {
         let value: serde_json::Value = serde_json::from_slice(&std::fs::read(file)?)?;
-        value["advanced_seconds"].as_u64().context("advanced_seconds is missing")
+        value["advanced_seconds"]
+            .as_u64()
+            .context("advanced_seconds is missing")
     };
-    read().map(Duration::from_secs).map_err(|e| damaged(Some(file.to_owned()), e))
+    read()
+        .map(Duration::from_secs)
+        .map_err(|e| damaged(Some(file.to_owned()), e))
 }
 
 fn damaged(file: Option<PathBuf>, error: anyhow::Error) -> StackError {
     match file {
-        Some(path) => StackError::Damaged { path, source: error.into() },
+        Some(path) => StackError::Damaged {
+            path,
+            source: error.into(),
+        },
         None => StackError::Other(error.into()),
     }
 }

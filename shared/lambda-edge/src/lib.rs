@@ -72,7 +72,9 @@ pub fn answer(response: Response<String>) -> ApiGatewayV2httpResponse {
     let mut answer = ApiGatewayV2httpResponse::default();
     answer.status_code = i64::from(parts.status.as_u16());
     let cookies = parts.headers.get_all(SET_COOKIE).iter();
-    answer.cookies = cookies.filter_map(|value| value.to_str().ok().map(str::to_owned)).collect();
+    answer.cookies = cookies
+        .filter_map(|value| value.to_str().ok().map(str::to_owned))
+        .collect();
     answer.headers = parts.headers;
     answer.headers.remove(SET_COOKIE);
     answer.body = Some(Body::Text(body));
@@ -82,8 +84,12 @@ pub fn answer(response: Response<String>) -> ApiGatewayV2httpResponse {
 /// Puts `Set-Cookie` headers on a response.
 #[must_use]
 pub fn with_cookies(mut response: Response<String>, cookies: &[String]) -> Response<String> {
-    let values = cookies.iter().filter_map(|cookie| HeaderValue::from_str(cookie).ok());
-    response.headers_mut().extend(values.map(|value| (SET_COOKIE, value)));
+    let values = cookies
+        .iter()
+        .filter_map(|cookie| HeaderValue::from_str(cookie).ok());
+    response
+        .headers_mut()
+        .extend(values.map(|value| (SET_COOKIE, value)));
     response
 }
 
@@ -118,7 +124,10 @@ impl From<lambda_http::Error> for Failure {
 ///
 /// # Errors
 /// When the configuration is incomplete.
-#[expect(clippy::disallowed_methods, reason = "the level of logs must be known before the configuration is read")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the level of logs must be known before the configuration is read"
+)]
 pub async fn start() -> Result<ThreadsAuth, Failure> {
     threads_auth::telemetry::init(std::env::var("LOG_LEVEL").ok().as_deref());
     let service = ThreadsAuth::new(Config::from_env().map_err(StartError::from)?)?;
@@ -162,7 +171,10 @@ where
     Ok(lambda_runtime::run(service_fn(handler)).await?)
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is where a function reads the clock, once for each event")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is where a function reads the clock, once for each event"
+)]
 fn now() -> Timestamp {
     Timestamp::now()
 }

@@ -133,7 +133,9 @@ async fn send(
     read_timeout: Option<Duration>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ConnectorError> {
-    let request = request.try_into_http1x().map_err(|e| ConnectorError::user(e.into()))?;
+    let request = request
+        .try_into_http1x()
+        .map_err(|e| ConnectorError::user(e.into()))?;
     let (parts, body) = request.into_parts();
     // Every request of the two services that we call holds its body in memory; a stream would be an upload.
     let body = body

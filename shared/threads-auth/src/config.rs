@@ -83,7 +83,8 @@ impl Config {
     /// # Errors
     /// When variables are missing or bad: all of them, by name.
     pub fn from_env() -> Result<Self, ConfigError> {
-        let texts = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        let texts =
+            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
         Self::from_vars(&texts.collect())
     }
 
@@ -92,13 +93,20 @@ impl Config {
     /// # Errors
     /// When variables are missing or bad: all of them, by name.
     pub fn from_vars(vars: &HashMap<String, String>) -> Result<Self, ConfigError> {
-        let mut vars = Vars { vars, problems: Vec::new() };
-        let public_url = vars.required("PUBLIC_URL", "an https origin such as https://auth.example.com", |text| {
-            let url = Url::parse(text).ok()?;
-            let secure = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url));
-            let is_origin = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-            (secure && is_origin && url.username().is_empty() && url.password().is_none()).then_some(url)
-        });
+        let mut vars = Vars {
+            vars,
+            problems: Vec::new(),
+        };
+        let public_url = vars.required(
+            "PUBLIC_URL",
+            "an https origin such as https://auth.example.com",
+            |text| {
+                let url = Url::parse(text).ok()?;
+                let secure = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url));
+                let is_origin = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+                (secure && is_origin && url.username().is_empty() && url.password().is_none()).then_some(url)
+            },
+        );
         let scopes = vars.with_default("THREADS_SCOPES", "threads_basic", |text| {
             Scopes::from_str(text).map_err(|e| e.to_string())
         });
@@ -112,12 +120,21 @@ impl Config {
         });
         let name = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let grants_table = vars.required("GRANTS_TABLE", "the name of the DynamoDB table of grants", name);
-        let short_lived_table =
-            vars.required("SHORT_LIVED_TABLE", "the name of the DynamoDB table of short-lived items", name);
-        let app_secret_id =
-            vars.required("APP_SECRET_ID", "the name or ARN of the secret with the app's credentials", name);
-        let keyring_secret_id =
-            vars.required("KEYRING_SECRET_ID", "the name or ARN of the secret with the keyring", name);
+        let short_lived_table = vars.required(
+            "SHORT_LIVED_TABLE",
+            "the name of the DynamoDB table of short-lived items",
+            name,
+        );
+        let app_secret_id = vars.required(
+            "APP_SECRET_ID",
+            "the name or ARN of the secret with the app's credentials",
+            name,
+        );
+        let keyring_secret_id = vars.required(
+            "KEYRING_SECRET_ID",
+            "the name or ARN of the secret with the keyring",
+            name,
+        );
         let secrets_ttl = vars.with_default("SECRETS_TTL_SECONDS", "300", |text| {
             whole_number(text, 1, 86_400).map(Duration::from_secs)
         });
@@ -172,7 +189,10 @@ struct Vars<'a> {
 
 impl Vars<'_> {
     fn get(&self, variable: &str) -> Option<&str> {
-        self.vars.get(variable).map(|text| text.trim()).filter(|text| !text.is_empty())
+        self.vars
+            .get(variable)
+            .map(|text| text.trim())
+            .filter(|text| !text.is_empty())
     }
 
     fn required<T>(
@@ -186,7 +206,10 @@ impl Vars<'_> {
             Some(text) => (parse(text), "bad"),
         };
         if value.is_none() {
-            self.problems.push(ConfigProblem { variable, problem: format!("{word}: expected {expected}") });
+            self.problems.push(ConfigProblem {
+                variable,
+                problem: format!("{word}: expected {expected}"),
+            });
         }
         value
     }
@@ -211,12 +234,18 @@ impl Vars<'_> {
         let url = |text: &str| Url::parse(text).map_err(|_| "expected an absolute https URL".to_owned());
         let authorize = self.with_default("THREADS_AUTHORIZE_URL", default.authorize.as_str(), url)?;
         let graph = self.with_default("THREADS_GRAPH_URL", default.graph.as_str(), url)?;
-        let version = self.get("THREADS_API_VERSION").unwrap_or(&default.api_version).to_owned();
+        let version = self
+            .get("THREADS_API_VERSION")
+            .unwrap_or(&default.api_version)
+            .to_owned();
         match Endpoints::new(authorize, graph, version) {
             Ok(endpoints) => Some(endpoints),
             Err(error) => {
                 let variable = "THREADS_AUTHORIZE_URL, THREADS_GRAPH_URL, THREADS_API_VERSION";
-                self.problems.push(ConfigProblem { variable, problem: error.to_string() });
+                self.problems.push(ConfigProblem {
+                    variable,
+                    problem: error.to_string(),
+                });
                 None
             }
         }
@@ -228,7 +257,11 @@ impl Vars<'_> {
         let key_id = self.required("AWS_ACCESS_KEY_ID", "credentials, as Lambda sets them", text);
         let secret = self.required("AWS_SECRET_ACCESS_KEY", "credentials, as Lambda sets them", text);
         let session = self.get("AWS_SESSION_TOKEN").map(str::to_owned);
-        let endpoint = |service: &str| self.get(service).or_else(|| self.get("AWS_ENDPOINT_URL")).map(str::to_owned);
+        let endpoint = |service: &str| {
+            self.get(service)
+                .or_else(|| self.get("AWS_ENDPOINT_URL"))
+                .map(str::to_owned)
+        };
         Some(AwsConfig {
             dynamodb_url: endpoint("AWS_ENDPOINT_URL_DYNAMODB"),
             secrets_manager_url: endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER"),
@@ -269,7 +302,10 @@ mod tests {
         let config = Config::from_vars(&complete()).unwrap();
         assert_eq!(config.authorize_access, AuthorizeAccess::Session);
         assert_eq!(config.scopes.to_string(), "threads_basic");
-        assert_eq!(config.redirect_uri().unwrap().as_str(), "https://auth.example.com/callback");
+        assert_eq!(
+            config.redirect_uri().unwrap().as_str(),
+            "https://auth.example.com/callback"
+        );
         assert_eq!(config.endpoints.graph.as_str(), "https://graph.threads.net/");
         assert!(!format!("{config:?}").contains("canary"));
     }
@@ -309,7 +345,11 @@ mod tests {
             let mut vars = complete();
             vars.insert(variable.to_owned(), value.to_owned());
             let ConfigError(problems) = Config::from_vars(&vars).unwrap_err();
-            assert_eq!(problems.iter().map(|p| p.variable).collect::<Vec<_>>(), [variable], "{value}");
+            assert_eq!(
+                problems.iter().map(|p| p.variable).collect::<Vec<_>>(),
+                [variable],
+                "{value}"
+            );
         }
     }
 
@@ -317,7 +357,10 @@ mod tests {
     fn a_services_own_endpoint_wins_over_the_general_one() {
         let mut vars = complete();
         vars.insert("AWS_ENDPOINT_URL".to_owned(), "http://127.0.0.1:1".to_owned());
-        vars.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), "http://127.0.0.1:2".to_owned());
+        vars.insert(
+            "AWS_ENDPOINT_URL_DYNAMODB".to_owned(),
+            "http://127.0.0.1:2".to_owned(),
+        );
         let aws = Config::from_vars(&vars).unwrap().aws;
         assert_eq!(aws.dynamodb_url.as_deref(), Some("http://127.0.0.1:2"));
         assert_eq!(aws.secrets_manager_url.as_deref(), Some("http://127.0.0.1:1"));

@@ -14,6 +14,7 @@ use threads_graph::{
 use tokio::time::Instant;
 use url::{Url, form_urlencoded};
 
+use crate::ThreadsAuth;
 use crate::config::AuthorizeAccess;
 use crate::flow::{Flow, NoFlow, state_hash};
 use crate::pages::{Notice, Page};
@@ -22,7 +23,6 @@ use crate::seal::{Purpose, SealError, random_text};
 use crate::secrets::SecretsError;
 use crate::store::{Finish, Finished, NewGrant, NewPending, Outcome, SessionStatus, StoreError};
 use crate::vault::Vault;
-use crate::ThreadsAuth;
 
 /// Meta's short-lived tokens live for an hour, which its answer does not say.
 const SHORT_LIVED_SECONDS: i64 = 3_600;
@@ -145,7 +145,9 @@ impl Reason {
                 | ErrorKind::TooYoung
                 | ErrorKind::Rejected => Notice::CodeRefused,
             },
-            Self::Secrets(SecretsError::Unreachable { .. }) | Self::Store(_) | Self::Seal(_) => Notice::Unavailable,
+            Self::Secrets(SecretsError::Unreachable { .. }) | Self::Store(_) | Self::Seal(_) => {
+                Notice::Unavailable
+            }
             Self::Secrets(_) => Notice::Misconfigured,
         }
     }
@@ -159,7 +161,10 @@ impl From<Reason> for Refused {
 
 impl Reason {
     fn in_flow(self, flow: &Flow) -> Refused {
-        Refused { reason: self, flow: Some(Box::new(flow.clone())) }
+        Refused {
+            reason: self,
+            flow: Some(Box::new(flow.clone())),
+        }
     }
 }
 
@@ -180,9 +185,10 @@ impl StartParams {
             let repeated = match name.as_ref() {
                 "session" if is_session_id(&value) => params.session.replace(value).is_some(),
                 "return_to" => params.return_to.replace(value).is_some(),
-                "scopes" => {
-                    params.scopes.replace(value.parse().map_err(|_| Reason::BadLink)?).is_some()
-                }
+                "scopes" => params
+                    .scopes
+                    .replace(value.parse().map_err(|_| Reason::BadLink)?)
+                    .is_some(),
                 _ => return Err(Reason::BadLink),
             };
             if repeated {
@@ -198,7 +204,10 @@ impl StartParams {
 }
 
 fn is_session_id(text: &str) -> bool {
-    text.len() == 32 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    text.len() == 32
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 impl ThreadsAuth {
@@ -212,13 +221,21 @@ impl ThreadsAuth {
             return Err(Reason::SessionRequired.into());
         }
         if let Some(return_to) = &params.return_to {
-            self.config.return_to.check(return_to).map_err(|_| Reason::ReturnTo)?;
+            self.config
+                .return_to
+                .check(return_to)
+                .map_err(|_| Reason::ReturnTo)?;
         }
         let mut flow = Flow::begin(params.scopes.unwrap_or_else(|| self.config.scopes.clone()), now)
             .map_err(Reason::Seal)?;
         flow.return_to = params.return_to;
         if let Some(id) = params.session {
-            let session = self.store.session(&id).await.map_err(Reason::Store)?.ok_or(Reason::SessionUnknown)?;
+            let session = self
+                .store
+                .session(&id)
+                .await
+                .map_err(Reason::Store)?
+                .ok_or(Reason::SessionUnknown)?;
             if session.status == SessionStatus::Connected {
                 return Err(Reason::SessionClosed.into());
             }
@@ -235,7 +252,8 @@ impl ThreadsAuth {
             .set_cookies(self.cookie_kind(), &vault.keyring, &vault.app.app_id, cookies)
             .map_err(Reason::Seal)?;
         let location =
-            self.graph.authorization_url(&vault.app.app_id, &self.redirect_uri, &flow.scopes, &flow.state);
+            self.graph
+                .authorization_url(&vault.app.app_id, &self.redirect_uri, &flow.scopes, &flow.state);
         Ok(Started { location, cookies })
     }
 
@@ -253,19 +271,33 @@ impl ThreadsAuth {
         let params = parse_callback(raw_query).map_err(Reason::Callback)?;
         let vault = self.vault(now).await.map_err(Reason::Secrets)?;
         let resume = |state: &str| {
-            let flow =
-                Flow::resume(self.cookie_kind(), &vault.keyring, &vault.app.app_id, cookies, state, now);
+            let flow = Flow::resume(
+                self.cookie_kind(),
+                &vault.keyring,
+                &vault.app.app_id,
+                cookies,
+                state,
+                now,
+            );
             flow.map_err(|no_flow| match no_flow {
                 NoFlow::WrongBrowser => Reason::WrongBrowser,
                 NoFlow::Expired => Reason::Expired,
             })
         };
         match params {
-            CallbackParams::Denied { state: Some(state), .. } => Err(self.denied(resume(&state)?).await),
+            CallbackParams::Denied {
+                state: Some(state), ..
+            } => Err(self.denied(resume(&state)?).await),
             // Meta is known to leave the state out of a denial. Nothing hangs on it: a denied session can still be
             // connected, so a forged denial changes nothing.
             CallbackParams::Denied { state: None, .. } => {
-                match Flow::only(self.cookie_kind(), &vault.keyring, &vault.app.app_id, cookies, now) {
+                match Flow::only(
+                    self.cookie_kind(),
+                    &vault.keyring,
+                    &vault.app.app_id,
+                    cookies,
+                    now,
+                ) {
                     Some(flow) => Err(self.denied(flow).await),
                     None => Err(Reason::Denied.into()),
                 }
@@ -306,7 +338,9 @@ impl ThreadsAuth {
                 _,
             ) => None,
             (_, Some(flow)) => Some(restart_path(flow)),
-            (_, None) => (self.config.authorize_access == AuthorizeAccess::Open).then(|| "/authorize".to_owned()),
+            (_, None) => {
+                (self.config.authorize_access == AuthorizeAccess::Open).then(|| "/authorize".to_owned())
+            }
         };
         match restart {
             Some(path) => page.with_restart(path),
@@ -348,7 +382,10 @@ impl ThreadsAuth {
             state_hash: &state_hash,
             began_at: flow.began_at,
             tombstone: &tombstone,
-            session: flow.session_id.as_deref().map(|id| (id, completion_hash.as_str())),
+            session: flow
+                .session_id
+                .as_deref()
+                .map(|id| (id, completion_hash.as_str())),
             now,
         };
         let scopes = flow.scopes.to_string();
@@ -357,8 +394,17 @@ impl ThreadsAuth {
         let finished = match long {
             Ok(long) => {
                 let username = self.username(&long.access_token, began).await;
-                let grant = new_grant(vault, user_id, &grant_id, &long, &scopes, username.as_deref(), now)?;
-                self.store_finish(finish, Outcome::Connected(&grant), began).await?
+                let grant = new_grant(
+                    vault,
+                    user_id,
+                    &grant_id,
+                    &long,
+                    &scopes,
+                    username.as_deref(),
+                    now,
+                )?;
+                self.store_finish(finish, Outcome::Connected(&grant), began)
+                    .await?
             }
             Err(error) => {
                 tracing::warn!(user.id = %user_id, error = crate::error_chain(&error), "the second exchange failed; a sweep completes it");
@@ -379,7 +425,11 @@ impl ThreadsAuth {
             Finished::SessionClosed => return Err(Reason::SessionClosed),
         }
         let location = self.destination(flow, &completion, pending);
-        Ok(Connected { location, user_id: short.user_id, pending })
+        Ok(Connected {
+            location,
+            user_id: short.user_id,
+            pending,
+        })
     }
 
     async fn exchange_code(
@@ -403,7 +453,9 @@ impl ThreadsAuth {
         match first {
             Ok(short) => Ok(short),
             // Two callbacks of one flow at once: the other one was first.
-            Err(error) if *error.kind() == ErrorKind::CodeUnusable && self.store.is_spent(state_hash).await? => {
+            Err(error)
+                if *error.kind() == ErrorKind::CodeUnusable && self.store.is_spent(state_hash).await? =>
+            {
                 Err(Reason::Replayed)
             }
             Err(error) => Err(Reason::Threads(error)),
@@ -433,7 +485,10 @@ impl ThreadsAuth {
         match self.graph.me(token).await {
             Ok(profile) => profile.username,
             Err(error) => {
-                tracing::warn!(error = crate::error_chain(&error), "the profile could not be read");
+                tracing::warn!(
+                    error = crate::error_chain(&error),
+                    "the profile could not be read"
+                );
                 None
             }
         }
@@ -450,11 +505,12 @@ impl ThreadsAuth {
 
     fn destination(&self, flow: &Flow, completion: &str, pending: bool) -> String {
         let status = if pending { "finishing" } else { "connected" };
-        let return_to = flow.return_to.as_deref().and_then(|url| self.config.return_to.check(url).ok());
+        let return_to = flow
+            .return_to
+            .as_deref()
+            .and_then(|url| self.config.return_to.check(url).ok());
         match (return_to, &flow.session_id) {
-            (Some(url), Some(id)) => {
-                url.with(&[("session_id", id), ("completion", completion)]).into()
-            }
+            (Some(url), Some(id)) => url.with(&[("session_id", id), ("completion", completion)]).into(),
             (Some(url), None) => url.with(&[("status", status)]).into(),
             (None, _) => format!("/{status}"),
         }
@@ -486,14 +542,14 @@ pub(crate) fn new_grant<'a>(
 
 /// When a token expires that was asked for at `asked_at`: Meta's own figure, never a constant.
 pub(crate) fn expiry(asked_at: Timestamp, token: &LongLivedToken) -> Timestamp {
-    schedule::add(asked_at, i64::try_from(token.expires_in.as_secs()).unwrap_or(i64::MAX))
+    schedule::add(
+        asked_at,
+        i64::try_from(token.expires_in.as_secs()).unwrap_or(i64::MAX),
+    )
 }
 
 /// Writes until it is written or `deadline` comes: what Meta has issued exists only here.
-pub(crate) async fn persist<T, F>(
-    deadline: Instant,
-    mut write: impl FnMut() -> F,
-) -> Result<T, StoreError>
+pub(crate) async fn persist<T, F>(deadline: Instant, mut write: impl FnMut() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
 {

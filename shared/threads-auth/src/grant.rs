@@ -193,8 +193,12 @@ impl TryFrom<GrantRow<'_>> for Grant {
             None => None,
             Some(sealed) => Some(SealedToken {
                 sealed,
-                issued_at: row.time("issued_at")?.ok_or_else(|| row.inconsistency("issued_at", "missing"))?,
-                expires_at: row.time("expires_at")?.ok_or_else(|| row.inconsistency("expires_at", "missing"))?,
+                issued_at: row
+                    .time("issued_at")?
+                    .ok_or_else(|| row.inconsistency("issued_at", "missing"))?,
+                expires_at: row
+                    .time("expires_at")?
+                    .ok_or_else(|| row.inconsistency("expires_at", "missing"))?,
             }),
         };
         if token.is_none() && status == Status::Active {
@@ -222,8 +226,12 @@ impl TryFrom<GrantRow<'_>> for Grant {
             failures: row.optional("failures")?.unwrap_or(0),
             last_error: row.optional("last_error")?,
             username: row.optional("username")?,
-            created_at: row.time("created_at")?.ok_or_else(|| row.inconsistency("created_at", "missing"))?,
-            updated_at: row.time("updated_at")?.ok_or_else(|| row.inconsistency("updated_at", "missing"))?,
+            created_at: row
+                .time("created_at")?
+                .ok_or_else(|| row.inconsistency("created_at", "missing"))?,
+            updated_at: row
+                .time("updated_at")?
+                .ok_or_else(|| row.inconsistency("updated_at", "missing"))?,
             refreshed_at: row.time("refreshed_at")?,
         })
     }
@@ -235,7 +243,12 @@ impl GrantRow<'_> {
             Some(AttributeValue::S(key)) => key.clone(),
             _ => "unknown".to_owned(),
         };
-        Inconsistency { table: self.table.to_owned(), key, attribute, problem }
+        Inconsistency {
+            table: self.table.to_owned(),
+            key,
+            attribute,
+            problem,
+        }
     }
 
     fn optional<T: DeserializeOwned>(&mut self, attribute: &'static str) -> Result<Option<T>, Inconsistency> {
@@ -247,11 +260,14 @@ impl GrantRow<'_> {
     }
 
     fn required<T: DeserializeOwned>(&mut self, attribute: &'static str) -> Result<T, Inconsistency> {
-        self.optional(attribute)?.ok_or_else(|| self.inconsistency(attribute, "missing"))
+        self.optional(attribute)?
+            .ok_or_else(|| self.inconsistency(attribute, "missing"))
     }
 
     fn required_parsed<T: FromStr>(&mut self, attribute: &'static str) -> Result<T, Inconsistency> {
-        self.required::<String>(attribute)?.parse().map_err(|_| self.inconsistency(attribute, "malformed"))
+        self.required::<String>(attribute)?
+            .parse()
+            .map_err(|_| self.inconsistency(attribute, "malformed"))
     }
 
     fn bytes(&mut self, attribute: &'static str) -> Result<Option<Vec<u8>>, Inconsistency> {
@@ -264,7 +280,9 @@ impl GrantRow<'_> {
 
     fn time(&mut self, attribute: &'static str) -> Result<Option<Timestamp>, Inconsistency> {
         self.optional::<i64>(attribute)?
-            .map(|second| Timestamp::from_second(second).map_err(|_| self.inconsistency(attribute, "malformed")))
+            .map(|second| {
+                Timestamp::from_second(second).map_err(|_| self.inconsistency(attribute, "malformed"))
+            })
             .transpose()
     }
 }

@@ -67,18 +67,30 @@ impl ThreadsAuth {
     /// # Errors
     /// When the configuration gives no usable redirect URI, or TLS cannot be set up.
     pub fn new(config: Config) -> Result<Self, StartError> {
-        let http = HttpClient::new(HttpTimeouts { connect: Duration::from_secs(2), request: GRAPH_TIMEOUT })?;
+        let http = HttpClient::new(HttpTimeouts {
+            connect: Duration::from_secs(2),
+            request: GRAPH_TIMEOUT,
+        })?;
         let secrets = Secrets::new(
             aws::secrets_manager(&config.aws, &http),
             &config.app_secret_id,
             &config.keyring_secret_id,
             config.secrets_ttl,
         );
-        let store =
-            Store::new(aws::dynamodb(&config.aws, &http), &config.grants_table, &config.short_lived_table);
+        let store = Store::new(
+            aws::dynamodb(&config.aws, &http),
+            &config.grants_table,
+            &config.short_lived_table,
+        );
         let redirect_uri = config.redirect_uri()?;
         let graph = Graph::new(http, config.endpoints.clone());
-        Ok(Self { config, redirect_uri, graph, secrets, store })
+        Ok(Self {
+            config,
+            redirect_uri,
+            graph,
+            secrets,
+            store,
+        })
     }
 
     /// Reads the secrets ahead of the first request: a cold start has the processor to itself, a first request has not. A failure
@@ -108,7 +120,11 @@ impl ThreadsAuth {
     }
 
     fn cookie_kind(&self) -> CookieKind {
-        if self.config.public_url.scheme() == "https" { CookieKind::Host } else { CookieKind::Loopback }
+        if self.config.public_url.scheme() == "https" {
+            CookieKind::Host
+        } else {
+            CookieKind::Loopback
+        }
     }
 }
 

@@ -191,7 +191,10 @@ impl ThreadsAuth {
                 match key {
                     Ok(key) => Some(sweep.one(&key).await),
                     Err(error) => {
-                        tracing::error!(error = error_chain(&error), "a part of the due index could not be read");
+                        tracing::error!(
+                            error = error_chain(&error),
+                            "a part of the due index could not be read"
+                        );
                         None
                     }
                 }
@@ -244,32 +247,49 @@ impl ThreadsAuth {
             .filter_map(std::future::ready)
             .fold(now, |oldest, due| std::future::ready(oldest.min(due)))
             .await;
-        now.as_second().saturating_sub(oldest.as_second()).max(0).unsigned_abs()
+        now.as_second()
+            .saturating_sub(oldest.as_second())
+            .max(0)
+            .unsigned_abs()
     }
 }
 
 impl Sweep<'_> {
     /// Now, while the sweep goes on.
     fn time(&self) -> Timestamp {
-        schedule::add(self.now, i64::try_from(self.began.elapsed().as_secs()).unwrap_or(0))
+        schedule::add(
+            self.now,
+            i64::try_from(self.began.elapsed().as_secs()).unwrap_or(0),
+        )
     }
 
     async fn one(&self, key: &DueKey) -> Swept {
         let now = self.time();
-        let lease = Lease { owner: &self.owner, until: schedule::add(now, LEASE_SECONDS) };
+        let lease = Lease {
+            owner: &self.owner,
+            until: schedule::add(now, LEASE_SECONDS),
+        };
         let outcome = match self.service.store.lease(key, lease, now).await {
             Ok(LeaseOutcome::Leased(grant)) => self.refresh(&grant, lease).await,
             Ok(LeaseOutcome::NotOurs) => Ok(Swept::NotOurs),
             Ok(LeaseOutcome::Broken(inconsistency)) => {
                 tracing::error!(error = %inconsistency, "a row is broken; the sweep goes on");
                 let later = schedule::add(now, UNREADABLE_SECONDS);
-                let put_off = self.service.store.defer(key, lease, later, 1, Some("broken_row")).await;
+                let put_off = self
+                    .service
+                    .store
+                    .defer(key, lease, later, 1, Some("broken_row"))
+                    .await;
                 put_off.map(|_| Swept::BrokenRow)
             }
             Err(error) => Err(error),
         };
         outcome.unwrap_or_else(|error| {
-            tracing::error!(key = key.as_str(), error = error_chain(&error), "the store failed for a grant");
+            tracing::error!(
+                key = key.as_str(),
+                error = error_chain(&error),
+                "the store failed for a grant"
+            );
             Swept::StoreFailed
         })
     }
@@ -281,7 +301,15 @@ impl Sweep<'_> {
         let now = self.time();
         let Some(token) = &grant.token else {
             tracing::error!(user.id = %grant.user_id, "a due grant has no token");
-            return self.put_off(grant, lease, schedule::add(now, UNREADABLE_SECONDS), "broken_row", Swept::BrokenRow).await;
+            return self
+                .put_off(
+                    grant,
+                    lease,
+                    schedule::add(now, UNREADABLE_SECONDS),
+                    "broken_row",
+                    Swept::BrokenRow,
+                )
+                .await;
         };
         if now >= token.expires_at {
             return self.mark(grant, lease, ReauthorizationCause::Expired).await;
@@ -289,13 +317,21 @@ impl Sweep<'_> {
         let old_enough = token.issued_at.saturating_add(schedule::MIN_AGE).unwrap_or(now);
         if now < old_enough {
             let key = DueKey::of(&grant.user_id);
-            self.service.store.defer(&key, lease, old_enough, grant.failures, None).await?;
+            self.service
+                .store
+                .defer(&key, lease, old_enough, grant.failures, None)
+                .await?;
             return Ok(Swept::TooYoung);
         }
-        let Ok(current) = self.vault.open(Purpose::AccessToken, &grant.user_id, &token.sealed) else {
+        let Ok(current) = self
+            .vault
+            .open(Purpose::AccessToken, &grant.user_id, &token.sealed)
+        else {
             tracing::error!(user.id = %grant.user_id, "a token does not open with the keyring");
             let later = schedule::add(now, UNREADABLE_SECONDS);
-            return self.put_off(grant, lease, later, "undecryptable", Swept::Undecryptable).await;
+            return self
+                .put_off(grant, lease, later, "undecryptable", Swept::Undecryptable)
+                .await;
         };
         let mut error = match self.service.graph.refresh(&current).await {
             Ok(new) => return self.store(grant, &current, &new, now).await,
@@ -329,7 +365,9 @@ impl Sweep<'_> {
             ErrorKind::NeedsReauthorization(cause) => return self.mark(grant, lease, *cause).await,
             ErrorKind::TooYoung => {
                 let later = now.saturating_add(TOO_YOUNG).unwrap_or(now).min(token.expires_at);
-                return self.put_off(grant, lease, later, "too_young", Swept::TooYoung).await;
+                return self
+                    .put_off(grant, lease, later, "too_young", Swept::TooYoung)
+                    .await;
             }
             ErrorKind::Throttled { retry_after } => *retry_after,
             ErrorKind::Transient
@@ -339,9 +377,16 @@ impl Sweep<'_> {
             | ErrorKind::CodeUnusable
             | ErrorKind::Rejected => None,
         };
-        let later = schedule::retry_at(now, token.expires_at, grant.failures + 1, retry_after, random_number());
+        let later = schedule::retry_at(
+            now,
+            token.expires_at,
+            grant.failures + 1,
+            retry_after,
+            random_number(),
+        );
         let class = error.kind().as_str();
-        self.put_off(grant, lease, later, class, Swept::Deferred(class)).await
+        self.put_off(grant, lease, later, class, Swept::Deferred(class))
+            .await
     }
 
     async fn complete(
@@ -351,12 +396,18 @@ impl Sweep<'_> {
         lease: Lease<'_>,
     ) -> Result<Swept, StoreError> {
         let now = self.time();
-        let opened = self.vault.open(Purpose::PendingToken, &grant.user_id, &pending.sealed);
+        let opened = self
+            .vault
+            .open(Purpose::PendingToken, &grant.user_id, &pending.sealed);
         let (Ok(short), true) = (opened, now < pending.expires_at) else {
             return self.drop_pending(grant, pending, now).await;
         };
         let service = self.service;
-        let long = match service.graph.exchange_long_lived(&self.vault.app.app_secret, &short).await {
+        let long = match service
+            .graph
+            .exchange_long_lived(&self.vault.app.app_secret, &short)
+            .await
+        {
             Ok(long) => long,
             Err(error) if matches!(error.kind(), ErrorKind::NeedsReauthorization(_)) => {
                 tracing::warn!(user.id = %grant.user_id, error = error_chain(&error), "a pending connect is lost");
@@ -366,16 +417,33 @@ impl Sweep<'_> {
                 tracing::warn!(user.id = %grant.user_id, error = error_chain(&error), "a pending connect is not complete yet");
                 let later = schedule::retry_pending_at(now, random_number());
                 let class = error.kind().as_str();
-                return self.put_off(grant, lease, later, class, Swept::Deferred(class)).await;
+                return self
+                    .put_off(grant, lease, later, class, Swept::Deferred(class))
+                    .await;
             }
         };
         let username = match &grant.username {
             Some(known) => Some(known.clone()),
-            None => service.graph.me(&long.access_token).await.ok().and_then(|profile| profile.username),
+            None => service
+                .graph
+                .me(&long.access_token)
+                .await
+                .ok()
+                .and_then(|profile| profile.username),
         };
-        let Ok(grant_id) = random_text::<16>() else { return Ok(Swept::StoreFailed) };
+        let Ok(grant_id) = random_text::<16>() else {
+            return Ok(Swept::StoreFailed);
+        };
         let (scopes, username) = (pending.scopes.to_string(), username.as_deref());
-        let Ok(new) = new_grant(&self.vault, &grant.user_id, &grant_id, &long, &scopes, username, now) else {
+        let Ok(new) = new_grant(
+            &self.vault,
+            &grant.user_id,
+            &grant_id,
+            &long,
+            &scopes,
+            username,
+            now,
+        ) else {
             return Ok(Swept::StoreFailed);
         };
         let write = || service.store.complete_pending(&new, &pending.sealed, self.time());
@@ -389,9 +457,16 @@ impl Sweep<'_> {
         now: Timestamp,
     ) -> Result<Swept, StoreError> {
         // A grant that was alive before the failed reconnect goes on as it was.
-        let alive = grant.token.as_ref().filter(|_| grant.status == crate::grant::Status::Active);
+        let alive = grant
+            .token
+            .as_ref()
+            .filter(|_| grant.status == crate::grant::Status::Active);
         let due_at = alive.map(|token| schedule::due_at(&grant.user_id, token.issued_at, token.expires_at));
-        let result = self.service.store.drop_pending(grant, &pending.sealed, due_at, now).await?;
+        let result = self
+            .service
+            .store
+            .drop_pending(grant, &pending.sealed, due_at, now)
+            .await?;
         Ok(written(result, Swept::PendingLost))
     }
 
@@ -406,10 +481,18 @@ impl Sweep<'_> {
         let user_id = &grant.user_id;
         let sealed = self.vault.seal(Purpose::AccessToken, user_id, &new.access_token);
         let previous = self.vault.seal(Purpose::PreviousToken, user_id, used);
-        let (Ok(sealed), Ok(previous)) = (sealed, previous) else { return Ok(Swept::StoreFailed) };
+        let (Ok(sealed), Ok(previous)) = (sealed, previous) else {
+            return Ok(Swept::StoreFailed);
+        };
         let expires_at = expiry(issued_at, new);
         let due_at = schedule::due_at(user_id, issued_at, expires_at);
-        let refreshed = Refreshed { sealed: &sealed, previous: &previous, issued_at, expires_at, due_at };
+        let refreshed = Refreshed {
+            sealed: &sealed,
+            previous: &previous,
+            issued_at,
+            expires_at,
+            due_at,
+        };
         let write = || self.service.store.store_refreshed(grant, refreshed, self.time());
         Ok(written(persist(self.deadline, write).await?, Swept::Refreshed))
     }
@@ -421,7 +504,11 @@ impl Sweep<'_> {
         cause: ReauthorizationCause,
     ) -> Result<Swept, StoreError> {
         let cause = Cause::Threads(cause);
-        let result = self.service.store.needs_reauthorization(grant, lease, cause, self.time()).await?;
+        let result = self
+            .service
+            .store
+            .needs_reauthorization(grant, lease, cause, self.time())
+            .await?;
         Ok(written(result, Swept::NeedsReauthorization(cause)))
     }
 
@@ -434,13 +521,19 @@ impl Sweep<'_> {
         outcome: Swept,
     ) -> Result<Swept, StoreError> {
         let key = DueKey::of(&grant.user_id);
-        let result = self.service.store.defer(&key, lease, until, grant.failures + 1, Some(class)).await?;
+        let result = self
+            .service
+            .store
+            .defer(&key, lease, until, grant.failures + 1, Some(class))
+            .await?;
         Ok(written(result, outcome))
     }
 
     fn previous(&self, grant: &Grant) -> Option<AccessToken> {
         let sealed = grant.previous_token.as_deref()?;
-        self.vault.open(Purpose::PreviousToken, &grant.user_id, sealed).ok()
+        self.vault
+            .open(Purpose::PreviousToken, &grant.user_id, sealed)
+            .ok()
     }
 }
 

@@ -21,7 +21,10 @@ const PENDING_BACKOFF: Duration = Duration::from_mins(1);
 /// lifetime. Accounts that were connected in the same minute are spread over six days, and twenty are left for trouble.
 #[must_use]
 pub fn due_at(user_id: &UserId, issued_at: Timestamp, expires_at: Timestamp) -> Timestamp {
-    let lifetime = expires_at.as_second().saturating_sub(issued_at.as_second()).max(0);
+    let lifetime = expires_at
+        .as_second()
+        .saturating_sub(issued_at.as_second())
+        .max(0);
     let spread = (u128::from(hash(user_id, issued_at)) * u128::from(lifetime.unsigned_abs() / 10)) >> 64;
     let offset = lifetime / 3 * 2 - i64::try_from(spread).unwrap_or(0);
     let earliest = issued_at.saturating_add(MIN_AGE).unwrap_or(expires_at);
@@ -51,23 +54,34 @@ pub fn retry_at(
 ) -> Timestamp {
     let remaining = u64::try_from(expires_at.as_second().saturating_sub(now.as_second())).unwrap_or(0);
     let exponential = FIRST_BACKOFF.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1).min(20)));
-    let ceiling = exponential.min(MAX_BACKOFF).as_secs().min(remaining / 8).max(PENDING_BACKOFF.as_secs());
+    let ceiling = exponential
+        .min(MAX_BACKOFF)
+        .as_secs()
+        .min(remaining / 8)
+        .max(PENDING_BACKOFF.as_secs());
     // At least a second, so that a sweep does not meet the same grant twice.
     let jittered = 1 + random % ceiling;
-    let wait = at_least.map_or(jittered, |least| least.as_secs().min(ceiling.max(3_600)).max(jittered));
+    let wait = at_least.map_or(jittered, |least| {
+        least.as_secs().min(ceiling.max(3_600)).max(jittered)
+    });
     add(now, i64::try_from(wait).unwrap_or(i64::MAX))
 }
 
 /// When to try again to complete a pending grant, whose short-lived token lives for an hour.
 #[must_use]
 pub fn retry_pending_at(now: Timestamp, random: u64) -> Timestamp {
-    add(now, 1 + i64::try_from(random % PENDING_BACKOFF.as_secs()).unwrap_or(0))
+    add(
+        now,
+        1 + i64::try_from(random % PENDING_BACKOFF.as_secs()).unwrap_or(0),
+    )
 }
 
 /// `timestamp` moved by `seconds`, at the end of time if that is beyond it.
 #[must_use]
 pub fn add(timestamp: Timestamp, seconds: i64) -> Timestamp {
-    timestamp.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
+    timestamp
+        .saturating_add(SignedDuration::from_secs(seconds))
+        .unwrap_or(Timestamp::MAX)
 }
 
 fn shard_name(shard: u8) -> String {
@@ -77,7 +91,10 @@ fn shard_name(shard: u8) -> String {
 fn hash(user_id: &UserId, at: Timestamp) -> u64 {
     let text = format!("{user_id}/{}", at.as_second());
     let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
-    digest.as_ref().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    digest
+        .as_ref()
+        .first_chunk()
+        .map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
 #[cfg(test)]
@@ -113,11 +130,22 @@ mod tests {
         let tokens = 1_000_000;
         for n in 0..tokens {
             let issued = i64::try_from(n % 60).unwrap();
-            let due = due_at(&user(17_841_400_000_000_000 + n), at(issued), at(issued + LIFETIME));
+            let due = due_at(
+                &user(17_841_400_000_000_000 + n),
+                at(issued),
+                at(issued + LIFETIME),
+            );
             *hours.entry(due.as_second() / 3_600).or_default() += 1;
         }
-        let (max, mean) = (f64::from(*hours.values().max().unwrap()), 1_000_000.0 / f64::from(u32::try_from(hours.len()).unwrap()));
-        println!("due: {} hours, max/mean hourly load {:.2}", hours.len(), max / mean);
+        let (max, mean) = (
+            f64::from(*hours.values().max().unwrap()),
+            1_000_000.0 / f64::from(u32::try_from(hours.len()).unwrap()),
+        );
+        println!(
+            "due: {} hours, max/mean hourly load {:.2}",
+            hours.len(),
+            max / mean
+        );
         assert!(max / mean < 1.1, "{}", max / mean);
     }
 
@@ -139,8 +167,14 @@ mod tests {
         assert_eq!(retry_at(at(0), end, 3, None, 1_199), at(1_200));
         assert_eq!(retry_at(at(0), end, 60, None, 12 * 3_600 - 1), at(12 * 3_600));
         // An eighth of what is left, so that the last days see ever more tries.
-        assert_eq!(retry_at(at(60 * DAY - 800), end, 60, None, 99), at(60 * DAY - 700));
+        assert_eq!(
+            retry_at(at(60 * DAY - 800), end, 60, None, 99),
+            at(60 * DAY - 700)
+        );
         // Meta's own word counts, within reason.
-        assert_eq!(retry_at(at(0), end, 1, Some(Duration::from_secs(900)), 5), at(900));
+        assert_eq!(
+            retry_at(at(0), end, 1, Some(Duration::from_secs(900)), 5),
+            at(900)
+        );
     }
 }

@@ -59,7 +59,13 @@ pub struct Context<'a> {
 impl Context<'_> {
     /// Each part is preceded by its length, so that no two contexts give the same bytes.
     fn associated_data(&self, key_id: &str) -> Vec<u8> {
-        let parts = [self.purpose.as_str(), self.table, self.app_id.as_str(), self.subject, key_id];
+        let parts = [
+            self.purpose.as_str(),
+            self.table,
+            self.app_id.as_str(),
+            self.subject,
+            key_id,
+        ];
         let mut data = vec![VERSION];
         for part in parts {
             data.extend_from_slice(&(part.len() as u64).to_be_bytes());
@@ -108,7 +114,9 @@ impl fmt::Debug for Keyring {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum KeyringError {
     /// No JSON of the expected shape.
-    #[error("expected {{\"writing\":KEY_ID,\"keys\":{{KEY_ID:BASE64_OF_32_BYTES,…}},\"tombstone\":BASE64_OF_32_BYTES}}")]
+    #[error(
+        "expected {{\"writing\":KEY_ID,\"keys\":{{KEY_ID:BASE64_OF_32_BYTES,…}},\"tombstone\":BASE64_OF_32_BYTES}}"
+    )]
     Shape,
     /// A key that is not 32 bytes of base64, or whose id is empty or over 32 bytes.
     #[error("a key is not 32 bytes in base64, or its id is not 1 to {MAX_KEY_ID} bytes long")]
@@ -145,7 +153,11 @@ impl Keyring {
             return Err(KeyringError::Writing);
         }
         let tombstone = hmac::Key::new(hmac::HMAC_SHA256, &*key_bytes(&text.tombstone)?);
-        Ok(Self { writing: text.writing, keys, tombstone })
+        Ok(Self {
+            writing: text.writing,
+            keys,
+            tombstone,
+        })
     }
 
     /// The text of a new keyring with one fresh key, named `key_id`.
@@ -155,7 +167,8 @@ impl Keyring {
     pub fn generate(key_id: &str) -> Result<Zeroizing<String>, SealError> {
         let (key, tombstone) = (random_key()?, random_key()?);
         Ok(Zeroizing::new(
-            serde_json::json!({"writing": key_id, "keys": {key_id: *key}, "tombstone": *tombstone}).to_string(),
+            serde_json::json!({"writing": key_id, "keys": {key_id: *key}, "tombstone": *tombstone})
+                .to_string(),
         ))
     }
 
@@ -217,7 +230,9 @@ impl Keyring {
 /// When the system has none to give.
 pub fn random<const N: usize>() -> Result<[u8; N], SealError> {
     let mut bytes = [0; N];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| SealError::NoRandomness)?;
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| SealError::NoRandomness)?;
     Ok(bytes)
 }
 
@@ -230,12 +245,16 @@ pub fn random_text<const N: usize>() -> Result<String, SealError> {
 }
 
 fn random_key() -> Result<Zeroizing<String>, SealError> {
-    Ok(Zeroizing::new(BASE64_STANDARD.encode(*Zeroizing::new(random::<32>()?))))
+    Ok(Zeroizing::new(
+        BASE64_STANDARD.encode(*Zeroizing::new(random::<32>()?)),
+    ))
 }
 
 fn key_bytes(encoded: &str) -> Result<Zeroizing<[u8; 32]>, KeyringError> {
     let bytes = Zeroizing::new(BASE64_STANDARD.decode(encoded).map_err(|_| KeyringError::Key)?);
-    Ok(Zeroizing::new(bytes.as_slice().try_into().map_err(|_| KeyringError::Key)?))
+    Ok(Zeroizing::new(
+        bytes.as_slice().try_into().map_err(|_| KeyringError::Key)?,
+    ))
 }
 
 fn split(sealed: &[u8]) -> Option<(&str, [u8; NONCE_LEN], &[u8])> {
@@ -255,8 +274,10 @@ mod tests {
     fn keyring(writing: &str, ids: &[&str]) -> Keyring {
         let key = |n: usize| BASE64_STANDARD.encode([u8::try_from(n).unwrap(); 32]);
         let keys: BTreeMap<_, _> = ids.iter().enumerate().map(|(n, id)| (*id, key(n))).collect();
-        Keyring::from_json(&serde_json::json!({"writing": writing, "keys": keys, "tombstone": key(99)}).to_string())
-            .unwrap()
+        Keyring::from_json(
+            &serde_json::json!({"writing": writing, "keys": keys, "tombstone": key(99)}).to_string(),
+        )
+        .unwrap()
     }
 
     fn app() -> AppId {
@@ -266,24 +287,54 @@ mod tests {
     #[test]
     fn opens_only_where_it_belongs() {
         let (ring, app, other) = (keyring("a", &["a"]), app(), "999".parse().unwrap());
-        let here = Context { purpose: Purpose::AccessToken, table: "grants", app_id: &app, subject: "42" };
+        let here = Context {
+            purpose: Purpose::AccessToken,
+            table: "grants",
+            app_id: &app,
+            subject: "42",
+        };
         let sealed = ring.seal(&here, b"token").unwrap();
         assert_eq!(ring.open(&here, &sealed).unwrap().as_slice(), b"token");
         for elsewhere in [
-            Context { purpose: Purpose::PreviousToken, ..here },
-            Context { table: "grants2", ..here },
-            Context { app_id: &other, ..here },
-            Context { subject: "43", ..here },
-            Context { table: "grants4", subject: "2", ..here },
+            Context {
+                purpose: Purpose::PreviousToken,
+                ..here
+            },
+            Context {
+                table: "grants2",
+                ..here
+            },
+            Context {
+                app_id: &other,
+                ..here
+            },
+            Context {
+                subject: "43",
+                ..here
+            },
+            Context {
+                table: "grants4",
+                subject: "2",
+                ..here
+            },
         ] {
-            assert_eq!(ring.open(&elsewhere, &sealed), Err(SealError::Refused), "{elsewhere:?}");
+            assert_eq!(
+                ring.open(&elsewhere, &sealed),
+                Err(SealError::Refused),
+                "{elsewhere:?}"
+            );
         }
     }
 
     #[test]
     fn refuses_every_flipped_bit_and_every_cut() {
         let (ring, app) = (keyring("key", &["key", "kex"]), app());
-        let context = Context { purpose: Purpose::AccessToken, table: "t", app_id: &app, subject: "1" };
+        let context = Context {
+            purpose: Purpose::AccessToken,
+            table: "t",
+            app_id: &app,
+            subject: "1",
+        };
         let sealed = ring.seal(&context, b"a token of some length").unwrap();
         for bit in 0..sealed.len() * 8 {
             let mut flipped = sealed.clone();
@@ -298,7 +349,12 @@ mod tests {
     #[test]
     fn a_rotated_keyring_still_reads_what_the_old_key_wrote() {
         let app = app();
-        let context = Context { purpose: Purpose::AccessToken, table: "t", app_id: &app, subject: "1" };
+        let context = Context {
+            purpose: Purpose::AccessToken,
+            table: "t",
+            app_id: &app,
+            subject: "1",
+        };
         let sealed = keyring("old", &["old"]).seal(&context, b"token").unwrap();
         let rotated = keyring("new", &["old", "new"]);
         assert_eq!(rotated.open(&context, &sealed).unwrap().as_slice(), b"token");

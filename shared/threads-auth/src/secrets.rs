@@ -81,7 +81,12 @@ impl Secrets {
         ttl: Duration,
     ) -> Self {
         let (app, keyring) = (Cached::new(app_secret_id), Cached::new(keyring_secret_id));
-        Self { client, ttl, app, keyring }
+        Self {
+            client,
+            ttl,
+            app,
+            keyring,
+        }
     }
 
     /// The app's id and secret, from a secret `{"app_id":"…","app_secret":"…"}`.
@@ -97,7 +102,10 @@ impl Secrets {
     /// # Errors
     /// When the secret was never read and cannot be now, or is malformed.
     pub async fn keyring(&self, now: Timestamp) -> Result<Arc<Keyring>, SecretsError> {
-        self.get(&self.keyring, now, |text| Keyring::from_json(text).map_err(|e| e.to_string())).await
+        self.get(&self.keyring, now, |text| {
+            Keyring::from_json(text).map_err(|e| e.to_string())
+        })
+        .await
     }
 
     async fn get<T>(
@@ -117,13 +125,19 @@ impl Secrets {
             Ok(text) => {
                 let value = parse(&text)
                     .map(Arc::new)
-                    .map_err(|expected| SecretsError::Malformed { id: cached.id.clone(), expected })?;
+                    .map_err(|expected| SecretsError::Malformed {
+                        id: cached.id.clone(),
+                        expected,
+                    })?;
                 *slot = Some((Arc::clone(&value), later(now, self.ttl)));
                 Ok(value)
             }
             Err(error @ SecretsError::Unreachable { .. }) => match &mut *slot {
                 Some((value, until)) => {
-                    tracing::warn!(secret = cached.id, "Secrets Manager is unreachable; the last value goes on");
+                    tracing::warn!(
+                        secret = cached.id,
+                        "Secrets Manager is unreachable; the last value goes on"
+                    );
                     *until = later(now, RETRY_AFTER);
                     Ok(Arc::clone(value))
                 }
@@ -134,32 +148,48 @@ impl Secrets {
     }
 
     async fn read(&self, id: &str) -> Result<Zeroizing<String>, SecretsError> {
-        let answer = self.client.get_secret_value().secret_id(id).send().await.map_err(|error| {
-            let (id, source) = (id.to_owned(), Box::new(error));
-            if is_transient(&source) {
-                SecretsError::Unreachable { id, source }
-            } else {
-                SecretsError::Unreadable { id, source }
-            }
-        })?;
-        answer.secret_string.map(Zeroizing::new).ok_or_else(|| SecretsError::Malformed {
-            id: id.to_owned(),
-            expected: "expected text, found none".to_owned(),
-        })
+        let answer = self
+            .client
+            .get_secret_value()
+            .secret_id(id)
+            .send()
+            .await
+            .map_err(|error| {
+                let (id, source) = (id.to_owned(), Box::new(error));
+                if is_transient(&source) {
+                    SecretsError::Unreachable { id, source }
+                } else {
+                    SecretsError::Unreadable { id, source }
+                }
+            })?;
+        answer
+            .secret_string
+            .map(Zeroizing::new)
+            .ok_or_else(|| SecretsError::Malformed {
+                id: id.to_owned(),
+                expected: "expected text, found none".to_owned(),
+            })
     }
 }
 
 impl<T> Cached<T> {
     fn new(id: &str) -> Self {
-        Self { id: id.to_owned(), value: Mutex::new(None) }
+        Self {
+            id: id.to_owned(),
+            value: Mutex::new(None),
+        }
     }
 }
 
 fn parse_app(text: &str) -> Result<AppCredentials, String> {
-    const EXPECTED: &str = "expected {\"app_id\":\"DIGITS\",\"app_secret\":\"…\"}, with the Threads app's id and secret";
+    const EXPECTED: &str =
+        "expected {\"app_id\":\"DIGITS\",\"app_secret\":\"…\"}, with the Threads app's id and secret";
     let text: AppSecretText = serde_json::from_str(text).map_err(|_| EXPECTED.to_owned())?;
     let app_secret = AppSecret::new(text.app_secret.as_str()).map_err(|_| EXPECTED.to_owned())?;
-    Ok(AppCredentials { app_id: text.app_id, app_secret })
+    Ok(AppCredentials {
+        app_id: text.app_id,
+        app_secret,
+    })
 }
 
 fn later(now: Timestamp, duration: Duration) -> Timestamp {

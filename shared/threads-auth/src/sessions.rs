@@ -97,6 +97,8 @@ impl ThreadsAuth {
         completion: &str,
         now: Timestamp,
     ) -> Result<Option<Session>, StoreError> {
-        self.store.complete_session(id, &state_hash(completion), now).await
+        self.store
+            .complete_session(id, &state_hash(completion), now)
+            .await
     }
 }

@@ -22,7 +22,11 @@ impl ThreadsAuth {
         // Both at once: a cold start waits for the slower one only.
         let (app, keyring) =
             futures_util::future::try_join(self.secrets.app(now), self.secrets.keyring(now)).await?;
-        Ok(Vault { app, keyring, table: self.store.grants_table().to_owned() })
+        Ok(Vault {
+            app,
+            keyring,
+            table: self.store.grants_table().to_owned(),
+        })
     }
 }
 
@@ -33,7 +37,8 @@ impl Vault {
         user_id: &UserId,
         token: &AccessToken,
     ) -> Result<Vec<u8>, SealError> {
-        self.keyring.seal(&self.context(purpose, user_id), token.expose().as_bytes())
+        self.keyring
+            .seal(&self.context(purpose, user_id), token.expose().as_bytes())
     }
 
     pub(crate) fn open(
@@ -52,6 +57,11 @@ impl Vault {
     }
 
     fn context<'a>(&'a self, purpose: Purpose, user_id: &'a UserId) -> Context<'a> {
-        Context { purpose, table: &self.table, app_id: &self.app.app_id, subject: user_id.as_str() }
+        Context {
+            purpose,
+            table: &self.table,
+            app_id: &self.app.app_id,
+            subject: user_id.as_str(),
+        }
     }
 }

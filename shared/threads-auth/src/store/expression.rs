@@ -17,7 +17,10 @@ pub(super) struct Change {
 
 impl Change {
     pub(super) fn when(condition: &str) -> Self {
-        Self { condition: condition.to_owned(), ..Self::default() }
+        Self {
+            condition: condition.to_owned(),
+            ..Self::default()
+        }
     }
 
     pub(super) fn value(mut self, name: &str, value: AttributeValue) -> Self {
@@ -31,7 +34,8 @@ impl Change {
     }
 
     pub(super) fn set_if_absent(mut self, name: &str, value: AttributeValue) -> Self {
-        self.set.push(format!("#{name} = if_not_exists(#{name}, :{name})"));
+        self.set
+            .push(format!("#{name} = if_not_exists(#{name}, :{name})"));
         self.value(name, value)
     }
 

@@ -110,8 +110,11 @@ impl Store {
     /// When DynamoDB fails; trying again with the same `finish` and `outcome` is safe, and finds an own earlier success.
     pub async fn finish(&self, finish: Finish<'_>, outcome: Outcome<'_>) -> Result<Finished, StoreError> {
         let operation = "finish a connect";
-        let build =
-            |error| StoreError::Unavailable { operation, code: "unbuildable".to_owned(), source: Box::new(error) };
+        let build = |error| StoreError::Unavailable {
+            operation,
+            code: "unbuildable".to_owned(),
+            source: Box::new(error),
+        };
         let spent = Put::builder()
             .table_name(&self.short_lived)
             .item("pk", text(format!("state#{}", finish.state_hash)))
@@ -136,18 +139,29 @@ impl Store {
         let mut request = self
             .client
             .transact_write_items()
-            .transact_items(TransactWriteItem::builder().put(spent.build().map_err(build)?).build())
-            .transact_items(TransactWriteItem::builder().update(grant.build().map_err(build)?).build())
             .transact_items(
-                TransactWriteItem::builder().condition_check(tombstone.build().map_err(build)?).build(),
+                TransactWriteItem::builder()
+                    .put(spent.build().map_err(build)?)
+                    .build(),
+            )
+            .transact_items(
+                TransactWriteItem::builder()
+                    .update(grant.build().map_err(build)?)
+                    .build(),
+            )
+            .transact_items(
+                TransactWriteItem::builder()
+                    .condition_check(tombstone.build().map_err(build)?)
+                    .build(),
             );
         if let Some((session_id, completion_hash)) = finish.session {
-            let change = Change::when("attribute_exists(#pk) AND #status <> :connected AND #expires_at > :now")
-                .value("connected", text(SessionStatus::Connected.as_str()))
-                .value("now", time(finish.now))
-                .set("status", text(SessionStatus::Connected.as_str()))
-                .set("connected_user_id", text(outcome.user_id().as_str()))
-                .set("completion_hash", text(completion_hash));
+            let change =
+                Change::when("attribute_exists(#pk) AND #status <> :connected AND #expires_at > :now")
+                    .value("connected", text(SessionStatus::Connected.as_str()))
+                    .value("now", time(finish.now))
+                    .set("status", text(SessionStatus::Connected.as_str()))
+                    .set("connected_user_id", text(outcome.user_id().as_str()))
+                    .set("completion_hash", text(completion_hash));
             let session = Update::builder()
                 .table_name(&self.short_lived)
                 .key("pk", text(session_key(session_id)))
@@ -155,8 +169,11 @@ impl Store {
                 .set_condition_expression(change.condition())
                 .set_expression_attribute_names(change.names())
                 .set_expression_attribute_values(change.values());
-            request = request
-                .transact_items(TransactWriteItem::builder().update(session.build().map_err(build)?).build());
+            request = request.transact_items(
+                TransactWriteItem::builder()
+                    .update(session.build().map_err(build)?)
+                    .build(),
+            );
         }
         let error = match request.send().await {
             Ok(_) => return Ok(Finished::Committed),
@@ -168,11 +185,19 @@ impl Store {
             }
             _ => &[],
         };
-        let refused = |n: usize| reasons.get(n).filter(|r| r.code() == Some("ConditionalCheckFailed"));
+        let refused = |n: usize| {
+            reasons
+                .get(n)
+                .filter(|r| r.code() == Some("ConditionalCheckFailed"))
+        };
         if let Some(reason) = refused(0) {
             // The answer to our own commit may have been lost: then what lies there is ours.
             let ours = spent_by(reason).is_some_and(|grant_id| grant_id == outcome.grant_id());
-            return Ok(if ours { Finished::Committed } else { Finished::Replayed });
+            return Ok(if ours {
+                Finished::Committed
+            } else {
+                Finished::Replayed
+            });
         }
         if refused(2).is_some() {
             return Ok(Finished::Deleted);

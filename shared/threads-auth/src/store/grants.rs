@@ -128,7 +128,12 @@ impl Store {
             .send()
             .await
             .map_err(unavailable("list grants"))?;
-        let rows = answer.items.unwrap_or_default().into_iter().map(|item| self.grant(item)).collect();
+        let rows = answer
+            .items
+            .unwrap_or_default()
+            .into_iter()
+            .map(|item| self.grant(item))
+            .collect();
         Ok((rows, answer.last_evaluated_key))
     }
 
@@ -149,7 +154,12 @@ impl Store {
             _ => None,
         };
         Ok(DuePage {
-            keys: answer.items.unwrap_or_default().into_iter().filter_map(key).collect(),
+            keys: answer
+                .items
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(key)
+                .collect(),
             next: answer.last_evaluated_key,
         })
     }
@@ -160,10 +170,15 @@ impl Store {
     /// When DynamoDB fails.
     pub async fn oldest_due(&self, shard: &str, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         let answer = self.query_due(shard, now, 1, None).await?;
-        let due = answer.items.unwrap_or_default().into_iter().next().and_then(|item| match item.get("due_at") {
-            Some(AttributeValue::N(second)) => Timestamp::from_second(second.parse().ok()?).ok(),
-            _ => None,
-        });
+        let due = answer
+            .items
+            .unwrap_or_default()
+            .into_iter()
+            .next()
+            .and_then(|item| match item.get("due_at") {
+                Some(AttributeValue::N(second)) => Timestamp::from_second(second.parse().ok()?).ok(),
+                _ => None,
+            });
         Ok(due)
     }
 
@@ -245,12 +260,14 @@ impl Store {
                 .remove(LEASE)
                 .remove(&["cause", "last_error"]);
         let key = DueKey::of(&grant.user_id);
-        Ok(match self.change(&key, &change, "store a refreshed token").await? {
-            Ok(_) => Written::Stored,
-            Err(None) => Written::Gone,
-            Err(Some(old)) if holds(&old, "token", refreshed.sealed) => Written::Stored,
-            Err(Some(_)) => Written::Superseded,
-        })
+        Ok(
+            match self.change(&key, &change, "store a refreshed token").await? {
+                Ok(_) => Written::Stored,
+                Err(None) => Written::Gone,
+                Err(Some(old)) if holds(&old, "token", refreshed.sealed) => Written::Stored,
+                Err(Some(_)) => Written::Superseded,
+            },
+        )
     }
 
     /// Stores the long-lived token that a pending grant was waiting for: the same as a connect.
@@ -269,12 +286,17 @@ impl Store {
             grant,
             now,
         );
-        Ok(match self.change(&DueKey::of(&grant.user_id), &change, "complete a pending grant").await? {
-            Ok(_) => Written::Stored,
-            Err(None) => Written::Gone,
-            Err(Some(old)) if holds(&old, "token", &grant.sealed) => Written::Stored,
-            Err(Some(_)) => Written::Superseded,
-        })
+        Ok(
+            match self
+                .change(&DueKey::of(&grant.user_id), &change, "complete a pending grant")
+                .await?
+            {
+                Ok(_) => Written::Stored,
+                Err(None) => Written::Gone,
+                Err(Some(old)) if holds(&old, "token", &grant.sealed) => Written::Stored,
+                Err(Some(_)) => Written::Superseded,
+            },
+        )
     }
 
     /// Forgets a pending token that can no longer be completed; the grant goes on as it was before, or needs the person again.
@@ -302,14 +324,22 @@ impl Store {
             change
         } else {
             change
-                .set("status", text(Status::NeedsReauthorization(Cause::NotCompleted).as_str()))
+                .set(
+                    "status",
+                    text(Status::NeedsReauthorization(Cause::NotCompleted).as_str()),
+                )
                 .set("cause", text(Cause::NotCompleted.as_str()))
         };
-        Ok(match self.change(&DueKey::of(&grant.user_id), &change, "drop a pending token").await? {
-            Ok(_) => Written::Stored,
-            Err(None) => Written::Gone,
-            Err(Some(_)) => Written::Superseded,
-        })
+        Ok(
+            match self
+                .change(&DueKey::of(&grant.user_id), &change, "drop a pending token")
+                .await?
+            {
+                Ok(_) => Written::Stored,
+                Err(None) => Written::Gone,
+                Err(Some(_)) => Written::Superseded,
+            },
+        )
     }
 
     /// Puts a leased row off until `due_at`, with the class of what went wrong, and gives the lease back.
@@ -352,7 +382,10 @@ impl Store {
         cause: Cause,
         now: Timestamp,
     ) -> Result<Written, StoreError> {
-        let expires_at = grant.token.as_ref().map_or(Timestamp::UNIX_EPOCH, |token| token.expires_at);
+        let expires_at = grant
+            .token
+            .as_ref()
+            .map_or(Timestamp::UNIX_EPOCH, |token| token.expires_at);
         let change = Change::when(
             "attribute_exists(#pk) AND #grant_id = :grant_id AND #lease_owner = :owner AND #expires_at = :refused",
         )
@@ -379,17 +412,31 @@ impl Store {
     /// # Errors
     /// When DynamoDB fails.
     pub async fn delete(&self, user_id: &UserId, tombstone: &str, now: Timestamp) -> Result<(), StoreError> {
-        let delete = Delete::builder().table_name(&self.grants).key("pk", text(row_key(user_id)));
+        let delete = Delete::builder()
+            .table_name(&self.grants)
+            .key("pk", text(row_key(user_id)));
         let put = Put::builder()
             .table_name(&self.grants)
             .item("pk", text(tombstone_key(tombstone)))
             .item("deleted_at", time(now));
         let operation = "delete a grant";
-        let build = |error| StoreError::Unavailable { operation, code: "unbuildable".to_owned(), source: Box::new(error) };
+        let build = |error| StoreError::Unavailable {
+            operation,
+            code: "unbuildable".to_owned(),
+            source: Box::new(error),
+        };
         self.client
             .transact_write_items()
-            .transact_items(TransactWriteItem::builder().delete(delete.build().map_err(build)?).build())
-            .transact_items(TransactWriteItem::builder().put(put.build().map_err(build)?).build())
+            .transact_items(
+                TransactWriteItem::builder()
+                    .delete(delete.build().map_err(build)?)
+                    .build(),
+            )
+            .transact_items(
+                TransactWriteItem::builder()
+                    .put(put.build().map_err(build)?)
+                    .build(),
+            )
             .send()
             .await
             .map_err(unavailable(operation))?;
@@ -397,7 +444,11 @@ impl Store {
     }
 
     pub(super) fn grant(&self, item: Item) -> Result<Grant, Inconsistency> {
-        GrantRow { table: &self.grants, item }.try_into()
+        GrantRow {
+            table: &self.grants,
+            item,
+        }
+        .try_into()
     }
 
     /// Makes one conditional change: the row afterwards, or the row that did not meet the condition (none: it is not there).

@@ -49,7 +49,11 @@ impl Store {
     /// The tables named `grants` and `short_lived`.
     #[must_use]
     pub fn new(client: aws_sdk_dynamodb::Client, grants: &str, short_lived: &str) -> Self {
-        Self { client, grants: grants.to_owned(), short_lived: short_lived.to_owned() }
+        Self {
+            client,
+            grants: grants.to_owned(),
+            short_lived: short_lived.to_owned(),
+        }
     }
 
     /// The grants table's name: a part of what each token is sealed with.
@@ -71,6 +75,10 @@ where
             SdkError::DispatchFailure(_) => "no connection".to_owned(),
             _ => "no usable answer".to_owned(),
         };
-        StoreError::Unavailable { operation, code, source: Box::new(error) }
+        StoreError::Unavailable {
+            operation,
+            code,
+            source: Box::new(error),
+        }
     }
 }

@@ -91,7 +91,14 @@ impl Store {
             .await;
         match answer {
             // Ids are random: what lies there is our own first attempt, whose answer was lost.
-            Err(error) if matches!(error.as_service_error(), Some(PutItemError::ConditionalCheckFailedException(_))) => Ok(()),
+            Err(error)
+                if matches!(
+                    error.as_service_error(),
+                    Some(PutItemError::ConditionalCheckFailedException(_))
+                ) =>
+            {
+                Ok(())
+            }
             Err(error) => Err(unavailable("create a session")(error)),
             Ok(_) => Ok(()),
         }
@@ -164,7 +171,10 @@ impl Store {
         match answer {
             Ok(output) => Ok(output.attributes),
             Err(error)
-                if matches!(error.as_service_error(), Some(UpdateItemError::ConditionalCheckFailedException(_))) =>
+                if matches!(
+                    error.as_service_error(),
+                    Some(UpdateItemError::ConditionalCheckFailedException(_))
+                ) =>
             {
                 Ok(None)
             }
