@@ -1,8 +1,39 @@
 //! Refreshing: what a sweep does to every kind of grant.
 
-use threads_auth::grant::Status;
+use std::time::Duration;
 
-use crate::fixture::{Browser, DAY, account, grant, stack};
+use devstack::Stack;
+use jiff::Timestamp;
+use reqwest::StatusCode;
+use threads_auth::grant::{Cause, Status};
+use threads_graph::ReauthorizationCause;
+use threads_sandbox::{Fault, FaultAction, OldToken, SandboxCall};
+
+use crate::fixture::{Browser, DAY, account, calls, find_grant, grant, stack};
+
+/// A stack where ada is connected, and her token due.
+async fn due() -> (Stack, String) {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    Browser::new().connect(&stack, &ada).await;
+    stack.clock().advance(41 * DAY);
+    (stack, ada)
+}
+
+fn fault(stack: &Stack, call: SandboxCall, times: u32, action: FaultAction) {
+    let fault = Fault {
+        call: Some(call),
+        times,
+        after: 0,
+        action,
+        user_id: None,
+    };
+    stack.sandbox().unwrap().inject(fault);
+}
+
+async fn expires_at(stack: &Stack, user_id: &str) -> Timestamp {
+    grant(stack, user_id).await.token.unwrap().expires_at
+}
 
 #[tokio::test]
 async fn two_accounts_live_for_years() {
@@ -23,4 +54,282 @@ async fn two_accounts_live_for_years() {
         assert_eq!(grant.status, Status::Active);
         assert!(grant.token.unwrap().expires_at > stack.clock().now());
     }
+}
+
+#[tokio::test]
+async fn tokens_live_on_whatever_becomes_of_the_old_one() {
+    for behaviour in [
+        OldToken::SameTokenExtended,
+        OldToken::NewTokenOldAlive,
+        OldToken::NewTokenOldDead,
+    ] {
+        let stack = stack().await;
+        stack.sandbox().unwrap().set_old_token_behaviour(behaviour);
+        let ada = account(&stack, "ada");
+        Browser::new().connect(&stack, &ada).await;
+        for _ in 0..10 {
+            stack.clock().advance(41 * DAY);
+            assert_eq!(
+                stack.sweep().await.unwrap().count("refreshed"),
+                1,
+                "{behaviour:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_left_alone_until_it_is_due() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    Browser::new().connect(&stack, &ada).await;
+    stack.sandbox().unwrap().clear_calls();
+    stack.clock().advance(33 * DAY);
+    assert!(stack.sweep().await.unwrap().outcomes.is_empty());
+    assert_eq!(calls(&stack), 0);
+}
+
+#[tokio::test]
+async fn what_the_person_did_at_threads_is_marked_with_its_cause() {
+    type Act = fn(&threads_sandbox::Sandbox, &str) -> bool;
+    let acts: [(Act, ReauthorizationCause); 4] = [
+        (threads_sandbox::Sandbox::revoke, ReauthorizationCause::AppRemoved),
+        (
+            threads_sandbox::Sandbox::change_password,
+            ReauthorizationCause::PasswordChanged,
+        ),
+        (
+            threads_sandbox::Sandbox::checkpoint,
+            ReauthorizationCause::Checkpoint,
+        ),
+        (
+            threads_sandbox::Sandbox::invalidate,
+            ReauthorizationCause::Invalid,
+        ),
+    ];
+    for (act, cause) in acts {
+        let (stack, ada) = due().await;
+        assert!(act(stack.sandbox().unwrap(), &ada));
+        assert_eq!(stack.sweep().await.unwrap().count("needs_reauthorization"), 1);
+        let marked = grant(&stack, &ada).await;
+        assert_eq!(marked.status, Status::NeedsReauthorization(Cause::Threads(cause)));
+        assert_eq!(marked.due_at, None);
+        // The person comes back, and everything is as new.
+        let reply = Browser::new().connect(&stack, &ada).await;
+        assert_eq!(reply.status, StatusCode::SEE_OTHER, "{}", reply.body);
+        assert_eq!(grant(&stack, &ada).await.status, Status::Active);
+    }
+}
+
+#[tokio::test]
+async fn an_expired_token_is_marked_without_asking() {
+    let (stack, ada) = due().await;
+    stack.clock().advance(30 * DAY);
+    stack.sandbox().unwrap().clear_calls();
+    assert_eq!(stack.sweep().await.unwrap().count("needs_reauthorization"), 1);
+    assert_eq!(calls(&stack), 0);
+    let cause = Cause::Threads(ReauthorizationCause::Expired);
+    assert_eq!(
+        grant(&stack, &ada).await.status,
+        Status::NeedsReauthorization(cause)
+    );
+}
+
+/// Threat 16: ten days in which Meta fails in every way it can.
+#[tokio::test]
+async fn an_outage_of_ten_days_kills_no_token() {
+    let (stack, ada) = due().await;
+    let failures = [
+        FaultAction::Html,
+        FaultAction::Drop,
+        FaultAction::Empty,
+        FaultAction::Throttle {
+            retry_after: Some(60),
+        },
+        FaultAction::GraphError {
+            code: 2,
+            subcode: None,
+            is_transient: true,
+            status: 400,
+        },
+        FaultAction::GraphError {
+            code: 10,
+            subcode: None,
+            is_transient: false,
+            status: 403,
+        },
+        FaultAction::GraphError {
+            code: 368,
+            subcode: None,
+            is_transient: false,
+            status: 400,
+        },
+        FaultAction::Respond {
+            status: 400,
+            body: "{}".to_owned(),
+            headers: Vec::new(),
+        },
+    ];
+    let mut deaths = 0;
+    for hour in 0..240 {
+        stack.sandbox().unwrap().clear_faults();
+        fault(
+            &stack,
+            SandboxCall::Refresh,
+            u32::MAX,
+            failures[hour % failures.len()].clone(),
+        );
+        stack.clock().advance(Duration::from_hours(1));
+        deaths += stack.sweep().await.unwrap().count("needs_reauthorization");
+    }
+    let suffering = grant(&stack, &ada).await;
+    println!(
+        "outage: {} failures in a row, {deaths} false deaths",
+        suffering.failures
+    );
+    assert!(suffering.failures > 5);
+    assert_eq!((deaths, suffering.status), (0, Status::Active));
+    stack.sandbox().unwrap().clear_faults();
+    stack.clock().advance(DAY);
+    assert_eq!(stack.sweep().await.unwrap().count("refreshed"), 1);
+    assert_eq!(grant(&stack, &ada).await.failures, 0);
+}
+
+/// Threat 18: the second exchange fails, and the code is spent.
+#[tokio::test]
+async fn a_failed_second_exchange_is_completed_within_the_hour() {
+    for failures in 1..=5 {
+        let stack = stack().await;
+        let ada = account(&stack, "ada");
+        fault(
+            &stack,
+            SandboxCall::ExchangeLongLived,
+            failures,
+            FaultAction::Html,
+        );
+        let reply = Browser::new().connect(&stack, &ada).await;
+        let expected = if failures == 1 { "/connected" } else { "/finishing" };
+        assert_eq!(reply.location().path(), expected);
+        if failures > 1 {
+            let pending = grant(&stack, &ada).await;
+            assert_eq!(pending.status, Status::Pending);
+            assert!(pending.token.is_none(), "a short-lived token is no token");
+        }
+        let mut minutes = 0;
+        while grant(&stack, &ada).await.status != Status::Active {
+            stack.clock().advance(Duration::from_mins(5));
+            minutes += 5;
+            stack.sweep().await.unwrap();
+            assert!(minutes < 60, "{failures} failures");
+        }
+        println!("pending: {failures} failures, complete after {minutes} minutes");
+    }
+}
+
+#[tokio::test]
+async fn a_pending_grant_that_is_never_completed_needs_the_person() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    fault(
+        &stack,
+        SandboxCall::ExchangeLongLived,
+        u32::MAX,
+        FaultAction::Html,
+    );
+    Browser::new().connect(&stack, &ada).await;
+    stack.clock().advance(Duration::from_mins(61));
+    assert_eq!(stack.sweep().await.unwrap().count("pending_lost"), 1);
+    assert_eq!(
+        grant(&stack, &ada).await.status,
+        Status::NeedsReauthorization(Cause::NotCompleted)
+    );
+}
+
+#[tokio::test]
+async fn a_failing_reconnect_leaves_the_grant_as_it_was() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    Browser::new().connect(&stack, &ada).await;
+    let before = grant(&stack, &ada).await;
+    fault(
+        &stack,
+        SandboxCall::ExchangeLongLived,
+        u32::MAX,
+        FaultAction::Html,
+    );
+    let reply = Browser::new().connect(&stack, &ada).await;
+    assert_eq!(reply.location().path(), "/finishing");
+    let during = grant(&stack, &ada).await;
+    assert_eq!(
+        (during.status, &during.grant_id),
+        (Status::Active, &before.grant_id)
+    );
+    assert!(during.pending.is_some());
+    stack.clock().advance(Duration::from_mins(61));
+    stack.sweep().await.unwrap();
+    let after = grant(&stack, &ada).await;
+    assert_eq!((after.status, after.due_at), (Status::Active, before.due_at));
+    assert!(after.pending.is_none());
+}
+
+/// Threat 17: a deletion between lease and write.
+#[tokio::test]
+async fn a_refresh_does_not_bring_back_the_deleted() {
+    let (stack, ada) = due().await;
+    fault(
+        &stack,
+        SandboxCall::Refresh,
+        1,
+        FaultAction::Delay { millis: 300 },
+    );
+    let user_id = ada.parse().unwrap();
+    let deletion = async {
+        while !stack.sandbox().unwrap().faults().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        stack
+            .service()
+            .store()
+            .delete(&user_id, "hash", stack.clock().now())
+            .await
+            .unwrap();
+    };
+    let (report, ()) = tokio::join!(stack.sweep(), deletion);
+    assert_eq!(report.unwrap().count("gone"), 1);
+    assert!(find_grant(&stack, &ada).await.is_none());
+}
+
+/// Threat 20: two sweeps at once do the work of one.
+#[tokio::test]
+async fn two_sweeps_at_once_refresh_once() {
+    let (stack, ada) = due().await;
+    stack.sandbox().unwrap().clear_calls();
+    let (one, two) = tokio::join!(stack.sweep(), stack.sweep());
+    assert_eq!(
+        one.unwrap().count("refreshed") + two.unwrap().count("refreshed"),
+        1
+    );
+    assert_eq!(calls(&stack), 1);
+    assert!(expires_at(&stack, &ada).await > stack.clock().now());
+}
+
+/// Threat 21: a function without time begins nothing, and the next run takes it all.
+#[tokio::test]
+async fn without_time_nothing_is_begun() {
+    let (stack, ada) = due().await;
+    let before = expires_at(&stack, &ada).await;
+    stack.sandbox().unwrap().clear_calls();
+    let report = stack
+        .service()
+        .sweep(stack.clock().now(), Duration::from_secs(10))
+        .await
+        .unwrap();
+    assert!(
+        report.stopped.is_some() && report.outcomes.is_empty(),
+        "{report:?}"
+    );
+    assert!(report.oldest_overdue_seconds > 0);
+    assert_eq!(calls(&stack), 0);
+    assert_eq!(stack.sweep().await.unwrap().count("refreshed"), 1);
+    assert!(expires_at(&stack, &ada).await > before);
 }

@@ -244,24 +244,8 @@ impl Stack {
         let mut sandbox = None;
         let mut variables = HashMap::new();
         let threads_url = if live.is_none() {
-            let state_file = file("sandbox.json");
-            let started = Sandbox::new(SandboxOptions {
-                app_id: SANDBOX_APP_ID.to_owned(),
-                app_secret: SANDBOX_APP_SECRET.to_owned(),
-                clock: clock.clone(),
-                redirect_uris: Vec::new(),
-                state_file: state_file.clone(),
-                accounts: ["ada", "grace"].map(account).into(),
-            })
-            .map_err(|e| damaged(state_file, e.into()))?;
-            let listener = listen(0).await?;
-            let url = format!("http://{}", local(&listener)?);
-            let serving = started.clone().serve(listener, stopped());
-            tasks.spawn(async move {
-                if let Err(error) = serving.await {
-                    tracing::error!(%error, "the sandbox stopped");
-                }
-            });
+            let (started, url) =
+                start_sandbox(file("sandbox.json"), clock.clone(), &mut tasks, stopped()).await?;
             sandbox = Some(started);
             variables.insert(
                 "THREADS_AUTHORIZE_URL".to_owned(),
@@ -418,6 +402,33 @@ impl Shared {
         let text = json!({"advanced_seconds": self.clock.offset().as_secs()}).to_string();
         write_private(file, text.as_bytes()).context("the clock could not be saved")
     }
+}
+
+/// Starts the sandbox on a port of its own, with two accounts to begin with.
+async fn start_sandbox(
+    state_file: Option<PathBuf>,
+    clock: Clock,
+    tasks: &mut JoinSet<()>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(Sandbox, String), StackError> {
+    let sandbox = Sandbox::new(SandboxOptions {
+        app_id: SANDBOX_APP_ID.to_owned(),
+        app_secret: SANDBOX_APP_SECRET.to_owned(),
+        clock,
+        redirect_uris: Vec::new(),
+        state_file: state_file.clone(),
+        accounts: ["ada", "grace"].map(account).into(),
+    })
+    .map_err(|e| damaged(state_file, e.into()))?;
+    let listener = listen(0).await?;
+    let url = format!("http://{}", local(&listener)?);
+    let serving = sandbox.clone().serve(listener, stop);
+    tasks.spawn(async move {
+        if let Err(error) = serving.await {
+            tracing::error!(%error, "the sandbox stopped");
+        }
+    });
+    Ok((sandbox, url))
 }
 
 async fn serve(listener: TcpListener, shared: Shared, stop: impl Future<Output = ()> + Send + 'static) {

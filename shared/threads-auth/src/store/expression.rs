@@ -59,8 +59,8 @@ impl Change {
         (!self.condition.is_empty()).then(|| self.condition.clone())
     }
 
-    pub(super) fn names(&self) -> Option<HashMap<String, String>> {
-        Some(names(&format!("{} {}", self.update(), self.condition)))
+    pub(super) fn names(&self) -> HashMap<String, String> {
+        names(&format!("{} {}", self.update(), self.condition))
     }
 
     pub(super) fn values(&self) -> Option<HashMap<String, AttributeValue>> {
@@ -87,7 +87,7 @@ pub(super) fn bytes(value: &[u8]) -> AttributeValue {
     AttributeValue::B(aws_sdk_dynamodb::primitives::Blob::new(value))
 }
 
-pub(super) fn number(value: impl ToString) -> AttributeValue {
+pub(super) fn number(value: impl std::fmt::Display) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 

@@ -127,7 +127,7 @@ impl Store {
             .table_name(&self.grants)
             .key("pk", text(row_key(outcome.user_id())))
             .update_expression(change.update())
-            .set_expression_attribute_names(change.names())
+            .set_expression_attribute_names(Some(change.names()))
             .set_expression_attribute_values(change.values());
         let alive = "attribute_not_exists(#pk) OR #deleted_at < :began_at";
         let tombstone = ConditionCheck::builder()
@@ -167,7 +167,7 @@ impl Store {
                 .key("pk", text(session_key(session_id)))
                 .update_expression(change.update())
                 .set_condition_expression(change.condition())
-                .set_expression_attribute_names(change.names())
+                .set_expression_attribute_names(Some(change.names()))
                 .set_expression_attribute_values(change.values());
             request = request.transact_items(
                 TransactWriteItem::builder()
@@ -175,9 +175,8 @@ impl Store {
                     .build(),
             );
         }
-        let error = match request.send().await {
-            Ok(_) => return Ok(Finished::Committed),
-            Err(error) => error,
+        let Err(error) = request.send().await else {
+            return Ok(Finished::Committed);
         };
         let reasons = match error.as_service_error() {
             Some(TransactWriteItemsError::TransactionCanceledException(canceled)) => {

@@ -288,7 +288,7 @@ impl Store {
         );
         Ok(
             match self
-                .change(&DueKey::of(&grant.user_id), &change, "complete a pending grant")
+                .change(&DueKey::of(grant.user_id), &change, "complete a pending grant")
                 .await?
             {
                 Ok(_) => Written::Stored,
@@ -465,7 +465,7 @@ impl Store {
             .key("pk", text(&key.0))
             .update_expression(change.update())
             .set_condition_expression(change.condition())
-            .set_expression_attribute_names(change.names())
+            .set_expression_attribute_names(Some(change.names()))
             .set_expression_attribute_values(change.values())
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)

@@ -163,7 +163,7 @@ impl Store {
             .key("pk", text(session_key(id)))
             .update_expression(change.update())
             .set_condition_expression(change.condition())
-            .set_expression_attribute_names(change.names())
+            .set_expression_attribute_names(Some(change.names()))
             .set_expression_attribute_values(change.values())
             .return_values(ReturnValue::AllNew)
             .send()
