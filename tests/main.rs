@@ -8,5 +8,6 @@
 )]
 
 mod connect;
+mod faults;
 mod fixture;
 mod refresh;
