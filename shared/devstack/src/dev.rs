@@ -6,11 +6,12 @@ use axum::body::Bytes;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::{Html, IntoResponse, Json, Redirect, Response};
+use axum::response::{IntoResponse, Json, Redirect, Response};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use threads_auth::grant::Grant;
+use threads_sandbox::AccountStatus;
 
 use crate::page;
 use crate::stack::{PastSweep, Shared};
@@ -44,6 +45,8 @@ pub(crate) struct GrantView {
     pub(crate) failures: u32,
     pub(crate) last_error: Option<String>,
     pub(crate) pending: bool,
+    /// Whether the person has removed the app at the sandbox, whether or not the grant has learned of it.
+    pub(crate) revoked_at_threads: bool,
 }
 
 impl From<Grant> for GrantView {
@@ -62,6 +65,7 @@ impl From<Grant> for GrantView {
             failures: grant.failures,
             last_error: grant.last_error,
             pending: grant.pending.is_some(),
+            revoked_at_threads: false,
         }
     }
 }
@@ -80,6 +84,13 @@ async fn dashboard(shared: &Shared) -> anyhow::Result<Dashboard> {
         if start.is_none() {
             break;
         }
+    }
+    for grant in &mut grants {
+        let account = shared
+            .sandbox
+            .as_ref()
+            .and_then(|sandbox| sandbox.account(&grant.user_id));
+        grant.revoked_at_threads = account.is_some_and(|account| account.status == AccountStatus::Revoked);
     }
     grants.sort_by(|a, b| (a.created_at, &a.user_id).cmp(&(b.created_at, &b.user_id)));
     let (now, sandboxed) = (shared.clock.now(), shared.sandbox.is_some());
@@ -129,7 +140,7 @@ fn forbidden() -> Response {
 
 pub(crate) async fn show(State(shared): State<Shared>) -> Response {
     match dashboard(&shared).await {
-        Ok(dashboard) => Html(page::render(&dashboard).into_string()).into_response(),
+        Ok(dashboard) => page::respond(&dashboard),
         Err(error) => failure(&error),
     }
 }

@@ -16,19 +16,25 @@ use url::Url;
 
 const STYLE: &str = include_str!("pages/style.css");
 
+/// People-facing pages have no form.
+static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| content_policy(STYLE, "'none'"));
+
+/// The content security policy of a page with one inline `style`, whose forms go to `form_action` only.
+///
 /// The hash is taken from the style itself, so the two cannot drift apart. `img-src` is for the empty icon, which
 /// spares us the browser's request for one. Were this no valid header, the pages would lose their style, not their
 /// protection.
-static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
-    let hash = BASE64_STANDARD.encode(digest::digest(&digest::SHA256, STYLE.as_bytes()));
+#[must_use]
+pub fn content_policy(style: &str, form_action: &'static str) -> HeaderValue {
+    let hash = BASE64_STANDARD.encode(digest::digest(&digest::SHA256, style.as_bytes()));
     HeaderValue::try_from(format!(
         "default-src 'none'; style-src 'sha256-{hash}'; img-src data:; \
-         base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+         base-uri 'none'; form-action {form_action}; frame-ancestors 'none'"
     ))
     .unwrap_or(HeaderValue::from_static(
         "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ))
-});
+}
 
 /// What a person is told, and with which status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
