@@ -111,7 +111,7 @@ fn controls(dashboard: &Dashboard) -> Markup {
             }
             div .buttons {
                 // The first steps have the button where they tell what it does.
-                @if !dashboard.grants.is_empty() { a .button.main href="/authorize" { "Connect an account" } }
+                @if !dashboard.grants.is_empty() { a .button.wide.strong[due == 0] href="/authorize" { "Connect an account" } }
                 form .wide method="post" action="/dev/sweep" { button class=[(due > 0).then_some("strong")] { "Refresh now" } }
                 (advance("+1 day", DAY))
                 (advance("+30 days", 30 * DAY))
@@ -156,7 +156,7 @@ fn first_steps(sandboxed: bool) -> Markup {
                 }
                 li {
                     b { "Skip to the next refresh. " }
-                    "A token lives for 60 days, and is due before two thirds of them are over. The clock is yours."
+                    "A token lives for 60 days, and is due before two thirds of them are over. The button for it comes with the first account."
                 }
                 li {
                     b { "Refresh now. " }
@@ -164,7 +164,7 @@ fn first_steps(sandboxed: bool) -> Markup {
                     @if sandboxed { "Then revoke an account at Threads, and watch how it asks for its person." }
                 }
             }
-            a .button.main href="/authorize" { "Connect an account" }
+            a .button.strong href="/authorize" { "Connect an account" }
         }
     }
 }
@@ -214,7 +214,7 @@ fn account(grant: &GrantView, now: Timestamp, sandboxed: bool) -> Markup {
                     dt { "Next refresh" @if grant.due_at.is_some() { " " i .due-key aria-hidden="true" {} } }
                     dd {
                         @match grant.due_at {
-                            Some(at) if at <= now => { strong { "due now" } ", since " (stamp(at)) }
+                            Some(at) if at <= now => { strong { "due now" } ", for " (span((now.as_second() - at.as_second()).max(1))) }
                             Some(at) => (moment(now, at)),
                             None => "none",
                         }
@@ -242,7 +242,7 @@ fn account(grant: &GrantView, now: Timestamp, sandboxed: bool) -> Markup {
             }
             @if standing.dead || (sandboxed && !grant.revoked_at_threads) {
                 div .actions {
-                    @if standing.dead { a .button.main href="/authorize" { "Connect again" } }
+                    @if standing.dead { a .button.strong href="/authorize" { "Connect again" } }
                     @if sandboxed && !standing.dead && !grant.revoked_at_threads {
                         form method="post" action={ "/dev/accounts/" (grant.user_id) "/revoke" } {
                             button { "Revoke at Threads" span .aside { " for " (name) } }
@@ -501,13 +501,18 @@ fn outcome_tone(outcome: &str) -> &'static str {
     }
 }
 
-/// `at`, in the words of somebody whose clock shows `now`, and in full.
+/// `at`, in the words of somebody whose clock shows `now`, and on the clock or on the calendar.
 fn moment(now: Timestamp, at: Timestamp) -> Markup {
-    html! { (distance(now, at)) " " small { (stamp(at)) } }
+    let near = (at.as_second() - now.as_second()).abs() < DAY;
+    html! { (distance(now, at)) " " small { (time(at, if near { "%H:%M UTC" } else { "%-d %b %Y" })) } }
 }
 
 fn stamp(at: Timestamp) -> Markup {
-    html! { time datetime=(at) title=(at.strftime("%-d %B %Y, %H:%M:%S UTC")) { (at.strftime("%-d %b %Y")) } }
+    time(at, "%-d %b %Y")
+}
+
+fn time(at: Timestamp, format: &str) -> Markup {
+    html! { time datetime=(at) title=(at.strftime("%-d %B %Y, %H:%M:%S UTC")) { (at.strftime(format)) } }
 }
 
 fn distance(now: Timestamp, at: Timestamp) -> String {
