@@ -7,8 +7,10 @@ use devstack::{Clock, Stack, StackOptions};
 use jiff::Timestamp;
 use reqwest::header::{COOKIE, HeaderMap, LOCATION, SET_COOKIE};
 use reqwest::{Client, Method, StatusCode};
-use threads_auth::grant::Grant;
-use threads_graph::{HttpClient, HttpTimeouts, UserId};
+use threads_auth::grant::{Grant, Item};
+use threads_auth::seal::{Context, Purpose};
+use threads_graph::{AccessToken, Graph, HttpClient, HttpTimeouts, UserId};
+use threads_sandbox::{Fault, FaultAction, SandboxCall};
 use url::Url;
 
 pub(crate) const DAY: Duration = Duration::from_hours(24);
@@ -168,4 +170,99 @@ pub(crate) fn calls(stack: &Stack) -> usize {
         .iter()
         .filter(|call| call.call != threads_sandbox::SandboxCall::Authorize)
         .count()
+}
+
+/// Lets the next `times` calls of one kind fail.
+pub(crate) fn fail(stack: &Stack, call: SandboxCall, times: u32, action: FaultAction) {
+    let fault = Fault {
+        call: Some(call),
+        times,
+        after: 0,
+        action,
+        user_id: None,
+    };
+    stack.sandbox().unwrap().inject(fault);
+}
+
+/// Fails with a body and status of the test's own.
+pub(crate) fn respond(status: u16, body: impl Into<String>) -> FaultAction {
+    FaultAction::Respond {
+        status,
+        body: body.into(),
+        headers: Vec::new(),
+    }
+}
+
+/// All rows of both tables.
+pub(crate) async fn rows(stack: &Stack) -> Vec<Item> {
+    let http = HttpClient::new(HttpTimeouts::default()).unwrap();
+    let client = threads_auth::aws::dynamodb(&stack.service().config().aws, &http);
+    let mut rows = Vec::new();
+    for table in [&stack.urls().grants_table, &stack.urls().short_lived_table] {
+        let mut pages = client
+            .scan()
+            .table_name(table)
+            .consistent_read(true)
+            .into_paginator()
+            .items()
+            .send();
+        while let Some(row) = pages.try_next().await.unwrap() {
+            rows.push(row);
+        }
+    }
+    rows
+}
+
+/// The text of a secret.
+pub(crate) async fn secret_text(stack: &Stack, id: &str) -> String {
+    let http = HttpClient::new(HttpTimeouts::default()).unwrap();
+    let client = threads_auth::aws::secrets_manager(&stack.service().config().aws, &http);
+    client
+        .get_secret_value()
+        .secret_id(id)
+        .send()
+        .await
+        .unwrap()
+        .secret_string
+        .unwrap()
+}
+
+/// What was sealed for a user's row, if it was sealed for this purpose.
+pub(crate) async fn unsealed(
+    stack: &Stack,
+    purpose: Purpose,
+    user_id: &str,
+    sealed: &[u8],
+) -> Option<String> {
+    let (secrets, now) = (stack.service().secrets(), stack.clock().now());
+    let (app, keyring) = (
+        secrets.app(now).await.unwrap(),
+        secrets.keyring(now).await.unwrap(),
+    );
+    let table = stack.service().store().grants_table();
+    let context = Context {
+        purpose,
+        table,
+        app_id: &app.app_id,
+        subject: user_id,
+    };
+    keyring
+        .open(&context, sealed)
+        .ok()
+        .map(|bytes| String::from_utf8(bytes.to_vec()).unwrap())
+}
+
+/// The user's long-lived token.
+pub(crate) async fn token(stack: &Stack, user_id: &str) -> String {
+    let sealed = grant(stack, user_id).await.token.unwrap().sealed;
+    unsealed(stack, Purpose::AccessToken, user_id, &sealed)
+        .await
+        .unwrap()
+}
+
+/// Whether Meta takes a token.
+pub(crate) async fn is_usable(stack: &Stack, token: &str) -> bool {
+    let http = HttpClient::new(HttpTimeouts::default()).unwrap();
+    let graph = Graph::new(http, stack.service().config().endpoints.clone());
+    graph.me(&AccessToken::new(token).unwrap()).await.is_ok()
 }

@@ -11,3 +11,4 @@ mod connect;
 mod faults;
 mod fixture;
 mod refresh;
+mod threats;

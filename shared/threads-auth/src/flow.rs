@@ -3,6 +3,8 @@
 //! Owns what binds a callback to a browser (login CSRF) and to a moment. Each flow has its own cookie, named after its state,
 //! so tabs do not disturb each other. Refuses to keep anything on our side: junk requests cost no write.
 
+use std::fmt;
+
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use cookie::{Cookie, SameSite};
 use jiff::Timestamp;
@@ -19,7 +21,7 @@ pub const LIFETIME_SECONDS: i64 = 600;
 const MAX_OPEN: usize = 5;
 
 /// What the browser keeps while the person is at Meta. Readable by nobody but us.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Flow {
     /// The `state` that was sent to Meta.
     #[serde(rename = "s")]
@@ -39,6 +41,18 @@ pub struct Flow {
     /// The only account that may come back.
     #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<UserId>,
+}
+
+/// Without the state: whoever reads it in a log could answer in the person's place.
+impl fmt::Debug for Flow {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Flow")
+            .field("began_at", &self.began_at)
+            .field("session_id", &self.session_id)
+            .field("user_id", &self.user_id)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why a callback does not belong to a flow of this browser.

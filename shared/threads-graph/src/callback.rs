@@ -107,7 +107,8 @@ pub enum CallbackError {
 /// Reads the query string of the redirect back, as it was on the wire: still percent-encoded, without its `?`.
 ///
 /// Every known parameter (`code`, `state`, `error`, `error_reason`, `error_description`, `error_code`, `error_message`) may
-/// occur once; a name that only becomes one of these by percent-decoding counts as it. Unknown parameters are ignored.
+/// occur once; a name that only becomes one of these by percent-decoding counts as it. Unknown parameters are ignored, and `&`
+/// is the only separator: a bare `;`, `?` or `#` is refused.
 /// Once decoded, `code` has at most 2048 bytes, `state` at most 512, both visible ASCII.
 ///
 /// ```
@@ -126,9 +127,10 @@ pub fn parse_callback(raw_query: &str) -> Result<CallbackParams, CallbackError> 
     if raw_query.len() > MAX_QUERY {
         return Err(CallbackError::TooLong("query"));
     }
+    // `;`, `?` and `#` separate things for some parsers, so a query that holds one can be read in two ways.
     if !raw_query
         .bytes()
-        .all(|byte| byte.is_ascii_graphic() && byte != b'#')
+        .all(|byte| byte.is_ascii_graphic() && !b";?#".contains(&byte))
     {
         return Err(CallbackError::Malformed("query"));
     }
