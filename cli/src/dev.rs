@@ -66,6 +66,9 @@ enum Which {
     Live,
 }
 
+/// How long requests under way may take to end. A client that never ends its own must not keep the command alive.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// What Meta's dashboard needs before a live login can work.
 const LIVE_NEEDS: &str = "\
 In Meta's dashboard, under your app's use case \"Access the Threads API\" > Settings:
@@ -105,7 +108,9 @@ impl Dev {
             _ = terminate.recv() => {}
         }
         tracing::info!("stopping");
-        stack.stop().await;
+        if tokio::time::timeout(GRACE, stack.stop()).await.is_err() {
+            tracing::warn!("requests that did not end were cut off");
+        }
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Json, Redirect, Response};
 use jiff::Timestamp;
@@ -27,6 +27,8 @@ pub(crate) struct Dashboard {
     pub(crate) broken_rows: Vec<String>,
     pub(crate) sweeps: Vec<PastSweep>,
     pub(crate) sandboxed: bool,
+    /// Whole, since cookies belong to a host: whoever starts under another name would come back as a stranger.
+    pub(crate) connect_url: String,
 }
 
 /// A grant, without its tokens.
@@ -100,37 +102,42 @@ async fn dashboard(shared: &Shared) -> anyhow::Result<Dashboard> {
         broken_rows,
         sweeps: shared.sweeps(),
         sandboxed,
+        connect_url: format!("{}authorize", shared.public_url),
     })
 }
 
 /// Keeps other websites, and names that merely resolve to this machine, from driving the development controls.
-pub(crate) async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Response {
-    match turned_away(&shared, request.method(), request.headers()) {
+pub(crate) async fn guard(request: Request, next: Next) -> Response {
+    match turned_away(request.method(), request.headers()) {
         Some(response) => response,
         None => next.run(request).await,
     }
 }
 
-fn turned_away(shared: &Shared, method: &Method, headers: &HeaderMap) -> Option<Response> {
+fn turned_away(method: &Method, headers: &HeaderMap) -> Option<Response> {
     let text = |name: &str| {
         headers
             .get(name)
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default()
     };
+    // A tunnel for live logins opens the service to the world, but not this.
     let host = text("host");
-    if host != shared.public_url.authority() {
-        let loopback = host.rsplit_once(':').map_or(host, |(name, _)| name);
-        if *method == Method::GET && matches!(loopback, "localhost" | "127.0.0.1") {
-            // Cookies belong to a host: whoever starts under another name would come back as a stranger.
-            return Some(Redirect::temporary(shared.public_url.as_str()).into_response());
-        }
-        if !matches!(loopback, "localhost" | "127.0.0.1") {
-            return Some(forbidden());
-        }
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    if !matches!(name, "localhost" | "127.0.0.1") {
+        return Some(forbidden());
     }
-    let foreign = matches!(text("sec-fetch-site"), "cross-site" | "same-site");
+    let foreign = matches!(text("sec-fetch-site"), "cross-site" | "same-site")
+        || headers
+            .get(header::ORIGIN)
+            .is_some_and(|origin| !is_ours(host, origin));
     (foreign && *method != Method::GET).then(forbidden)
+}
+
+/// Whether a page of this origin may press our buttons, for browsers that do not send `Sec-Fetch-Site`. `null` is what our own
+/// page's forms send, since it asks for no referrer.
+fn is_ours(host: &str, origin: &HeaderValue) -> bool {
+    *origin == "null" || *origin == format!("http://{host}")
 }
 
 fn forbidden() -> Response {

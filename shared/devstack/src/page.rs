@@ -47,7 +47,7 @@ fn render(dashboard: &Dashboard) -> Markup {
                     (controls(dashboard))
                     @if !dashboard.broken_rows.is_empty() { (broken_rows(&dashboard.broken_rows)) }
                     @if dashboard.grants.is_empty() {
-                        (first_steps(dashboard.sandboxed))
+                        (first_steps(dashboard))
                     } @else {
                         (accounts(dashboard))
                     }
@@ -111,7 +111,7 @@ fn controls(dashboard: &Dashboard) -> Markup {
             }
             div .buttons {
                 // The first steps have the button where they tell what it does.
-                @if !dashboard.grants.is_empty() { a .button.wide.strong[due == 0] href="/authorize" { "Connect an account" } }
+                @if !dashboard.grants.is_empty() { a .button.wide.strong[due == 0] href=(dashboard.connect_url) { "Connect an account" } }
                 form .wide method="post" action="/dev/sweep" { button class=[(due > 0).then_some("strong")] { "Refresh now" } }
                 (advance("+1 day", DAY))
                 (advance("+30 days", 30 * DAY))
@@ -133,7 +133,8 @@ fn advance(label: &str, seconds: i64) -> Markup {
 }
 
 /// What a newcomer sees.
-fn first_steps(sandboxed: bool) -> Markup {
+fn first_steps(dashboard: &Dashboard) -> Markup {
+    let sandboxed = dashboard.sandboxed;
     html! {
         section .empty aria-labelledby="accounts" {
             svg .seam viewBox="0 0 320 88" aria-hidden="true" {
@@ -164,7 +165,7 @@ fn first_steps(sandboxed: bool) -> Markup {
                     @if sandboxed { "Then revoke an account at Threads, and watch how it asks for its person." }
                 }
             }
-            a .button.strong href="/authorize" { "Connect an account" }
+            a .button.strong href=(dashboard.connect_url) { "Connect an account" }
         }
     }
 }
@@ -174,13 +175,14 @@ fn accounts(dashboard: &Dashboard) -> Markup {
         section aria-labelledby="accounts" {
             h2 #accounts { "Accounts " span .count { (dashboard.grants.len()) } }
             ul .cards {
-                @for grant in &dashboard.grants { li { (account(grant, dashboard.now, dashboard.sandboxed)) } }
+                @for grant in &dashboard.grants { li { (account(grant, dashboard)) } }
             }
         }
     }
 }
 
-fn account(grant: &GrantView, now: Timestamp, sandboxed: bool) -> Markup {
+fn account(grant: &GrantView, dashboard: &Dashboard) -> Markup {
+    let (now, sandboxed) = (dashboard.now, dashboard.sandboxed);
     let standing = Standing::of(grant, now);
     let name = grant
         .username
@@ -242,7 +244,7 @@ fn account(grant: &GrantView, now: Timestamp, sandboxed: bool) -> Markup {
             }
             @if standing.dead || (sandboxed && !grant.revoked_at_threads) {
                 div .actions {
-                    @if standing.dead { a .button.strong href="/authorize" { "Connect again" } }
+                    @if standing.dead { a .button.strong href=(dashboard.connect_url) { "Connect again" } }
                     @if sandboxed && !standing.dead && !grant.revoked_at_threads {
                         form method="post" action={ "/dev/accounts/" (grant.user_id) "/revoke" } {
                             button { "Revoke at Threads" span .aside { " for " (name) } }
@@ -572,6 +574,7 @@ mod tests {
             broken_rows: Vec::new(),
             sweeps: Vec::new(),
             sandboxed: true,
+            connect_url: "https://tunnel.example/authorize".to_owned(),
         }
     }
 
@@ -713,7 +716,7 @@ mod tests {
         let mut dashboard = dashboard(vec![grant("17", "active")]);
         let page = shown(&dashboard);
         for part in [
-            r#"href="/authorize""#,
+            r#"href="https://tunnel.example/authorize""#,
             r#"method="post" action="/dev/sweep">"#,
             r#"<button name="advance_seconds" value="86400">+1 day"#,
             r#"<button name="advance_seconds" value="2592000">+30 days"#,
@@ -745,7 +748,10 @@ mod tests {
     fn a_newcomer_is_told_what_to_do_first() {
         let page = shown(&dashboard(Vec::new()));
         assert!(page.contains("No account is connected yet") && page.contains("<ol>"));
-        assert_eq!(page.matches(r#"href="/authorize""#).count(), 1);
+        assert_eq!(
+            page.matches(r#"href="https://tunnel.example/authorize""#).count(),
+            1
+        );
     }
 
     #[test]
@@ -806,7 +812,10 @@ mod tests {
     fn nothing_is_scripted_or_fetched_from_elsewhere() {
         let full = dashboard(vec![grant("1", "active"), grant("2", "needs_reauthorization")]);
         for dashboard in [full, dashboard(Vec::new())] {
-            let page = shown(&dashboard).to_lowercase();
+            // A link is followed by a person, and this is the only one that leads anywhere.
+            let page = shown(&dashboard)
+                .to_lowercase()
+                .replace(&format!("href=\"{}\"", dashboard.connect_url), "");
             for banned in [
                 "<script",
                 "<img",

@@ -32,7 +32,14 @@ impl SecretsManager {
         let service = SecretsManagerService::new();
         if let Some(path) = file.as_ref().filter(|path| path.exists()) {
             let text = std::fs::read(path)?;
-            let secrets = serde_json::from_slice(&text).context("it does not hold secrets")?;
+            // Where, but not what: serde's own words quote the file, which may be a secret.
+            let secrets = serde_json::from_slice(&text).map_err(|e| {
+                anyhow::anyhow!(
+                    "it does not hold secrets: line {} column {}",
+                    e.line(),
+                    e.column()
+                )
+            })?;
             service
                 .restore(ACCOUNT, REGION, secrets)
                 .await

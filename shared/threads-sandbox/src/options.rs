@@ -95,12 +95,16 @@ pub enum SandboxError {
         source: std::io::Error,
     },
     /// The state file is not one that this version wrote. It is left untouched.
-    #[error("the sandbox's state file {path:?} is not a state of this version; move it away to start afresh")]
+    #[error(
+        "the sandbox's state file {path:?} is not a state of this version (line {line}, column {column}); move it away to start afresh"
+    )]
     ParseState {
         /// The file.
         path: PathBuf,
-        /// Where it stops making sense.
-        source: serde_json::Error,
+        /// Where it stops making sense. The parser's own words would quote the file, which holds secrets.
+        line: usize,
+        /// The column of that line.
+        column: usize,
     },
     /// The state file cannot be written. Found at the start, so that it is not a surprise later.
     #[error("the sandbox's state file {path:?} cannot be written")]

@@ -52,9 +52,10 @@ pub(crate) fn load(path: &Path) -> Result<Option<Saved>, SandboxError> {
     };
     serde_json::from_slice(&text)
         .map(Some)
-        .map_err(|source| SandboxError::ParseState {
+        .map_err(|error| SandboxError::ParseState {
             path: path.to_owned(),
-            source,
+            line: error.line(),
+            column: error.column(),
         })
 }
 

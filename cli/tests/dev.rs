@@ -1,0 +1,665 @@
+//! `threads-auth dev`, driven as its user would: started, called over HTTP, ended by a signal.
+//!
+//! Nothing here sleeps. The waits have a limit only so that a hang becomes a failure.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "the helpers of tests fail as tests do"
+)]
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use reqwest::header::{HeaderMap, LOCATION, SET_COOKIE};
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+use tempfile::tempdir;
+use threads_graph::{HttpClient, HttpTimeouts};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::task::JoinHandle;
+use url::Url;
+
+const DAY: u64 = 86_400;
+const HANG: Duration = Duration::from_secs(30);
+
+/// The sandbox's app secret, and how each of its tokens begins.
+const SECRETS: [&str; 2] = ["sandbox-app-secret", "THQVJ"];
+
+/// The command in `folder`, which is also its place for temporary files.
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_threads-auth"));
+    command
+        .args(["dev", "--json"])
+        .args(arguments)
+        .current_dir(folder)
+        .env("TMPDIR", folder)
+        // As somebody may have set it who looks for a fault elsewhere: it may not make us print more.
+        .env("RUST_LOG", "trace")
+        .env_remove("THREADS_APP_ID")
+        .env_remove("THREADS_APP_SECRET")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// Runs a command that has to fail, and returns what it says.
+async fn complaint(mut command: Command) -> String {
+    let output = tokio::time::timeout(HANG, command.output())
+        .await
+        .unwrap()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(output.stdout.is_empty(), "{:?}", output.stdout);
+    assert_no_secret(&said, &SECRETS);
+    said
+}
+
+#[track_caller]
+fn assert_no_secret(output: &str, secrets: &[impl AsRef<str>]) {
+    for secret in secrets {
+        let secret = secret.as_ref();
+        assert!(!output.contains(secret), "{secret} was printed: {output}");
+    }
+}
+
+/// A running `threads-auth dev`.
+struct Dev {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    stderr: JoinHandle<String>,
+    urls: Value,
+    http: Client,
+}
+
+struct Reply {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: String,
+}
+
+impl Reply {
+    fn json(&self) -> Value {
+        assert_eq!(self.status, StatusCode::OK, "{}", self.body);
+        serde_json::from_str(&self.body).unwrap()
+    }
+
+    fn location(&self) -> &str {
+        self.headers[LOCATION].to_str().unwrap()
+    }
+
+    fn cookie(&self) -> &str {
+        let set = self.headers[SET_COOKIE].to_str().unwrap();
+        set.split_once(';').unwrap().0
+    }
+}
+
+impl Dev {
+    async fn start(folder: &Path, arguments: &[&str]) -> Self {
+        let mut command = command(folder, arguments);
+        command.args(["--port", "0"]);
+        Self::ready(command).await
+    }
+
+    /// Starts, and waits for the line that says where everything is.
+    async fn ready(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut pipe = child.stderr.take().unwrap();
+        let stderr = tokio::spawn(async move {
+            let mut text = String::new();
+            pipe.read_to_string(&mut text).await.unwrap();
+            text
+        });
+        let mut line = String::new();
+        tokio::time::timeout(HANG, stdout.read_line(&mut line))
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(!line.is_empty(), "it did not start: {}", stderr.await.unwrap());
+        let dev = Self {
+            child,
+            stdout,
+            stderr,
+            urls: serde_json::from_str(&line).unwrap(),
+            http: HttpClient::new(HttpTimeouts::default()).unwrap().inner().clone(),
+        };
+        // It sweeps as it starts. Let that pass, so that it cannot get in the way of a test's own sweep.
+        let first_sweep = async { while dev.dashboard().await["sweeps"] == json!([]) {} };
+        tokio::time::timeout(HANG, first_sweep).await.unwrap();
+        dev
+    }
+
+    fn url(&self, key: &str) -> &str {
+        self.urls[key].as_str().unwrap()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test's own requests")]
+    async fn send(&self, method: Method, url: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+        let mut request = self.http.request(method, url).body(body.to_owned());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await.unwrap();
+        Reply {
+            status: response.status(),
+            headers: response.headers().clone(),
+            body: response.text().await.unwrap(),
+        }
+    }
+
+    async fn get(&self, key: &str, path: &str) -> Reply {
+        let url = format!("{}{path}", self.url(key));
+        self.send(Method::GET, &url, &[], "").await
+    }
+
+    async fn post(&self, key: &str, path: &str, body: &Value) -> Reply {
+        let url = format!("{}{path}", self.url(key));
+        self.send(Method::POST, &url, &[], &body.to_string()).await
+    }
+
+    async fn dashboard(&self) -> Value {
+        self.get("service_url", "/dev/grants").await.json()
+    }
+
+    /// The only grant there is.
+    async fn grant(&self) -> Value {
+        let dashboard = self.dashboard().await;
+        let grants = dashboard["grants"].as_array().unwrap();
+        assert_eq!(grants.len(), 1, "{dashboard}");
+        grants[0].clone()
+    }
+
+    async fn advance(&self, seconds: u64) {
+        let by = json!({"advance_seconds": seconds});
+        self.post("service_url", "/dev/clock", &by).await.json();
+    }
+
+    /// Makes a sweep, and returns how many grants had each outcome.
+    async fn sweep(&self) -> Value {
+        let report = self.post("service_url", "/dev/sweep", &json!(null)).await.json();
+        report["outcomes"].clone()
+    }
+
+    /// How far the clock was moved, in seconds.
+    async fn clock_offset(&self) -> Value {
+        let clock = self.get("threads_url", "/control/clock").await.json();
+        clock["offset_seconds"].clone()
+    }
+
+    /// The sandbox's accounts, as their user ids and names.
+    async fn accounts(&self) -> BTreeSet<(String, String)> {
+        let answer = self.get("threads_url", "/control/accounts").await.json();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        answer["accounts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|account| (text(&account["user_id"]), text(&account["username"])))
+            .collect()
+    }
+
+    async fn user_id(&self, username: &str) -> String {
+        let accounts = self.accounts().await;
+        accounts.into_iter().find(|(_, name)| name == username).unwrap().0
+    }
+
+    /// Connects an account as its person would, and returns the secrets that went through the browser.
+    async fn connect(&self, username: &str) -> Vec<String> {
+        let user_id = self.user_id(username).await;
+        let started = self.get("service_url", "/authorize").await;
+        let mut consent = Url::parse(started.location()).unwrap();
+        consent.query_pairs_mut().append_pair("auto_approve", &user_id);
+        let agreed = self.send(Method::GET, consent.as_str(), &[], "").await;
+        let mut back = Url::parse(agreed.location()).unwrap();
+        back.set_fragment(None);
+        let cookie = started.cookie();
+        let returned = self
+            .send(Method::GET, back.as_str(), &[("cookie", cookie)], "")
+            .await;
+        assert_eq!(returned.status, StatusCode::SEE_OTHER, "{}", returned.body);
+        let end = back.join(returned.location()).unwrap();
+        let connected = self.send(Method::GET, end.as_str(), &[], "").await;
+        assert_eq!(connected.status, StatusCode::OK, "{}", connected.body);
+        let mut secrets: Vec<_> = back.query_pairs().map(|(_, value)| value.into_owned()).collect();
+        secrets.push(cookie.split_once('=').unwrap().1.to_owned());
+        assert_eq!(secrets.len(), 3, "a code, a state and a cookie");
+        secrets
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().unwrap().to_string();
+        let sent = std::process::Command::new("sh")
+            .args(["-c", "kill -s \"$0\" \"$1\"", name, &id])
+            .status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Ends it in an orderly way, and returns all that it wrote to standard error.
+    async fn end(mut self, signal: &str) -> String {
+        self.signal(signal);
+        let status = tokio::time::timeout(HANG, self.child.wait())
+            .await
+            .unwrap()
+            .unwrap();
+        let log = self.stderr.await.unwrap();
+        assert_eq!(status.code(), Some(0), "{signal}: {log}");
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).await.unwrap();
+        assert_eq!(rest, "", "more than one line for scripts");
+        assert_no_secret(&log, &SECRETS);
+        log
+    }
+}
+
+/// What a start leaves in its data folder, for the tests that damage it.
+async fn used_data_folder(folder: &Path) {
+    let dev = Dev::start(folder, &["--data-dir", "data"]).await;
+    dev.connect("ada").await;
+    dev.advance(DAY).await;
+    dev.end("TERM").await;
+}
+
+fn names_in(folder: &Path) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_script_finds_everything_by_the_line_of_json() {
+    let folder = tempdir().unwrap();
+    let dev = Dev::start(folder.path(), &["--ephemeral"]).await;
+    // Scripts hold on to these names: a new one may come, none may go.
+    let expected = [
+        "access_key_id",
+        "app_secret_id",
+        "dynamodb_url",
+        "grants_table",
+        "keyring_secret_id",
+        "region",
+        "secret_access_key",
+        "secrets_manager_url",
+        "service_url",
+        "short_lived_table",
+        "threads_url",
+    ];
+    let mut keys: Vec<_> = dev.urls.as_object().unwrap().keys().collect();
+    keys.sort();
+    assert_eq!(keys, expected);
+
+    let page = dev.get("service_url", "/").await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.body.contains("No account is connected yet"), "{}", page.body);
+    assert_eq!(dev.accounts().await.len(), 2);
+
+    let signed_for = format!(
+        "AWS4-HMAC-SHA256 Credential={}/20260101/{}/aws/aws4_request, SignedHeaders=host, Signature=0",
+        dev.url("access_key_id"),
+        dev.url("region")
+    );
+    let aws = async |key: &str, target: &str| {
+        let headers = [
+            ("x-amz-target", target),
+            ("x-amz-date", "20260101T000000Z"),
+            ("authorization", &signed_for),
+            ("content-type", "application/x-amz-json-1.0"),
+        ];
+        let reply = dev.send(Method::POST, dev.url(key), &headers, "{}").await;
+        assert_eq!(reply.status, StatusCode::OK, "{}", reply.body);
+        reply.body
+    };
+    let tables = aws("dynamodb_url", "DynamoDB_20120810.ListTables").await;
+    assert!(tables.contains(dev.url("grants_table")), "{tables}");
+    assert!(tables.contains(dev.url("short_lived_table")), "{tables}");
+    let secrets = aws("secrets_manager_url", "secretsmanager.ListSecrets").await;
+    assert!(secrets.contains(dev.url("app_secret_id")), "{secrets}");
+    assert!(secrets.contains(dev.url("keyring_secret_id")), "{secrets}");
+    dev.end("TERM").await;
+}
+
+#[tokio::test]
+async fn everything_is_there_again_after_a_restart() {
+    let folder = tempdir().unwrap();
+    // The default folder, in the folder where the command was called.
+    let dev = Dev::start(folder.path(), &[]).await;
+    dev.connect("ada").await;
+    dev.post(
+        "threads_url",
+        "/control/accounts",
+        &json!({"username": "someone_new"}),
+    )
+    .await;
+    dev.advance(10 * DAY).await;
+    let before = (dev.grant().await, dev.accounts().await, dev.clock_offset().await);
+    assert_eq!(before.1.len(), 3);
+    assert_eq!(before.2, 10 * DAY);
+    dev.end("TERM").await;
+    assert_eq!(
+        names_in(folder.path()),
+        BTreeSet::from([".threads-auth".to_owned()])
+    );
+
+    let dev = Dev::start(folder.path(), &[]).await;
+    let after = (dev.grant().await, dev.accounts().await, dev.clock_offset().await);
+    assert_eq!(after, before);
+    // The keys and the sandbox's tokens are the same too, or this could not be done.
+    dev.advance(41 * DAY).await;
+    assert_eq!(dev.sweep().await, json!({"refreshed": 1}));
+    dev.end("TERM").await;
+}
+
+#[tokio::test]
+async fn ephemeral_leaves_nothing() {
+    let folder = tempdir().unwrap();
+    let dev = Dev::start(folder.path(), &["--ephemeral"]).await;
+    dev.connect("ada").await;
+    dev.advance(41 * DAY).await;
+    assert_eq!(dev.sweep().await, json!({"refreshed": 1}));
+    dev.end("TERM").await;
+    assert_eq!(names_in(folder.path()), BTreeSet::new());
+}
+
+#[tokio::test]
+async fn an_account_lives_through_a_year() {
+    let folder = tempdir().unwrap();
+    let dev = Dev::start(folder.path(), &["--ephemeral"]).await;
+    dev.connect("ada").await;
+    let mut refreshes = 0;
+    for _ in 0..25 {
+        dev.advance(15 * DAY).await;
+        refreshes += dev.sweep().await["refreshed"].as_u64().unwrap_or(0);
+        assert_eq!(dev.grant().await["status"], "active");
+    }
+    let grant = dev.grant().await;
+    let moment = |name: &str| grant[name].as_str().unwrap().parse::<Timestamp>().unwrap();
+    let lived = moment("expires_at").duration_since(moment("created_at"));
+    assert!(
+        lived > SignedDuration::from_hours(25 * 15 * 24),
+        "{grant} {lived}"
+    );
+    // No more often than a token's life asks for.
+    assert!((7..=13).contains(&refreshes), "{refreshes}");
+    dev.end("TERM").await;
+}
+
+#[tokio::test]
+async fn a_revoked_account_says_why_it_needs_its_person() {
+    let folder = tempdir().unwrap();
+    let dev = Dev::start(folder.path(), &["--ephemeral"]).await;
+    dev.connect("ada").await;
+    let revoke = format!("/dev/accounts/{}/revoke", dev.user_id("ada").await);
+    dev.post("service_url", &revoke, &json!(null)).await.json();
+    // Meta tells nobody: the next sweep that is due finds out.
+    assert_eq!(dev.grant().await["status"], "active");
+    dev.advance(41 * DAY).await;
+    dev.sweep().await;
+    let grant = dev.grant().await;
+    assert_eq!(grant["status"], "needs_reauthorization");
+    assert_eq!(grant["cause"], "app_removed");
+    let page = dev.get("service_url", "/").await.body;
+    assert!(page.contains("Needs re-authorization"), "{page}");
+    assert!(
+        page.contains("The person has removed the app at Threads."),
+        "{page}"
+    );
+    dev.end("TERM").await;
+}
+
+#[tokio::test]
+async fn other_websites_cannot_press_the_buttons() {
+    let folder = tempdir().unwrap();
+    let dev = Dev::start(folder.path(), &["--ephemeral"]).await;
+    let clock = format!("{}/dev/clock", dev.url("service_url"));
+    let by_a_second = async |headers: &[(&str, &str)]| {
+        let reply = dev
+            .send(Method::POST, &clock, headers, r#"{"advance_seconds":1}"#)
+            .await;
+        reply.status
+    };
+    for foreign in [
+        ("host", "evil.example"),
+        ("host", "127.0.0.1.evil.example"),
+        ("origin", "https://evil.example"),
+        // Another server on this machine is another website.
+        ("origin", "http://127.0.0.1:1"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+    ] {
+        assert_eq!(
+            by_a_second(&[foreign]).await,
+            StatusCode::FORBIDDEN,
+            "{foreign:?}"
+        );
+    }
+    assert_eq!(dev.clock_offset().await, 0);
+    // A name that merely resolves to this machine may not read either.
+    let page = format!("{}/dev/grants", dev.url("service_url"));
+    let read = dev
+        .send(Method::GET, &page, &[("host", "evil.example")], "")
+        .await;
+    assert_eq!(read.status, StatusCode::FORBIDDEN);
+
+    // The page's own forms, whose origin is hidden because the page asks for no referrer, and a script's.
+    let own_form = [("origin", "null"), ("sec-fetch-site", "same-origin")];
+    assert_eq!(by_a_second(&own_form).await, StatusCode::OK);
+    assert_eq!(
+        by_a_second(&[("origin", dev.url("service_url"))]).await,
+        StatusCode::OK
+    );
+    assert_eq!(dev.clock_offset().await, 2);
+    dev.end("TERM").await;
+}
+
+#[tokio::test]
+async fn both_signals_end_it_in_an_orderly_way() {
+    let folder = tempdir().unwrap();
+    for signal in ["INT", "TERM"] {
+        // The second start shows that the first left the folder free.
+        let dev = Dev::start(folder.path(), &[]).await;
+        let log = dev.end(signal).await;
+        assert!(log.contains("stopping"), "{log}");
+        let lock = std::fs::File::open(folder.path().join(".threads-auth/lock")).unwrap();
+        lock.try_lock().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_never_ends_does_not_keep_it_alive() {
+    let folder = tempdir().unwrap();
+    let dev = Dev::start(folder.path(), &["--ephemeral"]).await;
+    let address = dev.url("service_url").strip_prefix("http://").unwrap();
+    let mut client = TcpStream::connect(address).unwrap();
+    std::io::Write::write_all(&mut client, b"GET / HTTP/1.1\r\n").unwrap();
+    // A round trip, so that the half request has arrived.
+    dev.dashboard().await;
+    let log = dev.end("INT").await;
+    assert!(log.contains("requests that did not end were cut off"), "{log}");
+}
+
+#[tokio::test]
+async fn a_taken_port_says_what_to_do() {
+    let folder = tempdir().unwrap();
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let said = complaint(command(folder.path(), &["--ephemeral", "--port", &port])).await;
+    assert!(
+        said.contains(&format!("port {port}")) && said.contains("--port 0"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn a_data_folder_belongs_to_one_at_a_time() {
+    let folder = tempdir().unwrap();
+    let arguments = ["--data-dir", "data", "--port", "0"];
+    let first = Dev::ready(command(folder.path(), &arguments)).await;
+    let said = complaint(command(folder.path(), &arguments)).await;
+    assert!(
+        said.contains("data is in use by another process; stop it"),
+        "{said}"
+    );
+    // The second one took nothing from the first.
+    first.connect("ada").await;
+    first.end("TERM").await;
+}
+
+#[tokio::test]
+async fn an_unusable_data_folder_says_what_to_do() {
+    let folder = tempdir().unwrap();
+    // Permissions would not stop root; a file in place of a folder does.
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    let said = complaint(command(
+        folder.path(),
+        &["--port", "0", "--data-dir", "file/data"],
+    ))
+    .await;
+    for part in ["file/data", "--data-dir", "--ephemeral"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn damaged_files_are_named_and_stay() {
+    let folder = tempdir().unwrap();
+    used_data_folder(folder.path()).await;
+    let data = folder.path().join("data");
+    let names = names_in(&data);
+    for name in ["dynamodb.sqlite", "secrets.json", "sandbox.json", "clock.json"] {
+        let file = data.join(name);
+        let whole = std::fs::read(&file).unwrap();
+        // Cut off, and of another shape, which must not make the complaint quote a secret.
+        for damaged in [&whole[..whole.len() / 2], br#""sandbox-app-secret""#] {
+            if name == "dynamodb.sqlite" && damaged.starts_with(b"SQLite") {
+                continue; // SQLite opens a cut file; what is lost shows only where it is read.
+            }
+            std::fs::write(&file, damaged).unwrap();
+            let said = complaint(command(folder.path(), &["--port", "0", "--data-dir", "data"])).await;
+            assert!(said.contains(&format!("data/{name} is damaged")), "{said}");
+            assert!(said.contains("move it away"), "{said}");
+            assert_eq!(std::fs::read(&file).unwrap(), damaged);
+            assert_eq!(names_in(&data), names);
+        }
+        std::fs::write(&file, &whole).unwrap();
+    }
+    // Whole again, nothing was lost.
+    let dev = Dev::start(folder.path(), &["--data-dir", "data"]).await;
+    assert_eq!(dev.grant().await["username"], "ada");
+    dev.end("TERM").await;
+}
+
+#[tokio::test]
+async fn live_says_what_is_missing() {
+    let folder = tempdir().unwrap();
+    let live = |arguments: &[&str]| {
+        let mut command = command(
+            folder.path(),
+            &["--ephemeral", "--port", "0", "--threads", "live"],
+        );
+        command.args(arguments);
+        command
+    };
+    let said = complaint(live(&[])).await;
+    assert!(said.contains("needs --public-url"), "{said}");
+    let said = complaint(live(&["--public-url", "http://tunnel.example.com"])).await;
+    assert!(said.contains("Meta sends nobody back to plain http"), "{said}");
+
+    let tunnel = ["--public-url", "https://tunnel.example.com"];
+    let said = complaint(live(&tunnel)).await;
+    assert!(said.contains("THREADS_APP_ID and THREADS_APP_SECRET"), "{said}");
+    assert!(said.contains("https://tunnel.example.com/callback"), "{said}");
+
+    let secret = "0123456789abcdef-of-a-real-app";
+    let with = |id: &str, secret: &str| {
+        let mut command = live(&tunnel);
+        command
+            .env("THREADS_APP_ID", id)
+            .env("THREADS_APP_SECRET", secret);
+        command
+    };
+    // The two are easily swapped.
+    let said = complaint(with(secret, "1234567890")).await;
+    assert!(
+        said.contains("THREADS_APP_ID is not an app id: expected digits"),
+        "{said}"
+    );
+    assert_no_secret(&said, &[secret]);
+    let said = complaint(with("1234567890", &format!("{secret}\n"))).await;
+    assert!(said.contains("THREADS_APP_SECRET is not an app secret"), "{said}");
+    assert_no_secret(&said, &[secret]);
+
+    // Complete, it sends people to Meta. Nobody goes there here.
+    let dev = Dev::ready(with("1234567890", secret)).await;
+    let started = dev.get("service_url", "/authorize").await;
+    let consent = Url::parse(started.location()).unwrap();
+    assert!(consent.as_str().starts_with(dev.url("threads_url")), "{consent}");
+    let back = ("redirect_uri", "https://tunnel.example.com/callback");
+    assert!(
+        consent
+            .query_pairs()
+            .any(|(name, value)| (&*name, &*value) == back),
+        "{consent}"
+    );
+    // The tunnel opens the service to the world, but not the development controls.
+    for path in ["/", "/dev/grants"] {
+        let url = format!("{}{path}", dev.url("service_url"));
+        let through = dev
+            .send(Method::GET, &url, &[("host", "tunnel.example.com")], "")
+            .await;
+        assert_eq!(through.status, StatusCode::FORBIDDEN, "{path}");
+    }
+    let log = dev.end("TERM").await;
+    assert_no_secret(&log, &[secret]);
+}
+
+#[tokio::test]
+async fn no_secret_is_printed() {
+    let folder = tempdir().unwrap();
+    let dev = Dev::start(folder.path(), &["--data-dir", "data"]).await;
+    let mut secrets = dev.connect("ada").await;
+    // Failures are where secrets would slip into a log.
+    for action in [
+        json!("drop"),
+        json!("truncate"),
+        json!("html"),
+        json!({"graph_error": {"code": 190}}),
+    ] {
+        dev.post(
+            "threads_url",
+            "/control/faults",
+            &json!({"call": "refresh", "action": action}),
+        )
+        .await;
+        dev.advance(41 * DAY / 4).await;
+        dev.sweep().await;
+    }
+    let forged = format!("/callback?code={}&state=forged", secrets[0]);
+    dev.get("service_url", &forged).await;
+    let log = dev.end("TERM").await;
+    let saved: Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("data/secrets.json")).unwrap()).unwrap();
+    secrets.extend(keys_in(&saved["secrets"]["threads-auth/keyring"]));
+    assert_eq!(secrets.len(), 5, "three of the browser and two keys");
+    assert!(log.contains("refresh"), "nothing was logged: {log}");
+    assert_no_secret(&log, &secrets);
+}
+
+/// The keys of a saved keyring: of all its texts, those that are as long as 32 bytes in Base64.
+fn keys_in(keyring: &Value) -> Vec<String> {
+    let versions = keyring["versions"].as_object().unwrap();
+    let text = versions.values().next().unwrap()["secret_string"]
+        .as_str()
+        .unwrap();
+    text.split('"')
+        .filter(|part| part.len() == 44)
+        .map(ToOwned::to_owned)
+        .collect()
+}
