@@ -7,6 +7,7 @@
     reason = "the helpers of tests fail as tests do"
 )]
 
+mod bootstraps;
 mod connect;
 mod faults;
 mod fixture;

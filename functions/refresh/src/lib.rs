@@ -20,7 +20,7 @@ struct SweepEvent {
 pub enum RefreshError {
     /// The event is not what the schedule sends.
     #[error("expected an event such as {{}} or {{\"max_seconds\":60}}")]
-    Event(#[source] serde_json::Error),
+    Event,
     /// The sweep could not be made.
     #[error("the sweep could not be made")]
     Sweep(#[from] threads_auth::refresh::SweepError),
@@ -37,7 +37,9 @@ pub async fn handle(
     left: Duration,
 ) -> Result<SweepReport, RefreshError> {
     let swept = async {
-        let event: SweepEvent = serde_json::from_value(event).map_err(RefreshError::Event)?;
+        // Not only for the type: a list would pass as the fields in order.
+        let event = event.as_object().ok_or(RefreshError::Event)?;
+        let event = SweepEvent::deserialize(event).map_err(|_| RefreshError::Event)?;
         let budget = event
             .max_seconds
             .map_or(left, |seconds| left.min(Duration::from_secs(seconds.into())));

@@ -9,7 +9,8 @@ use axum::response::{IntoResponse, Response};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use http::Method;
 use jiff::Timestamp;
-use lambda_edge::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
+use lambda_edge::HttpRequest;
+use lambda_edge::apigw::ApiGatewayV2httpResponse;
 use serde_json::{Value, json};
 use threads_auth::pages::{self, Notice, Page};
 use threads_auth::seal::random_text;
@@ -59,17 +60,13 @@ pub(crate) async fn answer(
         return pages::secure(StatusCode::PAYLOAD_TOO_LARGE.into_response());
     };
     let event = event(&parts, &body, peer, shared.clock.now());
-    let event: ApiGatewayV2httpRequest = match serde_json::from_value(event) {
-        Ok(event) => event,
-        Err(error) => {
-            tracing::warn!(%error, "a request could not be made an event");
-            return page(Notice::BadLink);
-        }
+    let Ok(request) = HttpRequest::from_event(event) else {
+        return page(Notice::BadLink);
     };
     let (service, now) = (&*shared.service, shared.clock.now());
     let response = match function {
-        Function::Authorize => authorize::handle(service, &event.into(), now).await,
-        Function::Callback => callback::handle(service, &event.into(), now).await,
+        Function::Authorize => authorize::handle(service, &request, now).await,
+        Function::Callback => callback::handle(service, &request, now).await,
     };
     http_response(lambda_edge::answer(response))
 }

@@ -3,6 +3,7 @@
 //! Owns the shapes of API Gateway's HTTP API (payload format 2.0). The event is read as it came: `lambda_http`'s own conversion to an
 //! `http::Request` panics on a query that is no valid URI, and its query map drops all but one of repeated parameters.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -10,8 +11,9 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use http::header::{HeaderName, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Method, Response};
 use jiff::Timestamp;
-use lambda_http::aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
 use lambda_http::{LambdaEvent, lambda_runtime, service_fn};
+use serde::Deserialize;
 use threads_auth::{Config, StartError, ThreadsAuth, error_chain};
 
 pub use lambda_http::Body;
@@ -36,28 +38,73 @@ pub struct HttpRequest {
     pub request_id: String,
 }
 
-impl From<ApiGatewayV2httpRequest> for HttpRequest {
-    fn from(event: ApiGatewayV2httpRequest) -> Self {
-        let body = event.body.unwrap_or_default();
-        let body = if event.is_base64_encoded {
-            // What is not base64 has no body that anybody could mean.
-            BASE64_STANDARD.decode(body).unwrap_or_default()
-        } else {
-            body.into_bytes()
-        };
-        Self {
-            method: event.request_context.http.method,
-            path: event.raw_path.unwrap_or_default(),
-            raw_query: event.raw_query_string.unwrap_or_default(),
-            cookies: event.cookies.unwrap_or_default(),
-            headers: event.headers,
-            body,
-            request_id: event.request_context.request_id.unwrap_or_default(),
-        }
-    }
+/// The event, as far as it is of use. What a person can send must never fail to fit: that would be an error of ours.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    raw_path: String,
+    #[serde(default)]
+    raw_query_string: String,
+    #[serde(default)]
+    cookies: Vec<String>,
+    #[serde(default)]
+    headers: HashMap<String, String>,
+    #[serde(default)]
+    body: String,
+    #[serde(default)]
+    is_base64_encoded: bool,
+    request_context: RequestContext,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RequestContext {
+    http: Http,
+    #[serde(default)]
+    request_id: String,
+}
+
+#[derive(Deserialize)]
+struct Http {
+    method: String,
+}
+
+/// The event is not a request. Says nothing of what it was, since the runtime logs this.
+#[derive(Debug, thiserror::Error)]
+#[error("expected an event of API Gateway's HTTP API, payload format 2.0")]
+pub struct NotARequest;
+
 impl HttpRequest {
+    /// Takes an event apart.
+    ///
+    /// # Errors
+    /// When it is not of API Gateway's HTTP API.
+    pub fn from_event(event: serde_json::Value) -> Result<Self, NotARequest> {
+        let event: Event = serde_json::from_value(event).map_err(|_| NotARequest)?;
+        let context = event.request_context;
+        let body = if event.is_base64_encoded {
+            // What is not base64 has no body that anybody could mean.
+            BASE64_STANDARD.decode(event.body).unwrap_or_default()
+        } else {
+            event.body.into_bytes()
+        };
+        // A header that is none is left out, like one that was not sent.
+        let headers = event
+            .headers
+            .iter()
+            .filter_map(|(name, value)| Some((name.parse::<HeaderName>().ok()?, value.parse().ok()?)))
+            .collect();
+        Ok(Self {
+            method: context.http.method.parse().map_err(|_| NotARequest)?,
+            path: event.raw_path,
+            raw_query: event.raw_query_string,
+            cookies: event.cookies,
+            headers,
+            body,
+            request_id: context.request_id,
+        })
+    }
+
     /// The cookies, as the operations take them.
     #[must_use]
     pub fn cookies(&self) -> Vec<&str> {
@@ -145,8 +192,9 @@ where
     R: Future<Output = Response<String>>,
 {
     let handle = &handle;
-    let handler = move |event: LambdaEvent<ApiGatewayV2httpRequest>| async move {
-        Ok::<_, lambda_http::Error>(answer(handle(event.payload.into(), now()).await))
+    let handler = move |event: LambdaEvent<serde_json::Value>| async move {
+        let request = HttpRequest::from_event(event.payload)?;
+        Ok::<_, lambda_http::Error>(answer(handle(request, now()).await))
     };
     Ok(lambda_runtime::run(service_fn(handler)).await?)
 }

@@ -1,0 +1,442 @@
+//! The functions as Lambda runs them: the executables themselves, under a Runtime API.
+
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode as Status;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use devstack::{Clock, Stack, StackOptions};
+use jiff::Timestamp;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use threads_auth::schedule;
+use threads_sandbox::{FaultAction, SandboxCall};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinHandle;
+use url::Url;
+
+use crate::fixture::{Browser, DAY, account, calls, fail, grant, is_usable, secret_text, token};
+
+const AUTHORIZE: &str = env!("CARGO_BIN_EXE_bootstrap-authorize");
+const CALLBACK: &str = env!("CARGO_BIN_EXE_bootstrap-callback");
+const REFRESH: &str = env!("CARGO_BIN_EXE_bootstrap-refresh");
+
+/// A guard against tests that never end, not a measure of anything.
+const HANG: Duration = Duration::from_mins(1);
+
+/// How a function answered an event.
+#[derive(Debug, PartialEq)]
+enum Outcome {
+    Response(Value),
+    Error(Value),
+}
+
+/// One function's process, and the Runtime API that it talks to.
+struct Function {
+    child: Child,
+    output: JoinHandle<String>,
+    events: mpsc::Sender<Value>,
+    outcomes: mpsc::Receiver<Outcome>,
+    api: JoinHandle<()>,
+}
+
+struct RuntimeApi {
+    events: Mutex<mpsc::Receiver<Value>>,
+    outcomes: mpsc::Sender<Outcome>,
+    deadline: Timestamp,
+}
+
+async fn next(State(api): State<Arc<RuntimeApi>>) -> Response {
+    let Some(event) = api.events.lock().await.recv().await else {
+        return Status::GONE.into_response();
+    };
+    let headers = [
+        (
+            "lambda-runtime-aws-request-id",
+            "8476a536-e9f4-11e8-9739-2dfe598c3fcd".to_owned(),
+        ),
+        (
+            "lambda-runtime-deadline-ms",
+            api.deadline.as_millisecond().to_string(),
+        ),
+        (
+            "lambda-runtime-invoked-function-arn",
+            "arn:aws:lambda:eu-central-1:123456789012:function:threads-auth".to_owned(),
+        ),
+        (
+            "lambda-runtime-trace-id",
+            "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700".to_owned(),
+        ),
+    ];
+    (headers, event.to_string()).into_response()
+}
+
+async fn ended(
+    State(api): State<Arc<RuntimeApi>>,
+    Path((_, kind)): Path<(String, String)>,
+    body: Bytes,
+) -> Status {
+    let body = serde_json::from_slice(&body).unwrap();
+    let outcome = match kind.as_str() {
+        "response" => Outcome::Response(body),
+        _ => Outcome::Error(body),
+    };
+    api.outcomes.send(outcome).await.unwrap();
+    Status::ACCEPTED
+}
+
+impl Function {
+    async fn start(executable: &str, stack: &Stack) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (events, queue) = mpsc::channel(8);
+        let (results, outcomes) = mpsc::channel(8);
+        let api = RuntimeApi {
+            events: Mutex::new(queue),
+            outcomes: results,
+            deadline: now() + Duration::from_mins(5),
+        };
+        let router = Router::new()
+            .route("/2018-06-01/runtime/invocation/next", get(next))
+            .route("/2018-06-01/runtime/invocation/{id}/{kind}", post(ended))
+            .with_state(Arc::new(api));
+        let api = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let mut command = command(executable);
+        command
+            .envs(stack.variables())
+            .env("AWS_LAMBDA_RUNTIME_API", address)
+            .env("LOG_LEVEL", "trace");
+        let mut child = command.spawn().unwrap();
+        let (mut stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let output = tokio::spawn(async move {
+            let (mut out, mut err) = (String::new(), String::new());
+            let (a, b) = tokio::join!(stdout.read_to_string(&mut out), stderr.read_to_string(&mut err));
+            a.and(b).unwrap();
+            out + &err
+        });
+        Self {
+            child,
+            output,
+            events,
+            outcomes,
+            api,
+        }
+    }
+
+    async fn invoke(&mut self, event: Value) -> Outcome {
+        self.events.send(event).await.unwrap();
+        self.outcome().await
+    }
+
+    async fn outcome(&mut self) -> Outcome {
+        let outcome = tokio::time::timeout(HANG, self.outcomes.recv()).await;
+        outcome.unwrap().unwrap()
+    }
+
+    /// Answers a request as API Gateway would hand it on.
+    async fn request(&mut self, event: Value) -> Value {
+        match self.invoke(event).await {
+            Outcome::Response(answer) => answer,
+            Outcome::Error(error) => panic!("{error}"),
+        }
+    }
+
+    /// Ends it as Lambda does. Nothing waits in memory that would have to be written first, so it ends at once.
+    async fn terminate(mut self) -> String {
+        use std::os::unix::process::ExitStatusExt;
+        const SIGTERM: i32 = 15;
+        let id = self.child.id().unwrap().to_string();
+        let kill = Command::new("sh")
+            .args(["-c", "kill -s TERM \"$0\"", &id])
+            .status()
+            .await;
+        assert!(kill.unwrap().success());
+        let status = tokio::time::timeout(HANG, self.child.wait())
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(status.signal(), Some(SIGTERM), "{status}");
+        self.api.abort();
+        self.output.await.unwrap()
+    }
+}
+
+fn command(executable: &str) -> Command {
+    let mut command = Command::new(executable);
+    command
+        .env_clear()
+        .env("AWS_LAMBDA_FUNCTION_NAME", "threads-auth")
+        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
+        .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+        .env("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/threads-auth")
+        .env("AWS_LAMBDA_LOG_STREAM_NAME", "2026/01/01/[$LATEST]0")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the executables read the machine's clock"
+)]
+fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// A stack whose clock stands `ago` before the machine's.
+async fn stack_of(ago: Duration) -> Stack {
+    let options = StackOptions {
+        clock: Some(Clock::frozen(now() - ago)),
+        ..StackOptions::default()
+    };
+    Stack::start(options).await.unwrap()
+}
+
+/// A request's event in payload format 2.0.
+fn event(path: &str, query: &str, cookies: &[String]) -> Value {
+    json!({
+        "version": "2.0",
+        "routeKey": format!("GET {path}"),
+        "rawPath": path,
+        "rawQueryString": query,
+        "cookies": cookies,
+        "headers": {"host": "threads.example.com", "user-agent": "test"},
+        "requestContext": {
+            "accountId": "123456789012",
+            "apiId": "api-id",
+            "domainName": "threads.example.com",
+            "domainPrefix": "threads",
+            "http": {"method": "GET", "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1", "userAgent": "test"},
+            "requestId": "request",
+            "routeKey": format!("GET {path}"),
+            "stage": "$default",
+            "time": "01/Jan/2026:00:00:00 +0000",
+            "timeEpoch": 1_767_225_600_000_i64
+        },
+        "isBase64Encoded": false
+    })
+}
+
+/// What EventBridge Scheduler sends for a target without an input of its own.
+fn scheduled() -> Value {
+    json!({
+        "version": "0",
+        "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa",
+        "detail-type": "Scheduled Event",
+        "source": "aws.scheduler",
+        "account": "123456789012",
+        "time": "2026-01-01T00:00:00Z",
+        "region": "eu-central-1",
+        "resources": ["arn:aws:scheduler:eu-central-1:123456789012:schedule/default/sweep"],
+        "detail": "{}"
+    })
+}
+
+/// The secrets of a stack that no output may hold.
+async fn secrets(stack: &Stack) -> Vec<String> {
+    let text = |secret: &Value| secret.as_str().unwrap().to_owned();
+    let (app, keyring) = (&stack.urls().app_secret_id, &stack.urls().keyring_secret_id);
+    let app: Value = serde_json::from_str(&secret_text(stack, app).await).unwrap();
+    let keyring: Value = serde_json::from_str(&secret_text(stack, keyring).await).unwrap();
+    let mut secrets = vec![text(&app["app_secret"]), text(&keyring["tombstone"])];
+    secrets.extend(keyring["keys"].as_object().unwrap().values().map(text));
+    secrets
+}
+
+#[track_caller]
+fn assert_no_secret(output: &str, secrets: &[String]) {
+    for secret in secrets {
+        assert!(!output.contains(secret.as_str()), "{secret} in {output}");
+    }
+}
+
+/// Queries that break what reads them as a URI, as a map or as UTF-8.
+fn hostile_queries() -> Vec<String> {
+    let mut queries: Vec<String> = [
+        "%",
+        "code=%zz&state=%",
+        "code=\u{0}&state=\u{0}",
+        "code=\u{ff}\u{fe}&state=a b",
+        "code=1;state=2",
+        "state=%ff%fe&code=%00",
+        "\u{1F980}=\u{1F980}&return_to=\r\nset-cookie: a=b",
+        "scope[]=1&scope=2&scope=3",
+        "?#&=&&",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    queries.push("code=".to_owned() + &"a".repeat(200_000));
+    queries
+}
+
+/// Hostile requests are answered with a page, and what is no request at all with an error; the function goes on after both.
+async fn assert_survives(function: &mut Function, path: &str) {
+    for query in hostile_queries() {
+        let answer = function.request(event(path, &query, &[])).await;
+        let head: String = query.chars().take(40).collect();
+        assert_eq!(answer["statusCode"], 400, "{head}: {answer}");
+        let body = answer["body"].as_str().unwrap();
+        assert!(body.starts_with("<!DOCTYPE html>"), "{head}: {body}");
+    }
+    for no_request in [json!({"CANARY": "CANARY"}), json!("CANARY"), json!([])] {
+        let outcome = function.invoke(no_request).await;
+        let Outcome::Error(error) = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert!(!error.to_string().contains("CANARY"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn authorize_starts_flows() {
+    let stack = stack_of(Duration::ZERO).await;
+    let mut function = Function::start(AUTHORIZE, &stack).await;
+    for _ in 0..2 {
+        let answer = function.request(event("/authorize", "", &[])).await;
+        assert_eq!(answer["statusCode"], 302, "{answer}");
+        let consent = answer["headers"]["location"].as_str().unwrap();
+        assert!(consent.starts_with(&stack.urls().threads_url), "{consent}");
+        assert_eq!(answer["cookies"].as_array().unwrap().len(), 1, "{answer}");
+        assert_survives(&mut function, "/authorize").await;
+    }
+    let output = function.terminate().await;
+    assert!(output.contains(r#""outcome":"started""#), "{output}");
+    assert_no_secret(&output, &secrets(&stack).await);
+}
+
+#[tokio::test]
+async fn callback_stores_the_grant() {
+    let stack = stack_of(Duration::ZERO).await;
+    let ada = account(&stack, "ada");
+    let mut browser = Browser::new();
+    let back = browser.consent(&stack, "", &ada).await;
+    let (name, value) = browser.jar.first_key_value().unwrap();
+    let cookie = format!("{name}={value}");
+
+    let mut function = Function::start(CALLBACK, &stack).await;
+    assert_survives(&mut function, "/callback").await;
+    assert_eq!(calls(&stack), 0);
+    let good = event("/callback", back.query().unwrap(), &[cookie]);
+    let answer = function.request(good).await;
+    assert_eq!(answer["statusCode"], 303, "{answer}");
+    let landed = Url::parse(&stack.urls().service_url)
+        .unwrap()
+        .join(answer["headers"]["location"].as_str().unwrap())
+        .unwrap();
+    let page = function.request(event(landed.path(), "", &[])).await;
+    assert_eq!(page["statusCode"], StatusCode::OK.as_u16(), "{page}");
+
+    let token = token(&stack, &ada).await;
+    assert!(is_usable(&stack, &token).await);
+    let output = function.terminate().await;
+    assert!(output.contains(r#""outcome":"connected""#), "{output}");
+    let mut secrets = secrets(&stack).await;
+    secrets.extend(back.query_pairs().map(|(_, value)| value.into_owned()));
+    secrets.extend([token, value.clone()]);
+    assert_no_secret(&output, &secrets);
+}
+
+#[tokio::test]
+async fn refresh_sweeps() {
+    let (stack, ada) = due().await;
+    let before = token(&stack, &ada).await;
+    let mut function = Function::start(REFRESH, &stack).await;
+    for no_event in [json!({"max_seconds": "CANARY"}), json!("CANARY"), json!([1])] {
+        let outcome = function.invoke(no_event).await;
+        let Outcome::Error(error) = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert!(!error.to_string().contains("CANARY"), "{error}");
+        assert!(error.to_string().contains("max_seconds"), "{error}");
+    }
+    let refreshed = function.invoke(scheduled()).await;
+    let report = json!({"outcomes": {"refreshed": 1}, "oldest_overdue_seconds": 0, "unreadable_shards": 0});
+    assert_eq!(refreshed, Outcome::Response(report));
+    let nothing = function.invoke(json!({"max_seconds": 60})).await;
+    let report = json!({"outcomes": {}, "oldest_overdue_seconds": 0, "unreadable_shards": 0});
+    assert_eq!(nothing, Outcome::Response(report));
+
+    let after = token(&stack, &ada).await;
+    assert_ne!(before, after);
+    let output = function.terminate().await;
+    assert!(output.contains(r#""outcome":"swept""#), "{output}");
+    let mut secrets = secrets(&stack).await;
+    secrets.extend([before, after]);
+    assert_no_secret(&output, &secrets);
+}
+
+/// Threat 21: Lambda ends a function in the middle of a refresh. The next sweep after the lease does it again.
+#[tokio::test]
+async fn a_refresh_that_is_killed_is_done_again() {
+    let (stack, ada) = due().await;
+    let function = Function::start(REFRESH, &stack).await;
+    stack.sandbox().unwrap().clear_calls();
+    fail(
+        &stack,
+        SandboxCall::Refresh,
+        1,
+        FaultAction::Delay { millis: 60_000 },
+    );
+    function.events.send(scheduled()).await.unwrap();
+    let asked = async {
+        while !stack.sandbox().unwrap().faults().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(HANG, asked).await.unwrap();
+    function.terminate().await;
+
+    let leased = grant(&stack, &ada).await;
+    assert_eq!(leased.failures, 0);
+    // The lease is the dead function's.
+    assert_eq!(stack.sweep().await.unwrap().count("refreshed"), 0);
+    stack.clock().advance(Duration::from_mins(3));
+    assert_eq!(stack.sweep().await.unwrap().count("refreshed"), 1);
+    let after = grant(&stack, &ada).await;
+    assert!(after.token.unwrap().expires_at > leased.token.unwrap().expires_at);
+    assert!(is_usable(&stack, &token(&stack, &ada).await).await);
+}
+
+#[tokio::test]
+async fn what_is_missing_is_said_at_once() {
+    for executable in [AUTHORIZE, CALLBACK, REFRESH] {
+        let mut command = command(executable);
+        command.env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1");
+        let output = tokio::time::timeout(HANG, command.output())
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(!output.status.success());
+        let said = String::from_utf8(output.stderr).unwrap();
+        for name in [
+            "PUBLIC_URL",
+            "GRANTS_TABLE",
+            "SHORT_LIVED_TABLE",
+            "APP_SECRET_ID",
+            "KEYRING_SECRET_ID",
+        ] {
+            assert!(said.contains(name), "{name}: {said}");
+        }
+    }
+}
+
+/// An account that is due at the machine's time.
+async fn due() -> (Stack, String) {
+    let ago = 41 * DAY;
+    let stack = stack_of(ago).await;
+    let ada = account(&stack, "ada");
+    Browser::new().connect(&stack, &ada).await;
+    stack.clock().advance(ago);
+    assert!(grant(&stack, &ada).await.due_at.unwrap() < schedule::add(stack.clock().now(), 0));
+    (stack, ada)
+}
