@@ -16,10 +16,9 @@ use reqwest::Client;
 use threads_auth::grant::Status;
 use threads_auth::{Config, ThreadsAuth, aws};
 use threads_graph::{HttpClient, HttpTimeouts};
-use threads_sandbox::NewAccount;
 use tokio::net::TcpListener;
 
-use crate::fixture::{Browser, DAY, account, grant, stack};
+use crate::fixture::{Browser, DAY, account, connect_people, grant, stack};
 
 const PEOPLE: u64 = 200;
 
@@ -27,17 +26,7 @@ const PEOPLE: u64 = 200;
 #[tokio::test]
 async fn poison_items_stop_nobody_else() {
     let stack = stack().await;
-    let people: Vec<String> = (0..PEOPLE)
-        .map(|n| (17_841_400_000_000_000 + n).to_string())
-        .collect();
-    for (n, user_id) in people.iter().enumerate() {
-        stack.sandbox().unwrap().add_account(NewAccount {
-            username: format!("person{n}"),
-            user_id: Some(user_id.clone()),
-            private: false,
-        });
-        Browser::new().connect(&stack, user_id).await;
-    }
+    let people = connect_people(&stack, PEOPLE).await;
     poison(&stack, &people[0], "scopes", AttributeValue::N("7".to_owned())).await;
     poison(
         &stack,

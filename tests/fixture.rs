@@ -10,7 +10,7 @@ use reqwest::{Client, Method, StatusCode};
 use threads_auth::grant::{Grant, Item};
 use threads_auth::seal::{Context, Purpose};
 use threads_graph::{AccessToken, Graph, HttpClient, HttpTimeouts, UserId};
-use threads_sandbox::{Fault, FaultAction, SandboxCall};
+use threads_sandbox::{Fault, FaultAction, NewAccount, SandboxCall};
 use url::Url;
 
 pub(crate) const DAY: Duration = Duration::from_hours(24);
@@ -148,6 +148,22 @@ pub(crate) fn account(stack: &Stack, username: &str) -> String {
         .find(|account| account.username == username)
         .unwrap()
         .user_id
+}
+
+/// Connects so many people at once, and returns their user ids.
+pub(crate) async fn connect_people(stack: &Stack, count: u64) -> Vec<String> {
+    let mut people = Vec::new();
+    for n in 0..count {
+        let user_id = (17_841_400_000_000_000 + n).to_string();
+        stack.sandbox().unwrap().add_account(NewAccount {
+            username: format!("person{n}"),
+            user_id: Some(user_id.clone()),
+            private: false,
+        });
+        Browser::new().connect(stack, &user_id).await;
+        people.push(user_id);
+    }
+    people
 }
 
 /// The grant of a user, who must have one.

@@ -5,11 +5,14 @@ use std::time::Duration;
 use devstack::Stack;
 use jiff::Timestamp;
 use reqwest::StatusCode;
-use threads_auth::grant::{Cause, Status};
+use threads_auth::grant::{Cause, Grant, Status};
+use threads_auth::store::{DueKey, Lease, LeaseOutcome, Refreshed, Written};
 use threads_graph::ReauthorizationCause;
 use threads_sandbox::{Fault, FaultAction, OldToken, SandboxCall};
 
-use crate::fixture::{Browser, DAY, account, calls, find_grant, grant, stack};
+use crate::fixture::{
+    Browser, DAY, account, calls, connect_people, find_grant, grant, is_usable, stack, stack_with, token,
+};
 
 /// A stack where ada is connected, and her token due.
 async fn due() -> (Stack, String) {
@@ -332,4 +335,153 @@ async fn without_time_nothing_is_begun() {
     assert_eq!(calls(&stack), 0);
     assert_eq!(stack.sweep().await.unwrap().count("refreshed"), 1);
     assert!(expires_at(&stack, &ada).await > before);
+}
+
+/// Threat 21: Lambda cuts a sweep off at any of its grants. Each is committed by itself, so that nothing is lost and little repeated.
+#[tokio::test]
+async fn a_sweep_that_is_cut_off_loses_nothing() {
+    const PEOPLE: u64 = 8;
+    const AT_ONCE: usize = 3;
+    let stack = stack_with(&[("SWEEP_CONCURRENCY", &AT_ONCE.to_string())]).await;
+    let people = connect_people(&stack, PEOPLE).await;
+    let mut most_repeats = 0;
+    for cut in 0..PEOPLE {
+        stack.clock().advance(41 * DAY);
+        stack.sandbox().unwrap().clear_calls();
+        stack.sandbox().unwrap().inject(Fault {
+            call: Some(SandboxCall::Refresh),
+            times: 1,
+            after: u32::try_from(cut).unwrap(),
+            action: FaultAction::Delay { millis: 3_600_000 },
+            user_id: None,
+        });
+        let reached = async {
+            while !stack.sandbox().unwrap().faults().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            report = stack.sweep() => panic!("it was not cut: {report:?}"),
+            () = reached => {}
+        }
+        // The next run, after the leases of the first.
+        stack.clock().advance(Duration::from_mins(3));
+        let report = stack.sweep().await.unwrap();
+        assert_eq!(report.oldest_overdue_seconds, 0, "cut at {cut}: {report:?}");
+        for person in &people {
+            let expires_at = expires_at(&stack, person).await;
+            assert!(expires_at > stack.clock().now() + 59 * DAY, "cut at {cut}");
+            assert!(is_usable(&stack, &token(&stack, person).await).await);
+        }
+        let refreshes = stack.sandbox().unwrap().calls().into_iter();
+        let refreshes = refreshes.filter(|call| call.call == SandboxCall::Refresh).count();
+        most_repeats = most_repeats.max(refreshes - people.len());
+    }
+    println!("threat 21: cut at each of {PEOPLE} grants: 0 lost, at most {most_repeats} refreshed twice");
+    assert!((1..=AT_ONCE).contains(&most_repeats), "{most_repeats}");
+}
+
+/// What can happen to a grant at about the same time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Step {
+    Lease,
+    Store,
+    Delete,
+    Connect,
+}
+
+/// Threat 17: every order in which a refresh, a deletion and a new connection can happen, against the store itself.
+#[tokio::test]
+async fn no_order_of_events_brings_back_the_deleted() {
+    use Step::{Connect, Delete, Lease, Store};
+    let (mut orders, mut resurrected) = (0, 0);
+    for order in permutations(&[Lease, Store, Delete, Connect]) {
+        let place = |step| order.iter().position(|other| *other == step);
+        if place(Lease) > place(Store) {
+            continue;
+        }
+        let (stack, ada) = due().await;
+        let mut leased = None;
+        for step in &order {
+            match step {
+                Lease => leased = lease(&stack, &ada).await,
+                Store => {
+                    if let Some(grant) = &leased {
+                        let written = store_refreshed(&stack, grant).await;
+                        let undisturbed = place(Delete) < place(Lease) && place(Connect) < place(Lease)
+                            || place(Delete) > place(Store) && place(Connect) > place(Store);
+                        assert_eq!(written == Written::Stored, undisturbed, "{order:?}");
+                    }
+                }
+                Delete => {
+                    let user_id = ada.parse().unwrap();
+                    let now = stack.clock().now();
+                    stack
+                        .service()
+                        .store()
+                        .delete(&user_id, "hash", now)
+                        .await
+                        .unwrap();
+                }
+                Connect => {
+                    // A connection after the deletion is the person's new will. It begins after it, by a second.
+                    stack.clock().advance(Duration::from_secs(1));
+                    let reply = Browser::new().connect(&stack, &ada).await;
+                    assert_eq!(reply.status, StatusCode::SEE_OTHER);
+                }
+            }
+        }
+        orders += 1;
+        let there = find_grant(&stack, &ada).await.is_some();
+        assert!(
+            there || place(Connect) < place(Delete),
+            "{order:?}: the connection was lost"
+        );
+        resurrected += u32::from(there && place(Delete) > place(Connect));
+    }
+    println!(
+        "threat 17: {orders} orders of lease, store, deletion and connection: {resurrected} resurrected"
+    );
+    assert_eq!((orders, resurrected), (12, 0));
+}
+
+fn permutations(steps: &[Step]) -> Vec<Vec<Step>> {
+    let Some((first, rest)) = steps.split_first() else {
+        return vec![Vec::new()];
+    };
+    let with_first = |order: Vec<Step>| {
+        (0..=order.len()).map(move |at| {
+            let mut order = order.clone();
+            order.insert(at, *first);
+            order
+        })
+    };
+    permutations(rest).into_iter().flat_map(with_first).collect()
+}
+
+async fn lease(stack: &Stack, user_id: &str) -> Option<Grant> {
+    let now = stack.clock().now();
+    let lease = Lease {
+        owner: "a sweep",
+        until: now + Duration::from_mins(2),
+    };
+    let key = DueKey::of(&user_id.parse().unwrap());
+    match stack.service().store().lease(&key, lease, now).await.unwrap() {
+        LeaseOutcome::Leased(grant) => Some(*grant),
+        LeaseOutcome::NotOurs => None,
+        LeaseOutcome::Broken(problem) => panic!("{problem}"),
+    }
+}
+
+async fn store_refreshed(stack: &Stack, grant: &Grant) -> Written {
+    let now = stack.clock().now();
+    let refreshed = Refreshed {
+        sealed: b"new",
+        previous: b"old",
+        issued_at: now,
+        expires_at: now + 60 * DAY,
+        due_at: now + 40 * DAY,
+    };
+    let store = stack.service().store();
+    store.store_refreshed(grant, refreshed, now).await.unwrap()
 }
