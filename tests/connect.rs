@@ -13,8 +13,8 @@ use threads_graph::{HttpClient, HttpTimeouts};
 use threads_sandbox::{FaultAction, SandboxCall};
 
 use crate::fixture::{
-    Browser, Reply, account, calls, fail, find_grant, grant, is_usable, respond, rows, stack, stack_with,
-    token, unsealed,
+    Browser, Reply, account, calls, delete_data, fail, find_grant, grant, is_usable, respond, rows, stack,
+    stack_with, token, unsealed,
 };
 
 const FOREVER: u32 = u32::MAX;
@@ -502,19 +502,7 @@ async fn a_deletion_while_the_person_is_at_meta_wins() {
     Browser::new().connect(&stack, &ada).await;
     let back = browser.consent(&stack, "", &ada).await;
     stack.clock().advance(Duration::from_mins(1));
-    let now = stack.clock().now();
-    let (app, keyring) = (
-        stack.service().secrets().app(now).await,
-        stack.service().secrets().keyring(now).await,
-    );
-    let user_id = ada.parse().unwrap();
-    let tombstone = keyring.unwrap().tombstone(&app.unwrap().app_id, &user_id);
-    stack
-        .service()
-        .store()
-        .delete(&user_id, &tombstone, now)
-        .await
-        .unwrap();
+    delete_data(&stack, &ada).await;
     stack.clock().advance(Duration::from_mins(1));
     assert_page(&browser.get(back.as_str()).await, StatusCode::GONE, "expired");
     assert!(find_grant(&stack, &ada).await.is_none());

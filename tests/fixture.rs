@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use devstack::{Clock, Stack, StackOptions};
 use jiff::Timestamp;
-use reqwest::header::{COOKIE, HeaderMap, LOCATION, SET_COOKIE};
+use reqwest::header::{CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, LOCATION, SET_COOKIE};
 use reqwest::{Client, Method, StatusCode};
 use threads_auth::grant::{Grant, Item};
 use threads_auth::seal::{Context, Purpose};
@@ -164,6 +164,30 @@ pub(crate) async fn connect_people(stack: &Stack, count: u64) -> Vec<String> {
         people.push(user_id);
     }
     people
+}
+
+/// What Meta posts to one of our callbacks.
+pub(crate) async fn post_signed(stack: &Stack, path: &str, signed_request: &str) -> Reply {
+    let form = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("signed_request", signed_request)
+        .finish();
+    post_form(stack, path, form).await
+}
+
+/// Posts a form to one of our callbacks.
+pub(crate) async fn post_form(stack: &Stack, path: &str, form: String) -> Reply {
+    let url = format!("{}{path}", stack.urls().service_url);
+    let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+    let headers = HeaderMap::from_iter([(CONTENT_TYPE, kind)]);
+    Browser::new().send(Method::POST, &url, headers, form).await
+}
+
+/// A person's wish to be forgotten, as Meta hands it on.
+pub(crate) async fn delete_data(stack: &Stack, user_id: &str) -> serde_json::Value {
+    let wish = stack.sandbox().unwrap().signed_request(user_id);
+    let reply = post_signed(stack, "/data-deletion", &wish).await;
+    assert_eq!(reply.status, StatusCode::OK);
+    serde_json::from_str(&reply.body).unwrap()
 }
 
 /// The grant of a user, who must have one.

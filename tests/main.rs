@@ -12,4 +12,5 @@ mod connect;
 mod faults;
 mod fixture;
 mod refresh;
+mod removal;
 mod threats;

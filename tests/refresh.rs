@@ -11,7 +11,8 @@ use threads_graph::ReauthorizationCause;
 use threads_sandbox::{Fault, FaultAction, OldToken, SandboxCall};
 
 use crate::fixture::{
-    Browser, DAY, account, calls, connect_people, find_grant, grant, is_usable, stack, stack_with, token,
+    Browser, DAY, account, calls, connect_people, delete_data, find_grant, grant, is_usable, stack,
+    stack_with, token,
 };
 
 /// A stack where ada is connected, and her token due.
@@ -285,17 +286,11 @@ async fn a_refresh_does_not_bring_back_the_deleted() {
         1,
         FaultAction::Delay { millis: 300 },
     );
-    let user_id = ada.parse().unwrap();
     let deletion = async {
         while !stack.sandbox().unwrap().faults().is_empty() {
             tokio::task::yield_now().await;
         }
-        stack
-            .service()
-            .store()
-            .delete(&user_id, "hash", stack.clock().now())
-            .await
-            .unwrap();
+        delete_data(&stack, &ada).await;
     };
     let (report, ()) = tokio::join!(stack.sweep(), deletion);
     assert_eq!(report.unwrap().count("gone"), 1);
@@ -414,14 +409,7 @@ async fn no_order_of_events_brings_back_the_deleted() {
                     }
                 }
                 Delete => {
-                    let user_id = ada.parse().unwrap();
-                    let now = stack.clock().now();
-                    stack
-                        .service()
-                        .store()
-                        .delete(&user_id, "hash", now)
-                        .await
-                        .unwrap();
+                    delete_data(&stack, &ada).await;
                 }
                 Connect => {
                     // A connection after the deletion is the person's new will. It begins after it, by a second.

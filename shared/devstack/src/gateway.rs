@@ -26,6 +26,8 @@ const MAX_BODY: usize = 1024 * 1024;
 enum Function {
     Authorize,
     Callback,
+    Deauthorize,
+    Deletion,
 }
 
 /// The routes, as the production template declares them.
@@ -33,8 +35,17 @@ fn route(method: &Method, path: &str) -> Option<Function> {
     match (method, path) {
         (&Method::GET, "/authorize") => Some(Function::Authorize),
         (&Method::GET, "/callback" | "/connected" | "/finishing") => Some(Function::Callback),
+        (&Method::POST, "/deauthorize") => Some(Function::Deauthorize),
+        (&Method::POST, "/data-deletion") => Some(Function::Deletion),
+        (&Method::GET, path) if is_deletion_status(path) => Some(Function::Deletion),
         _ => None,
     }
+}
+
+/// Whether `path` is `/data-deletion/{code}`.
+fn is_deletion_status(path: &str) -> bool {
+    path.strip_prefix("/data-deletion/")
+        .is_some_and(|code| !code.is_empty() && !code.contains('/'))
 }
 
 /// Answers whatever is not the development page's own.
@@ -67,6 +78,8 @@ pub(crate) async fn answer(
     let response = match function {
         Function::Authorize => authorize::handle(service, &request, now).await,
         Function::Callback => callback::handle(service, &request, now).await,
+        Function::Deauthorize => deauthorize::handle(service, &request, now).await,
+        Function::Deletion => deletion::handle(service, &request, now).await,
     };
     http_response(lambda_edge::answer(response))
 }

@@ -3,6 +3,8 @@
 //! Owns the shapes of API Gateway's HTTP API (payload format 2.0). The event is read as it came: `lambda_http`'s own conversion to an
 //! `http::Request` panics on a query that is no valid URI, and its query map drops all but one of repeated parameters.
 
+mod json;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
@@ -16,6 +18,7 @@ use lambda_http::{LambdaEvent, lambda_runtime, service_fn};
 use serde::Deserialize;
 use threads_auth::{Config, StartError, ThreadsAuth, error_chain};
 
+pub use json::{json, json_error, json_unavailable};
 pub use lambda_http::Body;
 pub use lambda_http::aws_lambda_events::apigw;
 

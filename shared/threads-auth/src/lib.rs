@@ -14,6 +14,7 @@ pub mod flow;
 pub mod grant;
 pub mod pages;
 pub mod refresh;
+pub mod removal;
 pub mod return_to;
 pub mod schedule;
 pub mod seal;

@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 use base64::prelude::{BASE64_STANDARD, Engine};
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
+use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use ring::digest;
 use url::Url;
@@ -73,6 +74,10 @@ pub enum Notice {
     Unavailable,
     /// The app's settings at Meta are wrong.
     Misconfigured,
+    /// A deletion that the person asked for is done.
+    Deleted,
+    /// No deletion has this code.
+    DeletionUnknown,
     /// No such page.
     NotFound,
 }
@@ -82,13 +87,13 @@ impl Notice {
     #[must_use]
     pub fn status(self) -> StatusCode {
         match self {
-            Self::Connected => StatusCode::OK,
+            Self::Connected | Self::Deleted => StatusCode::OK,
             Self::Finishing => StatusCode::ACCEPTED,
             Self::WrongBrowser | Self::BadLink | Self::CodeRefused | Self::ReturnToRefused => {
                 StatusCode::BAD_REQUEST
             }
             Self::Denied | Self::WrongAccount | Self::SessionRequired => StatusCode::FORBIDDEN,
-            Self::SessionUnknown | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::SessionUnknown | Self::DeletionUnknown | Self::NotFound => StatusCode::NOT_FOUND,
             Self::Replayed | Self::SessionClosed => StatusCode::CONFLICT,
             Self::Expired | Self::SessionExpired => StatusCode::GONE,
             Self::Misconfigured => StatusCode::INTERNAL_SERVER_ERROR,
@@ -117,6 +122,8 @@ impl Notice {
             Self::ThreadsUnavailable => "threads_unavailable",
             Self::Unavailable => "unavailable",
             Self::Misconfigured => "misconfigured",
+            Self::Deleted => "deleted",
+            Self::DeletionUnknown => "deletion_unknown",
             Self::NotFound => "not_found",
         }
     }
@@ -140,7 +147,7 @@ impl Notice {
 
     fn tone(self) -> Tone {
         match self {
-            Self::Connected => Tone::Good,
+            Self::Connected | Self::Deleted => Tone::Good,
             Self::Finishing
             | Self::Expired
             | Self::Replayed
@@ -155,14 +162,14 @@ impl Notice {
     /// The sign on the patch, as an SVG path around (160, 44), at most 24 units wide.
     fn sign(self) -> &'static str {
         match self {
-            Self::Connected => "M149 45l7.5 7.5L172 37",
+            Self::Connected | Self::Deleted => "M149 45l7.5 7.5L172 37",
             Self::Finishing | Self::ThreadsUnavailable | Self::Unavailable => "M148 44h4M158 44h4M168 44h4",
             Self::Expired | Self::SessionExpired => "M160 33v12l7.5 4.5",
             Self::Replayed | Self::SessionClosed => "M170 38.5a11.5 11.5 0 1 0 1.5 7M171.5 31.5v8h-8",
             Self::WrongBrowser => "M149 36.5h22v16h-22zM149 42h22",
             Self::WrongAccount => "M155 38.5a5 5 0 1 0 10 0a5 5 0 1 0-10 0M150 55c1-9 19-9 20 0",
             Self::SessionRequired => "M171 44h-21M157.5 36l-8 8 8 8",
-            Self::BadLink | Self::SessionUnknown | Self::NotFound => {
+            Self::BadLink | Self::SessionUnknown | Self::DeletionUnknown | Self::NotFound => {
                 "M153.5 39.5c0-9 13.5-8.5 13.5 0 0 5-7 5-7 10M160 56h.01"
             }
             Self::Denied => "M150 44h20",
@@ -309,6 +316,21 @@ impl Notice {
                 again: None,
                 maker: Some("App id, app secret and redirect URI must belong together. See the log."),
             },
+            Self::Deleted => Words {
+                title: "Your data was deleted",
+                what: "Everything that we had about your Threads account when you asked is gone: the access to it, \
+                       its name and its number, and what you had agreed to.",
+                next: "There is nothing more for you to do. What the app itself keeps is up to its makers.",
+                again: None,
+                maker: None,
+            },
+            Self::DeletionUnknown => Words {
+                title: "We do not know this code",
+                what: "No deletion was asked for under it. Perhaps a part is missing.",
+                next: "Open the link once more, exactly as Threads shows it to you.",
+                again: None,
+                maker: None,
+            },
             Self::NotFound => Words {
                 title: "There is nothing here",
                 what: "This address leads nowhere. It may have been mistyped.",
@@ -330,6 +352,8 @@ pub struct Page {
     pub restart: Option<String>,
     /// The way back to the app. The caller has checked it against the allowlist.
     pub back: Option<Url>,
+    /// When what it tells of happened.
+    pub time: Option<Timestamp>,
 }
 
 impl Page {
@@ -340,6 +364,16 @@ impl Page {
             notice,
             restart: None,
             back: None,
+            time: None,
+        }
+    }
+
+    /// Says when it happened.
+    #[must_use]
+    pub fn with_time(self, time: Timestamp) -> Self {
+        Self {
+            time: Some(time),
+            ..self
         }
     }
 
@@ -513,6 +547,9 @@ fn render(page: &Page) -> Markup {
                     div .words {
                         h1 { (title) }
                         p .what { (what) }
+                        @if let Some(time) = page.time {
+                            p { "Done on " time datetime=(time) { (time.strftime("%-d %B %Y at %H:%M UTC")) } "." }
+                        }
                         p {
                             (next)
                             @if again.is_some() && ways.is_empty() { " You can always start from the app." }
@@ -567,7 +604,9 @@ mod tests {
             Notice::SessionExpired => Some(Notice::ThreadsUnavailable),
             Notice::ThreadsUnavailable => Some(Notice::Unavailable),
             Notice::Unavailable => Some(Notice::Misconfigured),
-            Notice::Misconfigured => Some(Notice::NotFound),
+            Notice::Misconfigured => Some(Notice::Deleted),
+            Notice::Deleted => Some(Notice::DeletionUnknown),
+            Notice::DeletionUnknown => Some(Notice::NotFound),
             Notice::NotFound => None,
         })
     }
@@ -629,13 +668,13 @@ mod tests {
     fn every_notice_has_its_status_and_every_header() {
         for notice in notices() {
             let (status, retry_after) = match notice {
-                Notice::Connected => (200, None),
+                Notice::Connected | Notice::Deleted => (200, None),
                 Notice::Finishing => (202, None),
                 Notice::WrongBrowser | Notice::BadLink | Notice::CodeRefused | Notice::ReturnToRefused => {
                     (400, None)
                 }
                 Notice::Denied | Notice::WrongAccount | Notice::SessionRequired => (403, None),
-                Notice::SessionUnknown | Notice::NotFound => (404, None),
+                Notice::SessionUnknown | Notice::DeletionUnknown | Notice::NotFound => (404, None),
                 Notice::Replayed | Notice::SessionClosed => (409, None),
                 Notice::Expired | Notice::SessionExpired => (410, None),
                 Notice::Misconfigured => (500, None),

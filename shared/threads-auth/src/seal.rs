@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
+use jiff::Timestamp;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -221,6 +222,20 @@ impl Keyring {
     pub fn tombstone(&self, app_id: &AppId, user_id: &threads_graph::UserId) -> String {
         let tag = hmac::sign(&self.tombstone, format!("{app_id}/{user_id}").as_bytes());
         base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(tag)
+    }
+
+    /// The code of a deletion: 32 hexadecimal digits, the same for the same request, which nobody can guess.
+    #[must_use]
+    pub fn confirmation_code(
+        &self,
+        app_id: &AppId,
+        user_id: &threads_graph::UserId,
+        requested_at: Timestamp,
+    ) -> String {
+        let request = format!("deletion/{app_id}/{user_id}/{}", requested_at.as_second());
+        let tag = hmac::sign(&self.tombstone, request.as_bytes());
+        let half = tag.as_ref().first_chunk().copied().unwrap_or_default();
+        format!("{:032x}", u128::from_be_bytes(half))
     }
 }
 

@@ -86,7 +86,7 @@ impl Outcome<'_> {
 
     fn change(&self, now: Timestamp) -> Change {
         match self {
-            Self::Connected(grant) => connected(Change::default(), grant, now),
+            Self::Connected(grant) => connected(Change::default(), grant, now).set("connected_at", time(now)),
             Self::Pending(pending) => Change::default()
                 .set("user_id", text(pending.user_id.as_str()))
                 .set_if_absent("grant_id", text(pending.grant_id))
@@ -97,6 +97,7 @@ impl Outcome<'_> {
                 .set("pending_expires_at", time(pending.expires_at))
                 .set("due_at", time(now))
                 .set("due_shard", text(schedule::shard(pending.user_id)))
+                .set("connected_at", time(now))
                 .set_if_absent("created_at", time(now))
                 .set("updated_at", time(now)),
         }

@@ -1,9 +1,7 @@
 //! The grants table: one row per user, and what a sweep does to it.
 
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, Delete, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
-};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use jiff::Timestamp;
 use threads_graph::UserId;
 
@@ -16,7 +14,7 @@ use crate::schedule;
 pub const DUE_INDEX: &str = "due";
 
 /// The attributes that say when a refreshable grant is due and who is at it.
-const LEASE: &[&str] = &["lease_owner", "lease_until"];
+pub(super) const LEASE: &[&str] = &["lease_owner", "lease_until"];
 
 /// The key of a due row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -406,43 +404,6 @@ impl Store {
         })
     }
 
-    /// Deletes everything held for a user, and leaves a tombstone that names nobody: `tombstone` is
-    /// [`Keyring::tombstone`](crate::seal::Keyring::tombstone). A connect that began before the deletion is refused by it.
-    ///
-    /// # Errors
-    /// When DynamoDB fails.
-    pub async fn delete(&self, user_id: &UserId, tombstone: &str, now: Timestamp) -> Result<(), StoreError> {
-        let delete = Delete::builder()
-            .table_name(&self.grants)
-            .key("pk", text(row_key(user_id)));
-        let put = Put::builder()
-            .table_name(&self.grants)
-            .item("pk", text(tombstone_key(tombstone)))
-            .item("deleted_at", time(now));
-        let operation = "delete a grant";
-        let build = |error| StoreError::Unavailable {
-            operation,
-            code: "unbuildable".to_owned(),
-            source: Box::new(error),
-        };
-        self.client
-            .transact_write_items()
-            .transact_items(
-                TransactWriteItem::builder()
-                    .delete(delete.build().map_err(build)?)
-                    .build(),
-            )
-            .transact_items(
-                TransactWriteItem::builder()
-                    .put(put.build().map_err(build)?)
-                    .build(),
-            )
-            .send()
-            .await
-            .map_err(unavailable(operation))?;
-        Ok(())
-    }
-
     pub(super) fn grant(&self, item: Item) -> Result<Grant, Inconsistency> {
         GrantRow {
             table: &self.grants,
@@ -452,7 +413,7 @@ impl Store {
     }
 
     /// Makes one conditional change: the row afterwards, or the row that did not meet the condition (none: it is not there).
-    async fn change(
+    pub(super) async fn change(
         &self,
         key: &DueKey,
         change: &Change,

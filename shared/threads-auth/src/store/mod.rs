@@ -6,6 +6,7 @@
 mod expression;
 mod finish;
 mod grants;
+mod removal;
 mod sessions;
 
 use std::error::Error as StdError;
@@ -14,6 +15,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
 pub use finish::{Finish, Finished, NewPending, Outcome};
 pub use grants::{DUE_INDEX, DueKey, DuePage, Lease, LeaseOutcome, NewGrant, Refreshed, Written};
+pub use removal::Deletion;
 pub use sessions::{Session, SessionStatus};
 
 use crate::grant::Inconsistency;

@@ -1,0 +1,65 @@
+//! `POST /data-deletion`: Meta says that a person wants their data deleted. `GET /data-deletion/{code}` shows that person what
+//! became of it.
+
+use http::{Method, Response, StatusCode};
+use jiff::Timestamp;
+use lambda_edge::{HttpRequest, json, json_error, json_unavailable};
+use serde_json::json;
+use threads_auth::pages::{self, Notice, Page};
+use threads_auth::removal::RemovalError;
+use threads_auth::{ThreadsAuth, error_chain};
+
+/// Answers one request.
+pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
+    match (&request.method, request.path.as_str()) {
+        (&Method::POST, "/data-deletion") => delete(service, request, now).await,
+        (&Method::GET, path) => match path.strip_prefix("/data-deletion/") {
+            Some(code) => show(service, request, code).await,
+            None => pages::respond(&Page::new(Notice::NotFound)),
+        },
+        _ => pages::respond(&Page::new(Notice::NotFound)),
+    }
+}
+
+async fn delete(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
+    let request_id = &request.request_id;
+    match service.delete_data(&request.body, now).await {
+        Ok(deleted) => {
+            let outcome = if deleted.connected_since {
+                "connected_since"
+            } else {
+                "deleted"
+            };
+            // Not whose it was: the log would remember whom we have just forgotten.
+            tracing::info!(request_id, outcome);
+            json(
+                StatusCode::OK,
+                &json!({"url": deleted.url.as_str(), "confirmation_code": deleted.confirmation_code}),
+            )
+        }
+        Err(error @ (RemovalError::Form | RemovalError::SignedRequest(_))) => {
+            tracing::warn!(request_id, outcome = "refused", error = error_chain(&error));
+            json_error(StatusCode::BAD_REQUEST, "bad_signed_request", &error.to_string())
+        }
+        Err(error) => {
+            tracing::error!(request_id, outcome = "unavailable", error = error_chain(&error));
+            json_unavailable()
+        }
+    }
+}
+
+async fn show(service: &ThreadsAuth, request: &HttpRequest, code: &str) -> Response<String> {
+    let page = match service.deletion(code).await {
+        Ok(Some(deleted_at)) => Page::new(Notice::Deleted).with_time(deleted_at),
+        Ok(None) => Page::new(Notice::DeletionUnknown),
+        Err(error) => {
+            tracing::error!(
+                request_id = request.request_id,
+                outcome = "unavailable",
+                error = error_chain(&error)
+            );
+            Page::new(Notice::Unavailable)
+        }
+    };
+    pages::respond(&page)
+}

@@ -1,0 +1,42 @@
+//! Answers to programs: JSON, and errors that say what to do.
+
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+use serde::Serialize;
+use serde_json::json;
+use threads_auth::pages;
+
+/// Seconds after which it is worth asking again, when our own store or secrets are out of reach.
+const RETRY_AFTER_SECONDS: u16 = 5;
+
+/// `body` as JSON, not to be cached.
+#[must_use]
+pub fn json(status: StatusCode, body: &impl Serialize) -> Response<String> {
+    // Our own types always serialize.
+    let mut response = Response::new(serde_json::to_string(body).unwrap_or_default());
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    pages::secure(response)
+}
+
+/// An error: a stable code for programs, and a sentence for people.
+#[must_use]
+pub fn json_error(status: StatusCode, code: &str, message: &str) -> Response<String> {
+    json(status, &json!({"error": {"code": code, "message": message}}))
+}
+
+/// We cannot answer now; it is worth asking again soon.
+#[must_use]
+pub fn json_unavailable() -> Response<String> {
+    let mut response = json_error(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "unavailable",
+        "the store or the secrets are out of reach for a moment; ask again",
+    );
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+    response
+}

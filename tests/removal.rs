@@ -1,0 +1,261 @@
+//! A person leaves: what Meta posts when they remove the app or want their data deleted.
+
+use std::time::Duration;
+
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
+use reqwest::StatusCode;
+use ring::hmac;
+use serde_json::{Value, json};
+use threads_auth::grant::Status;
+use threads_auth::sessions::NewSession;
+use threads_sandbox::{Fault, FaultAction, SandboxCall};
+
+use crate::fixture::{
+    Browser, DAY, account, delete_data, find_grant, grant, post_form, post_signed, rows, secret_text, stack,
+    token,
+};
+
+const PATHS: [&str; 2] = ["/deauthorize", "/data-deletion"];
+
+fn signed(secret: &str, payload: &Value) -> String {
+    let payload = BASE64_URL_SAFE_NO_PAD.encode(payload.to_string());
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    let signature = BASE64_URL_SAFE_NO_PAD.encode(hmac::sign(&key, payload.as_bytes()));
+    format!("{signature}.{payload}")
+}
+
+#[tokio::test]
+async fn deauthorizing_destroys_the_token_and_can_be_repeated() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    Browser::new().connect(&stack, &ada).await;
+    stack.clock().advance(DAY * 41);
+    stack.sweep().await.unwrap();
+    let message = stack.sandbox().unwrap().signed_request(&ada);
+    for _ in 0..2 {
+        let reply = post_signed(&stack, "/deauthorize", &message).await;
+        assert_eq!((reply.status, reply.body.as_str()), (StatusCode::OK, "{}"));
+        let left = grant(&stack, &ada).await;
+        assert_eq!(left.status, Status::Revoked);
+        assert!(left.token.is_none() && left.previous_token.is_none() && left.pending.is_none());
+        assert_eq!(left.due_at, None);
+        let sealed = rows(&stack).await;
+        assert!(!sealed.iter().flatten().any(|(_, value)| value.is_b()));
+    }
+    stack.clock().advance(DAY * 41);
+    assert!(stack.sweep().await.unwrap().outcomes.is_empty());
+    let nobody = stack.sandbox().unwrap().signed_request("17841499999999999");
+    let reply = post_signed(&stack, "/deauthorize", &nobody).await;
+    assert_eq!((reply.status, reply.body.as_str()), (StatusCode::OK, "{}"));
+    assert!(find_grant(&stack, "17841499999999999").await.is_none());
+}
+
+/// Meta repeats itself, or an attacker does: nothing that the person consented to later is touched.
+#[tokio::test]
+async fn an_old_message_leaves_a_new_connection_alone() {
+    for path in PATHS {
+        let stack = stack().await;
+        let ada = account(&stack, "ada");
+        Browser::new().connect(&stack, &ada).await;
+        stack.clock().advance(DAY);
+        let message = stack.sandbox().unwrap().signed_request(&ada);
+        let first = post_signed(&stack, path, &message).await;
+        assert_eq!(first.status, StatusCode::OK);
+        stack.clock().advance(Duration::from_mins(10));
+        Browser::new().connect(&stack, &ada).await;
+        let connected = token(&stack, &ada).await;
+        let again = post_signed(&stack, path, &message).await;
+        assert_eq!(
+            (again.status, &again.body),
+            (StatusCode::OK, &first.body),
+            "{path}"
+        );
+        assert_eq!(grant(&stack, &ada).await.status, Status::Active, "{path}");
+        assert_eq!(token(&stack, &ada).await, connected, "{path}");
+        // Only a new message ends what is new.
+        let message = stack.sandbox().unwrap().signed_request(&ada);
+        post_signed(&stack, path, &message).await;
+        let left = find_grant(&stack, &ada).await;
+        assert!(left.is_none_or(|grant| grant.token.is_none()), "{path}");
+    }
+}
+
+/// Threat 25.
+#[tokio::test]
+async fn no_forged_message_changes_anything() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    Browser::new().connect(&stack, &ada).await;
+    let now = stack.clock().now().as_second();
+    let app: Value = serde_json::from_str(&secret_text(&stack, &stack.urls().app_secret_id).await).unwrap();
+    let secret = app["app_secret"].as_str().unwrap();
+    let payload = json!({"algorithm": "HMAC-SHA256", "issued_at": now, "user_id": ada});
+    let with = |name: &str, value: Value| {
+        let mut payload = payload.clone();
+        payload[name] = value;
+        signed(secret, &payload)
+    };
+    let good = signed(secret, &payload);
+    let (signature, encoded) = good.split_once('.').unwrap();
+    let mut bad = vec![
+        String::new(),
+        ".".to_owned(),
+        encoded.to_owned(),
+        format!(".{encoded}"),
+        format!("{signature}."),
+        format!("{signature}.{encoded}="),
+        format!("{signature}=.{encoded}"),
+        format!("{good}.{encoded}"),
+        signed("another-secret", &payload),
+        signed("", &payload),
+        with("algorithm", json!("none")),
+        with("algorithm", json!("HMAC-SHA1")),
+        with("issued_at", json!(now - 86_401)),
+        with("issued_at", json!(now + 301)),
+        with("issued_at", json!("soon")),
+        with("user_id", Value::Null),
+        with("user_id", json!("../user")),
+        "x".repeat(5_000),
+    ];
+    for n in 0..good.len() {
+        let mut flipped = good.clone().into_bytes();
+        flipped[n] = if flipped[n] == b'A' { b'B' } else { b'A' };
+        bad.push(String::from_utf8(flipped).unwrap());
+    }
+    let before = rows(&stack).await;
+    for path in PATHS {
+        for message in &bad {
+            let reply = post_signed(&stack, path, message).await;
+            assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{path} {message}");
+            assert!(reply.body.contains("bad_signed_request"), "{}", reply.body);
+        }
+        let twice = format!("signed_request={good}&signed_request={good}");
+        for form in [
+            String::new(),
+            format!("signed={good}"),
+            twice,
+            format!("signed_request={good}&{}", "x".repeat(9_000)),
+        ] {
+            let reply = post_form(&stack, path, form).await;
+            assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{path}");
+        }
+    }
+    assert_eq!(rows(&stack).await, before);
+    println!("threat 25: {} forged messages, 0 accepted", bad.len() * 2);
+    // The number that Meta's own documents show is as good as the string.
+    let number = with("user_id", json!(ada.parse::<u64>().unwrap()));
+    assert_eq!(
+        post_signed(&stack, "/data-deletion", &number).await.status,
+        StatusCode::OK
+    );
+    assert!(find_grant(&stack, &ada).await.is_none());
+}
+
+/// Threat 26.
+#[tokio::test]
+async fn a_deletion_leaves_no_trace_but_the_page_that_says_so() {
+    let stack = stack().await;
+    let (ada, grace) = (account(&stack, "ada"), account(&stack, "grace"));
+    Browser::new().connect(&stack, &grace).await;
+    let session = |reference: &str, user_id: Option<&str>| NewSession {
+        reference: reference.to_owned(),
+        scopes: None,
+        return_to: None,
+        user_id: user_id.map(|id| id.parse().unwrap()),
+        lifetime: jiff::SignedDuration::from_mins(30),
+    };
+    let (service, now) = (stack.service(), stack.clock().now());
+    let others = service
+        .create_session(session("grace's", None), now)
+        .await
+        .unwrap();
+    let used = service.create_session(session("ada's", None), now).await.unwrap();
+    service
+        .create_session(session("ada's", Some(&ada)), now)
+        .await
+        .unwrap();
+    let mut browser = Browser::new();
+    let back = browser
+        .consent(&stack, &format!("session={}", used.id), &ada)
+        .await;
+    browser.get(back.as_str()).await;
+    // Refreshed, and with a second connection pending.
+    stack.clock().advance(DAY * 41);
+    stack.sweep().await.unwrap();
+    for _ in 0..2 {
+        stack.sandbox().unwrap().inject(Fault {
+            call: Some(SandboxCall::ExchangeLongLived),
+            times: 1,
+            after: 0,
+            action: FaultAction::Respond {
+                status: 500,
+                body: String::new(),
+                headers: Vec::new(),
+            },
+            user_id: None,
+        });
+    }
+    Browser::new().connect(&stack, &ada).await;
+    assert!(grant(&stack, &ada).await.pending.is_some());
+    let traces = |rows: &[threads_auth::grant::Item]| {
+        let text = format!("{rows:?}");
+        text.matches(&ada).count() + text.matches("\"ada").count()
+    };
+    assert!(traces(&rows(&stack).await) > 4);
+
+    stack.clock().advance(Duration::from_mins(1));
+    let message = stack.sandbox().unwrap().signed_request(&ada);
+    let answer = delete_data(&stack, &ada).await;
+    let left = rows(&stack).await;
+    assert_eq!(traces(&left), 0, "{left:?}");
+    assert!(find_grant(&stack, &grace).await.is_some());
+    assert!(service.store().session(&others.id).await.unwrap().is_some());
+    let (url, code) = (answer["url"].as_str().unwrap(), &answer["confirmation_code"]);
+    let code = code.as_str().unwrap();
+    assert!(code.len() == 32 && code.bytes().all(|b| b.is_ascii_alphanumeric()));
+    assert_eq!(url, format!("{}/data-deletion/{code}", stack.urls().service_url));
+    let page = Browser::new().get(url).await;
+    assert_eq!(page.status, StatusCode::OK);
+    let date = stack.clock().now().strftime("%-d %B %Y at %H:%M UTC").to_string();
+    assert!(page.body.contains(&date), "{}", page.body);
+    assert!(!page.body.contains(&ada));
+
+    // Meta asks again, later: the same code, and the time of the first.
+    stack.clock().advance(Duration::from_hours(3));
+    let again = post_signed(&stack, "/data-deletion", &message).await;
+    assert_eq!(serde_json::from_str::<Value>(&again.body).unwrap(), answer);
+    assert!(Browser::new().get(url).await.body.contains(&date));
+    let unknown = url.replace(code, "0123456789abcdef0123456789abcdef");
+    let unknown = Browser::new().get(&unknown).await;
+    assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+    assert!(unknown.is_page("deletion_unknown"));
+}
+
+/// Meta's callback comes while a sweep waits for Meta's answer about the same account.
+#[tokio::test]
+async fn a_deauthorization_wins_over_a_refresh_under_way() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    Browser::new().connect(&stack, &ada).await;
+    stack.clock().advance(DAY * 41);
+    stack.sandbox().unwrap().inject(Fault {
+        call: Some(SandboxCall::Refresh),
+        times: 1,
+        after: 0,
+        action: FaultAction::Delay { millis: 300 },
+        user_id: None,
+    });
+    let leaving = async {
+        while !stack.sandbox().unwrap().faults().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let message = stack.sandbox().unwrap().signed_request(&ada);
+        post_signed(&stack, "/deauthorize", &message).await
+    };
+    let (report, reply) = tokio::join!(stack.sweep(), leaving);
+    assert_eq!(reply.status, StatusCode::OK);
+    assert_eq!(report.unwrap().count("superseded"), 1);
+    let left = grant(&stack, &ada).await;
+    assert_eq!(left.status, Status::Revoked);
+    assert!(left.token.is_none());
+}
