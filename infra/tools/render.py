@@ -1,11 +1,19 @@
 """Templates as data: what CloudFormation gets once SAM has transformed ours."""
 
 import copy
+import logging
+import os
 import pathlib
 
 from samcli.yamlhelper import yaml_parse
 from samtranslator.translator.managed_policy_translator import ManagedPolicyLoader
 from samtranslator.translator.transform import transform
+
+# It counts its own calls, and complains that nobody publishes the count.
+logging.getLogger("samtranslator.metrics.metrics").setLevel(logging.ERROR)
+
+# SAM asks for the region before it asks whether it needs one.
+os.environ.setdefault("AWS_DEFAULT_REGION", "eu-central-1")
 
 INFRA = pathlib.Path(__file__).resolve().parent.parent
 
