@@ -181,6 +181,7 @@ put("parliament_finds_nothing", "an action on the wrong kind of resource", "Refr
 drop("alarms_reach_somebody", "an alarm that nobody hears", "WeakestTokenAlarm", [P, "AlarmActions"])
 put("alarms_reach_somebody", "an alarm that is off", "WeakestTokenAlarm", [P, "ActionsEnabled"], False)
 put("alarms_have_a_runbook", "an alarm without a runbook", "DecryptFailureAlarm", [P, "AlarmDescription"], "Something is wrong.")
+put("every_alarm_is_in_the_runbook", "a runbook that does not exist", "DecryptFailureAlarm", [P, "AlarmName"], {"Fn::Sub": "${AWS::StackName}-undecryptable"})
 put("silence_is_an_alarm", "a dead schedule that counts as health", "SweepMissedAlarm", [P, "TreatMissingData"], "notBreaching")
 
 

@@ -1,9 +1,12 @@
 """Rules of ours that need more than one resource at a time. Each looks at a transformed template, and gives a list of problems."""
 
 import json
+import pathlib
 import re
 
 import parliament
+
+INFRA = pathlib.Path(__file__).resolve().parent.parent
 
 # Every route, who may call it, and which function answers. The template is compared with this, not the other way round.
 ROUTES = {
@@ -83,6 +86,19 @@ def everything_of_note_has_an_alarm(template):
     text = json.dumps(of_type(template, "AWS::CloudWatch::Alarm"))
     watched = set(re.findall(r'"MetricName": "([^"]+)"', text))
     return [f"no alarm on {metric}" for metric in sorted(WATCHED - watched)]
+
+
+def every_alarm_is_in_the_runbook(template):
+    runbook = re.findall(r"^### ([a-z-]+)$", (INFRA / "README.md").read_text(), re.MULTILINE)
+    problems = []
+    for name, alarm in of_type(template, "AWS::CloudWatch::Alarm").items():
+        properties = alarm["Properties"]
+        short = properties["AlarmName"]["Fn::Sub"].removeprefix("${AWS::StackName}-")
+        if short not in runbook:
+            problems.append(f"{name} has no heading {short} in README.md")
+        if not properties["AlarmDescription"].endswith(f"Runbook: infra/README.md, {short}."):
+            problems.append(f"{name} does not point at {short}")
+    return problems
 
 
 def ids_stay_what_they_were(template):
@@ -172,6 +188,7 @@ RULES = [
     the_api_may_invoke_what_it_integrates,
     each_function_has_a_role_and_a_log_of_its_own,
     everything_of_note_has_an_alarm,
+    every_alarm_is_in_the_runbook,
     ids_stay_what_they_were,
     parliament_finds_nothing,
 ]

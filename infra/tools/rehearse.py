@@ -1,0 +1,348 @@
+"""A deployment rehearsed: the built functions and the template on an emulator of AWS that is not ours, against our sandbox of Threads.
+
+Arguments: the folder of `sam build`'s result, the sandbox's line of JSON (`threads-auth dev --json`), and `sam`. AWS_ENDPOINT_URL is the
+emulator's, which enforces IAM: what a function's role does not allow fails here too. Prints each step as it passes.
+"""
+
+import base64
+import hashlib
+import hmac
+import http.client
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.parse
+
+import boto3
+
+import wiring
+
+STACK = "threads-auth-rehearsal"
+DOMAIN = "auth.rehearsal.test"
+REGION = "us-east-1"
+DAY = 86_400
+# Guards against waiting for ever; nothing is measured by them.
+PATIENCE = 120
+
+ENDPOINT = urllib.parse.urlsplit(os.environ["AWS_ENDPOINT_URL"])
+if ENDPOINT.hostname != "127.0.0.1":
+    sys.exit("AWS_ENDPOINT_URL must be an emulator on 127.0.0.1")
+
+
+def client(service):
+    return boto3.client(service, region_name=REGION)
+
+
+class Response:
+    def __init__(self, answer, body):
+        self.status, self.body = answer.status, body
+        self.headers = {name.lower(): value for name, value in answer.getheaders()}
+        self.cookies = [value for name, value in answer.getheaders() if name.lower() == "set-cookie"]
+
+    def json(self):
+        return json.loads(self.body)
+
+
+def call(host, port, method, target, headers=None, body=None):
+    """One request to this machine, by whatever name; redirects are for the caller."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request(method, target, body=body, headers={"Host": host, **(headers or {})})
+    answer = connection.getresponse()
+    response = Response(answer, answer.read().decode())
+    connection.close()
+    return response
+
+
+def expect(what, condition, detail=""):
+    if not condition:
+        sys.exit(f"FAILED: {what}\n{detail}")
+
+
+def until(what, get):
+    """What `get` finally gives. The emulator delivers schedules and streams in its own time."""
+    ends = time.monotonic() + PATIENCE
+    while time.monotonic() < ends:
+        if found := get():
+            return found
+        time.sleep(0.2)
+    sys.exit(f"FAILED: {what}: nothing came of it in {PATIENCE} s")
+
+
+class Browser:
+    """A cookie jar for the one site, which is on https as far as anybody here knows."""
+
+    def __init__(self):
+        self.jar = {}
+
+    def get(self, target):
+        cookies = {"Cookie": "; ".join(f"{k}={v}" for k, v in self.jar.items())} if self.jar else {}
+        response = call(DOMAIN, ENDPOINT.port, "GET", target, cookies)
+        for cookie in response.cookies:
+            pair, *attributes = [part.strip() for part in cookie.split(";")]
+            name, _, value = pair.partition("=")
+            self.jar[name] = value
+            if any(attribute.lower() == "max-age=0" for attribute in attributes):
+                del self.jar[name]
+        return response
+
+
+class Rehearsal:
+    def __init__(self, build, sandbox, sam):
+        self.build, self.sam = build, sam
+        self.threads = urllib.parse.urlsplit(sandbox["threads_url"])
+        # The sandbox's app, out of the development stack's own Secrets Manager.
+        secrets = boto3.client(
+            "secretsmanager",
+            endpoint_url=sandbox["secrets_manager_url"],
+            region_name=sandbox["region"],
+            aws_access_key_id=sandbox["access_key_id"],
+            aws_secret_access_key=sandbox["secret_access_key"],
+        )
+        self.app = secrets.get_secret_value(SecretId=sandbox["app_secret_id"])["SecretString"]
+        self.canaries = [json.loads(self.app)["app_secret"]]
+
+    def control(self, method, path, body=None):
+        """The sandbox's control endpoint."""
+        headers = {"Content-Type": "application/json"}
+        answer = call(self.threads.netloc, self.threads.port, method, f"/control{path}", headers, body and json.dumps(body))
+        expect(f"the sandbox's {path}", answer.status < 300, answer.body)
+        return answer.json()
+
+    # ---------------------------------------------------------------------------------------------------------- deployment
+
+    def deploy(self):
+        """`sam deploy`, as an operator would, with a domain and with Threads' address changed to the sandbox's."""
+        origin = f"http://{self.threads.netloc}"
+        parameters = {
+            "Architecture": "x86_64",
+            "DomainName": DOMAIN,
+            "CertificateArn": f"arn:aws:acm:{REGION}:000000000000:certificate/00000000-0000-0000-0000-000000000000",
+            "AuthorizeAccess": "open",
+            "ReturnToAllowlist": "https://app.rehearsal.test/",
+            "ThreadsAuthorizeUrl": f"{origin}/oauth/authorize",
+            "ThreadsGraphUrl": origin,
+            "LogLevel": "TRACE",
+        }
+        client("s3").create_bucket(Bucket=STACK)
+        command = [self.sam, "deploy", "--template-file", f"{self.build}/template.yaml", "--stack-name", STACK]
+        command += ["--s3-bucket", STACK, "--region", REGION, "--capabilities", "CAPABILITY_IAM"]
+        command += ["--no-confirm-changeset", "--no-progressbar", "--parameter-overrides"]
+        command += [f"{name}={value}" for name, value in parameters.items()]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        expect("sam deploy", done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:])
+        stack = client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]
+        self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+        summaries = client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=STACK)
+        self.ids = {r["LogicalResourceId"]: r["PhysicalResourceId"] for p in summaries for r in p["StackResourceSummaries"]}
+        urls = [self.outputs[name] for name in ("RedirectCallbackUrl", "UninstallCallbackUrl", "DeleteCallbackUrl")]
+        expected = [f"https://{DOMAIN}/{path}" for path in ("callback", "deauthorize", "data-deletion")]
+        expect("the three URLs for Meta's dashboard", urls == expected, urls)
+        return f"{len(self.ids)} resources"
+
+    def routes(self):
+        """The API that was made has every route, with its authorization."""
+        api = client("apigatewayv2")
+        items = api.get_routes(ApiId=self.ids["Api"])["Items"]
+        found = {item["RouteKey"]: item["AuthorizationType"] for item in items}
+        expected = {key: authorization for key, (authorization, _) in wiring.ROUTES.items()}
+        expect("the routes", found == expected, found)
+        return f"{len(found)} routes"
+
+    def unconfigured(self):
+        """Without secrets a person reads that the service is not set up, and nothing breaks."""
+        answer = Browser().get("/authorize")
+        expect("a page", answer.status in (500, 503) and "text/html" in answer.headers["content-type"], answer.body[:500])
+        return f"status {answer.status}"
+
+    def configure(self):
+        """What `threads-auth configure` does: the app's credentials, and a keyring made here."""
+        key = lambda: base64.b64encode(os.urandom(32)).decode()  # noqa: E731
+        keyring = {"writing": "k1", "keys": {"k1": key()}, "tombstone": key()}
+        self.canaries += [keyring["keys"]["k1"], keyring["tombstone"]]
+        secrets = client("secretsmanager")
+        secrets.put_secret_value(SecretId=self.outputs["AppSecretArn"], SecretString=self.app)
+        secrets.put_secret_value(SecretId=self.outputs["KeyringSecretArn"], SecretString=json.dumps(keyring))
+
+    # --------------------------------------------------------------------------------------------------------------- people
+
+    def connect(self, username):
+        """A person logs in, with a cookie jar, through the emulated HTTP API."""
+        user_id = self.control("POST", "/accounts", {"username": username})["user_id"]
+        browser = Browser()
+        start = browser.get("/authorize")
+        expect("a redirect to Threads", start.status == 302, start.body[:500])
+        expect("a sealed cookie", start.cookies and all(c.startswith("__Host-") for c in start.cookies), start.cookies)
+        consent = urllib.parse.urlsplit(start.headers["location"])
+        approved = call(self.threads.netloc, self.threads.port, "GET", f"{consent.path}?{consent.query}&auto_approve={user_id}")
+        back = urllib.parse.urlsplit(approved.headers["location"])
+        expect("a redirect back to us", (back.scheme, back.netloc, back.path) == ("https", DOMAIN, "/callback"), approved.headers)
+        self.canaries += [urllib.parse.parse_qs(back.query)["code"][0], urllib.parse.parse_qs(back.query)["state"][0]]
+        done = browser.get(f"{back.path}?{back.query}")
+        expect("connected", (done.status, done.headers.get("location")) == (303, "/connected"), done.body[:500])
+        page = browser.get("/connected")
+        expect("a page", page.status == 200 and "default-src 'none'" in page.headers["content-security-policy"], page.body[:500])
+        again = browser.get(f"{back.path}?{back.query}")
+        expect("a callback works once", again.status >= 400, again.status)
+        return user_id
+
+    def row(self, user_id):
+        key = {"pk": {"S": f"user#{user_id}"}}
+        return client("dynamodb").get_item(TableName=self.outputs["GrantsTableName"], Key=key, ConsistentRead=True).get("Item")
+
+    def login(self):
+        """Ada connects; her token is sealed."""
+        self.ada = self.connect("ada")
+        row = self.row(self.ada)
+        expect("an active grant", row["status"]["S"] == "active" and "B" in row["token"], row.keys())
+
+    def callback_of_another_browser(self):
+        """A callback without its cookie is refused, and Threads gets no call."""
+        calls = len(self.control("GET", "/calls")["calls"])
+        answer = Browser().get("/callback?code=forged&state=" + "A" * 43)
+        expect("refused", answer.status == 400, answer.status)
+        expect("no call", len(self.control("GET", "/calls")["calls"]) == calls)
+
+    def private_routes(self):
+        """Nobody without a signature gets past the API."""
+        private = [key.split() for key, (authorization, _) in wiring.ROUTES.items() if authorization == "AWS_IAM"]
+        for method, path in private:
+            answer = call(DOMAIN, ENDPOINT.port, method, path.replace("{", "").replace("}", ""))
+            expect(f"{method} {path} without a signature", answer.status == 403, (answer.status, answer.body[:300]))
+        return f"{len(private)} routes"
+
+    def meta_calls(self, path, user_id):
+        """What Meta posts, signed with the app's secret."""
+        payload = {"algorithm": "HMAC-SHA256", "issued_at": int(time.time()), "user_id": user_id}
+        encode = lambda data: base64.urlsafe_b64encode(data).rstrip(b"=").decode()  # noqa: E731
+        payload = encode(json.dumps(payload).encode())
+        signature = encode(hmac.new(json.loads(self.app)["app_secret"].encode(), payload.encode(), hashlib.sha256).digest())
+        form = urllib.parse.urlencode({"signed_request": f"{signature}.{payload}"})
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        return call(DOMAIN, ENDPOINT.port, "POST", path, headers, form)
+
+    def deauthorize(self):
+        """Meta says that Grace removed the app: her tokens are destroyed. A forged message does nothing."""
+        grace = self.connect("grace")
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        forged = call(DOMAIN, ENDPOINT.port, "POST", "/deauthorize", headers, "signed_request=AAAA.e30")
+        expect("a forged message is refused", forged.status == 400, forged.status)
+        expect("and changes nothing", self.row(grace)["status"]["S"] == "active")
+        answer = self.meta_calls("/deauthorize", grace)
+        expect("an answer", answer.status == 200, answer.body)
+        row = self.row(grace)
+        expect("no token is left", row["status"]["S"] == "revoked" and "token" not in row, row.keys())
+        self.grace = grace
+
+    def deletion(self):
+        """Meta says that Grace wants to be forgotten: no table names her, and a page tells her so."""
+        answer = self.meta_calls("/data-deletion", self.grace)
+        expect("an answer", answer.status == 200, answer.body)
+        url = urllib.parse.urlsplit(answer.json()["url"])
+        expect("an address of ours", url.netloc == DOMAIN, url)
+        page = call(DOMAIN, ENDPOINT.port, "GET", url.path)
+        expect("a page", page.status == 200, page.status)
+        left = [
+            item
+            for table in (self.outputs["GrantsTableName"], self.outputs["ShortLivedTableName"])
+            for item in client("dynamodb").scan(TableName=table)["Items"]
+            if self.grace in json.dumps(item, default=str)
+        ]
+        expect("no row names her", not left, [item["pk"] for item in left])
+
+    # ---------------------------------------------------------------------------------------------------------------- sweep
+
+    def sweep(self):
+        """41 days pass for Ada's row and for the sandbox, and the emulated Scheduler invokes the function with the schedule's own target."""
+        row = self.row(self.ada)
+        past = {name: {"N": str(int(row[name]["N"]) - 41 * DAY)} for name in ("issued_at", "due_at")}
+        client("dynamodb").update_item(
+            TableName=self.outputs["GrantsTableName"],
+            Key={"pk": row["pk"]},
+            UpdateExpression="SET issued_at = :issued_at, due_at = :due_at",
+            ExpressionAttributeValues={f":{name}": value for name, value in past.items()},
+        )
+        self.control("POST", "/clock", {"advance_seconds": 2 * DAY})
+        scheduler = client("scheduler")
+        group, name = self.outputs["ScheduleName"].split("/")
+        schedule = scheduler.get_schedule(GroupName=group, Name=name)
+        expect("a dead-letter queue", schedule["Target"]["DeadLetterConfig"]["Arn"], schedule["Target"])
+        # The emulator counts rate(15 minutes) from the deployment, so the same target gets a schedule for now.
+        scheduler.create_schedule(
+            Name="rehearsal",
+            GroupName=group,
+            ScheduleExpression=time.strftime("at(%Y-%m-%dT%H:%M:%S)", time.gmtime()),
+            FlexibleTimeWindow={"Mode": "OFF"},
+            Target={key: schedule["Target"][key] for key in ("Arn", "RoleArn", "Input")},
+        )
+        until("a refreshed token", lambda: "refreshed_at" in self.row(self.ada))
+        after = self.row(self.ada)
+        expect("another token", after["token"] != row["token"] and "previous_token" in after, after.keys())
+        days = (int(after["due_at"]["N"]) - time.time()) / DAY
+        expect("due again in weeks", 20 < days < 60, days)
+        return f"due again in {days:.0f} days"
+
+    # ---------------------------------------------------------------------------------------------------- what AWS keeps apart
+
+    def logs(self):
+        """Every function's log is JSON, and no secret, token, code or state is in any of them."""
+        logs, lines, found = client("logs"), 0, set()
+        for group in logs.describe_log_groups()["logGroups"]:
+            pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"])
+            for event in (event for page in pages for event in page["events"]):
+                lines += 1
+                found |= {canary for canary in self.canaries if canary in event["message"]}
+        expect("lines", lines, "no logs were found at all")
+        expect("no secret in the logs", not found, f"{len(found)} of {len(self.canaries)} canaries were logged")
+        return f"{lines} lines, {len(self.canaries)} canaries"
+
+    def roles_matter(self):
+        """The control experiment: without its policy a function fails, so the emulator does enforce the roles."""
+        iam, role = client("iam"), self.ids["DeauthorizeRole"]
+        kept = iam.get_role_policy(RoleName=role, PolicyName="deauthorize")["PolicyDocument"]
+        iam.delete_role_policy(RoleName=role, PolicyName="deauthorize")
+        refused = self.meta_calls("/deauthorize", self.ada)
+        expect("it fails", refused.status == 503, (refused.status, refused.body))
+        expect("nothing changed", self.row(self.ada)["status"]["S"] == "active")
+        iam.put_role_policy(RoleName=role, PolicyName="deauthorize", PolicyDocument=json.dumps(kept))
+
+    def dead_letters(self):
+        """Nothing of all this was given up."""
+        for name in ("SweepDeadLetters", "EventsDeadLetters"):
+            attributes = client("sqs").get_queue_attributes(QueueUrl=self.ids[name], AttributeNames=["ApproximateNumberOfMessages"])
+            expect(f"{name} is empty", attributes["Attributes"]["ApproximateNumberOfMessages"] == "0", attributes)
+
+
+STEPS = [
+    Rehearsal.deploy,
+    Rehearsal.routes,
+    Rehearsal.unconfigured,
+    Rehearsal.configure,
+    Rehearsal.login,
+    Rehearsal.callback_of_another_browser,
+    Rehearsal.private_routes,
+    # Here: connect sessions by a signed call, vending a token, listing users.
+    Rehearsal.deauthorize,
+    Rehearsal.deletion,
+    Rehearsal.sweep,
+    # Here: the events of all this, seen by a rule on the bus.
+    Rehearsal.roles_matter,
+    Rehearsal.logs,
+    Rehearsal.dead_letters,
+]
+
+
+def main(build, sandbox, sam):
+    with open(sandbox) as file:
+        rehearsal = Rehearsal(build, json.load(file), sam)
+    for step in STEPS:
+        began = time.monotonic()
+        result = step(rehearsal)
+        sentence = " ".join(step.__doc__.split())
+        print(f"ok   {time.monotonic() - began:5.1f} s  {sentence}{f' ({result})' if result else ''}", flush=True)
+    print(f"{len(STEPS)} passed, 0 failed")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
