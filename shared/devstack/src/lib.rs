@@ -11,6 +11,7 @@ mod dynamodb;
 mod gateway;
 mod page;
 mod secrets_manager;
+mod sigv4;
 mod stack;
 
 pub use stack::{LiveApp, Stack, StackError, StackOptions, Threads, Urls};

@@ -28,8 +28,8 @@ use crate::{dev, dynamodb, gateway};
 
 /// The region that everything embedded is in.
 pub(crate) const REGION: &str = "us-east-1";
-const ACCESS_KEY_ID: &str = "AKIATHREADSAUTHDEV00";
-const SECRET_ACCESS_KEY: &str = "threads-auth-development-only";
+pub(crate) const ACCESS_KEY_ID: &str = "AKIATHREADSAUTHDEV00";
+pub(crate) const SECRET_ACCESS_KEY: &str = "threads-auth-development-only";
 const GRANTS_TABLE: &str = "threads-auth-grants";
 const SHORT_LIVED_TABLE: &str = "threads-auth-short-lived";
 const APP_SECRET_ID: &str = "threads-auth/app";
