@@ -11,6 +11,7 @@ mod bootstraps;
 mod connect;
 mod faults;
 mod fixture;
+mod iam;
 mod refresh;
 mod removal;
 mod threats;

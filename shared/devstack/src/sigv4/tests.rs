@@ -203,7 +203,7 @@ fn every_changed_byte_of_an_authorization_header_is_refused() {
     let text = authorization(&parts).to_owned();
     let mut tried = 0;
     for at_byte in 0..text.len() {
-        for other in b' '..=b'~' {
+        for other in (b' '..=b'~').chain([b'\t']) {
             if text.as_bytes()[at_byte] == other {
                 continue;
             }
@@ -428,6 +428,17 @@ fn host_and_all_amz_headers_must_be_signed() {
             Err(Refused::Malformed("SignedHeaders"))
         );
     }
+}
+
+#[test]
+fn headers_that_others_leave_unsigned_may_be_signed() {
+    let parts = with_header(&request("GET", "/users", ""), "user-agent", "aws-amplify");
+    let mut client = Client::default();
+    client.settings.excluded_headers = None;
+    let parts = client.sign(parts, b"");
+    assert_eq!(SIGNER.verify(&parts, b"", at()), Ok(()));
+    let changed = with_header(&parts, "user-agent", "a proxy");
+    assert_eq!(SIGNER.verify(&changed, b"", at()), Err(Refused::Mismatch));
 }
 
 #[test]
