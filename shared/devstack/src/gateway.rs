@@ -18,13 +18,12 @@ use threads_auth::seal::random_text;
 
 use crate::Clock;
 use crate::sigv4::Signer;
-use crate::stack::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, Shared};
+use crate::stack::{ACCESS_KEY_ID, ACCOUNT_ID, REGION, SECRET_ACCESS_KEY, Shared};
 
 /// API Gateway's limit for the request line and all headers together.
 const MAX_HEADERS: usize = 10_240;
 const MAX_BODY: usize = 1024 * 1024;
 
-const ACCOUNT_ID: &str = "123456789012";
 /// The development user's.
 const USER_ID: &str = "AIDATHREADSAUTHDEV00";
 
@@ -35,24 +34,29 @@ enum Function {
     Callback,
     Deauthorize,
     Deletion,
+    Sessions,
+    Token,
 }
 
 /// The routes, as the production template declares them.
 fn route(method: &Method, path: &str) -> Option<Function> {
-    match (method, path) {
-        (&Method::GET, "/authorize") => Some(Function::Authorize),
-        (&Method::GET, "/callback" | "/connected" | "/finishing") => Some(Function::Callback),
-        (&Method::POST, "/deauthorize") => Some(Function::Deauthorize),
-        (&Method::POST, "/data-deletion") => Some(Function::Deletion),
-        (&Method::GET, path) if is_deletion_status(path) => Some(Function::Deletion),
+    let parts: Vec<&str> = path.split('/').skip(1).collect();
+    if parts.contains(&"") {
+        return None;
+    }
+    match (method.as_str(), parts.as_slice()) {
+        ("GET", ["authorize"]) => Some(Function::Authorize),
+        ("GET", ["callback" | "connected" | "finishing"]) => Some(Function::Callback),
+        ("POST", ["deauthorize"]) => Some(Function::Deauthorize),
+        ("POST", ["data-deletion"]) | ("GET", ["data-deletion", _]) => Some(Function::Deletion),
+        ("POST", ["sessions"] | ["sessions", _, "complete"]) | ("GET", ["sessions", _]) => {
+            Some(Function::Sessions)
+        }
+        ("GET", ["users"] | ["users", _] | ["users", _, "token"]) | ("DELETE", ["users", _]) => {
+            Some(Function::Token)
+        }
         _ => None,
     }
-}
-
-/// Whether `path` is `/data-deletion/{code}`.
-fn is_deletion_status(path: &str) -> bool {
-    path.strip_prefix("/data-deletion/")
-        .is_some_and(|code| !code.is_empty() && !code.contains('/'))
 }
 
 /// Whether `path` is of the API for the app's backend, whose routes have IAM authorization.
@@ -113,6 +117,8 @@ pub(crate) async fn answer(
         Function::Callback => callback::handle(service, &request, now).await,
         Function::Deauthorize => deauthorize::handle(service, &request, now).await,
         Function::Deletion => deletion::handle(service, &request, now).await,
+        Function::Sessions => sessions::handle(service, &request, now).await,
+        Function::Token => token::handle(service, &request, now).await,
     };
     http_response(lambda_edge::answer(response))
 }

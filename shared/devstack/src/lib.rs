@@ -6,8 +6,10 @@
 //!
 //! **Architecture invariant:** nothing that ships links this crate, and nothing in it is an alternative implementation of ours.
 
+mod bus;
 mod dev;
 mod dynamodb;
+mod feed;
 mod gateway;
 mod page;
 mod secrets_manager;
