@@ -7,8 +7,10 @@
     reason = "the helpers of tests fail as tests do"
 )]
 
+mod backend;
 mod bootstraps;
 mod connect;
+mod events;
 mod faults;
 mod fixture;
 mod iam;

@@ -29,7 +29,7 @@ pub const DEFAULT_MIN_VALID: u32 = 300;
 const BUDGET: Duration = Duration::from_secs(24);
 
 /// How long a caller waits for a refresh that somebody else makes, and how often it looks.
-const WAIT: Duration = Duration::from_secs(8);
+const WAIT: Duration = Duration::from_secs(5);
 const FIRST_POLL: Duration = Duration::from_millis(50);
 const LAST_POLL: Duration = Duration::from_millis(400);
 
