@@ -59,8 +59,8 @@ async fn a_person_connects() {
     assert!(is_usable(&stack, &token(&stack, &ada).await).await);
     assert_eq!(
         calls(&stack),
-        4,
-        "code, long-lived, profile, and the profile that the test asked for"
+        5,
+        "code, long-lived, profile, inspection, and the profile that the test asked for"
     );
 }
 

@@ -212,6 +212,12 @@ pub(crate) fn calls(stack: &Stack) -> usize {
         .count()
 }
 
+/// How many calls of one kind the sandbox got, whatever became of them.
+pub(crate) fn calls_of(stack: &Stack, call: SandboxCall) -> usize {
+    let calls = stack.sandbox().unwrap().calls();
+    calls.iter().filter(|made| made.call == call).count()
+}
+
 /// Lets the next `times` calls of one kind fail.
 pub(crate) fn fail(stack: &Stack, call: SandboxCall, times: u32, action: FaultAction) {
     let fault = Fault {

@@ -7,10 +7,13 @@
     reason = "the helpers of tests fail as tests do"
 )]
 
+mod backend;
 mod bootstraps;
 mod connect;
+mod events;
 mod faults;
 mod fixture;
+mod iam;
 mod refresh;
 mod removal;
 mod threats;

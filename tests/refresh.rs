@@ -6,12 +6,12 @@ use devstack::Stack;
 use jiff::Timestamp;
 use reqwest::StatusCode;
 use threads_auth::grant::{Cause, Grant, Status};
-use threads_auth::store::{DueKey, Lease, LeaseOutcome, Refreshed, Written};
+use threads_auth::store::{DueKey, Lease, LeaseOutcome, Refreshed, Wanted, Written};
 use threads_graph::ReauthorizationCause;
 use threads_sandbox::{Fault, FaultAction, OldToken, SandboxCall};
 
 use crate::fixture::{
-    Browser, DAY, account, calls, connect_people, delete_data, find_grant, grant, is_usable, stack,
+    Browser, DAY, account, calls, calls_of, connect_people, delete_data, find_grant, grant, is_usable, stack,
     stack_with, token,
 };
 
@@ -307,7 +307,7 @@ async fn two_sweeps_at_once_refresh_once() {
         one.unwrap().count("refreshed") + two.unwrap().count("refreshed"),
         1
     );
-    assert_eq!(calls(&stack), 1);
+    assert_eq!(calls_of(&stack, SandboxCall::Refresh), 1);
     assert!(expires_at(&stack, &ada).await > stack.clock().now());
 }
 
@@ -454,7 +454,13 @@ async fn lease(stack: &Stack, user_id: &str) -> Option<Grant> {
         until: now + Duration::from_mins(2),
     };
     let key = DueKey::of(&user_id.parse().unwrap());
-    match stack.service().store().lease(&key, lease, now).await.unwrap() {
+    match stack
+        .service()
+        .store()
+        .lease(&key, Wanted::Due, lease, now)
+        .await
+        .unwrap()
+    {
         LeaseOutcome::Leased(grant) => Some(*grant),
         LeaseOutcome::NotOurs => None,
         LeaseOutcome::Broken(problem) => panic!("{problem}"),
@@ -469,6 +475,7 @@ async fn store_refreshed(stack: &Stack, grant: &Grant) -> Written {
         issued_at: now,
         expires_at: now + 60 * DAY,
         due_at: now + 40 * DAY,
+        warning: None,
     };
     let store = stack.service().store();
     store.store_refreshed(grant, refreshed, now).await.unwrap()

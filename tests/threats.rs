@@ -12,6 +12,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use reqwest::header::{HeaderMap, LOCATION, SET_COOKIE};
 use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
 use threads_auth::store::Session;
 use threads_auth::telemetry;
 use threads_sandbox::{FaultAction, SandboxCall};
@@ -25,6 +26,7 @@ use crate::connect::new_session;
 use crate::fixture::{
     Browser, Reply, account, calls, fail, find_grant, grant, respond, rows, secret_text, stack, stack_with,
 };
+use crate::iam;
 
 /// Invokes a function in this process, past the gateway: what hostile bytes become at API Gateway is one char each.
 async fn invoke(stack: &Stack, path: &str, raw_query: &str, cookies: &[String]) -> Reply {
@@ -36,6 +38,7 @@ async fn invoke(stack: &Stack, path: &str, raw_query: &str, cookies: &[String]) 
         headers: HeaderMap::new(),
         body: Vec::new(),
         request_id: "test".to_owned(),
+        caller: None,
     };
     let (service, now) = (stack.service(), stack.clock().now());
     let response = match path {
@@ -179,14 +182,15 @@ async fn threat_1_the_cookie_is_bound() {
 
 /// The host app's backend: it links an account to the user who is logged in, if the session is that user's.
 async fn link(stack: &Stack, logged_in: &str, id: &str, completion: &str) -> Option<(String, String)> {
-    let now = stack.clock().now();
-    let session = stack
-        .service()
-        .complete_session(id, completion, now)
-        .await
-        .unwrap()?;
-    (session.reference == logged_in)
-        .then(|| (session.reference, session.connected_user_id.unwrap().to_string()))
+    let body = json!({"completion": completion}).to_string();
+    let reply = iam::call(stack, Method::POST, &format!("/sessions/{id}/complete"), &body).await;
+    assert!(
+        reply.status.is_success() || reply.status.is_client_error(),
+        "{reply:?}"
+    );
+    let answer: Value = serde_json::from_str(&reply.body).unwrap();
+    let (reference, user_id) = (answer["reference"].as_str()?, answer["user_id"].as_str()?);
+    (reference == logged_in).then(|| (reference.to_owned(), user_id.to_owned()))
 }
 
 async fn session(stack: &Stack, reference: &str) -> Session {
@@ -344,7 +348,7 @@ async fn threat_6_another_account_than_the_session_names() {
         .create_session(new, stack.clock().now())
         .await
         .unwrap();
-    let before = rows(&stack).await;
+    let mut before = rows(&stack).await;
     let mut browser = Browser::new();
     let back = browser
         .consent(&stack, &format!("session={}", session.id), &grace)
@@ -355,10 +359,14 @@ async fn threat_6_another_account_than_the_session_names() {
         (StatusCode::FORBIDDEN, true),
         "{reply:?}"
     );
+    let mut after = rows(&stack).await;
+    for (name, value) in [("status", "failed"), ("reason", "wrong_account")] {
+        assert_eq!(after[0].remove(name).unwrap().as_s().unwrap(), value);
+    }
+    before[0].remove("status").unwrap();
     assert_eq!(
-        rows(&stack).await,
-        before,
-        "nothing is stored, and the session stays as it was"
+        after, before,
+        "nothing is stored but how it went, for the app's backend"
     );
     // The right account still can.
     let back = browser
@@ -995,6 +1003,39 @@ fn ways_to_connect(
     paths
 }
 
+/// The backend's calls: a session with its completion code, and a token, which is seen in the one answer that is for it.
+async fn vend_under_watch(stack: &Stack, ada: &str, canaries: &mut Canaries) {
+    let session = session(stack, "user-1").await;
+    let mut browser = Browser::new();
+    let back = browser
+        .consent(stack, &format!("session={}", session.id), ada)
+        .await;
+    let completion = parameter(&browser.get(back.as_str()).await.location(), "completion");
+    canaries.plant("a completion code", &completion);
+    let body = json!({"completion": completion}).to_string();
+    for body in [&body, &body.replace('"', ""), &body] {
+        let path = format!("/sessions/{}/complete", session.id);
+        let reply = iam::call(stack, Method::POST, &path, body).await;
+        canaries.look_at("a completion", &reply);
+    }
+    let path = format!("/users/{ada}/token");
+    let vended = iam::call(stack, Method::GET, &path, "").await;
+    let vended: Value = serde_json::from_str(&vended.body).unwrap();
+    canaries.plant("a vended token", vended["access_token"].as_str().unwrap());
+    let key = stack.urls().secret_access_key.clone();
+    canaries.plant("the key that requests are signed with", &key);
+    for path in [
+        "/users".to_owned(),
+        format!("/users/{ada}"),
+        format!("{path}?min_valid=no"),
+    ] {
+        let reply = iam::call(stack, Method::GET, &path, "").await;
+        canaries.look_at("the backend's API", &reply);
+    }
+    stack.announce().await.unwrap();
+    canaries.look("the events", &format!("{:?}", stack.events()));
+}
+
 #[tokio::test]
 async fn threat_11_canaries() {
     let captured = log();
@@ -1052,6 +1093,7 @@ async fn threat_11_canaries() {
             stack.sandbox().unwrap().clear_faults();
         }
     }
+    vend_under_watch(&stack, &ada, &mut canaries).await;
     let sweep = stack.sweep().await;
     canaries.look("a sweep's report", &format!("{sweep:?}"));
     let now = stack.clock().now();
@@ -1073,6 +1115,8 @@ async fn threat_11_canaries() {
         "no log"
     );
     assert!(logged.contains(&ada));
+    let caller = r#""caller":"arn:aws:iam::123456789012:user/development""#;
+    assert!(logged.contains(caller), "who called is in the log");
     assert!(
         outcomes.is_superset(&BTreeSet::from([303, 400, 500, 503])),
         "{outcomes:?}"

@@ -21,6 +21,8 @@ use url::Url;
   threads-auth dev                          everything on http://127.0.0.1:3000, kept in .threads-auth
   threads-auth dev --ephemeral --port 0     nothing is kept, on a free port
   threads-auth dev --ephemeral --json       for scripts: one line of JSON with every address
+  threads-auth dev --json-events events.jsonl
+                                            with every event in a file
   threads-auth dev --threads live --public-url https://my-tunnel.example.com
                                             with your own app at Meta, through a tunnel that ends here")]
 pub(crate) struct Dev {
@@ -53,6 +55,10 @@ pub(crate) struct Dev {
     #[arg(long, default_value = "15m", value_name = "TIME", value_parser = interval)]
     sweep_every: Duration,
 
+    /// Append each event to this file, as one line of JSON
+    #[arg(long, value_name = "FILE")]
+    json_events: Option<PathBuf>,
+
     /// Print one JSON object with every address when ready; logs go to standard error either way
     #[arg(long)]
     json: bool,
@@ -66,6 +72,9 @@ enum Which {
     Live,
 }
 
+/// On AWS a change is announced within a second.
+const ANNOUNCE_EVERY: Duration = Duration::from_millis(200);
+
 /// How long requests under way may take to end. A client that never ends its own must not keep the command alive.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -73,8 +82,8 @@ const GRACE: Duration = Duration::from_secs(5);
 const LIVE_NEEDS: &str = "\
 In Meta's dashboard, under your app's use case \"Access the Threads API\" > Settings:
   Redirect Callback URLs   {origin}/callback       (exactly this, and https: Meta refuses http)
-  Uninstall Callback URL   {origin}/deauthorize    (the dashboard saves nothing until all three are filled;
-  Delete Callback URL      {origin}/data-deletion   these two are not served yet)
+  Uninstall Callback URL   {origin}/deauthorize    (the dashboard saves nothing until all three are filled)
+  Delete Callback URL      {origin}/data-deletion
   Threads Testers          invite your account, and accept it in Threads > Settings > Account > Website permissions
 THREADS_APP_ID is the *Threads* app id of that page, not the Meta app id on top of the dashboard.";
 
@@ -99,6 +108,8 @@ impl Dev {
             threads,
             public_url: self.public_url.clone(),
             sweep_every: Some(self.sweep_every),
+            announce_every: Some(ANNOUNCE_EVERY),
+            events_file: self.json_events.clone(),
             ..StackOptions::default()
         })
         .await?;
@@ -123,6 +134,7 @@ impl Dev {
                 threads_url,
                 dynamodb_url,
                 secrets_manager_url,
+                eventbridge_url,
                 ..
             } = urls;
             let public = self
@@ -145,6 +157,7 @@ impl Dev {
                  Connect          {public}/authorize\n  \
                  DynamoDB         {dynamodb_url}\n  \
                  Secrets Manager  {secrets_manager_url}\n  \
+                 EventBridge      {eventbridge_url}\n  \
                  Kept             {kept}\n  \
                  Threads          {threads}\n\n\
                  Ctrl-C stops it."

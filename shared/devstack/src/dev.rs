@@ -9,8 +9,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Json, Redirect, Response};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use threads_auth::grant::Grant;
+use serde_json::{Value, json};
+use threads_auth::grant::Summary;
 use threads_sandbox::AccountStatus;
 
 use crate::page;
@@ -19,6 +19,8 @@ use crate::stack::{PastSweep, Shared};
 /// The clock goes no further at once than the longest thing that anybody tests.
 const MAX_ADVANCE: u64 = 10 * 365 * 86_400;
 
+const EVENTS_SHOWN: usize = 20;
+
 /// All that the page shows: no token, and nothing that one could be made of.
 #[derive(Serialize)]
 pub(crate) struct Dashboard {
@@ -26,59 +28,44 @@ pub(crate) struct Dashboard {
     pub(crate) grants: Vec<GrantView>,
     pub(crate) broken_rows: Vec<String>,
     pub(crate) sweeps: Vec<PastSweep>,
+    /// The last events, newest first.
+    pub(crate) events: Vec<Value>,
     pub(crate) sandboxed: bool,
     /// Whole, since cookies belong to a host: whoever starts under another name would come back as a stranger.
     pub(crate) connect_url: String,
 }
 
-/// A grant, without its tokens.
+/// A grant, as the app's backend sees it too, and what only the sandbox knows.
 #[derive(Serialize)]
 pub(crate) struct GrantView {
-    pub(crate) user_id: String,
-    pub(crate) username: Option<String>,
-    pub(crate) status: &'static str,
-    pub(crate) cause: Option<&'static str>,
-    pub(crate) scopes: String,
-    pub(crate) issued_at: Option<Timestamp>,
-    pub(crate) expires_at: Option<Timestamp>,
-    pub(crate) due_at: Option<Timestamp>,
-    pub(crate) refreshed_at: Option<Timestamp>,
-    pub(crate) created_at: Timestamp,
-    pub(crate) failures: u32,
-    pub(crate) last_error: Option<String>,
-    pub(crate) pending: bool,
+    #[serde(flatten)]
+    pub(crate) summary: Summary,
     /// Whether the person has removed the app at the sandbox, whether or not the grant has learned of it.
     pub(crate) revoked_at_threads: bool,
 }
 
-impl From<Grant> for GrantView {
-    fn from(grant: Grant) -> Self {
-        Self {
-            user_id: grant.user_id.to_string(),
-            username: grant.username,
-            status: grant.status.as_str(),
-            cause: grant.status.cause().map(threads_auth::grant::Cause::as_str),
-            scopes: grant.scopes.to_string(),
-            issued_at: grant.token.as_ref().map(|token| token.issued_at),
-            expires_at: grant.token.as_ref().map(|token| token.expires_at),
-            due_at: grant.due_at,
-            refreshed_at: grant.refreshed_at,
-            created_at: grant.created_at,
-            failures: grant.failures,
-            last_error: grant.last_error,
-            pending: grant.pending.is_some(),
-            revoked_at_threads: false,
-        }
+impl std::ops::Deref for GrantView {
+    type Target = Summary;
+
+    fn deref(&self) -> &Summary {
+        &self.summary
     }
 }
 
 async fn dashboard(shared: &Shared) -> anyhow::Result<Dashboard> {
     let (mut grants, mut broken_rows, mut start) = (Vec::new(), Vec::new(), None);
     loop {
-        let (rows, next) = shared.service.store().scan(start).await?;
+        let (rows, next) = shared.service.store().scan(None, None, start).await?;
         for row in rows {
             match row {
-                Ok(grant) => grants.push(GrantView::from(grant)),
+                Ok(grant) => grants.push(GrantView {
+                    revoked_at_threads: shared
+                        .sandbox
+                        .as_ref()
+                        .and_then(|sandbox| sandbox.account(grant.user_id.as_str()))
+                        .is_some_and(|account| account.status == AccountStatus::Revoked),
+                    summary: grant.into(),
+                }),
                 Err(inconsistency) => broken_rows.push(inconsistency.to_string()),
             }
         }
@@ -87,13 +74,6 @@ async fn dashboard(shared: &Shared) -> anyhow::Result<Dashboard> {
             break;
         }
     }
-    for grant in &mut grants {
-        let account = shared
-            .sandbox
-            .as_ref()
-            .and_then(|sandbox| sandbox.account(&grant.user_id));
-        grant.revoked_at_threads = account.is_some_and(|account| account.status == AccountStatus::Revoked);
-    }
     grants.sort_by(|a, b| (a.created_at, &a.user_id).cmp(&(b.created_at, &b.user_id)));
     let (now, sandboxed) = (shared.clock.now(), shared.sandbox.is_some());
     Ok(Dashboard {
@@ -101,6 +81,7 @@ async fn dashboard(shared: &Shared) -> anyhow::Result<Dashboard> {
         grants,
         broken_rows,
         sweeps: shared.sweeps(),
+        events: shared.bus.events().into_iter().take(EVENTS_SHOWN).collect(),
         sandboxed,
         connect_url: format!("{}authorize", shared.public_url),
     })
@@ -157,6 +138,10 @@ pub(crate) async fn grants(State(shared): State<Shared>) -> Response {
         Ok(dashboard) => Json(dashboard).into_response(),
         Err(error) => failure(&error),
     }
+}
+
+pub(crate) async fn events(State(shared): State<Shared>) -> Response {
+    Json(json!({"events": shared.bus.events()})).into_response()
 }
 
 pub(crate) async fn sweep(State(shared): State<Shared>, headers: HeaderMap) -> Response {

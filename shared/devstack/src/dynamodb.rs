@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
-    ProjectionType, ScalarAttributeType, TimeToLiveSpecification,
+    ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType, TimeToLiveSpecification,
 };
 use dynoxide::Database;
 use threads_auth::store::DUE_INDEX;
@@ -52,6 +52,14 @@ pub(crate) async fn serve(
     }
 }
 
+async fn has_stream(client: &Client, table: &str) -> Result<bool> {
+    let described = client.describe_table().table_name(table).send().await?;
+    Ok(described
+        .table()
+        .and_then(|table| table.stream_specification())
+        .is_some_and(StreamSpecification::stream_enabled))
+}
+
 /// Creates the two tables as the production template does, unless they are there.
 pub(crate) async fn create_tables(client: &Client, grants: &str, short_lived: &str) -> Result<()> {
     let existing = client
@@ -72,6 +80,10 @@ pub(crate) async fn create_tables(client: &Client, grants: &str, short_lived: &s
             .key_type(kind)
             .build()
     };
+    let stream = StreamSpecification::builder()
+        .stream_enabled(true)
+        .stream_view_type(StreamViewType::NewAndOldImages)
+        .build()?;
     if !exists(grants) {
         let index = GlobalSecondaryIndex::builder()
             .index_name(DUE_INDEX)
@@ -92,9 +104,19 @@ pub(crate) async fn create_tables(client: &Client, grants: &str, short_lived: &s
             .attribute_definitions(attribute("due_at", ScalarAttributeType::N)?)
             .key_schema(key("pk", KeyType::Hash)?)
             .global_secondary_indexes(index)
+            .stream_specification(stream)
             .send()
             .await
             .context("the grants table could not be created")?;
+    } else if !has_stream(client, grants).await? {
+        // A data folder from before there were events.
+        client
+            .update_table()
+            .table_name(grants)
+            .stream_specification(stream)
+            .send()
+            .await
+            .context("the grants table got no stream")?;
     }
     if !exists(short_lived) {
         client

@@ -1,10 +1,11 @@
-//! What API Gateway does: HTTP in, an event to a function, its answer back.
+//! What API Gateway does: HTTP in, IAM authorization where a route has it, an event to a function, its answer back.
 
 use std::net::SocketAddr;
 
+use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use http::Method;
@@ -15,11 +16,16 @@ use serde_json::{Value, json};
 use threads_auth::pages::{self, Notice, Page};
 use threads_auth::seal::random_text;
 
-use crate::stack::Shared;
+use crate::Clock;
+use crate::sigv4::Signer;
+use crate::stack::{ACCESS_KEY_ID, ACCOUNT_ID, REGION, SECRET_ACCESS_KEY, Shared};
 
 /// API Gateway's limit for the request line and all headers together.
 const MAX_HEADERS: usize = 10_240;
 const MAX_BODY: usize = 1024 * 1024;
+
+/// The development user's.
+const USER_ID: &str = "AIDATHREADSAUTHDEV00";
 
 /// The functions behind the gateway.
 #[derive(Clone, Copy)]
@@ -28,24 +34,37 @@ enum Function {
     Callback,
     Deauthorize,
     Deletion,
+    Sessions,
+    Token,
 }
 
 /// The routes, as the production template declares them.
 fn route(method: &Method, path: &str) -> Option<Function> {
-    match (method, path) {
-        (&Method::GET, "/authorize") => Some(Function::Authorize),
-        (&Method::GET, "/callback" | "/connected" | "/finishing") => Some(Function::Callback),
-        (&Method::POST, "/deauthorize") => Some(Function::Deauthorize),
-        (&Method::POST, "/data-deletion") => Some(Function::Deletion),
-        (&Method::GET, path) if is_deletion_status(path) => Some(Function::Deletion),
+    let parts: Vec<&str> = path.split('/').skip(1).collect();
+    if parts.contains(&"") {
+        return None;
+    }
+    match (method.as_str(), parts.as_slice()) {
+        ("GET", ["authorize"]) => Some(Function::Authorize),
+        ("GET", ["callback" | "connected" | "finishing"]) => Some(Function::Callback),
+        ("POST", ["deauthorize"]) => Some(Function::Deauthorize),
+        ("POST", ["data-deletion"]) | ("GET", ["data-deletion", _]) => Some(Function::Deletion),
+        ("POST", ["sessions"] | ["sessions", _, "complete"]) | ("GET", ["sessions", _]) => {
+            Some(Function::Sessions)
+        }
+        ("GET", ["users"] | ["users", _] | ["users", _, "token"]) | ("DELETE", ["users", _]) => {
+            Some(Function::Token)
+        }
         _ => None,
     }
 }
 
-/// Whether `path` is `/data-deletion/{code}`.
-fn is_deletion_status(path: &str) -> bool {
-    path.strip_prefix("/data-deletion/")
-        .is_some_and(|code| !code.is_empty() && !code.contains('/'))
+/// Whether `path` is of the API for the app's backend, whose routes have IAM authorization.
+fn is_private(path: &str) -> bool {
+    ["/sessions", "/users"].iter().any(|root| {
+        path.strip_prefix(root)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
 }
 
 /// Answers whatever is not the development page's own.
@@ -54,10 +73,12 @@ pub(crate) async fn answer(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
-    let Some(function) = route(request.method(), request.uri().path()) else {
-        return page(Notice::NotFound);
-    };
     let (parts, body) = request.into_parts();
+    let function = route(&parts.method, parts.uri.path());
+    let is_private = is_private(parts.uri.path());
+    if function.is_none() && !is_private {
+        return page(Notice::NotFound);
+    }
     let line = parts.method.as_str().len() + parts.uri.to_string().len() + " HTTP/1.1\r\n ".len();
     let fields: usize = parts
         .headers
@@ -70,7 +91,23 @@ pub(crate) async fn answer(
     let Ok(body) = to_bytes(body, MAX_BODY).await else {
         return pages::secure(StatusCode::PAYLOAD_TOO_LARGE.into_response());
     };
-    let event = event(&parts, &body, peer, shared.clock.now());
+    let request_id = random_text::<9>().unwrap_or_default();
+    if is_private {
+        let signer = Signer {
+            access_key_id: ACCESS_KEY_ID,
+            secret_access_key: SECRET_ACCESS_KEY,
+            region: REGION,
+        };
+        // Clients sign with the real time, wherever our own clock was moved to.
+        if let Err(reason) = signer.verify(&parts, &body, Clock::system().now()) {
+            tracing::warn!(request_id, method = %parts.method, %reason, "a request was refused for its signature");
+            return message(StatusCode::FORBIDDEN, &request_id);
+        }
+    }
+    let Some(function) = function else {
+        return message(StatusCode::NOT_FOUND, &request_id);
+    };
+    let event = event(&parts, &body, peer, shared.clock.now(), &request_id);
     let Ok(request) = HttpRequest::from_event(event) else {
         return page(Notice::BadLink);
     };
@@ -80,12 +117,20 @@ pub(crate) async fn answer(
         Function::Callback => callback::handle(service, &request, now).await,
         Function::Deauthorize => deauthorize::handle(service, &request, now).await,
         Function::Deletion => deletion::handle(service, &request, now).await,
+        Function::Sessions => sessions::handle(service, &request, now).await,
+        Function::Token => token::handle(service, &request, now).await,
     };
     http_response(lambda_edge::answer(response))
 }
 
-/// The event of payload format 2.0.
-fn event(parts: &http::request::Parts, body: &[u8], peer: SocketAddr, now: Timestamp) -> Value {
+/// The event of payload format 2.0. A private path has passed the check of its signature.
+fn event(
+    parts: &http::request::Parts,
+    body: &[u8],
+    peer: SocketAddr,
+    now: Timestamp,
+    request_id: &str,
+) -> Value {
     let mut headers = serde_json::Map::new();
     let mut cookies = Vec::new();
     for (name, value) in &parts.headers {
@@ -119,7 +164,7 @@ fn event(parts: &http::request::Parts, body: &[u8], peer: SocketAddr, now: Times
         "rawQueryString": parts.uri.query().unwrap_or_default(),
         "headers": headers,
         "requestContext": {
-            "accountId": "123456789012",
+            "accountId": ACCOUNT_ID,
             "apiId": "development",
             "domainName": host,
             "domainPrefix": "development",
@@ -130,13 +175,16 @@ fn event(parts: &http::request::Parts, body: &[u8], peer: SocketAddr, now: Times
                 "sourceIp": peer.ip().to_string(),
                 "userAgent": headers.get("user-agent").and_then(Value::as_str).unwrap_or_default(),
             },
-            "requestId": random_text::<9>().unwrap_or_default(),
+            "requestId": request_id,
             "routeKey": route,
             "stage": "$default",
             "timeEpoch": now.as_millisecond(),
         },
         "isBase64Encoded": is_base64,
     });
+    if is_private(path) {
+        event["requestContext"]["authorizer"] = identity();
+    }
     if !cookies.is_empty() {
         event["cookies"] = cookies.into();
     }
@@ -144,6 +192,28 @@ fn event(parts: &http::request::Parts, body: &[u8], peer: SocketAddr, now: Times
         event["body"] = body.into();
     }
     event
+}
+
+/// Who signed, as IAM authorization tells a function.
+fn identity() -> Value {
+    json!({
+        "iam": {
+            "accessKey": ACCESS_KEY_ID,
+            "accountId": ACCOUNT_ID,
+            "callerId": USER_ID,
+            "cognitoIdentity": null,
+            "principalOrgId": null,
+            "userArn": format!("arn:aws:iam::{ACCOUNT_ID}:user/development"),
+            "userId": USER_ID,
+        },
+    })
+}
+
+/// API Gateway's own answer. The id leads to what was logged.
+fn message(status: StatusCode, request_id: &str) -> Response {
+    let body = Json(json!({"message": status.canonical_reason()}));
+    let headers = [(HeaderName::from_static("apigw-requestid"), request_id)];
+    pages::secure((status, headers, body).into_response())
 }
 
 fn http_response(answer: ApiGatewayV2httpResponse) -> Response {
@@ -170,4 +240,57 @@ fn http_response(answer: ApiGatewayV2httpResponse) -> Response {
 
 fn page(notice: Notice) -> Response {
     pages::respond(&Page::new(notice)).map(Body::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use lambda_edge::apigw::ApiGatewayV2httpRequest;
+
+    use super::*;
+
+    #[test]
+    fn the_paths_of_sessions_and_users_are_private() {
+        for path in [
+            "/sessions",
+            "/sessions/",
+            "/sessions/a/complete",
+            "/users",
+            "/users/1/token",
+            "/users//",
+        ] {
+            assert!(is_private(path), "{path}");
+        }
+        for path in [
+            "/",
+            "/authorize",
+            "/sessionsx",
+            "/Users",
+            "//users",
+            "/x/users",
+            "/data-deletion/users",
+        ] {
+            assert!(!is_private(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_function_hears_who_signed() {
+        let event_of = |path: &str| {
+            let (parts, ()) = axum::http::Request::get(path).body(()).unwrap().into_parts();
+            let peer = SocketAddr::from(([127, 0, 0, 1], 9));
+            let event = event(&parts, b"", peer, Timestamp::UNIX_EPOCH, "id");
+            HttpRequest::from_event(event.clone()).unwrap();
+            serde_json::from_value::<ApiGatewayV2httpRequest>(event)
+                .unwrap()
+                .request_context
+        };
+        let iam = event_of("/users/1").authorizer.unwrap().iam.unwrap();
+        assert_eq!(iam.access_key.as_deref(), Some(ACCESS_KEY_ID));
+        assert_eq!(iam.account_id.as_deref(), Some(ACCOUNT_ID));
+        assert_eq!(
+            iam.user_arn.as_deref(),
+            Some("arn:aws:iam::123456789012:user/development")
+        );
+        assert!(event_of("/authorize").authorizer.is_none());
+    }
 }

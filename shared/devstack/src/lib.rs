@@ -6,11 +6,14 @@
 //!
 //! **Architecture invariant:** nothing that ships links this crate, and nothing in it is an alternative implementation of ours.
 
+mod bus;
 mod dev;
 mod dynamodb;
+mod feed;
 mod gateway;
 mod page;
 mod secrets_manager;
+mod sigv4;
 mod stack;
 
 pub use stack::{LiveApp, Stack, StackError, StackOptions, Threads, Urls};

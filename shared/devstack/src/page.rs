@@ -8,6 +8,7 @@ use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use serde_json::Value;
 use threads_auth::pages;
 
 use crate::dev::{Dashboard, GrantView};
@@ -51,6 +52,7 @@ fn render(dashboard: &Dashboard) -> Markup {
                     } @else {
                         (accounts(dashboard))
                     }
+                    (events(&dashboard.events, dashboard.now))
                     (sweeps(&dashboard.sweeps, dashboard.now))
                 }
                 footer {
@@ -240,7 +242,7 @@ fn account(grant: &GrantView, dashboard: &Dashboard) -> Markup {
                 }
             }
             ul .scopes aria-label="Scopes" {
-                @for scope in grant.scopes.split([' ', ',']).filter(|scope| !scope.is_empty()) { li { (scope) } }
+                @for scope in grant.scopes.iter() { li { (scope.as_str()) } }
             }
             @if standing.dead || (sandboxed && !grant.revoked_at_threads) {
                 div .actions {
@@ -327,6 +329,9 @@ fn because(cause: Option<&str>) -> &'static str {
         Some("checkpoint") => "The person has to pass a checkpoint at Meta first.",
         Some("unconfirmed") => "The person's account is not confirmed.",
         Some("session_invalid") => "The person's session is not valid any more.",
+        Some("data_access_expired") => {
+            "Threads gives the app no access to the person\u{2019}s data any more."
+        }
         Some("not_completed") => "The connection was never completed.",
         _ => "Threads no longer accepts the token.",
     }
@@ -435,6 +440,59 @@ fn broken_rows(rows: &[String]) -> Markup {
     }
 }
 
+/// What the bus has got: the same events that an app's backend reacts to.
+fn events(events: &[Value], now: Timestamp) -> Markup {
+    html! {
+        section aria-labelledby="events" {
+            h2 #events { "Events " @if !events.is_empty() { span .count { (events.len()) } } }
+            @if events.is_empty() {
+                p .soft { "None yet. Each change of an account becomes an event on the bus, for the app\u{2019}s backend." }
+            } @else {
+                table aria-labelledby="events" {
+                    thead { tr { th scope="col" { "When" } th scope="col" { "Event" } th scope="col" { "Account" } } }
+                    tbody { @for event in events { (event_row(event, now)) } }
+                }
+                p .soft { "All that they hold: " a href="/dev/events" { "/dev/events" } ". " code { "--json-events FILE" } " writes them to a file." }
+            }
+        }
+    }
+}
+
+fn event_row(event: &Value, now: Timestamp) -> Markup {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let detail = &event["detail"];
+    let kind = text(&detail["type"]);
+    let at: Option<Timestamp> = text(&event["time"]).parse().ok();
+    let name = detail["account"]["username"]
+        .as_str()
+        .map_or_else(|| text(&detail["user_id"]), |name| format!("@{name}"));
+    html! {
+        tr {
+            th scope="row" { @if let Some(at) = at { (moment(now, at)) } }
+            td {
+                span .chip.(event_tone(&kind)) { (kind.trim_start_matches("account.").replace('_', " ")) }
+                @for more in ["cause", "by", "deadline"] {
+                    @if let Some(more) = detail[more].as_str() { " " code { (more) } }
+                }
+                @if let Some(days) = detail["days"].as_u64() { " in less than " (days) " days" }
+                @for (label, list) in [("lost ", &detail["lost"]), ("gained ", &detail["gained"])] {
+                    @for scope in list.as_array().into_iter().flatten() { " " (label) code { (text(scope)) } }
+                }
+            }
+            td { (name) }
+        }
+    }
+}
+
+fn event_tone(kind: &str) -> &'static str {
+    match kind {
+        "account.connected" | "account.refreshed" | "account.recovered" => "good",
+        "account.scopes_changed" | "account.expiring_soon" => "wait",
+        "account.needs_reauthorization" => "halt",
+        _ => "over",
+    }
+}
+
 fn sweeps(sweeps: &[PastSweep], now: Timestamp) -> Markup {
     html! {
         section aria-labelledby="sweeps" {
@@ -496,7 +554,7 @@ fn sweep_row(sweep: &PastSweep, now: Timestamp) -> Markup {
 
 fn outcome_tone(outcome: &str) -> &'static str {
     match outcome {
-        "refreshed" | "completed" => "good",
+        "refreshed" | "completed" | "checked" => "good",
         "deferred" | "too_young" => "wait",
         "superseded" | "not_ours" | "gone" => "over",
         _ => "halt",
@@ -542,6 +600,9 @@ mod tests {
 
     use threads_auth::refresh::{Stopped, SweepReport};
 
+    use serde_json::json;
+    use threads_auth::grant::Summary;
+
     use super::*;
 
     fn at(seconds: i64) -> Timestamp {
@@ -550,21 +611,31 @@ mod tests {
 
     fn grant(user_id: &str, status: &'static str) -> GrantView {
         GrantView {
-            user_id: user_id.to_owned(),
-            username: Some("ada".to_owned()),
-            status,
-            cause: None,
-            scopes: "threads_basic,threads_content_publish".to_owned(),
-            issued_at: Some(at(0)),
-            expires_at: Some(at(60 * DAY)),
-            due_at: Some(at(38 * DAY)),
-            refreshed_at: None,
-            created_at: at(0),
-            failures: 0,
-            last_error: None,
-            pending: false,
             revoked_at_threads: false,
+            summary: Summary {
+                user_id: user_id.parse().unwrap(),
+                username: Some("ada".to_owned()),
+                status,
+                cause: None,
+                scopes: "threads_basic,threads_content_publish".parse().unwrap(),
+                issued_at: Some(at(0)),
+                expires_at: Some(at(60 * DAY)),
+                data_access_expires_at: None,
+                due_at: Some(at(38 * DAY)),
+                refreshed_at: None,
+                connected_at: at(0),
+                created_at: at(0),
+                failures: 0,
+                last_error: None,
+                pending: false,
+            },
         }
+    }
+
+    /// A grant that differs in something.
+    fn but(mut grant: GrantView, change: impl FnOnce(&mut Summary)) -> GrantView {
+        change(&mut grant.summary);
+        grant
     }
 
     fn dashboard(grants: Vec<GrantView>) -> Dashboard {
@@ -573,6 +644,7 @@ mod tests {
             grants,
             broken_rows: Vec::new(),
             sweeps: Vec::new(),
+            events: Vec::new(),
             sandboxed: true,
             connect_url: "https://tunnel.example/authorize".to_owned(),
         }
@@ -682,10 +754,9 @@ mod tests {
                 "{status}"
             );
         }
-        let dead = GrantView {
-            cause: Some("app_removed"),
-            ..grant("1", "needs_reauthorization")
-        };
+        let dead = but(grant("1", "needs_reauthorization"), |grant| {
+            grant.cause = Some("app_removed");
+        });
         let page = shown(&dashboard(vec![dead]));
         assert!(page.contains("has removed the app") && page.contains("<code>app_removed</code>"));
     }
@@ -703,11 +774,10 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part}");
         }
-        let without = GrantView {
-            issued_at: None,
-            expires_at: None,
-            ..grant("1", "pending")
-        };
+        let without = but(grant("1", "pending"), |grant| {
+            grant.issued_at = None;
+            grant.expires_at = None;
+        });
         assert!(!shown(&dashboard(vec![without])).contains("meter"));
     }
 
@@ -794,15 +864,15 @@ mod tests {
     #[test]
     fn what_others_wrote_is_escaped() {
         let evil = "\"><script>alert(1)</script>";
-        let hostile = GrantView {
-            username: Some(evil.to_owned()),
-            last_error: Some(evil.to_owned()),
-            scopes: evil.to_owned(),
-            failures: 2,
-            ..grant(evil, "active")
-        };
+        let hostile = but(grant("1", "active"), |grant| {
+            grant.username = Some(evil.to_owned());
+            grant.last_error = Some(evil.to_owned());
+            grant.failures = 2;
+        });
         let mut dashboard = dashboard(vec![hostile]);
         dashboard.broken_rows = vec![evil.to_owned()];
+        let detail = json!({"type": evil, "cause": evil, "lost": [evil], "account": {"username": evil}});
+        dashboard.events = vec![json!({"time": evil, "detail": detail})];
         let page = shown(&dashboard);
         assert!(!page.contains("<script") && !page.contains(evil), "{page}");
         assert!(page.contains("@&quot;&gt;&lt;script&gt;") && page.contains("Broken rows"));

@@ -15,9 +15,7 @@ use tokio::net::TcpListener;
 use winterbaume_core::{MockRequest, MockService, StatefulService};
 use winterbaume_secretsmanager::SecretsManagerService;
 
-use crate::stack::REGION;
-
-const ACCOUNT: &str = "123456789012";
+use crate::stack::{ACCOUNT_ID, REGION};
 
 /// The service, and where it keeps its secrets.
 #[derive(Clone)]
@@ -41,7 +39,7 @@ impl SecretsManager {
                 )
             })?;
             service
-                .restore(ACCOUNT, REGION, secrets)
+                .restore(ACCOUNT_ID, REGION, secrets)
                 .await
                 .map_err(|e| anyhow::anyhow!("{e:?}"))?;
         }
@@ -61,7 +59,7 @@ impl SecretsManager {
 
     async fn save(&self) -> Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
-        let text = serde_json::to_vec(&self.service.snapshot(ACCOUNT, REGION).await)?;
+        let text = serde_json::to_vec(&self.service.snapshot(ACCOUNT_ID, REGION).await)?;
         write_private(file, &text)
     }
 }

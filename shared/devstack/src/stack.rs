@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use ::events::Announcer;
 use anyhow::Context;
 use axum::Router;
 use axum::routing::{get, post};
@@ -23,13 +24,17 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use url::Url;
 
+use crate::bus::Bus;
+use crate::feed::Feed;
 use crate::secrets_manager::{SecretsManager, provide, write_private};
 use crate::{dev, dynamodb, gateway};
 
 /// The region that everything embedded is in.
 pub(crate) const REGION: &str = "us-east-1";
-const ACCESS_KEY_ID: &str = "AKIATHREADSAUTHDEV00";
-const SECRET_ACCESS_KEY: &str = "threads-auth-development-only";
+pub(crate) const ACCESS_KEY_ID: &str = "AKIATHREADSAUTHDEV00";
+pub(crate) const SECRET_ACCESS_KEY: &str = "threads-auth-development-only";
+pub(crate) const ACCOUNT_ID: &str = "123456789012";
+pub(crate) const EVENT_BUS: &str = "threads-auth";
 const GRANTS_TABLE: &str = "threads-auth-grants";
 const SHORT_LIVED_TABLE: &str = "threads-auth-short-lived";
 const APP_SECRET_ID: &str = "threads-auth/app";
@@ -75,6 +80,10 @@ pub struct StackOptions {
     pub public_url: Option<Url>,
     /// How often a sweep is made; `None` never.
     pub sweep_every: Option<Duration>,
+    /// How often changes are announced; `None` only by [`Stack::announce`].
+    pub announce_every: Option<Duration>,
+    /// A file to which each event is appended, as a line of JSON.
+    pub events_file: Option<PathBuf>,
     /// Variables of [`Config`] that differ from development's.
     pub variables: HashMap<String, String>,
 }
@@ -89,6 +98,8 @@ impl Default for StackOptions {
             threads: Threads::Sandbox,
             public_url: None,
             sweep_every: None,
+            announce_every: None,
+            events_file: None,
             variables: HashMap::new(),
         }
     }
@@ -111,6 +122,15 @@ pub enum StackError {
     #[error("the data folder {path} cannot be used; choose another with --data-dir, or --ephemeral for none")]
     DataDir {
         /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file for events cannot be written.
+    #[error("the file for events, {path}, cannot be written; choose another with --json-events")]
+    EventsFile {
+        /// The file.
         path: PathBuf,
         /// What the system said.
         #[source]
@@ -155,6 +175,8 @@ pub struct Urls {
     pub dynamodb_url: String,
     /// Secrets Manager.
     pub secrets_manager_url: String,
+    /// EventBridge.
+    pub eventbridge_url: String,
     /// The AWS region to sign for.
     pub region: String,
     /// The AWS access key id to sign with.
@@ -169,6 +191,8 @@ pub struct Urls {
     pub app_secret_id: String,
     /// The secret of the keyring.
     pub keyring_secret_id: String,
+    /// The bus on which changes are announced.
+    pub event_bus: String,
 }
 
 /// A sweep that was made, for the development page.
@@ -185,6 +209,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) sandbox: Option<Sandbox>,
     pub(crate) public_url: Url,
+    pub(crate) bus: Bus,
+    feed: Arc<Feed>,
     sweeps: Arc<Mutex<VecDeque<PastSweep>>>,
     clock_file: Option<PathBuf>,
 }
@@ -222,7 +248,7 @@ impl Stack {
         let database = dynamodb::open(database_file.as_deref()).map_err(|e| damaged(database_file, e))?;
         let dynamodb_listener = listen(0).await?;
         let dynamodb_url = format!("http://{}", local(&dynamodb_listener)?);
-        tasks.spawn(dynamodb::serve(dynamodb_listener, database, stopped()));
+        tasks.spawn(dynamodb::serve(dynamodb_listener, database.clone(), stopped()));
 
         let secrets_file = file("secrets.json");
         let secrets = SecretsManager::open(secrets_file.clone())
@@ -231,6 +257,8 @@ impl Stack {
         let secrets_listener = listen(0).await?;
         let secrets_manager_url = format!("http://{}", local(&secrets_listener)?);
         tasks.spawn(secrets.serve(secrets_listener, stopped()));
+
+        let (bus, eventbridge_url) = start_bus(options.events_file, &mut tasks, stopped()).await?;
 
         let clock_file = file("clock.json");
         let clock = match options.clock {
@@ -242,7 +270,7 @@ impl Stack {
             Threads::Live(app) => Some(app),
         };
         let mut sandbox = None;
-        let mut variables = HashMap::new();
+        let mut variables = defaults(&public_url);
         let threads_url = if live.is_none() {
             let (started, url) =
                 start_sandbox(file("sandbox.json"), clock.clone(), &mut tasks, stopped()).await?;
@@ -262,6 +290,7 @@ impl Stack {
             threads_url,
             dynamodb_url,
             secrets_manager_url,
+            eventbridge_url,
             region: REGION.to_owned(),
             access_key_id: ACCESS_KEY_ID.to_owned(),
             secret_access_key: SECRET_ACCESS_KEY.to_owned(),
@@ -269,30 +298,34 @@ impl Stack {
             short_lived_table: SHORT_LIVED_TABLE.to_owned(),
             app_secret_id: APP_SECRET_ID.to_owned(),
             keyring_secret_id: KEYRING_SECRET_ID.to_owned(),
+            event_bus: EVENT_BUS.to_owned(),
         };
         variables.extend(urls.variables());
-        variables.insert("PUBLIC_URL".to_owned(), public_url.to_string());
-        variables.insert("AUTHORIZE_ACCESS".to_owned(), "open".to_owned());
-        variables.insert(
-            "RETURN_TO_ALLOWLIST".to_owned(),
-            "http://127.0.0.1:4000/ http://localhost:4000/".to_owned(),
-        );
         variables.extend(options.variables);
         let config = Config::from_vars(&variables).map_err(|e| StackError::Other(e.into()))?;
         provision(&config, live.as_ref()).await?;
+        let announcer = Announcer::new(&config).map_err(|e| StackError::Other(e.into()))?;
         let service = ThreadsAuth::new(config).map_err(|e| StackError::Other(e.into()))?;
+        let feed_file = file("stream.json");
+        let feed = Feed::open(database, announcer, GRANTS_TABLE, feed_file.clone())
+            .map_err(|e| damaged(feed_file, e))?;
 
         let shared = Shared {
             service: Arc::new(service),
             clock,
             sandbox,
             public_url,
+            bus,
+            feed: Arc::new(feed),
             sweeps: Arc::default(),
             clock_file,
         };
         tasks.spawn(serve(listener, shared.clone(), stopped()));
         if let Some(every) = options.sweep_every {
             tasks.spawn(schedule(shared.clone(), every, stopped()));
+        }
+        if let Some(every) = options.announce_every {
+            tasks.spawn(announce(shared.clone(), every, stopped()));
         }
         Ok(Self {
             urls,
@@ -342,6 +375,20 @@ impl Stack {
         self.shared.sweep().await
     }
 
+    /// Announces what has changed, as Lambda does by itself.
+    ///
+    /// # Errors
+    /// When the bus does not take it: it is kept for the next time.
+    pub async fn announce(&self) -> anyhow::Result<()> {
+        self.shared.feed.drain(self.shared.clock.now()).await
+    }
+
+    /// The last events on the bus, newest first, as EventBridge delivers them.
+    #[must_use]
+    pub fn events(&self) -> Vec<serde_json::Value> {
+        self.shared.bus.events()
+    }
+
     /// Stops everything, after the requests under way.
     pub async fn stop(mut self) {
         // Nobody may be left to hear it, which is as good.
@@ -363,6 +410,8 @@ impl Urls {
             ("AWS_SECRET_ACCESS_KEY", &self.secret_access_key),
             ("AWS_ENDPOINT_URL_DYNAMODB", &self.dynamodb_url),
             ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &self.secrets_manager_url),
+            ("AWS_ENDPOINT_URL_EVENTBRIDGE", &self.eventbridge_url),
+            ("EVENT_BUS", &self.event_bus),
         ]
         .map(|(name, value)| (name.to_owned(), value.clone()))
         .into()
@@ -404,6 +453,20 @@ impl Shared {
     }
 }
 
+/// What development does not leave to chance.
+fn defaults(public_url: &Url) -> HashMap<String, String> {
+    [
+        ("PUBLIC_URL", public_url.as_str()),
+        ("AUTHORIZE_ACCESS", "open"),
+        (
+            "RETURN_TO_ALLOWLIST",
+            "http://127.0.0.1:4000/ http://localhost:4000/",
+        ),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
+}
+
 /// Starts the sandbox on a port of its own, with two accounts to begin with.
 async fn start_sandbox(
     state_file: Option<PathBuf>,
@@ -435,6 +498,7 @@ async fn serve(listener: TcpListener, shared: Shared, stop: impl Future<Output =
     let router = Router::new()
         .route("/", get(dev::show))
         .route("/dev/grants", get(dev::grants))
+        .route("/dev/events", get(dev::events))
         .route("/dev/sweep", post(dev::sweep))
         .route("/dev/clock", post(dev::clock))
         .route("/dev/accounts/{user_id}/revoke", post(dev::revoke))
@@ -461,6 +525,39 @@ async fn schedule(shared: Shared, every: Duration, stop: impl Future<Output = ()
         () = sweeps => {}
         () = stop => {}
     }
+}
+
+async fn announce(shared: Shared, every: Duration, stop: impl Future<Output = ()>) {
+    let batches = async {
+        let mut ticks = tokio::time::interval(every);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        loop {
+            ticks.tick().await;
+            if let Err(error) = shared.feed.drain(shared.clock.now()).await {
+                tracing::warn!(error = format!("{error:#}"), "changes wait to be announced");
+            }
+        }
+    };
+    tokio::select! {
+        () = batches => {}
+        () = stop => {}
+    }
+}
+
+/// Starts the bus on a port of its own.
+async fn start_bus(
+    file: Option<PathBuf>,
+    tasks: &mut JoinSet<()>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(Bus, String), StackError> {
+    let bus = Bus::open(file.as_deref()).map_err(|source| StackError::EventsFile {
+        path: file.unwrap_or_default(),
+        source,
+    })?;
+    let listener = listen(0).await?;
+    let url = format!("http://{}", local(&listener)?);
+    tasks.spawn(bus.clone().serve(listener, stop));
+    Ok((bus, url))
 }
 
 /// Tables and secrets, as a deployment would have made them.

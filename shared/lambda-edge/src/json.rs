@@ -7,7 +7,7 @@ use serde_json::json;
 use threads_auth::pages;
 
 /// Seconds after which it is worth asking again, when our own store or secrets are out of reach.
-const RETRY_AFTER_SECONDS: u16 = 5;
+const RETRY_AFTER_SECONDS: u32 = 5;
 
 /// `body` as JSON, not to be cached.
 #[must_use]
@@ -30,13 +30,17 @@ pub fn json_error(status: StatusCode, code: &str, message: &str) -> Response<Str
 /// We cannot answer now; it is worth asking again soon.
 #[must_use]
 pub fn json_unavailable() -> Response<String> {
-    let mut response = json_error(
-        StatusCode::SERVICE_UNAVAILABLE,
+    json_later(
         "unavailable",
         "the store or the secrets are out of reach for a moment; ask again",
-    );
-    response
-        .headers_mut()
-        .insert(RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+        RETRY_AFTER_SECONDS,
+    )
+}
+
+/// It is worth asking again in `seconds`.
+#[must_use]
+pub fn json_later(code: &str, message: &str, seconds: u32) -> Response<String> {
+    let mut response = json_error(StatusCode::SERVICE_UNAVAILABLE, code, message);
+    response.headers_mut().insert(RETRY_AFTER, seconds.into());
     response
 }

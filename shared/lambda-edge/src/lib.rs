@@ -3,6 +3,7 @@
 //! Owns the shapes of API Gateway's HTTP API (payload format 2.0). The event is read as it came: `lambda_http`'s own conversion to an
 //! `http::Request` panics on a query that is no valid URI, and its query map drops all but one of repeated parameters.
 
+mod backend;
 mod json;
 
 use std::collections::HashMap;
@@ -18,7 +19,8 @@ use lambda_http::{LambdaEvent, lambda_runtime, service_fn};
 use serde::Deserialize;
 use threads_auth::{Config, StartError, ThreadsAuth, error_chain};
 
-pub use json::{json, json_error, json_unavailable};
+pub use backend::{BadRequest, Query, object, unsigned};
+pub use json::{json, json_error, json_later, json_unavailable};
 pub use lambda_http::Body;
 pub use lambda_http::aws_lambda_events::apigw;
 
@@ -39,6 +41,8 @@ pub struct HttpRequest {
     pub body: Vec<u8>,
     /// API Gateway's id of the request.
     pub request_id: String,
+    /// Who signed the request, by IAM's name: only where API Gateway has checked it.
+    pub caller: Option<String>,
 }
 
 /// The event, as far as it is of use. What a person can send must never fail to fit: that would be an error of ours.
@@ -65,6 +69,18 @@ struct RequestContext {
     http: Http,
     #[serde(default)]
     request_id: String,
+    authorizer: Option<Authorizer>,
+}
+
+#[derive(Deserialize)]
+struct Authorizer {
+    iam: Option<Iam>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Iam {
+    user_arn: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -105,6 +121,10 @@ impl HttpRequest {
             headers,
             body,
             request_id: context.request_id,
+            caller: context
+                .authorizer
+                .and_then(|by| by.iam)
+                .and_then(|iam| iam.user_arn),
         })
     }
 
@@ -170,7 +190,7 @@ impl From<lambda_http::Error> for Failure {
     }
 }
 
-/// Starts a function: logs, configuration, clients, secrets.
+/// Begins a function: logs and configuration.
 ///
 /// # Errors
 /// When the configuration is incomplete.
@@ -178,9 +198,17 @@ impl From<lambda_http::Error> for Failure {
     clippy::disallowed_methods,
     reason = "the level of logs must be known before the configuration is read"
 )]
-pub async fn start() -> Result<ThreadsAuth, Failure> {
+pub fn configure() -> Result<Config, Failure> {
     threads_auth::telemetry::init(std::env::var("LOG_LEVEL").ok().as_deref());
-    let service = ThreadsAuth::new(Config::from_env().map_err(StartError::from)?)?;
+    Ok(Config::from_env().map_err(StartError::from)?)
+}
+
+/// Starts a function that works with grants: logs, configuration, clients, secrets.
+///
+/// # Errors
+/// When the configuration is incomplete.
+pub async fn start() -> Result<ThreadsAuth, Failure> {
+    let service = ThreadsAuth::new(configure()?)?;
     service.warm(now()).await;
     Ok(service)
 }

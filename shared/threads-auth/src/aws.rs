@@ -31,6 +31,8 @@ pub struct AwsConfig {
     pub dynamodb_url: Option<String>,
     /// `AWS_ENDPOINT_URL_SECRETS_MANAGER`, else `AWS_ENDPOINT_URL`; none means the real service.
     pub secrets_manager_url: Option<String>,
+    /// `AWS_ENDPOINT_URL_EVENTBRIDGE`, else `AWS_ENDPOINT_URL`; none means the real service.
+    pub eventbridge_url: Option<String>,
 }
 
 impl fmt::Debug for AwsConfig {
@@ -40,13 +42,15 @@ impl fmt::Debug for AwsConfig {
             .field("credentials", &"[redacted]")
             .field("dynamodb_url", &self.dynamodb_url)
             .field("secrets_manager_url", &self.secrets_manager_url)
+            .field("eventbridge_url", &self.eventbridge_url)
             .finish()
     }
 }
 
 /// A request to AWS is small and answered in milliseconds: what takes longer is lost, and asking again is cheaper than
 /// waiting. Three attempts stay well inside the 30 s that API Gateway gives a request.
-fn timeouts() -> TimeoutConfig {
+#[must_use]
+pub fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(2))
         .operation_attempt_timeout(Duration::from_secs(3))
@@ -62,7 +66,7 @@ pub fn dynamodb(config: &AwsConfig, http: &HttpClient) -> aws_sdk_dynamodb::Clie
         .region(aws_sdk_dynamodb::config::Region::new(config.region.clone()))
         .credentials_provider(config.credentials.clone())
         .timeout_config(timeouts())
-        .http_client(bridge(http));
+        .http_client(http_client(http));
     builder.set_endpoint_url(config.dynamodb_url.clone());
     aws_sdk_dynamodb::Client::from_conf(builder.build())
 }
@@ -75,12 +79,14 @@ pub fn secrets_manager(config: &AwsConfig, http: &HttpClient) -> aws_sdk_secrets
         .region(aws_sdk_secretsmanager::config::Region::new(config.region.clone()))
         .credentials_provider(config.credentials.clone())
         .timeout_config(timeouts())
-        .http_client(bridge(http));
+        .http_client(http_client(http));
     builder.set_endpoint_url(config.secrets_manager_url.clone());
     aws_sdk_secretsmanager::Client::from_conf(builder.build())
 }
 
-fn bridge(http: &HttpClient) -> SharedHttpClient {
+/// The SDK's HTTP client over ours.
+#[must_use]
+pub fn http_client(http: &HttpClient) -> SharedHttpClient {
     SharedHttpClient::new(Bridge(http.clone()))
 }
 

@@ -46,6 +46,8 @@ pub struct Config {
     pub secrets_ttl: Duration,
     /// `SWEEP_CONCURRENCY`, default 64, at most 1024: how many tokens a sweep has in flight.
     pub sweep_concurrency: usize,
+    /// `EVENT_BUS`, required by the events function only: [`Config::event_bus`].
+    event_bus: Option<String>,
     /// `THREADS_AUTHORIZE_URL`, `THREADS_GRAPH_URL`, `THREADS_API_VERSION`: Meta's hosts, if not the usual ones.
     pub endpoints: Endpoints,
     /// `AWS_REGION` and the other variables that Lambda sets.
@@ -141,6 +143,7 @@ impl Config {
         let sweep_concurrency = vars.with_default("SWEEP_CONCURRENCY", "64", |text| {
             whole_number(text, 1, 1024).map(|n| usize::try_from(n).unwrap_or(usize::MAX))
         });
+        let event_bus = vars.get("EVENT_BUS").map(str::to_owned);
         let endpoints = vars.endpoints();
         let aws = vars.aws();
         // Every `None` has left a problem behind.
@@ -156,11 +159,25 @@ impl Config {
                 keyring_secret_id: keyring_secret_id?,
                 secrets_ttl: secrets_ttl?,
                 sweep_concurrency: sweep_concurrency?,
+                event_bus,
                 endpoints: endpoints?,
                 aws: aws?,
             })
         })();
         complete.ok_or(ConfigError(vars.problems))
+    }
+
+    /// `EVENT_BUS`: the name or ARN of the EventBridge bus on which changes are announced.
+    ///
+    /// # Errors
+    /// When the variable is missing.
+    pub fn event_bus(&self) -> Result<&str, ConfigError> {
+        self.event_bus.as_deref().ok_or_else(|| {
+            ConfigError(vec![ConfigProblem {
+                variable: "EVENT_BUS",
+                problem: "missing: expected the name of the EventBridge bus".to_owned(),
+            }])
+        })
     }
 
     /// The redirect URI that Meta must know, letter for letter.
@@ -265,6 +282,7 @@ impl Vars<'_> {
         Some(AwsConfig {
             dynamodb_url: endpoint("AWS_ENDPOINT_URL_DYNAMODB"),
             secrets_manager_url: endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER"),
+            eventbridge_url: endpoint("AWS_ENDPOINT_URL_EVENTBRIDGE"),
             region: region?,
             credentials: Credentials::new(key_id?, secret?, session, None, "environment"),
         })

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use threads_graph::{
-    AccessToken, AuthorizationCode, CallbackError, CallbackParams, ErrorKind, LongLivedToken, Scopes,
-    ShortLivedToken, UserId, parse_callback,
+    AccessToken, AuthorizationCode, CallbackError, CallbackParams, DenialReason, ErrorKind, LongLivedToken,
+    Scopes, ShortLivedToken, UserId, parse_callback,
 };
 use tokio::time::Instant;
 use url::{Url, form_urlencoded};
@@ -21,7 +21,7 @@ use crate::pages::{Notice, Page};
 use crate::schedule;
 use crate::seal::{Purpose, SealError, random_text};
 use crate::secrets::SecretsError;
-use crate::store::{Finish, Finished, NewGrant, NewPending, Outcome, SessionStatus, StoreError};
+use crate::store::{Access, Finish, Finished, NewGrant, NewPending, Outcome, SessionStatus, StoreError};
 use crate::vault::Vault;
 
 /// Meta's short-lived tokens live for an hour, which its answer does not say.
@@ -286,11 +286,12 @@ impl ThreadsAuth {
         };
         match params {
             CallbackParams::Denied {
-                state: Some(state), ..
-            } => Err(self.denied(resume(&state)?).await),
+                state: Some(state),
+                reason,
+            } => Err(self.denied(resume(&state)?, reason).await),
             // Meta is known to leave the state out of a denial. Nothing hangs on it: a denied session can still be
             // connected, so a forged denial changes nothing.
-            CallbackParams::Denied { state: None, .. } => {
+            CallbackParams::Denied { state: None, reason } => {
                 match Flow::only(
                     self.cookie_kind(),
                     &vault.keyring,
@@ -298,7 +299,7 @@ impl ThreadsAuth {
                     cookies,
                     now,
                 ) {
-                    Some(flow) => Err(self.denied(flow).await),
+                    Some(flow) => Err(self.denied(flow, reason).await),
                     None => Err(Reason::Denied.into()),
                 }
             }
@@ -306,7 +307,14 @@ impl ThreadsAuth {
                 let flow = resume(&state)?;
                 match self.granted(&vault, &flow, &code, now, began).await {
                     Ok(connected) => Ok(connected),
-                    Err(reason) => Err(reason.in_flow(&flow)),
+                    Err(reason) => {
+                        // Whoever comes after a success does not speak for the session any more.
+                        if !matches!(reason, Reason::Replayed | Reason::SessionClosed) {
+                            let class = reason.notice().as_str();
+                            self.note(&flow, SessionStatus::Failed, class).await;
+                        }
+                        Err(reason.in_flow(&flow))
+                    }
                 }
             }
         }
@@ -348,13 +356,21 @@ impl ThreadsAuth {
         }
     }
 
-    async fn denied(&self, flow: Flow) -> Refused {
-        if let Some(id) = &flow.session_id
-            && let Err(error) = self.store.deny_session(id).await
-        {
-            tracing::warn!(error = crate::error_chain(&error), "a denial could not be noted");
-        }
+    async fn denied(&self, flow: Flow, reason: DenialReason) -> Refused {
+        self.note(&flow, SessionStatus::Denied, reason.as_str()).await;
         Reason::Denied.in_flow(&flow)
+    }
+
+    /// Lets the app's backend know how an attempt in its session ended. The person is told in any case.
+    async fn note(&self, flow: &Flow, status: SessionStatus, reason: &str) {
+        if let Some(id) = &flow.session_id
+            && let Err(error) = self.store.note_session(id, status, reason).await
+        {
+            tracing::warn!(
+                error = crate::error_chain(&error),
+                "the end of an attempt could not be noted"
+            );
+        }
     }
 
     async fn granted(
@@ -388,21 +404,16 @@ impl ThreadsAuth {
                 .map(|id| (id, completion_hash.as_str())),
             now,
         };
-        let scopes = flow.scopes.to_string();
         let long = self.exchange_long_lived(vault, &short.access_token, began).await;
         let pending = long.is_err();
         let finished = match long {
             Ok(long) => {
-                let username = self.username(&long.access_token, began).await;
-                let grant = new_grant(
-                    vault,
-                    user_id,
-                    &grant_id,
-                    &long,
-                    &scopes,
-                    username.as_deref(),
-                    now,
-                )?;
+                let told = if began.elapsed() < EXTRAS_WITHIN {
+                    self.told(&long.access_token, &flow.scopes).await
+                } else {
+                    Told::nothing_but(&flow.scopes)
+                };
+                let grant = new_grant(vault, user_id, &grant_id, &long, &told, now)?;
                 self.store_finish(finish, Outcome::Connected(&grant), began)
                     .await?
             }
@@ -412,7 +423,7 @@ impl ThreadsAuth {
                     user_id,
                     grant_id: &grant_id,
                     sealed: vault.seal(Purpose::PendingToken, user_id, &short.access_token)?,
-                    scopes,
+                    scopes: flow.scopes.to_string(),
                     expires_at: schedule::add(now, SHORT_LIVED_SECONDS),
                 };
                 self.store_finish(finish, Outcome::Pending(&grant), began).await?
@@ -477,12 +488,10 @@ impl ThreadsAuth {
         }
     }
 
-    /// The profile's name is nice to have; a connect never fails for it.
-    async fn username(&self, token: &AccessToken, began: Instant) -> Option<String> {
-        if began.elapsed() >= EXTRAS_WITHIN {
-            return None;
-        }
-        match self.graph.me(token).await {
+    /// What Meta tells of a new token beside it. All of it is good to have, and a connect never fails for it.
+    pub(crate) async fn told(&self, token: &AccessToken, asked: &Scopes) -> Told {
+        let (profile, access) = futures_util::future::join(self.graph.me(token), self.access(token)).await;
+        let username = match profile {
             Ok(profile) => profile.username,
             Err(error) => {
                 tracing::warn!(
@@ -491,7 +500,32 @@ impl ThreadsAuth {
                 );
                 None
             }
+        };
+        Told {
+            username,
+            access: access.unwrap_or_else(|| Told::nothing_but(asked).access),
         }
+    }
+
+    /// What Meta tells of a token's grant: nothing, if it does not, or if it says that the token is no good, which is for a
+    /// refresh to find out.
+    pub(crate) async fn access(&self, token: &AccessToken) -> Option<Access> {
+        let info = match self.graph.debug_token(token, token).await {
+            Ok(info) => info,
+            Err(error) => {
+                tracing::warn!(
+                    error = crate::error_chain(&error),
+                    "a token could not be inspected"
+                );
+                return None;
+            }
+        };
+        let scopes = info.granted();
+        let told = !scopes.is_empty() && (info.is_valid || info.data_access_expires_at.is_some());
+        told.then_some(Access {
+            scopes,
+            data_access_expires_at: info.data_access_expires_at,
+        })
     }
 
     async fn store_finish(
@@ -517,26 +551,46 @@ impl ThreadsAuth {
     }
 }
 
+/// What Meta told of a new token beside it.
+pub(crate) struct Told {
+    username: Option<String>,
+    access: Access,
+}
+
+impl Told {
+    fn nothing_but(scopes: &Scopes) -> Self {
+        Self {
+            username: None,
+            access: Access {
+                scopes: scopes.clone(),
+                data_access_expires_at: None,
+            },
+        }
+    }
+}
+
 /// A grant as a connect stores it.
 pub(crate) fn new_grant<'a>(
     vault: &Vault,
     user_id: &'a UserId,
     grant_id: &'a str,
     token: &LongLivedToken,
-    scopes: &str,
-    username: Option<&'a str>,
+    told: &'a Told,
     issued_at: Timestamp,
 ) -> Result<NewGrant<'a>, SealError> {
     let expires_at = expiry(issued_at, token);
+    let data_access_expires_at = told.access.data_access_expires_at;
+    let token_due = schedule::due_at(user_id, issued_at, expires_at);
     Ok(NewGrant {
         user_id,
         grant_id,
         sealed: vault.seal(Purpose::AccessToken, user_id, &token.access_token)?,
-        scopes: scopes.to_owned(),
-        username,
+        scopes: told.access.scopes.to_string(),
+        username: told.username.as_deref(),
         issued_at,
         expires_at,
-        due_at: schedule::due_at(user_id, issued_at, expires_at),
+        data_access_expires_at,
+        due_at: schedule::next_look(token_due, data_access_expires_at, issued_at),
     })
 }
 

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use threads_graph::{ReauthorizationCause, Scopes, UserId};
 
 /// A DynamoDB item.
@@ -40,8 +41,16 @@ pub struct Grant {
     pub last_error: Option<String>,
     /// The profile's username, if Meta told it.
     pub username: Option<String>,
+    /// When the app loses access to the person's data, whatever its token's age, if Meta told it.
+    pub data_access_expires_at: Option<Timestamp>,
+    /// The last warning that the access is about to end.
+    pub warning: Option<Warning>,
+    /// Who ended a revoked grant.
+    pub revoked_by: Option<RevokedBy>,
     /// When the user first connected.
     pub created_at: Timestamp,
+    /// When the person last consented.
+    pub connected_at: Timestamp,
     /// When the row last changed in substance.
     pub updated_at: Timestamp,
     /// When the token was last refreshed.
@@ -102,6 +111,37 @@ pub enum Cause {
     Threads(ReauthorizationCause),
     /// The connect was never completed: the short-lived token expired first.
     NotCompleted,
+    /// The token may live, but Meta no longer gives it the person's data: 90 days after consent, for a private profile.
+    DataAccessExpired,
+}
+
+/// Who ended a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RevokedBy {
+    /// The person removed the app at Threads, and Meta said so.
+    Threads,
+    /// The app's backend disconnected the account.
+    App,
+}
+
+/// Which of a grant's two clocks a warning is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Deadline {
+    /// The token's expiry, which a refresh moves.
+    Token,
+    /// The end of data access, which perhaps only the person moves.
+    DataAccess,
+}
+
+/// A warning that was given once: this deadline is so many days away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// What is about to end.
+    pub of: Deadline,
+    /// 14 or 3: fewer days than this are left.
+    pub days: u8,
 }
 
 impl Status {
@@ -133,6 +173,29 @@ impl Cause {
         match self {
             Self::Threads(cause) => cause.as_str(),
             Self::NotCompleted => "not_completed",
+            Self::DataAccessExpired => "data_access_expired",
+        }
+    }
+}
+
+impl RevokedBy {
+    /// The name in the table.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Threads => "threads",
+            Self::App => "app",
+        }
+    }
+}
+
+impl Deadline {
+    /// The name in the table.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::DataAccess => "data_access",
         }
     }
 }
@@ -143,7 +206,66 @@ impl FromStr for Cause {
     fn from_str(text: &str) -> Result<Self, ()> {
         match text {
             "not_completed" => Ok(Self::NotCompleted),
+            "data_access_expired" => Ok(Self::DataAccessExpired),
             _ => text.parse().map(Self::Threads).map_err(|_| ()),
+        }
+    }
+}
+
+/// A grant as it is shown to the app's people and programs: everything but the tokens.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// Whose it is.
+    pub user_id: UserId,
+    /// The profile's username, if Meta told it.
+    pub username: Option<String>,
+    /// [`Status::as_str`].
+    pub status: &'static str,
+    /// Why it needs the person again, or who revoked it.
+    pub cause: Option<&'static str>,
+    /// What the person granted.
+    pub scopes: Scopes,
+    /// When Meta issued the token.
+    pub issued_at: Option<Timestamp>,
+    /// When the token expires.
+    pub expires_at: Option<Timestamp>,
+    /// When the app loses access to the person's data, if Meta told it.
+    pub data_access_expires_at: Option<Timestamp>,
+    /// When the next sweep looks at it.
+    pub due_at: Option<Timestamp>,
+    /// When the token was last refreshed.
+    pub refreshed_at: Option<Timestamp>,
+    /// When the person last consented.
+    pub connected_at: Timestamp,
+    /// When the person first consented.
+    pub created_at: Timestamp,
+    /// Failures in a row.
+    pub failures: u32,
+    /// The class of the last failure.
+    pub last_error: Option<String>,
+    /// Whether a consent waits for its long-lived token.
+    pub pending: bool,
+}
+
+impl From<Grant> for Summary {
+    fn from(grant: Grant) -> Self {
+        let cause = grant.status.cause().map(Cause::as_str);
+        Self {
+            cause: cause.or(grant.revoked_by.map(RevokedBy::as_str)),
+            user_id: grant.user_id,
+            username: grant.username,
+            status: grant.status.as_str(),
+            scopes: grant.scopes,
+            issued_at: grant.token.as_ref().map(|token| token.issued_at),
+            expires_at: grant.token.as_ref().map(|token| token.expires_at),
+            data_access_expires_at: grant.data_access_expires_at,
+            due_at: grant.due_at,
+            refreshed_at: grant.refreshed_at,
+            connected_at: grant.connected_at,
+            created_at: grant.created_at,
+            failures: grant.failures,
+            last_error: grant.last_error,
+            pending: grant.pending.is_some(),
         }
     }
 }
@@ -214,6 +336,13 @@ impl TryFrom<GrantRow<'_>> for Grant {
                     .ok_or_else(|| row.inconsistency("pending_expires_at", "missing"))?,
             }),
         };
+        let warning = match (row.optional("warned_of")?, row.optional("warned_days")?) {
+            (Some(of), Some(days)) => Some(Warning { of, days }),
+            _ => None,
+        };
+        let created_at = row
+            .time("created_at")?
+            .ok_or_else(|| row.inconsistency("created_at", "missing"))?;
         Ok(Self {
             user_id,
             grant_id: row.required("grant_id")?,
@@ -226,9 +355,11 @@ impl TryFrom<GrantRow<'_>> for Grant {
             failures: row.optional("failures")?.unwrap_or(0),
             last_error: row.optional("last_error")?,
             username: row.optional("username")?,
-            created_at: row
-                .time("created_at")?
-                .ok_or_else(|| row.inconsistency("created_at", "missing"))?,
+            data_access_expires_at: row.time("data_access_expires_at")?,
+            warning,
+            revoked_by: row.optional("revoked_by")?,
+            created_at,
+            connected_at: row.time("connected_at")?.unwrap_or(created_at),
             updated_at: row
                 .time("updated_at")?
                 .ok_or_else(|| row.inconsistency("updated_at", "missing"))?,

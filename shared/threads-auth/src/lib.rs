@@ -10,6 +10,7 @@
 pub mod aws;
 pub mod config;
 pub mod connect;
+pub mod events;
 pub mod flow;
 pub mod grant;
 pub mod pages;
@@ -23,6 +24,7 @@ pub mod sessions;
 pub mod store;
 pub mod telemetry;
 mod vault;
+pub mod vending;
 
 use std::error::Error as StdError;
 use std::time::Duration;

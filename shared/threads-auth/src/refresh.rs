@@ -20,15 +20,18 @@ use crate::grant::{Cause, Grant, PendingToken, SealedToken};
 use crate::schedule;
 use crate::seal::{Purpose, SealError, random, random_text};
 use crate::secrets::SecretsError;
-use crate::store::{DueKey, Lease, LeaseOutcome, Refreshed, StoreError, Written};
+use crate::store::{Access, DueKey, Lease, LeaseOutcome, Refreshed, StoreError, Wanted, Written};
 use crate::vault::Vault;
 use crate::{ThreadsAuth, error_chain};
 
 /// A lease outlives the slowest grant: two calls to Meta and the writes.
 const LEASE_SECONDS: i64 = 120;
 
-/// No grant is begun when less than this is left: enough for two calls to Meta, each at its timeout, and the write.
-const RESERVE: Duration = Duration::from_secs(15);
+/// No grant is begun when less than this is left: enough for three calls to Meta, each at its timeout, and the writes.
+const RESERVE: Duration = Duration::from_secs(20);
+
+/// What Meta tells of a grant beside its token is asked for only while there is this much left.
+const EXTRAS: Duration = Duration::from_secs(8);
 
 /// So many failures in a row, none of them the token's fault, and the sweep leaves Meta alone until the next one.
 const BREAKER: u32 = 20;
@@ -54,6 +57,8 @@ pub enum Swept {
     NeedsReauthorization(Cause),
     /// It failed for a reason that may pass, and will be tried again.
     Deferred(&'static str),
+    /// Its token is not due; the end of its data access was looked at.
+    Checked,
     /// It is younger than 24 hours.
     TooYoung,
     /// Something newer was stored meanwhile.
@@ -80,6 +85,7 @@ impl Swept {
             Self::PendingLost => "pending_lost",
             Self::NeedsReauthorization(_) => "needs_reauthorization",
             Self::Deferred(_) => "deferred",
+            Self::Checked => "checked",
             Self::TooYoung => "too_young",
             Self::Superseded => "superseded",
             Self::NotOurs => "not_ours",
@@ -94,7 +100,7 @@ impl Swept {
     fn counts_against_meta(self) -> Option<bool> {
         match self {
             Self::Deferred(class) => Some(matches!(class, "transient" | "throttled")),
-            Self::Refreshed | Self::Completed | Self::NeedsReauthorization(_) => Some(false),
+            Self::Refreshed | Self::Completed | Self::Checked | Self::NeedsReauthorization(_) => Some(false),
             _ => None,
         }
     }
@@ -146,13 +152,13 @@ pub enum SweepError {
     Unreadable,
 }
 
-/// What every grant of one sweep shares.
-struct Sweep<'a> {
+/// Works on grants one by one, each under a lease of its own: for a sweep, or for one caller who needs a token.
+pub(crate) struct Refresher<'a> {
     service: &'a ThreadsAuth,
-    vault: Vault,
+    pub(crate) vault: Vault,
     owner: String,
     now: Timestamp,
-    began: Instant,
+    pub(crate) began: Instant,
     deadline: Instant,
 }
 
@@ -163,14 +169,7 @@ impl ThreadsAuth {
     /// When there are no secrets to do it with, or nothing could be read. What concerns single grants is in the report.
     pub async fn sweep(&self, now: Timestamp, budget: Duration) -> Result<SweepReport, SweepError> {
         let began = Instant::now();
-        let sweep = Sweep {
-            service: self,
-            vault: self.vault(now).await?,
-            owner: random_text::<16>()?,
-            now,
-            began,
-            deadline: began + budget,
-        };
+        let refresher = Refresher::new(self, self.vault(now).await?, now, began, budget)?;
         let mut report = SweepReport::default();
         let last_start = began + budget.saturating_sub(RESERVE);
         let breaker = AtomicU32::new(0);
@@ -189,7 +188,7 @@ impl ThreadsAuth {
             .take_while(|_| std::future::ready(goes_on()))
             .map(|key| async {
                 match key {
-                    Ok(key) => Some(sweep.one(&key).await),
+                    Ok(key) => Some(refresher.one(&key, Wanted::Due).await),
                     Err(error) => {
                         tracing::error!(
                             error = error_chain(&error),
@@ -214,7 +213,7 @@ impl ThreadsAuth {
         }
         drop(swept);
         report.stopped = stopped.get().copied();
-        report.oldest_overdue_seconds = self.oldest_overdue_seconds(sweep.time()).await;
+        report.oldest_overdue_seconds = self.oldest_overdue_seconds(refresher.time()).await;
         if report.unreadable_shards >= u32::from(schedule::DUE_SHARDS) {
             return Err(SweepError::Unreadable);
         }
@@ -254,31 +253,50 @@ impl ThreadsAuth {
     }
 }
 
-impl Sweep<'_> {
-    /// Now, while the sweep goes on.
-    fn time(&self) -> Timestamp {
+impl<'a> Refresher<'a> {
+    /// Works at `now`, which was at `began`, for at most `budget` from then.
+    pub(crate) fn new(
+        service: &'a ThreadsAuth,
+        vault: Vault,
+        now: Timestamp,
+        began: Instant,
+        budget: Duration,
+    ) -> Result<Self, SealError> {
+        Ok(Self {
+            service,
+            vault,
+            owner: random_text::<16>()?,
+            now,
+            began,
+            deadline: began + budget,
+        })
+    }
+
+    /// Now, while the work goes on.
+    pub(crate) fn time(&self) -> Timestamp {
         schedule::add(
             self.now,
             i64::try_from(self.began.elapsed().as_secs()).unwrap_or(0),
         )
     }
 
-    async fn one(&self, key: &DueKey) -> Swept {
+    /// Takes the row of `key`, if it is still as `wanted`, and does what it needs.
+    pub(crate) async fn one(&self, key: &DueKey, wanted: Wanted) -> Swept {
         let now = self.time();
         let lease = Lease {
             owner: &self.owner,
             until: schedule::add(now, LEASE_SECONDS),
         };
-        let outcome = match self.service.store.lease(key, lease, now).await {
-            Ok(LeaseOutcome::Leased(grant)) => self.refresh(&grant, lease).await,
+        let outcome = match self.service.store.lease(key, wanted, lease, now).await {
+            Ok(LeaseOutcome::Leased(grant)) => self.refresh(&grant, wanted, lease).await,
             Ok(LeaseOutcome::NotOurs) => Ok(Swept::NotOurs),
             Ok(LeaseOutcome::Broken(inconsistency)) => {
-                tracing::error!(error = %inconsistency, "a row is broken; the sweep goes on");
+                tracing::error!(error = %inconsistency, "a row is broken; the others go on");
                 let later = schedule::add(now, UNREADABLE_SECONDS);
                 let put_off = self
                     .service
                     .store
-                    .defer(key, lease, later, 1, Some("broken_row"))
+                    .defer(key, lease, later, 1, Some("broken_row"), None)
                     .await;
                 put_off.map(|_| Swept::BrokenRow)
             }
@@ -294,7 +312,7 @@ impl Sweep<'_> {
         })
     }
 
-    async fn refresh(&self, grant: &Grant, lease: Lease<'_>) -> Result<Swept, StoreError> {
+    async fn refresh(&self, grant: &Grant, wanted: Wanted, lease: Lease<'_>) -> Result<Swept, StoreError> {
         if let Some(pending) = &grant.pending {
             return self.complete(grant, pending, lease).await;
         }
@@ -312,16 +330,8 @@ impl Sweep<'_> {
                 .await;
         };
         if now >= token.expires_at {
-            return self.mark(grant, lease, ReauthorizationCause::Expired).await;
-        }
-        let old_enough = token.issued_at.saturating_add(schedule::MIN_AGE).unwrap_or(now);
-        if now < old_enough {
-            let key = DueKey::of(&grant.user_id);
-            self.service
-                .store
-                .defer(&key, lease, old_enough, grant.failures, None)
-                .await?;
-            return Ok(Swept::TooYoung);
+            let cause = Cause::Threads(ReauthorizationCause::Expired);
+            return self.mark(grant, lease, cause).await;
         }
         let Ok(current) = self
             .vault
@@ -333,6 +343,25 @@ impl Sweep<'_> {
                 .put_off(grant, lease, later, "undecryptable", Swept::Undecryptable)
                 .await;
         };
+        let ended = grant.data_access_expires_at.is_some_and(|end| end <= now);
+        let token_due = schedule::due_at(&grant.user_id, token.issued_at, token.expires_at);
+        if ended || (wanted == Wanted::Due && now < token_due) {
+            return self.check(grant, token, &current, lease).await;
+        }
+        let old_enough = token.issued_at.saturating_add(schedule::MIN_AGE).unwrap_or(now);
+        if now < old_enough {
+            let key = DueKey::of(&grant.user_id);
+            let store = &self.service.store;
+            match wanted {
+                Wanted::Due => {
+                    store
+                        .defer(&key, lease, old_enough, grant.failures, None, None)
+                        .await?
+                }
+                Wanted::Expiring(_) => store.release(&key, lease).await?,
+            };
+            return Ok(Swept::TooYoung);
+        }
         let mut error = match self.service.graph.refresh(&current).await {
             Ok(new) => return self.store(grant, &current, &new, now).await,
             Err(error) => error,
@@ -351,6 +380,60 @@ impl Sweep<'_> {
         self.failed(grant, token, lease, &error).await
     }
 
+    /// Looks at the end of data access: it moved, it comes near, or it is there. Only Meta's word ends a grant.
+    async fn check(
+        &self,
+        grant: &Grant,
+        token: &SealedToken,
+        current: &AccessToken,
+        lease: Lease<'_>,
+    ) -> Result<Swept, StoreError> {
+        let (graph, now) = (&self.service.graph, self.time());
+        let is_over = |end: Option<Timestamp>| end.is_some_and(|end| end <= now);
+        let told = self.service.access(current).await;
+        if told.is_none() && is_over(grant.data_access_expires_at) {
+            // Then a call with the token tells: whether it is refused for this, or is answered after all.
+            match graph.me(current).await {
+                Err(error) if *error.kind() == ErrorKind::Permission => {
+                    return self.mark(grant, lease, Cause::DataAccessExpired).await;
+                }
+                Err(error) => return self.failed(grant, token, lease, &error).await,
+                Ok(_) => {}
+            }
+        } else if told
+            .as_ref()
+            .is_some_and(|told| is_over(told.data_access_expires_at))
+        {
+            return self.mark(grant, lease, Cause::DataAccessExpired).await;
+        }
+        let access = told.unwrap_or_else(|| Access {
+            scopes: grant.scopes.clone(),
+            // What Meta's own answer has just disproved is forgotten.
+            data_access_expires_at: grant.data_access_expires_at.filter(|end| *end > now),
+        });
+        let result = self
+            .store_access(grant, token.issued_at, token.expires_at, &access)
+            .await?;
+        Ok(written(result, Swept::Checked))
+    }
+
+    async fn store_access(
+        &self,
+        grant: &Grant,
+        issued_at: Timestamp,
+        expires_at: Timestamp,
+        access: &Access,
+    ) -> Result<Written, StoreError> {
+        let (now, end) = (self.time(), access.data_access_expires_at);
+        let token_due = schedule::due_at(&grant.user_id, issued_at, expires_at);
+        let due_at = schedule::next_look(token_due, end, now);
+        let warning = schedule::warning(expires_at, end, now);
+        self.service
+            .store
+            .store_access(grant, expires_at, access, due_at, warning, now)
+            .await
+    }
+
     /// What follows from a refusal or failure of Meta's.
     async fn failed(
         &self,
@@ -362,7 +445,9 @@ impl Sweep<'_> {
         tracing::warn!(user.id = %grant.user_id, failures = grant.failures, error = error_chain(error), "a token was not refreshed");
         let now = self.time();
         let retry_after = match error.kind() {
-            ErrorKind::NeedsReauthorization(cause) => return self.mark(grant, lease, *cause).await,
+            ErrorKind::NeedsReauthorization(cause) => {
+                return self.mark(grant, lease, Cause::Threads(*cause)).await;
+            }
             ErrorKind::TooYoung => {
                 let later = now.saturating_add(TOO_YOUNG).unwrap_or(now).min(token.expires_at);
                 return self
@@ -422,28 +507,11 @@ impl Sweep<'_> {
                     .await;
             }
         };
-        let username = match &grant.username {
-            Some(known) => Some(known.clone()),
-            None => service
-                .graph
-                .me(&long.access_token)
-                .await
-                .ok()
-                .and_then(|profile| profile.username),
-        };
+        let told = service.told(&long.access_token, &pending.scopes).await;
         let Ok(grant_id) = random_text::<16>() else {
             return Ok(Swept::StoreFailed);
         };
-        let (scopes, username) = (pending.scopes.to_string(), username.as_deref());
-        let Ok(new) = new_grant(
-            &self.vault,
-            &grant.user_id,
-            &grant_id,
-            &long,
-            &scopes,
-            username,
-            now,
-        ) else {
+        let Ok(new) = new_grant(&self.vault, &grant.user_id, &grant_id, &long, &told, now) else {
             return Ok(Swept::StoreFailed);
         };
         let write = || service.store.complete_pending(&new, &pending.sealed, self.time());
@@ -461,7 +529,10 @@ impl Sweep<'_> {
             .token
             .as_ref()
             .filter(|_| grant.status == crate::grant::Status::Active);
-        let due_at = alive.map(|token| schedule::due_at(&grant.user_id, token.issued_at, token.expires_at));
+        let due_at = alive.map(|token| {
+            let token_due = schedule::due_at(&grant.user_id, token.issued_at, token.expires_at);
+            schedule::next_look(token_due, grant.data_access_expires_at, now)
+        });
         let result = self
             .service
             .store
@@ -485,25 +556,31 @@ impl Sweep<'_> {
             return Ok(Swept::StoreFailed);
         };
         let expires_at = expiry(issued_at, new);
-        let due_at = schedule::due_at(user_id, issued_at, expires_at);
+        let token_due = schedule::due_at(user_id, issued_at, expires_at);
         let refreshed = Refreshed {
             sealed: &sealed,
             previous: &previous,
             issued_at,
             expires_at,
-            due_at,
+            due_at: schedule::next_look(token_due, grant.data_access_expires_at, issued_at),
+            warning: schedule::warning(expires_at, grant.data_access_expires_at, issued_at),
         };
         let write = || self.service.store.store_refreshed(grant, refreshed, self.time());
-        Ok(written(persist(self.deadline, write).await?, Swept::Refreshed))
+        let result = persist(self.deadline, write).await?;
+        // The token is safe. What else there is to know of it can wait, if it must.
+        if result == Written::Stored
+            && Instant::now() + EXTRAS < self.deadline
+            && let Some(access) = self.service.access(&new.access_token).await
+            && (access.scopes != grant.scopes
+                || access.data_access_expires_at != grant.data_access_expires_at)
+            && let Err(error) = self.store_access(grant, issued_at, expires_at, &access).await
+        {
+            tracing::warn!(user.id = %user_id, error = error_chain(&error), "what Meta told of a grant was not stored");
+        }
+        Ok(written(result, Swept::Refreshed))
     }
 
-    async fn mark(
-        &self,
-        grant: &Grant,
-        lease: Lease<'_>,
-        cause: ReauthorizationCause,
-    ) -> Result<Swept, StoreError> {
-        let cause = Cause::Threads(cause);
+    async fn mark(&self, grant: &Grant, lease: Lease<'_>, cause: Cause) -> Result<Swept, StoreError> {
         let result = self
             .service
             .store
@@ -521,10 +598,14 @@ impl Sweep<'_> {
         outcome: Swept,
     ) -> Result<Swept, StoreError> {
         let key = DueKey::of(&grant.user_id);
+        let warning = grant
+            .token
+            .as_ref()
+            .and_then(|token| schedule::warning(token.expires_at, grant.data_access_expires_at, self.time()));
         let result = self
             .service
             .store
-            .defer(&key, lease, until, grant.failures + 1, Some(class))
+            .defer(&key, lease, until, grant.failures + 1, Some(class), warning)
             .await?;
         Ok(written(result, outcome))
     }

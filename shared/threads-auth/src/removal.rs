@@ -13,6 +13,7 @@ use url::{Url, form_urlencoded};
 use crate::ThreadsAuth;
 use crate::connect::persist;
 use crate::flow::state_hash;
+use crate::grant::RevokedBy;
 use crate::secrets::SecretsError;
 use crate::store::{Deletion, StoreError, Written};
 use crate::vault::Vault;
@@ -73,7 +74,10 @@ impl ThreadsAuth {
         let message = signed_request(form)?;
         let vault = self.vault(now).await?;
         let request = verify(&vault, &message, now)?;
-        let revoke = || self.store.revoke(&request.user_id, request.issued_at, now);
+        let revoke = || {
+            self.store
+                .revoke(&request.user_id, RevokedBy::Threads, request.issued_at, now)
+        };
         let written = persist(began + STORE_WITHIN, revoke).await?;
         Ok(Deauthorized {
             user_id: request.user_id,

@@ -7,11 +7,17 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use threads_graph::UserId;
 
+use crate::grant::{Deadline, Warning};
+
 /// Meta refuses to refresh a token that is younger than 24 hours; the margin covers clocks that disagree.
 pub const MIN_AGE: SignedDuration = SignedDuration::from_hours(25);
 
 /// How many partitions the index of due grants has. One takes about 1,000 writes a second, and a refresh costs two.
 pub const DUE_SHARDS: u8 = 16;
+
+/// How many days ahead it is said that an access is about to end.
+const WARN_DAYS: [u8; 2] = [3, 14];
+const DAY_SECONDS: i64 = 86_400;
 
 const FIRST_BACKOFF: Duration = Duration::from_mins(5);
 const MAX_BACKOFF: Duration = Duration::from_hours(12);
@@ -29,6 +35,43 @@ pub fn due_at(user_id: &UserId, issued_at: Timestamp, expires_at: Timestamp) -> 
     let offset = lifetime / 3 * 2 - i64::try_from(spread).unwrap_or(0);
     let earliest = issued_at.saturating_add(MIN_AGE).unwrap_or(expires_at);
     add(issued_at, offset).max(earliest).min(expires_at)
+}
+
+/// When a grant is looked at next: when its token is due, or earlier when the end of data access comes near or is there.
+#[must_use]
+pub fn next_look(
+    token_due: Timestamp,
+    data_access_expires_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Timestamp {
+    let Some(end) = data_access_expires_at else {
+        return token_due;
+    };
+    // The first second in which the warning is due.
+    let warnings = WARN_DAYS.map(|days| add(end, 1 - i64::from(days) * DAY_SECONDS));
+    warnings
+        .into_iter()
+        .chain([end])
+        .filter(|at| *at > now)
+        .fold(token_due, Timestamp::min)
+}
+
+/// What is to be said at `now` of the deadline that comes first, if it is near.
+#[must_use]
+pub fn warning(
+    token_expires_at: Timestamp,
+    data_access_expires_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Option<Warning> {
+    let (end, of) = match data_access_expires_at {
+        Some(end) if end < token_expires_at => (end, Deadline::DataAccess),
+        _ => (token_expires_at, Deadline::Token),
+    };
+    let left = end.as_second() - now.as_second();
+    WARN_DAYS
+        .into_iter()
+        .find(|days| left < i64::from(*days) * DAY_SECONDS)
+        .map(|days| Warning { of, days })
 }
 
 /// The partition of the due index in which a user's grant lies.
@@ -121,6 +164,46 @@ mod tests {
             assert_eq!(short, 25 * 3_600);
             assert_eq!(due_at(&user(n), at(0), at(3_600)).as_second(), 3_600);
         }
+    }
+
+    #[test]
+    fn looks_in_time_for_each_warning_and_for_the_end() {
+        let (due, end) = (at(40 * DAY), at(30 * DAY));
+        assert_eq!(next_look(due, None, at(0)), due);
+        assert_eq!(next_look(due, Some(at(90 * DAY)), at(0)), due);
+        let mut now = at(0);
+        let mut said = Vec::new();
+        while now < end {
+            now = next_look(due, Some(end), now);
+            said.push((now.as_second(), warning(at(60 * DAY), Some(end), now)));
+        }
+        let warn = |days| {
+            Some(Warning {
+                of: Deadline::DataAccess,
+                days,
+            })
+        };
+        assert_eq!(
+            said,
+            [
+                (16 * DAY + 1, warn(14)),
+                (27 * DAY + 1, warn(3)),
+                (30 * DAY, warn(3))
+            ]
+        );
+        // What is past is not looked for again.
+        assert_eq!(next_look(due, Some(end), at(31 * DAY)), due);
+        assert_eq!(warning(at(60 * DAY), Some(at(46 * DAY)), at(32 * DAY)), None);
+        let token = |days| {
+            Some(Warning {
+                of: Deadline::Token,
+                days,
+            })
+        };
+        assert_eq!(
+            warning(at(60 * DAY), Some(at(61 * DAY)), at(46 * DAY + 1)),
+            token(14)
+        );
     }
 
     /// Threat 19: a million tokens imported in one minute.

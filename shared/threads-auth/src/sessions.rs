@@ -5,10 +5,12 @@
 //! backend knows which of its users it is talking to.
 
 use jiff::{SignedDuration, Timestamp};
+use subtle::ConstantTimeEq;
 use threads_graph::{Scopes, UserId};
 
 use crate::ThreadsAuth;
 use crate::flow::state_hash;
+use crate::grant::Grant;
 use crate::return_to::NotAllowed;
 use crate::seal::{SealError, random_text};
 use crate::store::{Session, SessionStatus, StoreError};
@@ -51,6 +53,41 @@ pub enum SessionError {
     Store(#[from] StoreError),
 }
 
+/// A session whose completion code was redeemed.
+#[derive(Debug)]
+pub struct Completed {
+    /// The session.
+    pub session: Session,
+    /// The account that came back.
+    pub grant: Grant,
+}
+
+/// Why a completion code was not redeemed.
+#[derive(Debug, thiserror::Error)]
+pub enum CompleteError {
+    /// There is no such session.
+    #[error("there is no session of this id")]
+    Unknown,
+    /// Nobody has come back yet, or not with an account.
+    #[error("no account was connected in this session")]
+    NotConnected(SessionStatus),
+    /// The code was redeemed before.
+    #[error("the session was completed before")]
+    Completed,
+    /// The session's time is over.
+    #[error("the session is expired")]
+    Expired,
+    /// The code is not this session's.
+    #[error("the completion code is not this session's")]
+    WrongCode,
+    /// The account was deleted since.
+    #[error("the account that was connected is gone")]
+    Gone,
+    /// DynamoDB failed, or a row does not make sense.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 impl ThreadsAuth {
     /// Creates a session. The person is to open [`session_url`](Self::session_url).
     ///
@@ -75,6 +112,9 @@ impl ThreadsAuth {
             expires_at: crate::schedule::add(now, new.lifetime.as_secs()),
             status: SessionStatus::Open,
             connected_user_id: None,
+            reason: None,
+            completion_hash: None,
+            completed_at: None,
         };
         self.store.create_session(&session).await?;
         Ok(session)
@@ -86,19 +126,59 @@ impl ThreadsAuth {
         format!("{}authorize?session={}", self.config.public_url, session.id)
     }
 
-    /// Redeems a completion code, once: the session with the account that connected, or nothing if the code is not the
-    /// session's, was redeemed before, or came too late.
+    /// A session, if there is one of that id.
     ///
     /// # Errors
     /// When DynamoDB fails, or the row does not make sense.
+    pub async fn session(&self, id: &str) -> Result<Option<Session>, StoreError> {
+        self.store.session(id).await
+    }
+
+    /// Redeems a completion code, once. What fails before the account is known leaves the code as good as it was.
+    ///
+    /// # Errors
+    /// When the code is not that session's, was redeemed before, or comes too late; when the account is gone; when DynamoDB fails.
     pub async fn complete_session(
         &self,
         id: &str,
         completion: &str,
         now: Timestamp,
-    ) -> Result<Option<Session>, StoreError> {
-        self.store
-            .complete_session(id, &state_hash(completion), now)
-            .await
+    ) -> Result<Completed, CompleteError> {
+        let session = self.store.session(id).await?.ok_or(CompleteError::Unknown)?;
+        if session.completed_at.is_some() {
+            return Err(CompleteError::Completed);
+        }
+        if session.expires_at <= now {
+            return Err(CompleteError::Expired);
+        }
+        let (Some(user_id), Some(expected)) = (&session.connected_user_id, &session.completion_hash) else {
+            return Err(CompleteError::NotConnected(session.status));
+        };
+        let hash = state_hash(completion);
+        if !bool::from(hash.as_bytes().ct_eq(expected.as_bytes())) {
+            return Err(CompleteError::WrongCode);
+        }
+        let grant = self.store.get(user_id).await?.ok_or(CompleteError::Gone)?;
+        match self.store.complete_session(id, &hash, now).await? {
+            Some(session) => Ok(Completed { session, grant }),
+            None => Err(CompleteError::Completed),
+        }
+    }
+}
+
+impl Session {
+    /// Where it stands at `now`, by the name that programs see: a session that nobody can use any more is `expired`.
+    #[must_use]
+    pub fn status_at(&self, now: Timestamp) -> &'static str {
+        let is_settled = match self.status {
+            SessionStatus::Open => false,
+            SessionStatus::Connected => self.completed_at.is_some(),
+            SessionStatus::Denied | SessionStatus::Failed => true,
+        };
+        if self.expires_at <= now && !is_settled {
+            "expired"
+        } else {
+            self.status.as_str()
+        }
     }
 }

@@ -13,12 +13,17 @@ use tracing_subscriber::util::SubscriberInitExt;
 const OURS: &[&str] = &[
     "authorize",
     "callback",
+    "deauthorize",
+    "deletion",
     "devstack",
+    "events",
     "lambda_edge",
     "refresh",
+    "sessions",
     "threads_auth",
     "threads_graph",
     "threads_sandbox",
+    "token",
 ];
 
 /// Which messages pass at `level`.

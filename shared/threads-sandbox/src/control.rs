@@ -20,7 +20,7 @@ use crate::fault::Fault;
 use crate::options::NewAccount;
 use crate::reply::Reply;
 use crate::sandbox::Sandbox;
-use crate::world::OldToken;
+use crate::world::{BASIC_SCOPE, OldToken};
 
 /// Ten years. Further is a typing mistake, and it cannot be taken back.
 const MAX_ADVANCE: u64 = 10 * 366 * 24 * 3600;
@@ -35,6 +35,7 @@ pub(crate) fn router() -> Router<Sandbox> {
         .route("/control/accounts", get(accounts).post(add_account))
         .route("/control/accounts/{user_id}", patch(change_account))
         .route("/control/accounts/{user_id}/signed-request", get(signed_request))
+        .route("/control/accounts/{user_id}/withdraw", post(withdraw))
         .route("/control/accounts/{user_id}/{action}", post(act_on_account))
         .route("/control/clock", get(clock).post(advance_clock))
         .route(
@@ -225,6 +226,26 @@ async fn act_on_account(
             .map(|account| (StatusCode::OK, show(&account)))
             .ok_or_else(no_account),
     )
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Withdraw {
+    scope: String,
+}
+
+async fn withdraw(State(sandbox): State<Sandbox>, Path(user_id): Path<String>, body: Bytes) -> Response {
+    finish(read(&body).and_then(|Withdraw { scope }| {
+        if scope == BASIC_SCOPE {
+            return Err(bad_request(format!(
+                "{BASIC_SCOPE} goes with the whole app only: use /control/accounts/{{user_id}}/revoke"
+            )));
+        }
+        if !sandbox.withdraw(&user_id, &scope) {
+            return Err(no_account());
+        }
+        Ok((StatusCode::OK, json!({ "withdrawn": scope })))
+    }))
 }
 
 async fn signed_request(State(sandbox): State<Sandbox>, Path(user_id): Path<String>) -> Response {

@@ -202,6 +202,11 @@ impl Sandbox {
         })
     }
 
+    /// The person takes one permission back, such as `threads_content_publish`, and leaves the rest. Whether there is such an account.
+    pub fn withdraw(&self, user_id: &str, scope: &str) -> bool {
+        self.change(|state| state.world.withdraw(user_id, scope))
+    }
+
     /// Whether the account's tester invitation waits to be accepted, which makes authorizing fail with 1349245.
     pub fn set_tester_pending(&self, user_id: &str, pending: bool) -> bool {
         self.change(|state| {

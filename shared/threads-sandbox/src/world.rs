@@ -261,6 +261,23 @@ impl World {
         Some(self.issue(now, TokenKind::Long, user_id, scope, generation))
     }
 
+    /// The person takes one permission back: it is gone from every token. Whether there is such an account.
+    pub(crate) fn withdraw(&mut self, user_id: &str, scope: &str) -> bool {
+        if !self.accounts.contains_key(user_id) {
+            return false;
+        }
+        for token in self.tokens.values_mut().filter(|token| token.user_id == user_id) {
+            let left: Vec<&str> = token
+                .scope
+                .split(',')
+                .filter(|granted| *granted != scope)
+                .collect();
+            token.scope = left.join(",");
+        }
+        self.changed = true;
+        true
+    }
+
     fn issue(
         &mut self,
         now: Timestamp,

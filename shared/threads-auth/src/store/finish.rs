@@ -162,7 +162,8 @@ impl Store {
                     .value("now", time(finish.now))
                     .set("status", text(SessionStatus::Connected.as_str()))
                     .set("connected_user_id", text(outcome.user_id().as_str()))
-                    .set("completion_hash", text(completion_hash));
+                    .set("completion_hash", text(completion_hash))
+                    .remove(&["reason"]);
             let session = Update::builder()
                 .table_name(&self.short_lived)
                 .key("pk", text(session_key(session_id)))

@@ -3,11 +3,11 @@
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use jiff::Timestamp;
-use threads_graph::UserId;
+use threads_graph::{Scopes, UserId};
 
 use super::expression::{Change, bytes, names, number, text, time};
 use super::{Store, StoreError, unavailable};
-use crate::grant::{Cause, Grant, GrantRow, Inconsistency, Item, Status, row_key};
+use crate::grant::{Cause, Grant, GrantRow, Inconsistency, Item, Status, Warning, row_key};
 use crate::schedule;
 
 /// The index of due grants: partition `due_shard`, sort key `due_at`, keys only. Only refreshable grants have these attributes.
@@ -35,6 +35,24 @@ pub struct Lease<'a> {
     pub owner: &'a str,
     /// When it ends by itself.
     pub until: Timestamp,
+}
+
+/// Which rows may be leased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// One that is due: what a sweep looks for.
+    Due,
+    /// The one whose token expires at this time, due or not: somebody needs a token that lives longer.
+    Expiring(Timestamp),
+}
+
+/// What Meta told of a grant beside its token.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// What the person grants now.
+    pub scopes: Scopes,
+    /// When the app loses access to the person's data.
+    pub data_access_expires_at: Option<Timestamp>,
 }
 
 /// What came of asking for a lease.
@@ -70,8 +88,10 @@ pub struct Refreshed<'a> {
     pub issued_at: Timestamp,
     /// When it expires.
     pub expires_at: Timestamp,
-    /// When it is due again.
+    /// When it is looked at again.
     pub due_at: Timestamp,
+    /// What is to be said of the deadline that is next.
+    pub warning: Option<Warning>,
 }
 
 impl DueKey {
@@ -106,33 +126,49 @@ impl Store {
         Ok(answer.item.map(|item| self.grant(item)).transpose()?)
     }
 
-    /// A page of all grants, in no order, each or what is wrong with it; and where the next page begins.
+    /// A page of all grants, or of those with one status, in no order: each, or what is wrong with it. `limit` rows are looked at,
+    /// so a page can hold fewer, and the next page begins after the key that comes with it.
     ///
     /// # Errors
     /// When DynamoDB fails.
     pub async fn scan(
         &self,
-        start: Option<Item>,
-    ) -> Result<(Vec<Result<Grant, Inconsistency>>, Option<Item>), StoreError> {
-        let filter = "begins_with(#pk, :users)";
-        let answer = self
+        status: Option<&str>,
+        limit: Option<i32>,
+        after: Option<String>,
+    ) -> Result<(Vec<Result<Grant, Inconsistency>>, Option<String>), StoreError> {
+        let filter = match status {
+            None => "begins_with(#pk, :users)",
+            Some(_) => "begins_with(#pk, :users) AND #status = :status",
+        };
+        let mut request = self
             .client
             .scan()
             .table_name(&self.grants)
-            .set_exclusive_start_key(start)
+            .set_limit(limit)
             .filter_expression(filter)
             .set_expression_attribute_names(Some(names(filter)))
-            .expression_attribute_values(":users", text("user#"))
-            .send()
-            .await
-            .map_err(unavailable("list grants"))?;
+            .expression_attribute_values(":users", text("user#"));
+        if let Some(status) = status {
+            request = request.expression_attribute_values(":status", text(status));
+        }
+        if let Some(after) = after {
+            request = request.exclusive_start_key("pk", text(after));
+        }
+        let answer = request.send().await.map_err(unavailable("list grants"))?;
         let rows = answer
             .items
             .unwrap_or_default()
             .into_iter()
             .map(|item| self.grant(item))
             .collect();
-        Ok((rows, answer.last_evaluated_key))
+        let last = answer
+            .last_evaluated_key
+            .and_then(|mut key| match key.remove("pk") {
+                Some(AttributeValue::S(pk)) => Some(pk),
+                _ => None,
+            });
+        Ok((rows, last))
     }
 
     /// A page of the keys in `shard` that are due at `now`, oldest first.
@@ -203,19 +239,25 @@ impl Store {
             .map_err(unavailable("read the due index"))
     }
 
-    /// Takes the lease of a row that is still due and that nobody else is at.
+    /// Takes the lease of a row that is wanted and that nobody else is at.
     ///
     /// # Errors
     /// When DynamoDB fails.
     pub async fn lease(
         &self,
         key: &DueKey,
+        wanted: Wanted,
         lease: Lease<'_>,
         now: Timestamp,
     ) -> Result<LeaseOutcome, StoreError> {
-        let change = Change::when(
-            "attribute_exists(#pk) AND #due_at <= :now AND (attribute_not_exists(#lease_until) OR #lease_until < :now)",
-        )
+        let free =
+            "attribute_exists(#due_at) AND (attribute_not_exists(#lease_until) OR #lease_until < :now)";
+        let change = match wanted {
+            Wanted::Due => Change::when(&format!("{free} AND #due_at <= :now")),
+            Wanted::Expiring(at) => {
+                Change::when(&format!("{free} AND #expires_at = :expiring")).value("expiring", time(at))
+            }
+        }
         .value("now", time(now))
         .set("lease_owner", text(lease.owner))
         .set("lease_until", time(lease.until));
@@ -257,6 +299,7 @@ impl Store {
                 .set("updated_at", time(now))
                 .remove(LEASE)
                 .remove(&["cause", "last_error"]);
+        let change = warned(change, refreshed.warning);
         let key = DueKey::of(&grant.user_id);
         Ok(
             match self.change(&key, &change, "store a refreshed token").await? {
@@ -297,6 +340,45 @@ impl Store {
         )
     }
 
+    /// Stores what Meta told of a grant beside its token, if that is still the one with `expires_at`.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn store_access(
+        &self,
+        grant: &Grant,
+        expires_at: Timestamp,
+        access: &Access,
+        due_at: Timestamp,
+        warning: Option<Warning>,
+        now: Timestamp,
+    ) -> Result<Written, StoreError> {
+        let change = Change::when("attribute_exists(#pk) AND #grant_id = :grant_id AND #expires_at = :known")
+            .value("grant_id", text(&grant.grant_id))
+            .value("known", time(expires_at))
+            .set("scopes", text(access.scopes.to_string()))
+            .set("due_at", time(due_at))
+            .set("due_shard", text(schedule::shard(&grant.user_id)))
+            .set("updated_at", time(now))
+            .remove(LEASE);
+        let change = warned(data_access(change, access.data_access_expires_at), warning);
+        let key = DueKey::of(&grant.user_id);
+        Ok(written(
+            &self.change(&key, &change, "store a grant's access").await?,
+        ))
+    }
+
+    /// Gives a lease back, with nothing done.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn release(&self, key: &DueKey, lease: Lease<'_>) -> Result<Written, StoreError> {
+        let change = Change::when("#lease_owner = :owner")
+            .value("owner", text(lease.owner))
+            .remove(LEASE);
+        Ok(written(&self.change(key, &change, "give a lease back").await?))
+    }
+
     /// Forgets a pending token that can no longer be completed; the grant goes on as it was before, or needs the person again.
     ///
     /// # Errors
@@ -328,19 +410,14 @@ impl Store {
                 )
                 .set("cause", text(Cause::NotCompleted.as_str()))
         };
-        Ok(
-            match self
-                .change(&DueKey::of(&grant.user_id), &change, "drop a pending token")
-                .await?
-            {
-                Ok(_) => Written::Stored,
-                Err(None) => Written::Gone,
-                Err(Some(_)) => Written::Superseded,
-            },
-        )
+        let key = DueKey::of(&grant.user_id);
+        Ok(written(
+            &self.change(&key, &change, "drop a pending token").await?,
+        ))
     }
 
-    /// Puts a leased row off until `due_at`, with the class of what went wrong, and gives the lease back.
+    /// Puts a leased row off until `due_at`, with the class of what went wrong and a warning if one is due, and gives the lease
+    /// back.
     ///
     /// # Errors
     /// When DynamoDB fails.
@@ -351,6 +428,7 @@ impl Store {
         due_at: Timestamp,
         failures: u32,
         error_class: Option<&str>,
+        warning: Option<Warning>,
     ) -> Result<Written, StoreError> {
         let change = Change::when("attribute_exists(#pk) AND #lease_owner = :owner")
             .value("owner", text(lease.owner))
@@ -361,12 +439,12 @@ impl Store {
             Some(class) => change.set("last_error", text(class)),
             None => change,
         };
-        Ok(match self.change(key, &change, "put a grant off").await? {
-            Ok(_) => Written::Stored,
-            Err(None) => Written::Gone,
-            // A lost answer to our own write looks the same as another owner: in both cases the row is not ours to touch.
-            Err(Some(_)) => Written::Superseded,
-        })
+        let change = match warning {
+            Some(_) => warned(change, warning),
+            None => change,
+        };
+        // A lost answer to our own write looks the same as another owner: in both cases the row is not ours to touch.
+        Ok(written(&self.change(key, &change, "put a grant off").await?))
     }
 
     /// Marks a leased grant as dead for `cause`, if its token is still the one that Meta refused.
@@ -397,11 +475,7 @@ impl Store {
         .remove(LEASE)
         .remove(&["due_at", "due_shard"]);
         let key = DueKey::of(&grant.user_id);
-        Ok(match self.change(&key, &change, "mark a grant").await? {
-            Ok(_) => Written::Stored,
-            Err(None) => Written::Gone,
-            Err(Some(_)) => Written::Superseded,
-        })
+        Ok(written(&self.change(&key, &change, "mark a grant").await?))
     }
 
     pub(super) fn grant(&self, item: Item) -> Result<Grant, Inconsistency> {
@@ -461,7 +535,9 @@ pub struct NewGrant<'a> {
     pub issued_at: Timestamp,
     /// When it expires.
     pub expires_at: Timestamp,
-    /// When it is due for its first refresh.
+    /// When the app loses access to the person's data, if Meta told it.
+    pub data_access_expires_at: Option<Timestamp>,
+    /// When it is first looked at again.
     pub due_at: Timestamp,
 }
 
@@ -481,11 +557,43 @@ pub(super) fn connected(change: Change, grant: &NewGrant<'_>, now: Timestamp) ->
         .set_if_absent("created_at", time(now))
         .set("updated_at", time(now))
         .remove(LEASE)
-        .remove(&["cause", "last_error", "previous_token", "refreshed_at"])
+        .remove(&[
+            "cause",
+            "last_error",
+            "previous_token",
+            "refreshed_at",
+            "revoked_by",
+        ])
         .remove(&["pending_token", "pending_scopes", "pending_expires_at"]);
+    let change = warned(data_access(change, grant.data_access_expires_at), None);
     match grant.username {
         Some(username) => change.set("username", text(username)),
         None => change,
+    }
+}
+
+fn data_access(change: Change, expires_at: Option<Timestamp>) -> Change {
+    match expires_at {
+        Some(expires_at) => change.set("data_access_expires_at", time(expires_at)),
+        None => change.remove(&["data_access_expires_at"]),
+    }
+}
+
+fn warned(change: Change, warning: Option<Warning>) -> Change {
+    match warning {
+        Some(Warning { of, days }) => change
+            .set("warned_of", text(of.as_str()))
+            .set("warned_days", number(days)),
+        None => change.remove(&["warned_of", "warned_days"]),
+    }
+}
+
+/// What came of a change that is bound to a condition only.
+pub(super) fn written(changed: &Result<Item, Option<Item>>) -> Written {
+    match changed {
+        Ok(_) => Written::Stored,
+        Err(None) => Written::Gone,
+        Err(Some(_)) => Written::Superseded,
     }
 }
 

@@ -14,7 +14,9 @@ use std::error::Error as StdError;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
 pub use finish::{Finish, Finished, NewPending, Outcome};
-pub use grants::{DUE_INDEX, DueKey, DuePage, Lease, LeaseOutcome, NewGrant, Refreshed, Written};
+pub use grants::{
+    Access, DUE_INDEX, DueKey, DuePage, Lease, LeaseOutcome, NewGrant, Refreshed, Wanted, Written,
+};
 pub use removal::Deletion;
 pub use sessions::{Session, SessionStatus};
 

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use threads_graph::UserId;
 
 use super::expression::{Change, names, number, text, time};
-use super::grants::{DueKey, LEASE, tombstone_key};
+use super::grants::{DueKey, LEASE, tombstone_key, written};
 use super::{Store, StoreError, Written, unavailable};
-use crate::grant::{Item, Status, row_key};
+use crate::grant::{Item, RevokedBy, Status, row_key};
 
 /// A person's wish to be forgotten.
 #[derive(Clone, Copy, Debug)]
@@ -24,13 +24,15 @@ pub struct Deletion<'a> {
 }
 
 impl Store {
-    /// Marks a grant as revoked, and destroys its tokens, unless the person has connected again since `revoked_at`.
+    /// Marks a grant as revoked, and destroys its tokens, unless the person has connected again since `revoked_at` or it was
+    /// revoked before.
     ///
     /// # Errors
     /// When DynamoDB fails.
     pub async fn revoke(
         &self,
         user_id: &UserId,
+        by: RevokedBy,
         revoked_at: Timestamp,
         now: Timestamp,
     ) -> Result<Written, StoreError> {
@@ -38,6 +40,7 @@ impl Store {
             Change::when("attribute_exists(#pk) AND #connected_at <= :revoked_at AND #status <> :status")
                 .value("revoked_at", time(revoked_at))
                 .set("status", text(Status::Revoked.as_str()))
+                .set("revoked_by", text(by.as_str()))
                 .set("failures", number(0))
                 .set("updated_at", time(now))
                 // Without `expires_at`, no refresh under way can store its token any more.
@@ -50,17 +53,10 @@ impl Store {
                 ])
                 .remove(&["pending_token", "pending_scopes", "pending_expires_at"])
                 .remove(&["due_at", "due_shard", "cause", "last_error"])
+                .remove(&["data_access_expires_at", "warned_of", "warned_days"])
                 .remove(LEASE);
-        Ok(
-            match self
-                .change(&DueKey::of(user_id), &change, "revoke a grant")
-                .await?
-            {
-                Ok(_) => Written::Stored,
-                Err(None) => Written::Gone,
-                Err(Some(_)) => Written::Superseded,
-            },
-        )
+        let key = DueKey::of(user_id);
+        Ok(written(&self.change(&key, &change, "revoke a grant").await?))
     }
 
     /// Deletes everything held for a user, and leaves a tombstone: a connect that began before the deletion is refused by it. Says

@@ -35,6 +35,19 @@ pub struct Session {
     pub expires_at: Timestamp,
     /// Where it stands.
     pub status: SessionStatus,
+    /// Why it was denied, or the class of the failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The hash of the completion code, until that is redeemed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completion_hash: Option<String>,
+    /// When the completion code was redeemed.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        default,
+        with = "jiff::fmt::serde::timestamp::second::optional"
+    )]
+    pub completed_at: Option<Timestamp>,
     /// Who connected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connected_user_id: Option<UserId>,
@@ -48,8 +61,10 @@ pub enum SessionStatus {
     Open,
     /// An account was connected; the completion code that its browser got tells which.
     Connected,
-    /// The person refused.
+    /// The person refused. They may change their mind while the session lives.
     Denied,
+    /// The last attempt failed. Another may be made while the session lives.
+    Failed,
 }
 
 impl SessionStatus {
@@ -60,6 +75,7 @@ impl SessionStatus {
             Self::Open => "open",
             Self::Connected => "connected",
             Self::Denied => "denied",
+            Self::Failed => "failed",
         }
     }
 }
@@ -121,14 +137,20 @@ impl Store {
         answer.item.map(|item| self.read_session(id, item)).transpose()
     }
 
-    /// Closes an open session as denied.
+    /// Notes how the last attempt of a session that is not connected ended, and why.
     ///
     /// # Errors
     /// When DynamoDB fails.
-    pub async fn deny_session(&self, id: &str) -> Result<(), StoreError> {
-        let change = Change::when("#status = :open")
-            .value("open", text(SessionStatus::Open.as_str()))
-            .set("status", text(SessionStatus::Denied.as_str()));
+    pub async fn note_session(
+        &self,
+        id: &str,
+        status: SessionStatus,
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        let change = Change::when("attribute_exists(#pk) AND #status <> :connected")
+            .value("connected", text(SessionStatus::Connected.as_str()))
+            .set("status", text(status.as_str()))
+            .set("reason", text(reason));
         self.change_session(id, &change).await.map(drop)
     }
 

@@ -1,0 +1,279 @@
+//! Accounts and their tokens, for the app's backend only: `GET /users`, `GET` and `DELETE /users/{user_id}`, and
+//! `GET /users/{user_id}/token`.
+//!
+//! The token is in one answer and nowhere else: no log, no list, no error has it.
+
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
+use http::{Method, Response, StatusCode};
+use jiff::{SignedDuration, Timestamp};
+use lambda_edge::{BadRequest, HttpRequest, Query, json, json_error, json_later, json_unavailable, unsigned};
+use serde_json::{Value, json};
+use threads_auth::grant::{RevokedBy, Summary};
+use threads_auth::store::StoreError;
+use threads_auth::vending::{DEFAULT_MIN_VALID, Later, MAX_MIN_VALID, VendError};
+use threads_auth::{AuthorizeAccess, ThreadsAuth, error_chain};
+use threads_graph::{Scopes, UserId};
+
+/// How many accounts a page looks at.
+const PAGE: u32 = 500;
+const MAX_PAGE: u32 = 1_000;
+
+const STATUSES: [&str; 4] = ["active", "needs_reauthorization", "pending", "revoked"];
+
+/// Answers one request.
+pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
+    let Some(caller) = &request.caller else {
+        return unsigned(request);
+    };
+    let path: Vec<&str> = request.path.split('/').skip(1).collect();
+    let answered = match (&request.method, path.as_slice()) {
+        (&Method::GET, ["users"]) => list(service, request, caller).await,
+        (&Method::GET, ["users", id]) => show(service, request, caller, id).await,
+        (&Method::DELETE, ["users", id]) => disconnect(service, request, caller, id, now).await,
+        (&Method::GET, ["users", id, "token"]) => vend(service, request, caller, id, now).await,
+        _ => Ok(json_error(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "there is no such route",
+        )),
+    };
+    answered.unwrap_or_else(|bad| {
+        tracing::warn!(request_id = request.request_id, caller, outcome = "bad_request", error = %bad);
+        bad.respond()
+    })
+}
+
+async fn vend(
+    service: &ThreadsAuth,
+    request: &HttpRequest,
+    caller: &str,
+    id: &str,
+    now: Timestamp,
+) -> Result<Response<String>, BadRequest> {
+    let query = Query::of(request, &["min_valid"])?;
+    let min_valid = query.number("min_valid", DEFAULT_MIN_VALID, 0, MAX_MIN_VALID)?;
+    let user_id = user_id(id)?;
+    let request_id = &request.request_id;
+    let error = match service
+        .vend(&user_id, SignedDuration::from_secs(min_valid.into()), now)
+        .await
+    {
+        Ok(vended) => {
+            tracing::info!(request_id, caller, outcome = "vended", user.id = %user_id);
+            let answer = json!({
+                "user_id": vended.user_id,
+                "access_token": vended.access_token.expose(),
+                "token_type": "bearer",
+                "expires_at": vended.expires_at,
+                "scopes": vended.scopes,
+            });
+            return Ok(json(StatusCode::OK, &answer));
+        }
+        Err(error) => error,
+    };
+    Ok(match error {
+        VendError::Unknown => {
+            tracing::warn!(request_id, caller, outcome = "unknown_user", user.id = %user_id);
+            unknown()
+        }
+        VendError::NeedsReauthorization { cause, scopes } => {
+            let cause = cause.as_str();
+            tracing::warn!(request_id, caller, outcome = "needs_reauthorization", cause, user.id = %user_id);
+            let what = "only the person can bring this account back: send them through a connect session";
+            reconnect(service, "needs_reauthorization", what, cause, &user_id, &scopes)
+        }
+        VendError::Revoked { by, scopes } => {
+            let cause = by.map_or("unknown", RevokedBy::as_str);
+            tracing::warn!(request_id, caller, outcome = "revoked", cause, user.id = %user_id);
+            let what =
+                "the account was disconnected; the person can connect it again through a connect session";
+            reconnect(service, "revoked", what, cause, &user_id, &scopes)
+        }
+        VendError::Later { why, retry_after } => {
+            tracing::warn!(request_id, caller, outcome = why.as_str(), retry_after, user.id = %user_id);
+            let what = match why {
+                Later::Pending => "the person has consented, and the long-lived token is still to come",
+                Later::TooYoung => {
+                    "the token does not live as long as min_valid, and Meta extends none under 24 hours old"
+                }
+                Later::NotRefreshed => "Meta did not extend the token just now; it is tried again",
+                Later::Busy => "the token is being refreshed, and it takes long",
+            };
+            json_later(why.as_str(), what, retry_after)
+        }
+        VendError::Sealed(_) | VendError::Store(StoreError::Inconsistent(_)) => {
+            tracing::error!(request_id, caller, outcome = "unreadable", user.id = %user_id, error = error_chain(&error));
+            let what = "the stored account cannot be read; its operator finds the cause in the log";
+            json_error(StatusCode::INTERNAL_SERVER_ERROR, "unreadable", what)
+        }
+        VendError::Secrets(_) | VendError::Store(_) => {
+            tracing::error!(
+                request_id,
+                caller,
+                outcome = "unavailable",
+                error = error_chain(&error)
+            );
+            json_unavailable()
+        }
+    })
+}
+
+async fn list(
+    service: &ThreadsAuth,
+    request: &HttpRequest,
+    caller: &str,
+) -> Result<Response<String>, BadRequest> {
+    let query = Query::of(request, &["status", "limit", "cursor"])?;
+    let status = query.get("status");
+    if status.is_some_and(|status| !STATUSES.contains(&status)) {
+        return Err(BadRequest(format!(
+            "status must be one of {}",
+            STATUSES.join(", ")
+        )));
+    }
+    let limit = i32::try_from(query.number("limit", PAGE, 1, MAX_PAGE)?).ok();
+    let after = query.get("cursor").map(read_cursor).transpose()?;
+    let request_id = &request.request_id;
+    let (rows, last) = match service.store().scan(status, limit, after).await {
+        Ok(page) => page,
+        Err(error) => {
+            tracing::error!(
+                request_id,
+                caller,
+                outcome = "unavailable",
+                error = error_chain(&error)
+            );
+            return Ok(json_unavailable());
+        }
+    };
+    let (mut users, mut unreadable) = (Vec::new(), 0);
+    for row in rows {
+        match row {
+            Ok(grant) => users.push(Summary::from(grant)),
+            Err(inconsistency) => {
+                tracing::error!(request_id, error = %inconsistency, "a row is broken; the list goes on");
+                unreadable += 1;
+            }
+        }
+    }
+    tracing::info!(request_id, caller, outcome = "listed", users = users.len());
+    let cursor = last.map(|key| BASE64_URL_SAFE_NO_PAD.encode(key));
+    let answer = json!({"users": users, "unreadable": unreadable, "cursor": cursor});
+    Ok(json(StatusCode::OK, &answer))
+}
+
+async fn show(
+    service: &ThreadsAuth,
+    request: &HttpRequest,
+    caller: &str,
+    id: &str,
+) -> Result<Response<String>, BadRequest> {
+    Query::of(request, &[])?;
+    let user_id = user_id(id)?;
+    let request_id = &request.request_id;
+    Ok(match service.store().get(&user_id).await {
+        Ok(Some(grant)) => {
+            tracing::info!(request_id, caller, outcome = "shown", user.id = %user_id);
+            json(StatusCode::OK, &Summary::from(grant))
+        }
+        Ok(None) => {
+            tracing::warn!(request_id, caller, outcome = "unknown_user", user.id = %user_id);
+            unknown()
+        }
+        Err(error) => failed(request, caller, &error),
+    })
+}
+
+async fn disconnect(
+    service: &ThreadsAuth,
+    request: &HttpRequest,
+    caller: &str,
+    id: &str,
+    now: Timestamp,
+) -> Result<Response<String>, BadRequest> {
+    Query::of(request, &[])?;
+    let user_id = user_id(id)?;
+    let request_id = &request.request_id;
+    Ok(match service.disconnect(&user_id, now).await {
+        Ok(true) => {
+            tracing::info!(request_id, caller, outcome = "disconnected", user.id = %user_id);
+            json(StatusCode::OK, &json!({"user_id": user_id, "status": "revoked"}))
+        }
+        Ok(false) => {
+            tracing::warn!(request_id, caller, outcome = "unknown_user", user.id = %user_id);
+            unknown()
+        }
+        Err(error) => failed(request, caller, &error),
+    })
+}
+
+/// What to do about an account that only its person brings back: the request that makes a connect session, but for the reference,
+/// which is the backend's own.
+fn reconnect(
+    service: &ThreadsAuth,
+    code: &str,
+    message: &str,
+    cause: &str,
+    user_id: &UserId,
+    scopes: &Scopes,
+) -> Response<String> {
+    let mut way: Value = json!({
+        "method": "POST",
+        "path": "/sessions",
+        "body": {"user_id": user_id, "scopes": scopes},
+        "add": ["reference", "return_to"],
+    });
+    let config = service.config();
+    if config.authorize_access == AuthorizeAccess::Open {
+        way["authorize_url"] = format!("{}authorize", config.public_url).into();
+    }
+    let error = json!({"code": code, "message": message, "cause": cause});
+    json(StatusCode::CONFLICT, &json!({"error": error, "reconnect": way}))
+}
+
+fn failed(request: &HttpRequest, caller: &str, error: &StoreError) -> Response<String> {
+    let request_id = &request.request_id;
+    match error {
+        StoreError::Inconsistent(_) => {
+            tracing::error!(
+                request_id,
+                caller,
+                outcome = "unreadable",
+                error = error_chain(error)
+            );
+            let what = "the stored account cannot be read; its operator finds the cause in the log";
+            json_error(StatusCode::INTERNAL_SERVER_ERROR, "unreadable", what)
+        }
+        StoreError::Unavailable { .. } => {
+            tracing::error!(
+                request_id,
+                caller,
+                outcome = "unavailable",
+                error = error_chain(error)
+            );
+            json_unavailable()
+        }
+    }
+}
+
+fn unknown() -> Response<String> {
+    json_error(
+        StatusCode::NOT_FOUND,
+        "unknown_user",
+        "no account of this id is connected",
+    )
+}
+
+fn user_id(text: &str) -> Result<UserId, BadRequest> {
+    text.parse()
+        .map_err(|_| BadRequest("a user id is 1 to 32 digits".to_owned()))
+}
+
+fn read_cursor(text: &str) -> Result<String, BadRequest> {
+    BASE64_URL_SAFE_NO_PAD
+        .decode(text)
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .filter(|key| (1..=200).contains(&key.len()))
+        .ok_or_else(|| BadRequest("cursor must be what the page before gave".to_owned()))
+}

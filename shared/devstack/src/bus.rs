@@ -1,0 +1,131 @@
+//! An EventBridge endpoint that keeps what it is given: for the development page, for tests, and for a file.
+//!
+//! It takes `PutEvents` for one bus, has no rules and no targets, and delivers each event as EventBridge would write it.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Json, Response};
+use axum::{Router, routing::post};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use threads_auth::seal::random_text;
+use tokio::net::TcpListener;
+
+use crate::stack::{ACCOUNT_ID, EVENT_BUS, REGION};
+
+const REMEMBERED: usize = 1_000;
+
+/// The bus, and where its events go.
+#[derive(Clone, Default)]
+pub(crate) struct Bus(Arc<Mutex<Kept>>);
+
+#[derive(Default)]
+struct Kept {
+    /// The newest first.
+    events: VecDeque<Value>,
+    file: Option<File>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct PutEvents {
+    entries: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry {
+    source: String,
+    detail_type: String,
+    detail: String,
+    event_bus_name: String,
+    #[serde(default)]
+    resources: Vec<String>,
+    time: f64,
+}
+
+impl Bus {
+    /// A bus that also appends each event to `file`, as one line of JSON.
+    pub(crate) fn open(file: Option<&Path>) -> std::io::Result<Self> {
+        let open = |path| File::options().create(true).append(true).open(path);
+        let file = file.map(open).transpose()?;
+        let events = VecDeque::new();
+        Ok(Self(Arc::new(Mutex::new(Kept { events, file }))))
+    }
+
+    /// The last events, newest first.
+    pub(crate) fn events(&self) -> Vec<Value> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.events.iter().cloned().collect()
+    }
+
+    /// Serves until `stop`.
+    pub(crate) async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()> + Send + 'static) {
+        let router = Router::new().route("/", post(put_events)).with_state(self);
+        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
+            tracing::error!(%error, "the EventBridge endpoint stopped");
+        }
+    }
+
+    fn take(&self, entry: &Entry) -> Result<String, &'static str> {
+        if entry.event_bus_name != EVENT_BUS {
+            return Err("ResourceNotFoundException");
+        }
+        let detail: Value = serde_json::from_str(&entry.detail).map_err(|_| "MalformedDetail")?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the protocol has whole seconds as a float"
+        )]
+        let time = Timestamp::from_second(entry.time as i64).map_err(|_| "InvalidArgument")?;
+        let id = random_text::<12>().map_err(|_| "InternalFailure")?;
+        let event = json!({
+            "version": "0",
+            "id": id,
+            "detail-type": entry.detail_type,
+            "source": entry.source,
+            "account": ACCOUNT_ID,
+            "time": time,
+            "region": REGION,
+            "resources": entry.resources,
+            "detail": detail,
+        });
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = &mut kept.file {
+            // Not taken means that it comes again.
+            writeln!(file, "{event}").map_err(|_| "InternalFailure")?;
+        }
+        kept.events.push_front(event);
+        kept.events.truncate(REMEMBERED);
+        Ok(id)
+    }
+}
+
+async fn put_events(State(bus): State<Bus>, headers: HeaderMap, body: Bytes) -> Response {
+    let is_put = headers
+        .get("x-amz-target")
+        .is_some_and(|target| target == "AWSEvents.PutEvents");
+    let Some(PutEvents { entries }) = serde_json::from_slice(&body).ok().filter(|_| is_put) else {
+        let error = json!({"__type": "ValidationException", "message": "only PutEvents, whole"});
+        return (StatusCode::BAD_REQUEST, Json(error)).into_response();
+    };
+    let entries: Vec<Value> = entries
+        .iter()
+        .map(|entry| match bus.take(entry) {
+            Ok(id) => json!({"EventId": id}),
+            Err(code) => json!({"ErrorCode": code, "ErrorMessage": code}),
+        })
+        .collect();
+    let failed = entries
+        .iter()
+        .filter(|entry| entry.get("ErrorCode").is_some())
+        .count();
+    Json(json!({"FailedEntryCount": failed, "Entries": entries})).into_response()
+}

@@ -1,0 +1,130 @@
+//! What Lambda does between the grants table's stream and the events function: batches in order, and each again until it is done.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, anyhow, bail};
+use dynoxide::Database;
+use dynoxide::actions::get_records::GetRecordsRequest;
+use dynoxide::actions::get_shard_iterator::GetShardIteratorRequest;
+use dynoxide::actions::{describe_stream::DescribeStreamRequest, list_streams::ListStreamsRequest};
+use events::Announcer;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+use crate::secrets_manager::write_private;
+
+/// As the production template has it.
+const BATCH: usize = 100;
+
+/// The stream, and how far it was read.
+pub(crate) struct Feed {
+    database: Database,
+    announcer: Announcer,
+    table: String,
+    file: Option<PathBuf>,
+    /// The last change that was announced.
+    position: Mutex<Option<String>>,
+}
+
+impl Feed {
+    /// A feed of `table`'s stream that goes on where `file` says that it stopped.
+    pub(crate) fn open(
+        database: Database,
+        announcer: Announcer,
+        table: &str,
+        file: Option<PathBuf>,
+    ) -> Result<Self> {
+        let mut position = None;
+        if let Some(path) = file.as_ref().filter(|path| path.exists()) {
+            let value: Value = serde_json::from_slice(&std::fs::read(path)?)?;
+            position = Some(value["after"].as_str().context("after is missing")?.to_owned());
+        }
+        Ok(Self {
+            database,
+            announcer,
+            table: table.to_owned(),
+            file,
+            position: Mutex::new(position),
+        })
+    }
+
+    /// Announces what has changed since the last time, at `now`.
+    pub(crate) async fn drain(&self, now: Timestamp) -> Result<()> {
+        let mut position = self.position.lock().await;
+        loop {
+            let records = self.records(position.clone()).await?;
+            let sequence_numbers: Vec<&str> = records
+                .iter()
+                .filter_map(|record| record["dynamodb"]["SequenceNumber"].as_str())
+                .collect();
+            let Some(last) = sequence_numbers.last() else {
+                return Ok(());
+            };
+            let handled = self.announcer.handle(&json!({"Records": records}), now).await;
+            let done = match handled.batch_item_failures.first() {
+                None => Some(*last),
+                Some(first) => sequence_numbers
+                    .iter()
+                    .take_while(|number| **number != first.item_identifier)
+                    .last()
+                    .copied(),
+            };
+            if let Some(done) = done {
+                *position = Some(done.to_owned());
+                if let Some(file) = &self.file {
+                    write_private(file, json!({"after": done}).to_string().as_bytes())?;
+                }
+            }
+            if !handled.batch_item_failures.is_empty() {
+                bail!("changes could not be announced, and are kept for later");
+            }
+        }
+    }
+
+    async fn records(&self, after: Option<String>) -> Result<Vec<Value>> {
+        let (database, table) = (self.database.clone(), self.table.clone());
+        let read = move || -> Result<Vec<Value>, dynoxide::DynoxideError> {
+            let streams = database.list_streams(ListStreamsRequest {
+                table_name: Some(table),
+                ..ListStreamsRequest::default()
+            })?;
+            let Some(stream) = streams.streams.into_iter().next() else {
+                return Ok(Vec::new());
+            };
+            let described = database.describe_stream(DescribeStreamRequest {
+                stream_arn: stream.stream_arn.clone(),
+                ..DescribeStreamRequest::default()
+            })?;
+            let Some(shard) = described.stream_description.shards.into_iter().next() else {
+                return Ok(Vec::new());
+            };
+            let kind = if after.is_some() {
+                "AFTER_SEQUENCE_NUMBER"
+            } else {
+                "TRIM_HORIZON"
+            };
+            let iterator = database.get_shard_iterator(GetShardIteratorRequest {
+                stream_arn: stream.stream_arn,
+                shard_id: shard.shard_id,
+                shard_iterator_type: kind.to_owned(),
+                sequence_number: after,
+            })?;
+            let Some(shard_iterator) = iterator.shard_iterator else {
+                return Ok(Vec::new());
+            };
+            let read = database.get_records(GetRecordsRequest {
+                shard_iterator,
+                limit: Some(BATCH),
+            })?;
+            Ok(read
+                .records
+                .iter()
+                .filter_map(|record| serde_json::to_value(record).ok())
+                .collect())
+        };
+        tokio::task::spawn_blocking(read)
+            .await?
+            .map_err(|error| anyhow!("the stream cannot be read: {error}"))
+    }
+}

@@ -1,0 +1,78 @@
+//! IAM authorization at the gateway: who may call the API for the app's backend.
+
+use std::time::SystemTime;
+
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4;
+use devstack::{Clock, Stack};
+use jiff::Timestamp;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, StatusCode};
+
+use crate::fixture::{Browser, DAY, Reply, stack};
+
+/// Calls the API for the app's backend, signed as it asks for.
+pub(crate) async fn call(stack: &Stack, method: Method, path: &str, body: &str) -> Reply {
+    call_at(stack, method, path, body, Clock::system().now()).await
+}
+
+async fn call_at(stack: &Stack, method: Method, path: &str, body: &str, at: Timestamp) -> Reply {
+    let urls = stack.urls();
+    let url = format!("{}{path}", urls.service_url);
+    let identity = Credentials::new(&urls.access_key_id, &urls.secret_access_key, None, None, "test").into();
+    let params = v4::SigningParams::builder()
+        .identity(&identity)
+        .region(&urls.region)
+        .name("execute-api")
+        .time(SystemTime::try_from(at).unwrap())
+        .settings(SigningSettings::default())
+        .build()
+        .unwrap()
+        .into();
+    let signable = SignableBody::Bytes(body.as_bytes());
+    let signable = SignableRequest::new(method.as_str(), &url, std::iter::empty(), signable).unwrap();
+    let (signed, _) = sign(signable, &params).unwrap().into_parts();
+    let headers = signed
+        .headers()
+        .map(|(name, value)| {
+            let name: HeaderName = name.parse().unwrap();
+            (name, HeaderValue::from_str(value).unwrap())
+        })
+        .collect();
+    Browser::new().send(method, &url, headers, body.to_owned()).await
+}
+
+fn is_gateways(reply: &Reply, status: StatusCode, message: &str) {
+    assert_eq!(reply.status, status);
+    assert_eq!(reply.body, format!(r#"{{"message":"{message}"}}"#));
+    assert_eq!(reply.headers["content-type"], "application/json");
+    assert!(!reply.headers["apigw-requestid"].is_empty());
+}
+
+#[tokio::test]
+async fn only_signed_requests_reach_the_private_api() {
+    let stack = stack().await;
+    for path in ["/sessions/a/b/c", "/users/a/b/c?d=e%2Ff&d=g"] {
+        let url = format!("{}{path}", stack.urls().service_url);
+        for method in [Method::GET, Method::POST, Method::DELETE] {
+            let unsigned = Browser::new()
+                .send(method.clone(), &url, HeaderMap::new(), String::new())
+                .await;
+            is_gateways(&unsigned, StatusCode::FORBIDDEN, "Forbidden");
+            let signed = call(&stack, method, path, "{}").await;
+            is_gateways(&signed, StatusCode::NOT_FOUND, "Not Found");
+        }
+    }
+}
+
+#[tokio::test]
+async fn signatures_are_judged_by_the_real_time() {
+    let stack = stack().await;
+    stack.clock().advance(DAY);
+    let signed = call(&stack, Method::GET, "/users/a/b/c", "").await;
+    is_gateways(&signed, StatusCode::NOT_FOUND, "Not Found");
+    let now = stack.clock().now();
+    let virtually = call_at(&stack, Method::GET, "/users/a/b/c", "", now).await;
+    is_gateways(&virtually, StatusCode::FORBIDDEN, "Forbidden");
+}
