@@ -830,6 +830,7 @@ mod tests {
             outcomes: BTreeMap::from([("refreshed", 12), ("needs_reauthorization", 1)]),
             oldest_overdue_seconds: 7_300,
             stopped: Some(Stopped::Threads),
+            weakest_token_days: None,
             unreadable_shards: 3,
         };
         let mut dashboard = dashboard(Vec::new());
