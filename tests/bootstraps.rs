@@ -378,14 +378,11 @@ async fn refresh_sweeps() {
     assert!(output.contains(r#""outcome":"swept""#), "{output}");
     let metrics = metrics(&output);
     assert_eq!(metrics[0]["ColdStarts"], 1.0);
-    let refreshes: Vec<_> = metrics
+    let counted: Vec<_> = metrics
         .iter()
         .filter(|line| line.get("Refreshes").is_some())
         .collect();
-    assert_eq!(
-        (refreshes.len(), &refreshes[0]["Outcome"]),
-        (1, &json!("refreshed"))
-    );
+    assert_eq!((counted.len(), &counted[0]["Outcome"]), (1, &json!("refreshed")));
     let sweeps: Vec<_> = metrics
         .iter()
         .filter(|line| line.get("SweepSeconds").is_some())
