@@ -236,6 +236,12 @@ fn account(grant: &GrantView, dashboard: &Dashboard) -> Markup {
                         dd { "a new connection waits for its long-lived token" }
                     }
                 }
+                @if let Some(at) = grant.data_access_expires_at {
+                    div {
+                        dt { @if at > now { "Data access ends" } @else { "Data access ended" } }
+                        dd { (moment(now, at)) }
+                    }
+                }
                 div {
                     dt { "Connected" }
                     dd { (moment(now, grant.created_at)) }
