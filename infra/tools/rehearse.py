@@ -200,25 +200,24 @@ class Rehearsal:
 
     # --------------------------------------------------------------------------------------------------------------- people
 
-    def connect(self, username):
-        """A person logs in, with a cookie jar, through the emulated HTTP API."""
+    def connect(self, username, target="/authorize"):
+        """A person logs in, with a cookie jar, through the emulated HTTP API: who it is, and where they end."""
         user_id = self.control("POST", "/accounts", {"username": username})["user_id"]
         browser = Browser()
-        start = browser.get("/authorize")
+        start = browser.get(target)
         expect("a redirect to Threads", start.status == 302, start.body[:500])
         expect("a sealed cookie", start.cookies and all(c.startswith("__Host-") for c in start.cookies), start.cookies)
         consent = urllib.parse.urlsplit(start.headers["location"])
         approved = call(self.threads.netloc, self.threads.port, "GET", f"{consent.path}?{consent.query}&auto_approve={user_id}")
         back = urllib.parse.urlsplit(approved.headers["location"])
         expect("a redirect back to us", (back.scheme, back.netloc, back.path) == ("https", DOMAIN, "/callback"), approved.headers)
-        self.canaries += [urllib.parse.parse_qs(back.query)["code"][0], urllib.parse.parse_qs(back.query)["state"][0]]
+        query = urllib.parse.parse_qs(back.query)
+        self.canaries += [query["code"][0], query["state"][0]]
         done = browser.get(f"{back.path}?{back.query}")
-        expect("connected", (done.status, done.headers.get("location")) == (303, "/connected"), done.body[:500])
-        page = browser.get("/connected")
-        expect("a page", page.status == 200 and "default-src 'none'" in page.headers["content-security-policy"], page.body[:500])
+        expect("connected", done.status == 303, done.body[:500])
         again = browser.get(f"{back.path}?{back.query}")
         expect("a callback works once", again.status >= 400, again.status)
-        return user_id
+        return user_id, done.headers["location"]
 
     def row(self, user_id):
         key = {"pk": {"S": f"user#{user_id}"}}
@@ -226,7 +225,10 @@ class Rehearsal:
 
     def login(self):
         """Ada connects; her token is sealed."""
-        self.ada = self.connect("ada")
+        self.ada, location = self.connect("ada")
+        expect("a clean address", location == "/connected", location)
+        page = Browser().get(location)
+        expect("a page", page.status == 200 and "default-src 'none'" in page.headers["content-security-policy"], page.body[:500])
         row = self.row(self.ada)
         expect("an active grant", row["status"]["S"] == "active" and "B" in row["token"], row.keys())
 
@@ -274,8 +276,93 @@ class Rehearsal:
                 answer = self.signed(wrong, method, target)
                 expect(f"{key} is closed to the other backend", answer.status == 403, (answer.status, answer.body))
                 answer = self.signed(right, method, target, {} if method == "POST" else None)
-                expect(f"{key} reaches its function", answer.status not in (403, 500, 502), (answer.status, answer.body))
+                expect(f"{key} reaches its function", answer.status in (200, 400, 404), (answer.status, answer.body))
         self.sessions, self.tokens = sessions, tokens
+
+    def connect_session(self):
+        """The backend starts a connect session, Linus comes back from it, and only his browser's code tells the backend who he is."""
+        new = {"reference": "user-7", "return_to": "https://app.rehearsal.test/done"}
+        created = self.signed(self.sessions, "POST", "/sessions", new)
+        expect("a session", created.status == 201, created.body)
+        session = created.json()
+        self.linus, location = self.connect("linus", session["url"].removeprefix(f"https://{DOMAIN}"))
+        back = urllib.parse.urlsplit(location)
+        query = urllib.parse.parse_qs(back.query)
+        expect("the app's own page", f"{back.scheme}://{back.netloc}{back.path}" == new["return_to"], location)
+        self.canaries.append(query["completion"][0])
+        path = f"/sessions/{session['id']}"
+        wrong = self.signed(self.sessions, "POST", f"{path}/complete", {"completion": "A" * 43})
+        expect("another code is refused", wrong.status == 403, wrong.body)
+        done = self.signed(self.sessions, "POST", f"{path}/complete", {"completion": query["completion"][0]})
+        expect("completed", done.status == 200 and done.json()["user_id"] == self.linus, done.body)
+        expect("connected", self.signed(self.sessions, "GET", path).json()["status"] == "connected")
+
+    def vending(self):
+        """The backend lists its users and gets Ada's token, which works at Threads."""
+        listed = self.signed(self.tokens, "GET", "/users")
+        expect("a list", {user["user_id"] for user in listed.json()["users"]} == {self.ada, self.linus}, listed.body)
+        vended = self.signed(self.tokens, "GET", f"/users/{self.ada}/token?min_valid=3600")
+        expect("a token", vended.status == 200, vended.body)
+        token = vended.json()["access_token"]
+        self.canaries.append(token)
+        query = urllib.parse.urlencode({"fields": "id", "access_token": token})
+        profile = call(self.threads.netloc, self.threads.port, "GET", f"/v1.0/me?{query}")
+        expect("it is Ada's", profile.json()["id"] == self.ada, profile.body)
+
+    def disconnecting(self):
+        """The backend disconnects Linus: no token of his is left."""
+        answer = self.signed(self.tokens, "DELETE", f"/users/{self.linus}")
+        expect("disconnected", answer.status == 200, answer.body)
+        refused = self.signed(self.tokens, "GET", f"/users/{self.linus}/token")
+        expect("no token", refused.status in (404, 409, 410) and "access_token" not in refused.body, (refused.status, refused.body))
+        expect("none in the table", not {"token", "previous_token"} & set(self.row(self.linus)))
+
+    def listen(self):
+        """A rule on the bus, and a queue behind it, as an app would have them."""
+        queue = client("sqs").create_queue(QueueName="rehearsal")["QueueUrl"]
+        arn = client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        rule = {"Name": "rehearsal", "EventBusName": self.outputs["EventBusName"]}
+        made = client("events").put_rule(**rule, EventPattern=json.dumps({"source": ["threads-auth"]}))["RuleArn"]
+        policy = {
+            "Version": "2012-10-17",
+            "Statement": [
+                {
+                    "Effect": "Allow",
+                    "Principal": {"Service": "events.amazonaws.com"},
+                    "Action": "sqs:SendMessage",
+                    "Resource": arn,
+                    "Condition": {"ArnEquals": {"aws:SourceArn": made}},
+                }
+            ],
+        }
+        client("sqs").set_queue_attributes(QueueUrl=queue, Attributes={"Policy": json.dumps(policy)})
+        client("events").put_targets(Rule="rehearsal", EventBusName=rule["EventBusName"], Targets=[{"Id": "queue", "Arn": arn}])
+        self.queue, self.events = queue, []
+
+    def events_arrive(self):
+        """Everything that happened was announced on the bus, from the table's stream, and no event holds a secret."""
+        expected = {
+            ("account.connected", self.ada),
+            ("account.refreshed", self.ada),
+            ("account.connected", self.linus),
+            ("account.disconnected", self.linus),
+            ("account.connected", self.grace),
+            ("account.disconnected", self.grace),
+            ("account.deleted", self.grace),
+        }
+
+        def all_there():
+            got = client("sqs").receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10)
+            for message in got.get("Messages", []):
+                self.events.append(json.loads(message["Body"]))
+                client("sqs").delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
+            return expected <= {(event["detail-type"], event["detail"]["user_id"]) for event in self.events}
+
+        until(f"the events {expected}", all_there)
+        text = json.dumps(self.events)
+        expect("no secret in an event", not any(canary in text for canary in self.canaries))
+        ids = [event["detail"]["id"] for event in self.events]
+        return f"{len(ids)} events, {len(set(ids))} different ones"
 
     def meta_calls(self, path, user_id):
         """What Meta posts, signed with the app's secret."""
@@ -289,7 +376,7 @@ class Rehearsal:
 
     def deauthorize(self):
         """Meta says that Grace removed the app: her tokens are destroyed. A forged message does nothing."""
-        grace = self.connect("grace")
+        grace, _ = self.connect("grace")
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         forged = call(DOMAIN, ENDPOINT.port, "POST", "/deauthorize", headers, "signed_request=AAAA.e30")
         expect("a forged message is refused", forged.status == 400, forged.status)
@@ -436,17 +523,18 @@ STEPS = [
     Rehearsal.routes,
     Rehearsal.unconfigured,
     Rehearsal.configure,
+    Rehearsal.listen,
     Rehearsal.login,
     Rehearsal.callback_of_another_browser,
     Rehearsal.private_routes,
     Rehearsal.policies_of_backends,
-    # Here, once their functions exist: a connect session and its completion by `self.signed(self.sessions, …)`; the list of
-    # users, a vended token (one more canary) and a deletion by `self.signed(self.tokens, …)`.
+    Rehearsal.connect_session,
+    Rehearsal.vending,
+    Rehearsal.disconnecting,
     Rehearsal.deauthorize,
     Rehearsal.deletion,
     Rehearsal.sweep,
-    # Here, once that function exists: the events of all this. A rule on the bus with a queue behind it has to be there before
-    # the first login; `until` waits for what comes.
+    Rehearsal.events_arrive,
     Rehearsal.roles_matter,
     Rehearsal.under_the_runtime_emulator,
     Rehearsal.logs,
