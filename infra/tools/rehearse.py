@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -445,8 +446,48 @@ class Rehearsal:
                 for event in page["events"]:
                     yield group["logGroupName"], event["message"]
 
+    def under_cargo_lambda(self):
+        """A developer runs a function of the deployment from its source, by `cargo lambda watch` and `invoke`."""
+        folder, port = wiring.INFRA.parent / "functions" / "refresh", free_port()
+        kept = {key: os.environ[key] for key in ("PATH", "HOME", "CARGO_TARGET_DIR", "CARGO_HOME", "RUSTUP_HOME") if key in os.environ}
+        environment = {**self.environment("Refresh"), **kept}
+        subprocess.run(["cargo", "build", "--quiet", "--locked"], cwd=folder, env=environment, check=True)
+        address = ["--invoke-address", "127.0.0.1", "--invoke-port", str(port)]
+        watch = ["cargo", "lambda", "watch", "--ignore-changes", *address]
+        # A group of its own, so that what it starts ends with it.
+        process = subprocess.Popen(watch, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+        try:
+            until("cargo lambda watch", lambda: listens(port))
+            invoke = ["cargo", "lambda", "invoke", "refresh", *address, "--data-ascii", "{}"]
+            done = subprocess.run(invoke, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+            expect("a sweep's report", '"outcomes"' in done.stdout, done.stdout + done.stderr)
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.communicate()
+
+    def metrics(self):
+        """The functions print every metric that an alarm of the template reads, under the alarm's own name, dimensions and service."""
+        printed = set()
+        for _, message in self.messages():
+            if message.startswith("{") and "_aws" in (line := json.loads(message)):
+                for directive in line["_aws"]["CloudWatchMetrics"]:
+                    for dimensions in directive["Dimensions"]:
+                        values = tuple((name, line[name]) for name in dimensions)
+                        printed |= {(directive["Namespace"], metric["Name"], values) for metric in directive["Metrics"]}
+        read = {
+            (alarm["Namespace"], alarm["MetricName"], tuple((d["Name"], d["Value"]) for d in alarm["Dimensions"]))
+            for alarm in client("cloudwatch").describe_alarms()["MetricAlarms"]
+            if alarm["Namespace"] == "ThreadsAuth"
+        }
+        # No stored token has failed to open here.
+        missing = {metric for metric in read - printed if metric[1] != "DecryptFailures"}
+        expect("all metrics", read and not missing, (missing, printed))
+        names = {name for _, name, _ in printed}
+        expect("those of the dashboard too", names >= {"Connects", "Refreshes", "ColdStarts"}, names)
+        return f"{len(printed)} metrics"
+
     def logs(self):
-        """Every function's log is JSON, and no secret, token, code or state is in any of them."""
+        """No secret, token, code or state is in any function's log."""
         lines, found = 0, set()
         for _, message in self.messages():
             lines += 1
@@ -465,6 +506,17 @@ class Rehearsal:
         expect("it fails", Browser().get(target).status == 503)
         iam.put_role_policy(RoleName=role, PolicyName="authorize", PolicyDocument=json.dumps(kept))
         expect("and works again", Browser().get(target).status == 404)
+
+    def environment(self, name):
+        """What the template gives a function, and what Lambda adds to it."""
+        function = client("lambda").get_function_configuration(FunctionName=self.ids[f"{name}Function"])
+        return {
+            **function["Environment"]["Variables"],
+            **{key: value for key, value in os.environ.items() if key.startswith("AWS_")},
+            "AWS_REGION": REGION,
+            "AWS_LAMBDA_FUNCTION_NAME": name,
+            "AWS_LAMBDA_FUNCTION_TIMEOUT": str(function["Timeout"]),
+        }
 
     def under_the_runtime_emulator(self):
         """Each executable answers under AWS's own emulator of Lambda's runtime, with the environment that the template gives it."""
@@ -488,15 +540,7 @@ class Rehearsal:
             "Events": batch,
         }
         for name, (event, is_right) in tries.items():
-            function = client("lambda").get_function_configuration(FunctionName=self.ids[f"{name}Function"])
-            ports = [free_port(), free_port()]
-            environment = {
-                **function["Environment"]["Variables"],
-                **{key: value for key, value in os.environ.items() if key.startswith("AWS_")},
-                "AWS_REGION": REGION,
-                "AWS_LAMBDA_FUNCTION_NAME": name,
-                "AWS_LAMBDA_FUNCTION_TIMEOUT": str(function["Timeout"]),
-            }
+            ports, environment = [free_port(), free_port()], self.environment(name)
             command = [str(emulator), "--runtime-interface-emulator-address", f"127.0.0.1:{ports[0]}"]
             command += ["--runtime-api-address", f"127.0.0.1:{ports[1]}", f"{self.build}/{name}Function/bootstrap"]
             process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -537,6 +581,8 @@ STEPS = [
     Rehearsal.events_arrive,
     Rehearsal.roles_matter,
     Rehearsal.under_the_runtime_emulator,
+    Rehearsal.under_cargo_lambda,
+    Rehearsal.metrics,
     Rehearsal.logs,
     Rehearsal.dead_letters,
 ]
