@@ -407,13 +407,13 @@ class Rehearsal:
     # ---------------------------------------------------------------------------------------------------------------- sweep
 
     def sweep(self):
-        """41 days pass for Ada's row and for the sandbox, and the emulated Scheduler invokes the function with the schedule's own target."""
+        """41 days pass for Ada's row, and the emulated Scheduler invokes the function with the schedule's own target."""
         row = self.row(self.ada)
-        past = {name: {"N": str(int(row[name]["N"]) - 41 * DAY)} for name in ("issued_at", "due_at")}
+        past = {name: {"N": str(int(row[name]["N"]) - 41 * DAY)} for name in ("issued_at", "due_at", "expires_at")}
         client("dynamodb").update_item(
             TableName=self.outputs["GrantsTableName"],
             Key={"pk": row["pk"]},
-            UpdateExpression="SET issued_at = :issued_at, due_at = :due_at",
+            UpdateExpression="SET issued_at = :issued_at, due_at = :due_at, expires_at = :expires_at",
             ExpressionAttributeValues={f":{name}": value for name, value in past.items()},
         )
         self.control("POST", "/clock", {"advance_seconds": 2 * DAY})
