@@ -79,6 +79,10 @@ def until(what, get):
     sys.exit(f"FAILED: {what}: nothing came of it in {PATIENCE} s")
 
 
+def listed(value):
+    return value if isinstance(value, list) else [value]
+
+
 def free_port():
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
@@ -347,6 +351,7 @@ class Rehearsal:
             ("account.refreshed", self.ada),
             ("account.connected", self.linus),
             ("account.disconnected", self.linus),
+            ("account.deleted", self.linus),
             ("account.connected", self.grace),
             ("account.disconnected", self.grace),
             ("account.deleted", self.grace),
@@ -389,20 +394,21 @@ class Rehearsal:
         self.grace = grace
 
     def deletion(self):
-        """Meta says that Grace wants to be forgotten: no table names her, and a page tells her so."""
-        answer = self.meta_calls("/data-deletion", self.grace)
-        expect("an answer", answer.status == 200, answer.body)
-        url = urllib.parse.urlsplit(answer.json()["url"])
-        expect("an address of ours", url.netloc == DOMAIN, url)
-        page = call(DOMAIN, ENDPOINT.port, "GET", url.path)
-        expect("a page", page.status == 200, page.status)
-        left = [
-            item
-            for table in (self.outputs["GrantsTableName"], self.outputs["ShortLivedTableName"])
-            for item in client("dynamodb").scan(TableName=table)["Items"]
-            if self.grace in json.dumps(item, default=str)
-        ]
-        expect("no row names her", not left, [item["pk"] for item in left])
+        """Meta says that Grace and Linus want to be forgotten: no table names them, and a page tells them so."""
+        for person in (self.grace, self.linus):
+            answer = self.meta_calls("/data-deletion", person)
+            expect("an answer", answer.status == 200, answer.body)
+            url = urllib.parse.urlsplit(answer.json()["url"])
+            expect("an address of ours", url.netloc == DOMAIN, url)
+            page = call(DOMAIN, ENDPOINT.port, "GET", url.path)
+            expect("a page", page.status == 200, page.status)
+            left = [
+                item
+                for table in (self.outputs["GrantsTableName"], self.outputs["ShortLivedTableName"])
+                for item in client("dynamodb").scan(TableName=table)["Items"]
+                if person in json.dumps(item, default=str)
+            ]
+            expect("no row names them", not left, [item["pk"] for item in left])
 
     # ---------------------------------------------------------------------------------------------------------------- sweep
 
@@ -507,6 +513,59 @@ class Rehearsal:
         iam.put_role_policy(RoleName=role, PolicyName="authorize", PolicyDocument=json.dumps(kept))
         expect("and works again", Browser().get(target).status == 404)
 
+    def least_privilege(self):
+        """Each role allows of the data what its function was seen to use, and nothing else."""
+        iam, unused, count = client("iam"), [], 0
+        used = self.calls()
+        for function in sorted({function for _, function in wiring.ROUTES.values()} | {"Refresh", "Events"}):
+            role = self.ids[f"{function}Role"]
+            documents = [iam.get_role_policy(RoleName=role, PolicyName=function.lower())["PolicyDocument"]]
+            for attached in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
+                version = iam.get_policy(PolicyArn=attached["PolicyArn"])["Policy"]["DefaultVersionId"]
+                policy = iam.get_policy_version(PolicyArn=attached["PolicyArn"], VersionId=version)
+                documents.append(policy["PolicyVersion"]["Document"])
+            for statement in (statement for document in documents for statement in document["Statement"]):
+                for action in listed(statement["Action"]):
+                    # AWS itself uses these for the function: it logs, delivers dead letters, reads the stream, and asks KMS.
+                    if re.match(r"(logs|sqs|kms):|dynamodb:(ListStreams|DescribeStream|GetRecords|GetShardIterator)$", action):
+                        continue
+                    for resource in listed(statement["Resource"]):
+                        count += 1
+                        if (function, action, resource) not in used:
+                            unused.append((function, action, resource))
+        expect("nothing more than is used", not unused, unused)
+        return f"{count} permissions"
+
+    def calls(self):
+        """The calls that each function's own credentials made, as the emulator's CloudTrail recorded them."""
+        transact = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
+        names = {}
+        for function in {function for _, function in wiring.ROUTES.values()} | {"Refresh", "Events"}:
+            made = client("lambda").get_function_configuration(FunctionName=self.ids[f"{function}Function"])
+            # How the emulator names the credentials of a function with a role.
+            digest = hashlib.sha256(f"{made['FunctionArn']}:{made['Role']}".encode()).hexdigest()
+            names[f"ASIA{digest[:16].upper()}"] = function
+        used = set()
+        bus = client("events").describe_event_bus(Name=self.outputs["EventBusName"])["Arn"]
+        table = lambda name: f"arn:aws:dynamodb:{REGION}:000000000000:table/{name}"  # noqa: E731
+        for page in client("cloudtrail").get_paginator("lookup_events").paginate():
+            for event in map(json.loads, (event["CloudTrailEvent"] for event in page["Events"])):
+                function = names.get(event["userIdentity"]["accessKeyId"])
+                if not function:
+                    continue
+                action, request = event["eventName"], event["requestParameters"]
+                if action == "TransactWriteItems":
+                    for kind, item in (pair for one in request["TransactItems"] for pair in one.items()):
+                        used.add((function, f"dynamodb:{transact[kind]}", table(item["TableName"])))
+                elif action == "PutEvents":
+                    used.add((function, "events:PutEvents", bus))
+                elif action == "GetSecretValue":
+                    used.add((function, "secretsmanager:GetSecretValue", request["SecretId"]))
+                elif "TableName" in request:
+                    index = f"/index/{request['IndexName']}" if "IndexName" in request else ""
+                    used.add((function, f"dynamodb:{action}", table(request["TableName"]) + index))
+        return used
+
     def environment(self, name):
         """What the template gives a function, and what Lambda adds to it."""
         function = client("lambda").get_function_configuration(FunctionName=self.ids[f"{name}Function"])
@@ -579,6 +638,7 @@ STEPS = [
     Rehearsal.deletion,
     Rehearsal.sweep,
     Rehearsal.events_arrive,
+    Rehearsal.least_privilege,
     Rehearsal.roles_matter,
     Rehearsal.under_the_runtime_emulator,
     Rehearsal.under_cargo_lambda,
