@@ -82,6 +82,20 @@ def _(mutant):
     mutant.update(json.loads(text))
 
 
+
+
+@breaks("environments_fit_the_template", "a parameter that environments set, renamed")
+def _(mutant):
+    mutant["Parameters"]["ReturnTo"] = mutant["Parameters"].pop("ReturnToAllowlist")
+    variables = mutant["Globals"]["Function"]["Environment"]["Variables"]
+    variables["RETURN_TO_ALLOWLIST"] = {"Ref": "ReturnTo"}
+
+
+@breaks("environments_fit_the_template", "a value that environments set, not allowed any more")
+def _(mutant):
+    mutant["Parameters"]["AuthorizeAccess"]["AllowedValues"] = ["session"]
+
+
 # Functions, and what invokes them
 put("functions_run_on_al2023", "an older runtime", "TokenFunction", [P, "Runtime"], "provided.al2")
 put("functions_run_on_al2023", "a fixed architecture", "TokenFunction", [P, "Architectures"], ["x86_64"])

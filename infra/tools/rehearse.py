@@ -8,6 +8,7 @@ import base64
 import hashlib
 import hmac
 import http.client
+import itertools
 import json
 import os
 import pathlib
@@ -548,12 +549,13 @@ class Rehearsal:
         used = set()
         bus = client("events").describe_event_bus(Name=self.outputs["EventBusName"])["Arn"]
         table = lambda name: f"arn:aws:dynamodb:{REGION}:000000000000:table/{name}"  # noqa: E731
-        for page in client("cloudtrail").get_paginator("lookup_events").paginate():
-            for event in map(json.loads, (event["CloudTrailEvent"] for event in page["Events"])):
-                function = names.get(event["userIdentity"]["accessKeyId"])
-                if not function:
-                    continue
-                action, request = event["eventName"], event["requestParameters"]
+        actions = ["GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "Scan", "TransactWriteItems", "GetSecretValue", "PutEvents"]
+        # The emulator gives the newest 50 that match, and no more.
+        for key, action in itertools.product(names, actions):
+            match = {"AccessKeyId": key, "EventName": action}
+            attributes = [{"AttributeKey": name, "AttributeValue": value} for name, value in match.items()]
+            for event in client("cloudtrail").lookup_events(LookupAttributes=attributes)["Events"]:
+                function, request = names[key], json.loads(event["CloudTrailEvent"])["requestParameters"]
                 if action == "TransactWriteItems":
                     for kind, item in (pair for one in request["TransactItems"] for pair in one.items()):
                         used.add((function, f"dynamodb:{transact[kind]}", table(item["TableName"])))
@@ -561,7 +563,7 @@ class Rehearsal:
                     used.add((function, "events:PutEvents", bus))
                 elif action == "GetSecretValue":
                     used.add((function, "secretsmanager:GetSecretValue", request["SecretId"]))
-                elif "TableName" in request:
+                else:
                     index = f"/index/{request['IndexName']}" if "IndexName" in request else ""
                     used.add((function, f"dynamodb:{action}", table(request["TableName"]) + index))
         return used

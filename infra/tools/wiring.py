@@ -3,6 +3,7 @@
 import json
 import pathlib
 import re
+import tomllib
 
 import parliament
 
@@ -101,6 +102,21 @@ def every_alarm_is_in_the_runbook(template):
     return problems
 
 
+def environments_fit_the_template(template):
+    """Every parameter that samconfig.toml sets exists, and may have that value; what goes without saying in one is not left to chance."""
+    config = tomllib.loads((INFRA.parent / "samconfig.toml").read_text())
+    problems = []
+    for environment in ("default", "staging", "prod"):
+        for override in config[environment]["global"]["parameters"]["parameter_overrides"]:
+            name, _, value = override.partition("=")
+            parameter = template["Parameters"].get(name)
+            if parameter is None:
+                problems.append(f"{environment}: there is no parameter {name}")
+            elif value not in parameter.get("AllowedValues", [value]) or not re.match(parameter.get("AllowedPattern", ""), value):
+                problems.append(f"{environment}: {name} cannot be {value}")
+    return problems
+
+
 def ids_stay_what_they_were(template):
     """A table, key or secret under another logical id is a new and empty one."""
     kept = {
@@ -189,6 +205,7 @@ RULES = [
     each_function_has_a_role_and_a_log_of_its_own,
     everything_of_note_has_an_alarm,
     every_alarm_is_in_the_runbook,
+    environments_fit_the_template,
     ids_stay_what_they_were,
     parliament_finds_nothing,
 ]
