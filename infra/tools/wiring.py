@@ -103,7 +103,7 @@ def every_alarm_is_in_the_runbook(template):
 
 
 def environments_fit_the_template(template):
-    """Every parameter that samconfig.toml sets exists, and may have that value; what goes without saying in one is not left to chance."""
+    """Every parameter that samconfig.toml sets exists, and may have that value."""
     config = tomllib.loads((INFRA.parent / "samconfig.toml").read_text())
     problems = []
     for environment in ("default", "staging", "prod"):
