@@ -14,6 +14,7 @@ mod events;
 mod faults;
 mod fixture;
 mod iam;
+mod operations;
 mod refresh;
 mod removal;
 mod threats;
