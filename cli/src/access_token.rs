@@ -40,8 +40,8 @@ pub(crate) struct AccessTokenCommand {
     #[arg(long, visible_alias = "auth_code", value_name = "CODE")]
     auth_code: Option<String>,
 
-    /// Where Meta sent the browser back to, letter for letter; `THREADS_REDIRECT_URI` [-r]
-    #[arg(long, visible_alias = "redirect_uri", value_name = "URL")]
+    /// Where Meta sent the browser back to, letter for letter; `THREADS_REDIRECT_URI`
+    #[arg(long, short = 'r', visible_alias = "redirect_uri", value_name = "URL")]
     redirect_uri: Option<String>,
 
     /// Complete a login whose second step failed, with the short-lived token that it left
@@ -51,8 +51,8 @@ pub(crate) struct AccessTokenCommand {
     #[command(flatten)]
     keep: Keep,
 
-    /// No notes and no warnings [-s]
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+    /// No notes and no warnings
+    #[arg(long, short = 's', value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           default_value = "false", hide_default_value = true, value_parser = crate::legacy::silent)]
     silent: bool,
 

@@ -54,6 +54,19 @@ pub(crate) fn code(error: &anyhow::Error) -> u8 {
     }
 }
 
+/// Whether there is nobody to tell: the person stopped it, or took no more of what it prints.
+pub(crate) fn is_silent(error: &anyhow::Error) -> bool {
+    let is_closed = || {
+        let cause: Option<&std::io::Error> = error.root_cause().downcast_ref();
+        cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+    };
+    match error.downcast_ref() {
+        Some(Stopped::Interrupted(_)) => true,
+        Some(_) => false,
+        None => is_closed(),
+    }
+}
+
 /// What to do about it, if there is more to say than the error says.
 pub(crate) fn advice(error: &anyhow::Error) -> Option<String> {
     let error: &threads_graph::Error = error.downcast_ref()?;

@@ -31,7 +31,7 @@ use crate::surroundings::Surroundings;
 
 /// Connects Threads accounts to your app, and keeps their tokens alive.
 #[derive(Parser)]
-#[command(name = "threads-auth", version, about, max_term_width = 120, after_help = exit::CODES)]
+#[command(name = "threads-auth", version, max_term_width = 100, after_help = exit::CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -123,7 +123,7 @@ fn serve(work: impl Future<Output = Result<()>>) -> Result<()> {
 
 /// Says why a command failed: to people, and to programs that asked for it.
 fn report(error: &anyhow::Error, in_json: bool) {
-    if let Some(exit::Stopped::Interrupted(_)) = error.downcast_ref() {
+    if exit::is_silent(error) {
         return;
     }
     output::complain(&format!("{error:#}"));

@@ -40,8 +40,8 @@ pub(crate) struct RefreshTokenCommand {
     #[command(flatten)]
     keep: Keep,
 
-    /// No notes and no warnings [-s]
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+    /// No notes and no warnings
+    #[arg(long, short = 's', value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           default_value = "false", hide_default_value = true, value_parser = crate::legacy::silent)]
     silent: bool,
 

@@ -29,12 +29,12 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2
 /// Where the long-lived token goes.
 #[derive(Args)]
 pub(crate) struct Keep {
-    /// The .env file to store the long-lived token in; needs --env-variable [-p]
-    #[arg(long, visible_alias = "env_path", value_name = "FILE")]
+    /// The .env file to store the long-lived token in; needs --env-variable
+    #[arg(long, short = 'p', visible_alias = "env_path", value_name = "FILE")]
     pub(crate) env_path: Option<PathBuf>,
 
-    /// The variable of that file: changed or added, with every other byte kept [-v]
-    #[arg(long, visible_alias = "env_variable", value_name = "NAME")]
+    /// The variable of that file: changed or added, with every other byte kept
+    #[arg(long, short = 'v', visible_alias = "env_variable", value_name = "NAME")]
     pub(crate) env_variable: Option<String>,
 }
 
