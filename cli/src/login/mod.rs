@@ -57,11 +57,11 @@ pub(crate) struct Login {
     #[arg(long, alias = "app_secret", value_name = "SECRET")]
     app_secret: Option<String>,
 
-    /// Where Meta sends the browser back to; `THREADS_REDIRECT_URI`, or https://127.0.0.1:8080/callback
+    /// Where Meta sends the browser back to; `THREADS_REDIRECT_URI`, or `https://127.0.0.1:8080/callback`
     #[arg(long, alias = "redirect_uri", value_name = "URL")]
     redirect_uri: Option<String>,
 
-    /// Another port for https://127.0.0.1:8080/callback; 0 picks a free one
+    /// Another port for `https://127.0.0.1:8080/callback`; 0 picks a free one
     #[arg(long, value_name = "N", conflicts_with = "redirect_uri")]
     port: Option<u16>,
 
