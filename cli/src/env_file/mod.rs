@@ -236,14 +236,16 @@ fn owner(target: &Path) -> io::Result<Option<Metadata>> {
 }
 
 /// Gives the new file the owner and the mode of the old one. Without an old one it stays as it was made: the user's, 0600.
-fn dress(new: &NamedTempFile, old: Option<&Metadata>) -> io::Result<()> {
+fn dress(new: &NamedTempFile, old: Option<&Metadata>) -> Result<()> {
     let Some(old) = old else { return Ok(()) };
     let now = new.as_file().metadata()?;
     if (now.uid(), now.gid()) != (old.uid(), old.gid()) {
-        fchown(new.as_file(), Some(old.uid()), Some(old.gid()))?;
+        fchown(new.as_file(), Some(old.uid()), Some(old.gid())).context(
+            "its owner and group could not be kept; do this as its owner, and as a member of the group",
+        )?;
     }
-    new.as_file()
-        .set_permissions(std::fs::Permissions::from_mode(old.mode() & 0o7777))
+    let mode = std::fs::Permissions::from_mode(old.mode() & 0o7777);
+    Ok(new.as_file().set_permissions(mode)?)
 }
 
 /// Writes a file of its own, mode 0600, for a token that could not be stored where it belongs. Tries one folder after the

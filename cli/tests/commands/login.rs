@@ -13,7 +13,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use threads_sandbox::SandboxCall;
 use url::Url;
 
-use crate::support::{APP_SECRET, Running, USER, World, run, run_with, text};
+use crate::support::{APP_SECRET, HANG, Running, USER, World, run, run_with, text};
 
 /// A person's browser: it trusts the certificate with the fingerprint that the terminal shows, and no other.
 struct Browser {
@@ -362,7 +362,9 @@ fn the_browser_is_opened() {
     command.env("BROWSER", &script);
     let mut running = Running::start(command);
     let url = running.line("/oauth/authorize?");
-    assert_eq!(world.read("opened"), url.trim());
+    let (read, opened_at) = std::sync::mpsc::channel();
+    std::thread::spawn(move || read.send(std::fs::read_to_string(opened).unwrap()));
+    assert_eq!(opened_at.recv_timeout(HANG).unwrap(), url.trim());
     assert_eq!(
         param(&url.trim().parse().unwrap(), "redirect_uri"),
         "https://127.0.0.1:8080/callback"

@@ -56,7 +56,10 @@ fn the_guides_commands_run_as_they_stand() {
     ended.expect(0);
     // Silent is silent, in spite of the secrets among the arguments.
     assert_eq!(ended.stderr, "");
-    assert!(ended.stdout.contains(USER), "{ended:?}");
+    assert!(
+        ended.stdout.contains(USER) && !ended.stdout.contains('\u{1b}'),
+        "{ended:?}"
+    );
     let first = stored(&world);
     assert!(first.starts_with("THQVJ"), "{first}");
 
