@@ -30,12 +30,12 @@ pub(crate) struct Surroundings {
 }
 
 impl Surroundings {
-    /// A variable that is set, and not to nothing.
+    /// A variable that is set, and not to nothing. It is taken as it is: a secret with a line end is not one.
     pub(crate) fn variable(&self, name: &str) -> Option<&str> {
         self.variables
             .get(name)
-            .map(|text| text.trim())
-            .filter(|text| !text.is_empty())
+            .map(String::as_str)
+            .filter(|text| !text.trim().is_empty())
     }
 
     /// Where Meta is. Only the environment says so: a `.env` that happens to be in a folder must not redirect secrets.
