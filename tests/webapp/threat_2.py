@@ -29,7 +29,10 @@ class Scene:
 
     def look(self):
         found = {shown["user"]: shown["account"] for shown in (self.vera.shown(), self.mallory.shown())}
-        self.links += found != self.expected
+        if found != self.expected:
+            print(f"webapp: threat 2: attempt {self.attempts} linked an account", flush=True)
+            self.links += 1
+            self.expected = found
 
 
 def back(url: str) -> tuple[str, str]:
