@@ -10,6 +10,7 @@
 mod backend;
 mod bootstraps;
 mod connect;
+mod contract;
 mod events;
 mod faults;
 mod fixture;

@@ -498,6 +498,10 @@ async fn serve(listener: TcpListener, shared: Shared, stop: impl Future<Output =
     let router = Router::new()
         .route("/", get(dev::show))
         .route("/dev/grants", get(dev::grants))
+        .route(
+            "/dev/openapi.yaml",
+            get(include_str!("../../../functions/openapi.yaml")),
+        )
         .route("/dev/stack", get(dev::stack))
         .route("/dev/events", get(dev::events))
         .route("/dev/sweep", post(dev::sweep))
