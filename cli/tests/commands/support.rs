@@ -254,10 +254,7 @@ impl Running {
                     self.said.push('\n');
                 }
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
-                Err(mpsc::RecvTimeoutError::Timeout) => {
-                    self.child.kill().unwrap();
-                    panic!("it did not end: {}", self.said);
-                }
+                Err(mpsc::RecvTimeoutError::Timeout) => panic!("it did not end: {}", self.said),
             }
         }
         let status = self.child.wait().unwrap();
@@ -267,8 +264,15 @@ impl Running {
                 .stdout
                 .take()
                 .map_or_else(String::new, |read| read.join().unwrap()),
-            stderr: self.said,
+            stderr: std::mem::take(&mut self.said),
         }
+    }
+}
+
+impl Drop for Running {
+    /// After a test that failed.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
     }
 }
 
