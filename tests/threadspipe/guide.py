@@ -79,6 +79,8 @@ def main():
         'for token in "$LONG_LIVED_TOKEN" "$long_lived_token"; do',
         '    curl --silent --fail --output /dev/null "$THREADS_GRAPH_URL/v1.0/me?access_token=$token"',
         "done",
+        # Two that work, and the one that is throttled.
+        'test "$(curl --silent "$THREADS_GRAPH_URL/control/calls" | grep -o \'"call":"refresh"\' | wc -l)" = 3',
         "test \"$(head -n 1 .env)\" = '# My project'",
         'test "$(stat -c %a .env)" = 600',
         "echo complete",

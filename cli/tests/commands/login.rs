@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::header::LOCATION;
 use reqwest::redirect::Policy;
@@ -95,6 +96,8 @@ impl Browser {
                 .tls_backend_preconfigured(tls)
                 .redirect(Policy::none())
                 .no_proxy()
+                // Less than the command gives one connection's handshake.
+                .timeout(Duration::from_secs(15))
                 .build()
                 .unwrap(),
             runtime: tokio::runtime::Builder::new_current_thread()
@@ -106,7 +109,9 @@ impl Browser {
 
     #[expect(clippy::disallowed_methods, reason = "a test's own requests")]
     fn get(&self, url: &str) -> Response {
-        self.runtime.block_on(self.http.get(url).send()).unwrap()
+        self.runtime
+            .block_on(async { self.http.get(url).send().await })
+            .unwrap()
     }
 
     fn body(&self, response: Response) -> String {
@@ -355,9 +360,17 @@ fn the_browser_is_opened() {
     let opened = world.path("opened");
     let fifo = Command::new("mkfifo").arg(&opened).status();
     assert!(fifo.unwrap().success());
-    let script = world.write("browser", "#!/bin/sh\nprintf %s \"$1\" > opened\n");
-    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&script, executable).unwrap();
+    // Written by another process: a program that this one has open for writing cannot be run, and every command that another
+    // test starts meanwhile has it open for a moment, too.
+    let script = world.path("browser");
+    let written = Command::new("sh")
+        .args([
+            "-c",
+            r#"printf '#!/bin/sh\nprintf %%s "$1" > opened\n' > "$0" && chmod +x "$0""#,
+        ])
+        .arg(&script)
+        .status();
+    assert!(written.unwrap().success());
     let mut command = world.with_app(&["login", "--paste"]);
     command.env("BROWSER", &script);
     let mut running = Running::start(command);

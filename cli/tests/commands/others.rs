@@ -317,3 +317,10 @@ impl Sandbox {
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
     }
 }
+
+impl Drop for Sandbox {
+    /// After a test that failed.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+    }
+}
