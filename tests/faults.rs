@@ -83,7 +83,7 @@ impl Lossy {
     async fn start(stack: &Stack) -> (Self, ThreadsAuth) {
         let lossy = Self {
             http: HttpClient::new(HttpTimeouts::default()).unwrap().inner().clone(),
-            upstream: stack.urls().dynamodb_url.clone(),
+            upstream: stack.variables()["AWS_ENDPOINT_URL_DYNAMODB"].clone(),
             lose: Arc::default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

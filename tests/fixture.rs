@@ -23,9 +23,13 @@ pub(crate) async fn stack() -> Stack {
 /// A stack with other values for some of the functions' variables.
 pub(crate) async fn stack_with(variables: &[(&str, &str)]) -> Stack {
     let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-    let variables = variables
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+    let variables = other_dynamodb()
+        .into_iter()
+        .chain(
+            variables
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        )
         .collect();
     let options = StackOptions {
         clock: Some(Clock::frozen(start)),
@@ -33,6 +37,20 @@ pub(crate) async fn stack_with(variables: &[(&str, &str)]) -> Stack {
         ..StackOptions::default()
     };
     Stack::start(options).await.unwrap()
+}
+
+/// With `TEST_DYNAMODB_URL` the tables are there and not in the stack: at an emulator that takes twelve digits for an account, so that
+/// each stack has one of its own. `infra/rehearse` runs tests with it.
+#[expect(clippy::disallowed_methods, reason = "the tests' only setting")]
+fn other_dynamodb() -> Vec<(String, String)> {
+    let Ok(url) = std::env::var("TEST_DYNAMODB_URL") else {
+        return Vec::new();
+    };
+    let random = u64::from_le_bytes(threads_auth::seal::random().unwrap());
+    let account = format!("{:012}", random % 1_000_000_000_000);
+    [("AWS_ENDPOINT_URL_DYNAMODB", url), ("AWS_ACCESS_KEY_ID", account)]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
 }
 
 /// A browser: it keeps cookies for our service, and follows no redirect by itself.

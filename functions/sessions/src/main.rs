@@ -1,10 +1,14 @@
-//! Composes the sessions function.
+//! Composes the sessions function. Unlike the others it needs no secret, and its role may read none.
+
+// The compiler asks for more when it lays the program's one future out at a stroke.
+#![recursion_limit = "256"]
 
 use lambda_edge::Failure;
+use threads_auth::ThreadsAuth;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
-    let service = &lambda_edge::start("sessions").await?;
+    let service = &ThreadsAuth::new(lambda_edge::configure("sessions")?)?;
     lambda_edge::serve_http(|request, now| async move { sessions::handle(service, &request, now).await })
         .await
 }

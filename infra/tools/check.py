@@ -1,0 +1,118 @@
+"""Our own rules on our own templates, and on broken variants of them that the rules must refuse.
+
+`check.py render FILE` writes the transformed template. `check.py rules CFN_GUARD` applies the rules in infra/rules (cfn-guard) and in
+wiring.py to the templates. `check.py mutations CFN_GUARD` breaks the templates in one way after another, and prints which rule has
+caught it; a mutant that lives, and a rule that no mutant tries, are failures.
+"""
+
+import copy
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+import render
+import wiring
+from mutations import MUTATIONS
+
+RULES = {
+    "template": sorted(file for file in (render.INFRA / "rules").glob("*.guard") if file.name != "edge.guard"),
+    "edge": [render.INFRA / "rules" / "edge.guard"],
+}
+
+
+def guarded(cfn_guard, batch, rules):
+    """What cfn-guard says of each template of `batch`, by name: the rules that it breaks with why, and all rules that there are."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in batch.items():
+            pathlib.Path(folder, f"{name}.json").write_text(json.dumps(text))
+        command = [cfn_guard, "validate", "--rules", *map(str, rules), "--data", folder]
+        command += ["--structured", "--output-format", "json", "--show-summary", "none"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.stderr.strip() or not done.stdout.strip():
+        sys.exit(f"cfn-guard did not work:\n{done.stderr}{done.stdout}")
+    broken, every = {}, set()
+    for report in json.loads(done.stdout):
+        failed = {entry["Rule"]["name"]: reasons(entry) for entry in report["not_compliant"]}
+        broken[pathlib.Path(report["name"]).stem] = failed
+        every |= set(failed) | set(report["compliant"]) | set(report["not_applicable"])
+    return broken, every
+
+
+def reasons(entry):
+    """cfn-guard's own words, without the template that it repeats in them."""
+    found = re.findall(r'"(?:custom_message|error_message)": "((?:[^"\\]|\\.){1,300})', json.dumps(entry))
+    return [text.split("Value=")[0] for text in found if text.strip()]
+
+
+def wired(template):
+    """The rules of wiring.py that a template breaks, each with its problems."""
+    return {rule.__name__: problems for rule in wiring.RULES if (problems := rule(template))}
+
+
+def templates():
+    return {"template": render.transformed(render.source()), "edge": render.source("edge.yaml")}
+
+
+def rules(cfn_guard):
+    """Applies every rule to the templates."""
+    failed, count = {}, 0
+    for name, template in templates().items():
+        broken, every = guarded(cfn_guard, {name: template}, RULES[name])
+        failed |= broken[name]
+        count += len(every)
+        if name == "template":
+            failed |= wired(template)
+            count += len(wiring.RULES)
+    for rule, why in failed.items():
+        print(f"{rule}:", *why, sep="\n    ")
+    print(f"{count} rules of ours, {len(failed)} of them broken")
+    return not failed
+
+
+def mutations(cfn_guard):
+    """Applies every rule to every mutant."""
+    originals = {"template": render.source(), "edge": render.source("edge.yaml")}
+    mutants = {"template": {}, "edge": {}}
+    for number, (what, _, which, change) in enumerate(MUTATIONS):
+        mutant = copy.deepcopy(originals[which])
+        change(mutant)
+        if mutant == originals[which]:
+            sys.exit(f"a mutation that changes nothing: {what}")
+        mutants[which][str(number)] = render.transformed(mutant) if which == "template" else mutant
+    by, every = {}, {rule.__name__ for rule in wiring.RULES}
+    for which, batch in mutants.items():
+        broken, of_guard = guarded(cfn_guard, batch, RULES[which])
+        every |= of_guard
+        for name, mutant in batch.items():
+            by[name] = set(broken[name]) | set(wired(mutant) if which == "template" else {})
+    caught = 0
+    print(f"{'broken':<48} {'caught by':<46} also by")
+    for number, (what, rule, _, _) in enumerate(MUTATIONS):
+        others = by[str(number)] - {rule}
+        is_caught = rule in by[str(number)]
+        caught += is_caught
+        print(f"{what:<48} {rule if is_caught else 'NOT ' + rule:<46} {', '.join(sorted(others))}".rstrip())
+    untried = every - {rule for _, rule, _, _ in MUTATIONS}
+    for rule in sorted(untried):
+        print(f"no mutation tries {rule}")
+    print(f"{caught} of {len(MUTATIONS)} broken templates caught; {len(every)} rules, {len(untried)} of them untried")
+    return caught == len(MUTATIONS) and not untried
+
+
+def main(arguments):
+    match arguments:
+        case ["render", file]:
+            pathlib.Path(file).write_text(json.dumps(templates()["template"], indent=1))
+            return True
+        case ["rules", cfn_guard]:
+            return rules(cfn_guard)
+        case ["mutations", cfn_guard]:
+            return mutations(cfn_guard)
+    sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    sys.exit(0 if main(sys.argv[1:]) else 1)

@@ -1,0 +1,211 @@
+"""Rules of ours that need more than one resource at a time. Each looks at a transformed template, and gives a list of problems."""
+
+import json
+import pathlib
+import re
+import tomllib
+
+import parliament
+
+INFRA = pathlib.Path(__file__).resolve().parent.parent
+
+# Every route, who may call it, and which function answers. The template is compared with this, not the other way round.
+ROUTES = {
+    "GET /authorize": ("NONE", "Authorize"),
+    "GET /callback": ("NONE", "Callback"),
+    "GET /connected": ("NONE", "Callback"),
+    "GET /finishing": ("NONE", "Callback"),
+    "POST /deauthorize": ("NONE", "Deauthorize"),
+    "POST /data-deletion": ("NONE", "Deletion"),
+    "GET /data-deletion/{code}": ("NONE", "Deletion"),
+    "POST /sessions": ("AWS_IAM", "Sessions"),
+    "GET /sessions/{id}": ("AWS_IAM", "Sessions"),
+    "POST /sessions/{id}/complete": ("AWS_IAM", "Sessions"),
+    "GET /users": ("AWS_IAM", "Token"),
+    "GET /users/{user_id}": ("AWS_IAM", "Token"),
+    "GET /users/{user_id}/token": ("AWS_IAM", "Token"),
+    "DELETE /users/{user_id}": ("AWS_IAM", "Token"),
+}
+
+# What an alarm must exist for.
+WATCHED = {
+    "OldestOverdueSeconds",
+    "SweepSeconds",
+    "WeakestTokenDays",
+    "DecryptFailures",
+    "ApproximateNumberOfMessagesVisible",
+    "IteratorAge",
+    "Errors",
+    "5xx",
+}
+
+
+def of_type(template, kind):
+    return {name: r for name, r in template["Resources"].items() if r["Type"] == kind}
+
+
+def every_route_exists(template):
+    """SAM accepts an HTTP event with the id of a native Api, and makes no route of it: so the result is what counts."""
+    integrations = {
+        name: r["Properties"]["IntegrationUri"]["Fn::GetAtt"][0]
+        for name, r in of_type(template, "AWS::ApiGatewayV2::Integration").items()
+    }
+    found = {}
+    for name, route in of_type(template, "AWS::ApiGatewayV2::Route").items():
+        properties = route["Properties"]
+        integration = re.fullmatch(r"integrations/\$\{(\w+)\}", properties["Target"]["Fn::Sub"])
+        function = integrations.get(integration[1] if integration else None, "")
+        found[properties["RouteKey"]] = (properties.get("AuthorizationType"), function.removesuffix("Function"))
+    return [
+        f"{key}: expected {ROUTES.get(key)}, found {found.get(key)}"
+        for key in sorted(ROUTES | found)
+        if ROUTES.get(key) != found.get(key)
+    ]
+
+
+def the_api_may_invoke_what_it_integrates(template):
+    integrated = {
+        r["Properties"]["IntegrationUri"]["Fn::GetAtt"][0]
+        for r in of_type(template, "AWS::ApiGatewayV2::Integration").values()
+    }
+    permitted = {r["Properties"]["FunctionName"]["Ref"] for r in of_type(template, "AWS::Lambda::Permission").values()}
+    return [f"{name} and the API do not fit" for name in sorted(integrated ^ permitted)]
+
+
+def each_function_has_a_role_and_a_log_of_its_own(template):
+    problems = []
+    for name, function in of_type(template, "AWS::Lambda::Function").items():
+        base = name.removesuffix("Function")
+        if function["Properties"]["Role"] != {"Fn::GetAtt": [f"{base}Role", "Arn"]}:
+            problems.append(f"{name} does not run as {base}Role")
+        if function["Properties"]["LoggingConfig"].get("LogGroup") != {"Ref": f"{base}Logs"}:
+            problems.append(f"{name} does not log to {base}Logs")
+    return problems
+
+
+def everything_of_note_has_an_alarm(template):
+    text = json.dumps(of_type(template, "AWS::CloudWatch::Alarm"))
+    watched = set(re.findall(r'"MetricName": "([^"]+)"', text))
+    return [f"no alarm on {metric}" for metric in sorted(WATCHED - watched)]
+
+
+def every_alarm_is_in_the_runbook(template):
+    runbook = re.findall(r"^### ([a-z-]+)$", (INFRA / "README.md").read_text(), re.MULTILINE)
+    problems = []
+    for name, alarm in of_type(template, "AWS::CloudWatch::Alarm").items():
+        properties = alarm["Properties"]
+        short = properties["AlarmName"]["Fn::Sub"].removeprefix("${AWS::StackName}-")
+        if short not in runbook:
+            problems.append(f"{name} has no heading {short} in README.md")
+        if not properties["AlarmDescription"].endswith(f"Runbook: infra/README.md, {short}."):
+            problems.append(f"{name} does not point at {short}")
+    return problems
+
+
+def environments_fit_the_template(template):
+    """Every parameter that samconfig.toml sets exists, and may have that value; what goes without saying in one is not left to chance."""
+    config = tomllib.loads((INFRA.parent / "samconfig.toml").read_text())
+    problems = []
+    for environment in ("default", "staging", "prod"):
+        for override in config[environment]["global"]["parameters"]["parameter_overrides"]:
+            name, _, value = override.partition("=")
+            parameter = template["Parameters"].get(name)
+            if parameter is None:
+                problems.append(f"{environment}: there is no parameter {name}")
+            elif value not in parameter.get("AllowedValues", [value]) or not re.match(parameter.get("AllowedPattern", ""), value):
+                problems.append(f"{environment}: {name} cannot be {value}")
+    return problems
+
+
+def ids_stay_what_they_were(template):
+    """A table, key or secret under another logical id is a new and empty one."""
+    kept = {
+        "DataKey": "AWS::KMS::Key",
+        "GrantsTable": "AWS::DynamoDB::Table",
+        "ShortLivedTable": "AWS::DynamoDB::Table",
+        "AppSecret": "AWS::SecretsManager::Secret",
+        "KeyringSecret": "AWS::SecretsManager::Secret",
+        "EventBus": "AWS::Events::EventBus",
+        "Api": "AWS::ApiGatewayV2::Api",
+    }
+    found = {name: r["Type"] for name, r in template["Resources"].items() if r["Type"] in kept.values()}
+    return [f"{name}: expected {kept.get(name)}, found {found.get(name)}" for name in sorted(kept | found) if kept.get(name) != found.get(name)]
+
+
+ARNS = {
+    "AWS::DynamoDB::Table": "arn:aws:dynamodb:eu-central-1:123456789012:table/{}",
+    "AWS::KMS::Key": "arn:aws:kms:eu-central-1:123456789012:key/{}",
+    "AWS::SecretsManager::Secret": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:{}",
+    "AWS::Logs::LogGroup": "arn:aws:logs:eu-central-1:123456789012:log-group:{}:*",
+    "AWS::SQS::Queue": "arn:aws:sqs:eu-central-1:123456789012:{}",
+    "AWS::Events::EventBus": "arn:aws:events:eu-central-1:123456789012:event-bus/{}",
+    "AWS::Lambda::Function": "arn:aws:lambda:eu-central-1:123456789012:function:{}",
+}
+PSEUDO = {
+    "AWS::Partition": "aws",
+    "AWS::Region": "eu-central-1",
+    "AWS::AccountId": "123456789012",
+    "AWS::StackName": "threads-auth",
+    "AWS::URLSuffix": "amazonaws.com",
+}
+
+
+def resolved(template, value):
+    """`value` with every reference replaced by an ARN as AWS would make it."""
+
+    def arn(name, attribute="Arn"):
+        if name in PSEUDO:
+            return PSEUDO[name]
+        kind = template["Resources"][name]["Type"]
+        text = ARNS.get(kind, "{}").format(name)
+        return f"{text}/stream/label" if attribute == "StreamArn" else text
+
+    match value:
+        case {"Ref": name}:
+            return arn(name)
+        case {"Fn::GetAtt": [name, attribute]}:
+            return arn(name, attribute)
+        case {"Fn::Sub": str(text)}:
+            return re.sub(r"\$\{([\w:]+)(?:\.(\w+))?\}", lambda m: arn(m[1], m[2] or "Arn"), text)
+        case dict():
+            return {key: resolved(template, inner) for key, inner in value.items()}
+        case list():
+            return [resolved(template, inner) for inner in value]
+    return value
+
+
+def policies(template):
+    """Every policy of the template by name, resolved."""
+    found = {}
+    for name, resource in template["Resources"].items():
+        for policy in resource.get("Properties", {}).get("Policies", []) if resource["Type"] == "AWS::IAM::Role" else []:
+            found[name] = resolved(template, policy["PolicyDocument"])
+        if resource["Type"] == "AWS::IAM::ManagedPolicy":
+            found[name] = resolved(template, resource["Properties"]["PolicyDocument"])
+    return found
+
+
+def accepted(finding):
+    """parliament takes `ListStreams` for an action without resources. AWS's tutorial on streams with Lambda and SAM's own policy
+    template name the table's streams for it, and Lambda accepts that; `*` would be every table of the account."""
+    return finding.issue == "RESOURCE_MISMATCH" and [d["action"] for d in finding.detail] == ["dynamodb:ListStreams"]
+
+
+def parliament_finds_nothing(template):
+    problems = []
+    for name, document in policies(template).items():
+        analyzed = parliament.analyze_policy_string(json.dumps(document))
+        problems += [f"{name}: {f.issue} {f.detail}" for f in analyzed.findings if not accepted(f)]
+    return problems
+
+
+RULES = [
+    every_route_exists,
+    the_api_may_invoke_what_it_integrates,
+    each_function_has_a_role_and_a_log_of_its_own,
+    everything_of_note_has_an_alarm,
+    every_alarm_is_in_the_runbook,
+    environments_fit_the_template,
+    ids_stay_what_they_were,
+    parliament_finds_nothing,
+]
