@@ -10,10 +10,12 @@
 mod backend;
 mod bootstraps;
 mod connect;
+mod contract;
 mod events;
 mod faults;
 mod fixture;
 mod iam;
+mod operations;
 mod refresh;
 mod removal;
 mod threats;

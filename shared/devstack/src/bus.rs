@@ -99,8 +99,9 @@ impl Bus {
         });
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(file) = &mut kept.file {
-            // Not taken means that it comes again.
-            writeln!(file, "{event}").map_err(|_| "InternalFailure")?;
+            // Whole lines, for whoever reads along. Not taken means that it comes again.
+            let line = format!("{event}\n");
+            file.write_all(line.as_bytes()).map_err(|_| "InternalFailure")?;
         }
         kept.events.push_front(event);
         kept.events.truncate(REMEMBERED);
