@@ -139,6 +139,26 @@ class Rehearsal:
 
     def deploy(self):
         """`sam deploy`, as an operator would, with a domain and with Threads' address changed to the sandbox's."""
+        client("s3").create_bucket(Bucket=STACK)
+        simplified = self.sam_deploy("TRACE")
+        urls = [self.outputs[name] for name in ("RedirectCallbackUrl", "UninstallCallbackUrl", "DeleteCallbackUrl")]
+        expected = [f"https://{DOMAIN}/{path}" for path in ("callback", "deauthorize", "data-deletion")]
+        expect("the three URLs for Meta's dashboard", urls == expected, urls)
+        return f"{len(self.ids)} resources; the emulator knows no alarms on sums, so {simplified} look at one metric"
+
+    def upgrade(self):
+        """Another deployment over it replaces no table, key, secret or bus, and Ada's token is still handed out."""
+        before = dict(self.ids)
+        self.sam_deploy("DEBUG")
+        changed = {name for name in before if before[name] != self.ids.get(name)}
+        expect("everything is still what it was", not changed, changed)
+        variables = self.environment("Token")
+        expect("the change arrived", variables["LOG_LEVEL"] == "DEBUG", variables["LOG_LEVEL"])
+        vended = self.signed(self.tokens, "GET", f"/users/{self.ada}/token")
+        expect("a token", vended.status == 200, vended.status)
+        self.canaries.append(vended.json()["access_token"])
+
+    def sam_deploy(self, log_level):
         origin = f"http://{self.threads.netloc}"
         parameters = {
             "Architecture": "x86_64",
@@ -148,9 +168,8 @@ class Rehearsal:
             "ReturnToAllowlist": "https://app.rehearsal.test/",
             "ThreadsAuthorizeUrl": f"{origin}/oauth/authorize",
             "ThreadsGraphUrl": origin,
-            "LogLevel": "TRACE",
+            "LogLevel": log_level,
         }
-        client("s3").create_bucket(Bucket=STACK)
         template, simplified = self.template()
         command = [self.sam, "deploy", "--template-file", template, "--stack-name", STACK]
         command += ["--s3-bucket", STACK, "--region", REGION, "--capabilities", "CAPABILITY_IAM"]
@@ -162,10 +181,7 @@ class Rehearsal:
         self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
         summaries = client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=STACK)
         self.ids = {r["LogicalResourceId"]: r["PhysicalResourceId"] for p in summaries for r in p["StackResourceSummaries"]}
-        urls = [self.outputs[name] for name in ("RedirectCallbackUrl", "UninstallCallbackUrl", "DeleteCallbackUrl")]
-        expected = [f"https://{DOMAIN}/{path}" for path in ("callback", "deauthorize", "data-deletion")]
-        expect("the three URLs for Meta's dashboard", urls == expected, urls)
-        return f"{len(self.ids)} resources; the emulator knows no alarms on sums, so {simplified} look at one metric"
+        return simplified
 
     def template(self):
         """The built template, without what the emulator cannot make."""
@@ -645,6 +661,7 @@ STEPS = [
     Rehearsal.under_the_runtime_emulator,
     Rehearsal.under_cargo_lambda,
     Rehearsal.metrics,
+    Rehearsal.upgrade,
     Rehearsal.logs,
     Rehearsal.dead_letters,
 ]
