@@ -4,12 +4,14 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode as Status;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use base64::prelude::{BASE64_STANDARD, Engine};
 use devstack::{Clock, Stack, StackOptions};
 use jiff::Timestamp;
 use reqwest::StatusCode;
@@ -27,6 +29,8 @@ use crate::fixture::{Browser, DAY, account, calls, fail, grant, is_usable, secre
 
 const AUTHORIZE: &str = env!("CARGO_BIN_EXE_bootstrap-authorize");
 const CALLBACK: &str = env!("CARGO_BIN_EXE_bootstrap-callback");
+const EVENTS: &str = env!("CARGO_BIN_EXE_bootstrap-events");
+const TOKEN: &str = env!("CARGO_BIN_EXE_bootstrap-token");
 const REFRESH: &str = env!("CARGO_BIN_EXE_bootstrap-refresh");
 
 /// A guard against tests that never end, not a measure of anything.
@@ -113,6 +117,7 @@ impl Function {
         command
             .envs(stack.variables())
             .env("AWS_LAMBDA_RUNTIME_API", address)
+            .env("METRICS_SERVICE", "test")
             .env("LOG_LEVEL", "trace");
         let mut child = command.spawn().unwrap();
         let (mut stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
@@ -360,7 +365,8 @@ async fn refresh_sweeps() {
         assert!(error.to_string().contains("max_seconds"), "{error}");
     }
     let refreshed = function.invoke(scheduled()).await;
-    let report = json!({"outcomes": {"refreshed": 1}, "oldest_overdue_seconds": 0, "unreadable_shards": 0});
+    let report = json!({"outcomes": {"refreshed": 1}, "oldest_overdue_seconds": 0, "weakest_token_days": 59,
+        "unreadable_shards": 0});
     assert_eq!(refreshed, Outcome::Response(report));
     let nothing = function.invoke(json!({"max_seconds": 60})).await;
     let report = json!({"outcomes": {}, "oldest_overdue_seconds": 0, "unreadable_shards": 0});
@@ -370,9 +376,109 @@ async fn refresh_sweeps() {
     assert_ne!(before, after);
     let output = function.terminate().await;
     assert!(output.contains(r#""outcome":"swept""#), "{output}");
+    let metrics = metrics(&output);
+    assert_eq!(metrics[0]["ColdStarts"], 1.0);
+    let counted: Vec<_> = metrics
+        .iter()
+        .filter(|line| line.get("Refreshes").is_some())
+        .collect();
+    assert_eq!((counted.len(), &counted[0]["Outcome"]), (1, &json!("refreshed")));
+    let sweeps: Vec<_> = metrics
+        .iter()
+        .filter(|line| line.get("SweepSeconds").is_some())
+        .collect();
+    assert_eq!(sweeps.len(), 2);
+    assert_eq!(
+        (&sweeps[0]["WeakestTokenDays"], &sweeps[0]["OldestOverdueSeconds"]),
+        (&json!(59.0), &json!(0.0))
+    );
     let mut secrets = secrets(&stack).await;
     secrets.extend([before, after]);
     assert_no_secret(&output, &secrets);
+}
+
+/// The lines of output that are metrics.
+fn metrics(output: &str) -> Vec<Value> {
+    let lines = output
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter(|line| line.get("_aws").is_some()).collect()
+}
+
+#[tokio::test]
+async fn token_answers_who_is_proven_to_call() {
+    let (stack, ada) = due().await;
+    let before = token(&stack, &ada).await;
+    let mut function = Function::start(TOKEN, &stack).await;
+    let mut request = event(&format!("/users/{ada}/token"), "", &[]);
+    assert_eq!(function.request(request.clone()).await["statusCode"], 403);
+    request["requestContext"]["authorizer"] = json!({"iam": {"userArn": "arn:aws:sts::123456789012:assumed-role/backend/i-1", "accessKey": "ASIA"}});
+    let answer = function.request(request).await;
+    assert_eq!(answer["statusCode"], 200, "{answer}");
+    let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+    let after = token(&stack, &ada).await;
+    assert_eq!(body["access_token"], after);
+    assert_ne!(before, after, "it was due");
+    let output = function.terminate().await;
+    assert!(
+        output.contains("assumed-role/backend/i-1") && output.contains(r#""outcome":"vended""#),
+        "{output}"
+    );
+    let mut secrets = secrets(&stack).await;
+    secrets.extend([before, after]);
+    assert_no_secret(&output, &secrets);
+}
+
+/// It has no secret, reads none, and announces what the stream hands over, or asks for it again.
+#[tokio::test]
+async fn events_are_announced() {
+    let stack = stack_of(Duration::ZERO).await;
+    let ada = account(&stack, "ada");
+    Browser::new().connect(&stack, &ada).await;
+    let row = crate::fixture::rows(&stack)
+        .await
+        .into_iter()
+        .find(|row| row.contains_key("grant_id"))
+        .unwrap();
+    let image: serde_json::Map<_, _> = row
+        .into_iter()
+        .map(|(name, value)| {
+            let value = match value {
+                AttributeValue::S(text) => json!({"S": text}),
+                AttributeValue::N(number) => json!({"N": number}),
+                AttributeValue::B(blob) => json!({"B": BASE64_STANDARD.encode(blob)}),
+                other => panic!("{other:?}"),
+            };
+            (name, value)
+        })
+        .collect();
+    let batch = json!({"Records": [{"eventID": "e1", "eventName": "INSERT", "eventSource": "aws:dynamodb",
+        "dynamodb": {"ApproximateCreationDateTime": 1_767_225_600, "Keys": {"pk": image["pk"]}, "NewImage": image,
+            "SequenceNumber": "111", "SizeBytes": 500, "StreamViewType": "NEW_AND_OLD_IMAGES"}}]});
+    let mut function = Function::start(EVENTS, &stack).await;
+    let done = json!({"batchItemFailures": []});
+    assert_eq!(
+        function.invoke(batch.clone()).await,
+        Outcome::Response(done.clone())
+    );
+    assert_eq!(
+        function.invoke(json!({"Records": []})).await,
+        Outcome::Response(done)
+    );
+    let events = stack.events();
+    assert_eq!(
+        (events.len(), &events[0]["detail"]["id"]),
+        (1, &json!("e1:account.connected"))
+    );
+    // What is no batch stays where it is.
+    let again = json!({"batchItemFailures": [{"itemIdentifier": ""}]});
+    assert_eq!(
+        function.invoke(json!({"CANARY": 1})).await,
+        Outcome::Response(again)
+    );
+    let output = function.terminate().await;
+    assert_no_secret(&output, &secrets(&stack).await);
+    assert_no_secret(&output, &[token(&stack, &ada).await]);
 }
 
 /// Threat 21: Lambda ends a function in the middle of a refresh. The next sweep after the lease does it again.
@@ -409,7 +515,7 @@ async fn a_refresh_that_is_killed_is_done_again() {
 
 #[tokio::test]
 async fn what_is_missing_is_said_at_once() {
-    for executable in [AUTHORIZE, CALLBACK, REFRESH] {
+    for executable in [AUTHORIZE, CALLBACK, EVENTS, REFRESH, TOKEN] {
         let mut command = command(executable);
         command.env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1");
         let output = tokio::time::timeout(HANG, command.output())

@@ -7,11 +7,15 @@
     reason = "the helpers of tests fail as tests do"
 )]
 
+mod backend;
 mod bootstraps;
 mod connect;
+mod contract;
+mod events;
 mod faults;
 mod fixture;
 mod iam;
+mod operations;
 mod refresh;
 mod removal;
 mod threats;

@@ -1003,6 +1003,39 @@ fn ways_to_connect(
     paths
 }
 
+/// The backend's calls: a session with its completion code, and a token, which is seen in the one answer that is for it.
+async fn vend_under_watch(stack: &Stack, ada: &str, canaries: &mut Canaries) {
+    let session = session(stack, "user-1").await;
+    let mut browser = Browser::new();
+    let back = browser
+        .consent(stack, &format!("session={}", session.id), ada)
+        .await;
+    let completion = parameter(&browser.get(back.as_str()).await.location(), "completion");
+    canaries.plant("a completion code", &completion);
+    let body = json!({"completion": completion}).to_string();
+    for body in [&body, &body.replace('"', ""), &body] {
+        let path = format!("/sessions/{}/complete", session.id);
+        let reply = iam::call(stack, Method::POST, &path, body).await;
+        canaries.look_at("a completion", &reply);
+    }
+    let path = format!("/users/{ada}/token");
+    let vended = iam::call(stack, Method::GET, &path, "").await;
+    let vended: Value = serde_json::from_str(&vended.body).unwrap();
+    canaries.plant("a vended token", vended["access_token"].as_str().unwrap());
+    let key = stack.urls().secret_access_key.clone();
+    canaries.plant("the key that requests are signed with", &key);
+    for path in [
+        "/users".to_owned(),
+        format!("/users/{ada}"),
+        format!("{path}?min_valid=no"),
+    ] {
+        let reply = iam::call(stack, Method::GET, &path, "").await;
+        canaries.look_at("the backend's API", &reply);
+    }
+    stack.announce().await.unwrap();
+    canaries.look("the events", &format!("{:?}", stack.events()));
+}
+
 #[tokio::test]
 async fn threat_11_canaries() {
     let captured = log();
@@ -1060,6 +1093,7 @@ async fn threat_11_canaries() {
             stack.sandbox().unwrap().clear_faults();
         }
     }
+    vend_under_watch(&stack, &ada, &mut canaries).await;
     let sweep = stack.sweep().await;
     canaries.look("a sweep's report", &format!("{sweep:?}"));
     let now = stack.clock().now();
@@ -1081,6 +1115,8 @@ async fn threat_11_canaries() {
         "no log"
     );
     assert!(logged.contains(&ada));
+    let caller = r#""caller":"arn:aws:iam::123456789012:user/development""#;
+    assert!(logged.contains(caller), "who called is in the log");
     assert!(
         outcomes.is_superset(&BTreeSet::from([303, 400, 500, 503])),
         "{outcomes:?}"

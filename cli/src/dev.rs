@@ -14,7 +14,11 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use url::Url;
 
-/// Start everything on this machine: the functions behind a local gateway, an embedded DynamoDB and Secrets Manager, and a
+use crate::inputs::{APP_ID, APP_SECRET, Inputs};
+use crate::output::Output;
+use crate::surroundings::Surroundings;
+
+/// Run everything on this machine: the functions behind a local gateway, an embedded DynamoDB and Secrets Manager, and a
 /// sandbox that stands in for Meta.
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -76,7 +80,7 @@ enum Which {
 const ANNOUNCE_EVERY: Duration = Duration::from_millis(200);
 
 /// How long requests under way may take to end. A client that never ends its own must not keep the command alive.
-const GRACE: Duration = Duration::from_secs(5);
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
 /// What Meta's dashboard needs before a live login can work.
 const LIVE_NEEDS: &str = "\
@@ -88,19 +92,13 @@ In Meta's dashboard, under your app's use case \"Access the Threads API\" > Sett
 THREADS_APP_ID is the *Threads* app id of that page, not the Meta app id on top of the dashboard.";
 
 impl Dev {
-    pub(crate) fn run(self) -> Result<()> {
-        log_to_stderr();
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(self.serve())
-    }
-
-    async fn serve(self) -> Result<()> {
+    pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
         // Listen for the end before there is anything to end, so that none is missed.
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let threads = match self.threads {
             Which::Sandbox => Threads::Sandbox,
-            Which::Live => Threads::Live(live_app(self.public_url.as_ref())?),
+            Which::Live => Threads::Live(live_app(self.public_url.as_ref(), surroundings)?),
         };
         let stack = Stack::start(StackOptions {
             port: self.port,
@@ -170,7 +168,7 @@ impl Dev {
     }
 }
 
-fn live_app(public_url: Option<&Url>) -> Result<LiveApp> {
+fn live_app(public_url: Option<&Url>, surroundings: &Surroundings) -> Result<LiveApp> {
     let origin = public_url
         .map_or("https://YOUR-PUBLIC-URL", Url::as_str)
         .trim_end_matches('/');
@@ -180,8 +178,15 @@ fn live_app(public_url: Option<&Url>) -> Result<LiveApp> {
             "--threads live needs --public-url with the https address of a tunnel that ends here: Meta sends nobody back to plain http.\n\n{needs}"
         );
     }
-    let variable = |name: &str| dotenvy::var(name).ok().filter(|text| !text.is_empty());
-    let (Some(id), Some(secret)) = (variable("THREADS_APP_ID"), variable("THREADS_APP_SECRET")) else {
+    let inputs = Inputs {
+        surroundings,
+        output: Output {
+            json: false,
+            silent: false,
+        },
+        env_path: None,
+    };
+    let (Some(id), Some(secret)) = (inputs.configured(&APP_ID)?, inputs.configured(&APP_SECRET)?) else {
         bail!(
             "--threads live needs THREADS_APP_ID and THREADS_APP_SECRET in the environment or in .env.\n\n{needs}"
         );
@@ -195,7 +200,7 @@ fn live_app(public_url: Option<&Url>) -> Result<LiveApp> {
     })
 }
 
-fn interval(text: &str) -> Result<Duration, String> {
+pub(crate) fn interval(text: &str) -> Result<Duration, String> {
     let parsed: Result<SignedDuration, _> = text.parse();
     match parsed.map(Duration::try_from) {
         Ok(Ok(every)) if every >= Duration::from_secs(1) => Ok(every),
@@ -203,7 +208,7 @@ fn interval(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn log_to_stderr() {
+pub(crate) fn log_to_stderr() {
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .compact();

@@ -1,14 +1,37 @@
 //! The `threads-auth` command.
+//!
+//! One module holds one command. What they share: where values come from (`inputs`, `surroundings`, `prompt`), where tokens
+//! go (`tokens`, `env_file`), and how it ends (`output`, `interrupt`, `exit`).
 
+mod access_token;
+mod authorize_url;
+mod completions;
 mod dev;
+mod env_file;
+mod exit;
+mod inputs;
+mod interrupt;
+mod legacy;
+mod login;
+mod man;
+mod output;
+mod prompt;
+mod refresh_token;
+mod sandbox;
+mod surroundings;
+mod tokens;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use anyhow::{Context, Result};
+use clap::{CommandFactory, Parser, Subcommand};
+use jiff::Timestamp;
+
+use crate::surroundings::Surroundings;
 
 /// Connects Threads accounts to your app, and keeps their tokens alive.
 #[derive(Parser)]
-#[command(name = "threads-auth", version, about, max_term_width = 100)]
+#[command(name = "threads-auth", version, max_term_width = 100, after_help = exit::CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -16,24 +39,103 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Login(login::Login),
+    AuthorizeUrl(authorize_url::AuthorizeUrl),
+    #[command(name = "access_token")]
+    AccessToken(access_token::AccessTokenCommand),
+    #[command(name = "refresh_token")]
+    RefreshToken(refresh_token::RefreshTokenCommand),
     Dev(dev::Dev),
+    Sandbox(sandbox::SandboxCommand),
+    Completions(completions::Completions),
+    Man(man::Manual),
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that reads the clock for everything behind it"
+)]
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Dev(dev) => dev.run(),
+    let command = Cli::parse_from(legacy::translate(std::env::args_os())).command;
+    let surroundings = Surroundings {
+        variables: std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect(),
+        now: Timestamp::now(),
     };
-    match result {
+    let answers_in_json = command.answers_in_json();
+    match command.run(&surroundings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::debug!(?error);
-            complain(&error);
-            ExitCode::FAILURE
+            report(&error, answers_in_json);
+            ExitCode::from(exit::code(&error))
         }
     }
 }
 
-#[expect(clippy::print_stderr, reason = "a command's errors belong on standard error")]
-fn complain(error: &anyhow::Error) {
-    eprintln!("threads-auth: {error:#}");
+impl Command {
+    fn run(self, surroundings: &Surroundings) -> Result<()> {
+        match self {
+            Self::Login(login) => block_on(login.run(surroundings)),
+            Self::AuthorizeUrl(command) => block_on(command.run(surroundings)),
+            Self::AccessToken(command) => block_on(command.run(surroundings)),
+            Self::RefreshToken(command) => block_on(command.run(surroundings)),
+            Self::Dev(dev) => serve(dev.run(surroundings)),
+            Self::Sandbox(sandbox) => serve(sandbox.run()),
+            Self::Completions(completions) => completions.run(Cli::command()),
+            Self::Man(manual) => manual.run(Cli::command()),
+        }
+    }
+
+    /// Whether a failure is told as JSON too. Servers are silent on standard output until they are ready.
+    fn answers_in_json(&self) -> bool {
+        match self {
+            Self::Login(login) => login.json,
+            Self::AuthorizeUrl(command) => command.json,
+            Self::AccessToken(command) => command.json,
+            Self::RefreshToken(command) => command.json,
+            Self::Completions(completions) => completions.json,
+            Self::Man(manual) => manual.json,
+            Self::Dev(_) | Self::Sandbox(_) => false,
+        }
+    }
+}
+
+/// Runs a command that ends by itself.
+fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the runtime does not start")?;
+    runtime.block_on(work)
+}
+
+/// Runs a server, which logs.
+fn serve(work: impl Future<Output = Result<()>>) -> Result<()> {
+    dev::log_to_stderr();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime does not start")?;
+    runtime.block_on(work)
+}
+
+/// Says why a command failed: to people, and to programs that asked for it.
+fn report(error: &anyhow::Error, in_json: bool) {
+    if exit::is_silent(error) {
+        return;
+    }
+    output::complain(&format!("{error:#}"));
+    if let Some(advice) = exit::advice(error) {
+        output::say(&advice);
+    }
+    if in_json {
+        let output = output::Output {
+            json: true,
+            silent: false,
+        };
+        // Standard error has it already, and the exit code.
+        let _ = output.result(&exit::json(error), "");
+    }
 }

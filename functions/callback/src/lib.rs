@@ -5,7 +5,7 @@
 
 use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
-use lambda_edge::HttpRequest;
+use lambda_edge::{HttpRequest, Metric, emit};
 use threads_auth::pages::{self, Notice, Page};
 use threads_auth::{ThreadsAuth, error_chain};
 
@@ -20,18 +20,20 @@ pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp
 }
 
 async fn finish(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
-    match service.finish(&request.raw_query, &request.cookies(), now).await {
+    let finished = service.finish(&request.raw_query, &request.cookies(), now).await;
+    let outcome = match &finished {
+        Ok(connected) if connected.pending => "finishing",
+        Ok(_) => "connected",
+        Err(refused) => refused.reason.notice().as_str(),
+    };
+    let metrics = [Metric::count("Connects", 1)];
+    emit(service.config(), now, Some(("Outcome", outcome)), &metrics);
+    match finished {
         Ok(connected) => {
-            let outcome = if connected.pending {
-                "finishing"
-            } else {
-                "connected"
-            };
             tracing::info!(request_id = request.request_id, outcome, user.id = %connected.user_id);
             pages::redirect(StatusCode::SEE_OTHER, &connected.location)
         }
         Err(refused) => {
-            let outcome = refused.reason.notice().as_str();
             tracing::warn!(
                 request_id = request.request_id,
                 outcome,

@@ -4,7 +4,7 @@ use lambda_edge::Failure;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
-    let service = &lambda_edge::start().await?;
+    let service = &lambda_edge::start("callback").await?;
     lambda_edge::serve_http(|request, now| async move { callback::handle(service, &request, now).await })
         .await
 }

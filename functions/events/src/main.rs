@@ -5,6 +5,6 @@ use lambda_edge::Failure;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
-    let announcer = &Announcer::new(&lambda_edge::configure()?)?;
+    let announcer = &Announcer::new(&lambda_edge::configure("events")?)?;
     lambda_edge::serve_event(|batch, now, _| async move { Ok(announcer.handle(&batch, now).await) }).await
 }

@@ -1,8 +1,9 @@
 //! The scheduled function: one sweep over all grants that are due.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use lambda_edge::{Metric, emit};
 use serde::Deserialize;
 use serde_json::Value;
 use threads_auth::refresh::SweepReport;
@@ -45,16 +46,38 @@ pub async fn handle(
             .map_or(left, |seconds| left.min(Duration::from_secs(seconds.into())));
         Ok(service.sweep(now, budget).await?)
     };
+    let began = Instant::now();
     let result = swept.await;
     match &result {
-        Ok(report) => tracing::info!(
+        Ok(report) => {
+            measure(service, report, began.elapsed(), now);
+            tracing::info!(
             outcome = "swept",
             outcomes = ?report.outcomes,
             oldest_overdue_seconds = report.oldest_overdue_seconds,
             stopped = ?report.stopped,
             unreadable_shards = report.unreadable_shards,
-        ),
+            );
+        }
         Err(error) => tracing::error!(outcome = "failed", error = error_chain(error)),
     }
     result
+}
+
+fn measure(service: &ThreadsAuth, report: &SweepReport, took: Duration, now: Timestamp) {
+    let config = service.config();
+    for (outcome, count) in &report.outcomes {
+        let metrics = [Metric::count("Refreshes", *count)];
+        emit(config, now, Some(("Outcome", outcome)), &metrics);
+    }
+    let overdue = Metric::of("OldestOverdueSeconds", "Seconds", report.oldest_overdue_seconds);
+    let mut metrics = vec![Metric::of("SweepSeconds", "Seconds", took.as_secs()), overdue];
+    metrics.extend(
+        report
+            .weakest_token_days
+            .map(|days| Metric::of("WeakestTokenDays", "None", days)),
+    );
+    let undecryptable = report.count("undecryptable");
+    metrics.extend((undecryptable > 0).then(|| Metric::count("DecryptFailures", undecryptable)));
+    emit(config, now, None, &metrics);
 }

@@ -6,7 +6,9 @@
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use http::{Method, Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
-use lambda_edge::{BadRequest, HttpRequest, Query, json, json_error, json_later, json_unavailable, unsigned};
+use lambda_edge::{
+    BadRequest, HttpRequest, Metric, Query, emit, json, json_error, json_later, json_unavailable, unsigned,
+};
 use serde_json::{Value, json};
 use threads_auth::grant::{RevokedBy, Summary};
 use threads_auth::store::StoreError;
@@ -71,6 +73,14 @@ async fn vend(
         }
         Err(error) => error,
     };
+    if let VendError::Sealed(_) = error {
+        emit(
+            service.config(),
+            now,
+            None,
+            &[Metric::count("DecryptFailures", 1)],
+        );
+    }
     Ok(match error {
         VendError::Unknown => {
             tracing::warn!(request_id, caller, outcome = "unknown_user", user.id = %user_id);

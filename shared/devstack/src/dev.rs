@@ -140,6 +140,12 @@ pub(crate) async fn grants(State(shared): State<Shared>) -> Response {
     }
 }
 
+/// The environment in which the functions run here, for commands on this machine. Its AWS credentials open nothing but this stack.
+pub(crate) async fn stack(State(shared): State<Shared>) -> Response {
+    let now = shared.clock.now();
+    Json(json!({"variables": &*shared.variables, "now": now})).into_response()
+}
+
 pub(crate) async fn events(State(shared): State<Shared>) -> Response {
     Json(json!({"events": shared.bus.events()})).into_response()
 }

@@ -236,6 +236,12 @@ fn account(grant: &GrantView, dashboard: &Dashboard) -> Markup {
                         dd { "a new connection waits for its long-lived token" }
                     }
                 }
+                @if let Some(at) = grant.data_access_expires_at {
+                    div {
+                        dt { @if at > now { "Data access ends" } @else { "Data access ended" } }
+                        dd { (moment(now, at)) }
+                    }
+                }
                 div {
                     dt { "Connected" }
                     dd { (moment(now, grant.created_at)) }
@@ -830,6 +836,7 @@ mod tests {
             outcomes: BTreeMap::from([("refreshed", 12), ("needs_reauthorization", 1)]),
             oldest_overdue_seconds: 7_300,
             stopped: Some(Stopped::Threads),
+            weakest_token_days: None,
             unreadable_shards: 3,
         };
         let mut dashboard = dashboard(Vec::new());

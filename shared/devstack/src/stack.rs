@@ -209,6 +209,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) sandbox: Option<Sandbox>,
     pub(crate) public_url: Url,
+    pub(crate) variables: Arc<HashMap<String, String>>,
     pub(crate) bus: Bus,
     feed: Arc<Feed>,
     sweeps: Arc<Mutex<VecDeque<PastSweep>>>,
@@ -219,7 +220,6 @@ pub(crate) struct Shared {
 pub struct Stack {
     urls: Urls,
     shared: Shared,
-    variables: HashMap<String, String>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     _lock: Option<File>,
@@ -315,6 +315,7 @@ impl Stack {
             clock,
             sandbox,
             public_url,
+            variables: Arc::new(variables),
             bus,
             feed: Arc::new(feed),
             sweeps: Arc::default(),
@@ -330,7 +331,6 @@ impl Stack {
         Ok(Self {
             urls,
             shared,
-            variables,
             stop,
             tasks,
             _lock: lock,
@@ -346,7 +346,7 @@ impl Stack {
     /// The environment in which a function of this stack runs.
     #[must_use]
     pub fn variables(&self) -> &HashMap<String, String> {
-        &self.variables
+        &self.shared.variables
     }
 
     /// The service that the functions call.
@@ -498,6 +498,11 @@ async fn serve(listener: TcpListener, shared: Shared, stop: impl Future<Output =
     let router = Router::new()
         .route("/", get(dev::show))
         .route("/dev/grants", get(dev::grants))
+        .route(
+            "/dev/openapi.yaml",
+            get(include_str!("../../../functions/openapi.yaml")),
+        )
+        .route("/dev/stack", get(dev::stack))
         .route("/dev/events", get(dev::events))
         .route("/dev/sweep", post(dev::sweep))
         .route("/dev/clock", post(dev::clock))

@@ -5,6 +5,7 @@
 
 mod backend;
 mod json;
+mod metrics;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,6 +24,7 @@ pub use backend::{BadRequest, Query, object, unsigned};
 pub use json::{json, json_error, json_later, json_unavailable};
 pub use lambda_http::Body;
 pub use lambda_http::aws_lambda_events::apigw;
+pub use metrics::{Metric, emit};
 
 /// A request as API Gateway received it.
 #[derive(Clone, Debug)]
@@ -190,7 +192,7 @@ impl From<lambda_http::Error> for Failure {
     }
 }
 
-/// Begins a function: logs and configuration.
+/// Begins a function: logs and configuration, and a count of its cold starts under its `name`.
 ///
 /// # Errors
 /// When the configuration is incomplete.
@@ -198,17 +200,24 @@ impl From<lambda_http::Error> for Failure {
     clippy::disallowed_methods,
     reason = "the level of logs must be known before the configuration is read"
 )]
-pub fn configure() -> Result<Config, Failure> {
+pub fn configure(name: &str) -> Result<Config, Failure> {
     threads_auth::telemetry::init(std::env::var("LOG_LEVEL").ok().as_deref());
-    Ok(Config::from_env().map_err(StartError::from)?)
+    let config = Config::from_env().map_err(StartError::from)?;
+    emit(
+        &config,
+        now(),
+        Some(("Function", name)),
+        &[Metric::count("ColdStarts", 1)],
+    );
+    Ok(config)
 }
 
 /// Starts a function that works with grants: logs, configuration, clients, secrets.
 ///
 /// # Errors
 /// When the configuration is incomplete.
-pub async fn start() -> Result<ThreadsAuth, Failure> {
-    let service = ThreadsAuth::new(configure()?)?;
+pub async fn start(name: &str) -> Result<ThreadsAuth, Failure> {
+    let service = ThreadsAuth::new(configure(name)?)?;
     service.warm(now()).await;
     Ok(service)
 }

@@ -46,6 +46,8 @@ pub struct Config {
     pub secrets_ttl: Duration,
     /// `SWEEP_CONCURRENCY`, default 64, at most 1024: how many tokens a sweep has in flight.
     pub sweep_concurrency: usize,
+    /// `METRICS_SERVICE`, default none: the name under which metrics are printed, which is the stack's; without it none are.
+    pub metrics_service: Option<String>,
     /// `EVENT_BUS`, required by the events function only: [`Config::event_bus`].
     event_bus: Option<String>,
     /// `THREADS_AUTHORIZE_URL`, `THREADS_GRAPH_URL`, `THREADS_API_VERSION`: Meta's hosts, if not the usual ones.
@@ -143,6 +145,7 @@ impl Config {
         let sweep_concurrency = vars.with_default("SWEEP_CONCURRENCY", "64", |text| {
             whole_number(text, 1, 1024).map(|n| usize::try_from(n).unwrap_or(usize::MAX))
         });
+        let metrics_service = vars.get("METRICS_SERVICE").map(str::to_owned);
         let event_bus = vars.get("EVENT_BUS").map(str::to_owned);
         let endpoints = vars.endpoints();
         let aws = vars.aws();
@@ -159,6 +162,7 @@ impl Config {
                 keyring_secret_id: keyring_secret_id?,
                 secrets_ttl: secrets_ttl?,
                 sweep_concurrency: sweep_concurrency?,
+                metrics_service,
                 event_bus,
                 endpoints: endpoints?,
                 aws: aws?,

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::{self, Stream, StreamExt};
@@ -113,6 +113,9 @@ pub struct SweepReport {
     pub outcomes: BTreeMap<&'static str, u64>,
     /// For how long the oldest grant that is still due has been waiting, in seconds; 0 when none is.
     pub oldest_overdue_seconds: u64,
+    /// Whole days until the first token ends, of those that were looked at and live on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weakest_token_days: Option<u64>,
     /// Why it ended before everything that was due was looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped: Option<Stopped>,
@@ -160,6 +163,8 @@ pub(crate) struct Refresher<'a> {
     now: Timestamp,
     pub(crate) began: Instant,
     deadline: Instant,
+    /// The seconds that are left to the token that ends first.
+    weakest: AtomicI64,
 }
 
 impl ThreadsAuth {
@@ -213,6 +218,7 @@ impl ThreadsAuth {
         }
         drop(swept);
         report.stopped = stopped.get().copied();
+        report.weakest_token_days = refresher.weakest_days();
         report.oldest_overdue_seconds = self.oldest_overdue_seconds(refresher.time()).await;
         if report.unreadable_shards >= u32::from(schedule::DUE_SHARDS) {
             return Err(SweepError::Unreadable);
@@ -269,6 +275,7 @@ impl<'a> Refresher<'a> {
             now,
             began,
             deadline: began + budget,
+            weakest: AtomicI64::new(i64::MAX),
         })
     }
 
@@ -278,6 +285,16 @@ impl<'a> Refresher<'a> {
             self.now,
             i64::try_from(self.began.elapsed().as_secs()).unwrap_or(0),
         )
+    }
+
+    fn lives_until(&self, expires_at: Timestamp) {
+        let left = expires_at.as_second() - self.time().as_second();
+        self.weakest.fetch_min(left, Ordering::Relaxed);
+    }
+
+    fn weakest_days(&self) -> Option<u64> {
+        let left = self.weakest.load(Ordering::Relaxed);
+        (left < i64::MAX).then(|| u64::try_from(left / 86_400).unwrap_or(0))
     }
 
     /// Takes the row of `key`, if it is still as `wanted`, and does what it needs.
@@ -414,6 +431,7 @@ impl<'a> Refresher<'a> {
         let result = self
             .store_access(grant, token.issued_at, token.expires_at, &access)
             .await?;
+        self.lives_until(token.expires_at);
         Ok(written(result, Swept::Checked))
     }
 
@@ -567,6 +585,7 @@ impl<'a> Refresher<'a> {
         };
         let write = || self.service.store.store_refreshed(grant, refreshed, self.time());
         let result = persist(self.deadline, write).await?;
+        self.lives_until(expires_at);
         // The token is safe. What else there is to know of it can wait, if it must.
         if result == Written::Stored
             && Instant::now() + EXTRAS < self.deadline
@@ -598,10 +617,11 @@ impl<'a> Refresher<'a> {
         outcome: Swept,
     ) -> Result<Swept, StoreError> {
         let key = DueKey::of(&grant.user_id);
-        let warning = grant
-            .token
-            .as_ref()
-            .and_then(|token| schedule::warning(token.expires_at, grant.data_access_expires_at, self.time()));
+        let mut warning = None;
+        if let Some(token) = &grant.token {
+            self.lives_until(token.expires_at);
+            warning = schedule::warning(token.expires_at, grant.data_access_expires_at, self.time());
+        }
         let result = self
             .service
             .store

@@ -122,9 +122,12 @@ pub enum KeyringError {
     /// A key that is not 32 bytes of base64, or whose id is empty or over 32 bytes.
     #[error("a key is not 32 bytes in base64, or its id is not 1 to {MAX_KEY_ID} bytes long")]
     Key,
-    /// The writing key is not among the keys.
+    /// The writing key is not among the keys, or one that is named is not.
     #[error("\"writing\" names a key that \"keys\" does not hold")]
     Writing,
+    /// There is a key of this id already.
+    #[error("there is a key of this id already")]
+    Known,
 }
 
 #[derive(Deserialize)]
@@ -217,6 +220,17 @@ impl Keyring {
         Ok(body)
     }
 
+    /// The id of the key that seals.
+    #[must_use]
+    pub fn writing(&self) -> &str {
+        &self.writing
+    }
+
+    /// The ids of all keys.
+    pub fn key_ids(&self) -> impl Iterator<Item = &str> {
+        self.keys.keys().map(String::as_str)
+    }
+
     /// The name under which a deleted user is remembered: a keyed hash, which tells nobody without the keyring who it was.
     #[must_use]
     pub fn tombstone(&self, app_id: &AppId, user_id: &threads_graph::UserId) -> String {
@@ -237,6 +251,50 @@ impl Keyring {
         let half = tag.as_ref().first_chunk().copied().unwrap_or_default();
         format!("{:032x}", u128::from_be_bytes(half))
     }
+}
+
+/// The id of the key that a value is sealed with, if it is a sealed value.
+#[must_use]
+pub fn key_id(sealed: &[u8]) -> Option<&str> {
+    split(sealed).map(|(key_id, ..)| key_id)
+}
+
+/// A change of a keyring's text. Functions read the secret again within `SECRETS_TTL_SECONDS`, each at its own time, so a new key is
+/// [added](KeyringChange::Add) first, and [writes](KeyringChange::Write) only when all of them can read it.
+#[derive(Clone, Copy, Debug)]
+pub enum KeyringChange<'a> {
+    /// A fresh key of this id, which reads and does not write yet.
+    Add(&'a str),
+    /// The key that seals from now on.
+    Write(&'a str),
+    /// A key goes. Whatever it seals is lost.
+    Remove(&'a str),
+}
+
+/// The text of a keyring after a change.
+///
+/// # Errors
+/// When the text is no keyring, or would be none afterwards: an id that is there already or is not, or the writing key's removal.
+pub fn change_keyring(text: &str, change: KeyringChange<'_>) -> Result<Zeroizing<String>, KeyringError> {
+    Keyring::from_json(text)?;
+    let mut keyring: KeyringText = serde_json::from_str(text).map_err(|_| KeyringError::Shape)?;
+    match change {
+        KeyringChange::Add(id) => {
+            let key = random_key().map_err(|_| KeyringError::Key)?;
+            if keyring.keys.insert(id.to_owned(), key).is_some() {
+                return Err(KeyringError::Known);
+            }
+        }
+        KeyringChange::Write(id) => id.clone_into(&mut keyring.writing),
+        KeyringChange::Remove(id) => {
+            keyring.keys.remove(id).ok_or(KeyringError::Writing)?;
+        }
+    }
+    let keys: BTreeMap<_, _> = keyring.keys.iter().map(|(id, key)| (id, key.as_str())).collect();
+    let text = serde_json::json!({"writing": keyring.writing, "keys": keys, "tombstone": *keyring.tombstone});
+    let text = Zeroizing::new(text.to_string());
+    Keyring::from_json(&text)?;
+    Ok(text)
 }
 
 /// `N` random bytes.
@@ -376,6 +434,46 @@ mod tests {
         let without = keyring("new", &["new"]);
         assert_eq!(without.open(&context, &sealed), Err(SealError::UnknownKey));
         assert!(rotated.seal(&context, b"token").unwrap()[2..].starts_with(b"new"));
+    }
+
+    #[test]
+    fn a_keyring_changes_one_step_at_a_time() {
+        let first = Keyring::generate("k1").unwrap();
+        let added = change_keyring(&first, KeyringChange::Add("k2")).unwrap();
+        let ring = Keyring::from_json(&added).unwrap();
+        assert_eq!(
+            (ring.writing(), ring.key_ids().collect::<Vec<_>>()),
+            ("k1", vec!["k1", "k2"])
+        );
+        let written = change_keyring(&added, KeyringChange::Write("k2")).unwrap();
+        assert_eq!(Keyring::from_json(&written).unwrap().writing(), "k2");
+        let removed = change_keyring(&written, KeyringChange::Remove("k1")).unwrap();
+        let (ring, app) = (Keyring::from_json(&removed).unwrap(), app());
+        assert_eq!(ring.key_ids().collect::<Vec<_>>(), ["k2"]);
+        let context = Context {
+            purpose: Purpose::AccessToken,
+            table: "t",
+            app_id: &app,
+            subject: "1",
+        };
+        assert_eq!(key_id(&ring.seal(&context, b"token").unwrap()), Some("k2"));
+        // The deleted keep their names.
+        let user = "42".parse().unwrap();
+        let before = Keyring::from_json(&first).unwrap().tombstone(&app, &user);
+        assert_eq!(ring.tombstone(&app, &user), before);
+        for (text, change, error) in [
+            (&first, KeyringChange::Add("k1"), KeyringError::Known),
+            (&first, KeyringChange::Write("k2"), KeyringError::Writing),
+            (&first, KeyringChange::Remove("k1"), KeyringError::Writing),
+            (&first, KeyringChange::Remove("k9"), KeyringError::Writing),
+            (&first, KeyringChange::Add(""), KeyringError::Key),
+        ] {
+            assert_eq!(change_keyring(text, change).unwrap_err(), error, "{change:?}");
+        }
+        assert_eq!(
+            change_keyring("{}", KeyringChange::Add("k")).unwrap_err(),
+            KeyringError::Shape
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::ThreadsAuth;
 use crate::grant::{Cause, Grant, RevokedBy, SealedToken, Status};
-use crate::refresh::Refresher;
+use crate::refresh::{Refresher, Swept};
 use crate::schedule;
 use crate::seal::{Purpose, SealError};
 use crate::secrets::SecretsError;
@@ -29,7 +29,7 @@ pub const DEFAULT_MIN_VALID: u32 = 300;
 const BUDGET: Duration = Duration::from_secs(24);
 
 /// How long a caller waits for a refresh that somebody else makes, and how often it looks.
-const WAIT: Duration = Duration::from_secs(8);
+const WAIT: Duration = Duration::from_secs(5);
 const FIRST_POLL: Duration = Duration::from_millis(50);
 const LAST_POLL: Duration = Duration::from_millis(400);
 
@@ -146,7 +146,7 @@ impl ThreadsAuth {
                 Standing::Good(token) => return open(&refresher, &grant, token),
                 Standing::Due(wanted, at_hand) => (wanted, at_hand),
             };
-            if refresher.one(&DueKey::of(user_id), wanted).await != crate::refresh::Swept::NotOurs {
+            if refresher.one(&DueKey::of(user_id), wanted).await != Swept::NotOurs {
                 break;
             }
             // Whoever is at it may make the token at hand useless, so it is handed out only if that takes too long.
@@ -173,6 +173,21 @@ impl ThreadsAuth {
                 Err(VendError::later(why, grant.due_at.unwrap_or(time), time))
             }
         }
+    }
+
+    /// Refreshes the token of one account now, due or not: for an operator who wants to see it work.
+    ///
+    /// # Errors
+    /// As [`vend`](Self::vend).
+    pub async fn refresh_now(&self, user_id: &UserId, now: Timestamp) -> Result<Swept, VendError> {
+        let vault = self.vault(now).await?;
+        let refresher = Refresher::new(self, vault, now, Instant::now(), BUDGET)?;
+        let grant = self.store.get(user_id).await?.ok_or(VendError::Unknown)?;
+        let wanted = match &grant.token {
+            Some(token) if grant.due_at.is_none_or(|due| due > now) => Wanted::Expiring(token.expires_at),
+            _ => Wanted::Due,
+        };
+        Ok(refresher.one(&DueKey::of(user_id), wanted).await)
     }
 
     /// Ends a grant for the app: the tokens are destroyed, and the person has to consent to come back. Says whether there was one.

@@ -8,6 +8,7 @@ mod finish;
 mod grants;
 mod removal;
 mod sessions;
+mod transfer;
 
 use std::error::Error as StdError;
 
@@ -19,6 +20,7 @@ pub use grants::{
 };
 pub use removal::Deletion;
 pub use sessions::{Session, SessionStatus};
+pub use transfer::Taken;
 
 use crate::grant::Inconsistency;
 

@@ -1,0 +1,135 @@
+//! How a command ends: the one place that maps what went wrong to an exit code, to advice and to JSON.
+
+use serde_json::{Value, json};
+use threads_graph::{Call, ConfigurationProblem, ErrorKind};
+
+/// The exit codes, for the help of the command.
+pub(crate) const CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed
+  2  used wrongly: nothing was asked of Meta
+  3  a person has to authorize, or to do so again
+  4  try again later
+  5  Meta gave a token, but it is not where it was wanted: standard error says where it is
+  128 and more  ended by a signal";
+
+/// What ends a command, other than a failed call to Meta.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Stopped {
+    /// What was given cannot be used, and nothing was asked of Meta.
+    #[error("{0}")]
+    Usage(String),
+    /// A person did not agree, or has to be asked first.
+    #[error("{0}")]
+    Unauthorized(String),
+    /// Nobody has to change anything, but it has to be done again.
+    #[error("{0}")]
+    TryAgainLater(String),
+    /// Meta gave a token, but it is not where it was wanted.
+    #[error("{0}")]
+    NotStored(String),
+    /// The number of the signal that came.
+    #[error("stopped")]
+    Interrupted(u8),
+}
+
+/// The exit code.
+pub(crate) fn code(error: &anyhow::Error) -> u8 {
+    if let Some(stopped) = error.downcast_ref() {
+        return match stopped {
+            Stopped::Usage(_) => 2,
+            Stopped::Unauthorized(_) => 3,
+            Stopped::TryAgainLater(_) => 4,
+            Stopped::NotStored(_) => 5,
+            Stopped::Interrupted(signal) => 128 + signal,
+        };
+    }
+    match error.downcast_ref().map(threads_graph::Error::kind) {
+        Some(ErrorKind::NeedsReauthorization(_) | ErrorKind::CodeUnusable | ErrorKind::Permission) => 3,
+        Some(
+            ErrorKind::Transient | ErrorKind::Throttled { .. } | ErrorKind::TooYoung | ErrorKind::Malformed,
+        ) => 4,
+        Some(ErrorKind::Configuration(_) | ErrorKind::Rejected) | None => 1,
+    }
+}
+
+/// Whether there is nobody to tell: the person stopped it, or took no more of what it prints.
+pub(crate) fn is_silent(error: &anyhow::Error) -> bool {
+    let is_closed = || {
+        let cause: Option<&std::io::Error> = error.root_cause().downcast_ref();
+        cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+    };
+    match error.downcast_ref() {
+        Some(Stopped::Interrupted(_)) => true,
+        Some(_) => false,
+        None => is_closed(),
+    }
+}
+
+/// What to do about it, if there is more to say than the error says.
+pub(crate) fn advice(error: &anyhow::Error) -> Option<String> {
+    let error: &threads_graph::Error = error.downcast_ref()?;
+    let advice = match error.kind() {
+        ErrorKind::NeedsReauthorization(_) => {
+            "Only its person can bring the account back: run `threads-auth login`."
+        }
+        ErrorKind::CodeUnusable => {
+            "A code works once, for an hour. Get a new one: `threads-auth login` does it all."
+        }
+        ErrorKind::Permission => {
+            "The person has to grant it: `threads-auth login --scope …`. If they did, Meta has to allow it to the app first."
+        }
+        ErrorKind::TooYoung => "Nothing is wrong with the token. Try again when it is a day old.",
+        ErrorKind::Throttled {
+            retry_after: Some(wait),
+        } => return Some(format!("Try again in {} s.", wait.as_secs())),
+        ErrorKind::Transient | ErrorKind::Malformed if error.call() == Call::ExchangeCode => {
+            "Try again. If the code is refused then, it was spent on this attempt: get a new one with `threads-auth login`."
+        }
+        ErrorKind::Transient | ErrorKind::Throttled { .. } | ErrorKind::Malformed => {
+            "Nothing is known to be wrong with the token. Try again later."
+        }
+        ErrorKind::Configuration(ConfigurationProblem::WrongAppId | ConfigurationProblem::WrongAppSecret) => {
+            "Both are in Meta's dashboard, under the use case \"Access the Threads API\" > Settings. The app id is the *Threads* app id there, not the Meta app id on top of the page."
+        }
+        ErrorKind::Configuration(ConfigurationProblem::RedirectMismatch) => {
+            "It has to be one of the dashboard's \"Redirect Callback URLs\", letter for letter, and the same in both steps."
+        }
+        ErrorKind::Configuration(ConfigurationProblem::Other) | ErrorKind::Rejected => return None,
+    };
+    Some(advice.to_owned())
+}
+
+/// The same for programs: `{"message", "error"}`, as ThreadsPipe has it.
+pub(crate) fn json(error: &anyhow::Error) -> Value {
+    let message = error.to_string();
+    let cause = error.chain().skip(1).map(ToString::to_string).collect::<Vec<_>>();
+    let detail = if let Some(meta) = error.downcast_ref::<threads_graph::Error>() {
+        json!({
+            "kind": meta.kind().as_str(),
+            "message": meta.kind().to_string(),
+            "call": meta.call().as_str(),
+            "status": meta.status(),
+            "code": meta.code(),
+            "error_subcode": meta.subcode(),
+            "fbtrace_id": meta.trace_id(),
+        })
+    } else {
+        let kind = match error.downcast_ref() {
+            Some(Stopped::Usage(_)) => "usage",
+            Some(Stopped::Unauthorized(_)) => "unauthorized",
+            Some(Stopped::TryAgainLater(_)) => "try_again_later",
+            Some(Stopped::NotStored(_)) => "not_stored",
+            Some(Stopped::Interrupted(_)) => "interrupted",
+            None => "failed",
+        };
+        let text = if cause.is_empty() {
+            message.clone()
+        } else {
+            cause.join(": ")
+        };
+        json!({"kind": kind, "message": text})
+    };
+    json!({"message": message, "error": detail})
+}

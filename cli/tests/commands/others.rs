@@ -1,0 +1,326 @@
+//! The commands beside the token calls: addresses, the sandbox, completions, the manual, and the help of each.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use url::Url;
+
+use crate::support::{APP_ID, World, run, text};
+
+#[test]
+fn every_command_has_help_with_examples_and_json() {
+    let world = World::new();
+    let main = run(world.command(&["--help"]));
+    main.says(0, &[]);
+    for code in ["0  done", "3  a person has to authorize", "5  Meta gave a token"] {
+        assert!(main.stdout.contains(code), "{}", main.stdout);
+    }
+    for command in [
+        "login",
+        "authorize-url",
+        "access_token",
+        "refresh_token",
+        "dev",
+        "sandbox",
+        "completions",
+        "man",
+    ] {
+        assert!(main.stdout.contains(&format!("\n  {command} ")), "{command}");
+        let help = run(world.command(&[command, "--help"]));
+        help.expect(0);
+        assert!(
+            help.stdout.contains("\nExamples:\n  threads-auth "),
+            "{}",
+            help.stdout
+        );
+        assert!(help.stdout.contains("--json"), "{}", help.stdout);
+        assert!(!help.stdout.contains('\u{1b}'), "colour in a pipe");
+    }
+}
+
+#[test]
+fn mistakes_in_usage_exit_with_2() {
+    let world = World::new();
+    for arguments in [
+        &["nonsense"][..],
+        &[],
+        &["login", "--nonsense"],
+        &["access_token", "--a", "1"],
+        &["refresh_token", "-p"],
+        &["completions", "tcsh"],
+        &["sandbox", "--port", "99999"],
+    ] {
+        let ended = run(world.command(arguments));
+        ended.expect(2);
+        assert!(
+            ended.stdout.is_empty() && !ended.stderr.is_empty(),
+            "{arguments:?}: {ended:?}"
+        );
+    }
+}
+
+#[test]
+fn the_address_is_complete_and_encoded() {
+    let world = World::new();
+    let uri = "https://app.example/call back?x=1&y=ü";
+    let refused = run(world.with_app(&["authorize-url", "-r", uri]));
+    refused.says(2, &["unexpected argument"]);
+    let uri = "https://app.example/callback?x=1&y=%C3%BC";
+    let arguments = [
+        "authorize-url",
+        "--redirect-uri",
+        uri,
+        "--scope",
+        "publish insights",
+        "--scope",
+        "delete",
+        "--json",
+    ];
+    let got = run(world.with_app(&arguments)).json();
+    let url: Url = text(&got, "/url").parse().unwrap();
+    let expected = [
+        ("client_id", APP_ID),
+        ("redirect_uri", uri),
+        ("response_type", "code"),
+        (
+            "scope",
+            "threads_basic,threads_content_publish,threads_manage_insights,threads_delete",
+        ),
+        ("state", text(&got, "/state")),
+    ];
+    let pairs: Vec<_> = url.query_pairs().collect();
+    let pairs: Vec<_> = pairs.iter().map(|(name, value)| (&**name, &**value)).collect();
+    assert_eq!(pairs, expected);
+    assert!(text(&got, "/state").len() >= 43, "{got}");
+    // Without --json it is the address alone, for `open "$(…)"`.
+    let plain = run(world.with_app(&["authorize-url", "--redirect-uri", uri, "--state", "mine"]));
+    plain.expect(0);
+    assert_eq!(plain.stderr, "");
+    let url: Url = plain.stdout.trim().parse().unwrap();
+    assert!(
+        url.query_pairs()
+            .any(|pair| pair == ("state".into(), "mine".into()))
+    );
+    assert!(
+        url.query_pairs()
+            .any(|pair| pair == ("scope".into(), "threads_basic".into()))
+    );
+    // What is asked for comes from the environment, too.
+    let mut command = world.with_app(&["authorize-url", "--redirect-uri", uri, "--json"]);
+    command.env("THREADS_SCOPES", "all");
+    let all: Url = text(&run(command).json(), "/url").parse().unwrap();
+    let (_, scopes) = all.query_pairs().find(|(name, _)| name == "scope").unwrap();
+    assert_eq!(scopes.split(',').count(), 11);
+    assert!(world.sandbox.calls().is_empty());
+
+    for (more, said) in [
+        (&["--scope", "x"][..], "unknown scope"),
+        (&["--state", "a b"], "--state must be"),
+        (&["--redirect-uri", "http://app.example/"], "must be https"),
+    ] {
+        let mut command = world.with_app(&["authorize-url", "--json"]);
+        command.args(more).env("THREADS_REDIRECT_URI", uri);
+        let ended = run(command);
+        assert_eq!(ended.failure(2)["error"]["kind"], "usage");
+        ended.says(2, &[said]);
+    }
+}
+
+#[test]
+fn the_sandbox_runs_alone() {
+    let world = World::new();
+    let arguments = [
+        "sandbox",
+        "--port",
+        "0",
+        "--json",
+        "--state-file",
+        "state.json",
+        "--app-secret",
+        "of-my-own",
+        "--app-id",
+        "77",
+        "--redirect-uri",
+        "https://app.example/callback",
+        "--account",
+        "joan",
+    ];
+    let accounts = |start: &mut Sandbox| -> BTreeSet<String> {
+        let answer: Value = serde_json::from_str(&start.get("/control/accounts")).unwrap();
+        let accounts = answer["accounts"].as_array().unwrap().iter();
+        accounts
+            .map(|account| text(account, "/user_id").to_owned())
+            .collect()
+    };
+    let mut first = Sandbox::start(&world, &arguments);
+    let keys: Vec<_> = first.urls.as_object().unwrap().keys().collect();
+    assert_eq!(
+        keys,
+        [
+            "app_id",
+            "app_secret",
+            "authorize_url",
+            "control_url",
+            "graph_url",
+            "threads_url"
+        ]
+    );
+    assert_eq!(
+        first.urls["app_secret"],
+        Value::Null,
+        "somebody's own secret is not repeated"
+    );
+    assert!(first.get("/control").contains("A stand-in for Meta"));
+    let before = accounts(&mut first);
+    assert_eq!(before.len(), 1);
+    let second = run(world.command(&arguments));
+    second.says(1, &["state.json is in use by another sandbox", "--state-file"]);
+    assert_eq!(second.stdout, "");
+    let refused = first.get("/oauth/authorize?client_id=77&response_type=code&scope=threads_basic&redirect_uri=https%3A%2F%2Fother.example%2F");
+    assert!(refused.contains("1349168"), "{refused}");
+    first.end();
+    let mut again = Sandbox::start(&world, &arguments);
+    assert_eq!(accounts(&mut again), before);
+    again.end();
+
+    let mut plain = Sandbox::start(&world, &["sandbox", "--port", "0", "--json"]);
+    assert_eq!(plain.urls["app_secret"], "sandbox-app-secret");
+    assert_eq!(accounts(&mut plain).len(), 2);
+    plain.end();
+}
+
+#[test]
+fn a_sandbox_that_cannot_run_says_why() {
+    let world = World::new();
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let ended = run(world.command(&["sandbox", "--port", &port, "--json"]));
+    ended.says(1, &[&format!("port {port} cannot be used"), "--port 0"]);
+    world.write("damaged.json", "\"of-my-own\"");
+    let ended = run(world.command(&["sandbox", "--port", "0", "--state-file", "damaged.json"]));
+    ended
+        .says(1, &["damaged.json", "move it away"])
+        .hides(&["of-my-own"]);
+    assert_eq!(world.read("damaged.json"), "\"of-my-own\"");
+    let ended = run(world.command(&["sandbox", "--port", "0", "--state-file", "none/state.json"]));
+    ended.says(1, &["none/state.json cannot be written"]);
+    let ended = run(world.command(&["sandbox", "--port", "0", "--account", "no name"]));
+    ended.says(1, &["letters, digits"]);
+    let ended = run(world.command(&["sandbox", "--port", "0", "--app-secret", ""]));
+    ended.says(1, &["an app id and an app secret"]);
+}
+
+#[test]
+fn shells_complete_the_commands() {
+    let world = World::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let plain = run(world.command(&["completions", shell]));
+        plain.expect(0);
+        for word in ["refresh_token", "authorize-url", "--env-variable", "--no-browser"] {
+            // fish names options without their dashes.
+            assert!(
+                plain.stdout.contains(word.trim_start_matches('-')),
+                "{shell}: {word}"
+            );
+        }
+        let json = run(world.command(&["completions", shell, "--json"])).json();
+        assert_eq!(text(&json, "/shell"), shell);
+        assert_eq!(text(&json, "/script").trim_end(), plain.stdout.trim_end());
+    }
+    // A shell reads it.
+    let script = world.write("script", run(world.command(&["completions", "bash"])).stdout);
+    let read = std::process::Command::new("bash").arg("-n").arg(script).output();
+    if let Ok(read) = read {
+        assert!(read.status.success() && read.stderr.is_empty(), "{read:?}");
+    }
+}
+
+#[test]
+fn the_manual_has_a_page_for_each_command() {
+    let world = World::new();
+    let main = run(world.command(&["man"]));
+    main.expect(0);
+    assert!(main.stdout.contains(".TH threads-auth 1"), "{}", main.stdout);
+    let pages = run(world.command(&["man", "--json"])).json();
+    let pages = pages["pages"].as_object().unwrap();
+    let names: Vec<_> = pages.keys().map(String::as_str).collect();
+    let expected = [
+        "threads-auth-access_token.1",
+        "threads-auth-authorize-url.1",
+        "threads-auth-completions.1",
+        "threads-auth-dev.1",
+        "threads-auth-login.1",
+        "threads-auth-man.1",
+        "threads-auth-refresh_token.1",
+        "threads-auth-sandbox.1",
+        "threads-auth.1",
+    ];
+    assert_eq!(names, expected);
+    assert!(
+        pages["threads-auth-login.1"]
+            .as_str()
+            .unwrap()
+            .contains("Examples:")
+    );
+    let written = run(world.command(&["man", "--dir", "man/man1", "--json"])).json();
+    assert_eq!(written["files"].as_array().unwrap().len(), expected.len());
+    for name in expected {
+        assert_eq!(
+            world.read(&format!("man/man1/{name}")),
+            pages[name].as_str().unwrap()
+        );
+    }
+    world.write("file", "");
+    run(world.command(&["man", "--dir", "file/man1"])).says(1, &["file/man1 cannot be made"]);
+}
+
+/// A `threads-auth sandbox` that runs.
+struct Sandbox {
+    child: std::process::Child,
+    urls: Value,
+}
+
+impl Sandbox {
+    fn start(world: &World, arguments: &[&str]) -> Self {
+        use std::io::{BufRead, BufReader};
+        let mut command = world.command(arguments);
+        let mut child = command
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let urls = serde_json::from_str(&line).unwrap();
+        Self { child, urls }
+    }
+
+    /// One request, by hand.
+    fn get(&mut self, path: &str) -> String {
+        use std::io::{Read, Write};
+        let address = text(&self.urls, "/threads_url").strip_prefix("http://").unwrap();
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+
+    fn end(mut self) {
+        crate::support::signal(self.child.id(), "TERM");
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+    }
+}
+
+impl Drop for Sandbox {
+    /// After a test that failed.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+    }
+}

@@ -1,0 +1,105 @@
+//! Metrics, as lines of CloudWatch's embedded metric format: what is printed becomes a metric, with no call to anybody.
+//!
+//! Owns the line. `infra/README.md` lists the metrics, and the template's alarms and dashboard read them. AWS's own crate for the
+//! format (`metrique`) would add 43 crates to each function for this one line.
+
+use std::io::Write;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use threads_auth::Config;
+
+/// One metric and its unit, by CloudWatch's names.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// `Count`, `Seconds` or `None`.
+    pub unit: &'static str,
+    /// How much.
+    pub value: f64,
+}
+
+impl Metric {
+    /// So many of something.
+    #[must_use]
+    pub fn count(name: &'static str, value: u64) -> Self {
+        Self::of(name, "Count", value)
+    }
+
+    /// A whole number of something.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "CloudWatch keeps a double too")]
+    pub fn of(name: &'static str, unit: &'static str, value: u64) -> Self {
+        Self {
+            name,
+            unit,
+            value: value as f64,
+        }
+    }
+}
+
+/// Prints metrics of one moment, which have a dimension beside the service's if `dimension` names one. Without `METRICS_SERVICE`,
+/// as in development, it prints nothing.
+pub fn emit(config: &Config, now: Timestamp, dimension: Option<(&str, &str)>, metrics: &[Metric]) {
+    if let Some(service) = config.metrics_service.as_deref().filter(|_| !metrics.is_empty()) {
+        let line = line(service, now, dimension, metrics);
+        // There is nobody to tell that standard output is closed.
+        let _ = writeln!(std::io::stdout().lock(), "{line}");
+    }
+}
+
+fn line(service: &str, now: Timestamp, dimension: Option<(&str, &str)>, metrics: &[Metric]) -> Value {
+    let mut dimensions = vec!["Service"];
+    dimensions.extend(dimension.map(|(name, _)| name));
+    let definitions: Vec<Value> = metrics
+        .iter()
+        .map(|metric| json!({"Name": metric.name, "Unit": metric.unit}))
+        .collect();
+    let mut line = Map::new();
+    line.insert("Service".to_owned(), service.into());
+    if let Some((name, value)) = dimension {
+        line.insert(name.to_owned(), value.into());
+    }
+    line.extend(
+        metrics
+            .iter()
+            .map(|metric| (metric.name.to_owned(), metric.value.into())),
+    );
+    let directive = json!({"Namespace": "ThreadsAuth", "Dimensions": [dimensions], "Metrics": definitions});
+    line.insert(
+        "_aws".to_owned(),
+        json!({"Timestamp": now.as_millisecond(), "CloudWatchMetrics": [directive]}),
+    );
+    Value::Object(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_what_cloudwatch_specifies() {
+        let now = Timestamp::from_millisecond(1_767_225_600_123).unwrap();
+        let metrics = [Metric::count("Refreshes", 7)];
+        assert_eq!(
+            line("threads-auth-prod", now, Some(("Outcome", "refreshed")), &metrics),
+            json!({"_aws": {"Timestamp": 1_767_225_600_123_i64, "CloudWatchMetrics": [{"Namespace": "ThreadsAuth",
+                "Dimensions": [["Service", "Outcome"]], "Metrics": [{"Name": "Refreshes", "Unit": "Count"}]}]},
+                "Service": "threads-auth-prod", "Outcome": "refreshed", "Refreshes": 7.0})
+        );
+        let both = [
+            Metric::of("SweepSeconds", "Seconds", 3),
+            Metric::of("OldestOverdueSeconds", "Seconds", 0),
+        ];
+        let line = line("s", now, None, &both);
+        assert_eq!(
+            line["_aws"]["CloudWatchMetrics"][0]["Dimensions"],
+            json!([["Service"]])
+        );
+        assert_eq!(
+            (&line["SweepSeconds"], &line["OldestOverdueSeconds"]),
+            (&json!(3.0), &json!(0.0))
+        );
+    }
+}

@@ -1,0 +1,701 @@
+//! The API for the app's backend: connect sessions, accounts and their tokens, called with real signatures.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use devstack::Stack;
+use lambda_edge::HttpRequest;
+use reqwest::header::HeaderMap;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use threads_auth::grant::Status;
+use threads_auth::store::{DueKey, Lease, Wanted};
+use threads_sandbox::{FaultAction, OldToken, SandboxCall};
+use tokio::task::JoinSet;
+
+use crate::fixture::{
+    Browser, DAY, Reply, account, calls, calls_of, connect_people, fail, grant, is_usable, respond, stack,
+    stack_with, token,
+};
+use crate::iam;
+
+/// Calls the API, and reads its answer.
+async fn api(stack: &Stack, method: Method, path: &str, body: &Value) -> (StatusCode, Value, Reply) {
+    let body = if body.is_null() {
+        String::new()
+    } else {
+        body.to_string()
+    };
+    let reply = iam::call(stack, method, path, &body).await;
+    let answer = serde_json::from_str(&reply.body).unwrap_or_else(|_| panic!("{path}: no JSON: {reply:?}"));
+    (reply.status, answer, reply)
+}
+
+async fn get(stack: &Stack, path: &str) -> (StatusCode, Value, Reply) {
+    api(stack, Method::GET, path, &Value::Null).await
+}
+
+async fn post(stack: &Stack, path: &str, body: Value) -> (StatusCode, Value) {
+    let (status, answer, _) = api(stack, Method::POST, path, &body).await;
+    (status, answer)
+}
+
+async fn vend(stack: &Stack, user_id: &str, query: &str) -> (StatusCode, Value, Reply) {
+    get(stack, &format!("/users/{user_id}/token{query}")).await
+}
+
+/// A session for one of the backend's users, entered and finished by a browser: its id and the completion code.
+async fn finished(stack: &Stack, body: Value, user_id: &str) -> (String, String) {
+    let (status, session) = post(stack, "/sessions", body).await;
+    assert_eq!(status, StatusCode::CREATED, "{session}");
+    let id = session["id"].as_str().unwrap().to_owned();
+    let mut browser = Browser::new();
+    let back = browser.consent(stack, &format!("session={id}"), user_id).await;
+    let location = browser.get(back.as_str()).await.location();
+    let parameter = |wanted: &str| {
+        let found = location.query_pairs().find(|(name, _)| name == wanted);
+        found.unwrap_or_else(|| panic!("{location}")).1.into_owned()
+    };
+    assert_eq!(parameter("session_id"), id);
+    (id, parameter("completion"))
+}
+
+fn new(reference: &str) -> Value {
+    json!({"reference": reference, "return_to": "http://127.0.0.1:4000/done"})
+}
+
+fn retry_after(reply: &Reply) -> u64 {
+    reply.headers["retry-after"].to_str().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_session_from_its_start_to_its_completion() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    let body = json!({"reference": "user-7", "return_to": "http://127.0.0.1:4000/done", "expires_in": 600,
+        "scopes": ["threads_content_publish"]});
+    let (status, session) = post(&stack, "/sessions", body).await;
+    assert_eq!(status, StatusCode::CREATED);
+    let id = session["id"].as_str().unwrap();
+    assert_eq!(
+        session,
+        json!({"id": id, "url": format!("{}/authorize?session={id}", stack.urls().service_url),
+            "expires_at": "2026-01-01T00:10:00Z", "status": "open"})
+    );
+    let path = format!("/sessions/{id}");
+    let view = |status: &str| json!({"id": id, "reference": "user-7", "status": status, "reason": null, "expires_at": "2026-01-01T00:10:00Z"});
+    assert_eq!(get(&stack, &path).await.1, view("open"));
+    let early = post(&stack, &format!("{path}/complete"), json!({"completion": "x"})).await;
+    assert_eq!(early.0, StatusCode::CONFLICT);
+    assert_eq!(early.1["error"]["code"], "session_not_connected");
+
+    let mut browser = Browser::new();
+    let back = browser.consent(&stack, &format!("session={id}"), &ada).await;
+    let location = browser.get(back.as_str()).await.location();
+    let completion = location
+        .query_pairs()
+        .find(|(name, _)| name == "completion")
+        .unwrap()
+        .1
+        .into_owned();
+    // It is known that somebody came back, and to nobody who.
+    let (_, shown, reply) = get(&stack, &path).await;
+    assert_eq!(shown, view("connected"));
+    assert!(!reply.body.contains(&ada) && !reply.body.contains("ada\""));
+
+    let complete = format!("{path}/complete");
+    let wrong = post(&stack, &complete, json!({"completion": "A".repeat(43)})).await;
+    assert_eq!(
+        (wrong.0, &wrong.1["error"]["code"]),
+        (StatusCode::FORBIDDEN, &json!("wrong_completion"))
+    );
+    let done = post(&stack, &complete, json!({"completion": completion})).await;
+    let expires_at = grant(&stack, &ada).await.token.unwrap().expires_at;
+    assert_eq!(
+        done,
+        (
+            StatusCode::OK,
+            json!({"status": "connected", "user_id": ada, "username": "ada", "reference": "user-7",
+                "scopes": ["threads_basic", "threads_content_publish"], "expires_at": expires_at})
+        )
+    );
+    let again = post(&stack, &complete, json!({"completion": completion})).await;
+    assert_eq!(
+        (again.0, &again.1["error"]["code"]),
+        (StatusCode::CONFLICT, &json!("session_completed_before"))
+    );
+    // What is settled stays so.
+    stack.clock().advance(Duration::from_mins(11));
+    assert_eq!(get(&stack, &path).await.1["status"], "connected");
+    let unknown = get(&stack, "/sessions/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA").await;
+    assert_eq!(
+        (unknown.0, &unknown.1["error"]["code"]),
+        (StatusCode::NOT_FOUND, &json!("session_unknown"))
+    );
+}
+
+#[tokio::test]
+async fn a_session_tells_how_it_went() {
+    let stack = stack().await;
+    let (ada, grace) = (account(&stack, "ada"), account(&stack, "grace"));
+    let (_, session) = post(&stack, "/sessions", json!({"reference": "r", "user_id": ada})).await;
+    let id = session["id"].as_str().unwrap();
+    let path = format!("/sessions/{id}");
+    let standing = async || {
+        let (_, view, _) = get(&stack, &path).await;
+        (
+            view["status"].as_str().unwrap().to_owned(),
+            view["reason"].as_str().map(str::to_owned),
+        )
+    };
+    let is = |status: &str, reason: &str| (status.to_owned(), Some(reason.to_owned()));
+    let query = format!("session={id}");
+
+    let mut browser = Browser::new();
+    let started = browser
+        .get(&format!("{}/authorize?{query}", stack.urls().service_url))
+        .await;
+    let mut at_meta = started.location();
+    at_meta.query_pairs_mut().append_pair("auto_deny", "1");
+    let denied = Browser::new().get(at_meta.as_str()).await.location();
+    browser.get(denied.as_str()).await;
+    assert_eq!(standing().await, is("denied", "user_denied"));
+
+    let back = browser.consent(&stack, &query, &grace).await;
+    browser.get(back.as_str()).await;
+    assert_eq!(standing().await, is("failed", "wrong_account"));
+
+    fail(&stack, SandboxCall::ExchangeCode, 2, FaultAction::Html);
+    let back = browser.consent(&stack, &query, &ada).await;
+    browser.get(back.as_str()).await;
+    assert_eq!(standing().await, is("failed", "threads_unavailable"));
+
+    // None of it keeps the right person from connecting after all.
+    let back = browser.consent(&stack, &query, &ada).await;
+    assert_eq!(browser.get(back.as_str()).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(standing().await, ("connected".to_owned(), None));
+    // And what comes late changes nothing.
+    let late = browser.get(back.as_str()).await;
+    assert!(late.is_page("replayed"));
+    assert_eq!(standing().await, ("connected".to_owned(), None));
+    // Nobody redeemed it in time.
+    stack.clock().advance(Duration::from_mins(31));
+    assert_eq!(standing().await.0, "expired");
+
+    let (_, session) = post(&stack, "/sessions", json!({"reference": "r"})).await;
+    stack.clock().advance(Duration::from_mins(31));
+    let path = format!("/sessions/{}", session["id"].as_str().unwrap());
+    assert_eq!(get(&stack, &path).await.1["status"], "expired");
+    let late = post(&stack, &format!("{path}/complete"), json!({"completion": "x"})).await;
+    assert_eq!(
+        (late.0, &late.1["error"]["code"]),
+        (StatusCode::GONE, &json!("session_expired"))
+    );
+}
+
+#[tokio::test]
+async fn a_consent_whose_token_is_still_to_come_is_said_to_be() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    fail(&stack, SandboxCall::ExchangeLongLived, 3, FaultAction::Html);
+    let (id, completion) = finished(&stack, new("r"), &ada).await;
+    let (status, done) = post(
+        &stack,
+        &format!("/sessions/{id}/complete"),
+        json!({"completion": completion}),
+    )
+    .await;
+    assert_eq!(
+        (status, &done["status"], &done["user_id"]),
+        (StatusCode::OK, &json!("pending"), &json!(ada))
+    );
+    // Asked for a token, it is completed on the spot: in vain, and then not tried again at once.
+    let (status, answer, reply) = vend(&stack, &ada, "").await;
+    assert_eq!(
+        (status, &answer["error"]["code"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &json!("pending"))
+    );
+    assert!((1..=60).contains(&retry_after(&reply)));
+    let tried = calls_of(&stack, SandboxCall::ExchangeLongLived);
+    assert_eq!(vend(&stack, &ada, "").await.1["error"]["code"], "pending");
+    assert_eq!(calls_of(&stack, SandboxCall::ExchangeLongLived), tried);
+    stack.clock().advance(Duration::from_mins(2));
+    let (status, vended, _) = vend(&stack, &ada, "").await;
+    assert_eq!(status, StatusCode::OK, "{vended}");
+    assert_eq!(grant(&stack, &ada).await.status, Status::Active);
+    assert!(is_usable(&stack, vended["access_token"].as_str().unwrap()).await);
+}
+
+#[tokio::test]
+async fn a_failing_store_does_not_spend_a_completion_code() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    let (id, completion) = finished(&stack, new("r"), &ada).await;
+    crate::fixture::delete_data(&stack, &ada).await;
+    let path = format!("/sessions/{id}/complete");
+    // The deletion forgot the session too, because it names who came back.
+    assert_eq!(
+        post(&stack, &path, json!({"completion": completion})).await.0,
+        StatusCode::NOT_FOUND
+    );
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_told_what_would() {
+    let stack = stack().await;
+    let cases = [
+        ("/sessions", json!([]), "expected a JSON object"),
+        ("/sessions", json!({}), "reference"),
+        ("/sessions", json!({"reference": ""}), "1 to 256 bytes"),
+        (
+            "/sessions",
+            json!({"reference": "é".repeat(129)}),
+            "1 to 256 bytes",
+        ),
+        ("/sessions", json!({"reference": 7}), "expected a string"),
+        (
+            "/sessions",
+            json!({"reference": "r", "user_id": "ada"}),
+            "1 to 32 ASCII digits",
+        ),
+        (
+            "/sessions",
+            json!({"reference": "r", "scopes": ["everything"]}),
+            "unknown scope",
+        ),
+        (
+            "/sessions",
+            json!({"reference": "r", "expires_in": 59}),
+            "one minute to one day",
+        ),
+        (
+            "/sessions",
+            json!({"reference": "r", "expires_in": 86_401}),
+            "one minute to one day",
+        ),
+        (
+            "/sessions",
+            json!({"reference": "r", "return_to": "https://evil.example/"}),
+            "RETURN_TO_ALLOWLIST",
+        ),
+        (
+            "/sessions",
+            json!({"reference": "r", "returnto": "https://app.example/"}),
+            "unknown field",
+        ),
+        (
+            "/sessions?reference=r",
+            json!({"reference": "r"}),
+            "takes no query",
+        ),
+        (
+            "/sessions",
+            json!({"reference": "r", "more": "x".repeat(9_000)}),
+            "longer than 8192 bytes",
+        ),
+        ("/sessions/x/complete", json!({}), "completion"),
+    ];
+    for (path, body, expected) in cases {
+        let (status, answer) = post(&stack, path, body).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+        assert!(
+            answer["error"]["message"].as_str().unwrap().contains(expected),
+            "{answer}"
+        );
+    }
+    for (path, expected) in [
+        ("/users/ada/token", "1 to 32 digits"),
+        ("/users/1/token?min_valid=soon", "whole number"),
+        ("/users/1/token?min_valid=-1", "whole number"),
+        ("/users/1/token?min_valid=%2B1", "whole number"),
+        ("/users/1/token?min_valid=2592001", "0 to 2592000"),
+        ("/users/1/token?min_valid=1&min_valid=2", "twice"),
+        ("/users/1/token?minvalid=1", "min_valid only"),
+        ("/users/1?a=1", "takes no query"),
+        ("/users?status=dead", "status must be one of"),
+        ("/users?limit=0", "1 to 1000"),
+        ("/users?cursor=!", "cursor"),
+        ("/users?cursor=", "cursor"),
+    ] {
+        let (status, answer, _) = get(&stack, path).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{path} {answer}");
+        assert!(
+            answer["error"]["message"].as_str().unwrap().contains(expected),
+            "{path} {answer}"
+        );
+    }
+    assert_eq!(calls(&stack), 0);
+}
+
+/// A route that was deployed without IAM authorization answers nobody: the functions look for the proof themselves.
+#[tokio::test]
+async fn without_proof_of_a_caller_there_is_no_answer() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    Browser::new().connect(&stack, &ada).await;
+    for (method, path, body) in [
+        (Method::POST, "/sessions".to_owned(), new("r").to_string()),
+        (Method::GET, "/users".to_owned(), String::new()),
+        (Method::GET, format!("/users/{ada}/token"), String::new()),
+        (Method::DELETE, format!("/users/{ada}"), String::new()),
+    ] {
+        let request = HttpRequest {
+            method,
+            path: path.clone(),
+            raw_query: String::new(),
+            cookies: Vec::new(),
+            headers: HeaderMap::new(),
+            body: body.into_bytes(),
+            request_id: "test".to_owned(),
+            caller: None,
+        };
+        let (service, now) = (stack.service(), stack.clock().now());
+        let response = if path.starts_with("/sessions") {
+            sessions::handle(service, &request, now).await
+        } else {
+            token::handle(service, &request, now).await
+        };
+        assert_eq!(response.status(), StatusCode::FORBIDDEN, "{path}");
+        assert!(response.body().contains("IAM authorization"), "{path}");
+    }
+    assert_eq!(grant(&stack, &ada).await.status, Status::Active);
+}
+
+#[tokio::test]
+async fn a_token_is_handed_out_as_long_as_it_lives_long_enough() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    Browser::new().connect(&stack, &ada).await;
+    let (status, vended, reply) = vend(&stack, &ada, "").await;
+    let stored = token(&stack, &ada).await;
+    let expires_at = grant(&stack, &ada).await.token.unwrap().expires_at;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(
+        vended,
+        json!({"user_id": ada, "access_token": stored, "token_type": "bearer", "expires_at": expires_at,
+            "scopes": ["threads_basic"]})
+    );
+    assert_eq!(reply.headers["cache-control"], "no-store");
+    // 33 days on it is not due; it lives 27 days more, and for 28 it has to be refreshed.
+    stack.clock().advance(33 * DAY);
+    stack.sandbox().unwrap().clear_calls();
+    assert_eq!(
+        vend(&stack, &ada, "?min_valid=2246400").await.1["access_token"],
+        stored
+    );
+    assert_eq!(calls(&stack), 0);
+    let (status, vended, _) = vend(&stack, &ada, "?min_valid=2419200").await;
+    assert_eq!(status, StatusCode::OK, "{vended}");
+    assert_ne!(vended["access_token"], stored);
+    assert_eq!(calls_of(&stack, SandboxCall::Refresh), 1);
+    assert_eq!(vend(&stack, &ada, "?min_valid=2592000").await.1, vended);
+    assert_eq!(calls_of(&stack, SandboxCall::Refresh), 1);
+}
+
+/// Whatever Meta does with the old token, everybody gets the one that works, and Meta is asked once.
+#[tokio::test]
+async fn hundreds_of_callers_cause_one_refresh() {
+    for behaviour in [
+        OldToken::SameTokenExtended,
+        OldToken::NewTokenOldAlive,
+        OldToken::NewTokenOldDead,
+    ] {
+        let stack = std::sync::Arc::new(stack().await);
+        let ada = account(&stack, "ada");
+        Browser::new().connect(&stack, &ada).await;
+        stack.clock().advance(41 * DAY);
+        stack.sandbox().unwrap().set_old_token_behaviour(behaviour);
+        stack.sandbox().unwrap().clear_calls();
+        let mut callers = JoinSet::new();
+        for n in 0..300 {
+            let (stack, ada) = (std::sync::Arc::clone(&stack), ada.clone());
+            callers.spawn(async move {
+                if n == 150 {
+                    stack.sweep().await.unwrap();
+                }
+                let (status, vended, _) = vend(&stack, &ada, "").await;
+                assert_eq!(status, StatusCode::OK, "{vended}");
+                vended["access_token"].as_str().unwrap().to_owned()
+            });
+        }
+        let tokens: BTreeSet<String> = callers.join_all().await.into_iter().collect();
+        assert_eq!(tokens.len(), 1, "{behaviour:?}");
+        assert!(is_usable(&stack, tokens.first().unwrap()).await, "{behaviour:?}");
+        let refreshes = calls_of(&stack, SandboxCall::Refresh);
+        println!("vending: 300 callers and a sweep at once, {behaviour:?}: {refreshes} refresh");
+        assert_eq!(refreshes, 1, "{behaviour:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_young_token_is_not_asked_to_live_longer() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    // A token that lives for two days only.
+    let short = |token: &str| {
+        respond(
+            200,
+            format!(r#"{{"access_token":"{token}","token_type":"bearer","expires_in":172800}}"#),
+        )
+    };
+    fail(
+        &stack,
+        SandboxCall::ExchangeLongLived,
+        1,
+        short("THQVJshortlivedlonglived0123456789"),
+    );
+    Browser::new().connect(&stack, &ada).await;
+    assert_eq!(vend(&stack, &ada, "").await.0, StatusCode::OK);
+    stack.sandbox().unwrap().clear_calls();
+    let (status, answer, reply) = vend(&stack, &ada, "?min_valid=259200").await;
+    assert_eq!(
+        (status, &answer["error"]["code"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &json!("too_young"))
+    );
+    assert_eq!(retry_after(&reply), 3_600, "at most an hour");
+    assert_eq!(calls(&stack), 0);
+}
+
+#[tokio::test]
+async fn an_outage_of_threads_leaves_what_is_at_hand() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    Browser::new().connect(&stack, &ada).await;
+    let stored = token(&stack, &ada).await;
+    stack.clock().advance(41 * DAY);
+    fail(&stack, SandboxCall::Refresh, u32::MAX, FaultAction::Html);
+    stack.sandbox().unwrap().clear_calls();
+    for _ in 0..5 {
+        let (status, vended, _) = vend(&stack, &ada, "").await;
+        assert_eq!(
+            (status, &vended["access_token"]),
+            (StatusCode::OK, &json!(stored))
+        );
+    }
+    assert_eq!(
+        calls_of(&stack, SandboxCall::Refresh),
+        1,
+        "the first caller tried, and the others know"
+    );
+    let (status, answer, reply) = vend(&stack, &ada, "?min_valid=2592000").await;
+    assert_eq!(
+        (status, &answer["error"]["code"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &json!("not_refreshed"))
+    );
+    assert!((1..=300).contains(&retry_after(&reply)));
+    assert_eq!(calls_of(&stack, SandboxCall::Refresh), 1);
+    stack.sandbox().unwrap().clear_faults();
+    stack.clock().advance(Duration::from_mins(6));
+    let (status, vended, _) = vend(&stack, &ada, "?min_valid=2592000").await;
+    assert_eq!(status, StatusCode::OK);
+    assert_ne!(vended["access_token"], stored);
+}
+
+/// Whoever took the lease has died with it. What is stored is the best that there is, and is had for it after a while.
+#[tokio::test]
+async fn a_lease_of_the_dead_holds_up_nobody_for_long() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    Browser::new().connect(&stack, &ada).await;
+    stack.clock().advance(41 * DAY);
+    let now = stack.clock().now();
+    let until = now + Duration::from_mins(2);
+    let lease = Lease {
+        owner: "the dead",
+        until,
+    };
+    let key = DueKey::of(&ada.parse().unwrap());
+    stack
+        .service()
+        .store()
+        .lease(&key, Wanted::Due, lease, now)
+        .await
+        .unwrap();
+    let (status, vended, _) = vend(&stack, &ada, "").await;
+    assert_eq!(
+        (status, &vended["access_token"]),
+        (StatusCode::OK, &json!(token(&stack, &ada).await))
+    );
+    assert_eq!(calls_of(&stack, SandboxCall::Refresh), 0);
+}
+
+#[tokio::test]
+async fn a_refusal_says_why_and_how_to_come_back() {
+    type Act = fn(&threads_sandbox::Sandbox, &str) -> bool;
+    let acts: [(Act, &str); 4] = [
+        (threads_sandbox::Sandbox::revoke, "app_removed"),
+        (threads_sandbox::Sandbox::change_password, "password_changed"),
+        (threads_sandbox::Sandbox::checkpoint, "checkpoint"),
+        (threads_sandbox::Sandbox::invalidate, "invalid"),
+    ];
+    for (act, cause) in acts {
+        let stack = stack_with(&[("AUTHORIZE_ACCESS", "session")]).await;
+        let ada = account(&stack, "ada");
+        let (id, completion) = finished(&stack, new("r"), &ada).await;
+        post(
+            &stack,
+            &format!("/sessions/{id}/complete"),
+            json!({"completion": completion}),
+        )
+        .await;
+        act(stack.sandbox().unwrap(), &ada);
+        stack.clock().advance(41 * DAY);
+        // Found out on the spot, by a caller who needs the token.
+        let (status, answer, _) = vend(&stack, &ada, "").await;
+        assert_eq!(status, StatusCode::CONFLICT, "{answer}");
+        assert_eq!(answer["error"]["code"], "needs_reauthorization");
+        assert_eq!(answer["error"]["cause"], cause);
+        assert_eq!(grant(&stack, &ada).await.status.as_str(), "needs_reauthorization");
+        // The way back is ready-made, but for what only the backend knows.
+        let way = &answer["reconnect"];
+        assert_eq!(
+            (&way["method"], &way["path"]),
+            (&json!("POST"), &json!("/sessions"))
+        );
+        assert!(way.get("authorize_url").is_none());
+        let mut body = way["body"].clone();
+        body["reference"] = "r".into();
+        body["return_to"] = "http://127.0.0.1:4000/done".into();
+        let (id, completion) = finished(&stack, body, &ada).await;
+        let (status, done) = post(
+            &stack,
+            &format!("/sessions/{id}/complete"),
+            json!({"completion": completion}),
+        )
+        .await;
+        assert_eq!((status, &done["status"]), (StatusCode::OK, &json!("connected")));
+        assert_eq!(vend(&stack, &ada, "").await.0, StatusCode::OK);
+    }
+    let stack = stack().await;
+    let (status, answer, _) = vend(&stack, "17841499999999999", "").await;
+    assert_eq!(
+        (status, &answer["error"]["code"]),
+        (StatusCode::NOT_FOUND, &json!("unknown_user"))
+    );
+    let ada = account(&stack, "ada");
+    Browser::new().connect(&stack, &ada).await;
+    stack.clock().advance(61 * DAY);
+    let (status, answer, _) = vend(&stack, &ada, "").await;
+    assert_eq!(
+        (status, &answer["error"]["cause"]),
+        (StatusCode::CONFLICT, &json!("expired"))
+    );
+    let url = format!("{}/authorize", stack.urls().service_url);
+    assert_eq!(answer["reconnect"]["authorize_url"], url);
+}
+
+#[tokio::test]
+async fn disconnecting_destroys_the_token_and_can_be_repeated() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    Browser::new().connect(&stack, &ada).await;
+    let path = format!("/users/{ada}");
+    for _ in 0..2 {
+        let (status, answer, _) = api(&stack, Method::DELETE, &path, &Value::Null).await;
+        assert_eq!(
+            (status, answer),
+            (StatusCode::OK, json!({"user_id": ada, "status": "revoked"}))
+        );
+        let left = grant(&stack, &ada).await;
+        assert!(left.token.is_none() && left.due_at.is_none());
+    }
+    let (status, answer, _) = vend(&stack, &ada, "").await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    assert_eq!(
+        (&answer["error"]["code"], &answer["error"]["cause"]),
+        (&json!("revoked"), &json!("app"))
+    );
+    let (status, ..) = api(&stack, Method::DELETE, "/users/17841499999999999", &Value::Null).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    // The person may come back.
+    Browser::new().connect(&stack, &ada).await;
+    assert_eq!(vend(&stack, &ada, "").await.0, StatusCode::OK);
+}
+
+/// The app disconnects, or Meta says that the person left, while a caller's refresh waits for Meta's answer.
+#[tokio::test]
+async fn what_ends_an_account_wins_over_a_vend_under_way() {
+    for path in ["", "/deauthorize", "/data-deletion"] {
+        let stack = stack().await;
+        let ada = account(&stack, "ada");
+        Browser::new().connect(&stack, &ada).await;
+        stack.clock().advance(41 * DAY);
+        fail(
+            &stack,
+            SandboxCall::Refresh,
+            1,
+            FaultAction::Delay { millis: 300 },
+        );
+        let ending = async {
+            while !stack.sandbox().unwrap().faults().is_empty() {
+                tokio::task::yield_now().await;
+            }
+            if path.is_empty() {
+                api(&stack, Method::DELETE, &format!("/users/{ada}"), &Value::Null)
+                    .await
+                    .0
+            } else {
+                let message = stack.sandbox().unwrap().signed_request(&ada);
+                crate::fixture::post_signed(&stack, path, &message).await.status
+            }
+        };
+        let ((status, answer, _), ended) = tokio::join!(vend(&stack, &ada, ""), ending);
+        assert_eq!(ended, StatusCode::OK);
+        let expected = if path == "/data-deletion" {
+            StatusCode::NOT_FOUND
+        } else {
+            StatusCode::CONFLICT
+        };
+        assert_eq!(status, expected, "{path} {answer}");
+        let left = crate::fixture::find_grant(&stack, &ada).await;
+        assert!(left.is_none_or(|grant| grant.token.is_none()), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn accounts_are_listed_without_tokens() {
+    let stack = stack().await;
+    let people = connect_people(&stack, 7).await;
+    api(
+        &stack,
+        Method::DELETE,
+        &format!("/users/{}", people[0]),
+        &Value::Null,
+    )
+    .await;
+    crate::fixture::delete_data(&stack, &people[1]).await;
+    let secrets = [token(&stack, &people[2]).await, token(&stack, &people[3]).await];
+    let (mut seen, mut path) = (Vec::new(), "/users?limit=2".to_owned());
+    let mut pages = 0;
+    loop {
+        let (status, page, reply) = get(&stack, &path).await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(secrets.iter().all(|secret| !reply.body.contains(secret)));
+        let users = page["users"].as_array().unwrap();
+        assert!(users.len() <= 2);
+        seen.extend(
+            users
+                .iter()
+                .map(|user| user["user_id"].as_str().unwrap().to_owned()),
+        );
+        pages += 1;
+        match page["cursor"].as_str() {
+            Some(cursor) => path = format!("/users?limit=2&cursor={cursor}"),
+            None => break,
+        }
+    }
+    seen.sort();
+    let mut expected = people.clone();
+    expected.remove(1);
+    assert_eq!(seen, expected);
+    assert!(pages >= 3, "{pages}");
+    let (_, page, _) = get(&stack, "/users?status=revoked").await;
+    assert_eq!(page["users"].as_array().unwrap().len(), 1);
+    assert_eq!(page["users"][0]["cause"], "app");
+    let (status, one, reply) = get(&stack, &format!("/users/{}", people[2])).await;
+    assert_eq!(
+        (status, &one["status"], &one["username"]),
+        (StatusCode::OK, &json!("active"), &json!("person2"))
+    );
+    assert!(one["data_access_expires_at"].is_string() && !reply.body.contains(&secrets[0]));
+}

@@ -1,0 +1,376 @@
+//! Events: every change that a backend cares about is announced, from the table's stream, and nothing else is.
+
+use std::time::Duration;
+
+use devstack::{Clock, Stack, StackOptions};
+use jiff::Timestamp;
+use reqwest::Method;
+use serde_json::{Value, json};
+use threads_auth::grant::{Cause, Status};
+use threads_sandbox::{FaultAction, NewAccount, SandboxCall};
+
+use crate::fixture::{
+    Browser, DAY, account, calls_of, delete_data, fail, find_grant, grant, post_signed, stack, token,
+};
+use crate::iam;
+
+/// What was announced since the last time, oldest first: the details.
+async fn announced(stack: &Stack, seen: &mut usize) -> Vec<Value> {
+    stack.announce().await.unwrap();
+    let all = stack.events();
+    let new = all.len() - *seen;
+    *seen = all.len();
+    all.into_iter()
+        .take(new)
+        .rev()
+        .map(|event| event["detail"].clone())
+        .collect()
+}
+
+fn types(events: &[Value]) -> Vec<&str> {
+    events
+        .iter()
+        .map(|event| event["type"].as_str().unwrap())
+        .collect()
+}
+
+/// An account's whole life, told by its events.
+#[tokio::test]
+async fn a_life_is_told_in_events() {
+    let (stack, mut seen) = (stack().await, 0);
+    let ada = account(&stack, "ada");
+    let mut secrets = Vec::new();
+    let query = "scopes=threads_basic,threads_content_publish";
+
+    let mut browser = Browser::new();
+    let back = browser.consent(&stack, query, &ada).await;
+    browser.get(back.as_str()).await;
+    secrets.push(token(&stack, &ada).await);
+    let events = announced(&stack, &mut seen).await;
+    let expires_at = grant(&stack, &ada).await.token.unwrap().expires_at;
+    let id = events[0]["id"].clone();
+    assert!(id.as_str().unwrap().ends_with(":account.connected"));
+    assert_eq!(
+        events,
+        [
+            json!({"version": "1", "id": id, "type": "account.connected", "time": "2026-01-01T00:00:00Z", "user_id": ada,
+            "reconnected": false, "account": {"username": "ada", "status": "active", "expires_at": expires_at,
+                "scopes": ["threads_basic", "threads_content_publish"], "data_access_expires_at": "2026-04-01T00:00:00Z"}})
+        ]
+    );
+
+    // A failure that is tried again is nobody's business; the refresh is one event, with what it brought.
+    stack.clock().advance(41 * DAY);
+    fail(&stack, SandboxCall::Refresh, 1, FaultAction::Html);
+    stack.sweep().await.unwrap();
+    assert!(announced(&stack, &mut seen).await.is_empty());
+    stack.clock().advance(Duration::from_hours(1));
+    stack.sweep().await.unwrap();
+    secrets.push(token(&stack, &ada).await);
+    assert_eq!(types(&announced(&stack, &mut seen).await), ["account.refreshed"]);
+
+    // The person takes a permission back, which the next refresh finds out.
+    stack.sandbox().unwrap().withdraw(&ada, "threads_content_publish");
+    stack.clock().advance(41 * DAY);
+    stack.sweep().await.unwrap();
+    let events = announced(&stack, &mut seen).await;
+    assert_eq!(types(&events), ["account.refreshed", "account.scopes_changed"]);
+    assert_eq!(
+        (&events[1]["lost"], &events[1]["gained"]),
+        (&json!(["threads_content_publish"]), &json!([]))
+    );
+    assert_eq!(events[1]["account"]["scopes"], json!(["threads_basic"]));
+
+    stack.sandbox().unwrap().change_password(&ada);
+    stack.clock().advance(41 * DAY);
+    stack.sweep().await.unwrap();
+    let events = announced(&stack, &mut seen).await;
+    assert_eq!(types(&events), ["account.needs_reauthorization"]);
+    assert_eq!(events[0]["cause"], "password_changed");
+    Browser::new().connect(&stack, &ada).await;
+    assert_eq!(types(&announced(&stack, &mut seen).await), ["account.recovered"]);
+    Browser::new().connect(&stack, &ada).await;
+    let events = announced(&stack, &mut seen).await;
+    assert_eq!(
+        (types(&events), &events[0]["reconnected"]),
+        (vec!["account.connected"], &json!(true))
+    );
+
+    iam::call(&stack, Method::DELETE, &format!("/users/{ada}"), "").await;
+    let events = announced(&stack, &mut seen).await;
+    assert_eq!(
+        (types(&events), &events[0]["by"]),
+        (vec!["account.disconnected"], &json!("app"))
+    );
+    Browser::new().connect(&stack, &ada).await;
+    announced(&stack, &mut seen).await;
+    let message = stack.sandbox().unwrap().signed_request(&ada);
+    for _ in 0..2 {
+        post_signed(&stack, "/deauthorize", &message).await;
+    }
+    let events = announced(&stack, &mut seen).await;
+    assert_eq!(
+        (types(&events), &events[0]["by"]),
+        (vec!["account.disconnected"], &json!("threads"))
+    );
+    delete_data(&stack, &ada).await;
+    let events = announced(&stack, &mut seen).await;
+    assert_eq!(types(&events), ["account.deleted"]);
+    assert_eq!(
+        (&events[0]["user_id"], events[0].get("account")),
+        (&json!(ada), None)
+    );
+
+    let envelopes = stack.events();
+    let text = serde_json::to_string(&envelopes).unwrap();
+    assert!(secrets.iter().all(|secret| !text.contains(secret)));
+    for word in ["access_token", "sealed", "pending_token", "previous", "lease"] {
+        assert!(!text.contains(word), "{word}");
+    }
+    assert!(envelopes.iter().all(|event| event["source"] == "threads-auth"
+        && event["detail-type"] == event["detail"]["type"]
+        && event["resources"] == json!([ada])));
+    println!("events: {} in a life, 0 secrets", envelopes.len());
+}
+
+fn kept(folder: &std::path::Path, variables: &[(&str, &str)]) -> StackOptions {
+    let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    StackOptions {
+        data_dir: Some(folder.to_owned()),
+        clock: Some(Clock::frozen(start)),
+        events_file: Some(folder.join("events.jsonl")),
+        variables: variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
+        ..StackOptions::default()
+    }
+}
+
+/// The process dies between the write and its announcement, or the bus is away; and announces it when it is back, once.
+#[tokio::test]
+async fn no_event_is_lost_between_a_write_and_its_announcement() {
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = "http://127.0.0.1:9";
+    let stack = Stack::start(kept(folder.path(), &[("AWS_ENDPOINT_URL_EVENTBRIDGE", nowhere)]))
+        .await
+        .unwrap();
+    let (ada, grace) = (account(&stack, "ada"), account(&stack, "grace"));
+    Browser::new().connect(&stack, &ada).await;
+    assert!(stack.announce().await.is_err());
+    Browser::new().connect(&stack, &grace).await;
+    stack.stop().await;
+
+    let lines = || {
+        let text = std::fs::read_to_string(folder.path().join("events.jsonl")).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["detail"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert!(lines().is_empty());
+    let stack = Stack::start(kept(folder.path(), &[])).await.unwrap();
+    stack.announce().await.unwrap();
+    assert_eq!(types(&lines()), ["account.connected"; 2]);
+    let users: Vec<_> = lines().iter().map(|event| event["user_id"].clone()).collect();
+    assert_eq!(users, [json!(ada), json!(grace)]);
+    let ids: Vec<_> = lines().iter().map(|event| event["id"].clone()).collect();
+    stack.stop().await;
+
+    // What was announced is not announced again, unless it is not known that it was: then under the same id.
+    let stack = Stack::start(kept(folder.path(), &[])).await.unwrap();
+    stack.announce().await.unwrap();
+    assert_eq!(lines().len(), 2);
+    stack.stop().await;
+    std::fs::remove_file(folder.path().join("stream.json")).unwrap();
+    let stack = Stack::start(kept(folder.path(), &[])).await.unwrap();
+    stack.announce().await.unwrap();
+    let again: Vec<_> = lines()[2..].iter().map(|event| event["id"].clone()).collect();
+    assert_eq!(again, ids);
+    stack.stop().await;
+}
+
+/// A private profile's 90 days end whatever becomes of its token: it is said 14 and 3 days ahead, and then it is over.
+#[tokio::test]
+async fn the_end_of_data_access_is_told_ahead_and_marked() {
+    let (stack, mut seen) = (stack().await, 0);
+    let user_id = "17841400000000042";
+    stack.sandbox().unwrap().add_account(NewAccount {
+        username: "private".to_owned(),
+        user_id: Some(user_id.to_owned()),
+        private: true,
+    });
+    Browser::new().connect(&stack, user_id).await;
+    announced(&stack, &mut seen).await;
+    let mut told = Vec::new();
+    for day in 1..=91 {
+        stack.clock().advance(DAY);
+        stack.sweep().await.unwrap();
+        for event in announced(&stack, &mut seen).await {
+            let what = match event["type"].as_str().unwrap() {
+                "account.expiring_soon" => {
+                    format!("{} {}", event["deadline"].as_str().unwrap(), event["days"])
+                }
+                "account.needs_reauthorization" => event["cause"].as_str().unwrap().to_owned(),
+                other => other.to_owned(),
+            };
+            told.push((day, what));
+        }
+    }
+    // The token itself lives on meanwhile, which helps nothing.
+    let (refreshed, told): (Vec<_>, Vec<_>) = told
+        .into_iter()
+        .partition(|(_, what)| what == "account.refreshed");
+    assert_eq!(refreshed.len(), 2);
+    let expected = [
+        (77, "data_access 14"),
+        (88, "data_access 3"),
+        (90, "data_access_expired"),
+    ];
+    assert_eq!(told, expected.map(|(day, what)| (day, what.to_owned())));
+    let marked = grant(&stack, user_id).await;
+    assert_eq!(
+        marked.status,
+        Status::NeedsReauthorization(Cause::DataAccessExpired)
+    );
+    assert_eq!(calls_of(&stack, SandboxCall::Refresh), 2);
+    // Consent begins it anew.
+    Browser::new().connect(&stack, user_id).await;
+    assert_eq!(types(&announced(&stack, &mut seen).await), ["account.recovered"]);
+    assert!(grant(&stack, user_id).await.warning.is_none());
+}
+
+/// A refresh extends a public profile's access: two years pass without a word of it.
+#[tokio::test]
+async fn a_public_profile_is_never_warned_of() {
+    let (stack, mut seen) = (stack().await, 0);
+    let ada = account(&stack, "ada");
+    Browser::new().connect(&stack, &ada).await;
+    announced(&stack, &mut seen).await;
+    for _ in 0..146 {
+        stack.clock().advance(5 * DAY);
+        stack.sweep().await.unwrap();
+    }
+    let events = announced(&stack, &mut seen).await;
+    assert!(
+        events.iter().all(|event| event["type"] == "account.refreshed"),
+        "{events:?}"
+    );
+    assert!((18..=21).contains(&events.len()), "{}", events.len());
+}
+
+/// Meta tells nothing of a token, ever: accounts connect and live on all the same.
+#[tokio::test]
+async fn an_inspection_that_fails_stops_nothing() {
+    let (stack, mut seen) = (stack().await, 0);
+    let ada = account(&stack, "ada");
+    fail(&stack, SandboxCall::DebugToken, 2, FaultAction::Html);
+    Browser::new().connect(&stack, &ada).await;
+    let connected = grant(&stack, &ada).await;
+    assert_eq!(
+        (connected.status, connected.data_access_expires_at),
+        (Status::Active, None)
+    );
+    stack.clock().advance(41 * DAY);
+    assert_eq!(stack.sweep().await.unwrap().count("refreshed"), 1);
+    assert_eq!(grant(&stack, &ada).await.data_access_expires_at, None);
+    // Told at last, it is kept.
+    stack.clock().advance(41 * DAY);
+    assert_eq!(stack.sweep().await.unwrap().count("refreshed"), 1);
+    assert!(grant(&stack, &ada).await.data_access_expires_at.is_some());
+    assert_eq!(
+        types(&announced(&stack, &mut seen).await),
+        ["account.connected", "account.refreshed", "account.refreshed"]
+    );
+}
+
+/// The end of data access is there, and Meta says nothing: only a refusal of the token itself marks the grant.
+#[tokio::test]
+async fn silence_ends_no_access() {
+    let stack = stack().await;
+    let user_id = "17841400000000042";
+    stack.sandbox().unwrap().add_account(NewAccount {
+        username: "private".to_owned(),
+        user_id: Some(user_id.to_owned()),
+        private: true,
+    });
+    Browser::new().connect(&stack, user_id).await;
+    stack.clock().advance(41 * DAY);
+    stack.sweep().await.unwrap();
+    fail(&stack, SandboxCall::DebugToken, u32::MAX, FaultAction::Html);
+    fail(&stack, SandboxCall::Me, 3, FaultAction::Html);
+    stack.clock().advance(50 * DAY);
+    for _ in 0..3 {
+        assert_eq!(stack.sweep().await.unwrap().count("deferred"), 1);
+        assert_eq!(grant(&stack, user_id).await.status, Status::Active);
+        stack.clock().advance(Duration::from_hours(2));
+    }
+    // Now the profile is refused for lack of permission.
+    assert_eq!(stack.sweep().await.unwrap().count("needs_reauthorization"), 1);
+    let marked = grant(&stack, user_id).await;
+    assert_eq!(
+        marked.status,
+        Status::NeedsReauthorization(Cause::DataAccessExpired)
+    );
+}
+
+/// A token that is not refreshed for long is warned of too, before it is lost.
+#[tokio::test]
+async fn a_token_that_nobody_can_refresh_is_warned_of() {
+    let (stack, mut seen) = (stack().await, 0);
+    let ada = account(&stack, "ada");
+    Browser::new().connect(&stack, &ada).await;
+    announced(&stack, &mut seen).await;
+    fail(&stack, SandboxCall::Refresh, u32::MAX, FaultAction::Html);
+    let mut told = Vec::new();
+    for _ in 0..61 * 2 {
+        stack.clock().advance(Duration::from_hours(12));
+        stack.sweep().await.unwrap();
+        told.extend(announced(&stack, &mut seen).await);
+    }
+    assert_eq!(
+        types(&told),
+        [
+            "account.expiring_soon",
+            "account.expiring_soon",
+            "account.needs_reauthorization"
+        ]
+    );
+    let warned: Vec<_> = told[..2]
+        .iter()
+        .map(|event| (&event["deadline"], &event["days"]))
+        .collect();
+    assert_eq!(
+        warned,
+        [(&json!("token"), &json!(14)), (&json!("token"), &json!(3))]
+    );
+    assert_eq!(told[2]["cause"], "expired");
+}
+
+/// A row that makes no sense is not announced, and holds up nothing that comes after it.
+#[tokio::test]
+async fn a_broken_row_holds_up_no_event() {
+    let (stack, mut seen) = (stack().await, 0);
+    let (ada, grace) = (account(&stack, "ada"), account(&stack, "grace"));
+    Browser::new().connect(&stack, &ada).await;
+    let http = threads_graph::HttpClient::new(threads_graph::HttpTimeouts::default()).unwrap();
+    let client = threads_auth::aws::dynamodb(&stack.service().config().aws, &http);
+    client
+        .update_item()
+        .table_name(&stack.urls().grants_table)
+        .key(
+            "pk",
+            aws_sdk_dynamodb::types::AttributeValue::S(format!("user#{ada}")),
+        )
+        .update_expression("REMOVE scopes")
+        .send()
+        .await
+        .unwrap();
+    Browser::new().connect(&stack, &grace).await;
+    let events = announced(&stack, &mut seen).await;
+    let users: Vec<_> = events
+        .iter()
+        .map(|event| event["user_id"].as_str().unwrap())
+        .collect();
+    assert_eq!(users, [ada.as_str(), grace.as_str()]);
+    assert!(find_grant(&stack, &grace).await.is_some());
+}

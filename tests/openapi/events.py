@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""The events' JSON schema against the events of a run, and against what no event may be.
+
+    threads-auth dev --ephemeral --port 0 --json --json-events events.jsonl > dev.json &
+    python tests/openapi/events.py dev.json events.jsonl
+
+It brings about an event of each type, and needs jsonschema, requests and boto3.
+"""
+
+import copy
+import json
+import pathlib
+import sys
+import time
+
+import requests
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from jsonschema import Draft202012Validator
+
+SCHEMA = pathlib.Path(__file__).parent.parent.parent / "functions/events/schema.json"
+DAY = 86_400
+ONCE = {"allow_redirects": False, "timeout": 20}
+
+
+class Stack:
+    def __init__(self, addresses: dict):
+        self.addresses, self.service, self.threads = addresses, addresses["service_url"], addresses["threads_url"]
+
+    def post(self, url: str, **more) -> dict:
+        answer = requests.post(url, timeout=60, **more)
+        answer.raise_for_status()
+        return answer.json()
+
+    def connect(self, user_id: str):
+        browser = requests.Session()
+        query = {"scopes": "threads_basic,threads_content_publish"}
+        consent = browser.get(f"{self.service}/authorize", params=query, **ONCE).headers["location"]
+        back = requests.get(f"{consent}&auto_approve={user_id}", **ONCE).headers["location"]
+        assert browser.get(back.split("#")[0], **ONCE).status_code == 303
+
+    def pass_days(self, days: int):
+        self.post(f"{self.service}/dev/clock", json={"advance_seconds": days * DAY})
+        self.post(f"{self.service}/dev/sweep")
+
+    def disconnect(self, user_id: str):
+        url = f"{self.service}/users/{user_id}"
+        request = AWSRequest("DELETE", url)
+        keys = Credentials(self.addresses["access_key_id"], self.addresses["secret_access_key"])
+        SigV4Auth(keys, "execute-api", self.addresses["region"]).add_auth(request)
+        requests.delete(url, headers=dict(request.headers), timeout=20).raise_for_status()
+
+    def delete(self, user_id: str):
+        signed = requests.get(f"{self.threads}/control/accounts/{user_id}/signed-request", timeout=20).json()
+        self.post(f"{self.service}/data-deletion", data=signed)
+
+
+def live(stack: Stack) -> str:
+    """An account that sees everything."""
+    new = {"username": f"life{time.time_ns()}", "private": True}
+    user_id = stack.post(f"{stack.threads}/control/accounts", json=new)["user_id"]
+    stack.connect(user_id)
+    stack.post(f"{stack.threads}/control/accounts/{user_id}/withdraw", json={"scope": "threads_content_publish"})
+    stack.pass_days(41)
+    stack.pass_days(36)
+    stack.pass_days(14)
+    stack.connect(user_id)
+    stack.disconnect(user_id)
+    stack.connect(user_id)
+    stack.delete(user_id)
+    return user_id
+
+
+def lines(file: str, user_id: str, until: str) -> list[dict]:
+    """All events, when the last one of the account is there."""
+    for _ in range(600):
+        with open(file, encoding="utf-8") as events:
+            found = [json.loads(line) for line in events if line.endswith("\n")]
+        if any(event["detail"]["user_id"] == user_id and event["detail-type"] == until for event in found):
+            return found
+        time.sleep(0.1)
+    sys.exit(f"events: no {until} of {user_id} within a minute")
+
+
+def broken(event: dict):
+    """What no event may be: one change each."""
+
+    def changed(change) -> dict:
+        other = copy.deepcopy(event)
+        change(other)
+        return other
+
+    yield changed(lambda e: e.update(source="someone-else"))
+    yield changed(lambda e: e["detail"].update(version="2"))
+    yield changed(lambda e: e["detail"].update(type="account.exploded"))
+    yield changed(lambda e: e["detail"].update(access_token="THQVJ"))
+    yield changed(lambda e: e["detail"].update(user_id=17841405793187218))
+    for name in event["detail"]:
+        yield changed(lambda e, name=name: e["detail"].pop(name))
+    if "account" in event["detail"]:
+        yield changed(lambda e: e["detail"]["account"].update(token="THQVJ"))
+        yield changed(lambda e: e["detail"]["account"].pop("status"))
+    else:
+        yield changed(lambda e: e["detail"].update(account={}))
+
+
+def main():
+    schema = json.loads(SCHEMA.read_text())
+    Draft202012Validator.check_schema(schema)
+    validator = Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
+    with open(sys.argv[1], encoding="utf-8") as file:
+        stack = Stack(json.load(file))
+    user_id = live(stack)
+    events = lines(sys.argv[2], user_id, "account.deleted")
+    refused = 0
+    for event in events:
+        validator.validate(event)
+        assert event["detail-type"] == event["detail"]["type"], event
+        for other in broken(event):
+            assert not validator.is_valid(other), other
+            refused += 1
+    types = {event["detail-type"] for event in events if event["detail"]["user_id"] == user_id}
+    assert types == set(schema["$defs"]["type"]["enum"]), types
+    ids = [event["detail"]["id"] for event in events]
+    assert len(ids) == len(set(ids))
+    print(f"events: {len(events)} of {len(types)} types fit their schema, {refused} broken ones do not")
+
+
+main()

@@ -1,0 +1,325 @@
+//! What an operator does: takes tokens over, rotates keys, restores a backup.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
+use devstack::Stack;
+use jiff::SignedDuration;
+use reqwest::StatusCode;
+use threads_auth::grant::Status;
+use threads_auth::import::{ImportError, Imported};
+use threads_auth::refresh::Swept;
+use threads_auth::restore::RestoreReport;
+use threads_auth::seal::{KeyringChange, change_keyring, key_id};
+use threads_graph::{AccessToken, HttpClient, HttpTimeouts, ReauthorizationCause};
+use threads_sandbox::{FaultAction, SandboxCall};
+
+use crate::fixture::{
+    Browser, DAY, account, connect_people, delete_data, fail, find_grant, grant, is_usable, rows,
+    secret_text, stack, token,
+};
+
+async fn import(stack: &Stack, token: &str) -> Result<Imported, ImportError> {
+    let token = AccessToken::new(token).unwrap();
+    stack
+        .service()
+        .import(&token, None, None, stack.clock().now())
+        .await
+}
+
+fn from_elsewhere(stack: &Stack, user_id: &str) -> String {
+    stack.sandbox().unwrap().issue_long_lived(user_id)
+}
+
+#[tokio::test]
+async fn a_token_from_elsewhere_is_kept_alive_from_then_on() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    let old = from_elsewhere(&stack, &ada);
+    stack.clock().advance(50 * DAY);
+    let imported = import(&stack, &old).await.unwrap();
+    assert_eq!((imported.user_id.as_str(), imported.is_new), (ada.as_str(), true));
+    // Meta told how old it is: it is due at once, and lives on.
+    assert_eq!(stack.sweep().await.unwrap().count("refreshed"), 1);
+    let kept = grant(&stack, &ada).await;
+    assert_eq!(
+        (kept.status, kept.username.as_deref()),
+        (Status::Active, Some("ada"))
+    );
+    assert!(kept.scopes.to_string().contains("threads_content_publish"));
+    // Again, it changes nothing: what is here is better.
+    assert!(!import(&stack, &old).await.unwrap().is_new);
+    assert_ne!(token(&stack, &ada).await, old);
+}
+
+/// Meta tells nothing of its age: it waits a day, and is refreshed then.
+#[tokio::test]
+async fn a_token_of_unknown_age_waits_a_day() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    let old = from_elsewhere(&stack, &ada);
+    fail(&stack, SandboxCall::DebugToken, u32::MAX, FaultAction::Html);
+    for is_new in [true, false] {
+        assert_eq!(import(&stack, &old).await.unwrap().is_new, is_new);
+    }
+    assert!(stack.sweep().await.unwrap().outcomes.is_empty());
+    stack.clock().advance(Duration::from_hours(33));
+    assert_eq!(stack.sweep().await.unwrap().count("refreshed"), 1);
+    let left = grant(&stack, &ada).await.token.unwrap().expires_at - stack.clock().now();
+    assert!(left.as_hours() > 59 * 24);
+}
+
+#[tokio::test]
+async fn what_is_not_worth_keeping_is_refused() {
+    let stack = stack().await;
+    let (ada, grace) = (account(&stack, "ada"), account(&stack, "grace"));
+    let dead = from_elsewhere(&stack, &ada);
+    stack.sandbox().unwrap().change_password(&ada);
+    let cause = ReauthorizationCause::PasswordChanged;
+    assert!(matches!(import(&stack, &dead).await, Err(ImportError::Dead(c)) if c == cause));
+    assert!(find_grant(&stack, &ada).await.is_none());
+
+    let good = from_elsewhere(&stack, &grace);
+    let (token, expected) = (AccessToken::new(good.as_str()).unwrap(), ada.parse().unwrap());
+    let now = stack.clock().now();
+    let another = stack.service().import(&token, Some(&expected), None, now).await;
+    assert!(matches!(another, Err(ImportError::AnotherAccount)), "{another:?}");
+    fail(&stack, SandboxCall::Me, 1, FaultAction::Html);
+    assert!(import(&stack, &good).await.unwrap_err().is_retryable());
+
+    let graph = threads_graph::Graph::new(
+        HttpClient::new(HttpTimeouts::default()).unwrap(),
+        stack.service().config().endpoints.clone(),
+    );
+    let uri = "https://app.example/callback";
+    let code = stack.sandbox().unwrap().issue_code(&grace, uri, &[]);
+    let app = stack.service().secrets().app(now).await.unwrap();
+    let code = threads_graph::AuthorizationCode::new(code.as_str()).unwrap();
+    let short = graph
+        .exchange_code(&app, &code, &uri.parse().unwrap())
+        .await
+        .unwrap();
+    let short = import(&stack, short.access_token.expose()).await;
+    assert!(matches!(short, Err(ImportError::ShortLived)), "{short:?}");
+
+    // Who was deleted stays deleted, and comes back by consent only.
+    import(&stack, &good).await.unwrap();
+    stack.clock().advance(DAY);
+    delete_data(&stack, &grace).await;
+    assert!(matches!(import(&stack, &good).await, Err(ImportError::Deleted)));
+    assert!(find_grant(&stack, &grace).await.is_none());
+    stack.clock().advance(DAY);
+    let newer = from_elsewhere(&stack, &grace);
+    assert!(import(&stack, &newer).await.unwrap().is_new);
+}
+
+fn dynamodb(stack: &Stack) -> Client {
+    let http = HttpClient::new(HttpTimeouts::default()).unwrap();
+    threads_auth::aws::dynamodb(&stack.service().config().aws, &http)
+}
+
+async fn change_secret(stack: &Stack, change: KeyringChange<'_>) {
+    let id = &stack.urls().keyring_secret_id;
+    let text = change_keyring(&secret_text(stack, id).await, change).unwrap();
+    let http = HttpClient::new(HttpTimeouts::default()).unwrap();
+    let client = threads_auth::aws::secrets_manager(&stack.service().config().aws, &http);
+    client
+        .put_secret_value()
+        .secret_id(id)
+        .secret_string(text.as_str())
+        .send()
+        .await
+        .unwrap();
+}
+
+/// Threat 12: the key is rotated while people connect, sweeps run and tokens are vended. Nobody is refused, and at last the
+/// old key seals nothing and goes.
+#[tokio::test]
+async fn threat_12_a_rotation_under_load_loses_no_token() {
+    let stack = Arc::new(stack().await);
+    let people = connect_people(&stack, 20).await;
+    let old = stack
+        .service()
+        .secrets()
+        .keyring(stack.clock().now())
+        .await
+        .unwrap()
+        .writing()
+        .to_owned();
+    let mut vended = 0;
+    let mut connected = 0;
+    for step in ["add", "wait", "write", "wait", "end"] {
+        match step {
+            "add" => change_secret(&stack, KeyringChange::Add("k2")).await,
+            "write" => change_secret(&stack, KeyringChange::Write("k2")).await,
+            // Longer than any function uses a secret without looking again.
+            _ => stack.clock().advance(Duration::from_secs(301)),
+        }
+        let mut browsers = Vec::new();
+        for person in people.iter().take(3) {
+            let mut browser = Browser::new();
+            let back = browser.consent(&stack, "", person).await;
+            browsers.push((browser, back));
+        }
+        for person in &people {
+            let path = format!("/users/{person}/token");
+            let reply = crate::iam::call(&stack, reqwest::Method::GET, &path, "").await;
+            assert_eq!(reply.status, StatusCode::OK, "{step} {reply:?}");
+            vended += 1;
+        }
+        for (mut browser, back) in browsers {
+            assert_eq!(
+                browser.get(back.as_str()).await.status,
+                StatusCode::SEE_OTHER,
+                "{step}"
+            );
+            connected += 1;
+        }
+    }
+    let in_use = stack.service().keys_in_use().await.unwrap();
+    assert!(in_use[&old] > 0 && in_use["k2"] > 0, "{in_use:?}");
+    for _ in 0..2 {
+        stack.clock().advance(41 * DAY);
+        stack.sweep().await.unwrap();
+    }
+    let in_use = stack.service().keys_in_use().await.unwrap();
+    assert_eq!(
+        in_use.keys().collect::<Vec<_>>(),
+        ["k2"],
+        "every refresh seals anew"
+    );
+    change_secret(&stack, KeyringChange::Remove(&old)).await;
+    stack.clock().advance(Duration::from_secs(301));
+    let mut usable = 0;
+    for person in &people {
+        usable += usize::from(is_usable(&stack, &token(&stack, person).await).await);
+    }
+    println!(
+        "threat 12: a rotation under load, {vended} vends and {connected} connects: {usable} of 20 tokens live"
+    );
+    assert_eq!(usable, 20);
+    for row in rows(&stack).await {
+        for value in row.values().filter_map(|value| value.as_b().ok()) {
+            assert_eq!(key_id(value.as_ref()), Some("k2"));
+        }
+    }
+}
+
+/// Threat 24: a backup is restored in which people are who had their data deleted since.
+#[tokio::test]
+async fn threat_24_a_restore_brings_back_nobody_who_was_deleted() {
+    let stack = stack().await;
+    let people = connect_people(&stack, 10).await;
+    let client = dynamodb(&stack);
+    // A backup of DynamoDB becomes a table of another name.
+    let backup = "restored-from-backup";
+    let key = |name: &str| {
+        aws_sdk_dynamodb::types::KeySchemaElement::builder()
+            .attribute_name(name)
+            .key_type(aws_sdk_dynamodb::types::KeyType::Hash)
+            .build()
+            .unwrap()
+    };
+    let attribute = aws_sdk_dynamodb::types::AttributeDefinition::builder()
+        .attribute_name("pk")
+        .attribute_type(aws_sdk_dynamodb::types::ScalarAttributeType::S)
+        .build()
+        .unwrap();
+    client
+        .create_table()
+        .table_name(backup)
+        .billing_mode(aws_sdk_dynamodb::types::BillingMode::PayPerRequest)
+        .attribute_definitions(attribute)
+        .key_schema(key("pk"))
+        .send()
+        .await
+        .unwrap();
+    let grants = |rows: Vec<threads_auth::grant::Item>| {
+        rows.into_iter()
+            .filter(|row| row["pk"].as_s().unwrap().starts_with("user#"))
+            .collect::<Vec<_>>()
+    };
+    for mut row in grants(rows(&stack).await) {
+        if row["pk"].as_s().unwrap().ends_with(&people[9]) {
+            row.insert("scopes".to_owned(), AttributeValue::Bool(true));
+        }
+        client
+            .put_item()
+            .table_name(backup)
+            .set_item(Some(row))
+            .send()
+            .await
+            .unwrap();
+    }
+    // Since then: two were deleted, of whom one came back; one connected anew; and seven were lost.
+    stack.clock().advance(DAY);
+    for person in &people[..2] {
+        delete_data(&stack, person).await;
+    }
+    stack.clock().advance(DAY);
+    for person in &people[1..3] {
+        Browser::new().connect(&stack, person).await;
+    }
+    let newer = token(&stack, &people[2]).await;
+    for person in &people[3..] {
+        let pk = AttributeValue::S(format!("user#{person}"));
+        client
+            .delete_item()
+            .table_name(&stack.urls().grants_table)
+            .key("pk", pk)
+            .send()
+            .await
+            .unwrap();
+    }
+    let now = stack.clock().now();
+    let mut pages = 0;
+    let report = stack
+        .service()
+        .restore(backup, now, |_| pages += 1)
+        .await
+        .unwrap();
+    let expected = RestoreReport {
+        restored: 6,
+        present: 2,
+        deleted: 1,
+        unreadable: 1,
+        tombstones: 0,
+    };
+    assert_eq!(report, expected);
+    assert!(pages > 0);
+    println!(
+        "threat 24: restored {}, kept forgotten {}, resurrected 0",
+        report.restored, report.deleted
+    );
+    assert!(find_grant(&stack, &people[0]).await.is_none());
+    assert_eq!(token(&stack, &people[2]).await, newer);
+    for person in &people[3..9] {
+        assert!(is_usable(&stack, &token(&stack, person).await).await);
+    }
+    let again = stack.service().restore(backup, now, |_| ()).await.unwrap();
+    assert_eq!((again.restored, again.present, again.deleted), (0, 8, 1));
+}
+
+#[tokio::test]
+async fn an_operator_refreshes_one_account_now() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    Browser::new().connect(&stack, &ada).await;
+    let (user_id, now) = (ada.parse().unwrap(), stack.clock().now());
+    assert_eq!(
+        stack.service().refresh_now(&user_id, now).await.unwrap(),
+        Swept::TooYoung
+    );
+    let before = token(&stack, &ada).await;
+    stack.clock().advance(2 * DAY);
+    let now = stack.clock().now();
+    assert_eq!(
+        stack.service().refresh_now(&user_id, now).await.unwrap(),
+        Swept::Refreshed
+    );
+    assert_ne!(token(&stack, &ada).await, before);
+    let due = grant(&stack, &ada).await.due_at.unwrap();
+    assert!(due - now > SignedDuration::from_hours(33 * 24));
+}
