@@ -12,13 +12,15 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Response};
 use devstack::Stack;
 use futures_util::stream;
+use jiff::SignedDuration;
 use reqwest::Client;
 use threads_auth::grant::Status;
+use threads_auth::store::{DueKey, Lease, LeaseOutcome, Wanted};
 use threads_auth::{Config, ThreadsAuth, aws};
 use threads_graph::{HttpClient, HttpTimeouts};
 use tokio::net::TcpListener;
 
-use crate::fixture::{Browser, DAY, account, connect_people, grant, stack};
+use crate::fixture::{Browser, DAY, account, connect_people, grant, stack, token};
 
 const PEOPLE: u64 = 200;
 
@@ -181,4 +183,30 @@ async fn a_lost_answer_of_the_database_is_no_failure() {
     }
     println!("lost answers: {false_failures} false failures");
     assert_eq!(false_failures, 0);
+}
+
+/// Hundreds may wait for one token: what they write in vain would hold up the write that they wait for.
+#[tokio::test]
+async fn a_caller_who_waits_for_a_token_does_not_write() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    let (watched, service) = Lossy::start(&stack).await;
+    Browser::new().connect(&stack, &ada).await;
+    stack.clock().advance(DAY * 41);
+    let now = stack.clock().now();
+    let lease = Lease {
+        owner: "somebody else",
+        until: now + Duration::from_mins(2),
+    };
+    let user_id = ada.parse().unwrap();
+    let leased = stack
+        .service()
+        .store()
+        .lease(&DueKey::of(&user_id), Wanted::Due, lease, now)
+        .await;
+    assert!(matches!(leased, Ok(LeaseOutcome::Leased(_))));
+    watched.lose("UpdateItem", 0);
+    let vended = service.vend(&user_id, SignedDuration::ZERO, now).await.unwrap();
+    assert_eq!(vended.access_token.expose(), token(&stack, &ada).await);
+    assert!(!watched.has_lost(), "it wrote");
 }

@@ -35,6 +35,8 @@ pub struct Grant {
     pub scopes: Scopes,
     /// When the next sweep should look at it; none when there is nothing to refresh.
     pub due_at: Option<Timestamp>,
+    /// Until when whoever refreshes it may take; it can be over.
+    pub leased_until: Option<Timestamp>,
     /// Failures in a row.
     pub failures: u32,
     /// The class of the last failure.
@@ -352,6 +354,7 @@ impl TryFrom<GrantRow<'_>> for Grant {
             pending,
             scopes: row.required_parsed("scopes")?,
             due_at: row.time("due_at")?,
+            leased_until: row.time("lease_until")?,
             failures: row.optional("failures")?.unwrap_or(0),
             last_error: row.optional("last_error")?,
             username: row.optional("username")?,

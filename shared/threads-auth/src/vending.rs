@@ -146,7 +146,9 @@ impl ThreadsAuth {
                 Standing::Good(token) => return open(&refresher, &grant, token),
                 Standing::Due(wanted, at_hand) => (wanted, at_hand),
             };
-            if refresher.one(&DueKey::of(user_id), wanted).await != Swept::NotOurs {
+            // While somebody is at it, looking will do: hundreds of writes in vain would hold up the one that all wait for.
+            let is_taken = grant.leased_until.is_some_and(|until| until >= time);
+            if !is_taken && refresher.one(&DueKey::of(user_id), wanted).await != Swept::NotOurs {
                 break;
             }
             // Whoever is at it may make the token at hand useless, so it is handed out only if that takes too long.
