@@ -699,3 +699,133 @@ async fn accounts_are_listed_without_tokens() {
     );
     assert!(one["data_access_expires_at"].is_string() && !reply.body.contains(&secrets[0]));
 }
+
+/// A caller asked for more than the token has left, and Meta failed once: the next one is served as if nothing had been.
+#[tokio::test]
+async fn one_failure_on_demand_does_not_last() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    Browser::new().connect(&stack, &ada).await;
+    stack.clock().advance(33 * DAY);
+    fail(&stack, SandboxCall::Refresh, 1, FaultAction::Html);
+    assert_eq!(
+        vend(&stack, &ada, "?min_valid=2592000").await.1["error"]["code"],
+        "not_refreshed"
+    );
+    stack.clock().advance(Duration::from_mins(6));
+    // What was put off is looked at, and is not due.
+    assert_eq!(stack.sweep().await.unwrap().count("checked"), 1);
+    assert_eq!(grant(&stack, &ada).await.failures, 0);
+    assert_eq!(vend(&stack, &ada, "?min_valid=2592000").await.0, StatusCode::OK);
+}
+
+/// A row is due for a look at its data access only, and a caller needs a token that lives longer than this one.
+#[tokio::test]
+async fn a_look_that_is_due_does_not_keep_a_caller_from_a_longer_token() {
+    let stack = stack().await;
+    let user_id = "17841400000000042";
+    stack.sandbox().unwrap().add_account(threads_sandbox::NewAccount {
+        username: "private".to_owned(),
+        user_id: Some(user_id.to_owned()),
+        private: true,
+    });
+    Browser::new().connect(&stack, user_id).await;
+    stack.clock().advance(41 * DAY);
+    stack.sweep().await.unwrap();
+    // 77 days after consent: a warning is due, and the token, refreshed on day 41, lives 24 days more.
+    stack.clock().advance(36 * DAY);
+    let (status, vended, _) = vend(&stack, user_id, "?min_valid=2592000").await;
+    assert_eq!(status, StatusCode::OK, "{vended}");
+}
+
+/// A person who was disconnected comes back, the second exchange fails, and they are disconnected again: that is the end of it.
+#[tokio::test]
+async fn a_pending_reconnect_is_ended_too() {
+    for path in ["", "/deauthorize"] {
+        let stack = stack().await;
+        let ada = account(&stack, "ada");
+        Browser::new().connect(&stack, &ada).await;
+        let user = format!("/users/{ada}");
+        api(&stack, Method::DELETE, &user, &Value::Null).await;
+        fail(&stack, SandboxCall::ExchangeLongLived, 2, FaultAction::Html);
+        Browser::new().connect(&stack, &ada).await;
+        let waiting = grant(&stack, &ada).await;
+        assert!(waiting.pending.is_some() && waiting.status == Status::Revoked);
+        if path.is_empty() {
+            api(&stack, Method::DELETE, &user, &Value::Null).await;
+        } else {
+            let message = stack.sandbox().unwrap().signed_request(&ada);
+            crate::fixture::post_signed(&stack, path, &message).await;
+        }
+        stack.clock().advance(Duration::from_mins(2));
+        assert!(stack.sweep().await.unwrap().outcomes.is_empty());
+        let left = grant(&stack, &ada).await;
+        assert!(left.pending.is_none() && left.token.is_none());
+    }
+}
+
+/// Without that, the caller who waits completes it on the spot.
+#[tokio::test]
+async fn a_pending_reconnect_of_a_revoked_account_is_vended() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    Browser::new().connect(&stack, &ada).await;
+    api(&stack, Method::DELETE, &format!("/users/{ada}"), &Value::Null).await;
+    fail(&stack, SandboxCall::ExchangeLongLived, 2, FaultAction::Html);
+    let (id, completion) = finished(&stack, new("r"), &ada).await;
+    let (_, done) = post(
+        &stack,
+        &format!("/sessions/{id}/complete"),
+        json!({"completion": completion}),
+    )
+    .await;
+    assert_eq!(
+        (&done["status"], &done["expires_at"]),
+        (&json!("pending"), &Value::Null)
+    );
+    assert_eq!(vend(&stack, &ada, "").await.0, StatusCode::OK);
+}
+
+/// A consent comes, with its token still to follow, while a refresh of the old token waits for Meta: whatever Meta says of that one, the
+/// consent stays due.
+#[tokio::test]
+async fn a_refresh_under_way_orphans_no_consent() {
+    for outcome in ["dead", "deferred", "refreshed"] {
+        let stack = stack().await;
+        let ada = account(&stack, "ada");
+        Browser::new().connect(&stack, &ada).await;
+        stack.clock().advance(41 * DAY);
+        let action = FaultAction::Delay { millis: 400 };
+        fail(&stack, SandboxCall::Refresh, 1, action);
+        if outcome == "deferred" {
+            fail(&stack, SandboxCall::Refresh, 1, FaultAction::Html);
+        }
+        let coming = async {
+            while stack
+                .sandbox()
+                .unwrap()
+                .faults()
+                .iter()
+                .any(|fault| matches!(fault.action, FaultAction::Delay { .. }))
+            {
+                tokio::task::yield_now().await;
+            }
+            if outcome == "dead" {
+                stack.sandbox().unwrap().change_password(&ada);
+            }
+            fail(&stack, SandboxCall::ExchangeLongLived, 2, FaultAction::Html);
+            Browser::new().connect(&stack, &ada).await;
+        };
+        tokio::join!(async { stack.sweep().await.unwrap() }, coming);
+        let waiting = grant(&stack, &ada).await;
+        assert!(waiting.pending.is_some(), "{outcome}");
+        assert!(
+            waiting.due_at.is_some_and(|due| due <= stack.clock().now()),
+            "{outcome}"
+        );
+        stack.sandbox().unwrap().clear_faults();
+        stack.clock().advance(Duration::from_mins(3));
+        assert_eq!(stack.sweep().await.unwrap().count("completed"), 1, "{outcome}");
+        assert_eq!(vend(&stack, &ada, "").await.0, StatusCode::OK, "{outcome}");
+    }
+}

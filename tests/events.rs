@@ -373,4 +373,56 @@ async fn a_broken_row_holds_up_no_event() {
         .collect();
     assert_eq!(users, [ada.as_str(), grace.as_str()]);
     assert!(find_grant(&stack, &grace).await.is_some());
+    // What is whole again, or gone, is told, whatever it was before.
+    Browser::new().connect(&stack, &ada).await;
+    let events = announced(&stack, &mut seen).await;
+    assert_eq!(
+        (types(&events), &events[0]["user_id"]),
+        (vec!["account.connected"], &json!(ada))
+    );
+}
+
+/// A row that makes no sense is deleted: the backend is told all the same.
+#[tokio::test]
+async fn the_deletion_of_a_broken_row_is_told() {
+    let (stack, mut seen) = (stack().await, 0);
+    let ada = account(&stack, "ada");
+    Browser::new().connect(&stack, &ada).await;
+    let http = threads_graph::HttpClient::new(threads_graph::HttpTimeouts::default()).unwrap();
+    let client = threads_auth::aws::dynamodb(&stack.service().config().aws, &http);
+    client
+        .update_item()
+        .table_name(&stack.urls().grants_table)
+        .key(
+            "pk",
+            aws_sdk_dynamodb::types::AttributeValue::S(format!("user#{ada}")),
+        )
+        .update_expression("REMOVE scopes")
+        .send()
+        .await
+        .unwrap();
+    announced(&stack, &mut seen).await;
+    delete_data(&stack, &ada).await;
+    let events = announced(&stack, &mut seen).await;
+    assert_eq!(
+        (types(&events), &events[0]["user_id"]),
+        (vec!["account.deleted"], &json!(ada))
+    );
+}
+
+/// A person who connects again, and grants less, is told of as both.
+#[tokio::test]
+async fn a_reconnect_that_grants_less_says_so() {
+    let (stack, mut seen) = (stack().await, 0);
+    let ada = account(&stack, "ada");
+    let mut browser = Browser::new();
+    let back = browser
+        .consent(&stack, "scopes=threads_content_publish", &ada)
+        .await;
+    browser.get(back.as_str()).await;
+    announced(&stack, &mut seen).await;
+    browser.connect(&stack, &ada).await;
+    let events = announced(&stack, &mut seen).await;
+    assert_eq!(types(&events), ["account.connected", "account.scopes_changed"]);
+    assert_eq!(events[1]["lost"], json!(["threads_content_publish"]));
 }

@@ -210,3 +210,40 @@ async fn a_caller_who_waits_for_a_token_does_not_write() {
     assert_eq!(vended.access_token.expose(), token(&stack, &ada).await);
     assert!(!watched.has_lost(), "it wrote");
 }
+
+/// The database redeems a completion code, and its answer is lost: the code is not spent in vain.
+#[tokio::test]
+async fn a_completion_whose_answer_is_lost_is_no_failure() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    let (watched, service) = Lossy::start(&stack).await;
+    let now = stack.clock().now();
+    let session = service
+        .create_session(crate::connect::new_session("user-1"), now)
+        .await
+        .unwrap();
+    let mut browser = Browser::new();
+    let back = browser
+        .consent(&stack, &format!("session={}", session.id), &ada)
+        .await;
+    let location = browser.get(back.as_str()).await.location();
+    let completion = location
+        .query_pairs()
+        .find(|(name, _)| name == "completion")
+        .unwrap()
+        .1
+        .into_owned();
+    watched.lose("UpdateItem", 0);
+    let completed = service
+        .complete_session(&session.id, &completion, now)
+        .await
+        .unwrap();
+    assert!(watched.has_lost());
+    assert_eq!(completed.grant.user_id.as_str(), ada);
+    assert!(
+        service
+            .complete_session(&session.id, &completion, now)
+            .await
+            .is_err()
+    );
+}

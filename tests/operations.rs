@@ -71,6 +71,53 @@ async fn a_token_of_unknown_age_waits_a_day() {
     assert!(left.as_hours() > 59 * 24);
 }
 
+/// Nobody knows when it ends, and Meta is away for longer than was assumed: only Meta's word buries it.
+#[tokio::test]
+async fn an_assumed_expiry_buries_no_token() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    let old = from_elsewhere(&stack, &ada);
+    fail(&stack, SandboxCall::DebugToken, u32::MAX, FaultAction::Html);
+    import(&stack, &old).await.unwrap();
+    fail(&stack, SandboxCall::Refresh, u32::MAX, FaultAction::Html);
+    for _ in 0..6 {
+        stack.clock().advance(DAY);
+        stack.sweep().await.unwrap();
+        assert_eq!(grant(&stack, &ada).await.status, Status::Active);
+    }
+    stack.sandbox().unwrap().clear_faults();
+    stack.clock().advance(DAY);
+    assert_eq!(stack.sweep().await.unwrap().count("refreshed"), 1);
+    assert!(!grant(&stack, &ada).await.expiry_assumed);
+}
+
+/// An import is repeated after some of its accounts were disconnected: they stay so.
+#[tokio::test]
+async fn an_import_reconnects_nobody_who_was_disconnected() {
+    for told in [true, false] {
+        let stack = stack().await;
+        let ada = account(&stack, "ada");
+        let old = from_elsewhere(&stack, &ada);
+        if !told {
+            fail(&stack, SandboxCall::DebugToken, u32::MAX, FaultAction::Html);
+        }
+        assert!(import(&stack, &old).await.unwrap().is_new);
+        stack.clock().advance(DAY);
+        let user_id = ada.parse().unwrap();
+        stack
+            .service()
+            .disconnect(&user_id, stack.clock().now())
+            .await
+            .unwrap();
+        assert!(!import(&stack, &old).await.unwrap().is_new, "{told}");
+        assert_eq!(grant(&stack, &ada).await.status, Status::Revoked);
+        stack.clock().advance(DAY);
+        // A consent since then is another matter, if Meta says so.
+        let newer = from_elsewhere(&stack, &ada);
+        assert_eq!(import(&stack, &newer).await.unwrap().is_new, told);
+    }
+}
+
 #[tokio::test]
 async fn what_is_not_worth_keeping_is_refused() {
     let stack = stack().await;

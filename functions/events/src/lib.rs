@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_dynamo::AttributeValue;
 use serde_json::Value;
-use threads_auth::events::{Event, SOURCE, events};
+use threads_auth::events::{Event, SOURCE, deleted, events};
 use threads_auth::grant::{Grant, GrantRow, Inconsistency};
 use threads_auth::{Config, StartError, aws, error_chain};
 
@@ -38,6 +38,8 @@ struct Batch {
 struct Record {
     #[serde(rename = "eventID")]
     id: String,
+    #[serde(rename = "eventName", default)]
+    name: String,
     #[serde(rename = "dynamodb")]
     change: Change,
 }
@@ -143,19 +145,26 @@ impl Announcer {
             new_image,
             ..
         } = record.change;
-        let is_grant = matches!(keys.get("pk"), Some(AttributeValue::S(key)) if key.starts_with("user#"));
-        if !is_grant {
+        let Some(AttributeValue::S(key)) = keys.get("pk") else {
             return Vec::new();
-        }
-        let grants = self
-            .grant(old_image)
-            .and_then(|old| Ok((old, self.grant(new_image)?)));
-        match grants {
-            Ok((old, new)) => events(&record.id, old.as_ref(), new.as_ref(), now),
-            Err(inconsistency) => {
-                tracing::error!(outcome = "broken_row", error = %inconsistency, "a change cannot be announced");
-                Vec::new()
-            }
+        };
+        let Some(user_id) = key.strip_prefix("user#") else {
+            return Vec::new();
+        };
+        let is_removed = record.name == "REMOVE";
+        let broken = |error: &Inconsistency| {
+            tracing::error!(outcome = "broken_row", %error, "a change is announced in part, or not at all");
+        };
+        // What it was before is of no use then, but what it is now is.
+        let old = self.grant(old_image).inspect_err(broken).unwrap_or_default();
+        match self.grant(new_image).inspect_err(broken) {
+            Ok(None) if is_removed && old.is_none() => user_id
+                .parse()
+                .map(|user_id| deleted(&record.id, user_id, now))
+                .into_iter()
+                .collect(),
+            Ok(new) => events(&record.id, old.as_ref(), new.as_ref(), now),
+            Err(_) => Vec::new(),
         }
     }
 

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use lambda_edge::{BadRequest, HttpRequest, Query, json, json_error, json_unavailable, object, unsigned};
 use serde::Deserialize;
 use serde_json::json;
+use threads_auth::grant::Status;
 use threads_auth::sessions::{CompleteError, Completed, NewSession, SessionError};
 use threads_auth::store::Session;
 use threads_auth::{ThreadsAuth, error_chain};
@@ -143,18 +144,18 @@ async fn complete(
     let error = match service.complete_session(id, &body.completion, now).await {
         Ok(Completed { session, grant }) => {
             tracing::info!(request_id, caller, outcome = "session_completed", user.id = %grant.user_id);
-            // A grant whose long-lived token is still to come says so; it is connected within the hour, or an event tells.
-            let status = if grant.token.is_some() {
-                "connected"
-            } else {
-                grant.status.as_str()
+            // Where the long-lived token is still to come, it says so: it is connected within the hour, or an event tells.
+            let (status, expires_at) = match grant.status {
+                Status::Active => ("connected", grant.token.as_ref().map(|token| token.expires_at)),
+                _ if grant.pending.is_some() => ("pending", None),
+                other => (other.as_str(), None),
             };
             let answer = json!({
                 "status": status,
                 "user_id": grant.user_id,
                 "username": grant.username,
                 "scopes": grant.scopes,
-                "expires_at": grant.token.as_ref().map(|token| token.expires_at),
+                "expires_at": expires_at,
                 "reference": session.reference,
             });
             return json(StatusCode::OK, &answer);
@@ -168,7 +169,7 @@ async fn complete(
         CompleteError::WrongCode => (StatusCode::FORBIDDEN, "wrong_completion"),
         CompleteError::Expired => (StatusCode::GONE, "session_expired"),
         CompleteError::Gone => (StatusCode::GONE, "account_gone"),
-        CompleteError::Store(_) => {
+        CompleteError::Store(_) | CompleteError::Seal(_) => {
             tracing::error!(
                 request_id,
                 caller,

@@ -64,6 +64,8 @@ impl Feed {
             let handled = self.announcer.handle(&json!({"Records": records}), now).await;
             let done = match handled.batch_item_failures.first() {
                 None => Some(*last),
+                // The whole batch.
+                Some(first) if first.item_identifier.is_empty() => None,
                 Some(first) => sequence_numbers
                     .iter()
                     .take_while(|number| **number != first.item_identifier)

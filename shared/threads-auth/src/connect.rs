@@ -30,7 +30,7 @@ const SHORT_LIVED_SECONDS: i64 = 3_600;
 /// Within this time a failed call to Meta is made once more, and the profile is asked for. What remains of API Gateway's 30 s
 /// belongs to the store: from the moment that a code is spent, nothing matters more than keeping what it bought.
 const EXTRAS_WITHIN: Duration = Duration::from_secs(8);
-const STORE_WITHIN: Duration = Duration::from_secs(24);
+const STORE_WITHIN: Duration = Duration::from_secs(20);
 
 /// Where a started flow goes.
 #[derive(Debug)]
@@ -590,6 +590,7 @@ pub(crate) fn new_grant<'a>(
         issued_at,
         expires_at,
         data_access_expires_at,
+        expiry_assumed: false,
         due_at: schedule::next_look(token_due, data_access_expires_at, issued_at),
     })
 }

@@ -144,6 +144,19 @@ pub fn events(id: &str, old: Option<&Grant>, new: Option<&Grant>, now: Timestamp
         .collect()
 }
 
+/// The event of a deletion of which only the key is left to read.
+#[must_use]
+pub fn deleted(id: &str, user_id: UserId, now: Timestamp) -> Event {
+    Event {
+        version: VERSION,
+        id: format!("{id}:{}", Happened::Deleted.detail_type()),
+        time: now,
+        user_id,
+        happened: Happened::Deleted,
+        account: None,
+    }
+}
+
 fn changed(old: Option<&Grant>, new: &Grant) -> Vec<Happened> {
     let was = old.map(|old| old.status);
     let same_grant = old.filter(|old| old.grant_id == new.grant_id);
@@ -170,7 +183,9 @@ fn changed(old: Option<&Grant>, new: &Grant) -> Vec<Happened> {
         }
         Status::Pending | Status::NeedsReauthorization(_) | Status::Revoked => {}
     }
-    if let Some(old) = same_grant.filter(|old| old.scopes != new.scopes) {
+    // Compared with what a token was good for, whoever brought the new one; a grant that is ended grants nothing to compare.
+    let granted = old.filter(|old| old.token.is_some() && new.token.is_some());
+    if let Some(old) = granted.filter(|old| old.scopes != new.scopes) {
         happened.push(Happened::ScopesChanged {
             lost: old
                 .scopes

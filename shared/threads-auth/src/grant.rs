@@ -35,6 +35,8 @@ pub struct Grant {
     pub scopes: Scopes,
     /// When the next sweep should look at it; none when there is nothing to refresh.
     pub due_at: Option<Timestamp>,
+    /// Whether `expires_at` is only assumed: then Meta has to say that the token is dead.
+    pub expiry_assumed: bool,
     /// Until when whoever refreshes it may take; it can be over.
     pub leased_until: Option<Timestamp>,
     /// Failures in a row.
@@ -332,7 +334,7 @@ impl TryFrom<GrantRow<'_>> for Grant {
             None => None,
             Some(sealed) => Some(PendingToken {
                 sealed,
-                scopes: row.required_parsed("pending_scopes")?,
+                scopes: row.granted("pending_scopes")?,
                 expires_at: row
                     .time("pending_expires_at")?
                     .ok_or_else(|| row.inconsistency("pending_expires_at", "missing"))?,
@@ -352,8 +354,9 @@ impl TryFrom<GrantRow<'_>> for Grant {
             token,
             previous_token: row.bytes("previous_token")?,
             pending,
-            scopes: row.required_parsed("scopes")?,
+            scopes: row.granted("scopes")?,
             due_at: row.time("due_at")?,
+            expiry_assumed: row.optional::<u8>("expiry_assumed")?.is_some(),
             leased_until: row.time("lease_until")?,
             failures: row.optional("failures")?.unwrap_or(0),
             last_error: row.optional("last_error")?,
@@ -402,6 +405,19 @@ impl GrantRow<'_> {
         self.required::<String>(attribute)?
             .parse()
             .map_err(|_| self.inconsistency(attribute, "malformed"))
+    }
+
+    /// Exactly what is written: to parse scopes as a request would add the basic one.
+    fn granted(&mut self, attribute: &'static str) -> Result<Scopes, Inconsistency> {
+        let text = self.required::<String>(attribute)?;
+        let words = text.split(',').filter(|word| !word.is_empty());
+        words
+            .map(|word| {
+                word.parse::<threads_graph::Scope>()
+                    .map_err(|_| self.inconsistency(attribute, "malformed"))
+            })
+            .collect::<Result<Vec<_>, _>>()
+            .map(|scopes| scopes.into_iter().collect())
     }
 
     fn bytes(&mut self, attribute: &'static str) -> Result<Option<Vec<u8>>, Inconsistency> {

@@ -19,12 +19,15 @@ const LEAST_LIFE: SignedDuration = SignedDuration::from_hours(24);
 /// How long a token is taken to live of which nothing is known. It is refreshed within a day and a half, and then it is known.
 const ASSUMED_LIFE: SignedDuration = SignedDuration::from_hours(48);
 
+/// No token of Meta's lives longer.
+const LONGEST_LIFE: SignedDuration = SignedDuration::from_hours(60 * 24);
+
 /// What came of an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Imported {
     /// Whose token it is.
     pub user_id: UserId,
-    /// Whether it was stored: not if the account is connected already, with a token that lives as long.
+    /// Whether it was stored: not if the account is connected already, with a token that lives as long, or was disconnected since.
     pub is_new: bool,
 }
 
@@ -100,7 +103,11 @@ impl ThreadsAuth {
             .as_ref()
             .and_then(|info| Some((info.issued_at?, info.expires_at?)));
         let issued_at = told.map_or(now, |(issued_at, _)| issued_at);
-        let ends = told.map(|(_, ends)| ends).or(expires_at);
+        // Meta's own word, else the operator's, within what Meta's tokens live.
+        let longest = schedule::add(now, LONGEST_LIFE.as_secs());
+        let ends = told
+            .map(|(_, ends)| ends)
+            .or(expires_at.map(|ends| ends.min(longest)));
         let expires_at = ends.unwrap_or_else(|| schedule::add(now, ASSUMED_LIFE.as_secs()));
         if told.is_some() && expires_at.duration_since(issued_at) < LEAST_LIFE {
             return Err(ImportError::ShortLived);
@@ -124,12 +131,12 @@ impl ThreadsAuth {
             issued_at,
             expires_at,
             data_access_expires_at,
+            expiry_assumed: told.is_none(),
             due_at: schedule::next_look(token_due, data_access_expires_at, now),
         };
-        let known_age = told.is_some();
         match self
             .store
-            .take(&grant, &vault.tombstone(&profile.id), known_age, now)
+            .take(&grant, &vault.tombstone(&profile.id), now)
             .await?
         {
             Taken::Deleted => Err(ImportError::Deleted),

@@ -20,7 +20,7 @@ use crate::grant::{Cause, Grant, PendingToken, SealedToken};
 use crate::schedule;
 use crate::seal::{Purpose, SealError, random, random_text};
 use crate::secrets::SecretsError;
-use crate::store::{Access, DueKey, Lease, LeaseOutcome, Refreshed, StoreError, Wanted, Written};
+use crate::store::{Access, Deferral, DueKey, Lease, LeaseOutcome, Refreshed, StoreError, Wanted, Written};
 use crate::vault::Vault;
 use crate::{ThreadsAuth, error_chain};
 
@@ -313,7 +313,18 @@ impl<'a> Refresher<'a> {
                 let put_off = self
                     .service
                     .store
-                    .defer(key, lease, later, 1, Some("broken_row"), None)
+                    .defer(
+                        key,
+                        lease,
+                        Deferral {
+                            due_at: later,
+                            failures: 1,
+                            class: Some("broken_row"),
+                            warning: None,
+                            had_pending: true,
+                        },
+                        now,
+                    )
                     .await;
                 put_off.map(|_| Swept::BrokenRow)
             }
@@ -346,7 +357,7 @@ impl<'a> Refresher<'a> {
                 )
                 .await;
         };
-        if now >= token.expires_at {
+        if now >= token.expires_at && !grant.expiry_assumed {
             let cause = Cause::Threads(ReauthorizationCause::Expired);
             return self.mark(grant, lease, cause).await;
         }
@@ -371,9 +382,14 @@ impl<'a> Refresher<'a> {
             let store = &self.service.store;
             match wanted {
                 Wanted::Due => {
-                    store
-                        .defer(&key, lease, old_enough, grant.failures, None, None)
-                        .await?
+                    let deferral = Deferral {
+                        due_at: old_enough,
+                        failures: grant.failures,
+                        class: None,
+                        warning: None,
+                        had_pending: false,
+                    };
+                    store.defer(&key, lease, deferral, now).await?
                 }
                 Wanted::Expiring(_) => store.release(&key, lease).await?,
             };
@@ -616,17 +632,20 @@ impl<'a> Refresher<'a> {
         class: &str,
         outcome: Swept,
     ) -> Result<Swept, StoreError> {
-        let key = DueKey::of(&grant.user_id);
+        let (key, now) = (DueKey::of(&grant.user_id), self.time());
         let mut warning = None;
         if let Some(token) = &grant.token {
             self.lives_until(token.expires_at);
-            warning = schedule::warning(token.expires_at, grant.data_access_expires_at, self.time());
+            warning = schedule::warning(token.expires_at, grant.data_access_expires_at, now);
         }
-        let result = self
-            .service
-            .store
-            .defer(&key, lease, until, grant.failures + 1, Some(class), warning)
-            .await?;
+        let deferral = Deferral {
+            due_at: until,
+            failures: grant.failures + 1,
+            class: Some(class),
+            warning: warning.filter(|warning| grant.warning != Some(*warning)),
+            had_pending: grant.pending.is_some(),
+        };
+        let result = self.service.store.defer(&key, lease, deferral, now).await?;
         Ok(written(result, outcome))
     }
 

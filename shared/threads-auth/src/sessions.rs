@@ -83,6 +83,9 @@ pub enum CompleteError {
     /// The account was deleted since.
     #[error("the account that was connected is gone")]
     Gone,
+    /// The system has no randomness to give.
+    #[error(transparent)]
+    Seal(#[from] SealError),
     /// DynamoDB failed, or a row does not make sense.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -114,6 +117,7 @@ impl ThreadsAuth {
             connected_user_id: None,
             reason: None,
             completion_hash: None,
+            completed_by: None,
             completed_at: None,
         };
         self.store.create_session(&session).await?;
@@ -159,7 +163,8 @@ impl ThreadsAuth {
             return Err(CompleteError::WrongCode);
         }
         let grant = self.store.get(user_id).await?.ok_or(CompleteError::Gone)?;
-        match self.store.complete_session(id, &hash, now).await? {
+        let call = random_text::<16>()?;
+        match self.store.complete_session(id, &hash, &call, now).await? {
             Some(session) => Ok(Completed { session, grant }),
             None => Err(CompleteError::Completed),
         }

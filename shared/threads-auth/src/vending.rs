@@ -26,7 +26,7 @@ pub const MAX_MIN_VALID: u32 = 30 * 86_400;
 pub const DEFAULT_MIN_VALID: u32 = 300;
 
 /// How long a refresh may take, of the 30 s that API Gateway waits.
-const BUDGET: Duration = Duration::from_secs(24);
+const BUDGET: Duration = Duration::from_secs(20);
 
 /// How long a caller waits for a refresh that somebody else makes, and how often it looks.
 const WAIT: Duration = Duration::from_secs(5);
@@ -137,7 +137,8 @@ impl ThreadsAuth {
         min_valid: SignedDuration,
         now: Timestamp,
     ) -> Result<Vended, VendError> {
-        let refresher = Refresher::new(self, self.vault(now).await?, now, Instant::now(), BUDGET)?;
+        let began = Instant::now();
+        let refresher = Refresher::new(self, self.vault(now).await?, now, began, BUDGET)?;
         let mut poll = FIRST_POLL;
         loop {
             let grant = self.store.get(user_id).await?.ok_or(VendError::Unknown)?;
@@ -148,11 +149,13 @@ impl ThreadsAuth {
             };
             // While somebody is at it, looking will do: hundreds of writes in vain would hold up the one that all wait for.
             let is_taken = grant.leased_until.is_some_and(|until| until >= time);
-            if !is_taken && refresher.one(&DueKey::of(user_id), wanted).await != Swept::NotOurs {
+            let is_late = refresher.began.elapsed() >= WAIT;
+            // Nothing is begun for which the time may not suffice: Meta's answer would be lost with it.
+            if !is_taken && !is_late && refresher.one(&DueKey::of(user_id), wanted).await != Swept::NotOurs {
                 break;
             }
             // Whoever is at it may make the token at hand useless, so it is handed out only if that takes too long.
-            if refresher.began.elapsed() >= WAIT {
+            if is_late {
                 return match at_hand {
                     Some(token) => open(&refresher, &grant, token),
                     None => Err(VendError::later(Later::Busy, time, time)),
@@ -198,8 +201,18 @@ impl ThreadsAuth {
     /// When DynamoDB fails.
     pub async fn disconnect(&self, user_id: &UserId, now: Timestamp) -> Result<bool, StoreError> {
         let written = self.store.revoke(user_id, RevokedBy::App, now, now).await?;
-        // What was revoked before stays so: asking twice is as good as once.
-        Ok(written != Written::Gone)
+        if written != Written::Superseded {
+            return Ok(written == Written::Stored);
+        }
+        // Revoked before; or the person has connected just now, by a clock that is ahead of ours.
+        let Some(grant) = self.store.get(user_id).await? else {
+            return Ok(false);
+        };
+        if grant.status != Status::Revoked || grant.pending.is_some() {
+            let since = grant.connected_at.max(now);
+            self.store.revoke(user_id, RevokedBy::App, since, now).await?;
+        }
+        Ok(true)
     }
 }
 
@@ -217,15 +230,15 @@ impl VendError {
 fn standing(grant: &Grant, min_valid: SignedDuration, now: Timestamp) -> Result<Standing<'_>, VendError> {
     let scopes = || grant.scopes.clone();
     match grant.status {
-        Status::Revoked => {
+        Status::Revoked if grant.pending.is_none() || grant.due_at.is_none() => {
             let (by, scopes) = (grant.revoked_by, scopes());
             return Err(VendError::Revoked { by, scopes });
         }
-        Status::NeedsReauthorization(cause) if grant.pending.is_none() => {
+        Status::NeedsReauthorization(cause) if grant.pending.is_none() || grant.due_at.is_none() => {
             let scopes = scopes();
             return Err(VendError::NeedsReauthorization { cause, scopes });
         }
-        Status::Active | Status::Pending | Status::NeedsReauthorization(_) => {}
+        Status::Active | Status::Pending | Status::NeedsReauthorization(_) | Status::Revoked => {}
     }
     let is_due = grant.due_at.is_some_and(|due| due <= now);
     let due_later = |why| VendError::later(why, grant.due_at.unwrap_or(now), now);
@@ -238,18 +251,19 @@ fn standing(grant: &Grant, min_valid: SignedDuration, now: Timestamp) -> Result<
     };
     let lives = token.expires_at > schedule::add(now, min_valid.as_secs()) && token.expires_at > now;
     let ended = grant.data_access_expires_at.is_some_and(|end| end <= now);
-    if is_due {
-        return Ok(Standing::Due(Wanted::Due, (lives && !ended).then_some(token)));
-    }
     if lives && !ended {
-        return Ok(Standing::Good(token));
+        return Ok(if is_due {
+            Standing::Due(Wanted::Due, Some(token))
+        } else {
+            Standing::Good(token)
+        });
     }
     let old_enough = schedule::add(token.issued_at, schedule::MIN_AGE.as_secs());
     if now < old_enough && now < token.expires_at && !ended {
         return Err(VendError::later(Later::TooYoung, old_enough, now));
     }
     // A failure was a moment ago: what puts sweeps off counts for callers too.
-    if grant.failures > 0 && now < token.expires_at {
+    if grant.failures > 0 && !is_due && now < token.expires_at {
         return Err(due_later(Later::NotRefreshed));
     }
     Ok(Standing::Due(Wanted::Expiring(token.expires_at), None))

@@ -46,6 +46,21 @@ pub enum Wanted {
     Expiring(Timestamp),
 }
 
+/// How a leased row is put off.
+#[derive(Clone, Copy, Debug)]
+pub struct Deferral<'a> {
+    /// Until when.
+    pub due_at: Timestamp,
+    /// Failures in a row.
+    pub failures: u32,
+    /// The class of what went wrong.
+    pub class: Option<&'a str>,
+    /// A warning that was not given before.
+    pub warning: Option<Warning>,
+    /// Whether the row had a pending token when it was leased: one that came since wants to be looked at before.
+    pub had_pending: bool,
+}
+
 /// What Meta told of a grant beside its token.
 #[derive(Clone, Debug)]
 pub struct Access {
@@ -274,7 +289,8 @@ impl Store {
     }
 
     /// Stores a refreshed token. Not bound to the lease: a writer that lost it may hold the only token that still works. What
-    /// decides is the generation, and that a token never replaces one that lives longer.
+    /// decides is the generation, and that a token never replaces one that lives longer. A pending token that came meanwhile
+    /// stays due.
     ///
     /// # Errors
     /// When DynamoDB fails.
@@ -284,8 +300,9 @@ impl Store {
         refreshed: Refreshed<'_>,
         now: Timestamp,
     ) -> Result<Written, StoreError> {
-        let change =
-            Change::when("attribute_exists(#pk) AND #grant_id = :grant_id AND #expires_at < :expires_at")
+        let ours = "attribute_exists(#pk) AND #grant_id = :grant_id AND #expires_at < :expires_at";
+        let change = |condition: &str| {
+            let change = Change::when(condition)
                 .value("grant_id", text(&grant.grant_id))
                 .set("token", bytes(refreshed.sealed))
                 .set("previous_token", bytes(refreshed.previous))
@@ -293,22 +310,29 @@ impl Store {
                 .set("issued_at", time(refreshed.issued_at))
                 .set("expires_at", time(refreshed.expires_at))
                 .set("refreshed_at", time(refreshed.issued_at))
-                .set("due_at", time(refreshed.due_at))
-                .set("due_shard", text(schedule::shard(&grant.user_id)))
                 .set("failures", number(0))
                 .set("updated_at", time(now))
                 .remove(LEASE)
-                .remove(&["cause", "last_error"]);
-        let change = warned(change, refreshed.warning);
+                .remove(&["cause", "last_error", "expiry_assumed"]);
+            warned(change, refreshed.warning)
+        };
         let key = DueKey::of(&grant.user_id);
-        Ok(
-            match self.change(&key, &change, "store a refreshed token").await? {
-                Ok(_) => Written::Stored,
-                Err(None) => Written::Gone,
-                Err(Some(old)) if holds(&old, "token", refreshed.sealed) => Written::Stored,
-                Err(Some(_)) => Written::Superseded,
-            },
-        )
+        let operation = "store a refreshed token";
+        let scheduled = change(&unless_pending(ours, false))
+            .set("due_at", time(refreshed.due_at))
+            .set("due_shard", text(schedule::shard(&grant.user_id)));
+        let mut result = self.change(&key, &scheduled, operation).await?;
+        if let Err(Some(old)) = &result
+            && old.contains_key("pending_token")
+        {
+            result = self.change(&key, &change(ours), operation).await?;
+        }
+        Ok(match result {
+            Ok(_) => Written::Stored,
+            Err(None) => Written::Gone,
+            Err(Some(old)) if holds(&old, "token", refreshed.sealed) => Written::Stored,
+            Err(Some(_)) => Written::Superseded,
+        })
     }
 
     /// Stores the long-lived token that a pending grant was waiting for: the same as a connect.
@@ -353,14 +377,19 @@ impl Store {
         warning: Option<Warning>,
         now: Timestamp,
     ) -> Result<Written, StoreError> {
-        let change = Change::when("attribute_exists(#pk) AND #grant_id = :grant_id AND #expires_at = :known")
-            .value("grant_id", text(&grant.grant_id))
-            .value("known", time(expires_at))
-            .set("scopes", text(access.scopes.to_string()))
-            .set("due_at", time(due_at))
-            .set("due_shard", text(schedule::shard(&grant.user_id)))
-            .set("updated_at", time(now))
-            .remove(LEASE);
+        let change = Change::when(&unless_pending(
+            "attribute_exists(#pk) AND #grant_id = :grant_id AND #expires_at = :known",
+            grant.pending.is_some(),
+        ))
+        .value("grant_id", text(&grant.grant_id))
+        .value("known", time(expires_at))
+        .set("scopes", text(access.scopes.to_string()))
+        .set("due_at", time(due_at))
+        .set("due_shard", text(schedule::shard(&grant.user_id)))
+        .set("updated_at", time(now))
+        .set("failures", number(0))
+        .remove(&["last_error"])
+        .remove(LEASE);
         let change = warned(data_access(change, access.data_access_expires_at), warning);
         let key = DueKey::of(&grant.user_id);
         Ok(written(
@@ -416,8 +445,7 @@ impl Store {
         ))
     }
 
-    /// Puts a leased row off until `due_at`, with the class of what went wrong and a warning if one is due, and gives the lease
-    /// back.
+    /// Puts a leased row off, and gives the lease back.
     ///
     /// # Errors
     /// When DynamoDB fails.
@@ -425,22 +453,24 @@ impl Store {
         &self,
         key: &DueKey,
         lease: Lease<'_>,
-        due_at: Timestamp,
-        failures: u32,
-        error_class: Option<&str>,
-        warning: Option<Warning>,
+        deferral: Deferral<'_>,
+        now: Timestamp,
     ) -> Result<Written, StoreError> {
-        let change = Change::when("attribute_exists(#pk) AND #lease_owner = :owner")
-            .value("owner", text(lease.owner))
-            .set("due_at", time(due_at))
-            .set("failures", number(failures))
-            .remove(LEASE);
-        let change = match error_class {
+        let change = Change::when(&unless_pending(
+            "attribute_exists(#pk) AND #lease_owner = :owner",
+            deferral.had_pending,
+        ))
+        .value("owner", text(lease.owner))
+        .set("due_at", time(deferral.due_at))
+        .set("failures", number(deferral.failures))
+        .remove(LEASE);
+        let change = match deferral.class {
             Some(class) => change.set("last_error", text(class)),
             None => change,
         };
-        let change = match warning {
-            Some(_) => warned(change, warning),
+        let change = match deferral.warning {
+            // The event of it has the row's time.
+            Some(_) => warned(change, deferral.warning).set("updated_at", time(now)),
             None => change,
         };
         // A lost answer to our own write looks the same as another owner: in both cases the row is not ours to touch.
@@ -462,9 +492,10 @@ impl Store {
             .token
             .as_ref()
             .map_or(Timestamp::UNIX_EPOCH, |token| token.expires_at);
-        let change = Change::when(
+        let change = Change::when(&unless_pending(
             "attribute_exists(#pk) AND #grant_id = :grant_id AND #lease_owner = :owner AND #expires_at = :refused",
-        )
+            grant.pending.is_some(),
+        ))
         .value("grant_id", text(&grant.grant_id))
         .value("owner", text(lease.owner))
         .value("refused", time(expires_at))
@@ -537,6 +568,8 @@ pub struct NewGrant<'a> {
     pub expires_at: Timestamp,
     /// When the app loses access to the person's data, if Meta told it.
     pub data_access_expires_at: Option<Timestamp>,
+    /// Whether Meta told neither how old the token is nor when it expires: both are assumed.
+    pub expiry_assumed: bool,
     /// When it is first looked at again.
     pub due_at: Timestamp,
 }
@@ -566,9 +599,23 @@ pub(super) fn connected(change: Change, grant: &NewGrant<'_>, now: Timestamp) ->
         ])
         .remove(&["pending_token", "pending_scopes", "pending_expires_at"]);
     let change = warned(data_access(change, grant.data_access_expires_at), None);
+    let change = if grant.expiry_assumed {
+        change.set("expiry_assumed", number(1))
+    } else {
+        change.remove(&["expiry_assumed"])
+    };
     match grant.username {
         Some(username) => change.set("username", text(username)),
         None => change,
+    }
+}
+
+/// A condition that also refuses a row to which a pending token came since it was leased: its own due time must stay.
+fn unless_pending(condition: &str, had_pending: bool) -> String {
+    if had_pending {
+        condition.to_owned()
+    } else {
+        format!("{condition} AND attribute_not_exists(#pending_token)")
     }
 }
 

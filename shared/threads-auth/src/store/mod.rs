@@ -16,7 +16,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
 pub use finish::{Finish, Finished, NewPending, Outcome};
 pub use grants::{
-    Access, DUE_INDEX, DueKey, DuePage, Lease, LeaseOutcome, NewGrant, Refreshed, Wanted, Written,
+    Access, DUE_INDEX, Deferral, DueKey, DuePage, Lease, LeaseOutcome, NewGrant, Refreshed, Wanted, Written,
 };
 pub use removal::Deletion;
 pub use sessions::{Session, SessionStatus};

@@ -37,7 +37,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Written, StoreError> {
         let change =
-            Change::when("attribute_exists(#pk) AND #connected_at <= :revoked_at AND #status <> :status")
+            Change::when("attribute_exists(#pk) AND #connected_at <= :revoked_at AND (#status <> :status OR attribute_exists(#pending_token))")
                 .value("revoked_at", time(revoked_at))
                 .set("status", text(Status::Revoked.as_str()))
                 .set("revoked_by", text(by.as_str()))

@@ -41,6 +41,9 @@ pub struct Session {
     /// The hash of the completion code, until that is redeemed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completion_hash: Option<String>,
+    /// Which call redeemed it: a random text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completed_by: Option<String>,
     /// When the completion code was redeemed.
     #[serde(
         skip_serializing_if = "Option::is_none",
@@ -154,7 +157,7 @@ impl Store {
         self.change_session(id, &change).await.map(drop)
     }
 
-    /// Redeems the completion code of a connected session, once: the session, or nothing if the code is not its own, was
+    /// Redeems the completion code of a connected session, once, for `call`, a random text: the session, or nothing if the code is not its own, was
     /// redeemed before, or came too late.
     ///
     /// # Errors
@@ -163,6 +166,7 @@ impl Store {
         &self,
         id: &str,
         completion_hash: &str,
+        call: &str,
         now: Timestamp,
     ) -> Result<Option<Session>, StoreError> {
         let change = Change::when(
@@ -172,9 +176,14 @@ impl Store {
         .value("completion_hash", text(completion_hash))
         .value("now", time(now))
         .set("completed_at", time(now))
+        .set("completed_by", text(call))
         .remove(&["completion_hash"]);
-        let item = self.change_session(id, &change).await?;
-        item.map(|item| self.read_session(id, item)).transpose()
+        if let Some(item) = self.change_session(id, &change).await? {
+            return self.read_session(id, item).map(Some);
+        }
+        // The answer to our own first attempt may have been lost: then it was this call that redeemed it.
+        let session = self.session(id).await?;
+        Ok(session.filter(|session| session.completed_by.as_deref() == Some(call)))
     }
 
     async fn change_session(&self, id: &str, change: &Change) -> Result<Option<Item>, StoreError> {

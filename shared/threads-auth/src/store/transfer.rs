@@ -22,8 +22,8 @@ pub enum Taken {
 }
 
 impl Store {
-    /// Stores a token that was got elsewhere, unless there is an active grant that lives as long. Where the age is not known, any
-    /// active grant is better.
+    /// Stores a token that was got elsewhere, unless there is an active grant that lives as long, one that was ended since the token
+    /// was issued, or a consent that is under way. Where the age is not known, only a dead grant is worse.
     ///
     /// # Errors
     /// When DynamoDB fails.
@@ -31,18 +31,28 @@ impl Store {
         &self,
         grant: &NewGrant<'_>,
         tombstone: &str,
-        known_age: bool,
         now: Timestamp,
     ) -> Result<Taken, StoreError> {
-        let worse = "attribute_not_exists(#pk) OR #status <> :active";
-        let change = if known_age {
-            Change::when(&format!("{worse} OR #expires_at < :expires_at"))
+        let dead = "#status = :dead";
+        let condition = if grant.expiry_assumed {
+            dead.to_owned()
         } else {
-            Change::when(worse)
+            format!(
+                "{dead} OR (#status = :revoked AND #updated_at < :issued_at) OR (#status = :active AND #expires_at < :expires_at)"
+            )
         };
-        let change = connected(change, grant, now)
-            .value("active", text(Status::Active.as_str()))
+        let worse =
+            format!("attribute_not_exists(#pk) OR (attribute_not_exists(#pending_token) AND ({condition}))");
+        let change = connected(Change::when(&worse), grant, now)
+            .value("dead", text("needs_reauthorization"))
             .set("connected_at", time(grant.issued_at));
+        let change = if grant.expiry_assumed {
+            change
+        } else {
+            change
+                .value("active", text(Status::Active.as_str()))
+                .value("revoked", text(Status::Revoked.as_str()))
+        };
         let update = Update::builder()
             .table_name(&self.grants)
             .key("pk", text(row_key(grant.user_id)))
@@ -53,10 +63,10 @@ impl Store {
             .build()
             .map_err(unbuildable)?;
         // Of a token whose age is not known, nobody can say that it was consented to after a deletion.
-        let since = if known_age {
-            grant.issued_at
-        } else {
+        let since = if grant.expiry_assumed {
             Timestamp::UNIX_EPOCH
+        } else {
+            grant.issued_at
         };
         let row = TransactWriteItem::builder().update(update).build();
         self.with_tombstone(row, tombstone, since).await
