@@ -9,6 +9,7 @@ mod authorize_url;
 mod completions;
 mod configure;
 mod dev;
+mod doctor;
 mod env_file;
 mod exit;
 mod inputs;
@@ -53,6 +54,7 @@ enum Command {
     #[command(name = "refresh_token")]
     RefreshToken(refresh_token::RefreshTokenCommand),
     Configure(configure::Configure),
+    Doctor(doctor::Doctor),
     Accounts(accounts::Accounts),
     Sweep(sweep::Sweep),
     Keyring(keyring::KeyringCommand),
@@ -94,6 +96,7 @@ impl Command {
             Self::AccessToken(command) => block_on(command.run(surroundings)),
             Self::RefreshToken(command) => block_on(command.run(surroundings)),
             Self::Configure(command) => block_on(command.run(surroundings)),
+            Self::Doctor(command) => block_on(command.run(surroundings)),
             Self::Accounts(command) => block_on(command.run(surroundings)),
             Self::Sweep(command) => block_on(command.run(surroundings)),
             Self::Keyring(command) => block_on(command.run(surroundings)),
@@ -115,6 +118,7 @@ impl Command {
             Self::Accounts(command) => command.answers_in_json(),
             Self::Keyring(command) => command.answers_in_json(),
             Self::Configure(command) => command.json,
+            Self::Doctor(command) => command.json,
             Self::Sweep(command) => command.json,
             Self::Restore(command) => command.json,
             Self::Completions(completions) => completions.json,

@@ -14,6 +14,7 @@ use threads_auth::grant::{Status, Summary};
 use threads_auth::refresh::Swept;
 use threads_graph::UserId;
 
+pub(crate) use self::export::Tokens;
 use crate::exit::Stopped;
 use crate::interrupt::Interrupt;
 use crate::output::{Output, table};
