@@ -14,8 +14,8 @@ use crate::target::{TARGETS, Target};
 /// Copy what the table of grants lacks from a table that was restored from its backup.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
-  aws dynamodb restore-table-to-point-in-time --source-table-name … --target-table-name grants-restored …
   threads-auth restore --from grants-restored --profile prod
+                                      after `aws dynamodb restore-table-to-point-in-time … --target-table-name grants-restored`
 
 A backup becomes a table of another name, in which no token opens. This copies its accounts into the table in use, unless that has them
 already or their person had their data deleted since. It can be repeated. Delete the other table afterwards.

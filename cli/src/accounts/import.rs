@@ -642,6 +642,8 @@ fn read_csv(source: impl BufRead, mut sends: impl FnMut(Entry) -> bool) -> Resul
     let mut reader = csv::ReaderBuilder::new()
         .flexible(true)
         .trim(csv::Trim::All)
+        // A carriage return is trimmed. As an end it would make the numbers of lines wrong.
+        .terminator(csv::Terminator::Any(b'\n'))
         .from_reader(source);
     let names = reader
         .byte_headers()
@@ -664,6 +666,9 @@ fn read_csv(source: impl BufRead, mut sends: impl FnMut(Entry) -> bool) -> Resul
         .read_byte_record(&mut record)
         .context("the lines cannot be read")?
     {
+        if record.iter().all(<[u8]>::is_empty) {
+            continue;
+        }
         let line = record.position().map_or(0, csv::Position::line);
         let field = |index: Option<usize>| {
             let text = std::str::from_utf8(record.get(index?)?).ok()?;

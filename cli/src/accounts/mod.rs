@@ -300,8 +300,11 @@ async fn each_page(
     }
 }
 
-/// Whole days until the earlier of its two ends; negative when it is past.
+/// Whole days until the earlier of its two ends; negative when it is past, and none when there is nothing left to end.
 fn days_left(summary: &Summary, now: Timestamp) -> Option<i64> {
+    if summary.status == Status::Revoked.as_str() {
+        return None;
+    }
     let ends = [summary.expires_at, summary.data_access_expires_at];
     let end = ends.into_iter().flatten().min()?;
     Some((end.as_second() - now.as_second()).div_euclid(86_400))

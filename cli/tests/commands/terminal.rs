@@ -177,7 +177,7 @@ fn a_login_is_followed_and_a_wrong_paste_asked_again() {
 fn what_cannot_be_undone_is_asked_first() {
     const ADA: &str = "17841400000000001";
     let local = Local::new();
-    let token = local.account(ADA);
+    local.account(ADA);
     for (answer, code_expected) in [("no", 2), ("yes", 0)] {
         let mut session = stack_terminal(&local, &["accounts", "disconnect", ADA]);
         session.exp_string("Its token is destroyed").unwrap();
@@ -189,7 +189,7 @@ fn what_cannot_be_undone_is_asked_first() {
     }
     assert!(local.grant(ADA).unwrap().token.is_none());
 
-    let token = [token, local.account("17841400000000002")].remove(1);
+    let token = local.account("17841400000000002");
     for (answer, shown) in [("yes", false), ("export tokens", true)] {
         let mut session = stack_terminal(&local, &["accounts", "export", "--with-tokens"]);
         session.exp_string("Type \"export tokens\": ").unwrap();
