@@ -53,7 +53,7 @@ impl Restore {
         }
         let bar = spinner("reading the backup");
         let report = interrupt
-            .or(async {
+            .or(Box::pin(async {
                 let progress = |report: &threads_auth::restore::RestoreReport| {
                     bar.set_message(format!(
                         "{} brought back, {} there already",
@@ -63,7 +63,7 @@ impl Restore {
                 let restored = stack.service.restore(&self.from, stack.now(), progress).await;
                 restored
                     .with_context(|| format!("{} was not restored to its end; it can be repeated", self.from))
-            })
+            }))
             .await;
         bar.finish_and_clear();
         let report = report?;

@@ -43,7 +43,9 @@ impl Sweep {
         let bar = spinner("looking at every token that is due");
         let budget = Duration::from_secs(self.budget);
         let report = interrupt
-            .after(async { Ok(stack.service.sweep(stack.now(), budget).await?) })
+            .after(Box::pin(async {
+                Ok(stack.service.sweep(stack.now(), budget).await?)
+            }))
             .await;
         bar.finish_and_clear();
         let report = report?;

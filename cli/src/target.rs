@@ -89,6 +89,11 @@ impl Target {
     /// # Errors
     /// When there is none, it does not answer, or there are no credentials for it.
     pub(crate) async fn open(&self, surroundings: &Surroundings) -> Result<Opened> {
+        // The SDK's futures are large, and every command has this one.
+        Box::pin(self.find(surroundings)).await
+    }
+
+    async fn find(&self, surroundings: &Surroundings) -> Result<Opened> {
         let http = HttpClient::new(PATIENCE).context("no connection can be made")?;
         let (variables, start, name, deployed) = if let Some(url) = &self.local {
             let development = development(&http, url).await?;

@@ -392,11 +392,11 @@ async fn take_over(stack: Arc<Opened>, entry: Entry, tries: u8) -> (Entry, Fate)
     };
     let mut wait = FIRST_WAIT;
     for attempt in 1.. {
-        let taken = stack
+        let answer = stack
             .service
             .import(&token, user_id.as_ref(), expires_at, stack.now())
             .await;
-        let error = match taken {
+        let error = match answer {
             Ok(imported) if imported.is_new => return (entry, Fate::Imported),
             Ok(_) => return (entry, Fate::Present),
             Err(error) => error,
@@ -609,7 +609,11 @@ fn read_json(mut source: impl BufRead, mut sends: impl FnMut(Entry) -> bool) -> 
         let entry = match serde_json::from_slice::<Fields>(&text) {
             Ok(fields) => Entry {
                 line,
-                token: fields.access_token.map(trimmed).unwrap_or_default(),
+                token: fields
+                    .access_token
+                    .as_deref()
+                    .map(|text| trimmed(text))
+                    .unwrap_or_default(),
                 user_id: fields.user_id.map(Loose::text).filter(|text| !text.is_empty()),
                 expires_at: fields.expires_at.map(Loose::text).filter(|text| !text.is_empty()),
                 unreadable: None,
@@ -623,7 +627,7 @@ fn read_json(mut source: impl BufRead, mut sends: impl FnMut(Entry) -> bool) -> 
     Ok(())
 }
 
-fn trimmed(text: Zeroizing<String>) -> Zeroizing<String> {
+fn trimmed(text: &str) -> Zeroizing<String> {
     Zeroizing::new(text.trim().to_owned())
 }
 

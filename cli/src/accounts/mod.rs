@@ -171,7 +171,9 @@ impl Refresh {
         }
         let mut interrupt = Interrupt::listen()?;
         let swept = interrupt
-            .after(async { Ok(stack.service.refresh_now(user_id, stack.now()).await?) })
+            .after(Box::pin(async {
+                Ok(stack.service.refresh_now(user_id, stack.now()).await?)
+            }))
             .await?;
         let (code, said) = outcome(swept);
         let account = stack.service.store().get(user_id).await?.map(Summary::from);

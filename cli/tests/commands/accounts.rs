@@ -1,5 +1,7 @@
 //! `accounts`: what an operator sees of the people, takes over, and ends.
 
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::Instant;
@@ -68,7 +70,6 @@ fn accounts_are_listed_weakest_first_and_filtered() {
 
 #[test]
 fn a_list_is_watched_until_it_is_stopped() {
-    use std::io::{BufRead, BufReader};
     let local = Local::new();
     local.account(ADA);
     let mut command = local.command(&["accounts", "list", "--watch=1", "--json"]);
@@ -315,7 +316,6 @@ fn an_import_that_is_stopped_says_where_to_go_on() {
         Running::start(local.command(&["accounts", "import", "-", "--rejected", "r", "--concurrency", "1"]));
     // The first is at Meta for as long as the test likes; there is no second yet.
     local.fault(SandboxCall::Me, 1, FaultAction::Delay { millis: 1_500 });
-    use std::io::Write;
     write!(running.stdin.as_mut().unwrap(), "token\n{ada}\n").unwrap();
     while local.stack.sandbox().unwrap().calls().is_empty() {
         std::thread::yield_now();
@@ -368,14 +368,14 @@ fn a_file_that_cannot_be_imported_is_refused_before_anything_is_sent() {
 #[test]
 fn many_tokens_are_taken_over_with_little_memory() {
     let lines = std::env::var_os("THREADS_AUTH_IMPORT_LINES");
-    let lines: u64 = lines.map_or(2_000, |lines| lines.to_str().unwrap().parse().unwrap());
+    let lines: u64 = lines.map_or(1_000, |lines| lines.to_str().unwrap().parse().unwrap());
     let local = Local::new();
     let sandbox = local.stack.sandbox().unwrap();
     let mut file = "user_id,access_token\n".to_owned();
     for n in 0..lines {
         let user_id = (17_841_400_000_000_000 + n).to_string();
         let token = sandbox.issue_long_lived(&user_id);
-        file.push_str(&format!("{user_id},{token}\n"));
+        writeln!(file, "{user_id},{token}").unwrap();
     }
     local.write("many.csv", file);
     let began = Instant::now();

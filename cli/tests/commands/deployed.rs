@@ -140,13 +140,14 @@ fn answer(said: &Said, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Response
         let error = "<ErrorResponse><Error><Type>Sender</Type><Code>ValidationError</Code><Message>Stack does not exist</Message></Error></ErrorResponse>";
         return (StatusCode::BAD_REQUEST, error).into_response();
     }
-    let outputs: String = said
+    let outputs: Vec<_> = said
         .outputs
         .iter()
         .map(|(key, value)| {
             format!("<member><OutputKey>{key}</OutputKey><OutputValue>{value}</OutputValue></member>")
         })
         .collect();
+    let outputs = outputs.concat();
     format!(
         "<DescribeStacksResponse><DescribeStacksResult><Stacks><member><StackName>{STACK}</StackName><CreationTime>2026-01-01T00:00:00Z</CreationTime><StackStatus>{}</StackStatus><Outputs>{outputs}</Outputs></member></Stacks></DescribeStacksResult></DescribeStacksResponse>",
         said.status
