@@ -619,7 +619,7 @@ mod tests {
             found(r#" {"error_message":"Blocked","error_code":"1349187"} "#),
             Some(1_349_187)
         );
-        let html = r#"<html><pre>{&quot;error_code&quot;:4476002}</pre></html>"#;
+        let html = r"<html><pre>{&quot;error_code&quot;:4476002}</pre></html>";
         assert_eq!(found(html), Some(4_476_002));
         for page in ["", "<html>Log in</html>", "{}", "<html>error_code 17</html>"] {
             assert_eq!(found(page), None, "{page}");
