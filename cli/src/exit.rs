@@ -1,6 +1,11 @@
 //! How a command ends: the one place that maps what went wrong to an exit code, to advice and to JSON.
 
 use serde_json::{Value, json};
+use threads_auth::refresh::SweepError;
+use threads_auth::restore::RestoreError;
+use threads_auth::secrets::SecretsError;
+use threads_auth::store::StoreError;
+use threads_auth::vending::VendError;
 use threads_graph::{Call, ConfigurationProblem, ErrorKind};
 
 /// The exit codes, for the help of the command.
@@ -29,6 +34,9 @@ pub(crate) enum Stopped {
     /// Meta gave a token, but it is not where it was wanted.
     #[error("{0}")]
     NotStored(String),
+    /// The result says it all, and this is the exit code.
+    #[error("it did not all go well")]
+    Told(u8),
     /// The number of the signal that came.
     #[error("stopped")]
     Interrupted(u8),
@@ -42,8 +50,12 @@ pub(crate) fn code(error: &anyhow::Error) -> u8 {
             Stopped::Unauthorized(_) => 3,
             Stopped::TryAgainLater(_) => 4,
             Stopped::NotStored(_) => 5,
+            Stopped::Told(code) => *code,
             Stopped::Interrupted(signal) => 128 + signal,
         };
+    }
+    if may_pass(error) {
+        return 4;
     }
     match error.downcast_ref().map(threads_graph::Error::kind) {
         Some(ErrorKind::NeedsReauthorization(_) | ErrorKind::CodeUnusable | ErrorKind::Permission) => 3,
@@ -54,6 +66,51 @@ pub(crate) fn code(error: &anyhow::Error) -> u8 {
     }
 }
 
+/// Whether the stack failed in a way that needs nobody: AWS did not answer, or said to come back later.
+fn may_pass(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        if let Some(error) = cause.downcast_ref() {
+            return store_may_pass(error);
+        }
+        match cause.downcast_ref() {
+            Some(VendError::Store(error)) => return store_may_pass(error),
+            Some(VendError::Secrets(error)) => return secrets_may_pass(error),
+            Some(VendError::Later { .. }) => return true,
+            _ => {}
+        }
+        match cause.downcast_ref() {
+            Some(RestoreError::Store(error)) => return store_may_pass(error),
+            Some(RestoreError::Secrets(error)) => return secrets_may_pass(error),
+            None => {}
+        }
+        match cause.downcast_ref() {
+            Some(SweepError::Unreadable) => true,
+            _ => cause.downcast_ref().is_some_and(secrets_may_pass),
+        }
+    })
+}
+
+fn secrets_may_pass(error: &SecretsError) -> bool {
+    matches!(error, SecretsError::Unreachable { .. })
+}
+
+/// What DynamoDB says of the caller or of the table does not pass.
+fn store_may_pass(error: &StoreError) -> bool {
+    let lasting = [
+        "NotFound",
+        "Denied",
+        "Validation",
+        "Unrecognized",
+        "Invalid",
+        "Signature",
+        "Expired",
+    ];
+    match error {
+        StoreError::Unavailable { code, .. } => !lasting.iter().any(|word| code.contains(word)),
+        StoreError::Inconsistent(_) => false,
+    }
+}
+
 /// Whether there is nobody to tell: the person stopped it, or took no more of what it prints.
 pub(crate) fn is_silent(error: &anyhow::Error) -> bool {
     let is_closed = || {
@@ -61,7 +118,7 @@ pub(crate) fn is_silent(error: &anyhow::Error) -> bool {
         cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
     };
     match error.downcast_ref() {
-        Some(Stopped::Interrupted(_)) => true,
+        Some(Stopped::Interrupted(_) | Stopped::Told(_)) => true,
         Some(_) => false,
         None => is_closed(),
     }
@@ -122,6 +179,7 @@ pub(crate) fn json(error: &anyhow::Error) -> Value {
             Some(Stopped::TryAgainLater(_)) => "try_again_later",
             Some(Stopped::NotStored(_)) => "not_stored",
             Some(Stopped::Interrupted(_)) => "interrupted",
+            Some(Stopped::Told(_)) => "told",
             None => "failed",
         };
         let text = if cause.is_empty() {

@@ -61,7 +61,8 @@ impl Interrupt {
         }
     }
 
-    async fn next(&mut self) -> u8 {
+    /// Waits for a signal, and says which.
+    pub(crate) async fn next(&mut self) -> u8 {
         tokio::select! {
             _ = self.int.recv() => SIGINT,
             _ = self.term.recv() => SIGTERM,

@@ -4,21 +4,29 @@
 //! go (`tokens`, `env_file`), and how it ends (`output`, `interrupt`, `exit`).
 
 mod access_token;
+mod accounts;
 mod authorize_url;
 mod completions;
+mod configure;
 mod dev;
+mod doctor;
 mod env_file;
 mod exit;
 mod inputs;
 mod interrupt;
+mod keyring;
 mod legacy;
 mod login;
 mod man;
 mod output;
+mod progress;
 mod prompt;
 mod refresh_token;
+mod restore;
 mod sandbox;
 mod surroundings;
+mod sweep;
+mod target;
 mod tokens;
 
 use std::process::ExitCode;
@@ -45,6 +53,12 @@ enum Command {
     AccessToken(access_token::AccessTokenCommand),
     #[command(name = "refresh_token")]
     RefreshToken(refresh_token::RefreshTokenCommand),
+    Configure(configure::Configure),
+    Doctor(doctor::Doctor),
+    Accounts(accounts::Accounts),
+    Sweep(sweep::Sweep),
+    Keyring(keyring::KeyringCommand),
+    Restore(restore::Restore),
     Dev(dev::Dev),
     Sandbox(sandbox::SandboxCommand),
     Completions(completions::Completions),
@@ -81,6 +95,12 @@ impl Command {
             Self::AuthorizeUrl(command) => block_on(command.run(surroundings)),
             Self::AccessToken(command) => block_on(command.run(surroundings)),
             Self::RefreshToken(command) => block_on(command.run(surroundings)),
+            Self::Configure(command) => block_on(command.run(surroundings)),
+            Self::Doctor(command) => block_on(command.run(surroundings)),
+            Self::Accounts(command) => block_on(command.run(surroundings)),
+            Self::Sweep(command) => block_on(command.run(surroundings)),
+            Self::Keyring(command) => block_on(command.run(surroundings)),
+            Self::Restore(command) => block_on(command.run(surroundings)),
             Self::Dev(dev) => serve(dev.run(surroundings)),
             Self::Sandbox(sandbox) => serve(sandbox.run()),
             Self::Completions(completions) => completions.run(Cli::command()),
@@ -95,6 +115,12 @@ impl Command {
             Self::AuthorizeUrl(command) => command.json,
             Self::AccessToken(command) => command.json,
             Self::RefreshToken(command) => command.json,
+            Self::Accounts(command) => command.answers_in_json(),
+            Self::Keyring(command) => command.answers_in_json(),
+            Self::Configure(command) => command.json,
+            Self::Doctor(command) => command.json,
+            Self::Sweep(command) => command.json,
+            Self::Restore(command) => command.json,
             Self::Completions(completions) => completions.json,
             Self::Man(manual) => manual.json,
             Self::Dev(_) | Self::Sandbox(_) => false,

@@ -74,3 +74,9 @@ pub(crate) fn table(rows: &[(&str, String)]) -> String {
         .collect();
     lines.join("\n")
 }
+
+/// How many columns standard output has, if it is a terminal.
+pub(crate) fn terminal_width() -> Option<u16> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_col > 0).then_some(size.ws_col)
+}

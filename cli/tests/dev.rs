@@ -283,6 +283,8 @@ async fn a_script_finds_everything_by_the_line_of_json() {
         "access_key_id",
         "app_secret_id",
         "dynamodb_url",
+        "event_bus",
+        "eventbridge_url",
         "grants_table",
         "keyring_secret_id",
         "region",

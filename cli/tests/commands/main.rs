@@ -8,10 +8,14 @@
     reason = "the helpers of tests fail as tests do"
 )]
 
+mod accounts;
+mod deployed;
 mod env_file;
 mod exits;
 mod login;
+mod operations;
 mod others;
+mod stack;
 mod support;
 mod terminal;
 mod threadspipe;

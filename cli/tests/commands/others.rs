@@ -20,6 +20,12 @@ fn every_command_has_help_with_examples_and_json() {
         "authorize-url",
         "access_token",
         "refresh_token",
+        "configure",
+        "doctor",
+        "accounts",
+        "sweep",
+        "keyring",
+        "restore",
         "dev",
         "sandbox",
         "completions",
@@ -35,6 +41,24 @@ fn every_command_has_help_with_examples_and_json() {
         );
         assert!(help.stdout.contains("--json"), "{}", help.stdout);
         assert!(!help.stdout.contains('\u{1b}'), "colour in a pipe");
+    }
+    for (command, below) in [
+        (
+            "accounts",
+            &["list", "show", "refresh", "disconnect", "import", "export"][..],
+        ),
+        ("keyring", &["show", "rotate", "prune"]),
+    ] {
+        for name in below {
+            let help = run(world.command(&[command, name, "--help"]));
+            let example = format!("\nExamples:\n  threads-auth {command} {name} ");
+            assert!(help.expect(0).stdout.contains(&example), "{}", help.stdout);
+            assert!(
+                help.stdout.contains("--json") && help.stdout.contains("--local"),
+                "{}",
+                help.stdout
+            );
+        }
     }
 }
 
@@ -246,13 +270,28 @@ fn the_manual_has_a_page_for_each_command() {
     let names: Vec<_> = pages.keys().map(String::as_str).collect();
     let expected = [
         "threads-auth-access_token.1",
+        "threads-auth-accounts-disconnect.1",
+        "threads-auth-accounts-export.1",
+        "threads-auth-accounts-import.1",
+        "threads-auth-accounts-list.1",
+        "threads-auth-accounts-refresh.1",
+        "threads-auth-accounts-show.1",
+        "threads-auth-accounts.1",
         "threads-auth-authorize-url.1",
         "threads-auth-completions.1",
+        "threads-auth-configure.1",
         "threads-auth-dev.1",
+        "threads-auth-doctor.1",
+        "threads-auth-keyring-prune.1",
+        "threads-auth-keyring-rotate.1",
+        "threads-auth-keyring-show.1",
+        "threads-auth-keyring.1",
         "threads-auth-login.1",
         "threads-auth-man.1",
         "threads-auth-refresh_token.1",
+        "threads-auth-restore.1",
         "threads-auth-sandbox.1",
+        "threads-auth-sweep.1",
         "threads-auth.1",
     ];
     assert_eq!(names, expected);

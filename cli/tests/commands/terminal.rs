@@ -5,10 +5,18 @@ use std::process::Command;
 use rexpect::session::{PtySession, spawn_command};
 use rustix::termios::{LocalModes, tcgetattr};
 
+use crate::stack::Local;
 use crate::support::{APP_ID, APP_SECRET, HANG, REDIRECT_URI, USER, World, meta_that, run};
 
 /// Starts the command in a terminal that shows what is typed, as a person's does. (That of `rexpect` does not.)
 fn terminal(world: &World, arguments: &[&str], variables: &[(&str, &str)]) -> PtySession {
+    let mut command = in_terminal(arguments);
+    world.surround(&mut command);
+    command.envs(variables.iter().copied());
+    spawn_command(command, u64::try_from(HANG.as_millis()).ok()).unwrap()
+}
+
+fn in_terminal(arguments: &[&str]) -> Command {
     let mut command = Command::new("sh");
     command.args([
         "-c",
@@ -16,8 +24,15 @@ fn terminal(world: &World, arguments: &[&str], variables: &[(&str, &str)]) -> Pt
         env!("CARGO_BIN_EXE_threads-auth"),
     ]);
     command.args(arguments);
-    world.surround(&mut command);
-    command.envs(variables.iter().copied());
+    command
+}
+
+/// The same against a development stack.
+fn stack_terminal(local: &Local, arguments: &[&str]) -> PtySession {
+    let at = local.local();
+    let arguments: Vec<_> = arguments.iter().copied().chain([at.as_str()]).collect();
+    let mut command = in_terminal(&arguments);
+    local.surround(&mut command);
     spawn_command(command, u64::try_from(HANG.as_millis()).ok()).unwrap()
 }
 
@@ -156,4 +171,53 @@ fn a_login_is_followed_and_a_wrong_paste_asked_again() {
     session.send_control('c').unwrap();
     session.exp_eof().unwrap();
     assert_eq!(code(&session), 130);
+}
+
+#[test]
+fn what_cannot_be_undone_is_asked_first() {
+    const ADA: &str = "17841400000000001";
+    let local = Local::new();
+    local.account(ADA);
+    for (answer, code_expected) in [("no", 2), ("yes", 0)] {
+        let mut session = stack_terminal(&local, &["accounts", "disconnect", ADA]);
+        session.exp_string("Its token is destroyed").unwrap();
+        session.exp_string("Type yes: ").unwrap();
+        assert!(local.grant(ADA).unwrap().token.is_some());
+        session.send_line(answer).unwrap();
+        session.exp_eof().unwrap();
+        assert_eq!(code(&session), code_expected);
+    }
+    assert!(local.grant(ADA).unwrap().token.is_none());
+
+    let token = local.account("17841400000000002");
+    for (answer, shown) in [("yes", false), ("export tokens", true)] {
+        let mut session = stack_terminal(&local, &["accounts", "export", "--with-tokens"]);
+        session.exp_string("Type \"export tokens\": ").unwrap();
+        session.send_line(answer).unwrap();
+        assert_eq!(session.exp_eof().unwrap().contains(&token), shown);
+    }
+}
+
+#[test]
+fn a_list_fits_the_terminal_and_an_import_shows_how_far_it_is() {
+    let local = Local::new();
+    local.account("17841400000000001");
+    let at = local.local();
+    let mut command = Command::new("sh");
+    let script = "stty cols 60; \"$0\" accounts list \"$1\"; \"$0\" accounts import one.jsonl \"$1\"";
+    command.args(["-c", script, env!("CARGO_BIN_EXE_threads-auth"), &at]);
+    local.surround(&mut command);
+    let mut session = spawn_command(command, u64::try_from(HANG.as_millis()).ok()).unwrap();
+    let shown = session.exp_string("1 account").unwrap();
+    let widest = shown
+        .lines()
+        .map(|line| line.trim_end().chars().count())
+        .max()
+        .unwrap();
+    assert!(widest <= 60 && shown.contains("ACCOUNT"), "{shown}");
+    let progress = session.exp_eof().unwrap();
+    assert!(
+        progress.contains(" %  0 taken over, 1 connected already, 0 not"),
+        "{progress:?}"
+    );
 }

@@ -1,0 +1,297 @@
+//! `threads-auth keyring`: the keys that seal the tokens of a stack.
+//!
+//! Owns the order of a rotation: a new key is readable everywhere before anything is sealed with it. Refuses to take away a key that still
+//! seals something, and prints no key.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use serde_json::json;
+use threads_auth::seal::{Keyring, KeyringChange, change_keyring};
+use zeroize::Zeroizing;
+
+use crate::accounts::{confirm, output};
+use crate::configure::{put, value};
+use crate::exit::Stopped;
+use crate::interrupt::Interrupt;
+use crate::surroundings::Surroundings;
+use crate::target::{Opened, TARGETS, Target};
+
+/// Show, rotate and prune the keys that seal the tokens of a stack.
+#[derive(Args)]
+#[command(after_help = format!("Examples:
+  threads-auth keyring show --local
+  threads-auth keyring rotate --profile prod
+  threads-auth keyring prune 2026-11-25 --profile prod
+
+Each of them takes --json. A token is sealed anew whenever it is refreshed, so the old key is unused about forty days after a rotation.
+
+{TARGETS}"))]
+pub(crate) struct KeyringCommand {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Show(Show),
+    Rotate(Rotate),
+    Prune(Prune),
+}
+
+/// List the keys by their ids, with how much each of them seals.
+#[derive(Args)]
+#[command(after_help = format!("Examples:
+  threads-auth keyring show --local --json
+
+{TARGETS}"))]
+struct Show {
+    #[command(flatten)]
+    target: Target,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Add a key, wait until every function can read it, and let it seal from then on.
+#[derive(Args)]
+#[command(after_help = format!("Examples:
+  threads-auth keyring rotate --profile prod
+  threads-auth keyring rotate --key-id 2026-11-25 --profile prod
+                                      goes on with a rotation that was stopped
+
+Nothing stops meanwhile, and no token is lost: the old key stays, and goes on reading.
+
+{TARGETS}"))]
+struct Rotate {
+    /// The new key's id [default: today's date]
+    #[arg(long, value_name = "ID")]
+    key_id: Option<String>,
+
+    /// How long to wait [default: as long as functions keep a secret, and half a minute]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    wait: Option<u64>,
+
+    #[command(flatten)]
+    target: Target,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Take away a key that seals nothing any more.
+#[derive(Args)]
+#[command(after_help = format!("Examples:
+  threads-auth keyring prune 2026-11-25 --yes --profile prod
+
+It is refused while the key seals a token. Wait a quarter of an hour after a rotation all the same: the cookies of logins that are under
+way are sealed too.
+
+{TARGETS}"))]
+struct Prune {
+    /// The key's id
+    #[arg(value_name = "KEY_ID")]
+    key_id: String,
+
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+
+    #[command(flatten)]
+    target: Target,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What functions need beyond the time for which they keep a secret.
+const SLACK: Duration = Duration::from_secs(30);
+
+impl KeyringCommand {
+    pub(crate) fn answers_in_json(&self) -> bool {
+        match &self.command {
+            Command::Show(command) => command.json,
+            Command::Rotate(command) => command.json,
+            Command::Prune(command) => command.json,
+        }
+    }
+
+    pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        match self.command {
+            Command::Show(command) => command.run(surroundings).await,
+            Command::Rotate(command) => command.run(surroundings).await,
+            Command::Prune(command) => command.run(surroundings).await,
+        }
+    }
+}
+
+impl Show {
+    async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        let stack = self.target.open(surroundings).await?;
+        let (_, keyring) = read(&stack).await?;
+        let used = stack.service.keys_in_use().await?;
+        let mut keys: BTreeMap<&str, u64> = keyring.key_ids().map(|id| (id, 0)).collect();
+        keys.extend(used.iter().map(|(id, count)| (id.as_str(), *count)));
+        let missing: Vec<_> = used
+            .keys()
+            .filter(|id| keyring.key_ids().all(|known| known != *id))
+            .collect();
+        let lines: Vec<_> = keys
+            .iter()
+            .map(|(id, count)| {
+                let role = if *id == keyring.writing() {
+                    "  seals and opens"
+                } else {
+                    "  opens"
+                };
+                let role = if missing.iter().any(|missing| missing == id) {
+                    "  MISSING: what it seals does not open"
+                } else {
+                    role
+                };
+                format!("{id}  {count} values{role}")
+            })
+            .collect();
+        let json = json!({"writing": keyring.writing(), "keys": keys, "missing": missing});
+        output(self.json).result(&json, &lines.join("\n"))?;
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(Stopped::Told(1).into())
+        }
+    }
+}
+
+impl Rotate {
+    async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        let output = output(self.json);
+        let mut interrupt = Interrupt::listen()?;
+        let stack = interrupt.or(self.target.open(surroundings)).await?;
+        let client = stack.secrets_manager();
+        let id = &stack.service.config().keyring_secret_id;
+        let (text, keyring) = read(&stack).await?;
+        let before = keyring.writing().to_owned();
+        let new = match self.key_id {
+            Some(id) => id,
+            None => free_id(&keyring, stack.now()),
+        };
+        if new == before {
+            return Err(Stopped::Usage(format!(
+                "{new} is the key that seals already: choose another --key-id"
+            ))
+            .into());
+        }
+        if keyring.key_ids().all(|known| known != new) {
+            let text = change_keyring(&text, KeyringChange::Add(&new))
+                .map_err(|error| Stopped::Usage(error.to_string()))?;
+            put(&client, id, &text, None).await?;
+            output.note(&format!("The key {new} is added, and reads."));
+        } else {
+            output.note(&format!("The key {new} is there already, and reads."));
+        }
+        let usual = stack.service.config().secrets_ttl + SLACK;
+        let wait = self.wait.map_or(usual, Duration::from_secs);
+        output.note(&format!(
+            "Waiting {} s, until every function has read it. `keyring rotate --key-id {new}` goes on if this is stopped.",
+            wait.as_secs()
+        ));
+        interrupt
+            .or(async {
+                tokio::time::sleep(wait).await;
+                Ok(())
+            })
+            .await?;
+        // As it is now: somebody else may have changed it meanwhile.
+        let (text, _) = read(&stack).await?;
+        let text = change_keyring(&text, KeyringChange::Write(&new))
+            .with_context(|| format!("the key {new} was taken away meanwhile"))?;
+        put(&client, id, &text, None).await?;
+        output.result(
+            &json!({"writing": new, "before": before}),
+            &format!("{new} seals from now on. {before} stays for what it has sealed; `keyring show` tells when that is nothing any more."),
+        )?;
+        Ok(())
+    }
+}
+
+impl Prune {
+    async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        let stack = self.target.open(surroundings).await?;
+        let key_id = &self.key_id;
+        let check = async || -> Result<Zeroizing<String>> {
+            let (text, keyring) = read(&stack).await?;
+            if keyring.key_ids().all(|known| known != key_id) {
+                return Err(Stopped::Usage(format!("there is no key {key_id} in the keyring")).into());
+            }
+            if keyring.writing() == key_id {
+                return Err(Stopped::Usage(format!(
+                    "{key_id} is the key that seals: `keyring rotate` first"
+                ))
+                .into());
+            }
+            let used = stack.service.keys_in_use().await?;
+            match used.get(key_id) {
+                None => Ok(text),
+                Some(count) => Err(Stopped::TryAgainLater(format!(
+                    "{key_id} still seals {count} values, which would be lost. Each refresh seals a token anew; try again in some weeks"
+                ))
+                .into()),
+            }
+        };
+        let mut text = check().await?;
+        if !self.yes {
+            let mut interrupt = Interrupt::listen()?;
+            let question = format!(
+                "Take the key {key_id} away from {}, for good? Type yes",
+                stack.name
+            );
+            confirm(&question, "yes", "--yes", &mut interrupt).await?;
+            text = check().await?;
+        }
+        let text = change_keyring(&text, KeyringChange::Remove(key_id))?;
+        put(
+            &stack.secrets_manager(),
+            &stack.service.config().keyring_secret_id,
+            &text,
+            None,
+        )
+        .await?;
+        output(self.json).result(
+            &json!({"removed": key_id}),
+            &format!("{key_id} is gone from the keyring"),
+        )?;
+        Ok(())
+    }
+}
+
+/// The keyring and its text, as they are now.
+async fn read(stack: &Opened) -> Result<(Zeroizing<String>, Keyring)> {
+    let id = &stack.service.config().keyring_secret_id;
+    let text = value(&stack.secrets_manager(), id).await?;
+    let text = text
+        .with_context(|| format!("the secret {id} has no keyring yet; `threads-auth configure` makes it"))?;
+    let keyring = Keyring::from_json(&text).with_context(|| format!("the secret {id} is malformed"))?;
+    Ok((text, keyring))
+}
+
+/// The id of a key that is made at `now`.
+pub(crate) fn key_id(now: Timestamp) -> String {
+    now.strftime("%Y-%m-%d").to_string()
+}
+
+/// The same, if that is taken.
+fn free_id(keyring: &Keyring, now: Timestamp) -> String {
+    let day = key_id(now);
+    let is_free = |id: &String| keyring.key_ids().all(|known| known != id);
+    let more = (2_u32..).map(|n| format!("{day}.{n}"));
+    std::iter::once(day.clone())
+        .chain(more)
+        .find(is_free)
+        .unwrap_or(day)
+}

@@ -1,0 +1,297 @@
+//! A stack on AWS: how it is found, and what only such a stack has.
+//!
+//! Its tables and secrets are those of a development stack. What CloudFormation, Scheduler, CloudWatch and KMS say is written here, in the
+//! form in which AWS sends it.
+
+use std::net::Ipv4Addr;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use crate::stack::Local;
+use crate::support::{run, text};
+
+const ADA: &str = "17841400000000001";
+const STACK: &str = "threads-auth";
+
+/// What AWS says.
+#[derive(Clone)]
+struct Said {
+    status: &'static str,
+    outputs: Vec<(&'static str, String)>,
+    schedule: &'static str,
+    alarms: Vec<(&'static str, &'static str, bool)>,
+    action: &'static str,
+    denies: bool,
+}
+
+struct Aws {
+    local: Local,
+    url: String,
+    said: Arc<Mutex<Said>>,
+}
+
+impl Aws {
+    fn new() -> Self {
+        let local = Local::new();
+        let urls = local.stack.urls().clone();
+        let output = |name, value: &str| (name, value.to_owned());
+        let said = Arc::new(Mutex::new(Said {
+            status: "UPDATE_COMPLETE",
+            outputs: vec![
+                output("RedirectCallbackUrl", &format!("{}/callback", urls.service_url)),
+                output("GrantsTableName", &urls.grants_table),
+                output("ShortLivedTableName", &urls.short_lived_table),
+                output("AppSecretArn", &urls.app_secret_id),
+                output("KeyringSecretArn", &urls.keyring_secret_id),
+                output("ScheduleName", "threads-auth/sweep"),
+                output("DataKeyArn", "arn:aws:kms:us-east-1:123456789012:key/1"),
+                output("ThreadsGraphUrl", &urls.threads_url),
+                output(
+                    "ThreadsAuthorizeUrl",
+                    &format!("{}/oauth/authorize", urls.threads_url),
+                ),
+            ],
+            schedule: "ENABLED",
+            alarms: vec![("threads-auth-sweep-missed", "OK", true)],
+            action: "kms:DescribeKey",
+            denies: false,
+        }));
+        let listener = local
+            .runtime
+            .block_on(tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+            .unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let answers = Arc::clone(&said);
+        let router = Router::new().fallback(move |uri: Uri, headers: HeaderMap, body: Bytes| async move {
+            let said = answers.lock().unwrap().clone();
+            answer(&said, &uri, &headers, &body)
+        });
+        local.runtime.spawn(async { axum::serve(listener, router).await });
+        Self { local, url, said }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.local.bare(arguments);
+        let urls = self.local.stack.urls();
+        command
+            .env("AWS_REGION", &urls.region)
+            .env("AWS_ACCESS_KEY_ID", &urls.access_key_id)
+            .env("AWS_SECRET_ACCESS_KEY", &urls.secret_access_key)
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("AWS_ENDPOINT_URL", &self.url)
+            .env("AWS_ENDPOINT_URL_DYNAMODB", &urls.dynamodb_url)
+            .env("AWS_ENDPOINT_URL_SECRETS_MANAGER", &urls.secrets_manager_url);
+        command
+    }
+
+    fn say(&self, change: impl FnOnce(&mut Said)) {
+        change(&mut self.said.lock().unwrap());
+    }
+
+    /// A check of the doctor's: its level, what it says, and what to do.
+    fn examined(&self, code: i32, check: &str) -> (String, String) {
+        let ended = run(self.command(&["doctor", "--json"]));
+        ended.expect(code);
+        let json: Value = serde_json::from_str(&ended.stdout).unwrap();
+        let checks = json["checks"].as_array().unwrap();
+        let found = checks.iter().find(|finding| finding["check"] == check).unwrap();
+        (text(found, "/level").to_owned(), found.to_string())
+    }
+}
+
+fn answer(said: &Said, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Response {
+    let body = String::from_utf8_lossy(body);
+    if uri.path() == "/schedules/sweep" {
+        assert!(uri.query().unwrap().contains("groupName=threads-auth"));
+        if said.denies {
+            return (
+                StatusCode::FORBIDDEN,
+                [("x-amzn-errortype", "AccessDeniedException")],
+                "{}",
+            )
+                .into_response();
+        }
+        return axum::Json(json!({"State": said.schedule, "ScheduleExpression": "rate(15 minutes)"}))
+            .into_response();
+    }
+    if headers
+        .get("x-amz-target")
+        .is_some_and(|target| target == "TrentService.GetKeyPolicy")
+    {
+        let policy =
+            json!({"Statement": [{"Sid": "Root", "Effect": "Allow", "Action": said.action}]}).to_string();
+        return axum::Json(json!({"Policy": policy, "PolicyName": "default"})).into_response();
+    }
+    if headers.contains_key("smithy-protocol") {
+        let kind = [
+            ("smithy-protocol", "rpc-v2-cbor"),
+            ("content-type", "application/cbor"),
+        ];
+        return (kind, alarms(&said.alarms)).into_response();
+    }
+    assert!(body.contains("Action=DescribeStacks"), "{uri} {body}");
+    if !body.contains(&format!("StackName={STACK}&")) && !body.ends_with(&format!("StackName={STACK}")) {
+        let error = "<ErrorResponse><Error><Type>Sender</Type><Code>ValidationError</Code><Message>Stack does not exist</Message></Error></ErrorResponse>";
+        return (StatusCode::BAD_REQUEST, error).into_response();
+    }
+    let outputs: Vec<_> = said
+        .outputs
+        .iter()
+        .map(|(key, value)| {
+            format!("<member><OutputKey>{key}</OutputKey><OutputValue>{value}</OutputValue></member>")
+        })
+        .collect();
+    let outputs = outputs.concat();
+    format!(
+        "<DescribeStacksResponse><DescribeStacksResult><Stacks><member><StackName>{STACK}</StackName><CreationTime>2026-01-01T00:00:00Z</CreationTime><StackStatus>{}</StackStatus><Outputs>{outputs}</Outputs></member></Stacks></DescribeStacksResult></DescribeStacksResponse>",
+        said.status
+    )
+    .into_response()
+}
+
+/// The alarms in CBOR, which is what CloudWatch speaks: maps, lists and texts are all that this needs.
+fn alarms(alarms: &[(&str, &str, bool)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let text = |out: &mut Vec<u8>, text: &str| {
+        out.extend([0x78, u8::try_from(text.len()).unwrap()]);
+        out.extend(text.as_bytes());
+    };
+    let list = |out: &mut Vec<u8>, items: usize| out.push(0x80 + u8::try_from(items).unwrap());
+    out.push(0xa1);
+    text(&mut out, "MetricAlarms");
+    list(&mut out, alarms.len());
+    for (name, state, tells) in alarms {
+        out.push(0xa3);
+        text(&mut out, "AlarmName");
+        text(&mut out, name);
+        text(&mut out, "StateValue");
+        text(&mut out, state);
+        text(&mut out, "AlarmActions");
+        list(&mut out, usize::from(*tells));
+        if *tells {
+            text(&mut out, "arn:aws:sns:us-east-1:123456789012:alarms");
+        }
+    }
+    out
+}
+
+#[test]
+fn a_stack_is_found_by_its_outputs() {
+    let aws = Aws::new();
+    aws.local.account(ADA);
+    let listed = run(aws.command(&["accounts", "list", "--json"])).json();
+    assert_eq!(text(&listed, "/accounts/0/user_id"), ADA);
+    // By a profile, too: its region, its keys and its endpoint are in AWS's own files.
+    let urls = aws.local.stack.urls();
+    let config = format!(
+        "[profile ops]\nregion = {}\naws_access_key_id = {}\naws_secret_access_key = {}\nendpoint_url = {}\n",
+        urls.region, urls.access_key_id, urls.secret_access_key, aws.url
+    );
+    aws.local.write("aws-config", config);
+    let mut command = aws.command(&["accounts", "list", "--profile", "ops", "--json"]);
+    for variable in [
+        "AWS_REGION",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_ENDPOINT_URL",
+    ] {
+        command.env_remove(variable);
+    }
+    command.env("AWS_CONFIG_FILE", aws.local.path("aws-config"));
+    assert_eq!(text(&run(command).json(), "/accounts/0/user_id"), ADA);
+    // What is written goes to the same place.
+    run(aws.command(&["accounts", "disconnect", ADA, "--yes"])).expect(0);
+    assert!(aws.local.grant(ADA).unwrap().token.is_none());
+}
+
+#[test]
+fn a_stack_that_is_not_found_is_explained() {
+    let aws = Aws::new();
+    run(aws.command(&["accounts", "list", "--stack", "other"]))
+        .says(2, &["there is no stack other in us-east-1"]);
+    let mut command = aws.command(&["accounts", "list"]);
+    command.env_remove("AWS_REGION");
+    run(command).says(2, &["which AWS region?", "--local"]);
+    let mut command = aws.command(&["accounts", "list"]);
+    command
+        .env_remove("AWS_ACCESS_KEY_ID")
+        .env_remove("AWS_SECRET_ACCESS_KEY");
+    run(command).says(2, &["there are no AWS credentials", "aws sso login"]);
+    let nowhere = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let mut command = aws.command(&["accounts", "list"]);
+    command
+        .env("AWS_ENDPOINT_URL", format!("http://{nowhere}"))
+        .env("AWS_MAX_ATTEMPTS", "1");
+    run(command).says(4, &["CloudFormation in us-east-1 does not answer"]);
+    aws.say(|said| said.outputs.retain(|(name, _)| *name != "GrantsTableName"));
+    run(aws.command(&["accounts", "list"])).says(1, &["has no output GrantsTableName"]);
+}
+
+#[test]
+fn the_doctor_looks_at_what_only_aws_has() {
+    let aws = Aws::new();
+    // The clock of the stack in this test stands still; that of this machine and AWS's do not.
+    let well = run(aws.command(&["doctor", "--json"])).json();
+    let names: Vec<_> = well["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|finding| text(finding, "/check"))
+        .collect();
+    for check in ["clock", "schedule", "alarms", "key policy"] {
+        assert!(names.contains(&check), "{names:?}");
+        assert_eq!(aws.examined(0, check).0, "ok", "{well}");
+    }
+    aws.say(|said| said.schedule = "DISABLED");
+    assert!(
+        aws.examined(1, "schedule")
+            .1
+            .contains("Nothing is refreshed while it is off")
+    );
+    aws.say(|said| (said.schedule, said.denies) = ("ENABLED", true));
+    assert!(aws.examined(0, "schedule").1.contains("scheduler:GetSchedule"));
+    for (alarm, code, level, said) in [
+        (
+            Some(("threads-auth-weakest-token", "ALARM", true)),
+            1,
+            "fail",
+            "ringing: weakest-token",
+        ),
+        (
+            Some(("threads-auth-events-behind", "INSUFFICIENT_DATA", true)),
+            0,
+            "warn",
+            "without data yet: events-behind",
+        ),
+        (
+            Some(("threads-auth-events-behind", "OK", false)),
+            0,
+            "warn",
+            "nobody would be told",
+        ),
+        (None, 0, "warn", "there are none"),
+    ] {
+        aws.say(|said| said.alarms = alarm.into_iter().collect());
+        let (found, words) = aws.examined(code, "alarms");
+        assert!(found == level && words.contains(said), "{words}");
+    }
+    aws.say(|said| said.action = "kms:*");
+    assert!(aws.examined(1, "key policy").1.contains("directly: Root"));
+    for (status, code, level) in [
+        ("UPDATE_ROLLBACK_COMPLETE", 1, "warn"),
+        ("UPDATE_IN_PROGRESS", 1, "warn"),
+        ("ROLLBACK_COMPLETE", 1, "fail"),
+    ] {
+        aws.say(|said| said.status = status);
+        assert_eq!(aws.examined(code, "stack").0, level);
+    }
+}

@@ -1,0 +1,413 @@
+//! `configure`, `keyring`, `sweep`, `restore` and `doctor` on a development stack.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+};
+use serde_json::{Value, json};
+use threads_sandbox::{FaultAction, SandboxCall};
+
+use crate::stack::Local;
+use crate::support::{DAY, Ended, Running, run, run_with, text};
+
+const ADA: &str = "17841400000000001";
+const BEN: &str = "17841400000000002";
+
+/// The app that a development stack's sandbox knows.
+const APP_ID: &str = "9876543210987654";
+const APP_SECRET: &str = "sandbox-app-secret";
+
+fn configure(local: &Local, app_id: &str, secret: &str, more: &[&str]) -> Ended {
+    let arguments: Vec<_> = ["configure", "--app-id", app_id, "--app-secret", "-"]
+        .iter()
+        .chain(more)
+        .copied()
+        .collect();
+    run_with(local.command(&arguments), &format!("{secret}\n"))
+}
+
+#[test]
+fn an_app_is_configured_once_meta_has_confirmed_it() {
+    let local = Local::new();
+    let (app, keyring) = (
+        local.stack.urls().app_secret_id.clone(),
+        local.stack.urls().keyring_secret_id.clone(),
+    );
+    let before = (local.secret(&app), local.secret(&keyring));
+    configure(&local, APP_ID, "another-secret", &[])
+        .says(1, &["nothing was written", "Access the Threads API"])
+        .hides(&["another-secret"]);
+    assert_eq!(
+        configure(&local, APP_ID, "another-secret", &["--json"]).failure(1)["error"]["kind"],
+        "configuration"
+    );
+    local.fault(SandboxCall::AppToken, 1, FaultAction::Html);
+    configure(&local, APP_ID, APP_SECRET, &[]).expect(4);
+    // Accounts are bound to their app.
+    configure(&local, "1111111111111111", APP_SECRET, &[]).says(2, &["--replace-app", APP_ID]);
+    configure(&local, "1111111111111111", APP_SECRET, &["--replace-app"]).says(1, &["nothing was written"]);
+    configure(&local, "x", APP_SECRET, &[]).says(2, &["app id"]);
+    run(local.command(&["configure", "--app-id", APP_ID])).says(2, &["--app-secret is missing"]);
+    assert_eq!((local.secret(&app), local.secret(&keyring)), before);
+
+    let same = configure(&local, APP_ID, APP_SECRET, &["--json"]);
+    same.hides(&[APP_SECRET]);
+    let json = same.json();
+    assert_eq!(json["keyring_made"], false);
+    let service = &local.stack.urls().service_url;
+    assert_eq!(
+        text(&json, "/redirect_callback_url"),
+        format!("{service}/callback")
+    );
+    assert_eq!(
+        text(&json, "/uninstall_callback_url"),
+        format!("{service}/deauthorize")
+    );
+    assert_eq!(
+        text(&json, "/delete_callback_url"),
+        format!("{service}/data-deletion")
+    );
+    assert_eq!(local.secret(&keyring), before.1);
+
+    // A keyring that makes no sense is somebody's, and stays.
+    local.put_secret(&keyring, "{\"mine\":1}");
+    configure(&local, APP_ID, APP_SECRET, &[])
+        .says(1, &["left as it is"])
+        .hides(&["mine"]);
+    assert_eq!(local.secret(&keyring), "{\"mine\":1}");
+}
+
+#[test]
+fn a_fresh_stack_gets_its_secrets() {
+    let local = Local::new();
+    let (client, urls) = (local.secrets(), local.stack.urls());
+    let ids = [urls.app_secret_id.clone(), urls.keyring_secret_id.clone()];
+    // As CloudFormation makes them: there, and without a value.
+    for id in &ids {
+        let delete = client
+            .delete_secret()
+            .secret_id(id)
+            .force_delete_without_recovery(true);
+        local.runtime.block_on(delete.send()).unwrap();
+        local
+            .runtime
+            .block_on(client.create_secret().name(id).send())
+            .unwrap();
+    }
+    local.run(&["doctor"]).expect(1);
+    local
+        .run(&["keyring", "show"])
+        .says(1, &["no keyring yet", "`threads-auth configure`"]);
+    let mut command = local.command(&["configure"]);
+    command
+        .env("THREADS_APP_ID", APP_ID)
+        .env("THREADS_APP_SECRET", APP_SECRET);
+    let made = run(command);
+    made.expect(0).hides(&[APP_SECRET]);
+    assert!(
+        made.stdout.contains("Redirect Callback URLs") && made.stdout.contains("The keyring was made"),
+        "{made:?}"
+    );
+    let app: Value = serde_json::from_str(&local.secret(&ids[0])).unwrap();
+    assert_eq!(app, json!({"app_id": APP_ID, "app_secret": APP_SECRET}));
+    let keyring = local.secret(&ids[1]);
+    configure(&local, APP_ID, APP_SECRET, &[]).expect(0);
+    assert_eq!(local.secret(&ids[1]), keyring);
+    local.account(ADA);
+    local.run(&["doctor"]).expect(0);
+
+    local
+        .runtime
+        .block_on(
+            client
+                .delete_secret()
+                .secret_id(&ids[0])
+                .force_delete_without_recovery(true)
+                .send(),
+        )
+        .unwrap();
+    configure(&local, APP_ID, APP_SECRET, &[])
+        .says(1, &["did not find the secret", "ResourceNotFoundException"]);
+}
+
+#[test]
+fn a_key_is_rotated_and_leaves_when_it_seals_nothing() {
+    let local = Local::with(HashMap::from([(
+        "SECRETS_TTL_SECONDS".to_owned(),
+        "1".to_owned(),
+    )]));
+    let id = local.stack.urls().keyring_secret_id.clone();
+    let first: Value = serde_json::from_str(&local.secret(&id)).unwrap();
+    let old = text(&first, "/writing").to_owned();
+    local.account(ADA);
+    local.account(BEN);
+    let shown = local.run(&["keyring", "show", "--json"]).json();
+    assert_eq!(
+        shown,
+        json!({"writing": old, "keys": {old.as_str(): 2}, "missing": []})
+    );
+    for secret in [text(&first, "/tombstone"), text(&first, &format!("/keys/{old}"))] {
+        local.run(&["keyring", "show"]).expect(0).hides(&[secret]);
+    }
+
+    local
+        .run(&["keyring", "prune", &old, "--yes"])
+        .says(2, &["`keyring rotate` first"]);
+    local
+        .run(&["keyring", "prune", "nothing", "--yes"])
+        .says(2, &["there is no key nothing"]);
+    local
+        .run(&["keyring", "rotate", "--key-id", &old])
+        .says(2, &["seals already"]);
+    local
+        .run(&["keyring", "rotate", "--key-id", &"x".repeat(33)])
+        .says(2, &["32 bytes"]);
+    // It is stopped between its two steps, and goes on.
+    let mut running = Running::start(local.command(&["keyring", "rotate"]));
+    running.line("Waiting 31 s");
+    running.signal("INT");
+    running.end().expect(130);
+    let between: Value = serde_json::from_str(&local.secret(&id)).unwrap();
+    assert_eq!(text(&between, "/writing"), old);
+    assert!(between["keys"]["2026-01-01"].is_string());
+    let rotated = local
+        .run(&[
+            "keyring",
+            "rotate",
+            "--key-id",
+            "2026-01-01",
+            "--wait",
+            "0",
+            "--json",
+        ])
+        .json();
+    assert_eq!(rotated, json!({"writing": "2026-01-01", "before": old}));
+    let after: Value = serde_json::from_str(&local.secret(&id)).unwrap();
+    assert_eq!(after["keys"][&old], first["keys"][&old]);
+    assert_eq!(after["tombstone"], first["tombstone"]);
+    // Another one on the same day has a name of its own.
+    local
+        .run(&["keyring", "rotate", "--wait", "0"])
+        .says(0, &["The key 2026-01-01.2 is added"]);
+
+    local
+        .run(&["keyring", "prune", &old, "--yes"])
+        .says(4, &["still seals 2 values"]);
+    local.stack.clock().advance(2 * DAY);
+    for user in [ADA, BEN] {
+        local.run(&["accounts", "refresh", user]).expect(0);
+    }
+    local.run(&["keyring", "prune", &old]).says(2, &["--yes"]);
+    assert_eq!(
+        local.run(&["keyring", "prune", &old, "--yes", "--json"]).json(),
+        json!({"removed": old})
+    );
+    local.run(&["keyring", "prune", "2026-01-01", "--yes"]).expect(0);
+    let last = local.run(&["keyring", "show", "--json"]).json();
+    assert_eq!(last["keys"], json!({"2026-01-01.2": 4}));
+    local.run(&["doctor"]).expect(0);
+
+    // Somebody has taken away a key that is in use.
+    local.put_secret(&id, &first.to_string());
+    local.run(&["keyring", "show"]).expect(1);
+    assert!(
+        local
+            .run(&["keyring", "show"])
+            .stdout
+            .contains("2026-01-01.2  4 values  MISSING")
+    );
+}
+
+#[test]
+fn a_sweep_is_made_now() {
+    let local = Local::new();
+    assert_eq!(local.run(&["sweep"]).stdout, "Nothing was due.\n");
+    local.account(ADA);
+    local.account(BEN);
+    local.stack.clock().advance(45 * DAY);
+    local.fault(SandboxCall::Refresh, 1, FaultAction::Html);
+    let part = local.run(&["sweep", "--json"]);
+    part.expect(4);
+    let part: Value = serde_json::from_str(&part.stdout).unwrap();
+    assert_eq!(part["outcomes"], json!({"deferred": 1, "refreshed": 1}));
+    local.stack.clock().advance(DAY);
+    let rest = local.run(&["sweep"]);
+    rest.expect(0);
+    assert!(rest.stdout.contains("1  refreshed"), "{rest:?}");
+    local.stack.clock().advance(45 * DAY);
+    local.spoil(ADA, "token", AttributeValue::B(b"nothing".to_vec().into()));
+    local.run(&["sweep"]).expect(1);
+    local.run(&["sweep", "--budget", "1"]).says(2, &["--budget"]);
+    local.put_secret(&local.stack.urls().keyring_secret_id, "{}");
+    local.run(&["sweep"]).says(1, &["the sweep has no secrets"]);
+}
+
+#[test]
+fn a_backup_comes_back_without_the_deleted() {
+    let local = Local::new();
+    local.account(ADA);
+    local.account(BEN);
+    let (client, table) = (local.dynamodb(), local.stack.urls().grants_table.clone());
+    let key = KeySchemaElement::builder()
+        .attribute_name("pk")
+        .key_type(KeyType::Hash)
+        .build()
+        .unwrap();
+    let attribute = AttributeDefinition::builder()
+        .attribute_name("pk")
+        .attribute_type(ScalarAttributeType::S)
+        .build()
+        .unwrap();
+    local.runtime.block_on(async {
+        let create = client
+            .create_table()
+            .table_name("backup")
+            .billing_mode(BillingMode::PayPerRequest)
+            .attribute_definitions(attribute)
+            .key_schema(key);
+        create.send().await.unwrap();
+        for row in client.scan().table_name(&table).send().await.unwrap().items() {
+            client
+                .put_item()
+                .table_name("backup")
+                .set_item(Some(row.clone()))
+                .send()
+                .await
+                .unwrap();
+        }
+        let gone = AttributeValue::S(format!("user#{ADA}"));
+        client
+            .delete_item()
+            .table_name(&table)
+            .key("pk", gone)
+            .send()
+            .await
+            .unwrap();
+    });
+    local.run(&["restore", "--from", "backup"]).says(2, &["--yes"]);
+    local
+        .run(&["restore", "--from", &table, "--yes"])
+        .says(2, &["is the table in use"]);
+    local
+        .run(&["restore", "--from", "nothing", "--yes"])
+        .says(1, &["nothing was not restored to its end"]);
+    assert!(local.grant(ADA).is_none());
+    let report = local
+        .run(&["restore", "--from", "backup", "--yes", "--json"])
+        .json();
+    assert_eq!(
+        report,
+        json!({"restored": 1, "present": 1, "deleted": 0, "unreadable": 0, "tombstones": 0})
+    );
+    assert!(local.grant(ADA).is_some());
+    let again = local.run(&["restore", "--from", "backup", "--yes"]);
+    assert!(
+        again.stdout.contains("There already") && again.stdout.contains("  2\n"),
+        "{again:?}"
+    );
+}
+
+fn level(examined: &Value, check: &str) -> String {
+    let checks = examined["checks"].as_array().unwrap();
+    let found = checks.iter().find(|finding| finding["check"] == check);
+    text(
+        found.unwrap_or_else(|| panic!("no {check} in {examined}")),
+        "/level",
+    )
+    .to_owned()
+}
+
+fn examined(ended: &Ended) -> Value {
+    serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"))
+}
+
+#[test]
+fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
+    let local = Local::new();
+    local.account(ADA);
+    let well = local.run(&["doctor", "--json"]).json();
+    assert_eq!(well["ok"], true);
+    let checks = [
+        "stack",
+        "app secret",
+        "keyring",
+        "app id and secret",
+        "tokens",
+        "public address",
+        "redirect URI",
+    ];
+    for check in checks {
+        assert_eq!(level(&well, check), "ok", "{well}");
+    }
+    assert_eq!(well["checks"].as_array().unwrap().len(), checks.len());
+
+    // Each of Meta's numbers, in its own words.
+    for (code, click) in [
+        (1_349_168, "Redirect Callback URLs"),
+        (1_349_245, "Website permissions"),
+        (1_349_026, "not the Meta app id on top"),
+        (4_476_002, "not the Meta app id on top"),
+        (1_349_187, "has to be https"),
+        (99, "not known here"),
+    ] {
+        let body = json!({"error_message": "Blocked", "error_code": code}).to_string();
+        let respond = FaultAction::Respond {
+            status: 400,
+            body,
+            headers: Vec::new(),
+        };
+        local.fault(SandboxCall::Authorize, 1, respond);
+        let ended = local.run(&["doctor"]);
+        ended.expect(1);
+        let said = format!("Blocked ({code})");
+        assert!(
+            ended.stdout.contains("FAIL  redirect URI") && ended.stdout.contains(&said),
+            "{ended:?}"
+        );
+        assert!(ended.stdout.contains(click), "{ended:?}");
+    }
+    local.fault(SandboxCall::Authorize, 1, FaultAction::Drop);
+    let shy = local.run(&["doctor", "--json"]);
+    assert_eq!(level(&examined(shy.expect(0)), "redirect URI"), "warn");
+    local.fault(SandboxCall::AppToken, 1, FaultAction::Html);
+    let shy = local.run(&["doctor", "--json"]);
+    assert_eq!(level(&examined(shy.expect(0)), "app id and secret"), "warn");
+
+    local.spoil(ADA, "issued_at", AttributeValue::S("x".to_owned()));
+    let odd = local.run(&["doctor"]);
+    assert!(
+        odd.expect(1)
+            .stdout
+            .contains("FAIL  tokens: 1 rows make no sense"),
+        "{odd:?}"
+    );
+    local.account(BEN);
+    local.spoil(BEN, "token", AttributeValue::B(b"nothing".to_vec().into()));
+    let odd = local.run(&["doctor"]);
+    assert!(
+        odd.expect(1).stdout.contains("FAIL  tokens: 1 of 1 do not open"),
+        "{odd:?}"
+    );
+
+    let urls = local.stack.urls();
+    local.put_secret(
+        &urls.app_secret_id,
+        &json!({"app_id": APP_ID, "app_secret": "another-secret"}).to_string(),
+    );
+    let wrong = local.run(&["doctor", "--json"]);
+    wrong.hides(&["another-secret"]);
+    assert_eq!(level(&examined(wrong.expect(1)), "app id and secret"), "fail");
+    local.put_secret(&urls.app_secret_id, "{}");
+    local.put_secret(&urls.keyring_secret_id, "{}");
+    let wrong = local.run(&["doctor", "--json"]);
+    let wrong = examined(wrong.expect(1));
+    for (check, expected) in [
+        ("app secret", "fail"),
+        ("keyring", "fail"),
+        ("tokens", "warn"),
+        ("redirect URI", "warn"),
+    ] {
+        assert_eq!(level(&wrong, check), expected, "{wrong}");
+    }
+}

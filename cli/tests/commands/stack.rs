@@ -1,0 +1,168 @@
+//! A development stack in this process, and the command against it.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::process::Command;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use devstack::{Clock, Stack, StackOptions};
+use tempfile::TempDir;
+use threads_auth::aws;
+use threads_graph::{HttpClient, HttpTimeouts, UserId};
+use threads_sandbox::{Fault, FaultAction, NewAccount, SandboxCall};
+
+use crate::support::{Ended, run};
+
+/// A stack at a moment of its own, that runs until the test ends, and a folder of the test's own.
+pub(crate) struct Local {
+    pub(crate) stack: Stack,
+    folder: TempDir,
+    pub(crate) runtime: tokio::runtime::Runtime,
+}
+
+impl Local {
+    pub(crate) fn new() -> Self {
+        Self::with(HashMap::new())
+    }
+
+    /// A stack with other values for some of the functions' variables.
+    pub(crate) fn with(variables: HashMap<String, String>) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let options = StackOptions {
+            clock: Some(Clock::frozen("2026-01-01T00:00:00Z".parse().unwrap())),
+            variables,
+            ..StackOptions::default()
+        };
+        let stack = runtime.block_on(Stack::start(options)).unwrap();
+        Self {
+            stack,
+            folder: tempfile::tempdir().unwrap(),
+            runtime,
+        }
+    }
+
+    /// The command in the test's folder, with nothing of this machine's in its environment.
+    pub(crate) fn bare(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_threads-auth"));
+        command.args(arguments);
+        self.surround(&mut command);
+        command
+    }
+
+    pub(crate) fn surround(&self, command: &mut Command) {
+        command
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("HOME", self.folder.path())
+            .env("TMPDIR", self.folder.path())
+            .env("TERM", "xterm")
+            .env("RUST_LOG", "trace");
+    }
+
+    /// The same against this stack.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.bare(arguments);
+        command.arg(self.local());
+        command
+    }
+
+    pub(crate) fn local(&self) -> String {
+        format!("--local={}", self.stack.urls().service_url)
+    }
+
+    #[track_caller]
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
+        run(self.command(arguments))
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        std::fs::write(self.path(name), content).unwrap();
+    }
+
+    pub(crate) fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    /// A token of a new person, who has consented at Meta and not with us.
+    pub(crate) fn token(&self, user_id: &str) -> String {
+        let sandbox = self.stack.sandbox().unwrap();
+        sandbox.add_account(NewAccount {
+            username: format!("person{}", &user_id[12..]),
+            user_id: Some(user_id.to_owned()),
+            private: false,
+        });
+        sandbox.issue_long_lived(user_id)
+    }
+
+    /// Such a person's account, taken over, and the token.
+    #[track_caller]
+    pub(crate) fn account(&self, user_id: &str) -> String {
+        let token = self.token(user_id);
+        self.write("one.jsonl", format!("{{\"token\":\"{token}\"}}\n"));
+        self.run(&["accounts", "import", "one.jsonl"]).expect(0);
+        token
+    }
+
+    pub(crate) fn grant(&self, user_id: &str) -> Option<threads_auth::grant::Grant> {
+        let user_id: UserId = user_id.parse().unwrap();
+        let store = self.stack.service().store();
+        self.runtime.block_on(store.get(&user_id)).unwrap()
+    }
+
+    pub(crate) fn fault(&self, call: SandboxCall, times: u32, action: FaultAction) {
+        self.stack.sandbox().unwrap().inject(Fault {
+            call: Some(call),
+            times,
+            after: 0,
+            action,
+            user_id: None,
+        });
+    }
+
+    pub(crate) fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        let http = HttpClient::new(HttpTimeouts::default()).unwrap();
+        aws::dynamodb(&self.stack.service().config().aws, &http)
+    }
+
+    pub(crate) fn secrets(&self) -> aws_sdk_secretsmanager::Client {
+        let http = HttpClient::new(HttpTimeouts::default()).unwrap();
+        aws::secrets_manager(&self.stack.service().config().aws, &http)
+    }
+
+    /// The text of a secret.
+    pub(crate) fn secret(&self, id: &str) -> String {
+        let client = self.secrets();
+        let value = self
+            .runtime
+            .block_on(client.get_secret_value().secret_id(id).send());
+        value.unwrap().secret_string.unwrap()
+    }
+
+    pub(crate) fn put_secret(&self, id: &str, text: &str) {
+        let client = self.secrets();
+        let put = client.put_secret_value().secret_id(id).secret_string(text);
+        self.runtime.block_on(put.send()).unwrap();
+    }
+
+    /// Gives a row of the table of grants an attribute that it should not have.
+    pub(crate) fn spoil(&self, user_id: &str, attribute: &str, value: AttributeValue) {
+        let client = self.dynamodb();
+        let update = client
+            .update_item()
+            .table_name(&self.stack.urls().grants_table)
+            .key("pk", AttributeValue::S(format!("user#{user_id}")))
+            .update_expression("SET #a = :v")
+            .expression_attribute_names("#a", attribute)
+            .expression_attribute_values(":v", value);
+        self.runtime.block_on(update.send()).unwrap();
+    }
+}
