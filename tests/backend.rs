@@ -127,6 +127,8 @@ async fn a_session_from_its_start_to_its_completion() {
     // What is settled stays so.
     stack.clock().advance(Duration::from_mins(11));
     assert_eq!(get(&stack, &path).await.1["status"], "connected");
+    let endless = get(&stack, &format!("/sessions/{}", "A".repeat(4_000))).await;
+    assert_eq!(endless.0, StatusCode::NOT_FOUND);
     let unknown = get(&stack, "/sessions/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA").await;
     assert_eq!(
         (unknown.0, &unknown.1["error"]["code"]),

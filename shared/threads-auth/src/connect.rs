@@ -21,6 +21,7 @@ use crate::pages::{Notice, Page};
 use crate::schedule;
 use crate::seal::{Purpose, SealError, random_text};
 use crate::secrets::SecretsError;
+use crate::sessions::is_session_id;
 use crate::store::{Access, Finish, Finished, NewGrant, NewPending, Outcome, SessionStatus, StoreError};
 use crate::vault::Vault;
 
@@ -201,13 +202,6 @@ impl StartParams {
         }
         Ok(params)
     }
-}
-
-fn is_session_id(text: &str) -> bool {
-    text.len() == 32
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 impl ThreadsAuth {

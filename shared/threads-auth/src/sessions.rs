@@ -112,7 +112,8 @@ impl ThreadsAuth {
             scopes: new.scopes,
             return_to: new.return_to,
             user_id: new.user_id,
-            expires_at: crate::schedule::add(now, new.lifetime.as_secs()),
+            // As the table keeps it: without a fraction.
+            expires_at: Timestamp::from_second(now.as_second() + new.lifetime.as_secs()).unwrap_or(now),
             status: SessionStatus::Open,
             connected_user_id: None,
             reason: None,
@@ -135,6 +136,10 @@ impl ThreadsAuth {
     /// # Errors
     /// When DynamoDB fails, or the row does not make sense.
     pub async fn session(&self, id: &str) -> Result<Option<Session>, StoreError> {
+        // What is no id is not looked up: a key that is too long is DynamoDB's to refuse, and would look like an outage.
+        if !is_session_id(id) {
+            return Ok(None);
+        }
         self.store.session(id).await
     }
 
@@ -148,7 +153,7 @@ impl ThreadsAuth {
         completion: &str,
         now: Timestamp,
     ) -> Result<Completed, CompleteError> {
-        let session = self.store.session(id).await?.ok_or(CompleteError::Unknown)?;
+        let session = self.session(id).await?.ok_or(CompleteError::Unknown)?;
         if session.completed_at.is_some() {
             return Err(CompleteError::Completed);
         }
@@ -169,6 +174,14 @@ impl ThreadsAuth {
             None => Err(CompleteError::Completed),
         }
     }
+}
+
+/// Whether `text` could be a session's id.
+pub(crate) fn is_session_id(text: &str) -> bool {
+    text.len() == 32
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 impl Session {
