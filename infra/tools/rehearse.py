@@ -1,7 +1,7 @@
 """A deployment rehearsed: the built functions and the template on an emulator of AWS that is not ours, against our sandbox of Threads.
 
-Arguments: the folder of `sam build`'s result, the sandbox's line of JSON (`threads-auth dev --json`), and `sam`. AWS_ENDPOINT_URL is the
-emulator's, which enforces IAM: what a function's role does not allow fails here too. Prints each step as it passes.
+Arguments: the folder of `sam build`'s result, the sandbox's line of JSON (`threads-auth dev --json`), `sam`, and our
+command. AWS_ENDPOINT_URL is the emulator's, which enforces IAM: what a function's role does not allow fails here too. Prints each step as it passes.
 """
 
 import base64
@@ -114,8 +114,8 @@ class Browser:
 
 
 class Rehearsal:
-    def __init__(self, build, sandbox, sam):
-        self.build, self.sam = build, sam
+    def __init__(self, build, sandbox, sam, command):
+        self.build, self.sam, self.command = build, sam, command
         self.threads = urllib.parse.urlsplit(sandbox["threads_url"])
         # The sandbox's app, out of the development stack's own Secrets Manager.
         secrets = boto3.client(
@@ -212,13 +212,19 @@ class Rehearsal:
         return f"status {answer.status}"
 
     def configure(self):
-        """What `threads-auth configure` does: the app's credentials, and a keyring made here."""
-        key = lambda: base64.b64encode(os.urandom(32)).decode()  # noqa: E731
-        keyring = {"writing": "k1", "keys": {"k1": key()}, "tombstone": key()}
-        self.canaries += [keyring["keys"]["k1"], keyring["tombstone"]]
-        secrets = client("secretsmanager")
-        secrets.put_secret_value(SecretId=self.outputs["AppSecretArn"], SecretString=self.app)
-        secrets.put_secret_value(SecretId=self.outputs["KeyringSecretArn"], SecretString=json.dumps(keyring))
+        """`threads-auth configure` tries the app's id and secret at Threads, writes them, and makes the keyring; a second time it keeps it."""
+        app = json.loads(self.app)
+        command = [self.command, "configure", "--stack", STACK, "--region", REGION, "--json"]
+        command += ["--app-id", app["app_id"], "--app-secret", "-"]
+        for made in (True, False):
+            done = subprocess.run(command, input=app["app_secret"], capture_output=True, text=True, check=False)
+            expect("configured", done.returncode == 0, done.stdout + done.stderr)
+            result = json.loads(done.stdout)
+            expect("a keyring once", result["keyring_made"] == made, result)
+            expect("the address for Meta", result["redirect_callback_url"] == self.outputs["RedirectCallbackUrl"], result)
+            expect("nothing secret was said", app["app_secret"] not in done.stdout + done.stderr)
+        keyring = json.loads(client("secretsmanager").get_secret_value(SecretId=self.outputs["KeyringSecretArn"])["SecretString"])
+        self.canaries += [*keyring["keys"].values(), keyring["tombstone"]]
 
     # --------------------------------------------------------------------------------------------------------------- people
 
@@ -667,9 +673,9 @@ STEPS = [
 ]
 
 
-def main(build, sandbox, sam):
+def main(build, sandbox, sam, command):
     with open(sandbox) as file:
-        rehearsal = Rehearsal(build, json.load(file), sam)
+        rehearsal = Rehearsal(build, json.load(file), sam, command)
     for step in STEPS:
         began = time.monotonic()
         try:

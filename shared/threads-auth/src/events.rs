@@ -121,7 +121,7 @@ pub struct Event {
 pub fn events(id: &str, old: Option<&Grant>, new: Option<&Grant>, now: Timestamp) -> Vec<Event> {
     let (happened, grant, time) = match (old, new) {
         (_, Some(new)) => (changed(old, new), new, new.updated_at),
-        (Some(old), None) => (vec![Happened::Deleted], old, now),
+        (Some(old), None) => (vec![Happened::Deleted], old, whole_second(now)),
         (None, None) => return Vec::new(),
     };
     let account = new.map(|grant| Account {
@@ -150,11 +150,16 @@ pub fn deleted(id: &str, user_id: UserId, now: Timestamp) -> Event {
     Event {
         version: VERSION,
         id: format!("{id}:{}", Happened::Deleted.detail_type()),
-        time: now,
+        time: whole_second(now),
         user_id,
         happened: Happened::Deleted,
         account: None,
     }
+}
+
+/// As the tables keep every other time.
+fn whole_second(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 fn changed(old: Option<&Grant>, new: &Grant) -> Vec<Happened> {
