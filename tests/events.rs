@@ -27,6 +27,23 @@ async fn announced(stack: &Stack, seen: &mut usize) -> Vec<Value> {
         .collect()
 }
 
+/// Makes a user's row senseless.
+async fn break_row(stack: &Stack, user_id: &str) {
+    let http = threads_graph::HttpClient::new(threads_graph::HttpTimeouts::default()).unwrap();
+    let client = threads_auth::aws::dynamodb(&stack.service().config().aws, &http);
+    client
+        .update_item()
+        .table_name(&stack.urls().grants_table)
+        .key(
+            "pk",
+            aws_sdk_dynamodb::types::AttributeValue::S(format!("user#{user_id}")),
+        )
+        .update_expression("REMOVE scopes")
+        .send()
+        .await
+        .unwrap();
+}
+
 fn types(events: &[Value]) -> Vec<&str> {
     events
         .iter()
@@ -352,19 +369,7 @@ async fn a_broken_row_holds_up_no_event() {
     let (stack, mut seen) = (stack().await, 0);
     let (ada, grace) = (account(&stack, "ada"), account(&stack, "grace"));
     Browser::new().connect(&stack, &ada).await;
-    let http = threads_graph::HttpClient::new(threads_graph::HttpTimeouts::default()).unwrap();
-    let client = threads_auth::aws::dynamodb(&stack.service().config().aws, &http);
-    client
-        .update_item()
-        .table_name(&stack.urls().grants_table)
-        .key(
-            "pk",
-            aws_sdk_dynamodb::types::AttributeValue::S(format!("user#{ada}")),
-        )
-        .update_expression("REMOVE scopes")
-        .send()
-        .await
-        .unwrap();
+    break_row(&stack, &ada).await;
     Browser::new().connect(&stack, &grace).await;
     let events = announced(&stack, &mut seen).await;
     let users: Vec<_> = events
@@ -388,19 +393,7 @@ async fn the_deletion_of_a_broken_row_is_told() {
     let (stack, mut seen) = (stack().await, 0);
     let ada = account(&stack, "ada");
     Browser::new().connect(&stack, &ada).await;
-    let http = threads_graph::HttpClient::new(threads_graph::HttpTimeouts::default()).unwrap();
-    let client = threads_auth::aws::dynamodb(&stack.service().config().aws, &http);
-    client
-        .update_item()
-        .table_name(&stack.urls().grants_table)
-        .key(
-            "pk",
-            aws_sdk_dynamodb::types::AttributeValue::S(format!("user#{ada}")),
-        )
-        .update_expression("REMOVE scopes")
-        .send()
-        .await
-        .unwrap();
+    break_row(&stack, &ada).await;
     announced(&stack, &mut seen).await;
     delete_data(&stack, &ada).await;
     let events = announced(&stack, &mut seen).await;
