@@ -1,6 +1,5 @@
 //! The end of a connect, in one transaction: the state is spent, the grant is stored, the session is closed; or nothing is.
 
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{
     CancellationReason, ConditionCheck, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
@@ -10,7 +9,7 @@ use threads_graph::UserId;
 use super::expression::{Change, bytes, names, number, text, time};
 use super::grants::{NewGrant, connected, tombstone_key};
 use super::sessions::{SessionStatus, session_key};
-use super::{Store, StoreError, unavailable};
+use super::{Store, StoreError, refused, unavailable};
 use crate::grant::{Item, Status, row_key};
 use crate::schedule;
 
@@ -180,18 +179,7 @@ impl Store {
         let Err(error) = request.send().await else {
             return Ok(Finished::Committed);
         };
-        let reasons = match error.as_service_error() {
-            Some(TransactWriteItemsError::TransactionCanceledException(canceled)) => {
-                canceled.cancellation_reasons()
-            }
-            _ => &[],
-        };
-        let refused = |n: usize| {
-            reasons
-                .get(n)
-                .filter(|r| r.code() == Some("ConditionalCheckFailed"))
-        };
-        if let Some(reason) = refused(0) {
+        if let Some(reason) = refused(&error, 0) {
             // The answer to our own commit may have been lost: then what lies there is ours.
             let ours = spent_by(reason).is_some_and(|grant_id| grant_id == outcome.grant_id());
             return Ok(if ours {
@@ -200,10 +188,10 @@ impl Store {
                 Finished::Replayed
             });
         }
-        if refused(2).is_some() {
+        if refused(&error, 2).is_some() {
             return Ok(Finished::Deleted);
         }
-        if refused(3).is_some() {
+        if refused(&error, 3).is_some() {
             return Ok(Finished::SessionClosed);
         }
         Err(unavailable(operation)(error))

@@ -13,6 +13,8 @@ mod transfer;
 use std::error::Error as StdError;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::CancellationReason;
 
 pub use finish::{Finish, Finished, NewPending, Outcome};
 pub use grants::{
@@ -66,6 +68,17 @@ impl Store {
     #[must_use]
     pub fn grants_table(&self) -> &str {
         &self.grants
+    }
+}
+
+/// Why the `n`th item of a transaction was refused, if its condition did not hold.
+fn refused<R>(error: &SdkError<TransactWriteItemsError, R>, n: usize) -> Option<&CancellationReason> {
+    match error.as_service_error() {
+        Some(TransactWriteItemsError::TransactionCanceledException(canceled)) => canceled
+            .cancellation_reasons()
+            .get(n)
+            .filter(|reason| reason.code() == Some("ConditionalCheckFailed")),
+        _ => None,
     }
 }
 

@@ -1,13 +1,12 @@
 //! What a person's departure does to the tables.
 
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem, Update};
 use jiff::Timestamp;
 use threads_graph::UserId;
 
 use super::expression::{Change, names, number, text, time};
 use super::grants::{DueKey, LEASE, tombstone_key, written};
-use super::{Store, StoreError, Written, unavailable};
+use super::{Store, StoreError, Written, refused, unavailable};
 use crate::grant::{Item, RevokedBy, Status, row_key};
 
 /// A person's wish to be forgotten.
@@ -103,11 +102,7 @@ impl Store {
             self.forget_sessions(deletion.user_id).await?;
             return Ok(true);
         };
-        let newer = matches!(
-            error.as_service_error(),
-            Some(TransactWriteItemsError::TransactionCanceledException(canceled))
-                if canceled.cancellation_reasons().first().is_some_and(|r| r.code() == Some("ConditionalCheckFailed"))
-        );
+        let newer = refused(&error, 0).is_some();
         if !newer {
             return Err(unavailable(operation)(error));
         }

@@ -1,13 +1,12 @@
 //! Rows that come from elsewhere: tokens of another system, and a backup. Neither replaces what is newer, nor brings back the deleted.
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Put, TransactWriteItem, Update};
 use jiff::Timestamp;
 
 use super::expression::{Change, names, text, time};
 use super::grants::{LEASE, NewGrant, connected, tombstone_key};
-use super::{Store, StoreError, unavailable};
+use super::{Store, StoreError, refused, unavailable};
 use crate::grant::{Item, Status, row_key};
 
 /// What came of a row from elsewhere.
@@ -176,20 +175,9 @@ impl Store {
         let Err(error) = answer else {
             return Ok(Taken::Stored);
         };
-        let reasons = match error.as_service_error() {
-            Some(TransactWriteItemsError::TransactionCanceledException(canceled)) => {
-                canceled.cancellation_reasons()
-            }
-            _ => &[],
-        };
-        let refused = |n: usize| {
-            reasons
-                .get(n)
-                .is_some_and(|reason| reason.code() == Some("ConditionalCheckFailed"))
-        };
-        if refused(0) {
+        if refused(&error, 0).is_some() {
             Ok(Taken::Known)
-        } else if refused(1) {
+        } else if refused(&error, 1).is_some() {
             Ok(Taken::Deleted)
         } else {
             Err(unavailable("store a row from elsewhere")(error))
