@@ -262,6 +262,11 @@ async fn what_makes_no_sense_is_told_what_would() {
         ),
         (
             "/sessions",
+            json!({"reference": "r", "user_id": 17_841_400_000_000_001_u64}),
+            "expected a string",
+        ),
+        (
+            "/sessions",
             json!({"reference": "r", "scopes": ["everything"]}),
             "unknown scope",
         ),

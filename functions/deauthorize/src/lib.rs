@@ -2,7 +2,7 @@
 
 use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
-use lambda_edge::{HttpRequest, json, json_error, json_unavailable};
+use lambda_edge::{HttpRequest, json, json_error, unavailable};
 use serde_json::json;
 use threads_auth::pages::{self, Notice, Page};
 use threads_auth::removal::RemovalError;
@@ -29,9 +29,6 @@ pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp
             tracing::warn!(request_id, outcome = "refused", error = error_chain(&error));
             json_error(StatusCode::BAD_REQUEST, "bad_signed_request", &error.to_string())
         }
-        Err(error) => {
-            tracing::error!(request_id, outcome = "unavailable", error = error_chain(&error));
-            json_unavailable()
-        }
+        Err(error) => unavailable(request, &error),
     }
 }

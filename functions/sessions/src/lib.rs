@@ -4,13 +4,13 @@
 
 use http::{Method, Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
-use lambda_edge::{BadRequest, HttpRequest, Query, json, json_error, json_unavailable, object, unsigned};
+use lambda_edge::{BadRequest, HttpRequest, Query, json, json_error, object, unavailable, unsigned};
 use serde::Deserialize;
 use serde_json::json;
+use threads_auth::ThreadsAuth;
 use threads_auth::grant::Status;
 use threads_auth::sessions::{CompleteError, Completed, NewSession, SessionError};
 use threads_auth::store::Session;
-use threads_auth::{ThreadsAuth, error_chain};
 use threads_graph::{Scope, Scopes, UserId};
 
 /// How long a session can be used when the backend does not say, in seconds.
@@ -23,7 +23,8 @@ struct Create {
     reference: String,
     scopes: Option<Vec<Scope>>,
     return_to: Option<String>,
-    user_id: Option<UserId>,
+    /// Text only: a number of JSON loses digits in many languages.
+    user_id: Option<String>,
     expires_in: Option<i64>,
 }
 
@@ -64,11 +65,15 @@ async fn create(
     body: Create,
     now: Timestamp,
 ) -> Response<String> {
+    let user_id = match body.user_id.as_deref().map(str::parse::<UserId>).transpose() {
+        Ok(user_id) => user_id,
+        Err(error) => return refuse(request, caller, &BadRequest(format!("user_id: {error}"))),
+    };
     let new = NewSession {
         reference: body.reference,
         scopes: body.scopes.map(Scopes::requested),
         return_to: body.return_to,
-        user_id: body.user_id,
+        user_id,
         lifetime: SignedDuration::from_secs(body.expires_in.unwrap_or(LIFETIME)),
     };
     let request_id = &request.request_id;
@@ -91,15 +96,7 @@ async fn create(
             let what = "return_to is not on the allowlist: add its origin and path to RETURN_TO_ALLOWLIST";
             json_error(StatusCode::BAD_REQUEST, "return_to_refused", what)
         }
-        Err(error) => {
-            tracing::error!(
-                request_id,
-                caller,
-                outcome = "unavailable",
-                error = error_chain(&error)
-            );
-            json_unavailable()
-        }
+        Err(error) => unavailable(request, &error),
     }
 }
 
@@ -120,15 +117,7 @@ async fn show(
             tracing::warn!(request_id, caller, outcome = "session_unknown");
             unknown()
         }
-        Err(error) => {
-            tracing::error!(
-                request_id,
-                caller,
-                outcome = "unavailable",
-                error = error_chain(&error)
-            );
-            json_unavailable()
-        }
+        Err(error) => unavailable(request, &error),
     }
 }
 
@@ -169,15 +158,7 @@ async fn complete(
         CompleteError::WrongCode => (StatusCode::FORBIDDEN, "wrong_completion"),
         CompleteError::Expired => (StatusCode::GONE, "session_expired"),
         CompleteError::Gone => (StatusCode::GONE, "account_gone"),
-        CompleteError::Store(_) | CompleteError::Seal(_) => {
-            tracing::error!(
-                request_id,
-                caller,
-                outcome = "unavailable",
-                error = error_chain(&error)
-            );
-            return json_unavailable();
-        }
+        CompleteError::Store(_) | CompleteError::Seal(_) => return unavailable(request, &error),
     };
     tracing::warn!(request_id, caller, outcome);
     json_error(status, outcome, &error.to_string())

@@ -3,11 +3,13 @@
 //!
 //! The token is in one answer and nowhere else: no log, no list, no error has it.
 
+use std::error::Error;
+
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use http::{Method, Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use lambda_edge::{
-    BadRequest, HttpRequest, Metric, Query, emit, json, json_error, json_later, json_unavailable, unsigned,
+    BadRequest, HttpRequest, Metric, Query, emit, json, json_error, json_later, unavailable, unsigned,
 };
 use serde_json::{Value, json};
 use threads_auth::grant::{RevokedBy, Summary};
@@ -112,19 +114,9 @@ async fn vend(
             json_later(why.as_str(), what, retry_after)
         }
         VendError::Sealed(_) | VendError::Store(StoreError::Inconsistent(_)) => {
-            tracing::error!(request_id, caller, outcome = "unreadable", user.id = %user_id, error = error_chain(&error));
-            let what = "the stored account cannot be read; its operator finds the cause in the log";
-            json_error(StatusCode::INTERNAL_SERVER_ERROR, "unreadable", what)
+            unreadable(request, caller, &user_id, &error)
         }
-        VendError::Secrets(_) | VendError::Store(_) => {
-            tracing::error!(
-                request_id,
-                caller,
-                outcome = "unavailable",
-                error = error_chain(&error)
-            );
-            json_unavailable()
-        }
+        VendError::Secrets(_) | VendError::Store(_) => unavailable(request, &error),
     })
 }
 
@@ -146,15 +138,7 @@ async fn list(
     let request_id = &request.request_id;
     let (rows, last) = match service.store().scan(status, limit, after).await {
         Ok(page) => page,
-        Err(error) => {
-            tracing::error!(
-                request_id,
-                caller,
-                outcome = "unavailable",
-                error = error_chain(&error)
-            );
-            return Ok(json_unavailable());
-        }
+        Err(error) => return Ok(unavailable(request, &error)),
     };
     let (mut users, mut unreadable) = (Vec::new(), 0);
     for row in rows {
@@ -190,7 +174,7 @@ async fn show(
             tracing::warn!(request_id, caller, outcome = "unknown_user", user.id = %user_id);
             unknown()
         }
-        Err(error) => failed(request, caller, &error),
+        Err(error) => failed(request, caller, &user_id, &error),
     })
 }
 
@@ -213,7 +197,7 @@ async fn disconnect(
             tracing::warn!(request_id, caller, outcome = "unknown_user", user.id = %user_id);
             unknown()
         }
-        Err(error) => failed(request, caller, &error),
+        Err(error) => failed(request, caller, &user_id, &error),
     })
 }
 
@@ -241,29 +225,23 @@ fn reconnect(
     json(StatusCode::CONFLICT, &json!({"error": error, "reconnect": way}))
 }
 
-fn failed(request: &HttpRequest, caller: &str, error: &StoreError) -> Response<String> {
-    let request_id = &request.request_id;
+fn failed(request: &HttpRequest, caller: &str, user_id: &UserId, error: &StoreError) -> Response<String> {
     match error {
-        StoreError::Inconsistent(_) => {
-            tracing::error!(
-                request_id,
-                caller,
-                outcome = "unreadable",
-                error = error_chain(error)
-            );
-            let what = "the stored account cannot be read; its operator finds the cause in the log";
-            json_error(StatusCode::INTERNAL_SERVER_ERROR, "unreadable", what)
-        }
-        StoreError::Unavailable { .. } => {
-            tracing::error!(
-                request_id,
-                caller,
-                outcome = "unavailable",
-                error = error_chain(error)
-            );
-            json_unavailable()
-        }
+        StoreError::Inconsistent(_) => unreadable(request, caller, user_id, error),
+        StoreError::Unavailable { .. } => unavailable(request, error),
     }
+}
+
+fn unreadable(
+    request: &HttpRequest,
+    caller: &str,
+    user_id: &UserId,
+    error: &(dyn Error + 'static),
+) -> Response<String> {
+    let request_id = &request.request_id;
+    tracing::error!(request_id, caller, outcome = "unreadable", user.id = %user_id, error = error_chain(error));
+    let what = "the stored account cannot be read; its operator finds the cause in the log";
+    json_error(StatusCode::INTERNAL_SERVER_ERROR, "unreadable", what)
 }
 
 fn unknown() -> Response<String> {

@@ -2,14 +2,22 @@
 //!
 //! Owns the check that stands behind the one of API Gateway: a route that was deployed without IAM authorization answers nobody.
 
+use std::error::Error;
+
 use http::{Response, StatusCode};
 use serde::de::DeserializeOwned;
 use url::form_urlencoded;
 
+use threads_auth::error_chain;
+
+use crate::json::json_later;
 use crate::{HttpRequest, json_error};
 
 /// No request of a backend is longer.
 const MAX_BODY: usize = 8_192;
+
+/// Seconds after which it is worth asking again, when our own store or secrets are out of reach.
+const RETRY_AFTER_SECONDS: u32 = 5;
 
 /// A request that does not make sense. Its text says what does.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -36,6 +44,22 @@ pub fn unsigned(request: &HttpRequest) -> Response<String> {
         StatusCode::FORBIDDEN,
         "forbidden",
         "this route needs IAM authorization: the request is not signed, or the route is deployed without it",
+    )
+}
+
+/// The answer where our own store or secrets have failed. It is worth asking again soon.
+#[must_use]
+pub fn unavailable(request: &HttpRequest, error: &(dyn Error + 'static)) -> Response<String> {
+    tracing::error!(
+        request_id = request.request_id,
+        caller = request.caller,
+        outcome = "unavailable",
+        error = error_chain(error)
+    );
+    json_later(
+        "unavailable",
+        "the store or the secrets are out of reach for a moment; ask again",
+        RETRY_AFTER_SECONDS,
     )
 }
 

@@ -6,9 +6,6 @@ use serde::Serialize;
 use serde_json::json;
 use threads_auth::pages;
 
-/// Seconds after which it is worth asking again, when our own store or secrets are out of reach.
-const RETRY_AFTER_SECONDS: u32 = 5;
-
 /// `body` as JSON, not to be cached.
 #[must_use]
 pub fn json(status: StatusCode, body: &impl Serialize) -> Response<String> {
@@ -25,16 +22,6 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> Response<String> {
 #[must_use]
 pub fn json_error(status: StatusCode, code: &str, message: &str) -> Response<String> {
     json(status, &json!({"error": {"code": code, "message": message}}))
-}
-
-/// We cannot answer now; it is worth asking again soon.
-#[must_use]
-pub fn json_unavailable() -> Response<String> {
-    json_later(
-        "unavailable",
-        "the store or the secrets are out of reach for a moment; ask again",
-        RETRY_AFTER_SECONDS,
-    )
 }
 
 /// It is worth asking again in `seconds`.

@@ -20,8 +20,8 @@ use lambda_http::{LambdaEvent, lambda_runtime, service_fn};
 use serde::Deserialize;
 use threads_auth::{Config, StartError, ThreadsAuth, error_chain};
 
-pub use backend::{BadRequest, Query, object, unsigned};
-pub use json::{json, json_error, json_later, json_unavailable};
+pub use backend::{BadRequest, Query, object, unavailable, unsigned};
+pub use json::{json, json_error, json_later};
 pub use lambda_http::Body;
 pub use lambda_http::aws_lambda_events::apigw;
 pub use metrics::{Metric, emit};
