@@ -38,6 +38,13 @@ enum Function {
     Token,
 }
 
+impl Function {
+    /// Whether its routes are for the app's backend, and so have IAM authorization.
+    fn is_private(self) -> bool {
+        matches!(self, Self::Sessions | Self::Token)
+    }
+}
+
 /// The routes, as the production template declares them.
 fn route(method: &Method, path: &str) -> Option<Function> {
     let parts: Vec<&str> = path.split('/').skip(1).collect();
@@ -59,14 +66,6 @@ fn route(method: &Method, path: &str) -> Option<Function> {
     }
 }
 
-/// Whether `path` is of the API for the app's backend, whose routes have IAM authorization.
-fn is_private(path: &str) -> bool {
-    ["/sessions", "/users"].iter().any(|root| {
-        path.strip_prefix(root)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    })
-}
-
 /// Answers whatever is not the development page's own.
 pub(crate) async fn answer(
     State(shared): State<Shared>,
@@ -74,11 +73,10 @@ pub(crate) async fn answer(
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    let function = route(&parts.method, parts.uri.path());
-    let is_private = is_private(parts.uri.path());
-    if function.is_none() && !is_private {
-        return page(Notice::NotFound);
-    }
+    let request_id = random_text::<9>().unwrap_or_default();
+    let Some(function) = route(&parts.method, parts.uri.path()) else {
+        return message(StatusCode::NOT_FOUND, &request_id);
+    };
     let line = parts.method.as_str().len() + parts.uri.to_string().len() + " HTTP/1.1\r\n ".len();
     let fields: usize = parts
         .headers
@@ -91,8 +89,7 @@ pub(crate) async fn answer(
     let Ok(body) = to_bytes(body, MAX_BODY).await else {
         return pages::secure(StatusCode::PAYLOAD_TOO_LARGE.into_response());
     };
-    let request_id = random_text::<9>().unwrap_or_default();
-    if is_private {
+    if function.is_private() {
         let signer = Signer {
             access_key_id: ACCESS_KEY_ID,
             secret_access_key: SECRET_ACCESS_KEY,
@@ -104,10 +101,7 @@ pub(crate) async fn answer(
             return message(StatusCode::FORBIDDEN, &request_id);
         }
     }
-    let Some(function) = function else {
-        return message(StatusCode::NOT_FOUND, &request_id);
-    };
-    let event = event(&parts, &body, peer, shared.clock.now(), &request_id);
+    let event = event(function, &parts, &body, peer, shared.clock.now(), &request_id);
     let Ok(request) = HttpRequest::from_event(event) else {
         return page(Notice::BadLink);
     };
@@ -123,8 +117,9 @@ pub(crate) async fn answer(
     http_response(lambda_edge::answer(response))
 }
 
-/// The event of payload format 2.0. A private path has passed the check of its signature.
+/// The event of payload format 2.0. The signature of one for a private route was checked.
 fn event(
+    function: Function,
     parts: &http::request::Parts,
     body: &[u8],
     peer: SocketAddr,
@@ -182,7 +177,7 @@ fn event(
         },
         "isBase64Encoded": is_base64,
     });
-    if is_private(path) {
+    if function.is_private() {
         event["requestContext"]["authorizer"] = identity();
     }
     if !cookies.is_empty() {
@@ -249,48 +244,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_paths_of_sessions_and_users_are_private() {
-        for path in [
-            "/sessions",
-            "/sessions/",
-            "/sessions/a/complete",
-            "/users",
-            "/users/1/token",
-            "/users//",
-        ] {
-            assert!(is_private(path), "{path}");
-        }
-        for path in [
-            "/",
-            "/authorize",
-            "/sessionsx",
-            "/Users",
-            "//users",
-            "/x/users",
-            "/data-deletion/users",
-        ] {
-            assert!(!is_private(path), "{path}");
-        }
-    }
-
-    #[test]
     fn a_function_hears_who_signed() {
-        let event_of = |path: &str| {
+        let event_of = |function: Function, path: &str| {
             let (parts, ()) = axum::http::Request::get(path).body(()).unwrap().into_parts();
             let peer = SocketAddr::from(([127, 0, 0, 1], 9));
-            let event = event(&parts, b"", peer, Timestamp::UNIX_EPOCH, "id");
+            let event = event(function, &parts, b"", peer, Timestamp::UNIX_EPOCH, "id");
             HttpRequest::from_event(event.clone()).unwrap();
             serde_json::from_value::<ApiGatewayV2httpRequest>(event)
                 .unwrap()
                 .request_context
         };
-        let iam = event_of("/users/1").authorizer.unwrap().iam.unwrap();
+        let iam = event_of(Function::Token, "/users/1")
+            .authorizer
+            .unwrap()
+            .iam
+            .unwrap();
         assert_eq!(iam.access_key.as_deref(), Some(ACCESS_KEY_ID));
         assert_eq!(iam.account_id.as_deref(), Some(ACCOUNT_ID));
         assert_eq!(
             iam.user_arn.as_deref(),
             Some("arn:aws:iam::123456789012:user/development")
         );
-        assert!(event_of("/authorize").authorizer.is_none());
+        assert!(event_of(Function::Authorize, "/authorize").authorizer.is_none());
     }
 }
