@@ -1,6 +1,7 @@
 //! An embedded DynamoDB with our two tables.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -18,11 +19,27 @@ const TTL_EVERY: Duration = Duration::from_mins(10);
 
 /// Opens the database, on a file if there is one.
 pub(crate) fn open(file: Option<&Path>) -> Result<Database> {
-    let Some(file) = file else {
-        return Database::memory().map_err(|e| anyhow!("{e}"));
+    // A name of its own, so that the memory can be opened a second time.
+    static IN_MEMORY: AtomicU64 = AtomicU64::new(0);
+    let in_memory = || {
+        let n = IN_MEMORY.fetch_add(1, Ordering::Relaxed);
+        format!("file:dynamodb-{n}?mode=memory&cache=shared")
     };
-    let path = file.to_str().context("the data folder's path is not UTF-8")?;
-    Database::new(path).map_err(|e| anyhow!("{e}"))
+    let path = match file {
+        Some(file) => file
+            .to_str()
+            .context("the data folder's path is not UTF-8")?
+            .to_owned(),
+        None => in_memory(),
+    };
+    let database = Database::new(&path).map_err(|error| anyhow!("{error}"))?;
+    // Every write looks for the last record of its table's stream. Without an index that is all of them, and a hundred thousand writes
+    // take hours.
+    rusqlite::Connection::open(&path)?.execute_batch(
+        "CREATE INDEX IF NOT EXISTS stream_order ON _stream_records (table_name, shard_id, CAST(sequence_number AS INTEGER));
+         CREATE INDEX IF NOT EXISTS stream_last ON _stream_records (table_name, CAST(sequence_number AS INTEGER));",
+    )?;
+    Ok(database)
 }
 
 /// Serves the database until `stop`.
