@@ -317,7 +317,8 @@ async fn what_makes_no_sense_is_told_what_would() {
         ("/users/1/token?min_valid=%2B1", "whole number"),
         ("/users/1/token?min_valid=2592001", "0 to 2592000"),
         ("/users/1/token?min_valid=1&min_valid=2", "twice"),
-        ("/users/1/token?minvalid=1", "min_valid only"),
+        ("/users/1/token?minvalid=1", "min_valid, refused only"),
+        ("/users/1/token?refused=THQVJtoken", "64 hexadecimal digits"),
         ("/users/1?a=1", "takes no query"),
         ("/users?status=dead", "status must be one of"),
         ("/users?limit=0", "1 to 1000"),
@@ -589,6 +590,86 @@ async fn a_refusal_says_why_and_how_to_come_back() {
     );
     let url = format!("{}/authorize", stack.urls().service_url);
     assert_eq!(answer["reconnect"]["authorize_url"], url);
+}
+
+/// `?refused=` of a token.
+fn refused(token: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, token.as_bytes());
+    let digits: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("?refused={digits}")
+}
+
+#[tokio::test]
+async fn a_token_that_threads_refuses_is_not_handed_out_again() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    Browser::new().connect(&stack, &ada).await;
+    let token = crate::fixture::token(&stack, &ada).await;
+    stack.sandbox().unwrap().change_password(&ada);
+    // Nobody has told us, and the next look at it is forty days away.
+    assert_eq!(vend(&stack, &ada, "").await.1["access_token"], token);
+    // An outage is no proof, and what is doubted is not handed out meanwhile.
+    fail(&stack, SandboxCall::Me, 1, FaultAction::Html);
+    let (status, answer, reply) = vend(&stack, &ada, &refused(&token)).await;
+    assert_eq!(
+        (status, &answer["error"]["code"], retry_after(&reply)),
+        (StatusCode::SERVICE_UNAVAILABLE, &json!("not_refreshed"), 5)
+    );
+    let unharmed = grant(&stack, &ada).await;
+    assert_eq!((unharmed.status.as_str(), unharmed.failures), ("active", 0));
+    let (status, answer, _) = vend(&stack, &ada, &refused(&token)).await;
+    assert_eq!(
+        (status, &answer["error"]["cause"]),
+        (StatusCode::CONFLICT, &json!("password_changed"))
+    );
+    assert_eq!(vend(&stack, &ada, "").await.0, StatusCode::CONFLICT);
+}
+
+#[tokio::test]
+async fn a_caller_alone_ends_no_account() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    Browser::new().connect(&stack, &ada).await;
+    let token = crate::fixture::token(&stack, &ada).await;
+    stack.sandbox().unwrap().clear_calls();
+    // Of a token that is not the stored one, there is nothing to ask.
+    let (status, vended, _) = vend(&stack, &ada, &refused("another")).await;
+    assert_eq!(
+        (status, &vended["access_token"], calls(&stack)),
+        (StatusCode::OK, &json!(token), 0)
+    );
+    let upper = refused(&token).to_ascii_uppercase().replace("REFUSED", "refused");
+    for (n, query) in [refused(&token), upper].iter().enumerate() {
+        let (status, vended, _) = vend(&stack, &ada, query).await;
+        assert_eq!(
+            (status, &vended["access_token"], calls_of(&stack, SandboxCall::Me)),
+            (StatusCode::OK, &json!(token), n + 1)
+        );
+    }
+    assert_eq!(calls(&stack), 2);
+    assert!(grant(&stack, &ada).await.leased_until.is_none());
+    // One that is due is replaced anyway.
+    stack.clock().advance(41 * DAY);
+    let (status, vended, _) = vend(&stack, &ada, &refused(&token)).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_ne!(vended["access_token"], token);
+}
+
+/// Meta never made the new token valid, and the one before it still works.
+#[tokio::test]
+async fn what_threads_refuses_is_replaced_by_the_one_before() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    Browser::new().connect(&stack, &ada).await;
+    stack.clock().advance(41 * DAY);
+    let broken = "THQVJneverbecamevalid0123456789";
+    let answer = format!(r#"{{"access_token":"{broken}","token_type":"bearer","expires_in":5183944}}"#);
+    fail(&stack, SandboxCall::Refresh, 1, respond(200, answer));
+    assert_eq!(vend(&stack, &ada, "").await.1["access_token"], broken);
+    stack.clock().advance(std::time::Duration::from_mins(1));
+    let (status, vended, _) = vend(&stack, &ada, &refused(broken)).await;
+    assert_eq!(status, StatusCode::OK, "{vended}");
+    assert!(is_usable(&stack, vended["access_token"].as_str().unwrap()).await);
 }
 
 #[tokio::test]

@@ -206,7 +206,10 @@ async fn a_caller_who_waits_for_a_token_does_not_write() {
         .await;
     assert!(matches!(leased, Ok(LeaseOutcome::Leased(_))));
     watched.lose("UpdateItem", 0);
-    let vended = service.vend(&user_id, SignedDuration::ZERO, now).await.unwrap();
+    let vended = service
+        .vend(&user_id, SignedDuration::ZERO, None, now)
+        .await
+        .unwrap();
     assert_eq!(vended.access_token.expose(), token(&stack, &ada).await);
     assert!(!watched.has_lost(), "it wrote");
 }

@@ -14,7 +14,7 @@ use lambda_edge::{
 use serde_json::{Value, json};
 use threads_auth::grant::{RevokedBy, Summary};
 use threads_auth::store::StoreError;
-use threads_auth::vending::{DEFAULT_MIN_VALID, Later, MAX_MIN_VALID, VendError};
+use threads_auth::vending::{DEFAULT_MIN_VALID, Later, MAX_MIN_VALID, TokenHash, VendError};
 use threads_auth::{AuthorizeAccess, ThreadsAuth, error_chain};
 use threads_graph::{Scopes, UserId};
 
@@ -54,14 +54,17 @@ async fn vend(
     id: &str,
     now: Timestamp,
 ) -> Result<Response<String>, BadRequest> {
-    let query = Query::of(request, &["min_valid"])?;
+    let query = Query::of(request, &["min_valid", "refused"])?;
     let min_valid = query.number("min_valid", DEFAULT_MIN_VALID, 0, MAX_MIN_VALID)?;
+    let refused = query
+        .get("refused")
+        .map(str::parse::<TokenHash>)
+        .transpose()
+        .map_err(|error| BadRequest(format!("refused: {error}")))?;
     let user_id = user_id(id)?;
     let request_id = &request.request_id;
-    let error = match service
-        .vend(&user_id, SignedDuration::from_secs(min_valid.into()), now)
-        .await
-    {
+    let min_valid = SignedDuration::from_secs(min_valid.into());
+    let error = match service.vend(&user_id, min_valid, refused.as_ref(), now).await {
         Ok(vended) => {
             tracing::info!(request_id, caller, outcome = "vended", user.id = %user_id);
             let answer = json!({

@@ -57,7 +57,7 @@ pub enum Swept {
     NeedsReauthorization(Cause),
     /// It failed for a reason that may pass, and will be tried again.
     Deferred(&'static str),
-    /// Its token is not due; the end of its data access was looked at.
+    /// Its token is not due; Meta was asked about it, and it goes on.
     Checked,
     /// It is younger than 24 hours.
     TooYoung,
@@ -371,6 +371,9 @@ impl<'a> Refresher<'a> {
                 .put_off(grant, lease, later, "undecryptable", Swept::Undecryptable)
                 .await;
         };
+        if let Wanted::Doubted(_) = wanted {
+            return self.confirm(grant, token, &current, lease).await;
+        }
         let ended = grant.data_access_expires_at.is_some_and(|end| end <= now);
         let token_due = schedule::due_at(&grant.user_id, token.issued_at, token.expires_at);
         if ended || (wanted == Wanted::Due && now < token_due) {
@@ -391,20 +394,56 @@ impl<'a> Refresher<'a> {
                     };
                     store.defer(&key, lease, deferral, now).await?
                 }
-                Wanted::Expiring(_) => store.release(&key, lease).await?,
+                Wanted::Expiring(_) | Wanted::Doubted(_) => store.release(&key, lease).await?,
             };
             return Ok(Swept::TooYoung);
         }
-        let mut error = match self.service.graph.refresh(&current).await {
-            Ok(new) => return self.store(grant, &current, &new, now).await,
-            Err(error) => error,
+        match self.service.graph.refresh(&current).await {
+            Ok(new) => self.store(grant, &current, &new, now).await,
+            Err(error) => self.refused(grant, token, lease, error).await,
+        }
+    }
+
+    /// Asks Meta about a token of which somebody says that Meta refuses it. Their word alone changes nothing.
+    async fn confirm(
+        &self,
+        grant: &Grant,
+        token: &SealedToken,
+        current: &AccessToken,
+        lease: Lease<'_>,
+    ) -> Result<Swept, StoreError> {
+        let outcome = match self.service.graph.me(current).await {
+            Ok(_) => Swept::Checked,
+            Err(error) if matches!(error.kind(), ErrorKind::NeedsReauthorization(_)) => {
+                return self.refused(grant, token, lease, error).await;
+            }
+            Err(error) => {
+                tracing::warn!(user.id = %grant.user_id, error = error_chain(&error), "a doubted token could not be looked at");
+                Swept::Deferred(error.kind().as_str())
+            }
         };
+        let result = self
+            .service
+            .store
+            .release(&DueKey::of(&grant.user_id), lease)
+            .await?;
+        Ok(written(result, outcome))
+    }
+
+    /// What follows when Meta refuses the current token, or fails.
+    async fn refused(
+        &self,
+        grant: &Grant,
+        token: &SealedToken,
+        lease: Lease<'_>,
+        mut error: threads_graph::Error,
+    ) -> Result<Swept, StoreError> {
         // Meta may never have made the current token valid; the one before it is kept for this.
         if *error.kind() == ErrorKind::NeedsReauthorization(ReauthorizationCause::Invalid)
             && let Some(previous) = self.previous(grant)
         {
             match self.service.graph.refresh(&previous).await {
-                Ok(new) => return self.store(grant, &previous, &new, now).await,
+                Ok(new) => return self.store(grant, &previous, &new, self.time()).await,
                 // No answer about the previous token must not bury both.
                 Err(second) if second.kind().is_retryable() => error = second,
                 Err(_) => {}

@@ -2,11 +2,14 @@
 //!
 //! Owns when a caller gets the stored token, waits for a fresh one, or is refused with a reason. A token that is due is refreshed
 //! on the spot, under the lease that sweeps take too: however many callers come at once, Meta is asked once. Refuses to hand
-//! out a token that is expired, revoked or known to be dead.
+//! out a token that is expired, revoked or known to be dead. What a caller says of a token is a reason to ask Meta, and no more.
 
+use std::fmt::Write;
+use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use ring::digest::{SHA256, digest};
 use serde::Serialize;
 use threads_graph::{AccessToken, Scopes, UserId};
 use tokio::time::Instant;
@@ -118,6 +121,37 @@ pub enum VendError {
     Store(#[from] StoreError),
 }
 
+/// The SHA-256 of an access token, in hexadecimal digits: names a token to us without saying it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenHash(String);
+
+impl TokenHash {
+    fn of(token: &AccessToken) -> Self {
+        let digest = digest(&SHA256, token.expose().as_bytes());
+        let mut text = String::with_capacity(64);
+        for byte in digest.as_ref() {
+            let _ = write!(text, "{byte:02x}");
+        }
+        Self(text)
+    }
+}
+
+/// A text that is no SHA-256.
+#[derive(Debug, thiserror::Error)]
+#[error("expected a SHA-256 in 64 hexadecimal digits")]
+pub struct InvalidTokenHash;
+
+impl FromStr for TokenHash {
+    type Err = InvalidTokenHash;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(InvalidTokenHash);
+        }
+        Ok(Self(text.to_ascii_lowercase()))
+    }
+}
+
 /// How a grant stands towards what a caller needs.
 enum Standing<'a> {
     /// This one will do.
@@ -127,7 +161,8 @@ enum Standing<'a> {
 }
 
 impl ThreadsAuth {
-    /// The token of `user_id` that stays valid for `min_valid`, refreshed first if it is due or does not live that long.
+    /// The token of `user_id` that stays valid for `min_valid`, refreshed first if it is due or does not live that long. One that is
+    /// `refused`, as the caller says, is not handed out again unless Meta takes it.
     ///
     /// # Errors
     /// When there is no such token: for good, until the person comes, or for a while.
@@ -135,24 +170,41 @@ impl ThreadsAuth {
         &self,
         user_id: &UserId,
         min_valid: SignedDuration,
+        refused: Option<&TokenHash>,
         now: Timestamp,
     ) -> Result<Vended, VendError> {
         let began = Instant::now();
         let refresher = Refresher::new(self, self.vault(now).await?, now, began, BUDGET)?;
+        let is_refused = |grant: &Grant, token: &SealedToken| {
+            refused.is_some_and(|refused| {
+                open(&refresher, grant, token)
+                    .is_ok_and(|vended| *refused == TokenHash::of(&vended.access_token))
+            })
+        };
         let mut poll = FIRST_POLL;
-        loop {
+        let is_vouched_for = loop {
             let grant = self.store.get(user_id).await?.ok_or(VendError::Unknown)?;
             let time = refresher.time();
             let (wanted, at_hand) = match standing(&grant, min_valid, time)? {
+                Standing::Good(token) if is_refused(&grant, token) => {
+                    (Wanted::Doubted(token.expires_at), None)
+                }
                 Standing::Good(token) => return open(&refresher, &grant, token),
-                Standing::Due(wanted, at_hand) => (wanted, at_hand),
+                Standing::Due(wanted, at_hand) => {
+                    (wanted, at_hand.filter(|token| !is_refused(&grant, token)))
+                }
             };
             // While somebody is at it, looking will do: hundreds of writes in vain would hold up the one that all wait for.
             let is_taken = grant.leased_until.is_some_and(|until| until >= time);
             let is_late = refresher.began.elapsed() >= WAIT;
             // Nothing is begun for which the time may not suffice: Meta's answer would be lost with it.
-            if !is_taken && !is_late && refresher.one(&DueKey::of(user_id), wanted).await != Swept::NotOurs {
-                break;
+            if !is_taken && !is_late {
+                match refresher.one(&DueKey::of(user_id), wanted).await {
+                    Swept::NotOurs => {}
+                    Swept::Refreshed | Swept::Completed => break true,
+                    Swept::Checked => break matches!(wanted, Wanted::Doubted(_)),
+                    _ => break false,
+                }
             }
             // Whoever is at it may make the token at hand useless, so it is handed out only if that takes too long.
             if is_late {
@@ -163,21 +215,25 @@ impl ThreadsAuth {
             }
             tokio::time::sleep(poll).await;
             poll = (poll * 2).min(LAST_POLL);
-        }
+        };
         // It was tried: what lies there now is what there is.
         let grant = self.store.get(user_id).await?.ok_or(VendError::Unknown)?;
         let time = refresher.time();
-        match standing(&grant, min_valid, time)? {
-            Standing::Good(token) | Standing::Due(_, Some(token)) => open(&refresher, &grant, token),
-            Standing::Due(_, None) => {
-                let why = if grant.status == Status::Pending {
-                    Later::Pending
-                } else {
-                    Later::NotRefreshed
-                };
-                Err(VendError::later(why, grant.due_at.unwrap_or(time), time))
+        let again_at = match standing(&grant, min_valid, time)? {
+            Standing::Good(token) | Standing::Due(_, Some(token))
+                if is_vouched_for || !is_refused(&grant, token) =>
+            {
+                return open(&refresher, &grant, token);
             }
-        }
+            Standing::Good(_) => time,
+            Standing::Due(..) => grant.due_at.unwrap_or(time),
+        };
+        let why = if grant.status == Status::Pending {
+            Later::Pending
+        } else {
+            Later::NotRefreshed
+        };
+        Err(VendError::later(why, again_at, time))
     }
 
     /// Refreshes the token of one account now, due or not: for an operator who wants to see it work.

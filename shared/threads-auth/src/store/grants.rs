@@ -44,6 +44,8 @@ pub enum Wanted {
     Due,
     /// The one whose token expires at this time, due or not: somebody needs a token that lives longer.
     Expiring(Timestamp),
+    /// The one whose token expires at this time: somebody says that Meta refuses it.
+    Doubted(Timestamp),
 }
 
 /// How a leased row is put off.
@@ -269,7 +271,7 @@ impl Store {
             "attribute_exists(#due_at) AND (attribute_not_exists(#lease_until) OR #lease_until < :now)";
         let change = match wanted {
             Wanted::Due => Change::when(&format!("{free} AND #due_at <= :now")),
-            Wanted::Expiring(at) => {
+            Wanted::Expiring(at) | Wanted::Doubted(at) => {
                 Change::when(&format!("{free} AND #expires_at = :expiring")).value("expiring", time(at))
             }
         }
