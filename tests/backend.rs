@@ -14,8 +14,8 @@ use threads_sandbox::{FaultAction, OldToken, SandboxCall};
 use tokio::task::JoinSet;
 
 use crate::fixture::{
-    Browser, DAY, Reply, account, calls, calls_of, connect_people, fail, grant, is_usable, respond, stack,
-    stack_with, token,
+    Browser, DAY, Reply, account, calls, calls_of, connect_people, connect_private, fail, grant, is_usable,
+    respond, stack, stack_with, token,
 };
 use crate::iam;
 
@@ -595,8 +595,10 @@ async fn a_refusal_says_why_and_how_to_come_back() {
 /// `?refused=` of a token.
 fn refused(token: &str) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, token.as_bytes());
-    let digits: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("?refused={digits}")
+    digest
+        .as_ref()
+        .iter()
+        .fold("?refused=".to_owned(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 #[tokio::test]
@@ -811,18 +813,12 @@ async fn one_failure_on_demand_does_not_last() {
 #[tokio::test]
 async fn a_look_that_is_due_does_not_keep_a_caller_from_a_longer_token() {
     let stack = stack().await;
-    let user_id = "17841400000000042";
-    stack.sandbox().unwrap().add_account(threads_sandbox::NewAccount {
-        username: "private".to_owned(),
-        user_id: Some(user_id.to_owned()),
-        private: true,
-    });
-    Browser::new().connect(&stack, user_id).await;
+    let user_id = connect_private(&stack).await;
     stack.clock().advance(41 * DAY);
     stack.sweep().await.unwrap();
     // 77 days after consent: a warning is due, and the token, refreshed on day 41, lives 24 days more.
     stack.clock().advance(36 * DAY);
-    let (status, vended, _) = vend(&stack, user_id, "?min_valid=2592000").await;
+    let (status, vended, _) = vend(&stack, &user_id, "?min_valid=2592000").await;
     assert_eq!(status, StatusCode::OK, "{vended}");
 }
 

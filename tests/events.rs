@@ -7,10 +7,11 @@ use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
 use threads_auth::grant::{Cause, Status};
-use threads_sandbox::{FaultAction, NewAccount, SandboxCall};
+use threads_sandbox::{FaultAction, SandboxCall};
 
 use crate::fixture::{
-    Browser, DAY, account, calls_of, delete_data, fail, find_grant, grant, post_signed, stack, token,
+    Browser, DAY, account, calls_of, connect_private, delete_data, fail, find_grant, grant, post_signed,
+    stack, token,
 };
 use crate::iam;
 
@@ -210,13 +211,7 @@ async fn no_event_is_lost_between_a_write_and_its_announcement() {
 #[tokio::test]
 async fn the_end_of_data_access_is_told_ahead_and_marked() {
     let (stack, mut seen) = (stack().await, 0);
-    let user_id = "17841400000000042";
-    stack.sandbox().unwrap().add_account(NewAccount {
-        username: "private".to_owned(),
-        user_id: Some(user_id.to_owned()),
-        private: true,
-    });
-    Browser::new().connect(&stack, user_id).await;
+    let user_id = connect_private(&stack).await;
     announced(&stack, &mut seen).await;
     let mut told = Vec::new();
     for day in 1..=91 {
@@ -244,16 +239,16 @@ async fn the_end_of_data_access_is_told_ahead_and_marked() {
         (90, "data_access_expired"),
     ];
     assert_eq!(told, expected.map(|(day, what)| (day, what.to_owned())));
-    let marked = grant(&stack, user_id).await;
+    let marked = grant(&stack, &user_id).await;
     assert_eq!(
         marked.status,
         Status::NeedsReauthorization(Cause::DataAccessExpired)
     );
     assert_eq!(calls_of(&stack, SandboxCall::Refresh), 2);
     // Consent begins it anew.
-    Browser::new().connect(&stack, user_id).await;
+    Browser::new().connect(&stack, &user_id).await;
     assert_eq!(types(&announced(&stack, &mut seen).await), ["account.recovered"]);
-    assert!(grant(&stack, user_id).await.warning.is_none());
+    assert!(grant(&stack, &user_id).await.warning.is_none());
 }
 
 /// A refresh extends a public profile's access: two years pass without a word of it.
@@ -304,13 +299,7 @@ async fn an_inspection_that_fails_stops_nothing() {
 #[tokio::test]
 async fn silence_ends_no_access() {
     let stack = stack().await;
-    let user_id = "17841400000000042";
-    stack.sandbox().unwrap().add_account(NewAccount {
-        username: "private".to_owned(),
-        user_id: Some(user_id.to_owned()),
-        private: true,
-    });
-    Browser::new().connect(&stack, user_id).await;
+    let user_id = connect_private(&stack).await;
     stack.clock().advance(41 * DAY);
     stack.sweep().await.unwrap();
     fail(&stack, SandboxCall::DebugToken, u32::MAX, FaultAction::Html);
@@ -318,12 +307,12 @@ async fn silence_ends_no_access() {
     stack.clock().advance(50 * DAY);
     for _ in 0..3 {
         assert_eq!(stack.sweep().await.unwrap().count("deferred"), 1);
-        assert_eq!(grant(&stack, user_id).await.status, Status::Active);
+        assert_eq!(grant(&stack, &user_id).await.status, Status::Active);
         stack.clock().advance(Duration::from_hours(2));
     }
     // Now the profile is refused for lack of permission.
     assert_eq!(stack.sweep().await.unwrap().count("needs_reauthorization"), 1);
-    let marked = grant(&stack, user_id).await;
+    let marked = grant(&stack, &user_id).await;
     assert_eq!(
         marked.status,
         Status::NeedsReauthorization(Cause::DataAccessExpired)

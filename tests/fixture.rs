@@ -168,6 +168,17 @@ pub(crate) fn account(stack: &Stack, username: &str) -> String {
         .user_id
 }
 
+/// Connects a person whose profile is private, and returns their user id: access to their data ends after 90 days.
+pub(crate) async fn connect_private(stack: &Stack) -> String {
+    let account = stack.sandbox().unwrap().add_account(NewAccount {
+        username: "private".to_owned(),
+        user_id: Some("17841400000000042".to_owned()),
+        private: true,
+    });
+    Browser::new().connect(stack, &account.user_id).await;
+    account.user_id
+}
+
 /// Connects so many people at once, and returns their user ids.
 pub(crate) async fn connect_people(stack: &Stack, count: u64) -> Vec<String> {
     let mut people = Vec::new();
