@@ -12,6 +12,7 @@ mod accounts;
 mod deployed;
 mod env_file;
 mod exits;
+mod keyring;
 mod login;
 mod operations;
 mod others;
