@@ -165,3 +165,48 @@ fn report(error: &anyhow::Error, in_json: bool) {
         let _ = output.result(&exit::json(error), "");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All commands, as they are called.
+    fn all(command: &clap::Command, called: &str, found: &mut Vec<(String, clap::Command)>) {
+        found.push((called.to_owned(), command.clone()));
+        for below in command.get_subcommands() {
+            all(below, &format!("{called} {}", below.get_name()), found);
+        }
+    }
+
+    #[test]
+    fn every_command_takes_json_and_shows_examples() {
+        let mut found = Vec::new();
+        all(&Cli::command(), "threads-auth", &mut found);
+        assert!(found.len() > 20);
+        for (called, mut command) in found {
+            let help = command.render_long_help().to_string();
+            assert!(
+                command.get_about().is_some(),
+                "{called} does not say what it does"
+            );
+            if called == "threads-auth" {
+                // Its help is the list of the others, and the exit codes.
+                assert!(help.contains(exit::CODES));
+                continue;
+            }
+            let examples = help.split_once("\nExamples:\n").map(|(_, examples)| examples);
+            assert!(
+                examples.is_some_and(|examples| examples.contains(&called)),
+                "{called} shows no example: {help}"
+            );
+            assert!(help.contains("--json"), "{called} is silent on --json: {help}");
+            let takes_json = command
+                .get_arguments()
+                .any(|argument| argument.get_long() == Some("json"));
+            assert!(
+                takes_json || command.has_subcommands(),
+                "{called} takes no --json"
+            );
+        }
+    }
+}

@@ -121,7 +121,7 @@ impl Accounts {
             Command::Refresh(command) => command.json,
             Command::Disconnect(command) => command.json,
             Command::Import(command) => command.json,
-            Command::Export(_) => false,
+            Command::Export(command) => command.json,
         }
     }
 
