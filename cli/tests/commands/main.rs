@@ -9,6 +9,7 @@
 )]
 
 mod accounts;
+mod credentials;
 mod deployed;
 mod env_file;
 mod exits;
