@@ -53,7 +53,7 @@ pub(crate) struct Configure {
 
     /// Print the result as JSON
     #[arg(long)]
-    pub(crate) json: bool,
+    json: bool,
 }
 
 /// A secret is made once. With the same token for all, Secrets Manager itself refuses whoever comes second.

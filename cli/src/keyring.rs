@@ -101,7 +101,7 @@ struct Prune {
     key_id: String,
 
     /// For how long the keyring has to be unchanged [default: as long as functions keep a secret, and a quarter of an hour]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=31_536_000))]
     unchanged_for: Option<u64>,
 
     /// Do not ask
@@ -126,14 +126,6 @@ const UNDER_WAY: Duration = Duration::from_mins(15);
 const NEXT: &str = "THREADS_AUTH_NEXT";
 
 impl KeyringCommand {
-    pub(crate) fn answers_in_json(&self) -> bool {
-        match &self.command {
-            Command::Show(command) => command.json,
-            Command::Rotate(command) => command.json,
-            Command::Prune(command) => command.json,
-        }
-    }
-
     pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
         match self.command {
             Command::Show(command) => command.run(surroundings).await,

@@ -32,7 +32,7 @@ mod tokens;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use jiff::Timestamp;
 
 use crate::surroundings::Surroundings;
@@ -70,14 +70,18 @@ enum Command {
     reason = "this is the edge that reads the clock for everything behind it"
 )]
 fn main() -> ExitCode {
-    let command = Cli::parse_from(legacy::translate(std::env::args_os())).command;
+    let matches = Cli::command().get_matches_from(legacy::translate(std::env::args_os()));
+    let command = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli.command,
+        Err(error) => error.exit(),
+    };
     let surroundings = Surroundings {
         variables: std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect(),
         now: Timestamp::now(),
     };
-    let answers_in_json = command.answers_in_json();
+    let answers_in_json = answers_in_json(&command, &matches);
     match command.run(&surroundings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -107,25 +111,17 @@ impl Command {
             Self::Man(manual) => manual.run(Cli::command()),
         }
     }
+}
 
-    /// Whether a failure is told as JSON too. Servers are silent on standard output until they are ready.
-    fn answers_in_json(&self) -> bool {
-        match self {
-            Self::Login(login) => login.json,
-            Self::AuthorizeUrl(command) => command.json,
-            Self::AccessToken(command) => command.json,
-            Self::RefreshToken(command) => command.json,
-            Self::Accounts(command) => command.answers_in_json(),
-            Self::Keyring(command) => command.answers_in_json(),
-            Self::Configure(command) => command.json,
-            Self::Doctor(command) => command.json,
-            Self::Sweep(command) => command.json,
-            Self::Restore(command) => command.json,
-            Self::Completions(completions) => completions.json,
-            Self::Man(manual) => manual.json,
-            Self::Dev(_) | Self::Sandbox(_) => false,
-        }
+/// Whether a failure is told as JSON too. Every command has the flag; servers are silent on standard output until they are ready.
+fn answers_in_json(command: &Command, mut matches: &ArgMatches) -> bool {
+    if matches!(command, Command::Dev(_) | Command::Sandbox(_)) {
+        return false;
     }
+    while let Some((_, below)) = matches.subcommand() {
+        matches = below;
+    }
+    matches.get_flag("json")
 }
 
 /// Runs a command that ends by itself.

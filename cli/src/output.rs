@@ -84,13 +84,14 @@ pub(crate) fn terminal_size() -> Option<(u16, u16)> {
 /// The terminal's second screen, for what is drawn again and again. What was there before comes back when this goes.
 ///
 /// These sequences are no colours, so they are written past what leaves colours out.
-pub(crate) struct Screen(());
+pub(crate) struct Screen(io::Stdout);
 
 impl Screen {
     pub(crate) fn open() -> io::Result<Self> {
         // Without a cursor, and lines end where the screen does.
-        write!(io::stdout(), "\u{1b}[?1049h\u{1b}[?25l\u{1b}[?7l")?;
-        Ok(Self(()))
+        let mut out = io::stdout();
+        write!(out, "\u{1b}[?1049h\u{1b}[?25l\u{1b}[?7l")?;
+        Ok(Self(out))
     }
 
     /// Draws `text` over what is there. Of what is longer than the screen it leaves out the middle: the last line counts the others.
@@ -101,7 +102,7 @@ impl Screen {
         if excess > 0 && rows > 2 {
             lines.splice(rows - 2..lines.len() - 1, ["…"]);
         }
-        let mut out = io::stdout().lock();
+        let mut out = self.0.lock();
         // Each line is ended where it ends, and what is below is taken away: nothing flickers.
         write!(out, "\u{1b}[H{}\u{1b}[K\u{1b}[J", lines.join("\u{1b}[K\r\n"))?;
         out.flush()
@@ -110,7 +111,7 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        let mut out = io::stdout();
+        let mut out = self.0.lock();
         let _ = write!(out, "\u{1b}[?7h\u{1b}[?25h\u{1b}[?1049l").and_then(|()| out.flush());
     }
 }

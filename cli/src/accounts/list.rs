@@ -46,7 +46,7 @@ pub(super) struct List {
 
     /// Print the result as JSON
     #[arg(long)]
-    pub(super) json: bool,
+    json: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
