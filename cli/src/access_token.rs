@@ -7,7 +7,7 @@ use threads_graph::{AccessToken, AuthorizationCode, CallbackParams, PastedCallba
 use crate::exit::Stopped;
 use crate::inputs::{AUTH_CODE, Inputs, SECRETS, SHORT_LIVED_TOKEN};
 use crate::interrupt::Interrupt;
-use crate::legacy::Unused;
+use crate::legacy::tell_unused;
 use crate::output::Output;
 use crate::surroundings::{HOSTS, Surroundings};
 use crate::tokens::{self, Keep};
@@ -58,7 +58,7 @@ pub(crate) struct AccessTokenCommand {
 
     /// Print the result as JSON
     #[arg(long)]
-    pub(crate) json: bool,
+    json: bool,
 
     #[command(flatten)]
     unused: UnusedHere,
@@ -79,17 +79,14 @@ impl AccessTokenCommand {
             json: self.json,
             silent: self.silent,
         };
-        let unused = Unused::new(output, "access_token");
-        unused.tell("--access-token", self.unused.access_token.is_some());
-        unused.tell("--auto-mode", self.unused.auto_mode.is_some());
-
+        let unused = [
+            ("--access-token", self.unused.access_token.is_some()),
+            ("--auto-mode", self.unused.auto_mode.is_some()),
+        ];
+        tell_unused(output, "access_token", &unused);
         let mut interrupt = Interrupt::listen()?;
         let graph = surroundings.graph()?;
-        let inputs = Inputs {
-            surroundings,
-            output,
-            env_path: self.keep.place()?.map(|(path, _)| path.to_owned()),
-        };
+        let inputs = Inputs::beside(&self.keep, surroundings, output)?;
         if let Some(given) = self.short_lived_token.as_deref() {
             let secret = inputs
                 .app_secret(self.app_secret.as_deref(), &mut interrupt)

@@ -54,7 +54,7 @@ pub(crate) struct AuthorizeUrl {
 
     /// Print {"url", "state"}
     #[arg(long)]
-    pub(crate) json: bool,
+    json: bool,
 }
 
 impl AuthorizeUrl {

@@ -19,7 +19,7 @@ pub(crate) struct Completions {
 
     /// Print {"shell", "script"}
     #[arg(long)]
-    pub(crate) json: bool,
+    json: bool,
 }
 
 impl Completions {

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
 use clap::Args;
+use jiff::Timestamp;
 use serde_json::json;
 use threads_auth::seal::Keyring;
 use threads_graph::AppId;
@@ -52,7 +53,7 @@ pub(crate) struct Configure {
 
     /// Print the result as JSON
     #[arg(long)]
-    pub(crate) json: bool,
+    json: bool,
 }
 
 /// A secret is made once. With the same token for all, Secrets Manager itself refuses whoever comes second.
@@ -73,7 +74,9 @@ impl Configure {
             .await?;
         let client = stack.secrets_manager();
         let config = stack.service.config();
-        let before = value(&client, &config.app_secret_id).await?;
+        let before = value(&client, &config.app_secret_id)
+            .await?
+            .map(|value| value.text);
         if let Some(before) = before.as_ref().and_then(|text| app_id(text))
             && before != app.app_id
             && !self.replace_app
@@ -140,8 +143,8 @@ impl Configure {
 /// Makes the keyring of a stack that has none.
 async fn make_keyring(stack: &Opened, client: &Client) -> Result<bool> {
     let id = &stack.service.config().keyring_secret_id;
-    if let Some(text) = value(client, id).await? {
-        Keyring::from_json(&text).with_context(|| {
+    if let Some(value) = value(client, id).await? {
+        Keyring::from_json(&value.text).with_context(|| {
             format!("the secret {id} holds something else than a keyring; it is left as it is")
         })?;
         return Ok(false);
@@ -156,13 +159,31 @@ fn app_id(text: &str) -> Option<AppId> {
     value.get("app_id")?.as_str()?.parse().ok()
 }
 
+/// What a secret holds.
+pub(crate) struct Value {
+    pub(crate) text: Zeroizing<String>,
+    /// The version that is current, and when it was made.
+    pub(crate) version: String,
+    pub(crate) made_at: Timestamp,
+}
+
 /// A secret's value, if it has one yet.
 ///
 /// # Errors
 /// When there is no such secret, or it cannot be read.
-pub(crate) async fn value(client: &Client, id: &str) -> Result<Option<Zeroizing<String>>> {
+pub(crate) async fn value(client: &Client, id: &str) -> Result<Option<Value>> {
     match client.get_secret_value().secret_id(id).send().await {
-        Ok(answer) => Ok(answer.secret_string.map(Zeroizing::new)),
+        Ok(answer) => {
+            let Some(text) = answer.secret_string.map(Zeroizing::new) else {
+                return Ok(None);
+            };
+            let made_at = answer.created_date.map_or(0, |date| date.secs());
+            Ok(Some(Value {
+                text,
+                version: answer.version_id.unwrap_or_default(),
+                made_at: Timestamp::from_second(made_at).unwrap_or(Timestamp::MAX),
+            }))
+        }
         Err(error) if error.code() == Some("ResourceNotFoundException") => {
             // Without a value it is not found either.
             let there = client.describe_secret().secret_id(id).send().await;
@@ -177,7 +198,7 @@ pub(crate) async fn value(client: &Client, id: &str) -> Result<Option<Zeroizing<
 ///
 /// # Errors
 /// When Secrets Manager refuses it.
-pub(crate) async fn put(client: &Client, id: &str, text: &str, once: Option<&str>) -> Result<()> {
+async fn put(client: &Client, id: &str, text: &str, once: Option<&str>) -> Result<()> {
     let put = client
         .put_secret_value()
         .secret_id(id)
@@ -189,7 +210,12 @@ pub(crate) async fn put(client: &Client, id: &str, text: &str, once: Option<&str
     Ok(())
 }
 
-fn refused<E, R>(error: &aws_sdk_secretsmanager::error::SdkError<E, R>, verb: &str, id: &str) -> anyhow::Error
+/// What Secrets Manager said when it did not.
+pub(crate) fn refused<E, R>(
+    error: &aws_sdk_secretsmanager::error::SdkError<E, R>,
+    verb: &str,
+    id: &str,
+) -> anyhow::Error
 where
     E: ProvideErrorMetadata,
 {

@@ -14,6 +14,7 @@ use crate::interrupt::Interrupt;
 use crate::output::{Output, can_ask};
 use crate::prompt;
 use crate::surroundings::Surroundings;
+use crate::tokens::Keep;
 
 /// For the help of every command that needs a secret.
 pub(crate) const SECRETS: &str = "\
@@ -75,7 +76,19 @@ pub(crate) struct Inputs<'a> {
     pub(crate) env_path: Option<PathBuf>,
 }
 
-impl Inputs<'_> {
+impl<'a> Inputs<'a> {
+    /// For a command that may keep a token in a file.
+    ///
+    /// # Errors
+    /// When only one of `--env-path` and `--env-variable` is given.
+    pub(crate) fn beside(keep: &Keep, surroundings: &'a Surroundings, output: Output) -> Result<Self> {
+        Ok(Self {
+            surroundings,
+            output,
+            env_path: keep.place()?.map(|(path, _)| path.to_owned()),
+        })
+    }
+
     /// The value, from the first place that has one.
     ///
     /// # Errors

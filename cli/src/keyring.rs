@@ -1,12 +1,13 @@
 //! `threads-auth keyring`: the keys that seal the tokens of a stack.
 //!
 //! Owns the order of a rotation: a new key is readable everywhere before anything is sealed with it. Refuses to take away a key that still
-//! seals something, and prints no key.
+//! seals something or may be about to, to write over a keyring that somebody else has changed since it was read, and to print a key.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::json;
@@ -14,7 +15,7 @@ use threads_auth::seal::{Keyring, KeyringChange, change_keyring};
 use zeroize::Zeroizing;
 
 use crate::accounts::{confirm, output};
-use crate::configure::{put, value};
+use crate::configure::{refused, value};
 use crate::exit::Stopped;
 use crate::interrupt::Interrupt;
 use crate::surroundings::Surroundings;
@@ -64,7 +65,8 @@ struct Show {
   threads-auth keyring rotate --key-id 2026-11-25 --profile prod
                                       goes on with a rotation that was stopped
 
-Nothing stops meanwhile, and no token is lost: the old key stays, and goes on reading.
+Nothing stops meanwhile, and no token is lost: the old key stays, and goes on reading. If somebody else changes the keyring at the same
+moment, one of the two ends with the exit code 4, and can try again.
 
 {TARGETS}"))]
 struct Rotate {
@@ -89,14 +91,18 @@ struct Rotate {
 #[command(after_help = format!("Examples:
   threads-auth keyring prune 2026-11-25 --yes --profile prod
 
-It is refused while the key seals a token. Wait a quarter of an hour after a rotation all the same: the cookies of logins that are under
-way are sealed too.
+It is refused while the key seals a token, and for a while after the keyring was changed: functions use what they have read for some
+minutes, a sweep for a quarter of an hour, and so long the cookies of logins that are under way are sealed with the key before.
 
 {TARGETS}"))]
 struct Prune {
     /// The key's id
     #[arg(value_name = "KEY_ID")]
     key_id: String,
+
+    /// For how long the keyring has to be unchanged [default: as long as functions keep a secret, and a quarter of an hour]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=31_536_000))]
+    unchanged_for: Option<u64>,
 
     /// Do not ask
     #[arg(long)]
@@ -113,15 +119,13 @@ struct Prune {
 /// What functions need beyond the time for which they keep a secret.
 const SLACK: Duration = Duration::from_secs(30);
 
-impl KeyringCommand {
-    pub(crate) fn answers_in_json(&self) -> bool {
-        match &self.command {
-            Command::Show(command) => command.json,
-            Command::Rotate(command) => command.json,
-            Command::Prune(command) => command.json,
-        }
-    }
+/// What runs on with a keyring that it has read: a sweep, and a login with its cookie.
+const UNDER_WAY: Duration = Duration::from_mins(15);
 
+/// The label of a keyring that is about to be the current one.
+const NEXT: &str = "THREADS_AUTH_NEXT";
+
+impl KeyringCommand {
     pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
         match self.command {
             Command::Show(command) => command.run(surroundings).await,
@@ -134,7 +138,7 @@ impl KeyringCommand {
 impl Show {
     async fn run(self, surroundings: &Surroundings) -> Result<()> {
         let stack = self.target.open(surroundings).await?;
-        let (_, keyring) = read(&stack).await?;
+        let keyring = Ring::read(&stack).await?.keyring;
         let used = stack.service.keys_in_use().await?;
         let mut keys: BTreeMap<&str, u64> = keyring.key_ids().map(|id| (id, 0)).collect();
         keys.extend(used.iter().map(|(id, count)| (id.as_str(), *count)));
@@ -173,13 +177,12 @@ impl Rotate {
         let output = output(self.json);
         let mut interrupt = Interrupt::listen()?;
         let stack = interrupt.or(self.target.open(surroundings)).await?;
-        let client = stack.secrets_manager();
-        let id = &stack.service.config().keyring_secret_id;
-        let (text, keyring) = read(&stack).await?;
+        let ring = Ring::read(&stack).await?;
+        let keyring = &ring.keyring;
         let before = keyring.writing().to_owned();
         let new = match self.key_id {
             Some(id) => id,
-            None => free_id(&keyring, stack.now()),
+            None => free_id(keyring, stack.now()),
         };
         if new == before {
             return Err(Stopped::Usage(format!(
@@ -188,9 +191,9 @@ impl Rotate {
             .into());
         }
         if keyring.key_ids().all(|known| known != new) {
-            let text = change_keyring(&text, KeyringChange::Add(&new))
+            let text = change_keyring(&ring.text, KeyringChange::Add(&new))
                 .map_err(|error| Stopped::Usage(error.to_string()))?;
-            put(&client, id, &text, None).await?;
+            ring.replace(&stack, &text).await?;
             output.note(&format!("The key {new} is added, and reads."));
         } else {
             output.note(&format!("The key {new} is there already, and reads."));
@@ -208,10 +211,10 @@ impl Rotate {
             })
             .await?;
         // As it is now: somebody else may have changed it meanwhile.
-        let (text, _) = read(&stack).await?;
-        let text = change_keyring(&text, KeyringChange::Write(&new))
+        let ring = Ring::read(&stack).await?;
+        let text = change_keyring(&ring.text, KeyringChange::Write(&new))
             .with_context(|| format!("the key {new} was taken away meanwhile"))?;
-        put(&client, id, &text, None).await?;
+        ring.replace(&stack, &text).await?;
         output.result(
             &json!({"writing": new, "before": before}),
             &format!("{new} seals from now on. {before} stays for what it has sealed; `keyring show` tells when that is nothing any more."),
@@ -224,27 +227,7 @@ impl Prune {
     async fn run(self, surroundings: &Surroundings) -> Result<()> {
         let stack = self.target.open(surroundings).await?;
         let key_id = &self.key_id;
-        let check = async || -> Result<Zeroizing<String>> {
-            let (text, keyring) = read(&stack).await?;
-            if keyring.key_ids().all(|known| known != key_id) {
-                return Err(Stopped::Usage(format!("there is no key {key_id} in the keyring")).into());
-            }
-            if keyring.writing() == key_id {
-                return Err(Stopped::Usage(format!(
-                    "{key_id} is the key that seals: `keyring rotate` first"
-                ))
-                .into());
-            }
-            let used = stack.service.keys_in_use().await?;
-            match used.get(key_id) {
-                None => Ok(text),
-                Some(count) => Err(Stopped::TryAgainLater(format!(
-                    "{key_id} still seals {count} values, which would be lost. Each refresh seals a token anew; try again in some weeks"
-                ))
-                .into()),
-            }
-        };
-        let mut text = check().await?;
+        let mut ring = self.check(&stack, surroundings.now).await?;
         if !self.yes {
             let mut interrupt = Interrupt::listen()?;
             let question = format!(
@@ -252,32 +235,113 @@ impl Prune {
                 stack.name
             );
             confirm(&question, "yes", "--yes", &mut interrupt).await?;
-            text = check().await?;
+            ring = self.check(&stack, surroundings.now).await?;
         }
-        let text = change_keyring(&text, KeyringChange::Remove(key_id))?;
-        put(
-            &stack.secrets_manager(),
-            &stack.service.config().keyring_secret_id,
-            &text,
-            None,
-        )
-        .await?;
+        let text = change_keyring(&ring.text, KeyringChange::Remove(key_id))?;
+        ring.replace(&stack, &text).await?;
         output(self.json).result(
             &json!({"removed": key_id}),
             &format!("{key_id} is gone from the keyring"),
         )?;
         Ok(())
     }
+
+    /// The keyring, if the key seals nothing and nobody may be about to seal with it. The secret's own times are this world's, whatever
+    /// the clock of a development stack says.
+    async fn check(&self, stack: &Opened, now: Timestamp) -> Result<Ring> {
+        let key_id = &self.key_id;
+        let ring = Ring::read(stack).await?;
+        if ring.keyring.key_ids().all(|known| known != key_id) {
+            return Err(Stopped::Usage(format!("there is no key {key_id} in the keyring")).into());
+        }
+        if ring.keyring.writing() == key_id {
+            return Err(
+                Stopped::Usage(format!("{key_id} is the key that seals: `keyring rotate` first")).into(),
+            );
+        }
+        let usual = stack.service.config().secrets_ttl + UNDER_WAY;
+        let unchanged_for = self.unchanged_for.map_or(usual, Duration::from_secs);
+        let settled = ring.made_at.checked_add(unchanged_for)?;
+        if now < settled {
+            return Err(Stopped::TryAgainLater(format!(
+                "the keyring was changed at {}, and something under way may still seal with {key_id}: try again at {settled}",
+                ring.made_at
+            ))
+            .into());
+        }
+        if let Some(count) = stack.service.keys_in_use().await?.get(key_id) {
+            return Err(Stopped::TryAgainLater(format!(
+                "{key_id} still seals {count} values, which would be lost. Each refresh seals a token anew; try again in some weeks"
+            ))
+            .into());
+        }
+        Ok(ring)
+    }
 }
 
-/// The keyring and its text, as they are now.
-async fn read(stack: &Opened) -> Result<(Zeroizing<String>, Keyring)> {
-    let id = &stack.service.config().keyring_secret_id;
-    let text = value(&stack.secrets_manager(), id).await?;
-    let text = text
-        .with_context(|| format!("the secret {id} has no keyring yet; `threads-auth configure` makes it"))?;
-    let keyring = Keyring::from_json(&text).with_context(|| format!("the secret {id} is malformed"))?;
-    Ok((text, keyring))
+/// The keyring as it was read.
+struct Ring {
+    text: Zeroizing<String>,
+    keyring: Keyring,
+    /// The secret's version that holds it, and since when.
+    version: String,
+    made_at: Timestamp,
+}
+
+impl Ring {
+    async fn read(stack: &Opened) -> Result<Self> {
+        let id = &stack.service.config().keyring_secret_id;
+        let value = value(&stack.secrets_manager(), id).await?;
+        let value = value.with_context(|| {
+            format!("the secret {id} has no keyring yet; `threads-auth configure` makes it")
+        })?;
+        let keyring =
+            Keyring::from_json(&value.text).with_context(|| format!("the secret {id} is malformed"))?;
+        Ok(Self {
+            text: value.text,
+            keyring,
+            version: value.version,
+            made_at: value.made_at,
+        })
+    }
+
+    /// Puts `text` in its place, if it is still the stack's keyring. Two people may be at it at once, and whoever wrote over the other's
+    /// keyring would take away a key that seals. Only moving the label of the current version compares: Secrets Manager refuses that when
+    /// the label is not where it is moved from.
+    async fn replace(self, stack: &Opened, text: &str) -> Result<()> {
+        let (client, id) = (stack.secrets_manager(), &stack.service.config().keyring_secret_id);
+        let put = client
+            .put_secret_value()
+            .secret_id(id)
+            .secret_string(text)
+            .version_stages(NEXT);
+        let put = put.send().await.map_err(|error| refused(&error, "write", id))?;
+        let moved = client
+            .update_secret_version_stage()
+            .secret_id(id)
+            .version_stage("AWSCURRENT")
+            .remove_from_version_id(&self.version)
+            .set_move_to_version_id(put.version_id.clone())
+            .send()
+            .await;
+        let Err(error) = moved else { return Ok(()) };
+        let current = value(&client, id).await?.map(|value| value.version);
+        if current.is_some() && current == put.version_id {
+            // It was done, and only the answer got lost.
+            return Ok(());
+        }
+        match error.code() {
+            // The label is elsewhere, or somebody else's next keyring has replaced this one.
+            Some("InvalidParameterException" | "InvalidRequestException" | "ResourceNotFoundException") => {
+                Err(Stopped::TryAgainLater(
+                    "somebody else changed the keyring at the same moment, and it is as they left it: look at `keyring show`, and try again"
+                        .to_owned(),
+                )
+                .into())
+            }
+            _ => Err(refused(&error, "write", id)),
+        }
+    }
 }
 
 /// The id of a key that is made at `now`.

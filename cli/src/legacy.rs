@@ -141,20 +141,10 @@ pub(crate) fn silent(text: &str) -> Result<bool, String> {
 }
 
 /// Tells of options that ThreadsPipe's one parser takes with either command, and that this command does not use.
-pub(crate) struct Unused {
-    output: Output,
-    command: &'static str,
-}
-
-impl Unused {
-    pub(crate) fn new(output: Output, command: &'static str) -> Self {
-        Self { output, command }
-    }
-
-    pub(crate) fn tell(&self, option: &str, is_given: bool) {
-        if is_given {
-            self.output
-                .warn(&format!("{} does not use {option}", self.command));
+pub(crate) fn tell_unused(output: Output, command: &str, options: &[(&str, bool)]) {
+    for (option, is_given) in options {
+        if *is_given {
+            output.warn(&format!("{command} does not use {option}"));
         }
     }
 }

@@ -32,7 +32,7 @@ mod tokens;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use jiff::Timestamp;
 
 use crate::surroundings::Surroundings;
@@ -70,14 +70,18 @@ enum Command {
     reason = "this is the edge that reads the clock for everything behind it"
 )]
 fn main() -> ExitCode {
-    let command = Cli::parse_from(legacy::translate(std::env::args_os())).command;
+    let matches = Cli::command().get_matches_from(legacy::translate(std::env::args_os()));
+    let command = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli.command,
+        Err(error) => error.exit(),
+    };
     let surroundings = Surroundings {
         variables: std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect(),
         now: Timestamp::now(),
     };
-    let answers_in_json = command.answers_in_json();
+    let answers_in_json = answers_in_json(&command, &matches);
     match command.run(&surroundings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -107,25 +111,17 @@ impl Command {
             Self::Man(manual) => manual.run(Cli::command()),
         }
     }
+}
 
-    /// Whether a failure is told as JSON too. Servers are silent on standard output until they are ready.
-    fn answers_in_json(&self) -> bool {
-        match self {
-            Self::Login(login) => login.json,
-            Self::AuthorizeUrl(command) => command.json,
-            Self::AccessToken(command) => command.json,
-            Self::RefreshToken(command) => command.json,
-            Self::Accounts(command) => command.answers_in_json(),
-            Self::Keyring(command) => command.answers_in_json(),
-            Self::Configure(command) => command.json,
-            Self::Doctor(command) => command.json,
-            Self::Sweep(command) => command.json,
-            Self::Restore(command) => command.json,
-            Self::Completions(completions) => completions.json,
-            Self::Man(manual) => manual.json,
-            Self::Dev(_) | Self::Sandbox(_) => false,
-        }
+/// Whether a failure is told as JSON too. Every command has the flag; servers are silent on standard output until they are ready.
+fn answers_in_json(command: &Command, mut matches: &ArgMatches) -> bool {
+    if matches!(command, Command::Dev(_) | Command::Sandbox(_)) {
+        return false;
     }
+    while let Some((_, below)) = matches.subcommand() {
+        matches = below;
+    }
+    matches.get_flag("json")
 }
 
 /// Runs a command that ends by itself.
@@ -163,5 +159,50 @@ fn report(error: &anyhow::Error, in_json: bool) {
         };
         // Standard error has it already, and the exit code.
         let _ = output.result(&exit::json(error), "");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All commands, as they are called.
+    fn all(command: &clap::Command, called: &str, found: &mut Vec<(String, clap::Command)>) {
+        found.push((called.to_owned(), command.clone()));
+        for below in command.get_subcommands() {
+            all(below, &format!("{called} {}", below.get_name()), found);
+        }
+    }
+
+    #[test]
+    fn every_command_takes_json_and_shows_examples() {
+        let mut found = Vec::new();
+        all(&Cli::command(), "threads-auth", &mut found);
+        assert!(found.len() > 20);
+        for (called, mut command) in found {
+            let help = command.render_long_help().to_string();
+            assert!(
+                command.get_about().is_some(),
+                "{called} does not say what it does"
+            );
+            if called == "threads-auth" {
+                // Its help is the list of the others, and the exit codes.
+                assert!(help.contains(exit::CODES));
+                continue;
+            }
+            let examples = help.split_once("\nExamples:\n").map(|(_, examples)| examples);
+            assert!(
+                examples.is_some_and(|examples| examples.contains(&called)),
+                "{called} shows no example: {help}"
+            );
+            assert!(help.contains("--json"), "{called} is silent on --json: {help}");
+            let takes_json = command
+                .get_arguments()
+                .any(|argument| argument.get_long() == Some("json"));
+            assert!(
+                takes_json || command.has_subcommands(),
+                "{called} takes no --json"
+            );
+        }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) struct Manual {
 
     /// Print {"pages"}, each by its file's name; with --dir, {"files"}
     #[arg(long)]
-    pub(crate) json: bool,
+    json: bool,
 }
 
 impl Manual {

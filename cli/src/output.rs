@@ -75,8 +75,43 @@ pub(crate) fn table(rows: &[(&str, String)]) -> String {
     lines.join("\n")
 }
 
-/// How many columns standard output has, if it is a terminal.
-pub(crate) fn terminal_width() -> Option<u16> {
+/// How many columns and rows standard output has, if it is a terminal.
+pub(crate) fn terminal_size() -> Option<(u16, u16)> {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
-    (size.ws_col > 0).then_some(size.ws_col)
+    (size.ws_col > 0).then_some((size.ws_col, size.ws_row))
+}
+
+/// The terminal's second screen, for what is drawn again and again. What was there before comes back when this goes.
+///
+/// These sequences are no colours, so they are written past what leaves colours out.
+pub(crate) struct Screen(io::Stdout);
+
+impl Screen {
+    pub(crate) fn open() -> io::Result<Self> {
+        // Without a cursor, and lines end where the screen does.
+        let mut out = io::stdout();
+        write!(out, "\u{1b}[?1049h\u{1b}[?25l\u{1b}[?7l")?;
+        Ok(Self(out))
+    }
+
+    /// Draws `text` over what is there. Of what is longer than the screen it leaves out the middle: the last line counts the others.
+    pub(crate) fn draw(&self, text: &str) -> io::Result<()> {
+        let rows = terminal_size().map_or(usize::MAX, |(_, rows)| rows.into());
+        let mut lines: Vec<_> = text.lines().collect();
+        let excess = lines.len().saturating_sub(rows);
+        if excess > 0 && rows > 2 {
+            lines.splice(rows - 2..lines.len() - 1, ["…"]);
+        }
+        let mut out = self.0.lock();
+        // Each line is ended where it ends, and what is below is taken away: nothing flickers.
+        write!(out, "\u{1b}[H{}\u{1b}[K\u{1b}[J", lines.join("\u{1b}[K\r\n"))?;
+        out.flush()
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let mut out = self.0.lock();
+        let _ = write!(out, "\u{1b}[?7h\u{1b}[?25h\u{1b}[?1049l").and_then(|()| out.flush());
+    }
 }

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use crate::exit::Stopped;
 use crate::inputs::{ACCESS_TOKEN, Inputs, SECRETS};
 use crate::interrupt::Interrupt;
-use crate::legacy::Unused;
+use crate::legacy::tell_unused;
 use crate::output::Output;
 use crate::surroundings::{HOSTS, Surroundings};
 use crate::tokens::{self, Keep};
@@ -47,7 +47,7 @@ pub(crate) struct RefreshTokenCommand {
 
     /// Print the result as JSON
     #[arg(long)]
-    pub(crate) json: bool,
+    json: bool,
 
     #[command(flatten)]
     unused: UnusedHere,
@@ -72,19 +72,20 @@ impl RefreshTokenCommand {
             json: self.json,
             silent: self.silent,
         };
-        let unused = Unused::new(output, "refresh_token");
-        unused.tell("--app-id", self.unused.app_id.is_some());
-        unused.tell("--app-secret", self.unused.app_secret.is_some());
-        unused.tell("--auth-code", self.unused.auth_code.is_some());
-        unused.tell("--redirect-uri", self.unused.redirect_uri.is_some());
-        unused.tell(
-            "--access-token beside --auto-mode",
-            self.auto_mode && self.access_token.is_some(),
-        );
-
+        let unused = [
+            ("--app-id", self.unused.app_id.is_some()),
+            ("--app-secret", self.unused.app_secret.is_some()),
+            ("--auth-code", self.unused.auth_code.is_some()),
+            ("--redirect-uri", self.unused.redirect_uri.is_some()),
+            (
+                "--access-token beside --auto-mode",
+                self.auto_mode && self.access_token.is_some(),
+            ),
+        ];
+        tell_unused(output, "refresh_token", &unused);
         let mut interrupt = Interrupt::listen()?;
         let graph = surroundings.graph()?;
-        let place = self.keep.place()?;
+        let inputs = Inputs::beside(&self.keep, surroundings, output)?;
         let (token, slot) = if self.auto_mode {
             // The file is held from before it is read, so that nobody refreshes the same token at the same time.
             let Some(slot) = self.keep.reserve(output, &mut interrupt).await? else {
@@ -100,11 +101,6 @@ impl RefreshTokenCommand {
             })?;
             (Zeroizing::new(token), Some(slot))
         } else {
-            let inputs = Inputs {
-                surroundings,
-                output,
-                env_path: place.map(|(path, _)| path.to_owned()),
-            };
             let given = self.access_token.as_deref();
             let token = inputs.get(&ACCESS_TOKEN, given, &mut interrupt).await?;
             (token, self.keep.reserve(output, &mut interrupt).await?)

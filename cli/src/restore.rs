@@ -35,7 +35,7 @@ pub(crate) struct Restore {
 
     /// Print the result as JSON
     #[arg(long)]
-    pub(crate) json: bool,
+    json: bool,
 }
 
 impl Restore {

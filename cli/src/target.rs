@@ -102,11 +102,18 @@ impl Target {
         } else {
             let deployed = self.deployed(&http).await?;
             let name = format!("the stack {}", deployed.stack);
-            let variables = deployed.variables(surroundings).await?;
+            let variables = deployed.variables(surroundings)?;
             (variables, surroundings.now, name, Some(deployed))
         };
-        let config =
+        let mut config =
             Config::from_vars(&variables).with_context(|| format!("{name} is not as it should be"))?;
+        if let Some(credentials) = deployed
+            .as_ref()
+            .and_then(|deployed| deployed.sdk.credentials_provider())
+        {
+            // Asked again when what it gave comes to its end: an import may outlive credentials of an hour.
+            config.aws.credentials = credentials;
+        }
         let service = ThreadsAuth::new(config).with_context(|| format!("{name} is not as it should be"))?;
         Ok(Opened {
             service: Arc::new(service),
@@ -134,7 +141,7 @@ impl Target {
             return Err(Stopped::Usage(text.to_owned()).into());
         }
         // Asked for first, because its own errors say what to do and those of a request do not.
-        credentials(&sdk).await?;
+        check_credentials(&sdk).await?;
         let client = aws_sdk_cloudformation::Client::new(&sdk);
         let answer = client.describe_stacks().stack_name(&self.stack).send().await;
         let answer = answer.map_err(|error| self.no_stack(&sdk, &error))?;
@@ -191,17 +198,18 @@ impl Target {
     }
 }
 
-async fn credentials(sdk: &SdkConfig) -> Result<aws_credential_types::Credentials> {
+async fn check_credentials(sdk: &SdkConfig) -> Result<()> {
     let provider = sdk
         .credentials_provider()
         .context("there are no AWS credentials")?;
-    provider.provide_credentials().await.map_err(|error| {
+    let found = provider.provide_credentials().await;
+    found.map_err(|error| {
         let cause = DisplayErrorContext(&error).to_string();
         Stopped::Usage(format!(
             "there are no AWS credentials: give a --profile, run `aws sso login`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY ({cause})"
         ))
-        .into()
-    })
+    })?;
+    Ok(())
 }
 
 impl Deployed {
@@ -224,7 +232,7 @@ impl Deployed {
     }
 
     /// The environment in which a function of this stack runs.
-    async fn variables(&self, surroundings: &Surroundings) -> Result<HashMap<String, String>> {
+    fn variables(&self, surroundings: &Surroundings) -> Result<HashMap<String, String>> {
         let mut variables = HashMap::new();
         let mut set = |name: &str, value: &str| variables.insert(name.to_owned(), value.to_owned());
         for (variable, parameter) in [
@@ -259,12 +267,9 @@ impl Deployed {
             }
         }
         set("AWS_REGION", self.sdk.region().map_or("", Region::as_ref));
-        let credentials = credentials(&self.sdk).await?;
-        set("AWS_ACCESS_KEY_ID", credentials.access_key_id());
-        set("AWS_SECRET_ACCESS_KEY", credentials.secret_access_key());
-        if let Some(token) = credentials.session_token() {
-            set("AWS_SESSION_TOKEN", token);
-        }
+        // The functions have theirs in their environment. The SDK's take their place.
+        set("AWS_ACCESS_KEY_ID", "from the SDK");
+        set("AWS_SECRET_ACCESS_KEY", "from the SDK");
         Ok(variables)
     }
 }

@@ -27,7 +27,8 @@ use crate::target::{Opened, TARGETS, Target};
   threads-auth accounts export --with-tokens --output everything.jsonl
                                       asks first; such a file can be imported elsewhere
 
-It prints JSON lines, so there is no --json. A file of --output can be read by you alone.
+Standard output gets the accounts, a line of JSON each, with --json as without. Where --output takes them, --json prints what was
+written: {{\"written\": 2, \"file\": \"accounts.jsonl\", …}}. Such a file can be read by you alone.
 
 {TARGETS}"))]
 pub(super) struct Export {
@@ -49,6 +50,10 @@ pub(super) struct Export {
 
     #[command(flatten)]
     target: Target,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -85,6 +90,10 @@ enum Sink {
 
 impl Export {
     pub(super) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        if self.json && self.format == Format::Csv && self.output.is_none() {
+            let text = "--json and --format csv do not go together on standard output: leave one out, or give --output FILE for the CSV";
+            return Err(Stopped::Usage(text.to_owned()).into());
+        }
         let stack = self.target.open(surroundings).await?;
         if self.with_tokens && !self.yes_with_tokens {
             let mut interrupt = Interrupt::listen()?;
@@ -127,12 +136,18 @@ impl Export {
         })
         .await?;
         sink.end()?;
-        let place = self
-            .output
-            .as_ref()
-            .map_or_else(String::new, |path| format!(" to {}", path.display()));
         let without = if self.with_tokens { "" } else { ", without tokens" };
-        output(false).note(&format!("{written} accounts were written{place}{without}"));
+        match &self.output {
+            None => output(false).note(&format!("{written} accounts were written{without}")),
+            Some(path) if self.json => {
+                let json = json!({"written": written, "file": path.display().to_string(), "with_tokens": self.with_tokens, "broken_rows": broken, "unopened_tokens": sealed});
+                output(true).result(&json, "")?;
+            }
+            Some(path) => output(false).note(&format!(
+                "{written} accounts were written to {}{without}",
+                path.display()
+            )),
+        }
         if broken + sealed > 0 {
             return Err(Stopped::Told(1).into());
         }

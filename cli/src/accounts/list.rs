@@ -1,18 +1,18 @@
 //! `threads-auth accounts list`: the accounts of a stack, the weakest first.
 
-use std::io::Write;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use comfy_table::{ContentArrangement, Row, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Row, Table, presets};
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 use threads_auth::grant::Summary;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{days_left, each_page, output};
 use crate::interrupt::Interrupt;
-use crate::output::terminal_width;
+use crate::output::{Screen, terminal_size};
 use crate::surroundings::Surroundings;
 use crate::target::{Opened, TARGETS, Target};
 
@@ -46,7 +46,7 @@ pub(super) struct List {
 
     /// Print the result as JSON
     #[arg(long)]
-    pub(super) json: bool,
+    json: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -74,29 +74,63 @@ impl Which {
     }
 }
 
+/// The accounts, for programs and for people, and what is wrong with rows that could not be read.
+struct Seen {
+    json: Value,
+    plain: String,
+    broken: Vec<String>,
+}
+
 impl List {
     pub(super) async fn run(self, surroundings: &Surroundings) -> Result<()> {
         let stack = self.target.open(surroundings).await?;
-        let Some(seconds) = self.watch else {
-            return self.show(&stack, stack.now()).await;
-        };
-        let mut interrupt = Interrupt::listen()?;
-        interrupt
-            .or(async {
-                loop {
-                    let now = stack.time().await?;
-                    if !self.json && terminal_width().is_some() {
-                        // To the top left, and nothing below.
-                        write!(anstream::stdout(), "\u{1b}[H\u{1b}[J")?;
-                    }
-                    self.show(&stack, now).await?;
-                    tokio::time::sleep(Duration::from_secs(seconds)).await;
-                }
-            })
-            .await
+        match self.watch {
+            Some(seconds) => {
+                let mut interrupt = Interrupt::listen()?;
+                interrupt
+                    .or(self.watch(&stack, Duration::from_secs(seconds)))
+                    .await
+            }
+            None => self.print(&self.look(&stack, stack.now()).await?),
+        }
     }
 
-    async fn show(&self, stack: &Opened, now: Timestamp) -> Result<()> {
+    /// Shows it anew until it is given up: on a terminal in place, and at once when its size changes.
+    async fn watch(&self, stack: &Opened, every: Duration) -> Result<()> {
+        let mut resized = signal(SignalKind::window_change()).context("signals cannot be listened for")?;
+        let screen = (!self.json && terminal_size().is_some())
+            .then(Screen::open)
+            .transpose()?;
+        loop {
+            let seen = self.look(stack, stack.time().await?).await?;
+            match &screen {
+                Some(screen) => {
+                    let lines: Vec<_> = seen
+                        .broken
+                        .iter()
+                        .chain([&seen.plain])
+                        .map(String::as_str)
+                        .collect();
+                    screen.draw(&lines.join("\n"))?;
+                }
+                None => self.print(&seen)?,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(every) => {}
+                _ = resized.recv(), if screen.is_some() => {}
+            }
+        }
+    }
+
+    fn print(&self, seen: &Seen) -> Result<()> {
+        output(self.json).result(&seen.json, &seen.plain)?;
+        for problem in &seen.broken {
+            output(self.json).warn(problem);
+        }
+        Ok(())
+    }
+
+    async fn look(&self, stack: &Opened, now: Timestamp) -> Result<Seen> {
         let (mut accounts, mut broken) = (Vec::new(), Vec::new());
         each_page(stack, self.status.map(Which::as_str), |rows| {
             for row in rows {
@@ -129,11 +163,7 @@ impl List {
             };
             format!("{}\n{counted}", grid(&accounts, now))
         };
-        output(self.json).result(&json, &plain)?;
-        for problem in broken {
-            output(self.json).warn(&problem);
-        }
-        Ok(())
+        Ok(Seen { json, plain, broken })
     }
 
     fn is_wanted(&self, summary: &Summary, now: Timestamp) -> bool {
@@ -146,25 +176,35 @@ impl List {
 fn grid(accounts: &[Summary], now: Timestamp) -> String {
     let mut grid = Table::new();
     grid.load_style(presets::NOTHING);
-    if let Some(width) = terminal_width() {
+    if let Some((width, _)) = terminal_size() {
         grid.set_content_arrangement(ContentArrangement::Dynamic)
             .set_width(width);
     }
-    grid.set_header([
+    let mut header = Row::from([
         "ACCOUNT",
         "USERNAME",
         "STATUS",
-        "DAYS LEFT",
+        "DAYS",
         "NEXT LOOK",
         "LAST FAILURE",
     ]);
+    header.max_height(1);
+    grid.set_header(header);
+    // Half an id is of no use to anybody. The rest is shortened for it, as long as there is room.
+    if terminal_size().is_none_or(|(width, _)| width >= 50)
+        && let Some(ids) = grid.column_mut(0)
+    {
+        ids.set_constraint(ColumnConstraint::ContentWidth);
+    }
     for summary in accounts {
         let status = match summary.cause {
             Some(cause) => format!("{}: {cause}", summary.status),
             None => summary.status.to_owned(),
         };
         let days = days_left(summary, now).map_or_else(|| "-".to_owned(), |days| days.to_string());
-        let look = summary.due_at.map_or_else(|| "-".to_owned(), |at| at.to_string());
+        let look = summary
+            .due_at
+            .map_or_else(|| "-".to_owned(), |at| at.strftime("%Y-%m-%d %H:%M").to_string());
         let mut row = Row::from([
             summary.user_id.to_string(),
             summary.username.clone().unwrap_or_default(),

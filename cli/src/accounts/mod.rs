@@ -114,17 +114,6 @@ struct Disconnect {
 }
 
 impl Accounts {
-    pub(crate) fn answers_in_json(&self) -> bool {
-        match &self.command {
-            Command::List(command) => command.json,
-            Command::Show(command) => command.json,
-            Command::Refresh(command) => command.json,
-            Command::Disconnect(command) => command.json,
-            Command::Import(command) => command.json,
-            Command::Export(_) => false,
-        }
-    }
-
     pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
         match self.command {
             Command::List(command) => command.run(surroundings).await,

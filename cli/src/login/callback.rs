@@ -20,6 +20,7 @@ use jiff::{SignedDuration, Timestamp};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use threads_auth::pages::content_policy;
 use threads_graph::parse_callback;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -29,6 +30,8 @@ use tokio_rustls::server::TlsStream;
 
 use super::{Answer, NOT_OURS, judge};
 use crate::output::{Output, complain};
+
+const STYLE: &str = include_str!("page.css");
 
 /// How long the browser may take to fetch the last page, before the command goes on without it.
 const LAST_PAGE: Duration = Duration::from_secs(2);
@@ -171,7 +174,7 @@ async fn respond(State(site): State<Arc<Site>>, request: Request) -> Response {
         page(
             StatusCode::OK,
             "Back to the terminal",
-            "Your answer has arrived. You can close this window.",
+            "Your answer has arrived, and the terminal goes on with it. You can close this window.",
         )
     } else if path == site.last("denied") {
         site.seen.notify_one();
@@ -221,15 +224,19 @@ impl Site {
         page(
             StatusCode::BAD_REQUEST,
             "This answer cannot be used",
-            "It does not belong to the login that the terminal waits for. Open the address in the terminal again.",
+            "It does not belong to the login that the terminal waits for. Open the address that the terminal shows.",
         )
     }
 }
 
+/// What a person reads. It has the look of the service's own pages, and none of their words.
 fn page(status: StatusCode, title: &str, text: &str) -> Response {
+    let tone = if status.is_success() { "told" } else { "halt" };
     let html = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
-         <meta name=\"viewport\" content=\"width=device-width\"></head><body><main><h1>{title}</h1><p>{text}</p></main></body></html>\n"
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><meta name=\"color-scheme\" content=\"light dark\">\
+         <link rel=\"icon\" href=\"data:,\"><style>{STYLE}</style></head>\
+         <body class=\"{tone}\"><main><h1>{title}</h1><p>{text}</p></main><footer>threads-auth login, on this machine</footer></body></html>\n"
     );
     let kind = (header::CONTENT_TYPE, "text/html; charset=utf-8");
     (status, headers([kind]), html).into_response()
@@ -241,15 +248,13 @@ fn headers(given: [(header::HeaderName, &str); 1]) -> header::HeaderMap {
         (header::CACHE_CONTROL, "no-store"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; base-uri 'none'; frame-ancestors 'none'",
-        ),
     ];
+    let policy = (header::CONTENT_SECURITY_POLICY, content_policy(STYLE, "'none'"));
     given
         .into_iter()
         .chain(always)
         .filter_map(|(name, value)| Some((name, HeaderValue::from_str(value).ok()?)))
+        .chain([policy])
         .collect()
 }
 

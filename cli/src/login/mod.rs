@@ -90,7 +90,7 @@ pub(crate) struct Login {
 
     /// Print the result as JSON
     #[arg(long)]
-    pub(crate) json: bool,
+    json: bool,
 }
 
 /// How a login was answered.
@@ -120,11 +120,7 @@ impl Login {
         };
         let mut interrupt = Interrupt::listen()?;
         let graph = surroundings.graph()?;
-        let inputs = Inputs {
-            surroundings,
-            output,
-            env_path: self.keep.place()?.map(|(path, _)| path.to_owned()),
-        };
+        let inputs = Inputs::beside(&self.keep, surroundings, output)?;
         let scopes = scopes(&self.scope, surroundings)?;
         let (redirect_uri, callback) = self.callback(&inputs, surroundings).await?;
         check(&redirect_uri, output)?;

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::Instant;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use serde_json::Value;
+use serde_json::{Value, json};
 use threads_sandbox::{FaultAction, SandboxCall};
 
 use crate::stack::Local;
@@ -446,6 +446,23 @@ fn an_export_has_no_tokens_unless_it_is_asked_for_twice() {
         local.run(&arguments)
     };
     calls(&["--output", "out.csv"]).says(2, &["out.csv exists"]);
+    // Standard output has one thing: the accounts, or what became of them.
+    let lines = calls(&["--json"]);
+    assert_eq!(lines.expect(0).stdout, plain.stdout);
+    assert_eq!(
+        calls(&["--json", "--output", "out.jsonl"]).json(),
+        json!({"written": 2, "file": "out.jsonl", "with_tokens": false, "broken_rows": 0, "unopened_tokens": 0})
+    );
+    assert_eq!(local.read("out.jsonl"), plain.stdout);
+    let both = calls(&["--json", "--format", "csv"]);
+    assert!(
+        text(&both.failure(2), "/message").contains("--output FILE"),
+        "{both:?}"
+    );
+    assert_eq!(
+        calls(&["--json", "--format", "csv", "--output", "2.csv"]).json()["file"],
+        "2.csv"
+    );
     calls(&["--with-tokens"])
         .says(2, &["--yes-with-tokens"])
         .hides(&[&ada]);

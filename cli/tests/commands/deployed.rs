@@ -30,14 +30,14 @@ struct Said {
     denies: bool,
 }
 
-struct Aws {
-    local: Local,
+pub(crate) struct Aws {
+    pub(crate) local: Local,
     url: String,
     said: Arc<Mutex<Said>>,
 }
 
 impl Aws {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let local = Local::new();
         let urls = local.stack.urls().clone();
         let output = |name, value: &str| (name, value.to_owned());
@@ -76,7 +76,7 @@ impl Aws {
         Self { local, url, said }
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.local.bare(arguments);
         let urls = self.local.stack.urls();
         command

@@ -9,9 +9,11 @@
 )]
 
 mod accounts;
+mod credentials;
 mod deployed;
 mod env_file;
 mod exits;
+mod keyring;
 mod login;
 mod operations;
 mod others;

@@ -1,9 +1,10 @@
 //! The command in a terminal: what it asks, what it hides, and what it leaves behind.
 
+use std::num::NonZeroU16;
 use std::process::Command;
 
 use rexpect::session::{PtySession, spawn_command};
-use rustix::termios::{LocalModes, tcgetattr};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 use crate::stack::Local;
 use crate::support::{APP_ID, APP_SECRET, HANG, REDIRECT_URI, USER, World, meta_that, run};
@@ -13,18 +14,26 @@ fn terminal(world: &World, arguments: &[&str], variables: &[(&str, &str)]) -> Pt
     let mut command = in_terminal(arguments);
     world.surround(&mut command);
     command.envs(variables.iter().copied());
-    spawn_command(command, u64::try_from(HANG.as_millis()).ok()).unwrap()
+    start(command)
 }
 
 fn in_terminal(arguments: &[&str]) -> Command {
+    in_terminal_that("stty echo", arguments)
+}
+
+fn in_terminal_that(is: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new("sh");
     command.args([
         "-c",
-        "stty echo; exec \"$0\" \"$@\"",
+        &format!("{is}; exec \"$0\" \"$@\""),
         env!("CARGO_BIN_EXE_threads-auth"),
     ]);
     command.args(arguments);
     command
+}
+
+fn start(command: Command) -> PtySession {
+    spawn_command(command, u64::try_from(HANG.as_millis()).ok()).unwrap()
 }
 
 /// The same against a development stack.
@@ -33,7 +42,88 @@ fn stack_terminal(local: &Local, arguments: &[&str]) -> PtySession {
     let arguments: Vec<_> = arguments.iter().copied().chain([at.as_str()]).collect();
     let mut command = in_terminal(&arguments);
     local.surround(&mut command);
-    spawn_command(command, u64::try_from(HANG.as_millis()).ok()).unwrap()
+    start(command)
+}
+
+/// A terminal of a size, and what a person sees on it.
+struct Seen {
+    session: PtySession,
+    terminal: vt100::Parser,
+}
+
+impl Seen {
+    fn start(local: &Local, rows: u16, columns: u16, arguments: &[&str]) -> Self {
+        let at = local.local();
+        let arguments: Vec<_> = arguments.iter().copied().chain([at.as_str()]).collect();
+        let is = format!("echo what was there before; stty echo rows {rows} cols {columns}");
+        let mut command = in_terminal_that(&is, &arguments);
+        local.surround(&mut command);
+        Self {
+            session: start(command),
+            terminal: vt100::Parser::new(cells(rows), cells(columns), 0),
+        }
+    }
+
+    /// Reads on until this was written.
+    fn read(&mut self, written: &str) {
+        let before = self.session.exp_string(written).unwrap();
+        self.show(&before);
+        self.show(written);
+    }
+
+    /// `rexpect` makes a character of every byte.
+    fn show(&mut self, read: &str) {
+        let bytes: Vec<_> = read.chars().map(|byte| u8::try_from(byte).unwrap()).collect();
+        self.terminal.process(&bytes);
+    }
+
+    /// Draws on until a whole picture shows this. Each line of it ends where the terminal does, or before.
+    #[track_caller]
+    fn picture(&mut self, part: &str) -> String {
+        for _ in 0..60 {
+            self.read("\u{1b}[J");
+            self.assert_nothing_wraps();
+            let screen = self.terminal.screen();
+            assert!(screen.alternate_screen() && screen.hide_cursor());
+            if screen.contents().contains(part) {
+                return screen.contents();
+            }
+        }
+        panic!("it never showed {part:?}: {}", self.terminal.screen().contents());
+    }
+
+    #[track_caller]
+    fn assert_nothing_wraps(&self) {
+        let screen = self.terminal.screen();
+        let (rows, _) = screen.size();
+        let wraps = (0..rows.get()).any(|row| screen.row_wrapped(row));
+        assert!(!wraps, "{}", screen.contents());
+    }
+
+    fn resize(&mut self, rows: u16, columns: u16) {
+        self.terminal.screen_mut().set_size(cells(rows), cells(columns));
+        let size = Winsize {
+            ws_row: rows,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        tcsetwinsize(self.session.process().get_file_handle().unwrap(), size).unwrap();
+    }
+
+    /// What is left on the terminal, and the exit code.
+    fn end(mut self) -> (String, i32) {
+        let rest = self.session.exp_eof().unwrap();
+        self.show(&rest);
+        let screen = self.terminal.screen();
+        assert!(!screen.alternate_screen() && !screen.hide_cursor());
+        assert!(shows_what_is_typed(&self.session));
+        (screen.contents(), code(&self.session))
+    }
+}
+
+fn cells(count: u16) -> NonZeroU16 {
+    NonZeroU16::new(count).unwrap()
 }
 
 fn shows_what_is_typed(session: &PtySession) -> bool {
@@ -199,25 +289,143 @@ fn what_cannot_be_undone_is_asked_first() {
 }
 
 #[test]
-fn a_list_fits_the_terminal_and_an_import_shows_how_far_it_is() {
+fn a_list_fits_the_terminal() {
     let local = Local::new();
     local.account("17841400000000001");
-    let at = local.local();
-    let mut command = Command::new("sh");
-    let script = "stty cols 60; \"$0\" accounts list \"$1\"; \"$0\" accounts import one.jsonl \"$1\"";
-    command.args(["-c", script, env!("CARGO_BIN_EXE_threads-auth"), &at]);
-    local.surround(&mut command);
-    let mut session = spawn_command(command, u64::try_from(HANG.as_millis()).ok()).unwrap();
-    let shown = session.exp_string("1 account").unwrap();
-    let widest = shown
-        .lines()
-        .map(|line| line.trim_end().chars().count())
-        .max()
-        .unwrap();
-    assert!(widest <= 60 && shown.contains("ACCOUNT"), "{shown}");
-    let progress = session.exp_eof().unwrap();
+    for (columns, fits) in [(60, false), (200, true)] {
+        let mut seen = Seen::start(&local, 24, columns, &["accounts", "list"]);
+        seen.read("1 account");
+        seen.assert_nothing_wraps();
+        let (left, code) = seen.end();
+        assert!(left.contains(" 17841400000000001  person"), "{left}");
+        assert_eq!((left.contains("LAST FAILURE"), code), (fits, 0), "{left}");
+    }
+}
+
+#[test]
+fn a_stack_is_configured_by_hand() {
+    const ID: &str = "9876543210987654";
+    const SECRET: &str = "sandbox-app-secret";
+    let local = Local::new();
+    let secret = local.stack.urls().app_secret_id.clone();
+    // An older secret of the same app's.
+    let before = format!("{{\"app_id\":\"{ID}\",\"app_secret\":\"the-one-before\"}}");
+    local.put_secret(&secret, &before);
+
+    for prompts in [1, 2] {
+        let mut session = stack_terminal(&local, &["configure"]);
+        session.exp_string("Threads app id: ").unwrap();
+        if prompts == 2 {
+            session.send_line(ID).unwrap();
+            session.exp_string("Threads app secret: ").unwrap();
+            assert!(!shows_what_is_typed(&session));
+            session.send("half-a-secret").unwrap();
+        }
+        session.send_control('c').unwrap();
+        let shown = session.exp_eof().unwrap();
+        assert!(
+            shows_what_is_typed(&session) && !shown.contains("half"),
+            "{shown}"
+        );
+        assert_eq!(code(&session), 130);
+    }
+    for (typed, said, expected) in [
+        ("another-secret", "nothing was written", 1),
+        (SECRET, "are written", 0),
+    ] {
+        assert_eq!(local.secret(&secret), before);
+        let mut session = stack_terminal(&local, &["configure"]);
+        session.exp_string("Threads app id: ").unwrap();
+        assert!(shows_what_is_typed(&session));
+        session.send_line(ID).unwrap();
+        // What was typed can be seen.
+        session.exp_string(ID).unwrap();
+        session.exp_string("Threads app secret: ").unwrap();
+        assert!(!shows_what_is_typed(&session));
+        session.send_line(typed).unwrap();
+        let shown = session.exp_eof().unwrap();
+        assert!(shown.contains(said) && !shown.contains(typed), "{shown}");
+        assert!(shows_what_is_typed(&session));
+        assert_eq!(code(&session), expected);
+    }
+    assert!(local.secret(&secret).contains(SECRET));
+}
+
+#[test]
+fn a_list_is_watched_in_its_terminal() {
+    let local = Local::new();
+    local.account("17841400000000001");
+    let mut seen = Seen::start(&local, 24, 60, &["accounts", "list", "--watch=3600"]);
+    let narrow = seen.picture("1 account");
     assert!(
-        progress.contains(" %  0 taken over, 1 connected already, 0 not"),
-        "{progress:?}"
+        narrow.contains("17841400000000001") && !narrow.contains("before"),
+        "{narrow}"
     );
+    // It is drawn anew for another size, with what is there by then.
+    for n in 2..=7 {
+        local.account(&format!("1784140000000000{n}"));
+    }
+    seen.resize(24, 200);
+    let wide = seen.picture("7 accounts");
+    assert!(
+        wide.contains("2026-02-") && wide.contains("LAST FAILURE"),
+        "{wide}"
+    );
+    seen.resize(5, 60);
+    let low = seen.picture("7 accounts");
+    let lines: Vec<_> = low.lines().collect();
+    assert!(
+        lines.len() == 5 && lines[0].starts_with(" ACCOUNT") && lines[3] == "…",
+        "{low}"
+    );
+    seen.session.send_control('c').unwrap();
+    let (left, code) = seen.end();
+    assert_eq!((left.trim(), code), ("what was there before", 130));
+}
+
+#[test]
+fn a_watched_list_changes_by_itself() {
+    let local = Local::new();
+    local.account("17841400000000001");
+    let mut seen = Seen::start(&local, 24, 200, &["accounts", "list", "--watch=1"]);
+    seen.picture("1 account");
+    local.account("17841400000000002");
+    seen.picture("2 accounts");
+    local
+        .run(&["accounts", "disconnect", "17841400000000002", "--yes"])
+        .expect(0);
+    let changed = seen.picture("revoked");
+    assert!(changed.contains("active"), "{changed}");
+    seen.session.send_control('c').unwrap();
+    assert_eq!(seen.end().1, 130);
+}
+
+#[test]
+fn what_moves_is_for_terminals_and_leaves_nothing_behind() {
+    let local = Local::new();
+    local.account("17841400000000001");
+    for (arguments, moves) in [
+        (
+            &["accounts", "import", "one.jsonl"][..],
+            " %  0 taken over, 1 connected already",
+        ),
+        (&["sweep"], "looking at every token that is due"),
+        (&["restore", "--from", "nothing", "--yes"], "reading the backup"),
+    ] {
+        let mut seen = Seen::start(&local, 24, 100, arguments);
+        seen.read(moves);
+        let (left, _) = seen.end();
+        assert!(
+            !left.contains(moves) && left.contains("what was there before"),
+            "{left}"
+        );
+
+        let piped = local.run(arguments);
+        for trace in [moves, "\r", "\u{1b}"] {
+            assert!(
+                !piped.stderr.contains(trace) && !piped.stdout.contains(trace),
+                "{piped:?}"
+            );
+        }
+    }
 }

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_smithy_runtime_api::client::http::{
     HttpClient as SmithyHttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings,
@@ -25,8 +25,8 @@ pub struct AwsConfig {
     /// `AWS_REGION`.
     pub region: String,
     /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`. Lambda gives each execution environment its own,
-    /// good for longer than the environment lives.
-    pub credentials: Credentials,
+    /// good for longer than the environment lives. Whoever runs elsewhere puts what renews its own in their place.
+    pub credentials: SharedCredentialsProvider,
     /// `AWS_ENDPOINT_URL_DYNAMODB`, else `AWS_ENDPOINT_URL`; none means the real service.
     pub dynamodb_url: Option<String>,
     /// `AWS_ENDPOINT_URL_SECRETS_MANAGER`, else `AWS_ENDPOINT_URL`; none means the real service.

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
 use threads_graph::{Endpoints, RedirectUri, Scopes};
 use url::Url;
 
@@ -288,7 +289,13 @@ impl Vars<'_> {
             secrets_manager_url: endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER"),
             eventbridge_url: endpoint("AWS_ENDPOINT_URL_EVENTBRIDGE"),
             region: region?,
-            credentials: Credentials::new(key_id?, secret?, session, None, "environment"),
+            credentials: SharedCredentialsProvider::new(Credentials::new(
+                key_id?,
+                secret?,
+                session,
+                None,
+                "environment",
+            )),
         })
     }
 }

@@ -1,0 +1,62 @@
+//! Credentials that end while a command runs.
+
+use devstack::Clock;
+
+use crate::deployed::Aws;
+use crate::support::run;
+
+/// How often the profile's process was asked for credentials, which end at `expiration`, while so many accounts were taken over: one after
+/// the other, so that no two requests share an answer.
+fn asked(expiration: &str, accounts: usize) -> usize {
+    let aws = Aws::new();
+    // A deployed stack's time is this machine's.
+    let clock = aws.local.stack.clock();
+    let behind = Clock::system().now().duration_since(clock.now());
+    clock.advance(behind.try_into().unwrap());
+    let urls = aws.local.stack.urls();
+    let answer = format!(
+        r#"{{"Version":1,"AccessKeyId":"{}","SecretAccessKey":"{}","Expiration":"{expiration}"}}"#,
+        urls.access_key_id, urls.secret_access_key
+    );
+    let (calls, process) = (aws.local.path("calls"), aws.local.path("process.sh"));
+    aws.local.write(
+        "process.sh",
+        format!("echo asked >> '{}'\necho '{answer}'\n", calls.display()),
+    );
+    let config = format!(
+        "[profile ops]\nregion = {}\ncredential_process = sh {}\n",
+        urls.region,
+        process.display()
+    );
+    aws.local.write("aws-config", config);
+    let tokens: Vec<_> = (0..accounts)
+        .map(|n| aws.local.token(&format!("1784140000000{n:04}")))
+        .collect();
+    aws.local
+        .write("tokens.csv", format!("access_token\n{}\n", tokens.join("\n")));
+    let mut command = aws.command(&[
+        "accounts",
+        "import",
+        "tokens.csv",
+        "--concurrency",
+        "1",
+        "--profile",
+        "ops",
+    ]);
+    command
+        .env_remove("AWS_ACCESS_KEY_ID")
+        .env_remove("AWS_SECRET_ACCESS_KEY")
+        .env("AWS_CONFIG_FILE", aws.local.path("aws-config"));
+    run(command).expect(0);
+    aws.local.read("calls").lines().count()
+}
+
+#[test]
+fn credentials_are_renewed_when_they_end() {
+    // A process for each client of AWS's, and one for the look at the start.
+    let lasting = asked("2999-01-01T00:00:00Z", 8);
+    assert!((1..8).contains(&lasting), "{lasting}");
+    // These are over at once: whatever is asked of AWS needs new ones.
+    let ending = asked("2020-01-01T00:00:00Z", 8);
+    assert!(ending >= 8, "{ending}");
+}
