@@ -115,7 +115,7 @@ fn report(function: &str, answer: &InvokeOutput) -> Result<Value> {
         );
         return Err(Stopped::TryAgainLater(text).into());
     }
-    Err(anyhow!("{error_message} ({error_type})").context(format!(
+    Err(anyhow!("{error_message}").context(format!(
         "{function} failed; its log has the cause, and `threads-auth doctor` looks for it"
     )))
 }

@@ -28,6 +28,8 @@ struct Said {
     outputs: Vec<(&'static str, String)>,
     schedule: &'static str,
     alarms: Vec<(&'static str, &'static str, bool)>,
+    /// The alarms that CloudFormation made, or nothing if it does not tell.
+    made: Option<Vec<&'static str>>,
     action: &'static str,
     denies: bool,
     /// Lambda's status, what is the matter if something is, and the body.
@@ -68,6 +70,7 @@ impl Aws {
             ],
             schedule: "ENABLED",
             alarms: vec![("threads-auth-sweep-missed", "OK", true)],
+            made: Some(Vec::new()),
             action: "kms:DescribeKey",
             denies: false,
             invoked: (200, "", String::new()),
@@ -171,6 +174,21 @@ fn answer(said: &Said, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Response
             ("content-type", "application/cbor"),
         ];
         return (kind, alarms(&said.alarms)).into_response();
+    }
+    if body.contains("Action=ListStackResources") {
+        let Some(made) = &said.made else {
+            let error = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>";
+            return (StatusCode::FORBIDDEN, error).into_response();
+        };
+        let made: Vec<_> = made
+            .iter()
+            .map(|name| format!("<member><ResourceType>AWS::CloudWatch::Alarm</ResourceType><PhysicalResourceId>{name}</PhysicalResourceId><LogicalResourceId>A</LogicalResourceId><LastUpdatedTimestamp>2026-01-01T00:00:00Z</LastUpdatedTimestamp><ResourceStatus>CREATE_COMPLETE</ResourceStatus></member>"))
+            .collect();
+        return format!(
+            "<ListStackResourcesResponse><ListStackResourcesResult><StackResourceSummaries>{}</StackResourceSummaries></ListStackResourcesResult></ListStackResourcesResponse>",
+            made.concat()
+        )
+        .into_response();
     }
     assert!(body.contains("Action=DescribeStacks"), "{uri} {body}");
     if !body.contains(&format!("StackName={STACK}&")) && !body.ends_with(&format!("StackName={STACK}")) {
@@ -321,6 +339,16 @@ fn the_doctor_looks_at_what_only_aws_has() {
         let (found, words) = aws.examined(code, "alarms");
         assert!(found == level && words.contains(said), "{words}");
     }
+    aws.say(|said| said.made = Some(vec!["threads-auth-sweep-missed"]));
+    assert!(aws.examined(1, "alarms").1.contains("gone: sweep-missed"));
+    aws.say(|said| said.alarms = vec![("threads-auth-sweep-missed", "OK", true)]);
+    assert_eq!(aws.examined(0, "alarms").0, "ok");
+    aws.say(|said| said.made = None);
+    assert!(
+        aws.examined(0, "alarms")
+            .1
+            .contains("cloudformation:ListStackResources")
+    );
     aws.say(|said| said.action = "kms:*");
     assert!(aws.examined(1, "key policy").1.contains("directly: Root"));
     for (status, code, level) in [
