@@ -131,7 +131,8 @@ class Front(http.server.ThreadingHTTPServer):
 class FrontHandler(http.server.BaseHTTPRequestHandler):
     def do(self):
         front, body = self.server, self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        host = ENDPOINT.netloc if "Authorization" in self.headers else front.host
+        # A signature is of the host that was asked.
+        host = self.headers["Host"] if "Authorization" in self.headers else front.host
         headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
         answer = call(host, ENDPOINT.port, self.command, self.path, headers, body)
         text = answer.body
