@@ -160,10 +160,11 @@ fn answer(said: &Said, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Response
         return axum::Json(json!({"State": said.schedule, "ScheduleExpression": "rate(15 minutes)"}))
             .into_response();
     }
-    if headers
-        .get("x-amz-target")
-        .is_some_and(|target| target == "TrentService.GetKeyPolicy")
-    {
+    let asks_for = |what: &str| headers.get("x-amz-target").is_some_and(|target| target == what);
+    if asks_for("secretsmanager.GetSecretValue") {
+        return (StatusCode::BAD_REQUEST, "{\"__type\":\"AccessDeniedException\"}").into_response();
+    }
+    if asks_for("TrentService.GetKeyPolicy") {
         let policy =
             json!({"Statement": [{"Sid": "Root", "Effect": "Allow", "Action": said.action}]}).to_string();
         return axum::Json(json!({"Policy": policy, "PolicyName": "default"})).into_response();
@@ -358,6 +359,23 @@ fn the_doctor_looks_at_what_only_aws_has() {
     ] {
         aws.say(|said| said.status = status);
         assert_eq!(aws.examined(code, "stack").0, level);
+    }
+}
+
+#[test]
+fn the_doctor_calls_nothing_wrong_that_it_may_not_read() {
+    let aws = Aws::new();
+    let mut command = aws.command(&["doctor", "--json"]);
+    // Here nobody may read a secret.
+    command.env("AWS_ENDPOINT_URL_SECRETS_MANAGER", &aws.url);
+    let found = run(command).json();
+    assert_eq!(found["ok"], true);
+    for check in found["checks"].as_array().unwrap().iter().skip(1).take(2) {
+        assert_eq!(text(check, "/level"), "warn", "{found}");
+        assert!(
+            text(check, "/next").contains("secretsmanager:GetSecretValue"),
+            "{found}"
+        );
     }
 }
 
