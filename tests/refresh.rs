@@ -1,11 +1,13 @@
 //! Refreshing: what a sweep does to every kind of grant.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use devstack::Stack;
 use jiff::Timestamp;
 use reqwest::StatusCode;
 use threads_auth::grant::{Cause, Grant, Status};
+use threads_auth::refresh::{Stopped, Swept};
 use threads_auth::store::{DueKey, Lease, LeaseOutcome, Refreshed, Wanted, Written};
 use threads_graph::ReauthorizationCause;
 use threads_sandbox::{Fault, FaultAction, OldToken, SandboxCall};
@@ -58,6 +60,36 @@ async fn two_accounts_live_for_years() {
         assert_eq!(grant.status, Status::Active);
         assert!(grant.token.unwrap().expires_at > stack.clock().now());
     }
+}
+
+#[tokio::test]
+async fn a_sweep_is_watched_counted_and_ended_in_order() {
+    let stack = stack_with(&[("SWEEP_CONCURRENCY", "1")]).await;
+    let people = connect_people(&stack, 5).await;
+    let service = stack.service();
+    assert_eq!(service.count_due(stack.clock().now()).await.unwrap(), 0);
+    stack.clock().advance(41 * DAY);
+    let now = stack.clock().now();
+    assert_eq!(service.count_due(now).await.unwrap(), 5, "{people:?}");
+    let mut seen = Vec::new();
+    let watch = |outcome| {
+        seen.push(outcome);
+        if seen.len() < 2 {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    };
+    let budget = Duration::from_mins(1);
+    let report = service.sweep_watched(now, budget, watch).await.unwrap();
+    assert_eq!(seen, [Swept::Refreshed; 2]);
+    assert_eq!(
+        (report.count("refreshed"), report.stopped),
+        (2, Some(Stopped::Asked))
+    );
+    assert_eq!(service.count_due(now).await.unwrap(), 3);
+    // What is left is the next one's.
+    assert_eq!(stack.sweep().await.unwrap().count("refreshed"), 3);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
+use aws_sdk_cloudformation::operation::list_stack_resources::ListStackResourcesError;
 use aws_sdk_cloudwatch::types::StateValue;
 use aws_sdk_scheduler::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_scheduler::types::ScheduleState;
@@ -13,6 +14,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use threads_auth::error_chain;
 use threads_auth::seal::random_text;
+use threads_auth::secrets::SecretsError;
+use threads_auth::store::StoreError;
 
 use crate::accounts::{Tokens, output};
 use crate::exit::{self, Stopped};
@@ -27,8 +30,9 @@ use crate::target::{Deployed, Opened, TARGETS, Target};
   threads-auth doctor --profile prod --stack threads-auth-prod
   threads-auth doctor --json | jq '.checks[] | select(.level != \"ok\")'
 
-It changes nothing. Exit code 1 means that a check has failed; warnings alone leave it at 0. On AWS it reads the stack, both secrets,
-a page of the table of grants, the schedule, the alarms and the key's policy; what your credentials may not read is a warning.
+It changes nothing. Exit code 1 means that a check has failed; warnings alone leave it at 0. On AWS it reads the stack and the
+list of its resources, both secrets, a page of the table of grants, the schedule, the alarms and the key's policy; what your
+credentials may not read is a warning.
 
 {TARGETS}"))]
 pub(crate) struct Doctor {
@@ -174,11 +178,7 @@ fn stands(stack: &Opened) -> Finding {
 async fn app_secret(stack: &Opened) -> Finding {
     match stack.service.secrets().app(stack.now()).await {
         Ok(app) => ok("app secret", format!("is there, for the app {}", app.app_id)),
-        Err(error) => fail(
-            "app secret",
-            error_chain(&error),
-            "`threads-auth configure` writes it.",
-        ),
+        Err(error) => no_secret("app secret", &error, "`threads-auth configure` writes it."),
     }
 }
 
@@ -196,11 +196,25 @@ async fn keyring(stack: &Opened) -> Finding {
                 format!("is there, with {keys}; {} seals", keyring.writing()),
             )
         }
-        Err(error) => fail(
+        Err(error) => no_secret(
             "keyring",
-            error_chain(&error),
+            &error,
             "`threads-auth configure` makes one where there was none yet. If there was one, do NOT make another: Secrets Manager keeps the version before it as AWSPREVIOUS.",
         ),
+    }
+}
+
+/// Why a secret is not to be had, and `next` if that is for the stack's owner to change.
+fn no_secret(check: &'static str, error: &SecretsError, next: &str) -> Finding {
+    const PERMISSION: &str = "secretsmanager:GetSecretValue, and kms:Decrypt through Secrets Manager";
+    match error {
+        SecretsError::Unreachable { source, .. } => unseen(check, source, PERMISSION),
+        SecretsError::Unreadable { source, .. }
+            if source.code().is_some_and(|code| code.contains("Denied")) =>
+        {
+            unseen(check, source, PERMISSION)
+        }
+        _ => fail(check, error_chain(error), next),
     }
 }
 
@@ -246,6 +260,14 @@ async fn tokens(stack: &Opened) -> Finding {
     };
     let rows = match stack.service.store().scan(None, Some(SAMPLE), None).await {
         Ok((rows, _)) => rows,
+        Err(StoreError::Unavailable { code, .. }) if code.contains("Denied") => {
+            let detail = format!("your credentials may not look ({code})");
+            return warn(
+                CHECK,
+                detail,
+                "Try again with credentials that have dynamodb:Scan on the table of grants.",
+            );
+        }
         Err(error) => {
             let next = "Is the table there, and do your credentials reach it?";
             return fail(CHECK, error_chain(&error), next);
@@ -268,7 +290,7 @@ async fn tokens(stack: &Opened) -> Finding {
             sealed.len(),
             sealed.len() as u64 + u64::from(opened)
         );
-        let next = "A key was removed, the keyring replaced, or the table restored under another name. `threads-auth keyring show` names the missing key; Secrets Manager keeps the former keyring as AWSPREVIOUS.";
+        let next = "A key was removed, the keyring or the app id replaced, or the table restored under another name. `threads-auth keyring show` names the missing key; Secrets Manager keeps the former keyring as AWSPREVIOUS.";
         return fail(CHECK, detail, next);
     }
     if let Some(first) = broken.first() {
@@ -490,16 +512,29 @@ async fn alarms(deployed: &Deployed) -> Finding {
             .collect()
     };
     let (ringing, blind) = (named(&StateValue::Alarm), named(&StateValue::InsufficientData));
+    let made = made_alarms(deployed).await;
+    let gone: Vec<_> = made
+        .iter()
+        .flatten()
+        .filter(|name| !alarms.iter().any(|alarm| alarm.alarm_name() == Some(name)))
+        .map(|name| name.strip_prefix(&prefix).unwrap_or(name))
+        .collect();
     let silent = alarms.iter().all(|alarm| alarm.alarm_actions().is_empty());
-    if alarms.is_empty() {
+    if !ringing.is_empty() {
+        let next = "infra/README.md has a paragraph for each under \"Runbook\".";
+        fail(CHECK, format!("ringing: {}", ringing.join(", ")), next)
+    } else if !gone.is_empty() {
+        // CloudFormation does not look whether what it made is still there.
+        let next = "Somebody deleted it, and deploying the same template does not bring it back: deploy once without it, then with it.";
+        fail(CHECK, format!("gone: {}", gone.join(", ")), next)
+    } else if alarms.is_empty() {
         warn(
             CHECK,
             format!("there are none whose name begins with {prefix}"),
             "Deploy this version of the stack.",
         )
-    } else if !ringing.is_empty() {
-        let next = "infra/README.md has a paragraph for each under \"Runbook\".";
-        fail(CHECK, format!("ringing: {}", ringing.join(", ")), next)
+    } else if let Err(error) = made {
+        unseen(CHECK, &error, "cloudformation:ListStackResources")
     } else if silent {
         let next = "Deploy with the parameter AlarmEmail or AlarmTopicArn.";
         warn(
@@ -513,6 +548,23 @@ async fn alarms(deployed: &Deployed) -> Finding {
     } else {
         ok(CHECK, format!("{} are quiet", alarms.len()))
     }
+}
+
+/// The names of the alarms that CloudFormation made.
+async fn made_alarms(deployed: &Deployed) -> Result<Vec<String>, SdkError<ListStackResourcesError>> {
+    let mut resources = aws_sdk_cloudformation::Client::new(&deployed.sdk)
+        .list_stack_resources()
+        .stack_name(&deployed.stack)
+        .into_paginator()
+        .items()
+        .send();
+    let mut names = Vec::new();
+    while let Some(resource) = resources.try_next().await? {
+        if resource.resource_type.as_deref() == Some("AWS::CloudWatch::Alarm") {
+            names.extend(resource.physical_resource_id);
+        }
+    }
+    Ok(names)
 }
 
 async fn key_policy(deployed: &Deployed) -> Finding {
@@ -587,11 +639,7 @@ fn direct_use(policy: &Value) -> Option<Vec<String>> {
 }
 
 /// What cannot be looked at is not known to be wrong, unless it is not there.
-fn unseen<E: ProvideErrorMetadata, R>(
-    check: &'static str,
-    error: &SdkError<E, R>,
-    permission: &str,
-) -> Finding {
+fn unseen<E: ProvideErrorMetadata>(check: &'static str, error: &SdkError<E>, permission: &str) -> Finding {
     match error.code() {
         Some(code) if code.contains("NotFound") => fail(check, "it is not there", "Deploy the stack again."),
         Some(code) if code.contains("Denied") => warn(
@@ -600,7 +648,14 @@ fn unseen<E: ProvideErrorMetadata, R>(
             format!("Try again with credentials that have {permission}."),
         ),
         Some(code) => warn(check, format!("AWS did not tell ({code})"), "Try again later."),
-        None => warn(check, "AWS does not answer", "Try again later."),
+        None => match error.raw_response() {
+            Some(answer) => warn(
+                check,
+                format!("AWS answers {}, and gives no reason", answer.status().as_u16()),
+                "Try again later.",
+            ),
+            None => warn(check, "AWS does not answer", "Try again later."),
+        },
     }
 }
 

@@ -3,6 +3,8 @@
 //! Before Meta is asked, it ends it. From then on until the token is stored or printed, the first one waits: a token that
 //! Meta has given exists nowhere else.
 
+use std::cell::Cell;
+
 use anyhow::{Context, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -38,26 +40,34 @@ impl Interrupt {
 
     /// Waits for `work` in spite of a first signal, which ends the command afterwards. Only the second gives it up.
     pub(crate) async fn after<T>(&mut self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let came = Cell::new(None);
+        let words = "Meta has been asked. This ends as soon as its answer is safe; a second Ctrl-C gives it up, and perhaps a token with it.";
+        match (self.noting(&came, words, work).await, came.get()) {
+            (Ok(_), Some(signal)) => Err(Stopped::Interrupted(signal).into()),
+            (result, _) => result,
+        }
+    }
+
+    /// Waits for `work`, which may end early when the first signal is in `came`. Then `words` are said. Only the second gives it up.
+    pub(crate) async fn noting<T>(
+        &mut self,
+        came: &Cell<Option<u8>>,
+        words: &str,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         // Only here: a server under nohup has to survive it.
         let mut hangup = signal(SignalKind::hangup()).context("signals cannot be listened for")?;
-        let mut came = None;
         tokio::pin!(work);
-        let result = loop {
+        loop {
             let signal = tokio::select! {
-                result = &mut work => break result,
+                result = &mut work => return result,
                 signal = self.next() => signal,
                 _ = hangup.recv() => SIGHUP,
             };
-            if came.replace(signal).is_some() {
-                break Err(Stopped::Interrupted(signal).into());
+            if came.replace(Some(signal)).is_some() {
+                return Err(Stopped::Interrupted(signal).into());
             }
-            say(
-                "Meta has been asked. This ends as soon as its answer is safe; a second Ctrl-C gives it up, and perhaps a token with it.",
-            );
-        };
-        match (result, came) {
-            (Ok(_), Some(signal)) => Err(Stopped::Interrupted(signal).into()),
-            (result, _) => result,
+            say(words);
         }
     }
 

@@ -2,15 +2,43 @@
 
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+
+/// Where only a share of the whole is known, such as the bytes of a file.
+pub(crate) const SHARE: &str = "{bar:30} {percent:>3} %  {msg}  {eta} left";
+/// Where it is known how many there are.
+pub(crate) const COUNT: &str = "{bar:20} {pos} of {len}, {rate}, {eta} left  {wide_msg}";
+const UNKNOWN: &str = "{spinner} {elapsed}  {msg}";
+
+/// A bar of this shape, or a turning sign if nobody knows where the end is.
+pub(crate) fn bar(length: Option<u64>, shape: &str) -> ProgressBar {
+    let bar = ProgressBar::no_length();
+    bar.set_style(style(UNKNOWN));
+    if let Some(length) = length {
+        known(&bar, length, shape);
+    }
+    bar
+}
+
+/// The end is known from now on.
+pub(crate) fn known(bar: &ProgressBar, length: u64, shape: &str) {
+    bar.set_style(style(shape));
+    bar.set_length(length);
+}
 
 /// A turning sign with a text.
 pub(crate) fn spinner(text: &str) -> ProgressBar {
-    let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed}  {msg}") {
-        bar.set_style(style);
-    }
+    let bar = bar(None, "");
     bar.set_message(text.to_owned());
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
+}
+
+fn style(shape: &str) -> ProgressStyle {
+    let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        let _ = write!(out, "{:.1}/s", state.per_sec());
+    };
+    ProgressStyle::with_template(shape)
+        .unwrap_or_else(|_| ProgressStyle::default_spinner())
+        .with_key("rate", rate)
 }

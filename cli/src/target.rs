@@ -84,6 +84,11 @@ struct Development {
 }
 
 impl Target {
+    /// Whether it is `threads-auth dev`.
+    pub(crate) fn is_local(&self) -> bool {
+        self.local.is_some()
+    }
+
     /// Finds the stack.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ import base64
 import hashlib
 import hmac
 import http.client
+import http.server
 import itertools
 import json
 import os
@@ -17,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.parse
 
@@ -113,6 +115,42 @@ class Browser:
         return response
 
 
+class Front(http.server.ThreadingHTTPServer):
+    """Stands before the emulator, which has neither DNS nor TLS: it is our name, on plain HTTP, and CloudFormation names it in its place."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), FrontHandler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        # What is put into CloudFormation's answers, the name that is asked for, and how far AWS's clock is off.
+        self.puts, self.host, self.ahead = {f"https://{DOMAIN}": self.url}, DOMAIN, 0
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class FrontHandler(http.server.BaseHTTPRequestHandler):
+    def do(self):
+        front, body = self.server, self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        # A signature is of the host that was asked.
+        host = self.headers["Host"] if "Authorization" in self.headers else front.host
+        headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
+        answer = call(host, ENDPOINT.port, self.command, self.path, headers, body)
+        text = answer.body
+        for old, new in front.puts.items():
+            text = text.replace(old, new)
+        self.send_response_only(answer.status)
+        self.send_header("Date", self.date_time_string(time.time() + front.ahead))
+        self.send_header("Content-Type", answer.headers.get("content-type", ""))
+        self.send_header("Content-Length", str(len(text.encode())))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    do_GET = do_POST = do
+
+    def log_message(self, *_):
+        pass
+
+
 class Rehearsal:
     def __init__(self, build, sandbox, sam, command):
         self.build, self.sam, self.command = build, sam, command
@@ -140,6 +178,7 @@ class Rehearsal:
     def deploy(self):
         """`sam deploy`, as an operator would, with a domain and with Threads' address changed to the sandbox's."""
         client("s3").create_bucket(Bucket=STACK)
+        self.alarm_topic = client("sns").create_topic(Name="alarms")["TopicArn"]
         simplified = self.sam_deploy("TRACE")
         urls = [self.outputs[name] for name in ("RedirectCallbackUrl", "UninstallCallbackUrl", "DeleteCallbackUrl")]
         expected = [f"https://{DOMAIN}/{path}" for path in ("callback", "deauthorize", "data-deletion")]
@@ -164,6 +203,7 @@ class Rehearsal:
             "Architecture": "x86_64",
             "DomainName": DOMAIN,
             "CertificateArn": f"arn:aws:acm:{REGION}:000000000000:certificate/00000000-0000-0000-0000-000000000000",
+            "AlarmTopicArn": self.alarm_topic,
             "AuthorizeAccess": "open",
             "ReturnToAllowlist": "https://app.rehearsal.test/",
             "ThreadsAuthorizeUrl": f"{origin}/oauth/authorize",
@@ -225,6 +265,136 @@ class Rehearsal:
             expect("nothing secret was said", app["app_secret"] not in done.stdout + done.stderr)
         keyring = json.loads(client("secretsmanager").get_secret_value(SecretId=self.outputs["KeyringSecretArn"])["SecretString"])
         self.canaries += [*keyring["keys"].values(), keyring["tombstone"]]
+
+    # ------------------------------------------------------------------------------------------------------------- operators
+
+    def operate(self, *arguments, **environment):
+        """Our command on the stack, as an operator types it: its exit code, its JSON, and what it says beside."""
+        command = [self.command, *arguments, "--stack", STACK, "--region", REGION, "--json"]
+        done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+        secret = [canary for canary in self.canaries if canary in done.stdout + done.stderr]
+        expect(f"{arguments} says no secret", not secret, f"{len(secret)} were said")
+        return done.returncode, json.loads(done.stdout) if done.stdout else {}, done.stderr
+
+    def operator(self, name, *allowed):
+        """The environment of somebody who may do this and nothing else."""
+        iam, kept = client("iam"), {"Effect": "Allow", "Action": "cloudformation:DescribeStacks", "Resource": "*"}
+        statements = [kept, *({"Effect": "Allow", "Action": action, "Resource": resource} for action, resource in allowed)]
+        policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+        iam.create_user(UserName=name)
+        iam.put_user_policy(UserName=name, PolicyName=name, PolicyDocument=policy)
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        self.canaries.append(key["SecretAccessKey"])
+        return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+
+    def examine(self, what, wrong, **environment):
+        """What doctor finds; that all but these checks are ok, and these are as they should be."""
+        code, report, said = self.operate("doctor", **environment)
+        expect(f"doctor looks, {what}", "checks" in report, said)
+        findings = {finding["check"]: finding for finding in report["checks"]}
+        levels = {check: finding["level"] for check, finding in findings.items() if finding["level"] != "ok"}
+        expect(f"what doctor finds, {what}", levels == wrong, json.dumps(report, indent=1))
+        expect(f"what to do about it, {what}", all(findings[check].get("next") for check in wrong), report)
+        expect(f"its exit code, {what}", code == int("fail" in levels.values()) and report["ok"] == (code == 0), code)
+        return findings
+
+    def doctor(self):
+        """`threads-auth doctor` finds nothing wrong; then each of these is broken, found, and repaired."""
+        alone = self.examine("without DNS", {"public address": "fail", "alarms": "warn"})
+        expect("the name", f"https://{DOMAIN}/connected does not answer" in alone["public address"]["detail"], alone)
+        expect("fresh alarms", "without data yet" in alone["alarms"]["detail"], alone)
+        alarms = client("cloudwatch")
+        names = [alarm["AlarmName"] for alarm in alarms.describe_alarms(AlarmNamePrefix=f"{STACK}-")["MetricAlarms"]]
+        rings = lambda state: alarms.set_alarm_state(AlarmName=f"{STACK}-sweep-missed", StateValue=state, StateReason="rehearsed")  # noqa: E731
+        for name in names:
+            alarms.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="rehearsed")
+        front = Front()
+        self.behind = {"AWS_ENDPOINT_URL_CLOUDFORMATION": front.url}
+        everything = {"stack", "app secret", "keyring", "app id and secret", "tokens", "public address", "clock"}
+        everything |= {"redirect URI", "schedule", "alarms", "key policy"}
+        well = self.examine("when all is well", {}, **self.behind)
+        expect("all checks", set(well) == everything, set(well) ^ everything)
+
+        count = 0
+        for what, check, word, broken, repaired in self.faults(front, names, rings):
+            broken()
+            wrong = check if isinstance(check, dict) else {check: "fail"}
+            found = self.examine(what, wrong, **self.behind)
+            expect(f"doctor's words, {what}", word in json.dumps(found), found)
+            repaired()
+            self.examine(f"after {what}", {}, **self.behind)
+            count += 1
+        return f"{len(everything)} checks, {count} faults"
+
+    def faults(self, front, alarms, rings):
+        """What, which check, a word of what it says, how to break it and how to repair it."""
+        secrets, scheduler, kms = client("secretsmanager"), client("scheduler"), client("kms")
+        put = lambda output, value: lambda: secrets.put_secret_value(SecretId=self.outputs[output], SecretString=value)  # noqa: E731
+        app = json.loads(self.app)
+        keyring = secrets.get_secret_value(SecretId=self.outputs["KeyringSecretArn"])["SecretString"]
+        other = json.loads(keyring)
+        other["keys"] = {key: base64.b64encode(os.urandom(32)).decode() for key in other["keys"]}
+        wrong_secret = json.dumps({**app, "app_secret": "0" * 32})
+        wrong_id = json.dumps({**app, "app_id": "1" * 16})
+        yield "another app secret", "app id and secret", "Meta does not take them", put("AppSecretArn", wrong_secret), put("AppSecretArn", self.app)
+        all_three = {"app id and secret": "fail", "redirect URI": "fail", "tokens": "fail"}
+        yield "another app id", all_three, "not the Meta app id on top", put("AppSecretArn", wrong_id), put("AppSecretArn", self.app)
+        closed = {"keyring": "fail", "tokens": "warn"}
+        yield "an empty keyring", closed, "do NOT make another", put("KeyringSecretArn", "{}"), put("KeyringSecretArn", keyring)
+        yield "another keyring", "tokens", "1 of 1 do not open", put("KeyringSecretArn", json.dumps(other)), put("KeyringSecretArn", keyring)
+
+        group, name = self.outputs["ScheduleName"].split("/")
+        kept = scheduler.get_schedule(GroupName=group, Name=name)
+        keys = ("ScheduleExpression", "FlexibleTimeWindow", "Target")
+        kept = {"GroupName": group, "Name": name, **{key: kept[key] for key in keys}}
+        turn = lambda state: lambda: scheduler.update_schedule(**kept, State=state)  # noqa: E731
+        yield "a schedule that is off", "schedule", "is switched off", turn("DISABLED"), turn("ENABLED")
+        make = lambda: scheduler.create_schedule(**kept, State="ENABLED")  # noqa: E731
+        yield "no schedule", "schedule", "it is not there", lambda: scheduler.delete_schedule(GroupName=group, Name=name), make
+
+        yield "an alarm that rings", "alarms", "ringing: sweep-missed", lambda: rings("ALARM"), lambda: rings("OK")
+        one = client("cloudwatch").describe_alarms(AlarmNames=[f"{STACK}-sweep-missed"])["MetricAlarms"][0]
+        settable = client("cloudwatch").meta.service_model.operation_model("PutMetricAlarm").input_shape.members
+        one = {key: value for key, value in one.items() if key in settable}
+
+        def make():
+            client("cloudwatch").put_metric_alarm(**one)
+            rings("OK")
+
+        gone = lambda: client("cloudwatch").delete_alarms(AlarmNames=[one["AlarmName"]])  # noqa: E731
+        yield "an alarm that is gone", "alarms", "gone: sweep-missed", gone, make
+
+        key = self.outputs["DataKeyArn"]
+        policy = json.loads(kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"])
+        anybody = {"Sid": "Anybody", "Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*"}
+        loose = {**policy, "Statement": [*policy["Statement"], anybody]}
+        write = lambda policy: lambda: kms.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps(policy))  # noqa: E731
+        yield "a loose key", "key policy", "directly: Anybody", write(loose), write(policy)
+
+        yield "a name that points elsewhere", "public address", "answers 40", lambda: setattr(front, "host", "elsewhere.test"), lambda: setattr(front, "host", DOMAIN)
+        yield "a wrong clock", "clock", "behind AWS", lambda: setattr(front, "ahead", 600), lambda: setattr(front, "ahead", 0)
+
+        # A stand-in for Threads in whose dashboard another redirect URI is.
+        command = [self.command, "sandbox", "--port", "0", "--json", "--redirect-uri", "https://elsewhere.test/callback"]
+        strict = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        try:
+            addresses = json.loads(strict.stdout.readline())
+            ours = f"http://{self.threads.netloc}/oauth/authorize"
+            lists = lambda: front.puts.update({ours: addresses["authorize_url"]})  # noqa: E731
+            yield "an address that Meta does not know", "redirect URI", "(1349168)", lists, lambda: front.puts.pop(ours)
+        finally:
+            strict.terminate()
+            strict.communicate()
+
+    def doctor_without_permissions(self):
+        """What an operator's credentials may not read is a warning that names the permission, and nothing of it is called wrong."""
+        denied = dict.fromkeys(("app secret", "keyring", "app id and secret", "tokens", "redirect URI", "schedule", "alarms", "key policy"), "warn")
+        nobody = self.operator("nobody")
+        found = self.examine("without permissions", denied, **self.behind, **nobody)
+        named = [("app secret", "secretsmanager:GetSecretValue"), ("schedule", "scheduler:GetSchedule"), ("key policy", "kms:GetKeyPolicy")]
+        for check, permission in named:
+            expect(f"{permission} is named", permission in found[check]["next"], found)
+        self.nobody = nobody
 
     # --------------------------------------------------------------------------------------------------------------- people
 
@@ -435,8 +605,8 @@ class Rehearsal:
 
     # ---------------------------------------------------------------------------------------------------------------- sweep
 
-    def sweep(self):
-        """41 days pass for Ada's row, and the emulated Scheduler invokes the function with the schedule's own target."""
+    def let_41_days_pass(self):
+        """For Ada's row, which is what it was."""
         row = self.row(self.ada)
         past = {name: {"N": str(int(row[name]["N"]) - 41 * DAY)} for name in ("issued_at", "due_at", "expires_at")}
         client("dynamodb").update_item(
@@ -446,6 +616,11 @@ class Rehearsal:
             ExpressionAttributeValues={f":{name}": value for name, value in past.items()},
         )
         self.control("POST", "/clock", {"advance_seconds": 2 * DAY})
+        return row
+
+    def sweep(self):
+        """41 days pass for Ada's row, and the emulated Scheduler invokes the function with the schedule's own target."""
+        row = self.let_41_days_pass()
         scheduler = client("scheduler")
         group, name = self.outputs["ScheduleName"].split("/")
         schedule = scheduler.get_schedule(GroupName=group, Name=name)
@@ -464,6 +639,30 @@ class Rehearsal:
         days = (int(after["due_at"]["N"]) - time.time()) / DAY
         expect("due again in weeks", 20 < days < 60, days)
         return f"due again in {days:.0f} days"
+
+    def sweep_by_hand(self):
+        """41 days pass twice more: `threads-auth sweep` refreshes Ada's token from here, and with `--invoke` whoever may do nothing but invoke."""
+        function = client("lambda").get_function(FunctionName=self.outputs["RefreshFunctionName"])["Configuration"]["FunctionArn"]
+        invoker = self.operator("invoker", ("lambda:InvokeFunction", function))
+        for arguments, environment in ((["sweep"], {}), (["sweep", "--invoke"], invoker)):
+            row = self.let_41_days_pass()
+            code, report, said = self.operate(*arguments, **environment)
+            expect(f"{arguments} refreshes one", code == 0 and report["outcomes"] == {"refreshed": 1}, (code, report, said))
+            expect("nothing is overdue", report["oldest_overdue_seconds"] == 0 and report["weakest_token_days"] > 50, report)
+            expect("another token", self.row(self.ada)["token"] != row["token"])
+            code, report, said = self.operate(*arguments, "--budget", "60", **environment)
+            expect(f"{arguments} finds no other", code == 0 and report["outcomes"] == {}, (code, report, said))
+        code, _, said = self.operate("sweep", **invoker)
+        expect("the invoker opens no secret", code == 1 and "AccessDenied" in said, (code, said))
+        code, _, said = self.operate("sweep", "--invoke", **self.nobody)
+        expect("others may not invoke", code == 1 and "need lambda:InvokeFunction" in said, (code, said))
+        # A sweep that fails as a whole.
+        iam, role = client("iam"), self.ids["RefreshRole"]
+        kept = iam.get_role_policy(RoleName=role, PolicyName="refresh")["PolicyDocument"]
+        iam.delete_role_policy(RoleName=role, PolicyName="refresh")
+        code, report, said = self.operate("sweep", "--invoke", **invoker)
+        expect("the function's failure", code == 1 and "the sweep could not be made" in said, (code, report, said))
+        iam.put_role_policy(RoleName=role, PolicyName="refresh", PolicyDocument=json.dumps(kept))
 
     # ---------------------------------------------------------------------------------------------------- what AWS keeps apart
 
@@ -652,6 +851,8 @@ STEPS = [
     Rehearsal.configure,
     Rehearsal.listen,
     Rehearsal.login,
+    Rehearsal.doctor,
+    Rehearsal.doctor_without_permissions,
     Rehearsal.callback_of_another_browser,
     Rehearsal.private_routes,
     Rehearsal.policies_of_backends,
@@ -661,6 +862,7 @@ STEPS = [
     Rehearsal.deauthorize,
     Rehearsal.deletion,
     Rehearsal.sweep,
+    Rehearsal.sweep_by_hand,
     Rehearsal.events_arrive,
     Rehearsal.least_privilege,
     Rehearsal.roles_matter,

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -28,6 +28,7 @@ use zeroize::Zeroizing;
 use super::output;
 use crate::exit::Stopped;
 use crate::interrupt::Interrupt;
+use crate::progress::{SHARE, bar};
 use crate::surroundings::Surroundings;
 use crate::target::{Opened, TARGETS, Target};
 
@@ -499,18 +500,8 @@ struct Progress {
 
 impl Progress {
     fn new(length: Option<u64>) -> Self {
-        let (bar, shape) = match length {
-            Some(length) => (
-                ProgressBar::new(length),
-                "{bar:30} {percent:>3} %  {msg}  {eta} left",
-            ),
-            None => (ProgressBar::new_spinner(), "{spinner} {elapsed}  {msg}"),
-        };
-        if let Ok(style) = ProgressStyle::with_template(shape) {
-            bar.set_style(style);
-        }
         Self {
-            bar,
+            bar: bar(length, SHARE),
             bytes: Arc::default(),
         }
     }

@@ -1,7 +1,7 @@
 //! A stack on AWS: how it is found, and what only such a stack has.
 //!
-//! Its tables and secrets are those of a development stack. What CloudFormation, Scheduler, CloudWatch and KMS say is written here, in the
-//! form in which AWS sends it.
+//! Its tables and secrets are those of a development stack. What CloudFormation, Scheduler, CloudWatch, KMS and Lambda say is written
+//! here, in the form in which AWS sends it.
 
 use std::net::Ipv4Addr;
 use std::process::Command;
@@ -11,13 +11,15 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use rexpect::session::spawn_command;
 use serde_json::{Value, json};
 
 use crate::stack::Local;
-use crate::support::{run, text};
+use crate::support::{Ended, HANG, Running, run, text};
 
 const ADA: &str = "17841400000000001";
 const STACK: &str = "threads-auth";
+const INVOKE: &str = "/2015-03-31/functions/threads-auth-refresh/invocations";
 
 /// What AWS says.
 #[derive(Clone)]
@@ -26,14 +28,22 @@ struct Said {
     outputs: Vec<(&'static str, String)>,
     schedule: &'static str,
     alarms: Vec<(&'static str, &'static str, bool)>,
+    /// The alarms that CloudFormation made, or nothing if it does not tell.
+    made: Option<Vec<&'static str>>,
     action: &'static str,
     denies: bool,
+    /// Lambda's status, what is the matter if something is, and the body.
+    invoked: (u16, &'static str, String),
+    /// The events that it got.
+    events: Vec<String>,
 }
 
 pub(crate) struct Aws {
     pub(crate) local: Local,
     url: String,
     said: Arc<Mutex<Said>>,
+    /// Who holds this keeps Lambda from answering.
+    function: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Aws {
@@ -50,6 +60,7 @@ impl Aws {
                 output("AppSecretArn", &urls.app_secret_id),
                 output("KeyringSecretArn", &urls.keyring_secret_id),
                 output("ScheduleName", "threads-auth/sweep"),
+                output("RefreshFunctionName", "threads-auth-refresh"),
                 output("DataKeyArn", "arn:aws:kms:us-east-1:123456789012:key/1"),
                 output("ThreadsGraphUrl", &urls.threads_url),
                 output(
@@ -59,21 +70,35 @@ impl Aws {
             ],
             schedule: "ENABLED",
             alarms: vec![("threads-auth-sweep-missed", "OK", true)],
+            made: Some(Vec::new()),
             action: "kms:DescribeKey",
             denies: false,
+            invoked: (200, "", String::new()),
+            events: Vec::new(),
         }));
         let listener = local
             .runtime
             .block_on(tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
             .unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let answers = Arc::clone(&said);
+        let function = Arc::new(tokio::sync::Mutex::new(()));
+        let (answers, running) = (Arc::clone(&said), Arc::clone(&function));
         let router = Router::new().fallback(move |uri: Uri, headers: HeaderMap, body: Bytes| async move {
+            if uri.path() == INVOKE {
+                let event = String::from_utf8_lossy(&body).into_owned();
+                answers.lock().unwrap().events.push(event);
+                drop(running.lock().await);
+            }
             let said = answers.lock().unwrap().clone();
             answer(&said, &uri, &headers, &body)
         });
         local.runtime.spawn(async { axum::serve(listener, router).await });
-        Self { local, url, said }
+        Self {
+            local,
+            url,
+            said,
+            function,
+        }
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
@@ -88,6 +113,12 @@ impl Aws {
             .env("AWS_ENDPOINT_URL_DYNAMODB", &urls.dynamodb_url)
             .env("AWS_ENDPOINT_URL_SECRETS_MANAGER", &urls.secrets_manager_url);
         command
+    }
+
+    /// What a sweep by the function comes to when Lambda answers this.
+    fn invoked(&self, status: u16, error: &'static str, body: &Value) -> Ended {
+        self.say(|said| said.invoked = (status, error, body.to_string()));
+        run(self.command(&["sweep", "--invoke"]))
     }
 
     fn say(&self, change: impl FnOnce(&mut Said)) {
@@ -107,6 +138,15 @@ impl Aws {
 
 fn answer(said: &Said, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Response {
     let body = String::from_utf8_lossy(body);
+    if uri.path() == INVOKE {
+        let (status, error, body) = said.invoked.clone();
+        let header = match (status, error) {
+            (_, "") => ("x-amz-executed-version", "$LATEST"),
+            (200, error) => ("x-amz-function-error", error),
+            (_, error) => ("x-amzn-errortype", error),
+        };
+        return (StatusCode::from_u16(status).unwrap(), [header], body).into_response();
+    }
     if uri.path() == "/schedules/sweep" {
         assert!(uri.query().unwrap().contains("groupName=threads-auth"));
         if said.denies {
@@ -120,10 +160,11 @@ fn answer(said: &Said, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Response
         return axum::Json(json!({"State": said.schedule, "ScheduleExpression": "rate(15 minutes)"}))
             .into_response();
     }
-    if headers
-        .get("x-amz-target")
-        .is_some_and(|target| target == "TrentService.GetKeyPolicy")
-    {
+    let asks_for = |what: &str| headers.get("x-amz-target").is_some_and(|target| target == what);
+    if asks_for("secretsmanager.GetSecretValue") {
+        return (StatusCode::BAD_REQUEST, "{\"__type\":\"AccessDeniedException\"}").into_response();
+    }
+    if asks_for("TrentService.GetKeyPolicy") {
         let policy =
             json!({"Statement": [{"Sid": "Root", "Effect": "Allow", "Action": said.action}]}).to_string();
         return axum::Json(json!({"Policy": policy, "PolicyName": "default"})).into_response();
@@ -134,6 +175,21 @@ fn answer(said: &Said, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Response
             ("content-type", "application/cbor"),
         ];
         return (kind, alarms(&said.alarms)).into_response();
+    }
+    if body.contains("Action=ListStackResources") {
+        let Some(made) = &said.made else {
+            let error = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>";
+            return (StatusCode::FORBIDDEN, error).into_response();
+        };
+        let made: Vec<_> = made
+            .iter()
+            .map(|name| format!("<member><ResourceType>AWS::CloudWatch::Alarm</ResourceType><PhysicalResourceId>{name}</PhysicalResourceId><LogicalResourceId>A</LogicalResourceId><LastUpdatedTimestamp>2026-01-01T00:00:00Z</LastUpdatedTimestamp><ResourceStatus>CREATE_COMPLETE</ResourceStatus></member>"))
+            .collect();
+        return format!(
+            "<ListStackResourcesResponse><ListStackResourcesResult><StackResourceSummaries>{}</StackResourceSummaries></ListStackResourcesResult></ListStackResourcesResponse>",
+            made.concat()
+        )
+        .into_response();
     }
     assert!(body.contains("Action=DescribeStacks"), "{uri} {body}");
     if !body.contains(&format!("StackName={STACK}&")) && !body.ends_with(&format!("StackName={STACK}")) {
@@ -284,6 +340,16 @@ fn the_doctor_looks_at_what_only_aws_has() {
         let (found, words) = aws.examined(code, "alarms");
         assert!(found == level && words.contains(said), "{words}");
     }
+    aws.say(|said| said.made = Some(vec!["threads-auth-sweep-missed"]));
+    assert!(aws.examined(1, "alarms").1.contains("gone: sweep-missed"));
+    aws.say(|said| said.alarms = vec![("threads-auth-sweep-missed", "OK", true)]);
+    assert_eq!(aws.examined(0, "alarms").0, "ok");
+    aws.say(|said| said.made = None);
+    assert!(
+        aws.examined(0, "alarms")
+            .1
+            .contains("cloudformation:ListStackResources")
+    );
     aws.say(|said| said.action = "kms:*");
     assert!(aws.examined(1, "key policy").1.contains("directly: Root"));
     for (status, code, level) in [
@@ -294,4 +360,149 @@ fn the_doctor_looks_at_what_only_aws_has() {
         aws.say(|said| said.status = status);
         assert_eq!(aws.examined(code, "stack").0, level);
     }
+}
+
+#[test]
+fn the_doctor_calls_nothing_wrong_that_it_may_not_read() {
+    let aws = Aws::new();
+    let mut command = aws.command(&["doctor", "--json"]);
+    // Here nobody may read a secret.
+    command.env("AWS_ENDPOINT_URL_SECRETS_MANAGER", &aws.url);
+    let found = run(command).json();
+    assert_eq!(found["ok"], true);
+    for check in found["checks"].as_array().unwrap().iter().skip(1).take(2) {
+        assert_eq!(text(check, "/level"), "warn", "{found}");
+        assert!(
+            text(check, "/next").contains("secretsmanager:GetSecretValue"),
+            "{found}"
+        );
+    }
+}
+
+#[test]
+fn a_sweep_is_made_by_the_function() {
+    let aws = Aws::new();
+    let report = json!({"outcomes": {"refreshed": 2}, "oldest_overdue_seconds": 0, "weakest_token_days": 59, "unreadable_shards": 0});
+    let ended = aws.invoked(200, "", &report);
+    ended.expect(0);
+    assert!(
+        ended.stdout.contains("2  refreshed") && ended.stdout.contains("lives for 59 more days"),
+        "{ended:?}"
+    );
+    let json = run(aws.command(&["sweep", "--invoke", "--json", "--budget", "60"])).json();
+    assert_eq!(json, report);
+    assert_eq!(aws.said.lock().unwrap().events, ["{}", "{\"max_seconds\":60}"]);
+    let rest = json!({"outcomes": {"deferred": 1}, "stopped": "deadline", "unreadable_shards": 0});
+    let ended = aws.invoked(200, "", &rest);
+    ended.expect(4);
+    assert!(ended.stdout.contains("It ended early; 0 are left"), "{ended:?}");
+    aws.invoked(
+        200,
+        "",
+        &json!({"outcomes": {"undecryptable": 1}, "unreadable_shards": 0}),
+    )
+    .expect(1);
+
+    // It needs no secret, which the function opens by itself.
+    aws.local
+        .put_secret(&aws.local.stack.urls().keyring_secret_id, "{}");
+    aws.invoked(200, "", &report).expect(0);
+}
+
+#[test]
+fn a_function_that_does_not_sweep_is_explained() {
+    let aws = Aws::new();
+    let message = |text: &str| json!({"message": text});
+    let failure = |kind: &str, text: &str| json!({"errorType": kind, "errorMessage": text});
+    for (status, error, body, code, said) in [
+        (
+            200,
+            "Unhandled",
+            failure("RefreshError", "the sweep has no secrets"),
+            1,
+            "threads-auth-refresh failed",
+        ),
+        (
+            200,
+            "Unhandled",
+            failure("Sandbox.Timedout", "Task timed out after 900.00 seconds"),
+            4,
+            "was cut off",
+        ),
+        (200, "", json!("hello"), 1, "makes no sense"),
+        (
+            429,
+            "TooManyRequestsException",
+            message("Rate Exceeded."),
+            4,
+            "is busy",
+        ),
+        (
+            500,
+            "ServiceException",
+            message("internal"),
+            4,
+            "could not invoke",
+        ),
+        (
+            403,
+            "AccessDeniedException",
+            message("no"),
+            1,
+            "lambda:InvokeFunction",
+        ),
+        (
+            404,
+            "ResourceNotFoundException",
+            message("Function not found"),
+            1,
+            "deploy the stack again",
+        ),
+    ] {
+        aws.invoked(status, error, &body).says(code, &[said]);
+    }
+    // None of them was invoked a second time.
+    assert_eq!(aws.said.lock().unwrap().events.len(), 7);
+    let nowhere = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let mut command = aws.command(&["sweep", "--invoke"]);
+    command.env("AWS_ENDPOINT_URL_LAMBDA", format!("http://{nowhere}"));
+    run(command).says(4, &["Lambda does not answer"]);
+    aws.local
+        .run(&["sweep", "--invoke"])
+        .says(2, &["leave --invoke out", "--stack"]);
+    aws.say(|said| said.outputs.retain(|(name, _)| *name != "RefreshFunctionName"));
+    run(aws.command(&["sweep", "--invoke"])).says(1, &["has no output RefreshFunctionName"]);
+}
+
+#[test]
+fn a_sweep_of_the_functions_is_watched_and_waited_for_no_longer() {
+    let aws = Aws::new();
+    aws.local.account(ADA);
+    // By this machine's clock, which is a deployed stack's, her token is due since the stack in this test began long ago.
+    let held = aws.function.blocking_lock();
+    let mut session = spawn_command(
+        aws.command(&["sweep", "--invoke"]),
+        u64::try_from(HANG.as_millis()).ok(),
+    )
+    .unwrap();
+    session.exp_string("0 of 1").unwrap();
+    aws.local.run(&["accounts", "disconnect", ADA, "--yes"]).expect(0);
+    session.exp_string("1 of 1").unwrap();
+    drop(held);
+    aws.say(|said| said.invoked.2 = json!({"outcomes": {}, "unreadable_shards": 0}).to_string());
+    session.exp_string("Nothing was due.").unwrap();
+    session.exp_eof().unwrap();
+
+    let _held = aws.function.blocking_lock();
+    let running = Running::start(aws.command(&["sweep", "--invoke"]));
+    while aws.said.lock().unwrap().events.len() < 2 {
+        std::thread::yield_now();
+    }
+    running.signal("INT");
+    running
+        .end()
+        .says(130, &["threads-auth-refresh goes on by itself"]);
 }

@@ -251,6 +251,33 @@ fn a_sweep_is_made_now() {
 }
 
 #[test]
+fn a_sweep_that_is_stopped_says_what_is_left() {
+    let local = Local::with(HashMap::from([("SWEEP_CONCURRENCY".to_owned(), "1".to_owned())]));
+    local.account(ADA);
+    local.account(BEN);
+    local.stack.clock().advance(45 * DAY);
+    let sandbox = local.stack.sandbox().unwrap();
+    sandbox.clear_calls();
+    local.fault(SandboxCall::Refresh, 1, FaultAction::Delay { millis: 1_500 });
+    let mut running = Running::start(local.command(&["sweep"]));
+    while sandbox.calls().is_empty() {
+        std::thread::yield_now();
+    }
+    running.signal("INT");
+    running.line("Ending after the accounts that are under way");
+    let ended = running.end();
+    ended.expect(130);
+    assert!(
+        ended.stdout.contains("1  refreshed") && ended.stdout.contains("1 are left"),
+        "{ended:?}"
+    );
+    assert_eq!(
+        local.run(&["sweep", "--json"]).json()["outcomes"],
+        json!({"refreshed": 1})
+    );
+}
+
+#[test]
 fn a_backup_comes_back_without_the_deleted() {
     let local = Local::new();
     local.account(ADA);

@@ -5,9 +5,10 @@ use std::process::Command;
 
 use rexpect::session::{PtySession, spawn_command};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+use threads_sandbox::{FaultAction, SandboxCall};
 
 use crate::stack::Local;
-use crate::support::{APP_ID, APP_SECRET, HANG, REDIRECT_URI, USER, World, meta_that, run};
+use crate::support::{APP_ID, APP_SECRET, DAY, HANG, REDIRECT_URI, USER, World, meta_that, run};
 
 /// Starts the command in a terminal that shows what is typed, as a person's does. (That of `rexpect` does not.)
 fn terminal(world: &World, arguments: &[&str], variables: &[(&str, &str)]) -> PtySession {
@@ -428,4 +429,27 @@ fn what_moves_is_for_terminals_and_leaves_nothing_behind() {
             );
         }
     }
+}
+
+#[test]
+fn a_sweep_shows_how_far_it_is() {
+    let local = Local::new();
+    for user_id in ["17841400000000001", "17841400000000002"] {
+        local.account(user_id);
+    }
+    local.stack.clock().advance(45 * DAY);
+    local.fault(SandboxCall::Refresh, 1, FaultAction::Html);
+    let mut session = stack_terminal(&local, &["sweep"]);
+    let progress = session.exp_eof().unwrap();
+    for part in ["2 of 2", "/s, ", " left  1 deferred, 1 refreshed"] {
+        assert!(progress.contains(part), "{part}: {progress:?}");
+    }
+    assert_eq!(code(&session), 4);
+    // Programs read no bars.
+    let mut session = stack_terminal(&local, &["sweep", "--json"]);
+    let shown = session.exp_eof().unwrap();
+    assert!(
+        serde_json::from_str::<serde_json::Value>(&shown).is_ok(),
+        "{shown:?}"
+    );
 }

@@ -540,6 +540,7 @@ fn sweep_row(sweep: &PastSweep, now: Timestamp) -> Markup {
                         @match stopped {
                             threads_auth::refresh::Stopped::Deadline => "stopped: out of time",
                             threads_auth::refresh::Stopped::Threads => "stopped: Threads keeps failing",
+                            threads_auth::refresh::Stopped::Asked => "stopped: by hand",
                         }
                     }
                     " "

@@ -5,11 +5,12 @@
 //! token that is stored.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
-use futures_util::stream::{self, Stream, StreamExt};
+use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use threads_graph::{AccessToken, ErrorKind, LongLivedToken, ReauthorizationCause};
@@ -131,6 +132,8 @@ pub enum Stopped {
     Deadline,
     /// Meta failed or throttled many calls in a row.
     Threads,
+    /// Whoever watched it asked for that.
+    Asked,
 }
 
 impl SweepReport {
@@ -173,6 +176,20 @@ impl ThreadsAuth {
     /// # Errors
     /// When there are no secrets to do it with, or nothing could be read. What concerns single grants is in the report.
     pub async fn sweep(&self, now: Timestamp, budget: Duration) -> Result<SweepReport, SweepError> {
+        self.sweep_watched(now, budget, |_| ControlFlow::Continue(()))
+            .await
+    }
+
+    /// The same, and `watch` sees each outcome as it comes. After its `Break` no other grant is begun.
+    ///
+    /// # Errors
+    /// As [`Self::sweep`].
+    pub async fn sweep_watched(
+        &self,
+        now: Timestamp,
+        budget: Duration,
+        mut watch: impl FnMut(Swept) -> ControlFlow<()>,
+    ) -> Result<SweepReport, SweepError> {
         let began = Instant::now();
         let refresher = Refresher::new(self, self.vault(now).await?, now, began, budget)?;
         let mut report = SweepReport::default();
@@ -215,6 +232,9 @@ impl ThreadsAuth {
                 Some(false) => breaker.store(0, Ordering::Relaxed),
                 None => {}
             }
+            if watch(outcome).is_break() {
+                stopped.get_or_init(|| Stopped::Asked);
+            }
         }
         drop(swept);
         report.stopped = stopped.get().copied();
@@ -224,6 +244,18 @@ impl ThreadsAuth {
             return Err(SweepError::Unreadable);
         }
         Ok(report)
+    }
+
+    /// How many grants are due at `now`: what a sweep has before it.
+    ///
+    /// # Errors
+    /// When a partition of the due index cannot be read.
+    pub async fn count_due(&self, now: Timestamp) -> Result<u64, StoreError> {
+        stream::iter(schedule::shards())
+            .map(|shard| async move { self.store.count_due(&shard, now).await })
+            .buffer_unordered(usize::from(schedule::DUE_SHARDS))
+            .try_fold(0, |sum, count| std::future::ready(Ok(sum + count)))
+            .await
     }
 
     fn due_keys(&self, shard: String, now: Timestamp) -> impl Stream<Item = Result<DueKey, StoreError>> + '_ {

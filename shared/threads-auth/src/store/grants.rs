@@ -1,7 +1,9 @@
 //! The grants table: one row per user, and what a sweep does to it.
 
+use aws_sdk_dynamodb::operation::query::QueryOutput;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure, Select};
 use jiff::Timestamp;
 use threads_graph::{Scopes, UserId};
 
@@ -233,13 +235,40 @@ impl Store {
         Ok(due)
     }
 
+    /// How many keys of `shard` are due at `now`. What comes back is the count alone.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn count_due(&self, shard: &str, now: Timestamp) -> Result<u64, StoreError> {
+        let mut pages = self
+            .due_query(shard, now)
+            .select(Select::Count)
+            .into_paginator()
+            .send();
+        let mut sum = 0;
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(unavailable("count what is due"))?;
+            sum += u64::try_from(page.count).unwrap_or(0);
+        }
+        Ok(sum)
+    }
+
     async fn query_due(
         &self,
         shard: &str,
         now: Timestamp,
         limit: i32,
         start: Option<Item>,
-    ) -> Result<aws_sdk_dynamodb::operation::query::QueryOutput, StoreError> {
+    ) -> Result<QueryOutput, StoreError> {
+        self.due_query(shard, now)
+            .limit(limit)
+            .set_exclusive_start_key(start)
+            .send()
+            .await
+            .map_err(unavailable("read the due index"))
+    }
+
+    fn due_query(&self, shard: &str, now: Timestamp) -> QueryFluentBuilder {
         let condition = "#due_shard = :shard AND #due_at <= :now";
         self.client
             .query()
@@ -249,11 +278,6 @@ impl Store {
             .set_expression_attribute_names(Some(names(condition)))
             .expression_attribute_values(":shard", text(shard))
             .expression_attribute_values(":now", time(now))
-            .limit(limit)
-            .set_exclusive_start_key(start)
-            .send()
-            .await
-            .map_err(unavailable("read the due index"))
     }
 
     /// Takes the lease of a row that is wanted and that nobody else is at.
