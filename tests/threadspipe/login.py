@@ -13,31 +13,19 @@ import os
 import pathlib
 import queue
 import re
-import shutil
 import ssl
 import subprocess
 import sys
 import tempfile
 import threading
 
-from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=900,760",
-]
+sys.path.append(str(pathlib.Path(__file__).parents[1] / "webapp"))
+import chromium  # noqa: E402
+
 APP = {"THREADS_APP_ID": "9876543210987654", "THREADS_APP_SECRET": "sandbox-app-secret"}
 # Everything is on this machine; what takes longer than this does not come.
 PATIENCE = 30
@@ -102,22 +90,13 @@ class Browser:
             screenshots.mkdir(parents=True, exist_ok=True)
 
     def __enter__(self):
-        self.profile = tempfile.TemporaryDirectory()
-        options = Options()
-        options.binary_location = shutil.which("chromium")
-        for flag in [*FLAGS, f"--user-data-dir={self.profile.name}"]:
-            options.add_argument(flag)
-        # WebDriver would wave every certificate through otherwise, and there would be no warning to see.
-        options.accept_insecure_certs = False
-        # Without an own path, Selenium would go and download a driver.
-        self.driver = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
+        self.driver = chromium.start()
         return self
 
     def __exit__(self, *failure):
         if failure[0]:
             self.screenshot("failed")
         self.driver.quit()
-        self.profile.cleanup()
 
     def open(self, url: str):
         # A page that warns is a page that did not load.

@@ -1,26 +1,11 @@
 """A user of the app, in a real browser."""
 
 import pathlib
-import shutil
 
-from selenium import webdriver
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
+import chromium
 from stack import APP, check, eventually, read
-
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=900,760",
-]
 
 
 class Person:
@@ -32,12 +17,7 @@ class Person:
             screenshots.mkdir(parents=True, exist_ok=True)
 
     def __enter__(self) -> "Person":
-        options = Options()
-        options.binary_location = shutil.which("chromium")
-        for flag in FLAGS:
-            options.add_argument(flag)
-        # Without an own path, Selenium would go and download a driver.
-        self.browser = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
+        self.browser = chromium.start()
         return self
 
     def __exit__(self, *failure):

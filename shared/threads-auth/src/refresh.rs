@@ -474,8 +474,9 @@ impl<'a> Refresher<'a> {
         if *error.kind() == ErrorKind::NeedsReauthorization(ReauthorizationCause::Invalid)
             && let Some(previous) = self.previous(grant)
         {
+            let asked_at = self.time();
             match self.service.graph.refresh(&previous).await {
-                Ok(new) => return self.store(grant, &previous, &new, self.time()).await,
+                Ok(new) => return self.store(grant, &previous, &new, asked_at).await,
                 // No answer about the previous token must not bury both.
                 Err(second) if second.kind().is_retryable() => error = second,
                 Err(_) => {}
