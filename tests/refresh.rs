@@ -343,6 +343,32 @@ async fn two_sweeps_at_once_refresh_once() {
     assert!(expires_at(&stack, &ada).await > stack.clock().now());
 }
 
+/// Threat 20: a schedule that is dead for as long as a token allows loses none, and whatever looks first tells for how long.
+#[tokio::test]
+async fn a_schedule_that_stops_for_weeks_loses_no_token() {
+    let stack = stack().await;
+    let people = connect_people(&stack, 5).await;
+    // Due on day 40 at the latest. Of its 60 days each has one left.
+    stack.clock().advance(59 * DAY);
+    let no_time = Duration::from_secs(10);
+    let late = stack.service().sweep(stack.clock().now(), no_time).await.unwrap();
+    let days = late.oldest_overdue_seconds / DAY.as_secs();
+    assert!((19..60).contains(&days), "{days} days");
+    // Then three runs at once, as if all that was missed were made up for.
+    stack.sandbox().unwrap().clear_calls();
+    let (one, two, three) = tokio::join!(stack.sweep(), stack.sweep(), stack.sweep());
+    let reports = [one.unwrap(), two.unwrap(), three.unwrap()];
+    let refreshed: u64 = reports.iter().map(|report| report.count("refreshed")).sum();
+    assert_eq!((refreshed, calls_of(&stack, SandboxCall::Refresh)), (5, 5));
+    for person in &people {
+        assert!(expires_at(&stack, person).await > stack.clock().now() + 59 * DAY);
+    }
+    assert_eq!(stack.sweep().await.unwrap().oldest_overdue_seconds, 0);
+    println!(
+        "threat 20: {days} days without a sweep, then three at once: 5 of 5 tokens live, each refreshed once"
+    );
+}
+
 /// Threat 21: a function without time begins nothing, and the next run takes it all.
 #[tokio::test]
 async fn without_time_nothing_is_begun() {
