@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::fixture::{
     Browser, DAY, Reply, account, calls, calls_of, connect_people, connect_private, fail, grant, is_usable,
-    respond, stack, stack_with, token,
+    parameter, respond, stack, stack_with, token,
 };
 use crate::iam;
 
@@ -52,12 +52,8 @@ async fn finished(stack: &Stack, body: Value, user_id: &str) -> (String, String)
     let mut browser = Browser::new();
     let back = browser.consent(stack, &format!("session={id}"), user_id).await;
     let location = browser.get(back.as_str()).await.location();
-    let parameter = |wanted: &str| {
-        let found = location.query_pairs().find(|(name, _)| name == wanted);
-        found.unwrap_or_else(|| panic!("{location}")).1.into_owned()
-    };
-    assert_eq!(parameter("session_id"), id);
-    (id, parameter("completion"))
+    assert_eq!(parameter(&location, "session_id"), id);
+    (id, parameter(&location, "completion"))
 }
 
 fn new(reference: &str) -> Value {
@@ -92,12 +88,7 @@ async fn a_session_from_its_start_to_its_completion() {
     let mut browser = Browser::new();
     let back = browser.consent(&stack, &format!("session={id}"), &ada).await;
     let location = browser.get(back.as_str()).await.location();
-    let completion = location
-        .query_pairs()
-        .find(|(name, _)| name == "completion")
-        .unwrap()
-        .1
-        .into_owned();
+    let completion = parameter(&location, "completion");
     // It is known that somebody came back, and to nobody who.
     let (_, shown, reply) = get(&stack, &path).await;
     assert_eq!(shown, view("connected"));

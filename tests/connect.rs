@@ -13,8 +13,8 @@ use threads_graph::{HttpClient, HttpTimeouts};
 use threads_sandbox::{FaultAction, SandboxCall};
 
 use crate::fixture::{
-    Browser, Reply, account, calls, delete_data, fail, find_grant, grant, is_usable, respond, rows, stack,
-    stack_with, token, unsealed,
+    Browser, Reply, account, calls, delete_data, fail, find_grant, grant, is_usable, parameter, respond,
+    rows, stack, stack_with, token, unsealed,
 };
 
 const FOREVER: u32 = u32::MAX;
@@ -105,12 +105,7 @@ async fn scopes_are_asked_for_and_kept() {
         .get(&format!("{}/authorize?{query}", stack.urls().service_url))
         .await
         .location();
-    let asked = started
-        .query_pairs()
-        .find(|(name, _)| name == "scope")
-        .unwrap()
-        .1
-        .into_owned();
+    let asked = parameter(&started, "scope");
     assert_eq!(asked, "threads_basic,threads_manage_insights");
     let back = browser.consent(&stack, query, &ada).await;
     browser.get(back.as_str()).await;
@@ -149,12 +144,7 @@ async fn a_person_refuses() {
         .get(&format!("{service}/authorize?{return_to}"))
         .await
         .location();
-    let state = at_meta
-        .query_pairs()
-        .find(|(name, _)| name == "state")
-        .unwrap()
-        .1
-        .into_owned();
+    let state = parameter(&at_meta, "state");
     at_meta.query_pairs_mut().append_pair("auto_deny", "1");
     // Meta's own form, which has no state.
     let back = Browser::new().get(at_meta.as_str()).await.location();

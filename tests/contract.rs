@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::fixture::{Browser, account, stack};
+use crate::fixture::{Browser, account, parameter, stack};
 use crate::iam;
 
 const DOCUMENT: &str = include_str!("../functions/openapi.yaml");
@@ -95,11 +95,7 @@ async fn the_rust_example_does_what_it_says() {
     let mut browser = Browser::new();
     let back = browser.consent(&stack, &format!("session={id}"), &ada).await;
     let location = browser.get(back.as_str()).await.location();
-    let completion = location
-        .query_pairs()
-        .find(|(name, _)| name == "completion")
-        .unwrap()
-        .1;
+    let completion = parameter(&location, "completion");
     assert!(!example(&stack, &["complete", id, "no such code"]).await.0);
     let (done, connected) = example(&stack, &["complete", id, &completion]).await;
     assert!(done && connected["user_id"] == ada.as_str(), "{connected}");

@@ -20,7 +20,7 @@ use threads_auth::{Config, ThreadsAuth, aws};
 use threads_graph::{HttpClient, HttpTimeouts};
 use tokio::net::TcpListener;
 
-use crate::fixture::{Browser, DAY, account, connect_people, grant, stack, token};
+use crate::fixture::{Browser, DAY, account, connect_people, grant, parameter, stack, token};
 
 const PEOPLE: u64 = 200;
 
@@ -230,12 +230,7 @@ async fn a_completion_whose_answer_is_lost_is_no_failure() {
         .consent(&stack, &format!("session={}", session.id), &ada)
         .await;
     let location = browser.get(back.as_str()).await.location();
-    let completion = location
-        .query_pairs()
-        .find(|(name, _)| name == "completion")
-        .unwrap()
-        .1
-        .into_owned();
+    let completion = parameter(&location, "completion");
     watched.lose("UpdateItem", 0);
     let completed = service
         .complete_session(&session.id, &completion, now)

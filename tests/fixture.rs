@@ -195,6 +195,12 @@ pub(crate) async fn connect_people(stack: &Stack, count: u64) -> Vec<String> {
     people
 }
 
+/// What the query of `url` says of `wanted`.
+pub(crate) fn parameter(url: &Url, wanted: &str) -> String {
+    let found = url.query_pairs().find(|(name, _)| name == wanted);
+    found.unwrap_or_else(|| panic!("{url}")).1.into_owned()
+}
+
 /// What Meta posts to one of our callbacks.
 pub(crate) async fn post_signed(stack: &Stack, path: &str, signed_request: &str) -> Reply {
     let form = url::form_urlencoded::Serializer::new(String::new())

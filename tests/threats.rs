@@ -24,7 +24,8 @@ use url::Url;
 
 use crate::connect::new_session;
 use crate::fixture::{
-    Browser, Reply, account, calls, fail, find_grant, grant, respond, rows, secret_text, stack, stack_with,
+    Browser, Reply, account, calls, fail, find_grant, grant, parameter, respond, rows, secret_text, stack,
+    stack_with,
 };
 use crate::iam;
 
@@ -59,14 +60,6 @@ fn cookies(browser: &Browser) -> Vec<String> {
         .iter()
         .map(|(name, value)| format!("{name}={value}"))
         .collect()
-}
-
-fn parameter(url: &Url, wanted: &str) -> String {
-    url.query_pairs()
-        .find(|(name, _)| name == wanted)
-        .unwrap()
-        .1
-        .into_owned()
 }
 
 fn hex_free(text: &str) -> String {

@@ -41,7 +41,7 @@ pub(crate) struct Doctor {
 
     /// Print the result as JSON
     #[arg(long)]
-    pub(crate) json: bool,
+    json: bool,
 }
 
 /// How a check came out.

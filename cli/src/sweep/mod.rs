@@ -53,7 +53,7 @@ pub(crate) struct Sweep {
 
     /// Print the result as JSON
     #[arg(long)]
-    pub(crate) json: bool,
+    json: bool,
 }
 
 const BUDGET: u32 = 600;

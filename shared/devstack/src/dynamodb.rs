@@ -19,25 +19,23 @@ const TTL_EVERY: Duration = Duration::from_mins(10);
 
 /// Opens the database, on a file if there is one.
 pub(crate) fn open(file: Option<&Path>) -> Result<Database> {
-    // A name of its own, so that the memory can be opened a second time.
+    // Each has a name, so that the same memory can be opened a second time.
     static IN_MEMORY: AtomicU64 = AtomicU64::new(0);
-    let in_memory = || {
-        let n = IN_MEMORY.fetch_add(1, Ordering::Relaxed);
-        format!("file:dynamodb-{n}?mode=memory&cache=shared")
-    };
     let path = match file {
         Some(file) => file
             .to_str()
             .context("the data folder's path is not UTF-8")?
             .to_owned(),
-        None => in_memory(),
+        None => format!(
+            "file:dynamodb-{}?mode=memory&cache=shared",
+            IN_MEMORY.fetch_add(1, Ordering::Relaxed)
+        ),
     };
     let database = Database::new(&path).map_err(|error| anyhow!("{error}"))?;
     // Every write looks for the last record of its table's stream. Without an index that is all of them, and a hundred thousand writes
     // take hours.
     rusqlite::Connection::open(&path)?.execute_batch(
-        "CREATE INDEX IF NOT EXISTS stream_order ON _stream_records (table_name, shard_id, CAST(sequence_number AS INTEGER));
-         CREATE INDEX IF NOT EXISTS stream_last ON _stream_records (table_name, CAST(sequence_number AS INTEGER));",
+        "CREATE INDEX IF NOT EXISTS stream_order ON _stream_records (table_name, CAST(sequence_number AS INTEGER), shard_id);",
     )?;
     Ok(database)
 }

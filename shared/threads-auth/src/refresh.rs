@@ -415,19 +415,18 @@ impl<'a> Refresher<'a> {
         if now < old_enough {
             let key = DueKey::of(&grant.user_id);
             let store = &self.service.store;
-            match wanted {
-                Wanted::Due => {
-                    let deferral = Deferral {
-                        due_at: old_enough,
-                        failures: grant.failures,
-                        class: None,
-                        warning: None,
-                        had_pending: false,
-                    };
-                    store.defer(&key, lease, deferral, now).await?
-                }
-                Wanted::Expiring(_) | Wanted::Doubted(_) => store.release(&key, lease).await?,
-            };
+            if wanted == Wanted::Due {
+                let deferral = Deferral {
+                    due_at: old_enough,
+                    failures: grant.failures,
+                    class: None,
+                    warning: None,
+                    had_pending: false,
+                };
+                store.defer(&key, lease, deferral, now).await?;
+            } else {
+                store.release(&key, lease).await?;
+            }
             return Ok(Swept::TooYoung);
         }
         match self.service.graph.refresh(&current).await {
