@@ -250,8 +250,9 @@ fn many_who_rotate_at_once_lose_no_key() {
         let running = ids
             .each_ref()
             .map(|id| Running::start(shared.command(&["keyring", "rotate", "--wait", "0", "--key-id", id])));
-        let codes = running.map(|running| running.end().code);
-        assert!(codes.iter().all(|code| [0, 4].contains(code)), "{codes:?}");
+        let ended = running.map(Running::end);
+        let codes = ended.each_ref().map(|ended| ended.code);
+        assert!(codes.iter().all(|code| [0, 4].contains(code)), "{ended:?}");
         let after = shared.ring();
         keeps(&before, &after);
         for (id, code) in ids.iter().zip(codes) {
