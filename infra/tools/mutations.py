@@ -198,6 +198,15 @@ put("alarms_have_a_runbook", "an alarm without a runbook", "DecryptFailureAlarm"
 put("every_alarm_is_in_the_runbook", "a runbook that does not exist", "DecryptFailureAlarm", [P, "AlarmName"], {"Fn::Sub": "${AWS::StackName}-undecryptable"})
 put("silence_is_an_alarm", "a dead schedule that counts as health", "SweepMissedAlarm", [P, "TreatMissingData"], "notBreaching")
 
+WINDOW = "every_alarm_looks_back_as_far_as_it_may"
+put(WINDOW, "twelve days of an alarm", "WeakestTokenAlarm", [P, "EvaluationPeriods"], 24)
+put(WINDOW, "two days of short periods", "EventsBehindAlarm", [P, "EvaluationPeriods"], 576)
+put(WINDOW, "more datapoints than periods", "WeakestTokenAlarm", [P, "DatapointsToAlarm"], 3)
+put(WINDOW, "eight days of an alarm on a sum", "ServerErrorsAlarm", [P, "Metrics", 1, "MetricStat", "Period"], 230_400)
+put(WINDOW, "two days of short periods of a sum", "ServerErrorsAlarm", [P, "EvaluationPeriods"], 576)
+put(WINDOW, "more datapoints than periods of a sum", "ServerErrorsAlarm", [P, "DatapointsToAlarm"], 4)
+drop(WINDOW, "an alarm without a period", "EventsBehindAlarm", [P, "Period"])
+
 
 @breaks("everything_of_note_has_an_alarm", "an alarm left out")
 def _(mutant):

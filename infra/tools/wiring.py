@@ -102,6 +102,24 @@ def every_alarm_is_in_the_runbook(template):
     return problems
 
 
+def every_alarm_looks_back_as_far_as_it_may(template):
+    """PutMetricAlarm's limits: a window of seven days, or of one day for periods under an hour, and M of N with M at most N."""
+    problems = []
+    for name, alarm in of_type(template, "AWS::CloudWatch::Alarm").items():
+        properties = alarm["Properties"]
+        windows = [properties, *(metric.get("MetricStat", metric) for metric in properties.get("Metrics", []))]
+        periods = {int(window["Period"]) for window in windows if "Period" in window}
+        datapoints_of = int(properties["EvaluationPeriods"])
+        if not periods:
+            problems.append(f"{name} has no period")
+        for period in periods:
+            if period * datapoints_of > (longest := 604_800 if period >= 3_600 else 86_400):
+                problems.append(f"{name} looks back {datapoints_of} x {period} s, and may {longest} s")
+        if int(properties.get("DatapointsToAlarm", datapoints_of)) > datapoints_of:
+            problems.append(f"{name} wants more datapoints than the {datapoints_of} that it has")
+    return problems
+
+
 def environments_fit_the_template(template):
     """Every parameter that samconfig.toml sets exists, and may have that value."""
     config = tomllib.loads((INFRA.parent / "samconfig.toml").read_text())
@@ -205,6 +223,7 @@ RULES = [
     each_function_has_a_role_and_a_log_of_its_own,
     everything_of_note_has_an_alarm,
     every_alarm_is_in_the_runbook,
+    every_alarm_looks_back_as_far_as_it_may,
     environments_fit_the_template,
     ids_stay_what_they_were,
     parliament_finds_nothing,
