@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::names;
 use crate::secret::AuthorizationCode;
 
 /// The longest query string that is read, in bytes.
@@ -64,23 +65,13 @@ impl fmt::Debug for CallbackParams {
     }
 }
 
-/// Why there is no grant, as fixed values: what the query says in words is anybody's text and is not carried along.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DenialReason {
-    /// The person said no (`error=access_denied`, with `error_reason=user_denied` or without a reason).
-    UserDenied,
-    /// Anything else, Meta's own failures (`error_code`, `error_message`) included.
-    Other,
-}
-
-impl DenialReason {
-    /// A stable name for logs and metrics: `user_denied` or `other`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::UserDenied => "user_denied",
-            Self::Other => "other",
-        }
+names! {
+    /// Why there is no grant, as fixed values: what the query says in words is anybody's text and is not carried along.
+    pub enum DenialReason {
+        /// The person said no (`error=access_denied`, with `error_reason=user_denied` or without a reason).
+        UserDenied => "user_denied",
+        /// Anything else, Meta's own failures (`error_code`, `error_message`) included.
+        Other => "other",
     }
 }
 

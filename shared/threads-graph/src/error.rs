@@ -4,12 +4,12 @@
 //! codes for it, and to carry along what an answer or a URL says in words, since either may hold a token.
 
 use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::json::{Json, integer};
+use crate::names;
 
 /// The longest wait that a `Retry-After` can ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
@@ -29,23 +29,24 @@ pub struct Error {
     source: Option<reqwest::Error>,
 }
 
-/// Which call it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Call {
-    /// [`Graph::exchange_code`](crate::Graph::exchange_code).
-    ExchangeCode,
-    /// [`Graph::exchange_long_lived`](crate::Graph::exchange_long_lived).
-    ExchangeLongLived,
-    /// [`Graph::refresh`](crate::Graph::refresh).
-    Refresh,
-    /// [`Graph::me`](crate::Graph::me).
-    Me,
-    /// [`Graph::debug_token`](crate::Graph::debug_token).
-    DebugToken,
-    /// [`Graph::app_token`](crate::Graph::app_token).
-    AppToken,
-    /// A call of [`ThreadsClient`](crate::ThreadsClient).
-    Other,
+names! {
+    /// Which call it was.
+    pub enum Call {
+        /// [`Graph::exchange_code`](crate::Graph::exchange_code).
+        ExchangeCode => "exchange_code",
+        /// [`Graph::exchange_long_lived`](crate::Graph::exchange_long_lived).
+        ExchangeLongLived => "exchange_long_lived",
+        /// [`Graph::refresh`](crate::Graph::refresh).
+        Refresh => "refresh",
+        /// [`Graph::me`](crate::Graph::me).
+        Me => "me",
+        /// [`Graph::debug_token`](crate::Graph::debug_token).
+        DebugToken => "debug_token",
+        /// [`Graph::app_token`](crate::Graph::app_token).
+        AppToken => "app_token",
+        /// A call of [`ThreadsClient`](crate::ThreadsClient).
+        Other => "other",
+    }
 }
 
 /// What a failure means for the caller.
@@ -75,57 +76,37 @@ pub enum ErrorKind {
     Rejected,
 }
 
-/// Why a token is dead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ReauthorizationCause {
-    /// Subcode 463: it has expired. Subcode 493 (access to the person's data has expired) counts as this too.
-    Expired,
-    /// Subcode 460: the person changed the password.
-    PasswordChanged,
-    /// Subcode 458: the person removed the app.
-    AppRemoved,
-    /// Subcode 459: the person must log in at Meta and pass a checkpoint.
-    Checkpoint,
-    /// Subcode 464: the account is not confirmed.
-    Unconfirmed,
-    /// Code 102 without a known subcode: the session is not valid.
-    SessionInvalid,
-    /// Subcode 467, and code 190 with an unknown subcode or none.
-    Invalid,
-}
-
-/// What is set up wrongly.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ConfigurationProblem {
-    /// The app secret does not belong to the app id.
-    WrongAppSecret,
-    /// The app id is unknown: most often the Meta app id in place of the Threads app id.
-    WrongAppId,
-    /// The redirect URI is not the registered one, not the one of the first step, or not https.
-    RedirectMismatch,
-    /// Something else, such as a tester's invitation that was not accepted.
-    Other,
-}
-
-impl Call {
-    /// A stable name, such as `exchange_code`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ExchangeCode => "exchange_code",
-            Self::ExchangeLongLived => "exchange_long_lived",
-            Self::Refresh => "refresh",
-            Self::Me => "me",
-            Self::DebugToken => "debug_token",
-            Self::AppToken => "app_token",
-            Self::Other => "other",
-        }
+names! {
+    /// Why a token is dead.
+    pub enum ReauthorizationCause {
+        /// Subcode 463: it has expired. Subcode 493 (access to the person's data has expired) counts as this too.
+        Expired => "expired",
+        /// Subcode 460: the person changed the password.
+        PasswordChanged => "password_changed",
+        /// Subcode 458: the person removed the app.
+        AppRemoved => "app_removed",
+        /// Subcode 459: the person must log in at Meta and pass a checkpoint.
+        Checkpoint => "checkpoint",
+        /// Subcode 464: the account is not confirmed.
+        Unconfirmed => "unconfirmed",
+        /// Code 102 without a known subcode: the session is not valid.
+        SessionInvalid => "session_invalid",
+        /// Subcode 467, and code 190 with an unknown subcode or none.
+        Invalid => "invalid",
     }
 }
 
-impl fmt::Display for Call {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+names! {
+    /// What is set up wrongly.
+    pub enum ConfigurationProblem {
+        /// The app secret does not belong to the app id.
+        WrongAppSecret => "wrong_app_secret",
+        /// The app id is unknown: most often the Meta app id in place of the Threads app id.
+        WrongAppId => "wrong_app_id",
+        /// The redirect URI is not the registered one, not the one of the first step, or not https.
+        RedirectMismatch => "redirect_mismatch",
+        /// Something else, such as a tester's invitation that was not accepted.
+        Other => "other",
     }
 }
 
@@ -189,74 +170,6 @@ impl fmt::Display for ErrorKind {
             Self::Malformed => "Meta's answer lacks what it must have",
             Self::Rejected => "Meta refused the request",
         })
-    }
-}
-
-impl ReauthorizationCause {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::Expired,
-        Self::PasswordChanged,
-        Self::AppRemoved,
-        Self::Checkpoint,
-        Self::Unconfirmed,
-        Self::SessionInvalid,
-        Self::Invalid,
-    ];
-
-    /// A stable name, such as `password_changed`. [`FromStr`] reads it back.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Expired => "expired",
-            Self::PasswordChanged => "password_changed",
-            Self::AppRemoved => "app_removed",
-            Self::Checkpoint => "checkpoint",
-            Self::Unconfirmed => "unconfirmed",
-            Self::SessionInvalid => "session_invalid",
-            Self::Invalid => "invalid",
-        }
-    }
-}
-
-impl fmt::Display for ReauthorizationCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// The text names no [`ReauthorizationCause`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a known cause for a new authorization")]
-pub struct UnknownReauthorizationCause;
-
-impl FromStr for ReauthorizationCause {
-    type Err = UnknownReauthorizationCause;
-
-    fn from_str(text: &str) -> Result<Self, UnknownReauthorizationCause> {
-        Self::ALL
-            .into_iter()
-            .find(|cause| cause.as_str() == text)
-            .ok_or(UnknownReauthorizationCause)
-    }
-}
-
-impl ConfigurationProblem {
-    /// A stable name, such as `wrong_app_secret`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::WrongAppSecret => "wrong_app_secret",
-            Self::WrongAppId => "wrong_app_id",
-            Self::RedirectMismatch => "redirect_mismatch",
-            Self::Other => "other",
-        }
-    }
-}
-
-impl fmt::Display for ConfigurationProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 
@@ -936,8 +849,8 @@ mod tests {
             assert_eq!(cause.as_str().parse(), Ok(cause));
         }
         assert_eq!(
-            "".parse::<ReauthorizationCause>(),
-            Err(UnknownReauthorizationCause)
+            "".parse::<ReauthorizationCause>().unwrap_err().to_string(),
+            "expected one of expired, password_changed, app_removed, checkpoint, unconfirmed, session_invalid, invalid"
         );
         let kinds = [
             (ErrorKind::Transient, "transient", true),

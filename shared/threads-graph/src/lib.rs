@@ -63,6 +63,7 @@ mod graph;
 mod http;
 mod ids;
 mod json;
+mod names;
 mod scope;
 mod secret;
 mod signed_request;
@@ -74,12 +75,13 @@ pub use callback::{
 };
 pub use client::{Credentials, Endpoint, InvalidCredentials, ThreadsClient};
 pub use endpoints::{Endpoints, InvalidEndpoints, authorization_url};
-pub use error::{
-    Call, ConfigurationProblem, Error, ErrorKind, ReauthorizationCause, UnknownReauthorizationCause,
-};
+pub use error::{Call, ConfigurationProblem, Error, ErrorKind, ReauthorizationCause};
 pub use graph::{Graph, LongLivedToken, Profile, ShortLivedToken, TokenInfo};
 pub use http::{HttpClient, HttpClientError, HttpTimeouts};
 pub use ids::{AppId, InvalidId, InvalidRedirectUri, MediaId, RedirectUri, UserId};
+pub use names::UnknownName;
 pub use scope::{Scope, Scopes, UnknownScope};
 pub use secret::{AccessToken, AppCredentials, AppSecret, AuthorizationCode, InvalidSecret};
-pub use signed_request::{SignedRequest, SignedRequestError, verify_signed_request};
+#[doc(hidden)]
+pub use serde as __serde;
+pub use signed_request::{SignedRequest, SignedRequestError, verify_signed_request}; // for `names!`

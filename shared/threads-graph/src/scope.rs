@@ -7,69 +7,39 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-/// One permission of the Threads API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Scope {
-    /// `threads_basic`: mandatory for every call.
-    Basic,
-    /// `threads_content_publish`: create and publish posts.
-    ContentPublish,
-    /// `threads_read_replies`: read the replies to posts.
-    ReadReplies,
-    /// `threads_manage_replies`: create, hide and control replies.
-    ManageReplies,
-    /// `threads_manage_insights`: read the figures of posts and of the account.
-    ManageInsights,
-    /// `threads_keyword_search`: search public posts.
-    KeywordSearch,
-    /// `threads_manage_mentions`: read posts that mention the person.
-    ManageMentions,
-    /// `threads_delete`: delete posts.
-    Delete,
-    /// `threads_location_tagging`: search places and tag posts with them.
-    LocationTagging,
-    /// `threads_profile_discovery`: look up public profiles.
-    ProfileDiscovery,
-    /// `threads_share_to_instagram`: share a post to Instagram.
-    ShareToInstagram,
+use crate::names;
+
+names! {
+    /// One permission of the Threads API, by Meta's name.
+    pub enum Scope without FromStr {
+        /// Mandatory for every call.
+        Basic => "threads_basic",
+        /// Create and publish posts.
+        ContentPublish => "threads_content_publish",
+        /// Read the replies to posts.
+        ReadReplies => "threads_read_replies",
+        /// Create, hide and control replies.
+        ManageReplies => "threads_manage_replies",
+        /// Read the figures of posts and of the account.
+        ManageInsights => "threads_manage_insights",
+        /// Search public posts.
+        KeywordSearch => "threads_keyword_search",
+        /// Read posts that mention the person.
+        ManageMentions => "threads_manage_mentions",
+        /// Delete posts.
+        Delete => "threads_delete",
+        /// Search places and tag posts with them.
+        LocationTagging => "threads_location_tagging",
+        /// Look up public profiles.
+        ProfileDiscovery => "threads_profile_discovery",
+        /// Share a post to Instagram.
+        ShareToInstagram => "threads_share_to_instagram",
+    }
 }
 
 impl Scope {
-    /// All of them, in Meta's order.
-    pub const ALL: [Self; 11] = [
-        Self::Basic,
-        Self::ContentPublish,
-        Self::ReadReplies,
-        Self::ManageReplies,
-        Self::ManageInsights,
-        Self::KeywordSearch,
-        Self::ManageMentions,
-        Self::Delete,
-        Self::LocationTagging,
-        Self::ProfileDiscovery,
-        Self::ShareToInstagram,
-    ];
-
-    /// Meta's name, such as `threads_content_publish`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Basic => "threads_basic",
-            Self::ContentPublish => "threads_content_publish",
-            Self::ReadReplies => "threads_read_replies",
-            Self::ManageReplies => "threads_manage_replies",
-            Self::ManageInsights => "threads_manage_insights",
-            Self::KeywordSearch => "threads_keyword_search",
-            Self::ManageMentions => "threads_manage_mentions",
-            Self::Delete => "threads_delete",
-            Self::LocationTagging => "threads_location_tagging",
-            Self::ProfileDiscovery => "threads_profile_discovery",
-            Self::ShareToInstagram => "threads_share_to_instagram",
-        }
-    }
-
     /// The short name: that of `ThreadsPipe` 0.4.5 (`basic`, `publish`, `read_replies`, `manage_replies`, `insights`)
     /// where it has one, and otherwise Meta's without `threads_`.
     #[must_use]
@@ -82,12 +52,6 @@ impl Scope {
     }
 }
 
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 impl FromStr for Scope {
     type Err = UnknownScope;
 
@@ -96,20 +60,6 @@ impl FromStr for Scope {
             .into_iter()
             .find(|scope| word == scope.as_str() || word == scope.short_name())
             .ok_or_else(|| UnknownScope::new(word))
-    }
-}
-
-impl Serialize for Scope {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-impl<'de> Deserialize<'de> for Scope {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
     }
 }
 
