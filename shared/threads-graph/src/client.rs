@@ -9,8 +9,9 @@ use reqwest::Method;
 use serde::de::DeserializeOwned;
 use url::Url;
 
+use crate::call::Call;
 use crate::endpoints::Endpoints;
-use crate::error::{Call, Error};
+use crate::error::Error;
 use crate::graph::{Graph, LongLivedToken, Profile};
 use crate::ids::{InvalidId, MediaId, UserId};
 use crate::secret::{AccessToken, InvalidSecret};

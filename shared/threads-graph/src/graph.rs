@@ -13,8 +13,11 @@ use serde_json::Value;
 use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
 
+use crate::call::Call;
+use crate::classify::{retry_after, says_error};
 use crate::endpoints::{Endpoints, authorization_url};
-use crate::error::{Call, Error, ErrorKind, retry_after, says_error};
+use crate::error::Error;
+use crate::error_kind::ErrorKind;
 use crate::http::HttpClient;
 use crate::ids::{AppId, RedirectUri, UserId};
 use crate::json::{Json, integer};

@@ -55,10 +55,13 @@
 //! Facts about Meta are from its documentation as of August 2026 and from the issue threads of other clients. Where those
 //! disagree, more is accepted than any of them promises.
 
+mod call;
 mod callback;
+mod classify;
 mod client;
 mod endpoints;
 mod error;
+mod error_kind;
 mod graph;
 mod http;
 mod ids;
@@ -70,12 +73,14 @@ mod signed_request;
 #[cfg(test)]
 mod wire_tests;
 
+pub use call::Call;
 pub use callback::{
     CallbackError, CallbackParams, DenialReason, PastedCallback, parse_callback, parse_pasted,
 };
 pub use client::{Credentials, Endpoint, InvalidCredentials, ThreadsClient};
 pub use endpoints::{Endpoints, InvalidEndpoints, authorization_url};
-pub use error::{Call, ConfigurationProblem, Error, ErrorKind, ReauthorizationCause};
+pub use error::Error;
+pub use error_kind::{ConfigurationProblem, ErrorKind, ReauthorizationCause};
 pub use graph::{Graph, LongLivedToken, Profile, ShortLivedToken, TokenInfo};
 pub use http::{HttpClient, HttpClientError, HttpTimeouts};
 pub use ids::{AppId, InvalidId, InvalidRedirectUri, MediaId, RedirectUri, UserId};

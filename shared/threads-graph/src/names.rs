@@ -1,6 +1,7 @@
 //! The names of an enum's variants, each spelled once.
 //!
-//! Owns the macro [`names!`](crate::names) and its error. Refuses to repeat a text that names nothing: it may be anybody's.
+//! Owns the macro [`names!`](crate::names) and its error. Refuses to repeat a text that names nothing:
+//! it may be anybody's.
 
 /// The text is not one of the names. The error lists those that are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -12,9 +13,10 @@ pub struct UnknownName {
 
 /// Declares an enum of variants without data, each with a name for storage, logs and answers.
 ///
-/// From the one list come the enum itself (which derives `Debug`, `Copy`, `Ord` and `Hash`), `ALL`, `as_str`, `Display`,
-/// `FromStr` with [`UnknownName`], and serde's `Serialize` and `Deserialize`. The names are written out, so that a variant can
-/// be renamed without renaming what is stored, and a search for a name finds its enum.
+/// From the one list come the enum itself (which derives `Debug`, `Copy`, `Ord` and `Hash`), `ALL`,
+/// `as_str`, `Display`, `FromStr` with [`UnknownName`], and serde's `Serialize` and `Deserialize`. The
+/// names are written out, so that a variant can be renamed without renaming what is stored, and a
+/// search for a name finds its enum.
 ///
 /// ```
 /// threads_graph::names! {
@@ -35,8 +37,8 @@ pub struct UnknownName {
 /// assert_eq!("lost".parse::<Parcel>().unwrap_err().to_string(), "expected one of on_the_way, arrived");
 /// ```
 ///
-/// An enum that reads more than these names says `enum Parcel without FromStr`, and implements `FromStr` itself. `Deserialize`
-/// goes through it.
+/// An enum that reads more than these names says `enum Parcel without FromStr`, and implements
+/// `FromStr` itself. `Deserialize` goes through it.
 #[macro_export]
 macro_rules! names {
     ($(#[$attribute:meta])* $vis:vis enum $enum:ident { $($variants:tt)* }) => {

@@ -1,0 +1,168 @@
+//! What a failure means, and for whom: kinds, causes and problems, their names and their sentences.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::names;
+
+/// What a failure means for the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// It may work a little later: a timeout, a lost connection, HTTP 5xx, Meta's codes 1 and 2 or `is_transient`, an
+    /// unexpected redirect, or an answer that is not a JSON object (HTML, empty, cut short, too large).
+    Transient,
+    /// Too many calls: HTTP 429, or Meta's codes 4, 17, 32, 341, 613 and 368 (a temporary block).
+    Throttled {
+        /// How long Meta asks to wait, at most 24 hours, if it says so in seconds.
+        retry_after: Option<Duration>,
+    },
+    /// The token is dead: Meta's codes 102 and 190. Only the person can mend it.
+    NeedsReauthorization(ReauthorizationCause),
+    /// The person, or Meta's app review, has not given this permission: Meta's codes 10 and 200 to 299.
+    Permission,
+    /// The authorization code was used already, has expired or is not one.
+    CodeUnusable,
+    /// The app is set up wrongly, here or in Meta's dashboard. No person can mend it by trying again.
+    Configuration(ConfigurationProblem),
+    /// The token is younger than 24 hours and cannot be refreshed yet. It is alive.
+    TooYoung,
+    /// A success that lacks what it must have. It says nothing about the token.
+    Malformed,
+    /// A refusal that fits nothing else. It says nothing about the token.
+    Rejected,
+}
+
+names! {
+    /// Why a token is dead.
+    pub enum ReauthorizationCause {
+        /// Subcode 463: it has expired. Subcode 493 (access to the person's data has expired) counts as this too.
+        Expired => "expired",
+        /// Subcode 460: the person changed the password.
+        PasswordChanged => "password_changed",
+        /// Subcode 458: the person removed the app.
+        AppRemoved => "app_removed",
+        /// Subcode 459: the person must log in at Meta and pass a checkpoint.
+        Checkpoint => "checkpoint",
+        /// Subcode 464: the account is not confirmed.
+        Unconfirmed => "unconfirmed",
+        /// Code 102 without a known subcode: the session is not valid.
+        SessionInvalid => "session_invalid",
+        /// Subcode 467, and code 190 with an unknown subcode or none.
+        Invalid => "invalid",
+    }
+}
+
+names! {
+    /// What is set up wrongly.
+    pub enum ConfigurationProblem {
+        /// The app secret does not belong to the app id.
+        WrongAppSecret => "wrong_app_secret",
+        /// The app id is unknown: most often the Meta app id in place of the Threads app id.
+        WrongAppId => "wrong_app_id",
+        /// The redirect URI is not the registered one, not the one of the first step, or not https.
+        RedirectMismatch => "redirect_mismatch",
+        /// Something else, such as a tester's invitation that was not accepted.
+        Other => "other",
+    }
+}
+
+impl ErrorKind {
+    /// A stable name of the class, such as `needs_reauthorization`, without its details: for logs, metrics and storage.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::Throttled { .. } => "throttled",
+            Self::NeedsReauthorization(_) => "needs_reauthorization",
+            Self::Permission => "permission",
+            Self::CodeUnusable => "code_unusable",
+            Self::Configuration(_) => "configuration",
+            Self::TooYoung => "too_young",
+            Self::Malformed => "malformed",
+            Self::Rejected => "rejected",
+        }
+    }
+
+    /// Whether the same call may succeed later without anybody doing anything: [`Transient`](Self::Transient),
+    /// [`Throttled`](Self::Throttled), [`TooYoung`](Self::TooYoung) and [`Malformed`](Self::Malformed).
+    ///
+    /// An authorization code is the exception: a call that spent it may have failed only on its way back.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(
+            self,
+            Self::Transient | Self::Throttled { .. } | Self::TooYoung | Self::Malformed
+        )
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Transient => "Meta could not be reached, or answered with a passing failure",
+            Self::Throttled { .. } => "Meta asks for fewer calls",
+            Self::NeedsReauthorization(cause) => match cause {
+                ReauthorizationCause::Expired => "the access token has expired",
+                ReauthorizationCause::PasswordChanged => {
+                    "the access token ended when the person changed the password"
+                }
+                ReauthorizationCause::AppRemoved => "the person has removed the app",
+                ReauthorizationCause::Checkpoint => "the person has to pass a checkpoint at Meta first",
+                ReauthorizationCause::Unconfirmed => "the person's account is not confirmed",
+                ReauthorizationCause::SessionInvalid => "the person's session is not valid any more",
+                ReauthorizationCause::Invalid => "the access token is not valid any more",
+            },
+            Self::Permission => "a permission is missing",
+            Self::CodeUnusable => "the authorization code was used already, has expired or is not one",
+            Self::Configuration(problem) => match problem {
+                ConfigurationProblem::WrongAppSecret => "the app secret does not belong to the app id",
+                ConfigurationProblem::WrongAppId => "the app id is not that of a Threads app",
+                ConfigurationProblem::RedirectMismatch => {
+                    "the redirect URI is not the registered one, or not the one the person was sent with"
+                }
+                ConfigurationProblem::Other => "the app is set up wrongly in Meta's dashboard",
+            },
+            Self::TooYoung => "the access token is younger than 24 hours and cannot be refreshed yet",
+            Self::Malformed => "Meta's answer lacks what it must have",
+            Self::Rejected => "Meta refused the request",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_stable() {
+        for cause in ReauthorizationCause::ALL {
+            assert_eq!(cause.as_str().parse(), Ok(cause));
+        }
+        assert_eq!(
+            "".parse::<ReauthorizationCause>().unwrap_err().to_string(),
+            "expected one of expired, password_changed, app_removed, checkpoint, unconfirmed, session_invalid, invalid"
+        );
+        let kinds = [
+            (ErrorKind::Transient, "transient", true),
+            (ErrorKind::Throttled { retry_after: None }, "throttled", true),
+            (
+                ErrorKind::NeedsReauthorization(ReauthorizationCause::Expired),
+                "needs_reauthorization",
+                false,
+            ),
+            (ErrorKind::Permission, "permission", false),
+            (ErrorKind::CodeUnusable, "code_unusable", false),
+            (
+                ErrorKind::Configuration(ConfigurationProblem::Other),
+                "configuration",
+                false,
+            ),
+            (ErrorKind::TooYoung, "too_young", true),
+            (ErrorKind::Malformed, "malformed", true),
+            (ErrorKind::Rejected, "rejected", false),
+        ];
+        for (kind, name, retryable) in kinds {
+            assert_eq!((kind.as_str(), kind.is_retryable()), (name, retryable));
+        }
+    }
+}
