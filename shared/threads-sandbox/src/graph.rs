@@ -6,6 +6,7 @@ use axum::http::{Method, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use crate::app::App;
 use crate::authorize;
 use crate::call::SandboxCall;
 use crate::graph_error::{GraphError, code_refused};
@@ -13,36 +14,6 @@ use crate::mint;
 use crate::params::{Call, Params};
 use crate::reply::Reply;
 use crate::world::{CodeFault, LONG_LIFE, TokenFault, World};
-
-/// The one app that the sandbox has.
-#[derive(Clone)]
-pub(crate) struct App {
-    pub(crate) id: String,
-    pub(crate) secret: String,
-    /// Empty: any.
-    pub(crate) redirect_uris: Vec<String>,
-}
-
-impl App {
-    fn has_secret(&self, presented: &str) -> bool {
-        // Hashes, so that the comparison's time says nothing about how much of the secret was right.
-        mint::hash(presented) == mint::hash(&self.secret)
-    }
-
-    fn check(&self, params: &Params) -> Result<(), GraphError> {
-        if params.text("client_id") != self.id {
-            return Err(GraphError::wrong_app());
-        }
-        if !self.has_secret(params.text("client_secret")) {
-            return Err(GraphError::wrong_secret());
-        }
-        Ok(())
-    }
-
-    fn token(&self) -> String {
-        mint::app_token(&self.id, &self.secret)
-    }
-}
 
 /// The token or code that a call presents.
 pub(crate) fn credential(call: SandboxCall, params: &Params) -> Option<&str> {

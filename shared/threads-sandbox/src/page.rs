@@ -13,10 +13,11 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use ring::digest;
 
 use crate::account::{Account, AccountStatus};
-use crate::authorize::Ask;
-use crate::graph::App;
+use crate::app::App;
+use crate::ask::Ask;
+use crate::call::CallLog;
 use crate::reply::Reply;
-use crate::sandbox::State;
+use crate::world::World;
 
 /// A list longer than this helps nobody; the rest is reached by name.
 const SHOWN: usize = 50;
@@ -128,10 +129,10 @@ fn to_the_second(at: Timestamp) -> Timestamp {
 }
 
 /// What this server is, and what is in it.
-pub(crate) fn index(state: &State, app: &App, now: Timestamp) -> Reply {
-    let accounts = state.world.accounts();
-    let (tokens, codes) = state.world.counts();
-    let calls: u64 = state.calls.counts().values().sum();
+pub(crate) fn index(world: &World, calls: &CallLog, app: &App, now: Timestamp) -> Reply {
+    let accounts = world.accounts();
+    let (tokens, codes) = world.counts();
+    let calls: u64 = calls.counts().values().sum();
     page(
         "Threads sandbox",
         &html! {

@@ -1,24 +1,21 @@
 //! The handle: one sandbox's state behind a lock, and everything that a test may do to it in-process.
 //!
-//! The lock is never held across an await, and nothing here knows HTTP beyond handing out the router.
+//! The lock is never held across an await, and nothing here knows HTTP.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::Router;
-use axum::serve::ListenerExt as _;
 use jiff::Timestamp;
 use serde_json::json;
-use tokio::net::TcpListener;
 
 use crate::account::{Account, AccountStatus};
+use crate::app::App;
 use crate::call::{CallLog, CallRecord};
 use crate::clock::Clock;
 use crate::fault::{Fault, FaultPlan};
-use crate::graph::App;
 use crate::options::{NewAccount, SandboxError, SandboxOptions};
 use crate::world::{BASIC_SCOPE, OldToken, World};
-use crate::{mint, server, store};
+use crate::{mint, store};
 
 /// A stand-in for Meta. Clones are handles to the same one.
 #[derive(Clone)]
@@ -112,32 +109,6 @@ impl Sandbox {
                 state,
             }),
         })
-    }
-
-    /// All routes: authorize site, Graph API, control endpoint and pages, on one origin.
-    pub fn router(&self) -> Router {
-        server::router(self.clone())
-    }
-
-    /// Serves HTTP on `listener` until `shutdown` ends and the open requests are answered.
-    ///
-    /// # Errors
-    ///
-    /// The listener fails for good.
-    pub async fn serve(
-        self,
-        listener: TcpListener,
-        shutdown: impl Future<Output = ()> + Send + 'static,
-    ) -> std::io::Result<()> {
-        // Small answers on kept-alive connections would otherwise wait for the client's delayed acknowledgement.
-        let listener = listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "TCP_NODELAY could not be set");
-            }
-        });
-        axum::serve(listener, self.router())
-            .with_graceful_shutdown(shutdown)
-            .await
     }
 
     /// The clock that all lifetimes are measured by.

@@ -11,6 +11,8 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::from_fn;
 use axum::response::Response;
 use axum::routing::{any, get, post};
+use axum::serve::ListenerExt as _;
+use tokio::net::TcpListener;
 
 use crate::call::{CallRecord, SandboxCall};
 use crate::fault::{self, FaultAction};
@@ -24,26 +26,50 @@ use crate::{authorize, control, graph, guard, mint, page};
 const BAD_GATEWAY: &str = "<!DOCTYPE html>\n<html><head><title>502 Bad Gateway</title></head>\n\
                            <body><h1>502 Bad Gateway</h1><p>Sorry, something went wrong.</p></body></html>\n";
 
-pub(crate) fn router(sandbox: Sandbox) -> Router {
-    let on = |call| any(move |State(sandbox), request| answer(sandbox, call, request));
-    let consent = post(consent.layer(from_fn(guard::local_only)));
-    Router::new()
-        .route("/", get(index))
-        .route("/oauth/authorize", on(SandboxCall::Authorize))
-        .route("/oauth/consent", consent)
-        .route("/oauth/access_token", any(access_token))
-        .route("/access_token", on(SandboxCall::ExchangeLongLived))
-        .route("/refresh_access_token", on(SandboxCall::Refresh))
-        .route("/{version}/{operation}", any(versioned))
-        .merge(control::router().layer(from_fn(guard::local_only)))
-        .fallback(unknown)
-        .with_state(sandbox)
+impl Sandbox {
+    /// All routes: authorize site, Graph API, control endpoint and pages, on one origin.
+    pub fn router(&self) -> Router {
+        let on = |call| any(move |State(sandbox), request| answer(sandbox, call, request));
+        let consent = post(consent.layer(from_fn(guard::local_only)));
+        Router::new()
+            .route("/", get(index))
+            .route("/oauth/authorize", on(SandboxCall::Authorize))
+            .route("/oauth/consent", consent)
+            .route("/oauth/access_token", any(access_token))
+            .route("/access_token", on(SandboxCall::ExchangeLongLived))
+            .route("/refresh_access_token", on(SandboxCall::Refresh))
+            .route("/{version}/{operation}", any(versioned))
+            .merge(control::router().layer(from_fn(guard::local_only)))
+            .fallback(unknown)
+            .with_state(self.clone())
+    }
+
+    /// Serves HTTP on `listener` until `shutdown` ends and the open requests are answered.
+    ///
+    /// # Errors
+    ///
+    /// The listener fails for good.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> std::io::Result<()> {
+        // Small answers on kept-alive connections would otherwise wait for the client's delayed acknowledgement.
+        let listener = listener.tap_io(|stream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "TCP_NODELAY could not be set");
+            }
+        });
+        axum::serve(listener, self.router())
+            .with_graceful_shutdown(shutdown)
+            .await
+    }
 }
 
 async fn index(State(sandbox): State<Sandbox>) -> Response {
     let now = sandbox.now();
     sandbox
-        .read(|state| page::index(state, sandbox.app(), now))
+        .read(|state| page::index(&state.world, &state.calls, sandbox.app(), now))
         .send()
 }
 

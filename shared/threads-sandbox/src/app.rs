@@ -1,0 +1,35 @@
+//! Who the app is, and how a client proves to be it.
+
+use crate::graph_error::GraphError;
+use crate::mint;
+use crate::params::Params;
+
+/// The one app that the sandbox has.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) id: String,
+    pub(crate) secret: String,
+    /// Empty: any.
+    pub(crate) redirect_uris: Vec<String>,
+}
+
+impl App {
+    pub(crate) fn has_secret(&self, presented: &str) -> bool {
+        // Hashes, so that the comparison's time says nothing about how much of the secret was right.
+        mint::hash(presented) == mint::hash(&self.secret)
+    }
+
+    pub(crate) fn check(&self, params: &Params) -> Result<(), GraphError> {
+        if params.text("client_id") != self.id {
+            return Err(GraphError::wrong_app());
+        }
+        if !self.has_secret(params.text("client_secret")) {
+            return Err(GraphError::wrong_secret());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn token(&self) -> String {
+        mint::app_token(&self.id, &self.secret)
+    }
+}
