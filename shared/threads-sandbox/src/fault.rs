@@ -4,6 +4,7 @@
 
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
+use serde_variant::to_variant_name;
 
 use crate::call::SandboxCall;
 
@@ -89,18 +90,9 @@ const fn bad_request() -> u16 {
 
 impl FaultAction {
     /// The name that the control endpoint uses.
-    pub(crate) const fn name(&self) -> &'static str {
-        match self {
-            Self::Respond { .. } => "respond",
-            Self::GraphError { .. } => "graph_error",
-            Self::Throttle { .. } => "throttle",
-            Self::Delay { .. } => "delay",
-            Self::Drop => "drop",
-            Self::DropAfter => "drop_after",
-            Self::Truncate => "truncate",
-            Self::Html => "html",
-            Self::Empty => "empty",
-        }
+    pub(crate) fn name(&self) -> &'static str {
+        // Fails for what is no variant of an enum, which this is.
+        to_variant_name(self).unwrap_or_default()
     }
 }
 
