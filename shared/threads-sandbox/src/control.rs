@@ -104,6 +104,11 @@ fn show(account: &Account) -> Value {
     })
 }
 
+fn show_changed(account: Option<Account>) -> Outcome {
+    let account = account.ok_or_else(no_account)?;
+    Ok((StatusCode::OK, show(&account)))
+}
+
 async fn state(State(sandbox): State<Sandbox>) -> Response {
     let now = sandbox.now();
     let offset = sandbox.clock().offset();
@@ -195,15 +200,10 @@ async fn change_account(
              private,
              tester_pending,
          }| {
-            let changed = sandbox.change(|state| {
-                state.world.change(&user_id, |account| {
-                    account.private = private.unwrap_or(account.private);
-                    account.tester_pending = tester_pending.unwrap_or(account.tester_pending);
-                })
-            });
-            changed
-                .map(|account| (StatusCode::OK, show(&account)))
-                .ok_or_else(no_account)
+            show_changed(sandbox.change_account(&user_id, |account| {
+                account.private = private.unwrap_or(account.private);
+                account.tester_pending = tester_pending.unwrap_or(account.tester_pending);
+            }))
         },
     ))
 }
@@ -220,12 +220,8 @@ async fn act_on_account(
         "restore" => AccountStatus::Active,
         _ => return unknown().await,
     };
-    let changed = sandbox.change(|state| state.world.change(&user_id, |account| account.status = status));
-    finish(
-        changed
-            .map(|account| (StatusCode::OK, show(&account)))
-            .ok_or_else(no_account),
-    )
+    let changed = sandbox.change_account(&user_id, |account| account.status = status);
+    finish(show_changed(changed))
 }
 
 #[derive(Deserialize)]

@@ -165,12 +165,8 @@ impl Sandbox {
 
     /// The person makes the profile private or public. It shows at the next authorization or refresh.
     pub fn set_private(&self, user_id: &str, private: bool) -> bool {
-        self.change(|state| {
-            state
-                .world
-                .change(user_id, |account| account.private = private)
-                .is_some()
-        })
+        self.change_account(user_id, |account| account.private = private)
+            .is_some()
     }
 
     /// The person takes one permission back, such as `threads_content_publish`, and leaves the rest. Whether there is such an account.
@@ -180,21 +176,13 @@ impl Sandbox {
 
     /// Whether the account's tester invitation waits to be accepted, which makes authorizing fail with 1349245.
     pub fn set_tester_pending(&self, user_id: &str, pending: bool) -> bool {
-        self.change(|state| {
-            state
-                .world
-                .change(user_id, |account| account.tester_pending = pending)
-                .is_some()
-        })
+        self.change_account(user_id, |account| account.tester_pending = pending)
+            .is_some()
     }
 
     fn set_status(&self, user_id: &str, status: AccountStatus) -> bool {
-        self.change(|state| {
-            state
-                .world
-                .change(user_id, |account| account.status = status)
-                .is_some()
-        })
+        self.change_account(user_id, |account| account.status = status)
+            .is_some()
     }
 
     /// Adds a fault behind those that wait already.
@@ -294,6 +282,10 @@ impl Sandbox {
             self.save(&state);
         }
         result
+    }
+
+    pub(crate) fn change_account(&self, user_id: &str, change: impl FnOnce(&mut Account)) -> Option<Account> {
+        self.change(|state| state.world.change(user_id, change))
     }
 
     /// Moves the clock, and saves how far: unlike a clone of the clock, which the state file learns of at the next change.
