@@ -136,4 +136,5 @@ QUESTIONS = r"""| question | file | definition |
 | Where is it? | a.rs | `fn it(a: u8 \| u16)` |
 | Where is that? | `gone.rs` | `fn that` |
 | Where is this? | a.rs | fn this |
+| Where are the others? | a.rs |
 """
