@@ -76,10 +76,10 @@ async fn a_session_from_its_start_to_its_completion() {
     assert_eq!(
         session,
         json!({"id": id, "url": format!("{}/authorize?session={id}", stack.urls().service_url),
-            "expires_at": "2026-01-01T00:10:00Z", "status": "open"})
+            "expires_at": "2041-01-01T00:10:00Z", "status": "open"})
     );
     let path = format!("/sessions/{id}");
-    let view = |status: &str| json!({"id": id, "reference": "user-7", "status": status, "reason": null, "expires_at": "2026-01-01T00:10:00Z"});
+    let view = |status: &str| json!({"id": id, "reference": "user-7", "status": status, "reason": null, "expires_at": "2041-01-01T00:10:00Z"});
     assert_eq!(get(&stack, &path).await.1, view("open"));
     let early = post(&stack, &format!("{path}/complete"), json!({"completion": "x"})).await;
     assert_eq!(early.0, StatusCode::CONFLICT);

@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use devstack::{Clock, Stack, StackOptions};
-use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
 use threads_auth::grant::{Cause, Status};
 use threads_sandbox::{FaultAction, SandboxCall};
 
 use crate::fixture::{
-    Browser, DAY, account, calls_of, connect_private, delete_data, fail, find_grant, grant, post_signed,
-    stack, token,
+    Browser, DAY, START, account, calls_of, connect_private, delete_data, fail, find_grant, grant,
+    post_signed, stack, token,
 };
 use crate::iam;
 
@@ -71,9 +70,9 @@ async fn a_life_is_told_in_events() {
     assert_eq!(
         events,
         [
-            json!({"version": "1", "id": id, "type": "account.connected", "time": "2026-01-01T00:00:00Z", "user_id": ada,
+            json!({"version": "1", "id": id, "type": "account.connected", "time": START, "user_id": ada,
             "reconnected": false, "account": {"username": "ada", "status": "active", "expires_at": expires_at,
-                "scopes": ["threads_basic", "threads_content_publish"], "data_access_expires_at": "2026-04-01T00:00:00Z"}})
+                "scopes": ["threads_basic", "threads_content_publish"], "data_access_expires_at": "2041-04-01T00:00:00Z"}})
         ]
     );
 
@@ -152,10 +151,9 @@ async fn a_life_is_told_in_events() {
 }
 
 fn kept(folder: &std::path::Path, variables: &[(&str, &str)]) -> StackOptions {
-    let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
     StackOptions {
         data_dir: Some(folder.to_owned()),
-        clock: Some(Clock::frozen(start)),
+        clock: Some(Clock::frozen(START.parse().unwrap())),
         events_file: Some(folder.join("events.jsonl")),
         variables: variables
             .iter()

@@ -35,7 +35,7 @@ fn accounts_are_listed_weakest_first_and_filtered() {
 
     let listed = local.run(&["accounts", "list", "--json"]).json();
     assert_eq!(ids(&listed), [ADA, BEN, EVE]);
-    assert!(text(&listed, "/now").starts_with("2026-01-06T00:00:0"));
+    assert!(text(&listed, "/now").starts_with("2041-01-06T00:00:0"));
     let weak = local
         .run(&["accounts", "list", "--days-left-under", "56", "--json"])
         .json();
@@ -80,9 +80,9 @@ fn a_list_is_watched_until_it_is_stopped() {
     // The clock was advanced while it waited, or while it asked for the first time again.
     let moved = lines.any(|line| {
         let seen: Value = serde_json::from_str(&line.unwrap()).unwrap();
-        text(&seen, "/now").starts_with("2026-01-02T")
+        text(&seen, "/now").starts_with("2041-01-02T")
     });
-    assert!(text(&first, "/now").starts_with("2026-01-01T") && moved);
+    assert!(text(&first, "/now").starts_with("2041-01-01T") && moved);
     crate::support::signal(child.id(), "INT");
     assert_eq!(child.wait().unwrap().code(), Some(130));
 }
@@ -94,7 +94,7 @@ fn one_account_is_shown_refreshed_and_ended() {
     let shown = local.run(&["accounts", "show", ADA]);
     shown.expect(0).hides(&[&token]);
     assert!(
-        shown.stdout.contains("person00001") && shown.stdout.contains("2026-03-01T23:59:04Z"),
+        shown.stdout.contains("person00001") && shown.stdout.contains("2041-03-01T23:59:04Z"),
         "{shown:?}"
     );
     let json = local.run(&["accounts", "show", ADA, "--json"]).json();
@@ -108,7 +108,7 @@ fn one_account_is_shown_refreshed_and_ended() {
     let refreshed = local.run(&["accounts", "refresh", ADA]);
     refreshed.expect(0);
     assert!(
-        refreshed.stdout.starts_with("refreshed: ") && refreshed.stdout.contains("2026-03-03T"),
+        refreshed.stdout.starts_with("refreshed: ") && refreshed.stdout.contains("2041-03-03T"),
         "{refreshed:?}"
     );
     local.stack.clock().advance(2 * DAY);
@@ -160,7 +160,7 @@ fn tokens_are_taken_over_from_csv_and_json() {
     // As a spreadsheet writes it: a mark, CRLF, quotes, another order, and a column of its own.
     local.write(
         "tokens.csv",
-        format!("\u{feff}Name,USER_ID,Token,expires_at\r\n\"A, B\",{ADA},\"{ada}\",2026-02-01T00:00:00Z\r\n,,{ben},\r\n"),
+        format!("\u{feff}Name,USER_ID,Token,expires_at\r\n\"A, B\",{ADA},\"{ada}\",2041-02-01T00:00:00Z\r\n,,{ben},\r\n"),
     );
     let first = local.run(&["accounts", "import", "tokens.csv", "--json"]);
     let json = first.json();
@@ -181,7 +181,7 @@ fn tokens_are_taken_over_from_csv_and_json() {
     );
 
     let lines =
-        format!("\n{{\"access_token\":\"{eve}\",\"user_id\":{EVE},\"expires_at\":1772323200,\"more\":1}}\n");
+        format!("\n{{\"access_token\":\"{eve}\",\"user_id\":{EVE},\"expires_at\":2245708800,\"more\":1}}\n");
     let piped = run_with(
         local.command(&["accounts", "import", "-", "--rejected", "r", "--json"]),
         &lines,

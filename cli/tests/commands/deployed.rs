@@ -3,6 +3,7 @@
 //! Its tables and secrets are those of a development stack. What CloudFormation, Scheduler, CloudWatch, KMS and Lambda say is written
 //! here, in the form in which AWS sends it.
 
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -11,11 +12,12 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use devstack::Clock;
 use rexpect::session::spawn_command;
 use serde_json::{Value, json};
 
 use crate::stack::Local;
-use crate::support::{Ended, HANG, Running, run, text};
+use crate::support::{DAY, Ended, HANG, Running, run, text};
 
 const ADA: &str = "17841400000000001";
 const STACK: &str = "threads-auth";
@@ -47,8 +49,14 @@ pub(crate) struct Aws {
 }
 
 impl Aws {
+    /// A deployed stack's time is this machine's.
     pub(crate) fn new() -> Self {
-        let local = Local::new();
+        Self::at(Clock::system())
+    }
+
+    /// A stack in which nothing has happened since then.
+    fn at(clock: Clock) -> Self {
+        let local = Local::at(clock, HashMap::new());
         let urls = local.stack.urls().clone();
         let output = |name, value: &str| (name, value.to_owned());
         let said = Arc::new(Mutex::new(Said {
@@ -295,7 +303,6 @@ fn a_stack_that_is_not_found_is_explained() {
 #[test]
 fn the_doctor_looks_at_what_only_aws_has() {
     let aws = Aws::new();
-    // The clock of the stack in this test stands still; that of this machine and AWS's do not.
     let well = run(aws.command(&["doctor", "--json"])).json();
     let names: Vec<_> = well["checks"]
         .as_array()
@@ -479,9 +486,9 @@ fn a_function_that_does_not_sweep_is_explained() {
 
 #[test]
 fn a_sweep_of_the_functions_is_watched_and_waited_for_no_longer() {
-    let aws = Aws::new();
+    let aws = Aws::at(Clock::frozen(Clock::system().now() - 45 * DAY));
+    // By this machine's clock her token is due.
     aws.local.account(ADA);
-    // By this machine's clock, which is a deployed stack's, her token is due since the stack in this test began long ago.
     let held = aws.function.blocking_lock();
     let mut session = spawn_command(
         aws.command(&["sweep", "--invoke"]),

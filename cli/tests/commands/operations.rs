@@ -170,26 +170,26 @@ fn a_key_is_rotated_and_leaves_when_it_seals_nothing() {
     running.end().expect(130);
     let between: Value = serde_json::from_str(&local.secret(&id)).unwrap();
     assert_eq!(text(&between, "/writing"), old);
-    assert!(between["keys"]["2026-01-01"].is_string());
+    assert!(between["keys"]["2041-01-01"].is_string());
     let rotated = local
         .run(&[
             "keyring",
             "rotate",
             "--key-id",
-            "2026-01-01",
+            "2041-01-01",
             "--wait",
             "0",
             "--json",
         ])
         .json();
-    assert_eq!(rotated, json!({"writing": "2026-01-01", "before": old}));
+    assert_eq!(rotated, json!({"writing": "2041-01-01", "before": old}));
     let after: Value = serde_json::from_str(&local.secret(&id)).unwrap();
     assert_eq!(after["keys"][&old], first["keys"][&old]);
     assert_eq!(after["tombstone"], first["tombstone"]);
     // Another one on the same day has a name of its own.
     local
         .run(&["keyring", "rotate", "--wait", "0"])
-        .says(0, &["The key 2026-01-01.2 is added"]);
+        .says(0, &["The key 2041-01-01.2 is added"]);
 
     // What runs on with the keyring from before may seal with the old key for a while.
     local
@@ -209,10 +209,10 @@ fn a_key_is_rotated_and_leaves_when_it_seals_nothing() {
         json!({"removed": old})
     );
     local
-        .run(&["keyring", "prune", "2026-01-01", "--unchanged-for", "0", "--yes"])
+        .run(&["keyring", "prune", "2041-01-01", "--unchanged-for", "0", "--yes"])
         .expect(0);
     let last = local.run(&["keyring", "show", "--json"]).json();
-    assert_eq!(last["keys"], json!({"2026-01-01.2": 4}));
+    assert_eq!(last["keys"], json!({"2041-01-01.2": 4}));
     local.run(&["doctor"]).expect(0);
 
     // Somebody has taken away a key that is in use.
@@ -222,7 +222,7 @@ fn a_key_is_rotated_and_leaves_when_it_seals_nothing() {
         local
             .run(&["keyring", "show"])
             .stdout
-            .contains("2026-01-01.2  4 values  MISSING")
+            .contains("2041-01-01.2  4 values  MISSING")
     );
 }
 

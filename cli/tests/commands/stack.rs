@@ -27,13 +27,18 @@ impl Local {
 
     /// A stack with other values for some of the functions' variables.
     pub(crate) fn with(variables: HashMap<String, String>) -> Self {
+        Self::at(Clock::frozen("2041-01-01T00:00:00Z".parse().unwrap()), variables)
+    }
+
+    /// The same by another clock.
+    pub(crate) fn at(clock: Clock, variables: HashMap<String, String>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .unwrap();
         let options = StackOptions {
-            clock: Some(Clock::frozen("2026-01-01T00:00:00Z".parse().unwrap())),
+            clock: Some(clock),
             variables,
             ..StackOptions::default()
         };

@@ -369,7 +369,7 @@ fn a_list_is_watched_in_its_terminal() {
     seen.resize(24, 200);
     let wide = seen.picture("7 accounts");
     assert!(
-        wide.contains("2026-02-") && wide.contains("LAST FAILURE"),
+        wide.contains("2041-02-") && wide.contains("LAST FAILURE"),
         "{wide}"
     );
     seen.resize(5, 60);

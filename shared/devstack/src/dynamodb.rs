@@ -46,6 +46,13 @@ pub(crate) async fn serve(
     database: Database,
     stop: impl Future<Output = ()> + Send + 'static,
 ) {
+    if let Err(error) = dynoxide::server::serve_with_shutdown(listener, database, stop).await {
+        tracing::error!(error, "the embedded DynamoDB stopped");
+    }
+}
+
+/// Removes what has expired by this machine's clock, which is the only one that the database knows, until `stop`.
+pub(crate) async fn expire(database: Database, stop: impl Future<Output = ()>) {
     let expire = async {
         let mut ticks = tokio::time::interval(TTL_EVERY);
         loop {
@@ -58,12 +65,8 @@ pub(crate) async fn serve(
         }
     };
     tokio::select! {
-        served = dynoxide::server::serve_with_shutdown(listener, database.clone(), stop) => {
-            if let Err(error) = served {
-                tracing::error!(error, "the embedded DynamoDB stopped");
-            }
-        }
         () = expire => {}
+        () = stop => {}
     }
 }
 

@@ -249,6 +249,10 @@ impl Stack {
         let dynamodb_listener = listen(0).await?;
         let dynamodb_url = format!("http://{}", local(&dynamodb_listener)?);
         tasks.spawn(dynamodb::serve(dynamodb_listener, database.clone(), stopped()));
+        if options.clock.is_none() {
+            // A clock of the caller's may stand before this machine's: what is over by the one is not by the other.
+            tasks.spawn(dynamodb::expire(database.clone(), stopped()));
+        }
 
         let secrets_file = file("secrets.json");
         let secrets = SecretsManager::open(secrets_file.clone())
