@@ -67,7 +67,8 @@ pub enum FaultAction {
         #[serde(default)]
         retry_after: Option<u64>,
     },
-    /// Waits in real time, then acts and answers normally. A client that gives up first leaves nothing done.
+    /// Waits in real time or until the faults are cleared, then acts and answers normally. A
+    /// client that gives up first leaves nothing done.
     Delay {
         /// Milliseconds.
         millis: u64,

@@ -7,6 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use crate::account::{Account, AccountStatus};
 use crate::app::App;
@@ -28,6 +31,7 @@ struct Inner {
     clock: Clock,
     state_file: Option<PathBuf>,
     state: Mutex<State>,
+    cleared: Notify,
 }
 
 /// All that changes.
@@ -107,6 +111,7 @@ impl Sandbox {
                 clock,
                 state_file,
                 state,
+                cleared: Notify::new(),
             }),
         })
     }
@@ -196,9 +201,15 @@ impl Sandbox {
         self.read(|state| state.faults.waiting().to_vec())
     }
 
-    /// Forgets all faults.
+    /// Forgets all faults, and ends the delays under way.
     pub fn clear_faults(&self) {
         self.change(|state| state.faults.clear());
+        self.inner.cleared.notify_waiters();
+    }
+
+    /// Ends at the next [`Sandbox::clear_faults`].
+    pub(crate) fn cleared(&self) -> Notified<'_> {
+        self.inner.cleared.notified()
     }
 
     /// The latest calls, oldest first: at most 100,000.

@@ -129,6 +129,7 @@ async fn answer(sandbox: Sandbox, call: SandboxCall, request: Request) -> Respon
         return Reply::from(GraphError::too_large()).send();
     };
     let credential = graph::credential(call, &request.params);
+    let cleared = sandbox.cleared();
     let (owner, fault) = sandbox.change(|state| {
         let owner = match call {
             SandboxCall::Authorize => request.params.get("auto_approve"),
@@ -140,7 +141,8 @@ async fn answer(sandbox: Sandbox, call: SandboxCall, request: Request) -> Respon
     });
     let name = fault.as_ref().map(FaultAction::name);
     if let Some(FaultAction::Delay { millis }) = fault {
-        tokio::time::sleep(Duration::from_millis(millis)).await;
+        // Either ends the wait.
+        let _ = tokio::time::timeout(Duration::from_millis(millis), cleared).await;
     }
     let (instead, delivery) = match fault {
         None | Some(FaultAction::Delay { .. }) => (None, Delivery::Whole),

@@ -175,6 +175,24 @@ async fn a_late_answer_is_a_normal_one() {
 }
 
 #[tokio::test]
+async fn an_answer_is_held_back_until_the_faults_are_cleared() {
+    let (server, token) = refreshable().await;
+    let hour = 3_600_000;
+    server
+        .sandbox
+        .inject(once(SandboxCall::Refresh, FaultAction::Delay { millis: hour }));
+    let release = async {
+        while !server.sandbox.faults().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert!(server.sandbox.calls().is_empty());
+        server.sandbox.clear_faults();
+    };
+    let (answer, ()) = tokio::join!(server.refresh(&token), release);
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
 async fn a_client_that_gives_up_on_a_late_answer_leaves_nothing_done() {
     let (server, token) = refreshable().await;
     let hour = 3_600_000;
