@@ -9,12 +9,11 @@ use threads_auth::grant::Status;
 use threads_auth::seal::Purpose;
 use threads_auth::sessions::NewSession;
 use threads_auth::store::SessionStatus;
-use threads_graph::{HttpClient, HttpTimeouts};
 use threads_sandbox::{FaultAction, SandboxCall};
 
 use crate::fixture::{
-    Browser, Reply, account, calls, delete_data, fail, find_grant, grant, is_usable, parameter, respond,
-    rows, stack, stack_with, token, unsealed,
+    Browser, Reply, account, calls, delete_data, fail, find_grant, grant, http, is_usable, parameter,
+    respond, rows, stack, stack_with, token, unsealed,
 };
 
 const FOREVER: u32 = u32::MAX;
@@ -304,8 +303,7 @@ async fn threads_refuses_the_code() {
 #[tokio::test]
 async fn the_app_secret_is_wrong() {
     let stack = stack().await;
-    let http = HttpClient::new(HttpTimeouts::default()).unwrap();
-    let secrets = threads_auth::aws::secrets_manager(&stack.service().config().aws, &http);
+    let secrets = threads_auth::aws::secrets_manager(&stack.service().config().aws, &http());
     let id = &stack.urls().app_secret_id;
     let put = |text: &str| {
         secrets

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use devstack::{Clock, Stack, StackOptions};
+use devstack::{Stack, StackOptions};
 use reqwest::Method;
 use serde_json::{Value, json};
 use threads_auth::grant::{Cause, Status};
 use threads_sandbox::{FaultAction, SandboxCall};
 
 use crate::fixture::{
-    Browser, DAY, START, account, calls_of, connect_private, delete_data, fail, find_grant, grant,
-    post_signed, stack, token,
+    Browser, DAY, START, account, calls_of, connect_private, delete_data, fail, find_grant, grant, http,
+    options, post_signed, stack, token,
 };
 use crate::iam;
 
@@ -29,8 +29,7 @@ async fn announced(stack: &Stack, seen: &mut usize) -> Vec<Value> {
 
 /// Makes a user's row senseless.
 async fn break_row(stack: &Stack, user_id: &str) {
-    let http = threads_graph::HttpClient::new(threads_graph::HttpTimeouts::default()).unwrap();
-    let client = threads_auth::aws::dynamodb(&stack.service().config().aws, &http);
+    let client = threads_auth::aws::dynamodb(&stack.service().config().aws, &http());
     client
         .update_item()
         .table_name(&stack.urls().grants_table)
@@ -153,13 +152,8 @@ async fn a_life_is_told_in_events() {
 fn kept(folder: &std::path::Path, variables: &[(&str, &str)]) -> StackOptions {
     StackOptions {
         data_dir: Some(folder.to_owned()),
-        clock: Some(Clock::frozen(START.parse().unwrap())),
         events_file: Some(folder.join("events.jsonl")),
-        variables: variables
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect(),
-        ..StackOptions::default()
+        ..options(START.parse().unwrap(), variables)
     }
 }
 

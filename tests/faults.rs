@@ -17,10 +17,11 @@ use reqwest::Client;
 use threads_auth::grant::Status;
 use threads_auth::store::{DueKey, Lease, LeaseOutcome, Wanted};
 use threads_auth::{Config, ThreadsAuth, aws};
-use threads_graph::{HttpClient, HttpTimeouts};
 use tokio::net::TcpListener;
 
-use crate::fixture::{Browser, DAY, account, connect_people, grant, parameter, stack, token};
+use crate::fixture::{
+    Browser, DAY, SHORT_WAIT, account, connect_people, grant, http, parameter, stack, stack_with, token,
+};
 
 const PEOPLE: u64 = 200;
 
@@ -59,8 +60,7 @@ async fn poison_items_stop_nobody_else() {
 
 async fn poison(stack: &Stack, user_id: &str, attribute: &str, value: AttributeValue) {
     let config = Config::from_vars(stack.variables()).unwrap();
-    let http = HttpClient::new(HttpTimeouts::default()).unwrap();
-    aws::dynamodb(&config.aws, &http)
+    aws::dynamodb(&config.aws, &http())
         .update_item()
         .table_name(&config.grants_table)
         .key("pk", AttributeValue::S(format!("user#{user_id}")))
@@ -84,7 +84,7 @@ struct Lossy {
 impl Lossy {
     async fn start(stack: &Stack) -> (Self, ThreadsAuth) {
         let lossy = Self {
-            http: HttpClient::new(HttpTimeouts::default()).unwrap().inner().clone(),
+            http: http().inner().clone(),
             upstream: stack.variables()["AWS_ENDPOINT_URL_DYNAMODB"].clone(),
             lose: Arc::default(),
         };
@@ -174,7 +174,7 @@ async fn a_lost_answer_of_the_database_is_no_failure() {
         false_failures += u32::from(connected.is_err());
         stack.clock().advance(41 * DAY);
         let report = service
-            .sweep(stack.clock().now(), Duration::from_mins(1))
+            .sweep(stack.clock().now(), Duration::from_mins(15))
             .await
             .unwrap();
         false_failures += u32::from(report.count("refreshed") != 1);
@@ -188,7 +188,7 @@ async fn a_lost_answer_of_the_database_is_no_failure() {
 /// Hundreds may wait for one token: what they write in vain would hold up the write that they wait for.
 #[tokio::test]
 async fn a_caller_who_waits_for_a_token_does_not_write() {
-    let stack = stack().await;
+    let stack = stack_with(&SHORT_WAIT).await;
     let ada = account(&stack, "ada");
     let (watched, service) = Lossy::start(&stack).await;
     Browser::new().connect(&stack, &ada).await;

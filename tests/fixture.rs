@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use devstack::{Clock, Stack, StackOptions};
+use jiff::Timestamp;
 use reqwest::header::{CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, LOCATION, SET_COOKIE};
 use reqwest::{Client, Method, StatusCode};
 use threads_auth::grant::{Grant, Item};
@@ -14,8 +15,15 @@ use url::Url;
 
 pub(crate) const DAY: Duration = Duration::from_hours(24);
 
-/// When every test begins. The DynamoDB of `TEST_DYNAMODB_URL` removes what is over by its own clock, which this is far ahead of.
+/// When every test begins: far ahead of the machine's clock, by which the DynamoDB of
+/// `TEST_DYNAMODB_URL` removes what has expired.
 pub(crate) const START: &str = "2041-01-01T00:00:00Z";
+
+/// With these, a test that waits until the service gives up does so for ten seconds.
+pub(crate) const SHORT_WAIT: [(&str, &str); 1] = [("REQUEST_SECONDS", "60")];
+
+/// Meta does not answer before [`threads_sandbox::Sandbox::clear_faults`].
+pub(crate) const HOLD: FaultAction = FaultAction::Delay { millis: 3_600_000 };
 
 /// A stack in memory, at a moment of its own.
 pub(crate) async fn stack() -> Stack {
@@ -24,20 +32,36 @@ pub(crate) async fn stack() -> Stack {
 
 /// A stack with other values for some of the functions' variables.
 pub(crate) async fn stack_with(variables: &[(&str, &str)]) -> Stack {
-    let variables = other_dynamodb()
-        .into_iter()
-        .chain(
-            variables
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
-        )
-        .collect();
-    let options = StackOptions {
-        clock: Some(Clock::frozen(START.parse().unwrap())),
-        variables,
+    Stack::start(options(START.parse().unwrap(), variables))
+        .await
+        .unwrap()
+}
+
+/// How such a stack starts at a time.
+pub(crate) fn options(start: Timestamp, variables: &[(&str, &str)]) -> StackOptions {
+    // A busy machine is not an outage.
+    let patient = ("REQUEST_SECONDS".to_owned(), "300".to_owned());
+    let variables = variables
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    StackOptions {
+        clock: Some(Clock::frozen(start)),
+        variables: [patient]
+            .into_iter()
+            .chain(other_dynamodb())
+            .chain(variables)
+            .collect(),
         ..StackOptions::default()
-    };
-    Stack::start(options).await.unwrap()
+    }
+}
+
+/// A client that waits for as long as a busy machine takes.
+pub(crate) fn http() -> HttpClient {
+    HttpClient::new(HttpTimeouts {
+        connect: Duration::from_mins(5),
+        request: Duration::from_mins(5),
+    })
+    .unwrap()
 }
 
 /// With `TEST_DYNAMODB_URL` the tables are there and not in the stack: at an emulator that takes twelve digits for an account, so that
@@ -89,7 +113,7 @@ impl Reply {
 
 impl Browser {
     pub(crate) fn new() -> Self {
-        let http = HttpClient::new(HttpTimeouts::default()).unwrap().inner().clone();
+        let http = http().inner().clone();
         Self {
             http,
             jar: BTreeMap::new(),
@@ -190,7 +214,8 @@ pub(crate) async fn connect_people(stack: &Stack, count: u64) -> Vec<String> {
             user_id: Some(user_id.clone()),
             private: false,
         });
-        Browser::new().connect(stack, &user_id).await;
+        let connected = Browser::new().connect(stack, &user_id).await;
+        assert_eq!(connected.status, StatusCode::SEE_OTHER, "{connected:?}");
         people.push(user_id);
     }
     people
@@ -277,8 +302,7 @@ pub(crate) fn respond(status: u16, body: impl Into<String>) -> FaultAction {
 
 /// All rows of both tables.
 pub(crate) async fn rows(stack: &Stack) -> Vec<Item> {
-    let http = HttpClient::new(HttpTimeouts::default()).unwrap();
-    let client = threads_auth::aws::dynamodb(&stack.service().config().aws, &http);
+    let client = threads_auth::aws::dynamodb(&stack.service().config().aws, &http());
     let mut rows = Vec::new();
     for table in [&stack.urls().grants_table, &stack.urls().short_lived_table] {
         let mut pages = client
@@ -297,8 +321,7 @@ pub(crate) async fn rows(stack: &Stack) -> Vec<Item> {
 
 /// The text of a secret.
 pub(crate) async fn secret_text(stack: &Stack, id: &str) -> String {
-    let http = HttpClient::new(HttpTimeouts::default()).unwrap();
-    let client = threads_auth::aws::secrets_manager(&stack.service().config().aws, &http);
+    let client = threads_auth::aws::secrets_manager(&stack.service().config().aws, &http());
     client
         .get_secret_value()
         .secret_id(id)
@@ -344,7 +367,6 @@ pub(crate) async fn token(stack: &Stack, user_id: &str) -> String {
 
 /// Whether Meta takes a token.
 pub(crate) async fn is_usable(stack: &Stack, token: &str) -> bool {
-    let http = HttpClient::new(HttpTimeouts::default()).unwrap();
-    let graph = Graph::new(http, stack.service().config().endpoints.clone());
+    let graph = Graph::new(http(), stack.service().config().endpoints.clone());
     graph.me(&AccessToken::new(token).unwrap()).await.is_ok()
 }

@@ -13,11 +13,11 @@ use threads_auth::import::{ImportError, Imported};
 use threads_auth::refresh::Swept;
 use threads_auth::restore::RestoreReport;
 use threads_auth::seal::{KeyringChange, change_keyring, key_id};
-use threads_graph::{AccessToken, HttpClient, HttpTimeouts, ReauthorizationCause};
+use threads_graph::{AccessToken, ReauthorizationCause};
 use threads_sandbox::{FaultAction, SandboxCall};
 
 use crate::fixture::{
-    Browser, DAY, account, connect_people, delete_data, fail, find_grant, grant, is_usable, rows,
+    Browser, DAY, account, connect_people, delete_data, fail, find_grant, grant, http, is_usable, rows,
     secret_text, stack, token,
 };
 
@@ -136,10 +136,7 @@ async fn what_is_not_worth_keeping_is_refused() {
     fail(&stack, SandboxCall::Me, 1, FaultAction::Html);
     assert!(import(&stack, &good).await.unwrap_err().is_retryable());
 
-    let graph = threads_graph::Graph::new(
-        HttpClient::new(HttpTimeouts::default()).unwrap(),
-        stack.service().config().endpoints.clone(),
-    );
+    let graph = threads_graph::Graph::new(http(), stack.service().config().endpoints.clone());
     let uri = "https://app.example/callback";
     let code = stack.sandbox().unwrap().issue_code(&grace, uri, &[]);
     let app = stack.service().secrets().app(now).await.unwrap();
@@ -163,15 +160,13 @@ async fn what_is_not_worth_keeping_is_refused() {
 }
 
 fn dynamodb(stack: &Stack) -> Client {
-    let http = HttpClient::new(HttpTimeouts::default()).unwrap();
-    threads_auth::aws::dynamodb(&stack.service().config().aws, &http)
+    threads_auth::aws::dynamodb(&stack.service().config().aws, &http())
 }
 
 async fn change_secret(stack: &Stack, change: KeyringChange<'_>) {
     let id = &stack.urls().keyring_secret_id;
     let text = change_keyring(&secret_text(stack, id).await, change).unwrap();
-    let http = HttpClient::new(HttpTimeouts::default()).unwrap();
-    let client = threads_auth::aws::secrets_manager(&stack.service().config().aws, &http);
+    let client = threads_auth::aws::secrets_manager(&stack.service().config().aws, &http());
     client
         .put_secret_value()
         .secret_id(id)

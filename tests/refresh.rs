@@ -13,8 +13,8 @@ use threads_graph::ReauthorizationCause;
 use threads_sandbox::{Fault, FaultAction, OldToken, SandboxCall};
 
 use crate::fixture::{
-    Browser, DAY, account, calls, calls_of, connect_people, delete_data, find_grant, grant, is_usable, stack,
-    stack_with, token,
+    Browser, DAY, HOLD, account, calls, calls_of, connect_people, delete_data, find_grant, grant, is_usable,
+    stack, stack_with, token,
 };
 
 /// A stack where ada is connected, and her token due.
@@ -80,7 +80,7 @@ async fn a_sweep_is_watched_counted_and_ended_in_order() {
             ControlFlow::Break(())
         }
     };
-    let budget = Duration::from_mins(1);
+    let budget = Duration::from_mins(15);
     let report = service.sweep_watched(now, budget, watch).await.unwrap();
     assert_eq!(seen, [Swept::Refreshed; 2]);
     assert_eq!(
@@ -312,17 +312,13 @@ async fn a_failing_reconnect_leaves_the_grant_as_it_was() {
 #[tokio::test]
 async fn a_refresh_does_not_bring_back_the_deleted() {
     let (stack, ada) = due().await;
-    fault(
-        &stack,
-        SandboxCall::Refresh,
-        1,
-        FaultAction::Delay { millis: 300 },
-    );
+    fault(&stack, SandboxCall::Refresh, 1, HOLD);
     let deletion = async {
         while !stack.sandbox().unwrap().faults().is_empty() {
             tokio::task::yield_now().await;
         }
         delete_data(&stack, &ada).await;
+        stack.sandbox().unwrap().clear_faults();
     };
     let (report, ()) = tokio::join!(stack.sweep(), deletion);
     assert_eq!(report.unwrap().count("gone"), 1);
@@ -405,7 +401,7 @@ async fn a_sweep_that_is_cut_off_loses_nothing() {
             call: Some(SandboxCall::Refresh),
             times: 1,
             after: u32::try_from(cut).unwrap(),
-            action: FaultAction::Delay { millis: 3_600_000 },
+            action: HOLD,
             user_id: None,
         });
         let reached = async {

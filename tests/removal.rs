@@ -11,8 +11,8 @@ use threads_auth::sessions::NewSession;
 use threads_sandbox::{Fault, FaultAction, SandboxCall};
 
 use crate::fixture::{
-    Browser, DAY, account, delete_data, find_grant, grant, post_form, post_signed, rows, secret_text, stack,
-    token,
+    Browser, DAY, HOLD, account, delete_data, find_grant, grant, post_form, post_signed, rows, secret_text,
+    stack, token,
 };
 
 const PATHS: [&str; 2] = ["/deauthorize", "/data-deletion"];
@@ -242,7 +242,7 @@ async fn a_deauthorization_wins_over_a_refresh_under_way() {
         call: Some(SandboxCall::Refresh),
         times: 1,
         after: 0,
-        action: FaultAction::Delay { millis: 300 },
+        action: HOLD,
         user_id: None,
     });
     let leaving = async {
@@ -250,7 +250,9 @@ async fn a_deauthorization_wins_over_a_refresh_under_way() {
             tokio::task::yield_now().await;
         }
         let message = stack.sandbox().unwrap().signed_request(&ada);
-        post_signed(&stack, "/deauthorize", &message).await
+        let left = post_signed(&stack, "/deauthorize", &message).await;
+        stack.sandbox().unwrap().clear_faults();
+        left
     };
     let (report, reply) = tokio::join!(stack.sweep(), leaving);
     assert_eq!(reply.status, StatusCode::OK);

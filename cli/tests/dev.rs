@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 const DAY: u64 = 86_400;
-const HANG: Duration = Duration::from_secs(30);
+const HANG: Duration = Duration::from_mins(10);
 
 /// The sandbox's app secret, and how each of its tokens begins.
 const SECRETS: [&str; 2] = ["sandbox-app-secret", "THQVJ"];
@@ -129,7 +129,13 @@ impl Dev {
             stdout,
             stderr,
             urls: serde_json::from_str(&line).unwrap(),
-            http: HttpClient::new(HttpTimeouts::default()).unwrap().inner().clone(),
+            http: HttpClient::new(HttpTimeouts {
+                connect: HANG,
+                request: HANG,
+            })
+            .unwrap()
+            .inner()
+            .clone(),
         };
         // It sweeps as it starts. Let that pass, so that it cannot get in the way of a test's own sweep.
         let first_sweep = async { while dev.dashboard().await["sweeps"] == json!([]) {} };

@@ -12,10 +12,10 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use threads_graph::{HttpClient, HttpTimeouts};
+use threads_graph::HttpClient;
 
 use crate::stack::Local;
-use crate::support::{Ended, Running, run, text};
+use crate::support::{Ended, Running, http, run, text};
 
 /// What happens once so many labels were moved, in the middle of moving the next.
 type Meanwhile = Box<dyn FnOnce() + Send>;
@@ -37,7 +37,7 @@ impl Shared {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (meanwhile, loses_an_answer) = (Arc::default(), Arc::default());
         let between = Arc::new(Between {
-            http: HttpClient::new(HttpTimeouts::default()).unwrap(),
+            http: http(),
             url: url.clone(),
             stack: local.stack.urls().service_url.clone(),
             secrets_manager: local.stack.urls().secrets_manager_url.clone(),

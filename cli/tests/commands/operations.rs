@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use threads_sandbox::{FaultAction, SandboxCall};
 
 use crate::stack::Local;
-use crate::support::{DAY, Ended, Running, run, run_with, text};
+use crate::support::{DAY, Ended, HOLD, Running, run, run_with, text};
 
 const ADA: &str = "17841400000000001";
 const BEN: &str = "17841400000000002";
@@ -258,13 +258,14 @@ fn a_sweep_that_is_stopped_says_what_is_left() {
     local.stack.clock().advance(45 * DAY);
     let sandbox = local.stack.sandbox().unwrap();
     sandbox.clear_calls();
-    local.fault(SandboxCall::Refresh, 1, FaultAction::Delay { millis: 1_500 });
+    local.fault(SandboxCall::Refresh, 1, HOLD);
     let mut running = Running::start(local.command(&["sweep"]));
-    while sandbox.calls().is_empty() {
+    while !sandbox.faults().is_empty() {
         std::thread::yield_now();
     }
     running.signal("INT");
     running.line("Ending after the accounts that are under way");
+    sandbox.clear_faults();
     let ended = running.end();
     ended.expect(130);
     assert!(

@@ -8,10 +8,10 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use devstack::{Clock, Stack, StackOptions};
 use tempfile::TempDir;
 use threads_auth::aws;
-use threads_graph::{HttpClient, HttpTimeouts, UserId};
+use threads_graph::UserId;
 use threads_sandbox::{Fault, FaultAction, NewAccount, SandboxCall};
 
-use crate::support::{Ended, run};
+use crate::support::{Ended, http, run};
 
 /// A stack at a moment of its own, that runs until the test ends, and a folder of the test's own.
 pub(crate) struct Local {
@@ -31,7 +31,9 @@ impl Local {
     }
 
     /// The same by another clock.
-    pub(crate) fn at(clock: Clock, variables: HashMap<String, String>) -> Self {
+    pub(crate) fn at(clock: Clock, mut variables: HashMap<String, String>) -> Self {
+        // A busy machine is not an outage.
+        variables.insert("REQUEST_SECONDS".to_owned(), "300".to_owned());
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -134,13 +136,11 @@ impl Local {
     }
 
     pub(crate) fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        let http = HttpClient::new(HttpTimeouts::default()).unwrap();
-        aws::dynamodb(&self.stack.service().config().aws, &http)
+        aws::dynamodb(&self.stack.service().config().aws, &http())
     }
 
     pub(crate) fn secrets(&self) -> aws_sdk_secretsmanager::Client {
-        let http = HttpClient::new(HttpTimeouts::default()).unwrap();
-        aws::secrets_manager(&self.stack.service().config().aws, &http)
+        aws::secrets_manager(&self.stack.service().config().aws, &http())
     }
 
     /// The text of a secret.

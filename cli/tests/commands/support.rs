@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use threads_graph::{HttpClient, HttpTimeouts};
 use threads_sandbox::{Clock, Fault, FaultAction, NewAccount, Sandbox, SandboxCall, SandboxOptions};
 
 pub(crate) const APP_ID: &str = "1234567890123456";
@@ -17,7 +18,11 @@ pub(crate) const APP_SECRET: &str = "the-secret-of-the-sandbox-app";
 pub(crate) const USER: &str = "17841405793187219";
 pub(crate) const REDIRECT_URI: &str = "https://app.example/callback";
 pub(crate) const DAY: Duration = Duration::from_hours(24);
-pub(crate) const HANG: Duration = Duration::from_mins(1);
+/// Meta does not answer before [`Sandbox::clear_faults`].
+pub(crate) const HOLD: FaultAction = FaultAction::Delay { millis: 3_600_000 };
+/// Where nobody listens. A port that was free a moment ago may be another test's by now.
+pub(crate) const NOWHERE: &str = "127.0.0.1:9";
+pub(crate) const HANG: Duration = Duration::from_mins(10);
 
 /// A sandbox that serves until the test ends, and a folder of the test's own.
 pub(crate) struct World {
@@ -159,6 +164,15 @@ impl World {
         let calls = self.sandbox.calls();
         calls.iter().filter(|record| record.call == call).count()
     }
+}
+
+/// A client that waits for as long as a busy machine takes.
+pub(crate) fn http() -> HttpClient {
+    HttpClient::new(HttpTimeouts {
+        connect: HANG,
+        request: HANG,
+    })
+    .unwrap()
 }
 
 /// Runs a command to its end, with nothing to read.

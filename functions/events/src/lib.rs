@@ -227,14 +227,14 @@ fn failed(error: &PutError, first: Option<String>) -> Handled {
 }
 
 fn eventbridge_config(config: &Config) -> Result<aws_sdk_eventbridge::Config, StartError> {
-    let http = threads_graph::HttpClient::new(threads_graph::HttpTimeouts::default())?;
+    let http = threads_graph::HttpClient::new(config.call_timeouts())?;
     let mut builder = aws_sdk_eventbridge::Config::builder()
         .behavior_version(aws_sdk_eventbridge::config::BehaviorVersion::v2026_01_12())
         .region(aws_sdk_eventbridge::config::Region::new(
             config.aws.region.clone(),
         ))
         .credentials_provider(config.aws.credentials.clone())
-        .timeout_config(aws::timeouts())
+        .timeout_config(config.aws.timeouts.clone())
         .http_client(aws::http_client(&http));
     builder.set_endpoint_url(config.aws.eventbridge_url.clone());
     Ok(builder.build())

@@ -51,7 +51,8 @@ pub(crate) async fn serve(
     }
 }
 
-/// Removes what has expired by this machine's clock, which is the only one that the database knows, until `stop`.
+/// Removes what has expired by this machine's clock, the only one that the database knows, until
+/// `stop`.
 pub(crate) async fn expire(database: Database, stop: impl Future<Output = ()>) {
     let expire = async {
         let mut ticks = tokio::time::interval(TTL_EVERY);

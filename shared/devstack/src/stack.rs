@@ -17,7 +17,7 @@ use serde_json::json;
 use threads_auth::refresh::SweepReport;
 use threads_auth::seal::{Keyring, random_text};
 use threads_auth::{Config, ThreadsAuth, aws};
-use threads_graph::{AppCredentials, HttpClient, HttpTimeouts};
+use threads_graph::{AppCredentials, HttpClient};
 use threads_sandbox::{Clock, NewAccount, Sandbox, SandboxOptions};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -44,8 +44,8 @@ const KEYRING_SECRET_ID: &str = "threads-auth/keyring";
 const SANDBOX_APP_ID: &str = "9876543210987654";
 const SANDBOX_APP_SECRET: &str = "sandbox-app-secret";
 
-/// How long a swept function may run in development.
-const SWEEP_BUDGET: Duration = Duration::from_mins(5);
+/// How long a sweep may run, as on Lambda.
+const SWEEP_BUDGET: Duration = Duration::from_mins(15);
 const SWEEPS_REMEMBERED: usize = 20;
 
 /// Which Threads the stack talks to.
@@ -250,7 +250,7 @@ impl Stack {
         let dynamodb_url = format!("http://{}", local(&dynamodb_listener)?);
         tasks.spawn(dynamodb::serve(dynamodb_listener, database.clone(), stopped()));
         if options.clock.is_none() {
-            // A clock of the caller's may stand before this machine's: what is over by the one is not by the other.
+            // A clock of the caller's may be behind this machine's, and then its items are not over.
             tasks.spawn(dynamodb::expire(database.clone(), stopped()));
         }
 
@@ -571,7 +571,7 @@ async fn start_bus(
 
 /// Tables and secrets, as a deployment would have made them.
 async fn provision(config: &Config, live: Option<&LiveApp>) -> anyhow::Result<()> {
-    let http = HttpClient::new(HttpTimeouts::default())?;
+    let http = HttpClient::new(config.call_timeouts())?;
     let dynamodb = aws::dynamodb(&config.aws, &http);
     dynamodb::create_tables(&dynamodb, &config.grants_table, &config.short_lived_table).await?;
     let secrets = aws::secrets_manager(&config.aws, &http);

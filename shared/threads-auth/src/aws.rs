@@ -33,6 +33,8 @@ pub struct AwsConfig {
     pub secrets_manager_url: Option<String>,
     /// `AWS_ENDPOINT_URL_EVENTBRIDGE`, else `AWS_ENDPOINT_URL`; none means the real service.
     pub eventbridge_url: Option<String>,
+    /// What `REQUEST_SECONDS` leaves a call.
+    pub timeouts: TimeoutConfig,
 }
 
 impl fmt::Debug for AwsConfig {
@@ -48,13 +50,12 @@ impl fmt::Debug for AwsConfig {
 }
 
 /// A request to AWS is small and answered in milliseconds: what takes longer is lost, and asking again is cheaper than
-/// waiting. Three attempts stay well inside the 30 s that API Gateway gives a request.
-#[must_use]
-pub fn timeouts() -> TimeoutConfig {
+/// waiting. Three attempts stay well inside a request's time.
+pub(crate) fn timeouts(request_time: Duration) -> TimeoutConfig {
     TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(2))
-        .operation_attempt_timeout(Duration::from_secs(3))
-        .operation_timeout(Duration::from_secs(8))
+        .connect_timeout(request_time / 15)
+        .operation_attempt_timeout(request_time / 10)
+        .operation_timeout(request_time * 4 / 15)
         .build()
 }
 
@@ -65,7 +66,7 @@ pub fn dynamodb(config: &AwsConfig, http: &HttpClient) -> aws_sdk_dynamodb::Clie
         .behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::v2026_01_12())
         .region(aws_sdk_dynamodb::config::Region::new(config.region.clone()))
         .credentials_provider(config.credentials.clone())
-        .timeout_config(timeouts())
+        .timeout_config(config.timeouts.clone())
         .http_client(http_client(http));
     builder.set_endpoint_url(config.dynamodb_url.clone());
     aws_sdk_dynamodb::Client::from_conf(builder.build())
@@ -78,7 +79,7 @@ pub fn secrets_manager(config: &AwsConfig, http: &HttpClient) -> aws_sdk_secrets
         .behavior_version(aws_sdk_secretsmanager::config::BehaviorVersion::v2026_01_12())
         .region(aws_sdk_secretsmanager::config::Region::new(config.region.clone()))
         .credentials_provider(config.credentials.clone())
-        .timeout_config(timeouts())
+        .timeout_config(config.timeouts.clone())
         .http_client(http_client(http));
     builder.set_endpoint_url(config.secrets_manager_url.clone());
     aws_sdk_secretsmanager::Client::from_conf(builder.build())

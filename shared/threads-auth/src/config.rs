@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use threads_graph::{Endpoints, RedirectUri, Scopes};
+use threads_graph::{Endpoints, HttpTimeouts, RedirectUri, Scopes};
 use url::Url;
 
-use crate::aws::AwsConfig;
+use crate::aws::{self, AwsConfig};
 use crate::return_to::ReturnToAllowlist;
 
 /// Who may open `/authorize`.
@@ -47,6 +47,9 @@ pub struct Config {
     pub secrets_ttl: Duration,
     /// `SWEEP_CONCURRENCY`, default 64, at most 1024: how many tokens a sweep has in flight.
     pub sweep_concurrency: usize,
+    /// `REQUEST_SECONDS`, default 30, API Gateway's: how long a request may take. Each wait in it
+    /// gets a share.
+    pub request_time: Duration,
     /// `METRICS_SERVICE`, default none: the name under which metrics are printed, which is the stack's; without it none are.
     pub metrics_service: Option<String>,
     /// `EVENT_BUS`, required by the events function only: [`Config::event_bus`].
@@ -146,10 +149,13 @@ impl Config {
         let sweep_concurrency = vars.with_default("SWEEP_CONCURRENCY", "64", |text| {
             whole_number(text, 1, 1024).map(|n| usize::try_from(n).unwrap_or(usize::MAX))
         });
+        let request_time = vars.with_default("REQUEST_SECONDS", "30", |text| {
+            whole_number(text, 1, 900).map(Duration::from_secs)
+        });
         let metrics_service = vars.get("METRICS_SERVICE").map(str::to_owned);
         let event_bus = vars.get("EVENT_BUS").map(str::to_owned);
         let endpoints = vars.endpoints();
-        let aws = vars.aws();
+        let aws = vars.aws(request_time);
         // Every `None` has left a problem behind.
         let complete = (|| {
             Some(Self {
@@ -163,6 +169,7 @@ impl Config {
                 keyring_secret_id: keyring_secret_id?,
                 secrets_ttl: secrets_ttl?,
                 sweep_concurrency: sweep_concurrency?,
+                request_time: request_time?,
                 metrics_service,
                 event_bus,
                 endpoints: endpoints?,
@@ -183,6 +190,27 @@ impl Config {
                 problem: "missing: expected the name of the EventBridge bus".to_owned(),
             }])
         })
+    }
+
+    /// How long a call may take: a callback makes up to five of them to Meta.
+    #[must_use]
+    pub fn call_timeouts(&self) -> HttpTimeouts {
+        HttpTimeouts {
+            connect: self.request_time / 15,
+            request: self.request_time / 6,
+        }
+    }
+
+    /// How long a request may go on working, so that its answer is in time.
+    #[must_use]
+    pub fn work_time(&self) -> Duration {
+        self.request_time * 2 / 3
+    }
+
+    /// How much of that is for a second try at what failed, and for what is good to have.
+    #[must_use]
+    pub fn extras_time(&self) -> Duration {
+        self.request_time * 4 / 15
     }
 
     /// The redirect URI that Meta must know, letter for letter.
@@ -273,7 +301,7 @@ impl Vars<'_> {
         }
     }
 
-    fn aws(&mut self) -> Option<AwsConfig> {
+    fn aws(&mut self, request_time: Option<Duration>) -> Option<AwsConfig> {
         let text = |text: &str| Some(text.to_owned());
         let region = self.required("AWS_REGION", "the region, as Lambda sets it", text);
         let key_id = self.required("AWS_ACCESS_KEY_ID", "credentials, as Lambda sets them", text);
@@ -288,6 +316,7 @@ impl Vars<'_> {
             dynamodb_url: endpoint("AWS_ENDPOINT_URL_DYNAMODB"),
             secrets_manager_url: endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER"),
             eventbridge_url: endpoint("AWS_ENDPOINT_URL_EVENTBRIDGE"),
+            timeouts: aws::timeouts(request_time?),
             region: region?,
             credentials: SharedCredentialsProvider::new(Credentials::new(
                 key_id?,
@@ -369,6 +398,7 @@ mod tests {
             ("AUTHORIZE_ACCESS", "closed"),
             ("SECRETS_TTL_SECONDS", "soon"),
             ("SWEEP_CONCURRENCY", "0"),
+            ("REQUEST_SECONDS", "0"),
             ("THREADS_GRAPH_URL", "graph"),
         ] {
             let mut vars = complete();

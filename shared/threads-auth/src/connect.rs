@@ -28,11 +28,6 @@ use crate::vault::Vault;
 /// Meta's short-lived tokens live for an hour, which its answer does not say.
 const SHORT_LIVED_SECONDS: i64 = 3_600;
 
-/// Within this time a failed call to Meta is made once more, and the profile is asked for. What remains of API Gateway's 30 s
-/// belongs to the store: from the moment that a code is spent, nothing matters more than keeping what it bought.
-const EXTRAS_WITHIN: Duration = Duration::from_secs(8);
-const STORE_WITHIN: Duration = Duration::from_secs(20);
-
 /// Where a started flow goes.
 #[derive(Debug)]
 pub struct Started {
@@ -402,7 +397,7 @@ impl ThreadsAuth {
         let pending = long.is_err();
         let finished = match long {
             Ok(long) => {
-                let told = if began.elapsed() < EXTRAS_WITHIN {
+                let told = if began.elapsed() < self.config.extras_time() {
                     self.told(&long.access_token, &flow.scopes).await
                 } else {
                     Told::nothing_but(&flow.scopes)
@@ -450,7 +445,7 @@ impl ThreadsAuth {
         // either way, that Threads was not reachable.
         if let Err(error) = &first
             && error.kind().is_retryable()
-            && began.elapsed() < EXTRAS_WITHIN
+            && began.elapsed() < self.config.extras_time()
             && let Ok(short) = exchange().await
         {
             first = Ok(short);
@@ -475,7 +470,7 @@ impl ThreadsAuth {
     ) -> Result<LongLivedToken, threads_graph::Error> {
         let first = self.graph.exchange_long_lived(&vault.app.app_secret, short).await;
         match first {
-            Err(error) if error.kind().is_retryable() && began.elapsed() < EXTRAS_WITHIN => {
+            Err(error) if error.kind().is_retryable() && began.elapsed() < self.config.extras_time() => {
                 self.graph.exchange_long_lived(&vault.app.app_secret, short).await
             }
             first => first,
@@ -528,7 +523,11 @@ impl ThreadsAuth {
         outcome: Outcome<'_>,
         began: Instant,
     ) -> Result<Finished, StoreError> {
-        persist(began + STORE_WITHIN, || self.store.finish(finish, outcome)).await
+        // From the moment that a code is spent, nothing matters more than keeping what it bought.
+        persist(began + self.config.work_time(), || {
+            self.store.finish(finish, outcome)
+        })
+        .await
     }
 
     fn destination(&self, flow: &Flow, completion: &str, pending: bool) -> String {

@@ -29,19 +29,15 @@ mod vault;
 pub mod vending;
 
 use std::error::Error as StdError;
-use std::time::Duration;
 
 use jiff::Timestamp;
-use threads_graph::{Graph, HttpClient, HttpTimeouts, RedirectUri};
+use threads_graph::{Graph, HttpClient, RedirectUri};
 
 pub use config::{AuthorizeAccess, Config, ConfigError};
 
 use crate::flow::CookieKind;
 use crate::secrets::Secrets;
 use crate::store::Store;
-
-/// A call to Meta that takes longer than this is given up: a callback makes up to five, and API Gateway waits 30 s.
-const GRAPH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The service: its configuration and its clients.
 pub struct ThreadsAuth {
@@ -72,10 +68,7 @@ impl ThreadsAuth {
     /// # Errors
     /// When the configuration gives no usable redirect URI, or TLS cannot be set up.
     pub fn new(config: Config) -> Result<Self, StartError> {
-        let http = HttpClient::new(HttpTimeouts {
-            connect: Duration::from_secs(2),
-            request: GRAPH_TIMEOUT,
-        })?;
+        let http = HttpClient::new(config.call_timeouts())?;
         let secrets = Secrets::new(
             aws::secrets_manager(&config.aws, &http),
             &config.app_secret_id,

@@ -28,12 +28,6 @@ use crate::{ThreadsAuth, error_chain};
 /// A lease outlives the slowest grant: two calls to Meta and the writes.
 const LEASE_SECONDS: i64 = 120;
 
-/// No grant is begun when less than this is left: enough for three calls to Meta, each at its timeout, and the writes.
-const RESERVE: Duration = Duration::from_secs(20);
-
-/// What Meta tells of a grant beside its token is asked for only while there is this much left.
-const EXTRAS: Duration = Duration::from_secs(8);
-
 /// So many failures in a row, none of them the token's fault, and the sweep leaves Meta alone until the next one.
 const BREAKER: u32 = 20;
 
@@ -193,7 +187,8 @@ impl ThreadsAuth {
         let began = Instant::now();
         let refresher = Refresher::new(self, self.vault(now).await?, now, began, budget)?;
         let mut report = SweepReport::default();
-        let last_start = began + budget.saturating_sub(RESERVE);
+        // What is begun has time for three calls to Meta, each at its timeout, and for the writes.
+        let last_start = began + budget.saturating_sub(self.config.work_time());
         let breaker = AtomicU32::new(0);
         let stopped = OnceLock::new();
         let goes_on = || {
@@ -675,7 +670,7 @@ impl<'a> Refresher<'a> {
         self.lives_until(expires_at);
         // The token is safe. What else there is to know of it can wait, if it must.
         if result == Written::Stored
-            && Instant::now() + EXTRAS < self.deadline
+            && Instant::now() + self.service.config.extras_time() < self.deadline
             && let Some(access) = self.service.access(&new.access_token).await
             && (access.scopes != grant.scopes
                 || access.data_access_expires_at != grant.data_access_expires_at)

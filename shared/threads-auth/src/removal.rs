@@ -24,9 +24,6 @@ const MAX_AGE: Duration = Duration::from_hours(24);
 /// Meta's requests have about 300 bytes.
 const MAX_BODY: usize = 8_192;
 
-/// How long the store may take, of the 30 s that API Gateway waits.
-const STORE_WITHIN: Duration = Duration::from_secs(20);
-
 /// Why a request of Meta's was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum RemovalError {
@@ -78,7 +75,7 @@ impl ThreadsAuth {
             self.store
                 .revoke(&request.user_id, RevokedBy::Threads, request.issued_at, now)
         };
-        let written = persist(began + STORE_WITHIN, revoke).await?;
+        let written = persist(began + self.config.work_time(), revoke).await?;
         Ok(Deauthorized {
             user_id: request.user_id,
             written,
@@ -107,7 +104,10 @@ impl ThreadsAuth {
             code_hash: &code_hash,
             requested_at: request.issued_at,
         };
-        let all = persist(began + STORE_WITHIN, || self.store.delete(deletion, now)).await?;
+        let all = persist(began + self.config.work_time(), || {
+            self.store.delete(deletion, now)
+        })
+        .await?;
         let mut url = self.config.public_url.clone();
         url.set_path(&format!("data-deletion/{confirmation_code}"));
         Ok(Deleted {

@@ -28,11 +28,7 @@ pub const MAX_MIN_VALID: u32 = 30 * 86_400;
 /// What a caller gets who does not say: enough to make a call with it.
 pub const DEFAULT_MIN_VALID: u32 = 300;
 
-/// How long a refresh may take, of the 30 s that API Gateway waits.
-const BUDGET: Duration = Duration::from_secs(20);
-
-/// How long a caller waits for a refresh that somebody else makes, and how often it looks.
-const WAIT: Duration = Duration::from_secs(5);
+/// How often a caller looks who waits for a refresh that somebody else makes.
 const FIRST_POLL: Duration = Duration::from_millis(50);
 const LAST_POLL: Duration = Duration::from_millis(400);
 
@@ -174,7 +170,7 @@ impl ThreadsAuth {
         now: Timestamp,
     ) -> Result<Vended, VendError> {
         let began = Instant::now();
-        let refresher = Refresher::new(self, self.vault(now).await?, now, began, BUDGET)?;
+        let refresher = Refresher::new(self, self.vault(now).await?, now, began, self.config.work_time())?;
         let is_refused = |grant: &Grant, token: &SealedToken| {
             refused.is_some_and(|refused| {
                 open(&refresher, grant, token)
@@ -196,7 +192,7 @@ impl ThreadsAuth {
             };
             // While somebody is at it, looking will do: hundreds of writes in vain would hold up the one that all wait for.
             let is_taken = grant.leased_until.is_some_and(|until| until >= time);
-            let is_late = refresher.began.elapsed() >= WAIT;
+            let is_late = refresher.began.elapsed() >= self.config.request_time / 6;
             // Nothing is begun for which the time may not suffice: Meta's answer would be lost with it.
             if !is_taken && !is_late {
                 match refresher.one(&DueKey::of(user_id), wanted).await {
@@ -242,7 +238,7 @@ impl ThreadsAuth {
     /// As [`vend`](Self::vend).
     pub async fn refresh_now(&self, user_id: &UserId, now: Timestamp) -> Result<Swept, VendError> {
         let vault = self.vault(now).await?;
-        let refresher = Refresher::new(self, vault, now, Instant::now(), BUDGET)?;
+        let refresher = Refresher::new(self, vault, now, Instant::now(), self.config.work_time())?;
         let grant = self.store.get(user_id).await?.ok_or(VendError::Unknown)?;
         let wanted = match &grant.token {
             Some(token) if grant.due_at.is_none_or(|due| due > now) => Wanted::Expiring(token.expires_at),
