@@ -45,7 +45,7 @@ async fn vend(stack: &Stack, user_id: &str, query: &str) -> (StatusCode, Value, 
 }
 
 /// A session for one of the backend's users, entered and finished by a browser: its id and the completion code.
-async fn finished(stack: &Stack, body: Value, user_id: &str) -> (String, String) {
+pub(crate) async fn finished(stack: &Stack, body: Value, user_id: &str) -> (String, String) {
     let (status, session) = post(stack, "/sessions", body).await;
     assert_eq!(status, StatusCode::CREATED, "{session}");
     let id = session["id"].as_str().unwrap().to_owned();
@@ -56,7 +56,7 @@ async fn finished(stack: &Stack, body: Value, user_id: &str) -> (String, String)
     (id, parameter(&location, "completion"))
 }
 
-fn new(reference: &str) -> Value {
+pub(crate) fn new(reference: &str) -> Value {
     json!({"reference": reference, "return_to": "http://127.0.0.1:4000/done"})
 }
 
@@ -220,7 +220,7 @@ async fn a_consent_whose_token_is_still_to_come_is_said_to_be() {
 }
 
 #[tokio::test]
-async fn a_failing_store_does_not_spend_a_completion_code() {
+async fn a_deletion_forgets_the_session_of_who_came_back() {
     let stack = stack().await;
     let ada = account(&stack, "ada");
     let (id, completion) = finished(&stack, new("r"), &ada).await;

@@ -9,16 +9,18 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, Response};
+use axum::http::{HeaderMap, Response, StatusCode};
 use devstack::Stack;
 use futures_util::stream;
 use jiff::SignedDuration;
 use reqwest::Client;
 use threads_auth::grant::Status;
-use threads_auth::store::{DueKey, Lease, LeaseOutcome, Wanted};
+use threads_auth::sessions::CompleteError;
+use threads_auth::store::{DueKey, Lease, LeaseOutcome, StoreError, Wanted};
 use threads_auth::{Config, ThreadsAuth, aws};
 use tokio::net::TcpListener;
 
+use crate::backend::{finished, new};
 use crate::fixture::{
     Browser, DAY, SHORT_WAIT, account, connect_people, grant, http, parameter, stack, stack_with, token,
 };
@@ -72,13 +74,21 @@ async fn poison(stack: &Stack, user_id: &str, attribute: &str, value: AttributeV
         .unwrap();
 }
 
-/// Stands before DynamoDB, and loses answers after the write is committed.
+/// Stands before DynamoDB, and fails.
 #[derive(Clone)]
 struct Lossy {
     http: Client,
     upstream: String,
-    /// Which answers to lose: an operation, and how many answers of it to let through first.
-    lose: Arc<Mutex<Option<(&'static str, u32)>>>,
+    /// How it fails at which operation, and how many of those to let through first.
+    armed: Arc<Mutex<Option<(Failure, &'static str, u32)>>>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Failure {
+    /// What was asked is done, and the answer gets lost.
+    Lost,
+    /// Nothing is done, and trying again is no use.
+    Denied,
 }
 
 impl Lossy {
@@ -86,7 +96,7 @@ impl Lossy {
         let lossy = Self {
             http: http().inner().clone(),
             upstream: stack.variables()["AWS_ENDPOINT_URL_DYNAMODB"].clone(),
-            lose: Arc::default(),
+            armed: Arc::default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -100,17 +110,22 @@ impl Lossy {
         )
     }
 
-    fn lose(&self, operation: &'static str, after: u32) {
-        *self.lose.lock().unwrap() = Some((operation, after));
+    fn fail(&self, failure: Failure, operation: &'static str, after: u32) {
+        *self.armed.lock().unwrap() = Some((failure, operation, after));
     }
 
-    fn has_lost(&self) -> bool {
-        self.lose.lock().unwrap().is_none()
+    fn has_failed(&self) -> bool {
+        self.armed.lock().unwrap().is_none()
     }
 
     #[expect(clippy::disallowed_methods, reason = "a test's own requests")]
     async fn forward(State(lossy): State<Self>, headers: HeaderMap, body: Bytes) -> Response<Body> {
-        let target = headers["x-amz-target"].to_str().unwrap().to_owned();
+        let failure = lossy.failure(headers["x-amz-target"].to_str().unwrap());
+        if failure == Some(Failure::Denied) {
+            let mut response = Response::new(r#"{"__type":"AccessDeniedException"}"#.into());
+            *response.status_mut() = StatusCode::BAD_REQUEST;
+            return response;
+        }
         let answer = lossy
             .http
             .post(&lossy.upstream)
@@ -121,7 +136,7 @@ impl Lossy {
             .unwrap();
         let (status, headers) = (answer.status(), answer.headers().clone());
         let bytes = answer.bytes().await.unwrap();
-        let body = if lossy.is_to_be_lost(&target) {
+        let body = if failure == Some(Failure::Lost) {
             // Announced at full length and cut: an answer that never arrives.
             Body::from_stream(stream::iter([
                 Ok(bytes.slice(..1)),
@@ -136,19 +151,19 @@ impl Lossy {
         response
     }
 
-    fn is_to_be_lost(&self, target: &str) -> bool {
-        let mut armed = self.lose.lock().unwrap();
-        match &mut *armed {
-            Some((operation, after)) if target.ends_with(&format!(".{operation}")) => {
-                if *after == 0 {
-                    *armed = None;
-                    return true;
-                }
-                *after -= 1;
-                false
-            }
-            _ => false,
+    fn failure(&self, target: &str) -> Option<Failure> {
+        let mut armed = self.armed.lock().unwrap();
+        let (failure, operation, after) = armed.as_mut()?;
+        if !target.ends_with(&format!(".{operation}")) {
+            return None;
         }
+        if *after > 0 {
+            *after -= 1;
+            return None;
+        }
+        let failure = *failure;
+        *armed = None;
+        Some(failure)
     }
 }
 
@@ -160,7 +175,7 @@ async fn a_lost_answer_of_the_database_is_no_failure() {
         let stack = stack().await;
         let ada = account(&stack, "ada");
         let (lossy, service) = Lossy::start(&stack).await;
-        lossy.lose(operation, after);
+        lossy.fail(Failure::Lost, operation, after);
         let mut browser = Browser::new();
         let back = browser.consent(&stack, "", &ada).await;
         let cookies: Vec<_> = browser
@@ -178,7 +193,7 @@ async fn a_lost_answer_of_the_database_is_no_failure() {
             .await
             .unwrap();
         false_failures += u32::from(report.count("refreshed") != 1);
-        assert!(lossy.has_lost(), "{operation} {after}: no answer was lost");
+        assert!(lossy.has_failed(), "{operation} {after}: no answer was lost");
         assert!(grant(&stack, &ada).await.token.unwrap().expires_at > stack.clock().now() + 50 * DAY);
     }
     println!("lost answers: {false_failures} false failures");
@@ -205,13 +220,13 @@ async fn a_caller_who_waits_for_a_token_does_not_write() {
         .lease(&DueKey::of(&user_id), Wanted::Due, lease, now)
         .await;
     assert!(matches!(leased, Ok(LeaseOutcome::Leased(_))));
-    watched.lose("UpdateItem", 0);
+    watched.fail(Failure::Lost, "UpdateItem", 0);
     let vended = service
         .vend(&user_id, SignedDuration::ZERO, None, now)
         .await
         .unwrap();
     assert_eq!(vended.access_token.expose(), token(&stack, &ada).await);
-    assert!(!watched.has_lost(), "it wrote");
+    assert!(!watched.has_failed(), "it wrote");
 }
 
 /// The database redeems a completion code, and its answer is lost: the code is not spent in vain.
@@ -231,12 +246,12 @@ async fn a_completion_whose_answer_is_lost_is_no_failure() {
         .await;
     let location = browser.get(back.as_str()).await.location();
     let completion = parameter(&location, "completion");
-    watched.lose("UpdateItem", 0);
+    watched.fail(Failure::Lost, "UpdateItem", 0);
     let completed = service
         .complete_session(&session.id, &completion, now)
         .await
         .unwrap();
-    assert!(watched.has_lost());
+    assert!(watched.has_failed());
     assert_eq!(completed.grant.user_id.as_str(), ada);
     assert!(
         service
@@ -244,4 +259,26 @@ async fn a_completion_whose_answer_is_lost_is_no_failure() {
             .await
             .is_err()
     );
+}
+
+/// The database fails at each step of a completion: the code is as good as before.
+#[tokio::test]
+async fn a_failing_store_does_not_spend_a_completion_code() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    let (failing, service) = Lossy::start(&stack).await;
+    let (id, completion) = finished(&stack, new("r"), &ada).await;
+    let now = stack.clock().now();
+    // It reads the session and the account.
+    for (operation, after) in [("GetItem", 0), ("GetItem", 1), ("UpdateItem", 0)] {
+        failing.fail(Failure::Denied, operation, after);
+        let failed = service.complete_session(&id, &completion, now).await;
+        assert!(
+            matches!(failed, Err(CompleteError::Store(StoreError::Unavailable { .. }))),
+            "{operation} {after}: {failed:?}"
+        );
+        assert!(failing.has_failed(), "{operation} {after}");
+    }
+    let completed = service.complete_session(&id, &completion, now).await.unwrap();
+    assert_eq!(completed.grant.user_id.as_str(), ada);
 }
