@@ -34,7 +34,7 @@ use crate::output::{Output, complain};
 const STYLE: &str = include_str!("page.css");
 
 /// How long the browser may take to fetch the last page, before the command goes on without it.
-const LAST_PAGE: Duration = Duration::from_secs(2);
+const LAST_PAGE: Duration = Duration::from_secs(10);
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(20);

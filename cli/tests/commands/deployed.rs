@@ -17,7 +17,7 @@ use rexpect::session::spawn_command;
 use serde_json::{Value, json};
 
 use crate::stack::Local;
-use crate::support::{DAY, Ended, HANG, Running, run, text};
+use crate::support::{DAY, Ended, HANG, NOWHERE, Running, run, text};
 
 const ADA: &str = "17841400000000001";
 const STACK: &str = "threads-auth";
@@ -287,13 +287,9 @@ fn a_stack_that_is_not_found_is_explained() {
         .env_remove("AWS_ACCESS_KEY_ID")
         .env_remove("AWS_SECRET_ACCESS_KEY");
     run(command).says(2, &["there are no AWS credentials", "aws sso login"]);
-    let nowhere = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
     let mut command = aws.command(&["accounts", "list"]);
     command
-        .env("AWS_ENDPOINT_URL", format!("http://{nowhere}"))
+        .env("AWS_ENDPOINT_URL", format!("http://{NOWHERE}"))
         .env("AWS_MAX_ATTEMPTS", "1");
     run(command).says(4, &["CloudFormation in us-east-1 does not answer"]);
     aws.say(|said| said.outputs.retain(|(name, _)| *name != "GrantsTableName"));
@@ -470,12 +466,8 @@ fn a_function_that_does_not_sweep_is_explained() {
     }
     // None of them was invoked a second time.
     assert_eq!(aws.said.lock().unwrap().events.len(), 7);
-    let nowhere = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
     let mut command = aws.command(&["sweep", "--invoke"]);
-    command.env("AWS_ENDPOINT_URL_LAMBDA", format!("http://{nowhere}"));
+    command.env("AWS_ENDPOINT_URL_LAMBDA", format!("http://{NOWHERE}"));
     run(command).says(4, &["Lambda does not answer"]);
     aws.local
         .run(&["sweep", "--invoke"])

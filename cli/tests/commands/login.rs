@@ -420,13 +420,13 @@ fn nobody_is_waited_for_without_end() {
 #[test]
 fn plain_http_is_for_the_sandbox_only() {
     let world = World::new();
-    // A free port, which nobody else gets in the meantime on a machine that picks them in turn.
-    let port = TcpListener::bind(("127.0.0.1", 0))
+    // A free port, at an address at which no other test takes one in the meantime.
+    let port = TcpListener::bind(("127.0.0.2", 0))
         .unwrap()
         .local_addr()
         .unwrap()
         .port();
-    let uri = format!("http://127.0.0.1:{port}/back");
+    let uri = format!("http://127.0.0.2:{port}/back");
     let mut running =
         Running::start(world.with_app(&["login", "--no-browser", "--redirect-uri", &uri, "--json"]));
     running.line("Meta refuses redirect URIs of plain http");
