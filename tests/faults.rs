@@ -79,9 +79,11 @@ async fn poison(stack: &Stack, user_id: &str, attribute: &str, value: AttributeV
 struct Lossy {
     http: Client,
     upstream: String,
-    /// How it fails at which operation, and how many of those to let through first.
-    armed: Arc<Mutex<Option<(Failure, &'static str, u32)>>>,
+    armed: Arc<Mutex<Option<Armed>>>,
 }
+
+/// How it fails at which operation, and how many of those to let through first.
+type Armed = (Failure, &'static str, u32);
 
 #[derive(Clone, Copy, PartialEq)]
 enum Failure {

@@ -40,20 +40,14 @@ pub(crate) fn open(file: Option<&Path>) -> Result<Database> {
     Ok(database)
 }
 
-/// Serves the database until `stop`.
+/// Serves the database until `stop`. What `expires` does so by this machine's clock, the only one
+/// that the database knows: another clock may be behind it, and then nothing is over.
 pub(crate) async fn serve(
     listener: TcpListener,
     database: Database,
+    expires: bool,
     stop: impl Future<Output = ()> + Send + 'static,
 ) {
-    if let Err(error) = dynoxide::server::serve_with_shutdown(listener, database, stop).await {
-        tracing::error!(error, "the embedded DynamoDB stopped");
-    }
-}
-
-/// Removes what has expired by this machine's clock, the only one that the database knows, until
-/// `stop`.
-pub(crate) async fn expire(database: Database, stop: impl Future<Output = ()>) {
     let expire = async {
         let mut ticks = tokio::time::interval(TTL_EVERY);
         loop {
@@ -66,8 +60,12 @@ pub(crate) async fn expire(database: Database, stop: impl Future<Output = ()>) {
         }
     };
     tokio::select! {
-        () = expire => {}
-        () = stop => {}
+        served = dynoxide::server::serve_with_shutdown(listener, database.clone(), stop) => {
+            if let Err(error) = served {
+                tracing::error!(error, "the embedded DynamoDB stopped");
+            }
+        }
+        () = expire, if expires => {}
     }
 }
 

@@ -246,13 +246,10 @@ impl Stack {
 
         let database_file = file("dynamodb.sqlite");
         let database = dynamodb::open(database_file.as_deref()).map_err(|e| damaged(database_file, e))?;
-        let dynamodb_listener = listen(0).await?;
-        let dynamodb_url = format!("http://{}", local(&dynamodb_listener)?);
-        tasks.spawn(dynamodb::serve(dynamodb_listener, database.clone(), stopped()));
-        if options.clock.is_none() {
-            // A clock of the caller's may be behind this machine's, and then its items are not over.
-            tasks.spawn(dynamodb::expire(database.clone(), stopped()));
-        }
+        let socket = listen(0).await?;
+        let dynamodb_url = format!("http://{}", local(&socket)?);
+        let expires = options.clock.is_none();
+        tasks.spawn(dynamodb::serve(socket, database.clone(), expires, stopped()));
 
         let secrets_file = file("secrets.json");
         let secrets = SecretsManager::open(secrets_file.clone())
@@ -265,10 +262,8 @@ impl Stack {
         let (bus, eventbridge_url) = start_bus(options.events_file, &mut tasks, stopped()).await?;
 
         let clock_file = file("clock.json");
-        let clock = match options.clock {
-            Some(clock) => clock,
-            None => Clock::system_with_offset(read_offset(clock_file.as_deref())?),
-        };
+        let machines = || read_offset(clock_file.as_deref()).map(Clock::system_with_offset);
+        let clock = options.clock.map_or_else(machines, Ok)?;
         let live = match options.threads {
             Threads::Sandbox => None,
             Threads::Live(app) => Some(app),

@@ -45,6 +45,7 @@ impl fmt::Debug for AwsConfig {
             .field("dynamodb_url", &self.dynamodb_url)
             .field("secrets_manager_url", &self.secrets_manager_url)
             .field("eventbridge_url", &self.eventbridge_url)
+            .field("timeouts", &self.timeouts)
             .finish()
     }
 }
