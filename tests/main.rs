@@ -14,6 +14,7 @@ mod contract;
 mod events;
 mod faults;
 mod fixture;
+mod golden;
 mod iam;
 mod operations;
 mod refresh;
