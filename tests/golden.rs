@@ -60,6 +60,10 @@ fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
 
 /// A stack at the moment of the fixtures, with their two secrets, and all of their rows.
 async fn golden_stack(variables: &[(&str, &str)]) -> Stack {
+    golden_stack_with(variables, |secret| secret).await
+}
+
+async fn golden_stack_with(variables: &[(&str, &str)], secret: impl Fn(String) -> String) -> Stack {
     let stack = stack_with(variables).await;
     let (config, http) = (
         stack.service().config(),
@@ -70,8 +74,8 @@ async fn golden_stack(variables: &[(&str, &str)]) -> Stack {
         (&config.app_secret_id, "app"),
         (&config.keyring_secret_id, "keyring"),
     ] {
-        let secret = golden_text(&format!("secrets/{file}.json"));
-        let put = secrets.put_secret_value().secret_id(id).secret_string(secret);
+        let text = secret(golden_text(&format!("secrets/{file}.json")));
+        let put = secrets.put_secret_value().secret_id(id).secret_string(text);
         put.send().await.unwrap();
     }
     let dynamodb = aws::dynamodb(&config.aws, &http);
@@ -456,6 +460,23 @@ async fn the_deleted_of_the_past_stay_forgotten() {
     let repeated: Value = serde_json::from_str(&repeated.body).unwrap();
     assert_eq!(repeated["confirmation_code"], code);
     assert!(find_grant(&stack, user_id).await.is_some());
+}
+
+/// In the minutes of a deploy, and after a roll-back, this version reads what a later one may have put into the secrets.
+#[tokio::test]
+async fn a_secret_may_hold_more_than_is_known() {
+    let more = |text: String| text.replacen('{', r#"{"later":{"of":["a","later version"]},"#, 1);
+    let stack = golden_stack_with(&[], more).await;
+    let grant = golden("grants/active-fresh.json");
+    let (status, vended) = get(
+        &stack,
+        &format!("/users/{}/token", text(&grant, "/row/user_id/S")),
+    )
+    .await;
+    assert_eq!(
+        (status, &vended["access_token"]),
+        (200, &grant["sealed"]["token"])
+    );
 }
 
 #[tokio::test]

@@ -77,7 +77,13 @@ impl Configure {
         let before = value(&client, &config.app_secret_id)
             .await?
             .map(|value| value.text);
-        if let Some(before) = before.as_ref().and_then(|text| app_id(text))
+        // What a later version keeps there beside the two stays.
+        let mut secret: serde_json::Map<String, serde_json::Value> = before
+            .as_ref()
+            .and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default();
+        if let Some(before) = secret.get("app_id").and_then(|id| id.as_str())
+            && let Ok(before) = before.parse::<AppId>()
             && before != app.app_id
             && !self.replace_app
         {
@@ -97,8 +103,9 @@ impl Configure {
                     .context("Meta does not take the app id with this secret, and nothing was written")
             })
             .await?;
-        let text =
-            Zeroizing::new(json!({"app_id": app.app_id, "app_secret": app.app_secret.expose()}).to_string());
+        secret.insert("app_id".to_owned(), json!(app.app_id));
+        secret.insert("app_secret".to_owned(), app.app_secret.expose().into());
+        let text = Zeroizing::new(serde_json::Value::from(secret).to_string());
         let changed = before.is_none_or(|before| before != text);
         if changed {
             put(&client, &config.app_secret_id, &text, None).await?;
@@ -152,11 +159,6 @@ async fn make_keyring(stack: &Opened, client: &Client) -> Result<bool> {
     let text = Keyring::generate(&super::keyring::key_id(stack.now()))?;
     put(client, id, &text, Some(FIRST)).await?;
     Ok(true)
-}
-
-fn app_id(text: &str) -> Option<AppId> {
-    let value: serde_json::Value = serde_json::from_str(text).ok()?;
-    value.get("app_id")?.as_str()?.parse().ok()
 }
 
 /// What a secret holds.

@@ -131,6 +131,39 @@ fn a_fresh_stack_gets_its_secrets() {
         .says(1, &["did not find the secret", "ResourceNotFoundException"]);
 }
 
+/// A later version may keep more in the two secrets. Whoever rewrites them with this one takes nothing away.
+#[test]
+fn what_a_later_version_keeps_in_a_secret_stays() {
+    let local = Local::new();
+    let urls = local.stack.urls();
+    let ids = [urls.app_secret_id.clone(), urls.keyring_secret_id.clone()];
+    let later = json!({"of": ["a", "later version"]});
+    let secret = |id: &str| serde_json::from_str::<Value>(&local.secret(id)).unwrap();
+    for id in &ids {
+        let mut secret = secret(id);
+        secret["later"] = later.clone();
+        local.put_secret(id, &secret.to_string());
+    }
+    let old = text(&secret(&ids[1]), "/writing").to_owned();
+    // What this version writes is written, and the rest is as it was.
+    let mut app = secret(&ids[0]);
+    app["app_secret"] = json!("an-older-secret");
+    local.put_secret(&ids[0], &app.to_string());
+    let configured = configure(&local, APP_ID, APP_SECRET, &["--json"]).json();
+    assert_eq!(configured["app_secret_written"], true);
+    assert_eq!(secret(&ids[0])["app_secret"], APP_SECRET);
+    let rotate = ["keyring", "rotate", "--wait", "0", "--key-id", "new"];
+    local.run(&rotate).expect(0);
+    assert_eq!(secret(&ids[1])["writing"], "new");
+    let prune = ["keyring", "prune", &old, "--yes", "--unchanged-for", "0"];
+    local.run(&prune).expect(0);
+    assert_eq!(secret(&ids[1])["keys"].as_object().unwrap().len(), 1);
+    for id in &ids {
+        assert_eq!(secret(id)["later"], later, "{id}");
+    }
+    local.account(ADA);
+}
+
 #[test]
 fn a_key_is_rotated_and_leaves_when_it_seals_nothing() {
     let local = Local::with(HashMap::from([(

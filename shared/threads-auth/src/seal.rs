@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use threads_graph::AppId;
 use zeroize::Zeroizing;
 
@@ -95,7 +95,8 @@ pub enum SealError {
 
 /// The keys that seal and open: one that writes, all that read, and one that names the deleted.
 ///
-/// In Secrets Manager: `{"writing":"2026-11","keys":{"2026-11":"<32 bytes, base64>"},"tombstone":"<32 bytes, base64>"}`.
+/// In Secrets Manager: `{"writing":"2026-11","keys":{"2026-11":"<32 bytes, base64>"},"tombstone":"<32 bytes, base64>"}`. Other
+/// fields are a later version's, and ignored.
 pub struct Keyring {
     writing: String,
     keys: BTreeMap<String, LessSafeKey>,
@@ -130,12 +131,14 @@ pub enum KeyringError {
     Known,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Deserialize, Serialize)]
 struct KeyringText {
     writing: String,
     keys: BTreeMap<String, Zeroizing<String>>,
     tombstone: Zeroizing<String>,
+    /// A later version's: not understood here, and kept by a change.
+    #[serde(flatten)]
+    rest: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Keyring {
@@ -290,9 +293,7 @@ pub fn change_keyring(text: &str, change: KeyringChange<'_>) -> Result<Zeroizing
             keyring.keys.remove(id).ok_or(KeyringError::Writing)?;
         }
     }
-    let keys: BTreeMap<_, _> = keyring.keys.iter().map(|(id, key)| (id, key.as_str())).collect();
-    let text = serde_json::json!({"writing": keyring.writing, "keys": keys, "tombstone": *keyring.tombstone});
-    let text = Zeroizing::new(text.to_string());
+    let text = Zeroizing::new(serde_json::to_string(&keyring).map_err(|_| KeyringError::Shape)?);
     Keyring::from_json(&text)?;
     Ok(text)
 }
@@ -457,6 +458,13 @@ mod tests {
             subject: "1",
         };
         assert_eq!(key_id(&ring.seal(&context, b"token").unwrap()), Some("k2"));
+        // What a later version keeps beside the keys stays.
+        let later = first.replacen('{', "{\"later\":[1],", 1);
+        for change in [KeyringChange::Add("k2"), KeyringChange::Write("k1")] {
+            let changed = change_keyring(&later, change).unwrap();
+            let changed: serde_json::Value = serde_json::from_str(&changed).unwrap();
+            assert_eq!(changed["later"], serde_json::json!([1]), "{change:?}");
+        }
         // The deleted keep their names.
         let user = "42".parse().unwrap();
         let before = Keyring::from_json(&first).unwrap().tombstone(&app, &user);

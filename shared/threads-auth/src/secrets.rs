@@ -65,7 +65,6 @@ struct Cached<T> {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct AppSecretText {
     app_id: AppId,
     app_secret: Zeroizing<String>,
@@ -89,7 +88,7 @@ impl Secrets {
         }
     }
 
-    /// The app's id and secret, from a secret `{"app_id":"…","app_secret":"…"}`.
+    /// The app's id and secret, from a secret `{"app_id":"…","app_secret":"…"}`. Other fields are a later version's, and ignored.
     ///
     /// # Errors
     /// When the secret was never read and cannot be now, or is malformed.
