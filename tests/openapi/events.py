@@ -4,7 +4,8 @@
     threads-auth dev --ephemeral --port 0 --json --json-events events.jsonl > dev.json &
     python tests/openapi/events.py dev.json events.jsonl
 
-It brings about an event of each type, and needs jsonschema, requests and boto3.
+It brings about an event of each type, and needs jsonschema, requests and boto3. What released versions have published, in
+tests/golden, must fit the schema of today too.
 """
 
 import copy
@@ -19,7 +20,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from jsonschema import Draft202012Validator
 
-SCHEMA = pathlib.Path(__file__).parent.parent.parent / "functions/events/schema.json"
+ROOT = pathlib.Path(__file__).parent.parent.parent
+SCHEMA = ROOT / "functions/events/schema.json"
 DAY = 86_400
 ONCE = {"allow_redirects": False, "timeout": 20}
 
@@ -122,9 +124,14 @@ def main():
             refused += 1
     types = {event["detail-type"] for event in events if event["detail"]["user_id"] == user_id}
     assert types == set(schema["$defs"]["type"]["enum"]), types
+    files = sorted(ROOT.glob("tests/golden/*/events/*.json"))
+    golden = [event for file in files for event in json.loads(file.read_text())["published"]]
+    assert {event["detail-type"] for event in golden} == types
+    for event in golden:
+        validator.validate(event)
     ids = [event["detail"]["id"] for event in events]
     assert len(ids) == len(set(ids))
-    print(f"events: {len(events)} of {len(types)} types fit their schema, {refused} broken ones do not")
+    print(f"events: {len(events)} of {len(types)} types and {len(golden)} golden ones fit their schema, {refused} broken ones do not")
 
 
 main()
