@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use threads_auth::seal::random_text;
 use tokio::net::TcpListener;
 
-use crate::stack::{ACCOUNT_ID, EVENT_BUS, REGION};
+use crate::environment::{ACCOUNT_ID, EVENT_BUS, REGION};
 
 const REMEMBERED: usize = 1_000;
 

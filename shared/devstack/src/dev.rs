@@ -1,4 +1,4 @@
-//! The development page's data and controls. None of this exists in production.
+//! The development page's routes and controls. None of this exists in production.
 
 use std::time::Duration;
 
@@ -7,85 +7,15 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Json, Redirect, Response};
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use threads_auth::grant::Summary;
-use threads_sandbox::AccountStatus;
+use serde::Deserialize;
+use serde_json::json;
 
+use crate::dashboard::Dashboard;
 use crate::page;
-use crate::stack::{PastSweep, Shared};
+use crate::shared::Shared;
 
 /// The clock goes no further at once than the longest thing that anybody tests.
 const MAX_ADVANCE: u64 = 10 * 365 * 86_400;
-
-const EVENTS_SHOWN: usize = 20;
-
-/// All that the page shows: no token, and nothing that one could be made of.
-#[derive(Serialize)]
-pub(crate) struct Dashboard {
-    pub(crate) now: Timestamp,
-    pub(crate) grants: Vec<GrantView>,
-    pub(crate) broken_rows: Vec<String>,
-    pub(crate) sweeps: Vec<PastSweep>,
-    /// The last events, newest first.
-    pub(crate) events: Vec<Value>,
-    pub(crate) sandboxed: bool,
-    /// Whole, since cookies belong to a host: whoever starts under another name would come back as a stranger.
-    pub(crate) connect_url: String,
-}
-
-/// A grant, as the app's backend sees it too, and what only the sandbox knows.
-#[derive(Serialize)]
-pub(crate) struct GrantView {
-    #[serde(flatten)]
-    pub(crate) summary: Summary,
-    /// Whether the person has removed the app at the sandbox, whether or not the grant has learned of it.
-    pub(crate) revoked_at_threads: bool,
-}
-
-impl std::ops::Deref for GrantView {
-    type Target = Summary;
-
-    fn deref(&self) -> &Summary {
-        &self.summary
-    }
-}
-
-async fn dashboard(shared: &Shared) -> anyhow::Result<Dashboard> {
-    let (mut grants, mut broken_rows, mut start) = (Vec::new(), Vec::new(), None);
-    loop {
-        let (rows, next) = shared.service.store().scan(None, None, start).await?;
-        for row in rows {
-            match row {
-                Ok(grant) => grants.push(GrantView {
-                    revoked_at_threads: shared
-                        .sandbox
-                        .as_ref()
-                        .and_then(|sandbox| sandbox.account(grant.user_id.as_str()))
-                        .is_some_and(|account| account.status == AccountStatus::Revoked),
-                    summary: grant.into(),
-                }),
-                Err(inconsistency) => broken_rows.push(inconsistency.to_string()),
-            }
-        }
-        start = next;
-        if start.is_none() {
-            break;
-        }
-    }
-    grants.sort_by(|a, b| (a.created_at, &a.user_id).cmp(&(b.created_at, &b.user_id)));
-    let (now, sandboxed) = (shared.clock.now(), shared.sandbox.is_some());
-    Ok(Dashboard {
-        now,
-        grants,
-        broken_rows,
-        sweeps: shared.sweeps(),
-        events: shared.bus.events().into_iter().take(EVENTS_SHOWN).collect(),
-        sandboxed,
-        connect_url: format!("{}authorize", shared.public_url),
-    })
-}
 
 /// Keeps other websites, and names that merely resolve to this machine, from driving the development controls.
 pub(crate) async fn guard(request: Request, next: Next) -> Response {
@@ -127,14 +57,14 @@ fn forbidden() -> Response {
 }
 
 pub(crate) async fn show(State(shared): State<Shared>) -> Response {
-    match dashboard(&shared).await {
+    match Dashboard::read(&shared).await {
         Ok(dashboard) => page::respond(&dashboard),
         Err(error) => failure(&error),
     }
 }
 
 pub(crate) async fn grants(State(shared): State<Shared>) -> Response {
-    match dashboard(&shared).await {
+    match Dashboard::read(&shared).await {
         Ok(dashboard) => Json(dashboard).into_response(),
         Err(error) => failure(&error),
     }

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use crate::secrets_manager::write_private;
+use crate::data_folder::write_private;
 
 /// As the production template has it.
 const BATCH: usize = 100;

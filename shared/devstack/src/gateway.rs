@@ -15,10 +15,11 @@ use lambda_edge::apigw::ApiGatewayV2httpResponse;
 use serde_json::{Value, json};
 use threads_auth::pages::{self, Notice, Page};
 use threads_auth::seal::random_text;
+use threads_sandbox::Clock;
 
-use crate::Clock;
+use crate::environment::{ACCESS_KEY_ID, ACCOUNT_ID, REGION, SECRET_ACCESS_KEY};
+use crate::shared::Shared;
 use crate::sigv4::Signer;
-use crate::stack::{ACCESS_KEY_ID, ACCOUNT_ID, REGION, SECRET_ACCESS_KEY, Shared};
 
 /// API Gateway's limit for the request line and all headers together.
 const MAX_HEADERS: usize = 10_240;

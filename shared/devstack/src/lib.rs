@@ -7,14 +7,26 @@
 //! **Architecture invariant:** nothing that ships links this crate, and nothing in it is an alternative implementation of ours.
 
 mod bus;
+mod clock;
+mod dashboard;
+mod data_folder;
 mod dev;
 mod dynamodb;
+mod environment;
+mod error;
 mod feed;
 mod gateway;
+mod options;
 mod page;
+mod schedule;
 mod secrets_manager;
+mod shared;
 mod sigv4;
 mod stack;
+mod start;
 
-pub use stack::{LiveApp, Stack, StackError, StackOptions, Threads, Urls};
+pub use environment::Urls;
+pub use error::StackError;
+pub use options::{LiveApp, StackOptions, Threads};
+pub use stack::Stack;
 pub use threads_sandbox::Clock;

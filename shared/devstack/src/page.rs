@@ -4,21 +4,21 @@
 //! nothing that is not in the [`Dashboard`], which has no token. Decides nothing about grants: it shows what
 //! the rows say, and counts days.
 
+mod accounts;
+mod events;
+mod life;
+mod sweeps;
+mod time;
+
 use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
-use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use serde_json::Value;
 use threads_auth::pages;
 
-use crate::dev::{Dashboard, GrantView};
-use crate::stack::PastSweep;
+use self::time::{DAY, distance};
+use crate::dashboard::Dashboard;
 
 const STYLE: &str = include_str!("page/style.css");
-
-const MINUTE: i64 = 60;
-const HOUR: i64 = 60 * MINUTE;
-const DAY: i64 = 24 * HOUR;
 
 /// The page that shows `dashboard`, with the headers of every page of ours; only its forms may go to this origin.
 pub(crate) fn respond(dashboard: &Dashboard) -> Response {
@@ -50,10 +50,10 @@ fn render(dashboard: &Dashboard) -> Markup {
                     @if dashboard.grants.is_empty() {
                         (first_steps(dashboard))
                     } @else {
-                        (accounts(dashboard))
+                        (accounts::section(dashboard))
                     }
-                    (events(&dashboard.events, dashboard.now))
-                    (sweeps(&dashboard.sweeps, dashboard.now))
+                    (events::section(&dashboard.events, dashboard.now))
+                    (sweeps::section(&dashboard.sweeps, dashboard.now))
                 }
                 footer {
                     "The same as JSON: " a href="/dev/grants" { "/dev/grants" }
@@ -134,7 +134,7 @@ fn advance(label: &str, seconds: i64) -> Markup {
     }
 }
 
-/// What a newcomer sees.
+/// For a newcomer, who has no account yet.
 fn first_steps(dashboard: &Dashboard) -> Markup {
     let sandboxed = dashboard.sandboxed;
     html! {
@@ -172,270 +172,6 @@ fn first_steps(dashboard: &Dashboard) -> Markup {
     }
 }
 
-fn accounts(dashboard: &Dashboard) -> Markup {
-    html! {
-        section aria-labelledby="accounts" {
-            h2 #accounts { "Accounts " span .count { (dashboard.grants.len()) } }
-            ul .cards {
-                @for grant in &dashboard.grants { li { (account(grant, dashboard)) } }
-            }
-        }
-    }
-}
-
-fn account(grant: &GrantView, dashboard: &Dashboard) -> Markup {
-    let (now, sandboxed) = (dashboard.now, dashboard.sandboxed);
-    let standing = Standing::of(grant, now);
-    let name = grant
-        .username
-        .as_ref()
-        .map_or_else(|| "Unnamed account".to_owned(), |name| format!("@{name}"));
-    let heading = format!("account-{}", grant.user_id);
-    html! {
-        article class=(standing.tone) aria-labelledby=(heading) {
-            div .top {
-                div {
-                    h3 id=(heading) { (name) }
-                    p .soft { code { (grant.user_id) } }
-                }
-                p .status { (standing.label) }
-            }
-            @if let Some(what) = standing.what {
-                p .what {
-                    (what)
-                    @if let Some(cause) = grant.cause { " " code { (cause) } }
-                }
-            }
-            @if let Some(life) = Life::of(grant, now) {
-                (lifeline(life, grant, &heading, standing.dead))
-            }
-            dl {
-                div {
-                    dt { "Last refresh" }
-                    dd { @if let Some(at) = grant.refreshed_at { (moment(now, at)) } @else { "not yet" } }
-                }
-                div {
-                    dt { "Next refresh" @if grant.due_at.is_some() { " " i .due-key aria-hidden="true" {} } }
-                    dd {
-                        @match grant.due_at {
-                            Some(at) if at <= now => { strong { "due now" } ", for " (span((now.as_second() - at.as_second()).max(1))) }
-                            Some(at) => (moment(now, at)),
-                            None => "none",
-                        }
-                    }
-                }
-                @if grant.failures > 0 {
-                    div .trouble { dt { "Failures in a row" } dd { (grant.failures) } }
-                }
-                @if let Some(error) = &grant.last_error {
-                    div .trouble { dt { "Last error" } dd { code { (error) } } }
-                }
-                @if grant.pending {
-                    div {
-                        dt { "Pending" }
-                        dd { "a new connection waits for its long-lived token" }
-                    }
-                }
-                @if let Some(at) = grant.data_access_expires_at {
-                    div {
-                        dt { @if at > now { "Data access ends" } @else { "Data access ended" } }
-                        dd { (moment(now, at)) }
-                    }
-                }
-                div {
-                    dt { "Connected" }
-                    dd { (moment(now, grant.created_at)) }
-                }
-            }
-            ul .scopes aria-label="Scopes" {
-                @for scope in grant.scopes.iter() { li { (scope.as_str()) } }
-            }
-            @if standing.dead || (sandboxed && !grant.revoked_at_threads) {
-                div .actions {
-                    @if standing.dead { a .button.strong href=(dashboard.connect_url) { "Connect again" } }
-                    @if sandboxed && !standing.dead && !grant.revoked_at_threads {
-                        form method="post" action={ "/dev/accounts/" (grant.user_id) "/revoke" } {
-                            button { "Revoke at Threads" span .aside { " for " (name) } }
-                        }
-                        p .soft { "as the person would in the app" }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// How a grant stands, in words and in the tone of its card.
-struct Standing {
-    label: &'static str,
-    tone: &'static str,
-    what: Option<&'static str>,
-    /// Whether only the person brings it back.
-    dead: bool,
-}
-
-impl Standing {
-    fn of(grant: &GrantView, now: Timestamp) -> Self {
-        let (label, tone, what, dead) = match grant.status {
-            "active" if grant.expires_at.is_some_and(|at| at <= now) => (
-                "Active",
-                "halt",
-                Some("The token has expired; the next refresh will find out."),
-                false,
-            ),
-            "active" | "pending" if grant.revoked_at_threads => {
-                let what = "Revoked at Threads, which tells nobody: the next refresh will find out.";
-                (
-                    if grant.status == "active" {
-                        "Active"
-                    } else {
-                        "Pending"
-                    },
-                    "wait",
-                    Some(what),
-                    false,
-                )
-            }
-            "active" if grant.failures > 0 => (
-                "Active",
-                "wait",
-                Some("The last refresh failed, and is tried again."),
-                false,
-            ),
-            "active" => ("Active", "good", None, false),
-            "pending" => (
-                "Pending",
-                "wait",
-                Some("The person agreed. The long-lived token is still to come."),
-                false,
-            ),
-            "needs_reauthorization" => ("Needs re-authorization", "halt", Some(because(grant.cause)), true),
-            "revoked" => (
-                "Revoked",
-                "over",
-                Some("Ended by the person or by the app."),
-                true,
-            ),
-            other => (other, "over", None, false),
-        };
-        Self {
-            label,
-            tone,
-            what,
-            dead,
-        }
-    }
-}
-
-fn because(cause: Option<&str>) -> &'static str {
-    match cause {
-        Some("expired") => "The token has expired.",
-        Some("password_changed") => "The person has changed the password.",
-        Some("app_removed") => "The person has removed the app at Threads.",
-        Some("checkpoint") => "The person has to pass a checkpoint at Meta first.",
-        Some("unconfirmed") => "The person's account is not confirmed.",
-        Some("session_invalid") => "The person's session is not valid any more.",
-        Some("data_access_expired") => {
-            "Threads gives the app no access to the person\u{2019}s data any more."
-        }
-        Some("not_completed") => "The connection was never completed.",
-        _ => "Threads no longer accepts the token.",
-    }
-}
-
-/// A token's life, in seconds since it was issued.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Life {
-    issued_at: Timestamp,
-    expires_at: Timestamp,
-    now: Timestamp,
-}
-
-impl Life {
-    fn of(grant: &GrantView, now: Timestamp) -> Option<Self> {
-        Some(Self {
-            issued_at: grant.issued_at?,
-            expires_at: grant.expires_at?,
-            now,
-        })
-    }
-
-    fn total(self) -> i64 {
-        (self.expires_at.as_second() - self.issued_at.as_second()).max(0)
-    }
-
-    fn left(self) -> i64 {
-        (self.expires_at.as_second() - self.now.as_second()).clamp(0, self.total())
-    }
-
-    /// Whole days: what is begun does not count.
-    fn days_left(self) -> i64 {
-        self.left() / DAY
-    }
-
-    /// The lifetime in days, to the nearest: Meta's is a little short of 60.
-    fn days_total(self) -> i64 {
-        (self.total() + DAY / 2) / DAY
-    }
-
-    /// Where `at` lies between issue and expiry, as a length in SVG.
-    fn place(self, at: Timestamp) -> String {
-        let since = (at.as_second() - self.issued_at.as_second()).clamp(0, self.total());
-        let permille = since
-            .saturating_mul(1000)
-            .checked_div(self.total())
-            .unwrap_or(1000);
-        format!("{}.{}%", permille / 10, permille % 10)
-    }
-
-    fn words(self) -> String {
-        match (self.left(), self.days_left()) {
-            (0, _) => "expired".to_owned(),
-            (left, 0) => format!("{} left", span(left)),
-            (_, 1) => format!("1 of {} days left", self.days_total()),
-            (_, days) => format!("{days} of {} days left", self.days_total()),
-        }
-    }
-}
-
-/// The token's life as a seam: sewn up to now, thread for the days that are left, and a knot where it is due.
-fn lifeline(life: Life, grant: &GrantView, heading: &str, dead: bool) -> Markup {
-    let (now, label) = (life.place(life.now), format!("{heading}-life"));
-    html! {
-        div .life .dead[dead] {
-            p #(label) .aside { "Lifetime of the token" }
-            p .left {
-                @if life.left() >= DAY {
-                    b { (life.days_left()) }
-                    " of " (life.days_total()) " days left"
-                } @else if life.left() > 0 {
-                    b { (span(life.left())) }
-                    " left"
-                } @else {
-                    b { "Expired" }
-                    " " (distance(life.now, life.expires_at))
-                }
-                @if dead && life.left() > 0 { ", of no use any more" }
-            }
-            div role="meter" aria-labelledby=(label) aria-valuemin="0" aria-valuemax=(life.days_total())
-                aria-valuenow=(life.days_left()) aria-valuetext=(life.words()) {
-                svg .bar aria-hidden="true" {
-                    line .rest x1="0" x2="100%" y1="12" y2="12" {}
-                    @if life.left() > 0 { line .thread x1=(now) x2="100%" y1="12" y2="12" {} }
-                    @if let Some(due) = grant.due_at.filter(|at| *at < life.expires_at) {
-                        circle .knot cx=(life.place(due)) cy="12" r="5" {}
-                    }
-                    line .needle x1=(now) x2=(now) y1="2" y2="22" {}
-                }
-            }
-            p .ends {
-                span { "issued " (stamp(life.issued_at)) }
-                span { @if life.left() > 0 { "expires " } @else { "expired " } (stamp(life.expires_at)) }
-            }
-        }
-    }
-}
-
 fn broken_rows(rows: &[String]) -> Markup {
     html! {
         section .broken.halt aria-labelledby="broken" {
@@ -444,161 +180,6 @@ fn broken_rows(rows: &[String]) -> Markup {
             ul { @for row in rows { li { code { (row) } } } }
         }
     }
-}
-
-/// What the bus has got: the same events that an app's backend reacts to.
-fn events(events: &[Value], now: Timestamp) -> Markup {
-    html! {
-        section aria-labelledby="events" {
-            h2 #events { "Events " @if !events.is_empty() { span .count { (events.len()) } } }
-            @if events.is_empty() {
-                p .soft { "None yet. Each change of an account becomes an event on the bus, for the app\u{2019}s backend." }
-            } @else {
-                table aria-labelledby="events" {
-                    thead { tr { th scope="col" { "When" } th scope="col" { "Event" } th scope="col" { "Account" } } }
-                    tbody { @for event in events { (event_row(event, now)) } }
-                }
-                p .soft { "All that they hold: " a href="/dev/events" { "/dev/events" } ". " code { "--json-events FILE" } " writes them to a file." }
-            }
-        }
-    }
-}
-
-fn event_row(event: &Value, now: Timestamp) -> Markup {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let detail = &event["detail"];
-    let kind = text(&detail["type"]);
-    let at: Option<Timestamp> = text(&event["time"]).parse().ok();
-    let name = detail["account"]["username"]
-        .as_str()
-        .map_or_else(|| text(&detail["user_id"]), |name| format!("@{name}"));
-    html! {
-        tr {
-            th scope="row" { @if let Some(at) = at { (moment(now, at)) } }
-            td {
-                span .chip.(event_tone(&kind)) { (kind.trim_start_matches("account.").replace('_', " ")) }
-                @for more in ["cause", "by", "deadline"] {
-                    @if let Some(more) = detail[more].as_str() { " " code { (more) } }
-                }
-                @if let Some(days) = detail["days"].as_u64() { " in less than " (days) " days" }
-                @for (label, list) in [("lost ", &detail["lost"]), ("gained ", &detail["gained"])] {
-                    @for scope in list.as_array().into_iter().flatten() { " " (label) code { (text(scope)) } }
-                }
-            }
-            td { (name) }
-        }
-    }
-}
-
-fn event_tone(kind: &str) -> &'static str {
-    match kind {
-        "account.connected" | "account.refreshed" | "account.recovered" => "good",
-        "account.scopes_changed" | "account.expiring_soon" => "wait",
-        "account.needs_reauthorization" => "halt",
-        _ => "over",
-    }
-}
-
-fn sweeps(sweeps: &[PastSweep], now: Timestamp) -> Markup {
-    html! {
-        section aria-labelledby="sweeps" {
-            h2 #sweeps { "Last sweeps " @if !sweeps.is_empty() { span .count { (sweeps.len()) } } }
-            @if sweeps.is_empty() {
-                p .soft { "None yet. A sweep refreshes every account that is due; \u{201c}Refresh now\u{201d} makes one at once." }
-            } @else {
-                table aria-labelledby="sweeps" {
-                    thead { tr { th scope="col" { "When" } th scope="col" { "Outcome" } th scope="col" { "Oldest overdue" } } }
-                    tbody { @for sweep in sweeps { (sweep_row(sweep, now)) } }
-                }
-            }
-        }
-    }
-}
-
-fn sweep_row(sweep: &PastSweep, now: Timestamp) -> Markup {
-    let report = match &sweep.result {
-        Ok(report) => report,
-        Err(error) => {
-            return html! {
-                tr {
-                    th scope="row" { (moment(now, sweep.at)) }
-                    td colspan="2" { span .chip.halt { "failed" } " " (error) }
-                }
-            };
-        }
-    };
-    html! {
-        tr {
-            th scope="row" { (moment(now, sweep.at)) }
-            td {
-                @for (outcome, count) in &report.outcomes {
-                    span .chip.(outcome_tone(outcome)) { b { (count) } " " (outcome.replace('_', " ")) } " "
-                }
-                @if report.outcomes.is_empty() { span .soft { "nothing was due" } }
-                @if let Some(stopped) = report.stopped {
-                    span .chip.halt {
-                        @match stopped {
-                            threads_auth::refresh::Stopped::Deadline => "stopped: out of time",
-                            threads_auth::refresh::Stopped::Threads => "stopped: Threads keeps failing",
-                            threads_auth::refresh::Stopped::Asked => "stopped: by hand",
-                        }
-                    }
-                    " "
-                }
-                @if report.unreadable_shards > 0 {
-                    span .chip.halt { b { (report.unreadable_shards) } " partitions unreadable" }
-                }
-            }
-            td {
-                @match i64::try_from(report.oldest_overdue_seconds).unwrap_or(i64::MAX) {
-                    0 => span .soft { "none" },
-                    seconds => (span(seconds)),
-                }
-            }
-        }
-    }
-}
-
-fn outcome_tone(outcome: &str) -> &'static str {
-    match outcome {
-        "refreshed" | "completed" | "checked" => "good",
-        "deferred" | "too_young" => "wait",
-        "superseded" | "not_ours" | "gone" => "over",
-        _ => "halt",
-    }
-}
-
-/// `at`, in the words of somebody whose clock shows `now`, and on the clock or on the calendar.
-fn moment(now: Timestamp, at: Timestamp) -> Markup {
-    let near = (at.as_second() - now.as_second()).abs() < DAY;
-    html! { (distance(now, at)) " " small { (time(at, if near { "%H:%M UTC" } else { "%-d %b %Y" })) } }
-}
-
-fn stamp(at: Timestamp) -> Markup {
-    time(at, "%-d %b %Y")
-}
-
-fn time(at: Timestamp, format: &str) -> Markup {
-    html! { time datetime=(at) title=(at.strftime("%-d %B %Y, %H:%M:%S UTC")) { (at.strftime(format)) } }
-}
-
-fn distance(now: Timestamp, at: Timestamp) -> String {
-    match at.as_second() - now.as_second() {
-        -59..=59 => "just now".to_owned(),
-        seconds if seconds < 0 => format!("{} ago", span(-seconds)),
-        seconds => format!("in {}", span(seconds)),
-    }
-}
-
-/// A length of time in its largest unit, rounded down.
-fn span(seconds: i64) -> String {
-    let (count, unit) = match seconds {
-        ..MINUTE => (seconds, "second"),
-        MINUTE..HOUR => (seconds / MINUTE, "minute"),
-        HOUR..DAY => (seconds / HOUR, "hour"),
-        _ => (seconds / DAY, "day"),
-    };
-    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
@@ -610,11 +191,10 @@ mod tests {
     use serde_json::json;
     use threads_auth::grant::Summary;
 
+    use super::time::at;
     use super::*;
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
-    }
+    use crate::dashboard::GrantView;
+    use crate::shared::PastSweep;
 
     fn grant(user_id: &str, status: &'static str) -> GrantView {
         GrantView {
@@ -659,87 +239,6 @@ mod tests {
 
     fn shown(dashboard: &Dashboard) -> String {
         render(dashboard).into_string()
-    }
-
-    fn life(now: i64) -> Life {
-        Life {
-            issued_at: at(0),
-            expires_at: at(60 * DAY),
-            now: at(now),
-        }
-    }
-
-    #[test]
-    fn days_left_are_whole_days() {
-        for (now, days, words) in [
-            (-5, 60, "60 of 60 days left"),
-            (0, 60, "60 of 60 days left"),
-            (1, 59, "59 of 60 days left"),
-            (10 * DAY, 50, "50 of 60 days left"),
-            (58 * DAY, 2, "2 of 60 days left"),
-            (58 * DAY + 1, 1, "1 of 60 days left"),
-            (59 * DAY + 1, 0, "23 hours left"),
-            (60 * DAY - 1, 0, "1 second left"),
-            (60 * DAY, 0, "expired"),
-            (90 * DAY, 0, "expired"),
-        ] {
-            assert_eq!(
-                (life(now).days_left(), life(now).words().as_str()),
-                (days, words),
-                "{now}"
-            );
-        }
-        let short = Life {
-            expires_at: at(60 * DAY - 56),
-            ..life(0)
-        };
-        assert_eq!((short.days_left(), short.days_total()), (59, 60));
-    }
-
-    #[test]
-    fn a_place_is_on_the_bar() {
-        let life = life(0);
-        for (seconds, place) in [
-            (-9, "0.0%"),
-            (0, "0.0%"),
-            (6 * DAY, "10.0%"),
-            (15 * DAY + DAY / 2, "25.8%"),
-            (99 * DAY, "100.0%"),
-        ] {
-            assert_eq!(life.place(at(seconds)), place);
-        }
-        let none = Life {
-            expires_at: at(0),
-            ..life
-        };
-        assert_eq!(
-            (none.place(at(5)).as_str(), none.days_left(), none.total()),
-            ("100.0%", 0, 0)
-        );
-        let backwards = Life {
-            expires_at: at(-DAY),
-            ..life
-        };
-        assert_eq!(
-            (backwards.days_left(), backwards.words().as_str()),
-            (0, "expired")
-        );
-    }
-
-    #[test]
-    fn spans_and_distances_read_well() {
-        for (seconds, words) in [
-            (1, "1 second"),
-            (61, "1 minute"),
-            (7_200, "2 hours"),
-            (DAY, "1 day"),
-            (3 * DAY - 1, "2 days"),
-        ] {
-            assert_eq!(span(seconds), words);
-        }
-        assert_eq!(distance(at(0), at(30)), "just now");
-        assert_eq!(distance(at(0), at(2 * HOUR)), "in 2 hours");
-        assert_eq!(distance(at(0), at(-3 * DAY)), "3 days ago");
     }
 
     #[test]

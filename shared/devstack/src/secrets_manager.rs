@@ -1,8 +1,6 @@
 //! A Secrets Manager endpoint, with its secrets in a file.
 
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -15,7 +13,8 @@ use tokio::net::TcpListener;
 use winterbaume_core::{MockRequest, MockService, StatefulService};
 use winterbaume_secretsmanager::SecretsManagerService;
 
-use crate::stack::{ACCOUNT_ID, REGION};
+use crate::data_folder::write_private;
+use crate::environment::{ACCOUNT_ID, REGION};
 
 /// The service, and where it keeps its secrets.
 #[derive(Clone)]
@@ -113,15 +112,4 @@ pub(crate) async fn provide(client: &Client, id: &str, text: &str, replace: bool
         put.with_context(|| format!("the secret {id} could not be changed"))?;
     }
     Ok(())
-}
-
-/// Writes a file that only its owner can read, all of it or nothing.
-pub(crate) fn write_private(file: &Path, text: &[u8]) -> Result<()> {
-    let temporary = file.with_extension("new");
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let mut written = options.open(&temporary)?;
-    written.write_all(text)?;
-    written.sync_all()?;
-    Ok(std::fs::rename(&temporary, file)?)
 }

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use serde::Deserialize;
 
 use super::*;
-use crate::stack::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY};
+use crate::environment::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY};
 
 const AT: &str = "2026-01-01T12:00:00Z";
 const HOST_VALUE: &str = "127.0.0.1:3000";

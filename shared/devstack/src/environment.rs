@@ -1,0 +1,83 @@
+//! The environment that the functions run in here: names, addresses, and how to sign for them.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use url::Url;
+
+/// The region that everything embedded is in.
+pub(crate) const REGION: &str = "us-east-1";
+pub(crate) const ACCESS_KEY_ID: &str = "AKIATHREADSAUTHDEV00";
+pub(crate) const SECRET_ACCESS_KEY: &str = "threads-auth-development-only";
+pub(crate) const ACCOUNT_ID: &str = "123456789012";
+pub(crate) const EVENT_BUS: &str = "threads-auth";
+pub(crate) const GRANTS_TABLE: &str = "threads-auth-grants";
+pub(crate) const SHORT_LIVED_TABLE: &str = "threads-auth-short-lived";
+pub(crate) const APP_SECRET_ID: &str = "threads-auth/app";
+pub(crate) const KEYRING_SECRET_ID: &str = "threads-auth/keyring";
+
+/// Where everything is, and how to sign for it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Urls {
+    /// The service.
+    pub service_url: String,
+    /// The sandbox, or Meta.
+    pub threads_url: String,
+    /// DynamoDB.
+    pub dynamodb_url: String,
+    /// Secrets Manager.
+    pub secrets_manager_url: String,
+    /// EventBridge.
+    pub eventbridge_url: String,
+    /// The AWS region to sign for.
+    pub region: String,
+    /// The AWS access key id to sign with.
+    pub access_key_id: String,
+    /// The AWS secret access key to sign with. It opens nothing but this stack.
+    pub secret_access_key: String,
+    /// The table of grants.
+    pub grants_table: String,
+    /// The table of short-lived items.
+    pub short_lived_table: String,
+    /// The secret of the app's credentials.
+    pub app_secret_id: String,
+    /// The secret of the keyring.
+    pub keyring_secret_id: String,
+    /// The bus on which changes are announced.
+    pub event_bus: String,
+}
+
+impl Urls {
+    /// The variables of [`Config`](threads_auth::Config) that follow.
+    pub(crate) fn variables(&self) -> HashMap<String, String> {
+        [
+            ("GRANTS_TABLE", &self.grants_table),
+            ("SHORT_LIVED_TABLE", &self.short_lived_table),
+            ("APP_SECRET_ID", &self.app_secret_id),
+            ("KEYRING_SECRET_ID", &self.keyring_secret_id),
+            ("AWS_REGION", &self.region),
+            ("AWS_ACCESS_KEY_ID", &self.access_key_id),
+            ("AWS_SECRET_ACCESS_KEY", &self.secret_access_key),
+            ("AWS_ENDPOINT_URL_DYNAMODB", &self.dynamodb_url),
+            ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &self.secrets_manager_url),
+            ("AWS_ENDPOINT_URL_EVENTBRIDGE", &self.eventbridge_url),
+            ("EVENT_BUS", &self.event_bus),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.clone()))
+        .into()
+    }
+}
+
+/// The variables of [`Config`](threads_auth::Config) that development does not leave to chance.
+pub(crate) fn defaults(public_url: &Url) -> HashMap<String, String> {
+    [
+        ("PUBLIC_URL", public_url.as_str()),
+        ("AUTHORIZE_ACCESS", "open"),
+        (
+            "RETURN_TO_ALLOWLIST",
+            "http://127.0.0.1:4000/ http://localhost:4000/",
+        ),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
+}

@@ -1,0 +1,76 @@
+//! The last sweeps, and their outcomes.
+
+use jiff::Timestamp;
+use maud::{Markup, html};
+
+use crate::page::time::{moment, span};
+use crate::shared::PastSweep;
+
+pub(super) fn section(sweeps: &[PastSweep], now: Timestamp) -> Markup {
+    html! {
+        section aria-labelledby="sweeps" {
+            h2 #sweeps { "Last sweeps " @if !sweeps.is_empty() { span .count { (sweeps.len()) } } }
+            @if sweeps.is_empty() {
+                p .soft { "None yet. A sweep refreshes every account that is due; \u{201c}Refresh now\u{201d} makes one at once." }
+            } @else {
+                table aria-labelledby="sweeps" {
+                    thead { tr { th scope="col" { "When" } th scope="col" { "Outcome" } th scope="col" { "Oldest overdue" } } }
+                    tbody { @for sweep in sweeps { (sweep_row(sweep, now)) } }
+                }
+            }
+        }
+    }
+}
+
+fn sweep_row(sweep: &PastSweep, now: Timestamp) -> Markup {
+    let report = match &sweep.result {
+        Ok(report) => report,
+        Err(error) => {
+            return html! {
+                tr {
+                    th scope="row" { (moment(now, sweep.at)) }
+                    td colspan="2" { span .chip.halt { "failed" } " " (error) }
+                }
+            };
+        }
+    };
+    html! {
+        tr {
+            th scope="row" { (moment(now, sweep.at)) }
+            td {
+                @for (outcome, count) in &report.outcomes {
+                    span .chip.(outcome_tone(outcome)) { b { (count) } " " (outcome.replace('_', " ")) } " "
+                }
+                @if report.outcomes.is_empty() { span .soft { "nothing was due" } }
+                @if let Some(stopped) = report.stopped {
+                    span .chip.halt {
+                        @match stopped {
+                            threads_auth::refresh::Stopped::Deadline => "stopped: out of time",
+                            threads_auth::refresh::Stopped::Threads => "stopped: Threads keeps failing",
+                            threads_auth::refresh::Stopped::Asked => "stopped: by hand",
+                        }
+                    }
+                    " "
+                }
+                @if report.unreadable_shards > 0 {
+                    span .chip.halt { b { (report.unreadable_shards) } " partitions unreadable" }
+                }
+            }
+            td {
+                @match i64::try_from(report.oldest_overdue_seconds).unwrap_or(i64::MAX) {
+                    0 => span .soft { "none" },
+                    seconds => (span(seconds)),
+                }
+            }
+        }
+    }
+}
+
+fn outcome_tone(outcome: &str) -> &'static str {
+    match outcome {
+        "refreshed" | "completed" | "checked" => "good",
+        "deferred" | "too_young" => "wait",
+        "superseded" | "not_ours" | "gone" => "over",
+        _ => "halt",
+    }
+}

@@ -1,0 +1,82 @@
+//! The state of a running stack.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::json;
+use threads_auth::ThreadsAuth;
+use threads_auth::refresh::SweepReport;
+use threads_sandbox::{Clock, Sandbox};
+use url::Url;
+
+use crate::bus::Bus;
+use crate::clock;
+use crate::feed::Feed;
+
+/// How long a swept function may run in development.
+const SWEEP_BUDGET: Duration = Duration::from_mins(5);
+const SWEEPS_REMEMBERED: usize = 20;
+
+/// A sweep that was made, for the development page.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct PastSweep {
+    pub(crate) at: Timestamp,
+    pub(crate) result: Result<SweepReport, String>,
+}
+
+/// The state that the gateway, the development page and the schedule share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) service: Arc<ThreadsAuth>,
+    pub(crate) clock: Clock,
+    pub(crate) sandbox: Option<Sandbox>,
+    pub(crate) public_url: Url,
+    pub(crate) variables: Arc<HashMap<String, String>>,
+    pub(crate) bus: Bus,
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) sweeps: Arc<Mutex<VecDeque<PastSweep>>>,
+    pub(crate) clock_file: Option<PathBuf>,
+}
+
+impl Shared {
+    /// Invokes the refresh function, and remembers the sweep.
+    pub(crate) async fn sweep(&self) -> Result<SweepReport, refresh::RefreshError> {
+        let at = self.clock.now();
+        let result = refresh::handle(&self.service, json!({}), at, SWEEP_BUDGET).await;
+        if let Ok(mut sweeps) = self.sweeps.lock() {
+            let result = result.as_ref().map_err(|e| threads_auth::error_chain(e));
+            sweeps.push_front(PastSweep {
+                at,
+                result: result.cloned(),
+            });
+            sweeps.truncate(SWEEPS_REMEMBERED);
+        }
+        result
+    }
+
+    /// The last sweeps, newest first.
+    pub(crate) fn sweeps(&self) -> Vec<PastSweep> {
+        self.sweeps
+            .lock()
+            .map(|sweeps| sweeps.iter().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// Moves our clock and the sandbox's, which are one.
+    pub(crate) fn advance(&self, by: Duration) -> anyhow::Result<()> {
+        self.clock.advance(by);
+        match &self.clock_file {
+            Some(file) => clock::save(&self.clock, file),
+            None => Ok(()),
+        }
+    }
+
+    /// Announces what has changed.
+    pub(crate) async fn announce(&self) -> anyhow::Result<()> {
+        self.feed.drain(self.clock.now()).await
+    }
+}

@@ -1,0 +1,264 @@
+//! Starting the whole product on one machine.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ::events::Announcer;
+use axum::Router;
+use axum::routing::{get, post};
+use serde_json::json;
+use threads_auth::seal::{Keyring, random_text};
+use threads_auth::{Config, ThreadsAuth, aws};
+use threads_graph::{HttpClient, HttpTimeouts};
+use threads_sandbox::{Clock, NewAccount, Sandbox, SandboxOptions};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use url::Url;
+
+use crate::bus::Bus;
+use crate::environment::{
+    ACCESS_KEY_ID, APP_SECRET_ID, EVENT_BUS, GRANTS_TABLE, KEYRING_SECRET_ID, REGION, SECRET_ACCESS_KEY,
+    SHORT_LIVED_TABLE, Urls,
+};
+use crate::error::StackError;
+use crate::feed::Feed;
+use crate::options::{LiveApp, StackOptions, Threads};
+use crate::secrets_manager::{SecretsManager, provide};
+use crate::shared::Shared;
+use crate::stack::Stack;
+use crate::{clock, data_folder, dev, dynamodb, environment, gateway, schedule};
+
+/// The app that the sandbox knows. Its secret opens nothing.
+const SANDBOX_APP_ID: &str = "9876543210987654";
+const SANDBOX_APP_SECRET: &str = "sandbox-app-secret";
+
+impl Stack {
+    /// Starts everything, and returns when all of it answers.
+    ///
+    /// # Errors
+    /// When the port is taken, the data folder unusable or damaged, or a part does not start.
+    pub async fn start(options: StackOptions) -> Result<Self, StackError> {
+        let data = options.data_dir.as_deref();
+        let lock = data.map(data_folder::lock).transpose()?;
+        let file = |name: &str| data.map(|folder| folder.join(name));
+        let listener = listen(options.port).await?;
+        let service_url = format!("http://{}", local(&listener)?);
+        let public_url = match options.public_url {
+            Some(url) => url,
+            None => Url::parse(&service_url).map_err(|e| StackError::Other(e.into()))?,
+        };
+        let (stop, stopping) = watch::channel(false);
+        let stopped = || wait(stopping.clone());
+        let mut tasks = JoinSet::new();
+
+        let database_file = file("dynamodb.sqlite");
+        let database =
+            dynamodb::open(database_file.as_deref()).map_err(|e| StackError::damaged(database_file, e))?;
+        let dynamodb_listener = listen(0).await?;
+        let dynamodb_url = format!("http://{}", local(&dynamodb_listener)?);
+        tasks.spawn(dynamodb::serve(dynamodb_listener, database.clone(), stopped()));
+
+        let secrets_file = file("secrets.json");
+        let secrets = SecretsManager::open(secrets_file.clone())
+            .await
+            .map_err(|e| StackError::damaged(secrets_file, e))?;
+        let secrets_listener = listen(0).await?;
+        let secrets_manager_url = format!("http://{}", local(&secrets_listener)?);
+        tasks.spawn(secrets.serve(secrets_listener, stopped()));
+
+        let (bus, eventbridge_url) = start_bus(options.events_file, &mut tasks, stopped()).await?;
+
+        let clock_file = file("clock.json");
+        let clock = match options.clock {
+            Some(clock) => clock,
+            None => Clock::system_with_offset(clock::read_offset(clock_file.as_deref())?),
+        };
+        let live = match options.threads {
+            Threads::Sandbox => None,
+            Threads::Live(app) => Some(app),
+        };
+        let mut sandbox = None;
+        let mut variables = environment::defaults(&public_url);
+        let threads_url = if live.is_none() {
+            let (started, url) =
+                start_sandbox(file("sandbox.json"), clock.clone(), &mut tasks, stopped()).await?;
+            sandbox = Some(started);
+            variables.insert(
+                "THREADS_AUTHORIZE_URL".to_owned(),
+                format!("{url}/oauth/authorize"),
+            );
+            variables.insert("THREADS_GRAPH_URL".to_owned(), url.clone());
+            url
+        } else {
+            "https://threads.com".to_owned()
+        };
+
+        let urls = Urls {
+            service_url,
+            threads_url,
+            dynamodb_url,
+            secrets_manager_url,
+            eventbridge_url,
+            region: REGION.to_owned(),
+            access_key_id: ACCESS_KEY_ID.to_owned(),
+            secret_access_key: SECRET_ACCESS_KEY.to_owned(),
+            grants_table: GRANTS_TABLE.to_owned(),
+            short_lived_table: SHORT_LIVED_TABLE.to_owned(),
+            app_secret_id: APP_SECRET_ID.to_owned(),
+            keyring_secret_id: KEYRING_SECRET_ID.to_owned(),
+            event_bus: EVENT_BUS.to_owned(),
+        };
+        variables.extend(urls.variables());
+        variables.extend(options.variables);
+        let config = Config::from_vars(&variables).map_err(|e| StackError::Other(e.into()))?;
+        provision(&config, live.as_ref()).await?;
+        let announcer = Announcer::new(&config).map_err(|e| StackError::Other(e.into()))?;
+        let service = ThreadsAuth::new(config).map_err(|e| StackError::Other(e.into()))?;
+        let feed_file = file("stream.json");
+        let feed = Feed::open(database, announcer, GRANTS_TABLE, feed_file.clone())
+            .map_err(|e| StackError::damaged(feed_file, e))?;
+
+        let shared = Shared {
+            service: Arc::new(service),
+            clock,
+            sandbox,
+            public_url,
+            variables: Arc::new(variables),
+            bus,
+            feed: Arc::new(feed),
+            sweeps: Arc::default(),
+            clock_file,
+        };
+        tasks.spawn(serve(listener, shared.clone(), stopped()));
+        if let Some(every) = options.sweep_every {
+            tasks.spawn(schedule::sweep(shared.clone(), every, stopped()));
+        }
+        if let Some(every) = options.announce_every {
+            tasks.spawn(schedule::announce(shared.clone(), every, stopped()));
+        }
+        Ok(Self {
+            urls,
+            shared,
+            stop,
+            tasks,
+            _lock: lock,
+        })
+    }
+}
+
+/// Starts the sandbox on a port of its own, with two accounts to begin with.
+async fn start_sandbox(
+    state_file: Option<PathBuf>,
+    clock: Clock,
+    tasks: &mut JoinSet<()>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(Sandbox, String), StackError> {
+    let sandbox = Sandbox::new(SandboxOptions {
+        app_id: SANDBOX_APP_ID.to_owned(),
+        app_secret: SANDBOX_APP_SECRET.to_owned(),
+        clock,
+        redirect_uris: Vec::new(),
+        state_file: state_file.clone(),
+        accounts: ["ada", "grace"].map(account).into(),
+    })
+    .map_err(|e| StackError::damaged(state_file, e.into()))?;
+    let listener = listen(0).await?;
+    let url = format!("http://{}", local(&listener)?);
+    let serving = sandbox.clone().serve(listener, stop);
+    tasks.spawn(async move {
+        if let Err(error) = serving.await {
+            tracing::error!(%error, "the sandbox stopped");
+        }
+    });
+    Ok((sandbox, url))
+}
+
+async fn serve(listener: TcpListener, shared: Shared, stop: impl Future<Output = ()> + Send + 'static) {
+    let router = Router::new()
+        .route("/", get(dev::show))
+        .route("/dev/grants", get(dev::grants))
+        .route(
+            "/dev/openapi.yaml",
+            get(include_str!("../../../functions/openapi.yaml")),
+        )
+        .route("/dev/stack", get(dev::stack))
+        .route("/dev/events", get(dev::events))
+        .route("/dev/sweep", post(dev::sweep))
+        .route("/dev/clock", post(dev::clock))
+        .route("/dev/accounts/{user_id}/revoke", post(dev::revoke))
+        .layer(axum::middleware::from_fn(dev::guard))
+        .fallback(gateway::answer)
+        .with_state(shared);
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stop).await {
+        tracing::error!(%error, "the gateway stopped");
+    }
+}
+
+/// Starts the bus on a port of its own.
+async fn start_bus(
+    file: Option<PathBuf>,
+    tasks: &mut JoinSet<()>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(Bus, String), StackError> {
+    let bus = Bus::open(file.as_deref()).map_err(|source| StackError::EventsFile {
+        path: file.unwrap_or_default(),
+        source,
+    })?;
+    let listener = listen(0).await?;
+    let url = format!("http://{}", local(&listener)?);
+    tasks.spawn(bus.clone().serve(listener, stop));
+    Ok((bus, url))
+}
+
+/// Tables and secrets, as a deployment would have made them.
+async fn provision(config: &Config, live: Option<&LiveApp>) -> anyhow::Result<()> {
+    let http = HttpClient::new(HttpTimeouts::default())?;
+    let dynamodb = aws::dynamodb(&config.aws, &http);
+    dynamodb::create_tables(&dynamodb, &config.grants_table, &config.short_lived_table).await?;
+    let secrets = aws::secrets_manager(&config.aws, &http);
+    let (app_id, app_secret) = match live {
+        Some(app) => (
+            app.credentials.app_id.as_str(),
+            app.credentials.app_secret.expose(),
+        ),
+        None => (SANDBOX_APP_ID, SANDBOX_APP_SECRET),
+    };
+    let app = json!({"app_id": app_id, "app_secret": app_secret}).to_string();
+    provide(&secrets, &config.app_secret_id, &app, true).await?;
+    let key_id = format!("dev-{}", random_text::<4>()?);
+    provide(
+        &secrets,
+        &config.keyring_secret_id,
+        &Keyring::generate(&key_id)?,
+        false,
+    )
+    .await
+}
+
+fn account(username: &str) -> NewAccount {
+    NewAccount {
+        username: username.to_owned(),
+        user_id: None,
+        private: false,
+    }
+}
+
+async fn listen(port: u16) -> Result<TcpListener, StackError> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .await
+        .map_err(|source| StackError::Port { port, source })
+}
+
+fn local(listener: &TcpListener) -> Result<SocketAddr, StackError> {
+    listener
+        .local_addr()
+        .map_err(|source| StackError::Port { port: 0, source })
+}
+
+async fn wait(mut stopping: watch::Receiver<bool>) {
+    // An error means that the stack was dropped, which is a stop as well.
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
