@@ -10,19 +10,19 @@ use threads_sandbox::Clock;
 use crate::data_folder::write_private;
 use crate::error::StackError;
 
-pub(crate) fn read_offset(file: Option<&Path>) -> Result<Duration, StackError> {
-    let Some(file) = file.filter(|file| file.exists()) else {
-        return Ok(Duration::ZERO);
-    };
-    let read = || -> anyhow::Result<u64> {
+/// The real time's clock, advanced as far as `file` says.
+pub(crate) fn open(file: Option<&Path>) -> Result<Clock, StackError> {
+    let read = |file| -> anyhow::Result<u64> {
         let value: serde_json::Value = serde_json::from_slice(&std::fs::read(file)?)?;
         value["advanced_seconds"]
             .as_u64()
             .context("advanced_seconds is missing")
     };
-    read()
-        .map(Duration::from_secs)
-        .map_err(|e| StackError::damaged(Some(file.to_owned()), e))
+    let advanced = match file.filter(|file| file.exists()) {
+        Some(file) => read(file).map_err(|e| StackError::damaged(Some(file.to_owned()), e))?,
+        None => 0,
+    };
+    Ok(Clock::system_with_offset(Duration::from_secs(advanced)))
 }
 
 /// Keeps how far `clock` was advanced.

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use axum::middleware::Next;
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Json, Redirect, Response};
+use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -17,8 +19,24 @@ use crate::shared::Shared;
 /// The clock goes no further at once than the longest thing that anybody tests.
 const MAX_ADVANCE: u64 = 10 * 365 * 86_400;
 
+pub(crate) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/", get(show))
+        .route("/dev/grants", get(grants))
+        .route(
+            "/dev/openapi.yaml",
+            get(include_str!("../../../functions/openapi.yaml")),
+        )
+        .route("/dev/stack", get(stack))
+        .route("/dev/events", get(events))
+        .route("/dev/sweep", post(sweep))
+        .route("/dev/clock", post(clock))
+        .route("/dev/accounts/{user_id}/revoke", post(revoke))
+        .layer(from_fn(guard))
+}
+
 /// Keeps other websites, and names that merely resolve to this machine, from driving the development controls.
-pub(crate) async fn guard(request: Request, next: Next) -> Response {
+async fn guard(request: Request, next: Next) -> Response {
     match turned_away(request.method(), request.headers()) {
         Some(response) => response,
         None => next.run(request).await,
@@ -56,14 +74,14 @@ fn forbidden() -> Response {
     (StatusCode::FORBIDDEN, Json(why)).into_response()
 }
 
-pub(crate) async fn show(State(shared): State<Shared>) -> Response {
+async fn show(State(shared): State<Shared>) -> Response {
     match Dashboard::read(&shared).await {
         Ok(dashboard) => page::respond(&dashboard),
         Err(error) => failure(&error),
     }
 }
 
-pub(crate) async fn grants(State(shared): State<Shared>) -> Response {
+async fn grants(State(shared): State<Shared>) -> Response {
     match Dashboard::read(&shared).await {
         Ok(dashboard) => Json(dashboard).into_response(),
         Err(error) => failure(&error),
@@ -71,16 +89,16 @@ pub(crate) async fn grants(State(shared): State<Shared>) -> Response {
 }
 
 /// The environment in which the functions run here, for commands on this machine. Its AWS credentials open nothing but this stack.
-pub(crate) async fn stack(State(shared): State<Shared>) -> Response {
+async fn stack(State(shared): State<Shared>) -> Response {
     let now = shared.clock.now();
     Json(json!({"variables": &*shared.variables, "now": now})).into_response()
 }
 
-pub(crate) async fn events(State(shared): State<Shared>) -> Response {
+async fn events(State(shared): State<Shared>) -> Response {
     Json(json!({"events": shared.bus.events()})).into_response()
 }
 
-pub(crate) async fn sweep(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+async fn sweep(State(shared): State<Shared>, headers: HeaderMap) -> Response {
     match shared.sweep().await {
         Ok(report) => done(&headers, Json(report)),
         Err(error) => failure(&error.into()),
@@ -93,7 +111,7 @@ struct Advance {
     advance_seconds: u64,
 }
 
-pub(crate) async fn clock(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
+async fn clock(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
     let is_form = headers
         .get(header::CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
@@ -123,11 +141,7 @@ pub(crate) async fn clock(State(shared): State<Shared>, headers: HeaderMap, body
 }
 
 /// Removes the app at the sandbox, as the person would in Threads. Our grant only learns of it from Meta.
-pub(crate) async fn revoke(
-    State(shared): State<Shared>,
-    Path(user_id): Path<String>,
-    headers: HeaderMap,
-) -> Response {
+async fn revoke(State(shared): State<Shared>, Path(user_id): Path<String>, headers: HeaderMap) -> Response {
     let revoked = shared
         .sandbox
         .as_ref()

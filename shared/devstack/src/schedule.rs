@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
 use crate::shared::Shared;
 
-/// Makes a sweep `every` so often, until `stop`.
-pub(crate) async fn sweep(shared: Shared, every: Duration, stop: impl Future<Output = ()>) {
+/// Makes a sweep each `period`, until `stop`.
+pub(crate) async fn sweep(shared: Shared, period: Duration, stop: impl Future<Output = ()>) {
+    let mut ticks = ticks(period);
     let sweeps = async {
-        let mut ticks = tokio::time::interval(every);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
             ticks.tick().await;
-            // Its outcome is logged by the function, and remembered for the page.
+            // The function logs the outcome, and the page remembers it.
             let _ = shared.sweep().await;
         }
     };
@@ -21,11 +22,10 @@ pub(crate) async fn sweep(shared: Shared, every: Duration, stop: impl Future<Out
     }
 }
 
-/// Announces changes `every` so often, until `stop`.
-pub(crate) async fn announce(shared: Shared, every: Duration, stop: impl Future<Output = ()>) {
+/// Announces changes each `period`, until `stop`.
+pub(crate) async fn announce(shared: Shared, period: Duration, stop: impl Future<Output = ()>) {
+    let mut ticks = ticks(period);
     let batches = async {
-        let mut ticks = tokio::time::interval(every);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
             ticks.tick().await;
             if let Err(error) = shared.announce().await {
@@ -37,4 +37,10 @@ pub(crate) async fn announce(shared: Shared, every: Duration, stop: impl Future<
         () = batches => {}
         () = stop => {}
     }
+}
+
+fn ticks(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticks
 }

@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ::events::Announcer;
-use axum::Router;
-use axum::routing::{get, post};
 use serde_json::json;
 use threads_auth::seal::{Keyring, random_text};
 use threads_auth::{Config, ThreadsAuth, aws};
@@ -43,8 +41,7 @@ impl Stack {
         let data = options.data_dir.as_deref();
         let lock = data.map(data_folder::lock).transpose()?;
         let file = |name: &str| data.map(|folder| folder.join(name));
-        let listener = listen(options.port).await?;
-        let service_url = format!("http://{}", local(&listener)?);
+        let (listener, service_url) = listen(options.port).await?;
         let public_url = match options.public_url {
             Some(url) => url,
             None => Url::parse(&service_url).map_err(|e| StackError::Other(e.into()))?,
@@ -56,16 +53,14 @@ impl Stack {
         let database_file = file("dynamodb.sqlite");
         let database =
             dynamodb::open(database_file.as_deref()).map_err(|e| StackError::damaged(database_file, e))?;
-        let dynamodb_listener = listen(0).await?;
-        let dynamodb_url = format!("http://{}", local(&dynamodb_listener)?);
+        let (dynamodb_listener, dynamodb_url) = listen(0).await?;
         tasks.spawn(dynamodb::serve(dynamodb_listener, database.clone(), stopped()));
 
         let secrets_file = file("secrets.json");
         let secrets = SecretsManager::open(secrets_file.clone())
             .await
             .map_err(|e| StackError::damaged(secrets_file, e))?;
-        let secrets_listener = listen(0).await?;
-        let secrets_manager_url = format!("http://{}", local(&secrets_listener)?);
+        let (secrets_listener, secrets_manager_url) = listen(0).await?;
         tasks.spawn(secrets.serve(secrets_listener, stopped()));
 
         let (bus, eventbridge_url) = start_bus(options.events_file, &mut tasks, stopped()).await?;
@@ -73,26 +68,22 @@ impl Stack {
         let clock_file = file("clock.json");
         let clock = match options.clock {
             Some(clock) => clock,
-            None => Clock::system_with_offset(clock::read_offset(clock_file.as_deref())?),
+            None => clock::open(clock_file.as_deref())?,
         };
         let live = match options.threads {
             Threads::Sandbox => None,
             Threads::Live(app) => Some(app),
         };
-        let mut sandbox = None;
         let mut variables = environment::defaults(&public_url);
-        let threads_url = if live.is_none() {
-            let (started, url) =
+        let (sandbox, threads_url) = if live.is_none() {
+            let (sandbox, url) =
                 start_sandbox(file("sandbox.json"), clock.clone(), &mut tasks, stopped()).await?;
-            sandbox = Some(started);
-            variables.insert(
-                "THREADS_AUTHORIZE_URL".to_owned(),
-                format!("{url}/oauth/authorize"),
-            );
+            let authorize_url = format!("{url}/oauth/authorize");
+            variables.insert("THREADS_AUTHORIZE_URL".to_owned(), authorize_url);
             variables.insert("THREADS_GRAPH_URL".to_owned(), url.clone());
-            url
+            (Some(sandbox), url)
         } else {
-            "https://threads.com".to_owned()
+            (None, "https://threads.com".to_owned())
         };
 
         let urls = Urls {
@@ -164,8 +155,7 @@ async fn start_sandbox(
         accounts: ["ada", "grace"].map(account).into(),
     })
     .map_err(|e| StackError::damaged(state_file, e.into()))?;
-    let listener = listen(0).await?;
-    let url = format!("http://{}", local(&listener)?);
+    let (listener, url) = listen(0).await?;
     let serving = sandbox.clone().serve(listener, stop);
     tasks.spawn(async move {
         if let Err(error) = serving.await {
@@ -176,21 +166,7 @@ async fn start_sandbox(
 }
 
 async fn serve(listener: TcpListener, shared: Shared, stop: impl Future<Output = ()> + Send + 'static) {
-    let router = Router::new()
-        .route("/", get(dev::show))
-        .route("/dev/grants", get(dev::grants))
-        .route(
-            "/dev/openapi.yaml",
-            get(include_str!("../../../functions/openapi.yaml")),
-        )
-        .route("/dev/stack", get(dev::stack))
-        .route("/dev/events", get(dev::events))
-        .route("/dev/sweep", post(dev::sweep))
-        .route("/dev/clock", post(dev::clock))
-        .route("/dev/accounts/{user_id}/revoke", post(dev::revoke))
-        .layer(axum::middleware::from_fn(dev::guard))
-        .fallback(gateway::answer)
-        .with_state(shared);
+    let router = dev::routes().fallback(gateway::answer).with_state(shared);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stop).await {
         tracing::error!(%error, "the gateway stopped");
@@ -207,8 +183,7 @@ async fn start_bus(
         path: file.unwrap_or_default(),
         source,
     })?;
-    let listener = listen(0).await?;
-    let url = format!("http://{}", local(&listener)?);
+    let (listener, url) = listen(0).await?;
     tasks.spawn(bus.clone().serve(listener, stop));
     Ok((bus, url))
 }
@@ -246,16 +221,14 @@ fn account(username: &str) -> NewAccount {
     }
 }
 
-async fn listen(port: u16) -> Result<TcpListener, StackError> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+/// A listener on loopback, and the URL that leads to it.
+async fn listen(port: u16) -> Result<(TcpListener, String), StackError> {
+    let unusable = |source| StackError::Port { port, source };
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .await
-        .map_err(|source| StackError::Port { port, source })
-}
-
-fn local(listener: &TcpListener) -> Result<SocketAddr, StackError> {
-    listener
-        .local_addr()
-        .map_err(|source| StackError::Port { port: 0, source })
+        .map_err(unusable)?;
+    let url = format!("http://{}", listener.local_addr().map_err(unusable)?);
+    Ok((listener, url))
 }
 
 async fn wait(mut stopping: watch::Receiver<bool>) {
