@@ -1,6 +1,8 @@
-//! An EventBridge endpoint that keeps what it is given: for the development page, for tests, and for a file.
+//! An EventBridge endpoint that keeps what it is given: for the development page, for tests, and
+//! for a file.
 //!
-//! It takes `PutEvents` for one bus, has no rules and no targets, and delivers each event as EventBridge would write it.
+//! It takes `PutEvents` for one bus, has no rules and no targets, and delivers each event as
+//! EventBridge would write it.
 
 use std::collections::VecDeque;
 use std::fs::File;

@@ -20,7 +20,8 @@ pub(crate) struct Dashboard {
     /// The last events, newest first.
     pub(crate) events: Vec<Value>,
     pub(crate) sandboxed: bool,
-    /// Whole, since cookies belong to a host: whoever starts under another name would come back as a stranger.
+    /// Whole, since cookies belong to a host: whoever starts under another name would come back as
+    /// a stranger.
     pub(crate) connect_url: String,
 }
 
@@ -29,7 +30,8 @@ pub(crate) struct Dashboard {
 pub(crate) struct GrantView {
     #[serde(flatten)]
     pub(crate) summary: Summary,
-    /// Whether the person has removed the app at the sandbox, whether or not the grant has learned of it.
+    /// Whether the person has removed the app at the sandbox, whether or not the grant has learned
+    /// of it.
     pub(crate) revoked_at_threads: bool,
 }
 

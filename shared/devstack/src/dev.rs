@@ -35,7 +35,8 @@ pub(crate) fn routes() -> Router<Shared> {
         .layer(from_fn(guard))
 }
 
-/// Keeps other websites, and names that merely resolve to this machine, from driving the development controls.
+/// Keeps other websites, and names that merely resolve to this machine, from driving the
+/// development controls.
 async fn guard(request: Request, next: Next) -> Response {
     match turned_away(request.method(), request.headers()) {
         Some(response) => response,
@@ -63,8 +64,8 @@ fn turned_away(method: &Method, headers: &HeaderMap) -> Option<Response> {
     (foreign && *method != Method::GET).then(forbidden)
 }
 
-/// Whether a page of this origin may press our buttons, for browsers that do not send `Sec-Fetch-Site`. `null` is what our own
-/// page's forms send, since it asks for no referrer.
+/// Whether a page of this origin may press our buttons, for browsers that do not send
+/// `Sec-Fetch-Site`. `null` is what our own page's forms send, since it asks for no referrer.
 fn is_ours(host: &str, origin: &HeaderValue) -> bool {
     *origin == "null" || *origin == format!("http://{host}")
 }
@@ -88,7 +89,8 @@ async fn grants(State(shared): State<Shared>) -> Response {
     }
 }
 
-/// The environment in which the functions run here, for commands on this machine. Its AWS credentials open nothing but this stack.
+/// The environment in which the functions run here, for commands on this machine. Its AWS
+/// credentials open nothing but this stack.
 async fn stack(State(shared): State<Shared>) -> Response {
     let now = shared.clock.now();
     Json(json!({"variables": &*shared.variables, "now": now})).into_response()
@@ -140,7 +142,8 @@ async fn clock(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) ->
     }
 }
 
-/// Removes the app at the sandbox, as the person would in Threads. Our grant only learns of it from Meta.
+/// Removes the app at the sandbox, as the person would in Threads. Our grant only learns of it from
+/// Meta.
 async fn revoke(State(shared): State<Shared>, Path(user_id): Path<String>, headers: HeaderMap) -> Response {
     let revoked = shared
         .sandbox

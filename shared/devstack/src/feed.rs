@@ -1,4 +1,5 @@
-//! What Lambda does between the grants table's stream and the events function: batches in order, and each again until it is done.
+//! Lambda's part between the grants table's stream and the events function: batches in order, and
+//! each again until it is done.
 
 use std::path::PathBuf;
 

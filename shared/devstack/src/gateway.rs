@@ -1,4 +1,5 @@
-//! What API Gateway does: HTTP in, IAM authorization where a route has it, an event to a function, its answer back.
+//! API Gateway here: HTTP in, IAM authorization where a route has it, an event to a function, its
+//! answer back.
 
 use std::net::SocketAddr;
 

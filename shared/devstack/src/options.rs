@@ -32,7 +32,8 @@ pub struct StackOptions {
     pub port: u16,
     /// Where everything is kept; `None` keeps it in memory.
     pub data_dir: Option<PathBuf>,
-    /// The clock of the functions and of the sandbox. With a data folder, what it was advanced by is kept there.
+    /// The clock of the functions and of the sandbox. With a data folder, what it was advanced by
+    /// is kept there.
     pub clock: Option<Clock>,
     /// Which Threads to talk to.
     pub threads: Threads,

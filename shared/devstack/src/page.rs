@@ -1,8 +1,8 @@
 //! The development page: what the service holds, and the controls that move its world.
 //!
-//! Owns how the page looks and reads. One template, one style, plain forms: no script, nothing from elsewhere, and
-//! nothing that is not in the [`Dashboard`], which has no token. Decides nothing about grants: it shows what
-//! the rows say, and counts days.
+//! Owns how the page looks and reads. One template, one style, plain forms: no script, nothing from
+//! elsewhere, and nothing that is not in the [`Dashboard`], which has no token. Decides nothing
+//! about grants: it shows what the rows say, and counts days.
 
 mod accounts;
 mod events;
@@ -20,7 +20,8 @@ use crate::dashboard::Dashboard;
 
 const STYLE: &str = include_str!("page/style.css");
 
-/// The page that shows `dashboard`, with the headers of every page of ours; only its forms may go to this origin.
+/// The page that shows `dashboard`, with the headers of every page of ours; only its forms may go
+/// to this origin.
 pub(crate) fn respond(dashboard: &Dashboard) -> Response {
     let mut response = pages::secure(Html(render(dashboard).into_string()).into_response());
     let policy = pages::content_policy(STYLE, "'self'");

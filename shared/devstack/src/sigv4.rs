@@ -1,11 +1,13 @@
 //! AWS Signature Version 4, as API Gateway's HTTP API checks it on a route with IAM authorization.
 //!
-//! The request is signed once more with the development key, by the crate that the AWS SDK signs with, and both signatures must be
-//! equal. So whatever a signature covers is checked by the rule that made it.
+//! The request is signed once more with the development key, by the crate that the AWS SDK signs
+//! with, and both signatures must be equal. So whatever a signature covers is checked by the rule
+//! that made it.
 //!
-//! A client that passes here is meant to pass in production. Where AWS's documentation leaves a choice, the strict one is made:
-//! the payload is always signed (`UNSIGNED-PAYLOAD` is for S3), so are `Host` and all `x-amz-*` headers, and a path that clients
-//! would normalize is refused. Unlike AWS, any session token that is signed is taken, because none is ever issued here.
+//! A client that passes here is meant to pass in production. Where AWS's documentation leaves a
+//! choice, the strict one is made: the payload is always signed (`UNSIGNED-PAYLOAD` is for S3), so
+//! are `Host` and all `x-amz-*` headers, and a path that clients would normalize is refused. Unlike
+//! AWS, any session token that is signed is taken, because none is ever issued here.
 
 use std::time::{Duration, SystemTime};
 
@@ -26,7 +28,7 @@ const SERVICE: &str = "execute-api";
 const DATE_HEADER: &str = "x-amz-date";
 const DATE_FORMAT: &str = "%Y%m%dT%H%M%SZ";
 const PAYLOAD_HASH_HEADER: &str = "x-amz-content-sha256";
-/// What a presigned URL's own parameters begin with.
+/// The prefix of a presigned URL's own parameters.
 const PARAMETER_PREFIX: &str = "X-Amz-";
 /// The parts of a signature, as a presigned URL names them after the prefix.
 const PARTS: [&str; 6] = [
@@ -89,9 +91,11 @@ pub(crate) enum Refused {
 }
 
 impl Signer<'_> {
-    /// Checks that the signer signed exactly this request, and did so at about `now`, which must be the real time.
+    /// Checks that the signer signed exactly this request, and did so at about `now`, which must be
+    /// the real time.
     ///
-    /// The caller bounds the length of the path and query: the signing crate takes up to 64 KiB once they are encoded anew.
+    /// The caller bounds the length of the path and query: the signing crate takes up to 64 KiB
+    /// once they are encoded anew.
     pub(crate) fn verify(&self, parts: &Parts, body: &[u8], now: Timestamp) -> Result<(), Refused> {
         let (path, query) = target(parts)?;
         let (claim, query) = Claim::of(parts, query)?;
@@ -191,7 +195,7 @@ fn check_time(signed_at: Timestamp, expires: Option<Duration>, now: Timestamp) -
     }
 }
 
-/// What a request says about its signature.
+/// A request's own account of its signature.
 struct Claim {
     /// Names are of [`PARTS`].
     parts: Vec<(String, String)>,

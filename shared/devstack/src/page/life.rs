@@ -61,7 +61,8 @@ impl Life {
     }
 }
 
-/// The token's life as a seam: sewn up to now, thread for the days that are left, and a knot where it is due.
+/// The token's life as a seam: sewn up to now, thread for the days that are left, and a knot where
+/// it is due.
 pub(super) fn lifeline(life: Life, grant: &GrantView, heading: &str, dead: bool) -> Markup {
     let (now, label) = (life.place(life.now), format!("{heading}-life"));
     html! {

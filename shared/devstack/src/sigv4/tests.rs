@@ -472,7 +472,7 @@ fn a_target_has_one_meaning() {
     for query in ["a=%FF", "%C3=1", "a=%EF%BF%BD"] {
         assert_eq!(refused(&format!("/users?{query}")), Refused::Query, "{query}");
     }
-    // What means the same is the same.
+    // Two spellings of one target are the same.
     let parts = signed("GET", "/users?b=2&a=x%20y&c=", b"");
     for same in ["/users?a=x+y&b=2&c", "/users?c=&a=x%20y&b=%32"] {
         assert_eq!(
