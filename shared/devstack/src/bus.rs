@@ -19,7 +19,6 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use threads_auth::seal::random_text;
-use tokio::net::TcpListener;
 
 use crate::environment::{ACCOUNT_ID, EVENT_BUS, REGION};
 
@@ -69,12 +68,8 @@ impl Bus {
         kept.events.iter().cloned().collect()
     }
 
-    /// Serves until `stop`.
-    pub(crate) async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()> + Send + 'static) {
-        let router = Router::new().route("/", post(put_events)).with_state(self);
-        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
-            tracing::error!(%error, "the EventBridge endpoint stopped");
-        }
+    pub(crate) fn endpoint(self) -> Router {
+        Router::new().route("/", post(put_events)).with_state(self)
     }
 
     fn take(&self, entry: &Entry) -> Result<String, &'static str> {

@@ -71,8 +71,8 @@ fn is_ours(host: &str, origin: &HeaderValue) -> bool {
 }
 
 fn forbidden() -> Response {
-    let why = json!({"error": "forbidden", "message": "development controls answer this machine's own requests only"});
-    (StatusCode::FORBIDDEN, Json(why)).into_response()
+    let why = "development controls answer this machine's own requests only";
+    refusal(StatusCode::FORBIDDEN, "forbidden", why)
 }
 
 async fn show(State(shared): State<Shared>) -> Response {
@@ -130,11 +130,7 @@ async fn clock(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) ->
     };
     let Some(seconds) = advance.filter(|seconds| *seconds <= MAX_ADVANCE) else {
         let why = format!("expected {{\"advance_seconds\":N}} with N from 0 to {MAX_ADVANCE}");
-        return (
-            StatusCode::BAD_REQUEST,
-            Json(json!({"error": "bad_request", "message": why})),
-        )
-            .into_response();
+        return refusal(StatusCode::BAD_REQUEST, "bad_request", &why);
     };
     match shared.advance(Duration::from_secs(seconds)) {
         Ok(()) => done(&headers, Json(json!({"now": shared.clock.now()}))),
@@ -152,8 +148,11 @@ async fn revoke(State(shared): State<Shared>, Path(user_id): Path<String>, heade
     if revoked {
         return done(&headers, Json(json!({"revoked": user_id})));
     }
-    let why = json!({"error": "not_found", "message": "the sandbox has no such account"});
-    (StatusCode::NOT_FOUND, Json(why)).into_response()
+    refusal(
+        StatusCode::NOT_FOUND,
+        "not_found",
+        "the sandbox has no such account",
+    )
 }
 
 /// A browser that pressed a button goes back to the page; a script gets the answer.
@@ -170,7 +169,11 @@ fn done(headers: &HeaderMap, answer: impl IntoResponse) -> Response {
 }
 
 fn failure(error: &anyhow::Error) -> Response {
-    tracing::error!(error = format!("{error:#}"), "a development control failed");
-    let why = json!({"error": "failed", "message": format!("{error:#}")});
-    (StatusCode::INTERNAL_SERVER_ERROR, Json(why)).into_response()
+    let why = format!("{error:#}");
+    tracing::error!(error = why, "a development control failed");
+    refusal(StatusCode::INTERNAL_SERVER_ERROR, "failed", &why)
+}
+
+fn refusal(status: StatusCode, error: &str, message: &str) -> Response {
+    (status, Json(json!({"error": error, "message": message}))).into_response()
 }

@@ -48,9 +48,10 @@ pub struct Urls {
 }
 
 impl Urls {
-    /// The variables of [`Config`](threads_auth::Config) that follow.
-    pub(crate) fn variables(&self) -> HashMap<String, String> {
-        [
+    /// The variables of [`Config`](threads_auth::Config) that follow, and what development does not
+    /// leave to chance.
+    pub(crate) fn variables(&self, public_url: &Url) -> HashMap<String, String> {
+        let variables: [(&str, &str); 14] = [
             ("GRANTS_TABLE", &self.grants_table),
             ("SHORT_LIVED_TABLE", &self.short_lived_table),
             ("APP_SECRET_ID", &self.app_secret_id),
@@ -62,22 +63,15 @@ impl Urls {
             ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &self.secrets_manager_url),
             ("AWS_ENDPOINT_URL_EVENTBRIDGE", &self.eventbridge_url),
             ("EVENT_BUS", &self.event_bus),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.clone()))
-        .into()
+            ("PUBLIC_URL", public_url.as_str()),
+            ("AUTHORIZE_ACCESS", "open"),
+            (
+                "RETURN_TO_ALLOWLIST",
+                "http://127.0.0.1:4000/ http://localhost:4000/",
+            ),
+        ];
+        variables
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into()
     }
-}
-
-/// The variables of [`Config`](threads_auth::Config) that development does not leave to chance.
-pub(crate) fn defaults(public_url: &Url) -> HashMap<String, String> {
-    [
-        ("PUBLIC_URL", public_url.as_str()),
-        ("AUTHORIZE_ACCESS", "open"),
-        (
-            "RETURN_TO_ALLOWLIST",
-            "http://127.0.0.1:4000/ http://localhost:4000/",
-        ),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .into()
 }

@@ -1,9 +1,7 @@
 //! Lambda's part between the grants table's stream and the events function: batches in order, and
 //! each again until it is done.
 
-use std::path::PathBuf;
-
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use dynoxide::Database;
 use dynoxide::actions::get_records::GetRecordsRequest;
 use dynoxide::actions::get_shard_iterator::GetShardIteratorRequest;
@@ -13,7 +11,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use crate::data_folder::write_private;
+use crate::data_folder::KeptValue;
+use crate::options::StackError;
 
 /// As the production template has it.
 const BATCH: usize = 100;
@@ -23,30 +22,25 @@ pub(crate) struct Feed {
     database: Database,
     announcer: Announcer,
     table: String,
-    file: Option<PathBuf>,
     /// The last change that was announced.
     position: Mutex<Option<String>>,
+    kept: KeptValue,
 }
 
 impl Feed {
-    /// A feed of `table`'s stream that goes on where `file` says that it stopped.
+    /// A feed of `table`'s stream that goes on where it stopped, as `kept` has it.
     pub(crate) fn open(
         database: Database,
         announcer: Announcer,
         table: &str,
-        file: Option<PathBuf>,
-    ) -> Result<Self> {
-        let mut position = None;
-        if let Some(path) = file.as_ref().filter(|path| path.exists()) {
-            let value: Value = serde_json::from_slice(&std::fs::read(path)?)?;
-            position = Some(value["after"].as_str().context("after is missing")?.to_owned());
-        }
+        kept: KeptValue,
+    ) -> Result<Self, StackError> {
         Ok(Self {
             database,
             announcer,
             table: table.to_owned(),
-            file,
-            position: Mutex::new(position),
+            position: Mutex::new(kept.read()?),
+            kept,
         })
     }
 
@@ -75,9 +69,7 @@ impl Feed {
             };
             if let Some(done) = done {
                 *position = Some(done.to_owned());
-                if let Some(file) = &self.file {
-                    write_private(file, json!({"after": done}).to_string().as_bytes())?;
-                }
+                self.kept.write(done)?;
             }
             if !handled.batch_item_failures.is_empty() {
                 bail!("changes could not be announced, and are kept for later");

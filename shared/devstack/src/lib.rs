@@ -10,13 +10,11 @@
 //! alternative implementation of ours.
 
 mod bus;
-mod clock;
 mod dashboard;
 mod data_folder;
 mod dev;
 mod dynamodb;
 mod environment;
-mod error;
 mod feed;
 mod gateway;
 mod options;
@@ -29,7 +27,6 @@ mod stack;
 mod start;
 
 pub use environment::Urls;
-pub use error::StackError;
-pub use options::{LiveApp, StackOptions, Threads};
+pub use options::{LiveApp, StackError, StackOptions, Threads};
 pub use stack::Stack;
 pub use threads_sandbox::Clock;

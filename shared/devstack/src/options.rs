@@ -1,4 +1,4 @@
-//! How to start a stack.
+//! How to start a stack, and why one did not start.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -25,8 +25,9 @@ pub struct LiveApp {
     pub credentials: AppCredentials,
 }
 
-/// How to start a stack.
-#[derive(Clone, Debug)]
+/// How to start a stack. The default is for tests: a free port, in memory, against the sandbox, with
+/// no sweeps of its own.
+#[derive(Clone, Debug, Default)]
 pub struct StackOptions {
     /// The service's port on loopback; 0 picks a free one.
     pub port: u16,
@@ -49,19 +50,74 @@ pub struct StackOptions {
     pub variables: HashMap<String, String>,
 }
 
-impl Default for StackOptions {
-    /// A free port, in memory, against the sandbox, with no sweeps of its own: what a test wants.
-    fn default() -> Self {
-        Self {
-            port: 0,
-            data_dir: None,
-            clock: None,
-            threads: Threads::Sandbox,
-            public_url: None,
-            sweep_every: None,
-            announce_every: None,
-            events_file: None,
-            variables: HashMap::new(),
+/// Why a stack did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StackError {
+    /// The port is taken.
+    #[error("port {port} cannot be used; choose another with --port, or --port 0 for a free one")]
+    Port {
+        /// The port.
+        port: u16,
+        /// The system's error.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The data folder cannot be written.
+    #[error("the data folder {path} cannot be used; choose another with --data-dir, or --ephemeral for none")]
+    DataDir {
+        /// The folder.
+        path: PathBuf,
+        /// The system's error.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file for events cannot be written.
+    #[error("the file for events, {path}, cannot be written; choose another with --json-events")]
+    EventsFile {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another stack uses the data folder.
+    #[error(
+        "the data folder {path} is in use by another process; stop it, or choose another folder with --data-dir"
+    )]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file in the data folder is not what it should be.
+    #[error("{path} is damaged or not ours; move it away to start afresh without what it holds")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Something else.
+    #[error("the stack did not start")]
+    Other(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<anyhow::Error> for StackError {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+impl StackError {
+    /// For a part that cannot use what it finds in `file`, if it has one.
+    pub(crate) fn damaged(file: Option<PathBuf>, error: anyhow::Error) -> Self {
+        match file {
+            Some(path) => Self::Damaged {
+                path,
+                source: error.into(),
+            },
+            None => Self::Other(error.into()),
         }
     }
 }

@@ -192,9 +192,9 @@ mod tests {
     use serde_json::json;
     use threads_auth::grant::Summary;
 
-    use super::time::at;
     use super::*;
     use crate::dashboard::GrantView;
+    use crate::page::time::tests::at;
     use crate::shared::PastSweep;
 
     fn grant(user_id: &str, status: &'static str) -> GrantView {

@@ -9,7 +9,6 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, extract::State};
-use tokio::net::TcpListener;
 use winterbaume_core::{MockRequest, MockService, StatefulService};
 use winterbaume_secretsmanager::SecretsManagerService;
 
@@ -48,12 +47,8 @@ impl SecretsManager {
         })
     }
 
-    /// Serves until `stop`.
-    pub(crate) async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()> + Send + 'static) {
-        let router = Router::new().fallback(answer).with_state(self);
-        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
-            tracing::error!(%error, "the Secrets Manager endpoint stopped");
-        }
+    pub(crate) fn endpoint(self) -> Router {
+        Router::new().fallback(answer).with_state(self)
     }
 
     async fn save(&self) -> Result<()> {

@@ -1,10 +1,10 @@
 //! The state of a running stack.
 
 use std::collections::{HashMap, VecDeque};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use anyhow::Context;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
@@ -14,7 +14,7 @@ use threads_sandbox::{Clock, Sandbox};
 use url::Url;
 
 use crate::bus::Bus;
-use crate::clock;
+use crate::data_folder::KeptValue;
 use crate::feed::Feed;
 
 /// How long a swept function may run in development.
@@ -39,7 +39,7 @@ pub(crate) struct Shared {
     pub(crate) bus: Bus,
     pub(crate) feed: Arc<Feed>,
     pub(crate) sweeps: Arc<Mutex<VecDeque<PastSweep>>>,
-    pub(crate) clock_file: Option<PathBuf>,
+    pub(crate) clock_offset: KeptValue,
 }
 
 impl Shared {
@@ -69,10 +69,10 @@ impl Shared {
     /// Moves our clock and the sandbox's, which are one.
     pub(crate) fn advance(&self, by: Duration) -> anyhow::Result<()> {
         self.clock.advance(by);
-        match &self.clock_file {
-            Some(file) => clock::save(&self.clock, file),
-            None => Ok(()),
-        }
+        let offset = self.clock.offset().as_secs();
+        self.clock_offset
+            .write(offset)
+            .context("the clock could not be saved")
     }
 
     /// Announces what has changed.

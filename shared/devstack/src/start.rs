@@ -3,8 +3,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use ::events::Announcer;
+use axum::Router;
+use events::Announcer;
 use serde_json::json;
 use threads_auth::seal::{Keyring, random_text};
 use threads_auth::{Config, ThreadsAuth, aws};
@@ -16,17 +18,17 @@ use tokio::task::JoinSet;
 use url::Url;
 
 use crate::bus::Bus;
+use crate::data_folder::KeptValue;
 use crate::environment::{
     ACCESS_KEY_ID, APP_SECRET_ID, EVENT_BUS, GRANTS_TABLE, KEYRING_SECRET_ID, REGION, SECRET_ACCESS_KEY,
     SHORT_LIVED_TABLE, Urls,
 };
-use crate::error::StackError;
 use crate::feed::Feed;
-use crate::options::{LiveApp, StackOptions, Threads};
+use crate::options::{StackError, StackOptions, Threads};
 use crate::secrets_manager::{SecretsManager, provide};
 use crate::shared::Shared;
 use crate::stack::Stack;
-use crate::{clock, data_folder, dev, dynamodb, environment, gateway, schedule};
+use crate::{data_folder, dev, dynamodb, gateway, schedule};
 
 /// The app that the sandbox knows. Its secret opens nothing.
 const SANDBOX_APP_ID: &str = "9876543210987654";
@@ -50,6 +52,12 @@ impl Stack {
         let stopped = || wait(stopping.clone());
         let mut tasks = JoinSet::new();
 
+        let clock_offset = KeptValue::new(file("clock.json"), "advanced_seconds");
+        let clock = match options.clock {
+            Some(clock) => clock,
+            None => Clock::system_with_offset(Duration::from_secs(clock_offset.read()?.unwrap_or_default())),
+        };
+
         let database_file = file("dynamodb.sqlite");
         let database =
             dynamodb::open(database_file.as_deref()).map_err(|e| StackError::damaged(database_file, e))?;
@@ -61,31 +69,23 @@ impl Stack {
             .await
             .map_err(|e| StackError::damaged(secrets_file, e))?;
         let (secrets_listener, secrets_manager_url) = listen(0).await?;
-        tasks.spawn(secrets.serve(secrets_listener, stopped()));
+        tasks.spawn(serve(secrets_listener, secrets.endpoint(), stopped()));
 
-        let (bus, eventbridge_url) = start_bus(options.events_file, &mut tasks, stopped()).await?;
+        let bus = Bus::open(options.events_file.as_deref()).map_err(|source| StackError::EventsFile {
+            path: options.events_file.unwrap_or_default(),
+            source,
+        })?;
+        let (bus_listener, eventbridge_url) = listen(0).await?;
+        tasks.spawn(serve(bus_listener, bus.clone().endpoint(), stopped()));
 
-        let clock_file = file("clock.json");
-        let clock = match options.clock {
-            Some(clock) => clock,
-            None => clock::open(clock_file.as_deref())?,
+        let (sandbox, threads_url) = match &options.threads {
+            Threads::Sandbox => {
+                let (sandbox, url) =
+                    start_sandbox(file("sandbox.json"), clock.clone(), &mut tasks, stopped()).await?;
+                (Some(sandbox), url)
+            }
+            Threads::Live(_) => (None, "https://threads.com".to_owned()),
         };
-        let live = match options.threads {
-            Threads::Sandbox => None,
-            Threads::Live(app) => Some(app),
-        };
-        let mut variables = environment::defaults(&public_url);
-        let (sandbox, threads_url) = if live.is_none() {
-            let (sandbox, url) =
-                start_sandbox(file("sandbox.json"), clock.clone(), &mut tasks, stopped()).await?;
-            let authorize_url = format!("{url}/oauth/authorize");
-            variables.insert("THREADS_AUTHORIZE_URL".to_owned(), authorize_url);
-            variables.insert("THREADS_GRAPH_URL".to_owned(), url.clone());
-            (Some(sandbox), url)
-        } else {
-            (None, "https://threads.com".to_owned())
-        };
-
         let urls = Urls {
             service_url,
             threads_url,
@@ -101,15 +101,19 @@ impl Stack {
             keyring_secret_id: KEYRING_SECRET_ID.to_owned(),
             event_bus: EVENT_BUS.to_owned(),
         };
-        variables.extend(urls.variables());
+        let mut variables = urls.variables(&public_url);
+        if sandbox.is_some() {
+            let authorize_url = format!("{}/oauth/authorize", urls.threads_url);
+            variables.insert("THREADS_AUTHORIZE_URL".to_owned(), authorize_url);
+            variables.insert("THREADS_GRAPH_URL".to_owned(), urls.threads_url.clone());
+        }
         variables.extend(options.variables);
         let config = Config::from_vars(&variables).map_err(|e| StackError::Other(e.into()))?;
-        provision(&config, live.as_ref()).await?;
+        provision(&config, &options.threads).await?;
         let announcer = Announcer::new(&config).map_err(|e| StackError::Other(e.into()))?;
         let service = ThreadsAuth::new(config).map_err(|e| StackError::Other(e.into()))?;
-        let feed_file = file("stream.json");
-        let feed = Feed::open(database, announcer, GRANTS_TABLE, feed_file.clone())
-            .map_err(|e| StackError::damaged(feed_file, e))?;
+        let position = KeptValue::new(file("stream.json"), "after");
+        let feed = Feed::open(database, announcer, GRANTS_TABLE, position)?;
 
         let shared = Shared {
             service: Arc::new(service),
@@ -120,9 +124,10 @@ impl Stack {
             bus,
             feed: Arc::new(feed),
             sweeps: Arc::default(),
-            clock_file,
+            clock_offset,
         };
-        tasks.spawn(serve(listener, shared.clone(), stopped()));
+        let router = dev::routes().fallback(gateway::answer).with_state(shared.clone());
+        tasks.spawn(serve(listener, router, stopped()));
         if let Some(every) = options.sweep_every {
             tasks.spawn(schedule::sweep(shared.clone(), every, stopped()));
         }
@@ -146,6 +151,10 @@ async fn start_sandbox(
     tasks: &mut JoinSet<()>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(Sandbox, String), StackError> {
+    let account = |username: &str| NewAccount {
+        username: username.to_owned(),
+        ..NewAccount::default()
+    };
     let sandbox = Sandbox::new(SandboxOptions {
         app_id: SANDBOX_APP_ID.to_owned(),
         app_secret: SANDBOX_APP_SECRET.to_owned(),
@@ -165,41 +174,25 @@ async fn start_sandbox(
     Ok((sandbox, url))
 }
 
-async fn serve(listener: TcpListener, shared: Shared, stop: impl Future<Output = ()> + Send + 'static) {
-    let router = dev::routes().fallback(gateway::answer).with_state(shared);
+async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()> + Send + 'static) {
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stop).await {
-        tracing::error!(%error, "the gateway stopped");
+        tracing::error!(%error, "an endpoint of the stack stopped");
     }
 }
 
-/// Starts the bus on a port of its own.
-async fn start_bus(
-    file: Option<PathBuf>,
-    tasks: &mut JoinSet<()>,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> Result<(Bus, String), StackError> {
-    let bus = Bus::open(file.as_deref()).map_err(|source| StackError::EventsFile {
-        path: file.unwrap_or_default(),
-        source,
-    })?;
-    let (listener, url) = listen(0).await?;
-    tasks.spawn(bus.clone().serve(listener, stop));
-    Ok((bus, url))
-}
-
 /// Tables and secrets, as a deployment would have made them.
-async fn provision(config: &Config, live: Option<&LiveApp>) -> anyhow::Result<()> {
+async fn provision(config: &Config, threads: &Threads) -> anyhow::Result<()> {
     let http = HttpClient::new(HttpTimeouts::default())?;
     let dynamodb = aws::dynamodb(&config.aws, &http);
     dynamodb::create_tables(&dynamodb, &config.grants_table, &config.short_lived_table).await?;
     let secrets = aws::secrets_manager(&config.aws, &http);
-    let (app_id, app_secret) = match live {
-        Some(app) => (
+    let (app_id, app_secret) = match threads {
+        Threads::Live(app) => (
             app.credentials.app_id.as_str(),
             app.credentials.app_secret.expose(),
         ),
-        None => (SANDBOX_APP_ID, SANDBOX_APP_SECRET),
+        Threads::Sandbox => (SANDBOX_APP_ID, SANDBOX_APP_SECRET),
     };
     let app = json!({"app_id": app_id, "app_secret": app_secret}).to_string();
     provide(&secrets, &config.app_secret_id, &app, true).await?;
@@ -211,14 +204,6 @@ async fn provision(config: &Config, live: Option<&LiveApp>) -> anyhow::Result<()
         false,
     )
     .await
-}
-
-fn account(username: &str) -> NewAccount {
-    NewAccount {
-        username: username.to_owned(),
-        user_id: None,
-        private: false,
-    }
 }
 
 /// A listener on loopback, and the URL that leads to it.

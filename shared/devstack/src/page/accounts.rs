@@ -111,52 +111,35 @@ struct Standing {
 
 impl Standing {
     fn of(grant: &GrantView, now: Timestamp) -> Self {
-        let (label, tone, what, dead) = match grant.status {
-            "active" if grant.expires_at.is_some_and(|at| at <= now) => (
-                "Active",
-                "halt",
-                Some("The token has expired; the next refresh will find out."),
-                false,
-            ),
-            "active" | "pending" if grant.revoked_at_threads => {
-                let what = "Revoked at Threads, which tells nobody: the next refresh will find out.";
-                (
-                    if grant.status == "active" {
-                        "Active"
-                    } else {
-                        "Pending"
-                    },
-                    "wait",
-                    Some(what),
-                    false,
-                )
+        let (label, dead) = match grant.status {
+            "active" => ("Active", false),
+            "pending" => ("Pending", false),
+            "needs_reauthorization" => ("Needs re-authorization", true),
+            "revoked" => ("Revoked", true),
+            other => (other, false),
+        };
+        let (tone, what) = match grant.status {
+            "active" if grant.expires_at.is_some_and(|at| at <= now) => {
+                ("halt", "The token has expired; the next refresh will find out.")
             }
-            "active" if grant.failures > 0 => (
-                "Active",
+            "active" | "pending" if grant.revoked_at_threads => (
                 "wait",
-                Some("The last refresh failed, and is tried again."),
-                false,
+                "Revoked at Threads, which tells nobody: the next refresh will find out.",
             ),
-            "active" => ("Active", "good", None, false),
+            "active" if grant.failures > 0 => ("wait", "The last refresh failed, and is tried again."),
+            "active" => ("good", ""),
             "pending" => (
-                "Pending",
                 "wait",
-                Some("The person agreed. The long-lived token is still to come."),
-                false,
+                "The person agreed. The long-lived token is still to come.",
             ),
-            "needs_reauthorization" => ("Needs re-authorization", "halt", Some(because(grant.cause)), true),
-            "revoked" => (
-                "Revoked",
-                "over",
-                Some("Ended by the person or by the app."),
-                true,
-            ),
-            other => (other, "over", None, false),
+            "needs_reauthorization" => ("halt", because(grant.cause)),
+            "revoked" => ("over", "Ended by the person or by the app."),
+            _ => ("over", ""),
         };
         Self {
             label,
             tone,
-            what,
+            what: Some(what).filter(|what| !what.is_empty()),
             dead,
         }
     }

@@ -103,7 +103,7 @@ pub(super) fn lifeline(life: Life, grant: &GrantView, heading: &str, dead: bool)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::page::time::at;
+    use crate::page::time::tests::at;
 
     fn life(now: i64) -> Life {
         Life {

@@ -41,13 +41,12 @@ pub(super) fn span(seconds: i64) -> String {
 }
 
 #[cfg(test)]
-pub(super) fn at(seconds: i64) -> Timestamp {
-    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
-}
-
-#[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    pub(in crate::page) fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+    }
 
     #[test]
     fn spans_and_distances_read_well() {
