@@ -1,33 +1,12 @@
 //! The `threads-auth` command.
 //!
-//! One module holds one command. What they share: where values come from (`inputs`, `surroundings`, `prompt`), where tokens
-//! go (`tokens`, `env_file`), and how it ends (`output`, `interrupt`, `exit`).
+//! One module holds one command. `person`, `operate` and `serve` hold those that belong together, and know nothing of each
+//! other; what they share is in `shell`.
 
-mod access_token;
-mod accounts;
-mod authorize_url;
-mod completions;
-mod configure;
-mod dev;
-mod doctor;
-mod env_file;
-mod exit;
-mod inputs;
-mod interrupt;
-mod keyring;
-mod legacy;
-mod login;
-mod man;
-mod output;
-mod progress;
-mod prompt;
-mod refresh_token;
-mod restore;
-mod sandbox;
-mod surroundings;
-mod sweep;
-mod target;
-mod tokens;
+mod operate;
+mod person;
+mod serve;
+mod shell;
 
 use std::process::ExitCode;
 
@@ -35,7 +14,11 @@ use anyhow::{Context, Result};
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use jiff::Timestamp;
 
-use crate::surroundings::Surroundings;
+use crate::operate::{accounts, configure, doctor, keyring, restore, sweep};
+use crate::person::{access_token, authorize_url, legacy, login, refresh_token};
+use crate::serve::{dev, sandbox};
+use crate::shell::surroundings::Surroundings;
+use crate::shell::{completions, exit, man, output};
 
 /// Connects Threads accounts to your app, and keeps their tokens alive.
 #[derive(Parser)]

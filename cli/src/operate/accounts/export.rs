@@ -1,0 +1,263 @@
+//! `threads-auth accounts export`: the accounts of a stack in a file, for other programs.
+//!
+//! Refuses to write a token unless it was asked for twice: by an option, and by a word that is typed or a second option.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use serde_json::{Map, Value, json};
+use threads_auth::grant::{Grant, Summary};
+use threads_auth::seal::{Context as Place, Purpose};
+use zeroize::Zeroizing;
+
+use super::import::private;
+use super::{confirm, each_page, output};
+use crate::operate::target::{Opened, TARGETS, Target};
+use crate::shell::exit::Stopped;
+use crate::shell::interrupt::Interrupt;
+use crate::shell::surroundings::Surroundings;
+
+/// Write all accounts as JSON lines or CSV, without their tokens.
+#[derive(Args)]
+#[command(after_help = format!("Examples:
+  threads-auth accounts export --local > accounts.jsonl
+  threads-auth accounts export --format csv --output accounts.csv --profile prod
+  threads-auth accounts export --with-tokens --output everything.jsonl
+                                      asks first; such a file can be imported elsewhere
+
+Standard output gets the accounts, a line of JSON each, with --json as without. Where --output takes them, --json prints what was
+written: {{\"written\": 2, \"file\": \"accounts.jsonl\", …}}. Such a file can be read by you alone.
+
+{TARGETS}"))]
+pub(super) struct Export {
+    /// How to write it
+    #[arg(long, value_enum, default_value_t = Format::Jsonl)]
+    format: Format,
+
+    /// Write to this new file instead of standard output
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// With the tokens, after a word that has to be typed
+    #[arg(long)]
+    with_tokens: bool,
+
+    /// The same, for scripts: nothing is asked
+    #[arg(long, requires = "with_tokens")]
+    yes_with_tokens: bool,
+
+    #[command(flatten)]
+    target: Target,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// An object in each line
+    Jsonl,
+    /// A line of names, and a line for each account
+    Csv,
+}
+
+const COLUMNS: [&str; 14] = [
+    "user_id",
+    "username",
+    "status",
+    "cause",
+    "scopes",
+    "issued_at",
+    "expires_at",
+    "data_access_expires_at",
+    "due_at",
+    "refreshed_at",
+    "connected_at",
+    "created_at",
+    "failures",
+    "last_error",
+];
+const TOKEN: &str = "access_token";
+
+/// Where it goes.
+enum Sink {
+    Jsonl(Box<dyn Write>),
+    Csv(Box<csv::Writer<Box<dyn Write>>>),
+}
+
+impl Export {
+    pub(super) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        if self.json && self.format == Format::Csv && self.output.is_none() {
+            let text = "--json and --format csv do not go together on standard output: leave one out, or give --output FILE for the CSV";
+            return Err(Stopped::Usage(text.to_owned()).into());
+        }
+        let stack = self.target.open(surroundings).await?;
+        if self.with_tokens && !self.yes_with_tokens {
+            let mut interrupt = Interrupt::listen()?;
+            let question = format!(
+                "This writes the tokens of all accounts of {} in the clear: whoever has them acts as these people. Type \"export tokens\"",
+                stack.name
+            );
+            confirm(&question, "export tokens", "--yes-with-tokens", &mut interrupt).await?;
+        }
+        let mut sink = self.sink()?;
+        let (mut written, mut broken, mut sealed) = (0_u64, 0_u64, 0_u64);
+        let tokens = if self.with_tokens {
+            Some(Tokens::of(&stack).await?)
+        } else {
+            None
+        };
+        each_page(&stack, None, |rows| {
+            for row in rows {
+                let grant = match row {
+                    Ok(grant) => grant,
+                    Err(inconsistency) => {
+                        broken += 1;
+                        output(false).warn(&inconsistency.to_string());
+                        continue;
+                    }
+                };
+                let token = tokens.as_ref().and_then(|tokens| tokens.token(&grant));
+                if token.as_ref().is_some_and(Result::is_err) {
+                    sealed += 1;
+                    output(false).warn(&format!(
+                        "the token of {} does not open with the keyring",
+                        grant.user_id
+                    ));
+                }
+                let token = token.and_then(Result::ok);
+                sink.write(grant, token.as_deref().map(String::as_str), self.with_tokens)?;
+                written += 1;
+            }
+            Ok(())
+        })
+        .await?;
+        sink.end()?;
+        let without = if self.with_tokens { "" } else { ", without tokens" };
+        match &self.output {
+            None => output(false).note(&format!("{written} accounts were written{without}")),
+            Some(path) if self.json => {
+                let json = json!({"written": written, "file": path.display().to_string(), "with_tokens": self.with_tokens, "broken_rows": broken, "unopened_tokens": sealed});
+                output(true).result(&json, "")?;
+            }
+            Some(path) => output(false).note(&format!(
+                "{written} accounts were written to {}{without}",
+                path.display()
+            )),
+        }
+        if broken + sealed > 0 {
+            return Err(Stopped::Told(1).into());
+        }
+        Ok(())
+    }
+
+    fn sink(&self) -> Result<Sink> {
+        let out: Box<dyn Write> = match &self.output {
+            None => Box::new(std::io::BufWriter::new(std::io::stdout())),
+            Some(path) if path.exists() => {
+                let text = format!("{} exists: choose another name", path.display());
+                return Err(Stopped::Usage(text).into());
+            }
+            Some(path) => Box::new(std::io::BufWriter::new(private(path)?)),
+        };
+        Ok(match self.format {
+            Format::Jsonl => Sink::Jsonl(out),
+            Format::Csv => {
+                let mut writer = Box::new(csv::Writer::from_writer(out));
+                let token = self.with_tokens.then_some(TOKEN);
+                writer.write_record(COLUMNS.into_iter().chain(token))?;
+                Sink::Csv(writer)
+            }
+        })
+    }
+}
+
+impl Sink {
+    fn write(&mut self, grant: Grant, token: Option<&str>, with_tokens: bool) -> Result<()> {
+        let Value::Object(mut fields) = serde_json::to_value(Summary::from(grant))? else {
+            return Ok(());
+        };
+        fields.remove("pending");
+        // Scopes are a list elsewhere, and one field here.
+        match self {
+            Self::Jsonl(out) => {
+                if with_tokens {
+                    fields.insert(TOKEN.to_owned(), json!(token));
+                }
+                let line = Zeroizing::new(Value::Object(fields).to_string());
+                writeln!(out, "{}", *line)?;
+            }
+            Self::Csv(writer) => {
+                for column in COLUMNS {
+                    writer.write_field(text(&fields, column))?;
+                }
+                if with_tokens {
+                    writer.write_field(token.unwrap_or_default())?;
+                }
+                writer.write_record(None::<&[u8]>)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end(self) -> Result<()> {
+        match self {
+            Self::Jsonl(mut out) => out.flush(),
+            Self::Csv(mut writer) => writer.flush(),
+        }
+        .context("not all of it could be written")
+    }
+}
+
+fn text(fields: &Map<String, Value>, column: &str) -> String {
+    match fields.get(column) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(items)) => items
+            .iter()
+            .filter_map(Value::as_str)
+            .collect::<Vec<_>>()
+            .join(" "),
+        Some(other) => other.to_string(),
+    }
+}
+
+/// What opens tokens.
+pub(crate) struct Tokens {
+    app: std::sync::Arc<threads_graph::AppCredentials>,
+    keyring: std::sync::Arc<threads_auth::seal::Keyring>,
+    table: String,
+}
+
+impl Tokens {
+    pub(crate) async fn of(stack: &Opened) -> Result<Self> {
+        let (secrets, now) = (stack.service.secrets(), stack.now());
+        Ok(Self {
+            app: secrets.app(now).await?,
+            keyring: secrets.keyring(now).await?,
+            table: stack.service.store().grants_table().to_owned(),
+        })
+    }
+
+    /// The token of an account that has one.
+    pub(crate) fn token(
+        &self,
+        grant: &Grant,
+    ) -> Option<Result<Zeroizing<String>, threads_auth::seal::SealError>> {
+        let token = grant.token.as_ref()?;
+        let place = Place {
+            purpose: Purpose::AccessToken,
+            table: &self.table,
+            app_id: &self.app.app_id,
+            subject: grant.user_id.as_str(),
+        };
+        let opened = self.keyring.open(&place, &token.sealed);
+        Some(opened.and_then(|bytes| {
+            let text = std::str::from_utf8(&bytes).map_err(|_| threads_auth::seal::SealError::Malformed)?;
+            Ok(Zeroizing::new(text.to_owned()))
+        }))
+    }
+}

@@ -1,0 +1,220 @@
+//! `threads-auth accounts list`: the accounts of a stack, the weakest first.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use comfy_table::{ColumnConstraint, ContentArrangement, Row, Table, presets};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use threads_auth::grant::Summary;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{days_left, each_page, output};
+use crate::operate::target::{Opened, TARGETS, Target};
+use crate::shell::interrupt::Interrupt;
+use crate::shell::output::{Screen, terminal_size};
+use crate::shell::surroundings::Surroundings;
+
+/// List the accounts of a stack, those that end first on top.
+#[derive(Args)]
+#[command(after_help = format!("Examples:
+  threads-auth accounts list --local
+  threads-auth accounts list --local --watch
+  threads-auth accounts list --days-left-under 7 --profile prod
+  threads-auth accounts list --status needs-reauthorization --json | jq -r '.accounts[].user_id'
+
+Days left count to the end of the token or of the access to the person's data, whichever comes first.
+
+{TARGETS}"))]
+pub(super) struct List {
+    /// Only accounts in this state
+    #[arg(long, value_enum, value_name = "STATUS")]
+    status: Option<Which>,
+
+    /// Only accounts with fewer days left
+    #[arg(long, value_name = "N")]
+    days_left_under: Option<u32>,
+
+    /// Show it anew every so many seconds, until Ctrl-C
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "2",
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    watch: Option<u64>,
+
+    #[command(flatten)]
+    target: Target,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Which {
+    /// Consent was given, the long-lived token is still to come
+    Pending,
+    /// The token is kept alive
+    Active,
+    /// Only the person can bring it back
+    #[value(alias = "needs_reauthorization")]
+    NeedsReauthorization,
+    /// Ended by the person or by the app
+    Revoked,
+}
+
+impl Which {
+    /// As [`threads_auth::grant::Status::as_str`].
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Active => "active",
+            Self::NeedsReauthorization => "needs_reauthorization",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// The accounts, for programs and for people, and what is wrong with rows that could not be read.
+struct Seen {
+    json: Value,
+    plain: String,
+    broken: Vec<String>,
+}
+
+impl List {
+    pub(super) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        let stack = self.target.open(surroundings).await?;
+        match self.watch {
+            Some(seconds) => {
+                let mut interrupt = Interrupt::listen()?;
+                interrupt
+                    .or(self.watch(&stack, Duration::from_secs(seconds)))
+                    .await
+            }
+            None => self.print(&self.look(&stack, stack.now()).await?),
+        }
+    }
+
+    /// Shows it anew until it is given up: on a terminal in place, and at once when its size changes.
+    async fn watch(&self, stack: &Opened, every: Duration) -> Result<()> {
+        let mut resized = signal(SignalKind::window_change()).context("signals cannot be listened for")?;
+        let screen = (!self.json && terminal_size().is_some())
+            .then(Screen::open)
+            .transpose()?;
+        loop {
+            let seen = self.look(stack, stack.time().await?).await?;
+            match &screen {
+                Some(screen) => {
+                    let lines: Vec<_> = seen
+                        .broken
+                        .iter()
+                        .chain([&seen.plain])
+                        .map(String::as_str)
+                        .collect();
+                    screen.draw(&lines.join("\n"))?;
+                }
+                None => self.print(&seen)?,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(every) => {}
+                _ = resized.recv(), if screen.is_some() => {}
+            }
+        }
+    }
+
+    fn print(&self, seen: &Seen) -> Result<()> {
+        output(self.json).result(&seen.json, &seen.plain)?;
+        for problem in &seen.broken {
+            output(self.json).warn(problem);
+        }
+        Ok(())
+    }
+
+    async fn look(&self, stack: &Opened, now: Timestamp) -> Result<Seen> {
+        let (mut accounts, mut broken) = (Vec::new(), Vec::new());
+        each_page(stack, self.status.map(Which::as_str), |rows| {
+            for row in rows {
+                match row {
+                    Ok(grant) => {
+                        let summary = Summary::from(grant);
+                        if self.is_wanted(&summary, now) {
+                            accounts.push(summary);
+                        }
+                    }
+                    Err(inconsistency) => broken.push(inconsistency.to_string()),
+                }
+            }
+            Ok(())
+        })
+        .await?;
+        accounts.sort_by_cached_key(|summary| {
+            let days = days_left(summary, now);
+            (days.is_none(), days, summary.user_id.to_string())
+        });
+        let json = json!({"now": now, "accounts": accounts, "broken_rows": broken});
+        let plain = if accounts.is_empty() {
+            "No such accounts.".to_owned()
+        } else {
+            let total = accounts.len();
+            let counted = if total == 1 {
+                "1 account".to_owned()
+            } else {
+                format!("{total} accounts")
+            };
+            format!("{}\n{counted}", grid(&accounts, now))
+        };
+        Ok(Seen { json, plain, broken })
+    }
+
+    fn is_wanted(&self, summary: &Summary, now: Timestamp) -> bool {
+        self.days_left_under
+            .is_none_or(|limit| days_left(summary, now).is_some_and(|days| days < i64::from(limit)))
+    }
+}
+
+/// A line for each account, cut where the terminal ends.
+fn grid(accounts: &[Summary], now: Timestamp) -> String {
+    let mut grid = Table::new();
+    grid.load_style(presets::NOTHING);
+    if let Some((width, _)) = terminal_size() {
+        grid.set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(width);
+    }
+    let mut header = Row::from([
+        "ACCOUNT",
+        "USERNAME",
+        "STATUS",
+        "DAYS",
+        "NEXT LOOK",
+        "LAST FAILURE",
+    ]);
+    header.max_height(1);
+    grid.set_header(header);
+    // Half an id is of no use to anybody. The rest is shortened for it, as long as there is room.
+    if terminal_size().is_none_or(|(width, _)| width >= 50)
+        && let Some(ids) = grid.column_mut(0)
+    {
+        ids.set_constraint(ColumnConstraint::ContentWidth);
+    }
+    for summary in accounts {
+        let status = match summary.cause {
+            Some(cause) => format!("{}: {cause}", summary.status),
+            None => summary.status.to_owned(),
+        };
+        let days = days_left(summary, now).map_or_else(|| "-".to_owned(), |days| days.to_string());
+        let look = summary
+            .due_at
+            .map_or_else(|| "-".to_owned(), |at| at.strftime("%Y-%m-%d %H:%M").to_string());
+        let mut row = Row::from([
+            summary.user_id.to_string(),
+            summary.username.clone().unwrap_or_default(),
+            status,
+            days,
+            look,
+            summary.last_error.clone().unwrap_or_default(),
+        ]);
+        row.max_height(1);
+        grid.add_row(row);
+    }
+    grid.trim_fmt()
+}

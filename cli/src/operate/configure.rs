@@ -1,0 +1,234 @@
+//! `threads-auth configure`: the two secrets of a stack, written once it is deployed.
+//!
+//! Owns that the app's id and secret are tried at Meta before they are kept, and that a keyring is made where there is none. Refuses to
+//! replace a keyring, which would lose every token, and to change the app of a stack unasked.
+
+use anyhow::{Context, Result};
+use aws_sdk_secretsmanager::Client;
+use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
+use clap::Args;
+use jiff::Timestamp;
+use serde_json::json;
+use threads_auth::seal::Keyring;
+use threads_graph::AppId;
+use zeroize::Zeroizing;
+
+use crate::operate::accounts::output;
+use crate::operate::target::{Opened, TARGETS, Target};
+use crate::shell::exit::Stopped;
+use crate::shell::inputs::{Inputs, SECRETS};
+use crate::shell::interrupt::Interrupt;
+use crate::shell::output::table;
+use crate::shell::surroundings::Surroundings;
+
+/// Write the app's id and secret to a stack, after Meta has confirmed them, and make its keyring if it has none.
+#[derive(Args)]
+#[command(after_help = format!("Examples:
+  threads-auth configure --stack threads-auth --region eu-central-1
+                                      asks for the app's id and secret
+  pass show threads/secret | threads-auth configure --app-id 9876543210987654 --app-secret -
+                                      for scripts; again with a new secret when Meta has given one
+
+It is the last step of a deployment, and prints the three addresses that Meta's dashboard wants. Functions take a changed secret up
+within five minutes. The keyring is never replaced.
+
+{SECRETS}
+
+{TARGETS}"))]
+pub(crate) struct Configure {
+    /// The Threads app id of Meta's dashboard; `THREADS_APP_ID`
+    #[arg(long, value_name = "ID")]
+    app_id: Option<String>,
+
+    /// Its secret; `THREADS_APP_SECRET`
+    #[arg(long, value_name = "SECRET")]
+    app_secret: Option<String>,
+
+    /// Change to another app: the accounts of the one before it are lost
+    #[arg(long)]
+    replace_app: bool,
+
+    #[command(flatten)]
+    target: Target,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// A secret is made once. With the same token for all, Secrets Manager itself refuses whoever comes second.
+const FIRST: &str = "threads-auth-the-first-keyring-of-a-stack";
+
+impl Configure {
+    pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        let output = output(self.json);
+        let mut interrupt = Interrupt::listen()?;
+        let stack = interrupt.or(self.target.open(surroundings)).await?;
+        let inputs = Inputs {
+            surroundings,
+            output,
+            env_path: None,
+        };
+        let app = inputs
+            .app(self.app_id.as_deref(), self.app_secret.as_deref(), &mut interrupt)
+            .await?;
+        let client = stack.secrets_manager();
+        let config = stack.service.config();
+        let before = value(&client, &config.app_secret_id)
+            .await?
+            .map(|value| value.text);
+        // What a later version keeps there beside the two stays.
+        let mut secret: serde_json::Map<String, serde_json::Value> = before
+            .as_ref()
+            .and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default();
+        if let Some(before) = secret.get("app_id").and_then(|id| id.as_str())
+            && let Ok(before) = before.parse::<AppId>()
+            && before != app.app_id
+            && !self.replace_app
+        {
+            return Err(Stopped::Usage(format!(
+                "{} works for the app {before}, and its accounts are bound to that: --replace-app gives them up for {}",
+                stack.name, app.app_id
+            ))
+            .into());
+        }
+        output.note("Asking Meta whether the app id and the secret belong together …");
+        let graph = stack.graph();
+        interrupt
+            .or(async {
+                graph
+                    .app_token(&app)
+                    .await
+                    .context("Meta does not take the app id with this secret, and nothing was written")
+            })
+            .await?;
+        secret.insert("app_id".to_owned(), json!(app.app_id));
+        secret.insert("app_secret".to_owned(), app.app_secret.expose().into());
+        let text = Zeroizing::new(serde_json::Value::from(secret).to_string());
+        let changed = before.is_none_or(|before| before != text);
+        if changed {
+            put(&client, &config.app_secret_id, &text, None).await?;
+        }
+        let made = make_keyring(&stack, &client).await?;
+        let (callback, uninstall, delete) = (
+            stack.address("callback"),
+            stack.address("deauthorize"),
+            stack.address("data-deletion"),
+        );
+        let json = json!({
+            "app_id": app.app_id,
+            "app_secret_written": changed,
+            "keyring_made": made,
+            "redirect_callback_url": callback,
+            "uninstall_callback_url": uninstall,
+            "delete_callback_url": delete,
+        });
+        let plain = format!(
+            "The app's id and secret belong together, and {}. The keyring {}.\n\nIn Meta's dashboard, under the use case \"Access the Threads API\" > Settings, all three before you save:\n{}\n\n`threads-auth doctor` checks the rest.",
+            if changed {
+                "are written"
+            } else {
+                "were there already"
+            },
+            if made {
+                "was made"
+            } else {
+                "was there already, and stays"
+            },
+            table(&[
+                ("Redirect Callback URLs", callback),
+                ("Uninstall Callback URL", uninstall),
+                ("Delete Callback URL", delete),
+            ])
+        );
+        output.result(&json, &plain)?;
+        Ok(())
+    }
+}
+
+/// Makes the keyring of a stack that has none.
+async fn make_keyring(stack: &Opened, client: &Client) -> Result<bool> {
+    let id = &stack.service.config().keyring_secret_id;
+    if let Some(value) = value(client, id).await? {
+        Keyring::from_json(&value.text).with_context(|| {
+            format!("the secret {id} holds something else than a keyring; it is left as it is")
+        })?;
+        return Ok(false);
+    }
+    let text = Keyring::generate(&super::keyring::key_id(stack.now()))?;
+    put(client, id, &text, Some(FIRST)).await?;
+    Ok(true)
+}
+
+/// What a secret holds.
+pub(crate) struct Value {
+    pub(crate) text: Zeroizing<String>,
+    /// The version that is current, and when it was made.
+    pub(crate) version: String,
+    pub(crate) made_at: Timestamp,
+}
+
+/// A secret's value, if it has one yet.
+///
+/// # Errors
+/// When there is no such secret, or it cannot be read.
+pub(crate) async fn value(client: &Client, id: &str) -> Result<Option<Value>> {
+    match client.get_secret_value().secret_id(id).send().await {
+        Ok(answer) => {
+            let Some(text) = answer.secret_string.map(Zeroizing::new) else {
+                return Ok(None);
+            };
+            let made_at = answer.created_date.map_or(0, |date| date.secs());
+            Ok(Some(Value {
+                text,
+                version: answer.version_id.unwrap_or_default(),
+                made_at: Timestamp::from_second(made_at).unwrap_or(Timestamp::MAX),
+            }))
+        }
+        Err(error) if error.code() == Some("ResourceNotFoundException") => {
+            // Without a value it is not found either.
+            let there = client.describe_secret().secret_id(id).send().await;
+            there.map_err(|error| refused(&error, "find", id))?;
+            Ok(None)
+        }
+        Err(error) => Err(refused(&error, "read", id)),
+    }
+}
+
+/// Gives a secret a new value.
+///
+/// # Errors
+/// When Secrets Manager refuses it.
+async fn put(client: &Client, id: &str, text: &str, once: Option<&str>) -> Result<()> {
+    let put = client
+        .put_secret_value()
+        .secret_id(id)
+        .secret_string(text)
+        .set_client_request_token(once.map(str::to_owned))
+        .send()
+        .await;
+    put.map_err(|error| refused(&error, "write", id))?;
+    Ok(())
+}
+
+/// What Secrets Manager said when it did not.
+pub(crate) fn refused<E, R>(
+    error: &aws_sdk_secretsmanager::error::SdkError<E, R>,
+    verb: &str,
+    id: &str,
+) -> anyhow::Error
+where
+    E: ProvideErrorMetadata,
+{
+    match error.code() {
+        Some(code) => {
+            let message = error.message().unwrap_or_default();
+            anyhow::anyhow!("Secrets Manager did not {verb} the secret {id} ({code}): {message}")
+        }
+        None => Stopped::TryAgainLater(format!(
+            "Secrets Manager does not answer: it could not {verb} the secret {id}"
+        ))
+        .into(),
+    }
+}

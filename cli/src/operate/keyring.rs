@@ -1,0 +1,361 @@
+//! `threads-auth keyring`: the keys that seal the tokens of a stack.
+//!
+//! Owns the order of a rotation: a new key is readable everywhere before anything is sealed with it. Refuses to take away a key that still
+//! seals something or may be about to, to write over a keyring that somebody else has changed since it was read, and to print a key.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use serde_json::json;
+use threads_auth::seal::{Keyring, KeyringChange, change_keyring};
+use zeroize::Zeroizing;
+
+use crate::operate::accounts::{confirm, output};
+use crate::operate::configure::{refused, value};
+use crate::operate::target::{Opened, TARGETS, Target};
+use crate::shell::exit::Stopped;
+use crate::shell::interrupt::Interrupt;
+use crate::shell::surroundings::Surroundings;
+
+/// Show, rotate and prune the keys that seal the tokens of a stack.
+#[derive(Args)]
+#[command(after_help = format!("Examples:
+  threads-auth keyring show --local
+  threads-auth keyring rotate --profile prod
+  threads-auth keyring prune 2026-11-25 --profile prod
+
+Each of them takes --json. A token is sealed anew whenever it is refreshed, so the old key is unused about forty days after a rotation.
+
+{TARGETS}"))]
+pub(crate) struct KeyringCommand {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Show(Show),
+    Rotate(Rotate),
+    Prune(Prune),
+}
+
+/// List the keys by their ids, with how much each of them seals.
+#[derive(Args)]
+#[command(after_help = format!("Examples:
+  threads-auth keyring show --local --json
+
+{TARGETS}"))]
+struct Show {
+    #[command(flatten)]
+    target: Target,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Add a key, wait until every function can read it, and let it seal from then on.
+#[derive(Args)]
+#[command(after_help = format!("Examples:
+  threads-auth keyring rotate --profile prod
+  threads-auth keyring rotate --key-id 2026-11-25 --profile prod
+                                      goes on with a rotation that was stopped
+
+Nothing stops meanwhile, and no token is lost: the old key stays, and goes on reading. If somebody else changes the keyring at the same
+moment, one of the two ends with the exit code 4, and can try again.
+
+{TARGETS}"))]
+struct Rotate {
+    /// The new key's id [default: today's date]
+    #[arg(long, value_name = "ID")]
+    key_id: Option<String>,
+
+    /// How long to wait [default: as long as functions keep a secret, and half a minute]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    wait: Option<u64>,
+
+    #[command(flatten)]
+    target: Target,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Take away a key that seals nothing any more.
+#[derive(Args)]
+#[command(after_help = format!("Examples:
+  threads-auth keyring prune 2026-11-25 --yes --profile prod
+
+It is refused while the key seals a token, and for a while after the keyring was changed: functions use what they have read for some
+minutes, a sweep for a quarter of an hour, and so long the cookies of logins that are under way are sealed with the key before.
+
+{TARGETS}"))]
+struct Prune {
+    /// The key's id
+    #[arg(value_name = "KEY_ID")]
+    key_id: String,
+
+    /// For how long the keyring has to be unchanged [default: as long as functions keep a secret, and a quarter of an hour]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=31_536_000))]
+    unchanged_for: Option<u64>,
+
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+
+    #[command(flatten)]
+    target: Target,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What functions need beyond the time for which they keep a secret.
+const SLACK: Duration = Duration::from_secs(30);
+
+/// What runs on with a keyring that it has read: a sweep, and a login with its cookie.
+const UNDER_WAY: Duration = Duration::from_mins(15);
+
+/// The label of a keyring that is about to be the current one.
+const NEXT: &str = "THREADS_AUTH_NEXT";
+
+impl KeyringCommand {
+    pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        match self.command {
+            Command::Show(command) => command.run(surroundings).await,
+            Command::Rotate(command) => command.run(surroundings).await,
+            Command::Prune(command) => command.run(surroundings).await,
+        }
+    }
+}
+
+impl Show {
+    async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        let stack = self.target.open(surroundings).await?;
+        let keyring = Ring::read(&stack).await?.keyring;
+        let used = stack.service.keys_in_use().await?;
+        let mut keys: BTreeMap<&str, u64> = keyring.key_ids().map(|id| (id, 0)).collect();
+        keys.extend(used.iter().map(|(id, count)| (id.as_str(), *count)));
+        let missing: Vec<_> = used
+            .keys()
+            .filter(|id| keyring.key_ids().all(|known| known != *id))
+            .collect();
+        let lines: Vec<_> = keys
+            .iter()
+            .map(|(id, count)| {
+                let role = if *id == keyring.writing() {
+                    "  seals and opens"
+                } else {
+                    "  opens"
+                };
+                let role = if missing.iter().any(|missing| missing == id) {
+                    "  MISSING: what it seals does not open"
+                } else {
+                    role
+                };
+                format!("{id}  {count} values{role}")
+            })
+            .collect();
+        let json = json!({"writing": keyring.writing(), "keys": keys, "missing": missing});
+        output(self.json).result(&json, &lines.join("\n"))?;
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(Stopped::Told(1).into())
+        }
+    }
+}
+
+impl Rotate {
+    async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        let output = output(self.json);
+        let mut interrupt = Interrupt::listen()?;
+        let stack = interrupt.or(self.target.open(surroundings)).await?;
+        let ring = Ring::read(&stack).await?;
+        let keyring = &ring.keyring;
+        let before = keyring.writing().to_owned();
+        let new = match self.key_id {
+            Some(id) => id,
+            None => free_id(keyring, stack.now()),
+        };
+        if new == before {
+            return Err(Stopped::Usage(format!(
+                "{new} is the key that seals already: choose another --key-id"
+            ))
+            .into());
+        }
+        if keyring.key_ids().all(|known| known != new) {
+            let text = change_keyring(&ring.text, KeyringChange::Add(&new))
+                .map_err(|error| Stopped::Usage(error.to_string()))?;
+            ring.replace(&stack, &text).await?;
+            output.note(&format!("The key {new} is added, and reads."));
+        } else {
+            output.note(&format!("The key {new} is there already, and reads."));
+        }
+        let usual = stack.service.config().secrets_ttl + SLACK;
+        let wait = self.wait.map_or(usual, Duration::from_secs);
+        output.note(&format!(
+            "Waiting {} s, until every function has read it. `keyring rotate --key-id {new}` goes on if this is stopped.",
+            wait.as_secs()
+        ));
+        interrupt
+            .or(async {
+                tokio::time::sleep(wait).await;
+                Ok(())
+            })
+            .await?;
+        // As it is now: somebody else may have changed it meanwhile.
+        let ring = Ring::read(&stack).await?;
+        let text = change_keyring(&ring.text, KeyringChange::Write(&new))
+            .with_context(|| format!("the key {new} was taken away meanwhile"))?;
+        ring.replace(&stack, &text).await?;
+        output.result(
+            &json!({"writing": new, "before": before}),
+            &format!("{new} seals from now on. {before} stays for what it has sealed; `keyring show` tells when that is nothing any more."),
+        )?;
+        Ok(())
+    }
+}
+
+impl Prune {
+    async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        let stack = self.target.open(surroundings).await?;
+        let key_id = &self.key_id;
+        let mut ring = self.check(&stack, surroundings.now).await?;
+        if !self.yes {
+            let mut interrupt = Interrupt::listen()?;
+            let question = format!(
+                "Take the key {key_id} away from {}, for good? Type yes",
+                stack.name
+            );
+            confirm(&question, "yes", "--yes", &mut interrupt).await?;
+            ring = self.check(&stack, surroundings.now).await?;
+        }
+        let text = change_keyring(&ring.text, KeyringChange::Remove(key_id))?;
+        ring.replace(&stack, &text).await?;
+        output(self.json).result(
+            &json!({"removed": key_id}),
+            &format!("{key_id} is gone from the keyring"),
+        )?;
+        Ok(())
+    }
+
+    /// The keyring, if the key seals nothing and nobody may be about to seal with it. The secret's own times are this world's, whatever
+    /// the clock of a development stack says.
+    async fn check(&self, stack: &Opened, now: Timestamp) -> Result<Ring> {
+        let key_id = &self.key_id;
+        let ring = Ring::read(stack).await?;
+        if ring.keyring.key_ids().all(|known| known != key_id) {
+            return Err(Stopped::Usage(format!("there is no key {key_id} in the keyring")).into());
+        }
+        if ring.keyring.writing() == key_id {
+            return Err(
+                Stopped::Usage(format!("{key_id} is the key that seals: `keyring rotate` first")).into(),
+            );
+        }
+        let usual = stack.service.config().secrets_ttl + UNDER_WAY;
+        let unchanged_for = self.unchanged_for.map_or(usual, Duration::from_secs);
+        let settled = ring.made_at.checked_add(unchanged_for)?;
+        if now < settled {
+            return Err(Stopped::TryAgainLater(format!(
+                "the keyring was changed at {}, and something under way may still seal with {key_id}: try again at {settled}",
+                ring.made_at
+            ))
+            .into());
+        }
+        if let Some(count) = stack.service.keys_in_use().await?.get(key_id) {
+            return Err(Stopped::TryAgainLater(format!(
+                "{key_id} still seals {count} values, which would be lost. Each refresh seals a token anew; try again in some weeks"
+            ))
+            .into());
+        }
+        Ok(ring)
+    }
+}
+
+/// The keyring as it was read.
+struct Ring {
+    text: Zeroizing<String>,
+    keyring: Keyring,
+    /// The secret's version that holds it, and since when.
+    version: String,
+    made_at: Timestamp,
+}
+
+impl Ring {
+    async fn read(stack: &Opened) -> Result<Self> {
+        let id = &stack.service.config().keyring_secret_id;
+        let value = value(&stack.secrets_manager(), id).await?;
+        let value = value.with_context(|| {
+            format!("the secret {id} has no keyring yet; `threads-auth configure` makes it")
+        })?;
+        let keyring =
+            Keyring::from_json(&value.text).with_context(|| format!("the secret {id} is malformed"))?;
+        Ok(Self {
+            text: value.text,
+            keyring,
+            version: value.version,
+            made_at: value.made_at,
+        })
+    }
+
+    /// Puts `text` in its place, if it is still the stack's keyring. Two people may be at it at once, and whoever wrote over the other's
+    /// keyring would take away a key that seals. Only moving the label of the current version compares: Secrets Manager refuses that when
+    /// the label is not where it is moved from.
+    async fn replace(self, stack: &Opened, text: &str) -> Result<()> {
+        let (client, id) = (stack.secrets_manager(), &stack.service.config().keyring_secret_id);
+        let put = client
+            .put_secret_value()
+            .secret_id(id)
+            .secret_string(text)
+            .version_stages(NEXT);
+        let put = put.send().await.map_err(|error| refused(&error, "write", id))?;
+        let moved = client
+            .update_secret_version_stage()
+            .secret_id(id)
+            .version_stage("AWSCURRENT")
+            .remove_from_version_id(&self.version)
+            .set_move_to_version_id(put.version_id.clone())
+            .send()
+            .await;
+        let Err(error) = moved else { return Ok(()) };
+        let current = value(&client, id).await?.map(|value| value.version);
+        if current.is_some() && current == put.version_id {
+            // It was done, and only the answer got lost.
+            return Ok(());
+        }
+        match error.code() {
+            // The label is elsewhere, or somebody else's next keyring has replaced this one.
+            Some("InvalidParameterException" | "InvalidRequestException" | "ResourceNotFoundException") => {
+                Err(Stopped::TryAgainLater(
+                    "somebody else changed the keyring at the same moment, and it is as they left it: look at `keyring show`, and try again"
+                        .to_owned(),
+                )
+                .into())
+            }
+            _ => Err(refused(&error, "write", id)),
+        }
+    }
+}
+
+/// The id of a key that is made at `now`.
+pub(crate) fn key_id(now: Timestamp) -> String {
+    now.strftime("%Y-%m-%d").to_string()
+}
+
+/// The same, if that is taken.
+fn free_id(keyring: &Keyring, now: Timestamp) -> String {
+    let day = key_id(now);
+    let is_free = |id: &String| keyring.key_ids().all(|known| known != id);
+    let more = (2_u32..).map(|n| format!("{day}.{n}"));
+    std::iter::once(day.clone())
+        .chain(more)
+        .find(is_free)
+        .unwrap_or(day)
+}

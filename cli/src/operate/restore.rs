@@ -1,0 +1,83 @@
+//! `threads-auth restore`: accounts from a backup, without those who were deleted since.
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::operate::accounts::{confirm, output};
+use crate::operate::target::{TARGETS, Target};
+use crate::shell::exit::Stopped;
+use crate::shell::interrupt::Interrupt;
+use crate::shell::output::table;
+use crate::shell::progress::spinner;
+use crate::shell::surroundings::Surroundings;
+
+/// Copy what the table of grants lacks from a table that was restored from its backup.
+#[derive(Args)]
+#[command(after_help = format!("Examples:
+  threads-auth restore --from grants-restored --profile prod
+                                      after `aws dynamodb restore-table-to-point-in-time … --target-table-name grants-restored`
+
+A backup becomes a table of another name, in which no token opens. This copies its accounts into the table in use, unless that has them
+already or their person had their data deleted since. It can be repeated. Delete the other table afterwards.
+
+{TARGETS}"))]
+pub(crate) struct Restore {
+    /// The table that was made from the backup
+    #[arg(long, value_name = "TABLE")]
+    from: String,
+
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+
+    #[command(flatten)]
+    target: Target,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Restore {
+    pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        let mut interrupt = Interrupt::listen()?;
+        let stack = interrupt.or(self.target.open(surroundings)).await?;
+        let into = stack.service.store().grants_table();
+        if self.from == into {
+            let text = format!("{into} is the table in use: --from is the one that was made from a backup");
+            return Err(Stopped::Usage(text).into());
+        }
+        if !self.yes {
+            let question = format!("Copy what is missing from {} into {into}? Type yes", self.from);
+            confirm(&question, "yes", "--yes", &mut interrupt).await?;
+        }
+        let bar = spinner("reading the backup");
+        let report = interrupt
+            .or(Box::pin(async {
+                let progress = |report: &threads_auth::restore::RestoreReport| {
+                    bar.set_message(format!(
+                        "{} brought back, {} there already",
+                        report.restored, report.present
+                    ));
+                };
+                let restored = stack.service.restore(&self.from, stack.now(), progress).await;
+                restored
+                    .with_context(|| format!("{} was not restored to its end; it can be repeated", self.from))
+            }))
+            .await;
+        bar.finish_and_clear();
+        let report = report?;
+        let plain = table(&[
+            ("Brought back", report.restored.to_string()),
+            ("There already", report.present.to_string()),
+            ("Deleted since, and left out", report.deleted.to_string()),
+            ("Make no sense, and left out", report.unreadable.to_string()),
+            ("Records of deletions brought back", report.tombstones.to_string()),
+        ]);
+        output(self.json).result(&serde_json::to_value(report)?, &plain)?;
+        if report.unreadable > 0 {
+            return Err(Stopped::Told(1).into());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,152 @@
+//! A sweep by the deployed function: for whoever may invoke it, and not open the secrets.
+//!
+//! Owns what each answer of Lambda's means. Invokes once, and never again by itself: two sweeps at once would take the function's
+//! last place from the schedule.
+
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use aws_sdk_lambda::Client;
+use aws_sdk_lambda::config::retry::RetryConfig;
+use aws_sdk_lambda::config::timeout::TimeoutConfig;
+use aws_sdk_lambda::config::{Builder, StalledStreamProtectionConfig};
+use aws_sdk_lambda::error::{DisplayErrorContext, SdkError};
+use aws_sdk_lambda::operation::invoke::{InvokeError, InvokeOutput};
+use aws_sdk_lambda::primitives::Blob;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Progress;
+use crate::operate::target::{Deployed, Opened};
+use crate::shell::exit::Stopped;
+use crate::shell::interrupt::Interrupt;
+use crate::shell::output::say;
+
+/// A function runs for at most 15 minutes.
+const LONGEST: Duration = Duration::from_mins(16);
+
+/// How often it is looked how much is left.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// What Lambda answers for a function that failed.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Failure {
+    error_type: String,
+    error_message: String,
+}
+
+/// The report of the function's sweep.
+///
+/// # Errors
+/// When the function is not reached, fails, or is waited for no longer.
+pub(super) async fn invoke(
+    stack: &Opened,
+    deployed: &Deployed,
+    budget: Option<u32>,
+    now: Timestamp,
+    progress: &Progress,
+    interrupt: &mut Interrupt,
+) -> Result<Value> {
+    let function = deployed.output("RefreshFunctionName")?;
+    let event = budget.map_or_else(|| json!({}), |seconds| json!({"max_seconds": seconds}));
+    let work = async {
+        let answer = client(deployed)
+            .invoke()
+            .function_name(function)
+            .payload(Blob::new(event.to_string()))
+            .send();
+        tokio::pin!(answer);
+        let answer = loop {
+            tokio::select! {
+                answer = &mut answer => break answer,
+                () = tokio::time::sleep(LOOK), if progress.due.is_some() => {
+                    // What was due at the beginning only becomes less.
+                    if let Ok(left) = stack.service.count_due(now).await {
+                        progress.left(left);
+                    }
+                }
+            }
+        };
+        match answer {
+            Ok(answer) => report(function, &answer),
+            Err(error) => Err(not_invoked(function, &error)),
+        }
+    };
+    let result = interrupt.or(work).await;
+    if let Err(error) = &result
+        && let Some(Stopped::Interrupted(_)) = error.downcast_ref()
+    {
+        say(&format!(
+            "{function} goes on by itself. Its log tells what becomes of it."
+        ));
+    }
+    result
+}
+
+fn client(deployed: &Deployed) -> Client {
+    let timeouts = TimeoutConfig::builder()
+        .read_timeout(LONGEST)
+        .operation_timeout(LONGEST)
+        .build();
+    let config = Builder::from(&deployed.sdk)
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(timeouts)
+        // A function says nothing until it is done.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+    Client::from_conf(config.build())
+}
+
+fn report(function: &str, answer: &InvokeOutput) -> Result<Value> {
+    let payload = answer.payload().map(Blob::as_ref).unwrap_or_default();
+    if answer.function_error().is_none() {
+        return serde_json::from_slice(payload).map_err(|_| {
+            anyhow!("{function} answered with no report: is it this service's refresh function?")
+        });
+    }
+    let Failure {
+        error_type,
+        error_message,
+    } = serde_json::from_slice(payload).unwrap_or_default();
+    if error_type == "Sandbox.Timedout" || error_message.contains("Task timed out") {
+        let text = format!(
+            "{function} was still sweeping when its time was over, and was cut off: the rest waits for the next sweep"
+        );
+        return Err(Stopped::TryAgainLater(text).into());
+    }
+    Err(anyhow!("{error_message}").context(format!(
+        "{function} failed; its log has the cause, and `threads-auth doctor` looks for it"
+    )))
+}
+
+fn not_invoked(function: &str, error: &SdkError<InvokeError>) -> anyhow::Error {
+    let SdkError::ServiceError(refused) = error else {
+        return Stopped::TryAgainLater(format!(
+            "Lambda does not answer, and {function} may be sweeping all the same: {}",
+            DisplayErrorContext(error)
+        ))
+        .into();
+    };
+    let (status, refusal) = (refused.raw().status().as_u16(), refused.err());
+    let code = refusal.meta().code().unwrap_or("no reason given");
+    let message = refusal.meta().message().unwrap_or_default();
+    if status == 429 {
+        return Stopped::TryAgainLater(format!(
+            "{function} is busy: as many sweeps as may run at once are under way ({code})"
+        ))
+        .into();
+    }
+    if status >= 500 {
+        return Stopped::TryAgainLater(format!("Lambda could not invoke {function} ({code}): {message}"))
+            .into();
+    }
+    let next = if code.contains("Denied") {
+        "; your credentials need lambda:InvokeFunction on it"
+    } else if code.contains("NotFound") {
+        "; deploy the stack again"
+    } else {
+        ""
+    };
+    anyhow!("Lambda does not invoke {function} ({code}): {message}{next}")
+}

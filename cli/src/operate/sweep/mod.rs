@@ -1,0 +1,220 @@
+//! `threads-auth sweep`: what the schedule does, done now.
+//!
+//! Owns what an operator sees of a sweep: how far it is, and what came of it. It is made by this process, or by the deployed function.
+
+mod invoke;
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use indicatif::ProgressBar;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+use threads_auth::refresh::Swept;
+
+use crate::operate::accounts::output;
+use crate::operate::target::{Opened, TARGETS, Target};
+use crate::shell::exit::Stopped;
+use crate::shell::interrupt::Interrupt;
+use crate::shell::progress::{COUNT, known, spinner};
+use crate::shell::surroundings::Surroundings;
+
+/// Refresh every token that is due, now.
+#[derive(Args)]
+#[command(after_help = format!("Examples:
+  threads-auth sweep --local
+  threads-auth sweep --profile prod --json
+  threads-auth sweep --profile prod --invoke
+
+From this machine it needs all that the refresh function may: both secrets and the table of grants. With --invoke that function does it,
+and your credentials need lambda:InvokeFunction on it; with dynamodb:Query on the index \"due\" you also see how far it is.
+
+The schedule's own sweeps may run at the same time: each token is refreshed once. Exit code 4 means that something is left for the next
+sweep. Ctrl-C ends it after the accounts that are under way.
+
+{TARGETS}"))]
+pub(crate) struct Sweep {
+    /// Let the deployed refresh function do it
+    #[arg(long)]
+    invoke: bool,
+
+    /// How long it may take [default: 600, or with --invoke as long as the function may]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(30..=86_400))]
+    budget: Option<u32>,
+
+    #[command(flatten)]
+    target: Target,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+const BUDGET: u32 = 600;
+
+/// What a sweep tells of itself, wherever it was made.
+#[derive(Deserialize)]
+struct Report {
+    outcomes: BTreeMap<String, u64>,
+    weakest_token_days: Option<u64>,
+    stopped: Option<String>,
+    unreadable_shards: u32,
+}
+
+impl Sweep {
+    pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        if self.invoke && self.target.is_local() {
+            let text = "a development stack has no function to invoke: leave --invoke out to sweep it from here, or name a stack on AWS with --stack";
+            return Err(Stopped::Usage(text.to_owned()).into());
+        }
+        let mut interrupt = Interrupt::listen()?;
+        let stack = interrupt.or(self.target.open(surroundings)).await?;
+        let now = stack.now();
+        let mut progress = interrupt
+            .or(Box::pin(async {
+                Ok(Progress::begin(&stack, now, self.json).await)
+            }))
+            .await?;
+        let came = Cell::new(None);
+        let made = if let (true, Some(deployed)) = (self.invoke, &stack.deployed) {
+            Box::pin(invoke::invoke(
+                &stack,
+                deployed,
+                self.budget,
+                now,
+                &progress,
+                &mut interrupt,
+            ))
+            .await
+        } else {
+            let budget = Duration::from_secs(self.budget.unwrap_or(BUDGET).into());
+            let watch = |outcome| {
+                progress.saw(outcome);
+                if came.get().is_none() {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            };
+            let words = "Ending after the accounts that are under way; a second Ctrl-C gives them up, and perhaps a token with them.";
+            let work = Box::pin(async {
+                let report = stack.service.sweep_watched(now, budget, watch).await?;
+                Ok(serde_json::to_value(report)?)
+            });
+            interrupt.noting(&came, words, work).await
+        };
+        progress.bar.finish_and_clear();
+        self.tell(&stack, &made?, came.get()).await
+    }
+
+    async fn tell(&self, stack: &Opened, report: &Value, came: Option<u8>) -> Result<()> {
+        let told = Report::deserialize(report).context("what the sweep tells of itself makes no sense")?;
+        let mut plain = String::new();
+        for (outcome, count) in &told.outcomes {
+            let _ = writeln!(plain, "{count:>8}  {outcome}");
+        }
+        if told.outcomes.is_empty() && told.stopped.is_none() {
+            plain.push_str("Nothing was due.\n");
+        }
+        if let Some(days) = told.weakest_token_days {
+            let _ = writeln!(plain, "The weakest of them lives for {days} more days.");
+        }
+        if told.stopped.is_some() && !self.json {
+            let _ = match Box::pin(stack.service.count_due(stack.now())).await {
+                Ok(left) => writeln!(plain, "It ended early; {left} are left for the next sweep."),
+                Err(_) => writeln!(plain, "It ended early; the rest waits for the next sweep."),
+            };
+        }
+        if told.unreadable_shards > 0 {
+            let _ = writeln!(
+                plain,
+                "{} parts of the index could not be read.",
+                told.unreadable_shards
+            );
+        }
+        output(self.json).result(report, &plain)?;
+        let any = |outcomes: [&str; 2]| {
+            outcomes
+                .iter()
+                .any(|outcome| told.outcomes.contains_key(*outcome))
+        };
+        if let Some(signal) = came {
+            return Err(Stopped::Interrupted(signal).into());
+        }
+        if any(["undecryptable", "broken_row"]) {
+            return Err(Stopped::Told(1).into());
+        }
+        if any(["deferred", "store_failed"]) || told.stopped.is_some() || told.unreadable_shards > 0 {
+            return Err(Stopped::Told(4).into());
+        }
+        Ok(())
+    }
+}
+
+/// How far it is, on a terminal.
+struct Progress {
+    bar: ProgressBar,
+    /// How many were due at the beginning, if that could be counted.
+    due: Option<u64>,
+    outcomes: BTreeMap<&'static str, u64>,
+}
+
+impl Progress {
+    async fn begin(stack: &Opened, now: Timestamp, hidden: bool) -> Self {
+        let bar = if hidden {
+            ProgressBar::hidden()
+        } else {
+            spinner("looking at every token that is due")
+        };
+        // Nobody would see it, so nothing is asked.
+        let due = if bar.is_hidden() {
+            None
+        } else {
+            stack.service.count_due(now).await.ok()
+        };
+        if let Some(due) = due {
+            known(&bar, due, COUNT);
+            bar.set_message("");
+        }
+        Self {
+            bar,
+            due,
+            outcomes: BTreeMap::new(),
+        }
+    }
+
+    fn saw(&mut self, outcome: Swept) {
+        *self.outcomes.entry(outcome.as_str()).or_default() += 1;
+        if self.bar.is_hidden() {
+            return;
+        }
+        self.bar.inc(1);
+        // More becomes due while it runs.
+        if self
+            .bar
+            .length()
+            .is_some_and(|length| length < self.bar.position())
+        {
+            self.bar.inc_length(1);
+        }
+        let parts: Vec<_> = self
+            .outcomes
+            .iter()
+            .map(|(outcome, count)| format!("{count} {outcome}"))
+            .collect();
+        self.bar.set_message(parts.join(", "));
+    }
+
+    /// So many of those are still due.
+    fn left(&self, left: u64) {
+        if let Some(due) = self.due {
+            self.bar.set_position(due.saturating_sub(left));
+        }
+    }
+}

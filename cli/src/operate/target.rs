@@ -1,0 +1,341 @@
+//! Which stack a command works on: one of `threads-auth dev`, or one that was deployed to AWS.
+//!
+//! Owns how the stack's tables and secrets are found: the development stack tells them, and CloudFormation has them as the
+//! stack's outputs, so that nobody copies names about. Credentials are looked up where AWS's own tools do. Refuses to guess a region or a stack.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::ProvideCredentials;
+use aws_sdk_cloudformation::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use clap::Args;
+use jiff::Timestamp;
+use serde::Deserialize;
+use threads_auth::{Config, ThreadsAuth, aws};
+use threads_graph::{Graph, HttpClient, HttpTimeouts};
+use url::Url;
+
+use crate::shell::exit::Stopped;
+use crate::shell::surroundings::Surroundings;
+
+/// For the help of every command that works on a stack.
+pub(crate) const TARGETS: &str = "\
+Which stack:
+  --local works on `threads-auth dev` on this machine, at http://127.0.0.1:3000 or at the address given. Otherwise it is the
+  CloudFormation stack of --stack. Credentials and region are looked up as AWS's own tools do it: --profile, the environment, the
+  shared files, SSO (`aws sso login` first), a process, a role. AWS_ENDPOINT_URL and its kind are honoured.";
+
+const PATIENCE: HttpTimeouts = HttpTimeouts {
+    connect: Duration::from_secs(5),
+    request: Duration::from_secs(30),
+};
+
+/// The options that name a stack.
+#[derive(Args, Clone)]
+pub(crate) struct Target {
+    /// Work on `threads-auth dev`, here or at URL
+    #[arg(long, value_name = "URL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "http://127.0.0.1:3000", conflicts_with_all = ["profile", "region", "stack"])]
+    local: Option<Url>,
+
+    /// AWS profile
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+
+    /// AWS region
+    #[arg(long, value_name = "NAME")]
+    region: Option<String>,
+
+    /// Name of the CloudFormation stack
+    #[arg(long, value_name = "NAME", default_value = "threads-auth")]
+    stack: String,
+}
+
+/// A stack that can be worked on.
+pub(crate) struct Opened {
+    pub(crate) service: Arc<ThreadsAuth>,
+    pub(crate) http: HttpClient,
+    /// How a person calls it.
+    pub(crate) name: String,
+    /// What only a deployed stack has.
+    pub(crate) deployed: Option<Deployed>,
+    local: Option<Url>,
+    start: Timestamp,
+    began: Instant,
+}
+
+/// A stack on AWS.
+pub(crate) struct Deployed {
+    pub(crate) sdk: SdkConfig,
+    pub(crate) stack: String,
+    /// The state that CloudFormation says it is in, such as `UPDATE_COMPLETE`.
+    pub(crate) status: String,
+    pub(crate) outputs: HashMap<String, String>,
+}
+
+/// What the development stack tells of itself.
+#[derive(Deserialize)]
+struct Development {
+    variables: HashMap<String, String>,
+    now: Timestamp,
+}
+
+impl Target {
+    /// Whether it is `threads-auth dev`.
+    pub(crate) fn is_local(&self) -> bool {
+        self.local.is_some()
+    }
+
+    /// Finds the stack.
+    ///
+    /// # Errors
+    /// When there is none, it does not answer, or there are no credentials for it.
+    pub(crate) async fn open(&self, surroundings: &Surroundings) -> Result<Opened> {
+        // The SDK's futures are large, and every command has this one.
+        Box::pin(self.find(surroundings)).await
+    }
+
+    async fn find(&self, surroundings: &Surroundings) -> Result<Opened> {
+        let http = HttpClient::new(PATIENCE).context("no connection can be made")?;
+        let (variables, start, name, deployed) = if let Some(url) = &self.local {
+            let development = development(&http, url).await?;
+            let name = format!("the development stack at {url}");
+            (development.variables, development.now, name, None)
+        } else {
+            let deployed = self.deployed(&http).await?;
+            let name = format!("the stack {}", deployed.stack);
+            let variables = deployed.variables(surroundings)?;
+            (variables, surroundings.now, name, Some(deployed))
+        };
+        let mut config =
+            Config::from_vars(&variables).with_context(|| format!("{name} is not as it should be"))?;
+        if let Some(credentials) = deployed
+            .as_ref()
+            .and_then(|deployed| deployed.sdk.credentials_provider())
+        {
+            // Asked again when what it gave comes to its end: an import may outlive credentials of an hour.
+            config.aws.credentials = credentials;
+        }
+        let service = ThreadsAuth::new(config).with_context(|| format!("{name} is not as it should be"))?;
+        Ok(Opened {
+            service: Arc::new(service),
+            http,
+            name,
+            deployed,
+            local: self.local.clone(),
+            start,
+            began: Instant::now(),
+        })
+    }
+
+    async fn deployed(&self, http: &HttpClient) -> Result<Deployed> {
+        let mut loader =
+            aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(aws::http_client(http));
+        if let Some(profile) = &self.profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(region) = &self.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        let sdk = loader.load().await;
+        if sdk.region().is_none() {
+            let text = "which AWS region? Give --region, or AWS_REGION, or a --profile that has one (or --local for `threads-auth dev`)";
+            return Err(Stopped::Usage(text.to_owned()).into());
+        }
+        // Asked for first, because its own errors say what to do and those of a request do not.
+        check_credentials(&sdk).await?;
+        let client = aws_sdk_cloudformation::Client::new(&sdk);
+        let answer = client.describe_stacks().stack_name(&self.stack).send().await;
+        let answer = answer.map_err(|error| self.no_stack(&sdk, &error))?;
+        let stack = answer
+            .stacks
+            .and_then(|stacks| stacks.into_iter().next())
+            .with_context(|| format!("CloudFormation told nothing of the stack {}", self.stack))?;
+        let status = stack
+            .stack_status()
+            .map_or("", |status| status.as_str())
+            .to_owned();
+        let mut outputs: HashMap<_, _> = stack
+            .outputs
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|output| Some((output.output_key?, output.output_value?)))
+            .collect();
+        let parameters = stack.parameters.unwrap_or_default();
+        outputs.extend(
+            parameters
+                .into_iter()
+                .filter_map(|parameter| Some((parameter.parameter_key?, parameter.parameter_value?))),
+        );
+        Ok(Deployed {
+            sdk,
+            stack: self.stack.clone(),
+            status,
+            outputs,
+        })
+    }
+
+    fn no_stack<E: ProvideErrorMetadata + std::error::Error + 'static>(
+        &self,
+        sdk: &SdkConfig,
+        error: &SdkError<E>,
+    ) -> anyhow::Error {
+        let region = sdk.region().map_or("", Region::as_ref);
+        let stack = &self.stack;
+        match error.code() {
+            Some("ValidationError") => Stopped::Usage(format!(
+                "there is no stack {stack} in {region} of this account: give --stack, --region and --profile as they were deployed"
+            ))
+            .into(),
+            Some(code) => {
+                let message = error.message().unwrap_or_default();
+                anyhow::anyhow!("CloudFormation does not describe the stack {stack} ({code}): {message}")
+            }
+            None => Stopped::TryAgainLater(format!(
+                "CloudFormation in {region} does not answer: {}",
+                DisplayErrorContext(error)
+            ))
+            .into(),
+        }
+    }
+}
+
+async fn check_credentials(sdk: &SdkConfig) -> Result<()> {
+    let provider = sdk
+        .credentials_provider()
+        .context("there are no AWS credentials")?;
+    let found = provider.provide_credentials().await;
+    found.map_err(|error| {
+        let cause = DisplayErrorContext(&error).to_string();
+        Stopped::Usage(format!(
+            "there are no AWS credentials: give a --profile, run `aws sso login`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY ({cause})"
+        ))
+    })?;
+    Ok(())
+}
+
+impl Deployed {
+    /// The stack's output or parameter.
+    ///
+    /// # Errors
+    /// When it has none of this name: it is another stack, or was deployed by another version.
+    pub(crate) fn output(&self, name: &str) -> Result<&str> {
+        let value = self
+            .outputs
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty());
+        value.with_context(|| {
+            format!(
+                "the stack {} ({}) has no output {name}: is it this service's, and of this version?",
+                self.stack, self.status
+            )
+        })
+    }
+
+    /// The environment in which a function of this stack runs.
+    fn variables(&self, surroundings: &Surroundings) -> Result<HashMap<String, String>> {
+        let mut variables = HashMap::new();
+        let mut set = |name: &str, value: &str| variables.insert(name.to_owned(), value.to_owned());
+        for (variable, parameter) in [
+            ("THREADS_AUTHORIZE_URL", "ThreadsAuthorizeUrl"),
+            ("THREADS_GRAPH_URL", "ThreadsGraphUrl"),
+            ("THREADS_API_VERSION", "ThreadsApiVersion"),
+            ("THREADS_SCOPES", "Scopes"),
+        ] {
+            if let Ok(value) = self.output(parameter) {
+                set(variable, value);
+            }
+        }
+        for (variable, output) in [
+            ("GRANTS_TABLE", "GrantsTableName"),
+            ("SHORT_LIVED_TABLE", "ShortLivedTableName"),
+            ("APP_SECRET_ID", "AppSecretArn"),
+            ("KEYRING_SECRET_ID", "KeyringSecretArn"),
+        ] {
+            set(variable, self.output(output)?);
+        }
+        let callback = self.output("RedirectCallbackUrl")?;
+        set(
+            "PUBLIC_URL",
+            callback.strip_suffix("/callback").unwrap_or(callback),
+        );
+        if let Some(url) = self.sdk.endpoint_url() {
+            set("AWS_ENDPOINT_URL", url);
+        }
+        for (name, value) in &surroundings.variables {
+            if name.starts_with("AWS_ENDPOINT_URL") {
+                set(name, value);
+            }
+        }
+        set("AWS_REGION", self.sdk.region().map_or("", Region::as_ref));
+        // The functions have theirs in their environment. The SDK's take their place.
+        set("AWS_ACCESS_KEY_ID", "from the SDK");
+        set("AWS_SECRET_ACCESS_KEY", "from the SDK");
+        Ok(variables)
+    }
+}
+
+impl Opened {
+    /// The stack's time: the development stack's clock may have been advanced.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.start
+            .checked_add(self.began.elapsed())
+            .unwrap_or(Timestamp::MAX)
+    }
+
+    /// The same, asked for anew: for what runs until it is stopped.
+    ///
+    /// # Errors
+    /// When the development stack does not answer.
+    pub(crate) async fn time(&self) -> Result<Timestamp> {
+        match &self.local {
+            Some(url) => Ok(development(&self.http, url).await?.now),
+            None => Ok(self.now()),
+        }
+    }
+
+    /// Meta, as this stack sees it.
+    pub(crate) fn graph(&self) -> Graph {
+        Graph::new(self.http.clone(), self.service.config().endpoints.clone())
+    }
+
+    /// Secrets Manager, for what functions may not do.
+    pub(crate) fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
+        aws::secrets_manager(&self.service.config().aws, &self.http)
+    }
+
+    /// An address of the service.
+    pub(crate) fn address(&self, path: &str) -> String {
+        format!("{}{path}", self.service.config().public_url)
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the send path to the development stack, which carries no secret"
+)]
+async fn development(http: &HttpClient, url: &Url) -> Result<Development> {
+    let unreachable = || {
+        Stopped::TryAgainLater(format!(
+            "there is no development stack at {url}: start it with `threads-auth dev`, or give its address as --local=URL"
+        ))
+    };
+    let address = url
+        .join("/dev/stack")
+        .map_err(|_| Stopped::Usage(format!("--local={url} is no address")))?;
+    let answer = http
+        .inner()
+        .get(address)
+        .send()
+        .await
+        .map_err(|_| unreachable())?;
+    if !answer.status().is_success() {
+        return Err(unreachable().into());
+    }
+    let body = answer.bytes().await.map_err(|_| unreachable())?;
+    serde_json::from_slice(&body).map_err(|_| unreachable().into())
+}

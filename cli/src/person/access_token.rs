@@ -1,0 +1,137 @@
+//! `threads-auth access_token`: a code becomes a short-lived and a long-lived token.
+
+use anyhow::Result;
+use clap::Args;
+use threads_graph::{AccessToken, AuthorizationCode, CallbackParams, PastedCallback, parse_pasted};
+
+use crate::person::legacy::tell_unused;
+use crate::person::tokens::{self, Keep};
+use crate::shell::exit::Stopped;
+use crate::shell::inputs::{AUTH_CODE, Inputs, SECRETS, SHORT_LIVED_TOKEN};
+use crate::shell::interrupt::Interrupt;
+use crate::shell::output::Output;
+use crate::shell::surroundings::{HOSTS, Surroundings};
+
+/// Swap an authorization code for a short-lived and a long-lived token.
+#[derive(Args)]
+#[command(name = "access_token", visible_alias = "access-token", after_help = format!("Examples:
+  threads-auth access_token --app_id=123 --auth_code='AQD…#_' --redirect_uri=https://example.com/callback
+                            the app secret is asked for, and the tokens are printed
+  threads-auth access_token -r https://example.com/callback -p .env -v long_lived_token
+                            THREADS_APP_ID and THREADS_APP_SECRET are in .env; the code is asked for
+  pass show threads | threads-auth access_token -id 123 -secret - -code AQD… -r https://example.com/callback --json
+                            the secret comes from a password manager, and the tokens as JSON
+
+{SECRETS}
+
+ThreadsPipe's short names work too: -id, -secret, -code, -r, -p, -v, -s.
+
+{HOSTS}"))]
+pub(crate) struct AccessTokenCommand {
+    /// The Threads app id; `THREADS_APP_ID` [-id]
+    #[arg(long, visible_alias = "app_id", value_name = "ID")]
+    app_id: Option<String>,
+
+    /// The Threads app secret; `THREADS_APP_SECRET` [-secret]
+    #[arg(long, visible_alias = "app_secret", value_name = "SECRET")]
+    app_secret: Option<String>,
+
+    /// The code, or the whole address that the browser came back to: a trailing #_ is cut off [-code]
+    #[arg(long, visible_alias = "auth_code", value_name = "CODE")]
+    auth_code: Option<String>,
+
+    /// Where Meta sent the browser back to, letter for letter; `THREADS_REDIRECT_URI`
+    #[arg(long, short = 'r', visible_alias = "redirect_uri", value_name = "URL")]
+    redirect_uri: Option<String>,
+
+    /// Complete a login whose second step failed, with the short-lived token that it left
+    #[arg(long, value_name = "TOKEN", conflicts_with_all = ["auth_code", "redirect_uri"])]
+    short_lived_token: Option<String>,
+
+    #[command(flatten)]
+    keep: Keep,
+
+    /// No notes and no warnings
+    #[arg(long, short = 's', value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value = "false", hide_default_value = true, value_parser = crate::person::legacy::silent)]
+    silent: bool,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    unused: UnusedHere,
+}
+
+/// What ThreadsPipe's parser takes with this command and has no use for.
+#[derive(Args)]
+struct UnusedHere {
+    #[arg(long, hide = true)]
+    access_token: Option<String>,
+    #[arg(long, hide = true)]
+    auto_mode: Option<String>,
+}
+
+impl AccessTokenCommand {
+    pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        let output = Output {
+            json: self.json,
+            silent: self.silent,
+        };
+        let unused = [
+            ("--access-token", self.unused.access_token.is_some()),
+            ("--auto-mode", self.unused.auto_mode.is_some()),
+        ];
+        tell_unused(output, "access_token", &unused);
+        let mut interrupt = Interrupt::listen()?;
+        let graph = surroundings.graph()?;
+        let inputs = Inputs::beside(&self.keep, surroundings, output)?;
+        if let Some(given) = self.short_lived_token.as_deref() {
+            let secret = inputs
+                .app_secret(self.app_secret.as_deref(), &mut interrupt)
+                .await?;
+            let token = inputs
+                .get(&SHORT_LIVED_TOKEN, Some(given), &mut interrupt)
+                .await?;
+            let token = AccessToken::new(token.trim()).map_err(|error| Stopped::Usage(error.to_string()))?;
+            let slot = self.keep.reserve(output, &mut interrupt).await?;
+            return interrupt
+                .after(async {
+                    // Whose it is is good to know, and no reason to fail.
+                    let user_id = graph.me(&token).await.ok().map(|profile| profile.id);
+                    tokens::complete(&graph, &secret, token, user_id, slot, output).await
+                })
+                .await;
+        }
+        let app = inputs
+            .app(self.app_id.as_deref(), self.app_secret.as_deref(), &mut interrupt)
+            .await?;
+        let redirect_uri = inputs
+            .redirect_uri(self.redirect_uri.as_deref(), &mut interrupt)
+            .await?;
+        let pasted = inputs
+            .get(&AUTH_CODE, self.auth_code.as_deref(), &mut interrupt)
+            .await?;
+        let code = code(&pasted)?;
+        let slot = self.keep.reserve(output, &mut interrupt).await?;
+        interrupt
+            .after(tokens::exchange(&graph, &app, &code, &redirect_uri, slot, output))
+            .await
+    }
+}
+
+/// The code out of what was given. There is no state to compare: this command did not send the person.
+fn code(pasted: &str) -> Result<AuthorizationCode> {
+    match parse_pasted(pasted) {
+        Ok(PastedCallback::Code(code) | PastedCallback::Callback(CallbackParams::Granted { code, .. })) => {
+            Ok(code)
+        }
+        Ok(PastedCallback::Callback(CallbackParams::Denied { .. })) => Err(Stopped::Unauthorized(
+            "the address says that there was no consent: ask the person again, with `threads-auth login`"
+                .to_owned(),
+        )
+        .into()),
+        Err(error) => Err(Stopped::Usage(format!("the code cannot be used: {error}")).into()),
+    }
+}

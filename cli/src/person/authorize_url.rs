@@ -1,0 +1,130 @@
+//! `threads-auth authorize-url`: the address to send a person's browser to.
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde_json::json;
+use threads_auth::seal::random_text;
+use threads_graph::{RedirectUri, Scopes, authorization_url};
+
+use crate::shell::exit::Stopped;
+use crate::shell::inputs::Inputs;
+use crate::shell::interrupt::Interrupt;
+use crate::shell::output::Output;
+use crate::shell::surroundings::{HOSTS, Surroundings};
+
+/// The longest state that comes back whole.
+const MAX_STATE: usize = 512;
+
+/// For the help of the commands that ask for permissions.
+pub(crate) const SCOPES: &str = "\
+Scopes, by short name or by Meta's:
+  basic, publish, read_replies, manage_replies, insights    ThreadsPipe's names
+  keyword_search, manage_mentions, delete, location_tagging, profile_discovery, share_to_instagram
+  all                                                       everything; Meta has to allow each to the app
+threads_basic is always included.";
+
+/// Print the address at which a person agrees. Nothing is sent.
+#[derive(Args)]
+#[command(after_help = format!("Examples:
+  threads-auth authorize-url --app-id 123 --redirect-uri https://example.com/callback --scope basic,publish
+  threads-auth authorize-url --json                         with what is in .env; the state stands beside the address
+
+The state is random, and comes back in the address that Meta sends the browser to: compare it there.
+`threads-auth login` does all of this, and the rest.
+
+{SCOPES}
+
+{HOSTS}"))]
+pub(crate) struct AuthorizeUrl {
+    /// The Threads app id; `THREADS_APP_ID`
+    #[arg(long, alias = "app_id", value_name = "ID")]
+    app_id: Option<String>,
+
+    /// Where Meta sends the browser back to; `THREADS_REDIRECT_URI`
+    #[arg(long, alias = "redirect_uri", value_name = "URL")]
+    redirect_uri: Option<String>,
+
+    /// What to ask for, with commas or spaces between; may be repeated; `THREADS_SCOPES`, or basic
+    #[arg(long, value_name = "SCOPES")]
+    scope: Vec<String>,
+
+    /// Your own state, instead of a random one
+    #[arg(long, value_name = "TEXT")]
+    state: Option<String>,
+
+    /// Print {"url", "state"}
+    #[arg(long)]
+    json: bool,
+}
+
+impl AuthorizeUrl {
+    pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        let output = Output {
+            json: self.json,
+            silent: false,
+        };
+        let mut interrupt = Interrupt::listen()?;
+        let inputs = Inputs {
+            surroundings,
+            output,
+            env_path: None,
+        };
+        let endpoints = surroundings.endpoints()?;
+        let scopes = scopes(&self.scope, surroundings)?;
+        let app_id = inputs.app_id(self.app_id.as_deref(), &mut interrupt).await?;
+        let redirect_uri = inputs
+            .redirect_uri(self.redirect_uri.as_deref(), &mut interrupt)
+            .await?;
+        check(&redirect_uri, output)?;
+        let state = match self.state {
+            Some(state) if state_fits(&state) => state,
+            Some(_) => {
+                let text = "--state must be 1 to 512 visible ASCII characters";
+                return Err(Stopped::Usage(text.to_owned()).into());
+            }
+            None => random_text::<32>().context("no random state can be made")?,
+        };
+        let url = authorization_url(&endpoints, &app_id, &redirect_uri, &scopes, &state);
+        output
+            .result(&json!({"url": url.as_str(), "state": state}), url.as_str())
+            .context("standard output is closed")
+    }
+}
+
+fn state_fits(state: &str) -> bool {
+    (1..=MAX_STATE).contains(&state.len()) && state.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// What to ask for: the arguments, or `THREADS_SCOPES`, or the least.
+///
+/// # Errors
+/// When there is a word that names no scope.
+pub(crate) fn scopes(given: &[String], surroundings: &Surroundings) -> Result<Scopes> {
+    let text = if given.is_empty() {
+        surroundings
+            .variable("THREADS_SCOPES")
+            .unwrap_or("basic")
+            .to_owned()
+    } else {
+        given.join(",")
+    };
+    text.parse()
+        .map_err(|error: threads_graph::UnknownScope| Stopped::Usage(error.to_string()).into())
+}
+
+/// Refuses an address from which a code could be read on its way, and tells of one that Meta refuses.
+///
+/// # Errors
+/// When it is plain http to another machine.
+pub(crate) fn check(redirect_uri: &RedirectUri, output: Output) -> Result<()> {
+    if !redirect_uri.is_secure_or_loopback() {
+        let text = "the redirect URI must be https: Meta sends nobody back to plain http";
+        return Err(Stopped::Usage(text.to_owned()).into());
+    }
+    if redirect_uri.as_str().starts_with("http:") {
+        output.warn(
+            "Meta refuses redirect URIs of plain http, this machine's included. The sandbox takes them.",
+        );
+    }
+    Ok(())
+}

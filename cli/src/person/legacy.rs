@@ -1,0 +1,233 @@
+//! ThreadsPipe's command lines, read by Python's rules and written as clap knows them.
+//!
+//! Owns what argparse allows and clap does not, for the two commands that ThreadsPipe 0.4.5 has: a single dash before a
+//! name of several letters (`-id 1`, `-secret=x`), a value that touches its letter (`-p.env`), unmistakable beginnings
+//! (`--app 1`, `-tok x`), options before the command's name, and options of the other command. Every other command line
+//! passes untouched.
+
+use std::ffi::{OsStr, OsString};
+
+use crate::shell::output::Output;
+
+/// The commands that are read this way, under both spellings.
+const COMMANDS: [&str; 4] = ["access_token", "access-token", "refresh_token", "refresh-token"];
+
+/// Ours, ThreadsPipe's long name, and its short one.
+const OPTIONS: [(&str, &str, &str); 9] = [
+    ("--app-id", "--app_id", "-id"),
+    ("--app-secret", "--app_secret", "-secret"),
+    ("--auth-code", "--auth_code", "-code"),
+    ("--redirect-uri", "--redirect_uri", "-r"),
+    ("--access-token", "--access_token", "-token"),
+    ("--auto-mode", "--auto_mode", "-auto"),
+    ("--env-path", "--env_path", "-p"),
+    ("--env-variable", "--env_variable", "-v"),
+    (SILENT, "--silent", "-s"),
+];
+
+/// Its value may be left out. (In ThreadsPipe it may not, though its guide does so.)
+const SILENT: &str = "--silent";
+
+/// The arguments as clap is to see them. The first is the program's name, as always.
+pub(crate) fn translate(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let mut options = Vec::new();
+    let mut command = None;
+    let mut rest = arguments.iter().skip(1).peekable();
+    while let Some(argument) = rest.next() {
+        let text = argument.to_str().unwrap_or_default();
+        if text == "--" {
+            options.push(argument.clone());
+            options.extend(rest.by_ref().cloned());
+        } else if let Some((name, value)) = option(text) {
+            let value = value.map(OsString::from).or_else(|| {
+                rest.next_if(|next| is_value(name, next, command.is_some()))
+                    .cloned()
+            });
+            options.push(joined(name, value));
+        } else if command.is_none() && !text.starts_with('-') {
+            if !COMMANDS.contains(&text) {
+                return arguments;
+            }
+            command = Some(argument);
+        } else {
+            options.push(argument.clone());
+        }
+    }
+    match (arguments.first(), command) {
+        (Some(program), Some(command)) => {
+            let mut translated = vec![program.clone(), command.clone()];
+            translated.extend(options);
+            translated
+        }
+        _ => arguments,
+    }
+}
+
+/// Our name of the option, and the value that is part of the argument.
+fn option(argument: &str) -> Option<(&'static str, Option<&str>)> {
+    let names = || {
+        OPTIONS
+            .iter()
+            .flat_map(|(ours, long, short)| [(*ours, *ours), (*ours, *long), (*ours, *short)])
+    };
+    let exactly = |text: &str| names().find(|(_, name)| *name == text).map(|(ours, _)| ours);
+    if !argument.starts_with('-') || argument.len() < 2 {
+        return None;
+    }
+    if let Some(ours) = exactly(argument) {
+        return Some((ours, None));
+    }
+    let (name, value) = match argument.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (argument, None),
+    };
+    if let Some(ours) = exactly(name) {
+        return Some((ours, value));
+    }
+    let mut matches: Vec<(&'static str, Option<&str>)> = names()
+        .filter(|(_, full)| full.starts_with(name))
+        .map(|(ours, _)| (ours, value))
+        .collect();
+    if !argument.starts_with("--")
+        && let Some((letter, value)) = argument.split_at_checked(2)
+        && let Some(ours) = exactly(letter)
+    {
+        matches.push((ours, Some(value)));
+    }
+    // Two spellings of one option are one match; two options are a mistake, which clap reports.
+    matches.dedup();
+    match matches[..] {
+        [only] => Some(only),
+        _ => None,
+    }
+}
+
+/// Whether the next argument is this option's value. One that begins with a dash is not; a dash alone is.
+fn is_value(option: &str, next: &OsStr, has_command: bool) -> bool {
+    let next = next.to_str().unwrap_or_default();
+    let is_command = option == SILENT && !has_command && COMMANDS.contains(&next);
+    !is_command && (!next.starts_with('-') || next == "-" || next.contains(' '))
+}
+
+fn joined(name: &str, value: Option<OsString>) -> OsString {
+    let mut joined = OsString::from(name);
+    if let Some(value) = value {
+        joined.push("=");
+        joined.push(value);
+    }
+    joined
+}
+
+/// Yes or no, in the words that scripts use.
+///
+/// # Errors
+/// On any other word.
+pub(crate) fn boolean(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "y" | "on" | "t" => Ok(true),
+        "false" | "0" | "no" | "n" | "off" | "f" => Ok(false),
+        _ => Err("expected true or false".to_owned()),
+    }
+}
+
+/// For `--silent`, which ThreadsPipe takes "with or without value": only a no means no.
+///
+/// # Errors
+/// Never.
+#[expect(clippy::unnecessary_wraps, reason = "clap's parsers can fail")]
+pub(crate) fn silent(text: &str) -> Result<bool, String> {
+    Ok(boolean(text).unwrap_or(true))
+}
+
+/// Tells of options that ThreadsPipe's one parser takes with either command, and that this command does not use.
+pub(crate) fn tell_unused(output: Output, command: &str, options: &[(&str, bool)]) {
+    for (option, is_given) in options {
+        if *is_given {
+            output.warn(&format!("{command} does not use {option}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn what_argparse_reads_clap_reads() {
+        for (given, expected) in [
+            (
+                "x access_token -id 1 -secret s -code c -r u -p .env -v T -s true",
+                "x access_token --app-id=1 --app-secret=s --auth-code=c --redirect-uri=u --env-path=.env --env-variable=T --silent=true",
+            ),
+            (
+                "x access_token --app_id=1 --app_secret s --silent",
+                "x access_token --app-id=1 --app-secret=s --silent",
+            ),
+            (
+                "x refresh_token -token=t -auto=true -p.env -vT -s",
+                "x refresh_token --access-token=t --auto-mode=true --env-path=.env --env-variable=T --silent",
+            ),
+            (
+                "x refresh_token -tok t --acc t --app_s s",
+                "x refresh_token --access-token=t --access-token=t --app-secret=s",
+            ),
+            (
+                "x refresh_token --silent -token t",
+                "x refresh_token --silent --access-token=t",
+            ),
+            (
+                "x -s 1 refresh_token -token t",
+                "x refresh_token --silent=1 --access-token=t",
+            ),
+            (
+                "x --silent refresh_token -token t",
+                "x refresh_token --silent --access-token=t",
+            ),
+            (
+                "x refresh-token --access-token -",
+                "x refresh-token --access-token=-",
+            ),
+            (
+                "x access_token -secret=a=b -code --json",
+                "x access_token --app-secret=a=b --auth-code --json",
+            ),
+            // A code that begins like an option of ours is still a code where it touches its name.
+            (
+                "x access_token -code=-id --json",
+                "x access_token --auth-code=-id --json",
+            ),
+            // What could be two options is none.
+            ("x access_token --a 1 -se x", "x access_token --a 1 -se x"),
+            ("x access_token -- -id 1", "x access_token -- -id 1"),
+        ] {
+            assert_eq!(translate(words(given)), words(expected), "{given}");
+        }
+    }
+
+    #[test]
+    fn other_commands_are_left_alone() {
+        for line in [
+            "x",
+            "x login -p 1 --app-id 1",
+            "x help access_token -id",
+            "x -p .env login",
+            "x --version",
+        ] {
+            assert_eq!(translate(words(line)), words(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_no_means_no() {
+        assert_eq!(boolean("False"), Ok(false));
+        assert_eq!(boolean("TRUE"), Ok(true));
+        assert!(boolean("flase").is_err());
+        assert_eq!(silent("anything"), Ok(true));
+        assert_eq!(silent("false"), Ok(false));
+    }
+}

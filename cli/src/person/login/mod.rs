@@ -1,0 +1,308 @@
+//! `threads-auth login`: a person agrees in a browser, and both tokens are there.
+//!
+//! Owns the state, which is random and lives for this one login. Refuses an answer that carries another, or none, except a
+//! code that the person at this terminal pastes: they vouch for it.
+
+mod callback;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use subtle::ConstantTimeEq;
+use threads_auth::seal::random_text;
+use threads_graph::{AuthorizationCode, CallbackParams, PastedCallback, RedirectUri, parse_pasted};
+use url::{Host, Url};
+
+use self::callback::Callback;
+use crate::person::authorize_url::{SCOPES, check, scopes};
+use crate::person::tokens::{self, Keep};
+use crate::shell::exit::Stopped;
+use crate::shell::inputs::{Inputs, REDIRECT_URI, SECRETS, redirect_uri};
+use crate::shell::interrupt::Interrupt;
+use crate::shell::output::{Output, can_ask, complain, say};
+use crate::shell::prompt;
+use crate::shell::surroundings::{HOSTS, Surroundings};
+
+/// Connect a Threads account: open the browser, wait for the person to agree, and get both tokens.
+#[derive(Args)]
+#[command(after_help = format!("Examples:
+  threads-auth login --app-id 123 --scope basic,publish
+                            the app secret is asked for, and the tokens are printed
+  threads-auth login --env-path .env --env-variable LONG_LIVED_TOKEN
+                            THREADS_APP_ID and THREADS_APP_SECRET are in .env, and the token is stored beside them
+  threads-auth login --no-browser --redirect-uri https://example.com/callback
+                            open the address elsewhere, and paste the one that the browser ends on
+
+Meta accepts https only, and only what the dashboard lists under \"Redirect Callback URLs\": list
+https://127.0.0.1:8080/callback there. The browser will warn, because no authority can vouch for this machine; the
+fingerprint that is printed tells whether it is this command that answers. With --paste nothing listens and nothing
+warns: the browser ends on an address that does not load, and that address is what to paste.
+
+{SECRETS}
+
+{SCOPES}
+
+{HOSTS}
+  BROWSER
+      the program to open the address with"))]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+pub(crate) struct Login {
+    /// The Threads app id; `THREADS_APP_ID`
+    #[arg(long, alias = "app_id", value_name = "ID")]
+    app_id: Option<String>,
+
+    /// The Threads app secret; `THREADS_APP_SECRET`
+    #[arg(long, alias = "app_secret", value_name = "SECRET")]
+    app_secret: Option<String>,
+
+    /// Where Meta sends the browser back to; `THREADS_REDIRECT_URI`, or `https://127.0.0.1:8080/callback`
+    #[arg(long, alias = "redirect_uri", value_name = "URL")]
+    redirect_uri: Option<String>,
+
+    /// Another port for `https://127.0.0.1:8080/callback`; 0 picks a free one
+    #[arg(long, value_name = "N", conflicts_with = "redirect_uri")]
+    port: Option<u16>,
+
+    /// What to ask for, with commas or spaces between; may be repeated; `THREADS_SCOPES`, or basic
+    #[arg(long, value_name = "SCOPES")]
+    scope: Vec<String>,
+
+    /// Print the address and open nothing
+    #[arg(long)]
+    no_browser: bool,
+
+    /// Listen on no port: the address that the browser ends on is pasted
+    #[arg(long)]
+    paste: bool,
+
+    /// How long to wait for the person
+    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = crate::serve::dev::interval)]
+    wait: Duration,
+
+    #[command(flatten)]
+    keep: Keep,
+
+    /// No notes and no warnings
+    #[arg(long, short)]
+    silent: bool,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// How a login was answered.
+enum Answer {
+    Code(AuthorizationCode),
+    Denied,
+}
+
+/// Whether what came back belongs to this login. A denial may come without a state, as Meta's own sample shows it: it can
+/// do no more than end the waiting.
+fn judge(params: CallbackParams, state: &str) -> Option<Answer> {
+    let is_ours = |returned: &str| bool::from(returned.as_bytes().ct_eq(state.as_bytes()));
+    match params {
+        CallbackParams::Granted { code, state } if is_ours(&state) => Some(Answer::Code(code)),
+        CallbackParams::Denied { state, .. } if state.as_deref().is_none_or(is_ours) => Some(Answer::Denied),
+        _ => None,
+    }
+}
+
+const NOT_OURS: &str = "it belongs to another login: the state is not the one that was sent";
+
+impl Login {
+    pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        let output = Output {
+            json: self.json,
+            silent: self.silent,
+        };
+        let mut interrupt = Interrupt::listen()?;
+        let graph = surroundings.graph()?;
+        let inputs = Inputs::beside(&self.keep, surroundings, output)?;
+        let scopes = scopes(&self.scope, surroundings)?;
+        let (redirect_uri, callback) = self.callback(&inputs, surroundings).await?;
+        check(&redirect_uri, output)?;
+        let (app_id, app_secret) = (self.app_id.as_deref(), self.app_secret.as_deref());
+        let app = inputs.app(app_id, app_secret, &mut interrupt).await?;
+        // Nobody should agree to what cannot be stored. The file is not kept from others for as long as that takes.
+        drop(self.keep.reserve(output, &mut interrupt).await?);
+
+        let state = random_text::<32>().context("no random state can be made")?;
+        let url = graph.authorization_url(&app.app_id, &redirect_uri, &scopes, &state);
+        self.invite(&url, &redirect_uri, callback.as_ref(), output);
+        let answer = interrupt
+            .or(self.answer(callback, &redirect_uri, &state, output))
+            .await?;
+        let Answer::Code(code) = answer else {
+            let text = "the person did not agree, so there is no token";
+            return Err(Stopped::Unauthorized(text.to_owned()).into());
+        };
+        let slot = self.keep.reserve(output, &mut interrupt).await?;
+        interrupt
+            .after(tokens::exchange(&graph, &app, &code, &redirect_uri, slot, output))
+            .await
+    }
+
+    /// Where Meta sends the browser, and who listens there.
+    async fn callback(
+        &self,
+        inputs: &Inputs<'_>,
+        surroundings: &Surroundings,
+    ) -> Result<(RedirectUri, Option<Callback>)> {
+        let given = match (&self.redirect_uri, self.port) {
+            (Some(given), _) => Some(given.clone()),
+            (None, Some(_)) => None,
+            (None, None) => inputs.configured(&REDIRECT_URI)?,
+        };
+        let Some(given) = given else {
+            let port = self.port.unwrap_or(8080);
+            let here = |port| redirect_uri(&format!("https://127.0.0.1:{port}/callback"));
+            if self.paste {
+                return Ok((here(port)?, None));
+            }
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            let callback = Callback::listen(address, true, surroundings.now).await?;
+            return Ok((here(callback.port()?)?, Some(callback)));
+        };
+        let given = redirect_uri(&given)?;
+        let callback = match loopback(given.as_str()) {
+            Some((address, is_secure)) if !self.paste => {
+                Some(Callback::listen(address, is_secure, surroundings.now).await?)
+            }
+            _ => None,
+        };
+        Ok((given, callback))
+    }
+
+    /// Sends the person to Meta.
+    fn invite(&self, url: &Url, redirect_uri: &RedirectUri, callback: Option<&Callback>, output: Output) {
+        say(&format!("Log in to Threads and agree at\n\n  {url}\n"));
+        if !self.no_browser {
+            let url = url.clone();
+            // A browser may be a program that returns only when it is closed.
+            std::thread::spawn(move || {
+                if webbrowser::open(url.as_str()).is_err() {
+                    say("No browser could be opened: open the address yourself.");
+                }
+            });
+        }
+        if let Some(fingerprint) = callback.and_then(Callback::fingerprint) {
+            output.note(&format!(
+                "Then Meta sends the browser to {}, where this command answers. The browser will warn, because no\n\
+                 authority can vouch for this machine. Go on if the certificate's SHA-256 fingerprint is\n\n  {fingerprint}\n",
+                redirect_uri.as_str()
+            ));
+        }
+        if callback.is_none() {
+            say(&format!(
+                "Then the browser goes to {}. Paste the whole address that it ends on:",
+                redirect_uri.as_str()
+            ));
+        } else if can_ask() {
+            output.note("Waiting. If the browser does not come through, paste the address that it ends on:");
+        } else {
+            output.note("Waiting.");
+        }
+    }
+
+    async fn answer(
+        &self,
+        callback: Option<Callback>,
+        redirect_uri: &RedirectUri,
+        state: &str,
+        output: Output,
+    ) -> Result<Answer> {
+        let listens = callback.is_some();
+        let path = Url::parse(redirect_uri.as_str()).map(|url| url.path().to_owned())?;
+        let answered = async {
+            match callback {
+                Some(callback) => callback.answer(&path, state, output).await,
+                None => std::future::pending().await,
+            }
+        };
+        let pasted = async {
+            // Without a terminal, what is on standard input is for us only if there is no other way.
+            if listens && !can_ask() {
+                std::future::pending().await
+            } else {
+                paste(state, listens, output).await
+            }
+        };
+        let answer = async {
+            tokio::select! {
+                answer = answered => answer,
+                answer = pasted => answer,
+            }
+        };
+        tokio::time::timeout(self.wait, answer).await.unwrap_or_else(|_| {
+            let text = "nobody came back in time; run it again, or wait longer with --wait";
+            Err(Stopped::Unauthorized(text.to_owned()).into())
+        })
+    }
+}
+
+/// Reads what a person pastes until it is an answer. Without a person there is one attempt.
+async fn paste(state: &str, listens: bool, output: Output) -> Result<Answer> {
+    loop {
+        let Some(line) = prompt::line().await? else {
+            if listens {
+                // The browser may still come.
+                return std::future::pending().await;
+            }
+            return Err(Stopped::Usage("nothing was pasted".to_owned()).into());
+        };
+        if line.trim().is_empty() {
+            continue;
+        }
+        let problem = match parse_pasted(&line) {
+            Ok(PastedCallback::Code(code)) => {
+                output.warn("a code alone does not show which login it belongs to; the whole address does");
+                return Ok(Answer::Code(code));
+            }
+            Ok(PastedCallback::Callback(params)) => match judge(params, state) {
+                Some(answer) => return Ok(answer),
+                None => NOT_OURS.to_owned(),
+            },
+            Err(error) => error.to_string(),
+        };
+        let problem = format!("what was pasted cannot be used: {problem}");
+        if !can_ask() {
+            return Err(Stopped::Usage(problem).into());
+        }
+        complain(&format!("{problem}. Paste the whole address:"));
+    }
+}
+
+/// Where to listen for a redirect URI, and whether with TLS. `None` for one that leads to another machine.
+fn loopback(redirect_uri: &str) -> Option<(SocketAddr, bool)> {
+    let url = Url::parse(redirect_uri).ok()?;
+    let address: IpAddr = match url.host()? {
+        Host::Domain("localhost") => Ipv4Addr::LOCALHOST.into(),
+        Host::Ipv4(address) if address.is_loopback() => address.into(),
+        Host::Ipv6(Ipv6Addr::LOCALHOST) => Ipv6Addr::LOCALHOST.into(),
+        _ => return None,
+    };
+    let is_secure = url.scheme() == "https";
+    Some(((address, url.port_or_known_default()?).into(), is_secure))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listens_only_on_this_machine() {
+        for (uri, expected) in [
+            ("https://127.0.0.1:8080/callback", Some(("127.0.0.1:8080", true))),
+            ("https://localhost/", Some(("127.0.0.1:443", true))),
+            ("http://[::1]:3000/x", Some(("[::1]:3000", false))),
+            ("https://app.example/callback", None),
+            ("https://127.0.0.1.example:8080/", None),
+        ] {
+            let expected = expected.map(|(address, tls)| (address.parse().unwrap(), tls));
+            assert_eq!(loopback(uri), expected, "{uri}");
+        }
+    }
+}

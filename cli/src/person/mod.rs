@@ -1,0 +1,9 @@
+//! Commands that a person runs on their own: a login, and the tokens that come of it.
+
+pub(crate) mod access_token;
+pub(crate) mod authorize_url;
+pub(crate) mod env_file;
+pub(crate) mod legacy;
+pub(crate) mod login;
+pub(crate) mod refresh_token;
+pub(crate) mod tokens;

@@ -1,0 +1,120 @@
+//! `threads-auth refresh_token`: a long-lived token lives for another 60 days.
+
+use anyhow::{Context, Result};
+use clap::Args;
+use threads_graph::AccessToken;
+use zeroize::Zeroizing;
+
+use crate::person::legacy::tell_unused;
+use crate::person::tokens::{self, Keep};
+use crate::shell::exit::Stopped;
+use crate::shell::inputs::{ACCESS_TOKEN, Inputs, SECRETS};
+use crate::shell::interrupt::Interrupt;
+use crate::shell::output::Output;
+use crate::shell::surroundings::{HOSTS, Surroundings};
+
+/// Refresh a long-lived token, which has to be at least 24 hours old and not expired.
+#[derive(Args)]
+#[command(name = "refresh_token", visible_alias = "refresh-token", after_help = format!("Examples:
+  threads-auth refresh_token --env_path=.env --env_variable=long_lived_token --auto_mode=true --silent
+                            the token in .env is refreshed there; for a cron job
+  threads-auth refresh_token --json
+                            the token is in THREADS_ACCESS_TOKEN, and the new one is printed as JSON
+
+{SECRETS}
+
+ThreadsPipe's short names work too: -token, -auto, -p, -v, -s.
+
+{HOSTS}"))]
+pub(crate) struct RefreshTokenCommand {
+    /// The long-lived token; `THREADS_ACCESS_TOKEN` [-token]
+    #[arg(long, visible_alias = "access_token", value_name = "TOKEN")]
+    access_token: Option<String>,
+
+    /// Take the token from --env-variable in the file of --env-path, and store the new one there [-auto]
+    #[arg(long, visible_alias = "auto_mode", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", default_value = "false", hide_default_value = true,
+          value_parser = crate::person::legacy::boolean)]
+    auto_mode: bool,
+
+    #[command(flatten)]
+    keep: Keep,
+
+    /// No notes and no warnings
+    #[arg(long, short = 's', value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value = "false", hide_default_value = true, value_parser = crate::person::legacy::silent)]
+    silent: bool,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    unused: UnusedHere,
+}
+
+/// What ThreadsPipe's parser takes with this command and has no use for.
+#[derive(Args)]
+struct UnusedHere {
+    #[arg(long, hide = true)]
+    app_id: Option<String>,
+    #[arg(long, hide = true)]
+    app_secret: Option<String>,
+    #[arg(long, hide = true)]
+    auth_code: Option<String>,
+    #[arg(long, hide = true)]
+    redirect_uri: Option<String>,
+}
+
+impl RefreshTokenCommand {
+    pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        let output = Output {
+            json: self.json,
+            silent: self.silent,
+        };
+        let unused = [
+            ("--app-id", self.unused.app_id.is_some()),
+            ("--app-secret", self.unused.app_secret.is_some()),
+            ("--auth-code", self.unused.auth_code.is_some()),
+            ("--redirect-uri", self.unused.redirect_uri.is_some()),
+            (
+                "--access-token beside --auto-mode",
+                self.auto_mode && self.access_token.is_some(),
+            ),
+        ];
+        tell_unused(output, "refresh_token", &unused);
+        let mut interrupt = Interrupt::listen()?;
+        let graph = surroundings.graph()?;
+        let inputs = Inputs::beside(&self.keep, surroundings, output)?;
+        let (token, slot) = if self.auto_mode {
+            // The file is held from before it is read, so that nobody refreshes the same token at the same time.
+            let Some(slot) = self.keep.reserve(output, &mut interrupt).await? else {
+                let text = "--auto-mode needs --env-path and --env-variable: the token is there";
+                return Err(Stopped::Usage(text.to_owned()).into());
+            };
+            let token = slot.current(&surroundings.variables).ok_or_else(|| {
+                Stopped::Usage(format!(
+                    "{} does not define {}: `threads-auth login` can put a token there",
+                    slot.path().display(),
+                    slot.variable()
+                ))
+            })?;
+            (Zeroizing::new(token), Some(slot))
+        } else {
+            let given = self.access_token.as_deref();
+            let token = inputs.get(&ACCESS_TOKEN, given, &mut interrupt).await?;
+            (token, self.keep.reserve(output, &mut interrupt).await?)
+        };
+        let token = AccessToken::new(token.trim()).map_err(|error| Stopped::Usage(error.to_string()))?;
+        interrupt
+            .after(async {
+                let token = graph
+                    .refresh(&token)
+                    .await
+                    // ThreadsPipe's words, as they are.
+                    .context("An error occured could not refresh access token")?;
+                tokens::deliver_refreshed(&token, slot, output)
+            })
+            .await
+    }
+}

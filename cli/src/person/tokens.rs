@@ -1,0 +1,292 @@
+//! Tokens that Meta gave: their shapes for programs and for people, and their way to where they are wanted.
+//!
+//! Owns the promise that such a token is not lost: if it cannot be stored or printed as asked, it goes to the terminal or
+//! into a file of its own.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde_json::{Value, json};
+use threads_graph::{
+    AccessToken, AppCredentials, AppSecret, AuthorizationCode, Graph, LongLivedToken, RedirectUri,
+    ShortLivedToken, UserId,
+};
+
+use crate::person::env_file::{self, Slot};
+use crate::shell::exit::Stopped;
+use crate::shell::interrupt::Interrupt;
+use crate::shell::output::{Output, say, table};
+
+/// How long a short-lived token lives. Meta documents it, and does not say so in its answer.
+const SHORT_LIFE: Duration = Duration::from_hours(1);
+
+/// How long to wait before the second step is tried again. The first cannot be: it has spent the code.
+const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
+
+/// Where the long-lived token goes.
+#[derive(Args)]
+pub(crate) struct Keep {
+    /// The .env file to store the long-lived token in; needs --env-variable
+    #[arg(long, short = 'p', visible_alias = "env_path", value_name = "FILE")]
+    pub(crate) env_path: Option<PathBuf>,
+
+    /// The variable of that file: changed or added, with every other byte kept
+    #[arg(long, short = 'v', visible_alias = "env_variable", value_name = "NAME")]
+    pub(crate) env_variable: Option<String>,
+}
+
+impl Keep {
+    /// The file and the variable, if there are both.
+    ///
+    /// # Errors
+    /// When there is one without the other, or what cannot be a name.
+    pub(crate) fn place(&self) -> Result<Option<(&Path, &str)>> {
+        let usage = |text: &str| Err(Stopped::Usage(text.to_owned()).into());
+        match (self.env_path.as_deref(), self.env_variable.as_deref()) {
+            (None, None) => Ok(None),
+            // ThreadsPipe's words.
+            (Some(_), None) => usage("You must also provide the env variable: --env-variable NAME"),
+            (None, Some(_)) => usage("You must also provide the path to the .env file: --env-path FILE"),
+            (Some(_), Some(name)) if !env_file::is_name(name) => {
+                usage("--env-variable must be a name: a letter or _, then letters, digits, _, . or -")
+            }
+            (Some(path), Some(name)) => Ok(Some((path, name))),
+        }
+    }
+
+    /// Holds the place for a token.
+    ///
+    /// # Errors
+    /// When a token could not be stored there.
+    pub(crate) async fn reserve(&self, output: Output, interrupt: &mut Interrupt) -> Result<Option<Slot>> {
+        match self.place()? {
+            Some((path, name)) => interrupt.or(Slot::reserve(path, name, output)).await.map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Both tokens of a person.
+pub(crate) struct Tokens {
+    /// Whose they are. Unknown only if Meta does not tell.
+    user_id: Option<UserId>,
+    short_lived: AccessToken,
+    long_lived: LongLivedToken,
+}
+
+/// The code becomes a short-lived token, and that a long-lived one, which goes where it is wanted.
+///
+/// # Errors
+/// When a step fails. If it is the second, the short-lived token is saved.
+pub(crate) async fn exchange(
+    graph: &Graph,
+    app: &AppCredentials,
+    code: &AuthorizationCode,
+    redirect_uri: &RedirectUri,
+    slot: Option<Slot>,
+    output: Output,
+) -> Result<()> {
+    let ShortLivedToken {
+        access_token,
+        user_id,
+    } = graph
+        .exchange_code(app, code, redirect_uri)
+        .await
+        .context("Could not generate short lived token")?;
+    complete(graph, &app.app_secret, access_token, Some(user_id), slot, output).await
+}
+
+/// The second step alone.
+///
+/// # Errors
+/// When it fails; the short-lived token is saved then.
+pub(crate) async fn complete(
+    graph: &Graph,
+    secret: &AppSecret,
+    short_lived: AccessToken,
+    user_id: Option<UserId>,
+    slot: Option<Slot>,
+    output: Output,
+) -> Result<()> {
+    let mut pauses = PAUSES.into_iter();
+    let long_lived = loop {
+        match graph.exchange_long_lived(secret, &short_lived).await {
+            Ok(token) => break token,
+            Err(error) => match pauses.next() {
+                Some(pause) if error.kind().is_retryable() => tokio::time::sleep(pause).await,
+                _ => return Err(unfinished(error, &short_lived, slot.as_ref())),
+            },
+        }
+    };
+    Tokens {
+        user_id,
+        short_lived,
+        long_lived,
+    }
+    .deliver(slot, output)
+}
+
+/// The second step failed: the code is spent, and the short-lived token is all there is.
+fn unfinished(error: threads_graph::Error, short_lived: &AccessToken, slot: Option<&Slot>) -> anyhow::Error {
+    let place = rescue("short_lived_token", short_lived, slot.map(Slot::parent));
+    say(&format!(
+        "The code is spent, but the short-lived token it gave works for an hour, and is {place}.\n\
+         Within that hour, `threads-auth access_token --short-lived-token -` completes the login with it."
+    ));
+    anyhow::Error::new(error).context("Could not generate long lived token")
+}
+
+impl Tokens {
+    fn deliver(self, slot: Option<Slot>, output: Output) -> Result<()> {
+        let Self {
+            user_id,
+            short_lived,
+            long_lived,
+        } = self;
+        let json = json!({
+            "user_id": user_id,
+            "tokens": {
+                "short_lived": {
+                    "access_token": short_lived.expose(),
+                    "user_id": user_id,
+                    "expires_in": SHORT_LIFE.as_secs(),
+                },
+                "long_lived": long_lived_json(&long_lived),
+            },
+        });
+        let user = (
+            "User id",
+            user_id.map_or_else(|| "not known".to_owned(), |id| id.to_string()),
+        );
+        let short = ("Short-lived", shown(&short_lived, SHORT_LIFE));
+        let rows = match &slot {
+            Some(slot) => vec![user, stored(slot, &long_lived)],
+            None => vec![user, short, long(&long_lived)],
+        };
+        deliver(&json, &table(&rows), &long_lived, slot, output)
+    }
+}
+
+/// A refreshed token goes where it is wanted.
+///
+/// # Errors
+/// When it could not be stored or printed; it is saved elsewhere then.
+pub(crate) fn deliver_refreshed(token: &LongLivedToken, slot: Option<Slot>, output: Output) -> Result<()> {
+    let row = match &slot {
+        Some(slot) => stored(slot, token),
+        None => long(token),
+    };
+    deliver(&long_lived_json(token), &table(&[row]), token, slot, output)
+}
+
+/// What the refresh and the second step answer, as Meta has it.
+fn long_lived_json(token: &LongLivedToken) -> Value {
+    json!({
+        "access_token": token.access_token.expose(),
+        "token_type": "bearer",
+        "expires_in": token.expires_in.as_secs(),
+    })
+}
+
+fn long(token: &LongLivedToken) -> (&'static str, String) {
+    ("Long-lived", shown(&token.access_token, token.expires_in))
+}
+
+fn stored(slot: &Slot, token: &LongLivedToken) -> (&'static str, String) {
+    let (variable, path, life) = (slot.variable(), slot.path().display(), lifetime(token.expires_in));
+    ("Long-lived", format!("stored as {variable} in {path} ({life})"))
+}
+
+fn shown(token: &AccessToken, life: Duration) -> String {
+    format!("{} ({})", token.expose(), lifetime(life))
+}
+
+/// Such as `lives 59 days and 23 hours`.
+fn lifetime(life: Duration) -> String {
+    let minutes = life.as_secs() / 60;
+    let parts = [
+        (minutes / 1440, "day"),
+        (minutes / 60 % 24, "hour"),
+        (minutes % 60, "minute"),
+    ];
+    let mut words = parts
+        .iter()
+        .skip_while(|(count, _)| *count == 0)
+        .take(2)
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, unit)| format!("{count} {unit}{}", if *count == 1 { "" } else { "s" }));
+    match (words.next(), words.next()) {
+        (Some(more), Some(less)) => format!("lives {more} and {less}"),
+        (Some(only), None) => format!("lives {only}"),
+        (None, _) => "lives less than a minute".to_owned(),
+    }
+}
+
+/// Stores the token, or prints it. Whatever fails on the way, it exists somewhere at the end.
+fn deliver(
+    json: &Value,
+    plain: &str,
+    token: &LongLivedToken,
+    slot: Option<Slot>,
+    output: Output,
+) -> Result<()> {
+    let Some(slot) = slot else {
+        return output.result(json, plain).map_err(|error| {
+            let place = rescue("long_lived_token", &token.access_token, None);
+            anyhow::Error::new(error).context(Stopped::NotStored(format!(
+                "the new token could not be printed; it is {place}"
+            )))
+        });
+    };
+    let (path, variable) = (slot.path().to_owned(), slot.variable().to_owned());
+    let folder = slot.parent().to_owned();
+    if let Err(error) = slot.store(&token.access_token) {
+        let place = rescue(&variable, &token.access_token, Some(&folder));
+        return Err(error.context(Stopped::NotStored(format!(
+            "the new token could not be stored in {}; it is {place}",
+            path.display()
+        ))));
+    }
+    output.note(&format!("Updated the {variable} variable in {}", path.display()));
+    output.result(json, plain).context("standard output is closed")
+}
+
+/// Puts a token where its owner finds it: on the terminal, or in a file of its own. Says where that is.
+fn rescue(variable: &str, token: &AccessToken, folder: Option<&Path>) -> String {
+    let line = env_file::line(variable, token.expose());
+    let mut out = io::stdout();
+    if out.is_terminal() && out.write_all(&line).and_then(|()| out.flush()).is_ok() {
+        return "printed above".to_owned();
+    }
+    let elsewhere = std::env::temp_dir();
+    let folders = folder.into_iter().chain([Path::new("."), &elsewhere]);
+    if let Some(path) = env_file::recover(folders, variable, token) {
+        return format!("in the file {}", path.display());
+    }
+    // Nothing is left but this. A log that holds a token is bad, but it can be cleaned.
+    say(&String::from_utf8_lossy(&line));
+    "printed above".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lifetimes_are_told_in_two_units_at_most() {
+        for (seconds, told) in [
+            (59, "lives less than a minute"),
+            (60, "lives 1 minute"),
+            (3600, "lives 1 hour"),
+            (3660, "lives 1 hour and 1 minute"),
+            (86_400 + 120, "lives 1 day"),
+            (5_183_944, "lives 59 days and 23 hours"),
+            (5_184_000, "lives 60 days"),
+        ] {
+            assert_eq!(lifetime(Duration::from_secs(seconds)), told);
+        }
+    }
+}

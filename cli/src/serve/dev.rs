@@ -1,0 +1,217 @@
+//! `threads-auth dev`: the whole product on this machine.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use devstack::{LiveApp, Stack, StackOptions, Threads, Urls};
+use jiff::SignedDuration;
+use threads_graph::{AppCredentials, AppId, AppSecret};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use url::Url;
+
+use crate::shell::inputs::{APP_ID, APP_SECRET, Inputs};
+use crate::shell::output::Output;
+use crate::shell::surroundings::Surroundings;
+
+/// Run everything on this machine: the functions behind a local gateway, an embedded DynamoDB and Secrets Manager, and a
+/// sandbox that stands in for Meta.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  threads-auth dev                          everything on http://127.0.0.1:3000, kept in .threads-auth
+  threads-auth dev --ephemeral --port 0     nothing is kept, on a free port
+  threads-auth dev --ephemeral --json       for scripts: one line of JSON with every address
+  threads-auth dev --json-events events.jsonl
+                                            with every event in a file
+  threads-auth dev --threads live --public-url https://my-tunnel.example.com
+                                            with your own app at Meta, through a tunnel that ends here")]
+pub(crate) struct Dev {
+    /// The port of the service on 127.0.0.1; 0 picks a free one
+    #[arg(long, default_value_t = 3000, value_name = "N")]
+    port: u16,
+
+    /// Where everything is kept
+    #[arg(
+        long,
+        default_value = ".threads-auth",
+        value_name = "DIR",
+        conflicts_with = "ephemeral"
+    )]
+    data_dir: PathBuf,
+
+    /// Keep everything in memory only
+    #[arg(long)]
+    ephemeral: bool,
+
+    /// Which Threads to talk to: our stand-in, or Meta with your own app
+    #[arg(long, value_enum, default_value_t = Which::Sandbox)]
+    threads: Which,
+
+    /// The https address that is forwarded to this machine; Meta sends people back there
+    #[arg(long, value_name = "URL")]
+    public_url: Option<Url>,
+
+    /// How often to sweep, such as 15m or 1h
+    #[arg(long, default_value = "15m", value_name = "TIME", value_parser = interval)]
+    sweep_every: Duration,
+
+    /// Append each event to this file, as one line of JSON
+    #[arg(long, value_name = "FILE")]
+    json_events: Option<PathBuf>,
+
+    /// Print one JSON object with every address when ready; logs go to standard error either way
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Which {
+    /// The stand-in for Meta, on this machine
+    Sandbox,
+    /// Meta: reads `THREADS_APP_ID` and `THREADS_APP_SECRET` from the environment or `.env`
+    Live,
+}
+
+/// On AWS a change is announced within a second.
+const ANNOUNCE_EVERY: Duration = Duration::from_millis(200);
+
+/// How long requests under way may take to end. A client that never ends its own must not keep the command alive.
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
+
+/// What Meta's dashboard needs before a live login can work.
+const LIVE_NEEDS: &str = "\
+In Meta's dashboard, under your app's use case \"Access the Threads API\" > Settings:
+  Redirect Callback URLs   {origin}/callback       (exactly this, and https: Meta refuses http)
+  Uninstall Callback URL   {origin}/deauthorize    (the dashboard saves nothing until all three are filled)
+  Delete Callback URL      {origin}/data-deletion
+  Threads Testers          invite your account, and accept it in Threads > Settings > Account > Website permissions
+THREADS_APP_ID is the *Threads* app id of that page, not the Meta app id on top of the dashboard.";
+
+impl Dev {
+    pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        // Listen for the end before there is anything to end, so that none is missed.
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let threads = match self.threads {
+            Which::Sandbox => Threads::Sandbox,
+            Which::Live => Threads::Live(live_app(self.public_url.as_ref(), surroundings)?),
+        };
+        let stack = Stack::start(StackOptions {
+            port: self.port,
+            data_dir: (!self.ephemeral).then(|| self.data_dir.clone()),
+            threads,
+            public_url: self.public_url.clone(),
+            sweep_every: Some(self.sweep_every),
+            announce_every: Some(ANNOUNCE_EVERY),
+            events_file: self.json_events.clone(),
+            ..StackOptions::default()
+        })
+        .await?;
+        self.announce(stack.urls())?;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("stopping");
+        if tokio::time::timeout(GRACE, stack.stop()).await.is_err() {
+            tracing::warn!("requests that did not end were cut off");
+        }
+        Ok(())
+    }
+
+    fn announce(&self, urls: &Urls) -> Result<()> {
+        let text = if self.json {
+            serde_json::to_string(urls)?
+        } else {
+            let Urls {
+                service_url,
+                threads_url,
+                dynamodb_url,
+                secrets_manager_url,
+                eventbridge_url,
+                ..
+            } = urls;
+            let public = self
+                .public_url
+                .as_ref()
+                .map_or(service_url.as_str(), Url::as_str)
+                .trim_end_matches('/');
+            let kept = if self.ephemeral {
+                "in memory only".to_owned()
+            } else {
+                format!("in {}", self.data_dir.display())
+            };
+            let threads = match self.threads {
+                Which::Sandbox => format!("the sandbox, {threads_url}"),
+                Which::Live => format!("Meta, live\n\n{}", LIVE_NEEDS.replace("{origin}", public)),
+            };
+            format!(
+                "Threads Auth is ready.\n\n  \
+                 Open             {public}/\n  \
+                 Connect          {public}/authorize\n  \
+                 DynamoDB         {dynamodb_url}\n  \
+                 Secrets Manager  {secrets_manager_url}\n  \
+                 EventBridge      {eventbridge_url}\n  \
+                 Kept             {kept}\n  \
+                 Threads          {threads}\n\n\
+                 Ctrl-C stops it."
+            )
+        };
+        let mut out = std::io::stdout();
+        writeln!(out, "{text}")
+            .and_then(|()| out.flush())
+            .context("standard output is closed")
+    }
+}
+
+fn live_app(public_url: Option<&Url>, surroundings: &Surroundings) -> Result<LiveApp> {
+    let origin = public_url
+        .map_or("https://YOUR-PUBLIC-URL", Url::as_str)
+        .trim_end_matches('/');
+    let needs = LIVE_NEEDS.replace("{origin}", origin);
+    if public_url.is_none_or(|url| url.scheme() != "https") {
+        bail!(
+            "--threads live needs --public-url with the https address of a tunnel that ends here: Meta sends nobody back to plain http.\n\n{needs}"
+        );
+    }
+    let inputs = Inputs {
+        surroundings,
+        output: Output {
+            json: false,
+            silent: false,
+        },
+        env_path: None,
+    };
+    let (Some(id), Some(secret)) = (inputs.configured(&APP_ID)?, inputs.configured(&APP_SECRET)?) else {
+        bail!(
+            "--threads live needs THREADS_APP_ID and THREADS_APP_SECRET in the environment or in .env.\n\n{needs}"
+        );
+    };
+    let app_id: AppId = id
+        .parse()
+        .context("THREADS_APP_ID is not an app id: expected digits only")?;
+    let app_secret = AppSecret::new(secret).context("THREADS_APP_SECRET is not an app secret")?;
+    Ok(LiveApp {
+        credentials: AppCredentials { app_id, app_secret },
+    })
+}
+
+pub(crate) fn interval(text: &str) -> Result<Duration, String> {
+    let parsed: Result<SignedDuration, _> = text.parse();
+    match parsed.map(Duration::try_from) {
+        Ok(Ok(every)) if every >= Duration::from_secs(1) => Ok(every),
+        _ => Err("expected a time of at least a second, such as 15m or 1h".to_owned()),
+    }
+}
+
+pub(crate) fn log_to_stderr() {
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .compact();
+    let ours = threads_auth::telemetry::filter(tracing::Level::INFO);
+    tracing_subscriber::registry().with(lines).with(ours).init();
+}

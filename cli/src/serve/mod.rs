@@ -1,0 +1,4 @@
+//! Commands that serve until they are told to end.
+
+pub(crate) mod dev;
+pub(crate) mod sandbox;

@@ -1,0 +1,173 @@
+//! `threads-auth sandbox`: the stand-in for Meta by itself.
+
+use std::fs::File;
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde_json::json;
+use threads_sandbox::{Clock, NewAccount, Sandbox, SandboxOptions};
+use tokio::net::TcpListener;
+
+use crate::shell::exit::Stopped;
+use crate::shell::interrupt::Interrupt;
+use crate::shell::output::table;
+
+/// The app that the sandbox knows, if it is told no other. The secret opens nothing.
+const APP_ID: &str = "9876543210987654";
+const APP_SECRET: &str = "sandbox-app-secret";
+
+/// Run the stand-in for Meta alone: Threads' OAuth pages and token calls, with a clock that can be moved and faults that can
+/// be scripted, for apps in any language.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  threads-auth sandbox                               on http://127.0.0.1:3100, with nothing kept
+  threads-auth sandbox --state-file sandbox.json     accounts and tokens are there again after a restart
+  threads-auth sandbox --port 0 --json               for scripts: one line of JSON with every address
+  threads-auth sandbox --redirect-uri https://example.com/callback
+                                                     refuses every other redirect URI, as Meta does
+
+Every call, every error and every control is described at /control of the sandbox, such as
+  curl -d '{\"advance_seconds\":86400}' -H 'content-type: application/json' http://127.0.0.1:3100/control/clock
+It answers this machine only, and contacts nobody.")]
+pub(crate) struct SandboxCommand {
+    /// The port on 127.0.0.1; 0 picks a free one
+    #[arg(long, default_value_t = 3100, value_name = "N")]
+    port: u16,
+
+    /// Where accounts, tokens (as hashes) and the clock survive a restart
+    #[arg(long, value_name = "FILE")]
+    state_file: Option<PathBuf>,
+
+    /// The app id that clients must send
+    #[arg(long, default_value = APP_ID, value_name = "ID")]
+    app_id: String,
+
+    /// The app secret that clients must send. It protects nothing: do not use a real one
+    #[arg(long, default_value = APP_SECRET, value_name = "SECRET")]
+    app_secret: String,
+
+    /// A redirect URI of the "dashboard"; may be repeated. Without one, any https address will do, and http on this machine
+    #[arg(long, value_name = "URL")]
+    redirect_uri: Vec<String>,
+
+    /// An account to begin with; may be repeated
+    #[arg(long, default_values = ["ada", "grace"], value_name = "NAME")]
+    account: Vec<String>,
+
+    /// Print one JSON object with every address when ready; logs go to standard error either way
+    #[arg(long)]
+    json: bool,
+}
+
+impl SandboxCommand {
+    pub(crate) async fn run(self) -> Result<()> {
+        let mut interrupt = Interrupt::listen()?;
+        let _lock = self.state_file.as_deref().map(lock).transpose()?;
+        let sandbox = Sandbox::new(SandboxOptions {
+            app_id: self.app_id.clone(),
+            app_secret: self.app_secret.clone(),
+            clock: Clock::system(),
+            redirect_uris: self.redirect_uri.clone(),
+            state_file: self.state_file.clone(),
+            accounts: self.account.iter().map(|name| account(name)).collect(),
+        })?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port))
+            .await
+            .with_context(|| {
+                format!(
+                    "port {} cannot be used; choose another with --port, or --port 0 for a free one",
+                    self.port
+                )
+            })?;
+        let url = format!("http://{}", listener.local_addr()?);
+        self.announce(&url)?;
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let serving = tokio::spawn(sandbox.serve(listener, async {
+            // An error means that the sender is gone, which is a stop as well.
+            let _ = stopped.await;
+        }));
+        // A server has no other end than this.
+        let ended = interrupt.or(std::future::pending::<Result<()>>()).await;
+        if ended.is_err_and(|error| !matches!(error.downcast_ref(), Some(Stopped::Interrupted(_)))) {
+            bail!("signals cannot be listened for");
+        }
+        tracing::info!("stopping");
+        // It may have ended by itself.
+        let _ = stop.send(());
+        if let Ok(served) = tokio::time::timeout(crate::serve::dev::GRACE, serving).await {
+            return served?.context("the sandbox stopped");
+        }
+        tracing::warn!("requests that did not end were cut off");
+        Ok(())
+    }
+
+    fn announce(&self, url: &str) -> Result<()> {
+        // Ours is public. Somebody else's is theirs to know.
+        let secret = (self.app_secret == APP_SECRET).then_some(APP_SECRET);
+        let authorize = format!("{url}/oauth/authorize");
+        let control = format!("{url}/control");
+        let text = if self.json {
+            json!({
+                "threads_url": url,
+                "authorize_url": authorize,
+                "graph_url": url,
+                "control_url": control,
+                "app_id": self.app_id,
+                "app_secret": secret,
+            })
+            .to_string()
+        } else {
+            let kept = self.state_file.as_ref().map_or_else(
+                || "in memory only".to_owned(),
+                |file| format!("in {}", file.display()),
+            );
+            let rows = table(&[
+                ("App id", self.app_id.clone()),
+                ("App secret", secret.unwrap_or("as you gave it").to_owned()),
+                ("Control", control),
+                ("Kept", kept),
+            ]);
+            let rows = rows.replace('\n', "\n  ");
+            format!(
+                "The sandbox is ready.\n\n  {rows}\n\n\
+                 For threads-auth and for the functions:\n\n  \
+                 export THREADS_AUTHORIZE_URL={authorize}\n  \
+                 export THREADS_GRAPH_URL={url}\n\n\
+                 Ctrl-C stops it."
+            )
+        };
+        let mut out = anstream::stdout();
+        writeln!(out, "{text}")
+            .and_then(|()| out.flush())
+            .context("standard output is closed")
+    }
+}
+
+fn account(username: &str) -> NewAccount {
+    NewAccount {
+        username: username.to_owned(),
+        user_id: None,
+        private: false,
+    }
+}
+
+/// Keeps a second sandbox from the same state. The lock is a file beside it, because the state itself is replaced.
+fn lock(state_file: &Path) -> Result<File> {
+    let mut name = state_file.as_os_str().to_owned();
+    name.push(".lock");
+    let lock = File::create(&name)
+        .with_context(|| format!("the state file {} cannot be written", state_file.display()))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(std::fs::TryLockError::WouldBlock) => bail!(
+            "the state file {} is in use by another sandbox; stop it, or choose another with --state-file",
+            state_file.display()
+        ),
+        Err(std::fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("the state file {} cannot be locked", state_file.display()))
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! `threads-auth completions`: what a shell needs to complete our commands.
+
+use anyhow::{Context, Result};
+use clap::Args;
+use clap_complete::Shell;
+use serde_json::json;
+
+use crate::shell::output::Output;
+
+/// Print a script that completes these commands in a shell.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  threads-auth completions bash > ~/.local/share/bash-completion/completions/threads-auth
+  threads-auth completions zsh > \"${fpath[1]}/_threads-auth\"
+  threads-auth completions fish > ~/.config/fish/completions/threads-auth.fish")]
+pub(crate) struct Completions {
+    /// The shell
+    shell: Shell,
+
+    /// Print {"shell", "script"}
+    #[arg(long)]
+    json: bool,
+}
+
+impl Completions {
+    pub(crate) fn run(self, mut command: clap::Command) -> Result<()> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut command, "threads-auth", &mut script);
+        let script = String::from_utf8(script).context("the script is not text")?;
+        let output = Output {
+            json: self.json,
+            silent: false,
+        };
+        let shell = self.shell.to_string();
+        output
+            .result(&json!({"shell": shell, "script": script}), &script)
+            .context("standard output is closed")
+    }
+}

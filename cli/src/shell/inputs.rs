@@ -1,0 +1,224 @@
+//! Where a command's values come from: its arguments, standard input, the environment, `.env`, or the person.
+//!
+//! Refuses to show one: what is wrong with a value is said without it, because secrets get swapped with what is public.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use threads_graph::{AppCredentials, AppId, AppSecret, RedirectUri};
+use zeroize::Zeroizing;
+
+use crate::person::env_file;
+use crate::person::tokens::Keep;
+use crate::shell::exit::Stopped;
+use crate::shell::interrupt::Interrupt;
+use crate::shell::output::{Output, can_ask};
+use crate::shell::prompt;
+use crate::shell::surroundings::Surroundings;
+
+/// For the help of every command that needs a secret.
+pub(crate) const SECRETS: &str = "\
+What is not given is taken from the environment, then from the file of --env-path, then from .env in this folder, and
+in a terminal it is asked for. `-` as a value reads one line of standard input. A secret as an argument works, but
+other users of the machine can see it.";
+
+/// A value that a command needs.
+pub(crate) struct Wanted {
+    flag: &'static str,
+    variable: Option<&'static str>,
+    /// What a person calls it.
+    name: &'static str,
+    is_secret: bool,
+}
+
+pub(crate) const APP_ID: Wanted = Wanted {
+    flag: "--app-id",
+    variable: Some("THREADS_APP_ID"),
+    name: "Threads app id",
+    is_secret: false,
+};
+pub(crate) const APP_SECRET: Wanted = Wanted {
+    flag: "--app-secret",
+    variable: Some("THREADS_APP_SECRET"),
+    name: "Threads app secret",
+    is_secret: true,
+};
+pub(crate) const REDIRECT_URI: Wanted = Wanted {
+    flag: "--redirect-uri",
+    variable: Some("THREADS_REDIRECT_URI"),
+    name: "Redirect URI",
+    is_secret: false,
+};
+pub(crate) const AUTH_CODE: Wanted = Wanted {
+    flag: "--auth-code",
+    variable: None,
+    name: "Authorization code, or the address it came in",
+    is_secret: true,
+};
+pub(crate) const ACCESS_TOKEN: Wanted = Wanted {
+    flag: "--access-token",
+    variable: Some("THREADS_ACCESS_TOKEN"),
+    name: "Long-lived access token",
+    is_secret: true,
+};
+pub(crate) const SHORT_LIVED_TOKEN: Wanted = Wanted {
+    flag: "--short-lived-token",
+    variable: None,
+    name: "Short-lived access token",
+    is_secret: true,
+};
+
+/// Gets values for one command.
+pub(crate) struct Inputs<'a> {
+    pub(crate) surroundings: &'a Surroundings,
+    pub(crate) output: Output,
+    /// The file of `--env-path`, which may define more than the token.
+    pub(crate) env_path: Option<PathBuf>,
+}
+
+impl<'a> Inputs<'a> {
+    /// For a command that may keep a token in a file.
+    ///
+    /// # Errors
+    /// When only one of `--env-path` and `--env-variable` is given.
+    pub(crate) fn beside(keep: &Keep, surroundings: &'a Surroundings, output: Output) -> Result<Self> {
+        Ok(Self {
+            surroundings,
+            output,
+            env_path: keep.place()?.map(|(path, _)| path.to_owned()),
+        })
+    }
+
+    /// The value, from the first place that has one.
+    ///
+    /// # Errors
+    /// When no place has one, or one cannot be read.
+    pub(crate) async fn get(
+        &self,
+        wanted: &Wanted,
+        given: Option<&str>,
+        interrupt: &mut Interrupt,
+    ) -> Result<Zeroizing<String>> {
+        let Wanted { flag, name, .. } = wanted;
+        match given {
+            Some("-") => {
+                return interrupt.or(prompt::line()).await?.ok_or_else(|| {
+                    Stopped::Usage(format!(
+                        "{flag} - reads a line of standard input, which has none left"
+                    ))
+                    .into()
+                });
+            }
+            Some(value) => {
+                if wanted.is_secret {
+                    self.output.warn(&format!(
+                        "{flag} is a secret, and other users of this machine can see arguments. Better: {}",
+                        better(wanted)
+                    ));
+                }
+                return Ok(Zeroizing::new(value.to_owned()));
+            }
+            None => {}
+        }
+        if let Some(value) = self.configured(wanted)? {
+            return Ok(Zeroizing::new(value));
+        }
+        if can_ask() {
+            let answer = prompt::ask(name, wanted.is_secret, interrupt).await?;
+            if let Some(answer) = answer.filter(|answer| !answer.is_empty()) {
+                return Ok(answer);
+            }
+        }
+        Err(Stopped::Usage(format!("{flag} is missing. Give it, or use {}", better(wanted))).into())
+    }
+
+    /// The value, if the environment or a `.env` has one.
+    ///
+    /// # Errors
+    /// When a `.env` cannot be read.
+    pub(crate) fn configured(&self, wanted: &Wanted) -> Result<Option<String>> {
+        let Some(variable) = wanted.variable else {
+            return Ok(None);
+        };
+        if let Some(value) = self.surroundings.variable(variable) {
+            return Ok(Some(value.to_owned()));
+        }
+        for path in self.env_path.as_deref().into_iter().chain([Path::new(".env")]) {
+            let value = env_file::read(path, variable, &self.surroundings.variables)?;
+            if let Some(value) = value.filter(|value| !value.is_empty()) {
+                return Ok(Some(value));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The app's id.
+    ///
+    /// # Errors
+    /// When there is none, or it is not one.
+    pub(crate) async fn app_id(&self, given: Option<&str>, interrupt: &mut Interrupt) -> Result<AppId> {
+        let text = self.get(&APP_ID, given, interrupt).await?;
+        let app_id = text.parse();
+        app_id.map_err(|error| Stopped::Usage(format!("the Threads app id is {error}")).into())
+    }
+
+    /// The app's id and secret.
+    ///
+    /// # Errors
+    /// When one is missing, or cannot be one.
+    pub(crate) async fn app(
+        &self,
+        app_id: Option<&str>,
+        app_secret: Option<&str>,
+        interrupt: &mut Interrupt,
+    ) -> Result<AppCredentials> {
+        Ok(AppCredentials {
+            app_id: self.app_id(app_id, interrupt).await?,
+            app_secret: self.app_secret(app_secret, interrupt).await?,
+        })
+    }
+
+    /// The app's secret.
+    ///
+    /// # Errors
+    /// When it is missing, or cannot be one.
+    pub(crate) async fn app_secret(
+        &self,
+        given: Option<&str>,
+        interrupt: &mut Interrupt,
+    ) -> Result<AppSecret> {
+        let text = self.get(&APP_SECRET, given, interrupt).await?;
+        AppSecret::new(text.as_str()).map_err(|error| Stopped::Usage(error.to_string()).into())
+    }
+
+    /// Where Meta sends the browser back to.
+    ///
+    /// # Errors
+    /// When it is missing, or is no address.
+    pub(crate) async fn redirect_uri(
+        &self,
+        given: Option<&str>,
+        interrupt: &mut Interrupt,
+    ) -> Result<RedirectUri> {
+        redirect_uri(&self.get(&REDIRECT_URI, given, interrupt).await?)
+    }
+}
+
+/// Reads a redirect URI.
+///
+/// # Errors
+/// When it is no address.
+pub(crate) fn redirect_uri(text: &str) -> Result<RedirectUri> {
+    text.parse()
+        .map_err(|error: threads_graph::InvalidRedirectUri| Stopped::Usage(error.to_string()).into())
+}
+
+fn better(wanted: &Wanted) -> String {
+    let Wanted { flag, variable, .. } = wanted;
+    match variable {
+        Some(variable) => {
+            format!("`{flag} -` with a line of standard input, or {variable} in the environment or .env")
+        }
+        None => format!("`{flag} -` with a line of standard input"),
+    }
+}

@@ -1,0 +1,11 @@
+//! All that commands share: where values come from, how they speak to a terminal, and how they end.
+
+pub(crate) mod completions;
+pub(crate) mod exit;
+pub(crate) mod inputs;
+pub(crate) mod interrupt;
+pub(crate) mod man;
+pub(crate) mod output;
+pub(crate) mod progress;
+pub(crate) mod prompt;
+pub(crate) mod surroundings;

@@ -1,0 +1,79 @@
+//! Lines from standard input, asked for or not.
+//!
+//! Owns the terminal's echo while a secret is typed, and gives it back however that ends. Refuses to ask where nobody sees
+//! the question.
+
+use std::io::{self, Write};
+
+use anyhow::{Context, Result};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use zeroize::Zeroizing;
+
+use crate::shell::interrupt::Interrupt;
+use crate::shell::output::say;
+
+/// The longest line that is read, in bytes.
+const MAX_LINE: u64 = 64 * 1024;
+
+/// Asks, and reads the answer without showing it if it is hidden. `None` at the end of the input.
+pub(crate) async fn ask(
+    question: &str,
+    hidden: bool,
+    interrupt: &mut Interrupt,
+) -> Result<Option<Zeroizing<String>>> {
+    let echo_off = hidden.then(EchoOff::new).transpose()?;
+    let mut err = io::stderr();
+    write!(err, "{question}: ")
+        .and_then(|()| err.flush())
+        .context("standard error is closed")?;
+    let answer = interrupt.or(line()).await;
+    // The line end was not shown either.
+    if echo_off.is_some() || answer.is_err() {
+        say("");
+    }
+    drop(echo_off);
+    Ok(answer?.map(|text| Zeroizing::new(text.trim().to_owned())))
+}
+
+/// The next line of standard input, without its end. `None` at the end of the input.
+pub(crate) async fn line() -> Result<Option<Zeroizing<String>>> {
+    let (send, receive) = tokio::sync::oneshot::channel();
+    // A thread of its own, because a read cannot be given up, and the runtime would wait for one of its own.
+    std::thread::spawn(move || send.send(read_line()));
+    receive
+        .await
+        .context("standard input was not read")?
+        .context("standard input cannot be read")
+}
+
+fn read_line() -> io::Result<Option<Zeroizing<String>>> {
+    use std::io::{BufRead, Read};
+    let mut line = Zeroizing::new(String::new());
+    let read = io::stdin().lock().take(MAX_LINE).read_line(&mut line)?;
+    while line.ends_with(['\n', '\r']) {
+        line.pop();
+    }
+    Ok((read > 0).then_some(line))
+}
+
+/// The terminal shows nothing of what is typed while this lives.
+struct EchoOff(Termios);
+
+impl EchoOff {
+    fn new() -> Result<Self> {
+        let shown = tcgetattr(io::stdin()).context("the terminal's echo cannot be read")?;
+        let mut hidden = shown.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(io::stdin(), OptionalActions::Now, &hidden)
+            .context("the terminal's echo cannot be turned off")?;
+        Ok(Self(shown))
+    }
+}
+
+impl Drop for EchoOff {
+    fn drop(&mut self) {
+        if tcsetattr(io::stdin(), OptionalActions::Now, &self.0).is_err() {
+            say("The terminal's echo could not be turned on again: `stty echo` does.");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What surrounds the process, read once by `main`: the environment and the time. And what follows from it: where Meta is.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use threads_graph::{Endpoints, Graph, HttpClient, HttpTimeouts};
+
+use crate::shell::exit::Stopped;
+
+/// How long Meta may take. Longer than a function can wait: an answer that is not awaited may hold a token.
+const TIMEOUTS: HttpTimeouts = HttpTimeouts {
+    connect: Duration::from_secs(10),
+    request: Duration::from_mins(1),
+};
+
+/// For the help of every command that talks to Meta.
+pub(crate) const HOSTS: &str = "\
+Environment:
+  THREADS_AUTHORIZE_URL, THREADS_GRAPH_URL, THREADS_API_VERSION
+      other hosts than Meta's, such as those of `threads-auth sandbox`";
+
+/// The environment and the time.
+pub(crate) struct Surroundings {
+    /// The variables whose name and value are text.
+    pub(crate) variables: HashMap<String, String>,
+    /// When the command was started.
+    pub(crate) now: Timestamp,
+}
+
+impl Surroundings {
+    /// A variable that is set, and not to nothing. It is taken as it is: a secret with a line end is not one.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        self.variables
+            .get(name)
+            .map(String::as_str)
+            .filter(|text| !text.trim().is_empty())
+    }
+
+    /// Where Meta is. Only the environment says so: a `.env` that happens to be in a folder must not redirect secrets.
+    ///
+    /// # Errors
+    /// When a variable holds no such address.
+    pub(crate) fn endpoints(&self) -> Result<Endpoints> {
+        let usual = Endpoints::default();
+        Endpoints::new(
+            self.variable("THREADS_AUTHORIZE_URL")
+                .unwrap_or(usual.authorize.as_str()),
+            self.variable("THREADS_GRAPH_URL").unwrap_or(usual.graph.as_str()),
+            self.variable("THREADS_API_VERSION").unwrap_or(&usual.api_version),
+        )
+        .map_err(|error| {
+            let names = "THREADS_AUTHORIZE_URL, THREADS_GRAPH_URL or THREADS_API_VERSION";
+            Stopped::Usage(format!("{names}: {error}")).into()
+        })
+    }
+
+    /// The API there.
+    ///
+    /// # Errors
+    /// When a variable holds no address, or TLS cannot be set up.
+    pub(crate) fn graph(&self) -> Result<Graph> {
+        let endpoints = self.endpoints()?;
+        let http = HttpClient::new(TIMEOUTS).context("no connection can be made")?;
+        Ok(Graph::new(http, endpoints))
+    }
+}
