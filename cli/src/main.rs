@@ -16,6 +16,7 @@ use jiff::Timestamp;
 
 use crate::operate::{accounts, configure, doctor, keyring, restore, sweep};
 use crate::person::{access_token, authorize_url, legacy, login, refresh_token};
+use crate::serve::server::log_to_stderr;
 use crate::serve::{dev, sandbox};
 use crate::shell::surroundings::Surroundings;
 use crate::shell::{completions, exit, man, output};
@@ -118,7 +119,7 @@ fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
 
 /// Runs a server, which logs.
 fn serve(work: impl Future<Output = Result<()>>) -> Result<()> {
-    dev::log_to_stderr();
+    log_to_stderr();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

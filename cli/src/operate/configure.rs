@@ -64,11 +64,7 @@ impl Configure {
         let output = output(self.json);
         let mut interrupt = Interrupt::listen()?;
         let stack = interrupt.or(self.target.open(surroundings)).await?;
-        let inputs = Inputs {
-            surroundings,
-            output,
-            env_path: None,
-        };
+        let inputs = Inputs::new(surroundings, output);
         let app = inputs
             .app(self.app_id.as_deref(), self.app_secret.as_deref(), &mut interrupt)
             .await?;

@@ -4,10 +4,11 @@ use anyhow::Result;
 use clap::Args;
 use threads_graph::{AccessToken, AuthorizationCode, CallbackParams, PastedCallback, parse_pasted};
 
+use crate::person::env_slot::Keep;
 use crate::person::legacy::tell_unused;
-use crate::person::tokens::{self, Keep};
+use crate::person::tokens;
 use crate::shell::exit::Stopped;
-use crate::shell::inputs::{AUTH_CODE, Inputs, SECRETS, SHORT_LIVED_TOKEN};
+use crate::shell::inputs::{AUTH_CODE, SECRETS, SHORT_LIVED_TOKEN};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::Output;
 use crate::shell::surroundings::{HOSTS, Surroundings};
@@ -86,7 +87,7 @@ impl AccessTokenCommand {
         tell_unused(output, "access_token", &unused);
         let mut interrupt = Interrupt::listen()?;
         let graph = surroundings.graph()?;
-        let inputs = Inputs::beside(&self.keep, surroundings, output)?;
+        let inputs = self.keep.inputs(surroundings, output)?;
         if let Some(given) = self.short_lived_token.as_deref() {
             let secret = inputs
                 .app_secret(self.app_secret.as_deref(), &mut interrupt)

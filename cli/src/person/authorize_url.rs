@@ -4,8 +4,9 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::json;
 use threads_auth::seal::random_text;
-use threads_graph::{RedirectUri, Scopes, authorization_url};
+use threads_graph::authorization_url;
 
+use crate::person::consent::{SCOPES, check, scopes};
 use crate::shell::exit::Stopped;
 use crate::shell::inputs::Inputs;
 use crate::shell::interrupt::Interrupt;
@@ -14,14 +15,6 @@ use crate::shell::surroundings::{HOSTS, Surroundings};
 
 /// The longest state that comes back whole.
 const MAX_STATE: usize = 512;
-
-/// For the help of the commands that ask for permissions.
-pub(crate) const SCOPES: &str = "\
-Scopes, by short name or by Meta's:
-  basic, publish, read_replies, manage_replies, insights    ThreadsPipe's names
-  keyword_search, manage_mentions, delete, location_tagging, profile_discovery, share_to_instagram
-  all                                                       everything; Meta has to allow each to the app
-threads_basic is always included.";
 
 /// Print the address at which a person agrees. Nothing is sent.
 #[derive(Args)]
@@ -64,11 +57,7 @@ impl AuthorizeUrl {
             silent: false,
         };
         let mut interrupt = Interrupt::listen()?;
-        let inputs = Inputs {
-            surroundings,
-            output,
-            env_path: None,
-        };
+        let inputs = Inputs::new(surroundings, output);
         let endpoints = surroundings.endpoints()?;
         let scopes = scopes(&self.scope, surroundings)?;
         let app_id = inputs.app_id(self.app_id.as_deref(), &mut interrupt).await?;
@@ -93,38 +82,4 @@ impl AuthorizeUrl {
 
 fn state_fits(state: &str) -> bool {
     (1..=MAX_STATE).contains(&state.len()) && state.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
-/// What to ask for: the arguments, or `THREADS_SCOPES`, or the least.
-///
-/// # Errors
-/// When there is a word that names no scope.
-pub(crate) fn scopes(given: &[String], surroundings: &Surroundings) -> Result<Scopes> {
-    let text = if given.is_empty() {
-        surroundings
-            .variable("THREADS_SCOPES")
-            .unwrap_or("basic")
-            .to_owned()
-    } else {
-        given.join(",")
-    };
-    text.parse()
-        .map_err(|error: threads_graph::UnknownScope| Stopped::Usage(error.to_string()).into())
-}
-
-/// Refuses an address from which a code could be read on its way, and tells of one that Meta refuses.
-///
-/// # Errors
-/// When it is plain http to another machine.
-pub(crate) fn check(redirect_uri: &RedirectUri, output: Output) -> Result<()> {
-    if !redirect_uri.is_secure_or_loopback() {
-        let text = "the redirect URI must be https: Meta sends nobody back to plain http";
-        return Err(Stopped::Usage(text.to_owned()).into());
-    }
-    if redirect_uri.as_str().starts_with("http:") {
-        output.warn(
-            "Meta refuses redirect URIs of plain http, this machine's included. The sandbox takes them.",
-        );
-    }
-    Ok(())
 }

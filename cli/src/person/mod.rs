@@ -2,8 +2,9 @@
 
 pub(crate) mod access_token;
 pub(crate) mod authorize_url;
-pub(crate) mod env_file;
+mod consent;
+mod env_slot;
 pub(crate) mod legacy;
 pub(crate) mod login;
 pub(crate) mod refresh_token;
-pub(crate) mod tokens;
+mod tokens;

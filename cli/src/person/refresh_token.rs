@@ -5,10 +5,11 @@ use clap::Args;
 use threads_graph::AccessToken;
 use zeroize::Zeroizing;
 
+use crate::person::env_slot::Keep;
 use crate::person::legacy::tell_unused;
-use crate::person::tokens::{self, Keep};
+use crate::person::tokens;
 use crate::shell::exit::Stopped;
-use crate::shell::inputs::{ACCESS_TOKEN, Inputs, SECRETS};
+use crate::shell::inputs::{ACCESS_TOKEN, SECRETS};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::Output;
 use crate::shell::surroundings::{HOSTS, Surroundings};
@@ -85,7 +86,7 @@ impl RefreshTokenCommand {
         tell_unused(output, "refresh_token", &unused);
         let mut interrupt = Interrupt::listen()?;
         let graph = surroundings.graph()?;
-        let inputs = Inputs::beside(&self.keep, surroundings, output)?;
+        let inputs = self.keep.inputs(surroundings, output)?;
         let (token, slot) = if self.auto_mode {
             // The file is held from before it is read, so that nobody refreshes the same token at the same time.
             let Some(slot) = self.keep.reserve(output, &mut interrupt).await? else {

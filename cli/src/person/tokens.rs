@@ -4,20 +4,19 @@
 //! into a file of its own.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::Args;
 use serde_json::{Value, json};
 use threads_graph::{
     AccessToken, AppCredentials, AppSecret, AuthorizationCode, Graph, LongLivedToken, RedirectUri,
     ShortLivedToken, UserId,
 };
 
-use crate::person::env_file::{self, Slot};
+use crate::person::env_slot::{Slot, recover};
+use crate::shell::env_file;
 use crate::shell::exit::Stopped;
-use crate::shell::interrupt::Interrupt;
 use crate::shell::output::{Output, say, table};
 
 /// How long a short-lived token lives. Meta documents it, and does not say so in its answer.
@@ -25,49 +24,6 @@ const SHORT_LIFE: Duration = Duration::from_hours(1);
 
 /// How long to wait before the second step is tried again. The first cannot be: it has spent the code.
 const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
-
-/// Where the long-lived token goes.
-#[derive(Args)]
-pub(crate) struct Keep {
-    /// The .env file to store the long-lived token in; needs --env-variable
-    #[arg(long, short = 'p', visible_alias = "env_path", value_name = "FILE")]
-    pub(crate) env_path: Option<PathBuf>,
-
-    /// The variable of that file: changed or added, with every other byte kept
-    #[arg(long, short = 'v', visible_alias = "env_variable", value_name = "NAME")]
-    pub(crate) env_variable: Option<String>,
-}
-
-impl Keep {
-    /// The file and the variable, if there are both.
-    ///
-    /// # Errors
-    /// When there is one without the other, or what cannot be a name.
-    pub(crate) fn place(&self) -> Result<Option<(&Path, &str)>> {
-        let usage = |text: &str| Err(Stopped::Usage(text.to_owned()).into());
-        match (self.env_path.as_deref(), self.env_variable.as_deref()) {
-            (None, None) => Ok(None),
-            // ThreadsPipe's words.
-            (Some(_), None) => usage("You must also provide the env variable: --env-variable NAME"),
-            (None, Some(_)) => usage("You must also provide the path to the .env file: --env-path FILE"),
-            (Some(_), Some(name)) if !env_file::is_name(name) => {
-                usage("--env-variable must be a name: a letter or _, then letters, digits, _, . or -")
-            }
-            (Some(path), Some(name)) => Ok(Some((path, name))),
-        }
-    }
-
-    /// Holds the place for a token.
-    ///
-    /// # Errors
-    /// When a token could not be stored there.
-    pub(crate) async fn reserve(&self, output: Output, interrupt: &mut Interrupt) -> Result<Option<Slot>> {
-        match self.place()? {
-            Some((path, name)) => interrupt.or(Slot::reserve(path, name, output)).await.map(Some),
-            None => Ok(None),
-        }
-    }
-}
 
 /// Both tokens of a person.
 pub(crate) struct Tokens {
@@ -263,7 +219,7 @@ fn rescue(variable: &str, token: &AccessToken, folder: Option<&Path>) -> String 
     }
     let elsewhere = std::env::temp_dir();
     let folders = folder.into_iter().chain([Path::new("."), &elsewhere]);
-    if let Some(path) = env_file::recover(folders, variable, token) {
+    if let Some(path) = recover(folders, variable, token) {
         return format!("in the file {}", path.display());
     }
     // Nothing is left but this. A log that holds a token is bad, but it can be cleaned.

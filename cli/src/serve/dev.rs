@@ -1,20 +1,17 @@
 //! `threads-auth dev`: the whole product on this machine.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use devstack::{LiveApp, Stack, StackOptions, Threads, Urls};
-use jiff::SignedDuration;
 use threads_graph::{AppCredentials, AppId, AppSecret};
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 use url::Url;
 
-use crate::shell::inputs::{APP_ID, APP_SECRET, Inputs};
+use crate::serve::server::{announce, wind_down};
+use crate::shell::inputs::{APP_ID, APP_SECRET, Inputs, interval};
+use crate::shell::interrupt::Interrupt;
 use crate::shell::output::Output;
 use crate::shell::surroundings::Surroundings;
 
@@ -79,9 +76,6 @@ enum Which {
 /// On AWS a change is announced within a second.
 const ANNOUNCE_EVERY: Duration = Duration::from_millis(200);
 
-/// How long requests under way may take to end. A client that never ends its own must not keep the command alive.
-pub(crate) const GRACE: Duration = Duration::from_secs(5);
-
 /// What Meta's dashboard needs before a live login can work.
 const LIVE_NEEDS: &str = "\
 In Meta's dashboard, under your app's use case \"Access the Threads API\" > Settings:
@@ -94,8 +88,7 @@ THREADS_APP_ID is the *Threads* app id of that page, not the Meta app id on top 
 impl Dev {
     pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
         // Listen for the end before there is anything to end, so that none is missed.
-        let (mut interrupt, mut terminate) =
-            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let mut interrupt = Interrupt::listen()?;
         let threads = match self.threads {
             Which::Sandbox => Threads::Sandbox,
             Which::Live => Threads::Live(live_app(self.public_url.as_ref(), surroundings)?),
@@ -112,14 +105,8 @@ impl Dev {
         })
         .await?;
         self.announce(stack.urls())?;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        tracing::info!("stopping");
-        if tokio::time::timeout(GRACE, stack.stop()).await.is_err() {
-            tracing::warn!("requests that did not end were cut off");
-        }
+        interrupt.next().await;
+        wind_down(stack.stop()).await;
         Ok(())
     }
 
@@ -161,10 +148,7 @@ impl Dev {
                  Ctrl-C stops it."
             )
         };
-        let mut out = std::io::stdout();
-        writeln!(out, "{text}")
-            .and_then(|()| out.flush())
-            .context("standard output is closed")
+        announce(&text)
     }
 }
 
@@ -178,14 +162,7 @@ fn live_app(public_url: Option<&Url>, surroundings: &Surroundings) -> Result<Liv
             "--threads live needs --public-url with the https address of a tunnel that ends here: Meta sends nobody back to plain http.\n\n{needs}"
         );
     }
-    let inputs = Inputs {
-        surroundings,
-        output: Output {
-            json: false,
-            silent: false,
-        },
-        env_path: None,
-    };
+    let inputs = Inputs::new(surroundings, Output::default());
     let (Some(id), Some(secret)) = (inputs.configured(&APP_ID)?, inputs.configured(&APP_SECRET)?) else {
         bail!(
             "--threads live needs THREADS_APP_ID and THREADS_APP_SECRET in the environment or in .env.\n\n{needs}"
@@ -198,20 +175,4 @@ fn live_app(public_url: Option<&Url>, surroundings: &Surroundings) -> Result<Liv
     Ok(LiveApp {
         credentials: AppCredentials { app_id, app_secret },
     })
-}
-
-pub(crate) fn interval(text: &str) -> Result<Duration, String> {
-    let parsed: Result<SignedDuration, _> = text.parse();
-    match parsed.map(Duration::try_from) {
-        Ok(Ok(every)) if every >= Duration::from_secs(1) => Ok(every),
-        _ => Err("expected a time of at least a second, such as 15m or 1h".to_owned()),
-    }
-}
-
-pub(crate) fn log_to_stderr() {
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .compact();
-    let ours = threads_auth::telemetry::filter(tracing::Level::INFO);
-    tracing_subscriber::registry().with(lines).with(ours).init();
 }

@@ -1,7 +1,6 @@
 //! `threads-auth sandbox`: the stand-in for Meta by itself.
 
 use std::fs::File;
-use std::io::Write;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +10,7 @@ use serde_json::json;
 use threads_sandbox::{Clock, NewAccount, Sandbox, SandboxOptions};
 use tokio::net::TcpListener;
 
-use crate::shell::exit::Stopped;
+use crate::serve::server::{announce, wind_down};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::table;
 
@@ -89,19 +88,13 @@ impl SandboxCommand {
             // An error means that the sender is gone, which is a stop as well.
             let _ = stopped.await;
         }));
-        // A server has no other end than this.
-        let ended = interrupt.or(std::future::pending::<Result<()>>()).await;
-        if ended.is_err_and(|error| !matches!(error.downcast_ref(), Some(Stopped::Interrupted(_)))) {
-            bail!("signals cannot be listened for");
-        }
-        tracing::info!("stopping");
+        interrupt.next().await;
         // It may have ended by itself.
         let _ = stop.send(());
-        if let Ok(served) = tokio::time::timeout(crate::serve::dev::GRACE, serving).await {
-            return served?.context("the sandbox stopped");
+        match wind_down(serving).await {
+            Some(served) => served?.context("the sandbox stopped"),
+            None => Ok(()),
         }
-        tracing::warn!("requests that did not end were cut off");
-        Ok(())
     }
 
     fn announce(&self, url: &str) -> Result<()> {
@@ -139,10 +132,7 @@ impl SandboxCommand {
                  Ctrl-C stops it."
             )
         };
-        let mut out = anstream::stdout();
-        writeln!(out, "{text}")
-            .and_then(|()| out.flush())
-            .context("standard output is closed")
+        announce(&text)
     }
 }
 

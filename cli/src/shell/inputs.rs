@@ -3,13 +3,14 @@
 //! Refuses to show one: what is wrong with a value is said without it, because secrets get swapped with what is public.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Result;
+use jiff::SignedDuration;
 use threads_graph::{AppCredentials, AppId, AppSecret, RedirectUri};
 use zeroize::Zeroizing;
 
-use crate::person::env_file;
-use crate::person::tokens::Keep;
+use crate::shell::env_file;
 use crate::shell::exit::Stopped;
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::{Output, can_ask};
@@ -77,16 +78,13 @@ pub(crate) struct Inputs<'a> {
 }
 
 impl<'a> Inputs<'a> {
-    /// For a command that may keep a token in a file.
-    ///
-    /// # Errors
-    /// When only one of `--env-path` and `--env-variable` is given.
-    pub(crate) fn beside(keep: &Keep, surroundings: &'a Surroundings, output: Output) -> Result<Self> {
-        Ok(Self {
+    /// For a command without `--env-path`.
+    pub(crate) fn new(surroundings: &'a Surroundings, output: Output) -> Self {
+        Self {
             surroundings,
             output,
-            env_path: keep.place()?.map(|(path, _)| path.to_owned()),
-        })
+            env_path: None,
+        }
     }
 
     /// The value, from the first place that has one.
@@ -211,6 +209,18 @@ impl<'a> Inputs<'a> {
 pub(crate) fn redirect_uri(text: &str) -> Result<RedirectUri> {
     text.parse()
         .map_err(|error: threads_graph::InvalidRedirectUri| Stopped::Usage(error.to_string()).into())
+}
+
+/// Reads a time such as `15m`, for clap.
+///
+/// # Errors
+/// When it is none, or shorter than a second.
+pub(crate) fn interval(text: &str) -> Result<Duration, String> {
+    let parsed: Result<SignedDuration, _> = text.parse();
+    match parsed.map(Duration::try_from) {
+        Ok(Ok(every)) if every >= Duration::from_secs(1) => Ok(every),
+        _ => Err("expected a time of at least a second, such as 15m or 1h".to_owned()),
+    }
 }
 
 fn better(wanted: &Wanted) -> String {

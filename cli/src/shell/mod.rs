@@ -1,6 +1,7 @@
 //! All that commands share: where values come from, how they speak to a terminal, and how they end.
 
 pub(crate) mod completions;
+pub(crate) mod env_file;
 pub(crate) mod exit;
 pub(crate) mod inputs;
 pub(crate) mod interrupt;

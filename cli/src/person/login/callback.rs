@@ -28,7 +28,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::{Answer, NOT_OURS, judge};
+use super::answer::{Answer, NOT_OURS, judge};
 use crate::shell::output::{Output, complain};
 
 const STYLE: &str = include_str!("page.css");

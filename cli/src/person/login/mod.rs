@@ -3,6 +3,7 @@
 //! Owns the state, which is random and lives for this one login. Refuses an answer that carries another, or none, except a
 //! code that the person at this terminal pastes: they vouch for it.
 
+mod answer;
 mod callback;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,16 +11,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use subtle::ConstantTimeEq;
 use threads_auth::seal::random_text;
-use threads_graph::{AuthorizationCode, CallbackParams, PastedCallback, RedirectUri, parse_pasted};
+use threads_graph::{PastedCallback, RedirectUri, parse_pasted};
 use url::{Host, Url};
 
+use self::answer::{Answer, NOT_OURS, judge};
 use self::callback::Callback;
-use crate::person::authorize_url::{SCOPES, check, scopes};
-use crate::person::tokens::{self, Keep};
+use crate::person::consent::{SCOPES, check, scopes};
+use crate::person::env_slot::Keep;
+use crate::person::tokens;
 use crate::shell::exit::Stopped;
-use crate::shell::inputs::{Inputs, REDIRECT_URI, SECRETS, redirect_uri};
+use crate::shell::inputs::{Inputs, REDIRECT_URI, SECRETS, interval, redirect_uri};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::{Output, can_ask, complain, say};
 use crate::shell::prompt;
@@ -78,7 +80,7 @@ pub(crate) struct Login {
     paste: bool,
 
     /// How long to wait for the person
-    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = crate::serve::dev::interval)]
+    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = interval)]
     wait: Duration,
 
     #[command(flatten)]
@@ -93,25 +95,6 @@ pub(crate) struct Login {
     json: bool,
 }
 
-/// How a login was answered.
-enum Answer {
-    Code(AuthorizationCode),
-    Denied,
-}
-
-/// Whether what came back belongs to this login. A denial may come without a state, as Meta's own sample shows it: it can
-/// do no more than end the waiting.
-fn judge(params: CallbackParams, state: &str) -> Option<Answer> {
-    let is_ours = |returned: &str| bool::from(returned.as_bytes().ct_eq(state.as_bytes()));
-    match params {
-        CallbackParams::Granted { code, state } if is_ours(&state) => Some(Answer::Code(code)),
-        CallbackParams::Denied { state, .. } if state.as_deref().is_none_or(is_ours) => Some(Answer::Denied),
-        _ => None,
-    }
-}
-
-const NOT_OURS: &str = "it belongs to another login: the state is not the one that was sent";
-
 impl Login {
     pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
         let output = Output {
@@ -120,7 +103,7 @@ impl Login {
         };
         let mut interrupt = Interrupt::listen()?;
         let graph = surroundings.graph()?;
-        let inputs = Inputs::beside(&self.keep, surroundings, output)?;
+        let inputs = self.keep.inputs(surroundings, output)?;
         let scopes = scopes(&self.scope, surroundings)?;
         let (redirect_uri, callback) = self.callback(&inputs, surroundings).await?;
         check(&redirect_uri, output)?;

@@ -5,7 +5,11 @@
 //! otherwise than meant.
 
 use std::collections::HashMap;
+use std::io;
 use std::ops::Range;
+use std::path::Path;
+
+use anyhow::{Context, Result};
 
 /// Why a value cannot be put into a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +44,40 @@ enum Style {
     Bare,
     Single,
     Double,
+}
+
+/// Reads one variable of a file that need not exist.
+pub(crate) fn read(path: &Path, name: &str, variables: &HashMap<String, String>) -> Result<Option<String>> {
+    let content = contents(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    Ok(content.and_then(|content| get(&content, name, variables)))
+}
+
+/// The bytes of a file; `None` if there is none.
+pub(crate) fn contents(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    // Asked first, because reading a pipe would wait for its writer.
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => std::fs::read(path).map(Some),
+        Ok(_) => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is not a regular file",
+        )),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether this can be the name of a variable.
+pub(crate) fn is_name(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+}
+
+/// One line that defines `name`, for a file of its own.
+pub(crate) fn line(name: &str, value: &str) -> Vec<u8> {
+    // A person can still read a value that no .env file can hold as it is.
+    set(b"", name, value).unwrap_or_else(|_| format!("{name}={value}\n").into_bytes())
 }
 
 /// The value of `name`, if the file defines it. `variables` is the environment, which `${…}` may refer to.

@@ -3,8 +3,6 @@
 //! Owns the file from before Meta is asked until the token is in it: it is locked, proven to be writable and given room
 //! first, and replaced as a whole at the end. Refuses to begin where it could not finish.
 
-mod syntax;
-
 use std::collections::HashMap;
 use std::fs::{File, Metadata, TryLockError};
 use std::io::{self, Seek, Write};
@@ -13,11 +11,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use clap::Args;
 use tempfile::NamedTempFile;
 use threads_graph::AccessToken;
 
+use crate::shell::env_file;
 use crate::shell::exit::Stopped;
+use crate::shell::inputs::Inputs;
+use crate::shell::interrupt::Interrupt;
 use crate::shell::output::Output;
+use crate::shell::surroundings::Surroundings;
 
 /// How long to wait for another process that is about to change the same file: longer than Meta may take to answer it.
 const PATIENCE: Duration = Duration::from_secs(75);
@@ -28,24 +31,58 @@ const ROOM: usize = 16 * 1024;
 /// How many symbolic links are followed. The kernel follows 40.
 const LINKS: usize = 40;
 
-/// Reads one variable of a file that need not exist.
-pub(crate) fn read(path: &Path, name: &str, variables: &HashMap<String, String>) -> Result<Option<String>> {
-    let content = contents(path).with_context(|| format!("{} cannot be read", path.display()))?;
-    Ok(content.and_then(|content| syntax::get(&content, name, variables)))
+/// Where the long-lived token goes.
+#[derive(Args)]
+pub(crate) struct Keep {
+    /// The .env file to store the long-lived token in; needs --env-variable
+    #[arg(long, short = 'p', visible_alias = "env_path", value_name = "FILE")]
+    env_path: Option<PathBuf>,
+
+    /// The variable of that file: changed or added, with every other byte kept
+    #[arg(long, short = 'v', visible_alias = "env_variable", value_name = "NAME")]
+    env_variable: Option<String>,
 }
 
-/// Whether this can be the name of a variable.
-pub(crate) fn is_name(name: &str) -> bool {
-    name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
-}
+impl Keep {
+    /// The file and the variable, if there are both.
+    ///
+    /// # Errors
+    /// When there is one without the other, or what cannot be a name.
+    fn place(&self) -> Result<Option<(&Path, &str)>> {
+        let usage = |text: &str| Err(Stopped::Usage(text.to_owned()).into());
+        match (self.env_path.as_deref(), self.env_variable.as_deref()) {
+            (None, None) => Ok(None),
+            // ThreadsPipe's words.
+            (Some(_), None) => usage("You must also provide the env variable: --env-variable NAME"),
+            (None, Some(_)) => usage("You must also provide the path to the .env file: --env-path FILE"),
+            (Some(_), Some(name)) if !env_file::is_name(name) => {
+                usage("--env-variable must be a name: a letter or _, then letters, digits, _, . or -")
+            }
+            (Some(path), Some(name)) => Ok(Some((path, name))),
+        }
+    }
 
-/// One line that defines `name`, for a file of its own.
-pub(crate) fn line(name: &str, value: &str) -> Vec<u8> {
-    // What no .env file can hold as it is, a person can still read.
-    syntax::set(b"", name, value).unwrap_or_else(|_| format!("{name}={value}\n").into_bytes())
+    /// The command's values: the file may define more than the token.
+    ///
+    /// # Errors
+    /// When only one of `--env-path` and `--env-variable` is given.
+    pub(crate) fn inputs<'a>(&self, surroundings: &'a Surroundings, output: Output) -> Result<Inputs<'a>> {
+        Ok(Inputs {
+            env_path: self.place()?.map(|(path, _)| path.to_owned()),
+            ..Inputs::new(surroundings, output)
+        })
+    }
+
+    /// Holds the place for a token.
+    ///
+    /// # Errors
+    /// When a token could not be stored there.
+    pub(crate) async fn reserve(&self, output: Output, interrupt: &mut Interrupt) -> Result<Option<Slot>> {
+        match self.place()? {
+            Some((path, name)) => interrupt.or(Slot::reserve(path, name, output)).await.map(Some),
+            None => Ok(None),
+        }
+    }
 }
 
 /// The place for a token in a file, held for this process.
@@ -66,12 +103,12 @@ impl Slot {
     ///
     /// # Errors
     /// When it could not be: nothing is changed then.
-    pub(crate) async fn reserve(path: &Path, variable: &str, output: Output) -> Result<Self> {
+    async fn reserve(path: &Path, variable: &str, output: Output) -> Result<Self> {
         let folder = lock(path, PATIENCE, output).await?;
         let slot = Self::prepare(path, variable, folder)
             .with_context(|| format!("{} cannot be written, so Meta was not asked", path.display()))?;
         if let Some(content) = &slot.content {
-            let definitions = syntax::definitions(content, variable);
+            let definitions = env_file::definitions(content, variable);
             if definitions > 1 {
                 output.warn(&format!(
                     "{variable} is defined {definitions} times in {}: the last one counts, and is the one that is changed",
@@ -92,9 +129,9 @@ impl Slot {
 
     fn prepare(path: &Path, variable: &str, folder: File) -> Result<Self> {
         let target = follow(path)?;
-        let content = contents(&target)?;
+        let content = env_file::contents(&target)?;
         // With a token that any file can hold; one that is more difficult is judged when it is there.
-        syntax::set(content.as_deref().unwrap_or_default(), variable, "THQVJ")?;
+        env_file::set(content.as_deref().unwrap_or_default(), variable, "THQVJ")?;
         let mut room = tempfile::Builder::new()
             .prefix(".env.")
             .suffix(".new")
@@ -115,7 +152,7 @@ impl Slot {
 
     /// The token that is there now.
     pub(crate) fn current(&self, variables: &HashMap<String, String>) -> Option<String> {
-        syntax::get(self.content.as_deref()?, &self.variable, variables)
+        env_file::get(self.content.as_deref()?, &self.variable, variables)
     }
 
     /// The file, as it was given.
@@ -139,8 +176,8 @@ impl Slot {
     /// When the file has become unwritable since it was reserved.
     pub(crate) fn store(mut self, token: &AccessToken) -> Result<()> {
         // Read again, because an editor asks for no lock.
-        let content = contents(&self.target)?.unwrap_or_default();
-        let changed = syntax::set(&content, &self.variable, token.expose())?;
+        let content = env_file::contents(&self.target)?.unwrap_or_default();
+        let changed = env_file::set(&content, &self.variable, token.expose())?;
         dress(&self.room, owner(&self.target)?.as_ref())?;
         self.room.rewind()?;
         self.room.write_all(&changed)?;
@@ -213,20 +250,6 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
-/// What a file holds; `None` if there is none.
-fn contents(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    // Asked first, because reading a pipe would wait for its writer.
-    match std::fs::metadata(path) {
-        Ok(metadata) if metadata.is_file() => std::fs::read(path).map(Some),
-        Ok(_) => Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "it is not a regular file",
-        )),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
 fn owner(target: &Path) -> io::Result<Option<Metadata>> {
     match std::fs::metadata(target) {
         Ok(metadata) => Ok(Some(metadata)),
@@ -261,7 +284,7 @@ pub(crate) fn recover<'a>(
             .suffix(".env")
             .tempfile_in(folder)
             .ok()?;
-        file.write_all(&line(name, token.expose())).ok()?;
+        file.write_all(&env_file::line(name, token.expose())).ok()?;
         file.as_file().sync_all().ok()?;
         let (_, path) = file.keep().ok()?;
         Some(path)

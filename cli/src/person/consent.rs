@@ -1,0 +1,50 @@
+//! A person's consent: which scopes they are asked for, and whether it can come back safely.
+
+use anyhow::Result;
+use threads_graph::{RedirectUri, Scopes, UnknownScope};
+
+use crate::shell::exit::Stopped;
+use crate::shell::output::Output;
+use crate::shell::surroundings::Surroundings;
+
+/// For the help of the commands that ask for permissions.
+pub(crate) const SCOPES: &str = "\
+Scopes, by short name or by Meta's:
+  basic, publish, read_replies, manage_replies, insights    ThreadsPipe's names
+  keyword_search, manage_mentions, delete, location_tagging, profile_discovery, share_to_instagram
+  all                                                       everything; Meta has to allow each to the app
+threads_basic is always included.";
+
+/// The scopes to ask for: the arguments, or `THREADS_SCOPES`, or the least.
+///
+/// # Errors
+/// When there is a word that names no scope.
+pub(crate) fn scopes(given: &[String], surroundings: &Surroundings) -> Result<Scopes> {
+    let text = if given.is_empty() {
+        surroundings
+            .variable("THREADS_SCOPES")
+            .unwrap_or("basic")
+            .to_owned()
+    } else {
+        given.join(",")
+    };
+    text.parse()
+        .map_err(|error: UnknownScope| Stopped::Usage(error.to_string()).into())
+}
+
+/// Refuses an address from which a code could be read on its way, and tells of one that Meta refuses.
+///
+/// # Errors
+/// When it is plain http to another machine.
+pub(crate) fn check(redirect_uri: &RedirectUri, output: Output) -> Result<()> {
+    if !redirect_uri.is_secure_or_loopback() {
+        let text = "the redirect URI must be https: Meta sends nobody back to plain http";
+        return Err(Stopped::Usage(text.to_owned()).into());
+    }
+    if redirect_uri.as_str().starts_with("http:") {
+        output.warn(
+            "Meta refuses redirect URIs of plain http, this machine's included. The sandbox takes them.",
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,23 @@
+//! The answer to a login, and whether it belongs to it.
+
+use subtle::ConstantTimeEq;
+use threads_graph::{AuthorizationCode, CallbackParams};
+
+/// How a login was answered.
+pub(super) enum Answer {
+    Code(AuthorizationCode),
+    Denied,
+}
+
+/// Whether what came back belongs to this login. A denial may come without a state, as Meta's own sample shows it: it can
+/// do no more than end the waiting.
+pub(super) fn judge(params: CallbackParams, state: &str) -> Option<Answer> {
+    let is_ours = |returned: &str| bool::from(returned.as_bytes().ct_eq(state.as_bytes()));
+    match params {
+        CallbackParams::Granted { code, state } if is_ours(&state) => Some(Answer::Code(code)),
+        CallbackParams::Denied { state, .. } if state.as_deref().is_none_or(is_ours) => Some(Answer::Denied),
+        _ => None,
+    }
+}
+
+pub(super) const NOT_OURS: &str = "it belongs to another login: the state is not the one that was sent";

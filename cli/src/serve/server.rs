@@ -1,0 +1,37 @@
+//! All that a server does besides serving: it logs, tells where it is, and ends.
+
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// How long requests under way may take to end. A client that never ends its own must not keep the command alive.
+const GRACE: Duration = Duration::from_secs(5);
+
+pub(crate) fn log_to_stderr() {
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .compact();
+    let ours = threads_auth::telemetry::filter(tracing::Level::INFO);
+    tracing_subscriber::registry().with(lines).with(ours).init();
+}
+
+/// Prints where the server is, once it is there.
+pub(super) fn announce(text: &str) -> Result<()> {
+    let mut out = anstream::stdout();
+    writeln!(out, "{text}")
+        .and_then(|()| out.flush())
+        .context("standard output is closed")
+}
+
+/// Waits for requests under way, but not for ever.
+pub(super) async fn wind_down<T>(ending: impl Future<Output = T>) -> Option<T> {
+    tracing::info!("stopping");
+    let ended = tokio::time::timeout(GRACE, ending).await.ok();
+    if ended.is_none() {
+        tracing::warn!("requests that did not end were cut off");
+    }
+    ended
+}
