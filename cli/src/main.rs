@@ -137,12 +137,8 @@ fn report(error: &anyhow::Error, in_json: bool) {
         output::say(&advice);
     }
     if in_json {
-        let output = output::Output {
-            json: true,
-            silent: false,
-        };
         // Standard error has it already, and the exit code.
-        let _ = output.result(&exit::json(error), "");
+        let _ = output::Output::new(true).result(&exit::json(error), "");
     }
 }
 

@@ -4,21 +4,18 @@
 //! replace a keyring, which would lose every token, and to change the app of a stack unasked.
 
 use anyhow::{Context, Result};
-use aws_sdk_secretsmanager::Client;
-use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
 use clap::Args;
-use jiff::Timestamp;
 use serde_json::json;
-use threads_auth::seal::Keyring;
 use threads_graph::AppId;
 use zeroize::Zeroizing;
 
-use crate::operate::accounts::output;
-use crate::operate::target::{Opened, TARGETS, Target};
+use crate::operate::secrets::{put, value};
+use crate::operate::stored_keyring;
+use crate::operate::target::{TARGETS, Target};
 use crate::shell::exit::Stopped;
 use crate::shell::inputs::{Inputs, SECRETS};
 use crate::shell::interrupt::Interrupt;
-use crate::shell::output::table;
+use crate::shell::output::{Output, table};
 use crate::shell::surroundings::Surroundings;
 
 /// Write the app's id and secret to a stack, after Meta has confirmed them, and make its keyring if it has none.
@@ -51,17 +48,13 @@ pub(crate) struct Configure {
     #[command(flatten)]
     target: Target,
 
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
-
-/// A secret is made once. With the same token for all, Secrets Manager itself refuses whoever comes second.
-const FIRST: &str = "threads-auth-the-first-keyring-of-a-stack";
 
 impl Configure {
     pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
-        let output = output(self.json);
+        let output = self.output;
         let mut interrupt = Interrupt::listen()?;
         let stack = interrupt.or(self.target.open(surroundings)).await?;
         let inputs = Inputs::new(surroundings, output);
@@ -106,7 +99,7 @@ impl Configure {
         if changed {
             put(&client, &config.app_secret_id, &text, None).await?;
         }
-        let made = make_keyring(&stack, &client).await?;
+        let made = stored_keyring::make(&stack, &client).await?;
         let (callback, uninstall, delete) = (
             stack.address("callback"),
             stack.address("deauthorize"),
@@ -143,88 +136,7 @@ impl Configure {
     }
 }
 
-/// Makes the keyring of a stack that has none.
-async fn make_keyring(stack: &Opened, client: &Client) -> Result<bool> {
-    let id = &stack.service.config().keyring_secret_id;
-    if let Some(value) = value(client, id).await? {
-        Keyring::from_json(&value.text).with_context(|| {
-            format!("the secret {id} holds something else than a keyring; it is left as it is")
-        })?;
-        return Ok(false);
-    }
-    let text = Keyring::generate(&super::keyring::key_id(stack.now()))?;
-    put(client, id, &text, Some(FIRST)).await?;
-    Ok(true)
-}
-
-/// What a secret holds.
-pub(crate) struct Value {
-    pub(crate) text: Zeroizing<String>,
-    /// The version that is current, and when it was made.
-    pub(crate) version: String,
-    pub(crate) made_at: Timestamp,
-}
-
-/// A secret's value, if it has one yet.
-///
-/// # Errors
-/// When there is no such secret, or it cannot be read.
-pub(crate) async fn value(client: &Client, id: &str) -> Result<Option<Value>> {
-    match client.get_secret_value().secret_id(id).send().await {
-        Ok(answer) => {
-            let Some(text) = answer.secret_string.map(Zeroizing::new) else {
-                return Ok(None);
-            };
-            let made_at = answer.created_date.map_or(0, |date| date.secs());
-            Ok(Some(Value {
-                text,
-                version: answer.version_id.unwrap_or_default(),
-                made_at: Timestamp::from_second(made_at).unwrap_or(Timestamp::MAX),
-            }))
-        }
-        Err(error) if error.code() == Some("ResourceNotFoundException") => {
-            // Without a value it is not found either.
-            let there = client.describe_secret().secret_id(id).send().await;
-            there.map_err(|error| refused(&error, "find", id))?;
-            Ok(None)
-        }
-        Err(error) => Err(refused(&error, "read", id)),
-    }
-}
-
-/// Gives a secret a new value.
-///
-/// # Errors
-/// When Secrets Manager refuses it.
-async fn put(client: &Client, id: &str, text: &str, once: Option<&str>) -> Result<()> {
-    let put = client
-        .put_secret_value()
-        .secret_id(id)
-        .secret_string(text)
-        .set_client_request_token(once.map(str::to_owned))
-        .send()
-        .await;
-    put.map_err(|error| refused(&error, "write", id))?;
-    Ok(())
-}
-
-/// What Secrets Manager said when it did not.
-pub(crate) fn refused<E, R>(
-    error: &aws_sdk_secretsmanager::error::SdkError<E, R>,
-    verb: &str,
-    id: &str,
-) -> anyhow::Error
-where
-    E: ProvideErrorMetadata,
-{
-    match error.code() {
-        Some(code) => {
-            let message = error.message().unwrap_or_default();
-            anyhow::anyhow!("Secrets Manager did not {verb} the secret {id} ({code}): {message}")
-        }
-        None => Stopped::TryAgainLater(format!(
-            "Secrets Manager does not answer: it could not {verb} the secret {id}"
-        ))
-        .into(),
-    }
+fn app_id(text: &str) -> Option<AppId> {
+    let value: serde_json::Value = serde_json::from_str(text).ok()?;
+    value.get("app_id")?.as_str()?.parse().ok()
 }

@@ -17,10 +17,11 @@ use threads_auth::seal::random_text;
 use threads_auth::secrets::SecretsError;
 use threads_auth::store::StoreError;
 
-use crate::operate::accounts::{Tokens, output};
 use crate::operate::target::{Deployed, Opened, TARGETS, Target};
+use crate::operate::unseal::Tokens;
 use crate::shell::exit::{self, Stopped};
 use crate::shell::interrupt::Interrupt;
+use crate::shell::output::Output;
 use crate::shell::surroundings::Surroundings;
 
 /// Check a stack from end to end, and say what to do about what is wrong.
@@ -39,9 +40,8 @@ pub(crate) struct Doctor {
     #[command(flatten)]
     target: Target,
 
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// How a check came out.
@@ -108,12 +108,8 @@ impl Doctor {
         let failed = findings.iter().any(|finding| finding.level == Level::Fail);
         let plain: Vec<_> = findings.iter().map(Finding::plain).collect();
         let json = json!({"ok": !failed, "checks": findings});
-        output(self.json).result(&json, &plain.join("\n"))?;
-        if failed {
-            Err(Stopped::Told(1).into())
-        } else {
-            Ok(())
-        }
+        self.output.result(&json, &plain.join("\n"))?;
+        Stopped::told(u8::from(failed))
     }
 }
 

@@ -7,18 +7,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::json;
-use threads_auth::seal::{Keyring, KeyringChange, change_keyring};
-use zeroize::Zeroizing;
+use threads_auth::seal::{KeyringChange, change_keyring};
 
-use crate::operate::accounts::{confirm, output};
-use crate::operate::configure::{refused, value};
+use crate::operate::stored_keyring::{StoredKeyring, free_id};
 use crate::operate::target::{Opened, TARGETS, Target};
 use crate::shell::exit::Stopped;
 use crate::shell::interrupt::Interrupt;
+use crate::shell::output::Output;
+use crate::shell::prompt::confirm;
 use crate::shell::surroundings::Surroundings;
 
 /// Show, rotate and prune the keys that seal the tokens of a stack.
@@ -53,9 +52,8 @@ struct Show {
     #[command(flatten)]
     target: Target,
 
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// Add a key, wait until every function can read it, and let it seal from then on.
@@ -81,9 +79,8 @@ struct Rotate {
     #[command(flatten)]
     target: Target,
 
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// Take away a key that seals nothing any more.
@@ -111,9 +108,8 @@ struct Prune {
     #[command(flatten)]
     target: Target,
 
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// What functions need beyond the time for which they keep a secret.
@@ -121,9 +117,6 @@ const SLACK: Duration = Duration::from_secs(30);
 
 /// What runs on with a keyring that it has read: a sweep, and a login with its cookie.
 const UNDER_WAY: Duration = Duration::from_mins(15);
-
-/// The label of a keyring that is about to be the current one.
-const NEXT: &str = "THREADS_AUTH_NEXT";
 
 impl KeyringCommand {
     pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
@@ -138,7 +131,7 @@ impl KeyringCommand {
 impl Show {
     async fn run(self, surroundings: &Surroundings) -> Result<()> {
         let stack = self.target.open(surroundings).await?;
-        let keyring = Ring::read(&stack).await?.keyring;
+        let keyring = StoredKeyring::read(&stack).await?.keyring;
         let used = stack.service.keys_in_use().await?;
         let mut keys: BTreeMap<&str, u64> = keyring.key_ids().map(|id| (id, 0)).collect();
         keys.extend(used.iter().map(|(id, count)| (id.as_str(), *count)));
@@ -163,21 +156,17 @@ impl Show {
             })
             .collect();
         let json = json!({"writing": keyring.writing(), "keys": keys, "missing": missing});
-        output(self.json).result(&json, &lines.join("\n"))?;
-        if missing.is_empty() {
-            Ok(())
-        } else {
-            Err(Stopped::Told(1).into())
-        }
+        self.output.result(&json, &lines.join("\n"))?;
+        Stopped::told(u8::from(!missing.is_empty()))
     }
 }
 
 impl Rotate {
     async fn run(self, surroundings: &Surroundings) -> Result<()> {
-        let output = output(self.json);
+        let output = self.output;
         let mut interrupt = Interrupt::listen()?;
         let stack = interrupt.or(self.target.open(surroundings)).await?;
-        let ring = Ring::read(&stack).await?;
+        let ring = StoredKeyring::read(&stack).await?;
         let keyring = &ring.keyring;
         let before = keyring.writing().to_owned();
         let new = match self.key_id {
@@ -211,7 +200,7 @@ impl Rotate {
             })
             .await?;
         // As it is now: somebody else may have changed it meanwhile.
-        let ring = Ring::read(&stack).await?;
+        let ring = StoredKeyring::read(&stack).await?;
         let text = change_keyring(&ring.text, KeyringChange::Write(&new))
             .with_context(|| format!("the key {new} was taken away meanwhile"))?;
         ring.replace(&stack, &text).await?;
@@ -239,7 +228,7 @@ impl Prune {
         }
         let text = change_keyring(&ring.text, KeyringChange::Remove(key_id))?;
         ring.replace(&stack, &text).await?;
-        output(self.json).result(
+        self.output.result(
             &json!({"removed": key_id}),
             &format!("{key_id} is gone from the keyring"),
         )?;
@@ -248,9 +237,9 @@ impl Prune {
 
     /// The keyring, if the key seals nothing and nobody may be about to seal with it. The secret's own times are this world's, whatever
     /// the clock of a development stack says.
-    async fn check(&self, stack: &Opened, now: Timestamp) -> Result<Ring> {
+    async fn check(&self, stack: &Opened, now: Timestamp) -> Result<StoredKeyring> {
         let key_id = &self.key_id;
-        let ring = Ring::read(stack).await?;
+        let ring = StoredKeyring::read(stack).await?;
         if ring.keyring.key_ids().all(|known| known != key_id) {
             return Err(Stopped::Usage(format!("there is no key {key_id} in the keyring")).into());
         }
@@ -277,85 +266,4 @@ impl Prune {
         }
         Ok(ring)
     }
-}
-
-/// The keyring as it was read.
-struct Ring {
-    text: Zeroizing<String>,
-    keyring: Keyring,
-    /// The secret's version that holds it, and since when.
-    version: String,
-    made_at: Timestamp,
-}
-
-impl Ring {
-    async fn read(stack: &Opened) -> Result<Self> {
-        let id = &stack.service.config().keyring_secret_id;
-        let value = value(&stack.secrets_manager(), id).await?;
-        let value = value.with_context(|| {
-            format!("the secret {id} has no keyring yet; `threads-auth configure` makes it")
-        })?;
-        let keyring =
-            Keyring::from_json(&value.text).with_context(|| format!("the secret {id} is malformed"))?;
-        Ok(Self {
-            text: value.text,
-            keyring,
-            version: value.version,
-            made_at: value.made_at,
-        })
-    }
-
-    /// Puts `text` in its place, if it is still the stack's keyring. Two people may be at it at once, and whoever wrote over the other's
-    /// keyring would take away a key that seals. Only moving the label of the current version compares: Secrets Manager refuses that when
-    /// the label is not where it is moved from.
-    async fn replace(self, stack: &Opened, text: &str) -> Result<()> {
-        let (client, id) = (stack.secrets_manager(), &stack.service.config().keyring_secret_id);
-        let put = client
-            .put_secret_value()
-            .secret_id(id)
-            .secret_string(text)
-            .version_stages(NEXT);
-        let put = put.send().await.map_err(|error| refused(&error, "write", id))?;
-        let moved = client
-            .update_secret_version_stage()
-            .secret_id(id)
-            .version_stage("AWSCURRENT")
-            .remove_from_version_id(&self.version)
-            .set_move_to_version_id(put.version_id.clone())
-            .send()
-            .await;
-        let Err(error) = moved else { return Ok(()) };
-        let current = value(&client, id).await?.map(|value| value.version);
-        if current.is_some() && current == put.version_id {
-            // It was done, and only the answer got lost.
-            return Ok(());
-        }
-        match error.code() {
-            // The label is elsewhere, or somebody else's next keyring has replaced this one.
-            Some("InvalidParameterException" | "InvalidRequestException" | "ResourceNotFoundException") => {
-                Err(Stopped::TryAgainLater(
-                    "somebody else changed the keyring at the same moment, and it is as they left it: look at `keyring show`, and try again"
-                        .to_owned(),
-                )
-                .into())
-            }
-            _ => Err(refused(&error, "write", id)),
-        }
-    }
-}
-
-/// The id of a key that is made at `now`.
-pub(crate) fn key_id(now: Timestamp) -> String {
-    now.strftime("%Y-%m-%d").to_string()
-}
-
-/// The same, if that is taken.
-fn free_id(keyring: &Keyring, now: Timestamp) -> String {
-    let day = key_id(now);
-    let is_free = |id: &String| keyring.key_ids().all(|known| known != id);
-    let more = (2_u32..).map(|n| format!("{day}.{n}"));
-    std::iter::once(day.clone())
-        .chain(more)
-        .find(is_free)
-        .unwrap_or(day)
 }

@@ -3,12 +3,12 @@
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::operate::accounts::{confirm, output};
 use crate::operate::target::{TARGETS, Target};
 use crate::shell::exit::Stopped;
 use crate::shell::interrupt::Interrupt;
-use crate::shell::output::table;
+use crate::shell::output::{Output, table};
 use crate::shell::progress::spinner;
+use crate::shell::prompt::confirm;
 use crate::shell::surroundings::Surroundings;
 
 /// Copy what the table of grants lacks from a table that was restored from its backup.
@@ -33,9 +33,8 @@ pub(crate) struct Restore {
     #[command(flatten)]
     target: Target,
 
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Restore {
@@ -74,10 +73,7 @@ impl Restore {
             ("Make no sense, and left out", report.unreadable.to_string()),
             ("Records of deletions brought back", report.tombstones.to_string()),
         ]);
-        output(self.json).result(&serde_json::to_value(report)?, &plain)?;
-        if report.unreadable > 0 {
-            return Err(Stopped::Told(1).into());
-        }
-        Ok(())
+        self.output.result(&serde_json::to_value(report)?, &plain)?;
+        Stopped::told(u8::from(report.unreadable > 0))
     }
 }

@@ -52,10 +52,7 @@ pub(crate) struct AuthorizeUrl {
 
 impl AuthorizeUrl {
     pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
-        let output = Output {
-            json: self.json,
-            silent: false,
-        };
+        let output = Output::new(self.json);
         let mut interrupt = Interrupt::listen()?;
         let inputs = Inputs::new(surroundings, output);
         let endpoints = surroundings.endpoints()?;

@@ -162,7 +162,7 @@ fn live_app(public_url: Option<&Url>, surroundings: &Surroundings) -> Result<Liv
             "--threads live needs --public-url with the https address of a tunnel that ends here: Meta sends nobody back to plain http.\n\n{needs}"
         );
     }
-    let inputs = Inputs::new(surroundings, Output::default());
+    let inputs = Inputs::new(surroundings, Output::new(false));
     let (Some(id), Some(secret)) = (inputs.configured(&APP_ID)?, inputs.configured(&APP_SECRET)?) else {
         bail!(
             "--threads live needs THREADS_APP_ID and THREADS_APP_SECRET in the environment or in .env.\n\n{needs}"

@@ -27,10 +27,7 @@ impl Completions {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut command, "threads-auth", &mut script);
         let script = String::from_utf8(script).context("the script is not text")?;
-        let output = Output {
-            json: self.json,
-            silent: false,
-        };
+        let output = Output::new(self.json);
         let shell = self.shell.to_string();
         output
             .result(&json!({"shell": shell, "script": script}), &script)

@@ -42,6 +42,19 @@ pub(crate) enum Stopped {
     Interrupted(u8),
 }
 
+impl Stopped {
+    /// Ends with this exit code, after a result that says it all.
+    ///
+    /// # Errors
+    /// When it is another than 0.
+    pub(crate) fn told(code: u8) -> anyhow::Result<()> {
+        match code {
+            0 => Ok(()),
+            code => Err(Self::Told(code).into()),
+        }
+    }
+}
+
 /// The exit code.
 pub(crate) fn code(error: &anyhow::Error) -> u8 {
     if let Some(stopped) = error.downcast_ref() {

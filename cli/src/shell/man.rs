@@ -31,10 +31,7 @@ impl Manual {
         command.build();
         let mut pages = Vec::new();
         collect(&command, &mut pages)?;
-        let output = Output {
-            json: self.json,
-            silent: false,
-        };
+        let output = Output::new(self.json);
         let closed = "standard output is closed";
         let Some(folder) = self.dir else {
             let main = pages.first().map_or("", |(_, page)| page);

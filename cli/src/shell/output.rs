@@ -5,6 +5,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
+use clap::Args;
 use serde_json::Value;
 
 pub(crate) const LABEL: Style = Style::new().bold();
@@ -12,15 +13,21 @@ const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 
 /// How a command speaks.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Args, Debug, Default, Clone, Copy)]
 pub(crate) struct Output {
-    /// Results as JSON, for programs.
+    /// Print the result as JSON
+    #[arg(long)]
     pub(crate) json: bool,
     /// Neither notes nor warnings.
+    #[arg(skip)]
     pub(crate) silent: bool,
 }
 
 impl Output {
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json, silent: false }
+    }
+
     /// The result: one of the two.
     ///
     /// # Errors

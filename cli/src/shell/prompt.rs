@@ -9,8 +9,9 @@ use anyhow::{Context, Result};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
+use crate::shell::exit::Stopped;
 use crate::shell::interrupt::Interrupt;
-use crate::shell::output::say;
+use crate::shell::output::{can_ask, say};
 
 /// The longest line that is read, in bytes.
 const MAX_LINE: u64 = 64 * 1024;
@@ -33,6 +34,19 @@ pub(crate) async fn ask(
     }
     drop(echo_off);
     Ok(answer?.map(|text| Zeroizing::new(text.trim().to_owned())))
+}
+
+/// Asks for a word. Where nobody can be asked, `flag` says it instead.
+pub(crate) async fn confirm(question: &str, word: &str, flag: &str, interrupt: &mut Interrupt) -> Result<()> {
+    if !can_ask() {
+        let text = format!("nobody can be asked here whether to do this: give {flag} if it is meant");
+        return Err(Stopped::Usage(text).into());
+    }
+    let answer = ask(question, false, interrupt).await?;
+    if answer.is_none_or(|answer| answer.as_str() != word) {
+        return Err(Stopped::Usage("nothing was changed".to_owned()).into());
+    }
+    Ok(())
 }
 
 /// The next line of standard input, without its end. `None` at the end of the input.

@@ -9,14 +9,16 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 use threads_auth::grant::{Grant, Summary};
-use threads_auth::seal::{Context as Place, Purpose};
 use zeroize::Zeroizing;
 
-use super::import::private;
-use super::{confirm, each_page, output};
-use crate::operate::target::{Opened, TARGETS, Target};
+use super::lookup::each_account;
+use super::private_file::private;
+use crate::operate::target::{TARGETS, Target};
+use crate::operate::unseal::Tokens;
 use crate::shell::exit::Stopped;
 use crate::shell::interrupt::Interrupt;
+use crate::shell::output::Output;
+use crate::shell::prompt::confirm;
 use crate::shell::surroundings::Surroundings;
 
 /// Write all accounts as JSON lines or CSV, without their tokens.
@@ -51,9 +53,8 @@ pub(super) struct Export {
     #[command(flatten)]
     target: Target,
 
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    answer: Output,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -90,7 +91,7 @@ enum Sink {
 
 impl Export {
     pub(super) async fn run(self, surroundings: &Surroundings) -> Result<()> {
-        if self.json && self.format == Format::Csv && self.output.is_none() {
+        if self.answer.json && self.format == Format::Csv && self.output.is_none() {
             let text = "--json and --format csv do not go together on standard output: leave one out, or give --output FILE for the CSV";
             return Err(Stopped::Usage(text.to_owned()).into());
         }
@@ -110,48 +111,45 @@ impl Export {
         } else {
             None
         };
-        each_page(&stack, None, |rows| {
-            for row in rows {
-                let grant = match row {
-                    Ok(grant) => grant,
-                    Err(inconsistency) => {
-                        broken += 1;
-                        output(false).warn(&inconsistency.to_string());
-                        continue;
-                    }
-                };
-                let token = tokens.as_ref().and_then(|tokens| tokens.token(&grant));
-                if token.as_ref().is_some_and(Result::is_err) {
-                    sealed += 1;
-                    output(false).warn(&format!(
-                        "the token of {} does not open with the keyring",
-                        grant.user_id
-                    ));
+        each_account(&stack, None, |row| {
+            let grant = match row {
+                Ok(grant) => grant,
+                Err(inconsistency) => {
+                    broken += 1;
+                    self.answer.warn(&inconsistency.to_string());
+                    return Ok(());
                 }
-                let token = token.and_then(Result::ok);
-                sink.write(grant, token.as_deref().map(String::as_str), self.with_tokens)?;
-                written += 1;
+            };
+            let token = tokens.as_ref().and_then(|tokens| tokens.token(&grant));
+            if token.as_ref().is_some_and(Result::is_err) {
+                sealed += 1;
+                self.answer.warn(&format!(
+                    "the token of {} does not open with the keyring",
+                    grant.user_id
+                ));
             }
+            let token = token.and_then(Result::ok);
+            sink.write(grant, token.as_deref().map(String::as_str), self.with_tokens)?;
+            written += 1;
             Ok(())
         })
         .await?;
         sink.end()?;
         let without = if self.with_tokens { "" } else { ", without tokens" };
         match &self.output {
-            None => output(false).note(&format!("{written} accounts were written{without}")),
-            Some(path) if self.json => {
+            None => self
+                .answer
+                .note(&format!("{written} accounts were written{without}")),
+            Some(path) if self.answer.json => {
                 let json = json!({"written": written, "file": path.display().to_string(), "with_tokens": self.with_tokens, "broken_rows": broken, "unopened_tokens": sealed});
-                output(true).result(&json, "")?;
+                self.answer.result(&json, "")?;
             }
-            Some(path) => output(false).note(&format!(
+            Some(path) => self.answer.note(&format!(
                 "{written} accounts were written to {}{without}",
                 path.display()
             )),
         }
-        if broken + sealed > 0 {
-            return Err(Stopped::Told(1).into());
-        }
-        Ok(())
+        Stopped::told(u8::from(broken + sealed > 0))
     }
 
     fn sink(&self) -> Result<Sink> {
@@ -222,42 +220,5 @@ fn text(fields: &Map<String, Value>, column: &str) -> String {
             .collect::<Vec<_>>()
             .join(" "),
         Some(other) => other.to_string(),
-    }
-}
-
-/// What opens tokens.
-pub(crate) struct Tokens {
-    app: std::sync::Arc<threads_graph::AppCredentials>,
-    keyring: std::sync::Arc<threads_auth::seal::Keyring>,
-    table: String,
-}
-
-impl Tokens {
-    pub(crate) async fn of(stack: &Opened) -> Result<Self> {
-        let (secrets, now) = (stack.service.secrets(), stack.now());
-        Ok(Self {
-            app: secrets.app(now).await?,
-            keyring: secrets.keyring(now).await?,
-            table: stack.service.store().grants_table().to_owned(),
-        })
-    }
-
-    /// The token of an account that has one.
-    pub(crate) fn token(
-        &self,
-        grant: &Grant,
-    ) -> Option<Result<Zeroizing<String>, threads_auth::seal::SealError>> {
-        let token = grant.token.as_ref()?;
-        let place = Place {
-            purpose: Purpose::AccessToken,
-            table: &self.table,
-            app_id: &self.app.app_id,
-            subject: grant.user_id.as_str(),
-        };
-        let opened = self.keyring.open(&place, &token.sealed);
-        Some(opened.and_then(|bytes| {
-            let text = std::str::from_utf8(&bytes).map_err(|_| threads_auth::seal::SealError::Malformed)?;
-            Ok(Zeroizing::new(text.to_owned()))
-        }))
     }
 }

@@ -4,10 +4,9 @@
 //! what is not taken over is written to a file with the reason. The library decides what is believed of a token.
 
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -25,10 +24,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
-use super::output;
+use super::private_file::private;
 use crate::operate::target::{Opened, TARGETS, Target};
 use crate::shell::exit::Stopped;
 use crate::shell::interrupt::Interrupt;
+use crate::shell::output::{Output, complain, say};
 use crate::shell::progress::{SHARE, bar};
 use crate::shell::surroundings::Surroundings;
 
@@ -73,9 +73,8 @@ pub(super) struct Import {
     #[command(flatten)]
     target: Target,
 
-    /// Print the result as JSON
-    #[arg(long)]
-    pub(super) json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// A longer line holds no token.
@@ -219,7 +218,7 @@ impl Import {
         };
         let ended = run.work(lines, usize::from(self.concurrency), self.tries).await;
         run.progress.bar.finish_and_clear();
-        run.finish(ended, failure, self.json)
+        run.finish(ended, failure, self.output)
     }
 
     fn source(&self, from_stdin: bool) -> Result<(Box<dyn Read + Send>, Option<u64>)> {
@@ -282,7 +281,7 @@ impl Run {
                     if matches!(ended, Some(Ended::Signal(_))) {
                         return Ok(Ended::Signal(signal));
                     }
-                    crate::shell::output::say("Ending after the lines that are under way; a second Ctrl-C gives them up.");
+                    say("Ending after the lines that are under way; a second Ctrl-C gives them up.");
                     ended = Some(Ended::Signal(signal));
                 }
                 else => {}
@@ -322,7 +321,7 @@ impl Run {
         self,
         ended: Result<Ended>,
         mut failure: mpsc::Receiver<anyhow::Error>,
-        in_json: bool,
+        output: Output,
     ) -> Result<()> {
         let next = self.in_flight.first().copied().unwrap_or(self.last + 1);
         let ended = ended?;
@@ -352,9 +351,9 @@ impl Run {
         let plain = format!(
             "{read} lines: {imported} taken over, {present} connected already, {rejected} rejected, {failed} to be tried again"
         );
-        output(in_json).result(&json, &plain)?;
+        output.result(&json, &plain)?;
         if let Some(file) = file {
-            output(in_json).warn(&format!(
+            output.warn(&format!(
                 "{file} has the lines that were not taken over, each with its reason. It holds tokens: delete it when you are done"
             ));
         }
@@ -363,11 +362,11 @@ impl Run {
         }
         match ended {
             Ended::Signal(signal) => {
-                crate::shell::output::say(&format!("Stopped. --from-line {next} goes on."));
+                say(&format!("Stopped. --from-line {next} goes on."));
                 Err(Stopped::Interrupted(signal).into())
             }
             Ended::Failing => {
-                crate::shell::output::complain(&format!(
+                complain(&format!(
                     "{BREAKER} lines in a row failed for a reason that may pass, so the rest was left alone. Try again later, with --from-line {next}, and with the lines of the rejected file"
                 ));
                 Err(Stopped::Told(4).into())
@@ -473,23 +472,6 @@ impl Sink {
         file.write_all(line.as_bytes())
             .with_context(|| format!("{} cannot be written", self.path.display()))
     }
-}
-
-/// A fresh file that nobody else can read.
-pub(super) fn private(path: &Path) -> Result<File> {
-    let refused = || format!("{} cannot be written", path.display());
-    let mut options = OpenOptions::new();
-    let file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
-        .with_context(refused)?;
-    // It may have been there, with another mode.
-    file.set_permissions(std::fs::Permissions::from_mode(0o600))
-        .with_context(refused)?;
-    Ok(file)
 }
 
 /// How far it is, on a terminal.

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use threads_auth::grant::Summary;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{days_left, each_page, output};
+use super::lookup::{days_left, each_account};
 use crate::operate::target::{Opened, TARGETS, Target};
 use crate::shell::interrupt::Interrupt;
-use crate::shell::output::{Screen, terminal_size};
+use crate::shell::output::{Output, Screen, terminal_size};
 use crate::shell::surroundings::Surroundings;
 
 /// List the accounts of a stack, those that end first on top.
@@ -44,9 +44,8 @@ pub(super) struct List {
     #[command(flatten)]
     target: Target,
 
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -98,7 +97,7 @@ impl List {
     /// Shows it anew until it is given up: on a terminal in place, and at once when its size changes.
     async fn watch(&self, stack: &Opened, every: Duration) -> Result<()> {
         let mut resized = signal(SignalKind::window_change()).context("signals cannot be listened for")?;
-        let screen = (!self.json && terminal_size().is_some())
+        let screen = (!self.output.json && terminal_size().is_some())
             .then(Screen::open)
             .transpose()?;
         loop {
@@ -123,26 +122,20 @@ impl List {
     }
 
     fn print(&self, seen: &Seen) -> Result<()> {
-        output(self.json).result(&seen.json, &seen.plain)?;
+        self.output.result(&seen.json, &seen.plain)?;
         for problem in &seen.broken {
-            output(self.json).warn(problem);
+            self.output.warn(problem);
         }
         Ok(())
     }
 
     async fn look(&self, stack: &Opened, now: Timestamp) -> Result<Seen> {
         let (mut accounts, mut broken) = (Vec::new(), Vec::new());
-        each_page(stack, self.status.map(Which::as_str), |rows| {
-            for row in rows {
-                match row {
-                    Ok(grant) => {
-                        let summary = Summary::from(grant);
-                        if self.is_wanted(&summary, now) {
-                            accounts.push(summary);
-                        }
-                    }
-                    Err(inconsistency) => broken.push(inconsistency.to_string()),
-                }
+        each_account(stack, self.status.map(Which::as_str), |row| {
+            match row.map(Summary::from) {
+                Ok(summary) if self.is_wanted(&summary, now) => accounts.push(summary),
+                Ok(_) => {}
+                Err(inconsistency) => broken.push(inconsistency.to_string()),
             }
             Ok(())
         })

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Progress;
+use super::progress::Progress;
 use crate::operate::target::{Deployed, Opened};
 use crate::shell::exit::Stopped;
 use crate::shell::interrupt::Interrupt;

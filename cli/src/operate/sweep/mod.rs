@@ -3,6 +3,7 @@
 //! Owns what an operator sees of a sweep: how far it is, and what came of it. It is made by this process, or by the deployed function.
 
 mod invoke;
+mod progress;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -12,17 +13,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use indicatif::ProgressBar;
-use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
-use threads_auth::refresh::Swept;
 
-use crate::operate::accounts::output;
+use self::progress::Progress;
 use crate::operate::target::{Opened, TARGETS, Target};
 use crate::shell::exit::Stopped;
 use crate::shell::interrupt::Interrupt;
-use crate::shell::progress::{COUNT, known, spinner};
+use crate::shell::output::Output;
 use crate::shell::surroundings::Surroundings;
 
 /// Refresh every token that is due, now.
@@ -51,9 +49,8 @@ pub(crate) struct Sweep {
     #[command(flatten)]
     target: Target,
 
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 const BUDGET: u32 = 600;
@@ -78,7 +75,7 @@ impl Sweep {
         let now = stack.now();
         let mut progress = interrupt
             .or(Box::pin(async {
-                Ok(Progress::begin(&stack, now, self.json).await)
+                Ok(Progress::begin(&stack, now, self.output.json).await)
             }))
             .await?;
         let came = Cell::new(None);
@@ -125,7 +122,7 @@ impl Sweep {
         if let Some(days) = told.weakest_token_days {
             let _ = writeln!(plain, "The weakest of them lives for {days} more days.");
         }
-        if told.stopped.is_some() && !self.json {
+        if told.stopped.is_some() && !self.output.json {
             let _ = match Box::pin(stack.service.count_due(stack.now())).await {
                 Ok(left) => writeln!(plain, "It ended early; {left} are left for the next sweep."),
                 Err(_) => writeln!(plain, "It ended early; the rest waits for the next sweep."),
@@ -138,7 +135,7 @@ impl Sweep {
                 told.unreadable_shards
             );
         }
-        output(self.json).result(report, &plain)?;
+        self.output.result(report, &plain)?;
         let any = |outcomes: [&str; 2]| {
             outcomes
                 .iter()
@@ -147,74 +144,14 @@ impl Sweep {
         if let Some(signal) = came {
             return Err(Stopped::Interrupted(signal).into());
         }
-        if any(["undecryptable", "broken_row"]) {
-            return Err(Stopped::Told(1).into());
-        }
-        if any(["deferred", "store_failed"]) || told.stopped.is_some() || told.unreadable_shards > 0 {
-            return Err(Stopped::Told(4).into());
-        }
-        Ok(())
-    }
-}
-
-/// How far it is, on a terminal.
-struct Progress {
-    bar: ProgressBar,
-    /// How many were due at the beginning, if that could be counted.
-    due: Option<u64>,
-    outcomes: BTreeMap<&'static str, u64>,
-}
-
-impl Progress {
-    async fn begin(stack: &Opened, now: Timestamp, hidden: bool) -> Self {
-        let bar = if hidden {
-            ProgressBar::hidden()
+        let is_unfinished =
+            any(["deferred", "store_failed"]) || told.stopped.is_some() || told.unreadable_shards > 0;
+        Stopped::told(if any(["undecryptable", "broken_row"]) {
+            1
+        } else if is_unfinished {
+            4
         } else {
-            spinner("looking at every token that is due")
-        };
-        // Nobody would see it, so nothing is asked.
-        let due = if bar.is_hidden() {
-            None
-        } else {
-            stack.service.count_due(now).await.ok()
-        };
-        if let Some(due) = due {
-            known(&bar, due, COUNT);
-            bar.set_message("");
-        }
-        Self {
-            bar,
-            due,
-            outcomes: BTreeMap::new(),
-        }
-    }
-
-    fn saw(&mut self, outcome: Swept) {
-        *self.outcomes.entry(outcome.as_str()).or_default() += 1;
-        if self.bar.is_hidden() {
-            return;
-        }
-        self.bar.inc(1);
-        // More becomes due while it runs.
-        if self
-            .bar
-            .length()
-            .is_some_and(|length| length < self.bar.position())
-        {
-            self.bar.inc_length(1);
-        }
-        let parts: Vec<_> = self
-            .outcomes
-            .iter()
-            .map(|(outcome, count)| format!("{count} {outcome}"))
-            .collect();
-        self.bar.set_message(parts.join(", "));
-    }
-
-    /// So many of those are still due.
-    fn left(&self, left: u64) {
-        if let Some(due) = self.due {
-            self.bar.set_position(due.saturating_sub(left));
-        }
+            0
+        })
     }
 }

@@ -1,0 +1,64 @@
+//! `threads-auth accounts disconnect`: the end of one account. Refuses to do it without being told so twice.
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::json;
+use threads_graph::UserId;
+
+use super::lookup::{grant, unknown};
+use crate::operate::target::{TARGETS, Target};
+use crate::shell::interrupt::Interrupt;
+use crate::shell::output::Output;
+use crate::shell::prompt::confirm;
+use crate::shell::surroundings::Surroundings;
+
+/// Destroy the token of one account. Only its person can bring it back, by connecting again.
+#[derive(Args)]
+#[command(after_help = format!("Examples:
+  threads-auth accounts disconnect 17841405793187218 --local
+  threads-auth accounts disconnect 17841405793187218 --yes --json
+
+{TARGETS}"))]
+pub(super) struct Disconnect {
+    /// The account's Threads user id
+    #[arg(value_name = "USER_ID")]
+    user_id: UserId,
+
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+
+    #[command(flatten)]
+    target: Target,
+
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Disconnect {
+    pub(super) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        let stack = self.target.open(surroundings).await?;
+        let user_id = &self.user_id;
+        let account = grant(&stack, user_id).await?;
+        if !self.yes {
+            let mut interrupt = Interrupt::listen()?;
+            let name = account
+                .username
+                .as_deref()
+                .map_or_else(String::new, |name| format!(" (@{name})"));
+            let question = format!(
+                "Disconnect {user_id}{name} of {}? Its token is destroyed, and only its person can come back. Type yes",
+                stack.name
+            );
+            confirm(&question, "yes", "--yes", &mut interrupt).await?;
+        }
+        if !stack.service.disconnect(user_id, stack.now()).await? {
+            return Err(unknown(&stack, user_id));
+        }
+        self.output.result(
+            &json!({"user_id": user_id, "disconnected": true}),
+            &format!("{user_id} is disconnected, and its token is destroyed"),
+        )?;
+        Ok(())
+    }
+}

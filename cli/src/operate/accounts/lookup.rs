@@ -1,0 +1,56 @@
+//! One account or all of them, out of the table.
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use threads_auth::grant::{Grant, Inconsistency, Status, Summary};
+use threads_graph::UserId;
+
+use crate::operate::target::Opened;
+
+/// An account.
+///
+/// # Errors
+/// When it is not connected, or its row cannot be read.
+pub(super) async fn grant(stack: &Opened, user_id: &UserId) -> Result<Grant> {
+    let grant = stack.service.store().get(user_id).await?;
+    grant.ok_or_else(|| unknown(stack, user_id))
+}
+
+pub(super) fn unknown(stack: &Opened, user_id: &UserId) -> anyhow::Error {
+    anyhow::anyhow!("no account {user_id} is connected to {}", stack.name)
+}
+
+/// Every account, one after the other, or why its row cannot be read.
+///
+/// # Errors
+/// When the table cannot be read, or `each` fails.
+pub(super) async fn each_account(
+    stack: &Opened,
+    status: Option<&str>,
+    mut each: impl FnMut(Result<Grant, Inconsistency>) -> Result<()>,
+) -> Result<()> {
+    let mut after = None;
+    loop {
+        let (rows, next) = stack
+            .service
+            .store()
+            .scan(status, None, after)
+            .await
+            .with_context(|| format!("the accounts of {} cannot be listed", stack.name))?;
+        rows.into_iter().try_for_each(&mut each)?;
+        match next {
+            Some(key) => after = Some(key),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Whole days until the earlier of its two ends; negative when it is past, and none when there is nothing left to end.
+pub(super) fn days_left(summary: &Summary, now: Timestamp) -> Option<i64> {
+    if summary.status == Status::Revoked.as_str() {
+        return None;
+    }
+    let ends = [summary.expires_at, summary.data_access_expires_at];
+    let end = ends.into_iter().flatten().min()?;
+    Some((end.as_second() - now.as_second()).div_euclid(86_400))
+}

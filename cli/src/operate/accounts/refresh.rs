@@ -1,0 +1,105 @@
+//! `threads-auth accounts refresh`: the token of one account, refreshed now.
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::json;
+use threads_auth::grant::{Status, Summary};
+use threads_auth::refresh::Swept;
+use threads_graph::UserId;
+
+use super::lookup::grant;
+use crate::operate::target::{TARGETS, Target};
+use crate::shell::exit::Stopped;
+use crate::shell::interrupt::Interrupt;
+use crate::shell::output::Output;
+use crate::shell::surroundings::Surroundings;
+
+/// Refresh the token of one account now, due or not.
+#[derive(Args)]
+#[command(after_help = format!("Examples:
+  threads-auth accounts refresh 17841405793187218 --local
+
+The outcome is a word: refreshed, too_young (exit code 4: Meta refreshes no token in its first 24 hours), deferred (4: tried again by
+itself), needs_reauthorization (3: only the person can bring it back) and others.
+
+{TARGETS}"))]
+pub(super) struct Refresh {
+    /// The account's Threads user id
+    #[arg(value_name = "USER_ID")]
+    user_id: UserId,
+
+    #[command(flatten)]
+    target: Target,
+
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Refresh {
+    pub(super) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        let stack = self.target.open(surroundings).await?;
+        let user_id = &self.user_id;
+        let grant = grant(&stack, user_id).await?;
+        let ended = match grant.status {
+            Status::Revoked => true,
+            Status::NeedsReauthorization(_) => grant.pending.is_none(),
+            Status::Active | Status::Pending => false,
+        };
+        if ended {
+            let text = format!(
+                "{user_id} is {}: only its person can bring it back, by connecting again",
+                grant.status.as_str()
+            );
+            return Err(Stopped::Unauthorized(text).into());
+        }
+        let mut interrupt = Interrupt::listen()?;
+        let swept = interrupt
+            .after(Box::pin(async {
+                Ok(stack.service.refresh_now(user_id, stack.now()).await?)
+            }))
+            .await?;
+        let (code, said) = outcome(swept);
+        let account = stack.service.store().get(user_id).await?.map(Summary::from);
+        let json =
+            json!({"user_id": user_id, "outcome": swept.as_str(), "message": said, "account": account});
+        let expires_at = account.and_then(|account| account.expires_at);
+        let expiry = expires_at.map_or_else(String::new, |at| format!("; the token lives until {at}"));
+        self.output
+            .result(&json, &format!("{}: {said}{expiry}", swept.as_str()))?;
+        Stopped::told(code)
+    }
+}
+
+/// An outcome as an exit code, and in words.
+fn outcome(swept: Swept) -> (u8, &'static str) {
+    match swept {
+        Swept::Refreshed => (0, "the token was refreshed"),
+        Swept::Completed => (0, "the connect that was pending is complete"),
+        Swept::Checked => (0, "nothing was due"),
+        Swept::Superseded => (0, "something newer was stored meanwhile"),
+        Swept::TooYoung => (
+            4,
+            "Meta refreshes no token in its first 24 hours; it is done by itself later",
+        ),
+        Swept::NotOurs => (4, "somebody else is at it right now"),
+        Swept::Deferred(_) => (
+            4,
+            "it failed for a reason that may pass, and is tried again by itself",
+        ),
+        Swept::StoreFailed => (4, "DynamoDB failed, and it is tried again by itself"),
+        Swept::PendingLost => (
+            3,
+            "the connect was never completed, and its short-lived token is over",
+        ),
+        Swept::NeedsReauthorization(_) => (
+            3,
+            "Meta says that the token is dead: the person has to connect again",
+        ),
+        Swept::Gone => (1, "the account was deleted meanwhile"),
+        Swept::BrokenRow => (1, "the account's row does not make sense"),
+        Swept::Undecryptable => (
+            1,
+            "the token does not open with the keyring: `threads-auth doctor` says more",
+        ),
+    }
+}

@@ -1,0 +1,73 @@
+//! `threads-auth accounts show`: one account, without its token.
+
+use anyhow::Result;
+use clap::Args;
+use jiff::Timestamp;
+use threads_auth::grant::Summary;
+use threads_graph::UserId;
+
+use super::lookup::{days_left, grant};
+use crate::operate::target::{TARGETS, Target};
+use crate::shell::output::{Output, table};
+use crate::shell::surroundings::Surroundings;
+
+/// Show all that is known of one account, but its token.
+#[derive(Args)]
+#[command(after_help = format!("Examples:
+  threads-auth accounts show 17841405793187218 --local
+  threads-auth accounts show 17841405793187218 --json | jq -r .expires_at
+
+{TARGETS}"))]
+pub(super) struct Show {
+    /// The account's Threads user id
+    #[arg(value_name = "USER_ID")]
+    user_id: UserId,
+
+    #[command(flatten)]
+    target: Target,
+
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Show {
+    pub(super) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        let stack = self.target.open(surroundings).await?;
+        let summary = Summary::from(grant(&stack, &self.user_id).await?);
+        let json = serde_json::to_value(&summary)?;
+        self.output.result(&json, &plain(&summary, stack.now()))?;
+        Ok(())
+    }
+}
+
+fn plain(summary: &Summary, now: Timestamp) -> String {
+    let time = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), |at| at.to_string());
+    let status = match summary.cause {
+        Some(cause) => format!("{} ({cause})", summary.status),
+        None => summary.status.to_owned(),
+    };
+    let days = days_left(summary, now).map_or_else(|| "-".to_owned(), |days| days.to_string());
+    let rows = [
+        ("Account", summary.user_id.to_string()),
+        (
+            "Username",
+            summary.username.clone().unwrap_or_else(|| "-".to_owned()),
+        ),
+        ("Status", status),
+        ("Scopes", summary.scopes.to_string()),
+        ("Days left", days),
+        ("Token issued", time(summary.issued_at)),
+        ("Token ends", time(summary.expires_at)),
+        ("Data access ends", time(summary.data_access_expires_at)),
+        ("Next look", time(summary.due_at)),
+        ("Last refresh", time(summary.refreshed_at)),
+        ("Consented", time(Some(summary.connected_at))),
+        ("First connected", time(Some(summary.created_at))),
+        ("Failures in a row", summary.failures.to_string()),
+        (
+            "Last failure",
+            summary.last_error.clone().unwrap_or_else(|| "-".to_owned()),
+        ),
+    ];
+    table(&rows)
+}

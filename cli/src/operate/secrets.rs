@@ -1,0 +1,77 @@
+//! Secrets as an operator reads and writes them, which functions may not.
+
+use anyhow::Result;
+use aws_sdk_secretsmanager::Client;
+use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
+use jiff::Timestamp;
+use zeroize::Zeroizing;
+
+use crate::shell::exit::Stopped;
+
+/// The content of a secret.
+pub(super) struct Value {
+    pub(super) text: Zeroizing<String>,
+    /// The version that is current, and when it was made.
+    pub(super) version: String,
+    pub(super) made_at: Timestamp,
+}
+
+/// A secret's value, if it has one yet.
+///
+/// # Errors
+/// When there is no such secret, or it cannot be read.
+pub(super) async fn value(client: &Client, id: &str) -> Result<Option<Value>> {
+    match client.get_secret_value().secret_id(id).send().await {
+        Ok(answer) => {
+            let Some(text) = answer.secret_string.map(Zeroizing::new) else {
+                return Ok(None);
+            };
+            let made_at = answer.created_date.map_or(0, |date| date.secs());
+            Ok(Some(Value {
+                text,
+                version: answer.version_id.unwrap_or_default(),
+                made_at: Timestamp::from_second(made_at).unwrap_or(Timestamp::MAX),
+            }))
+        }
+        Err(error) if error.code() == Some("ResourceNotFoundException") => {
+            // Without a value it is not found either.
+            let there = client.describe_secret().secret_id(id).send().await;
+            there.map_err(|error| refused(&error, "find", id))?;
+            Ok(None)
+        }
+        Err(error) => Err(refused(&error, "read", id)),
+    }
+}
+
+/// Gives a secret a new value.
+///
+/// # Errors
+/// When Secrets Manager refuses it.
+pub(super) async fn put(client: &Client, id: &str, text: &str, once: Option<&str>) -> Result<()> {
+    let put = client
+        .put_secret_value()
+        .secret_id(id)
+        .secret_string(text)
+        .set_client_request_token(once.map(str::to_owned))
+        .send()
+        .await;
+    put.map_err(|error| refused(&error, "write", id))?;
+    Ok(())
+}
+
+/// Says why Secrets Manager did not do it.
+pub(super) fn refused<E, R>(error: &SdkError<E, R>, verb: &str, id: &str) -> anyhow::Error
+where
+    E: ProvideErrorMetadata,
+{
+    match error.code() {
+        Some(code) => {
+            let message = error.message().unwrap_or_default();
+            anyhow::anyhow!("Secrets Manager did not {verb} the secret {id} ({code}): {message}")
+        }
+        None => Stopped::TryAgainLater(format!(
+            "Secrets Manager does not answer: it could not {verb} the secret {id}"
+        ))
+        .into(),
+    }
+}

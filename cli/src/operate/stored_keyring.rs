@@ -1,0 +1,113 @@
+//! The keyring in its secret: made once, read, and replaced only if nobody else has changed it.
+
+use anyhow::{Context, Result};
+use aws_sdk_secretsmanager::Client;
+use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
+use jiff::Timestamp;
+use threads_auth::seal::Keyring;
+use zeroize::Zeroizing;
+
+use crate::operate::secrets::{put, refused, value};
+use crate::operate::target::Opened;
+use crate::shell::exit::Stopped;
+
+/// A secret is made once. With the same token for all, Secrets Manager itself refuses whoever comes second.
+const FIRST: &str = "threads-auth-the-first-keyring-of-a-stack";
+
+/// The label of a keyring that is about to be the current one.
+const NEXT: &str = "THREADS_AUTH_NEXT";
+
+/// Makes the keyring of a stack that has none.
+pub(super) async fn make(stack: &Opened, client: &Client) -> Result<bool> {
+    let id = &stack.service.config().keyring_secret_id;
+    if let Some(value) = value(client, id).await? {
+        Keyring::from_json(&value.text).with_context(|| {
+            format!("the secret {id} holds something else than a keyring; it is left as it is")
+        })?;
+        return Ok(false);
+    }
+    let text = Keyring::generate(&key_id(stack.now()))?;
+    put(client, id, &text, Some(FIRST)).await?;
+    Ok(true)
+}
+
+/// The keyring as it was read.
+pub(super) struct StoredKeyring {
+    pub(super) text: Zeroizing<String>,
+    pub(super) keyring: Keyring,
+    /// The secret's version that holds it, and since when.
+    version: String,
+    pub(super) made_at: Timestamp,
+}
+
+impl StoredKeyring {
+    pub(super) async fn read(stack: &Opened) -> Result<Self> {
+        let id = &stack.service.config().keyring_secret_id;
+        let value = value(&stack.secrets_manager(), id).await?;
+        let value = value.with_context(|| {
+            format!("the secret {id} has no keyring yet; `threads-auth configure` makes it")
+        })?;
+        let keyring =
+            Keyring::from_json(&value.text).with_context(|| format!("the secret {id} is malformed"))?;
+        Ok(Self {
+            text: value.text,
+            keyring,
+            version: value.version,
+            made_at: value.made_at,
+        })
+    }
+
+    /// Puts `text` in its place, if it is still the stack's keyring. Two people may be at it at once, and whoever wrote over the other's
+    /// keyring would take away a key that seals. Only moving the label of the current version compares: Secrets Manager refuses that when
+    /// the label is not where it is moved from.
+    pub(super) async fn replace(self, stack: &Opened, text: &str) -> Result<()> {
+        let (client, id) = (stack.secrets_manager(), &stack.service.config().keyring_secret_id);
+        let put = client
+            .put_secret_value()
+            .secret_id(id)
+            .secret_string(text)
+            .version_stages(NEXT);
+        let put = put.send().await.map_err(|error| refused(&error, "write", id))?;
+        let moved = client
+            .update_secret_version_stage()
+            .secret_id(id)
+            .version_stage("AWSCURRENT")
+            .remove_from_version_id(&self.version)
+            .set_move_to_version_id(put.version_id.clone())
+            .send()
+            .await;
+        let Err(error) = moved else { return Ok(()) };
+        let current = value(&client, id).await?.map(|value| value.version);
+        if current.is_some() && current == put.version_id {
+            // It was done, and only the answer got lost.
+            return Ok(());
+        }
+        match error.code() {
+            // The label is elsewhere, or somebody else's next keyring has replaced this one.
+            Some("InvalidParameterException" | "InvalidRequestException" | "ResourceNotFoundException") => {
+                Err(Stopped::TryAgainLater(
+                    "somebody else changed the keyring at the same moment, and it is as they left it: look at `keyring show`, and try again"
+                        .to_owned(),
+                )
+                .into())
+            }
+            _ => Err(refused(&error, "write", id)),
+        }
+    }
+}
+
+/// The id of a key that is made at `now`.
+fn key_id(now: Timestamp) -> String {
+    now.strftime("%Y-%m-%d").to_string()
+}
+
+/// The same, if that is taken.
+pub(super) fn free_id(keyring: &Keyring, now: Timestamp) -> String {
+    let day = key_id(now);
+    let is_free = |id: &String| keyring.key_ids().all(|known| known != id);
+    let more = (2_u32..).map(|n| format!("{day}.{n}"));
+    std::iter::once(day.clone())
+        .chain(more)
+        .find(is_free)
+        .unwrap_or(day)
+}

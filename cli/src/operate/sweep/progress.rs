@@ -1,0 +1,72 @@
+//! How far a sweep is, on a terminal.
+
+use std::collections::BTreeMap;
+
+use indicatif::ProgressBar;
+use jiff::Timestamp;
+use threads_auth::refresh::Swept;
+
+use crate::operate::target::Opened;
+use crate::shell::progress::{COUNT, known, spinner};
+
+/// The bar, and all that it counts.
+pub(super) struct Progress {
+    pub(super) bar: ProgressBar,
+    /// How many were due at the beginning, if that could be counted.
+    pub(super) due: Option<u64>,
+    outcomes: BTreeMap<&'static str, u64>,
+}
+
+impl Progress {
+    pub(super) async fn begin(stack: &Opened, now: Timestamp, hidden: bool) -> Self {
+        let bar = if hidden {
+            ProgressBar::hidden()
+        } else {
+            spinner("looking at every token that is due")
+        };
+        // Nobody would see it, so nothing is asked.
+        let due = if bar.is_hidden() {
+            None
+        } else {
+            stack.service.count_due(now).await.ok()
+        };
+        if let Some(due) = due {
+            known(&bar, due, COUNT);
+            bar.set_message("");
+        }
+        Self {
+            bar,
+            due,
+            outcomes: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn saw(&mut self, outcome: Swept) {
+        *self.outcomes.entry(outcome.as_str()).or_default() += 1;
+        if self.bar.is_hidden() {
+            return;
+        }
+        self.bar.inc(1);
+        // More becomes due while it runs.
+        if self
+            .bar
+            .length()
+            .is_some_and(|length| length < self.bar.position())
+        {
+            self.bar.inc_length(1);
+        }
+        let parts: Vec<_> = self
+            .outcomes
+            .iter()
+            .map(|(outcome, count)| format!("{count} {outcome}"))
+            .collect();
+        self.bar.set_message(parts.join(", "));
+    }
+
+    /// So many of those are still due.
+    pub(super) fn left(&self, left: u64) {
+        if let Some(due) = self.due {
+            self.bar.set_position(due.saturating_sub(left));
+        }
+    }
+}
