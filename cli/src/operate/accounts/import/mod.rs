@@ -1,0 +1,133 @@
+//! `threads-auth accounts import`: tokens that were got elsewhere, taken over by the stack.
+//!
+//! Owns that a file of any length is read as it goes, that so many lines are at Meta at once and no more, and that no line is lost:
+//! what is not taken over is written to a file with the reason.
+
+mod lines;
+mod record;
+mod run;
+mod take_over;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use self::lines::reader;
+use self::record::Record;
+use self::run::Run;
+use crate::operate::target::{TARGETS, Target};
+use crate::shell::exit::Stopped;
+use crate::shell::output::Output;
+use crate::shell::surroundings::Surroundings;
+
+/// Take over tokens that were got elsewhere, from a CSV file or a file of JSON lines.
+#[derive(Args)]
+#[command(after_help = format!("Examples:
+  threads-auth accounts import tokens.csv --local
+  threads-auth accounts import tokens.jsonl --profile prod --stack threads-auth-prod
+  my-export | threads-auth accounts import - --rejected rejected.jsonl --json
+
+A CSV file has a first line with names: access_token (or token) and, if they are known, user_id and expires_at. A JSON line is an object with
+the same names. expires_at is a time such as 2026-11-25T08:00:00Z, or seconds since 1970. Meta is asked of each token whose it is and how
+old. It can be repeated: an account that is connected already keeps its token, unless the new one lives longer.
+
+Lines that are not taken over are written to FILE.rejected with the reason, as JSON lines. That file HOLDS TOKENS: only you can read
+it, and it should be deleted. It can be imported in its turn, and each run on FILE begins it anew.
+
+Exit codes: 1 if a line was rejected for good, 4 if lines are to be tried again later.
+
+{TARGETS}"))]
+pub(super) struct Import {
+    /// The file, or - for standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+
+    /// Where rejected lines go [default: FILE.rejected]
+    #[arg(long, value_name = "FILE")]
+    rejected: Option<PathBuf>,
+
+    /// Begin at this line of the file, where an earlier run ended
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    from_line: u64,
+
+    /// How many tokens are at Meta at once
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    concurrency: u16,
+
+    /// How often a token is tried when Meta or AWS fails
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=10))]
+    tries: u8,
+
+    #[command(flatten)]
+    target: Target,
+
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Import {
+    pub(super) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        let from_stdin = self.file.as_os_str() == "-";
+        let rejected = match (&self.rejected, from_stdin) {
+            (Some(path), _) => path.clone(),
+            (None, true) => {
+                let text = "with standard input --rejected says where rejected lines go: they hold tokens";
+                return Err(Stopped::Usage(text.to_owned()).into());
+            }
+            (None, false) => {
+                let mut name = self.file.clone().into_os_string();
+                name.push(".rejected");
+                name.into()
+            }
+        };
+        if rejected == self.file {
+            return Err(Stopped::Usage("--rejected is the file that is read".to_owned()).into());
+        }
+        // Standard input is read once, so what an earlier run rejected of it is nowhere else.
+        if from_stdin && rejected.exists() {
+            let text = format!(
+                "{} exists: move it away, or name another file with --rejected",
+                rejected.display()
+            );
+            return Err(Stopped::Usage(text).into());
+        }
+        let (source, length) = self.source(from_stdin)?;
+        let stack = self.target.open(surroundings).await?;
+        // Otherwise every line would say it.
+        stack
+            .service
+            .secrets()
+            .app(stack.now())
+            .await
+            .and(stack.service.secrets().keyring(stack.now()).await)
+            .with_context(|| {
+                format!(
+                    "the secrets of {} are not ready; `threads-auth configure` writes them",
+                    stack.name
+                )
+            })?;
+        let bytes = Arc::default();
+        let most = usize::from(self.concurrency);
+        let lines = reader(source, self.from_line, Arc::clone(&bytes), most);
+        Run::new(stack, Record::new(length, bytes, rejected), self.from_line)
+            .to_the_end(lines, most, self.tries, self.output)
+            .await
+    }
+
+    fn source(&self, from_stdin: bool) -> Result<(Box<dyn Read + Send>, Option<u64>)> {
+        if from_stdin {
+            return Ok((Box::new(std::io::stdin()), None));
+        }
+        let unreadable = |error| Stopped::Usage(format!("{} cannot be read: {error}", self.file.display()));
+        let file = File::open(&self.file).map_err(unreadable)?;
+        let about = file.metadata().map_err(unreadable)?;
+        if about.is_dir() {
+            return Err(Stopped::Usage(format!("{} is a folder", self.file.display())).into());
+        }
+        Ok((Box::new(file), about.is_file().then_some(about.len())))
+    }
+}

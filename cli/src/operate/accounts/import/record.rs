@@ -1,0 +1,156 @@
+//! An import's record: what became of each line, counted, shown on a terminal, and kept if it was rejected.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Context, Result};
+use indicatif::ProgressBar;
+use serde::Serialize;
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::lines::Entry;
+use super::take_over::Fate;
+use crate::operate::accounts::private_file::private;
+use crate::shell::output::Output;
+use crate::shell::progress::{SHARE, bar};
+
+/// A line of the file of rejected ones.
+#[derive(Serialize)]
+struct Rejected<'a> {
+    line: u64,
+    reason: &'a str,
+    try_again: bool,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    access_token: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+}
+
+/// The counts of an import.
+#[derive(Default)]
+pub(super) struct Tally {
+    /// Lines that were looked at.
+    pub(super) read: u64,
+    /// Tokens that were taken over.
+    pub(super) imported: u64,
+    /// Accounts that are connected already, with a token that lives as long.
+    pub(super) present: u64,
+    /// Lines that will never be taken over as they are.
+    pub(super) rejected: u64,
+    /// Lines that failed for a reason that may pass.
+    pub(super) failed: u64,
+}
+
+pub(super) struct Record {
+    pub(super) tally: Tally,
+    pub(super) bar: ProgressBar,
+    /// How much of the file is read.
+    bytes: Arc<AtomicU64>,
+    /// The file of rejected lines, which is made when there is one.
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl Record {
+    /// Of a file with as many bytes, if that is known.
+    pub(super) fn new(length: Option<u64>, bytes: Arc<AtomicU64>, rejected: PathBuf) -> Self {
+        Self {
+            tally: Tally::default(),
+            bar: bar(length, SHARE),
+            bytes,
+            path: rejected,
+            file: None,
+        }
+    }
+
+    /// # Errors
+    /// When a rejected line cannot be kept.
+    pub(super) fn add(&mut self, entry: &Entry, fate: Fate) -> Result<()> {
+        self.tally.read += 1;
+        match fate {
+            Fate::Imported => self.tally.imported += 1,
+            Fate::Present => self.tally.present += 1,
+            Fate::Rejected { reason, try_again } => {
+                if try_again {
+                    self.tally.failed += 1;
+                } else {
+                    self.tally.rejected += 1;
+                }
+                self.keep(entry, &reason, try_again)?;
+            }
+        }
+        self.show();
+        Ok(())
+    }
+
+    fn keep(&mut self, entry: &Entry, reason: &str, try_again: bool) -> Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => self.file.insert(private(&self.path)?),
+        };
+        let rejected = Rejected {
+            line: entry.line,
+            reason,
+            try_again,
+            access_token: &entry.token,
+            user_id: entry.user_id.as_deref(),
+            expires_at: entry.expires_at.as_deref(),
+            text: entry.unreadable.as_ref().map(|(text, _)| text.as_str()),
+        };
+        let mut line = Zeroizing::new(serde_json::to_string(&rejected)?);
+        line.push('\n');
+        // At once, so that a process that is killed has lost none.
+        file.write_all(line.as_bytes())
+            .with_context(|| format!("{} cannot be written", self.path.display()))
+    }
+
+    fn show(&self) {
+        if self.bar.is_hidden() {
+            return;
+        }
+        self.bar.set_position(self.bytes.load(Ordering::Relaxed));
+        self.bar.set_message(format!(
+            "{} taken over, {} connected already, {} not",
+            self.tally.imported,
+            self.tally.present,
+            self.tally.rejected + self.tally.failed
+        ));
+    }
+
+    /// Prints it, and where an import ended early, the line that is next.
+    ///
+    /// # Errors
+    /// When standard output cannot be written.
+    pub(super) fn print(&self, next_line: Option<u64>, output: Output) -> Result<()> {
+        let Tally {
+            read,
+            imported,
+            present,
+            rejected,
+            failed,
+        } = self.tally;
+        let file = self.file.as_ref().map(|_| self.path.display().to_string());
+        let json = json!({
+            "read": read, "imported": imported, "present": present, "rejected": rejected, "failed": failed,
+            "rejected_file": file, "next_line": next_line,
+        });
+        let plain = format!(
+            "{read} lines: {imported} taken over, {present} connected already, {rejected} rejected, {failed} to be tried again"
+        );
+        output.result(&json, &plain)?;
+        if let Some(file) = file {
+            output.warn(&format!(
+                "{file} has the lines that were not taken over, each with its reason. It holds tokens: delete it when you are done"
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,149 @@
+//! An import under way: how many lines are at Meta at once, and when no more are begun.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::lines::Entry;
+use super::record::Record;
+use super::take_over::{Fate, take_over};
+use crate::operate::target::Opened;
+use crate::shell::exit::Stopped;
+use crate::shell::interrupt::Interrupt;
+use crate::shell::output::{Output, complain, say};
+
+/// After as many lines in a row that failed for a reason that may pass, the rest is left for another time.
+const BREAKER: u64 = 100;
+
+/// An import under way.
+pub(super) struct Run {
+    stack: Arc<Opened>,
+    record: Record,
+    in_flight: BTreeSet<u64>,
+    /// The last line that was begun.
+    last: u64,
+    /// Lines in a row that failed for a reason that may pass.
+    failing: u64,
+}
+
+/// Why no more lines were begun.
+enum Ended {
+    AtTheEnd,
+    Failing,
+    Signal(u8),
+}
+
+impl Run {
+    /// Begins at this line of the file.
+    pub(super) fn new(stack: Opened, record: Record, from_line: u64) -> Self {
+        Self {
+            stack: Arc::new(stack),
+            record,
+            in_flight: BTreeSet::new(),
+            last: from_line.saturating_sub(1),
+            failing: 0,
+        }
+    }
+
+    /// Takes over the lines, so many at once, and tells what came of them.
+    ///
+    /// # Errors
+    /// When not all of them were taken over.
+    pub(super) async fn to_the_end(
+        mut self,
+        (lines, failure): (mpsc::Receiver<Entry>, mpsc::Receiver<anyhow::Error>),
+        most: usize,
+        tries: u8,
+        output: Output,
+    ) -> Result<()> {
+        let ended = self.work(lines, most, tries).await;
+        self.record.bar.finish_and_clear();
+        self.finish(ended, failure, output)
+    }
+
+    async fn work(&mut self, mut lines: mpsc::Receiver<Entry>, most: usize, tries: u8) -> Result<Ended> {
+        let mut interrupt = Interrupt::listen()?;
+        let mut tasks: JoinSet<(Entry, Fate)> = JoinSet::new();
+        let mut ended = None;
+        loop {
+            tokio::select! {
+                Some(done) = tasks.join_next() => {
+                    let (entry, fate) = done.context("a line was given up")?;
+                    self.settle(&entry, fate)?;
+                    if self.failing >= BREAKER && ended.is_none() {
+                        ended = Some(Ended::Failing);
+                    }
+                }
+                line = lines.recv(), if ended.is_none() && tasks.len() < most => match line {
+                    Some(entry) => {
+                        self.in_flight.insert(entry.line);
+                        self.last = entry.line;
+                        tasks.spawn(take_over(Arc::clone(&self.stack), entry, tries));
+                    }
+                    None => ended = Some(Ended::AtTheEnd),
+                },
+                signal = interrupt.next() => {
+                    if matches!(ended, Some(Ended::Signal(_))) {
+                        return Ok(Ended::Signal(signal));
+                    }
+                    say("Ending after the lines that are under way; a second Ctrl-C gives them up.");
+                    ended = Some(Ended::Signal(signal));
+                }
+                else => {}
+            }
+            if tasks.is_empty()
+                && let Some(ended) = ended.take()
+            {
+                return Ok(ended);
+            }
+        }
+    }
+
+    fn settle(&mut self, entry: &Entry, fate: Fate) -> Result<()> {
+        self.in_flight.remove(&entry.line);
+        self.failing = match &fate {
+            Fate::Rejected { try_again: true, .. } => self.failing + 1,
+            _ => 0,
+        };
+        self.record.add(entry, fate)
+    }
+
+    fn finish(
+        self,
+        ended: Result<Ended>,
+        mut failure: mpsc::Receiver<anyhow::Error>,
+        output: Output,
+    ) -> Result<()> {
+        let next = self.in_flight.first().copied().unwrap_or(self.last + 1);
+        let ended = ended?;
+        // The reader ends before its lines do, and leaves here what has ended it.
+        let failure = failure.try_recv().ok();
+        let failure = match failure {
+            Some(error) if self.record.tally.read == 0 => return Err(error),
+            failure => failure,
+        };
+        let next_line = (!matches!(ended, Ended::AtTheEnd)).then_some(next);
+        self.record.print(next_line, output)?;
+        if let Some(error) = failure {
+            return Err(error.context(format!("stopped after line {}", self.last)));
+        }
+        match ended {
+            Ended::Signal(signal) => {
+                say(&format!("Stopped. --from-line {next} goes on."));
+                Err(Stopped::Interrupted(signal).into())
+            }
+            Ended::Failing => {
+                complain(&format!(
+                    "{BREAKER} lines in a row failed for a reason that may pass, so the rest was left alone. Try again later, with --from-line {next}, and with the lines of the rejected file"
+                ));
+                Err(Stopped::Told(4).into())
+            }
+            Ended::AtTheEnd if self.record.tally.rejected > 0 => Err(Stopped::Told(1).into()),
+            Ended::AtTheEnd if self.record.tally.failed > 0 => Err(Stopped::Told(4).into()),
+            Ended::AtTheEnd => Ok(()),
+        }
+    }
+}

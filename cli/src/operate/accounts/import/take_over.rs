@@ -1,0 +1,90 @@
+//! One token, taken over with as many tries as it may take. The library decides what is believed of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use threads_auth::error_chain;
+use threads_auth::import::ImportError;
+use threads_graph::{AccessToken, ErrorKind, UserId};
+
+use super::lines::Entry;
+use crate::operate::target::Opened;
+
+/// The first wait before another try; each further one is five times as long.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+
+/// The end of a line.
+pub(super) enum Fate {
+    Imported,
+    Present,
+    Rejected { reason: String, try_again: bool },
+}
+
+/// Takes over one token, with as many tries.
+pub(super) async fn take_over(stack: Arc<Opened>, entry: Entry, tries: u8) -> (Entry, Fate) {
+    let (token, user_id, expires_at) = match values(&entry) {
+        Ok(values) => values,
+        Err(reason) => {
+            let fate = Fate::Rejected {
+                reason,
+                try_again: false,
+            };
+            return (entry, fate);
+        }
+    };
+    let mut wait = FIRST_WAIT;
+    for attempt in 1.. {
+        let answer = stack
+            .service
+            .import(&token, user_id.as_ref(), expires_at, stack.now())
+            .await;
+        let error = match answer {
+            Ok(imported) if imported.is_new => return (entry, Fate::Imported),
+            Ok(_) => return (entry, Fate::Present),
+            Err(error) => error,
+        };
+        let try_again = error.is_retryable();
+        if !try_again || attempt >= tries {
+            let reason = error_chain(&error);
+            return (entry, Fate::Rejected { reason, try_again });
+        }
+        let asked = match &error {
+            ImportError::Threads(error) => match error.kind() {
+                ErrorKind::Throttled { retry_after } => *retry_after,
+                _ => None,
+            },
+            _ => None,
+        };
+        tokio::time::sleep(asked.unwrap_or_default().max(wait).min(LONGEST_WAIT)).await;
+        wait *= 5;
+    }
+    unreachable!("the last try returns")
+}
+
+type Values = (AccessToken, Option<UserId>, Option<Timestamp>);
+
+fn values(entry: &Entry) -> Result<Values, String> {
+    if let Some((_, reason)) = &entry.unreadable {
+        return Err((*reason).to_owned());
+    }
+    if entry.token.is_empty() {
+        return Err("the line has no access_token".to_owned());
+    }
+    let token = AccessToken::new(entry.token.as_str()).map_err(|error| error.to_string())?;
+    let user_id = entry.user_id.as_deref().map(str::parse).transpose();
+    let user_id = user_id.map_err(|_| "user_id is no Threads user id".to_owned())?;
+    let expires_at = entry.expires_at.as_deref().map(moment).transpose()?;
+    Ok((token, user_id, expires_at))
+}
+
+fn moment(text: &str) -> Result<Timestamp, String> {
+    let seconds = text
+        .parse()
+        .ok()
+        .and_then(|second| Timestamp::from_second(second).ok());
+    seconds.or_else(|| text.parse().ok()).ok_or_else(|| {
+        "expires_at is neither a time such as 2026-11-25T08:00:00Z nor seconds since 1970".to_owned()
+    })
+}
