@@ -1,12 +1,9 @@
 //! How a command ends: the one place that maps what went wrong to an exit code, to advice and to JSON.
 
 use serde_json::{Value, json};
-use threads_auth::refresh::SweepError;
-use threads_auth::restore::RestoreError;
-use threads_auth::secrets::SecretsError;
-use threads_auth::store::StoreError;
-use threads_auth::vending::VendError;
 use threads_graph::{Call, ConfigurationProblem, ErrorKind};
+
+use crate::shell::failure::may_pass;
 
 /// The exit codes, for the help of the command.
 pub(crate) const CODES: &str = "\
@@ -19,10 +16,10 @@ Exit codes:
   5  Meta gave a token, but it is not where it was wanted: standard error says where it is
   128 and more  ended by a signal";
 
-/// What ends a command, other than a failed call to Meta.
+/// The end of a command, other than by a failed call to Meta.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Stopped {
-    /// What was given cannot be used, and nothing was asked of Meta.
+    /// A value cannot be used, and nothing was asked of Meta.
     #[error("{0}")]
     Usage(String),
     /// A person did not agree, or has to be asked first.
@@ -44,15 +41,22 @@ pub(crate) enum Stopped {
 
 impl Stopped {
     /// Ends with this exit code, after a result that says it all.
-    ///
-    /// # Errors
-    /// When it is another than 0.
     pub(crate) fn told(code: u8) -> anyhow::Result<()> {
         match code {
             0 => Ok(()),
             code => Err(Self::Told(code).into()),
         }
     }
+}
+
+/// Ends a command that was used wrongly.
+pub(crate) fn usage<T>(text: impl Into<String>) -> anyhow::Result<T> {
+    Err(Stopped::Usage(text.into()).into())
+}
+
+/// Ends a command that somebody should try again later.
+pub(crate) fn later<T>(text: impl Into<String>) -> anyhow::Result<T> {
+    Err(Stopped::TryAgainLater(text.into()).into())
 }
 
 /// The exit code.
@@ -79,51 +83,6 @@ pub(crate) fn code(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// Whether the stack failed in a way that needs nobody: AWS did not answer, or said to come back later.
-fn may_pass(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        if let Some(error) = cause.downcast_ref() {
-            return store_may_pass(error);
-        }
-        match cause.downcast_ref() {
-            Some(VendError::Store(error)) => return store_may_pass(error),
-            Some(VendError::Secrets(error)) => return secrets_may_pass(error),
-            Some(VendError::Later { .. }) => return true,
-            _ => {}
-        }
-        match cause.downcast_ref() {
-            Some(RestoreError::Store(error)) => return store_may_pass(error),
-            Some(RestoreError::Secrets(error)) => return secrets_may_pass(error),
-            None => {}
-        }
-        match cause.downcast_ref() {
-            Some(SweepError::Unreadable) => true,
-            _ => cause.downcast_ref().is_some_and(secrets_may_pass),
-        }
-    })
-}
-
-fn secrets_may_pass(error: &SecretsError) -> bool {
-    matches!(error, SecretsError::Unreachable { .. })
-}
-
-/// What DynamoDB says of the caller or of the table does not pass.
-fn store_may_pass(error: &StoreError) -> bool {
-    let lasting = [
-        "NotFound",
-        "Denied",
-        "Validation",
-        "Unrecognized",
-        "Invalid",
-        "Signature",
-        "Expired",
-    ];
-    match error {
-        StoreError::Unavailable { code, .. } => !lasting.iter().any(|word| code.contains(word)),
-        StoreError::Inconsistent(_) => false,
-    }
-}
-
 /// Whether there is nobody to tell: the person stopped it, or took no more of what it prints.
 pub(crate) fn is_silent(error: &anyhow::Error) -> bool {
     let is_closed = || {
@@ -137,7 +96,7 @@ pub(crate) fn is_silent(error: &anyhow::Error) -> bool {
     }
 }
 
-/// What to do about it, if there is more to say than the error says.
+/// The thing to do about it, if there is more to say than the error says.
 pub(crate) fn advice(error: &anyhow::Error) -> Option<String> {
     let error: &threads_graph::Error = error.downcast_ref()?;
     let advice = match error.kind() {

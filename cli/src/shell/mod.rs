@@ -3,6 +3,7 @@
 pub(crate) mod completions;
 pub(crate) mod env_file;
 pub(crate) mod exit;
+pub(crate) mod failure;
 pub(crate) mod inputs;
 pub(crate) mod interrupt;
 pub(crate) mod man;

@@ -19,7 +19,8 @@ use serde_json::{Value, json};
 
 use super::progress::Progress;
 use crate::operate::target::{Deployed, Opened};
-use crate::shell::exit::Stopped;
+use crate::shell::exit::{Stopped, later};
+use crate::shell::failure::is_denied;
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::say;
 
@@ -29,7 +30,7 @@ const LONGEST: Duration = Duration::from_mins(16);
 /// How often it is looked how much is left.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// What Lambda answers for a function that failed.
+/// The answer of Lambda for a function that failed.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Failure {
@@ -38,9 +39,6 @@ struct Failure {
 }
 
 /// The report of the function's sweep.
-///
-/// # Errors
-/// When the function is not reached, fails, or is waited for no longer.
 pub(super) async fn invoke(
     stack: &Opened,
     deployed: &Deployed,
@@ -62,7 +60,7 @@ pub(super) async fn invoke(
             tokio::select! {
                 answer = &mut answer => break answer,
                 () = tokio::time::sleep(LOOK), if progress.due.is_some() => {
-                    // What was due at the beginning only becomes less.
+                    // The count of those that were due at the beginning only falls.
                     if let Ok(left) = stack.service.count_due(now).await {
                         progress.left(left);
                     }
@@ -113,7 +111,7 @@ fn report(function: &str, answer: &InvokeOutput) -> Result<Value> {
         let text = format!(
             "{function} was still sweeping when its time was over, and was cut off: the rest waits for the next sweep"
         );
-        return Err(Stopped::TryAgainLater(text).into());
+        return later(text);
     }
     Err(anyhow!("{error_message}").context(format!(
         "{function} failed; its log has the cause, and `threads-auth doctor` looks for it"
@@ -141,7 +139,7 @@ fn not_invoked(function: &str, error: &SdkError<InvokeError>) -> anyhow::Error {
         return Stopped::TryAgainLater(format!("Lambda could not invoke {function} ({code}): {message}"))
             .into();
     }
-    let next = if code.contains("Denied") {
+    let next = if is_denied(code) {
         "; your credentials need lambda:InvokeFunction on it"
     } else if code.contains("NotFound") {
         "; deploy the stack again"

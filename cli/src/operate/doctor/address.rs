@@ -1,0 +1,74 @@
+//! Whether the service answers at its public address, and agrees on the time.
+
+use threads_auth::error_chain;
+
+use super::finding::{Finding, fail, ok, warn};
+use crate::operate::target::Opened;
+
+/// A request's signature ends after five minutes; a login's steps are timed to the second.
+const SKEW_WARNS: u64 = 30;
+const SKEW_FAILS: u64 = 240;
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a public page of ours, without a secret in its address"
+)]
+pub(super) async fn reachable(stack: &Opened) -> Vec<Finding> {
+    const CHECK: &str = "public address";
+    let address = stack.address("connected");
+    let answer = match stack.http.inner().get(&address).send().await {
+        Ok(answer) => answer,
+        Err(error) => {
+            let detail = format!("{address} does not answer: {}", error_chain(&error.without_url()));
+            let next = "Does the name point at the API (output ApiDomainTarget), and is the certificate issued? For --local: is the tunnel up?";
+            return vec![fail(CHECK, detail, next)];
+        }
+    };
+    let status = answer.status().as_u16();
+    let date = answer
+        .headers()
+        .get("date")
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned);
+    let mut findings = vec![if status == 200 {
+        ok(CHECK, format!("{address} answers"))
+    } else {
+        let next = "403 and 404 are the API's own: the name points elsewhere, or the stage is not deployed. 500 and above: the log of the function says why.";
+        fail(CHECK, format!("{address} answers {status}"), next)
+    }];
+    // The development stack's clock is its own.
+    if stack.deployed.is_some()
+        && let Some(theirs) = date.and_then(|date| jiff::fmt::rfc2822::parse(&date).ok())
+    {
+        findings.push(skew(theirs.timestamp().as_second() - stack.now().as_second()));
+    }
+    findings
+}
+
+fn skew(ahead: i64) -> Finding {
+    const CHECK: &str = "clock";
+    let (seconds, side) = (
+        ahead.unsigned_abs(),
+        if ahead > 0 { "behind" } else { "ahead of" },
+    );
+    let detail = format!("this machine is {seconds} s {side} AWS");
+    let next = "Set this machine's clock (timedatectl set-ntp true): what you do here is timed by it, and AWS refuses signatures that are five minutes off.";
+    match seconds {
+        0..SKEW_WARNS => ok(CHECK, detail),
+        SKEW_WARNS..SKEW_FAILS => warn(CHECK, detail, next),
+        SKEW_FAILS.. => fail(CHECK, detail, next),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::Level;
+    use super::*;
+
+    #[test]
+    fn a_clock_may_be_a_little_off() {
+        let levels = [0, 29, -30, 239, -240, 900].map(|ahead| skew(ahead).level);
+        let (ok, warn, fail) = (Level::Ok, Level::Warn, Level::Fail);
+        assert!(levels == [ok, ok, warn, warn, fail, fail]);
+    }
+}

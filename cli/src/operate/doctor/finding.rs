@@ -1,0 +1,95 @@
+//! A check's finding: how it came out, for programs and for people.
+
+use anstyle::{AnsiColor, Style};
+use aws_sdk_scheduler::error::{ProvideErrorMetadata, SdkError};
+use serde::Serialize;
+
+use crate::shell::failure::is_denied;
+
+/// How a check came out.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Level {
+    Ok,
+    Warn,
+    Fail,
+}
+
+/// One check.
+#[derive(Serialize)]
+pub(super) struct Finding {
+    check: &'static str,
+    pub(super) level: Level,
+    detail: String,
+    /// The next thing to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+pub(super) fn ok(check: &'static str, detail: impl Into<String>) -> Finding {
+    Finding {
+        check,
+        level: Level::Ok,
+        detail: detail.into(),
+        next: None,
+    }
+}
+
+pub(super) fn warn(check: &'static str, detail: impl Into<String>, next: impl Into<String>) -> Finding {
+    Finding {
+        check,
+        level: Level::Warn,
+        detail: detail.into(),
+        next: Some(next.into()),
+    }
+}
+
+pub(super) fn fail(check: &'static str, detail: impl Into<String>, next: impl Into<String>) -> Finding {
+    Finding {
+        check,
+        level: Level::Fail,
+        detail: detail.into(),
+        next: Some(next.into()),
+    }
+}
+
+impl Finding {
+    pub(super) fn plain(&self) -> String {
+        let (word, colour) = match self.level {
+            Level::Ok => ("ok  ", AnsiColor::Green),
+            Level::Warn => ("warn", AnsiColor::Yellow),
+            Level::Fail => ("FAIL", AnsiColor::Red),
+        };
+        let style: Style = colour.on_default().bold();
+        let next = self
+            .next
+            .as_ref()
+            .map_or_else(String::new, |next| format!("\n      -> {next}"));
+        format!("{style}{word}{style:#}  {}: {}{next}", self.check, self.detail)
+    }
+}
+
+/// The finding where AWS did not tell: nothing is known to be wrong, unless the thing is not there.
+pub(super) fn unseen<E: ProvideErrorMetadata>(
+    check: &'static str,
+    error: &SdkError<E>,
+    permission: &str,
+) -> Finding {
+    match error.code() {
+        Some(code) if code.contains("NotFound") => fail(check, "it is not there", "Deploy the stack again."),
+        Some(code) if is_denied(code) => warn(
+            check,
+            format!("your credentials may not look ({code})"),
+            format!("Try again with credentials that have {permission}."),
+        ),
+        Some(code) => warn(check, format!("AWS did not tell ({code})"), "Try again later."),
+        None => match error.raw_response() {
+            Some(answer) => warn(
+                check,
+                format!("AWS answers {}, and gives no reason", answer.status().as_u16()),
+                "Try again later.",
+            ),
+            None => warn(check, "AWS does not answer", "Try again later."),
+        },
+    }
+}

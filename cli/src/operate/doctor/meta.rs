@@ -1,0 +1,184 @@
+//! Whether Meta takes the app and its redirect URI, and what to click if it does not.
+
+use anyhow::Error;
+use serde_json::Value;
+use threads_auth::error_chain;
+use threads_auth::seal::random_text;
+use url::Url;
+
+use super::finding::{Finding, fail, ok, warn};
+use crate::operate::target::Opened;
+use crate::shell::exit;
+
+const DASHBOARD: &str = "in Meta's dashboard, under the use case \"Access the Threads API\" > Settings";
+
+pub(super) async fn belong_together(stack: &Opened) -> Finding {
+    const CHECK: &str = "app id and secret";
+    let Ok(app) = stack.service.secrets().app(stack.now()).await else {
+        return warn(
+            CHECK,
+            "cannot be tried without the secret",
+            "First the app secret, see above.",
+        );
+    };
+    match stack.graph().app_token(&app).await {
+        Ok(_) => ok(CHECK, "belong together, says Meta"),
+        Err(error) => {
+            let error = Error::from(error);
+            let advice = exit::advice(&error);
+            let detail = format!("Meta does not take them: {error:#}");
+            match exit::code(&error) {
+                4 => warn(
+                    CHECK,
+                    format!("Meta does not answer: {error:#}"),
+                    "Try again later.",
+                ),
+                _ => fail(
+                    CHECK,
+                    detail,
+                    advice.unwrap_or_else(|| "`threads-auth configure` writes them anew.".to_owned()),
+                ),
+            }
+        }
+    }
+}
+
+/// The words of Meta's page to a person who comes with our address.
+pub(super) async fn redirect_uri(stack: &Opened) -> Finding {
+    const CHECK: &str = "redirect URI";
+    let config = stack.service.config();
+    let (Ok(app), Ok(uri)) = (
+        stack.service.secrets().app(stack.now()).await,
+        config.redirect_uri(),
+    ) else {
+        return warn(
+            CHECK,
+            "cannot be tried without the app id",
+            "First the app secret, see above.",
+        );
+    };
+    let state = random_text::<16>().unwrap_or_default();
+    let url = stack
+        .graph()
+        .authorization_url(&app.app_id, &uri, &config.scopes, &state);
+    let body = match page(stack, url).await {
+        Ok(body) => body,
+        Err(problem) => {
+            return warn(
+                CHECK,
+                format!("Meta's page does not answer: {problem}"),
+                "Try again later.",
+            );
+        }
+    };
+    match refusal(&body) {
+        None => ok(
+            CHECK,
+            format!(
+                "Meta's page does not refuse {uri}; some of what is wrong it says only after a person has logged in"
+            ),
+        ),
+        Some((code, message)) => {
+            let detail = format!("Meta's page refuses {uri}: {message} ({code})");
+            match what_to_click(code, uri.as_str()) {
+                Some(next) => fail(CHECK, detail, next),
+                None => fail(
+                    CHECK,
+                    detail,
+                    format!(
+                        "This number is not known here. Compare what is {DASHBOARD} with `threads-auth configure`."
+                    ),
+                ),
+            }
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "Meta's public page, as a browser opens it: its address carries no secret"
+)]
+async fn page(stack: &Opened, url: Url) -> Result<String, String> {
+    let answer = stack
+        .http
+        .inner()
+        .get(url)
+        .header("accept", "text/html")
+        .send()
+        .await;
+    let answer = answer.map_err(|error| error_chain(&error.without_url()))?;
+    answer
+        .text()
+        .await
+        .map_err(|error| error_chain(&error.without_url()))
+}
+
+/// Meta's code and words, if a page is its `{"error_message":…,"error_code":…}`, alone or inside of HTML.
+fn refusal(body: &str) -> Option<(u64, String)> {
+    let number = |value: &Value| value.as_u64().or_else(|| value.as_str()?.parse().ok());
+    if let Ok(answer) = serde_json::from_str::<Value>(body.trim()) {
+        let code = number(answer.get("error_code")?)?;
+        let message = answer
+            .get("error_message")
+            .and_then(Value::as_str)
+            .unwrap_or("no reason given");
+        return Some((code, message.to_owned()));
+    }
+    let known = [1_349_168, 1_349_245, 1_349_026, 4_476_002, 1_349_187];
+    let after = body.split_once("error_code")?.1;
+    let digits: String = after
+        .chars()
+        .skip_while(|c| !c.is_ascii_digit())
+        .take_while(char::is_ascii_digit)
+        .collect();
+    let code = digits.parse().ok().filter(|code| known.contains(code))?;
+    Some((code, "an error page".to_owned()))
+}
+
+fn what_to_click(code: u64, uri: &str) -> Option<String> {
+    Some(match code {
+        1_349_168 => format!(
+            "The address is not in the list: {DASHBOARD}, add {uri} to \"Redirect Callback URLs\", letter for letter and with or without a final slash as it is here, press Enter so that it becomes a tag, fill the other two fields, and save."
+        ),
+        1_349_245 => "The account is an invited tester who has not accepted: in Threads > Settings > Account > Website permissions > Invites, accept the app. (To invite: App roles > Roles > Add People > Threads Tester.)".to_owned(),
+        1_349_026 | 4_476_002 => format!(
+            "The app id is not the *Threads* app id: take the one {DASHBOARD}, not the Meta app id on top of the page, and run `threads-auth configure` with it and with the secret beside it."
+        ),
+        1_349_187 => "Meta sends nobody back to http: the public address has to be https (parameter DomainName, or a tunnel with --public-url for `threads-auth dev`).".to_owned(),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_found_in_what_meta_answers() {
+        let found = |body| refusal(body).map(|(code, _)| code);
+        assert_eq!(
+            found(r#"{"error_message":"Blocked","error_code":1349168}"#),
+            Some(1_349_168)
+        );
+        assert_eq!(
+            found(r#" {"error_message":"Blocked","error_code":"1349187"} "#),
+            Some(1_349_187)
+        );
+        let html = r"<html><pre>{&quot;error_code&quot;:4476002}</pre></html>";
+        assert_eq!(found(html), Some(4_476_002));
+        for page in ["", "<html>Log in</html>", "{}", "<html>error_code 17</html>"] {
+            assert_eq!(found(page), None, "{page}");
+        }
+    }
+
+    #[test]
+    fn every_number_of_metas_has_words() {
+        for code in [1_349_168, 1_349_245, 1_349_026, 4_476_002, 1_349_187] {
+            assert!(
+                what_to_click(code, "https://app.example/callback").is_some(),
+                "{code}"
+            );
+        }
+        assert!(what_to_click(100, "").is_none());
+    }
+}

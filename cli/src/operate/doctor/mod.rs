@@ -1,0 +1,69 @@
+//! `threads-auth doctor`: what is wrong with a stack, and what to do about it.
+//!
+//! Each check stands alone, so that one look finds everything. Changes nothing, and shows no secret.
+
+mod address;
+mod aws;
+mod finding;
+mod meta;
+mod secrets;
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::json;
+
+use self::finding::{Finding, Level};
+use crate::operate::target::{Opened, TARGETS, Target};
+use crate::shell::exit::Stopped;
+use crate::shell::interrupt::Interrupt;
+use crate::shell::output::Output;
+use crate::shell::surroundings::Surroundings;
+
+/// Check a stack from end to end, and say what to do about what is wrong.
+#[derive(Args)]
+#[command(after_help = format!("Examples:
+  threads-auth doctor --local
+  threads-auth doctor --profile prod --stack threads-auth-prod
+  threads-auth doctor --json | jq '.checks[] | select(.level != \"ok\")'
+
+It changes nothing. Exit code 1 means that a check has failed; warnings alone leave it at 0. On AWS it reads the stack and the
+list of its resources, both secrets, a page of the table of grants, the schedule, the alarms and the key's policy; what your
+credentials may not read is a warning.
+
+{TARGETS}"))]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    target: Target,
+
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Doctor {
+    pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        let mut interrupt = Interrupt::listen()?;
+        let stack = interrupt.or(self.target.open(surroundings)).await?;
+        let findings = interrupt.or(async { Ok(examine(&stack).await) }).await?;
+        let failed = findings.iter().any(|finding| finding.level == Level::Fail);
+        let plain: Vec<_> = findings.iter().map(Finding::plain).collect();
+        let json = json!({"ok": !failed, "checks": findings});
+        self.output.result(&json, &plain.join("\n"))?;
+        Stopped::told(u8::from(failed))
+    }
+}
+
+async fn examine(stack: &Opened) -> Vec<Finding> {
+    let mut findings = vec![aws::stands(stack)];
+    findings.push(secrets::app_secret(stack).await);
+    findings.push(secrets::keyring(stack).await);
+    findings.push(meta::belong_together(stack).await);
+    findings.push(secrets::tokens(stack).await);
+    findings.extend(address::reachable(stack).await);
+    findings.push(meta::redirect_uri(stack).await);
+    if let Some(deployed) = &stack.deployed {
+        findings.push(aws::schedule(deployed).await);
+        findings.push(aws::alarms(deployed).await);
+        findings.push(aws::key_policy(deployed).await);
+    }
+    findings
+}

@@ -1,0 +1,111 @@
+//! Whether both secrets are there, and open the tokens.
+
+use threads_auth::error_chain;
+use threads_auth::secrets::SecretsError;
+
+use super::finding::{Finding, fail, ok, unseen, warn};
+use crate::operate::target::Opened;
+use crate::operate::unseal::Tokens;
+use crate::shell::failure::{secret_unseen, store_denied};
+
+/// How many accounts are tried with the keyring.
+const SAMPLE: i32 = 200;
+
+pub(super) async fn app_secret(stack: &Opened) -> Finding {
+    match stack.service.secrets().app(stack.now()).await {
+        Ok(app) => ok("app secret", format!("is there, for the app {}", app.app_id)),
+        Err(error) => no_secret("app secret", &error, "`threads-auth configure` writes it."),
+    }
+}
+
+pub(super) async fn keyring(stack: &Opened) -> Finding {
+    match stack.service.secrets().keyring(stack.now()).await {
+        Ok(keyring) => {
+            let count = keyring.key_ids().count();
+            let keys = if count == 1 {
+                "1 key".to_owned()
+            } else {
+                format!("{count} keys")
+            };
+            ok(
+                "keyring",
+                format!("is there, with {keys}; {} seals", keyring.writing()),
+            )
+        }
+        Err(error) => no_secret(
+            "keyring",
+            &error,
+            "`threads-auth configure` makes one where there was none yet. If there was one, do NOT make another: Secrets Manager keeps the version before it as AWSPREVIOUS.",
+        ),
+    }
+}
+
+/// Why a secret cannot be read, and `next` if that is for the stack's owner to change.
+fn no_secret(check: &'static str, error: &SecretsError, next: &str) -> Finding {
+    const PERMISSION: &str = "secretsmanager:GetSecretValue, and kms:Decrypt through Secrets Manager";
+    match secret_unseen(error) {
+        Some(source) => unseen(check, source, PERMISSION),
+        None => fail(check, error_chain(error), next),
+    }
+}
+
+pub(super) async fn tokens(stack: &Opened) -> Finding {
+    const CHECK: &str = "tokens";
+    let Ok(tokens) = Tokens::of(stack).await else {
+        return warn(
+            CHECK,
+            "cannot be tried without the secrets",
+            "First the secrets, see above.",
+        );
+    };
+    let rows = match stack.service.store().scan(None, Some(SAMPLE), None).await {
+        Ok((rows, _)) => rows,
+        Err(error) => {
+            return match store_denied(&error) {
+                Some(code) => warn(
+                    CHECK,
+                    format!("your credentials may not look ({code})"),
+                    "Try again with credentials that have dynamodb:Scan on the table of grants.",
+                ),
+                None => fail(
+                    CHECK,
+                    error_chain(&error),
+                    "Is the table there, and do your credentials reach it?",
+                ),
+            };
+        }
+    };
+    let (mut opened, mut sealed, mut broken) = (0_u32, Vec::new(), Vec::new());
+    for row in rows {
+        match row {
+            Ok(grant) => match tokens.token(&grant) {
+                Some(Ok(_)) => opened += 1,
+                Some(Err(error)) => sealed.push(format!("{} {error}", grant.user_id)),
+                None => {}
+            },
+            Err(inconsistency) => broken.push(inconsistency.to_string()),
+        }
+    }
+    if let Some(first) = sealed.first() {
+        let detail = format!(
+            "{} of {} do not open: {first}",
+            sealed.len(),
+            sealed.len() as u64 + u64::from(opened)
+        );
+        let next = "A key was removed, the keyring or the app id replaced, or the table restored under another name. `threads-auth keyring show` names the missing key; Secrets Manager keeps the former keyring as AWSPREVIOUS.";
+        return fail(CHECK, detail, next);
+    }
+    if let Some(first) = broken.first() {
+        let detail = format!("{} rows make no sense: {first}", broken.len());
+        return fail(
+            CHECK,
+            detail,
+            "The row was changed by something else; repair the attribute, or delete the row and let its person connect again.",
+        );
+    }
+    match opened {
+        0 => ok(CHECK, "there are none yet"),
+        1 => ok(CHECK, "the only one opens"),
+        _ => ok(CHECK, format!("{opened} were tried, and open")),
+    }
+}
