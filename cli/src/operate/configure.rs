@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use crate::operate::secrets::{put, value};
 use crate::operate::stored_keyring;
 use crate::operate::target::{TARGETS, Target};
-use crate::shell::exit::Stopped;
+use crate::shell::exit::usage;
 use crate::shell::inputs::{Inputs, SECRETS};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::{Output, table};
@@ -76,11 +76,10 @@ impl Configure {
             && before != app.app_id
             && !self.replace_app
         {
-            return Err(Stopped::Usage(format!(
+            return usage(format!(
                 "{} works for the app {before}, and its accounts are bound to that: --replace-app gives them up for {}",
                 stack.name, app.app_id
-            ))
-            .into());
+            ));
         }
         output.note("Asking Meta whether the app id and the secret belong together …");
         let graph = stack.graph();

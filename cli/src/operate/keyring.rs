@@ -14,7 +14,7 @@ use threads_auth::seal::{KeyringChange, change_keyring};
 
 use crate::operate::stored_keyring::{StoredKeyring, free_id};
 use crate::operate::target::{Opened, TARGETS, Target};
-use crate::shell::exit::Stopped;
+use crate::shell::exit::{Stopped, later, usage};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::Output;
 use crate::shell::prompt::confirm;
@@ -112,10 +112,10 @@ struct Prune {
     output: Output,
 }
 
-/// What functions need beyond the time for which they keep a secret.
+/// The time that functions need beyond the time for which they keep a secret.
 const SLACK: Duration = Duration::from_secs(30);
 
-/// What runs on with a keyring that it has read: a sweep, and a login with its cookie.
+/// The longest that a sweep, or a login with its cookie, runs on with a keyring that it has read.
 const UNDER_WAY: Duration = Duration::from_mins(15);
 
 impl KeyringCommand {
@@ -174,10 +174,9 @@ impl Rotate {
             None => free_id(keyring, stack.now()),
         };
         if new == before {
-            return Err(Stopped::Usage(format!(
+            return usage(format!(
                 "{new} is the key that seals already: choose another --key-id"
-            ))
-            .into());
+            ));
         }
         if keyring.key_ids().all(|known| known != new) {
             let text = change_keyring(&ring.text, KeyringChange::Add(&new))
@@ -241,28 +240,24 @@ impl Prune {
         let key_id = &self.key_id;
         let ring = StoredKeyring::read(stack).await?;
         if ring.keyring.key_ids().all(|known| known != key_id) {
-            return Err(Stopped::Usage(format!("there is no key {key_id} in the keyring")).into());
+            return usage(format!("there is no key {key_id} in the keyring"));
         }
         if ring.keyring.writing() == key_id {
-            return Err(
-                Stopped::Usage(format!("{key_id} is the key that seals: `keyring rotate` first")).into(),
-            );
+            return usage(format!("{key_id} is the key that seals: `keyring rotate` first"));
         }
         let usual = stack.service.config().secrets_ttl + UNDER_WAY;
         let unchanged_for = self.unchanged_for.map_or(usual, Duration::from_secs);
         let settled = ring.made_at.checked_add(unchanged_for)?;
         if now < settled {
-            return Err(Stopped::TryAgainLater(format!(
+            return later(format!(
                 "the keyring was changed at {}, and something under way may still seal with {key_id}: try again at {settled}",
                 ring.made_at
-            ))
-            .into());
+            ));
         }
         if let Some(count) = stack.service.keys_in_use().await?.get(key_id) {
-            return Err(Stopped::TryAgainLater(format!(
+            return later(format!(
                 "{key_id} still seals {count} values, which would be lost. Each refresh seals a token anew; try again in some weeks"
-            ))
-            .into());
+            ));
         }
         Ok(ring)
     }

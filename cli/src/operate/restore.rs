@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::operate::target::{TARGETS, Target};
-use crate::shell::exit::Stopped;
+use crate::shell::exit::{Stopped, usage};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::{Output, table};
 use crate::shell::progress::spinner;
@@ -44,7 +44,7 @@ impl Restore {
         let into = stack.service.store().grants_table();
         if self.from == into {
             let text = format!("{into} is the table in use: --from is the one that was made from a backup");
-            return Err(Stopped::Usage(text).into());
+            return usage(text);
         }
         if !self.yes {
             let question = format!("Copy what is missing from {} into {into}? Type yes", self.from);

@@ -17,9 +17,6 @@ pub(super) struct Value {
 }
 
 /// A secret's value, if it has one yet.
-///
-/// # Errors
-/// When there is no such secret, or it cannot be read.
 pub(super) async fn value(client: &Client, id: &str) -> Result<Option<Value>> {
     match client.get_secret_value().secret_id(id).send().await {
         Ok(answer) => {
@@ -44,9 +41,6 @@ pub(super) async fn value(client: &Client, id: &str) -> Result<Option<Value>> {
 }
 
 /// Gives a secret a new value.
-///
-/// # Errors
-/// When Secrets Manager refuses it.
 pub(super) async fn put(client: &Client, id: &str, text: &str, once: Option<&str>) -> Result<()> {
     let put = client
         .put_secret_value()

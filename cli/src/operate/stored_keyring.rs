@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::operate::secrets::{put, refused, value};
 use crate::operate::target::Opened;
-use crate::shell::exit::Stopped;
+use crate::shell::exit::later;
 
 /// A secret is made once. With the same token for all, Secrets Manager itself refuses whoever comes second.
 const FIRST: &str = "threads-auth-the-first-keyring-of-a-stack";
@@ -85,11 +85,9 @@ impl StoredKeyring {
         match error.code() {
             // The label is elsewhere, or somebody else's next keyring has replaced this one.
             Some("InvalidParameterException" | "InvalidRequestException" | "ResourceNotFoundException") => {
-                Err(Stopped::TryAgainLater(
-                    "somebody else changed the keyring at the same moment, and it is as they left it: look at `keyring show`, and try again"
-                        .to_owned(),
+                later(
+                    "somebody else changed the keyring at the same moment, and it is as they left it: look at `keyring show`, and try again",
                 )
-                .into())
             }
             _ => Err(refused(&error, "write", id)),
         }

@@ -18,7 +18,7 @@ use threads_auth::{Config, ThreadsAuth, aws};
 use threads_graph::{Graph, HttpClient, HttpTimeouts};
 use url::Url;
 
-use crate::shell::exit::Stopped;
+use crate::shell::exit::{Stopped, usage};
 use crate::shell::surroundings::Surroundings;
 
 /// For the help of every command that works on a stack.
@@ -60,7 +60,7 @@ pub(crate) struct Opened {
     pub(crate) http: HttpClient,
     /// How a person calls it.
     pub(crate) name: String,
-    /// What only a deployed stack has.
+    /// Only a deployed stack has this.
     pub(crate) deployed: Option<Deployed>,
     local: Option<Url>,
     start: Timestamp,
@@ -76,7 +76,7 @@ pub(crate) struct Deployed {
     pub(crate) outputs: HashMap<String, String>,
 }
 
-/// What the development stack tells of itself.
+/// The development stack tells this of itself.
 #[derive(Deserialize)]
 struct Development {
     variables: HashMap<String, String>,
@@ -90,9 +90,6 @@ impl Target {
     }
 
     /// Finds the stack.
-    ///
-    /// # Errors
-    /// When there is none, it does not answer, or there are no credentials for it.
     pub(crate) async fn open(&self, surroundings: &Surroundings) -> Result<Opened> {
         // The SDK's futures are large, and every command has this one.
         Box::pin(self.find(surroundings)).await
@@ -143,7 +140,7 @@ impl Target {
         let sdk = loader.load().await;
         if sdk.region().is_none() {
             let text = "which AWS region? Give --region, or AWS_REGION, or a --profile that has one (or --local for `threads-auth dev`)";
-            return Err(Stopped::Usage(text.to_owned()).into());
+            return usage(text);
         }
         // Asked for first, because its own errors say what to do and those of a request do not.
         check_credentials(&sdk).await?;
@@ -219,9 +216,6 @@ async fn check_credentials(sdk: &SdkConfig) -> Result<()> {
 
 impl Deployed {
     /// The stack's output or parameter.
-    ///
-    /// # Errors
-    /// When it has none of this name: it is another stack, or was deployed by another version.
     pub(crate) fn output(&self, name: &str) -> Result<&str> {
         let value = self
             .outputs
@@ -288,9 +282,6 @@ impl Opened {
     }
 
     /// The same, asked for anew: for what runs until it is stopped.
-    ///
-    /// # Errors
-    /// When the development stack does not answer.
     pub(crate) async fn time(&self) -> Result<Timestamp> {
         match &self.local {
             Some(url) => Ok(development(&self.http, url).await?.now),

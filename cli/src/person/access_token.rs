@@ -7,7 +7,7 @@ use threads_graph::{AccessToken, AuthorizationCode, CallbackParams, PastedCallba
 use crate::person::env_slot::Keep;
 use crate::person::legacy::tell_unused;
 use crate::person::tokens;
-use crate::shell::exit::Stopped;
+use crate::shell::exit::{Stopped, usage};
 use crate::shell::inputs::{AUTH_CODE, SECRETS, SHORT_LIVED_TOKEN};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::Output;
@@ -65,7 +65,7 @@ pub(crate) struct AccessTokenCommand {
     unused: UnusedHere,
 }
 
-/// What ThreadsPipe's parser takes with this command and has no use for.
+/// ThreadsPipe's parser takes these with this command, and has no use for them.
 #[derive(Args)]
 struct UnusedHere {
     #[arg(long, hide = true)]
@@ -133,6 +133,6 @@ fn code(pasted: &str) -> Result<AuthorizationCode> {
                 .to_owned(),
         )
         .into()),
-        Err(error) => Err(Stopped::Usage(format!("the code cannot be used: {error}")).into()),
+        Err(error) => usage(format!("the code cannot be used: {error}")),
     }
 }

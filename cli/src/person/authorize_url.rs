@@ -7,7 +7,7 @@ use threads_auth::seal::random_text;
 use threads_graph::authorization_url;
 
 use crate::person::consent::{SCOPES, check, scopes};
-use crate::shell::exit::Stopped;
+use crate::shell::exit::usage;
 use crate::shell::inputs::Inputs;
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::Output;
@@ -65,8 +65,7 @@ impl AuthorizeUrl {
         let state = match self.state {
             Some(state) if state_fits(&state) => state,
             Some(_) => {
-                let text = "--state must be 1 to 512 visible ASCII characters";
-                return Err(Stopped::Usage(text.to_owned()).into());
+                return usage("--state must be 1 to 512 visible ASCII characters");
             }
             None => random_text::<32>().context("no random state can be made")?,
         };

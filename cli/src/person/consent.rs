@@ -3,7 +3,7 @@
 use anyhow::Result;
 use threads_graph::{RedirectUri, Scopes, UnknownScope};
 
-use crate::shell::exit::Stopped;
+use crate::shell::exit::{Stopped, usage};
 use crate::shell::output::Output;
 use crate::shell::surroundings::Surroundings;
 
@@ -16,9 +16,6 @@ Scopes, by short name or by Meta's:
 threads_basic is always included.";
 
 /// The scopes to ask for: the arguments, or `THREADS_SCOPES`, or the least.
-///
-/// # Errors
-/// When there is a word that names no scope.
 pub(crate) fn scopes(given: &[String], surroundings: &Surroundings) -> Result<Scopes> {
     let text = if given.is_empty() {
         surroundings
@@ -33,13 +30,9 @@ pub(crate) fn scopes(given: &[String], surroundings: &Surroundings) -> Result<Sc
 }
 
 /// Refuses an address from which a code could be read on its way, and tells of one that Meta refuses.
-///
-/// # Errors
-/// When it is plain http to another machine.
 pub(crate) fn check(redirect_uri: &RedirectUri, output: Output) -> Result<()> {
     if !redirect_uri.is_secure_or_loopback() {
-        let text = "the redirect URI must be https: Meta sends nobody back to plain http";
-        return Err(Stopped::Usage(text.to_owned()).into());
+        return usage("the redirect URI must be https: Meta sends nobody back to plain http");
     }
     if redirect_uri.as_str().starts_with("http:") {
         output.warn(

@@ -16,7 +16,7 @@ use tempfile::NamedTempFile;
 use threads_graph::AccessToken;
 
 use crate::shell::env_file;
-use crate::shell::exit::Stopped;
+use crate::shell::exit::{later, usage};
 use crate::shell::inputs::Inputs;
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::Output;
@@ -45,11 +45,7 @@ pub(crate) struct Keep {
 
 impl Keep {
     /// The file and the variable, if there are both.
-    ///
-    /// # Errors
-    /// When there is one without the other, or what cannot be a name.
     fn place(&self) -> Result<Option<(&Path, &str)>> {
-        let usage = |text: &str| Err(Stopped::Usage(text.to_owned()).into());
         match (self.env_path.as_deref(), self.env_variable.as_deref()) {
             (None, None) => Ok(None),
             // ThreadsPipe's words.
@@ -63,9 +59,6 @@ impl Keep {
     }
 
     /// The command's values: the file may define more than the token.
-    ///
-    /// # Errors
-    /// When only one of `--env-path` and `--env-variable` is given.
     pub(crate) fn inputs<'a>(&self, surroundings: &'a Surroundings, output: Output) -> Result<Inputs<'a>> {
         Ok(Inputs {
             env_path: self.place()?.map(|(path, _)| path.to_owned()),
@@ -74,9 +67,6 @@ impl Keep {
     }
 
     /// Holds the place for a token.
-    ///
-    /// # Errors
-    /// When a token could not be stored there.
     pub(crate) async fn reserve(&self, output: Output, interrupt: &mut Interrupt) -> Result<Option<Slot>> {
         match self.place()? {
             Some((path, name)) => interrupt.or(Slot::reserve(path, name, output)).await.map(Some),
@@ -99,10 +89,7 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    /// Makes sure that a token can be stored, before there is one.
-    ///
-    /// # Errors
-    /// When it could not be: nothing is changed then.
+    /// Makes sure that a token can be stored, before there is one. If it could not be, nothing is changed.
     async fn reserve(path: &Path, variable: &str, output: Output) -> Result<Self> {
         let folder = lock(path, PATIENCE, output).await?;
         let slot = Self::prepare(path, variable, folder)
@@ -171,9 +158,6 @@ impl Slot {
     }
 
     /// Stores the token: the file holds it when this returns, or is as it was before.
-    ///
-    /// # Errors
-    /// When the file has become unwritable since it was reserved.
     pub(crate) fn store(mut self, token: &AccessToken) -> Result<()> {
         // Read again, because an editor asks for no lock.
         let content = env_file::contents(&self.target)?.unwrap_or_default();
@@ -218,12 +202,11 @@ async fn lock(path: &Path, patience: Duration, output: Output) -> Result<File> {
     std::thread::spawn(move || locked.send(folder.lock().map(|()| folder)));
     match tokio::time::timeout(patience, wait).await {
         Ok(Ok(folder)) => Ok(folder?),
-        Ok(Err(_)) | Err(_) => Err(Stopped::TryAgainLater(format!(
+        Ok(Err(_)) | Err(_) => later(format!(
             "another process has had {} for {} s, so Meta was not asked",
             path.display(),
             patience.as_secs()
-        ))
-        .into()),
+        )),
     }
 }
 

@@ -120,9 +120,6 @@ fn joined(name: &str, value: Option<OsString>) -> OsString {
 }
 
 /// Yes or no, in the words that scripts use.
-///
-/// # Errors
-/// On any other word.
 pub(crate) fn boolean(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "y" | "on" | "t" => Ok(true),
@@ -132,9 +129,6 @@ pub(crate) fn boolean(text: &str) -> Result<bool, String> {
 }
 
 /// For `--silent`, which ThreadsPipe takes "with or without value": only a no means no.
-///
-/// # Errors
-/// Never.
 #[expect(clippy::unnecessary_wraps, reason = "clap's parsers can fail")]
 pub(crate) fn silent(text: &str) -> Result<bool, String> {
     Ok(boolean(text).unwrap_or(true))
@@ -201,7 +195,7 @@ mod tests {
                 "x access_token -code=-id --json",
                 "x access_token --auth-code=-id --json",
             ),
-            // What could be two options is none.
+            // A beginning of two options is none.
             ("x access_token --a 1 -se x", "x access_token --a 1 -se x"),
             ("x access_token -- -id 1", "x access_token -- -id 1"),
         ] {

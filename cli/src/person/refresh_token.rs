@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use crate::person::env_slot::Keep;
 use crate::person::legacy::tell_unused;
 use crate::person::tokens;
-use crate::shell::exit::Stopped;
+use crate::shell::exit::{Stopped, usage};
 use crate::shell::inputs::{ACCESS_TOKEN, SECRETS};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::Output;
@@ -54,7 +54,7 @@ pub(crate) struct RefreshTokenCommand {
     unused: UnusedHere,
 }
 
-/// What ThreadsPipe's parser takes with this command and has no use for.
+/// ThreadsPipe's parser takes these with this command, and has no use for them.
 #[derive(Args)]
 struct UnusedHere {
     #[arg(long, hide = true)]
@@ -90,8 +90,7 @@ impl RefreshTokenCommand {
         let (token, slot) = if self.auto_mode {
             // The file is held from before it is read, so that nobody refreshes the same token at the same time.
             let Some(slot) = self.keep.reserve(output, &mut interrupt).await? else {
-                let text = "--auto-mode needs --env-path and --env-variable: the token is there";
-                return Err(Stopped::Usage(text.to_owned()).into());
+                return usage("--auto-mode needs --env-path and --env-variable: the token is there");
             };
             let token = slot.current(&surroundings.variables).ok_or_else(|| {
                 Stopped::Usage(format!(

@@ -33,10 +33,8 @@ pub(crate) struct Tokens {
     long_lived: LongLivedToken,
 }
 
-/// The code becomes a short-lived token, and that a long-lived one, which goes where it is wanted.
-///
-/// # Errors
-/// When a step fails. If it is the second, the short-lived token is saved.
+/// The code becomes a short-lived token, and that a long-lived one, which goes where it is wanted. If the second step
+/// fails, the short-lived token is saved.
 pub(crate) async fn exchange(
     graph: &Graph,
     app: &AppCredentials,
@@ -55,10 +53,7 @@ pub(crate) async fn exchange(
     complete(graph, &app.app_secret, access_token, Some(user_id), slot, output).await
 }
 
-/// The second step alone.
-///
-/// # Errors
-/// When it fails; the short-lived token is saved then.
+/// The second step alone. If it fails, the short-lived token is saved.
 pub(crate) async fn complete(
     graph: &Graph,
     secret: &AppSecret,
@@ -126,10 +121,7 @@ impl Tokens {
     }
 }
 
-/// A refreshed token goes where it is wanted.
-///
-/// # Errors
-/// When it could not be stored or printed; it is saved elsewhere then.
+/// A refreshed token goes where it is wanted, or is saved elsewhere.
 pub(crate) fn deliver_refreshed(token: &LongLivedToken, slot: Option<Slot>, output: Output) -> Result<()> {
     let row = match &slot {
         Some(slot) => stored(slot, token),
@@ -138,7 +130,7 @@ pub(crate) fn deliver_refreshed(token: &LongLivedToken, slot: Option<Slot>, outp
     deliver(&long_lived_json(token), &table(&[row]), token, slot, output)
 }
 
-/// What the refresh and the second step answer, as Meta has it.
+/// The answer of the refresh and of the second step, as Meta has it.
 fn long_lived_json(token: &LongLivedToken) -> Value {
     json!({
         "access_token": token.access_token.expose(),

@@ -76,7 +76,7 @@ enum Which {
 /// On AWS a change is announced within a second.
 const ANNOUNCE_EVERY: Duration = Duration::from_millis(200);
 
-/// What Meta's dashboard needs before a live login can work.
+/// Meta's dashboard needs this before a live login can work.
 const LIVE_NEEDS: &str = "\
 In Meta's dashboard, under your app's use case \"Access the Threads API\" > Settings:
   Redirect Callback URLs   {origin}/callback       (exactly this, and https: Meta refuses http)

@@ -1,4 +1,4 @@
-//! What a `.env` file says, and what it looks like with one variable changed.
+//! A `.env` file: the reading of it, and the same file with one variable changed.
 //!
 //! Owns the reading, which is python-dotenv 1.2's to the letter: ThreadsPipe's users read their files with it. Owns the
 //! change too, which replaces the bytes of one value and no other. Refuses a change after which any variable would be read
@@ -175,7 +175,7 @@ fn says(after: &[u8], before: &[Statement], place: Option<usize>, name: &str, va
     said.filter(defined).eq(expected.into_iter().filter(defined))
 }
 
-/// What needs no quotes in any reader or shell.
+/// Whether it needs no quotes in any reader or shell.
 fn is_plain(value: &str) -> bool {
     value
         .bytes()
@@ -396,7 +396,7 @@ impl Reader {
         Some(self.text(name))
     }
 
-    /// What follows a `=`.
+    /// The text after a `=`.
     fn value(&mut self) -> Option<(String, Range<usize>, Style)> {
         let empty = self.at..self.at;
         let blanks = self.skip(is_blank);

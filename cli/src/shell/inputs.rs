@@ -11,7 +11,7 @@ use threads_graph::{AppCredentials, AppId, AppSecret, RedirectUri};
 use zeroize::Zeroizing;
 
 use crate::shell::env_file;
-use crate::shell::exit::Stopped;
+use crate::shell::exit::{Stopped, usage};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::{Output, can_ask};
 use crate::shell::prompt;
@@ -27,7 +27,7 @@ other users of the machine can see it.";
 pub(crate) struct Wanted {
     flag: &'static str,
     variable: Option<&'static str>,
-    /// What a person calls it.
+    /// The name that a person knows it by.
     name: &'static str,
     is_secret: bool,
 }
@@ -88,9 +88,6 @@ impl<'a> Inputs<'a> {
     }
 
     /// The value, from the first place that has one.
-    ///
-    /// # Errors
-    /// When no place has one, or one cannot be read.
     pub(crate) async fn get(
         &self,
         wanted: &Wanted,
@@ -127,13 +124,10 @@ impl<'a> Inputs<'a> {
                 return Ok(answer);
             }
         }
-        Err(Stopped::Usage(format!("{flag} is missing. Give it, or use {}", better(wanted))).into())
+        usage(format!("{flag} is missing. Give it, or use {}", better(wanted)))
     }
 
     /// The value, if the environment or a `.env` has one.
-    ///
-    /// # Errors
-    /// When a `.env` cannot be read.
     pub(crate) fn configured(&self, wanted: &Wanted) -> Result<Option<String>> {
         let Some(variable) = wanted.variable else {
             return Ok(None);
@@ -151,9 +145,6 @@ impl<'a> Inputs<'a> {
     }
 
     /// The app's id.
-    ///
-    /// # Errors
-    /// When there is none, or it is not one.
     pub(crate) async fn app_id(&self, given: Option<&str>, interrupt: &mut Interrupt) -> Result<AppId> {
         let text = self.get(&APP_ID, given, interrupt).await?;
         let app_id = text.parse();
@@ -161,9 +152,6 @@ impl<'a> Inputs<'a> {
     }
 
     /// The app's id and secret.
-    ///
-    /// # Errors
-    /// When one is missing, or cannot be one.
     pub(crate) async fn app(
         &self,
         app_id: Option<&str>,
@@ -177,9 +165,6 @@ impl<'a> Inputs<'a> {
     }
 
     /// The app's secret.
-    ///
-    /// # Errors
-    /// When it is missing, or cannot be one.
     pub(crate) async fn app_secret(
         &self,
         given: Option<&str>,
@@ -190,9 +175,6 @@ impl<'a> Inputs<'a> {
     }
 
     /// Where Meta sends the browser back to.
-    ///
-    /// # Errors
-    /// When it is missing, or is no address.
     pub(crate) async fn redirect_uri(
         &self,
         given: Option<&str>,
@@ -203,18 +185,12 @@ impl<'a> Inputs<'a> {
 }
 
 /// Reads a redirect URI.
-///
-/// # Errors
-/// When it is no address.
 pub(crate) fn redirect_uri(text: &str) -> Result<RedirectUri> {
     text.parse()
         .map_err(|error: threads_graph::InvalidRedirectUri| Stopped::Usage(error.to_string()).into())
 }
 
-/// Reads a time such as `15m`, for clap.
-///
-/// # Errors
-/// When it is none, or shorter than a second.
+/// Reads a time such as `15m`, of a second at least, for clap.
 pub(crate) fn interval(text: &str) -> Result<Duration, String> {
     let parsed: Result<SignedDuration, _> = text.parse();
     match parsed.map(Duration::try_from) {

@@ -1,4 +1,4 @@
-//! What a signal does to a command.
+//! The effect of a signal on a command.
 //!
 //! Before Meta is asked, it ends it. From then on until the token is stored or printed, the first one waits: a token that
 //! Meta has given exists nowhere else.

@@ -1,4 +1,4 @@
-//! What is said to whom: results on standard output, everything else on standard error.
+//! The way a command speaks: results on standard output, everything else on standard error.
 //!
 //! Colour is for terminals: anstream leaves it out where there is none, and where `NO_COLOR` is set.
 
@@ -29,9 +29,6 @@ impl Output {
     }
 
     /// The result: one of the two.
-    ///
-    /// # Errors
-    /// When standard output cannot be written, in which case nobody has the result.
     pub(crate) fn result(self, json: &Value, plain: &str) -> io::Result<()> {
         let mut out = anstream::stdout();
         if self.json {
@@ -57,7 +54,7 @@ impl Output {
     }
 }
 
-/// What has to be said in any case. That standard error is closed is nothing that could be told to anybody.
+/// Says it in any case. Nobody could be told that standard error is closed.
 pub(crate) fn say(text: &str) {
     let _ = writeln!(anstream::stderr(), "{text}");
 }

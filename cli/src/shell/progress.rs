@@ -1,4 +1,4 @@
-//! What moves while something takes long. Only a terminal sees it.
+//! The bar that moves while something takes long. Only a terminal sees it.
 
 use std::time::Duration;
 

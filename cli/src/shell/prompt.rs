@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
-use crate::shell::exit::Stopped;
+use crate::shell::exit::usage;
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::{can_ask, say};
 
@@ -39,12 +39,13 @@ pub(crate) async fn ask(
 /// Asks for a word. Where nobody can be asked, `flag` says it instead.
 pub(crate) async fn confirm(question: &str, word: &str, flag: &str, interrupt: &mut Interrupt) -> Result<()> {
     if !can_ask() {
-        let text = format!("nobody can be asked here whether to do this: give {flag} if it is meant");
-        return Err(Stopped::Usage(text).into());
+        return usage(format!(
+            "nobody can be asked here whether to do this: give {flag} if it is meant"
+        ));
     }
     let answer = ask(question, false, interrupt).await?;
     if answer.is_none_or(|answer| answer.as_str() != word) {
-        return Err(Stopped::Usage("nothing was changed".to_owned()).into());
+        return usage("nothing was changed");
     }
     Ok(())
 }

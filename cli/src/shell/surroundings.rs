@@ -1,4 +1,4 @@
-//! What surrounds the process, read once by `main`: the environment and the time. And what follows from it: where Meta is.
+//! The environment and the time, read once by `main`, and where Meta is according to them.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -39,9 +39,6 @@ impl Surroundings {
     }
 
     /// Where Meta is. Only the environment says so: a `.env` that happens to be in a folder must not redirect secrets.
-    ///
-    /// # Errors
-    /// When a variable holds no such address.
     pub(crate) fn endpoints(&self) -> Result<Endpoints> {
         let usual = Endpoints::default();
         Endpoints::new(
@@ -57,9 +54,6 @@ impl Surroundings {
     }
 
     /// The API there.
-    ///
-    /// # Errors
-    /// When a variable holds no address, or TLS cannot be set up.
     pub(crate) fn graph(&self) -> Result<Graph> {
         let endpoints = self.endpoints()?;
         let http = HttpClient::new(TIMEOUTS).context("no connection can be made")?;

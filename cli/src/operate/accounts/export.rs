@@ -15,7 +15,7 @@ use super::lookup::each_account;
 use super::private_file::private;
 use crate::operate::target::{TARGETS, Target};
 use crate::operate::unseal::Tokens;
-use crate::shell::exit::Stopped;
+use crate::shell::exit::{Stopped, usage};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::Output;
 use crate::shell::prompt::confirm;
@@ -93,7 +93,7 @@ impl Export {
     pub(super) async fn run(self, surroundings: &Surroundings) -> Result<()> {
         if self.answer.json && self.format == Format::Csv && self.output.is_none() {
             let text = "--json and --format csv do not go together on standard output: leave one out, or give --output FILE for the CSV";
-            return Err(Stopped::Usage(text.to_owned()).into());
+            return usage(text);
         }
         let stack = self.target.open(surroundings).await?;
         if self.with_tokens && !self.yes_with_tokens {
@@ -156,8 +156,7 @@ impl Export {
         let out: Box<dyn Write> = match &self.output {
             None => Box::new(std::io::BufWriter::new(std::io::stdout())),
             Some(path) if path.exists() => {
-                let text = format!("{} exists: choose another name", path.display());
-                return Err(Stopped::Usage(text).into());
+                return usage(format!("{} exists: choose another name", path.display()));
             }
             Some(path) => Box::new(std::io::BufWriter::new(private(path)?)),
         };

@@ -8,9 +8,6 @@ use threads_graph::UserId;
 use crate::operate::target::Opened;
 
 /// An account.
-///
-/// # Errors
-/// When it is not connected, or its row cannot be read.
 pub(super) async fn grant(stack: &Opened, user_id: &UserId) -> Result<Grant> {
     let grant = stack.service.store().get(user_id).await?;
     grant.ok_or_else(|| unknown(stack, user_id))
@@ -21,9 +18,6 @@ pub(super) fn unknown(stack: &Opened, user_id: &UserId) -> anyhow::Error {
 }
 
 /// Every account, one after the other, or why its row cannot be read.
-///
-/// # Errors
-/// When the table cannot be read, or `each` fails.
 pub(super) async fn each_account(
     stack: &Opened,
     status: Option<&str>,

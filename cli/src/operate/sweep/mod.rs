@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use self::progress::Progress;
 use crate::operate::target::{Opened, TARGETS, Target};
-use crate::shell::exit::Stopped;
+use crate::shell::exit::{Stopped, usage};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::Output;
 use crate::shell::surroundings::Surroundings;
@@ -55,7 +55,7 @@ pub(crate) struct Sweep {
 
 const BUDGET: u32 = 600;
 
-/// What a sweep tells of itself, wherever it was made.
+/// The report of a sweep, wherever it was made.
 #[derive(Deserialize)]
 struct Report {
     outcomes: BTreeMap<String, u64>,
@@ -68,7 +68,7 @@ impl Sweep {
     pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
         if self.invoke && self.target.is_local() {
             let text = "a development stack has no function to invoke: leave --invoke out to sweep it from here, or name a stack on AWS with --stack";
-            return Err(Stopped::Usage(text.to_owned()).into());
+            return usage(text);
         }
         let mut interrupt = Interrupt::listen()?;
         let stack = interrupt.or(self.target.open(surroundings)).await?;

@@ -63,7 +63,7 @@ impl Progress {
         self.bar.set_message(parts.join(", "));
     }
 
-    /// So many of those are still due.
+    /// This many of those are still due.
     pub(super) fn left(&self, left: u64) {
         if let Some(due) = self.due {
             self.bar.set_position(due.saturating_sub(left));

@@ -148,7 +148,7 @@ impl Tls {
     }
 }
 
-/// What the pages need to know.
+/// The pages need to know this.
 struct Site {
     path: String,
     state: String,
@@ -208,7 +208,7 @@ impl Site {
                 if let Ok(mut waiting) = self.answer.lock()
                     && let Some(waiting) = waiting.take()
                 {
-                    // Whoever waited may have given up.
+                    // The one who waited may have given up.
                     let _ = waiting.send(answer);
                 }
                 return (StatusCode::SEE_OTHER, headers([(header::LOCATION, &next)])).into_response();
@@ -229,7 +229,7 @@ impl Site {
     }
 }
 
-/// What a person reads. It has the look of the service's own pages, and none of their words.
+/// A page for a person. It has the look of the service's own pages, and none of their words.
 fn page(status: StatusCode, title: &str, text: &str) -> Response {
     let tone = if status.is_success() { "told" } else { "halt" };
     let html = format!(

@@ -20,7 +20,7 @@ use self::callback::Callback;
 use crate::person::consent::{SCOPES, check, scopes};
 use crate::person::env_slot::Keep;
 use crate::person::tokens;
-use crate::shell::exit::Stopped;
+use crate::shell::exit::{Stopped, usage};
 use crate::shell::inputs::{Inputs, REDIRECT_URI, SECRETS, interval, redirect_uri};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::{Output, can_ask, complain, say};
@@ -234,7 +234,7 @@ async fn paste(state: &str, listens: bool, output: Output) -> Result<Answer> {
                 // The browser may still come.
                 return std::future::pending().await;
             }
-            return Err(Stopped::Usage("nothing was pasted".to_owned()).into());
+            return usage("nothing was pasted");
         };
         if line.trim().is_empty() {
             continue;
@@ -252,7 +252,7 @@ async fn paste(state: &str, listens: bool, output: Output) -> Result<Answer> {
         };
         let problem = format!("what was pasted cannot be used: {problem}");
         if !can_ask() {
-            return Err(Stopped::Usage(problem).into());
+            return usage(problem);
         }
         complain(&format!("{problem}. Paste the whole address:"));
     }

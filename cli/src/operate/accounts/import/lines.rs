@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
-use crate::shell::exit::Stopped;
+use crate::shell::exit::usage;
 
 /// A longer line holds no token.
 const MAX_LINE: u64 = 64 * 1024;
@@ -116,10 +116,9 @@ fn read_json(mut source: impl BufRead, mut sends: impl FnMut(Entry) -> bool) -> 
             return Ok(());
         }
         if text.len() as u64 == MAX_LINE && !text.ends_with(b"\n") {
-            return Err(Stopped::Usage(format!(
+            return usage(format!(
                 "line {line} is longer than {MAX_LINE} bytes: this is no file of JSON lines"
-            ))
-            .into());
+            ));
         }
         if text.trim_ascii().is_empty() {
             continue;
@@ -180,7 +179,7 @@ fn read_csv(source: impl BufRead, mut sends: impl FnMut(Entry) -> bool) -> Resul
     };
     let Some(token) = column(&["access_token", "token"]) else {
         let text = "the first line names no column access_token: expected CSV with names in its first line, or JSON lines";
-        return Err(Stopped::Usage(text.to_owned()).into());
+        return usage(text);
     };
     let (user_id, expires_at) = (column(&["user_id"]), column(&["expires_at"]));
     let mut record = csv::ByteRecord::new();

@@ -20,7 +20,7 @@ use self::lines::reader;
 use self::record::Record;
 use self::run::Run;
 use crate::operate::target::{TARGETS, Target};
-use crate::shell::exit::Stopped;
+use crate::shell::exit::{Stopped, usage};
 use crate::shell::output::Output;
 use crate::shell::surroundings::Surroundings;
 
@@ -75,8 +75,9 @@ impl Import {
         let rejected = match (&self.rejected, from_stdin) {
             (Some(path), _) => path.clone(),
             (None, true) => {
-                let text = "with standard input --rejected says where rejected lines go: they hold tokens";
-                return Err(Stopped::Usage(text.to_owned()).into());
+                return usage(
+                    "with standard input --rejected says where rejected lines go: they hold tokens",
+                );
             }
             (None, false) => {
                 let mut name = self.file.clone().into_os_string();
@@ -85,7 +86,7 @@ impl Import {
             }
         };
         if rejected == self.file {
-            return Err(Stopped::Usage("--rejected is the file that is read".to_owned()).into());
+            return usage("--rejected is the file that is read");
         }
         // Standard input is read once, so what an earlier run rejected of it is nowhere else.
         if from_stdin && rejected.exists() {
@@ -93,7 +94,7 @@ impl Import {
                 "{} exists: move it away, or name another file with --rejected",
                 rejected.display()
             );
-            return Err(Stopped::Usage(text).into());
+            return usage(text);
         }
         let (source, length) = self.source(from_stdin)?;
         let stack = self.target.open(surroundings).await?;
@@ -126,7 +127,7 @@ impl Import {
         let file = File::open(&self.file).map_err(unreadable)?;
         let about = file.metadata().map_err(unreadable)?;
         if about.is_dir() {
-            return Err(Stopped::Usage(format!("{} is a folder", self.file.display())).into());
+            return usage(format!("{} is a folder", self.file.display()));
         }
         Ok((Box::new(file), about.is_file().then_some(about.len())))
     }

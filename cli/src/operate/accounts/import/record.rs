@@ -71,8 +71,6 @@ impl Record {
         }
     }
 
-    /// # Errors
-    /// When a rejected line cannot be kept.
     pub(super) fn add(&mut self, entry: &Entry, fate: Fate) -> Result<()> {
         self.tally.read += 1;
         match fate {
@@ -126,9 +124,6 @@ impl Record {
     }
 
     /// Prints it, and where an import ended early, the line that is next.
-    ///
-    /// # Errors
-    /// When standard output cannot be written.
     pub(super) fn print(&self, next_line: Option<u64>, output: Output) -> Result<()> {
         let Tally {
             read,

@@ -49,9 +49,6 @@ impl Run {
     }
 
     /// Takes over the lines, so many at once, and tells what came of them.
-    ///
-    /// # Errors
-    /// When not all of them were taken over.
     pub(super) async fn to_the_end(
         mut self,
         (lines, failure): (mpsc::Receiver<Entry>, mpsc::Receiver<anyhow::Error>),
