@@ -15,7 +15,7 @@ use crate::operate::target::{TARGETS, Target};
 use crate::shell::exit::usage;
 use crate::shell::inputs::{Inputs, SECRETS};
 use crate::shell::interrupt::Interrupt;
-use crate::shell::output::{Output, table};
+use crate::shell::output::table;
 use crate::shell::surroundings::Surroundings;
 
 /// Write the app's id and secret to a stack, after Meta has confirmed them, and make its keyring if it has none.
@@ -47,14 +47,11 @@ pub(crate) struct Configure {
 
     #[command(flatten)]
     target: Target,
-
-    #[command(flatten)]
-    output: Output,
 }
 
 impl Configure {
     pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
-        let output = self.output;
+        let output = self.target.output;
         let mut interrupt = Interrupt::listen()?;
         let stack = interrupt.or(self.target.open(surroundings)).await?;
         let inputs = Inputs::new(surroundings, output);
@@ -130,8 +127,7 @@ impl Configure {
                 ("Delete Callback URL", delete),
             ])
         );
-        output.result(&json, &plain)?;
-        Ok(())
+        output.result(&json, &plain)
     }
 }
 

@@ -16,7 +16,6 @@ use crate::operate::stored_keyring::{StoredKeyring, free_id};
 use crate::operate::target::{Opened, TARGETS, Target};
 use crate::shell::exit::{Stopped, later, usage};
 use crate::shell::interrupt::Interrupt;
-use crate::shell::output::Output;
 use crate::shell::prompt::confirm;
 use crate::shell::surroundings::Surroundings;
 
@@ -51,9 +50,6 @@ enum Command {
 struct Show {
     #[command(flatten)]
     target: Target,
-
-    #[command(flatten)]
-    output: Output,
 }
 
 /// Add a key, wait until every function can read it, and let it seal from then on.
@@ -78,9 +74,6 @@ struct Rotate {
 
     #[command(flatten)]
     target: Target,
-
-    #[command(flatten)]
-    output: Output,
 }
 
 /// Take away a key that seals nothing any more.
@@ -107,9 +100,6 @@ struct Prune {
 
     #[command(flatten)]
     target: Target,
-
-    #[command(flatten)]
-    output: Output,
 }
 
 /// The time that functions need beyond the time for which they keep a secret.
@@ -156,14 +146,14 @@ impl Show {
             })
             .collect();
         let json = json!({"writing": keyring.writing(), "keys": keys, "missing": missing});
-        self.output.result(&json, &lines.join("\n"))?;
+        self.target.output.result(&json, &lines.join("\n"))?;
         Stopped::told(u8::from(!missing.is_empty()))
     }
 }
 
 impl Rotate {
     async fn run(self, surroundings: &Surroundings) -> Result<()> {
-        let output = self.output;
+        let output = self.target.output;
         let mut interrupt = Interrupt::listen()?;
         let stack = interrupt.or(self.target.open(surroundings)).await?;
         let ring = StoredKeyring::read(&stack).await?;
@@ -206,8 +196,7 @@ impl Rotate {
         output.result(
             &json!({"writing": new, "before": before}),
             &format!("{new} seals from now on. {before} stays for what it has sealed; `keyring show` tells when that is nothing any more."),
-        )?;
-        Ok(())
+        )
     }
 }
 
@@ -217,21 +206,19 @@ impl Prune {
         let key_id = &self.key_id;
         let mut ring = self.check(&stack, surroundings.now).await?;
         if !self.yes {
-            let mut interrupt = Interrupt::listen()?;
             let question = format!(
                 "Take the key {key_id} away from {}, for good? Type yes",
                 stack.name
             );
-            confirm(&question, "yes", "--yes", &mut interrupt).await?;
+            confirm(&question, "yes", "--yes").await?;
             ring = self.check(&stack, surroundings.now).await?;
         }
         let text = change_keyring(&ring.text, KeyringChange::Remove(key_id))?;
         ring.replace(&stack, &text).await?;
-        self.output.result(
+        self.target.output.result(
             &json!({"removed": key_id}),
             &format!("{key_id} is gone from the keyring"),
-        )?;
-        Ok(())
+        )
     }
 
     /// The keyring, if the key seals nothing and nobody may be about to seal with it. The secret's own times are this world's, whatever

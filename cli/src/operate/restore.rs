@@ -6,7 +6,7 @@ use clap::Args;
 use crate::operate::target::{TARGETS, Target};
 use crate::shell::exit::{Stopped, usage};
 use crate::shell::interrupt::Interrupt;
-use crate::shell::output::{Output, table};
+use crate::shell::output::table;
 use crate::shell::progress::spinner;
 use crate::shell::prompt::confirm;
 use crate::shell::surroundings::Surroundings;
@@ -32,9 +32,6 @@ pub(crate) struct Restore {
 
     #[command(flatten)]
     target: Target,
-
-    #[command(flatten)]
-    output: Output,
 }
 
 impl Restore {
@@ -48,7 +45,7 @@ impl Restore {
         }
         if !self.yes {
             let question = format!("Copy what is missing from {} into {into}? Type yes", self.from);
-            confirm(&question, "yes", "--yes", &mut interrupt).await?;
+            confirm(&question, "yes", "--yes").await?;
         }
         let bar = spinner("reading the backup");
         let report = interrupt
@@ -73,7 +70,9 @@ impl Restore {
             ("Make no sense, and left out", report.unreadable.to_string()),
             ("Records of deletions brought back", report.tombstones.to_string()),
         ]);
-        self.output.result(&serde_json::to_value(report)?, &plain)?;
+        self.target
+            .output
+            .result(&serde_json::to_value(report)?, &plain)?;
         Stopped::told(u8::from(report.unreadable > 0))
     }
 }

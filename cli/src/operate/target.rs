@@ -19,6 +19,7 @@ use threads_graph::{Graph, HttpClient, HttpTimeouts};
 use url::Url;
 
 use crate::shell::exit::{Stopped, usage};
+use crate::shell::output::Output;
 use crate::shell::surroundings::Surroundings;
 
 /// For the help of every command that works on a stack.
@@ -33,7 +34,7 @@ const PATIENCE: HttpTimeouts = HttpTimeouts {
     request: Duration::from_secs(30),
 };
 
-/// The options that name a stack.
+/// The options of every command that works on a stack: which one, and how it answers.
 #[derive(Args, Clone)]
 pub(crate) struct Target {
     /// Work on `threads-auth dev`, here or at URL
@@ -52,6 +53,9 @@ pub(crate) struct Target {
     /// Name of the CloudFormation stack
     #[arg(long, value_name = "NAME", default_value = "threads-auth")]
     stack: String,
+
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 /// A stack that can be worked on.

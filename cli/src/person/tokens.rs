@@ -184,7 +184,7 @@ fn deliver(
     let Some(slot) = slot else {
         return output.result(json, plain).map_err(|error| {
             let place = rescue("long_lived_token", &token.access_token, None);
-            anyhow::Error::new(error).context(Stopped::NotStored(format!(
+            error.context(Stopped::NotStored(format!(
                 "the new token could not be printed; it is {place}"
             )))
         });

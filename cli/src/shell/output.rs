@@ -5,6 +5,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
+use anyhow::Result;
 use clap::Args;
 use serde_json::Value;
 
@@ -29,14 +30,14 @@ impl Output {
     }
 
     /// The result: one of the two.
-    pub(crate) fn result(self, json: &Value, plain: &str) -> io::Result<()> {
+    pub(crate) fn result(self, json: &Value, plain: &str) -> Result<()> {
         let mut out = anstream::stdout();
         if self.json {
             writeln!(out, "{json}")?;
         } else {
             writeln!(out, "{}", plain.trim_end())?;
         }
-        out.flush()
+        Ok(out.flush()?)
     }
 
     /// Tells how it goes.

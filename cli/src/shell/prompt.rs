@@ -37,13 +37,13 @@ pub(crate) async fn ask(
 }
 
 /// Asks for a word. Where nobody can be asked, `flag` says it instead.
-pub(crate) async fn confirm(question: &str, word: &str, flag: &str, interrupt: &mut Interrupt) -> Result<()> {
+pub(crate) async fn confirm(question: &str, word: &str, flag: &str) -> Result<()> {
     if !can_ask() {
         return usage(format!(
             "nobody can be asked here whether to do this: give {flag} if it is meant"
         ));
     }
-    let answer = ask(question, false, interrupt).await?;
+    let answer = ask(question, false, &mut Interrupt::listen()?).await?;
     if answer.is_none_or(|answer| answer.as_str() != word) {
         return usage("nothing was changed");
     }

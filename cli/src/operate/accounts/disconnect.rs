@@ -7,8 +7,6 @@ use threads_graph::UserId;
 
 use super::lookup::{grant, unknown};
 use crate::operate::target::{TARGETS, Target};
-use crate::shell::interrupt::Interrupt;
-use crate::shell::output::Output;
 use crate::shell::prompt::confirm;
 use crate::shell::surroundings::Surroundings;
 
@@ -30,9 +28,6 @@ pub(super) struct Disconnect {
 
     #[command(flatten)]
     target: Target,
-
-    #[command(flatten)]
-    output: Output,
 }
 
 impl Disconnect {
@@ -41,7 +36,6 @@ impl Disconnect {
         let user_id = &self.user_id;
         let account = grant(&stack, user_id).await?;
         if !self.yes {
-            let mut interrupt = Interrupt::listen()?;
             let name = account
                 .username
                 .as_deref()
@@ -50,15 +44,14 @@ impl Disconnect {
                 "Disconnect {user_id}{name} of {}? Its token is destroyed, and only its person can come back. Type yes",
                 stack.name
             );
-            confirm(&question, "yes", "--yes", &mut interrupt).await?;
+            confirm(&question, "yes", "--yes").await?;
         }
         if !stack.service.disconnect(user_id, stack.now()).await? {
             return Err(unknown(&stack, user_id));
         }
-        self.output.result(
+        self.target.output.result(
             &json!({"user_id": user_id, "disconnected": true}),
             &format!("{user_id} is disconnected, and its token is destroyed"),
-        )?;
-        Ok(())
+        )
     }
 }

@@ -16,8 +16,6 @@ use super::private_file::private;
 use crate::operate::target::{TARGETS, Target};
 use crate::operate::unseal::Tokens;
 use crate::shell::exit::{Stopped, usage};
-use crate::shell::interrupt::Interrupt;
-use crate::shell::output::Output;
 use crate::shell::prompt::confirm;
 use crate::shell::surroundings::Surroundings;
 
@@ -52,9 +50,6 @@ pub(super) struct Export {
 
     #[command(flatten)]
     target: Target,
-
-    #[command(flatten)]
-    answer: Output,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -91,18 +86,18 @@ enum Sink {
 
 impl Export {
     pub(super) async fn run(self, surroundings: &Surroundings) -> Result<()> {
-        if self.answer.json && self.format == Format::Csv && self.output.is_none() {
+        let output = self.target.output;
+        if output.json && self.format == Format::Csv && self.output.is_none() {
             let text = "--json and --format csv do not go together on standard output: leave one out, or give --output FILE for the CSV";
             return usage(text);
         }
         let stack = self.target.open(surroundings).await?;
         if self.with_tokens && !self.yes_with_tokens {
-            let mut interrupt = Interrupt::listen()?;
             let question = format!(
                 "This writes the tokens of all accounts of {} in the clear: whoever has them acts as these people. Type \"export tokens\"",
                 stack.name
             );
-            confirm(&question, "export tokens", "--yes-with-tokens", &mut interrupt).await?;
+            confirm(&question, "export tokens", "--yes-with-tokens").await?;
         }
         let mut sink = self.sink()?;
         let (mut written, mut broken, mut sealed) = (0_u64, 0_u64, 0_u64);
@@ -116,14 +111,14 @@ impl Export {
                 Ok(grant) => grant,
                 Err(inconsistency) => {
                     broken += 1;
-                    self.answer.warn(&inconsistency.to_string());
+                    output.warn(&inconsistency.to_string());
                     return Ok(());
                 }
             };
             let token = tokens.as_ref().and_then(|tokens| tokens.token(&grant));
             if token.as_ref().is_some_and(Result::is_err) {
                 sealed += 1;
-                self.answer.warn(&format!(
+                output.warn(&format!(
                     "the token of {} does not open with the keyring",
                     grant.user_id
                 ));
@@ -137,14 +132,12 @@ impl Export {
         sink.end()?;
         let without = if self.with_tokens { "" } else { ", without tokens" };
         match &self.output {
-            None => self
-                .answer
-                .note(&format!("{written} accounts were written{without}")),
-            Some(path) if self.answer.json => {
+            None => output.note(&format!("{written} accounts were written{without}")),
+            Some(path) if output.json => {
                 let json = json!({"written": written, "file": path.display().to_string(), "with_tokens": self.with_tokens, "broken_rows": broken, "unopened_tokens": sealed});
-                self.answer.result(&json, "")?;
+                output.result(&json, "")?;
             }
-            Some(path) => self.answer.note(&format!(
+            Some(path) => output.note(&format!(
                 "{written} accounts were written to {}{without}",
                 path.display()
             )),

@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::lookup::{days_left, each_account};
 use crate::operate::target::{Opened, TARGETS, Target};
 use crate::shell::interrupt::Interrupt;
-use crate::shell::output::{Output, Screen, terminal_size};
+use crate::shell::output::{Screen, terminal_size};
 use crate::shell::surroundings::Surroundings;
 
 /// List the accounts of a stack, those that end first on top.
@@ -43,9 +43,6 @@ pub(super) struct List {
 
     #[command(flatten)]
     target: Target,
-
-    #[command(flatten)]
-    output: Output,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -97,7 +94,7 @@ impl List {
     /// Shows it anew until it is given up: on a terminal in place, and at once when its size changes.
     async fn watch(&self, stack: &Opened, every: Duration) -> Result<()> {
         let mut resized = signal(SignalKind::window_change()).context("signals cannot be listened for")?;
-        let screen = (!self.output.json && terminal_size().is_some())
+        let screen = (!self.target.output.json && terminal_size().is_some())
             .then(Screen::open)
             .transpose()?;
         loop {
@@ -122,9 +119,9 @@ impl List {
     }
 
     fn print(&self, seen: &Seen) -> Result<()> {
-        self.output.result(&seen.json, &seen.plain)?;
+        self.target.output.result(&seen.json, &seen.plain)?;
         for problem in &seen.broken {
-            self.output.warn(problem);
+            self.target.output.warn(problem);
         }
         Ok(())
     }

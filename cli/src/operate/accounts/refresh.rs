@@ -11,7 +11,6 @@ use super::lookup::grant;
 use crate::operate::target::{TARGETS, Target};
 use crate::shell::exit::Stopped;
 use crate::shell::interrupt::Interrupt;
-use crate::shell::output::Output;
 use crate::shell::surroundings::Surroundings;
 
 /// Refresh the token of one account now, due or not.
@@ -30,9 +29,6 @@ pub(super) struct Refresh {
 
     #[command(flatten)]
     target: Target,
-
-    #[command(flatten)]
-    output: Output,
 }
 
 impl Refresh {
@@ -64,7 +60,8 @@ impl Refresh {
             json!({"user_id": user_id, "outcome": swept.as_str(), "message": said, "account": account});
         let expires_at = account.and_then(|account| account.expires_at);
         let expiry = expires_at.map_or_else(String::new, |at| format!("; the token lives until {at}"));
-        self.output
+        self.target
+            .output
             .result(&json, &format!("{}: {said}{expiry}", swept.as_str()))?;
         Stopped::told(code)
     }

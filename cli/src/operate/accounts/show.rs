@@ -8,7 +8,7 @@ use threads_graph::UserId;
 
 use super::lookup::{days_left, grant};
 use crate::operate::target::{TARGETS, Target};
-use crate::shell::output::{Output, table};
+use crate::shell::output::table;
 use crate::shell::surroundings::Surroundings;
 
 /// Show all that is known of one account, but its token.
@@ -25,9 +25,6 @@ pub(super) struct Show {
 
     #[command(flatten)]
     target: Target,
-
-    #[command(flatten)]
-    output: Output,
 }
 
 impl Show {
@@ -35,8 +32,7 @@ impl Show {
         let stack = self.target.open(surroundings).await?;
         let summary = Summary::from(grant(&stack, &self.user_id).await?);
         let json = serde_json::to_value(&summary)?;
-        self.output.result(&json, &plain(&summary, stack.now()))?;
-        Ok(())
+        self.target.output.result(&json, &plain(&summary, stack.now()))
     }
 }
 

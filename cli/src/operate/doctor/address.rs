@@ -62,8 +62,8 @@ fn skew(ahead: i64) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::Level;
     use super::*;
+    use crate::operate::doctor::finding::Level;
 
     #[test]
     fn a_clock_may_be_a_little_off() {

@@ -16,7 +16,6 @@ use self::finding::{Finding, Level};
 use crate::operate::target::{Opened, TARGETS, Target};
 use crate::shell::exit::Stopped;
 use crate::shell::interrupt::Interrupt;
-use crate::shell::output::Output;
 use crate::shell::surroundings::Surroundings;
 
 /// Check a stack from end to end, and say what to do about what is wrong.
@@ -34,9 +33,6 @@ credentials may not read is a warning.
 pub(crate) struct Doctor {
     #[command(flatten)]
     target: Target,
-
-    #[command(flatten)]
-    output: Output,
 }
 
 impl Doctor {
@@ -47,7 +43,7 @@ impl Doctor {
         let failed = findings.iter().any(|finding| finding.level == Level::Fail);
         let plain: Vec<_> = findings.iter().map(Finding::plain).collect();
         let json = json!({"ok": !failed, "checks": findings});
-        self.output.result(&json, &plain.join("\n"))?;
+        self.target.output.result(&json, &plain.join("\n"))?;
         Stopped::told(u8::from(failed))
     }
 }

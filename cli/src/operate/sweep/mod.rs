@@ -20,7 +20,6 @@ use self::progress::Progress;
 use crate::operate::target::{Opened, TARGETS, Target};
 use crate::shell::exit::{Stopped, usage};
 use crate::shell::interrupt::Interrupt;
-use crate::shell::output::Output;
 use crate::shell::surroundings::Surroundings;
 
 /// Refresh every token that is due, now.
@@ -48,9 +47,6 @@ pub(crate) struct Sweep {
 
     #[command(flatten)]
     target: Target,
-
-    #[command(flatten)]
-    output: Output,
 }
 
 const BUDGET: u32 = 600;
@@ -75,7 +71,7 @@ impl Sweep {
         let now = stack.now();
         let mut progress = interrupt
             .or(Box::pin(async {
-                Ok(Progress::begin(&stack, now, self.output.json).await)
+                Ok(Progress::begin(&stack, now, self.target.output.json).await)
             }))
             .await?;
         let came = Cell::new(None);
@@ -122,7 +118,7 @@ impl Sweep {
         if let Some(days) = told.weakest_token_days {
             let _ = writeln!(plain, "The weakest of them lives for {days} more days.");
         }
-        if told.stopped.is_some() && !self.output.json {
+        if told.stopped.is_some() && !self.target.output.json {
             let _ = match Box::pin(stack.service.count_due(stack.now())).await {
                 Ok(left) => writeln!(plain, "It ended early; {left} are left for the next sweep."),
                 Err(_) => writeln!(plain, "It ended early; the rest waits for the next sweep."),
@@ -135,7 +131,7 @@ impl Sweep {
                 told.unreadable_shards
             );
         }
-        self.output.result(report, &plain)?;
+        self.target.output.result(report, &plain)?;
         let any = |outcomes: [&str; 2]| {
             outcomes
                 .iter()

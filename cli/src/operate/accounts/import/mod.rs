@@ -21,7 +21,6 @@ use self::record::Record;
 use self::run::Run;
 use crate::operate::target::{TARGETS, Target};
 use crate::shell::exit::{Stopped, usage};
-use crate::shell::output::Output;
 use crate::shell::surroundings::Surroundings;
 
 /// Take over tokens that were got elsewhere, from a CSV file or a file of JSON lines.
@@ -64,9 +63,6 @@ pub(super) struct Import {
 
     #[command(flatten)]
     target: Target,
-
-    #[command(flatten)]
-    output: Output,
 }
 
 impl Import {
@@ -115,7 +111,7 @@ impl Import {
         let most = usize::from(self.concurrency);
         let lines = reader(source, self.from_line, Arc::clone(&bytes), most);
         Run::new(stack, Record::new(length, bytes, rejected), self.from_line)
-            .to_the_end(lines, most, self.tries, self.output)
+            .to_the_end(lines, most, self.tries, self.target.output)
             .await
     }
 

@@ -35,7 +35,7 @@ struct Rejected<'a> {
 }
 
 /// The counts of an import.
-#[derive(Default)]
+#[derive(Default, Serialize)]
 pub(super) struct Tally {
     /// Lines that were looked at.
     pub(super) read: u64,
@@ -125,20 +125,14 @@ impl Record {
 
     /// Prints it, and where an import ended early, the line that is next.
     pub(super) fn print(&self, next_line: Option<u64>, output: Output) -> Result<()> {
-        let Tally {
-            read,
-            imported,
-            present,
-            rejected,
-            failed,
-        } = self.tally;
+        let tally = &self.tally;
         let file = self.file.as_ref().map(|_| self.path.display().to_string());
-        let json = json!({
-            "read": read, "imported": imported, "present": present, "rejected": rejected, "failed": failed,
-            "rejected_file": file, "next_line": next_line,
-        });
+        let mut json = json!(tally);
+        json["rejected_file"] = json!(file);
+        json["next_line"] = json!(next_line);
         let plain = format!(
-            "{read} lines: {imported} taken over, {present} connected already, {rejected} rejected, {failed} to be tried again"
+            "{} lines: {} taken over, {} connected already, {} rejected, {} to be tried again",
+            tally.read, tally.imported, tally.present, tally.rejected, tally.failed
         );
         output.result(&json, &plain)?;
         if let Some(file) = file {

@@ -51,14 +51,41 @@ impl Run {
     /// Takes over the lines, so many at once, and tells what came of them.
     pub(super) async fn to_the_end(
         mut self,
-        (lines, failure): (mpsc::Receiver<Entry>, mpsc::Receiver<anyhow::Error>),
+        (lines, mut failure): (mpsc::Receiver<Entry>, mpsc::Receiver<anyhow::Error>),
         most: usize,
         tries: u8,
         output: Output,
     ) -> Result<()> {
         let ended = self.work(lines, most, tries).await;
         self.record.bar.finish_and_clear();
-        self.finish(ended, failure, output)
+        let next = self.in_flight.first().copied().unwrap_or(self.last + 1);
+        let ended = ended?;
+        // The reader ends before its lines do, and leaves here what has ended it.
+        let failure = failure.try_recv().ok();
+        let failure = match failure {
+            Some(error) if self.record.tally.read == 0 => return Err(error),
+            failure => failure,
+        };
+        let next_line = (!matches!(ended, Ended::AtTheEnd)).then_some(next);
+        self.record.print(next_line, output)?;
+        if let Some(error) = failure {
+            return Err(error.context(format!("stopped after line {}", self.last)));
+        }
+        match ended {
+            Ended::Signal(signal) => {
+                say(&format!("Stopped. --from-line {next} goes on."));
+                Err(Stopped::Interrupted(signal).into())
+            }
+            Ended::Failing => {
+                complain(&format!(
+                    "{BREAKER} lines in a row failed for a reason that may pass, so the rest was left alone. Try again later, with --from-line {next}, and with the lines of the rejected file"
+                ));
+                Err(Stopped::Told(4).into())
+            }
+            Ended::AtTheEnd if self.record.tally.rejected > 0 => Err(Stopped::Told(1).into()),
+            Ended::AtTheEnd if self.record.tally.failed > 0 => Err(Stopped::Told(4).into()),
+            Ended::AtTheEnd => Ok(()),
+        }
     }
 
     async fn work(&mut self, mut lines: mpsc::Receiver<Entry>, most: usize, tries: u8) -> Result<Ended> {
@@ -106,41 +133,5 @@ impl Run {
             _ => 0,
         };
         self.record.add(entry, fate)
-    }
-
-    fn finish(
-        self,
-        ended: Result<Ended>,
-        mut failure: mpsc::Receiver<anyhow::Error>,
-        output: Output,
-    ) -> Result<()> {
-        let next = self.in_flight.first().copied().unwrap_or(self.last + 1);
-        let ended = ended?;
-        // The reader ends before its lines do, and leaves here what has ended it.
-        let failure = failure.try_recv().ok();
-        let failure = match failure {
-            Some(error) if self.record.tally.read == 0 => return Err(error),
-            failure => failure,
-        };
-        let next_line = (!matches!(ended, Ended::AtTheEnd)).then_some(next);
-        self.record.print(next_line, output)?;
-        if let Some(error) = failure {
-            return Err(error.context(format!("stopped after line {}", self.last)));
-        }
-        match ended {
-            Ended::Signal(signal) => {
-                say(&format!("Stopped. --from-line {next} goes on."));
-                Err(Stopped::Interrupted(signal).into())
-            }
-            Ended::Failing => {
-                complain(&format!(
-                    "{BREAKER} lines in a row failed for a reason that may pass, so the rest was left alone. Try again later, with --from-line {next}, and with the lines of the rejected file"
-                ));
-                Err(Stopped::Told(4).into())
-            }
-            Ended::AtTheEnd if self.record.tally.rejected > 0 => Err(Stopped::Told(1).into()),
-            Ended::AtTheEnd if self.record.tally.failed > 0 => Err(Stopped::Told(4).into()),
-            Ended::AtTheEnd => Ok(()),
-        }
     }
 }
