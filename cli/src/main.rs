@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use jiff::Timestamp;
+use tokio::runtime::Builder;
 
 use crate::operate::{accounts, configure, doctor, keyring, restore, sweep};
 use crate::person::{access_token, authorize_url, legacy, login, refresh_token};
@@ -110,21 +111,18 @@ fn answers_in_json(command: &Command, mut matches: &ArgMatches) -> bool {
 
 /// Runs a command that ends by itself.
 fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("the runtime does not start")?;
-    runtime.block_on(work)
+    run_on(Builder::new_current_thread(), work)
 }
 
 /// Runs a server, which logs.
 fn serve(work: impl Future<Output = Result<()>>) -> Result<()> {
     log_to_stderr();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("the runtime does not start")?;
-    runtime.block_on(work)
+    run_on(Builder::new_multi_thread(), work)
+}
+
+fn run_on(mut builder: Builder, work: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = builder.enable_all().build();
+    runtime.context("the runtime does not start")?.block_on(work)
 }
 
 /// Says why a command failed: to people, and to programs that asked for it.

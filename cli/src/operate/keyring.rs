@@ -132,15 +132,12 @@ impl Show {
         let lines: Vec<_> = keys
             .iter()
             .map(|(id, count)| {
-                let role = if *id == keyring.writing() {
+                let role = if missing.iter().any(|missing| missing == id) {
+                    "  MISSING: what it seals does not open"
+                } else if *id == keyring.writing() {
                     "  seals and opens"
                 } else {
                     "  opens"
-                };
-                let role = if missing.iter().any(|missing| missing == id) {
-                    "  MISSING: what it seals does not open"
-                } else {
-                    role
                 };
                 format!("{id}  {count} values{role}")
             })

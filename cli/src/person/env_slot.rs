@@ -123,7 +123,7 @@ impl Slot {
             .prefix(".env.")
             .suffix(".new")
             .tempfile_in(parent(&target))?;
-        dress(&room, owner(&target)?.as_ref())?;
+        dress(&room, env_file::metadata(&target)?.as_ref())?;
         // Zeros in place of what is to come: a full disk shows now, and a power failure leaves no copy of a secret behind.
         room.write_all(&vec![0; content.as_ref().map_or(0, Vec::len) + ROOM])?;
         room.as_file().sync_all()?;
@@ -162,7 +162,7 @@ impl Slot {
         // Read again, because an editor asks for no lock.
         let content = env_file::contents(&self.target)?.unwrap_or_default();
         let changed = env_file::set(&content, &self.variable, token.expose())?;
-        dress(&self.room, owner(&self.target)?.as_ref())?;
+        dress(&self.room, env_file::metadata(&self.target)?.as_ref())?;
         self.room.rewind()?;
         self.room.write_all(&changed)?;
         self.room.as_file().set_len(changed.len() as u64)?;
@@ -230,14 +230,6 @@ fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
-    }
-}
-
-fn owner(target: &Path) -> io::Result<Option<Metadata>> {
-    match std::fs::metadata(target) {
-        Ok(metadata) => Ok(Some(metadata)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
     }
 }
 

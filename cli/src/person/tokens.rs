@@ -25,14 +25,6 @@ const SHORT_LIFE: Duration = Duration::from_hours(1);
 /// How long to wait before the second step is tried again. The first cannot be: it has spent the code.
 const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
 
-/// Both tokens of a person.
-pub(crate) struct Tokens {
-    /// Whose they are. Unknown only if Meta does not tell.
-    user_id: Option<UserId>,
-    short_lived: AccessToken,
-    long_lived: LongLivedToken,
-}
-
 /// The code becomes a short-lived token, and that a long-lived one, which goes where it is wanted. If the second step
 /// fails, the short-lived token is saved.
 pub(crate) async fn exchange(
@@ -72,12 +64,7 @@ pub(crate) async fn complete(
             },
         }
     };
-    Tokens {
-        user_id,
-        short_lived,
-        long_lived,
-    }
-    .deliver(slot, output)
+    deliver_both(user_id.as_ref(), &short_lived, &long_lived, slot, output)
 }
 
 /// The second step failed: the code is spent, and the short-lived token is all there is.
@@ -90,35 +77,35 @@ fn unfinished(error: threads_graph::Error, short_lived: &AccessToken, slot: Opti
     anyhow::Error::new(error).context("Could not generate long lived token")
 }
 
-impl Tokens {
-    fn deliver(self, slot: Option<Slot>, output: Output) -> Result<()> {
-        let Self {
-            user_id,
-            short_lived,
-            long_lived,
-        } = self;
-        let json = json!({
-            "user_id": user_id,
-            "tokens": {
-                "short_lived": {
-                    "access_token": short_lived.expose(),
-                    "user_id": user_id,
-                    "expires_in": SHORT_LIFE.as_secs(),
-                },
-                "long_lived": long_lived_json(&long_lived),
+/// Both tokens of a person go where they are wanted. It is unknown whose they are only if Meta does not tell.
+fn deliver_both(
+    user_id: Option<&UserId>,
+    short_lived: &AccessToken,
+    long_lived: &LongLivedToken,
+    slot: Option<Slot>,
+    output: Output,
+) -> Result<()> {
+    let json = json!({
+        "user_id": user_id,
+        "tokens": {
+            "short_lived": {
+                "access_token": short_lived.expose(),
+                "user_id": user_id,
+                "expires_in": SHORT_LIFE.as_secs(),
             },
-        });
-        let user = (
-            "User id",
-            user_id.map_or_else(|| "not known".to_owned(), |id| id.to_string()),
-        );
-        let short = ("Short-lived", shown(&short_lived, SHORT_LIFE));
-        let rows = match &slot {
-            Some(slot) => vec![user, stored(slot, &long_lived)],
-            None => vec![user, short, long(&long_lived)],
-        };
-        deliver(&json, &table(&rows), &long_lived, slot, output)
-    }
+            "long_lived": long_lived_json(long_lived),
+        },
+    });
+    let user = (
+        "User id",
+        user_id.map_or_else(|| "not known".to_owned(), ToString::to_string),
+    );
+    let short = ("Short-lived", shown(short_lived, SHORT_LIFE));
+    let rows = match &slot {
+        Some(slot) => vec![user, stored(slot, long_lived)],
+        None => vec![user, short, long(long_lived)],
+    };
+    deliver(&json, &table(&rows), long_lived, slot, output)
 }
 
 /// A refreshed token goes where it is wanted, or is saved elsewhere.

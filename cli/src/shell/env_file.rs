@@ -5,6 +5,7 @@
 //! otherwise than meant.
 
 use std::collections::HashMap;
+use std::fs::Metadata;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -55,12 +56,20 @@ pub(crate) fn read(path: &Path, name: &str, variables: &HashMap<String, String>)
 /// The bytes of a file; `None` if there is none.
 pub(crate) fn contents(path: &Path) -> io::Result<Option<Vec<u8>>> {
     // Asked first, because reading a pipe would wait for its writer.
-    match std::fs::metadata(path) {
-        Ok(metadata) if metadata.is_file() => std::fs::read(path).map(Some),
-        Ok(_) => Err(io::Error::new(
+    match metadata(path)? {
+        Some(metadata) if metadata.is_file() => std::fs::read(path).map(Some),
+        Some(_) => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             "it is not a regular file",
         )),
+        None => Ok(None),
+    }
+}
+
+/// The owner and the mode of a file; `None` if there is none.
+pub(crate) fn metadata(path: &Path) -> io::Result<Option<Metadata>> {
+    match std::fs::metadata(path) {
+        Ok(metadata) => Ok(Some(metadata)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }

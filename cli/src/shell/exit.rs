@@ -47,6 +47,17 @@ impl Stopped {
             code => Err(Self::Told(code).into()),
         }
     }
+
+    fn code_and_kind(&self) -> (u8, &'static str) {
+        match self {
+            Self::Usage(_) => (2, "usage"),
+            Self::Unauthorized(_) => (3, "unauthorized"),
+            Self::TryAgainLater(_) => (4, "try_again_later"),
+            Self::NotStored(_) => (5, "not_stored"),
+            Self::Told(code) => (*code, "told"),
+            Self::Interrupted(signal) => (128 + signal, "interrupted"),
+        }
+    }
 }
 
 /// Ends a command that was used wrongly.
@@ -61,15 +72,8 @@ pub(crate) fn later<T>(text: impl Into<String>) -> anyhow::Result<T> {
 
 /// The exit code.
 pub(crate) fn code(error: &anyhow::Error) -> u8 {
-    if let Some(stopped) = error.downcast_ref() {
-        return match stopped {
-            Stopped::Usage(_) => 2,
-            Stopped::Unauthorized(_) => 3,
-            Stopped::TryAgainLater(_) => 4,
-            Stopped::NotStored(_) => 5,
-            Stopped::Told(code) => *code,
-            Stopped::Interrupted(signal) => 128 + signal,
-        };
+    if let Some(stopped) = error.downcast_ref::<Stopped>() {
+        return stopped.code_and_kind().0;
     }
     if may_pass(error) {
         return 4;
@@ -145,15 +149,8 @@ pub(crate) fn json(error: &anyhow::Error) -> Value {
             "fbtrace_id": meta.trace_id(),
         })
     } else {
-        let kind = match error.downcast_ref() {
-            Some(Stopped::Usage(_)) => "usage",
-            Some(Stopped::Unauthorized(_)) => "unauthorized",
-            Some(Stopped::TryAgainLater(_)) => "try_again_later",
-            Some(Stopped::NotStored(_)) => "not_stored",
-            Some(Stopped::Interrupted(_)) => "interrupted",
-            Some(Stopped::Told(_)) => "told",
-            None => "failed",
-        };
+        let stopped: Option<&Stopped> = error.downcast_ref();
+        let kind = stopped.map_or("failed", |stopped| stopped.code_and_kind().1);
         let text = if cause.is_empty() {
             message.clone()
         } else {

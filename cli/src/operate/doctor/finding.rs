@@ -37,20 +37,22 @@ pub(super) fn ok(check: &'static str, detail: impl Into<String>) -> Finding {
 
 pub(super) fn warn(check: &'static str, detail: impl Into<String>, next: impl Into<String>) -> Finding {
     Finding {
-        check,
         level: Level::Warn,
-        detail: detail.into(),
         next: Some(next.into()),
+        ..ok(check, detail)
     }
 }
 
 pub(super) fn fail(check: &'static str, detail: impl Into<String>, next: impl Into<String>) -> Finding {
     Finding {
-        check,
         level: Level::Fail,
-        detail: detail.into(),
-        next: Some(next.into()),
+        ..warn(check, detail, next)
     }
+}
+
+pub(super) fn denied(check: &'static str, code: &str, permission: &str) -> Finding {
+    let next = format!("Try again with credentials that have {permission}.");
+    warn(check, format!("your credentials may not look ({code})"), next)
 }
 
 impl Finding {
@@ -77,11 +79,7 @@ pub(super) fn unseen<E: ProvideErrorMetadata>(
 ) -> Finding {
     match error.code() {
         Some(code) if code.contains("NotFound") => fail(check, "it is not there", "Deploy the stack again."),
-        Some(code) if is_denied(code) => warn(
-            check,
-            format!("your credentials may not look ({code})"),
-            format!("Try again with credentials that have {permission}."),
-        ),
+        Some(code) if is_denied(code) => denied(check, code, permission),
         Some(code) => warn(check, format!("AWS did not tell ({code})"), "Try again later."),
         None => match error.raw_response() {
             Some(answer) => warn(

@@ -3,7 +3,7 @@
 use threads_auth::error_chain;
 use threads_auth::secrets::SecretsError;
 
-use super::finding::{Finding, fail, ok, unseen, warn};
+use super::finding::{Finding, denied, fail, ok, unseen, warn};
 use crate::operate::target::Opened;
 use crate::operate::unseal::Tokens;
 use crate::shell::failure::{secret_unseen, store_denied};
@@ -61,17 +61,10 @@ pub(super) async fn tokens(stack: &Opened) -> Finding {
     let rows = match stack.service.store().scan(None, Some(SAMPLE), None).await {
         Ok((rows, _)) => rows,
         Err(error) => {
+            let next = "Is the table there, and do your credentials reach it?";
             return match store_denied(&error) {
-                Some(code) => warn(
-                    CHECK,
-                    format!("your credentials may not look ({code})"),
-                    "Try again with credentials that have dynamodb:Scan on the table of grants.",
-                ),
-                None => fail(
-                    CHECK,
-                    error_chain(&error),
-                    "Is the table there, and do your credentials reach it?",
-                ),
+                Some(code) => denied(CHECK, code, "dynamodb:Scan on the table of grants"),
+                None => fail(CHECK, error_chain(&error), next),
             };
         }
     };

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use aws_sdk_lambda::Client;
 use aws_sdk_lambda::config::retry::RetryConfig;
 use aws_sdk_lambda::config::timeout::TimeoutConfig;
@@ -69,7 +69,7 @@ pub(super) async fn invoke(
         };
         match answer {
             Ok(answer) => report(function, &answer),
-            Err(error) => Err(not_invoked(function, &error)),
+            Err(error) => not_invoked(function, &error),
         }
     };
     let result = interrupt.or(work).await;
@@ -118,26 +118,23 @@ fn report(function: &str, answer: &InvokeOutput) -> Result<Value> {
     )))
 }
 
-fn not_invoked(function: &str, error: &SdkError<InvokeError>) -> anyhow::Error {
+fn not_invoked(function: &str, error: &SdkError<InvokeError>) -> Result<Value> {
     let SdkError::ServiceError(refused) = error else {
-        return Stopped::TryAgainLater(format!(
+        return later(format!(
             "Lambda does not answer, and {function} may be sweeping all the same: {}",
             DisplayErrorContext(error)
-        ))
-        .into();
+        ));
     };
     let (status, refusal) = (refused.raw().status().as_u16(), refused.err());
     let code = refusal.meta().code().unwrap_or("no reason given");
     let message = refusal.meta().message().unwrap_or_default();
     if status == 429 {
-        return Stopped::TryAgainLater(format!(
+        return later(format!(
             "{function} is busy: as many sweeps as may run at once are under way ({code})"
-        ))
-        .into();
+        ));
     }
     if status >= 500 {
-        return Stopped::TryAgainLater(format!("Lambda could not invoke {function} ({code}): {message}"))
-            .into();
+        return later(format!("Lambda could not invoke {function} ({code}): {message}"));
     }
     let next = if is_denied(code) {
         "; your credentials need lambda:InvokeFunction on it"
@@ -146,5 +143,5 @@ fn not_invoked(function: &str, error: &SdkError<InvokeError>) -> anyhow::Error {
     } else {
         ""
     };
-    anyhow!("Lambda does not invoke {function} ({code}): {message}{next}")
+    bail!("Lambda does not invoke {function} ({code}): {message}{next}")
 }

@@ -111,7 +111,7 @@ impl Import {
         let most = usize::from(self.concurrency);
         let lines = reader(source, self.from_line, Arc::clone(&bytes), most);
         Run::new(stack, Record::new(length, bytes, rejected), self.from_line)
-            .to_the_end(lines, most, self.tries, self.target.output)
+            .finish(lines, most, self.tries, self.target.output)
             .await
     }
 

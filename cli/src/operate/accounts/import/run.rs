@@ -49,7 +49,7 @@ impl Run {
     }
 
     /// Takes over the lines, so many at once, and tells what came of them.
-    pub(super) async fn to_the_end(
+    pub(super) async fn finish(
         mut self,
         (lines, mut failure): (mpsc::Receiver<Entry>, mpsc::Receiver<anyhow::Error>),
         most: usize,
