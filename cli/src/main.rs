@@ -1,7 +1,7 @@
 //! The `threads-auth` command.
 //!
-//! One module holds one command. `person`, `operate` and `serve` hold those that belong together, and know nothing of each
-//! other; what they share is in `shell`.
+//! One module holds one command. `person`, `operate` and `serve` hold those that belong together,
+//! and know nothing of each other; `shell` holds all that they share.
 
 mod operate;
 mod person;

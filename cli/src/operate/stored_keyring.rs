@@ -11,7 +11,7 @@ use crate::operate::secrets::{put, refused, value};
 use crate::operate::target::Opened;
 use crate::shell::exit::later;
 
-/// A secret is made once. With the same token for all, Secrets Manager itself refuses whoever comes second.
+/// A secret is made once: with the same token for all, Secrets Manager refuses the second.
 const FIRST: &str = "threads-auth-the-first-keyring-of-a-stack";
 
 /// The label of a keyring that is about to be the current one.
@@ -57,9 +57,9 @@ impl StoredKeyring {
         })
     }
 
-    /// Puts `text` in its place, if it is still the stack's keyring. Two people may be at it at once, and whoever wrote over the other's
-    /// keyring would take away a key that seals. Only moving the label of the current version compares: Secrets Manager refuses that when
-    /// the label is not where it is moved from.
+    /// Puts `text` in its place, if it is still the stack's keyring. One of two people who wrote
+    /// over the other's keyring would take away a key that seals. Only moving the label of the current
+    /// version compares: Secrets Manager refuses it when the label is not where it is moved from.
     pub(super) async fn replace(self, stack: &Opened, text: &str) -> Result<()> {
         let (client, id) = (stack.secrets_manager(), &stack.service.config().keyring_secret_id);
         let put = client

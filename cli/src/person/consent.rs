@@ -29,7 +29,7 @@ pub(crate) fn scopes(given: &[String], surroundings: &Surroundings) -> Result<Sc
         .map_err(|error: UnknownScope| Stopped::Usage(error.to_string()).into())
 }
 
-/// Refuses an address from which a code could be read on its way, and tells of one that Meta refuses.
+/// Refuses an address on whose way a code could be read, and tells of one that Meta refuses.
 pub(crate) fn check(redirect_uri: &RedirectUri, output: Output) -> Result<()> {
     if !redirect_uri.is_secure_or_loopback() {
         return usage("the redirect URI must be https: Meta sends nobody back to plain http");

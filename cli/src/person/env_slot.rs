@@ -89,7 +89,7 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    /// Makes sure that a token can be stored, before there is one. If it could not be, nothing is changed.
+    /// Makes sure that a token can be stored, before there is one. Otherwise it changes nothing.
     async fn reserve(path: &Path, variable: &str, output: Output) -> Result<Self> {
         let folder = lock(path, PATIENCE, output).await?;
         let slot = Self::prepare(path, variable, folder)

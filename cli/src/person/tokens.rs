@@ -25,8 +25,8 @@ const SHORT_LIFE: Duration = Duration::from_hours(1);
 /// How long to wait before the second step is tried again. The first cannot be: it has spent the code.
 const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
 
-/// The code becomes a short-lived token, and that a long-lived one, which goes where it is wanted. If the second step
-/// fails, the short-lived token is saved.
+/// The code becomes a short-lived token, and that a long-lived one, which goes where it is wanted.
+/// If the second step fails, the short-lived token is saved.
 pub(crate) async fn exchange(
     graph: &Graph,
     app: &AppCredentials,
@@ -77,7 +77,7 @@ fn unfinished(error: threads_graph::Error, short_lived: &AccessToken, slot: Opti
     anyhow::Error::new(error).context("Could not generate long lived token")
 }
 
-/// Both tokens of a person go where they are wanted. It is unknown whose they are only if Meta does not tell.
+/// Both tokens of a person go where they are wanted. Without `user_id` Meta did not tell whose.
 fn deliver_both(
     user_id: Option<&UserId>,
     short_lived: &AccessToken,

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// How long requests under way may take to end. A client that never ends its own must not keep the command alive.
+/// The time for requests under way to end. A client that never ends its own must not keep us alive.
 const GRACE: Duration = Duration::from_secs(5);
 
 pub(crate) fn log_to_stderr() {

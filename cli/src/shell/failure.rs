@@ -1,5 +1,6 @@
-//! The errors of the service, as far as a command has to tell them apart: whether one passes by itself, and whether credentials are
-//! what is missing. No other file looks into the errors of the store and of the secrets.
+//! The errors of the service, as far as a command has to tell them apart: whether one passes by
+//! itself, and whether it is about credentials. No other file looks into errors of the store and of
+//! the secrets.
 
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
@@ -20,7 +21,7 @@ const LASTING: [&str; 7] = [
     "Expired",
 ];
 
-/// Whether the stack failed in a way that needs nobody: AWS did not answer, or said to come back later.
+/// Whether a failure needs nobody: AWS did not answer, or said to come back later.
 pub(crate) fn may_pass(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause.downcast_ref().is_some_and(store_may_pass)
@@ -59,7 +60,7 @@ pub(crate) fn store_denied(error: &StoreError) -> Option<&str> {
     }
 }
 
-/// The error of Secrets Manager because of which nothing is known of the secret: no answer, or not for these credentials.
+/// Why nothing is known of a secret: there was no answer, or none for these credentials.
 pub(crate) fn secret_unseen(error: &SecretsError) -> Option<&SdkError<GetSecretValueError>> {
     match error {
         SecretsError::Unreachable { source, .. } => Some(source),

@@ -1,4 +1,4 @@
-//! `threads-auth accounts disconnect`: the end of one account. Refuses to do it without being told so twice.
+//! `threads-auth accounts disconnect`: the end of one account, if it is asked for twice.
 
 use anyhow::Result;
 use clap::Args;

@@ -39,7 +39,7 @@ pub(super) async fn each_account(
     }
 }
 
-/// Whole days until the earlier of its two ends; negative when it is past, and none when there is nothing left to end.
+/// Whole days until the earlier of its two ends; negative when it is past, none without an end.
 pub(super) fn days_left(summary: &Summary, now: Timestamp) -> Option<i64> {
     if summary.status == Status::Revoked.as_str() {
         return None;

@@ -1,4 +1,4 @@
-//! `threads-auth accounts`: the accounts of a stack, for whoever runs it. None of it shows a token, unless export is told to.
+//! `threads-auth accounts`: the accounts of a stack. Only export shows a token, if it is told to.
 
 mod disconnect;
 mod export;

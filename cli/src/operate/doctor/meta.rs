@@ -113,7 +113,7 @@ async fn page(stack: &Opened, url: Url) -> Result<String, String> {
         .map_err(|error| error_chain(&error.without_url()))
 }
 
-/// Meta's code and words, if a page is its `{"error_message":…,"error_code":…}`, alone or inside of HTML.
+/// Meta's code and words, if a page is its `{"error_message":…,"error_code":…}`, alone or in HTML.
 fn refusal(body: &str) -> Option<(u64, String)> {
     let number = |value: &Value| value.as_u64().or_else(|| value.as_str()?.parse().ok());
     if let Ok(answer) = serde_json::from_str::<Value>(body.trim()) {

@@ -1,6 +1,6 @@
 //! `threads-auth doctor`: what is wrong with a stack, and what to do about it.
 //!
-//! Each check stands alone, so that one look finds everything. Changes nothing, and shows no secret.
+//! Each check stands alone, so that one look finds everything. Changes nothing, shows no secret.
 
 mod address;
 mod aws;

@@ -9,8 +9,8 @@ pub(super) enum Answer {
     Denied,
 }
 
-/// Whether what came back belongs to this login. A denial may come without a state, as Meta's own sample shows it: it can
-/// do no more than end the waiting.
+/// The answer, if it belongs to this login. A denial may come without a state, as Meta's own sample
+/// shows it: it can do no more than end the waiting.
 pub(super) fn judge(params: CallbackParams, state: &str) -> Option<Answer> {
     let is_ours = |returned: &str| bool::from(returned.as_bytes().ct_eq(state.as_bytes()));
     match params {

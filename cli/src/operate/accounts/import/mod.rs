@@ -1,7 +1,7 @@
 //! `threads-auth accounts import`: tokens that were got elsewhere, taken over by the stack.
 //!
-//! Owns that a file of any length is read as it goes, that so many lines are at Meta at once and no more, and that no line is lost:
-//! what is not taken over is written to a file with the reason.
+//! Owns that a file of any length is read as it goes, that so many lines are at Meta at once and no
+//! more, and that no line is lost: the rest is written to a file with the reason.
 
 mod lines;
 mod record;

@@ -1,4 +1,4 @@
-//! An import's record: what became of each line, counted, shown on a terminal, and kept if it was rejected.
+//! An import's record: each line is counted, shown on a terminal, and kept if it was rejected.
 
 use std::fs::File;
 use std::io::Write;

@@ -15,7 +15,7 @@ use crate::shell::exit::Stopped;
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::{Output, complain, say};
 
-/// After as many lines in a row that failed for a reason that may pass, the rest is left for another time.
+/// After as many failures in a row that may pass, the rest is left for another time.
 const BREAKER: u64 = 100;
 
 /// An import under way.

@@ -1,4 +1,4 @@
-//! One token, taken over with as many tries as it may take. The library decides what is believed of it.
+//! One token, taken over in a few tries. The library decides what is believed of it.
 
 use std::sync::Arc;
 use std::time::Duration;
