@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use devstack::Stack;
-use lambda_edge::HttpRequest;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use threads_auth::grant::Status;
 use threads_auth::store::{DueKey, Lease, Wanted};
+use threads_auth_web::HttpRequest;
 use threads_sandbox::{FaultAction, OldToken, SandboxCall};
 use tokio::task::JoinSet;
 

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use devstack::Stack;
-use lambda_edge::HttpRequest;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -15,6 +14,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use threads_auth::store::Session;
 use threads_auth::telemetry;
+use threads_auth_web::HttpRequest;
 use threads_sandbox::{FaultAction, SandboxCall};
 use tokio::task::JoinSet;
 use tracing::Level;

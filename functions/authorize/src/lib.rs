@@ -4,8 +4,8 @@
 
 use http::{Response, StatusCode};
 use jiff::Timestamp;
-use lambda_edge::{HttpRequest, with_cookies};
 use threads_auth::{ThreadsAuth, error_chain, pages};
+use threads_auth_web::{HttpRequest, with_cookies};
 
 /// Answers one request.
 pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {

@@ -1,10 +1,12 @@
 //! Composes the authorize function.
 
-use lambda_edge::Failure;
+use threads_auth_web::Failure;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
-    let service = &lambda_edge::start("authorize").await?;
-    lambda_edge::serve_http(|request, now| async move { authorize::handle(service, &request, now).await })
-        .await
+    let service = &threads_auth_web::start("authorize").await?;
+    threads_auth_web::serve_http(
+        |request, now| async move { authorize::handle(service, &request, now).await },
+    )
+    .await
 }

@@ -5,9 +5,9 @@
 
 use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
-use lambda_edge::{HttpRequest, Metric, emit};
 use threads_auth::pages::{self, Notice, Page};
 use threads_auth::{ThreadsAuth, error_chain};
+use threads_auth_web::{HttpRequest, Metric, emit};
 
 /// Answers one request.
 pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {

@@ -2,12 +2,12 @@
 
 use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
-use lambda_edge::{HttpRequest, json, json_error, unavailable};
 use serde_json::json;
 use threads_auth::pages::{self, Notice, Page};
 use threads_auth::removal::RemovalError;
 use threads_auth::store::Written;
 use threads_auth::{ThreadsAuth, error_chain};
+use threads_auth_web::{HttpRequest, json, json_error, unavailable};
 
 /// Answers one request.
 pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {

@@ -1,10 +1,12 @@
 //! Composes the deauthorize function.
 
-use lambda_edge::Failure;
+use threads_auth_web::Failure;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
-    let service = &lambda_edge::start("deauthorize").await?;
-    lambda_edge::serve_http(|request, now| async move { deauthorize::handle(service, &request, now).await })
-        .await
+    let service = &threads_auth_web::start("deauthorize").await?;
+    threads_auth_web::serve_http(
+        |request, now| async move { deauthorize::handle(service, &request, now).await },
+    )
+    .await
 }

@@ -1,10 +1,11 @@
 //! Composes the events function.
 
 use events::Announcer;
-use lambda_edge::Failure;
+use threads_auth_web::Failure;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
-    let announcer = &Announcer::new(&lambda_edge::configure("events")?)?;
-    lambda_edge::serve_event(|batch, now, _| async move { Ok(announcer.handle(&batch, now).await) }).await
+    let announcer = &Announcer::new(&threads_auth_web::configure("events")?)?;
+    threads_auth_web::serve_event(|batch, now, _| async move { Ok(announcer.handle(&batch, now).await) })
+        .await
 }

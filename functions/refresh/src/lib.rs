@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use lambda_edge::{Metric, emit};
 use serde::Deserialize;
 use serde_json::Value;
 use threads_auth::refresh::SweepReport;
 use threads_auth::{ThreadsAuth, error_chain};
+use threads_auth_web::{Metric, emit};
 
 /// What the schedule sends. Everything else in the event is the scheduler's own.
 #[derive(Debug, Default, Deserialize)]

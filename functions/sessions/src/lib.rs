@@ -4,13 +4,13 @@
 
 use http::{Method, Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
-use lambda_edge::{BadRequest, HttpRequest, Query, json, json_error, object, unavailable, unsigned};
 use serde::Deserialize;
 use serde_json::json;
 use threads_auth::ThreadsAuth;
 use threads_auth::grant::Status;
 use threads_auth::sessions::{CompleteError, Completed, NewSession, SessionError};
 use threads_auth::store::Session;
+use threads_auth_web::{BadRequest, HttpRequest, Query, json, json_error, object, unavailable, unsigned};
 use threads_graph::{Scope, Scopes, UserId};
 
 /// How long a session can be used when the backend does not say, in seconds.

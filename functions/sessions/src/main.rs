@@ -3,12 +3,12 @@
 // The compiler asks for more when it lays the program's one future out at a stroke.
 #![recursion_limit = "256"]
 
-use lambda_edge::Failure;
 use threads_auth::ThreadsAuth;
+use threads_auth_web::Failure;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
-    let service = &ThreadsAuth::new(lambda_edge::configure("sessions")?)?;
-    lambda_edge::serve_http(|request, now| async move { sessions::handle(service, &request, now).await })
+    let service = &ThreadsAuth::new(threads_auth_web::configure("sessions")?)?;
+    threads_auth_web::serve_http(|request, now| async move { sessions::handle(service, &request, now).await })
         .await
 }

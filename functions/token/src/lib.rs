@@ -8,14 +8,14 @@ use std::error::Error;
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use http::{Method, Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
-use lambda_edge::{
-    BadRequest, HttpRequest, Metric, Query, emit, json, json_error, json_later, unavailable, unsigned,
-};
 use serde_json::{Value, json};
 use threads_auth::grant::{RevokedBy, Summary};
 use threads_auth::store::StoreError;
 use threads_auth::vending::{DEFAULT_MIN_VALID, Later, MAX_MIN_VALID, TokenHash, VendError};
 use threads_auth::{AuthorizeAccess, ThreadsAuth, error_chain};
+use threads_auth_web::{
+    BadRequest, HttpRequest, Metric, Query, emit, json, json_error, json_later, unavailable, unsigned,
+};
 use threads_graph::{Scopes, UserId};
 
 /// How many accounts a page looks at.

@@ -11,12 +11,11 @@ use axum::response::{IntoResponse, Response};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use http::Method;
 use jiff::Timestamp;
-use lambda_edge::HttpRequest;
-use lambda_edge::apigw::ApiGatewayV2httpResponse;
 use serde_json::{Value, json};
 use threads_auth::pages::{self, Notice, Page};
 use threads_auth::seal::random_text;
-use threads_sandbox::Clock;
+use threads_auth_web::HttpRequest;
+use threads_auth_web::apigw::ApiGatewayV2httpResponse;
 
 use crate::environment::{ACCESS_KEY_ID, ACCOUNT_ID, REGION, SECRET_ACCESS_KEY};
 use crate::shared::Shared;
@@ -116,7 +115,7 @@ pub(crate) async fn answer(
         Function::Sessions => sessions::handle(service, &request, now).await,
         Function::Token => token::handle(service, &request, now).await,
     };
-    http_response(lambda_edge::answer(response))
+    http_response(threads_auth_web::answer(response))
 }
 
 /// The event of payload format 2.0. The signature of one for a private route was checked.
@@ -215,8 +214,8 @@ fn message(status: StatusCode, request_id: &str) -> Response {
 
 fn http_response(answer: ApiGatewayV2httpResponse) -> Response {
     let body = match answer.body {
-        Some(lambda_edge::Body::Text(text)) => Body::from(text),
-        Some(lambda_edge::Body::Binary(bytes)) => Body::from(bytes),
+        Some(threads_auth_web::Body::Text(text)) => Body::from(text),
+        Some(threads_auth_web::Body::Binary(bytes)) => Body::from(bytes),
         _ => Body::empty(),
     };
     let mut response = Response::new(body);
@@ -241,7 +240,7 @@ fn page(notice: Notice) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use lambda_edge::apigw::ApiGatewayV2httpRequest;
+    use threads_auth_web::apigw::ApiGatewayV2httpRequest;
 
     use super::*;
 

@@ -17,7 +17,7 @@ const OURS: &[&str] = &[
     "deletion",
     "devstack",
     "events",
-    "lambda_edge",
+    "threads_auth_web",
     "refresh",
     "sessions",
     "threads_auth",
