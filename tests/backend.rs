@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use devstack::Stack;
-use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use threads_auth::grant::Status;
@@ -343,7 +342,6 @@ async fn without_proof_of_a_caller_there_is_no_answer() {
             path: path.clone(),
             raw_query: String::new(),
             cookies: Vec::new(),
-            headers: HeaderMap::new(),
             body: body.into_bytes(),
             request_id: "test".to_owned(),
             caller: None,

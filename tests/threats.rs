@@ -13,8 +13,8 @@ use reqwest::header::{HeaderMap, LOCATION, SET_COOKIE};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use threads_auth::store::Session;
-use threads_auth::telemetry;
 use threads_auth_web::HttpRequest;
+use threads_auth_web::telemetry;
 use threads_sandbox::{FaultAction, SandboxCall};
 use tokio::task::JoinSet;
 use tracing::Level;
@@ -36,7 +36,6 @@ async fn invoke(stack: &Stack, path: &str, raw_query: &str, cookies: &[String]) 
         path: path.to_owned(),
         raw_query: raw_query.to_owned(),
         cookies: cookies.to_vec(),
-        headers: HeaderMap::new(),
         body: Vec::new(),
         request_id: "test".to_owned(),
         caller: None,

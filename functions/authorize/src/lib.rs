@@ -4,8 +4,8 @@
 
 use http::{Response, StatusCode};
 use jiff::Timestamp;
-use threads_auth::{ThreadsAuth, error_chain, pages};
-use threads_auth_web::{HttpRequest, with_cookies};
+use threads_auth::ThreadsAuth;
+use threads_auth_web::{HttpRequest, pages, redirect, with_cookies};
 
 /// Answers one request.
 pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
@@ -13,18 +13,10 @@ pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp
         Ok(started) => {
             tracing::info!(request_id = request.request_id, outcome = "started");
             with_cookies(
-                pages::redirect(StatusCode::FOUND, started.location.as_str()),
+                redirect(StatusCode::FOUND, started.location.as_str()),
                 &started.cookies,
             )
         }
-        Err(refused) => {
-            let outcome = refused.reason.notice().as_str();
-            tracing::warn!(
-                request_id = request.request_id,
-                outcome,
-                error = error_chain(&refused.reason)
-            );
-            pages::respond(&service.refusal_page(&refused))
-        }
+        Err(refused) => pages::refuse(service.config(), request, &refused),
     }
 }

@@ -5,16 +5,17 @@
 
 use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
-use threads_auth::pages::{self, Notice, Page};
-use threads_auth::{ThreadsAuth, error_chain};
-use threads_auth_web::{HttpRequest, Metric, emit};
+use threads_auth::ThreadsAuth;
+use threads_auth::connect::ConnectOutcome;
+use threads_auth_web::pages::{self, Notice, Page};
+use threads_auth_web::{HttpRequest, Metric, emit, redirect};
 
 /// Answers one request.
 pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
     match (&request.method, request.path.as_str()) {
         (&Method::GET, "/callback") => finish(service, request, now).await,
-        (&Method::GET, "/connected") => pages::respond(&Page::new(Notice::Connected)),
-        (&Method::GET, "/finishing") => pages::respond(&Page::new(Notice::Finishing)),
+        (&Method::GET, "/connected") => pages::respond(&Page::new(ConnectOutcome::Connected)),
+        (&Method::GET, "/finishing") => pages::respond(&Page::new(ConnectOutcome::Finishing)),
         _ => pages::respond(&Page::new(Notice::NotFound)),
     }
 }
@@ -22,24 +23,17 @@ pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp
 async fn finish(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
     let finished = service.finish(&request.raw_query, &request.cookies(), now).await;
     let outcome = match &finished {
-        Ok(connected) if connected.pending => "finishing",
-        Ok(_) => "connected",
-        Err(refused) => refused.reason.notice().as_str(),
+        Ok(connected) => connected.outcome(),
+        Err(refused) => refused.reason.outcome(),
     };
+    let outcome = outcome.as_str();
     let metrics = [Metric::count("Connects", 1)];
     emit(service.config(), now, Some(("Outcome", outcome)), &metrics);
     match finished {
         Ok(connected) => {
             tracing::info!(request_id = request.request_id, outcome, user.id = %connected.user_id);
-            pages::redirect(StatusCode::SEE_OTHER, &connected.location)
+            redirect(StatusCode::SEE_OTHER, &connected.location)
         }
-        Err(refused) => {
-            tracing::warn!(
-                request_id = request.request_id,
-                outcome,
-                error = error_chain(&refused.reason)
-            );
-            pages::respond(&service.refusal_page(&refused))
-        }
+        Err(refused) => pages::refuse(service.config(), request, &refused),
     }
 }

@@ -3,10 +3,10 @@
 use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
 use serde_json::json;
-use threads_auth::pages::{self, Notice, Page};
 use threads_auth::removal::RemovalError;
 use threads_auth::store::Written;
 use threads_auth::{ThreadsAuth, error_chain};
+use threads_auth_web::pages::{self, Notice, Page};
 use threads_auth_web::{HttpRequest, json, json_error, unavailable};
 
 /// Answers one request.

@@ -4,9 +4,10 @@
 use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
 use serde_json::json;
-use threads_auth::pages::{self, Notice, Page};
+use threads_auth::connect::ConnectOutcome;
 use threads_auth::removal::RemovalError;
 use threads_auth::{ThreadsAuth, error_chain};
+use threads_auth_web::pages::{self, Notice, Page};
 use threads_auth_web::{HttpRequest, json, json_error, unavailable};
 
 /// Answers one request.
@@ -55,7 +56,7 @@ async fn show(service: &ThreadsAuth, request: &HttpRequest, code: &str) -> Respo
                 outcome = "unavailable",
                 error = error_chain(&error)
             );
-            Page::new(Notice::Unavailable)
+            Page::new(ConnectOutcome::Unavailable)
         }
     };
     pages::respond(&page)

@@ -12,10 +12,12 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use http::Method;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use threads_auth::pages::{self, Notice, Page};
+use threads_auth::connect::ConnectOutcome;
 use threads_auth::seal::random_text;
 use threads_auth_web::HttpRequest;
 use threads_auth_web::apigw::ApiGatewayV2httpResponse;
+use threads_auth_web::headers::secure;
+use threads_auth_web::pages::{self, Page};
 
 use crate::environment::{ACCESS_KEY_ID, ACCOUNT_ID, REGION, SECRET_ACCESS_KEY};
 use crate::shared::Shared;
@@ -85,10 +87,10 @@ pub(crate) async fn answer(
         .map(|(name, value)| name.as_str().len() + value.len() + 4)
         .sum();
     if line + fields > MAX_HEADERS {
-        return pages::secure(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());
+        return secure(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());
     }
     let Ok(body) = to_bytes(body, MAX_BODY).await else {
-        return pages::secure(StatusCode::PAYLOAD_TOO_LARGE.into_response());
+        return secure(StatusCode::PAYLOAD_TOO_LARGE.into_response());
     };
     if function.is_private() {
         let signer = Signer {
@@ -104,7 +106,7 @@ pub(crate) async fn answer(
     }
     let event = event(function, &parts, &body, peer, shared.clock.now(), &request_id);
     let Ok(request) = HttpRequest::from_event(event) else {
-        return page(Notice::BadLink);
+        return pages::respond(&Page::new(ConnectOutcome::BadLink)).map(Body::from);
     };
     let (service, now) = (&*shared.service, shared.clock.now());
     let response = match function {
@@ -209,7 +211,7 @@ fn identity() -> Value {
 fn message(status: StatusCode, request_id: &str) -> Response {
     let body = Json(json!({"message": status.canonical_reason()}));
     let headers = [(HeaderName::from_static("apigw-requestid"), request_id)];
-    pages::secure((status, headers, body).into_response())
+    secure((status, headers, body).into_response())
 }
 
 fn http_response(answer: ApiGatewayV2httpResponse) -> Response {
@@ -232,10 +234,6 @@ fn http_response(answer: ApiGatewayV2httpResponse) -> Response {
         .headers_mut()
         .extend(cookies.map(|cookie| (header::SET_COOKIE, cookie)));
     response
-}
-
-fn page(notice: Notice) -> Response {
-    pages::respond(&Page::new(notice)).map(Body::from)
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ mod time;
 use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use threads_auth::pages;
+use serde_json::Value;
+use threads_auth_web::headers::{content_policy, secure};
 
 use self::time::{DAY, distance};
 use crate::dashboard::Dashboard;
@@ -23,8 +24,8 @@ const STYLE: &str = include_str!("page/style.css");
 /// The page that shows `dashboard`, with the headers of every page of ours; only its forms may go
 /// to this origin.
 pub(crate) fn respond(dashboard: &Dashboard) -> Response {
-    let mut response = pages::secure(Html(render(dashboard).into_string()).into_response());
-    let policy = pages::content_policy(STYLE, "'self'");
+    let mut response = secure(Html(render(dashboard).into_string()).into_response());
+    let policy = content_policy(STYLE, "'self'");
     response
         .headers_mut()
         .insert(header::CONTENT_SECURITY_POLICY, policy);

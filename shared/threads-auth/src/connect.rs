@@ -17,7 +17,6 @@ use url::{Url, form_urlencoded};
 use crate::ThreadsAuth;
 use crate::config::AuthorizeAccess;
 use crate::flow::{Flow, NoFlow, state_hash};
-use crate::pages::{Notice, Page};
 use crate::schedule;
 use crate::seal::{Purpose, SealError, random_text};
 use crate::secrets::SecretsError;
@@ -55,10 +54,11 @@ pub struct Refused {
     /// Why.
     #[source]
     pub reason: Reason,
-    flow: Option<Box<Flow>>,
+    /// The flow that it ended, if there was one.
+    pub flow: Option<Box<Flow>>,
 }
 
-/// Why a flow did not start or finish. Each has its own page.
+/// Why a flow did not start or finish.
 #[derive(Debug, thiserror::Error)]
 pub enum Reason {
     /// The link's query has a parameter twice, or one that does not make sense.
@@ -114,37 +114,114 @@ pub enum Reason {
     Seal(#[from] SealError),
 }
 
-impl Reason {
-    /// What the person is told.
+/// How a connect ended: one name in logs, in metrics, in its session and on its page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConnectOutcome {
+    /// The account is connected.
+    Connected,
+    /// Threads has agreed, and the last step is being retried in the background.
+    Finishing,
+    /// The person, or Meta, said no. Nothing was stored.
+    Denied,
+    /// It took more than ten minutes.
+    Expired,
+    /// The state was spent before.
+    Replayed,
+    /// The browser that came back is not known to have started.
+    WrongBrowser,
+    /// Another Threads account came back than the one that was expected.
+    WrongAccount,
+    /// The link or the callback is malformed.
+    BadLink,
+    /// Threads no longer accepted its own code.
+    CodeRefused,
+    /// The address to return to is not on the allowlist.
+    ReturnToRefused,
+    /// A connection has to start from the app.
+    SessionRequired,
+    /// No such connect session.
+    SessionUnknown,
+    /// The connect session was used before.
+    SessionClosed,
+    /// The connect session is too old.
+    SessionExpired,
+    /// Meta is down or throttles us.
+    ThreadsUnavailable,
+    /// Our own store or secrets are out of reach.
+    Unavailable,
+    /// The app's settings at Meta are wrong.
+    Misconfigured,
+}
+
+impl ConnectOutcome {
+    /// A stable name, in `snake_case`.
     #[must_use]
-    pub fn notice(&self) -> Notice {
+    pub fn as_str(self) -> &'static str {
         match self {
-            Self::BadLink | Self::Callback(_) => Notice::BadLink,
-            Self::ReturnTo => Notice::ReturnToRefused,
-            Self::SessionRequired => Notice::SessionRequired,
-            Self::SessionUnknown => Notice::SessionUnknown,
-            Self::SessionClosed => Notice::SessionClosed,
-            Self::SessionExpired => Notice::SessionExpired,
-            Self::WrongBrowser => Notice::WrongBrowser,
-            Self::Expired | Self::Deleted => Notice::Expired,
-            Self::Replayed => Notice::Replayed,
-            Self::Denied => Notice::Denied,
-            Self::WrongAccount => Notice::WrongAccount,
+            Self::Connected => "connected",
+            Self::Finishing => "finishing",
+            Self::Denied => "denied",
+            Self::Expired => "expired",
+            Self::Replayed => "replayed",
+            Self::WrongBrowser => "wrong_browser",
+            Self::WrongAccount => "wrong_account",
+            Self::BadLink => "bad_link",
+            Self::CodeRefused => "code_refused",
+            Self::ReturnToRefused => "return_to_refused",
+            Self::SessionRequired => "session_required",
+            Self::SessionUnknown => "session_unknown",
+            Self::SessionClosed => "session_closed",
+            Self::SessionExpired => "session_expired",
+            Self::ThreadsUnavailable => "threads_unavailable",
+            Self::Unavailable => "unavailable",
+            Self::Misconfigured => "misconfigured",
+        }
+    }
+}
+
+impl Connected {
+    /// How the connect ended.
+    #[must_use]
+    pub fn outcome(&self) -> ConnectOutcome {
+        if self.pending {
+            ConnectOutcome::Finishing
+        } else {
+            ConnectOutcome::Connected
+        }
+    }
+}
+
+impl Reason {
+    /// How the connect ended.
+    #[must_use]
+    pub fn outcome(&self) -> ConnectOutcome {
+        match self {
+            Self::BadLink | Self::Callback(_) => ConnectOutcome::BadLink,
+            Self::ReturnTo => ConnectOutcome::ReturnToRefused,
+            Self::SessionRequired => ConnectOutcome::SessionRequired,
+            Self::SessionUnknown => ConnectOutcome::SessionUnknown,
+            Self::SessionClosed => ConnectOutcome::SessionClosed,
+            Self::SessionExpired => ConnectOutcome::SessionExpired,
+            Self::WrongBrowser => ConnectOutcome::WrongBrowser,
+            Self::Expired | Self::Deleted => ConnectOutcome::Expired,
+            Self::Replayed => ConnectOutcome::Replayed,
+            Self::Denied => ConnectOutcome::Denied,
+            Self::WrongAccount => ConnectOutcome::WrongAccount,
             Self::Threads(error) => match error.kind() {
                 ErrorKind::Transient | ErrorKind::Throttled { .. } | ErrorKind::Malformed => {
-                    Notice::ThreadsUnavailable
+                    ConnectOutcome::ThreadsUnavailable
                 }
-                ErrorKind::Configuration(_) => Notice::Misconfigured,
+                ErrorKind::Configuration(_) => ConnectOutcome::Misconfigured,
                 ErrorKind::CodeUnusable
                 | ErrorKind::NeedsReauthorization(_)
                 | ErrorKind::Permission
                 | ErrorKind::TooYoung
-                | ErrorKind::Rejected => Notice::CodeRefused,
+                | ErrorKind::Rejected => ConnectOutcome::CodeRefused,
             },
             Self::Secrets(SecretsError::Unreachable { .. }) | Self::Store(_) | Self::Seal(_) => {
-                Notice::Unavailable
+                ConnectOutcome::Unavailable
             }
-            Self::Secrets(_) => Notice::Misconfigured,
+            Self::Secrets(_) => ConnectOutcome::Misconfigured,
         }
     }
 }
@@ -299,49 +376,13 @@ impl ThreadsAuth {
                     Err(reason) => {
                         // Whoever comes after a success does not speak for the session any more.
                         if !matches!(reason, Reason::Replayed | Reason::SessionClosed) {
-                            let class = reason.notice().as_str();
+                            let class = reason.outcome().as_str();
                             self.note(&flow, SessionStatus::Failed, class).await;
                         }
                         Err(reason.in_flow(&flow))
                     }
                 }
             }
-        }
-    }
-
-    /// The page for a refusal, with the ways on that are open to the person.
-    #[must_use]
-    pub fn refusal_page(&self, refused: &Refused) -> Page {
-        let page = Page::new(refused.reason.notice());
-        let flow = refused.flow.as_deref();
-        let back = flow
-            .and_then(|flow| flow.return_to.as_deref())
-            .and_then(|return_to| self.config.return_to.check(return_to).ok());
-        let page = match back {
-            Some(return_to) => {
-                let session = flow.and_then(|flow| flow.session_id.as_deref());
-                page.with_back(return_to.with(session.map(|id| ("session_id", id)).as_slice()))
-            }
-            None => page,
-        };
-        let restart = match (&refused.reason, flow) {
-            // What would only fail again has no "try again".
-            (
-                Reason::SessionRequired
-                | Reason::SessionUnknown
-                | Reason::SessionClosed
-                | Reason::SessionExpired
-                | Reason::ReturnTo,
-                _,
-            ) => None,
-            (_, Some(flow)) => Some(restart_path(flow)),
-            (_, None) => {
-                (self.config.authorize_access == AuthorizeAccess::Open).then(|| "/authorize".to_owned())
-            }
-        };
-        match restart {
-            Some(path) => page.with_restart(path),
-            None => page,
         }
     }
 
@@ -612,18 +653,4 @@ where
             result => return result,
         }
     }
-}
-
-/// The path by which the same flow starts again.
-fn restart_path(flow: &Flow) -> String {
-    let mut query = form_urlencoded::Serializer::new(String::new());
-    if let Some(id) = &flow.session_id {
-        query.append_pair("session", id);
-    } else {
-        query.append_pair("scopes", &flow.scopes.to_string());
-        if let Some(return_to) = &flow.return_to {
-            query.append_pair("return_to", return_to);
-        }
-    }
-    format!("/authorize?{}", query.finish())
 }

@@ -14,7 +14,6 @@ pub mod events;
 pub mod flow;
 pub mod grant;
 pub mod import;
-pub mod pages;
 pub mod refresh;
 pub mod removal;
 pub mod restore;
@@ -24,7 +23,6 @@ pub mod seal;
 pub mod secrets;
 pub mod sessions;
 pub mod store;
-pub mod telemetry;
 mod vault;
 pub mod vending;
 

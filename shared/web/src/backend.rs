@@ -10,8 +10,8 @@ use url::form_urlencoded;
 
 use threads_auth::error_chain;
 
-use crate::json::json_later;
-use crate::{HttpRequest, json_error};
+use crate::json::{json_error, json_later};
+use crate::request::HttpRequest;
 
 /// No request of a backend is longer.
 const MAX_BODY: usize = 8_192;

@@ -4,7 +4,8 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 use serde_json::json;
-use threads_auth::pages;
+
+use crate::headers::secure;
 
 /// `body` as JSON, not to be cached.
 #[must_use]
@@ -15,7 +16,7 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> Response<String> {
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    pages::secure(response)
+    secure(response)
 }
 
 /// An error: a stable code for programs, and a sentence for people.

@@ -17,9 +17,9 @@ const OURS: &[&str] = &[
     "deletion",
     "devstack",
     "events",
-    "threads_auth_web",
     "refresh",
     "sessions",
+    // And all whose names begin like this.
     "threads_auth",
     "threads_graph",
     "threads_sandbox",

@@ -1,0 +1,134 @@
+//! The headers of every answer: security headers, the content security policy and cookies.
+//!
+//! Owns the policy of our pages, and with it the one style that it lets through.
+
+use std::sync::LazyLock;
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use http::Response;
+use http::header::{self, HeaderName, HeaderValue};
+use ring::digest;
+
+/// The style of our pages.
+pub(crate) const STYLE: &str = include_str!("pages/style.css");
+
+/// People-facing pages have no form.
+static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| content_policy(STYLE, "'none'"));
+
+/// The content security policy of a page with one inline `style`, whose forms go to `form_action` only.
+///
+/// The hash is taken from the style itself, so the two cannot drift apart. `img-src` is for the empty icon, which
+/// spares us the browser's request for one. Were this no valid header, the pages would lose their style, not their
+/// protection.
+#[must_use]
+pub fn content_policy(style: &str, form_action: &'static str) -> HeaderValue {
+    let hash = BASE64_STANDARD.encode(digest::digest(&digest::SHA256, style.as_bytes()));
+    HeaderValue::try_from(format!(
+        "default-src 'none'; style-src 'sha256-{hash}'; img-src data:; \
+         base-uri 'none'; form-action {form_action}; frame-ancestors 'none'"
+    ))
+    .unwrap_or(HeaderValue::from_static(
+        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ))
+}
+
+/// Puts the security headers on a response, in place of any that it has of the same name.
+#[must_use]
+pub fn secure<B>(mut response: Response<B>) -> Response<B> {
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (
+            header::STRICT_TRANSPORT_SECURITY,
+            "max-age=63072000; includeSubDomains",
+        ),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
+        (
+            HeaderName::from_static("permissions-policy"),
+            "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
+        ),
+        (HeaderName::from_static("x-robots-tag"), "noindex"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.insert(header::CONTENT_SECURITY_POLICY, POLICY.clone());
+    response
+}
+
+/// Puts `Set-Cookie` headers on a response.
+#[must_use]
+pub fn with_cookies(mut response: Response<String>, cookies: &[String]) -> Response<String> {
+    let values = cookies
+        .iter()
+        .filter_map(|cookie| HeaderValue::from_str(cookie).ok());
+    response
+        .headers_mut()
+        .extend(values.map(|value| (header::SET_COOKIE, value)));
+    response
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn header<'a, B>(response: &'a Response<B>, name: &str) -> Option<&'a str> {
+        let mut values = response.headers().get_all(name).iter();
+        let value = values.next().map(|value| value.to_str().unwrap());
+        assert_eq!(values.next(), None, "{name} twice");
+        value
+    }
+
+    pub(crate) fn assert_secure<B>(response: &Response<B>) {
+        for (name, expected) in [
+            ("cache-control", "no-store"),
+            ("referrer-policy", "no-referrer"),
+            ("strict-transport-security", "max-age=63072000; includeSubDomains"),
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+            ("cross-origin-opener-policy", "same-origin"),
+            ("x-robots-tag", "noindex"),
+        ] {
+            assert_eq!(header(response, name), Some(expected), "{name}");
+        }
+        assert!(
+            header(response, "permissions-policy")
+                .unwrap()
+                .contains("camera=()")
+        );
+        let policy = header(response, "content-security-policy").unwrap();
+        for directive in [
+            "default-src 'none'",
+            "img-src data:",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        ] {
+            assert!(
+                policy.split("; ").any(|part| part == directive),
+                "{directive} in {policy}"
+            );
+        }
+        assert!(!policy.contains("unsafe"));
+    }
+
+    #[test]
+    fn secure_replaces_what_is_weaker_and_keeps_the_rest() {
+        let response = Response::builder()
+            .header("cache-control", "public")
+            .header("cache-control", "max-age=60")
+            .header("set-cookie", "a=1")
+            .header("set-cookie", "b=2")
+            .body(7_u8)
+            .unwrap();
+        let response = secure(response);
+        assert_secure(&response);
+        assert_eq!(response.headers().get_all("set-cookie").iter().count(), 2);
+        assert_eq!(response.body(), &7);
+    }
+}

@@ -1,0 +1,14 @@
+//! Pages: what a person reads in the browser. Nothing here decides *which* outcome it was.
+
+mod look;
+mod notice;
+mod page;
+mod refusal;
+#[cfg(test)]
+mod tests;
+mod words;
+
+pub use look::respond;
+pub use notice::Notice;
+pub use page::Page;
+pub use refusal::refuse;

@@ -1,0 +1,83 @@
+//! Which outcome a person is told of, and with which status.
+
+use http::StatusCode;
+use threads_auth::connect::ConnectOutcome as Connect;
+
+/// What a person is told, and with which status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Notice {
+    /// How a connect ended.
+    Connect(Connect),
+    /// A deletion that the person asked for is done.
+    Deleted,
+    /// No deletion has this code.
+    DeletionUnknown,
+    /// No such page.
+    NotFound,
+}
+
+impl From<Connect> for Notice {
+    fn from(outcome: Connect) -> Self {
+        Self::Connect(outcome)
+    }
+}
+
+impl Notice {
+    /// The status that its page is answered with.
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::Connect(Connect::Connected) | Self::Deleted => StatusCode::OK,
+            Self::Connect(Connect::Finishing) => StatusCode::ACCEPTED,
+            Self::Connect(
+                Connect::WrongBrowser | Connect::BadLink | Connect::CodeRefused | Connect::ReturnToRefused,
+            ) => StatusCode::BAD_REQUEST,
+            Self::Connect(Connect::Denied | Connect::WrongAccount | Connect::SessionRequired) => {
+                StatusCode::FORBIDDEN
+            }
+            Self::Connect(Connect::SessionUnknown) | Self::DeletionUnknown | Self::NotFound => {
+                StatusCode::NOT_FOUND
+            }
+            Self::Connect(Connect::Replayed | Connect::SessionClosed) => StatusCode::CONFLICT,
+            Self::Connect(Connect::Expired | Connect::SessionExpired) => StatusCode::GONE,
+            Self::Connect(Connect::Misconfigured) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Connect(Connect::ThreadsUnavailable | Connect::Unavailable) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        }
+    }
+
+    /// A stable name, in `snake_case`, for the line that the page has for the app's developer.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect(outcome) => outcome.as_str(),
+            Self::Deleted => "deleted",
+            Self::DeletionUnknown => "deletion_unknown",
+            Self::NotFound => "not_found",
+        }
+    }
+
+    /// Whether the app is the first place to look: the account may be connected already, or the person said no.
+    pub(super) fn is_settled_in_app(self) -> bool {
+        matches!(
+            self,
+            Self::Connect(
+                Connect::Connected
+                    | Connect::Finishing
+                    | Connect::Denied
+                    | Connect::Replayed
+                    | Connect::SessionClosed
+            )
+        )
+    }
+
+    /// Seconds after which it is worth trying again by itself.
+    pub(super) fn retry_after(self) -> Option<u16> {
+        match self {
+            Self::Connect(Connect::ThreadsUnavailable) => Some(30),
+            Self::Connect(Connect::Unavailable) => Some(5),
+            _ => None,
+        }
+    }
+}

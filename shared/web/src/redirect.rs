@@ -1,0 +1,51 @@
+//! Redirects of the flow.
+
+use http::header::{self, HeaderValue};
+use http::{Response, StatusCode};
+use threads_auth::connect::ConnectOutcome;
+
+use crate::headers::secure;
+use crate::pages::{Page, respond};
+
+/// Sends the browser to `location` with an empty body: 302 towards Threads, 303 towards a clean URL.
+///
+/// A location that a header cannot carry is a fault of ours and becomes [`ConnectOutcome::Unavailable`].
+#[must_use]
+pub fn redirect(status: StatusCode, location: &str) -> Response<String> {
+    let location = match HeaderValue::from_str(location) {
+        // A `HeaderValue` takes any UTF-8; `to_str`, which is how the Lambda runtime reads it, takes ASCII only.
+        Ok(location) if location.to_str().is_ok() => location,
+        _ => return respond(&Page::new(ConnectOutcome::Unavailable)),
+    };
+    let mut response = Response::new(String::new());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::LOCATION, location);
+    secure(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::headers::tests::{assert_secure, header};
+
+    #[test]
+    fn a_redirect_is_empty_and_as_secure() {
+        for status in [StatusCode::FOUND, StatusCode::SEE_OTHER] {
+            let response = redirect(status, "/connected?x=%0A");
+            assert_eq!(response.status(), status);
+            assert_eq!(header(&response, "location"), Some("/connected?x=%0A"));
+            assert_eq!(response.body(), "");
+            assert_secure(&response);
+        }
+    }
+
+    #[test]
+    fn a_redirect_that_no_header_can_carry_goes_nowhere() {
+        for broken in ["/a\r\nset-cookie: a=b", "/\0", "/ü"] {
+            let response = redirect(StatusCode::FOUND, broken);
+            assert_eq!(response.status(), 503, "{broken:?}");
+            assert_eq!(header(&response, "location"), None);
+            assert_secure(&response);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! A request: API Gateway's event, taken apart.
+//!
+//! Owns the event's shape (HTTP API, payload format 2.0). It is read as it came: `lambda_http`'s own conversion to an
+//! `http::Request` panics on a query that is no valid URI, and its query map drops all but one of repeated parameters.
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use http::Method;
+use serde::Deserialize;
+
+/// A request as API Gateway received it.
+#[derive(Clone, Debug)]
+pub struct HttpRequest {
+    /// The method.
+    pub method: Method,
+    /// The path, undecoded.
+    pub path: String,
+    /// The query, undecoded, without the question mark.
+    pub raw_query: String,
+    /// The cookies, each `name=value`.
+    pub cookies: Vec<String>,
+    /// The body, decoded from base64 where API Gateway encoded it.
+    pub body: Vec<u8>,
+    /// API Gateway's id of the request.
+    pub request_id: String,
+    /// Who signed the request, by IAM's name: only where API Gateway has checked it.
+    pub caller: Option<String>,
+}
+
+/// The event, as far as it is of use. What a person can send must never fail to fit: that would be an error of ours.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    raw_path: String,
+    #[serde(default)]
+    raw_query_string: String,
+    #[serde(default)]
+    cookies: Vec<String>,
+    #[serde(default)]
+    body: String,
+    #[serde(default)]
+    is_base64_encoded: bool,
+    request_context: RequestContext,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RequestContext {
+    http: Http,
+    #[serde(default)]
+    request_id: String,
+    authorizer: Option<Authorizer>,
+}
+
+#[derive(Deserialize)]
+struct Authorizer {
+    iam: Option<Iam>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Iam {
+    user_arn: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Http {
+    method: String,
+}
+
+/// The event is not a request. Says nothing of what it was, since the runtime logs this.
+#[derive(Debug, thiserror::Error)]
+#[error("expected an event of API Gateway's HTTP API, payload format 2.0")]
+pub struct NotARequest;
+
+impl HttpRequest {
+    /// Takes an event apart.
+    ///
+    /// # Errors
+    /// When it is not of API Gateway's HTTP API.
+    pub fn from_event(event: serde_json::Value) -> Result<Self, NotARequest> {
+        let event: Event = serde_json::from_value(event).map_err(|_| NotARequest)?;
+        let context = event.request_context;
+        let body = if event.is_base64_encoded {
+            // What is not base64 has no body that anybody could mean.
+            BASE64_STANDARD.decode(event.body).unwrap_or_default()
+        } else {
+            event.body.into_bytes()
+        };
+        Ok(Self {
+            method: context.http.method.parse().map_err(|_| NotARequest)?,
+            path: event.raw_path,
+            raw_query: event.raw_query_string,
+            cookies: event.cookies,
+            body,
+            request_id: context.request_id,
+            caller: context
+                .authorizer
+                .and_then(|by| by.iam)
+                .and_then(|iam| iam.user_arn),
+        })
+    }
+
+    /// The cookies, as the operations take them.
+    #[must_use]
+    pub fn cookies(&self) -> Vec<&str> {
+        self.cookies.iter().map(String::as_str).collect()
+    }
+}
