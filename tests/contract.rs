@@ -1,10 +1,17 @@
 //! The contract and the examples: the OpenAPI document has the routes that there are, and the Rust example does what it says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use devstack::Stack;
+use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
-use serde_json::Value;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use threads_auth::grant::Summary;
+use threads_auth_web::api;
+use threads_graph::{AccessToken, Scope, Scopes, UserId};
 use tokio::process::Command;
 
 use crate::fixture::{Browser, account, parameter, stack};
@@ -13,22 +20,16 @@ use crate::iam;
 const DOCUMENT: &str = include_str!("../functions/openapi.yaml");
 const EXAMPLE: &str = env!("CARGO_BIN_EXE_example-backend");
 
-/// The document's methods and paths. Its form is checked by others; here it is enough to know where they stand.
-fn documented() -> BTreeSet<(Method, String)> {
-    let mut routes = BTreeSet::new();
-    let mut path = None;
-    let lines = DOCUMENT.lines().skip_while(|line| *line != "paths:").skip(1);
-    for line in lines.take_while(|line| line.starts_with(' ')) {
-        if let Some(found) = line.strip_prefix("  /").and_then(|rest| rest.strip_suffix(':')) {
-            path = Some(format!("/{found}"));
-        } else if let Some(method) = line.strip_prefix("    ").and_then(|rest| rest.strip_suffix(':'))
-            && ["get", "post", "put", "patch", "delete"].contains(&method)
-        {
-            let method = method.to_uppercase().parse().unwrap();
-            routes.insert((method, path.clone().unwrap()));
-        }
-    }
-    routes
+static CONTRACT: LazyLock<Value> = LazyLock::new(|| serde_saphyr::from_str(DOCUMENT).unwrap());
+
+/// The document's operations, each with its method and path.
+fn operations() -> impl Iterator<Item = (Method, &'static String, &'static Value)> {
+    let paths = CONTRACT["paths"].as_object().unwrap();
+    paths.iter().flat_map(|(path, item)| {
+        let methods = item.as_object().unwrap().iter();
+        let methods = methods.filter(|(name, _)| *name != "parameters");
+        methods.map(move |(method, operation)| (method.to_uppercase().parse().unwrap(), path, operation))
+    })
 }
 
 async fn exists(stack: &Stack, method: &Method, path: &str) -> bool {
@@ -44,9 +45,9 @@ async fn exists(stack: &Stack, method: &Method, path: &str) -> bool {
 #[tokio::test]
 async fn the_document_has_the_routes_that_there_are() {
     let stack = stack().await;
-    let documented = documented();
+    let documented: BTreeSet<_> = operations().map(|(method, path, _)| (method, path)).collect();
     assert_eq!(documented.len(), 14);
-    let paths: BTreeSet<&String> = documented.iter().map(|(_, path)| path).collect();
+    let paths: BTreeSet<&String> = documented.iter().map(|(_, path)| *path).collect();
     for path in paths {
         for method in [
             Method::GET,
@@ -55,7 +56,7 @@ async fn the_document_has_the_routes_that_there_are() {
             Method::PATCH,
             Method::DELETE,
         ] {
-            let is_documented = documented.contains(&(method.clone(), path.clone()));
+            let is_documented = documented.contains(&(method.clone(), path));
             assert_eq!(
                 exists(&stack, &method, path).await,
                 is_documented,
@@ -65,6 +66,229 @@ async fn the_document_has_the_routes_that_there_are() {
     }
     let url = format!("{}/dev/openapi.yaml", stack.urls().service_url);
     assert_eq!(Browser::new().get(&url).await.body, DOCUMENT);
+}
+
+/// What a body is an example of, in the document's terms: an operation, and `body` or a status. Where the body has everything that
+/// may be there, and where it has nothing that can be absent or null.
+type Examples = BTreeMap<(&'static str, &'static str), [Value; 2]>;
+
+fn examples() -> Examples {
+    let user_id: UserId = "17841405793187218".parse().unwrap();
+    let (time, text) = (Timestamp::UNIX_EPOCH, || "a text".to_owned());
+    let scopes = Scopes::requested([Scope::Basic]);
+    let url = || "https://auth.example.com/".to_owned();
+    let create = |all: bool| api::CreateSession {
+        reference: text(),
+        scopes: all.then(|| vec![Scope::Basic]),
+        return_to: all.then(text),
+        user_id: all.then(|| user_id.to_string()),
+        expires_in: all.then_some(60),
+    };
+    let shown = |all: bool| api::SessionShown {
+        id: text(),
+        reference: text(),
+        status: "open",
+        reason: all.then(text),
+        expires_at: time,
+    };
+    let completed = |all: bool| api::SessionCompleted {
+        status: "connected",
+        user_id: user_id.clone(),
+        username: all.then(text),
+        scopes: scopes.clone(),
+        expires_at: all.then_some(time),
+        reference: text(),
+    };
+    let account = |all: bool| Summary {
+        user_id: user_id.clone(),
+        username: all.then(text),
+        status: "active",
+        cause: all.then_some("a text"),
+        scopes: scopes.clone(),
+        issued_at: all.then_some(time),
+        expires_at: all.then_some(time),
+        data_access_expires_at: all.then_some(time),
+        due_at: all.then_some(time),
+        refreshed_at: all.then_some(time),
+        connected_at: time,
+        created_at: time,
+        failures: 0,
+        last_error: all.then(text),
+        pending: false,
+    };
+    let accounts = |all: bool| api::Accounts {
+        users: vec![account(all)],
+        unreadable: 0,
+        cursor: all.then(text),
+    };
+    let needs_person = |all: bool| api::NeedsPerson {
+        error: api::Ended {
+            code: "revoked",
+            message: "a text",
+            cause: "app",
+        },
+        reconnect: api::Reconnect::new(&user_id, &scopes, all.then(url)),
+    };
+    let created = api::SessionCreated {
+        id: text(),
+        url: url(),
+        expires_at: time,
+        status: "open",
+    };
+    let token = api::Token {
+        user_id: user_id.clone(),
+        access_token: AccessToken::new("a-token").unwrap(),
+        token_type: "bearer",
+        expires_at: time,
+        scopes: scopes.clone(),
+    };
+    let disconnected = api::Disconnected {
+        user_id: user_id.clone(),
+        status: "revoked",
+    };
+    let deleted = api::DataDeleted {
+        url: url(),
+        confirmation_code: text(),
+    };
+    let error = api::Error {
+        error: api::Problem {
+            code: "a_code",
+            message: "a text",
+        },
+    };
+    let complete = api::CompleteSession { completion: text() };
+    BTreeMap::from([
+        (("createSession", "body"), both(create)),
+        (("createSession", "201"), both(|_| &created)),
+        (("session", "200"), both(shown)),
+        (("completeSession", "body"), both(|_| &complete)),
+        (("completeSession", "200"), both(completed)),
+        (("users", "200"), both(accounts)),
+        (("user", "200"), both(account)),
+        (("disconnect", "200"), both(|_| &disconnected)),
+        (("token", "200"), both(|_| &token)),
+        (("token", "409"), both(needs_person)),
+        (("deauthorize", "200"), both(|_| api::Deauthorized {})),
+        (("deleteData", "200"), both(|_| &deleted)),
+        (("*", "error"), both(|_| &error)),
+    ])
+}
+
+fn both<T: Serialize>(example: impl Fn(bool) -> T) -> [Value; 2] {
+    [true, false].map(|all| serde_json::to_value(example(all)).unwrap())
+}
+
+/// What a reference refers to, or the value itself.
+fn resolved(value: &'static Value) -> &'static Value {
+    let reference = value["$ref"].as_str();
+    reference.map_or(value, |path| CONTRACT.pointer(&path[1..]).unwrap())
+}
+
+/// The schemas of all bodies in JSON, by operation and status. The errors, which are many and one, and those of API Gateway's own
+/// stand once, under `*`.
+fn schemas() -> BTreeMap<(&'static str, &'static str), &'static Value> {
+    let mut schemas = BTreeMap::new();
+    for (_, _, operation) in operations() {
+        let id = operation["operationId"].as_str().unwrap();
+        let answers = operation["responses"].as_object().unwrap();
+        let bodies = answers.iter().map(|(status, answer)| (status.as_str(), answer));
+        for (which, body) in bodies.chain([("body", &operation["requestBody"])]) {
+            let schema = &resolved(body)["content"]["application/json"]["schema"];
+            let choices = schema["anyOf"]
+                .as_array()
+                .map_or(std::slice::from_ref(schema), Vec::as_slice);
+            for choice in choices.iter().filter(|choice| !choice.is_null()) {
+                let key = match choice["$ref"].as_str() {
+                    Some("#/components/schemas/Error") => ("*", "error"),
+                    Some("#/components/schemas/GatewayMessage") => continue,
+                    _ => (id, which),
+                };
+                schemas.insert(key, choice);
+            }
+        }
+    }
+    schemas
+}
+
+/// Asserts that `value` is of `schema`, and has everything that may be there (`all`), or nothing that can be absent or null.
+fn assert_fits(schema: &'static Value, value: &Value, all: bool, at: &str) {
+    let mut schema = resolved(schema);
+    let mut types: Vec<&str> = match &schema["type"] {
+        Value::Array(types) => types.iter().filter_map(Value::as_str).collect(),
+        one => one.as_str().into_iter().collect(),
+    };
+    if let Some(choices) = schema["anyOf"].as_array() {
+        assert_eq!(choices[1], json!({"type": "null"}), "{at}");
+        schema = resolved(&choices[0]);
+        types = vec![schema["type"].as_str().unwrap(), "null"];
+    }
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    assert_eq!(kind == "null", !all && types.contains(&"null"), "{at}: {value}");
+    let allowed =
+        || schema["const"] == *value || schema["enum"].as_array().is_some_and(|all| all.contains(value));
+    assert!(
+        types.contains(&kind) || (types.is_empty() && allowed()),
+        "{at}: {value}"
+    );
+    match value {
+        Value::Object(fields) => {
+            assert_eq!(schema["additionalProperties"], false, "{at}");
+            let properties = schema["properties"].as_object();
+            let required = schema["required"].as_array();
+            let expected: BTreeSet<&str> = if all {
+                properties
+                    .into_iter()
+                    .flat_map(|all| all.keys().map(String::as_str))
+                    .collect()
+            } else {
+                required.into_iter().flatten().filter_map(Value::as_str).collect()
+            };
+            let is: BTreeSet<&str> = fields.keys().map(String::as_str).collect();
+            assert_eq!(is, expected, "{at}");
+            for (name, inner) in fields {
+                assert_fits(&schema["properties"][name], inner, all, &format!("{at}.{name}"));
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                assert_fits(&schema["items"], item, all, &format!("{at}[]"));
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn every_body_is_as_the_document_says() {
+    let (schemas, examples) = (schemas(), examples());
+    assert_eq!(
+        schemas.keys().collect::<Vec<_>>(),
+        examples.keys().collect::<Vec<_>>()
+    );
+    for ((key, schema), [full, least]) in schemas.into_iter().zip(examples.into_values()) {
+        let at = format!("{} {}", key.0, key.1);
+        assert_fits(schema, &full, true, &at);
+        assert_fits(schema, &least, false, &at);
+    }
+}
+
+#[test]
+fn a_request_is_read_as_the_document_says() {
+    fn assert_reads<T: DeserializeOwned + Serialize>(id: &'static str) {
+        for body in examples().remove(&(id, "body")).unwrap() {
+            let read: T = serde_json::from_value(body.clone()).unwrap();
+            assert_eq!(serde_json::to_value(read).unwrap(), body, "{id}");
+        }
+    }
+    assert_reads::<api::CreateSession>("createSession");
+    assert_reads::<api::CompleteSession>("completeSession");
 }
 
 async fn example(stack: &Stack, arguments: &[&str]) -> (bool, Value) {

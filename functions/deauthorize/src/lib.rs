@@ -2,12 +2,10 @@
 
 use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
-use serde_json::json;
-use threads_auth::removal::RemovalError;
+use threads_auth::ThreadsAuth;
 use threads_auth::store::Written;
-use threads_auth::{ThreadsAuth, error_chain};
 use threads_auth_web::pages::{self, Notice, Page};
-use threads_auth_web::{HttpRequest, json, json_error, unavailable};
+use threads_auth_web::{HttpRequest, api, json, not_removed};
 
 /// Answers one request.
 pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
@@ -22,13 +20,8 @@ pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp
                 Written::Superseded | Written::Gone => "nothing_to_deauthorize",
             };
             tracing::info!(request_id, outcome, user.id = %done.user_id);
-            // The same answer whatever there was: it tells nobody who has an account here.
-            json(StatusCode::OK, &json!({}))
+            json(StatusCode::OK, &api::Deauthorized {})
         }
-        Err(error @ (RemovalError::Form | RemovalError::SignedRequest(_))) => {
-            tracing::warn!(request_id, outcome = "refused", error = error_chain(&error));
-            json_error(StatusCode::BAD_REQUEST, "bad_signed_request", &error.to_string())
-        }
-        Err(error) => unavailable(request, &error),
+        Err(error) => not_removed(request, &error),
     }
 }

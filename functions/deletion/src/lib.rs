@@ -3,12 +3,10 @@
 
 use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
-use serde_json::json;
 use threads_auth::connect::ConnectOutcome;
-use threads_auth::removal::RemovalError;
 use threads_auth::{ThreadsAuth, error_chain};
 use threads_auth_web::pages::{self, Notice, Page};
-use threads_auth_web::{HttpRequest, json, json_error, unavailable};
+use threads_auth_web::{HttpRequest, api, json, not_removed};
 
 /// Answers one request.
 pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
@@ -33,16 +31,13 @@ async fn delete(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) ->
             };
             // Not whose it was: the log would remember whom we have just forgotten.
             tracing::info!(request_id, outcome);
-            json(
-                StatusCode::OK,
-                &json!({"url": deleted.url.as_str(), "confirmation_code": deleted.confirmation_code}),
-            )
+            let answer = api::DataDeleted {
+                url: deleted.url.into(),
+                confirmation_code: deleted.confirmation_code,
+            };
+            json(StatusCode::OK, &answer)
         }
-        Err(error @ (RemovalError::Form | RemovalError::SignedRequest(_))) => {
-            tracing::warn!(request_id, outcome = "refused", error = error_chain(&error));
-            json_error(StatusCode::BAD_REQUEST, "bad_signed_request", &error.to_string())
-        }
-        Err(error) => unavailable(request, &error),
+        Err(error) => not_removed(request, &error),
     }
 }
 

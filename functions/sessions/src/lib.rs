@@ -4,149 +4,128 @@
 
 use http::{Method, Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
-use serde::Deserialize;
-use serde_json::json;
 use threads_auth::ThreadsAuth;
+use threads_auth::connect::ConnectOutcome;
 use threads_auth::grant::Status;
 use threads_auth::sessions::{CompleteError, Completed, NewSession, SessionError};
-use threads_auth::store::Session;
-use threads_auth_web::{BadRequest, HttpRequest, Query, json, json_error, object, unavailable, unsigned};
-use threads_graph::{Scope, Scopes, UserId};
+use threads_auth_web::api::{self, CompleteSession, CreateSession};
+use threads_auth_web::{
+    BadRequest, Call, HttpRequest, Query, backend, json, json_error, no_route, object, unavailable,
+};
+use threads_graph::{Scopes, UserId};
 
 /// How long a session can be used when the backend does not say, in seconds.
 const LIFETIME: i64 = 1_800;
 
-/// The body of `POST /sessions`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Create {
-    reference: String,
-    scopes: Option<Vec<Scope>>,
-    return_to: Option<String>,
-    /// Text only: a number of JSON loses digits in many languages.
-    user_id: Option<String>,
-    expires_in: Option<i64>,
-}
-
-/// The body of `POST /sessions/{id}/complete`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Complete {
-    completion: String,
-}
-
 /// Answers one request.
 pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
-    let Some(caller) = &request.caller else {
-        return unsigned(request);
-    };
-    if let Err(bad) = Query::of(request, &[]) {
-        return refuse(request, caller, &bad);
-    }
-    let path: Vec<&str> = request.path.split('/').skip(1).collect();
-    match (&request.method, path.as_slice()) {
-        (&Method::POST, ["sessions"]) => match object(request) {
-            Ok(body) => create(service, request, caller, body, now).await,
-            Err(bad) => refuse(request, caller, &bad),
-        },
-        (&Method::GET, ["sessions", id]) => show(service, request, caller, id, now).await,
-        (&Method::POST, ["sessions", id, "complete"]) => match object(request) {
-            Ok(body) => complete(service, request, caller, id, &body, now).await,
-            Err(bad) => refuse(request, caller, &bad),
-        },
-        _ => json_error(StatusCode::NOT_FOUND, "not_found", "there is no such route"),
-    }
+    backend(request, |call| async move {
+        Query::of(request, &[])?;
+        match call.route() {
+            (&Method::POST, ["sessions"]) => create(service, &call, object(request)?, now).await,
+            (&Method::GET, ["sessions", id]) => Ok(show(service, &call, id, now).await),
+            (&Method::POST, ["sessions", id, "complete"]) => {
+                Ok(complete(service, &call, id, &object(request)?, now).await)
+            }
+            _ => Ok(no_route()),
+        }
+    })
+    .await
 }
 
 async fn create(
     service: &ThreadsAuth,
-    request: &HttpRequest,
-    caller: &str,
-    body: Create,
+    call: &Call<'_>,
+    body: CreateSession,
     now: Timestamp,
-) -> Response<String> {
-    let user_id = match body.user_id.as_deref().map(str::parse::<UserId>).transpose() {
-        Ok(user_id) => user_id,
-        Err(error) => return refuse(request, caller, &BadRequest(format!("user_id: {error}"))),
-    };
+) -> Result<Response<String>, BadRequest> {
+    let user_id = body.user_id.as_deref().map(str::parse::<UserId>).transpose();
     let new = NewSession {
         reference: body.reference,
         scopes: body.scopes.map(Scopes::requested),
         return_to: body.return_to,
-        user_id,
+        user_id: user_id.map_err(|error| BadRequest(format!("user_id: {error}")))?,
         lifetime: SignedDuration::from_secs(body.expires_in.unwrap_or(LIFETIME)),
     };
-    let request_id = &request.request_id;
-    match service.create_session(new, now).await {
+    let (request_id, caller) = call.who();
+    Ok(match service.create_session(new, now).await {
         Ok(session) => {
             tracing::info!(request_id, caller, outcome = "session_created");
-            let answer = json!({
-                "id": session.id,
-                "url": service.session_url(&session),
-                "expires_at": session.expires_at,
-                "status": session.status_at(now),
-            });
+            let answer = api::SessionCreated {
+                url: service.session_url(&session),
+                status: session.status_at(now),
+                id: session.id,
+                expires_at: session.expires_at,
+            };
             json(StatusCode::CREATED, &answer)
         }
         Err(error @ (SessionError::Reference | SessionError::Lifetime)) => {
-            refuse(request, caller, &BadRequest(error.to_string()))
+            return Err(BadRequest(error.to_string()));
         }
         Err(SessionError::ReturnTo(_)) => {
             tracing::warn!(request_id, caller, outcome = "return_to_refused");
             let what = "return_to is not on the allowlist: add its origin and path to RETURN_TO_ALLOWLIST";
             json_error(StatusCode::BAD_REQUEST, "return_to_refused", what)
         }
-        Err(error) => unavailable(request, &error),
-    }
+        Err(error) => unavailable(call.request, &error),
+    })
 }
 
-async fn show(
-    service: &ThreadsAuth,
-    request: &HttpRequest,
-    caller: &str,
-    id: &str,
-    now: Timestamp,
-) -> Response<String> {
-    let request_id = &request.request_id;
+/// Shows what everybody who knows its id may know of a session: not who came back.
+async fn show(service: &ThreadsAuth, call: &Call<'_>, id: &str, now: Timestamp) -> Response<String> {
+    let (request_id, caller) = call.who();
     match service.session(id).await {
         Ok(Some(session)) => {
             tracing::info!(request_id, caller, outcome = "session_shown");
-            json(StatusCode::OK, &view(&session, now))
+            let answer = api::SessionShown {
+                status: session.status_at(now),
+                id: session.id,
+                reference: session.reference,
+                reason: session.reason,
+                expires_at: session.expires_at,
+            };
+            json(StatusCode::OK, &answer)
         }
         Ok(None) => {
             tracing::warn!(request_id, caller, outcome = "session_unknown");
-            unknown()
+            json_error(
+                StatusCode::NOT_FOUND,
+                "session_unknown",
+                "there is no session of this id",
+            )
         }
-        Err(error) => unavailable(request, &error),
+        Err(error) => unavailable(call.request, &error),
     }
 }
 
 async fn complete(
     service: &ThreadsAuth,
-    request: &HttpRequest,
-    caller: &str,
+    call: &Call<'_>,
     id: &str,
-    body: &Complete,
+    body: &CompleteSession,
     now: Timestamp,
 ) -> Response<String> {
-    let request_id = &request.request_id;
+    let (request_id, caller) = call.who();
     let error = match service.complete_session(id, &body.completion, now).await {
         Ok(Completed { session, grant }) => {
             tracing::info!(request_id, caller, outcome = "session_completed", user.id = %grant.user_id);
             // Where the long-lived token is still to come, it says so: it is connected within the hour, or an event tells.
             let (status, expires_at) = match grant.status {
-                Status::Active => ("connected", grant.token.as_ref().map(|token| token.expires_at)),
-                _ if grant.pending.is_some() => ("pending", None),
+                Status::Active => (
+                    ConnectOutcome::Connected.as_str(),
+                    grant.token.map(|token| token.expires_at),
+                ),
+                _ if grant.pending.is_some() => (Status::Pending.as_str(), None),
                 other => (other.as_str(), None),
             };
-            let answer = json!({
-                "status": status,
-                "user_id": grant.user_id,
-                "username": grant.username,
-                "scopes": grant.scopes,
-                "expires_at": expires_at,
-                "reference": session.reference,
-            });
+            let answer = api::SessionCompleted {
+                status,
+                user_id: grant.user_id,
+                username: grant.username,
+                scopes: grant.scopes,
+                expires_at,
+                reference: session.reference,
+            };
             return json(StatusCode::OK, &answer);
         }
         Err(error) => error,
@@ -158,32 +137,8 @@ async fn complete(
         CompleteError::WrongCode => (StatusCode::FORBIDDEN, "wrong_completion"),
         CompleteError::Expired => (StatusCode::GONE, "session_expired"),
         CompleteError::Gone => (StatusCode::GONE, "account_gone"),
-        CompleteError::Store(_) | CompleteError::Seal(_) => return unavailable(request, &error),
+        CompleteError::Store(_) | CompleteError::Seal(_) => return unavailable(call.request, &error),
     };
     tracing::warn!(request_id, caller, outcome);
     json_error(status, outcome, &error.to_string())
-}
-
-/// What everybody who knows its id may know of a session: not who came back.
-fn view(session: &Session, now: Timestamp) -> serde_json::Value {
-    json!({
-        "id": session.id,
-        "reference": session.reference,
-        "status": session.status_at(now),
-        "reason": session.reason,
-        "expires_at": session.expires_at,
-    })
-}
-
-fn unknown() -> Response<String> {
-    json_error(
-        StatusCode::NOT_FOUND,
-        "session_unknown",
-        "there is no session of this id",
-    )
-}
-
-fn refuse(request: &HttpRequest, caller: &str, bad: &BadRequest) -> Response<String> {
-    tracing::warn!(request_id = request.request_id, caller, outcome = "bad_request", error = %bad);
-    bad.respond()
 }

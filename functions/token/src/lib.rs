@@ -3,18 +3,16 @@
 //!
 //! The token is in one answer and nowhere else: no log, no list, no error has it.
 
-use std::error::Error;
-
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use http::{Method, Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
-use threads_auth::grant::{RevokedBy, Summary};
+use threads_auth::grant::{RevokedBy, Status, Summary};
 use threads_auth::store::StoreError;
 use threads_auth::vending::{DEFAULT_MIN_VALID, Later, MAX_MIN_VALID, TokenHash, VendError};
-use threads_auth::{AuthorizeAccess, ThreadsAuth, error_chain};
+use threads_auth::{AuthorizeAccess, ThreadsAuth};
 use threads_auth_web::{
-    BadRequest, HttpRequest, Metric, Query, emit, json, json_error, json_later, unavailable, unsigned,
+    BadRequest, Call, HttpRequest, Metric, Query, api, backend, emit, json, json_error, json_later, no_route,
+    unavailable,
 };
 use threads_graph::{Scopes, UserId};
 
@@ -26,35 +24,25 @@ const STATUSES: [&str; 4] = ["active", "needs_reauthorization", "pending", "revo
 
 /// Answers one request.
 pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
-    let Some(caller) = &request.caller else {
-        return unsigned(request);
-    };
-    let path: Vec<&str> = request.path.split('/').skip(1).collect();
-    let answered = match (&request.method, path.as_slice()) {
-        (&Method::GET, ["users"]) => list(service, request, caller).await,
-        (&Method::GET, ["users", id]) => show(service, request, caller, id).await,
-        (&Method::DELETE, ["users", id]) => disconnect(service, request, caller, id, now).await,
-        (&Method::GET, ["users", id, "token"]) => vend(service, request, caller, id, now).await,
-        _ => Ok(json_error(
-            StatusCode::NOT_FOUND,
-            "not_found",
-            "there is no such route",
-        )),
-    };
-    answered.unwrap_or_else(|bad| {
-        tracing::warn!(request_id = request.request_id, caller, outcome = "bad_request", error = %bad);
-        bad.respond()
+    backend(request, |call| async move {
+        match call.route() {
+            (&Method::GET, ["users"]) => list(service, &call).await,
+            (&Method::GET, ["users", id]) => show(service, &call, id).await,
+            (&Method::DELETE, ["users", id]) => disconnect(service, &call, id, now).await,
+            (&Method::GET, ["users", id, "token"]) => vend(service, &call, id, now).await,
+            _ => Ok(no_route()),
+        }
     })
+    .await
 }
 
 async fn vend(
     service: &ThreadsAuth,
-    request: &HttpRequest,
-    caller: &str,
+    call: &Call<'_>,
     id: &str,
     now: Timestamp,
 ) -> Result<Response<String>, BadRequest> {
-    let query = Query::of(request, &["min_valid", "refused"])?;
+    let query = Query::of(call.request, &["min_valid", "refused"])?;
     let min_valid = query.number("min_valid", DEFAULT_MIN_VALID, 0, MAX_MIN_VALID)?;
     let refused = query
         .get("refused")
@@ -62,19 +50,12 @@ async fn vend(
         .transpose()
         .map_err(|error| BadRequest(format!("refused: {error}")))?;
     let user_id = user_id(id)?;
-    let request_id = &request.request_id;
+    let (request_id, caller) = call.who();
     let min_valid = SignedDuration::from_secs(min_valid.into());
     let error = match service.vend(&user_id, min_valid, refused.as_ref(), now).await {
         Ok(vended) => {
             tracing::info!(request_id, caller, outcome = "vended", user.id = %user_id);
-            let answer = json!({
-                "user_id": vended.user_id,
-                "access_token": vended.access_token.expose(),
-                "token_type": "bearer",
-                "expires_at": vended.expires_at,
-                "scopes": vended.scopes,
-            });
-            return Ok(json(StatusCode::OK, &answer));
+            return Ok(json(StatusCode::OK, &api::Token::from(vended)));
         }
         Err(error) => error,
     };
@@ -87,10 +68,7 @@ async fn vend(
         );
     }
     Ok(match error {
-        VendError::Unknown => {
-            tracing::warn!(request_id, caller, outcome = "unknown_user", user.id = %user_id);
-            unknown()
-        }
+        VendError::Unknown => unknown(call, &user_id),
         VendError::NeedsReauthorization { cause, scopes } => {
             let cause = cause.as_str();
             tracing::warn!(request_id, caller, outcome = "needs_reauthorization", cause, user.id = %user_id);
@@ -117,18 +95,14 @@ async fn vend(
             json_later(why.as_str(), what, retry_after)
         }
         VendError::Sealed(_) | VendError::Store(StoreError::Inconsistent(_)) => {
-            unreadable(request, caller, &user_id, &error)
+            call.unreadable(&user_id, &error)
         }
-        VendError::Secrets(_) | VendError::Store(_) => unavailable(request, &error),
+        VendError::Secrets(_) | VendError::Store(_) => unavailable(call.request, &error),
     })
 }
 
-async fn list(
-    service: &ThreadsAuth,
-    request: &HttpRequest,
-    caller: &str,
-) -> Result<Response<String>, BadRequest> {
-    let query = Query::of(request, &["status", "limit", "cursor"])?;
+async fn list(service: &ThreadsAuth, call: &Call<'_>) -> Result<Response<String>, BadRequest> {
+    let query = Query::of(call.request, &["status", "limit", "cursor"])?;
     let status = query.get("status");
     if status.is_some_and(|status| !STATUSES.contains(&status)) {
         return Err(BadRequest(format!(
@@ -138,10 +112,10 @@ async fn list(
     }
     let limit = i32::try_from(query.number("limit", PAGE, 1, MAX_PAGE)?).ok();
     let after = query.get("cursor").map(read_cursor).transpose()?;
-    let request_id = &request.request_id;
+    let (request_id, caller) = call.who();
     let (rows, last) = match service.store().scan(status, limit, after).await {
         Ok(page) => page,
-        Err(error) => return Ok(unavailable(request, &error)),
+        Err(error) => return Ok(unavailable(call.request, &error)),
     };
     let (mut users, mut unreadable) = (Vec::new(), 0);
     for row in rows {
@@ -155,52 +129,45 @@ async fn list(
     }
     tracing::info!(request_id, caller, outcome = "listed", users = users.len());
     let cursor = last.map(|key| BASE64_URL_SAFE_NO_PAD.encode(key));
-    let answer = json!({"users": users, "unreadable": unreadable, "cursor": cursor});
+    let answer = api::Accounts {
+        users,
+        unreadable,
+        cursor,
+    };
     Ok(json(StatusCode::OK, &answer))
 }
 
-async fn show(
-    service: &ThreadsAuth,
-    request: &HttpRequest,
-    caller: &str,
-    id: &str,
-) -> Result<Response<String>, BadRequest> {
-    Query::of(request, &[])?;
+async fn show(service: &ThreadsAuth, call: &Call<'_>, id: &str) -> Result<Response<String>, BadRequest> {
+    Query::of(call.request, &[])?;
     let user_id = user_id(id)?;
-    let request_id = &request.request_id;
+    let (request_id, caller) = call.who();
     Ok(match service.store().get(&user_id).await {
         Ok(Some(grant)) => {
             tracing::info!(request_id, caller, outcome = "shown", user.id = %user_id);
             json(StatusCode::OK, &Summary::from(grant))
         }
-        Ok(None) => {
-            tracing::warn!(request_id, caller, outcome = "unknown_user", user.id = %user_id);
-            unknown()
-        }
-        Err(error) => failed(request, caller, &user_id, &error),
+        Ok(None) => unknown(call, &user_id),
+        Err(error) => call.failed(&user_id, &error),
     })
 }
 
 async fn disconnect(
     service: &ThreadsAuth,
-    request: &HttpRequest,
-    caller: &str,
+    call: &Call<'_>,
     id: &str,
     now: Timestamp,
 ) -> Result<Response<String>, BadRequest> {
-    Query::of(request, &[])?;
+    Query::of(call.request, &[])?;
     let user_id = user_id(id)?;
-    let request_id = &request.request_id;
+    let (request_id, caller) = call.who();
     Ok(match service.disconnect(&user_id, now).await {
         Ok(true) => {
             tracing::info!(request_id, caller, outcome = "disconnected", user.id = %user_id);
-            json(StatusCode::OK, &json!({"user_id": user_id, "status": "revoked"}))
+            let status = Status::Revoked.as_str();
+            json(StatusCode::OK, &api::Disconnected { user_id, status })
         }
-        Ok(false) => {
-            tracing::warn!(request_id, caller, outcome = "unknown_user", user.id = %user_id);
-            unknown()
-        }
-        Err(error) => failed(request, caller, &user_id, &error),
+        Ok(false) => unknown(call, &user_id),
+        Err(error) => call.failed(&user_id, &error),
     })
 }
 
@@ -214,40 +181,19 @@ fn reconnect(
     user_id: &UserId,
     scopes: &Scopes,
 ) -> Response<String> {
-    let mut way: Value = json!({
-        "method": "POST",
-        "path": "/sessions",
-        "body": {"user_id": user_id, "scopes": scopes},
-        "add": ["reference", "return_to"],
-    });
     let config = service.config();
-    if config.authorize_access == AuthorizeAccess::Open {
-        way["authorize_url"] = format!("{}authorize", config.public_url).into();
-    }
-    let error = json!({"code": code, "message": message, "cause": cause});
-    json(StatusCode::CONFLICT, &json!({"error": error, "reconnect": way}))
+    let is_open = config.authorize_access == AuthorizeAccess::Open;
+    let authorize_url = is_open.then(|| format!("{}authorize", config.public_url));
+    let answer = api::NeedsPerson {
+        error: api::Ended { code, message, cause },
+        reconnect: api::Reconnect::new(user_id, scopes, authorize_url),
+    };
+    json(StatusCode::CONFLICT, &answer)
 }
 
-fn failed(request: &HttpRequest, caller: &str, user_id: &UserId, error: &StoreError) -> Response<String> {
-    match error {
-        StoreError::Inconsistent(_) => unreadable(request, caller, user_id, error),
-        StoreError::Unavailable { .. } => unavailable(request, error),
-    }
-}
-
-fn unreadable(
-    request: &HttpRequest,
-    caller: &str,
-    user_id: &UserId,
-    error: &(dyn Error + 'static),
-) -> Response<String> {
-    let request_id = &request.request_id;
-    tracing::error!(request_id, caller, outcome = "unreadable", user.id = %user_id, error = error_chain(error));
-    let what = "the stored account cannot be read; its operator finds the cause in the log";
-    json_error(StatusCode::INTERNAL_SERVER_ERROR, "unreadable", what)
-}
-
-fn unknown() -> Response<String> {
+fn unknown(call: &Call<'_>, user_id: &UserId) -> Response<String> {
+    let (request_id, caller) = call.who();
+    tracing::warn!(request_id, caller, outcome = "unknown_user", user.id = %user_id);
     json_error(
         StatusCode::NOT_FOUND,
         "unknown_user",

@@ -1,66 +1,98 @@
-//! Requests of the app's own backend: what is in them, and what is not signed.
+//! Requests of the app's own backend: who calls, what is in them, and what is wrong with them.
 //!
 //! Owns the check that stands behind the one of API Gateway: a route that was deployed without IAM authorization answers nobody.
 
 use std::error::Error;
 
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use serde::de::DeserializeOwned;
+use threads_auth::error_chain;
+use threads_auth::store::StoreError;
+use threads_graph::UserId;
 use url::form_urlencoded;
 
-use threads_auth::error_chain;
-
-use crate::json::{json_error, json_later};
+use crate::failures::unavailable;
+use crate::json::json_error;
 use crate::request::HttpRequest;
 
 /// No request of a backend is longer.
 const MAX_BODY: usize = 8_192;
 
-/// Seconds after which it is worth asking again, when our own store or secrets are out of reach.
-const RETRY_AFTER_SECONDS: u32 = 5;
+/// A request whose caller IAM has named.
+pub struct Call<'a> {
+    /// The request.
+    pub request: &'a HttpRequest,
+    caller: &'a str,
+    path: Vec<&'a str>,
+}
 
 /// A request that does not make sense. Its text says what does.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{0}")]
 pub struct BadRequest(pub String);
 
-impl BadRequest {
-    /// The answer to it.
+/// Answers a request of the backend: who did not sign gets no answer of `handle`, and what does not make sense is logged here.
+pub async fn backend<'a, R>(request: &'a HttpRequest, handle: impl FnOnce(Call<'a>) -> R) -> Response<String>
+where
+    R: Future<Output = Result<Response<String>, BadRequest>>,
+{
+    let request_id = request.request_id.as_str();
+    let Some(caller) = request.caller.as_deref() else {
+        tracing::error!(
+            request_id,
+            outcome = "unsigned",
+            "this route has no IAM authorization, so it answers nobody"
+        );
+        let what = "this route needs IAM authorization: the request is not signed, or the route is deployed without it";
+        return json_error(StatusCode::FORBIDDEN, "forbidden", what);
+    };
+    let call = Call {
+        request,
+        caller,
+        path: request.path.split('/').skip(1).collect(),
+    };
+    handle(call).await.unwrap_or_else(|bad| {
+        tracing::warn!(request_id, caller, outcome = "bad_request", error = %bad);
+        json_error(StatusCode::BAD_REQUEST, "bad_request", &bad.0)
+    })
+}
+
+impl Call<'_> {
+    /// API Gateway's id of the request, and who signed it: both for the log.
     #[must_use]
-    pub fn respond(&self) -> Response<String> {
-        json_error(StatusCode::BAD_REQUEST, "bad_request", &self.0)
+    pub fn who(&self) -> (&str, &str) {
+        (&self.request.request_id, self.caller)
+    }
+
+    /// The method, and the segments of the path.
+    #[must_use]
+    pub fn route(&self) -> (&Method, &[&str]) {
+        (&self.request.method, &self.path)
+    }
+
+    /// The answer where one account could not be read or written.
+    #[must_use]
+    pub fn failed(&self, user_id: &UserId, error: &StoreError) -> Response<String> {
+        match error {
+            StoreError::Inconsistent(_) => self.unreadable(user_id, error),
+            StoreError::Unavailable { .. } => unavailable(self.request, error),
+        }
+    }
+
+    /// The answer where one account makes no sense.
+    #[must_use]
+    pub fn unreadable(&self, user_id: &UserId, error: &(dyn Error + 'static)) -> Response<String> {
+        let (request_id, caller) = self.who();
+        tracing::error!(request_id, caller, outcome = "unreadable", user.id = %user_id, error = error_chain(error));
+        let what = "the stored account cannot be read; its operator finds the cause in the log";
+        json_error(StatusCode::INTERNAL_SERVER_ERROR, "unreadable", what)
     }
 }
 
-/// The answer to a request that nobody has signed.
+/// The answer where there is no such route.
 #[must_use]
-pub fn unsigned(request: &HttpRequest) -> Response<String> {
-    tracing::error!(
-        request_id = request.request_id,
-        outcome = "unsigned",
-        "this route has no IAM authorization, so it answers nobody"
-    );
-    json_error(
-        StatusCode::FORBIDDEN,
-        "forbidden",
-        "this route needs IAM authorization: the request is not signed, or the route is deployed without it",
-    )
-}
-
-/// The answer where our own store or secrets have failed. It is worth asking again soon.
-#[must_use]
-pub fn unavailable(request: &HttpRequest, error: &(dyn Error + 'static)) -> Response<String> {
-    tracing::error!(
-        request_id = request.request_id,
-        caller = request.caller,
-        outcome = "unavailable",
-        error = error_chain(error)
-    );
-    json_later(
-        "unavailable",
-        "the store or the secrets are out of reach for a moment; ask again",
-        RETRY_AFTER_SECONDS,
-    )
+pub fn no_route() -> Response<String> {
+    json_error(StatusCode::NOT_FOUND, "not_found", "there is no such route")
 }
 
 /// The body as a JSON object.

@@ -3,8 +3,8 @@
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
-use serde_json::json;
 
+use crate::api;
 use crate::headers::secure;
 
 /// `body` as JSON, not to be cached.
@@ -22,7 +22,8 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> Response<String> {
 /// An error: a stable code for programs, and a sentence for people.
 #[must_use]
 pub fn json_error(status: StatusCode, code: &str, message: &str) -> Response<String> {
-    json(status, &json!({"error": {"code": code, "message": message}}))
+    let error = api::Problem { code, message };
+    json(status, &api::Error { error })
 }
 
 /// It is worth asking again in `seconds`.

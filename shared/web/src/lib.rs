@@ -2,7 +2,9 @@
 //!
 //! A function takes a [`HttpRequest`], calls one operation of [`threads_auth::ThreadsAuth`], logs its outcome once and answers.
 
+pub mod api;
 mod backend;
+mod failures;
 pub mod headers;
 mod json;
 mod metrics;
@@ -13,7 +15,8 @@ mod response;
 mod run;
 pub mod telemetry;
 
-pub use backend::{BadRequest, Query, object, unavailable, unsigned};
+pub use backend::{BadRequest, Call, Query, backend, no_route, object};
+pub use failures::{not_removed, unavailable};
 pub use headers::with_cookies;
 pub use json::{json, json_error, json_later};
 pub use lambda_http::Body;
