@@ -1,10 +1,9 @@
 //! Composes the callback function.
 
-use threads_auth_web::Failure;
+use threads_auth_web::{Failure, serve_http, start};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
-    let service = &threads_auth_web::start("callback").await?;
-    threads_auth_web::serve_http(|request, now| async move { callback::handle(service, &request, now).await })
-        .await
+    let service = &start("callback").await?;
+    serve_http(|request, now| async move { callback::handle(service, &request, now).await }).await
 }

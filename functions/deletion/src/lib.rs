@@ -43,7 +43,10 @@ async fn delete(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) ->
 
 async fn show(service: &ThreadsAuth, request: &HttpRequest, code: &str) -> Response<String> {
     let page = match service.deletion(code).await {
-        Ok(Some(deleted_at)) => Page::new(Notice::Deleted).with_time(deleted_at),
+        Ok(Some(deleted_at)) => Page {
+            time: Some(deleted_at),
+            ..Page::new(Notice::Deleted)
+        },
         Ok(None) => Page::new(Notice::DeletionUnknown),
         Err(error) => {
             tracing::error!(

@@ -4,11 +4,10 @@
 #![recursion_limit = "256"]
 
 use threads_auth::ThreadsAuth;
-use threads_auth_web::Failure;
+use threads_auth_web::{Failure, configure, serve_http};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
-    let service = &ThreadsAuth::new(threads_auth_web::configure("sessions")?)?;
-    threads_auth_web::serve_http(|request, now| async move { sessions::handle(service, &request, now).await })
-        .await
+    let service = &ThreadsAuth::new(configure("sessions")?)?;
+    serve_http(|request, now| async move { sessions::handle(service, &request, now).await }).await
 }

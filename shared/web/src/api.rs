@@ -1,5 +1,7 @@
 //! The bodies of requests and answers, one type for each that `functions/openapi.yaml` documents. A test compares them.
 
+#![expect(missing_docs, reason = "functions/openapi.yaml says what each field means")]
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 use threads_auth::grant::Summary;
@@ -10,18 +12,14 @@ use threads_graph::{AccessToken, Scope, Scopes, UserId};
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateSession {
-    /// The backend's own name for its user.
     pub reference: String,
-    /// What to ask for, if not the usual.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<Scope>>,
-    /// Where the person goes afterwards.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub return_to: Option<String>,
-    /// The only account that may come back. Text only: a number of JSON loses digits in many languages.
+    /// Text only: a number of JSON loses digits in many languages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
-    /// Seconds for which the session can be used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<i64>,
 }
@@ -30,88 +28,62 @@ pub struct CreateSession {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CompleteSession {
-    /// The code with which the person came back.
     pub completion: String,
 }
 
 /// The answer to `POST /sessions`.
 #[derive(Debug, Serialize)]
 pub struct SessionCreated {
-    /// Its id.
     pub id: String,
-    /// Where to send the person.
     pub url: String,
-    /// When it can no longer be used.
     pub expires_at: Timestamp,
-    /// Where it stands.
     pub status: &'static str,
 }
 
 /// The answer to `GET /sessions/{id}`: not who came back.
 #[derive(Debug, Serialize)]
 pub struct SessionShown {
-    /// Its id.
     pub id: String,
-    /// The backend's own name for its user.
     pub reference: String,
-    /// Where it stands.
     pub status: &'static str,
-    /// Why it was denied, or the class of the failure.
     pub reason: Option<String>,
-    /// When it can no longer be used.
     pub expires_at: Timestamp,
 }
 
 /// The answer to `POST /sessions/{id}/complete`.
 #[derive(Debug, Serialize)]
 pub struct SessionCompleted {
-    /// `connected`; or what keeps the account from that.
     pub status: &'static str,
-    /// Who came back.
     pub user_id: UserId,
-    /// The profile's username, if Meta told it.
     pub username: Option<String>,
-    /// What the person granted.
     pub scopes: Scopes,
-    /// When the token expires, if there is one.
     pub expires_at: Option<Timestamp>,
-    /// The backend's own name for its user.
     pub reference: String,
 }
 
 /// The answer to `GET /users`. The answer to `GET /users/{user_id}` is one [`Summary`].
 #[derive(Debug, Serialize)]
 pub struct Accounts {
-    /// The accounts of this page.
     pub users: Vec<Summary>,
-    /// How many rows of the page make no sense.
     pub unreadable: usize,
-    /// What the next page is asked for with, if there is one.
     pub cursor: Option<String>,
 }
 
 /// The answer to `DELETE /users/{user_id}`.
 #[derive(Debug, Serialize)]
 pub struct Disconnected {
-    /// Whose account it was.
     pub user_id: UserId,
-    /// What it is now.
     pub status: &'static str,
 }
 
 /// The answer to `GET /users/{user_id}/token`.
 #[derive(Debug, Serialize)]
 pub struct Token {
-    /// Whose it is.
     pub user_id: UserId,
-    /// The token.
     #[serde(serialize_with = "exposed")]
     pub access_token: AccessToken,
-    /// How it is sent.
     pub token_type: &'static str,
-    /// When it expires.
     pub expires_at: Timestamp,
-    /// What the person granted.
     pub scopes: Scopes,
 }
 
@@ -138,45 +110,35 @@ pub struct Deauthorized {}
 /// The answer to `POST /data-deletion`.
 #[derive(Debug, Serialize)]
 pub struct DataDeleted {
-    /// Where the person sees what became of it.
     pub url: String,
-    /// The code in it.
     pub confirmation_code: String,
 }
 
 /// The answer to what failed.
 #[derive(Debug, Serialize)]
 pub struct Error<'a> {
-    /// What is wrong.
     pub error: Problem<'a>,
 }
 
 /// What is wrong: a stable code for programs, and a sentence for people.
 #[derive(Debug, Serialize)]
 pub struct Problem<'a> {
-    /// The code.
     pub code: &'a str,
-    /// The sentence.
     pub message: &'a str,
 }
 
 /// The answer where only the person brings an account back.
 #[derive(Debug, Serialize)]
 pub struct NeedsPerson<'a> {
-    /// What is wrong.
     pub error: Ended<'a>,
-    /// The way back.
     pub reconnect: Reconnect<'a>,
 }
 
 /// A [`Problem`] that has a cause.
 #[derive(Debug, Serialize)]
 pub struct Ended<'a> {
-    /// The code.
     pub code: &'a str,
-    /// The sentence.
     pub message: &'a str,
-    /// Why it needs the person, or who ended it.
     pub cause: &'a str,
 }
 

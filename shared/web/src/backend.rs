@@ -31,7 +31,7 @@ pub struct Call<'a> {
 #[error("{0}")]
 pub struct BadRequest(pub String);
 
-/// Answers a request of the backend: who did not sign gets no answer of `handle`, and what does not make sense is logged here.
+/// Answers a request of the backend with `handle`, if IAM has named its caller. Logs a bad request once.
 pub async fn backend<'a, R>(request: &'a HttpRequest, handle: impl FnOnce(Call<'a>) -> R) -> Response<String>
 where
     R: Future<Output = Result<Response<String>, BadRequest>>,

@@ -9,7 +9,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// The crates whose logs follow `LOG_LEVEL`.
+/// The crates whose logs follow `LOG_LEVEL`, by how their names begin: `threads_auth` is `threads_auth_web` too.
 const OURS: &[&str] = &[
     "authorize",
     "callback",
@@ -19,7 +19,6 @@ const OURS: &[&str] = &[
     "events",
     "refresh",
     "sessions",
-    // And all whose names begin like this.
     "threads_auth",
     "threads_graph",
     "threads_sandbox",

@@ -32,33 +32,6 @@ impl Page {
             time: None,
         }
     }
-
-    /// Says when it happened.
-    #[must_use]
-    pub fn with_time(self, time: Timestamp) -> Self {
-        Self {
-            time: Some(time),
-            ..self
-        }
-    }
-
-    /// Offers to start again at `path`.
-    #[must_use]
-    pub fn with_restart(self, path: impl Into<String>) -> Self {
-        Self {
-            restart: Some(path.into()),
-            ..self
-        }
-    }
-
-    /// Offers the way back to the app.
-    #[must_use]
-    pub fn with_back(self, link: Url) -> Self {
-        Self {
-            back: Some(link),
-            ..self
-        }
-    }
 }
 
 /// Without the links: their queries may carry what opens a connect session.

@@ -23,18 +23,12 @@ pub fn refuse(config: &Config, request: &HttpRequest, refused: &Refused) -> Resp
 
 /// The page for a refusal, with the ways on that are open to the person.
 fn page_of(config: &Config, refused: &Refused) -> Page {
-    let page = Page::new(refused.reason.outcome());
     let flow = refused.flow.as_deref();
-    let back = flow
-        .and_then(|flow| flow.return_to.as_deref())
-        .and_then(|return_to| config.return_to.check(return_to).ok());
-    let page = match back {
-        Some(return_to) => {
-            let session = flow.and_then(|flow| flow.session_id.as_deref());
-            page.with_back(return_to.with(session.map(|id| ("session_id", id)).as_slice()))
-        }
-        None => page,
-    };
+    let back = flow.and_then(|flow| {
+        let return_to = config.return_to.check(flow.return_to.as_deref()?).ok()?;
+        let session = flow.session_id.as_deref().map(|id| ("session_id", id));
+        Some(return_to.with(session.as_slice()))
+    });
     let restart = match (&refused.reason, flow) {
         // What would only fail again has no "try again".
         (
@@ -48,9 +42,10 @@ fn page_of(config: &Config, refused: &Refused) -> Page {
         (_, Some(flow)) => Some(restart_path(flow)),
         (_, None) => (config.authorize_access == AuthorizeAccess::Open).then(|| "/authorize".to_owned()),
     };
-    match restart {
-        Some(path) => page.with_restart(path),
-        None => page,
+    Page {
+        restart,
+        back,
+        ..Page::new(refused.reason.outcome())
     }
 }
 

@@ -39,12 +39,20 @@ fn notices() -> impl Iterator<Item = Notice> {
     })
 }
 
+fn restarting(notice: impl Into<Notice>, path: &str) -> Page {
+    Page {
+        restart: Some(path.to_owned()),
+        ..Page::new(notice)
+    }
+}
+
 /// With every link that it can have.
 fn full(notice: impl Into<Notice>) -> Page {
     let back = Url::parse("https://app.example/settings?tab=threads&ref=7").unwrap();
-    Page::new(notice)
-        .with_restart("/authorize?session=abc&x=1")
-        .with_back(back)
+    Page {
+        back: Some(back),
+        ..restarting(notice, "/authorize?session=abc&x=1")
+    }
 }
 
 fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
@@ -166,9 +174,10 @@ fn nothing_is_scripted_or_fetched_from_elsewhere() {
 #[test]
 fn links_are_escaped() {
     let back = Url::parse("https://app.example/?a=1&b=%22%3E#'<\">").unwrap();
-    let page = Page::new(Connect::Denied)
-        .with_restart("/authorize?a=1&b=\"><b>")
-        .with_back(back);
+    let page = Page {
+        back: Some(back),
+        ..restarting(Connect::Denied, "/authorize?a=1&b=\"><b>")
+    };
     let body = render(&page).into_string();
     assert!(
         body.contains(r#"href="/authorize?a=1&amp;b=&quot;&gt;&lt;b&gt;""#),
@@ -195,11 +204,11 @@ fn a_restart_stays_on_this_origin() {
         "javascript:alert(1)",
         "/é",
     ] {
-        let body = render(&Page::new(Connect::Expired).with_restart(hostile)).into_string();
+        let body = render(&restarting(Connect::Expired, hostile)).into_string();
         assert!(!body.contains("<a "), "{hostile:?}");
     }
     assert!(
-        render(&Page::new(Connect::Expired).with_restart("/authorize"))
+        render(&restarting(Connect::Expired, "/authorize"))
             .into_string()
             .contains("<a ")
     );
