@@ -1,4 +1,5 @@
-//! The contract and the examples: the OpenAPI document has the routes that there are, and the Rust example does what it says.
+//! The contract and the examples: the OpenAPI document has the routes that there are, and the Rust
+//! example does what it says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -68,8 +69,8 @@ async fn the_document_has_the_routes_that_there_are() {
     assert_eq!(Browser::new().get(&url).await.body, DOCUMENT);
 }
 
-/// What a body is an example of, in the document's terms: an operation, and `body` or a status. Where the body has everything that
-/// may be there, and where it has nothing that can be absent or null.
+/// Two examples of each body: one has everything that may be there, the other nothing that can be
+/// absent or null. The key is an operation of the document, and `body` or a status.
 type Examples = BTreeMap<(&'static str, &'static str), [Value; 2]>;
 
 fn examples() -> Examples {
@@ -184,8 +185,8 @@ fn resolved(value: &'static Value) -> &'static Value {
     reference.map_or(value, |path| CONTRACT.pointer(&path[1..]).unwrap())
 }
 
-/// The schemas of all bodies in JSON, by operation and status. The errors, which are many and one, and those of API Gateway's own
-/// stand once, under `*`.
+/// The schemas of all bodies in JSON, by operation and status. The errors, which are many and one,
+/// and those of API Gateway's own stand once, under `*`.
 fn schemas() -> BTreeMap<(&'static str, &'static str), &'static Value> {
     let mut schemas = BTreeMap::new();
     for (_, _, operation) in operations() {
@@ -210,7 +211,8 @@ fn schemas() -> BTreeMap<(&'static str, &'static str), &'static Value> {
     schemas
 }
 
-/// Asserts that `value` is of `schema`, and has everything that may be there (`all`), or nothing that can be absent or null.
+/// Asserts that `value` is of `schema`, and has everything that may be there (`all`), or nothing
+/// that can be absent or null.
 fn assert_fits(schema: &'static Value, value: &Value, all: bool, at: &str) {
     let mut schema = resolved(schema);
     let mut types: Vec<&str> = match &schema["type"] {

@@ -1,4 +1,4 @@
-//! The bodies of requests and answers, one type for each that `functions/openapi.yaml` documents. A test compares them.
+//! One type for each body that `functions/openapi.yaml` documents. A test compares them.
 
 #![expect(missing_docs, reason = "functions/openapi.yaml says what each field means")]
 
@@ -103,7 +103,7 @@ fn exposed<S: Serializer>(token: &AccessToken, serializer: S) -> Result<S::Ok, S
     serializer.serialize_str(token.expose())
 }
 
-/// The answer to `POST /deauthorize`: the same whatever there was, so it tells nobody who has an account here.
+/// The answer to `POST /deauthorize`: always the same, to tell nobody who has an account here.
 #[derive(Debug, Serialize)]
 pub struct Deauthorized {}
 
@@ -160,7 +160,7 @@ struct ReconnectBody<'a> {
 }
 
 impl<'a> Reconnect<'a> {
-    /// The way back for a user. `authorize_url` is where they can go without a session, if that is allowed.
+    /// The way back for a user, with `authorize_url` where they can go without a session.
     #[must_use]
     pub fn new(user_id: &'a UserId, scopes: &'a Scopes, authorize_url: Option<String>) -> Self {
         Self {

@@ -1,6 +1,7 @@
 //! Requests of the app's own backend: who calls, what is in them, and what is wrong with them.
 //!
-//! Owns the check that stands behind the one of API Gateway: a route that was deployed without IAM authorization answers nobody.
+//! Owns the check that stands behind the one of API Gateway: a route that was deployed without IAM
+//! authorization answers nobody.
 
 use std::error::Error;
 
@@ -31,7 +32,7 @@ pub struct Call<'a> {
 #[error("{0}")]
 pub struct BadRequest(pub String);
 
-/// Answers a request of the backend with `handle`, if IAM has named its caller. Logs a bad request once.
+/// Answers a request with `handle`, if IAM has named its caller. Logs a bad request once.
 pub async fn backend<'a, R>(request: &'a HttpRequest, handle: impl FnOnce(Call<'a>) -> R) -> Response<String>
 where
     R: Future<Output = Result<Response<String>, BadRequest>>,
@@ -148,7 +149,8 @@ impl Query {
             .map(|(_, value)| value.as_str())
     }
 
-    /// A parameter that is a whole number between `least` and `most`, or `default` if it is not there.
+    /// A parameter that is a whole number between `least` and `most`, or `default` if it is not
+    /// there.
     ///
     /// # Errors
     /// When it is none.

@@ -15,11 +15,12 @@ pub(crate) const STYLE: &str = include_str!("pages/style.css");
 /// People-facing pages have no form.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| content_policy(STYLE, "'none'"));
 
-/// The content security policy of a page with one inline `style`, whose forms go to `form_action` only.
+/// The content security policy of a page with one inline `style`, whose forms go to `form_action`
+/// only.
 ///
-/// The hash is taken from the style itself, so the two cannot drift apart. `img-src` is for the empty icon, which
-/// spares us the browser's request for one. Were this no valid header, the pages would lose their style, not their
-/// protection.
+/// The hash is taken from the style itself, so the two cannot drift apart. `img-src` is for the
+/// empty icon, which spares us the browser's request for one. Were this no valid header, the pages
+/// would lose their style, not their protection.
 #[must_use]
 pub fn content_policy(style: &str, form_action: &'static str) -> HeaderValue {
     let hash = BASE64_STANDARD.encode(digest::digest(&digest::SHA256, style.as_bytes()));

@@ -1,6 +1,7 @@
 //! The functions' edge: requests, headers, pages, JSON, metrics, telemetry.
 //!
-//! A function takes a [`HttpRequest`], calls one operation of [`threads_auth::ThreadsAuth`], logs its outcome once and answers.
+//! A function takes a [`HttpRequest`], calls one operation of [`threads_auth::ThreadsAuth`], logs
+//! its outcome once and answers.
 
 pub mod api;
 mod backend;

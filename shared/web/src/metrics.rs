@@ -1,7 +1,9 @@
-//! Metrics, as lines of CloudWatch's embedded metric format: what is printed becomes a metric, with no call to anybody.
+//! Metrics, as lines of CloudWatch's embedded metric format: what is printed becomes a metric, with
+//! no call to anybody.
 //!
-//! Owns the line. `infra/README.md` lists the metrics, and the template's alarms and dashboard read them. AWS's own crate for the
-//! format (`metrique`) would add 43 crates to each function for this one line.
+//! Owns the line. `infra/README.md` lists the metrics, and the template's alarms and dashboard read
+//! them. AWS's own crate for the format (`metrique`) would add 43 crates to each function for this
+//! one line.
 
 use std::io::Write;
 
@@ -39,8 +41,8 @@ impl Metric {
     }
 }
 
-/// Prints metrics of one moment, which have a dimension beside the service's if `dimension` names one. Without `METRICS_SERVICE`,
-/// as in development, it prints nothing.
+/// Prints metrics of one moment, which have a dimension beside the service's if `dimension` names
+/// one. Without `METRICS_SERVICE`, as in development, it prints nothing.
 pub fn emit(config: &Config, now: Timestamp, dimension: Option<(&str, &str)>, metrics: &[Metric]) {
     if let Some(service) = config.metrics_service.as_deref().filter(|_| !metrics.is_empty()) {
         let line = line(service, now, dimension, metrics);

@@ -7,13 +7,16 @@ use threads_auth::connect::ConnectOutcome;
 use crate::headers::secure;
 use crate::pages::{Page, respond};
 
-/// Sends the browser to `location` with an empty body: 302 towards Threads, 303 towards a clean URL.
+/// Sends the browser to `location` with an empty body: 302 towards Threads, 303 towards a clean
+/// URL.
 ///
-/// A location that a header cannot carry is a fault of ours and becomes [`ConnectOutcome::Unavailable`].
+/// A location that a header cannot carry is a fault of ours and becomes
+/// [`ConnectOutcome::Unavailable`].
 #[must_use]
 pub fn redirect(status: StatusCode, location: &str) -> Response<String> {
     let location = match HeaderValue::from_str(location) {
-        // A `HeaderValue` takes any UTF-8; `to_str`, which is how the Lambda runtime reads it, takes ASCII only.
+        // A `HeaderValue` takes any UTF-8; `to_str`, which is how the Lambda runtime reads it,
+        // takes ASCII only.
         Ok(location) if location.to_str().is_ok() => location,
         _ => return respond(&Page::new(ConnectOutcome::Unavailable)),
     };

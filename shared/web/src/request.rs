@@ -1,7 +1,8 @@
 //! A request: API Gateway's event, taken apart.
 //!
-//! Owns the event's shape (HTTP API, payload format 2.0). It is read as it came: `lambda_http`'s own conversion to an
-//! `http::Request` panics on a query that is no valid URI, and its query map drops all but one of repeated parameters.
+//! Owns the event's shape (HTTP API, payload format 2.0). It is read as it came: `lambda_http`'s
+//! own conversion to an `http::Request` panics on a query that is no valid URI, and its query map
+//! drops all but one of repeated parameters.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use http::Method;
@@ -26,7 +27,8 @@ pub struct HttpRequest {
     pub caller: Option<String>,
 }
 
-/// The event, as far as it is of use. What a person can send must never fail to fit: that would be an error of ours.
+/// The event, as far as it is of use. What a person can send must never fail to fit: that would be
+/// an error of ours.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Event {

@@ -1,4 +1,5 @@
-//! The life of a function: it starts, and serves events until Lambda ends the process. Reads the clock, once for each event.
+//! The life of a function: it starts, and serves events until Lambda ends the process. Reads the
+//! clock, once for each event.
 
 use std::fmt;
 use std::time::Duration;
@@ -81,7 +82,8 @@ where
     Ok(lambda_runtime::run(service_fn(handler)).await?)
 }
 
-/// Serves a function that a schedule invokes: its event as JSON, the time, and how much of it there is.
+/// Serves a function that a schedule invokes: its event as JSON, the time, and how much of it there
+/// is.
 ///
 /// # Errors
 /// When the Runtime API cannot be reached.

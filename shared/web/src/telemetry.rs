@@ -1,7 +1,8 @@
 //! Logs: JSON lines on standard output, where Lambda picks them up.
 //!
-//! Owns what may be logged at all. Our own crates may say anything at the level that `LOG_LEVEL` asks for, because they never hold
-//! a secret outside a redacting type; everybody else only warnings, because an HTTP client that traces prints what it sends.
+//! Owns what may be logged at all. Our own crates may say anything at the level that `LOG_LEVEL`
+//! asks for, because they never hold a secret outside a redacting type; everybody else only
+//! warnings, because an HTTP client that traces prints what it sends.
 
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
@@ -9,7 +10,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// The crates whose logs follow `LOG_LEVEL`, by how their names begin: `threads_auth` is `threads_auth_web` too.
+/// The crates whose logs follow `LOG_LEVEL`, by how their names begin: `threads_auth` is
+/// `threads_auth_web` too.
 const OURS: &[&str] = &[
     "authorize",
     "callback",
@@ -34,8 +36,8 @@ pub fn filter(level: Level) -> Targets {
     )
 }
 
-/// Sends the process's logs to standard output, one JSON object a line. `level` is `LOG_LEVEL`; what is no level counts as
-/// `info`.
+/// Sends the process's logs to standard output, one JSON object a line. `level` is `LOG_LEVEL`;
+/// what is no level counts as `info`.
 pub fn init(level: Option<&str>) {
     let level = level.and_then(|text| text.parse().ok()).unwrap_or(Level::INFO);
     let lines = tracing_subscriber::fmt::layer()

@@ -1,7 +1,7 @@
 //! The look of a page: one template, one style, no script; a tone and a sign for each notice.
 //!
-//! Refuses to show anything that came with the request: a page is made of fixed texts, of a path of ours and of a link that the
-//! allowlist has already accepted.
+//! Refuses to show anything that came with the request: a page is made of fixed texts, of a path of
+//! ours and of a link that the allowlist has already accepted.
 
 use http::Response;
 use http::header::{self, HeaderValue};
@@ -166,7 +166,8 @@ pub(super) fn render(page: &Page) -> Markup {
     }
 }
 
-/// Whether `path` stays on this origin. Browsers drop tabs and take `\\` for `/`, so `/\t/host` would leave it.
+/// Whether `path` stays on this origin. Browsers drop tabs and take `\\` for `/`, so `/\t/host`
+/// would leave it.
 fn is_own_path(path: &str) -> bool {
     path.starts_with('/')
         && !path.starts_with("//")

@@ -58,7 +58,8 @@ impl Notice {
         }
     }
 
-    /// Whether the app is the first place to look: the account may be connected already, or the person said no.
+    /// Whether the app is the first place to look: the account may be connected already, or the
+    /// person said no.
     pub(super) fn is_settled_in_app(self) -> bool {
         matches!(
             self,

@@ -12,8 +12,8 @@ use super::notice::Notice;
 pub struct Page {
     /// What to tell.
     pub notice: Notice,
-    /// Where to start again: a path of ours with its query, already percent-encoded, such as `/authorize?session=…`.
-    /// Anything but a path on this origin is left out.
+    /// Where to start again: a path of ours with its query, already percent-encoded, such as
+    /// `/authorize?session=…`. Anything but a path on this origin is left out.
     pub restart: Option<String>,
     /// The way back to the app. The caller has checked it against the allowlist.
     pub back: Option<Url>,

@@ -1,4 +1,5 @@
-//! The answer to a connect that did not start or finish, with the ways on that are open to the person.
+//! The answer to a connect that did not start or finish, with the ways on that are open to the
+//! person.
 
 use http::Response;
 use threads_auth::connect::{Reason, Refused};
