@@ -1,0 +1,47 @@
+//! The attributes of the rows in both tables. [`Grant`](crate::Grant) and
+//! [`Session`](crate::Session) say what each means.
+
+threads_graph::names! {
+    /// An attribute of a row.
+    pub enum Attribute {
+        Pk => "pk",
+        UserId => "user_id",
+        GrantId => "grant_id",
+        Status => "status",
+        Cause => "cause",
+        RevokedBy => "revoked_by",
+        Token => "token",
+        PreviousToken => "previous_token",
+        IssuedAt => "issued_at",
+        ExpiresAt => "expires_at",
+        ExpiryAssumed => "expiry_assumed",
+        RefreshedAt => "refreshed_at",
+        DataAccessExpiresAt => "data_access_expires_at",
+        WarnedOf => "warned_of",
+        WarnedDays => "warned_days",
+        Scopes => "scopes",
+        Username => "username",
+        PendingToken => "pending_token",
+        PendingScopes => "pending_scopes",
+        PendingExpiresAt => "pending_expires_at",
+        DueAt => "due_at",
+        DueShard => "due_shard",
+        LeaseOwner => "lease_owner",
+        LeaseUntil => "lease_until",
+        Failures => "failures",
+        LastError => "last_error",
+        CreatedAt => "created_at",
+        ConnectedAt => "connected_at",
+        UpdatedAt => "updated_at",
+        DeletedAt => "deleted_at",
+        Id => "id",
+        Reference => "reference",
+        ReturnTo => "return_to",
+        Reason => "reason",
+        ConnectedUserId => "connected_user_id",
+        CompletionHash => "completion_hash",
+        CompletedBy => "completed_by",
+        CompletedAt => "completed_at",
+        Ttl => "ttl",
+    }
+}

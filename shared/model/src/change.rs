@@ -1,0 +1,156 @@
+//! Changes: what is written to one row, and the condition under which the write is right.
+
+use crate::{Attribute, Key, Row, Value};
+
+/// A condition on a row, as DynamoDB evaluates it: a comparison with an absent attribute does
+/// not hold, but for [`IsNot`](Self::IsNot).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// The attribute is there.
+    Exists(Attribute),
+    /// The attribute is not there.
+    Absent(Attribute),
+    /// The attribute has this value.
+    Is(Attribute, Value),
+    /// The attribute has another value.
+    IsNot(Attribute, Value),
+    /// The attribute is less than this value.
+    Below(Attribute, Value),
+    /// The attribute is this value or less.
+    AtMost(Attribute, Value),
+    /// The attribute is more than this value.
+    Above(Attribute, Value),
+    /// All of them hold. Always, if there are none.
+    All(Vec<Condition>),
+    /// One of them holds.
+    Any(Vec<Condition>),
+}
+
+/// A write to one row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The row.
+    pub key: Key,
+    /// The write's name in messages: a verb and its object.
+    pub operation: &'static str,
+    /// The condition.
+    pub when: Condition,
+    /// The attributes that are set.
+    pub set: Vec<(Attribute, Value)>,
+    /// The attributes that are set if they are not there.
+    pub set_if_absent: Vec<(Attribute, Value)>,
+    /// The attributes that are removed.
+    pub remove: Vec<Attribute>,
+}
+
+impl Condition {
+    /// The condition that always holds.
+    pub const NONE: Self = Self::All(Vec::new());
+
+    /// Both hold.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match self {
+            Self::All(mut all) => {
+                all.push(other);
+                Self::All(all)
+            }
+            one => Self::All(vec![one, other]),
+        }
+    }
+
+    /// Whether it holds of `row`.
+    #[must_use]
+    pub fn holds(&self, row: &Row) -> bool {
+        let compare =
+            |attribute, value: &Value, holds: fn(i64, i64) -> bool| match (row.get(attribute), value) {
+                (Some(Value::Number(left)), Value::Number(right)) => holds(*left, *right),
+                _ => false,
+            };
+        match self {
+            Self::Exists(attribute) => row.get(*attribute).is_some(),
+            Self::Absent(attribute) => row.get(*attribute).is_none(),
+            Self::Is(attribute, value) => row.get(*attribute) == Some(value),
+            Self::IsNot(attribute, value) => row.get(*attribute) != Some(value),
+            Self::Below(attribute, value) => compare(*attribute, value, |left, right| left < right),
+            Self::AtMost(attribute, value) => compare(*attribute, value, |left, right| left <= right),
+            Self::Above(attribute, value) => compare(*attribute, value, |left, right| left > right),
+            Self::All(all) => all.iter().all(|condition| condition.holds(row)),
+            Self::Any(any) => any.iter().any(|condition| condition.holds(row)),
+        }
+    }
+}
+
+impl Change {
+    /// A change of nothing yet.
+    #[must_use]
+    pub fn of(key: Key, operation: &'static str, when: Condition) -> Self {
+        Self {
+            key,
+            operation,
+            when,
+            set: Vec::new(),
+            set_if_absent: Vec::new(),
+            remove: Vec::new(),
+        }
+    }
+
+    /// Sets an attribute.
+    #[must_use]
+    pub fn set(mut self, attribute: Attribute, value: impl Into<Value>) -> Self {
+        self.set.push((attribute, value.into()));
+        self
+    }
+
+    /// Sets an attribute, unless it is there.
+    #[must_use]
+    pub fn set_if_absent(mut self, attribute: Attribute, value: impl Into<Value>) -> Self {
+        self.set_if_absent.push((attribute, value.into()));
+        self
+    }
+
+    /// Sets an attribute, or removes it if there is no value.
+    #[must_use]
+    pub fn set_or_remove(self, attribute: Attribute, value: Option<impl Into<Value>>) -> Self {
+        match value {
+            Some(value) => self.set(attribute, value),
+            None => self.remove(&[attribute]),
+        }
+    }
+
+    /// Removes attributes.
+    #[must_use]
+    pub fn remove(mut self, attributes: &[Attribute]) -> Self {
+        self.remove.extend_from_slice(attributes);
+        self
+    }
+
+    /// Whether `row` holds what this change sets in `attribute`: then a refused change was made
+    /// before, by an attempt whose answer was lost.
+    #[must_use]
+    pub fn is_made_in(&self, row: &Row, attribute: Attribute) -> bool {
+        self.set
+            .iter()
+            .any(|(set, value)| *set == attribute && row.get(attribute) == Some(value))
+    }
+
+    /// The row after the change, or nothing if its condition does not hold.
+    #[must_use]
+    pub fn apply(&self, mut row: Row) -> Option<Row> {
+        if !self.when.holds(&row) {
+            return None;
+        }
+        for (attribute, value) in &self.set_if_absent {
+            if row.get(*attribute).is_none() {
+                row.set(*attribute, value.clone());
+            }
+        }
+        for (attribute, value) in &self.set {
+            row.set(*attribute, value.clone());
+        }
+        for attribute in &self.remove {
+            row.remove(*attribute);
+        }
+        Some(row)
+    }
+}

@@ -1,0 +1,262 @@
+//! A grant: the consent of one Threads user, and what is held for it.
+//!
+//! Owns the states that a grant can be in, each with what it implies, and the ways from one to
+//! another.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use threads_graph::{ReauthorizationCause, Scopes, UserId};
+
+/// One Threads user's grant.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// Whose it is.
+    pub user_id: UserId,
+    /// The generation: every connect makes a new one, so that a late writer of an old one is
+    /// refused.
+    pub grant_id: String,
+    /// Where it stands.
+    pub state: State,
+    /// The granted scopes.
+    pub scopes: Scopes,
+    /// When the next sweep looks at it; none when there is nothing to refresh.
+    pub due_at: Option<Timestamp>,
+    /// When the current lease ends. May be in the past.
+    pub leased_until: Option<Timestamp>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// The class of the last failure.
+    pub last_error: Option<String>,
+    /// The profile's username, if Meta told it.
+    pub username: Option<String>,
+    /// When the user first connected.
+    pub created_at: Timestamp,
+    /// When the person last consented.
+    pub connected_at: Timestamp,
+    /// When the row last changed in substance.
+    pub updated_at: Timestamp,
+}
+
+/// Where a grant stands. A consent whose long-lived token is still to come can lie on any state.
+#[derive(Clone, Debug)]
+pub enum State {
+    /// The first consent: there is no long-lived token yet.
+    New(Consent),
+    /// The token works and is kept alive.
+    Active(Live, Option<Consent>),
+    /// The token is dead for good and dropped. Only the person can bring the grant back.
+    Final(Cause, Option<Consent>),
+    /// Meta refuses the token for a reason that may pass, so it is kept. The person can bring the
+    /// grant back.
+    Appealable(Cause, Live, Option<Consent>),
+    /// The person or the app ended it, and the tokens are destroyed.
+    Revoked(Option<RevokedBy>, Option<Consent>),
+}
+
+/// A long-lived token with what is known of it.
+#[derive(Clone)]
+pub struct Live {
+    /// The token, sealed for [`Purpose::AccessToken`](crate::seal::Purpose::AccessToken).
+    pub token: Vec<u8>,
+    /// The token that it replaced, sealed for
+    /// [`Purpose::PreviousToken`](crate::seal::Purpose::PreviousToken).
+    pub previous: Option<Vec<u8>>,
+    /// When Meta issued it.
+    pub issued_at: Timestamp,
+    /// When it expires, from Meta's `expires_in`.
+    pub expires_at: Timestamp,
+    /// Whether `expires_at` is only assumed: then Meta has to say that the token is dead.
+    pub expiry_assumed: bool,
+    /// When it was last refreshed.
+    pub refreshed_at: Option<Timestamp>,
+    /// When the app loses access to the person's data, whatever the token's age, if Meta told it.
+    pub data_access_expires_at: Option<Timestamp>,
+    /// The last warning that the access is about to end.
+    pub warning: Option<Warning>,
+}
+
+/// A consent whose long-lived exchange has not succeeded yet.
+#[derive(Clone)]
+pub struct Consent {
+    /// The short-lived token, sealed for
+    /// [`Purpose::PendingToken`](crate::seal::Purpose::PendingToken).
+    pub token: Vec<u8>,
+    /// The requested scopes.
+    pub scopes: Scopes,
+    /// When the short-lived token expires.
+    pub expires_at: Timestamp,
+}
+
+/// Meta's word on a grant, beside its token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// The scopes that the person grants now.
+    pub scopes: Scopes,
+    /// When the app loses access to the person's data.
+    pub data_access_expires_at: Option<Timestamp>,
+}
+
+threads_graph::names! {
+    /// Where a grant stands, by the name in the table and in answers.
+    pub enum Status {
+        /// The person consented, and the long-lived token is still to come.
+        Pending => "pending",
+        /// There is a token, and it is kept alive.
+        Active => "active",
+        /// The token is dead; only the person can bring the grant back.
+        NeedsReauthorization => "needs_reauthorization",
+        /// The person or the app ended it.
+        Revoked => "revoked",
+    }
+}
+
+threads_graph::names! {
+    /// Who ended a grant.
+    pub enum RevokedBy {
+        /// The person removed the app at Threads, and Meta said so.
+        Threads => "threads",
+        /// The app's backend disconnected the account.
+        App => "app",
+    }
+}
+
+threads_graph::names! {
+    /// Which of a grant's two clocks a warning is about.
+    pub enum Deadline {
+        /// The token's expiry, which a refresh moves.
+        Token => "token",
+        /// The end of data access, which perhaps only the person moves.
+        DataAccess => "data_access",
+    }
+}
+
+/// Why a grant needs the person again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Meta's verdict on the token.
+    Threads(ReauthorizationCause),
+    /// The connect was never completed: the short-lived token expired first.
+    NotCompleted,
+    /// The token may live, but Meta no longer gives it the person's data: 90 days after consent,
+    /// for a private profile.
+    DataAccessExpired,
+}
+
+/// A warning that was given once: this deadline is so many days away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// The deadline.
+    pub of: Deadline,
+    /// 14 or 3: fewer days than this are left.
+    pub days: u8,
+}
+
+/// Without the sealed bytes.
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Live({} to {})", self.issued_at, self.expires_at)
+    }
+}
+
+/// Without the sealed bytes.
+impl fmt::Debug for Consent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Consent(to {})", self.expires_at)
+    }
+}
+
+impl Grant {
+    /// The name of its state.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match self.state {
+            State::New(_) => Status::Pending,
+            State::Active(..) => Status::Active,
+            State::Final(..) | State::Appealable(..) => Status::NeedsReauthorization,
+            State::Revoked(..) => Status::Revoked,
+        }
+    }
+
+    /// Why it needs the person again, if it does.
+    #[must_use]
+    pub fn cause(&self) -> Option<Cause> {
+        match self.state {
+            State::Final(cause, _) | State::Appealable(cause, ..) => Some(cause),
+            State::New(_) | State::Active(..) | State::Revoked(..) => None,
+        }
+    }
+
+    /// Its long-lived token, if one is kept.
+    #[must_use]
+    pub fn live(&self) -> Option<&Live> {
+        match &self.state {
+            State::Active(live, _) | State::Appealable(_, live, _) => Some(live),
+            State::New(_) | State::Final(..) | State::Revoked(..) => None,
+        }
+    }
+
+    /// The consent that waits for its long-lived token, if one does.
+    #[must_use]
+    pub fn consent(&self) -> Option<&Consent> {
+        match &self.state {
+            State::New(consent) => Some(consent),
+            State::Active(_, consent)
+            | State::Final(_, consent)
+            | State::Appealable(_, _, consent)
+            | State::Revoked(_, consent) => consent.as_ref(),
+        }
+    }
+
+    /// Whether its scopes were granted with a long-lived token, which was not revoked since.
+    #[must_use]
+    pub fn has_granted(&self) -> bool {
+        match self.state {
+            State::Active(..) | State::Appealable(..) => true,
+            State::Final(cause, _) => cause != Cause::NotCompleted,
+            State::New(_) | State::Revoked(..) => false,
+        }
+    }
+}
+
+impl Cause {
+    const OURS: [Self; 2] = [Self::NotCompleted, Self::DataAccessExpired];
+
+    /// The name in the table, in logs and in answers.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Threads(cause) => cause.as_str(),
+            Self::NotCompleted => "not_completed",
+            Self::DataAccessExpired => "data_access_expired",
+        }
+    }
+
+    /// Whether Meta may take the same token again: it is kept then.
+    #[must_use]
+    pub fn is_appealable(self) -> bool {
+        match self {
+            Self::DataAccessExpired => true,
+            Self::NotCompleted => false,
+            Self::Threads(cause) => match cause {
+                ReauthorizationCause::Invalid
+                | ReauthorizationCause::SessionInvalid
+                | ReauthorizationCause::Checkpoint
+                | ReauthorizationCause::Unconfirmed => true,
+                ReauthorizationCause::AppRemoved
+                | ReauthorizationCause::PasswordChanged
+                | ReauthorizationCause::Expired => false,
+            },
+        }
+    }
+}
+
+impl FromStr for Cause {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let ours = Self::OURS.into_iter().find(|cause| cause.as_str() == text);
+        ours.map_or_else(|| text.parse().map(Self::Threads).map_err(|_| ()), Ok)
+    }
+}

@@ -1,0 +1,186 @@
+//! How a grant lies in its row: the only place that looks at absent attributes of a grant.
+
+use threads_graph::ReauthorizationCause;
+
+use crate::row::Reader;
+use crate::{Attribute, Cause, Consent, Grant, Inconsistency, Live, Row, State, Status, Warning};
+
+impl Grant {
+    /// Reads a row of `table`. What a refresh does not need may be damaged: it counts as absent.
+    ///
+    /// # Errors
+    /// When something that a refresh needs is missing or malformed.
+    pub fn from_row(table: &str, row: &Row) -> Result<Self, Inconsistency> {
+        let row = row.reader(table);
+        let consent = consent(&row)?;
+        let state = match row.needed(Attribute::Status)? {
+            Status::Pending => State::New(consent.ok_or_else(|| row.inconsistency(Attribute::PendingToken))?),
+            Status::Active => {
+                let live = live(&row)?.ok_or_else(|| row.inconsistency(Attribute::Token))?;
+                State::Active(live, consent)
+            }
+            Status::NeedsReauthorization => {
+                let unknown = Cause::Threads(ReauthorizationCause::Invalid);
+                let cause: Cause = row.optional(Attribute::Cause).unwrap_or(unknown);
+                match live(&row)?.filter(|_| cause.is_appealable()) {
+                    Some(live) => State::Appealable(cause, live, consent),
+                    None => State::Final(cause, consent),
+                }
+            }
+            Status::Revoked => State::Revoked(row.optional(Attribute::RevokedBy), consent),
+        };
+        // Any time of the row will do for one that is damaged: no refresh depends on it.
+        let times = [
+            Attribute::CreatedAt,
+            Attribute::ConnectedAt,
+            Attribute::UpdatedAt,
+            Attribute::IssuedAt,
+        ];
+        let created_at = times
+            .into_iter()
+            .find_map(|attribute| row.time(attribute))
+            .ok_or_else(|| row.inconsistency(Attribute::CreatedAt))?;
+        let connected_at = row.time(Attribute::ConnectedAt).unwrap_or(created_at);
+        Ok(Self {
+            user_id: row.needed(Attribute::UserId)?,
+            grant_id: row.needed(Attribute::GrantId)?,
+            state,
+            scopes: row.scopes(Attribute::Scopes),
+            due_at: row.time(Attribute::DueAt),
+            leased_until: row.time(Attribute::LeaseUntil),
+            failures: row.optional(Attribute::Failures).unwrap_or(0),
+            last_error: row.optional(Attribute::LastError),
+            username: row.optional(Attribute::Username),
+            created_at,
+            connected_at,
+            updated_at: row.time(Attribute::UpdatedAt).unwrap_or(connected_at),
+        })
+    }
+}
+
+fn live(row: &Reader<'_>) -> Result<Option<Live>, Inconsistency> {
+    let Some(token) = row.sealed(Attribute::Token)? else {
+        return Ok(None);
+    };
+    let warning = match (
+        row.optional(Attribute::WarnedOf),
+        row.optional(Attribute::WarnedDays),
+    ) {
+        (Some(of), Some(days)) => Some(Warning { of, days }),
+        _ => None,
+    };
+    Ok(Some(Live {
+        token,
+        previous: row.sealed(Attribute::PreviousToken).unwrap_or_default(),
+        issued_at: row.needed_time(Attribute::IssuedAt)?,
+        expires_at: row.needed_time(Attribute::ExpiresAt)?,
+        expiry_assumed: row.row.get(Attribute::ExpiryAssumed).is_some(),
+        refreshed_at: row.time(Attribute::RefreshedAt),
+        data_access_expires_at: row.time(Attribute::DataAccessExpiresAt),
+        warning,
+    }))
+}
+
+fn consent(row: &Reader<'_>) -> Result<Option<Consent>, Inconsistency> {
+    let Some(token) = row.sealed(Attribute::PendingToken)? else {
+        return Ok(None);
+    };
+    Ok(Some(Consent {
+        token,
+        scopes: row.scopes(Attribute::PendingScopes),
+        expires_at: row.needed_time(Attribute::PendingExpiresAt)?,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Key, Value};
+
+    fn row() -> Row {
+        let user_id = "17841400000000001".parse().unwrap();
+        let mut row: Row = [
+            (Attribute::Pk, Key::grant(&user_id).as_str().into()),
+            (Attribute::UserId, user_id.as_str().into()),
+            (Attribute::GrantId, "generation".into()),
+            (Attribute::Status, "active".into()),
+            (Attribute::Token, [1_u8].as_slice().into()),
+            (Attribute::IssuedAt, 1_i64.into()),
+            (Attribute::ExpiresAt, 2_i64.into()),
+        ]
+        .into_iter()
+        .collect();
+        for attribute in UNNEEDED {
+            row.set(attribute, 3_i64);
+        }
+        row
+    }
+
+    const UNNEEDED: [Attribute; 15] = [
+        Attribute::Scopes,
+        Attribute::Username,
+        Attribute::WarnedOf,
+        Attribute::WarnedDays,
+        Attribute::Cause,
+        Attribute::LeaseOwner,
+        Attribute::LeaseUntil,
+        Attribute::Failures,
+        Attribute::LastError,
+        Attribute::PreviousToken,
+        Attribute::RefreshedAt,
+        Attribute::DataAccessExpiresAt,
+        Attribute::UpdatedAt,
+        Attribute::ConnectedAt,
+        Attribute::CreatedAt,
+    ];
+
+    #[test]
+    fn an_attribute_that_a_refresh_does_not_need_cannot_make_a_row_unreadable() {
+        let damages = [
+            Value::Other,
+            Value::Bytes(vec![0]),
+            Value::Text("unheard of".to_owned()),
+            Value::Number(i64::MAX),
+        ];
+        let mut read = 0;
+        for attribute in UNNEEDED {
+            for damage in &damages {
+                let mut row = row();
+                row.set(attribute, damage.clone());
+                let grant = Grant::from_row("grants", &row);
+                assert!(
+                    grant.is_ok_and(|grant| grant.live().is_some()),
+                    "{attribute} {damage:?}"
+                );
+                read += 1;
+            }
+            let mut row = row();
+            row.remove(attribute);
+            assert!(Grant::from_row("grants", &row).is_ok(), "{attribute}");
+        }
+        println!("grant rows: {read} damaged attributes, all read");
+    }
+
+    #[test]
+    fn an_attribute_that_a_refresh_needs_is_named_with_its_row() {
+        for attribute in [
+            Attribute::UserId,
+            Attribute::GrantId,
+            Attribute::Status,
+            Attribute::Token,
+            Attribute::IssuedAt,
+            Attribute::ExpiresAt,
+        ] {
+            let (mut missing, mut malformed) = (row(), row());
+            missing.remove(attribute);
+            malformed.set(attribute, Value::Other);
+            for (row, problem) in [(missing, "missing"), (malformed, "malformed")] {
+                let error = Grant::from_row("grants", &row).unwrap_err();
+                assert_eq!(
+                    error.to_string(),
+                    format!("table grants, key user#17841400000000001: attribute {attribute} is {problem}")
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The data that Threads Auth keeps, and the rules of its writes, as values.
+//!
+//! Owns grants, sessions, the schedule, events, sealing, the rows' keys and attributes, and the
+//! conditions of every write. Time and randomness are arguments.
+//!
+//! **Architecture invariant:** no AWS, no HTTP, no clock. What is here is tested without a stack,
+//! and the store sends to DynamoDB exactly the [`Change`]s that are built here.
+
+mod attribute;
+mod change;
+mod error_chain;
+pub mod events;
+mod grant;
+mod grant_row;
+mod key;
+mod row;
+pub mod rules;
+pub mod schedule;
+pub mod seal;
+mod session;
+mod session_row;
+mod summary;
+mod vault;
+
+pub use attribute::Attribute;
+pub use change::{Change, Condition};
+pub use error_chain::error_chain;
+pub use grant::{Access, Cause, Consent, Deadline, Grant, Live, RevokedBy, State, Status, Warning};
+pub use key::Key;
+pub use row::{Inconsistency, Row, Value};
+pub use session::{Session, SessionState, SessionStatus};
+pub use summary::Summary;
+pub use vault::Vault;

@@ -1,0 +1,69 @@
+//! Sealing and opening tokens: the keyring, the app and the table that every token is bound to, at
+//! hand together.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use threads_graph::{AccessToken, AppCredentials, UserId};
+
+use crate::Key;
+use crate::seal::{Context, Keyring, Purpose, SealError};
+
+/// Seals and opens what belongs to one app and one table of grants.
+#[derive(Clone)]
+pub struct Vault {
+    /// The app's credentials.
+    pub app: Arc<AppCredentials>,
+    /// The keys.
+    pub keyring: Arc<Keyring>,
+    /// The table that each sealed token is bound to.
+    pub table: String,
+}
+
+impl Vault {
+    /// Seals a token for the row of `user_id`.
+    ///
+    /// # Errors
+    /// When the system has no randomness to give.
+    pub fn seal(
+        &self,
+        purpose: Purpose,
+        user_id: &UserId,
+        token: &AccessToken,
+    ) -> Result<Vec<u8>, SealError> {
+        self.keyring
+            .seal(&self.context(purpose, user_id), token.expose().as_bytes())
+    }
+
+    /// Opens a token of the row of `user_id`.
+    ///
+    /// # Errors
+    /// When it was sealed for another place, altered, or with a key that the keyring does not hold.
+    pub fn open(&self, purpose: Purpose, user_id: &UserId, sealed: &[u8]) -> Result<AccessToken, SealError> {
+        let bytes = self.keyring.open(&self.context(purpose, user_id), sealed)?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| SealError::Malformed)?;
+        AccessToken::new(text).map_err(|_| SealError::Malformed)
+    }
+
+    /// The key of a deleted user's tombstone.
+    #[must_use]
+    pub fn tombstone(&self, user_id: &UserId) -> Key {
+        Key::tombstone(&self.keyring.tombstone(&self.app.app_id, user_id))
+    }
+
+    /// The confirmation code of a deletion.
+    #[must_use]
+    pub fn confirmation_code(&self, user_id: &UserId, requested_at: Timestamp) -> String {
+        self.keyring
+            .confirmation_code(&self.app.app_id, user_id, requested_at)
+    }
+
+    fn context<'a>(&'a self, purpose: Purpose, user_id: &'a UserId) -> Context<'a> {
+        Context {
+            purpose,
+            table: &self.table,
+            app_id: &self.app.app_id,
+            subject: user_id.as_str(),
+        }
+    }
+}
