@@ -1,0 +1,183 @@
+//! The AWS clients: built from values, over the one HTTP client that the process has.
+//!
+//! Owns the bridge from the SDK to [`threads_graph::HttpClient`], so that a function carries one
+//! TLS stack and one root store (a second one costs a cold start more than everything else in it).
+//! Refuses to look anything up: region, credentials and endpoints are [`AwsConfig`], which a
+//! Lambda's environment always holds.
+
+use std::fmt;
+use std::time::Duration;
+
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient as SmithyHttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings,
+    SharedHttpClient, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+use threads_graph::HttpClient;
+
+/// Region, credentials and endpoints of the AWS account.
+#[derive(Clone)]
+pub struct AwsConfig {
+    /// `AWS_REGION`.
+    pub region: String,
+    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`. Lambda gives each
+    /// execution environment its own, good for longer than the environment lives. Whoever runs
+    /// elsewhere puts what renews its own in their place.
+    pub credentials: SharedCredentialsProvider,
+    /// `AWS_ENDPOINT_URL_DYNAMODB`, else `AWS_ENDPOINT_URL`; none means the real service.
+    pub dynamodb_url: Option<String>,
+    /// `AWS_ENDPOINT_URL_SECRETS_MANAGER`, else `AWS_ENDPOINT_URL`; none means the real service.
+    pub secrets_manager_url: Option<String>,
+    /// `AWS_ENDPOINT_URL_EVENTBRIDGE`, else `AWS_ENDPOINT_URL`; none means the real service.
+    pub eventbridge_url: Option<String>,
+    /// The time of one call, a share of `REQUEST_SECONDS`.
+    pub timeouts: TimeoutConfig,
+}
+
+impl fmt::Debug for AwsConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AwsConfig")
+            .field("region", &self.region)
+            .field("credentials", &"[redacted]")
+            .field("dynamodb_url", &self.dynamodb_url)
+            .field("secrets_manager_url", &self.secrets_manager_url)
+            .field("eventbridge_url", &self.eventbridge_url)
+            .field("timeouts", &self.timeouts)
+            .finish()
+    }
+}
+
+/// A request to AWS is small and answered in milliseconds: what takes longer is lost, and asking
+/// again is cheaper than waiting. Three attempts stay well inside a request's time.
+#[must_use]
+pub fn timeouts(request_time: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(request_time / 15)
+        .operation_attempt_timeout(request_time / 10)
+        .operation_timeout(request_time * 4 / 15)
+        .build()
+}
+
+/// The DynamoDB client for `config`, over `http`.
+#[must_use]
+pub fn dynamodb(config: &AwsConfig, http: &HttpClient) -> aws_sdk_dynamodb::Client {
+    let mut builder = aws_sdk_dynamodb::Config::builder()
+        .behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::v2026_01_12())
+        .region(aws_sdk_dynamodb::config::Region::new(config.region.clone()))
+        .credentials_provider(config.credentials.clone())
+        .timeout_config(config.timeouts.clone())
+        .http_client(http_client(http));
+    builder.set_endpoint_url(config.dynamodb_url.clone());
+    aws_sdk_dynamodb::Client::from_conf(builder.build())
+}
+
+/// The Secrets Manager client for `config`, over `http`.
+#[must_use]
+pub fn secrets_manager(config: &AwsConfig, http: &HttpClient) -> aws_sdk_secretsmanager::Client {
+    let mut builder = aws_sdk_secretsmanager::Config::builder()
+        .behavior_version(aws_sdk_secretsmanager::config::BehaviorVersion::v2026_01_12())
+        .region(aws_sdk_secretsmanager::config::Region::new(config.region.clone()))
+        .credentials_provider(config.credentials.clone())
+        .timeout_config(config.timeouts.clone())
+        .http_client(http_client(http));
+    builder.set_endpoint_url(config.secrets_manager_url.clone());
+    aws_sdk_secretsmanager::Client::from_conf(builder.build())
+}
+
+/// The SDK's HTTP client over ours.
+#[must_use]
+pub fn http_client(http: &HttpClient) -> SharedHttpClient {
+    SharedHttpClient::new(Bridge(http.clone()))
+}
+
+/// The SDK's HTTP client, answered by ours.
+struct Bridge(HttpClient);
+
+impl fmt::Debug for Bridge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bridge")
+    }
+}
+
+impl SmithyHttpClient for Bridge {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        _components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(Connector {
+            http: self.0.clone(),
+            read_timeout: settings.read_timeout(),
+        })
+    }
+}
+
+struct Connector {
+    http: HttpClient,
+    read_timeout: Option<Duration>,
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connector")
+    }
+}
+
+impl HttpConnector for Connector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let (http, read_timeout) = (self.http.clone(), self.read_timeout);
+        HttpConnectorFuture::new(async move { send(&http, read_timeout, request).await })
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the send path to AWS: its URLs carry no secret, and they are stripped from errors all the same"
+)]
+async fn send(
+    http: &HttpClient,
+    read_timeout: Option<Duration>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ConnectorError> {
+    let request = request
+        .try_into_http1x()
+        .map_err(|e| ConnectorError::user(e.into()))?;
+    let (parts, body) = request.into_parts();
+    // Every request of the two services that we call holds its body in memory; a stream would be an
+    // upload.
+    let body = body
+        .bytes()
+        .map(<[u8]>::to_vec)
+        .ok_or_else(|| ConnectorError::user("a streaming body cannot be sent".into()))?;
+    let mut outgoing = http
+        .inner()
+        .request(parts.method, parts.uri.to_string())
+        .headers(parts.headers)
+        .body(body);
+    if let Some(timeout) = read_timeout {
+        outgoing = outgoing.timeout(timeout);
+    }
+    let response = outgoing.send().await.map_err(connector_error)?;
+    let (status, headers) = (response.status(), response.headers().clone());
+    let body = response.bytes().await.map_err(connector_error)?;
+    let mut answer = http::Response::new(SdkBody::from(body));
+    *answer.status_mut() = status;
+    *answer.headers_mut() = headers;
+    HttpResponse::try_from(answer).map_err(|e| ConnectorError::other(e.into(), None))
+}
+
+fn connector_error(error: reqwest::Error) -> ConnectorError {
+    let error = error.without_url();
+    if error.is_timeout() {
+        ConnectorError::timeout(error.into())
+    } else if error.is_builder() {
+        ConnectorError::user(error.into())
+    } else {
+        ConnectorError::io(error.into())
+    }
+}

@@ -1,0 +1,49 @@
+//! Rows and values as DynamoDB spells them.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use threads_auth_model::{Row, Value};
+
+/// A DynamoDB item.
+pub type Item = HashMap<String, AttributeValue>;
+
+/// The attributes of an item that are ours.
+#[must_use]
+pub fn row(item: &Item) -> Row {
+    item.iter()
+        .filter_map(|(name, value)| Some((name.parse().ok()?, value_of(value))))
+        .collect()
+}
+
+/// The item of a row.
+pub(crate) fn item(row: Row) -> Item {
+    row.into_iter()
+        .map(|(attribute, value)| (attribute.as_str().to_owned(), attribute_value(&value)))
+        .collect()
+}
+
+pub(crate) fn attribute_value(value: &Value) -> AttributeValue {
+    match value {
+        Value::Text(text) => AttributeValue::S(text.clone()),
+        Value::Number(number) => AttributeValue::N(number.to_string()),
+        Value::Bytes(bytes) => AttributeValue::B(Blob::new(bytes.as_slice())),
+        Value::List(texts) => AttributeValue::L(texts.iter().cloned().map(AttributeValue::S).collect()),
+        Value::Other => AttributeValue::Null(true),
+    }
+}
+
+fn value_of(value: &AttributeValue) -> Value {
+    match value {
+        AttributeValue::S(text) => Value::Text(text.clone()),
+        AttributeValue::N(number) => number.parse().map_or(Value::Other, Value::Number),
+        AttributeValue::B(bytes) => Value::Bytes(bytes.as_ref().to_vec()),
+        AttributeValue::L(list) => list
+            .iter()
+            .map(|value| value.as_s().ok().cloned())
+            .collect::<Option<_>>()
+            .map_or(Value::Other, Value::List),
+        _ => Value::Other,
+    }
+}

@@ -1,0 +1,30 @@
+//! The two DynamoDB tables, of grants and of short-lived rows, and the two secrets.
+//!
+//! Owns AWS: its clients, every expression that is sent to DynamoDB, and what a failure of AWS's
+//! means. Each write carries the condition under which [`threads_auth_model::rules`] calls it
+//! right, and an answer that was lost is recognized by reading what lies there instead. Refuses to
+//! interpret: no clock, no keys, no token in the clear.
+
+pub mod aws;
+mod connects;
+mod error;
+mod expression;
+mod grants;
+mod item;
+mod removals;
+mod retry;
+mod secrets;
+mod sessions;
+mod table;
+mod transaction;
+mod transfers;
+
+pub use connects::{CommitOutcome, ConnectCommit, Connected};
+pub use error::{AwsError, FailureKind, SecretsError, StoreError};
+pub use grants::{DUE_INDEX, LeaseOutcome, Page};
+pub use item::{Item, row};
+pub use removals::Deletion;
+pub use retry::{Backoff, persist};
+pub use secrets::Secrets;
+pub use table::{Store, WriteOutcome};
+pub use transfers::Taken;

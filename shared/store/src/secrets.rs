@@ -1,0 +1,167 @@
+//! The app's credentials and the keyring, from Secrets Manager, cached.
+//!
+//! Owns when a secret is read: once per TTL, by one caller while the others wait, and the last good
+//! value goes on while Secrets Manager is briefly unreachable. AWS's own
+//! `aws_secretsmanager_caching` crate is not used because it depends on `aws-config` and the SDK
+//! with their default features, which link a second TLS stack.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use threads_auth_model::seal::Keyring;
+use threads_graph::{AppCredentials, AppId, AppSecret};
+use tokio::sync::Mutex;
+use zeroize::Zeroizing;
+
+use crate::{AwsError, SecretsError};
+
+/// After a failed read the old value serves this long before the next attempt, so that an outage is
+/// not hammered.
+const RETRY_AFTER: Duration = Duration::from_secs(10);
+
+/// The two secrets, read when they are first asked for.
+pub struct Secrets {
+    client: aws_sdk_secretsmanager::Client,
+    ttl: Duration,
+    app: Cached<AppCredentials>,
+    keyring: Cached<Keyring>,
+}
+
+struct Cached<T> {
+    id: String,
+    value: Mutex<Option<(Arc<T>, Timestamp)>>,
+}
+
+#[derive(Deserialize)]
+struct AppSecretText {
+    app_id: AppId,
+    app_secret: Zeroizing<String>,
+}
+
+impl Secrets {
+    /// Reads the secrets `app_secret_id` and `keyring_secret_id` through `client`, each at most
+    /// once per `ttl`.
+    #[must_use]
+    pub fn new(
+        client: aws_sdk_secretsmanager::Client,
+        app_secret_id: &str,
+        keyring_secret_id: &str,
+        ttl: Duration,
+    ) -> Self {
+        let (app, keyring) = (Cached::new(app_secret_id), Cached::new(keyring_secret_id));
+        Self {
+            client,
+            ttl,
+            app,
+            keyring,
+        }
+    }
+
+    /// The app's id and secret, from a secret `{"app_id":"…","app_secret":"…"}`. Other fields are a
+    /// later version's, and ignored.
+    ///
+    /// # Errors
+    /// When the secret was never read and cannot be now, or is malformed.
+    pub async fn app(&self, now: Timestamp) -> Result<Arc<AppCredentials>, SecretsError> {
+        self.get(&self.app, now, parse_app).await
+    }
+
+    /// The keyring.
+    ///
+    /// # Errors
+    /// When the secret was never read and cannot be now, or is malformed.
+    pub async fn keyring(&self, now: Timestamp) -> Result<Arc<Keyring>, SecretsError> {
+        self.get(&self.keyring, now, |text| {
+            Keyring::from_json(text).map_err(|e| e.to_string())
+        })
+        .await
+    }
+
+    async fn get<T>(
+        &self,
+        cached: &Cached<T>,
+        now: Timestamp,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Arc<T>, SecretsError> {
+        // Holding the lock while reading is the single flight: whoever comes meanwhile finds the
+        // fresh value.
+        let mut slot = cached.value.lock().await;
+        if let Some((value, until)) = &*slot
+            && now < *until
+        {
+            return Ok(Arc::clone(value));
+        }
+        match self.read(&cached.id).await {
+            Ok(text) => {
+                let value = parse(&text)
+                    .map(Arc::new)
+                    .map_err(|expected| SecretsError::Malformed {
+                        id: cached.id.clone(),
+                        expected,
+                    })?;
+                *slot = Some((Arc::clone(&value), later(now, self.ttl)));
+                Ok(value)
+            }
+            // Only what may be different on the next try. A secret that is missing or forbidden
+            // stays so, and must not hide behind an old value.
+            Err(error) if error.is_transient() => match &mut *slot {
+                Some((value, until)) => {
+                    tracing::warn!(
+                        secret = cached.id,
+                        "Secrets Manager is unreachable; the last value goes on"
+                    );
+                    *until = later(now, RETRY_AFTER);
+                    Ok(Arc::clone(value))
+                }
+                None => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn read(&self, id: &str) -> Result<Zeroizing<String>, SecretsError> {
+        let answer = self
+            .client
+            .get_secret_value()
+            .secret_id(id)
+            .send()
+            .await
+            .map_err(|error| SecretsError::SecretsManager {
+                id: id.to_owned(),
+                source: AwsError::new("Secrets Manager", "read a secret", error),
+            })?;
+        answer
+            .secret_string
+            .map(Zeroizing::new)
+            .ok_or_else(|| SecretsError::Malformed {
+                id: id.to_owned(),
+                expected: "expected text, found none".to_owned(),
+            })
+    }
+}
+
+impl<T> Cached<T> {
+    fn new(id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            value: Mutex::new(None),
+        }
+    }
+}
+
+fn parse_app(text: &str) -> Result<AppCredentials, String> {
+    const EXPECTED: &str =
+        "expected {\"app_id\":\"DIGITS\",\"app_secret\":\"…\"}, with the Threads app's id and secret";
+    let text: AppSecretText = serde_json::from_str(text).map_err(|_| EXPECTED.to_owned())?;
+    let app_secret = AppSecret::new(text.app_secret.as_str()).map_err(|_| EXPECTED.to_owned())?;
+    Ok(AppCredentials {
+        app_id: text.app_id,
+        app_secret,
+    })
+}
+
+fn later(now: Timestamp, duration: Duration) -> Timestamp {
+    now.checked_add(duration).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,163 @@
+//! Reads and writes of one row.
+
+use std::error::Error as StdError;
+
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_smithy_async::future::pagination_stream::PaginationStream;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use futures_util::stream::{self, Stream};
+use threads_auth_model::{Attribute, Change, Key, Row};
+
+use crate::StoreError;
+use crate::error::failed;
+use crate::expression::Expressions;
+use crate::item::{Item, row};
+
+/// The tables, through one client.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) client: aws_sdk_dynamodb::Client,
+    pub(crate) grants: String,
+    pub(crate) short_lived: String,
+}
+
+/// The outcome of a conditional write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteOutcome {
+    /// It is stored.
+    Stored,
+    /// Something newer lies there, and stays.
+    Superseded,
+    /// The row is gone.
+    Gone,
+}
+
+/// The row after a conditional change, or the one that refused it.
+pub(crate) enum Changed {
+    Done(Row),
+    Refused(Row),
+    Gone,
+}
+
+impl Changed {
+    /// The outcome of `change`. If the token that it stores lies there, the answer to an earlier
+    /// attempt was lost.
+    pub(crate) fn outcome_of(&self, change: &Change) -> WriteOutcome {
+        match self {
+            Self::Refused(row) if !change.is_made_in(row, Attribute::Token) => WriteOutcome::Superseded,
+            Self::Done(_) | Self::Refused(_) => WriteOutcome::Stored,
+            Self::Gone => WriteOutcome::Gone,
+        }
+    }
+}
+
+impl Store {
+    /// The tables named `grants` and `short_lived`.
+    #[must_use]
+    pub fn new(client: aws_sdk_dynamodb::Client, grants: &str, short_lived: &str) -> Self {
+        Self {
+            client,
+            grants: grants.to_owned(),
+            short_lived: short_lived.to_owned(),
+        }
+    }
+
+    /// The grants table's name: a part of what each token is sealed with.
+    #[must_use]
+    pub fn grants_table(&self) -> &str {
+        &self.grants
+    }
+
+    pub(crate) fn table(&self, key: &Key) -> &str {
+        if key.is_short_lived() {
+            &self.short_lived
+        } else {
+            &self.grants
+        }
+    }
+
+    /// Reads one row as it is now.
+    pub(crate) async fn read(&self, key: &Key, operation: &'static str) -> Result<Option<Row>, StoreError> {
+        let request = self
+            .client
+            .get_item()
+            .table_name(self.table(key))
+            .consistent_read(true);
+        let answer = request.key(Attribute::Pk.as_str(), pk(key)).send().await;
+        Ok(answer.map_err(failed(operation))?.item.as_ref().map(row))
+    }
+
+    /// Makes one change, if its condition holds.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn write(&self, change: &Change) -> Result<WriteOutcome, StoreError> {
+        Ok(self.change(change).await?.outcome_of(change))
+    }
+
+    pub(crate) async fn change(&self, change: &Change) -> Result<Changed, StoreError> {
+        let mut expressions = Expressions::default();
+        let answer = self
+            .client
+            .update_item()
+            .table_name(self.table(&change.key))
+            .key(Attribute::Pk.as_str(), pk(&change.key))
+            .update_expression(expressions.update(change))
+            .set_condition_expression(expressions.condition(&change.when))
+            .set_expression_attribute_names(expressions.names())
+            .set_expression_attribute_values(expressions.values())
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match answer {
+            Ok(output) => Ok(Changed::Done(row(&output.attributes.unwrap_or_default()))),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                    let old = refused.item().filter(|item| !item.is_empty());
+                    Ok(old.map_or(Changed::Gone, |item| Changed::Refused(row(item))))
+                }
+                _ => Err(failed(change.operation)(error)),
+            },
+        }
+    }
+
+    /// Puts an item, unless one of its key is there: whether it did.
+    pub(crate) async fn put_if_absent(
+        &self,
+        table: &str,
+        item: Item,
+        operation: &'static str,
+    ) -> Result<bool, StoreError> {
+        let request = self.client.put_item().table_name(table).set_item(Some(item));
+        let absent = format!("attribute_not_exists({})", Attribute::Pk);
+        match request.condition_expression(absent).send().await {
+            Ok(_) => Ok(true),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(false),
+                _ => Err(failed(operation)(error)),
+            },
+        }
+    }
+}
+
+pub(crate) fn pk(key: &Key) -> AttributeValue {
+    AttributeValue::S(key.as_str().to_owned())
+}
+
+/// The items of all pages of an `operation`. A failure ends them.
+pub(crate) fn stream<T, E>(
+    pages: PaginationStream<Result<T, SdkError<E, HttpResponse>>>,
+    operation: &'static str,
+) -> impl Stream<Item = Result<T, StoreError>>
+where
+    E: StdError + ProvideErrorMetadata + Send + Sync + 'static,
+{
+    stream::unfold(pages, move |mut pages| async move {
+        let next = pages.next().await?;
+        Some((next.map_err(failed(operation)), pages))
+    })
+}
