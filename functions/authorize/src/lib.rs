@@ -1,6 +1,6 @@
 //! `GET /authorize`: sends a person to Threads to consent.
 //!
-//! Parses nothing itself and stores nothing: [`ThreadsAuth::start`] decides, this maps its answer and logs it once.
+//! Parses nothing itself and stores nothing: [`ThreadsAuth::begin_connect`] decides, this maps its answer and logs it once.
 
 use http::{Response, StatusCode};
 use jiff::Timestamp;
@@ -9,7 +9,10 @@ use threads_auth_web::{HttpRequest, pages, redirect, with_cookies};
 
 /// Answers one request.
 pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
-    match service.start(&request.raw_query, &request.cookies(), now).await {
+    match service
+        .begin_connect(&request.raw_query, &request.cookies(), now)
+        .await
+    {
         Ok(started) => {
             tracing::info!(request_id = request.request_id, outcome = "started");
             with_cookies(

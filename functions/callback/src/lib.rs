@@ -5,8 +5,7 @@
 
 use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
-use threads_auth::ThreadsAuth;
-use threads_auth::connect::ConnectOutcome;
+use threads_auth::{ConnectOutcome, ThreadsAuth};
 use threads_auth_web::pages::{self, Notice, Page};
 use threads_auth_web::{HttpRequest, Metric, emit, redirect};
 
@@ -21,9 +20,11 @@ pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp
 }
 
 async fn finish(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
-    let finished = service.finish(&request.raw_query, &request.cookies(), now).await;
+    let finished = service
+        .finish_connect(&request.raw_query, &request.cookies(), now)
+        .await;
     let outcome = match &finished {
-        Ok(connected) => connected.outcome(),
+        Ok(connected) => connected.outcome,
         Err(refused) => refused.reason.outcome(),
     };
     let outcome = outcome.as_str();

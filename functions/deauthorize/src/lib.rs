@@ -2,8 +2,7 @@
 
 use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
-use threads_auth::ThreadsAuth;
-use threads_auth::store::Written;
+use threads_auth::{ThreadsAuth, WriteOutcome};
 use threads_auth_web::pages::{self, Notice, Page};
 use threads_auth_web::{HttpRequest, api, json, not_removed};
 
@@ -16,8 +15,8 @@ pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp
     match service.deauthorize(&request.body, now).await {
         Ok(done) => {
             let outcome = match done.written {
-                Written::Stored => "deauthorized",
-                Written::Superseded | Written::Gone => "nothing_to_deauthorize",
+                WriteOutcome::Stored => "deauthorized",
+                WriteOutcome::Superseded | WriteOutcome::Gone => "nothing_to_deauthorize",
             };
             tracing::info!(request_id, outcome, user.id = %done.user_id);
             json(StatusCode::OK, &api::Deauthorized {})

@@ -3,8 +3,7 @@
 
 use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
-use threads_auth::connect::ConnectOutcome;
-use threads_auth::{ThreadsAuth, error_chain};
+use threads_auth::{ConnectOutcome, ThreadsAuth, error_chain};
 use threads_auth_web::pages::{self, Notice, Page};
 use threads_auth_web::{HttpRequest, api, json, not_removed};
 
@@ -42,7 +41,7 @@ async fn delete(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) ->
 }
 
 async fn show(service: &ThreadsAuth, request: &HttpRequest, code: &str) -> Response<String> {
-    let page = match service.deletion(code).await {
+    let page = match service.find_deletion(code).await {
         Ok(Some(deleted_at)) => Page {
             time: Some(deleted_at),
             ..Page::new(Notice::Deleted)

@@ -13,9 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_dynamo::AttributeValue;
 use serde_json::Value;
-use threads_auth::events::{Event, SOURCE, deleted, events};
-use threads_auth::grant::{Grant, GrantRow, Inconsistency};
-use threads_auth::{Config, StartError, aws, error_chain};
+use threads_auth::{Config, EVENT_SOURCE, Event, RowChange, StartError, aws, error_chain};
 
 /// The most that EventBridge takes at once.
 const ENTRIES: usize = 10;
@@ -137,45 +135,25 @@ impl Announcer {
         Handled::default()
     }
 
-    /// What a change means. A row that does not make sense means nothing, and must not hold up what comes after it.
     fn events(&self, record: Record, now: Timestamp) -> Vec<Event> {
-        let Change {
-            keys,
-            old_image,
-            new_image,
-            ..
-        } = record.change;
-        let Some(AttributeValue::S(key)) = keys.get("pk") else {
+        let change = record.change;
+        let Some(AttributeValue::S(key)) = change.keys.get("pk") else {
             return Vec::new();
         };
-        let Some(user_id) = key.strip_prefix("user#") else {
-            return Vec::new();
-        };
-        let is_removed = record.name == "REMOVE";
-        let broken = |error: &Inconsistency| {
-            tracing::error!(outcome = "broken_row", %error, "a change is announced in part, or not at all");
-        };
-        // What it was before is of no use then, but what it is now is.
-        let old = self.grant(old_image).inspect_err(broken).unwrap_or_default();
-        match self.grant(new_image).inspect_err(broken) {
-            Ok(None) if is_removed && old.is_none() => user_id
-                .parse()
-                .map(|user_id| deleted(&record.id, user_id, now))
+        let item = |image: Image| {
+            image
                 .into_iter()
-                .collect(),
-            Ok(new) => events(&record.id, old.as_ref(), new.as_ref(), now),
-            Err(_) => Vec::new(),
-        }
-    }
-
-    fn grant(&self, image: Option<Image>) -> Result<Option<Grant>, Inconsistency> {
-        let Some(image) = image else { return Ok(None) };
-        let item = image
-            .into_iter()
-            .map(|(name, value)| (name, value.into()))
-            .collect();
-        let table = &self.table;
-        GrantRow { table, item }.try_into().map(Some)
+                .map(|(name, value)| (name, value.into()))
+                .collect()
+        };
+        let change = RowChange {
+            key: key.clone().into(),
+            id: record.id,
+            is_removed: record.name == "REMOVE",
+            old: change.old_image.map(item),
+            new: change.new_image.map(item),
+        };
+        change.events(&self.table, now)
     }
 
     async fn put(&self, events: &[Event]) -> Result<(), PutError> {
@@ -185,8 +163,8 @@ impl Announcer {
         let entries = events.iter().map(|event| {
             PutEventsRequestEntry::builder()
                 .event_bus_name(&self.bus)
-                .source(SOURCE)
-                .detail_type(event.happened.detail_type())
+                .source(EVENT_SOURCE)
+                .detail_type(event.kind.as_str())
                 .resources(event.user_id.as_str())
                 .time(DateTime::from_secs(event.time.as_second()))
                 // Our own types always serialize.

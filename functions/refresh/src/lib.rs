@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
-use threads_auth::refresh::SweepReport;
-use threads_auth::{ThreadsAuth, error_chain};
+use threads_auth::{RefreshOutcome, SweepReport, ThreadsAuth, error_chain};
 use threads_auth_web::{Metric, emit};
 
 /// What the schedule sends. Everything else in the event is the scheduler's own.
@@ -24,7 +23,7 @@ pub enum RefreshError {
     Event,
     /// The sweep could not be made.
     #[error("the sweep could not be made")]
-    Sweep(#[from] threads_auth::refresh::SweepError),
+    Sweep(#[from] threads_auth::SweepError),
 }
 
 /// Makes one sweep within `left`, the time that the function still has.
@@ -68,7 +67,7 @@ fn measure(service: &ThreadsAuth, report: &SweepReport, took: Duration, now: Tim
     let config = service.config();
     for (outcome, count) in &report.outcomes {
         let metrics = [Metric::count("Refreshes", *count)];
-        emit(config, now, Some(("Outcome", outcome)), &metrics);
+        emit(config, now, Some(("Outcome", outcome.as_str())), &metrics);
     }
     let overdue = Metric::of("OldestOverdueSeconds", "Seconds", report.oldest_overdue_seconds);
     let mut metrics = vec![Metric::of("SweepSeconds", "Seconds", took.as_secs()), overdue];
@@ -77,7 +76,7 @@ fn measure(service: &ThreadsAuth, report: &SweepReport, took: Duration, now: Tim
             .weakest_token_days
             .map(|days| Metric::of("WeakestTokenDays", "None", days)),
     );
-    let undecryptable = report.count("undecryptable");
+    let undecryptable = report.count(RefreshOutcome::Undecryptable);
     metrics.extend((undecryptable > 0).then(|| Metric::count("DecryptFailures", undecryptable)));
     emit(config, now, None, &metrics);
 }

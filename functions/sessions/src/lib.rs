@@ -4,10 +4,9 @@
 
 use http::{Method, Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
-use threads_auth::ThreadsAuth;
-use threads_auth::connect::ConnectOutcome;
-use threads_auth::grant::Status;
-use threads_auth::sessions::{CompleteError, Completed, NewSession, SessionError};
+use threads_auth::{
+    CompleteError, Completed, ConnectOutcome, NewSession, SessionError, State, Status, ThreadsAuth,
+};
 use threads_auth_web::api::{self, CompleteSession, CreateSession};
 use threads_auth_web::{
     BadRequest, Call, HttpRequest, Query, backend, json, json_error, no_route, object, unavailable,
@@ -52,7 +51,7 @@ async fn create(
         Ok(session) => {
             tracing::info!(request_id, caller, outcome = "session_created");
             let answer = api::SessionCreated {
-                url: service.session_url(&session),
+                url: service.config().session_url(&session.id),
                 status: session.status_at(now),
                 id: session.id,
                 expires_at: session.expires_at,
@@ -74,14 +73,14 @@ async fn create(
 /// Shows what everybody who knows its id may know of a session: not who came back.
 async fn show(service: &ThreadsAuth, call: &Call<'_>, id: &str, now: Timestamp) -> Response<String> {
     let (request_id, caller) = call.who();
-    match service.session(id).await {
+    match service.find_session(id).await {
         Ok(Some(session)) => {
             tracing::info!(request_id, caller, outcome = "session_shown");
             let answer = api::SessionShown {
                 status: session.status_at(now),
+                reason: session.reason().map(str::to_owned),
                 id: session.id,
                 reference: session.reference,
-                reason: session.reason,
                 expires_at: session.expires_at,
             };
             json(StatusCode::OK, &answer)
@@ -110,13 +109,10 @@ async fn complete(
         Ok(Completed { session, grant }) => {
             tracing::info!(request_id, caller, outcome = "session_completed", user.id = %grant.user_id);
             // Where the long-lived token is still to come, it says so: it is connected within the hour, or an event tells.
-            let (status, expires_at) = match grant.status {
-                Status::Active => (
-                    ConnectOutcome::Connected.as_str(),
-                    grant.token.map(|token| token.expires_at),
-                ),
-                _ if grant.pending.is_some() => (Status::Pending.as_str(), None),
-                other => (other.as_str(), None),
+            let (status, expires_at) = match &grant.state {
+                State::Active(live, _) => (ConnectOutcome::Connected.as_str(), Some(live.expires_at)),
+                _ if grant.consent().is_some() => (Status::Pending.as_str(), None),
+                _ => (grant.status().as_str(), None),
             };
             let answer = api::SessionCompleted {
                 status,

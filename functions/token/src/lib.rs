@@ -6,10 +6,10 @@
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use http::{Method, Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
-use threads_auth::grant::{RevokedBy, Status, Summary};
-use threads_auth::store::StoreError;
-use threads_auth::vending::{DEFAULT_MIN_VALID, Later, MAX_MIN_VALID, TokenHash, VendError};
-use threads_auth::{AuthorizeAccess, ThreadsAuth};
+use threads_auth::{
+    AuthorizeAccess, DEFAULT_MIN_VALID, Key, MAX_MIN_VALID, RetryReason, RevokedBy, Status, StoreError,
+    Summary, ThreadsAuth, TokenHash, VendError,
+};
 use threads_auth_web::{
     BadRequest, Call, HttpRequest, Metric, Query, api, backend, emit, json, json_error, json_later, no_route,
     unavailable,
@@ -19,8 +19,6 @@ use threads_graph::{Scopes, UserId};
 /// How many accounts a page looks at.
 const PAGE: u32 = 500;
 const MAX_PAGE: u32 = 1_000;
-
-const STATUSES: [&str; 4] = ["active", "needs_reauthorization", "pending", "revoked"];
 
 /// Answers one request.
 pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
@@ -85,12 +83,12 @@ async fn vend(
         VendError::Later { why, retry_after } => {
             tracing::warn!(request_id, caller, outcome = why.as_str(), retry_after, user.id = %user_id);
             let what = match why {
-                Later::Pending => "the person has consented, and the long-lived token is still to come",
-                Later::TooYoung => {
+                RetryReason::Pending => "the person has consented, and the long-lived token is still to come",
+                RetryReason::TooYoung => {
                     "the token does not live as long as min_valid, and Meta extends none under 24 hours old"
                 }
-                Later::NotRefreshed => "Meta did not extend the token just now; it is tried again",
-                Later::Busy => "the token is being refreshed, and it takes long",
+                RetryReason::NotRefreshed => "Meta did not extend the token just now; it is tried again",
+                RetryReason::Busy => "the token is being refreshed, and it takes long",
             };
             json_later(why.as_str(), what, retry_after)
         }
@@ -103,22 +101,18 @@ async fn vend(
 
 async fn list(service: &ThreadsAuth, call: &Call<'_>) -> Result<Response<String>, BadRequest> {
     let query = Query::of(call.request, &["status", "limit", "cursor"])?;
-    let status = query.get("status");
-    if status.is_some_and(|status| !STATUSES.contains(&status)) {
-        return Err(BadRequest(format!(
-            "status must be one of {}",
-            STATUSES.join(", ")
-        )));
-    }
+    let status = query.get("status").map(str::parse::<Status>).transpose();
+    let status =
+        status.map_err(|error| BadRequest(format!("status must be one of {}", error.known.join(", "))))?;
     let limit = i32::try_from(query.number("limit", PAGE, 1, MAX_PAGE)?).ok();
     let after = query.get("cursor").map(read_cursor).transpose()?;
     let (request_id, caller) = call.who();
-    let (rows, last) = match service.store().scan(status, limit, after).await {
+    let page = match service.list_grants(status, limit, after).await {
         Ok(page) => page,
         Err(error) => return Ok(unavailable(call.request, &error)),
     };
     let (mut users, mut unreadable) = (Vec::new(), 0);
-    for row in rows {
+    for row in page.items {
         match row {
             Ok(grant) => users.push(Summary::from(grant)),
             Err(inconsistency) => {
@@ -128,7 +122,7 @@ async fn list(service: &ThreadsAuth, call: &Call<'_>) -> Result<Response<String>
         }
     }
     tracing::info!(request_id, caller, outcome = "listed", users = users.len());
-    let cursor = last.map(|key| BASE64_URL_SAFE_NO_PAD.encode(key));
+    let cursor = page.next.map(|key| BASE64_URL_SAFE_NO_PAD.encode(key.as_str()));
     let answer = api::Accounts {
         users,
         unreadable,
@@ -141,7 +135,7 @@ async fn show(service: &ThreadsAuth, call: &Call<'_>, id: &str) -> Result<Respon
     Query::of(call.request, &[])?;
     let user_id = user_id(id)?;
     let (request_id, caller) = call.who();
-    Ok(match service.store().get(&user_id).await {
+    Ok(match service.find_grant(&user_id).await {
         Ok(Some(grant)) => {
             tracing::info!(request_id, caller, outcome = "shown", user.id = %user_id);
             json(StatusCode::OK, &Summary::from(grant))
@@ -163,7 +157,7 @@ async fn disconnect(
     Ok(match service.disconnect(&user_id, now).await {
         Ok(true) => {
             tracing::info!(request_id, caller, outcome = "disconnected", user.id = %user_id);
-            let status = Status::Revoked.as_str();
+            let status = Status::Revoked;
             json(StatusCode::OK, &api::Disconnected { user_id, status })
         }
         Ok(false) => unknown(call, &user_id),
@@ -206,11 +200,12 @@ fn user_id(text: &str) -> Result<UserId, BadRequest> {
         .map_err(|_| BadRequest("a user id is 1 to 32 digits".to_owned()))
 }
 
-fn read_cursor(text: &str) -> Result<String, BadRequest> {
+fn read_cursor(text: &str) -> Result<Key, BadRequest> {
     BASE64_URL_SAFE_NO_PAD
         .decode(text)
         .ok()
         .and_then(|bytes| String::from_utf8(bytes).ok())
         .filter(|key| (1..=200).contains(&key.len()))
+        .map(Key::from)
         .ok_or_else(|| BadRequest("cursor must be what the page before gave".to_owned()))
 }

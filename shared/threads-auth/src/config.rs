@@ -1,6 +1,7 @@
 //! Configuration: data, read once from the environment, with every problem reported at once.
 //!
-//! Refuses to hold a secret: the app's secret and the keyring are in Secrets Manager, and only their names are here.
+//! Refuses to hold a secret: the app's secret and the keyring are in Secrets Manager, and only
+//! their names are here.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,8 +13,10 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use threads_graph::{Endpoints, HttpTimeouts, RedirectUri, Scopes};
 use url::Url;
 
-use crate::aws::{self, AwsConfig};
-use crate::return_to::ReturnToAllowlist;
+use threads_auth_store::aws::{self, AwsConfig};
+
+use crate::connect::flow::CookieKind;
+use crate::connect::return_to::{self, ReturnToAllowlist};
 
 /// Who may open `/authorize`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,24 +27,30 @@ pub enum AuthorizeAccess {
     Session,
 }
 
-/// Everything that a function needs to know, and no secret. Each field names its environment variable.
+/// Everything that a function needs to know, and no secret. Each field names its environment
+/// variable.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `PUBLIC_URL`, required: where people reach us, an origin such as `https://auth.example.com`. Plain http only on loopback.
+    /// `PUBLIC_URL`, required: where people reach us, an origin such as `https://auth.example.com`.
+    /// Plain http only on loopback.
     pub public_url: Url,
-    /// `THREADS_SCOPES`, default `threads_basic`: what is asked of the person when the flow does not say. `all` is allowed.
+    /// `THREADS_SCOPES`, default `threads_basic`: what is asked of the person when the flow does
+    /// not say. `all` is allowed.
     pub scopes: Scopes,
-    /// `RETURN_TO_ALLOWLIST`, default empty: URL prefixes, separated by commas or spaces, to which a person may be sent back.
+    /// `RETURN_TO_ALLOWLIST`, default empty: URL prefixes, separated by commas or spaces, to which
+    /// a person may be sent back.
     pub return_to: ReturnToAllowlist,
     /// `AUTHORIZE_ACCESS`, `session` (default) or `open`.
     pub authorize_access: AuthorizeAccess,
     /// `GRANTS_TABLE`, required: the DynamoDB table of grants.
     pub grants_table: String,
-    /// `SHORT_LIVED_TABLE`, required: the DynamoDB table, with a TTL, of spent states and connect sessions.
+    /// `SHORT_LIVED_TABLE`, required: the DynamoDB table, with a TTL, of spent states and connect
+    /// sessions.
     pub short_lived_table: String,
     /// `APP_SECRET_ID`, required: the secret that holds `{"app_id":…,"app_secret":…}`.
     pub app_secret_id: String,
-    /// `KEYRING_SECRET_ID`, required: the secret that holds the [keyring](crate::seal::Keyring).
+    /// `KEYRING_SECRET_ID`, required: the secret that holds the
+    /// [keyring](threads_auth_model::seal::Keyring).
     pub keyring_secret_id: String,
     /// `SECRETS_TTL_SECONDS`, default 300: how long a secret is used before it is read again.
     pub secrets_ttl: Duration,
@@ -50,11 +59,13 @@ pub struct Config {
     /// `REQUEST_SECONDS`, default 30, API Gateway's: how long a request may take. Each wait in it
     /// gets a share.
     pub request_time: Duration,
-    /// `METRICS_SERVICE`, default none: the name under which metrics are printed, which is the stack's; without it none are.
+    /// `METRICS_SERVICE`, default none: the name under which metrics are printed, which is the
+    /// stack's; without it none are.
     pub metrics_service: Option<String>,
     /// `EVENT_BUS`, required by the events function only: [`Config::event_bus`].
     event_bus: Option<String>,
-    /// `THREADS_AUTHORIZE_URL`, `THREADS_GRAPH_URL`, `THREADS_API_VERSION`: Meta's hosts, if not the usual ones.
+    /// `THREADS_AUTHORIZE_URL`, `THREADS_GRAPH_URL`, `THREADS_API_VERSION`: Meta's hosts, if not
+    /// the usual ones.
     pub endpoints: Endpoints,
     /// `AWS_REGION` and the other variables that Lambda sets.
     pub aws: AwsConfig,
@@ -93,14 +104,17 @@ impl Config {
     pub fn from_env() -> Result<Self, ConfigError> {
         let texts =
             std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-        Self::from_vars(&texts.collect())
+        Self::from_vars(&texts.collect(), None)
     }
 
-    /// Reads the variables in `vars`.
+    /// Reads the variables in `vars`. Where `credentials` are given, they hold none.
     ///
     /// # Errors
     /// When variables are missing or bad: all of them, by name.
-    pub fn from_vars(vars: &HashMap<String, String>) -> Result<Self, ConfigError> {
+    pub fn from_vars(
+        vars: &HashMap<String, String>,
+        credentials: Option<SharedCredentialsProvider>,
+    ) -> Result<Self, ConfigError> {
         let mut vars = Vars {
             vars,
             problems: Vec::new(),
@@ -110,9 +124,12 @@ impl Config {
             "an https origin such as https://auth.example.com",
             |text| {
                 let url = Url::parse(text).ok()?;
-                let secure = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url));
                 let is_origin = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-                (secure && is_origin && url.username().is_empty() && url.password().is_none()).then_some(url)
+                (return_to::is_secure(&url)
+                    && is_origin
+                    && url.username().is_empty()
+                    && url.password().is_none())
+                .then_some(url)
             },
         );
         let scopes = vars.with_default("THREADS_SCOPES", "threads_basic", |text| {
@@ -155,7 +172,7 @@ impl Config {
         let metrics_service = vars.get("METRICS_SERVICE").map(str::to_owned);
         let event_bus = vars.get("EVENT_BUS").map(str::to_owned);
         let endpoints = vars.endpoints();
-        let aws = vars.aws(request_time);
+        let aws = vars.aws(request_time, credentials);
         // Every `None` has left a problem behind.
         let complete = (|| {
             Some(Self {
@@ -202,15 +219,34 @@ impl Config {
     }
 
     /// How long a request may go on working, so that its answer is in time.
-    #[must_use]
-    pub fn work_time(&self) -> Duration {
+    pub(crate) fn work_time(&self) -> Duration {
         self.request_time * 2 / 3
     }
 
-    /// How much of that is for a second try at what failed, and for what is good to have.
-    #[must_use]
-    pub fn extras_time(&self) -> Duration {
+    /// How much of that is for a second try at a failed call, and for answers that are good to
+    /// have.
+    pub(crate) fn extras_time(&self) -> Duration {
         self.request_time * 4 / 15
+    }
+
+    /// How long a caller waits for a refresh that somebody else makes.
+    pub(crate) fn patience(&self) -> Duration {
+        self.request_time / 6
+    }
+
+    /// The form of the cookies that `PUBLIC_URL` allows.
+    pub(crate) fn cookie_kind(&self) -> CookieKind {
+        if self.public_url.scheme() == "https" {
+            CookieKind::Host
+        } else {
+            CookieKind::Loopback
+        }
+    }
+
+    /// The URL by which a person enters the connect session of this id.
+    #[must_use]
+    pub fn session_url(&self, id: &str) -> String {
+        format!("{}authorize?session={id}", self.public_url)
     }
 
     /// The redirect URI that Meta must know, letter for letter.
@@ -219,16 +255,6 @@ impl Config {
     /// Never for a [`Config`] that was read from variables: `public_url` is an origin.
     pub fn redirect_uri(&self) -> Result<RedirectUri, threads_graph::InvalidRedirectUri> {
         format!("{}callback", self.public_url).parse()
-    }
-}
-
-/// Whether `url`'s host is this machine.
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
     }
 }
 
@@ -301,12 +327,18 @@ impl Vars<'_> {
         }
     }
 
-    fn aws(&mut self, request_time: Option<Duration>) -> Option<AwsConfig> {
-        let text = |text: &str| Some(text.to_owned());
-        let region = self.required("AWS_REGION", "the region, as Lambda sets it", text);
-        let key_id = self.required("AWS_ACCESS_KEY_ID", "credentials, as Lambda sets them", text);
-        let secret = self.required("AWS_SECRET_ACCESS_KEY", "credentials, as Lambda sets them", text);
-        let session = self.get("AWS_SESSION_TOKEN").map(str::to_owned);
+    fn aws(
+        &mut self,
+        request_time: Option<Duration>,
+        credentials: Option<SharedCredentialsProvider>,
+    ) -> Option<AwsConfig> {
+        let region = self.required("AWS_REGION", "the region, as Lambda sets it", |text| {
+            Some(text.to_owned())
+        });
+        let credentials = match credentials {
+            Some(credentials) => Some(credentials),
+            None => self.credentials(),
+        };
         let endpoint = |service: &str| {
             self.get(service)
                 .or_else(|| self.get("AWS_ENDPOINT_URL"))
@@ -318,14 +350,17 @@ impl Vars<'_> {
             eventbridge_url: endpoint("AWS_ENDPOINT_URL_EVENTBRIDGE"),
             timeouts: aws::timeouts(request_time?),
             region: region?,
-            credentials: SharedCredentialsProvider::new(Credentials::new(
-                key_id?,
-                secret?,
-                session,
-                None,
-                "environment",
-            )),
+            credentials: credentials?,
         })
+    }
+
+    fn credentials(&mut self) -> Option<SharedCredentialsProvider> {
+        let text = |text: &str| Some(text.to_owned());
+        let key_id = self.required("AWS_ACCESS_KEY_ID", "credentials, as Lambda sets them", text);
+        let secret = self.required("AWS_SECRET_ACCESS_KEY", "credentials, as Lambda sets them", text);
+        let session = self.get("AWS_SESSION_TOKEN").map(str::to_owned);
+        let credentials = Credentials::new(key_id?, secret?, session, None, "environment");
+        Some(SharedCredentialsProvider::new(credentials))
     }
 }
 
@@ -357,7 +392,7 @@ mod tests {
 
     #[test]
     fn defaults_are_the_safe_ones() {
-        let config = Config::from_vars(&complete()).unwrap();
+        let config = Config::from_vars(&complete(), None).unwrap();
         assert_eq!(config.authorize_access, AuthorizeAccess::Session);
         assert_eq!(config.scopes.to_string(), "threads_basic");
         assert_eq!(
@@ -370,7 +405,7 @@ mod tests {
 
     #[test]
     fn reports_every_problem_by_name_at_once() {
-        let ConfigError(problems) = Config::from_vars(&HashMap::new()).unwrap_err();
+        let ConfigError(problems) = Config::from_vars(&HashMap::new(), None).unwrap_err();
         let missing: Vec<_> = problems.iter().map(|p| p.variable).collect();
         assert_eq!(
             missing,
@@ -403,7 +438,7 @@ mod tests {
         ] {
             let mut vars = complete();
             vars.insert(variable.to_owned(), value.to_owned());
-            let ConfigError(problems) = Config::from_vars(&vars).unwrap_err();
+            let ConfigError(problems) = Config::from_vars(&vars, None).unwrap_err();
             assert_eq!(
                 problems.iter().map(|p| p.variable).collect::<Vec<_>>(),
                 [variable],
@@ -420,7 +455,7 @@ mod tests {
             "AWS_ENDPOINT_URL_DYNAMODB".to_owned(),
             "http://127.0.0.1:2".to_owned(),
         );
-        let aws = Config::from_vars(&vars).unwrap().aws;
+        let aws = Config::from_vars(&vars, None).unwrap().aws;
         assert_eq!(aws.dynamodb_url.as_deref(), Some("http://127.0.0.1:2"));
         assert_eq!(aws.secrets_manager_url.as_deref(), Some("http://127.0.0.1:1"));
     }

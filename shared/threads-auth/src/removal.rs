@@ -1,22 +1,20 @@
-//! What Meta posts to us when a person removes the app, or asks for their data to be deleted.
+//! The end of a grant: the person removes the app or asks for their data to be deleted, or the app
+//! disconnects the account.
 //!
-//! Owns what follows from a `signed_request`, and reads nothing of it before its signature is proven. Meta may repeat a request, or
-//! deliver it late: each is idempotent, and none touches what the person has consented to since it was made.
+//! Owns what follows from a `signed_request`, and reads nothing of it before its signature is
+//! proven. Meta may repeat a request, or deliver it late: each is idempotent, and none touches what
+//! the person has consented to since it was made.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
+use threads_auth_model::{RevokedBy, State, Vault, rules, seal};
+use threads_auth_store::{Deletion, SecretsError, StoreError, WriteOutcome, persist};
 use threads_graph::{SignedRequest, SignedRequestError, UserId, verify_signed_request};
-use tokio::time::Instant;
 use url::{Url, form_urlencoded};
 
-use crate::ThreadsAuth;
-use crate::connect::persist;
-use crate::flow::state_hash;
-use crate::grant::RevokedBy;
-use crate::secrets::SecretsError;
-use crate::store::{Deletion, StoreError, Written};
-use crate::vault::Vault;
+use crate::clients::Clients;
+use crate::stopwatch::Stopwatch;
 
 /// How late Meta may deliver a request. It does not say for how long it tries.
 const MAX_AGE: Duration = Duration::from_hours(24);
@@ -46,8 +44,8 @@ pub enum RemovalError {
 pub struct Deauthorized {
     /// Who removed the app.
     pub user_id: UserId,
-    /// What it changed: nothing if there was no grant, or the person has connected again since.
-    pub written: Written,
+    /// Its effect: none if there was no grant, or the person has connected again since.
+    pub written: WriteOutcome,
 }
 
 /// A deletion that was carried out, in the terms of Meta's answer.
@@ -61,69 +59,72 @@ pub struct Deleted {
     pub connected_since: bool,
 }
 
-impl ThreadsAuth {
-    /// Carries out a deauthorization: the grant is revoked and its tokens are destroyed. `form` is the request's body.
-    ///
-    /// # Errors
-    /// When the request is not Meta's, or the secrets or the store fail.
-    pub async fn deauthorize(&self, form: &[u8], now: Timestamp) -> Result<Deauthorized, RemovalError> {
-        let began = Instant::now();
-        let message = signed_request(form)?;
-        let vault = self.vault(now).await?;
-        let request = verify(&vault, &message, now)?;
-        let revoke = || {
-            self.store
-                .revoke(&request.user_id, RevokedBy::Threads, request.issued_at, now)
-        };
-        let written = persist(began + self.config.work_time(), revoke).await?;
-        Ok(Deauthorized {
-            user_id: request.user_id,
-            written,
-        })
-    }
+/// Carries out a deauthorization. `form` is the request's body.
+pub(crate) async fn deauthorize(
+    clients: &Clients,
+    form: &[u8],
+    now: Timestamp,
+) -> Result<Deauthorized, RemovalError> {
+    let time = Stopwatch::start(now, clients.config.work_time());
+    let message = signed_request(form)?;
+    let request = verify(&clients.vault(now).await?, &message, now)?;
+    let (user_id, issued_at) = (request.user_id, request.issued_at);
+    let revoke = rules::revoke(&user_id, RevokedBy::Threads, issued_at, now);
+    let written = persist(time.deadline(), || clients.store.write(&revoke)).await?;
+    Ok(Deauthorized { user_id, written })
+}
 
-    /// Carries out a deletion: everything about the person is erased, but for a keyed hash that stops a connect under way. `form`
-    /// is the request's body.
-    ///
-    /// # Errors
-    /// When the request is not Meta's, or the secrets or the store fail.
-    pub async fn delete_data(&self, form: &[u8], now: Timestamp) -> Result<Deleted, RemovalError> {
-        let began = Instant::now();
-        let message = signed_request(form)?;
-        let vault = self.vault(now).await?;
-        let request = verify(&vault, &message, now)?;
-        let confirmation_code =
-            vault
-                .keyring
-                .confirmation_code(&vault.app.app_id, &request.user_id, request.issued_at);
-        let tombstone = vault.tombstone(&request.user_id);
-        let code_hash = state_hash(&confirmation_code);
-        let deletion = Deletion {
-            user_id: &request.user_id,
-            tombstone: &tombstone,
-            code_hash: &code_hash,
-            requested_at: request.issued_at,
-        };
-        let all = persist(began + self.config.work_time(), || {
-            self.store.delete(deletion, now)
-        })
+/// Carries out a deletion. `form` is the request's body.
+pub(crate) async fn delete_data(
+    clients: &Clients,
+    form: &[u8],
+    now: Timestamp,
+) -> Result<Deleted, RemovalError> {
+    let time = Stopwatch::start(now, clients.config.work_time());
+    let message = signed_request(form)?;
+    let vault = clients.vault(now).await?;
+    let request = verify(&vault, &message, now)?;
+    let confirmation_code = vault.confirmation_code(&request.user_id, request.issued_at);
+    let deletion = Deletion {
+        user_id: &request.user_id,
+        tombstone: &vault.tombstone(&request.user_id),
+        code_hash: &seal::hash(&confirmation_code),
+        requested_at: request.issued_at,
+    };
+    let all = persist(time.deadline(), || clients.store.delete(deletion, now)).await?;
+    let mut url = clients.config.public_url.clone();
+    url.set_path(&format!("data-deletion/{confirmation_code}"));
+    Ok(Deleted {
+        url,
+        confirmation_code,
+        connected_since: !all,
+    })
+}
+
+/// Ends a grant for the app. Says whether there was one.
+pub(crate) async fn disconnect(
+    clients: &Clients,
+    user_id: &UserId,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let store = &clients.store;
+    let written = store
+        .write(&rules::revoke(user_id, RevokedBy::App, now, now))
         .await?;
-        let mut url = self.config.public_url.clone();
-        url.set_path(&format!("data-deletion/{confirmation_code}"));
-        Ok(Deleted {
-            url,
-            confirmation_code,
-            connected_since: !all,
-        })
+    if written != WriteOutcome::Superseded {
+        return Ok(written == WriteOutcome::Stored);
     }
-
-    /// When the deletion of this code was carried out, if there was one.
-    ///
-    /// # Errors
-    /// When DynamoDB fails.
-    pub async fn deletion(&self, confirmation_code: &str) -> Result<Option<Timestamp>, StoreError> {
-        self.store.deletion(&state_hash(confirmation_code)).await
+    // Revoked before; or the person has connected just now, by a clock that is ahead of ours.
+    let Some(grant) = store.grant(user_id).await? else {
+        return Ok(false);
+    };
+    if !matches!(grant.state, State::Revoked(_, None)) {
+        let since = grant.connected_at.max(now);
+        store
+            .write(&rules::revoke(user_id, RevokedBy::App, since, now))
+            .await?;
     }
+    Ok(true)
 }
 
 fn verify(vault: &Vault, message: &str, now: Timestamp) -> Result<SignedRequest, SignedRequestError> {

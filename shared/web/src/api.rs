@@ -4,8 +4,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
-use threads_auth::grant::Summary;
-use threads_auth::vending::Vended;
+use threads_auth::{SessionStatus, Status, Summary, Vended};
 use threads_graph::{AccessToken, Scope, Scopes, UserId};
 
 /// The body of `POST /sessions`.
@@ -37,7 +36,7 @@ pub struct SessionCreated {
     pub id: String,
     pub url: String,
     pub expires_at: Timestamp,
-    pub status: &'static str,
+    pub status: SessionStatus,
 }
 
 /// The answer to `GET /sessions/{id}`: not who came back.
@@ -45,7 +44,7 @@ pub struct SessionCreated {
 pub struct SessionShown {
     pub id: String,
     pub reference: String,
-    pub status: &'static str,
+    pub status: SessionStatus,
     pub reason: Option<String>,
     pub expires_at: Timestamp,
 }
@@ -73,7 +72,7 @@ pub struct Accounts {
 #[derive(Debug, Serialize)]
 pub struct Disconnected {
     pub user_id: UserId,
-    pub status: &'static str,
+    pub status: Status,
 }
 
 /// The answer to `GET /users/{user_id}/token`.

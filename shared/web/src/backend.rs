@@ -7,8 +7,7 @@ use std::error::Error;
 
 use http::{Method, Response, StatusCode};
 use serde::de::DeserializeOwned;
-use threads_auth::error_chain;
-use threads_auth::store::StoreError;
+use threads_auth::{StoreError, error_chain};
 use threads_graph::UserId;
 use url::form_urlencoded;
 
@@ -76,7 +75,7 @@ impl Call<'_> {
     pub fn failed(&self, user_id: &UserId, error: &StoreError) -> Response<String> {
         match error {
             StoreError::Inconsistent(_) => self.unreadable(user_id, error),
-            StoreError::Unavailable { .. } => unavailable(self.request, error),
+            StoreError::DynamoDb(_) => unavailable(self.request, error),
         }
     }
 

@@ -3,8 +3,7 @@
 use std::error::Error;
 
 use http::{Response, StatusCode};
-use threads_auth::error_chain;
-use threads_auth::removal::RemovalError;
+use threads_auth::{RemovalError, error_chain};
 
 use crate::json::{json_error, json_later};
 use crate::request::HttpRequest;

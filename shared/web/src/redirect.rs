@@ -2,7 +2,7 @@
 
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
-use threads_auth::connect::ConnectOutcome;
+use threads_auth::ConnectOutcome;
 
 use crate::headers::secure;
 use crate::pages::{Page, respond};

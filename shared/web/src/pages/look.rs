@@ -6,7 +6,7 @@
 use http::Response;
 use http::header::{self, HeaderValue};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use threads_auth::connect::ConnectOutcome as Connect;
+use threads_auth::ConnectOutcome as Connect;
 
 use super::notice::Notice;
 use super::page::Page;

@@ -1,7 +1,7 @@
 //! Which outcome a person is told of, and with which status.
 
 use http::StatusCode;
-use threads_auth::connect::ConnectOutcome as Connect;
+use threads_auth::ConnectOutcome as Connect;
 
 /// What a person is told, and with which status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -2,9 +2,7 @@
 //! person.
 
 use http::Response;
-use threads_auth::connect::{Reason, Refused};
-use threads_auth::flow::Flow;
-use threads_auth::{AuthorizeAccess, Config, error_chain};
+use threads_auth::{AuthorizeAccess, Config, ConnectError, ConnectRefusal, Flow, error_chain};
 use url::form_urlencoded;
 
 use super::look::respond;
@@ -13,7 +11,7 @@ use crate::request::HttpRequest;
 
 /// Logs why a connect was refused, and answers with its page.
 #[must_use]
-pub fn refuse(config: &Config, request: &HttpRequest, refused: &Refused) -> Response<String> {
+pub fn refuse(config: &Config, request: &HttpRequest, refused: &ConnectRefusal) -> Response<String> {
     tracing::warn!(
         request_id = request.request_id,
         outcome = refused.reason.outcome().as_str(),
@@ -23,7 +21,7 @@ pub fn refuse(config: &Config, request: &HttpRequest, refused: &Refused) -> Resp
 }
 
 /// The page for a refusal, with the ways on that are open to the person.
-fn page_of(config: &Config, refused: &Refused) -> Page {
+fn page_of(config: &Config, refused: &ConnectRefusal) -> Page {
     let flow = refused.flow.as_deref();
     let back = flow.and_then(|flow| {
         let return_to = config.return_to.check(flow.return_to.as_deref()?).ok()?;
@@ -33,11 +31,11 @@ fn page_of(config: &Config, refused: &Refused) -> Page {
     let restart = match (&refused.reason, flow) {
         // What would only fail again has no "try again".
         (
-            Reason::SessionRequired
-            | Reason::SessionUnknown
-            | Reason::SessionClosed
-            | Reason::SessionExpired
-            | Reason::ReturnTo,
+            ConnectError::SessionRequired
+            | ConnectError::SessionUnknown
+            | ConnectError::SessionClosed
+            | ConnectError::SessionExpired
+            | ConnectError::ReturnTo,
             _,
         ) => None,
         (_, Some(flow)) => Some(restart_path(flow)),

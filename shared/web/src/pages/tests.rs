@@ -3,7 +3,7 @@ use std::iter::successors;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use ring::digest;
-use threads_auth::connect::ConnectOutcome as Connect;
+use threads_auth::ConnectOutcome as Connect;
 use url::Url;
 
 use super::look::render;

@@ -1,6 +1,6 @@
 //! The words of each page.
 
-use threads_auth::connect::ConnectOutcome as Connect;
+use threads_auth::ConnectOutcome as Connect;
 
 use super::notice::Notice;
 

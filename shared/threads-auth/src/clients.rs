@@ -1,0 +1,62 @@
+//! The clients of Meta and AWS, and the configuration that they were built from.
+
+use jiff::Timestamp;
+use threads_auth_model::Vault;
+use threads_auth_store::{Secrets, SecretsError, Store, aws};
+use threads_graph::{Graph, HttpClient, RedirectUri};
+
+use crate::config::{Config, ConfigError};
+
+pub(crate) struct Clients {
+    pub(crate) config: Config,
+    pub(crate) redirect_uri: RedirectUri,
+    pub(crate) graph: Graph,
+    pub(crate) secrets: Secrets,
+    pub(crate) store: Store,
+}
+
+/// Why the service did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The environment is incomplete.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// `PUBLIC_URL` gives no redirect URI.
+    #[error("PUBLIC_URL gives no usable redirect URI")]
+    RedirectUri(#[from] threads_graph::InvalidRedirectUri),
+    /// TLS could not be set up.
+    #[error("the HTTP client could not be built")]
+    Http(#[from] threads_graph::HttpClientError),
+}
+
+impl Clients {
+    pub(crate) fn new(config: Config) -> Result<Self, StartError> {
+        let http = HttpClient::new(config.call_timeouts())?;
+        let secrets = Secrets::new(
+            aws::secrets_manager(&config.aws, &http),
+            &config.app_secret_id,
+            &config.keyring_secret_id,
+            config.secrets_ttl,
+        );
+        let dynamodb = aws::dynamodb(&config.aws, &http);
+        Ok(Self {
+            store: Store::new(dynamodb, &config.grants_table, &config.short_lived_table),
+            redirect_uri: config.redirect_uri()?,
+            graph: Graph::new(http, config.endpoints.clone()),
+            secrets,
+            config,
+        })
+    }
+
+    /// The means to seal and open tokens, from the two secrets.
+    pub(crate) async fn vault(&self, now: Timestamp) -> Result<Vault, SecretsError> {
+        // Both at once: a cold start waits for the slower one only.
+        let (app, keyring) =
+            futures_util::future::try_join(self.secrets.app(now), self.secrets.keyring(now)).await?;
+        Ok(Vault {
+            app,
+            keyring,
+            table: self.store.grants_table().to_owned(),
+        })
+    }
+}

@@ -1,0 +1,103 @@
+//! The beginning of a connect: from a link to Meta's authorization page. It writes nothing.
+
+use jiff::Timestamp;
+use threads_auth_model::SessionState;
+use threads_graph::Scopes;
+use url::{Url, form_urlencoded};
+
+use super::error::{ConnectError, ConnectRefusal};
+use super::flow::Flow;
+use super::session::is_session_id;
+use crate::clients::Clients;
+use crate::config::AuthorizeAccess;
+
+/// Where a flow that has begun goes.
+#[derive(Debug)]
+pub struct Begun {
+    /// Meta's authorization page.
+    pub location: Url,
+    /// The `Set-Cookie` headers.
+    pub cookies: Vec<String>,
+}
+
+/// The parameters of `/authorize`.
+#[derive(Debug, Default)]
+struct BeginParams {
+    session: Option<String>,
+    return_to: Option<String>,
+    scopes: Option<Scopes>,
+}
+
+impl BeginParams {
+    /// Each parameter at most once. An unknown one is refused, because a misspelt `return_to`
+    /// should not go unnoticed.
+    fn parse(raw_query: &str) -> Result<Self, ConnectError> {
+        let mut params = Self::default();
+        for (name, value) in form_urlencoded::parse(raw_query.as_bytes()) {
+            let value = value.into_owned();
+            let repeated = match name.as_ref() {
+                "session" if is_session_id(&value) => params.session.replace(value).is_some(),
+                "return_to" => params.return_to.replace(value).is_some(),
+                "scopes" => {
+                    let scopes = value.parse().map_err(|_| ConnectError::BadLink)?;
+                    params.scopes.replace(scopes).is_some()
+                }
+                _ => return Err(ConnectError::BadLink),
+            };
+            if repeated {
+                return Err(ConnectError::BadLink);
+            }
+        }
+        // A session says all of it: whoever holds its URL must not be able to bend it.
+        if params.session.is_some() && (params.return_to.is_some() || params.scopes.is_some()) {
+            return Err(ConnectError::BadLink);
+        }
+        Ok(params)
+    }
+}
+
+/// Begins a flow: the request `GET /authorize?raw_query` from a browser with these `Cookie`
+/// headers.
+pub(crate) async fn begin(
+    clients: &Clients,
+    raw_query: &str,
+    cookies: &[&str],
+    now: Timestamp,
+) -> Result<Begun, ConnectRefusal> {
+    let params = BeginParams::parse(raw_query)?;
+    let config = &clients.config;
+    if params.session.is_none() && config.authorize_access == AuthorizeAccess::Session {
+        return Err(ConnectError::SessionRequired.into());
+    }
+    if let Some(return_to) = &params.return_to {
+        let checked = config.return_to.check(return_to);
+        checked.map_err(|_| ConnectError::ReturnTo)?;
+    }
+    let scopes = params.scopes.unwrap_or_else(|| config.scopes.clone());
+    let mut flow = Flow::begin(scopes, now).map_err(ConnectError::Seal)?;
+    flow.return_to = params.return_to;
+    if let Some(id) = params.session {
+        let session = clients.store.session(&id).await.map_err(ConnectError::Store)?;
+        let session = session.ok_or(ConnectError::SessionUnknown)?;
+        if let SessionState::Connected { .. } | SessionState::Completed { .. } = session.state {
+            return Err(ConnectError::SessionClosed.into());
+        }
+        if session.expires_at <= now {
+            return Err(ConnectError::SessionExpired.into());
+        }
+        flow.scopes = session.scopes.unwrap_or(flow.scopes);
+        flow.return_to = session.return_to;
+        flow.user_id = session.user_id;
+        flow.session_id = Some(id);
+    }
+    let vault = clients.vault(now).await.map_err(ConnectError::Secrets)?;
+    let (app_id, kind) = (&vault.app.app_id, config.cookie_kind());
+    let cookies = flow.set_cookies(kind, &vault.keyring, app_id, cookies);
+    let location = clients
+        .graph
+        .authorization_url(app_id, &clients.redirect_uri, &flow.scopes, &flow.state);
+    Ok(Begun {
+        location,
+        cookies: cookies.map_err(ConnectError::Seal)?,
+    })
+}

@@ -1,0 +1,161 @@
+//! Why a flow did not begin or finish, and the name of each outcome.
+
+use threads_auth_model::seal::SealError;
+use threads_auth_store::{SecretsError, StoreError};
+use threads_graph::{CallbackError, ErrorKind};
+
+use super::flow::Flow;
+
+/// Why a flow did not begin or finish, and the flow that it ended, if there was one.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct ConnectRefusal {
+    /// Why.
+    #[source]
+    pub reason: ConnectError,
+    /// The flow.
+    pub flow: Option<Box<Flow>>,
+}
+
+/// Why a flow did not begin or finish.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The link's query has a parameter twice, or one that does not make sense.
+    #[error("the link is malformed")]
+    BadLink,
+    /// The destination is not on the allowlist.
+    #[error("the return address is not on the allowlist")]
+    ReturnTo,
+    /// Only an app's backend can start a flow here.
+    #[error("a connect session is required")]
+    SessionRequired,
+    /// There is no such session.
+    #[error("the session is unknown")]
+    SessionUnknown,
+    /// The session was used before.
+    #[error("the session is closed")]
+    SessionClosed,
+    /// The session's time is over.
+    #[error("the session is expired")]
+    SessionExpired,
+    /// The callback's query is malformed or ambiguous.
+    #[error("the callback is malformed")]
+    Callback(#[source] CallbackError),
+    /// This browser did not start the flow.
+    #[error("the callback belongs to no flow of this browser")]
+    WrongBrowser,
+    /// The person took too long.
+    #[error("the flow is expired")]
+    Expired,
+    /// The flow was finished before.
+    #[error("the state was used before")]
+    Replayed,
+    /// The person refused, or Meta did.
+    #[error("consent was denied")]
+    Denied,
+    /// Another account came back than the one that was asked for.
+    #[error("another account came back")]
+    WrongAccount,
+    /// The account's data was deleted while the person was at Meta.
+    #[error("the account was deleted meanwhile")]
+    Deleted,
+    /// Meta refused.
+    #[error("Threads refused")]
+    Threads(#[source] threads_graph::Error),
+    /// The secrets could not be read.
+    #[error("the secrets could not be read")]
+    Secrets(#[from] SecretsError),
+    /// The store failed.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// Sealing failed.
+    #[error("sealing failed")]
+    Seal(#[from] SealError),
+}
+
+threads_graph::names! {
+    /// How a connect ended: one name in logs, in metrics, in its session and on its page.
+    pub enum ConnectOutcome {
+        /// The account is connected.
+        Connected => "connected",
+        /// Threads has agreed, and the long-lived exchange is retried in the background.
+        Finishing => "finishing",
+        /// The person, or Meta, said no. Nothing was stored.
+        Denied => "denied",
+        /// It took more than ten minutes.
+        Expired => "expired",
+        /// The state was spent before.
+        Replayed => "replayed",
+        /// The browser that came back is not known to have started.
+        WrongBrowser => "wrong_browser",
+        /// Another Threads account came back than the one that was expected.
+        WrongAccount => "wrong_account",
+        /// The link or the callback is malformed.
+        BadLink => "bad_link",
+        /// Threads no longer accepted its own code.
+        CodeRefused => "code_refused",
+        /// The address to return to is not on the allowlist.
+        ReturnToRefused => "return_to_refused",
+        /// A connection has to start from the app.
+        SessionRequired => "session_required",
+        /// There is no such connect session.
+        SessionUnknown => "session_unknown",
+        /// The connect session was used before.
+        SessionClosed => "session_closed",
+        /// The connect session is too old.
+        SessionExpired => "session_expired",
+        /// Meta is down or throttles us.
+        ThreadsUnavailable => "threads_unavailable",
+        /// Our own store or secrets are out of reach.
+        Unavailable => "unavailable",
+        /// The app's settings at Meta are wrong.
+        Misconfigured => "misconfigured",
+    }
+}
+
+impl ConnectError {
+    /// How the connect ended.
+    #[must_use]
+    pub fn outcome(&self) -> ConnectOutcome {
+        match self {
+            Self::BadLink | Self::Callback(_) => ConnectOutcome::BadLink,
+            Self::ReturnTo => ConnectOutcome::ReturnToRefused,
+            Self::SessionRequired => ConnectOutcome::SessionRequired,
+            Self::SessionUnknown => ConnectOutcome::SessionUnknown,
+            Self::SessionClosed => ConnectOutcome::SessionClosed,
+            Self::SessionExpired => ConnectOutcome::SessionExpired,
+            Self::WrongBrowser => ConnectOutcome::WrongBrowser,
+            Self::Expired | Self::Deleted => ConnectOutcome::Expired,
+            Self::Replayed => ConnectOutcome::Replayed,
+            Self::Denied => ConnectOutcome::Denied,
+            Self::WrongAccount => ConnectOutcome::WrongAccount,
+            Self::Threads(error) => match error.kind() {
+                ErrorKind::Transient | ErrorKind::Throttled { .. } | ErrorKind::Malformed => {
+                    ConnectOutcome::ThreadsUnavailable
+                }
+                ErrorKind::Configuration(_) => ConnectOutcome::Misconfigured,
+                ErrorKind::CodeUnusable
+                | ErrorKind::NeedsReauthorization(_)
+                | ErrorKind::Permission
+                | ErrorKind::TooYoung
+                | ErrorKind::Rejected => ConnectOutcome::CodeRefused,
+            },
+            Self::Secrets(error) if !error.is_transient() => ConnectOutcome::Misconfigured,
+            Self::Secrets(_) | Self::Store(_) | Self::Seal(_) => ConnectOutcome::Unavailable,
+        }
+    }
+
+    /// The refusal that ends `flow`.
+    pub(crate) fn in_flow(self, flow: &Flow) -> ConnectRefusal {
+        ConnectRefusal {
+            reason: self,
+            flow: Some(Box::new(flow.clone())),
+        }
+    }
+}
+
+impl From<ConnectError> for ConnectRefusal {
+    fn from(reason: ConnectError) -> Self {
+        Self { reason, flow: None }
+    }
+}

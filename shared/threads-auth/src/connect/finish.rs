@@ -1,0 +1,224 @@
+//! The end of a connect: from Meta's callback to a stored grant.
+//!
+//! Owns the order of things. Meta is called only for a callback that belongs to a flow of the same
+//! browser. Nothing is written before Meta has vouched for the code, and then everything in one
+//! transaction. Refuses to repeat anything that Meta or the browser says in free text.
+
+use jiff::Timestamp;
+use threads_auth_model::rules::NewConsent;
+use threads_auth_model::seal::{self, Purpose, random_text};
+use threads_auth_model::{SessionState, SessionStatus, Vault, error_chain, schedule};
+use threads_auth_store::{CommitOutcome, ConnectCommit, Connected as Stored, persist};
+use threads_graph::{
+    AccessToken, AuthorizationCode, CallbackParams, DenialReason, ErrorKind, LongLivedToken, ShortLivedToken,
+    UserId, parse_callback,
+};
+
+use super::error::{ConnectError, ConnectOutcome, ConnectRefusal};
+use super::flow::{Flow, NoFlow};
+use crate::clients::Clients;
+use crate::inspection::Inspection;
+use crate::new_grant::new_grant;
+use crate::stopwatch::Stopwatch;
+
+/// Meta's short-lived tokens live for an hour, which its answer does not say.
+const SHORT_LIVED_SECONDS: i64 = 3_600;
+
+/// Where a finished flow goes.
+#[derive(Debug)]
+pub struct Connected {
+    /// The app's page from the allowlist, or ours: never a URL that holds a code.
+    pub location: String,
+    /// Whose account it is.
+    pub user_id: UserId,
+    /// [`ConnectOutcome::Connected`], or [`ConnectOutcome::Finishing`] if only the short-lived
+    /// token is there so far.
+    pub outcome: ConnectOutcome,
+}
+
+/// Finishes a flow: the request `GET /callback?raw_query` from a browser with these `Cookie`
+/// headers.
+pub(crate) async fn finish(
+    clients: &Clients,
+    raw_query: &str,
+    cookies: &[&str],
+    now: Timestamp,
+) -> Result<Connected, ConnectRefusal> {
+    let watch = Stopwatch::start(now, clients.config.work_time());
+    let params = parse_callback(raw_query).map_err(ConnectError::Callback)?;
+    let vault = clients.vault(now).await.map_err(ConnectError::Secrets)?;
+    let (kind, keyring, app_id) = (clients.config.cookie_kind(), &vault.keyring, &vault.app.app_id);
+    let resume = |state: &str| {
+        let flow = Flow::resume(kind, keyring, app_id, cookies, state, now);
+        flow.map_err(|no_flow| match no_flow {
+            NoFlow::WrongBrowser => ConnectError::WrongBrowser,
+            NoFlow::Expired => ConnectError::Expired,
+        })
+    };
+    match params {
+        CallbackParams::Denied {
+            state: Some(state),
+            reason,
+        } => Err(denied(clients, &resume(&state)?, reason).await),
+        // Meta is known to leave the state out of a denial. Nothing hangs on it: a denied session
+        // can still be connected, so a forged denial changes nothing.
+        CallbackParams::Denied { state: None, reason } => {
+            match Flow::only(kind, keyring, app_id, cookies, now) {
+                Some(flow) => Err(denied(clients, &flow, reason).await),
+                None => Err(ConnectError::Denied.into()),
+            }
+        }
+        CallbackParams::Granted { code, state } => {
+            let flow = resume(&state)?;
+            let granted = granted(clients, &vault, &flow, &code, watch).await;
+            if let Err(reason) = &granted
+                // Whoever comes after a success does not speak for the session any more.
+                && !matches!(reason, ConnectError::Replayed | ConnectError::SessionClosed)
+            {
+                note(clients, &flow, SessionStatus::Failed, reason.outcome().as_str()).await;
+            }
+            granted.map_err(|reason| reason.in_flow(&flow))
+        }
+    }
+}
+
+async fn denied(clients: &Clients, flow: &Flow, reason: DenialReason) -> ConnectRefusal {
+    note(clients, flow, SessionStatus::Denied, reason.as_str()).await;
+    ConnectError::Denied.in_flow(flow)
+}
+
+/// Lets the app's backend know how an attempt in its session ended. The person is told in any case.
+async fn note(clients: &Clients, flow: &Flow, status: SessionStatus, reason: &str) {
+    if let Some(id) = &flow.session_id
+        && let Err(error) = clients.store.write(&SessionState::note(id, status, reason)).await
+    {
+        tracing::warn!(
+            error = error_chain(&error),
+            "the end of an attempt could not be noted"
+        );
+    }
+}
+
+async fn granted(
+    clients: &Clients,
+    vault: &Vault,
+    flow: &Flow,
+    code: &AuthorizationCode,
+    watch: Stopwatch,
+) -> Result<Connected, ConnectError> {
+    let (state_hash, now) = (seal::hash(&flow.state), watch.started_at());
+    if clients.store.is_spent(&state_hash).await? {
+        return Err(ConnectError::Replayed);
+    }
+    let short = exchange_code(clients, vault, code, &state_hash, watch).await?;
+    let user_id = &short.user_id;
+    if flow.user_id.as_ref().is_some_and(|expected| expected != user_id) {
+        return Err(ConnectError::WrongAccount);
+    }
+    let grant_id = random_text::<16>()?;
+    let completion = random_text::<32>()?;
+    let completion_hash = seal::hash(&completion);
+    let session = flow.session_id.as_deref();
+    let commit = ConnectCommit {
+        state_hash: &state_hash,
+        began_at: flow.began_at,
+        tombstone: &vault.tombstone(user_id),
+        session: session.map(|id| (id, completion_hash.as_str())),
+        now,
+    };
+    // From the moment that a code is spent, nothing matters more than keeping what it bought.
+    let store = async |stored: Stored<'_>| {
+        persist(watch.deadline(), || clients.store.commit_connect(commit, stored)).await
+    };
+    let (committed, outcome) = match exchange_long_lived(clients, vault, &short.access_token, watch).await {
+        Ok(long) => {
+            let inspection = if watch.elapsed() < clients.config.extras_time() {
+                Inspection::of(&clients.graph, &long.access_token, &flow.scopes).await
+            } else {
+                Inspection::assumed(&flow.scopes)
+            };
+            let grant = new_grant(vault, user_id, &grant_id, &long, inspection, now)?;
+            (store(Stored::Grant(&grant)).await?, ConnectOutcome::Connected)
+        }
+        Err(error) => {
+            tracing::warn!(user.id = %user_id, error = error_chain(&error), "the second exchange failed; a sweep completes it");
+            let consent = NewConsent {
+                user_id,
+                grant_id: &grant_id,
+                sealed: vault.seal(Purpose::PendingToken, user_id, &short.access_token)?,
+                scopes: &flow.scopes,
+                expires_at: schedule::add(now, SHORT_LIVED_SECONDS),
+            };
+            (store(Stored::Consent(&consent)).await?, ConnectOutcome::Finishing)
+        }
+    };
+    match committed {
+        CommitOutcome::Committed => Ok(Connected {
+            location: destination(clients, flow, &completion, outcome),
+            user_id: short.user_id,
+            outcome,
+        }),
+        CommitOutcome::Replayed => Err(ConnectError::Replayed),
+        CommitOutcome::Deleted => Err(ConnectError::Deleted),
+        CommitOutcome::SessionClosed => Err(ConnectError::SessionClosed),
+    }
+}
+
+async fn exchange_code(
+    clients: &Clients,
+    vault: &Vault,
+    code: &AuthorizationCode,
+    state_hash: &str,
+    watch: Stopwatch,
+) -> Result<ShortLivedToken, ConnectError> {
+    let exchange = || {
+        clients
+            .graph
+            .exchange_code(&vault.app, code, &clients.redirect_uri)
+    };
+    let mut first = exchange().await;
+    // If it was only the answer that got lost, Meta now says that the code was used; the person is
+    // told what is true either way, that Threads was not reachable.
+    if let Err(error) = &first
+        && error.kind().is_retryable()
+        && watch.elapsed() < clients.config.extras_time()
+        && let Ok(short) = exchange().await
+    {
+        first = Ok(short);
+    }
+    match first {
+        Ok(short) => Ok(short),
+        // Two callbacks of one flow at once: the other one was first.
+        Err(error)
+            if *error.kind() == ErrorKind::CodeUnusable && clients.store.is_spent(state_hash).await? =>
+        {
+            Err(ConnectError::Replayed)
+        }
+        Err(error) => Err(ConnectError::Threads(error)),
+    }
+}
+
+async fn exchange_long_lived(
+    clients: &Clients,
+    vault: &Vault,
+    short: &AccessToken,
+    watch: Stopwatch,
+) -> Result<LongLivedToken, threads_graph::Error> {
+    let exchange = || clients.graph.exchange_long_lived(&vault.app.app_secret, short);
+    match exchange().await {
+        Err(error) if error.kind().is_retryable() && watch.elapsed() < clients.config.extras_time() => {
+            exchange().await
+        }
+        first => first,
+    }
+}
+
+fn destination(clients: &Clients, flow: &Flow, completion: &str, outcome: ConnectOutcome) -> String {
+    let return_to = flow.return_to.as_deref();
+    let return_to = return_to.and_then(|url| clients.config.return_to.check(url).ok());
+    match (return_to, &flow.session_id) {
+        (Some(url), Some(id)) => url.with(&[("session_id", id), ("completion", completion)]).into(),
+        (Some(url), None) => url.with(&[("status", outcome.as_str())]).into(),
+        (None, _) => format!("/{outcome}"),
+    }
+}

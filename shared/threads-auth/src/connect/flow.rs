@@ -1,0 +1,345 @@
+//! The state of a connect flow: a random `state` at Meta, and a sealed cookie in the browser that
+//! started it.
+//!
+//! Owns what binds a callback to a browser (login CSRF) and to a moment. Each flow has its own
+//! cookie, named after its state, so tabs do not disturb each other. Refuses to keep anything on
+//! our side: junk requests cost no write.
+
+use std::fmt;
+
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
+use cookie::{Cookie, SameSite};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+use threads_auth_model::seal::{Context, Keyring, Purpose, SealError, random_text};
+use threads_graph::{AppId, Scopes, UserId};
+
+/// How long a person may take at Meta, in seconds.
+const LIFETIME_SECONDS: i64 = 600;
+
+/// How many flows one browser may have open. Their cookies must fit, with everything else, into
+/// 10,240 bytes of headers.
+const MAX_OPEN: usize = 5;
+
+/// What the browser keeps while the person is at Meta. Readable by nobody but us.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Flow {
+    /// The `state` that was sent to Meta.
+    #[serde(rename = "s")]
+    pub state: String,
+    /// When the flow began; it ends ten minutes later.
+    #[serde(rename = "b", with = "jiff::fmt::serde::timestamp::second::required")]
+    pub began_at: Timestamp,
+    /// What was asked for.
+    #[serde(rename = "c")]
+    pub scopes: Scopes,
+    /// Where the person goes afterwards; it was on the allowlist then, and is checked again.
+    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
+    pub return_to: Option<String>,
+    /// The connect session that this flow belongs to.
+    #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
+    /// The only account that may come back.
+    #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<UserId>,
+}
+
+/// Without the state: whoever reads it in a log could answer in the person's place.
+impl fmt::Debug for Flow {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Flow")
+            .field("began_at", &self.began_at)
+            .field("session_id", &self.session_id)
+            .field("user_id", &self.user_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a callback does not belong to a flow of this browser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoFlow {
+    /// There is no cookie for this state, or it is not one of ours.
+    WrongBrowser,
+    /// There is, and its time is over.
+    Expired,
+}
+
+/// The two forms of the cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CookieKind {
+    /// `__Host-`, `Secure`: bound to our host by the browser itself.
+    Host,
+    /// Without prefix and `Secure`, for plain http on loopback, where browsers refuse the other.
+    Loopback,
+}
+
+impl CookieKind {
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Host => "__Host-threads-auth-",
+            Self::Loopback => "threads-auth-",
+        }
+    }
+
+    fn name(self, state: &str) -> String {
+        let digest = ring::digest::digest(&ring::digest::SHA256, state.as_bytes());
+        let short = BASE64_URL_SAFE_NO_PAD.encode(&digest.as_ref()[..6]);
+        format!("{}{short}", self.prefix())
+    }
+
+    fn cookie(self, name: String, value: String, max_age_seconds: i64) -> String {
+        Cookie::build((name, value))
+            .path("/")
+            .http_only(true)
+            .secure(self == Self::Host)
+            // Strict would keep the cookie back on the redirect from Meta, which is a navigation
+            // from another site.
+            .same_site(SameSite::Lax)
+            .max_age(cookie::time::Duration::seconds(max_age_seconds))
+            .to_string()
+    }
+}
+
+impl Flow {
+    /// A flow that begins now, with a fresh state of 32 random bytes.
+    ///
+    /// # Errors
+    /// When the system has no randomness to give.
+    pub fn begin(scopes: Scopes, now: Timestamp) -> Result<Self, SealError> {
+        let state = random_text::<32>()?;
+        Ok(Self {
+            state,
+            began_at: now,
+            scopes,
+            return_to: None,
+            session_id: None,
+            user_id: None,
+        })
+    }
+
+    /// The `Set-Cookie` headers that start this flow: its own cookie, and the end of the oldest
+    /// where too many are open.
+    ///
+    /// # Errors
+    /// When sealing fails.
+    pub fn set_cookies(
+        &self,
+        kind: CookieKind,
+        keyring: &Keyring,
+        app_id: &AppId,
+        cookies: &[&str],
+    ) -> Result<Vec<String>, SealError> {
+        let json = serde_json::to_vec(self).map_err(|_| SealError::Malformed)?;
+        let sealed = BASE64_URL_SAFE_NO_PAD.encode(keyring.seal(&context(app_id), &json)?);
+        let mut open: Vec<(i64, &str)> = ours(kind, cookies)
+            .map(|(name, value)| {
+                // What does not open goes first.
+                (
+                    unseal(keyring, app_id, value).map_or(i64::MIN, |flow| flow.began_at.as_second()),
+                    name,
+                )
+            })
+            .collect();
+        open.sort_unstable();
+        let surplus = (open.len() + 1).saturating_sub(MAX_OPEN);
+        let mut headers: Vec<_> = open
+            .iter()
+            .take(surplus)
+            .map(|(_, name)| kind.cookie((*name).to_owned(), String::new(), 0))
+            .collect();
+        headers.push(kind.cookie(kind.name(&self.state), sealed, LIFETIME_SECONDS));
+        Ok(headers)
+    }
+
+    /// The flow of this browser to which `state` belongs.
+    ///
+    /// # Errors
+    /// When there is none, or its time is over.
+    pub fn resume(
+        kind: CookieKind,
+        keyring: &Keyring,
+        app_id: &AppId,
+        cookies: &[&str],
+        state: &str,
+        now: Timestamp,
+    ) -> Result<Self, NoFlow> {
+        let name = kind.name(state);
+        let flow = ours(kind, cookies)
+            .filter(|(candidate, _)| *candidate == name)
+            .find_map(|(_, value)| unseal(keyring, app_id, value))
+            .filter(|flow| flow.state.as_bytes().ct_eq(state.as_bytes()).into())
+            .ok_or(NoFlow::WrongBrowser)?;
+        if flow.is_alive(now) {
+            Ok(flow)
+        } else {
+            Err(NoFlow::Expired)
+        }
+    }
+
+    /// The flow of a browser that has exactly one.
+    #[must_use]
+    pub fn only(
+        kind: CookieKind,
+        keyring: &Keyring,
+        app_id: &AppId,
+        cookies: &[&str],
+        now: Timestamp,
+    ) -> Option<Self> {
+        let mut flows = ours(kind, cookies)
+            .filter_map(|(_, value)| unseal(keyring, app_id, value))
+            .filter(|flow| flow.is_alive(now));
+        flows.next().filter(|_| flows.next().is_none())
+    }
+
+    fn is_alive(&self, now: Timestamp) -> bool {
+        (0..LIFETIME_SECONDS).contains(&now.as_second().saturating_sub(self.began_at.as_second()))
+    }
+}
+
+fn context(app_id: &AppId) -> Context<'_> {
+    Context {
+        purpose: Purpose::Flow,
+        table: "",
+        app_id,
+        subject: "",
+    }
+}
+
+/// Our cookies among the raw `Cookie` headers.
+fn ours<'a>(kind: CookieKind, cookies: &'a [&str]) -> impl Iterator<Item = (&'a str, &'a str)> {
+    cookies
+        .iter()
+        .flat_map(|header| header.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(move |(name, _)| name.starts_with(kind.prefix()))
+}
+
+fn unseal(keyring: &Keyring, app_id: &AppId, value: &str) -> Option<Flow> {
+    let sealed = BASE64_URL_SAFE_NO_PAD.decode(value).ok()?;
+    serde_json::from_slice(&keyring.open(&context(app_id), &sealed).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Browser {
+        keyring: Keyring,
+        app_id: AppId,
+        jar: Vec<(String, String)>,
+    }
+
+    impl Browser {
+        fn new() -> Self {
+            let keyring = Keyring::from_json(&Keyring::generate("k").unwrap()).unwrap();
+            Self {
+                keyring,
+                app_id: "1".parse().unwrap(),
+                jar: Vec::new(),
+            }
+        }
+
+        fn header(&self) -> String {
+            self.jar
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect::<Vec<_>>()
+                .join("; ")
+        }
+
+        fn start(&mut self, at: i64) -> Flow {
+            let mut flow = Flow::begin(Scopes::requested(threads_graph::Scope::ALL), second(at)).unwrap();
+            flow.return_to = Some(format!("https://app.example.com/{}", "x".repeat(480)));
+            flow.session_id = Some("s".repeat(43));
+            flow.user_id = Some("17841405793187218".parse().unwrap());
+            let header = self.header();
+            for set in flow
+                .set_cookies(CookieKind::Host, &self.keyring, &self.app_id, &[&header])
+                .unwrap()
+            {
+                let cookie = Cookie::parse(set).unwrap();
+                self.jar.retain(|(name, _)| name != cookie.name());
+                if cookie.max_age() != Some(cookie::time::Duration::ZERO) {
+                    self.jar
+                        .push((cookie.name().to_owned(), cookie.value().to_owned()));
+                }
+            }
+            flow
+        }
+
+        fn resume(&self, state: &str, at: i64) -> Result<Flow, NoFlow> {
+            Flow::resume(
+                CookieKind::Host,
+                &self.keyring,
+                &self.app_id,
+                &[&self.header()],
+                state,
+                second(at),
+            )
+        }
+    }
+
+    fn second(at: i64) -> Timestamp {
+        Timestamp::from_second(at).unwrap()
+    }
+
+    #[test]
+    fn the_cookie_has_every_attribute() {
+        let browser = Browser::new();
+        let flow = Flow::begin(Scopes::default(), second(0)).unwrap();
+        let set = |kind| {
+            flow.set_cookies(kind, &browser.keyring, &browser.app_id, &[])
+                .unwrap()
+                .remove(0)
+        };
+        let host = set(CookieKind::Host);
+        assert!(host.starts_with("__Host-threads-auth-"), "{host}");
+        for attribute in [
+            "; HttpOnly",
+            "; SameSite=Lax",
+            "; Secure",
+            "; Path=/",
+            "; Max-Age=600",
+        ] {
+            assert!(host.contains(attribute), "{attribute}");
+        }
+        assert!(!host.contains("Domain"));
+        assert!(!set(CookieKind::Loopback).contains("Secure"));
+    }
+
+    #[test]
+    fn resumes_only_in_its_browser_and_its_time() {
+        let (mut browser, mut other) = (Browser::new(), Browser::new());
+        let flow = browser.start(1_000);
+        assert_eq!(browser.resume(&flow.state, 1_599).unwrap().state, flow.state);
+        assert_eq!(browser.resume(&flow.state, 1_600).unwrap_err(), NoFlow::Expired);
+        assert_eq!(browser.resume(&flow.state, 999).unwrap_err(), NoFlow::Expired);
+        let foreign = other.start(1_000);
+        assert_eq!(
+            browser.resume(&foreign.state, 1_000).unwrap_err(),
+            NoFlow::WrongBrowser
+        );
+        // A cookie that is moved under another state's name holds another state.
+        browser.jar[0].0 = CookieKind::Host.name("another");
+        assert_eq!(
+            browser.resume("another", 1_000).unwrap_err(),
+            NoFlow::WrongBrowser
+        );
+    }
+
+    #[test]
+    fn five_tabs_stay_open_and_the_headers_small() {
+        let mut browser = Browser::new();
+        let flows: Vec<_> = (0..8).map(|n| browser.start(n)).collect();
+        let alive: Vec<_> = flows
+            .iter()
+            .map(|flow| browser.resume(&flow.state, 10).is_ok())
+            .collect();
+        assert_eq!(alive, [false, false, false, true, true, true, true, true]);
+        // What is left of the 10,240 bytes has to hold the request line with a code, and the
+        // browser's own headers.
+        assert!(browser.header().len() < 7_000, "{}", browser.header().len());
+    }
+}

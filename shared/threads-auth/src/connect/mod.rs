@@ -1,0 +1,14 @@
+//! Connecting an account: from a person's wish to a stored grant.
+
+pub(crate) mod begin;
+mod error;
+pub(crate) mod finish;
+pub(crate) mod flow;
+pub(crate) mod return_to;
+pub(crate) mod session;
+
+pub use begin::Begun;
+pub use error::{ConnectError, ConnectOutcome, ConnectRefusal};
+pub use finish::Connected;
+pub use flow::Flow;
+pub use session::{CompleteError, Completed, NewSession, SessionError};

@@ -1,0 +1,331 @@
+//! Where a person may be sent back to: an exact allowlist of origins and path prefixes.
+//!
+//! Owns the only way to make a [`ReturnTo`]. Refuses to repair: what is not plainly inside the list
+//! is outside.
+
+use std::str::FromStr;
+
+use url::Url;
+
+/// The longest destination: five of them, sealed, still fit into the 10,240 bytes that API Gateway
+/// allows all headers.
+const MAX_LENGTH: usize = 512;
+
+/// URL prefixes, each an origin and a path. A destination is inside when scheme, host and port are
+/// the same and its path is the prefix's path or lies below it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReturnToAllowlist(Vec<Url>);
+
+/// An entry of the allowlist that cannot be one.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "entry {0} is not an absolute https URL (http only on loopback) without user, query and fragment, such as https://app.example.com/threads"
+)]
+pub struct BadEntry(usize);
+
+/// A destination inside the allowlist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReturnTo(Url);
+
+/// The destination is not inside the allowlist.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the return address is not on the allowlist")]
+pub struct NotAllowed;
+
+impl FromStr for ReturnToAllowlist {
+    type Err = BadEntry;
+
+    fn from_str(text: &str) -> Result<Self, BadEntry> {
+        let entries = text
+            .split([',', ' ', '\n', '\t'])
+            .filter(|entry| !entry.is_empty());
+        entries
+            .enumerate()
+            .map(|(n, entry)| {
+                plain_url(entry)
+                    .filter(|url| url.query().is_none())
+                    .ok_or(BadEntry(n + 1))
+            })
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+impl ReturnToAllowlist {
+    /// Checks a destination that came from outside.
+    ///
+    /// # Errors
+    /// When it is not plainly inside the list.
+    pub fn check(&self, destination: &str) -> Result<ReturnTo, NotAllowed> {
+        let url = plain_url(destination).ok_or(NotAllowed)?;
+        self.0
+            .iter()
+            .any(|prefix| contains(prefix, &url))
+            .then_some(ReturnTo(url))
+            .ok_or(NotAllowed)
+    }
+}
+
+impl ReturnTo {
+    /// The destination with `parameters` added to its query.
+    #[must_use]
+    pub fn with(&self, parameters: &[(&str, &str)]) -> Url {
+        let mut url = self.0.clone();
+        if !parameters.is_empty() {
+            url.query_pairs_mut().extend_pairs(parameters);
+        }
+        url
+    }
+
+    /// The destination itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+/// Whether nobody on the way can read what goes to `url`: https, or http on this machine.
+pub(crate) fn is_secure(url: &Url) -> bool {
+    let is_loopback = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    url.scheme() == "https" || (url.scheme() == "http" && is_loopback)
+}
+
+/// A URL that every parser reads alike. Browsers and servers disagree over backslashes, control
+/// characters, spaces, encoded separators and dots, so none of these may occur; and what parsing
+/// would change, beyond the case of the host and a missing first slash, is refused rather than
+/// normalized.
+fn plain_url(text: &str) -> Option<Url> {
+    let suspicious = |c: char| {
+        !c.is_ascii_graphic()
+            || matches!(
+                c,
+                '\\' | '#' | '<' | '>' | '"' | '\'' | '`' | '{' | '}' | '|' | '^'
+            )
+    };
+    if text.len() > MAX_LENGTH || text.contains(suspicious) {
+        return None;
+    }
+    let url = Url::parse(text).ok()?;
+    let (_, rest) = text.split_once("://")?;
+    let authority = rest.split(['/', '?']).next()?;
+    let path = rest[authority.len()..].split('?').next()?;
+    let host_is_plain = authority
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b))
+        && !authority.contains("..")
+        && url
+            .host_str()
+            .is_some_and(|host| authority.to_ascii_lowercase().starts_with(host) && !host.ends_with('.'));
+    let encoded = path.to_ascii_lowercase();
+    let path_is_plain = (path.is_empty() || path == url.path())
+        && !path.contains("//")
+        && !["%2f", "%5c", "%2e", "%00", "%25", ";"]
+            .iter()
+            .any(|part| encoded.contains(part));
+    (is_secure(&url)
+        && host_is_plain
+        && path_is_plain
+        && url.username().is_empty()
+        && url.password().is_none())
+    .then_some(url)
+}
+
+fn contains(prefix: &Url, url: &Url) -> bool {
+    let same_origin = prefix.scheme() == url.scheme()
+        && prefix.host() == url.host()
+        && prefix.port_or_known_default() == url.port_or_known_default();
+    let below = url.path().strip_prefix(prefix.path().trim_end_matches('/'));
+    same_origin && below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list() -> ReturnToAllowlist {
+        "https://app.example.com/threads, http://127.0.0.1:4000/"
+            .parse()
+            .unwrap()
+    }
+
+    #[test]
+    fn accepts_what_is_inside() {
+        for inside in [
+            "https://app.example.com/threads",
+            "https://app.example.com/threads/",
+            "https://app.example.com/threads/done?user=7&x=%2F",
+            "https://APP.example.com/threads/done",
+            "https://app.example.com:443/threads",
+            "http://127.0.0.1:4000",
+            "http://127.0.0.1:4000/anything",
+        ] {
+            assert!(list().check(inside).is_ok(), "{inside}");
+        }
+    }
+
+    /// Every hostile form of every allowed destination: threat 8's corpus.
+    #[test]
+    #[expect(clippy::too_many_lines, reason = "a corpus is a list")]
+    fn refuses_a_corpus_of_hostile_destinations() {
+        let mut corpus = Vec::new();
+        let hosts = [
+            "evil.example",
+            "app.example.com.evil.example",
+            "evilapp.example.com",
+            "app.example.com@evil.example",
+            "app.example.com:443@evil.example",
+            "evil.example#app.example.com",
+            "evil.example?app.example.com",
+            "evil.example/app.example.com",
+            "evil.example\\app.example.com",
+            "app.example.com\\@evil.example",
+            "app.example.com%2eevil.example",
+            "app.example.com%00.evil.example",
+            "app.example.com\0.evil.example",
+            "app.example.com\t.evil.example",
+            "app.example.com%20.evil.example",
+            "app.example.com:444",
+            "app.example.com.",
+            "app..example.com",
+            "app.example.co",
+            "xapp.example.com",
+            "app.example.com:443:80",
+            "аpp.example.com",
+            "app。example。com",
+            "127.0.0.1",
+            "127.0.0.1:4001",
+            "2130706433:4000",
+            "0x7f.1:4000",
+            "0177.0.0.1:4000",
+            "127.1:4000",
+            "[::ffff:7f00:1]:4000",
+            "[::1]:4000",
+            "localhost:4000",
+            "user@app.example.com",
+            "user:pass@app.example.com",
+            ":@app.example.com",
+            "@app.example.com",
+            "app.example.com%40evil.example",
+        ];
+        let paths = ["/threads", "/threads/", "/threads/done", "/threads?x=1"];
+        for host in hosts {
+            for path in paths {
+                for scheme in [
+                    "https://",
+                    "http://",
+                    "//",
+                    "https:",
+                    "https:/",
+                    "https:///",
+                    "HTTPS:\\\\",
+                ] {
+                    corpus.push(format!("{scheme}{host}{path}"));
+                }
+            }
+        }
+        let paths_outside = [
+            "",
+            "/",
+            "/thread",
+            "/threadsx",
+            "/Threads",
+            "/threads/../admin",
+            "/threads/..",
+            "/threads/./x",
+            "/threads/%2e%2e/admin",
+            "/threads/%2E%2E/",
+            "/threads%2f..%2fadmin",
+            "/threads/..%2fadmin",
+            "/threads\\..\\admin",
+            "/threads/%5c..",
+            "/threads//evil.example",
+            "//threads",
+            "/./threads",
+            "/x/../threads",
+            "/threads/;/x",
+            "/threads/%00",
+            "/threads/%252e%252e/",
+            "/threads/\r\nSet-Cookie:x",
+            "/threads/ x",
+            "/threads/\u{202e}x",
+            "/threads#@evil.example",
+            "/threads/<script>",
+            "/threads/'x'",
+            "/%74hreads",
+            "?/threads",
+            "#/threads",
+            "/..;/threads",
+        ];
+        for path in paths_outside {
+            corpus.push(format!("https://app.example.com{path}"));
+            corpus.push(format!("https:///app.example.com{path}"));
+        }
+        for scheme in [
+            "http",
+            "ftp",
+            "javascript",
+            "data",
+            "file",
+            "blob",
+            "ws",
+            "wss",
+            "vbscript",
+            "intent",
+            "about",
+            "view-source:https",
+        ] {
+            corpus.push(format!("{scheme}://app.example.com/threads"));
+            corpus.push(format!("{scheme}:app.example.com/threads"));
+        }
+        corpus.extend(
+            [
+                "",
+                " ",
+                "/",
+                "threads",
+                "/threads",
+                "\\\\evil.example",
+                " https://app.example.com/threads",
+                "https://app.example.com/threads ",
+            ]
+            .map(String::from),
+        );
+        corpus.push(format!(
+            "https://app.example.com/threads/{}",
+            "x".repeat(MAX_LENGTH)
+        ));
+        let accepted: Vec<_> = corpus
+            .iter()
+            .filter(|destination| list().check(destination).is_ok())
+            .collect();
+        println!(
+            "return_to: {} hostile destinations, {} accepted",
+            corpus.len(),
+            accepted.len()
+        );
+        assert!(corpus.len() >= 500);
+        assert!(accepted.is_empty(), "{accepted:?}");
+    }
+
+    #[test]
+    fn an_empty_list_allows_nothing() {
+        assert!(
+            ReturnToAllowlist::default()
+                .check("https://app.example.com/")
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn a_bad_entry_is_named_by_its_place() {
+        assert_eq!(
+            "https://a.example, http://b.example".parse::<ReturnToAllowlist>(),
+            Err(BadEntry(2))
+        );
+    }
+}

@@ -1,0 +1,31 @@
+//! A grant as a connect stores it, from what Meta has just issued.
+
+use jiff::Timestamp;
+use threads_auth_model::Vault;
+use threads_auth_model::rules::NewGrant;
+use threads_auth_model::schedule;
+use threads_auth_model::seal::{Purpose, SealError};
+use threads_graph::{LongLivedToken, UserId};
+
+use crate::inspection::Inspection;
+
+/// The grant of a token that was asked for at `issued_at`.
+pub(crate) fn new_grant<'a>(
+    vault: &Vault,
+    user_id: &'a UserId,
+    grant_id: &'a str,
+    token: &LongLivedToken,
+    inspection: Inspection,
+    issued_at: Timestamp,
+) -> Result<NewGrant<'a>, SealError> {
+    Ok(NewGrant {
+        user_id,
+        grant_id,
+        sealed: vault.seal(Purpose::AccessToken, user_id, &token.access_token)?,
+        access: inspection.access,
+        username: inspection.username,
+        issued_at,
+        expires_at: schedule::expiry(issued_at, token.expires_in),
+        expiry_assumed: false,
+    })
+}

@@ -1,0 +1,79 @@
+//! Bringing grants back from a backup, without bringing back the deleted.
+//!
+//! A backup of DynamoDB becomes a table of another name, in which no token opens: each is sealed
+//! for the table that it was written to. So its rows are copied into the table in use, where that
+//! has nothing newer. Owns the order: first every tombstone of both, then every grant that no
+//! tombstone forbids.
+
+use std::pin::pin;
+
+use futures_util::TryStreamExt;
+use jiff::Timestamp;
+use serde::Serialize;
+use threads_auth_model::Grant;
+use threads_auth_store::{SecretsError, StoreError, Taken, row};
+
+use crate::clients::Clients;
+
+/// The result of a restore.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RestoreReport {
+    /// Grants that were brought back.
+    pub restored: u64,
+    /// Grants that the table in use has already.
+    pub present: u64,
+    /// Grants of people who had their data deleted since, and who stay forgotten.
+    pub deleted: u64,
+    /// Rows that make no sense, and were left out.
+    pub unreadable: u64,
+    /// Tombstones and records of deletions that were brought back.
+    pub tombstones: u64,
+}
+
+/// Why a restore ended early. It can be repeated.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The keyring, which names the deleted, could not be read.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
+    /// DynamoDB failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Copies what the table in use lacks from the table `from`, a backup of it. `progress` is told
+/// after each row.
+pub(crate) async fn restore(
+    clients: &Clients,
+    from: &str,
+    now: Timestamp,
+    mut progress: impl FnMut(&RestoreReport),
+) -> Result<RestoreReport, RestoreError> {
+    let (vault, store) = (clients.vault(now).await?, &clients.store);
+    let mut report = RestoreReport::default();
+    for users in [false, true] {
+        let mut items = pin!(store.items(from, users));
+        while let Some(item) = items.try_next().await? {
+            if users {
+                match Grant::from_row(from, &row(&item)) {
+                    Ok(grant) => {
+                        let tombstone = vault.tombstone(&grant.user_id);
+                        match store
+                            .put_back(&grant.user_id, item, &tombstone, grant.connected_at)
+                            .await?
+                        {
+                            Taken::Stored => report.restored += 1,
+                            Taken::Known => report.present += 1,
+                            Taken::Deleted => report.deleted += 1,
+                        }
+                    }
+                    Err(_) => report.unreadable += 1,
+                }
+            } else {
+                report.tombstones += u64::from(store.put_back_other(item).await?);
+            }
+            progress(&report);
+        }
+    }
+    Ok(report)
+}

@@ -1,0 +1,12 @@
+//! Keeping tokens alive: the sweep, one grant's refresh, and the token that a backend asks for.
+
+mod outcome;
+pub(crate) mod refresher;
+pub(crate) mod sweep;
+pub(crate) mod vend;
+
+pub use outcome::RefreshOutcome;
+pub use sweep::{Stopped, SweepError, SweepReport};
+pub use vend::{
+    DEFAULT_MIN_VALID, InvalidTokenHash, MAX_MIN_VALID, RetryReason, TokenHash, VendError, Vended,
+};

@@ -1,0 +1,46 @@
+//! The outcome for one grant.
+
+use threads_auth_store::WriteOutcome;
+
+threads_graph::names! {
+    /// The outcome for one grant that a sweep or a caller looked at.
+    pub enum RefreshOutcome {
+        /// The row does not make sense.
+        BrokenRow => "broken_row",
+        /// Its token is not due; Meta was asked about it, and it goes on.
+        Checked => "checked",
+        /// A consent has its long-lived token.
+        Completed => "completed",
+        /// It failed for a reason that may pass, and will be tried again.
+        Deferred => "deferred",
+        /// It was deleted meanwhile.
+        Gone => "gone",
+        /// Meta says that the token is dead, and the grant is marked.
+        NeedsReauthorization => "needs_reauthorization",
+        /// Somebody else is at it, or it is no longer due.
+        NotOurs => "not_ours",
+        /// The short-lived token of a consent expired or was refused.
+        PendingLost => "pending_lost",
+        /// The token is refreshed and stored.
+        Refreshed => "refreshed",
+        /// The store failed. If Meta had answered, only the previous token is kept.
+        StoreFailed => "store_failed",
+        /// Something newer was stored meanwhile.
+        Superseded => "superseded",
+        /// The token is younger than 24 hours.
+        TooYoung => "too_young",
+        /// The token does not open with the keyring.
+        Undecryptable => "undecryptable",
+    }
+}
+
+impl RefreshOutcome {
+    /// The outcome of a write, which is `self` if it was made.
+    pub(super) fn if_stored(self, write: WriteOutcome) -> Self {
+        match write {
+            WriteOutcome::Stored => self,
+            WriteOutcome::Superseded => Self::Superseded,
+            WriteOutcome::Gone => Self::Gone,
+        }
+    }
+}

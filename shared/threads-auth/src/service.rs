@@ -1,0 +1,277 @@
+//! The service: every operation on one page.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use threads_auth_model::{Grant, Inconsistency, Key, Session, Status, Vault, error_chain, seal};
+use threads_auth_store::{Page, Secrets, SecretsError, Store, StoreError};
+use threads_graph::{AccessToken, UserId};
+
+use crate::clients::{Clients, StartError};
+use crate::config::Config;
+use crate::connect::{
+    self, Begun, CompleteError, Completed, ConnectRefusal, Connected, NewSession, SessionError,
+};
+use crate::operate::{self, ImportError, Imported, RestoreError, RestoreReport};
+use crate::refresh::{self, RefreshOutcome, SweepError, SweepReport, TokenHash, VendError, Vended};
+use crate::removal::{self, Deauthorized, Deleted, RemovalError};
+
+/// The service: its configuration and its clients.
+pub struct ThreadsAuth(Clients);
+
+impl ThreadsAuth {
+    /// Builds the clients. Makes no request.
+    ///
+    /// # Errors
+    /// When the configuration gives no usable redirect URI, or TLS cannot be set up.
+    pub fn new(config: Config) -> Result<Self, StartError> {
+        Clients::new(config).map(Self)
+    }
+
+    /// Reads the secrets ahead of the first request: a cold start has the processor to itself, a
+    /// first request has not. A failure is left for that request to meet and to report.
+    pub async fn warm(&self, now: Timestamp) {
+        if let Err(error) = self.vault(now).await {
+            tracing::warn!(error = error_chain(&error), "secrets could not be read ahead");
+        }
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// The tables.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// The secrets.
+    #[must_use]
+    pub fn secrets(&self) -> &Secrets {
+        &self.0.secrets
+    }
+
+    /// Seals and opens what lies in the table in use.
+    ///
+    /// # Errors
+    /// When the secrets cannot be read.
+    pub async fn vault(&self, now: Timestamp) -> Result<Vault, SecretsError> {
+        self.0.vault(now).await
+    }
+
+    /// Begins a connect: the request `GET /authorize?raw_query` from a browser with these `Cookie`
+    /// headers.
+    ///
+    /// # Errors
+    /// When the request is malformed or not allowed, or the secrets or the store are not available.
+    pub async fn begin_connect(
+        &self,
+        raw_query: &str,
+        cookies: &[&str],
+        now: Timestamp,
+    ) -> Result<Begun, ConnectRefusal> {
+        connect::begin::begin(&self.0, raw_query, cookies, now).await
+    }
+
+    /// Finishes a connect: the request `GET /callback?raw_query` from a browser with these `Cookie`
+    /// headers.
+    ///
+    /// # Errors
+    /// When the callback is malformed, foreign, late or repeated, consent was denied, or Meta, the
+    /// secrets or the store fail.
+    pub async fn finish_connect(
+        &self,
+        raw_query: &str,
+        cookies: &[&str],
+        now: Timestamp,
+    ) -> Result<Connected, ConnectRefusal> {
+        connect::finish::finish(&self.0, raw_query, cookies, now).await
+    }
+
+    /// Creates a connect session. The person is to open its [`Config::session_url`].
+    ///
+    /// # Errors
+    /// When the request is not possible, or DynamoDB fails.
+    pub async fn create_session(&self, new: NewSession, now: Timestamp) -> Result<Session, SessionError> {
+        connect::session::create(&self.0, new, now).await
+    }
+
+    /// A session, if there is one of that id.
+    ///
+    /// # Errors
+    /// When DynamoDB fails, or the row does not make sense.
+    pub async fn find_session(&self, id: &str) -> Result<Option<Session>, StoreError> {
+        connect::session::find(&self.0, id).await
+    }
+
+    /// Redeems a completion code, once. A failure before the account is known leaves the code as
+    /// good as it was.
+    ///
+    /// # Errors
+    /// When the code is not that session's, was redeemed before, or comes too late; when the
+    /// account is gone; when DynamoDB fails.
+    pub async fn complete_session(
+        &self,
+        id: &str,
+        completion: &str,
+        now: Timestamp,
+    ) -> Result<Completed, CompleteError> {
+        connect::session::complete(&self.0, id, completion, now).await
+    }
+
+    /// The token of `user_id` that stays valid for `min_valid`, refreshed first if it is due or
+    /// does not live that long. One that is `refused`, as the caller says, is not handed out again
+    /// unless Meta takes it.
+    ///
+    /// # Errors
+    /// When there is no such token: for good, until the person comes, or for a while.
+    pub async fn vend(
+        &self,
+        user_id: &UserId,
+        min_valid: SignedDuration,
+        refused: Option<&TokenHash>,
+        now: Timestamp,
+    ) -> Result<Vended, VendError> {
+        refresh::vend::vend(&self.0, user_id, min_valid, refused, now).await
+    }
+
+    /// The grant of a user, if there is one.
+    ///
+    /// # Errors
+    /// When DynamoDB fails, or the row does not make sense.
+    pub async fn find_grant(&self, user_id: &UserId) -> Result<Option<Grant>, StoreError> {
+        self.0.store.grant(user_id).await
+    }
+
+    /// A page of all grants, or of those with one status: [`Store::grants`].
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn list_grants(
+        &self,
+        status: Option<Status>,
+        limit: Option<i32>,
+        after: Option<Key>,
+    ) -> Result<Page<Result<Grant, Inconsistency>>, StoreError> {
+        self.0.store.grants(status, limit, after).await
+    }
+
+    /// Ends a grant for the app: the tokens are destroyed, and the person has to consent to come
+    /// back. Says whether there was one.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn disconnect(&self, user_id: &UserId, now: Timestamp) -> Result<bool, StoreError> {
+        removal::disconnect(&self.0, user_id, now).await
+    }
+
+    /// Looks at every grant that is due at `now`, for at most `budget`.
+    ///
+    /// # Errors
+    /// When there are no secrets to do it with, or nothing could be read. The troubles of single
+    /// grants are in the report.
+    pub async fn sweep(&self, now: Timestamp, budget: Duration) -> Result<SweepReport, SweepError> {
+        refresh::sweep::sweep(&self.0, now, budget, |_| ControlFlow::Continue(())).await
+    }
+
+    /// The same, and `watch` sees each outcome as it comes. After its `Break` no other grant is
+    /// begun.
+    ///
+    /// # Errors
+    /// As [`Self::sweep`].
+    pub async fn sweep_watched(
+        &self,
+        now: Timestamp,
+        budget: Duration,
+        watch: impl FnMut(RefreshOutcome) -> ControlFlow<()>,
+    ) -> Result<SweepReport, SweepError> {
+        refresh::sweep::sweep(&self.0, now, budget, watch).await
+    }
+
+    /// How many grants are due at `now`: what a sweep has before it.
+    ///
+    /// # Errors
+    /// When a partition of the due index cannot be read.
+    pub async fn count_due(&self, now: Timestamp) -> Result<u64, StoreError> {
+        refresh::sweep::count_due(&self.0, now).await
+    }
+
+    /// Refreshes the token of one account now, due or not: for an operator who wants to see it
+    /// work.
+    ///
+    /// # Errors
+    /// As [`vend`](Self::vend).
+    pub async fn refresh_now(&self, user_id: &UserId, now: Timestamp) -> Result<RefreshOutcome, VendError> {
+        operate::refresh_now::refresh_now(&self.0, user_id, now).await
+    }
+
+    /// Carries out a deauthorization: the grant is revoked and its tokens are destroyed. `form` is
+    /// the request's body.
+    ///
+    /// # Errors
+    /// When the request is not Meta's, or the secrets or the store fail.
+    pub async fn deauthorize(&self, form: &[u8], now: Timestamp) -> Result<Deauthorized, RemovalError> {
+        removal::deauthorize(&self.0, form, now).await
+    }
+
+    /// Carries out a deletion: everything about the person is erased, but for a keyed hash that
+    /// stops a connect under way. `form` is the request's body.
+    ///
+    /// # Errors
+    /// When the request is not Meta's, or the secrets or the store fail.
+    pub async fn delete_data(&self, form: &[u8], now: Timestamp) -> Result<Deleted, RemovalError> {
+        removal::delete_data(&self.0, form, now).await
+    }
+
+    /// When the deletion of this code was carried out, if there was one.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn find_deletion(&self, confirmation_code: &str) -> Result<Option<Timestamp>, StoreError> {
+        self.0.store.deletion(&seal::hash(confirmation_code)).await
+    }
+
+    /// Takes over a long-lived token. `user_id` is whose it should be, and `expires_at` when it is
+    /// said to end, if Meta does not tell. It can be repeated.
+    ///
+    /// # Errors
+    /// When the token is not one to keep alive, or Meta, the secrets or the store fail.
+    pub async fn import(
+        &self,
+        token: &AccessToken,
+        user_id: Option<&UserId>,
+        expires_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Imported, ImportError> {
+        operate::import::import(&self.0, token, user_id, expires_at, now).await
+    }
+
+    /// Copies what the table in use lacks from the table `from`, a backup of it. `progress` is told
+    /// after each row.
+    ///
+    /// # Errors
+    /// When the keyring cannot be read, or DynamoDB fails.
+    pub async fn restore(
+        &self,
+        from: &str,
+        now: Timestamp,
+        progress: impl FnMut(&RestoreReport),
+    ) -> Result<RestoreReport, RestoreError> {
+        operate::restore::restore(&self.0, from, now, progress).await
+    }
+
+    /// The ids of the keys that seal anything in the table, each with how many values it seals. A
+    /// key that is not among them can leave the keyring, once the cookies of the last ten minutes
+    /// are over.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn keys_in_use(&self) -> Result<BTreeMap<String, u64>, StoreError> {
+        operate::keys_in_use::keys_in_use(&self.0).await
+    }
+}
