@@ -18,7 +18,7 @@ use axum::{Router, routing::post};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use threads_auth::seal::random_text;
+use threads_auth_model::seal::random_text;
 
 use crate::environment::{ACCOUNT_ID, EVENT_BUS, REGION};
 

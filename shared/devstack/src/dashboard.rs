@@ -1,9 +1,12 @@
 //! The development page's data.
 
+use std::pin::pin;
+
+use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
-use threads_auth::grant::Summary;
+use threads_auth_model::Summary;
 use threads_sandbox::AccountStatus;
 
 use crate::shared::{PastSweep, Shared};
@@ -46,25 +49,19 @@ impl std::ops::Deref for GrantView {
 impl Dashboard {
     /// Reads every grant of the service.
     pub(crate) async fn read(shared: &Shared) -> anyhow::Result<Self> {
-        let (mut grants, mut broken_rows, mut start) = (Vec::new(), Vec::new(), None);
-        loop {
-            let (rows, next) = shared.service.store().scan(None, None, start).await?;
-            for row in rows {
-                match row {
-                    Ok(grant) => grants.push(GrantView {
-                        revoked_at_threads: shared
-                            .sandbox
-                            .as_ref()
-                            .and_then(|sandbox| sandbox.account(grant.user_id.as_str()))
-                            .is_some_and(|account| account.status == AccountStatus::Revoked),
-                        summary: grant.into(),
-                    }),
-                    Err(inconsistency) => broken_rows.push(inconsistency.to_string()),
-                }
-            }
-            start = next;
-            if start.is_none() {
-                break;
+        let (mut grants, mut broken_rows) = (Vec::new(), Vec::new());
+        let mut rows = pin!(shared.service.store().all_grants());
+        while let Some(row) = rows.try_next().await? {
+            match row {
+                Ok(grant) => grants.push(GrantView {
+                    revoked_at_threads: shared
+                        .sandbox
+                        .as_ref()
+                        .and_then(|sandbox| sandbox.account(grant.user_id.as_str()))
+                        .is_some_and(|account| account.status == AccountStatus::Revoked),
+                    summary: grant.into(),
+                }),
+                Err(inconsistency) => broken_rows.push(inconsistency.to_string()),
             }
         }
         grants.sort_by(|a, b| (a.created_at, &a.user_id).cmp(&(b.created_at, &b.user_id)));

@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::{
     ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType, TimeToLiveSpecification,
 };
 use dynoxide::Database;
-use threads_auth::store::DUE_INDEX;
+use threads_auth_store::DUE_INDEX;
 use tokio::net::TcpListener;
 
 /// How often expired items are removed. DynamoDB itself takes up to days, so nothing may depend on it.

@@ -12,12 +12,13 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use http::Method;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use threads_auth::connect::ConnectOutcome;
-use threads_auth::seal::random_text;
+use threads_auth::ConnectOutcome;
+use threads_auth_model::seal::random_text;
 use threads_auth_web::HttpRequest;
 use threads_auth_web::apigw::ApiGatewayV2httpResponse;
 use threads_auth_web::headers::secure;
 use threads_auth_web::pages::{self, Page};
+use threads_sandbox::Clock;
 
 use crate::environment::{ACCESS_KEY_ID, ACCOUNT_ID, REGION, SECRET_ACCESS_KEY};
 use crate::shared::Shared;

@@ -13,7 +13,6 @@ mod time;
 use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use serde_json::Value;
 use threads_auth_web::headers::{content_policy, secure};
 
 use self::time::{DAY, distance};
@@ -188,17 +187,17 @@ fn broken_rows(rows: &[String]) -> Markup {
 mod tests {
     use std::collections::BTreeMap;
 
-    use threads_auth::refresh::{Stopped, SweepReport};
+    use threads_auth::{RefreshOutcome, Stopped, SweepReport};
 
     use serde_json::json;
-    use threads_auth::grant::Summary;
+    use threads_auth_model::{Status, Summary};
 
     use super::*;
     use crate::dashboard::GrantView;
     use crate::page::time::tests::at;
     use crate::shared::PastSweep;
 
-    fn grant(user_id: &str, status: &'static str) -> GrantView {
+    fn grant(user_id: &str, status: Status) -> GrantView {
         GrantView {
             revoked_at_threads: false,
             summary: Summary {
@@ -246,10 +245,10 @@ mod tests {
     #[test]
     fn every_status_is_told_in_words() {
         for (status, label) in [
-            ("active", "Active"),
-            ("pending", "Pending"),
-            ("needs_reauthorization", "Needs re-authorization"),
-            ("revoked", "Revoked"),
+            (Status::Active, "Active"),
+            (Status::Pending, "Pending"),
+            (Status::NeedsReauthorization, "Needs re-authorization"),
+            (Status::Revoked, "Revoked"),
         ] {
             let page = shown(&dashboard(vec![grant("1", status)]));
             assert!(
@@ -258,11 +257,11 @@ mod tests {
             );
             assert_eq!(
                 page.contains("Connect again"),
-                matches!(status, "needs_reauthorization" | "revoked"),
+                matches!(status, Status::NeedsReauthorization | Status::Revoked),
                 "{status}"
             );
         }
-        let dead = but(grant("1", "needs_reauthorization"), |grant| {
+        let dead = but(grant("1", Status::NeedsReauthorization), |grant| {
             grant.cause = Some("app_removed");
         });
         let page = shown(&dashboard(vec![dead]));
@@ -271,7 +270,7 @@ mod tests {
 
     #[test]
     fn the_bar_is_a_meter() {
-        let page = shown(&dashboard(vec![grant("1", "active")]));
+        let page = shown(&dashboard(vec![grant("1", Status::Active)]));
         for part in [
             r#"role="meter""#,
             r#"aria-valuemax="60""#,
@@ -282,7 +281,7 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part}");
         }
-        let without = but(grant("1", "pending"), |grant| {
+        let without = but(grant("1", Status::Pending), |grant| {
             grant.issued_at = None;
             grant.expires_at = None;
         });
@@ -291,7 +290,7 @@ mod tests {
 
     #[test]
     fn the_controls_post_to_their_routes() {
-        let mut dashboard = dashboard(vec![grant("17", "active")]);
+        let mut dashboard = dashboard(vec![grant("17", Status::Active)]);
         let page = shown(&dashboard);
         for part in [
             r#"href="https://tunnel.example/authorize""#,
@@ -317,7 +316,7 @@ mod tests {
     fn what_is_revoked_but_not_found_out_is_told() {
         let page = shown(&dashboard(vec![GrantView {
             revoked_at_threads: true,
-            ..grant("1", "active")
+            ..grant("1", Status::Active)
         }]));
         assert!(page.contains("the next refresh will find out") && !page.contains("/revoke"));
     }
@@ -335,7 +334,10 @@ mod tests {
     #[test]
     fn sweeps_show_what_became_of_them() {
         let report = SweepReport {
-            outcomes: BTreeMap::from([("refreshed", 12), ("needs_reauthorization", 1)]),
+            outcomes: BTreeMap::from([
+                (RefreshOutcome::Refreshed, 12),
+                (RefreshOutcome::NeedsReauthorization, 1),
+            ]),
             oldest_overdue_seconds: 7_300,
             stopped: Some(Stopped::Threads),
             weakest_token_days: None,
@@ -373,7 +375,7 @@ mod tests {
     #[test]
     fn what_others_wrote_is_escaped() {
         let evil = "\"><script>alert(1)</script>";
-        let hostile = but(grant("1", "active"), |grant| {
+        let hostile = but(grant("1", Status::Active), |grant| {
             grant.username = Some(evil.to_owned());
             grant.last_error = Some(evil.to_owned());
             grant.failures = 2;
@@ -389,7 +391,10 @@ mod tests {
 
     #[test]
     fn nothing_is_scripted_or_fetched_from_elsewhere() {
-        let full = dashboard(vec![grant("1", "active"), grant("2", "needs_reauthorization")]);
+        let full = dashboard(vec![
+            grant("1", Status::Active),
+            grant("2", Status::NeedsReauthorization),
+        ]);
         for dashboard in [full, dashboard(Vec::new())] {
             // A link is followed by a person, and this is the only one that leads anywhere.
             let page = shown(&dashboard)

@@ -8,8 +8,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
-use threads_auth::ThreadsAuth;
-use threads_auth::refresh::SweepReport;
+use threads_auth::{SweepReport, ThreadsAuth};
 use threads_sandbox::{Clock, Sandbox};
 use url::Url;
 
@@ -17,8 +16,8 @@ use crate::bus::Bus;
 use crate::data_folder::KeptValue;
 use crate::feed::Feed;
 
-/// How long a swept function may run in development.
-const SWEEP_BUDGET: Duration = Duration::from_mins(5);
+/// How long a sweep may run, as on Lambda.
+const SWEEP_BUDGET: Duration = Duration::from_mins(15);
 const SWEEPS_REMEMBERED: usize = 20;
 
 /// A sweep that was made, for the development page.
@@ -48,7 +47,7 @@ impl Shared {
         let at = self.clock.now();
         let result = refresh::handle(&self.service, json!({}), at, SWEEP_BUDGET).await;
         if let Ok(mut sweeps) = self.sweeps.lock() {
-            let result = result.as_ref().map_err(|e| threads_auth::error_chain(e));
+            let result = result.as_ref().map_err(|e| threads_auth_model::error_chain(e));
             sweeps.push_front(PastSweep {
                 at,
                 result: result.cloned(),

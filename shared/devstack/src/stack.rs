@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::sync::Arc;
 
-use threads_auth::ThreadsAuth;
-use threads_auth::refresh::SweepReport;
+use threads_auth::{SweepReport, ThreadsAuth};
 use threads_sandbox::{Clock, Sandbox};
 use tokio::sync::watch;
 use tokio::task::JoinSet;

@@ -8,9 +8,10 @@ use std::time::Duration;
 use axum::Router;
 use events::Announcer;
 use serde_json::json;
-use threads_auth::seal::{Keyring, random_text};
-use threads_auth::{Config, ThreadsAuth, aws};
-use threads_graph::{HttpClient, HttpTimeouts};
+use threads_auth::{Config, ThreadsAuth};
+use threads_auth_model::seal::{Keyring, random_text};
+use threads_auth_store::aws;
+use threads_graph::HttpClient;
 use threads_sandbox::{Clock, NewAccount, Sandbox, SandboxOptions};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -53,6 +54,7 @@ impl Stack {
         let mut tasks = JoinSet::new();
 
         let clock_offset = KeptValue::new(file("clock.json"), "advanced_seconds");
+        let is_machines_clock = options.clock.is_none();
         let clock = match options.clock {
             Some(clock) => clock,
             None => Clock::system_with_offset(Duration::from_secs(clock_offset.read()?.unwrap_or_default())),
@@ -62,7 +64,8 @@ impl Stack {
         let database =
             dynamodb::open(database_file.as_deref()).map_err(|e| StackError::damaged(database_file, e))?;
         let (dynamodb_listener, dynamodb_url) = listen(0).await?;
-        tasks.spawn(dynamodb::serve(dynamodb_listener, database.clone(), stopped()));
+        let served = dynamodb::serve(dynamodb_listener, database.clone(), is_machines_clock, stopped());
+        tasks.spawn(served);
 
         let secrets_file = file("secrets.json");
         let secrets = SecretsManager::open(secrets_file.clone())
@@ -108,7 +111,7 @@ impl Stack {
             variables.insert("THREADS_GRAPH_URL".to_owned(), urls.threads_url.clone());
         }
         variables.extend(options.variables);
-        let config = Config::from_vars(&variables).map_err(|e| StackError::Other(e.into()))?;
+        let config = Config::from_vars(&variables, None).map_err(|e| StackError::Other(e.into()))?;
         provision(&config, &options.threads).await?;
         let announcer = Announcer::new(&config).map_err(|e| StackError::Other(e.into()))?;
         let service = ThreadsAuth::new(config).map_err(|e| StackError::Other(e.into()))?;
@@ -183,7 +186,7 @@ async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output =
 
 /// Tables and secrets, as a deployment would have made them.
 async fn provision(config: &Config, threads: &Threads) -> anyhow::Result<()> {
-    let http = HttpClient::new(HttpTimeouts::default())?;
+    let http = HttpClient::new(config.call_timeouts())?;
     let dynamodb = aws::dynamodb(&config.aws, &http);
     dynamodb::create_tables(&dynamodb, &config.grants_table, &config.short_lived_table).await?;
     let secrets = aws::secrets_manager(&config.aws, &http);

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde_json::json;
-use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 

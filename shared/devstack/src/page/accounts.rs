@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use maud::{Markup, html};
+use threads_auth_model::Status;
 
 use crate::dashboard::{Dashboard, GrantView};
 use crate::page::life::{Life, lifeline};
@@ -112,29 +113,27 @@ struct Standing {
 impl Standing {
     fn of(grant: &GrantView, now: Timestamp) -> Self {
         let (label, dead) = match grant.status {
-            "active" => ("Active", false),
-            "pending" => ("Pending", false),
-            "needs_reauthorization" => ("Needs re-authorization", true),
-            "revoked" => ("Revoked", true),
-            other => (other, false),
+            Status::Active => ("Active", false),
+            Status::Pending => ("Pending", false),
+            Status::NeedsReauthorization => ("Needs re-authorization", true),
+            Status::Revoked => ("Revoked", true),
         };
         let (tone, what) = match grant.status {
-            "active" if grant.expires_at.is_some_and(|at| at <= now) => {
+            Status::Active if grant.expires_at.is_some_and(|at| at <= now) => {
                 ("halt", "The token has expired; the next refresh will find out.")
             }
-            "active" | "pending" if grant.revoked_at_threads => (
+            Status::Active | Status::Pending if grant.revoked_at_threads => (
                 "wait",
                 "Revoked at Threads, which tells nobody: the next refresh will find out.",
             ),
-            "active" if grant.failures > 0 => ("wait", "The last refresh failed, and is tried again."),
-            "active" => ("good", ""),
-            "pending" => (
+            Status::Active if grant.failures > 0 => ("wait", "The last refresh failed, and is tried again."),
+            Status::Active => ("good", ""),
+            Status::Pending => (
                 "wait",
                 "The person agreed. The long-lived token is still to come.",
             ),
-            "needs_reauthorization" => ("halt", because(grant.cause)),
-            "revoked" => ("over", "Ended by the person or by the app."),
-            _ => ("over", ""),
+            Status::NeedsReauthorization => ("halt", because(grant.cause)),
+            Status::Revoked => ("over", "Ended by the person or by the app."),
         };
         Self {
             label,

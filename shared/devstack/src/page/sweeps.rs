@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use maud::{Markup, html};
+use threads_auth::{RefreshOutcome, Stopped};
 
 use crate::page::time::{moment, span};
 use crate::shared::PastSweep;
@@ -39,15 +40,15 @@ fn sweep_row(sweep: &PastSweep, now: Timestamp) -> Markup {
             th scope="row" { (moment(now, sweep.at)) }
             td {
                 @for (outcome, count) in &report.outcomes {
-                    span .chip.(outcome_tone(outcome)) { b { (count) } " " (outcome.replace('_', " ")) } " "
+                    span .chip.(outcome_tone(*outcome)) { b { (count) } " " (outcome.as_str().replace('_', " ")) } " "
                 }
                 @if report.outcomes.is_empty() { span .soft { "nothing was due" } }
                 @if let Some(stopped) = report.stopped {
                     span .chip.halt {
                         @match stopped {
-                            threads_auth::refresh::Stopped::Deadline => "stopped: out of time",
-                            threads_auth::refresh::Stopped::Threads => "stopped: Threads keeps failing",
-                            threads_auth::refresh::Stopped::Asked => "stopped: by hand",
+                            Stopped::Deadline => "stopped: out of time",
+                            Stopped::Threads => "stopped: Threads keeps failing",
+                            Stopped::Asked => "stopped: by hand",
                         }
                     }
                     " "
@@ -66,11 +67,15 @@ fn sweep_row(sweep: &PastSweep, now: Timestamp) -> Markup {
     }
 }
 
-fn outcome_tone(outcome: &str) -> &'static str {
+fn outcome_tone(outcome: RefreshOutcome) -> &'static str {
     match outcome {
-        "refreshed" | "completed" | "checked" => "good",
-        "deferred" | "too_young" => "wait",
-        "superseded" | "not_ours" | "gone" => "over",
-        _ => "halt",
+        RefreshOutcome::Refreshed | RefreshOutcome::Completed | RefreshOutcome::Checked => "good",
+        RefreshOutcome::Deferred | RefreshOutcome::TooYoung => "wait",
+        RefreshOutcome::Superseded | RefreshOutcome::NotOurs | RefreshOutcome::Gone => "over",
+        RefreshOutcome::PendingLost
+        | RefreshOutcome::NeedsReauthorization
+        | RefreshOutcome::BrokenRow
+        | RefreshOutcome::Undecryptable
+        | RefreshOutcome::StoreFailed => "halt",
     }
 }
