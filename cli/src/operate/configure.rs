@@ -130,8 +130,3 @@ impl Configure {
         output.result(&json, &plain)
     }
 }
-
-fn app_id(text: &str) -> Option<AppId> {
-    let value: serde_json::Value = serde_json::from_str(text).ok()?;
-    value.get("app_id")?.as_str()?.parse().ok()
-}

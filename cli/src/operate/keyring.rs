@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::json;
-use threads_auth::seal::{KeyringChange, change_keyring};
+use threads_auth_model::seal::{KeyringChange, change_keyring};
 
 use crate::operate::stored_keyring::{StoredKeyring, free_id};
 use crate::operate::target::{Opened, TARGETS, Target};

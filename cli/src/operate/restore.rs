@@ -50,7 +50,7 @@ impl Restore {
         let bar = spinner("reading the backup");
         let report = interrupt
             .or(Box::pin(async {
-                let progress = |report: &threads_auth::restore::RestoreReport| {
+                let progress = |report: &threads_auth::RestoreReport| {
                     bar.set_message(format!(
                         "{} brought back, {} there already",
                         report.restored, report.present

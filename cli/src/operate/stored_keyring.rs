@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
 use jiff::Timestamp;
-use threads_auth::seal::Keyring;
+use threads_auth_model::seal::Keyring;
 use zeroize::Zeroizing;
 
 use crate::operate::secrets::{put, refused, value};

@@ -14,7 +14,8 @@ use aws_sdk_cloudformation::error::{DisplayErrorContext, ProvideErrorMetadata, S
 use clap::Args;
 use jiff::Timestamp;
 use serde::Deserialize;
-use threads_auth::{Config, ThreadsAuth, aws};
+use threads_auth::{Config, ThreadsAuth};
+use threads_auth_store::aws;
 use threads_graph::{Graph, HttpClient, HttpTimeouts};
 use url::Url;
 
@@ -111,15 +112,12 @@ impl Target {
             let variables = deployed.variables(surroundings)?;
             (variables, surroundings.now, name, Some(deployed))
         };
-        let mut config =
-            Config::from_vars(&variables).with_context(|| format!("{name} is not as it should be"))?;
-        if let Some(credentials) = deployed
+        // The SDK's credentials are asked again when they end: an import may outlive those of an hour.
+        let credentials = deployed
             .as_ref()
-            .and_then(|deployed| deployed.sdk.credentials_provider())
-        {
-            // Asked again when what it gave comes to its end: an import may outlive credentials of an hour.
-            config.aws.credentials = credentials;
-        }
+            .and_then(|deployed| deployed.sdk.credentials_provider());
+        let config = Config::from_vars(&variables, credentials)
+            .with_context(|| format!("{name} is not as it should be"))?;
         let service = ThreadsAuth::new(config).with_context(|| format!("{name} is not as it should be"))?;
         Ok(Opened {
             service: Arc::new(service),
@@ -270,9 +268,6 @@ impl Deployed {
             }
         }
         set("AWS_REGION", self.sdk.region().map_or("", Region::as_ref));
-        // The functions have theirs in their environment. The SDK's take their place.
-        set("AWS_ACCESS_KEY_ID", "from the SDK");
-        set("AWS_SECRET_ACCESS_KEY", "from the SDK");
         Ok(variables)
     }
 }

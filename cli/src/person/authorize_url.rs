@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::json;
-use threads_auth::seal::random_text;
+use threads_auth_model::seal::random_text;
 use threads_graph::authorization_url;
 
 use crate::person::consent::{SCOPES, check, scopes};

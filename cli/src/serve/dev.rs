@@ -176,19 +176,3 @@ fn live_app(public_url: Option<&Url>, surroundings: &Surroundings) -> Result<Liv
         credentials: AppCredentials { app_id, app_secret },
     })
 }
-
-pub(crate) fn interval(text: &str) -> Result<Duration, String> {
-    let parsed: Result<SignedDuration, _> = text.parse();
-    match parsed.map(Duration::try_from) {
-        Ok(Ok(every)) if every >= Duration::from_secs(1) => Ok(every),
-        _ => Err("expected a time of at least a second, such as 15m or 1h".to_owned()),
-    }
-}
-
-pub(crate) fn log_to_stderr() {
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .compact();
-    let ours = threads_auth_web::telemetry::filter(tracing::Level::INFO);
-    tracing_subscriber::registry().with(lines).with(ours).init();
-}

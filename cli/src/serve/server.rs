@@ -14,7 +14,7 @@ pub(crate) fn log_to_stderr() {
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .compact();
-    let ours = threads_auth::telemetry::filter(tracing::Level::INFO);
+    let ours = threads_auth_web::telemetry::filter(tracing::Level::INFO);
     tracing_subscriber::registry().with(lines).with(ours).init();
 }
 

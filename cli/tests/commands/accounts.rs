@@ -91,7 +91,8 @@ fn a_list_is_watched_until_it_is_stopped() {
 fn one_account_is_shown_refreshed_and_ended() {
     let local = Local::new();
     let token = local.account(ADA);
-    let stored = local.grant(ADA).unwrap().token.unwrap();
+    let grant = local.grant(ADA).unwrap();
+    let stored = grant.live().unwrap();
     // As long as Meta says, from whenever the command asked.
     assert_eq!(
         stored.expires_at.duration_since(stored.issued_at).as_secs(),
@@ -130,12 +131,12 @@ fn one_account_is_shown_refreshed_and_ended() {
         .says(3, &["needs_reauthorization", "connecting again"]);
 
     local.run(&["accounts", "disconnect", ADA]).says(2, &["--yes"]);
-    assert!(local.grant(ADA).unwrap().token.is_some());
+    assert!(local.grant(ADA).unwrap().live().is_some());
     let ended = local
         .run(&["accounts", "disconnect", ADA, "--yes", "--json"])
         .json();
     assert_eq!(ended["disconnected"], true);
-    assert!(local.grant(ADA).unwrap().token.is_none());
+    assert!(local.grant(ADA).unwrap().live().is_none());
     local.run(&["accounts", "refresh", ADA]).says(3, &["revoked"]);
 
     for command in [&["show"][..], &["refresh"], &["disconnect", "--yes"]] {

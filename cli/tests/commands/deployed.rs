@@ -271,7 +271,7 @@ fn a_stack_is_found_by_its_outputs() {
     assert_eq!(text(&run(command).json(), "/accounts/0/user_id"), ADA);
     // What is written goes to the same place.
     run(aws.command(&["accounts", "disconnect", ADA, "--yes"])).expect(0);
-    assert!(aws.local.grant(ADA).unwrap().token.is_none());
+    assert!(aws.local.grant(ADA).unwrap().live().is_none());
 }
 
 #[test]

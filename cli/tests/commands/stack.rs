@@ -7,7 +7,7 @@ use std::process::Command;
 use aws_sdk_dynamodb::types::AttributeValue;
 use devstack::{Clock, Stack, StackOptions};
 use tempfile::TempDir;
-use threads_auth::aws;
+use threads_auth_store::aws;
 use threads_graph::UserId;
 use threads_sandbox::{Fault, FaultAction, NewAccount, SandboxCall};
 
@@ -119,10 +119,10 @@ impl Local {
         token
     }
 
-    pub(crate) fn grant(&self, user_id: &str) -> Option<threads_auth::grant::Grant> {
+    pub(crate) fn grant(&self, user_id: &str) -> Option<threads_auth_model::Grant> {
         let user_id: UserId = user_id.parse().unwrap();
-        let store = self.stack.service().store();
-        self.runtime.block_on(store.get(&user_id)).unwrap()
+        let service = self.stack.service();
+        self.runtime.block_on(service.find_grant(&user_id)).unwrap()
     }
 
     pub(crate) fn fault(&self, call: SandboxCall, times: u32, action: FaultAction) {

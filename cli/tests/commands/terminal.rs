@@ -273,12 +273,12 @@ fn what_cannot_be_undone_is_asked_first() {
         let mut session = stack_terminal(&local, &["accounts", "disconnect", ADA]);
         session.exp_string("Its token is destroyed").unwrap();
         session.exp_string("Type yes: ").unwrap();
-        assert!(local.grant(ADA).unwrap().token.is_some());
+        assert!(local.grant(ADA).unwrap().live().is_some());
         session.send_line(answer).unwrap();
         session.exp_eof().unwrap();
         assert_eq!(code(&session), code_expected);
     }
-    assert!(local.grant(ADA).unwrap().token.is_none());
+    assert!(local.grant(ADA).unwrap().live().is_none());
 
     let token = local.account("17841400000000002");
     for (answer, shown) in [("yes", false), ("export tokens", true)] {

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
-use threads_auth::grant::{Grant, Summary};
+use threads_auth_model::{Grant, Summary};
+use threads_graph::AccessToken;
 use zeroize::Zeroizing;
 
 use super::lookup::each_account;
@@ -124,7 +125,7 @@ impl Export {
                 ));
             }
             let token = token.and_then(Result::ok);
-            sink.write(grant, token.as_deref().map(String::as_str), self.with_tokens)?;
+            sink.write(grant, token.as_ref().map(AccessToken::expose), self.with_tokens)?;
             written += 1;
             Ok(())
         })

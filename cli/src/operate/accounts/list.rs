@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use comfy_table::{ColumnConstraint, ContentArrangement, Row, Table, presets};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use threads_auth::grant::Summary;
+use threads_auth_model::{Status, Summary};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::lookup::{days_left, each_account};
@@ -29,8 +30,8 @@ Days left count to the end of the token or of the access to the person's data, w
 {TARGETS}"))]
 pub(super) struct List {
     /// Only accounts in this state
-    #[arg(long, value_enum, value_name = "STATUS")]
-    status: Option<Which>,
+    #[arg(long, value_name = "STATUS", value_parser = statuses())]
+    status: Option<Status>,
 
     /// Only accounts with fewer days left
     #[arg(long, value_name = "N")]
@@ -45,29 +46,13 @@ pub(super) struct List {
     target: Target,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Which {
-    /// Consent was given, the long-lived token is still to come
-    Pending,
-    /// The token is kept alive
-    Active,
-    /// Only the person can bring it back
-    #[value(alias = "needs_reauthorization")]
-    NeedsReauthorization,
-    /// Ended by the person or by the app
-    Revoked,
-}
-
-impl Which {
-    /// As [`threads_auth::grant::Status::as_str`].
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Active => "active",
-            Self::NeedsReauthorization => "needs_reauthorization",
-            Self::Revoked => "revoked",
-        }
-    }
+/// Every status by its name, and as people type it.
+fn statuses() -> impl TypedValueParser<Value = Status> {
+    let values = Status::ALL.map(|status| match status {
+        Status::NeedsReauthorization => PossibleValue::new(status.as_str()).alias("needs-reauthorization"),
+        _ => PossibleValue::new(status.as_str()),
+    });
+    PossibleValuesParser::new(values).try_map(|text| text.replace('-', "_").parse())
 }
 
 /// The accounts, for programs and for people, and what is wrong with rows that could not be read.
@@ -128,7 +113,7 @@ impl List {
 
     async fn look(&self, stack: &Opened, now: Timestamp) -> Result<Seen> {
         let (mut accounts, mut broken) = (Vec::new(), Vec::new());
-        each_account(stack, self.status.map(Which::as_str), |row| {
+        each_account(stack, self.status, |row| {
             match row.map(Summary::from) {
                 Ok(summary) if self.is_wanted(&summary, now) => accounts.push(summary),
                 Ok(_) => {}
@@ -189,7 +174,7 @@ fn grid(accounts: &[Summary], now: Timestamp) -> String {
     for summary in accounts {
         let status = match summary.cause {
             Some(cause) => format!("{}: {cause}", summary.status),
-            None => summary.status.to_owned(),
+            None => summary.status.to_string(),
         };
         let days = days_left(summary, now).map_or_else(|| "-".to_owned(), |days| days.to_string());
         let look = summary

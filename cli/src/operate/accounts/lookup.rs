@@ -1,15 +1,18 @@
 //! One account or all of them, out of the table.
 
+use std::pin::pin;
+
 use anyhow::{Context, Result};
+use futures_util::TryStreamExt;
 use jiff::Timestamp;
-use threads_auth::grant::{Grant, Inconsistency, Status, Summary};
+use threads_auth_model::{Grant, Inconsistency, Status, Summary};
 use threads_graph::UserId;
 
 use crate::operate::target::Opened;
 
 /// An account.
 pub(super) async fn grant(stack: &Opened, user_id: &UserId) -> Result<Grant> {
-    let grant = stack.service.store().get(user_id).await?;
+    let grant = stack.service.find_grant(user_id).await?;
     grant.ok_or_else(|| unknown(stack, user_id))
 }
 
@@ -20,28 +23,23 @@ pub(super) fn unknown(stack: &Opened, user_id: &UserId) -> anyhow::Error {
 /// Every account, one after the other, or why its row cannot be read.
 pub(super) async fn each_account(
     stack: &Opened,
-    status: Option<&str>,
+    status: Option<Status>,
     mut each: impl FnMut(Result<Grant, Inconsistency>) -> Result<()>,
 ) -> Result<()> {
-    let mut after = None;
-    loop {
-        let (rows, next) = stack
-            .service
-            .store()
-            .scan(status, None, after)
-            .await
-            .with_context(|| format!("the accounts of {} cannot be listed", stack.name))?;
-        rows.into_iter().try_for_each(&mut each)?;
-        match next {
-            Some(key) => after = Some(key),
-            None => return Ok(()),
+    let listed = || format!("the accounts of {} cannot be listed", stack.name);
+    let mut rows = pin!(stack.service.store().all_grants());
+    while let Some(row) = rows.try_next().await.with_context(listed)? {
+        let is_meant = |grant: &Grant| status.is_none_or(|status| grant.status() == status);
+        if row.as_ref().map_or(status.is_none(), is_meant) {
+            each(row)?;
         }
     }
+    Ok(())
 }
 
 /// Whole days until the earlier of its two ends; negative when it is past, none without an end.
 pub(super) fn days_left(summary: &Summary, now: Timestamp) -> Option<i64> {
-    if summary.status == Status::Revoked.as_str() {
+    if summary.status == Status::Revoked {
         return None;
     }
     let ends = [summary.expires_at, summary.data_access_expires_at];

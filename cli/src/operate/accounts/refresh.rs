@@ -3,8 +3,8 @@
 use anyhow::Result;
 use clap::Args;
 use serde_json::json;
-use threads_auth::grant::{Status, Summary};
-use threads_auth::refresh::Swept;
+use threads_auth::RefreshOutcome;
+use threads_auth_model::{State, Summary};
 use threads_graph::UserId;
 
 use super::lookup::grant;
@@ -36,15 +36,15 @@ impl Refresh {
         let stack = self.target.open(surroundings).await?;
         let user_id = &self.user_id;
         let grant = grant(&stack, user_id).await?;
-        let ended = match grant.status {
-            Status::Revoked => true,
-            Status::NeedsReauthorization(_) => grant.pending.is_none(),
-            Status::Active | Status::Pending => false,
+        let ended = match &grant.state {
+            State::Revoked(..) => true,
+            State::Final(_, consent) | State::Appealable(_, _, consent) => consent.is_none(),
+            State::Active(..) | State::New(_) => false,
         };
         if ended {
             let text = format!(
                 "{user_id} is {}: only its person can bring it back, by connecting again",
-                grant.status.as_str()
+                grant.status()
             );
             return Err(Stopped::Unauthorized(text).into());
         }
@@ -55,7 +55,7 @@ impl Refresh {
             }))
             .await?;
         let (code, said) = outcome(swept);
-        let account = stack.service.store().get(user_id).await?.map(Summary::from);
+        let account = stack.service.find_grant(user_id).await?.map(Summary::from);
         let json =
             json!({"user_id": user_id, "outcome": swept.as_str(), "message": said, "account": account});
         let expires_at = account.and_then(|account| account.expires_at);
@@ -68,33 +68,33 @@ impl Refresh {
 }
 
 /// An outcome as an exit code, and in words.
-fn outcome(swept: Swept) -> (u8, &'static str) {
+fn outcome(swept: RefreshOutcome) -> (u8, &'static str) {
     match swept {
-        Swept::Refreshed => (0, "the token was refreshed"),
-        Swept::Completed => (0, "the connect that was pending is complete"),
-        Swept::Checked => (0, "nothing was due"),
-        Swept::Superseded => (0, "something newer was stored meanwhile"),
-        Swept::TooYoung => (
+        RefreshOutcome::Refreshed => (0, "the token was refreshed"),
+        RefreshOutcome::Completed => (0, "the connect that was pending is complete"),
+        RefreshOutcome::Checked => (0, "nothing was due"),
+        RefreshOutcome::Superseded => (0, "something newer was stored meanwhile"),
+        RefreshOutcome::TooYoung => (
             4,
             "Meta refreshes no token in its first 24 hours; it is done by itself later",
         ),
-        Swept::NotOurs => (4, "somebody else is at it right now"),
-        Swept::Deferred(_) => (
+        RefreshOutcome::NotOurs => (4, "somebody else is at it right now"),
+        RefreshOutcome::Deferred => (
             4,
             "it failed for a reason that may pass, and is tried again by itself",
         ),
-        Swept::StoreFailed => (4, "DynamoDB failed, and it is tried again by itself"),
-        Swept::PendingLost => (
+        RefreshOutcome::StoreFailed => (4, "DynamoDB failed, and it is tried again by itself"),
+        RefreshOutcome::PendingLost => (
             3,
             "the connect was never completed, and its short-lived token is over",
         ),
-        Swept::NeedsReauthorization(_) => (
+        RefreshOutcome::NeedsReauthorization => (
             3,
             "Meta says that the token is dead: the person has to connect again",
         ),
-        Swept::Gone => (1, "the account was deleted meanwhile"),
-        Swept::BrokenRow => (1, "the account's row does not make sense"),
-        Swept::Undecryptable => (
+        RefreshOutcome::Gone => (1, "the account was deleted meanwhile"),
+        RefreshOutcome::BrokenRow => (1, "the account's row does not make sense"),
+        RefreshOutcome::Undecryptable => (
             1,
             "the token does not open with the keyring: `threads-auth doctor` says more",
         ),

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 use jiff::Timestamp;
-use threads_auth::grant::Summary;
+use threads_auth_model::Summary;
 use threads_graph::UserId;
 
 use super::lookup::{days_left, grant};
@@ -40,7 +40,7 @@ fn plain(summary: &Summary, now: Timestamp) -> String {
     let time = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), |at| at.to_string());
     let status = match summary.cause {
         Some(cause) => format!("{} ({cause})", summary.status),
-        None => summary.status.to_owned(),
+        None => summary.status.to_string(),
     };
     let days = days_left(summary, now).map_or_else(|| "-".to_owned(), |days| days.to_string());
     let rows = [

@@ -1,6 +1,6 @@
 //! Whether the service answers at its public address, and agrees on the time.
 
-use threads_auth::error_chain;
+use threads_auth_model::error_chain;
 
 use super::finding::{Finding, fail, ok, warn};
 use crate::operate::target::Opened;

@@ -2,8 +2,8 @@
 
 use anyhow::Error;
 use serde_json::Value;
-use threads_auth::error_chain;
-use threads_auth::seal::random_text;
+use threads_auth_model::error_chain;
+use threads_auth_model::seal::random_text;
 use url::Url;
 
 use super::finding::{Finding, fail, ok, warn};

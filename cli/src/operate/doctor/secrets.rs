@@ -1,12 +1,12 @@
 //! Whether both secrets are there, and open the tokens.
 
-use threads_auth::error_chain;
-use threads_auth::secrets::SecretsError;
+use threads_auth::{FailureKind, SecretsError, StoreError};
+use threads_auth_model::error_chain;
 
-use super::finding::{Finding, denied, fail, ok, unseen, warn};
+use super::finding::{Finding, denied, fail, ok, warn};
 use crate::operate::target::Opened;
 use crate::operate::unseal::Tokens;
-use crate::shell::failure::{secret_unseen, store_denied};
+use crate::shell::failure::secret_unseen;
 
 /// How many accounts are tried with the keyring.
 const SAMPLE: i32 = 200;
@@ -44,7 +44,12 @@ pub(super) async fn keyring(stack: &Opened) -> Finding {
 fn no_secret(check: &'static str, error: &SecretsError, next: &str) -> Finding {
     const PERMISSION: &str = "secretsmanager:GetSecretValue, and kms:Decrypt through Secrets Manager";
     match secret_unseen(error) {
-        Some(source) => unseen(check, source, PERMISSION),
+        Some(failure) if failure.kind == FailureKind::Denied => denied(check, &failure.code, PERMISSION),
+        Some(failure) => warn(
+            check,
+            format!("AWS does not answer ({})", failure.code),
+            "Try again later.",
+        ),
         None => fail(check, error_chain(error), next),
     }
 }
@@ -58,18 +63,18 @@ pub(super) async fn tokens(stack: &Opened) -> Finding {
             "First the secrets, see above.",
         );
     };
-    let rows = match stack.service.store().scan(None, Some(SAMPLE), None).await {
-        Ok((rows, _)) => rows,
+    let page = match stack.service.list_grants(None, Some(SAMPLE), None).await {
+        Ok(page) => page,
+        Err(StoreError::DynamoDb(error)) if error.kind == FailureKind::Denied => {
+            return denied(CHECK, &error.code, "dynamodb:Scan on the table of grants");
+        }
         Err(error) => {
             let next = "Is the table there, and do your credentials reach it?";
-            return match store_denied(&error) {
-                Some(code) => denied(CHECK, code, "dynamodb:Scan on the table of grants"),
-                None => fail(CHECK, error_chain(&error), next),
-            };
+            return fail(CHECK, error_chain(&error), next);
         }
     };
     let (mut opened, mut sealed, mut broken) = (0_u32, Vec::new(), Vec::new());
-    for row in rows {
+    for row in page.items {
         match row {
             Ok(grant) => match tokens.token(&grant) {
                 Some(Ok(_)) => opened += 1,

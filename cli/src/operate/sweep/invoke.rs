@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use aws_sdk_lambda::Client;
 use aws_sdk_lambda::config::retry::RetryConfig;
 use aws_sdk_lambda::config::timeout::TimeoutConfig;
@@ -16,6 +16,7 @@ use aws_sdk_lambda::primitives::Blob;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use threads_auth::SweepReport;
 
 use super::progress::Progress;
 use crate::operate::target::{Deployed, Opened};
@@ -46,7 +47,7 @@ pub(super) async fn invoke(
     now: Timestamp,
     progress: &Progress,
     interrupt: &mut Interrupt,
-) -> Result<Value> {
+) -> Result<SweepReport> {
     let function = deployed.output("RefreshFunctionName")?;
     let event = budget.map_or_else(|| json!({}), |seconds| json!({"max_seconds": seconds}));
     let work = async {
@@ -96,12 +97,13 @@ fn client(deployed: &Deployed) -> Client {
     Client::from_conf(config.build())
 }
 
-fn report(function: &str, answer: &InvokeOutput) -> Result<Value> {
+fn report(function: &str, answer: &InvokeOutput) -> Result<SweepReport> {
     let payload = answer.payload().map(Blob::as_ref).unwrap_or_default();
     if answer.function_error().is_none() {
-        return serde_json::from_slice(payload).map_err(|_| {
+        let report: Value = serde_json::from_slice(payload).map_err(|_| {
             anyhow!("{function} answered with no report: is it this service's refresh function?")
-        });
+        })?;
+        return SweepReport::deserialize(report).context("what the sweep tells of itself makes no sense");
     }
     let Failure {
         error_type,
@@ -118,7 +120,7 @@ fn report(function: &str, answer: &InvokeOutput) -> Result<Value> {
     )))
 }
 
-fn not_invoked(function: &str, error: &SdkError<InvokeError>) -> Result<Value> {
+fn not_invoked(function: &str, error: &SdkError<InvokeError>) -> Result<SweepReport> {
     let SdkError::ServiceError(refused) = error else {
         return later(format!(
             "Lambda does not answer, and {function} may be sweeping all the same: {}",

@@ -6,15 +6,13 @@ mod invoke;
 mod progress;
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
-use serde::Deserialize;
-use serde_json::Value;
+use threads_auth::{RefreshOutcome, SweepReport};
 
 use self::progress::Progress;
 use crate::operate::target::{Opened, TARGETS, Target};
@@ -50,15 +48,6 @@ pub(crate) struct Sweep {
 }
 
 const BUDGET: u32 = 600;
-
-/// The report of a sweep, wherever it was made.
-#[derive(Deserialize)]
-struct Report {
-    outcomes: BTreeMap<String, u64>,
-    weakest_token_days: Option<u64>,
-    stopped: Option<String>,
-    unreadable_shards: u32,
-}
 
 impl Sweep {
     pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
@@ -98,7 +87,7 @@ impl Sweep {
             let words = "Ending after the accounts that are under way; a second Ctrl-C gives them up, and perhaps a token with them.";
             let work = Box::pin(async {
                 let report = stack.service.sweep_watched(now, budget, watch).await?;
-                Ok(serde_json::to_value(report)?)
+                Ok(report)
             });
             interrupt.noting(&came, words, work).await
         };
@@ -106,8 +95,7 @@ impl Sweep {
         self.tell(&stack, &made?, came.get()).await
     }
 
-    async fn tell(&self, stack: &Opened, report: &Value, came: Option<u8>) -> Result<()> {
-        let told = Report::deserialize(report).context("what the sweep tells of itself makes no sense")?;
+    async fn tell(&self, stack: &Opened, told: &SweepReport, came: Option<u8>) -> Result<()> {
         let mut plain = String::new();
         for (outcome, count) in &told.outcomes {
             let _ = writeln!(plain, "{count:>8}  {outcome}");
@@ -131,23 +119,24 @@ impl Sweep {
                 told.unreadable_shards
             );
         }
-        self.target.output.result(report, &plain)?;
-        let any = |outcomes: [&str; 2]| {
-            outcomes
-                .iter()
-                .any(|outcome| told.outcomes.contains_key(*outcome))
+        self.target.output.result(&serde_json::to_value(told)?, &plain)?;
+        let any = |outcomes: [RefreshOutcome; 2]| {
+            outcomes.iter().any(|outcome| told.outcomes.contains_key(outcome))
         };
         if let Some(signal) = came {
             return Err(Stopped::Interrupted(signal).into());
         }
-        let is_unfinished =
-            any(["deferred", "store_failed"]) || told.stopped.is_some() || told.unreadable_shards > 0;
-        Stopped::told(if any(["undecryptable", "broken_row"]) {
-            1
-        } else if is_unfinished {
-            4
-        } else {
-            0
-        })
+        let is_unfinished = any([RefreshOutcome::Deferred, RefreshOutcome::StoreFailed])
+            || told.stopped.is_some()
+            || told.unreadable_shards > 0;
+        Stopped::told(
+            if any([RefreshOutcome::Undecryptable, RefreshOutcome::BrokenRow]) {
+                1
+            } else if is_unfinished {
+                4
+            } else {
+                0
+            },
+        )
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use indicatif::ProgressBar;
 use jiff::Timestamp;
-use threads_auth::refresh::Swept;
+use threads_auth::RefreshOutcome;
 
 use crate::operate::target::Opened;
 use crate::shell::progress::{COUNT, known, spinner};
@@ -14,7 +14,7 @@ pub(super) struct Progress {
     pub(super) bar: ProgressBar,
     /// How many were due at the beginning, if that could be counted.
     pub(super) due: Option<u64>,
-    outcomes: BTreeMap<&'static str, u64>,
+    outcomes: BTreeMap<RefreshOutcome, u64>,
 }
 
 impl Progress {
@@ -41,8 +41,8 @@ impl Progress {
         }
     }
 
-    pub(super) fn saw(&mut self, outcome: Swept) {
-        *self.outcomes.entry(outcome.as_str()).or_default() += 1;
+    pub(super) fn saw(&mut self, outcome: RefreshOutcome) {
+        *self.outcomes.entry(outcome).or_default() += 1;
         if self.bar.is_hidden() {
             return;
         }

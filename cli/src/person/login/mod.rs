@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use threads_auth::seal::random_text;
+use threads_auth_model::seal::random_text;
 use threads_graph::{PastedCallback, RedirectUri, parse_pasted};
 use url::{Host, Url};
 

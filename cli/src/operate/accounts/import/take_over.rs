@@ -4,16 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use threads_auth::error_chain;
-use threads_auth::import::ImportError;
+use threads_auth::ImportError;
+use threads_auth_model::error_chain;
+use threads_auth_store::Backoff;
 use threads_graph::{AccessToken, ErrorKind, UserId};
 
 use super::lines::Entry;
 use crate::operate::target::Opened;
 
-/// The first wait before another try; each further one is five times as long.
-const FIRST_WAIT: Duration = Duration::from_millis(200);
-const LONGEST_WAIT: Duration = Duration::from_mins(1);
+/// The waits before another try.
+const WAITS: Backoff = Backoff {
+    next: Duration::from_millis(200),
+    factor: 5,
+    longest: Duration::from_mins(1),
+};
 
 /// The end of a line.
 pub(super) enum Fate {
@@ -34,7 +38,7 @@ pub(super) async fn take_over(stack: Arc<Opened>, entry: Entry, tries: u8) -> (E
             return (entry, fate);
         }
     };
-    let mut wait = FIRST_WAIT;
+    let mut waits = WAITS;
     for attempt in 1.. {
         let answer = stack
             .service
@@ -57,8 +61,7 @@ pub(super) async fn take_over(stack: Arc<Opened>, entry: Entry, tries: u8) -> (E
             },
             _ => None,
         };
-        tokio::time::sleep(asked.unwrap_or_default().max(wait).min(LONGEST_WAIT)).await;
-        wait *= 5;
+        waits.wait(asked).await;
     }
     unreachable!("the last try returns")
 }
