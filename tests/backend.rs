@@ -6,8 +6,9 @@ use std::time::Duration;
 use devstack::Stack;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use threads_auth::grant::Status;
-use threads_auth::store::{DueKey, Lease, Wanted};
+use threads_auth::RefreshOutcome;
+use threads_auth_model::rules::{Lease, LeaseReason};
+use threads_auth_model::{Key, Status};
 use threads_auth_web::HttpRequest;
 use threads_sandbox::{FaultAction, OldToken, SandboxCall};
 use tokio::task::JoinSet;
@@ -100,7 +101,7 @@ async fn a_session_from_its_start_to_its_completion() {
         (StatusCode::FORBIDDEN, &json!("wrong_completion"))
     );
     let done = post(&stack, &complete, json!({"completion": completion})).await;
-    let expires_at = grant(&stack, &ada).await.token.unwrap().expires_at;
+    let expires_at = grant(&stack, &ada).await.live().unwrap().expires_at;
     assert_eq!(
         done,
         (
@@ -214,7 +215,7 @@ async fn a_consent_whose_token_is_still_to_come_is_said_to_be() {
     stack.clock().advance(Duration::from_mins(2));
     let (status, vended, _) = vend(&stack, &ada, "").await;
     assert_eq!(status, StatusCode::OK, "{vended}");
-    assert_eq!(grant(&stack, &ada).await.status, Status::Active);
+    assert_eq!(grant(&stack, &ada).await.status(), Status::Active);
     assert!(is_usable(&stack, vended["access_token"].as_str().unwrap()).await);
 }
 
@@ -355,7 +356,7 @@ async fn without_proof_of_a_caller_there_is_no_answer() {
         assert_eq!(response.status(), StatusCode::FORBIDDEN, "{path}");
         assert!(response.body().contains("IAM authorization"), "{path}");
     }
-    assert_eq!(grant(&stack, &ada).await.status, Status::Active);
+    assert_eq!(grant(&stack, &ada).await.status(), Status::Active);
 }
 
 #[tokio::test]
@@ -365,7 +366,7 @@ async fn a_token_is_handed_out_as_long_as_it_lives_long_enough() {
     Browser::new().connect(&stack, &ada).await;
     let (status, vended, reply) = vend(&stack, &ada, "").await;
     let stored = token(&stack, &ada).await;
-    let expires_at = grant(&stack, &ada).await.token.unwrap().expires_at;
+    let expires_at = grant(&stack, &ada).await.live().unwrap().expires_at;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(
         vended,
@@ -501,11 +502,11 @@ async fn a_lease_of_the_dead_holds_up_nobody_for_long() {
         owner: "the dead",
         until,
     };
-    let key = DueKey::of(&ada.parse().unwrap());
+    let key = Key::grant(&ada.parse().unwrap());
     stack
         .service()
         .store()
-        .lease(&key, Wanted::Due, lease, now)
+        .lease(&key, LeaseReason::Due, lease, now)
         .await
         .unwrap();
     let (status, vended, _) = vend(&stack, &ada, "").await;
@@ -542,7 +543,10 @@ async fn a_refusal_says_why_and_how_to_come_back() {
         assert_eq!(status, StatusCode::CONFLICT, "{answer}");
         assert_eq!(answer["error"]["code"], "needs_reauthorization");
         assert_eq!(answer["error"]["cause"], cause);
-        assert_eq!(grant(&stack, &ada).await.status.as_str(), "needs_reauthorization");
+        assert_eq!(
+            grant(&stack, &ada).await.status().as_str(),
+            "needs_reauthorization"
+        );
         // The way back is ready-made, but for what only the backend knows.
         let way = &answer["reconnect"];
         assert_eq!(
@@ -607,7 +611,7 @@ async fn a_token_that_threads_refuses_is_not_handed_out_again() {
         (StatusCode::SERVICE_UNAVAILABLE, &json!("not_refreshed"), 5)
     );
     let unharmed = grant(&stack, &ada).await;
-    assert_eq!((unharmed.status.as_str(), unharmed.failures), ("active", 0));
+    assert_eq!((unharmed.status().as_str(), unharmed.failures), ("active", 0));
     let (status, answer, _) = vend(&stack, &ada, &refused(&token)).await;
     assert_eq!(
         (status, &answer["error"]["cause"]),
@@ -676,7 +680,7 @@ async fn disconnecting_destroys_the_token_and_can_be_repeated() {
             (StatusCode::OK, json!({"user_id": ada, "status": "revoked"}))
         );
         let left = grant(&stack, &ada).await;
-        assert!(left.token.is_none() && left.due_at.is_none());
+        assert!(left.live().is_none() && left.due_at.is_none());
     }
     let (status, answer, _) = vend(&stack, &ada, "").await;
     assert_eq!(status, StatusCode::CONFLICT);
@@ -724,7 +728,7 @@ async fn what_ends_an_account_wins_over_a_vend_under_way() {
         };
         assert_eq!(status, expected, "{path} {answer}");
         let left = crate::fixture::find_grant(&stack, &ada).await;
-        assert!(left.is_none_or(|grant| grant.token.is_none()), "{path}");
+        assert!(left.is_none_or(|grant| grant.live().is_none()), "{path}");
     }
 }
 
@@ -790,7 +794,7 @@ async fn one_failure_on_demand_does_not_last() {
     );
     stack.clock().advance(Duration::from_mins(6));
     // What was put off is looked at, and is not due.
-    assert_eq!(stack.sweep().await.unwrap().count("checked"), 1);
+    assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Checked), 1);
     assert_eq!(grant(&stack, &ada).await.failures, 0);
     assert_eq!(vend(&stack, &ada, "?min_valid=2592000").await.0, StatusCode::OK);
 }
@@ -820,7 +824,7 @@ async fn a_pending_reconnect_is_ended_too() {
         fail(&stack, SandboxCall::ExchangeLongLived, 2, FaultAction::Html);
         Browser::new().connect(&stack, &ada).await;
         let waiting = grant(&stack, &ada).await;
-        assert!(waiting.pending.is_some() && waiting.status == Status::Revoked);
+        assert!(waiting.consent().is_some() && waiting.status() == Status::Revoked);
         if path.is_empty() {
             api(&stack, Method::DELETE, &user, &Value::Null).await;
         } else {
@@ -830,7 +834,7 @@ async fn a_pending_reconnect_is_ended_too() {
         stack.clock().advance(Duration::from_mins(2));
         assert!(stack.sweep().await.unwrap().outcomes.is_empty());
         let left = grant(&stack, &ada).await;
-        assert!(left.pending.is_none() && left.token.is_none());
+        assert!(left.consent().is_none() && left.live().is_none());
     }
 }
 
@@ -887,13 +891,17 @@ async fn a_refresh_under_way_orphans_no_consent() {
         };
         tokio::join!(async { stack.sweep().await.unwrap() }, coming);
         let waiting = grant(&stack, &ada).await;
-        assert!(waiting.pending.is_some(), "{outcome}");
+        assert!(waiting.consent().is_some(), "{outcome}");
         assert!(
             waiting.due_at.is_some_and(|due| due <= stack.clock().now()),
             "{outcome}"
         );
         stack.clock().advance(Duration::from_mins(3));
-        assert_eq!(stack.sweep().await.unwrap().count("completed"), 1, "{outcome}");
+        assert_eq!(
+            stack.sweep().await.unwrap().count(RefreshOutcome::Completed),
+            1,
+            "{outcome}"
+        );
         assert_eq!(vend(&stack, &ada, "").await.0, StatusCode::OK, "{outcome}");
     }
 }

@@ -16,7 +16,8 @@ use devstack::Stack;
 use jiff::Timestamp;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use threads_auth::schedule;
+use threads_auth::RefreshOutcome;
+use threads_auth_model::schedule;
 use threads_sandbox::SandboxCall;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -498,15 +499,15 @@ async fn a_refresh_that_is_killed_is_done_again() {
     let leased = grant(&stack, &ada).await;
     assert_eq!(leased.failures, 0);
     // The lease is the dead function's.
-    assert_eq!(stack.sweep().await.unwrap().count("refreshed"), 0);
+    assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Refreshed), 0);
     // The lease is by the machine's clock, which has gone on.
     let behind = now().duration_since(stack.clock().now());
     stack
         .clock()
         .advance(Duration::try_from(behind).unwrap() + Duration::from_mins(3));
-    assert_eq!(stack.sweep().await.unwrap().count("refreshed"), 1);
+    assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Refreshed), 1);
     let after = grant(&stack, &ada).await;
-    assert!(after.token.unwrap().expires_at > leased.token.unwrap().expires_at);
+    assert!(after.live().unwrap().expires_at > leased.live().unwrap().expires_at);
     assert!(is_usable(&stack, &token(&stack, &ada).await).await);
 }
 

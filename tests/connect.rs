@@ -5,10 +5,9 @@ use std::time::Duration;
 use devstack::Stack;
 use jiff::SignedDuration;
 use reqwest::StatusCode;
-use threads_auth::grant::Status;
-use threads_auth::seal::Purpose;
-use threads_auth::sessions::NewSession;
-use threads_auth::store::SessionStatus;
+use threads_auth::NewSession;
+use threads_auth_model::seal::Purpose;
+use threads_auth_model::{SessionStatus, Status};
 use threads_sandbox::{FaultAction, SandboxCall};
 
 use crate::fixture::{
@@ -49,9 +48,9 @@ async fn a_person_connects() {
         .await;
     assert_eq!(page.status, StatusCode::OK);
     let grant = grant(&stack, &ada).await;
-    assert_eq!(grant.status, Status::Active);
+    assert_eq!(grant.status(), Status::Active);
     assert_eq!(grant.username.as_deref(), Some("ada"));
-    assert!(grant.pending.is_none());
+    assert!(grant.consent().is_none());
     assert_eq!(grant.failures, 0);
     assert_eq!(grant.created_at, stack.clock().now());
     assert!(grant.due_at.unwrap() > stack.clock().now());
@@ -303,7 +302,7 @@ async fn threads_refuses_the_code() {
 #[tokio::test]
 async fn the_app_secret_is_wrong() {
     let stack = stack().await;
-    let secrets = threads_auth::aws::secrets_manager(&stack.service().config().aws, &http());
+    let secrets = threads_auth_store::aws::secrets_manager(&stack.service().config().aws, &http());
     let id = &stack.urls().app_secret_id;
     let put = |text: &str| {
         secrets
@@ -339,7 +338,7 @@ async fn a_connect_does_not_fail_for_the_profile() {
         );
         stack.sandbox().unwrap().clear_faults();
         let grant = grant(&stack, &ada).await;
-        assert_eq!(grant.status, Status::Active);
+        assert_eq!(grant.status(), Status::Active);
         assert_eq!(grant.username, None);
     }
 }
@@ -369,29 +368,29 @@ async fn a_failed_second_exchange_is_finished_by_a_sweep() {
             ("/finishing", None)
         );
         let pending = grant(&stack, &ada).await;
-        assert_eq!(pending.status, Status::Pending, "{action:?}");
+        assert_eq!(pending.status(), Status::Pending, "{action:?}");
         assert!(
-            pending.token.is_none(),
+            pending.live().is_none(),
             "a short-lived token must not pass for a long-lived one"
         );
-        let sealed = pending.pending.unwrap();
+        let sealed = pending.consent().unwrap();
         assert_eq!(
             sealed.expires_at,
             stack.clock().now() + SignedDuration::from_hours(1)
         );
         assert_eq!(
-            unsealed(&stack, Purpose::AccessToken, &ada, &sealed.sealed).await,
+            unsealed(&stack, Purpose::AccessToken, &ada, &sealed.token).await,
             None
         );
-        let short = unsealed(&stack, Purpose::PendingToken, &ada, &sealed.sealed)
+        let short = unsealed(&stack, Purpose::PendingToken, &ada, &sealed.token)
             .await
             .unwrap();
 
         stack.sandbox().unwrap().clear_faults();
         stack.sweep().await.unwrap();
         let done = grant(&stack, &ada).await;
-        assert_eq!(done.status, Status::Active, "{action:?}");
-        assert!(done.pending.is_none());
+        assert_eq!(done.status(), Status::Active, "{action:?}");
+        assert!(done.consent().is_none());
         let long = token(&stack, &ada).await;
         assert_ne!(long, short);
         assert!(is_usable(&stack, &long).await);
@@ -415,7 +414,7 @@ async fn a_long_lived_answer_that_was_lost_is_asked_for_again() {
             if times == 1 { "/connected" } else { "/finishing" }
         );
         stack.sweep().await.unwrap();
-        assert_eq!(grant(&stack, &ada).await.status, Status::Active);
+        assert_eq!(grant(&stack, &ada).await.status(), Status::Active);
         assert!(is_usable(&stack, &token(&stack, &ada).await).await);
     }
 }
@@ -433,10 +432,10 @@ async fn reconnecting_replaces_the_grant() {
     let second = grant(&stack, &ada).await;
     assert_ne!(second.grant_id, first.grant_id);
     assert_ne!(token(&stack, &ada).await, first_token);
-    assert_eq!(second.status, Status::Active);
+    assert_eq!(second.status(), Status::Active);
     assert_eq!(second.scopes.to_string(), "threads_basic");
     assert_eq!(second.created_at, first.created_at);
-    assert_eq!(second.token.unwrap().issued_at, stack.clock().now());
+    assert_eq!(second.live().unwrap().issued_at, stack.clock().now());
     let grants = rows(&stack)
         .await
         .iter()
@@ -455,9 +454,9 @@ async fn a_failing_reconnect_leaves_the_working_grant() {
     Browser::new().connect(&stack, &ada).await;
     stack.sandbox().unwrap().clear_faults();
     let after = grant(&stack, &ada).await;
-    assert!(after.pending.is_none());
+    assert!(after.consent().is_none());
     assert_eq!(
-        (after.status, after.grant_id),
+        (after.status(), after.grant_id),
         (Status::Active, first.grant_id.clone())
     );
 
@@ -469,17 +468,17 @@ async fn a_failing_reconnect_leaves_the_working_grant() {
     stack.sandbox().unwrap().clear_faults();
     let beside = grant(&stack, &ada).await;
     assert_eq!(
-        (beside.status, &beside.grant_id),
+        (beside.status(), &beside.grant_id),
         (Status::Active, &first.grant_id)
     );
-    assert!(beside.pending.is_some());
+    assert!(beside.consent().is_some());
     assert_eq!(token(&stack, &ada).await, first_token);
     assert!(is_usable(&stack, &first_token).await);
 
     stack.sweep().await.unwrap();
     let done = grant(&stack, &ada).await;
-    assert_eq!(done.status, Status::Active);
-    assert!(done.pending.is_none());
+    assert_eq!(done.status(), Status::Active);
+    assert!(done.consent().is_none());
     assert_ne!(token(&stack, &ada).await, first_token);
 }
 
@@ -496,7 +495,7 @@ async fn a_deletion_while_the_person_is_at_meta_wins() {
     assert!(find_grant(&stack, &ada).await.is_none());
     // A flow that begins after the deletion is a new wish.
     Browser::new().connect(&stack, &ada).await;
-    assert_eq!(grant(&stack, &ada).await.status, Status::Active);
+    assert_eq!(grant(&stack, &ada).await.status(), Status::Active);
 }
 
 #[tokio::test]
@@ -540,7 +539,7 @@ async fn a_denied_session_can_still_be_connected() {
         .await
         .unwrap();
     let mut at_meta = browser
-        .get(&stack.service().session_url(&session))
+        .get(&stack.service().config().session_url(&session.id))
         .await
         .location();
     at_meta.query_pairs_mut().append_pair("auto_deny", "1");
@@ -557,7 +556,8 @@ async fn a_denied_session_can_still_be_connected() {
             .await
             .unwrap()
             .unwrap()
-            .status
+            .state
+            .status()
     };
     assert_eq!(status().await, SessionStatus::Denied);
     let back = browser

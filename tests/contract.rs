@@ -10,7 +10,7 @@ use reqwest::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use threads_auth::grant::Summary;
+use threads_auth_model::{SessionStatus, Status, Summary};
 use threads_auth_web::api;
 use threads_graph::{AccessToken, Scope, Scopes, UserId};
 use tokio::process::Command;
@@ -88,7 +88,7 @@ fn examples() -> Examples {
     let shown = |all: bool| api::SessionShown {
         id: text(),
         reference: text(),
-        status: "open",
+        status: SessionStatus::Open,
         reason: all.then(text),
         expires_at: time,
     };
@@ -103,7 +103,7 @@ fn examples() -> Examples {
     let account = |all: bool| Summary {
         user_id: user_id.clone(),
         username: all.then(text),
-        status: "active",
+        status: Status::Active,
         cause: all.then_some("a text"),
         scopes: scopes.clone(),
         issued_at: all.then_some(time),
@@ -134,7 +134,7 @@ fn examples() -> Examples {
         id: text(),
         url: url(),
         expires_at: time,
-        status: "open",
+        status: SessionStatus::Open,
     };
     let token = api::Token {
         user_id: user_id.clone(),
@@ -145,7 +145,7 @@ fn examples() -> Examples {
     };
     let disconnected = api::Disconnected {
         user_id: user_id.clone(),
-        status: "revoked",
+        status: Status::Revoked,
     };
     let deleted = api::DataDeleted {
         url: url(),

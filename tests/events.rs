@@ -5,7 +5,8 @@ use std::time::Duration;
 use devstack::{Stack, StackOptions};
 use reqwest::Method;
 use serde_json::{Value, json};
-use threads_auth::grant::{Cause, Status};
+use threads_auth::RefreshOutcome;
+use threads_auth_model::{Cause, Status};
 use threads_sandbox::{FaultAction, SandboxCall};
 
 use crate::fixture::{
@@ -29,7 +30,7 @@ async fn announced(stack: &Stack, seen: &mut usize) -> Vec<Value> {
 
 /// Makes a user's row senseless.
 async fn break_row(stack: &Stack, user_id: &str) {
-    let client = threads_auth::aws::dynamodb(&stack.service().config().aws, &http());
+    let client = threads_auth_store::aws::dynamodb(&stack.service().config().aws, &http());
     client
         .update_item()
         .table_name(&stack.urls().grants_table)
@@ -37,7 +38,7 @@ async fn break_row(stack: &Stack, user_id: &str) {
             "pk",
             aws_sdk_dynamodb::types::AttributeValue::S(format!("user#{user_id}")),
         )
-        .update_expression("REMOVE scopes")
+        .update_expression("REMOVE issued_at")
         .send()
         .await
         .unwrap();
@@ -63,7 +64,7 @@ async fn a_life_is_told_in_events() {
     browser.get(back.as_str()).await;
     secrets.push(token(&stack, &ada).await);
     let events = announced(&stack, &mut seen).await;
-    let expires_at = grant(&stack, &ada).await.token.unwrap().expires_at;
+    let expires_at = grant(&stack, &ada).await.live().unwrap().expires_at;
     let id = events[0]["id"].clone();
     assert!(id.as_str().unwrap().ends_with(":account.connected"));
     assert_eq!(
@@ -233,14 +234,14 @@ async fn the_end_of_data_access_is_told_ahead_and_marked() {
     assert_eq!(told, expected.map(|(day, what)| (day, what.to_owned())));
     let marked = grant(&stack, &user_id).await;
     assert_eq!(
-        marked.status,
-        Status::NeedsReauthorization(Cause::DataAccessExpired)
+        (marked.status(), marked.cause()),
+        (Status::NeedsReauthorization, Some(Cause::DataAccessExpired))
     );
     assert_eq!(calls_of(&stack, SandboxCall::Refresh), 2);
     // Consent begins it anew.
     Browser::new().connect(&stack, &user_id).await;
     assert_eq!(types(&announced(&stack, &mut seen).await), ["account.recovered"]);
-    assert!(grant(&stack, &user_id).await.warning.is_none());
+    assert!(grant(&stack, &user_id).await.live().unwrap().warning.is_none());
 }
 
 /// A refresh extends a public profile's access: two years pass without a word of it.
@@ -271,16 +272,29 @@ async fn an_inspection_that_fails_stops_nothing() {
     Browser::new().connect(&stack, &ada).await;
     let connected = grant(&stack, &ada).await;
     assert_eq!(
-        (connected.status, connected.data_access_expires_at),
+        (
+            connected.status(),
+            connected.live().unwrap().data_access_expires_at
+        ),
         (Status::Active, None)
     );
     stack.clock().advance(41 * DAY);
-    assert_eq!(stack.sweep().await.unwrap().count("refreshed"), 1);
-    assert_eq!(grant(&stack, &ada).await.data_access_expires_at, None);
+    assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Refreshed), 1);
+    assert_eq!(
+        grant(&stack, &ada).await.live().unwrap().data_access_expires_at,
+        None
+    );
     // Told at last, it is kept.
     stack.clock().advance(41 * DAY);
-    assert_eq!(stack.sweep().await.unwrap().count("refreshed"), 1);
-    assert!(grant(&stack, &ada).await.data_access_expires_at.is_some());
+    assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Refreshed), 1);
+    assert!(
+        grant(&stack, &ada)
+            .await
+            .live()
+            .unwrap()
+            .data_access_expires_at
+            .is_some()
+    );
     assert_eq!(
         types(&announced(&stack, &mut seen).await),
         ["account.connected", "account.refreshed", "account.refreshed"]
@@ -298,16 +312,23 @@ async fn silence_ends_no_access() {
     fail(&stack, SandboxCall::Me, 3, FaultAction::Html);
     stack.clock().advance(50 * DAY);
     for _ in 0..3 {
-        assert_eq!(stack.sweep().await.unwrap().count("deferred"), 1);
-        assert_eq!(grant(&stack, &user_id).await.status, Status::Active);
+        assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Deferred), 1);
+        assert_eq!(grant(&stack, &user_id).await.status(), Status::Active);
         stack.clock().advance(Duration::from_hours(2));
     }
     // Now the profile is refused for lack of permission.
-    assert_eq!(stack.sweep().await.unwrap().count("needs_reauthorization"), 1);
+    assert_eq!(
+        stack
+            .sweep()
+            .await
+            .unwrap()
+            .count(RefreshOutcome::NeedsReauthorization),
+        1
+    );
     let marked = grant(&stack, &user_id).await;
     assert_eq!(
-        marked.status,
-        Status::NeedsReauthorization(Cause::DataAccessExpired)
+        (marked.status(), marked.cause()),
+        (Status::NeedsReauthorization, Some(Cause::DataAccessExpired))
     );
 }
 

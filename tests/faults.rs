@@ -14,10 +14,10 @@ use devstack::Stack;
 use futures_util::stream;
 use jiff::SignedDuration;
 use reqwest::Client;
-use threads_auth::grant::Status;
-use threads_auth::sessions::CompleteError;
-use threads_auth::store::{DueKey, Lease, LeaseOutcome, StoreError, Wanted};
-use threads_auth::{Config, ThreadsAuth, aws};
+use threads_auth::{CompleteError, Config, FailureKind, RefreshOutcome, StoreError, ThreadsAuth};
+use threads_auth_model::rules::{Lease, LeaseReason};
+use threads_auth_model::{Key, Status};
+use threads_auth_store::{LeaseOutcome, aws};
 use tokio::net::TcpListener;
 
 use crate::backend::{finished, new};
@@ -32,7 +32,7 @@ const PEOPLE: u64 = 200;
 async fn poison_items_stop_nobody_else() {
     let stack = stack().await;
     let people = connect_people(&stack, PEOPLE).await;
-    poison(&stack, &people[0], "scopes", AttributeValue::N("7".to_owned())).await;
+    poison(&stack, &people[0], "issued_at", AttributeValue::S("7".to_owned())).await;
     poison(
         &stack,
         &people[1],
@@ -44,24 +44,33 @@ async fn poison_items_stop_nobody_else() {
     let report = stack.sweep().await.unwrap();
     println!(
         "poison: {} of {PEOPLE} refreshed, {:?}",
-        report.count("refreshed"),
+        report.count(RefreshOutcome::Refreshed),
         report.outcomes
     );
-    assert_eq!(report.count("refreshed"), PEOPLE - 2);
+    assert_eq!(report.count(RefreshOutcome::Refreshed), PEOPLE - 2);
     assert_eq!(
-        (report.count("broken_row"), report.count("undecryptable")),
+        (
+            report.count(RefreshOutcome::BrokenRow),
+            report.count(RefreshOutcome::Undecryptable)
+        ),
         (1, 1)
     );
     // They are put off, not forgotten, and nothing is declared dead for them.
     assert!(stack.sweep().await.unwrap().outcomes.is_empty());
-    assert_eq!(grant(&stack, &people[1]).await.status, Status::Active);
+    assert_eq!(grant(&stack, &people[1]).await.status(), Status::Active);
     stack.clock().advance(DAY);
     let later = stack.sweep().await.unwrap();
-    assert_eq!((later.count("broken_row"), later.count("undecryptable")), (1, 1));
+    assert_eq!(
+        (
+            later.count(RefreshOutcome::BrokenRow),
+            later.count(RefreshOutcome::Undecryptable)
+        ),
+        (1, 1)
+    );
 }
 
 async fn poison(stack: &Stack, user_id: &str, attribute: &str, value: AttributeValue) {
-    let config = Config::from_vars(stack.variables()).unwrap();
+    let config = Config::from_vars(stack.variables(), None).unwrap();
     aws::dynamodb(&config.aws, &http())
         .update_item()
         .table_name(&config.grants_table)
@@ -108,7 +117,7 @@ impl Lossy {
         variables.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), url);
         (
             lossy,
-            ThreadsAuth::new(Config::from_vars(&variables).unwrap()).unwrap(),
+            ThreadsAuth::new(Config::from_vars(&variables, None).unwrap()).unwrap(),
         )
     }
 
@@ -187,16 +196,16 @@ async fn a_lost_answer_of_the_database_is_no_failure() {
             .collect();
         let cookies: Vec<_> = cookies.iter().map(String::as_str).collect();
         let now = stack.clock().now();
-        let connected = service.finish(back.query().unwrap(), &cookies, now).await;
+        let connected = service.finish_connect(back.query().unwrap(), &cookies, now).await;
         false_failures += u32::from(connected.is_err());
         stack.clock().advance(41 * DAY);
         let report = service
             .sweep(stack.clock().now(), Duration::from_mins(15))
             .await
             .unwrap();
-        false_failures += u32::from(report.count("refreshed") != 1);
+        false_failures += u32::from(report.count(RefreshOutcome::Refreshed) != 1);
         assert!(lossy.has_failed(), "{operation} {after}: no answer was lost");
-        assert!(grant(&stack, &ada).await.token.unwrap().expires_at > stack.clock().now() + 50 * DAY);
+        assert!(grant(&stack, &ada).await.live().unwrap().expires_at > stack.clock().now() + 50 * DAY);
     }
     println!("lost answers: {false_failures} false failures");
     assert_eq!(false_failures, 0);
@@ -219,7 +228,7 @@ async fn a_caller_who_waits_for_a_token_does_not_write() {
     let leased = stack
         .service()
         .store()
-        .lease(&DueKey::of(&user_id), Wanted::Due, lease, now)
+        .lease(&Key::grant(&user_id), LeaseReason::Due, lease, now)
         .await;
     assert!(matches!(leased, Ok(LeaseOutcome::Leased(_))));
     watched.fail(Failure::Lost, "UpdateItem", 0);
@@ -276,7 +285,7 @@ async fn a_failing_store_does_not_spend_a_completion_code() {
         failing.fail(Failure::Denied, operation, after);
         let failed = service.complete_session(&id, &completion, now).await;
         assert!(
-            matches!(failed, Err(CompleteError::Store(StoreError::Unavailable { .. }))),
+            matches!(&failed, Err(CompleteError::Store(StoreError::DynamoDb(error))) if error.kind == FailureKind::Denied),
             "{operation} {after}: {failed:?}"
         );
         assert!(failing.has_failed(), "{operation} {after}");

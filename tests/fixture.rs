@@ -7,8 +7,9 @@ use devstack::{Clock, Stack, StackOptions};
 use jiff::Timestamp;
 use reqwest::header::{CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, LOCATION, SET_COOKIE};
 use reqwest::{Client, Method, StatusCode};
-use threads_auth::grant::{Grant, Item};
-use threads_auth::seal::{Context, Purpose};
+use threads_auth_model::Grant;
+use threads_auth_model::seal::Purpose;
+use threads_auth_store::Item;
 use threads_graph::{AccessToken, Graph, HttpClient, HttpTimeouts, UserId};
 use threads_sandbox::{Fault, FaultAction, NewAccount, SandboxCall};
 use url::Url;
@@ -71,7 +72,7 @@ fn other_dynamodb() -> Vec<(String, String)> {
     let Ok(url) = std::env::var("TEST_DYNAMODB_URL") else {
         return Vec::new();
     };
-    let random = u64::from_le_bytes(threads_auth::seal::random().unwrap());
+    let random = u64::from_le_bytes(threads_auth_model::seal::random().unwrap());
     let account = format!("{:012}", random % 1_000_000_000_000);
     [("AWS_ENDPOINT_URL_DYNAMODB", url), ("AWS_ACCESS_KEY_ID", account)]
         .map(|(name, value)| (name.to_owned(), value))
@@ -259,7 +260,7 @@ pub(crate) async fn grant(stack: &Stack, user_id: &str) -> Grant {
 /// The grant of a user, if there is one.
 pub(crate) async fn find_grant(stack: &Stack, user_id: &str) -> Option<Grant> {
     let user_id: UserId = user_id.parse().unwrap();
-    stack.service().store().get(&user_id).await.unwrap()
+    stack.service().find_grant(&user_id).await.unwrap()
 }
 
 /// How many calls the sandbox got, whatever became of them.
@@ -302,7 +303,7 @@ pub(crate) fn respond(status: u16, body: impl Into<String>) -> FaultAction {
 
 /// All rows of both tables.
 pub(crate) async fn rows(stack: &Stack) -> Vec<Item> {
-    let client = threads_auth::aws::dynamodb(&stack.service().config().aws, &http());
+    let client = threads_auth_store::aws::dynamodb(&stack.service().config().aws, &http());
     let mut rows = Vec::new();
     for table in [&stack.urls().grants_table, &stack.urls().short_lived_table] {
         let mut pages = client
@@ -321,7 +322,7 @@ pub(crate) async fn rows(stack: &Stack) -> Vec<Item> {
 
 /// The text of a secret.
 pub(crate) async fn secret_text(stack: &Stack, id: &str) -> String {
-    let client = threads_auth::aws::secrets_manager(&stack.service().config().aws, &http());
+    let client = threads_auth_store::aws::secrets_manager(&stack.service().config().aws, &http());
     client
         .get_secret_value()
         .secret_id(id)
@@ -339,28 +340,15 @@ pub(crate) async fn unsealed(
     user_id: &str,
     sealed: &[u8],
 ) -> Option<String> {
-    let (secrets, now) = (stack.service().secrets(), stack.clock().now());
-    let (app, keyring) = (
-        secrets.app(now).await.unwrap(),
-        secrets.keyring(now).await.unwrap(),
-    );
-    let table = stack.service().store().grants_table();
-    let context = Context {
-        purpose,
-        table,
-        app_id: &app.app_id,
-        subject: user_id,
-    };
-    keyring
-        .open(&context, sealed)
-        .ok()
-        .map(|bytes| String::from_utf8(bytes.to_vec()).unwrap())
+    let vault = stack.service().vault(stack.clock().now()).await.unwrap();
+    let opened = vault.open(purpose, &user_id.parse().unwrap(), sealed).ok();
+    opened.map(|token| token.expose().to_owned())
 }
 
 /// The user's long-lived token.
 pub(crate) async fn token(stack: &Stack, user_id: &str) -> String {
-    let sealed = grant(stack, user_id).await.token.unwrap().sealed;
-    unsealed(stack, Purpose::AccessToken, user_id, &sealed)
+    let grant = grant(stack, user_id).await;
+    unsealed(stack, Purpose::AccessToken, user_id, &grant.live().unwrap().token)
         .await
         .unwrap()
 }

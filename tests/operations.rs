@@ -8,11 +8,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use devstack::Stack;
 use jiff::SignedDuration;
 use reqwest::StatusCode;
-use threads_auth::grant::Status;
-use threads_auth::import::{ImportError, Imported};
-use threads_auth::refresh::Swept;
-use threads_auth::restore::RestoreReport;
-use threads_auth::seal::{KeyringChange, change_keyring, key_id};
+use threads_auth::{ImportError, Imported, RefreshOutcome, RestoreReport};
+use threads_auth_model::Status;
+use threads_auth_model::seal::{KeyringChange, change_keyring, key_id};
 use threads_graph::{AccessToken, ReauthorizationCause};
 use threads_sandbox::{FaultAction, SandboxCall};
 
@@ -42,10 +40,10 @@ async fn a_token_from_elsewhere_is_kept_alive_from_then_on() {
     let imported = import(&stack, &old).await.unwrap();
     assert_eq!((imported.user_id.as_str(), imported.is_new), (ada.as_str(), true));
     // Meta told how old it is: it is due at once, and lives on.
-    assert_eq!(stack.sweep().await.unwrap().count("refreshed"), 1);
+    assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Refreshed), 1);
     let kept = grant(&stack, &ada).await;
     assert_eq!(
-        (kept.status, kept.username.as_deref()),
+        (kept.status(), kept.username.as_deref()),
         (Status::Active, Some("ada"))
     );
     assert!(kept.scopes.to_string().contains("threads_content_publish"));
@@ -66,8 +64,8 @@ async fn a_token_of_unknown_age_waits_a_day() {
     }
     assert!(stack.sweep().await.unwrap().outcomes.is_empty());
     stack.clock().advance(Duration::from_hours(33));
-    assert_eq!(stack.sweep().await.unwrap().count("refreshed"), 1);
-    let left = grant(&stack, &ada).await.token.unwrap().expires_at - stack.clock().now();
+    assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Refreshed), 1);
+    let left = grant(&stack, &ada).await.live().unwrap().expires_at - stack.clock().now();
     assert!(left.as_hours() > 59 * 24);
 }
 
@@ -83,12 +81,12 @@ async fn an_assumed_expiry_buries_no_token() {
     for _ in 0..6 {
         stack.clock().advance(DAY);
         stack.sweep().await.unwrap();
-        assert_eq!(grant(&stack, &ada).await.status, Status::Active);
+        assert_eq!(grant(&stack, &ada).await.status(), Status::Active);
     }
     stack.sandbox().unwrap().clear_faults();
     stack.clock().advance(DAY);
-    assert_eq!(stack.sweep().await.unwrap().count("refreshed"), 1);
-    assert!(!grant(&stack, &ada).await.expiry_assumed);
+    assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Refreshed), 1);
+    assert!(!grant(&stack, &ada).await.live().unwrap().expiry_assumed);
 }
 
 /// An import is repeated after some of its accounts were disconnected: they stay so.
@@ -110,7 +108,7 @@ async fn an_import_reconnects_nobody_who_was_disconnected() {
             .await
             .unwrap();
         assert!(!import(&stack, &old).await.unwrap().is_new, "{told}");
-        assert_eq!(grant(&stack, &ada).await.status, Status::Revoked);
+        assert_eq!(grant(&stack, &ada).await.status(), Status::Revoked);
         stack.clock().advance(DAY);
         // A consent since then is another matter, if Meta says so.
         let newer = from_elsewhere(&stack, &ada);
@@ -160,13 +158,13 @@ async fn what_is_not_worth_keeping_is_refused() {
 }
 
 fn dynamodb(stack: &Stack) -> Client {
-    threads_auth::aws::dynamodb(&stack.service().config().aws, &http())
+    threads_auth_store::aws::dynamodb(&stack.service().config().aws, &http())
 }
 
 async fn change_secret(stack: &Stack, change: KeyringChange<'_>) {
     let id = &stack.urls().keyring_secret_id;
     let text = change_keyring(&secret_text(stack, id).await, change).unwrap();
-    let client = threads_auth::aws::secrets_manager(&stack.service().config().aws, &http());
+    let client = threads_auth_store::aws::secrets_manager(&stack.service().config().aws, &http());
     client
         .put_secret_value()
         .secret_id(id)
@@ -278,14 +276,14 @@ async fn threat_24_a_restore_brings_back_nobody_who_was_deleted() {
         .send()
         .await
         .unwrap();
-    let grants = |rows: Vec<threads_auth::grant::Item>| {
+    let grants = |rows: Vec<threads_auth_store::Item>| {
         rows.into_iter()
             .filter(|row| row["pk"].as_s().unwrap().starts_with("user#"))
             .collect::<Vec<_>>()
     };
     for mut row in grants(rows(&stack).await) {
         if row["pk"].as_s().unwrap().ends_with(&people[9]) {
-            row.insert("scopes".to_owned(), AttributeValue::Bool(true));
+            row.insert("issued_at".to_owned(), AttributeValue::Bool(true));
         }
         client
             .put_item()
@@ -352,14 +350,14 @@ async fn an_operator_refreshes_one_account_now() {
     let (user_id, now) = (ada.parse().unwrap(), stack.clock().now());
     assert_eq!(
         stack.service().refresh_now(&user_id, now).await.unwrap(),
-        Swept::TooYoung
+        RefreshOutcome::TooYoung
     );
     let before = token(&stack, &ada).await;
     stack.clock().advance(2 * DAY);
     let now = stack.clock().now();
     assert_eq!(
         stack.service().refresh_now(&user_id, now).await.unwrap(),
-        Swept::Refreshed
+        RefreshOutcome::Refreshed
     );
     assert_ne!(token(&stack, &ada).await, before);
     let due = grant(&stack, &ada).await.due_at.unwrap();

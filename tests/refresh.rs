@@ -6,9 +6,10 @@ use std::time::Duration;
 use devstack::Stack;
 use jiff::Timestamp;
 use reqwest::StatusCode;
-use threads_auth::grant::{Cause, Grant, Status};
-use threads_auth::refresh::{Stopped, Swept};
-use threads_auth::store::{DueKey, Lease, LeaseOutcome, Refreshed, Wanted, Written};
+use threads_auth::{RefreshOutcome, Stopped};
+use threads_auth_model::rules::{Lease, LeaseReason, Refreshed};
+use threads_auth_model::{Cause, Grant, Key, Status};
+use threads_auth_store::{LeaseOutcome, WriteOutcome};
 use threads_graph::ReauthorizationCause;
 use threads_sandbox::{Fault, FaultAction, OldToken, SandboxCall};
 
@@ -38,7 +39,7 @@ fn fault(stack: &Stack, call: SandboxCall, times: u32, action: FaultAction) {
 }
 
 async fn expires_at(stack: &Stack, user_id: &str) -> Timestamp {
-    grant(stack, user_id).await.token.unwrap().expires_at
+    grant(stack, user_id).await.live().unwrap().expires_at
 }
 
 #[tokio::test]
@@ -50,15 +51,15 @@ async fn two_accounts_live_for_years() {
     }
     stack.clock().advance(41 * DAY);
     let report = stack.sweep().await.unwrap();
-    assert_eq!(report.count("refreshed"), 2, "{report:?}");
+    assert_eq!(report.count(RefreshOutcome::Refreshed), 2, "{report:?}");
     for _ in 0..2 * 52 {
         stack.clock().advance(7 * DAY);
         stack.sweep().await.unwrap();
     }
     for person in &people {
         let grant = grant(&stack, person).await;
-        assert_eq!(grant.status, Status::Active);
-        assert!(grant.token.unwrap().expires_at > stack.clock().now());
+        assert_eq!(grant.status(), Status::Active);
+        assert!(grant.live().unwrap().expires_at > stack.clock().now());
     }
 }
 
@@ -82,14 +83,14 @@ async fn a_sweep_is_watched_counted_and_ended_in_order() {
     };
     let budget = Duration::from_mins(15);
     let report = service.sweep_watched(now, budget, watch).await.unwrap();
-    assert_eq!(seen, [Swept::Refreshed; 2]);
+    assert_eq!(seen, [RefreshOutcome::Refreshed; 2]);
     assert_eq!(
-        (report.count("refreshed"), report.stopped),
+        (report.count(RefreshOutcome::Refreshed), report.stopped),
         (2, Some(Stopped::Asked))
     );
     assert_eq!(service.count_due(now).await.unwrap(), 3);
     // What is left is the next one's.
-    assert_eq!(stack.sweep().await.unwrap().count("refreshed"), 3);
+    assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Refreshed), 3);
 }
 
 #[tokio::test]
@@ -106,7 +107,7 @@ async fn tokens_live_on_whatever_becomes_of_the_old_one() {
         for _ in 0..10 {
             stack.clock().advance(41 * DAY);
             assert_eq!(
-                stack.sweep().await.unwrap().count("refreshed"),
+                stack.sweep().await.unwrap().count(RefreshOutcome::Refreshed),
                 1,
                 "{behaviour:?}"
             );
@@ -146,14 +147,24 @@ async fn what_the_person_did_at_threads_is_marked_with_its_cause() {
     for (act, cause) in acts {
         let (stack, ada) = due().await;
         assert!(act(stack.sandbox().unwrap(), &ada));
-        assert_eq!(stack.sweep().await.unwrap().count("needs_reauthorization"), 1);
+        assert_eq!(
+            stack
+                .sweep()
+                .await
+                .unwrap()
+                .count(RefreshOutcome::NeedsReauthorization),
+            1
+        );
         let marked = grant(&stack, &ada).await;
-        assert_eq!(marked.status, Status::NeedsReauthorization(Cause::Threads(cause)));
+        assert_eq!(
+            (marked.status(), marked.cause()),
+            (Status::NeedsReauthorization, Some(Cause::Threads(cause)))
+        );
         assert_eq!(marked.due_at, None);
         // The person comes back, and everything is as new.
         let reply = Browser::new().connect(&stack, &ada).await;
         assert_eq!(reply.status, StatusCode::SEE_OTHER, "{}", reply.body);
-        assert_eq!(grant(&stack, &ada).await.status, Status::Active);
+        assert_eq!(grant(&stack, &ada).await.status(), Status::Active);
     }
 }
 
@@ -162,12 +173,20 @@ async fn an_expired_token_is_marked_without_asking() {
     let (stack, ada) = due().await;
     stack.clock().advance(30 * DAY);
     stack.sandbox().unwrap().clear_calls();
-    assert_eq!(stack.sweep().await.unwrap().count("needs_reauthorization"), 1);
+    assert_eq!(
+        stack
+            .sweep()
+            .await
+            .unwrap()
+            .count(RefreshOutcome::NeedsReauthorization),
+        1
+    );
     assert_eq!(calls(&stack), 0);
     let cause = Cause::Threads(ReauthorizationCause::Expired);
+    let marked = grant(&stack, &ada).await;
     assert_eq!(
-        grant(&stack, &ada).await.status,
-        Status::NeedsReauthorization(cause)
+        (marked.status(), marked.cause()),
+        (Status::NeedsReauthorization, Some(cause))
     );
 }
 
@@ -216,7 +235,11 @@ async fn an_outage_of_ten_days_kills_no_token() {
             failures[hour % failures.len()].clone(),
         );
         stack.clock().advance(Duration::from_hours(1));
-        deaths += stack.sweep().await.unwrap().count("needs_reauthorization");
+        deaths += stack
+            .sweep()
+            .await
+            .unwrap()
+            .count(RefreshOutcome::NeedsReauthorization);
     }
     let suffering = grant(&stack, &ada).await;
     println!(
@@ -224,10 +247,10 @@ async fn an_outage_of_ten_days_kills_no_token() {
         suffering.failures
     );
     assert!(suffering.failures > 5);
-    assert_eq!((deaths, suffering.status), (0, Status::Active));
+    assert_eq!((deaths, suffering.status()), (0, Status::Active));
     stack.sandbox().unwrap().clear_faults();
     stack.clock().advance(DAY);
-    assert_eq!(stack.sweep().await.unwrap().count("refreshed"), 1);
+    assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Refreshed), 1);
     assert_eq!(grant(&stack, &ada).await.failures, 0);
 }
 
@@ -248,11 +271,11 @@ async fn a_failed_second_exchange_is_completed_within_the_hour() {
         assert_eq!(reply.location().path(), expected);
         if failures > 1 {
             let pending = grant(&stack, &ada).await;
-            assert_eq!(pending.status, Status::Pending);
-            assert!(pending.token.is_none(), "a short-lived token is no token");
+            assert_eq!(pending.status(), Status::Pending);
+            assert!(pending.live().is_none(), "a short-lived token is no token");
         }
         let mut minutes = 0;
-        while grant(&stack, &ada).await.status != Status::Active {
+        while grant(&stack, &ada).await.status() != Status::Active {
             stack.clock().advance(Duration::from_mins(5));
             minutes += 5;
             stack.sweep().await.unwrap();
@@ -274,10 +297,11 @@ async fn a_pending_grant_that_is_never_completed_needs_the_person() {
     );
     Browser::new().connect(&stack, &ada).await;
     stack.clock().advance(Duration::from_mins(61));
-    assert_eq!(stack.sweep().await.unwrap().count("pending_lost"), 1);
+    assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::PendingLost), 1);
+    let marked = grant(&stack, &ada).await;
     assert_eq!(
-        grant(&stack, &ada).await.status,
-        Status::NeedsReauthorization(Cause::NotCompleted)
+        (marked.status(), marked.cause()),
+        (Status::NeedsReauthorization, Some(Cause::NotCompleted))
     );
 }
 
@@ -297,15 +321,15 @@ async fn a_failing_reconnect_leaves_the_grant_as_it_was() {
     assert_eq!(reply.location().path(), "/finishing");
     let during = grant(&stack, &ada).await;
     assert_eq!(
-        (during.status, &during.grant_id),
+        (during.status(), &during.grant_id),
         (Status::Active, &before.grant_id)
     );
-    assert!(during.pending.is_some());
+    assert!(during.consent().is_some());
     stack.clock().advance(Duration::from_mins(61));
     stack.sweep().await.unwrap();
     let after = grant(&stack, &ada).await;
-    assert_eq!((after.status, after.due_at), (Status::Active, before.due_at));
-    assert!(after.pending.is_none());
+    assert_eq!((after.status(), after.due_at), (Status::Active, before.due_at));
+    assert!(after.consent().is_none());
 }
 
 /// Threat 17: a deletion between lease and write.
@@ -321,7 +345,7 @@ async fn a_refresh_does_not_bring_back_the_deleted() {
         stack.sandbox().unwrap().clear_faults();
     };
     let (report, ()) = tokio::join!(stack.sweep(), deletion);
-    assert_eq!(report.unwrap().count("gone"), 1);
+    assert_eq!(report.unwrap().count(RefreshOutcome::Gone), 1);
     assert!(find_grant(&stack, &ada).await.is_none());
 }
 
@@ -332,7 +356,7 @@ async fn two_sweeps_at_once_refresh_once() {
     stack.sandbox().unwrap().clear_calls();
     let (one, two) = tokio::join!(stack.sweep(), stack.sweep());
     assert_eq!(
-        one.unwrap().count("refreshed") + two.unwrap().count("refreshed"),
+        one.unwrap().count(RefreshOutcome::Refreshed) + two.unwrap().count(RefreshOutcome::Refreshed),
         1
     );
     assert_eq!(calls_of(&stack, SandboxCall::Refresh), 1);
@@ -354,7 +378,10 @@ async fn a_schedule_that_stops_for_weeks_loses_no_token() {
     stack.sandbox().unwrap().clear_calls();
     let (one, two, three) = tokio::join!(stack.sweep(), stack.sweep(), stack.sweep());
     let reports = [one.unwrap(), two.unwrap(), three.unwrap()];
-    let refreshed: u64 = reports.iter().map(|report| report.count("refreshed")).sum();
+    let refreshed: u64 = reports
+        .iter()
+        .map(|report| report.count(RefreshOutcome::Refreshed))
+        .sum();
     assert_eq!((refreshed, calls_of(&stack, SandboxCall::Refresh)), (5, 5));
     for person in &people {
         assert!(expires_at(&stack, person).await > stack.clock().now() + 59 * DAY);
@@ -382,7 +409,7 @@ async fn without_time_nothing_is_begun() {
     );
     assert!(report.oldest_overdue_seconds > 0);
     assert_eq!(calls(&stack), 0);
-    assert_eq!(stack.sweep().await.unwrap().count("refreshed"), 1);
+    assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Refreshed), 1);
     assert!(expires_at(&stack, &ada).await > before);
 }
 
@@ -459,7 +486,7 @@ async fn no_order_of_events_brings_back_the_deleted() {
                         let written = store_refreshed(&stack, grant).await;
                         let undisturbed = place(Delete) < place(Lease) && place(Connect) < place(Lease)
                             || place(Delete) > place(Store) && place(Connect) > place(Store);
-                        assert_eq!(written == Written::Stored, undisturbed, "{order:?}");
+                        assert_eq!(written == WriteOutcome::Stored, undisturbed, "{order:?}");
                     }
                 }
                 Delete => {
@@ -507,11 +534,11 @@ async fn lease(stack: &Stack, user_id: &str) -> Option<Grant> {
         owner: "a sweep",
         until: now + Duration::from_mins(2),
     };
-    let key = DueKey::of(&user_id.parse().unwrap());
+    let key = Key::grant(&user_id.parse().unwrap());
     match stack
         .service()
         .store()
-        .lease(&key, Wanted::Due, lease, now)
+        .lease(&key, LeaseReason::Due, lease, now)
         .await
         .unwrap()
     {
@@ -521,15 +548,13 @@ async fn lease(stack: &Stack, user_id: &str) -> Option<Grant> {
     }
 }
 
-async fn store_refreshed(stack: &Stack, grant: &Grant) -> Written {
+async fn store_refreshed(stack: &Stack, grant: &Grant) -> WriteOutcome {
     let now = stack.clock().now();
     let refreshed = Refreshed {
         sealed: b"new",
         previous: b"old",
         issued_at: now,
         expires_at: now + 60 * DAY,
-        due_at: now + 40 * DAY,
-        warning: None,
     };
     let store = stack.service().store();
     store.store_refreshed(grant, refreshed, now).await.unwrap()

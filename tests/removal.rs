@@ -6,8 +6,8 @@ use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use reqwest::StatusCode;
 use ring::hmac;
 use serde_json::{Value, json};
-use threads_auth::grant::Status;
-use threads_auth::sessions::NewSession;
+use threads_auth::{NewSession, RefreshOutcome};
+use threads_auth_model::Status;
 use threads_sandbox::{Fault, FaultAction, SandboxCall};
 
 use crate::fixture::{
@@ -36,8 +36,8 @@ async fn deauthorizing_destroys_the_token_and_can_be_repeated() {
         let reply = post_signed(&stack, "/deauthorize", &message).await;
         assert_eq!((reply.status, reply.body.as_str()), (StatusCode::OK, "{}"));
         let left = grant(&stack, &ada).await;
-        assert_eq!(left.status, Status::Revoked);
-        assert!(left.token.is_none() && left.previous_token.is_none() && left.pending.is_none());
+        assert_eq!(left.status(), Status::Revoked);
+        assert!(left.live().is_none() && left.consent().is_none());
         assert_eq!(left.due_at, None);
         let sealed = rows(&stack).await;
         assert!(!sealed.iter().flatten().any(|(_, value)| value.is_b()));
@@ -70,13 +70,13 @@ async fn an_old_message_leaves_a_new_connection_alone() {
             (StatusCode::OK, &first.body),
             "{path}"
         );
-        assert_eq!(grant(&stack, &ada).await.status, Status::Active, "{path}");
+        assert_eq!(grant(&stack, &ada).await.status(), Status::Active, "{path}");
         assert_eq!(token(&stack, &ada).await, connected, "{path}");
         // Only a new message ends what is new.
         let message = stack.sandbox().unwrap().signed_request(&ada);
         post_signed(&stack, path, &message).await;
         let left = find_grant(&stack, &ada).await;
-        assert!(left.is_none_or(|grant| grant.token.is_none()), "{path}");
+        assert!(left.is_none_or(|grant| grant.live().is_none()), "{path}");
     }
 }
 
@@ -196,8 +196,8 @@ async fn a_deletion_leaves_no_trace_but_the_page_that_says_so() {
         });
     }
     Browser::new().connect(&stack, &ada).await;
-    assert!(grant(&stack, &ada).await.pending.is_some());
-    let traces = |rows: &[threads_auth::grant::Item]| {
+    assert!(grant(&stack, &ada).await.consent().is_some());
+    let traces = |rows: &[threads_auth_store::Item]| {
         let text = format!("{rows:?}");
         text.matches(&ada).count() + text.matches("\"ada").count()
     };
@@ -256,8 +256,8 @@ async fn a_deauthorization_wins_over_a_refresh_under_way() {
     };
     let (report, reply) = tokio::join!(stack.sweep(), leaving);
     assert_eq!(reply.status, StatusCode::OK);
-    assert_eq!(report.unwrap().count("superseded"), 1);
+    assert_eq!(report.unwrap().count(RefreshOutcome::Superseded), 1);
     let left = grant(&stack, &ada).await;
-    assert_eq!(left.status, Status::Revoked);
-    assert!(left.token.is_none());
+    assert_eq!(left.status(), Status::Revoked);
+    assert!(left.live().is_none());
 }
