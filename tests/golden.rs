@@ -272,7 +272,7 @@ async fn every_golden_grant_is_shown_and_vended_as_it_was() {
     }
     assert_eq!(
         dropped.into_iter().collect::<Vec<_>>(),
-        ["app_removed", "expired", "password_changed"]
+        ["app_removed", "password_changed"]
     );
     assert_eq!(
         by_status.keys().copied().collect::<Vec<_>>(),

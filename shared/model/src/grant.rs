@@ -221,6 +221,9 @@ impl Grant {
 }
 
 impl Cause {
+    /// The token's time is over: by Meta's word, or by our own clock.
+    pub const EXPIRED: Self = Self::Threads(ReauthorizationCause::Expired);
+
     const OURS: [Self; 2] = [Self::NotCompleted, Self::DataAccessExpired];
 
     /// The name in the table, in logs and in answers.

@@ -22,7 +22,8 @@ impl Grant {
             Status::NeedsReauthorization => {
                 let unknown = Cause::Threads(ReauthorizationCause::Invalid);
                 let cause: Cause = row.optional(Attribute::Cause).unwrap_or(unknown);
-                match live(&row)?.filter(|_| cause.is_appealable()) {
+                // A token that Meta called expired is not in its row any more.
+                match live(&row)?.filter(|_| cause.is_appealable() || cause == Cause::EXPIRED) {
                     Some(live) => State::Appealable(cause, live, consent),
                     None => State::Final(cause, consent),
                 }

@@ -245,6 +245,8 @@ pub fn defer(key: &Key, lease: Lease<'_>, deferral: Deferral<'_>, now: Timestamp
 /// can still store what Meta has issued.
 #[must_use]
 pub fn end(grant: &Grant, refused: &Live, lease: Lease<'_>, cause: Cause, now: Timestamp) -> Change {
+    // Our own clock is no witness: a token that it alone calls expired is kept.
+    let is_kept = cause.is_appealable() || (cause == Cause::EXPIRED && now >= refused.expires_at);
     let still = Is(A::ExpiresAt, refused.expires_at.into());
     let change = change_of(
         &grant.user_id,
@@ -254,7 +256,7 @@ pub fn end(grant: &Grant, refused: &Live, lease: Lease<'_>, cause: Cause, now: T
     .set(A::LastError, Status::NeedsReauthorization.as_str())
     .set(A::UpdatedAt, now)
     .remove(LEASE)
-    .remove(if cause.is_appealable() { &[] } else { TOKENS });
+    .remove(if is_kept { &[] } else { TOKENS });
     unless_consented(needs_reauthorization(change, cause), grant.consent().is_some())
 }
 
@@ -602,6 +604,18 @@ mod tests {
                 .unwrap();
             assert_eq!(read(&late).status(), Status::Active);
         }
+    }
+
+    #[test]
+    fn our_own_clock_drops_no_token() {
+        let row = leased(connected_row(), at(61));
+        let grant = read(&row);
+        let ended = end(&grant, grant.live().unwrap(), LEASED, Cause::EXPIRED, at(61)).apply(row);
+        let kept = read(&ended.unwrap());
+        assert_eq!(
+            (kept.cause(), kept.live().is_some()),
+            (Some(Cause::EXPIRED), true)
+        );
     }
 
     #[test]

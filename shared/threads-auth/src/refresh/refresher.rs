@@ -150,8 +150,7 @@ impl<'a> Refresher<'a> {
         };
         let now = self.time.now();
         if now >= live.expires_at && !live.expiry_assumed {
-            let cause = Cause::Threads(ReauthorizationCause::Expired);
-            return self.end(leased, live, cause).await;
+            return self.end(leased, live, Cause::EXPIRED).await;
         }
         let opened = self.vault.open(Purpose::AccessToken, &grant.user_id, &live.token);
         let Ok(current) = opened else {
