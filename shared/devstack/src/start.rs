@@ -13,7 +13,7 @@ use threads_auth_model::seal::{Keyring, random_text};
 use threads_auth_store::aws;
 use threads_graph::HttpClient;
 use threads_sandbox::{Clock, NewAccount, Sandbox, SandboxOptions};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use url::Url;
@@ -44,7 +44,7 @@ impl Stack {
         let data = options.data_dir.as_deref();
         let lock = data.map(data_folder::lock).transpose()?;
         let file = |name: &str| data.map(|folder| folder.join(name));
-        let (listener, service_url) = listen(options.port).await?;
+        let (listener, service_url) = listen(options.port)?;
         let public_url = match options.public_url {
             Some(url) => url,
             None => Url::parse(&service_url).map_err(|e| StackError::Other(e.into()))?,
@@ -63,7 +63,7 @@ impl Stack {
         let database_file = file("dynamodb.sqlite");
         let database =
             dynamodb::open(database_file.as_deref()).map_err(|e| StackError::damaged(database_file, e))?;
-        let (dynamodb_listener, dynamodb_url) = listen(0).await?;
+        let (dynamodb_listener, dynamodb_url) = listen(0)?;
         let served = dynamodb::serve(dynamodb_listener, database.clone(), is_machines_clock, stopped());
         tasks.spawn(served);
 
@@ -71,20 +71,20 @@ impl Stack {
         let secrets = SecretsManager::open(secrets_file.clone())
             .await
             .map_err(|e| StackError::damaged(secrets_file, e))?;
-        let (secrets_listener, secrets_manager_url) = listen(0).await?;
+        let (secrets_listener, secrets_manager_url) = listen(0)?;
         tasks.spawn(serve(secrets_listener, secrets.endpoint(), stopped()));
 
         let bus = Bus::open(options.events_file.as_deref()).map_err(|source| StackError::EventsFile {
             path: options.events_file.unwrap_or_default(),
             source,
         })?;
-        let (bus_listener, eventbridge_url) = listen(0).await?;
+        let (bus_listener, eventbridge_url) = listen(0)?;
         tasks.spawn(serve(bus_listener, bus.clone().endpoint(), stopped()));
 
         let (sandbox, threads_url) = match &options.threads {
             Threads::Sandbox => {
                 let (sandbox, url) =
-                    start_sandbox(file("sandbox.json"), clock.clone(), &mut tasks, stopped()).await?;
+                    start_sandbox(file("sandbox.json"), clock.clone(), &mut tasks, stopped())?;
                 (Some(sandbox), url)
             }
             Threads::Live(_) => (None, "https://threads.com".to_owned()),
@@ -148,7 +148,7 @@ impl Stack {
 }
 
 /// Starts the sandbox on a port of its own, with two accounts to begin with.
-async fn start_sandbox(
+fn start_sandbox(
     state_file: Option<PathBuf>,
     clock: Clock,
     tasks: &mut JoinSet<()>,
@@ -167,7 +167,7 @@ async fn start_sandbox(
         accounts: ["ada", "grace"].map(account).into(),
     })
     .map_err(|e| StackError::damaged(state_file, e.into()))?;
-    let (listener, url) = listen(0).await?;
+    let (listener, url) = listen(0)?;
     let serving = sandbox.clone().serve(listener, stop);
     tasks.spawn(async move {
         if let Err(error) = serving.await {
@@ -209,14 +209,18 @@ async fn provision(config: &Config, threads: &Threads) -> anyhow::Result<()> {
     .await
 }
 
-/// A listener on loopback, and the URL that leads to it.
-async fn listen(port: u16) -> Result<(TcpListener, String), StackError> {
-    let unusable = |source| StackError::Port { port, source };
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-        .await
-        .map_err(unusable)?;
-    let url = format!("http://{}", listener.local_addr().map_err(unusable)?);
-    Ok((listener, url))
+/// A listener on loopback, and the URL that leads to it. Hundreds may call at once. The usual queue
+/// holds 128, and a caller who finds it full tries again after one second, then two, four and eight.
+fn listen(port: u16) -> Result<(TcpListener, String), StackError> {
+    let listener = || {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        socket.bind((Ipv4Addr::LOCALHOST, port).into())?;
+        let listener = socket.listen(4096)?;
+        let url = format!("http://{}", listener.local_addr()?);
+        Ok((listener, url))
+    };
+    listener().map_err(|source| StackError::Port { port, source })
 }
 
 async fn wait(mut stopping: watch::Receiver<bool>) {
