@@ -14,8 +14,8 @@ use threads_sandbox::{FaultAction, OldToken, SandboxCall};
 use tokio::task::JoinSet;
 
 use crate::fixture::{
-    Browser, DAY, HOLD, Reply, SHORT_WAIT, account, calls, calls_of, connect_people, connect_private, fail,
-    grant, is_usable, parameter, respond, stack, stack_with, token,
+    Browser, DAY, HOLD, LEASE, Reply, SHORT_WAIT, account, calls, calls_of, connect_people, connect_private,
+    fail, grant, is_usable, parameter, respond, stack, stack_with, token,
 };
 use crate::iam;
 
@@ -896,7 +896,7 @@ async fn a_refresh_under_way_orphans_no_consent() {
             waiting.due_at.is_some_and(|due| due <= stack.clock().now()),
             "{outcome}"
         );
-        stack.clock().advance(Duration::from_mins(3));
+        stack.clock().advance(LEASE);
         assert_eq!(
             stack.sweep().await.unwrap().count(RefreshOutcome::Completed),
             1,

@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 use crate::fixture::{
-    Browser, DAY, HOLD, account, calls, fail, grant, is_usable, options, secret_text, token,
+    Browser, DAY, HOLD, LEASE, account, calls, fail, grant, is_usable, options, secret_text, token,
 };
 
 const AUTHORIZE: &str = env!("CARGO_BIN_EXE_bootstrap-authorize");
@@ -502,9 +502,7 @@ async fn a_refresh_that_is_killed_is_done_again() {
     assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Refreshed), 0);
     // The lease is by the machine's clock, which has gone on.
     let behind = now().duration_since(stack.clock().now());
-    stack
-        .clock()
-        .advance(Duration::try_from(behind).unwrap() + Duration::from_mins(3));
+    stack.clock().advance(Duration::try_from(behind).unwrap() + LEASE);
     assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Refreshed), 1);
     let after = grant(&stack, &ada).await;
     assert!(after.live().unwrap().expires_at > leased.live().unwrap().expires_at);

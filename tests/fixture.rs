@@ -20,6 +20,9 @@ pub(crate) const DAY: Duration = Duration::from_hours(24);
 /// `TEST_DYNAMODB_URL` removes what has expired.
 pub(crate) const START: &str = "2041-01-01T00:00:00Z";
 
+/// By then a lease is over.
+pub(crate) const LEASE: Duration = Duration::from_mins(41);
+
 /// With these, a test that waits until the service gives up does so for ten seconds.
 pub(crate) const SHORT_WAIT: [(&str, &str); 1] = [("REQUEST_SECONDS", "60")];
 
@@ -41,7 +44,7 @@ pub(crate) async fn stack_with(variables: &[(&str, &str)]) -> Stack {
 /// How such a stack starts at a time.
 pub(crate) fn options(start: Timestamp, variables: &[(&str, &str)]) -> StackOptions {
     // A busy machine is not an outage.
-    let patient = ("REQUEST_SECONDS".to_owned(), "300".to_owned());
+    let patient = ("REQUEST_SECONDS".to_owned(), "600".to_owned());
     let variables = variables
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -59,8 +62,8 @@ pub(crate) fn options(start: Timestamp, variables: &[(&str, &str)]) -> StackOpti
 /// A client that waits for as long as a busy machine takes.
 pub(crate) fn http() -> HttpClient {
     HttpClient::new(HttpTimeouts {
-        connect: Duration::from_mins(5),
-        request: Duration::from_mins(5),
+        connect: Duration::from_mins(10),
+        request: Duration::from_mins(10),
     })
     .unwrap()
 }

@@ -14,8 +14,8 @@ use threads_graph::ReauthorizationCause;
 use threads_sandbox::{Fault, FaultAction, OldToken, SandboxCall};
 
 use crate::fixture::{
-    Browser, DAY, HOLD, account, calls, calls_of, connect_people, delete_data, find_grant, grant, is_usable,
-    stack, stack_with, token,
+    Browser, DAY, HOLD, LEASE, account, calls, calls_of, connect_people, delete_data, find_grant, grant,
+    is_usable, stack, stack_with, token,
 };
 
 /// A stack where ada is connected, and her token due.
@@ -441,7 +441,7 @@ async fn a_sweep_that_is_cut_off_loses_nothing() {
             () = reached => {}
         }
         // The next run, after the leases of the first.
-        stack.clock().advance(Duration::from_mins(3));
+        stack.clock().advance(LEASE);
         let report = stack.sweep().await.unwrap();
         assert_eq!(report.oldest_overdue_seconds, 0, "cut at {cut}: {report:?}");
         for person in &people {

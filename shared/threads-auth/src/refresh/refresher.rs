@@ -18,9 +18,6 @@ use crate::inspection::{self, Inspection};
 use crate::new_grant::new_grant;
 use crate::stopwatch::Stopwatch;
 
-/// A lease outlives the slowest grant: two calls to Meta and the writes.
-const LEASE_SECONDS: i64 = 120;
-
 /// A row or token that we cannot read is looked at again this much later.
 const UNREADABLE_SECONDS: i64 = 6 * 3_600;
 
@@ -107,9 +104,11 @@ impl<'a> Refresher<'a> {
     /// Takes the row of `key`, if `reason` still fits it, and does what it needs.
     pub(crate) async fn one(&self, key: &Key, reason: LeaseReason) -> Attempt {
         let now = self.time.now();
+        // A lease outlives the slowest grant: two calls to Meta and the writes.
+        let lasts = self.clients.config.request_time * 4;
         let lease = Lease {
             owner: &self.owner,
-            until: schedule::add(now, LEASE_SECONDS),
+            until: now.saturating_add(lasts).unwrap_or(now),
         };
         let store = &self.clients.store;
         let attempt = match store.lease(key, reason, lease, now).await {
