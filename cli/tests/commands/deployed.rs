@@ -490,8 +490,8 @@ fn a_sweep_of_the_functions_is_watched_and_waited_for_no_longer() {
     session.exp_string("0 of 1").unwrap();
     aws.local.run(&["accounts", "disconnect", ADA, "--yes"]).expect(0);
     session.exp_string("1 of 1").unwrap();
-    drop(held);
     aws.say(|said| said.invoked.2 = json!({"outcomes": {}, "unreadable_shards": 0}).to_string());
+    drop(held);
     session.exp_string("Nothing was due.").unwrap();
     session.exp_eof().unwrap();
 
