@@ -238,8 +238,7 @@ fn ctrl_c_ends_the_waiting() {
     folder.lock().unwrap();
     let mut running = Running::start(world.command(&["refresh_token", "-auto", "-p", ".env", "-v", "T"]));
     running.line("waiting");
-    running.signal("INT");
-    running.end().expect(130);
+    running.end_by("INT").expect(130);
     assert_eq!(world.calls(SandboxCall::Refresh), 0);
 }
 

@@ -223,8 +223,7 @@ fn a_second_signal_does_not_wait() {
     is_asked.recv_timeout(crate::support::HANG).unwrap();
     running.signal("INT");
     running.line("a second Ctrl-C gives it up");
-    running.signal("INT");
-    running.end().expect(130);
+    running.end_by("INT").expect(130);
     assert_eq!(world.read(".env"), "T=old\n");
     assert_eq!(world.names(), [".env"]);
     go_on.send(()).unwrap();

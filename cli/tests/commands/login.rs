@@ -382,8 +382,7 @@ fn the_browser_is_opened() {
         param(&url.trim().parse().unwrap(), "redirect_uri"),
         "https://127.0.0.1:8080/callback"
     );
-    running.signal("TERM");
-    running.end().expect(143);
+    running.end_by("TERM").expect(143);
 }
 
 #[test]

@@ -199,8 +199,7 @@ fn a_key_is_rotated_and_leaves_when_it_seals_nothing() {
     // It is stopped between its two steps, and goes on.
     let mut running = Running::start(local.command(&["keyring", "rotate"]));
     running.line("Waiting 31 s");
-    running.signal("INT");
-    running.end().expect(130);
+    running.end_by("INT").expect(130);
     let between: Value = serde_json::from_str(&local.secret(&id)).unwrap();
     assert_eq!(text(&between, "/writing"), old);
     assert!(between["keys"]["2041-01-01"].is_string());

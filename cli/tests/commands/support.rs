@@ -254,9 +254,25 @@ impl Running {
         signal(self.child.id(), name);
     }
 
+    /// Closes its input, and waits for its end.
     #[track_caller]
     pub(crate) fn end(mut self) -> Ended {
         drop(self.stdin.take());
+        self.wait()
+    }
+
+    /// Sends a signal, and waits for its end. Its input stays open: an input that ends would race the signal.
+    #[track_caller]
+    pub(crate) fn end_by(mut self, signal: &str) -> Ended {
+        let stdin = self.stdin.take();
+        self.signal(signal);
+        let ended = self.wait();
+        drop(stdin);
+        ended
+    }
+
+    #[track_caller]
+    fn wait(mut self) -> Ended {
         loop {
             match self.lines.recv_timeout(HANG) {
                 Ok(line) => {
