@@ -21,11 +21,7 @@ use crate::iam;
 
 /// Calls the API, and reads its answer.
 async fn api(stack: &Stack, method: Method, path: &str, body: &Value) -> (StatusCode, Value, Reply) {
-    let body = if body.is_null() {
-        String::new()
-    } else {
-        body.to_string()
-    };
+    let body = if body.is_null() { String::new() } else { body.to_string() };
     let reply = iam::call(stack, method, path, &body).await;
     let answer = serde_json::from_str(&reply.body).unwrap_or_else(|_| panic!("{path}: no JSON: {reply:?}"));
     (reply.status, answer, reply)
@@ -96,10 +92,7 @@ async fn a_session_from_its_start_to_its_completion() {
 
     let complete = format!("{path}/complete");
     let wrong = post(&stack, &complete, json!({"completion": "A".repeat(43)})).await;
-    assert_eq!(
-        (wrong.0, &wrong.1["error"]["code"]),
-        (StatusCode::FORBIDDEN, &json!("wrong_completion"))
-    );
+    assert_eq!((wrong.0, &wrong.1["error"]["code"]), (StatusCode::FORBIDDEN, &json!("wrong_completion")));
     let done = post(&stack, &complete, json!({"completion": completion})).await;
     let expires_at = grant(&stack, &ada).await.live().unwrap().expires_at;
     assert_eq!(
@@ -121,10 +114,7 @@ async fn a_session_from_its_start_to_its_completion() {
     let endless = get(&stack, &format!("/sessions/{}", "A".repeat(4_000))).await;
     assert_eq!(endless.0, StatusCode::NOT_FOUND);
     let unknown = get(&stack, "/sessions/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA").await;
-    assert_eq!(
-        (unknown.0, &unknown.1["error"]["code"]),
-        (StatusCode::NOT_FOUND, &json!("session_unknown"))
-    );
+    assert_eq!((unknown.0, &unknown.1["error"]["code"]), (StatusCode::NOT_FOUND, &json!("session_unknown")));
 }
 
 #[tokio::test]
@@ -136,18 +126,13 @@ async fn a_session_tells_how_it_went() {
     let path = format!("/sessions/{id}");
     let standing = async || {
         let (_, view, _) = get(&stack, &path).await;
-        (
-            view["status"].as_str().unwrap().to_owned(),
-            view["reason"].as_str().map(str::to_owned),
-        )
+        (view["status"].as_str().unwrap().to_owned(), view["reason"].as_str().map(str::to_owned))
     };
     let is = |status: &str, reason: &str| (status.to_owned(), Some(reason.to_owned()));
     let query = format!("session={id}");
 
     let mut browser = Browser::new();
-    let started = browser
-        .get(&format!("{}/authorize?{query}", stack.urls().service_url))
-        .await;
+    let started = browser.get(&format!("{}/authorize?{query}", stack.urls().service_url)).await;
     let mut at_meta = started.location();
     at_meta.query_pairs_mut().append_pair("auto_deny", "1");
     let denied = Browser::new().get(at_meta.as_str()).await.location();
@@ -180,10 +165,7 @@ async fn a_session_tells_how_it_went() {
     let path = format!("/sessions/{}", session["id"].as_str().unwrap());
     assert_eq!(get(&stack, &path).await.1["status"], "expired");
     let late = post(&stack, &format!("{path}/complete"), json!({"completion": "x"})).await;
-    assert_eq!(
-        (late.0, &late.1["error"]["code"]),
-        (StatusCode::GONE, &json!("session_expired"))
-    );
+    assert_eq!((late.0, &late.1["error"]["code"]), (StatusCode::GONE, &json!("session_expired")));
 }
 
 #[tokio::test]
@@ -192,22 +174,12 @@ async fn a_consent_whose_token_is_still_to_come_is_said_to_be() {
     let ada = account(&stack, "ada");
     fail(&stack, SandboxCall::ExchangeLongLived, 3, FaultAction::Html);
     let (id, completion) = finished(&stack, new("r"), &ada).await;
-    let (status, done) = post(
-        &stack,
-        &format!("/sessions/{id}/complete"),
-        json!({"completion": completion}),
-    )
-    .await;
-    assert_eq!(
-        (status, &done["status"], &done["user_id"]),
-        (StatusCode::OK, &json!("pending"), &json!(ada))
-    );
+    let (status, done) =
+        post(&stack, &format!("/sessions/{id}/complete"), json!({"completion": completion})).await;
+    assert_eq!((status, &done["status"], &done["user_id"]), (StatusCode::OK, &json!("pending"), &json!(ada)));
     // Asked for a token, it is completed on the spot: in vain, and then not tried again at once.
     let (status, answer, reply) = vend(&stack, &ada, "").await;
-    assert_eq!(
-        (status, &answer["error"]["code"]),
-        (StatusCode::SERVICE_UNAVAILABLE, &json!("pending"))
-    );
+    assert_eq!((status, &answer["error"]["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("pending")));
     assert!((1..=60).contains(&retry_after(&reply)));
     let tried = calls_of(&stack, SandboxCall::ExchangeLongLived);
     assert_eq!(vend(&stack, &ada, "").await.1["error"]["code"], "pending");
@@ -227,10 +199,7 @@ async fn a_deletion_forgets_the_session_of_who_came_back() {
     crate::fixture::delete_data(&stack, &ada).await;
     let path = format!("/sessions/{id}/complete");
     // The deletion forgot the session too, because it names who came back.
-    assert_eq!(
-        post(&stack, &path, json!({"completion": completion})).await.0,
-        StatusCode::NOT_FOUND
-    );
+    assert_eq!(post(&stack, &path, json!({"completion": completion})).await.0, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
@@ -240,66 +209,23 @@ async fn what_makes_no_sense_is_told_what_would() {
         ("/sessions", json!([]), "expected a JSON object"),
         ("/sessions", json!({}), "reference"),
         ("/sessions", json!({"reference": ""}), "1 to 256 bytes"),
-        (
-            "/sessions",
-            json!({"reference": "é".repeat(129)}),
-            "1 to 256 bytes",
-        ),
+        ("/sessions", json!({"reference": "é".repeat(129)}), "1 to 256 bytes"),
         ("/sessions", json!({"reference": 7}), "expected a string"),
-        (
-            "/sessions",
-            json!({"reference": "r", "user_id": "ada"}),
-            "1 to 32 ASCII digits",
-        ),
-        (
-            "/sessions",
-            json!({"reference": "r", "user_id": 17_841_400_000_000_001_u64}),
-            "expected a string",
-        ),
-        (
-            "/sessions",
-            json!({"reference": "r", "scopes": ["everything"]}),
-            "unknown scope",
-        ),
-        (
-            "/sessions",
-            json!({"reference": "r", "expires_in": 59}),
-            "one minute to one day",
-        ),
-        (
-            "/sessions",
-            json!({"reference": "r", "expires_in": 86_401}),
-            "one minute to one day",
-        ),
-        (
-            "/sessions",
-            json!({"reference": "r", "return_to": "https://evil.example/"}),
-            "RETURN_TO_ALLOWLIST",
-        ),
-        (
-            "/sessions",
-            json!({"reference": "r", "returnto": "https://app.example/"}),
-            "unknown field",
-        ),
-        (
-            "/sessions?reference=r",
-            json!({"reference": "r"}),
-            "takes no query",
-        ),
-        (
-            "/sessions",
-            json!({"reference": "r", "more": "x".repeat(9_000)}),
-            "longer than 8192 bytes",
-        ),
+        ("/sessions", json!({"reference": "r", "user_id": "ada"}), "1 to 32 ASCII digits"),
+        ("/sessions", json!({"reference": "r", "user_id": 17_841_400_000_000_001_u64}), "expected a string"),
+        ("/sessions", json!({"reference": "r", "scopes": ["everything"]}), "unknown scope"),
+        ("/sessions", json!({"reference": "r", "expires_in": 59}), "one minute to one day"),
+        ("/sessions", json!({"reference": "r", "expires_in": 86_401}), "one minute to one day"),
+        ("/sessions", json!({"reference": "r", "return_to": "https://evil.example/"}), "RETURN_TO_ALLOWLIST"),
+        ("/sessions", json!({"reference": "r", "returnto": "https://app.example/"}), "unknown field"),
+        ("/sessions?reference=r", json!({"reference": "r"}), "takes no query"),
+        ("/sessions", json!({"reference": "r", "more": "x".repeat(9_000)}), "longer than 8192 bytes"),
         ("/sessions/x/complete", json!({}), "completion"),
     ];
     for (path, body, expected) in cases {
         let (status, answer) = post(&stack, path, body).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
-        assert!(
-            answer["error"]["message"].as_str().unwrap().contains(expected),
-            "{answer}"
-        );
+        assert!(answer["error"]["message"].as_str().unwrap().contains(expected), "{answer}");
     }
     for (path, expected) in [
         ("/users/ada/token", "1 to 32 digits"),
@@ -318,10 +244,7 @@ async fn what_makes_no_sense_is_told_what_would() {
     ] {
         let (status, answer, _) = get(&stack, path).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{path} {answer}");
-        assert!(
-            answer["error"]["message"].as_str().unwrap().contains(expected),
-            "{path} {answer}"
-        );
+        assert!(answer["error"]["message"].as_str().unwrap().contains(expected), "{path} {answer}");
     }
     assert_eq!(calls(&stack), 0);
 }
@@ -377,10 +300,7 @@ async fn a_token_is_handed_out_as_long_as_it_lives_long_enough() {
     // 33 days on it is not due; it lives 27 days more, and for 28 it has to be refreshed.
     stack.clock().advance(33 * DAY);
     stack.sandbox().unwrap().clear_calls();
-    assert_eq!(
-        vend(&stack, &ada, "?min_valid=2246400").await.1["access_token"],
-        stored
-    );
+    assert_eq!(vend(&stack, &ada, "?min_valid=2246400").await.1["access_token"], stored);
     assert_eq!(calls(&stack), 0);
     let (status, vended, _) = vend(&stack, &ada, "?min_valid=2419200").await;
     assert_eq!(status, StatusCode::OK, "{vended}");
@@ -393,11 +313,7 @@ async fn a_token_is_handed_out_as_long_as_it_lives_long_enough() {
 /// Whatever Meta does with the old token, everybody gets the one that works, and Meta is asked once.
 #[tokio::test]
 async fn hundreds_of_callers_cause_one_refresh() {
-    for behaviour in [
-        OldToken::SameTokenExtended,
-        OldToken::NewTokenOldAlive,
-        OldToken::NewTokenOldDead,
-    ] {
+    for behaviour in [OldToken::SameTokenExtended, OldToken::NewTokenOldAlive, OldToken::NewTokenOldDead] {
         let stack = std::sync::Arc::new(stack().await);
         let ada = account(&stack, "ada");
         Browser::new().connect(&stack, &ada).await;
@@ -431,25 +347,14 @@ async fn a_young_token_is_not_asked_to_live_longer() {
     let ada = account(&stack, "ada");
     // A token that lives for two days only.
     let short = |token: &str| {
-        respond(
-            200,
-            format!(r#"{{"access_token":"{token}","token_type":"bearer","expires_in":172800}}"#),
-        )
+        respond(200, format!(r#"{{"access_token":"{token}","token_type":"bearer","expires_in":172800}}"#))
     };
-    fail(
-        &stack,
-        SandboxCall::ExchangeLongLived,
-        1,
-        short("THQVJshortlivedlonglived0123456789"),
-    );
+    fail(&stack, SandboxCall::ExchangeLongLived, 1, short("THQVJshortlivedlonglived0123456789"));
     Browser::new().connect(&stack, &ada).await;
     assert_eq!(vend(&stack, &ada, "").await.0, StatusCode::OK);
     stack.sandbox().unwrap().clear_calls();
     let (status, answer, reply) = vend(&stack, &ada, "?min_valid=259200").await;
-    assert_eq!(
-        (status, &answer["error"]["code"]),
-        (StatusCode::SERVICE_UNAVAILABLE, &json!("too_young"))
-    );
+    assert_eq!((status, &answer["error"]["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("too_young")));
     assert_eq!(retry_after(&reply), 3_600, "at most an hour");
     assert_eq!(calls(&stack), 0);
 }
@@ -465,16 +370,9 @@ async fn an_outage_of_threads_leaves_what_is_at_hand() {
     stack.sandbox().unwrap().clear_calls();
     for _ in 0..5 {
         let (status, vended, _) = vend(&stack, &ada, "").await;
-        assert_eq!(
-            (status, &vended["access_token"]),
-            (StatusCode::OK, &json!(stored))
-        );
+        assert_eq!((status, &vended["access_token"]), (StatusCode::OK, &json!(stored)));
     }
-    assert_eq!(
-        calls_of(&stack, SandboxCall::Refresh),
-        1,
-        "the first caller tried, and the others know"
-    );
+    assert_eq!(calls_of(&stack, SandboxCall::Refresh), 1, "the first caller tried, and the others know");
     let (status, answer, reply) = vend(&stack, &ada, "?min_valid=2592000").await;
     assert_eq!(
         (status, &answer["error"]["code"]),
@@ -498,22 +396,11 @@ async fn a_lease_of_the_dead_holds_up_nobody_for_long() {
     stack.clock().advance(41 * DAY);
     let now = stack.clock().now();
     let until = now + Duration::from_mins(2);
-    let lease = Lease {
-        owner: "the dead",
-        until,
-    };
+    let lease = Lease { owner: "the dead", until };
     let key = Key::grant(&ada.parse().unwrap());
-    stack
-        .service()
-        .store()
-        .lease(&key, LeaseReason::Due, lease, now)
-        .await
-        .unwrap();
+    stack.service().store().lease(&key, LeaseReason::Due, lease, now).await.unwrap();
     let (status, vended, _) = vend(&stack, &ada, "").await;
-    assert_eq!(
-        (status, &vended["access_token"]),
-        (StatusCode::OK, &json!(token(&stack, &ada).await))
-    );
+    assert_eq!((status, &vended["access_token"]), (StatusCode::OK, &json!(token(&stack, &ada).await)));
     assert_eq!(calls_of(&stack, SandboxCall::Refresh), 0);
 }
 
@@ -530,12 +417,7 @@ async fn a_refusal_says_why_and_how_to_come_back() {
         let stack = stack_with(&[("AUTHORIZE_ACCESS", "session")]).await;
         let ada = account(&stack, "ada");
         let (id, completion) = finished(&stack, new("r"), &ada).await;
-        post(
-            &stack,
-            &format!("/sessions/{id}/complete"),
-            json!({"completion": completion}),
-        )
-        .await;
+        post(&stack, &format!("/sessions/{id}/complete"), json!({"completion": completion})).await;
         act(stack.sandbox().unwrap(), &ada);
         stack.clock().advance(41 * DAY);
         // Found out on the spot, by a caller who needs the token.
@@ -543,44 +425,28 @@ async fn a_refusal_says_why_and_how_to_come_back() {
         assert_eq!(status, StatusCode::CONFLICT, "{answer}");
         assert_eq!(answer["error"]["code"], "needs_reauthorization");
         assert_eq!(answer["error"]["cause"], cause);
-        assert_eq!(
-            grant(&stack, &ada).await.status().as_str(),
-            "needs_reauthorization"
-        );
+        assert_eq!(grant(&stack, &ada).await.status().as_str(), "needs_reauthorization");
         // The way back is ready-made, but for what only the backend knows.
         let way = &answer["reconnect"];
-        assert_eq!(
-            (&way["method"], &way["path"]),
-            (&json!("POST"), &json!("/sessions"))
-        );
+        assert_eq!((&way["method"], &way["path"]), (&json!("POST"), &json!("/sessions")));
         assert!(way.get("authorize_url").is_none());
         let mut body = way["body"].clone();
         body["reference"] = "r".into();
         body["return_to"] = "http://127.0.0.1:4000/done".into();
         let (id, completion) = finished(&stack, body, &ada).await;
-        let (status, done) = post(
-            &stack,
-            &format!("/sessions/{id}/complete"),
-            json!({"completion": completion}),
-        )
-        .await;
+        let (status, done) =
+            post(&stack, &format!("/sessions/{id}/complete"), json!({"completion": completion})).await;
         assert_eq!((status, &done["status"]), (StatusCode::OK, &json!("connected")));
         assert_eq!(vend(&stack, &ada, "").await.0, StatusCode::OK);
     }
     let stack = stack().await;
     let (status, answer, _) = vend(&stack, "17841499999999999", "").await;
-    assert_eq!(
-        (status, &answer["error"]["code"]),
-        (StatusCode::NOT_FOUND, &json!("unknown_user"))
-    );
+    assert_eq!((status, &answer["error"]["code"]), (StatusCode::NOT_FOUND, &json!("unknown_user")));
     let ada = account(&stack, "ada");
     Browser::new().connect(&stack, &ada).await;
     stack.clock().advance(61 * DAY);
     let (status, answer, _) = vend(&stack, &ada, "").await;
-    assert_eq!(
-        (status, &answer["error"]["cause"]),
-        (StatusCode::CONFLICT, &json!("expired"))
-    );
+    assert_eq!((status, &answer["error"]["cause"]), (StatusCode::CONFLICT, &json!("expired")));
     let url = format!("{}/authorize", stack.urls().service_url);
     assert_eq!(answer["reconnect"]["authorize_url"], url);
 }
@@ -588,10 +454,7 @@ async fn a_refusal_says_why_and_how_to_come_back() {
 /// `?refused=` of a token.
 fn refused(token: &str) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, token.as_bytes());
-    digest
-        .as_ref()
-        .iter()
-        .fold("?refused=".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+    digest.as_ref().iter().fold("?refused=".to_owned(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 #[tokio::test]
@@ -613,10 +476,7 @@ async fn a_token_that_threads_refuses_is_not_handed_out_again() {
     let unharmed = grant(&stack, &ada).await;
     assert_eq!((unharmed.status().as_str(), unharmed.failures), ("active", 0));
     let (status, answer, _) = vend(&stack, &ada, &refused(&token)).await;
-    assert_eq!(
-        (status, &answer["error"]["cause"]),
-        (StatusCode::CONFLICT, &json!("password_changed"))
-    );
+    assert_eq!((status, &answer["error"]["cause"]), (StatusCode::CONFLICT, &json!("password_changed")));
     assert_eq!(vend(&stack, &ada, "").await.0, StatusCode::CONFLICT);
 }
 
@@ -629,10 +489,7 @@ async fn a_caller_alone_ends_no_account() {
     stack.sandbox().unwrap().clear_calls();
     // Of a token that is not the stored one, there is nothing to ask.
     let (status, vended, _) = vend(&stack, &ada, &refused("another")).await;
-    assert_eq!(
-        (status, &vended["access_token"], calls(&stack)),
-        (StatusCode::OK, &json!(token), 0)
-    );
+    assert_eq!((status, &vended["access_token"], calls(&stack)), (StatusCode::OK, &json!(token), 0));
     let upper = refused(&token).to_ascii_uppercase().replace("REFUSED", "refused");
     for (n, query) in [refused(&token), upper].iter().enumerate() {
         let (status, vended, _) = vend(&stack, &ada, query).await;
@@ -675,19 +532,13 @@ async fn disconnecting_destroys_the_token_and_can_be_repeated() {
     let path = format!("/users/{ada}");
     for _ in 0..2 {
         let (status, answer, _) = api(&stack, Method::DELETE, &path, &Value::Null).await;
-        assert_eq!(
-            (status, answer),
-            (StatusCode::OK, json!({"user_id": ada, "status": "revoked"}))
-        );
+        assert_eq!((status, answer), (StatusCode::OK, json!({"user_id": ada, "status": "revoked"})));
         let left = grant(&stack, &ada).await;
         assert!(left.live().is_none() && left.due_at.is_none());
     }
     let (status, answer, _) = vend(&stack, &ada, "").await;
     assert_eq!(status, StatusCode::CONFLICT);
-    assert_eq!(
-        (&answer["error"]["code"], &answer["error"]["cause"]),
-        (&json!("revoked"), &json!("app"))
-    );
+    assert_eq!((&answer["error"]["code"], &answer["error"]["cause"]), (&json!("revoked"), &json!("app")));
     let (status, ..) = api(&stack, Method::DELETE, "/users/17841499999999999", &Value::Null).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     // The person may come back.
@@ -709,9 +560,7 @@ async fn what_ends_an_account_wins_over_a_vend_under_way() {
                 tokio::task::yield_now().await;
             }
             let ended = if path.is_empty() {
-                api(&stack, Method::DELETE, &format!("/users/{ada}"), &Value::Null)
-                    .await
-                    .0
+                api(&stack, Method::DELETE, &format!("/users/{ada}"), &Value::Null).await.0
             } else {
                 let message = stack.sandbox().unwrap().signed_request(&ada);
                 crate::fixture::post_signed(&stack, path, &message).await.status
@@ -721,11 +570,7 @@ async fn what_ends_an_account_wins_over_a_vend_under_way() {
         };
         let ((status, answer, _), ended) = tokio::join!(vend(&stack, &ada, ""), ending);
         assert_eq!(ended, StatusCode::OK);
-        let expected = if path == "/data-deletion" {
-            StatusCode::NOT_FOUND
-        } else {
-            StatusCode::CONFLICT
-        };
+        let expected = if path == "/data-deletion" { StatusCode::NOT_FOUND } else { StatusCode::CONFLICT };
         assert_eq!(status, expected, "{path} {answer}");
         let left = crate::fixture::find_grant(&stack, &ada).await;
         assert!(left.is_none_or(|grant| grant.live().is_none()), "{path}");
@@ -736,13 +581,7 @@ async fn what_ends_an_account_wins_over_a_vend_under_way() {
 async fn accounts_are_listed_without_tokens() {
     let stack = stack().await;
     let people = connect_people(&stack, 7).await;
-    api(
-        &stack,
-        Method::DELETE,
-        &format!("/users/{}", people[0]),
-        &Value::Null,
-    )
-    .await;
+    api(&stack, Method::DELETE, &format!("/users/{}", people[0]), &Value::Null).await;
     crate::fixture::delete_data(&stack, &people[1]).await;
     let secrets = [token(&stack, &people[2]).await, token(&stack, &people[3]).await];
     let (mut seen, mut path) = (Vec::new(), "/users?limit=2".to_owned());
@@ -753,11 +592,7 @@ async fn accounts_are_listed_without_tokens() {
         assert!(secrets.iter().all(|secret| !reply.body.contains(secret)));
         let users = page["users"].as_array().unwrap();
         assert!(users.len() <= 2);
-        seen.extend(
-            users
-                .iter()
-                .map(|user| user["user_id"].as_str().unwrap().to_owned()),
-        );
+        seen.extend(users.iter().map(|user| user["user_id"].as_str().unwrap().to_owned()));
         pages += 1;
         match page["cursor"].as_str() {
             Some(cursor) => path = format!("/users?limit=2&cursor={cursor}"),
@@ -788,10 +623,7 @@ async fn one_failure_on_demand_does_not_last() {
     Browser::new().connect(&stack, &ada).await;
     stack.clock().advance(33 * DAY);
     fail(&stack, SandboxCall::Refresh, 1, FaultAction::Html);
-    assert_eq!(
-        vend(&stack, &ada, "?min_valid=2592000").await.1["error"]["code"],
-        "not_refreshed"
-    );
+    assert_eq!(vend(&stack, &ada, "?min_valid=2592000").await.1["error"]["code"], "not_refreshed");
     stack.clock().advance(Duration::from_mins(6));
     // What was put off is looked at, and is not due.
     assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Checked), 1);
@@ -847,16 +679,9 @@ async fn a_pending_reconnect_of_a_revoked_account_is_vended() {
     api(&stack, Method::DELETE, &format!("/users/{ada}"), &Value::Null).await;
     fail(&stack, SandboxCall::ExchangeLongLived, 2, FaultAction::Html);
     let (id, completion) = finished(&stack, new("r"), &ada).await;
-    let (_, done) = post(
-        &stack,
-        &format!("/sessions/{id}/complete"),
-        json!({"completion": completion}),
-    )
-    .await;
-    assert_eq!(
-        (&done["status"], &done["expires_at"]),
-        (&json!("pending"), &Value::Null)
-    );
+    let (_, done) =
+        post(&stack, &format!("/sessions/{id}/complete"), json!({"completion": completion})).await;
+    assert_eq!((&done["status"], &done["expires_at"]), (&json!("pending"), &Value::Null));
     assert_eq!(vend(&stack, &ada, "").await.0, StatusCode::OK);
 }
 
@@ -865,11 +690,7 @@ async fn a_pending_reconnect_of_a_revoked_account_is_vended() {
 #[tokio::test]
 async fn a_refresh_under_way_orphans_no_consent() {
     for outcome in ["dead", "deferred", "refreshed"] {
-        let wait = if outcome == "deferred" {
-            &SHORT_WAIT[..]
-        } else {
-            &[]
-        };
+        let wait = if outcome == "deferred" { &SHORT_WAIT[..] } else { &[] };
         let stack = stack_with(wait).await;
         let ada = account(&stack, "ada");
         Browser::new().connect(&stack, &ada).await;
@@ -892,16 +713,9 @@ async fn a_refresh_under_way_orphans_no_consent() {
         tokio::join!(async { stack.sweep().await.unwrap() }, coming);
         let waiting = grant(&stack, &ada).await;
         assert!(waiting.consent().is_some(), "{outcome}");
-        assert!(
-            waiting.due_at.is_some_and(|due| due <= stack.clock().now()),
-            "{outcome}"
-        );
+        assert!(waiting.due_at.is_some_and(|due| due <= stack.clock().now()), "{outcome}");
         stack.clock().advance(LEASE);
-        assert_eq!(
-            stack.sweep().await.unwrap().count(RefreshOutcome::Completed),
-            1,
-            "{outcome}"
-        );
+        assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Completed), 1, "{outcome}");
         assert_eq!(vend(&stack, &ada, "").await.0, StatusCode::OK, "{outcome}");
     }
 }

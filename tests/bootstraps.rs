@@ -66,22 +66,13 @@ async fn next(State(api): State<Arc<RuntimeApi>>) -> Response {
         return Status::GONE.into_response();
     };
     let headers = [
-        (
-            "lambda-runtime-aws-request-id",
-            "8476a536-e9f4-11e8-9739-2dfe598c3fcd".to_owned(),
-        ),
-        (
-            "lambda-runtime-deadline-ms",
-            api.deadline.as_millisecond().to_string(),
-        ),
+        ("lambda-runtime-aws-request-id", "8476a536-e9f4-11e8-9739-2dfe598c3fcd".to_owned()),
+        ("lambda-runtime-deadline-ms", api.deadline.as_millisecond().to_string()),
         (
             "lambda-runtime-invoked-function-arn",
             "arn:aws:lambda:eu-central-1:123456789012:function:threads-auth".to_owned(),
         ),
-        (
-            "lambda-runtime-trace-id",
-            "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700".to_owned(),
-        ),
+        ("lambda-runtime-trace-id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700".to_owned()),
     ];
     (headers, event.to_string()).into_response()
 }
@@ -130,13 +121,7 @@ impl Function {
             a.and(b).unwrap();
             out + &err
         });
-        Self {
-            child,
-            output,
-            events,
-            outcomes,
-            api,
-        }
+        Self { child, output, events, outcomes, api }
     }
 
     async fn invoke(&mut self, event: Value) -> Outcome {
@@ -162,15 +147,9 @@ impl Function {
         use std::os::unix::process::ExitStatusExt;
         const SIGTERM: i32 = 15;
         let id = self.child.id().unwrap().to_string();
-        let kill = Command::new("sh")
-            .args(["-c", "kill -s TERM \"$0\"", &id])
-            .status()
-            .await;
+        let kill = Command::new("sh").args(["-c", "kill -s TERM \"$0\"", &id]).status().await;
         assert!(kill.unwrap().success());
-        let status = tokio::time::timeout(HANG, self.child.wait())
-            .await
-            .unwrap()
-            .unwrap();
+        let status = tokio::time::timeout(HANG, self.child.wait()).await.unwrap().unwrap();
         assert_eq!(status.signal(), Some(SIGTERM), "{status}");
         self.api.abort();
         self.output.await.unwrap()
@@ -193,10 +172,7 @@ fn command(executable: &str) -> Command {
     command
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the executables read the machine's clock"
-)]
+#[expect(clippy::disallowed_methods, reason = "the executables read the machine's clock")]
 fn now() -> Timestamp {
     Timestamp::now()
 }
@@ -294,9 +270,7 @@ async fn assert_survives(function: &mut Function, path: &str) {
     }
     for no_request in [json!({"CANARY": "CANARY"}), json!("CANARY"), json!([])] {
         let outcome = function.invoke(no_request).await;
-        let Outcome::Error(error) = outcome else {
-            panic!("{outcome:?}")
-        };
+        let Outcome::Error(error) = outcome else { panic!("{outcome:?}") };
         assert!(!error.to_string().contains("CANARY"), "{error}");
     }
 }
@@ -357,9 +331,7 @@ async fn refresh_sweeps() {
     let mut function = Function::start(REFRESH, &stack).await;
     for no_event in [json!({"max_seconds": "CANARY"}), json!("CANARY"), json!([1])] {
         let outcome = function.invoke(no_event).await;
-        let Outcome::Error(error) = outcome else {
-            panic!("{outcome:?}")
-        };
+        let Outcome::Error(error) = outcome else { panic!("{outcome:?}") };
         assert!(!error.to_string().contains("CANARY"), "{error}");
         assert!(error.to_string().contains("max_seconds"), "{error}");
     }
@@ -377,15 +349,9 @@ async fn refresh_sweeps() {
     assert!(output.contains(r#""outcome":"swept""#), "{output}");
     let metrics = metrics(&output);
     assert_eq!(metrics[0]["ColdStarts"], 1.0);
-    let counted: Vec<_> = metrics
-        .iter()
-        .filter(|line| line.get("Refreshes").is_some())
-        .collect();
+    let counted: Vec<_> = metrics.iter().filter(|line| line.get("Refreshes").is_some()).collect();
     assert_eq!((counted.len(), &counted[0]["Outcome"]), (1, &json!("refreshed")));
-    let sweeps: Vec<_> = metrics
-        .iter()
-        .filter(|line| line.get("SweepSeconds").is_some())
-        .collect();
+    let sweeps: Vec<_> = metrics.iter().filter(|line| line.get("SweepSeconds").is_some()).collect();
     assert_eq!(sweeps.len(), 2);
     assert_eq!(
         (&sweeps[0]["WeakestTokenDays"], &sweeps[0]["OldestOverdueSeconds"]),
@@ -398,9 +364,7 @@ async fn refresh_sweeps() {
 
 /// The lines of output that are metrics.
 fn metrics(output: &str) -> Vec<Value> {
-    let lines = output
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let lines = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     lines.filter(|line| line.get("_aws").is_some()).collect()
 }
 
@@ -434,11 +398,8 @@ async fn events_are_announced() {
     let stack = stack_of(Duration::ZERO).await;
     let ada = account(&stack, "ada");
     Browser::new().connect(&stack, &ada).await;
-    let row = crate::fixture::rows(&stack)
-        .await
-        .into_iter()
-        .find(|row| row.contains_key("grant_id"))
-        .unwrap();
+    let row =
+        crate::fixture::rows(&stack).await.into_iter().find(|row| row.contains_key("grant_id")).unwrap();
     let image: serde_json::Map<_, _> = row
         .into_iter()
         .map(|(name, value)| {
@@ -456,25 +417,13 @@ async fn events_are_announced() {
             "SequenceNumber": "111", "SizeBytes": 500, "StreamViewType": "NEW_AND_OLD_IMAGES"}}]});
     let mut function = Function::start(EVENTS, &stack).await;
     let done = json!({"batchItemFailures": []});
-    assert_eq!(
-        function.invoke(batch.clone()).await,
-        Outcome::Response(done.clone())
-    );
-    assert_eq!(
-        function.invoke(json!({"Records": []})).await,
-        Outcome::Response(done)
-    );
+    assert_eq!(function.invoke(batch.clone()).await, Outcome::Response(done.clone()));
+    assert_eq!(function.invoke(json!({"Records": []})).await, Outcome::Response(done));
     let events = stack.events();
-    assert_eq!(
-        (events.len(), &events[0]["detail"]["id"]),
-        (1, &json!("e1:account.connected"))
-    );
+    assert_eq!((events.len(), &events[0]["detail"]["id"]), (1, &json!("e1:account.connected")));
     // What is no batch stays where it is.
     let again = json!({"batchItemFailures": [{"itemIdentifier": ""}]});
-    assert_eq!(
-        function.invoke(json!({"CANARY": 1})).await,
-        Outcome::Response(again)
-    );
+    assert_eq!(function.invoke(json!({"CANARY": 1})).await, Outcome::Response(again));
     let output = function.terminate().await;
     assert_no_secret(&output, &secrets(&stack).await);
     assert_no_secret(&output, &[token(&stack, &ada).await]);
@@ -514,19 +463,11 @@ async fn what_is_missing_is_said_at_once() {
     for executable in [AUTHORIZE, CALLBACK, EVENTS, REFRESH, TOKEN] {
         let mut command = command(executable);
         command.env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1");
-        let output = tokio::time::timeout(HANG, command.output())
-            .await
-            .unwrap()
-            .unwrap();
+        let output = tokio::time::timeout(HANG, command.output()).await.unwrap().unwrap();
         assert!(!output.status.success());
         let said = String::from_utf8(output.stderr).unwrap();
-        for name in [
-            "PUBLIC_URL",
-            "GRANTS_TABLE",
-            "SHORT_LIVED_TABLE",
-            "APP_SECRET_ID",
-            "KEYRING_SECRET_ID",
-        ] {
+        for name in ["PUBLIC_URL", "GRANTS_TABLE", "SHORT_LIVED_TABLE", "APP_SECRET_ID", "KEYRING_SECRET_ID"]
+        {
             assert!(said.contains(name), "{name}: {said}");
         }
     }

@@ -24,13 +24,7 @@ fn assert_page(reply: &Reply, status: StatusCode, name: &str) {
 
 /// How often one operation was called.
 fn count(stack: &Stack, call: SandboxCall) -> usize {
-    stack
-        .sandbox()
-        .unwrap()
-        .calls()
-        .iter()
-        .filter(|record| record.call == call)
-        .count()
+    stack.sandbox().unwrap().calls().iter().filter(|record| record.call == call).count()
 }
 
 #[tokio::test]
@@ -43,9 +37,7 @@ async fn a_person_connects() {
     assert_eq!(reply.location().path(), "/connected");
     assert_eq!(reply.location().query(), None);
     assert!(reply.body.is_empty());
-    let page = browser
-        .get(&format!("{}/connected", stack.urls().service_url))
-        .await;
+    let page = browser.get(&format!("{}/connected", stack.urls().service_url)).await;
     assert_eq!(page.status, StatusCode::OK);
     let grant = grant(&stack, &ada).await;
     assert_eq!(grant.status(), Status::Active);
@@ -67,27 +59,17 @@ async fn the_person_returns_to_the_app() {
     let stack = stack().await;
     let (ada, mut browser) = (account(&stack, "ada"), Browser::new());
     let back = browser
-        .consent(
-            &stack,
-            "return_to=http%3A%2F%2F127.0.0.1%3A4000%2Fsettings%3Ftab%3Da%2526b",
-            &ada,
-        )
+        .consent(&stack, "return_to=http%3A%2F%2F127.0.0.1%3A4000%2Fsettings%3Ftab%3Da%2526b", &ada)
         .await;
     let reply = browser.get(back.as_str()).await;
     assert_eq!(reply.status, StatusCode::SEE_OTHER, "{reply:?}");
-    assert_eq!(
-        reply.location().as_str(),
-        "http://127.0.0.1:4000/settings?tab=a%26b&status=connected"
-    );
+    assert_eq!(reply.location().as_str(), "http://127.0.0.1:4000/settings?tab=a%26b&status=connected");
 }
 
 #[tokio::test]
 async fn a_return_address_outside_the_list_starts_nothing() {
     let stack = stack().await;
-    let url = format!(
-        "{}/authorize?return_to=https%3A%2F%2Fevil.example%2F",
-        stack.urls().service_url
-    );
+    let url = format!("{}/authorize?return_to=https%3A%2F%2Fevil.example%2F", stack.urls().service_url);
     let reply = Browser::new().get(&url).await;
     assert_page(&reply, StatusCode::BAD_REQUEST, "return_to_refused");
     assert!(!reply.body.contains("evil.example"));
@@ -99,18 +81,12 @@ async fn scopes_are_asked_for_and_kept() {
     let stack = stack().await;
     let (ada, mut browser) = (account(&stack, "ada"), Browser::new());
     let query = "scopes=threads_basic,threads_manage_insights";
-    let started = browser
-        .get(&format!("{}/authorize?{query}", stack.urls().service_url))
-        .await
-        .location();
+    let started = browser.get(&format!("{}/authorize?{query}", stack.urls().service_url)).await.location();
     let asked = parameter(&started, "scope");
     assert_eq!(asked, "threads_basic,threads_manage_insights");
     let back = browser.consent(&stack, query, &ada).await;
     browser.get(back.as_str()).await;
-    assert_eq!(
-        grant(&stack, &ada).await.scopes.to_string(),
-        "threads_basic,threads_manage_insights"
-    );
+    assert_eq!(grant(&stack, &ada).await.scopes.to_string(), "threads_basic,threads_manage_insights");
 }
 
 #[tokio::test]
@@ -124,9 +100,7 @@ async fn a_link_that_is_malformed_starts_nothing() {
         "session=short",
         "session=abcdefghijklmnopqrstuvwxyz012345&scopes=threads_basic",
     ] {
-        let reply = Browser::new()
-            .get(&format!("{}/authorize?{query}", stack.urls().service_url))
-            .await;
+        let reply = Browser::new().get(&format!("{}/authorize?{query}", stack.urls().service_url)).await;
         assert_page(&reply, StatusCode::BAD_REQUEST, "bad_link");
         assert!(reply.headers.get("set-cookie").is_none(), "{query}");
     }
@@ -138,10 +112,7 @@ async fn a_person_refuses() {
     let service = &stack.urls().service_url;
     let mut browser = Browser::new();
     let return_to = "return_to=http%3A%2F%2F127.0.0.1%3A4000%2Fsettings";
-    let mut at_meta = browser
-        .get(&format!("{service}/authorize?{return_to}"))
-        .await
-        .location();
+    let mut at_meta = browser.get(&format!("{service}/authorize?{return_to}")).await.location();
     let state = parameter(&at_meta, "state");
     at_meta.query_pairs_mut().append_pair("auto_deny", "1");
     // Meta's own form, which has no state.
@@ -155,11 +126,7 @@ async fn a_person_refuses() {
             "no way back: {}",
             reply.body
         );
-        assert!(
-            reply.body.contains("href=\"/authorize?"),
-            "no restart: {}",
-            reply.body
-        );
+        assert!(reply.body.contains("href=\"/authorize?"), "no restart: {}", reply.body);
     }
     // Without a cookie nothing is known of the flow, and with a state it is somebody else's.
     let stranger = Browser::new().get(back.as_str()).await;
@@ -203,11 +170,7 @@ async fn the_back_button_does_not_connect_again() {
     let back = browser.consent(&stack, "", &ada).await;
     assert_eq!(browser.get(back.as_str()).await.status, StatusCode::SEE_OTHER);
     let (before, made) = (grant(&stack, &ada).await, calls(&stack));
-    assert_page(
-        &browser.get(back.as_str()).await,
-        StatusCode::CONFLICT,
-        "replayed",
-    );
+    assert_page(&browser.get(back.as_str()).await, StatusCode::CONFLICT, "replayed");
     assert_eq!(calls(&stack), made);
     assert_eq!(grant(&stack, &ada).await.grant_id, before.grant_id);
 }
@@ -218,16 +181,9 @@ async fn another_browser_comes_back() {
     let back = Browser::new().consent(&stack, "", &account(&stack, "ada")).await;
     let reply = Browser::new().get(back.as_str()).await;
     assert_page(&reply, StatusCode::BAD_REQUEST, "wrong_browser");
-    assert!(
-        reply.body.contains("href=\"/authorize\""),
-        "no restart: {}",
-        reply.body
-    );
+    assert!(reply.body.contains("href=\"/authorize\""), "no restart: {}", reply.body);
     assert_eq!(calls(&stack), 0);
-    println!(
-        "threat 5: a callback in another browser made {} calls",
-        calls(&stack)
-    );
+    println!("threat 5: a callback in another browser made {} calls", calls(&stack));
 }
 
 #[tokio::test]
@@ -254,10 +210,7 @@ async fn a_passing_failure_at_the_code_is_not_noticed() {
     let stack = stack().await;
     let ada = account(&stack, "ada");
     fail(&stack, SandboxCall::ExchangeCode, 1, FaultAction::Html);
-    assert_eq!(
-        Browser::new().connect(&stack, &ada).await.location().path(),
-        "/connected"
-    );
+    assert_eq!(Browser::new().connect(&stack, &ada).await.location().path(), "/connected");
     assert_eq!(count(&stack, SandboxCall::ExchangeCode), 2);
 }
 
@@ -277,25 +230,13 @@ async fn threads_refuses_the_code() {
     let (ada, mut browser) = (account(&stack, "ada"), Browser::new());
     let mut back = browser.consent(&stack, "", &ada).await;
     let pairs: Vec<_> = back.query_pairs().into_owned().collect();
-    let changed = pairs.into_iter().map(|(name, value)| {
-        if name == "code" {
-            (name, "AQBunknown".into())
-        } else {
-            (name, value)
-        }
-    });
+    let changed = pairs
+        .into_iter()
+        .map(|(name, value)| if name == "code" { (name, "AQBunknown".into()) } else { (name, value) });
     let pairs: Vec<(String, String)> = changed.collect();
     back.query_pairs_mut().clear().extend_pairs(pairs);
-    assert_page(
-        &browser.get(back.as_str()).await,
-        StatusCode::BAD_REQUEST,
-        "code_refused",
-    );
-    assert_eq!(
-        count(&stack, SandboxCall::ExchangeCode),
-        1,
-        "a refusal is not repeated"
-    );
+    assert_page(&browser.get(back.as_str()).await, StatusCode::BAD_REQUEST, "code_refused");
+    assert_eq!(count(&stack, SandboxCall::ExchangeCode), 1, "a refusal is not repeated");
     assert!(rows(&stack).await.is_empty());
 }
 
@@ -304,23 +245,11 @@ async fn the_app_secret_is_wrong() {
     let stack = stack().await;
     let secrets = threads_auth_store::aws::secrets_manager(&stack.service().config().aws, &http());
     let id = &stack.urls().app_secret_id;
-    let put = |text: &str| {
-        secrets
-            .put_secret_value()
-            .secret_id(id)
-            .secret_string(text)
-            .send()
-    };
+    let put = |text: &str| secrets.put_secret_value().secret_id(id).secret_string(text).send();
     put("not json").await.unwrap();
     let url = format!("{}/authorize", stack.urls().service_url);
-    assert_page(
-        &Browser::new().get(&url).await,
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "misconfigured",
-    );
-    put(r#"{"app_id":"9876543210987654","app_secret":"mistyped"}"#)
-        .await
-        .unwrap();
+    assert_page(&Browser::new().get(&url).await, StatusCode::INTERNAL_SERVER_ERROR, "misconfigured");
+    put(r#"{"app_id":"9876543210987654","app_secret":"mistyped"}"#).await.unwrap();
     let reply = Browser::new().connect(&stack, &account(&stack, "ada")).await;
     assert_page(&reply, StatusCode::INTERNAL_SERVER_ERROR, "misconfigured");
     assert!(rows(&stack).await.is_empty());
@@ -332,10 +261,7 @@ async fn a_connect_does_not_fail_for_the_profile() {
     let ada = account(&stack, "ada");
     for action in [FaultAction::Html, FaultAction::Drop, respond(200, r#"{"id":7}"#)] {
         fail(&stack, SandboxCall::Me, FOREVER, action);
-        assert_eq!(
-            Browser::new().connect(&stack, &ada).await.location().path(),
-            "/connected"
-        );
+        assert_eq!(Browser::new().connect(&stack, &ada).await.location().path(), "/connected");
         stack.sandbox().unwrap().clear_faults();
         let grant = grant(&stack, &ada).await;
         assert_eq!(grant.status(), Status::Active);
@@ -349,12 +275,7 @@ async fn a_failed_second_exchange_is_finished_by_a_sweep() {
         FaultAction::Html,
         FaultAction::Drop,
         FaultAction::Truncate,
-        FaultAction::GraphError {
-            code: 2,
-            subcode: None,
-            is_transient: true,
-            status: 500,
-        },
+        FaultAction::GraphError { code: 2, subcode: None, is_transient: true, status: 500 },
         respond(200, r#"{"token_type":"bearer"}"#),
     ];
     for action in failures {
@@ -363,28 +284,14 @@ async fn a_failed_second_exchange_is_finished_by_a_sweep() {
         fail(&stack, SandboxCall::ExchangeLongLived, FOREVER, action.clone());
         let reply = Browser::new().connect(&stack, &ada).await;
         assert_eq!(reply.status, StatusCode::SEE_OTHER, "{action:?}: {reply:?}");
-        assert_eq!(
-            (reply.location().path(), reply.location().query()),
-            ("/finishing", None)
-        );
+        assert_eq!((reply.location().path(), reply.location().query()), ("/finishing", None));
         let pending = grant(&stack, &ada).await;
         assert_eq!(pending.status(), Status::Pending, "{action:?}");
-        assert!(
-            pending.live().is_none(),
-            "a short-lived token must not pass for a long-lived one"
-        );
+        assert!(pending.live().is_none(), "a short-lived token must not pass for a long-lived one");
         let sealed = pending.consent().unwrap();
-        assert_eq!(
-            sealed.expires_at,
-            stack.clock().now() + SignedDuration::from_hours(1)
-        );
-        assert_eq!(
-            unsealed(&stack, Purpose::AccessToken, &ada, &sealed.token).await,
-            None
-        );
-        let short = unsealed(&stack, Purpose::PendingToken, &ada, &sealed.token)
-            .await
-            .unwrap();
+        assert_eq!(sealed.expires_at, stack.clock().now() + SignedDuration::from_hours(1));
+        assert_eq!(unsealed(&stack, Purpose::AccessToken, &ada, &sealed.token).await, None);
+        let short = unsealed(&stack, Purpose::PendingToken, &ada, &sealed.token).await.unwrap();
 
         stack.sandbox().unwrap().clear_faults();
         stack.sweep().await.unwrap();
@@ -402,17 +309,9 @@ async fn a_long_lived_answer_that_was_lost_is_asked_for_again() {
     for times in [1, 2] {
         let stack = stack().await;
         let ada = account(&stack, "ada");
-        fail(
-            &stack,
-            SandboxCall::ExchangeLongLived,
-            times,
-            FaultAction::DropAfter,
-        );
+        fail(&stack, SandboxCall::ExchangeLongLived, times, FaultAction::DropAfter);
         let reply = Browser::new().connect(&stack, &ada).await;
-        assert_eq!(
-            reply.location().path(),
-            if times == 1 { "/connected" } else { "/finishing" }
-        );
+        assert_eq!(reply.location().path(), if times == 1 { "/connected" } else { "/finishing" });
         stack.sweep().await.unwrap();
         assert_eq!(grant(&stack, &ada).await.status(), Status::Active);
         assert!(is_usable(&stack, &token(&stack, &ada).await).await);
@@ -436,11 +335,7 @@ async fn reconnecting_replaces_the_grant() {
     assert_eq!(second.scopes.to_string(), "threads_basic");
     assert_eq!(second.created_at, first.created_at);
     assert_eq!(second.live().unwrap().issued_at, stack.clock().now());
-    let grants = rows(&stack)
-        .await
-        .iter()
-        .filter(|row| row.contains_key("token"))
-        .count();
+    let grants = rows(&stack).await.iter().filter(|row| row.contains_key("token")).count();
     assert_eq!(grants, 1);
 }
 
@@ -455,22 +350,13 @@ async fn a_failing_reconnect_leaves_the_working_grant() {
     stack.sandbox().unwrap().clear_faults();
     let after = grant(&stack, &ada).await;
     assert!(after.consent().is_none());
-    assert_eq!(
-        (after.status(), after.grant_id),
-        (Status::Active, first.grant_id.clone())
-    );
+    assert_eq!((after.status(), after.grant_id), (Status::Active, first.grant_id.clone()));
 
     fail(&stack, SandboxCall::ExchangeLongLived, FOREVER, FaultAction::Html);
-    assert_eq!(
-        Browser::new().connect(&stack, &ada).await.location().path(),
-        "/finishing"
-    );
+    assert_eq!(Browser::new().connect(&stack, &ada).await.location().path(), "/finishing");
     stack.sandbox().unwrap().clear_faults();
     let beside = grant(&stack, &ada).await;
-    assert_eq!(
-        (beside.status(), &beside.grant_id),
-        (Status::Active, &first.grant_id)
-    );
+    assert_eq!((beside.status(), &beside.grant_id), (Status::Active, &first.grant_id));
     assert!(beside.consent().is_some());
     assert_eq!(token(&stack, &ada).await, first_token);
     assert!(is_usable(&stack, &first_token).await);
@@ -506,26 +392,11 @@ async fn only_a_backend_starts_flows_where_that_is_asked_for() {
     let reply = browser.get(&url).await;
     assert_page(&reply, StatusCode::FORBIDDEN, "session_required");
     assert!(browser.jar.is_empty());
-    assert!(
-        !reply.body.contains("href=\"/authorize"),
-        "a restart would only fail again"
-    );
-    let unknown = browser
-        .get(&format!("{url}?session=abcdefghijklmnopqrstuvwxyz012345"))
-        .await;
+    assert!(!reply.body.contains("href=\"/authorize"), "a restart would only fail again");
+    let unknown = browser.get(&format!("{url}?session=abcdefghijklmnopqrstuvwxyz012345")).await;
     assert_page(&unknown, StatusCode::NOT_FOUND, "session_unknown");
-    let session = stack
-        .service()
-        .create_session(new_session("user-1"), stack.clock().now())
-        .await
-        .unwrap();
-    let back = browser
-        .consent(
-            &stack,
-            &format!("session={}", session.id),
-            &account(&stack, "ada"),
-        )
-        .await;
+    let session = stack.service().create_session(new_session("user-1"), stack.clock().now()).await.unwrap();
+    let back = browser.consent(&stack, &format!("session={}", session.id), &account(&stack, "ada")).await;
     assert_eq!(browser.get(back.as_str()).await.status, StatusCode::SEE_OTHER);
 }
 
@@ -533,52 +404,26 @@ async fn only_a_backend_starts_flows_where_that_is_asked_for() {
 async fn a_denied_session_can_still_be_connected() {
     let stack = stack().await;
     let (ada, mut browser) = (account(&stack, "ada"), Browser::new());
-    let session = stack
-        .service()
-        .create_session(new_session("user-1"), stack.clock().now())
-        .await
-        .unwrap();
-    let mut at_meta = browser
-        .get(&stack.service().config().session_url(&session.id))
-        .await
-        .location();
+    let session = stack.service().create_session(new_session("user-1"), stack.clock().now()).await.unwrap();
+    let mut at_meta = browser.get(&stack.service().config().session_url(&session.id)).await.location();
     at_meta.query_pairs_mut().append_pair("auto_deny", "1");
     let back = Browser::new().get(at_meta.as_str()).await.location();
     let denied = browser.get(back.as_str()).await;
     assert_page(&denied, StatusCode::FORBIDDEN, "denied");
     let href = format!("href=\"http://127.0.0.1:4000/done?session_id={}\"", session.id);
     assert!(denied.body.contains(&href), "{}", denied.body);
-    let status = async || {
-        stack
-            .service()
-            .store()
-            .session(&session.id)
-            .await
-            .unwrap()
-            .unwrap()
-            .state
-            .status()
-    };
+    let status = async || stack.service().store().session(&session.id).await.unwrap().unwrap().state.status();
     assert_eq!(status().await, SessionStatus::Denied);
-    let back = browser
-        .consent(&stack, &format!("session={}", session.id), &ada)
-        .await;
+    let back = browser.consent(&stack, &format!("session={}", session.id), &ada).await;
     assert_eq!(browser.get(back.as_str()).await.status, StatusCode::SEE_OTHER);
     assert_eq!(status().await, SessionStatus::Connected);
     // A late denial of another tab does not undo it.
-    assert_page(
-        &browser.get(denied_url(&stack).as_str()).await,
-        StatusCode::FORBIDDEN,
-        "denied",
-    );
+    assert_page(&browser.get(denied_url(&stack).as_str()).await, StatusCode::FORBIDDEN, "denied");
     assert_eq!(status().await, SessionStatus::Connected);
 }
 
 fn denied_url(stack: &Stack) -> String {
-    format!(
-        "{}/callback?error=access_denied&error_reason=user_denied",
-        stack.urls().service_url
-    )
+    format!("{}/callback?error=access_denied&error_reason=user_denied", stack.urls().service_url)
 }
 
 /// A session of the app's backend for one of its users.

@@ -50,19 +50,9 @@ async fn the_document_has_the_routes_that_there_are() {
     assert_eq!(documented.len(), 14);
     let paths: BTreeSet<&String> = documented.iter().map(|(_, path)| *path).collect();
     for path in paths {
-        for method in [
-            Method::GET,
-            Method::POST,
-            Method::PUT,
-            Method::PATCH,
-            Method::DELETE,
-        ] {
+        for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
             let is_documented = documented.contains(&(method.clone(), path));
-            assert_eq!(
-                exists(&stack, &method, path).await,
-                is_documented,
-                "{method} {path}"
-            );
+            assert_eq!(exists(&stack, &method, path).await, is_documented, "{method} {path}");
         }
     }
     let url = format!("{}/dev/openapi.yaml", stack.urls().service_url);
@@ -117,25 +107,14 @@ fn examples() -> Examples {
         last_error: all.then(text),
         pending: false,
     };
-    let accounts = |all: bool| api::Accounts {
-        users: vec![account(all)],
-        unreadable: 0,
-        cursor: all.then(text),
-    };
+    let accounts =
+        |all: bool| api::Accounts { users: vec![account(all)], unreadable: 0, cursor: all.then(text) };
     let needs_person = |all: bool| api::NeedsPerson {
-        error: api::Ended {
-            code: "revoked",
-            message: "a text",
-            cause: "app",
-        },
+        error: api::Ended { code: "revoked", message: "a text", cause: "app" },
         reconnect: api::Reconnect::new(&user_id, &scopes, all.then(url)),
     };
-    let created = api::SessionCreated {
-        id: text(),
-        url: url(),
-        expires_at: time,
-        status: SessionStatus::Open,
-    };
+    let created =
+        api::SessionCreated { id: text(), url: url(), expires_at: time, status: SessionStatus::Open };
     let token = api::Token {
         user_id: user_id.clone(),
         access_token: AccessToken::new("a-token").unwrap(),
@@ -143,20 +122,9 @@ fn examples() -> Examples {
         expires_at: time,
         scopes: scopes.clone(),
     };
-    let disconnected = api::Disconnected {
-        user_id: user_id.clone(),
-        status: Status::Revoked,
-    };
-    let deleted = api::DataDeleted {
-        url: url(),
-        confirmation_code: text(),
-    };
-    let error = api::Error {
-        error: api::Problem {
-            code: "a_code",
-            message: "a text",
-        },
-    };
+    let disconnected = api::Disconnected { user_id: user_id.clone(), status: Status::Revoked };
+    let deleted = api::DataDeleted { url: url(), confirmation_code: text() };
+    let error = api::Error { error: api::Problem { code: "a_code", message: "a text" } };
     let complete = api::CompleteSession { completion: text() };
     BTreeMap::from([
         (("createSession", "body"), both(create)),
@@ -195,9 +163,7 @@ fn schemas() -> BTreeMap<(&'static str, &'static str), &'static Value> {
         let bodies = answers.iter().map(|(status, answer)| (status.as_str(), answer));
         for (which, body) in bodies.chain([("body", &operation["requestBody"])]) {
             let schema = &resolved(body)["content"]["application/json"]["schema"];
-            let choices = schema["anyOf"]
-                .as_array()
-                .map_or(std::slice::from_ref(schema), Vec::as_slice);
+            let choices = schema["anyOf"].as_array().map_or(std::slice::from_ref(schema), Vec::as_slice);
             for choice in choices.iter().filter(|choice| !choice.is_null()) {
                 let key = match choice["$ref"].as_str() {
                     Some("#/components/schemas/Error") => ("*", "error"),
@@ -235,20 +201,14 @@ fn assert_fits(schema: &'static Value, value: &Value, all: bool, at: &str) {
     assert_eq!(kind == "null", !all && types.contains(&"null"), "{at}: {value}");
     let allowed =
         || schema["const"] == *value || schema["enum"].as_array().is_some_and(|all| all.contains(value));
-    assert!(
-        types.contains(&kind) || (types.is_empty() && allowed()),
-        "{at}: {value}"
-    );
+    assert!(types.contains(&kind) || (types.is_empty() && allowed()), "{at}: {value}");
     match value {
         Value::Object(fields) => {
             assert_eq!(schema["additionalProperties"], false, "{at}");
             let properties = schema["properties"].as_object();
             let required = schema["required"].as_array();
             let expected: BTreeSet<&str> = if all {
-                properties
-                    .into_iter()
-                    .flat_map(|all| all.keys().map(String::as_str))
-                    .collect()
+                properties.into_iter().flat_map(|all| all.keys().map(String::as_str)).collect()
             } else {
                 required.into_iter().flatten().filter_map(Value::as_str).collect()
             };
@@ -270,10 +230,7 @@ fn assert_fits(schema: &'static Value, value: &Value, all: bool, at: &str) {
 #[test]
 fn every_body_is_as_the_document_says() {
     let (schemas, examples) = (schemas(), examples());
-    assert_eq!(
-        schemas.keys().collect::<Vec<_>>(),
-        examples.keys().collect::<Vec<_>>()
-    );
+    assert_eq!(schemas.keys().collect::<Vec<_>>(), examples.keys().collect::<Vec<_>>());
     for ((key, schema), [full, least]) in schemas.into_iter().zip(examples.into_values()) {
         let at = format!("{} {}", key.0, key.1);
         assert_fits(schema, &full, true, &at);
@@ -306,10 +263,7 @@ async fn example(stack: &Stack, arguments: &[&str]) -> (bool, Value) {
         .await
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    (
-        output.status.success(),
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}")),
-    )
+    (output.status.success(), serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}")))
 }
 
 #[tokio::test]

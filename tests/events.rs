@@ -21,11 +21,7 @@ async fn announced(stack: &Stack, seen: &mut usize) -> Vec<Value> {
     let all = stack.events();
     let new = all.len() - *seen;
     *seen = all.len();
-    all.into_iter()
-        .take(new)
-        .rev()
-        .map(|event| event["detail"].clone())
-        .collect()
+    all.into_iter().take(new).rev().map(|event| event["detail"].clone()).collect()
 }
 
 /// Makes a user's row senseless.
@@ -34,10 +30,7 @@ async fn break_row(stack: &Stack, user_id: &str) {
     client
         .update_item()
         .table_name(&stack.urls().grants_table)
-        .key(
-            "pk",
-            aws_sdk_dynamodb::types::AttributeValue::S(format!("user#{user_id}")),
-        )
+        .key("pk", aws_sdk_dynamodb::types::AttributeValue::S(format!("user#{user_id}")))
         .update_expression("REMOVE issued_at")
         .send()
         .await
@@ -45,10 +38,7 @@ async fn break_row(stack: &Stack, user_id: &str) {
 }
 
 fn types(events: &[Value]) -> Vec<&str> {
-    events
-        .iter()
-        .map(|event| event["type"].as_str().unwrap())
-        .collect()
+    events.iter().map(|event| event["type"].as_str().unwrap()).collect()
 }
 
 /// An account's whole life, told by its events.
@@ -69,11 +59,9 @@ async fn a_life_is_told_in_events() {
     assert!(id.as_str().unwrap().ends_with(":account.connected"));
     assert_eq!(
         events,
-        [
-            json!({"version": "1", "id": id, "type": "account.connected", "time": START, "user_id": ada,
+        [json!({"version": "1", "id": id, "type": "account.connected", "time": START, "user_id": ada,
             "reconnected": false, "account": {"username": "ada", "status": "active", "expires_at": expires_at,
-                "scopes": ["threads_basic", "threads_content_publish"], "data_access_expires_at": "2041-04-01T00:00:00Z"}})
-        ]
+                "scopes": ["threads_basic", "threads_content_publish"], "data_access_expires_at": "2041-04-01T00:00:00Z"}})]
     );
 
     // A failure that is tried again is nobody's business; the refresh is one event, with what it brought.
@@ -92,10 +80,7 @@ async fn a_life_is_told_in_events() {
     stack.sweep().await.unwrap();
     let events = announced(&stack, &mut seen).await;
     assert_eq!(types(&events), ["account.refreshed", "account.scopes_changed"]);
-    assert_eq!(
-        (&events[1]["lost"], &events[1]["gained"]),
-        (&json!(["threads_content_publish"]), &json!([]))
-    );
+    assert_eq!((&events[1]["lost"], &events[1]["gained"]), (&json!(["threads_content_publish"]), &json!([])));
     assert_eq!(events[1]["account"]["scopes"], json!(["threads_basic"]));
 
     stack.sandbox().unwrap().change_password(&ada);
@@ -108,17 +93,11 @@ async fn a_life_is_told_in_events() {
     assert_eq!(types(&announced(&stack, &mut seen).await), ["account.recovered"]);
     Browser::new().connect(&stack, &ada).await;
     let events = announced(&stack, &mut seen).await;
-    assert_eq!(
-        (types(&events), &events[0]["reconnected"]),
-        (vec!["account.connected"], &json!(true))
-    );
+    assert_eq!((types(&events), &events[0]["reconnected"]), (vec!["account.connected"], &json!(true)));
 
     iam::call(&stack, Method::DELETE, &format!("/users/{ada}"), "").await;
     let events = announced(&stack, &mut seen).await;
-    assert_eq!(
-        (types(&events), &events[0]["by"]),
-        (vec!["account.disconnected"], &json!("app"))
-    );
+    assert_eq!((types(&events), &events[0]["by"]), (vec!["account.disconnected"], &json!("app")));
     Browser::new().connect(&stack, &ada).await;
     announced(&stack, &mut seen).await;
     let message = stack.sandbox().unwrap().signed_request(&ada);
@@ -126,17 +105,11 @@ async fn a_life_is_told_in_events() {
         post_signed(&stack, "/deauthorize", &message).await;
     }
     let events = announced(&stack, &mut seen).await;
-    assert_eq!(
-        (types(&events), &events[0]["by"]),
-        (vec!["account.disconnected"], &json!("threads"))
-    );
+    assert_eq!((types(&events), &events[0]["by"]), (vec!["account.disconnected"], &json!("threads")));
     delete_data(&stack, &ada).await;
     let events = announced(&stack, &mut seen).await;
     assert_eq!(types(&events), ["account.deleted"]);
-    assert_eq!(
-        (&events[0]["user_id"], events[0].get("account")),
-        (&json!(ada), None)
-    );
+    assert_eq!((&events[0]["user_id"], events[0].get("account")), (&json!(ada), None));
 
     let envelopes = stack.events();
     let text = serde_json::to_string(&envelopes).unwrap();
@@ -163,9 +136,8 @@ fn kept(folder: &std::path::Path, variables: &[(&str, &str)]) -> StackOptions {
 async fn no_event_is_lost_between_a_write_and_its_announcement() {
     let folder = tempfile::tempdir().unwrap();
     let nowhere = "http://127.0.0.1:9";
-    let stack = Stack::start(kept(folder.path(), &[("AWS_ENDPOINT_URL_EVENTBRIDGE", nowhere)]))
-        .await
-        .unwrap();
+    let stack =
+        Stack::start(kept(folder.path(), &[("AWS_ENDPOINT_URL_EVENTBRIDGE", nowhere)])).await.unwrap();
     let (ada, grace) = (account(&stack, "ada"), account(&stack, "grace"));
     Browser::new().connect(&stack, &ada).await;
     assert!(stack.announce().await.is_err());
@@ -222,15 +194,10 @@ async fn the_end_of_data_access_is_told_ahead_and_marked() {
         }
     }
     // The token itself lives on meanwhile, which helps nothing.
-    let (refreshed, told): (Vec<_>, Vec<_>) = told
-        .into_iter()
-        .partition(|(_, what)| what == "account.refreshed");
+    let (refreshed, told): (Vec<_>, Vec<_>) =
+        told.into_iter().partition(|(_, what)| what == "account.refreshed");
     assert_eq!(refreshed.len(), 2);
-    let expected = [
-        (77, "data_access 14"),
-        (88, "data_access 3"),
-        (90, "data_access_expired"),
-    ];
+    let expected = [(77, "data_access 14"), (88, "data_access 3"), (90, "data_access_expired")];
     assert_eq!(told, expected.map(|(day, what)| (day, what.to_owned())));
     let marked = grant(&stack, &user_id).await;
     assert_eq!(
@@ -256,10 +223,7 @@ async fn a_public_profile_is_never_warned_of() {
         stack.sweep().await.unwrap();
     }
     let events = announced(&stack, &mut seen).await;
-    assert!(
-        events.iter().all(|event| event["type"] == "account.refreshed"),
-        "{events:?}"
-    );
+    assert!(events.iter().all(|event| event["type"] == "account.refreshed"), "{events:?}");
     assert!((18..=21).contains(&events.len()), "{}", events.len());
 }
 
@@ -272,29 +236,16 @@ async fn an_inspection_that_fails_stops_nothing() {
     Browser::new().connect(&stack, &ada).await;
     let connected = grant(&stack, &ada).await;
     assert_eq!(
-        (
-            connected.status(),
-            connected.live().unwrap().data_access_expires_at
-        ),
+        (connected.status(), connected.live().unwrap().data_access_expires_at),
         (Status::Active, None)
     );
     stack.clock().advance(41 * DAY);
     assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Refreshed), 1);
-    assert_eq!(
-        grant(&stack, &ada).await.live().unwrap().data_access_expires_at,
-        None
-    );
+    assert_eq!(grant(&stack, &ada).await.live().unwrap().data_access_expires_at, None);
     // Told at last, it is kept.
     stack.clock().advance(41 * DAY);
     assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Refreshed), 1);
-    assert!(
-        grant(&stack, &ada)
-            .await
-            .live()
-            .unwrap()
-            .data_access_expires_at
-            .is_some()
-    );
+    assert!(grant(&stack, &ada).await.live().unwrap().data_access_expires_at.is_some());
     assert_eq!(
         types(&announced(&stack, &mut seen).await),
         ["account.connected", "account.refreshed", "account.refreshed"]
@@ -317,14 +268,7 @@ async fn silence_ends_no_access() {
         stack.clock().advance(Duration::from_hours(2));
     }
     // Now the profile is refused for lack of permission.
-    assert_eq!(
-        stack
-            .sweep()
-            .await
-            .unwrap()
-            .count(RefreshOutcome::NeedsReauthorization),
-        1
-    );
+    assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::NeedsReauthorization), 1);
     let marked = grant(&stack, &user_id).await;
     assert_eq!(
         (marked.status(), marked.cause()),
@@ -348,20 +292,10 @@ async fn a_token_that_nobody_can_refresh_is_warned_of() {
     }
     assert_eq!(
         types(&told),
-        [
-            "account.expiring_soon",
-            "account.expiring_soon",
-            "account.needs_reauthorization"
-        ]
+        ["account.expiring_soon", "account.expiring_soon", "account.needs_reauthorization"]
     );
-    let warned: Vec<_> = told[..2]
-        .iter()
-        .map(|event| (&event["deadline"], &event["days"]))
-        .collect();
-    assert_eq!(
-        warned,
-        [(&json!("token"), &json!(14)), (&json!("token"), &json!(3))]
-    );
+    let warned: Vec<_> = told[..2].iter().map(|event| (&event["deadline"], &event["days"])).collect();
+    assert_eq!(warned, [(&json!("token"), &json!(14)), (&json!("token"), &json!(3))]);
     assert_eq!(told[2]["cause"], "expired");
 }
 
@@ -374,19 +308,13 @@ async fn a_broken_row_holds_up_no_event() {
     break_row(&stack, &ada).await;
     Browser::new().connect(&stack, &grace).await;
     let events = announced(&stack, &mut seen).await;
-    let users: Vec<_> = events
-        .iter()
-        .map(|event| event["user_id"].as_str().unwrap())
-        .collect();
+    let users: Vec<_> = events.iter().map(|event| event["user_id"].as_str().unwrap()).collect();
     assert_eq!(users, [ada.as_str(), grace.as_str()]);
     assert!(find_grant(&stack, &grace).await.is_some());
     // What is whole again, or gone, is told, whatever it was before.
     Browser::new().connect(&stack, &ada).await;
     let events = announced(&stack, &mut seen).await;
-    assert_eq!(
-        (types(&events), &events[0]["user_id"]),
-        (vec!["account.connected"], &json!(ada))
-    );
+    assert_eq!((types(&events), &events[0]["user_id"]), (vec!["account.connected"], &json!(ada)));
 }
 
 /// A row that makes no sense is deleted: the backend is told all the same.
@@ -399,10 +327,7 @@ async fn the_deletion_of_a_broken_row_is_told() {
     announced(&stack, &mut seen).await;
     delete_data(&stack, &ada).await;
     let events = announced(&stack, &mut seen).await;
-    assert_eq!(
-        (types(&events), &events[0]["user_id"]),
-        (vec!["account.deleted"], &json!(ada))
-    );
+    assert_eq!((types(&events), &events[0]["user_id"]), (vec!["account.deleted"], &json!(ada)));
 }
 
 /// A person who connects again, and grants less, is told of as both.
@@ -411,9 +336,7 @@ async fn a_reconnect_that_grants_less_says_so() {
     let (stack, mut seen) = (stack().await, 0);
     let ada = account(&stack, "ada");
     let mut browser = Browser::new();
-    let back = browser
-        .consent(&stack, "scopes=threads_content_publish", &ada)
-        .await;
+    let back = browser.consent(&stack, "scopes=threads_content_publish", &ada).await;
     browser.get(back.as_str()).await;
     announced(&stack, &mut seen).await;
     browser.connect(&stack, &ada).await;

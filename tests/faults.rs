@@ -33,13 +33,7 @@ async fn poison_items_stop_nobody_else() {
     let stack = stack().await;
     let people = connect_people(&stack, PEOPLE).await;
     poison(&stack, &people[0], "issued_at", AttributeValue::S("7".to_owned())).await;
-    poison(
-        &stack,
-        &people[1],
-        "token",
-        AttributeValue::B(Blob::new(b"\x01\x01knonsense".as_slice())),
-    )
-    .await;
+    poison(&stack, &people[1], "token", AttributeValue::B(Blob::new(b"\x01\x01knonsense".as_slice()))).await;
     stack.clock().advance(41 * DAY);
     let report = stack.sweep().await.unwrap();
     println!(
@@ -49,10 +43,7 @@ async fn poison_items_stop_nobody_else() {
     );
     assert_eq!(report.count(RefreshOutcome::Refreshed), PEOPLE - 2);
     assert_eq!(
-        (
-            report.count(RefreshOutcome::BrokenRow),
-            report.count(RefreshOutcome::Undecryptable)
-        ),
+        (report.count(RefreshOutcome::BrokenRow), report.count(RefreshOutcome::Undecryptable)),
         (1, 1)
     );
     // They are put off, not forgotten, and nothing is declared dead for them.
@@ -60,13 +51,7 @@ async fn poison_items_stop_nobody_else() {
     assert_eq!(grant(&stack, &people[1]).await.status(), Status::Active);
     stack.clock().advance(DAY);
     let later = stack.sweep().await.unwrap();
-    assert_eq!(
-        (
-            later.count(RefreshOutcome::BrokenRow),
-            later.count(RefreshOutcome::Undecryptable)
-        ),
-        (1, 1)
-    );
+    assert_eq!((later.count(RefreshOutcome::BrokenRow), later.count(RefreshOutcome::Undecryptable)), (1, 1));
 }
 
 async fn poison(stack: &Stack, user_id: &str, attribute: &str, value: AttributeValue) {
@@ -115,10 +100,7 @@ impl Lossy {
         tokio::spawn(async move { axum::serve(listener, router).await });
         let mut variables: HashMap<_, _> = stack.variables().clone();
         variables.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), url);
-        (
-            lossy,
-            ThreadsAuth::new(Config::from_vars(&variables, None).unwrap()).unwrap(),
-        )
+        (lossy, ThreadsAuth::new(Config::from_vars(&variables, None).unwrap()).unwrap())
     }
 
     fn fail(&self, failure: Failure, operation: &'static str, after: u32) {
@@ -137,22 +119,12 @@ impl Lossy {
             *response.status_mut() = StatusCode::BAD_REQUEST;
             return response;
         }
-        let answer = lossy
-            .http
-            .post(&lossy.upstream)
-            .headers(headers)
-            .body(body)
-            .send()
-            .await
-            .unwrap();
+        let answer = lossy.http.post(&lossy.upstream).headers(headers).body(body).send().await.unwrap();
         let (status, headers) = (answer.status(), answer.headers().clone());
         let bytes = answer.bytes().await.unwrap();
         let body = if failure == Some(Failure::Lost) {
             // Announced at full length and cut: an answer that never arrives.
-            Body::from_stream(stream::iter([
-                Ok(bytes.slice(..1)),
-                Err(std::io::Error::other("lost")),
-            ]))
+            Body::from_stream(stream::iter([Ok(bytes.slice(..1)), Err(std::io::Error::other("lost"))]))
         } else {
             Body::from(bytes)
         };
@@ -189,20 +161,13 @@ async fn a_lost_answer_of_the_database_is_no_failure() {
         lossy.fail(Failure::Lost, operation, after);
         let mut browser = Browser::new();
         let back = browser.consent(&stack, "", &ada).await;
-        let cookies: Vec<_> = browser
-            .jar
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
+        let cookies: Vec<_> = browser.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let cookies: Vec<_> = cookies.iter().map(String::as_str).collect();
         let now = stack.clock().now();
         let connected = service.finish_connect(back.query().unwrap(), &cookies, now).await;
         false_failures += u32::from(connected.is_err());
         stack.clock().advance(41 * DAY);
-        let report = service
-            .sweep(stack.clock().now(), Duration::from_mins(15))
-            .await
-            .unwrap();
+        let report = service.sweep(stack.clock().now(), Duration::from_mins(15)).await.unwrap();
         false_failures += u32::from(report.count(RefreshOutcome::Refreshed) != 1);
         assert!(lossy.has_failed(), "{operation} {after}: no answer was lost");
         assert!(grant(&stack, &ada).await.live().unwrap().expires_at > stack.clock().now() + 50 * DAY);
@@ -220,22 +185,12 @@ async fn a_caller_who_waits_for_a_token_does_not_write() {
     Browser::new().connect(&stack, &ada).await;
     stack.clock().advance(DAY * 41);
     let now = stack.clock().now();
-    let lease = Lease {
-        owner: "somebody else",
-        until: now + Duration::from_mins(2),
-    };
+    let lease = Lease { owner: "somebody else", until: now + Duration::from_mins(2) };
     let user_id = ada.parse().unwrap();
-    let leased = stack
-        .service()
-        .store()
-        .lease(&Key::grant(&user_id), LeaseReason::Due, lease, now)
-        .await;
+    let leased = stack.service().store().lease(&Key::grant(&user_id), LeaseReason::Due, lease, now).await;
     assert!(matches!(leased, Ok(LeaseOutcome::Leased(_))));
     watched.fail(Failure::Lost, "UpdateItem", 0);
-    let vended = service
-        .vend(&user_id, SignedDuration::ZERO, None, now)
-        .await
-        .unwrap();
+    let vended = service.vend(&user_id, SignedDuration::ZERO, None, now).await.unwrap();
     assert_eq!(vended.access_token.expose(), token(&stack, &ada).await);
     assert!(!watched.has_failed(), "it wrote");
 }
@@ -247,29 +202,16 @@ async fn a_completion_whose_answer_is_lost_is_no_failure() {
     let ada = account(&stack, "ada");
     let (watched, service) = Lossy::start(&stack).await;
     let now = stack.clock().now();
-    let session = service
-        .create_session(crate::connect::new_session("user-1"), now)
-        .await
-        .unwrap();
+    let session = service.create_session(crate::connect::new_session("user-1"), now).await.unwrap();
     let mut browser = Browser::new();
-    let back = browser
-        .consent(&stack, &format!("session={}", session.id), &ada)
-        .await;
+    let back = browser.consent(&stack, &format!("session={}", session.id), &ada).await;
     let location = browser.get(back.as_str()).await.location();
     let completion = parameter(&location, "completion");
     watched.fail(Failure::Lost, "UpdateItem", 0);
-    let completed = service
-        .complete_session(&session.id, &completion, now)
-        .await
-        .unwrap();
+    let completed = service.complete_session(&session.id, &completion, now).await.unwrap();
     assert!(watched.has_failed());
     assert_eq!(completed.grant.user_id.as_str(), ada);
-    assert!(
-        service
-            .complete_session(&session.id, &completion, now)
-            .await
-            .is_err()
-    );
+    assert!(service.complete_session(&session.id, &completion, now).await.is_err());
 }
 
 /// The database fails at each step of a completion: the code is as good as before.

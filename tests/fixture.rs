@@ -36,36 +36,25 @@ pub(crate) async fn stack() -> Stack {
 
 /// A stack with other values for some of the functions' variables.
 pub(crate) async fn stack_with(variables: &[(&str, &str)]) -> Stack {
-    Stack::start(options(START.parse().unwrap(), variables))
-        .await
-        .unwrap()
+    Stack::start(options(START.parse().unwrap(), variables)).await.unwrap()
 }
 
 /// How such a stack starts at a time.
 pub(crate) fn options(start: Timestamp, variables: &[(&str, &str)]) -> StackOptions {
     // A busy machine is not an outage.
     let patient = ("REQUEST_SECONDS".to_owned(), "600".to_owned());
-    let variables = variables
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     StackOptions {
         clock: Some(Clock::frozen(start)),
-        variables: [patient]
-            .into_iter()
-            .chain(other_dynamodb())
-            .chain(variables)
-            .collect(),
+        variables: [patient].into_iter().chain(other_dynamodb()).chain(variables).collect(),
         ..StackOptions::default()
     }
 }
 
 /// A client that waits for as long as a busy machine takes.
 pub(crate) fn http() -> HttpClient {
-    HttpClient::new(HttpTimeouts {
-        connect: Duration::from_mins(10),
-        request: Duration::from_mins(10),
-    })
-    .unwrap()
+    HttpClient::new(HttpTimeouts { connect: Duration::from_mins(10), request: Duration::from_mins(10) })
+        .unwrap()
 }
 
 /// With `TEST_DYNAMODB_URL` the tables are there and not in the stack: at an emulator that takes twelve digits for an account, so that
@@ -99,12 +88,8 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(crate) fn location(&self) -> Url {
-        let text = self
-            .headers
-            .get(LOCATION)
-            .unwrap_or_else(|| panic!("no redirect: {self:?}"))
-            .to_str()
-            .unwrap();
+        let text =
+            self.headers.get(LOCATION).unwrap_or_else(|| panic!("no redirect: {self:?}")).to_str().unwrap();
         Url::parse(text)
             .unwrap_or_else(|_| Url::parse("http://relative.invalid").unwrap().join(text).unwrap())
     }
@@ -118,30 +103,19 @@ impl Reply {
 impl Browser {
     pub(crate) fn new() -> Self {
         let http = http().inner().clone();
-        Self {
-            http,
-            jar: BTreeMap::new(),
-        }
+        Self { http, jar: BTreeMap::new() }
     }
 
     #[expect(clippy::disallowed_methods, reason = "a test's own requests")]
     pub(crate) async fn send(&self, method: Method, url: &str, headers: HeaderMap, body: String) -> Reply {
         let mut request = self.http.request(method, url).headers(headers).body(body);
         if !self.jar.is_empty() {
-            let cookies: Vec<_> = self
-                .jar
-                .iter()
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect();
+            let cookies: Vec<_> = self.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
             request = request.header(COOKIE, cookies.join("; "));
         }
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
-        Reply {
-            status,
-            headers,
-            body: response.text().await.unwrap(),
-        }
+        Reply { status, headers, body: response.text().await.unwrap() }
     }
 
     /// Gets a page, and keeps the cookies that come with it.
@@ -162,20 +136,12 @@ impl Browser {
 
     /// Opens `/authorize?query` and lets `user_id` press Allow: the URL by which Meta sends the person back.
     pub(crate) async fn consent(&mut self, stack: &Stack, query: &str, user_id: &str) -> Url {
-        let started = self
-            .get(&format!("{}/authorize?{query}", stack.urls().service_url))
-            .await;
+        let started = self.get(&format!("{}/authorize?{query}", stack.urls().service_url)).await;
         assert_eq!(started.status, StatusCode::FOUND, "{started:?}");
         let mut at_meta = started.location();
         at_meta.query_pairs_mut().append_pair("auto_approve", user_id);
         // Meta is another site: our cookies do not go there.
-        let mut back = Self {
-            jar: BTreeMap::new(),
-            ..self.clone()
-        }
-        .get(at_meta.as_str())
-        .await
-        .location();
+        let mut back = Self { jar: BTreeMap::new(), ..self.clone() }.get(at_meta.as_str()).await.location();
         back.set_fragment(None);
         back
     }
@@ -190,11 +156,7 @@ impl Browser {
 /// The user id of one of the sandbox's two accounts: `ada` or `grace`.
 pub(crate) fn account(stack: &Stack, username: &str) -> String {
     let accounts = stack.sandbox().unwrap().accounts();
-    accounts
-        .into_iter()
-        .find(|account| account.username == username)
-        .unwrap()
-        .user_id
+    accounts.into_iter().find(|account| account.username == username).unwrap().user_id
 }
 
 /// Connects a person whose profile is private, and returns their user id: access to their data ends after 90 days.
@@ -285,23 +247,13 @@ pub(crate) fn calls_of(stack: &Stack, call: SandboxCall) -> usize {
 
 /// Lets the next `times` calls of one kind fail.
 pub(crate) fn fail(stack: &Stack, call: SandboxCall, times: u32, action: FaultAction) {
-    let fault = Fault {
-        call: Some(call),
-        times,
-        after: 0,
-        action,
-        user_id: None,
-    };
+    let fault = Fault { call: Some(call), times, after: 0, action, user_id: None };
     stack.sandbox().unwrap().inject(fault);
 }
 
 /// Fails with a body and status of the test's own.
 pub(crate) fn respond(status: u16, body: impl Into<String>) -> FaultAction {
-    FaultAction::Respond {
-        status,
-        body: body.into(),
-        headers: Vec::new(),
-    }
+    FaultAction::Respond { status, body: body.into(), headers: Vec::new() }
 }
 
 /// All rows of both tables.
@@ -309,13 +261,7 @@ pub(crate) async fn rows(stack: &Stack) -> Vec<Item> {
     let client = threads_auth_store::aws::dynamodb(&stack.service().config().aws, &http());
     let mut rows = Vec::new();
     for table in [&stack.urls().grants_table, &stack.urls().short_lived_table] {
-        let mut pages = client
-            .scan()
-            .table_name(table)
-            .consistent_read(true)
-            .into_paginator()
-            .items()
-            .send();
+        let mut pages = client.scan().table_name(table).consistent_read(true).into_paginator().items().send();
         while let Some(row) = pages.try_next().await.unwrap() {
             rows.push(row);
         }
@@ -326,14 +272,7 @@ pub(crate) async fn rows(stack: &Stack) -> Vec<Item> {
 /// The text of a secret.
 pub(crate) async fn secret_text(stack: &Stack, id: &str) -> String {
     let client = threads_auth_store::aws::secrets_manager(&stack.service().config().aws, &http());
-    client
-        .get_secret_value()
-        .secret_id(id)
-        .send()
-        .await
-        .unwrap()
-        .secret_string
-        .unwrap()
+    client.get_secret_value().secret_id(id).send().await.unwrap().secret_string.unwrap()
 }
 
 /// What was sealed for a user's row, if it was sealed for this purpose.
@@ -351,9 +290,7 @@ pub(crate) async fn unsealed(
 /// The user's long-lived token.
 pub(crate) async fn token(stack: &Stack, user_id: &str) -> String {
     let grant = grant(stack, user_id).await;
-    unsealed(stack, Purpose::AccessToken, user_id, &grant.live().unwrap().token)
-        .await
-        .unwrap()
+    unsealed(stack, Purpose::AccessToken, user_id, &grant.live().unwrap().token).await.unwrap()
 }
 
 /// Whether Meta takes a token.

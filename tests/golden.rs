@@ -45,10 +45,7 @@ fn all(kind: &str) -> BTreeMap<String, Value> {
     files
         .map(|file| {
             let name = file.unwrap().file_name().into_string().unwrap();
-            (
-                name.trim_end_matches(".json").to_owned(),
-                golden(&format!("{kind}/{name}")),
-            )
+            (name.trim_end_matches(".json").to_owned(), golden(&format!("{kind}/{name}")))
         })
         .collect()
 }
@@ -65,15 +62,9 @@ async fn golden_stack(variables: &[(&str, &str)]) -> Stack {
 
 async fn golden_stack_with(variables: &[(&str, &str)], secret: impl Fn(String) -> String) -> Stack {
     let stack = stack_with(variables).await;
-    let (config, http) = (
-        stack.service().config(),
-        HttpClient::new(HttpTimeouts::default()).unwrap(),
-    );
+    let (config, http) = (stack.service().config(), HttpClient::new(HttpTimeouts::default()).unwrap());
     let secrets = aws::secrets_manager(&config.aws, &http);
-    for (id, file) in [
-        (&config.app_secret_id, "app"),
-        (&config.keyring_secret_id, "keyring"),
-    ] {
+    for (id, file) in [(&config.app_secret_id, "app"), (&config.keyring_secret_id, "keyring")] {
         let text = secret(golden_text(&format!("secrets/{file}.json")));
         let put = secrets.put_secret_value().secret_id(id).secret_string(text);
         put.send().await.unwrap();
@@ -81,46 +72,23 @@ async fn golden_stack_with(variables: &[(&str, &str)], secret: impl Fn(String) -
     let dynamodb = aws::dynamodb(&config.aws, &http);
     let of = golden("stack.json");
     for kind in ["grants", "removal", "short-lived"] {
-        let table = text(
-            &of,
-            if kind == "short-lived" {
-                "/short_lived_table"
-            } else {
-                "/grants_table"
-            },
-        );
+        let table = text(&of, if kind == "short-lived" { "/short_lived_table" } else { "/grants_table" });
         for file in all(kind).values() {
             let row: HashMap<String, serde_dynamo::AttributeValue> =
                 serde_json::from_value(file["row"].clone()).unwrap();
-            let item = row
-                .into_iter()
-                .map(|(name, value)| (name, value.into()))
-                .collect();
-            dynamodb
-                .put_item()
-                .table_name(table)
-                .set_item(Some(item))
-                .send()
-                .await
-                .unwrap();
+            let item = row.into_iter().map(|(name, value)| (name, value.into())).collect();
+            dynamodb.put_item().table_name(table).set_item(Some(item)).send().await.unwrap();
         }
     }
     let at: Timestamp = text(&of, "/at").parse().unwrap();
-    stack
-        .clock()
-        .advance(at.duration_since(stack.clock().now()).unsigned_abs());
+    stack.clock().advance(at.duration_since(stack.clock().now()).unsigned_abs());
     assert_eq!(stack.clock().now(), at);
     stack
 }
 
 /// Meta gives the same token for whatever is refreshed, another for what is exchanged, and tells of each as much as `told`.
 fn meta_refreshes(stack: &Stack, told: FaultAction) {
-    let token = |token| {
-        respond(
-            200,
-            json!({"access_token": token, "expires_in": 5_183_944}).to_string(),
-        )
-    };
+    let token = |token| respond(200, json!({"access_token": token, "expires_in": 5_183_944}).to_string());
     fail(stack, SandboxCall::Refresh, ALWAYS, token(REFRESHED));
     fail(stack, SandboxCall::ExchangeLongLived, ALWAYS, token(COMPLETED));
     fail(stack, SandboxCall::Me, ALWAYS, FaultAction::Html);
@@ -129,11 +97,7 @@ fn meta_refreshes(stack: &Stack, told: FaultAction) {
 
 /// What a signed call to the API answers.
 async fn call(stack: &Stack, method: Method, path: &str, body: &Value) -> (u16, Value) {
-    let body = if body.is_null() {
-        String::new()
-    } else {
-        body.to_string()
-    };
+    let body = if body.is_null() { String::new() } else { body.to_string() };
     let reply = iam::call(stack, method, path, &body).await;
     (reply.status.as_u16(), serde_json::from_str(&reply.body).unwrap())
 }
@@ -153,11 +117,7 @@ fn still(name: &str, before: &Value, now: &Value) {
                     assert_eq!(of_now[key], Value::Null, "{name}: {key}");
                     continue;
                 }
-                still(
-                    &format!("{name}: {key}"),
-                    value,
-                    of_now.get(key).unwrap_or(&Value::Null),
-                );
+                still(&format!("{name}: {key}"), value, of_now.get(key).unwrap_or(&Value::Null));
             }
         }
         _ => assert_eq!(before, now, "{name}"),
@@ -165,12 +125,7 @@ fn still(name: &str, before: &Value, now: &Value) {
 }
 
 /// The times of a token.
-const TIMES: [&str; 4] = [
-    "issued_at",
-    "expires_at",
-    "refreshed_at",
-    "data_access_expires_at",
-];
+const TIMES: [&str; 4] = ["issued_at", "expires_at", "refreshed_at", "data_access_expires_at"];
 
 fn is_dropped(account: &Value) -> bool {
     account["status"] == "needs_reauthorization" && account["expires_at"].is_null()
@@ -180,10 +135,8 @@ fn is_dropped(account: &Value) -> bool {
 #[test]
 fn golden_fixtures_are_never_changed() {
     fn add(folder: &Path, digest: &mut Digest, count: &mut usize) {
-        let mut entries: Vec<_> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .collect();
+        let mut entries: Vec<_> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         entries.sort();
         for path in entries {
             if path.is_dir() {
@@ -198,10 +151,7 @@ fn golden_fixtures_are_never_changed() {
     let (mut digest, mut count) = (Digest::new(&SHA256), 0);
     add(&folder(), &mut digest, &mut count);
     let digest = BASE64_STANDARD.encode(digest.finish());
-    assert_eq!(
-        (count, digest.as_str()),
-        (107, "qMC8krWuhAOlXyHDGR7GsDHyRd4E1V490xnYGevt3DE=")
-    );
+    assert_eq!((count, digest.as_str()), (107, "qMC8krWuhAOlXyHDGR7GsDHyRd4E1V490xnYGevt3DE="));
 }
 
 #[test]
@@ -238,12 +188,7 @@ fn every_golden_value_opens_where_it_belongs() {
         }
     }
     for (name, file) in all("cookies") {
-        let context = Context {
-            purpose: Purpose::Flow,
-            table: "",
-            app_id: &app_id,
-            subject: "",
-        };
+        let context = Context { purpose: Purpose::Flow, table: "", app_id: &app_id, subject: "" };
         let sealed = BASE64_URL_SAFE_NO_PAD.decode(text(&file, "/value")).unwrap();
         let flow: Value = serde_json::from_slice(&keyring.open(&context, &sealed).unwrap()).unwrap();
         assert_eq!(flow, file["sealed"], "{name}");
@@ -265,15 +210,9 @@ async fn every_golden_grant_is_shown_and_vended_as_it_was() {
         if is_dropped(&shown) && !file["shown"]["expires_at"].is_null() {
             dropped.insert(text(&shown, "/cause").to_owned());
         }
-        by_status
-            .entry(text(file, "/shown/status"))
-            .or_default()
-            .push(user_id);
+        by_status.entry(text(file, "/shown/status")).or_default().push(user_id);
     }
-    assert_eq!(
-        dropped.into_iter().collect::<Vec<_>>(),
-        ["app_removed", "password_changed"]
-    );
+    assert_eq!(dropped.into_iter().collect::<Vec<_>>(), ["app_removed", "password_changed"]);
     assert_eq!(
         by_status.keys().copied().collect::<Vec<_>>(),
         ["active", "needs_reauthorization", "pending", "revoked"]
@@ -318,15 +257,11 @@ async fn sweeps_keep_golden_grants_alive() {
     let sweep = async || {
         let url = format!("{}/dev/sweep", stack.urls().service_url);
         let browser = Browser::new();
-        let reply = browser
-            .send(Method::POST, &url, HeaderMap::new(), String::new())
-            .await;
+        let reply = browser.send(Method::POST, &url, HeaderMap::new(), String::new()).await;
         serde_json::from_str::<Value>(&reply.body).unwrap()["outcomes"].clone()
     };
     let vended = |token: &str| {
-        let tokens = grants
-            .values()
-            .map(|file| &file["vended"]["body"]["access_token"]);
+        let tokens = grants.values().map(|file| &file["vended"]["body"]["access_token"]);
         tokens.filter(|vended| *vended == token).count()
     };
     let outcomes = json!({
@@ -391,10 +326,7 @@ async fn golden_sessions_answer_and_complete_as_they_did() {
         still(&name, &file["completed"]["body"], &completed);
         if status == 200 {
             let (status, again) = call(&stack, Method::POST, &path, &body).await;
-            assert_eq!(
-                (status, &again["error"]["code"]),
-                (409, &json!("session_completed_before"))
-            );
+            assert_eq!((status, &again["error"]["code"]), (409, &json!("session_completed_before")));
         }
     }
 }
@@ -406,14 +338,9 @@ async fn comes_back(stack: &Stack, cookie: &Value, state: &str, user_id: &str) -
     fail(stack, SandboxCall::ExchangeCode, 1, respond(200, exchanged));
     meta_refreshes(stack, FaultAction::Html);
     let mut browser = Browser::new();
-    browser.jar.insert(
-        text(cookie, "/name").to_owned(),
-        text(cookie, "/value").to_owned(),
-    );
+    browser.jar.insert(text(cookie, "/name").to_owned(), text(cookie, "/value").to_owned());
     let service = &stack.urls().service_url;
-    browser
-        .get(&format!("{service}/callback?code=THQ-golden-code&state={state}"))
-        .await
+    browser.get(&format!("{service}/callback?code=THQ-golden-code&state={state}")).await
 }
 
 #[tokio::test]
@@ -422,15 +349,9 @@ async fn logins_that_are_under_way_come_to_their_end() {
     let somebody = "17841400000000001";
     let open = &cookies["open"];
     let reply = comes_back(&stack, open, text(open, "/state"), somebody).await;
-    assert_eq!(
-        reply.location().as_str(),
-        "http://127.0.0.1:4000/done?status=connected"
-    );
+    assert_eq!(reply.location().as_str(), "http://127.0.0.1:4000/done?status=connected");
     let (_, shown) = get(&stack, &format!("/users/{somebody}")).await;
-    assert_eq!(
-        (&shown["status"], &shown["scopes"]),
-        (&json!("active"), &open["sealed"]["c"])
-    );
+    assert_eq!((&shown["status"], &shown["scopes"]), (&json!("active"), &open["sealed"]["c"]));
     let again = comes_back(&stack, open, text(open, "/state"), somebody).await;
     assert!(again.is_page("replayed"), "{again:?}");
     // So it is with a state that was spent before.
@@ -446,18 +367,10 @@ async fn logins_that_are_under_way_come_to_their_end() {
     assert!(another.is_page("wrong_account"), "{another:?}");
     let reply = comes_back(&stack, cookie, state, text(cookie, "/sealed/u")).await;
     let (back, session) = (reply.location(), text(cookie, "/sealed/i"));
-    assert_eq!(
-        (back.path(), parameter(&back, "session_id").as_str()),
-        ("/done", session)
-    );
+    assert_eq!((back.path(), parameter(&back, "session_id").as_str()), ("/done", session));
     let body = json!({"completion": parameter(&back, "completion")});
-    let (status, completed) = call(
-        &stack,
-        Method::POST,
-        &format!("/sessions/{session}/complete"),
-        &body,
-    )
-    .await;
+    let (status, completed) =
+        call(&stack, Method::POST, &format!("/sessions/{session}/complete"), &body).await;
     assert_eq!((status, &completed["reference"]), (200, &json!("golden-user-7")));
 }
 
@@ -466,9 +379,7 @@ async fn the_deleted_of_the_past_stay_forgotten() {
     let (cookies, stack) = (all("cookies"), golden_stack(&[]).await);
     let deletion = golden("removal/deletion.json");
     let (user_id, code) = (text(&deletion, "/user_id"), text(&deletion, "/confirmation_code"));
-    let page = Browser::new()
-        .get(&format!("{}/data-deletion/{code}", stack.urls().service_url))
-        .await;
+    let page = Browser::new().get(&format!("{}/data-deletion/{code}", stack.urls().service_url)).await;
     assert_eq!(page.status, StatusCode::OK);
     assert!(page.body.contains("2099-12-31T23:56:40Z"), "{}", page.body);
     // A consent from before it is refused, and one from after it is not.
@@ -492,15 +403,8 @@ async fn a_secret_may_hold_more_than_is_known() {
     let more = |text: String| text.replacen('{', r#"{"later":{"of":["a","later version"]},"#, 1);
     let stack = golden_stack_with(&[], more).await;
     let grant = golden("grants/active-fresh.json");
-    let (status, vended) = get(
-        &stack,
-        &format!("/users/{}/token", text(&grant, "/row/user_id/S")),
-    )
-    .await;
-    assert_eq!(
-        (status, &vended["access_token"]),
-        (200, &grant["sealed"]["token"])
-    );
+    let (status, vended) = get(&stack, &format!("/users/{}/token", text(&grant, "/row/user_id/S"))).await;
+    assert_eq!((status, &vended["access_token"]), (200, &grant["sealed"]["token"]));
 }
 
 #[tokio::test]

@@ -55,9 +55,7 @@ async fn only_signed_requests_reach_the_private_api() {
     let stack = stack().await;
     let unsigned = async |method: Method, path: &str| {
         let url = format!("{}{path}", stack.urls().service_url);
-        Browser::new()
-            .send(method, &url, HeaderMap::new(), String::new())
-            .await
+        Browser::new().send(method, &url, HeaderMap::new(), String::new()).await
     };
     for (method, path) in [
         (Method::POST, "/sessions"),
@@ -68,26 +66,14 @@ async fn only_signed_requests_reach_the_private_api() {
         (Method::DELETE, "/users/a"),
         (Method::GET, "/users/a/token"),
     ] {
-        is_gateways(
-            &unsigned(method.clone(), path).await,
-            StatusCode::FORBIDDEN,
-            "Forbidden",
-        );
+        is_gateways(&unsigned(method.clone(), path).await, StatusCode::FORBIDDEN, "Forbidden");
         let signed = call(&stack, method, path, "{}").await;
-        assert!(
-            !signed.headers.contains_key("apigw-requestid"),
-            "{path}: {}",
-            signed.body
-        );
+        assert!(!signed.headers.contains_key("apigw-requestid"), "{path}: {}", signed.body);
     }
     // API Gateway looks for the route first, and the authorization is the route's.
     for path in ["/sessions/a/b/c", "/users/a/b/c?d=e%2Ff&d=g", "/nowhere"] {
         for method in [Method::GET, Method::POST, Method::OPTIONS, Method::TRACE] {
-            is_gateways(
-                &unsigned(method.clone(), path).await,
-                StatusCode::NOT_FOUND,
-                "Not Found",
-            );
+            is_gateways(&unsigned(method.clone(), path).await, StatusCode::NOT_FOUND, "Not Found");
             let signed = call(&stack, method, path, "{}").await;
             is_gateways(&signed, StatusCode::NOT_FOUND, "Not Found");
         }

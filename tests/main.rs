@@ -1,11 +1,7 @@
 //! The product, driven over HTTP: one binary, so that it is linked once.
 //!
 //! Every test starts its own stack, with its own clock that stands still until the test moves it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "the helpers of tests fail as tests do"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "the helpers of tests fail as tests do")]
 
 mod backend;
 mod bootstraps;

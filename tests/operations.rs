@@ -21,10 +21,7 @@ use crate::fixture::{
 
 async fn import(stack: &Stack, token: &str) -> Result<Imported, ImportError> {
     let token = AccessToken::new(token).unwrap();
-    stack
-        .service()
-        .import(&token, None, None, stack.clock().now())
-        .await
+    stack.service().import(&token, None, None, stack.clock().now()).await
 }
 
 fn from_elsewhere(stack: &Stack, user_id: &str) -> String {
@@ -42,10 +39,7 @@ async fn a_token_from_elsewhere_is_kept_alive_from_then_on() {
     // Meta told how old it is: it is due at once, and lives on.
     assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Refreshed), 1);
     let kept = grant(&stack, &ada).await;
-    assert_eq!(
-        (kept.status(), kept.username.as_deref()),
-        (Status::Active, Some("ada"))
-    );
+    assert_eq!((kept.status(), kept.username.as_deref()), (Status::Active, Some("ada")));
     assert!(kept.scopes.to_string().contains("threads_content_publish"));
     // Again, it changes nothing: what is here is better.
     assert!(!import(&stack, &old).await.unwrap().is_new);
@@ -102,11 +96,7 @@ async fn an_import_reconnects_nobody_who_was_disconnected() {
         assert!(import(&stack, &old).await.unwrap().is_new);
         stack.clock().advance(DAY);
         let user_id = ada.parse().unwrap();
-        stack
-            .service()
-            .disconnect(&user_id, stack.clock().now())
-            .await
-            .unwrap();
+        stack.service().disconnect(&user_id, stack.clock().now()).await.unwrap();
         assert!(!import(&stack, &old).await.unwrap().is_new, "{told}");
         assert_eq!(grant(&stack, &ada).await.status(), Status::Revoked);
         stack.clock().advance(DAY);
@@ -139,10 +129,7 @@ async fn what_is_not_worth_keeping_is_refused() {
     let code = stack.sandbox().unwrap().issue_code(&grace, uri, &[]);
     let app = stack.service().secrets().app(now).await.unwrap();
     let code = threads_graph::AuthorizationCode::new(code.as_str()).unwrap();
-    let short = graph
-        .exchange_code(&app, &code, &uri.parse().unwrap())
-        .await
-        .unwrap();
+    let short = graph.exchange_code(&app, &code, &uri.parse().unwrap()).await.unwrap();
     let short = import(&stack, short.access_token.expose()).await;
     assert!(matches!(short, Err(ImportError::ShortLived)), "{short:?}");
 
@@ -165,13 +152,7 @@ async fn change_secret(stack: &Stack, change: KeyringChange<'_>) {
     let id = &stack.urls().keyring_secret_id;
     let text = change_keyring(&secret_text(stack, id).await, change).unwrap();
     let client = threads_auth_store::aws::secrets_manager(&stack.service().config().aws, &http());
-    client
-        .put_secret_value()
-        .secret_id(id)
-        .secret_string(text.as_str())
-        .send()
-        .await
-        .unwrap();
+    client.put_secret_value().secret_id(id).secret_string(text.as_str()).send().await.unwrap();
 }
 
 /// Threat 12: the key is rotated while people connect, sweeps run and tokens are vended. Nobody is refused, and at last the
@@ -180,14 +161,7 @@ async fn change_secret(stack: &Stack, change: KeyringChange<'_>) {
 async fn threat_12_a_rotation_under_load_loses_no_token() {
     let stack = Arc::new(stack().await);
     let people = connect_people(&stack, 20).await;
-    let old = stack
-        .service()
-        .secrets()
-        .keyring(stack.clock().now())
-        .await
-        .unwrap()
-        .writing()
-        .to_owned();
+    let old = stack.service().secrets().keyring(stack.clock().now()).await.unwrap().writing().to_owned();
     let mut vended = 0;
     let mut connected = 0;
     for step in ["add", "wait", "write", "wait", "end"] {
@@ -210,11 +184,7 @@ async fn threat_12_a_rotation_under_load_loses_no_token() {
             vended += 1;
         }
         for (mut browser, back) in browsers {
-            assert_eq!(
-                browser.get(back.as_str()).await.status,
-                StatusCode::SEE_OTHER,
-                "{step}"
-            );
+            assert_eq!(browser.get(back.as_str()).await.status, StatusCode::SEE_OTHER, "{step}");
             connected += 1;
         }
     }
@@ -225,11 +195,7 @@ async fn threat_12_a_rotation_under_load_loses_no_token() {
         stack.sweep().await.unwrap();
     }
     let in_use = stack.service().keys_in_use().await.unwrap();
-    assert_eq!(
-        in_use.keys().collect::<Vec<_>>(),
-        ["k2"],
-        "every refresh seals anew"
-    );
+    assert_eq!(in_use.keys().collect::<Vec<_>>(), ["k2"], "every refresh seals anew");
     change_secret(&stack, KeyringChange::Remove(&old)).await;
     stack.clock().advance(Duration::from_secs(301));
     let mut usable = 0;
@@ -277,21 +243,13 @@ async fn threat_24_a_restore_brings_back_nobody_who_was_deleted() {
         .await
         .unwrap();
     let grants = |rows: Vec<threads_auth_store::Item>| {
-        rows.into_iter()
-            .filter(|row| row["pk"].as_s().unwrap().starts_with("user#"))
-            .collect::<Vec<_>>()
+        rows.into_iter().filter(|row| row["pk"].as_s().unwrap().starts_with("user#")).collect::<Vec<_>>()
     };
     for mut row in grants(rows(&stack).await) {
         if row["pk"].as_s().unwrap().ends_with(&people[9]) {
             row.insert("issued_at".to_owned(), AttributeValue::Bool(true));
         }
-        client
-            .put_item()
-            .table_name(backup)
-            .set_item(Some(row))
-            .send()
-            .await
-            .unwrap();
+        client.put_item().table_name(backup).set_item(Some(row)).send().await.unwrap();
     }
     // Since then: two were deleted, of whom one came back; one connected anew; and seven were lost.
     stack.clock().advance(DAY);
@@ -305,34 +263,15 @@ async fn threat_24_a_restore_brings_back_nobody_who_was_deleted() {
     let newer = token(&stack, &people[2]).await;
     for person in &people[3..] {
         let pk = AttributeValue::S(format!("user#{person}"));
-        client
-            .delete_item()
-            .table_name(&stack.urls().grants_table)
-            .key("pk", pk)
-            .send()
-            .await
-            .unwrap();
+        client.delete_item().table_name(&stack.urls().grants_table).key("pk", pk).send().await.unwrap();
     }
     let now = stack.clock().now();
     let mut pages = 0;
-    let report = stack
-        .service()
-        .restore(backup, now, |_| pages += 1)
-        .await
-        .unwrap();
-    let expected = RestoreReport {
-        restored: 6,
-        present: 2,
-        deleted: 1,
-        unreadable: 1,
-        tombstones: 0,
-    };
+    let report = stack.service().restore(backup, now, |_| pages += 1).await.unwrap();
+    let expected = RestoreReport { restored: 6, present: 2, deleted: 1, unreadable: 1, tombstones: 0 };
     assert_eq!(report, expected);
     assert!(pages > 0);
-    println!(
-        "threat 24: restored {}, kept forgotten {}, resurrected 0",
-        report.restored, report.deleted
-    );
+    println!("threat 24: restored {}, kept forgotten {}, resurrected 0", report.restored, report.deleted);
     assert!(find_grant(&stack, &people[0]).await.is_none());
     assert_eq!(token(&stack, &people[2]).await, newer);
     for person in &people[3..9] {
@@ -348,17 +287,11 @@ async fn an_operator_refreshes_one_account_now() {
     let ada = account(&stack, "ada");
     Browser::new().connect(&stack, &ada).await;
     let (user_id, now) = (ada.parse().unwrap(), stack.clock().now());
-    assert_eq!(
-        stack.service().refresh_now(&user_id, now).await.unwrap(),
-        RefreshOutcome::TooYoung
-    );
+    assert_eq!(stack.service().refresh_now(&user_id, now).await.unwrap(), RefreshOutcome::TooYoung);
     let before = token(&stack, &ada).await;
     stack.clock().advance(2 * DAY);
     let now = stack.clock().now();
-    assert_eq!(
-        stack.service().refresh_now(&user_id, now).await.unwrap(),
-        RefreshOutcome::Refreshed
-    );
+    assert_eq!(stack.service().refresh_now(&user_id, now).await.unwrap(), RefreshOutcome::Refreshed);
     assert_ne!(token(&stack, &ada).await, before);
     let due = grant(&stack, &ada).await.due_at.unwrap();
     assert!(due - now > SignedDuration::from_hours(33 * 24));

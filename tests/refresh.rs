@@ -28,13 +28,7 @@ async fn due() -> (Stack, String) {
 }
 
 fn fault(stack: &Stack, call: SandboxCall, times: u32, action: FaultAction) {
-    let fault = Fault {
-        call: Some(call),
-        times,
-        after: 0,
-        action,
-        user_id: None,
-    };
+    let fault = Fault { call: Some(call), times, after: 0, action, user_id: None };
     stack.sandbox().unwrap().inject(fault);
 }
 
@@ -75,19 +69,12 @@ async fn a_sweep_is_watched_counted_and_ended_in_order() {
     let mut seen = Vec::new();
     let watch = |outcome| {
         seen.push(outcome);
-        if seen.len() < 2 {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        }
+        if seen.len() < 2 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
     let budget = Duration::from_mins(15);
     let report = service.sweep_watched(now, budget, watch).await.unwrap();
     assert_eq!(seen, [RefreshOutcome::Refreshed; 2]);
-    assert_eq!(
-        (report.count(RefreshOutcome::Refreshed), report.stopped),
-        (2, Some(Stopped::Asked))
-    );
+    assert_eq!((report.count(RefreshOutcome::Refreshed), report.stopped), (2, Some(Stopped::Asked)));
     assert_eq!(service.count_due(now).await.unwrap(), 3);
     // What is left is the next one's.
     assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Refreshed), 3);
@@ -95,22 +82,14 @@ async fn a_sweep_is_watched_counted_and_ended_in_order() {
 
 #[tokio::test]
 async fn tokens_live_on_whatever_becomes_of_the_old_one() {
-    for behaviour in [
-        OldToken::SameTokenExtended,
-        OldToken::NewTokenOldAlive,
-        OldToken::NewTokenOldDead,
-    ] {
+    for behaviour in [OldToken::SameTokenExtended, OldToken::NewTokenOldAlive, OldToken::NewTokenOldDead] {
         let stack = stack().await;
         stack.sandbox().unwrap().set_old_token_behaviour(behaviour);
         let ada = account(&stack, "ada");
         Browser::new().connect(&stack, &ada).await;
         for _ in 0..10 {
             stack.clock().advance(41 * DAY);
-            assert_eq!(
-                stack.sweep().await.unwrap().count(RefreshOutcome::Refreshed),
-                1,
-                "{behaviour:?}"
-            );
+            assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Refreshed), 1, "{behaviour:?}");
         }
     }
 }
@@ -131,30 +110,14 @@ async fn what_the_person_did_at_threads_is_marked_with_its_cause() {
     type Act = fn(&threads_sandbox::Sandbox, &str) -> bool;
     let acts: [(Act, ReauthorizationCause); 4] = [
         (threads_sandbox::Sandbox::revoke, ReauthorizationCause::AppRemoved),
-        (
-            threads_sandbox::Sandbox::change_password,
-            ReauthorizationCause::PasswordChanged,
-        ),
-        (
-            threads_sandbox::Sandbox::checkpoint,
-            ReauthorizationCause::Checkpoint,
-        ),
-        (
-            threads_sandbox::Sandbox::invalidate,
-            ReauthorizationCause::Invalid,
-        ),
+        (threads_sandbox::Sandbox::change_password, ReauthorizationCause::PasswordChanged),
+        (threads_sandbox::Sandbox::checkpoint, ReauthorizationCause::Checkpoint),
+        (threads_sandbox::Sandbox::invalidate, ReauthorizationCause::Invalid),
     ];
     for (act, cause) in acts {
         let (stack, ada) = due().await;
         assert!(act(stack.sandbox().unwrap(), &ada));
-        assert_eq!(
-            stack
-                .sweep()
-                .await
-                .unwrap()
-                .count(RefreshOutcome::NeedsReauthorization),
-            1
-        );
+        assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::NeedsReauthorization), 1);
         let marked = grant(&stack, &ada).await;
         assert_eq!(
             (marked.status(), marked.cause()),
@@ -173,21 +136,11 @@ async fn an_expired_token_is_marked_without_asking() {
     let (stack, ada) = due().await;
     stack.clock().advance(30 * DAY);
     stack.sandbox().unwrap().clear_calls();
-    assert_eq!(
-        stack
-            .sweep()
-            .await
-            .unwrap()
-            .count(RefreshOutcome::NeedsReauthorization),
-        1
-    );
+    assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::NeedsReauthorization), 1);
     assert_eq!(calls(&stack), 0);
     let cause = Cause::Threads(ReauthorizationCause::Expired);
     let marked = grant(&stack, &ada).await;
-    assert_eq!(
-        (marked.status(), marked.cause()),
-        (Status::NeedsReauthorization, Some(cause))
-    );
+    assert_eq!((marked.status(), marked.cause()), (Status::NeedsReauthorization, Some(cause)));
 }
 
 /// Threat 16: ten days in which Meta fails in every way it can.
@@ -198,54 +151,21 @@ async fn an_outage_of_ten_days_kills_no_token() {
         FaultAction::Html,
         FaultAction::Drop,
         FaultAction::Empty,
-        FaultAction::Throttle {
-            retry_after: Some(60),
-        },
-        FaultAction::GraphError {
-            code: 2,
-            subcode: None,
-            is_transient: true,
-            status: 400,
-        },
-        FaultAction::GraphError {
-            code: 10,
-            subcode: None,
-            is_transient: false,
-            status: 403,
-        },
-        FaultAction::GraphError {
-            code: 368,
-            subcode: None,
-            is_transient: false,
-            status: 400,
-        },
-        FaultAction::Respond {
-            status: 400,
-            body: "{}".to_owned(),
-            headers: Vec::new(),
-        },
+        FaultAction::Throttle { retry_after: Some(60) },
+        FaultAction::GraphError { code: 2, subcode: None, is_transient: true, status: 400 },
+        FaultAction::GraphError { code: 10, subcode: None, is_transient: false, status: 403 },
+        FaultAction::GraphError { code: 368, subcode: None, is_transient: false, status: 400 },
+        FaultAction::Respond { status: 400, body: "{}".to_owned(), headers: Vec::new() },
     ];
     let mut deaths = 0;
     for hour in 0..240 {
         stack.sandbox().unwrap().clear_faults();
-        fault(
-            &stack,
-            SandboxCall::Refresh,
-            u32::MAX,
-            failures[hour % failures.len()].clone(),
-        );
+        fault(&stack, SandboxCall::Refresh, u32::MAX, failures[hour % failures.len()].clone());
         stack.clock().advance(Duration::from_hours(1));
-        deaths += stack
-            .sweep()
-            .await
-            .unwrap()
-            .count(RefreshOutcome::NeedsReauthorization);
+        deaths += stack.sweep().await.unwrap().count(RefreshOutcome::NeedsReauthorization);
     }
     let suffering = grant(&stack, &ada).await;
-    println!(
-        "outage: {} failures in a row, {deaths} false deaths",
-        suffering.failures
-    );
+    println!("outage: {} failures in a row, {deaths} false deaths", suffering.failures);
     assert!(suffering.failures > 5);
     assert_eq!((deaths, suffering.status()), (0, Status::Active));
     stack.sandbox().unwrap().clear_faults();
@@ -260,12 +180,7 @@ async fn a_failed_second_exchange_is_completed_within_the_hour() {
     for failures in 1..=5 {
         let stack = stack().await;
         let ada = account(&stack, "ada");
-        fault(
-            &stack,
-            SandboxCall::ExchangeLongLived,
-            failures,
-            FaultAction::Html,
-        );
+        fault(&stack, SandboxCall::ExchangeLongLived, failures, FaultAction::Html);
         let reply = Browser::new().connect(&stack, &ada).await;
         let expected = if failures == 1 { "/connected" } else { "/finishing" };
         assert_eq!(reply.location().path(), expected);
@@ -289,20 +204,12 @@ async fn a_failed_second_exchange_is_completed_within_the_hour() {
 async fn a_pending_grant_that_is_never_completed_needs_the_person() {
     let stack = stack().await;
     let ada = account(&stack, "ada");
-    fault(
-        &stack,
-        SandboxCall::ExchangeLongLived,
-        u32::MAX,
-        FaultAction::Html,
-    );
+    fault(&stack, SandboxCall::ExchangeLongLived, u32::MAX, FaultAction::Html);
     Browser::new().connect(&stack, &ada).await;
     stack.clock().advance(Duration::from_mins(61));
     assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::PendingLost), 1);
     let marked = grant(&stack, &ada).await;
-    assert_eq!(
-        (marked.status(), marked.cause()),
-        (Status::NeedsReauthorization, Some(Cause::NotCompleted))
-    );
+    assert_eq!((marked.status(), marked.cause()), (Status::NeedsReauthorization, Some(Cause::NotCompleted)));
 }
 
 #[tokio::test]
@@ -311,19 +218,11 @@ async fn a_failing_reconnect_leaves_the_grant_as_it_was() {
     let ada = account(&stack, "ada");
     Browser::new().connect(&stack, &ada).await;
     let before = grant(&stack, &ada).await;
-    fault(
-        &stack,
-        SandboxCall::ExchangeLongLived,
-        u32::MAX,
-        FaultAction::Html,
-    );
+    fault(&stack, SandboxCall::ExchangeLongLived, u32::MAX, FaultAction::Html);
     let reply = Browser::new().connect(&stack, &ada).await;
     assert_eq!(reply.location().path(), "/finishing");
     let during = grant(&stack, &ada).await;
-    assert_eq!(
-        (during.status(), &during.grant_id),
-        (Status::Active, &before.grant_id)
-    );
+    assert_eq!((during.status(), &during.grant_id), (Status::Active, &before.grant_id));
     assert!(during.consent().is_some());
     stack.clock().advance(Duration::from_mins(61));
     stack.sweep().await.unwrap();
@@ -378,10 +277,7 @@ async fn a_schedule_that_stops_for_weeks_loses_no_token() {
     stack.sandbox().unwrap().clear_calls();
     let (one, two, three) = tokio::join!(stack.sweep(), stack.sweep(), stack.sweep());
     let reports = [one.unwrap(), two.unwrap(), three.unwrap()];
-    let refreshed: u64 = reports
-        .iter()
-        .map(|report| report.count(RefreshOutcome::Refreshed))
-        .sum();
+    let refreshed: u64 = reports.iter().map(|report| report.count(RefreshOutcome::Refreshed)).sum();
     assert_eq!((refreshed, calls_of(&stack, SandboxCall::Refresh)), (5, 5));
     for person in &people {
         assert!(expires_at(&stack, person).await > stack.clock().now() + 59 * DAY);
@@ -398,15 +294,8 @@ async fn without_time_nothing_is_begun() {
     let (stack, ada) = due().await;
     let before = expires_at(&stack, &ada).await;
     stack.sandbox().unwrap().clear_calls();
-    let report = stack
-        .service()
-        .sweep(stack.clock().now(), Duration::from_secs(10))
-        .await
-        .unwrap();
-    assert!(
-        report.stopped.is_some() && report.outcomes.is_empty(),
-        "{report:?}"
-    );
+    let report = stack.service().sweep(stack.clock().now(), Duration::from_secs(10)).await.unwrap();
+    assert!(report.stopped.is_some() && report.outcomes.is_empty(), "{report:?}");
     assert!(report.oldest_overdue_seconds > 0);
     assert_eq!(calls(&stack), 0);
     assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Refreshed), 1);
@@ -502,10 +391,7 @@ async fn no_order_of_events_brings_back_the_deleted() {
         }
         orders += 1;
         let there = find_grant(&stack, &ada).await.is_some();
-        assert!(
-            there || place(Connect) < place(Delete),
-            "{order:?}: the connection was lost"
-        );
+        assert!(there || place(Connect) < place(Delete), "{order:?}: the connection was lost");
         resurrected += u32::from(there && place(Delete) > place(Connect));
     }
     println!(
@@ -530,18 +416,9 @@ fn permutations(steps: &[Step]) -> Vec<Vec<Step>> {
 
 async fn lease(stack: &Stack, user_id: &str) -> Option<Grant> {
     let now = stack.clock().now();
-    let lease = Lease {
-        owner: "a sweep",
-        until: now + Duration::from_mins(2),
-    };
+    let lease = Lease { owner: "a sweep", until: now + Duration::from_mins(2) };
     let key = Key::grant(&user_id.parse().unwrap());
-    match stack
-        .service()
-        .store()
-        .lease(&key, LeaseReason::Due, lease, now)
-        .await
-        .unwrap()
-    {
+    match stack.service().store().lease(&key, LeaseReason::Due, lease, now).await.unwrap() {
         LeaseOutcome::Leased(grant) => Some(*grant),
         LeaseOutcome::NotOurs => None,
         LeaseOutcome::Broken(problem) => panic!("{problem}"),
@@ -550,12 +427,8 @@ async fn lease(stack: &Stack, user_id: &str) -> Option<Grant> {
 
 async fn store_refreshed(stack: &Stack, grant: &Grant) -> WriteOutcome {
     let now = stack.clock().now();
-    let refreshed = Refreshed {
-        sealed: b"new",
-        previous: b"old",
-        issued_at: now,
-        expires_at: now + 60 * DAY,
-    };
+    let refreshed =
+        Refreshed { sealed: b"new", previous: b"old", issued_at: now, expires_at: now + 60 * DAY };
     let store = stack.service().store();
     store.store_refreshed(grant, refreshed, now).await.unwrap()
 }

@@ -65,11 +65,7 @@ async fn an_old_message_leaves_a_new_connection_alone() {
         Browser::new().connect(&stack, &ada).await;
         let connected = token(&stack, &ada).await;
         let again = post_signed(&stack, path, &message).await;
-        assert_eq!(
-            (again.status, &again.body),
-            (StatusCode::OK, &first.body),
-            "{path}"
-        );
+        assert_eq!((again.status, &again.body), (StatusCode::OK, &first.body), "{path}");
         assert_eq!(grant(&stack, &ada).await.status(), Status::Active, "{path}");
         assert_eq!(token(&stack, &ada).await, connected, "{path}");
         // Only a new message ends what is new.
@@ -144,10 +140,7 @@ async fn no_forged_message_changes_anything() {
     println!("threat 25: {} forged messages, 0 accepted", bad.len() * 2);
     // The number that Meta's own documents show is as good as the string.
     let number = with("user_id", json!(ada.parse::<u64>().unwrap()));
-    assert_eq!(
-        post_signed(&stack, "/data-deletion", &number).await.status,
-        StatusCode::OK
-    );
+    assert_eq!(post_signed(&stack, "/data-deletion", &number).await.status, StatusCode::OK);
     assert!(find_grant(&stack, &ada).await.is_none());
 }
 
@@ -165,19 +158,11 @@ async fn a_deletion_leaves_no_trace_but_the_page_that_says_so() {
         lifetime: jiff::SignedDuration::from_mins(30),
     };
     let (service, now) = (stack.service(), stack.clock().now());
-    let others = service
-        .create_session(session("grace's", None), now)
-        .await
-        .unwrap();
+    let others = service.create_session(session("grace's", None), now).await.unwrap();
     let used = service.create_session(session("ada's", None), now).await.unwrap();
-    service
-        .create_session(session("ada's", Some(&ada)), now)
-        .await
-        .unwrap();
+    service.create_session(session("ada's", Some(&ada)), now).await.unwrap();
     let mut browser = Browser::new();
-    let back = browser
-        .consent(&stack, &format!("session={}", used.id), &ada)
-        .await;
+    let back = browser.consent(&stack, &format!("session={}", used.id), &ada).await;
     browser.get(back.as_str()).await;
     // Refreshed, and with a second connection pending.
     stack.clock().advance(DAY * 41);
@@ -187,11 +172,7 @@ async fn a_deletion_leaves_no_trace_but_the_page_that_says_so() {
             call: Some(SandboxCall::ExchangeLongLived),
             times: 1,
             after: 0,
-            action: FaultAction::Respond {
-                status: 500,
-                body: String::new(),
-                headers: Vec::new(),
-            },
+            action: FaultAction::Respond { status: 500, body: String::new(), headers: Vec::new() },
             user_id: None,
         });
     }

@@ -159,10 +159,7 @@ mod tests {
         assert!(found.len() > 20);
         for (called, mut command) in found {
             let help = command.render_long_help().to_string();
-            assert!(
-                command.get_about().is_some(),
-                "{called} does not say what it does"
-            );
+            assert!(command.get_about().is_some(), "{called} does not say what it does");
             if called == "threads-auth" {
                 // Its help is the list of the others, and the exit codes.
                 assert!(help.contains(exit::CODES));
@@ -174,13 +171,8 @@ mod tests {
                 "{called} shows no example: {help}"
             );
             assert!(help.contains("--json"), "{called} is silent on --json: {help}");
-            let takes_json = command
-                .get_arguments()
-                .any(|argument| argument.get_long() == Some("json"));
-            assert!(
-                takes_json || command.has_subcommands(),
-                "{called} takes no --json"
-            );
+            let takes_json = command.get_arguments().any(|argument| argument.get_long() == Some("json"));
+            assert!(takes_json || command.has_subcommands(), "{called} takes no --json");
         }
     }
 }

@@ -1,11 +1,7 @@
 //! `threads-auth dev`, driven as its user would: started, called over HTTP, ended by a signal.
 //!
 //! Nothing here sleeps. The waits have a limit only so that a hang becomes a failure.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "the helpers of tests fail as tests do"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "the helpers of tests fail as tests do")]
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -51,10 +47,7 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
 
 /// Runs a command that has to fail, and returns what it says.
 async fn complaint(mut command: Command) -> String {
-    let output = tokio::time::timeout(HANG, command.output())
-        .await
-        .unwrap()
-        .unwrap();
+    let output = tokio::time::timeout(HANG, command.output()).await.unwrap().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(output.stdout.is_empty(), "{:?}", output.stdout);
@@ -119,23 +112,14 @@ impl Dev {
             text
         });
         let mut line = String::new();
-        tokio::time::timeout(HANG, stdout.read_line(&mut line))
-            .await
-            .unwrap()
-            .unwrap();
+        tokio::time::timeout(HANG, stdout.read_line(&mut line)).await.unwrap().unwrap();
         assert!(!line.is_empty(), "it did not start: {}", stderr.await.unwrap());
         let dev = Self {
             child,
             stdout,
             stderr,
             urls: serde_json::from_str(&line).unwrap(),
-            http: HttpClient::new(HttpTimeouts {
-                connect: HANG,
-                request: HANG,
-            })
-            .unwrap()
-            .inner()
-            .clone(),
+            http: HttpClient::new(HttpTimeouts { connect: HANG, request: HANG }).unwrap().inner().clone(),
         };
         // It sweeps as it starts. Let that pass, so that it cannot get in the way of a test's own sweep.
         let first_sweep = async { while dev.dashboard().await["sweeps"] == json!([]) {} };
@@ -227,9 +211,7 @@ impl Dev {
         let mut back = Url::parse(agreed.location()).unwrap();
         back.set_fragment(None);
         let cookie = started.cookie();
-        let returned = self
-            .send(Method::GET, back.as_str(), &[("cookie", cookie)], "")
-            .await;
+        let returned = self.send(Method::GET, back.as_str(), &[("cookie", cookie)], "").await;
         assert_eq!(returned.status, StatusCode::SEE_OTHER, "{}", returned.body);
         let end = back.join(returned.location()).unwrap();
         let connected = self.send(Method::GET, end.as_str(), &[], "").await;
@@ -242,19 +224,14 @@ impl Dev {
 
     fn signal(&self, name: &str) {
         let id = self.child.id().unwrap().to_string();
-        let sent = std::process::Command::new("sh")
-            .args(["-c", "kill -s \"$0\" \"$1\"", name, &id])
-            .status();
+        let sent = std::process::Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &id]).status();
         assert!(sent.unwrap().success());
     }
 
     /// Ends it in an orderly way, and returns all that it wrote to standard error.
     async fn end(mut self, signal: &str) -> String {
         self.signal(signal);
-        let status = tokio::time::timeout(HANG, self.child.wait())
-            .await
-            .unwrap()
-            .unwrap();
+        let status = tokio::time::timeout(HANG, self.child.wait()).await.unwrap().unwrap();
         let log = self.stderr.await.unwrap();
         assert_eq!(status.code(), Some(0), "{signal}: {log}");
         let mut rest = String::new();
@@ -275,9 +252,7 @@ async fn used_data_folder(folder: &Path) {
 
 fn names_in(folder: &Path) -> BTreeSet<String> {
     let entries = std::fs::read_dir(folder).unwrap();
-    entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect()
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
 #[tokio::test]
@@ -340,21 +315,13 @@ async fn everything_is_there_again_after_a_restart() {
     // The default folder, in the folder where the command was called.
     let dev = Dev::start(folder.path(), &[]).await;
     dev.connect("ada").await;
-    dev.post(
-        "threads_url",
-        "/control/accounts",
-        &json!({"username": "someone_new"}),
-    )
-    .await;
+    dev.post("threads_url", "/control/accounts", &json!({"username": "someone_new"})).await;
     dev.advance(10 * DAY).await;
     let before = (dev.grant().await, dev.accounts().await, dev.clock_offset().await);
     assert_eq!(before.1.len(), 3);
     assert_eq!(before.2, 10 * DAY);
     dev.end("TERM").await;
-    assert_eq!(
-        names_in(folder.path()),
-        BTreeSet::from([".threads-auth".to_owned()])
-    );
+    assert_eq!(names_in(folder.path()), BTreeSet::from([".threads-auth".to_owned()]));
 
     let dev = Dev::start(folder.path(), &[]).await;
     let after = (dev.grant().await, dev.accounts().await, dev.clock_offset().await);
@@ -390,10 +357,7 @@ async fn an_account_lives_through_a_year() {
     let grant = dev.grant().await;
     let moment = |name: &str| grant[name].as_str().unwrap().parse::<Timestamp>().unwrap();
     let lived = moment("expires_at").duration_since(moment("created_at"));
-    assert!(
-        lived > SignedDuration::from_hours(25 * 15 * 24),
-        "{grant} {lived}"
-    );
+    assert!(lived > SignedDuration::from_hours(25 * 15 * 24), "{grant} {lived}");
     // No more often than a token's life asks for.
     assert!((7..=13).contains(&refreshes), "{refreshes}");
     dev.end("TERM").await;
@@ -415,10 +379,7 @@ async fn a_revoked_account_says_why_it_needs_its_person() {
     assert_eq!(grant["cause"], "app_removed");
     let page = dev.get("service_url", "/").await.body;
     assert!(page.contains("Needs re-authorization"), "{page}");
-    assert!(
-        page.contains("The person has removed the app at Threads."),
-        "{page}"
-    );
+    assert!(page.contains("The person has removed the app at Threads."), "{page}");
     dev.end("TERM").await;
 }
 
@@ -428,9 +389,7 @@ async fn other_websites_cannot_press_the_buttons() {
     let dev = Dev::start(folder.path(), &["--ephemeral"]).await;
     let clock = format!("{}/dev/clock", dev.url("service_url"));
     let by_a_second = async |headers: &[(&str, &str)]| {
-        let reply = dev
-            .send(Method::POST, &clock, headers, r#"{"advance_seconds":1}"#)
-            .await;
+        let reply = dev.send(Method::POST, &clock, headers, r#"{"advance_seconds":1}"#).await;
         reply.status
     };
     for foreign in [
@@ -442,27 +401,18 @@ async fn other_websites_cannot_press_the_buttons() {
         ("sec-fetch-site", "cross-site"),
         ("sec-fetch-site", "same-site"),
     ] {
-        assert_eq!(
-            by_a_second(&[foreign]).await,
-            StatusCode::FORBIDDEN,
-            "{foreign:?}"
-        );
+        assert_eq!(by_a_second(&[foreign]).await, StatusCode::FORBIDDEN, "{foreign:?}");
     }
     assert_eq!(dev.clock_offset().await, 0);
     // A name that merely resolves to this machine may not read either.
     let page = format!("{}/dev/grants", dev.url("service_url"));
-    let read = dev
-        .send(Method::GET, &page, &[("host", "evil.example")], "")
-        .await;
+    let read = dev.send(Method::GET, &page, &[("host", "evil.example")], "").await;
     assert_eq!(read.status, StatusCode::FORBIDDEN);
 
     // The page's own forms, whose origin is hidden because the page asks for no referrer, and a script's.
     let own_form = [("origin", "null"), ("sec-fetch-site", "same-origin")];
     assert_eq!(by_a_second(&own_form).await, StatusCode::OK);
-    assert_eq!(
-        by_a_second(&[("origin", dev.url("service_url"))]).await,
-        StatusCode::OK
-    );
+    assert_eq!(by_a_second(&[("origin", dev.url("service_url"))]).await, StatusCode::OK);
     assert_eq!(dev.clock_offset().await, 2);
     dev.end("TERM").await;
 }
@@ -499,10 +449,7 @@ async fn a_taken_port_says_what_to_do() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let said = complaint(command(folder.path(), &["--ephemeral", "--port", &port])).await;
-    assert!(
-        said.contains(&format!("port {port}")) && said.contains("--port 0"),
-        "{said}"
-    );
+    assert!(said.contains(&format!("port {port}")) && said.contains("--port 0"), "{said}");
 }
 
 #[tokio::test]
@@ -511,10 +458,7 @@ async fn a_data_folder_belongs_to_one_at_a_time() {
     let arguments = ["--data-dir", "data", "--port", "0"];
     let first = Dev::ready(command(folder.path(), &arguments)).await;
     let said = complaint(command(folder.path(), &arguments)).await;
-    assert!(
-        said.contains("data is in use by another process; stop it"),
-        "{said}"
-    );
+    assert!(said.contains("data is in use by another process; stop it"), "{said}");
     // The second one took nothing from the first.
     first.connect("ada").await;
     first.end("TERM").await;
@@ -525,11 +469,7 @@ async fn an_unusable_data_folder_says_what_to_do() {
     let folder = tempdir().unwrap();
     // Permissions would not stop root; a file in place of a folder does.
     std::fs::write(folder.path().join("file"), "").unwrap();
-    let said = complaint(command(
-        folder.path(),
-        &["--port", "0", "--data-dir", "file/data"],
-    ))
-    .await;
+    let said = complaint(command(folder.path(), &["--port", "0", "--data-dir", "file/data"])).await;
     for part in ["file/data", "--data-dir", "--ephemeral"] {
         assert!(said.contains(part), "{part}: {said}");
     }
@@ -568,10 +508,7 @@ async fn damaged_files_are_named_and_stay() {
 async fn live_says_what_is_missing() {
     let folder = tempdir().unwrap();
     let live = |arguments: &[&str]| {
-        let mut command = command(
-            folder.path(),
-            &["--ephemeral", "--port", "0", "--threads", "live"],
-        );
+        let mut command = command(folder.path(), &["--ephemeral", "--port", "0", "--threads", "live"]);
         command.args(arguments);
         command
     };
@@ -588,17 +525,12 @@ async fn live_says_what_is_missing() {
     let secret = "0123456789abcdef-of-a-real-app";
     let with = |id: &str, secret: &str| {
         let mut command = live(&tunnel);
-        command
-            .env("THREADS_APP_ID", id)
-            .env("THREADS_APP_SECRET", secret);
+        command.env("THREADS_APP_ID", id).env("THREADS_APP_SECRET", secret);
         command
     };
     // The two are easily swapped.
     let said = complaint(with(secret, "1234567890")).await;
-    assert!(
-        said.contains("THREADS_APP_ID is not an app id: expected digits"),
-        "{said}"
-    );
+    assert!(said.contains("THREADS_APP_ID is not an app id: expected digits"), "{said}");
     assert_no_secret(&said, &[secret]);
     let said = complaint(with("1234567890", &format!("{secret}\n"))).await;
     assert!(said.contains("THREADS_APP_SECRET is not an app secret"), "{said}");
@@ -610,18 +542,11 @@ async fn live_says_what_is_missing() {
     let consent = Url::parse(started.location()).unwrap();
     assert!(consent.as_str().starts_with(dev.url("threads_url")), "{consent}");
     let back = ("redirect_uri", "https://tunnel.example.com/callback");
-    assert!(
-        consent
-            .query_pairs()
-            .any(|(name, value)| (&*name, &*value) == back),
-        "{consent}"
-    );
+    assert!(consent.query_pairs().any(|(name, value)| (&*name, &*value) == back), "{consent}");
     // The tunnel opens the service to the world, but not the development controls.
     for path in ["/", "/dev/grants"] {
         let url = format!("{}{path}", dev.url("service_url"));
-        let through = dev
-            .send(Method::GET, &url, &[("host", "tunnel.example.com")], "")
-            .await;
+        let through = dev.send(Method::GET, &url, &[("host", "tunnel.example.com")], "").await;
         assert_eq!(through.status, StatusCode::FORBIDDEN, "{path}");
     }
     let log = dev.end("TERM").await;
@@ -634,18 +559,8 @@ async fn no_secret_is_printed() {
     let dev = Dev::start(folder.path(), &["--data-dir", "data"]).await;
     let mut secrets = dev.connect("ada").await;
     // Failures are where secrets would slip into a log.
-    for action in [
-        json!("drop"),
-        json!("truncate"),
-        json!("html"),
-        json!({"graph_error": {"code": 190}}),
-    ] {
-        dev.post(
-            "threads_url",
-            "/control/faults",
-            &json!({"call": "refresh", "action": action}),
-        )
-        .await;
+    for action in [json!("drop"), json!("truncate"), json!("html"), json!({"graph_error": {"code": 190}})] {
+        dev.post("threads_url", "/control/faults", &json!({"call": "refresh", "action": action})).await;
         dev.advance(41 * DAY / 4).await;
         dev.sweep().await;
     }
@@ -663,11 +578,6 @@ async fn no_secret_is_printed() {
 /// The keys of a saved keyring: of all its texts, those that are as long as 32 bytes in Base64.
 fn keys_in(keyring: &Value) -> Vec<String> {
     let versions = keyring["versions"].as_object().unwrap();
-    let text = versions.values().next().unwrap()["secret_string"]
-        .as_str()
-        .unwrap();
-    text.split('"')
-        .filter(|part| part.len() == 44)
-        .map(ToOwned::to_owned)
-        .collect()
+    let text = versions.values().next().unwrap()["secret_string"].as_str().unwrap();
+    text.split('"').filter(|part| part.len() == 44).map(ToOwned::to_owned).collect()
 }

@@ -23,10 +23,7 @@ use aws_sigv4::sign::v4;
 use serde_json::{Value, json};
 
 async fn call(method: &str, path: &str, body: Option<Value>) -> Result<(u16, Value)> {
-    let url = format!(
-        "{}{path}",
-        std::env::var("THREADS_AUTH_URL")?.trim_end_matches('/')
-    );
+    let url = format!("{}{path}", std::env::var("THREADS_AUTH_URL")?.trim_end_matches('/'));
     let body = body.map(|body| body.to_string()).unwrap_or_default();
     let identity = Credentials::new(
         std::env::var("AWS_ACCESS_KEY_ID")?,
@@ -45,12 +42,8 @@ async fn call(method: &str, path: &str, body: Option<Value>) -> Result<(u16, Val
         .settings(SigningSettings::default())
         .build()?
         .into();
-    let signable = SignableRequest::new(
-        method,
-        &url,
-        std::iter::empty(),
-        SignableBody::Bytes(body.as_bytes()),
-    )?;
+    let signable =
+        SignableRequest::new(method, &url, std::iter::empty(), SignableBody::Bytes(body.as_bytes()))?;
     let (signed, _) = sign(signable, &params)?.into_parts();
     let http = threads_graph::HttpClient::new(threads_graph::HttpTimeouts::default())?;
     let mut attempts = 0;
@@ -65,11 +58,7 @@ async fn call(method: &str, path: &str, body: Option<Value>) -> Result<(u16, Val
         if status != 503 || attempts == 5 {
             return Ok((status, serde_json::from_slice(&answer.bytes().await?)?));
         }
-        let wait = answer
-            .headers()
-            .get("retry-after")
-            .context("no Retry-After")?
-            .to_str()?;
+        let wait = answer.headers().get("retry-after").context("no Retry-After")?.to_str()?;
         tokio::time::sleep(Duration::from_secs(wait.parse()?)).await;
     }
 }
@@ -104,9 +93,5 @@ async fn main() -> Result<ExitCode> {
         _ => bail!("start REFERENCE, complete SESSION COMPLETION, or token USER_ID"),
     };
     println!("{answer}");
-    Ok(if status < 400 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if status < 400 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

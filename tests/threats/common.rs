@@ -25,42 +25,25 @@ pub(super) async fn invoke(stack: &Stack, path: &str, raw_query: &str, cookies: 
         _ => callback::handle(service, &request, now).await,
     };
     let (parts, body) = response.into_parts();
-    Reply {
-        status: parts.status,
-        headers: parts.headers,
-        body,
-    }
+    Reply { status: parts.status, headers: parts.headers, body }
 }
 
 pub(super) fn cookies(browser: &Browser) -> Vec<String> {
-    browser
-        .jar
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect()
+    browser.jar.iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
 
 /// Every text that differs in one bit, as API Gateway would hand it on.
 pub(super) fn flips(text: &str) -> impl Iterator<Item = String> {
     let bytes = text.as_bytes();
     (0..bytes.len() * 8).map(move |bit| {
-        let flip = |(n, byte): (usize, &u8)| {
-            char::from(if n == bit / 8 {
-                byte ^ (1 << (bit % 8))
-            } else {
-                *byte
-            })
-        };
+        let flip =
+            |(n, byte): (usize, &u8)| char::from(if n == bit / 8 { byte ^ (1 << (bit % 8)) } else { *byte });
         bytes.iter().enumerate().map(flip).collect()
     })
 }
 
 pub(super) async fn session(stack: &Stack, reference: &str) -> Session {
-    stack
-        .service()
-        .create_session(new_session(reference), stack.clock().now())
-        .await
-        .unwrap()
+    stack.service().create_session(new_session(reference), stack.clock().now()).await.unwrap()
 }
 
 /// Nobody was asked, and nothing was written.

@@ -6,9 +6,7 @@ use super::common::{assert_untouched, invoke};
 use crate::fixture::{Browser, account, parameter, stack};
 
 fn hex_free(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
-        .collect()
+    text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }
 
 #[tokio::test]
@@ -17,10 +15,7 @@ async fn threat_27_junk_costs_nothing() {
     let mut browser = Browser::new();
     // A real flow is open, so that junk has something to be mistaken for.
     let back = browser.consent(&stack, "", &account(&stack, "ada")).await;
-    let (state, value) = (
-        parameter(&back, "state"),
-        browser.jar.values().next().unwrap().clone(),
-    );
+    let (state, value) = (parameter(&back, "state"), browser.jar.values().next().unwrap().clone());
     let junk = |n: usize| {
         let text = threads_auth_model::seal::random_text::<32>().unwrap();
         match n % 10 {
@@ -39,25 +34,15 @@ async fn threat_27_junk_costs_nothing() {
             ),
             5 => ("/callback", text, vec![]),
             6 => ("/authorize", format!("session={}", &text[..32]), vec![]),
-            7 => (
-                "/authorize",
-                format!("return_to=https://{}.example/", hex_free(&text)),
-                vec![],
-            ),
-            8 => (
-                "/authorize",
-                String::new(),
-                vec![format!("threads-auth-{}={text}", &text[..8])],
-            ),
+            7 => ("/authorize", format!("return_to=https://{}.example/", hex_free(&text)), vec![]),
+            8 => ("/authorize", String::new(), vec![format!("threads-auth-{}={text}", &text[..8])]),
             _ => ("/connected", text, vec![]),
         }
     };
     let mut statuses: BTreeMap<u16, usize> = BTreeMap::new();
     for n in 0..10_000 {
         let (path, query, jar) = junk(n);
-        *statuses
-            .entry(invoke(&stack, path, &query, &jar).await.status.as_u16())
-            .or_default() += 1;
+        *statuses.entry(invoke(&stack, path, &query, &jar).await.status.as_u16()).or_default() += 1;
     }
     for n in 0..300 {
         let (path, query, jar) = junk(n);

@@ -53,22 +53,11 @@ async fn threat_9_headers_on_every_response() {
     ] {
         replies.push(browser.get(&format!("{service}{path}")).await);
     }
-    for method in [
-        Method::POST,
-        Method::PUT,
-        Method::DELETE,
-        Method::OPTIONS,
-        Method::HEAD,
-    ] {
+    for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, Method::HEAD] {
         for path in ["/authorize", "/callback"] {
             replies.push(
                 browser
-                    .send(
-                        method.clone(),
-                        &format!("{service}{path}"),
-                        HeaderMap::new(),
-                        String::new(),
-                    )
+                    .send(method.clone(), &format!("{service}{path}"), HeaderMap::new(), String::new())
                     .await,
             );
         }
@@ -83,17 +72,10 @@ async fn threat_9_headers_on_every_response() {
     replies.push(browser.connect(&stack, &ada).await);
     let mut huge = HeaderMap::new();
     huge.insert("x-padding", "x".repeat(11_000).parse().unwrap());
-    replies.push(
-        browser
-            .send(Method::GET, &format!("{service}/callback"), huge, String::new())
-            .await,
-    );
+    replies.push(browser.send(Method::GET, &format!("{service}/callback"), huge, String::new()).await);
     replies.iter().for_each(assert_secure);
     let statuses: BTreeSet<_> = replies.iter().map(|reply| reply.status.as_u16()).collect();
-    println!(
-        "threat 9: {0} of {0} responses with all headers, statuses {statuses:?}",
-        replies.len()
-    );
+    println!("threat 9: {0} of {0} responses with all headers, statuses {statuses:?}", replies.len());
     for status in [200, 302, 303, 400, 403, 404, 409, 410, 431, 503] {
         assert!(statuses.contains(&status), "{status} is not among {statuses:?}");
     }
@@ -156,10 +138,5 @@ async fn threat_10_hostile_errors_are_not_reflected() {
     assert_eq!(reflected, 0);
     assert_untouched(&stack).await;
     // A forged denial ends nothing: the flow is still good.
-    assert_eq!(
-        invoke(&stack, "/callback", back.query().unwrap(), &jar)
-            .await
-            .status,
-        StatusCode::SEE_OTHER
-    );
+    assert_eq!(invoke(&stack, "/callback", back.query().unwrap(), &jar).await.status, StatusCode::SEE_OTHER);
 }

@@ -150,8 +150,5 @@ async fn threat_7_parameter_pollution() {
     assert_untouched(&stack).await;
     assert!(ambiguous > corpus / 2 + 1_000, "{ambiguous}");
     println!("threat 7: {ambiguous} ambiguous or malformed queries: 0 accepted, 0 calls to Meta, 0 panics");
-    assert_eq!(
-        invoke(&stack, "/callback", &plain, &jar).await.status,
-        StatusCode::SEE_OTHER
-    );
+    assert_eq!(invoke(&stack, "/callback", &plain, &jar).await.status, StatusCode::SEE_OTHER);
 }

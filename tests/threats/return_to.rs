@@ -49,8 +49,5 @@ async fn threat_8_open_redirects() {
         assert!(reply.headers.get(LOCATION).is_none() && reply.headers.get(SET_COOKIE).is_none());
         assert!(!reply.body.contains("evil"));
     }
-    println!(
-        "threat 8: {} hostile destinations over HTTP, 0 left the list",
-        hostile.len()
-    );
+    println!("threat 8: {} hostile destinations over HTTP, 0 left the list", hostile.len());
 }

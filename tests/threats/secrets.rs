@@ -38,13 +38,8 @@ fn log() -> &'static Log {
     LOG.get_or_init(|| {
         let log = Log(Arc::default());
         let writer = log.clone();
-        let lines = tracing_subscriber::fmt::layer()
-            .json()
-            .with_writer(move || writer.clone());
-        tracing_subscriber::registry()
-            .with(lines)
-            .with(telemetry::filter(Level::TRACE))
-            .init();
+        let lines = tracing_subscriber::fmt::layer().json().with_writer(move || writer.clone());
+        tracing_subscriber::registry().with(lines).with(telemetry::filter(Level::TRACE)).init();
         log
     })
 }
@@ -100,9 +95,7 @@ impl Canaries {
         for row in rows(stack).await {
             for (name, value) in row {
                 // A blob's Debug is numbers: it is looked at as text.
-                let blob = value
-                    .as_b()
-                    .map(|blob| String::from_utf8_lossy(blob.as_ref()).into_owned());
+                let blob = value.as_b().map(|blob| String::from_utf8_lossy(blob.as_ref()).into_owned());
                 let text = blob.unwrap_or_else(|_| format!("{value:?}"));
                 self.look(&format!("the row's {name}"), &text);
             }
@@ -117,12 +110,8 @@ fn ways_to_connect(
     ada: &str,
 ) -> Vec<(&'static str, Vec<(SandboxCall, FaultAction)>)> {
     let code_answer = || respond(200, format!(r#"{{"access_token":"{short}","user_id":{ada}}}"#));
-    let long_answer = || {
-        respond(
-            200,
-            format!(r#"{{"access_token":"{long}","token_type":"bearer","expires_in":5184000}}"#),
-        )
-    };
+    let long_answer =
+        || respond(200, format!(r#"{{"access_token":"{long}","token_type":"bearer","expires_in":5184000}}"#));
     let echo = |status| {
         let text = format!("client_secret=sandbox-app-secret {short} {long}");
         let body = serde_json::json!({"error": {"message": text, "type": text, "code": 190, "error_subcode": 1, "fbtrace_id": short},
@@ -133,10 +122,7 @@ fn ways_to_connect(
     let redirect = FaultAction::Respond {
         status: 302,
         body: String::new(),
-        headers: vec![(
-            "location".to_owned(),
-            format!("http://127.0.0.1:1/?access_token={short}"),
-        )],
+        headers: vec![("location".to_owned(), format!("http://127.0.0.1:1/?access_token={short}"))],
     };
     let mut paths: Vec<(&str, Vec<(SandboxCall, FaultAction)>)> = vec![
         (
@@ -144,21 +130,14 @@ fn ways_to_connect(
             vec![
                 (SandboxCall::ExchangeCode, code_answer()),
                 (SandboxCall::ExchangeLongLived, long_answer()),
-                (
-                    SandboxCall::Me,
-                    respond(200, format!(r#"{{"id":"{ada}","username":"ada"}}"#)),
-                ),
+                (SandboxCall::Me, respond(200, format!(r#"{{"id":"{ada}","username":"ada"}}"#))),
             ],
         ),
         ("really", vec![]),
     ];
     let failures = || {
-        let graph = |code, status| FaultAction::GraphError {
-            code,
-            subcode: None,
-            is_transient: false,
-            status,
-        };
+        let graph =
+            |code, status| FaultAction::GraphError { code, subcode: None, is_transient: false, status };
         [
             FaultAction::Html,
             FaultAction::Drop,
@@ -184,10 +163,7 @@ fn ways_to_connect(
     for action in failures() {
         paths.push((
             "long-lived",
-            vec![
-                (SandboxCall::ExchangeCode, code_answer()),
-                (SandboxCall::ExchangeLongLived, action),
-            ],
+            vec![(SandboxCall::ExchangeCode, code_answer()), (SandboxCall::ExchangeLongLived, action)],
         ));
     }
     for action in failures() {
@@ -207,9 +183,7 @@ fn ways_to_connect(
 async fn vend_under_watch(stack: &Stack, ada: &str, canaries: &mut Canaries) {
     let session = session(stack, "user-1").await;
     let mut browser = Browser::new();
-    let back = browser
-        .consent(stack, &format!("session={}", session.id), ada)
-        .await;
+    let back = browser.consent(stack, &format!("session={}", session.id), ada).await;
     let completion = parameter(&browser.get(back.as_str()).await.location(), "completion");
     canaries.plant("a completion code", &completion);
     let body = json!({"completion": completion}).to_string();
@@ -224,11 +198,7 @@ async fn vend_under_watch(stack: &Stack, ada: &str, canaries: &mut Canaries) {
     canaries.plant("a vended token", vended["access_token"].as_str().unwrap());
     let key = stack.urls().secret_access_key.clone();
     canaries.plant("the key that requests are signed with", &key);
-    for path in [
-        "/users".to_owned(),
-        format!("/users/{ada}"),
-        format!("{path}?min_valid=no"),
-    ] {
+    for path in ["/users".to_owned(), format!("/users/{ada}"), format!("{path}?min_valid=no")] {
         let reply = iam::call(stack, Method::GET, &path, "").await;
         canaries.look_at("the backend's API", &reply);
     }
@@ -242,10 +212,7 @@ async fn threat_11_canaries() {
     let stack = stack().await;
     let ada = account(&stack, "ada");
     let mut canaries = Canaries::of(&stack).await;
-    let (short, long) = (
-        "THQVJcanaryShort0123456789abcdefghijk",
-        "THQVJcanaryLong0123456789abcdefghijkl",
-    );
+    let (short, long) = ("THQVJcanaryShort0123456789abcdefghijk", "THQVJcanaryLong0123456789abcdefghijkl");
     canaries.plant("a short-lived token", short);
     canaries.plant("a long-lived token", long);
     let paths = ways_to_connect(short, long, &ada);
@@ -271,17 +238,12 @@ async fn threat_11_canaries() {
                 let replayed = browser.get(back.as_str()).await;
                 canaries.look_at("a replay", &replayed);
                 canaries.look_at("another browser", &Browser::new().get(back.as_str()).await);
-                canaries.look_at(
-                    "a denial",
-                    &browser.get(&format!("{back}&error=access_denied")).await,
-                );
+                canaries.look_at("a denial", &browser.get(&format!("{back}&error=access_denied")).await);
             } else {
                 let jar = cookies(&browser);
                 let jar: Vec<&str> = jar.iter().map(String::as_str).collect();
-                let result = stack
-                    .service()
-                    .finish_connect(back.query().unwrap(), &jar, stack.clock().now())
-                    .await;
+                let result =
+                    stack.service().finish_connect(back.query().unwrap(), &jar, stack.clock().now()).await;
                 canaries.look("Debug", &format!("{result:?} {result:#?}"));
                 if let Err(error) = result {
                     canaries.look(
@@ -297,14 +259,9 @@ async fn threat_11_canaries() {
     let sweep = stack.sweep().await;
     canaries.look("a sweep's report", &format!("{sweep:?}"));
     let now = stack.clock().now();
-    let (app, keyring) = (
-        stack.service().secrets().app(now).await,
-        stack.service().secrets().keyring(now).await,
-    );
-    canaries.look(
-        "Debug of the secrets",
-        &format!("{app:?} {keyring:?} {:?}", stack.service().config()),
-    );
+    let (app, keyring) =
+        (stack.service().secrets().app(now).await, stack.service().secrets().keyring(now).await);
+    canaries.look("Debug of the secrets", &format!("{app:?} {keyring:?} {:?}", stack.service().config()));
     canaries.look_at_rows(&stack).await;
     let logged = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
     canaries.look("the log", &logged);
@@ -317,10 +274,7 @@ async fn threat_11_canaries() {
     assert!(logged.contains(&ada));
     let caller = r#""caller":"arn:aws:iam::123456789012:user/development""#;
     assert!(logged.contains(caller), "who called is in the log");
-    assert!(
-        outcomes.is_superset(&BTreeSet::from([303, 400, 500, 503])),
-        "{outcomes:?}"
-    );
+    assert!(outcomes.is_superset(&BTreeSet::from([303, 400, 500, 503])), "{outcomes:?}");
     let mut check = Canaries::default();
     check.plant("a line", "the second exchange failed");
     check.look("the log", &logged);

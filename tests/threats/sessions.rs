@@ -15,10 +15,7 @@ use crate::iam;
 async fn link(stack: &Stack, logged_in: &str, id: &str, completion: &str) -> Option<(String, String)> {
     let body = json!({"completion": completion}).to_string();
     let reply = iam::call(stack, Method::POST, &format!("/sessions/{id}/complete"), &body).await;
-    assert!(
-        reply.status.is_success() || reply.status.is_client_error(),
-        "{reply:?}"
-    );
+    assert!(reply.status.is_success() || reply.status.is_client_error(), "{reply:?}");
     let answer: Value = serde_json::from_str(&reply.body).unwrap();
     let (reference, user_id) = (answer["reference"].as_str()?, answer["user_id"].as_str()?);
     (reference == logged_in).then(|| (reference.to_owned(), user_id.to_owned()))
@@ -36,13 +33,9 @@ async fn threat_2_a_victim_finishes_the_attackers_session() {
     };
 
     let trap = session(&stack, "attacker").await;
-    let back = victim
-        .consent(&stack, &format!("session={}", trap.id), &grace)
-        .await;
+    let back = victim.consent(&stack, &format!("session={}", trap.id), &grace).await;
     // The attacker knows the session, has seen its page too, and may even have seen the callback.
-    attacker
-        .get(&stack.service().config().session_url(&trap.id))
-        .await;
+    attacker.get(&stack.service().config().session_url(&trap.id)).await;
     let reply = attacker.get(back.as_str()).await;
     assert!(reply.is_page("wrong_browser"), "{reply:?}");
     assert_eq!(calls(&stack), 0);
@@ -52,23 +45,14 @@ async fn threat_2_a_victim_finishes_the_attackers_session() {
     assert_eq!(returned.origin().ascii_serialization(), "http://127.0.0.1:4000");
 
     // The attacker has no completion code: guesses, parts and other things that are known do not do.
-    for guess in [
-        "",
-        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
-        &trap.id,
-        &parameter(&back, "state"),
-        "connected",
-    ] {
+    for guess in
+        ["", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", &trap.id, &parameter(&back, "state"), "connected"]
+    {
         attempt("attacker", &trap.id, guess).await;
     }
     attempt("attacker", &trap.id, &completion[..completion.len() - 1]).await;
     let stored = rows(&stack).await;
-    let hash = stored
-        .iter()
-        .find_map(|row| row.get("completion_hash"))
-        .unwrap()
-        .as_s()
-        .unwrap();
+    let hash = stored.iter().find_map(|row| row.get("completion_hash")).unwrap().as_s().unwrap();
     attempt("attacker", &trap.id, hash).await;
     for flipped in flips(&completion) {
         attempt("attacker", &trap.id, &flipped).await;
@@ -76,9 +60,7 @@ async fn threat_2_a_victim_finishes_the_attackers_session() {
     attempt("attacker", "unknown", &completion).await;
     // Another session's code, of the attacker's own.
     let own = session(&stack, "attacker").await;
-    let back = attacker
-        .consent(&stack, &format!("session={}", own.id), &account(&stack, "ada"))
-        .await;
+    let back = attacker.consent(&stack, &format!("session={}", own.id), &account(&stack, "ada")).await;
     let own_completion = parameter(&attacker.get(back.as_str()).await.location(), "completion");
     attempt("attacker", &trap.id, &own_completion).await;
     attempt("attacker", &own.id, &completion).await;
@@ -100,43 +82,24 @@ async fn threat_2_sessions_and_codes_work_once_and_in_time() {
     let url = service.config().session_url(&opened.id);
     let query = format!("session={}", opened.id);
     // Two tabs of one session: the first to finish closes it.
-    let (first, second) = (
-        browser.consent(&stack, &query, &ada).await,
-        browser.consent(&stack, &query, &grace).await,
-    );
+    let (first, second) =
+        (browser.consent(&stack, &query, &ada).await, browser.consent(&stack, &query, &grace).await);
     let returned = browser.get(first.as_str()).await.location();
     let late = browser.get(second.as_str()).await;
-    assert_eq!(
-        (late.status, late.is_page("session_closed")),
-        (StatusCode::CONFLICT, true),
-        "{late:?}"
-    );
-    assert!(
-        find_grant(&stack, &grace).await.is_none(),
-        "a closed session stores nothing"
-    );
+    assert_eq!((late.status, late.is_page("session_closed")), (StatusCode::CONFLICT, true), "{late:?}");
+    assert!(find_grant(&stack, &grace).await.is_none(), "a closed session stores nothing");
     let again = browser.get(&url).await;
-    assert_eq!(
-        (again.status, again.is_page("session_closed")),
-        (StatusCode::CONFLICT, true),
-        "{again:?}"
-    );
+    assert_eq!((again.status, again.is_page("session_closed")), (StatusCode::CONFLICT, true), "{again:?}");
     let completion = parameter(&returned, "completion");
     assert_eq!(
         link(&stack, "user-1", &opened.id, &completion).await,
         Some(("user-1".to_owned(), ada.clone()))
     );
-    assert_eq!(
-        link(&stack, "user-1", &opened.id, &completion).await,
-        None,
-        "a code works once"
-    );
+    assert_eq!(link(&stack, "user-1", &opened.id, &completion).await, None, "a code works once");
 
     // A code that comes after the session's end.
     let slow = session(&stack, "user-1").await;
-    let back = browser
-        .consent(&stack, &format!("session={}", slow.id), &ada)
-        .await;
+    let back = browser.consent(&stack, &format!("session={}", slow.id), &ada).await;
     let completion = parameter(&browser.get(back.as_str()).await.location(), "completion");
     stack.clock().advance(Duration::from_mins(30));
     assert_eq!(link(&stack, "user-1", &slow.id, &completion).await, None);
@@ -145,16 +108,10 @@ async fn threat_2_sessions_and_codes_work_once_and_in_time() {
     let unused = session(&stack, "user-1").await;
     stack.clock().advance(Duration::from_mins(30));
     let expired = browser.get(&service.config().session_url(&unused.id)).await;
-    assert_eq!(
-        (expired.status, expired.is_page("session_expired")),
-        (StatusCode::GONE, true),
-        "{expired:?}"
-    );
+    assert_eq!((expired.status, expired.is_page("session_expired")), (StatusCode::GONE, true), "{expired:?}");
     let ending = session(&stack, "user-2").await;
     stack.clock().advance(Duration::from_mins(29));
-    let back = browser
-        .consent(&stack, &format!("session={}", ending.id), &grace)
-        .await;
+    let back = browser.consent(&stack, &format!("session={}", ending.id), &grace).await;
     stack.clock().advance(Duration::from_mins(2));
     let late = browser.get(back.as_str()).await;
     assert!(late.status.is_client_error(), "{late:?}");
@@ -168,35 +125,20 @@ async fn threat_6_another_account_than_the_session_names() {
     let (ada, grace) = (account(&stack, "ada"), account(&stack, "grace"));
     let mut new = new_session("user-1");
     new.user_id = Some(ada.parse().unwrap());
-    let session = stack
-        .service()
-        .create_session(new, stack.clock().now())
-        .await
-        .unwrap();
+    let session = stack.service().create_session(new, stack.clock().now()).await.unwrap();
     let mut before = rows(&stack).await;
     let mut browser = Browser::new();
-    let back = browser
-        .consent(&stack, &format!("session={}", session.id), &grace)
-        .await;
+    let back = browser.consent(&stack, &format!("session={}", session.id), &grace).await;
     let reply = browser.get(back.as_str()).await;
-    assert_eq!(
-        (reply.status, reply.is_page("wrong_account")),
-        (StatusCode::FORBIDDEN, true),
-        "{reply:?}"
-    );
+    assert_eq!((reply.status, reply.is_page("wrong_account")), (StatusCode::FORBIDDEN, true), "{reply:?}");
     let mut after = rows(&stack).await;
     for (name, value) in [("status", "failed"), ("reason", "wrong_account")] {
         assert_eq!(after[0].remove(name).unwrap().as_s().unwrap(), value);
     }
     before[0].remove("status").unwrap();
-    assert_eq!(
-        after, before,
-        "nothing is stored but how it went, for the app's backend"
-    );
+    assert_eq!(after, before, "nothing is stored but how it went, for the app's backend");
     // The right account still can.
-    let back = browser
-        .consent(&stack, &format!("session={}", session.id), &ada)
-        .await;
+    let back = browser.consent(&stack, &format!("session={}", session.id), &ada).await;
     assert_eq!(browser.get(back.as_str()).await.status, StatusCode::SEE_OTHER);
     assert!(find_grant(&stack, &grace).await.is_none());
     println!("threat 6: another account came back: 403, 0 rows changed");

@@ -31,11 +31,7 @@ async fn threat_1_forged_callbacks() {
     refused(query, &cookies(&attacker)).await;
     refused(attackers.query().unwrap(), &cookies(&victim)).await;
     // Names and values exchanged, and both at once.
-    refused(
-        query,
-        &[format!("{name}={other_value}"), format!("{other_name}={value}")],
-    )
-    .await;
+    refused(query, &[format!("{name}={other_value}"), format!("{other_name}={value}")]).await;
     refused(query, &[format!("{name}={other_value}")]).await;
     refused(query, &[format!("{name}=")]).await;
     refused(query, &[format!("{other_name}={value}")]).await;
@@ -52,11 +48,8 @@ async fn threat_1_forged_callbacks() {
         refused(&query.replace(&state, &flipped), &cookies(&victim)).await;
     }
     // Both tell the same lie: the cookie's name is public knowledge, its content is not.
-    refused(
-        &query.replace(&state, &parameter(&attackers, "state")),
-        &[format!("{other_name}={value}")],
-    )
-    .await;
+    refused(&query.replace(&state, &parameter(&attackers, "state")), &[format!("{other_name}={value}")])
+        .await;
     // What another stack has sealed is foreign, although it is well formed.
     let elsewhere = crate::fixture::stack().await;
     let mut foreign = Browser::new();
@@ -70,9 +63,7 @@ async fn threat_1_forged_callbacks() {
     // The same callback, unforged, is good: it is the forgery that was refused.
     let back = victim.consent(&stack, "", &ada).await;
     assert_eq!(
-        invoke(&stack, "/callback", back.query().unwrap(), &cookies(&victim))
-            .await
-            .status,
+        invoke(&stack, "/callback", back.query().unwrap(), &cookies(&victim)).await.status,
         StatusCode::SEE_OTHER
     );
 }
@@ -87,10 +78,7 @@ async fn threat_1_the_cookie_is_bound() {
     let cookie = start("https://auth.example.com/").await;
     let attributes: BTreeSet<_> = cookie.split("; ").skip(1).collect();
     assert!(cookie.starts_with("__Host-threads-auth-"), "{cookie}");
-    assert_eq!(
-        attributes,
-        BTreeSet::from(["HttpOnly", "SameSite=Lax", "Secure", "Path=/", "Max-Age=600"])
-    );
+    assert_eq!(attributes, BTreeSet::from(["HttpOnly", "SameSite=Lax", "Secure", "Path=/", "Max-Age=600"]));
     println!("threat 1: __Host- cookie with {attributes:?}");
 }
 
@@ -115,11 +103,9 @@ async fn threat_3_a_hundred_callbacks_with_one_state() {
                 .append_pair("code", &code)
                 .append_pair("state", &parameter(&back, "state"));
         }
-        race.spawn(async move {
-            browser
-                .send(Method::GET, url.as_str(), HeaderMap::new(), String::new())
-                .await
-        });
+        race.spawn(
+            async move { browser.send(Method::GET, url.as_str(), HeaderMap::new(), String::new()).await },
+        );
     }
     let mut statuses: BTreeMap<u16, usize> = BTreeMap::new();
     for reply in race.join_all().await {
@@ -131,10 +117,7 @@ async fn threat_3_a_hundred_callbacks_with_one_state() {
     let grant = grant(&stack, &ada).await;
     let stored = rows(&stack).await;
     assert_eq!(stored.len(), 2, "one grant and one spent state");
-    let spent = stored
-        .iter()
-        .find(|row| row["pk"].as_s().unwrap().starts_with("state#"))
-        .unwrap();
+    let spent = stored.iter().find(|row| row["pk"].as_s().unwrap().starts_with("state#")).unwrap();
     assert_eq!(spent["grant_id"].as_s().unwrap(), &grant.grant_id);
 }
 
@@ -146,17 +129,10 @@ async fn threat_4_eight_tabs() {
     let scopes = "threads_basic,threads_content_publish,threads_read_replies,threads_manage_replies,\
                   threads_manage_insights,threads_keyword_search,threads_manage_mentions,threads_delete,\
                   threads_location_tagging,threads_profile_discovery";
-    let return_to = format!(
-        "http://127.0.0.1:4000/{}",
-        "a".repeat(512 - "http://127.0.0.1:4000/".len())
-    );
+    let return_to = format!("http://127.0.0.1:4000/{}", "a".repeat(512 - "http://127.0.0.1:4000/".len()));
     let query = format!("scopes={scopes}&return_to={return_to}");
     let mut largest = 0;
-    for order in [
-        [0, 1, 2, 3, 4, 5, 6, 7],
-        [7, 6, 5, 4, 3, 2, 1, 0],
-        [3, 0, 7, 5, 1, 6, 2, 4],
-    ] {
+    for order in [[0, 1, 2, 3, 4, 5, 6, 7], [7, 6, 5, 4, 3, 2, 1, 0], [3, 0, 7, 5, 1, 6, 2, 4]] {
         let mut browser = Browser::new();
         let mut tabs = Vec::new();
         for _ in 0..8 {
@@ -173,11 +149,7 @@ async fn threat_4_eight_tabs() {
                 assert!(reply.is_page("wrong_browser"), "{reply:?}");
                 assert!(reply.body.contains("href=\"/authorize\""));
             } else {
-                assert_eq!(
-                    reply.status,
-                    StatusCode::SEE_OTHER,
-                    "tab {tab} of {order:?}: {reply:?}"
-                );
+                assert_eq!(reply.status, StatusCode::SEE_OTHER, "tab {tab} of {order:?}: {reply:?}");
             }
         }
     }

@@ -55,19 +55,13 @@ impl Configure {
         let mut interrupt = Interrupt::listen()?;
         let stack = interrupt.or(self.target.open(surroundings)).await?;
         let inputs = Inputs::new(surroundings, output);
-        let app = inputs
-            .app(self.app_id.as_deref(), self.app_secret.as_deref(), &mut interrupt)
-            .await?;
+        let app = inputs.app(self.app_id.as_deref(), self.app_secret.as_deref(), &mut interrupt).await?;
         let client = stack.secrets_manager();
         let config = stack.service.config();
-        let before = value(&client, &config.app_secret_id)
-            .await?
-            .map(|value| value.text);
+        let before = value(&client, &config.app_secret_id).await?.map(|value| value.text);
         // What a later version keeps there beside the two stays.
-        let mut secret: serde_json::Map<String, serde_json::Value> = before
-            .as_ref()
-            .and_then(|text| serde_json::from_str(text).ok())
-            .unwrap_or_default();
+        let mut secret: serde_json::Map<String, serde_json::Value> =
+            before.as_ref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         if let Some(before) = secret.get("app_id").and_then(|id| id.as_str())
             && let Ok(before) = before.parse::<AppId>()
             && before != app.app_id
@@ -96,11 +90,8 @@ impl Configure {
             put(&client, &config.app_secret_id, &text, None).await?;
         }
         let made = stored_keyring::make(&stack, &client).await?;
-        let (callback, uninstall, delete) = (
-            stack.address("callback"),
-            stack.address("deauthorize"),
-            stack.address("data-deletion"),
-        );
+        let (callback, uninstall, delete) =
+            (stack.address("callback"), stack.address("deauthorize"), stack.address("data-deletion"));
         let json = json!({
             "app_id": app.app_id,
             "app_secret_written": changed,
@@ -111,16 +102,8 @@ impl Configure {
         });
         let plain = format!(
             "The app's id and secret belong together, and {}. The keyring {}.\n\nIn Meta's dashboard, under the use case \"Access the Threads API\" > Settings, all three before you save:\n{}\n\n`threads-auth doctor` checks the rest.",
-            if changed {
-                "are written"
-            } else {
-                "were there already"
-            },
-            if made {
-                "was made"
-            } else {
-                "was there already, and stays"
-            },
+            if changed { "are written" } else { "were there already" },
+            if made { "was made" } else { "was there already, and stays" },
             table(&[
                 ("Redirect Callback URLs", callback),
                 ("Uninstall Callback URL", uninstall),

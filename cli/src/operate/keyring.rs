@@ -125,10 +125,7 @@ impl Show {
         let used = stack.service.keys_in_use().await?;
         let mut keys: BTreeMap<&str, u64> = keyring.key_ids().map(|id| (id, 0)).collect();
         keys.extend(used.iter().map(|(id, count)| (id.as_str(), *count)));
-        let missing: Vec<_> = used
-            .keys()
-            .filter(|id| keyring.key_ids().all(|known| known != *id))
-            .collect();
+        let missing: Vec<_> = used.keys().filter(|id| keyring.key_ids().all(|known| known != *id)).collect();
         let lines: Vec<_> = keys
             .iter()
             .map(|(id, count)| {
@@ -161,9 +158,7 @@ impl Rotate {
             None => free_id(keyring, stack.now()),
         };
         if new == before {
-            return usage(format!(
-                "{new} is the key that seals already: choose another --key-id"
-            ));
+            return usage(format!("{new} is the key that seals already: choose another --key-id"));
         }
         if keyring.key_ids().all(|known| known != new) {
             let text = change_keyring(&ring.text, KeyringChange::Add(&new))
@@ -203,19 +198,13 @@ impl Prune {
         let key_id = &self.key_id;
         let mut ring = self.check(&stack, surroundings.now).await?;
         if !self.yes {
-            let question = format!(
-                "Take the key {key_id} away from {}, for good? Type yes",
-                stack.name
-            );
+            let question = format!("Take the key {key_id} away from {}, for good? Type yes", stack.name);
             confirm(&question, "yes", "--yes").await?;
             ring = self.check(&stack, surroundings.now).await?;
         }
         let text = change_keyring(&ring.text, KeyringChange::Remove(key_id))?;
         ring.replace(&stack, &text).await?;
-        self.target.output.result(
-            &json!({"removed": key_id}),
-            &format!("{key_id} is gone from the keyring"),
-        )
+        self.target.output.result(&json!({"removed": key_id}), &format!("{key_id} is gone from the keyring"))
     }
 
     /// The keyring, if the key seals nothing and nobody may be about to seal with it. The secret's own times are this world's, whatever

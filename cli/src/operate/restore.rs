@@ -70,9 +70,7 @@ impl Restore {
             ("Make no sense, and left out", report.unreadable.to_string()),
             ("Records of deletions brought back", report.tombstones.to_string()),
         ]);
-        self.target
-            .output
-            .result(&serde_json::to_value(report)?, &plain)?;
+        self.target.output.result(&serde_json::to_value(report)?, &plain)?;
         Stopped::told(u8::from(report.unreadable > 0))
     }
 }

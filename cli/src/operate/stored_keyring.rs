@@ -49,12 +49,7 @@ impl StoredKeyring {
         })?;
         let keyring =
             Keyring::from_json(&value.text).with_context(|| format!("the secret {id} is malformed"))?;
-        Ok(Self {
-            text: value.text,
-            keyring,
-            version: value.version,
-            made_at: value.made_at,
-        })
+        Ok(Self { text: value.text, keyring, version: value.version, made_at: value.made_at })
     }
 
     /// Puts `text` in its place, if it is still the stack's keyring. One of two people who wrote
@@ -62,11 +57,7 @@ impl StoredKeyring {
     /// version compares: Secrets Manager refuses it when the label is not where it is moved from.
     pub(super) async fn replace(self, stack: &Opened, text: &str) -> Result<()> {
         let (client, id) = (stack.secrets_manager(), &stack.service.config().keyring_secret_id);
-        let put = client
-            .put_secret_value()
-            .secret_id(id)
-            .secret_string(text)
-            .version_stages(NEXT);
+        let put = client.put_secret_value().secret_id(id).secret_string(text).version_stages(NEXT);
         let put = put.send().await.map_err(|error| refused(&error, "write", id))?;
         let moved = client
             .update_secret_version_stage()
@@ -104,8 +95,5 @@ pub(super) fn free_id(keyring: &Keyring, now: Timestamp) -> String {
     let day = key_id(now);
     let is_free = |id: &String| keyring.key_ids().all(|known| known != id);
     let more = (2_u32..).map(|n| format!("{day}.{n}"));
-    std::iter::once(day.clone())
-        .chain(more)
-        .find(is_free)
-        .unwrap_or(day)
+    std::iter::once(day.clone()).chain(more).find(is_free).unwrap_or(day)
 }

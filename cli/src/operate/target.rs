@@ -30,10 +30,8 @@ Which stack:
   CloudFormation stack of --stack. Credentials and region are looked up as AWS's own tools do it: --profile, the environment, the
   shared files, SSO (`aws sso login` first), a process, a role. AWS_ENDPOINT_URL and its kind are honoured.";
 
-const PATIENCE: HttpTimeouts = HttpTimeouts {
-    connect: Duration::from_secs(5),
-    request: Duration::from_secs(30),
-};
+const PATIENCE: HttpTimeouts =
+    HttpTimeouts { connect: Duration::from_secs(5), request: Duration::from_secs(30) };
 
 /// The options of every command that works on a stack: which one, and how it answers.
 #[derive(Args, Clone)]
@@ -113,9 +111,7 @@ impl Target {
             (variables, surroundings.now, name, Some(deployed))
         };
         // The SDK's credentials are asked again when they end: an import may outlive those of an hour.
-        let credentials = deployed
-            .as_ref()
-            .and_then(|deployed| deployed.sdk.credentials_provider());
+        let credentials = deployed.as_ref().and_then(|deployed| deployed.sdk.credentials_provider());
         let config = Config::from_vars(&variables, credentials)
             .with_context(|| format!("{name} is not as it should be"))?;
         let service = ThreadsAuth::new(config).with_context(|| format!("{name} is not as it should be"))?;
@@ -153,10 +149,7 @@ impl Target {
             .stacks
             .and_then(|stacks| stacks.into_iter().next())
             .with_context(|| format!("CloudFormation told nothing of the stack {}", self.stack))?;
-        let status = stack
-            .stack_status()
-            .map_or("", |status| status.as_str())
-            .to_owned();
+        let status = stack.stack_status().map_or("", |status| status.as_str()).to_owned();
         let mut outputs: HashMap<_, _> = stack
             .outputs
             .unwrap_or_default()
@@ -169,12 +162,7 @@ impl Target {
                 .into_iter()
                 .filter_map(|parameter| Some((parameter.parameter_key?, parameter.parameter_value?))),
         );
-        Ok(Deployed {
-            sdk,
-            stack: self.stack.clone(),
-            status,
-            outputs,
-        })
+        Ok(Deployed { sdk, stack: self.stack.clone(), status, outputs })
     }
 
     fn no_stack<E: ProvideErrorMetadata + std::error::Error + 'static>(
@@ -203,9 +191,7 @@ impl Target {
 }
 
 async fn check_credentials(sdk: &SdkConfig) -> Result<()> {
-    let provider = sdk
-        .credentials_provider()
-        .context("there are no AWS credentials")?;
+    let provider = sdk.credentials_provider().context("there are no AWS credentials")?;
     let found = provider.provide_credentials().await;
     found.map_err(|error| {
         let cause = DisplayErrorContext(&error).to_string();
@@ -219,11 +205,7 @@ async fn check_credentials(sdk: &SdkConfig) -> Result<()> {
 impl Deployed {
     /// The stack's output or parameter.
     pub(crate) fn output(&self, name: &str) -> Result<&str> {
-        let value = self
-            .outputs
-            .get(name)
-            .map(String::as_str)
-            .filter(|value| !value.is_empty());
+        let value = self.outputs.get(name).map(String::as_str).filter(|value| !value.is_empty());
         value.with_context(|| {
             format!(
                 "the stack {} ({}) has no output {name}: is it this service's, and of this version?",
@@ -255,10 +237,7 @@ impl Deployed {
             set(variable, self.output(output)?);
         }
         let callback = self.output("RedirectCallbackUrl")?;
-        set(
-            "PUBLIC_URL",
-            callback.strip_suffix("/callback").unwrap_or(callback),
-        );
+        set("PUBLIC_URL", callback.strip_suffix("/callback").unwrap_or(callback));
         if let Some(url) = self.sdk.endpoint_url() {
             set("AWS_ENDPOINT_URL", url);
         }
@@ -275,9 +254,7 @@ impl Deployed {
 impl Opened {
     /// The stack's time: the development stack's clock may have been advanced.
     pub(crate) fn now(&self) -> Timestamp {
-        self.start
-            .checked_add(self.began.elapsed())
-            .unwrap_or(Timestamp::MAX)
+        self.start.checked_add(self.began.elapsed()).unwrap_or(Timestamp::MAX)
     }
 
     /// The same, asked for anew: for what runs until it is stopped.
@@ -314,15 +291,9 @@ async fn development(http: &HttpClient, url: &Url) -> Result<Development> {
             "there is no development stack at {url}: start it with `threads-auth dev`, or give its address as --local=URL"
         ))
     };
-    let address = url
-        .join("/dev/stack")
-        .map_err(|_| Stopped::Usage(format!("--local={url} is no address")))?;
-    let answer = http
-        .inner()
-        .get(address)
-        .send()
-        .await
-        .map_err(|_| unreachable())?;
+    let address =
+        url.join("/dev/stack").map_err(|_| Stopped::Usage(format!("--local={url} is no address")))?;
+    let answer = http.inner().get(address).send().await.map_err(|_| unreachable())?;
     if !answer.status().is_success() {
         return Err(unreachable().into());
     }

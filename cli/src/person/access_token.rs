@@ -76,10 +76,7 @@ struct UnusedHere {
 
 impl AccessTokenCommand {
     pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
-        let output = Output {
-            json: self.json,
-            silent: self.silent,
-        };
+        let output = Output { json: self.json, silent: self.silent };
         let unused = [
             ("--access-token", self.unused.access_token.is_some()),
             ("--auto-mode", self.unused.auto_mode.is_some()),
@@ -89,12 +86,8 @@ impl AccessTokenCommand {
         let graph = surroundings.graph()?;
         let inputs = self.keep.inputs(surroundings, output)?;
         if let Some(given) = self.short_lived_token.as_deref() {
-            let secret = inputs
-                .app_secret(self.app_secret.as_deref(), &mut interrupt)
-                .await?;
-            let token = inputs
-                .get(&SHORT_LIVED_TOKEN, Some(given), &mut interrupt)
-                .await?;
+            let secret = inputs.app_secret(self.app_secret.as_deref(), &mut interrupt).await?;
+            let token = inputs.get(&SHORT_LIVED_TOKEN, Some(given), &mut interrupt).await?;
             let token = AccessToken::new(token.trim()).map_err(|error| Stopped::Usage(error.to_string()))?;
             let slot = self.keep.reserve(output, &mut interrupt).await?;
             return interrupt
@@ -105,20 +98,12 @@ impl AccessTokenCommand {
                 })
                 .await;
         }
-        let app = inputs
-            .app(self.app_id.as_deref(), self.app_secret.as_deref(), &mut interrupt)
-            .await?;
-        let redirect_uri = inputs
-            .redirect_uri(self.redirect_uri.as_deref(), &mut interrupt)
-            .await?;
-        let pasted = inputs
-            .get(&AUTH_CODE, self.auth_code.as_deref(), &mut interrupt)
-            .await?;
+        let app = inputs.app(self.app_id.as_deref(), self.app_secret.as_deref(), &mut interrupt).await?;
+        let redirect_uri = inputs.redirect_uri(self.redirect_uri.as_deref(), &mut interrupt).await?;
+        let pasted = inputs.get(&AUTH_CODE, self.auth_code.as_deref(), &mut interrupt).await?;
         let code = code(&pasted)?;
         let slot = self.keep.reserve(output, &mut interrupt).await?;
-        interrupt
-            .after(tokens::exchange(&graph, &app, &code, &redirect_uri, slot, output))
-            .await
+        interrupt.after(tokens::exchange(&graph, &app, &code, &redirect_uri, slot, output)).await
     }
 }
 

@@ -58,9 +58,7 @@ impl AuthorizeUrl {
         let endpoints = surroundings.endpoints()?;
         let scopes = scopes(&self.scope, surroundings)?;
         let app_id = inputs.app_id(self.app_id.as_deref(), &mut interrupt).await?;
-        let redirect_uri = inputs
-            .redirect_uri(self.redirect_uri.as_deref(), &mut interrupt)
-            .await?;
+        let redirect_uri = inputs.redirect_uri(self.redirect_uri.as_deref(), &mut interrupt).await?;
         check(&redirect_uri, output)?;
         let state = match self.state {
             Some(state) if state_fits(&state) => state,

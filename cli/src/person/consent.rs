@@ -18,15 +18,11 @@ threads_basic is always included.";
 /// The scopes to ask for: the arguments, or `THREADS_SCOPES`, or the least.
 pub(crate) fn scopes(given: &[String], surroundings: &Surroundings) -> Result<Scopes> {
     let text = if given.is_empty() {
-        surroundings
-            .variable("THREADS_SCOPES")
-            .unwrap_or("basic")
-            .to_owned()
+        surroundings.variable("THREADS_SCOPES").unwrap_or("basic").to_owned()
     } else {
         given.join(",")
     };
-    text.parse()
-        .map_err(|error: UnknownScope| Stopped::Usage(error.to_string()).into())
+    text.parse().map_err(|error: UnknownScope| Stopped::Usage(error.to_string()).into())
 }
 
 /// Refuses an address on whose way a code could be read, and tells of one that Meta refuses.

@@ -119,22 +119,13 @@ impl Slot {
         let content = env_file::contents(&target)?;
         // With a token that any file can hold; one that is more difficult is judged when it is there.
         env_file::set(content.as_deref().unwrap_or_default(), variable, "THQVJ")?;
-        let mut room = tempfile::Builder::new()
-            .prefix(".env.")
-            .suffix(".new")
-            .tempfile_in(parent(&target))?;
+        let mut room =
+            tempfile::Builder::new().prefix(".env.").suffix(".new").tempfile_in(parent(&target))?;
         dress(&room, env_file::metadata(&target)?.as_ref())?;
         // Zeros in place of what is to come: a full disk shows now, and a power failure leaves no copy of a secret behind.
         room.write_all(&vec![0; content.as_ref().map_or(0, Vec::len) + ROOM])?;
         room.as_file().sync_all()?;
-        Ok(Self {
-            path: path.to_owned(),
-            variable: variable.to_owned(),
-            target,
-            folder,
-            content,
-            room,
-        })
+        Ok(Self { path: path.to_owned(), variable: variable.to_owned(), target, folder, content, room })
     }
 
     /// The token that is there now.
@@ -178,10 +169,7 @@ impl Slot {
 async fn lock(path: &Path, patience: Duration, output: Output) -> Result<File> {
     let open = || File::open(parent(&follow(path)?));
     let folder = open().with_context(|| {
-        format!(
-            "the folder of {} cannot be opened, so Meta was not asked",
-            path.display()
-        )
+        format!("the folder of {} cannot be opened, so Meta was not asked", path.display())
     })?;
     match folder.try_lock() {
         Ok(()) => return Ok(folder),
@@ -194,10 +182,7 @@ async fn lock(path: &Path, patience: Duration, output: Output) -> Result<File> {
             return Ok(folder);
         }
     }
-    output.note(&format!(
-        "waiting for another process that has {}",
-        path.display()
-    ));
+    output.note(&format!("waiting for another process that has {}", path.display()));
     let (locked, wait) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || locked.send(folder.lock().map(|()| folder)));
     match tokio::time::timeout(patience, wait).await {
@@ -220,10 +205,7 @@ fn follow(path: &Path) -> io::Result<PathBuf> {
             Err(_) => return Ok(target),
         }
     }
-    Err(io::Error::new(
-        io::ErrorKind::InvalidInput,
-        "it is a circle of links",
-    ))
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a circle of links"))
 }
 
 fn parent(path: &Path) -> &Path {

@@ -40,10 +40,9 @@ pub(crate) fn translate(arguments: impl IntoIterator<Item = OsString>) -> Vec<Os
             options.push(argument.clone());
             options.extend(rest.by_ref().cloned());
         } else if let Some((name, value)) = option(text) {
-            let value = value.map(OsString::from).or_else(|| {
-                rest.next_if(|next| is_value(name, next, command.is_some()))
-                    .cloned()
-            });
+            let value = value
+                .map(OsString::from)
+                .or_else(|| rest.next_if(|next| is_value(name, next, command.is_some())).cloned());
             options.push(joined(name, value));
         } else if command.is_none() && !text.starts_with('-') {
             if !COMMANDS.contains(&text) {
@@ -66,11 +65,8 @@ pub(crate) fn translate(arguments: impl IntoIterator<Item = OsString>) -> Vec<Os
 
 /// Our name of the option, and the value that is part of the argument.
 fn option(argument: &str) -> Option<(&'static str, Option<&str>)> {
-    let names = || {
-        OPTIONS
-            .iter()
-            .flat_map(|(ours, long, short)| [(*ours, *ours), (*ours, *long), (*ours, *short)])
-    };
+    let names =
+        || OPTIONS.iter().flat_map(|(ours, long, short)| [(*ours, *ours), (*ours, *long), (*ours, *short)]);
     let exactly = |text: &str| names().find(|(_, name)| *name == text).map(|(ours, _)| ours);
     if !argument.starts_with('-') || argument.len() < 2 {
         return None;
@@ -85,10 +81,8 @@ fn option(argument: &str) -> Option<(&'static str, Option<&str>)> {
     if let Some(ours) = exactly(name) {
         return Some((ours, value));
     }
-    let mut matches: Vec<(&'static str, Option<&str>)> = names()
-        .filter(|(_, full)| full.starts_with(name))
-        .map(|(ours, _)| (ours, value))
-        .collect();
+    let mut matches: Vec<(&'static str, Option<&str>)> =
+        names().filter(|(_, full)| full.starts_with(name)).map(|(ours, _)| (ours, value)).collect();
     if !argument.starts_with("--")
         && let Some((letter, value)) = argument.split_at_checked(2)
         && let Some(ours) = exactly(letter)
@@ -170,31 +164,13 @@ mod tests {
                 "x refresh_token -tok t --acc t --app_s s",
                 "x refresh_token --access-token=t --access-token=t --app-secret=s",
             ),
-            (
-                "x refresh_token --silent -token t",
-                "x refresh_token --silent --access-token=t",
-            ),
-            (
-                "x -s 1 refresh_token -token t",
-                "x refresh_token --silent=1 --access-token=t",
-            ),
-            (
-                "x --silent refresh_token -token t",
-                "x refresh_token --silent --access-token=t",
-            ),
-            (
-                "x refresh-token --access-token -",
-                "x refresh-token --access-token=-",
-            ),
-            (
-                "x access_token -secret=a=b -code --json",
-                "x access_token --app-secret=a=b --auth-code --json",
-            ),
+            ("x refresh_token --silent -token t", "x refresh_token --silent --access-token=t"),
+            ("x -s 1 refresh_token -token t", "x refresh_token --silent=1 --access-token=t"),
+            ("x --silent refresh_token -token t", "x refresh_token --silent --access-token=t"),
+            ("x refresh-token --access-token -", "x refresh-token --access-token=-"),
+            ("x access_token -secret=a=b -code --json", "x access_token --app-secret=a=b --auth-code --json"),
             // A code that begins like an option of ours is still a code where it touches its name.
-            (
-                "x access_token -code=-id --json",
-                "x access_token --auth-code=-id --json",
-            ),
+            ("x access_token -code=-id --json", "x access_token --auth-code=-id --json"),
             // A beginning of two options is none.
             ("x access_token --a 1 -se x", "x access_token --a 1 -se x"),
             ("x access_token -- -id 1", "x access_token -- -id 1"),
@@ -205,13 +181,9 @@ mod tests {
 
     #[test]
     fn other_commands_are_left_alone() {
-        for line in [
-            "x",
-            "x login -p 1 --app-id 1",
-            "x help access_token -id",
-            "x -p .env login",
-            "x --version",
-        ] {
+        for line in
+            ["x", "x login -p 1 --app-id 1", "x help access_token -id", "x -p .env login", "x --version"]
+        {
             assert_eq!(translate(words(line)), words(line), "{line}");
         }
     }

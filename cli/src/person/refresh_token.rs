@@ -69,19 +69,13 @@ struct UnusedHere {
 
 impl RefreshTokenCommand {
     pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
-        let output = Output {
-            json: self.json,
-            silent: self.silent,
-        };
+        let output = Output { json: self.json, silent: self.silent };
         let unused = [
             ("--app-id", self.unused.app_id.is_some()),
             ("--app-secret", self.unused.app_secret.is_some()),
             ("--auth-code", self.unused.auth_code.is_some()),
             ("--redirect-uri", self.unused.redirect_uri.is_some()),
-            (
-                "--access-token beside --auto-mode",
-                self.auto_mode && self.access_token.is_some(),
-            ),
+            ("--access-token beside --auto-mode", self.auto_mode && self.access_token.is_some()),
         ];
         tell_unused(output, "refresh_token", &unused);
         let mut interrupt = Interrupt::listen()?;

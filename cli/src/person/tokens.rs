@@ -35,13 +35,8 @@ pub(crate) async fn exchange(
     slot: Option<Slot>,
     output: Output,
 ) -> Result<()> {
-    let ShortLivedToken {
-        access_token,
-        user_id,
-    } = graph
-        .exchange_code(app, code, redirect_uri)
-        .await
-        .context("Could not generate short lived token")?;
+    let ShortLivedToken { access_token, user_id } =
+        graph.exchange_code(app, code, redirect_uri).await.context("Could not generate short lived token")?;
     complete(graph, &app.app_secret, access_token, Some(user_id), slot, output).await
 }
 
@@ -96,10 +91,7 @@ fn deliver_both(
             "long_lived": long_lived_json(long_lived),
         },
     });
-    let user = (
-        "User id",
-        user_id.map_or_else(|| "not known".to_owned(), ToString::to_string),
-    );
+    let user = ("User id", user_id.map_or_else(|| "not known".to_owned(), ToString::to_string));
     let short = ("Short-lived", shown(short_lived, SHORT_LIFE));
     let rows = match &slot {
         Some(slot) => vec![user, stored(slot, long_lived)],
@@ -142,11 +134,7 @@ fn shown(token: &AccessToken, life: Duration) -> String {
 /// Such as `lives 59 days and 23 hours`.
 fn lifetime(life: Duration) -> String {
     let minutes = life.as_secs() / 60;
-    let parts = [
-        (minutes / 1440, "day"),
-        (minutes / 60 % 24, "hour"),
-        (minutes % 60, "minute"),
-    ];
+    let parts = [(minutes / 1440, "day"), (minutes / 60 % 24, "hour"), (minutes % 60, "minute")];
     let mut words = parts
         .iter()
         .skip_while(|(count, _)| *count == 0)
@@ -171,9 +159,7 @@ fn deliver(
     let Some(slot) = slot else {
         return output.result(json, plain).map_err(|error| {
             let place = rescue("long_lived_token", &token.access_token, None);
-            error.context(Stopped::NotStored(format!(
-                "the new token could not be printed; it is {place}"
-            )))
+            error.context(Stopped::NotStored(format!("the new token could not be printed; it is {place}")))
         });
     };
     let (path, variable) = (slot.path().to_owned(), slot.variable().to_owned());

@@ -32,12 +32,7 @@ pub(crate) struct Dev {
     port: u16,
 
     /// Where everything is kept
-    #[arg(
-        long,
-        default_value = ".threads-auth",
-        value_name = "DIR",
-        conflicts_with = "ephemeral"
-    )]
+    #[arg(long, default_value = ".threads-auth", value_name = "DIR", conflicts_with = "ephemeral")]
     data_dir: PathBuf,
 
     /// Keep everything in memory only
@@ -114,19 +109,10 @@ impl Dev {
         let text = if self.json {
             serde_json::to_string(urls)?
         } else {
-            let Urls {
-                service_url,
-                threads_url,
-                dynamodb_url,
-                secrets_manager_url,
-                eventbridge_url,
-                ..
-            } = urls;
-            let public = self
-                .public_url
-                .as_ref()
-                .map_or(service_url.as_str(), Url::as_str)
-                .trim_end_matches('/');
+            let Urls { service_url, threads_url, dynamodb_url, secrets_manager_url, eventbridge_url, .. } =
+                urls;
+            let public =
+                self.public_url.as_ref().map_or(service_url.as_str(), Url::as_str).trim_end_matches('/');
             let kept = if self.ephemeral {
                 "in memory only".to_owned()
             } else {
@@ -153,9 +139,7 @@ impl Dev {
 }
 
 fn live_app(public_url: Option<&Url>, surroundings: &Surroundings) -> Result<LiveApp> {
-    let origin = public_url
-        .map_or("https://YOUR-PUBLIC-URL", Url::as_str)
-        .trim_end_matches('/');
+    let origin = public_url.map_or("https://YOUR-PUBLIC-URL", Url::as_str).trim_end_matches('/');
     let needs = LIVE_NEEDS.replace("{origin}", origin);
     if public_url.is_none_or(|url| url.scheme() != "https") {
         bail!(
@@ -168,11 +152,7 @@ fn live_app(public_url: Option<&Url>, surroundings: &Surroundings) -> Result<Liv
             "--threads live needs THREADS_APP_ID and THREADS_APP_SECRET in the environment or in .env.\n\n{needs}"
         );
     };
-    let app_id: AppId = id
-        .parse()
-        .context("THREADS_APP_ID is not an app id: expected digits only")?;
+    let app_id: AppId = id.parse().context("THREADS_APP_ID is not an app id: expected digits only")?;
     let app_secret = AppSecret::new(secret).context("THREADS_APP_SECRET is not an app secret")?;
-    Ok(LiveApp {
-        credentials: AppCredentials { app_id, app_secret },
-    })
+    Ok(LiveApp { credentials: AppCredentials { app_id, app_secret } })
 }

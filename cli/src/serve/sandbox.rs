@@ -73,14 +73,12 @@ impl SandboxCommand {
             state_file: self.state_file.clone(),
             accounts: self.account.iter().map(|name| account(name)).collect(),
         })?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port))
-            .await
-            .with_context(|| {
-                format!(
-                    "port {} cannot be used; choose another with --port, or --port 0 for a free one",
-                    self.port
-                )
-            })?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await.with_context(|| {
+            format!(
+                "port {} cannot be used; choose another with --port, or --port 0 for a free one",
+                self.port
+            )
+        })?;
         let url = format!("http://{}", listener.local_addr()?);
         self.announce(&url)?;
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -113,10 +111,10 @@ impl SandboxCommand {
             })
             .to_string()
         } else {
-            let kept = self.state_file.as_ref().map_or_else(
-                || "in memory only".to_owned(),
-                |file| format!("in {}", file.display()),
-            );
+            let kept = self
+                .state_file
+                .as_ref()
+                .map_or_else(|| "in memory only".to_owned(), |file| format!("in {}", file.display()));
             let rows = table(&[
                 ("App id", self.app_id.clone()),
                 ("App secret", secret.unwrap_or("as you gave it").to_owned()),
@@ -137,11 +135,7 @@ impl SandboxCommand {
 }
 
 fn account(username: &str) -> NewAccount {
-    NewAccount {
-        username: username.to_owned(),
-        user_id: None,
-        private: false,
-    }
+    NewAccount { username: username.to_owned(), user_id: None, private: false }
 }
 
 /// Keeps a second sandbox from the same state. The lock is a file beside it, because the state itself is replaced.

@@ -11,9 +11,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 const GRACE: Duration = Duration::from_secs(5);
 
 pub(crate) fn log_to_stderr() {
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .compact();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).compact();
     let ours = threads_auth_web::telemetry::filter(tracing::Level::INFO);
     tracing_subscriber::registry().with(lines).with(ours).init();
 }
@@ -21,9 +19,7 @@ pub(crate) fn log_to_stderr() {
 /// Prints where the server is, once it is there.
 pub(super) fn announce(text: &str) -> Result<()> {
     let mut out = anstream::stdout();
-    writeln!(out, "{text}")
-        .and_then(|()| out.flush())
-        .context("standard output is closed")
+    writeln!(out, "{text}").and_then(|()| out.flush()).context("standard output is closed")
 }
 
 /// Waits for requests under way, but not for ever.

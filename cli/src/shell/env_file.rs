@@ -58,10 +58,7 @@ pub(crate) fn contents(path: &Path) -> io::Result<Option<Vec<u8>>> {
     // Asked first, because reading a pipe would wait for its writer.
     match metadata(path)? {
         Some(metadata) if metadata.is_file() => std::fs::read(path).map(Some),
-        Some(_) => Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "it is not a regular file",
-        )),
+        Some(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")),
         None => Ok(None),
     }
 }
@@ -78,9 +75,7 @@ pub(crate) fn metadata(path: &Path) -> io::Result<Option<Metadata>> {
 /// Whether this can be the name of a variable.
 pub(crate) fn is_name(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
 }
 
 /// One line that defines `name`, for a file of its own.
@@ -107,10 +102,7 @@ pub(crate) fn get(content: &[u8], name: &str, variables: &HashMap<String, String
 
 /// How often `name` is defined. The last definition counts.
 pub(crate) fn definitions(content: &[u8], name: &str) -> usize {
-    statements(content)
-        .iter()
-        .filter(|statement| statement.name.as_deref() == Some(name))
-        .count()
+    statements(content).iter().filter(|statement| statement.name.as_deref() == Some(name)).count()
 }
 
 /// The file with `name` set to `value`: in the place of its last definition, quoted as before where that is possible, or
@@ -120,9 +112,7 @@ pub(crate) fn set(content: &[u8], name: &str, value: &str) -> Result<Vec<u8>, Un
         return Err(Unwritable::Value);
     }
     let before = statements(content);
-    let place = before
-        .iter()
-        .rposition(|statement| statement.name.as_deref() == Some(name));
+    let place = before.iter().rposition(|statement| statement.name.as_deref() == Some(name));
     let styles = match place {
         Some(place) => match before[place].style {
             Style::Bare if is_plain(value) => [Style::Bare, Style::Single, Style::Double],
@@ -143,11 +133,7 @@ pub(crate) fn set(content: &[u8], name: &str, value: &str) -> Result<Vec<u8>, Un
 }
 
 fn replaced(content: &[u8], statement: &Statement, text: &str) -> Vec<u8> {
-    let equals: &[u8] = if statement.style == Style::Absent {
-        b"="
-    } else {
-        b""
-    };
+    let equals: &[u8] = if statement.style == Style::Absent { b"=" } else { b"" };
     let (head, tail) = (&content[..statement.place.start], &content[statement.place.end..]);
     [head, equals, text.as_bytes(), tail].concat()
 }
@@ -168,27 +154,21 @@ fn added(content: &[u8], name: &str, text: &str) -> Vec<u8> {
 
 /// Whether `after` reads like `before`, but for the one variable.
 fn says(after: &[u8], before: &[Statement], place: Option<usize>, name: &str, value: &str) -> bool {
-    let mut expected: Vec<_> = before
-        .iter()
-        .map(|statement| (statement.name.as_deref(), statement.value.as_deref()))
-        .collect();
+    let mut expected: Vec<_> =
+        before.iter().map(|statement| (statement.name.as_deref(), statement.value.as_deref())).collect();
     match place {
         Some(place) => expected[place].1 = Some(value),
         None => expected.push((Some(name), Some(value))),
     }
     let after = statements(after);
     let defined = |(name, _): &(Option<&str>, Option<&str>)| name.is_some();
-    let said = after
-        .iter()
-        .map(|statement| (statement.name.as_deref(), statement.value.as_deref()));
+    let said = after.iter().map(|statement| (statement.name.as_deref(), statement.value.as_deref()));
     said.filter(defined).eq(expected.into_iter().filter(defined))
 }
 
 /// Whether it needs no quotes in any reader or shell.
 fn is_plain(value: &str) -> bool {
-    value
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"_-./:@%+=,".contains(&byte))
+    value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-./:@%+=,".contains(&byte))
 }
 
 fn quoted(value: &str, style: Style) -> String {
@@ -220,9 +200,7 @@ fn interpolate(value: &str, resolve: impl Fn(&str) -> Option<String>) -> String 
         let end = name_end.and_then(|end| {
             let after = &inside[end..];
             let is_whole = after.starts_with('}') || after.starts_with(":-");
-            is_whole
-                .then(|| after.find('}').map(|close| end + close))
-                .flatten()
+            is_whole.then(|| after.find('}').map(|close| end + close)).flatten()
         });
         if let (Some(name_end), Some(end)) = (name_end, end) {
             let default = inside[name_end..end].strip_prefix(":-").unwrap_or_default();
@@ -243,12 +221,7 @@ fn statements(content: &[u8]) -> Vec<Statement> {
         let statement = reader.statement().unwrap_or_else(|| {
             reader.skip(|character| !is_newline(character));
             reader.newline();
-            Statement {
-                name: None,
-                value: None,
-                place: 0..0,
-                style: Style::Absent,
-            }
+            Statement { name: None, value: None, place: 0..0, style: Style::Absent }
         });
         statements.push(statement);
     }
@@ -278,11 +251,7 @@ impl Reader {
             }
         }
         let at = usize::from(characters.first().is_some_and(|(_, first)| *first == '\u{feff}'));
-        Self {
-            characters,
-            at,
-            bytes: content.len(),
-        }
+        Self { characters, at, bytes: content.len() }
     }
 
     fn peek(&self) -> Option<char> {
@@ -338,19 +307,10 @@ impl Reader {
     fn statement(&mut self) -> Option<Statement> {
         self.skip(is_space);
         if self.peek().is_none() {
-            return Some(Statement {
-                name: None,
-                value: None,
-                place: 0..0,
-                style: Style::Absent,
-            });
+            return Some(Statement { name: None, value: None, place: 0..0, style: Style::Absent });
         }
         self.export();
-        let name = if self.peek() == Some('#') {
-            None
-        } else {
-            Some(self.name()?)
-        };
+        let name = if self.peek() == Some('#') { None } else { Some(self.name()?) };
         let name_end = self.at;
         self.skip(is_blank);
         let (value, place, style) = if self.peek() == Some('=') {
@@ -369,12 +329,7 @@ impl Reader {
         }
         self.skip(is_blank);
         let is_over = self.newline() || self.peek().is_none();
-        is_over.then(|| Statement {
-            name,
-            value,
-            place: self.byte(place.start)..self.byte(place.end),
-            style,
-        })
+        is_over.then(|| Statement { name, value, place: self.byte(place.start)..self.byte(place.end), style })
     }
 
     fn export(&mut self) {
@@ -455,11 +410,8 @@ fn unescaped(text: &str, style: Style) -> String {
     let mut result = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {
-        let meant = if character == '\\' {
-            characters.peek().and_then(|next| escape(*next, style))
-        } else {
-            None
-        };
+        let meant =
+            if character == '\\' { characters.peek().and_then(|next| escape(*next, style)) } else { None };
         if meant.is_some() {
             characters.next();
         }
@@ -569,10 +521,7 @@ mod tests {
         assert_eq!(after, "A='open\nT=\"new\"\n");
         assert_eq!(read(after.as_bytes(), "T").unwrap(), "new");
         // And where no kind of quotes helps, nothing is written.
-        assert_eq!(
-            set(b"A='open\nB=\"open\n", "T", "a'b\"c"),
-            Err(Unwritable::Content)
-        );
+        assert_eq!(set(b"A='open\nB=\"open\n", "T", "a'b\"c"), Err(Unwritable::Content));
     }
 
     #[test]
@@ -602,11 +551,7 @@ mod tests {
             ("T=${", Some("${")),
             ("\u{a0}T\u{a0}=\u{2003}1\u{1f}", Some("1")),
         ] {
-            assert_eq!(
-                get(content.as_bytes(), "T", &variables).as_deref(),
-                expected,
-                "{content:?}"
-            );
+            assert_eq!(get(content.as_bytes(), "T", &variables).as_deref(), expected, "{content:?}");
         }
     }
 

@@ -114,9 +114,9 @@ pub(crate) fn advice(error: &anyhow::Error) -> Option<String> {
             "The person has to grant it: `threads-auth login --scope …`. If they did, Meta has to allow it to the app first."
         }
         ErrorKind::TooYoung => "Nothing is wrong with the token. Try again when it is a day old.",
-        ErrorKind::Throttled {
-            retry_after: Some(wait),
-        } => return Some(format!("Try again in {} s.", wait.as_secs())),
+        ErrorKind::Throttled { retry_after: Some(wait) } => {
+            return Some(format!("Try again in {} s.", wait.as_secs()));
+        }
         ErrorKind::Transient | ErrorKind::Malformed if error.call() == Call::ExchangeCode => {
             "Try again. If the code is refused then, it was spent on this attempt: get a new one with `threads-auth login`."
         }
@@ -151,11 +151,7 @@ pub(crate) fn json(error: &anyhow::Error) -> Value {
     } else {
         let stopped: Option<&Stopped> = error.downcast_ref();
         let kind = stopped.map_or("failed", |stopped| stopped.code_and_kind().1);
-        let text = if cause.is_empty() {
-            message.clone()
-        } else {
-            cause.join(": ")
-        };
+        let text = if cause.is_empty() { message.clone() } else { cause.join(": ") };
         json!({"kind": kind, "message": text})
     };
     json!({"message": message, "error": detail})

@@ -32,12 +32,8 @@ pub(crate) struct Wanted {
     is_secret: bool,
 }
 
-pub(crate) const APP_ID: Wanted = Wanted {
-    flag: "--app-id",
-    variable: Some("THREADS_APP_ID"),
-    name: "Threads app id",
-    is_secret: false,
-};
+pub(crate) const APP_ID: Wanted =
+    Wanted { flag: "--app-id", variable: Some("THREADS_APP_ID"), name: "Threads app id", is_secret: false };
 pub(crate) const APP_SECRET: Wanted = Wanted {
     flag: "--app-secret",
     variable: Some("THREADS_APP_SECRET"),
@@ -62,12 +58,8 @@ pub(crate) const ACCESS_TOKEN: Wanted = Wanted {
     name: "Long-lived access token",
     is_secret: true,
 };
-pub(crate) const SHORT_LIVED_TOKEN: Wanted = Wanted {
-    flag: "--short-lived-token",
-    variable: None,
-    name: "Short-lived access token",
-    is_secret: true,
-};
+pub(crate) const SHORT_LIVED_TOKEN: Wanted =
+    Wanted { flag: "--short-lived-token", variable: None, name: "Short-lived access token", is_secret: true };
 
 /// Gets values for one command.
 pub(crate) struct Inputs<'a> {
@@ -80,11 +72,7 @@ pub(crate) struct Inputs<'a> {
 impl<'a> Inputs<'a> {
     /// For a command without `--env-path`.
     pub(crate) fn new(surroundings: &'a Surroundings, output: Output) -> Self {
-        Self {
-            surroundings,
-            output,
-            env_path: None,
-        }
+        Self { surroundings, output, env_path: None }
     }
 
     /// The value, from the first place that has one.
@@ -98,10 +86,8 @@ impl<'a> Inputs<'a> {
         match given {
             Some("-") => {
                 return interrupt.or(prompt::line()).await?.ok_or_else(|| {
-                    Stopped::Usage(format!(
-                        "{flag} - reads a line of standard input, which has none left"
-                    ))
-                    .into()
+                    Stopped::Usage(format!("{flag} - reads a line of standard input, which has none left"))
+                        .into()
                 });
             }
             Some(value) => {
@@ -186,8 +172,7 @@ impl<'a> Inputs<'a> {
 
 /// Reads a redirect URI.
 pub(crate) fn redirect_uri(text: &str) -> Result<RedirectUri> {
-    text.parse()
-        .map_err(|error: threads_graph::InvalidRedirectUri| Stopped::Usage(error.to_string()).into())
+    text.parse().map_err(|error: threads_graph::InvalidRedirectUri| Stopped::Usage(error.to_string()).into())
 }
 
 /// Reads a time such as `15m`, of a second at least, for clap.

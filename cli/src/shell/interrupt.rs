@@ -24,10 +24,7 @@ pub(crate) struct Interrupt {
 impl Interrupt {
     pub(crate) fn listen() -> Result<Self> {
         let listen = |kind| signal(kind).context("signals cannot be listened for");
-        Ok(Self {
-            int: listen(SignalKind::interrupt())?,
-            term: listen(SignalKind::terminate())?,
-        })
+        Ok(Self { int: listen(SignalKind::interrupt())?, term: listen(SignalKind::terminate())? })
     }
 
     /// Waits for `work`, and gives it up at the first signal.

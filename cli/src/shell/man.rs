@@ -35,10 +35,8 @@ impl Manual {
         let closed = "standard output is closed";
         let Some(folder) = self.dir else {
             let main = pages.first().map_or("", |(_, page)| page);
-            let all: Map<_, _> = pages
-                .iter()
-                .map(|(name, page)| (name.clone(), Value::from(page.as_str())))
-                .collect();
+            let all: Map<_, _> =
+                pages.iter().map(|(name, page)| (name.clone(), Value::from(page.as_str()))).collect();
             return output.result(&json!({"pages": all}), main).context(closed);
         };
         std::fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
@@ -48,9 +46,7 @@ impl Manual {
             std::fs::write(&path, page).with_context(|| format!("{} cannot be written", path.display()))?;
             files.push(path.display().to_string());
         }
-        output
-            .result(&json!({"files": files}), &files.join("\n"))
-            .context(closed)
+        output.result(&json!({"files": files}), &files.join("\n")).context(closed)
     }
 }
 

@@ -73,10 +73,8 @@ pub(crate) fn can_ask() -> bool {
 /// Lines of a label and a text each, the texts below each other.
 pub(crate) fn table(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
-    let lines: Vec<_> = rows
-        .iter()
-        .map(|(label, text)| format!("{LABEL}{label:width$}{LABEL:#}  {text}"))
-        .collect();
+    let lines: Vec<_> =
+        rows.iter().map(|(label, text)| format!("{LABEL}{label:width$}{LABEL:#}  {text}")).collect();
     lines.join("\n")
 }
 

@@ -24,9 +24,7 @@ pub(crate) async fn ask(
 ) -> Result<Option<Zeroizing<String>>> {
     let echo_off = hidden.then(EchoOff::new).transpose()?;
     let mut err = io::stderr();
-    write!(err, "{question}: ")
-        .and_then(|()| err.flush())
-        .context("standard error is closed")?;
+    write!(err, "{question}: ").and_then(|()| err.flush()).context("standard error is closed")?;
     let answer = interrupt.or(line()).await;
     // The line end was not shown either.
     if echo_off.is_some() || answer.is_err() {
@@ -39,9 +37,7 @@ pub(crate) async fn ask(
 /// Asks for a word. Where nobody can be asked, `flag` says it instead.
 pub(crate) async fn confirm(question: &str, word: &str, flag: &str) -> Result<()> {
     if !can_ask() {
-        return usage(format!(
-            "nobody can be asked here whether to do this: give {flag} if it is meant"
-        ));
+        return usage(format!("nobody can be asked here whether to do this: give {flag} if it is meant"));
     }
     let answer = ask(question, false, &mut Interrupt::listen()?).await?;
     if answer.is_none_or(|answer| answer.as_str() != word) {
@@ -55,10 +51,7 @@ pub(crate) async fn line() -> Result<Option<Zeroizing<String>>> {
     let (send, receive) = tokio::sync::oneshot::channel();
     // A thread of its own, because a read cannot be given up, and the runtime would wait for one of its own.
     std::thread::spawn(move || send.send(read_line()));
-    receive
-        .await
-        .context("standard input was not read")?
-        .context("standard input cannot be read")
+    receive.await.context("standard input was not read")?.context("standard input cannot be read")
 }
 
 fn read_line() -> io::Result<Option<Zeroizing<String>>> {

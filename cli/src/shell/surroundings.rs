@@ -10,10 +10,8 @@ use threads_graph::{Endpoints, Graph, HttpClient, HttpTimeouts};
 use crate::shell::exit::Stopped;
 
 /// How long Meta may take. Longer than a function can wait: an answer that is not awaited may hold a token.
-const TIMEOUTS: HttpTimeouts = HttpTimeouts {
-    connect: Duration::from_secs(10),
-    request: Duration::from_mins(1),
-};
+const TIMEOUTS: HttpTimeouts =
+    HttpTimeouts { connect: Duration::from_secs(10), request: Duration::from_mins(1) };
 
 /// For the help of every command that talks to Meta.
 pub(crate) const HOSTS: &str = "\
@@ -32,18 +30,14 @@ pub(crate) struct Surroundings {
 impl Surroundings {
     /// A variable that is set, and not to nothing. It is taken as it is: a secret with a line end is not one.
     pub(crate) fn variable(&self, name: &str) -> Option<&str> {
-        self.variables
-            .get(name)
-            .map(String::as_str)
-            .filter(|text| !text.trim().is_empty())
+        self.variables.get(name).map(String::as_str).filter(|text| !text.trim().is_empty())
     }
 
     /// Where Meta is. Only the environment says so: a `.env` that happens to be in a folder must not redirect secrets.
     pub(crate) fn endpoints(&self) -> Result<Endpoints> {
         let usual = Endpoints::default();
         Endpoints::new(
-            self.variable("THREADS_AUTHORIZE_URL")
-                .unwrap_or(usual.authorize.as_str()),
+            self.variable("THREADS_AUTHORIZE_URL").unwrap_or(usual.authorize.as_str()),
             self.variable("THREADS_GRAPH_URL").unwrap_or(usual.graph.as_str()),
             self.variable("THREADS_API_VERSION").unwrap_or(&usual.api_version),
         )

@@ -36,27 +36,18 @@ fn accounts_are_listed_weakest_first_and_filtered() {
     let listed = local.run(&["accounts", "list", "--json"]).json();
     assert_eq!(ids(&listed), [ADA, BEN, EVE]);
     assert!(text(&listed, "/now").starts_with("2041-01-06T"));
-    let weak = local
-        .run(&["accounts", "list", "--days-left-under", "56", "--json"])
-        .json();
+    let weak = local.run(&["accounts", "list", "--days-left-under", "56", "--json"]).json();
     assert_eq!(ids(&weak), [ADA]);
-    let revoked = local
-        .run(&["accounts", "list", "--status", "revoked", "--json"])
-        .json();
+    let revoked = local.run(&["accounts", "list", "--status", "revoked", "--json"]).json();
     assert_eq!(ids(&revoked), [EVE]);
-    let none = local
-        .run(&["accounts", "list", "--status", "needs_reauthorization", "--json"])
-        .json();
+    let none = local.run(&["accounts", "list", "--status", "needs_reauthorization", "--json"]).json();
     assert!(ids(&none).is_empty());
 
     let plain = local.run(&["accounts", "list"]);
     plain.expect(0).hides(&[&ada]);
     let lines: Vec<_> = plain.stdout.lines().collect();
     assert!(lines[0].trim_start().starts_with("ACCOUNT"), "{lines:?}");
-    assert!(
-        lines[1].contains(ADA) && lines[1].contains("active") && lines[1].contains(" 54 "),
-        "{lines:?}"
-    );
+    assert!(lines[1].contains(ADA) && lines[1].contains("active") && lines[1].contains(" 54 "), "{lines:?}");
     assert!(lines[3].contains("revoked: app"), "{lines:?}");
     assert_eq!(lines[4], "3 accounts");
 
@@ -94,10 +85,7 @@ fn one_account_is_shown_refreshed_and_ended() {
     let grant = local.grant(ADA).unwrap();
     let stored = grant.live().unwrap();
     // As long as Meta says, from whenever the command asked.
-    assert_eq!(
-        stored.expires_at.duration_since(stored.issued_at).as_secs(),
-        5_183_944
-    );
+    assert_eq!(stored.expires_at.duration_since(stored.issued_at).as_secs(), 5_183_944);
     let shown = local.run(&["accounts", "show", ADA]);
     shown.expect(0).hides(&[&token]);
     assert!(
@@ -126,38 +114,26 @@ fn one_account_is_shown_refreshed_and_ended() {
     local.stack.clock().advance(2 * DAY);
     local.stack.sandbox().unwrap().revoke(BEN);
     local.run(&["accounts", "refresh", BEN]).expect(3);
-    local
-        .run(&["accounts", "refresh", BEN])
-        .says(3, &["needs_reauthorization", "connecting again"]);
+    local.run(&["accounts", "refresh", BEN]).says(3, &["needs_reauthorization", "connecting again"]);
 
     local.run(&["accounts", "disconnect", ADA]).says(2, &["--yes"]);
     assert!(local.grant(ADA).unwrap().live().is_some());
-    let ended = local
-        .run(&["accounts", "disconnect", ADA, "--yes", "--json"])
-        .json();
+    let ended = local.run(&["accounts", "disconnect", ADA, "--yes", "--json"]).json();
     assert_eq!(ended["disconnected"], true);
     assert!(local.grant(ADA).unwrap().live().is_none());
     local.run(&["accounts", "refresh", ADA]).says(3, &["revoked"]);
 
     for command in [&["show"][..], &["refresh"], &["disconnect", "--yes"]] {
-        let arguments: Vec<_> = ["accounts"]
-            .iter()
-            .chain(command)
-            .chain(&[EVE])
-            .copied()
-            .collect();
-        local.run(&arguments).says(
-            1,
-            &["no account 17841400000000003 is connected to the development stack"],
-        );
+        let arguments: Vec<_> = ["accounts"].iter().chain(command).chain(&[EVE]).copied().collect();
+        local
+            .run(&arguments)
+            .says(1, &["no account 17841400000000003 is connected to the development stack"]);
         let mut bad = arguments.clone();
         *bad.last_mut().unwrap() = "@ada";
         local.run(&bad).says(2, &["@ada"]);
     }
     local.spoil(BEN, "status", AttributeValue::S("odd".to_owned()));
-    local
-        .run(&["accounts", "show", BEN])
-        .says(1, &["attribute status is malformed"]);
+    local.run(&["accounts", "show", BEN]).says(1, &["attribute status is malformed"]);
 }
 
 #[test]
@@ -171,37 +147,22 @@ fn tokens_are_taken_over_from_csv_and_json() {
     );
     let first = local.run(&["accounts", "import", "tokens.csv", "--json"]);
     let json = first.json();
-    assert_eq!(
-        (json["read"].as_u64(), json["imported"].as_u64()),
-        (Some(2), Some(2)),
-        "{json}"
-    );
+    assert_eq!((json["read"].as_u64(), json["imported"].as_u64()), (Some(2), Some(2)), "{json}");
     assert_eq!(json["rejected_file"], Value::Null);
     first.hides(&[&ada, &ben]);
     assert!(!local.path("tokens.csv.rejected").exists());
     assert!(local.grant(ADA).is_some() && local.grant(BEN).is_some());
     let again = local.run(&["accounts", "import", "tokens.csv"]);
     again.expect(0);
-    assert_eq!(
-        again.stdout,
-        "2 lines: 0 taken over, 2 connected already, 0 rejected, 0 to be tried again\n"
-    );
+    assert_eq!(again.stdout, "2 lines: 0 taken over, 2 connected already, 0 rejected, 0 to be tried again\n");
 
     let lines =
         format!("\n{{\"access_token\":\"{eve}\",\"user_id\":{EVE},\"expires_at\":2245708800,\"more\":1}}\n");
-    let piped = run_with(
-        local.command(&["accounts", "import", "-", "--rejected", "r", "--json"]),
-        &lines,
-    );
+    let piped = run_with(local.command(&["accounts", "import", "-", "--rejected", "r", "--json"]), &lines);
     assert_eq!(piped.json()["imported"], 1);
     // From a later line on.
-    let rest = local
-        .run(&["accounts", "import", "tokens.csv", "--from-line", "3", "--json"])
-        .json();
-    assert_eq!(
-        (rest["read"].as_u64(), rest["present"].as_u64()),
-        (Some(1), Some(1))
-    );
+    let rest = local.run(&["accounts", "import", "tokens.csv", "--from-line", "3", "--json"]).json();
+    assert_eq!((rest["read"].as_u64(), rest["present"].as_u64()), (Some(1), Some(1)));
 }
 
 #[test]
@@ -222,28 +183,16 @@ fn what_is_not_taken_over_is_kept_with_its_reason() {
     local.write("tokens.jsonl", lines.join("\n"));
     local.write("tokens.jsonl.rejected", "of an earlier run");
     let ended = local.run(&["accounts", "import", "tokens.jsonl", "--json"]);
-    ended
-        .says(1, &["tokens.jsonl.rejected", "It holds tokens"])
-        .hides(&[&ada, &ben]);
+    ended.says(1, &["tokens.jsonl.rejected", "It holds tokens"]).hides(&[&ada, &ben]);
     let json: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!(
-        (
-            json["imported"].as_u64(),
-            json["rejected"].as_u64(),
-            json["failed"].as_u64()
-        ),
+        (json["imported"].as_u64(), json["rejected"].as_u64(), json["failed"].as_u64()),
         (Some(1), Some(7), Some(0))
     );
-    let mode = std::fs::metadata(local.path("tokens.jsonl.rejected"))
-        .unwrap()
-        .permissions()
-        .mode();
+    let mode = std::fs::metadata(local.path("tokens.jsonl.rejected")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let mut kept: Vec<Value> = local
-        .read("tokens.jsonl.rejected")
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let mut kept: Vec<Value> =
+        local.read("tokens.jsonl.rejected").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     kept.sort_by_key(|line| line["line"].as_u64());
     let reasons: Vec<_> = kept.iter().map(|line| text(line, "/reason")).collect();
     for (reason, part) in reasons.iter().zip([
@@ -275,15 +224,10 @@ fn what_fails_is_tried_again_and_kept_for_later() {
     let ended = local.run(&["accounts", "import", "tokens.csv", "--tries", "1", "--json"]);
     ended.says(4, &["tokens.csv.rejected"]);
     let json: Value = serde_json::from_str(&ended.stdout).unwrap();
-    assert_eq!(
-        (json["rejected"].as_u64(), json["failed"].as_u64()),
-        (Some(0), Some(1))
-    );
+    assert_eq!((json["rejected"].as_u64(), json["failed"].as_u64()), (Some(0), Some(1)));
     assert!(local.read("tokens.csv.rejected").contains("\"try_again\":true"));
     // The file of rejected lines can be imported itself.
-    let later = local
-        .run(&["accounts", "import", "tokens.csv.rejected", "--json"])
-        .json();
+    let later = local.run(&["accounts", "import", "tokens.csv.rejected", "--json"]).json();
     assert_eq!(later["imported"], 1);
     assert!(local.grant(BEN).is_some());
 
@@ -295,22 +239,11 @@ fn what_fails_is_tried_again_and_kept_for_later() {
     }
     local.write("tokens.csv", lines);
     local.fault(SandboxCall::Me, 1_000, FaultAction::Html);
-    let ended = local.run(&[
-        "accounts",
-        "import",
-        "tokens.csv",
-        "--tries",
-        "1",
-        "--concurrency",
-        "4",
-        "--json",
-    ]);
+    let ended =
+        local.run(&["accounts", "import", "tokens.csv", "--tries", "1", "--concurrency", "4", "--json"]);
     ended.says(4, &["in a row failed", "--from-line 1"]);
     let json: Value = serde_json::from_str(&ended.stdout).unwrap();
-    let (read, next) = (
-        json["read"].as_u64().unwrap(),
-        json["next_line"].as_u64().unwrap(),
-    );
+    let (read, next) = (json["read"].as_u64().unwrap(), json["next_line"].as_u64().unwrap());
     assert!((100..=103).contains(&read), "{json}");
     assert_eq!(next, read + 2, "the first line holds the names");
 }
@@ -334,10 +267,7 @@ fn an_import_that_is_stopped_says_where_to_go_on() {
     running.line("--from-line 3 goes on");
     let ended = running.end();
     ended.expect(130);
-    assert_eq!(
-        ended.stdout,
-        "1 lines: 1 taken over, 0 connected already, 0 rejected, 0 to be tried again\n"
-    );
+    assert_eq!(ended.stdout, "1 lines: 1 taken over, 0 connected already, 0 rejected, 0 to be tried again\n");
     assert!(local.grant(ADA).is_some());
 }
 
@@ -355,10 +285,7 @@ fn a_file_that_cannot_be_imported_is_refused_before_anything_is_sent() {
         (&["long"], "longer than"),
         (&["-"], "--rejected says where"),
         (&["-", "--rejected", "there"], "there exists"),
-        (
-            &["names.csv", "--rejected", "names.csv"],
-            "is the file that is read",
-        ),
+        (&["names.csv", "--rejected", "names.csv"], "is the file that is read"),
         (&["names.csv", "--concurrency", "0"], "--concurrency"),
     ] {
         let arguments: Vec<_> = ["accounts", "import"].iter().chain(arguments).copied().collect();
@@ -367,9 +294,7 @@ fn a_file_that_cannot_be_imported_is_refused_before_anything_is_sent() {
     assert!(local.stack.sandbox().unwrap().calls().is_empty());
     local.put_secret(&local.stack.urls().keyring_secret_id, "{}");
     local.write("tokens.csv", format!("token\n{}\n", local.token(ADA)));
-    local
-        .run(&["accounts", "import", "tokens.csv"])
-        .says(1, &["`threads-auth configure` writes them"]);
+    local.run(&["accounts", "import", "tokens.csv"]).says(1, &["`threads-auth configure` writes them"]);
 }
 
 /// `THREADS_AUTH_IMPORT_LINES=100000 cargo test -p threads-auth-cli --test commands many_tokens -- --nocapture` takes so many, and prints
@@ -388,20 +313,15 @@ fn many_tokens_are_taken_over_with_little_memory() {
     }
     local.write("many.csv", file);
     let began = Instant::now();
-    let mut child = local
-        .command(&["accounts", "import", "many.csv", "--json"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        local.command(&["accounts", "import", "many.csv", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
     let status = format!("/proc/{}/status", child.id());
     let mut peak = 0_u64;
     let ended = loop {
         // The kernel keeps the most that it ever was, until it ends.
         let seen = std::fs::read_to_string(&status).unwrap_or_default();
         let most = seen.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        peak = most
-            .and_then(|most| most.trim().strip_suffix(" kB")?.parse().ok())
-            .unwrap_or(peak);
+        peak = most.and_then(|most| most.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or(peak);
         if let Some(ended) = child.try_wait().unwrap() {
             break ended;
         }
@@ -411,14 +331,8 @@ fn many_tokens_are_taken_over_with_little_memory() {
     std::io::Read::read_to_string(&mut child.stdout.take().unwrap(), &mut said).unwrap();
     assert!(ended.success(), "{said}");
     let json: Value = serde_json::from_str(&said).unwrap();
-    assert_eq!(
-        (json["read"].as_u64(), json["imported"].as_u64()),
-        (Some(lines), Some(lines))
-    );
-    println!(
-        "import: {lines} lines in {:.1} s, at most {peak} KiB of memory",
-        began.elapsed().as_secs_f64()
-    );
+    assert_eq!((json["read"].as_u64(), json["imported"].as_u64()), (Some(lines), Some(lines)));
+    println!("import: {lines} lines in {:.1} s, at most {peak} KiB of memory", began.elapsed().as_secs_f64());
     assert!(peak < 128 * 1_024, "{peak} KiB");
 }
 
@@ -428,26 +342,15 @@ fn an_export_has_no_tokens_unless_it_is_asked_for_twice() {
     let (ada, ben) = (local.account(ADA), local.account(BEN));
     local.run(&["accounts", "disconnect", BEN, "--yes"]).expect(0);
     let plain = local.run(&["accounts", "export"]);
-    plain
-        .says(0, &["2 accounts were written, without tokens"])
-        .hides(&[&ada, &ben, "access_token"]);
+    plain.says(0, &["2 accounts were written, without tokens"]).hides(&[&ada, &ben, "access_token"]);
     assert_eq!(plain.stdout.lines().count(), 2);
     let csv = local.run(&["accounts", "export", "--format", "csv", "--output", "out.csv"]);
     csv.says(0, &["to out.csv"]);
     let written = local.read("out.csv");
     let mut lines = written.lines();
-    assert!(
-        lines.next().unwrap().starts_with("user_id,username,status,"),
-        "{written}"
-    );
-    assert!(
-        !written.contains(&ada) && written.contains(&format!("{ADA},person00001,active,,")),
-        "{written}"
-    );
-    let mode = std::fs::metadata(local.path("out.csv"))
-        .unwrap()
-        .permissions()
-        .mode();
+    assert!(lines.next().unwrap().starts_with("user_id,username,status,"), "{written}");
+    assert!(!written.contains(&ada) && written.contains(&format!("{ADA},person00001,active,,")), "{written}");
+    let mode = std::fs::metadata(local.path("out.csv")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 
     let calls = |arguments: &[&str]| {
@@ -464,49 +367,20 @@ fn an_export_has_no_tokens_unless_it_is_asked_for_twice() {
     );
     assert_eq!(local.read("out.jsonl"), plain.stdout);
     let both = calls(&["--json", "--format", "csv"]);
-    assert!(
-        text(&both.failure(2), "/message").contains("--output FILE"),
-        "{both:?}"
-    );
-    assert_eq!(
-        calls(&["--json", "--format", "csv", "--output", "2.csv"]).json()["file"],
-        "2.csv"
-    );
-    calls(&["--with-tokens"])
-        .says(2, &["--yes-with-tokens"])
-        .hides(&[&ada]);
-    calls(&["--yes-with-tokens"])
-        .says(2, &["--with-tokens"])
-        .hides(&[&ada]);
+    assert!(text(&both.failure(2), "/message").contains("--output FILE"), "{both:?}");
+    assert_eq!(calls(&["--json", "--format", "csv", "--output", "2.csv"]).json()["file"], "2.csv");
+    calls(&["--with-tokens"]).says(2, &["--yes-with-tokens"]).hides(&[&ada]);
+    calls(&["--yes-with-tokens"]).says(2, &["--with-tokens"]).hides(&[&ada]);
     calls(&["--with-tokens", "--yes-with-tokens", "--output", "all.jsonl"])
         .says(0, &["2 accounts were written to all.jsonl\n"]);
-    assert!(
-        local
-            .read("all.jsonl")
-            .contains(&format!("\"access_token\":\"{ada}\""))
-    );
-    calls(&[
-        "--with-tokens",
-        "--yes-with-tokens",
-        "--format",
-        "csv",
-        "--output",
-        "all.csv",
-    ])
-    .expect(0);
-    assert!(
-        local
-            .read("all.csv")
-            .lines()
-            .any(|line| line.ends_with(&format!(",{ada}")))
-    );
+    assert!(local.read("all.jsonl").contains(&format!("\"access_token\":\"{ada}\"")));
+    calls(&["--with-tokens", "--yes-with-tokens", "--format", "csv", "--output", "all.csv"]).expect(0);
+    assert!(local.read("all.csv").lines().any(|line| line.ends_with(&format!(",{ada}"))));
 
     // Elsewhere, it is taken over again.
     let other = Local::new();
     other.write("all.jsonl", local.read("all.jsonl"));
-    other
-        .run(&["accounts", "import", "all.jsonl"])
-        .says(1, &["all.jsonl.rejected"]);
+    other.run(&["accounts", "import", "all.jsonl"]).says(1, &["all.jsonl.rejected"]);
 
     local.spoil(ADA, "token", AttributeValue::B(b"nothing".to_vec().into()));
     calls(&["--with-tokens", "--yes-with-tokens"]).says(1, &["the token of 17841400000000001 does not open"]);
@@ -517,10 +391,7 @@ fn without_a_stack_it_says_how_to_start_one() {
     let local = Local::new();
     let failure =
         run(local.bare(&["accounts", "list", &format!("--local=http://{NOWHERE}"), "--json"])).failure(4);
-    assert!(
-        text(&failure, "/error/message").contains("`threads-auth dev`"),
-        "{failure}"
-    );
+    assert!(text(&failure, "/error/message").contains("`threads-auth dev`"), "{failure}");
     // Something else listens there.
     let sandbox = &local.stack.urls().threads_url;
     run(local.bare(&["accounts", "list", &format!("--local={sandbox}")]))

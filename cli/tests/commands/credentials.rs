@@ -13,30 +13,14 @@ fn asked(expiration: &str, accounts: usize) -> usize {
         urls.access_key_id, urls.secret_access_key
     );
     let (calls, process) = (aws.local.path("calls"), aws.local.path("process.sh"));
-    aws.local.write(
-        "process.sh",
-        format!("echo asked >> '{}'\necho '{answer}'\n", calls.display()),
-    );
-    let config = format!(
-        "[profile ops]\nregion = {}\ncredential_process = sh {}\n",
-        urls.region,
-        process.display()
-    );
+    aws.local.write("process.sh", format!("echo asked >> '{}'\necho '{answer}'\n", calls.display()));
+    let config =
+        format!("[profile ops]\nregion = {}\ncredential_process = sh {}\n", urls.region, process.display());
     aws.local.write("aws-config", config);
-    let tokens: Vec<_> = (0..accounts)
-        .map(|n| aws.local.token(&format!("1784140000000{n:04}")))
-        .collect();
-    aws.local
-        .write("tokens.csv", format!("access_token\n{}\n", tokens.join("\n")));
-    let mut command = aws.command(&[
-        "accounts",
-        "import",
-        "tokens.csv",
-        "--concurrency",
-        "1",
-        "--profile",
-        "ops",
-    ]);
+    let tokens: Vec<_> = (0..accounts).map(|n| aws.local.token(&format!("1784140000000{n:04}"))).collect();
+    aws.local.write("tokens.csv", format!("access_token\n{}\n", tokens.join("\n")));
+    let mut command =
+        aws.command(&["accounts", "import", "tokens.csv", "--concurrency", "1", "--profile", "ops"]);
     command
         .env_remove("AWS_ACCESS_KEY_ID")
         .env_remove("AWS_SECRET_ACCESS_KEY")

@@ -71,10 +71,7 @@ impl Aws {
                 output("RefreshFunctionName", "threads-auth-refresh"),
                 output("DataKeyArn", "arn:aws:kms:us-east-1:123456789012:key/1"),
                 output("ThreadsGraphUrl", &urls.threads_url),
-                output(
-                    "ThreadsAuthorizeUrl",
-                    &format!("{}/oauth/authorize", urls.threads_url),
-                ),
+                output("ThreadsAuthorizeUrl", &format!("{}/oauth/authorize", urls.threads_url)),
             ],
             schedule: "ENABLED",
             alarms: vec![("threads-auth-sweep-missed", "OK", true)],
@@ -84,10 +81,8 @@ impl Aws {
             invoked: (200, "", String::new()),
             events: Vec::new(),
         }));
-        let listener = local
-            .runtime
-            .block_on(tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-            .unwrap();
+        let listener =
+            local.runtime.block_on(tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let function = Arc::new(tokio::sync::Mutex::new(()));
         let (answers, running) = (Arc::clone(&said), Arc::clone(&function));
@@ -101,12 +96,7 @@ impl Aws {
             answer(&said, &uri, &headers, &body)
         });
         local.runtime.spawn(async { axum::serve(listener, router).await });
-        Self {
-            local,
-            url,
-            said,
-            function,
-        }
+        Self { local, url, said, function }
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
@@ -158,11 +148,7 @@ fn answer(said: &Said, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Response
     if uri.path() == "/schedules/sweep" {
         assert!(uri.query().unwrap().contains("groupName=threads-auth"));
         if said.denies {
-            return (
-                StatusCode::FORBIDDEN,
-                [("x-amzn-errortype", "AccessDeniedException")],
-                "{}",
-            )
+            return (StatusCode::FORBIDDEN, [("x-amzn-errortype", "AccessDeniedException")], "{}")
                 .into_response();
         }
         return axum::Json(json!({"State": said.schedule, "ScheduleExpression": "rate(15 minutes)"}))
@@ -178,10 +164,7 @@ fn answer(said: &Said, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Response
         return axum::Json(json!({"Policy": policy, "PolicyName": "default"})).into_response();
     }
     if headers.contains_key("smithy-protocol") {
-        let kind = [
-            ("smithy-protocol", "rpc-v2-cbor"),
-            ("content-type", "application/cbor"),
-        ];
+        let kind = [("smithy-protocol", "rpc-v2-cbor"), ("content-type", "application/cbor")];
         return (kind, alarms(&said.alarms)).into_response();
     }
     if body.contains("Action=ListStackResources") {
@@ -259,12 +242,7 @@ fn a_stack_is_found_by_its_outputs() {
     );
     aws.local.write("aws-config", config);
     let mut command = aws.command(&["accounts", "list", "--profile", "ops", "--json"]);
-    for variable in [
-        "AWS_REGION",
-        "AWS_ACCESS_KEY_ID",
-        "AWS_SECRET_ACCESS_KEY",
-        "AWS_ENDPOINT_URL",
-    ] {
+    for variable in ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"] {
         command.env_remove(variable);
     }
     command.env("AWS_CONFIG_FILE", aws.local.path("aws-config"));
@@ -283,14 +261,10 @@ fn a_stack_that_is_not_found_is_explained() {
     command.env_remove("AWS_REGION");
     run(command).says(2, &["which AWS region?", "--local"]);
     let mut command = aws.command(&["accounts", "list"]);
-    command
-        .env_remove("AWS_ACCESS_KEY_ID")
-        .env_remove("AWS_SECRET_ACCESS_KEY");
+    command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
     run(command).says(2, &["there are no AWS credentials", "aws sso login"]);
     let mut command = aws.command(&["accounts", "list"]);
-    command
-        .env("AWS_ENDPOINT_URL", format!("http://{NOWHERE}"))
-        .env("AWS_MAX_ATTEMPTS", "1");
+    command.env("AWS_ENDPOINT_URL", format!("http://{NOWHERE}")).env("AWS_MAX_ATTEMPTS", "1");
     run(command).says(4, &["CloudFormation in us-east-1 does not answer"]);
     aws.say(|said| said.outputs.retain(|(name, _)| *name != "GrantsTableName"));
     run(aws.command(&["accounts", "list"])).says(1, &["has no output GrantsTableName"]);
@@ -300,43 +274,25 @@ fn a_stack_that_is_not_found_is_explained() {
 fn the_doctor_looks_at_what_only_aws_has() {
     let aws = Aws::new();
     let well = run(aws.command(&["doctor", "--json"])).json();
-    let names: Vec<_> = well["checks"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|finding| text(finding, "/check"))
-        .collect();
+    let names: Vec<_> =
+        well["checks"].as_array().unwrap().iter().map(|finding| text(finding, "/check")).collect();
     for check in ["clock", "schedule", "alarms", "key policy"] {
         assert!(names.contains(&check), "{names:?}");
         assert_eq!(aws.examined(0, check).0, "ok", "{well}");
     }
     aws.say(|said| said.schedule = "DISABLED");
-    assert!(
-        aws.examined(1, "schedule")
-            .1
-            .contains("Nothing is refreshed while it is off")
-    );
+    assert!(aws.examined(1, "schedule").1.contains("Nothing is refreshed while it is off"));
     aws.say(|said| (said.schedule, said.denies) = ("ENABLED", true));
     assert!(aws.examined(0, "schedule").1.contains("scheduler:GetSchedule"));
     for (alarm, code, level, said) in [
-        (
-            Some(("threads-auth-weakest-token", "ALARM", true)),
-            1,
-            "fail",
-            "ringing: weakest-token",
-        ),
+        (Some(("threads-auth-weakest-token", "ALARM", true)), 1, "fail", "ringing: weakest-token"),
         (
             Some(("threads-auth-events-behind", "INSUFFICIENT_DATA", true)),
             0,
             "warn",
             "without data yet: events-behind",
         ),
-        (
-            Some(("threads-auth-events-behind", "OK", false)),
-            0,
-            "warn",
-            "nobody would be told",
-        ),
+        (Some(("threads-auth-events-behind", "OK", false)), 0, "warn", "nobody would be told"),
         (None, 0, "warn", "there are none"),
     ] {
         aws.say(|said| said.alarms = alarm.into_iter().collect());
@@ -348,11 +304,7 @@ fn the_doctor_looks_at_what_only_aws_has() {
     aws.say(|said| said.alarms = vec![("threads-auth-sweep-missed", "OK", true)]);
     assert_eq!(aws.examined(0, "alarms").0, "ok");
     aws.say(|said| said.made = None);
-    assert!(
-        aws.examined(0, "alarms")
-            .1
-            .contains("cloudformation:ListStackResources")
-    );
+    assert!(aws.examined(0, "alarms").1.contains("cloudformation:ListStackResources"));
     aws.say(|said| said.action = "kms:*");
     assert!(aws.examined(1, "key policy").1.contains("directly: Root"));
     for (status, code, level) in [
@@ -375,10 +327,7 @@ fn the_doctor_calls_nothing_wrong_that_it_may_not_read() {
     assert_eq!(found["ok"], true);
     for check in found["checks"].as_array().unwrap().iter().skip(1).take(2) {
         assert_eq!(text(check, "/level"), "warn", "{found}");
-        assert!(
-            text(check, "/next").contains("secretsmanager:GetSecretValue"),
-            "{found}"
-        );
+        assert!(text(check, "/next").contains("secretsmanager:GetSecretValue"), "{found}");
     }
 }
 
@@ -399,16 +348,10 @@ fn a_sweep_is_made_by_the_function() {
     let ended = aws.invoked(200, "", &rest);
     ended.expect(4);
     assert!(ended.stdout.contains("It ended early; 0 are left"), "{ended:?}");
-    aws.invoked(
-        200,
-        "",
-        &json!({"outcomes": {"undecryptable": 1}, "unreadable_shards": 0}),
-    )
-    .expect(1);
+    aws.invoked(200, "", &json!({"outcomes": {"undecryptable": 1}, "unreadable_shards": 0})).expect(1);
 
     // It needs no secret, which the function opens by itself.
-    aws.local
-        .put_secret(&aws.local.stack.urls().keyring_secret_id, "{}");
+    aws.local.put_secret(&aws.local.stack.urls().keyring_secret_id, "{}");
     aws.invoked(200, "", &report).expect(0);
 }
 
@@ -433,34 +376,10 @@ fn a_function_that_does_not_sweep_is_explained() {
             "was cut off",
         ),
         (200, "", json!("hello"), 1, "makes no sense"),
-        (
-            429,
-            "TooManyRequestsException",
-            message("Rate Exceeded."),
-            4,
-            "is busy",
-        ),
-        (
-            500,
-            "ServiceException",
-            message("internal"),
-            4,
-            "could not invoke",
-        ),
-        (
-            403,
-            "AccessDeniedException",
-            message("no"),
-            1,
-            "lambda:InvokeFunction",
-        ),
-        (
-            404,
-            "ResourceNotFoundException",
-            message("Function not found"),
-            1,
-            "deploy the stack again",
-        ),
+        (429, "TooManyRequestsException", message("Rate Exceeded."), 4, "is busy"),
+        (500, "ServiceException", message("internal"), 4, "could not invoke"),
+        (403, "AccessDeniedException", message("no"), 1, "lambda:InvokeFunction"),
+        (404, "ResourceNotFoundException", message("Function not found"), 1, "deploy the stack again"),
     ] {
         aws.invoked(status, error, &body).says(code, &[said]);
     }
@@ -469,9 +388,7 @@ fn a_function_that_does_not_sweep_is_explained() {
     let mut command = aws.command(&["sweep", "--invoke"]);
     command.env("AWS_ENDPOINT_URL_LAMBDA", format!("http://{NOWHERE}"));
     run(command).says(4, &["Lambda does not answer"]);
-    aws.local
-        .run(&["sweep", "--invoke"])
-        .says(2, &["leave --invoke out", "--stack"]);
+    aws.local.run(&["sweep", "--invoke"]).says(2, &["leave --invoke out", "--stack"]);
     aws.say(|said| said.outputs.retain(|(name, _)| *name != "RefreshFunctionName"));
     run(aws.command(&["sweep", "--invoke"])).says(1, &["has no output RefreshFunctionName"]);
 }
@@ -482,11 +399,8 @@ fn a_sweep_of_the_functions_is_watched_and_waited_for_no_longer() {
     // By this machine's clock her token is due.
     aws.local.account(ADA);
     let held = aws.function.blocking_lock();
-    let mut session = spawn_command(
-        aws.command(&["sweep", "--invoke"]),
-        u64::try_from(HANG.as_millis()).ok(),
-    )
-    .unwrap();
+    let mut session =
+        spawn_command(aws.command(&["sweep", "--invoke"]), u64::try_from(HANG.as_millis()).ok()).unwrap();
     session.exp_string("0 of 1").unwrap();
     aws.local.run(&["accounts", "disconnect", ADA, "--yes"]).expect(0);
     session.exp_string("1 of 1").unwrap();
@@ -500,7 +414,5 @@ fn a_sweep_of_the_functions_is_watched_and_waited_for_no_longer() {
     while aws.said.lock().unwrap().events.len() < 2 {
         std::thread::yield_now();
     }
-    running
-        .end_by("INT")
-        .says(130, &["threads-auth-refresh goes on by itself"]);
+    running.end_by("INT").says(130, &["threads-auth-refresh goes on by itself"]);
 }

@@ -39,10 +39,7 @@ fn only_the_token_changes() {
     ended.says(0, &["T is defined 2 times", "Updated the T variable in .env"]);
     let after = world.read(".env");
     let (head, tail) = before.split_once(&old).unwrap();
-    let token = after
-        .strip_prefix(head)
-        .and_then(|rest| rest.strip_suffix(tail))
-        .unwrap();
+    let token = after.strip_prefix(head).and_then(|rest| rest.strip_suffix(tail)).unwrap();
     assert!(token.starts_with("THQVJ") && token != old, "{token}");
     ended.hides(&[&old, token]);
     assert_eq!(world.names(), [".env"], "nothing else is left");
@@ -79,11 +76,7 @@ fn mode_owner_and_links_are_kept() {
         symlink("one.env", world.path("two.env")).unwrap();
         let ended = refresh(&world, "two.env");
         ended.expect(0);
-        assert_eq!(
-            ended.stderr.contains("is open to other users"),
-            kept & 0o077 != 0,
-            "{ended:?}"
-        );
+        assert_eq!(ended.stderr.contains("is open to other users"), kept & 0o077 != 0, "{ended:?}");
         assert_eq!(mode(&path), kept);
         let metadata = path.metadata().unwrap();
         assert_eq!((metadata.uid(), metadata.gid()), owner);
@@ -107,9 +100,7 @@ fn what_cannot_be_written_is_found_before_meta_is_asked() {
     world.write("file", "");
     std::fs::create_dir(world.path("folder")).unwrap();
     symlink("round", world.path("round")).unwrap();
-    let fifo = std::process::Command::new("mkfifo")
-        .arg(world.path("pipe"))
-        .status();
+    let fifo = std::process::Command::new("mkfifo").arg(world.path("pipe")).status();
     assert!(fifo.unwrap().success());
     for (file, problem) in [
         ("folder", "not a regular file"),
@@ -132,15 +123,7 @@ fn a_folder_that_takes_no_file_is_found_before_meta_is_asked() {
     // Permissions do not stop root, but there is a folder that takes no files from anybody.
     let world = World::new();
     let old = world.old_token();
-    let ended = run(world.command(&[
-        "refresh_token",
-        "-token",
-        &old,
-        "-p",
-        "/proc/self/x.env",
-        "-v",
-        "T",
-    ]));
+    let ended = run(world.command(&["refresh_token", "-token", &old, "-p", "/proc/self/x.env", "-v", "T"]));
     ended.says(1, &["/proc/self/x.env cannot be written, so Meta was not asked"]);
     assert_eq!(world.calls(SandboxCall::Refresh), 0);
 }
@@ -157,19 +140,12 @@ fn a_token_that_cannot_be_stored_is_saved_beside() {
     let ended = refresh_while(&world, ".env", "THQVJnew", sabotage);
     let failure = ended.failure(5);
     assert_eq!(failure["error"]["kind"], "not_stored");
-    ended
-        .says(5, &["could not be stored in .env", "not a regular file"])
-        .hides(&["THQVJnew"]);
+    ended.says(5, &["could not be stored in .env", "not a regular file"]).hides(&["THQVJnew"]);
     let (path, content) = world.recovered();
     assert!(ended.stderr.contains(path.file_name().unwrap().to_str().unwrap()));
     assert_eq!(content, "T='THQVJnew'\n");
     assert_eq!(mode(&path), 0o600);
-    assert_eq!(
-        world.names().len(),
-        2,
-        "no other file is left: {:?}",
-        world.names()
-    );
+    assert_eq!(world.names().len(), 2, "no other file is left: {:?}", world.names());
 }
 
 #[test]
@@ -245,9 +221,7 @@ fn ctrl_c_ends_the_waiting() {
 #[test]
 fn two_at_once_refresh_one_after_the_other() {
     let world = World::new();
-    world
-        .sandbox
-        .set_old_token_behaviour(threads_sandbox::OldToken::NewTokenOldDead);
+    world.sandbox.set_old_token_behaviour(threads_sandbox::OldToken::NewTokenOldDead);
     let old = world.old_token();
     world.write(".env", format!("T={old}\n"));
     let start =

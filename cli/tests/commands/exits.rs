@@ -10,12 +10,7 @@ use crate::support::{
 };
 
 fn graph_error(code: u64, subcode: Option<u64>) -> FaultAction {
-    FaultAction::GraphError {
-        code,
-        subcode,
-        is_transient: false,
-        status: 400,
-    }
+    FaultAction::GraphError { code, subcode, is_transient: false, status: 400 }
 }
 
 #[test]
@@ -31,14 +26,7 @@ fn every_failure_of_meta_has_its_code_and_its_advice() {
         (graph_error(10, None), 3, "permission", "--scope"),
         (graph_error(2, None), 4, "transient", later),
         (graph_error(4, None), 4, "throttled", later),
-        (
-            FaultAction::Throttle {
-                retry_after: Some(30),
-            },
-            4,
-            "throttled",
-            "Try again in 30 s",
-        ),
+        (FaultAction::Throttle { retry_after: Some(30) }, 4, "throttled", "Try again in 30 s"),
         (FaultAction::Drop, 4, "transient", later),
         (FaultAction::Truncate, 4, "transient", later),
         (FaultAction::Html, 4, "transient", later),
@@ -66,9 +54,7 @@ fn every_failure_of_a_login_has_its_code() {
     let arguments = ["access_token", "-code", "-", "-r", REDIRECT_URI, "--json"];
     let with = |app: (&str, &str), code: &str| {
         let mut command = world.command(&arguments);
-        command
-            .env("THREADS_APP_ID", app.0)
-            .env("THREADS_APP_SECRET", app.1);
+        command.env("THREADS_APP_ID", app.0).env("THREADS_APP_SECRET", app.1);
         run_with(command, code)
     };
     let code = world.code();
@@ -113,40 +99,19 @@ fn what_a_spent_code_gave_is_not_lost() {
     world.fault(SandboxCall::ExchangeLongLived, 3, FaultAction::Html);
     let arguments = ["access_token", "-code", "-", "-r", REDIRECT_URI, "--json"];
     let ended = run_with(world.with_app(&arguments), &world.code());
-    ended.says(
-        4,
-        &[
-            "The code is spent",
-            "--short-lived-token -",
-            "threads-auth-recovered-",
-        ],
-    );
+    ended.says(4, &["The code is spent", "--short-lived-token -", "threads-auth-recovered-"]);
     let (path, content) = world.recovered();
     assert_eq!(mode(&path), 0o600);
-    let token = content
-        .strip_prefix("short_lived_token='")
-        .and_then(|rest| rest.strip_suffix("'\n"))
-        .unwrap();
+    let token =
+        content.strip_prefix("short_lived_token='").and_then(|rest| rest.strip_suffix("'\n")).unwrap();
     ended.hides(&[token]);
     // And it completes the login.
-    let mut command = world.with_app(&[
-        "access_token",
-        "--short-lived-token",
-        "-",
-        "--json",
-        "-p",
-        ".env",
-        "-v",
-        "T",
-    ]);
+    let mut command =
+        world.with_app(&["access_token", "--short-lived-token", "-", "--json", "-p", ".env", "-v", "T"]);
     command.env_remove("THREADS_APP_ID");
     let got = run_with(command, token).json();
     assert_eq!(text(&got, "/user_id"), USER);
-    assert!(
-        world
-            .read(".env")
-            .contains(text(&got, "/tokens/long_lived/access_token"))
-    );
+    assert!(world.read(".env").contains(text(&got, "/tokens/long_lived/access_token")));
 }
 
 #[test]
@@ -159,9 +124,7 @@ fn a_token_that_nobody_reads_is_saved() {
             .args(json.then_some("--json"))
             .env("THREADS_ACCESS_TOKEN", &old)
             // A disk that is full.
-            .stdout(Stdio::from(
-                std::fs::File::options().write(true).open("/dev/full").unwrap(),
-            ));
+            .stdout(Stdio::from(std::fs::File::options().write(true).open("/dev/full").unwrap()));
         let ended = Running::start_with_stdout(command).end();
         ended.says(5, &["could not be printed", "threads-auth-recovered-"]);
         let (path, content) = world.recovered();

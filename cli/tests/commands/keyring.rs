@@ -30,10 +30,8 @@ struct Shared {
 impl Shared {
     fn new() -> Self {
         let local = Local::new();
-        let listener = local
-            .runtime
-            .block_on(tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-            .unwrap();
+        let listener =
+            local.runtime.block_on(tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (meanwhile, loses_an_answer) = (Arc::default(), Arc::default());
         let between = Arc::new(Between {
@@ -50,12 +48,7 @@ impl Shared {
             async move { between.answer(&uri, &headers, body).await }
         });
         local.runtime.spawn(async { axum::serve(listener, router).await });
-        Self {
-            local,
-            url,
-            meanwhile,
-            loses_an_answer,
-        }
+        Self { local, url, meanwhile, loses_an_answer }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -121,12 +114,8 @@ impl Between {
         let _one_at_a_time = self.changes.lock().await;
         let asked: Value = serde_json::from_slice(&body).unwrap();
         let describe = json!({"SecretId": asked["SecretId"]}).to_string();
-        let described = self
-            .forward("secretsmanager.DescribeSecret", describe.into())
-            .await;
-        let described = axum::body::to_bytes(described.into_body(), usize::MAX)
-            .await
-            .unwrap();
+        let described = self.forward("secretsmanager.DescribeSecret", describe.into()).await;
+        let described = axum::body::to_bytes(described.into_body(), usize::MAX).await.unwrap();
         let described: Value = serde_json::from_slice(&described).unwrap();
         let versions = &described["VersionIdsToStages"];
         let from = versions[text(&asked, "/RemoveFromVersionId")].as_array();
@@ -158,10 +147,7 @@ impl Between {
             .header("content-type", "application/x-amz-json-1.1")
             .body(body);
         let answer = request.send().await.unwrap();
-        (
-            StatusCode::from_u16(answer.status().as_u16()).unwrap(),
-            answer.bytes().await.unwrap(),
-        )
+        (StatusCode::from_u16(answer.status().as_u16()).unwrap(), answer.bytes().await.unwrap())
             .into_response()
     }
 }
@@ -183,9 +169,7 @@ fn a_rotation_between_the_steps_of_another_loses_no_key() {
 
     // It comes between reading the keyring and adding a key to it …
     shared.meanwhile(0, &rotate("theirs"));
-    shared
-        .run(&rotate("mine"))
-        .says(4, &["somebody else changed the keyring", "keyring show"]);
+    shared.run(&rotate("mine")).says(4, &["somebody else changed the keyring", "keyring show"]);
     let second = shared.ring();
     keeps(&first, &second);
     assert_eq!(second["writing"], "theirs");
@@ -194,21 +178,14 @@ fn a_rotation_between_the_steps_of_another_loses_no_key() {
 
     // … and between reading it again and letting the new key seal.
     shared.meanwhile(1, &rotate("theirs-too"));
-    shared
-        .run(&rotate("mine"))
-        .says(4, &["The key mine is added", "somebody else changed the keyring"]);
+    shared.run(&rotate("mine")).says(4, &["The key mine is added", "somebody else changed the keyring"]);
     let third = shared.ring();
     keeps(&second, &third);
     assert_eq!(third["writing"], "theirs-too");
-    assert_eq!(
-        shared.local.run(&["keyring", "show", "--json"]).json()["missing"],
-        json!([])
-    );
+    assert_eq!(shared.local.run(&["keyring", "show", "--json"]).json()["missing"], json!([]));
 
     // What was begun goes on.
-    shared
-        .run(&rotate("mine"))
-        .says(0, &["The key mine is there already"]);
+    shared.run(&rotate("mine")).says(0, &["The key mine is there already"]);
     let last = shared.ring();
     keeps(&third, &last);
     assert_eq!(last["writing"], "mine");
@@ -234,9 +211,7 @@ fn a_key_that_seals_again_is_not_pruned() {
 fn a_change_whose_answer_got_lost_was_made() {
     let shared = Shared::new();
     shared.loses_an_answer.store(true, Ordering::Relaxed);
-    shared
-        .run(&["keyring", "rotate", "--wait", "0", "--key-id", "new"])
-        .expect(0);
+    shared.run(&["keyring", "rotate", "--wait", "0", "--key-id", "new"]).expect(0);
     assert!(!shared.loses_an_answer.load(Ordering::Relaxed));
     assert_eq!(shared.ring()["writing"], "new");
 }
@@ -256,10 +231,7 @@ fn many_who_rotate_at_once_lose_no_key() {
         let after = shared.ring();
         keeps(&before, &after);
         for (id, code) in ids.iter().zip(codes) {
-            assert!(
-                code == 4 || after["keys"][id].is_string(),
-                "{id} was made and is lost"
-            );
+            assert!(code == 4 || after["keys"][id].is_string(), "{id} was made and is lost");
         }
         let sealing = text(&after, "/writing");
         assert!(after["keys"][sealing].is_string());

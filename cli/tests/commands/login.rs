@@ -73,9 +73,7 @@ impl ServerCertVerifier for Pinned {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -100,18 +98,13 @@ impl Browser {
                 .timeout(Duration::from_secs(15))
                 .build()
                 .unwrap(),
-            runtime: tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap(),
+            runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
         }
     }
 
     #[expect(clippy::disallowed_methods, reason = "a test's own requests")]
     fn get(&self, url: &str) -> Response {
-        self.runtime
-            .block_on(async { self.http.get(url).send().await })
-            .unwrap()
+        self.runtime.block_on(async { self.http.get(url).send().await }).unwrap()
     }
 
     fn body(&self, response: Response) -> String {
@@ -152,11 +145,7 @@ fn login(world: &World, more: &[&str]) -> Waiting {
     } else {
         String::new()
     };
-    Waiting {
-        running,
-        authorize,
-        browser: Browser::trusting(&fingerprint),
-    }
+    Waiting { running, authorize, browser: Browser::trusting(&fingerprint) }
 }
 
 fn param(url: &Url, name: &str) -> String {
@@ -168,15 +157,9 @@ fn param(url: &Url, name: &str) -> String {
 fn a_browser_brings_the_code_over_https() {
     let world = World::new();
     let waiting = login(&world, &["--port", "0", "--scope", "publish", "--json"]);
-    assert_eq!(
-        param(&waiting.authorize, "scope"),
-        "threads_basic,threads_content_publish"
-    );
+    assert_eq!(param(&waiting.authorize, "scope"), "threads_basic,threads_content_publish");
     let back = waiting.browser.consent(&waiting.authorize, "auto_approve", USER);
-    assert_eq!(
-        (back.scheme(), back.host_str(), back.path()),
-        ("https", Some("127.0.0.1"), "/callback")
-    );
+    assert_eq!((back.scheme(), back.host_str(), back.path()), ("https", Some("127.0.0.1"), "/callback"));
 
     let answer = waiting.browser.get(back.as_str());
     let (code, state) = (param(&back, "code"), param(&back, "state"));
@@ -186,10 +169,7 @@ fn a_browser_brings_the_code_over_https() {
         assert_eq!(page.headers()["cache-control"], "no-store");
         assert_eq!(page.headers()["referrer-policy"], "no-referrer");
         assert!(
-            page.headers()["content-security-policy"]
-                .to_str()
-                .unwrap()
-                .starts_with("default-src 'none'")
+            page.headers()["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'")
         );
     }
     let ended = waiting.running.end();
@@ -236,11 +216,7 @@ fn what_belongs_to_another_login_is_refused_and_the_waiting_goes_on() {
     for (address, status, said) in [
         (
             forge(&|name, value| {
-                Some(if name == "state" {
-                    "x".repeat(value.len())
-                } else {
-                    value.to_owned()
-                })
+                Some(if name == "state" { "x".repeat(value.len()) } else { value.to_owned() })
             }),
             400,
             "the state is not the one that was sent",
@@ -250,21 +226,9 @@ fn what_belongs_to_another_login_is_refused_and_the_waiting_goes_on() {
             400,
             "the parameter state is missing",
         ),
-        (
-            back.join("?error=access_denied&state=another").unwrap(),
-            400,
-            "the state is not the one",
-        ),
-        (
-            Url::parse(&format!("{back}&code=twice")).unwrap(),
-            400,
-            "the parameter code is repeated",
-        ),
-        (
-            back.join("?error=%3Cscript%3E&code=x&state=y").unwrap(),
-            400,
-            "both a code and an error",
-        ),
+        (back.join("?error=access_denied&state=another").unwrap(), 400, "the state is not the one"),
+        (Url::parse(&format!("{back}&code=twice")).unwrap(), 400, "the parameter code is repeated"),
+        (back.join("?error=%3Cscript%3E&code=x&state=y").unwrap(), 400, "both a code and an error"),
         (origin.join("favicon.ico").unwrap(), 404, ""),
     ] {
         let answer = waiting.browser.get(address.as_str());
@@ -291,9 +255,7 @@ fn a_connection_that_says_nothing_keeps_nobody_waiting() {
     let waiting = login(&world, &["--port", "0", "--json"]);
     let back = waiting.browser.consent(&waiting.authorize, "auto_approve", USER);
     let address = (back.host_str().unwrap(), back.port().unwrap());
-    let idle: Vec<_> = (0..20)
-        .map(|_| std::net::TcpStream::connect(address).unwrap())
-        .collect();
+    let idle: Vec<_> = (0..20).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
     let last = location(&waiting.browser.get(back.as_str()));
     waiting.browser.get(last.as_str());
     waiting.running.end().json();
@@ -321,31 +283,16 @@ fn an_address_can_be_pasted() {
     for alone in [false, true] {
         let mut waiting = login(&world, &["--redirect-uri", uri, "--json"]);
         let back = waiting.browser.consent(&waiting.authorize, "auto_approve", USER);
-        let pasted = if alone {
-            param(&back, "code")
-        } else {
-            format!("{back}#_")
-        };
+        let pasted = if alone { param(&back, "code") } else { format!("{back}#_") };
         writeln(&mut waiting.running, &format!("\n{pasted}\n"));
         let ended = waiting.running.end();
         ended.json();
-        assert_eq!(
-            ended.stderr.contains("does not show which login it belongs to"),
-            alone
-        );
+        assert_eq!(ended.stderr.contains("does not show which login it belongs to"), alone);
     }
     for (paste, code, said) in [
-        (
-            "https://elsewhere.example/callback?code=x&state=y",
-            2,
-            "it belongs to another login",
-        ),
+        ("https://elsewhere.example/callback?code=x&state=y", 2, "it belongs to another login"),
         ("https://elsewhere.example/", 2, "the parameter code is missing"),
-        (
-            "https://elsewhere.example/?error=access_denied",
-            3,
-            "the person did not agree",
-        ),
+        ("https://elsewhere.example/?error=access_denied", 3, "the person did not agree"),
         ("", 2, "nothing was pasted"),
     ] {
         let command = world.with_app(&["login", "--no-browser", "--paste"]);
@@ -364,10 +311,7 @@ fn the_browser_is_opened() {
     // test starts meanwhile has it open for a moment, too.
     let script = world.path("browser");
     let written = Command::new("sh")
-        .args([
-            "-c",
-            r#"printf '#!/bin/sh\nprintf %%s "$1" > opened\n' > "$0" && chmod +x "$0""#,
-        ])
+        .args(["-c", r#"printf '#!/bin/sh\nprintf %%s "$1" > opened\n' > "$0" && chmod +x "$0""#])
         .arg(&script)
         .status();
     assert!(written.unwrap().success());
@@ -378,10 +322,7 @@ fn the_browser_is_opened() {
     let (read, opened_at) = std::sync::mpsc::channel();
     std::thread::spawn(move || read.send(std::fs::read_to_string(opened).unwrap()));
     assert_eq!(opened_at.recv_timeout(HANG).unwrap(), url.trim());
-    assert_eq!(
-        param(&url.trim().parse().unwrap(), "redirect_uri"),
-        "https://127.0.0.1:8080/callback"
-    );
+    assert_eq!(param(&url.trim().parse().unwrap(), "redirect_uri"), "https://127.0.0.1:8080/callback");
     running.end_by("TERM").expect(143);
 }
 
@@ -420,11 +361,7 @@ fn nobody_is_waited_for_without_end() {
 fn plain_http_is_for_the_sandbox_only() {
     let world = World::new();
     // A free port, at an address at which no other test takes one in the meantime.
-    let port = TcpListener::bind(("127.0.0.2", 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = TcpListener::bind(("127.0.0.2", 0)).unwrap().local_addr().unwrap().port();
     let uri = format!("http://127.0.0.2:{port}/back");
     let mut running =
         Running::start(world.with_app(&["login", "--no-browser", "--redirect-uri", &uri, "--json"]));
@@ -439,10 +376,5 @@ fn plain_http_is_for_the_sandbox_only() {
 
 fn writeln(running: &mut Running, text: &str) {
     use std::io::Write;
-    running
-        .stdin
-        .as_mut()
-        .unwrap()
-        .write_all(text.as_bytes())
-        .unwrap();
+    running.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
 }

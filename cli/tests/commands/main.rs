@@ -2,11 +2,7 @@
 //!
 //! Meta is a sandbox in this process, or, where a test has to do something while Meta is being asked, a server of its own.
 //! Nothing sleeps; the waits have a limit only so that a hang becomes a failure.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "the helpers of tests fail as tests do"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "the helpers of tests fail as tests do")]
 
 mod accounts;
 mod credentials;

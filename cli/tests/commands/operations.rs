@@ -19,21 +19,16 @@ const APP_ID: &str = "9876543210987654";
 const APP_SECRET: &str = "sandbox-app-secret";
 
 fn configure(local: &Local, app_id: &str, secret: &str, more: &[&str]) -> Ended {
-    let arguments: Vec<_> = ["configure", "--app-id", app_id, "--app-secret", "-"]
-        .iter()
-        .chain(more)
-        .copied()
-        .collect();
+    let arguments: Vec<_> =
+        ["configure", "--app-id", app_id, "--app-secret", "-"].iter().chain(more).copied().collect();
     run_with(local.command(&arguments), &format!("{secret}\n"))
 }
 
 #[test]
 fn an_app_is_configured_once_meta_has_confirmed_it() {
     let local = Local::new();
-    let (app, keyring) = (
-        local.stack.urls().app_secret_id.clone(),
-        local.stack.urls().keyring_secret_id.clone(),
-    );
+    let (app, keyring) =
+        (local.stack.urls().app_secret_id.clone(), local.stack.urls().keyring_secret_id.clone());
     let before = (local.secret(&app), local.secret(&keyring));
     configure(&local, APP_ID, "another-secret", &[])
         .says(1, &["nothing was written", "Access the Threads API"])
@@ -56,25 +51,14 @@ fn an_app_is_configured_once_meta_has_confirmed_it() {
     let json = same.json();
     assert_eq!(json["keyring_made"], false);
     let service = &local.stack.urls().service_url;
-    assert_eq!(
-        text(&json, "/redirect_callback_url"),
-        format!("{service}/callback")
-    );
-    assert_eq!(
-        text(&json, "/uninstall_callback_url"),
-        format!("{service}/deauthorize")
-    );
-    assert_eq!(
-        text(&json, "/delete_callback_url"),
-        format!("{service}/data-deletion")
-    );
+    assert_eq!(text(&json, "/redirect_callback_url"), format!("{service}/callback"));
+    assert_eq!(text(&json, "/uninstall_callback_url"), format!("{service}/deauthorize"));
+    assert_eq!(text(&json, "/delete_callback_url"), format!("{service}/data-deletion"));
     assert_eq!(local.secret(&keyring), before.1);
 
     // A keyring that makes no sense is somebody's, and stays.
     local.put_secret(&keyring, "{\"mine\":1}");
-    configure(&local, APP_ID, APP_SECRET, &[])
-        .says(1, &["left as it is"])
-        .hides(&["mine"]);
+    configure(&local, APP_ID, APP_SECRET, &[]).says(1, &["left as it is"]).hides(&["mine"]);
     assert_eq!(local.secret(&keyring), "{\"mine\":1}");
 }
 
@@ -85,24 +69,14 @@ fn a_fresh_stack_gets_its_secrets() {
     let ids = [urls.app_secret_id.clone(), urls.keyring_secret_id.clone()];
     // As CloudFormation makes them: there, and without a value.
     for id in &ids {
-        let delete = client
-            .delete_secret()
-            .secret_id(id)
-            .force_delete_without_recovery(true);
+        let delete = client.delete_secret().secret_id(id).force_delete_without_recovery(true);
         local.runtime.block_on(delete.send()).unwrap();
-        local
-            .runtime
-            .block_on(client.create_secret().name(id).send())
-            .unwrap();
+        local.runtime.block_on(client.create_secret().name(id).send()).unwrap();
     }
     local.run(&["doctor"]).expect(1);
-    local
-        .run(&["keyring", "show"])
-        .says(1, &["no keyring yet", "`threads-auth configure`"]);
+    local.run(&["keyring", "show"]).says(1, &["no keyring yet", "`threads-auth configure`"]);
     let mut command = local.command(&["configure"]);
-    command
-        .env("THREADS_APP_ID", APP_ID)
-        .env("THREADS_APP_SECRET", APP_SECRET);
+    command.env("THREADS_APP_ID", APP_ID).env("THREADS_APP_SECRET", APP_SECRET);
     let made = run(command);
     made.expect(0).hides(&[APP_SECRET]);
     assert!(
@@ -119,13 +93,7 @@ fn a_fresh_stack_gets_its_secrets() {
 
     local
         .runtime
-        .block_on(
-            client
-                .delete_secret()
-                .secret_id(&ids[0])
-                .force_delete_without_recovery(true)
-                .send(),
-        )
+        .block_on(client.delete_secret().secret_id(&ids[0]).force_delete_without_recovery(true).send())
         .unwrap();
     configure(&local, APP_ID, APP_SECRET, &[])
         .says(1, &["did not find the secret", "ResourceNotFoundException"]);
@@ -166,36 +134,22 @@ fn what_a_later_version_keeps_in_a_secret_stays() {
 
 #[test]
 fn a_key_is_rotated_and_leaves_when_it_seals_nothing() {
-    let local = Local::with(HashMap::from([(
-        "SECRETS_TTL_SECONDS".to_owned(),
-        "1".to_owned(),
-    )]));
+    let local = Local::with(HashMap::from([("SECRETS_TTL_SECONDS".to_owned(), "1".to_owned())]));
     let id = local.stack.urls().keyring_secret_id.clone();
     let first: Value = serde_json::from_str(&local.secret(&id)).unwrap();
     let old = text(&first, "/writing").to_owned();
     local.account(ADA);
     local.account(BEN);
     let shown = local.run(&["keyring", "show", "--json"]).json();
-    assert_eq!(
-        shown,
-        json!({"writing": old, "keys": {old.as_str(): 2}, "missing": []})
-    );
+    assert_eq!(shown, json!({"writing": old, "keys": {old.as_str(): 2}, "missing": []}));
     for secret in [text(&first, "/tombstone"), text(&first, &format!("/keys/{old}"))] {
         local.run(&["keyring", "show"]).expect(0).hides(&[secret]);
     }
 
-    local
-        .run(&["keyring", "prune", &old, "--yes"])
-        .says(2, &["`keyring rotate` first"]);
-    local
-        .run(&["keyring", "prune", "nothing", "--yes"])
-        .says(2, &["there is no key nothing"]);
-    local
-        .run(&["keyring", "rotate", "--key-id", &old])
-        .says(2, &["seals already"]);
-    local
-        .run(&["keyring", "rotate", "--key-id", &"x".repeat(33)])
-        .says(2, &["32 bytes"]);
+    local.run(&["keyring", "prune", &old, "--yes"]).says(2, &["`keyring rotate` first"]);
+    local.run(&["keyring", "prune", "nothing", "--yes"]).says(2, &["there is no key nothing"]);
+    local.run(&["keyring", "rotate", "--key-id", &old]).says(2, &["seals already"]);
+    local.run(&["keyring", "rotate", "--key-id", &"x".repeat(33)]).says(2, &["32 bytes"]);
     // It is stopped between its two steps, and goes on.
     let mut running = Running::start(local.command(&["keyring", "rotate"]));
     running.line("Waiting 31 s");
@@ -203,46 +157,25 @@ fn a_key_is_rotated_and_leaves_when_it_seals_nothing() {
     let between: Value = serde_json::from_str(&local.secret(&id)).unwrap();
     assert_eq!(text(&between, "/writing"), old);
     assert!(between["keys"]["2041-01-01"].is_string());
-    let rotated = local
-        .run(&[
-            "keyring",
-            "rotate",
-            "--key-id",
-            "2041-01-01",
-            "--wait",
-            "0",
-            "--json",
-        ])
-        .json();
+    let rotated = local.run(&["keyring", "rotate", "--key-id", "2041-01-01", "--wait", "0", "--json"]).json();
     assert_eq!(rotated, json!({"writing": "2041-01-01", "before": old}));
     let after: Value = serde_json::from_str(&local.secret(&id)).unwrap();
     assert_eq!(after["keys"][&old], first["keys"][&old]);
     assert_eq!(after["tombstone"], first["tombstone"]);
     // Another one on the same day has a name of its own.
-    local
-        .run(&["keyring", "rotate", "--wait", "0"])
-        .says(0, &["The key 2041-01-01.2 is added"]);
+    local.run(&["keyring", "rotate", "--wait", "0"]).says(0, &["The key 2041-01-01.2 is added"]);
 
     // What runs on with the keyring from before may seal with the old key for a while.
-    local
-        .run(&["keyring", "prune", &old, "--yes"])
-        .says(4, &["may still seal with", "try again at"]);
+    local.run(&["keyring", "prune", &old, "--yes"]).says(4, &["may still seal with", "try again at"]);
     let prune = ["keyring", "prune", &old, "--unchanged-for", "0"];
-    local
-        .run(&[&prune[..], &["--yes"]].concat())
-        .says(4, &["still seals 2 values"]);
+    local.run(&[&prune[..], &["--yes"]].concat()).says(4, &["still seals 2 values"]);
     local.stack.clock().advance(2 * DAY);
     for user in [ADA, BEN] {
         local.run(&["accounts", "refresh", user]).expect(0);
     }
     local.run(&prune).says(2, &["--yes"]);
-    assert_eq!(
-        local.run(&[&prune[..], &["--yes", "--json"]].concat()).json(),
-        json!({"removed": old})
-    );
-    local
-        .run(&["keyring", "prune", "2041-01-01", "--unchanged-for", "0", "--yes"])
-        .expect(0);
+    assert_eq!(local.run(&[&prune[..], &["--yes", "--json"]].concat()).json(), json!({"removed": old}));
+    local.run(&["keyring", "prune", "2041-01-01", "--unchanged-for", "0", "--yes"]).expect(0);
     let last = local.run(&["keyring", "show", "--json"]).json();
     assert_eq!(last["keys"], json!({"2041-01-01.2": 4}));
     local.run(&["doctor"]).expect(0);
@@ -250,12 +183,7 @@ fn a_key_is_rotated_and_leaves_when_it_seals_nothing() {
     // Somebody has taken away a key that is in use.
     local.put_secret(&id, &first.to_string());
     local.run(&["keyring", "show"]).expect(1);
-    assert!(
-        local
-            .run(&["keyring", "show"])
-            .stdout
-            .contains("2041-01-01.2  4 values  MISSING")
-    );
+    assert!(local.run(&["keyring", "show"]).stdout.contains("2041-01-01.2  4 values  MISSING"));
 }
 
 #[test]
@@ -287,14 +215,8 @@ fn a_sweep_is_made_now() {
 fn a_table_that_is_gone_is_told_by_its_kind() {
     let local = Local::new();
     let token = local.account(ADA);
-    local.write(
-        "one.jsonl",
-        json!({"user_id": ADA, "access_token": token}).to_string(),
-    );
-    let gone = local
-        .dynamodb()
-        .delete_table()
-        .table_name(&local.stack.urls().grants_table);
+    local.write("one.jsonl", json!({"user_id": ADA, "access_token": token}).to_string());
+    let gone = local.dynamodb().delete_table().table_name(&local.stack.urls().grants_table);
     local.runtime.block_on(gone.send()).unwrap();
     for (arguments, operation) in [
         (&["accounts", "list"][..], "read a table"),
@@ -311,19 +233,9 @@ fn a_table_that_is_gone_is_told_by_its_kind() {
     let told: Value = serde_json::from_str(&imported.stdout).unwrap();
     assert_eq!((&told["rejected"], &told["failed"]), (&json!(1), &json!(0)));
     let rejected = local.read("one.jsonl.rejected");
-    assert!(
-        rejected.contains("import a token (ResourceNotFoundException)"),
-        "{rejected}"
-    );
+    assert!(rejected.contains("import a token (ResourceNotFoundException)"), "{rejected}");
     assert_eq!(
-        local
-            .stack
-            .sandbox()
-            .unwrap()
-            .calls()
-            .iter()
-            .filter(|call| call.call == SandboxCall::Me)
-            .count(),
+        local.stack.sandbox().unwrap().calls().iter().filter(|call| call.call == SandboxCall::Me).count(),
         2
     );
 }
@@ -346,14 +258,8 @@ fn a_sweep_that_is_stopped_says_what_is_left() {
     sandbox.clear_faults();
     let ended = running.end();
     ended.expect(130);
-    assert!(
-        ended.stdout.contains("1  refreshed") && ended.stdout.contains("1 are left"),
-        "{ended:?}"
-    );
-    assert_eq!(
-        local.run(&["sweep", "--json"]).json()["outcomes"],
-        json!({"refreshed": 1})
-    );
+    assert!(ended.stdout.contains("1  refreshed") && ended.stdout.contains("1 are left"), "{ended:?}");
+    assert_eq!(local.run(&["sweep", "--json"]).json()["outcomes"], json!({"refreshed": 1}));
 }
 
 #[test]
@@ -362,11 +268,7 @@ fn a_backup_comes_back_without_the_deleted() {
     local.account(ADA);
     local.account(BEN);
     let (client, table) = (local.dynamodb(), local.stack.urls().grants_table.clone());
-    let key = KeySchemaElement::builder()
-        .attribute_name("pk")
-        .key_type(KeyType::Hash)
-        .build()
-        .unwrap();
+    let key = KeySchemaElement::builder().attribute_name("pk").key_type(KeyType::Hash).build().unwrap();
     let attribute = AttributeDefinition::builder()
         .attribute_name("pk")
         .attribute_type(ScalarAttributeType::S)
@@ -381,54 +283,26 @@ fn a_backup_comes_back_without_the_deleted() {
             .key_schema(key);
         create.send().await.unwrap();
         for row in client.scan().table_name(&table).send().await.unwrap().items() {
-            client
-                .put_item()
-                .table_name("backup")
-                .set_item(Some(row.clone()))
-                .send()
-                .await
-                .unwrap();
+            client.put_item().table_name("backup").set_item(Some(row.clone())).send().await.unwrap();
         }
         let gone = AttributeValue::S(format!("user#{ADA}"));
-        client
-            .delete_item()
-            .table_name(&table)
-            .key("pk", gone)
-            .send()
-            .await
-            .unwrap();
+        client.delete_item().table_name(&table).key("pk", gone).send().await.unwrap();
     });
     local.run(&["restore", "--from", "backup"]).says(2, &["--yes"]);
-    local
-        .run(&["restore", "--from", &table, "--yes"])
-        .says(2, &["is the table in use"]);
-    local
-        .run(&["restore", "--from", "nothing", "--yes"])
-        .says(1, &["nothing was not restored to its end"]);
+    local.run(&["restore", "--from", &table, "--yes"]).says(2, &["is the table in use"]);
+    local.run(&["restore", "--from", "nothing", "--yes"]).says(1, &["nothing was not restored to its end"]);
     assert!(local.grant(ADA).is_none());
-    let report = local
-        .run(&["restore", "--from", "backup", "--yes", "--json"])
-        .json();
-    assert_eq!(
-        report,
-        json!({"restored": 1, "present": 1, "deleted": 0, "unreadable": 0, "tombstones": 0})
-    );
+    let report = local.run(&["restore", "--from", "backup", "--yes", "--json"]).json();
+    assert_eq!(report, json!({"restored": 1, "present": 1, "deleted": 0, "unreadable": 0, "tombstones": 0}));
     assert!(local.grant(ADA).is_some());
     let again = local.run(&["restore", "--from", "backup", "--yes"]);
-    assert!(
-        again.stdout.contains("There already") && again.stdout.contains("  2\n"),
-        "{again:?}"
-    );
+    assert!(again.stdout.contains("There already") && again.stdout.contains("  2\n"), "{again:?}");
 }
 
 fn level(examined: &Value, check: &str) -> String {
     let checks = examined["checks"].as_array().unwrap();
     let found = checks.iter().find(|finding| finding["check"] == check);
-    text(
-        found.unwrap_or_else(|| panic!("no {check} in {examined}")),
-        "/level",
-    )
-    .to_owned()
+    text(found.unwrap_or_else(|| panic!("no {check} in {examined}")), "/level").to_owned()
 }
 
 fn examined(ended: &Ended) -> Value {
@@ -441,15 +315,8 @@ fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
     local.account(ADA);
     let well = local.run(&["doctor", "--json"]).json();
     assert_eq!(well["ok"], true);
-    let checks = [
-        "stack",
-        "app secret",
-        "keyring",
-        "app id and secret",
-        "tokens",
-        "public address",
-        "redirect URI",
-    ];
+    let checks =
+        ["stack", "app secret", "keyring", "app id and secret", "tokens", "public address", "redirect URI"];
     for check in checks {
         assert_eq!(level(&well, check), "ok", "{well}");
     }
@@ -465,19 +332,12 @@ fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
         (99, "not known here"),
     ] {
         let body = json!({"error_message": "Blocked", "error_code": code}).to_string();
-        let respond = FaultAction::Respond {
-            status: 400,
-            body,
-            headers: Vec::new(),
-        };
+        let respond = FaultAction::Respond { status: 400, body, headers: Vec::new() };
         local.fault(SandboxCall::Authorize, 1, respond);
         let ended = local.run(&["doctor"]);
         ended.expect(1);
         let said = format!("Blocked ({code})");
-        assert!(
-            ended.stdout.contains("FAIL  redirect URI") && ended.stdout.contains(&said),
-            "{ended:?}"
-        );
+        assert!(ended.stdout.contains("FAIL  redirect URI") && ended.stdout.contains(&said), "{ended:?}");
         assert!(ended.stdout.contains(click), "{ended:?}");
     }
     local.fault(SandboxCall::Authorize, 1, FaultAction::Drop);
@@ -489,19 +349,11 @@ fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
 
     local.spoil(ADA, "issued_at", AttributeValue::S("x".to_owned()));
     let odd = local.run(&["doctor"]);
-    assert!(
-        odd.expect(1)
-            .stdout
-            .contains("FAIL  tokens: 1 rows make no sense"),
-        "{odd:?}"
-    );
+    assert!(odd.expect(1).stdout.contains("FAIL  tokens: 1 rows make no sense"), "{odd:?}");
     local.account(BEN);
     local.spoil(BEN, "token", AttributeValue::B(b"nothing".to_vec().into()));
     let odd = local.run(&["doctor"]);
-    assert!(
-        odd.expect(1).stdout.contains("FAIL  tokens: 1 of 1 do not open"),
-        "{odd:?}"
-    );
+    assert!(odd.expect(1).stdout.contains("FAIL  tokens: 1 of 1 do not open"), "{odd:?}");
 
     let urls = local.stack.urls();
     local.put_secret(
@@ -515,12 +367,9 @@ fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
     local.put_secret(&urls.keyring_secret_id, "{}");
     let wrong = local.run(&["doctor", "--json"]);
     let wrong = examined(wrong.expect(1));
-    for (check, expected) in [
-        ("app secret", "fail"),
-        ("keyring", "fail"),
-        ("tokens", "warn"),
-        ("redirect URI", "warn"),
-    ] {
+    for (check, expected) in
+        [("app secret", "fail"), ("keyring", "fail"), ("tokens", "warn"), ("redirect URI", "warn")]
+    {
         assert_eq!(level(&wrong, check), expected, "{wrong}");
     }
 }

@@ -13,22 +13,12 @@ fn the_help_is_printed() {
     let world = World::new();
     let main = run(world.command(&["--help"]));
     main.expect(0);
-    for line in [
-        "\n  login ",
-        "\n  accounts ",
-        "\n  0  done",
-        "\n  5  Meta gave a token",
-    ] {
+    for line in ["\n  login ", "\n  accounts ", "\n  0  done", "\n  5  Meta gave a token"] {
         assert!(main.stdout.contains(line), "{}", main.stdout);
     }
     let help = run(world.command(&["accounts", "export", "--help"]));
     help.expect(0);
-    assert!(
-        help.stdout
-            .contains("\nExamples:\n  threads-auth accounts export "),
-        "{}",
-        help.stdout
-    );
+    assert!(help.stdout.contains("\nExamples:\n  threads-auth accounts export "), "{}", help.stdout);
     assert!(!help.stdout.contains('\u{1b}'), "colour in a pipe");
 }
 
@@ -46,10 +36,7 @@ fn mistakes_in_usage_exit_with_2() {
     ] {
         let ended = run(world.command(arguments));
         ended.expect(2);
-        assert!(
-            ended.stdout.is_empty() && !ended.stderr.is_empty(),
-            "{arguments:?}: {ended:?}"
-        );
+        assert!(ended.stdout.is_empty() && !ended.stderr.is_empty(), "{arguments:?}: {ended:?}");
     }
 }
 
@@ -76,10 +63,7 @@ fn the_address_is_complete_and_encoded() {
         ("client_id", APP_ID),
         ("redirect_uri", uri),
         ("response_type", "code"),
-        (
-            "scope",
-            "threads_basic,threads_content_publish,threads_manage_insights,threads_delete",
-        ),
+        ("scope", "threads_basic,threads_content_publish,threads_manage_insights,threads_delete"),
         ("state", text(&got, "/state")),
     ];
     let pairs: Vec<_> = url.query_pairs().collect();
@@ -91,14 +75,8 @@ fn the_address_is_complete_and_encoded() {
     plain.expect(0);
     assert_eq!(plain.stderr, "");
     let url: Url = plain.stdout.trim().parse().unwrap();
-    assert!(
-        url.query_pairs()
-            .any(|pair| pair == ("state".into(), "mine".into()))
-    );
-    assert!(
-        url.query_pairs()
-            .any(|pair| pair == ("scope".into(), "threads_basic".into()))
-    );
+    assert!(url.query_pairs().any(|pair| pair == ("state".into(), "mine".into())));
+    assert!(url.query_pairs().any(|pair| pair == ("scope".into(), "threads_basic".into())));
     // What is asked for comes from the environment, too.
     let mut command = world.with_app(&["authorize-url", "--redirect-uri", uri, "--json"]);
     command.env("THREADS_SCOPES", "all");
@@ -142,28 +120,12 @@ fn the_sandbox_runs_alone() {
     let accounts = |start: &mut Sandbox| -> BTreeSet<String> {
         let answer: Value = serde_json::from_str(&start.get("/control/accounts")).unwrap();
         let accounts = answer["accounts"].as_array().unwrap().iter();
-        accounts
-            .map(|account| text(account, "/user_id").to_owned())
-            .collect()
+        accounts.map(|account| text(account, "/user_id").to_owned()).collect()
     };
     let mut first = Sandbox::start(&world, &arguments);
     let keys: Vec<_> = first.urls.as_object().unwrap().keys().collect();
-    assert_eq!(
-        keys,
-        [
-            "app_id",
-            "app_secret",
-            "authorize_url",
-            "control_url",
-            "graph_url",
-            "threads_url"
-        ]
-    );
-    assert_eq!(
-        first.urls["app_secret"],
-        Value::Null,
-        "somebody's own secret is not repeated"
-    );
+    assert_eq!(keys, ["app_id", "app_secret", "authorize_url", "control_url", "graph_url", "threads_url"]);
+    assert_eq!(first.urls["app_secret"], Value::Null, "somebody's own secret is not repeated");
     assert!(first.get("/control").contains("A stand-in for Meta"));
     let before = accounts(&mut first);
     assert_eq!(before.len(), 1);
@@ -192,9 +154,7 @@ fn a_sandbox_that_cannot_run_says_why() {
     ended.says(1, &[&format!("port {port} cannot be used"), "--port 0"]);
     world.write("damaged.json", "\"of-my-own\"");
     let ended = run(world.command(&["sandbox", "--port", "0", "--state-file", "damaged.json"]));
-    ended
-        .says(1, &["damaged.json", "move it away"])
-        .hides(&["of-my-own"]);
+    ended.says(1, &["damaged.json", "move it away"]).hides(&["of-my-own"]);
     assert_eq!(world.read("damaged.json"), "\"of-my-own\"");
     let ended = run(world.command(&["sandbox", "--port", "0", "--state-file", "none/state.json"]));
     ended.says(1, &["none/state.json cannot be written"]);
@@ -212,10 +172,7 @@ fn shells_complete_the_commands() {
         plain.expect(0);
         for word in ["refresh_token", "authorize-url", "--env-variable", "--no-browser"] {
             // fish names options without their dashes.
-            assert!(
-                plain.stdout.contains(word.trim_start_matches('-')),
-                "{shell}: {word}"
-            );
+            assert!(plain.stdout.contains(word.trim_start_matches('-')), "{shell}: {word}");
         }
         let json = run(world.command(&["completions", shell, "--json"])).json();
         assert_eq!(text(&json, "/shell"), shell);
@@ -265,19 +222,11 @@ fn the_manual_has_a_page_for_each_command() {
         "threads-auth.1",
     ];
     assert_eq!(names, expected);
-    assert!(
-        pages["threads-auth-login.1"]
-            .as_str()
-            .unwrap()
-            .contains("Examples:")
-    );
+    assert!(pages["threads-auth-login.1"].as_str().unwrap().contains("Examples:"));
     let written = run(world.command(&["man", "--dir", "man/man1", "--json"])).json();
     assert_eq!(written["files"].as_array().unwrap().len(), expected.len());
     for name in expected {
-        assert_eq!(
-            world.read(&format!("man/man1/{name}")),
-            pages[name].as_str().unwrap()
-        );
+        assert_eq!(world.read(&format!("man/man1/{name}")), pages[name].as_str().unwrap());
     }
     world.write("file", "");
     run(world.command(&["man", "--dir", "file/man1"])).says(1, &["file/man1 cannot be made"]);
@@ -293,15 +242,10 @@ impl Sandbox {
     fn start(world: &World, arguments: &[&str]) -> Self {
         use std::io::{BufRead, BufReader};
         let mut command = world.command(arguments);
-        let mut child = command
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child =
+            command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap())
-            .read_line(&mut line)
-            .unwrap();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let urls = serde_json::from_str(&line).unwrap();
         Self { child, urls }
     }
@@ -311,11 +255,7 @@ impl Sandbox {
         use std::io::{Read, Write};
         let address = text(&self.urls, "/threads_url").strip_prefix("http://").unwrap();
         let mut stream = std::net::TcpStream::connect(address).unwrap();
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
-        )
-        .unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer.split_once("\r\n\r\n").unwrap().1.to_owned()

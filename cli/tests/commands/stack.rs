@@ -34,22 +34,11 @@ impl Local {
     pub(crate) fn at(clock: Clock, mut variables: HashMap<String, String>) -> Self {
         // A busy machine is not an outage.
         variables.insert("REQUEST_SECONDS".to_owned(), "300".to_owned());
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap();
-        let options = StackOptions {
-            clock: Some(clock),
-            variables,
-            ..StackOptions::default()
-        };
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let options = StackOptions { clock: Some(clock), variables, ..StackOptions::default() };
         let stack = runtime.block_on(Stack::start(options)).unwrap();
-        Self {
-            stack,
-            folder: tempfile::tempdir().unwrap(),
-            runtime,
-        }
+        Self { stack, folder: tempfile::tempdir().unwrap(), runtime }
     }
 
     /// The command in the test's folder, with nothing of this machine's in its environment.
@@ -146,9 +135,7 @@ impl Local {
     /// The text of a secret.
     pub(crate) fn secret(&self, id: &str) -> String {
         let client = self.secrets();
-        let value = self
-            .runtime
-            .block_on(client.get_secret_value().secret_id(id).send());
+        let value = self.runtime.block_on(client.get_secret_value().secret_id(id).send());
         value.unwrap().secret_string.unwrap()
     }
 

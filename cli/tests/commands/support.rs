@@ -55,22 +55,12 @@ impl World {
             }],
         })
         .unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
-        let listener = runtime
-            .block_on(tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-            .unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let listener = runtime.block_on(tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         runtime.spawn(sandbox.clone().serve(listener, std::future::pending()));
-        Self {
-            sandbox,
-            url,
-            folder: tempfile::tempdir().unwrap(),
-            _runtime: runtime,
-        }
+        Self { sandbox, url, folder: tempfile::tempdir().unwrap(), _runtime: runtime }
     }
 
     /// The command in the test's folder, with nothing in its environment but the sandbox's addresses.
@@ -97,9 +87,7 @@ impl World {
     /// The command with the app's credentials in its environment.
     pub(crate) fn with_app(&self, arguments: &[&str]) -> Command {
         let mut command = self.command(arguments);
-        command
-            .env("THREADS_APP_ID", APP_ID)
-            .env("THREADS_APP_SECRET", APP_SECRET);
+        command.env("THREADS_APP_ID", APP_ID).env("THREADS_APP_SECRET", APP_SECRET);
         command
     }
 
@@ -130,10 +118,8 @@ impl World {
     /// The recovery file's name and its content. There is exactly one.
     pub(crate) fn recovered(&self) -> (PathBuf, String) {
         let names = self.names();
-        let recovered: Vec<_> = names
-            .iter()
-            .filter(|name| name.starts_with("threads-auth-recovered-"))
-            .collect();
+        let recovered: Vec<_> =
+            names.iter().filter(|name| name.starts_with("threads-auth-recovered-")).collect();
         assert_eq!(recovered.len(), 1, "{names:?}");
         (self.path(recovered[0]), self.read(recovered[0]))
     }
@@ -150,13 +136,7 @@ impl World {
     }
 
     pub(crate) fn fault(&self, call: SandboxCall, times: u32, action: FaultAction) {
-        self.sandbox.inject(Fault {
-            call: Some(call),
-            times,
-            after: 0,
-            action,
-            user_id: None,
-        });
+        self.sandbox.inject(Fault { call: Some(call), times, after: 0, action, user_id: None });
     }
 
     /// How many calls of a kind Meta got.
@@ -168,11 +148,7 @@ impl World {
 
 /// A client that waits for as long as a busy machine takes.
 pub(crate) fn http() -> HttpClient {
-    HttpClient::new(HttpTimeouts {
-        connect: HANG,
-        request: HANG,
-    })
-    .unwrap()
+    HttpClient::new(HttpTimeouts { connect: HANG, request: HANG }).unwrap()
 }
 
 /// Runs a command to its end, with nothing to read.
@@ -201,10 +177,7 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(mut command: Command) -> Self {
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stdout = read_all(child.stdout.take().unwrap());
         Self::watch(child, Some(stdout))
@@ -226,13 +199,7 @@ impl Running {
                 }
             }
         });
-        Self {
-            stdin: child.stdin.take(),
-            child,
-            stdout,
-            lines,
-            said: String::new(),
-        }
+        Self { stdin: child.stdin.take(), child, stdout, lines, said: String::new() }
     }
 
     /// Waits for a line that contains this, and returns it.
@@ -286,10 +253,7 @@ impl Running {
         let status = self.child.wait().unwrap();
         Ended {
             code: status.code().expect("it was ended by a signal"),
-            stdout: self
-                .stdout
-                .take()
-                .map_or_else(String::new, |read| read.join().unwrap()),
+            stdout: self.stdout.take().map_or_else(String::new, |read| read.join().unwrap()),
             stderr: std::mem::take(&mut self.said),
         }
     }
@@ -311,9 +275,7 @@ fn read_all(mut pipe: ChildStdout) -> JoinHandle<String> {
 }
 
 pub(crate) fn signal(process: u32, name: &str) {
-    let sent = Command::new("sh")
-        .args(["-c", "kill -s \"$0\" \"$1\"", name, &process.to_string()])
-        .status();
+    let sent = Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &process.to_string()]).status();
     assert!(sent.unwrap().success());
 }
 
@@ -365,10 +327,7 @@ impl Ended {
 }
 
 pub(crate) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_else(|| panic!("no {pointer} in {value}"))
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no {pointer} in {value}"))
 }
 
 /// A Meta that answers one call, with a new token, after doing something.

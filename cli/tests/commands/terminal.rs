@@ -24,11 +24,7 @@ fn in_terminal(arguments: &[&str]) -> Command {
 
 fn in_terminal_that(is: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new("sh");
-    command.args([
-        "-c",
-        &format!("{is}; exec \"$0\" \"$@\""),
-        env!("CARGO_BIN_EXE_threads-auth"),
-    ]);
+    command.args(["-c", &format!("{is}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_threads-auth")]);
     command.args(arguments);
     command
 }
@@ -59,10 +55,7 @@ impl Seen {
         let is = format!("echo what was there before; stty echo rows {rows} cols {columns}");
         let mut command = in_terminal_that(&is, &arguments);
         local.surround(&mut command);
-        Self {
-            session: start(command),
-            terminal: vt100::Parser::new(cells(rows), cells(columns), 0),
-        }
+        Self { session: start(command), terminal: vt100::Parser::new(cells(rows), cells(columns), 0) }
     }
 
     /// Reads on until this was written.
@@ -103,12 +96,7 @@ impl Seen {
 
     fn resize(&mut self, rows: u16, columns: u16) {
         self.terminal.screen_mut().set_size(cells(rows), cells(columns));
-        let size = Winsize {
-            ws_row: rows,
-            ws_col: columns,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(self.session.process().get_file_handle().unwrap(), size).unwrap();
     }
 
@@ -135,9 +123,7 @@ fn shows_what_is_typed(session: &PtySession) -> bool {
 /// The exit code. `rexpect` does not name the type that holds it, so it is read as it is shown: `Exited(Pid(1), 0)`.
 fn code(session: &PtySession) -> i32 {
     let status = format!("{:?}", session.process().wait().unwrap());
-    let code = status
-        .strip_prefix("Exited(")
-        .and_then(|rest| rest.strip_suffix(')'));
+    let code = status.strip_prefix("Exited(").and_then(|rest| rest.strip_suffix(')'));
     let (_, code) = code.and_then(|rest| rest.rsplit_once(", ")).expect(&status);
     code.parse().unwrap()
 }
@@ -200,9 +186,7 @@ fn a_token_that_cannot_be_stored_is_shown() {
     let arguments = ["refresh_token", "-auto", "-p", ".env", "-v", "T"];
     let mut session = terminal(&world, &arguments, &[("THREADS_GRAPH_URL", &url)]);
     session.exp_string("T='THQVJnew'").unwrap();
-    session
-        .exp_string("could not be stored in .env; it is printed above")
-        .unwrap();
+    session.exp_string("could not be stored in .env; it is printed above").unwrap();
     session.exp_eof().unwrap();
     assert_eq!(code(&session), 5);
     served.join().unwrap();
@@ -218,10 +202,7 @@ fn colour_is_for_terminals() {
     assert!(shown.contains("\u{1b}[1m\u{1b}[33mwarning:"), "{shown:?}");
     let mut session = terminal(&world, &["refresh_token", "-token", "x y"], &[("NO_COLOR", "1")]);
     let shown = session.exp_eof().unwrap();
-    assert!(
-        shown.contains("threads-auth:") && !shown.contains('\u{1b}'),
-        "{shown:?}"
-    );
+    assert!(shown.contains("threads-auth:") && !shown.contains('\u{1b}'), "{shown:?}");
     let ended = run(world.command(&["refresh_token", "-token", "x y"]));
     assert!(!ended.stderr.contains('\u{1b}'), "{ended:?}");
 }
@@ -232,9 +213,7 @@ fn a_login_is_followed_and_a_wrong_paste_asked_again() {
     let app = [("THREADS_APP_ID", APP_ID), ("THREADS_APP_SECRET", APP_SECRET)];
     let mut session = terminal(&world, &["login", "--no-browser", "--port", "0"], &app);
     session.exp_string("Log in to Threads and agree at").unwrap();
-    let (_, address) = session
-        .exp_regex(r"http://[^\s]+/oauth/authorize\?[^\s]+")
-        .unwrap();
+    let (_, address) = session.exp_regex(r"http://[^\s]+/oauth/authorize\?[^\s]+").unwrap();
     session.exp_string("The browser will warn").unwrap();
     session.exp_string("paste the address that it ends on:").unwrap();
     let address: url::Url = address.parse().unwrap();
@@ -245,14 +224,10 @@ fn a_login_is_followed_and_a_wrong_paste_asked_again() {
     let uri = param("redirect_uri");
     assert!(uri.starts_with("https://127.0.0.1:"), "{uri}");
     let issued = world.sandbox.issue_code(USER, &uri, &[]);
-    session
-        .send_line(&format!("{uri}?code={issued}&state=another"))
-        .unwrap();
+    session.send_line(&format!("{uri}?code={issued}&state=another")).unwrap();
     session.exp_string("it belongs to another login").unwrap();
     session.exp_string("Paste the whole address:").unwrap();
-    session
-        .send_line(&format!("{uri}?code={issued}&state={}#_", param("state")))
-        .unwrap();
+    session.send_line(&format!("{uri}?code={issued}&state={}#_", param("state"))).unwrap();
     session.exp_string("Long-lived").unwrap();
     session.exp_eof().unwrap();
     assert_eq!(code(&session), 0);
@@ -324,16 +299,11 @@ fn a_stack_is_configured_by_hand() {
         }
         session.send_control('c').unwrap();
         let shown = session.exp_eof().unwrap();
-        assert!(
-            shows_what_is_typed(&session) && !shown.contains("half"),
-            "{shown}"
-        );
+        assert!(shows_what_is_typed(&session) && !shown.contains("half"), "{shown}");
         assert_eq!(code(&session), 130);
     }
-    for (typed, said, expected) in [
-        ("another-secret", "nothing was written", 1),
-        (SECRET, "are written", 0),
-    ] {
+    for (typed, said, expected) in [("another-secret", "nothing was written", 1), (SECRET, "are written", 0)]
+    {
         assert_eq!(local.secret(&secret), before);
         let mut session = stack_terminal(&local, &["configure"]);
         session.exp_string("Threads app id: ").unwrap();
@@ -358,27 +328,18 @@ fn a_list_is_watched_in_its_terminal() {
     local.account("17841400000000001");
     let mut seen = Seen::start(&local, 24, 60, &["accounts", "list", "--watch=3600"]);
     let narrow = seen.picture("1 account");
-    assert!(
-        narrow.contains("17841400000000001") && !narrow.contains("before"),
-        "{narrow}"
-    );
+    assert!(narrow.contains("17841400000000001") && !narrow.contains("before"), "{narrow}");
     // It is drawn anew for another size, with what is there by then.
     for n in 2..=7 {
         local.account(&format!("1784140000000000{n}"));
     }
     seen.resize(24, 200);
     let wide = seen.picture("7 accounts");
-    assert!(
-        wide.contains("2041-02-") && wide.contains("LAST FAILURE"),
-        "{wide}"
-    );
+    assert!(wide.contains("2041-02-") && wide.contains("LAST FAILURE"), "{wide}");
     seen.resize(5, 60);
     let low = seen.picture("7 accounts");
     let lines: Vec<_> = low.lines().collect();
-    assert!(
-        lines.len() == 5 && lines[0].starts_with(" ACCOUNT") && lines[3] == "…",
-        "{low}"
-    );
+    assert!(lines.len() == 5 && lines[0].starts_with(" ACCOUNT") && lines[3] == "…", "{low}");
     seen.session.send_control('c').unwrap();
     let (left, code) = seen.end();
     assert_eq!((left.trim(), code), ("what was there before", 130));
@@ -392,9 +353,7 @@ fn a_watched_list_changes_by_itself() {
     seen.picture("1 account");
     local.account("17841400000000002");
     seen.picture("2 accounts");
-    local
-        .run(&["accounts", "disconnect", "17841400000000002", "--yes"])
-        .expect(0);
+    local.run(&["accounts", "disconnect", "17841400000000002", "--yes"]).expect(0);
     let changed = seen.picture("revoked");
     assert!(changed.contains("active"), "{changed}");
     seen.session.send_control('c').unwrap();
@@ -406,27 +365,18 @@ fn what_moves_is_for_terminals_and_leaves_nothing_behind() {
     let local = Local::new();
     local.account("17841400000000001");
     for (arguments, moves) in [
-        (
-            &["accounts", "import", "one.jsonl"][..],
-            " %  0 taken over, 1 connected already",
-        ),
+        (&["accounts", "import", "one.jsonl"][..], " %  0 taken over, 1 connected already"),
         (&["sweep"], "looking at every token that is due"),
         (&["restore", "--from", "nothing", "--yes"], "reading the backup"),
     ] {
         let mut seen = Seen::start(&local, 24, 100, arguments);
         seen.read(moves);
         let (left, _) = seen.end();
-        assert!(
-            !left.contains(moves) && left.contains("what was there before"),
-            "{left}"
-        );
+        assert!(!left.contains(moves) && left.contains("what was there before"), "{left}");
 
         let piped = local.run(arguments);
         for trace in [moves, "\r", "\u{1b}"] {
-            assert!(
-                !piped.stderr.contains(trace) && !piped.stdout.contains(trace),
-                "{piped:?}"
-            );
+            assert!(!piped.stderr.contains(trace) && !piped.stdout.contains(trace), "{piped:?}");
         }
     }
 }
@@ -448,8 +398,5 @@ fn a_sweep_shows_how_far_it_is() {
     // Programs read no bars.
     let mut session = stack_terminal(&local, &["sweep", "--json"]);
     let shown = session.exp_eof().unwrap();
-    assert!(
-        serde_json::from_str::<serde_json::Value>(&shown).is_ok(),
-        "{shown:?}"
-    );
+    assert!(serde_json::from_str::<serde_json::Value>(&shown).is_ok(), "{shown:?}");
 }

@@ -45,9 +45,7 @@ fn stored(world: &World) -> String {
 #[test]
 fn the_guides_commands_run_as_they_stand() {
     let world = World::new();
-    let code = world
-        .sandbox
-        .issue_code(USER, "https://example.com/callback", &[]);
+    let code = world.sandbox.issue_code(USER, "https://example.com/callback", &[]);
     let line = GUIDE_ACCESS_TOKEN
         .replace("your-app-id", APP_ID)
         .replace("your-app-secret", APP_SECRET)
@@ -56,10 +54,7 @@ fn the_guides_commands_run_as_they_stand() {
     ended.expect(0);
     // Silent is silent, in spite of the secrets among the arguments.
     assert_eq!(ended.stderr, "");
-    assert!(
-        ended.stdout.contains(USER) && !ended.stdout.contains('\u{1b}'),
-        "{ended:?}"
-    );
+    assert!(ended.stdout.contains(USER) && !ended.stdout.contains('\u{1b}'), "{ended:?}");
     let first = stored(&world);
     assert!(first.starts_with("THQVJ"), "{first}");
 
@@ -146,26 +141,11 @@ fn a_false_auto_mode_is_false() {
     for no in ["--auto_mode=false", "-auto=0", "--auto-mode=No"] {
         world.write(".env", format!("T={kept}\n"));
         let calls = world.sandbox.calls().len();
-        let arguments = [
-            "refresh_token",
-            no,
-            "-p",
-            ".env",
-            "-v",
-            "T",
-            "-token",
-            &given,
-            "--json",
-        ];
+        let arguments = ["refresh_token", no, "-p", ".env", "-v", "T", "-token", &given, "--json"];
         run(world.command(&arguments)).expect(0);
         assert_eq!(world.sandbox.calls().len(), calls + 1);
         // The token that was given was refreshed: the other one would have another tag.
-        let tags: Vec<_> = world
-            .sandbox
-            .calls()
-            .iter()
-            .map(|call| call.credential_tag.clone())
-            .collect();
+        let tags: Vec<_> = world.sandbox.calls().iter().map(|call| call.credential_tag.clone()).collect();
         assert_eq!(tags.last(), tags.first(), "{no}");
     }
     // Without a token there is nothing to refresh, for all that .env holds one.
@@ -222,10 +202,7 @@ fn failures_have_threadspipes_words() {
     assert_eq!(message(&ended.failure(4)), "Could not generate long lived token");
 
     let failure = run(world.command(&["refresh_token", "-token", "THQVJnone", "--json"])).failure(3);
-    assert_eq!(
-        message(&failure),
-        "An error occured could not refresh access token"
-    );
+    assert_eq!(message(&failure), "An error occured could not refresh access token");
     assert_eq!(failure["error"]["code"], 190);
 }
 
@@ -251,21 +228,9 @@ fn one_env_flag_without_the_other_is_a_mistake() {
 fn flags_of_the_other_command_are_taken_and_told() {
     let world = World::new();
     let old = world.old_token();
-    let arguments = [
-        "refresh_token",
-        "-token",
-        &old,
-        "-id",
-        "1",
-        "-code",
-        "x",
-        "--json",
-    ];
+    let arguments = ["refresh_token", "-token", &old, "-id", "1", "-code", "x", "--json"];
     let ended = run(world.command(&arguments));
-    ended.says(
-        0,
-        &["refresh_token does not use --app-id", "does not use --auth-code"],
-    );
+    ended.says(0, &["refresh_token does not use --app-id", "does not use --auth-code"]);
     // The command's name need not come first.
     run(world.command(&["-token", &old, "refresh_token", "--json"])).json();
 }
@@ -286,11 +251,7 @@ fn secrets_come_from_wherever_they_are() {
     let line = || format!("{}\n", world.code());
     // As an argument, with a warning that --silent takes away.
     check(exchange(&["-id", APP_ID, "-secret", APP_SECRET]), &line(), true);
-    check(
-        exchange(&["-id", APP_ID, "-secret", APP_SECRET, "-s"]),
-        &line(),
-        false,
-    );
+    check(exchange(&["-id", APP_ID, "-secret", APP_SECRET, "-s"]), &line(), false);
     // On standard input, one line each.
     let both = format!("{APP_SECRET}\r\n{}", line());
     check(exchange(&["-id", APP_ID, "-secret", "-"]), &both, false);
@@ -313,14 +274,7 @@ fn secrets_come_from_wherever_they_are() {
     std::fs::remove_file(world.path(".env")).unwrap();
     let calls = world.sandbox.calls().len();
     let ended = run(world.command(&["access_token", "-id", APP_ID]));
-    ended.says(
-        2,
-        &[
-            "--app-secret is missing",
-            "THREADS_APP_SECRET",
-            "`--app-secret -`",
-        ],
-    );
+    ended.says(2, &["--app-secret is missing", "THREADS_APP_SECRET", "`--app-secret -`"]);
     let ended = run(exchange(&["-id", APP_ID, "-secret", "-"]));
     ended.says(2, &["which has none left"]);
     assert_eq!(world.sandbox.calls().len(), calls);
@@ -334,14 +288,7 @@ fn a_code_may_be_pasted_as_it_came() {
         format!("{REDIRECT_URI}?code={}&state=any#_", world.code()),
         format!("code={}&state=any", world.code()),
     ] {
-        let arguments = [
-            "access_token",
-            "--auth_code",
-            &pasted,
-            "-r",
-            REDIRECT_URI,
-            "--json",
-        ];
+        let arguments = ["access_token", "--auth_code", &pasted, "-r", REDIRECT_URI, "--json"];
         run(world.with_app(&arguments)).json();
     }
     let denied = format!("{REDIRECT_URI}?error=access_denied&error_reason=user_denied");

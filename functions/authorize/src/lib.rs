@@ -9,16 +9,10 @@ use threads_auth_web::{HttpRequest, pages, redirect, with_cookies};
 
 /// Answers one request.
 pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
-    match service
-        .begin_connect(&request.raw_query, &request.cookies(), now)
-        .await
-    {
+    match service.begin_connect(&request.raw_query, &request.cookies(), now).await {
         Ok(started) => {
             tracing::info!(request_id = request.request_id, outcome = "started");
-            with_cookies(
-                redirect(StatusCode::FOUND, started.location.as_str()),
-                &started.cookies,
-            )
+            with_cookies(redirect(StatusCode::FOUND, started.location.as_str()), &started.cookies)
         }
         Err(refused) => pages::refuse(service.config(), request, &refused),
     }

@@ -20,9 +20,7 @@ pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp
 }
 
 async fn finish(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
-    let finished = service
-        .finish_connect(&request.raw_query, &request.cookies(), now)
-        .await;
+    let finished = service.finish_connect(&request.raw_query, &request.cookies(), now).await;
     let outcome = match &finished {
         Ok(connected) => connected.outcome,
         Err(refused) => refused.reason.outcome(),

@@ -23,17 +23,11 @@ async fn delete(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) ->
     let request_id = &request.request_id;
     match service.delete_data(&request.body, now).await {
         Ok(deleted) => {
-            let outcome = if deleted.connected_since {
-                "connected_since"
-            } else {
-                "deleted"
-            };
+            let outcome = if deleted.connected_since { "connected_since" } else { "deleted" };
             // Not whose it was: the log would remember whom we have just forgotten.
             tracing::info!(request_id, outcome);
-            let answer = api::DataDeleted {
-                url: deleted.url.into(),
-                confirmation_code: deleted.confirmation_code,
-            };
+            let answer =
+                api::DataDeleted { url: deleted.url.into(), confirmation_code: deleted.confirmation_code };
             json(StatusCode::OK, &answer)
         }
         Err(error) => not_removed(request, &error),
@@ -42,10 +36,7 @@ async fn delete(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) ->
 
 async fn show(service: &ThreadsAuth, request: &HttpRequest, code: &str) -> Response<String> {
     let page = match service.find_deletion(code).await {
-        Ok(Some(deleted_at)) => Page {
-            time: Some(deleted_at),
-            ..Page::new(Notice::Deleted)
-        },
+        Ok(Some(deleted_at)) => Page { time: Some(deleted_at), ..Page::new(Notice::Deleted) },
         Ok(None) => Page::new(Notice::DeletionUnknown),
         Err(error) => {
             tracing::error!(

@@ -92,11 +92,7 @@ impl Announcer {
     pub fn new(config: &Config) -> Result<Self, StartError> {
         let bus = config.event_bus()?.to_owned();
         let client = aws_sdk_eventbridge::Client::from_conf(eventbridge_config(config)?);
-        Ok(Self {
-            client,
-            bus,
-            table: config.grants_table.clone(),
-        })
+        Ok(Self { client, bus, table: config.grants_table.clone() })
     }
 
     /// Announces one batch, in order, up to the first change that cannot be announced now.
@@ -140,12 +136,7 @@ impl Announcer {
         let Some(AttributeValue::S(key)) = change.keys.get("pk") else {
             return Vec::new();
         };
-        let item = |image: Image| {
-            image
-                .into_iter()
-                .map(|(name, value)| (name, value.into()))
-                .collect()
-        };
+        let item = |image: Image| image.into_iter().map(|(name, value)| (name, value.into())).collect();
         let change = RowChange {
             key: key.clone().into(),
             id: record.id,
@@ -189,18 +180,12 @@ impl Announcer {
 
 impl Handled {
     fn from_first(item_identifier: String) -> Self {
-        Self {
-            batch_item_failures: vec![Failed { item_identifier }],
-        }
+        Self { batch_item_failures: vec![Failed { item_identifier }] }
     }
 }
 
 fn failed(error: &PutError, first: Option<String>) -> Handled {
-    tracing::error!(
-        outcome = "not_announced",
-        error = error_chain(error),
-        "changes wait to be announced"
-    );
+    tracing::error!(outcome = "not_announced", error = error_chain(error), "changes wait to be announced");
     Handled::from_first(first.unwrap_or_default())
 }
 
@@ -208,9 +193,7 @@ fn eventbridge_config(config: &Config) -> Result<aws_sdk_eventbridge::Config, St
     let http = threads_graph::HttpClient::new(config.call_timeouts())?;
     let mut builder = aws_sdk_eventbridge::Config::builder()
         .behavior_version(aws_sdk_eventbridge::config::BehaviorVersion::v2026_01_12())
-        .region(aws_sdk_eventbridge::config::Region::new(
-            config.aws.region.clone(),
-        ))
+        .region(aws_sdk_eventbridge::config::Region::new(config.aws.region.clone()))
         .credentials_provider(config.aws.credentials.clone())
         .timeout_config(config.aws.timeouts.clone())
         .http_client(aws::http_client(&http));

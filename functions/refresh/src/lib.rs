@@ -40,9 +40,7 @@ pub async fn handle(
         // Not only for the type: a list would pass as the fields in order.
         let event = event.as_object().ok_or(RefreshError::Event)?;
         let event = SweepEvent::deserialize(event).map_err(|_| RefreshError::Event)?;
-        let budget = event
-            .max_seconds
-            .map_or(left, |seconds| left.min(Duration::from_secs(seconds.into())));
+        let budget = event.max_seconds.map_or(left, |seconds| left.min(Duration::from_secs(seconds.into())));
         Ok(service.sweep(now, budget).await?)
     };
     let began = Instant::now();
@@ -71,11 +69,7 @@ fn measure(service: &ThreadsAuth, report: &SweepReport, took: Duration, now: Tim
     }
     let overdue = Metric::of("OldestOverdueSeconds", "Seconds", report.oldest_overdue_seconds);
     let mut metrics = vec![Metric::of("SweepSeconds", "Seconds", took.as_secs()), overdue];
-    metrics.extend(
-        report
-            .weakest_token_days
-            .map(|days| Metric::of("WeakestTokenDays", "None", days)),
-    );
+    metrics.extend(report.weakest_token_days.map(|days| Metric::of("WeakestTokenDays", "None", days)));
     let undecryptable = report.count(RefreshOutcome::Undecryptable);
     metrics.extend((undecryptable > 0).then(|| Metric::count("DecryptFailures", undecryptable)));
     emit(config, now, None, &metrics);

@@ -6,9 +6,7 @@ use threads_auth_web::{Failure, serve_event, start};
 async fn main() -> Result<(), Failure> {
     let service = &start("refresh").await?;
     serve_event(|event, now, left| async move {
-        refresh::handle(service, event, now, left)
-            .await
-            .map_err(Into::into)
+        refresh::handle(service, event, now, left).await.map_err(Into::into)
     })
     .await
 }

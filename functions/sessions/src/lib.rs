@@ -87,11 +87,7 @@ async fn show(service: &ThreadsAuth, call: &Call<'_>, id: &str, now: Timestamp) 
         }
         Ok(None) => {
             tracing::warn!(request_id, caller, outcome = "session_unknown");
-            json_error(
-                StatusCode::NOT_FOUND,
-                "session_unknown",
-                "there is no session of this id",
-            )
+            json_error(StatusCode::NOT_FOUND, "session_unknown", "there is no session of this id")
         }
         Err(error) => unavailable(call.request, &error),
     }

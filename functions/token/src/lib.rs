@@ -58,12 +58,7 @@ async fn vend(
         Err(error) => error,
     };
     if let VendError::Sealed(_) = error {
-        emit(
-            service.config(),
-            now,
-            None,
-            &[Metric::count("DecryptFailures", 1)],
-        );
+        emit(service.config(), now, None, &[Metric::count("DecryptFailures", 1)]);
     }
     Ok(match error {
         VendError::Unknown => unknown(call, &user_id),
@@ -123,11 +118,7 @@ async fn list(service: &ThreadsAuth, call: &Call<'_>) -> Result<Response<String>
     }
     tracing::info!(request_id, caller, outcome = "listed", users = users.len());
     let cursor = page.next.map(|key| BASE64_URL_SAFE_NO_PAD.encode(key.as_str()));
-    let answer = api::Accounts {
-        users,
-        unreadable,
-        cursor,
-    };
+    let answer = api::Accounts { users, unreadable, cursor };
     Ok(json(StatusCode::OK, &answer))
 }
 
@@ -188,16 +179,11 @@ fn reconnect(
 fn unknown(call: &Call<'_>, user_id: &UserId) -> Response<String> {
     let (request_id, caller) = call.who();
     tracing::warn!(request_id, caller, outcome = "unknown_user", user.id = %user_id);
-    json_error(
-        StatusCode::NOT_FOUND,
-        "unknown_user",
-        "no account of this id is connected",
-    )
+    json_error(StatusCode::NOT_FOUND, "unknown_user", "no account of this id is connected")
 }
 
 fn user_id(text: &str) -> Result<UserId, BadRequest> {
-    text.parse()
-        .map_err(|_| BadRequest("a user id is 1 to 32 digits".to_owned()))
+    text.parse().map_err(|_| BadRequest("a user id is 1 to 32 digits".to_owned()))
 }
 
 fn read_cursor(text: &str) -> Result<Key, BadRequest> {

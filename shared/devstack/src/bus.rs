@@ -77,10 +77,7 @@ impl Bus {
             return Err("ResourceNotFoundException");
         }
         let detail: Value = serde_json::from_str(&entry.detail).map_err(|_| "MalformedDetail")?;
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the protocol has whole seconds as a float"
-        )]
+        #[expect(clippy::cast_possible_truncation, reason = "the protocol has whole seconds as a float")]
         let time = Timestamp::from_second(entry.time as i64).map_err(|_| "InvalidArgument")?;
         let id = random_text::<12>().map_err(|_| "InternalFailure")?;
         let event = json!({
@@ -107,9 +104,7 @@ impl Bus {
 }
 
 async fn put_events(State(bus): State<Bus>, headers: HeaderMap, body: Bytes) -> Response {
-    let is_put = headers
-        .get("x-amz-target")
-        .is_some_and(|target| target == "AWSEvents.PutEvents");
+    let is_put = headers.get("x-amz-target").is_some_and(|target| target == "AWSEvents.PutEvents");
     let Some(PutEvents { entries }) = serde_json::from_slice(&body).ok().filter(|_| is_put) else {
         let error = json!({"__type": "ValidationException", "message": "only PutEvents, whole"});
         return (StatusCode::BAD_REQUEST, Json(error)).into_response();
@@ -121,9 +116,6 @@ async fn put_events(State(bus): State<Bus>, headers: HeaderMap, body: Bytes) -> 
             Err(code) => json!({"ErrorCode": code, "ErrorMessage": code}),
         })
         .collect();
-    let failed = entries
-        .iter()
-        .filter(|entry| entry.get("ErrorCode").is_some())
-        .count();
+    let failed = entries.iter().filter(|entry| entry.get("ErrorCode").is_some()).count();
     Json(json!({"FailedEntryCount": failed, "Entries": entries})).into_response()
 }

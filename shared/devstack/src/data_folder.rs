@@ -14,17 +14,12 @@ use crate::options::StackError;
 
 /// Makes the folder, and keeps every other stack out of it while the file is held.
 pub(crate) fn lock(folder: &Path) -> Result<File, StackError> {
-    let unusable = |source| StackError::DataDir {
-        path: folder.to_owned(),
-        source,
-    };
+    let unusable = |source| StackError::DataDir { path: folder.to_owned(), source };
     std::fs::create_dir_all(folder).map_err(unusable)?;
     let lock = File::create(folder.join("lock")).map_err(unusable)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(StackError::InUse {
-            path: folder.to_owned(),
-        }),
+        Err(TryLockError::WouldBlock) => Err(StackError::InUse { path: folder.to_owned() }),
         Err(TryLockError::Error(source)) => Err(unusable(source)),
     }
 }
@@ -65,9 +60,7 @@ impl KeptValue {
                 .and_then(|value| serde_json::from_value(value).ok())
                 .with_context(|| format!("{} is missing", self.name))
         };
-        read()
-            .map(Some)
-            .map_err(|e| StackError::damaged(self.file.clone(), e))
+        read().map(Some).map_err(|e| StackError::damaged(self.file.clone(), e))
     }
 
     pub(crate) fn write(&self, value: impl Serialize) -> Result<()> {

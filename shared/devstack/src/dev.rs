@@ -23,10 +23,7 @@ pub(crate) fn routes() -> Router<Shared> {
     Router::new()
         .route("/", get(show))
         .route("/dev/grants", get(grants))
-        .route(
-            "/dev/openapi.yaml",
-            get(include_str!("../../../functions/openapi.yaml")),
-        )
+        .route("/dev/openapi.yaml", get(include_str!("../../../functions/openapi.yaml")))
         .route("/dev/stack", get(stack))
         .route("/dev/events", get(events))
         .route("/dev/sweep", post(sweep))
@@ -45,12 +42,7 @@ async fn guard(request: Request, next: Next) -> Response {
 }
 
 fn turned_away(method: &Method, headers: &HeaderMap) -> Option<Response> {
-    let text = |name: &str| {
-        headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
-    };
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     // A tunnel for live logins opens the service to the world, but not this.
     let host = text("host");
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
@@ -58,9 +50,7 @@ fn turned_away(method: &Method, headers: &HeaderMap) -> Option<Response> {
         return Some(forbidden());
     }
     let foreign = matches!(text("sec-fetch-site"), "cross-site" | "same-site")
-        || headers
-            .get(header::ORIGIN)
-            .is_some_and(|origin| !is_ours(host, origin));
+        || headers.get(header::ORIGIN).is_some_and(|origin| !is_ours(host, origin));
     (foreign && *method != Method::GET).then(forbidden)
 }
 
@@ -124,9 +114,7 @@ async fn clock(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) ->
             .find(|(name, _)| name == "advance_seconds")
             .and_then(|(_, value)| value.parse().ok())
     } else {
-        serde_json::from_slice::<Advance>(&body)
-            .ok()
-            .map(|advance| advance.advance_seconds)
+        serde_json::from_slice::<Advance>(&body).ok().map(|advance| advance.advance_seconds)
     };
     let Some(seconds) = advance.filter(|seconds| *seconds <= MAX_ADVANCE) else {
         let why = format!("expected {{\"advance_seconds\":N}} with N from 0 to {MAX_ADVANCE}");
@@ -141,18 +129,11 @@ async fn clock(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) ->
 /// Removes the app at the sandbox, as the person would in Threads. Our grant only learns of it from
 /// Meta.
 async fn revoke(State(shared): State<Shared>, Path(user_id): Path<String>, headers: HeaderMap) -> Response {
-    let revoked = shared
-        .sandbox
-        .as_ref()
-        .is_some_and(|sandbox| sandbox.revoke(&user_id));
+    let revoked = shared.sandbox.as_ref().is_some_and(|sandbox| sandbox.revoke(&user_id));
     if revoked {
         return done(&headers, Json(json!({"revoked": user_id})));
     }
-    refusal(
-        StatusCode::NOT_FOUND,
-        "not_found",
-        "the sandbox has no such account",
-    )
+    refusal(StatusCode::NOT_FOUND, "not_found", "the sandbox has no such account")
 }
 
 /// A browser that pressed a button goes back to the page; a script gets the answer.
@@ -161,11 +142,7 @@ fn done(headers: &HeaderMap, answer: impl IntoResponse) -> Response {
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok())
         .is_some_and(|accept| accept.contains("text/html"));
-    if wants_page {
-        Redirect::to("/").into_response()
-    } else {
-        answer.into_response()
-    }
+    if wants_page { Redirect::to("/").into_response() } else { answer.into_response() }
 }
 
 fn failure(error: &anyhow::Error) -> Response {

@@ -22,14 +22,10 @@ pub(crate) fn open(file: Option<&Path>) -> Result<Database> {
     // Each has a name, so that the same memory can be opened a second time.
     static IN_MEMORY: AtomicU64 = AtomicU64::new(0);
     let path = match file {
-        Some(file) => file
-            .to_str()
-            .context("the data folder's path is not UTF-8")?
-            .to_owned(),
-        None => format!(
-            "file:dynamodb-{}?mode=memory&cache=shared",
-            IN_MEMORY.fetch_add(1, Ordering::Relaxed)
-        ),
+        Some(file) => file.to_str().context("the data folder's path is not UTF-8")?.to_owned(),
+        None => {
+            format!("file:dynamodb-{}?mode=memory&cache=shared", IN_MEMORY.fetch_add(1, Ordering::Relaxed))
+        }
     };
     let database = Database::new(&path).map_err(|error| anyhow!("{error}"))?;
     // Every write looks for the last record of its table's stream. Without an index that is all of them, and a hundred thousand writes
@@ -79,24 +75,11 @@ async fn has_stream(client: &Client, table: &str) -> Result<bool> {
 
 /// Creates the two tables as the production template does, unless they are there.
 pub(crate) async fn create_tables(client: &Client, grants: &str, short_lived: &str) -> Result<()> {
-    let existing = client
-        .list_tables()
-        .send()
-        .await
-        .context("the embedded DynamoDB does not answer")?;
+    let existing = client.list_tables().send().await.context("the embedded DynamoDB does not answer")?;
     let exists = |name: &str| existing.table_names().iter().any(|table| table == name);
-    let attribute = |name: &str, kind| {
-        AttributeDefinition::builder()
-            .attribute_name(name)
-            .attribute_type(kind)
-            .build()
-    };
-    let key = |name: &str, kind| {
-        KeySchemaElement::builder()
-            .attribute_name(name)
-            .key_type(kind)
-            .build()
-    };
+    let attribute =
+        |name: &str, kind| AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build();
+    let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build();
     let stream = StreamSpecification::builder()
         .stream_enabled(true)
         .stream_view_type(StreamViewType::NewAndOldImages)
@@ -106,11 +89,7 @@ pub(crate) async fn create_tables(client: &Client, grants: &str, short_lived: &s
             .index_name(DUE_INDEX)
             .key_schema(key("due_shard", KeyType::Hash)?)
             .key_schema(key("due_at", KeyType::Range)?)
-            .projection(
-                Projection::builder()
-                    .projection_type(ProjectionType::KeysOnly)
-                    .build(),
-            )
+            .projection(Projection::builder().projection_type(ProjectionType::KeysOnly).build())
             .build()?;
         client
             .create_table()
@@ -145,10 +124,7 @@ pub(crate) async fn create_tables(client: &Client, grants: &str, short_lived: &s
             .send()
             .await
             .context("the table of short-lived items could not be created")?;
-        let ttl = TimeToLiveSpecification::builder()
-            .enabled(true)
-            .attribute_name("ttl")
-            .build()?;
+        let ttl = TimeToLiveSpecification::builder().enabled(true).attribute_name("ttl").build()?;
         client
             .update_time_to_live()
             .table_name(short_lived)

@@ -65,13 +65,8 @@ impl Urls {
             ("EVENT_BUS", &self.event_bus),
             ("PUBLIC_URL", public_url.as_str()),
             ("AUTHORIZE_ACCESS", "open"),
-            (
-                "RETURN_TO_ALLOWLIST",
-                "http://127.0.0.1:4000/ http://localhost:4000/",
-            ),
+            ("RETURN_TO_ALLOWLIST", "http://127.0.0.1:4000/ http://localhost:4000/"),
         ];
-        variables
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into()
+        variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
     }
 }

@@ -35,13 +35,7 @@ impl Feed {
         table: &str,
         kept: KeptValue,
     ) -> Result<Self, StackError> {
-        Ok(Self {
-            database,
-            announcer,
-            table: table.to_owned(),
-            position: Mutex::new(kept.read()?),
-            kept,
-        })
+        Ok(Self { database, announcer, table: table.to_owned(), position: Mutex::new(kept.read()?), kept })
     }
 
     /// Announces what has changed since the last time, at `now`.
@@ -49,10 +43,8 @@ impl Feed {
         let mut position = self.position.lock().await;
         loop {
             let records = self.records(position.clone()).await?;
-            let sequence_numbers: Vec<&str> = records
-                .iter()
-                .filter_map(|record| record["dynamodb"]["SequenceNumber"].as_str())
-                .collect();
+            let sequence_numbers: Vec<&str> =
+                records.iter().filter_map(|record| record["dynamodb"]["SequenceNumber"].as_str()).collect();
             let Some(last) = sequence_numbers.last() else {
                 return Ok(());
             };
@@ -94,11 +86,7 @@ impl Feed {
             let Some(shard) = described.stream_description.shards.into_iter().next() else {
                 return Ok(Vec::new());
             };
-            let kind = if after.is_some() {
-                "AFTER_SEQUENCE_NUMBER"
-            } else {
-                "TRIM_HORIZON"
-            };
+            let kind = if after.is_some() { "AFTER_SEQUENCE_NUMBER" } else { "TRIM_HORIZON" };
             let iterator = database.get_shard_iterator(GetShardIteratorRequest {
                 stream_arn: stream.stream_arn,
                 shard_id: shard.shard_id,
@@ -108,15 +96,8 @@ impl Feed {
             let Some(shard_iterator) = iterator.shard_iterator else {
                 return Ok(Vec::new());
             };
-            let read = database.get_records(GetRecordsRequest {
-                shard_iterator,
-                limit: Some(BATCH),
-            })?;
-            Ok(read
-                .records
-                .iter()
-                .filter_map(|record| serde_json::to_value(record).ok())
-                .collect())
+            let read = database.get_records(GetRecordsRequest { shard_iterator, limit: Some(BATCH) })?;
+            Ok(read.records.iter().filter_map(|record| serde_json::to_value(record).ok()).collect())
         };
         tokio::task::spawn_blocking(read)
             .await?

@@ -82,11 +82,7 @@ pub(crate) async fn answer(
         return message(StatusCode::NOT_FOUND, &request_id);
     };
     let line = parts.method.as_str().len() + parts.uri.to_string().len() + " HTTP/1.1\r\n ".len();
-    let fields: usize = parts
-        .headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 4)
-        .sum();
+    let fields: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if line + fields > MAX_HEADERS {
         return secure(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());
     }
@@ -94,11 +90,8 @@ pub(crate) async fn answer(
         return secure(StatusCode::PAYLOAD_TOO_LARGE.into_response());
     };
     if function.is_private() {
-        let signer = Signer {
-            access_key_id: ACCESS_KEY_ID,
-            secret_access_key: SECRET_ACCESS_KEY,
-            region: REGION,
-        };
+        let signer =
+            Signer { access_key_id: ACCESS_KEY_ID, secret_access_key: SECRET_ACCESS_KEY, region: REGION };
         // Clients sign with the real time, wherever our own clock was moved to.
         if let Err(reason) = signer.verify(&parts, &body, Clock::system().now()) {
             tracing::warn!(request_id, method = %parts.method, %reason, "a request was refused for its signature");
@@ -151,11 +144,7 @@ fn event(
     };
     let path = parts.uri.path();
     let route = format!("{} {path}", parts.method);
-    let host = parts
-        .headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .unwrap_or_default();
+    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let mut event = json!({
         "version": "2.0",
         "routeKey": route,
@@ -222,18 +211,11 @@ fn http_response(answer: ApiGatewayV2httpResponse) -> Response {
         _ => Body::empty(),
     };
     let mut response = Response::new(body);
-    let status = u16::try_from(answer.status_code)
-        .ok()
-        .and_then(|status| StatusCode::from_u16(status).ok());
+    let status = u16::try_from(answer.status_code).ok().and_then(|status| StatusCode::from_u16(status).ok());
     *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     *response.headers_mut() = answer.headers;
-    let cookies = answer
-        .cookies
-        .iter()
-        .filter_map(|cookie| HeaderValue::from_str(cookie).ok());
-    response
-        .headers_mut()
-        .extend(cookies.map(|cookie| (header::SET_COOKIE, cookie)));
+    let cookies = answer.cookies.iter().filter_map(|cookie| HeaderValue::from_str(cookie).ok());
+    response.headers_mut().extend(cookies.map(|cookie| (header::SET_COOKIE, cookie)));
     response
 }
 
@@ -250,21 +232,12 @@ mod tests {
             let peer = SocketAddr::from(([127, 0, 0, 1], 9));
             let event = event(function, &parts, b"", peer, Timestamp::UNIX_EPOCH, "id");
             HttpRequest::from_event(event.clone()).unwrap();
-            serde_json::from_value::<ApiGatewayV2httpRequest>(event)
-                .unwrap()
-                .request_context
+            serde_json::from_value::<ApiGatewayV2httpRequest>(event).unwrap().request_context
         };
-        let iam = event_of(Function::Token, "/users/1")
-            .authorizer
-            .unwrap()
-            .iam
-            .unwrap();
+        let iam = event_of(Function::Token, "/users/1").authorizer.unwrap().iam.unwrap();
         assert_eq!(iam.access_key.as_deref(), Some(ACCESS_KEY_ID));
         assert_eq!(iam.account_id.as_deref(), Some(ACCOUNT_ID));
-        assert_eq!(
-            iam.user_arn.as_deref(),
-            Some("arn:aws:iam::123456789012:user/development")
-        );
+        assert_eq!(iam.user_arn.as_deref(), Some("arn:aws:iam::123456789012:user/development"));
         assert!(event_of(Function::Authorize, "/authorize").authorizer.is_none());
     }
 }

@@ -113,10 +113,7 @@ impl StackError {
     /// For a part that cannot use what it finds in `file`, if it has one.
     pub(crate) fn damaged(file: Option<PathBuf>, error: anyhow::Error) -> Self {
         match file {
-            Some(path) => Self::Damaged {
-                path,
-                source: error.into(),
-            },
+            Some(path) => Self::Damaged { path, source: error.into() },
             None => Self::Other(error.into()),
         }
     }

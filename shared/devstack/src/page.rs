@@ -25,9 +25,7 @@ const STYLE: &str = include_str!("page/style.css");
 pub(crate) fn respond(dashboard: &Dashboard) -> Response {
     let mut response = secure(Html(render(dashboard).into_string()).into_response());
     let policy = content_policy(STYLE, "'self'");
-    response
-        .headers_mut()
-        .insert(header::CONTENT_SECURITY_POLICY, policy);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     response
 }
 
@@ -86,17 +84,8 @@ fn masthead(dashboard: &Dashboard) -> Markup {
 
 fn controls(dashboard: &Dashboard) -> Markup {
     let now = dashboard.now;
-    let due = dashboard
-        .grants
-        .iter()
-        .filter(|grant| grant.due_at.is_some_and(|at| at <= now))
-        .count();
-    let next = dashboard
-        .grants
-        .iter()
-        .filter_map(|grant| grant.due_at)
-        .filter(|at| *at > now)
-        .min();
+    let due = dashboard.grants.iter().filter(|grant| grant.due_at.is_some_and(|at| at <= now)).count();
+    let next = dashboard.grants.iter().filter_map(|grant| grant.due_at).filter(|at| *at > now).min();
     html! {
         section .desk aria-labelledby="clock" {
             div .clock {
@@ -251,10 +240,7 @@ mod tests {
             (Status::Revoked, "Revoked"),
         ] {
             let page = shown(&dashboard(vec![grant("1", status)]));
-            assert!(
-                page.contains(&format!(r#"<p class="status">{label}</p>"#)),
-                "{status}"
-            );
+            assert!(page.contains(&format!(r#"<p class="status">{label}</p>"#)), "{status}");
             assert_eq!(
                 page.contains("Connect again"),
                 matches!(status, Status::NeedsReauthorization | Status::Revoked),
@@ -303,10 +289,7 @@ mod tests {
             assert!(page.contains(part), "{part}");
         }
         dashboard.sandboxed = false;
-        assert!(
-            !shown(&dashboard).contains("/revoke"),
-            "nobody but the person revokes at Threads itself"
-        );
+        assert!(!shown(&dashboard).contains("/revoke"), "nobody but the person revokes at Threads itself");
         dashboard.now = at(38 * DAY);
         let page = shown(&dashboard);
         assert!(page.contains("1 account is due") && !page.contains("Skip to"));
@@ -314,10 +297,8 @@ mod tests {
 
     #[test]
     fn what_is_revoked_but_not_found_out_is_told() {
-        let page = shown(&dashboard(vec![GrantView {
-            revoked_at_threads: true,
-            ..grant("1", Status::Active)
-        }]));
+        let page =
+            shown(&dashboard(vec![GrantView { revoked_at_threads: true, ..grant("1", Status::Active) }]));
         assert!(page.contains("the next refresh will find out") && !page.contains("/revoke"));
     }
 
@@ -325,10 +306,7 @@ mod tests {
     fn a_newcomer_is_told_what_to_do_first() {
         let page = shown(&dashboard(Vec::new()));
         assert!(page.contains("No account is connected yet") && page.contains("<ol>"));
-        assert_eq!(
-            page.matches(r#"href="https://tunnel.example/authorize""#).count(),
-            1
-        );
+        assert_eq!(page.matches(r#"href="https://tunnel.example/authorize""#).count(), 1);
     }
 
     #[test]
@@ -345,18 +323,9 @@ mod tests {
         };
         let mut dashboard = dashboard(Vec::new());
         dashboard.sweeps = vec![
-            PastSweep {
-                at: at(0),
-                result: Ok(report),
-            },
-            PastSweep {
-                at: at(0),
-                result: Err("no <secrets>".to_owned()),
-            },
-            PastSweep {
-                at: at(0),
-                result: Ok(SweepReport::default()),
-            },
+            PastSweep { at: at(0), result: Ok(report) },
+            PastSweep { at: at(0), result: Err("no <secrets>".to_owned()) },
+            PastSweep { at: at(0), result: Ok(SweepReport::default()) },
         ];
         let page = shown(&dashboard);
         for part in [
@@ -391,25 +360,12 @@ mod tests {
 
     #[test]
     fn nothing_is_scripted_or_fetched_from_elsewhere() {
-        let full = dashboard(vec![
-            grant("1", Status::Active),
-            grant("2", Status::NeedsReauthorization),
-        ]);
+        let full = dashboard(vec![grant("1", Status::Active), grant("2", Status::NeedsReauthorization)]);
         for dashboard in [full, dashboard(Vec::new())] {
             // A link is followed by a person, and this is the only one that leads anywhere.
-            let page = shown(&dashboard)
-                .to_lowercase()
-                .replace(&format!("href=\"{}\"", dashboard.connect_url), "");
-            for banned in [
-                "<script",
-                "<img",
-                "<iframe",
-                "javascript:",
-                "://",
-                "style=",
-                "src=",
-                " onclick",
-            ] {
+            let page =
+                shown(&dashboard).to_lowercase().replace(&format!("href=\"{}\"", dashboard.connect_url), "");
+            for banned in ["<script", "<img", "<iframe", "javascript:", "://", "style=", "src=", " onclick"] {
                 assert!(!page.contains(banned), "{banned}");
             }
         }
@@ -429,10 +385,7 @@ mod tests {
             "frame-ancestors 'none'",
             "base-uri 'none'",
         ] {
-            assert!(
-                policy.split("; ").any(|part| part.starts_with(directive)),
-                "{directive} in {policy}"
-            );
+            assert!(policy.split("; ").any(|part| part.starts_with(directive)), "{directive} in {policy}");
         }
         assert_eq!(header("cache-control"), "no-store");
         assert_eq!(header("referrer-policy"), "no-referrer");

@@ -30,21 +30,11 @@ impl SecretsManager {
             let text = std::fs::read(path)?;
             // Where, but not what: serde's own words quote the file, which may be a secret.
             let secrets = serde_json::from_slice(&text).map_err(|e| {
-                anyhow::anyhow!(
-                    "it does not hold secrets: line {} column {}",
-                    e.line(),
-                    e.column()
-                )
+                anyhow::anyhow!("it does not hold secrets: line {} column {}", e.line(), e.column())
             })?;
-            service
-                .restore(ACCOUNT_ID, REGION, secrets)
-                .await
-                .map_err(|e| anyhow::anyhow!("{e:?}"))?;
+            service.restore(ACCOUNT_ID, REGION, secrets).await.map_err(|e| anyhow::anyhow!("{e:?}"))?;
         }
-        Ok(Self {
-            service: Arc::new(service),
-            file,
-        })
+        Ok(Self { service: Arc::new(service), file })
     }
 
     pub(crate) fn endpoint(self) -> Router {
@@ -65,17 +55,9 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let target = headers
-        .get("x-amz-target")
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let reads = [
-        "GetSecretValue",
-        "DescribeSecret",
-        "ListSecrets",
-        "ListSecretVersionIds",
-        "BatchGetSecretValue",
-    ];
+    let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let reads =
+        ["GetSecretValue", "DescribeSecret", "ListSecrets", "ListSecretVersionIds", "BatchGetSecretValue"];
     let changes = !reads.iter().any(|read| target.ends_with(&format!(".{read}")));
     let request = MockRequest {
         method: method.to_string(),
@@ -98,12 +80,7 @@ pub(crate) async fn provide(client: &Client, id: &str, text: &str, replace: bool
         let created = client.create_secret().name(id).secret_string(text).send().await;
         created.with_context(|| format!("the secret {id} could not be created"))?;
     } else if replace {
-        let put = client
-            .put_secret_value()
-            .secret_id(id)
-            .secret_string(text)
-            .send()
-            .await;
+        let put = client.put_secret_value().secret_id(id).secret_string(text).send().await;
         put.with_context(|| format!("the secret {id} could not be changed"))?;
     }
     Ok(())

@@ -48,10 +48,7 @@ impl Shared {
         let result = refresh::handle(&self.service, json!({}), at, SWEEP_BUDGET).await;
         if let Ok(mut sweeps) = self.sweeps.lock() {
             let result = result.as_ref().map_err(|e| threads_auth_model::error_chain(e));
-            sweeps.push_front(PastSweep {
-                at,
-                result: result.cloned(),
-            });
+            sweeps.push_front(PastSweep { at, result: result.cloned() });
             sweeps.truncate(SWEEPS_REMEMBERED);
         }
         result
@@ -59,19 +56,14 @@ impl Shared {
 
     /// The last sweeps, newest first.
     pub(crate) fn sweeps(&self) -> Vec<PastSweep> {
-        self.sweeps
-            .lock()
-            .map(|sweeps| sweeps.iter().cloned().collect())
-            .unwrap_or_default()
+        self.sweeps.lock().map(|sweeps| sweeps.iter().cloned().collect()).unwrap_or_default()
     }
 
     /// Moves our clock and the sandbox's, which are one.
     pub(crate) fn advance(&self, by: Duration) -> anyhow::Result<()> {
         self.clock.advance(by);
         let offset = self.clock.offset().as_secs();
-        self.clock_offset
-            .write(offset)
-            .context("the clock could not be saved")
+        self.clock_offset.write(offset).context("the clock could not be saved")
     }
 
     /// Announces what has changed.

@@ -31,14 +31,7 @@ const PAYLOAD_HASH_HEADER: &str = "x-amz-content-sha256";
 /// The prefix of a presigned URL's own parameters.
 const PARAMETER_PREFIX: &str = "X-Amz-";
 /// The parts of a signature, as a presigned URL names them after the prefix.
-const PARTS: [&str; 6] = [
-    "Algorithm",
-    "Credential",
-    "Date",
-    "Expires",
-    "SignedHeaders",
-    "Signature",
-];
+const PARTS: [&str; 6] = ["Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature"];
 
 /// How far the time of a signature may be from ours.
 const MAX_SKEW: Duration = Duration::from_mins(5);
@@ -105,11 +98,7 @@ impl Signer<'_> {
         check_time(signed_at, expires, now)?;
         let headers = claim.headers(parts)?;
 
-        let uri = if query.is_empty() {
-            path.to_owned()
-        } else {
-            format!("{path}?{query}")
-        };
+        let uri = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
         let mut settings = SigningSettings::default();
         // These are the headers that the client signed, whatever the crate would have left out.
         settings.excluded_headers = None;
@@ -117,13 +106,8 @@ impl Signer<'_> {
             settings.signature_location = SignatureLocation::QueryParams;
             settings.expires_in = Some(expires);
         }
-        let credentials = Credentials::new(
-            self.access_key_id,
-            self.secret_access_key,
-            None,
-            None,
-            "development",
-        );
+        let credentials =
+            Credentials::new(self.access_key_id, self.secret_access_key, None, None, "development");
         let identity = credentials.into();
         let params = v4::SigningParams::builder()
             .identity(&identity)
@@ -254,17 +238,11 @@ impl Claim {
     fn headers<'a>(&'a self, parts: &'a Parts) -> Result<Vec<(&'a str, &'a str)>, Refused> {
         let names: Vec<_> = self.part("SignedHeaders")?.split(';').collect();
         let is_canonical = names.is_sorted_by(|a, b| a < b)
-            && !names
-                .iter()
-                .any(|name| name.contains(|c: char| c.is_ascii_uppercase()));
+            && !names.iter().any(|name| name.contains(|c: char| c.is_ascii_uppercase()));
         if !is_canonical {
             return Err(Refused::Malformed("SignedHeaders"));
         }
-        let must = parts
-            .headers
-            .keys()
-            .map(HeaderName::as_str)
-            .filter(|name| name.starts_with("x-amz-"));
+        let must = parts.headers.keys().map(HeaderName::as_str).filter(|name| name.starts_with("x-amz-"));
         for name in must.chain([HOST.as_str()]) {
             if !names.contains(&name) {
                 return Err(Refused::NotSigned(name.to_owned()));
@@ -297,9 +275,7 @@ fn split(query: &str) -> (Vec<(String, String)>, String) {
         let decoded = form_urlencoded::parse(pair.as_bytes()).next();
         let part = decoded.as_ref().and_then(|(name, value)| {
             let name = name.strip_prefix(PARAMETER_PREFIX)?;
-            PARTS
-                .contains(&name)
-                .then(|| (name.to_owned(), value.to_string()))
+            PARTS.contains(&name).then(|| (name.to_owned(), value.to_string()))
         });
         match part {
             Some(part) => claim.push(part),

@@ -137,13 +137,7 @@ impl Stack {
         if let Some(every) = options.announce_every {
             tasks.spawn(schedule::announce(shared.clone(), every, stopped()));
         }
-        Ok(Self {
-            urls,
-            shared,
-            stop,
-            tasks,
-            _lock: lock,
-        })
+        Ok(Self { urls, shared, stop, tasks, _lock: lock })
     }
 }
 
@@ -154,10 +148,7 @@ fn start_sandbox(
     tasks: &mut JoinSet<()>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(Sandbox, String), StackError> {
-    let account = |username: &str| NewAccount {
-        username: username.to_owned(),
-        ..NewAccount::default()
-    };
+    let account = |username: &str| NewAccount { username: username.to_owned(), ..NewAccount::default() };
     let sandbox = Sandbox::new(SandboxOptions {
         app_id: SANDBOX_APP_ID.to_owned(),
         app_secret: SANDBOX_APP_SECRET.to_owned(),
@@ -191,22 +182,13 @@ async fn provision(config: &Config, threads: &Threads) -> anyhow::Result<()> {
     dynamodb::create_tables(&dynamodb, &config.grants_table, &config.short_lived_table).await?;
     let secrets = aws::secrets_manager(&config.aws, &http);
     let (app_id, app_secret) = match threads {
-        Threads::Live(app) => (
-            app.credentials.app_id.as_str(),
-            app.credentials.app_secret.expose(),
-        ),
+        Threads::Live(app) => (app.credentials.app_id.as_str(), app.credentials.app_secret.expose()),
         Threads::Sandbox => (SANDBOX_APP_ID, SANDBOX_APP_SECRET),
     };
     let app = json!({"app_id": app_id, "app_secret": app_secret}).to_string();
     provide(&secrets, &config.app_secret_id, &app, true).await?;
     let key_id = format!("dev-{}", random_text::<4>()?);
-    provide(
-        &secrets,
-        &config.keyring_secret_id,
-        &Keyring::generate(&key_id)?,
-        false,
-    )
-    .await
+    provide(&secrets, &config.keyring_secret_id, &Keyring::generate(&key_id)?, false).await
 }
 
 /// A listener on loopback, and the URL that leads to it. Hundreds may call at once. The usual queue

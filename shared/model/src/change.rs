@@ -85,14 +85,7 @@ impl Change {
     /// A change of nothing yet.
     #[must_use]
     pub fn of(key: Key, operation: &'static str, when: Condition) -> Self {
-        Self {
-            key,
-            operation,
-            when,
-            set: Vec::new(),
-            set_if_absent: Vec::new(),
-            remove: Vec::new(),
-        }
+        Self { key, operation, when, set: Vec::new(), set_if_absent: Vec::new(), remove: Vec::new() }
     }
 
     /// Sets an attribute.
@@ -129,9 +122,7 @@ impl Change {
     /// before, by an attempt whose answer was lost.
     #[must_use]
     pub fn is_made_in(&self, row: &Row, attribute: Attribute) -> bool {
-        self.set
-            .iter()
-            .any(|(set, value)| *set == attribute && row.get(attribute) == Some(value))
+        self.set.iter().any(|(set, value)| *set == attribute && row.get(attribute) == Some(value))
     }
 
     /// The row after the change, or nothing if its condition does not hold.

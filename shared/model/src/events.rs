@@ -195,9 +195,7 @@ fn changed(old: Option<&Grant>, new: &Grant) -> Vec<Happened> {
         State::Active(..) if was != Some(Status::Active) || same_grant.is_none() => {
             happened.push(match was {
                 Some(Status::NeedsReauthorization) => Happened::Recovered {},
-                was => Happened::Connected {
-                    reconnected: was == Some(Status::Active),
-                },
+                was => Happened::Connected { reconnected: was == Some(Status::Active) },
             });
         }
         State::Active(..) => {
@@ -207,9 +205,7 @@ fn changed(old: Option<&Grant>, new: &Grant) -> Vec<Happened> {
         }
         State::Final(cause, _) | State::Appealable(cause, ..) => {
             if old.and_then(Grant::cause) != Some(*cause) {
-                happened.push(Happened::NeedsReauthorization {
-                    cause: Cause::as_str(*cause),
-                });
+                happened.push(Happened::NeedsReauthorization { cause: Cause::as_str(*cause) });
             }
         }
         State::Revoked(by, _) if was != Some(Status::Revoked) => {
@@ -225,10 +221,7 @@ fn changed(old: Option<&Grant>, new: &Grant) -> Vec<Happened> {
             let scopes = some.scopes.iter();
             scopes.filter(|scope| !other.scopes.contains(*scope)).collect()
         };
-        happened.push(Happened::ScopesChanged {
-            lost: beyond(old, new),
-            gained: beyond(new, old),
-        });
+        happened.push(Happened::ScopesChanged { lost: beyond(old, new), gained: beyond(new, old) });
     }
     if let State::Active(live, _) = &new.state
         && let Some(Warning { of, days }) = live.warning

@@ -31,12 +31,7 @@ impl Grant {
             Status::Revoked => State::Revoked(row.optional(Attribute::RevokedBy), consent),
         };
         // Any time of the row will do for one that is damaged: no refresh depends on it.
-        let times = [
-            Attribute::CreatedAt,
-            Attribute::ConnectedAt,
-            Attribute::UpdatedAt,
-            Attribute::IssuedAt,
-        ];
+        let times = [Attribute::CreatedAt, Attribute::ConnectedAt, Attribute::UpdatedAt, Attribute::IssuedAt];
         let created_at = times
             .into_iter()
             .find_map(|attribute| row.time(attribute))
@@ -63,10 +58,7 @@ fn live(row: &Reader<'_>) -> Result<Option<Live>, Inconsistency> {
     let Some(token) = row.sealed(Attribute::Token)? else {
         return Ok(None);
     };
-    let warning = match (
-        row.optional(Attribute::WarnedOf),
-        row.optional(Attribute::WarnedDays),
-    ) {
+    let warning = match (row.optional(Attribute::WarnedOf), row.optional(Attribute::WarnedDays)) {
         (Some(of), Some(days)) => Some(Warning { of, days }),
         _ => None,
     };
@@ -149,10 +141,7 @@ mod tests {
                 let mut row = row();
                 row.set(attribute, damage.clone());
                 let grant = Grant::from_row("grants", &row);
-                assert!(
-                    grant.is_ok_and(|grant| grant.live().is_some()),
-                    "{attribute} {damage:?}"
-                );
+                assert!(grant.is_ok_and(|grant| grant.live().is_some()), "{attribute} {damage:?}");
                 read += 1;
             }
             let mut row = row();

@@ -163,18 +163,13 @@ impl Reader<'_> {
             table: self.table.to_owned(),
             key: self.row.text(Attribute::Pk).unwrap_or("unknown").to_owned(),
             attribute,
-            problem: if self.row.get(attribute).is_some() {
-                "malformed"
-            } else {
-                "missing"
-            },
+            problem: if self.row.get(attribute).is_some() { "malformed" } else { "missing" },
         }
     }
 
     /// An attribute without which the row is of no use.
     pub(crate) fn needed<T: FromStr>(&self, attribute: Attribute) -> Result<T, Inconsistency> {
-        self.optional(attribute)
-            .ok_or_else(|| self.inconsistency(attribute))
+        self.optional(attribute).ok_or_else(|| self.inconsistency(attribute))
     }
 
     /// An attribute that the row can do without: a damaged one counts as absent.

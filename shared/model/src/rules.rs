@@ -118,13 +118,9 @@ pub fn lease(key: &Key, reason: LeaseReason, lease: Lease<'_>, now: Timestamp) -
         LeaseReason::Expiring(at) | LeaseReason::Doubted(at) => Is(A::ExpiresAt, at.into()),
     };
     let free = Any(vec![Absent(A::LeaseUntil), Below(A::LeaseUntil, now.into())]);
-    Change::of(
-        key.clone(),
-        "lease a grant",
-        All(vec![Exists(A::DueAt), free, wanted]),
-    )
-    .set(A::LeaseOwner, lease.owner)
-    .set(A::LeaseUntil, lease.until)
+    Change::of(key.clone(), "lease a grant", All(vec![Exists(A::DueAt), free, wanted]))
+        .set(A::LeaseOwner, lease.owner)
+        .set(A::LeaseUntil, lease.until)
 }
 
 /// Gives a lease back, with nothing done.
@@ -137,27 +133,19 @@ pub fn release(key: &Key, lease: Lease<'_>) -> Change {
 /// meanwhile forbids.
 #[must_use]
 pub fn store_refreshed(grant: &Grant, refreshed: Refreshed<'_>, now: Timestamp) -> Change {
-    let Refreshed {
-        issued_at,
-        expires_at,
-        ..
-    } = refreshed;
+    let Refreshed { issued_at, expires_at, .. } = refreshed;
     let shorter = Below(A::ExpiresAt, expires_at.into());
-    let change = change_of(
-        &grant.user_id,
-        "store a refreshed token",
-        same(grant).and(shorter),
-    )
-    .set(A::Token, refreshed.sealed)
-    .set(A::PreviousToken, refreshed.previous)
-    .set(A::Status, Status::Active.as_str())
-    .set(A::IssuedAt, issued_at)
-    .set(A::ExpiresAt, expires_at)
-    .set(A::RefreshedAt, issued_at)
-    .set(A::Failures, 0)
-    .set(A::UpdatedAt, now)
-    .remove(LEASE)
-    .remove(&[A::Cause, A::LastError, A::ExpiryAssumed]);
+    let change = change_of(&grant.user_id, "store a refreshed token", same(grant).and(shorter))
+        .set(A::Token, refreshed.sealed)
+        .set(A::PreviousToken, refreshed.previous)
+        .set(A::Status, Status::Active.as_str())
+        .set(A::IssuedAt, issued_at)
+        .set(A::ExpiresAt, expires_at)
+        .set(A::RefreshedAt, issued_at)
+        .set(A::Failures, 0)
+        .set(A::UpdatedAt, now)
+        .remove(LEASE)
+        .remove(&[A::Cause, A::LastError, A::ExpiryAssumed]);
     let end = grant.live().and_then(|live| live.data_access_expires_at);
     warned(change, schedule::warning(expires_at, end, issued_at))
 }
@@ -165,11 +153,7 @@ pub fn store_refreshed(grant: &Grant, refreshed: Refreshed<'_>, now: Timestamp) 
 /// The same, and when it is due again. It is refused if a consent came meanwhile.
 #[must_use]
 pub fn and_due(change: &Change, grant: &Grant, refreshed: Refreshed<'_>) -> Change {
-    let Refreshed {
-        issued_at,
-        expires_at,
-        ..
-    } = refreshed;
+    let Refreshed { issued_at, expires_at, .. } = refreshed;
     let token_due = schedule::due_at(&grant.user_id, issued_at, expires_at);
     let end = grant.live().and_then(|live| live.data_access_expires_at);
     let due_at = schedule::next_look(token_due, end, issued_at);
@@ -200,11 +184,7 @@ pub fn store_access(
 /// as a connect.
 #[must_use]
 pub fn complete_consent(grant: &NewGrant<'_>, pending: &[u8], now: Timestamp) -> Change {
-    connected(
-        change_of(grant.user_id, "complete a consent", waits_with(pending)),
-        grant,
-        now,
-    )
+    connected(change_of(grant.user_id, "complete a consent", waits_with(pending)), grant, now)
 }
 
 /// Forgets a consent that can no longer be completed. The grant goes on as it was before, or needs
@@ -248,15 +228,11 @@ pub fn end(grant: &Grant, refused: &Live, lease: Lease<'_>, cause: Cause, now: T
     // Our own clock is no witness: a token that it alone calls expired is kept.
     let is_kept = cause.is_appealable() || (cause == Cause::EXPIRED && now >= refused.expires_at);
     let still = Is(A::ExpiresAt, refused.expires_at.into());
-    let change = change_of(
-        &grant.user_id,
-        "mark a grant",
-        same(grant).and(owned(lease)).and(still),
-    )
-    .set(A::LastError, Status::NeedsReauthorization.as_str())
-    .set(A::UpdatedAt, now)
-    .remove(LEASE)
-    .remove(if is_kept { &[] } else { TOKENS });
+    let change = change_of(&grant.user_id, "mark a grant", same(grant).and(owned(lease)).and(still))
+        .set(A::LastError, Status::NeedsReauthorization.as_str())
+        .set(A::UpdatedAt, now)
+        .remove(LEASE)
+        .remove(if is_kept { &[] } else { TOKENS });
     unless_consented(needs_reauthorization(change, cause), grant.consent().is_some())
 }
 
@@ -264,15 +240,8 @@ pub fn end(grant: &Grant, refused: &Live, lease: Lease<'_>, cause: Cause, now: T
 /// Without `expires_at`, no refresh under way can store its token any more.
 #[must_use]
 pub fn revoke(user_id: &UserId, by: RevokedBy, revoked_at: Timestamp, now: Timestamp) -> Change {
-    let lives = Any(vec![
-        IsNot(A::Status, Status::Revoked.as_str().into()),
-        Exists(A::PendingToken),
-    ]);
-    let when = All(vec![
-        Exists(A::Pk),
-        AtMost(A::ConnectedAt, revoked_at.into()),
-        lives,
-    ]);
+    let lives = Any(vec![IsNot(A::Status, Status::Revoked.as_str().into()), Exists(A::PendingToken)]);
+    let when = All(vec![Exists(A::Pk), AtMost(A::ConnectedAt, revoked_at.into()), lives]);
     change_of(user_id, "revoke a grant", when)
         .set(A::Status, Status::Revoked.as_str())
         .set(A::RevokedBy, by.as_str())
@@ -290,12 +259,8 @@ pub fn revoke(user_id: &UserId, by: RevokedBy, revoked_at: Timestamp, now: Times
 /// Stores a grant that a person has just consented to.
 #[must_use]
 pub fn connect(grant: &NewGrant<'_>, now: Timestamp) -> Change {
-    connected(
-        change_of(grant.user_id, "commit a connect", Condition::NONE),
-        grant,
-        now,
-    )
-    .set(A::ConnectedAt, now)
+    connected(change_of(grant.user_id, "commit a connect", Condition::NONE), grant, now)
+        .set(A::ConnectedAt, now)
 }
 
 /// Stores a consent whose long-lived token is still to come.
@@ -372,13 +337,7 @@ fn connected(change: Change, grant: &NewGrant<'_>, now: Timestamp) -> Change {
         .set(A::UpdatedAt, now)
         .set_or_remove(A::ExpiryAssumed, grant.expiry_assumed.then_some(1))
         .remove(LEASE)
-        .remove(&[
-            A::Cause,
-            A::LastError,
-            A::PreviousToken,
-            A::RefreshedAt,
-            A::RevokedBy,
-        ])
+        .remove(&[A::Cause, A::LastError, A::PreviousToken, A::RefreshedAt, A::RevokedBy])
         .remove(CONSENT);
     let change = match &grant.username {
         Some(username) => change.set(A::Username, username.as_str()),
@@ -391,16 +350,11 @@ fn connected(change: Change, grant: &NewGrant<'_>, now: Timestamp) -> Change {
 }
 
 fn needs_reauthorization(change: Change, cause: Cause) -> Change {
-    change
-        .set(A::Status, Status::NeedsReauthorization.as_str())
-        .set(A::Cause, cause.as_str())
-        .remove(DUE)
+    change.set(A::Status, Status::NeedsReauthorization.as_str()).set(A::Cause, cause.as_str()).remove(DUE)
 }
 
 fn due(change: Change, user_id: &UserId, due_at: Timestamp) -> Change {
-    change
-        .set(A::DueAt, due_at)
-        .set(A::DueShard, schedule::shard(user_id))
+    change.set(A::DueAt, due_at).set(A::DueShard, schedule::shard(user_id))
 }
 
 fn granted(change: Change, access: &Access) -> Change {
@@ -442,10 +396,7 @@ mod tests {
     use crate::Row;
     use threads_graph::ReauthorizationCause;
 
-    const LEASED: Lease<'static> = Lease {
-        owner: "me",
-        until: Timestamp::UNIX_EPOCH,
-    };
+    const LEASED: Lease<'static> = Lease { owner: "me", until: Timestamp::UNIX_EPOCH };
     const DAY: i64 = 86_400;
 
     fn at(day: i64) -> Timestamp {
@@ -470,10 +421,7 @@ mod tests {
             user_id: &user_id,
             grant_id: "first",
             sealed: vec![1],
-            access: Access {
-                scopes: Scopes::requested([]),
-                data_access_expires_at: None,
-            },
+            access: Access { scopes: Scopes::requested([]), data_access_expires_at: None },
             username: None,
             issued_at: at(0),
             expires_at: at(60),
@@ -501,36 +449,18 @@ mod tests {
     }
 
     fn refreshed(expires_at: Timestamp) -> Refreshed<'static> {
-        Refreshed {
-            sealed: &[2],
-            previous: &[1],
-            issued_at: at(40),
-            expires_at,
-        }
+        Refreshed { sealed: &[2], previous: &[1], issued_at: at(40), expires_at }
     }
 
     #[test]
     fn one_lease_at_a_time_and_only_of_what_is_due() {
         let row = connected_row();
-        assert_eq!(
-            lease(&key(), LeaseReason::Due, LEASED, at(1)).apply(row.clone()),
-            None
-        );
-        let other = Lease {
-            owner: "other",
-            until: at(41),
-        };
+        assert_eq!(lease(&key(), LeaseReason::Due, LEASED, at(1)).apply(row.clone()), None);
+        let other = Lease { owner: "other", until: at(41) };
         let taken = lease(&key(), LeaseReason::Due, other, at(40)).apply(row).unwrap();
-        assert_eq!(
-            lease(&key(), LeaseReason::Due, LEASED, at(40)).apply(taken.clone()),
-            None
-        );
+        assert_eq!(lease(&key(), LeaseReason::Due, LEASED, at(40)).apply(taken.clone()), None);
         assert_eq!(release(&key(), LEASED).apply(taken.clone()), None);
-        assert!(
-            lease(&key(), LeaseReason::Due, LEASED, at(42))
-                .apply(taken)
-                .is_some()
-        );
+        assert!(lease(&key(), LeaseReason::Due, LEASED, at(42)).apply(taken).is_some());
     }
 
     #[test]
@@ -542,20 +472,11 @@ mod tests {
             panic!("not active");
         };
         assert_eq!((live.token, live.previous), (vec![2], Some(vec![1])));
-        assert_eq!(
-            store_refreshed(&grant, refreshed(at(60)), at(40)).apply(row.clone()),
-            None
-        );
+        assert_eq!(store_refreshed(&grant, refreshed(at(60)), at(40)).apply(row.clone()), None);
         let mut newer = row;
         newer.set(A::GrantId, "newer");
-        assert_eq!(
-            store_refreshed(&grant, refreshed(at(100)), at(40)).apply(newer),
-            None
-        );
-        assert_eq!(
-            store_refreshed(&grant, refreshed(at(100)), at(40)).apply(Row::default()),
-            None
-        );
+        assert_eq!(store_refreshed(&grant, refreshed(at(100)), at(40)).apply(newer), None);
+        assert_eq!(store_refreshed(&grant, refreshed(at(100)), at(40)).apply(Row::default()), None);
     }
 
     #[test]
@@ -565,43 +486,26 @@ mod tests {
         let consented = with_consent(row, at(40));
         let due = consented.time(A::DueAt);
         let change = store_refreshed(&grant, refreshed(at(100)), at(40));
-        assert_eq!(
-            and_due(&change, &grant, refreshed(at(100))).apply(consented.clone()),
-            None
-        );
+        assert_eq!(and_due(&change, &grant, refreshed(at(100))).apply(consented.clone()), None);
         assert_eq!(change.apply(consented.clone()).unwrap().time(A::DueAt), due);
-        let deferral = Deferral {
-            due_at: at(41),
-            failures: 1,
-            class: None,
-            warning: None,
-            had_consent: false,
-        };
+        let deferral =
+            Deferral { due_at: at(41), failures: 1, class: None, warning: None, had_consent: false };
         assert_eq!(defer(&key(), LEASED, deferral, at(40)).apply(consented), None);
     }
 
     #[test]
     fn an_end_drops_what_is_dead_for_good_and_a_late_refresh_still_fits() {
-        for cause in ReauthorizationCause::ALL
-            .map(Cause::Threads)
-            .into_iter()
-            .chain([Cause::DataAccessExpired])
+        for cause in
+            ReauthorizationCause::ALL.map(Cause::Threads).into_iter().chain([Cause::DataAccessExpired])
         {
             let row = leased(connected_row(), at(40));
             let grant = read(&row);
-            let ended = end(&grant, grant.live().unwrap(), LEASED, cause, at(40))
-                .apply(row)
-                .unwrap();
+            let ended = end(&grant, grant.live().unwrap(), LEASED, cause, at(40)).apply(row).unwrap();
             let kept = read(&ended);
-            assert_eq!(
-                (kept.status(), kept.cause()),
-                (Status::NeedsReauthorization, Some(cause))
-            );
+            assert_eq!((kept.status(), kept.cause()), (Status::NeedsReauthorization, Some(cause)));
             assert_eq!(kept.live().is_some(), cause.is_appealable(), "{cause:?}");
             assert_eq!((kept.due_at, kept.has_granted()), (None, true));
-            let late = store_refreshed(&grant, refreshed(at(100)), at(41))
-                .apply(ended)
-                .unwrap();
+            let late = store_refreshed(&grant, refreshed(at(100)), at(41)).apply(ended).unwrap();
             assert_eq!(read(&late).status(), Status::Active);
         }
     }
@@ -612,10 +516,7 @@ mod tests {
         let grant = read(&row);
         let ended = end(&grant, grant.live().unwrap(), LEASED, Cause::EXPIRED, at(61)).apply(row);
         let kept = read(&ended.unwrap());
-        assert_eq!(
-            (kept.cause(), kept.live().is_some()),
-            (Some(Cause::EXPIRED), true)
-        );
+        assert_eq!((kept.cause(), kept.live().is_some()), (Some(Cause::EXPIRED), true));
     }
 
     #[test]
@@ -624,9 +525,7 @@ mod tests {
         let mut alone: Row = alone;
         alone.set(A::Pk, key().as_str());
         let active = with_consent(connected_row(), at(1));
-        let revoked = revoke(&user(), RevokedBy::App, at(1), at(1))
-            .apply(connected_row())
-            .unwrap();
+        let revoked = revoke(&user(), RevokedBy::App, at(1), at(1)).apply(connected_row()).unwrap();
         let revoked = with_consent(revoked, at(2));
         for (row, status, cause) in [
             (alone, Status::NeedsReauthorization, Some(Cause::NotCompleted)),
@@ -635,10 +534,7 @@ mod tests {
         ] {
             let grant = read(&row);
             let left = read(&drop_consent(&grant, &[9], at(3)).apply(row).unwrap());
-            assert_eq!(
-                (left.status(), left.cause(), left.consent().is_some()),
-                (status, cause, false)
-            );
+            assert_eq!((left.status(), left.cause(), left.consent().is_some()), (status, cause, false));
             assert_eq!(left.due_at.is_some(), status == Status::Active);
         }
     }
@@ -646,26 +542,12 @@ mod tests {
     #[test]
     fn an_end_concerns_what_was_consented_to_before_it() {
         let row = connected_row();
-        assert_eq!(
-            revoke(&user(), RevokedBy::Threads, at(-1), at(1)).apply(row.clone()),
-            None
-        );
+        assert_eq!(revoke(&user(), RevokedBy::Threads, at(-1), at(1)).apply(row.clone()), None);
         assert!(!deletable(at(-1)).holds(&row) && deletable(at(0)).holds(&row));
         assert!(deletable(at(0)).holds(&Row::default()));
-        let revoked = revoke(&user(), RevokedBy::Threads, at(0), at(1))
-            .apply(row)
-            .unwrap();
-        assert_eq!(
-            revoke(&user(), RevokedBy::App, at(2), at(2)).apply(revoked.clone()),
-            None
-        );
-        let late = Grant {
-            grant_id: "first".to_owned(),
-            ..read(&revoked)
-        };
-        assert_eq!(
-            store_refreshed(&late, refreshed(at(100)), at(2)).apply(revoked),
-            None
-        );
+        let revoked = revoke(&user(), RevokedBy::Threads, at(0), at(1)).apply(row).unwrap();
+        assert_eq!(revoke(&user(), RevokedBy::App, at(2), at(2)).apply(revoked.clone()), None);
+        let late = Grant { grant_id: "first".to_owned(), ..read(&revoked) };
+        assert_eq!(store_refreshed(&late, refreshed(at(100)), at(2)).apply(revoked), None);
     }
 }

@@ -37,15 +37,10 @@ pub fn expiry(asked_at: Timestamp, expires_in: Duration) -> Timestamp {
 /// spread over six days, and twenty are left for trouble.
 #[must_use]
 pub fn due_at(user_id: &UserId, issued_at: Timestamp, expires_at: Timestamp) -> Timestamp {
-    let lifetime = expires_at
-        .as_second()
-        .saturating_sub(issued_at.as_second())
-        .max(0);
+    let lifetime = expires_at.as_second().saturating_sub(issued_at.as_second()).max(0);
     let spread = (u128::from(hash(user_id, issued_at)) * u128::from(lifetime.unsigned_abs() / 10)) >> 64;
     let offset = lifetime / 3 * 2 - i64::try_from(spread).unwrap_or(0);
-    add(issued_at, offset)
-        .max(old_enough_at(issued_at))
-        .min(expires_at)
+    add(issued_at, offset).max(old_enough_at(issued_at)).min(expires_at)
 }
 
 /// When a token can be refreshed at the earliest.
@@ -67,11 +62,7 @@ pub fn next_look(
     };
     // The first second in which the warning is due.
     let warnings = WARN_DAYS.map(|days| add(end, 1 - i64::from(days) * DAY_SECONDS));
-    warnings
-        .into_iter()
-        .chain([end])
-        .filter(|at| *at > now)
-        .fold(token_due, Timestamp::min)
+    warnings.into_iter().chain([end]).filter(|at| *at > now).fold(token_due, Timestamp::min)
 }
 
 /// When the grant of this token is looked at next.
@@ -93,10 +84,7 @@ pub fn warning(
         _ => (token_expires_at, Deadline::Token),
     };
     let left = end.as_second() - now.as_second();
-    WARN_DAYS
-        .into_iter()
-        .find(|days| left < i64::from(*days) * DAY_SECONDS)
-        .map(|days| Warning { of, days })
+    WARN_DAYS.into_iter().find(|days| left < i64::from(*days) * DAY_SECONDS).map(|days| Warning { of, days })
 }
 
 /// The partition of the due index in which a user's grant lies.
@@ -123,34 +111,23 @@ pub fn retry_at(
 ) -> Timestamp {
     let remaining = u64::try_from(expires_at.as_second().saturating_sub(now.as_second())).unwrap_or(0);
     let exponential = FIRST_BACKOFF.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1).min(20)));
-    let ceiling = exponential
-        .min(MAX_BACKOFF)
-        .as_secs()
-        .min(remaining / 8)
-        .max(PENDING_BACKOFF.as_secs());
+    let ceiling = exponential.min(MAX_BACKOFF).as_secs().min(remaining / 8).max(PENDING_BACKOFF.as_secs());
     // At least a second, so that a sweep does not meet the same grant twice.
     let jittered = 1 + random % ceiling;
-    let wait = at_least.map_or(jittered, |least| {
-        least.as_secs().min(ceiling.max(3_600)).max(jittered)
-    });
+    let wait = at_least.map_or(jittered, |least| least.as_secs().min(ceiling.max(3_600)).max(jittered));
     add(now, i64::try_from(wait).unwrap_or(i64::MAX))
 }
 
 /// When to try again to complete a pending grant, whose short-lived token lives for an hour.
 #[must_use]
 pub fn retry_pending_at(now: Timestamp, random: u64) -> Timestamp {
-    add(
-        now,
-        1 + i64::try_from(random % PENDING_BACKOFF.as_secs()).unwrap_or(0),
-    )
+    add(now, 1 + i64::try_from(random % PENDING_BACKOFF.as_secs()).unwrap_or(0))
 }
 
 /// `timestamp` moved by `seconds`, at the end of time if that is beyond it.
 #[must_use]
 pub fn add(timestamp: Timestamp, seconds: i64) -> Timestamp {
-    timestamp
-        .saturating_add(SignedDuration::from_secs(seconds))
-        .unwrap_or(Timestamp::MAX)
+    timestamp.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
 }
 
 fn shard_name(shard: u8) -> String {
@@ -160,10 +137,7 @@ fn shard_name(shard: u8) -> String {
 fn hash(user_id: &UserId, at: Timestamp) -> u64 {
     let text = format!("{user_id}/{}", at.as_second());
     let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
-    digest
-        .as_ref()
-        .first_chunk()
-        .map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    digest.as_ref().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
 #[cfg(test)]
@@ -203,33 +177,13 @@ mod tests {
             now = next_look(due, Some(end), now);
             said.push((now.as_second(), warning(at(60 * DAY), Some(end), now)));
         }
-        let warn = |days| {
-            Some(Warning {
-                of: Deadline::DataAccess,
-                days,
-            })
-        };
-        assert_eq!(
-            said,
-            [
-                (16 * DAY + 1, warn(14)),
-                (27 * DAY + 1, warn(3)),
-                (30 * DAY, warn(3))
-            ]
-        );
+        let warn = |days| Some(Warning { of: Deadline::DataAccess, days });
+        assert_eq!(said, [(16 * DAY + 1, warn(14)), (27 * DAY + 1, warn(3)), (30 * DAY, warn(3))]);
         // What is past is not looked for again.
         assert_eq!(next_look(due, Some(end), at(31 * DAY)), due);
         assert_eq!(warning(at(60 * DAY), Some(at(46 * DAY)), at(32 * DAY)), None);
-        let token = |days| {
-            Some(Warning {
-                of: Deadline::Token,
-                days,
-            })
-        };
-        assert_eq!(
-            warning(at(60 * DAY), Some(at(61 * DAY)), at(46 * DAY + 1)),
-            token(14)
-        );
+        let token = |days| Some(Warning { of: Deadline::Token, days });
+        assert_eq!(warning(at(60 * DAY), Some(at(61 * DAY)), at(46 * DAY + 1)), token(14));
     }
 
     /// Threat 19: a million tokens imported in one minute.
@@ -239,22 +193,14 @@ mod tests {
         let tokens = 1_000_000;
         for n in 0..tokens {
             let issued = i64::try_from(n % 60).unwrap();
-            let due = due_at(
-                &user(17_841_400_000_000_000 + n),
-                at(issued),
-                at(issued + LIFETIME),
-            );
+            let due = due_at(&user(17_841_400_000_000_000 + n), at(issued), at(issued + LIFETIME));
             *hours.entry(due.as_second() / 3_600).or_default() += 1;
         }
         let (max, mean) = (
             f64::from(*hours.values().max().unwrap()),
             1_000_000.0 / f64::from(u32::try_from(hours.len()).unwrap()),
         );
-        println!(
-            "due: {} hours, max/mean hourly load {:.2}",
-            hours.len(),
-            max / mean
-        );
+        println!("due: {} hours, max/mean hourly load {:.2}", hours.len(), max / mean);
         assert!(max / mean < 1.1, "{}", max / mean);
     }
 
@@ -276,10 +222,7 @@ mod tests {
         assert_eq!(retry_at(at(0), end, 3, None, 1_199), at(1_200));
         assert_eq!(retry_at(at(0), end, 60, None, 12 * 3_600 - 1), at(12 * 3_600));
         // An eighth of what is left, so that the last days see ever more tries.
-        assert_eq!(
-            retry_at(at(60 * DAY - 800), end, 60, None, 99),
-            at(60 * DAY - 700)
-        );
+        assert_eq!(retry_at(at(60 * DAY - 800), end, 60, None, 99), at(60 * DAY - 700));
         // Meta's own word counts, within reason.
         assert_eq!(retry_at(at(0), end, 1, Some(Duration::from_mins(15)), 5), at(900));
     }

@@ -62,13 +62,7 @@ pub struct Context<'a> {
 impl Context<'_> {
     /// Each part is preceded by its length, so that no two contexts give the same bytes.
     fn associated_data(&self, key_id: &str) -> Vec<u8> {
-        let parts = [
-            self.purpose.as_str(),
-            self.table,
-            self.app_id.as_str(),
-            self.subject,
-            key_id,
-        ];
+        let parts = [self.purpose.as_str(), self.table, self.app_id.as_str(), self.subject, key_id];
         let mut data = vec![VERSION];
         for part in parts {
             data.extend_from_slice(&(part.len() as u64).to_be_bytes());
@@ -163,11 +157,7 @@ impl Keyring {
             return Err(KeyringError::Writing);
         }
         let tombstone = hmac::Key::new(hmac::HMAC_SHA256, &*key_bytes(&text.tombstone)?);
-        Ok(Self {
-            writing: text.writing,
-            keys,
-            tombstone,
-        })
+        Ok(Self { writing: text.writing, keys, tombstone })
     }
 
     /// The text of a new keyring with one fresh key, named `key_id`.
@@ -320,9 +310,7 @@ pub fn hash(secret: &str) -> String {
 /// When the system has none to give.
 pub fn random<const N: usize>() -> Result<[u8; N], SealError> {
     let mut bytes = [0; N];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .map_err(|_| SealError::NoRandomness)?;
+    SystemRandom::new().fill(&mut bytes).map_err(|_| SealError::NoRandomness)?;
     Ok(bytes)
 }
 
@@ -335,16 +323,12 @@ pub fn random_text<const N: usize>() -> Result<String, SealError> {
 }
 
 fn random_key() -> Result<Zeroizing<String>, SealError> {
-    Ok(Zeroizing::new(
-        BASE64_STANDARD.encode(*Zeroizing::new(random::<32>()?)),
-    ))
+    Ok(Zeroizing::new(BASE64_STANDARD.encode(*Zeroizing::new(random::<32>()?))))
 }
 
 fn key_bytes(encoded: &str) -> Result<Zeroizing<[u8; 32]>, KeyringError> {
     let bytes = Zeroizing::new(BASE64_STANDARD.decode(encoded).map_err(|_| KeyringError::Key)?);
-    Ok(Zeroizing::new(
-        bytes.as_slice().try_into().map_err(|_| KeyringError::Key)?,
-    ))
+    Ok(Zeroizing::new(bytes.as_slice().try_into().map_err(|_| KeyringError::Key)?))
 }
 
 fn split(sealed: &[u8]) -> Option<(&str, [u8; NONCE_LEN], &[u8])> {
@@ -377,54 +361,24 @@ mod tests {
     #[test]
     fn opens_only_where_it_belongs() {
         let (ring, app, other) = (keyring("a", &["a"]), app(), "999".parse().unwrap());
-        let here = Context {
-            purpose: Purpose::AccessToken,
-            table: "grants",
-            app_id: &app,
-            subject: "42",
-        };
+        let here = Context { purpose: Purpose::AccessToken, table: "grants", app_id: &app, subject: "42" };
         let sealed = ring.seal(&here, b"token").unwrap();
         assert_eq!(ring.open(&here, &sealed).unwrap().as_slice(), b"token");
         for elsewhere in [
-            Context {
-                purpose: Purpose::PreviousToken,
-                ..here
-            },
-            Context {
-                table: "grants2",
-                ..here
-            },
-            Context {
-                app_id: &other,
-                ..here
-            },
-            Context {
-                subject: "43",
-                ..here
-            },
-            Context {
-                table: "grants4",
-                subject: "2",
-                ..here
-            },
+            Context { purpose: Purpose::PreviousToken, ..here },
+            Context { table: "grants2", ..here },
+            Context { app_id: &other, ..here },
+            Context { subject: "43", ..here },
+            Context { table: "grants4", subject: "2", ..here },
         ] {
-            assert_eq!(
-                ring.open(&elsewhere, &sealed),
-                Err(SealError::Refused),
-                "{elsewhere:?}"
-            );
+            assert_eq!(ring.open(&elsewhere, &sealed), Err(SealError::Refused), "{elsewhere:?}");
         }
     }
 
     #[test]
     fn refuses_every_flipped_bit_and_every_cut() {
         let (ring, app) = (keyring("key", &["key", "kex"]), app());
-        let context = Context {
-            purpose: Purpose::AccessToken,
-            table: "t",
-            app_id: &app,
-            subject: "1",
-        };
+        let context = Context { purpose: Purpose::AccessToken, table: "t", app_id: &app, subject: "1" };
         let sealed = ring.seal(&context, b"a token of some length").unwrap();
         for bit in 0..sealed.len() * 8 {
             let mut flipped = sealed.clone();
@@ -439,12 +393,7 @@ mod tests {
     #[test]
     fn a_rotated_keyring_still_reads_what_the_old_key_wrote() {
         let app = app();
-        let context = Context {
-            purpose: Purpose::AccessToken,
-            table: "t",
-            app_id: &app,
-            subject: "1",
-        };
+        let context = Context { purpose: Purpose::AccessToken, table: "t", app_id: &app, subject: "1" };
         let sealed = keyring("old", &["old"]).seal(&context, b"token").unwrap();
         let rotated = keyring("new", &["old", "new"]);
         assert_eq!(rotated.open(&context, &sealed).unwrap().as_slice(), b"token");
@@ -458,21 +407,13 @@ mod tests {
         let first = Keyring::generate("k1").unwrap();
         let added = change_keyring(&first, KeyringChange::Add("k2")).unwrap();
         let ring = Keyring::from_json(&added).unwrap();
-        assert_eq!(
-            (ring.writing(), ring.key_ids().collect::<Vec<_>>()),
-            ("k1", vec!["k1", "k2"])
-        );
+        assert_eq!((ring.writing(), ring.key_ids().collect::<Vec<_>>()), ("k1", vec!["k1", "k2"]));
         let written = change_keyring(&added, KeyringChange::Write("k2")).unwrap();
         assert_eq!(Keyring::from_json(&written).unwrap().writing(), "k2");
         let removed = change_keyring(&written, KeyringChange::Remove("k1")).unwrap();
         let (ring, app) = (Keyring::from_json(&removed).unwrap(), app());
         assert_eq!(ring.key_ids().collect::<Vec<_>>(), ["k2"]);
-        let context = Context {
-            purpose: Purpose::AccessToken,
-            table: "t",
-            app_id: &app,
-            subject: "1",
-        };
+        let context = Context { purpose: Purpose::AccessToken, table: "t", app_id: &app, subject: "1" };
         assert_eq!(key_id(&ring.seal(&context, b"token").unwrap()), Some("k2"));
         // What a later version keeps beside the keys stays.
         let later = first.replacen('{', "{\"later\":[1],", 1);
@@ -494,10 +435,7 @@ mod tests {
         ] {
             assert_eq!(change_keyring(text, change).unwrap_err(), error, "{change:?}");
         }
-        assert_eq!(
-            change_keyring("{}", KeyringChange::Add("k")).unwrap_err(),
-            KeyringError::Shape
-        );
+        assert_eq!(change_keyring("{}", KeyringChange::Add("k")).unwrap_err(), KeyringError::Shape);
     }
 
     #[test]

@@ -25,15 +25,10 @@ impl Session {
             SessionStatus::Connected => {
                 let user_id = row.needed(A::ConnectedUserId)?;
                 match row.time(A::CompletedAt) {
-                    Some(at) => SessionState::Completed {
-                        user_id,
-                        by: row.needed(A::CompletedBy)?,
-                        at,
-                    },
-                    None => SessionState::Connected {
-                        user_id,
-                        completion_hash: row.needed(A::CompletionHash)?,
-                    },
+                    Some(at) => SessionState::Completed { user_id, by: row.needed(A::CompletedBy)?, at },
+                    None => {
+                        SessionState::Connected { user_id, completion_hash: row.needed(A::CompletionHash)? }
+                    }
                 }
             }
             SessionStatus::Expired => return Err(row.inconsistency(A::Status)),
@@ -96,15 +91,11 @@ impl SessionState {
     /// Closes an open session with the account that was connected in it.
     #[must_use]
     pub fn connect(id: &str, user_id: &UserId, completion_hash: &str, now: Timestamp) -> Change {
-        Change::of(
-            Key::session(id),
-            "connect a session",
-            open().and(Above(A::ExpiresAt, now.into())),
-        )
-        .set(A::Status, SessionStatus::Connected.as_str())
-        .set(A::ConnectedUserId, user_id.as_str())
-        .set(A::CompletionHash, completion_hash)
-        .remove(&[A::Reason])
+        Change::of(Key::session(id), "connect a session", open().and(Above(A::ExpiresAt, now.into())))
+            .set(A::Status, SessionStatus::Connected.as_str())
+            .set(A::ConnectedUserId, user_id.as_str())
+            .set(A::CompletionHash, completion_hash)
+            .remove(&[A::Reason])
     }
 
     /// Redeems the completion code with this hash for `call`, a random text.

@@ -31,8 +31,7 @@ impl Vault {
         user_id: &UserId,
         token: &AccessToken,
     ) -> Result<Vec<u8>, SealError> {
-        self.keyring
-            .seal(&self.context(purpose, user_id), token.expose().as_bytes())
+        self.keyring.seal(&self.context(purpose, user_id), token.expose().as_bytes())
     }
 
     /// Opens a token of the row of `user_id`.
@@ -54,16 +53,10 @@ impl Vault {
     /// The confirmation code of a deletion.
     #[must_use]
     pub fn confirmation_code(&self, user_id: &UserId, requested_at: Timestamp) -> String {
-        self.keyring
-            .confirmation_code(&self.app.app_id, user_id, requested_at)
+        self.keyring.confirmation_code(&self.app.app_id, user_id, requested_at)
     }
 
     fn context<'a>(&'a self, purpose: Purpose, user_id: &'a UserId) -> Context<'a> {
-        Context {
-            purpose,
-            table: &self.table,
-            app_id: &self.app.app_id,
-            subject: user_id.as_str(),
-        }
+        Context { purpose, table: &self.table, app_id: &self.app.app_id, subject: user_id.as_str() }
     }
 }

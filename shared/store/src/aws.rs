@@ -110,10 +110,7 @@ impl SmithyHttpClient for Bridge {
         settings: &HttpConnectorSettings,
         _components: &RuntimeComponents,
     ) -> SharedHttpConnector {
-        SharedHttpConnector::new(Connector {
-            http: self.0.clone(),
-            read_timeout: settings.read_timeout(),
-        })
+        SharedHttpConnector::new(Connector { http: self.0.clone(), read_timeout: settings.read_timeout() })
     }
 }
 
@@ -144,9 +141,7 @@ async fn send(
     read_timeout: Option<Duration>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ConnectorError> {
-    let request = request
-        .try_into_http1x()
-        .map_err(|e| ConnectorError::user(e.into()))?;
+    let request = request.try_into_http1x().map_err(|e| ConnectorError::user(e.into()))?;
     let (parts, body) = request.into_parts();
     // Every request of the two services that we call holds its body in memory; a stream would be an
     // upload.
@@ -154,11 +149,8 @@ async fn send(
         .bytes()
         .map(<[u8]>::to_vec)
         .ok_or_else(|| ConnectorError::user("a streaming body cannot be sent".into()))?;
-    let mut outgoing = http
-        .inner()
-        .request(parts.method, parts.uri.to_string())
-        .headers(parts.headers)
-        .body(body);
+    let mut outgoing =
+        http.inner().request(parts.method, parts.uri.to_string()).headers(parts.headers).body(body);
     if let Some(timeout) = read_timeout {
         outgoing = outgoing.timeout(timeout);
     }

@@ -121,9 +121,6 @@ impl Store {
     /// # Errors
     /// When DynamoDB fails.
     pub async fn is_spent(&self, state_hash: &str) -> Result<bool, StoreError> {
-        Ok(self
-            .read(&Key::state(state_hash), "read a state")
-            .await?
-            .is_some())
+        Ok(self.read(&Key::state(state_hash), "read a state").await?.is_some())
     }
 }

@@ -47,13 +47,8 @@ impl FailureKind {
             Self::Throttled
         } else if has(&["NotFound"]) {
             Self::Missing
-        } else if has(&[
-            "AccessDenied",
-            "Unrecognized",
-            "Signature",
-            "ExpiredToken",
-            "InvalidClientTokenId",
-        ]) {
+        } else if has(&["AccessDenied", "Unrecognized", "Signature", "ExpiredToken", "InvalidClientTokenId"])
+        {
             Self::Denied
         } else if has(&["Validation", "ItemCollectionSize"]) {
             Self::ThisItem
@@ -177,13 +172,7 @@ impl AwsError {
             }
             error => error.into_source().unwrap_or_else(|error| Box::new(error)),
         };
-        Self {
-            service,
-            operation,
-            kind,
-            code,
-            source,
-        }
+        Self { service, operation, kind, code, source }
     }
 }
 

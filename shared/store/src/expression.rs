@@ -26,11 +26,7 @@ impl Expressions {
             let name = self.name(*attribute);
             set.push(format!("{name} = if_not_exists({name}, {})", self.value(value)));
         }
-        let remove: Vec<_> = change
-            .remove
-            .iter()
-            .map(|attribute| self.name(*attribute))
-            .collect();
+        let remove: Vec<_> = change.remove.iter().map(|attribute| self.name(*attribute)).collect();
         let clause =
             |verb, parts: Vec<String>| (!parts.is_empty()).then(|| format!("{verb} {}", parts.join(", ")));
         let clauses = [clause("SET", set), clause("REMOVE", remove)];
@@ -84,11 +80,7 @@ impl Expressions {
             .filter_map(|condition| {
                 let part = self.condition(condition)?;
                 let is_joined = matches!(condition, Condition::All(of) | Condition::Any(of) if of.len() > 1);
-                Some(if is_joined && conditions.len() > 1 {
-                    format!("({part})")
-                } else {
-                    part
-                })
+                Some(if is_joined && conditions.len() > 1 { format!("({part})") } else { part })
             })
             .collect();
         (!parts.is_empty()).then(|| parts.join(operator))
@@ -102,18 +94,13 @@ mod tests {
 
     #[test]
     fn a_change_becomes_placeholders_only() {
-        let free = Condition::Any(vec![
-            Condition::Absent(LeaseUntil),
-            Condition::Below(LeaseUntil, 7_i64.into()),
-        ]);
-        let change = Change::of(
-            threads_auth_model::Key::state("x"),
-            "test",
-            Condition::Exists(DueAt).and(free),
-        )
-        .set(Status, "active")
-        .set_if_absent(DueAt, 9_i64)
-        .remove(&[LeaseUntil]);
+        let free =
+            Condition::Any(vec![Condition::Absent(LeaseUntil), Condition::Below(LeaseUntil, 7_i64.into())]);
+        let change =
+            Change::of(threads_auth_model::Key::state("x"), "test", Condition::Exists(DueAt).and(free))
+                .set(Status, "active")
+                .set_if_absent(DueAt, 9_i64)
+                .remove(&[LeaseUntil]);
         let mut expressions = Expressions::default();
         assert_eq!(
             expressions.update(&change),
@@ -124,10 +111,7 @@ mod tests {
             "attribute_exists(#due_at) AND (attribute_not_exists(#lease_until) OR #lease_until < :v2)"
         );
         assert_eq!(expressions.names().unwrap()["#status"], "status");
-        assert_eq!(
-            expressions.values().unwrap()[":v2"],
-            AttributeValue::N("7".to_owned())
-        );
+        assert_eq!(expressions.values().unwrap()[":v2"], AttributeValue::N("7".to_owned()));
         assert_eq!(expressions.condition(&Condition::NONE), None);
         assert_eq!(expressions.name(Pk), "#pk");
     }

@@ -80,10 +80,7 @@ impl Store {
         let answer = request.send().await.map_err(failed("list grants"))?;
         let items = answer.items.unwrap_or_default();
         Ok(Page {
-            items: items
-                .iter()
-                .map(|item| Grant::from_row(&self.grants, &row(item)))
-                .collect(),
+            items: items.iter().map(|item| Grant::from_row(&self.grants, &row(item))).collect(),
             next: answer.last_evaluated_key.and_then(|key| row(&key).key()),
         })
     }
@@ -103,11 +100,7 @@ impl Store {
             .scan()
             .table_name(table)
             .consistent_read(true)
-            .filter_expression(if users {
-                of_users
-            } else {
-                format!("NOT {of_users}")
-            })
+            .filter_expression(if users { of_users } else { format!("NOT {of_users}") })
             .set_expression_attribute_names(expressions.names())
             .set_expression_attribute_values(expressions.values())
             .into_paginator()
@@ -118,11 +111,7 @@ impl Store {
     /// The keys in `shard` that are due at `now`, oldest first. The stream ends with the first
     /// failure.
     pub fn due(&self, shard: &str, now: Timestamp) -> impl Stream<Item = Result<Key, StoreError>> + use<> {
-        let pages = self
-            .due_query(shard, now)
-            .limit(DUE_PAGE)
-            .into_paginator()
-            .items();
+        let pages = self.due_query(shard, now).limit(DUE_PAGE).into_paginator().items();
         stream(pages.send(), "read the due index")
             .try_filter_map(|item| std::future::ready(Ok(row(&item).key())))
     }
@@ -145,9 +134,7 @@ impl Store {
     pub async fn count_due(&self, shard: &str, now: Timestamp) -> Result<u64, StoreError> {
         let pages = self.due_query(shard, now).select(Select::Count).into_paginator();
         stream(pages.send(), "count due grants")
-            .try_fold(0, |sum, page| {
-                std::future::ready(Ok(sum + u64::try_from(page.count).unwrap_or(0)))
-            })
+            .try_fold(0, |sum, page| std::future::ready(Ok(sum + u64::try_from(page.count).unwrap_or(0))))
             .await
     }
 
@@ -207,9 +194,6 @@ impl Store {
 }
 
 fn begins_with_users(expressions: &mut Expressions) -> String {
-    let (name, prefix) = (
-        expressions.name(Attribute::Pk),
-        expressions.value(&Key::USERS.into()),
-    );
+    let (name, prefix) = (expressions.name(Attribute::Pk), expressions.value(&Key::USERS.into()));
     format!("begins_with({name}, {prefix})")
 }

@@ -12,9 +12,7 @@ pub type Item = HashMap<String, AttributeValue>;
 /// The attributes of an item that are ours.
 #[must_use]
 pub fn row(item: &Item) -> Row {
-    item.iter()
-        .filter_map(|(name, value)| Some((name.parse().ok()?, value_of(value))))
-        .collect()
+    item.iter().filter_map(|(name, value)| Some((name.parse().ok()?, value_of(value)))).collect()
 }
 
 /// The item of a row.

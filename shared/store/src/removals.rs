@@ -34,19 +34,14 @@ impl Store {
     /// When DynamoDB fails. Trying again is safe, and keeps the time of the first deletion for the
     /// person to see.
     pub async fn delete(&self, deletion: Deletion<'_>, now: Timestamp) -> Result<bool, StoreError> {
-        let tombstone: Row = [
-            (Attribute::Pk, deletion.tombstone.as_str().into()),
-            (Attribute::DeletedAt, now.into()),
-        ]
-        .into_iter()
-        .collect();
+        let tombstone: Row =
+            [(Attribute::Pk, deletion.tombstone.as_str().into()), (Attribute::DeletedAt, now.into())]
+                .into_iter()
+                .collect();
         let record = rules::record_deletion(deletion.code_hash, now);
         let committed = self
             .transaction("delete a grant")
-            .delete(
-                &Key::grant(deletion.user_id),
-                &rules::deletable(deletion.requested_at),
-            )?
+            .delete(&Key::grant(deletion.user_id), &rules::deletable(deletion.requested_at))?
             .put(deletion.tombstone, item(tombstone), &Condition::NONE)?
             .update(&record)?
             .commit()

@@ -35,11 +35,7 @@ pub async fn persist<T, F>(deadline: Instant, mut write: impl FnMut() -> F) -> R
 where
     F: Future<Output = Result<T, StoreError>>,
 {
-    let mut backoff = Backoff {
-        next: Duration::from_millis(50),
-        factor: 2,
-        longest: Duration::from_secs(2),
-    };
+    let mut backoff = Backoff { next: Duration::from_millis(50), factor: 2, longest: Duration::from_secs(2) };
     loop {
         match write().await {
             Err(StoreError::DynamoDb(error))

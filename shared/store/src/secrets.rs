@@ -51,12 +51,7 @@ impl Secrets {
         ttl: Duration,
     ) -> Self {
         let (app, keyring) = (Cached::new(app_secret_id), Cached::new(keyring_secret_id));
-        Self {
-            client,
-            ttl,
-            app,
-            keyring,
-        }
+        Self { client, ttl, app, keyring }
     }
 
     /// The app's id and secret, from a secret `{"app_id":"…","app_secret":"…"}`. Other fields are a
@@ -73,10 +68,7 @@ impl Secrets {
     /// # Errors
     /// When the secret was never read and cannot be now, or is malformed.
     pub async fn keyring(&self, now: Timestamp) -> Result<Arc<Keyring>, SecretsError> {
-        self.get(&self.keyring, now, |text| {
-            Keyring::from_json(text).map_err(|e| e.to_string())
-        })
-        .await
+        self.get(&self.keyring, now, |text| Keyring::from_json(text).map_err(|e| e.to_string())).await
     }
 
     async fn get<T>(
@@ -97,10 +89,7 @@ impl Secrets {
             Ok(text) => {
                 let value = parse(&text)
                     .map(Arc::new)
-                    .map_err(|expected| SecretsError::Malformed {
-                        id: cached.id.clone(),
-                        expected,
-                    })?;
+                    .map_err(|expected| SecretsError::Malformed { id: cached.id.clone(), expected })?;
                 *slot = Some((Arc::clone(&value), later(now, self.ttl)));
                 Ok(value)
             }
@@ -122,32 +111,22 @@ impl Secrets {
     }
 
     async fn read(&self, id: &str) -> Result<Zeroizing<String>, SecretsError> {
-        let answer = self
-            .client
-            .get_secret_value()
-            .secret_id(id)
-            .send()
-            .await
-            .map_err(|error| SecretsError::SecretsManager {
+        let answer = self.client.get_secret_value().secret_id(id).send().await.map_err(|error| {
+            SecretsError::SecretsManager {
                 id: id.to_owned(),
                 source: AwsError::new("Secrets Manager", "read a secret", error),
-            })?;
-        answer
-            .secret_string
-            .map(Zeroizing::new)
-            .ok_or_else(|| SecretsError::Malformed {
-                id: id.to_owned(),
-                expected: "expected text, found none".to_owned(),
-            })
+            }
+        })?;
+        answer.secret_string.map(Zeroizing::new).ok_or_else(|| SecretsError::Malformed {
+            id: id.to_owned(),
+            expected: "expected text, found none".to_owned(),
+        })
     }
 }
 
 impl<T> Cached<T> {
     fn new(id: &str) -> Self {
-        Self {
-            id: id.to_owned(),
-            value: Mutex::new(None),
-        }
+        Self { id: id.to_owned(), value: Mutex::new(None) }
     }
 }
 
@@ -156,10 +135,7 @@ fn parse_app(text: &str) -> Result<AppCredentials, String> {
         "expected {\"app_id\":\"DIGITS\",\"app_secret\":\"…\"}, with the Threads app's id and secret";
     let text: AppSecretText = serde_json::from_str(text).map_err(|_| EXPECTED.to_owned())?;
     let app_secret = AppSecret::new(text.app_secret.as_str()).map_err(|_| EXPECTED.to_owned())?;
-    Ok(AppCredentials {
-        app_id: text.app_id,
-        app_secret,
-    })
+    Ok(AppCredentials { app_id: text.app_id, app_secret })
 }
 
 fn later(now: Timestamp, duration: Duration) -> Timestamp {

@@ -14,9 +14,7 @@ impl Store {
     /// When DynamoDB fails.
     pub async fn create_session(&self, session: &Session) -> Result<(), StoreError> {
         // Ids are random: a session of this one is our own first attempt, whose answer was lost.
-        self.put_if_absent(&self.short_lived, item(session.to_row()), "create a session")
-            .await
-            .map(drop)
+        self.put_if_absent(&self.short_lived, item(session.to_row()), "create a session").await.map(drop)
     }
 
     /// A session, if there is one of that id.
@@ -25,9 +23,7 @@ impl Store {
     /// When DynamoDB fails, or the row does not make sense.
     pub async fn session(&self, id: &str) -> Result<Option<Session>, StoreError> {
         let row = self.read(&Key::session(id), "read a session").await?;
-        Ok(row
-            .map(|row| Session::from_row(&self.short_lived, &row))
-            .transpose()?)
+        Ok(row.map(|row| Session::from_row(&self.short_lived, &row)).transpose()?)
     }
 
     /// Redeems the completion code of a connected session, once, for `call`, a random text: whether

@@ -58,11 +58,7 @@ impl Store {
     /// The tables named `grants` and `short_lived`.
     #[must_use]
     pub fn new(client: aws_sdk_dynamodb::Client, grants: &str, short_lived: &str) -> Self {
-        Self {
-            client,
-            grants: grants.to_owned(),
-            short_lived: short_lived.to_owned(),
-        }
+        Self { client, grants: grants.to_owned(), short_lived: short_lived.to_owned() }
     }
 
     /// The grants table's name: a part of what each token is sealed with.
@@ -72,20 +68,12 @@ impl Store {
     }
 
     pub(crate) fn table(&self, key: &Key) -> &str {
-        if key.is_short_lived() {
-            &self.short_lived
-        } else {
-            &self.grants
-        }
+        if key.is_short_lived() { &self.short_lived } else { &self.grants }
     }
 
     /// Reads one row as it is now.
     pub(crate) async fn read(&self, key: &Key, operation: &'static str) -> Result<Option<Row>, StoreError> {
-        let request = self
-            .client
-            .get_item()
-            .table_name(self.table(key))
-            .consistent_read(true);
+        let request = self.client.get_item().table_name(self.table(key)).consistent_read(true);
         let answer = request.key(Attribute::Pk.as_str(), pk(key)).send().await;
         Ok(answer.map_err(failed(operation))?.item.as_ref().map(row))
     }

@@ -45,11 +45,7 @@ macro_rules! push {
 
 impl Store {
     pub(crate) fn transaction(&self, operation: &'static str) -> Transaction<'_> {
-        Transaction {
-            store: self,
-            operation,
-            items: Vec::new(),
-        }
+        Transaction { store: self, operation, items: Vec::new() }
     }
 }
 
@@ -67,9 +63,7 @@ impl Transaction<'_> {
     pub(crate) fn put(mut self, key: &Key, item: Item, when: &Condition) -> Result<Self, StoreError> {
         let mut expressions = Expressions::default();
         let old = ReturnValuesOnConditionCheckFailure::AllOld;
-        let builder = Put::builder()
-            .set_item(Some(item))
-            .return_values_on_condition_check_failure(old);
+        let builder = Put::builder().set_item(Some(item)).return_values_on_condition_check_failure(old);
         push!(self, put, builder, key, when, expressions)
     }
 
@@ -103,8 +97,7 @@ fn refused(error: &SdkError<TransactWriteItemsError, HttpResponse>) -> Option<Co
         return None;
     };
     let reasons = canceled.cancellation_reasons().iter();
-    let (n, reason) = reasons
-        .enumerate()
-        .find(|(_, reason)| reason.code() == Some("ConditionalCheckFailed"))?;
+    let (n, reason) =
+        reasons.enumerate().find(|(_, reason)| reason.code() == Some("ConditionalCheckFailed"))?;
     Some(Committed::Refused(n, reason.item().map(row).unwrap_or_default()))
 }

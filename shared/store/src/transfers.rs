@@ -34,14 +34,8 @@ impl Store {
         now: Timestamp,
     ) -> Result<Taken, StoreError> {
         // Of a token of unknown age, nobody can say that it was consented to after a deletion.
-        let since = if grant.expiry_assumed {
-            Timestamp::UNIX_EPOCH
-        } else {
-            grant.issued_at
-        };
-        let row = self
-            .transaction("import a token")
-            .update(&rules::import(grant, now))?;
+        let since = if grant.expiry_assumed { Timestamp::UNIX_EPOCH } else { grant.issued_at };
+        let row = self.transaction("import a token").update(&rules::import(grant, now))?;
         self.unless_deleted(row, tombstone, since).await
     }
 
@@ -60,9 +54,7 @@ impl Store {
             row.remove(attribute.as_str());
         }
         let absent = Condition::Absent(Attribute::Pk);
-        let put = self
-            .transaction("put a row back")
-            .put(&Key::grant(user_id), row, &absent)?;
+        let put = self.transaction("put a row back").put(&Key::grant(user_id), row, &absent)?;
         self.unless_deleted(put, tombstone, connected_at).await
     }
 

@@ -53,10 +53,6 @@ impl Clients {
         // Both at once: a cold start waits for the slower one only.
         let (app, keyring) =
             futures_util::future::try_join(self.secrets.app(now), self.secrets.keyring(now)).await?;
-        Ok(Vault {
-            app,
-            keyring,
-            table: self.store.grants_table().to_owned(),
-        })
+        Ok(Vault { app, keyring, table: self.store.grants_table().to_owned() })
     }
 }

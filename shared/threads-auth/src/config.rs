@@ -115,14 +115,9 @@ impl Config {
         vars: &HashMap<String, String>,
         credentials: Option<SharedCredentialsProvider>,
     ) -> Result<Self, ConfigError> {
-        let mut vars = Vars {
-            vars,
-            problems: Vec::new(),
-        };
-        let public_url = vars.required(
-            "PUBLIC_URL",
-            "an https origin such as https://auth.example.com",
-            |text| {
+        let mut vars = Vars { vars, problems: Vec::new() };
+        let public_url =
+            vars.required("PUBLIC_URL", "an https origin such as https://auth.example.com", |text| {
                 let url = Url::parse(text).ok()?;
                 let is_origin = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
                 (return_to::is_secure(&url)
@@ -130,8 +125,7 @@ impl Config {
                     && url.username().is_empty()
                     && url.password().is_none())
                 .then_some(url)
-            },
-        );
+            });
         let scopes = vars.with_default("THREADS_SCOPES", "threads_basic", |text| {
             Scopes::from_str(text).map_err(|e| e.to_string())
         });
@@ -145,21 +139,12 @@ impl Config {
         });
         let name = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let grants_table = vars.required("GRANTS_TABLE", "the name of the DynamoDB table of grants", name);
-        let short_lived_table = vars.required(
-            "SHORT_LIVED_TABLE",
-            "the name of the DynamoDB table of short-lived items",
-            name,
-        );
-        let app_secret_id = vars.required(
-            "APP_SECRET_ID",
-            "the name or ARN of the secret with the app's credentials",
-            name,
-        );
-        let keyring_secret_id = vars.required(
-            "KEYRING_SECRET_ID",
-            "the name or ARN of the secret with the keyring",
-            name,
-        );
+        let short_lived_table =
+            vars.required("SHORT_LIVED_TABLE", "the name of the DynamoDB table of short-lived items", name);
+        let app_secret_id =
+            vars.required("APP_SECRET_ID", "the name or ARN of the secret with the app's credentials", name);
+        let keyring_secret_id =
+            vars.required("KEYRING_SECRET_ID", "the name or ARN of the secret with the keyring", name);
         let secrets_ttl = vars.with_default("SECRETS_TTL_SECONDS", "300", |text| {
             whole_number(text, 1, 86_400).map(Duration::from_secs)
         });
@@ -212,10 +197,7 @@ impl Config {
     /// How long a call may take: a callback makes up to five of them to Meta.
     #[must_use]
     pub fn call_timeouts(&self) -> HttpTimeouts {
-        HttpTimeouts {
-            connect: self.request_time / 15,
-            request: self.request_time / 6,
-        }
+        HttpTimeouts { connect: self.request_time / 15, request: self.request_time / 6 }
     }
 
     /// How long a request may go on working, so that its answer is in time.
@@ -236,11 +218,7 @@ impl Config {
 
     /// The form of the cookies that `PUBLIC_URL` allows.
     pub(crate) fn cookie_kind(&self) -> CookieKind {
-        if self.public_url.scheme() == "https" {
-            CookieKind::Host
-        } else {
-            CookieKind::Loopback
-        }
+        if self.public_url.scheme() == "https" { CookieKind::Host } else { CookieKind::Loopback }
     }
 
     /// The URL by which a person enters the connect session of this id.
@@ -265,10 +243,7 @@ struct Vars<'a> {
 
 impl Vars<'_> {
     fn get(&self, variable: &str) -> Option<&str> {
-        self.vars
-            .get(variable)
-            .map(|text| text.trim())
-            .filter(|text| !text.is_empty())
+        self.vars.get(variable).map(|text| text.trim()).filter(|text| !text.is_empty())
     }
 
     fn required<T>(
@@ -282,10 +257,7 @@ impl Vars<'_> {
             Some(text) => (parse(text), "bad"),
         };
         if value.is_none() {
-            self.problems.push(ConfigProblem {
-                variable,
-                problem: format!("{word}: expected {expected}"),
-            });
+            self.problems.push(ConfigProblem { variable, problem: format!("{word}: expected {expected}") });
         }
         value
     }
@@ -310,18 +282,12 @@ impl Vars<'_> {
         let url = |text: &str| Url::parse(text).map_err(|_| "expected an absolute https URL".to_owned());
         let authorize = self.with_default("THREADS_AUTHORIZE_URL", default.authorize.as_str(), url)?;
         let graph = self.with_default("THREADS_GRAPH_URL", default.graph.as_str(), url)?;
-        let version = self
-            .get("THREADS_API_VERSION")
-            .unwrap_or(&default.api_version)
-            .to_owned();
+        let version = self.get("THREADS_API_VERSION").unwrap_or(&default.api_version).to_owned();
         match Endpoints::new(authorize, graph, version) {
             Ok(endpoints) => Some(endpoints),
             Err(error) => {
                 let variable = "THREADS_AUTHORIZE_URL, THREADS_GRAPH_URL, THREADS_API_VERSION";
-                self.problems.push(ConfigProblem {
-                    variable,
-                    problem: error.to_string(),
-                });
+                self.problems.push(ConfigProblem { variable, problem: error.to_string() });
                 None
             }
         }
@@ -332,18 +298,14 @@ impl Vars<'_> {
         request_time: Option<Duration>,
         credentials: Option<SharedCredentialsProvider>,
     ) -> Option<AwsConfig> {
-        let region = self.required("AWS_REGION", "the region, as Lambda sets it", |text| {
-            Some(text.to_owned())
-        });
+        let region =
+            self.required("AWS_REGION", "the region, as Lambda sets it", |text| Some(text.to_owned()));
         let credentials = match credentials {
             Some(credentials) => Some(credentials),
             None => self.credentials(),
         };
-        let endpoint = |service: &str| {
-            self.get(service)
-                .or_else(|| self.get("AWS_ENDPOINT_URL"))
-                .map(str::to_owned)
-        };
+        let endpoint =
+            |service: &str| self.get(service).or_else(|| self.get("AWS_ENDPOINT_URL")).map(str::to_owned);
         Some(AwsConfig {
             dynamodb_url: endpoint("AWS_ENDPOINT_URL_DYNAMODB"),
             secrets_manager_url: endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER"),
@@ -395,10 +357,7 @@ mod tests {
         let config = Config::from_vars(&complete(), None).unwrap();
         assert_eq!(config.authorize_access, AuthorizeAccess::Session);
         assert_eq!(config.scopes.to_string(), "threads_basic");
-        assert_eq!(
-            config.redirect_uri().unwrap().as_str(),
-            "https://auth.example.com/callback"
-        );
+        assert_eq!(config.redirect_uri().unwrap().as_str(), "https://auth.example.com/callback");
         assert_eq!(config.endpoints.graph.as_str(), "https://graph.threads.net/");
         assert!(!format!("{config:?}").contains("canary"));
     }
@@ -439,11 +398,7 @@ mod tests {
             let mut vars = complete();
             vars.insert(variable.to_owned(), value.to_owned());
             let ConfigError(problems) = Config::from_vars(&vars, None).unwrap_err();
-            assert_eq!(
-                problems.iter().map(|p| p.variable).collect::<Vec<_>>(),
-                [variable],
-                "{value}"
-            );
+            assert_eq!(problems.iter().map(|p| p.variable).collect::<Vec<_>>(), [variable], "{value}");
         }
     }
 
@@ -451,10 +406,7 @@ mod tests {
     fn a_services_own_endpoint_wins_over_the_general_one() {
         let mut vars = complete();
         vars.insert("AWS_ENDPOINT_URL".to_owned(), "http://127.0.0.1:1".to_owned());
-        vars.insert(
-            "AWS_ENDPOINT_URL_DYNAMODB".to_owned(),
-            "http://127.0.0.1:2".to_owned(),
-        );
+        vars.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), "http://127.0.0.1:2".to_owned());
         let aws = Config::from_vars(&vars, None).unwrap().aws;
         assert_eq!(aws.dynamodb_url.as_deref(), Some("http://127.0.0.1:2"));
         assert_eq!(aws.secrets_manager_url.as_deref(), Some("http://127.0.0.1:1"));

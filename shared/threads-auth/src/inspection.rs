@@ -13,13 +13,7 @@ pub(crate) struct Inspection {
 impl Inspection {
     /// Without a word of Meta's: the requested scopes count as granted.
     pub(crate) fn assumed(requested: &Scopes) -> Self {
-        Self {
-            username: None,
-            access: Access {
-                scopes: requested.clone(),
-                data_access_expires_at: None,
-            },
-        }
+        Self { username: None, access: Access { scopes: requested.clone(), data_access_expires_at: None } }
     }
 
     /// Asks for the profile and the access of a token at once.
@@ -44,8 +38,5 @@ pub(crate) async fn access(graph: &Graph, token: &AccessToken) -> Option<Access>
     let info = info.ok()?;
     let scopes = info.granted();
     let is_told = !scopes.is_empty() && (info.is_valid || info.data_access_expires_at.is_some());
-    is_told.then_some(Access {
-        scopes,
-        data_access_expires_at: info.data_access_expires_at,
-    })
+    is_told.then_some(Access { scopes, data_access_expires_at: info.data_access_expires_at })
 }

@@ -94,11 +94,7 @@ pub(crate) async fn delete_data(
     let all = persist(time.deadline(), || clients.store.delete(deletion, now)).await?;
     let mut url = clients.config.public_url.clone();
     url.set_path(&format!("data-deletion/{confirmation_code}"));
-    Ok(Deleted {
-        url,
-        confirmation_code,
-        connected_since: !all,
-    })
+    Ok(Deleted { url, confirmation_code, connected_since: !all })
 }
 
 /// Ends a grant for the app. Says whether there was one.
@@ -108,9 +104,7 @@ pub(crate) async fn disconnect(
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let store = &clients.store;
-    let written = store
-        .write(&rules::revoke(user_id, RevokedBy::App, now, now))
-        .await?;
+    let written = store.write(&rules::revoke(user_id, RevokedBy::App, now, now)).await?;
     if written != WriteOutcome::Superseded {
         return Ok(written == WriteOutcome::Stored);
     }
@@ -120,9 +114,7 @@ pub(crate) async fn disconnect(
     };
     if !matches!(grant.state, State::Revoked(_, None)) {
         let since = grant.connected_at.max(now);
-        store
-            .write(&rules::revoke(user_id, RevokedBy::App, since, now))
-            .await?;
+        store.write(&rules::revoke(user_id, RevokedBy::App, since, now)).await?;
     }
     Ok(true)
 }

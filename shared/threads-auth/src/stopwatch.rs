@@ -18,11 +18,7 @@ pub(crate) struct Stopwatch {
 impl Stopwatch {
     /// Starts at `now`, for at most `budget`.
     pub(crate) fn start(now: Timestamp, budget: Duration) -> Self {
-        Self {
-            started_at: now,
-            began: Instant::now(),
-            budget,
-        }
+        Self { started_at: now, began: Instant::now(), budget }
     }
 
     /// When it started.

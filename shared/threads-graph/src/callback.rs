@@ -18,15 +18,8 @@ const MAX_CODE: usize = 2048;
 const MAX_STATE: usize = 512;
 
 /// The parameters that mean something here. Every other one is ignored.
-const KNOWN: [&str; 7] = [
-    "code",
-    "state",
-    "error",
-    "error_reason",
-    "error_description",
-    "error_code",
-    "error_message",
-];
+const KNOWN: [&str; 7] =
+    ["code", "state", "error", "error_reason", "error_description", "error_code", "error_message"];
 const CODE: usize = 0;
 const STATE: usize = 1;
 const ERROR: usize = 2;
@@ -57,10 +50,9 @@ impl fmt::Debug for CallbackParams {
         // Until it is spent, the state is what stands between a person and a forged callback.
         match self {
             Self::Granted { .. } => f.debug_struct("Granted").finish_non_exhaustive(),
-            Self::Denied { reason, .. } => f
-                .debug_struct("Denied")
-                .field("reason", reason)
-                .finish_non_exhaustive(),
+            Self::Denied { reason, .. } => {
+                f.debug_struct("Denied").field("reason", reason).finish_non_exhaustive()
+            }
         }
     }
 }
@@ -119,10 +111,7 @@ pub fn parse_callback(raw_query: &str) -> Result<CallbackParams, CallbackError> 
         return Err(CallbackError::TooLong("query"));
     }
     // `;`, `?` and `#` separate things for some parsers, so a query that holds one can be read in two ways.
-    if !raw_query
-        .bytes()
-        .all(|byte| byte.is_ascii_graphic() && !b";?#".contains(&byte))
-    {
+    if !raw_query.bytes().all(|byte| byte.is_ascii_graphic() && !b";?#".contains(&byte)) {
         return Err(CallbackError::Malformed("query"));
     }
 
@@ -147,22 +136,14 @@ pub fn parse_callback(raw_query: &str) -> Result<CallbackParams, CallbackError> 
 
     let denied = values[ERROR..].iter().any(Option::is_some);
     let state = values[STATE].take().filter(|state| !state.is_empty());
-    let state = state
-        .map(|state| visible("state", state, MAX_STATE))
-        .transpose()?;
+    let state = state.map(|state| visible("state", state, MAX_STATE)).transpose()?;
     let Some(code) = values[CODE].take() else {
         if !denied {
             return Err(CallbackError::Missing("code"));
         }
         let said_no = values[ERROR].as_deref() == Some("access_denied")
-            && values[ERROR_REASON]
-                .as_deref()
-                .is_none_or(|reason| reason == "user_denied");
-        let reason = if said_no {
-            DenialReason::UserDenied
-        } else {
-            DenialReason::Other
-        };
+            && values[ERROR_REASON].as_deref().is_none_or(|reason| reason == "user_denied");
+        let reason = if said_no { DenialReason::UserDenied } else { DenialReason::Other };
         return Ok(CallbackParams::Denied { state, reason });
     };
     if denied {
@@ -197,12 +178,8 @@ pub fn parse_pasted(input: &str) -> Result<PastedCallback, CallbackError> {
     }
     let input = input.trim();
     let input = input.strip_suffix("#_").unwrap_or(input);
-    let is_query = || {
-        input.contains('&')
-            || input
-                .split_once('=')
-                .is_some_and(|(name, _)| KNOWN.contains(&name))
-    };
+    let is_query =
+        || input.contains('&') || input.split_once('=').is_some_and(|(name, _)| KNOWN.contains(&name));
     if let Some((_, query)) = input.split_once('?') {
         parse_callback(query).map(PastedCallback::Callback)
     } else if input.contains("://") {
@@ -295,33 +272,13 @@ mod tests {
         for (query, expected, state) in [
             (meta.to_owned(), DenialReason::UserDenied, None),
             (format!("{meta}&state=s"), DenialReason::UserDenied, Some("s")),
-            (
-                "error=access_denied&state=".to_owned(),
-                DenialReason::UserDenied,
-                None,
-            ),
-            (
-                "error=access_denied&error_reason=other".to_owned(),
-                DenialReason::Other,
-                None,
-            ),
-            (
-                "error=server_error&state=s".to_owned(),
-                DenialReason::Other,
-                Some("s"),
-            ),
-            (
-                "error=%3Cscript%3Ealert(1)%3C/script%3E".to_owned(),
-                DenialReason::Other,
-                None,
-            ),
+            ("error=access_denied&state=".to_owned(), DenialReason::UserDenied, None),
+            ("error=access_denied&error_reason=other".to_owned(), DenialReason::Other, None),
+            ("error=server_error&state=s".to_owned(), DenialReason::Other, Some("s")),
+            ("error=%3Cscript%3Ealert(1)%3C/script%3E".to_owned(), DenialReason::Other, None),
             ("error".to_owned(), DenialReason::Other, None),
             ("error_description=x".to_owned(), DenialReason::Other, None),
-            (
-                "error_message=Blocked%20%C3%A9&error_code=1349168".to_owned(),
-                DenialReason::Other,
-                None,
-            ),
+            ("error_message=Blocked%20%C3%A9&error_code=1349168".to_owned(), DenialReason::Other, None),
         ] {
             match parse_callback(&query) {
                 Ok(CallbackParams::Denied { reason, state: found }) => {
@@ -348,19 +305,10 @@ mod tests {
             ("code=a&state=s&%63ode=b".into(), Repeated("code")),
             ("code=a&state=s&%73%74%61%74%65=t".into(), Repeated("state")),
             ("error=a&error=a".into(), Repeated("error")),
-            (
-                "error=a&error_reason=b&error_reason=c".into(),
-                Repeated("error_reason"),
-            ),
-            (
-                "error=a&error_description=b&error_description=c".into(),
-                Repeated("error_description"),
-            ),
+            ("error=a&error_reason=b&error_reason=c".into(), Repeated("error_reason")),
+            ("error=a&error_description=b&error_description=c".into(), Repeated("error_description")),
             ("error_code=1&error_code=2".into(), Repeated("error_code")),
-            (
-                "error_message=1&error_message=2".into(),
-                Repeated("error_message"),
-            ),
+            ("error_message=1&error_message=2".into(), Repeated("error_message")),
             ("code=a&state=s&error=access_denied".into(), Ambiguous),
             ("code=a&state=s&error=".into(), Ambiguous),
             ("code=a&state=s&err%6Fr_code=1".into(), Ambiguous),
@@ -377,10 +325,7 @@ mod tests {
             ("code=a%+1&state=s".into(), Malformed("code")),
             ("code=a&state=%7f".into(), Malformed("state")),
             ("error=%00".into(), Malformed("error")),
-            (
-                "error=x&error_description=%e0%80".into(),
-                Malformed("error_description"),
-            ),
+            ("error=x&error_description=%e0%80".into(), Malformed("error_description")),
             ("code=a&state=s&%zz=1".into(), Malformed("query")),
             ("code=a&state=s&co%00de=1".into(), Malformed("query")),
             ("code=a&state=s#_".into(), Malformed("query")),
@@ -398,10 +343,7 @@ mod tests {
 
     #[test]
     fn debug_shows_neither_code_nor_state() {
-        for query in [
-            "code=CANARY&state=CANARY",
-            "error=CANARY&error_description=CANARY&state=CANARY",
-        ] {
+        for query in ["code=CANARY&state=CANARY", "error=CANARY&error_description=CANARY&state=CANARY"] {
             let params = parse_callback(query).unwrap();
             let shown = format!("{params:?} {:?}", PastedCallback::Callback(params.clone()));
             assert!(!shown.contains("CANARY"), "{shown}");
@@ -410,12 +352,9 @@ mod tests {
 
     #[test]
     fn errors_never_quote_the_query() {
-        for query in [
-            "code=CANARY&code=CANARY",
-            "code=CANARY%00&state=s",
-            "error=a&error=CANARY",
-            "CANARY%=CANARY",
-        ] {
+        for query in
+            ["code=CANARY&code=CANARY", "code=CANARY%00&state=s", "error=a&error=CANARY", "CANARY%=CANARY"]
+        {
             let error = parse_callback(query).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("CANARY"), "{query}");
         }
@@ -466,10 +405,7 @@ mod tests {
         }
         assert!(matches!(
             parse_pasted("https://app.example/?error=access_denied#_"),
-            Ok(PastedCallback::Callback(CallbackParams::Denied {
-                reason: DenialReason::UserDenied,
-                ..
-            }))
+            Ok(PastedCallback::Callback(CallbackParams::Denied { reason: DenialReason::UserDenied, .. }))
         ));
     }
 
@@ -500,24 +436,15 @@ mod tests {
         for name in KNOWN {
             prop_assert!(count(name) <= 1, "{name} in {query:?}");
         }
-        let value = |name: &str| {
-            pairs
-                .iter()
-                .find(|(found, _)| found == name)
-                .map(|(_, value)| value.as_ref())
-        };
+        let value =
+            |name: &str| pairs.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_ref());
         let is_denial = KNOWN[ERROR..].iter().any(|name| count(name) > 0);
         match params {
             CallbackParams::Granted { code, state } => {
                 prop_assert!(!is_denial);
                 prop_assert_eq!(value("code"), Some(code.expose()));
                 prop_assert_eq!(value("state"), Some(state.as_str()));
-                prop_assert!(
-                    code.expose()
-                        .bytes()
-                        .chain(state.bytes())
-                        .all(|byte| byte.is_ascii_graphic())
-                );
+                prop_assert!(code.expose().bytes().chain(state.bytes()).all(|byte| byte.is_ascii_graphic()));
             }
             CallbackParams::Denied { state, .. } => {
                 prop_assert!(is_denial && count("code") == 0);

@@ -16,11 +16,7 @@ const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
 
 /// The wait that a `Retry-After` header asks for, if it is in seconds.
 pub(crate) fn retry_after(header: &str) -> Option<Duration> {
-    header
-        .trim()
-        .parse()
-        .ok()
-        .map(|seconds| Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
+    header.trim().parse().ok().map(|seconds| Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
 }
 
 /// Whether a body says that something is wrong, whatever the status: a 200 may carry an error.
@@ -31,10 +27,7 @@ pub(crate) fn says_error(call: Call, body: &Value) -> bool {
     }
     ["error", "error_message", "error_type", "error_code"]
         .iter()
-        .any(|name| {
-            body.get(name)
-                .is_some_and(|value| !value.is_null() && *value != false)
-        })
+        .any(|name| body.get(name).is_some_and(|value| !value.is_null() && *value != false))
 }
 
 /// What an answer says about a failure, in any of the three shapes seen:
@@ -58,31 +51,21 @@ impl<'a> Said<'a> {
         let Some(body) = body.map(Json::value) else {
             return Self::default();
         };
-        let error = body
-            .get("error")
-            .filter(|error| error.is_object())
-            .unwrap_or(body);
-        let first = |names: [&str; 2]| {
-            names
-                .iter()
-                .find_map(|name| error.get(name).filter(|value| !value.is_null()))
-        };
+        let error = body.get("error").filter(|error| error.is_object()).unwrap_or(body);
+        let first =
+            |names: [&str; 2]| names.iter().find_map(|name| error.get(name).filter(|value| !value.is_null()));
         Self {
             is_json: true,
             code: first(["code", "error_code"]).and_then(integer),
             subcode: first(["error_subcode", "subcode"]).and_then(integer),
-            is_transient: error
-                .get("is_transient")
-                .is_some_and(|value| *value == true || value == "true"),
+            is_transient: error.get("is_transient").is_some_and(|value| *value == true || value == "true"),
             message: first(["message", "error_message"])
                 .and_then(Value::as_str)
                 .unwrap_or_default()
                 .to_ascii_lowercase(),
             trace_id: error.get("fbtrace_id").and_then(Value::as_str).filter(|id| {
                 (1..=32).contains(&id.len())
-                    && id
-                        .bytes()
-                        .all(|byte| byte.is_ascii_alphanumeric() || b"+/-_=".contains(&byte))
+                    && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/-_=".contains(&byte))
             }),
         }
     }
@@ -113,14 +96,7 @@ impl<'a> Said<'a> {
         }
         // Meta documents no body for this refusal, so the words are all there is.
         if call == Call::Refresh
-            && self.mentions(&[
-                "24 hours",
-                "24 hrs",
-                "24h",
-                "at least 24",
-                "too young",
-                "old enough",
-            ])
+            && self.mentions(&["24 hours", "24 hrs", "24h", "at least 24", "too young", "old enough"])
         {
             return ErrorKind::TooYoung;
         }
@@ -240,49 +216,17 @@ mod tests {
             (10, None, ErrorKind::Permission),
             (200, None, ErrorKind::Permission),
             (299, None, ErrorKind::Permission),
-            (
-                101,
-                None,
-                ErrorKind::Configuration(ConfigurationProblem::WrongAppId),
-            ),
-            (
-                1_349_026,
-                None,
-                ErrorKind::Configuration(ConfigurationProblem::WrongAppId),
-            ),
-            (
-                4_476_002,
-                None,
-                ErrorKind::Configuration(ConfigurationProblem::WrongAppId),
-            ),
-            (
-                1_349_168,
-                None,
-                ErrorKind::Configuration(ConfigurationProblem::RedirectMismatch),
-            ),
-            (
-                1_349_187,
-                None,
-                ErrorKind::Configuration(ConfigurationProblem::RedirectMismatch),
-            ),
-            (
-                1_349_245,
-                None,
-                ErrorKind::Configuration(ConfigurationProblem::Other),
-            ),
+            (101, None, ErrorKind::Configuration(ConfigurationProblem::WrongAppId)),
+            (1_349_026, None, ErrorKind::Configuration(ConfigurationProblem::WrongAppId)),
+            (4_476_002, None, ErrorKind::Configuration(ConfigurationProblem::WrongAppId)),
+            (1_349_168, None, ErrorKind::Configuration(ConfigurationProblem::RedirectMismatch)),
+            (1_349_187, None, ErrorKind::Configuration(ConfigurationProblem::RedirectMismatch)),
+            (1_349_245, None, ErrorKind::Configuration(ConfigurationProblem::Other)),
             (190, None, ErrorKind::NeedsReauthorization(Cause::Invalid)),
             (190, Some(1), ErrorKind::NeedsReauthorization(Cause::Invalid)),
             // More than sixteen, and more than thirty-two bits.
-            (
-                190,
-                Some(2_207_052),
-                ErrorKind::NeedsReauthorization(Cause::Invalid),
-            ),
-            (
-                190,
-                Some(u64::MAX),
-                ErrorKind::NeedsReauthorization(Cause::Invalid),
-            ),
+            (190, Some(2_207_052), ErrorKind::NeedsReauthorization(Cause::Invalid)),
+            (190, Some(u64::MAX), ErrorKind::NeedsReauthorization(Cause::Invalid)),
             (102, None, ErrorKind::NeedsReauthorization(Cause::SessionInvalid)),
             (u64::MAX, None, ErrorKind::Rejected),
             // 190 + 2^16, and + 2^32: not a dead token to anyone who keeps all bits.
@@ -308,11 +252,7 @@ mod tests {
             for status in [200, 400, 401, 403] {
                 for body in [
                     envelope(code, subcode, "Something"),
-                    envelope(
-                        code.to_string(),
-                        subcode.map(|subcode| subcode.to_string()),
-                        "Something",
-                    ),
+                    envelope(code.to_string(), subcode.map(|subcode| subcode.to_string()), "Something"),
                 ] {
                     let (kind, read_code, read_subcode) = refused(Call::Refresh, status, &body);
                     assert_eq!(kind, expected, "{status} {body}");
@@ -322,46 +262,25 @@ mod tests {
                 let passing =
                     envelope(code, subcode, "x").replace("\"code\"", "\"is_transient\":true,\"code\"");
                 let (kind, ..) = refused(Call::Refresh, status, &passing);
-                assert!(
-                    matches!(kind, ErrorKind::Transient | ErrorKind::Throttled { .. }),
-                    "{passing}"
-                );
+                assert!(matches!(kind, ErrorKind::Transient | ErrorKind::Throttled { .. }), "{passing}");
             }
             for status in [408, 500, 502, 503, 504, 599, 301, 302, 307] {
                 let (kind, ..) = refused(Call::Refresh, status, &envelope(code, subcode, "x"));
                 assert_eq!(kind, ErrorKind::Transient, "{status} {code}");
             }
-            assert_eq!(
-                refused(Call::Refresh, 429, &envelope(code, subcode, "x")).0,
-                THROTTLED
-            );
+            assert_eq!(refused(Call::Refresh, 429, &envelope(code, subcode, "x")).0, THROTTLED);
         }
     }
 
     #[test]
     fn words_decide_where_codes_do_not() {
         use ConfigurationProblem::{RedirectMismatch, WrongAppId, WrongAppSecret};
-        let all = [
-            Call::ExchangeCode,
-            Call::ExchangeLongLived,
-            Call::Refresh,
-            Call::AppToken,
-        ];
+        let all = [Call::ExchangeCode, Call::ExchangeLongLived, Call::Refresh, Call::AppToken];
         let exchange = &all[..1];
         let refresh = &all[2..3];
         for (calls, code, message, expected) in [
-            (
-                &all[..],
-                1,
-                "Error validating client secret.",
-                ErrorKind::Configuration(WrongAppSecret),
-            ),
-            (
-                &all[..],
-                100,
-                "Missing client_secret parameter.",
-                ErrorKind::Configuration(WrongAppSecret),
-            ),
+            (&all[..], 1, "Error validating client secret.", ErrorKind::Configuration(WrongAppSecret)),
+            (&all[..], 100, "Missing client_secret parameter.", ErrorKind::Configuration(WrongAppSecret)),
             (
                 &all[..],
                 101,
@@ -374,12 +293,7 @@ mod tests {
                 "Error validating application. Application has been deleted.",
                 ErrorKind::Configuration(WrongAppId),
             ),
-            (
-                exchange,
-                400,
-                "Invalid platform app",
-                ErrorKind::Configuration(WrongAppId),
-            ),
+            (exchange, 400, "Invalid platform app", ErrorKind::Configuration(WrongAppId)),
             (
                 exchange,
                 100,
@@ -388,42 +302,12 @@ mod tests {
                 ErrorKind::Configuration(RedirectMismatch),
             ),
             (refresh, 100, "redirect_uri", ErrorKind::Rejected),
-            (
-                exchange,
-                100,
-                "This authorization code has been used.",
-                ErrorKind::CodeUnusable,
-            ),
-            (
-                exchange,
-                100,
-                "This authorization code has expired.",
-                ErrorKind::CodeUnusable,
-            ),
-            (
-                refresh,
-                100,
-                "This authorization code has expired.",
-                ErrorKind::Rejected,
-            ),
-            (
-                refresh,
-                10,
-                "The token must be at least 24 hours old",
-                ErrorKind::TooYoung,
-            ),
-            (
-                refresh,
-                190,
-                "Access token is too young to be refreshed",
-                ErrorKind::TooYoung,
-            ),
-            (
-                refresh,
-                1,
-                "Tokens younger than 24 HOURS cannot be refreshed",
-                ErrorKind::TooYoung,
-            ),
+            (exchange, 100, "This authorization code has been used.", ErrorKind::CodeUnusable),
+            (exchange, 100, "This authorization code has expired.", ErrorKind::CodeUnusable),
+            (refresh, 100, "This authorization code has expired.", ErrorKind::Rejected),
+            (refresh, 10, "The token must be at least 24 hours old", ErrorKind::TooYoung),
+            (refresh, 190, "Access token is too young to be refreshed", ErrorKind::TooYoung),
+            (refresh, 1, "Tokens younger than 24 HOURS cannot be refreshed", ErrorKind::TooYoung),
             (exchange, 100, "at least 24 hours", ErrorKind::Rejected),
         ] {
             for &call in calls {
@@ -433,10 +317,7 @@ mod tests {
         }
         // Known to be dead, whatever the words.
         let dead = refused(Call::Refresh, 400, &envelope(190, 463, "expired 24 hours ago"));
-        assert_eq!(
-            dead.0,
-            ErrorKind::NeedsReauthorization(ReauthorizationCause::Expired)
-        );
+        assert_eq!(dead.0, ErrorKind::NeedsReauthorization(ReauthorizationCause::Expired));
     }
 
     #[test]
@@ -460,12 +341,7 @@ mod tests {
                 Some(190),
                 ErrorKind::NeedsReauthorization(ReauthorizationCause::Invalid),
             ),
-            (
-                Call::Me,
-                r#"{"error":"invalid_token"}"#,
-                None,
-                ErrorKind::Rejected,
-            ),
+            (Call::Me, r#"{"error":"invalid_token"}"#, None, ErrorKind::Rejected),
             (Call::Me, "{}", None, ErrorKind::Rejected),
             (Call::Me, r#"{"error":{"code":-190}}"#, None, ErrorKind::Rejected),
             (Call::Me, r#"{"error":{"code":190.0}}"#, None, ErrorKind::Rejected),
@@ -488,11 +364,7 @@ mod tests {
         for (call, body, expected) in [
             (Call::Refresh, json!({"error": {"code": 1}}), true),
             (Call::Refresh, json!({"error": "x"}), true),
-            (
-                Call::Refresh,
-                json!({"error_message": "x", "error_code": 1}),
-                true,
-            ),
+            (Call::Refresh, json!({"error_message": "x", "error_code": 1}), true),
             (Call::Refresh, json!({"access_token": "x", "error": null}), false),
             (Call::Other, json!({"error": {"code": 1}}), true),
             (

@@ -221,15 +221,8 @@ impl ThreadsClient {
         params: &[(&str, &str)],
     ) -> Result<T, Error> {
         let token = ("access_token", self.credentials.access_token.expose());
-        let params: Vec<_> = params
-            .iter()
-            .copied()
-            .filter(|(name, _)| *name != token.0)
-            .chain([token])
-            .collect();
-        self.graph
-            .send(Call::Other, method, self.url(endpoint), &params)
-            .await?
-            .deserialize()
+        let params: Vec<_> =
+            params.iter().copied().filter(|(name, _)| *name != token.0).chain([token]).collect();
+        self.graph.send(Call::Other, method, self.url(endpoint), &params).await?.deserialize()
     }
 }

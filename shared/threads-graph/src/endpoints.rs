@@ -89,12 +89,8 @@ impl Endpoints {
 impl Default for Endpoints {
     #[expect(clippy::expect_used, reason = "constants, and a test parses them")]
     fn default() -> Self {
-        Self::new(
-            "https://threads.com/oauth/authorize",
-            "https://graph.threads.net",
-            "v1.0",
-        )
-        .expect("Meta's addresses are valid")
+        Self::new("https://threads.com/oauth/authorize", "https://graph.threads.net", "v1.0")
+            .expect("Meta's addresses are valid")
     }
 }
 
@@ -145,28 +141,19 @@ mod tests {
     #[test]
     fn the_default_is_metas() {
         let endpoints = Endpoints::default();
-        assert_eq!(
-            endpoints.authorize.as_str(),
-            "https://threads.com/oauth/authorize"
-        );
+        assert_eq!(endpoints.authorize.as_str(), "https://threads.com/oauth/authorize");
         assert_eq!(
             endpoints.unversioned(&["oauth", "access_token"]).as_str(),
             "https://graph.threads.net/oauth/access_token"
         );
-        assert_eq!(
-            endpoints.versioned(&["me"]).as_str(),
-            "https://graph.threads.net/v1.0/me"
-        );
+        assert_eq!(endpoints.versioned(&["me"]).as_str(), "https://graph.threads.net/v1.0/me");
     }
 
     #[test]
     fn a_path_prefix_is_kept() {
         for graph in ["http://127.0.0.1:9/graph", "http://127.0.0.1:9/graph/"] {
             let endpoints = Endpoints::new("http://localhost:9/authorize", graph, "v2.13").unwrap();
-            assert_eq!(
-                endpoints.versioned(&["me"]).as_str(),
-                "http://127.0.0.1:9/graph/v2.13/me"
-            );
+            assert_eq!(endpoints.versioned(&["me"]).as_str(), "http://127.0.0.1:9/graph/v2.13/me");
             assert_eq!(
                 endpoints.unversioned(&["access_token"]).as_str(),
                 "http://127.0.0.1:9/graph/access_token"
@@ -194,16 +181,9 @@ mod tests {
             (ok, "v1.0\n", Version),
             (ok, "", Version),
         ] {
-            assert_eq!(
-                Endpoints::new(ok, graph, version),
-                Err(expected),
-                "{graph} {version}"
-            );
+            assert_eq!(Endpoints::new(ok, graph, version), Err(expected), "{graph} {version}");
         }
-        assert_eq!(
-            Endpoints::new("http://a.example", ok, "v1.0"),
-            Err(NotSecure("authorize"))
-        );
+        assert_eq!(Endpoints::new("http://a.example", ok, "v1.0"), Err(NotSecure("authorize")));
     }
 
     #[test]
@@ -225,10 +205,7 @@ mod tests {
                 ("scope", &Scopes::all().to_string()),
                 ("state", state),
             ];
-            assert_eq!(
-                pairs,
-                expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
-            );
+            assert_eq!(pairs, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
             assert_eq!((url.fragment(), url.host_str()), (None, Some("threads.com")));
         }
     }

@@ -69,18 +69,12 @@ impl Error {
 
     /// Keeps the transport's error as the source, without its URL: that of some calls holds the token and the app secret.
     pub(crate) fn caused_by(self, error: reqwest::Error) -> Self {
-        Self {
-            source: Some(error.without_url()),
-            ..self
-        }
+        Self { source: Some(error.without_url()), ..self }
     }
 
     /// An answer which is not what it must be.
     pub(crate) fn answered(call: Call, kind: ErrorKind, status: u16) -> Self {
-        Self {
-            status: Some(status),
-            ..Self::new(call, kind)
-        }
+        Self { status: Some(status), ..Self::new(call, kind) }
     }
 
     /// An answer that says what is wrong, or ought to. `sent` are the values of the request.
@@ -108,26 +102,15 @@ impl Error {
     }
 
     fn new(call: Call, kind: ErrorKind) -> Self {
-        Self {
-            call,
-            kind,
-            status: None,
-            code: None,
-            subcode: None,
-            trace_id: None,
-            source: None,
-        }
+        Self { call, kind, status: None, code: None, subcode: None, trace_id: None, source: None }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.call, self.kind)?;
-        let numbers = [
-            ("HTTP ", self.status.map(u64::from)),
-            ("code ", self.code),
-            ("subcode ", self.subcode),
-        ];
+        let numbers =
+            [("HTTP ", self.status.map(u64::from)), ("code ", self.code), ("subcode ", self.subcode)];
         let mut separator = " (";
         for (name, number) in numbers {
             if let Some(number) = number {
@@ -135,11 +118,7 @@ impl fmt::Display for Error {
                 separator = ", ";
             }
         }
-        if separator == ", " {
-            f.write_str(")")
-        } else {
-            Ok(())
-        }
+        if separator == ", " { f.write_str(")") } else { Ok(()) }
     }
 }
 

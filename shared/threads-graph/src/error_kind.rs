@@ -89,10 +89,7 @@ impl ErrorKind {
     /// An authorization code is the exception: a call that spent it may have failed only on its way back.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(
-            self,
-            Self::Transient | Self::Throttled { .. } | Self::TooYoung | Self::Malformed
-        )
+        matches!(self, Self::Transient | Self::Throttled { .. } | Self::TooYoung | Self::Malformed)
     }
 }
 
@@ -145,18 +142,10 @@ mod tests {
         let kinds = [
             (ErrorKind::Transient, "transient", true),
             (ErrorKind::Throttled { retry_after: None }, "throttled", true),
-            (
-                ErrorKind::NeedsReauthorization(ReauthorizationCause::Expired),
-                "needs_reauthorization",
-                false,
-            ),
+            (ErrorKind::NeedsReauthorization(ReauthorizationCause::Expired), "needs_reauthorization", false),
             (ErrorKind::Permission, "permission", false),
             (ErrorKind::CodeUnusable, "code_unusable", false),
-            (
-                ErrorKind::Configuration(ConfigurationProblem::Other),
-                "configuration",
-                false,
-            ),
+            (ErrorKind::Configuration(ConfigurationProblem::Other), "configuration", false),
             (ErrorKind::TooYoung, "too_young", true),
             (ErrorKind::Malformed, "malformed", true),
             (ErrorKind::Rejected, "rejected", false),

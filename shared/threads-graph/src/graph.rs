@@ -155,10 +155,7 @@ impl Graph {
         let answer = self.send(call, Method::POST, url, &form).await?;
         Ok(ShortLivedToken {
             access_token: answer.access_token()?,
-            user_id: answer
-                .get("user_id")
-                .and_then(user_id)
-                .ok_or_else(|| answer.malformed())?,
+            user_id: answer.get("user_id").and_then(user_id).ok_or_else(|| answer.malformed())?,
         })
     }
 
@@ -180,9 +177,7 @@ impl Graph {
             ("client_secret", secret.expose()),
             ("access_token", short.expose()),
         ];
-        self.send(Call::ExchangeLongLived, Method::GET, url, &query)
-            .await?
-            .long_lived()
+        self.send(Call::ExchangeLongLived, Method::GET, url, &query).await?.long_lived()
     }
 
     /// Extends a long-lived token: `GET /refresh_access_token`.
@@ -197,13 +192,8 @@ impl Graph {
     /// Any [`ErrorKind`]; only [`NeedsReauthorization`](ErrorKind::NeedsReauthorization) says that the token is dead.
     pub async fn refresh(&self, token: &AccessToken) -> Result<LongLivedToken, Error> {
         let url = self.endpoints.unversioned(&["refresh_access_token"]);
-        let query = [
-            ("grant_type", "th_refresh_token"),
-            ("access_token", token.expose()),
-        ];
-        self.send(Call::Refresh, Method::GET, url, &query)
-            .await?
-            .long_lived()
+        let query = [("grant_type", "th_refresh_token"), ("access_token", token.expose())];
+        self.send(Call::Refresh, Method::GET, url, &query).await?.long_lived()
     }
 
     /// Whose token it is: `GET /v1.0/me`.
@@ -215,17 +205,11 @@ impl Graph {
     /// Any [`ErrorKind`].
     pub async fn me(&self, token: &AccessToken) -> Result<Profile, Error> {
         let url = self.endpoints.versioned(&["me"]);
-        let query = [
-            ("fields", "id,username,threads_profile_picture_url"),
-            ("access_token", token.expose()),
-        ];
+        let query = [("fields", "id,username,threads_profile_picture_url"), ("access_token", token.expose())];
         let answer = self.send(Call::Me, Method::GET, url, &query).await?;
         let text = |name| answer.get(name).and_then(Value::as_str);
         Ok(Profile {
-            id: answer
-                .get("id")
-                .and_then(user_id)
-                .ok_or_else(|| answer.malformed())?,
+            id: answer.get("id").and_then(user_id).ok_or_else(|| answer.malformed())?,
             username: text("username")
                 .filter(|name| (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic()))
                 .map(str::to_owned),
@@ -253,24 +237,12 @@ impl Graph {
             Timestamp::from_second(i64::try_from(seconds).ok()?).ok()
         };
         Ok(TokenInfo {
-            is_valid: data
-                .get("is_valid")
-                .and_then(Value::as_bool)
-                .ok_or_else(|| answer.malformed())?,
-            user_id: data
-                .get("user_id")
-                .and_then(user_id)
-                .filter(|id| id.as_str() != "0"),
+            is_valid: data.get("is_valid").and_then(Value::as_bool).ok_or_else(|| answer.malformed())?,
+            user_id: data.get("user_id").and_then(user_id).filter(|id| id.as_str() != "0"),
             scopes: data
                 .get("scopes")
                 .and_then(Value::as_array)
-                .map(|names| {
-                    names
-                        .iter()
-                        .filter_map(Value::as_str)
-                        .map(str::to_owned)
-                        .collect()
-                })
+                .map(|names| names.iter().filter_map(Value::as_str).map(str::to_owned).collect())
                 .unwrap_or_default(),
             issued_at: time("issued_at"),
             expires_at: time("expires_at"),
@@ -292,9 +264,7 @@ impl Graph {
             ("client_id", app.app_id.as_str()),
             ("client_secret", app.app_secret.expose()),
         ];
-        self.send(Call::AppToken, Method::GET, url, &query)
-            .await?
-            .access_token()
+        self.send(Call::AppToken, Method::GET, url, &query).await?.access_token()
     }
 
     /// The one place from which anything is sent to Meta. `params` go into the query of a GET and the body of a POST.
@@ -312,57 +282,35 @@ impl Graph {
             url.query_pairs_mut().extend_pairs(params);
             client.get(url)
         } else {
-            let form = form_urlencoded::Serializer::new(String::new())
-                .extend_pairs(params)
-                .finish();
-            client
-                .request(method, url)
-                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-                .body(form)
+            let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(params).finish();
+            client.request(method, url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form)
         };
         let result = request.header(ACCEPT, "application/json").send().await;
         let mut response = result.map_err(|error| {
-            tracing::debug!(
-                timeout = error.is_timeout(),
-                connect = error.is_connect(),
-                "no answer"
-            );
+            tracing::debug!(timeout = error.is_timeout(), connect = error.is_connect(), "no answer");
             Error::unanswered(call, error)
         })?;
 
         let status = response.status();
         tracing::debug!(status = status.as_u16(), "answered");
-        let wait = response
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok())
-            .and_then(retry_after);
+        let wait =
+            response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(retry_after);
         let sent: Vec<&str> = params.iter().map(|(_, value)| *value).collect();
         let refusal = |body: Option<&Json>| Error::from_answer(call, status.as_u16(), wait, body, &sent);
 
-        let limit = if call == Call::Other {
-            MAX_OTHER_BODY
-        } else {
-            MAX_TOKEN_BODY
-        };
+        let limit = if call == Call::Other { MAX_OTHER_BODY } else { MAX_TOKEN_BODY };
         // As large as a token's body can be from the start, since growing would leave copies behind.
         let mut body = Zeroizing::new(Vec::with_capacity(MAX_TOKEN_BODY));
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(|error| refusal(None).caused_by(error))?
-        {
+        while let Some(chunk) = response.chunk().await.map_err(|error| refusal(None).caused_by(error))? {
             if body.len() + chunk.len() > limit {
                 return Err(refusal(None));
             }
             body.extend_from_slice(&chunk);
         }
         match Json::parse(&body) {
-            Some(json) if status.is_success() && !says_error(call, json.value()) => Ok(Answer {
-                call,
-                status: status.as_u16(),
-                json,
-            }),
+            Some(json) if status.is_success() && !says_error(call, json.value()) => {
+                Ok(Answer { call, status: status.as_u16(), json })
+            }
             json => Err(refusal(json.as_ref())),
         }
     }
@@ -402,10 +350,7 @@ impl Answer {
             .and_then(integer)
             .filter(|seconds| (1..=MAX_LIFETIME).contains(seconds))
             .ok_or_else(|| self.malformed())?;
-        Ok(LongLivedToken {
-            access_token: self.access_token()?,
-            expires_in: Duration::from_secs(seconds),
-        })
+        Ok(LongLivedToken { access_token: self.access_token()?, expires_in: Duration::from_secs(seconds) })
     }
 }
 

@@ -20,10 +20,7 @@ pub struct HttpTimeouts {
 
 impl Default for HttpTimeouts {
     fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(3),
-            request: Duration::from_secs(8),
-        }
+        Self { connect: Duration::from_secs(3), request: Duration::from_secs(8) }
     }
 }
 
@@ -48,9 +45,7 @@ impl HttpClient {
         let mut tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| HttpClientError(error.into()))?
-            .with_root_certificates(RootCertStore {
-                roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-            })
+            .with_root_certificates(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() })
             .with_no_client_auth();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
 

@@ -201,9 +201,7 @@ impl FromStr for RedirectUri {
         if !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
             return Err(InvalidRedirectUri::NotAbsoluteHttp);
         }
-        let (scheme, rest) = text
-            .split_once("://")
-            .ok_or(InvalidRedirectUri::NotAbsoluteHttp)?;
+        let (scheme, rest) = text.split_once("://").ok_or(InvalidRedirectUri::NotAbsoluteHttp)?;
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let url = Url::parse(text).map_err(|_| InvalidRedirectUri::NotAbsoluteHttp)?;
         if !matches!(url.scheme(), "http" | "https")
@@ -250,9 +248,7 @@ impl Serialize for RedirectUri {
 
 impl<'de> Deserialize<'de> for RedirectUri {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(D::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 
@@ -276,10 +272,7 @@ mod tests {
         for id in ["17841405793187218", "9007199254740993", "18446744073709551615"] {
             let expected: UserId = id.parse().unwrap();
             assert_eq!(serde_json::from_str::<UserId>(id).unwrap(), expected);
-            assert_eq!(
-                serde_json::from_str::<UserId>(&format!("\"{id}\"")).unwrap(),
-                expected
-            );
+            assert_eq!(serde_json::from_str::<UserId>(&format!("\"{id}\"")).unwrap(), expected);
             assert_eq!(serde_json::to_string(&expected).unwrap(), format!("\"{id}\""));
             assert_eq!(expected.to_string(), id);
         }
@@ -288,33 +281,12 @@ mod tests {
     #[test]
     fn an_id_is_1_to_32_ascii_digits() {
         assert!("1".repeat(32).parse::<AppId>().is_ok());
-        for text in [
-            "",
-            " 1",
-            "1 ",
-            "-1",
-            "+1",
-            "1.0",
-            "1e3",
-            "0x1",
-            "١٢",
-            "1\n",
-            "../1",
-            &"1".repeat(33),
-        ] {
+        for text in ["", " 1", "1 ", "-1", "+1", "1.0", "1e3", "0x1", "١٢", "1\n", "../1", &"1".repeat(33)]
+        {
             assert!(text.parse::<AppId>().is_err(), "{text:?}");
             assert!(serde_json::from_value::<UserId>(text.into()).is_err(), "{text:?}");
         }
-        for json in [
-            "-1",
-            "1.5",
-            "1e3",
-            "18446744073709551616",
-            "null",
-            "true",
-            "[1]",
-            "{}",
-        ] {
+        for json in ["-1", "1.5", "1e3", "18446744073709551616", "null", "true", "[1]", "{}"] {
             assert!(serde_json::from_str::<UserId>(json).is_err(), "{json}");
         }
     }

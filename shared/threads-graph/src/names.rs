@@ -133,12 +133,7 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_not_repeated() {
-        let error = serde_json::from_str::<Private>("\"canary\"")
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("expected one of one, other") && !error.contains("canary"),
-            "{error}"
-        );
+        let error = serde_json::from_str::<Private>("\"canary\"").unwrap_err().to_string();
+        assert!(error.contains("expected one of one, other") && !error.contains("canary"), "{error}");
     }
 }

@@ -187,10 +187,7 @@ impl FromStr for Scopes {
 
     fn from_str(words: &str) -> Result<Self, UnknownScope> {
         let mut scopes = Self::default();
-        for word in words
-            .split(|c: char| c == ',' || c.is_whitespace())
-            .filter(|word| !word.is_empty())
-        {
+        for word in words.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty()) {
             if word == "all" {
                 scopes.0.extend(Scope::ALL);
             } else {
@@ -220,10 +217,7 @@ mod tests {
 
     #[test]
     fn every_scope_is_read_by_its_full_and_its_short_name() {
-        let names: Vec<_> = Scope::ALL
-            .iter()
-            .map(|scope| (scope.short_name(), scope.as_str()))
-            .collect();
+        let names: Vec<_> = Scope::ALL.iter().map(|scope| (scope.short_name(), scope.as_str())).collect();
         assert_eq!(
             names,
             [
@@ -260,10 +254,7 @@ mod tests {
                 "threads_delete,publish\tpublish\n threads_basic",
                 "threads_basic,threads_content_publish,threads_delete",
             ),
-            (
-                "insights read_replies",
-                "threads_basic,threads_read_replies,threads_manage_insights",
-            ),
+            ("insights read_replies", "threads_basic,threads_read_replies,threads_manage_insights"),
         ] {
             assert_eq!(text.parse::<Scopes>().unwrap().to_string(), expected, "{text:?}");
         }
@@ -286,15 +277,9 @@ mod tests {
         ] {
             let message = text.parse::<Scopes>().unwrap_err().to_string();
             assert!(message.contains(shown), "{message}");
-            assert!(
-                message.is_ascii() && !message.contains('\u{1b}') && message.len() < 900,
-                "{message}"
-            );
+            assert!(message.is_ascii() && !message.contains('\u{1b}') && message.len() < 900, "{message}");
             for scope in Scope::ALL {
-                assert!(
-                    message.contains(&format!("`{}` or `{scope}`", scope.short_name())),
-                    "{message}"
-                );
+                assert!(message.contains(&format!("`{}` or `{scope}`", scope.short_name())), "{message}");
             }
         }
     }
@@ -304,10 +289,7 @@ mod tests {
         let granted: Scopes = [Scope::Delete, Scope::Delete].into_iter().collect();
         assert_eq!(granted.to_string(), "threads_delete");
         assert_eq!(serde_json::to_string(&granted).unwrap(), r#"["threads_delete"]"#);
-        assert_eq!(
-            serde_json::from_str::<Scopes>(r#"["threads_delete"]"#).unwrap(),
-            granted
-        );
+        assert_eq!(serde_json::from_str::<Scopes>(r#"["threads_delete"]"#).unwrap(), granted);
         assert!(Scopes::all().is_superset(&granted) && !granted.is_superset(&Scopes::default()));
         assert!([].into_iter().collect::<Scopes>().is_empty());
     }

@@ -133,14 +133,8 @@ mod tests {
     #[test]
     fn a_secret_is_visible_ascii_of_bounded_length() {
         assert!(AccessToken::new("~!|".repeat(1365)).is_ok());
-        assert_eq!(
-            AppSecret::new("").unwrap_err(),
-            InvalidSecret::Empty("app secret")
-        );
-        assert_eq!(
-            AccessToken::new("a".repeat(4097)).unwrap_err(),
-            InvalidSecret::TooLong("access token")
-        );
+        assert_eq!(AppSecret::new("").unwrap_err(), InvalidSecret::Empty("app secret"));
+        assert_eq!(AccessToken::new("a".repeat(4097)).unwrap_err(), InvalidSecret::TooLong("access token"));
         for text in ["a b", "a\n", "\ta", "a\0", "ä", "“a”", "a\u{7f}"] {
             let error = AccessToken::new(text).unwrap_err();
             assert_eq!(error, InvalidSecret::NotVisibleAscii("access token"), "{text:?}");

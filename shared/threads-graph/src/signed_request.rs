@@ -81,19 +81,13 @@ pub fn verify_signed_request(
     if signed_request.len() > MAX_LENGTH {
         return Err(SignedRequestError::Malformed);
     }
-    let (signature, payload) = signed_request
-        .split_once('.')
-        .ok_or(SignedRequestError::Malformed)?;
+    let (signature, payload) = signed_request.split_once('.').ok_or(SignedRequestError::Malformed)?;
     // The strict decoder refuses padding, a second dot, and unused bits that are not zero: one message, one spelling.
-    let signature = URL_SAFE_NO_PAD
-        .decode(signature)
-        .map_err(|_| SignedRequestError::Malformed)?;
+    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| SignedRequestError::Malformed)?;
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
     hmac::verify(&key, payload.as_bytes(), &signature).map_err(|_| SignedRequestError::Signature)?;
 
-    let payload = URL_SAFE_NO_PAD
-        .decode(payload)
-        .map_err(|_| SignedRequestError::Malformed)?;
+    let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| SignedRequestError::Malformed)?;
     let payload: Payload = serde_json::from_slice(&payload).map_err(|_| SignedRequestError::Payload)?;
     if payload.algorithm != "HMAC-SHA256" {
         return Err(SignedRequestError::Algorithm);
@@ -106,10 +100,7 @@ pub fn verify_signed_request(
     if age.is_positive() && age.unsigned_abs() > max_age {
         return Err(SignedRequestError::TooOld);
     }
-    Ok(SignedRequest {
-        user_id: payload.user_id,
-        issued_at,
-    })
+    Ok(SignedRequest { user_id: payload.user_id, issued_at })
 }
 
 #[cfg(test)]
@@ -209,14 +200,8 @@ mod tests {
             (format!("{message}\n"), Signature),
             (format!("{encoded}.{signature}"), Signature),
             ("a".repeat(5000), Malformed),
-            (
-                signed_encoded(&format!("{}=", URL_SAFE_NO_PAD.encode(payload()))),
-                Malformed,
-            ),
-            (
-                signed_encoded(&format!("{}.x", URL_SAFE_NO_PAD.encode(payload()))),
-                Malformed,
-            ),
+            (signed_encoded(&format!("{}=", URL_SAFE_NO_PAD.encode(payload()))), Malformed),
+            (signed_encoded(&format!("{}.x", URL_SAFE_NO_PAD.encode(payload()))), Malformed),
         ] {
             assert_eq!(verify(&forged, 0), Err(expected), "{forged}");
         }

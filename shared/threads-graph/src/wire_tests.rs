@@ -34,10 +34,7 @@ fn graph(address: std::net::SocketAddr, timeouts: HttpTimeouts) -> Graph {
 }
 
 fn app() -> AppCredentials {
-    AppCredentials {
-        app_id: "123".parse().unwrap(),
-        app_secret: AppSecret::new(SECRET).unwrap(),
-    }
+    AppCredentials { app_id: "123".parse().unwrap(), app_secret: AppSecret::new(SECRET).unwrap() }
 }
 
 fn token() -> AccessToken {
@@ -49,10 +46,7 @@ fn redirect() -> RedirectUri {
 }
 
 fn client(graph: &Graph) -> ThreadsClient {
-    ThreadsClient::new(
-        graph.clone(),
-        Credentials::new(17_841_405_793_187_218, token()).unwrap(),
-    )
+    ThreadsClient::new(graph.clone(), Credentials::new(17_841_405_793_187_218, token()).unwrap())
 }
 
 /// Makes one call, and shows whatever it gives.
@@ -68,16 +62,8 @@ async fn make(call: usize, graph: &Graph) -> Option<Result<String, Error>> {
         3 => show(graph.me(&token()).await),
         4 => show(graph.debug_token(&token(), &token()).await),
         5 => show(graph.app_token(&app()).await),
-        6 => show(
-            client(graph)
-                .get::<BTreeMap<String, u8>>(Endpoint::UserThreads, &[("limit", "5")])
-                .await,
-        ),
-        7 => show(
-            client(graph)
-                .post::<BTreeMap<String, u8>>(Endpoint::Publish, &[("text", "CANARY")])
-                .await,
-        ),
+        6 => show(client(graph).get::<BTreeMap<String, u8>>(Endpoint::UserThreads, &[("limit", "5")]).await),
+        7 => show(client(graph).post::<BTreeMap<String, u8>>(Endpoint::Publish, &[("text", "CANARY")]).await),
         8 => show(client(graph).profile().await),
         9 => show(client(graph).refresh().await),
         _ => return None,
@@ -113,11 +99,7 @@ impl Recorded {
                 uri.query().unwrap_or_default().as_bytes().to_vec()
             };
             let form = url::form_urlencoded::parse(&form).into_owned().collect();
-            state
-                .requests
-                .lock()
-                .unwrap()
-                .push((method.to_string(), uri.path().to_owned(), form));
+            state.requests.lock().unwrap().push((method.to_string(), uri.path().to_owned(), form));
             let (status, answer) = state.answer.lock().unwrap().clone();
             (StatusCode::from_u16(status).unwrap(), answer.to_string())
         }
@@ -134,10 +116,7 @@ impl Recorded {
     }
 
     fn assert_last(&self, method: &str, path: &str, form: &[(&str, &str)]) {
-        let form: BTreeMap<_, _> = form
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect();
+        let form: BTreeMap<_, _> = form.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let requests = self.requests.lock().unwrap();
         assert_eq!(requests.last(), Some(&(method.to_owned(), path.to_owned(), form)));
     }
@@ -151,10 +130,7 @@ async fn the_token_calls_send_and_read_what_meta_documents() {
         server.answers(200, json!({"access_token": "THQ|new", "user_id": id}));
         let code = AuthorizationCode::new(CODE).unwrap();
         let short = graph.exchange_code(&app(), &code, &redirect()).await.unwrap();
-        assert_eq!(
-            (short.access_token.expose(), short.user_id.as_str()),
-            ("THQ|new", "17841405793187218")
-        );
+        assert_eq!((short.access_token.expose(), short.user_id.as_str()), ("THQ|new", "17841405793187218"));
     }
     server.assert_last(
         "POST",
@@ -169,14 +145,9 @@ async fn the_token_calls_send_and_read_what_meta_documents() {
     );
 
     for lifetime in [json!(5_183_944), json!("5183944")] {
-        server.answers(
-            200,
-            json!({"access_token": "THQlong", "token_type": "bearer", "expires_in": lifetime}),
-        );
-        let long = graph
-            .exchange_long_lived(&app().app_secret, &token())
-            .await
-            .unwrap();
+        server
+            .answers(200, json!({"access_token": "THQlong", "token_type": "bearer", "expires_in": lifetime}));
+        let long = graph.exchange_long_lived(&app().app_secret, &token()).await.unwrap();
         assert_eq!(
             (long.access_token.expose(), long.expires_in),
             ("THQlong", Duration::from_secs(5_183_944))
@@ -185,11 +156,7 @@ async fn the_token_calls_send_and_read_what_meta_documents() {
     server.assert_last(
         "GET",
         "/access_token",
-        &[
-            ("access_token", TOKEN),
-            ("client_secret", SECRET),
-            ("grant_type", "th_exchange_token"),
-        ],
+        &[("access_token", TOKEN), ("client_secret", SECRET), ("grant_type", "th_exchange_token")],
     );
 
     let long = graph.refresh(&token()).await.unwrap();
@@ -205,11 +172,7 @@ async fn the_token_calls_send_and_read_what_meta_documents() {
     server.assert_last(
         "GET",
         "/oauth/access_token",
-        &[
-            ("client_id", "123"),
-            ("client_secret", SECRET),
-            ("grant_type", "client_credentials"),
-        ],
+        &[("client_id", "123"), ("client_secret", SECRET), ("grant_type", "client_credentials")],
     );
 }
 
@@ -228,10 +191,7 @@ async fn the_profile_and_the_facts_about_a_token_are_read_liberally() {
     server.assert_last(
         "GET",
         "/v1.0/me",
-        &[
-            ("access_token", TOKEN),
-            ("fields", "id,username,threads_profile_picture_url"),
-        ],
+        &[("access_token", TOKEN), ("fields", "id,username,threads_profile_picture_url")],
     );
     server.answers(
         200,
@@ -253,42 +213,17 @@ async fn the_profile_and_the_facts_about_a_token_are_read_liberally() {
     );
     let info = graph.debug_token(&token(), &token()).await.unwrap();
     assert!(info.is_valid);
-    assert_eq!(
-        info.user_id.as_ref().map(UserId::as_str),
-        Some("17841405793187218")
-    );
-    assert_eq!(
-        info.issued_at.map(jiff::Timestamp::as_second),
-        Some(1_760_000_000)
-    );
-    assert_eq!(
-        info.expires_at.map(jiff::Timestamp::as_second),
-        Some(1_765_183_944)
-    );
+    assert_eq!(info.user_id.as_ref().map(UserId::as_str), Some("17841405793187218"));
+    assert_eq!(info.issued_at.map(jiff::Timestamp::as_second), Some(1_760_000_000));
+    assert_eq!(info.expires_at.map(jiff::Timestamp::as_second), Some(1_765_183_944));
     assert_eq!(info.data_access_expires_at, None);
-    assert_eq!(
-        info.scopes,
-        ["threads_basic", "threads_delete", "threads_new_thing"]
-    );
-    assert_eq!(
-        info.granted(),
-        [Scope::Basic, Scope::Delete].into_iter().collect()
-    );
-    server.assert_last(
-        "GET",
-        "/v1.0/debug_token",
-        &[("access_token", TOKEN), ("input_token", TOKEN)],
-    );
+    assert_eq!(info.scopes, ["threads_basic", "threads_delete", "threads_new_thing"]);
+    assert_eq!(info.granted(), [Scope::Basic, Scope::Delete].into_iter().collect());
+    server.assert_last("GET", "/v1.0/debug_token", &[("access_token", TOKEN), ("input_token", TOKEN)]);
 
-    server.answers(
-        200,
-        json!({"data": {"is_valid": false, "error": {"code": 190}, "scopes": []}}),
-    );
+    server.answers(200, json!({"data": {"is_valid": false, "error": {"code": 190}, "scopes": []}}));
     let info = graph.debug_token(&token(), &token()).await.unwrap();
-    assert_eq!(
-        (info.is_valid, info.user_id, info.expires_at),
-        (false, None, None)
-    );
+    assert_eq!((info.is_valid, info.user_id, info.expires_at), (false, None, None));
 }
 
 #[tokio::test]
@@ -337,27 +272,14 @@ async fn replaced_credentials_are_used_everywhere_at_once() {
     server.answers(200, json!({"id": "1", "access_token": "third", "expires_in": 60}));
 
     let before = client.replace_credentials(Credentials::new("42", "second").unwrap());
-    assert_eq!(
-        (before.user_id.as_str(), before.access_token.expose()),
-        ("17841405793187218", TOKEN)
-    );
+    assert_eq!((before.user_id.as_str(), before.access_token.expose()), ("17841405793187218", TOKEN));
     for (endpoint, path) in endpoints.clone() {
         assert_eq!(client.url(&endpoint).path(), path);
         assert_eq!(client.url(&endpoint).query(), None);
-        client
-            .get::<Value>(endpoint.clone(), &[("access_token", "mine"), ("a", "b")])
-            .await
-            .unwrap();
+        client.get::<Value>(endpoint.clone(), &[("access_token", "mine"), ("a", "b")]).await.unwrap();
         server.assert_last("GET", path, &[("a", "b"), ("access_token", "second")]);
-        client
-            .post::<Value>(endpoint, &[("text", "a&access_token=b")])
-            .await
-            .unwrap();
-        server.assert_last(
-            "POST",
-            path,
-            &[("access_token", "second"), ("text", "a&access_token=b")],
-        );
+        client.post::<Value>(endpoint, &[("text", "a&access_token=b")]).await.unwrap();
+        server.assert_last("POST", path, &[("access_token", "second"), ("text", "a&access_token=b")]);
     }
 
     assert_eq!(client.refresh().await.unwrap().access_token.expose(), "third");
@@ -382,14 +304,8 @@ fn credentials_say_which_of_them_is_wrong() {
     let both = |user_id: &str, token: &str| Credentials::new(user_id, token);
     assert!(matches!(both("", "t"), Err(InvalidCredentials::UserId(_))));
     assert!(matches!(both("me", "t"), Err(InvalidCredentials::UserId(_))));
-    assert!(matches!(
-        both("1", ""),
-        Err(InvalidCredentials::AccessToken(InvalidSecret::Empty(_)))
-    ));
-    assert!(matches!(
-        both("1", "a\n"),
-        Err(InvalidCredentials::AccessToken(_))
-    ));
+    assert!(matches!(both("1", ""), Err(InvalidCredentials::AccessToken(InvalidSecret::Empty(_)))));
+    assert!(matches!(both("1", "a\n"), Err(InvalidCredentials::AccessToken(_))));
     let fine = Credentials::new(UserId::from(1), token()).unwrap();
     assert!(!format!("{fine:?}").contains("CANARY"));
 }
@@ -451,11 +367,7 @@ async fn serve(mut stream: TcpStream, hostile: Hostile) -> io::Result<()> {
             let length = head
                 .lines()
                 .find_map(|line| {
-                    line.to_ascii_lowercase()
-                        .strip_prefix("content-length:")?
-                        .trim()
-                        .parse()
-                        .ok()
+                    line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok()
                 })
                 .unwrap_or(0);
             if body.len() >= length {
@@ -482,10 +394,7 @@ async fn serve(mut stream: TcpStream, hostile: Hostile) -> io::Result<()> {
     };
     let dead = error(190, &echo);
     let answer = |head: &str, body: &str| {
-        format!(
-            "HTTP/1.1 {head}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        )
+        format!("HTTP/1.1 {head}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len())
     };
     let cut = |answer: String| answer[..answer.len() - 20].to_owned();
     let text = match hostile {
@@ -546,10 +455,7 @@ struct Trace(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Trace {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend_from_slice(bytes);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -648,11 +554,6 @@ async fn nobody_listening_is_transient() {
 async fn a_retry_after_is_passed_on() {
     let (graph, _) = start_hostile(Hostile::Throttled).await;
     let error = graph.refresh(&token()).await.unwrap_err();
-    assert_eq!(
-        error.kind(),
-        &ErrorKind::Throttled {
-            retry_after: Some(Duration::from_mins(1))
-        }
-    );
+    assert_eq!(error.kind(), &ErrorKind::Throttled { retry_after: Some(Duration::from_mins(1)) });
     assert_eq!((error.status(), error.trace_id()), (Some(429), None));
 }

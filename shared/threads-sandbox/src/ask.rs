@@ -69,18 +69,14 @@ impl Refusal {
                 "Blocked URL: the redirect failed because the redirect URI is not whitelisted in the app's client \
                  OAuth settings.",
             ),
-            Self::TesterPending => (
-                1_349_245,
-                "The user has not accepted the invitation to test the app.",
-            ),
+            Self::TesterPending => (1_349_245, "The user has not accepted the invitation to test the app."),
             Self::ResponseType => (100, "Invalid parameter: response_type must be code."),
             Self::UnknownScope => (100, "Invalid scopes: at least one is unknown."),
             Self::NoBasicScope => (100, "Invalid scopes: threads_basic is needed with any other."),
             Self::NoSuchAccount => (0, "Sandbox: there is no account with this user_id."),
-            Self::BadUsername => (
-                0,
-                "Sandbox: a username has 1 to 30 letters, digits, dots and underscores.",
-            ),
+            Self::BadUsername => {
+                (0, "Sandbox: a username has 1 to 30 letters, digits, dots and underscores.")
+            }
             Self::NoAction => (0, "Sandbox: action must be allow or deny."),
         }
     }
@@ -89,10 +85,7 @@ impl Refusal {
 impl From<Refusal> for Reply {
     fn from(refusal: Refusal) -> Self {
         let (code, message) = refusal.parts();
-        Self::json(
-            StatusCode::BAD_REQUEST,
-            &json!({ "error_message": message, "error_code": code }),
-        )
+        Self::json(StatusCode::BAD_REQUEST, &json!({ "error_message": message, "error_code": code }))
     }
 }
 
@@ -102,11 +95,7 @@ impl Ask {
         if client_id != app.id {
             // Meta knows its own ids by their look; what is no number counts as no id.
             let looks_like_an_id = !client_id.is_empty() && client_id.bytes().all(|b| b.is_ascii_digit());
-            return Err(if looks_like_an_id {
-                Refusal::WrongAppId
-            } else {
-                Refusal::NoAppId
-            });
+            return Err(if looks_like_an_id { Refusal::WrongAppId } else { Refusal::NoAppId });
         }
         let redirect_uri = params.text("redirect_uri");
         check_redirect(redirect_uri, &app.redirect_uris)?;
@@ -119,11 +108,7 @@ impl Ask {
     }
 
     pub(crate) fn scope(&self) -> String {
-        self.scopes
-            .iter()
-            .map(|(name, _)| *name)
-            .collect::<Vec<_>>()
-            .join(",")
+        self.scopes.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(",")
     }
 }
 
@@ -148,19 +133,12 @@ fn check_redirect(redirect_uri: &str, listed: &[String]) -> Result<(), Refusal> 
 fn read_scopes(scope: &str) -> Result<Vec<(&'static str, &'static str)>, Refusal> {
     let mut scopes = Vec::new();
     for asked in scope.split([',', ' ']).filter(|asked| !asked.is_empty()) {
-        let known = SCOPES
-            .into_iter()
-            .find(|(name, _)| *name == asked)
-            .ok_or(Refusal::UnknownScope)?;
+        let known = SCOPES.into_iter().find(|(name, _)| *name == asked).ok_or(Refusal::UnknownScope)?;
         if !scopes.contains(&known) {
             scopes.push(known);
         }
     }
-    if scopes.iter().any(|(name, _)| *name == BASIC_SCOPE) {
-        Ok(scopes)
-    } else {
-        Err(Refusal::NoBasicScope)
-    }
+    if scopes.iter().any(|(name, _)| *name == BASIC_SCOPE) { Ok(scopes) } else { Err(Refusal::NoBasicScope) }
 }
 
 #[cfg(test)]
@@ -177,28 +155,18 @@ mod tests {
             "https://APP.example/callback",
             "https://app.example:443/callback",
         ] {
-            assert_eq!(
-                check_redirect(other, &listed),
-                Err(Refusal::RedirectNotListed),
-                "{other}"
-            );
+            assert_eq!(check_redirect(other, &listed), Err(Refusal::RedirectNotListed), "{other}");
         }
     }
 
     #[test]
     fn without_a_list_only_safe_addresses_pass() {
-        for fine in [
-            "https://a.example",
-            "https://127.0.0.1:8080/",
-            "http://localhost:3000/cb",
-            "http://[::1]/",
-        ] {
+        for fine in
+            ["https://a.example", "https://127.0.0.1:8080/", "http://localhost:3000/cb", "http://[::1]/"]
+        {
             assert_eq!(check_redirect(fine, &[]), Ok(()), "{fine}");
         }
-        assert_eq!(
-            check_redirect("http://a.example/", &[]),
-            Err(Refusal::HttpRedirect)
-        );
+        assert_eq!(check_redirect("http://a.example/", &[]), Err(Refusal::HttpRedirect));
         for bad in [
             "",
             "/callback",
@@ -208,11 +176,7 @@ mod tests {
             "https://a.example/\r\nx: y",
             "https://a.example/é",
         ] {
-            assert_eq!(
-                check_redirect(bad, &[]),
-                Err(Refusal::RedirectNotListed),
-                "{bad:?}"
-            );
+            assert_eq!(check_redirect(bad, &[]), Err(Refusal::RedirectNotListed), "{bad:?}");
         }
     }
 
@@ -224,10 +188,7 @@ mod tests {
             names("threads_basic,threads_delete,threads_basic"),
             Ok(vec!["threads_basic", "threads_delete"])
         );
-        assert_eq!(
-            names("threads_basic threads_delete"),
-            Ok(vec!["threads_basic", "threads_delete"])
-        );
+        assert_eq!(names("threads_basic threads_delete"), Ok(vec!["threads_basic", "threads_delete"]));
         assert_eq!(names(""), Err(Refusal::NoBasicScope));
         assert_eq!(names("threads_delete"), Err(Refusal::NoBasicScope));
         assert_eq!(names("threads_basic,basic"), Err(Refusal::UnknownScope));

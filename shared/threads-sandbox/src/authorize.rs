@@ -53,10 +53,7 @@ fn decide(world: &mut World, app: &App, now: Timestamp, params: &Params) -> Resu
             if username.is_empty() {
                 return ask.allow(world, now, params.text("user_id"));
             }
-            let new = NewAccount {
-                username: username.to_owned(),
-                ..NewAccount::default()
-            };
+            let new = NewAccount { username: username.to_owned(), ..NewAccount::default() };
             new.check().map_err(|_| Refusal::BadUsername)?;
             let (account, _) = world.ensure_account(new);
             ask.allow(world, now, &account.user_id)
@@ -71,9 +68,8 @@ impl Ask {
         if account.tester_pending {
             return Err(Refusal::TesterPending);
         }
-        let code = world
-            .authorize(now, user_id, &self.redirect_uri, &self.scope())
-            .ok_or(Refusal::NoSuchAccount)?;
+        let code =
+            world.authorize(now, user_id, &self.redirect_uri, &self.scope()).ok_or(Refusal::NoSuchAccount)?;
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("code", &code);
         if let Some(state) = &self.state {

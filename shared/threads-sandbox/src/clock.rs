@@ -25,19 +25,13 @@ impl Clock {
     /// The real time plus `offset`, for a process that continues where an earlier one had advanced to.
     #[must_use]
     pub fn system_with_offset(offset: Duration) -> Self {
-        Self {
-            frozen_at: None,
-            offset: Arc::new(Mutex::new(offset)),
-        }
+        Self { frozen_at: None, offset: Arc::new(Mutex::new(offset)) }
     }
 
     /// Stands still at `now` until it is advanced.
     #[must_use]
     pub fn frozen(now: Timestamp) -> Self {
-        Self {
-            frozen_at: Some(now),
-            offset: Arc::new(Mutex::new(Duration::ZERO)),
-        }
+        Self { frozen_at: Some(now), offset: Arc::new(Mutex::new(Duration::ZERO)) }
     }
 
     /// The virtual time. It stops at jiff's last timestamp, in the year 9999, rather than wrap.
@@ -77,10 +71,7 @@ pub(crate) fn later(start: Timestamp, by: Duration) -> Timestamp {
     start.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the development clock that the ban points to"
-)]
+#[expect(clippy::disallowed_methods, reason = "this is the development clock that the ban points to")]
 fn real_now() -> Timestamp {
     Timestamp::now()
 }

@@ -38,10 +38,7 @@ pub(crate) fn router() -> Router<Sandbox> {
         .route("/control/accounts/{user_id}/withdraw", post(withdraw))
         .route("/control/accounts/{user_id}/{action}", post(act_on_account))
         .route("/control/clock", get(clock).post(advance_clock))
-        .route(
-            "/control/faults",
-            get(faults).post(add_faults).delete(clear_faults),
-        )
+        .route("/control/faults", get(faults).post(add_faults).delete(clear_faults))
         .route("/control/calls", get(calls).delete(clear_calls))
         .route("/control/old-token", get(old_token).post(set_old_token))
         .route("/control/{*rest}", any(unknown))
@@ -66,10 +63,7 @@ fn bad_request(error: String) -> Refused {
 }
 
 fn no_account() -> Refused {
-    Refused(
-        StatusCode::NOT_FOUND,
-        "there is no account with this user_id".to_owned(),
-    )
+    Refused(StatusCode::NOT_FOUND, "there is no account with this user_id".to_owned())
 }
 
 fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
@@ -81,10 +75,7 @@ async fn help() -> Response {
 }
 
 async fn unknown() -> Response {
-    finish(Err(Refused(
-        StatusCode::NOT_FOUND,
-        "no such control; GET /control lists them".to_owned(),
-    )))
+    finish(Err(Refused(StatusCode::NOT_FOUND, "no such control; GET /control lists them".to_owned())))
 }
 
 async fn wrong_method() -> Response {
@@ -151,36 +142,18 @@ async fn add_account(State(sandbox): State<Sandbox>, body: Bytes) -> Response {
 }
 
 fn try_add_account(sandbox: &Sandbox, body: &Bytes) -> Outcome {
-    let AccountRequest {
-        username,
-        user_id,
-        private,
-        tester_pending,
-    } = read(body)?;
-    let new = NewAccount {
-        username,
-        user_id,
-        private,
-    };
+    let AccountRequest { username, user_id, private, tester_pending } = read(body)?;
+    let new = NewAccount { username, user_id, private };
     new.check().map_err(bad_request)?;
     let (account, created) = sandbox.change(|state| {
         let (account, created) = state.world.ensure_account(new);
         if !(created && tester_pending) {
             return (account, created);
         }
-        let changed = state
-            .world
-            .change(&account.user_id, |account| account.tester_pending = true);
+        let changed = state.world.change(&account.user_id, |account| account.tester_pending = true);
         (changed.unwrap_or(account), created)
     });
-    Ok((
-        if created {
-            StatusCode::CREATED
-        } else {
-            StatusCode::OK
-        },
-        show(&account),
-    ))
+    Ok((if created { StatusCode::CREATED } else { StatusCode::OK }, show(&account)))
 }
 
 #[derive(Deserialize)]
@@ -195,17 +168,12 @@ async fn change_account(
     Path(user_id): Path<String>,
     body: Bytes,
 ) -> Response {
-    finish(read(&body).and_then(
-        |AccountChange {
-             private,
-             tester_pending,
-         }| {
-            show_changed(sandbox.change_account(&user_id, |account| {
-                account.private = private.unwrap_or(account.private);
-                account.tester_pending = tester_pending.unwrap_or(account.tester_pending);
-            }))
-        },
-    ))
+    finish(read(&body).and_then(|AccountChange { private, tester_pending }| {
+        show_changed(sandbox.change_account(&user_id, |account| {
+            account.private = private.unwrap_or(account.private);
+            account.tester_pending = tester_pending.unwrap_or(account.tester_pending);
+        }))
+    }))
 }
 
 async fn act_on_account(
@@ -246,10 +214,7 @@ async fn withdraw(State(sandbox): State<Sandbox>, Path(user_id): Path<String>, b
 
 async fn signed_request(State(sandbox): State<Sandbox>, Path(user_id): Path<String>) -> Response {
     finish(match sandbox.account(&user_id) {
-        Some(_) => Ok((
-            StatusCode::OK,
-            json!({ "signed_request": sandbox.signed_request(&user_id) }),
-        )),
+        Some(_) => Ok((StatusCode::OK, json!({ "signed_request": sandbox.signed_request(&user_id) }))),
         None => Err(no_account()),
     })
 }
@@ -272,9 +237,7 @@ struct Advance {
 async fn advance_clock(State(sandbox): State<Sandbox>, body: Bytes) -> Response {
     finish(read(&body).and_then(|Advance { advance_seconds }| {
         if advance_seconds > MAX_ADVANCE {
-            return Err(bad_request(format!(
-                "advance_seconds: at most {MAX_ADVANCE}, ten years"
-            )));
+            return Err(bad_request(format!("advance_seconds: at most {MAX_ADVANCE}, ten years")));
         }
         sandbox.advance(Duration::from_secs(advance_seconds));
         Ok((StatusCode::OK, show_clock(&sandbox)))

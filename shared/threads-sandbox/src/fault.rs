@@ -191,22 +191,14 @@ mod tests {
     use super::*;
 
     fn fault(call: Option<SandboxCall>, times: u32, after: u32, user_id: Option<&str>) -> Fault {
-        Fault {
-            call,
-            times,
-            after,
-            action: FaultAction::Drop,
-            user_id: user_id.map(str::to_owned),
-        }
+        Fault { call, times, after, action: FaultAction::Drop, user_id: user_id.map(str::to_owned) }
     }
 
     #[test]
     fn a_fault_lets_calls_through_then_strikes_then_is_gone() {
         let mut plan = FaultPlan::default();
         plan.add(fault(Some(SandboxCall::Refresh), 2, 1, None));
-        let struck: Vec<bool> = (0..4)
-            .map(|_| plan.strike(SandboxCall::Refresh, None).is_some())
-            .collect();
+        let struck: Vec<bool> = (0..4).map(|_| plan.strike(SandboxCall::Refresh, None).is_some()).collect();
         assert_eq!(struck, [false, true, true, false]);
         assert!(plan.waiting().is_empty());
     }

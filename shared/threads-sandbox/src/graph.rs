@@ -33,11 +33,7 @@ pub(crate) fn perform(
     now: Timestamp,
     request: &Call,
 ) -> Reply {
-    let expected = if call == SandboxCall::ExchangeCode {
-        Method::POST
-    } else {
-        Method::GET
-    };
+    let expected = if call == SandboxCall::ExchangeCode { Method::POST } else { Method::GET };
     if request.method != expected {
         return GraphError::unsupported_method(request.method.as_str(), &request.path).into();
     }
@@ -63,9 +59,7 @@ fn exchange_code(world: &mut World, app: &App, now: Timestamp, params: &Params) 
     Ok(match world.redeem(now, code, params.text("redirect_uri")) {
         Ok((token, user_id)) => {
             // An integer above 2^53, as Meta sends it. An id given to the Rust API that is no integer stays text.
-            let id = user_id
-                .parse::<u64>()
-                .map_or_else(|_| Value::from(&*user_id), Value::from);
+            let id = user_id.parse::<u64>().map_or_else(|_| Value::from(&*user_id), Value::from);
             Reply::json(StatusCode::OK, &json!({ "access_token": token, "user_id": id })).about(user_id)
         }
         Err(fault) => code_refused(fault),
@@ -83,18 +77,14 @@ fn exchange_long_lived(
         return Err(GraphError::wrong_secret());
     }
     let token = presented(params)?;
-    let issued = world
-        .exchange(now, token)
-        .map_err(|fault| GraphError::token(fault, now))?;
+    let issued = world.exchange(now, token).map_err(|fault| GraphError::token(fault, now))?;
     Ok(long_lived(&issued))
 }
 
 fn refresh(world: &mut World, now: Timestamp, params: &Params) -> Result<Reply, GraphError> {
     grant_type(params, "th_refresh_token")?;
     let token = presented(params)?;
-    let issued = world
-        .refresh(now, token)
-        .map_err(|fault| GraphError::token(fault, now))?;
+    let issued = world.refresh(now, token).map_err(|fault| GraphError::token(fault, now))?;
     Ok(long_lived(&issued))
 }
 
@@ -106,24 +96,15 @@ fn long_lived(token: &str) -> Reply {
 fn app_token(app: &App, params: &Params) -> Result<Reply, GraphError> {
     grant_type(params, "client_credentials")?;
     app.check(params)?;
-    Ok(Reply::json(
-        StatusCode::OK,
-        &json!({ "access_token": app.token(), "token_type": "bearer" }),
-    ))
+    Ok(Reply::json(StatusCode::OK, &json!({ "access_token": app.token(), "token_type": "bearer" })))
 }
 
 fn me(world: &World, now: Timestamp, params: &Params) -> Result<Reply, GraphError> {
-    let (_, account) = world
-        .live_token(now, presented(params)?)
-        .map_err(|fault| GraphError::token(fault, now))?;
+    let (_, account) =
+        world.live_token(now, presented(params)?).map_err(|fault| GraphError::token(fault, now))?;
     let mut profile = Map::new();
     profile.insert("id".to_owned(), account.user_id.clone().into());
-    for field in params
-        .text("fields")
-        .split(',')
-        .map(str::trim)
-        .filter(|field| !field.is_empty())
-    {
+    for field in params.text("fields").split(',').map(str::trim).filter(|field| !field.is_empty()) {
         let value: Value = match field {
             "id" => continue,
             "username" | "name" => account.username.clone().into(),
@@ -133,11 +114,7 @@ fn me(world: &World, now: Timestamp, params: &Params) -> Result<Reply, GraphErro
             }
             "is_verified" => false.into(),
             _ => {
-                return Err(GraphError::oauth(
-                    100,
-                    None,
-                    "(#100) Tried accessing nonexisting field",
-                ));
+                return Err(GraphError::oauth(100, None, "(#100) Tried accessing nonexisting field"));
             }
         };
         profile.insert(field.to_owned(), value);
@@ -152,17 +129,11 @@ fn debug_token(world: &World, app: &App, now: Timestamp, params: &Params) -> Res
     let caller_owner = if by_app {
         None
     } else {
-        let (token, _) = world
-            .live_token(now, caller)
-            .map_err(|fault| GraphError::token(fault, now))?;
+        let (token, _) = world.live_token(now, caller).map_err(|fault| GraphError::token(fault, now))?;
         Some(&*token.user_id)
     };
     let Some(input) = params.get("input_token").filter(|input| !input.is_empty()) else {
-        return Err(GraphError::oauth(
-            100,
-            None,
-            "(#100) The parameter input_token is required",
-        ));
+        return Err(GraphError::oauth(100, None, "(#100) The parameter input_token is required"));
     };
     let Some(token) = world.token(input) else {
         let error = GraphError::token(TokenFault::Unknown, now).body();
@@ -177,9 +148,7 @@ fn debug_token(world: &World, app: &App, now: Timestamp, params: &Params) -> Res
         ));
     }
     let fault = world.live_token(now, input).err();
-    let data_access = world
-        .account(&token.user_id)
-        .and_then(|account| account.data_access_expires_at);
+    let data_access = world.account(&token.user_id).and_then(|account| account.data_access_expires_at);
     let mut data = json!({
         "type": "USER",
         "application": "Threads sandbox",
@@ -206,19 +175,12 @@ fn inner(error: &Value) -> Value {
 }
 
 fn presented(params: &Params) -> Result<&str, GraphError> {
-    params
-        .get("access_token")
-        .filter(|token| !token.is_empty())
-        .ok_or_else(GraphError::missing_token)
+    params.get("access_token").filter(|token| !token.is_empty()).ok_or_else(GraphError::missing_token)
 }
 
 fn grant_type(params: &Params, wanted: &str) -> Result<(), GraphError> {
     if params.text("grant_type") == wanted {
         return Ok(());
     }
-    Err(GraphError::oauth(
-        100,
-        None,
-        format!("(#100) The parameter grant_type must be {wanted}"),
-    ))
+    Err(GraphError::oauth(100, None, format!("(#100) The parameter grant_type must be {wanted}")))
 }

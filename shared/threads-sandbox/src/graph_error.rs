@@ -38,21 +38,13 @@ impl GraphError {
     /// What a fault asks for, with a message that says so.
     pub(crate) fn injected(code: u64, subcode: Option<u64>, is_transient: bool, status: StatusCode) -> Self {
         let message = "An error that was injected into the sandbox.";
-        Self {
-            status,
-            is_transient,
-            ..Self::oauth(code, subcode, message)
-        }
+        Self { status, is_transient, ..Self::oauth(code, subcode, message) }
     }
 
     /// The app's rate limit.
     pub(crate) fn throttled() -> Self {
         let message = "(#4) Application request limit reached";
-        Self {
-            status: StatusCode::TOO_MANY_REQUESTS,
-            is_transient: true,
-            ..Self::oauth(4, None, message)
-        }
+        Self { status: StatusCode::TOO_MANY_REQUESTS, is_transient: true, ..Self::oauth(4, None, message) }
     }
 
     /// The right path with a method it does not take.
@@ -63,27 +55,18 @@ impl GraphError {
             method.to_ascii_lowercase(),
             path.trim_start_matches('/'),
         );
-        Self {
-            kind: "GraphMethodException",
-            ..Self::oauth(100, Some(33), message)
-        }
+        Self { kind: "GraphMethodException", ..Self::oauth(100, Some(33), message) }
     }
 
     /// A path that the sandbox does not have.
     pub(crate) fn unknown_path() -> Self {
-        Self {
-            status: StatusCode::NOT_FOUND,
-            ..Self::oauth(2500, None, "Unknown path components")
-        }
+        Self { status: StatusCode::NOT_FOUND, ..Self::oauth(2500, None, "Unknown path components") }
     }
 
     /// A body past the sandbox's limit.
     pub(crate) fn too_large() -> Self {
         let message = "The request is larger than the sandbox reads";
-        Self {
-            status: StatusCode::PAYLOAD_TOO_LARGE,
-            ..Self::oauth(1, None, message)
-        }
+        Self { status: StatusCode::PAYLOAD_TOO_LARGE, ..Self::oauth(1, None, message) }
     }
 
     /// The app id is not the sandbox's.
@@ -106,11 +89,9 @@ impl GraphError {
     /// Why a token does not work, at `now`.
     pub(crate) fn token(fault: TokenFault, now: Timestamp) -> Self {
         match fault {
-            TokenFault::Unknown => Self::oauth(
-                190,
-                None,
-                "Invalid OAuth access token - Cannot parse access token",
-            ),
+            TokenFault::Unknown => {
+                Self::oauth(190, None, "Invalid OAuth access token - Cannot parse access token")
+            }
             TokenFault::Expired(at) => Self::oauth(
                 190,
                 Some(463),

@@ -34,10 +34,7 @@ fn refusal(headers: &HeaderMap) -> Option<&'static str> {
             "this part of the sandbox answers only to a loopback Host, such as localhost or 127.0.0.1",
         );
     }
-    if headers
-        .get("sec-fetch-site")
-        .is_some_and(|site| site == "cross-site")
-    {
+    if headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
         return Some("this part of the sandbox does not answer to pages of other sites");
     }
     // For browsers that do not send Sec-Fetch-Site. "null" is what our own page's form sends, since it asks for no
@@ -57,8 +54,7 @@ pub(crate) fn is_loopback(host: &str) -> bool {
     if let Some(v6) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         return v6.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback());
     }
-    host.parse::<Ipv4Addr>()
-        .is_ok_and(|address| address.is_loopback())
+    host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -67,24 +63,12 @@ mod tests {
 
     #[test]
     fn loopback_is_told_from_names_that_look_like_it() {
-        for host in [
-            "localhost",
-            "LOCALHOST",
-            "a.localhost",
-            "127.0.0.1",
-            "127.8.9.1",
-            "[::1]",
-        ] {
+        for host in ["localhost", "LOCALHOST", "a.localhost", "127.0.0.1", "127.8.9.1", "[::1]"] {
             assert!(is_loopback(host), "{host}");
         }
-        for host in [
-            "localhost.evil.example",
-            "evillocalhost",
-            "127.0.0.1.evil.example",
-            "10.0.0.1",
-            "[::2]",
-            "",
-        ] {
+        for host in
+            ["localhost.evil.example", "evillocalhost", "127.0.0.1.evil.example", "10.0.0.1", "[::2]", ""]
+        {
             assert!(!is_loopback(host), "{host}");
         }
     }
@@ -99,24 +83,11 @@ mod tests {
             refusal(&headers).is_some()
         };
         assert!(!refused(&[("host", "localhost:8081")]));
-        assert!(!refused(&[
-            ("host", "[::1]:8081"),
-            ("origin", "http://localhost:3000")
-        ]));
-        assert!(!refused(&[
-            ("host", "127.0.0.1"),
-            ("origin", "null"),
-            ("sec-fetch-site", "same-origin")
-        ]));
+        assert!(!refused(&[("host", "[::1]:8081"), ("origin", "http://localhost:3000")]));
+        assert!(!refused(&[("host", "127.0.0.1"), ("origin", "null"), ("sec-fetch-site", "same-origin")]));
         assert!(refused(&[]));
         assert!(refused(&[("host", "evil.example")]));
-        assert!(refused(&[
-            ("host", "localhost"),
-            ("sec-fetch-site", "cross-site")
-        ]));
-        assert!(refused(&[
-            ("host", "localhost"),
-            ("origin", "https://evil.example")
-        ]));
+        assert!(refused(&[("host", "localhost"), ("sec-fetch-site", "cross-site")]));
+        assert!(refused(&[("host", "localhost"), ("origin", "https://evil.example")]));
     }
 }

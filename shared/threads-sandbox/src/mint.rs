@@ -18,10 +18,7 @@ fn random_text<const LEN: usize>() -> String {
 
 fn random_bytes<const LEN: usize>() -> [u8; LEN] {
     let mut bytes = [0; LEN];
-    assert!(
-        SystemRandom::new().fill(&mut bytes).is_ok(),
-        "the system's random generator failed"
-    );
+    assert!(SystemRandom::new().fill(&mut bytes).is_ok(), "the system's random generator failed");
     bytes
 }
 

@@ -55,10 +55,7 @@ impl NewAccount {
     /// Refuses what Meta could not have, so that a typing mistake does not become an account.
     pub(crate) fn check(&self) -> Result<(), String> {
         let name_fits = (1..=30).contains(&self.username.len())
-            && self
-                .username
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'_');
+            && self.username.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'_');
         if !name_fits {
             return Err("username: 1 to 30 letters, digits, dots and underscores are needed".to_owned());
         }
@@ -121,11 +118,7 @@ mod tests {
     use super::*;
 
     fn account(username: &str, user_id: Option<&str>) -> NewAccount {
-        NewAccount {
-            username: username.to_owned(),
-            user_id: user_id.map(str::to_owned),
-            private: false,
-        }
+        NewAccount { username: username.to_owned(), user_id: user_id.map(str::to_owned), private: false }
     }
 
     #[test]

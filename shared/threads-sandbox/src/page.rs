@@ -84,12 +84,7 @@ pub(crate) fn consent(ask: &Ask, accounts: &[Account]) -> Reply {
 
 fn choice(account: &Account, checked: bool) -> Markup {
     let id = format!("account-{}", account.user_id);
-    let initial = account
-        .username
-        .chars()
-        .next()
-        .unwrap_or('?')
-        .to_ascii_uppercase();
+    let initial = account.username.chars().next().unwrap_or('?').to_ascii_uppercase();
     html! {
         label.choice for=(id) {
             input id=(id) type="radio" name="user_id" value=(account.user_id) checked[checked];
@@ -118,10 +113,8 @@ fn flags(account: &Account) -> Markup {
 }
 
 fn host(redirect_uri: &str) -> String {
-    url::Url::parse(redirect_uri).map_or_else(
-        |_| redirect_uri.to_owned(),
-        |url| url.origin().ascii_serialization(),
-    )
+    url::Url::parse(redirect_uri)
+        .map_or_else(|_| redirect_uri.to_owned(), |url| url.origin().ascii_serialization())
 }
 
 fn to_the_second(at: Timestamp) -> Timestamp {

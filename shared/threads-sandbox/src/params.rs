@@ -35,12 +35,7 @@ impl Call {
         let body = to_bytes(body, MAX_BODY).await.map_err(|_| Unreadable)?;
         let content_type = media_type(&parts.headers);
         let params = Params::read(&parts.uri, &parts.headers, content_type.as_deref(), &body);
-        Ok(Self {
-            method: parts.method,
-            path: parts.uri.path().to_owned(),
-            content_type,
-            params,
-        })
+        Ok(Self { method: parts.method, path: parts.uri.path().to_owned(), content_type, params })
     }
 }
 
@@ -61,11 +56,7 @@ impl Params {
         if content_type == Some("application/json") {
             // What is not an object has no parameters, and the call then misses them, as it would at Meta.
             if let Ok(Value::Object(object)) = serde_json::from_slice(body) {
-                values.extend(
-                    object
-                        .into_iter()
-                        .filter_map(|(name, value)| Some((name, scalar(value)?))),
-                );
+                values.extend(object.into_iter().filter_map(|(name, value)| Some((name, scalar(value)?))));
             }
         } else {
             values.extend(form_urlencoded::parse(body).into_owned());
@@ -96,12 +87,5 @@ fn scalar(value: Value) -> Option<String> {
 
 fn media_type(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    Some(
-        value
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase(),
-    )
+    Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }

@@ -21,12 +21,7 @@ pub(crate) struct Reply {
 impl Reply {
     pub(crate) fn new(status: StatusCode, content_type: &'static str, body: String) -> Self {
         let headers = vec![(CONTENT_TYPE, HeaderValue::from_static(content_type))];
-        Self {
-            status,
-            headers,
-            body,
-            user_id: None,
-        }
+        Self { status, headers, body, user_id: None }
     }
 
     pub(crate) fn json(status: StatusCode, body: &Value) -> Self {
@@ -39,11 +34,7 @@ impl Reply {
 
     /// 302. `location` must have been checked to be printable ASCII.
     pub(crate) fn redirect(location: &str) -> Self {
-        let mut reply = Self::new(
-            StatusCode::FOUND,
-            "text/plain; charset=utf-8",
-            "Redirecting\n".to_owned(),
-        );
+        let mut reply = Self::new(StatusCode::FOUND, "text/plain; charset=utf-8", "Redirecting\n".to_owned());
         match HeaderValue::try_from(location) {
             Ok(location) => reply.headers.push((LOCATION, location)),
             Err(_) => reply.status = StatusCode::INTERNAL_SERVER_ERROR,
@@ -64,8 +55,7 @@ impl Reply {
 
     /// The whole answer's length, half of its body, and the end of the connection.
     pub(crate) fn send_half(mut self) -> Response {
-        self.headers
-            .push((CONTENT_LENGTH, HeaderValue::from(self.body.len())));
+        self.headers.push((CONTENT_LENGTH, HeaderValue::from(self.body.len())));
         let (body, response) = self.start();
         let half = Bytes::copy_from_slice(&body.as_bytes()[..body.len() / 2]);
         let sent = stream::once(async { Ok::<_, io::Error>(half) });
@@ -78,18 +68,11 @@ impl Reply {
     }
 
     fn start(self) -> (String, impl FnOnce(Body) -> Response) {
-        let Self {
-            status,
-            headers,
-            body,
-            ..
-        } = self;
+        let Self { status, headers, body, .. } = self;
         let respond = move |body| {
             let mut response = Response::new(body);
             *response.status_mut() = status;
-            response
-                .headers_mut()
-                .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             for (name, value) in headers {
                 response.headers_mut().insert(name, value);
             }

@@ -43,16 +43,11 @@ pub(crate) struct State {
 
 impl std::fmt::Debug for Sandbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sandbox")
-            .field("app_id", &self.inner.app.id)
-            .finish_non_exhaustive()
+        f.debug_struct("Sandbox").field("app_id", &self.inner.app.id).finish_non_exhaustive()
     }
 }
 
-#[expect(
-    clippy::must_use_candidate,
-    reason = "these act through the lock; what they return is for who asks"
-)]
+#[expect(clippy::must_use_candidate, reason = "these act through the lock; what they return is for who asks")]
 impl Sandbox {
     /// Starts a sandbox, from its state file if there is one.
     ///
@@ -60,14 +55,7 @@ impl Sandbox {
     ///
     /// The app's id or secret is empty, an account cannot exist, or the state file cannot be read, understood or written.
     pub fn new(options: SandboxOptions) -> Result<Self, SandboxError> {
-        let SandboxOptions {
-            app_id,
-            app_secret,
-            clock,
-            redirect_uris,
-            state_file,
-            accounts,
-        } = options;
+        let SandboxOptions { app_id, app_secret, clock, redirect_uris, state_file, accounts } = options;
         if app_id.is_empty() || app_secret.is_empty() {
             return Err(SandboxError::NoApp);
         }
@@ -81,38 +69,18 @@ impl Sandbox {
         }
         for account in accounts {
             if let Err(reason) = account.check() {
-                return Err(SandboxError::BadAccount {
-                    username: account.username,
-                    reason,
-                });
+                return Err(SandboxError::BadAccount { username: account.username, reason });
             }
             world.ensure_account(account);
         }
         if let Some(path) = &state_file {
             world.take_changed();
-            store::save(path, clock.offset(), &world).map_err(|source| SandboxError::WriteState {
-                path: path.clone(),
-                source,
-            })?;
+            store::save(path, clock.offset(), &world)
+                .map_err(|source| SandboxError::WriteState { path: path.clone(), source })?;
         }
-        let app = App {
-            id: app_id,
-            secret: app_secret,
-            redirect_uris,
-        };
-        let state = Mutex::new(State {
-            world,
-            ..State::default()
-        });
-        Ok(Self {
-            inner: Arc::new(Inner {
-                app,
-                clock,
-                state_file,
-                state,
-                cleared: Notify::new(),
-            }),
-        })
+        let app = App { id: app_id, secret: app_secret, redirect_uris };
+        let state = Mutex::new(State { world, ..State::default() });
+        Ok(Self { inner: Arc::new(Inner { app, clock, state_file, state, cleared: Notify::new() }) })
     }
 
     /// The clock that all lifetimes are measured by.
@@ -169,8 +137,7 @@ impl Sandbox {
 
     /// The person makes the profile private or public. It shows at the next authorization or refresh.
     pub fn set_private(&self, user_id: &str, private: bool) -> bool {
-        self.change_account(user_id, |account| account.private = private)
-            .is_some()
+        self.change_account(user_id, |account| account.private = private).is_some()
     }
 
     /// The person takes one permission back, such as `threads_content_publish`, and leaves the rest. Whether there is such an account.
@@ -180,13 +147,11 @@ impl Sandbox {
 
     /// Whether the account's tester invitation waits to be accepted, which makes authorizing fail with 1349245.
     pub fn set_tester_pending(&self, user_id: &str, pending: bool) -> bool {
-        self.change_account(user_id, |account| account.tester_pending = pending)
-            .is_some()
+        self.change_account(user_id, |account| account.tester_pending = pending).is_some()
     }
 
     fn set_status(&self, user_id: &str, status: AccountStatus) -> bool {
-        self.change_account(user_id, |account| account.status = status)
-            .is_some()
+        self.change_account(user_id, |account| account.status = status).is_some()
     }
 
     /// Adds a fault behind those that wait already.
@@ -231,18 +196,11 @@ impl Sandbox {
     /// `threads_basic`. An unknown user id becomes an account first.
     #[must_use]
     pub fn issue_code(&self, user_id: &str, redirect_uri: &str, scopes: &[&str]) -> String {
-        let scope = if scopes.is_empty() {
-            BASIC_SCOPE.to_owned()
-        } else {
-            scopes.join(",")
-        };
+        let scope = if scopes.is_empty() { BASIC_SCOPE.to_owned() } else { scopes.join(",") };
         let now = self.now();
         self.change(|state| {
             ensure(&mut state.world, user_id);
-            state
-                .world
-                .authorize(now, user_id, redirect_uri, &scope)
-                .unwrap_or_default()
+            state.world.authorize(now, user_id, redirect_uri, &scope).unwrap_or_default()
         })
     }
 
@@ -254,10 +212,7 @@ impl Sandbox {
         self.change(|state| {
             ensure(&mut state.world, user_id);
             let scope = format!("{BASIC_SCOPE},threads_content_publish");
-            state
-                .world
-                .issue_long_lived(now, user_id, &scope)
-                .unwrap_or_default()
+            state.world.issue_long_lived(now, user_id, &scope).unwrap_or_default()
         })
     }
 

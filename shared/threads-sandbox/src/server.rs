@@ -60,17 +60,13 @@ impl Sandbox {
                 tracing::debug!(%error, "TCP_NODELAY could not be set");
             }
         });
-        axum::serve(listener, self.router())
-            .with_graceful_shutdown(shutdown)
-            .await
+        axum::serve(listener, self.router()).with_graceful_shutdown(shutdown).await
     }
 }
 
 async fn index(State(sandbox): State<Sandbox>) -> Response {
     let now = sandbox.now();
-    sandbox
-        .read(|state| page::index(&state.world, &state.calls, sandbox.app(), now))
-        .send()
+    sandbox.read(|state| page::index(&state.world, &state.calls, sandbox.app(), now)).send()
 }
 
 async fn unknown() -> Response {
@@ -79,11 +75,8 @@ async fn unknown() -> Response {
 
 /// One path, two operations.
 async fn access_token(State(sandbox): State<Sandbox>, request: Request) -> Response {
-    let call = if request.method() == Method::POST {
-        SandboxCall::ExchangeCode
-    } else {
-        SandboxCall::AppToken
-    };
+    let call =
+        if request.method() == Method::POST { SandboxCall::ExchangeCode } else { SandboxCall::AppToken };
     answer(sandbox, call, request).await
 }
 
@@ -111,9 +104,7 @@ async fn consent(State(sandbox): State<Sandbox>, request: Request) -> Response {
         return Reply::from(GraphError::too_large()).send();
     };
     let now = sandbox.now();
-    sandbox
-        .change(|state| authorize::consent(&mut state.world, sandbox.app(), now, &call.params))
-        .send()
+    sandbox.change(|state| authorize::consent(&mut state.world, sandbox.app(), now, &call.params)).send()
 }
 
 /// How an answer leaves.
@@ -148,10 +139,7 @@ async fn answer(sandbox: Sandbox, call: SandboxCall, request: Request) -> Respon
         None | Some(FaultAction::Delay { .. }) => (None, Delivery::Whole),
         Some(FaultAction::DropAfter) => (None, Delivery::Lost),
         Some(FaultAction::Truncate) => (None, Delivery::Half),
-        Some(FaultAction::Drop) => (
-            Some(Reply::new(StatusCode::OK, "", String::new())),
-            Delivery::Lost,
-        ),
+        Some(FaultAction::Drop) => (Some(Reply::new(StatusCode::OK, "", String::new())), Delivery::Lost),
         Some(action) => (Some(stand_in(action)), Delivery::Whole),
     };
     let acted = instead.is_none();
@@ -159,11 +147,7 @@ async fn answer(sandbox: Sandbox, call: SandboxCall, request: Request) -> Respon
     let reply = sandbox.change(|state| {
         let reply =
             instead.unwrap_or_else(|| graph::perform(call, &mut state.world, sandbox.app(), now, &request));
-        let status = if delivery == Delivery::Lost {
-            0
-        } else {
-            reply.status.as_u16()
-        };
+        let status = if delivery == Delivery::Lost { 0 } else { reply.status.as_u16() };
         let user_id = owner.or_else(|| reply.user_id.clone());
         tracing::debug!(?call, status, user_id, fault = name, "call");
         state.calls.push(CallRecord {
@@ -189,24 +173,15 @@ async fn answer(sandbox: Sandbox, call: SandboxCall, request: Request) -> Respon
 /// What is answered in the operation's place.
 fn stand_in(action: FaultAction) -> Reply {
     match action {
-        FaultAction::Respond {
-            status,
-            body,
-            headers,
-        } => {
+        FaultAction::Respond { status, body, headers } => {
             let mut reply = Reply::new(fault::status(status), "application/json; charset=UTF-8", body);
-            let headers = headers
-                .iter()
-                .filter_map(|(name, value)| fault::header(name, value));
+            let headers = headers.iter().filter_map(|(name, value)| fault::header(name, value));
             reply.headers.extend(headers);
             reply
         }
-        FaultAction::GraphError {
-            code,
-            subcode,
-            is_transient,
-            status,
-        } => GraphError::injected(code, subcode, is_transient, fault::status(status)).into(),
+        FaultAction::GraphError { code, subcode, is_transient, status } => {
+            GraphError::injected(code, subcode, is_transient, fault::status(status)).into()
+        }
         FaultAction::Throttle { retry_after } => {
             let mut reply = Reply::from(GraphError::throttled());
             let header = retry_after.and_then(|seconds| fault::header("retry-after", &seconds.to_string()));

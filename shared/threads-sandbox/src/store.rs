@@ -44,29 +44,20 @@ pub(crate) fn load(path: &Path) -> Result<Option<Saved>, SandboxError> {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => {
-            return Err(SandboxError::ReadState {
-                path: path.to_owned(),
-                source,
-            });
+            return Err(SandboxError::ReadState { path: path.to_owned(), source });
         }
     };
-    serde_json::from_slice(&text)
-        .map(Some)
-        .map_err(|error| SandboxError::ParseState {
-            path: path.to_owned(),
-            line: error.line(),
-            column: error.column(),
-        })
+    serde_json::from_slice(&text).map(Some).map_err(|error| SandboxError::ParseState {
+        path: path.to_owned(),
+        line: error.line(),
+        column: error.column(),
+    })
 }
 
 /// Replaces the file. A process that dies in the middle leaves the old one; a power cut may lose the latest changes,
 /// which is a fair price for development without an `fsync` in each call.
 pub(crate) fn save(path: &Path, clock_offset: Duration, world: &World) -> io::Result<()> {
-    let text = serde_json::to_vec(&Saving {
-        version: Version::One,
-        clock_offset,
-        world,
-    })?;
+    let text = serde_json::to_vec(&Saving { version: Version::One, clock_offset, world })?;
     let unfinished = beside(path);
     // A left-over from a killed process may have another mode, which opening it would keep.
     match fs::remove_file(&unfinished) {

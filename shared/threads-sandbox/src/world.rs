@@ -132,10 +132,7 @@ impl World {
     pub(crate) fn ensure_account(&mut self, new: NewAccount) -> (Account, bool) {
         let known = match &new.user_id {
             Some(user_id) => self.accounts.get(user_id),
-            None => self
-                .names
-                .get(&new.username)
-                .and_then(|user_id| self.accounts.get(user_id)),
+            None => self.names.get(&new.username).and_then(|user_id| self.accounts.get(user_id)),
         };
         if let Some(account) = known {
             return (account.clone(), false);
@@ -204,9 +201,7 @@ impl World {
         redirect_uri: &str,
         scope: &str,
     ) -> Option<String> {
-        let generation = self
-            .change(user_id, |account| account.authorize(now))?
-            .generation();
+        let generation = self.change(user_id, |account| account.authorize(now))?.generation();
         let code = mint::code();
         self.codes.insert(
             mint::hash(&code),
@@ -243,21 +238,13 @@ impl World {
         let Some(spent) = self.codes.remove(&hash) else {
             return Err(CodeFault::NotFound);
         };
-        let token = self.issue(
-            now,
-            TokenKind::Short,
-            &spent.user_id,
-            &spent.scope,
-            spent.generation,
-        );
+        let token = self.issue(now, TokenKind::Short, &spent.user_id, &spent.scope, spent.generation);
         Ok((token, spent.user_id))
     }
 
     /// A long-lived token for an account, as if it had been connected elsewhere. `None` when there is no such account.
     pub(crate) fn issue_long_lived(&mut self, now: Timestamp, user_id: &str, scope: &str) -> Option<String> {
-        let generation = self
-            .change(user_id, |account| account.authorize(now))?
-            .generation();
+        let generation = self.change(user_id, |account| account.authorize(now))?.generation();
         Some(self.issue(now, TokenKind::Long, user_id, scope, generation))
     }
 
@@ -267,11 +254,7 @@ impl World {
             return false;
         }
         for token in self.tokens.values_mut().filter(|token| token.user_id == user_id) {
-            let left: Vec<&str> = token
-                .scope
-                .split(',')
-                .filter(|granted| *granted != scope)
-                .collect();
+            let left: Vec<&str> = token.scope.split(',').filter(|granted| *granted != scope).collect();
             token.scope = left.join(",");
         }
         self.changed = true;
@@ -337,13 +320,7 @@ impl World {
             return Err(TokenFault::WrongKind);
         }
         let token = token.clone();
-        Ok(self.issue(
-            now,
-            TokenKind::Long,
-            &token.user_id,
-            &token.scope,
-            token.generation,
-        ))
+        Ok(self.issue(now, TokenKind::Long, &token.user_id, &token.scope, token.generation))
     }
 
     /// Refreshes a long-lived token, with the old one treated as [`World::set_old_token`] says.
@@ -372,13 +349,7 @@ impl World {
                 }
             }
         }
-        Ok(self.issue(
-            now,
-            TokenKind::Long,
-            &token.user_id,
-            &token.scope,
-            token.generation,
-        ))
+        Ok(self.issue(now, TokenKind::Long, &token.user_id, &token.scope, token.generation))
     }
 }
 
@@ -394,11 +365,7 @@ mod tests {
 
     fn world(private: bool) -> (World, String) {
         let mut world = World::default();
-        let new = NewAccount {
-            username: "ada".to_owned(),
-            user_id: None,
-            private,
-        };
+        let new = NewAccount { username: "ada".to_owned(), user_id: None, private };
         let (account, _) = world.ensure_account(new);
         (world, account.user_id)
     }
@@ -409,10 +376,7 @@ mod tests {
         let token = world.issue_long_lived(after(0), &ada, BASIC_SCOPE).unwrap();
         let end = LONG_LIFE.as_secs();
         assert!(world.live_token(after(end - 1), &token).is_ok());
-        assert_eq!(
-            world.live_token(after(end), &token).unwrap_err(),
-            TokenFault::Expired(after(end))
-        );
+        assert_eq!(world.live_token(after(end), &token).unwrap_err(), TokenFault::Expired(after(end)));
     }
 
     #[test]
@@ -425,38 +389,24 @@ mod tests {
 
     #[test]
     fn a_refreshed_token_starts_its_own_twenty_four_hours() {
-        for behaviour in [
-            OldToken::SameTokenExtended,
-            OldToken::NewTokenOldAlive,
-            OldToken::NewTokenOldDead,
-        ] {
+        for behaviour in [OldToken::SameTokenExtended, OldToken::NewTokenOldAlive, OldToken::NewTokenOldDead]
+        {
             let (mut world, ada) = world(false);
             world.set_old_token(behaviour);
             let first = world.issue_long_lived(after(0), &ada, BASIC_SCOPE).unwrap();
             let second = world.refresh(after(90_000), &first).unwrap();
-            assert_eq!(
-                world.refresh(after(90_001), &second),
-                Err(TokenFault::TooYoung),
-                "{behaviour:?}"
-            );
+            assert_eq!(world.refresh(after(90_001), &second), Err(TokenFault::TooYoung), "{behaviour:?}");
         }
     }
 
     #[test]
     fn what_died_with_a_grant_stays_dead_after_the_person_comes_back() {
-        for ended in [
-            AccountStatus::Revoked,
-            AccountStatus::PasswordChanged,
-            AccountStatus::Invalidated,
-        ] {
+        for ended in [AccountStatus::Revoked, AccountStatus::PasswordChanged, AccountStatus::Invalidated] {
             let (mut world, ada) = world(false);
             let old = world.issue_long_lived(after(0), &ada, BASIC_SCOPE).unwrap();
             world.change(&ada, |account| account.status = ended);
             let new = world.issue_long_lived(after(1), &ada, BASIC_SCOPE).unwrap();
-            assert_eq!(
-                world.live_token(after(2), &old).unwrap_err(),
-                TokenFault::Ended(ended)
-            );
+            assert_eq!(world.live_token(after(2), &old).unwrap_err(), TokenFault::Ended(ended));
             assert!(world.live_token(after(2), &new).is_ok());
         }
     }
@@ -491,30 +441,17 @@ mod tests {
             let second = world.refresh(after(50 * DAY), &first).unwrap();
             assert!(world.live_token(after(90 * DAY - 1), &second).is_ok());
             let later = world.live_token(after(90 * DAY), &second).map(|_| ());
-            assert_eq!(
-                later,
-                if private {
-                    Err(TokenFault::DataAccessExpired)
-                } else {
-                    Ok(())
-                }
-            );
+            assert_eq!(later, if private { Err(TokenFault::DataAccessExpired) } else { Ok(()) });
         }
     }
 
     #[test]
     fn accounts_are_found_by_id_or_else_by_name() {
         let (mut world, ada) = world(false);
-        let named = NewAccount {
-            username: "ada".to_owned(),
-            ..NewAccount::default()
-        };
+        let named = NewAccount { username: "ada".to_owned(), ..NewAccount::default() };
         assert_eq!(world.ensure_account(named).0.user_id, ada);
-        let other = NewAccount {
-            username: "bea".to_owned(),
-            user_id: Some(ada.clone()),
-            ..NewAccount::default()
-        };
+        let other =
+            NewAccount { username: "bea".to_owned(), user_id: Some(ada.clone()), ..NewAccount::default() };
         let (found, created) = world.ensure_account(other);
         assert!(!created && found.username == "ada");
     }

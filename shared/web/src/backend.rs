@@ -46,11 +46,7 @@ where
         let what = "this route needs IAM authorization: the request is not signed, or the route is deployed without it";
         return json_error(StatusCode::FORBIDDEN, "forbidden", what);
     };
-    let call = Call {
-        request,
-        caller,
-        path: request.path.split('/').skip(1).collect(),
-    };
+    let call = Call { request, caller, path: request.path.split('/').skip(1).collect() };
     handle(call).await.unwrap_or_else(|bad| {
         tracing::warn!(request_id, caller, outcome = "bad_request", error = %bad);
         json_error(StatusCode::BAD_REQUEST, "bad_request", &bad.0)
@@ -142,10 +138,7 @@ impl Query {
     /// The text of a parameter.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// A parameter that is a whole number between `least` and `most`, or `default` if it is not

@@ -40,16 +40,10 @@ pub fn secure<B>(mut response: Response<B>) -> Response<B> {
     for (name, value) in [
         (header::CACHE_CONTROL, "no-store"),
         (header::REFERRER_POLICY, "no-referrer"),
-        (
-            header::STRICT_TRANSPORT_SECURITY,
-            "max-age=63072000; includeSubDomains",
-        ),
+        (header::STRICT_TRANSPORT_SECURITY, "max-age=63072000; includeSubDomains"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
-        (
-            HeaderName::from_static("cross-origin-opener-policy"),
-            "same-origin",
-        ),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         (
             HeaderName::from_static("permissions-policy"),
             "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
@@ -65,12 +59,8 @@ pub fn secure<B>(mut response: Response<B>) -> Response<B> {
 /// Puts `Set-Cookie` headers on a response.
 #[must_use]
 pub fn with_cookies(mut response: Response<String>, cookies: &[String]) -> Response<String> {
-    let values = cookies
-        .iter()
-        .filter_map(|cookie| HeaderValue::from_str(cookie).ok());
-    response
-        .headers_mut()
-        .extend(values.map(|value| (header::SET_COOKIE, value)));
+    let values = cookies.iter().filter_map(|cookie| HeaderValue::from_str(cookie).ok());
+    response.headers_mut().extend(values.map(|value| (header::SET_COOKIE, value)));
     response
 }
 
@@ -97,11 +87,7 @@ pub(crate) mod tests {
         ] {
             assert_eq!(header(response, name), Some(expected), "{name}");
         }
-        assert!(
-            header(response, "permissions-policy")
-                .unwrap()
-                .contains("camera=()")
-        );
+        assert!(header(response, "permissions-policy").unwrap().contains("camera=()"));
         let policy = header(response, "content-security-policy").unwrap();
         for directive in [
             "default-src 'none'",
@@ -110,10 +96,7 @@ pub(crate) mod tests {
             "form-action 'none'",
             "frame-ancestors 'none'",
         ] {
-            assert!(
-                policy.split("; ").any(|part| part == directive),
-                "{directive} in {policy}"
-            );
+            assert!(policy.split("; ").any(|part| part == directive), "{directive} in {policy}");
         }
         assert!(!policy.contains("unsafe"));
     }

@@ -13,9 +13,7 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> Response<String> {
     // Our own types always serialize.
     let mut response = Response::new(serde_json::to_string(body).unwrap_or_default());
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     secure(response)
 }
 

@@ -33,11 +33,7 @@ impl Metric {
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "CloudWatch keeps a double too")]
     pub fn of(name: &'static str, unit: &'static str, value: u64) -> Self {
-        Self {
-            name,
-            unit,
-            value: value as f64,
-        }
+        Self { name, unit, value: value as f64 }
     }
 }
 
@@ -54,20 +50,14 @@ pub fn emit(config: &Config, now: Timestamp, dimension: Option<(&str, &str)>, me
 fn line(service: &str, now: Timestamp, dimension: Option<(&str, &str)>, metrics: &[Metric]) -> Value {
     let mut dimensions = vec!["Service"];
     dimensions.extend(dimension.map(|(name, _)| name));
-    let definitions: Vec<Value> = metrics
-        .iter()
-        .map(|metric| json!({"Name": metric.name, "Unit": metric.unit}))
-        .collect();
+    let definitions: Vec<Value> =
+        metrics.iter().map(|metric| json!({"Name": metric.name, "Unit": metric.unit})).collect();
     let mut line = Map::new();
     line.insert("Service".to_owned(), service.into());
     if let Some((name, value)) = dimension {
         line.insert(name.to_owned(), value.into());
     }
-    line.extend(
-        metrics
-            .iter()
-            .map(|metric| (metric.name.to_owned(), metric.value.into())),
-    );
+    line.extend(metrics.iter().map(|metric| (metric.name.to_owned(), metric.value.into())));
     let directive = json!({"Namespace": "ThreadsAuth", "Dimensions": [dimensions], "Metrics": definitions});
     line.insert(
         "_aws".to_owned(),
@@ -90,18 +80,10 @@ mod tests {
                 "Dimensions": [["Service", "Outcome"]], "Metrics": [{"Name": "Refreshes", "Unit": "Count"}]}]},
                 "Service": "threads-auth-prod", "Outcome": "refreshed", "Refreshes": 7.0})
         );
-        let both = [
-            Metric::of("SweepSeconds", "Seconds", 3),
-            Metric::of("OldestOverdueSeconds", "Seconds", 0),
-        ];
+        let both =
+            [Metric::of("SweepSeconds", "Seconds", 3), Metric::of("OldestOverdueSeconds", "Seconds", 0)];
         let line = line("s", now, None, &both);
-        assert_eq!(
-            line["_aws"]["CloudWatchMetrics"][0]["Dimensions"],
-            json!([["Service"]])
-        );
-        assert_eq!(
-            (&line["SweepSeconds"], &line["OldestOverdueSeconds"]),
-            (&json!(3.0), &json!(0.0))
-        );
+        assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([["Service"]]));
+        assert_eq!((&line["SweepSeconds"], &line["OldestOverdueSeconds"]), (&json!(3.0), &json!(0.0)));
     }
 }

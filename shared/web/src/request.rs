@@ -95,10 +95,7 @@ impl HttpRequest {
             cookies: event.cookies,
             body,
             request_id: context.request_id,
-            caller: context
-                .authorizer
-                .and_then(|by| by.iam)
-                .and_then(|iam| iam.user_arn),
+            caller: context.authorizer.and_then(|by| by.iam).and_then(|iam| iam.user_arn),
         })
     }
 

@@ -12,9 +12,7 @@ pub fn answer(response: Response<String>) -> ApiGatewayV2httpResponse {
     let mut answer = ApiGatewayV2httpResponse::default();
     answer.status_code = i64::from(parts.status.as_u16());
     let cookies = parts.headers.get_all(SET_COOKIE).iter();
-    answer.cookies = cookies
-        .filter_map(|value| value.to_str().ok().map(str::to_owned))
-        .collect();
+    answer.cookies = cookies.filter_map(|value| value.to_str().ok().map(str::to_owned)).collect();
     answer.headers = parts.headers;
     answer.headers.remove(SET_COOKIE);
     answer.body = Some(Body::Text(body));

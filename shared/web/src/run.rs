@@ -46,12 +46,7 @@ impl From<lambda_http::Error> for Failure {
 pub fn configure(name: &str) -> Result<Config, Failure> {
     telemetry::init(std::env::var("LOG_LEVEL").ok().as_deref());
     let config = Config::from_env().map_err(StartError::from)?;
-    emit(
-        &config,
-        now(),
-        Some(("Function", name)),
-        &[Metric::count("ColdStarts", 1)],
-    );
+    emit(&config, now(), Some(("Function", name)), &[Metric::count("ColdStarts", 1)]);
     Ok(config)
 }
 

@@ -30,23 +30,16 @@ const OURS: &[&str] = &[
 /// Which messages pass at `level`.
 #[must_use]
 pub fn filter(level: Level) -> Targets {
-    Targets::new().with_default(LevelFilter::WARN).with_targets(
-        OURS.iter()
-            .map(|target| (*target, LevelFilter::from_level(level))),
-    )
+    Targets::new()
+        .with_default(LevelFilter::WARN)
+        .with_targets(OURS.iter().map(|target| (*target, LevelFilter::from_level(level))))
 }
 
 /// Sends the process's logs to standard output, one JSON object a line. `level` is `LOG_LEVEL`;
 /// what is no level counts as `info`.
 pub fn init(level: Option<&str>) {
     let level = level.and_then(|text| text.parse().ok()).unwrap_or(Level::INFO);
-    let lines = tracing_subscriber::fmt::layer()
-        .json()
-        .flatten_event(true)
-        .with_current_span(false);
+    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false);
     // A second subscriber in one process is a test's doing, and the first one stays.
-    let _ = tracing_subscriber::registry()
-        .with(lines)
-        .with(filter(level))
-        .try_init();
+    let _ = tracing_subscriber::registry().with(lines).with(filter(level)).try_init();
 }

@@ -50,11 +50,8 @@ async fn main() -> Result<()> {
     let profile = tempfile::tempdir()?;
     let (mut driver, driver_url) = start_driver().await?;
     let browser = open_browser(&driver_url, profile.path().display()).await?;
-    let walk = Walk {
-        browser: browser.clone(),
-        home: arguments.service_url,
-        screenshots: arguments.screenshots,
-    };
+    let walk =
+        Walk { browser: browser.clone(), home: arguments.service_url, screenshots: arguments.screenshots };
     let outcome = walk.all().await;
     if outcome.is_err() {
         walk.screenshot("failed").await.ok();
@@ -67,24 +64,13 @@ async fn main() -> Result<()> {
 
 async fn start_driver() -> Result<(Child, String)> {
     let mut command = Command::new("chromedriver");
-    command
-        .arg("--port=0")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true);
-    let mut driver = command
-        .spawn()
-        .context("chromedriver did not start; is it installed?")?;
+    command.arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+    let mut driver = command.spawn().context("chromedriver did not start; is it installed?")?;
     let output = driver.stdout.take().context("chromedriver has no output")?;
     let mut lines = BufReader::new(output).lines();
     while let Some(line) = lines.next_line().await? {
-        let port = line
-            .rsplit_once(" on port ")
-            .map(|(_, port)| port.trim_end_matches('.'));
-        if let Some(port) = port
-            .and_then(|port| port.parse::<u16>().ok())
-            .filter(|port| *port != 0)
-        {
+        let port = line.rsplit_once(" on port ").map(|(_, port)| port.trim_end_matches('.'));
+        if let Some(port) = port.and_then(|port| port.parse::<u16>().ok()).filter(|port| *port != 0) {
             // It goes on writing, and must not wait for us to read.
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
             return Ok((driver, format!("http://127.0.0.1:{port}")));
@@ -94,19 +80,12 @@ async fn start_driver() -> Result<(Child, String)> {
 }
 
 async fn open_browser(driver_url: &str, profile: impl std::fmt::Display) -> Result<Client> {
-    let own_profile = [
-        format!("--user-data-dir={profile}"),
-        "--window-size=1100,1400".to_owned(),
-    ];
+    let own_profile = [format!("--user-data-dir={profile}"), "--window-size=1100,1400".to_owned()];
     let flags: Vec<_> = FLAGS.map(str::to_owned).into_iter().chain(own_profile).collect();
     let mut capabilities = Capabilities::new();
     capabilities.insert("goog:chromeOptions".to_owned(), json!({"args": flags}));
     let mut browser = ClientBuilder::new(HttpConnector::new());
-    browser
-        .capabilities(capabilities)
-        .connect(driver_url)
-        .await
-        .context("the browser did not start")
+    browser.capabilities(capabilities).connect(driver_url).await.context("the browser did not start")
 }
 
 /// The browser, and where it is sent.
@@ -140,10 +119,7 @@ impl Walk {
         self.start_connecting().await?;
         self.click("#deny").await?;
         self.wait_for_text("denied").await?;
-        ensure!(
-            !self.location().await?.contains("connected"),
-            "a denial led to the page of a success"
-        );
+        ensure!(!self.location().await?.contains("connected"), "a denial led to the page of a success");
         self.screenshot("4-denied").await?;
         self.open_home().await?;
         ensure!(self.accounts().await?.len() == 2, "a denial changed the accounts");
@@ -155,32 +131,24 @@ impl Walk {
         for person in [&ada, &grace] {
             self.expect_status(person, "active").await?;
             let (old, new) = (expiry(&before, person)?, expiry(&self.accounts().await?, person)?);
-            ensure!(
-                old < new,
-                "{person} was not refreshed: it expired at {old}, and now at {new}"
-            );
+            ensure!(old < new, "{person} was not refreshed: it expired at {old}, and now at {new}");
         }
         self.open_home().await?;
         self.screenshot("5-refreshed-after-41-days").await?;
         say("41 days later, both are refreshed");
 
-        self.press(&format!("form[action='/dev/accounts/{ada}/revoke'] button"))
-            .await?;
+        self.press(&format!("form[action='/dev/accounts/{ada}/revoke'] button")).await?;
         self.advance_41_days().await?;
         self.sweep().await?;
         self.expect_status(&ada, "needs_reauthorization").await?;
         self.expect_status(&grace, "active").await?;
         let accounts = self.accounts().await?;
-        let cause = find(&accounts, &ada)?["cause"]
-            .as_str()
-            .context("a dead grant without a cause")?
-            .to_owned();
+        let cause =
+            find(&accounts, &ada)?["cause"].as_str().context("a dead grant without a cause")?.to_owned();
         self.open_home().await?;
         self.wait_for_text(&cause).await?;
         self.screenshot("6-revoked").await?;
-        say(&format!(
-            "an account that removed the app shows its cause, {cause}; the other one lives on"
-        ));
+        say(&format!("an account that removed the app shows its cause, {cause}; the other one lives on"));
 
         self.connect_as(&ada).await?;
         self.expect_status(&ada, "active").await?;
@@ -192,13 +160,8 @@ impl Walk {
     /// Connects the sandbox's account number `choice`: its user id.
     async fn connect(&self, choice: usize) -> Result<String> {
         self.start_connecting().await?;
-        let radios = self
-            .browser
-            .find_all(Locator::Css("input[name=user_id]:not([value=''])"))
-            .await?;
-        let radio = radios
-            .get(choice)
-            .context("the consent page offers too few accounts")?;
+        let radios = self.browser.find_all(Locator::Css("input[name=user_id]:not([value=''])")).await?;
+        let radio = radios.get(choice).context("the consent page offers too few accounts")?;
         let user_id = radio.attr("value").await?.context("a radio without an account")?;
         self.allow(&user_id).await?;
         Ok(user_id)
@@ -213,11 +176,7 @@ impl Walk {
     async fn start_connecting(&self) -> Result<()> {
         self.open_home().await?;
         self.click("a[href^='/authorize'], a[href$='/authorize']").await?;
-        self.browser
-            .wait()
-            .at_most(PATIENCE)
-            .for_element(Locator::Id("allow"))
-            .await?;
+        self.browser.wait().at_most(PATIENCE).for_element(Locator::Id("allow")).await?;
         Ok(())
     }
 
@@ -230,14 +189,8 @@ impl Walk {
         })
         .await?;
         let location = Url::parse(&self.location().await?)?;
-        ensure!(
-            location.query().is_none(),
-            "the address of the last page still holds something: {location}"
-        );
-        ensure!(
-            location.origin() == self.home.origin(),
-            "the browser ended at {location}"
-        );
+        ensure!(location.query().is_none(), "the address of the last page still holds something: {location}");
+        ensure!(location.origin() == self.home.origin(), "the browser ended at {location}");
         self.screenshot("connected").await?;
         self.open_home().await
     }
@@ -246,10 +199,8 @@ impl Walk {
         self.open_home().await?;
         for days in [vec![30], vec![1; 11]].concat() {
             let seconds = days * 86_400;
-            self.press(&format!(
-                "form[action='/dev/clock'] button[name=advance_seconds][value='{seconds}']"
-            ))
-            .await?;
+            self.press(&format!("form[action='/dev/clock'] button[name=advance_seconds][value='{seconds}']"))
+                .await?;
         }
         Ok(())
     }
@@ -268,25 +219,15 @@ impl Walk {
             ensure!(began.elapsed() < PATIENCE, "{selector} led nowhere");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        self.browser
-            .wait()
-            .at_most(PATIENCE)
-            .for_element(Locator::Css("h1"))
-            .await?;
+        self.browser.wait().at_most(PATIENCE).for_element(Locator::Css("h1")).await?;
         Ok(())
     }
 
     /// The page's data has to say so, and for a live account the page in so many words.
     async fn expect_status(&self, user_id: &str, status: &str) -> Result<()> {
         let accounts = self.accounts().await?;
-        let found = find(&accounts, user_id)?["status"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
-        ensure!(
-            found == status,
-            "account {user_id} is {found}, and should be {status}"
-        );
+        let found = find(&accounts, user_id)?["status"].as_str().unwrap_or_default().to_owned();
+        ensure!(found == status, "account {user_id} is {found}, and should be {status}");
         self.open_home().await?;
         self.wait_for_text(user_id).await?;
         if status == "active" {
@@ -312,17 +253,9 @@ impl Walk {
     }
 
     async fn click(&self, selector: &str) -> Result<()> {
-        let element = self
-            .browser
-            .wait()
-            .at_most(PATIENCE)
-            .for_element(Locator::Css(selector))
-            .await;
+        let element = self.browser.wait().at_most(PATIENCE).for_element(Locator::Css(selector)).await;
         let at = self.location().await?;
-        element
-            .with_context(|| format!("{at} has no {selector}"))?
-            .click()
-            .await?;
+        element.with_context(|| format!("{at} has no {selector}"))?.click().await?;
         Ok(())
     }
 
@@ -334,20 +267,10 @@ impl Walk {
         loop {
             let script = "return document.body ? document.body.textContent : ''";
             let shown = self.browser.execute(script, Vec::new()).await?;
-            if shown
-                .as_str()
-                .unwrap_or_default()
-                .replace('_', " ")
-                .to_lowercase()
-                .contains(&wanted)
-            {
+            if shown.as_str().unwrap_or_default().replace('_', " ").to_lowercase().contains(&wanted) {
                 return Ok(());
             }
-            ensure!(
-                began.elapsed() < PATIENCE,
-                "{} does not say: {wanted}",
-                self.location().await?
-            );
+            ensure!(began.elapsed() < PATIENCE, "{} does not say: {wanted}", self.location().await?);
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -359,10 +282,7 @@ impl Walk {
             if is_there(&location) {
                 return Ok(());
             }
-            ensure!(
-                began.elapsed() < PATIENCE,
-                "expected {what}, but the browser is at {location}"
-            );
+            ensure!(began.elapsed() < PATIENCE, "expected {what}, but the browser is at {location}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -381,9 +301,7 @@ fn find<'a>(accounts: &'a [Value], user_id: &str) -> Result<&'a Value> {
 }
 
 fn expiry(accounts: &[Value], user_id: &str) -> Result<String> {
-    let at = find(accounts, user_id)?["expires_at"]
-        .as_str()
-        .context("an account without an expiry")?;
+    let at = find(accounts, user_id)?["expires_at"].as_str().context("an account without an expiry")?;
     Ok(at.to_owned())
 }
 

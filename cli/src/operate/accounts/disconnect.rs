@@ -36,10 +36,7 @@ impl Disconnect {
         let user_id = &self.user_id;
         let account = grant(&stack, user_id).await?;
         if !self.yes {
-            let name = account
-                .username
-                .as_deref()
-                .map_or_else(String::new, |name| format!(" (@{name})"));
+            let name = account.username.as_deref().map_or_else(String::new, |name| format!(" (@{name})"));
             let question = format!(
                 "Disconnect {user_id}{name} of {}? Its token is destroyed, and only its person can come back. Type yes",
                 stack.name

@@ -102,11 +102,7 @@ impl Export {
         }
         let mut sink = self.sink()?;
         let (mut written, mut broken, mut sealed) = (0_u64, 0_u64, 0_u64);
-        let tokens = if self.with_tokens {
-            Some(Tokens::of(&stack).await?)
-        } else {
-            None
-        };
+        let tokens = if self.with_tokens { Some(Tokens::of(&stack).await?) } else { None };
         each_account(&stack, None, |row| {
             let grant = match row {
                 Ok(grant) => grant,
@@ -119,10 +115,7 @@ impl Export {
             let token = tokens.as_ref().and_then(|tokens| tokens.token(&grant));
             if token.as_ref().is_some_and(Result::is_err) {
                 sealed += 1;
-                output.warn(&format!(
-                    "the token of {} does not open with the keyring",
-                    grant.user_id
-                ));
+                output.warn(&format!("the token of {} does not open with the keyring", grant.user_id));
             }
             let token = token.and_then(Result::ok);
             sink.write(grant, token.as_ref().map(AccessToken::expose), self.with_tokens)?;
@@ -138,10 +131,9 @@ impl Export {
                 let json = json!({"written": written, "file": path.display().to_string(), "with_tokens": self.with_tokens, "broken_rows": broken, "unopened_tokens": sealed});
                 output.result(&json, "")?;
             }
-            Some(path) => output.note(&format!(
-                "{written} accounts were written to {}{without}",
-                path.display()
-            )),
+            Some(path) => {
+                output.note(&format!("{written} accounts were written to {}{without}", path.display()))
+            }
         }
         Stopped::told(u8::from(broken + sealed > 0))
     }
@@ -207,11 +199,7 @@ fn text(fields: &Map<String, Value>, column: &str) -> String {
     match fields.get(column) {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => text.clone(),
-        Some(Value::Array(items)) => items
-            .iter()
-            .filter_map(Value::as_str)
-            .collect::<Vec<_>>()
-            .join(" "),
+        Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
         Some(other) => other.to_string(),
     }
 }

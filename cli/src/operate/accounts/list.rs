@@ -68,9 +68,7 @@ impl List {
         match self.watch {
             Some(seconds) => {
                 let mut interrupt = Interrupt::listen()?;
-                interrupt
-                    .or(self.watch(&stack, Duration::from_secs(seconds)))
-                    .await
+                interrupt.or(self.watch(&stack, Duration::from_secs(seconds))).await
             }
             None => self.print(&self.look(&stack, stack.now()).await?),
         }
@@ -79,19 +77,13 @@ impl List {
     /// Shows it anew until it is given up: on a terminal in place, and at once when its size changes.
     async fn watch(&self, stack: &Opened, every: Duration) -> Result<()> {
         let mut resized = signal(SignalKind::window_change()).context("signals cannot be listened for")?;
-        let screen = (!self.target.output.json && terminal_size().is_some())
-            .then(Screen::open)
-            .transpose()?;
+        let screen =
+            (!self.target.output.json && terminal_size().is_some()).then(Screen::open).transpose()?;
         loop {
             let seen = self.look(stack, stack.time().await?).await?;
             match &screen {
                 Some(screen) => {
-                    let lines: Vec<_> = seen
-                        .broken
-                        .iter()
-                        .chain([&seen.plain])
-                        .map(String::as_str)
-                        .collect();
+                    let lines: Vec<_> = seen.broken.iter().chain([&seen.plain]).map(String::as_str).collect();
                     screen.draw(&lines.join("\n"))?;
                 }
                 None => self.print(&seen)?,
@@ -131,11 +123,7 @@ impl List {
             "No such accounts.".to_owned()
         } else {
             let total = accounts.len();
-            let counted = if total == 1 {
-                "1 account".to_owned()
-            } else {
-                format!("{total} accounts")
-            };
+            let counted = if total == 1 { "1 account".to_owned() } else { format!("{total} accounts") };
             format!("{}\n{counted}", grid(&accounts, now))
         };
         Ok(Seen { json, plain, broken })
@@ -152,17 +140,9 @@ fn grid(accounts: &[Summary], now: Timestamp) -> String {
     let mut grid = Table::new();
     grid.load_style(presets::NOTHING);
     if let Some((width, _)) = terminal_size() {
-        grid.set_content_arrangement(ContentArrangement::Dynamic)
-            .set_width(width);
+        grid.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     }
-    let mut header = Row::from([
-        "ACCOUNT",
-        "USERNAME",
-        "STATUS",
-        "DAYS",
-        "NEXT LOOK",
-        "LAST FAILURE",
-    ]);
+    let mut header = Row::from(["ACCOUNT", "USERNAME", "STATUS", "DAYS", "NEXT LOOK", "LAST FAILURE"]);
     header.max_height(1);
     grid.set_header(header);
     // Half an id is of no use to anybody. The rest is shortened for it, as long as there is room.
@@ -177,9 +157,8 @@ fn grid(accounts: &[Summary], now: Timestamp) -> String {
             None => summary.status.to_string(),
         };
         let days = days_left(summary, now).map_or_else(|| "-".to_owned(), |days| days.to_string());
-        let look = summary
-            .due_at
-            .map_or_else(|| "-".to_owned(), |at| at.strftime("%Y-%m-%d %H:%M").to_string());
+        let look =
+            summary.due_at.map_or_else(|| "-".to_owned(), |at| at.strftime("%Y-%m-%d %H:%M").to_string());
         let mut row = Row::from([
             summary.user_id.to_string(),
             summary.username.clone().unwrap_or_default(),

@@ -10,15 +10,9 @@ use anyhow::{Context, Result};
 pub(super) fn private(path: &Path) -> Result<File> {
     let refused = || format!("{} cannot be written", path.display());
     let mut options = OpenOptions::new();
-    let file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
-        .with_context(refused)?;
+    let file =
+        options.write(true).create(true).truncate(true).mode(0o600).open(path).with_context(refused)?;
     // It may have been there, with another mode.
-    file.set_permissions(std::fs::Permissions::from_mode(0o600))
-        .with_context(refused)?;
+    file.set_permissions(std::fs::Permissions::from_mode(0o600)).with_context(refused)?;
     Ok(file)
 }

@@ -50,9 +50,7 @@ impl Refresh {
         }
         let mut interrupt = Interrupt::listen()?;
         let swept = interrupt
-            .after(Box::pin(async {
-                Ok(stack.service.refresh_now(user_id, stack.now()).await?)
-            }))
+            .after(Box::pin(async { Ok(stack.service.refresh_now(user_id, stack.now()).await?) }))
             .await?;
         let (code, said) = outcome(swept);
         let account = stack.service.find_grant(user_id).await?.map(Summary::from);
@@ -60,9 +58,7 @@ impl Refresh {
             json!({"user_id": user_id, "outcome": swept.as_str(), "message": said, "account": account});
         let expires_at = account.and_then(|account| account.expires_at);
         let expiry = expires_at.map_or_else(String::new, |at| format!("; the token lives until {at}"));
-        self.target
-            .output
-            .result(&json, &format!("{}: {said}{expiry}", swept.as_str()))?;
+        self.target.output.result(&json, &format!("{}: {said}{expiry}", swept.as_str()))?;
         Stopped::told(code)
     }
 }
@@ -74,29 +70,22 @@ fn outcome(swept: RefreshOutcome) -> (u8, &'static str) {
         RefreshOutcome::Completed => (0, "the connect that was pending is complete"),
         RefreshOutcome::Checked => (0, "nothing was due"),
         RefreshOutcome::Superseded => (0, "something newer was stored meanwhile"),
-        RefreshOutcome::TooYoung => (
-            4,
-            "Meta refreshes no token in its first 24 hours; it is done by itself later",
-        ),
+        RefreshOutcome::TooYoung => {
+            (4, "Meta refreshes no token in its first 24 hours; it is done by itself later")
+        }
         RefreshOutcome::NotOurs => (4, "somebody else is at it right now"),
-        RefreshOutcome::Deferred => (
-            4,
-            "it failed for a reason that may pass, and is tried again by itself",
-        ),
+        RefreshOutcome::Deferred => (4, "it failed for a reason that may pass, and is tried again by itself"),
         RefreshOutcome::StoreFailed => (4, "DynamoDB failed, and it is tried again by itself"),
-        RefreshOutcome::PendingLost => (
-            3,
-            "the connect was never completed, and its short-lived token is over",
-        ),
-        RefreshOutcome::NeedsReauthorization => (
-            3,
-            "Meta says that the token is dead: the person has to connect again",
-        ),
+        RefreshOutcome::PendingLost => {
+            (3, "the connect was never completed, and its short-lived token is over")
+        }
+        RefreshOutcome::NeedsReauthorization => {
+            (3, "Meta says that the token is dead: the person has to connect again")
+        }
         RefreshOutcome::Gone => (1, "the account was deleted meanwhile"),
         RefreshOutcome::BrokenRow => (1, "the account's row does not make sense"),
-        RefreshOutcome::Undecryptable => (
-            1,
-            "the token does not open with the keyring: `threads-auth doctor` says more",
-        ),
+        RefreshOutcome::Undecryptable => {
+            (1, "the token does not open with the keyring: `threads-auth doctor` says more")
+        }
     }
 }

@@ -45,10 +45,7 @@ fn plain(summary: &Summary, now: Timestamp) -> String {
     let days = days_left(summary, now).map_or_else(|| "-".to_owned(), |days| days.to_string());
     let rows = [
         ("Account", summary.user_id.to_string()),
-        (
-            "Username",
-            summary.username.clone().unwrap_or_else(|| "-".to_owned()),
-        ),
+        ("Username", summary.username.clone().unwrap_or_else(|| "-".to_owned())),
         ("Status", status),
         ("Scopes", summary.scopes.to_string()),
         ("Days left", days),
@@ -60,10 +57,7 @@ fn plain(summary: &Summary, now: Timestamp) -> String {
         ("Consented", time(Some(summary.connected_at))),
         ("First connected", time(Some(summary.created_at))),
         ("Failures in a row", summary.failures.to_string()),
-        (
-            "Last failure",
-            summary.last_error.clone().unwrap_or_else(|| "-".to_owned()),
-        ),
+        ("Last failure", summary.last_error.clone().unwrap_or_else(|| "-".to_owned())),
     ];
     table(&rows)
 }

@@ -9,10 +9,7 @@ use crate::operate::target::Opened;
 const SKEW_WARNS: u64 = 30;
 const SKEW_FAILS: u64 = 240;
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a public page of ours, without a secret in its address"
-)]
+#[expect(clippy::disallowed_methods, reason = "a public page of ours, without a secret in its address")]
 pub(super) async fn reachable(stack: &Opened) -> Vec<Finding> {
     const CHECK: &str = "public address";
     let address = stack.address("connected");
@@ -25,11 +22,7 @@ pub(super) async fn reachable(stack: &Opened) -> Vec<Finding> {
         }
     };
     let status = answer.status().as_u16();
-    let date = answer
-        .headers()
-        .get("date")
-        .and_then(|value| value.to_str().ok())
-        .map(str::to_owned);
+    let date = answer.headers().get("date").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let mut findings = vec![if status == 200 {
         ok(CHECK, format!("{address} answers"))
     } else {
@@ -47,10 +40,7 @@ pub(super) async fn reachable(stack: &Opened) -> Vec<Finding> {
 
 fn skew(ahead: i64) -> Finding {
     const CHECK: &str = "clock";
-    let (seconds, side) = (
-        ahead.unsigned_abs(),
-        if ahead > 0 { "behind" } else { "ahead of" },
-    );
+    let (seconds, side) = (ahead.unsigned_abs(), if ahead > 0 { "behind" } else { "ahead of" });
     let detail = format!("this machine is {seconds} s {side} AWS");
     let next = "Set this machine's clock (timedatectl set-ntp true): what you do here is timed by it, and AWS refuses signatures that are five minutes off.";
     match seconds {

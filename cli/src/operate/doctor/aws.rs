@@ -16,11 +16,7 @@ pub(super) fn stands(stack: &Opened) -> Finding {
     };
     let (name, status) = (&deployed.stack, &deployed.status);
     if status.ends_with("_IN_PROGRESS") {
-        warn(
-            "stack",
-            format!("{name} is {status}"),
-            "Wait until CloudFormation is done, and look again.",
-        )
+        warn("stack", format!("{name} is {status}"), "Wait until CloudFormation is done, and look again.")
     } else if status == "CREATE_COMPLETE" || status == "UPDATE_COMPLETE" {
         ok("stack", format!("{name} is {status}"))
     } else if status == "UPDATE_ROLLBACK_COMPLETE" {
@@ -28,11 +24,7 @@ pub(super) fn stands(stack: &Opened) -> Finding {
             "The last deployment failed and was taken back: the stack's events in CloudFormation say why.";
         warn("stack", format!("{name} is {status}"), next)
     } else {
-        fail(
-            "stack",
-            format!("{name} is {status}"),
-            "The stack's events in CloudFormation say why.",
-        )
+        fail("stack", format!("{name} is {status}"), "The stack's events in CloudFormation say why.")
     }
 }
 
@@ -46,10 +38,7 @@ pub(super) async fn schedule(deployed: &Deployed) -> Finding {
     let client = aws_sdk_scheduler::Client::new(&deployed.sdk);
     match client.get_schedule().group_name(group).name(name).send().await {
         Ok(schedule) => {
-            let every = schedule
-                .schedule_expression()
-                .unwrap_or("an unknown schedule")
-                .to_owned();
+            let every = schedule.schedule_expression().unwrap_or("an unknown schedule").to_owned();
             if schedule.state() == Some(&ScheduleState::Enabled) {
                 ok(CHECK, format!("sweeps at {every}"))
             } else {
@@ -65,12 +54,7 @@ pub(super) async fn alarms(deployed: &Deployed) -> Finding {
     const CHECK: &str = "alarms";
     let client = aws_sdk_cloudwatch::Client::new(&deployed.sdk);
     let prefix = format!("{}-", deployed.stack);
-    let answer = client
-        .describe_alarms()
-        .alarm_name_prefix(&prefix)
-        .max_records(100)
-        .send()
-        .await;
+    let answer = client.describe_alarms().alarm_name_prefix(&prefix).max_records(100).send().await;
     let answer = match answer {
         Ok(answer) => answer,
         Err(error) => return unseen(CHECK, &error, "cloudwatch:DescribeAlarms"),
@@ -78,9 +62,7 @@ pub(super) async fn alarms(deployed: &Deployed) -> Finding {
     let alarms = answer.metric_alarms();
     let named = |state: &StateValue| -> Vec<_> {
         let those = alarms.iter().filter(|alarm| alarm.state_value() == Some(state));
-        those
-            .filter_map(|alarm| alarm.alarm_name()?.strip_prefix(&prefix))
-            .collect()
+        those.filter_map(|alarm| alarm.alarm_name()?.strip_prefix(&prefix)).collect()
     };
     let (ringing, blind) = (named(&StateValue::Alarm), named(&StateValue::InsufficientData));
     let made = made_alarms(deployed).await;
@@ -108,11 +90,7 @@ pub(super) async fn alarms(deployed: &Deployed) -> Finding {
         unseen(CHECK, &error, "cloudformation:ListStackResources")
     } else if silent {
         let next = "Deploy with the parameter AlarmEmail or AlarmTopicArn.";
-        warn(
-            CHECK,
-            format!("{} are quiet, and nobody would be told if one rang", alarms.len()),
-            next,
-        )
+        warn(CHECK, format!("{} are quiet, and nobody would be told if one rang", alarms.len()), next)
     } else if !blind.is_empty() {
         let next = "After a deployment this passes within an hour or so.";
         warn(CHECK, format!("without data yet: {}", blind.join(", ")), next)
@@ -145,25 +123,15 @@ pub(super) async fn key_policy(deployed: &Deployed) -> Finding {
         Err(error) => return fail(CHECK, format!("{error:#}"), "Deploy this version of the stack."),
     };
     let client = aws_sdk_kms::Client::new(&deployed.sdk);
-    let answer = match client
-        .get_key_policy()
-        .key_id(key)
-        .policy_name("default")
-        .send()
-        .await
-    {
+    let answer = match client.get_key_policy().key_id(key).policy_name("default").send().await {
         Ok(answer) => answer,
         Err(error) => return unseen(CHECK, &error, "kms:GetKeyPolicy"),
     };
-    let policy: Value = answer
-        .policy()
-        .and_then(|text| serde_json::from_str(text).ok())
-        .unwrap_or_default();
+    let policy: Value = answer.policy().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     match direct_use(&policy) {
-        Some(statements) if statements.is_empty() => ok(
-            CHECK,
-            "the key decrypts through DynamoDB and Secrets Manager only",
-        ),
+        Some(statements) if statements.is_empty() => {
+            ok(CHECK, "the key decrypts through DynamoDB and Secrets Manager only")
+        }
         Some(statements) => fail(
             CHECK,
             format!(
@@ -189,19 +157,14 @@ fn direct_use(policy: &Value) -> Option<Vec<String>> {
             None => action == "kms:decrypt",
         }
     };
-    let direct = list(policy.get("Statement")?)
-        .into_iter()
-        .enumerate()
-        .filter(|(_, statement)| {
-            let allows = statement.get("Effect").and_then(Value::as_str) == Some("Allow");
-            let names = statement.get("Action").map(&list).unwrap_or_default();
-            // NotAction names everything else.
-            let able = names.iter().any(decrypts) || statement.get("NotAction").is_some();
-            let bound = statement
-                .pointer("/Condition/StringEquals/kms:ViaService")
-                .is_some();
-            allows && able && !bound
-        });
+    let direct = list(policy.get("Statement")?).into_iter().enumerate().filter(|(_, statement)| {
+        let allows = statement.get("Effect").and_then(Value::as_str) == Some("Allow");
+        let names = statement.get("Action").map(&list).unwrap_or_default();
+        // NotAction names everything else.
+        let able = names.iter().any(decrypts) || statement.get("NotAction").is_some();
+        let bound = statement.pointer("/Condition/StringEquals/kms:ViaService").is_some();
+        allows && able && !bound
+    });
     let name = |(index, statement): (usize, Value)| {
         let sid = statement.get("Sid").and_then(Value::as_str);
         sid.map_or_else(|| format!("number {}", index + 1), str::to_owned)
@@ -225,20 +188,11 @@ mod tests {
         };
         let bound = json!({"StringEquals": {"kms:ViaService": ["dynamodb.eu-central-1.amazonaws.com"]}});
         for (statement, expected) in [
-            (
-                json!({"Effect": "Allow", "Action": ["kms:Decrypt"], "Condition": bound}),
-                &[][..],
-            ),
-            (
-                json!({"Sid": "Everything", "Effect": "Allow", "Action": "kms:*"}),
-                &["Everything"],
-            ),
+            (json!({"Effect": "Allow", "Action": ["kms:Decrypt"], "Condition": bound}), &[][..]),
+            (json!({"Sid": "Everything", "Effect": "Allow", "Action": "kms:*"}), &["Everything"]),
             (json!({"Effect": "Allow", "Action": "*"}), &["number 2"]),
             (json!({"Effect": "Allow", "Action": ["kms:De*"]}), &["number 2"]),
-            (
-                json!({"Effect": "Allow", "NotAction": "kms:PutKeyPolicy"}),
-                &["number 2"],
-            ),
+            (json!({"Effect": "Allow", "NotAction": "kms:PutKeyPolicy"}), &["number 2"]),
             (json!({"Effect": "Deny", "Action": "kms:*"}), &[]),
         ] {
             assert_eq!(direct_use(&policy(statement)).unwrap(), expected);

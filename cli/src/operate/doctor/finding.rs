@@ -27,27 +27,15 @@ pub(super) struct Finding {
 }
 
 pub(super) fn ok(check: &'static str, detail: impl Into<String>) -> Finding {
-    Finding {
-        check,
-        level: Level::Ok,
-        detail: detail.into(),
-        next: None,
-    }
+    Finding { check, level: Level::Ok, detail: detail.into(), next: None }
 }
 
 pub(super) fn warn(check: &'static str, detail: impl Into<String>, next: impl Into<String>) -> Finding {
-    Finding {
-        level: Level::Warn,
-        next: Some(next.into()),
-        ..ok(check, detail)
-    }
+    Finding { level: Level::Warn, next: Some(next.into()), ..ok(check, detail) }
 }
 
 pub(super) fn fail(check: &'static str, detail: impl Into<String>, next: impl Into<String>) -> Finding {
-    Finding {
-        level: Level::Fail,
-        ..warn(check, detail, next)
-    }
+    Finding { level: Level::Fail, ..warn(check, detail, next) }
 }
 
 pub(super) fn denied(check: &'static str, code: &str, permission: &str) -> Finding {
@@ -63,10 +51,7 @@ impl Finding {
             Level::Fail => ("FAIL", AnsiColor::Red),
         };
         let style: Style = colour.on_default().bold();
-        let next = self
-            .next
-            .as_ref()
-            .map_or_else(String::new, |next| format!("\n      -> {next}"));
+        let next = self.next.as_ref().map_or_else(String::new, |next| format!("\n      -> {next}"));
         format!("{style}{word}{style:#}  {}: {}{next}", self.check, self.detail)
     }
 }

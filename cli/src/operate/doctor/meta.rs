@@ -15,11 +15,7 @@ const DASHBOARD: &str = "in Meta's dashboard, under the use case \"Access the Th
 pub(super) async fn belong_together(stack: &Opened) -> Finding {
     const CHECK: &str = "app id and secret";
     let Ok(app) = stack.service.secrets().app(stack.now()).await else {
-        return warn(
-            CHECK,
-            "cannot be tried without the secret",
-            "First the app secret, see above.",
-        );
+        return warn(CHECK, "cannot be tried without the secret", "First the app secret, see above.");
     };
     match stack.graph().app_token(&app).await {
         Ok(_) => ok(CHECK, "belong together, says Meta"),
@@ -28,11 +24,7 @@ pub(super) async fn belong_together(stack: &Opened) -> Finding {
             let advice = exit::advice(&error);
             let detail = format!("Meta does not take them: {error:#}");
             match exit::code(&error) {
-                4 => warn(
-                    CHECK,
-                    format!("Meta does not answer: {error:#}"),
-                    "Try again later.",
-                ),
+                4 => warn(CHECK, format!("Meta does not answer: {error:#}"), "Try again later."),
                 _ => fail(
                     CHECK,
                     detail,
@@ -47,28 +39,15 @@ pub(super) async fn belong_together(stack: &Opened) -> Finding {
 pub(super) async fn redirect_uri(stack: &Opened) -> Finding {
     const CHECK: &str = "redirect URI";
     let config = stack.service.config();
-    let (Ok(app), Ok(uri)) = (
-        stack.service.secrets().app(stack.now()).await,
-        config.redirect_uri(),
-    ) else {
-        return warn(
-            CHECK,
-            "cannot be tried without the app id",
-            "First the app secret, see above.",
-        );
+    let (Ok(app), Ok(uri)) = (stack.service.secrets().app(stack.now()).await, config.redirect_uri()) else {
+        return warn(CHECK, "cannot be tried without the app id", "First the app secret, see above.");
     };
     let state = random_text::<16>().unwrap_or_default();
-    let url = stack
-        .graph()
-        .authorization_url(&app.app_id, &uri, &config.scopes, &state);
+    let url = stack.graph().authorization_url(&app.app_id, &uri, &config.scopes, &state);
     let body = match page(stack, url).await {
         Ok(body) => body,
         Err(problem) => {
-            return warn(
-                CHECK,
-                format!("Meta's page does not answer: {problem}"),
-                "Try again later.",
-            );
+            return warn(CHECK, format!("Meta's page does not answer: {problem}"), "Try again later.");
         }
     };
     match refusal(&body) {
@@ -99,18 +78,9 @@ pub(super) async fn redirect_uri(stack: &Opened) -> Finding {
     reason = "Meta's public page, as a browser opens it: its address carries no secret"
 )]
 async fn page(stack: &Opened, url: Url) -> Result<String, String> {
-    let answer = stack
-        .http
-        .inner()
-        .get(url)
-        .header("accept", "text/html")
-        .send()
-        .await;
+    let answer = stack.http.inner().get(url).header("accept", "text/html").send().await;
     let answer = answer.map_err(|error| error_chain(&error.without_url()))?;
-    answer
-        .text()
-        .await
-        .map_err(|error| error_chain(&error.without_url()))
+    answer.text().await.map_err(|error| error_chain(&error.without_url()))
 }
 
 /// Meta's code and words, if a page is its `{"error_message":…,"error_code":…}`, alone or in HTML.
@@ -118,19 +88,13 @@ fn refusal(body: &str) -> Option<(u64, String)> {
     let number = |value: &Value| value.as_u64().or_else(|| value.as_str()?.parse().ok());
     if let Ok(answer) = serde_json::from_str::<Value>(body.trim()) {
         let code = number(answer.get("error_code")?)?;
-        let message = answer
-            .get("error_message")
-            .and_then(Value::as_str)
-            .unwrap_or("no reason given");
+        let message = answer.get("error_message").and_then(Value::as_str).unwrap_or("no reason given");
         return Some((code, message.to_owned()));
     }
     let known = [1_349_168, 1_349_245, 1_349_026, 4_476_002, 1_349_187];
     let after = body.split_once("error_code")?.1;
-    let digits: String = after
-        .chars()
-        .skip_while(|c| !c.is_ascii_digit())
-        .take_while(char::is_ascii_digit)
-        .collect();
+    let digits: String =
+        after.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
     let code = digits.parse().ok().filter(|code| known.contains(code))?;
     Some((code, "an error page".to_owned()))
 }
@@ -156,14 +120,8 @@ mod tests {
     #[test]
     fn a_refusal_is_found_in_what_meta_answers() {
         let found = |body| refusal(body).map(|(code, _)| code);
-        assert_eq!(
-            found(r#"{"error_message":"Blocked","error_code":1349168}"#),
-            Some(1_349_168)
-        );
-        assert_eq!(
-            found(r#" {"error_message":"Blocked","error_code":"1349187"} "#),
-            Some(1_349_187)
-        );
+        assert_eq!(found(r#"{"error_message":"Blocked","error_code":1349168}"#), Some(1_349_168));
+        assert_eq!(found(r#" {"error_message":"Blocked","error_code":"1349187"} "#), Some(1_349_187));
         let html = r"<html><pre>{&quot;error_code&quot;:4476002}</pre></html>";
         assert_eq!(found(html), Some(4_476_002));
         for page in ["", "<html>Log in</html>", "{}", "<html>error_code 17</html>"] {
@@ -174,10 +132,7 @@ mod tests {
     #[test]
     fn every_number_of_metas_has_words() {
         for code in [1_349_168, 1_349_245, 1_349_026, 4_476_002, 1_349_187] {
-            assert!(
-                what_to_click(code, "https://app.example/callback").is_some(),
-                "{code}"
-            );
+            assert!(what_to_click(code, "https://app.example/callback").is_some(), "{code}");
         }
         assert!(what_to_click(100, "").is_none());
     }

@@ -39,9 +39,7 @@ impl Doctor {
     pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
         let mut interrupt = Interrupt::listen()?;
         let stack = interrupt.or(self.target.open(surroundings)).await?;
-        let findings = interrupt
-            .or(Box::pin(async { Ok(examine(&stack).await) }))
-            .await?;
+        let findings = interrupt.or(Box::pin(async { Ok(examine(&stack).await) })).await?;
         let failed = findings.iter().any(|finding| finding.level == Level::Fail);
         let plain: Vec<_> = findings.iter().map(Finding::plain).collect();
         let json = json!({"ok": !failed, "checks": findings});

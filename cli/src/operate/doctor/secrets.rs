@@ -22,15 +22,8 @@ pub(super) async fn keyring(stack: &Opened) -> Finding {
     match stack.service.secrets().keyring(stack.now()).await {
         Ok(keyring) => {
             let count = keyring.key_ids().count();
-            let keys = if count == 1 {
-                "1 key".to_owned()
-            } else {
-                format!("{count} keys")
-            };
-            ok(
-                "keyring",
-                format!("is there, with {keys}; {} seals", keyring.writing()),
-            )
+            let keys = if count == 1 { "1 key".to_owned() } else { format!("{count} keys") };
+            ok("keyring", format!("is there, with {keys}; {} seals", keyring.writing()))
         }
         Err(error) => no_secret(
             "keyring",
@@ -45,11 +38,7 @@ fn no_secret(check: &'static str, error: &SecretsError, next: &str) -> Finding {
     const PERMISSION: &str = "secretsmanager:GetSecretValue, and kms:Decrypt through Secrets Manager";
     match secret_unseen(error) {
         Some(failure) if failure.kind == FailureKind::Denied => denied(check, &failure.code, PERMISSION),
-        Some(failure) => warn(
-            check,
-            format!("AWS does not answer ({})", failure.code),
-            "Try again later.",
-        ),
+        Some(failure) => warn(check, format!("AWS does not answer ({})", failure.code), "Try again later."),
         None => fail(check, error_chain(error), next),
     }
 }
@@ -57,11 +46,7 @@ fn no_secret(check: &'static str, error: &SecretsError, next: &str) -> Finding {
 pub(super) async fn tokens(stack: &Opened) -> Finding {
     const CHECK: &str = "tokens";
     let Ok(tokens) = Tokens::of(stack).await else {
-        return warn(
-            CHECK,
-            "cannot be tried without the secrets",
-            "First the secrets, see above.",
-        );
+        return warn(CHECK, "cannot be tried without the secrets", "First the secrets, see above.");
     };
     let page = match stack.service.list_grants(None, Some(SAMPLE), None).await {
         Ok(page) => page,
@@ -85,11 +70,8 @@ pub(super) async fn tokens(stack: &Opened) -> Finding {
         }
     }
     if let Some(first) = sealed.first() {
-        let detail = format!(
-            "{} of {} do not open: {first}",
-            sealed.len(),
-            sealed.len() as u64 + u64::from(opened)
-        );
+        let detail =
+            format!("{} of {} do not open: {first}", sealed.len(), sealed.len() as u64 + u64::from(opened));
         let next = "A key was removed, the keyring or the app id replaced, or the table restored under another name. `threads-auth keyring show` names the missing key; Secrets Manager keeps the former keyring as AWSPREVIOUS.";
         return fail(CHECK, detail, next);
     }

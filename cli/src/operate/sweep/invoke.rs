@@ -51,11 +51,8 @@ pub(super) async fn invoke(
     let function = deployed.output("RefreshFunctionName")?;
     let event = budget.map_or_else(|| json!({}), |seconds| json!({"max_seconds": seconds}));
     let work = async {
-        let answer = client(deployed)
-            .invoke()
-            .function_name(function)
-            .payload(Blob::new(event.to_string()))
-            .send();
+        let answer =
+            client(deployed).invoke().function_name(function).payload(Blob::new(event.to_string())).send();
         tokio::pin!(answer);
         let answer = loop {
             tokio::select! {
@@ -77,18 +74,13 @@ pub(super) async fn invoke(
     if let Err(error) = &result
         && let Some(Stopped::Interrupted(_)) = error.downcast_ref()
     {
-        say(&format!(
-            "{function} goes on by itself. Its log tells what becomes of it."
-        ));
+        say(&format!("{function} goes on by itself. Its log tells what becomes of it."));
     }
     result
 }
 
 fn client(deployed: &Deployed) -> Client {
-    let timeouts = TimeoutConfig::builder()
-        .read_timeout(LONGEST)
-        .operation_timeout(LONGEST)
-        .build();
+    let timeouts = TimeoutConfig::builder().read_timeout(LONGEST).operation_timeout(LONGEST).build();
     let config = Builder::from(&deployed.sdk)
         .retry_config(RetryConfig::disabled())
         .timeout_config(timeouts)
@@ -105,19 +97,15 @@ fn report(function: &str, answer: &InvokeOutput) -> Result<SweepReport> {
         })?;
         return SweepReport::deserialize(report).context("what the sweep tells of itself makes no sense");
     }
-    let Failure {
-        error_type,
-        error_message,
-    } = serde_json::from_slice(payload).unwrap_or_default();
+    let Failure { error_type, error_message } = serde_json::from_slice(payload).unwrap_or_default();
     if error_type == "Sandbox.Timedout" || error_message.contains("Task timed out") {
         let text = format!(
             "{function} was still sweeping when its time was over, and was cut off: the rest waits for the next sweep"
         );
         return later(text);
     }
-    Err(anyhow!("{error_message}").context(format!(
-        "{function} failed; its log has the cause, and `threads-auth doctor` looks for it"
-    )))
+    Err(anyhow!("{error_message}")
+        .context(format!("{function} failed; its log has the cause, and `threads-auth doctor` looks for it")))
 }
 
 fn not_invoked(function: &str, error: &SdkError<InvokeError>) -> Result<SweepReport> {

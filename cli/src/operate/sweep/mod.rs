@@ -59,30 +59,16 @@ impl Sweep {
         let stack = interrupt.or(self.target.open(surroundings)).await?;
         let now = stack.now();
         let mut progress = interrupt
-            .or(Box::pin(async {
-                Ok(Progress::begin(&stack, now, self.target.output.json).await)
-            }))
+            .or(Box::pin(async { Ok(Progress::begin(&stack, now, self.target.output.json).await) }))
             .await?;
         let came = Cell::new(None);
         let made = if let (true, Some(deployed)) = (self.invoke, &stack.deployed) {
-            Box::pin(invoke::invoke(
-                &stack,
-                deployed,
-                self.budget,
-                now,
-                &progress,
-                &mut interrupt,
-            ))
-            .await
+            Box::pin(invoke::invoke(&stack, deployed, self.budget, now, &progress, &mut interrupt)).await
         } else {
             let budget = Duration::from_secs(self.budget.unwrap_or(BUDGET).into());
             let watch = |outcome| {
                 progress.saw(outcome);
-                if came.get().is_none() {
-                    ControlFlow::Continue(())
-                } else {
-                    ControlFlow::Break(())
-                }
+                if came.get().is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             };
             let words = "Ending after the accounts that are under way; a second Ctrl-C gives them up, and perhaps a token with them.";
             let work = Box::pin(async {
@@ -113,11 +99,7 @@ impl Sweep {
             };
         }
         if told.unreadable_shards > 0 {
-            let _ = writeln!(
-                plain,
-                "{} parts of the index could not be read.",
-                told.unreadable_shards
-            );
+            let _ = writeln!(plain, "{} parts of the index could not be read.", told.unreadable_shards);
         }
         self.target.output.result(&serde_json::to_value(told)?, &plain)?;
         let any = |outcomes: [RefreshOutcome; 2]| {
@@ -129,14 +111,12 @@ impl Sweep {
         let is_unfinished = any([RefreshOutcome::Deferred, RefreshOutcome::StoreFailed])
             || told.stopped.is_some()
             || told.unreadable_shards > 0;
-        Stopped::told(
-            if any([RefreshOutcome::Undecryptable, RefreshOutcome::BrokenRow]) {
-                1
-            } else if is_unfinished {
-                4
-            } else {
-                0
-            },
-        )
+        Stopped::told(if any([RefreshOutcome::Undecryptable, RefreshOutcome::BrokenRow]) {
+            1
+        } else if is_unfinished {
+            4
+        } else {
+            0
+        })
     }
 }

@@ -19,26 +19,14 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) async fn begin(stack: &Opened, now: Timestamp, hidden: bool) -> Self {
-        let bar = if hidden {
-            ProgressBar::hidden()
-        } else {
-            spinner("looking at every token that is due")
-        };
+        let bar = if hidden { ProgressBar::hidden() } else { spinner("looking at every token that is due") };
         // Nobody would see it, so nothing is asked.
-        let due = if bar.is_hidden() {
-            None
-        } else {
-            stack.service.count_due(now).await.ok()
-        };
+        let due = if bar.is_hidden() { None } else { stack.service.count_due(now).await.ok() };
         if let Some(due) = due {
             known(&bar, due, COUNT);
             bar.set_message("");
         }
-        Self {
-            bar,
-            due,
-            outcomes: BTreeMap::new(),
-        }
+        Self { bar, due, outcomes: BTreeMap::new() }
     }
 
     pub(super) fn saw(&mut self, outcome: RefreshOutcome) {
@@ -48,18 +36,11 @@ impl Progress {
         }
         self.bar.inc(1);
         // More becomes due while it runs.
-        if self
-            .bar
-            .length()
-            .is_some_and(|length| length < self.bar.position())
-        {
+        if self.bar.length().is_some_and(|length| length < self.bar.position()) {
             self.bar.inc_length(1);
         }
-        let parts: Vec<_> = self
-            .outcomes
-            .iter()
-            .map(|(outcome, count)| format!("{count} {outcome}"))
-            .collect();
+        let parts: Vec<_> =
+            self.outcomes.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
         self.bar.set_message(parts.join(", "));
     }
 

@@ -60,10 +60,7 @@ impl Callback {
                 address.port()
             )
         })?;
-        let tls = is_secure
-            .then(|| Tls::new(now))
-            .transpose()
-            .context("no certificate can be made")?;
+        let tls = is_secure.then(|| Tls::new(now)).transpose().context("no certificate can be made")?;
         Ok(Self { listener, tls })
     }
 
@@ -113,13 +110,9 @@ impl Tls {
         let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name = DistinguishedName::new();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "threads-auth login, on this machine");
+        params.distinguished_name.push(DnType::CommonName, "threads-auth login, on this machine");
         let day = |hours| {
-            let date = Offset::UTC
-                .to_datetime(now + SignedDuration::from_hours(hours))
-                .date();
+            let date = Offset::UTC.to_datetime(now + SignedDuration::from_hours(hours)).date();
             let [month, day] = [date.month(), date.day()].map(i8::unsigned_abs);
             date_time_ymd(date.year().into(), month, day)
         };
@@ -141,10 +134,7 @@ impl Tls {
                 PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
             )?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self {
-            config: Arc::new(config),
-            fingerprint,
-        })
+        Ok(Self { config: Arc::new(config), fingerprint })
     }
 }
 
@@ -162,11 +152,7 @@ async fn respond(State(site): State<Arc<Site>>, request: Request) -> Response {
     let (method, uri) = (request.method(), request.uri());
     let path = uri.path();
     if method != Method::GET {
-        page(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "Not this way",
-            "Only GET is answered here.",
-        )
+        page(StatusCode::METHOD_NOT_ALLOWED, "Not this way", "Only GET is answered here.")
     } else if path == site.path {
         site.judge(uri.query().unwrap_or_default())
     } else if path == site.last("agreed") {
@@ -217,9 +203,7 @@ impl Site {
             Err(error) => error.to_string(),
         };
         if !self.output.silent {
-            complain(&format!(
-                "a browser brought an answer that cannot be used: {problem}. Still waiting."
-            ));
+            complain(&format!("a browser brought an answer that cannot be used: {problem}. Still waiting."));
         }
         page(
             StatusCode::BAD_REQUEST,
@@ -288,11 +272,7 @@ impl TlsListener {
                 while handshakes.try_join_next().is_some() {}
             }
         });
-        Ok(Self {
-            ready,
-            address,
-            _tasks: tasks,
-        })
+        Ok(Self { ready, address, _tasks: tasks })
     }
 }
 

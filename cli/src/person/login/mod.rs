@@ -97,10 +97,7 @@ pub(crate) struct Login {
 
 impl Login {
     pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
-        let output = Output {
-            json: self.json,
-            silent: self.silent,
-        };
+        let output = Output { json: self.json, silent: self.silent };
         let mut interrupt = Interrupt::listen()?;
         let graph = surroundings.graph()?;
         let inputs = self.keep.inputs(surroundings, output)?;
@@ -115,17 +112,13 @@ impl Login {
         let state = random_text::<32>().context("no random state can be made")?;
         let url = graph.authorization_url(&app.app_id, &redirect_uri, &scopes, &state);
         self.invite(&url, &redirect_uri, callback.as_ref(), output);
-        let answer = interrupt
-            .or(self.answer(callback, &redirect_uri, &state, output))
-            .await?;
+        let answer = interrupt.or(self.answer(callback, &redirect_uri, &state, output)).await?;
         let Answer::Code(code) = answer else {
             let text = "the person did not agree, so there is no token";
             return Err(Stopped::Unauthorized(text.to_owned()).into());
         };
         let slot = self.keep.reserve(output, &mut interrupt).await?;
-        interrupt
-            .after(tokens::exchange(&graph, &app, &code, &redirect_uri, slot, output))
-            .await
+        interrupt.after(tokens::exchange(&graph, &app, &code, &redirect_uri, slot, output)).await
     }
 
     /// Where Meta sends the browser, and who listens there.

@@ -22,10 +22,8 @@ pub(super) fn section(dashboard: &Dashboard) -> Markup {
 fn card(grant: &GrantView, dashboard: &Dashboard) -> Markup {
     let (now, sandboxed) = (dashboard.now, dashboard.sandboxed);
     let standing = Standing::of(grant, now);
-    let name = grant
-        .username
-        .as_ref()
-        .map_or_else(|| "Unnamed account".to_owned(), |name| format!("@{name}"));
+    let name =
+        grant.username.as_ref().map_or_else(|| "Unnamed account".to_owned(), |name| format!("@{name}"));
     let heading = format!("account-{}", grant.user_id);
     html! {
         article class=(standing.tone) aria-labelledby=(heading) {
@@ -122,25 +120,16 @@ impl Standing {
             Status::Active if grant.expires_at.is_some_and(|at| at <= now) => {
                 ("halt", "The token has expired; the next refresh will find out.")
             }
-            Status::Active | Status::Pending if grant.revoked_at_threads => (
-                "wait",
-                "Revoked at Threads, which tells nobody: the next refresh will find out.",
-            ),
+            Status::Active | Status::Pending if grant.revoked_at_threads => {
+                ("wait", "Revoked at Threads, which tells nobody: the next refresh will find out.")
+            }
             Status::Active if grant.failures > 0 => ("wait", "The last refresh failed, and is tried again."),
             Status::Active => ("good", ""),
-            Status::Pending => (
-                "wait",
-                "The person agreed. The long-lived token is still to come.",
-            ),
+            Status::Pending => ("wait", "The person agreed. The long-lived token is still to come."),
             Status::NeedsReauthorization => ("halt", because(grant.cause)),
             Status::Revoked => ("over", "Ended by the person or by the app."),
         };
-        Self {
-            label,
-            tone,
-            what: Some(what).filter(|what| !what.is_empty()),
-            dead,
-        }
+        Self { label, tone, what: Some(what).filter(|what| !what.is_empty()), dead }
     }
 }
 

@@ -16,11 +16,7 @@ pub(super) struct Life {
 
 impl Life {
     pub(super) fn of(grant: &GrantView, now: Timestamp) -> Option<Self> {
-        Some(Self {
-            issued_at: grant.issued_at?,
-            expires_at: grant.expires_at?,
-            now,
-        })
+        Some(Self { issued_at: grant.issued_at?, expires_at: grant.expires_at?, now })
     }
 
     fn total(self) -> i64 {
@@ -44,10 +40,7 @@ impl Life {
     /// Where `at` lies between issue and expiry, as a length in SVG.
     fn place(self, at: Timestamp) -> String {
         let since = (at.as_second() - self.issued_at.as_second()).clamp(0, self.total());
-        let permille = since
-            .saturating_mul(1000)
-            .checked_div(self.total())
-            .unwrap_or(1000);
+        let permille = since.saturating_mul(1000).checked_div(self.total()).unwrap_or(1000);
         format!("{}.{}%", permille / 10, permille % 10)
     }
 
@@ -106,11 +99,7 @@ mod tests {
     use crate::page::time::tests::at;
 
     fn life(now: i64) -> Life {
-        Life {
-            issued_at: at(0),
-            expires_at: at(60 * DAY),
-            now: at(now),
-        }
+        Life { issued_at: at(0), expires_at: at(60 * DAY), now: at(now) }
     }
 
     #[test]
@@ -127,16 +116,9 @@ mod tests {
             (60 * DAY, 0, "expired"),
             (90 * DAY, 0, "expired"),
         ] {
-            assert_eq!(
-                (life(now).days_left(), life(now).words().as_str()),
-                (days, words),
-                "{now}"
-            );
+            assert_eq!((life(now).days_left(), life(now).words().as_str()), (days, words), "{now}");
         }
-        let short = Life {
-            expires_at: at(60 * DAY - 56),
-            ..life(0)
-        };
+        let short = Life { expires_at: at(60 * DAY - 56), ..life(0) };
         assert_eq!((short.days_left(), short.days_total()), (59, 60));
     }
 
@@ -152,21 +134,9 @@ mod tests {
         ] {
             assert_eq!(life.place(at(seconds)), place);
         }
-        let none = Life {
-            expires_at: at(0),
-            ..life
-        };
-        assert_eq!(
-            (none.place(at(5)).as_str(), none.days_left(), none.total()),
-            ("100.0%", 0, 0)
-        );
-        let backwards = Life {
-            expires_at: at(-DAY),
-            ..life
-        };
-        assert_eq!(
-            (backwards.days_left(), backwards.words().as_str()),
-            (0, "expired")
-        );
+        let none = Life { expires_at: at(0), ..life };
+        assert_eq!((none.place(at(5)).as_str(), none.days_left(), none.total()), ("100.0%", 0, 0));
+        let backwards = Life { expires_at: at(-DAY), ..life };
+        assert_eq!((backwards.days_left(), backwards.words().as_str()), (0, "expired"));
     }
 }

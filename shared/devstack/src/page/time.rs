@@ -50,13 +50,9 @@ pub(super) mod tests {
 
     #[test]
     fn spans_and_distances_read_well() {
-        for (seconds, words) in [
-            (1, "1 second"),
-            (61, "1 minute"),
-            (7_200, "2 hours"),
-            (DAY, "1 day"),
-            (3 * DAY - 1, "2 days"),
-        ] {
+        for (seconds, words) in
+            [(1, "1 second"), (61, "1 minute"), (7_200, "2 hours"), (DAY, "1 day"), (3 * DAY - 1, "2 days")]
+        {
             assert_eq!(span(seconds), words);
         }
         assert_eq!(distance(at(0), at(30)), "just now");

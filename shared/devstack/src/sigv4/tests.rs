@@ -18,11 +18,8 @@ use crate::environment::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY};
 const AT: &str = "2026-01-01T12:00:00Z";
 const HOST_VALUE: &str = "127.0.0.1:3000";
 
-const SIGNER: Signer<'_> = Signer {
-    access_key_id: ACCESS_KEY_ID,
-    secret_access_key: SECRET_ACCESS_KEY,
-    region: REGION,
-};
+const SIGNER: Signer<'_> =
+    Signer { access_key_id: ACCESS_KEY_ID, secret_access_key: SECRET_ACCESS_KEY, region: REGION };
 
 fn at() -> Timestamp {
     AT.parse().unwrap()
@@ -34,11 +31,8 @@ fn later(seconds: i64) -> Timestamp {
 
 /// A request with one `X-Note` that a signature covers.
 fn request(method: &str, target: &str, note: &str) -> Parts {
-    let request = Request::builder()
-        .method(method)
-        .uri(target)
-        .header("host", HOST_VALUE)
-        .header("x-note", note);
+    let request =
+        Request::builder().method(method).uri(target).header("host", HOST_VALUE).header("x-note", note);
     request.body(()).unwrap().into_parts().0
 }
 
@@ -87,11 +81,8 @@ impl Client<'_> {
             .build()
             .unwrap()
             .into();
-        let headers: Vec<_> = parts
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
-            .collect();
+        let headers: Vec<_> =
+            parts.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
         let uri = format!("http://{HOST_VALUE}{}", parts.uri);
         let signable = SignableRequest::new(parts.method.as_str(), uri, headers.into_iter(), body).unwrap();
         let (instructions, _) = sign(signable, &params).unwrap().into_parts();
@@ -149,19 +140,13 @@ fn vectors() -> Vec<(String, Parts, Vec<u8>)> {
     vectors
         .into_iter()
         .map(|vector| {
-            let mut request = Request::builder()
-                .method(vector.method.as_str())
-                .uri(&vector.target);
+            let mut request = Request::builder().method(vector.method.as_str()).uri(&vector.target);
             for (name, value) in &vector.headers {
                 // As a server takes it from the wire.
                 request = request.header(name, value.trim());
             }
             let parts = request.body(()).unwrap().into_parts().0;
-            (
-                format!("{}: {}", vector.by, vector.name),
-                parts,
-                vector.body.into_bytes(),
-            )
+            (format!("{}: {}", vector.by, vector.name), parts, vector.body.into_bytes())
         })
         .collect()
 }
@@ -185,10 +170,7 @@ fn what_botocore_and_node_sign_fails_once_changed() {
         other.method = Method::PUT;
         refused(&other, &body);
         let separator = if parts.uri.query().is_some() { '&' } else { '?' };
-        refused(
-            &with_target(&parts, &format!("{}{separator}x=1", parts.uri)),
-            &body,
-        );
+        refused(&with_target(&parts, &format!("{}{separator}x=1", parts.uri)), &body);
         refused(&with_target(&parts, &format!("/x{}", parts.uri)), &body);
         refused(&with_header(&parts, "host", "auth.example.com"), &body);
         body.push(b' ');
@@ -260,10 +242,7 @@ fn every_changed_byte_of_path_query_body_and_header_is_refused() {
             changed[at_byte] ^= 1 << bit;
             assert_eq!(SIGNER.verify(&parts, &changed, at()), Err(Refused::Mismatch));
         }
-        assert_eq!(
-            SIGNER.verify(&parts, &body[..at_byte], at()),
-            Err(Refused::Mismatch)
-        );
+        assert_eq!(SIGNER.verify(&parts, &body[..at_byte], at()), Err(Refused::Mismatch));
     }
     for changed in [
         with_header(&parts, "x-note", "a  c"),
@@ -286,29 +265,15 @@ fn every_changed_byte_of_path_query_body_and_header_is_refused() {
 #[test]
 fn a_signature_is_for_one_key_region_service_and_day() {
     let refused = |client: Client<'_>| {
-        SIGNER
-            .verify(&client.sign(request("GET", "/users", ""), b""), b"", at())
-            .unwrap_err()
+        SIGNER.verify(&client.sign(request("GET", "/users", ""), b""), b"", at()).unwrap_err()
     };
-    let secret = Client {
-        key: (ACCESS_KEY_ID, "another secret"),
-        ..Client::default()
-    };
+    let secret = Client { key: (ACCESS_KEY_ID, "another secret"), ..Client::default() };
     assert_eq!(refused(secret), Refused::Mismatch);
-    let key = Client {
-        key: ("AKIAANOTHER", SECRET_ACCESS_KEY),
-        ..Client::default()
-    };
+    let key = Client { key: ("AKIAANOTHER", SECRET_ACCESS_KEY), ..Client::default() };
     assert_eq!(refused(key), Refused::AccessKey);
-    let region = Client {
-        region: "eu-west-1",
-        ..Client::default()
-    };
+    let region = Client { region: "eu-west-1", ..Client::default() };
     assert_eq!(refused(region), Refused::Region("eu-west-1".to_owned()));
-    let service = Client {
-        service: "lambda",
-        ..Client::default()
-    };
+    let service = Client { service: "lambda", ..Client::default() };
     assert_eq!(refused(service), Refused::Service("lambda".to_owned()));
     // Paths are escaped twice, except for S3.
     let mut once = Client::default();
@@ -343,10 +308,7 @@ fn a_presigned_url_lives_as_long_as_it_says() {
     assert_eq!(SIGNER.verify(&url(600), b"", later(600)), Ok(()));
     assert_eq!(SIGNER.verify(&url(600), b"", later(601)), Err(Refused::Expired));
     assert_eq!(SIGNER.verify(&url(600), b"", later(-300)), Ok(()));
-    assert_eq!(
-        SIGNER.verify(&url(600), b"", later(-301)),
-        Err(Refused::Skewed(301))
-    );
+    assert_eq!(SIGNER.verify(&url(600), b"", later(-301)), Err(Refused::Skewed(301)));
     assert_eq!(SIGNER.verify(&url(604_800), b"", at()), Ok(()));
     for seconds in [0, 604_801] {
         let malformed = Err(Refused::Malformed("Expires"));
@@ -359,74 +321,42 @@ fn what_is_not_signed_once_is_refused() {
     let unsigned = request("GET", "/users", "");
     assert_eq!(SIGNER.verify(&unsigned, b"", at()), Err(Refused::Unsigned));
     let bearer = with_header(&unsigned, "authorization", "Bearer token");
-    assert_eq!(
-        SIGNER.verify(&bearer, b"", at()),
-        Err(Refused::Malformed("Authorization"))
-    );
+    assert_eq!(SIGNER.verify(&bearer, b"", at()), Err(Refused::Malformed("Authorization")));
 
     let presigned = Client::presigning(Duration::from_mins(1)).sign(request("GET", "/users", ""), b"");
     let signed = signed("GET", "/users", b"");
     let both = with_target(&signed, &presigned.uri.to_string());
     assert_eq!(SIGNER.verify(&both, b"", at()), Err(Refused::SignedTwice));
     let mut two_headers = signed.clone();
-    two_headers
-        .headers
-        .append(AUTHORIZATION, signed.headers[AUTHORIZATION].clone());
+    two_headers.headers.append(AUTHORIZATION, signed.headers[AUTHORIZATION].clone());
     assert_eq!(SIGNER.verify(&two_headers, b"", at()), Err(Refused::SignedTwice));
     let mut two_dates = signed.clone();
-    two_dates
-        .headers
-        .append(DATE_HEADER, signed.headers[DATE_HEADER].clone());
-    assert_eq!(
-        SIGNER.verify(&two_dates, b"", at()),
-        Err(Refused::Malformed("Date"))
-    );
+    two_dates.headers.append(DATE_HEADER, signed.headers[DATE_HEADER].clone());
+    assert_eq!(SIGNER.verify(&two_dates, b"", at()), Err(Refused::Malformed("Date")));
     let two_signatures = with_target(&presigned, &format!("{}&X-Amz-Signature=0", presigned.uri));
-    assert_eq!(
-        SIGNER.verify(&two_signatures, b"", at()),
-        Err(Refused::Malformed("Signature"))
-    );
+    assert_eq!(SIGNER.verify(&two_signatures, b"", at()), Err(Refused::Malformed("Signature")));
 }
 
 #[test]
 fn host_and_all_amz_headers_must_be_signed() {
     for name in ["host", "x-amz-date", "x-amz-security-token"] {
-        let mut client = Client {
-            token: Some("a token"),
-            ..Client::default()
-        };
+        let mut client = Client { token: Some("a token"), ..Client::default() };
         client.settings.excluded_headers = Some(vec![name.into()]);
         let parts = client.sign(request("GET", "/users", ""), b"");
-        assert_eq!(
-            SIGNER.verify(&parts, b"", at()),
-            Err(Refused::NotSigned(name.to_owned()))
-        );
+        assert_eq!(SIGNER.verify(&parts, b"", at()), Err(Refused::NotSigned(name.to_owned())));
     }
     let parts = signed("GET", "/users", b"");
     let added = with_header(&parts, "x-amz-target", "sessions");
-    assert_eq!(
-        SIGNER.verify(&added, b"", at()),
-        Err(Refused::NotSigned("x-amz-target".to_owned()))
-    );
+    assert_eq!(SIGNER.verify(&added, b"", at()), Err(Refused::NotSigned("x-amz-target".to_owned())));
     let added = with_header(&parts, "user-agent", "a proxy");
     assert_eq!(SIGNER.verify(&added, b"", at()), Ok(()));
     let mut removed = parts.clone();
     removed.headers.remove("x-note");
-    assert_eq!(
-        SIGNER.verify(&removed, b"", at()),
-        Err(Refused::NotSent("x-note".to_owned()))
-    );
-    for list in [
-        "x-amz-date;host;x-note",
-        "Host;x-amz-date;x-note",
-        "host;host;x-amz-date;x-note",
-    ] {
+    assert_eq!(SIGNER.verify(&removed, b"", at()), Err(Refused::NotSent("x-note".to_owned())));
+    for list in ["x-amz-date;host;x-note", "Host;x-amz-date;x-note", "host;host;x-amz-date;x-note"] {
         let text = authorization(&parts).replace("host;x-amz-date;x-note", list);
         let listed = with_header(&parts, "authorization", &text);
-        assert_eq!(
-            SIGNER.verify(&listed, b"", at()),
-            Err(Refused::Malformed("SignedHeaders"))
-        );
+        assert_eq!(SIGNER.verify(&listed, b"", at()), Err(Refused::Malformed("SignedHeaders")));
     }
 }
 
@@ -443,11 +373,7 @@ fn headers_that_others_leave_unsigned_may_be_signed() {
 
 #[test]
 fn an_unsigned_payload_is_refused() {
-    let parts = with_header(
-        &request("POST", "/sessions", ""),
-        PAYLOAD_HASH_HEADER,
-        "UNSIGNED-PAYLOAD",
-    );
+    let parts = with_header(&request("POST", "/sessions", ""), PAYLOAD_HASH_HEADER, "UNSIGNED-PAYLOAD");
     let parts = Client::default().sign_as(parts, SignableBody::UnsignedPayload);
     assert_eq!(SIGNER.verify(&parts, b"{}", at()), Err(Refused::UnsignedPayload));
     let parts = Client::default().sign_as(request("POST", "/sessions", ""), SignableBody::UnsignedPayload);
@@ -460,13 +386,7 @@ fn a_target_has_one_meaning() {
         let parts = Client::default().sign(request("GET", target, ""), b"");
         SIGNER.verify(&parts, b"", at()).unwrap_err()
     };
-    for path in [
-        "/users/../sessions",
-        "/users/./1",
-        "/users//1",
-        "//users",
-        "/users/..",
-    ] {
+    for path in ["/users/../sessions", "/users/./1", "/users//1", "//users", "/users/.."] {
         assert_eq!(refused(path), Refused::Path, "{path}");
     }
     for query in ["a=%FF", "%C3=1", "a=%EF%BF%BD"] {
@@ -475,11 +395,7 @@ fn a_target_has_one_meaning() {
     // Two spellings of one target are the same.
     let parts = signed("GET", "/users?b=2&a=x%20y&c=", b"");
     for same in ["/users?a=x+y&b=2&c", "/users?c=&a=x%20y&b=%32"] {
-        assert_eq!(
-            SIGNER.verify(&with_target(&parts, same), b"", at()),
-            Ok(()),
-            "{same}"
-        );
+        assert_eq!(SIGNER.verify(&with_target(&parts, same), b"", at()), Ok(()), "{same}");
     }
 }
 

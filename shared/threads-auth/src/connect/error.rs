@@ -147,10 +147,7 @@ impl ConnectError {
 
     /// The refusal that ends `flow`.
     pub(crate) fn in_flow(self, flow: &Flow) -> ConnectRefusal {
-        ConnectRefusal {
-            reason: self,
-            flow: Some(Box::new(flow.clone())),
-        }
+        ConnectRefusal { reason: self, flow: Some(Box::new(flow.clone())) }
     }
 }
 

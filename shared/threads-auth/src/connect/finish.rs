@@ -56,10 +56,9 @@ pub(crate) async fn finish(
         })
     };
     match params {
-        CallbackParams::Denied {
-            state: Some(state),
-            reason,
-        } => Err(denied(clients, &resume(&state)?, reason).await),
+        CallbackParams::Denied { state: Some(state), reason } => {
+            Err(denied(clients, &resume(&state)?, reason).await)
+        }
         // Meta is known to leave the state out of a denial. Nothing hangs on it: a denied session
         // can still be connected, so a forged denial changes nothing.
         CallbackParams::Denied { state: None, reason } => {
@@ -92,10 +91,7 @@ async fn note(clients: &Clients, flow: &Flow, status: SessionStatus, reason: &st
     if let Some(id) = &flow.session_id
         && let Err(error) = clients.store.write(&SessionState::note(id, status, reason)).await
     {
-        tracing::warn!(
-            error = error_chain(&error),
-            "the end of an attempt could not be noted"
-        );
+        tracing::warn!(error = error_chain(&error), "the end of an attempt could not be noted");
     }
 }
 
@@ -171,11 +167,7 @@ async fn exchange_code(
     state_hash: &str,
     watch: Stopwatch,
 ) -> Result<ShortLivedToken, ConnectError> {
-    let exchange = || {
-        clients
-            .graph
-            .exchange_code(&vault.app, code, &clients.redirect_uri)
-    };
+    let exchange = || clients.graph.exchange_code(&vault.app, code, &clients.redirect_uri);
     let mut first = exchange().await;
     // If it was only the answer that got lost, Meta now says that the code was used; the person is
     // told what is true either way, that Threads was not reachable.

@@ -109,14 +109,7 @@ impl Flow {
     /// When the system has no randomness to give.
     pub fn begin(scopes: Scopes, now: Timestamp) -> Result<Self, SealError> {
         let state = random_text::<32>()?;
-        Ok(Self {
-            state,
-            began_at: now,
-            scopes,
-            return_to: None,
-            session_id: None,
-            user_id: None,
-        })
+        Ok(Self { state, began_at: now, scopes, return_to: None, session_id: None, user_id: None })
     }
 
     /// The `Set-Cookie` headers that start this flow: its own cookie, and the end of the oldest
@@ -136,10 +129,7 @@ impl Flow {
         let mut open: Vec<(i64, &str)> = ours(kind, cookies)
             .map(|(name, value)| {
                 // What does not open goes first.
-                (
-                    unseal(keyring, app_id, value).map_or(i64::MIN, |flow| flow.began_at.as_second()),
-                    name,
-                )
+                (unseal(keyring, app_id, value).map_or(i64::MIN, |flow| flow.began_at.as_second()), name)
             })
             .collect();
         open.sort_unstable();
@@ -171,11 +161,7 @@ impl Flow {
             .find_map(|(_, value)| unseal(keyring, app_id, value))
             .filter(|flow| flow.state.as_bytes().ct_eq(state.as_bytes()).into())
             .ok_or(NoFlow::WrongBrowser)?;
-        if flow.is_alive(now) {
-            Ok(flow)
-        } else {
-            Err(NoFlow::Expired)
-        }
+        if flow.is_alive(now) { Ok(flow) } else { Err(NoFlow::Expired) }
     }
 
     /// The flow of a browser that has exactly one.
@@ -199,12 +185,7 @@ impl Flow {
 }
 
 fn context(app_id: &AppId) -> Context<'_> {
-    Context {
-        purpose: Purpose::Flow,
-        table: "",
-        app_id,
-        subject: "",
-    }
+    Context { purpose: Purpose::Flow, table: "", app_id, subject: "" }
 }
 
 /// Our cookies among the raw `Cookie` headers.
@@ -234,19 +215,11 @@ mod tests {
     impl Browser {
         fn new() -> Self {
             let keyring = Keyring::from_json(&Keyring::generate("k").unwrap()).unwrap();
-            Self {
-                keyring,
-                app_id: "1".parse().unwrap(),
-                jar: Vec::new(),
-            }
+            Self { keyring, app_id: "1".parse().unwrap(), jar: Vec::new() }
         }
 
         fn header(&self) -> String {
-            self.jar
-                .iter()
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect::<Vec<_>>()
-                .join("; ")
+            self.jar.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
         }
 
         fn start(&mut self, at: i64) -> Flow {
@@ -255,29 +228,18 @@ mod tests {
             flow.session_id = Some("s".repeat(43));
             flow.user_id = Some("17841405793187218".parse().unwrap());
             let header = self.header();
-            for set in flow
-                .set_cookies(CookieKind::Host, &self.keyring, &self.app_id, &[&header])
-                .unwrap()
-            {
+            for set in flow.set_cookies(CookieKind::Host, &self.keyring, &self.app_id, &[&header]).unwrap() {
                 let cookie = Cookie::parse(set).unwrap();
                 self.jar.retain(|(name, _)| name != cookie.name());
                 if cookie.max_age() != Some(cookie::time::Duration::ZERO) {
-                    self.jar
-                        .push((cookie.name().to_owned(), cookie.value().to_owned()));
+                    self.jar.push((cookie.name().to_owned(), cookie.value().to_owned()));
                 }
             }
             flow
         }
 
         fn resume(&self, state: &str, at: i64) -> Result<Flow, NoFlow> {
-            Flow::resume(
-                CookieKind::Host,
-                &self.keyring,
-                &self.app_id,
-                &[&self.header()],
-                state,
-                second(at),
-            )
+            Flow::resume(CookieKind::Host, &self.keyring, &self.app_id, &[&self.header()], state, second(at))
         }
     }
 
@@ -289,20 +251,10 @@ mod tests {
     fn the_cookie_has_every_attribute() {
         let browser = Browser::new();
         let flow = Flow::begin(Scopes::default(), second(0)).unwrap();
-        let set = |kind| {
-            flow.set_cookies(kind, &browser.keyring, &browser.app_id, &[])
-                .unwrap()
-                .remove(0)
-        };
+        let set = |kind| flow.set_cookies(kind, &browser.keyring, &browser.app_id, &[]).unwrap().remove(0);
         let host = set(CookieKind::Host);
         assert!(host.starts_with("__Host-threads-auth-"), "{host}");
-        for attribute in [
-            "; HttpOnly",
-            "; SameSite=Lax",
-            "; Secure",
-            "; Path=/",
-            "; Max-Age=600",
-        ] {
+        for attribute in ["; HttpOnly", "; SameSite=Lax", "; Secure", "; Path=/", "; Max-Age=600"] {
             assert!(host.contains(attribute), "{attribute}");
         }
         assert!(!host.contains("Domain"));
@@ -317,26 +269,17 @@ mod tests {
         assert_eq!(browser.resume(&flow.state, 1_600).unwrap_err(), NoFlow::Expired);
         assert_eq!(browser.resume(&flow.state, 999).unwrap_err(), NoFlow::Expired);
         let foreign = other.start(1_000);
-        assert_eq!(
-            browser.resume(&foreign.state, 1_000).unwrap_err(),
-            NoFlow::WrongBrowser
-        );
+        assert_eq!(browser.resume(&foreign.state, 1_000).unwrap_err(), NoFlow::WrongBrowser);
         // A cookie that is moved under another state's name holds another state.
         browser.jar[0].0 = CookieKind::Host.name("another");
-        assert_eq!(
-            browser.resume("another", 1_000).unwrap_err(),
-            NoFlow::WrongBrowser
-        );
+        assert_eq!(browser.resume("another", 1_000).unwrap_err(), NoFlow::WrongBrowser);
     }
 
     #[test]
     fn five_tabs_stay_open_and_the_headers_small() {
         let mut browser = Browser::new();
         let flows: Vec<_> = (0..8).map(|n| browser.start(n)).collect();
-        let alive: Vec<_> = flows
-            .iter()
-            .map(|flow| browser.resume(&flow.state, 10).is_ok())
-            .collect();
+        let alive: Vec<_> = flows.iter().map(|flow| browser.resume(&flow.state, 10).is_ok()).collect();
         assert_eq!(alive, [false, false, false, true, true, true, true, true]);
         // What is left of the 10,240 bytes has to hold the request line with a code, and the
         // browser's own headers.

@@ -36,16 +36,10 @@ impl FromStr for ReturnToAllowlist {
     type Err = BadEntry;
 
     fn from_str(text: &str) -> Result<Self, BadEntry> {
-        let entries = text
-            .split([',', ' ', '\n', '\t'])
-            .filter(|entry| !entry.is_empty());
+        let entries = text.split([',', ' ', '\n', '\t']).filter(|entry| !entry.is_empty());
         entries
             .enumerate()
-            .map(|(n, entry)| {
-                plain_url(entry)
-                    .filter(|url| url.query().is_none())
-                    .ok_or(BadEntry(n + 1))
-            })
+            .map(|(n, entry)| plain_url(entry).filter(|url| url.query().is_none()).ok_or(BadEntry(n + 1)))
             .collect::<Result<_, _>>()
             .map(Self)
     }
@@ -58,11 +52,7 @@ impl ReturnToAllowlist {
     /// When it is not plainly inside the list.
     pub fn check(&self, destination: &str) -> Result<ReturnTo, NotAllowed> {
         let url = plain_url(destination).ok_or(NotAllowed)?;
-        self.0
-            .iter()
-            .any(|prefix| contains(prefix, &url))
-            .then_some(ReturnTo(url))
-            .ok_or(NotAllowed)
+        self.0.iter().any(|prefix| contains(prefix, &url)).then_some(ReturnTo(url)).ok_or(NotAllowed)
     }
 }
 
@@ -102,10 +92,7 @@ pub(crate) fn is_secure(url: &Url) -> bool {
 fn plain_url(text: &str) -> Option<Url> {
     let suspicious = |c: char| {
         !c.is_ascii_graphic()
-            || matches!(
-                c,
-                '\\' | '#' | '<' | '>' | '"' | '\'' | '`' | '{' | '}' | '|' | '^'
-            )
+            || matches!(c, '\\' | '#' | '<' | '>' | '"' | '\'' | '`' | '{' | '}' | '|' | '^')
     };
     if text.len() > MAX_LENGTH || text.contains(suspicious) {
         return None;
@@ -114,9 +101,7 @@ fn plain_url(text: &str) -> Option<Url> {
     let (_, rest) = text.split_once("://")?;
     let authority = rest.split(['/', '?']).next()?;
     let path = rest[authority.len()..].split('?').next()?;
-    let host_is_plain = authority
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b))
+    let host_is_plain = authority.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b))
         && !authority.contains("..")
         && url
             .host_str()
@@ -124,9 +109,7 @@ fn plain_url(text: &str) -> Option<Url> {
     let encoded = path.to_ascii_lowercase();
     let path_is_plain = (path.is_empty() || path == url.path())
         && !path.contains("//")
-        && !["%2f", "%5c", "%2e", "%00", "%25", ";"]
-            .iter()
-            .any(|part| encoded.contains(part));
+        && !["%2f", "%5c", "%2e", "%00", "%25", ";"].iter().any(|part| encoded.contains(part));
     (is_secure(&url)
         && host_is_plain
         && path_is_plain
@@ -148,9 +131,7 @@ mod tests {
     use super::*;
 
     fn list() -> ReturnToAllowlist {
-        "https://app.example.com/threads, http://127.0.0.1:4000/"
-            .parse()
-            .unwrap()
+        "https://app.example.com/threads, http://127.0.0.1:4000/".parse().unwrap()
     }
 
     #[test]
@@ -215,15 +196,7 @@ mod tests {
         let paths = ["/threads", "/threads/", "/threads/done", "/threads?x=1"];
         for host in hosts {
             for path in paths {
-                for scheme in [
-                    "https://",
-                    "http://",
-                    "//",
-                    "https:",
-                    "https:/",
-                    "https:///",
-                    "HTTPS:\\\\",
-                ] {
+                for scheme in ["https://", "http://", "//", "https:", "https:/", "https:///", "HTTPS:\\\\"] {
                     corpus.push(format!("{scheme}{host}{path}"));
                 }
             }
@@ -295,37 +268,21 @@ mod tests {
             ]
             .map(String::from),
         );
-        corpus.push(format!(
-            "https://app.example.com/threads/{}",
-            "x".repeat(MAX_LENGTH)
-        ));
-        let accepted: Vec<_> = corpus
-            .iter()
-            .filter(|destination| list().check(destination).is_ok())
-            .collect();
-        println!(
-            "return_to: {} hostile destinations, {} accepted",
-            corpus.len(),
-            accepted.len()
-        );
+        corpus.push(format!("https://app.example.com/threads/{}", "x".repeat(MAX_LENGTH)));
+        let accepted: Vec<_> =
+            corpus.iter().filter(|destination| list().check(destination).is_ok()).collect();
+        println!("return_to: {} hostile destinations, {} accepted", corpus.len(), accepted.len());
         assert!(corpus.len() >= 500);
         assert!(accepted.is_empty(), "{accepted:?}");
     }
 
     #[test]
     fn an_empty_list_allows_nothing() {
-        assert!(
-            ReturnToAllowlist::default()
-                .check("https://app.example.com/")
-                .is_err()
-        );
+        assert!(ReturnToAllowlist::default().check("https://app.example.com/").is_err());
     }
 
     #[test]
     fn a_bad_entry_is_named_by_its_place() {
-        assert_eq!(
-            "https://a.example, http://b.example".parse::<ReturnToAllowlist>(),
-            Err(BadEntry(2))
-        );
+        assert_eq!("https://a.example, http://b.example".parse::<ReturnToAllowlist>(), Err(BadEntry(2)));
     }
 }

@@ -142,10 +142,7 @@ pub(crate) async fn complete(
     let session = find(clients, id).await?.ok_or(CompleteError::Unknown)?;
     let connected = match &session.state {
         SessionState::Completed { .. } => return Err(CompleteError::Completed),
-        SessionState::Connected {
-            user_id,
-            completion_hash,
-        } => Some((user_id, completion_hash)),
+        SessionState::Connected { user_id, completion_hash } => Some((user_id, completion_hash)),
         SessionState::Open | SessionState::Denied(_) | SessionState::Failed(_) => None,
     };
     if session.expires_at <= now {
@@ -168,8 +165,5 @@ pub(crate) async fn complete(
 
 /// Whether `text` could be a session's id.
 pub(super) fn is_session_id(text: &str) -> bool {
-    text.len() == 32
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    text.len() == 32 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }

@@ -86,14 +86,10 @@ pub(crate) async fn import(
     now: Timestamp,
 ) -> Result<Imported, ImportError> {
     let vault = clients.vault(now).await?;
-    let profile = clients
-        .graph
-        .me(token)
-        .await
-        .map_err(|error| match error.kind() {
-            ErrorKind::NeedsReauthorization(cause) => ImportError::Dead(*cause),
-            _ => ImportError::Threads(error),
-        })?;
+    let profile = clients.graph.me(token).await.map_err(|error| match error.kind() {
+        ErrorKind::NeedsReauthorization(cause) => ImportError::Dead(*cause),
+        _ => ImportError::Threads(error),
+    })?;
     if user_id.is_some_and(|expected| *expected != profile.id) {
         return Err(ImportError::AnotherAccount);
     }
@@ -102,9 +98,7 @@ pub(crate) async fn import(
     if info.as_ref().is_some_and(|info| !info.is_valid) {
         return Err(ImportError::Dead(ReauthorizationCause::Invalid));
     }
-    let times = info
-        .as_ref()
-        .and_then(|info| Some((info.issued_at?, info.expires_at?)));
+    let times = info.as_ref().and_then(|info| Some((info.issued_at?, info.expires_at?)));
     let (issued_at, expires_at) = times.unwrap_or_else(|| {
         // Without Meta's own word, the operator's, within what Meta's tokens live.
         let longest = schedule::add(now, LONGEST_LIFE.as_secs());
@@ -123,9 +117,7 @@ pub(crate) async fn import(
         grant_id: &random_text::<16>()?,
         sealed: vault.seal(Purpose::AccessToken, &profile.id, token)?,
         access: Access {
-            scopes: granted
-                .filter(|scopes| !scopes.is_empty())
-                .unwrap_or_else(|| Scopes::requested([])),
+            scopes: granted.filter(|scopes| !scopes.is_empty()).unwrap_or_else(|| Scopes::requested([])),
             data_access_expires_at: info.and_then(|info| info.data_access_expires_at),
         },
         username: profile.username,
@@ -136,9 +128,6 @@ pub(crate) async fn import(
     let tombstone = vault.tombstone(&profile.id);
     match clients.store.import(&grant, &tombstone, now).await? {
         Taken::Deleted => Err(ImportError::Deleted),
-        stored => Ok(Imported {
-            is_new: stored == Taken::Stored,
-            user_id: profile.id.clone(),
-        }),
+        stored => Ok(Imported { is_new: stored == Taken::Stored, user_id: profile.id.clone() }),
     }
 }

@@ -58,10 +58,7 @@ pub(crate) async fn restore(
                 match Grant::from_row(from, &row(&item)) {
                     Ok(grant) => {
                         let tombstone = vault.tombstone(&grant.user_id);
-                        match store
-                            .put_back(&grant.user_id, item, &tombstone, grant.connected_at)
-                            .await?
-                        {
+                        match store.put_back(&grant.user_id, item, &tombstone, grant.connected_at).await? {
                             Taken::Stored => report.restored += 1,
                             Taken::Known => report.present += 1,
                             Taken::Deleted => report.deleted += 1,

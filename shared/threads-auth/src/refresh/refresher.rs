@@ -51,10 +51,7 @@ impl From<RefreshOutcome> for Attempt {
                 | RefreshOutcome::Checked
                 | RefreshOutcome::NeedsReauthorization
         );
-        Self {
-            outcome,
-            is_metas_failure: has_answered.then_some(false),
-        }
+        Self { outcome, is_metas_failure: has_answered.then_some(false) }
     }
 }
 
@@ -63,10 +60,7 @@ impl Attempt {
     fn deferred(kind: &ErrorKind, write: WriteOutcome) -> Self {
         let outcome = RefreshOutcome::Deferred.if_stored(write);
         let is_metas = matches!(kind, ErrorKind::Transient | ErrorKind::Throttled { .. });
-        Self {
-            outcome,
-            is_metas_failure: (outcome == RefreshOutcome::Deferred).then_some(is_metas),
-        }
+        Self { outcome, is_metas_failure: (outcome == RefreshOutcome::Deferred).then_some(is_metas) }
     }
 }
 
@@ -81,13 +75,7 @@ struct Leased<'a> {
 impl<'a> Refresher<'a> {
     /// Works for as long as `time` allows.
     pub(crate) fn new(clients: &'a Clients, vault: Vault, time: Stopwatch) -> Result<Self, SealError> {
-        Ok(Self {
-            clients,
-            vault,
-            owner: random_text::<16>()?,
-            time,
-            weakest: AtomicI64::new(i64::MAX),
-        })
+        Ok(Self { clients, vault, owner: random_text::<16>()?, time, weakest: AtomicI64::new(i64::MAX) })
     }
 
     /// Whole days until the first of the tokens ends that were looked at and live on.
@@ -106,10 +94,7 @@ impl<'a> Refresher<'a> {
         let now = self.time.now();
         // A lease outlives the slowest grant: two calls to Meta and the writes.
         let lasts = self.clients.config.request_time * 4;
-        let lease = Lease {
-            owner: &self.owner,
-            until: now.saturating_add(lasts).unwrap_or(now),
-        };
+        let lease = Lease { owner: &self.owner, until: now.saturating_add(lasts).unwrap_or(now) };
         let store = &self.clients.store;
         let attempt = match store.lease(key, reason, lease, now).await {
             Ok(LeaseOutcome::Leased(grant)) => {
@@ -178,10 +163,7 @@ impl<'a> Refresher<'a> {
                     had_consent: false,
                 };
                 let key = Key::grant(&grant.user_id);
-                self.clients
-                    .store
-                    .write(&rules::defer(&key, leased.lease, deferral, now))
-                    .await?;
+                self.clients.store.write(&rules::defer(&key, leased.lease, deferral, now)).await?;
             } else {
                 self.release(leased).await?;
             }
@@ -274,14 +256,8 @@ impl<'a> Refresher<'a> {
         };
         let times = (live.issued_at, live.expires_at);
         let store = &self.clients.store;
-        let written = store
-            .write(&rules::store_access(
-                leased.grant,
-                times,
-                &access,
-                self.time.now(),
-            ))
-            .await?;
+        let written =
+            store.write(&rules::store_access(leased.grant, times, &access, self.time.now())).await?;
         self.lives_until(live.expires_at);
         Ok(RefreshOutcome::Checked.if_stored(written).into())
     }
@@ -316,10 +292,7 @@ impl<'a> Refresher<'a> {
         };
         let failures = grant.failures + 1;
         let later = schedule::retry_at(now, live.expires_at, failures, retry_after, random_number());
-        Ok(Attempt::deferred(
-            error.kind(),
-            self.put_off(leased, later, class).await?,
-        ))
+        Ok(Attempt::deferred(error.kind(), self.put_off(leased, later, class).await?))
     }
 
     /// Exchanges the short-lived token of a consent.
@@ -331,10 +304,7 @@ impl<'a> Refresher<'a> {
             return self.drop_consent(grant, consent, now).await;
         };
         let graph = &self.clients.graph;
-        let long = match graph
-            .exchange_long_lived(&self.vault.app.app_secret, &short)
-            .await
-        {
+        let long = match graph.exchange_long_lived(&self.vault.app.app_secret, &short).await {
             Ok(long) => long,
             Err(error) if matches!(error.kind(), ErrorKind::NeedsReauthorization(_)) => {
                 tracing::warn!(user.id = %user_id, error = error_chain(&error), "a consent is lost");
@@ -349,9 +319,8 @@ impl<'a> Refresher<'a> {
         };
         let inspection = Inspection::of(graph, &long.access_token, &consent.scopes).await;
         let new = random_text::<16>();
-        let new = new
-            .as_ref()
-            .map(|grant_id| new_grant(&self.vault, user_id, grant_id, &long, inspection, now));
+        let new =
+            new.as_ref().map(|grant_id| new_grant(&self.vault, user_id, grant_id, &long, inspection, now));
         let Ok(Ok(new)) = new else {
             return Ok(RefreshOutcome::StoreFailed.into());
         };
@@ -367,11 +336,7 @@ impl<'a> Refresher<'a> {
         consent: &Consent,
         now: Timestamp,
     ) -> Result<Attempt, StoreError> {
-        let written = self
-            .clients
-            .store
-            .write(&rules::drop_consent(grant, &consent.token, now))
-            .await?;
+        let written = self.clients.store.write(&rules::drop_consent(grant, &consent.token, now)).await?;
         Ok(RefreshOutcome::PendingLost.if_stored(written).into())
     }
 
@@ -390,12 +355,7 @@ impl<'a> Refresher<'a> {
             return Ok(RefreshOutcome::StoreFailed.into());
         };
         let expires_at = schedule::expiry(issued_at, new.expires_in);
-        let refreshed = Refreshed {
-            sealed: &sealed,
-            previous: &previous,
-            issued_at,
-            expires_at,
-        };
+        let refreshed = Refreshed { sealed: &sealed, previous: &previous, issued_at, expires_at };
         let write = || store.store_refreshed(grant, refreshed, self.time.now());
         let written = persist(self.time.deadline(), write).await?;
         self.lives_until(expires_at);
@@ -407,9 +367,7 @@ impl<'a> Refresher<'a> {
             && (access.scopes != grant.scopes || access.data_access_expires_at != known)
         {
             let times = (issued_at, expires_at);
-            let stored = store
-                .write(&rules::store_access(grant, times, &access, self.time.now()))
-                .await;
+            let stored = store.write(&rules::store_access(grant, times, &access, self.time.now())).await;
             if let Err(error) = stored {
                 tracing::warn!(user.id = %user_id, error = error_chain(&error), "the access of a grant was not stored");
             }
@@ -419,18 +377,13 @@ impl<'a> Refresher<'a> {
 
     async fn end(&self, leased: Leased<'_>, refused: &Live, cause: Cause) -> Result<Attempt, StoreError> {
         let (store, now) = (&self.clients.store, self.time.now());
-        let written = store
-            .write(&rules::end(leased.grant, refused, leased.lease, cause, now))
-            .await?;
+        let written = store.write(&rules::end(leased.grant, refused, leased.lease, cause, now)).await?;
         Ok(RefreshOutcome::NeedsReauthorization.if_stored(written).into())
     }
 
     async fn release(&self, leased: Leased<'_>) -> Result<WriteOutcome, StoreError> {
         let key = Key::grant(&leased.grant.user_id);
-        self.clients
-            .store
-            .write(&rules::release(&key, leased.lease))
-            .await
+        self.clients.store.write(&rules::release(&key, leased.lease)).await
     }
 
     async fn put_off(
@@ -453,17 +406,12 @@ impl<'a> Refresher<'a> {
             had_consent: grant.consent().is_some(),
         };
         let key = Key::grant(&grant.user_id);
-        self.clients
-            .store
-            .write(&rules::defer(&key, leased.lease, deferral, now))
-            .await
+        self.clients.store.write(&rules::defer(&key, leased.lease, deferral, now)).await
     }
 
     fn previous(&self, grant: &Grant, live: &Live) -> Option<AccessToken> {
         let sealed = live.previous.as_deref()?;
-        self.vault
-            .open(Purpose::PreviousToken, &grant.user_id, sealed)
-            .ok()
+        self.vault.open(Purpose::PreviousToken, &grant.user_id, sealed).ok()
     }
 }
 

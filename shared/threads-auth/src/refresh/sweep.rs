@@ -113,10 +113,7 @@ pub(crate) async fn sweep(
         let attempt = match attempt {
             Ok(attempt) => attempt,
             Err(error) => {
-                tracing::error!(
-                    error = error_chain(&error),
-                    "a part of the due index could not be read"
-                );
+                tracing::error!(error = error_chain(&error), "a part of the due index could not be read");
                 report.unreadable_shards += 1;
                 unreadable = Some(error);
                 continue;

@@ -30,11 +30,8 @@ pub const MAX_MIN_VALID: u32 = 30 * 86_400;
 pub const DEFAULT_MIN_VALID: u32 = 300;
 
 /// How often a caller looks who waits for a refresh that somebody else makes.
-const POLL: Backoff = Backoff {
-    next: Duration::from_millis(50),
-    factor: 2,
-    longest: Duration::from_millis(400),
-};
+const POLL: Backoff =
+    Backoff { next: Duration::from_millis(50), factor: 2, longest: Duration::from_millis(400) };
 
 /// After this many seconds it is worth asking again, when there is nothing better to go by.
 const ASK_AGAIN: i64 = 5;
@@ -222,10 +219,7 @@ impl VendError {
     fn later(why: RetryReason, at: Timestamp, now: Timestamp) -> Self {
         let seconds = at.as_second() - now.as_second();
         let seconds = if seconds <= 0 { ASK_AGAIN } else { seconds };
-        Self::Later {
-            why,
-            retry_after: u32::try_from(seconds.min(ASK_AGAIN_AT_MOST)).unwrap_or(0),
-        }
+        Self::Later { why, retry_after: u32::try_from(seconds.min(ASK_AGAIN_AT_MOST)).unwrap_or(0) }
     }
 }
 
@@ -254,11 +248,7 @@ fn standing(grant: &Grant, min_valid: SignedDuration, now: Timestamp) -> Result<
     let lives = live.expires_at > schedule::add(now, min_valid.as_secs()) && live.expires_at > now;
     let ended = live.data_access_expires_at.is_some_and(|end| end <= now);
     if lives && !ended {
-        return Ok(if is_due {
-            Standing::Due(LeaseReason::Due, Some(live))
-        } else {
-            Standing::Good(live)
-        });
+        return Ok(if is_due { Standing::Due(LeaseReason::Due, Some(live)) } else { Standing::Good(live) });
     }
     let old_enough = schedule::old_enough_at(live.issued_at);
     if now < old_enough && now < live.expires_at && !ended {

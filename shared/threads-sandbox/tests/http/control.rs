@@ -15,21 +15,12 @@ async fn accounts_are_added_once_changed_and_listed() {
     assert_eq!((added.status, &added.json()["private"]), (201, &json!(true)));
     assert_eq!(server.control("accounts", bea).await.status, 200);
     let change = json!({ "private": false, "tester_pending": true });
-    let changed = server
-        .json(Method::PATCH, "/control/accounts/17841400000000001", &change)
-        .await
-        .json();
-    assert_eq!(
-        (&changed["private"], &changed["tester_pending"]),
-        (&json!(false), &json!(true))
-    );
+    let changed = server.json(Method::PATCH, "/control/accounts/17841400000000001", &change).await.json();
+    assert_eq!((&changed["private"], &changed["tester_pending"]), (&json!(false), &json!(true)));
     let listed = server.get("/control/accounts", &[]).await.json();
     assert_eq!(listed["accounts"].as_array().unwrap().len(), 2);
     let state = server.get("/control/state", &[]).await.json();
-    assert_eq!(
-        (&state["accounts"], &state["faults"]),
-        (&listed["accounts"], &json!(0))
-    );
+    assert_eq!((&state["accounts"], &state["faults"]), (&listed["accounts"], &json!(0)));
 }
 
 #[tokio::test]
@@ -42,28 +33,14 @@ async fn what_a_person_does_happens_through_it_too() {
         ("change-password", 460, "password_changed"),
         ("invalidate", 467, "invalidated"),
     ] {
-        let done = server
-            .control(&format!("accounts/{ADA}/{action}"), Value::Null)
-            .await;
+        let done = server.control(&format!("accounts/{ADA}/{action}"), Value::Null).await;
         assert_eq!((done.status, &done.json()["status"]), (200, &json!(status)));
         assert_eq!(server.me(&token).await.error(), (190, Some(subcode)));
     }
-    assert_eq!(
-        server
-            .control(&format!("accounts/{ADA}/restore"), Value::Null)
-            .await
-            .status,
-        200
-    );
+    assert_eq!(server.control(&format!("accounts/{ADA}/restore"), Value::Null).await.status, 200);
     assert_eq!(server.me(&token).await.status, 200);
     assert_eq!(server.control("accounts/7/revoke", Value::Null).await.status, 404);
-    assert_eq!(
-        server
-            .control(&format!("accounts/{ADA}/ban"), Value::Null)
-            .await
-            .status,
-        404
-    );
+    assert_eq!(server.control(&format!("accounts/{ADA}/ban"), Value::Null).await.status, 404);
 }
 
 #[tokio::test]
@@ -73,12 +50,9 @@ async fn the_clock_moves_forward_and_only_so_far() {
     let moved = server.control("clock", json!({ "advance_seconds": DAY })).await;
     assert_eq!(moved.json()["offset_seconds"], DAY);
     assert_eq!(server.sandbox.clock().now().as_second() - before, 86_400);
-    for body in [
-        json!({ "advance_seconds": -1 }),
-        json!({ "advance_seconds": u64::MAX }),
-        json!({}),
-        json!([]),
-    ] {
+    for body in
+        [json!({ "advance_seconds": -1 }), json!({ "advance_seconds": u64::MAX }), json!({}), json!([])]
+    {
         let refused = server.control("clock", body.clone()).await;
         assert_eq!(refused.status, 400, "{body}");
         assert!(refused.json()["error"].is_string());
@@ -108,28 +82,15 @@ async fn faults_come_in_every_shape_and_go() {
     assert_eq!(listed["faults"].as_array().unwrap().len(), actions.len());
     assert_eq!(listed["faults"][1]["action"]["graph_error"]["status"], 400);
     assert_eq!(server.me("x").await.status, 503);
-    let cleared = server
-        .send(server.request(Method::DELETE, "/control/faults"))
-        .await
-        .unwrap();
+    let cleared = server.send(server.request(Method::DELETE, "/control/faults")).await.unwrap();
     assert_eq!(cleared.json(), json!({ "faults": [] }));
     assert_eq!(server.me("x").await.error(), (190, None));
 
     let calls = server.get("/control/calls", &[]).await.json();
     assert_eq!(calls["calls"][0]["call"], "me");
     assert_eq!(calls["calls"][0]["fault"], "respond");
-    assert_eq!(
-        server
-            .send(server.request(Method::DELETE, "/control/calls"))
-            .await
-            .unwrap()
-            .status,
-        200
-    );
-    assert_eq!(
-        server.get("/control/calls", &[]).await.json(),
-        json!({ "calls": [] })
-    );
+    assert_eq!(server.send(server.request(Method::DELETE, "/control/calls")).await.unwrap().status, 200);
+    assert_eq!(server.get("/control/calls", &[]).await.json(), json!({ "calls": [] }));
 }
 
 #[tokio::test]
@@ -151,37 +112,17 @@ async fn what_is_misspelt_is_refused_by_name_and_changes_nothing() {
     for (path, body, named) in [
         ("accounts", json!({ "username": "bea", "privat": true }), "privat"),
         ("accounts", json!({ "username": "b e a" }), "username"),
-        (
-            "accounts",
-            json!({ "username": "bea", "user_id": "x" }),
-            "user_id",
-        ),
+        ("accounts", json!({ "username": "bea", "user_id": "x" }), "user_id"),
         ("accounts", json!({}), "username"),
         ("clock", json!({ "advance_seconds": 1, "by": 2 }), "by"),
         ("faults", json!({ "action": "explode" }), "explode"),
         ("faults", json!({ "action": "drop", "time": 2 }), "time"),
         ("faults", json!({ "action": "drop", "times": 0 }), "times"),
-        (
-            "faults",
-            json!({ "action": { "delay": { "seconds": 1 } } }),
-            "seconds",
-        ),
-        (
-            "faults",
-            json!({ "action": { "respond": { "status": 99 } } }),
-            "status",
-        ),
-        (
-            "faults",
-            json!({ "action": "drop", "call": "Refresh" }),
-            "Refresh",
-        ),
+        ("faults", json!({ "action": { "delay": { "seconds": 1 } } }), "seconds"),
+        ("faults", json!({ "action": { "respond": { "status": 99 } } }), "status"),
+        ("faults", json!({ "action": "drop", "call": "Refresh" }), "Refresh"),
         ("old-token", json!({ "behaviour": "both" }), "both"),
-        (
-            "old-token",
-            json!({ "behavior": "new_token_old_dead" }),
-            "behavior",
-        ),
+        ("old-token", json!({ "behavior": "new_token_old_dead" }), "behavior"),
     ] {
         let refused = server.control(path, body.clone()).await;
         assert_eq!(refused.status, 400, "{path} {body}");
@@ -202,10 +143,7 @@ async fn only_this_machine_may_use_it_and_no_web_page() {
         ("origin", "https://evil.example"),
     ] {
         for path in ["/control", "/control/state", "/control/nothing"] {
-            let got = server
-                .send(server.request(Method::GET, path).header(name, value))
-                .await
-                .unwrap();
+            let got = server.send(server.request(Method::GET, path).header(name, value)).await.unwrap();
             assert_eq!(got.status, 403, "{name} {path}");
             assert!(got.json()["error"].is_string());
         }
@@ -217,14 +155,8 @@ async fn only_this_machine_may_use_it_and_no_web_page() {
 #[tokio::test]
 async fn a_signed_request_is_there_for_the_callbacks() {
     let server = Server::start().await;
-    let got = server
-        .get(&format!("/control/accounts/{ADA}/signed-request"), &[])
-        .await
-        .json();
+    let got = server.get(&format!("/control/accounts/{ADA}/signed-request"), &[]).await.json();
     let request = got["signed_request"].as_str().unwrap();
     assert_eq!(request, server.sandbox.signed_request(ADA));
-    assert_eq!(
-        server.get("/control/accounts/7/signed-request", &[]).await.status,
-        404
-    );
+    assert_eq!(server.get("/control/accounts/7/signed-request", &[]).await.status, 404);
 }

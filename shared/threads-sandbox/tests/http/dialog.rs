@@ -34,10 +34,7 @@ async fn the_consent_page_asks_for_the_scopes_and_offers_the_accounts() {
     let page = server.get("/oauth/authorize", &ASK).await;
     assert_eq!(page.status, 200);
     assert!(page.header("content-type").starts_with("text/html"));
-    assert!(
-        page.header("content-security-policy")
-            .contains("style-src 'sha256-")
-    );
+    assert!(page.header("content-security-policy").contains("style-src 'sha256-"));
     for part in [
         "a stand-in for Meta, not Threads",
         "threads_content_publish",
@@ -72,11 +69,7 @@ async fn what_meta_never_redirects_is_shown_as_json_with_its_code() {
         ("scope", "", 100),
     ] {
         let got = server.get("/oauth/authorize", &with(ASK, name, value)).await;
-        assert_eq!(
-            (got.status, got.json()["error_code"].as_u64()),
-            (400, Some(code)),
-            "{name}={value}"
-        );
+        assert_eq!((got.status, got.json()["error_code"].as_u64()), (400, Some(code)), "{name}={value}");
         assert!(got.json()["error_message"].is_string());
         assert!(!got.headers.contains_key("location"));
     }
@@ -86,15 +79,10 @@ async fn what_meta_never_redirects_is_shown_as_json_with_its_code() {
 async fn allow_returns_a_code_the_state_and_metas_fragment() {
     let server = Server::start().await;
     let state = "a state/with+odd=signs&more";
-    let got = server
-        .post_form("/oauth/consent", &with(DECISION, "state", state))
-        .await;
+    let got = server.post_form("/oauth/consent", &with(DECISION, "state", state)).await;
     assert_eq!(got.status, 302);
     let location = got.header("location");
-    assert!(
-        location.starts_with(&format!("{URI}?code=AQB")) && location.ends_with("#_"),
-        "{location}"
-    );
+    assert!(location.starts_with(&format!("{URI}?code=AQB")) && location.ends_with("#_"), "{location}");
     let query = query(location);
     assert_eq!(query[1], ("state".to_owned(), state.to_owned()));
     assert_eq!(server.exchange_code(&query[0].1).await.status, 200);
@@ -106,9 +94,7 @@ async fn deny_returns_no_state() {
     let wanted = format!(
         "{URI}?error=access_denied&error_reason=user_denied&error_description=The+user+denied+your+request"
     );
-    let posted = server
-        .post_form("/oauth/consent", &with(DECISION, "action", "deny"))
-        .await;
+    let posted = server.post_form("/oauth/consent", &with(DECISION, "action", "deny")).await;
     assert_eq!((posted.status, posted.header("location")), (302, &*wanted));
     let shortcut = [&ASK[..], &[("auto_deny", "1")]].concat();
     let got = server.get("/oauth/authorize", &shortcut).await;
@@ -119,41 +105,20 @@ async fn deny_returns_no_state() {
 async fn the_shortcut_approves_at_once_and_keeps_a_query_that_was_there() {
     let server = Server::start().await;
     let asked = with(ASK, "redirect_uri", "https://app.example/callback?tenant=7");
-    let got = server
-        .get(
-            "/oauth/authorize",
-            &[&asked[..], &[("auto_approve", ADA)]].concat(),
-        )
-        .await;
+    let got = server.get("/oauth/authorize", &[&asked[..], &[("auto_approve", ADA)]].concat()).await;
     assert_eq!(got.status, 302);
-    assert!(
-        got.header("location")
-            .starts_with("https://app.example/callback?tenant=7&code=AQB")
-    );
+    assert!(got.header("location").starts_with("https://app.example/callback?tenant=7&code=AQB"));
     let calls = server.sandbox.calls();
-    assert_eq!(
-        (calls[0].call, calls[0].user_id.as_deref()),
-        (SandboxCall::Authorize, Some(ADA))
-    );
+    assert_eq!((calls[0].call, calls[0].user_id.as_deref()), (SandboxCall::Authorize, Some(ADA)));
 
-    let unknown = server
-        .get("/oauth/authorize", &[&ASK[..], &[("auto_approve", "7")]].concat())
-        .await;
-    assert_eq!(
-        (unknown.status, unknown.json()["error_code"].as_u64()),
-        (400, Some(0))
-    );
+    let unknown = server.get("/oauth/authorize", &[&ASK[..], &[("auto_approve", "7")]].concat()).await;
+    assert_eq!((unknown.status, unknown.json()["error_code"].as_u64()), (400, Some(0)));
 }
 
 #[tokio::test]
 async fn a_request_without_state_gets_none_back() {
     let server = Server::start().await;
-    let got = server
-        .get(
-            "/oauth/authorize",
-            &[&ASK[..4], &[("auto_approve", ADA)]].concat(),
-        )
-        .await;
+    let got = server.get("/oauth/authorize", &[&ASK[..4], &[("auto_approve", ADA)]].concat()).await;
     assert!(!got.header("location").contains("state"), "{got:?}");
 }
 
@@ -164,12 +129,8 @@ async fn a_name_makes_a_new_account_or_finds_the_one_that_has_it() {
     for _ in 0..2 {
         assert_eq!(server.post_form("/oauth/consent", &named).await.status, 302);
     }
-    let accounts: Vec<String> = server
-        .sandbox
-        .accounts()
-        .into_iter()
-        .map(|account| account.username)
-        .collect();
+    let accounts: Vec<String> =
+        server.sandbox.accounts().into_iter().map(|account| account.username).collect();
     assert_eq!(accounts, ["ada", "bea"]);
     let bad = [&DECISION[..], &[("username", "no spaces")]].concat();
     assert_eq!(server.post_form("/oauth/consent", &bad).await.status, 400);
@@ -181,10 +142,7 @@ async fn a_tester_who_has_not_accepted_cannot_authorize_until_then() {
     let server = Server::start().await;
     assert!(server.sandbox.set_tester_pending(ADA, true));
     let got = server.post_form("/oauth/consent", &DECISION).await;
-    assert_eq!(
-        (got.status, got.json()["error_code"].as_u64()),
-        (400, Some(1_349_245))
-    );
+    assert_eq!((got.status, got.json()["error_code"].as_u64()), (400, Some(1_349_245)));
     assert!(server.sandbox.set_tester_pending(ADA, false));
     assert_eq!(server.post_form("/oauth/consent", &DECISION).await.status, 302);
 }
@@ -203,9 +161,7 @@ async fn the_form_is_checked_again_since_anyone_may_post_it() {
         ("user_id", "7"),
         ("action", "maybe"),
     ] {
-        let got = server
-            .post_form("/oauth/consent", &with(DECISION, name, value))
-            .await;
+        let got = server.post_form("/oauth/consent", &with(DECISION, name, value)).await;
         assert_eq!(got.status, 400, "{name}={value}");
         assert!(!got.headers.contains_key("location"));
     }
@@ -216,27 +172,13 @@ async fn a_foreign_page_cannot_press_allow() {
     let server = Server::start().await;
     let post = || {
         let request = server.request(Method::POST, "/oauth/consent");
-        request
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(encode(&DECISION))
+        request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(encode(&DECISION))
     };
-    let cross_site = server
-        .send(post().header("sec-fetch-site", "cross-site"))
-        .await
-        .unwrap();
+    let cross_site = server.send(post().header("sec-fetch-site", "cross-site")).await.unwrap();
     let rebound = server.send(post().header(HOST, "evil.example")).await.unwrap();
-    let foreign = server
-        .send(post().header("origin", "https://evil.example"))
-        .await
-        .unwrap();
+    let foreign = server.send(post().header("origin", "https://evil.example")).await.unwrap();
     assert_eq!([cross_site.status, rebound.status, foreign.status], [403; 3]);
-    let own = server
-        .send(
-            post()
-                .header("sec-fetch-site", "same-origin")
-                .header("origin", "null"),
-        )
-        .await;
+    let own = server.send(post().header("sec-fetch-site", "same-origin").header("origin", "null")).await;
     assert_eq!(own.unwrap().status, 302);
 }
 
@@ -247,9 +189,7 @@ async fn what_people_typed_is_escaped() {
         username: "<script>alert(1)</script>".to_owned(),
         ..NewAccount::default()
     });
-    let page = server
-        .get("/oauth/authorize", &with(ASK, "state", "\"><script>"))
-        .await;
+    let page = server.get("/oauth/authorize", &with(ASK, "state", "\"><script>")).await;
     let index = server.get("/", &[]).await;
     assert!(!page.text.contains("<script") && !index.text.contains("<script"));
     assert!(index.text.contains("&lt;script&gt;") && index.text.contains("@ada"));

@@ -7,13 +7,7 @@ use threads_sandbox::{Fault, FaultAction, OldToken, SandboxCall};
 use crate::support::{ADA, DAY, Server, code_form};
 
 fn once(call: SandboxCall, action: FaultAction) -> Fault {
-    Fault {
-        call: Some(call),
-        times: 1,
-        after: 0,
-        action,
-        user_id: None,
-    }
+    Fault { call: Some(call), times: 1, after: 0, action, user_id: None }
 }
 
 /// A server with a token that is old enough, and whose refresh would kill it: so whether it ran shows.
@@ -41,10 +35,7 @@ async fn a_scripted_answer_is_sent_as_it_is_and_nothing_is_done() {
     ));
     let got = server.refresh(&token).await;
     assert_eq!((got.status, &*got.text), (503, "not even JSON"));
-    assert_eq!(
-        (got.header("content-type"), got.header("x-fb-debug")),
-        ("text/plain", "abc")
-    );
+    assert_eq!((got.header("content-type"), got.header("x-fb-debug")), ("text/plain", "abc"));
     assert_eq!(server.refresh(&token).await.status, 200);
 }
 
@@ -67,21 +58,10 @@ async fn a_graph_error_carries_any_code() {
 #[tokio::test]
 async fn a_throttle_says_when_to_come_back_if_told_to() {
     let (server, token) = refreshable().await;
-    server.sandbox.inject(once(
-        SandboxCall::Refresh,
-        FaultAction::Throttle {
-            retry_after: Some(30),
-        },
-    ));
-    server.sandbox.inject(once(
-        SandboxCall::Refresh,
-        FaultAction::Throttle { retry_after: None },
-    ));
+    server.sandbox.inject(once(SandboxCall::Refresh, FaultAction::Throttle { retry_after: Some(30) }));
+    server.sandbox.inject(once(SandboxCall::Refresh, FaultAction::Throttle { retry_after: None }));
     let got = server.refresh(&token).await;
-    assert_eq!(
-        (got.status, got.error(), got.header("retry-after")),
-        (429, (4, None), "30")
-    );
+    assert_eq!((got.status, got.error(), got.header("retry-after")), (429, (4, None), "30"));
     let got = server.refresh(&token).await;
     assert!(got.status == 429 && !got.headers.contains_key("retry-after"));
     assert_eq!(server.refresh(&token).await.status, 200);
@@ -90,9 +70,7 @@ async fn a_throttle_says_when_to_come_back_if_told_to() {
 #[tokio::test]
 async fn a_dropped_call_did_nothing() {
     let (server, token) = refreshable().await;
-    server
-        .sandbox
-        .inject(once(SandboxCall::Refresh, FaultAction::Drop));
+    server.sandbox.inject(once(SandboxCall::Refresh, FaultAction::Drop));
     assert!(server.try_refresh(&token).await.unwrap_err().is_request());
     let lost = server.sandbox.calls().pop().unwrap();
     assert_eq!((lost.status, lost.acted, lost.fault), (0, false, Some("drop")));
@@ -102,42 +80,25 @@ async fn a_dropped_call_did_nothing() {
 #[tokio::test]
 async fn a_call_dropped_after_acting_did_it_all() {
     let (server, token) = refreshable().await;
-    server
-        .sandbox
-        .inject(once(SandboxCall::Refresh, FaultAction::DropAfter));
+    server.sandbox.inject(once(SandboxCall::Refresh, FaultAction::DropAfter));
     assert!(server.try_refresh(&token).await.unwrap_err().is_request());
     let lost = server.sandbox.calls().pop().unwrap();
-    assert_eq!(
-        (lost.status, lost.acted, lost.fault),
-        (0, true, Some("drop_after"))
-    );
+    assert_eq!((lost.status, lost.acted, lost.fault), (0, true, Some("drop_after")));
     assert_eq!(server.refresh(&token).await.error(), (190, Some(467)));
 
     let code = server.code();
-    server
-        .sandbox
-        .inject(once(SandboxCall::ExchangeCode, FaultAction::DropAfter));
-    assert!(
-        server
-            .try_post_form("/oauth/access_token", &code_form(&code))
-            .await
-            .is_err()
-    );
+    server.sandbox.inject(once(SandboxCall::ExchangeCode, FaultAction::DropAfter));
+    assert!(server.try_post_form("/oauth/access_token", &code_form(&code)).await.is_err());
     assert_eq!(server.exchange_code(&code).await.json()["code"], 400);
 }
 
 #[tokio::test]
 async fn a_cut_answer_has_its_head_and_not_its_end() {
     let (server, token) = refreshable().await;
-    server
-        .sandbox
-        .inject(once(SandboxCall::Refresh, FaultAction::Truncate));
+    server.sandbox.inject(once(SandboxCall::Refresh, FaultAction::Truncate));
     let error = server.try_refresh(&token).await.unwrap_err();
     // The head came, with its status; the body is what failed.
-    assert!(
-        !error.is_request() && (error.is_body() || error.is_decode()),
-        "{error:?}"
-    );
+    assert!(!error.is_request() && (error.is_body() || error.is_decode()), "{error:?}");
     let cut = server.sandbox.calls().pop().unwrap();
     assert_eq!((cut.status, cut.acted), (200, true));
     assert_eq!(server.refresh(&token).await.error(), (190, Some(467)));
@@ -146,17 +107,10 @@ async fn a_cut_answer_has_its_head_and_not_its_end() {
 #[tokio::test]
 async fn html_and_nothing_at_all() {
     let (server, token) = refreshable().await;
-    server
-        .sandbox
-        .inject(once(SandboxCall::Refresh, FaultAction::Html));
-    server
-        .sandbox
-        .inject(once(SandboxCall::Refresh, FaultAction::Empty));
+    server.sandbox.inject(once(SandboxCall::Refresh, FaultAction::Html));
+    server.sandbox.inject(once(SandboxCall::Refresh, FaultAction::Empty));
     let html = server.refresh(&token).await;
-    assert_eq!(
-        (html.status, html.header("content-type")),
-        (502, "text/html; charset=utf-8")
-    );
+    assert_eq!((html.status, html.header("content-type")), (502, "text/html; charset=utf-8"));
     assert!(html.text.starts_with("<!DOCTYPE html>"));
     let empty = server.refresh(&token).await;
     assert_eq!((empty.status, &*empty.text), (200, ""));
@@ -166,9 +120,7 @@ async fn html_and_nothing_at_all() {
 #[tokio::test]
 async fn a_late_answer_is_a_normal_one() {
     let (server, token) = refreshable().await;
-    server
-        .sandbox
-        .inject(once(SandboxCall::Refresh, FaultAction::Delay { millis: 1 }));
+    server.sandbox.inject(once(SandboxCall::Refresh, FaultAction::Delay { millis: 1 }));
     assert_eq!(server.refresh(&token).await.status, 200);
     let late = server.sandbox.calls().pop().unwrap();
     assert_eq!((late.fault, late.acted), (Some("delay"), true));
@@ -178,9 +130,7 @@ async fn a_late_answer_is_a_normal_one() {
 async fn an_answer_is_held_back_until_the_faults_are_cleared() {
     let (server, token) = refreshable().await;
     let hour = 3_600_000;
-    server
-        .sandbox
-        .inject(once(SandboxCall::Refresh, FaultAction::Delay { millis: hour }));
+    server.sandbox.inject(once(SandboxCall::Refresh, FaultAction::Delay { millis: hour }));
     let release = async {
         while !server.sandbox.faults().is_empty() {
             tokio::task::yield_now().await;
@@ -196,9 +146,7 @@ async fn an_answer_is_held_back_until_the_faults_are_cleared() {
 async fn a_client_that_gives_up_on_a_late_answer_leaves_nothing_done() {
     let (server, token) = refreshable().await;
     let hour = 3_600_000;
-    server
-        .sandbox
-        .inject(once(SandboxCall::Refresh, FaultAction::Delay { millis: hour }));
+    server.sandbox.inject(once(SandboxCall::Refresh, FaultAction::Delay { millis: hour }));
     // Waits for the call to be struck, not for a time: the fault is used up the moment it strikes.
     let struck = async {
         while !server.sandbox.faults().is_empty() {

@@ -9,11 +9,7 @@ use threads_sandbox::{Clock, NewAccount, OldToken, Sandbox, SandboxError, Sandbo
 use crate::support::{ADA, DAY, SECRET, Server, options};
 
 fn kept_in(path: &Path, clock: &Clock) -> SandboxOptions {
-    SandboxOptions {
-        state_file: Some(path.to_owned()),
-        clock: clock.clone(),
-        ..options()
-    }
+    SandboxOptions { state_file: Some(path.to_owned()), clock: clock.clone(), ..options() }
 }
 
 #[tokio::test]
@@ -32,15 +28,7 @@ async fn a_restart_keeps_accounts_grants_codes_and_tokens() {
         let live = server.exchange(&short).await.token();
         assert!(server.sandbox.revoke("17841400000000001"));
         let code = server.code();
-        (
-            server.sandbox.accounts(),
-            code,
-            short,
-            live,
-            replaced,
-            removed,
-            refreshed,
-        )
+        (server.sandbox.accounts(), code, short, live, replaced, removed, refreshed)
     };
 
     let text = fs::read_to_string(&path).unwrap();
@@ -56,10 +44,7 @@ async fn a_restart_keeps_accounts_grants_codes_and_tokens() {
     assert_eq!(server.me(&removed).await.error(), (190, Some(458)));
     assert_eq!(server.exchange_code(&code).await.status, 200);
     // Names still find their accounts, and the behaviour is still the chosen one.
-    let ada = server.sandbox.add_account(NewAccount {
-        username: "ada".to_owned(),
-        ..Default::default()
-    });
+    let ada = server.sandbox.add_account(NewAccount { username: "ada".to_owned(), ..Default::default() });
     assert_eq!(ada.user_id, ADA);
     server.advance(DAY);
     server.refresh(&live).await.token();
@@ -86,9 +71,7 @@ async fn a_clock_that_follows_the_real_time_is_put_back_where_it_was() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state.json");
     let server = Server::start_with(kept_in(&path, &Clock::system())).await;
-    server
-        .control("clock", serde_json::json!({ "advance_seconds": 5 * DAY }))
-        .await;
+    server.control("clock", serde_json::json!({ "advance_seconds": 5 * DAY })).await;
     let restarted = Sandbox::new(kept_in(&path, &Clock::system())).unwrap();
     assert_eq!(restarted.clock().offset(), Duration::from_secs(5 * DAY));
 }
@@ -97,11 +80,7 @@ async fn a_clock_that_follows_the_real_time_is_put_back_where_it_was() {
 fn a_file_that_is_not_a_state_is_refused_and_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state.json");
-    for text in [
-        "",
-        "{",
-        r#"{"version":"2","clock_offset":{"secs":0,"nanos":0},"world":{}}"#,
-    ] {
+    for text in ["", "{", r#"{"version":"2","clock_offset":{"secs":0,"nanos":0},"world":{}}"#] {
         fs::write(&path, text).unwrap();
         let error = Sandbox::new(kept_in(&path, &options().clock)).unwrap_err();
         assert!(matches!(error, SandboxError::ParseState { .. }), "{error}");
@@ -115,21 +94,9 @@ fn what_cannot_work_is_said_at_the_start() {
     let nowhere = directory.path().join("missing").join("state.json");
     let unwritable = Sandbox::new(kept_in(&nowhere, &options().clock)).unwrap_err();
     assert!(matches!(unwritable, SandboxError::WriteState { .. }));
-    let nameless = SandboxOptions {
-        app_id: String::new(),
-        ..options()
-    };
+    let nameless = SandboxOptions { app_id: String::new(), ..options() };
     assert!(matches!(Sandbox::new(nameless).unwrap_err(), SandboxError::NoApp));
-    let account = NewAccount {
-        username: "a b".to_owned(),
-        ..NewAccount::default()
-    };
-    let odd = SandboxOptions {
-        accounts: vec![account],
-        ..options()
-    };
-    assert!(matches!(
-        Sandbox::new(odd).unwrap_err(),
-        SandboxError::BadAccount { .. }
-    ));
+    let account = NewAccount { username: "a b".to_owned(), ..NewAccount::default() };
+    let odd = SandboxOptions { accounts: vec![account], ..options() };
+    assert!(matches!(Sandbox::new(odd).unwrap_err(), SandboxError::BadAccount { .. }));
 }

@@ -48,10 +48,7 @@ impl Got {
     pub(crate) fn error(&self) -> (u64, Option<u64>) {
         let body = self.json();
         let error = &body["error"];
-        assert!(
-            error["fbtrace_id"].is_string() && error["is_transient"].is_boolean(),
-            "{self:?}"
-        );
+        assert!(error["fbtrace_id"].is_string() && error["is_transient"].is_boolean(), "{self:?}");
         (error["code"].as_u64().unwrap(), error["error_subcode"].as_u64())
     }
 }
@@ -100,11 +97,7 @@ impl Server {
             .pool_max_idle_per_host(0)
             .build()
             .unwrap();
-        Self {
-            sandbox,
-            origin,
-            client,
-        }
+        Self { sandbox, origin, client }
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -116,11 +109,7 @@ impl Server {
     pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Got, reqwest::Error> {
         let response = request.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Ok(Got {
-            status,
-            headers,
-            text: response.text().await?,
-        })
+        Ok(Got { status, headers, text: response.text().await? })
     }
 
     pub(crate) async fn get(&self, path: &str, params: &[(&str, &str)]) -> Got {
@@ -128,8 +117,7 @@ impl Server {
     }
 
     pub(crate) async fn try_get(&self, path: &str, params: &[(&str, &str)]) -> Result<Got, reqwest::Error> {
-        self.send(self.request(Method::GET, &format!("{path}?{}", encode(params))))
-            .await
+        self.send(self.request(Method::GET, &format!("{path}?{}", encode(params)))).await
     }
 
     pub(crate) async fn post_form(&self, path: &str, params: &[(&str, &str)]) -> Got {
@@ -147,9 +135,7 @@ impl Server {
     }
 
     pub(crate) async fn json(&self, method: Method, path: &str, body: &Value) -> Got {
-        let request = self
-            .request(method, path)
-            .header(CONTENT_TYPE, "application/json");
+        let request = self.request(method, path).header(CONTENT_TYPE, "application/json");
         self.send(request.body(body.to_string())).await.unwrap()
     }
 
@@ -170,11 +156,8 @@ impl Server {
     }
 
     pub(crate) async fn exchange(&self, short: &str) -> Got {
-        let params = [
-            ("grant_type", "th_exchange_token"),
-            ("client_secret", SECRET),
-            ("access_token", short),
-        ];
+        let params =
+            [("grant_type", "th_exchange_token"), ("client_secret", SECRET), ("access_token", short)];
         self.get("/access_token", &params).await
     }
 
@@ -188,8 +171,7 @@ impl Server {
     }
 
     pub(crate) async fn me(&self, token: &str) -> Got {
-        self.get("/v1.0/me", &[("fields", "id,username"), ("access_token", token)])
-            .await
+        self.get("/v1.0/me", &[("fields", "id,username"), ("access_token", token)]).await
     }
 }
 

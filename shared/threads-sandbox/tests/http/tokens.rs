@@ -22,27 +22,16 @@ async fn from_code_to_refreshed_token() {
     let long = got.token();
     assert_ne!(long, short);
     assert_eq!(
-        (
-            got.json()["token_type"].as_str(),
-            got.json()["expires_in"].as_u64()
-        ),
+        (got.json()["token_type"].as_str(), got.json()["expires_in"].as_u64()),
         (Some("bearer"), Some(LONG))
     );
-    assert_eq!(
-        server.me(&long).await.json(),
-        json!({ "id": ADA, "username": "ada" })
-    );
+    assert_eq!(server.me(&long).await.json(), json!({ "id": ADA, "username": "ada" }));
 
     server.advance(DAY);
     let got = server.refresh(&long).await;
     assert_ne!(got.token(), long);
     assert_eq!(got.json()["expires_in"].as_u64(), Some(LONG));
-    let calls: Vec<_> = server
-        .sandbox
-        .calls()
-        .into_iter()
-        .map(|call| (call.call, call.status))
-        .collect();
+    let calls: Vec<_> = server.sandbox.calls().into_iter().map(|call| (call.call, call.status)).collect();
     assert_eq!(
         calls,
         [
@@ -52,13 +41,7 @@ async fn from_code_to_refreshed_token() {
             (SandboxCall::Refresh, 200)
         ]
     );
-    assert!(
-        server
-            .sandbox
-            .calls()
-            .iter()
-            .all(|call| call.user_id.as_deref() == Some(ADA))
-    );
+    assert!(server.sandbox.calls().iter().all(|call| call.user_id.as_deref() == Some(ADA)));
 }
 
 #[tokio::test]
@@ -73,38 +56,16 @@ async fn the_code_is_taken_from_a_form_from_json_and_from_the_query() {
         "grant_type": "authorization_code",
         "redirect_uri": URI,
     });
-    assert_eq!(
-        server
-            .json(Method::POST, "/oauth/access_token", &body)
-            .await
-            .status,
-        200
-    );
+    assert_eq!(server.json(Method::POST, "/oauth/access_token", &body).await.status, 200);
 
     let code = server.code();
     let path = format!("/oauth/access_token?{}", encode(&code_form(&code)));
-    assert_eq!(
-        server
-            .send(server.request(Method::POST, &path))
-            .await
-            .unwrap()
-            .status,
-        200
-    );
+    assert_eq!(server.send(server.request(Method::POST, &path)).await.unwrap().status, 200);
 
-    let types: Vec<_> = server
-        .sandbox
-        .calls()
-        .into_iter()
-        .map(|call| call.content_type)
-        .collect();
+    let types: Vec<_> = server.sandbox.calls().into_iter().map(|call| call.content_type).collect();
     assert_eq!(
         types,
-        [
-            Some("application/x-www-form-urlencoded".to_owned()),
-            Some("application/json".to_owned()),
-            None
-        ]
+        [Some("application/x-www-form-urlencoded".to_owned()), Some("application/json".to_owned()), None]
     );
 }
 
@@ -139,16 +100,10 @@ async fn a_wrong_app_secret_or_redirect_is_refused_and_does_not_spend_the_code()
         ("client_id", "", (101, None)),
         ("client_secret", "wrong", (1, None)),
         ("client_secret", "", (1, None)),
-        (
-            "redirect_uri",
-            "https://app.example/callback/",
-            (100, Some(36008)),
-        ),
+        ("redirect_uri", "https://app.example/callback/", (100, Some(36008))),
         ("grant_type", "client_credentials", (100, None)),
     ] {
-        let got = server
-            .post_form("/oauth/access_token", &with(code_form(&code), name, value))
-            .await;
+        let got = server.post_form("/oauth/access_token", &with(code_form(&code), name, value)).await;
         assert_eq!((got.status, got.error()), (400, error), "{name}={value}");
         assert!(!got.text.contains(SECRET) && !got.text.contains(&code));
     }
@@ -159,17 +114,10 @@ async fn a_wrong_app_secret_or_redirect_is_refused_and_does_not_spend_the_code()
 async fn a_short_lived_token_lives_an_hour_and_needs_the_secret_to_grow() {
     let server = Server::start().await;
     let short = server.exchange_code(&server.code()).await.token();
-    let wrong = [
-        ("grant_type", "th_exchange_token"),
-        ("client_secret", "wrong"),
-        ("access_token", &*short),
-    ];
+    let wrong = [("grant_type", "th_exchange_token"), ("client_secret", "wrong"), ("access_token", &*short)];
     assert_eq!(server.get("/access_token", &wrong).await.error(), (1, None));
     // A lost answer may be asked for again.
-    let (first, second) = (
-        server.exchange(&short).await.token(),
-        server.exchange(&short).await.token(),
-    );
+    let (first, second) = (server.exchange(&short).await.token(), server.exchange(&short).await.token());
     assert_ne!(first, second);
     assert_eq!(server.exchange(&first).await.error(), (452, None));
     assert_eq!(server.refresh(&short).await.error(), (452, None));
@@ -288,51 +236,32 @@ async fn a_private_profiles_grant_ends_however_often_it_is_refreshed() {
 async fn tokens_are_taken_from_the_header_too_and_missed_when_absent() {
     let server = Server::start().await;
     let long = server.sandbox.issue_long_lived(ADA);
-    let request = server
-        .request(Method::GET, "/v23.0/me")
-        .header(AUTHORIZATION, format!("Bearer {long}"));
+    let request = server.request(Method::GET, "/v23.0/me").header(AUTHORIZATION, format!("Bearer {long}"));
     let got = server.send(request).await.unwrap();
     assert_eq!((got.status, got.json()), (200, json!({ "id": ADA })));
     assert_eq!(server.get("/v1.0/me", &[]).await.error(), (2500, None));
     assert_eq!(server.me("THQVJnever-issued").await.error(), (190, None));
-    let odd = server
-        .get("/v1.0/me", &[("access_token", &long), ("fields", "id,password")])
-        .await;
+    let odd = server.get("/v1.0/me", &[("access_token", &long), ("fields", "id,password")]).await;
     assert_eq!(odd.error(), (100, None));
 }
 
 #[tokio::test]
 async fn the_app_token_proves_the_secret_and_inspects_any_token() {
     let server = Server::start().await;
-    let ask = [
-        ("grant_type", "client_credentials"),
-        ("client_id", APP_ID),
-        ("client_secret", SECRET),
-    ];
+    let ask = [("grant_type", "client_credentials"), ("client_id", APP_ID), ("client_secret", SECRET)];
     let got = server.get("/oauth/access_token", &ask).await;
     let app_token = got.token();
     assert!(app_token.starts_with(&format!("TH|{APP_ID}|")));
     assert_eq!(got.json()["token_type"], "bearer");
     assert!(!app_token.contains(SECRET));
-    let wrong = server
-        .get("/oauth/access_token", &with(ask, "client_secret", "wrong"))
-        .await;
+    let wrong = server.get("/oauth/access_token", &with(ask, "client_secret", "wrong")).await;
     assert_eq!(wrong.error(), (1, None));
 
     let now = server.sandbox.clock().now().as_second();
     let ada = server.sandbox.issue_long_lived(ADA);
-    let by_app = server
-        .get(
-            "/v1.0/debug_token",
-            &[("input_token", &ada), ("access_token", &app_token)],
-        )
-        .await;
-    let by_itself = server
-        .get(
-            "/v1.0/debug_token",
-            &[("input_token", &ada), ("access_token", &ada)],
-        )
-        .await;
+    let by_app =
+        server.get("/v1.0/debug_token", &[("input_token", &ada), ("access_token", &app_token)]).await;
+    let by_itself = server.get("/v1.0/debug_token", &[("input_token", &ada), ("access_token", &ada)]).await;
     let wanted = json!({ "data": {
         "type": "USER",
         "application": "Threads sandbox",
@@ -346,32 +275,14 @@ async fn the_app_token_proves_the_secret_and_inspects_any_token() {
     assert_eq!((by_app.json(), by_itself.json()), (wanted.clone(), wanted));
 
     let bea = server.sandbox.issue_long_lived("17841400000000001");
-    let by_other = server
-        .get(
-            "/v1.0/debug_token",
-            &[("input_token", &ada), ("access_token", &bea)],
-        )
-        .await;
+    let by_other = server.get("/v1.0/debug_token", &[("input_token", &ada), ("access_token", &bea)]).await;
     assert_eq!(by_other.error(), (100, None));
 
     assert!(server.sandbox.revoke(ADA));
-    let dead = server
-        .get(
-            "/v1.0/debug_token",
-            &[("input_token", &ada), ("access_token", &app_token)],
-        )
-        .await;
+    let dead = server.get("/v1.0/debug_token", &[("input_token", &ada), ("access_token", &app_token)]).await;
     let data = &dead.json()["data"];
-    assert_eq!(
-        (&data["is_valid"], &data["error"]["subcode"]),
-        (&json!(false), &json!(458))
-    );
-    let by_dead = server
-        .get(
-            "/v1.0/debug_token",
-            &[("input_token", &ada), ("access_token", &ada)],
-        )
-        .await;
+    assert_eq!((&data["is_valid"], &data["error"]["subcode"]), (&json!(false), &json!(458)));
+    let by_dead = server.get("/v1.0/debug_token", &[("input_token", &ada), ("access_token", &ada)]).await;
     assert_eq!(by_dead.error(), (190, Some(458)));
 }
 
@@ -384,19 +295,9 @@ async fn other_methods_and_paths_are_metas_errors_and_do_nothing() {
     let posted = server.post_form("/refresh_access_token", &params).await;
     assert_eq!((posted.status, posted.error()), (400, (100, Some(33))));
     assert!(posted.text.contains("Unsupported post request"));
-    let head = server.request(
-        Method::HEAD,
-        &format!("/refresh_access_token?{}", encode(&params)),
-    );
+    let head = server.request(Method::HEAD, &format!("/refresh_access_token?{}", encode(&params)));
     assert_eq!(server.send(head).await.unwrap().status, 400);
-    for path in [
-        "/me",
-        "/v1.0/refresh_access_token",
-        "/v1/me",
-        "/vx.y/me",
-        "/v1.0/me/threads",
-        "/nothing",
-    ] {
+    for path in ["/me", "/v1.0/refresh_access_token", "/v1/me", "/vx.y/me", "/v1.0/me/threads", "/nothing"] {
         let got = server.get(path, &params).await;
         assert_eq!((got.status, got.error()), (404, (2500, None)), "{path}");
     }
@@ -409,15 +310,8 @@ async fn the_call_log_and_the_state_hold_no_secret() {
     let server = Server::start().await;
     let code = server.code();
     let form = server.request(Method::POST, "/oauth/access_token");
-    let form = form.header(
-        CONTENT_TYPE,
-        format!("application/x-www-form-urlencoded; note={SECRET}"),
-    );
-    let short = server
-        .send(form.body(encode(&code_form(&code))))
-        .await
-        .unwrap()
-        .token();
+    let form = form.header(CONTENT_TYPE, format!("application/x-www-form-urlencoded; note={SECRET}"));
+    let short = server.send(form.body(encode(&code_form(&code)))).await.unwrap().token();
     let long = server.exchange(&short).await.token();
     server.me(&long).await;
     let shown = [
@@ -431,25 +325,16 @@ async fn the_call_log_and_the_state_hold_no_secret() {
             assert!(!text.contains(secret), "{text}");
         }
     }
-    let tags: Vec<_> = server
-        .sandbox
-        .calls()
-        .into_iter()
-        .filter_map(|call| call.credential_tag)
-        .collect();
-    assert!(
-        tags.len() == 3 && tags.iter().all(|tag| tag.len() == 6) && tags[1] != tags[2],
-        "{tags:?}"
-    );
+    let tags: Vec<_> = server.sandbox.calls().into_iter().filter_map(|call| call.credential_tag).collect();
+    assert!(tags.len() == 3 && tags.iter().all(|tag| tag.len() == 6) && tags[1] != tags[2], "{tags:?}");
 }
 
 #[tokio::test]
 async fn made_up_user_ids_do_not_fit_a_double() {
     let server = Server::start().await;
-    let Account { user_id, .. } = server.sandbox.add_account(threads_sandbox::NewAccount {
-        username: "bea".to_owned(),
-        ..Default::default()
-    });
+    let Account { user_id, .. } = server
+        .sandbox
+        .add_account(threads_sandbox::NewAccount { username: "bea".to_owned(), ..Default::default() });
     assert!(user_id.parse::<u64>().unwrap() > 1 << 53);
     let code = server.sandbox.issue_code(&user_id, URI, &[]);
     let got = server.exchange_code(&code).await;

@@ -19,10 +19,7 @@ pub fn respond(page: &Page) -> Response<String> {
     let mut response = Response::new(render(page).into_string());
     *response.status_mut() = page.notice.status();
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/html; charset=utf-8"),
-    );
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     if let Some(seconds) = page.notice.retry_after() {
         headers.insert(header::RETRY_AFTER, seconds.into());
     }
@@ -100,22 +97,12 @@ impl Notice {
 }
 
 pub(super) fn render(page: &Page) -> Markup {
-    let Words {
-        title,
-        what,
-        next,
-        again,
-        maker,
-    } = page.notice.words();
+    let Words { title, what, next, again, maker } = page.notice.words();
     let tone = page.notice.tone();
     let restart = page.restart.as_deref().filter(|path| is_own_path(path));
     let mut ways: Vec<(&str, &str)> = Vec::new();
     ways.extend(restart.map(|path| (path, again.unwrap_or("Start again"))));
-    ways.extend(
-        page.back
-            .as_ref()
-            .map(|link| (link.as_str(), "Go back to the app")),
-    );
+    ways.extend(page.back.as_ref().map(|link| (link.as_str(), "Go back to the app")));
     if page.notice.is_settled_in_app() {
         ways.reverse();
     }

@@ -25,20 +25,13 @@ impl Page {
     /// A page with no links.
     #[must_use]
     pub fn new(notice: impl Into<Notice>) -> Self {
-        Self {
-            notice: notice.into(),
-            restart: None,
-            back: None,
-            time: None,
-        }
+        Self { notice: notice.into(), restart: None, back: None, time: None }
     }
 }
 
 /// Without the links: their queries may carry what opens a connect session.
 impl fmt::Debug for Page {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Page")
-            .field("notice", &self.notice)
-            .finish_non_exhaustive()
+        f.debug_struct("Page").field("notice", &self.notice).finish_non_exhaustive()
     }
 }

@@ -41,11 +41,7 @@ fn page_of(config: &Config, refused: &ConnectRefusal) -> Page {
         (_, Some(flow)) => Some(restart_path(flow)),
         (_, None) => (config.authorize_access == AuthorizeAccess::Open).then(|| "/authorize".to_owned()),
     };
-    Page {
-        restart,
-        back,
-        ..Page::new(refused.reason.outcome())
-    }
+    Page { restart, back, ..Page::new(refused.reason.outcome()) }
 }
 
 /// The path by which the same flow starts again.

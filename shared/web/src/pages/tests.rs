@@ -40,19 +40,13 @@ fn notices() -> impl Iterator<Item = Notice> {
 }
 
 fn restarting(notice: impl Into<Notice>, path: &str) -> Page {
-    Page {
-        restart: Some(path.to_owned()),
-        ..Page::new(notice)
-    }
+    Page { restart: Some(path.to_owned()), ..Page::new(notice) }
 }
 
 /// With every link that it can have.
 fn full(notice: impl Into<Notice>) -> Page {
     let back = Url::parse("https://app.example/settings?tab=threads&ref=7").unwrap();
-    Page {
-        back: Some(back),
-        ..restarting(notice, "/authorize?session=abc&x=1")
-    }
+    Page { back: Some(back), ..restarting(notice, "/authorize?session=abc&x=1") }
 }
 
 fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
@@ -85,16 +79,9 @@ fn every_notice_has_its_status_and_every_header() {
             let response = respond(&page);
             assert_eq!(response.status(), status, "{notice:?}");
             assert_eq!(header(&response, "retry-after"), retry_after, "{notice:?}");
-            assert_eq!(
-                header(&response, "content-type"),
-                Some("text/html; charset=utf-8")
-            );
+            assert_eq!(header(&response, "content-type"), Some("text/html; charset=utf-8"));
             assert_secure(&response);
-            assert!(
-                response.body().len() < 6 * 1024,
-                "{notice:?}: {} bytes",
-                response.body().len()
-            );
+            assert!(response.body().len() < 6 * 1024, "{notice:?}: {} bytes", response.body().len());
         }
     }
 }
@@ -103,9 +90,7 @@ fn every_notice_has_its_status_and_every_header() {
 fn every_notice_says_something_of_its_own() {
     let (mut names, mut titles, mut texts) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for notice in notices() {
-        let Words {
-            title, what, next, ..
-        } = notice.words();
+        let Words { title, what, next, .. } = notice.words();
         for text in [title, what, next] {
             assert!(!text.is_empty() && !text.contains("  "), "{notice:?}: {text:?}");
         }
@@ -130,10 +115,7 @@ fn every_notice_says_something_of_its_own() {
 fn a_page_without_links_still_tells_where_to_start_again() {
     let hint = "You can always start from the app.";
     for notice in notices().filter(|notice| notice.words().again.is_some()) {
-        assert!(
-            render(&Page::new(notice)).into_string().contains(hint),
-            "{notice:?}"
-        );
+        assert!(render(&Page::new(notice)).into_string().contains(hint), "{notice:?}");
         assert!(!render(&full(notice)).into_string().contains(hint), "{notice:?}");
     }
 }
@@ -145,10 +127,7 @@ fn the_policy_allows_the_style_of_the_page_and_nothing_else() {
         let style = between(response.body(), "<style>", "</style>");
         let hash = BASE64_STANDARD.encode(digest::digest(&digest::SHA256, style.as_bytes()));
         let policy = header(&response, "content-security-policy").unwrap();
-        assert!(
-            policy.contains(&format!("style-src 'sha256-{hash}';")),
-            "{policy}"
-        );
+        assert!(policy.contains(&format!("style-src 'sha256-{hash}';")), "{policy}");
         assert_eq!(response.body().matches("<style").count(), 1);
         assert!(!response.body().contains("style="), "inline styles are blocked");
         assert!(!style.contains(['\r', '<']) && !style.contains("url(") && !style.contains("@import"));
@@ -162,11 +141,7 @@ fn nothing_is_scripted_or_fetched_from_elsewhere() {
         for banned in ["<script", "<img", "<iframe", "<form", "javascript:", "http://"] {
             assert!(!body.contains(banned), "{notice:?}: {banned}");
         }
-        assert_eq!(
-            body.matches("https://").count(),
-            1,
-            "only the way back: {notice:?}"
-        );
+        assert_eq!(body.matches("https://").count(), 1, "only the way back: {notice:?}");
         assert_eq!(body.matches("src=").count(), 0, "{notice:?}");
     }
 }
@@ -174,19 +149,10 @@ fn nothing_is_scripted_or_fetched_from_elsewhere() {
 #[test]
 fn links_are_escaped() {
     let back = Url::parse("https://app.example/?a=1&b=%22%3E#'<\">").unwrap();
-    let page = Page {
-        back: Some(back),
-        ..restarting(Connect::Denied, "/authorize?a=1&b=\"><b>")
-    };
+    let page = Page { back: Some(back), ..restarting(Connect::Denied, "/authorize?a=1&b=\"><b>") };
     let body = render(&page).into_string();
-    assert!(
-        body.contains(r#"href="/authorize?a=1&amp;b=&quot;&gt;&lt;b&gt;""#),
-        "{body}"
-    );
-    assert!(
-        body.contains(r#"href="https://app.example/?a=1&amp;b=%22%3E#"#),
-        "{body}"
-    );
+    assert!(body.contains(r#"href="/authorize?a=1&amp;b=&quot;&gt;&lt;b&gt;""#), "{body}");
+    assert!(body.contains(r#"href="https://app.example/?a=1&amp;b=%22%3E#"#), "{body}");
     assert!(!body.contains("\"><b>"));
     assert_eq!(body.matches("<a ").count(), 2);
 }
@@ -207,11 +173,7 @@ fn a_restart_stays_on_this_origin() {
         let body = render(&restarting(Connect::Expired, hostile)).into_string();
         assert!(!body.contains("<a "), "{hostile:?}");
     }
-    assert!(
-        render(&restarting(Connect::Expired, "/authorize"))
-            .into_string()
-            .contains("<a ")
-    );
+    assert!(render(&restarting(Connect::Expired, "/authorize")).into_string().contains("<a "));
 }
 
 #[test]
@@ -224,8 +186,5 @@ fn the_app_comes_first_where_the_answer_lies_there() {
 #[test]
 fn debug_shows_no_links() {
     let shown = format!("{:?}", full(Connect::Denied));
-    assert!(
-        shown.contains("Denied") && !shown.contains("abc") && !shown.contains("app.example"),
-        "{shown}"
-    );
+    assert!(shown.contains("Denied") && !shown.contains("abc") && !shown.contains("app.example"), "{shown}");
 }

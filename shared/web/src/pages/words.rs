@@ -17,10 +17,7 @@ pub(super) struct Words {
 }
 
 impl Notice {
-    #[expect(
-        clippy::too_many_lines,
-        reason = "a table of texts, which reads best in one place"
-    )]
+    #[expect(clippy::too_many_lines, reason = "a table of texts, which reads best in one place")]
     pub(super) fn words(self) -> Words {
         match self {
             Self::Connect(Connect::Connected) => Words {

@@ -88,11 +88,7 @@ pub(super) fn reader(
 
 fn read(mut source: impl BufRead, sends: impl FnMut(Entry) -> bool) -> Result<()> {
     const MARK: &[u8] = b"\xef\xbb\xbf";
-    if source
-        .fill_buf()
-        .context("the lines cannot be read")?
-        .starts_with(MARK)
-    {
+    if source.fill_buf().context("the lines cannot be read")?.starts_with(MARK) {
         source.consume(MARK.len());
     }
     let first = source.fill_buf().context("the lines cannot be read")?;
@@ -107,11 +103,7 @@ fn read_json(mut source: impl BufRead, mut sends: impl FnMut(Entry) -> bool) -> 
     let mut text = Zeroizing::new(Vec::new());
     for line in 1.. {
         text.clear();
-        if (&mut source)
-            .take(MAX_LINE)
-            .read_until(b'\n', &mut text)
-            .context("the lines cannot be read")?
-            == 0
+        if (&mut source).take(MAX_LINE).read_until(b'\n', &mut text).context("the lines cannot be read")? == 0
         {
             return Ok(());
         }
@@ -126,11 +118,7 @@ fn read_json(mut source: impl BufRead, mut sends: impl FnMut(Entry) -> bool) -> 
         let entry = match serde_json::from_slice::<Fields>(&text) {
             Ok(fields) => Entry {
                 line,
-                token: fields
-                    .access_token
-                    .as_deref()
-                    .map(|text| trimmed(text))
-                    .unwrap_or_default(),
+                token: fields.access_token.as_deref().map(|text| trimmed(text)).unwrap_or_default(),
                 user_id: fields.user_id.map(Loose::text).filter(|text| !text.is_empty()),
                 expires_at: fields.expires_at.map(Loose::text).filter(|text| !text.is_empty()),
                 unreadable: None,
@@ -166,16 +154,9 @@ fn read_csv(source: impl BufRead, mut sends: impl FnMut(Entry) -> bool) -> Resul
         // A carriage return is trimmed. As an end it would make the numbers of lines wrong.
         .terminator(csv::Terminator::Any(b'\n'))
         .from_reader(source);
-    let names = reader
-        .byte_headers()
-        .context("the first line cannot be read")?
-        .clone();
+    let names = reader.byte_headers().context("the first line cannot be read")?.clone();
     let column = |wanted: &[&str]| {
-        names.iter().position(|name| {
-            wanted
-                .iter()
-                .any(|wanted| name.eq_ignore_ascii_case(wanted.as_bytes()))
-        })
+        names.iter().position(|name| wanted.iter().any(|wanted| name.eq_ignore_ascii_case(wanted.as_bytes())))
     };
     let Some(token) = column(&["access_token", "token"]) else {
         let text = "the first line names no column access_token: expected CSV with names in its first line, or JSON lines";
@@ -183,10 +164,7 @@ fn read_csv(source: impl BufRead, mut sends: impl FnMut(Entry) -> bool) -> Resul
     };
     let (user_id, expires_at) = (column(&["user_id"]), column(&["expires_at"]));
     let mut record = csv::ByteRecord::new();
-    while reader
-        .read_byte_record(&mut record)
-        .context("the lines cannot be read")?
-    {
+    while reader.read_byte_record(&mut record).context("the lines cannot be read")? {
         if record.iter().all(<[u8]>::is_empty) {
             continue;
         }

@@ -86,10 +86,8 @@ impl Import {
         }
         // Standard input is read once, so what an earlier run rejected of it is nowhere else.
         if from_stdin && rejected.exists() {
-            let text = format!(
-                "{} exists: move it away, or name another file with --rejected",
-                rejected.display()
-            );
+            let text =
+                format!("{} exists: move it away, or name another file with --rejected", rejected.display());
             return usage(text);
         }
         let (source, length) = self.source(from_stdin)?;
@@ -102,10 +100,7 @@ impl Import {
             .await
             .and(stack.service.secrets().keyring(stack.now()).await)
             .with_context(|| {
-                format!(
-                    "the secrets of {} are not ready; `threads-auth configure` writes them",
-                    stack.name
-                )
+                format!("the secrets of {} are not ready; `threads-auth configure` writes them", stack.name)
             })?;
         let bytes = Arc::default();
         let most = usize::from(self.concurrency);

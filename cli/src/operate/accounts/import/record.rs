@@ -62,13 +62,7 @@ pub(super) struct Record {
 impl Record {
     /// Of a file with as many bytes, if that is known.
     pub(super) fn new(length: Option<u64>, bytes: Arc<AtomicU64>, rejected: PathBuf) -> Self {
-        Self {
-            tally: Tally::default(),
-            bar: bar(length, SHARE),
-            bytes,
-            path: rejected,
-            file: None,
-        }
+        Self { tally: Tally::default(), bar: bar(length, SHARE), bytes, path: rejected, file: None }
     }
 
     pub(super) fn add(&mut self, entry: &Entry, fate: Fate) -> Result<()> {
@@ -106,8 +100,7 @@ impl Record {
         let mut line = Zeroizing::new(serde_json::to_string(&rejected)?);
         line.push('\n');
         // At once, so that a process that is killed has lost none.
-        file.write_all(line.as_bytes())
-            .with_context(|| format!("{} cannot be written", self.path.display()))
+        file.write_all(line.as_bytes()).with_context(|| format!("{} cannot be written", self.path.display()))
     }
 
     fn show(&self) {

@@ -13,11 +13,8 @@ use super::lines::Entry;
 use crate::operate::target::Opened;
 
 /// The waits before another try.
-const WAITS: Backoff = Backoff {
-    next: Duration::from_millis(200),
-    factor: 5,
-    longest: Duration::from_mins(1),
-};
+const WAITS: Backoff =
+    Backoff { next: Duration::from_millis(200), factor: 5, longest: Duration::from_mins(1) };
 
 /// The end of a line.
 pub(super) enum Fate {
@@ -31,19 +28,13 @@ pub(super) async fn take_over(stack: Arc<Opened>, entry: Entry, tries: u8) -> (E
     let (token, user_id, expires_at) = match values(&entry) {
         Ok(values) => values,
         Err(reason) => {
-            let fate = Fate::Rejected {
-                reason,
-                try_again: false,
-            };
+            let fate = Fate::Rejected { reason, try_again: false };
             return (entry, fate);
         }
     };
     let mut waits = WAITS;
     for attempt in 1.. {
-        let answer = stack
-            .service
-            .import(&token, user_id.as_ref(), expires_at, stack.now())
-            .await;
+        let answer = stack.service.import(&token, user_id.as_ref(), expires_at, stack.now()).await;
         let error = match answer {
             Ok(imported) if imported.is_new => return (entry, Fate::Imported),
             Ok(_) => return (entry, Fate::Present),
@@ -83,10 +74,7 @@ fn values(entry: &Entry) -> Result<Values, String> {
 }
 
 fn moment(text: &str) -> Result<Timestamp, String> {
-    let seconds = text
-        .parse()
-        .ok()
-        .and_then(|second| Timestamp::from_second(second).ok());
+    let seconds = text.parse().ok().and_then(|second| Timestamp::from_second(second).ok());
     seconds.or_else(|| text.parse().ok()).ok_or_else(|| {
         "expires_at is neither a time such as 2026-11-25T08:00:00Z nor seconds since 1970".to_owned()
     })
