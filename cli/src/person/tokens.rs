@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use threads_graph::{
     AccessToken, AppCredentials, AppSecret, AuthorizationCode, Graph, LongLivedToken, RedirectUri,
@@ -37,7 +37,21 @@ pub(crate) async fn exchange(
 ) -> Result<()> {
     let ShortLivedToken { access_token, user_id } =
         graph.exchange_code(app, code, redirect_uri).await.context("Could not generate short lived token")?;
-    complete(graph, &app.app_secret, access_token, Some(user_id), slot, output).await
+    let user_id = whose(graph, &access_token, user_id).await?;
+    complete(graph, &app.app_secret, access_token, user_id, slot, output).await
+}
+
+/// Whose a token is, as far as Meta tells: the exchange may leave it out. Two answers that differ are none.
+async fn whose(graph: &Graph, token: &AccessToken, told: Option<UserId>) -> Result<Option<UserId>> {
+    let asked = graph.me(token).await.ok().map(|profile| profile.id);
+    if let (Some(told), Some(asked)) = (&told, &asked)
+        && told != asked
+    {
+        bail!(
+            "Meta contradicts itself: the code was exchanged for a token of the account {told}, and the token is that of the account {asked}. It is not kept; log in again"
+        );
+    }
+    Ok(told.or(asked))
 }
 
 /// The second step alone. If it fails, the short-lived token is saved.
@@ -92,7 +106,7 @@ fn deliver_both(
         },
     });
     let user = ("User id", user_id.map_or_else(|| "not known".to_owned(), ToString::to_string));
-    let short = ("Short-lived", shown(short_lived, SHORT_LIFE));
+    let short = ("Short-lived", shown(short_lived, Some(SHORT_LIFE)));
     let rows = match &slot {
         Some(slot) => vec![user, stored(slot, long_lived)],
         None => vec![user, short, long(long_lived)],
@@ -114,7 +128,7 @@ fn long_lived_json(token: &LongLivedToken) -> Value {
     json!({
         "access_token": token.access_token.expose(),
         "token_type": "bearer",
-        "expires_in": token.expires_in.as_secs(),
+        "expires_in": token.expires_in.map(|life| life.as_secs()),
     })
 }
 
@@ -127,12 +141,15 @@ fn stored(slot: &Slot, token: &LongLivedToken) -> (&'static str, String) {
     ("Long-lived", format!("stored as {variable} in {path} ({life})"))
 }
 
-fn shown(token: &AccessToken, life: Duration) -> String {
+fn shown(token: &AccessToken, life: Option<Duration>) -> String {
     format!("{} ({})", token.expose(), lifetime(life))
 }
 
 /// Such as `lives 59 days and 23 hours`.
-fn lifetime(life: Duration) -> String {
+fn lifetime(life: Option<Duration>) -> String {
+    let Some(life) = life else {
+        return "Meta does not tell how long it lives".to_owned();
+    };
     let minutes = life.as_secs() / 60;
     let parts = [(minutes / 1440, "day"), (minutes / 60 % 24, "hour"), (minutes % 60, "minute")];
     let mut words = parts
@@ -207,7 +224,8 @@ mod tests {
             (5_183_944, "lives 59 days and 23 hours"),
             (5_184_000, "lives 60 days"),
         ] {
-            assert_eq!(lifetime(Duration::from_secs(seconds)), told);
+            assert_eq!(lifetime(Some(Duration::from_secs(seconds))), told);
         }
+        assert_eq!(lifetime(None), "Meta does not tell how long it lives");
     }
 }

@@ -80,10 +80,8 @@ pub(crate) fn code(error: &anyhow::Error) -> u8 {
     }
     match error.downcast_ref().map(threads_graph::Error::kind) {
         Some(ErrorKind::NeedsReauthorization(_) | ErrorKind::CodeUnusable | ErrorKind::Permission) => 3,
-        Some(
-            ErrorKind::Transient | ErrorKind::Throttled { .. } | ErrorKind::TooYoung | ErrorKind::Malformed,
-        ) => 4,
-        Some(ErrorKind::Configuration(_) | ErrorKind::Rejected) | None => 1,
+        Some(kind) if kind.is_retryable() => 4,
+        Some(_) | None => 1,
     }
 }
 
@@ -129,7 +127,14 @@ pub(crate) fn advice(error: &anyhow::Error) -> Option<String> {
         ErrorKind::Configuration(ConfigurationProblem::RedirectMismatch) => {
             "It has to be one of the dashboard's \"Redirect Callback URLs\", letter for letter, and the same in both steps."
         }
-        ErrorKind::Configuration(ConfigurationProblem::Other) | ErrorKind::Rejected => return None,
+        ErrorKind::Configuration(ConfigurationProblem::AppBlocked) => {
+            "It is about the app, and nothing is known to be wrong with the account or its token. Meta's dashboard says why, under Alerts and App Review. Try again when the app is back."
+        }
+        ErrorKind::Configuration(ConfigurationProblem::Moved) => {
+            "Set THREADS_GRAPH_URL to the new address, once Meta has announced it."
+        }
+        ErrorKind::Configuration(ConfigurationProblem::NotATester | ConfigurationProblem::Other)
+        | ErrorKind::Rejected => return None,
     };
     Some(advice.to_owned())
 }

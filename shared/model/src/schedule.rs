@@ -25,6 +25,9 @@ const FIRST_BACKOFF: Duration = Duration::from_mins(5);
 const MAX_BACKOFF: Duration = Duration::from_hours(12);
 const PENDING_BACKOFF: Duration = Duration::from_mins(1);
 
+/// The life of a token of which Meta does not tell how long it lives.
+pub const ASSUMED_LIFE: Duration = Duration::from_hours(60 * 24);
+
 /// When a token expires that was asked for at `asked_at` and lives for `expires_in`: Meta's own
 /// figure, never a constant.
 #[must_use]

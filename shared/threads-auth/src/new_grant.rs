@@ -25,7 +25,7 @@ pub(crate) fn new_grant<'a>(
         access: inspection.access,
         username: inspection.username,
         issued_at,
-        expires_at: schedule::expiry(issued_at, token.expires_in),
+        expires_at: schedule::expiry(issued_at, token.expires_in.unwrap_or(schedule::ASSUMED_LIFE)),
         expiry_assumed: false,
     })
 }

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use url::Url;
 
 use crate::call::Call;
 use crate::error_kind::{ConfigurationProblem, ErrorKind, ReauthorizationCause};
@@ -14,9 +15,30 @@ use crate::json::{Json, integer};
 /// The longest wait that a `Retry-After` can ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
 
+/// The subcode of an account that Meta has restricted. Its token is not dead.
+const ACCOUNT_RESTRICTED: u64 = 4_279_013;
+
 /// The wait that a `Retry-After` header asks for, if it is in seconds.
 pub(crate) fn retry_after(header: &str) -> Option<Duration> {
     header.trim().parse().ok().map(|seconds| Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
+}
+
+/// The longest host name there can be, in characters.
+const MAX_HOST: usize = 253;
+
+/// The host that a `Location` header leads to. `sent` are the values of the request: a host with one of them in it, or a
+/// long part of one, is an echo, and may be a secret.
+pub(crate) fn redirect_host(from: &Url, location: &str, sent: &[&str]) -> Option<String> {
+    const LONG: usize = 12;
+    let to = from.join(location).ok()?;
+    let host = to.host_str().filter(|host| (1..=MAX_HOST).contains(&host.len()))?;
+    let is_host = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte));
+    // A URL's host is in lower case.
+    let is_echo = sent.iter().map(|sent| sent.to_ascii_lowercase()).any(|sent| {
+        (sent.len() >= LONG && host.contains(&sent))
+            || host.split('.').any(|label| label.len() >= LONG && sent.contains(label))
+    });
+    (is_host && !is_echo).then(|| host.to_owned())
 }
 
 /// Whether a body says that something is wrong, whatever the status: a 200 may carry an error.
@@ -76,6 +98,9 @@ impl<'a> Said<'a> {
         if status == 429 {
             return ErrorKind::Throttled { retry_after };
         }
+        if matches!(status, 301 | 308) {
+            return ErrorKind::Configuration(ConfigurationProblem::Moved);
+        }
         // Whatever the body of a 5xx claims, it was written by something that was failing.
         if !self.is_json || status >= 500 || (300..400).contains(&status) || status == 408 {
             return ErrorKind::Transient;
@@ -85,6 +110,13 @@ impl<'a> Said<'a> {
         }
         if self.is_transient {
             return ErrorKind::Transient;
+        }
+        // What concerns the app is no news about an account, whatever the numbers say.
+        if self.is_app_blocked(call) {
+            return ErrorKind::Configuration(ConfigurationProblem::AppBlocked);
+        }
+        if self.subcode == Some(ACCOUNT_RESTRICTED) {
+            return ErrorKind::Rejected;
         }
         if matches!(self.code, Some(102 | 190))
             && let Some(cause) = self.subcode.and_then(cause)
@@ -112,13 +144,28 @@ impl<'a> Said<'a> {
         }
     }
 
+    /// A wrong app id has the same code and words in the calls that send one.
+    fn is_app_blocked(&self, call: Call) -> bool {
+        let sends_an_id = matches!(call, Call::ExchangeCode | Call::AppToken);
+        self.mentions(&[
+            "api access blocked",
+            "api access deactivated",
+            "api access disabled",
+            "application has been deleted",
+            "application has been disabled",
+        ]) || (!sends_an_id && (self.code == Some(101) || self.mentions(&["validating application"])))
+    }
+
     fn configuration_problem(&self, call: Call) -> Option<ConfigurationProblem> {
         match self.code {
             // "URL blocked" and "insecure redirect": the page's own seven digits.
             Some(1_349_168 | 1_349_187 | 191) => return Some(ConfigurationProblem::RedirectMismatch),
             Some(1_349_026 | 4_476_002) => return Some(ConfigurationProblem::WrongAppId),
-            Some(1_349_245) => return Some(ConfigurationProblem::Other),
+            Some(1_349_245) => return Some(ConfigurationProblem::NotATester),
             _ => {}
+        }
+        if self.mentions(&["insufficient developer role"]) {
+            return Some(ConfigurationProblem::NotATester);
         }
         // The Graph API answers a wrong secret with code 1, the same as for an unknown failure, so the words come first.
         if self.mentions(&["client secret", "client_secret", "app secret"]) {
@@ -216,12 +263,17 @@ mod tests {
             (10, None, ErrorKind::Permission),
             (200, None, ErrorKind::Permission),
             (299, None, ErrorKind::Permission),
-            (101, None, ErrorKind::Configuration(ConfigurationProblem::WrongAppId)),
+            (101, None, ErrorKind::Configuration(ConfigurationProblem::AppBlocked)),
             (1_349_026, None, ErrorKind::Configuration(ConfigurationProblem::WrongAppId)),
             (4_476_002, None, ErrorKind::Configuration(ConfigurationProblem::WrongAppId)),
             (1_349_168, None, ErrorKind::Configuration(ConfigurationProblem::RedirectMismatch)),
             (1_349_187, None, ErrorKind::Configuration(ConfigurationProblem::RedirectMismatch)),
-            (1_349_245, None, ErrorKind::Configuration(ConfigurationProblem::Other)),
+            (1_349_245, None, ErrorKind::Configuration(ConfigurationProblem::NotATester)),
+            (190, Some(4_279_013), ErrorKind::Rejected),
+            (102, Some(4_279_013), ErrorKind::Rejected),
+            (10, Some(4_279_013), ErrorKind::Rejected),
+            (2, Some(4_279_013), ErrorKind::Rejected),
+            (4_279_013, None, ErrorKind::Rejected),
             (190, None, ErrorKind::NeedsReauthorization(Cause::Invalid)),
             (190, Some(1), ErrorKind::NeedsReauthorization(Cause::Invalid)),
             // More than sixteen, and more than thirty-two bits.
@@ -264,9 +316,19 @@ mod tests {
                 let (kind, ..) = refused(Call::Refresh, status, &passing);
                 assert!(matches!(kind, ErrorKind::Transient | ErrorKind::Throttled { .. }), "{passing}");
             }
-            for status in [408, 500, 502, 503, 504, 599, 301, 302, 307] {
+            for status in [408, 500, 502, 503, 504, 599, 300, 302, 303, 307] {
                 let (kind, ..) = refused(Call::Refresh, status, &envelope(code, subcode, "x"));
                 assert_eq!(kind, ErrorKind::Transient, "{status} {code}");
+            }
+            for status in [301, 308] {
+                for body in [&envelope(code, subcode, "x"), "", "<html>"] {
+                    let (kind, ..) = refused(Call::Refresh, status, body);
+                    assert_eq!(
+                        kind,
+                        ErrorKind::Configuration(ConfigurationProblem::Moved),
+                        "{status} {code}"
+                    );
+                }
             }
             assert_eq!(refused(Call::Refresh, 429, &envelope(code, subcode, "x")).0, THROTTLED);
         }
@@ -274,25 +336,44 @@ mod tests {
 
     #[test]
     fn words_decide_where_codes_do_not() {
-        use ConfigurationProblem::{RedirectMismatch, WrongAppId, WrongAppSecret};
+        use ConfigurationProblem::{AppBlocked, NotATester, RedirectMismatch, WrongAppId, WrongAppSecret};
         let all = [Call::ExchangeCode, Call::ExchangeLongLived, Call::Refresh, Call::AppToken];
         let exchange = &all[..1];
         let refresh = &all[2..3];
+        let with_id = [Call::ExchangeCode, Call::AppToken];
+        let with_token = [Call::ExchangeLongLived, Call::Refresh, Call::Me, Call::DebugToken, Call::Other];
         for (calls, code, message, expected) in [
             (&all[..], 1, "Error validating client secret.", ErrorKind::Configuration(WrongAppSecret)),
             (&all[..], 100, "Missing client_secret parameter.", ErrorKind::Configuration(WrongAppSecret)),
             (
-                &all[..],
+                &with_id[..],
                 101,
                 "Error validating application. Cannot get application info due to a system error.",
                 ErrorKind::Configuration(WrongAppId),
             ),
             (
+                &with_token[..],
+                101,
+                "Error validating application. Cannot get application info due to a system error.",
+                ErrorKind::Configuration(AppBlocked),
+            ),
+            (&with_token[..], 190, "Error validating application.", ErrorKind::Configuration(AppBlocked)),
+            (
                 &all[..],
                 190,
                 "Error validating application. Application has been deleted.",
-                ErrorKind::Configuration(WrongAppId),
+                ErrorKind::Configuration(AppBlocked),
             ),
+            (&all[..], 200, "API access blocked.", ErrorKind::Configuration(AppBlocked)),
+            (&with_token[..], 200, "(#200) API Access Blocked", ErrorKind::Configuration(AppBlocked)),
+            (
+                &with_token[..],
+                190,
+                "API access deactivated. To reactivate, go to the dashboard",
+                ErrorKind::Configuration(AppBlocked),
+            ),
+            (&with_token[..], 200, "Permissions error", ErrorKind::Permission),
+            (&all[..], 400, "Insufficient developer role", ErrorKind::Configuration(NotATester)),
             (exchange, 400, "Invalid platform app", ErrorKind::Configuration(WrongAppId)),
             (
                 exchange,
@@ -315,6 +396,11 @@ mod tests {
                 assert_eq!(refused(call, 400, &body).0, expected, "{call} {body}");
             }
         }
+        // About the app, whatever the subcode.
+        for subcode in [458, 460, 463, 467] {
+            let body = envelope(190, subcode, "Error validating application. Application has been deleted.");
+            assert_eq!(refused(Call::Me, 400, &body).0, ErrorKind::Configuration(AppBlocked));
+        }
         // Known to be dead, whatever the words.
         let dead = refused(Call::Refresh, 400, &envelope(190, 463, "expired 24 hours ago"));
         assert_eq!(dead.0, ErrorKind::NeedsReauthorization(ReauthorizationCause::Expired));
@@ -328,6 +414,18 @@ mod tests {
                 r#"{"error_type":"OAuthException","code":400,"error_message":"Matching code was not found or was already used"}"#,
                 Some(400),
                 ErrorKind::CodeUnusable,
+            ),
+            (
+                Call::ExchangeCode,
+                r#"{"error_type":"THApiException","code":400,"error_message":"Insufficient developer role"}"#,
+                Some(400),
+                ErrorKind::Configuration(ConfigurationProblem::NotATester),
+            ),
+            (
+                Call::Refresh,
+                r#"{"error":{"type":"THApiException","code":190,"error_subcode":463,"message":"x"}}"#,
+                Some(190),
+                ErrorKind::NeedsReauthorization(ReauthorizationCause::Expired),
             ),
             (
                 Call::ExchangeCode,
@@ -374,6 +472,34 @@ mod tests {
             ),
         ] {
             assert_eq!(says_error(call, &body), expected, "{call} {body}");
+        }
+    }
+
+    #[test]
+    fn of_a_redirect_only_a_harmless_host_is_kept() {
+        let from = Url::parse("https://graph.threads.net/me?access_token=THQVJsecrettoken").unwrap();
+        let sent = ["THQVJsecrettoken", "th_refresh_token", "id"];
+        let long = format!("https://{}/", vec!["a".repeat(60); 5].join("."));
+        for (location, expected) in [
+            ("https://graph.threads.com/me?access_token=THQVJsecrettoken", Some("graph.threads.com")),
+            ("HTTPS://user:pass@Graph.Example:8443/x#y", Some("graph.example")),
+            ("//graph.example/x", Some("graph.example")),
+            ("/v2/me", Some("graph.threads.net")),
+            ("", Some("graph.threads.net")),
+            ("http://[2001:db8::1]/", Some("[2001:db8::1]")),
+            ("https://bücher.example/", Some("xn--bcher-kva.example")),
+            ("https://THQVJsecrettoken/", None),
+            ("https://x.thqvjsecrettoken.example/", None),
+            ("https://hqvjsecrettok.example/", None),
+            ("https://athqvjsecrettokenb.example/", None),
+            ("https://a!b.example/", None),
+            ("https://<script>/", None),
+            ("https://", None),
+            ("mailto:x@example.com", None),
+            ("data:text/html,x", None),
+            (&long, None),
+        ] {
+            assert_eq!(redirect_host(&from, location, &sent).as_deref(), expected, "{location}");
         }
     }
 

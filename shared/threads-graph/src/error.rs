@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::call::Call;
 use crate::classify::Said;
-use crate::error_kind::ErrorKind;
+use crate::error_kind::{ConfigurationProblem, ErrorKind};
 use crate::json::Json;
 
 /// A call to Meta that did not succeed.
@@ -22,6 +22,7 @@ pub struct Error {
     code: Option<u64>,
     subcode: Option<u64>,
     trace_id: Option<String>,
+    moved_to: Option<String>,
     source: Option<reqwest::Error>,
 }
 
@@ -62,6 +63,12 @@ impl Error {
         self.trace_id.as_deref()
     }
 
+    /// The host that Meta redirects to for good, and nothing else of that address, which holds what was sent.
+    #[must_use]
+    pub fn moved_to(&self) -> Option<&str> {
+        self.moved_to.as_deref()
+    }
+
     /// No answer.
     pub(crate) fn unanswered(call: Call, error: reqwest::Error) -> Self {
         Self::new(call, ErrorKind::Transient).caused_by(error)
@@ -97,18 +104,37 @@ impl Error {
                 .trace_id
                 .filter(|id| !sent.iter().any(|sent| sent.contains(id) || id.contains(sent)))
                 .map(str::to_owned),
+            moved_to: None,
             source: None,
         }
     }
 
+    /// Keeps the host of the answer's `Location`, if the answer says that Meta has moved.
+    pub(crate) fn redirected_to(self, host: Option<String>) -> Self {
+        let has_moved = self.kind == ErrorKind::Configuration(ConfigurationProblem::Moved);
+        Self { moved_to: host.filter(|_| has_moved), ..self }
+    }
+
     fn new(call: Call, kind: ErrorKind) -> Self {
-        Self { call, kind, status: None, code: None, subcode: None, trace_id: None, source: None }
+        Self {
+            call,
+            kind,
+            status: None,
+            code: None,
+            subcode: None,
+            trace_id: None,
+            moved_to: None,
+            source: None,
+        }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.call, self.kind)?;
+        if let Some(host) = &self.moved_to {
+            write!(f, ": it redirects to the host {host}")?;
+        }
         let numbers =
             [("HTTP ", self.status.map(u64::from)), ("code ", self.code), ("subcode ", self.subcode)];
         let mut separator = " (";
@@ -149,6 +175,20 @@ mod tests {
             Error::new(Call::Me, ErrorKind::Malformed).to_string(),
             "me: Meta's answer lacks what it must have"
         );
+    }
+
+    #[test]
+    fn only_an_answer_that_moves_for_good_names_a_host() {
+        for (status, expected) in [
+            (301, "refresh: Meta has moved: it redirects to the host graph.example (HTTP 301)"),
+            (308, "refresh: Meta has moved: it redirects to the host graph.example (HTTP 308)"),
+            (302, "refresh: Meta could not be reached, or answered with a passing failure (HTTP 302)"),
+        ] {
+            let error = Error::from_answer(Call::Refresh, status, None, None, &[])
+                .redirected_to(Some("graph.example".to_owned()));
+            assert_eq!(error.to_string(), expected);
+            assert_eq!(error.moved_to().is_some(), status != 302);
+        }
     }
 
     #[test]

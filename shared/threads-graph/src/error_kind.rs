@@ -8,8 +8,8 @@ use crate::names;
 /// What a failure means for the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// It may work a little later: a timeout, a lost connection, HTTP 5xx, Meta's codes 1 and 2 or `is_transient`, an
-    /// unexpected redirect, or an answer that is not a JSON object (HTML, empty, cut short, too large).
+    /// It may work a little later: a timeout, a lost connection, HTTP 5xx, Meta's codes 1 and 2 or `is_transient`, a
+    /// temporary redirect, or an answer that is not a JSON object (HTML, empty, cut short, too large).
     Transient,
     /// Too many calls: HTTP 429, or Meta's codes 4, 17, 32, 341, 613 and 368 (a temporary block).
     Throttled {
@@ -17,6 +17,7 @@ pub enum ErrorKind {
         retry_after: Option<Duration>,
     },
     /// The token is dead: Meta's codes 102 and 190. Only the person can mend it.
+    /// [`is_telling`](ReauthorizationCause::is_telling) says how much that is worth.
     NeedsReauthorization(ReauthorizationCause),
     /// The person, or Meta's app review, has not given this permission: Meta's codes 10 and 200 to 299.
     Permission,
@@ -61,8 +62,31 @@ names! {
         WrongAppId => "wrong_app_id",
         /// The redirect URI is not the registered one, not the one of the first step, or not https.
         RedirectMismatch => "redirect_mismatch",
-        /// Something else, such as a tester's invitation that was not accepted.
+        /// Meta has blocked, disabled or deleted the app. It says nothing about an account or a token, and people report
+        /// apps that came back after days.
+        AppBlocked => "app_blocked",
+        /// The API lives at another address now: HTTP 301 or 308. [`Error::moved_to`](crate::Error::moved_to) tells where.
+        Moved => "moved",
+        /// The app is not published, and the person is no tester of it, or has not accepted the invitation.
+        NotATester => "not_a_tester",
+        /// Something else.
         Other => "other",
+    }
+}
+
+impl ReauthorizationCause {
+    /// Whether Meta's answer tells what happened, by a subcode. Without one it may be Meta's own trouble: people report
+    /// hours in which 190 without a subcode, or 467, is the answer to tokens that are alive.
+    #[must_use]
+    pub fn is_telling(self) -> bool {
+        match self {
+            Self::Expired
+            | Self::PasswordChanged
+            | Self::AppRemoved
+            | Self::Checkpoint
+            | Self::Unconfirmed => true,
+            Self::SessionInvalid | Self::Invalid => false,
+        }
     }
 }
 
@@ -83,13 +107,21 @@ impl ErrorKind {
         }
     }
 
-    /// Whether the same call may succeed later without anybody doing anything: [`Transient`](Self::Transient),
-    /// [`Throttled`](Self::Throttled), [`TooYoung`](Self::TooYoung) and [`Malformed`](Self::Malformed).
+    /// Whether the same call may succeed later without anybody doing anything here: [`Transient`](Self::Transient),
+    /// [`Throttled`](Self::Throttled), [`TooYoung`](Self::TooYoung), [`Malformed`](Self::Malformed), and while Meta keeps
+    /// [the whole app](ConfigurationProblem::AppBlocked) out.
     ///
     /// An authorization code is the exception: a call that spent it may have failed only on its way back.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Transient | Self::Throttled { .. } | Self::TooYoung | Self::Malformed)
+        matches!(
+            self,
+            Self::Transient
+                | Self::Throttled { .. }
+                | Self::TooYoung
+                | Self::Malformed
+                | Self::Configuration(ConfigurationProblem::AppBlocked)
+        )
     }
 }
 
@@ -117,6 +149,12 @@ impl fmt::Display for ErrorKind {
                 ConfigurationProblem::RedirectMismatch => {
                     "the redirect URI is not the registered one, or not the one the person was sent with"
                 }
+                ConfigurationProblem::AppBlocked => "Meta has blocked or deleted the app",
+                ConfigurationProblem::Moved => "Meta has moved",
+                ConfigurationProblem::NotATester => {
+                    "the person is no tester of the app: add them in Meta's dashboard under App roles > Roles > Threads \
+                     Testers; they accept in the Threads app under Settings > Account > Website permissions > Invites"
+                }
                 ConfigurationProblem::Other => "the app is set up wrongly in Meta's dashboard",
             },
             Self::TooYoung => "the access token is younger than 24 hours and cannot be refreshed yet",
@@ -139,6 +177,13 @@ mod tests {
             "".parse::<ReauthorizationCause>().unwrap_err().to_string(),
             "expected one of expired, password_changed, app_removed, checkpoint, unconfirmed, session_invalid, invalid"
         );
+        let telling = ReauthorizationCause::ALL.map(ReauthorizationCause::is_telling);
+        assert_eq!(telling, [true, true, true, true, true, false, false]);
+        for problem in ConfigurationProblem::ALL {
+            assert_eq!(problem.as_str().parse(), Ok(problem));
+            let may_pass = problem == ConfigurationProblem::AppBlocked;
+            assert_eq!(ErrorKind::Configuration(problem).is_retryable(), may_pass, "{problem}");
+        }
         let kinds = [
             (ErrorKind::Transient, "transient", true),
             (ErrorKind::Throttled { retry_after: None }, "throttled", true),

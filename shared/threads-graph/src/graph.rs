@@ -7,29 +7,26 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::Method;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER};
 use serde::Deserialize as _;
 use serde_json::Value;
 use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
 
 use crate::call::Call;
-use crate::classify::{retry_after, says_error};
+use crate::classify::{redirect_host, retry_after, says_error};
 use crate::endpoints::{Endpoints, authorization_url};
 use crate::error::Error;
 use crate::error_kind::ErrorKind;
 use crate::http::HttpClient;
 use crate::ids::{AppId, RedirectUri, UserId};
-use crate::json::{Json, integer};
+use crate::json::{Json, integer, lifetime};
 use crate::scope::Scopes;
 use crate::secret::{AccessToken, AppCredentials, AppSecret, AuthorizationCode};
 
 /// The longest answer that is read, in bytes. Token answers have a few hundred; a page of posts can have more.
 const MAX_TOKEN_BODY: usize = 64 * 1024;
 const MAX_OTHER_BODY: usize = 1024 * 1024;
-
-/// The longest lifetime of a token that is believed: ten years.
-const MAX_LIFETIME: u64 = 10 * 365 * 24 * 60 * 60;
 
 /// The Threads API, as far as tokens go. Cheap to clone; clones share connections.
 ///
@@ -46,8 +43,8 @@ pub struct Graph {
 pub struct ShortLivedToken {
     /// Lives for 1 hour; Meta does not say so in the answer.
     pub access_token: AccessToken,
-    /// Whose it is.
-    pub user_id: UserId,
+    /// Whose it is, if Meta says so: people report answers without it, and answers with 0. [`Graph::me`] tells then.
+    pub user_id: Option<UserId>,
 }
 
 /// What a short-lived token is exchanged for, and what a refresh gives.
@@ -55,8 +52,9 @@ pub struct ShortLivedToken {
 pub struct LongLivedToken {
     /// It may or may not be a different text than before: Meta does not document whether a refresh replaces it.
     pub access_token: AccessToken,
-    /// From Meta's answer on, more than zero and at most ten years; about 60 days in practice.
-    pub expires_in: Duration,
+    /// How long it lives from Meta's answer on, if the answer has a number of seconds that can be one: from one second to
+    /// a hundred years. About 60 days in practice. A token without it is as good as any other.
+    pub expires_in: Option<Duration>,
 }
 
 /// A person, as the app sees them.
@@ -155,7 +153,7 @@ impl Graph {
         let answer = self.send(call, Method::POST, url, &form).await?;
         Ok(ShortLivedToken {
             access_token: answer.access_token()?,
-            user_id: answer.get("user_id").and_then(user_id).ok_or_else(|| answer.malformed())?,
+            user_id: answer.get("user_id").and_then(user_id),
         })
     }
 
@@ -231,15 +229,14 @@ impl Graph {
         let url = self.endpoints.versioned(&["debug_token"]);
         let query = [("input_token", input.expose()), ("access_token", caller.expose())];
         let answer = self.send(Call::DebugToken, Method::GET, url, &query).await?;
-        let data = answer.get("data").ok_or_else(|| answer.malformed())?;
         let time = |name| {
-            let seconds = data.get(name).and_then(integer).filter(|seconds| *seconds > 0)?;
+            let seconds = answer.get(name).and_then(integer).filter(|seconds| *seconds > 0)?;
             Timestamp::from_second(i64::try_from(seconds).ok()?).ok()
         };
         Ok(TokenInfo {
-            is_valid: data.get("is_valid").and_then(Value::as_bool).ok_or_else(|| answer.malformed())?,
-            user_id: data.get("user_id").and_then(user_id).filter(|id| id.as_str() != "0"),
-            scopes: data
+            is_valid: answer.get("is_valid").and_then(Value::as_bool).ok_or_else(|| answer.malformed())?,
+            user_id: answer.get("user_id").and_then(user_id),
+            scopes: answer
                 .get("scopes")
                 .and_then(Value::as_array)
                 .map(|names| names.iter().filter_map(Value::as_str).map(str::to_owned).collect())
@@ -293,10 +290,13 @@ impl Graph {
 
         let status = response.status();
         tracing::debug!(status = status.as_u16(), "answered");
-        let wait =
-            response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(retry_after);
+        let header = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let wait = header(RETRY_AFTER).and_then(retry_after);
         let sent: Vec<&str> = params.iter().map(|(_, value)| *value).collect();
-        let refusal = |body: Option<&Json>| Error::from_answer(call, status.as_u16(), wait, body, &sent);
+        let moved_to = header(LOCATION).and_then(|location| redirect_host(response.url(), location, &sent));
+        let refusal = |body: Option<&Json>| {
+            Error::from_answer(call, status.as_u16(), wait, body, &sent).redirected_to(moved_to.clone())
+        };
 
         let limit = if call == Call::Other { MAX_OTHER_BODY } else { MAX_TOKEN_BODY };
         // As large as a token's body can be from the start, since growing would leave copies behind.
@@ -329,8 +329,17 @@ impl Answer {
         T::deserialize(self.json.value()).map_err(|_| self.malformed())
     }
 
+    /// A member of the answer, or of the one object that the answer wraps as `{"data":{…}}` or `{"data":[{…}]}`. Meta
+    /// documents the first for `debug_token`, and its Instagram API wraps the code exchange in the second.
     fn get(&self, name: &str) -> Option<&Value> {
-        self.json.value().get(name)
+        let answer = self.json.value();
+        answer.get(name).or_else(|| match answer.get("data")? {
+            Value::Array(items) => match items.as_slice() {
+                [only] => only.get(name),
+                _ => None,
+            },
+            data => data.get(name),
+        })
     }
 
     fn malformed(&self) -> Error {
@@ -345,15 +354,14 @@ impl Answer {
     }
 
     fn long_lived(&self) -> Result<LongLivedToken, Error> {
-        let seconds = self
-            .get("expires_in")
-            .and_then(integer)
-            .filter(|seconds| (1..=MAX_LIFETIME).contains(seconds))
-            .ok_or_else(|| self.malformed())?;
-        Ok(LongLivedToken { access_token: self.access_token()?, expires_in: Duration::from_secs(seconds) })
+        Ok(LongLivedToken {
+            access_token: self.access_token()?,
+            expires_in: self.get("expires_in").and_then(lifetime),
+        })
     }
 }
 
+/// Meta writes 0 for nobody.
 fn user_id(value: &Value) -> Option<UserId> {
-    UserId::deserialize(value).ok()
+    UserId::deserialize(value).ok().filter(|id| id.as_str().bytes().any(|digit| digit != b'0'))
 }

@@ -130,7 +130,8 @@ async fn the_token_calls_send_and_read_what_meta_documents() {
         server.answers(200, json!({"access_token": "THQ|new", "user_id": id}));
         let code = AuthorizationCode::new(CODE).unwrap();
         let short = graph.exchange_code(&app(), &code, &redirect()).await.unwrap();
-        assert_eq!((short.access_token.expose(), short.user_id.as_str()), ("THQ|new", "17841405793187218"));
+        assert_eq!(short.access_token.expose(), "THQ|new");
+        assert_eq!(short.user_id.as_ref().map(UserId::as_str), Some("17841405793187218"));
     }
     server.assert_last(
         "POST",
@@ -150,7 +151,7 @@ async fn the_token_calls_send_and_read_what_meta_documents() {
         let long = graph.exchange_long_lived(&app().app_secret, &token()).await.unwrap();
         assert_eq!(
             (long.access_token.expose(), long.expires_in),
-            ("THQlong", Duration::from_secs(5_183_944))
+            ("THQlong", Some(Duration::from_secs(5_183_944)))
         );
     }
     server.assert_last(
@@ -160,7 +161,7 @@ async fn the_token_calls_send_and_read_what_meta_documents() {
     );
 
     let long = graph.refresh(&token()).await.unwrap();
-    assert_eq!(long.expires_in.as_secs(), 5_183_944);
+    assert_eq!(long.expires_in, Some(Duration::from_secs(5_183_944)));
     server.assert_last(
         "GET",
         "/refresh_access_token",
@@ -231,25 +232,90 @@ async fn a_success_that_lacks_something_is_malformed_and_never_a_dead_token() {
     let (server, graph) = Recorded::start().await;
     for answer in [
         json!({}),
-        json!({"access_token": "THQ"}),
         json!({"access_token": "", "user_id": 1, "expires_in": 1, "id": "x", "data": {"is_valid": "yes"}}),
-        json!({"access_token": "a b", "user_id": 1, "expires_in": 1}),
-        json!({"access_token": 7, "user_id": 1, "expires_in": 1}),
-        json!({"access_token": "THQ", "user_id": -1, "expires_in": 0}),
-        json!({"access_token": "THQ", "user_id": 1.5, "expires_in": -5}),
-        json!({"access_token": "THQ", "user_id": null, "expires_in": "soon"}),
-        json!({"access_token": "THQ", "user_id": "", "expires_in": 10_u64.pow(12)}),
-        json!({"access_token": "THQ", "user_id": {}, "expires_in": 5.5}),
+        json!({"access_token": "a b", "user_id": 1, "expires_in": 1, "id": 0, "data": {}}),
+        json!({"access_token": 7, "user_id": 1, "expires_in": 1, "id": "000", "data": []}),
+        json!({"access_token": null, "data": [{"expires_in": 5}]}),
+        // Whose would it be?
+        json!({"data": [{"access_token": "THQ", "id": "1"}, {"access_token": "THQ", "id": "2"}]}),
+        json!({"data": [[{"access_token": "THQ", "id": "1"}]]}),
+        json!({"data": "THQ"}),
     ] {
         server.answers(200, answer.clone());
-        for call in 0..5 {
-            // The answer may be good enough for the exchange, which needs no lifetime.
-            if let Err(error) = make(call, &graph).await.unwrap() {
-                assert_eq!(error.kind(), &ErrorKind::Malformed, "{call} {answer}");
-                assert_eq!(error.status(), Some(200));
-            } else {
-                assert!(call == 0 && answer["user_id"] == 1, "{call} {answer}");
-            }
+        for call in 0..6 {
+            let error = make(call, &graph).await.unwrap().unwrap_err();
+            assert_eq!(error.kind(), &ErrorKind::Malformed, "{call} {answer}");
+            assert_eq!(error.status(), Some(200));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_taken_whatever_stands_beside_it() {
+    let (server, graph) = Recorded::start().await;
+    let code = AuthorizationCode::new(CODE).unwrap();
+    let days = |days: u64| Some(Duration::from_secs(days * 86_400));
+    for (expires_in, expected) in [
+        (json!(5_184_000), days(60)),
+        (json!(5_184_000.0), days(60)),
+        (json!(5_183_944.5), Some(Duration::from_secs(5_183_944))),
+        (json!("5184000"), days(60)),
+        (json!(864_000), days(10)),
+        (json!(1), Some(Duration::from_secs(1))),
+        (json!(11_u64 * 31_536_000), days(11 * 365)),
+        (json!(5_184_000_000_u64), None),
+        (json!(1e30), None),
+        (json!(0), None),
+        (json!(-5), None),
+        (json!(null), None),
+        (json!("soon"), None),
+        (json!([]), None),
+    ] {
+        server.answers(200, json!({"access_token": "THQ", "token_type": "bearer", "expires_in": expires_in}));
+        for long in [
+            graph.refresh(&token()).await.unwrap(),
+            graph.exchange_long_lived(&app().app_secret, &token()).await.unwrap(),
+        ] {
+            assert_eq!((long.access_token.expose(), long.expires_in), ("THQ", expected), "{expires_in}");
+        }
+    }
+    for (user_id, expected) in [
+        (json!(17_841_600_000_000_001_u64), Some("17841600000000001")),
+        (json!("17841600000000001"), Some("17841600000000001")),
+        (json!(0), None),
+        (json!("0"), None),
+        (json!("000"), None),
+        (json!(null), None),
+        (json!(-1), None),
+        (json!(1.5), None),
+        (json!(""), None),
+        (json!("ada"), None),
+        (json!({}), None),
+    ] {
+        server.answers(200, json!({"access_token": "SHORT", "user_id": user_id}));
+        let short = graph.exchange_code(&app(), &code, &redirect()).await.unwrap();
+        let told = short.user_id.as_ref().map(UserId::as_str);
+        assert_eq!((short.access_token.expose(), told), ("SHORT", expected), "{user_id}");
+    }
+
+    // Neither of them, and both in a wrapper.
+    let fields =
+        json!({"access_token": "THQ", "user_id": "7", "permissions": "threads_basic", "expires_in": 60});
+    for (answer, is_bare) in [
+        (json!({"access_token": "THQ"}), true),
+        (json!({"access_token": "THQ", "data": null}), true),
+        (json!({"access_token": "THQ", "data": []}), true),
+        (json!({"data": [fields]}), false),
+        (json!({"data": fields}), false),
+    ] {
+        server.answers(200, answer.clone());
+        let short = graph.exchange_code(&app(), &code, &redirect()).await.unwrap();
+        assert_eq!((short.access_token.expose(), short.user_id.is_none()), ("THQ", is_bare), "{answer}");
+        for long in [
+            graph.refresh(&token()).await.unwrap(),
+            graph.exchange_long_lived(&app().app_secret, &token()).await.unwrap(),
+        ] {
+            assert_eq!((long.access_token.expose(), long.expires_in.is_none()), ("THQ", is_bare), "{answer}");
         }
     }
 }
@@ -319,6 +385,8 @@ enum Hostile {
     Silence,
     Garbage,
     Redirect,
+    Moved,
+    MovedToASecret,
     Html,
     HtmlServerError,
     Empty,
@@ -335,11 +403,13 @@ enum Hostile {
     EchoedSuccess,
 }
 
-const HOSTILE: [(Hostile, &str); 18] = [
+const HOSTILE: [(Hostile, &str); 20] = [
     (Hostile::Drop, "transient"),
     (Hostile::Silence, "transient"),
     (Hostile::Garbage, "transient"),
     (Hostile::Redirect, "transient"),
+    (Hostile::Moved, "configuration"),
+    (Hostile::MovedToASecret, "configuration"),
     (Hostile::Html, "transient"),
     (Hostile::HtmlServerError, "transient"),
     (Hostile::Empty, "transient"),
@@ -406,6 +476,13 @@ async fn serve(mut stream: TcpStream, hostile: Hostile) -> io::Result<()> {
         }
         Hostile::Garbage => format!("{TOKEN} {SECRET}\r\n\r\n"),
         Hostile::Redirect => answer(&format!("302 Found\r\nlocation: /?stolen={SECRET}"), ""),
+        Hostile::Moved => answer(
+            &format!("301 Moved Permanently\r\nlocation: https://graph.example/{CODE}?access_token={SECRET}"),
+            &dead,
+        ),
+        Hostile::MovedToASecret => {
+            answer("308 Permanent Redirect\r\nlocation: https://a.CANARYtoken.example/", &dead)
+        }
         Hostile::Html => answer("400 Bad Request", &format!("<html>{echo}</html>")),
         Hostile::HtmlServerError => answer("502 Bad Gateway", &format!("<html>{echo}</html>")),
         Hostile::Empty => answer("400 Bad Request", ""),
@@ -514,6 +591,7 @@ async fn no_failure_of_any_call_shows_a_secret() {
     let traced = String::from_utf8(trace.0.lock().unwrap().clone()).unwrap();
     // Both have something in them, so that their silence means something.
     assert!(shown.contains("code 190, subcode 460") && shown.contains("reqwest::Error"));
+    assert!(shown.contains("refresh: Meta has moved: it redirects to the host graph.example (HTTP 301"));
     assert!(
         traced.contains("threads_graph")
             && traced.contains("status=429")

@@ -4,6 +4,7 @@ use anyhow::Error;
 use serde_json::Value;
 use threads_auth_model::error_chain;
 use threads_auth_model::seal::random_text;
+use threads_graph::{ConfigurationProblem, ErrorKind};
 use url::Url;
 
 use super::finding::{Finding, fail, ok, warn};
@@ -20,11 +21,14 @@ pub(super) async fn belong_together(stack: &Opened) -> Finding {
     match stack.graph().app_token(&app).await {
         Ok(_) => ok(CHECK, "belong together, says Meta"),
         Err(error) => {
+            let is_blocked = *error.kind() == ErrorKind::Configuration(ConfigurationProblem::AppBlocked);
             let error = Error::from(error);
             let advice = exit::advice(&error);
             let detail = format!("Meta does not take them: {error:#}");
             match exit::code(&error) {
-                4 => warn(CHECK, format!("Meta does not answer: {error:#}"), "Try again later."),
+                4 if !is_blocked => {
+                    warn(CHECK, format!("Meta does not answer: {error:#}"), "Try again later.")
+                }
                 _ => fail(
                     CHECK,
                     detail,

@@ -107,7 +107,7 @@ async fn granted(
         return Err(ConnectError::Replayed);
     }
     let short = exchange_code(clients, vault, code, &state_hash, watch).await?;
-    let user_id = &short.user_id;
+    let user_id = &short.user_id.ok_or(ConnectError::WrongAccount)?;
     if flow.user_id.as_ref().is_some_and(|expected| expected != user_id) {
         return Err(ConnectError::WrongAccount);
     }
@@ -151,7 +151,7 @@ async fn granted(
     match committed {
         CommitOutcome::Committed => Ok(Connected {
             location: destination(clients, flow, &completion, outcome),
-            user_id: short.user_id,
+            user_id: user_id.clone(),
             outcome,
         }),
         CommitOutcome::Replayed => Err(ConnectError::Replayed),

@@ -354,7 +354,7 @@ impl<'a> Refresher<'a> {
         let (Ok(sealed), Ok(previous)) = (sealed, previous) else {
             return Ok(RefreshOutcome::StoreFailed.into());
         };
-        let expires_at = schedule::expiry(issued_at, new.expires_in);
+        let expires_at = schedule::expiry(issued_at, new.expires_in.unwrap_or(schedule::ASSUMED_LIFE));
         let refreshed = Refreshed { sealed: &sealed, previous: &previous, issued_at, expires_at };
         let write = || store.store_refreshed(grant, refreshed, self.time.now());
         let written = persist(self.time.deadline(), write).await?;
