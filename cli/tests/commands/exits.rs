@@ -2,12 +2,26 @@
 
 use std::process::Stdio;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use threads_sandbox::{FaultAction, SandboxCall};
 
 use crate::support::{
     APP_ID, APP_SECRET, REDIRECT_URI, Running, USER, World, meta_that, run, run_with, text,
 };
+
+fn respond(status: u16, body: &Value) -> FaultAction {
+    FaultAction::Respond { status, body: body.to_string(), headers: Vec::new() }
+}
+
+/// An error of Meta's with these words.
+fn said(status: u16, code: u64, message: &str) -> FaultAction {
+    respond(status, &json!({"error": {"message": message, "type": "OAuthException", "code": code}}))
+}
+
+fn moved(status: u16) -> FaultAction {
+    let location = "https://graph.example/refresh_access_token?access_token=CANARY".to_owned();
+    FaultAction::Respond { status, body: String::new(), headers: vec![("location".to_owned(), location)] }
+}
 
 fn graph_error(code: u64, subcode: Option<u64>) -> FaultAction {
     FaultAction::GraphError { code, subcode, is_transient: false, status: 400 }
@@ -31,7 +45,18 @@ fn every_failure_of_meta_has_its_code_and_its_advice() {
         (FaultAction::Truncate, 4, "transient", later),
         (FaultAction::Html, 4, "transient", later),
         (FaultAction::Empty, 4, "transient", later),
-        (graph_error(101, None), 1, "configuration", "not the Meta app id"),
+        // About the app, and no account's fault.
+        (graph_error(101, None), 4, "configuration", "nothing is known to be wrong with the account"),
+        (
+            said(400, 190, "Application has been deleted"),
+            4,
+            "configuration",
+            "Try again when the app is back",
+        ),
+        (said(403, 200, "API access blocked."), 4, "configuration", "Meta has blocked or deleted the app"),
+        (moved(301), 1, "configuration", "it redirects to the host graph.example (HTTP 301)"),
+        (moved(308), 1, "configuration", "Set THREADS_GRAPH_URL"),
+        (moved(307), 4, "transient", later),
         (graph_error(999_999, None), 1, "rejected", ""),
     ] {
         world.fault(SandboxCall::Refresh, 1, action.clone());
@@ -40,7 +65,7 @@ fn every_failure_of_meta_has_its_code_and_its_advice() {
         let ended = run(command);
         let failure = ended.failure(code);
         assert_eq!(text(&failure, "/error/kind"), kind, "{action:?}");
-        ended.says(code, &[advice]).hides(&[&old]);
+        ended.says(code, &[advice]).hides(&[&old, "CANARY"]);
     }
     let young = world.sandbox.issue_long_lived(USER);
     let ended = run_with(world.command(&["refresh_token", "-token", "-", "--json"]), &young);
@@ -77,6 +102,51 @@ fn every_failure_of_a_login_has_its_code() {
     ended.says(4, &["it was spent on this attempt"]);
     // It was not, in this case.
     with((APP_ID, APP_SECRET), &code).json();
+}
+
+#[test]
+fn whose_a_token_is_meta_may_leave_out_but_not_contradict() {
+    let world = World::new();
+    let arguments = ["access_token", "-code", "-", "-r", REDIRECT_URI, "--json"];
+    let long = json!({"access_token": "THQVJlong", "token_type": "bearer", "expires_in": null});
+    let exchange = |body: Value| {
+        world.fault(SandboxCall::ExchangeCode, 1, respond(200, &body));
+        world.fault(SandboxCall::ExchangeLongLived, 1, respond(200, &long));
+        let ended = run_with(world.with_app(&arguments), "AQBcode");
+        world.sandbox.clear_faults();
+        ended
+    };
+    let token = world.sandbox.issue_long_lived(USER);
+    for body in [
+        json!({"access_token": token, "user_id": USER}),
+        json!({"access_token": token}),
+        json!({"access_token": token, "user_id": 0}),
+        json!({"access_token": token, "user_id": null}),
+        json!({"data": [{"access_token": token, "user_id": USER, "permissions": "threads_basic"}]}),
+    ] {
+        let got = exchange(body).json();
+        assert_eq!(text(&got, "/user_id"), USER);
+        assert_eq!(text(&got, "/tokens/long_lived/access_token"), "THQVJlong");
+        assert_eq!(got["tokens"]["long_lived"]["expires_in"], Value::Null);
+    }
+    let ended = exchange(json!({"access_token": token, "user_id": 1}));
+    ended.says(1, &["Meta contradicts itself", "log in again"]).hides(&[&token]);
+    // Where nobody tells, the tokens are what counts.
+    let got = exchange(json!({"access_token": "THQVJunknown"})).json();
+    assert_eq!(got["user_id"], Value::Null);
+    assert_eq!(text(&got, "/tokens/short_lived/access_token"), "THQVJunknown");
+}
+
+#[test]
+fn a_person_who_is_no_tester_is_told_what_to_click() {
+    let world = World::new();
+    let refused =
+        json!({"error_type": "OAuthException", "code": 400, "error_message": "Insufficient developer role"});
+    world.fault(SandboxCall::ExchangeCode, 1, respond(400, &refused));
+    let arguments = ["access_token", "-code", "-", "-r", REDIRECT_URI, "--json"];
+    let ended = run_with(world.with_app(&arguments), "AQBcode");
+    assert_eq!(text(&ended.failure(1), "/error/kind"), "configuration");
+    ended.says(1, &["App roles > Roles > Threads Testers", "Website permissions > Invites"]);
 }
 
 #[test]

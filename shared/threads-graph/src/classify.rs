@@ -242,7 +242,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::too_many_lines, reason = "a table")]
     fn codes_and_subcodes_are_classified() {
         use ReauthorizationCause as Cause;
         const THROTTLED: ErrorKind = ErrorKind::Throttled { retry_after: None };

@@ -132,7 +132,7 @@ impl Export {
                 output.result(&json, "")?;
             }
             Some(path) => {
-                output.note(&format!("{written} accounts were written to {}{without}", path.display()))
+                output.note(&format!("{written} accounts were written to {}{without}", path.display()));
             }
         }
         Stopped::told(u8::from(broken + sealed > 0))
