@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use jiff::Timestamp;
+use threads_graph::redacted;
 use tokio::runtime::Builder;
 
 use crate::operate::{accounts, configure, doctor, keyring, restore, sweep};
@@ -55,10 +56,12 @@ enum Command {
     reason = "this is the edge that reads the clock for everything behind it"
 )]
 fn main() -> ExitCode {
-    let matches = Cli::command().get_matches_from(legacy::translate(std::env::args_os()));
+    let matches = Cli::command()
+        .try_get_matches_from(legacy::translate(std::env::args_os()))
+        .unwrap_or_else(|error| used_wrongly(&error));
     let command = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli.command,
-        Err(error) => error.exit(),
+        Err(error) => used_wrongly(&error),
     };
     let surroundings = Surroundings {
         variables: std::env::vars_os()
@@ -75,6 +78,16 @@ fn main() -> ExitCode {
             ExitCode::from(exit::code(&error))
         }
     }
+}
+
+/// Shows what clap has to say, which repeats arguments, and ends.
+fn used_wrongly(error: &clap::Error) -> ! {
+    let text = error.render().to_string();
+    if redacted(&text) == text {
+        error.exit();
+    }
+    output::say(&text);
+    std::process::exit(error.exit_code())
 }
 
 impl Command {

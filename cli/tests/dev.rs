@@ -24,7 +24,7 @@ const DAY: u64 = 86_400;
 const HANG: Duration = Duration::from_mins(10);
 
 /// The sandbox's app secret, and how each of its tokens begins.
-const SECRETS: [&str; 2] = ["sandbox-app-secret", "THQVJ"];
+const SECRETS: [&str; 3] = ["sandbox-app-secret", "THQVJ", "TH|"];
 
 /// The command in `folder`, which is also its place for temporary files.
 fn command(folder: &Path, arguments: &[&str]) -> Command {

@@ -60,6 +60,7 @@ impl Canaries {
         let [app, keyring] = [secret_text(stack, app).await, secret_text(stack, keyring).await]
             .map(|text| serde_json::from_str::<serde_json::Value>(&text).unwrap());
         canaries.plant("the app secret", app["app_secret"].as_str().unwrap());
+        canaries.plant("an app's token", &format!("TH|{}", app["app_id"].as_str().unwrap()));
         canaries.plant("the tombstone key", keyring["tombstone"].as_str().unwrap());
         for key in keyring["keys"].as_object().unwrap().values() {
             canaries.plant("a sealing key", key.as_str().unwrap());
@@ -113,7 +114,7 @@ fn ways_to_connect(
     let long_answer =
         || respond(200, format!(r#"{{"access_token":"{long}","token_type":"bearer","expires_in":5184000}}"#));
     let echo = |status| {
-        let text = format!("client_secret=sandbox-app-secret {short} {long}");
+        let text = format!("client_secret=sandbox-app-secret TH|9876543210987654|x {short} {long}");
         let body = serde_json::json!({"error": {"message": text, "type": text, "code": 190, "error_subcode": 1, "fbtrace_id": short},
             "access_token": short, "error_message": text, "error_type": text});
         respond(status, body.to_string())

@@ -1,7 +1,7 @@
 //! How a command ends: the one place that maps what went wrong to an exit code, to advice and to JSON.
 
 use serde_json::{Value, json};
-use threads_graph::{Call, ConfigurationProblem, ErrorKind};
+use threads_graph::{Call, ConfigurationProblem, ErrorKind, redacted};
 
 use crate::shell::failure::may_pass;
 
@@ -141,8 +141,9 @@ pub(crate) fn advice(error: &anyhow::Error) -> Option<String> {
 
 /// The same for programs: `{"message", "error"}`, as ThreadsPipe has it.
 pub(crate) fn json(error: &anyhow::Error) -> Value {
-    let message = error.to_string();
-    let cause = error.chain().skip(1).map(ToString::to_string).collect::<Vec<_>>();
+    let message = redacted(&error.to_string()).into_owned();
+    let cause =
+        error.chain().skip(1).map(|cause| redacted(&cause.to_string()).into_owned()).collect::<Vec<_>>();
     let detail = if let Some(meta) = error.downcast_ref::<threads_graph::Error>() {
         json!({
             "kind": meta.kind().as_str(),

@@ -8,6 +8,7 @@ use anstyle::{AnsiColor, Style};
 use anyhow::Result;
 use clap::Args;
 use serde_json::Value;
+use threads_graph::redacted;
 
 pub(crate) const LABEL: Style = Style::new().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
@@ -55,9 +56,9 @@ impl Output {
     }
 }
 
-/// Says it in any case. Nobody could be told that standard error is closed.
+/// Says it in any case, without what may hold the app's secret. Nobody could be told that standard error is closed.
 pub(crate) fn say(text: &str) {
-    let _ = writeln!(anstream::stderr(), "{text}");
+    let _ = writeln!(anstream::stderr(), "{}", redacted(text));
 }
 
 /// Says why a command failed.

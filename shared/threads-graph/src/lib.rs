@@ -86,7 +86,7 @@ pub use http::{HttpClient, HttpClientError, HttpTimeouts};
 pub use ids::{AppId, InvalidId, InvalidRedirectUri, MediaId, RedirectUri, UserId};
 pub use names::UnknownName;
 pub use scope::{Scope, Scopes, UnknownScope};
-pub use secret::{AccessToken, AppCredentials, AppSecret, AuthorizationCode, InvalidSecret};
+pub use secret::{AccessToken, AppCredentials, AppSecret, AuthorizationCode, InvalidSecret, redacted};
 #[doc(hidden)]
 pub use serde as __serde;
 pub use signed_request::{SignedRequest, SignedRequestError, verify_signed_request}; // for `names!`

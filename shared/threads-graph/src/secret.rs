@@ -4,6 +4,7 @@
 //! `Deref` and no `==`, and `Debug` prints a placeholder. [`expose`](AccessToken::expose) is the only way out, and is meant
 //! to be called where bytes leave the process or are sealed.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use zeroize::Zeroizing;
@@ -103,6 +104,32 @@ secret!(
     "authorization code"
 );
 
+/// What the app's own tokens begin with. `TH|<app id>|<app secret>` is one, so whatever begins so may hold the secret.
+const APP_TOKEN: &str = "TH|";
+
+/// `text` without the app's tokens: each that begins with `TH|`, also percent-encoded, is replaced up to the next white
+/// space or quotation mark. For text that is shown and may repeat what somebody else wrote.
+///
+/// ```
+/// assert_eq!(threads_graph::redacted("'TH|123|secret' is no scope"), "'TH|(redacted)' is no scope");
+/// ```
+#[must_use]
+pub fn redacted(text: &str) -> Cow<'_, str> {
+    let start = |text: &str| [APP_TOKEN, "TH%7C", "TH%7c"].iter().filter_map(|start| text.find(start)).min();
+    if start(text).is_none() {
+        return text.into();
+    }
+    let (mut shown, mut rest) = (String::new(), text);
+    while let Some(at) = start(rest) {
+        shown.push_str(&rest[..at]);
+        shown.push_str("TH|(redacted)");
+        rest = &rest[at..];
+        rest = &rest[rest.find(|c: char| c.is_whitespace() || "\"'`<>".contains(c)).unwrap_or(rest.len())..];
+    }
+    shown.push_str(rest);
+    shown.into()
+}
+
 /// What proves an app to Meta: its Threads app id and the secret that belongs to it.
 #[derive(Debug, Clone)]
 pub struct AppCredentials {
@@ -118,11 +145,10 @@ impl AppCredentials {
     /// Source: Meta, "App access tokens".
     #[must_use]
     pub fn app_token(&self) -> AccessToken {
-        const START: &str = "TH|";
         let (id, secret) = (self.app_id.as_str(), self.app_secret.expose());
         // As large as it becomes from the start, since growing would leave copies behind.
-        let mut token = Zeroizing::new(String::with_capacity(START.len() + id.len() + 1 + secret.len()));
-        for part in [START, id, "|", secret] {
+        let mut token = Zeroizing::new(String::with_capacity(APP_TOKEN.len() + id.len() + 1 + secret.len()));
+        for part in [APP_TOKEN, id, "|", secret] {
             token.push_str(part);
         }
         AccessToken(token)
@@ -145,6 +171,27 @@ mod tests {
         assert!(!shown.contains("CANARY"), "{shown}");
         assert!(shown.contains("AppSecret(redacted)"), "{shown}");
         assert_eq!(token.expose(), "CANARY-token");
+    }
+
+    #[test]
+    fn whatever_begins_like_an_apps_token_is_hidden() {
+        for (text, expected) in [
+            ("", ""),
+            ("a token THQVJ and a scope", "a token THQVJ and a scope"),
+            ("TH", "TH"),
+            ("TH|", "TH|(redacted)"),
+            ("TH|1|CANARY", "TH|(redacted)"),
+            ("x=TH|1|CANARY,y=CANARY z", "x=TH|(redacted) z"),
+            ("\"TH|1|CANARY\" and 'TH|CANARY'", "\"TH|(redacted)\" and 'TH|(redacted)'"),
+            ("TH|TH|CANARY", "TH|(redacted)"),
+            ("a\nTH|1|CANARY\nb", "a\nTH|(redacted)\nb"),
+            ("?access_token=TH%7C1%7CCANARY&x", "?access_token=TH|(redacted)"),
+            ("?access_token=TH%7c1%7cCANARY é", "?access_token=TH|(redacted) é"),
+            ("éTH|CANARY\u{a0}é", "éTH|(redacted)\u{a0}é"),
+            ("{\"t\":\"TH|1|CANARY\"}", "{\"t\":\"TH|(redacted)\"}"),
+        ] {
+            assert_eq!(redacted(text), expected, "{text}");
+        }
     }
 
     #[test]

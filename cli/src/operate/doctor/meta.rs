@@ -4,7 +4,7 @@ use anyhow::Error;
 use serde_json::Value;
 use threads_auth_model::error_chain;
 use threads_auth_model::seal::random_text;
-use threads_graph::{ConfigurationProblem, ErrorKind};
+use threads_graph::{ConfigurationProblem, ErrorKind, redacted};
 use url::Url;
 
 use super::finding::{Finding, fail, ok, warn};
@@ -62,6 +62,7 @@ pub(super) async fn redirect_uri(stack: &Opened) -> Finding {
             ),
         ),
         Some((code, message)) => {
+            let message = redacted(&message);
             let detail = format!("Meta's page refuses {uri}: {message} ({code})");
             match what_to_click(code, uri.as_str()) {
                 Some(next) => fail(CHECK, detail, next),
