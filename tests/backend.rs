@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use devstack::Stack;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -15,7 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::fixture::{
     Browser, DAY, HOLD, LEASE, Reply, SHORT_WAIT, account, calls, calls_of, connect_people, connect_private,
-    fail, grant, is_usable, parameter, respond, stack, stack_with, token,
+    fail, grant, http, is_usable, parameter, respond, stack, stack_with, token,
 };
 use crate::iam;
 
@@ -61,6 +62,72 @@ fn retry_after(reply: &Reply) -> u64 {
 }
 
 #[tokio::test]
+async fn a_scope_that_is_not_known_is_asked_for_and_named() {
+    let new = "threads_new_permission";
+    let stack = stack_with(&[("THREADS_SCOPES", "threads_basic,threads_of_the_service")]).await;
+    let body = json!({"reference": "x", "scopes": [new, "threads_basic", "threads_delete"]});
+    let (status, session) = post(&stack, "/sessions", body).await;
+    assert_eq!((status, &session["unknown_scopes"]), (StatusCode::CREATED, &json!([new])));
+    let at_meta = Browser::new().get(session["url"].as_str().unwrap()).await.location();
+    assert_eq!(parameter(&at_meta, "scope"), "threads_basic,threads_delete,threads_new_permission");
+    // What the service asks for by itself is named as well.
+    let (_, session) = post(&stack, "/sessions", json!({"reference": "x"})).await;
+    assert_eq!(session["unknown_scopes"], json!(["threads_of_the_service"]));
+    let many = |count: u8| {
+        let names = (0..count).map(|n| format!("threads_{}", "x".repeat(usize::from(n) + 1)));
+        json!({"reference": "x", "scopes": names.collect::<Vec<_>>()})
+    };
+    assert_eq!(post(&stack, "/sessions", many(31)).await.0, StatusCode::CREATED);
+    for (refused, said) in [
+        (many(32), "more than 32 scopes"),
+        (json!({"reference": "x", "scopes": ["threads_New"]}), ""),
+        (json!({"reference": "x", "scopes": ["new_permission"]}), ""),
+        (json!({"reference": "x", "scopes": [format!("threads_{}", "x".repeat(49))]}), ""),
+    ] {
+        let (status, answer) = post(&stack, "/sessions", refused).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+        assert!(answer["error"]["message"].as_str().unwrap().contains(said), "{answer}");
+    }
+    // An open link may ask for what is known, and for what the service asks for.
+    for (scopes, expected) in [
+        ("threads_delete", StatusCode::FOUND),
+        ("threads_of_the_service", StatusCode::FOUND),
+        (new, StatusCode::BAD_REQUEST),
+        ("threads_basic,threads_new_permission", StatusCode::BAD_REQUEST),
+    ] {
+        let url = format!("{}/authorize?scopes={scopes}", stack.urls().service_url);
+        assert_eq!(Browser::new().get(&url).await.status, expected, "{scopes}");
+    }
+}
+
+#[tokio::test]
+async fn a_row_with_a_scope_that_is_not_known_is_vended_and_refreshed() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    Browser::new().connect(&stack, &ada).await;
+    let scopes = "threads_basic,threads_new_permission";
+    let client = threads_auth_store::aws::dynamodb(&stack.service().config().aws, &http());
+    client
+        .update_item()
+        .table_name(&stack.urls().grants_table)
+        .key("pk", AttributeValue::S(Key::grant(&ada.parse().unwrap()).as_str().to_owned()))
+        .update_expression("SET scopes = :scopes")
+        .expression_attribute_values(":scopes", AttributeValue::S(scopes.to_owned()))
+        .send()
+        .await
+        .unwrap();
+    let (status, vended, _) = vend(&stack, &ada, "").await;
+    assert_eq!((status, &vended["scopes"]), (StatusCode::OK, &json!(scopes.split(',').collect::<Vec<_>>())));
+    // Meta's answer to an inspection counts, and it may have the name as well.
+    fail(&stack, SandboxCall::DebugToken, u32::MAX, FaultAction::Html);
+    let before = token(&stack, &ada).await;
+    stack.clock().advance(45 * DAY);
+    stack.sweep().await.unwrap();
+    assert_ne!(token(&stack, &ada).await, before);
+    assert_eq!(grant(&stack, &ada).await.scopes.to_string(), scopes);
+}
+
+#[tokio::test]
 async fn a_session_from_its_start_to_its_completion() {
     let stack = stack().await;
     let ada = account(&stack, "ada");
@@ -72,7 +139,7 @@ async fn a_session_from_its_start_to_its_completion() {
     assert_eq!(
         session,
         json!({"id": id, "url": format!("{}/authorize?session={id}", stack.urls().service_url),
-            "expires_at": "2041-01-01T00:10:00Z", "status": "open"})
+            "expires_at": "2041-01-01T00:10:00Z", "status": "open", "unknown_scopes": []})
     );
     let path = format!("/sessions/{id}");
     let view = |status: &str| json!({"id": id, "reference": "user-7", "status": status, "reason": null, "expires_at": "2041-01-01T00:10:00Z"});

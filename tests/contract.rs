@@ -70,7 +70,7 @@ fn examples() -> Examples {
     let url = || "https://auth.example.com/".to_owned();
     let create = |all: bool| api::CreateSession {
         reference: text(),
-        scopes: all.then(|| vec![Scope::Basic]),
+        scopes: all.then(|| vec![Scope::Basic, "threads_new_permission".parse().unwrap()]),
         return_to: all.then(text),
         user_id: all.then(|| user_id.to_string()),
         expires_in: all.then_some(60),
@@ -113,8 +113,13 @@ fn examples() -> Examples {
         error: api::Ended { code: "revoked", message: "a text", cause: "app" },
         reconnect: api::Reconnect::new(&user_id, &scopes, all.then(url)),
     };
-    let created =
-        api::SessionCreated { id: text(), url: url(), expires_at: time, status: SessionStatus::Open };
+    let created = api::SessionCreated {
+        id: text(),
+        url: url(),
+        expires_at: time,
+        status: SessionStatus::Open,
+        unknown_scopes: vec!["threads_new_permission".parse().unwrap()],
+    };
     let token = api::Token {
         user_id: user_id.clone(),
         access_token: AccessToken::new("a-token").unwrap(),

@@ -56,7 +56,7 @@ impl AuthorizeUrl {
         let mut interrupt = Interrupt::listen()?;
         let inputs = Inputs::new(surroundings, output);
         let endpoints = surroundings.endpoints()?;
-        let scopes = scopes(&self.scope, surroundings)?;
+        let scopes = scopes(&self.scope, surroundings, output)?;
         let app_id = inputs.app_id(self.app_id.as_deref(), &mut interrupt).await?;
         let redirect_uri = inputs.redirect_uri(self.redirect_uri.as_deref(), &mut interrupt).await?;
         check(&redirect_uri, output)?;

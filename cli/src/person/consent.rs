@@ -1,7 +1,7 @@
 //! A person's consent: which scopes they are asked for, and whether it can come back safely.
 
 use anyhow::Result;
-use threads_graph::{RedirectUri, Scopes, UnknownScope};
+use threads_graph::{InvalidScopes, RedirectUri, Scopes};
 
 use crate::shell::exit::{Stopped, usage};
 use crate::shell::output::Output;
@@ -12,17 +12,26 @@ pub(crate) const SCOPES: &str = "\
 Scopes, by short name or by Meta's:
   basic, publish, read_replies, manage_replies, insights    ThreadsPipe's names
   keyword_search, manage_mentions, delete, location_tagging, profile_discovery, share_to_instagram
-  all                                                       everything; Meta has to allow each to the app
+  all                                                       all of these; Meta has to allow each to the app
+  threads_...                                               what Meta has added since, by its own name
 threads_basic is always included.";
 
-/// The scopes to ask for: the arguments, or `THREADS_SCOPES`, or the least.
-pub(crate) fn scopes(given: &[String], surroundings: &Surroundings) -> Result<Scopes> {
+/// The scopes to ask for: the arguments, or `THREADS_SCOPES`, or the least. Tells of those that are not known here.
+pub(crate) fn scopes(given: &[String], surroundings: &Surroundings, output: Output) -> Result<Scopes> {
     let text = if given.is_empty() {
         surroundings.variable("THREADS_SCOPES").unwrap_or("basic").to_owned()
     } else {
         given.join(",")
     };
-    text.parse().map_err(|error: UnknownScope| Stopped::Usage(error.to_string()).into())
+    let scopes: Scopes = text.parse().map_err(|error: InvalidScopes| Stopped::Usage(error.to_string()))?;
+    let unknown: Vec<_> = scopes.unknown().map(|scope| scope.to_string()).collect();
+    if !unknown.is_empty() {
+        output.warn(&format!(
+            "not known to this version, and refused by Meta if misspelt: {}",
+            unknown.join(", ")
+        ));
+    }
+    Ok(scopes)
 }
 
 /// Refuses an address on whose way a code could be read, and tells of one that Meta refuses.

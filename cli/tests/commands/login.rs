@@ -341,6 +341,7 @@ fn what_cannot_work_is_said_before_the_browser_opens() {
     try_login(&["--port", &port]).says(1, &[&format!("port {port} cannot be listened on"), "--paste"]);
     try_login(&["--paste", "-p", "none/.env", "-v", "T"]).says(1, &["Meta was not asked"]);
     try_login(&["--paste", "--scope", "everything"]).says(2, &["unknown scope", "`all`", "`publish`"]);
+    try_login(&["--paste", "--scope", "TH|123|5ecret"]).says(2, &["TH|(redacted)"]).hides(&["5ecret"]);
     try_login(&["--redirect-uri", "http://app.example/"]).says(2, &["must be https"]);
     try_login(&["--redirect-uri", "app.example"]).says(2, &["absolute http or https URL"]);
     try_login(&["--port", "1", "--redirect-uri", "https://a.example/"]).says(2, &["cannot be used with"]);

@@ -315,8 +315,16 @@ fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
     local.account(ADA);
     let well = local.run(&["doctor", "--json"]).json();
     assert_eq!(well["ok"], true);
-    let checks =
-        ["stack", "app secret", "keyring", "app id and secret", "tokens", "public address", "redirect URI"];
+    let checks = [
+        "stack",
+        "app secret",
+        "keyring",
+        "app id and secret",
+        "scopes",
+        "tokens",
+        "public address",
+        "redirect URI",
+    ];
     for check in checks {
         assert_eq!(level(&well, check), "ok", "{well}");
     }
@@ -343,6 +351,15 @@ fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
     local.fault(SandboxCall::Authorize, 1, FaultAction::Drop);
     let shy = local.run(&["doctor", "--json"]);
     assert_eq!(level(&examined(shy.expect(0)), "redirect URI"), "warn");
+    let body = json!({"error_message": "TH|123|5ecret", "error_code": 99}).to_string();
+    local.fault(SandboxCall::Authorize, 1, FaultAction::Respond { status: 400, body, headers: Vec::new() });
+    let ended = local.run(&["doctor"]);
+    ended.expect(1).hides(&["5ecret"]);
+    let blocked = json!({"error": {"message": "API access blocked.", "code": 200}}).to_string();
+    let blocked = FaultAction::Respond { status: 403, body: blocked, headers: Vec::new() };
+    local.fault(SandboxCall::AppToken, 1, blocked);
+    let ended = local.run(&["doctor", "--json"]);
+    assert_eq!(level(&examined(ended.expect(1)), "app id and secret"), "fail");
     local.fault(SandboxCall::AppToken, 1, FaultAction::Html);
     let shy = local.run(&["doctor", "--json"]);
     assert_eq!(level(&examined(shy.expect(0)), "app id and secret"), "warn");

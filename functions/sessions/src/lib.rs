@@ -39,9 +39,10 @@ async fn create(
     now: Timestamp,
 ) -> Result<Response<String>, BadRequest> {
     let user_id = body.user_id.as_deref().map(str::parse::<UserId>).transpose();
+    let scopes = body.scopes.map(Scopes::try_requested).transpose();
     let new = NewSession {
         reference: body.reference,
-        scopes: body.scopes.map(Scopes::requested),
+        scopes: scopes.map_err(|error| BadRequest(format!("scopes: {error}")))?,
         return_to: body.return_to,
         user_id: user_id.map_err(|error| BadRequest(format!("user_id: {error}")))?,
         lifetime: SignedDuration::from_secs(body.expires_in.unwrap_or(LIFETIME)),
@@ -50,7 +51,9 @@ async fn create(
     Ok(match service.create_session(new, now).await {
         Ok(session) => {
             tracing::info!(request_id, caller, outcome = "session_created");
+            let scopes = session.scopes.as_ref().unwrap_or(&service.config().scopes);
             let answer = api::SessionCreated {
+                unknown_scopes: scopes.unknown().collect(),
                 url: service.config().session_url(&session.id),
                 status: session.status_at(now),
                 id: session.id,

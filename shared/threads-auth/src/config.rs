@@ -388,6 +388,7 @@ mod tests {
             ("PUBLIC_URL", "https://auth.example.com/base"),
             ("PUBLIC_URL", "https://user@auth.example.com"),
             ("THREADS_SCOPES", "threads_basic,everything"),
+            ("THREADS_SCOPES", "TH|123|canary"),
             ("RETURN_TO_ALLOWLIST", "javascript:alert(1)"),
             ("AUTHORIZE_ACCESS", "closed"),
             ("SECRETS_TTL_SECONDS", "soon"),
@@ -399,7 +400,16 @@ mod tests {
             vars.insert(variable.to_owned(), value.to_owned());
             let ConfigError(problems) = Config::from_vars(&vars, None).unwrap_err();
             assert_eq!(problems.iter().map(|p| p.variable).collect::<Vec<_>>(), [variable], "{value}");
+            assert!(!problems[0].problem.contains("canary"), "{value}");
         }
+    }
+
+    #[test]
+    fn a_scope_that_is_not_known_is_taken() {
+        let mut vars = complete();
+        vars.insert("THREADS_SCOPES".to_owned(), "threads_new_permission, publish".to_owned());
+        let scopes = Config::from_vars(&vars, None).unwrap().scopes;
+        assert_eq!(scopes.to_string(), "threads_basic,threads_content_publish,threads_new_permission");
     }
 
     #[test]

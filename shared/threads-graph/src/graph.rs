@@ -86,7 +86,7 @@ pub struct TokenInfo {
 }
 
 impl TokenInfo {
-    /// The granted permissions that this crate knows.
+    /// The granted permissions, but for names that cannot be Meta's.
     #[must_use]
     pub fn granted(&self) -> Scopes {
         self.scopes.iter().filter_map(|name| name.parse().ok()).collect()

@@ -85,7 +85,7 @@ pub use graph::{Graph, LongLivedToken, Profile, ShortLivedToken, TokenInfo};
 pub use http::{HttpClient, HttpClientError, HttpTimeouts};
 pub use ids::{AppId, InvalidId, InvalidRedirectUri, MediaId, RedirectUri, UserId};
 pub use names::UnknownName;
-pub use scope::{Scope, Scopes, UnknownScope};
+pub use scope::{InvalidScopes, OtherScope, Scope, Scopes, UnknownScope};
 pub use secret::{AccessToken, AppCredentials, AppSecret, AuthorizationCode, InvalidSecret, redacted};
 #[doc(hidden)]
 pub use serde as __serde;

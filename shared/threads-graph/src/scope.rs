@@ -1,54 +1,148 @@
 //! The permissions a person can grant.
 //!
 //! Owns their names (Meta's and the short ones of `ThreadsPipe`) and the rule that a request always includes
-//! `threads_basic`. Refuses unknown words, and says which ones it knows. What Meta *granted* is kept as it is.
+//! `threads_basic`. Meta adds permissions, so a name that is not known but looks like one is taken too; whoever asks for
+//! it may want to hear that it is not known. Refuses other words, and says which ones it knows. What Meta *granted* is
+//! kept as it is.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::names;
+use crate::secret::redacted;
 
-names! {
-    /// One permission of the Threads API, by Meta's name.
-    pub enum Scope without FromStr {
-        /// Mandatory for every call.
-        Basic => "threads_basic",
-        /// Create and publish posts.
-        ContentPublish => "threads_content_publish",
-        /// Read the replies to posts.
-        ReadReplies => "threads_read_replies",
-        /// Create, hide and control replies.
-        ManageReplies => "threads_manage_replies",
-        /// Read the figures of posts and of the account.
-        ManageInsights => "threads_manage_insights",
-        /// Search public posts.
-        KeywordSearch => "threads_keyword_search",
-        /// Read posts that mention the person.
-        ManageMentions => "threads_manage_mentions",
-        /// Delete posts.
-        Delete => "threads_delete",
-        /// Search places and tag posts with them.
-        LocationTagging => "threads_location_tagging",
-        /// Look up public profiles.
-        ProfileDiscovery => "threads_profile_discovery",
-        /// Share a post to Instagram.
-        ShareToInstagram => "threads_share_to_instagram",
+/// What every name of Meta's begins with.
+const PREFIX: &str = "threads_";
+
+/// The most characters of a name that is not known.
+const MAX_NAME: usize = PREFIX.len() + 48;
+
+/// One permission of the Threads API, by Meta's name.
+///
+/// ```
+/// use threads_graph::Scope;
+///
+/// assert_eq!("publish".parse(), Ok(Scope::ContentPublish));
+/// let new: Scope = "threads_new_permission".parse()?;
+/// assert!(!new.is_known() && Scope::ContentPublish < new);
+/// # Ok::<(), threads_graph::UnknownScope>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// `threads_basic`: mandatory for every call.
+    Basic,
+    /// `threads_content_publish`: create and publish posts.
+    ContentPublish,
+    /// `threads_read_replies`: read the replies to posts.
+    ReadReplies,
+    /// `threads_manage_replies`: create, hide and control replies.
+    ManageReplies,
+    /// `threads_manage_insights`: read the figures of posts and of the account.
+    ManageInsights,
+    /// `threads_keyword_search`: search public posts.
+    KeywordSearch,
+    /// `threads_manage_mentions`: read posts that mention the person.
+    ManageMentions,
+    /// `threads_delete`: delete posts.
+    Delete,
+    /// `threads_location_tagging`: search places and tag posts with them.
+    LocationTagging,
+    /// `threads_profile_discovery`: look up public profiles.
+    ProfileDiscovery,
+    /// `threads_share_to_instagram`: share a post to Instagram.
+    ShareToInstagram,
+    /// Any other that looks like Meta's: `threads_`, and 1 to 48 small letters and underscores.
+    Other(OtherScope),
+}
+
+/// The name of a scope that is not known. There is no way to one but [`Scope`]'s `FromStr`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OtherScope {
+    /// The name's bytes, and zeros after them, so that the order is that of the names.
+    bytes: [u8; MAX_NAME],
+    length: usize,
+}
+
+impl OtherScope {
+    fn new(name: &str) -> Option<Self> {
+        let rest = name.strip_prefix(PREFIX)?;
+        let looks_like_one = (1..=MAX_NAME - PREFIX.len()).contains(&rest.len())
+            && rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        looks_like_one.then(|| {
+            let mut bytes = [0; MAX_NAME];
+            bytes[..name.len()].copy_from_slice(name.as_bytes());
+            Self { bytes, length: name.len() }
+        })
+    }
+
+    /// Meta's name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        // They were taken from a text.
+        str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for OtherScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
 impl Scope {
-    /// The short name: that of `ThreadsPipe` 0.4.5 (`basic`, `publish`, `read_replies`, `manage_replies`, `insights`)
-    /// where it has one, and otherwise Meta's without `threads_`.
+    /// All that are known, in Meta's order.
+    pub const ALL: [Self; 11] = [
+        Self::Basic,
+        Self::ContentPublish,
+        Self::ReadReplies,
+        Self::ManageReplies,
+        Self::ManageInsights,
+        Self::KeywordSearch,
+        Self::ManageMentions,
+        Self::Delete,
+        Self::LocationTagging,
+        Self::ProfileDiscovery,
+        Self::ShareToInstagram,
+    ];
+
+    /// Meta's name.
     #[must_use]
-    pub fn short_name(self) -> &'static str {
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Basic => "threads_basic",
+            Self::ContentPublish => "threads_content_publish",
+            Self::ReadReplies => "threads_read_replies",
+            Self::ManageReplies => "threads_manage_replies",
+            Self::ManageInsights => "threads_manage_insights",
+            Self::KeywordSearch => "threads_keyword_search",
+            Self::ManageMentions => "threads_manage_mentions",
+            Self::Delete => "threads_delete",
+            Self::LocationTagging => "threads_location_tagging",
+            Self::ProfileDiscovery => "threads_profile_discovery",
+            Self::ShareToInstagram => "threads_share_to_instagram",
+            Self::Other(name) => name.as_str(),
+        }
+    }
+
+    /// The short name: that of `ThreadsPipe` 0.4.5 (`basic`, `publish`, `read_replies`, `manage_replies`, `insights`)
+    /// where it has one, and otherwise Meta's without `threads_`. One that is not known has Meta's name alone.
+    #[must_use]
+    pub fn short_name(&self) -> &str {
         match self {
             Self::ContentPublish => "publish",
             Self::ManageInsights => "insights",
-            other => other.as_str().trim_start_matches("threads_"),
+            Self::Other(name) => name.as_str(),
+            known => known.as_str().trim_start_matches(PREFIX),
         }
+    }
+
+    /// Whether Meta had documented it when this crate was written. If not, it is new, or misspelt.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        !matches!(self, Self::Other(_))
     }
 }
 
@@ -59,7 +153,26 @@ impl FromStr for Scope {
         Self::ALL
             .into_iter()
             .find(|scope| word == scope.as_str() || word == scope.short_name())
+            .or_else(|| OtherScope::new(word).map(Self::Other))
             .ok_or_else(|| UnknownScope::new(word))
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Serialize for Scope {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Scope {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 
@@ -71,6 +184,7 @@ pub struct UnknownScope {
 
 impl UnknownScope {
     fn new(word: &str) -> Self {
+        let word = redacted(word);
         let mut shown: String = word.chars().take(40).flat_map(char::escape_default).collect();
         if word.chars().nth(40).is_some() {
             shown.push_str("...");
@@ -91,16 +205,27 @@ impl fmt::Display for UnknownScope {
         for scope in Scope::ALL {
             write!(f, ", `{}` or `{}`", scope.short_name(), scope.as_str())?;
         }
-        Ok(())
+        write!(f, ", or another name of Meta's that begins with `{PREFIX}`")
     }
 }
 
 impl std::error::Error for UnknownScope {}
 
-/// A set of scopes, in Meta's order.
+/// Words that are no request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidScopes {
+    /// One of them names no scope.
+    #[error(transparent)]
+    Unknown(#[from] UnknownScope),
+    /// There are more than [`Scopes::MAX`].
+    #[error("more than {} scopes", Scopes::MAX)]
+    TooMany,
+}
+
+/// A set of at most [`Scopes::MAX`] scopes: the known ones in Meta's order, and then the others in that of the alphabet.
 ///
 /// Parsed from text, or made with [`Scopes::requested`], it is something to *ask for* and always includes
-/// [`Scope::Basic`]. Collected from an iterator it keeps exactly what is given: what was *granted*.
+/// [`Scope::Basic`]. Collected from an iterator it keeps exactly what is given, up to the limit: what was *granted*.
 ///
 /// ```
 /// use threads_graph::{Scope, Scopes};
@@ -110,19 +235,32 @@ impl std::error::Error for UnknownScope {}
 ///
 /// let granted: Scopes = [Scope::Delete].into_iter().collect();
 /// assert!(!granted.is_superset(&asked));
-/// # Ok::<(), threads_graph::UnknownScope>(())
+/// # Ok::<(), threads_graph::InvalidScopes>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "Vec<Scope>")]
 pub struct Scopes(BTreeSet<Scope>);
 
 impl Scopes {
+    /// The most scopes in one set.
+    pub const MAX: usize = 32;
+
     /// The given scopes and [`Scope::Basic`], which Meta requires in every request.
     pub fn requested(scopes: impl IntoIterator<Item = Scope>) -> Self {
         scopes.into_iter().chain([Scope::Basic]).collect()
     }
 
-    /// Every scope there is.
+    /// As [`requested`](Self::requested), for what somebody else asks for.
+    ///
+    /// # Errors
+    ///
+    /// When there are more than [`Scopes::MAX`], [`Scope::Basic`] included.
+    pub fn try_requested(scopes: impl IntoIterator<Item = Scope>) -> Result<Self, InvalidScopes> {
+        let scopes: BTreeSet<_> = scopes.into_iter().chain([Scope::Basic]).collect();
+        if scopes.len() > Self::MAX { Err(InvalidScopes::TooMany) } else { Ok(Self(scopes)) }
+    }
+
+    /// Every scope that is known.
     #[must_use]
     pub fn all() -> Self {
         Scope::ALL.into_iter().collect()
@@ -138,6 +276,11 @@ impl Scopes {
     #[must_use]
     pub fn contains(&self, scope: Scope) -> bool {
         self.0.contains(&scope)
+    }
+
+    /// Those that are not [known](Scope::is_known): new, or misspelt.
+    pub fn unknown(&self) -> impl Iterator<Item = Scope> + '_ {
+        self.iter().filter(|scope| !scope.is_known())
     }
 
     /// Whether it holds all of `other`.
@@ -168,7 +311,14 @@ impl Default for Scopes {
 
 impl FromIterator<Scope> for Scopes {
     fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
-        Self(scopes.into_iter().collect())
+        let all: BTreeSet<_> = scopes.into_iter().collect();
+        Self(all.into_iter().take(Self::MAX).collect())
+    }
+}
+
+impl From<Vec<Scope>> for Scopes {
+    fn from(scopes: Vec<Scope>) -> Self {
+        scopes.into_iter().collect()
     }
 }
 
@@ -181,20 +331,21 @@ impl IntoIterator for Scopes {
     }
 }
 
-/// Words separated by commas, white space or both; `all` stands for all of them; [`Scope::Basic`] is always included.
+/// Words separated by commas, white space or both; `all` stands for all that are known; [`Scope::Basic`] is always
+/// included.
 impl FromStr for Scopes {
-    type Err = UnknownScope;
+    type Err = InvalidScopes;
 
-    fn from_str(words: &str) -> Result<Self, UnknownScope> {
-        let mut scopes = Self::default();
+    fn from_str(words: &str) -> Result<Self, InvalidScopes> {
+        let mut scopes = BTreeSet::new();
         for word in words.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty()) {
             if word == "all" {
-                scopes.0.extend(Scope::ALL);
+                scopes.extend(Scope::ALL);
             } else {
-                scopes.0.insert(word.parse()?);
+                scopes.insert(word.parse()?);
             }
         }
-        Ok(scopes)
+        Self::try_requested(scopes)
     }
 }
 
@@ -240,7 +391,78 @@ mod tests {
             let json = serde_json::to_string(&scope).unwrap();
             assert_eq!(json, format!("\"{scope}\""));
             assert_eq!(serde_json::from_str::<Scope>(&json).unwrap(), scope);
+            assert!(scope.is_known());
         }
+        assert!(Scope::ALL.is_sorted());
+    }
+
+    /// Meta's name for the `n`th scope that nobody knows.
+    fn nth(n: u8) -> String {
+        format!("threads_{}", char::from(b'a' + n / 26)) + &char::from(b'a' + n % 26).to_string()
+    }
+
+    #[test]
+    fn a_name_that_looks_like_metas_is_taken_and_known_to_be_new() {
+        let longest = format!("threads_{}", "x".repeat(48));
+        for name in ["threads_new_permission", "threads_a", "threads__", "threads_basics", &longest] {
+            let scope: Scope = name.parse().unwrap();
+            assert_eq!((scope.as_str(), scope.short_name(), scope.is_known()), (name, name, false));
+            assert_eq!(format!("{scope} {scope:?}"), format!("{name} Other({name})"));
+            let json = serde_json::to_string(&scope).unwrap();
+            assert_eq!(json, format!("\"{name}\""));
+            assert_eq!(serde_json::from_str::<Scope>(&json).unwrap(), scope);
+        }
+        let asked: Scopes = "threads_new_z,publish threads_new,threads_new_a".parse().unwrap();
+        assert_eq!(
+            asked.to_string(),
+            "threads_basic,threads_content_publish,threads_new,threads_new_a,threads_new_z"
+        );
+        let unknown: Vec<String> = asked.unknown().map(|scope| scope.to_string()).collect();
+        assert_eq!(unknown, ["threads_new", "threads_new_a", "threads_new_z"]);
+        assert_eq!(Scopes::all().unknown().count(), 0);
+    }
+
+    #[test]
+    fn no_other_word_is_taken() {
+        let too_long = format!("threads_{}", "x".repeat(49));
+        for word in [
+            "",
+            "threads_",
+            "threads",
+            "new_permission",
+            "Threads_new",
+            "threads_New",
+            "threads_new2",
+            "threads-new",
+            "threads_new-thing",
+            " threads_new",
+            "threads_new\n",
+            "threads_é",
+            "threads_a&scope=b",
+            "threads_<b>",
+            "instagram_basic",
+            "xthreads_new",
+            &too_long,
+        ] {
+            assert!(word.parse::<Scope>().is_err(), "{word:?}");
+        }
+    }
+
+    #[test]
+    fn a_set_has_at_most_thirty_two() {
+        let names = |count: u8| (0..count).map(nth).collect::<Vec<_>>();
+        let text = names(31).join(",");
+        assert_eq!(text.parse::<Scopes>().unwrap().len(), 32);
+        assert_eq!(format!("basic,{text},{text}").parse::<Scopes>().unwrap().len(), 32);
+        assert_eq!(names(32).join(" ").parse::<Scopes>(), Err(InvalidScopes::TooMany));
+        assert_eq!(format!("all,{}", names(22).join(",")).parse::<Scopes>(), Err(InvalidScopes::TooMany));
+        assert_eq!(InvalidScopes::TooMany.to_string(), "more than 32 scopes");
+        // What Meta says, or a row, is cut: the known ones stay.
+        let granted: Scopes = names(200).iter().map(|name| name.parse().unwrap()).chain(Scope::ALL).collect();
+        assert_eq!(granted.len(), 32);
+        assert!(granted.is_superset(&Scopes::all()));
+        let json = serde_json::to_string(&names(200)).unwrap();
+        assert_eq!(serde_json::from_str::<Scopes>(&json).unwrap().len(), 32);
     }
 
     #[test]
@@ -273,11 +495,12 @@ mod tests {
             ("Basic", "Basic"),
             ("<script>\u{1b}[31m", "<script>\\u{1b}[31m"),
             ("threads_", "threads_"),
+            ("TH|123|5ecret", "unknown scope \"TH|(redacted)\""),
             (long.as_str(), "x...\""),
         ] {
             let message = text.parse::<Scopes>().unwrap_err().to_string();
             assert!(message.contains(shown), "{message}");
-            assert!(message.is_ascii() && !message.contains('\u{1b}') && message.len() < 900, "{message}");
+            assert!(message.is_ascii() && !message.contains('\u{1b}') && message.len() < 1000, "{message}");
             for scope in Scope::ALL {
                 assert!(message.contains(&format!("`{}` or `{scope}`", scope.short_name())), "{message}");
             }

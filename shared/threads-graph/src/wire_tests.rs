@@ -209,7 +209,7 @@ async fn the_profile_and_the_facts_about_a_token_are_read_liberally() {
         json!({"data": {
             "type": "USER", "application": "x", "is_valid": true, "user_id": "17841405793187218",
             "issued_at": 1_760_000_000, "expires_at": "1765183944", "data_access_expires_at": 0,
-            "scopes": ["threads_basic", "threads_delete", "threads_new_thing"],
+            "scopes": ["threads_basic", "threads_delete", "threads_new_thing", "<b>"],
         }}),
     );
     let info = graph.debug_token(&token(), &token()).await.unwrap();
@@ -218,8 +218,8 @@ async fn the_profile_and_the_facts_about_a_token_are_read_liberally() {
     assert_eq!(info.issued_at.map(jiff::Timestamp::as_second), Some(1_760_000_000));
     assert_eq!(info.expires_at.map(jiff::Timestamp::as_second), Some(1_765_183_944));
     assert_eq!(info.data_access_expires_at, None);
-    assert_eq!(info.scopes, ["threads_basic", "threads_delete", "threads_new_thing"]);
-    assert_eq!(info.granted(), [Scope::Basic, Scope::Delete].into_iter().collect());
+    assert_eq!(info.scopes, ["threads_basic", "threads_delete", "threads_new_thing", "<b>"]);
+    assert_eq!(info.granted().to_string(), "threads_basic,threads_delete,threads_new_thing");
     server.assert_last("GET", "/v1.0/debug_token", &[("access_token", TOKEN), ("input_token", TOKEN)]);
 
     server.answers(200, json!({"data": {"is_valid": false, "error": {"code": 190}, "scopes": []}}));

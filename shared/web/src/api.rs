@@ -37,6 +37,7 @@ pub struct SessionCreated {
     pub url: String,
     pub expires_at: Timestamp,
     pub status: SessionStatus,
+    pub unknown_scopes: Vec<Scope>,
 }
 
 /// The answer to `GET /sessions/{id}`: not who came back.

@@ -4,7 +4,7 @@ use anyhow::Error;
 use serde_json::Value;
 use threads_auth_model::error_chain;
 use threads_auth_model::seal::random_text;
-use threads_graph::{ConfigurationProblem, ErrorKind, redacted};
+use threads_graph::{ConfigurationProblem, ErrorKind, Scopes, redacted};
 use url::Url;
 
 use super::finding::{Finding, fail, ok, warn};
@@ -37,6 +37,24 @@ pub(super) async fn belong_together(stack: &Opened) -> Finding {
             }
         }
     }
+}
+
+/// Whether all that is asked for is known here. What is not may be new at Meta, or misspelt.
+pub(super) fn scopes(stack: &Opened) -> Finding {
+    scopes_of(&stack.service.config().scopes)
+}
+
+fn scopes_of(scopes: &Scopes) -> Finding {
+    const CHECK: &str = "scopes";
+    let unknown: Vec<_> = scopes.unknown().map(|scope| scope.to_string()).collect();
+    if unknown.is_empty() {
+        return ok(CHECK, format!("all are known: {scopes}"));
+    }
+    warn(
+        CHECK,
+        format!("not known to this version: {}", unknown.join(", ")),
+        "Compare the spelling with the permissions of the use case in Meta's dashboard. If Meta has them, nothing is wrong.",
+    )
 }
 
 /// The words of Meta's page to a person who comes with our address.
@@ -132,6 +150,15 @@ mod tests {
         for page in ["", "<html>Log in</html>", "{}", "<html>error_code 17</html>"] {
             assert_eq!(found(page), None, "{page}");
         }
+    }
+
+    #[test]
+    fn a_scope_that_is_not_known_is_named() {
+        let found = |scopes: &str| scopes_of(&scopes.parse().unwrap()).plain();
+        assert!(found("all").contains("all are known: threads_basic,threads_content_publish"));
+        let new = found("publish,threads_new_permission,threads_basci");
+        assert!(new.contains("not known to this version: threads_basci, threads_new_permission"), "{new}");
+        assert!(new.contains("warn") && new.contains("nothing is wrong"), "{new}");
     }
 
     #[test]

@@ -53,6 +53,7 @@ async fn examine(stack: &Opened) -> Vec<Finding> {
     findings.push(secrets::app_secret(stack).await);
     findings.push(secrets::keyring(stack).await);
     findings.push(meta::belong_together(stack).await);
+    findings.push(meta::scopes(stack));
     findings.push(secrets::tokens(stack).await);
     findings.extend(address::reachable(stack).await);
     findings.push(meta::redirect_uri(stack).await);

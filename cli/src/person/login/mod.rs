@@ -101,7 +101,7 @@ impl Login {
         let mut interrupt = Interrupt::listen()?;
         let graph = surroundings.graph()?;
         let inputs = self.keep.inputs(surroundings, output)?;
-        let scopes = scopes(&self.scope, surroundings)?;
+        let scopes = scopes(&self.scope, surroundings, output)?;
         let (redirect_uri, callback) = self.callback(&inputs, surroundings).await?;
         check(&redirect_uri, output)?;
         let (app_id, app_secret) = (self.app_id.as_deref(), self.app_secret.as_deref());

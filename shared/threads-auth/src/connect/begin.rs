@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use threads_auth_model::SessionState;
-use threads_graph::Scopes;
+use threads_graph::{Scope, Scopes};
 use url::{Url, form_urlencoded};
 
 use super::error::{ConnectError, ConnectRefusal};
@@ -72,6 +72,11 @@ pub(crate) async fn begin(
     if let Some(return_to) = &params.return_to {
         let checked = config.return_to.check(return_to);
         checked.map_err(|_| ConnectError::ReturnTo)?;
+    }
+    // Whoever opens a link may not make us ask for what nobody here has heard of.
+    let is_heard_of = |scope: Scope| scope.is_known() || config.scopes.contains(scope);
+    if params.scopes.as_ref().is_some_and(|scopes| !scopes.iter().all(is_heard_of)) {
+        return Err(ConnectError::BadLink.into());
     }
     let scopes = params.scopes.unwrap_or_else(|| config.scopes.clone());
     let mut flow = Flow::begin(scopes, now).map_err(ConnectError::Seal)?;

@@ -5,6 +5,7 @@
 //! cookie, named after its state, so tabs do not disturb each other. Refuses to keep anything on
 //! our side: junk requests cost no write.
 
+use std::cmp::Reverse;
 use std::fmt;
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
@@ -21,6 +22,10 @@ const LIFETIME_SECONDS: i64 = 600;
 /// How many flows one browser may have open. Their cookies must fit, with everything else, into
 /// 10,240 bytes of headers.
 const MAX_OPEN: usize = 5;
+
+/// How long these cookies may be together, in bytes. What is left has to hold the request line with a code, and the
+/// browser's own headers.
+const MAX_BYTES: usize = 7_000;
 
 /// What the browser keeps while the person is at Meta. Readable by nobody but us.
 #[derive(Clone, Serialize, Deserialize)]
@@ -126,20 +131,24 @@ impl Flow {
     ) -> Result<Vec<String>, SealError> {
         let json = serde_json::to_vec(self).map_err(|_| SealError::Malformed)?;
         let sealed = BASE64_URL_SAFE_NO_PAD.encode(keyring.seal(&context(app_id), &json)?);
-        let mut open: Vec<(i64, &str)> = ours(kind, cookies)
+        let mut open: Vec<_> = ours(kind, cookies)
             .map(|(name, value)| {
                 // What does not open goes first.
-                (unseal(keyring, app_id, value).map_or(i64::MIN, |flow| flow.began_at.as_second()), name)
+                let began_at = unseal(keyring, app_id, value).map(|flow| flow.began_at);
+                (Reverse(began_at), name, value.len())
             })
             .collect();
         open.sort_unstable();
-        let surplus = (open.len() + 1).saturating_sub(MAX_OPEN);
-        let mut headers: Vec<_> = open
-            .iter()
-            .take(surplus)
-            .map(|(_, name)| kind.cookie((*name).to_owned(), String::new(), 0))
-            .collect();
-        headers.push(kind.cookie(kind.name(&self.state), sealed, LIFETIME_SECONDS));
+        let name = kind.name(&self.state);
+        let length = |name: &str, value: usize| name.len() + "=; ".len() + value;
+        let mut together = length(&name, sealed.len());
+        let surplus = open.iter().enumerate().filter(|(before, (_, name, value))| {
+            together += length(name, *value);
+            before + 1 >= MAX_OPEN || together > MAX_BYTES
+        });
+        let mut headers: Vec<_> =
+            surplus.map(|(_, (_, name, _))| kind.cookie((*name).to_owned(), String::new(), 0)).collect();
+        headers.push(kind.cookie(name, sealed, LIFETIME_SECONDS));
         Ok(headers)
     }
 
@@ -223,7 +232,11 @@ mod tests {
         }
 
         fn start(&mut self, at: i64) -> Flow {
-            let mut flow = Flow::begin(Scopes::requested(threads_graph::Scope::ALL), second(at)).unwrap();
+            self.start_with(Scopes::all(), at)
+        }
+
+        fn start_with(&mut self, scopes: Scopes, at: i64) -> Flow {
+            let mut flow = Flow::begin(scopes, second(at)).unwrap();
             flow.return_to = Some(format!("https://app.example.com/{}", "x".repeat(480)));
             flow.session_id = Some("s".repeat(43));
             flow.user_id = Some("17841405793187218".parse().unwrap());
@@ -281,8 +294,30 @@ mod tests {
         let flows: Vec<_> = (0..8).map(|n| browser.start(n)).collect();
         let alive: Vec<_> = flows.iter().map(|flow| browser.resume(&flow.state, 10).is_ok()).collect();
         assert_eq!(alive, [false, false, false, true, true, true, true, true]);
-        // What is left of the 10,240 bytes has to hold the request line with a code, and the
-        // browser's own headers.
-        assert!(browser.header().len() < 7_000, "{}", browser.header().len());
+        assert!(browser.header().len() <= MAX_BYTES, "{}", browser.header().len());
+    }
+
+    #[test]
+    fn fewer_tabs_stay_open_where_each_needs_more() {
+        let longest: Scopes = ('a'..='z')
+            .chain('a'..='e')
+            .enumerate()
+            .map(|(n, letter)| format!("threads_{}", letter.to_string().repeat(48 - n / 26)).parse().unwrap())
+            .collect();
+        assert_eq!(longest.len(), 31);
+        let mut browser = Browser::new();
+        for at in 0..8 {
+            let flow = browser.start_with(Scopes::requested(longest.clone()), at);
+            assert_eq!(browser.resume(&flow.state, 10).unwrap().scopes.len(), Scopes::MAX);
+            assert!(browser.header().len() <= MAX_BYTES, "{}", browser.header().len());
+            // A browser refuses one that is longer.
+            assert!(browser.jar.iter().all(|(name, value)| name.len() + value.len() < 4_096));
+        }
+        let small = browser.start_with(Scopes::default(), 8);
+        let another = browser.start_with(Scopes::default(), 9);
+        assert!(browser.jar.len() > 2);
+        for flow in [small, another] {
+            assert!(browser.resume(&flow.state, 10).is_ok());
+        }
     }
 }
