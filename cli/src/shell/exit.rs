@@ -122,7 +122,7 @@ pub(crate) fn advice(error: &anyhow::Error) -> Option<String> {
             "Nothing is known to be wrong with the token. Try again later."
         }
         ErrorKind::Configuration(ConfigurationProblem::WrongAppId | ConfigurationProblem::WrongAppSecret) => {
-            "Both are in Meta's dashboard, under the use case \"Access the Threads API\" > Settings. The app id is the *Threads* app id there, not the Meta app id on top of the page."
+            "Both are in Meta's dashboard, under App settings > Basic: \"Threads App ID\" and \"Threads App secret\". The plain \"App ID\" there is not the one."
         }
         ErrorKind::Configuration(ConfigurationProblem::RedirectMismatch) => {
             "It has to be one of the dashboard's \"Redirect Callback URLs\", letter for letter, and the same in both steps."

@@ -31,7 +31,7 @@ fn an_app_is_configured_once_meta_has_confirmed_it() {
         (local.stack.urls().app_secret_id.clone(), local.stack.urls().keyring_secret_id.clone());
     let before = (local.secret(&app), local.secret(&keyring));
     configure(&local, APP_ID, "another-secret", &[])
-        .says(1, &["nothing was written", "Access the Threads API"])
+        .says(1, &["nothing was written", "Threads App secret"])
         .hides(&["another-secret"]);
     assert_eq!(
         configure(&local, APP_ID, "another-secret", &["--json"]).failure(1)["error"]["kind"],
@@ -334,8 +334,8 @@ fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
     for (code, click) in [
         (1_349_168, "Redirect Callback URLs"),
         (1_349_245, "Website permissions"),
-        (1_349_026, "not the Meta app id on top"),
-        (4_476_002, "not the Meta app id on top"),
+        (1_349_026, "not the plain \"App ID\""),
+        (4_476_002, "not the plain \"App ID\""),
         (1_349_187, "has to be https"),
         (99, "not known here"),
     ] {

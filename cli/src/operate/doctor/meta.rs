@@ -128,9 +128,7 @@ fn what_to_click(code: u64, uri: &str) -> Option<String> {
             "The address is not in the list: {DASHBOARD}, add {uri} to \"Redirect Callback URLs\", letter for letter and with or without a final slash as it is here, press Enter so that it becomes a tag, fill the other two fields, and save."
         ),
         1_349_245 => "The account is an invited tester who has not accepted: in Threads > Settings > Account > Website permissions > Invites, accept the app. (To invite: App roles > Roles > Add People > Threads Tester.)".to_owned(),
-        1_349_026 | 4_476_002 => format!(
-            "The app id is not the *Threads* app id: take the one {DASHBOARD}, not the Meta app id on top of the page, and run `threads-auth configure` with it and with the secret beside it."
-        ),
+        1_349_026 | 4_476_002 => "The app id is not the *Threads* app id: take \"Threads App ID\" and \"Threads App secret\" of App settings > Basic, not the plain \"App ID\", and run `threads-auth configure` with them.".to_owned(),
         1_349_187 => "Meta sends nobody back to http: the public address has to be https (parameter DomainName, or a tunnel with --public-url for `threads-auth dev`).".to_owned(),
         _ => return None,
     })
