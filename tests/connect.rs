@@ -139,6 +139,83 @@ async fn a_person_refuses() {
 }
 
 #[tokio::test]
+async fn a_failure_of_metas_on_the_way_back_is_no_denial() {
+    let stack = stack().await;
+    let service = &stack.urls().service_url;
+    let session = stack.service().create_session(new_session("user-1"), stack.clock().now()).await.unwrap();
+    let mut browser = Browser::new();
+    let at_meta = browser.get(&stack.service().config().session_url(&session.id)).await.location();
+    let state = parameter(&at_meta, "state");
+    for query in [
+        format!("error_code=1349168&error_message=CANARY&state={state}"),
+        "error_code=1349168&error_message=CANARY".to_owned(),
+        format!("error=server_error&error_description=CANARY&state={state}%23_"),
+    ] {
+        let reply = browser.get(&format!("{service}/callback?{query}")).await;
+        assert_page(&reply, StatusCode::BAD_REQUEST, "threads_failed");
+        assert!(!reply.body.contains("CANARY") && reply.body.contains("not your doing"), "{}", reply.body);
+        let href = format!("href=\"http://127.0.0.1:4000/done?session_id={}\"", session.id);
+        assert!(reply.body.contains(&href) && reply.body.contains("href=\"/authorize?"), "{}", reply.body);
+        let noted = stack.service().store().session(&session.id).await.unwrap().unwrap();
+        assert_eq!(noted.state.status(), SessionStatus::Failed, "{query}");
+        assert_eq!(noted.reason(), Some("threads_failed"));
+    }
+    let forged = Browser::new().get(&format!("{service}/callback?error_code=1&state={state}")).await;
+    assert_page(&forged, StatusCode::BAD_REQUEST, "wrong_browser");
+    assert_eq!(calls(&stack), 0);
+    // The session can still be connected.
+    let back = browser.consent(&stack, &format!("session={}", session.id), &account(&stack, "ada")).await;
+    assert_eq!(browser.get(back.as_str()).await.status, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn an_encoded_fragment_is_no_part_of_the_state_or_the_code() {
+    let stack = stack().await;
+    let (ada, service) = (account(&stack, "ada"), &stack.urls().service_url);
+    for (after_code, after_state) in [("", "%23_"), ("", "%23_%3D_"), ("%23_", ""), ("%23_%3D_", "%23_")] {
+        let mut browser = Browser::new();
+        let back = browser.consent(&stack, "", &ada).await;
+        let (code, state) = (parameter(&back, "code"), parameter(&back, "state"));
+        let url = format!("{service}/callback?code={code}{after_code}&state={state}{after_state}");
+        assert_eq!(browser.get(&url).await.location().path(), "/connected", "{url}");
+    }
+}
+
+#[tokio::test]
+async fn the_redirect_uri_may_end_with_a_slash() {
+    for setting in ["true", "false"] {
+        let stack = stack_with(&[("REDIRECT_TRAILING_SLASH", setting)]).await;
+        let (ada, service) = (account(&stack, "ada"), &stack.urls().service_url);
+        let mut browser = Browser::new();
+        let back = browser.consent(&stack, "", &ada).await;
+        let path = if setting == "true" { "/callback/" } else { "/callback" };
+        assert_eq!(back.path(), path);
+        assert_eq!(browser.get(back.as_str()).await.location().path(), "/connected");
+        // Either address is answered.
+        for path in ["/callback", "/callback/"] {
+            let back = browser.consent(&stack, "", &ada).await;
+            let query = back.query().unwrap();
+            let reply = browser.get(&format!("{service}{path}?{query}")).await;
+            assert_eq!(reply.location().path(), "/connected", "{setting} {path}");
+        }
+        for path in ["/callback/x", "/callback//", "/callback/connected"] {
+            let reply = browser.get(&format!("{service}{path}")).await;
+            assert_page(&reply, StatusCode::NOT_FOUND, "not_found");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_person_who_is_no_tester_hears_that_it_is_the_app() {
+    let stack = stack().await;
+    let body = r#"{"error_type":"OAuthException","code":400,"error_message":"Insufficient developer role"}"#;
+    fail(&stack, SandboxCall::ExchangeCode, FOREVER, respond(400, body));
+    let reply = Browser::new().connect(&stack, &account(&stack, "ada")).await;
+    assert_page(&reply, StatusCode::INTERNAL_SERVER_ERROR, "misconfigured");
+    assert_eq!(count(&stack, SandboxCall::ExchangeCode), 1);
+}
+
+#[tokio::test]
 async fn a_person_takes_too_long() {
     let stack = stack().await;
     let (ada, mut browser) = (account(&stack, "ada"), Browser::new());

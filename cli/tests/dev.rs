@@ -520,7 +520,9 @@ async fn live_says_what_is_missing() {
     let tunnel = ["--public-url", "https://tunnel.example.com"];
     let said = complaint(live(&tunnel)).await;
     assert!(said.contains("THREADS_APP_ID and THREADS_APP_SECRET"), "{said}");
-    assert!(said.contains("https://tunnel.example.com/callback"), "{said}");
+    assert!(said.contains("https://tunnel.example.com/callback  "), "{said}");
+    let said = complaint(live(&[&tunnel[..], &["--trailing-slash"]].concat())).await;
+    assert!(said.contains("https://tunnel.example.com/callback/  "), "{said}");
 
     let secret = "0123456789abcdef-of-a-real-app";
     let with = |id: &str, secret: &str| {

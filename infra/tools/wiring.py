@@ -13,6 +13,7 @@ INFRA = pathlib.Path(__file__).resolve().parent.parent
 ROUTES = {
     "GET /authorize": ("NONE", "Authorize"),
     "GET /callback": ("NONE", "Callback"),
+    "GET /callback/{proxy+}": ("NONE", "Callback"),
     "GET /connected": ("NONE", "Callback"),
     "GET /finishing": ("NONE", "Callback"),
     "POST /deauthorize": ("NONE", "Deauthorize"),

@@ -90,8 +90,8 @@ impl Configure {
             put(&client, &config.app_secret_id, &text, None).await?;
         }
         let made = stored_keyring::make(&stack, &client).await?;
-        let (callback, uninstall, delete) =
-            (stack.address("callback"), stack.address("deauthorize"), stack.address("data-deletion"));
+        let (uninstall, delete) = (stack.address("deauthorize"), stack.address("data-deletion"));
+        let callback = config.redirect_uri().context("the address of the service is none")?.to_string();
         let json = json!({
             "app_id": app.app_id,
             "app_secret_written": changed,

@@ -237,7 +237,9 @@ impl Deployed {
             set(variable, self.output(output)?);
         }
         let callback = self.output("RedirectCallbackUrl")?;
-        set("PUBLIC_URL", callback.strip_suffix("/callback").unwrap_or(callback));
+        let bare = callback.trim_end_matches('/');
+        set("PUBLIC_URL", bare.strip_suffix("/callback").unwrap_or(bare));
+        set("REDIRECT_TRAILING_SLASH", if bare == callback { "false" } else { "true" });
         if let Some(url) = self.sdk.endpoint_url() {
             set("AWS_ENDPOINT_URL", url);
         }

@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use threads_graph::{AccessToken, AuthorizationCode, CallbackParams, PastedCallback, parse_pasted};
 
+use crate::person::consent::ended_by_meta;
 use crate::person::env_slot::Keep;
 use crate::person::legacy::tell_unused;
 use crate::person::tokens;
@@ -37,7 +38,7 @@ pub(crate) struct AccessTokenCommand {
     #[arg(long, visible_alias = "app_secret", value_name = "SECRET")]
     app_secret: Option<String>,
 
-    /// The code, or the whole address that the browser came back to: a trailing #_ is cut off [-code]
+    /// The code, or the whole address that the browser came back to: a trailing #_ or #_=_ is cut off [-code]
     #[arg(long, visible_alias = "auth_code", value_name = "CODE")]
     auth_code: Option<String>,
 
@@ -118,6 +119,7 @@ fn code(pasted: &str) -> Result<AuthorizationCode> {
                 .to_owned(),
         )
         .into()),
+        Ok(PastedCallback::Callback(CallbackParams::Failed { code, .. })) => Err(ended_by_meta(code)),
         Err(error) => usage(format!("the code cannot be used: {error}")),
     }
 }

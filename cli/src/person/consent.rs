@@ -1,7 +1,7 @@
 //! A person's consent: which scopes they are asked for, and whether it can come back safely.
 
-use anyhow::Result;
-use threads_graph::{InvalidScopes, RedirectUri, Scopes};
+use anyhow::{Result, anyhow};
+use threads_graph::{ConfigurationProblem, ErrorKind, InvalidScopes, RedirectUri, Scopes};
 
 use crate::shell::exit::{Stopped, usage};
 use crate::shell::output::Output;
@@ -32,6 +32,15 @@ pub(crate) fn scopes(given: &[String], surroundings: &Surroundings, output: Outp
         ));
     }
     Ok(scopes)
+}
+
+/// The end of a login that Meta ended by itself, with its number and what that means.
+pub(crate) fn ended_by_meta(code: Option<u64>) -> anyhow::Error {
+    let number = code.map_or_else(String::new, |code| format!(" with error {code}"));
+    let meaning = code.and_then(ConfigurationProblem::of_page);
+    let meaning =
+        meaning.map_or_else(String::new, |problem| format!(": {}", ErrorKind::Configuration(problem)));
+    anyhow!("Meta ended the login{number}{meaning}")
 }
 
 /// Refuses an address on whose way a code could be read, and tells of one that Meta refuses.

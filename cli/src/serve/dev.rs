@@ -47,6 +47,10 @@ pub(crate) struct Dev {
     #[arg(long, value_name = "URL")]
     public_url: Option<Url>,
 
+    /// The redirect URL at Meta ends with a slash: the dashboard is known to have added one
+    #[arg(long)]
+    trailing_slash: bool,
+
     /// How often to sweep, such as 15m or 1h
     #[arg(long, default_value = "15m", value_name = "TIME", value_parser = interval)]
     sweep_every: Duration,
@@ -74,11 +78,13 @@ const ANNOUNCE_EVERY: Duration = Duration::from_millis(200);
 /// Meta's dashboard needs this before a live login can work.
 const LIVE_NEEDS: &str = "\
 In Meta's dashboard, under your app's use case \"Access the Threads API\" > Settings:
-  Redirect Callback URLs   {origin}/callback       (exactly this, and https: Meta refuses http)
+  Redirect Callback URLs   {callback}       (exactly this, and https: Meta refuses http)
   Uninstall Callback URL   {origin}/deauthorize    (the dashboard saves nothing until all three are filled)
   Delete Callback URL      {origin}/data-deletion
+If it has added a slash to the first, start with --trailing-slash.
   Threads Testers          invite your account, and accept it in Threads > Settings > Account > Website permissions
-THREADS_APP_ID is the *Threads* app id of that page, not the Meta app id on top of the dashboard.";
+THREADS_APP_ID and THREADS_APP_SECRET are \"Threads App ID\" and \"Threads App secret\" of App settings > Basic,
+not the plain \"App ID\" there.";
 
 impl Dev {
     pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
@@ -86,7 +92,7 @@ impl Dev {
         let mut interrupt = Interrupt::listen()?;
         let threads = match self.threads {
             Which::Sandbox => Threads::Sandbox,
-            Which::Live => Threads::Live(live_app(self.public_url.as_ref(), surroundings)?),
+            Which::Live => Threads::Live(self.live_app(surroundings)?),
         };
         let stack = Stack::start(StackOptions {
             port: self.port,
@@ -96,6 +102,7 @@ impl Dev {
             sweep_every: Some(self.sweep_every),
             announce_every: Some(ANNOUNCE_EVERY),
             events_file: self.json_events.clone(),
+            variables: [("REDIRECT_TRAILING_SLASH".to_owned(), self.trailing_slash.to_string())].into(),
             ..StackOptions::default()
         })
         .await?;
@@ -120,7 +127,7 @@ impl Dev {
             };
             let threads = match self.threads {
                 Which::Sandbox => format!("the sandbox, {threads_url}"),
-                Which::Live => format!("Meta, live\n\n{}", LIVE_NEEDS.replace("{origin}", public)),
+                Which::Live => format!("Meta, live\n\n{}", self.live_needs(public)),
             };
             format!(
                 "Threads Auth is ready.\n\n  \
@@ -136,23 +143,29 @@ impl Dev {
         };
         announce(&text)
     }
-}
 
-fn live_app(public_url: Option<&Url>, surroundings: &Surroundings) -> Result<LiveApp> {
-    let origin = public_url.map_or("https://YOUR-PUBLIC-URL", Url::as_str).trim_end_matches('/');
-    let needs = LIVE_NEEDS.replace("{origin}", origin);
-    if public_url.is_none_or(|url| url.scheme() != "https") {
-        bail!(
-            "--threads live needs --public-url with the https address of a tunnel that ends here: Meta sends nobody back to plain http.\n\n{needs}"
-        );
+    fn live_needs(&self, origin: &str) -> String {
+        let slash = if self.trailing_slash { "/" } else { "" };
+        LIVE_NEEDS.replace("{callback}", &format!("{origin}/callback{slash}")).replace("{origin}", origin)
     }
-    let inputs = Inputs::new(surroundings, Output::new(false));
-    let (Some(id), Some(secret)) = (inputs.configured(&APP_ID)?, inputs.configured(&APP_SECRET)?) else {
-        bail!(
-            "--threads live needs THREADS_APP_ID and THREADS_APP_SECRET in the environment or in .env.\n\n{needs}"
-        );
-    };
-    let app_id: AppId = id.parse().context("THREADS_APP_ID is not an app id: expected digits only")?;
-    let app_secret = AppSecret::new(secret).context("THREADS_APP_SECRET is not an app secret")?;
-    Ok(LiveApp { credentials: AppCredentials { app_id, app_secret } })
+
+    fn live_app(&self, surroundings: &Surroundings) -> Result<LiveApp> {
+        let public_url = self.public_url.as_ref();
+        let origin = public_url.map_or("https://YOUR-PUBLIC-URL", Url::as_str).trim_end_matches('/');
+        let needs = self.live_needs(origin);
+        if public_url.is_none_or(|url| url.scheme() != "https") {
+            bail!(
+                "--threads live needs --public-url with the https address of a tunnel that ends here: Meta sends nobody back to plain http.\n\n{needs}"
+            );
+        }
+        let inputs = Inputs::new(surroundings, Output::new(false));
+        let (Some(id), Some(secret)) = (inputs.configured(&APP_ID)?, inputs.configured(&APP_SECRET)?) else {
+            bail!(
+                "--threads live needs THREADS_APP_ID and THREADS_APP_SECRET in the environment or in .env.\n\n{needs}"
+            );
+        };
+        let app_id: AppId = id.parse().context("THREADS_APP_ID is not an app id: expected digits only")?;
+        let app_secret = AppSecret::new(secret).context("THREADS_APP_SECRET is not an app secret")?;
+        Ok(LiveApp { credentials: AppCredentials { app_id, app_secret } })
+    }
 }

@@ -247,6 +247,12 @@ fn a_stack_is_found_by_its_outputs() {
     }
     command.env("AWS_CONFIG_FILE", aws.local.path("aws-config"));
     assert_eq!(text(&run(command).json(), "/accounts/0/user_id"), ADA);
+    // With a slash at its end, the redirect URI is the same service's.
+    let slash = format!("{}/callback/", urls.service_url);
+    aws.say(|said| said.outputs[0].1.clone_from(&slash));
+    let (level, detail) = aws.examined(0, "redirect URI");
+    assert!(level == "ok" && detail.contains(&slash), "{detail}");
+    assert_eq!(text(&run(aws.command(&["accounts", "list", "--json"])).json(), "/accounts/0/user_id"), ADA);
     // What is written goes to the same place.
     run(aws.command(&["accounts", "disconnect", ADA, "--yes"])).expect(0);
     assert!(aws.local.grant(ADA).unwrap().live().is_none());

@@ -277,28 +277,70 @@ fn a_person_who_does_not_agree_is_told_apart() {
 }
 
 #[test]
+fn a_failure_of_metas_is_no_denial() {
+    let world = World::new();
+    for (query, said) in [
+        (
+            "?error_code=1349168&error_message=CANARY&state=",
+            "error 1349168: the redirect URI is not the registered",
+        ),
+        ("?error_code=1349245&error_message=CANARY&state=", "Threads Testers"),
+        ("?error=server_error&error_description=CANARY&state=", "Meta ended the login"),
+    ] {
+        let waiting = login(&world, &["--port", "0", "--json"]);
+        let back = param(&waiting.authorize, "redirect_uri");
+        let state = param(&waiting.authorize, "state");
+        let last = location(&waiting.browser.get(&format!("{back}{query}{state}")));
+        assert_eq!(last.path(), "/callback/failed");
+        let page = waiting.browser.get(last.as_str());
+        assert!(!waiting.browser.body(page).contains("did not agree"));
+        let ended = waiting.running.end();
+        assert_eq!(ended.failure(1)["error"]["kind"], "failed");
+        ended.says(1, &["Meta ended the login", said]).hides(&["CANARY"]);
+        assert!(!ended.stderr.contains("did not agree"), "{ended:?}");
+    }
+}
+
+#[test]
 fn an_address_can_be_pasted() {
+    type Way = fn(&Url) -> String;
     let world = World::new();
     let uri = "https://elsewhere.example/callback";
-    for alone in [false, true] {
+    let ways: [(bool, Way); 7] = [
+        (false, |back| format!("{back}#_")),
+        (false, |back| format!("{back}#_=_")),
+        (false, |back| format!("{back}%23_")),
+        (false, |back| format!("{back}%23_%3D_")),
+        (true, |back| param(back, "code")),
+        (true, |back| format!("{}#_=_", param(back, "code"))),
+        // The whole address, as far as it goes.
+        (true, |back| format!("https://elsewhere.example/callback?code={}#_", param(back, "code"))),
+    ];
+    for (alone, way) in ways {
         let mut waiting = login(&world, &["--redirect-uri", uri, "--json"]);
         let back = waiting.browser.consent(&waiting.authorize, "auto_approve", USER);
-        let pasted = if alone { param(&back, "code") } else { format!("{back}#_") };
+        let pasted = way(&back);
         writeln(&mut waiting.running, &format!("\n{pasted}\n"));
         let ended = waiting.running.end();
         ended.json();
-        assert_eq!(ended.stderr.contains("does not show which login it belongs to"), alone);
+        assert_eq!(ended.stderr.contains("does not show which login it belongs to"), alone, "{pasted}");
     }
     for (paste, code, said) in [
         ("https://elsewhere.example/callback?code=x&state=y", 2, "it belongs to another login"),
         ("https://elsewhere.example/", 2, "the parameter code is missing"),
         ("https://elsewhere.example/?error=access_denied", 3, "the person did not agree"),
+        (
+            "https://elsewhere.example/?error_code=1349168&error_message=x",
+            1,
+            "ended the login with error 1349168",
+        ),
+        ("https://elsewhere.example/?error_code=1&state=y", 2, "it belongs to another login"),
         ("", 2, "nothing was pasted"),
     ] {
         let command = world.with_app(&["login", "--no-browser", "--paste"]);
         run_with(command, paste).says(code, &[said]);
     }
-    assert_eq!(world.calls(SandboxCall::ExchangeCode), 2);
+    assert_eq!(world.calls(SandboxCall::ExchangeCode), ways.len());
 }
 
 #[test]

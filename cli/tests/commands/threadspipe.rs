@@ -287,6 +287,8 @@ fn a_code_may_be_pasted_as_it_came() {
         format!("{}#_", world.code()),
         format!("{REDIRECT_URI}?code={}&state=any#_", world.code()),
         format!("code={}&state=any", world.code()),
+        format!("{REDIRECT_URI}?code={}#_=_", world.code()),
+        format!("{REDIRECT_URI}/?code={}%23_", world.code()),
     ] {
         let arguments = ["access_token", "--auth_code", &pasted, "-r", REDIRECT_URI, "--json"];
         run(world.with_app(&arguments)).json();
@@ -294,6 +296,9 @@ fn a_code_may_be_pasted_as_it_came() {
     let denied = format!("{REDIRECT_URI}?error=access_denied&error_reason=user_denied");
     let ended = run(world.with_app(&["access_token", "-code", &denied, "-r", REDIRECT_URI]));
     ended.says(3, &["there was no consent"]);
+    let failed = format!("{REDIRECT_URI}?error_code=1349168&error_message=Blocked");
+    let ended = run(world.with_app(&["access_token", "-code", &failed, "-r", REDIRECT_URI]));
+    ended.says(1, &["Meta ended the login with error 1349168"]).hides(&["Blocked"]);
     let ended = run(world.with_app(&["access_token", "-code", "a b", "-r", REDIRECT_URI]));
     ended.says(2, &["the parameter code is malformed"]);
 }

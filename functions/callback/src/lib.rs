@@ -12,7 +12,8 @@ use threads_auth_web::{HttpRequest, Metric, emit, redirect};
 /// Answers one request.
 pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
     match (&request.method, request.path.as_str()) {
-        (&Method::GET, "/callback") => finish(service, request, now).await,
+        // The redirect URI that Meta knows may end with a slash.
+        (&Method::GET, "/callback" | "/callback/") => finish(service, request, now).await,
         (&Method::GET, "/connected") => pages::respond(&Page::new(ConnectOutcome::Connected)),
         (&Method::GET, "/finishing") => pages::respond(&Page::new(ConnectOutcome::Finishing)),
         _ => pages::respond(&Page::new(Notice::NotFound)),

@@ -72,8 +72,8 @@ def drills(stage):
         alarms.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="rehearsed")
     front = Front()
     stage.behind = {"AWS_ENDPOINT_URL_CLOUDFORMATION": front.url}
-    everything = {"stack", "app secret", "keyring", "app id and secret", "tokens", "public address", "clock"}
-    everything |= {"redirect URI", "schedule", "alarms", "key policy"}
+    everything = {"stack", "app secret", "keyring", "app id and secret", "scopes", "tokens", "public address"}
+    everything |= {"clock", "redirect URI", "schedule", "alarms", "key policy"}
     well = examine(stage, "when all is well", {}, **stage.behind)
     expect("all checks", set(well) == everything, set(well) ^ everything)
 
@@ -101,7 +101,7 @@ def faults(stage, front, alarms, rings):
     wrong_id = json.dumps({**app, "app_id": "1" * 16})
     yield "another app secret", "app id and secret", "Meta does not take them", put("AppSecretArn", wrong_secret), put("AppSecretArn", stage.app)
     all_three = {"app id and secret": "fail", "redirect URI": "fail", "tokens": "fail"}
-    yield "another app id", all_three, "not the Meta app id on top", put("AppSecretArn", wrong_id), put("AppSecretArn", stage.app)
+    yield "another app id", all_three, "not the plain", put("AppSecretArn", wrong_id), put("AppSecretArn", stage.app)
     closed = {"keyring": "fail", "tokens": "warn"}
     yield "an empty keyring", closed, "do NOT make another", put("KeyringSecretArn", "{}"), put("KeyringSecretArn", keyring)
     yield "another keyring", "tokens", "1 of 1 do not open", put("KeyringSecretArn", json.dumps(other)), put("KeyringSecretArn", keyring)

@@ -52,6 +52,10 @@ impl Function {
 /// The routes, as the production template declares them.
 fn route(method: &Method, path: &str) -> Option<Function> {
     let parts: Vec<&str> = path.split('/').skip(1).collect();
+    // `/callback/{proxy+}`, which is how a route ends with a slash there.
+    if let ("GET", ["callback", _, ..]) = (method.as_str(), parts.as_slice()) {
+        return Some(Function::Callback);
+    }
     if parts.contains(&"") {
         return None;
     }

@@ -34,6 +34,9 @@ pub struct Config {
     /// `PUBLIC_URL`, required: where people reach us, an origin such as `https://auth.example.com`.
     /// Plain http only on loopback.
     pub public_url: Url,
+    /// `REDIRECT_TRAILING_SLASH`, `true` or `false` (default): whether the redirect URI that Meta
+    /// knows ends with `/`. Its dashboard is known to have added one.
+    pub redirect_trailing_slash: bool,
     /// `THREADS_SCOPES`, default `threads_basic`: what is asked of the person when the flow does
     /// not say. `all` is allowed.
     pub scopes: Scopes,
@@ -126,6 +129,12 @@ impl Config {
                     && url.password().is_none())
                 .then_some(url)
             });
+        let redirect_trailing_slash =
+            vars.with_default("REDIRECT_TRAILING_SLASH", "false", |text| match text {
+                "true" => Ok(true),
+                "false" => Ok(false),
+                _ => Err("expected `true` or `false`".to_owned()),
+            });
         let scopes = vars.with_default("THREADS_SCOPES", "threads_basic", |text| {
             Scopes::from_str(text).map_err(|e| e.to_string())
         });
@@ -162,6 +171,7 @@ impl Config {
         let complete = (|| {
             Some(Self {
                 public_url: public_url?,
+                redirect_trailing_slash: redirect_trailing_slash?,
                 scopes: scopes?,
                 return_to: return_to?,
                 authorize_access: authorize_access?,
@@ -232,7 +242,8 @@ impl Config {
     /// # Errors
     /// Never for a [`Config`] that was read from variables: `public_url` is an origin.
     pub fn redirect_uri(&self) -> Result<RedirectUri, threads_graph::InvalidRedirectUri> {
-        format!("{}callback", self.public_url).parse()
+        let slash = if self.redirect_trailing_slash { "/" } else { "" };
+        format!("{}callback{slash}", self.public_url).parse()
     }
 }
 
@@ -387,6 +398,8 @@ mod tests {
             ("PUBLIC_URL", "http://auth.example.com"),
             ("PUBLIC_URL", "https://auth.example.com/base"),
             ("PUBLIC_URL", "https://user@auth.example.com"),
+            ("REDIRECT_TRAILING_SLASH", "yes"),
+            ("REDIRECT_TRAILING_SLASH", "True"),
             ("THREADS_SCOPES", "threads_basic,everything"),
             ("THREADS_SCOPES", "TH|123|canary"),
             ("RETURN_TO_ALLOWLIST", "javascript:alert(1)"),
@@ -401,6 +414,16 @@ mod tests {
             let ConfigError(problems) = Config::from_vars(&vars, None).unwrap_err();
             assert_eq!(problems.iter().map(|p| p.variable).collect::<Vec<_>>(), [variable], "{value}");
             assert!(!problems[0].problem.contains("canary"), "{value}");
+        }
+    }
+
+    #[test]
+    fn the_redirect_uri_may_end_with_a_slash() {
+        for (value, expected) in [("false", "callback"), ("true", "callback/"), ("", "callback")] {
+            let mut vars = complete();
+            vars.insert("REDIRECT_TRAILING_SLASH".to_owned(), value.to_owned());
+            let uri = Config::from_vars(&vars, None).unwrap().redirect_uri().unwrap();
+            assert_eq!(uri.as_str(), format!("https://auth.example.com/{expected}"), "{value}");
         }
     }
 

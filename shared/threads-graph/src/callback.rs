@@ -24,6 +24,11 @@ const CODE: usize = 0;
 const STATE: usize = 1;
 const ERROR: usize = 2;
 const ERROR_REASON: usize = 3;
+const ERROR_CODE: usize = 5;
+
+/// What Meta appends as a fragment, the longer one first. A fragment stays in the browser, but some encode it into the
+/// last parameter, and people paste it.
+const FRAGMENTS: [&str; 2] = ["#_=_", "#_"];
 
 /// What a person's browser brought back. `Debug` shows neither the code nor the state.
 #[derive(Clone)]
@@ -35,13 +40,21 @@ pub enum CallbackParams {
         /// To be compared, in constant time, with the one that was sent.
         state: String,
     },
-    /// There is no grant.
+    /// The person, or Meta for them, said no: `error=access_denied`.
     Denied {
         /// Meta's own sample shows a denial without a state, so it may be absent. A denial whose state is absent or wrong
         /// proves nothing about the person.
         state: Option<String>,
         /// Which kind of denial it is.
         reason: DenialReason,
+    },
+    /// Meta failed, or refused the app: any other `error`, or an `error_code` or `error_message` without one. It says
+    /// nothing about what the person wants.
+    Failed {
+        /// As that of a denial.
+        state: Option<String>,
+        /// Meta's number, if it gave one. What it says in words is anybody's text and is not carried along.
+        code: Option<u64>,
     },
 }
 
@@ -53,6 +66,7 @@ impl fmt::Debug for CallbackParams {
             Self::Denied { reason, .. } => {
                 f.debug_struct("Denied").field("reason", reason).finish_non_exhaustive()
             }
+            Self::Failed { code, .. } => f.debug_struct("Failed").field("code", code).finish_non_exhaustive(),
         }
     }
 }
@@ -62,7 +76,7 @@ names! {
     pub enum DenialReason {
         /// The person said no (`error=access_denied`, with `error_reason=user_denied` or without a reason).
         UserDenied => "user_denied",
-        /// Anything else, Meta's own failures (`error_code`, `error_message`) included.
+        /// `error=access_denied` with another reason.
         Other => "other",
     }
 }
@@ -92,7 +106,8 @@ pub enum CallbackError {
 /// Every known parameter (`code`, `state`, `error`, `error_reason`, `error_description`, `error_code`, `error_message`) may
 /// occur once; a name that only becomes one of these by percent-decoding counts as it. Unknown parameters are ignored, and `&`
 /// is the only separator: a bare `;`, `?` or `#` is refused.
-/// Once decoded, `code` has at most 2048 bytes, `state` at most 512, both visible ASCII.
+/// Once decoded, `code` has at most 2048 bytes, `state` at most 512, both visible ASCII. One `#_` or `#_=_` at the end of
+/// either, which Meta appends as a fragment and somebody on the way has encoded, is dropped.
 ///
 /// ```
 /// use threads_graph::{CallbackError, CallbackParams, parse_callback};
@@ -107,6 +122,21 @@ pub enum CallbackError {
 ///
 /// See [`CallbackError`].
 pub fn parse_callback(raw_query: &str) -> Result<CallbackParams, CallbackError> {
+    match read(raw_query)? {
+        Returned::Granted { code, state } => {
+            Ok(CallbackParams::Granted { code, state: state.ok_or(CallbackError::Missing("state"))? })
+        }
+        Returned::Refused(params) => Ok(params),
+    }
+}
+
+/// What came back, with or without the state that a grant needs.
+enum Returned {
+    Granted { code: AuthorizationCode, state: Option<String> },
+    Refused(CallbackParams),
+}
+
+fn read(raw_query: &str) -> Result<Returned, CallbackError> {
     if raw_query.len() > MAX_QUERY {
         return Err(CallbackError::TooLong("query"));
     }
@@ -134,31 +164,36 @@ pub fn parse_callback(raw_query: &str) -> Result<CallbackParams, CallbackError> 
         }
     }
 
-    let denied = values[ERROR..].iter().any(Option::is_some);
-    let state = values[STATE].take().filter(|state| !state.is_empty());
+    let is_refused = values[ERROR..].iter().any(Option::is_some);
+    let state = values[STATE].as_deref().map(without_fragment).filter(|state| !state.is_empty());
     let state = state.map(|state| visible("state", state, MAX_STATE)).transpose()?;
-    let Some(code) = values[CODE].take() else {
-        if !denied {
+    let Some(code) = &values[CODE] else {
+        if !is_refused {
             return Err(CallbackError::Missing("code"));
         }
-        let said_no = values[ERROR].as_deref() == Some("access_denied")
-            && values[ERROR_REASON].as_deref().is_none_or(|reason| reason == "user_denied");
-        let reason = if said_no { DenialReason::UserDenied } else { DenialReason::Other };
-        return Ok(CallbackParams::Denied { state, reason });
+        return Ok(Returned::Refused(if values[ERROR].as_deref() == Some("access_denied") {
+            let said_no = values[ERROR_REASON].as_deref().is_none_or(|reason| reason == "user_denied");
+            let reason = if said_no { DenialReason::UserDenied } else { DenialReason::Other };
+            CallbackParams::Denied { state, reason }
+        } else {
+            let code = values[ERROR_CODE].as_deref().and_then(|code| code.parse().ok());
+            CallbackParams::Failed { state, code }
+        }));
     };
-    if denied {
+    if is_refused {
         return Err(CallbackError::Ambiguous);
     }
-    Ok(CallbackParams::Granted {
-        code: authorization_code(code)?,
-        state: state.ok_or(CallbackError::Missing("state"))?,
-    })
+    Ok(Returned::Granted { code: authorization_code(code)?, state })
+}
+
+fn without_fragment(text: &str) -> &str {
+    FRAGMENTS.iter().find_map(|fragment| text.strip_suffix(fragment)).unwrap_or(text)
 }
 
 /// What a person pasted.
 #[derive(Debug, Clone)]
 pub enum PastedCallback {
-    /// Just the code. There is no state to compare, so nothing shows which request it answers.
+    /// Just the code, or a URL without a state. There is nothing to compare, so nothing shows which request it answers.
     Code(AuthorizationCode),
     /// A whole URL, or its query.
     Callback(CallbackParams),
@@ -166,49 +201,59 @@ pub enum PastedCallback {
 
 /// Reads what a person pasted from the address bar: the whole URL, its query, or just the code.
 ///
-/// White space around it is dropped, and so is one trailing `#_`, which Meta appends as a fragment.
+/// White space around it is dropped, and so is one trailing `#_` or `#_=_`, which Meta appends as a fragment.
 ///
 /// # Errors
 ///
-/// See [`CallbackError`]; a URL is as strict as [`parse_callback`].
+/// See [`CallbackError`]; a URL is as strict as [`parse_callback`], but for a state that is missing.
 pub fn parse_pasted(input: &str) -> Result<PastedCallback, CallbackError> {
     // Room for the scheme, host and path before the query.
     if input.len() > 2 * MAX_QUERY {
         return Err(CallbackError::TooLong("query"));
     }
-    let input = input.trim();
-    let input = input.strip_suffix("#_").unwrap_or(input);
+    let input = without_fragment(input.trim());
     let is_query =
         || input.contains('&') || input.split_once('=').is_some_and(|(name, _)| KNOWN.contains(&name));
     if let Some((_, query)) = input.split_once('?') {
-        parse_callback(query).map(PastedCallback::Callback)
+        pasted_query(query)
     } else if input.contains("://") {
         Err(CallbackError::Missing("code"))
     } else if is_query() {
-        parse_callback(input).map(PastedCallback::Callback)
+        pasted_query(input)
     } else {
         // Copied out of an address bar, so its escapes are still there; but a `+` by itself was never a space.
         let code = input.replace('+', "%2B");
         let code = decode(&code).ok_or(CallbackError::Malformed("code"))?;
-        authorization_code(code).map(PastedCallback::Code)
+        authorization_code(&code).map(PastedCallback::Code)
     }
 }
 
-fn authorization_code(text: Cow<'_, str>) -> Result<AuthorizationCode, CallbackError> {
+fn pasted_query(query: &str) -> Result<PastedCallback, CallbackError> {
+    Ok(match read(query)? {
+        Returned::Granted { code, state: Some(state) } => {
+            PastedCallback::Callback(CallbackParams::Granted { code, state })
+        }
+        Returned::Granted { code, state: None } => PastedCallback::Code(code),
+        Returned::Refused(params) => PastedCallback::Callback(params),
+    })
+}
+
+fn authorization_code(text: &str) -> Result<AuthorizationCode, CallbackError> {
+    let text = without_fragment(text);
     if text.is_empty() {
         return Err(CallbackError::Missing("code"));
     }
     AuthorizationCode::new(visible("code", text, MAX_CODE)?).map_err(|_| CallbackError::Malformed("code"))
 }
 
-fn visible(name: &'static str, text: Cow<'_, str>, max: usize) -> Result<String, CallbackError> {
+fn visible(name: &'static str, text: &str, max: usize) -> Result<String, CallbackError> {
     if text.len() > max {
         return Err(CallbackError::TooLong(name));
     }
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(CallbackError::Malformed(name));
     }
-    Ok(text.into_owned())
+    Ok(text.to_owned())
 }
 
 /// Decodes a name or value of a form-encoded query. `None` for a broken escape, bad UTF-8 or a control character.
@@ -266,6 +311,33 @@ mod tests {
     }
 
     #[test]
+    fn metas_fragment_is_dropped_where_somebody_has_encoded_it() {
+        for query in [
+            "code=AQD4b&state=s%23_",
+            "code=AQD4b&state=s%23_%3D_",
+            "code=AQD4b&state=s%23_=_",
+            "state=s&code=AQD4b%23_",
+            "state=s&code=AQD4b%23%5F%3d%5f",
+            "state=s%23_&code=AQD4b%23_%3D_",
+        ] {
+            assert_eq!(granted(query), ("AQD4b".to_owned(), "s".to_owned()), "{query}");
+        }
+        // Once, at the end, and as it is.
+        for (query, code, state) in [
+            ("code=a%23_%23_&state=s", "a#_", "s"),
+            ("code=a&state=%23_s", "a", "#_s"),
+            ("code=a%23&state=s_%3D_", "a#", "s_=_"),
+            ("code=a%2523_&state=s", "a%23_", "s"),
+        ] {
+            assert_eq!(granted(query), (code.to_owned(), state.to_owned()), "{query}");
+        }
+        assert_eq!(parse_callback("code=%23_&state=s").unwrap_err(), Missing("code"));
+        assert_eq!(parse_callback("code=a&state=%23_%3D_").unwrap_err(), Missing("state"));
+        let denied = parse_callback("error=access_denied&state=s%23_");
+        assert!(matches!(denied, Ok(CallbackParams::Denied { state: Some(state), .. }) if state == "s"));
+    }
+
+    #[test]
     fn a_denial_is_read_with_and_without_state() {
         let meta =
             "error=access_denied&error_reason=user_denied&error_description=The+user+denied+your+request";
@@ -274,15 +346,38 @@ mod tests {
             (format!("{meta}&state=s"), DenialReason::UserDenied, Some("s")),
             ("error=access_denied&state=".to_owned(), DenialReason::UserDenied, None),
             ("error=access_denied&error_reason=other".to_owned(), DenialReason::Other, None),
-            ("error=server_error&state=s".to_owned(), DenialReason::Other, Some("s")),
-            ("error=%3Cscript%3Ealert(1)%3C/script%3E".to_owned(), DenialReason::Other, None),
-            ("error".to_owned(), DenialReason::Other, None),
-            ("error_description=x".to_owned(), DenialReason::Other, None),
-            ("error_message=Blocked%20%C3%A9&error_code=1349168".to_owned(), DenialReason::Other, None),
+            (format!("{meta}&error_code=200"), DenialReason::UserDenied, None),
         ] {
             match parse_callback(&query) {
                 Ok(CallbackParams::Denied { reason, state: found }) => {
                     assert_eq!((reason, found.as_deref()), (expected, state), "{query}");
+                }
+                other => panic!("{query}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_failure_of_metas_is_no_denial() {
+        for (query, expected, state) in [
+            ("error_code=1349168&error_message=Blocked&state=s", Some(1_349_168), Some("s")),
+            ("error_message=Blocked%20%C3%A9&error_code=1349168", Some(1_349_168), None),
+            ("error=server_error&state=s", None, Some("s")),
+            ("error=server_error&error_code=1&error_reason=user_denied", Some(1), None),
+            ("error=Access_Denied", None, None),
+            ("error=%3Cscript%3Ealert(1)%3C/script%3E", None, None),
+            ("error", None, None),
+            ("error_description=x", None, None),
+            ("error_reason=user_denied", None, None),
+            ("error_code=", None, None),
+            ("error_code=-1", None, None),
+            ("error_code=1e3", None, None),
+            ("error_code=18446744073709551616", None, None),
+            ("error_code=%3Cb%3E", None, None),
+        ] {
+            match parse_callback(query) {
+                Ok(CallbackParams::Failed { code, state: found }) => {
+                    assert_eq!((code, found.as_deref()), (expected, state), "{query}");
                 }
                 other => panic!("{query}: {other:?}"),
             }
@@ -343,7 +438,12 @@ mod tests {
 
     #[test]
     fn debug_shows_neither_code_nor_state() {
-        for query in ["code=CANARY&state=CANARY", "error=CANARY&error_description=CANARY&state=CANARY"] {
+        for query in [
+            "code=CANARY&state=CANARY",
+            "error=CANARY&error_description=CANARY&state=CANARY",
+            "error=access_denied&error_reason=CANARY&state=CANARY",
+            "error_message=CANARY&error_code=CANARY&state=CANARY",
+        ] {
             let params = parse_callback(query).unwrap();
             let shown = format!("{params:?} {:?}", PastedCallback::Callback(params.clone()));
             assert!(!shown.contains("CANARY"), "{shown}");
@@ -364,6 +464,8 @@ mod tests {
     fn a_person_may_paste_a_url_a_query_or_a_code() {
         for input in [
             "https://app.example/callback?code=AQ-b&state=s#_",
+            "https://app.example/callback?code=AQ-b&state=s#_=_",
+            "https://app.example/callback/?state=s&code=AQ-b%23_%3D_",
             "  https://app.example/callback?code=AQ-b&state=s\n",
             "http://localhost:3000/?state=s&code=AQ-b",
             "?code=AQ-b&state=s#_",
@@ -378,10 +480,20 @@ mod tests {
         }
         for (input, expected) in [
             ("AQ-b#_", "AQ-b"),
+            ("AQ-b#_=_", "AQ-b"),
+            ("AQ-b%23_", "AQ-b"),
+            ("AQ-b%23_%3D_", "AQ-b"),
             (" AQ-b\r\n", "AQ-b"),
+            // A URL without a state is a code.
+            ("https://app.example/?code=AQ-b", "AQ-b"),
+            ("https://app.example/?code=AQ-b#_=_", "AQ-b"),
+            ("https://app.example/?code=AQ-b&state=", "AQ-b"),
+            ("https://app.example/?code=AQ-b&state=%23_", "AQ-b"),
+            ("?code=AQ-b#_", "AQ-b"),
+            ("code=AQ-b", "AQ-b"),
             ("AQ+b==", "AQ+b=="),
             ("AQ%3D#_", "AQ="),
-            ("AQ#_#_", "AQ#_"),
+            ("AQ#_#_#_", "AQ#_"),
         ] {
             match parse_pasted(input) {
                 Ok(PastedCallback::Code(code)) => assert_eq!(code.expose(), expected, "{input}"),
@@ -391,9 +503,11 @@ mod tests {
         for (input, expected) in [
             ("", Missing("code")),
             ("#_", Missing("code")),
+            ("#_=_", Missing("code")),
             ("https://app.example/callback", Missing("code")),
-            ("https://app.example/?code=a", Missing("state")),
-            ("code=a", Missing("state")),
+            ("https://app.example/?state=s", Missing("code")),
+            ("https://app.example/?code=#_", Missing("code")),
+            ("https://app.example/?code=a&error=x", Ambiguous),
             ("https://app.example/?code=a&state=s&code=b", Repeated("code")),
             ("https://app.example/?code=a&state=s#part", Malformed("query")),
             ("two words", Malformed("code")),
@@ -406,6 +520,10 @@ mod tests {
         assert!(matches!(
             parse_pasted("https://app.example/?error=access_denied#_"),
             Ok(PastedCallback::Callback(CallbackParams::Denied { reason: DenialReason::UserDenied, .. }))
+        ));
+        assert!(matches!(
+            parse_pasted("https://app.example/?error_code=1349168&error_message=Blocked#_"),
+            Ok(PastedCallback::Callback(CallbackParams::Failed { code: Some(1_349_168), .. }))
         ));
     }
 
@@ -438,6 +556,10 @@ mod tests {
         }
         let value =
             |name: &str| pairs.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_ref());
+        let value = |name: &str| {
+            value(name)
+                .map(|value| value.strip_suffix("#_=_").or_else(|| value.strip_suffix("#_")).unwrap_or(value))
+        };
         let is_denial = KNOWN[ERROR..].iter().any(|name| count(name) > 0);
         match params {
             CallbackParams::Granted { code, state } => {
@@ -446,7 +568,7 @@ mod tests {
                 prop_assert_eq!(value("state"), Some(state.as_str()));
                 prop_assert!(code.expose().bytes().chain(state.bytes()).all(|byte| byte.is_ascii_graphic()));
             }
-            CallbackParams::Denied { state, .. } => {
+            CallbackParams::Denied { state, .. } | CallbackParams::Failed { state, .. } => {
                 prop_assert!(is_denial && count("code") == 0);
                 prop_assert_eq!(value("state").filter(|state| !state.is_empty()), state.as_deref());
             }

@@ -157,12 +157,8 @@ impl<'a> Said<'a> {
     }
 
     fn configuration_problem(&self, call: Call) -> Option<ConfigurationProblem> {
-        match self.code {
-            // "URL blocked" and "insecure redirect": the page's own seven digits.
-            Some(1_349_168 | 1_349_187 | 191) => return Some(ConfigurationProblem::RedirectMismatch),
-            Some(1_349_026 | 4_476_002) => return Some(ConfigurationProblem::WrongAppId),
-            Some(1_349_245) => return Some(ConfigurationProblem::NotATester),
-            _ => {}
+        if let Some(problem) = self.code.and_then(ConfigurationProblem::of_page) {
+            return Some(problem);
         }
         if self.mentions(&["insufficient developer role"]) {
             return Some(ConfigurationProblem::NotATester);

@@ -74,6 +74,21 @@ names! {
     }
 }
 
+impl ConfigurationProblem {
+    /// What a number of Meta's authorization page means, if it is about how the app is set up: that of an error on the
+    /// page, or of [`Failed`](crate::CallbackParams::Failed).
+    #[must_use]
+    pub fn of_page(code: u64) -> Option<Self> {
+        match code {
+            // "URL blocked" and "insecure redirect".
+            1_349_168 | 1_349_187 | 191 => Some(Self::RedirectMismatch),
+            1_349_026 | 4_476_002 => Some(Self::WrongAppId),
+            1_349_245 => Some(Self::NotATester),
+            _ => None,
+        }
+    }
+}
+
 impl ReauthorizationCause {
     /// Whether Meta's answer tells what happened, by a subcode. Without one it may be Meta's own trouble: people report
     /// hours in which 190 without a subcode, or 467, is the answer to tokens that are alive.

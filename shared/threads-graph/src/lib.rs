@@ -40,6 +40,7 @@
 //!         // let long = graph.exchange_long_lived(&app.app_secret, &short.access_token).await?;
 //!     }
 //!     CallbackParams::Denied { reason, .. } => println!("no grant: {}", reason.as_str()),
+//!     CallbackParams::Failed { code, .. } => println!("Meta failed: {code:?}"),
 //! }
 //! # Ok(())
 //! # }

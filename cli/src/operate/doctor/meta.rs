@@ -125,7 +125,7 @@ fn refusal(body: &str) -> Option<(u64, String)> {
 fn what_to_click(code: u64, uri: &str) -> Option<String> {
     Some(match code {
         1_349_168 => format!(
-            "The address is not in the list: {DASHBOARD}, add {uri} to \"Redirect Callback URLs\", letter for letter and with or without a final slash as it is here, press Enter so that it becomes a tag, fill the other two fields, and save."
+            "The address is not in the list: {DASHBOARD}, add {uri} to \"Redirect Callback URLs\", letter for letter and with or without a final slash as it is here, press Enter so that it becomes a tag, fill the other two fields, and save. If the dashboard adds a slash that is not here, set the parameter RedirectTrailingSlash to true."
         ),
         1_349_245 => "The account is an invited tester who has not accepted: in Threads > Settings > Account > Website permissions > Invites, accept the app. (To invite: App roles > Roles > Add People > Threads Tester.)".to_owned(),
         1_349_026 | 4_476_002 => "The app id is not the *Threads* app id: take \"Threads App ID\" and \"Threads App secret\" of App settings > Basic, not the plain \"App ID\", and run `threads-auth configure` with them.".to_owned(),

@@ -7,15 +7,20 @@ use threads_graph::{AuthorizationCode, CallbackParams};
 pub(super) enum Answer {
     Code(AuthorizationCode),
     Denied,
+    /// Meta ended it by itself, with this number.
+    Failed(Option<u64>),
 }
 
-/// The answer, if it belongs to this login. A denial may come without a state, as Meta's own sample
-/// shows it: it can do no more than end the waiting.
+/// The answer, if it belongs to this login. One without a code may come without a state, as Meta's
+/// own sample shows a denial: it can do no more than end the waiting.
 pub(super) fn judge(params: CallbackParams, state: &str) -> Option<Answer> {
     let is_ours = |returned: &str| bool::from(returned.as_bytes().ct_eq(state.as_bytes()));
     match params {
         CallbackParams::Granted { code, state } if is_ours(&state) => Some(Answer::Code(code)),
         CallbackParams::Denied { state, .. } if state.as_deref().is_none_or(is_ours) => Some(Answer::Denied),
+        CallbackParams::Failed { state, code } if state.as_deref().is_none_or(is_ours) => {
+            Some(Answer::Failed(code))
+        }
         _ => None,
     }
 }

@@ -169,6 +169,13 @@ async fn respond(State(site): State<Arc<Site>>, request: Request) -> Response {
             "Nothing was connected",
             "You did not agree, so there is no token. You can close this window.",
         )
+    } else if path == site.last("failed") {
+        site.seen.notify_one();
+        page(
+            StatusCode::OK,
+            "Nothing was connected",
+            "Meta ended the login by itself. The terminal says with which error. You can close this window.",
+        )
     } else {
         page(
             StatusCode::NOT_FOUND,
@@ -190,6 +197,7 @@ impl Site {
                 let next = match answer {
                     Answer::Code(_) => self.last("agreed"),
                     Answer::Denied => self.last("denied"),
+                    Answer::Failed(_) => self.last("failed"),
                 };
                 if let Ok(mut waiting) = self.answer.lock()
                     && let Some(waiting) = waiting.take()

@@ -17,7 +17,7 @@ use url::{Host, Url};
 
 use self::answer::{Answer, NOT_OURS, judge};
 use self::callback::Callback;
-use crate::person::consent::{SCOPES, check, scopes};
+use crate::person::consent::{SCOPES, check, ended_by_meta, scopes};
 use crate::person::env_slot::Keep;
 use crate::person::tokens;
 use crate::shell::exit::{Stopped, usage};
@@ -113,9 +113,13 @@ impl Login {
         let url = graph.authorization_url(&app.app_id, &redirect_uri, &scopes, &state);
         self.invite(&url, &redirect_uri, callback.as_ref(), output);
         let answer = interrupt.or(self.answer(callback, &redirect_uri, &state, output)).await?;
-        let Answer::Code(code) = answer else {
-            let text = "the person did not agree, so there is no token";
-            return Err(Stopped::Unauthorized(text.to_owned()).into());
+        let code = match answer {
+            Answer::Code(code) => code,
+            Answer::Denied => {
+                let text = "the person did not agree, so there is no token";
+                return Err(Stopped::Unauthorized(text.to_owned()).into());
+            }
+            Answer::Failed(code) => return Err(ended_by_meta(code)),
         };
         let slot = self.keep.reserve(output, &mut interrupt).await?;
         interrupt.after(tokens::exchange(&graph, &app, &code, &redirect_uri, slot, output)).await
@@ -234,7 +238,9 @@ async fn paste(state: &str, listens: bool, output: Output) -> Result<Answer> {
         }
         let problem = match parse_pasted(&line) {
             Ok(PastedCallback::Code(code)) => {
-                output.warn("a code alone does not show which login it belongs to; the whole address does");
+                output.warn(
+                    "a code without a state does not show which login it belongs to; the whole address does",
+                );
                 return Ok(Answer::Code(code));
             }
             Ok(PastedCallback::Callback(params)) => match judge(params, state) {

@@ -50,9 +50,12 @@ pub enum ConnectError {
     /// The flow was finished before.
     #[error("the state was used before")]
     Replayed,
-    /// The person refused, or Meta did.
+    /// The person refused.
     #[error("consent was denied")]
     Denied,
+    /// Meta ended the login by itself, and may have said with which number.
+    #[error("Threads ended the login{}", .0.map_or_else(String::new, |code| format!(" with error {code}")))]
+    ThreadsFailed(Option<u64>),
     /// Another account came back than the one that was asked for.
     #[error("another account came back")]
     WrongAccount,
@@ -80,8 +83,10 @@ threads_graph::names! {
         Connected => "connected",
         /// Threads has agreed, and the long-lived exchange is retried in the background.
         Finishing => "finishing",
-        /// The person, or Meta, said no. Nothing was stored.
+        /// The person said no. Nothing was stored.
         Denied => "denied",
+        /// Meta ended the login by itself. Nothing was stored.
+        ThreadsFailed => "threads_failed",
         /// It took more than ten minutes.
         Expired => "expired",
         /// The state was spent before.
@@ -128,6 +133,7 @@ impl ConnectError {
             Self::Expired | Self::Deleted => ConnectOutcome::Expired,
             Self::Replayed => ConnectOutcome::Replayed,
             Self::Denied => ConnectOutcome::Denied,
+            Self::ThreadsFailed(_) => ConnectOutcome::ThreadsFailed,
             Self::WrongAccount => ConnectOutcome::WrongAccount,
             Self::Threads(error) => match error.kind() {
                 ErrorKind::Transient | ErrorKind::Throttled { .. } | ErrorKind::Malformed => {

@@ -67,6 +67,18 @@ pub(crate) async fn finish(
                 None => Err(ConnectError::Denied.into()),
             }
         }
+        CallbackParams::Failed { state, code } => {
+            let flow = match &state {
+                Some(state) => Some(resume(state)?),
+                None => Flow::only(kind, keyring, app_id, cookies, now),
+            };
+            let reason = ConnectError::ThreadsFailed(code);
+            let Some(flow) = flow else {
+                return Err(reason.into());
+            };
+            note(clients, &flow, SessionStatus::Failed, reason.outcome().as_str()).await;
+            Err(reason.in_flow(&flow))
+        }
         CallbackParams::Granted { code, state } => {
             let flow = resume(&state)?;
             let granted = granted(clients, &vault, &flow, &code, watch).await;

@@ -89,9 +89,12 @@ impl Notice {
             | Self::DeletionUnknown
             | Self::NotFound => "M153.5 39.5c0-9 13.5-8.5 13.5 0 0 5-7 5-7 10M160 56h.01",
             Self::Connect(Connect::Denied) => "M150 44h20",
-            Self::Connect(Connect::CodeRefused | Connect::ReturnToRefused | Connect::Misconfigured) => {
-                "M160 32v14M160 55h.01"
-            }
+            Self::Connect(
+                Connect::ThreadsFailed
+                | Connect::CodeRefused
+                | Connect::ReturnToRefused
+                | Connect::Misconfigured,
+            ) => "M160 32v14M160 55h.01",
         }
     }
 }

@@ -30,7 +30,11 @@ impl Notice {
             Self::Connect(Connect::Connected) | Self::Deleted => StatusCode::OK,
             Self::Connect(Connect::Finishing) => StatusCode::ACCEPTED,
             Self::Connect(
-                Connect::WrongBrowser | Connect::BadLink | Connect::CodeRefused | Connect::ReturnToRefused,
+                Connect::ThreadsFailed
+                | Connect::WrongBrowser
+                | Connect::BadLink
+                | Connect::CodeRefused
+                | Connect::ReturnToRefused,
             ) => StatusCode::BAD_REQUEST,
             Self::Connect(Connect::Denied | Connect::WrongAccount | Connect::SessionRequired) => {
                 StatusCode::FORBIDDEN

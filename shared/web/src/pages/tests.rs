@@ -17,7 +17,8 @@ fn notices() -> impl Iterator<Item = Notice> {
         Notice::Connect(outcome) => Some(match outcome {
             Connect::Connected => Connect::Finishing.into(),
             Connect::Finishing => Connect::Denied.into(),
-            Connect::Denied => Connect::Expired.into(),
+            Connect::Denied => Connect::ThreadsFailed.into(),
+            Connect::ThreadsFailed => Connect::Expired.into(),
             Connect::Expired => Connect::Replayed.into(),
             Connect::Replayed => Connect::WrongBrowser.into(),
             Connect::WrongBrowser => Connect::WrongAccount.into(),
@@ -61,7 +62,11 @@ fn every_notice_has_its_status_and_every_header() {
             Notice::Connect(Connect::Connected) | Notice::Deleted => (200, None),
             Notice::Connect(Connect::Finishing) => (202, None),
             Notice::Connect(
-                Connect::WrongBrowser | Connect::BadLink | Connect::CodeRefused | Connect::ReturnToRefused,
+                Connect::ThreadsFailed
+                | Connect::WrongBrowser
+                | Connect::BadLink
+                | Connect::CodeRefused
+                | Connect::ReturnToRefused,
             ) => (400, None),
             Notice::Connect(Connect::Denied | Connect::WrongAccount | Connect::SessionRequired) => {
                 (403, None)

@@ -44,6 +44,14 @@ impl Notice {
                 again: Some("Start again"),
                 maker: None,
             },
+            Self::Connect(Connect::ThreadsFailed) => Words {
+                title: "Threads could not go on",
+                what: "Threads ended the login because of an error of its own, or of the app\u{2019}s settings \
+                       there. It is not your doing, and nothing was connected.",
+                next: "Start again. If the same happens, please tell the people who make the app.",
+                again: Some("Start again"),
+                maker: Some("The log has Threads\u{2019} error code."),
+            },
             Self::Connect(Connect::Expired) => Words {
                 title: "That took a little too long",
                 what: "To keep you safe, a connection has to be finished within ten minutes. Nothing was \
@@ -65,7 +73,8 @@ impl Notice {
                 what: "Threads may have opened in another app or on another device, cookies may be blocked, \
                        or too many tabs were open. Nothing was connected.",
                 next: "Start again, and stay in this browser until the end. Inside another app, switch to \
-                       your usual browser first.",
+                       your usual browser first. On Android the Threads app may have taken over the link: press \
+                       and hold it, and choose to open it in the browser.",
                 again: Some("Start again here"),
                 maker: Some("The cookie that was set at the start did not come back."),
             },
