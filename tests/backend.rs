@@ -679,7 +679,7 @@ async fn accounts_are_listed_without_tokens() {
         (status, &one["status"], &one["username"]),
         (StatusCode::OK, &json!("active"), &json!("person2"))
     );
-    assert!(one["data_access_expires_at"].is_string() && !reply.body.contains(&secrets[0]));
+    assert!(one["expires_at"].is_string() && !reply.body.contains(&secrets[0]));
 }
 
 /// A caller asked for more than the token has left, and Meta failed once: the next one is served as if nothing had been.

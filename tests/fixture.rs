@@ -165,6 +165,7 @@ pub(crate) async fn connect_private(stack: &Stack) -> String {
         username: "private".to_owned(),
         user_id: Some("17841400000000042".to_owned()),
         private: true,
+        ..NewAccount::default()
     });
     Browser::new().connect(stack, &account.user_id).await;
     account.user_id
@@ -178,7 +179,7 @@ pub(crate) async fn connect_people(stack: &Stack, count: u64) -> Vec<String> {
         stack.sandbox().unwrap().add_account(NewAccount {
             username: format!("person{n}"),
             user_id: Some(user_id.clone()),
-            private: false,
+            ..NewAccount::default()
         });
         let connected = Browser::new().connect(stack, &user_id).await;
         assert_eq!(connected.status, StatusCode::SEE_OTHER, "{connected:?}");

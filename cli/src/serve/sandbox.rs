@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::json;
-use threads_sandbox::{Clock, NewAccount, Sandbox, SandboxOptions};
+use threads_sandbox::{Clock, Inspection, NewAccount, Sandbox, SandboxOptions};
 use tokio::net::TcpListener;
 
+use crate::serve::inspection::inspections;
 use crate::serve::server::{announce, wind_down};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::table;
@@ -56,6 +57,14 @@ pub(crate) struct SandboxCommand {
     #[arg(long, default_values = ["ada", "grace"], value_name = "NAME")]
     account: Vec<String>,
 
+    /// A Threads tester of the app, whose token may inspect others; may be repeated
+    #[arg(long, value_name = "NAME")]
+    tester: Vec<String>,
+
+    /// Whose token may inspect others; as the state file has it, or else `testers_and_app`
+    #[arg(long, value_name = "WHOSE", value_parser = inspections())]
+    inspection: Option<Inspection>,
+
     /// Print one JSON object with every address when ready; logs go to standard error either way
     #[arg(long)]
     json: bool,
@@ -71,7 +80,8 @@ impl SandboxCommand {
             clock: Clock::system(),
             redirect_uris: self.redirect_uri.clone(),
             state_file: self.state_file.clone(),
-            accounts: self.account.iter().map(|name| account(name)).collect(),
+            accounts: self.accounts(),
+            inspection: self.inspection,
         })?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await.with_context(|| {
             format!(
@@ -93,6 +103,14 @@ impl SandboxCommand {
             Some(served) => served?.context("the sandbox stopped"),
             None => Ok(()),
         }
+    }
+
+    fn accounts(&self) -> Vec<NewAccount> {
+        let account =
+            |name: &String, tester| NewAccount { username: name.clone(), tester, ..NewAccount::default() };
+        // Testers come first, in case that somebody is named as both.
+        let testers = self.tester.iter().map(|name| account(name, true));
+        testers.chain(self.account.iter().map(|name| account(name, false))).collect()
     }
 
     fn announce(&self, url: &str) -> Result<()> {
@@ -132,10 +150,6 @@ impl SandboxCommand {
         };
         announce(&text)
     }
-}
-
-fn account(username: &str) -> NewAccount {
-    NewAccount { username: username.to_owned(), user_id: None, private: false }
 }
 
 /// Keeps a second sandbox from the same state. The lock is a file beside it, because the state itself is replaced.

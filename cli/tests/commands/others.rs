@@ -119,6 +119,10 @@ fn the_sandbox_runs_alone() {
         "https://app.example/callback",
         "--account",
         "joan",
+        "--tester",
+        "jean",
+        "--inspection",
+        "testers",
     ];
     let accounts = |start: &mut Sandbox| -> BTreeSet<String> {
         let answer: Value = serde_json::from_str(&start.get("/control/accounts")).unwrap();
@@ -131,7 +135,11 @@ fn the_sandbox_runs_alone() {
     assert_eq!(first.urls["app_secret"], Value::Null, "somebody's own secret is not repeated");
     assert!(first.get("/control").contains("A stand-in for Meta"));
     let before = accounts(&mut first);
-    assert_eq!(before.len(), 1);
+    assert_eq!(before.len(), 2);
+    let state: Value = serde_json::from_str(&first.get("/control/state")).unwrap();
+    let testers: Vec<_> = state["accounts"].as_array().unwrap().iter().map(|one| &one["tester"]).collect();
+    assert_eq!(testers, [true, false]);
+    assert_eq!(state["inspection"], "testers");
     let second = run(world.command(&arguments));
     second.says(1, &["state.json is in use by another sandbox", "--state-file"]);
     assert_eq!(second.stdout, "");

@@ -94,7 +94,7 @@ impl Local {
         sandbox.add_account(NewAccount {
             username: format!("person{}", &user_id[12..]),
             user_id: Some(user_id.to_owned()),
-            private: false,
+            ..NewAccount::default()
         });
         sandbox.issue_long_lived(user_id)
     }

@@ -51,8 +51,9 @@ impl World {
             accounts: vec![NewAccount {
                 username: "ada".to_owned(),
                 user_id: Some(USER.to_owned()),
-                private: false,
+                ..NewAccount::default()
             }],
+            inspection: None,
         })
         .unwrap();
         let runtime =

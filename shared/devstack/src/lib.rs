@@ -29,4 +29,4 @@ mod start;
 pub use environment::Urls;
 pub use options::{LiveApp, StackError, StackOptions, Threads};
 pub use stack::Stack;
-pub use threads_sandbox::Clock;
+pub use threads_sandbox::{Clock, Inspection};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use threads_graph::AppCredentials;
-use threads_sandbox::Clock;
+use threads_sandbox::{Clock, Inspection};
 use url::Url;
 
 /// Which Threads the stack talks to.
@@ -38,6 +38,8 @@ pub struct StackOptions {
     pub clock: Option<Clock>,
     /// Which Threads to talk to.
     pub threads: Threads,
+    /// Whose token may inspect others at the sandbox; `None` as it was, or as Meta documents.
+    pub inspection: Option<Inspection>,
     /// Where people reach the service, if not on loopback: an https origin that is forwarded here.
     pub public_url: Option<Url>,
     /// How often a sweep is made; `None` never.

@@ -12,7 +12,7 @@ use threads_auth::{Config, ThreadsAuth};
 use threads_auth_model::seal::{Keyring, random_text};
 use threads_auth_store::aws;
 use threads_graph::HttpClient;
-use threads_sandbox::{Clock, NewAccount, Sandbox, SandboxOptions};
+use threads_sandbox::{Clock, Inspection, NewAccount, Sandbox, SandboxOptions};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -83,8 +83,11 @@ impl Stack {
 
         let (sandbox, threads_url) = match &options.threads {
             Threads::Sandbox => {
+                let inspection = options.inspection;
+                let inspection = inspection.or(Some(Inspection::Anybody));
+                let state_file = file("sandbox.json");
                 let (sandbox, url) =
-                    start_sandbox(file("sandbox.json"), clock.clone(), &mut tasks, stopped())?;
+                    start_sandbox(state_file, clock.clone(), inspection, &mut tasks, stopped())?;
                 (Some(sandbox), url)
             }
             Threads::Live(_) => (None, "https://threads.com".to_owned()),
@@ -145,6 +148,7 @@ impl Stack {
 fn start_sandbox(
     state_file: Option<PathBuf>,
     clock: Clock,
+    inspection: Option<Inspection>,
     tasks: &mut JoinSet<()>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(Sandbox, String), StackError> {
@@ -156,6 +160,7 @@ fn start_sandbox(
         redirect_uris: Vec::new(),
         state_file: state_file.clone(),
         accounts: ["ada", "grace"].map(account).into(),
+        inspection,
     })
     .map_err(|e| StackError::damaged(state_file, e.into()))?;
     let (listener, url) = listen(0)?;

@@ -22,28 +22,41 @@ pub enum AccountStatus {
     Revoked,
     /// The person has to log in to Threads first: subcode 459.
     Checkpoint,
+    /// The person has to confirm the account first: subcode 464.
+    Unconfirmed,
     /// The person changed the password: subcode 460.
     PasswordChanged,
     /// Meta ended the session: subcode 467.
     Invalidated,
+    /// Meta restricted the account: its tokens are good and are refreshed, and read nothing. Code
+    /// 10, subcode 4279013.
+    Restricted,
 }
 
 impl AccountStatus {
-    /// The `error_subcode` beside code 190, `None` while the account is fine.
+    /// The `error_subcode`, `None` while the account is fine.
     #[must_use]
     pub const fn subcode(self) -> Option<u64> {
         match self {
             Self::Active => None,
             Self::Revoked => Some(458),
             Self::Checkpoint => Some(459),
+            Self::Unconfirmed => Some(464),
             Self::PasswordChanged => Some(460),
             Self::Invalidated => Some(467),
+            Self::Restricted => Some(4_279_013),
         }
+    }
+
+    /// Whether tokens are good, whatever they can read.
+    pub(crate) const fn keeps_tokens(self) -> bool {
+        matches!(self, Self::Active | Self::Restricted)
     }
 }
 
 /// A Threads account of the sandbox, as it stood when it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a thing of its own that is so or not")]
 pub struct Account {
     /// Meta's id, a whole number as text.
     pub user_id: String,
@@ -51,17 +64,29 @@ pub struct Account {
     pub username: String,
     /// Whether the profile is private, which limits the grant to 90 days.
     pub private: bool,
+    /// The person is one of the app's Threads testers, whose tokens may inspect others.
+    #[serde(default)]
+    pub tester: bool,
     /// The tester invitation is not accepted: authorizing ends on Meta's error page with code 1349245.
     pub tester_pending: bool,
+    /// A refresh gives a token that lives for 60 days. Otherwise it ends when the one does that was
+    /// given for it.
+    #[serde(default = "documented")]
+    pub extends: bool,
     /// What keeps tokens from working, if anything.
     pub status: AccountStatus,
     /// When the person last pressed Allow.
     pub authorized_at: Option<Timestamp>,
-    /// When the app's access to the profile ends, whatever its tokens' ages.
+    /// When the app's access to the profile ends, whatever its tokens' ages, if the profile is
+    /// private then.
     pub data_access_expires_at: Option<Timestamp>,
     /// How each earlier grant ended. A token that carries generation *n* belongs to the *n*-th grant, so it is dead when
     /// this list is longer than *n*, and the list says why.
     pub(crate) ended_grants: Vec<AccountStatus>,
+}
+
+const fn documented() -> bool {
+    true
 }
 
 impl Account {
@@ -70,7 +95,9 @@ impl Account {
             user_id,
             username,
             private,
+            tester: false,
             tester_pending: false,
+            extends: true,
             status: AccountStatus::Active,
             authorized_at: None,
             data_access_expires_at: None,
@@ -88,14 +115,18 @@ impl Account {
         self.ended_grants.get(generation).copied().unwrap_or(self.status)
     }
 
-    /// The person pressed Allow. It heals the account, but what died with an earlier grant stays dead; only a checkpoint
-    /// is merely passed, because the tokens behind it were never taken away.
+    /// The person pressed Allow. It heals the account, but what died with an earlier grant stays
+    /// dead. A checkpoint and a confirmation are merely passed, because the tokens behind them were
+    /// never taken away. A restriction is not the person's to end.
     pub(crate) fn authorize(&mut self, now: Timestamp) {
         match self.status {
-            AccountStatus::Active | AccountStatus::Checkpoint => {}
-            ended => self.ended_grants.push(ended),
+            AccountStatus::Active | AccountStatus::Restricted => {}
+            AccountStatus::Checkpoint | AccountStatus::Unconfirmed => self.status = AccountStatus::Active,
+            ended => {
+                self.ended_grants.push(ended);
+                self.status = AccountStatus::Active;
+            }
         }
-        self.status = AccountStatus::Active;
         self.authorized_at = Some(now);
         self.data_access_expires_at = Some(later(now, DATA_ACCESS));
     }
@@ -108,7 +139,8 @@ impl Account {
         }
     }
 
-    pub(crate) fn data_access_expired(&self, now: Timestamp) -> bool {
-        self.data_access_expires_at.is_some_and(|at| at <= now)
+    /// When the app's access to the data ends as things are: never, if the profile is public.
+    pub(crate) fn data_access_ends(&self) -> Option<Timestamp> {
+        self.data_access_expires_at.filter(|_| self.private)
     }
 }

@@ -29,7 +29,14 @@ impl App {
         Ok(())
     }
 
+    /// The app token that is issued.
     pub(crate) fn token(&self) -> String {
         mint::app_token(&self.id, &self.secret)
+    }
+
+    /// Whether it is an app token: the issued one, or the one that is made of id and secret.
+    pub(crate) fn has_token(&self, presented: &str) -> bool {
+        let made = format!("TH|{}|{}", self.id, self.secret);
+        [self.token(), made].iter().any(|token| mint::hash(token) == mint::hash(presented))
     }
 }

@@ -75,8 +75,10 @@ impl Ask {
         if let Some(state) = &self.state {
             query.append_pair("state", state);
         }
-        // The fragment is Meta's: it never reaches a server, but it does reach a person who copies the address.
-        Ok(Reply::redirect(&format!("{}#_", self.with_query(&query.finish()))).about(user_id))
+        // The ending is Meta's: a fragment never reaches a server, but it does reach a person who
+        // copies the address.
+        let ending = world.switches().redirect.text();
+        Ok(Reply::redirect(&format!("{}{ending}", self.with_query(&query.finish()))).about(user_id))
     }
 
     fn deny(&self) -> Reply {

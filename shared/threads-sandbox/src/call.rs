@@ -48,7 +48,7 @@ pub struct CallRecord {
     pub content_type: Option<String>,
     /// The first six characters of the presented token's or code's hash: enough to tell two apart, useless otherwise.
     pub credential_tag: Option<String>,
-    /// The fault that was applied, by its name on the control endpoint.
+    /// The fault that was applied, by its name on the control endpoint; `bad_hours` for those.
     pub fault: Option<&'static str>,
     /// Whether the operation ran, even if its answer was lost or cut.
     pub acted: bool,

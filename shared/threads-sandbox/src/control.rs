@@ -10,17 +10,19 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::{any, get, patch, post};
-use serde::Deserialize;
+use axum::routing::{MethodRouter, any, get, patch, post};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use crate::account::{Account, AccountStatus};
+use crate::bad_hours::BadHours;
 use crate::fault::Fault;
 use crate::options::NewAccount;
 use crate::reply::Reply;
 use crate::sandbox::Sandbox;
-use crate::world::{BASIC_SCOPE, OldToken};
+use crate::switches::Switches;
+use crate::world::BASIC_SCOPE;
 
 /// Ten years. Further is a typing mistake, and it cannot be taken back.
 const MAX_ADVANCE: u64 = 10 * 366 * 24 * 3600;
@@ -40,7 +42,11 @@ pub(crate) fn router() -> Router<Sandbox> {
         .route("/control/clock", get(clock).post(advance_clock))
         .route("/control/faults", get(faults).post(add_faults).delete(clear_faults))
         .route("/control/calls", get(calls).delete(clear_calls))
-        .route("/control/old-token", get(old_token).post(set_old_token))
+        .route("/control/old-token", switch("behaviour", |switches| &mut switches.old_token))
+        .route("/control/inspection", switch("allow", |switches| &mut switches.inspection))
+        .route("/control/expires-in", switch("shape", |switches| &mut switches.expires_in))
+        .route("/control/redirect", switch("ending", |switches| &mut switches.redirect))
+        .route("/control/bad-hours", get(bad_hours).post(add_bad_hours).delete(clear_bad_hours))
         .route("/control/{*rest}", any(unknown))
         .method_not_allowed_fallback(wrong_method)
 }
@@ -88,10 +94,12 @@ fn show(account: &Account) -> Value {
         "user_id": account.user_id,
         "username": account.username,
         "private": account.private,
+        "tester": account.tester,
         "tester_pending": account.tester_pending,
+        "extends": account.extends,
         "status": account.status,
         "authorized_at": account.authorized_at,
-        "data_access_expires_at": account.data_access_expires_at,
+        "data_access_expires_at": account.data_access_ends(),
     })
 }
 
@@ -105,11 +113,16 @@ async fn state(State(sandbox): State<Sandbox>) -> Response {
     let offset = sandbox.clock().offset();
     let body = sandbox.read(|state| {
         let (tokens, codes) = state.world.counts();
+        let switches = state.world.switches();
         json!({
             "app_id": sandbox.app().id,
             "now": now,
             "clock_offset_seconds": offset.as_secs(),
-            "old_token": state.world.old_token(),
+            "old_token": switches.old_token,
+            "inspection": switches.inspection,
+            "expires_in": switches.expires_in,
+            "redirect": switches.redirect,
+            "bad_hours": switches.bad_hours,
             "accounts": state.world.accounts().iter().map(show).collect::<Vec<_>>(),
             "tokens": tokens,
             "unspent_codes": codes,
@@ -134,7 +147,9 @@ struct AccountRequest {
     #[serde(default)]
     private: bool,
     #[serde(default)]
-    tester_pending: bool,
+    tester: bool,
+    tester_pending: Option<bool>,
+    extends: Option<bool>,
 }
 
 async fn add_account(State(sandbox): State<Sandbox>, body: Bytes) -> Response {
@@ -142,25 +157,37 @@ async fn add_account(State(sandbox): State<Sandbox>, body: Bytes) -> Response {
 }
 
 fn try_add_account(sandbox: &Sandbox, body: &Bytes) -> Outcome {
-    let AccountRequest { username, user_id, private, tester_pending } = read(body)?;
-    let new = NewAccount { username, user_id, private };
+    let AccountRequest { username, user_id, private, tester, tester_pending, extends } = read(body)?;
+    let new = NewAccount { username, user_id, private, tester };
     new.check().map_err(bad_request)?;
+    let rest = AccountChange { tester_pending, extends, ..AccountChange::default() };
     let (account, created) = sandbox.change(|state| {
         let (account, created) = state.world.ensure_account(new);
-        if !(created && tester_pending) {
+        if !created {
             return (account, created);
         }
-        let changed = state.world.change(&account.user_id, |account| account.tester_pending = true);
+        let changed = state.world.change(&account.user_id, |account| rest.apply(account));
         (changed.unwrap_or(account), created)
     });
     Ok((if created { StatusCode::CREATED } else { StatusCode::OK }, show(&account)))
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AccountChange {
     private: Option<bool>,
+    tester: Option<bool>,
     tester_pending: Option<bool>,
+    extends: Option<bool>,
+}
+
+impl AccountChange {
+    fn apply(&self, account: &mut Account) {
+        account.private = self.private.unwrap_or(account.private);
+        account.tester = self.tester.unwrap_or(account.tester);
+        account.tester_pending = self.tester_pending.unwrap_or(account.tester_pending);
+        account.extends = self.extends.unwrap_or(account.extends);
+    }
 }
 
 async fn change_account(
@@ -168,11 +195,8 @@ async fn change_account(
     Path(user_id): Path<String>,
     body: Bytes,
 ) -> Response {
-    finish(read(&body).and_then(|AccountChange { private, tester_pending }| {
-        show_changed(sandbox.change_account(&user_id, |account| {
-            account.private = private.unwrap_or(account.private);
-            account.tester_pending = tester_pending.unwrap_or(account.tester_pending);
-        }))
+    finish(read(&body).and_then(|change: AccountChange| {
+        show_changed(sandbox.change_account(&user_id, |account| change.apply(account)))
     }))
 }
 
@@ -184,7 +208,9 @@ async fn act_on_account(
         "revoke" => AccountStatus::Revoked,
         "change-password" => AccountStatus::PasswordChanged,
         "checkpoint" => AccountStatus::Checkpoint,
+        "unconfirm" => AccountStatus::Unconfirmed,
         "invalidate" => AccountStatus::Invalidated,
+        "restrict" => AccountStatus::Restricted,
         "restore" => AccountStatus::Active,
         _ => return unknown().await,
     };
@@ -274,20 +300,52 @@ async fn clear_calls(State(sandbox): State<Sandbox>) -> Response {
     finish(Ok((StatusCode::OK, json!({ "calls": [] }))))
 }
 
-async fn old_token(State(sandbox): State<Sandbox>) -> Response {
-    let behaviour = sandbox.read(|state| state.world.old_token());
-    finish(Ok((StatusCode::OK, json!({ "behaviour": behaviour }))))
+/// A switch that is read and set as the field `name`.
+fn switch<T>(name: &'static str, of: fn(&mut Switches) -> &mut T) -> MethodRouter<Sandbox>
+where
+    T: Serialize + DeserializeOwned + 'static,
+{
+    let show = move |sandbox: &Sandbox| {
+        let mut switches = sandbox.read(|state| state.world.switches().clone());
+        (StatusCode::OK, json!({ name: of(&mut switches) }))
+    };
+    let set = move |sandbox: &Sandbox, body: &Bytes| -> Outcome {
+        let value = read_field(name, body)?;
+        sandbox.change(|state| *of(state.world.switches_mut()) = value);
+        Ok(show(sandbox))
+    };
+    get(move |State(sandbox): State<Sandbox>| async move { finish(Ok(show(&sandbox))) })
+        .post(move |State(sandbox): State<Sandbox>, body: Bytes| async move { finish(set(&sandbox, &body)) })
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct OldTokenRequest {
-    behaviour: OldToken,
+/// The value of an object's only field.
+fn read_field<T: DeserializeOwned>(name: &str, body: &Bytes) -> Result<T, Refused> {
+    let mut fields: Map<String, Value> = read(body)?;
+    let value = fields.remove(name);
+    if let Some(other) = fields.keys().next() {
+        return Err(bad_request(format!("unknown field `{other}`, expected `{name}`")));
+    }
+    let value = value.ok_or_else(|| bad_request(format!("missing field `{name}`")))?;
+    serde_json::from_value(value).map_err(|error| bad_request(format!("{name}: {error}")))
 }
 
-async fn set_old_token(State(sandbox): State<Sandbox>, body: Bytes) -> Response {
-    finish(read(&body).map(|OldTokenRequest { behaviour }| {
-        sandbox.set_old_token_behaviour(behaviour);
-        (StatusCode::OK, json!({ "behaviour": behaviour }))
+fn show_bad_hours(sandbox: &Sandbox) -> Value {
+    sandbox.read(|state| json!({ "bad_hours": state.world.switches().bad_hours }))
+}
+
+async fn bad_hours(State(sandbox): State<Sandbox>) -> Response {
+    finish(Ok((StatusCode::OK, show_bad_hours(&sandbox))))
+}
+
+async fn add_bad_hours(State(sandbox): State<Sandbox>, body: Bytes) -> Response {
+    finish(read::<BadHours>(&body).and_then(|hours| {
+        hours.check().map_err(bad_request)?;
+        sandbox.add_bad_hours(hours);
+        Ok((StatusCode::CREATED, show_bad_hours(&sandbox)))
     }))
+}
+
+async fn clear_bad_hours(State(sandbox): State<Sandbox>) -> Response {
+    sandbox.clear_bad_hours();
+    finish(Ok((StatusCode::OK, show_bad_hours(&sandbox))))
 }

@@ -8,12 +8,14 @@ use serde_json::{Map, Value, json};
 
 use crate::app::App;
 use crate::authorize;
+use crate::bad_hours::BadAnswer;
 use crate::call::SandboxCall;
 use crate::graph_error::{GraphError, code_refused};
-use crate::mint;
+use crate::inspection::debug_token;
 use crate::params::{Call, Params};
 use crate::reply::Reply;
-use crate::world::{CodeFault, LONG_LIFE, TokenFault, World};
+use crate::switches::ExpiresIn;
+use crate::world::{CodeFault, Issued, World};
 
 /// The token or code that a call presents.
 pub(crate) fn credential(call: SandboxCall, params: &Params) -> Option<&str> {
@@ -23,6 +25,25 @@ pub(crate) fn credential(call: SandboxCall, params: &Params) -> Option<&str> {
         SandboxCall::DebugToken => params.get("input_token"),
         SandboxCall::ExchangeLongLived | SandboxCall::Refresh | SandboxCall::Me => params.get("access_token"),
     }
+}
+
+/// What bad hours answer to a call, if it is one that they concern.
+pub(crate) fn in_bad_hours(
+    call: SandboxCall,
+    world: &World,
+    app: &App,
+    now: Timestamp,
+    params: &Params,
+) -> Option<BadAnswer> {
+    let answer = world.switches().bad_answer(now)?;
+    let has_persons_token = match call {
+        SandboxCall::Authorize => return None,
+        SandboxCall::ExchangeCode | SandboxCall::AppToken => false,
+        SandboxCall::ExchangeLongLived | SandboxCall::Refresh | SandboxCall::Me | SandboxCall::DebugToken => {
+            !app.has_token(params.text("access_token"))
+        }
+    };
+    (has_persons_token || !answer.is_about_tokens()).then_some(answer)
 }
 
 /// Performs an operation and answers it.
@@ -78,18 +99,22 @@ fn exchange_long_lived(
     }
     let token = presented(params)?;
     let issued = world.exchange(now, token).map_err(|fault| GraphError::token(fault, now))?;
-    Ok(long_lived(&issued))
+    Ok(long_lived(&issued, world.switches().expires_in, now))
 }
 
 fn refresh(world: &mut World, now: Timestamp, params: &Params) -> Result<Reply, GraphError> {
     grant_type(params, "th_refresh_token")?;
     let token = presented(params)?;
     let issued = world.refresh(now, token).map_err(|fault| GraphError::token(fault, now))?;
-    Ok(long_lived(&issued))
+    Ok(long_lived(&issued, world.switches().expires_in, now))
 }
 
-fn long_lived(token: &str) -> Reply {
-    let body = json!({ "access_token": token, "token_type": "bearer", "expires_in": LONG_LIFE.as_secs() });
+fn long_lived(issued: &Issued, shape: ExpiresIn, now: Timestamp) -> Reply {
+    let left = |end: Timestamp| end.duration_since(now).unsigned_abs();
+    let mut body = json!({ "access_token": issued.text, "token_type": "bearer" });
+    if let Some(expires_in) = shape.value(left(issued.expires_at), left(issued.given_expires_at)) {
+        body["expires_in"] = expires_in;
+    }
     Reply::json(StatusCode::OK, &body)
 }
 
@@ -122,60 +147,8 @@ fn me(world: &World, now: Timestamp, params: &Params) -> Result<Reply, GraphErro
     Ok(Reply::json(StatusCode::OK, &profile.into()))
 }
 
-/// The caller may be the app, the inspected token itself, or another live token of the same person.
-fn debug_token(world: &World, app: &App, now: Timestamp, params: &Params) -> Result<Reply, GraphError> {
-    let caller = presented(params)?;
-    let by_app = mint::hash(caller) == mint::hash(&app.token());
-    let caller_owner = if by_app {
-        None
-    } else {
-        let (token, _) = world.live_token(now, caller).map_err(|fault| GraphError::token(fault, now))?;
-        Some(&*token.user_id)
-    };
-    let Some(input) = params.get("input_token").filter(|input| !input.is_empty()) else {
-        return Err(GraphError::oauth(100, None, "(#100) The parameter input_token is required"));
-    };
-    let Some(token) = world.token(input) else {
-        let error = GraphError::token(TokenFault::Unknown, now).body();
-        let data = json!({ "is_valid": false, "scopes": [], "error": inner(&error) });
-        return Ok(Reply::json(StatusCode::OK, &json!({ "data": data })));
-    };
-    if caller_owner.is_some_and(|owner| owner != token.user_id) {
-        return Err(GraphError::oauth(
-            100,
-            None,
-            "(#100) You must provide an app access token, or a user access token that is an owner or developer of the app",
-        ));
-    }
-    let fault = world.live_token(now, input).err();
-    let data_access = world.account(&token.user_id).and_then(|account| account.data_access_expires_at);
-    let mut data = json!({
-        "type": "USER",
-        "application": "Threads sandbox",
-        "data_access_expires_at": data_access.map_or(0, Timestamp::as_second),
-        "expires_at": token.expires_at.as_second(),
-        "is_valid": fault.is_none(),
-        "issued_at": token.issued_at.as_second(),
-        "scopes": token.scope.split(',').collect::<Vec<_>>(),
-        "user_id": token.user_id,
-    });
-    if let Some(fault) = fault {
-        data["error"] = inner(&GraphError::token(fault, now).body());
-    }
-    Ok(Reply::json(StatusCode::OK, &json!({ "data": data })))
-}
-
-/// What a token inspection repeats of the error that a call with the token would get.
-fn inner(error: &Value) -> Value {
-    let mut inner = json!({ "code": error["code"], "message": error["message"] });
-    if let Some(subcode) = error.get("error_subcode") {
-        inner["subcode"] = subcode.clone();
-    }
-    inner
-}
-
 fn presented(params: &Params) -> Result<&str, GraphError> {
-    params.get("access_token").filter(|token| !token.is_empty()).ok_or_else(GraphError::missing_token)
+    params.access_token().ok_or_else(GraphError::missing_token)
 }
 
 fn grant_type(params: &Params, wanted: &str) -> Result<(), GraphError> {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::account::AccountStatus;
+use crate::bad_hours::BadAnswer;
 use crate::mint;
 use crate::reply::Reply;
 use crate::world::{CodeFault, TokenFault};
@@ -19,7 +20,8 @@ pub(crate) struct GraphError {
     code: u64,
     subcode: Option<u64>,
     message: String,
-    is_transient: bool,
+    /// Absent from a bare error.
+    is_transient: Option<bool>,
 }
 
 impl GraphError {
@@ -31,20 +33,56 @@ impl GraphError {
             code,
             subcode,
             message: message.into(),
-            is_transient: false,
+            is_transient: Some(false),
         }
+    }
+
+    /// What bad hours answer.
+    pub(crate) fn of_bad_hours(answer: BadAnswer) -> Self {
+        match answer {
+            BadAnswer::Bare190 => Self { is_transient: None, ..Self::unparsable() },
+            BadAnswer::Permission => Self::no_permission(),
+            BadAnswer::ServerError => Self {
+                status: StatusCode::INTERNAL_SERVER_ERROR,
+                ..Self::oauth(1, None, "An unknown error has occurred.")
+            },
+            BadAnswer::Throttled => Self::throttled(),
+            BadAnswer::AppBlocked => Self::oauth(200, None, "API access blocked."),
+            BadAnswer::AppDeleted => {
+                Self::oauth(190, None, "Error validating application. Application has been deleted.")
+            }
+            BadAnswer::AppUnknown => Self::wrong_app(),
+        }
+    }
+
+    /// A token that was never issued.
+    fn unparsable() -> Self {
+        Self::oauth(190, None, "Invalid OAuth access token - Cannot parse access token")
+    }
+
+    /// A caller whom the operation is not for.
+    pub(crate) fn no_permission() -> Self {
+        Self::oauth(10, None, "(#10) Application does not have permission for this action")
+    }
+
+    /// A caller who is not of the app, as the Graph API of Facebook says it.
+    pub(crate) fn not_of_the_app() -> Self {
+        let message = "(#100) You must provide an app access token, or a user access token that is an owner or \
+                       developer of the app";
+        Self::oauth(100, None, message)
     }
 
     /// What a fault asks for, with a message that says so.
     pub(crate) fn injected(code: u64, subcode: Option<u64>, is_transient: bool, status: StatusCode) -> Self {
         let message = "An error that was injected into the sandbox.";
-        Self { status, is_transient, ..Self::oauth(code, subcode, message) }
+        Self { status, is_transient: Some(is_transient), ..Self::oauth(code, subcode, message) }
     }
 
     /// The app's rate limit.
     pub(crate) fn throttled() -> Self {
         let message = "(#4) Application request limit reached";
-        Self { status: StatusCode::TOO_MANY_REQUESTS, is_transient: true, ..Self::oauth(4, None, message) }
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        Self { status, is_transient: Some(true), ..Self::oauth(4, None, message) }
     }
 
     /// The right path with a method it does not take.
@@ -89,9 +127,7 @@ impl GraphError {
     /// Why a token does not work, at `now`.
     pub(crate) fn token(fault: TokenFault, now: Timestamp) -> Self {
         match fault {
-            TokenFault::Unknown => {
-                Self::oauth(190, None, "Invalid OAuth access token - Cannot parse access token")
-            }
+            TokenFault::Unknown => Self::unparsable(),
             TokenFault::Expired(at) => Self::oauth(
                 190,
                 Some(463),
@@ -99,6 +135,9 @@ impl GraphError {
                     "Error validating access token: Session has expired on {at}. The current time is {now}."
                 ),
             ),
+            TokenFault::Ended(status @ AccountStatus::Restricted) => {
+                Self { kind: "THApiException", ..Self::oauth(10, status.subcode(), ended(status)) }
+            }
             TokenFault::Ended(status) => Self::oauth(190, status.subcode(), ended(status)),
             TokenFault::Superseded => Self::oauth(190, Some(467), ended(AccountStatus::Invalidated)),
             TokenFault::DataAccessExpired => Self::oauth(
@@ -126,9 +165,11 @@ impl GraphError {
             "message": self.message,
             "type": self.kind,
             "code": self.code,
-            "is_transient": self.is_transient,
             "fbtrace_id": mint::trace_id(),
         });
+        if let Some(is_transient) = self.is_transient {
+            error["is_transient"] = is_transient.into();
+        }
         if let Some(subcode) = self.subcode {
             error["error_subcode"] = subcode.into();
         }
@@ -146,11 +187,16 @@ const fn ended(status: AccountStatus) -> &'static str {
             "Error validating access token: You cannot access the app till you log in to www.threads.com and follow \
              the instructions given."
         }
+        AccountStatus::Unconfirmed => {
+            "Error validating access token: Sessions for the user are not allowed because the user is not a confirmed \
+             user."
+        }
         AccountStatus::PasswordChanged => {
             "Error validating access token: The session has been invalidated because the user changed their password \
              or Meta has changed the session for security reasons."
         }
         AccountStatus::Invalidated => "Error validating access token: The session has been invalidated.",
+        AccountStatus::Restricted => "(#10) The account is restricted from using the API.",
     }
 }
 

@@ -3,8 +3,8 @@
 //! # Inside
 //!
 //! One module, one job, and no circles: `server` (routes) uses `control`, `graph`, `authorize` and
-//! `page`; those use the handle, `sandbox`, or what it holds (`world`, `fault`, `call`, `clock`).
-//! Three invariants hold throughout:
+//! `page`; those use the handle, `sandbox`, or what it holds (`world`, `switches`, `fault`, `call`,
+//! `clock`). Three invariants hold throughout:
 //!
 //! - **Time is the [`Clock`]'s.** Nothing else reads the real time, so a test can live through sixty days in a millisecond.
 //! - **Secrets are not kept.** Tokens and codes are stored as SHA-256 hashes, in memory and in the state file, and a
@@ -16,6 +16,7 @@ mod account;
 mod app;
 mod ask;
 mod authorize;
+mod bad_hours;
 mod call;
 mod clock;
 mod control;
@@ -23,6 +24,7 @@ mod fault;
 mod graph;
 mod graph_error;
 mod guard;
+mod inspection;
 mod mint;
 mod options;
 mod page;
@@ -31,12 +33,14 @@ mod reply;
 mod sandbox;
 mod server;
 mod store;
+mod switches;
 mod world;
 
 pub use account::{Account, AccountStatus};
+pub use bad_hours::{BadAnswer, BadHours};
 pub use call::{CallRecord, SandboxCall};
 pub use clock::Clock;
 pub use fault::{Fault, FaultAction};
 pub use options::{NewAccount, SandboxError, SandboxOptions};
 pub use sandbox::Sandbox;
-pub use world::OldToken;
+pub use switches::{ExpiresIn, Inspection, OldToken, RedirectEnding};

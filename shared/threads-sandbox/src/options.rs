@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
+use crate::switches::Inspection;
 
 /// Everything a sandbox needs to start.
 #[derive(Clone)]
@@ -24,6 +25,8 @@ pub struct SandboxOptions {
     pub state_file: Option<PathBuf>,
     /// Accounts to have from the start; those that exist already (by user id, or else by name) are left as they are.
     pub accounts: Vec<NewAccount>,
+    /// Whose token may inspect others. `None`: as the state file has it, or else as Meta documents.
+    pub inspection: Option<Inspection>,
 }
 
 impl fmt::Debug for SandboxOptions {
@@ -33,6 +36,7 @@ impl fmt::Debug for SandboxOptions {
             .field("redirect_uris", &self.redirect_uris)
             .field("state_file", &self.state_file)
             .field("accounts", &self.accounts)
+            .field("inspection", &self.inspection)
             .finish_non_exhaustive()
     }
 }
@@ -49,6 +53,9 @@ pub struct NewAccount {
     /// A private profile's grant ends 90 days after the authorization, refreshed or not.
     #[serde(default)]
     pub private: bool,
+    /// One of the app's Threads testers.
+    #[serde(default)]
+    pub tester: bool,
 }
 
 impl NewAccount {
@@ -118,7 +125,11 @@ mod tests {
     use super::*;
 
     fn account(username: &str, user_id: Option<&str>) -> NewAccount {
-        NewAccount { username: username.to_owned(), user_id: user_id.map(str::to_owned), private: false }
+        NewAccount {
+            username: username.to_owned(),
+            user_id: user_id.map(str::to_owned),
+            ..NewAccount::default()
+        }
     }
 
     #[test]
@@ -148,6 +159,7 @@ mod tests {
             redirect_uris: Vec::new(),
             state_file: None,
             accounts: Vec::new(),
+            inspection: None,
         };
         assert!(!format!("{options:?}").contains("canary"));
     }

@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::ask::Ask;
 use crate::call::CallLog;
 use crate::reply::Reply;
+use crate::switches::name;
 use crate::world::World;
 
 /// A list longer than this helps nobody; the rest is reached by name.
@@ -102,12 +103,16 @@ fn flags(account: &Account) -> Markup {
         AccountStatus::Active => "",
         AccountStatus::Revoked => "removed the app",
         AccountStatus::Checkpoint => "checkpoint",
+        AccountStatus::Unconfirmed => "not confirmed",
         AccountStatus::PasswordChanged => "password changed",
         AccountStatus::Invalidated => "session ended",
+        AccountStatus::Restricted => "restricted",
     };
     html! {
         @if account.private { " " span.flag { "private" } }
+        @if account.tester { " " span.flag { "tester" } }
         @if account.tester_pending { " " span.flag { "invitation not accepted" } }
+        @if !account.extends { " " span.flag { "refreshes do not extend" } }
         @if !status.is_empty() { " " span.flag { (status) } }
     }
 }
@@ -126,6 +131,15 @@ pub(crate) fn index(world: &World, calls: &CallLog, app: &App, now: Timestamp) -
     let accounts = world.accounts();
     let (tokens, codes) = world.counts();
     let calls: u64 = calls.counts().values().sum();
+    let switches = world.switches();
+    let bad_hours = switches.bad_answer(now).map_or("not now", |answer| name(&answer));
+    let switches = [
+        ("old-token", name(&switches.old_token)),
+        ("inspection", name(&switches.inspection)),
+        ("expires-in", name(&switches.expires_in)),
+        ("redirect", name(&switches.redirect)),
+        ("bad-hours", bad_hours),
+    ];
     page(
         "Threads sandbox",
         &html! {
@@ -153,6 +167,14 @@ pub(crate) fn index(world: &World, calls: &CallLog, app: &App, now: Timestamp) -
                         }
                     }
                     @if accounts.len() > SHOWN { p.note { "and " (accounts.len() - SHOWN) " more." } }
+                }
+                section aria-labelledby="switches" {
+                    h2 #switches { "Switches" }
+                    ul.accounts {
+                        @for (switch, set) in switches {
+                            li { span.name { (switch) } " " span.detail { (set) } }
+                        }
+                    }
                 }
                 p { a href="/control" { "How to drive it from a test" } " · " a href="/control/state" { "state as JSON" } }
             }

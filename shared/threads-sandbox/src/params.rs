@@ -69,6 +69,11 @@ impl Params {
         self.0.get(name).map(String::as_str)
     }
 
+    /// The access token, if there is one.
+    pub(crate) fn access_token(&self) -> Option<&str> {
+        self.get("access_token").filter(|token| !token.is_empty())
+    }
+
     /// A parameter's value, the empty text when it is absent.
     pub(crate) fn text(&self, name: &str) -> &str {
         self.get(name).unwrap_or_default()

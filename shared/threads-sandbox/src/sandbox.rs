@@ -12,11 +12,13 @@ use tokio::sync::futures::Notified;
 
 use crate::account::{Account, AccountStatus};
 use crate::app::App;
+use crate::bad_hours::BadHours;
 use crate::call::{CallLog, CallRecord};
 use crate::clock::Clock;
 use crate::fault::{Fault, FaultPlan};
 use crate::options::{NewAccount, SandboxError, SandboxOptions};
-use crate::world::{BASIC_SCOPE, OldToken, World};
+use crate::switches::{ExpiresIn, Inspection, OldToken, RedirectEnding};
+use crate::world::{BASIC_SCOPE, World};
 use crate::{mint, store};
 
 /// A stand-in for Meta. Clones are handles to the same one.
@@ -55,7 +57,8 @@ impl Sandbox {
     ///
     /// The app's id or secret is empty, an account cannot exist, or the state file cannot be read, understood or written.
     pub fn new(options: SandboxOptions) -> Result<Self, SandboxError> {
-        let SandboxOptions { app_id, app_secret, clock, redirect_uris, state_file, accounts } = options;
+        let SandboxOptions { app_id, app_secret, clock, redirect_uris, state_file, accounts, inspection } =
+            options;
         if app_id.is_empty() || app_secret.is_empty() {
             return Err(SandboxError::NoApp);
         }
@@ -72,6 +75,9 @@ impl Sandbox {
                 return Err(SandboxError::BadAccount { username: account.username, reason });
             }
             world.ensure_account(account);
+        }
+        if let Some(inspection) = inspection {
+            world.switches_mut().inspection = inspection;
         }
         if let Some(path) = &state_file {
             world.take_changed();
@@ -109,10 +115,23 @@ impl Sandbox {
         self.read(|state| state.world.account(user_id).cloned())
     }
 
-    /// The person removes the app: the account's tokens get 190/458. Says whether there is such an account, as do the
-    /// methods that follow.
+    /// The person removes the app: the account's tokens get 190/458. The app is not told, by this
+    /// or by what follows: [`Sandbox::signed_request`] is for the test to post. Says whether there
+    /// is such an account, as do the methods that follow.
     pub fn revoke(&self, user_id: &str) -> bool {
         self.set_status(user_id, AccountStatus::Revoked)
+    }
+
+    /// The account has to be confirmed: 190/464, until the next authorization or
+    /// [`Sandbox::restore`].
+    pub fn unconfirm(&self, user_id: &str) -> bool {
+        self.set_status(user_id, AccountStatus::Unconfirmed)
+    }
+
+    /// Meta restricts the account: its data gets 10/4279013, and its tokens are refreshed all the
+    /// same.
+    pub fn restrict(&self, user_id: &str) -> bool {
+        self.set_status(user_id, AccountStatus::Restricted)
     }
 
     /// The person changes the password: 190/460.
@@ -130,12 +149,14 @@ impl Sandbox {
         self.set_status(user_id, AccountStatus::Invalidated)
     }
 
-    /// Undoes the last of the four above, as if it had never happened. What died before a later authorization stays dead.
+    /// Undoes the last of the six above, as if it had never happened. What died before a later
+    /// authorization stays dead.
     pub fn restore(&self, user_id: &str) -> bool {
         self.set_status(user_id, AccountStatus::Active)
     }
 
-    /// The person makes the profile private or public. It shows at the next authorization or refresh.
+    /// The person makes the profile private or public. A private one's data access ends 90 days
+    /// after the last authorization, or after the last refresh while it was public.
     pub fn set_private(&self, user_id: &str, private: bool) -> bool {
         self.change_account(user_id, |account| account.private = private).is_some()
     }
@@ -143,6 +164,16 @@ impl Sandbox {
     /// The person takes one permission back, such as `threads_content_publish`, and leaves the rest. Whether there is such an account.
     pub fn withdraw(&self, user_id: &str, scope: &str) -> bool {
         self.change(|state| state.world.withdraw(user_id, scope))
+    }
+
+    /// Whether the person is one of the app's Threads testers.
+    pub fn set_tester(&self, user_id: &str, tester: bool) -> bool {
+        self.change_account(user_id, |account| account.tester = tester).is_some()
+    }
+
+    /// Whether a refresh of the account's tokens makes them live longer.
+    pub fn set_extends(&self, user_id: &str, extends: bool) -> bool {
+        self.change_account(user_id, |account| account.extends = extends).is_some()
     }
 
     /// Whether the account's tester invitation waits to be accepted, which makes authorizing fail with 1349245.
@@ -189,7 +220,32 @@ impl Sandbox {
 
     /// What a refresh does to the token it was given.
     pub fn set_old_token_behaviour(&self, behaviour: OldToken) {
-        self.change(|state| state.world.set_old_token(behaviour));
+        self.change(|state| state.world.switches_mut().old_token = behaviour);
+    }
+
+    /// Whose token may inspect others.
+    pub fn set_inspection(&self, inspection: Inspection) {
+        self.change(|state| state.world.switches_mut().inspection = inspection);
+    }
+
+    /// How the answers with a long-lived token say for how long it lives.
+    pub fn set_expires_in(&self, shape: ExpiresIn) {
+        self.change(|state| state.world.switches_mut().expires_in = shape);
+    }
+
+    /// How the address ends to which a person is sent back.
+    pub fn set_redirect_ending(&self, ending: RedirectEnding) {
+        self.change(|state| state.world.switches_mut().redirect = ending);
+    }
+
+    /// Adds bad hours. Empty ones never come.
+    pub fn add_bad_hours(&self, hours: BadHours) {
+        self.change(|state| state.world.switches_mut().bad_hours.push(hours));
+    }
+
+    /// Forgets all bad hours.
+    pub fn clear_bad_hours(&self) {
+        self.change(|state| state.world.switches_mut().bad_hours.clear());
     }
 
     /// A code, as if the person had pressed Allow, without a look at the redirect URI or the tester invitation. No scopes:
@@ -274,6 +330,6 @@ fn ensure(world: &mut World, user_id: &str) {
     world.ensure_account(NewAccount {
         username: format!("user_{user_id}"),
         user_id: Some(user_id.to_owned()),
-        private: false,
+        ..NewAccount::default()
     });
 }

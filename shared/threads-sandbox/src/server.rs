@@ -121,22 +121,27 @@ async fn answer(sandbox: Sandbox, call: SandboxCall, request: Request) -> Respon
     };
     let credential = graph::credential(call, &request.params);
     let cleared = sandbox.cleared();
-    let (owner, fault) = sandbox.change(|state| {
+    let now = sandbox.now();
+    let (owner, fault, bad_answer) = sandbox.change(|state| {
         let owner = match call {
             SandboxCall::Authorize => request.params.get("auto_approve"),
             _ => credential.and_then(|credential| state.world.owner(credential)),
         };
         let owner = owner.map(str::to_owned);
         let fault = state.faults.strike(call, owner.as_deref());
-        (owner, fault)
+        let bad = graph::in_bad_hours(call, &state.world, sandbox.app(), now, &request.params);
+        let bad_answer = bad.filter(|_| fault.is_none());
+        (owner, fault, bad_answer)
     });
-    let name = fault.as_ref().map(FaultAction::name);
+    let name = fault.as_ref().map(FaultAction::name).or(bad_answer.map(|_| "bad_hours"));
     if let Some(FaultAction::Delay { millis }) = fault {
         // Either ends the wait.
         let _ = tokio::time::timeout(Duration::from_millis(millis), cleared).await;
     }
     let (instead, delivery) = match fault {
-        None | Some(FaultAction::Delay { .. }) => (None, Delivery::Whole),
+        None | Some(FaultAction::Delay { .. }) => {
+            (bad_answer.map(|answer| GraphError::of_bad_hours(answer).into()), Delivery::Whole)
+        }
         Some(FaultAction::DropAfter) => (None, Delivery::Lost),
         Some(FaultAction::Truncate) => (None, Delivery::Half),
         Some(FaultAction::Drop) => (Some(Reply::new(StatusCode::OK, "", String::new())), Delivery::Lost),

@@ -12,6 +12,7 @@ use crate::account::{Account, AccountStatus};
 use crate::clock::later;
 use crate::mint;
 use crate::options::NewAccount;
+use crate::switches::{OldToken, Switches};
 
 /// A code's life. (The 5 to 10 minutes of older guides are out of date.)
 const CODE_LIFE: Duration = Duration::from_hours(1);
@@ -19,24 +20,11 @@ const CODE_LIFE: Duration = Duration::from_hours(1);
 const SHORT_LIFE: Duration = Duration::from_hours(1);
 /// A long-lived token's life as Meta's own sample shows it: 16 seconds under 60 days, which catches a client that
 /// assumes a constant.
-pub(crate) const LONG_LIFE: Duration = Duration::from_secs(5_183_944);
+const LONG_LIFE: Duration = Duration::from_secs(5_183_944);
 /// How old a long-lived token must be before it may be refreshed.
 const REFRESH_AGE: Duration = Duration::from_hours(24);
 /// What a grant that asks for nothing in particular gets.
 pub(crate) const BASIC_SCOPE: &str = "threads_basic";
-
-/// What a refresh does to the token it was given. Meta documents none of the three, so a client has to survive all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OldToken {
-    /// The answer carries the same token, which now lives longer.
-    SameTokenExtended,
-    /// The answer carries a new token; the old one works until its own end.
-    #[default]
-    NewTokenOldAlive,
-    /// The answer carries a new token; the old one is dead at once (190, subcode 467).
-    NewTokenOldDead,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -57,6 +45,15 @@ pub(crate) struct Token {
     generation: usize,
     /// A refresh took its place.
     superseded: bool,
+}
+
+/// A long-lived token as it is given for another one.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Issued {
+    pub(crate) text: String,
+    pub(crate) expires_at: Timestamp,
+    /// When the other one ends.
+    pub(crate) given_expires_at: Timestamp,
 }
 
 /// What is remembered of an authorization code until it is spent.
@@ -103,7 +100,8 @@ pub(crate) struct World {
     accounts: HashMap<String, Account>,
     codes: HashMap<String, Code>,
     tokens: HashMap<String, Token>,
-    old_token: OldToken,
+    #[serde(flatten)]
+    switches: Switches,
     /// Something changed since the state was last saved.
     #[serde(skip)]
     changed: bool,
@@ -144,7 +142,8 @@ impl World {
             }
             user_id
         });
-        let account = Account::new(user_id.clone(), new.username.clone(), new.private);
+        let mut account = Account::new(user_id.clone(), new.username.clone(), new.private);
+        account.tester = new.tester;
         self.names.insert(new.username, user_id.clone());
         self.accounts.insert(user_id, account.clone());
         self.changed = true;
@@ -170,13 +169,14 @@ impl World {
         Some(account.clone())
     }
 
-    pub(crate) fn old_token(&self) -> OldToken {
-        self.old_token
+    pub(crate) fn switches(&self) -> &Switches {
+        &self.switches
     }
 
-    pub(crate) fn set_old_token(&mut self, behaviour: OldToken) {
-        self.old_token = behaviour;
+    /// The switches, to be changed.
+    pub(crate) fn switches_mut(&mut self) -> &mut Switches {
         self.changed = true;
+        &mut self.switches
     }
 
     /// How many tokens and how many unspent codes there are.
@@ -228,7 +228,7 @@ impl World {
         let alive = self
             .accounts
             .get(&found.user_id)
-            .is_some_and(|account| account.grant_status(found.generation) == AccountStatus::Active);
+            .is_some_and(|account| account.grant_status(found.generation).keeps_tokens());
         if !alive || found.expires_at <= now {
             return Err(CodeFault::NotFound);
         }
@@ -238,14 +238,31 @@ impl World {
         let Some(spent) = self.codes.remove(&hash) else {
             return Err(CodeFault::NotFound);
         };
-        let token = self.issue(now, TokenKind::Short, &spent.user_id, &spent.scope, spent.generation);
-        Ok((token, spent.user_id))
+        let user_id = spent.user_id.clone();
+        let token = Token {
+            kind: TokenKind::Short,
+            user_id: spent.user_id,
+            scope: spent.scope,
+            issued_at: now,
+            expires_at: later(now, SHORT_LIFE),
+            generation: spent.generation,
+            superseded: false,
+        };
+        Ok((self.issue(token), user_id))
     }
 
     /// A long-lived token for an account, as if it had been connected elsewhere. `None` when there is no such account.
     pub(crate) fn issue_long_lived(&mut self, now: Timestamp, user_id: &str, scope: &str) -> Option<String> {
         let generation = self.change(user_id, |account| account.authorize(now))?.generation();
-        Some(self.issue(now, TokenKind::Long, user_id, scope, generation))
+        Some(self.issue(Token {
+            kind: TokenKind::Long,
+            user_id: user_id.to_owned(),
+            scope: scope.to_owned(),
+            issued_at: now,
+            expires_at: later(now, LONG_LIFE),
+            generation,
+            superseded: false,
+        }))
     }
 
     /// The person takes one permission back: it is gone from every token. Whether there is such an account.
@@ -261,28 +278,8 @@ impl World {
         true
     }
 
-    fn issue(
-        &mut self,
-        now: Timestamp,
-        kind: TokenKind,
-        user_id: &str,
-        scope: &str,
-        generation: usize,
-    ) -> String {
+    fn issue(&mut self, token: Token) -> String {
         let text = mint::access_token();
-        let life = match kind {
-            TokenKind::Short => SHORT_LIFE,
-            TokenKind::Long => LONG_LIFE,
-        };
-        let token = Token {
-            kind,
-            user_id: user_id.to_owned(),
-            scope: scope.to_owned(),
-            issued_at: now,
-            expires_at: later(now, life),
-            generation,
-            superseded: false,
-        };
         self.tokens.insert(mint::hash(&text), token);
         self.changed = true;
         text
@@ -293,63 +290,77 @@ impl World {
         self.tokens.get(&mint::hash(text))
     }
 
-    /// A token that may be used now, and its account.
-    pub(crate) fn live_token(&self, now: Timestamp, text: &str) -> Result<(&Token, &Account), TokenFault> {
+    /// A token that is good, and its account, whose data it may be unable to read.
+    pub(crate) fn valid_token(&self, now: Timestamp, text: &str) -> Result<(&Token, &Account), TokenFault> {
         let token = self.token(text).ok_or(TokenFault::Unknown)?;
         let account = self.accounts.get(&token.user_id).ok_or(TokenFault::Unknown)?;
         if token.expires_at <= now {
             return Err(TokenFault::Expired(token.expires_at));
         }
-        match account.grant_status(token.generation) {
-            AccountStatus::Active => {}
-            ended => return Err(TokenFault::Ended(ended)),
+        let status = account.grant_status(token.generation);
+        if !status.keeps_tokens() {
+            return Err(TokenFault::Ended(status));
         }
         if token.superseded {
             return Err(TokenFault::Superseded);
         }
-        if account.data_access_expired(now) {
+        Ok((token, account))
+    }
+
+    /// A token with which its account's data can be read now.
+    pub(crate) fn live_token(&self, now: Timestamp, text: &str) -> Result<(&Token, &Account), TokenFault> {
+        let (token, account) = self.valid_token(now, text)?;
+        if account.status == AccountStatus::Restricted {
+            return Err(TokenFault::Ended(account.status));
+        }
+        if account.data_access_ends().is_some_and(|end| end <= now) {
             return Err(TokenFault::DataAccessExpired);
         }
         Ok((token, account))
     }
 
     /// Short-lived to long-lived. The short-lived token keeps its own hour, so a lost answer can be asked for again.
-    pub(crate) fn exchange(&mut self, now: Timestamp, short: &str) -> Result<String, TokenFault> {
-        let (token, _) = self.live_token(now, short)?;
-        if token.kind != TokenKind::Short {
+    pub(crate) fn exchange(&mut self, now: Timestamp, short: &str) -> Result<Issued, TokenFault> {
+        let (given, _) = self.valid_token(now, short)?;
+        if given.kind != TokenKind::Short {
             return Err(TokenFault::WrongKind);
         }
-        let token = token.clone();
-        Ok(self.issue(now, TokenKind::Long, &token.user_id, &token.scope, token.generation))
+        let (given_expires_at, expires_at) = (given.expires_at, later(now, LONG_LIFE));
+        let token = Token { kind: TokenKind::Long, issued_at: now, expires_at, ..given.clone() };
+        Ok(Issued { text: self.issue(token), expires_at, given_expires_at })
     }
 
-    /// Refreshes a long-lived token, with the old one treated as [`World::set_old_token`] says.
-    pub(crate) fn refresh(&mut self, now: Timestamp, long: &str) -> Result<String, TokenFault> {
-        let (token, _) = self.live_token(now, long)?;
+    /// Refreshes a long-lived token, with the old one treated as [`OldToken`] says.
+    pub(crate) fn refresh(&mut self, now: Timestamp, long: &str) -> Result<Issued, TokenFault> {
+        let (token, account) = self.valid_token(now, long)?;
         if token.kind != TokenKind::Long {
             return Err(TokenFault::WrongKind);
         }
         if now < later(token.issued_at, REFRESH_AGE) {
             return Err(TokenFault::TooYoung);
         }
-        let token = token.clone();
-        self.change(&token.user_id, |account| account.extend_data_access(now));
-        match self.old_token {
-            OldToken::SameTokenExtended => {
-                if let Some(kept) = self.tokens.get_mut(&mint::hash(long)) {
-                    kept.issued_at = now;
-                    kept.expires_at = later(now, LONG_LIFE);
+        let (given, extends) = (token.clone(), account.extends);
+        let given_expires_at = given.expires_at;
+        let expires_at = if extends { later(now, LONG_LIFE) } else { given_expires_at };
+        let new = Token { issued_at: now, expires_at, ..given };
+        self.change(&new.user_id, |account| account.extend_data_access(now));
+        let given = self.tokens.get_mut(&mint::hash(long));
+        let text = match (self.switches.old_token, given) {
+            (OldToken::SameTokenExtended, Some(given)) => {
+                // What is not extended is as old as before.
+                if extends {
+                    *given = new;
                 }
-                return Ok(long.to_owned());
+                long.to_owned()
             }
-            OldToken::NewTokenOldAlive => {}
-            OldToken::NewTokenOldDead => {
-                if let Some(old) = self.tokens.get_mut(&mint::hash(long)) {
-                    old.superseded = true;
+            (old, given) => {
+                if let (OldToken::NewTokenOldDead, Some(given)) = (old, given) {
+                    given.superseded = true;
                 }
+                self.issue(new)
             }
-        }
-        Ok(self.issue(now, TokenKind::Long, &token.user_id, &token.scope, token.generation))
+        };
+        Ok(Issued { text, expires_at, given_expires_at })
     }
 }
 
@@ -365,7 +376,7 @@ mod tests {
 
     fn world(private: bool) -> (World, String) {
         let mut world = World::default();
-        let new = NewAccount { username: "ada".to_owned(), user_id: None, private };
+        let new = NewAccount { username: "ada".to_owned(), private, ..NewAccount::default() };
         let (account, _) = world.ensure_account(new);
         (world, account.user_id)
     }
@@ -392,9 +403,9 @@ mod tests {
         for behaviour in [OldToken::SameTokenExtended, OldToken::NewTokenOldAlive, OldToken::NewTokenOldDead]
         {
             let (mut world, ada) = world(false);
-            world.set_old_token(behaviour);
+            world.switches_mut().old_token = behaviour;
             let first = world.issue_long_lived(after(0), &ada, BASIC_SCOPE).unwrap();
-            let second = world.refresh(after(90_000), &first).unwrap();
+            let second = world.refresh(after(90_000), &first).unwrap().text;
             assert_eq!(world.refresh(after(90_001), &second), Err(TokenFault::TooYoung), "{behaviour:?}");
         }
     }
@@ -412,16 +423,29 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_is_passed_by_authorizing_and_the_old_token_works_again() {
+    fn what_the_person_can_mend_kills_no_token() {
+        for status in [AccountStatus::Checkpoint, AccountStatus::Unconfirmed] {
+            let (mut world, ada) = world(false);
+            let old = world.issue_long_lived(after(0), &ada, BASIC_SCOPE).unwrap();
+            world.change(&ada, |account| account.status = status);
+            assert_eq!(world.live_token(after(1), &old).unwrap_err(), TokenFault::Ended(status));
+            world.authorize(after(2), &ada, URI, BASIC_SCOPE).unwrap();
+            assert!(world.live_token(after(3), &old).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_restricted_account_reads_nothing_and_keeps_its_tokens() {
         let (mut world, ada) = world(false);
-        let old = world.issue_long_lived(after(0), &ada, BASIC_SCOPE).unwrap();
-        world.change(&ada, |account| account.status = AccountStatus::Checkpoint);
-        assert_eq!(
-            world.live_token(after(1), &old).unwrap_err(),
-            TokenFault::Ended(AccountStatus::Checkpoint)
-        );
-        world.authorize(after(2), &ada, URI, BASIC_SCOPE).unwrap();
-        assert!(world.live_token(after(3), &old).is_ok());
+        let token = world.issue_long_lived(after(0), &ada, BASIC_SCOPE).unwrap();
+        world.change(&ada, |account| account.status = AccountStatus::Restricted);
+        // It is not the person who can end it.
+        world.authorize(after(1), &ada, URI, BASIC_SCOPE).unwrap();
+        let restricted = TokenFault::Ended(AccountStatus::Restricted);
+        assert_eq!(world.live_token(after(2), &token).unwrap_err(), restricted);
+        let token = world.refresh(after(90_000), &token).unwrap().text;
+        world.change(&ada, |account| account.status = AccountStatus::Active);
+        assert!(world.live_token(after(90_001), &token).is_ok());
     }
 
     #[test]
@@ -438,10 +462,12 @@ mod tests {
         for private in [false, true] {
             let (mut world, ada) = world(private);
             let first = world.issue_long_lived(after(0), &ada, BASIC_SCOPE).unwrap();
-            let second = world.refresh(after(50 * DAY), &first).unwrap();
+            let second = world.refresh(after(50 * DAY), &first).unwrap().text;
             assert!(world.live_token(after(90 * DAY - 1), &second).is_ok());
             let later = world.live_token(after(90 * DAY), &second).map(|_| ());
             assert_eq!(later, if private { Err(TokenFault::DataAccessExpired) } else { Ok(()) });
+            // The token lives on, and so does its refresh.
+            assert!(world.refresh(after(91 * DAY), &second).is_ok());
         }
     }
 

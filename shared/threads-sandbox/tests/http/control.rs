@@ -3,9 +3,10 @@
 use reqwest::Method;
 use reqwest::header::HOST;
 use serde_json::{Value, json};
-use threads_sandbox::OldToken;
 
 use crate::support::{ADA, DAY, Server};
+
+const DAWN: &str = "2041-01-01T06:00:00Z";
 
 #[tokio::test]
 async fn accounts_are_added_once_changed_and_listed() {
@@ -14,9 +15,16 @@ async fn accounts_are_added_once_changed_and_listed() {
     let added = server.control("accounts", bea.clone()).await;
     assert_eq!((added.status, &added.json()["private"]), (201, &json!(true)));
     assert_eq!(server.control("accounts", bea).await.status, 200);
-    let change = json!({ "private": false, "tester_pending": true });
-    let changed = server.json(Method::PATCH, "/control/accounts/17841400000000001", &change).await.json();
-    assert_eq!((&changed["private"], &changed["tester_pending"]), (&json!(false), &json!(true)));
+    let of_bea = |account: &Value| {
+        ["private", "tester", "tester_pending", "extends"].map(|name| account[name].as_bool().unwrap())
+    };
+    assert_eq!(of_bea(&added.json()), [true, false, false, true]);
+    let change = json!({ "private": false, "tester": true, "tester_pending": true, "extends": false });
+    let path = "/control/accounts/17841400000000001";
+    let changed = server.json(Method::PATCH, path, &change).await.json();
+    assert_eq!(of_bea(&changed), [false, true, true, false]);
+    let changed = server.json(Method::PATCH, path, &json!({ "extends": true })).await.json();
+    assert_eq!(of_bea(&changed), [false, true, true, true]);
     let listed = server.get("/control/accounts", &[]).await.json();
     assert_eq!(listed["accounts"].as_array().unwrap().len(), 2);
     let state = server.get("/control/state", &[]).await.json();
@@ -30,6 +38,7 @@ async fn what_a_person_does_happens_through_it_too() {
     for (action, subcode, status) in [
         ("revoke", 458, "revoked"),
         ("checkpoint", 459, "checkpoint"),
+        ("unconfirm", 464, "unconfirmed"),
         ("change-password", 460, "password_changed"),
         ("invalidate", 467, "invalidated"),
     ] {
@@ -94,15 +103,64 @@ async fn faults_come_in_every_shape_and_go() {
 }
 
 #[tokio::test]
-async fn the_old_tokens_fate_is_chosen_by_name() {
+async fn switches_are_set_by_name_and_shown() {
     let server = Server::start().await;
-    let default = json!({ "behaviour": OldToken::default() });
-    assert_eq!(server.get("/control/old-token", &[]).await.json(), default);
-    for behaviour in ["same_token_extended", "new_token_old_dead", "new_token_old_alive"] {
-        let wanted = json!({ "behaviour": behaviour });
-        assert_eq!(server.control("old-token", wanted.clone()).await.status, 200);
-        assert_eq!(server.get("/control/old-token", &[]).await.json(), wanted);
+    for (switch, field, in_state, names) in [
+        (
+            "old-token",
+            "behaviour",
+            "old_token",
+            &["new_token_old_alive", "same_token_extended", "new_token_old_dead"][..],
+        ),
+        ("inspection", "allow", "inspection", &["testers_and_app", "anybody", "testers", "app", "nobody"]),
+        (
+            "expires-in",
+            "shape",
+            "expires_in",
+            &[
+                "documented",
+                "missing",
+                "null",
+                "zero",
+                "negative",
+                "float",
+                "fraction",
+                "text",
+                "word",
+                "milliseconds",
+                "ten_years",
+                "huge",
+                "remaining",
+            ],
+        ),
+        ("redirect", "ending", "redirect", &["fragment", "encoded", "encoded_long"]),
+    ] {
+        let path = format!("/control/{switch}");
+        assert_eq!(server.get(&path, &[]).await.json(), json!({ field: names[0] }));
+        // The default comes last, so that it is seen to be set.
+        for name in names.iter().rev() {
+            let wanted = json!({ field: name });
+            let set = server.control(switch, wanted.clone()).await;
+            assert_eq!((set.status, set.json()), (200, wanted.clone()));
+            assert_eq!(server.get(&path, &[]).await.json(), wanted);
+            assert_eq!(server.get("/control/state", &[]).await.json()[in_state], *name);
+            assert!(server.get("/", &[]).await.text.contains(name));
+        }
     }
+}
+
+#[tokio::test]
+async fn bad_hours_are_told_by_the_clock_and_forgotten() {
+    let server = Server::start().await;
+    let one = json!({
+        "from": "2041-01-01T00:00:00Z", "until": "2041-01-01T01:00:00Z", "answer": "bare_190",
+    });
+    let told = server.control("bad-hours", one.clone()).await;
+    assert_eq!((told.status, told.json()), (201, json!({ "bad_hours": [one] })));
+    assert_eq!(server.get("/control/bad-hours", &[]).await.json(), told.json());
+    assert_eq!(server.get("/control/state", &[]).await.json()["bad_hours"], json!([one]));
+    let cleared = server.send(server.request(Method::DELETE, "/control/bad-hours")).await.unwrap();
+    assert_eq!(cleared.json(), json!({ "bad_hours": [] }));
 }
 
 #[tokio::test]
@@ -111,6 +169,7 @@ async fn what_is_misspelt_is_refused_by_name_and_changes_nothing() {
     let before = server.get("/control/state", &[]).await.json();
     for (path, body, named) in [
         ("accounts", json!({ "username": "bea", "privat": true }), "privat"),
+        ("accounts", json!({ "username": "bea", "testers": true }), "testers"),
         ("accounts", json!({ "username": "b e a" }), "username"),
         ("accounts", json!({ "username": "bea", "user_id": "x" }), "user_id"),
         ("accounts", json!({}), "username"),
@@ -123,6 +182,14 @@ async fn what_is_misspelt_is_refused_by_name_and_changes_nothing() {
         ("faults", json!({ "action": "drop", "call": "Refresh" }), "Refresh"),
         ("old-token", json!({ "behaviour": "both" }), "both"),
         ("old-token", json!({ "behavior": "new_token_old_dead" }), "behavior"),
+        ("old-token", json!({}), "behaviour"),
+        ("inspection", json!({ "allow": "everybody" }), "everybody"),
+        ("inspection", json!({ "allow": "app", "from": 0 }), "from"),
+        ("expires-in", json!({ "shape": "never" }), "never"),
+        ("redirect", json!({ "ending": "/" }), "ending"),
+        ("bad-hours", json!({ "from": DAWN, "until": DAWN, "answer": "bare_190" }), "until"),
+        ("bad-hours", json!({ "from": DAWN, "until": "later", "answer": "bare_190" }), "year"),
+        ("bad-hours", json!({ "from": DAWN, "until": DAWN, "answer": "rain" }), "rain"),
     ] {
         let refused = server.control(path, body.clone()).await;
         assert_eq!(refused.status, 400, "{path} {body}");

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HOST};
-use threads_sandbox::{NewAccount, SandboxCall};
+use threads_sandbox::{NewAccount, RedirectEnding, SandboxCall};
 use url::Url;
 
 use crate::support::{ADA, APP_ID, Server, URI, encode, options, with};
@@ -86,6 +86,36 @@ async fn allow_returns_a_code_the_state_and_metas_fragment() {
     let query = query(location);
     assert_eq!(query[1], ("state".to_owned(), state.to_owned()));
     assert_eq!(server.exchange_code(&query[0].1).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_ending_can_reach_the_server_in_the_state_or_the_code() {
+    let server = Server::start().await;
+    for (ending, text) in [(RedirectEnding::Encoded, "#_"), (RedirectEnding::EncodedLong, "#_=_")] {
+        server.sandbox.set_redirect_ending(ending);
+        let posted = server.post_form("/oauth/consent", &with(DECISION, "state", "s")).await;
+        let query = query(posted.header("location"));
+        assert_eq!(query[1], ("state".to_owned(), format!("s{text}")));
+        assert_eq!(server.exchange_code(&query[0].1).await.status, 200);
+        let bare = server.get("/oauth/authorize", &[&ASK[..4], &[("auto_approve", ADA)]].concat()).await;
+        assert!(self::query(bare.header("location"))[0].1.ends_with(text), "{bare:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_slash_that_the_dashboard_has_added_is_part_of_the_redirect_uri() {
+    let with_slash = "https://app.example/callback/";
+    let server = Server::start_with(threads_sandbox::SandboxOptions {
+        redirect_uris: vec![with_slash.to_owned()],
+        ..options()
+    })
+    .await;
+    let ask = [&ASK[..], &[("auto_approve", ADA)]].concat();
+    let without = server.get("/oauth/authorize", &ask).await;
+    assert_eq!((without.status, without.json()["error_code"].as_u64()), (400, Some(1_349_168)));
+    let asked = [&with(ASK, "redirect_uri", with_slash)[..], &[("auto_approve", ADA)]].concat();
+    let got = server.get("/oauth/authorize", &asked).await;
+    assert!(got.header("location").starts_with("https://app.example/callback/?code="), "{got:?}");
 }
 
 #[tokio::test]

@@ -8,3 +8,4 @@ mod faults;
 mod restart;
 mod support;
 mod tokens;
+mod unkind;

@@ -4,7 +4,12 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use threads_sandbox::{Clock, NewAccount, OldToken, Sandbox, SandboxError, SandboxOptions};
+use jiff::Timestamp;
+use serde_json::json;
+use threads_sandbox::{
+    BadAnswer, BadHours, Clock, ExpiresIn, Inspection, NewAccount, OldToken, RedirectEnding, Sandbox,
+    SandboxError, SandboxOptions,
+};
 
 use crate::support::{ADA, DAY, SECRET, Server, options};
 
@@ -51,6 +56,60 @@ async fn a_restart_keeps_accounts_grants_codes_and_tokens() {
     assert_eq!(server.me(&live).await.error(), (190, Some(467)));
 }
 
+#[tokio::test]
+async fn a_restart_keeps_the_switches_unless_it_is_told_another() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.json");
+    let clock = options().clock;
+    let shown = async |server: &Server| server.get("/control/state", &[]).await.json();
+    let before = {
+        let server = Server::start_with(kept_in(&path, &clock)).await;
+        server.sandbox.set_inspection(Inspection::Nobody);
+        server.sandbox.set_expires_in(ExpiresIn::Missing);
+        server.sandbox.set_redirect_ending(RedirectEnding::Encoded);
+        let (from, until) = (Timestamp::UNIX_EPOCH, clock.now());
+        server.sandbox.add_bad_hours(BadHours { from, until, answer: BadAnswer::AppBlocked });
+        assert!(server.sandbox.set_tester(ADA, true) && server.sandbox.set_extends(ADA, false));
+        shown(&server).await
+    };
+    let server = Server::start_with(kept_in(&path, &clock)).await;
+    assert_eq!(shown(&server).await, before);
+    let told = SandboxOptions { inspection: Some(Inspection::Anybody), ..kept_in(&path, &clock) };
+    for options in [told, kept_in(&path, &clock)] {
+        let server = Server::start_with(options).await;
+        assert_eq!(shown(&server).await["inspection"], "anybody");
+    }
+}
+
+/// A state that was written before there were testers and switches.
+#[tokio::test]
+async fn a_state_without_switches_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.json");
+    let old = json!({
+        "version": "1",
+        "clock_offset": { "secs": 0, "nanos": 0 },
+        "world": {
+            "accounts": { ADA: {
+                "user_id": ADA, "username": "ada", "private": false, "tester_pending": false,
+                "status": "active", "authorized_at": null, "data_access_expires_at": null, "ended_grants": [],
+            } },
+            "codes": {},
+            "tokens": {},
+            "old_token": "new_token_old_dead",
+        },
+    });
+    fs::write(&path, old.to_string()).unwrap();
+    let server = Server::start_with(kept_in(&path, &options().clock)).await;
+    let state = server.get("/control/state", &[]).await.json();
+    assert_eq!(
+        (&state["old_token"], &state["inspection"]),
+        (&json!("new_token_old_dead"), &json!("testers_and_app"))
+    );
+    let ada = server.sandbox.account(ADA).unwrap();
+    assert!(ada.extends && !ada.tester);
+}
+
 #[cfg(unix)]
 #[test]
 fn the_state_file_is_its_owners_alone_and_leaves_nothing_beside_it() {
@@ -71,7 +130,7 @@ async fn a_clock_that_follows_the_real_time_is_put_back_where_it_was() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state.json");
     let server = Server::start_with(kept_in(&path, &Clock::system())).await;
-    server.control("clock", serde_json::json!({ "advance_seconds": 5 * DAY })).await;
+    server.control("clock", json!({ "advance_seconds": 5 * DAY })).await;
     let restarted = Sandbox::new(kept_in(&path, &Clock::system())).unwrap();
     assert_eq!(restarted.clock().offset(), Duration::from_secs(5 * DAY));
 }

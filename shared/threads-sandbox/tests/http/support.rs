@@ -70,8 +70,9 @@ pub(crate) fn options() -> SandboxOptions {
         accounts: vec![NewAccount {
             username: "ada".to_owned(),
             user_id: Some(ADA.to_owned()),
-            private: false,
+            ..NewAccount::default()
         }],
+        inspection: None,
     }
 }
 
@@ -170,6 +171,11 @@ impl Server {
         self.try_get("/refresh_access_token", &params).await
     }
 
+    /// Asks about `input` with the token of `caller`.
+    pub(crate) async fn inspect(&self, input: &str, caller: &str) -> Got {
+        self.get("/v1.0/debug_token", &[("input_token", input), ("access_token", caller)]).await
+    }
+
     pub(crate) async fn me(&self, token: &str) -> Got {
         self.get("/v1.0/me", &[("fields", "id,username"), ("access_token", token)]).await
     }
@@ -183,6 +189,11 @@ pub(crate) fn code_form(code: &str) -> [(&str, &str); 5] {
         ("grant_type", "authorization_code"),
         ("redirect_uri", URI),
     ]
+}
+
+/// The app token that is made of id and secret.
+pub(crate) fn made_app_token() -> String {
+    format!("TH|{APP_ID}|{SECRET}")
 }
 
 /// The same parameters with one of them changed.

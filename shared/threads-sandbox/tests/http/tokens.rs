@@ -5,7 +5,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::json;
 use threads_sandbox::{Account, OldToken, Sandbox, SandboxCall};
 
-use crate::support::{ADA, APP_ID, DAY, HOUR, SECRET, Server, URI, code_form, encode, with};
+use crate::support::{ADA, APP_ID, DAY, HOUR, SECRET, Server, URI, code_form, encode, made_app_token, with};
 
 const LONG: u64 = 5_183_944;
 
@@ -177,10 +177,11 @@ async fn the_old_token_does_what_it_was_told_to() {
 #[tokio::test]
 async fn each_thing_a_person_does_has_its_subcode_and_can_be_undone() {
     type Does = fn(&Sandbox, &str) -> bool;
-    let cases: [(Does, u64); 4] = [
+    let cases: [(Does, u64); 5] = [
         (Sandbox::revoke, 458),
         (Sandbox::checkpoint, 459),
         (Sandbox::change_password, 460),
+        (Sandbox::unconfirm, 464),
         (Sandbox::invalidate, 467),
     ];
     for (happen, subcode) in cases {
@@ -214,25 +215,6 @@ async fn authorizing_again_after_a_removal_gives_tokens_that_work() {
 }
 
 #[tokio::test]
-async fn a_private_profiles_grant_ends_however_often_it_is_refreshed() {
-    for (private, expected) in [(false, 200), (true, 400)] {
-        let server = Server::start().await;
-        assert!(server.sandbox.set_private(ADA, private));
-        let mut token = server.sandbox.issue_long_lived(ADA);
-        for _ in 0..2 {
-            server.advance(40 * DAY);
-            token = server.refresh(&token).await.token();
-        }
-        server.advance(10 * DAY);
-        let got = server.me(&token).await;
-        assert_eq!(got.status, expected, "{got:?}");
-        if private {
-            assert_eq!(got.error(), (10, None));
-        }
-    }
-}
-
-#[tokio::test]
 async fn tokens_are_taken_from_the_header_too_and_missed_when_absent() {
     let server = Server::start().await;
     let long = server.sandbox.issue_long_lived(ADA);
@@ -259,31 +241,73 @@ async fn the_app_token_proves_the_secret_and_inspects_any_token() {
 
     let now = server.sandbox.clock().now().as_second();
     let ada = server.sandbox.issue_long_lived(ADA);
-    let by_app =
-        server.get("/v1.0/debug_token", &[("input_token", &ada), ("access_token", &app_token)]).await;
-    let by_itself = server.get("/v1.0/debug_token", &[("input_token", &ada), ("access_token", &ada)]).await;
     let wanted = json!({ "data": {
         "type": "USER",
         "application": "Threads sandbox",
-        "data_access_expires_at": now + 90 * 86_400,
+        "data_access_expires_at": 0,
         "expires_at": now + 5_183_944,
         "is_valid": true,
         "issued_at": now,
         "scopes": ["threads_basic", "threads_content_publish"],
         "user_id": ADA,
     }});
-    assert_eq!((by_app.json(), by_itself.json()), (wanted.clone(), wanted));
-
-    let bea = server.sandbox.issue_long_lived("17841400000000001");
-    let by_other = server.get("/v1.0/debug_token", &[("input_token", &ada), ("access_token", &bea)]).await;
-    assert_eq!(by_other.error(), (100, None));
+    for caller in [&app_token, &made_app_token()] {
+        assert_eq!(server.inspect(&ada, caller).await.json(), wanted);
+    }
+    for wrong in [format!("TH|{APP_ID}|wrong"), format!("TH|999|{SECRET}"), format!("TH|{APP_ID}|")] {
+        let refused = server.inspect(&ada, &wrong).await;
+        assert_eq!((refused.status, refused.error()), (400, (190, None)));
+        assert!(!refused.text.contains(SECRET));
+    }
 
     assert!(server.sandbox.revoke(ADA));
-    let dead = server.get("/v1.0/debug_token", &[("input_token", &ada), ("access_token", &app_token)]).await;
-    let data = &dead.json()["data"];
-    assert_eq!((&data["is_valid"], &data["error"]["subcode"]), (&json!(false), &json!(458)));
-    let by_dead = server.get("/v1.0/debug_token", &[("input_token", &ada), ("access_token", &ada)]).await;
-    assert_eq!(by_dead.error(), (190, Some(458)));
+    for (input, subcode) in [(&*ada, json!(458)), ("THQVJnever-issued", json!(null))] {
+        let dead = server.inspect(input, &app_token).await;
+        let data = &dead.json()["data"];
+        assert_eq!((dead.status, &data["is_valid"]), (200, &json!(false)));
+        assert_eq!((&data["error"]["code"], &data["error"]["subcode"]), (&json!(190), &subcode));
+    }
+}
+
+/// The end of data access is told of private profiles, and is none of the token's.
+#[tokio::test]
+async fn a_token_outlives_the_access_to_a_private_profile() {
+    let server = Server::start().await;
+    assert!(server.sandbox.set_private(ADA, true));
+    let end = server.sandbox.clock().now().as_second() + 90 * 86_400;
+    let mut token = server.sandbox.issue_long_lived(ADA);
+    for (days, status) in [(40, 200), (40, 200), (10, 400), (40, 400)] {
+        server.advance(days * DAY);
+        assert_eq!(server.me(&token).await.status, status);
+        token = server.refresh(&token).await.token();
+        let told = server.inspect(&token, &made_app_token()).await.json();
+        assert_eq!(
+            (&told["data"]["data_access_expires_at"], &told["data"]["is_valid"]),
+            (&json!(end), &json!(true))
+        );
+    }
+    assert_eq!(server.me(&token).await.error(), (10, None));
+    // The person who comes back gives it anew, and one whose profile becomes public too.
+    let again = server.sandbox.issue_long_lived(ADA);
+    assert_eq!(server.me(&again).await.status, 200);
+    server.advance(91 * DAY);
+    assert!(server.sandbox.set_private(ADA, false));
+    let told = server.inspect(&again, &made_app_token()).await.json();
+    assert_eq!(told["data"]["data_access_expires_at"], 0);
+}
+
+#[tokio::test]
+async fn a_withdrawn_permission_shows_in_an_inspection_only() {
+    let server = Server::start().await;
+    let token = server.sandbox.issue_long_lived(ADA);
+    assert!(server.sandbox.withdraw(ADA, "threads_content_publish"));
+    server.advance(DAY);
+    assert_eq!(server.me(&token).await.status, 200);
+    let refreshed = server.refresh(&token).await.token();
+    for token in [token, refreshed] {
+        let told = server.inspect(&token, &made_app_token()).await.json();
+        assert_eq!(told["data"]["scopes"], json!(["threads_basic"]));
+    }
 }
 
 #[tokio::test]

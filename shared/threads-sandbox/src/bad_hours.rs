@@ -1,0 +1,58 @@
+//! Bad hours: a time in which every call is refused alike, whatever it is and however often it
+//! comes.
+//!
+//! A fault counts calls. This is for what lasts by the clock, which is how Meta's incidents are.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// From when until when, and what is answered meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BadHours {
+    /// The first moment.
+    pub from: Timestamp,
+    /// The first moment after them.
+    pub until: Timestamp,
+    /// What is answered.
+    pub answer: BadAnswer,
+}
+
+/// What bad hours answer. Nothing is done, and no token, code or account changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BadAnswer {
+    /// To calls with a person's token: 190 without a subcode, as for a token that was never issued.
+    #[serde(rename = "bare_190")]
+    Bare190,
+    /// To calls with a person's token: 10.
+    Permission,
+    /// To all calls: 500 with code 1.
+    ServerError,
+    /// To all calls: 429 with code 4.
+    Throttled,
+    /// To all calls: 200, "API access blocked".
+    AppBlocked,
+    /// To all calls: 190, "Application has been deleted".
+    AppDeleted,
+    /// To all calls: 101.
+    AppUnknown,
+}
+
+impl BadAnswer {
+    /// Whether it is about a person's token, and not about the app or the server.
+    pub(crate) const fn is_about_tokens(self) -> bool {
+        matches!(self, Self::Bare190 | Self::Permission)
+    }
+}
+
+impl BadHours {
+    /// Refuses what could never strike.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.from < self.until { Ok(()) } else { Err("until: a time after `from` is needed".to_owned()) }
+    }
+
+    pub(crate) fn contain(&self, now: Timestamp) -> bool {
+        (self.from..self.until).contains(&now)
+    }
+}

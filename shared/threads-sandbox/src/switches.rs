@@ -1,0 +1,185 @@
+//! The switches: how Meta behaves where it documents nothing, or otherwise than it documents.
+//!
+//! They hold for every account and are saved with the rest. The default is what Meta documents, and
+//! of what it does not document the likeliest.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_variant::to_variant_name;
+
+use crate::bad_hours::{BadAnswer, BadHours};
+
+/// All of them.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Switches {
+    pub(crate) old_token: OldToken,
+    pub(crate) inspection: Inspection,
+    pub(crate) expires_in: ExpiresIn,
+    pub(crate) redirect: RedirectEnding,
+    pub(crate) bad_hours: Vec<BadHours>,
+}
+
+impl Switches {
+    /// What every call is answered at `now`, if these are bad hours: of several, the first that
+    /// were told.
+    pub(crate) fn bad_answer(&self, now: Timestamp) -> Option<BadAnswer> {
+        self.bad_hours.iter().find(|hours| hours.contain(now)).map(|hours| hours.answer)
+    }
+}
+
+/// What a refresh does to the token it was given. Meta documents none of the three, so a client has
+/// to survive all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OldToken {
+    /// The answer carries the same token, which now lives longer.
+    SameTokenExtended,
+    /// The answer carries a new token; the old one works until its own end.
+    #[default]
+    NewTokenOldAlive,
+    /// The answer carries a new token; the old one is dead at once (190, subcode 467).
+    NewTokenOldDead,
+}
+
+/// Whose token `debug_token` takes as its caller's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Inspection {
+    /// A tester's, as Meta documents, and the app token, as people report.
+    #[default]
+    TestersAndApp,
+    /// Any live one for tokens of the same person, besides.
+    Anybody,
+    /// A tester's only.
+    Testers,
+    /// The app token only: people report it of apps in development mode. Persons' tokens get code
+    /// 100.
+    App,
+    /// Nobody's.
+    Nobody,
+}
+
+impl Inspection {
+    /// All of them, the kindest first.
+    pub const ALL: [Self; 5] = [Self::Anybody, Self::TestersAndApp, Self::Testers, Self::App, Self::Nobody];
+
+    /// The name that the control endpoint uses.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        name(&self)
+    }
+}
+
+impl FromStr for Inspection {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|inspection| inspection.as_str() == text);
+        found.ok_or_else(|| format!("expected one of {}", Self::ALL.map(Self::as_str).join(", ")))
+    }
+}
+
+/// How the answers that bring a long-lived token say for how long it lives. The token itself lives
+/// as long as ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExpiresIn {
+    /// In seconds, as a whole number.
+    #[default]
+    Documented,
+    /// Not at all.
+    Missing,
+    /// `null`.
+    Null,
+    /// `0`.
+    Zero,
+    /// `-5`.
+    Negative,
+    /// The seconds as `5183944.0`.
+    Float,
+    /// The seconds and a half.
+    Fraction,
+    /// The seconds as `"5183944"`.
+    Text,
+    /// `"soon"`.
+    Word,
+    /// In milliseconds.
+    Milliseconds,
+    /// `315360000`, ten years.
+    TenYears,
+    /// `1e30`.
+    Huge,
+    /// What is left of the token that was given, in seconds.
+    Remaining,
+}
+
+impl ExpiresIn {
+    /// The field's value for a token that `lives` so long, given for one that had `remaining` left;
+    /// `None` for no field.
+    pub(crate) fn value(self, lives: Duration, remaining: Duration) -> Option<Value> {
+        let seconds = lives.as_secs();
+        Some(match self {
+            Self::Documented => seconds.into(),
+            Self::Missing => return None,
+            Self::Null => Value::Null,
+            Self::Zero => 0.into(),
+            Self::Negative => (-5).into(),
+            Self::Float => Duration::from_secs(seconds).as_secs_f64().into(),
+            Self::Fraction => (Duration::from_secs(seconds).as_secs_f64() + 0.5).into(),
+            Self::Text => seconds.to_string().into(),
+            Self::Word => "soon".into(),
+            Self::Milliseconds => (seconds * 1000).into(),
+            Self::TenYears => 315_360_000.into(),
+            Self::Huge => 1e30.into(),
+            Self::Remaining => remaining.as_secs().into(),
+        })
+    }
+}
+
+/// What the address ends with to which a person who pressed Allow is sent back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RedirectEnding {
+    /// `#_`, which no server receives.
+    #[default]
+    Fragment,
+    /// `%23_`: the state, or a code without one, seems to end with `#_`.
+    Encoded,
+    /// `%23_%3D_`: the same with `#_=_`.
+    EncodedLong,
+}
+
+impl RedirectEnding {
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::Fragment => "#_",
+            Self::Encoded => "%23_",
+            Self::EncodedLong => "%23_%3D_",
+        }
+    }
+}
+
+/// The name of a variant, for people.
+pub(crate) fn name<T: Serialize>(variant: &T) -> &'static str {
+    // Fails for what is no variant of an enum.
+    to_variant_name(variant).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_inspections_are_read_back() {
+        for inspection in Inspection::ALL {
+            assert_eq!(inspection.as_str().parse(), Ok(inspection));
+        }
+        let error = "everybody".parse::<Inspection>().unwrap_err();
+        assert_eq!(error, "expected one of anybody, testers_and_app, testers, app, nobody");
+    }
+}
