@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use devstack::{LiveApp, Stack, StackOptions, Threads, Urls};
+use devstack::{Inspection, LiveApp, Stack, StackOptions, Threads, Urls};
 use threads_graph::{AppCredentials, AppId, AppSecret};
 use url::Url;
 
+use crate::serve::inspection::inspections;
 use crate::serve::server::{announce, wind_down};
 use crate::shell::inputs::{APP_ID, APP_SECRET, Inputs, interval};
 use crate::shell::interrupt::Interrupt;
@@ -42,6 +43,10 @@ pub(crate) struct Dev {
     /// Which Threads to talk to: our stand-in, or Meta with your own app
     #[arg(long, value_enum, default_value_t = Which::Sandbox)]
     threads: Which,
+
+    /// Whose token may inspect others at the sandbox; `testers_and_app` is what Meta documents
+    #[arg(long, value_name = "WHOSE", value_parser = inspections())]
+    inspection: Option<Inspection>,
 
     /// The https address that is forwarded to this machine; Meta sends people back there
     #[arg(long, value_name = "URL")]
@@ -98,6 +103,7 @@ impl Dev {
             port: self.port,
             data_dir: (!self.ephemeral).then(|| self.data_dir.clone()),
             threads,
+            inspection: self.inspection,
             public_url: self.public_url.clone(),
             sweep_every: Some(self.sweep_every),
             announce_every: Some(ANNOUNCE_EVERY),
