@@ -361,7 +361,7 @@ async fn a_token_is_handed_out_as_long_as_it_lives_long_enough() {
     assert_eq!(
         vended,
         json!({"user_id": ada, "access_token": stored, "token_type": "bearer", "expires_at": expires_at,
-            "scopes": ["threads_basic"]})
+            "scopes": ["threads_basic"], "scopes_source": "granted"})
     );
     assert_eq!(reply.headers["cache-control"], "no-store");
     // 33 days on it is not due; it lives 27 days more, and for 28 it has to be refreshed.
@@ -487,7 +487,15 @@ async fn a_refusal_says_why_and_how_to_come_back() {
         post(&stack, &format!("/sessions/{id}/complete"), json!({"completion": completion})).await;
         act(stack.sandbox().unwrap(), &ada);
         stack.clock().advance(41 * DAY);
-        // Found out on the spot, by a caller who needs the token.
+        // Found out on the spot, by a caller who needs the token. A refusal that tells nothing is
+        // looked at twice.
+        if cause == "invalid" {
+            let (status, answer, reply) = vend(&stack, &ada, "").await;
+            let expected = (StatusCode::SERVICE_UNAVAILABLE, &json!("suspected"));
+            assert_eq!((status, &answer["error"]["code"]), expected);
+            assert!((900..=1_200).contains(&retry_after(&reply)), "{answer}");
+            stack.clock().advance(std::time::Duration::from_mins(20));
+        }
         let (status, answer, _) = vend(&stack, &ada, "").await;
         assert_eq!(status, StatusCode::CONFLICT, "{answer}");
         assert_eq!(answer["error"]["code"], "needs_reauthorization");
@@ -564,6 +572,11 @@ async fn a_caller_alone_ends_no_account() {
             (status, &vended["access_token"], calls_of(&stack, SandboxCall::Me)),
             (StatusCode::OK, &json!(token), n + 1)
         );
+        // Meta has just vouched for it.
+        for _ in 0..60 {
+            assert_eq!(vend(&stack, &ada, query).await.1["access_token"], token);
+        }
+        stack.clock().advance(std::time::Duration::from_mins(1));
     }
     assert_eq!(calls(&stack), 2);
     assert!(grant(&stack, &ada).await.leased_until.is_none());
@@ -584,9 +597,11 @@ async fn what_threads_refuses_is_replaced_by_the_one_before() {
     let broken = "THQVJneverbecamevalid0123456789";
     let answer = format!(r#"{{"access_token":"{broken}","token_type":"bearer","expires_in":5183944}}"#);
     fail(&stack, SandboxCall::Refresh, 1, respond(200, answer));
-    assert_eq!(vend(&stack, &ada, "").await.1["access_token"], broken);
-    stack.clock().advance(std::time::Duration::from_mins(1));
-    let (status, vended, _) = vend(&stack, &ada, &refused(broken)).await;
+    // It was tried at once, and is handed out to nobody.
+    let (status, answer, _) = vend(&stack, &ada, "").await;
+    assert_eq!((status, &answer["error"]["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("suspected")));
+    stack.clock().advance(std::time::Duration::from_mins(20));
+    let (status, vended, _) = vend(&stack, &ada, "").await;
     assert_eq!(status, StatusCode::OK, "{vended}");
     assert!(is_usable(&stack, vended["access_token"].as_str().unwrap()).await);
 }

@@ -336,7 +336,7 @@ async fn the_app_secret_is_wrong() {
 async fn a_connect_does_not_fail_for_the_profile() {
     let stack = stack().await;
     let ada = account(&stack, "ada");
-    for action in [FaultAction::Html, FaultAction::Drop, respond(200, r#"{"id":7}"#)] {
+    for action in [FaultAction::Html, FaultAction::Drop, respond(200, r#"{"username":"ada"}"#)] {
         fail(&stack, SandboxCall::Me, FOREVER, action);
         assert_eq!(Browser::new().connect(&stack, &ada).await.location().path(), "/connected");
         stack.sandbox().unwrap().clear_faults();

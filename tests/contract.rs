@@ -10,7 +10,7 @@ use reqwest::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use threads_auth_model::{SessionStatus, Status, Summary};
+use threads_auth_model::{ScopesSource, SessionStatus, Status, Summary};
 use threads_auth_web::api;
 use threads_graph::{AccessToken, Scope, Scopes, UserId};
 use tokio::process::Command;
@@ -96,6 +96,7 @@ fn examples() -> Examples {
         status: Status::Active,
         cause: all.then_some("a text"),
         scopes: scopes.clone(),
+        scopes_source: ScopesSource::Granted,
         issued_at: all.then_some(time),
         expires_at: all.then_some(time),
         data_access_expires_at: all.then_some(time),
@@ -106,6 +107,7 @@ fn examples() -> Examples {
         failures: 0,
         last_error: all.then(text),
         pending: false,
+        suspected_at: all.then_some(time),
     };
     let accounts =
         |all: bool| api::Accounts { users: vec![account(all)], unreadable: 0, cursor: all.then(text) };
@@ -126,6 +128,7 @@ fn examples() -> Examples {
         token_type: "bearer",
         expires_at: time,
         scopes: scopes.clone(),
+        scopes_source: ScopesSource::Granted,
     };
     let disconnected = api::Disconnected { user_id: user_id.clone(), status: Status::Revoked };
     let deleted = api::DataDeleted { url: url(), confirmation_code: text() };

@@ -124,6 +124,9 @@ fn still(name: &str, before: &Value, now: &Value) {
     }
 }
 
+/// Over by our clock alone. Since then Meta is asked about these too, and here it goes along.
+const ASKED_AT_THEIR_END: [&str; 2] = ["active-past-its-end", "pending-past-its-end"];
+
 /// The times of a token.
 const TIMES: [&str; 4] = ["issued_at", "expires_at", "refreshed_at", "data_access_expires_at"];
 
@@ -233,6 +236,10 @@ async fn every_golden_grant_is_shown_and_vended_as_it_was() {
         }
         let path = format!("/users/{}/token", text(file, "/row/user_id/S"));
         let (status, vended) = get(&stack, &path).await;
+        if ASKED_AT_THEIR_END.contains(&name.as_str()) {
+            assert_eq!((status, &file["vended"]["status"]), (200, &json!(409)), "{name}: {vended}");
+            continue;
+        }
         assert_eq!(status, file["vended"]["status"], "{name}: {vended}");
         still(name, &file["vended"]["body"], &vended);
     }
@@ -265,13 +272,11 @@ async fn sweeps_keep_golden_grants_alive() {
         tokens.filter(|vended| *vended == token).count()
     };
     let outcomes = json!({
-        "refreshed": vended(REFRESHED),
-        "completed": vended(COMPLETED),
+        // With one of those that are asked about at their end.
+        "refreshed": vended(REFRESHED) + 1,
+        "completed": vended(COMPLETED) + 1,
         // Past the end of its data access, which has moved meanwhile.
         "checked": 1,
-        // Past its token's end.
-        "needs_reauthorization": 1,
-        "pending_lost": 1,
         // Leased.
         "not_ours": 2,
     });
@@ -287,7 +292,7 @@ async fn sweeps_keep_golden_grants_alive() {
     }
     let mut alive = 0;
     for (name, file) in &grants {
-        let had_nothing = file["vended"]["status"] == 409;
+        let had_nothing = file["vended"]["status"] == 409 && !ASKED_AT_THEIR_END.contains(&name.as_str());
         let (_, now) = get(&stack, &format!("/users/{}/token", text(file, "/row/user_id/S"))).await;
         if had_nothing {
             still(name, &file["vended"]["body"], &now);

@@ -16,3 +16,4 @@ mod operations;
 mod refresh;
 mod removal;
 mod threats;
+mod unkind;

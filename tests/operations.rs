@@ -129,7 +129,7 @@ async fn what_is_not_worth_keeping_is_refused() {
     let code = stack.sandbox().unwrap().issue_code(&grace, uri, &[]);
     let app = stack.service().secrets().app(now).await.unwrap();
     let code = threads_graph::AuthorizationCode::new(code.as_str()).unwrap();
-    let short = graph.exchange_code(&app, &code, &uri.parse().unwrap()).await.unwrap();
+    let short = graph.exchange_code(&app.credentials, &code, &uri.parse().unwrap()).await.unwrap();
     let short = import(&stack, short.access_token.expose()).await;
     assert!(matches!(short, Err(ImportError::ShortLived)), "{short:?}");
 

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use reqwest::StatusCode;
 use threads_auth::{RefreshOutcome, Stopped};
 use threads_auth_model::rules::{Lease, LeaseReason, Refreshed};
+use threads_auth_model::schedule::Life;
 use threads_auth_model::{Cause, Grant, Key, Status};
 use threads_auth_store::{LeaseOutcome, WriteOutcome};
 use threads_graph::ReauthorizationCause;
@@ -117,13 +118,20 @@ async fn what_the_person_did_at_threads_is_marked_with_its_cause() {
     for (act, cause) in acts {
         let (stack, ada) = due().await;
         assert!(act(stack.sandbox().unwrap(), &ada));
+        if !cause.is_telling() {
+            assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Suspected), 1);
+            assert_eq!(grant(&stack, &ada).await.status(), Status::Active);
+            stack.clock().advance(Duration::from_mins(20));
+        }
         assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::NeedsReauthorization), 1);
         let marked = grant(&stack, &ada).await;
         assert_eq!(
             (marked.status(), marked.cause()),
             (Status::NeedsReauthorization, Some(Cause::Threads(cause)))
         );
-        assert_eq!(marked.due_at, None);
+        // What Meta may take again is looked at the next day.
+        let looks_at = Cause::Threads(cause).is_appealable().then(|| stack.clock().now() + DAY);
+        assert_eq!(marked.due_at, looks_at);
         // The person comes back, and everything is as new.
         let reply = Browser::new().connect(&stack, &ada).await;
         assert_eq!(reply.status, StatusCode::SEE_OTHER, "{}", reply.body);
@@ -132,12 +140,12 @@ async fn what_the_person_did_at_threads_is_marked_with_its_cause() {
 }
 
 #[tokio::test]
-async fn an_expired_token_is_marked_without_asking() {
+async fn an_expired_token_is_marked_once_meta_confirms_it() {
     let (stack, ada) = due().await;
     stack.clock().advance(30 * DAY);
     stack.sandbox().unwrap().clear_calls();
     assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::NeedsReauthorization), 1);
-    assert_eq!(calls(&stack), 0);
+    assert_eq!(calls(&stack), 1);
     let cause = Cause::Threads(ReauthorizationCause::Expired);
     let marked = grant(&stack, &ada).await;
     assert_eq!((marked.status(), marked.cause()), (Status::NeedsReauthorization, Some(cause)));
@@ -427,8 +435,9 @@ async fn lease(stack: &Stack, user_id: &str) -> Option<Grant> {
 
 async fn store_refreshed(stack: &Stack, grant: &Grant) -> WriteOutcome {
     let now = stack.clock().now();
+    let life = Life { issued_at: now, expires_at: now + 60 * DAY, is_assumed: false };
     let refreshed =
-        Refreshed { sealed: b"new", previous: b"old", issued_at: now, expires_at: now + 60 * DAY };
-    let store = stack.service().store();
-    store.store_refreshed(grant, refreshed, now).await.unwrap()
+        Refreshed { sealed: b"new", token_id: "new", previous: Some(b"old"), life, retry_at: None };
+    let (store, used) = (stack.service().store(), grant.live().unwrap());
+    store.store_refreshed(grant, used, refreshed, now).await.unwrap()
 }

@@ -70,6 +70,14 @@ fn measure(service: &ThreadsAuth, report: &SweepReport, took: Duration, now: Tim
     let overdue = Metric::of("OldestOverdueSeconds", "Seconds", report.oldest_overdue_seconds);
     let mut metrics = vec![Metric::of("SweepSeconds", "Seconds", took.as_secs()), overdue];
     metrics.extend(report.weakest_token_days.map(|days| Metric::of("WeakestTokenDays", "None", days)));
+    let counts = [
+        ("BrokenRows", report.count(RefreshOutcome::BrokenRow)),
+        ("UnreadableShards", report.unreadable_shards.into()),
+        ("RefusedInspections", report.refused_inspections.unwrap_or(0)),
+        ("Wave", report.wave.into()),
+        ("Paused", report.paused.is_some().into()),
+    ];
+    metrics.extend(counts.map(|(name, count)| Metric::count(name, count)));
     let undecryptable = report.count(RefreshOutcome::Undecryptable);
     metrics.extend((undecryptable > 0).then(|| Metric::count("DecryptFailures", undecryptable)));
     emit(config, now, None, &metrics);

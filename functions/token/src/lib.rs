@@ -84,6 +84,9 @@ async fn vend(
                 }
                 RetryReason::NotRefreshed => "Meta did not extend the token just now; it is tried again",
                 RetryReason::Busy => "the token is being refreshed, and it takes long",
+                RetryReason::Suspected => {
+                    "Meta has just refused the token without saying why; it is looked at again before that counts"
+                }
             };
             json_later(why.as_str(), what, retry_after)
         }

@@ -179,7 +179,7 @@ mod tests {
     use threads_auth::{RefreshOutcome, Stopped, SweepReport};
 
     use serde_json::json;
-    use threads_auth_model::{Status, Summary};
+    use threads_auth_model::{ScopesSource, Status, Summary};
 
     use super::*;
     use crate::dashboard::GrantView;
@@ -195,6 +195,7 @@ mod tests {
                 status,
                 cause: None,
                 scopes: "threads_basic,threads_content_publish".parse().unwrap(),
+                scopes_source: ScopesSource::Granted,
                 issued_at: Some(at(0)),
                 expires_at: Some(at(60 * DAY)),
                 data_access_expires_at: None,
@@ -205,6 +206,7 @@ mod tests {
                 failures: 0,
                 last_error: None,
                 pending: false,
+                suspected_at: None,
             },
         }
     }
@@ -318,8 +320,8 @@ mod tests {
             ]),
             oldest_overdue_seconds: 7_300,
             stopped: Some(Stopped::Threads),
-            weakest_token_days: None,
             unreadable_shards: 3,
+            ..SweepReport::default()
         };
         let mut dashboard = dashboard(Vec::new());
         dashboard.sweeps = vec![

@@ -83,11 +83,9 @@ impl Stack {
 
         let (sandbox, threads_url) = match &options.threads {
             Threads::Sandbox => {
-                let inspection = options.inspection;
-                let inspection = inspection.or(Some(Inspection::Anybody));
                 let state_file = file("sandbox.json");
                 let (sandbox, url) =
-                    start_sandbox(state_file, clock.clone(), inspection, &mut tasks, stopped())?;
+                    start_sandbox(state_file, clock.clone(), options.inspection, &mut tasks, stopped())?;
                 (Some(sandbox), url)
             }
             Threads::Live(_) => (None, "https://threads.com".to_owned()),

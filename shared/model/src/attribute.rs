@@ -11,6 +11,7 @@ threads_graph::names! {
         Cause => "cause",
         RevokedBy => "revoked_by",
         Token => "token",
+        TokenId => "token_id",
         PreviousToken => "previous_token",
         IssuedAt => "issued_at",
         ExpiresAt => "expires_at",
@@ -19,7 +20,12 @@ threads_graph::names! {
         DataAccessExpiresAt => "data_access_expires_at",
         WarnedOf => "warned_of",
         WarnedDays => "warned_days",
+        SuspectedCause => "suspected_cause",
+        SuspectedAt => "suspected_at",
+        VouchedUntil => "vouched_until",
+        Vouches => "vouches",
         Scopes => "scopes",
+        ScopesSource => "scopes_source",
         Username => "username",
         PendingToken => "pending_token",
         PendingScopes => "pending_scopes",
@@ -42,6 +48,7 @@ threads_graph::names! {
         CompletionHash => "completion_hash",
         CompletedBy => "completed_by",
         CompletedAt => "completed_at",
+        Paused => "paused",
         Ttl => "ttl",
     }
 }

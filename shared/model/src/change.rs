@@ -20,6 +20,8 @@ pub enum Condition {
     AtMost(Attribute, Value),
     /// The attribute is more than this value.
     Above(Attribute, Value),
+    /// The attribute is no number: absent, or damaged.
+    NoNumber(Attribute),
     /// All of them hold. Always, if there are none.
     All(Vec<Condition>),
     /// One of them holds.
@@ -75,6 +77,7 @@ impl Condition {
             Self::Below(attribute, value) => compare(*attribute, value, |left, right| left < right),
             Self::AtMost(attribute, value) => compare(*attribute, value, |left, right| left <= right),
             Self::Above(attribute, value) => compare(*attribute, value, |left, right| left > right),
+            Self::NoNumber(attribute) => !matches!(row.get(*attribute), Some(Value::Number(_))),
             Self::All(all) => all.iter().all(|condition| condition.holds(row)),
             Self::Any(any) => any.iter().any(|condition| condition.holds(row)),
         }

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use threads_graph::{Scope, UserId};
 
-use crate::{Cause, Deadline, Grant, RevokedBy, State, Status, Warning};
+use crate::rules::BROKEN_ROW;
+use crate::{Attribute, Cause, Deadline, Grant, RevokedBy, Row, ScopesSource, State, Status, Warning};
 
 /// `source` of our events on EventBridge.
 pub const SOURCE: &str = "threads-auth";
@@ -26,7 +27,7 @@ threads_graph::names! {
         Refreshed => "account.refreshed",
         /// The token is dead; only the person can bring the account back.
         NeedsReauthorization => "account.needs_reauthorization",
-        /// The person came back, and the account works again.
+        /// The account works again: the person came back, or Meta takes its token again.
         Recovered => "account.recovered",
         /// The person grants more or less than before.
         ScopesChanged => "account.scopes_changed",
@@ -36,6 +37,9 @@ threads_graph::names! {
         Deleted => "account.deleted",
         /// The token, or the access to the person's data, is about to end.
         ExpiringSoon => "account.expiring_soon",
+        /// The account's row does not make sense, so that its token is not kept alive. An operator
+        /// has to see to it.
+        Unreadable => "account.unreadable",
     }
 }
 
@@ -78,6 +82,8 @@ pub enum Happened {
         /// Fewer days than this are left: 14, and later 3.
         days: u8,
     },
+    /// [`EventKind::Unreadable`].
+    Unreadable {},
 }
 
 impl Happened {
@@ -93,6 +99,7 @@ impl Happened {
             Self::Disconnected { .. } => EventKind::Disconnected,
             Self::Deleted {} => EventKind::Deleted,
             Self::ExpiringSoon { .. } => EventKind::ExpiringSoon,
+            Self::Unreadable {} => EventKind::Unreadable,
         }
     }
 }
@@ -104,8 +111,10 @@ pub struct Account {
     pub username: Option<String>,
     /// Where it stands.
     pub status: Status,
-    /// The granted scopes.
+    /// The granted scopes, as far as `scopes_source` knows them.
     pub scopes: Vec<Scope>,
+    /// Who says so.
+    pub scopes_source: ScopesSource,
     /// When the token expires, if there is one.
     pub expires_at: Option<Timestamp>,
     /// When the app loses access to the person's data, if Meta told it.
@@ -169,6 +178,7 @@ pub fn events(id: &str, old: Option<&Grant>, new: Option<&Grant>, now: Timestamp
         username: new.username.clone(),
         status: new.status(),
         scopes: new.scopes.iter().collect(),
+        scopes_source: new.scopes_source,
         expires_at: live.map(|live| live.expires_at),
         data_access_expires_at: live.and_then(|live| live.data_access_expires_at),
     };
@@ -181,9 +191,20 @@ pub fn events(id: &str, old: Option<&Grant>, new: Option<&Grant>, now: Timestamp
 /// The event of a deletion, of which perhaps only the key is left to read.
 #[must_use]
 pub fn deleted(id: &str, user_id: &UserId, now: Timestamp) -> Event {
-    // As the tables keep every other time.
-    let time = Timestamp::from_second(now.as_second()).unwrap_or(now);
-    Event::of(id, time, user_id, Happened::Deleted {}, None)
+    Event::of(id, in_seconds(now), user_id, Happened::Deleted {}, None)
+}
+
+/// The event of a row that does not make sense, once: when a sweep has found that.
+#[must_use]
+pub fn unreadable(id: &str, user_id: &UserId, old: &Row, new: &Row, now: Timestamp) -> Option<Event> {
+    let is_marked = |row: &Row| row.text(Attribute::LastError) == Some(BROKEN_ROW);
+    let is_news = is_marked(new) && !is_marked(old);
+    is_news.then(|| Event::of(id, in_seconds(now), user_id, Happened::Unreadable {}, None))
+}
+
+/// As the tables keep every time.
+fn in_seconds(now: Timestamp) -> Timestamp {
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
 fn changed(old: Option<&Grant>, new: &Grant) -> Vec<Happened> {

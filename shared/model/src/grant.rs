@@ -19,9 +19,11 @@ pub struct Grant {
     pub grant_id: String,
     /// Where it stands.
     pub state: State,
-    /// The granted scopes.
+    /// The granted scopes, as far as `scopes_source` knows them.
     pub scopes: Scopes,
-    /// When the next sweep looks at it; none when there is nothing to refresh.
+    /// Who says that these are the scopes.
+    pub scopes_source: ScopesSource,
+    /// When the next sweep looks at it; none when there is nothing to refresh or to appeal.
     pub due_at: Option<Timestamp>,
     /// When the current lease ends. May be in the past.
     pub leased_until: Option<Timestamp>,
@@ -48,8 +50,8 @@ pub enum State {
     Active(Live, Option<Consent>),
     /// The token is dead for good and dropped. Only the person can bring the grant back.
     Final(Cause, Option<Consent>),
-    /// Meta refuses the token for a reason that may pass, so it is kept. The person can bring the
-    /// grant back.
+    /// Meta refuses the token for a reason that may pass, so it is kept and looked at again, slowly,
+    /// until its time is over. The person can bring the grant back.
     Appealable(Cause, Live, Option<Consent>),
     /// The person or the app ended it, and the tokens are destroyed.
     Revoked(Option<RevokedBy>, Option<Consent>),
@@ -60,6 +62,9 @@ pub enum State {
 pub struct Live {
     /// The token, sealed for [`Purpose::AccessToken`](crate::seal::Purpose::AccessToken).
     pub token: Vec<u8>,
+    /// The random name of this token in its row, which fences out late writers: a seal that is made
+    /// anew keeps it. Rows of the first release have none.
+    pub token_id: Option<String>,
     /// The token that it replaced, sealed for
     /// [`Purpose::PreviousToken`](crate::seal::Purpose::PreviousToken).
     pub previous: Option<Vec<u8>>,
@@ -67,7 +72,8 @@ pub struct Live {
     pub issued_at: Timestamp,
     /// When it expires, from Meta's `expires_in`.
     pub expires_at: Timestamp,
-    /// Whether `expires_at` is only assumed: then Meta has to say that the token is dead.
+    /// Whether `expires_at` is only assumed, because Meta did not tell: then the token is refreshed
+    /// as soon as it can be.
     pub expiry_assumed: bool,
     /// When it was last refreshed.
     pub refreshed_at: Option<Timestamp>,
@@ -75,6 +81,10 @@ pub struct Live {
     pub data_access_expires_at: Option<Timestamp>,
     /// The last warning that the access is about to end.
     pub warning: Option<Warning>,
+    /// Meta's refusal of the token that is not believed yet.
+    pub suspicion: Option<Suspicion>,
+    /// Meta's word for the token, against a caller who doubted it.
+    pub vouch: Option<Vouch>,
 }
 
 /// A consent whose long-lived exchange has not succeeded yet.
@@ -89,11 +99,32 @@ pub struct Consent {
     pub expires_at: Timestamp,
 }
 
+/// A refusal of Meta's that may be Meta's own trouble. A second witness has to agree before the
+/// grant counts as dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Suspicion {
+    /// What the grant would end for.
+    pub cause: Cause,
+    /// When Meta first refused.
+    pub since: Timestamp,
+}
+
+/// Meta took a token that a caller doubted: the same doubt is answered from the row for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vouch {
+    /// Until when.
+    pub until: Timestamp,
+    /// How often Meta has vouched for this token. Each time the while gets longer.
+    pub times: u32,
+}
+
 /// Meta's word on a grant, beside its token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
     /// The scopes that the person grants now.
     pub scopes: Scopes,
+    /// Who says so.
+    pub source: ScopesSource,
     /// When the app loses access to the person's data.
     pub data_access_expires_at: Option<Timestamp>,
 }
@@ -113,12 +144,32 @@ threads_graph::names! {
 }
 
 threads_graph::names! {
+    /// Who says what a grant's scopes are.
+    pub enum ScopesSource {
+        /// Meta, when it was asked about the token.
+        Granted => "granted",
+        /// The request: Meta did not tell which of these the person granted.
+        Requested => "requested",
+    }
+}
+
+threads_graph::names! {
     /// Who ended a grant.
     pub enum RevokedBy {
         /// The person removed the app at Threads, and Meta said so.
         Threads => "threads",
         /// The app's backend disconnected the account.
         App => "app",
+    }
+}
+
+threads_graph::names! {
+    /// What an operator has stopped.
+    pub enum Pause {
+        /// Every sweep: nothing is refreshed unless a caller needs it.
+        Sweeps => "sweeps",
+        /// Verdicts only: no grant is marked as dead on Meta's word. It is suspected instead.
+        Verdicts => "verdicts",
     }
 }
 
@@ -151,6 +202,14 @@ pub struct Warning {
     pub of: Deadline,
     /// 14 or 3: fewer days than this are left.
     pub days: u8,
+}
+
+impl Access {
+    /// Whether data access has ended at `now`.
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.data_access_expires_at.is_some_and(|end| end <= now)
+    }
 }
 
 /// Without the sealed bytes.

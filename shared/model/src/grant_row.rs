@@ -3,7 +3,10 @@
 use threads_graph::ReauthorizationCause;
 
 use crate::row::Reader;
-use crate::{Attribute, Cause, Consent, Grant, Inconsistency, Live, Row, State, Status, Warning};
+use crate::{
+    Attribute, Cause, Consent, Grant, Inconsistency, Live, Row, ScopesSource, State, Status, Suspicion,
+    Vouch, Warning,
+};
 
 impl Grant {
     /// Reads a row of `table`. What a refresh does not need may be damaged: it counts as absent.
@@ -42,6 +45,7 @@ impl Grant {
             grant_id: row.needed(Attribute::GrantId)?,
             state,
             scopes: row.scopes(Attribute::Scopes),
+            scopes_source: scopes_source(&row),
             due_at: row.time(Attribute::DueAt),
             leased_until: row.time(Attribute::LeaseUntil),
             failures: row.optional(Attribute::Failures).unwrap_or(0),
@@ -62,16 +66,37 @@ fn live(row: &Reader<'_>) -> Result<Option<Live>, Inconsistency> {
         (Some(of), Some(days)) => Some(Warning { of, days }),
         _ => None,
     };
+    let issued_at = row.needed_time(Attribute::IssuedAt)?;
+    let suspicion = match (row.optional(Attribute::SuspectedCause), row.time(Attribute::SuspectedAt)) {
+        // The first release leaves a suspicion beside a token that it has refreshed.
+        (Some(cause), Some(since)) if since >= issued_at => Some(Suspicion { cause, since }),
+        _ => None,
+    };
+    let vouch = match (row.time(Attribute::VouchedUntil), row.optional(Attribute::Vouches)) {
+        (Some(until), Some(times)) => Some(Vouch { until, times }),
+        _ => None,
+    };
     Ok(Some(Live {
         token,
+        token_id: row.optional(Attribute::TokenId),
         previous: row.sealed(Attribute::PreviousToken).unwrap_or_default(),
-        issued_at: row.needed_time(Attribute::IssuedAt)?,
+        issued_at,
         expires_at: row.needed_time(Attribute::ExpiresAt)?,
         expiry_assumed: row.row.get(Attribute::ExpiryAssumed).is_some(),
         refreshed_at: row.time(Attribute::RefreshedAt),
         data_access_expires_at: row.time(Attribute::DataAccessExpiresAt),
         warning,
+        suspicion,
+        vouch,
     }))
+}
+
+/// The first release did not say: where it knew the end of data access, Meta had told it both.
+fn scopes_source(row: &Reader<'_>) -> ScopesSource {
+    row.optional(Attribute::ScopesSource).unwrap_or(match row.time(Attribute::DataAccessExpiresAt) {
+        Some(_) => ScopesSource::Granted,
+        None => ScopesSource::Requested,
+    })
 }
 
 fn consent(row: &Reader<'_>) -> Result<Option<Consent>, Inconsistency> {
@@ -109,8 +134,13 @@ mod tests {
         row
     }
 
-    const UNNEEDED: [Attribute; 15] = [
+    const UNNEEDED: [Attribute; 20] = [
         Attribute::Scopes,
+        Attribute::ScopesSource,
+        Attribute::SuspectedCause,
+        Attribute::SuspectedAt,
+        Attribute::VouchedUntil,
+        Attribute::Vouches,
         Attribute::Username,
         Attribute::WarnedOf,
         Attribute::WarnedDays,

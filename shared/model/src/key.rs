@@ -6,6 +6,7 @@ use threads_graph::UserId;
 
 const STATES: &str = "state#";
 const SESSIONS: &str = "session#";
+const CONTROLS: &str = "control#";
 
 /// The `pk` of a row: its kind and what names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,6 +46,12 @@ impl Key {
         Self(format!("{SESSIONS}{id}"))
     }
 
+    /// What an operator has stopped.
+    #[must_use]
+    pub fn pause() -> Self {
+        Self(format!("{CONTROLS}pause"))
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -55,6 +62,12 @@ impl Key {
     #[must_use]
     pub fn is_short_lived(&self) -> bool {
         self.0.starts_with(STATES) || self.0.starts_with(SESSIONS)
+    }
+
+    /// Whether its row is an operator's, for this table only: no backup brings it back.
+    #[must_use]
+    pub fn is_control(&self) -> bool {
+        self.0.starts_with(CONTROLS)
     }
 
     /// Whose grant lies under this key, if it is a grant's.

@@ -25,9 +25,12 @@ mod vault;
 pub use attribute::Attribute;
 pub use change::{Change, Condition};
 pub use error_chain::error_chain;
-pub use grant::{Access, Cause, Consent, Deadline, Grant, Live, RevokedBy, State, Status, Warning};
+pub use grant::{
+    Access, Cause, Consent, Deadline, Grant, Live, Pause, RevokedBy, ScopesSource, State, Status, Suspicion,
+    Vouch, Warning,
+};
 pub use key::Key;
 pub use row::{Inconsistency, Row, Value};
 pub use session::{Session, SessionState, SessionStatus};
 pub use summary::Summary;
-pub use vault::Vault;
+pub use vault::{App, Vault};

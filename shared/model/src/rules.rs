@@ -1,20 +1,23 @@
 //! The writes of a grant: each states the condition under which it is right.
 //!
 //! 1. A refreshed token is stored whoever holds the lease: its writer may hold the only token that
-//!    still works. The generation decides, and that a token never replaces one that lives longer.
+//!    still works. What decides is the fence: the generation, and that the stored token is still
+//!    the one that Meta was asked with, whichever of the two lives longer.
 //! 2. Everything else that follows from a lease needs the lease, or the token that it was taken
 //!    for.
 //! 3. A consent that came since the lease was taken keeps its own due time.
-//! 4. Only a grant that can be refreshed or completed has a due time.
-//! 5. An end concerns only what was consented to before it.
+//! 4. Only a grant that can be refreshed, completed or appealed has a due time.
+//! 5. An end concerns only what was consented to before it, and lets no token be stored any more.
+//!    A verdict is no end: a token that Meta has issued meanwhile disproves it.
 
 use jiff::Timestamp;
 use threads_graph::{Scopes, UserId};
 
 use crate::Attribute as A;
-use crate::Condition::{Absent, All, Any, AtMost, Below, Exists, Is, IsNot};
+use crate::Condition::{Absent, All, Any, AtMost, Below, Exists, Is, IsNot, NoNumber};
+use crate::schedule::{self, DataAccess, Life};
 use crate::{
-    Access, Cause, Change, Condition, Grant, Key, Live, RevokedBy, State, Status, Warning, schedule,
+    Access, Cause, Change, Condition, Grant, Key, Live, RevokedBy, State, Status, Suspicion, Vouch, Warning,
 };
 
 /// The attributes that say who works on a grant.
@@ -24,6 +27,15 @@ const TOKENS: &[A] = &[A::Token, A::PreviousToken];
 const CONSENT: &[A] = &[A::PendingToken, A::PendingScopes, A::PendingExpiresAt];
 const DUE: &[A] = &[A::DueAt, A::DueShard];
 const WARNING: &[A] = &[A::WarnedOf, A::WarnedDays];
+/// What Meta said of the token that is replaced.
+const DOUBTS: &[A] = &[A::SuspectedCause, A::SuspectedAt, A::VouchedUntil, A::Vouches];
+
+/// The class of a row that does not make sense.
+pub const BROKEN_ROW: &str = "broken_row";
+/// The class of a refresh by which the token did not live longer.
+pub const NOT_EXTENDED: &str = "not_extended";
+/// The class of a refusal that is not believed yet.
+pub const SUSPECTED: &str = "suspected";
 
 /// The right to work on one row for a while.
 #[derive(Clone, Copy, Debug)]
@@ -35,14 +47,22 @@ pub struct Lease<'a> {
 }
 
 /// Why a lease is taken, which says of which rows it may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LeaseReason {
+#[derive(Clone, Copy, Debug)]
+pub enum LeaseReason<'a> {
     /// The grant is due: what a sweep looks for.
     Due,
-    /// Somebody needs a token that lives longer than the one that expires at this time, due or not.
-    Expiring(Timestamp),
-    /// Somebody says that Meta refuses the token that expires at this time.
-    Doubted(Timestamp),
+    /// Somebody needs a token that lives longer than this one, due or not.
+    Expiring(&'a Live),
+    /// Somebody says that Meta refuses this token.
+    Doubted(&'a Live),
+}
+
+impl LeaseReason<'_> {
+    /// Whether it is the schedule that wants a look.
+    #[must_use]
+    pub fn is_due(self) -> bool {
+        matches!(self, Self::Due)
+    }
 }
 
 /// How a leased grant is put off.
@@ -65,12 +85,15 @@ pub struct Deferral<'a> {
 pub struct Refreshed<'a> {
     /// The new token.
     pub sealed: &'a [u8],
-    /// The token that it replaces.
-    pub previous: &'a [u8],
-    /// When Meta issued it.
-    pub issued_at: Timestamp,
-    /// When it expires.
-    pub expires_at: Timestamp,
+    /// Its new, random name.
+    pub token_id: &'a str,
+    /// The token that it replaces, if that has not expired.
+    pub previous: Option<&'a [u8]>,
+    /// Its times.
+    pub life: Life,
+    /// When it is tried again, if it lives no longer than the token that it replaces. Failures in a
+    /// row count on then.
+    pub retry_at: Option<Timestamp>,
 }
 
 /// A grant with its first long-lived token, sealed.
@@ -86,12 +109,8 @@ pub struct NewGrant<'a> {
     pub access: Access,
     /// The profile's username, if Meta told it.
     pub username: Option<String>,
-    /// When Meta issued the token.
-    pub issued_at: Timestamp,
-    /// When it expires.
-    pub expires_at: Timestamp,
-    /// Whether Meta told neither the token's age nor its end: both are assumed.
-    pub expiry_assumed: bool,
+    /// The token's times.
+    pub life: Life,
 }
 
 /// A consent whose long-lived exchange failed, with its short-lived token sealed.
@@ -112,12 +131,13 @@ pub struct NewConsent<'a> {
 
 /// Takes the lease of a row that nobody else is at.
 #[must_use]
-pub fn lease(key: &Key, reason: LeaseReason, lease: Lease<'_>, now: Timestamp) -> Change {
+pub fn lease(key: &Key, reason: LeaseReason<'_>, lease: Lease<'_>, now: Timestamp) -> Change {
     let wanted = match reason {
         LeaseReason::Due => AtMost(A::DueAt, now.into()),
-        LeaseReason::Expiring(at) | LeaseReason::Doubted(at) => Is(A::ExpiresAt, at.into()),
+        LeaseReason::Expiring(live) | LeaseReason::Doubted(live) => fence(live),
     };
-    let free = Any(vec![Absent(A::LeaseUntil), Below(A::LeaseUntil, now.into())]);
+    // A damaged lease is nobody's.
+    let free = Any(vec![Absent(A::LeaseUntil), NoNumber(A::LeaseUntil), Below(A::LeaseUntil, now.into())]);
     Change::of(key.clone(), "lease a grant", All(vec![Exists(A::DueAt), free, wanted]))
         .set(A::LeaseOwner, lease.owner)
         .set(A::LeaseUntil, lease.until)
@@ -129,55 +149,109 @@ pub fn release(key: &Key, lease: Lease<'_>) -> Change {
     Change::of(key.clone(), "give a lease back", owned(lease)).remove(LEASE)
 }
 
-/// Stores a refreshed token. [`and_due`] says when it is due again, which a consent that came
-/// meanwhile forbids.
+/// Stores what a refresh with the token `used` gave. [`and_due`] says when it is due again, which a
+/// consent that came meanwhile forbids.
 #[must_use]
-pub fn store_refreshed(grant: &Grant, refreshed: Refreshed<'_>, now: Timestamp) -> Change {
-    let Refreshed { issued_at, expires_at, .. } = refreshed;
-    let shorter = Below(A::ExpiresAt, expires_at.into());
-    let change = change_of(&grant.user_id, "store a refreshed token", same(grant).and(shorter))
+pub fn store_refreshed(grant: &Grant, used: &Live, refreshed: Refreshed<'_>, now: Timestamp) -> Change {
+    let Life { issued_at, expires_at, is_assumed } = refreshed.life;
+    let gained = refreshed.retry_at.is_none();
+    let change = change_of(&grant.user_id, "store a refreshed token", same(grant).and(fence(used)))
         .set(A::Token, refreshed.sealed)
-        .set(A::PreviousToken, refreshed.previous)
+        .set(A::TokenId, refreshed.token_id)
+        .set_or_remove(A::PreviousToken, refreshed.previous)
         .set(A::Status, Status::Active.as_str())
         .set(A::IssuedAt, issued_at)
         .set(A::ExpiresAt, expires_at)
+        .set_or_remove(A::ExpiryAssumed, is_assumed.then_some(1))
         .set(A::RefreshedAt, issued_at)
-        .set(A::Failures, 0)
+        .set(A::Failures, if gained { 0 } else { i64::from(grant.failures) + 1 })
+        .set_or_remove(A::LastError, (!gained).then_some(NOT_EXTENDED))
         .set(A::UpdatedAt, now)
         .remove(LEASE)
-        .remove(&[A::Cause, A::LastError, A::ExpiryAssumed]);
-    let end = grant.live().and_then(|live| live.data_access_expires_at);
-    warned(change, schedule::warning(expires_at, end, issued_at))
+        .remove(DOUBTS)
+        .remove(&[A::Cause]);
+    warned(change, schedule::warning(expires_at, used.data_access_expires_at, issued_at))
 }
 
 /// The same, and when it is due again. It is refused if a consent came meanwhile.
 #[must_use]
 pub fn and_due(change: &Change, grant: &Grant, refreshed: Refreshed<'_>) -> Change {
-    let Refreshed { issued_at, expires_at, .. } = refreshed;
-    let token_due = schedule::due_at(&grant.user_id, issued_at, expires_at);
-    let end = grant.live().and_then(|live| live.data_access_expires_at);
-    let due_at = schedule::next_look(token_due, end, issued_at);
+    let Refreshed { life, retry_at, .. } = refreshed;
+    let token_due = retry_at.unwrap_or_else(|| life.due_at(&grant.user_id));
+    let due_at = schedule::next_look(token_due, DataAccess::of(grant), life.issued_at);
     unless_consented(due(change.clone(), &grant.user_id, due_at), false)
 }
 
-/// Stores what Meta told of a grant beside its token, if that is still the one of these times.
+/// Stores what Meta told of a grant whose token works, if that is still this one. A grant that had
+/// ended for a reason that has passed is active again.
 #[must_use]
-pub fn store_access(
-    grant: &Grant,
-    (issued_at, expires_at): (Timestamp, Timestamp),
-    access: &Access,
-    now: Timestamp,
-) -> Change {
+pub fn store_access(grant: &Grant, live: &Live, access: &Access, now: Timestamp) -> Change {
     let end = access.data_access_expires_at;
-    let due_at = schedule::next_look(schedule::due_at(&grant.user_id, issued_at, expires_at), end, now);
-    let still = same(grant).and(Is(A::ExpiresAt, expires_at.into()));
+    let looks = DataAccess::new(end, access.source, grant.connected_at);
+    let due_at = schedule::next_look(schedule::token_due(&grant.user_id, live), looks, now);
+    let still = same(grant).and(fence(live));
     let change = change_of(&grant.user_id, "store a grant's access", still)
+        .set(A::Status, Status::Active.as_str())
         .set(A::UpdatedAt, now)
         .set(A::Failures, 0)
-        .remove(&[A::LastError])
+        .remove(&[A::Cause, A::LastError, A::SuspectedCause, A::SuspectedAt])
         .remove(LEASE);
-    let change = warned(granted(change, access), schedule::warning(expires_at, end, now));
+    let change = warned(granted(change, access), schedule::warning(live.expires_at, end, now));
     unless_consented(due(change, &grant.user_id, due_at), grant.consent().is_some())
+}
+
+/// Records that Meta calls a token too young which is older by our record: it was extended, and the
+/// answer was lost. Its true life is found out with the next refresh.
+#[must_use]
+pub fn assume_extended(grant: &Grant, live: &Live, now: Timestamp) -> Change {
+    let life = Life::new(now, None);
+    let still = same(grant).and(fence(live));
+    let change = change_of(&grant.user_id, "record an extension", still)
+        .set(A::IssuedAt, life.issued_at)
+        .set(A::ExpiresAt, life.expires_at)
+        .set(A::ExpiryAssumed, 1)
+        .set(A::Failures, 0)
+        .set(A::UpdatedAt, now)
+        .remove(&[A::LastError, A::SuspectedCause, A::SuspectedAt])
+        .remove(LEASE);
+    let due_at = schedule::next_look(life.due_at(&grant.user_id), DataAccess::of(grant), now);
+    unless_consented(due(change, &grant.user_id, due_at), grant.consent().is_some())
+}
+
+/// Records that Meta took a token that a caller doubted, and gives the lease back.
+#[must_use]
+pub fn vouch(grant: &Grant, live: &Live, lease: Lease<'_>, now: Timestamp) -> Change {
+    let times = live.vouch.map_or(0, |vouch| vouch.times).saturating_add(1);
+    let Vouch { until, times } = Vouch { until: schedule::vouched_until(now, times), times };
+    let still = same(grant).and(owned(lease)).and(fence(live));
+    change_of(&grant.user_id, "vouch for a token", still)
+        .set(A::VouchedUntil, until)
+        .set(A::Vouches, i64::from(times))
+        .remove(LEASE)
+}
+
+/// Records that Meta refused a token, in a way that is not believed yet: it is looked at again at
+/// `look_at`, and not handed out meanwhile.
+#[must_use]
+pub fn suspect(
+    grant: &Grant,
+    live: &Live,
+    suspicion: Suspicion,
+    look_at: Timestamp,
+    now: Timestamp,
+) -> Change {
+    let still = same(grant).and(fence(live));
+    let mut change = change_of(&grant.user_id, "suspect a grant", still)
+        .set(A::SuspectedCause, suspicion.cause.as_str())
+        .set(A::SuspectedAt, suspicion.since)
+        .set(A::LastError, SUSPECTED)
+        .set(A::Failures, i64::from(grant.failures) + 1)
+        .remove(LEASE);
+    let warning = schedule::warning(live.expires_at, live.data_access_expires_at, now);
+    if let Some(warning) = warning.filter(|warning| live.warning != Some(*warning)) {
+        change = warned(change, Some(warning)).set(A::UpdatedAt, now);
+    }
+    unless_consented(due(change, &grant.user_id, look_at), grant.consent().is_some())
 }
 
 /// Stores the long-lived token that the consent with this short-lived one was waiting for: the same
@@ -197,9 +271,16 @@ pub fn drop_consent(grant: &Grant, pending: &[u8], now: Timestamp) -> Change {
         .remove(LEASE)
         .remove(CONSENT);
     match &grant.state {
-        State::Active(live, _) => change.set(A::DueAt, schedule::next_look_of(&grant.user_id, live, now)),
-        State::Final(..) | State::Appealable(..) => change.remove(DUE),
-        State::New(_) | State::Revoked(..) => needs_reauthorization(change, Cause::NotCompleted),
+        State::Active(live, _) => {
+            let token_due = schedule::token_due(&grant.user_id, live);
+            change.set(A::DueAt, schedule::next_look(token_due, DataAccess::of(grant), now))
+        }
+        State::Appealable(..) => change.set(A::DueAt, schedule::add(now, schedule::A_DAY.as_secs())),
+        State::Final(..) => change.remove(DUE),
+        State::New(_) | State::Revoked(..) => change
+            .set(A::Status, Status::NeedsReauthorization.as_str())
+            .set(A::Cause, Cause::NotCompleted.as_str())
+            .remove(DUE),
     }
 }
 
@@ -220,24 +301,36 @@ pub fn defer(key: &Key, lease: Lease<'_>, deferral: Deferral<'_>, now: Timestamp
     unless_consented(change, deferral.had_consent)
 }
 
-/// Marks a leased grant as dead for `cause`, if its token is still the one that was refused. A
-/// token that is dead for good is dropped; its times stay, so that a refresher who was fenced out
-/// can still store what Meta has issued.
+/// Marks a grant as dead for `cause`, if its token is still the one that was refused. A token that
+/// is dead for good is dropped, but its times and its name stay, so that a refresher who was late
+/// can still store what Meta has issued. One that Meta may take again is looked at the next day.
 #[must_use]
-pub fn end(grant: &Grant, refused: &Live, lease: Lease<'_>, cause: Cause, now: Timestamp) -> Change {
-    // Our own clock is no witness: a token that it alone calls expired is kept.
-    let is_kept = cause.is_appealable() || (cause == Cause::EXPIRED && now >= refused.expires_at);
-    let still = Is(A::ExpiresAt, refused.expires_at.into());
-    let change = change_of(&grant.user_id, "mark a grant", same(grant).and(owned(lease)).and(still))
+pub fn end(grant: &Grant, refused: &Live, cause: Cause, now: Timestamp) -> Change {
+    let still = same(grant).and(fence(refused)).and(Is(A::Status, Status::Active.as_str().into()));
+    let change = change_of(&grant.user_id, "mark a grant", still)
+        .set(A::Status, Status::NeedsReauthorization.as_str())
+        .set(A::Cause, cause.as_str())
         .set(A::LastError, Status::NeedsReauthorization.as_str())
         .set(A::UpdatedAt, now)
-        .remove(LEASE)
-        .remove(if is_kept { &[] } else { TOKENS });
-    unless_consented(needs_reauthorization(change, cause), grant.consent().is_some())
+        .remove(DOUBTS)
+        .remove(LEASE);
+    let change = if cause.is_appealable() && now < refused.expires_at {
+        due(change, &grant.user_id, schedule::add(now, schedule::A_DAY.as_secs()))
+    } else {
+        change.remove(TOKENS).remove(DUE)
+    };
+    unless_consented(change, grant.consent().is_some())
+}
+
+/// Gives up the token of an ended grant whose time is over.
+#[must_use]
+pub fn close_appeal(grant: &Grant, lease: Lease<'_>) -> Change {
+    let change = change_of(&grant.user_id, "close an appeal", same(grant).and(owned(lease)));
+    unless_consented(change.remove(TOKENS).remove(DUE).remove(LEASE), grant.consent().is_some())
 }
 
 /// Ends a grant, unless the person has consented again since `revoked_at` or it was ended before.
-/// Without `expires_at`, no refresh under way can store its token any more.
+/// Without the name of its token, no refresh under way can store another any more.
 #[must_use]
 pub fn revoke(user_id: &UserId, by: RevokedBy, revoked_at: Timestamp, now: Timestamp) -> Change {
     let lives = Any(vec![IsNot(A::Status, Status::Revoked.as_str().into()), Exists(A::PendingToken)]);
@@ -248,7 +341,8 @@ pub fn revoke(user_id: &UserId, by: RevokedBy, revoked_at: Timestamp, now: Times
         .set(A::Failures, 0)
         .set(A::UpdatedAt, now)
         .remove(TOKENS)
-        .remove(&[A::IssuedAt, A::ExpiresAt, A::RefreshedAt])
+        .remove(&[A::TokenId, A::IssuedAt, A::ExpiresAt, A::RefreshedAt])
+        .remove(DOUBTS)
         .remove(CONSENT)
         .remove(DUE)
         .remove(&[A::Cause, A::LastError, A::DataAccessExpiresAt])
@@ -288,14 +382,15 @@ pub fn consent(consent: &NewConsent<'_>, now: Timestamp) -> Change {
 pub fn import(grant: &NewGrant<'_>, now: Timestamp) -> Change {
     let is = |status: Status| Is(A::Status, status.as_str().into());
     let mut worse = vec![is(Status::NeedsReauthorization)];
-    if !grant.expiry_assumed {
-        worse.push(is(Status::Revoked).and(Below(A::UpdatedAt, grant.issued_at.into())));
-        worse.push(is(Status::Active).and(Below(A::ExpiresAt, grant.expires_at.into())));
+    let Life { issued_at, expires_at, is_assumed } = grant.life;
+    if !is_assumed {
+        worse.push(is(Status::Revoked).and(Below(A::UpdatedAt, issued_at.into())));
+        worse.push(is(Status::Active).and(Below(A::ExpiresAt, expires_at.into())));
     }
     let replaceable = Absent(A::PendingToken).and(Any(worse));
     let when = Any(vec![Absent(A::Pk), replaceable]);
     let change = change_of(grant.user_id, "import a token", when);
-    connected(change, grant, now).set(A::ConnectedAt, grant.issued_at)
+    connected(change, grant, now).set(A::ConnectedAt, issued_at)
 }
 
 /// Whether a row holds nothing that was consented to after `requested_at`: then a deletion may have
@@ -325,32 +420,32 @@ fn change_of(user_id: &UserId, operation: &'static str, when: Condition) -> Chan
 /// The row after a connect: everything of the former grant is replaced, but since when the user is
 /// known.
 fn connected(change: Change, grant: &NewGrant<'_>, now: Timestamp) -> Change {
+    let Life { issued_at, expires_at, is_assumed } = grant.life;
     let change = change
         .set(A::UserId, grant.user_id.as_str())
         .set(A::GrantId, grant.grant_id)
         .set(A::Status, Status::Active.as_str())
         .set(A::Token, grant.sealed.as_slice())
-        .set(A::IssuedAt, grant.issued_at)
-        .set(A::ExpiresAt, grant.expires_at)
+        // The generation is random, and names its first token as well.
+        .set(A::TokenId, grant.grant_id)
+        .set(A::IssuedAt, issued_at)
+        .set(A::ExpiresAt, expires_at)
         .set(A::Failures, 0)
         .set_if_absent(A::CreatedAt, now)
         .set(A::UpdatedAt, now)
-        .set_or_remove(A::ExpiryAssumed, grant.expiry_assumed.then_some(1))
+        .set_or_remove(A::ExpiryAssumed, is_assumed.then_some(1))
         .remove(LEASE)
+        .remove(DOUBTS)
         .remove(&[A::Cause, A::LastError, A::PreviousToken, A::RefreshedAt, A::RevokedBy])
         .remove(CONSENT);
     let change = match &grant.username {
         Some(username) => change.set(A::Username, username.as_str()),
         None => change,
     };
-    let end = grant.access.data_access_expires_at;
-    let token_due = schedule::due_at(grant.user_id, grant.issued_at, grant.expires_at);
+    let Access { source, data_access_expires_at: end, .. } = grant.access;
+    let access = DataAccess::new(end, source, issued_at);
     let change = warned(granted(change, &grant.access), None);
-    due(change, grant.user_id, schedule::next_look(token_due, end, now))
-}
-
-fn needs_reauthorization(change: Change, cause: Cause) -> Change {
-    change.set(A::Status, Status::NeedsReauthorization.as_str()).set(A::Cause, cause.as_str()).remove(DUE)
+    due(change, grant.user_id, schedule::next_look(grant.life.due_at(grant.user_id), access, now))
 }
 
 fn due(change: Change, user_id: &UserId, due_at: Timestamp) -> Change {
@@ -360,6 +455,7 @@ fn due(change: Change, user_id: &UserId, due_at: Timestamp) -> Change {
 fn granted(change: Change, access: &Access) -> Change {
     change
         .set(A::Scopes, access.scopes.to_string())
+        .set(A::ScopesSource, access.source.as_str())
         .set_or_remove(A::DataAccessExpiresAt, access.data_access_expires_at)
 }
 
@@ -372,6 +468,15 @@ fn warned(change: Change, warning: Option<Warning>) -> Change {
 /// The row is still of the grant's generation.
 fn same(grant: &Grant) -> Condition {
     Exists(A::Pk).and(Is(A::GrantId, grant.grant_id.as_str().into()))
+}
+
+/// The stored token is still this one.
+fn fence(live: &Live) -> Condition {
+    match &live.token_id {
+        Some(id) => Is(A::TokenId, id.as_str().into()),
+        // A row of the first release: whoever writes a token names it.
+        None => Absent(A::TokenId).and(Is(A::ExpiresAt, live.expires_at.into())),
+    }
 }
 
 fn owned(lease: Lease<'_>) -> Condition {
@@ -393,7 +498,7 @@ fn unless_consented(mut change: Change, had_consent: bool) -> Change {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Row;
+    use crate::{Deadline, Row, ScopesSource};
     use threads_graph::ReauthorizationCause;
 
     const LEASED: Lease<'static> = Lease { owner: "me", until: Timestamp::UNIX_EPOCH };
@@ -421,11 +526,13 @@ mod tests {
             user_id: &user_id,
             grant_id: "first",
             sealed: vec![1],
-            access: Access { scopes: Scopes::requested([]), data_access_expires_at: None },
+            access: Access {
+                scopes: Scopes::requested([]),
+                source: ScopesSource::Granted,
+                data_access_expires_at: None,
+            },
             username: None,
-            issued_at: at(0),
-            expires_at: at(60),
-            expiry_assumed: false,
+            life: Life { issued_at: at(0), expires_at: at(60), is_assumed: false },
         };
         let mut row = connect(&grant, at(0)).apply(Row::default()).unwrap();
         row.set(A::Pk, key().as_str());
@@ -448,8 +555,13 @@ mod tests {
         consent(&new, now).apply(row).unwrap()
     }
 
-    fn refreshed(expires_at: Timestamp) -> Refreshed<'static> {
-        Refreshed { sealed: &[2], previous: &[1], issued_at: at(40), expires_at }
+    fn refreshed(token_id: &str, expires_at: Timestamp) -> Refreshed<'_> {
+        let life = Life { issued_at: at(40), expires_at, is_assumed: false };
+        Refreshed { sealed: &[2], token_id, previous: Some(&[1]), life, retry_at: None }
+    }
+
+    fn store(grant: &Grant, refreshed: Refreshed<'_>) -> Change {
+        store_refreshed(grant, grant.live().unwrap(), refreshed, at(40))
     }
 
     #[test]
@@ -464,19 +576,81 @@ mod tests {
     }
 
     #[test]
-    fn a_refreshed_token_needs_no_lease_but_the_generation_and_a_longer_life() {
+    fn a_refreshed_token_needs_no_lease_but_the_generation_and_the_token_that_was_used() {
+        let row = connected_row();
+        let mut first_release = row.clone();
+        first_release.remove(A::TokenId);
+        for row in [row, first_release] {
+            let grant = read(&row);
+            // A life that ends no later is as good a reason to store: the old token may be dead.
+            for expires_at in [at(100), at(60), at(50)] {
+                let stored = store(&grant, refreshed("next", expires_at)).apply(row.clone()).unwrap();
+                let State::Active(live, None) = read(&stored).state else {
+                    panic!("not active");
+                };
+                assert_eq!((live.token, live.previous), (vec![2], Some(vec![1])));
+                assert_eq!((live.token_id.as_deref(), live.expires_at), (Some("next"), expires_at));
+                assert_eq!(store(&grant, refreshed("late", at(200))).apply(stored), None);
+            }
+            let mut resealed = row.clone();
+            resealed.set(A::Token, [7_u8].as_slice());
+            assert!(store(&grant, refreshed("next", at(100))).apply(resealed).is_some());
+            let mut newer = row;
+            newer.set(A::GrantId, "newer");
+            assert_eq!(store(&grant, refreshed("next", at(100))).apply(newer), None);
+            assert_eq!(store(&grant, refreshed("next", at(100))).apply(Row::default()), None);
+        }
+    }
+
+    #[test]
+    fn a_refresh_that_gained_nothing_counts_as_a_failure_and_warns_in_time() {
         let row = connected_row();
         let grant = read(&row);
-        let stored = store_refreshed(&grant, refreshed(at(100)), at(40)).apply(row.clone());
-        let State::Active(live, None) = read(&stored.unwrap()).state else {
-            panic!("not active");
-        };
-        assert_eq!((live.token, live.previous), (vec![2], Some(vec![1])));
-        assert_eq!(store_refreshed(&grant, refreshed(at(60)), at(40)).apply(row.clone()), None);
-        let mut newer = row;
-        newer.set(A::GrantId, "newer");
-        assert_eq!(store_refreshed(&grant, refreshed(at(100)), at(40)).apply(newer), None);
-        assert_eq!(store_refreshed(&grant, refreshed(at(100)), at(40)).apply(Row::default()), None);
+        let mut new = refreshed("next", at(50));
+        new.retry_at = Some(at(41));
+        let stored = and_due(&store(&grant, new), &grant, new).apply(row).unwrap();
+        let stored = read(&stored);
+        assert_eq!((stored.failures, stored.last_error.as_deref()), (1, Some(NOT_EXTENDED)));
+        assert_eq!(stored.due_at, Some(at(41)));
+        assert_eq!(stored.live().unwrap().warning, Some(Warning { of: Deadline::Token, days: 14 }));
+    }
+
+    #[test]
+    fn a_suspicion_keeps_the_token_and_goes_with_the_next_one() {
+        let row = leased(connected_row(), at(40));
+        let grant = read(&row);
+        let live = grant.live().unwrap();
+        let suspicion = Suspicion { cause: Cause::Threads(ReauthorizationCause::Invalid), since: at(40) };
+        let row = suspect(&grant, live, suspicion, at(41), at(40)).apply(row).unwrap();
+        let suspected = read(&row);
+        assert_eq!(suspected.live().unwrap().suspicion, Some(suspicion));
+        assert_eq!((suspected.status(), suspected.due_at), (Status::Active, Some(at(41))));
+        assert_eq!(row.get(A::LeaseOwner), None);
+        let stored = store(&suspected, refreshed("next", at(100))).apply(row).unwrap();
+        assert_eq!(read(&stored).live().unwrap().suspicion, None);
+    }
+
+    #[test]
+    fn metas_word_for_a_doubted_token_lasts_longer_each_time() {
+        let mut row = connected_row();
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            row = lease(&key(), LeaseReason::Doubted(read(&row).live().unwrap()), LEASED, at(1))
+                .apply(row)
+                .unwrap();
+            let grant = read(&row);
+            row = vouch(&grant, grant.live().unwrap(), LEASED, at(1)).apply(row).unwrap();
+            let until = read(&row).live().unwrap().vouch.unwrap().until;
+            waits.push((until.as_second() - DAY) / 60);
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+    }
+
+    #[test]
+    fn a_damaged_lease_is_nobodys() {
+        let mut row = connected_row();
+        row.set(A::LeaseUntil, "soon");
+        assert!(lease(&key(), LeaseReason::Due, LEASED, at(40)).apply(row).is_some());
     }
 
     #[test]
@@ -485,8 +659,9 @@ mod tests {
         let grant = read(&row);
         let consented = with_consent(row, at(40));
         let due = consented.time(A::DueAt);
-        let change = store_refreshed(&grant, refreshed(at(100)), at(40));
-        assert_eq!(and_due(&change, &grant, refreshed(at(100))).apply(consented.clone()), None);
+        let new = refreshed("next", at(100));
+        let change = store(&grant, new);
+        assert_eq!(and_due(&change, &grant, new).apply(consented.clone()), None);
         assert_eq!(change.apply(consented.clone()).unwrap().time(A::DueAt), due);
         let deferral =
             Deferral { due_at: at(41), failures: 1, class: None, warning: None, had_consent: false };
@@ -500,23 +675,36 @@ mod tests {
         {
             let row = leased(connected_row(), at(40));
             let grant = read(&row);
-            let ended = end(&grant, grant.live().unwrap(), LEASED, cause, at(40)).apply(row).unwrap();
+            let ended = end(&grant, grant.live().unwrap(), cause, at(40)).apply(row).unwrap();
             let kept = read(&ended);
             assert_eq!((kept.status(), kept.cause()), (Status::NeedsReauthorization, Some(cause)));
             assert_eq!(kept.live().is_some(), cause.is_appealable(), "{cause:?}");
-            assert_eq!((kept.due_at, kept.has_granted()), (None, true));
-            let late = store_refreshed(&grant, refreshed(at(100)), at(41)).apply(ended).unwrap();
+            let due_at = cause.is_appealable().then_some(at(41));
+            assert_eq!((kept.due_at, kept.has_granted()), (due_at, true));
+            let late = store(&grant, refreshed("next", at(100))).apply(ended).unwrap();
             assert_eq!(read(&late).status(), Status::Active);
         }
     }
 
     #[test]
-    fn our_own_clock_drops_no_token() {
-        let row = leased(connected_row(), at(61));
+    fn an_ended_grant_whose_token_works_again_is_active_until_its_time_is_over() {
+        let row = leased(connected_row(), at(40));
         let grant = read(&row);
-        let ended = end(&grant, grant.live().unwrap(), LEASED, Cause::EXPIRED, at(61)).apply(row);
-        let kept = read(&ended.unwrap());
-        assert_eq!((kept.cause(), kept.live().is_some()), (Some(Cause::EXPIRED), true));
+        let cause = Cause::Threads(ReauthorizationCause::Checkpoint);
+        let ended = end(&grant, grant.live().unwrap(), cause, at(40)).apply(row).unwrap();
+        let appealed = leased(ended, at(41));
+        let grant = read(&appealed);
+        let access = Access {
+            scopes: grant.scopes.clone(),
+            source: grant.scopes_source,
+            data_access_expires_at: None,
+        };
+        let back = store_access(&grant, grant.live().unwrap(), &access, at(41)).apply(appealed.clone());
+        let back = read(&back.unwrap());
+        assert_eq!((back.status(), back.cause()), (Status::Active, None));
+        assert!(back.due_at.unwrap() <= at(41));
+        let closed = read(&close_appeal(&grant, LEASED).apply(appealed).unwrap());
+        assert_eq!((closed.cause(), closed.live().is_some(), closed.due_at), (Some(cause), false, None));
     }
 
     #[test]
@@ -548,6 +736,8 @@ mod tests {
         let revoked = revoke(&user(), RevokedBy::Threads, at(0), at(1)).apply(row).unwrap();
         assert_eq!(revoke(&user(), RevokedBy::App, at(2), at(2)).apply(revoked.clone()), None);
         let late = Grant { grant_id: "first".to_owned(), ..read(&revoked) };
-        assert_eq!(store_refreshed(&late, refreshed(at(100)), at(2)).apply(revoked), None);
+        let used = read(&connected_row());
+        let change = store_refreshed(&late, used.live().unwrap(), refreshed("next", at(100)), at(2));
+        assert_eq!(change.apply(revoked), None);
     }
 }

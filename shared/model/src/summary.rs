@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use threads_graph::{Scopes, UserId};
 
-use crate::{Cause, Grant, RevokedBy, State, Status};
+use crate::{Cause, Grant, RevokedBy, ScopesSource, State, Status};
 
 /// Everything of a grant but its tokens.
 #[derive(Clone, Debug, Serialize)]
@@ -17,8 +17,10 @@ pub struct Summary {
     pub status: Status,
     /// Why it needs the person again, or who revoked it.
     pub cause: Option<&'static str>,
-    /// The granted scopes.
+    /// The granted scopes, as far as `scopes_source` knows them.
     pub scopes: Scopes,
+    /// Who says so.
+    pub scopes_source: ScopesSource,
     /// When Meta issued the token.
     pub issued_at: Option<Timestamp>,
     /// When the token expires.
@@ -39,6 +41,8 @@ pub struct Summary {
     pub last_error: Option<String>,
     /// Whether a consent waits for its long-lived token.
     pub pending: bool,
+    /// Since when Meta has refused the token in a way that is not believed yet.
+    pub suspected_at: Option<Timestamp>,
 }
 
 impl From<Grant> for Summary {
@@ -55,9 +59,11 @@ impl From<Grant> for Summary {
             data_access_expires_at: live.and_then(|live| live.data_access_expires_at),
             refreshed_at: live.and_then(|live| live.refreshed_at),
             pending: grant.consent().is_some(),
+            suspected_at: live.and_then(|live| live.suspicion).map(|suspicion| suspicion.since),
             user_id: grant.user_id,
             username: grant.username,
             scopes: grant.scopes,
+            scopes_source: grant.scopes_source,
             due_at: grant.due_at,
             connected_at: grant.connected_at,
             created_at: grant.created_at,

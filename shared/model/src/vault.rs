@@ -4,16 +4,26 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use threads_graph::{AccessToken, AppCredentials, UserId};
+use threads_graph::{AccessToken, AppCredentials, AppId, AppSecret, UserId};
 
 use crate::Key;
 use crate::seal::{Context, Keyring, Purpose, SealError};
 
+/// The app, as its secret names it.
+#[derive(Debug)]
+pub struct App {
+    /// Its id and its secret.
+    pub credentials: AppCredentials,
+    /// The connected account of the team by whose token Meta may be asked about other tokens: Meta
+    /// documents that only a tester of the app may ask.
+    pub inspector: Option<UserId>,
+}
+
 /// Seals and opens what belongs to one app and one table of grants.
 #[derive(Clone)]
 pub struct Vault {
-    /// The app's credentials.
-    pub app: Arc<AppCredentials>,
+    /// The app.
+    pub app: Arc<App>,
     /// The keys.
     pub keyring: Arc<Keyring>,
     /// The table that each sealed token is bound to.
@@ -47,16 +57,28 @@ impl Vault {
     /// The key of a deleted user's tombstone.
     #[must_use]
     pub fn tombstone(&self, user_id: &UserId) -> Key {
-        Key::tombstone(&self.keyring.tombstone(&self.app.app_id, user_id))
+        Key::tombstone(&self.keyring.tombstone(self.app_id(), user_id))
     }
 
     /// The confirmation code of a deletion.
     #[must_use]
     pub fn confirmation_code(&self, user_id: &UserId, requested_at: Timestamp) -> String {
-        self.keyring.confirmation_code(&self.app.app_id, user_id, requested_at)
+        self.keyring.confirmation_code(self.app_id(), user_id, requested_at)
+    }
+
+    /// The app's id.
+    #[must_use]
+    pub fn app_id(&self) -> &AppId {
+        &self.app.credentials.app_id
+    }
+
+    /// The app's secret.
+    #[must_use]
+    pub fn app_secret(&self) -> &AppSecret {
+        &self.app.credentials.app_secret
     }
 
     fn context<'a>(&'a self, purpose: Purpose, user_id: &'a UserId) -> Context<'a> {
-        Context { purpose, table: &self.table, app_id: &self.app.app_id, subject: user_id.as_str() }
+        Context { purpose, table: &self.table, app_id: self.app_id(), subject: user_id.as_str() }
     }
 }

@@ -43,6 +43,10 @@ impl Expressions {
             Condition::Below(attribute, value) => self.compare(*attribute, "<", value),
             Condition::AtMost(attribute, value) => self.compare(*attribute, "<=", value),
             Condition::Above(attribute, value) => self.compare(*attribute, ">", value),
+            Condition::NoNumber(attribute) => {
+                let number = self.value(&Value::from("N"));
+                format!("NOT attribute_type({}, {number})", self.name(*attribute))
+            }
             Condition::All(all) => return self.join(all, " AND "),
             Condition::Any(any) => return self.join(any, " OR "),
         };

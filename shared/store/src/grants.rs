@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::types::Select;
 use futures_util::stream::{Stream, TryStreamExt};
 use jiff::Timestamp;
 use threads_auth_model::rules::{self, Lease, LeaseReason, Refreshed};
-use threads_auth_model::{Attribute, Condition, Grant, Inconsistency, Key, Status};
+use threads_auth_model::{Attribute, Condition, Grant, Inconsistency, Key, Live, Status};
 use threads_graph::UserId;
 
 use crate::StoreError;
@@ -158,7 +158,7 @@ impl Store {
     pub async fn lease(
         &self,
         key: &Key,
-        reason: LeaseReason,
+        reason: LeaseReason<'_>,
         lease: Lease<'_>,
         now: Timestamp,
     ) -> Result<LeaseOutcome, StoreError> {
@@ -181,10 +181,11 @@ impl Store {
     pub async fn store_refreshed(
         &self,
         grant: &Grant,
+        used: &Live,
         refreshed: Refreshed<'_>,
         now: Timestamp,
     ) -> Result<WriteOutcome, StoreError> {
-        let change = rules::store_refreshed(grant, refreshed, now);
+        let change = rules::store_refreshed(grant, used, refreshed, now);
         let mut changed = self.change(&rules::and_due(&change, grant, refreshed)).await?;
         if matches!(&changed, Changed::Refused(row) if row.get(Attribute::PendingToken).is_some()) {
             changed = self.change(&change).await?;

@@ -7,6 +7,7 @@
 
 pub mod aws;
 mod connects;
+mod controls;
 mod error;
 mod expression;
 mod grants;

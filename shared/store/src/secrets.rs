@@ -10,34 +10,43 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use threads_auth_model::App;
 use threads_auth_model::seal::Keyring;
-use threads_graph::{AppCredentials, AppId, AppSecret};
+use threads_graph::{AppCredentials, AppId, AppSecret, UserId};
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 use crate::{AwsError, SecretsError};
 
 /// After a failed read the old value serves this long before the next attempt, so that an outage is
-/// not hammered.
+/// not hammered. Nor is a secret read again sooner because a key is unknown.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// The two secrets, read when they are first asked for.
 pub struct Secrets {
     client: aws_sdk_secretsmanager::Client,
     ttl: Duration,
-    app: Cached<AppCredentials>,
+    app: Cached<App>,
     keyring: Cached<Keyring>,
 }
 
 struct Cached<T> {
     id: String,
-    value: Mutex<Option<(Arc<T>, Timestamp)>>,
+    value: Mutex<Option<Read<T>>>,
+}
+
+/// A value that was read, and how long it serves.
+struct Read<T> {
+    value: Arc<T>,
+    at: Timestamp,
+    until: Timestamp,
 }
 
 #[derive(Deserialize)]
 struct AppSecretText {
     app_id: AppId,
     app_secret: Zeroizing<String>,
+    inspector: Option<UserId>,
 }
 
 impl Secrets {
@@ -54,13 +63,13 @@ impl Secrets {
         Self { client, ttl, app, keyring }
     }
 
-    /// The app's id and secret, from a secret `{"app_id":"…","app_secret":"…"}`. Other fields are a
-    /// later version's, and ignored.
+    /// The app, from a secret `{"app_id":"…","app_secret":"…","inspector":"…"}`, the last of which
+    /// is optional. Other fields are a later version's, and ignored.
     ///
     /// # Errors
     /// When the secret was never read and cannot be now, or is malformed.
-    pub async fn app(&self, now: Timestamp) -> Result<Arc<AppCredentials>, SecretsError> {
-        self.get(&self.app, now, parse_app).await
+    pub async fn app(&self, now: Timestamp) -> Result<Arc<App>, SecretsError> {
+        self.get(&self.app, now, Read::serves, parse_app).await
     }
 
     /// The keyring.
@@ -68,41 +77,51 @@ impl Secrets {
     /// # Errors
     /// When the secret was never read and cannot be now, or is malformed.
     pub async fn keyring(&self, now: Timestamp) -> Result<Arc<Keyring>, SecretsError> {
-        self.get(&self.keyring, now, |text| Keyring::from_json(text).map_err(|e| e.to_string())).await
+        self.get(&self.keyring, now, Read::serves, parse_keyring).await
+    }
+
+    /// The keyring, read again unless that was done a moment ago: for a value that names a key
+    /// which the keyring at hand does not hold.
+    ///
+    /// # Errors
+    /// As [`Self::keyring`].
+    pub async fn keyring_again(&self, now: Timestamp) -> Result<Arc<Keyring>, SecretsError> {
+        self.get(&self.keyring, now, Read::is_fresh, parse_keyring).await
     }
 
     async fn get<T>(
         &self,
         cached: &Cached<T>,
         now: Timestamp,
+        will_do: impl Fn(&Read<T>, Timestamp) -> bool,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Result<Arc<T>, SecretsError> {
         // Holding the lock while reading is the single flight: whoever comes meanwhile finds the
         // fresh value.
         let mut slot = cached.value.lock().await;
-        if let Some((value, until)) = &*slot
-            && now < *until
+        if let Some(read) = &*slot
+            && will_do(read, now)
         {
-            return Ok(Arc::clone(value));
+            return Ok(Arc::clone(&read.value));
         }
         match self.read(&cached.id).await {
             Ok(text) => {
                 let value = parse(&text)
                     .map(Arc::new)
                     .map_err(|expected| SecretsError::Malformed { id: cached.id.clone(), expected })?;
-                *slot = Some((Arc::clone(&value), later(now, self.ttl)));
+                *slot = Some(Read { value: Arc::clone(&value), at: now, until: later(now, self.ttl) });
                 Ok(value)
             }
             // Only what may be different on the next try. A secret that is missing or forbidden
             // stays so, and must not hide behind an old value.
             Err(error) if error.is_transient() => match &mut *slot {
-                Some((value, until)) => {
+                Some(read) => {
                     tracing::warn!(
                         secret = cached.id,
                         "Secrets Manager is unreachable; the last value goes on"
                     );
-                    *until = later(now, RETRY_AFTER);
-                    Ok(Arc::clone(value))
+                    (read.at, read.until) = (now, later(now, RETRY_AFTER));
+                    Ok(Arc::clone(&read.value))
                 }
                 None => Err(error),
             },
@@ -124,18 +143,33 @@ impl Secrets {
     }
 }
 
+impl<T> Read<T> {
+    fn serves(&self, now: Timestamp) -> bool {
+        now < self.until
+    }
+
+    fn is_fresh(&self, now: Timestamp) -> bool {
+        now < later(self.at, RETRY_AFTER)
+    }
+}
+
 impl<T> Cached<T> {
     fn new(id: &str) -> Self {
         Self { id: id.to_owned(), value: Mutex::new(None) }
     }
 }
 
-fn parse_app(text: &str) -> Result<AppCredentials, String> {
+fn parse_keyring(text: &str) -> Result<Keyring, String> {
+    Keyring::from_json(text).map_err(|error| error.to_string())
+}
+
+fn parse_app(text: &str) -> Result<App, String> {
     const EXPECTED: &str =
         "expected {\"app_id\":\"DIGITS\",\"app_secret\":\"…\"}, with the Threads app's id and secret";
     let text: AppSecretText = serde_json::from_str(text).map_err(|_| EXPECTED.to_owned())?;
     let app_secret = AppSecret::new(text.app_secret.as_str()).map_err(|_| EXPECTED.to_owned())?;
-    Ok(AppCredentials { app_id: text.app_id, app_secret })
+    let credentials = AppCredentials { app_id: text.app_id, app_secret };
+    Ok(App { credentials, inspector: text.inspector })
 }
 
 fn later(now: Timestamp, duration: Duration) -> Timestamp {

@@ -43,11 +43,11 @@ pub(crate) enum Changed {
 }
 
 impl Changed {
-    /// The outcome of `change`. If the token that it stores lies there, the answer to an earlier
+    /// The outcome of `change`. If the token that it names lies there, the answer to an earlier
     /// attempt was lost.
     pub(crate) fn outcome_of(&self, change: &Change) -> WriteOutcome {
         match self {
-            Self::Refused(row) if !change.is_made_in(row, Attribute::Token) => WriteOutcome::Superseded,
+            Self::Refused(row) if !change.is_made_in(row, Attribute::TokenId) => WriteOutcome::Superseded,
             Self::Done(_) | Self::Refused(_) => WriteOutcome::Stored,
             Self::Gone => WriteOutcome::Gone,
         }

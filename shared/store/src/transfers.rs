@@ -34,7 +34,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Taken, StoreError> {
         // Of a token of unknown age, nobody can say that it was consented to after a deletion.
-        let since = if grant.expiry_assumed { Timestamp::UNIX_EPOCH } else { grant.issued_at };
+        let since = if grant.life.is_assumed { Timestamp::UNIX_EPOCH } else { grant.life.issued_at };
         let row = self.transaction("import a token").update(&rules::import(grant, now))?;
         self.unless_deleted(row, tombstone, since).await
     }

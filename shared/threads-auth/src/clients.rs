@@ -2,9 +2,11 @@
 
 use jiff::Timestamp;
 use threads_auth_model::Vault;
+use threads_auth_model::seal::{Purpose, SealError};
 use threads_auth_store::{Secrets, SecretsError, Store, aws};
-use threads_graph::{Graph, HttpClient, RedirectUri};
+use threads_graph::{AccessToken, Graph, HttpClient, RedirectUri, UserId};
 
+use crate::callers::Callers;
 use crate::config::{Config, ConfigError};
 
 pub(crate) struct Clients {
@@ -13,6 +15,7 @@ pub(crate) struct Clients {
     pub(crate) graph: Graph,
     pub(crate) secrets: Secrets,
     pub(crate) store: Store,
+    pub(crate) callers: Callers,
 }
 
 /// Why the service did not start.
@@ -44,6 +47,7 @@ impl Clients {
             redirect_uri: config.redirect_uri()?,
             graph: Graph::new(http, config.endpoints.clone()),
             secrets,
+            callers: Callers::default(),
             config,
         })
     }
@@ -54,5 +58,25 @@ impl Clients {
         let (app, keyring) =
             futures_util::future::try_join(self.secrets.app(now), self.secrets.keyring(now)).await?;
         Ok(Vault { app, keyring, table: self.store.grants_table().to_owned() })
+    }
+
+    /// Opens a token of a user's row. A key that `vault` does not hold may be newer than it: the
+    /// keyring is read again before the token counts as one that does not open.
+    pub(crate) async fn open(
+        &self,
+        vault: &Vault,
+        purpose: Purpose,
+        user_id: &UserId,
+        sealed: &[u8],
+        now: Timestamp,
+    ) -> Result<AccessToken, SealError> {
+        match vault.open(purpose, user_id, sealed) {
+            Err(SealError::UnknownKey) => {}
+            opened => return opened,
+        }
+        let Ok(keyring) = self.secrets.keyring_again(now).await else {
+            return Err(SealError::UnknownKey);
+        };
+        Vault { keyring, ..vault.clone() }.open(purpose, user_id, sealed)
     }
 }

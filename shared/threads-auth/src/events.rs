@@ -1,7 +1,7 @@
 //! The events that a change of the grants table means, from the two images of a row.
 
 use jiff::Timestamp;
-use threads_auth_model::events::{Event, deleted, events};
+use threads_auth_model::events::{Event, deleted, events, unreadable};
 use threads_auth_model::{Grant, Inconsistency, Key};
 use threads_auth_store::{Item, row};
 
@@ -21,8 +21,8 @@ pub struct RowChange {
 }
 
 impl RowChange {
-    /// The events that it means, read at `now`. A row that does not make sense means nothing, and
-    /// must not hold up the next.
+    /// The events that it means, read at `now`. A row that does not make sense is announced once,
+    /// and must not hold up the next.
     #[must_use]
     pub fn events(&self, table: &str, now: Timestamp) -> Vec<Event> {
         let Some(user_id) = self.key.user_id() else {
@@ -41,7 +41,11 @@ impl RowChange {
         match grant(&self.new) {
             Ok(None) if self.is_removed && old.is_none() => vec![deleted(&self.id, &user_id, now)],
             Ok(new) => events(&self.id, old.as_ref(), new.as_ref(), now),
-            Err(_) => Vec::new(),
+            Err(_) => {
+                let image = |image: &Option<Item>| image.as_ref().map(row).unwrap_or_default();
+                let (old, new) = (image(&self.old), image(&self.new));
+                unreadable(&self.id, &user_id, &old, &new, now).into_iter().collect()
+            }
         }
     }
 }

@@ -10,6 +10,7 @@
 //! other than production. Development and tests differ in the endpoints of [`Config`], and in
 //! nothing else.
 
+mod callers;
 mod clients;
 mod config;
 mod connect;
@@ -39,6 +40,7 @@ pub use removal::{Deauthorized, Deleted, RemovalError};
 pub use service::ThreadsAuth;
 pub use threads_auth_model::events::{Event, EventKind, Happened, SOURCE as EVENT_SOURCE};
 pub use threads_auth_model::{
-    Cause, Grant, Key, RevokedBy, Session, SessionState, SessionStatus, State, Status, Summary, error_chain,
+    Cause, Grant, Key, Pause, RevokedBy, ScopesSource, Session, SessionState, SessionStatus, State, Status,
+    Summary, error_chain,
 };
 pub use threads_auth_store::{FailureKind, Item, SecretsError, StoreError, WriteOutcome, aws};

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use threads_auth_model::Vault;
 use threads_auth_model::rules::NewGrant;
-use threads_auth_model::schedule;
+use threads_auth_model::schedule::Life;
 use threads_auth_model::seal::{Purpose, SealError};
 use threads_graph::{LongLivedToken, UserId};
 
@@ -24,8 +24,6 @@ pub(crate) fn new_grant<'a>(
         sealed: vault.seal(Purpose::AccessToken, user_id, &token.access_token)?,
         access: inspection.access,
         username: inspection.username,
-        issued_at,
-        expires_at: schedule::expiry(issued_at, token.expires_in.unwrap_or(schedule::ASSUMED_LIFE)),
-        expiry_assumed: false,
+        life: Life::new(issued_at, token.expires_in),
     })
 }

@@ -120,7 +120,7 @@ pub(crate) async fn disconnect(
 }
 
 fn verify(vault: &Vault, message: &str, now: Timestamp) -> Result<SignedRequest, SignedRequestError> {
-    verify_signed_request(&vault.app.app_secret, message, now, MAX_AGE)
+    verify_signed_request(vault.app_secret(), message, now, MAX_AGE)
 }
 
 fn signed_request(form: &[u8]) -> Result<String, RemovalError> {

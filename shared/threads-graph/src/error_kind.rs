@@ -122,6 +122,12 @@ impl ErrorKind {
         }
     }
 
+    /// Whether it is news of the token: that it is dead, or too young to be refreshed.
+    #[must_use]
+    pub fn is_about_token(&self) -> bool {
+        matches!(self, Self::NeedsReauthorization(_) | Self::TooYoung)
+    }
+
     /// Whether the same call may succeed later without anybody doing anything here: [`Transient`](Self::Transient),
     /// [`Throttled`](Self::Throttled), [`TooYoung`](Self::TooYoung), [`Malformed`](Self::Malformed), and while Meta keeps
     /// [the whole app](ConfigurationProblem::AppBlocked) out.

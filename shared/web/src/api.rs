@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
-use threads_auth::{SessionStatus, Status, Summary, Vended};
+use threads_auth::{ScopesSource, SessionStatus, Status, Summary, Vended};
 use threads_graph::{AccessToken, Scope, Scopes, UserId};
 
 /// The body of `POST /sessions`.
@@ -85,6 +85,7 @@ pub struct Token {
     pub token_type: &'static str,
     pub expires_at: Timestamp,
     pub scopes: Scopes,
+    pub scopes_source: ScopesSource,
 }
 
 impl From<Vended> for Token {
@@ -95,6 +96,7 @@ impl From<Vended> for Token {
             token_type: "bearer",
             expires_at: vended.expires_at,
             scopes: vended.scopes,
+            scopes_source: vended.scopes_source,
         }
     }
 }

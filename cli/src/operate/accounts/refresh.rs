@@ -69,6 +69,18 @@ fn outcome(swept: RefreshOutcome) -> (u8, &'static str) {
         RefreshOutcome::Refreshed => (0, "the token was refreshed"),
         RefreshOutcome::Completed => (0, "the connect that was pending is complete"),
         RefreshOutcome::Checked => (0, "nothing was due"),
+        RefreshOutcome::Recovered => (0, "Meta takes the account's token again"),
+        RefreshOutcome::NotExtended => {
+            (4, "Meta answered, but the token does not live longer; it is tried again by itself")
+        }
+        RefreshOutcome::Suspected => (
+            4,
+            "Meta refused the token in a way that may be its own trouble; it is looked at again by itself",
+        ),
+        RefreshOutcome::Misconfigured => {
+            (4, "Meta refuses the app itself, or has moved: `threads-auth doctor` says more")
+        }
+        RefreshOutcome::StillEnded => (3, "Meta still refuses the token: the person has to connect again"),
         RefreshOutcome::Superseded => (0, "something newer was stored meanwhile"),
         RefreshOutcome::TooYoung => {
             (4, "Meta refreshes no token in its first 24 hours; it is done by itself later")

@@ -18,7 +18,7 @@ pub(super) async fn belong_together(stack: &Opened) -> Finding {
     let Ok(app) = stack.service.secrets().app(stack.now()).await else {
         return warn(CHECK, "cannot be tried without the secret", "First the app secret, see above.");
     };
-    match stack.graph().app_token(&app).await {
+    match stack.graph().app_token(&app.credentials).await {
         Ok(_) => ok(CHECK, "belong together, says Meta"),
         Err(error) => {
             let is_blocked = *error.kind() == ErrorKind::Configuration(ConfigurationProblem::AppBlocked);
@@ -65,7 +65,7 @@ pub(super) async fn redirect_uri(stack: &Opened) -> Finding {
         return warn(CHECK, "cannot be tried without the app id", "First the app secret, see above.");
     };
     let state = random_text::<16>().unwrap_or_default();
-    let url = stack.graph().authorization_url(&app.app_id, &uri, &config.scopes, &state);
+    let url = stack.graph().authorization_url(&app.credentials.app_id, &uri, &config.scopes, &state);
     let body = match page(stack, url).await {
         Ok(body) => body,
         Err(problem) => {

@@ -13,7 +13,7 @@ const SAMPLE: i32 = 200;
 
 pub(super) async fn app_secret(stack: &Opened) -> Finding {
     match stack.service.secrets().app(stack.now()).await {
-        Ok(app) => ok("app secret", format!("is there, for the app {}", app.app_id)),
+        Ok(app) => ok("app secret", format!("is there, for the app {}", app.credentials.app_id)),
         Err(error) => no_secret("app secret", &error, "`threads-auth configure` writes it."),
     }
 }

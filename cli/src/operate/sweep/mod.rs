@@ -102,16 +102,26 @@ impl Sweep {
             let _ = writeln!(plain, "{} parts of the index could not be read.", told.unreadable_shards);
         }
         self.target.output.result(&serde_json::to_value(told)?, &plain)?;
-        let any = |outcomes: [RefreshOutcome; 2]| {
-            outcomes.iter().any(|outcome| told.outcomes.contains_key(outcome))
-        };
+        if told.wave {
+            let _ = writeln!(
+                plain,
+                "Meta refused so many tokens that it is not believed: they are looked at again."
+            );
+        }
+        let any =
+            |outcomes: &[RefreshOutcome]| outcomes.iter().any(|outcome| told.outcomes.contains_key(outcome));
         if let Some(signal) = came {
             return Err(Stopped::Interrupted(signal).into());
         }
-        let is_unfinished = any([RefreshOutcome::Deferred, RefreshOutcome::StoreFailed])
-            || told.stopped.is_some()
+        let is_unfinished = any(&[
+            RefreshOutcome::Deferred,
+            RefreshOutcome::Misconfigured,
+            RefreshOutcome::NotExtended,
+            RefreshOutcome::StoreFailed,
+            RefreshOutcome::Suspected,
+        ]) || told.stopped.is_some()
             || told.unreadable_shards > 0;
-        Stopped::told(if any([RefreshOutcome::Undecryptable, RefreshOutcome::BrokenRow]) {
+        Stopped::told(if any(&[RefreshOutcome::Undecryptable, RefreshOutcome::BrokenRow]) {
             1
         } else if is_unfinished {
             4

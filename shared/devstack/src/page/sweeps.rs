@@ -49,10 +49,12 @@ fn sweep_row(sweep: &PastSweep, now: Timestamp) -> Markup {
                             Stopped::Deadline => "stopped: out of time",
                             Stopped::Threads => "stopped: Threads keeps failing",
                             Stopped::Asked => "stopped: by hand",
+                            Stopped::Paused => "paused",
                         }
                     }
                     " "
                 }
+                @if report.wave { span .chip.halt { "a wave of refusals, not believed" } " " }
                 @if report.unreadable_shards > 0 {
                     span .chip.halt { b { (report.unreadable_shards) } " partitions unreadable" }
                 }
@@ -69,10 +71,20 @@ fn sweep_row(sweep: &PastSweep, now: Timestamp) -> Markup {
 
 fn outcome_tone(outcome: RefreshOutcome) -> &'static str {
     match outcome {
-        RefreshOutcome::Refreshed | RefreshOutcome::Completed | RefreshOutcome::Checked => "good",
-        RefreshOutcome::Deferred | RefreshOutcome::TooYoung => "wait",
-        RefreshOutcome::Superseded | RefreshOutcome::NotOurs | RefreshOutcome::Gone => "over",
+        RefreshOutcome::Refreshed
+        | RefreshOutcome::Completed
+        | RefreshOutcome::Checked
+        | RefreshOutcome::Recovered => "good",
+        RefreshOutcome::Deferred
+        | RefreshOutcome::NotExtended
+        | RefreshOutcome::Suspected
+        | RefreshOutcome::TooYoung => "wait",
+        RefreshOutcome::Superseded
+        | RefreshOutcome::NotOurs
+        | RefreshOutcome::Gone
+        | RefreshOutcome::StillEnded => "over",
         RefreshOutcome::PendingLost
+        | RefreshOutcome::Misconfigured
         | RefreshOutcome::NeedsReauthorization
         | RefreshOutcome::BrokenRow
         | RefreshOutcome::Undecryptable

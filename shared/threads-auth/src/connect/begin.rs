@@ -96,7 +96,7 @@ pub(crate) async fn begin(
         flow.session_id = Some(id);
     }
     let vault = clients.vault(now).await.map_err(ConnectError::Secrets)?;
-    let (app_id, kind) = (&vault.app.app_id, config.cookie_kind());
+    let (app_id, kind) = (vault.app_id(), config.cookie_kind());
     let cookies = flow.set_cookies(kind, &vault.keyring, app_id, cookies);
     let location = clients.graph.authorization_url(app_id, &clients.redirect_uri, &flow.scopes, &flow.state);
     Ok(Begun { location, cookies: cookies.map_err(ConnectError::Seal)? })

@@ -62,6 +62,9 @@ pub enum ConnectError {
     /// The account's data was deleted while the person was at Meta.
     #[error("the account was deleted meanwhile")]
     Deleted,
+    /// Meta's answers name two accounts.
+    #[error("Meta's answers contradict each other on whose token it is")]
+    Contradiction,
     /// Meta refused.
     #[error("Threads refused")]
     Threads(#[source] threads_graph::Error),
@@ -135,6 +138,7 @@ impl ConnectError {
             Self::Denied => ConnectOutcome::Denied,
             Self::ThreadsFailed(_) => ConnectOutcome::ThreadsFailed,
             Self::WrongAccount => ConnectOutcome::WrongAccount,
+            Self::Contradiction => ConnectOutcome::ThreadsUnavailable,
             Self::Threads(error) => match error.kind() {
                 ErrorKind::Transient | ErrorKind::Throttled { .. } | ErrorKind::Malformed => {
                     ConnectOutcome::ThreadsUnavailable

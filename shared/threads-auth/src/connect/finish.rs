@@ -47,7 +47,7 @@ pub(crate) async fn finish(
     let watch = Stopwatch::start(now, clients.config.work_time());
     let params = parse_callback(raw_query).map_err(ConnectError::Callback)?;
     let vault = clients.vault(now).await.map_err(ConnectError::Secrets)?;
-    let (kind, keyring, app_id) = (clients.config.cookie_kind(), &vault.keyring, &vault.app.app_id);
+    let (kind, keyring, app_id) = (clients.config.cookie_kind(), &vault.keyring, vault.app_id());
     let resume = |state: &str| {
         let flow = Flow::resume(kind, keyring, app_id, cookies, state, now);
         flow.map_err(|no_flow| match no_flow {
@@ -119,7 +119,11 @@ async fn granted(
         return Err(ConnectError::Replayed);
     }
     let short = exchange_code(clients, vault, code, &state_hash, watch).await?;
-    let user_id = &short.user_id.ok_or(ConnectError::WrongAccount)?;
+    let user_id = &match short.user_id {
+        Some(user_id) => user_id,
+        // The token knows whose it is, and the code is spent: no other answer is to be had.
+        None => whose(clients, &short.access_token, watch).await.map_err(ConnectError::Threads)?,
+    };
     if flow.user_id.as_ref().is_some_and(|expected| expected != user_id) {
         return Err(ConnectError::WrongAccount);
     }
@@ -141,10 +145,13 @@ async fn granted(
     let (committed, outcome) = match exchange_long_lived(clients, vault, &short.access_token, watch).await {
         Ok(long) => {
             let inspection = if watch.elapsed() < clients.config.extras_time() {
-                Inspection::of(&clients.graph, &long.access_token, &flow.scopes).await
+                Inspection::of(clients, vault, &long.access_token, &flow.scopes, now).await
             } else {
                 Inspection::assumed(&flow.scopes)
             };
+            if inspection.user_id.as_ref().is_some_and(|told| told != user_id) {
+                return Err(ConnectError::Contradiction);
+            }
             let grant = new_grant(vault, user_id, &grant_id, &long, inspection, now)?;
             (store(Stored::Grant(&grant)).await?, ConnectOutcome::Connected)
         }
@@ -179,12 +186,13 @@ async fn exchange_code(
     state_hash: &str,
     watch: Stopwatch,
 ) -> Result<ShortLivedToken, ConnectError> {
-    let exchange = || clients.graph.exchange_code(&vault.app, code, &clients.redirect_uri);
+    let exchange = || clients.graph.exchange_code(&vault.app.credentials, code, &clients.redirect_uri);
     let mut first = exchange().await;
     // If it was only the answer that got lost, Meta now says that the code was used; the person is
-    // told what is true either way, that Threads was not reachable.
+    // told what is true either way, that Threads was not reachable. After an answer that makes no
+    // sense the code is spent, and is not sent again.
     if let Err(error) = &first
-        && error.kind().is_retryable()
+        && matches!(error.kind(), ErrorKind::Transient | ErrorKind::Throttled { .. })
         && watch.elapsed() < clients.config.extras_time()
         && let Ok(short) = exchange().await
     {
@@ -202,13 +210,28 @@ async fn exchange_code(
     }
 }
 
+/// Whose token it is, by Meta's answer to a call with it.
+async fn whose(
+    clients: &Clients,
+    token: &AccessToken,
+    watch: Stopwatch,
+) -> Result<UserId, threads_graph::Error> {
+    let profile = match clients.graph.me(token).await {
+        Err(error) if error.kind().is_retryable() && watch.elapsed() < clients.config.extras_time() => {
+            clients.graph.me(token).await
+        }
+        first => first,
+    };
+    profile.map(|profile| profile.id)
+}
+
 async fn exchange_long_lived(
     clients: &Clients,
     vault: &Vault,
     short: &AccessToken,
     watch: Stopwatch,
 ) -> Result<LongLivedToken, threads_graph::Error> {
-    let exchange = || clients.graph.exchange_long_lived(&vault.app.app_secret, short);
+    let exchange = || clients.graph.exchange_long_lived(vault.app_secret(), short);
     match exchange().await {
         Err(error) if error.kind().is_retryable() && watch.elapsed() < clients.config.extras_time() => {
             exchange().await

@@ -8,12 +8,14 @@
 
 use jiff::{SignedDuration, Timestamp};
 use threads_auth_model::rules::NewGrant;
+use threads_auth_model::schedule::{self, Life};
 use threads_auth_model::seal::{Purpose, SealError, random_text};
-use threads_auth_model::{Access, schedule};
+use threads_auth_model::{Access, ScopesSource};
 use threads_auth_store::{SecretsError, StoreError, Taken};
 use threads_graph::{AccessToken, ErrorKind, ReauthorizationCause, Scopes, UserId};
 
 use crate::clients::Clients;
+use crate::inspection::inspect;
 
 /// A long-lived token lives longer than this; a short-lived one lives for an hour.
 const LEAST_LIFE: SignedDuration = SignedDuration::from_hours(24);
@@ -69,7 +71,10 @@ impl ImportError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Threads(error) => error.kind().is_retryable(),
+            // A bare refusal too: nobody but Meta has called the token dead.
+            Self::Threads(error) => {
+                error.kind().is_retryable() || matches!(error.kind(), ErrorKind::NeedsReauthorization(_))
+            }
             Self::Store(error) => error.is_transient(),
             Self::Secrets(error) => error.is_transient(),
             _ => false,
@@ -86,19 +91,24 @@ pub(crate) async fn import(
     now: Timestamp,
 ) -> Result<Imported, ImportError> {
     let vault = clients.vault(now).await?;
-    let profile = clients.graph.me(token).await.map_err(|error| match error.kind() {
-        ErrorKind::NeedsReauthorization(cause) => ImportError::Dead(*cause),
-        _ => ImportError::Threads(error),
-    })?;
-    if user_id.is_some_and(|expected| *expected != profile.id) {
-        return Err(ImportError::AnotherAccount);
+    let profile = clients.graph.me(token).await;
+    if let Err(error) = &profile
+        && let ErrorKind::NeedsReauthorization(cause) = error.kind()
+        && cause.is_telling()
+    {
+        return Err(ImportError::Dead(*cause));
     }
-    // Fail soft, as everywhere: which caller Meta accepts here is not certain.
-    let info = clients.graph.debug_token(token, token).await.ok();
+    let info = inspect(clients, &vault, token, now).await.map(|inspected| inspected.info);
+    // A refusal without a reason may be Meta's own trouble, unless a witness agrees.
     if info.as_ref().is_some_and(|info| !info.is_valid) {
         return Err(ImportError::Dead(ReauthorizationCause::Invalid));
     }
+    let profile = profile.map_err(ImportError::Threads)?;
+    if user_id.is_some_and(|expected| *expected != profile.id) {
+        return Err(ImportError::AnotherAccount);
+    }
     let times = info.as_ref().and_then(|info| Some((info.issued_at?, info.expires_at?)));
+    let is_assumed = times.is_none();
     let (issued_at, expires_at) = times.unwrap_or_else(|| {
         // Without Meta's own word, the operator's, within what Meta's tokens live.
         let longest = schedule::add(now, LONGEST_LIFE.as_secs());
@@ -111,19 +121,18 @@ pub(crate) async fn import(
     if expires_at <= now {
         return Err(ImportError::Dead(ReauthorizationCause::Expired));
     }
-    let granted = info.as_ref().map(threads_graph::TokenInfo::granted);
+    let granted = info.as_ref().map(threads_graph::TokenInfo::granted).filter(|scopes| !scopes.is_empty());
     let grant = NewGrant {
         user_id: &profile.id,
         grant_id: &random_text::<16>()?,
         sealed: vault.seal(Purpose::AccessToken, &profile.id, token)?,
         access: Access {
-            scopes: granted.filter(|scopes| !scopes.is_empty()).unwrap_or_else(|| Scopes::requested([])),
+            source: if granted.is_some() { ScopesSource::Granted } else { ScopesSource::Requested },
+            scopes: granted.unwrap_or_else(|| Scopes::requested([])),
             data_access_expires_at: info.and_then(|info| info.data_access_expires_at),
         },
         username: profile.username,
-        issued_at,
-        expires_at,
-        expiry_assumed: times.is_none(),
+        life: Life { issued_at, expires_at, is_assumed },
     };
     let tombstone = vault.tombstone(&profile.id);
     match clients.store.import(&grant, &tombstone, now).await? {

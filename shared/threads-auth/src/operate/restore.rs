@@ -54,6 +54,9 @@ pub(crate) async fn restore(
     for users in [false, true] {
         let mut items = pin!(store.items(from, users));
         while let Some(item) = items.try_next().await? {
+            if row(&item).key().is_some_and(|key| key.is_control()) {
+                continue;
+            }
             if users {
                 match Grant::from_row(from, &row(&item)) {
                     Ok(grant) => {

@@ -1,7 +1,9 @@
 //! Keeping tokens alive: the sweep, one grant's refresh, and the token that a backend asks for.
 
+mod attempt;
 mod outcome;
 pub(crate) mod refresher;
+pub(crate) mod refusal;
 pub(crate) mod sweep;
 pub(crate) mod vend;
 

@@ -1,81 +1,65 @@
 //! One grant at a time: a lease, a call to Meta, and a write.
 //!
-//! Owns what follows from each answer of Meta's. A grant is declared dead for one reason alone:
-//! Meta says so of the token that is stored.
+//! Owns what follows from each answer with which Meta goes along. What follows from a refusal is in
+//! `refusal.rs`.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use threads_auth_model::rules::{self, Deferral, Lease, LeaseReason, Refreshed};
+use threads_auth_model::schedule::{self, DataAccess, Life};
 use threads_auth_model::seal::{Purpose, SealError, random, random_text};
-use threads_auth_model::{Access, Cause, Consent, Grant, Key, Live, State, Vault, error_chain, schedule};
+use threads_auth_model::{
+    Access, Cause, Consent, Grant, Key, Live, ScopesSource, State, Suspicion, Vault, error_chain,
+};
 use threads_auth_store::{LeaseOutcome, StoreError, WriteOutcome, persist};
-use threads_graph::{AccessToken, ErrorKind, LongLivedToken, ReauthorizationCause};
+use threads_graph::{AccessToken, ErrorKind, LongLivedToken};
 
+use super::attempt::{Answer, Attempt, Trial, Verdict};
 use super::outcome::RefreshOutcome;
 use crate::clients::Clients;
-use crate::inspection::{self, Inspection};
+use crate::inspection::{Inspection, inspect};
 use crate::new_grant::new_grant;
 use crate::stopwatch::Stopwatch;
 
 /// A row or token that we cannot read is looked at again this much later.
 const UNREADABLE_SECONDS: i64 = 6 * 3_600;
 
-/// Meta's "too young" puts a token off for as long as Meta's rule says.
-const TOO_YOUNG: SignedDuration = SignedDuration::from_hours(24);
+/// How long a row is taken to be overdue of which nothing can be read: a token's whole life.
+pub(crate) const UNKNOWN_OVERDUE_SECONDS: i64 = 60 * 86_400;
 
 /// Works on grants, each under a lease of its own: for a sweep, or for one caller who needs a
 /// token.
 pub(crate) struct Refresher<'a> {
-    clients: &'a Clients,
+    pub(crate) clients: &'a Clients,
     pub(crate) vault: Vault,
     owner: String,
     pub(crate) time: Stopwatch,
     /// The seconds that are left to the token that ends first.
     weakest: AtomicI64,
-}
-
-/// The outcome for one grant, and what it says of Meta: a failure of Meta's, a success, or nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Attempt {
-    pub(crate) outcome: RefreshOutcome,
-    pub(crate) is_metas_failure: Option<bool>,
-}
-
-impl From<RefreshOutcome> for Attempt {
-    fn from(outcome: RefreshOutcome) -> Self {
-        let has_answered = matches!(
-            outcome,
-            RefreshOutcome::Refreshed
-                | RefreshOutcome::Completed
-                | RefreshOutcome::Checked
-                | RefreshOutcome::NeedsReauthorization
-        );
-        Self { outcome, is_metas_failure: has_answered.then_some(false) }
-    }
-}
-
-impl Attempt {
-    /// Deferred because a call to Meta failed in this way.
-    fn deferred(kind: &ErrorKind, write: WriteOutcome) -> Self {
-        let outcome = RefreshOutcome::Deferred.if_stored(write);
-        let is_metas = matches!(kind, ErrorKind::Transient | ErrorKind::Throttled { .. });
-        Self { outcome, is_metas_failure: (outcome == RefreshOutcome::Deferred).then_some(is_metas) }
-    }
+    /// For how many seconds the refresh that was wanted first has been waiting.
+    overdue: AtomicI64,
 }
 
 /// A leased grant.
 #[derive(Clone, Copy)]
-struct Leased<'a> {
-    grant: &'a Grant,
-    reason: LeaseReason,
-    lease: Lease<'a>,
+pub(crate) struct Leased<'a> {
+    pub(crate) grant: &'a Grant,
+    pub(crate) reason: LeaseReason<'a>,
+    pub(crate) lease: Lease<'a>,
 }
 
 impl<'a> Refresher<'a> {
     /// Works for as long as `time` allows.
     pub(crate) fn new(clients: &'a Clients, vault: Vault, time: Stopwatch) -> Result<Self, SealError> {
-        Ok(Self { clients, vault, owner: random_text::<16>()?, time, weakest: AtomicI64::new(i64::MAX) })
+        Ok(Self {
+            clients,
+            vault,
+            owner: random_text::<16>()?,
+            time,
+            weakest: AtomicI64::new(i64::MAX),
+            overdue: AtomicI64::new(0),
+        })
     }
 
     /// Whole days until the first of the tokens ends that were looked at and live on.
@@ -84,13 +68,44 @@ impl<'a> Refresher<'a> {
         (left < i64::MAX).then(|| u64::try_from(left / 86_400).unwrap_or(0))
     }
 
-    fn lives_until(&self, expires_at: Timestamp) {
+    /// The longest time, in seconds, by which a grant that was looked at was behind the schedule.
+    pub(crate) fn overdue_seconds(&self) -> u64 {
+        self.overdue.load(Ordering::Relaxed).max(0).unsigned_abs()
+    }
+
+    pub(crate) fn lives_until(&self, expires_at: Timestamp) {
         let left = expires_at.as_second() - self.time.now().as_second();
         self.weakest.fetch_min(left, Ordering::Relaxed);
     }
 
-    /// Takes the row of `key`, if `reason` still fits it, and does what it needs.
-    pub(crate) async fn one(&self, key: &Key, reason: LeaseReason) -> Attempt {
+    /// Counts since when the schedule has wanted a look that did not succeed. What is put off for a
+    /// failure has a later due time, but is wanted all the same.
+    fn unmet(&self, grant: &Grant, now: Timestamp) {
+        let wanted_at = match &grant.state {
+            State::Active(live, None) => schedule::token_due(&grant.user_id, live),
+            _ => now,
+        };
+        let wanted_at = wanted_at.min(grant.due_at.unwrap_or(now));
+        self.overdue.fetch_max(now.as_second() - wanted_at.as_second(), Ordering::Relaxed);
+    }
+
+    /// The same as [`Self::one`] for a single caller: what stands to be done is done.
+    pub(crate) async fn one_now(&self, key: &Key, reason: LeaseReason<'_>) -> RefreshOutcome {
+        let attempt = self.one(key, reason).await;
+        if let Some(trial) = &attempt.trial
+            && self.time.leaves(self.clients.config.extras_time())
+        {
+            self.try_out(trial).await;
+        }
+        match &attempt.verdict {
+            Some(verdict) => self.settle(verdict).await,
+            None => attempt.outcome,
+        }
+    }
+
+    /// Takes the row of `key`, if `reason` still fits it, and does what it needs, but for a verdict
+    /// and for the trial of a new token.
+    pub(crate) async fn one(&self, key: &Key, reason: LeaseReason<'_>) -> Attempt {
         let now = self.time.now();
         // A lease outlives the slowest grant: two calls to Meta and the writes.
         let lasts = self.clients.config.request_time * 4;
@@ -99,15 +114,20 @@ impl<'a> Refresher<'a> {
         let attempt = match store.lease(key, reason, lease, now).await {
             Ok(LeaseOutcome::Leased(grant)) => {
                 let grant = &grant;
-                self.work(Leased { grant, reason, lease }).await
+                let attempt = self.work(Leased { grant, reason, lease }).await;
+                if attempt.as_ref().map_or(true, |attempt| attempt.outcome.is_unmet()) {
+                    self.unmet(grant, now);
+                }
+                attempt
             }
             Ok(LeaseOutcome::NotOurs) => Ok(RefreshOutcome::NotOurs.into()),
             Ok(LeaseOutcome::Broken(inconsistency)) => {
                 tracing::error!(error = %inconsistency, "a row is broken; the others go on");
+                self.overdue.fetch_max(UNKNOWN_OVERDUE_SECONDS, Ordering::Relaxed);
                 let deferral = Deferral {
                     due_at: schedule::add(now, UNREADABLE_SECONDS),
                     failures: 1,
-                    class: Some(RefreshOutcome::BrokenRow.as_str()),
+                    class: Some(rules::BROKEN_ROW),
                     warning: None,
                     had_consent: true,
                 };
@@ -127,34 +147,32 @@ impl<'a> Refresher<'a> {
         if let Some(consent) = grant.consent() {
             return self.complete(leased, consent).await;
         }
-        let State::Active(live, None) = &grant.state else {
+        let (State::Active(live, None) | State::Appealable(_, live, None)) = &grant.state else {
             // Nothing is left to refresh.
             self.release(leased).await?;
             return Ok(RefreshOutcome::NotOurs.into());
         };
         let now = self.time.now();
-        if now >= live.expires_at && !live.expiry_assumed {
-            return self.end(leased, live, Cause::EXPIRED).await;
-        }
-        let opened = self.vault.open(Purpose::AccessToken, &grant.user_id, &live.token);
-        let Ok(current) = opened else {
+        let Ok(current) = self.open(Purpose::AccessToken, grant, &live.token).await else {
             tracing::error!(user.id = %grant.user_id, "a token does not open with the keyring");
-            let outcome = RefreshOutcome::Undecryptable;
-            let later = schedule::add(now, UNREADABLE_SECONDS);
-            let written = self.put_off(leased, later, outcome.as_str()).await?;
-            return Ok(outcome.if_stored(written).into());
+            return self.undecryptable(leased, schedule::add(now, UNREADABLE_SECONDS)).await;
         };
+        if let State::Appealable(..) = grant.state {
+            return self.appeal(leased, live, &current).await;
+        }
         if let LeaseReason::Doubted(_) = leased.reason {
             return self.confirm(leased, live, &current).await;
         }
         let ended = live.data_access_expires_at.is_some_and(|end| end <= now);
-        let token_due = schedule::due_at(&grant.user_id, live.issued_at, live.expires_at);
-        if ended || (leased.reason == LeaseReason::Due && now < token_due) {
+        let life = Life::of(live);
+        let is_early = leased.reason.is_due() && now < life.due_at(&grant.user_id);
+        if ended || is_early {
             return self.check(leased, live, &current).await;
         }
-        let old_enough = schedule::old_enough_at(live.issued_at);
-        if now < old_enough {
-            if leased.reason == LeaseReason::Due {
+        let old_enough = life.old_enough_at();
+        // Our own clock is no witness that a token is over: Meta is asked.
+        if now < old_enough && now < live.expires_at {
+            if leased.reason.is_due() {
                 let deferral = Deferral {
                     due_at: old_enough,
                     failures: grant.failures,
@@ -170,7 +188,17 @@ impl<'a> Refresher<'a> {
             return Ok(RefreshOutcome::TooYoung.into());
         }
         match self.clients.graph.refresh(&current).await {
-            Ok(new) => self.store(grant, &current, &new, now).await,
+            Ok(new) => {
+                // What our clock calls expired is not worth keeping as the way back.
+                let previous = Some(&current).filter(|_| now < live.expires_at);
+                self.store(leased, live, previous, &new, now).await
+            }
+            Err(error) if now >= live.expires_at && !error.kind().is_about_token() => {
+                // Its time is over by our clock. Another call may tell what this one does not.
+                let told = self.clients.graph.me(&current).await.err();
+                let told = told.filter(|told| matches!(told.kind(), ErrorKind::NeedsReauthorization(_)));
+                self.refused(leased, live, told.unwrap_or(error)).await
+            }
             Err(error) => self.refused(leased, live, error).await,
         }
     }
@@ -185,12 +213,14 @@ impl<'a> Refresher<'a> {
     ) -> Result<Attempt, StoreError> {
         match self.clients.graph.me(current).await {
             Ok(_) => {
-                let written = self.release(leased).await?;
-                Ok(RefreshOutcome::Checked.if_stored(written).into())
+                let vouch = rules::vouch(leased.grant, live, leased.lease, self.time.now());
+                let written = self.clients.store.write(&vouch).await?;
+                Ok(Attempt::written(RefreshOutcome::Checked, written, Answer::Well))
             }
             Err(error) if matches!(error.kind(), ErrorKind::NeedsReauthorization(_)) => {
                 self.refused(leased, live, error).await
             }
+            Err(error) if *error.kind() == ErrorKind::Permission => self.access_refused(leased, live).await,
             Err(error) => {
                 let user_id = &leased.grant.user_id;
                 tracing::warn!(user.id = %user_id, error = error_chain(&error), "a doubted token could not be looked at");
@@ -199,114 +229,85 @@ impl<'a> Refresher<'a> {
         }
     }
 
-    /// Meta refused the current token, or failed.
-    async fn refused(
-        &self,
-        leased: Leased<'_>,
-        live: &Live,
-        mut error: threads_graph::Error,
-    ) -> Result<Attempt, StoreError> {
-        // Meta may never have made the current token valid; the one before it is kept for this.
-        if *error.kind() == ErrorKind::NeedsReauthorization(ReauthorizationCause::Invalid)
-            && let Some(previous) = self.previous(leased.grant, live)
-        {
-            let asked_at = self.time.now();
-            match self.clients.graph.refresh(&previous).await {
-                Ok(new) => return self.store(leased.grant, &previous, &new, asked_at).await,
-                // No answer about the previous token must not bury both.
-                Err(second) if second.kind().is_retryable() => error = second,
-                Err(_) => {}
-            }
-        }
-        self.failed(leased, live, &error).await
-    }
-
-    /// Looks at the end of data access: it moved, it comes near, or it is there. Only Meta's word
-    /// ends a grant.
+    /// Looks at the end of data access, and at a token that is suspected before it is due.
     async fn check(
         &self,
         leased: Leased<'_>,
         live: &Live,
         current: &AccessToken,
     ) -> Result<Attempt, StoreError> {
-        let (graph, now) = (&self.clients.graph, self.time.now());
-        let is_over = |end: Option<Timestamp>| end.is_some_and(|end| end <= now);
-        let access = match inspection::access(graph, current).await {
-            Some(access) if is_over(access.data_access_expires_at) => {
-                return self.end(leased, live, Cause::DataAccessExpired).await;
-            }
-            Some(access) => access,
-            None => {
-                // Without an answer, a call with the token tells: whether it is refused for this,
-                // or is answered after all.
-                if is_over(live.data_access_expires_at)
-                    && let Err(error) = graph.me(current).await
-                {
-                    if *error.kind() == ErrorKind::Permission {
-                        return self.end(leased, live, Cause::DataAccessExpired).await;
-                    }
-                    return self.failed(leased, live, &error).await;
-                }
-                Access {
-                    scopes: leased.grant.scopes.clone(),
-                    // An end that Meta's own answer has just disproved is forgotten.
-                    data_access_expires_at: live.data_access_expires_at.filter(|end| *end > now),
-                }
-            }
-        };
-        let times = (live.issued_at, live.expires_at);
-        let store = &self.clients.store;
-        let written =
-            store.write(&rules::store_access(leased.grant, times, &access, self.time.now())).await?;
+        let (grant, now) = (leased.grant, self.time.now());
+        let known = DataAccess::of(grant);
+        let access = inspect(self.clients, &self.vault, current, now).await;
+        let access = access.and_then(|inspected| inspected.access());
+        if access.as_ref().is_some_and(|access| access.is_over(now)) {
+            let (grant, live) = (grant.clone(), live.clone());
+            let cause = Cause::DataAccessExpired;
+            return Ok(Attempt::verdict(Verdict { grant, live, cause, is_confirmed: true }));
+        }
+        // Without an answer, a call with the token tells: whether it is refused for this, or is
+        // answered after all.
+        let must_ask = access.is_none() && known.is_doubtful(now);
+        if (must_ask || live.suspicion.is_some())
+            && let Err(error) = self.clients.graph.me(current).await
+        {
+            return match error.kind() {
+                ErrorKind::Permission => self.access_refused(leased, live).await,
+                ErrorKind::NeedsReauthorization(_) => self.refused(leased, live, error).await,
+                _ => self.failed(leased, live, &error).await,
+            };
+        }
+        let access = access.unwrap_or_else(|| known_access(grant, live, now));
+        let stored = rules::store_access(grant, live, &access, self.time.now());
+        let written = self.clients.store.write(&stored).await?;
         self.lives_until(live.expires_at);
-        Ok(RefreshOutcome::Checked.if_stored(written).into())
+        Ok(Attempt::written(RefreshOutcome::Checked, written, Answer::Well))
     }
 
-    /// Meta refused for good, or for now.
-    async fn failed(
+    /// Looks again at an account that has ended for a reason that may pass.
+    async fn appeal(
         &self,
         leased: Leased<'_>,
         live: &Live,
-        error: &threads_graph::Error,
+        current: &AccessToken,
     ) -> Result<Attempt, StoreError> {
-        let grant = leased.grant;
-        tracing::warn!(user.id = %grant.user_id, failures = grant.failures, error = error_chain(error), "a token was not refreshed");
-        let now = self.time.now();
-        let class = error.kind().as_str();
-        let retry_after = match error.kind() {
-            ErrorKind::NeedsReauthorization(cause) => {
-                return self.end(leased, live, Cause::Threads(*cause)).await;
-            }
-            ErrorKind::TooYoung => {
-                let later = now.saturating_add(TOO_YOUNG).unwrap_or(now).min(live.expires_at);
-                let written = self.put_off(leased, later, class).await?;
-                return Ok(RefreshOutcome::TooYoung.if_stored(written).into());
-            }
-            ErrorKind::Throttled { retry_after } => *retry_after,
-            ErrorKind::Transient
-            | ErrorKind::Malformed
-            | ErrorKind::Permission
-            | ErrorKind::Configuration(_)
-            | ErrorKind::CodeUnusable
-            | ErrorKind::Rejected => None,
-        };
-        let failures = grant.failures + 1;
-        let later = schedule::retry_at(now, live.expires_at, failures, retry_after, random_number());
-        Ok(Attempt::deferred(error.kind(), self.put_off(leased, later, class).await?))
+        let (grant, store, now) = (leased.grant, &self.clients.store, self.time.now());
+        if now >= live.expires_at {
+            let written = store.write(&rules::close_appeal(grant, leased.lease)).await?;
+            return Ok(Attempt::written(RefreshOutcome::StillEnded, written, Answer::Nothing));
+        }
+        if self.clients.graph.me(current).await.is_err() {
+            let deferral = Deferral {
+                due_at: schedule::add(now, schedule::A_DAY.as_secs()),
+                failures: grant.failures,
+                class: None,
+                warning: None,
+                had_consent: false,
+            };
+            let key = Key::grant(&grant.user_id);
+            let written = store.write(&rules::defer(&key, leased.lease, deferral, now)).await?;
+            return Ok(Attempt::written(RefreshOutcome::StillEnded, written, Answer::Nothing));
+        }
+        let access = known_access(grant, live, now);
+        let written = store.write(&rules::store_access(grant, live, &access, now)).await?;
+        Ok(Attempt::written(RefreshOutcome::Recovered, written, Answer::Well))
     }
 
-    /// Exchanges the short-lived token of a consent.
+    /// Exchanges the short-lived token of a consent. Only the end of its hour drops it.
     async fn complete(&self, leased: Leased<'_>, consent: &Consent) -> Result<Attempt, StoreError> {
         let (grant, now) = (leased.grant, self.time.now());
-        let user_id = &grant.user_id;
-        let opened = self.vault.open(Purpose::PendingToken, user_id, &consent.token);
-        let (Ok(short), true) = (opened, now < consent.expires_at) else {
-            return self.drop_consent(grant, consent, now).await;
+        let (user_id, graph) = (&grant.user_id, &self.clients.graph);
+        let is_over = now >= consent.expires_at;
+        let Ok(short) = self.open(Purpose::PendingToken, grant, &consent.token).await else {
+            tracing::error!(user.id = %user_id, "a consent does not open with the keyring");
+            if is_over {
+                return self.drop_consent(grant, consent, now).await;
+            }
+            return self.undecryptable(leased, schedule::retry_pending_at(now, random_number())).await;
         };
-        let graph = &self.clients.graph;
-        let long = match graph.exchange_long_lived(&self.vault.app.app_secret, &short).await {
+        let long = match graph.exchange_long_lived(self.vault.app_secret(), &short).await {
             Ok(long) => long,
-            Err(error) if matches!(error.kind(), ErrorKind::NeedsReauthorization(_)) => {
+            Err(error) if is_over => {
                 tracing::warn!(user.id = %user_id, error = error_chain(&error), "a consent is lost");
                 return self.drop_consent(grant, consent, now).await;
             }
@@ -317,7 +318,12 @@ impl<'a> Refresher<'a> {
                 return Ok(Attempt::deferred(error.kind(), written));
             }
         };
-        let inspection = Inspection::of(graph, &long.access_token, &consent.scopes).await;
+        let token = &long.access_token;
+        let inspection = Inspection::of(self.clients, &self.vault, token, &consent.scopes, now).await;
+        if inspection.user_id.as_ref().is_some_and(|told| told != user_id) {
+            tracing::error!(user.id = %user_id, "a consent gave the token of another account, and is dropped");
+            return self.drop_consent(grant, consent, now).await;
+        }
         let new = random_text::<16>();
         let new =
             new.as_ref().map(|grant_id| new_grant(&self.vault, user_id, grant_id, &long, inspection, now));
@@ -327,7 +333,7 @@ impl<'a> Refresher<'a> {
         let store = &self.clients.store;
         let change = rules::complete_consent(&new, &consent.token, self.time.now());
         let written = persist(self.time.deadline(), || store.write(&change)).await?;
-        Ok(RefreshOutcome::Completed.if_stored(written).into())
+        Ok(Attempt::written(RefreshOutcome::Completed, written, Answer::Well))
     }
 
     async fn drop_consent(
@@ -337,56 +343,106 @@ impl<'a> Refresher<'a> {
         now: Timestamp,
     ) -> Result<Attempt, StoreError> {
         let written = self.clients.store.write(&rules::drop_consent(grant, &consent.token, now)).await?;
-        Ok(RefreshOutcome::PendingLost.if_stored(written).into())
+        Ok(Attempt::written(RefreshOutcome::PendingLost, written, Answer::Nothing))
     }
 
     /// Stores a token that Meta has just issued, until it is stored or the function's time is over.
-    async fn store(
+    /// `previous` is what it was refreshed with, if that is worth keeping.
+    pub(crate) async fn store(
         &self,
-        grant: &Grant,
-        used: &AccessToken,
+        leased: Leased<'_>,
+        used: &Live,
+        previous: Option<&AccessToken>,
         new: &LongLivedToken,
-        issued_at: Timestamp,
+        asked_at: Timestamp,
     ) -> Result<Attempt, StoreError> {
-        let (user_id, store) = (&grant.user_id, &self.clients.store);
-        let sealed = self.vault.seal(Purpose::AccessToken, user_id, &new.access_token);
-        let previous = self.vault.seal(Purpose::PreviousToken, user_id, used);
-        let (Ok(sealed), Ok(previous)) = (sealed, previous) else {
+        let (grant, store) = (leased.grant, &self.clients.store);
+        let seal = |purpose, token| self.vault.seal(purpose, &grant.user_id, token);
+        let sealed = seal(Purpose::AccessToken, &new.access_token);
+        let previous = previous.map(|token| seal(Purpose::PreviousToken, token)).transpose();
+        let (Ok(sealed), Ok(previous), Ok(token_id)) = (sealed, previous, random_text::<16>()) else {
             return Ok(RefreshOutcome::StoreFailed.into());
         };
-        let expires_at = schedule::expiry(issued_at, new.expires_in.unwrap_or(schedule::ASSUMED_LIFE));
-        let refreshed = Refreshed { sealed: &sealed, previous: &previous, issued_at, expires_at };
-        let write = || store.store_refreshed(grant, refreshed, self.time.now());
+        let life = Life::new(asked_at, new.expires_in);
+        let is_extended = Life::of(used).is_extended_by(&life);
+        let refreshed = Refreshed {
+            sealed: &sealed,
+            token_id: &token_id,
+            previous: previous.as_deref(),
+            life,
+            retry_at: (!is_extended).then(|| life.old_enough_at().min(life.expires_at)),
+        };
+        let write = || store.store_refreshed(grant, used, refreshed, self.time.now());
         let written = persist(self.time.deadline(), write).await?;
-        self.lives_until(expires_at);
-        // The token is safe. Its access can wait, if it must.
-        let known = grant.live().and_then(|live| live.data_access_expires_at);
-        if written == WriteOutcome::Stored
-            && self.time.leaves(self.clients.config.extras_time())
-            && let Some(access) = inspection::access(&self.clients.graph, &new.access_token).await
-            && (access.scopes != grant.scopes || access.data_access_expires_at != known)
-        {
-            let times = (issued_at, expires_at);
-            let stored = store.write(&rules::store_access(grant, times, &access, self.time.now())).await;
-            if let Err(error) = stored {
-                tracing::warn!(user.id = %user_id, error = error_chain(&error), "the access of a grant was not stored");
-            }
+        if written == WriteOutcome::Superseded {
+            tracing::warn!(user.id = %grant.user_id, "somebody else has stored another token");
+            self.release(leased).await?;
         }
-        Ok(RefreshOutcome::Refreshed.if_stored(written).into())
+        self.lives_until(life.expires_at);
+        let outcome = if is_extended { RefreshOutcome::Refreshed } else { RefreshOutcome::NotExtended };
+        let mut attempt = Attempt::written(outcome, written, Answer::Well);
+        if written == WriteOutcome::Stored {
+            let live = Live {
+                token: sealed,
+                token_id: Some(token_id),
+                previous,
+                issued_at: life.issued_at,
+                expires_at: life.expires_at,
+                expiry_assumed: life.is_assumed,
+                suspicion: None,
+                vouch: None,
+                ..used.clone()
+            };
+            let known = Access {
+                scopes: grant.scopes.clone(),
+                source: grant.scopes_source,
+                data_access_expires_at: used.data_access_expires_at,
+            };
+            let (grant, token) = (grant.clone(), new.access_token.clone());
+            attempt.trial = Some(Box::new(Trial { grant, live, token, known }));
+        }
+        Ok(attempt)
     }
 
-    async fn end(&self, leased: Leased<'_>, refused: &Live, cause: Cause) -> Result<Attempt, StoreError> {
-        let (store, now) = (&self.clients.store, self.time.now());
-        let written = store.write(&rules::end(leased.grant, refused, leased.lease, cause, now)).await?;
-        Ok(RefreshOutcome::NeedsReauthorization.if_stored(written).into())
+    /// Uses a new token once, while the one before it lives. Success writes nothing, unless Meta
+    /// tells something new of the access.
+    pub(crate) async fn try_out(&self, trial: &Trial) {
+        let Trial { grant, live, token, known } = trial;
+        let now = self.time.now();
+        let inspected = inspect(self.clients, &self.vault, token, now).await;
+        let access = inspected.as_ref().and_then(|inspected| inspected.access());
+        let is_over = access.as_ref().is_some_and(|access| access.is_over(now));
+        let is_valid = inspected.is_some_and(|inspected| inspected.info.is_valid);
+        let tried = if is_valid { Ok(()) } else { self.clients.graph.me(token).await.map(drop) };
+        let cause = match &tried {
+            Err(error) => match error.kind() {
+                ErrorKind::NeedsReauthorization(cause) => Some(Cause::Threads(*cause)),
+                ErrorKind::Permission => Some(Cause::DataAccessExpired),
+                _ => None,
+            },
+            Ok(()) => is_over.then_some(Cause::DataAccessExpired),
+        };
+        let change = if let Some(cause) = cause {
+            tracing::warn!(user.id = %grant.user_id, cause = cause.as_str(), "a new token is not taken yet");
+            let suspicion = Suspicion { cause, since: now };
+            let look_at = schedule::second_look(live, suspicion, now, random_number());
+            rules::suspect(grant, live, suspicion, look_at, now)
+        } else if let Some(access) = access.filter(|access| access != known) {
+            rules::store_access(grant, live, &access, now)
+        } else {
+            return;
+        };
+        if let Err(error) = self.clients.store.write(&change).await {
+            tracing::warn!(user.id = %grant.user_id, error = error_chain(&error), "the trial of a token was not stored");
+        }
     }
 
-    async fn release(&self, leased: Leased<'_>) -> Result<WriteOutcome, StoreError> {
+    pub(crate) async fn release(&self, leased: Leased<'_>) -> Result<WriteOutcome, StoreError> {
         let key = Key::grant(&leased.grant.user_id);
         self.clients.store.write(&rules::release(&key, leased.lease)).await
     }
 
-    async fn put_off(
+    pub(crate) async fn put_off(
         &self,
         leased: Leased<'_>,
         until: Timestamp,
@@ -409,13 +465,34 @@ impl<'a> Refresher<'a> {
         self.clients.store.write(&rules::defer(&key, leased.lease, deferral, now)).await
     }
 
-    fn previous(&self, grant: &Grant, live: &Live) -> Option<AccessToken> {
-        let sealed = live.previous.as_deref()?;
-        self.vault.open(Purpose::PreviousToken, &grant.user_id, sealed).ok()
+    async fn undecryptable(&self, leased: Leased<'_>, later: Timestamp) -> Result<Attempt, StoreError> {
+        let outcome = RefreshOutcome::Undecryptable;
+        let written = self.put_off(leased, later, outcome.as_str()).await?;
+        Ok(Attempt::written(outcome, written, Answer::Nothing))
+    }
+
+    pub(crate) async fn open(
+        &self,
+        purpose: Purpose,
+        grant: &Grant,
+        sealed: &[u8],
+    ) -> Result<AccessToken, SealError> {
+        self.clients.open(&self.vault, purpose, &grant.user_id, sealed, self.time.now()).await
+    }
+}
+
+/// The access as it was known, without an end that Meta's own answer has just disproved.
+fn known_access(grant: &Grant, live: &Live, now: Timestamp) -> Access {
+    let end = live.data_access_expires_at.filter(|end| *end > now);
+    let is_disproved = end != live.data_access_expires_at;
+    Access {
+        scopes: grant.scopes.clone(),
+        source: if is_disproved { ScopesSource::Requested } else { grant.scopes_source },
+        data_access_expires_at: end,
     }
 }
 
 /// Jitter. Without randomness it is none, and the backoff alone spreads the load.
-fn random_number() -> u64 {
+pub(crate) fn random_number() -> u64 {
     random::<8>().map_or(0, u64::from_be_bytes)
 }

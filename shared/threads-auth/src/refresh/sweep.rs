@@ -10,21 +10,33 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::stream::{self, FuturesUnordered, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use threads_auth_model::rules::LeaseReason;
 use threads_auth_model::seal::SealError;
-use threads_auth_model::{error_chain, schedule};
+use threads_auth_model::{Pause, error_chain, schedule};
 use threads_auth_store::{SecretsError, StoreError};
 
+use super::attempt::{Answer, Verdict};
 use super::outcome::RefreshOutcome;
-use super::refresher::Refresher;
+use super::refresher::{Refresher, UNKNOWN_OVERDUE_SECONDS};
 use crate::clients::Clients;
 use crate::stopwatch::Stopwatch;
 
 /// Circuit breaker: after this many consecutive failures that are Meta's, stop the sweep.
 const BREAKER: u32 = 20;
+
+/// A wave: Meta refuses at least this many tokens, and more than it takes. People remove an app one
+/// by one, so a fleet loses a few accounts in a hundred each month; where most of what is due is
+/// refused, the trouble is Meta's or the app's. In a small fleet a few deaths are no sign of
+/// anything.
+const WAVE: u64 = 10;
+
+/// Verdicts wait for the end of the sweep, or until so many wait: then enough has been seen to know
+/// a wave.
+const DOCKET: usize = 1_000;
+const SETTLED_AT_ONCE: usize = 16;
 
 /// The result of a sweep.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -32,12 +44,22 @@ const BREAKER: u32 = 20;
 pub struct SweepReport {
     /// Grants by outcome.
     pub outcomes: BTreeMap<RefreshOutcome, u64>,
-    /// For how long the oldest grant that is still due has been waiting, in seconds; 0 when none
-    /// is.
+    /// For how long the refresh that was wanted first has been waiting, in seconds; 0 when none is.
+    /// What was put off for a failure is waiting all the same, and what cannot be read counts as 60
+    /// days.
     pub oldest_overdue_seconds: u64,
     /// Whole days until the first token ends, of those that were looked at and live on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weakest_token_days: Option<u64>,
+    /// Whether Meta refused so many tokens that its refusals were not believed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub wave: bool,
+    /// What an operator had stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Pause>,
+    /// Inspections that Meta refused to every caller, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused_inspections: Option<u64>,
     /// Why it ended before everything that was due was looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped: Option<Stopped>,
@@ -54,6 +76,8 @@ threads_graph::names! {
         Threads => "threads",
         /// It was asked for.
         Asked => "asked",
+        /// An operator has paused the sweeps.
+        Paused => "paused",
     }
 }
 
@@ -89,9 +113,17 @@ pub(crate) async fn sweep(
 ) -> Result<SweepReport, SweepError> {
     let time = Stopwatch::start(now, budget);
     let refresher = Refresher::new(clients, clients.vault(now).await?, time)?;
-    let mut report = SweepReport::default();
+    let pause = clients.store.pause().await.unwrap_or_else(|error| {
+        tracing::error!(error = error_chain(&error), "what is paused could not be read: nothing is");
+        None
+    });
+    let mut report = SweepReport { paused: pause, ..SweepReport::default() };
+    let refused_before = clients.callers.refused();
     let breaker = AtomicU32::new(0);
     let stopped = OnceLock::new();
+    if pause == Some(Pause::Sweeps) {
+        stopped.get_or_init(|| Stopped::Paused);
+    }
     let goes_on = || {
         // A grant that is begun has time for three calls to Meta, each at its timeout, and for the
         // writes.
@@ -109,8 +141,17 @@ pub(crate) async fn sweep(
         .map(|key| async { Ok::<_, StoreError>(refresher.one(&key?, LeaseReason::Due).await) })
         .buffer_unordered(clients.config.sweep_concurrency);
     let mut unreadable = None;
-    while let Some(attempt) = looked_at.next().await {
-        let attempt = match attempt {
+    let mut docket = Docket::default();
+    // New tokens are tried beside the refreshes, which do not wait for that.
+    let mut trials = FuturesUnordered::new();
+    loop {
+        let attempt = tokio::select! {
+            biased;
+            Some(()) = trials.next() => continue,
+            Some(attempt) = looked_at.next() => attempt,
+            else => break,
+        };
+        let mut attempt = match attempt {
             Ok(attempt) => attempt,
             Err(error) => {
                 tracing::error!(error = error_chain(&error), "a part of the due index could not be read");
@@ -119,25 +160,89 @@ pub(crate) async fn sweep(
                 continue;
             }
         };
-        *report.outcomes.entry(attempt.outcome).or_default() += 1;
-        match attempt.is_metas_failure {
-            Some(true) => _ = breaker.fetch_add(1, Ordering::Relaxed),
-            Some(false) => breaker.store(0, Ordering::Relaxed),
-            None => {}
+        match attempt.answer {
+            Answer::Trouble => _ = breaker.fetch_add(1, Ordering::Relaxed),
+            Answer::Well => breaker.store(0, Ordering::Relaxed),
+            Answer::Refused | Answer::Nothing => {}
         }
-        if watch(attempt.outcome).is_break() {
-            stopped.get_or_init(|| Stopped::Asked);
+        docket.count(attempt.answer);
+        if let Some(trial) = attempt.trial.take() {
+            let refresher = &refresher;
+            trials.push(async move { refresher.try_out(&trial).await });
+        }
+        let settled = match attempt.verdict {
+            None => vec![attempt.outcome],
+            Some(verdict) => {
+                docket.verdicts.push(*verdict);
+                if docket.verdicts.len() < DOCKET { Vec::new() } else { docket.settle(&refresher).await }
+            }
+        };
+        for outcome in settled {
+            *report.outcomes.entry(outcome).or_default() += 1;
+            if watch(outcome).is_break() {
+                stopped.get_or_init(|| Stopped::Asked);
+            }
         }
     }
-    drop(looked_at);
+    for outcome in docket.settle(&refresher).await {
+        *report.outcomes.entry(outcome).or_default() += 1;
+        let _ = watch(outcome);
+    }
+    drop((looked_at, trials));
+    report.wave = docket.is_wave();
+    let refused = clients.callers.refused() - refused_before;
+    report.refused_inspections = (refused > 0).then_some(refused);
     report.stopped = stopped.get().copied();
     report.weakest_token_days = refresher.weakest_days();
-    report.oldest_overdue_seconds = oldest_overdue_seconds(clients, time.now()).await;
+    report.oldest_overdue_seconds =
+        refresher.overdue_seconds().max(oldest_overdue_seconds(clients, time.now()).await);
     match unreadable {
         Some(error) if report.unreadable_shards >= u32::from(schedule::DUE_SHARDS) => {
             Err(SweepError::Unreadable(error))
         }
         _ => Ok(report),
+    }
+}
+
+/// What stands against the grants of a sweep.
+#[derive(Default)]
+struct Docket {
+    verdicts: Vec<Verdict>,
+    refused: u64,
+    taken: u64,
+}
+
+impl Docket {
+    fn count(&mut self, answer: Answer) {
+        match answer {
+            Answer::Refused => self.refused += 1,
+            Answer::Well => self.taken += 1,
+            Answer::Trouble | Answer::Nothing => {}
+        }
+    }
+
+    fn is_wave(&self) -> bool {
+        self.refused >= WAVE && self.refused > self.taken
+    }
+
+    /// Carries out the verdicts; in a wave only those on which a second witness has agreed.
+    async fn settle(&mut self, refresher: &Refresher<'_>) -> Vec<RefreshOutcome> {
+        let is_wave = self.is_wave();
+        if is_wave {
+            let (refused, taken) = (self.refused, self.taken);
+            tracing::error!(refused, taken, "a wave of refusals: none of them counts yet");
+        }
+        stream::iter(std::mem::take(&mut self.verdicts))
+            .map(|verdict| async move {
+                if is_wave && !verdict.is_confirmed {
+                    refresher.hold_back(&verdict).await
+                } else {
+                    refresher.settle(&verdict).await
+                }
+            })
+            .buffer_unordered(SETTLED_AT_ONCE)
+            .collect()
+            .await
     }
 }
 
@@ -152,7 +257,10 @@ pub(crate) async fn count_due(clients: &Clients, now: Timestamp) -> Result<u64, 
 
 async fn oldest_overdue_seconds(clients: &Clients, now: Timestamp) -> u64 {
     let oldest = stream::iter(schedule::shards())
-        .map(|shard| async move { clients.store.oldest_due(&shard, now).await.ok().flatten() })
+        .map(|shard| async move {
+            let oldest = clients.store.oldest_due(&shard, now).await;
+            oldest.unwrap_or_else(|_| Some(schedule::add(now, -UNKNOWN_OVERDUE_SECONDS)))
+        })
         .buffer_unordered(usize::from(schedule::DUE_SHARDS))
         .filter_map(std::future::ready)
         .fold(now, |oldest, due| std::future::ready(oldest.min(due)))

@@ -12,8 +12,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use ring::digest::{SHA256, digest};
 use threads_auth_model::rules::LeaseReason;
+use threads_auth_model::schedule::{self, Life};
 use threads_auth_model::seal::{Purpose, SealError};
-use threads_auth_model::{Cause, Grant, Key, Live, RevokedBy, State, Vault, schedule};
+use threads_auth_model::{Cause, Grant, Key, Live, RevokedBy, ScopesSource, State};
 use threads_auth_store::{Backoff, SecretsError, StoreError};
 use threads_graph::{AccessToken, Scopes, UserId};
 
@@ -48,6 +49,8 @@ pub struct Vended {
     pub expires_at: Timestamp,
     /// The granted scopes.
     pub scopes: Scopes,
+    /// Who says so.
+    pub scopes_source: ScopesSource,
 }
 
 threads_graph::names! {
@@ -62,6 +65,8 @@ threads_graph::names! {
         NotRefreshed => "not_refreshed",
         /// Somebody else is refreshing it, and takes long.
         Busy => "busy",
+        /// Meta has just refused it, in a way that may be Meta's own trouble. It is looked at again.
+        Suspected => "suspected",
     }
 }
 
@@ -142,7 +147,7 @@ enum Standing<'a> {
     /// This token will do.
     Good(&'a Live),
     /// It has to be refreshed or completed first; the token at hand would do if that fails.
-    Due(LeaseReason, Option<&'a Live>),
+    Due(LeaseReason<'a>, Option<&'a Live>),
 }
 
 /// The token of `user_id` that stays valid for `min_valid`, refreshed first if it is due or does
@@ -157,21 +162,29 @@ pub(crate) async fn vend(
 ) -> Result<Vended, VendError> {
     let time = Stopwatch::start(now, clients.config.work_time());
     let refresher = Refresher::new(clients, clients.vault(now).await?, time)?;
-    let vault = &refresher.vault;
     let find = async || clients.store.grant(user_id).await?.ok_or(VendError::Unknown);
-    let is_refused = |grant: &Grant, live: &Live| {
-        refused.is_some_and(|refused| {
-            open(vault, grant, live).is_ok_and(|vended| *refused == TokenHash::of(&vended.access_token))
-        })
-    };
+    let is_refused = |token: &AccessToken| refused.is_some_and(|refused| *refused == TokenHash::of(token));
     let mut poll = POLL;
     let is_vouched_for = loop {
         let grant = find().await?;
         let now = time.now();
+        let open = async |live| open(&refresher, &grant, live).await;
         let (reason, at_hand) = match standing(&grant, min_valid, now)? {
-            Standing::Good(live) if is_refused(&grant, live) => (LeaseReason::Doubted(live.expires_at), None),
-            Standing::Good(live) => return open(vault, &grant, live),
-            Standing::Due(reason, at_hand) => (reason, at_hand.filter(|live| !is_refused(&grant, live))),
+            Standing::Good(live) => {
+                let vended = open(live).await?;
+                let is_vouched_for = live.vouch.is_some_and(|vouch| now < vouch.until);
+                if is_vouched_for || !is_refused(&vended.access_token) {
+                    return Ok(vended);
+                }
+                (LeaseReason::Doubted(live), None)
+            }
+            Standing::Due(reason, live) => {
+                let vended = match live {
+                    Some(live) => open(live).await.ok(),
+                    None => None,
+                };
+                (reason, vended.filter(|vended| !is_refused(&vended.access_token)))
+            }
         };
         // While somebody is at it, looking will do: hundreds of writes in vain would hold up the
         // one that all wait for.
@@ -179,9 +192,11 @@ pub(crate) async fn vend(
         let is_late = time.elapsed() >= clients.config.patience();
         // Nothing is begun for which the time may not suffice: Meta's answer would be lost with it.
         if !is_taken && !is_late {
-            match refresher.one(&Key::grant(user_id), reason).await.outcome {
+            match refresher.one_now(&Key::grant(user_id), reason).await {
                 RefreshOutcome::NotOurs => {}
-                RefreshOutcome::Refreshed | RefreshOutcome::Completed => break true,
+                RefreshOutcome::Refreshed | RefreshOutcome::NotExtended | RefreshOutcome::Completed => {
+                    break true;
+                }
                 RefreshOutcome::Checked => break matches!(reason, LeaseReason::Doubted(_)),
                 _ => break false,
             }
@@ -189,10 +204,7 @@ pub(crate) async fn vend(
         // Whoever is at it may make the token at hand useless, so it is handed out only if that
         // takes too long.
         if is_late {
-            return match at_hand {
-                Some(live) => open(vault, &grant, live),
-                None => Err(VendError::later(RetryReason::Busy, now, now)),
-            };
+            return at_hand.ok_or_else(|| VendError::later(RetryReason::Busy, now, now));
         }
         poll.wait(None).await;
     };
@@ -200,13 +212,14 @@ pub(crate) async fn vend(
     let grant = find().await?;
     let now = time.now();
     let again_at = match standing(&grant, min_valid, now)? {
-        Standing::Good(live) | Standing::Due(_, Some(live))
-            if is_vouched_for || !is_refused(&grant, live) =>
-        {
-            return open(vault, &grant, live);
+        Standing::Good(live) | Standing::Due(_, Some(live)) => {
+            let vended = open(&refresher, &grant, live).await?;
+            if is_vouched_for || !is_refused(&vended.access_token) {
+                return Ok(vended);
+            }
+            now
         }
-        Standing::Good(_) => now,
-        Standing::Due(..) => grant.due_at.unwrap_or(now),
+        Standing::Due(_, None) => grant.due_at.unwrap_or(now),
     };
     let why = match grant.state {
         State::New(_) => RetryReason::Pending,
@@ -245,28 +258,37 @@ fn standing(grant: &Grant, min_valid: SignedDuration, now: Timestamp) -> Result<
             return Err(due_later(RetryReason::Pending));
         }
     };
+    // Meta has just refused it. Not even a look that is due may hand it out meanwhile.
+    if live.suspicion.is_some() {
+        return if is_due {
+            Ok(Standing::Due(LeaseReason::Due, None))
+        } else {
+            Err(due_later(RetryReason::Suspected))
+        };
+    }
     let lives = live.expires_at > schedule::add(now, min_valid.as_secs()) && live.expires_at > now;
     let ended = live.data_access_expires_at.is_some_and(|end| end <= now);
     if lives && !ended {
         return Ok(if is_due { Standing::Due(LeaseReason::Due, Some(live)) } else { Standing::Good(live) });
     }
-    let old_enough = schedule::old_enough_at(live.issued_at);
+    let old_enough = Life::of(live).old_enough_at();
     if now < old_enough && now < live.expires_at && !ended {
         return Err(VendError::later(RetryReason::TooYoung, old_enough, now));
     }
     // A failure was a moment ago: what puts sweeps off counts for callers too.
-    if grant.failures > 0 && !is_due && now < live.expires_at {
+    if grant.failures > 0 && !is_due {
         return Err(due_later(RetryReason::NotRefreshed));
     }
-    Ok(Standing::Due(LeaseReason::Expiring(live.expires_at), None))
+    Ok(Standing::Due(LeaseReason::Expiring(live), None))
 }
 
-fn open(vault: &Vault, grant: &Grant, live: &Live) -> Result<Vended, VendError> {
-    let access_token = vault.open(Purpose::AccessToken, &grant.user_id, &live.token)?;
+async fn open(refresher: &Refresher<'_>, grant: &Grant, live: &Live) -> Result<Vended, VendError> {
+    let access_token = refresher.open(Purpose::AccessToken, grant, &live.token).await?;
     Ok(Vended {
         user_id: grant.user_id.clone(),
         access_token,
         expires_at: live.expires_at,
         scopes: grant.scopes.clone(),
+        scopes_source: grant.scopes_source,
     })
 }

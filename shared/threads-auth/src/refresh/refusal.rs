@@ -1,0 +1,191 @@
+//! What follows from Meta's refusal of a token.
+//!
+//! Owns when a grant counts as dead. Meta's word alone does if it tells what happened: the app was
+//! removed, the password changed, the token expired. What may be Meta's own trouble makes the grant
+//! suspected: it is looked at again, and a second witness has to agree, or the token's own end has
+//! to come.
+
+use threads_auth_model::schedule::{self, DataAccess, Life, SECOND_LOOK};
+use threads_auth_model::seal::Purpose;
+use threads_auth_model::{Cause, Live, Pause, Suspicion, error_chain, rules};
+use threads_auth_store::StoreError;
+use threads_graph::{AccessToken, ErrorKind, ReauthorizationCause};
+
+use super::attempt::{Answer, Attempt, Verdict};
+use super::outcome::RefreshOutcome;
+use super::refresher::{Leased, Refresher, random_number};
+use crate::inspection::inspect;
+
+impl Refresher<'_> {
+    /// Meta refused the current token, or failed.
+    pub(crate) async fn refused(
+        &self,
+        leased: Leased<'_>,
+        live: &Live,
+        mut error: threads_graph::Error,
+    ) -> Result<Attempt, StoreError> {
+        // Meta may never have made the current token valid; the one before it is kept for this.
+        if *error.kind() == ErrorKind::NeedsReauthorization(ReauthorizationCause::Invalid)
+            && let Some(previous) = self.previous(leased, live).await
+        {
+            let asked_at = self.time.now();
+            match self.clients.graph.refresh(&previous).await {
+                Ok(new) => return self.store(leased, live, Some(&previous), &new, asked_at).await,
+                // No answer about the previous token must not bury both.
+                Err(second) if second.kind().is_retryable() => error = second,
+                Err(_) => {}
+            }
+        }
+        self.failed(leased, live, &error).await
+    }
+
+    /// Meta refused for good, or for now.
+    pub(crate) async fn failed(
+        &self,
+        leased: Leased<'_>,
+        live: &Live,
+        error: &threads_graph::Error,
+    ) -> Result<Attempt, StoreError> {
+        let (grant, now) = (leased.grant, self.time.now());
+        tracing::warn!(user.id = %grant.user_id, failures = grant.failures, error = error_chain(error), "a token was not refreshed");
+        let class = error.kind().as_str();
+        let retry_after = match error.kind() {
+            ErrorKind::NeedsReauthorization(cause) => return self.token_refused(leased, live, *cause).await,
+            // By our record it is old enough: then Meta has extended it, and the answer was lost.
+            ErrorKind::TooYoung if now >= Life::of(live).old_enough_at() => {
+                let written = self.clients.store.write(&rules::assume_extended(grant, live, now)).await?;
+                return Ok(Attempt::written(RefreshOutcome::Checked, written, Answer::Well));
+            }
+            ErrorKind::TooYoung => {
+                let later = schedule::add(now, schedule::A_DAY.as_secs()).min(live.expires_at);
+                let written = self.put_off(leased, later, class).await?;
+                return Ok(Attempt::written(RefreshOutcome::TooYoung, written, Answer::Well));
+            }
+            ErrorKind::Throttled { retry_after } => *retry_after,
+            ErrorKind::Transient
+            | ErrorKind::Malformed
+            | ErrorKind::Permission
+            | ErrorKind::Configuration(_)
+            | ErrorKind::CodeUnusable
+            | ErrorKind::Rejected => None,
+        };
+        let failures = grant.failures + 1;
+        let later = schedule::retry_at(now, live.expires_at, failures, retry_after, random_number());
+        Ok(Attempt::deferred(error.kind(), self.put_off(leased, later, class).await?))
+    }
+
+    /// Meta says that the token is dead.
+    async fn token_refused(
+        &self,
+        leased: Leased<'_>,
+        live: &Live,
+        cause: ReauthorizationCause,
+    ) -> Result<Attempt, StoreError> {
+        let now = self.time.now();
+        let is_over = now >= live.expires_at;
+        let of_token = live.suspicion.filter(|suspicion| suspicion.cause != Cause::DataAccessExpired);
+        // A telling refusal was held back before only because too many came at once.
+        let was_held_back = of_token
+            .is_some_and(|suspicion| matches!(suspicion.cause, Cause::Threads(cause) if cause.is_telling()));
+        if cause.is_telling() && !was_held_back {
+            return Ok(verdict(leased, live, Cause::Threads(cause), false));
+        }
+        if let Some(suspicion) = of_token
+            && now >= schedule::add(suspicion.since, SECOND_LOOK.as_secs())
+            && let Some(is_dead) = self.witness(leased, live).await
+        {
+            if is_dead {
+                return Ok(verdict(leased, live, Cause::Threads(cause), true));
+            }
+            return self.suspect(leased, live, Cause::Threads(cause)).await;
+        }
+        if is_over {
+            return Ok(verdict(leased, live, Cause::EXPIRED, false));
+        }
+        if cause.is_telling() {
+            return Ok(verdict(leased, live, Cause::Threads(cause), false));
+        }
+        self.suspect(leased, live, Cause::Threads(cause)).await
+    }
+
+    /// Meta does not give the token the person's data. That counts if Meta had told that the access
+    /// ends now, or if it says so twice.
+    pub(crate) async fn access_refused(
+        &self,
+        leased: Leased<'_>,
+        live: &Live,
+    ) -> Result<Attempt, StoreError> {
+        let (cause, now) = (Cause::DataAccessExpired, self.time.now());
+        let is_told = DataAccess::of(leased.grant).end().is_some_and(|end| end <= now);
+        let is_second_look = live.suspicion.is_some_and(|suspicion| {
+            suspicion.cause == cause && now >= schedule::add(suspicion.since, SECOND_LOOK.as_secs())
+        });
+        if is_told || is_second_look {
+            return Ok(verdict(leased, live, cause, is_told));
+        }
+        self.suspect(leased, live, cause).await
+    }
+
+    async fn suspect(&self, leased: Leased<'_>, live: &Live, cause: Cause) -> Result<Attempt, StoreError> {
+        let (grant, now) = (leased.grant, self.time.now());
+        self.lives_until(live.expires_at);
+        let is_of_access = |cause| cause == Cause::DataAccessExpired;
+        let known = live.suspicion.filter(|known| is_of_access(known.cause) == is_of_access(cause));
+        let suspicion = Suspicion { cause, since: known.map_or(now, |known| known.since) };
+        let look_at = schedule::second_look(live, suspicion, now, random_number());
+        let change = rules::suspect(grant, live, suspicion, look_at, now);
+        let written = self.clients.store.write(&change).await?;
+        let answer = if known.is_some() { Answer::Nothing } else { Answer::Refused };
+        Ok(Attempt::written(RefreshOutcome::Suspected, written, answer))
+    }
+
+    /// Carries out a verdict, unless verdicts are paused.
+    pub(crate) async fn settle(&self, verdict: &Verdict) -> RefreshOutcome {
+        let Verdict { grant, live, cause, .. } = verdict;
+        match self.clients.store.pause().await {
+            Ok(Some(Pause::Verdicts)) => return self.hold_back(verdict).await,
+            Ok(_) => {}
+            Err(error) => return failed_for(verdict, &error),
+        }
+        let change = rules::end(grant, live, *cause, self.time.now());
+        match self.clients.store.write(&change).await {
+            Ok(written) => RefreshOutcome::NeedsReauthorization.if_stored(written),
+            Err(error) => failed_for(verdict, &error),
+        }
+    }
+
+    /// Makes a suspicion of a verdict: it is looked at again.
+    pub(crate) async fn hold_back(&self, verdict: &Verdict) -> RefreshOutcome {
+        let Verdict { grant, live, cause, .. } = verdict;
+        let now = self.time.now();
+        let since = live.suspicion.map_or(now, |known| known.since);
+        let suspicion = Suspicion { cause: *cause, since };
+        let look_at = schedule::second_look(live, suspicion, now, random_number());
+        let change = rules::suspect(grant, live, suspicion, look_at, now);
+        match self.clients.store.write(&change).await {
+            Ok(written) => RefreshOutcome::Suspected.if_stored(written),
+            Err(error) => failed_for(verdict, &error),
+        }
+    }
+
+    /// Whether a witness other than the token calls it dead, if there is one.
+    async fn witness(&self, leased: Leased<'_>, live: &Live) -> Option<bool> {
+        let token = self.open(Purpose::AccessToken, leased.grant, &live.token).await.ok()?;
+        let inspected = inspect(self.clients, &self.vault, &token, self.time.now()).await?;
+        inspected.is_witness().then_some(!inspected.info.is_valid)
+    }
+
+    async fn previous(&self, leased: Leased<'_>, live: &Live) -> Option<AccessToken> {
+        let sealed = live.previous.as_deref()?;
+        self.open(Purpose::PreviousToken, leased.grant, sealed).await.ok()
+    }
+}
+
+fn verdict(leased: Leased<'_>, live: &Live, cause: Cause, is_confirmed: bool) -> Attempt {
+    Attempt::verdict(Verdict { grant: leased.grant.clone(), live: live.clone(), cause, is_confirmed })
+}
+
+fn failed_for(verdict: &Verdict, error: &StoreError) -> RefreshOutcome {
+    tracing::error!(user.id = %verdict.grant.user_id, error = error_chain(error), "the store failed for a verdict");
+    RefreshOutcome::StoreFailed
+}

@@ -1,0 +1,584 @@
+//! Meta at its unkindest: what it issues is stored, and no account is dead or blind by mistake.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use devstack::Stack;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use threads_auth::RefreshOutcome as Outcome;
+use threads_auth_model::{Cause, Pause, ScopesSource, Status};
+use threads_graph::{AccessToken, ReauthorizationCause};
+use threads_sandbox::{
+    BadAnswer, BadHours, ExpiresIn, Fault, FaultAction, Inspection, NewAccount, OldToken, SandboxCall,
+};
+
+use crate::fixture::{
+    Browser, DAY, account, calls_of, connect_people, connect_private, fail, grant, http, is_usable, respond,
+    stack, stack_with, token,
+};
+use crate::iam;
+
+const FOREVER: u32 = u32::MAX;
+const QUARTER: Duration = Duration::from_mins(20);
+const BEHAVIOURS: [OldToken; 3] =
+    [OldToken::SameTokenExtended, OldToken::NewTokenOldAlive, OldToken::NewTokenOldDead];
+
+const SHAPES: [ExpiresIn; 13] = [
+    ExpiresIn::Documented,
+    ExpiresIn::Missing,
+    ExpiresIn::Null,
+    ExpiresIn::Zero,
+    ExpiresIn::Negative,
+    ExpiresIn::Float,
+    ExpiresIn::Fraction,
+    ExpiresIn::Text,
+    ExpiresIn::Word,
+    ExpiresIn::Milliseconds,
+    ExpiresIn::TenYears,
+    ExpiresIn::Huge,
+    ExpiresIn::Remaining,
+];
+
+/// What a dead token and a bad hour have in common: no subcode tells them apart.
+fn bare_190() -> FaultAction {
+    let message = "Invalid OAuth access token - Cannot parse access token";
+    let error = json!({"message": message, "type": "OAuthException", "code": 190, "fbtrace_id": "AbC"});
+    respond(400, json!({"error": error}).to_string())
+}
+
+async fn vend(stack: &Stack, user_id: &str, query: &str) -> (StatusCode, Value) {
+    let reply = iam::call(stack, reqwest::Method::GET, &format!("/users/{user_id}/token{query}"), "").await;
+    (reply.status, serde_json::from_str(&reply.body).unwrap())
+}
+
+async fn sweep(stack: &Stack) -> threads_auth::SweepReport {
+    stack.sweep().await.unwrap()
+}
+
+/// Sweeps until nothing is due for so long, as a schedule would.
+async fn sweep_for(stack: &Stack, time: Duration, step: Duration) -> u64 {
+    let (mut dead, mut passed) = (0, Duration::ZERO);
+    while passed < time {
+        dead += sweep(stack).await.count(Outcome::NeedsReauthorization);
+        stack.clock().advance(step);
+        passed += step;
+    }
+    dead
+}
+
+async fn connected(stack: &Stack) -> String {
+    let ada = account(stack, "ada");
+    let reply = Browser::new().connect(stack, &ada).await;
+    assert_eq!(reply.status, StatusCode::SEE_OTHER, "{}", reply.body);
+    ada
+}
+
+async fn announced(stack: &Stack) -> Vec<Value> {
+    stack.announce().await.unwrap();
+    stack.events().into_iter().rev().map(|event| event["detail"].clone()).collect()
+}
+
+async fn set_attribute(stack: &Stack, user_id: &str, name: &str, value: AttributeValue) {
+    threads_auth_store::aws::dynamodb(&stack.service().config().aws, &http())
+        .update_item()
+        .table_name(&stack.urls().grants_table)
+        .key("pk", AttributeValue::S(format!("user#{user_id}")))
+        .update_expression("SET #name = :value")
+        .expression_attribute_names("#name", name)
+        .expression_attribute_values(":value", value)
+        .send()
+        .await
+        .unwrap();
+}
+
+/// Whatever Meta says of a new token's life, and whatever becomes of the old token: the new one is stored, and a year
+/// later it works.
+#[tokio::test]
+async fn a_token_is_stored_whatever_its_answer_says_of_its_life() {
+    let mut lives = 0;
+    for behaviour in BEHAVIOURS {
+        for shape in SHAPES {
+            let stack = stack().await;
+            let sandbox = stack.sandbox().unwrap();
+            sandbox.set_old_token_behaviour(behaviour);
+            sandbox.set_expires_in(shape);
+            let ada = connected(&stack).await;
+            let life = grant(&stack, &ada).await.live().unwrap().clone();
+            assert!(life.expires_at > stack.clock().now() + 59 * DAY, "{shape:?}: {life:?}");
+            let due = grant(&stack, &ada).await.due_at.unwrap();
+            assert!(due <= stack.clock().now() + 40 * DAY, "{shape:?}");
+            for _ in 0..24 {
+                stack.clock().advance(15 * DAY);
+                sweep(&stack).await;
+                let (status, vended) = vend(&stack, &ada, "").await;
+                assert_eq!(status, StatusCode::OK, "{behaviour:?} {shape:?}: {vended}");
+                let vended = vended["access_token"].as_str().unwrap();
+                assert!(is_usable(&stack, vended).await, "{behaviour:?} {shape:?}");
+            }
+            lives += 1;
+        }
+    }
+    println!("{lives} lives of a year, 0 tokens lost");
+    assert_eq!(lives, 3 * SHAPES.len());
+}
+
+/// A refresh that does not extend is stored all the same, and said in time.
+#[tokio::test]
+async fn a_token_that_does_not_live_longer_is_stored_and_announced() {
+    for behaviour in BEHAVIOURS {
+        let stack = stack().await;
+        let sandbox = stack.sandbox().unwrap();
+        sandbox.set_old_token_behaviour(behaviour);
+        let ada = connected(&stack).await;
+        sandbox.set_extends(&ada, false);
+        stack.clock().advance(42 * DAY);
+        assert_eq!(sweep(&stack).await.count(Outcome::NotExtended), 1);
+        let after = grant(&stack, &ada).await;
+        assert_eq!((after.failures, after.last_error.as_deref()), (1, Some("not_extended")));
+        assert!(after.leased_until.is_none());
+        let (status, vended) = vend(&stack, &ada, "").await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(is_usable(&stack, vended["access_token"].as_str().unwrap()).await, "{behaviour:?}");
+        sweep_for(&stack, 17 * DAY, Duration::from_hours(6)).await;
+        let events = announced(&stack).await;
+        let warned: Vec<_> = events
+            .iter()
+            .filter(|event| event["type"] == "account.expiring_soon")
+            .map(|event| event["days"].as_u64().unwrap())
+            .collect();
+        assert_eq!(warned, [14, 3], "{behaviour:?}");
+        // Meta goes on extending, and so does the account.
+        sandbox.set_extends(&ada, true);
+        sweep_for(&stack, 2 * DAY, Duration::from_hours(6)).await;
+        assert!(grant(&stack, &ada).await.live().unwrap().expires_at > stack.clock().now() + 50 * DAY);
+    }
+}
+
+/// Two refreshers at once, and one of them late: the fence is the token that was used, and nothing is lost.
+#[tokio::test]
+async fn of_two_refreshers_one_is_stored_and_none_is_lost() {
+    for behaviour in BEHAVIOURS {
+        let stack = stack().await;
+        stack.sandbox().unwrap().set_old_token_behaviour(behaviour);
+        let ada = connected(&stack).await;
+        stack.clock().advance(41 * DAY);
+        let (one, two) = tokio::join!(stack.sweep(), stack.sweep());
+        let refreshed = [one.unwrap(), two.unwrap()].map(|report| report.count(Outcome::Refreshed));
+        assert_eq!(refreshed.iter().sum::<u64>(), 1);
+        assert!(is_usable(&stack, &token(&stack, &ada).await).await, "{behaviour:?}");
+        assert!(grant(&stack, &ada).await.leased_until.is_none());
+    }
+}
+
+/// Whose the token is, Meta has to say without contradiction.
+#[tokio::test]
+async fn a_user_id_that_is_missing_is_asked_for_and_one_that_differs_is_refused() {
+    let stack = stack().await;
+    let sandbox = stack.sandbox().unwrap();
+    let ada = account(&stack, "ada");
+    let short = |token: &str, user_id: Option<Value>| {
+        let mut answer = json!({"access_token": token});
+        if let Some(user_id) = user_id {
+            answer["user_id"] = user_id;
+        }
+        answer
+    };
+    let redirect_uri = format!("{}/callback", stack.urls().service_url);
+    let graph = threads_graph::Graph::new(http(), stack.service().config().endpoints.clone());
+    let app = stack.service().secrets().app(stack.clock().now()).await.unwrap();
+    let mut answers: Vec<Value> = Vec::new();
+    for _ in 0..4 {
+        let code = sandbox.issue_code(&ada, &redirect_uri, &[]);
+        let code = threads_graph::AuthorizationCode::new(code.as_str()).unwrap();
+        let token =
+            graph.exchange_code(&app.credentials, &code, &redirect_uri.parse().unwrap()).await.unwrap();
+        answers.push(json!(token.access_token.expose()));
+    }
+    let token = |n: usize| answers[n].as_str().unwrap();
+    for (answer, is_taken) in [
+        (short(token(0), None), true),
+        (short(token(1), Some(json!(0))), true),
+        (json!({"data": [short(token(2), Some(json!(ada)))]}), true),
+        (short(token(3), Some(json!("17841499999999999"))), false),
+    ] {
+        sandbox.clear_calls();
+        fail(&stack, SandboxCall::ExchangeCode, 1, respond(200, answer.to_string()));
+        let reply = Browser::new().connect(&stack, &ada).await;
+        assert_eq!(reply.status == StatusCode::SEE_OTHER, is_taken, "{answer}: {}", reply.body);
+        assert_eq!(calls_of(&stack, SandboxCall::ExchangeCode), 1, "a code is sent once: {answer}");
+        assert_eq!(grant(&stack, &ada).await.user_id.as_str(), ada);
+    }
+    let users: Vec<_> = stack.service().list_grants(None, None, None).await.unwrap().items;
+    assert_eq!(users.len(), 1);
+    // Without anybody to say whose it is, nothing is stored.
+    fail(&stack, SandboxCall::ExchangeCode, 1, respond(200, r#"{"access_token":"SHORT","user_id":0}"#));
+    let reply = Browser::new().connect(&stack, &account(&stack, "grace")).await;
+    assert_ne!(reply.status, StatusCode::SEE_OTHER);
+    assert_eq!(stack.service().list_grants(None, None, None).await.unwrap().items.len(), 1);
+}
+
+/// One bad hour, in which Meta refuses everybody's token: nobody is marked, and everybody lives on.
+#[tokio::test]
+async fn a_bad_hour_kills_nobody() {
+    const PEOPLE: u64 = 40;
+    let stack = stack().await;
+    let sandbox = stack.sandbox().unwrap();
+    let people = connect_people(&stack, PEOPLE).await;
+    stack.clock().advance(41 * DAY);
+    let from = stack.clock().now();
+    sandbox.add_bad_hours(BadHours {
+        from,
+        until: from + Duration::from_hours(1),
+        answer: BadAnswer::Bare190,
+    });
+    let report = sweep(&stack).await;
+    assert_eq!(report.count(Outcome::Suspected), PEOPLE, "{report:?}");
+    assert!(report.wave);
+    // What Meta has just refused is not handed out, and nobody is sent to connect again.
+    let (status, answer) = vend(&stack, &people[0], "").await;
+    assert_eq!((status, &answer["error"]["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("suspected")));
+    let dead = sweep_for(&stack, Duration::from_hours(4), QUARTER).await;
+    let mut alive = 0;
+    for person in &people {
+        let grant = grant(&stack, person).await;
+        alive += u64::from(grant.status() == Status::Active && grant.live().unwrap().suspicion.is_none());
+        assert_eq!(vend(&stack, person, "").await.0, StatusCode::OK);
+    }
+    println!("a bad hour: {dead} of {PEOPLE} dead, {alive} alive");
+    assert_eq!((dead, alive), (0, PEOPLE));
+}
+
+/// Ten days of it, and no witness to ask: nobody is marked before their token's own end.
+#[tokio::test]
+async fn bad_days_without_a_witness_kill_nobody() {
+    let stack = stack().await;
+    let sandbox = stack.sandbox().unwrap();
+    sandbox.set_inspection(Inspection::Nobody);
+    let people = connect_people(&stack, 5).await;
+    stack.clock().advance(41 * DAY);
+    let from = stack.clock().now();
+    let until = from + 10 * DAY;
+    sandbox.add_bad_hours(BadHours { from, until, answer: BadAnswer::Bare190 });
+    assert_eq!(sweep_for(&stack, 12 * DAY, Duration::from_hours(1)).await, 0);
+    for person in &people {
+        let (status, vended) = vend(&stack, person, "").await;
+        assert_eq!(status, StatusCode::OK, "{vended}");
+    }
+}
+
+/// A token that is dead, of which Meta says no more than in a bad hour, counts once a second witness agrees.
+#[tokio::test]
+async fn a_death_without_a_reason_counts_with_a_second_witness() {
+    for inspection in [Inspection::TestersAndApp, Inspection::Nobody] {
+        let stack = stack().await;
+        let sandbox = stack.sandbox().unwrap();
+        sandbox.set_inspection(inspection);
+        let ada = connected(&stack).await;
+        sandbox.invalidate(&ada);
+        stack.clock().advance(41 * DAY);
+        assert_eq!(sweep(&stack).await.count(Outcome::Suspected), 1);
+        let dead_within = if inspection == Inspection::Nobody { 20 * DAY } else { Duration::from_hours(1) };
+        let step = if inspection == Inspection::Nobody { DAY / 4 } else { QUARTER };
+        assert_eq!(sweep_for(&stack, dead_within, step).await, 1, "{inspection:?}");
+        let ended = grant(&stack, &ada).await;
+        let cause = match inspection {
+            Inspection::Nobody => Cause::EXPIRED,
+            _ => Cause::Threads(ReauthorizationCause::Invalid),
+        };
+        assert_eq!((ended.status(), ended.cause()), (Status::NeedsReauthorization, Some(cause)));
+        let events = announced(&stack).await;
+        assert!(events.iter().any(|event| event["type"] == "account.needs_reauthorization"));
+    }
+}
+
+/// A wave holds verdicts back, never refreshes: 30 % are dead beside 70 % in their last day.
+#[tokio::test]
+async fn a_wave_holds_back_verdicts_and_never_refreshes() {
+    let stack = stack().await;
+    let sandbox = stack.sandbox().unwrap();
+    let people = connect_people(&stack, 40).await;
+    let (dead, healthy) = people.split_at(12);
+    for person in dead {
+        sandbox.change_password(person);
+    }
+    stack.clock().advance(59 * DAY);
+    let report = sweep(&stack).await;
+    assert_eq!((report.count(Outcome::Refreshed), report.count(Outcome::NeedsReauthorization)), (28, 12));
+    for person in healthy {
+        assert_eq!(vend(&stack, person, "").await.0, StatusCode::OK);
+    }
+    // Where nearly everybody is refused, with whatever reason, it is not believed at once.
+    for person in &healthy[..20] {
+        sandbox.change_password(person);
+    }
+    stack.clock().advance(58 * DAY);
+    let report = sweep(&stack).await;
+    assert!(report.wave, "{report:?}");
+    assert_eq!((report.count(Outcome::Refreshed), report.count(Outcome::Suspected)), (8, 20));
+    // A second witness agrees on each of them.
+    assert_eq!(sweep_for(&stack, DAY, QUARTER).await, 20);
+    let events = announced(&stack).await;
+    let ended = events.iter().filter(|event| event["type"] == "account.needs_reauthorization").count();
+    assert_eq!(ended, 32);
+}
+
+/// What has passed at Meta is found out without the person.
+#[tokio::test]
+async fn an_account_whose_token_works_again_recovers_by_itself() {
+    let stack = stack().await;
+    let sandbox = stack.sandbox().unwrap();
+    let ada = connected(&stack).await;
+    sandbox.checkpoint(&ada);
+    stack.clock().advance(41 * DAY);
+    assert_eq!(sweep(&stack).await.count(Outcome::NeedsReauthorization), 1);
+    stack.clock().advance(DAY);
+    assert_eq!(sweep(&stack).await.count(Outcome::StillEnded), 1);
+    assert_eq!(vend(&stack, &ada, "").await.0, StatusCode::CONFLICT);
+    sandbox.restore(&ada);
+    stack.clock().advance(DAY);
+    assert_eq!(sweep(&stack).await.count(Outcome::Recovered), 1);
+    assert_eq!(vend(&stack, &ada, "").await.0, StatusCode::OK);
+    let events = announced(&stack).await;
+    assert!(events.iter().any(|event| event["type"] == "account.recovered"));
+    // One that stays refused is given up at its token's end, and not looked at any more.
+    sandbox.checkpoint(&ada);
+    sweep_for(&stack, 120 * DAY, Duration::from_hours(12)).await;
+    let closed = grant(&stack, &ada).await;
+    assert_eq!((closed.status(), closed.due_at), (Status::NeedsReauthorization, None));
+    assert!(closed.live().is_none());
+}
+
+/// The answer to a refresh is lost, twelve hours before the end by our record: Meta has extended the token, and calls
+/// it too young.
+#[tokio::test]
+async fn our_own_clock_ends_nobody() {
+    let stack = stack().await;
+    let sandbox = stack.sandbox().unwrap();
+    sandbox.set_old_token_behaviour(OldToken::SameTokenExtended);
+    let ada = connected(&stack).await;
+    stack.clock().advance(59 * DAY + Duration::from_hours(11));
+    fail(&stack, SandboxCall::Refresh, 1, FaultAction::DropAfter);
+    assert_eq!(sweep(&stack).await.count(Outcome::Deferred), 1);
+    assert_eq!(sweep_for(&stack, 30 * DAY, Duration::from_hours(3)).await, 0);
+    assert_eq!(vend(&stack, &ada, "").await.0, StatusCode::OK);
+    // By a clock that is a day ahead, the token is over: Meta is asked, and goes along.
+    let ahead = stack.clock().now() + 61 * DAY;
+    let user_id = ada.parse().unwrap();
+    let vended = stack.service().vend(&user_id, jiff::SignedDuration::from_mins(5), None, ahead).await;
+    assert!(vended.is_ok(), "{vended:?}");
+}
+
+/// A consent is dropped by the end of its hour, and by nothing else.
+#[tokio::test]
+async fn a_pending_consent_lives_for_its_hour() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    fail(&stack, SandboxCall::ExchangeLongLived, 8, bare_190());
+    let reply = Browser::new().connect(&stack, &ada).await;
+    assert_eq!(reply.location().path(), "/finishing");
+    for _ in 0..10 {
+        stack.clock().advance(Duration::from_mins(2));
+        assert_eq!(sweep(&stack).await.count(Outcome::PendingLost), 0);
+    }
+    assert_eq!(grant(&stack, &ada).await.status(), Status::Active);
+}
+
+/// Nobody may ask about tokens: a private profile's end is found within a day, and a public one is let alone.
+#[tokio::test]
+async fn without_inspection_the_end_of_data_access_is_found_within_a_day() {
+    let stack = stack().await;
+    let sandbox = stack.sandbox().unwrap();
+    sandbox.set_inspection(Inspection::Nobody);
+    let public = connected(&stack).await;
+    let private = connect_private(&stack).await;
+    assert_eq!(grant(&stack, &private).await.scopes_source, ScopesSource::Requested);
+    let began = stack.clock().now();
+    let mut ended_after = None;
+    for hours in std::iter::repeat_n(5 * 24, 17).chain(std::iter::repeat_n(6, 20 * 4)) {
+        stack.clock().advance(Duration::from_hours(hours));
+        sweep(&stack).await;
+        let is_ended = grant(&stack, &private).await.status() == Status::NeedsReauthorization;
+        if is_ended && ended_after.is_none() {
+            ended_after = Some(stack.clock().now().duration_since(began).as_hours());
+        }
+    }
+    let ended = grant(&stack, &private).await;
+    assert_eq!(ended.cause(), Some(Cause::DataAccessExpired));
+    let hours = ended_after.unwrap() - 90 * 24;
+    println!("the end of data access was found {hours} hours after it");
+    assert!((0..=24).contains(&hours), "{hours}");
+    let kinds: Vec<_> = announced(&stack)
+        .await
+        .iter()
+        .filter(|event| event["user_id"] == *public)
+        .map(|event| event["type"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(kinds.iter().all(|kind| kind == "account.connected" || kind == "account.refreshed"), "{kinds:?}");
+}
+
+/// An inspector's token is as good as an app's, and is remembered: no refresh wastes a call.
+#[tokio::test]
+async fn a_tester_of_the_team_may_ask_about_everybody() {
+    let stack = stack().await;
+    let sandbox = stack.sandbox().unwrap();
+    sandbox.set_inspection(Inspection::Testers);
+    let inspector = sandbox.add_account(NewAccount {
+        username: "team".to_owned(),
+        user_id: Some("17841400000000077".to_owned()),
+        tester: true,
+        ..NewAccount::default()
+    });
+    Browser::new().connect(&stack, &inspector.user_id).await;
+    let id = &stack.service().config().app_secret_id;
+    let mut secret: Value = serde_json::from_str(&crate::fixture::secret_text(&stack, id).await).unwrap();
+    secret["inspector"] = json!(inspector.user_id);
+    threads_auth_store::aws::secrets_manager(&stack.service().config().aws, &http())
+        .put_secret_value()
+        .secret_id(id)
+        .secret_string(secret.to_string())
+        .send()
+        .await
+        .unwrap();
+    stack.clock().advance(Duration::from_hours(2));
+    let private = connect_private(&stack).await;
+    let told = grant(&stack, &private).await;
+    assert_eq!(told.scopes_source, ScopesSource::Granted);
+    assert!(told.live().unwrap().data_access_expires_at.is_some());
+    let people = connect_people(&stack, 5).await;
+    stack.clock().advance(41 * DAY);
+    sandbox.clear_calls();
+    sweep(&stack).await;
+    // One who is refused, then the inspector; from then on the inspector alone.
+    let asked = calls_of(&stack, SandboxCall::DebugToken);
+    assert!(asked <= people.len() + 2 + people.len(), "{asked}");
+    sandbox.clear_calls();
+    stack.clock().advance(Duration::from_hours(1));
+    let user_id = people[0].parse().unwrap();
+    stack.service().refresh_now(&user_id, stack.clock().now()).await.unwrap();
+    assert!(calls_of(&stack, SandboxCall::DebugToken) <= 1);
+}
+
+/// What Meta has against the app says nothing of an account.
+#[tokio::test]
+async fn an_app_that_is_blocked_loses_nobody() {
+    for answer in [BadAnswer::AppBlocked, BadAnswer::AppDeleted, BadAnswer::AppUnknown] {
+        let stack = stack_with(&[("SWEEP_CONCURRENCY", "4")]).await;
+        let sandbox = stack.sandbox().unwrap();
+        let people = connect_people(&stack, 30).await;
+        let private = connect_private(&stack).await;
+        stack.clock().advance(41 * DAY);
+        let from = stack.clock().now();
+        sandbox.add_bad_hours(BadHours { from, until: from + 3 * DAY, answer });
+        let report = sweep(&stack).await;
+        assert!(report.count(Outcome::Misconfigured) >= 20, "{answer:?}: {report:?}");
+        assert_eq!(report.stopped, Some(threads_auth::Stopped::Threads), "the breaker opens");
+        let token = AccessToken::new("THQVJfromelsewhere").unwrap();
+        let import = stack.service().import(&token, None, None, stack.clock().now()).await;
+        assert!(import.unwrap_err().is_retryable(), "{answer:?}");
+        assert_eq!(sweep_for(&stack, 5 * DAY, Duration::from_hours(2)).await, 0);
+        for person in people.iter().chain([&private]) {
+            assert_eq!(vend(&stack, person, "").await.0, StatusCode::OK, "{answer:?}");
+        }
+    }
+}
+
+/// What is put off for a failure is overdue all the same.
+#[tokio::test]
+async fn nineteen_days_of_failures_are_seen() {
+    let stack = stack().await;
+    let ada = connected(&stack).await;
+    let headers =
+        vec![("location".to_owned(), "https://graph.elsewhere.example/x?access_token=y".to_owned())];
+    let moved = FaultAction::Respond { status: 301, body: String::new(), headers };
+    fail(&stack, SandboxCall::Refresh, FOREVER, moved);
+    stack.clock().advance(41 * DAY);
+    let mut most = 0;
+    for _ in 0..18 * 8 {
+        most = most.max(sweep(&stack).await.oldest_overdue_seconds);
+        stack.clock().advance(Duration::from_hours(3));
+    }
+    println!("overdue after 18 days of failures: {} days", most / 86_400);
+    assert!(most >= 18 * 86_400, "{most}");
+    assert_eq!(grant(&stack, &ada).await.status(), Status::Active);
+}
+
+/// A row that cannot be read is the worst case, and said once.
+#[tokio::test]
+async fn a_damaged_row_is_overdue_and_announced_once() {
+    let stack = stack().await;
+    let people = connect_people(&stack, 3).await;
+    set_attribute(&stack, &people[0], "lease_until", AttributeValue::S("soon".to_owned())).await;
+    set_attribute(&stack, &people[1], "expires_at", AttributeValue::S("soon".to_owned())).await;
+    stack.clock().advance(41 * DAY);
+    let report = sweep(&stack).await;
+    assert_eq!((report.count(Outcome::Refreshed), report.count(Outcome::BrokenRow)), (2, 1));
+    assert_eq!(report.oldest_overdue_seconds, 60 * 86_400);
+    for _ in 0..5 {
+        stack.clock().advance(Duration::from_hours(7));
+        sweep(&stack).await;
+    }
+    let events = announced(&stack).await;
+    let unreadable: Vec<_> = events.iter().filter(|event| event["type"] == "account.unreadable").collect();
+    assert_eq!(unreadable.len(), 1, "{events:?}");
+    assert_eq!(unreadable[0]["user_id"], *people[1]);
+}
+
+/// Many callers doubt a token at once: Meta is asked once, and vouches for a while.
+#[tokio::test]
+async fn doubts_have_an_end() {
+    let stack = stack().await;
+    let ada = connected(&stack).await;
+    let stored = token(&stack, &ada).await;
+    let digest = ring::digest::digest(&ring::digest::SHA256, stored.as_bytes());
+    let query =
+        digest.as_ref().iter().fold("?refused=".to_owned(), |text, byte| text + &format!("{byte:02x}"));
+    stack.sandbox().unwrap().clear_calls();
+    let callers = (0..60).map(|_| vend(&stack, &ada, &query));
+    for (status, vended) in futures_util::future::join_all(callers).await {
+        assert_eq!((status, &vended["access_token"]), (StatusCode::OK, &json!(stored)));
+    }
+    assert_eq!(calls_of(&stack, SandboxCall::Me), 1);
+}
+
+/// An operator stops sweeps, or verdicts only.
+#[tokio::test]
+async fn what_is_paused_waits() {
+    let stack = stack().await;
+    let sandbox = stack.sandbox().unwrap();
+    let people = connect_people(&stack, 2).await;
+    sandbox.change_password(&people[0]);
+    stack.clock().advance(41 * DAY);
+    stack.service().store().set_pause(Some(Pause::Sweeps)).await.unwrap();
+    let report = sweep(&stack).await;
+    assert_eq!((report.stopped, report.outcomes.len()), (Some(threads_auth::Stopped::Paused), 0));
+    assert_eq!(report.paused, Some(Pause::Sweeps));
+    stack.service().store().set_pause(Some(Pause::Verdicts)).await.unwrap();
+    let report = sweep(&stack).await;
+    assert_eq!((report.count(Outcome::Refreshed), report.count(Outcome::Suspected)), (1, 1));
+    assert_eq!(grant(&stack, &people[0]).await.status(), Status::Active);
+    stack.service().store().set_pause(None).await.unwrap();
+    assert_eq!(sweep_for(&stack, DAY, QUARTER).await, 1);
+}
+
+/// Faults by account, for the new token of one person only: it is tried once, and the one before it brings it back.
+#[tokio::test]
+async fn a_new_token_is_tried_while_the_old_one_lives() {
+    let stack = stack().await;
+    let people = connect_people(&stack, 2).await;
+    stack.clock().advance(41 * DAY);
+    let answer = json!({"access_token": "THQVJneverbecamevalid0123456789", "expires_in": 5_183_944});
+    stack.sandbox().unwrap().inject(Fault {
+        call: Some(SandboxCall::Refresh),
+        times: 1,
+        after: 0,
+        action: respond(200, answer.to_string()),
+        user_id: Some(people[0].clone()),
+    });
+    assert_eq!(sweep(&stack).await.count(Outcome::Refreshed), 2);
+    assert!(grant(&stack, &people[0]).await.live().unwrap().suspicion.is_some());
+    sweep_for(&stack, Duration::from_hours(1), QUARTER).await;
+    for person in &people {
+        assert!(is_usable(&stack, &token(&stack, person).await).await);
+    }
+}
