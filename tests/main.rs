@@ -17,3 +17,4 @@ mod refresh;
 mod removal;
 mod threats;
 mod unkind;
+mod year;
