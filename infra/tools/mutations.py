@@ -208,9 +208,37 @@ put(WINDOW, "more datapoints than periods of a sum", "ServerErrorsAlarm", [P, "D
 drop(WINDOW, "an alarm without a period", "EventsBehindAlarm", [P, "Period"])
 
 
-@breaks("everything_of_note_has_an_alarm", "an alarm left out")
+@breaks(WINDOW, "an alarm on eleven metrics")
 def _(mutant):
-    del mutant["Resources"]["WeakestTokenAlarm"]
+    metrics = resource(mutant, "RefreshesFailingAlarm")[P]["Metrics"]
+    metrics += [{**metrics[1], "Id": f"more{number}"} for number in range(2)]
+
+
+SEEN = "a_failing_token_is_seen_between_two_looks"
+put(SEEN, "half an hour for a token that waits", "OldestOverdueAlarm", [P, "Period"], 1800)
+drop(SEEN, "half a day after half a day for the weakest token", "WeakestTokenAlarm", [P, "DatapointsToAlarm"])
+put(SEEN, "half a day of failing refreshes", "RefreshesFailingAlarm", [P, "Metrics", 5, "MetricStat", "Period"], 43_200)
+put(SEEN, "an hour of an app that is refused", "AppRefusedAlarm", [P, "Period"], 3600)
+put("alarms_name_outcomes_that_exist", "an outcome that nothing has", "AppRefusedAlarm", [P, "Dimensions", 1, "Value"], "configuration")
+put("alarms_name_outcomes_that_exist", "an outcome that nothing has, in a sum", "RefreshesFailingAlarm", [P, "Metrics", 5, "MetricStat", "Metric", "Dimensions", 1, "Value"], "failed")
+
+
+@breaks("every_alarm_is_on_the_dashboard", "an alarm that the dashboard does not show")
+def _(mutant):
+    body = resource(mutant, "Dashboard")[P]["DashboardBody"]
+    body["Fn::Sub"] = body["Fn::Sub"].replace('"${PausedAlarm.Arn}",', "")
+
+
+for alarm in ("WeakestToken", "Wave", "BrokenRows", "UnreadableShards", "Paused", "Drift"):
+
+    @breaks("everything_of_note_has_an_alarm", f"no alarm {alarm}")
+    def _(mutant, name=f"{alarm}Alarm"):
+        del mutant["Resources"][name]
+
+
+@breaks("everything_of_note_has_an_alarm", "no alarm on refreshes")
+def _(mutant):
+    del mutant["Resources"]["RefreshesFailingAlarm"], mutant["Resources"]["AppRefusedAlarm"]
 
 
 # The edge

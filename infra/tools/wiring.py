@@ -28,12 +28,25 @@ ROUTES = {
     "DELETE /users/{user_id}": ("AWS_IAM", "Token"),
 }
 
+# What our own code says: the longest that a failing token is left alone, and the names of what comes of a look at it.
+SCHEDULE = INFRA.parent / "shared/model/src/schedule.rs"
+OUTCOMES = INFRA.parent / "shared/threads-auth/src/refresh/outcome.rs"
+
+# The alarms on what only a look at that one token tells.
+PATIENT = ("OldestOverdueAlarm", "WeakestTokenAlarm", "RefreshesFailingAlarm", "AppRefusedAlarm")
+
 # What an alarm must exist for.
 WATCHED = {
     "OldestOverdueSeconds",
     "SweepSeconds",
     "WeakestTokenDays",
     "DecryptFailures",
+    "Refreshes",
+    "Wave",
+    "BrokenRows",
+    "UnreadableShards",
+    "Paused",
+    "Drift",
     "ApproximateNumberOfMessagesVisible",
     "IteratorAge",
     "Errors",
@@ -103,13 +116,52 @@ def every_alarm_is_in_the_runbook(template):
     return problems
 
 
+def every_alarm_is_on_the_dashboard(template):
+    body = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    alarms = of_type(template, "AWS::CloudWatch::Alarm")
+    return [f"the dashboard does not show {name}" for name in alarms if f"${{{name}.Arn}}" not in body]
+
+
+def periods_of(alarm):
+    properties = alarm["Properties"]
+    windows = [properties, *(metric.get("MetricStat", metric) for metric in properties.get("Metrics", []))]
+    return {int(window["Period"]) for window in windows if "Period" in window}
+
+
+def a_failing_token_is_seen_between_two_looks(template):
+    """A token that fails is tried again within the longest backoff, and no sweep between tells of it: an alarm must see one look in
+    as many of its periods as it needs."""
+    hours = re.search(r"MAX_BACKOFF: Duration = Duration::from_hours\((\d+)\)", SCHEDULE.read_text())
+    if hours is None:
+        return ["schedule.rs does not say the longest backoff in hours"]
+    problems = []
+    for name in PATIENT:
+        alarm = template["Resources"].get(name, {"Properties": {"EvaluationPeriods": 0}})
+        of = int(alarm["Properties"]["EvaluationPeriods"])
+        needed = int(alarm["Properties"].get("DatapointsToAlarm", of))
+        for period in periods_of(alarm) or {0}:
+            if (seen := period * (of - needed + 1)) <= int(hours[1]) * 3_600:
+                problems.append(f"{name} sees {seen} s, and a look comes every {hours[1]} h")
+    return problems
+
+
+def alarms_name_outcomes_that_exist(template):
+    """A metric under an outcome that nothing has is silent for ever."""
+    known = set(re.findall(r'=> "(\w+)"', OUTCOMES.read_text()))
+    text = json.dumps(of_type(template, "AWS::CloudWatch::Alarm"))
+    named = set(re.findall(r'"Name": "Outcome", "Value": "([^"]+)"', text))
+    return [f"there is no outcome {outcome}" for outcome in sorted(named - known)]
+
+
 def every_alarm_looks_back_as_far_as_it_may(template):
-    """PutMetricAlarm's limits: a window of seven days, or of one day for periods under an hour, and M of N with M at most N."""
+    """PutMetricAlarm's limits: a window of seven days, or of one day for periods under an hour, M of N with M at most N, and ten
+    metrics."""
     problems = []
     for name, alarm in of_type(template, "AWS::CloudWatch::Alarm").items():
         properties = alarm["Properties"]
-        windows = [properties, *(metric.get("MetricStat", metric) for metric in properties.get("Metrics", []))]
-        periods = {int(window["Period"]) for window in windows if "Period" in window}
+        periods = periods_of(alarm)
+        if (metrics := sum("MetricStat" in metric for metric in properties.get("Metrics", []))) > 10:
+            problems.append(f"{name} looks at {metrics} metrics, and may at 10")
         datapoints_of = int(properties["EvaluationPeriods"])
         if not periods:
             problems.append(f"{name} has no period")
@@ -224,6 +276,9 @@ RULES = [
     each_function_has_a_role_and_a_log_of_its_own,
     everything_of_note_has_an_alarm,
     every_alarm_is_in_the_runbook,
+    every_alarm_is_on_the_dashboard,
+    a_failing_token_is_seen_between_two_looks,
+    alarms_name_outcomes_that_exist,
     every_alarm_looks_back_as_far_as_it_may,
     environments_fit_the_template,
     ids_stay_what_they_were,
