@@ -216,7 +216,7 @@ def _(mutant):
 
 SEEN = "a_failing_token_is_seen_between_two_looks"
 put(SEEN, "half an hour for a token that waits", "OldestOverdueAlarm", [P, "Period"], 1800)
-drop(SEEN, "half a day after half a day for the weakest token", "WeakestTokenAlarm", [P, "DatapointsToAlarm"])
+drop(SEEN, "half a day for the weakest token", "WeakestTokenAlarm", [P, "DatapointsToAlarm"])
 put(SEEN, "half a day of failing refreshes", "RefreshesFailingAlarm", [P, "Metrics", 5, "MetricStat", "Period"], 43_200)
 put(SEEN, "an hour of an app that is refused", "AppRefusedAlarm", [P, "Period"], 3600)
 put("alarms_name_outcomes_that_exist", "an outcome that nothing has", "AppRefusedAlarm", [P, "Dimensions", 1, "Value"], "configuration")
