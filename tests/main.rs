@@ -12,6 +12,7 @@ mod faults;
 mod fixture;
 mod golden;
 mod iam;
+mod inspector;
 mod operations;
 mod refresh;
 mod removal;

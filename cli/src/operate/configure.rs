@@ -1,22 +1,29 @@
 //! `threads-auth configure`: the two secrets of a stack, written once it is deployed.
 //!
-//! Owns that the app's id and secret are tried at Meta before they are kept, and that a keyring is made where there is none. Refuses to
-//! replace a keyring, which would lose every token, and to change the app of a stack unasked.
+//! Owns that the app's id and secret are tried at Meta before they are kept, that the inspector is an account of the stack, and that a
+//! keyring is made where there is none. Refuses to replace a keyring, which would lose every token, and to change the app of a stack
+//! unasked.
+
+use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use serde_json::json;
-use threads_graph::AppId;
+use serde_json::{Map, Value, json};
+use threads_auth::Status;
+use threads_graph::{AppCredentials, AppId, AppSecret, UserId};
 use zeroize::Zeroizing;
 
 use crate::operate::secrets::{put, value};
 use crate::operate::stored_keyring;
-use crate::operate::target::{TARGETS, Target};
+use crate::operate::target::{Opened, TARGETS, Target};
 use crate::shell::exit::usage;
-use crate::shell::inputs::{Inputs, SECRETS};
+use crate::shell::inputs::{APP_ID, APP_SECRET, Inputs, SECRETS};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::table;
 use crate::shell::surroundings::Surroundings;
+
+/// The inspector's field in the app's secret.
+const INSPECTOR: &str = "inspector";
 
 /// Write the app's id and secret to a stack, after Meta has confirmed them, and make its keyring if it has none.
 #[derive(Args)]
@@ -25,9 +32,14 @@ use crate::shell::surroundings::Surroundings;
                                       asks for the app's id and secret
   pass show threads/secret | threads-auth configure --app-id 9876543210987654 --app-secret -
                                       for scripts; again with a new secret when Meta has given one
+  threads-auth configure --inspector 17841405793187218
+                                      names the account by whose token Meta is asked about the others
 
 It is the last step of a deployment, and prints the three addresses that Meta's dashboard wants. Functions take a changed secret up
 within five minutes. The keyring is never replaced.
+
+Meta documents that only a Threads tester of the app may ask about tokens: when access to a person's data ends, and what was granted. So
+connect the account of a tester, and name it with --inspector; the id and the secret that are stored already are taken then.
 
 {SECRETS}
 
@@ -41,6 +53,10 @@ pub(crate) struct Configure {
     #[arg(long, value_name = "SECRET")]
     app_secret: Option<String>,
 
+    /// A connected account of a Threads tester, by whose token Meta is asked about the others; `none` for nobody
+    #[arg(long, value_name = "USER_ID", conflicts_with = "replace_app")]
+    inspector: Option<Inspector>,
+
     /// Change to another app: the accounts of the one before it are lost
     #[arg(long)]
     replace_app: bool,
@@ -49,28 +65,48 @@ pub(crate) struct Configure {
     target: Target,
 }
 
+/// Who is to be the inspector.
+#[derive(Clone)]
+enum Inspector {
+    Nobody,
+    Account(UserId),
+}
+
+impl FromStr for Inspector {
+    type Err = threads_graph::InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "none" { Ok(Self::Nobody) } else { text.parse().map(Self::Account) }
+    }
+}
+
 impl Configure {
     pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
         let output = self.target.output;
         let mut interrupt = Interrupt::listen()?;
         let stack = interrupt.or(self.target.open(surroundings)).await?;
-        let inputs = Inputs::new(surroundings, output);
-        let app = inputs.app(self.app_id.as_deref(), self.app_secret.as_deref(), &mut interrupt).await?;
         let client = stack.secrets_manager();
         let config = stack.service.config();
         let before = value(&client, &config.app_secret_id).await?.map(|value| value.text);
-        // What a later version keeps there beside the two stays.
-        let mut secret: serde_json::Map<String, serde_json::Value> =
+        // What a later version keeps there beside ours stays.
+        let mut secret: Map<String, Value> =
             before.as_ref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        if let Some(Inspector::Account(user_id)) = &self.inspector {
+            interrupt.or(is_connected(&stack, user_id)).await?;
+        }
+        let app = self.app(&secret, surroundings, &mut interrupt).await?;
         if let Some(before) = secret.get("app_id").and_then(|id| id.as_str())
             && let Ok(before) = before.parse::<AppId>()
             && before != app.app_id
-            && !self.replace_app
         {
-            return usage(format!(
-                "{} works for the app {before}, and its accounts are bound to that: --replace-app gives them up for {}",
-                stack.name, app.app_id
-            ));
+            if !self.replace_app {
+                return usage(format!(
+                    "{} works for the app {before}, and its accounts are bound to that: --replace-app gives them up for {}",
+                    stack.name, app.app_id
+                ));
+            }
+            // It was one of them.
+            secret.remove(INSPECTOR);
         }
         output.note("Asking Meta whether the app id and the secret belong together …");
         let graph = stack.graph();
@@ -84,7 +120,13 @@ impl Configure {
             .await?;
         secret.insert("app_id".to_owned(), json!(app.app_id));
         secret.insert("app_secret".to_owned(), app.app_secret.expose().into());
-        let text = Zeroizing::new(serde_json::Value::from(secret).to_string());
+        match &self.inspector {
+            Some(Inspector::Account(user_id)) => _ = secret.insert(INSPECTOR.to_owned(), json!(user_id)),
+            Some(Inspector::Nobody) => _ = secret.remove(INSPECTOR),
+            None => {}
+        }
+        let inspector = secret.get(INSPECTOR).and_then(Value::as_str).map(str::to_owned);
+        let text = Zeroizing::new(Value::from(secret).to_string());
         let changed = before.is_none_or(|before| before != text);
         if changed {
             put(&client, &config.app_secret_id, &text, None).await?;
@@ -96,12 +138,17 @@ impl Configure {
             "app_id": app.app_id,
             "app_secret_written": changed,
             "keyring_made": made,
+            "inspector": inspector,
             "redirect_callback_url": callback,
             "uninstall_callback_url": uninstall,
             "delete_callback_url": delete,
         });
+        let inspector = inspector.map_or_else(
+            || "There is no inspector".to_owned(),
+            |user_id| format!("The inspector is {user_id}"),
+        );
         let plain = format!(
-            "The app's id and secret belong together, and {}. The keyring {}.\n\nIn Meta's dashboard, under the use case \"Access the Threads API\" > Settings, all three before you save:\n{}\n\n`threads-auth doctor` checks the rest.",
+            "The app's id and secret belong together, and {}. The keyring {}. {inspector}.\n\nIn Meta's dashboard, under the use case \"Access the Threads API\" > Settings, all three before you save:\n{}\n\n`threads-auth doctor` checks the rest.",
             if changed { "are written" } else { "were there already" },
             if made { "was made" } else { "was there already, and stays" },
             table(&[
@@ -112,4 +159,43 @@ impl Configure {
         );
         output.result(&json, &plain)
     }
+    /// The app's id and secret. Whoever names an inspector need not say again what is stored.
+    async fn app(
+        &self,
+        secret: &Map<String, Value>,
+        surroundings: &Surroundings,
+        interrupt: &mut Interrupt,
+    ) -> Result<AppCredentials> {
+        let inputs = Inputs::new(surroundings, self.target.output);
+        let (app_id, app_secret) = (self.app_id.as_deref(), self.app_secret.as_deref());
+        let is_given = app_id.is_some()
+            || app_secret.is_some()
+            || inputs.configured(&APP_ID)?.is_some()
+            || inputs.configured(&APP_SECRET)?.is_some();
+        match stored(secret) {
+            Some(app) if self.inspector.is_some() && !is_given => Ok(app),
+            _ => inputs.app(app_id, app_secret, interrupt).await,
+        }
+    }
+}
+
+/// The id and the secret in a secret's text, if they are there.
+fn stored(secret: &Map<String, Value>) -> Option<AppCredentials> {
+    let text = |name| secret.get(name).and_then(Value::as_str);
+    Some(AppCredentials {
+        app_id: text("app_id")?.parse().ok()?,
+        app_secret: AppSecret::new(text("app_secret")?).ok()?,
+    })
+}
+
+/// The inspector's token is kept alive as that of any account is, so it has to be one.
+async fn is_connected(stack: &Opened, user_id: &UserId) -> Result<()> {
+    let grant = stack.service.find_grant(user_id).await?;
+    if grant.is_some_and(|grant| grant.status() == Status::Active) {
+        return Ok(());
+    }
+    usage(format!(
+        "{user_id} is no connected account of {}, and nothing was written: connect it first, like any other account. It has to be a Threads tester of the app",
+        stack.name
+    ))
 }

@@ -9,6 +9,7 @@ mod credentials;
 mod deployed;
 mod env_file;
 mod exits;
+mod inspector;
 mod keyring;
 mod login;
 mod operations;

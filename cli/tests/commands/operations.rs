@@ -322,6 +322,8 @@ fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
         "app id and secret",
         "scopes",
         "tokens",
+        "inspection",
+        "pause",
         "public address",
         "redirect URI",
     ];

@@ -14,7 +14,7 @@ use crate::clients::Clients;
 
 /// Meta's answer about a token.
 pub(crate) struct Inspected {
-    caller: Caller,
+    pub(crate) caller: Caller,
     pub(crate) info: TokenInfo,
 }
 

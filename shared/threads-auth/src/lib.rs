@@ -23,6 +23,7 @@ mod removal;
 mod service;
 mod stopwatch;
 
+pub use callers::Caller;
 pub use clients::StartError;
 pub use config::{AuthorizeAccess, Config, ConfigError, ConfigProblem};
 pub use connect::return_to::{NotAllowed, ReturnTo, ReturnToAllowlist};
@@ -31,7 +32,7 @@ pub use connect::{
     NewSession, SessionError,
 };
 pub use events::RowChange;
-pub use operate::{ImportError, Imported, RestoreError, RestoreReport};
+pub use operate::{ImportError, Imported, Inspections, RestoreError, RestoreReport};
 pub use refresh::{
     DEFAULT_MIN_VALID, InvalidTokenHash, MAX_MIN_VALID, RefreshOutcome, RetryReason, Stopped, SweepError,
     SweepReport, TokenHash, VendError, Vended,

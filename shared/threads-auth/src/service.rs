@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::connect::{
     self, Begun, CompleteError, Completed, ConnectRefusal, Connected, NewSession, SessionError,
 };
-use crate::operate::{self, ImportError, Imported, RestoreError, RestoreReport};
+use crate::operate::{self, ImportError, Imported, Inspections, RestoreError, RestoreReport};
 use crate::refresh::{self, RefreshOutcome, SweepError, SweepReport, TokenHash, VendError, Vended};
 use crate::removal::{self, Deauthorized, Deleted, RemovalError};
 
@@ -249,6 +249,11 @@ impl ThreadsAuth {
         now: Timestamp,
     ) -> Result<Imported, ImportError> {
         operate::import::import(&self.0, token, user_id, expires_at, now).await
+    }
+
+    /// Who may ask Meta about tokens.
+    pub async fn inspections(&self, now: Timestamp) -> Inspections {
+        operate::inspections::inspections(&self.0, now).await
     }
 
     /// Copies what the table in use lacks from the table `from`, a backup of it. `progress` is told

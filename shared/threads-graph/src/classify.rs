@@ -41,6 +41,20 @@ pub(crate) fn redirect_host(from: &Url, location: &str, sent: &[&str]) -> Option
     (is_host && !is_echo).then(|| host.to_owned())
 }
 
+/// Where Meta's own pages are known to live, with and without `www.`.
+const PAGE_HOSTS: [&str; 2] = ["threads.com", "threads.net"];
+
+/// The host to which an answer of Meta's authorization page leads for good, unless Meta's pages are known to live there.
+#[must_use]
+pub fn page_moved_to(page: &Url, status: u16, location: Option<&str>) -> Option<String> {
+    let bare = |host: &str| host.strip_prefix("www.").unwrap_or(host).to_owned();
+    let host = location.filter(|_| matches!(status, 301 | 308));
+    let host = redirect_host(page, host?, &[])?;
+    let is_known = page.host_str().is_some_and(|own| bare(own) == bare(&host))
+        || PAGE_HOSTS.contains(&bare(&host).as_str());
+    (!is_known).then_some(host)
+}
+
 /// Whether a body says that something is wrong, whatever the status: a 200 may carry an error.
 pub(crate) fn says_error(call: Call, body: &Value) -> bool {
     if call == Call::Other {
@@ -235,6 +249,25 @@ mod tests {
         let (code, subcode) = (code.into(), subcode.into());
         json!({"error": {"message": message, "type": "OAuthException", "code": code, "error_subcode": subcode}})
             .to_string()
+    }
+
+    #[test]
+    fn a_page_has_moved_if_it_leads_for_good_to_a_host_that_is_not_known() {
+        let page = Url::parse("https://threads.com/oauth/authorize?client_id=1").unwrap();
+        for (status, location, expected) in [
+            (301, "https://login.example/oauth?x=CANARY", Some("login.example")),
+            (308, "//login.example/", Some("login.example")),
+            (302, "https://login.example/", None),
+            (200, "https://login.example/", None),
+            (301, "/oauth/authorize/", None),
+            (301, "https://www.threads.com/oauth/authorize", None),
+            (301, "https://www.threads.net/login", None),
+            (301, "https://threads.com.example/", Some("threads.com.example")),
+        ] {
+            let found = page_moved_to(&page, status, Some(location));
+            assert_eq!(found.as_deref(), expected, "{status} {location}");
+        }
+        assert_eq!(page_moved_to(&page, 301, None), None);
     }
 
     #[test]

@@ -78,6 +78,7 @@ pub use call::Call;
 pub use callback::{
     CallbackError, CallbackParams, DenialReason, PastedCallback, parse_callback, parse_pasted,
 };
+pub use classify::page_moved_to;
 pub use client::{Credentials, Endpoint, InvalidCredentials, ThreadsClient};
 pub use endpoints::{Endpoints, InvalidEndpoints, authorization_url};
 pub use error::Error;

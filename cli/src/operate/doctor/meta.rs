@@ -2,9 +2,10 @@
 
 use anyhow::Error;
 use serde_json::Value;
+use threads_auth::{Caller, Inspections};
 use threads_auth_model::error_chain;
 use threads_auth_model::seal::random_text;
-use threads_graph::{ConfigurationProblem, ErrorKind, Scopes, redacted};
+use threads_graph::{ConfigurationProblem, ErrorKind, Scopes, page_moved_to, redacted};
 use url::Url;
 
 use super::finding::{Finding, fail, ok, warn};
@@ -21,6 +22,9 @@ pub(super) async fn belong_together(stack: &Opened) -> Finding {
     match stack.graph().app_token(&app.credentials).await {
         Ok(_) => ok(CHECK, "belong together, says Meta"),
         Err(error) => {
+            if let Some(host) = error.moved_to() {
+                return moved(host, "THREADS_GRAPH_URL", "ThreadsGraphUrl");
+            }
             let is_blocked = *error.kind() == ErrorKind::Configuration(ConfigurationProblem::AppBlocked);
             let error = Error::from(error);
             let advice = exit::advice(&error);
@@ -36,6 +40,50 @@ pub(super) async fn belong_together(stack: &Opened) -> Finding {
                 ),
             }
         }
+    }
+}
+
+/// Meta leads to this host for good, which the setting of these two names does not say yet.
+fn moved(host: &str, variable: &str, parameter: &str) -> Finding {
+    fail(
+        "Meta's address",
+        format!("Meta has moved: it redirects to the host {host}"),
+        format!(
+            "If Meta has announced that host, deploy the stack with the parameter {parameter} set to its address ({variable} for `threads-auth dev` and the other commands). If not, ask Meta first: whoever answers there is given every token."
+        ),
+    )
+}
+
+/// Who may ask Meta about tokens. Without anybody, the end of data access is found out only when it has come.
+pub(super) async fn inspections(stack: &Opened) -> Finding {
+    const CHECK: &str = "inspection";
+    const NAME_ONE: &str = "Connect the account of a Threads tester of the app, and name it: `threads-auth configure --inspector USER_ID`.";
+    if stack.service.vault(stack.now()).await.is_err() {
+        return warn(CHECK, "cannot be tried without the secrets", "First the secrets, see above.");
+    }
+    match stack.service.inspections(stack.now()).await {
+        Inspections::TakenBy(Caller::App) => ok(CHECK, "Meta tells the app about its tokens"),
+        Inspections::TakenBy(Caller::Inspector) => {
+            ok(CHECK, "Meta tells the inspector about the app's tokens")
+        }
+        Inspections::TakenBy(Caller::Itself) => {
+            ok(CHECK, "Meta tells about each token by that token itself, which it documents for testers only")
+        }
+        Inspections::NothingToAsk => ok(CHECK, "there is no token to ask about yet"),
+        Inspections::RefusedToAll => warn(
+            CHECK,
+            "Meta tells nobody about tokens: when access to a private profile ends is found out only when it has ended",
+            NAME_ONE,
+        ),
+        Inspections::NoInspector(user_id) => {
+            warn(CHECK, format!("the inspector {user_id} is not connected"), NAME_ONE)
+        }
+        Inspections::EndedInspector(user_id) => warn(
+            CHECK,
+            format!("the account of the inspector {user_id} has ended"),
+            "Its person has to connect again. Or name another one: `threads-auth configure --inspector USER_ID`.",
+        ),
+        Inspections::Unknown => warn(CHECK, "could not be found out", "Try again later."),
     }
 }
 
@@ -67,7 +115,8 @@ pub(super) async fn redirect_uri(stack: &Opened) -> Finding {
     let state = random_text::<16>().unwrap_or_default();
     let url = stack.graph().authorization_url(&app.credentials.app_id, &uri, &config.scopes, &state);
     let body = match page(stack, url).await {
-        Ok(body) => body,
+        Ok(Page::Body(body)) => body,
+        Ok(Page::MovedTo(host)) => return moved(&host, "THREADS_AUTHORIZE_URL", "ThreadsAuthorizeUrl"),
         Err(problem) => {
             return warn(CHECK, format!("Meta's page does not answer: {problem}"), "Try again later.");
         }
@@ -96,14 +145,25 @@ pub(super) async fn redirect_uri(stack: &Opened) -> Finding {
     }
 }
 
+/// Meta's page, or the host that it is at now.
+enum Page {
+    Body(String),
+    MovedTo(String),
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "Meta's public page, as a browser opens it: its address carries no secret"
 )]
-async fn page(stack: &Opened, url: Url) -> Result<String, String> {
-    let answer = stack.http.inner().get(url).header("accept", "text/html").send().await;
+async fn page(stack: &Opened, url: Url) -> Result<Page, String> {
+    let answer = stack.http.inner().get(url.clone()).header("accept", "text/html").send().await;
     let answer = answer.map_err(|error| error_chain(&error.without_url()))?;
-    answer.text().await.map_err(|error| error_chain(&error.without_url()))
+    let location = answer.headers().get("location").and_then(|location| location.to_str().ok());
+    if let Some(host) = page_moved_to(&url, answer.status().as_u16(), location) {
+        return Ok(Page::MovedTo(host));
+    }
+    let body = answer.text().await.map_err(|error| error_chain(&error.without_url()))?;
+    Ok(Page::Body(body))
 }
 
 /// Meta's code and words, if a page is its `{"error_message":…,"error_code":…}`, alone or in HTML.

@@ -11,8 +11,10 @@ mod secrets;
 use anyhow::Result;
 use clap::Args;
 use serde_json::json;
+use threads_auth::Pause;
+use threads_auth_model::error_chain;
 
-use self::finding::{Finding, Level};
+use self::finding::{Finding, Level, ok, warn};
 use crate::operate::target::{Opened, TARGETS, Target};
 use crate::shell::exit::Stopped;
 use crate::shell::interrupt::Interrupt;
@@ -25,9 +27,9 @@ use crate::shell::surroundings::Surroundings;
   threads-auth doctor --profile prod --stack threads-auth-prod
   threads-auth doctor --json | jq '.checks[] | select(.level != \"ok\")'
 
-It changes nothing. Exit code 1 means that a check has failed; warnings alone leave it at 0. On AWS it reads the stack and the
-list of its resources, both secrets, a page of the table of grants, the schedule, the alarms and the key's policy; what your
-credentials may not read is a warning.
+It changes nothing, and asks Meta about one token. Exit code 1 means that a check has failed; warnings alone leave it at 0. On AWS it
+reads the stack and the list of its resources, both secrets, the table of grants, the schedule, the alarms and the key's policy; what
+your credentials may not read is a warning.
 
 {TARGETS}"))]
 pub(crate) struct Doctor {
@@ -55,6 +57,8 @@ async fn examine(stack: &Opened) -> Vec<Finding> {
     findings.push(meta::belong_together(stack).await);
     findings.push(meta::scopes(stack));
     findings.push(secrets::tokens(stack).await);
+    findings.push(meta::inspections(stack).await);
+    findings.push(pause(stack).await);
     findings.extend(address::reachable(stack).await);
     findings.push(meta::redirect_uri(stack).await);
     if let Some(deployed) = &stack.deployed {
@@ -63,4 +67,18 @@ async fn examine(stack: &Opened) -> Vec<Finding> {
         findings.push(aws::key_policy(deployed).await);
     }
     findings
+}
+
+/// What an operator has stopped, which an alarm tells too.
+async fn pause(stack: &Opened) -> Finding {
+    const CHECK: &str = "pause";
+    const NEXT: &str = "`threads-auth resume` lets it go on.";
+    match stack.service.store().pause().await {
+        Ok(None) => ok(CHECK, "nothing is paused"),
+        Ok(Some(Pause::Sweeps)) => warn(CHECK, "sweeps are paused: no sweep refreshes anything", NEXT),
+        Ok(Some(Pause::Verdicts)) => {
+            warn(CHECK, "verdicts are paused: no account is marked as dead on Meta's word", NEXT)
+        }
+        Err(error) => warn(CHECK, format!("could not be read: {}", error_chain(&error)), "Try again later."),
+    }
 }

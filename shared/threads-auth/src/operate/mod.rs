@@ -1,9 +1,11 @@
 //! An operator's work: on a whole table, or by hand.
 
 pub(crate) mod import;
+pub(crate) mod inspections;
 pub(crate) mod keys_in_use;
 pub(crate) mod refresh_now;
 pub(crate) mod restore;
 
 pub use import::{ImportError, Imported};
+pub use inspections::Inspections;
 pub use restore::{RestoreError, RestoreReport};
