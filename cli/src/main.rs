@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use threads_graph::redacted;
 use tokio::runtime::Builder;
 
-use crate::operate::{accounts, configure, doctor, keyring, restore, sweep};
+use crate::operate::{accounts, configure, doctor, keyring, pause, restore, sweep};
 use crate::person::{access_token, authorize_url, legacy, login, refresh_token};
 use crate::serve::server::log_to_stderr;
 use crate::serve::{dev, sandbox};
@@ -43,6 +43,8 @@ enum Command {
     Doctor(doctor::Doctor),
     Accounts(accounts::Accounts),
     Sweep(sweep::Sweep),
+    Pause(pause::PauseCommand),
+    Resume(pause::Resume),
     Keyring(keyring::KeyringCommand),
     Restore(restore::Restore),
     Dev(dev::Dev),
@@ -101,6 +103,8 @@ impl Command {
             Self::Doctor(command) => block_on(command.run(surroundings)),
             Self::Accounts(command) => block_on(command.run(surroundings)),
             Self::Sweep(command) => block_on(command.run(surroundings)),
+            Self::Pause(command) => block_on(command.run(surroundings)),
+            Self::Resume(command) => block_on(command.run(surroundings)),
             Self::Keyring(command) => block_on(command.run(surroundings)),
             Self::Restore(command) => block_on(command.run(surroundings)),
             Self::Dev(dev) => serve(dev.run(surroundings)),

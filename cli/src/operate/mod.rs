@@ -4,6 +4,7 @@ pub(crate) mod accounts;
 pub(crate) mod configure;
 pub(crate) mod doctor;
 pub(crate) mod keyring;
+pub(crate) mod pause;
 pub(crate) mod restore;
 mod secrets;
 mod stored_keyring;

@@ -14,6 +14,7 @@ mod keyring;
 mod login;
 mod operations;
 mod others;
+mod pause;
 mod stack;
 mod support;
 mod terminal;

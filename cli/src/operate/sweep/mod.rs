@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use threads_auth::{RefreshOutcome, SweepReport};
+use threads_auth::{Pause, RefreshOutcome, SweepReport};
 
 use self::progress::Progress;
 use crate::operate::target::{Opened, TARGETS, Target};
@@ -31,7 +31,7 @@ From this machine it needs all that the refresh function may: both secrets and t
 and your credentials need lambda:InvokeFunction on it; with dynamodb:Query on the index \"due\" you also see how far it is.
 
 The schedule's own sweeps may run at the same time: each token is refreshed once. Exit code 4 means that something is left for the next
-sweep. Ctrl-C ends it after the accounts that are under way.
+sweep, or that sweeps are paused (`threads-auth resume`). Ctrl-C ends it after the accounts that are under way.
 
 {TARGETS}"))]
 pub(crate) struct Sweep {
@@ -92,6 +92,17 @@ impl Sweep {
         if let Some(days) = told.weakest_token_days {
             let _ = writeln!(plain, "The weakest of them lives for {days} more days.");
         }
+        match told.paused {
+            Some(Pause::Sweeps) => {
+                plain.push_str(
+                    "Sweeps are paused, and nothing was looked at. `threads-auth resume` lets them go on.\n",
+                );
+            }
+            Some(Pause::Verdicts) => {
+                plain.push_str("Verdicts are paused: no account is marked as dead on Meta's word. `threads-auth resume` ends it.\n");
+            }
+            None => {}
+        }
         if told.stopped.is_some() && !self.target.output.json {
             let _ = match Box::pin(stack.service.count_due(stack.now())).await {
                 Ok(left) => writeln!(plain, "It ended early; {left} are left for the next sweep."),
@@ -101,13 +112,13 @@ impl Sweep {
         if told.unreadable_shards > 0 {
             let _ = writeln!(plain, "{} parts of the index could not be read.", told.unreadable_shards);
         }
-        self.target.output.result(&serde_json::to_value(told)?, &plain)?;
         if told.wave {
             let _ = writeln!(
                 plain,
                 "Meta refused so many tokens that it is not believed: they are looked at again."
             );
         }
+        self.target.output.result(&serde_json::to_value(told)?, &plain)?;
         let any =
             |outcomes: &[RefreshOutcome]| outcomes.iter().any(|outcome| told.outcomes.contains_key(outcome));
         if let Some(signal) = came {

@@ -1,0 +1,67 @@
+//! `threads-auth pause` and `resume`: an operator stops the sweeps, or the verdicts only, and lets them go on.
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde_json::json;
+use threads_auth::Pause;
+
+use crate::operate::target::{TARGETS, Target};
+use crate::shell::surroundings::Surroundings;
+
+/// Stop the sweeps of a stack, or only let them mark no account as dead.
+#[derive(Args)]
+#[command(after_help = format!("Examples:
+  threads-auth pause --verdicts --profile prod
+                                      while Meta refuses tokens that are alive
+  threads-auth pause --profile prod   no sweep refreshes anything
+
+Every sweep sees it, also one that is under way when it comes to a verdict. Tokens are handed out all the same, and refreshed then if they
+must be. What Meta posts when a person leaves, and `accounts disconnect`, are never held back. Tokens go on ageing meanwhile, so an alarm
+rings while anything is paused, and `threads-auth resume` ends it.
+
+{TARGETS}"))]
+pub(crate) struct PauseCommand {
+    /// Verdicts only: tokens are refreshed, and what Meta refuses is suspected and looked at again
+    #[arg(long)]
+    verdicts: bool,
+
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Let sweeps and verdicts go on.
+#[derive(Args)]
+#[command(after_help = format!("Examples:
+  threads-auth resume --profile prod
+
+The next sweep of the schedule goes on; `threads-auth sweep` makes one now.
+
+{TARGETS}"))]
+pub(crate) struct Resume {
+    #[command(flatten)]
+    target: Target,
+}
+
+impl PauseCommand {
+    pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        let pause = if self.verdicts { Pause::Verdicts } else { Pause::Sweeps };
+        set(&self.target, Some(pause), surroundings).await
+    }
+}
+
+impl Resume {
+    pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        set(&self.target, None, surroundings).await
+    }
+}
+
+async fn set(target: &Target, pause: Option<Pause>, surroundings: &Surroundings) -> Result<()> {
+    let stack = target.open(surroundings).await?;
+    let set = stack.service.store().set_pause(pause).await;
+    set.with_context(|| format!("{} goes on as before", stack.name))?;
+    let plain = match pause {
+        Some(pause) => format!("The {pause} of {} are paused, until `threads-auth resume`", stack.name),
+        None => format!("Nothing of {} is paused", stack.name),
+    };
+    target.output.result(&json!({"paused": pause}), &plain)
+}
