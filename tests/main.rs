@@ -5,6 +5,7 @@
 
 mod backend;
 mod bootstraps;
+mod budget;
 mod connect;
 mod contract;
 mod events;

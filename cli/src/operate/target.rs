@@ -223,6 +223,7 @@ impl Deployed {
             ("THREADS_GRAPH_URL", "ThreadsGraphUrl"),
             ("THREADS_API_VERSION", "ThreadsApiVersion"),
             ("THREADS_SCOPES", "Scopes"),
+            ("GRAPH_CALLS_PER_HOUR", "GraphCallsPerHour"),
         ] {
             if let Ok(value) = self.output(parameter) {
                 set(variable, value);

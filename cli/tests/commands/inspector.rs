@@ -119,6 +119,11 @@ fn the_doctor_says_who_may_ask_meta() {
     local.run(&["configure", "--inspector", ADA]).expect(0);
     let asked = found();
     assert!(asked.0 == "ok" && asked.1.contains("tells the inspector"), "{asked:?}");
+    assert!(check(&local, "drift").1.contains("as they were"));
+    let body = json!({"id": ADA}).to_string();
+    local.fault(SandboxCall::Me, 1, FaultAction::Respond { status: 200, body, headers: Vec::new() });
+    let drifted = check(&local, "drift");
+    assert!(drifted.0 == "warn" && drifted.1.contains("me: the answer lacks username"), "{drifted:?}");
     local.fault(SandboxCall::DebugToken, 3, FaultAction::Html);
     let shy = found();
     assert!(shy.0 == "warn" && shy.1.contains("Try again later"), "{shy:?}");

@@ -21,6 +21,7 @@ pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp
 }
 
 async fn finish(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
+    let calls = service.graph_calls();
     let finished = service.finish_connect(&request.raw_query, &request.cookies(), now).await;
     let outcome = match &finished {
         Ok(connected) => connected.outcome,
@@ -29,6 +30,8 @@ async fn finish(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) ->
     let outcome = outcome.as_str();
     let metrics = [Metric::count("Connects", 1)];
     emit(service.config(), now, Some(("Outcome", outcome)), &metrics);
+    let calls = [Metric::count("GraphCalls", service.graph_calls() - calls)];
+    emit(service.config(), now, None, &calls);
     match finished {
         Ok(connected) => {
             tracing::info!(request_id = request.request_id, outcome, user.id = %connected.user_id);

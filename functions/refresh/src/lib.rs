@@ -43,11 +43,11 @@ pub async fn handle(
         let budget = event.max_seconds.map_or(left, |seconds| left.min(Duration::from_secs(seconds.into())));
         Ok(service.sweep(now, budget).await?)
     };
-    let began = Instant::now();
+    let (began, calls) = (Instant::now(), service.graph_calls());
     let result = swept.await;
     match &result {
         Ok(report) => {
-            measure(service, report, began.elapsed(), now);
+            measure(service, report, began.elapsed(), service.graph_calls() - calls, now);
             tracing::info!(
             outcome = "swept",
             outcomes = ?report.outcomes,
@@ -61,7 +61,7 @@ pub async fn handle(
     result
 }
 
-fn measure(service: &ThreadsAuth, report: &SweepReport, took: Duration, now: Timestamp) {
+fn measure(service: &ThreadsAuth, report: &SweepReport, took: Duration, calls: u64, now: Timestamp) {
     let config = service.config();
     for (outcome, count) in &report.outcomes {
         let metrics = [Metric::count("Refreshes", *count)];
@@ -74,6 +74,8 @@ fn measure(service: &ThreadsAuth, report: &SweepReport, took: Duration, now: Tim
         ("BrokenRows", report.count(RefreshOutcome::BrokenRow)),
         ("UnreadableShards", report.unreadable_shards.into()),
         ("RefusedInspections", report.refused_inspections.unwrap_or(0)),
+        ("GraphCalls", calls),
+        ("Drift", report.drift.len() as u64),
         ("Wave", report.wave.into()),
         ("Paused", report.paused.is_some().into()),
     ];

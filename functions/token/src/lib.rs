@@ -50,7 +50,13 @@ async fn vend(
     let user_id = user_id(id)?;
     let (request_id, caller) = call.who();
     let min_valid = SignedDuration::from_secs(min_valid.into());
-    let error = match service.vend(&user_id, min_valid, refused.as_ref(), now).await {
+    let calls = service.graph_calls();
+    let vended = service.vend(&user_id, min_valid, refused.as_ref(), now).await;
+    let calls = service.graph_calls() - calls;
+    if calls > 0 {
+        emit(service.config(), now, None, &[Metric::count("GraphCalls", calls)]);
+    }
+    let error = match vended {
         Ok(vended) => {
             tracing::info!(request_id, caller, outcome = "vended", user.id = %user_id);
             return Ok(json(StatusCode::OK, &api::Token::from(vended)));

@@ -49,6 +49,8 @@ threads_graph::names! {
         CompletedBy => "completed_by",
         CompletedAt => "completed_at",
         Paused => "paused",
+        Hour => "hour",
+        Calls => "calls",
         Ttl => "ttl",
     }
 }

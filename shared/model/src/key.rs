@@ -52,6 +52,18 @@ impl Key {
         Self(format!("{CONTROLS}pause"))
     }
 
+    /// Who has looked for drift last.
+    #[must_use]
+    pub fn drift() -> Self {
+        Self(format!("{CONTROLS}drift"))
+    }
+
+    /// How many calls were made to Meta.
+    #[must_use]
+    pub fn calls() -> Self {
+        Self(format!("{CONTROLS}calls"))
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {

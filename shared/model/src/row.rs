@@ -119,6 +119,15 @@ impl Row {
         }
     }
 
+    /// The whole number in an attribute, if it is none below zero.
+    #[must_use]
+    pub fn count(&self, attribute: Attribute) -> Option<u64> {
+        match self.get(attribute)? {
+            Value::Number(number) => u64::try_from(*number).ok(),
+            _ => None,
+        }
+    }
+
     /// The time in an attribute.
     #[must_use]
     pub fn time(&self, attribute: Attribute) -> Option<Timestamp> {

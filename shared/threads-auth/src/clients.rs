@@ -7,6 +7,7 @@ use threads_auth_store::{Secrets, SecretsError, Store, aws};
 use threads_graph::{AccessToken, Graph, HttpClient, RedirectUri, UserId};
 
 use crate::callers::Callers;
+use crate::calls::Calls;
 use crate::config::{Config, ConfigError};
 
 pub(crate) struct Clients {
@@ -16,6 +17,7 @@ pub(crate) struct Clients {
     pub(crate) secrets: Secrets,
     pub(crate) store: Store,
     pub(crate) callers: Callers,
+    pub(crate) calls: Calls,
 }
 
 /// Why the service did not start.
@@ -48,6 +50,7 @@ impl Clients {
             graph: Graph::new(http, config.endpoints.clone()),
             secrets,
             callers: Callers::default(),
+            calls: Calls::new(config.graph_calls_per_hour),
             config,
         })
     }
@@ -58,6 +61,22 @@ impl Clients {
         let (app, keyring) =
             futures_util::future::try_join(self.secrets.app(now), self.secrets.keyring(now)).await?;
         Ok(Vault { app, keyring, table: self.store.grants_table().to_owned() })
+    }
+
+    /// Counts the calls to Meta that were made here, if an hour has a limit and at least so many are
+    /// not counted yet.
+    pub(crate) async fn count_calls(&self, least: u64, now: Timestamp) {
+        self.calls.count(least, &self.graph, &self.store, now).await;
+    }
+
+    /// Whether no call to Meta is left in this hour.
+    pub(crate) fn are_calls_spent(&self) -> bool {
+        self.calls.are_spent(&self.graph)
+    }
+
+    /// Whether few are left, so that nothing is asked that nobody waits for.
+    pub(crate) fn are_calls_scarce(&self) -> bool {
+        self.calls.are_scarce(&self.graph)
     }
 
     /// Opens a token of a user's row. A key that `vault` does not hold may be newer than it: the

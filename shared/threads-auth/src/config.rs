@@ -59,6 +59,9 @@ pub struct Config {
     pub secrets_ttl: Duration,
     /// `SWEEP_CONCURRENCY`, default 64, at most 1024: how many tokens a sweep has in flight.
     pub sweep_concurrency: usize,
+    /// `GRAPH_CALLS_PER_HOUR`, default none: after so many calls to Meta in an hour, by all functions
+    /// together, sweeps wait for the next.
+    pub graph_calls_per_hour: Option<u64>,
     /// `REQUEST_SECONDS`, default 30, API Gateway's: how long a request may take. Each wait in it
     /// gets a share.
     pub request_time: Duration,
@@ -160,6 +163,10 @@ impl Config {
         let sweep_concurrency = vars.with_default("SWEEP_CONCURRENCY", "64", |text| {
             whole_number(text, 1, 1024).map(|n| usize::try_from(n).unwrap_or(usize::MAX))
         });
+        let graph_calls_per_hour = vars.with_default("GRAPH_CALLS_PER_HOUR", "", |text| match text {
+            "" => Ok(None),
+            text => whole_number(text, 1, 1_000_000_000).map(Some),
+        });
         let request_time = vars.with_default("REQUEST_SECONDS", "30", |text| {
             whole_number(text, 1, 900).map(Duration::from_secs)
         });
@@ -181,6 +188,7 @@ impl Config {
                 keyring_secret_id: keyring_secret_id?,
                 secrets_ttl: secrets_ttl?,
                 sweep_concurrency: sweep_concurrency?,
+                graph_calls_per_hour: graph_calls_per_hour?,
                 request_time: request_time?,
                 metrics_service,
                 event_bus,
@@ -406,6 +414,8 @@ mod tests {
             ("AUTHORIZE_ACCESS", "closed"),
             ("SECRETS_TTL_SECONDS", "soon"),
             ("SWEEP_CONCURRENCY", "0"),
+            ("GRAPH_CALLS_PER_HOUR", "0"),
+            ("GRAPH_CALLS_PER_HOUR", "none"),
             ("REQUEST_SECONDS", "0"),
             ("THREADS_GRAPH_URL", "graph"),
         ] {

@@ -88,6 +88,9 @@ pub(crate) async fn inspect(
     now: Timestamp,
 ) -> Option<Inspected> {
     let callers = &clients.callers;
+    if clients.are_calls_scarce() {
+        return None;
+    }
     let to_try = callers.to_try(now);
     let is_known = to_try.is_empty();
     let mut all_refused = true;
@@ -130,7 +133,7 @@ pub(crate) async fn inspect(
 }
 
 /// The inspector's own token, which the same sweeps keep alive.
-async fn inspector(clients: &Clients, vault: &Vault, now: Timestamp) -> Option<AccessToken> {
+pub(crate) async fn inspector(clients: &Clients, vault: &Vault, now: Timestamp) -> Option<AccessToken> {
     let user_id = vault.app.inspector.as_ref()?;
     if let Some(token) = clients.callers.inspector(now) {
         return Some(token);

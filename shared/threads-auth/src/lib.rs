@@ -11,9 +11,11 @@
 //! nothing else.
 
 mod callers;
+mod calls;
 mod clients;
 mod config;
 mod connect;
+mod drift;
 mod events;
 mod inspection;
 mod new_grant;

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::connect::{
     self, Begun, CompleteError, Completed, ConnectRefusal, Connected, NewSession, SessionError,
 };
+use crate::drift;
 use crate::operate::{self, ImportError, Imported, Inspections, RestoreError, RestoreReport};
 use crate::refresh::{self, RefreshOutcome, SweepError, SweepReport, TokenHash, VendError, Vended};
 use crate::removal::{self, Deauthorized, Deleted, RemovalError};
@@ -42,6 +43,12 @@ impl ThreadsAuth {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.0.config
+    }
+
+    /// How many calls to Meta were made so far, answered or not.
+    #[must_use]
+    pub fn graph_calls(&self) -> u64 {
+        self.0.graph.calls()
     }
 
     /// The tables.
@@ -254,6 +261,15 @@ impl ThreadsAuth {
     /// Who may ask Meta about tokens.
     pub async fn inspections(&self, now: Timestamp) -> Inspections {
         operate::inspections::inspections(&self.0, now).await
+    }
+
+    /// What is not as it was at Meta, in words; nothing if there is no inspector to look with. Sweeps
+    /// look once a day by themselves.
+    ///
+    /// # Errors
+    /// When the secrets cannot be read.
+    pub async fn drift(&self, now: Timestamp) -> Result<Option<Vec<String>>, SecretsError> {
+        Ok(drift::look(&self.0, &self.0.vault(now).await?, now).await)
     }
 
     /// Copies what the table in use lacks from the table `from`, a backup of it. `progress` is told

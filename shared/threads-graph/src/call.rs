@@ -17,6 +17,8 @@ names! {
         DebugToken => "debug_token",
         /// [`Graph::app_token`](crate::Graph::app_token).
         AppToken => "app_token",
+        /// [`Graph::authorization_page`](crate::Graph::authorization_page).
+        AuthorizationPage => "authorization_page",
         /// A call of [`ThreadsClient`](crate::ThreadsClient).
         Other => "other",
     }

@@ -3,6 +3,9 @@
 //! Owns each request and what is taken from its answer, and the one place from which anything is sent to Meta. Refuses to
 //! retry, to store and to decide: it makes one call and says how it ended.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,10 +17,10 @@ use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
 
 use crate::call::Call;
-use crate::classify::{redirect_host, retry_after, says_error};
+use crate::classify::{page_moved_to, redirect_host, retry_after, says_error};
 use crate::endpoints::{Endpoints, authorization_url};
 use crate::error::Error;
-use crate::error_kind::ErrorKind;
+use crate::error_kind::{ConfigurationProblem, ErrorKind};
 use crate::http::HttpClient;
 use crate::ids::{AppId, RedirectUri, UserId};
 use crate::json::{Json, integer, lifetime};
@@ -36,6 +39,7 @@ const MAX_OTHER_BODY: usize = 1024 * 1024;
 pub struct Graph {
     http: HttpClient,
     endpoints: Endpoints,
+    calls: Arc<AtomicU64>,
 }
 
 /// What an authorization code is exchanged for.
@@ -97,7 +101,13 @@ impl Graph {
     /// The API at these addresses. Nothing is sent.
     #[must_use]
     pub fn new(http: HttpClient, endpoints: Endpoints) -> Self {
-        Self { http, endpoints }
+        Self { http, endpoints, calls: Arc::default() }
+    }
+
+    /// How many calls were made by this and its clones, answered or not.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
     }
 
     /// The addresses.
@@ -202,9 +212,7 @@ impl Graph {
     ///
     /// Any [`ErrorKind`].
     pub async fn me(&self, token: &AccessToken) -> Result<Profile, Error> {
-        let url = self.endpoints.versioned(&["me"]);
-        let query = [("fields", "id,username,threads_profile_picture_url"), ("access_token", token.expose())];
-        let answer = self.send(Call::Me, Method::GET, url, &query).await?;
+        let answer = self.ask_me(token).await?;
         let text = |name| answer.get(name).and_then(Value::as_str);
         Ok(Profile {
             id: answer.get("id").and_then(user_id).ok_or_else(|| answer.malformed())?,
@@ -217,6 +225,21 @@ impl Graph {
         })
     }
 
+    /// The names of the fields in Meta's answer to [`me`](Self::me), without what is in them.
+    ///
+    /// # Errors
+    ///
+    /// As [`me`](Self::me).
+    pub async fn fields_of_me(&self, token: &AccessToken) -> Result<BTreeSet<String>, Error> {
+        Ok(self.ask_me(token).await?.fields())
+    }
+
+    async fn ask_me(&self, token: &AccessToken) -> Result<Answer, Error> {
+        let url = self.endpoints.versioned(&["me"]);
+        let query = [("fields", "id,username,threads_profile_picture_url"), ("access_token", token.expose())];
+        self.send(Call::Me, Method::GET, url, &query).await
+    }
+
     /// What Meta knows about `input`: `GET /v1.0/debug_token`.
     ///
     /// Sources disagree on which `caller` Meta accepts here: the token itself, or an app token. Treat a failure as "not
@@ -226,9 +249,7 @@ impl Graph {
     ///
     /// Any [`ErrorKind`], about `caller` rather than about `input`.
     pub async fn debug_token(&self, input: &AccessToken, caller: &AccessToken) -> Result<TokenInfo, Error> {
-        let url = self.endpoints.versioned(&["debug_token"]);
-        let query = [("input_token", input.expose()), ("access_token", caller.expose())];
-        let answer = self.send(Call::DebugToken, Method::GET, url, &query).await?;
+        let answer = self.ask_about(input, caller).await?;
         let time = |name| {
             let seconds = answer.get(name).and_then(integer).filter(|seconds| *seconds > 0)?;
             Timestamp::from_second(i64::try_from(seconds).ok()?).ok()
@@ -245,6 +266,49 @@ impl Graph {
             expires_at: time("expires_at"),
             data_access_expires_at: time("data_access_expires_at"),
         })
+    }
+
+    /// The names of the fields in Meta's answer to [`debug_token`](Self::debug_token), without what is in them.
+    ///
+    /// # Errors
+    ///
+    /// As [`debug_token`](Self::debug_token).
+    pub async fn fields_of_debug_token(
+        &self,
+        input: &AccessToken,
+        caller: &AccessToken,
+    ) -> Result<BTreeSet<String>, Error> {
+        Ok(self.ask_about(input, caller).await?.fields())
+    }
+
+    async fn ask_about(&self, input: &AccessToken, caller: &AccessToken) -> Result<Answer, Error> {
+        let url = self.endpoints.versioned(&["debug_token"]);
+        let query = [("input_token", input.expose()), ("access_token", caller.expose())];
+        self.send(Call::DebugToken, Method::GET, url, &query).await
+    }
+
+    /// Opens an [`authorization_url`](Self::authorization_url) as a browser in which nobody is logged in, and follows nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Transient`](ErrorKind::Transient) if nobody answers, or a server that fails;
+    /// [`Moved`](ConfigurationProblem::Moved) as [`page_moved_to`] has it. Any other answer is one.
+    #[expect(clippy::disallowed_methods, reason = "Meta's public page: its address carries no secret")]
+    pub async fn authorization_page(&self, url: Url) -> Result<(), Error> {
+        let call = Call::AuthorizationPage;
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let answer = self.http.inner().get(url.clone()).header(ACCEPT, "text/html").send().await;
+        let answer = answer.map_err(|error| Error::unanswered(call, error))?;
+        let status = answer.status();
+        let location = answer.headers().get(LOCATION).and_then(|location| location.to_str().ok());
+        if let Some(host) = page_moved_to(&url, status.as_u16(), location) {
+            let moved = ErrorKind::Configuration(ConfigurationProblem::Moved);
+            return Err(Error::answered(call, moved, status.as_u16()).redirected_to(Some(host)));
+        }
+        if status.is_server_error() {
+            return Err(Error::answered(call, ErrorKind::Transient, status.as_u16()));
+        }
+        Ok(())
     }
 
     /// A token of the app itself: `GET /oauth/access_token` with `grant_type=client_credentials`.
@@ -282,6 +346,7 @@ impl Graph {
             let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(params).finish();
             client.request(method, url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form)
         };
+        self.calls.fetch_add(1, Ordering::Relaxed);
         let result = request.header(ACCEPT, "application/json").send().await;
         let mut response = result.map_err(|error| {
             tracing::debug!(timeout = error.is_timeout(), connect = error.is_connect(), "no answer");
@@ -332,14 +397,28 @@ impl Answer {
     /// A member of the answer, or of the one object that the answer wraps as `{"data":{…}}` or `{"data":[{…}]}`. Meta
     /// documents the first for `debug_token`, and its Instagram API wraps the code exchange in the second.
     fn get(&self, name: &str) -> Option<&Value> {
-        let answer = self.json.value();
-        answer.get(name).or_else(|| match answer.get("data")? {
+        self.json.value().get(name).or_else(|| self.wrapped()?.get(name))
+    }
+
+    fn wrapped(&self) -> Option<&Value> {
+        match self.json.value().get("data")? {
             Value::Array(items) => match items.as_slice() {
-                [only] => only.get(name),
+                [only] => Some(only),
                 _ => None,
             },
-            data => data.get(name),
-        })
+            data => Some(data),
+        }
+    }
+
+    /// The names of the members, as far as they are names.
+    fn fields(&self) -> BTreeSet<String> {
+        let is_name = |name: &str| {
+            name.len() <= 64
+                && name.bytes().all(|byte| byte.is_ascii_lowercase() || b"_0123456789".contains(&byte))
+        };
+        let members = self.wrapped().unwrap_or(self.json.value()).as_object();
+        let names = members.into_iter().flat_map(serde_json::Map::keys);
+        names.filter(|name| is_name(name)).cloned().collect()
     }
 
     fn malformed(&self) -> Error {

@@ -87,6 +87,18 @@ pub(super) async fn inspections(stack: &Opened) -> Finding {
     }
 }
 
+/// What is not as it was at Meta, if there is an inspector to look with.
+pub(super) async fn drift(stack: &Opened) -> Option<Finding> {
+    const CHECK: &str = "drift";
+    let found = stack.service.drift(stack.now()).await.ok()??;
+    if found.is_empty() {
+        return Some(ok(CHECK, "Meta's page and its answers are as they were"));
+    }
+    let next =
+        "Look whether Meta has announced a change, and whether there is a newer version of this service.";
+    Some(warn(CHECK, found.join("; "), next))
+}
+
 /// Whether all that is asked for is known here. What is not may be new at Meta, or misspelt.
 pub(super) fn scopes(stack: &Opened) -> Finding {
     scopes_of(&stack.service.config().scopes)

@@ -27,9 +27,9 @@ use crate::shell::surroundings::Surroundings;
   threads-auth doctor --profile prod --stack threads-auth-prod
   threads-auth doctor --json | jq '.checks[] | select(.level != \"ok\")'
 
-It changes nothing, and asks Meta about one token. Exit code 1 means that a check has failed; warnings alone leave it at 0. On AWS it
-reads the stack and the list of its resources, both secrets, the table of grants, the schedule, the alarms and the key's policy; what
-your credentials may not read is a warning.
+It changes nothing. Meta is asked about one token, and with an inspector for that account's profile. Exit code 1 means that a check has
+failed; warnings alone leave it at 0. On AWS it reads the stack and the list of its resources, both secrets, the table of grants, the
+schedule, the alarms and the key's policy; what your credentials may not read is a warning.
 
 {TARGETS}"))]
 pub(crate) struct Doctor {
@@ -58,6 +58,7 @@ async fn examine(stack: &Opened) -> Vec<Finding> {
     findings.push(meta::scopes(stack));
     findings.push(secrets::tokens(stack).await);
     findings.push(meta::inspections(stack).await);
+    findings.extend(meta::drift(stack).await);
     findings.push(pause(stack).await);
     findings.extend(address::reachable(stack).await);
     findings.push(meta::redirect_uri(stack).await);

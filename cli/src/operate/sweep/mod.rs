@@ -103,6 +103,9 @@ impl Sweep {
             }
             None => {}
         }
+        if told.stopped == Some(threads_auth::Stopped::Budget) {
+            plain.push_str("The calls to Meta of this hour are used up (GRAPH_CALLS_PER_HOUR).\n");
+        }
         if told.stopped.is_some() && !self.target.output.json {
             let _ = match Box::pin(stack.service.count_due(stack.now())).await {
                 Ok(left) => writeln!(plain, "It ended early; {left} are left for the next sweep."),
@@ -111,6 +114,9 @@ impl Sweep {
         }
         if told.unreadable_shards > 0 {
             let _ = writeln!(plain, "{} parts of the index could not be read.", told.unreadable_shards);
+        }
+        for drift in &told.drift {
+            let _ = writeln!(plain, "Meta is not as it was: {drift}.");
         }
         if told.wave {
             let _ = writeln!(

@@ -50,6 +50,7 @@ fn sweep_row(sweep: &PastSweep, now: Timestamp) -> Markup {
                             Stopped::Threads => "stopped: Threads keeps failing",
                             Stopped::Asked => "stopped: by hand",
                             Stopped::Paused => "paused",
+                            Stopped::Budget => "stopped: the hour's calls are used up",
                         }
                     }
                     " "

@@ -54,7 +54,7 @@ pub(crate) async fn inspections(clients: &Clients, now: Timestamp) -> Inspection
     let Ok(token) = opened else { return Inspections::Unknown };
     match inspect(clients, &vault, &token, now).await {
         Some(inspected) => Inspections::TakenBy(inspected.caller),
-        None if clients.callers.taken(now) == Some(None) => Inspections::RefusedToAll,
+        None if clients.callers.to_try(now).is_empty() => Inspections::RefusedToAll,
         None => Inspections::Unknown,
     }
 }

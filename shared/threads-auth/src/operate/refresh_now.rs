@@ -23,5 +23,5 @@ pub(crate) async fn refresh_now(
         Some(live) if grant.due_at.is_none_or(|due| due > now) => LeaseReason::Expiring(live),
         _ => LeaseReason::Due,
     };
-    Ok(refresher.one_now(&Key::grant(user_id), reason).await)
+    Ok(refresher.one_now(&Key::grant(user_id), reason).await.outcome)
 }

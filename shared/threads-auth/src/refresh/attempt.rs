@@ -66,6 +66,16 @@ impl Attempt {
         Self::written(outcome, write, answer)
     }
 
+    /// Meta has issued a token, and it could not be kept.
+    pub(crate) fn not_stored() -> Self {
+        Self { answer: Answer::Well, ..RefreshOutcome::StoreFailed.into() }
+    }
+
+    /// Whether the stored token is known to be replaced, and may be dead.
+    pub(crate) fn has_lost_a_token(&self) -> bool {
+        self.outcome == RefreshOutcome::StoreFailed && self.answer == Answer::Well
+    }
+
     pub(crate) fn verdict(verdict: Verdict) -> Self {
         let answer = if verdict.is_confirmed { Answer::Nothing } else { Answer::Refused };
         Self {

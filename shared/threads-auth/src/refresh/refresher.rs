@@ -18,7 +18,7 @@ use threads_graph::{AccessToken, ErrorKind, LongLivedToken};
 use super::attempt::{Answer, Attempt, Trial, Verdict};
 use super::outcome::RefreshOutcome;
 use crate::clients::Clients;
-use crate::inspection::{Inspection, inspect};
+use crate::inspection::{Inspected, Inspection, inspect};
 use crate::new_grant::new_grant;
 use crate::stopwatch::Stopwatch;
 
@@ -90,17 +90,19 @@ impl<'a> Refresher<'a> {
     }
 
     /// The same as [`Self::one`] for a single caller: what stands to be done is done.
-    pub(crate) async fn one_now(&self, key: &Key, reason: LeaseReason<'_>) -> RefreshOutcome {
-        let attempt = self.one(key, reason).await;
+    pub(crate) async fn one_now(&self, key: &Key, reason: LeaseReason<'_>) -> Attempt {
+        let mut attempt = self.one(key, reason).await;
         if let Some(trial) = &attempt.trial
+            && !self.clients.are_calls_scarce()
             && self.time.leaves(self.clients.config.extras_time())
         {
             self.try_out(trial).await;
         }
-        match &attempt.verdict {
-            Some(verdict) => self.settle(verdict).await,
-            None => attempt.outcome,
+        if let Some(verdict) = &attempt.verdict {
+            attempt.outcome = self.settle(verdict).await;
         }
+        self.clients.count_calls(1, self.time.now()).await;
+        attempt
     }
 
     /// Takes the row of `key`, if `reason` still fits it, and does what it needs, but for a verdict
@@ -164,12 +166,12 @@ impl<'a> Refresher<'a> {
             return self.confirm(leased, live, &current).await;
         }
         let ended = live.data_access_expires_at.is_some_and(|end| end <= now);
-        let life = Life::of(live);
-        let is_early = leased.reason.is_due() && now < life.due_at(&grant.user_id);
+        let times = Life::of(live);
+        let is_early = leased.reason.is_due() && now < times.due_at(&grant.user_id);
         if ended || is_early {
             return self.check(leased, live, &current).await;
         }
-        let old_enough = life.old_enough_at();
+        let old_enough = times.old_enough_at();
         // Our own clock is no witness that a token is over: Meta is asked.
         if now < old_enough && now < live.expires_at {
             if leased.reason.is_due() {
@@ -361,7 +363,7 @@ impl<'a> Refresher<'a> {
         let sealed = seal(Purpose::AccessToken, &new.access_token);
         let previous = previous.map(|token| seal(Purpose::PreviousToken, token)).transpose();
         let (Ok(sealed), Ok(previous), Ok(token_id)) = (sealed, previous, random_text::<16>()) else {
-            return Ok(RefreshOutcome::StoreFailed.into());
+            return Ok(Attempt::not_stored());
         };
         let life = Life::new(asked_at, new.expires_in);
         let is_extended = Life::of(used).is_extended_by(&life);
@@ -373,7 +375,13 @@ impl<'a> Refresher<'a> {
             retry_at: (!is_extended).then(|| life.old_enough_at().min(life.expires_at)),
         };
         let write = || store.store_refreshed(grant, used, refreshed, self.time.now());
-        let written = persist(self.time.deadline(), write).await?;
+        let written = match persist(self.time.deadline(), write).await {
+            Ok(written) => written,
+            Err(error) => {
+                tracing::error!(user.id = %grant.user_id, error = error_chain(&error), "a new token was not stored");
+                return Ok(Attempt::not_stored());
+            }
+        };
         if written == WriteOutcome::Superseded {
             tracing::warn!(user.id = %grant.user_id, "somebody else has stored another token");
             self.release(leased).await?;
@@ -382,7 +390,7 @@ impl<'a> Refresher<'a> {
         let outcome = if is_extended { RefreshOutcome::Refreshed } else { RefreshOutcome::NotExtended };
         let mut attempt = Attempt::written(outcome, written, Answer::Well);
         if written == WriteOutcome::Stored {
-            let live = Live {
+            let stored = Live {
                 token: sealed,
                 token_id: Some(token_id),
                 previous,
@@ -399,7 +407,7 @@ impl<'a> Refresher<'a> {
                 data_access_expires_at: used.data_access_expires_at,
             };
             let (grant, token) = (grant.clone(), new.access_token.clone());
-            attempt.trial = Some(Box::new(Trial { grant, live, token, known }));
+            attempt.trial = Some(Box::new(Trial { grant, live: stored, token, known }));
         }
         Ok(attempt)
     }
@@ -410,7 +418,7 @@ impl<'a> Refresher<'a> {
         let Trial { grant, live, token, known } = trial;
         let now = self.time.now();
         let inspected = inspect(self.clients, &self.vault, token, now).await;
-        let access = inspected.as_ref().and_then(|inspected| inspected.access());
+        let access = inspected.as_ref().and_then(Inspected::access);
         let is_over = access.as_ref().is_some_and(|access| access.is_over(now));
         let is_valid = inspected.is_some_and(|inspected| inspected.info.is_valid);
         let tried = if is_valid { Ok(()) } else { self.clients.graph.me(token).await.map(drop) };

@@ -22,6 +22,7 @@ use super::attempt::{Answer, Verdict};
 use super::outcome::RefreshOutcome;
 use super::refresher::{Refresher, UNKNOWN_OVERDUE_SECONDS};
 use crate::clients::Clients;
+use crate::drift;
 use crate::stopwatch::Stopwatch;
 
 /// Circuit breaker: after this many consecutive failures that are Meta's, stop the sweep.
@@ -37,6 +38,9 @@ const WAVE: u64 = 10;
 /// a wave.
 const DOCKET: usize = 1_000;
 const SETTLED_AT_ONCE: usize = 16;
+
+/// Calls to Meta are counted in blocks: each is a write, which the sweep waits for.
+const COUNTED_AT_ONCE: u64 = 1_000;
 
 /// The result of a sweep.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -60,6 +64,9 @@ pub struct SweepReport {
     /// Inspections that Meta refused to every caller, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused_inspections: Option<u64>,
+    /// What is not as it was at Meta, in words, if this sweep has looked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<String>,
     /// Why it ended before everything that was due was looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped: Option<Stopped>,
@@ -78,6 +85,8 @@ threads_graph::names! {
         Asked => "asked",
         /// An operator has paused the sweeps.
         Paused => "paused",
+        /// The hour's calls to Meta were used up.
+        Budget => "budget",
     }
 }
 
@@ -118,17 +127,22 @@ pub(crate) async fn sweep(
         None
     });
     let mut report = SweepReport { paused: pause, ..SweepReport::default() };
+    clients.count_calls(0, now).await;
     let refused_before = clients.callers.refused();
     let breaker = AtomicU32::new(0);
     let stopped = OnceLock::new();
     if pause == Some(Pause::Sweeps) {
         stopped.get_or_init(|| Stopped::Paused);
+    } else {
+        report.drift = drift::once_a_day(clients, &refresher.vault, now).await;
     }
     let goes_on = || {
         // A grant that is begun has time for three calls to Meta, each at its timeout, and for the
         // writes.
         if !time.leaves(clients.config.work_time()) {
             stopped.get_or_init(|| Stopped::Deadline);
+        } else if clients.are_calls_spent() {
+            stopped.get_or_init(|| Stopped::Budget);
         } else if breaker.load(Ordering::Relaxed) >= BREAKER {
             stopped.get_or_init(|| Stopped::Threads);
         }
@@ -166,7 +180,10 @@ pub(crate) async fn sweep(
             Answer::Refused | Answer::Nothing => {}
         }
         docket.count(attempt.answer);
-        if let Some(trial) = attempt.trial.take() {
+        clients.count_calls(COUNTED_AT_ONCE, time.now()).await;
+        if let Some(trial) = attempt.trial.take()
+            && !clients.are_calls_scarce()
+        {
             let refresher = &refresher;
             trials.push(async move { refresher.try_out(&trial).await });
         }
@@ -189,6 +206,7 @@ pub(crate) async fn sweep(
         let _ = watch(outcome);
     }
     drop((looked_at, trials));
+    clients.count_calls(1, time.now()).await;
     report.wave = docket.is_wave();
     let refused = clients.callers.refused() - refused_before;
     report.refused_inspections = (refused > 0).then_some(refused);

@@ -192,7 +192,11 @@ pub(crate) async fn vend(
         let is_late = time.elapsed() >= clients.config.patience();
         // Nothing is begun for which the time may not suffice: Meta's answer would be lost with it.
         if !is_taken && !is_late {
-            match refresher.one_now(&Key::grant(user_id), reason).await {
+            let attempt = refresher.one_now(&Key::grant(user_id), reason).await;
+            if attempt.has_lost_a_token() {
+                return Err(VendError::later(RetryReason::NotRefreshed, now, now));
+            }
+            match attempt.outcome {
                 RefreshOutcome::NotOurs => {}
                 RefreshOutcome::Refreshed | RefreshOutcome::NotExtended | RefreshOutcome::Completed => {
                     break true;
