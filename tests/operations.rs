@@ -155,6 +155,35 @@ async fn change_secret(stack: &Stack, change: KeyringChange<'_>) {
     client.put_secret_value().secret_id(id).secret_string(text.as_str()).send().await.unwrap();
 }
 
+/// A function that has not read the newest keyring yet reads it again for a token whose key it does not know, and calls
+/// nothing undecryptable before.
+#[tokio::test]
+async fn an_unknown_key_is_looked_for_in_a_keyring_that_is_read_again() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    Browser::new().connect(&stack, &ada).await;
+    let another = threads_auth::ThreadsAuth::new(stack.service().config().clone()).unwrap();
+    let user_id = ada.parse().unwrap();
+    let vend = async || {
+        another.vend(&user_id, jiff::SignedDuration::ZERO, None, stack.clock().now()).await.map(drop)
+    };
+    vend().await.unwrap();
+    stack.clock().advance(std::time::Duration::from_mins(4));
+    change_secret(&stack, KeyringChange::Add("new")).await;
+    change_secret(&stack, KeyringChange::Write("new")).await;
+    // Read by the others, whose cached keyring is as old, in a minute.
+    stack.clock().advance(std::time::Duration::from_secs(59));
+    let fresh = threads_auth::ThreadsAuth::new(stack.service().config().clone()).unwrap();
+    let mut browser = Browser::new();
+    let back = browser.consent(&stack, "", &ada).await;
+    let cookies: Vec<_> = browser.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let cookies: Vec<_> = cookies.iter().map(String::as_str).collect();
+    fresh.finish_connect(back.query().unwrap(), &cookies, stack.clock().now()).await.unwrap();
+    let sealed = grant(&stack, &ada).await.live().unwrap().token.clone();
+    assert_eq!(key_id(&sealed), Some("new"));
+    vend().await.unwrap();
+}
+
 /// Threat 12: the key is rotated while people connect, sweeps run and tokens are vended. Nobody is refused, and at last the
 /// old key seals nothing and goes.
 #[tokio::test]

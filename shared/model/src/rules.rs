@@ -204,17 +204,17 @@ pub fn store_access(grant: &Grant, live: &Live, access: &Access, now: Timestamp)
 /// answer was lost. Its true life is found out with the next refresh.
 #[must_use]
 pub fn assume_extended(grant: &Grant, live: &Live, now: Timestamp) -> Change {
-    let life = Life::new(now, None);
+    let assumed = Life::new(now, None);
     let still = same(grant).and(fence(live));
     let change = change_of(&grant.user_id, "record an extension", still)
-        .set(A::IssuedAt, life.issued_at)
-        .set(A::ExpiresAt, life.expires_at)
+        .set(A::IssuedAt, assumed.issued_at)
+        .set(A::ExpiresAt, assumed.expires_at)
         .set(A::ExpiryAssumed, 1)
         .set(A::Failures, 0)
         .set(A::UpdatedAt, now)
         .remove(&[A::LastError, A::SuspectedCause, A::SuspectedAt])
         .remove(LEASE);
-    let due_at = schedule::next_look(life.due_at(&grant.user_id), DataAccess::of(grant), now);
+    let due_at = schedule::next_look(assumed.due_at(&grant.user_id), DataAccess::of(grant), now);
     unless_consented(due(change, &grant.user_id, due_at), grant.consent().is_some())
 }
 

@@ -61,7 +61,7 @@ enum Format {
     Csv,
 }
 
-const COLUMNS: [&str; 14] = [
+const COLUMNS: [&str; 16] = [
     "user_id",
     "username",
     "status",
@@ -76,6 +76,8 @@ const COLUMNS: [&str; 14] = [
     "created_at",
     "failures",
     "last_error",
+    "scopes_source",
+    "suspected_at",
 ];
 const TOKEN: &str = "access_token";
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 use jiff::Timestamp;
-use threads_auth_model::Summary;
+use threads_auth_model::{ScopesSource, Summary};
 use threads_graph::UserId;
 
 use super::lookup::{days_left, grant};
@@ -42,12 +42,16 @@ fn plain(summary: &Summary, now: Timestamp) -> String {
         Some(cause) => format!("{} ({cause})", summary.status),
         None => summary.status.to_string(),
     };
+    let scopes = match summary.scopes_source {
+        ScopesSource::Granted => summary.scopes.to_string(),
+        ScopesSource::Requested => format!("{} (as requested: Meta did not tell)", summary.scopes),
+    };
     let days = days_left(summary, now).map_or_else(|| "-".to_owned(), |days| days.to_string());
     let rows = [
         ("Account", summary.user_id.to_string()),
         ("Username", summary.username.clone().unwrap_or_else(|| "-".to_owned())),
         ("Status", status),
-        ("Scopes", summary.scopes.to_string()),
+        ("Scopes", scopes),
         ("Days left", days),
         ("Token issued", time(summary.issued_at)),
         ("Token ends", time(summary.expires_at)),
@@ -58,6 +62,7 @@ fn plain(summary: &Summary, now: Timestamp) -> String {
         ("First connected", time(Some(summary.created_at))),
         ("Failures in a row", summary.failures.to_string()),
         ("Last failure", summary.last_error.clone().unwrap_or_else(|| "-".to_owned())),
+        ("Suspected since", time(summary.suspected_at)),
     ];
     table(&rows)
 }

@@ -64,6 +64,9 @@ fn card(grant: &GrantView, dashboard: &Dashboard) -> Markup {
                 @if let Some(error) = &grant.last_error {
                     div .trouble { dt { "Last error" } dd { code { (error) } } }
                 }
+                @if let Some(at) = grant.suspected_at {
+                    div .trouble { dt { "Refused by Threads since" } dd { (moment(now, at)) } }
+                }
                 @if grant.pending {
                     div {
                         dt { "Pending" }
