@@ -156,13 +156,14 @@ pub(crate) async fn sweep(
         .buffer_unordered(clients.config.sweep_concurrency);
     let mut unreadable = None;
     let mut docket = Docket::default();
-    // New tokens are tried beside the refreshes, which do not wait for that.
+    // New tokens are tried beside the refreshes, which do not wait for that unless too many do.
     let mut trials = FuturesUnordered::new();
+    let most_trials = 2 * clients.config.sweep_concurrency;
     loop {
         let attempt = tokio::select! {
             biased;
             Some(()) = trials.next() => continue,
-            Some(attempt) = looked_at.next() => attempt,
+            Some(attempt) = looked_at.next(), if trials.len() < most_trials => attempt,
             else => break,
         };
         let mut attempt = match attempt {
