@@ -357,6 +357,9 @@ async fn refresh_sweeps() {
         (&sweeps[0]["WeakestTokenDays"], &sweeps[0]["OldestOverdueSeconds"]),
         (&json!(59.0), &json!(0.0))
     );
+    // The refresh, and the trial of what it gave.
+    let calls: Vec<_> = sweeps.iter().map(|sweep| (&sweep["GraphCalls"], &sweep["Drift"])).collect();
+    assert_eq!(calls, [(&json!(2.0), &json!(0.0)), (&json!(0.0), &json!(0.0))]);
     let mut secrets = secrets(&stack).await;
     secrets.extend([before, after]);
     assert_no_secret(&output, &secrets);

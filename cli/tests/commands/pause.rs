@@ -63,6 +63,22 @@ fn verdicts_alone_can_be_paused() {
     assert_eq!(local.run(&["sweep", "--json"]).json()["outcomes"], json!({"refreshed": 1}));
 }
 
+/// Sweeps stop believing by themselves when Meta refuses nearly everybody.
+#[test]
+fn a_wave_of_refusals_is_told() {
+    let local = Local::new();
+    let line = |n| format!("{{\"token\":\"{}\"}}\n", local.token(&format!("178414000000000{n:02}")));
+    local.write("all.jsonl", (1..=10).map(line).collect::<String>());
+    local.run(&["accounts", "import", "all.jsonl"]).expect(0);
+    local.stack.clock().advance(45 * DAY);
+    let removed = FaultAction::GraphError { code: 190, subcode: Some(458), is_transient: false, status: 400 };
+    local.fault(SandboxCall::Refresh, 10, removed);
+    let swept = local.run(&["sweep"]);
+    swept.expect(4);
+    assert!(swept.stdout.contains("10  suspected"), "{swept:?}");
+    assert!(swept.stdout.contains("Meta refused so many tokens that it is not believed"), "{swept:?}");
+}
+
 /// Where nothing can be written, it is said that all goes on.
 #[test]
 fn a_pause_that_is_not_written_is_told() {

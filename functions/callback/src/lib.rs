@@ -30,8 +30,10 @@ async fn finish(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) ->
     let outcome = outcome.as_str();
     let metrics = [Metric::count("Connects", 1)];
     emit(service.config(), now, Some(("Outcome", outcome)), &metrics);
-    let calls = [Metric::count("GraphCalls", service.graph_calls() - calls)];
-    emit(service.config(), now, None, &calls);
+    let calls = service.graph_calls() - calls;
+    if calls > 0 {
+        emit(service.config(), now, None, &[Metric::count("GraphCalls", calls)]);
+    }
     match finished {
         Ok(connected) => {
             tracing::info!(request_id = request.request_id, outcome, user.id = %connected.user_id);

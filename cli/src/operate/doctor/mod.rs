@@ -11,10 +11,10 @@ mod secrets;
 use anyhow::Result;
 use clap::Args;
 use serde_json::json;
-use threads_auth::Pause;
+use threads_auth::{FailureKind, Pause, StoreError};
 use threads_auth_model::error_chain;
 
-use self::finding::{Finding, Level, ok, warn};
+use self::finding::{Finding, Level, denied, ok, warn};
 use crate::operate::target::{Opened, TARGETS, Target};
 use crate::shell::exit::Stopped;
 use crate::shell::interrupt::Interrupt;
@@ -79,6 +79,9 @@ async fn pause(stack: &Opened) -> Finding {
         Ok(Some(Pause::Sweeps)) => warn(CHECK, "sweeps are paused: no sweep refreshes anything", NEXT),
         Ok(Some(Pause::Verdicts)) => {
             warn(CHECK, "verdicts are paused: no account is marked as dead on Meta's word", NEXT)
+        }
+        Err(StoreError::DynamoDb(error)) if error.kind == FailureKind::Denied => {
+            denied(CHECK, &error.code, "dynamodb:GetItem on the table of grants")
         }
         Err(error) => warn(CHECK, format!("could not be read: {}", error_chain(&error)), "Try again later."),
     }
