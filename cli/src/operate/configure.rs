@@ -159,6 +159,7 @@ impl Configure {
         );
         output.result(&json, &plain)
     }
+
     /// The app's id and secret. Whoever names an inspector need not say again what is stored.
     async fn app(
         &self,

@@ -136,7 +136,8 @@ threads_graph::names! {
         Pending => "pending",
         /// There is a token, and it is kept alive.
         Active => "active",
-        /// The token is dead; only the person can bring the grant back.
+        /// The token is dead; only the person can bring the grant back, unless Meta takes the token
+        /// again (`account.recovered`).
         NeedsReauthorization => "needs_reauthorization",
         /// The person or the app ended it.
         Revoked => "revoked",

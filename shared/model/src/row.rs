@@ -207,7 +207,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The scopes that are written, but for those that nobody knows: to parse them as a request
+    /// The scopes that are written, but for words that cannot be Meta's: to parse them as a request
     /// would add the basic one.
     pub(crate) fn scopes(&self, attribute: Attribute) -> Scopes {
         let words = self.row.text(attribute).unwrap_or_default().split(',');

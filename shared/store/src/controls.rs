@@ -26,6 +26,7 @@ impl Store {
         let change = Change::of(Key::pause(), "set what is paused", Condition::NONE);
         self.write(&change.set_or_remove(Attribute::Paused, pause.map(Pause::as_str))).await.map(drop)
     }
+
     /// Takes the turn to look for drift, which comes once a day: whether it is ours.
     ///
     /// # Errors
@@ -41,6 +42,7 @@ impl Store {
         let change = Change::of(Key::drift(), "take the turn to look for drift", is_free).set(last, now);
         Ok(self.write(&change).await? == WriteOutcome::Stored)
     }
+
     /// Adds `calls` to Meta to those of this hour, and tells how many those are. In an hour in which
     /// none was counted it begins anew.
     ///

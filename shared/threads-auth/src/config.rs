@@ -50,7 +50,8 @@ pub struct Config {
     /// `SHORT_LIVED_TABLE`, required: the DynamoDB table, with a TTL, of spent states and connect
     /// sessions.
     pub short_lived_table: String,
-    /// `APP_SECRET_ID`, required: the secret that holds `{"app_id":…,"app_secret":…}`.
+    /// `APP_SECRET_ID`, required: the secret that holds `{"app_id":…,"app_secret":…,"inspector":…}`,
+    /// the last of which is optional.
     pub app_secret_id: String,
     /// `KEYRING_SECRET_ID`, required: the secret that holds the
     /// [keyring](threads_auth_model::seal::Keyring).
@@ -59,8 +60,8 @@ pub struct Config {
     pub secrets_ttl: Duration,
     /// `SWEEP_CONCURRENCY`, default 64, at most 1024: how many tokens a sweep has in flight.
     pub sweep_concurrency: usize,
-    /// `GRAPH_CALLS_PER_HOUR`, default none: after so many calls to Meta in an hour, by all functions
-    /// together, sweeps wait for the next.
+    /// `GRAPH_CALLS_PER_HOUR`, default none: after so many calls to Meta in an hour, by sweeps and
+    /// requests for tokens together, sweeps wait for the next.
     pub graph_calls_per_hour: Option<u64>,
     /// `REQUEST_SECONDS`, default 30, API Gateway's: how long a request may take. Each wait in it
     /// gets a share.

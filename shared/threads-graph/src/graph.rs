@@ -242,8 +242,8 @@ impl Graph {
 
     /// What Meta knows about `input`: `GET /v1.0/debug_token`.
     ///
-    /// Sources disagree on which `caller` Meta accepts here: the token itself, or an app token. Treat a failure as "not
-    /// known", not as news about `input`.
+    /// Meta documents that `caller` is the token of a tester of the app; people report that the
+    /// app's own token is taken. Treat a failure as "not known", not as news about `input`.
     ///
     /// # Errors
     ///

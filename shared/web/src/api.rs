@@ -129,7 +129,8 @@ pub struct Problem<'a> {
     pub message: &'a str,
 }
 
-/// The answer where only the person brings an account back.
+/// The answer where only the person brings an account back, unless Meta takes the token again
+/// (`account.recovered`).
 #[derive(Debug, Serialize)]
 pub struct NeedsPerson<'a> {
     pub error: Ended<'a>,

@@ -75,7 +75,7 @@ fn outcome(swept: RefreshOutcome) -> (u8, &'static str) {
         }
         RefreshOutcome::Suspected => (
             4,
-            "Meta refused the token in a way that may be its own trouble; it is looked at again by itself",
+            "Meta refused the token in a way that may be its own trouble; it will be tried again without you",
         ),
         RefreshOutcome::Misconfigured => {
             (4, "Meta refuses the app itself, or has moved: `threads-auth doctor` says more")

@@ -49,7 +49,7 @@ fn moved(host: &str, variable: &str, parameter: &str) -> Finding {
         "Meta's address",
         format!("Meta has moved: it redirects to the host {host}"),
         format!(
-            "If Meta has announced that host, deploy the stack with the parameter {parameter} set to its address ({variable} for `threads-auth dev` and the other commands). If not, ask Meta first: whoever answers there is given every token."
+            "If Meta has announced that host, deploy the stack with the parameter {parameter} set to its address ({variable} for `threads-auth dev` and the other commands). If not, do not: whoever answers there gets every token."
         ),
     )
 }
@@ -67,7 +67,11 @@ pub(super) async fn inspections(stack: &Opened) -> Finding {
             ok(CHECK, "Meta tells the inspector about the app's tokens")
         }
         Inspections::TakenBy(Caller::Itself) => {
-            ok(CHECK, "Meta tells about each token by that token itself, which it documents for testers only")
+            warn(
+                CHECK,
+                "Meta answers only about the token that asks, and documents that for testers only",
+                NAME_ONE,
+            )
         }
         Inspections::NothingToAsk => ok(CHECK, "there is no token to ask about yet"),
         Inspections::RefusedToAll => warn(
@@ -83,7 +87,7 @@ pub(super) async fn inspections(stack: &Opened) -> Finding {
             format!("the account of the inspector {user_id} has ended"),
             "Its person has to connect again. Or name another one: `threads-auth configure --inspector USER_ID`.",
         ),
-        Inspections::Unknown => warn(CHECK, "could not be found out", "Try again later."),
+        Inspections::Unknown => warn(CHECK, "Meta did not say who may ask about tokens", "Try again later."),
     }
 }
 

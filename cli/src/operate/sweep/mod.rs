@@ -121,7 +121,7 @@ impl Sweep {
         if told.wave {
             let _ = writeln!(
                 plain,
-                "Meta refused so many tokens that it is not believed: they are looked at again."
+                "Meta refused most tokens in this sweep. No account is marked for it; they are tried again."
             );
         }
         self.target.output.result(&serde_json::to_value(told)?, &plain)?;

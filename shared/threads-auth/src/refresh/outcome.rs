@@ -23,7 +23,7 @@ threads_graph::names! {
         NotExtended => "not_extended",
         /// Somebody else is at it, or it is no longer due.
         NotOurs => "not_ours",
-        /// The short-lived token of a consent expired or was refused.
+        /// The hour of a consent is over, or its token is another account's.
         PendingLost => "pending_lost",
         /// An account that had ended works again, without its person.
         Recovered => "recovered",

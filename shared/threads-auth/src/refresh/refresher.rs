@@ -109,7 +109,7 @@ impl<'a> Refresher<'a> {
     /// and for the trial of a new token.
     pub(crate) async fn one(&self, key: &Key, reason: LeaseReason<'_>) -> Attempt {
         let now = self.time.now();
-        // A lease outlives the slowest grant: two calls to Meta and the writes.
+        // A lease outlives the slowest grant: up to five calls to Meta and the writes.
         let lasts = self.clients.config.request_time * 4;
         let lease = Lease { owner: &self.owner, until: now.saturating_add(lasts).unwrap_or(now) };
         let store = &self.clients.store;

@@ -123,7 +123,7 @@ pub(crate) async fn sweep(
     let time = Stopwatch::start(now, budget);
     let refresher = Refresher::new(clients, clients.vault(now).await?, time)?;
     let pause = clients.store.pause().await.unwrap_or_else(|error| {
-        tracing::error!(error = error_chain(&error), "what is paused could not be read: nothing is");
+        tracing::error!(error = error_chain(&error), "what is paused could not be read: the sweep goes on");
         None
     });
     let mut report = SweepReport { paused: pause, ..SweepReport::default() };
@@ -137,8 +137,7 @@ pub(crate) async fn sweep(
         report.drift = drift::once_a_day(clients, &refresher.vault, now).await;
     }
     let goes_on = || {
-        // A grant that is begun has time for three calls to Meta, each at its timeout, and for the
-        // writes.
+        // A grant that is begun has time for a few calls to Meta, and for the writes.
         if !time.leaves(clients.config.work_time()) {
             stopped.get_or_init(|| Stopped::Deadline);
         } else if clients.are_calls_spent() {

@@ -76,7 +76,7 @@ pub enum VendError {
     /// No account of this id is connected.
     #[error("no account of this id is connected")]
     Unknown,
-    /// Only the person can bring it back.
+    /// Only the person can bring it back, unless Meta takes the token again (`account.recovered`).
     #[error("the account needs its person again")]
     NeedsReauthorization {
         /// Why.
