@@ -155,8 +155,8 @@ async fn change_secret(stack: &Stack, change: KeyringChange<'_>) {
     client.put_secret_value().secret_id(id).secret_string(text.as_str()).send().await.unwrap();
 }
 
-/// A function that has not read the newest keyring yet reads it again for a token whose key it does not know, and calls
-/// nothing undecryptable before.
+/// A function that has not read the newest keyring yet reads it again for a token whose key it does
+/// not know, and calls nothing undecryptable before.
 #[tokio::test]
 async fn an_unknown_key_is_looked_for_in_a_keyring_that_is_read_again() {
     let stack = stack().await;

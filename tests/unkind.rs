@@ -92,8 +92,8 @@ async fn set_attribute(stack: &Stack, user_id: &str, name: &str, value: Attribut
         .unwrap();
 }
 
-/// Whatever Meta says of a new token's life, and whatever becomes of the old token: the new one is stored, and half a
-/// year later it works.
+/// Whatever Meta says of a new token's life, and whatever becomes of the old token: the new one is
+/// stored, and half a year later it works.
 #[tokio::test]
 async fn a_token_is_stored_whatever_its_answer_says_of_its_life() {
     let mut lives = 0;
@@ -157,7 +157,8 @@ async fn a_token_that_does_not_live_longer_is_stored_and_announced() {
     }
 }
 
-/// Two refreshers at once, and one of them late: the fence is the token that was used, and nothing is lost.
+/// Two refreshers at once, and one of them late: the fence is the token that was used, and nothing
+/// is lost.
 #[tokio::test]
 async fn of_two_refreshers_one_is_stored_and_none_is_lost() {
     for behaviour in BEHAVIOURS {
@@ -269,7 +270,8 @@ async fn bad_days_without_a_witness_kill_nobody() {
     }
 }
 
-/// A token that is dead, of which Meta says no more than in a bad hour, counts once a second witness agrees.
+/// A token that is dead, of which Meta says no more than in a bad hour, counts once a second
+/// witness agrees.
 #[tokio::test]
 async fn a_death_without_a_reason_counts_with_a_second_witness() {
     for inspection in [Inspection::TestersAndApp, Inspection::Nobody] {
@@ -351,8 +353,8 @@ async fn an_account_whose_token_works_again_recovers_by_itself() {
     assert!(closed.live().is_none());
 }
 
-/// The answer to a refresh is lost, twelve hours before the end by our record: Meta has extended the token, and calls
-/// it too young.
+/// The answer to a refresh is lost, twelve hours before the end by our record: Meta has extended
+/// the token, and calls it too young.
 #[tokio::test]
 async fn our_own_clock_ends_nobody() {
     let stack = stack().await;
@@ -386,7 +388,8 @@ async fn a_pending_consent_lives_for_its_hour() {
     assert_eq!(grant(&stack, &ada).await.status(), Status::Active);
 }
 
-/// Nobody may ask about tokens: a private profile's end is found within a day, and a public one is let alone.
+/// Nobody may ask about tokens: a private profile's end is found within a day, and a public one is
+/// let alone.
 #[tokio::test]
 async fn without_inspection_the_end_of_data_access_is_found_within_a_day() {
     let stack = stack().await;
@@ -563,7 +566,8 @@ async fn what_is_paused_waits() {
     assert_eq!(sweep_for(&stack, DAY, QUARTER).await, 1);
 }
 
-/// Faults by account, for the new token of one person only: it is tried once, and the one before it brings it back.
+/// Faults by account, for the new token of one person only: it is tried once, and the one before it
+/// brings it back.
 #[tokio::test]
 async fn a_new_token_is_tried_while_the_old_one_lives() {
     let stack = stack().await;

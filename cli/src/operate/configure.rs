@@ -1,8 +1,8 @@
 //! `threads-auth configure`: the two secrets of a stack, written once it is deployed.
 //!
-//! Owns that the app's id and secret are tried at Meta before they are kept, that the inspector is an account of the stack, and that a
-//! keyring is made where there is none. Refuses to replace a keyring, which would lose every token, and to change the app of a stack
-//! unasked.
+//! Owns that the app's id and secret are tried at Meta before they are kept, that the inspector is
+//! an account of the stack, and that a keyring is made where there is none. Refuses to replace a
+//! keyring, which would lose every token, and to change the app of a stack unasked.
 
 use std::str::FromStr;
 
@@ -53,7 +53,8 @@ pub(crate) struct Configure {
     #[arg(long, value_name = "SECRET")]
     app_secret: Option<String>,
 
-    /// A connected account of a Threads tester, by whose token Meta is asked about the others; `none` for nobody
+    /// A connected account of a Threads tester, by whose token Meta is asked about the others;
+    /// `none` for nobody
     #[arg(long, value_name = "USER_ID", conflicts_with = "replace_app")]
     inspector: Option<Inspector>,
 

@@ -1,4 +1,5 @@
-//! `threads-auth pause` and `resume`: an operator stops the sweeps, or the verdicts only, and lets them go on.
+//! `threads-auth pause` and `resume`: an operator stops the sweeps, or the verdicts only, and lets
+//! them go on.
 
 use anyhow::{Context, Result};
 use clap::Args;

@@ -38,7 +38,8 @@ pub(crate) struct AccessTokenCommand {
     #[arg(long, visible_alias = "app_secret", value_name = "SECRET")]
     app_secret: Option<String>,
 
-    /// The code, or the whole address that the browser came back to: a trailing #_ or #_=_ is cut off [-code]
+    /// The code, or the whole address that the browser came back to: a trailing #_ or #_=_ is cut
+    /// off [-code]
     #[arg(long, visible_alias = "auth_code", value_name = "CODE")]
     auth_code: Option<String>,
 

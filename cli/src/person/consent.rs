@@ -16,7 +16,8 @@ Scopes, by short name or by Meta's:
   threads_...                                               what Meta has added since, by its own name
 threads_basic is always included.";
 
-/// The scopes to ask for: the arguments, or `THREADS_SCOPES`, or the least. Tells of those that are not known here.
+/// The scopes to ask for: the arguments, or `THREADS_SCOPES`, or the least. Tells of those that are
+/// not known here.
 pub(crate) fn scopes(given: &[String], surroundings: &Surroundings, output: Output) -> Result<Scopes> {
     let text = if given.is_empty() {
         surroundings.variable("THREADS_SCOPES").unwrap_or("basic").to_owned()

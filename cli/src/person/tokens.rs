@@ -41,7 +41,8 @@ pub(crate) async fn exchange(
     complete(graph, &app.app_secret, access_token, user_id, slot, output).await
 }
 
-/// Whose a token is, as far as Meta tells: the exchange may leave it out. Two answers that differ are none.
+/// Whose a token is, as far as Meta tells: the exchange may leave it out. Two answers that differ
+/// are none.
 async fn whose(graph: &Graph, token: &AccessToken, told: Option<UserId>) -> Result<Option<UserId>> {
     let asked = graph.me(token).await.ok().map(|profile| profile.id);
     if let (Some(told), Some(asked)) = (&told, &asked)

@@ -56,7 +56,8 @@ impl Output {
     }
 }
 
-/// Says it in any case, without what may hold the app's secret. Nobody could be told that standard error is closed.
+/// Says it in any case, without what may hold the app's secret. Nobody could be told that standard
+/// error is closed.
 pub(crate) fn say(text: &str) {
     let _ = writeln!(anstream::stderr(), "{}", redacted(text));
 }

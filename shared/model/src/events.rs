@@ -25,8 +25,8 @@ threads_graph::names! {
         Connected => "account.connected",
         /// The token was refreshed.
         Refreshed => "account.refreshed",
-        /// The token is dead; only the person can bring the account back, unless Meta takes the token
-        /// again (`account.recovered`).
+        /// The token is dead; only the person can bring the account back, unless Meta takes the
+        /// token again (`account.recovered`).
         NeedsReauthorization => "account.needs_reauthorization",
         /// The account works again: the person came back, or Meta takes its token again.
         Recovered => "account.recovered",

@@ -50,8 +50,8 @@ pub enum State {
     Active(Live, Option<Consent>),
     /// The token is dead for good and dropped. Only the person can bring the grant back.
     Final(Cause, Option<Consent>),
-    /// Meta refuses the token for a reason that may pass, so it is kept and looked at again, slowly,
-    /// until its time is over. The person can bring the grant back.
+    /// Meta refuses the token for a reason that may pass, so it is kept and looked at again,
+    /// slowly, until its time is over. The person can bring the grant back.
     Appealable(Cause, Live, Option<Consent>),
     /// The person or the app ended it, and the tokens are destroyed.
     Revoked(Option<RevokedBy>, Option<Consent>),

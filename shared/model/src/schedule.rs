@@ -102,8 +102,8 @@ impl Life {
 
     /// When the token is refreshed: a tenth of its lifetime, different for each user and token,
     /// before two thirds of its lifetime. Accounts that were connected in the same minute are
-    /// spread over six days, and twenty are left for trouble. A token whose life is only assumed, or
-    /// shorter than a refresh gives, is refreshed as soon as it can be: the refresh tells more.
+    /// spread over six days, and twenty are left for trouble. A token whose life is only assumed,
+    /// or shorter than a refresh gives, is refreshed as soon as it can be: the refresh tells more.
     #[must_use]
     pub fn due_at(&self, user_id: &UserId) -> Timestamp {
         let lifetime = self.seconds();

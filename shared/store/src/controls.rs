@@ -43,8 +43,8 @@ impl Store {
         Ok(self.write(&change).await? == WriteOutcome::Stored)
     }
 
-    /// Adds `calls` to Meta to those of this hour, and tells how many those are. In an hour in which
-    /// none was counted it begins anew.
+    /// Adds `calls` to Meta to those of this hour, and tells how many those are. In an hour in
+    /// which none was counted it begins anew.
     ///
     /// # Errors
     /// When DynamoDB fails.

@@ -164,9 +164,8 @@ fn parse_keyring(text: &str) -> Result<Keyring, String> {
 }
 
 fn parse_app(text: &str) -> Result<App, String> {
-    const EXPECTED: &str =
-        "expected {\"app_id\":\"DIGITS\",\"app_secret\":\"…\"}, with the Threads app's id and secret, and \
-         perhaps \"inspector\":\"USER_ID\"";
+    const EXPECTED: &str = "expected {\"app_id\":\"DIGITS\",\"app_secret\":\"…\"}, \
+        with the Threads app's id and secret; \"inspector\":\"USER_ID\" is optional";
     let text: AppSecretText = serde_json::from_str(text).map_err(|_| EXPECTED.to_owned())?;
     let app_secret = AppSecret::new(text.app_secret.as_str()).map_err(|_| EXPECTED.to_owned())?;
     let credentials = AppCredentials { app_id: text.app_id, app_secret };

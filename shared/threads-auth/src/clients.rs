@@ -63,8 +63,8 @@ impl Clients {
         Ok(Vault { app, keyring, table: self.store.grants_table().to_owned() })
     }
 
-    /// Counts the calls to Meta that were made here, if an hour has a limit and at least so many are
-    /// not counted yet.
+    /// Counts the calls to Meta that were made here, if an hour has a limit and at least so many
+    /// are not counted yet.
     pub(crate) async fn count_calls(&self, least: u64, now: Timestamp) {
         self.calls.count(least, &self.graph, &self.store, now).await;
     }

@@ -50,8 +50,8 @@ pub struct Config {
     /// `SHORT_LIVED_TABLE`, required: the DynamoDB table, with a TTL, of spent states and connect
     /// sessions.
     pub short_lived_table: String,
-    /// `APP_SECRET_ID`, required: the secret that holds `{"app_id":…,"app_secret":…,"inspector":…}`,
-    /// the last of which is optional.
+    /// `APP_SECRET_ID`, required: the secret that holds
+    /// `{"app_id":…,"app_secret":…,"inspector":…}`, the last of which is optional.
     pub app_secret_id: String,
     /// `KEYRING_SECRET_ID`, required: the secret that holds the
     /// [keyring](threads_auth_model::seal::Keyring).

@@ -263,8 +263,8 @@ impl ThreadsAuth {
         operate::inspections::inspections(&self.0, now).await
     }
 
-    /// What is not as it was at Meta, in words; nothing if there is no inspector to look with. Sweeps
-    /// look once a day by themselves.
+    /// What is not as it was at Meta, in words; nothing if there is no inspector to look with.
+    /// Sweeps look once a day by themselves.
     ///
     /// # Errors
     /// When the secrets cannot be read.

@@ -26,8 +26,8 @@ const ERROR: usize = 2;
 const ERROR_REASON: usize = 3;
 const ERROR_CODE: usize = 5;
 
-/// What Meta appends as a fragment, the longer one first. A fragment stays in the browser, but some encode it into the
-/// last parameter, and people paste it.
+/// What Meta appends as a fragment, the longer one first. A fragment stays in the browser, but some
+/// encode it into the last parameter, and people paste it.
 const FRAGMENTS: [&str; 2] = ["#_=_", "#_"];
 
 /// What a person's browser brought back. `Debug` shows neither the code nor the state.
@@ -48,12 +48,13 @@ pub enum CallbackParams {
         /// Which kind of denial it is.
         reason: DenialReason,
     },
-    /// Meta failed, or refused the app: any other `error`, or an `error_code` or `error_message` without one. It says
-    /// nothing about what the person wants.
+    /// Meta failed, or refused the app: any other `error`, or an `error_code` or `error_message`
+    /// without one. It says nothing about what the person wants.
     Failed {
         /// As that of a denial.
         state: Option<String>,
-        /// Meta's number, if it gave one. What it says in words is anybody's text and is not carried along.
+        /// Meta's number, if it gave one. What it says in words is anybody's text and is not
+        /// carried along.
         code: Option<u64>,
     },
 }
@@ -106,8 +107,9 @@ pub enum CallbackError {
 /// Every known parameter (`code`, `state`, `error`, `error_reason`, `error_description`, `error_code`, `error_message`) may
 /// occur once; a name that only becomes one of these by percent-decoding counts as it. Unknown parameters are ignored, and `&`
 /// is the only separator: a bare `;`, `?` or `#` is refused.
-/// Once decoded, `code` has at most 2048 bytes, `state` at most 512, both visible ASCII. One `#_` or `#_=_` at the end of
-/// either, which Meta appends as a fragment and somebody on the way has encoded, is dropped.
+/// Once decoded, `code` has at most 2048 bytes, `state` at most 512, both visible ASCII. One `#_`
+/// or `#_=_` at the end of either, which Meta appends as a fragment and somebody on the way has
+/// encoded, is dropped.
 ///
 /// ```
 /// use threads_graph::{CallbackError, CallbackParams, parse_callback};
@@ -193,7 +195,8 @@ fn without_fragment(text: &str) -> &str {
 /// What a person pasted.
 #[derive(Debug, Clone)]
 pub enum PastedCallback {
-    /// Just the code, or a URL without a state. There is nothing to compare, so nothing shows which request it answers.
+    /// Just the code, or a URL without a state. There is nothing to compare, so nothing shows which
+    /// request it answers.
     Code(AuthorizationCode),
     /// A whole URL, or its query.
     Callback(CallbackParams),
@@ -201,11 +204,13 @@ pub enum PastedCallback {
 
 /// Reads what a person pasted from the address bar: the whole URL, its query, or just the code.
 ///
-/// White space around it is dropped, and so is one trailing `#_` or `#_=_`, which Meta appends as a fragment.
+/// White space around it is dropped, and so is one trailing `#_` or `#_=_`, which Meta appends as a
+/// fragment.
 ///
 /// # Errors
 ///
-/// See [`CallbackError`]; a URL is as strict as [`parse_callback`], but for a state that is missing.
+/// See [`CallbackError`]; a URL is as strict as [`parse_callback`], but for a state that is
+/// missing.
 pub fn parse_pasted(input: &str) -> Result<PastedCallback, CallbackError> {
     // Room for the scheme, host and path before the query.
     if input.len() > 2 * MAX_QUERY {

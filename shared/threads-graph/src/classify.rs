@@ -26,8 +26,8 @@ pub(crate) fn retry_after(header: &str) -> Option<Duration> {
 /// The longest host name there can be, in characters.
 const MAX_HOST: usize = 253;
 
-/// The host that a `Location` header leads to. `sent` are the values of the request: a host with one of them in it, or a
-/// long part of one, is an echo, and may be a secret.
+/// The host that a `Location` header leads to. `sent` are the values of the request: a host with
+/// one of them in it, or a long part of one, is an echo, and may be a secret.
 pub(crate) fn redirect_host(from: &Url, location: &str, sent: &[&str]) -> Option<String> {
     const LONG: usize = 12;
     let to = from.join(location).ok()?;
@@ -44,7 +44,8 @@ pub(crate) fn redirect_host(from: &Url, location: &str, sent: &[&str]) -> Option
 /// Where Meta's own pages are known to live, with and without `www.`.
 const PAGE_HOSTS: [&str; 2] = ["threads.com", "threads.net"];
 
-/// The host to which an answer of Meta's authorization page leads for good, unless Meta's pages are known to live there.
+/// The host to which an answer of Meta's authorization page leads for good, unless Meta's pages are
+/// known to live there.
 #[must_use]
 pub fn page_moved_to(page: &Url, status: u16, location: Option<&str>) -> Option<String> {
     let bare = |host: &str| host.strip_prefix("www.").unwrap_or(host).to_owned();

@@ -63,7 +63,8 @@ impl Error {
         self.trace_id.as_deref()
     }
 
-    /// The host that Meta redirects to for good, and nothing else of that address, which holds what was sent.
+    /// The host that Meta redirects to for good, and nothing else of that address, which holds what
+    /// was sent.
     #[must_use]
     pub fn moved_to(&self) -> Option<&str> {
         self.moved_to.as_deref()

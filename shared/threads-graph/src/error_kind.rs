@@ -8,8 +8,9 @@ use crate::names;
 /// What a failure means for the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// It may work a little later: a timeout, a lost connection, HTTP 5xx, Meta's codes 1 and 2 or `is_transient`, a
-    /// temporary redirect, or an answer that is not a JSON object (HTML, empty, cut short, too large).
+    /// It may work a little later: a timeout, a lost connection, HTTP 5xx, Meta's codes 1 and 2 or
+    /// `is_transient`, a temporary redirect, or an answer that is not a JSON object (HTML, empty,
+    /// cut short, too large).
     Transient,
     /// Too many calls: HTTP 429, or Meta's codes 4, 17, 32, 341, 613 and 368 (a temporary block).
     Throttled {
@@ -62,12 +63,14 @@ names! {
         WrongAppId => "wrong_app_id",
         /// The redirect URI is not the registered one, not the one of the first step, or not https.
         RedirectMismatch => "redirect_mismatch",
-        /// Meta has blocked, disabled or deleted the app. It says nothing about an account or a token, and people report
-        /// apps that came back after days.
+        /// Meta has blocked, disabled or deleted the app. It says nothing about an account or a
+        /// token, and people report apps that came back after days.
         AppBlocked => "app_blocked",
-        /// The API lives at another address now: HTTP 301 or 308. [`Error::moved_to`](crate::Error::moved_to) tells where.
+        /// The API lives at another address now: HTTP 301 or 308.
+        /// [`Error::moved_to`](crate::Error::moved_to) tells where.
         Moved => "moved",
-        /// The app is not published, and the person is no tester of it, or has not accepted the invitation.
+        /// The app is not published, and the person is no tester of it, or has not accepted the
+        /// invitation.
         NotATester => "not_a_tester",
         /// Something else.
         Other => "other",
@@ -75,8 +78,8 @@ names! {
 }
 
 impl ConfigurationProblem {
-    /// What a number of Meta's authorization page means, if it is about how the app is set up: that of an error on the
-    /// page, or of [`Failed`](crate::CallbackParams::Failed).
+    /// What a number of Meta's authorization page means, if it is about how the app is set up: that
+    /// of an error on the page, or of [`Failed`](crate::CallbackParams::Failed).
     #[must_use]
     pub fn of_page(code: u64) -> Option<Self> {
         match code {
@@ -90,8 +93,9 @@ impl ConfigurationProblem {
 }
 
 impl ReauthorizationCause {
-    /// Whether Meta's answer tells what happened, by a subcode. Without one it may be Meta's own trouble: people report
-    /// hours in which 190 without a subcode, or 467, is the answer to tokens that are alive.
+    /// Whether Meta's answer tells what happened, by a subcode. Without one it may be Meta's own
+    /// trouble: people report hours in which 190 without a subcode, or 467, is the answer to tokens
+    /// that are alive.
     #[must_use]
     pub fn is_telling(self) -> bool {
         match self {
@@ -128,9 +132,10 @@ impl ErrorKind {
         matches!(self, Self::NeedsReauthorization(_) | Self::TooYoung)
     }
 
-    /// Whether the same call may succeed later without anybody doing anything here: [`Transient`](Self::Transient),
-    /// [`Throttled`](Self::Throttled), [`TooYoung`](Self::TooYoung), [`Malformed`](Self::Malformed), and while Meta keeps
-    /// [the whole app](ConfigurationProblem::AppBlocked) out.
+    /// Whether the same call may succeed later without anybody doing anything here:
+    /// [`Transient`](Self::Transient), [`Throttled`](Self::Throttled),
+    /// [`TooYoung`](Self::TooYoung), [`Malformed`](Self::Malformed), and while Meta keeps [the
+    /// whole app](ConfigurationProblem::AppBlocked) out.
     ///
     /// An authorization code is the exception: a call that spent it may have failed only on its way back.
     #[must_use]

@@ -47,7 +47,8 @@ pub struct Graph {
 pub struct ShortLivedToken {
     /// Lives for 1 hour; Meta does not say so in the answer.
     pub access_token: AccessToken,
-    /// Whose it is, if Meta says so: people report answers without it, and answers with 0. [`Graph::me`] tells then.
+    /// Whose it is, if Meta says so: people report answers without it, and answers with 0.
+    /// [`Graph::me`] tells then.
     pub user_id: Option<UserId>,
 }
 
@@ -56,8 +57,9 @@ pub struct ShortLivedToken {
 pub struct LongLivedToken {
     /// It may or may not be a different text than before: Meta does not document whether a refresh replaces it.
     pub access_token: AccessToken,
-    /// How long it lives from Meta's answer on, if the answer has a number of seconds that can be one: from one second to
-    /// a hundred years. About 60 days in practice. A token without it is as good as any other.
+    /// How long it lives from Meta's answer on, if the answer has a number of seconds that can be
+    /// one: from one second to a hundred years. About 60 days in practice. A token without it is as
+    /// good as any other.
     pub expires_in: Option<Duration>,
 }
 
@@ -268,7 +270,8 @@ impl Graph {
         })
     }
 
-    /// The names of the fields in Meta's answer to [`debug_token`](Self::debug_token), without what is in them.
+    /// The names of the fields in Meta's answer to [`debug_token`](Self::debug_token), without what
+    /// is in them.
     ///
     /// # Errors
     ///
@@ -287,7 +290,8 @@ impl Graph {
         self.send(Call::DebugToken, Method::GET, url, &query).await
     }
 
-    /// Opens an [`authorization_url`](Self::authorization_url) as a browser in which nobody is logged in, and follows nothing.
+    /// Opens an [`authorization_url`](Self::authorization_url) as a browser in which nobody is
+    /// logged in, and follows nothing.
     ///
     /// # Errors
     ///
@@ -394,8 +398,9 @@ impl Answer {
         T::deserialize(self.json.value()).map_err(|_| self.malformed())
     }
 
-    /// A member of the answer, or of the one object that the answer wraps as `{"data":{…}}` or `{"data":[{…}]}`. Meta
-    /// documents the first for `debug_token`, and its Instagram API wraps the code exchange in the second.
+    /// A member of the answer, or of the one object that the answer wraps as `{"data":{…}}` or
+    /// `{"data":[{…}]}`. Meta documents the first for `debug_token`, and its Instagram API wraps
+    /// the code exchange in the second.
     fn get(&self, name: &str) -> Option<&Value> {
         self.json.value().get(name).or_else(|| self.wrapped()?.get(name))
     }

@@ -40,8 +40,8 @@ impl Drop for Json {
 /// The longest lifetime that a number can mean, in seconds: a hundred years.
 const MAX_LIFETIME: f64 = 100.0 * 365.25 * 24.0 * 60.0 * 60.0;
 
-/// A lifetime in whole seconds, told as an integer, as a float or as text. `None` for what can be none: nothing, less
-/// than a second, more than a hundred years, or no number.
+/// A lifetime in whole seconds, told as an integer, as a float or as text. `None` for what can be
+/// none: nothing, less than a second, more than a hundred years, or no number.
 pub(crate) fn lifetime(value: &Value) -> Option<Duration> {
     let seconds: f64 = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())?;
     (1.0..=MAX_LIFETIME)

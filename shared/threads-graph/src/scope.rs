@@ -1,9 +1,9 @@
 //! The permissions a person can grant.
 //!
 //! Owns their names (Meta's and the short ones of `ThreadsPipe`) and the rule that a request always includes
-//! `threads_basic`. Meta adds permissions, so a name that is not known but looks like one is taken too; whoever asks for
-//! it may want to hear that it is not known. Refuses other words, and says which ones it knows. What Meta *granted* is
-//! kept as it is.
+//! `threads_basic`. Meta adds permissions, so a name that is not known but looks like one is taken
+//! too; whoever asks for it may want to hear that it is not known. Refuses other words, and says
+//! which ones it knows. What Meta *granted* is kept as it is.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -128,7 +128,8 @@ impl Scope {
     }
 
     /// The short name: that of `ThreadsPipe` 0.4.5 (`basic`, `publish`, `read_replies`, `manage_replies`, `insights`)
-    /// where it has one, and otherwise Meta's without `threads_`. One that is not known has Meta's name alone.
+    /// where it has one, and otherwise Meta's without `threads_`. One that is not known has Meta's
+    /// name alone.
     #[must_use]
     pub fn short_name(&self) -> &str {
         match self {
@@ -222,10 +223,12 @@ pub enum InvalidScopes {
     TooMany,
 }
 
-/// A set of at most [`Scopes::MAX`] scopes: the known ones in Meta's order, and then the others in that of the alphabet.
+/// A set of at most [`Scopes::MAX`] scopes: the known ones in Meta's order, and then the others in
+/// that of the alphabet.
 ///
 /// Parsed from text, or made with [`Scopes::requested`], it is something to *ask for* and always includes
-/// [`Scope::Basic`]. Collected from an iterator it keeps exactly what is given, up to the limit: what was *granted*.
+/// [`Scope::Basic`]. Collected from an iterator it keeps exactly what is given, up to the limit:
+/// what was *granted*.
 ///
 /// ```
 /// use threads_graph::{Scope, Scopes};
@@ -331,8 +334,8 @@ impl IntoIterator for Scopes {
     }
 }
 
-/// Words separated by commas, white space or both; `all` stands for all that are known; [`Scope::Basic`] is always
-/// included.
+/// Words separated by commas, white space or both; `all` stands for all that are known;
+/// [`Scope::Basic`] is always included.
 impl FromStr for Scopes {
     type Err = InvalidScopes;
 

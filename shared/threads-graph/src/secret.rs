@@ -104,14 +104,19 @@ secret!(
     "authorization code"
 );
 
-/// What the app's own tokens begin with. `TH|<app id>|<app secret>` is one, so whatever begins so may hold the secret.
+/// What the app's own tokens begin with. `TH|<app id>|<app secret>` is one, so whatever begins so
+/// may hold the secret.
 const APP_TOKEN: &str = "TH|";
 
-/// `text` without the app's tokens: each that begins with `TH|`, also percent-encoded, is replaced up to the next white
-/// space or quotation mark. For text that is shown and may repeat what somebody else wrote.
+/// `text` without the app's tokens: each that begins with `TH|`, also percent-encoded, is replaced
+/// up to the next white space or quotation mark. For text that is shown and may repeat what
+/// somebody else wrote.
 ///
 /// ```
-/// assert_eq!(threads_graph::redacted("'TH|123|secret' is no scope"), "'TH|(redacted)' is no scope");
+/// assert_eq!(
+///     threads_graph::redacted("'TH|123|secret' is no scope"),
+///     "'TH|(redacted)' is no scope",
+/// );
 /// ```
 #[must_use]
 pub fn redacted(text: &str) -> Cow<'_, str> {

@@ -54,7 +54,8 @@ fn moved(host: &str, variable: &str, parameter: &str) -> Finding {
     )
 }
 
-/// Who may ask Meta about tokens. Without anybody, the end of data access is found out only when it has come.
+/// Who may ask Meta about tokens. Without anybody, the end of data access is found out only when it
+/// has come.
 pub(super) async fn inspections(stack: &Opened) -> Finding {
     const CHECK: &str = "inspection";
     const NAME_ONE: &str = "Connect the account of a Threads tester of the app, and name it: `threads-auth configure --inspector USER_ID`.";
@@ -66,13 +67,11 @@ pub(super) async fn inspections(stack: &Opened) -> Finding {
         Inspections::TakenBy(Caller::Inspector) => {
             ok(CHECK, "Meta tells the inspector about the app's tokens")
         }
-        Inspections::TakenBy(Caller::Itself) => {
-            warn(
-                CHECK,
-                "Meta answers only about the token that asks, and documents that for testers only",
-                NAME_ONE,
-            )
-        }
+        Inspections::TakenBy(Caller::Itself) => warn(
+            CHECK,
+            "Meta answers only about the token that asks, and documents that for testers only",
+            NAME_ONE,
+        ),
         Inspections::NothingToAsk => ok(CHECK, "there is no token to ask about yet"),
         Inspections::RefusedToAll => warn(
             CHECK,

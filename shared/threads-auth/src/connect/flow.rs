@@ -23,8 +23,8 @@ const LIFETIME_SECONDS: i64 = 600;
 /// 10,240 bytes of headers.
 const MAX_OPEN: usize = 5;
 
-/// How long these cookies may be together, in bytes. What is left has to hold the request line with a code, and the
-/// browser's own headers.
+/// How long these cookies may be together, in bytes. What is left has to hold the request line with
+/// a code, and the browser's own headers.
 const MAX_BYTES: usize = 7_000;
 
 /// What the browser keeps while the person is at Meta. Readable by nobody but us.

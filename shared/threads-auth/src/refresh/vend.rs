@@ -65,7 +65,8 @@ threads_graph::names! {
         NotRefreshed => "not_refreshed",
         /// Somebody else is refreshing it, and takes long.
         Busy => "busy",
-        /// Meta has just refused it, in a way that may be Meta's own trouble. It is looked at again.
+        /// Meta has just refused it, in a way that may be Meta's own trouble. It is looked at
+        /// again.
         Suspected => "suspected",
     }
 }
