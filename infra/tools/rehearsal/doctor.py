@@ -73,7 +73,7 @@ def drills(stage):
     front = Front()
     stage.behind = {"AWS_ENDPOINT_URL_CLOUDFORMATION": front.url}
     everything = {"stack", "app secret", "keyring", "app id and secret", "scopes", "tokens", "public address"}
-    everything |= {"clock", "redirect URI", "schedule", "alarms", "key policy"}
+    everything |= {"clock", "redirect URI", "schedule", "alarms", "key policy", "inspection", "pause"}
     well = examine(stage, "when all is well", {}, **stage.behind)
     expect("all checks", set(well) == everything, set(well) ^ everything)
 
@@ -99,12 +99,14 @@ def faults(stage, front, alarms, rings):
     other["keys"] = {key: base64.b64encode(os.urandom(32)).decode() for key in other["keys"]}
     wrong_secret = json.dumps({**app, "app_secret": "0" * 32})
     wrong_id = json.dumps({**app, "app_id": "1" * 16})
-    yield "another app secret", "app id and secret", "Meta does not take them", put("AppSecretArn", wrong_secret), put("AppSecretArn", stage.app)
-    all_three = {"app id and secret": "fail", "redirect URI": "fail", "tokens": "fail"}
-    yield "another app id", all_three, "not the plain", put("AppSecretArn", wrong_id), put("AppSecretArn", stage.app)
-    closed = {"keyring": "fail", "tokens": "warn"}
+    refused = {"app id and secret": "fail", "inspection": "warn"}
+    yield "another app secret", refused, "Meta does not take them", put("AppSecretArn", wrong_secret), put("AppSecretArn", stage.app)
+    all_of_it = {"app id and secret": "fail", "redirect URI": "fail", "tokens": "fail", "inspection": "warn"}
+    yield "another app id", all_of_it, "not the plain", put("AppSecretArn", wrong_id), put("AppSecretArn", stage.app)
+    closed = {"keyring": "fail", "tokens": "warn", "inspection": "warn"}
     yield "an empty keyring", closed, "do NOT make another", put("KeyringSecretArn", "{}"), put("KeyringSecretArn", keyring)
-    yield "another keyring", "tokens", "1 of 1 do not open", put("KeyringSecretArn", json.dumps(other)), put("KeyringSecretArn", keyring)
+    sealed = {"tokens": "fail", "inspection": "warn"}
+    yield "another keyring", sealed, "1 of 1 do not open", put("KeyringSecretArn", json.dumps(other)), put("KeyringSecretArn", keyring)
 
     group, name = stage.outputs["ScheduleName"].split("/")
     kept = scheduler.get_schedule(GroupName=group, Name=name)
@@ -152,7 +154,7 @@ def faults(stage, front, alarms, rings):
 
 def without_permissions(stage):
     """What an operator's credentials may not read is a warning that names the permission, and nothing of it is called wrong."""
-    denied = dict.fromkeys(("app secret", "keyring", "app id and secret", "tokens", "redirect URI", "schedule", "alarms", "key policy"), "warn")
+    denied = dict.fromkeys(("app secret", "keyring", "app id and secret", "tokens", "redirect URI", "schedule", "alarms", "key policy", "inspection", "pause"), "warn")
     nobody = operator(stage, "nobody")
     found = examine(stage, "without permissions", denied, **stage.behind, **nobody)
     named = [("app secret", "secretsmanager:GetSecretValue"), ("schedule", "scheduler:GetSchedule"), ("key policy", "kms:GetKeyPolicy")]

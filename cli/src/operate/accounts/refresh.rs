@@ -38,7 +38,9 @@ impl Refresh {
         let grant = grant(&stack, user_id).await?;
         let ended = match &grant.state {
             State::Revoked(..) => true,
-            State::Final(_, consent) | State::Appealable(_, _, consent) => consent.is_none(),
+            State::Final(_, consent) => consent.is_none(),
+            // Meta may take its token again.
+            State::Appealable(_, _, consent) => consent.is_none() && grant.due_at.is_none(),
             State::Active(..) | State::New(_) => false,
         };
         if ended {
