@@ -19,6 +19,8 @@ pub(crate) struct Calls {
 
 #[derive(Clone, Copy, Default)]
 struct Counted {
+    /// Which hour, counted from 1970.
+    hour: Option<i64>,
     /// The calls of the hour by all functions, as the row last said.
     by_all: u64,
     /// Of this process's own calls, how many the row knows.
@@ -31,13 +33,13 @@ impl Calls {
     }
 
     /// Whether no call is left in this hour.
-    pub(crate) fn are_spent(&self, graph: &Graph) -> bool {
-        self.most.is_some_and(|most| self.made(graph) >= most)
+    pub(crate) fn are_spent(&self, graph: &Graph, now: Timestamp) -> bool {
+        self.most.is_some_and(|most| self.made(graph, now) >= most)
     }
 
     /// Whether less than a tenth of them is left, for what nobody waits for.
-    pub(crate) fn are_scarce(&self, graph: &Graph) -> bool {
-        self.most.is_some_and(|most| most.saturating_sub(self.made(graph)) < most.div_ceil(10))
+    pub(crate) fn are_scarce(&self, graph: &Graph, now: Timestamp) -> bool {
+        self.most.is_some_and(|most| most.saturating_sub(self.made(graph, now)) < most.div_ceil(10))
     }
 
     /// Counts this process's calls with those of all others, if there is a limit and at least so
@@ -51,18 +53,26 @@ impl Calls {
             made.saturating_sub(std::mem::replace(&mut counted.own, made))
         });
         match store.count_calls(new, now).await {
-            Ok(by_all) => self.with(|counted| counted.by_all = by_all),
+            Ok(by_all) => {
+                self.with(|counted| (counted.hour, counted.by_all) = (Some(hour(now)), by_all));
+            }
             Err(error) => {
                 tracing::warn!(error = error_chain(&error), "calls to Meta were not counted");
-                self.with(|counted| counted.own -= new);
+                self.with(|counted| counted.own = counted.own.saturating_sub(new));
             }
         }
     }
 
     /// The calls of the hour, as far as they are known here.
-    fn made(&self, graph: &Graph) -> u64 {
-        let Counted { by_all, own } = self.counted();
-        by_all + graph.calls().saturating_sub(own)
+    fn made(&self, graph: &Graph, now: Timestamp) -> u64 {
+        let this_hour = hour(now);
+        self.with(|counted| {
+            if counted.hour.is_some_and(|hour| hour != this_hour) {
+                (counted.by_all, counted.own) = (0, graph.calls());
+            }
+            counted.hour = Some(this_hour);
+            counted.by_all + graph.calls().saturating_sub(counted.own)
+        })
     }
 
     fn counted(&self) -> Counted {
@@ -72,4 +82,8 @@ impl Calls {
     fn with<T>(&self, change: impl FnOnce(&mut Counted) -> T) -> T {
         change(&mut self.counted.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn hour(now: Timestamp) -> i64 {
+    now.as_second().div_euclid(3_600)
 }

@@ -70,13 +70,13 @@ impl Clients {
     }
 
     /// Whether no call to Meta is left in this hour.
-    pub(crate) fn are_calls_spent(&self) -> bool {
-        self.calls.are_spent(&self.graph)
+    pub(crate) fn are_calls_spent(&self, now: Timestamp) -> bool {
+        self.calls.are_spent(&self.graph, now)
     }
 
     /// Whether few are left, so that nothing is asked that nobody waits for.
-    pub(crate) fn are_calls_scarce(&self) -> bool {
-        self.calls.are_scarce(&self.graph)
+    pub(crate) fn are_calls_scarce(&self, now: Timestamp) -> bool {
+        self.calls.are_scarce(&self.graph, now)
     }
 
     /// Opens a token of a user's row. A key that `vault` does not hold may be newer than it: the

@@ -35,7 +35,7 @@ const DEBUG_TOKEN: Shape = Shape {
 
 /// Looks for drift if nobody has today: what is not as it was, in words.
 pub(crate) async fn once_a_day(clients: &Clients, vault: &Vault, now: Timestamp) -> Vec<String> {
-    if vault.app.inspector.is_none() || clients.are_calls_scarce() {
+    if vault.app.inspector.is_none() || clients.are_calls_scarce(now) {
         return Vec::new();
     }
     match clients.store.take_drift_turn(now).await {

@@ -82,6 +82,7 @@ pub(crate) async fn finish(
         CallbackParams::Granted { code, state } => {
             let flow = resume(&state)?;
             let granted = granted(clients, &vault, &flow, &code, watch).await;
+            clients.count_calls(1, now).await;
             if let Err(reason) = &granted
                 // Whoever comes after a success does not speak for the session any more.
                 && !matches!(reason, ConnectError::Replayed | ConnectError::SessionClosed)
