@@ -14,8 +14,8 @@ use threads_sandbox::{
 };
 
 use crate::fixture::{
-    Browser, DAY, account, calls_of, connect_people, connect_private, fail, grant, http, is_usable, respond,
-    stack, stack_with, token,
+    Browser, DAY, HOLD, LEASE, account, calls_of, connect_people, connect_private, fail, grant, http,
+    is_usable, post_signed, respond, stack, stack_with, token,
 };
 use crate::iam;
 
@@ -163,14 +163,29 @@ async fn a_token_that_does_not_live_longer_is_stored_and_announced() {
 async fn of_two_refreshers_one_is_stored_and_none_is_lost() {
     for behaviour in BEHAVIOURS {
         let stack = stack().await;
-        stack.sandbox().unwrap().set_old_token_behaviour(behaviour);
+        let sandbox = stack.sandbox().unwrap();
+        sandbox.set_old_token_behaviour(behaviour);
         let ada = connected(&stack).await;
         stack.clock().advance(41 * DAY);
-        let (one, two) = tokio::join!(stack.sweep(), stack.sweep());
-        let refreshed = [one.unwrap(), two.unwrap()].map(|report| report.count(Outcome::Refreshed));
-        assert_eq!(refreshed.iter().sum::<u64>(), 1);
-        assert!(is_usable(&stack, &token(&stack, &ada).await).await, "{behaviour:?}");
-        assert!(grant(&stack, &ada).await.leased_until.is_none());
+        fail(&stack, SandboxCall::Refresh, 1, HOLD);
+        let other = async {
+            while !sandbox.faults().is_empty() {
+                tokio::task::yield_now().await;
+            }
+            // The lease of the one that waits for Meta runs out.
+            stack.clock().advance(LEASE);
+            assert_eq!(sweep(&stack).await.count(Outcome::Refreshed), 1);
+            let stored = token(&stack, &ada).await;
+            sandbox.clear_faults();
+            stored
+        };
+        let (late, stored) = tokio::join!(sweep(&stack), other);
+        assert_eq!((late.count(Outcome::Refreshed), late.count(Outcome::NeedsReauthorization)), (0, 0));
+        assert_eq!(token(&stack, &ada).await, stored, "{behaviour:?}");
+        assert!(is_usable(&stack, &stored).await, "{behaviour:?}");
+        let grant = grant(&stack, &ada).await;
+        assert!(grant.leased_until.is_none() && grant.live().unwrap().suspicion.is_none());
+        assert_eq!(vend(&stack, &ada, "").await.0, StatusCode::OK);
     }
 }
 
@@ -544,6 +559,13 @@ async fn doubts_have_an_end() {
         assert_eq!((status, &vended["access_token"]), (StatusCode::OK, &json!(stored)));
     }
     assert_eq!(calls_of(&stack, SandboxCall::Me), 1);
+    // In a bad hour their doubts end nothing, and nothing doubtful is handed out.
+    stack.clock().advance(Duration::from_hours(1));
+    fail(&stack, SandboxCall::Me, 1, bare_190());
+    let (status, answer) = vend(&stack, &ada, &query).await;
+    assert_eq!((status, &answer["error"]["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("suspected")));
+    stack.clock().advance(QUARTER);
+    assert_eq!(vend(&stack, &ada, &query).await.0, StatusCode::OK);
 }
 
 /// An operator stops sweeps, or verdicts only.
@@ -562,6 +584,10 @@ async fn what_is_paused_waits() {
     let report = sweep(&stack).await;
     assert_eq!((report.count(Outcome::Refreshed), report.count(Outcome::Suspected)), (1, 1));
     assert_eq!(grant(&stack, &people[0]).await.status(), Status::Active);
+    // What the person does at Threads is not held back.
+    let signed = sandbox.signed_request(&people[1]);
+    assert_eq!(post_signed(&stack, "/deauthorize", &signed).await.status, StatusCode::OK);
+    assert_eq!(grant(&stack, &people[1]).await.status(), Status::Revoked);
     stack.service().store().set_pause(None).await.unwrap();
     assert_eq!(sweep_for(&stack, DAY, QUARTER).await, 1);
 }
@@ -586,5 +612,75 @@ async fn a_new_token_is_tried_while_the_old_one_lives() {
     sweep_for(&stack, Duration::from_hours(1), QUARTER).await;
     for person in &people {
         assert!(is_usable(&stack, &token(&stack, person).await).await);
+    }
+}
+
+/// Nobody can be asked, and most of what is due is dead: a wave is held back, and not for ever.
+#[tokio::test]
+async fn a_wave_without_a_witness_is_believed_in_the_end() {
+    let stack = stack().await;
+    let sandbox = stack.sandbox().unwrap();
+    sandbox.set_inspection(Inspection::Nobody);
+    let people = connect_people(&stack, 20).await;
+    for person in &people[..15] {
+        sandbox.change_password(person);
+    }
+    stack.clock().advance(41 * DAY);
+    let report = sweep(&stack).await;
+    assert!(report.wave, "{report:?}");
+    assert_eq!((report.count(Outcome::Suspected), report.count(Outcome::Refreshed)), (15, 5));
+    assert_eq!(sweep_for(&stack, 2 * DAY, Duration::from_hours(1)).await, 15);
+    // The same for private profiles whose data access ends in one hour.
+    let stack = crate::fixture::stack().await;
+    stack.sandbox().unwrap().set_inspection(Inspection::Nobody);
+    let people = connect_people(&stack, 12).await;
+    for person in &people {
+        stack.sandbox().unwrap().set_private(person, true);
+    }
+    for _ in 0..18 {
+        stack.clock().advance(5 * DAY);
+        sweep(&stack).await;
+    }
+    assert_eq!(sweep_for(&stack, DAY, Duration::from_hours(1)).await, 12);
+}
+
+/// Meta answers each refresh, and never extends: the account ends when its token does, and no later.
+#[tokio::test]
+async fn a_token_that_is_never_extended_ends_when_it_says() {
+    for behaviour in BEHAVIOURS {
+        let stack = stack().await;
+        let sandbox = stack.sandbox().unwrap();
+        sandbox.set_old_token_behaviour(behaviour);
+        let ada = connected(&stack).await;
+        sandbox.set_extends(&ada, false);
+        stack.clock().advance(40 * DAY);
+        assert_eq!(sweep_for(&stack, 21 * DAY, DAY / 4).await, 1, "{behaviour:?}");
+        let ended = grant(&stack, &ada).await;
+        assert_eq!((ended.status(), ended.cause()), (Status::NeedsReauthorization, Some(Cause::EXPIRED)));
+        assert_eq!(vend(&stack, &ada, "").await.0, StatusCode::CONFLICT);
+    }
+}
+
+/// The current token is refused, and of the one before it Meta does not tell: neither is given up or handed out.
+#[tokio::test]
+async fn trouble_with_the_token_before_does_not_speak_for_the_current_one() {
+    for trouble in [FaultAction::Html, FaultAction::Throttle { retry_after: None }] {
+        let stack = stack().await;
+        let ada = connected(&stack).await;
+        stack.clock().advance(41 * DAY);
+        sweep(&stack).await;
+        let stored = token(&stack, &ada).await;
+        let digest = ring::digest::digest(&ring::digest::SHA256, stored.as_bytes());
+        let query =
+            digest.as_ref().iter().fold("?refused=".to_owned(), |text, byte| text + &format!("{byte:02x}"));
+        fail(&stack, SandboxCall::Me, 1, bare_190());
+        fail(&stack, SandboxCall::Refresh, 1, trouble);
+        for query in [query.as_str(), ""] {
+            let (status, answer) = vend(&stack, &ada, query).await;
+            let expected = (StatusCode::SERVICE_UNAVAILABLE, &json!("suspected"));
+            assert_eq!((status, &answer["error"]["code"]), expected);
+        }
+        stack.clock().advance(QUARTER);
+        assert_eq!(vend(&stack, &ada, "").await.0, StatusCode::OK);
     }
 }

@@ -195,9 +195,20 @@ pub fn store_access(grant: &Grant, live: &Live, access: &Access, now: Timestamp)
         .set(A::UpdatedAt, now)
         .set(A::Failures, 0)
         .remove(&[A::Cause, A::LastError, A::SuspectedCause, A::SuspectedAt])
+        // Meta takes the present one.
+        .remove(&[A::PreviousToken])
         .remove(LEASE);
     let change = warned(granted(change, access), schedule::warning(live.expires_at, end, now));
     unless_consented(due(change, &grant.user_id, due_at), grant.consent().is_some())
+}
+
+/// The same, with the end that Meta told of a token whose life was only assumed.
+#[must_use]
+pub fn store_life(grant: &Grant, live: &Live, access: &Access, found: Life, now: Timestamp) -> Change {
+    let live = Live { expires_at: found.expires_at, expiry_assumed: found.is_assumed, ..live.clone() };
+    store_access(grant, &live, access, now)
+        .set(A::ExpiresAt, found.expires_at)
+        .set_or_remove(A::ExpiryAssumed, found.is_assumed.then_some(1))
 }
 
 /// Records that Meta calls a token too young which is older by our record: it was extended, and the
@@ -227,11 +238,12 @@ pub fn vouch(grant: &Grant, live: &Live, lease: Lease<'_>, now: Timestamp) -> Ch
     change_of(&grant.user_id, "vouch for a token", still)
         .set(A::VouchedUntil, until)
         .set(A::Vouches, i64::from(times))
+        .remove(&[A::PreviousToken])
         .remove(LEASE)
 }
 
 /// Records that Meta refused a token, in a way that is not believed yet: it is looked at again at
-/// `look_at`, and not handed out meanwhile.
+/// `look_at`, and not handed out meanwhile. The lease is given back.
 #[must_use]
 pub fn suspect(
     grant: &Grant,
@@ -240,17 +252,31 @@ pub fn suspect(
     look_at: Timestamp,
     now: Timestamp,
 ) -> Change {
-    let still = same(grant).and(fence(live));
-    let mut change = change_of(&grant.user_id, "suspect a grant", still)
-        .set(A::SuspectedCause, suspicion.cause.as_str())
-        .set(A::SuspectedAt, suspicion.since)
-        .set(A::LastError, SUSPECTED)
+    let warning = schedule::warning(live.expires_at, live.data_access_expires_at, now);
+    let mut change = suspected(grant, live, suspicion, look_at)
         .set(A::Failures, i64::from(grant.failures) + 1)
         .remove(LEASE);
-    let warning = schedule::warning(live.expires_at, live.data_access_expires_at, now);
     if let Some(warning) = warning.filter(|warning| live.warning != Some(*warning)) {
         change = warned(change, Some(warning)).set(A::UpdatedAt, now);
     }
+    change
+}
+
+/// A change that is right only as long as nobody else has taken the lease.
+#[must_use]
+pub fn while_held(mut change: Change, lease: Lease<'_>) -> Change {
+    change.when = change.when.and(owned(lease));
+    change
+}
+
+/// The same while the lease is held, and what follows is still to be decided.
+#[must_use]
+pub fn suspected(grant: &Grant, live: &Live, suspicion: Suspicion, look_at: Timestamp) -> Change {
+    let still = same(grant).and(fence(live)).and(is_active());
+    let change = change_of(&grant.user_id, "suspect a grant", still)
+        .set(A::SuspectedCause, suspicion.cause.as_str())
+        .set(A::SuspectedAt, suspicion.since)
+        .set(A::LastError, SUSPECTED);
     unless_consented(due(change, &grant.user_id, look_at), grant.consent().is_some())
 }
 
@@ -271,6 +297,8 @@ pub fn drop_consent(grant: &Grant, pending: &[u8], now: Timestamp) -> Change {
         .remove(LEASE)
         .remove(CONSENT);
     match &grant.state {
+        // Nobody else would look at it before its token is due.
+        State::Active(live, _) if live.suspicion.is_some() => change.set(A::DueAt, now),
         State::Active(live, _) => {
             let token_due = schedule::token_due(&grant.user_id, live);
             change.set(A::DueAt, schedule::next_look(token_due, DataAccess::of(grant), now))
@@ -301,12 +329,13 @@ pub fn defer(key: &Key, lease: Lease<'_>, deferral: Deferral<'_>, now: Timestamp
     unless_consented(change, deferral.had_consent)
 }
 
-/// Marks a grant as dead for `cause`, if its token is still the one that was refused. A token that
+/// Marks a grant as dead for `cause`, if its token is still the one that was refused, and nobody
+/// else has looked at it since. A token that
 /// is dead for good is dropped, but its times and its name stay, so that a refresher who was late
 /// can still store what Meta has issued. One that Meta may take again is looked at the next day.
 #[must_use]
-pub fn end(grant: &Grant, refused: &Live, cause: Cause, now: Timestamp) -> Change {
-    let still = same(grant).and(fence(refused)).and(Is(A::Status, Status::Active.as_str().into()));
+pub fn end(grant: &Grant, refused: &Live, lease: Lease<'_>, cause: Cause, now: Timestamp) -> Change {
+    let still = same(grant).and(fence(refused)).and(owned(lease)).and(is_active());
     let change = change_of(&grant.user_id, "mark a grant", still)
         .set(A::Status, Status::NeedsReauthorization.as_str())
         .set(A::Cause, cause.as_str())
@@ -314,7 +343,7 @@ pub fn end(grant: &Grant, refused: &Live, cause: Cause, now: Timestamp) -> Chang
         .set(A::UpdatedAt, now)
         .remove(DOUBTS)
         .remove(LEASE);
-    let change = if cause.is_appealable() && now < refused.expires_at {
+    let change = if cause.is_appealable() && now < Life::of(refused).own_end() {
         due(change, &grant.user_id, schedule::add(now, schedule::A_DAY.as_secs()))
     } else {
         change.remove(TOKENS).remove(DUE)
@@ -477,6 +506,10 @@ fn fence(live: &Live) -> Condition {
         // A row of the first release: whoever writes a token names it.
         None => Absent(A::TokenId).and(Is(A::ExpiresAt, live.expires_at.into())),
     }
+}
+
+fn is_active() -> Condition {
+    Is(A::Status, Status::Active.as_str().into())
 }
 
 fn owned(lease: Lease<'_>) -> Condition {
@@ -675,7 +708,7 @@ mod tests {
         {
             let row = leased(connected_row(), at(40));
             let grant = read(&row);
-            let ended = end(&grant, grant.live().unwrap(), cause, at(40)).apply(row).unwrap();
+            let ended = end(&grant, grant.live().unwrap(), LEASED, cause, at(40)).apply(row).unwrap();
             let kept = read(&ended);
             assert_eq!((kept.status(), kept.cause()), (Status::NeedsReauthorization, Some(cause)));
             assert_eq!(kept.live().is_some(), cause.is_appealable(), "{cause:?}");
@@ -691,7 +724,7 @@ mod tests {
         let row = leased(connected_row(), at(40));
         let grant = read(&row);
         let cause = Cause::Threads(ReauthorizationCause::Checkpoint);
-        let ended = end(&grant, grant.live().unwrap(), cause, at(40)).apply(row).unwrap();
+        let ended = end(&grant, grant.live().unwrap(), LEASED, cause, at(40)).apply(row).unwrap();
         let appealed = leased(ended, at(41));
         let grant = read(&appealed);
         let access = Access {

@@ -82,6 +82,35 @@ impl Life {
         Self { issued_at: asked_at, expires_at: add(asked_at, seconds), is_assumed: told.is_none() }
     }
 
+    /// The life of the token that a refresh of this one gave. One that ends when this one does was
+    /// not extended, however little is left of it.
+    #[must_use]
+    pub fn refreshed(&self, asked_at: Timestamp, told: Option<Duration>) -> Self {
+        let left = self.expires_at.as_second().saturating_sub(asked_at.as_second());
+        let told_left = told.and_then(|told| i64::try_from(told.as_secs()).ok());
+        match told_left {
+            Some(told) if !self.is_assumed && told.abs_diff(left) < LEAST_GAIN.unsigned_abs() => {
+                Self { issued_at: asked_at, expires_at: add(asked_at, told), is_assumed: false }
+            }
+            _ => Self::new(asked_at, told),
+        }
+    }
+
+    /// When the token is over for certain, if Meta does not extend it.
+    #[must_use]
+    pub fn own_end(&self) -> Timestamp {
+        let longest = i64::try_from(USUAL_LIFE.as_secs()).unwrap_or(i64::MAX);
+        if self.is_assumed { self.expires_at.max(add(self.issued_at, longest)) } else { self.expires_at }
+    }
+
+    /// The same with the end that an inspection told, if it is only assumed so far.
+    #[must_use]
+    pub fn found(self, expires_at: Option<Timestamp>) -> Self {
+        let told = expires_at.map(|at| at.duration_since(self.issued_at).unsigned_abs());
+        let found = Self::new(self.issued_at, told);
+        if self.is_assumed { found } else { self }
+    }
+
     /// The life of a stored token.
     #[must_use]
     pub fn of(live: &Live) -> Self {
@@ -202,7 +231,8 @@ pub fn second_look(live: &Live, suspicion: Suspicion, now: Timestamp, random: u6
     let since = now.as_second().saturating_sub(suspicion.since.as_second()).clamp(least, most);
     let jitter = i64::try_from(random % 300).unwrap_or(0);
     let look = add(now, since + jitter);
-    if live.expires_at > add(now, least) { look.min(live.expires_at) } else { look }
+    let end = Life::of(live).own_end();
+    if end > add(now, least) { look.min(end) } else { look }
 }
 
 /// When the next doubt in a token is brought before Meta again, after it has vouched `times` times.
@@ -322,6 +352,10 @@ mod tests {
         }
         assert_eq!(Life::new(at(0), None), usual);
         assert_eq!(usual.due_at(&user(1)), at(25 * 3_600));
+        // An inspection tells it sooner.
+        assert_eq!(usual.found(Some(at(59 * DAY))), life(59 * DAY));
+        assert_eq!(usual.found(Some(at(3_600))), usual);
+        assert_eq!(life(50 * DAY).found(Some(at(59 * DAY))), life(50 * DAY));
         // What is told and short is looked at as soon.
         assert_eq!(life(10 * DAY).due_at(&user(1)), at(25 * 3_600));
         let longest = life(61 * DAY);
@@ -331,13 +365,17 @@ mod tests {
     #[test]
     fn a_refresh_that_gains_nothing_is_told_apart() {
         let (old, later) = (life(60 * DAY), at(42 * DAY));
+        let told = |seconds: i64| Some(Duration::from_secs(seconds.unsigned_abs()));
         for (gain, is_extended) in [(-2, false), (0, false), (3_599, false), (3_600, true), (40 * DAY, true)]
         {
-            let told = u64::try_from(18 * DAY + gain).unwrap();
-            let new = Life::new(later, Some(Duration::from_secs(told)));
-            assert_eq!(old.is_extended_by(&new), is_extended, "{gain}");
+            let new = old.refreshed(later, told(18 * DAY + gain));
+            assert_eq!((old.is_extended_by(&new), new.is_assumed), (is_extended, false), "{gain}");
         }
-        assert!(old.is_extended_by(&Life::new(later, None)));
+        assert!(old.is_extended_by(&old.refreshed(later, None)));
+        // To its last hour.
+        let last = old.refreshed(at(60 * DAY - 7_200), told(7_200));
+        assert_eq!((last.expires_at, last.is_assumed), (at(60 * DAY), false));
+        assert!(!old.is_extended_by(&last) && last.due_at(&user(1)) == at(60 * DAY));
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(crate) struct Inspection {
     pub(crate) user_id: Option<UserId>,
     pub(crate) username: Option<String>,
     pub(crate) access: Access,
+    /// When it expires, if Meta told.
+    pub(crate) expires_at: Option<Timestamp>,
 }
 
 impl Inspected {
@@ -48,6 +50,7 @@ impl Inspection {
         Self {
             user_id: None,
             username: None,
+            expires_at: None,
             access: Access {
                 scopes: requested.clone(),
                 source: ScopesSource::Requested,
@@ -73,8 +76,11 @@ impl Inspection {
         if let Ok(profile) = profile {
             (inspection.user_id, inspection.username) = (Some(profile.id), profile.username);
         }
-        if let Some(access) = inspected.and_then(|inspected| inspected.access()) {
-            inspection.access = access;
+        if let Some(inspected) = inspected {
+            inspection.expires_at = inspected.info.expires_at;
+            if let Some(access) = inspected.access() {
+                inspection.access = access;
+            }
         }
         inspection
     }
@@ -88,7 +94,7 @@ pub(crate) async fn inspect(
     now: Timestamp,
 ) -> Option<Inspected> {
     let callers = &clients.callers;
-    if clients.are_calls_scarce() {
+    if clients.are_calls_scarce(now) {
         return None;
     }
     let to_try = callers.to_try(now);
@@ -116,8 +122,8 @@ pub(crate) async fn inspect(
                     ErrorKind::Transient
                     | ErrorKind::Throttled { .. }
                     | ErrorKind::Configuration(ConfigurationProblem::AppBlocked) => return None,
-                    // A token of a user that is refused says nothing about who may ask.
-                    ErrorKind::NeedsReauthorization(_) if caller != Caller::App => all_refused = false,
+                    // The token is refused itself: that says nothing about who may ask.
+                    ErrorKind::NeedsReauthorization(_) if caller == Caller::Itself => all_refused = false,
                     _ => {}
                 }
             }

@@ -18,12 +18,13 @@ pub(crate) fn new_grant<'a>(
     inspection: Inspection,
     issued_at: Timestamp,
 ) -> Result<NewGrant<'a>, SealError> {
+    let expires_at = inspection.expires_at;
     Ok(NewGrant {
         user_id,
         grant_id,
         sealed: vault.seal(Purpose::AccessToken, user_id, &token.access_token)?,
         access: inspection.access,
         username: inspection.username,
-        life: Life::new(issued_at, token.expires_in),
+        life: Life::new(issued_at, token.expires_in).found(expires_at),
     })
 }

@@ -100,7 +100,7 @@ pub(crate) async fn import(
     }
     let info = inspect(clients, &vault, token, now).await.map(|inspected| inspected.info);
     // A refusal without a reason may be Meta's own trouble, unless a witness agrees.
-    if info.as_ref().is_some_and(|info| !info.is_valid) {
+    if profile.is_err() && info.as_ref().is_some_and(|info| !info.is_valid) {
         return Err(ImportError::Dead(ReauthorizationCause::Invalid));
     }
     let profile = profile.map_err(ImportError::Threads)?;

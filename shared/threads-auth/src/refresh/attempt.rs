@@ -71,13 +71,20 @@ impl Attempt {
         Self { answer: Answer::Well, ..RefreshOutcome::StoreFailed.into() }
     }
 
-    /// Whether the stored token is known to be replaced, and may be dead.
-    pub(crate) fn has_lost_a_token(&self) -> bool {
-        self.outcome == RefreshOutcome::StoreFailed && self.answer == Answer::Well
+    /// Whether Meta has just replaced or refused the token, and the row does not say so.
+    pub(crate) fn is_unrecorded(&self) -> bool {
+        let is_refused = self.answer == Answer::Refused || self.verdict.is_some();
+        match self.outcome {
+            RefreshOutcome::StoreFailed => is_refused || self.answer == Answer::Well,
+            RefreshOutcome::Superseded => is_refused,
+            _ => false,
+        }
     }
 
     pub(crate) fn verdict(verdict: Verdict) -> Self {
-        let answer = if verdict.is_confirmed { Answer::Nothing } else { Answer::Refused };
+        // What is known already is no news of Meta.
+        let is_news = !verdict.is_confirmed && verdict.live.suspicion.is_none();
+        let answer = if is_news { Answer::Refused } else { Answer::Nothing };
         Self {
             outcome: RefreshOutcome::NeedsReauthorization,
             answer,

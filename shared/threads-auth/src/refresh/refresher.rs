@@ -73,6 +73,11 @@ impl<'a> Refresher<'a> {
         self.overdue.load(Ordering::Relaxed).max(0).unsigned_abs()
     }
 
+    /// The lease as its conditions know it: by its owner.
+    pub(crate) fn lease(&self) -> Lease<'_> {
+        Lease { owner: &self.owner, until: self.time.started_at() }
+    }
+
     pub(crate) fn lives_until(&self, expires_at: Timestamp) {
         let left = expires_at.as_second() - self.time.now().as_second();
         self.weakest.fetch_min(left, Ordering::Relaxed);
@@ -93,7 +98,7 @@ impl<'a> Refresher<'a> {
     pub(crate) async fn one_now(&self, key: &Key, reason: LeaseReason<'_>) -> Attempt {
         let mut attempt = self.one(key, reason).await;
         if let Some(trial) = &attempt.trial
-            && !self.clients.are_calls_scarce()
+            && !self.clients.are_calls_scarce(self.time.now())
             && self.time.leaves(self.clients.config.extras_time())
         {
             self.try_out(trial).await;
@@ -111,7 +116,7 @@ impl<'a> Refresher<'a> {
         let now = self.time.now();
         // A lease outlives the slowest grant: up to five calls to Meta and the writes.
         let lasts = self.clients.config.request_time * 4;
-        let lease = Lease { owner: &self.owner, until: now.saturating_add(lasts).unwrap_or(now) };
+        let lease = Lease { until: now.saturating_add(lasts).unwrap_or(now), ..self.lease() };
         let store = &self.clients.store;
         let attempt = match store.lease(key, reason, lease, now).await {
             Ok(LeaseOutcome::Leased(grant)) => {
@@ -120,7 +125,11 @@ impl<'a> Refresher<'a> {
                 if attempt.as_ref().map_or(true, |attempt| attempt.outcome.is_unmet()) {
                     self.unmet(grant, now);
                 }
-                attempt
+                // Meta may have been asked, and its answer is written nowhere.
+                attempt.or_else(|error| {
+                    tracing::error!(%key, error = error_chain(&error), "the store failed after a lease");
+                    Ok(Attempt::not_stored())
+                })
             }
             Ok(LeaseOutcome::NotOurs) => Ok(RefreshOutcome::NotOurs.into()),
             Ok(LeaseOutcome::Broken(inconsistency)) => {
@@ -195,11 +204,16 @@ impl<'a> Refresher<'a> {
                 let previous = Some(&current).filter(|_| now < live.expires_at);
                 self.store(leased, live, previous, &new, now).await
             }
-            Err(error) if now >= live.expires_at && !error.kind().is_about_token() => {
-                // Its time is over by our clock. Another call may tell what this one does not.
-                let told = self.clients.graph.me(&current).await.err();
-                let told = told.filter(|told| matches!(told.kind(), ErrorKind::NeedsReauthorization(_)));
-                self.refused(leased, live, told.unwrap_or(error)).await
+            Err(error) if is_worth_another_call(grant, live, error.kind(), now) => {
+                match self.clients.graph.me(&current).await {
+                    Err(told) if *told.kind() == ErrorKind::Permission => {
+                        self.access_refused(leased, live).await
+                    }
+                    Err(told) if matches!(told.kind(), ErrorKind::NeedsReauthorization(_)) => {
+                        self.refused(leased, live, told).await
+                    }
+                    _ => self.refused(leased, live, error).await,
+                }
             }
             Err(error) => self.refused(leased, live, error).await,
         }
@@ -274,11 +288,14 @@ impl<'a> Refresher<'a> {
         current: &AccessToken,
     ) -> Result<Attempt, StoreError> {
         let (grant, store, now) = (leased.grant, &self.clients.store, self.time.now());
-        if now >= live.expires_at {
+        if now >= Life::of(live).own_end() {
             let written = store.write(&rules::close_appeal(grant, leased.lease)).await?;
             return Ok(Attempt::written(RefreshOutcome::StillEnded, written, Answer::Nothing));
         }
-        if self.clients.graph.me(current).await.is_err() {
+        let is_taken = self.clients.graph.me(current).await.is_ok();
+        let access = if is_taken { inspect(self.clients, &self.vault, current, now).await } else { None };
+        let access = access.and_then(|inspected| inspected.access());
+        if !is_taken || access.as_ref().is_some_and(|access| access.is_over(now)) {
             let deferral = Deferral {
                 due_at: schedule::add(now, schedule::A_DAY.as_secs()),
                 failures: grant.failures,
@@ -290,7 +307,7 @@ impl<'a> Refresher<'a> {
             let written = store.write(&rules::defer(&key, leased.lease, deferral, now)).await?;
             return Ok(Attempt::written(RefreshOutcome::StillEnded, written, Answer::Nothing));
         }
-        let access = known_access(grant, live, now);
+        let access = access.unwrap_or_else(|| known_access(grant, live, now));
         let written = store.write(&rules::store_access(grant, live, &access, now)).await?;
         Ok(Attempt::written(RefreshOutcome::Recovered, written, Answer::Well))
     }
@@ -365,7 +382,7 @@ impl<'a> Refresher<'a> {
         let (Ok(sealed), Ok(previous), Ok(token_id)) = (sealed, previous, random_text::<16>()) else {
             return Ok(Attempt::not_stored());
         };
-        let life = Life::new(asked_at, new.expires_in);
+        let life = Life::of(used).refreshed(asked_at, new.expires_in);
         let is_extended = Life::of(used).is_extended_by(&life);
         let refreshed = Refreshed {
             sealed: &sealed,
@@ -413,14 +430,16 @@ impl<'a> Refresher<'a> {
     }
 
     /// Uses a new token once, while the one before it lives. Success writes nothing, unless Meta
-    /// tells something new of the access.
+    /// tells something new of its access, or of a life that was assumed.
     pub(crate) async fn try_out(&self, trial: &Trial) {
         let Trial { grant, live, token, known } = trial;
         let now = self.time.now();
         let inspected = inspect(self.clients, &self.vault, token, now).await;
         let access = inspected.as_ref().and_then(Inspected::access);
         let is_over = access.as_ref().is_some_and(|access| access.is_over(now));
-        let is_valid = inspected.is_some_and(|inspected| inspected.info.is_valid);
+        let told = inspected.map(|inspected| inspected.info).filter(|info| info.is_valid);
+        let is_valid = told.is_some();
+        let life = Life::of(live).found(told.and_then(|info| info.expires_at));
         let tried = if is_valid { Ok(()) } else { self.clients.graph.me(token).await.map(drop) };
         let cause = match &tried {
             Err(error) => match error.kind() {
@@ -435,10 +454,12 @@ impl<'a> Refresher<'a> {
             let suspicion = Suspicion { cause, since: now };
             let look_at = schedule::second_look(live, suspicion, now, random_number());
             rules::suspect(grant, live, suspicion, look_at, now)
-        } else if let Some(access) = access.filter(|access| access != known) {
-            rules::store_access(grant, live, &access, now)
         } else {
-            return;
+            let access = access.unwrap_or_else(|| known.clone());
+            if access == *known && life == Life::of(live) {
+                return;
+            }
+            rules::store_life(grant, live, &access, life, now)
         };
         if let Err(error) = self.clients.store.write(&change).await {
             tracing::warn!(user.id = %grant.user_id, error = error_chain(&error), "the trial of a token was not stored");
@@ -487,6 +508,13 @@ impl<'a> Refresher<'a> {
     ) -> Result<AccessToken, SealError> {
         self.clients.open(&self.vault, purpose, &grant.user_id, sealed, self.time.now()).await
     }
+}
+
+/// Whether a call with the token may tell what a refresh did not: its time is over by our clock, or
+/// Meta refuses a permission when data access may have ended.
+fn is_worth_another_call(grant: &Grant, live: &Live, refused: &ErrorKind, now: Timestamp) -> bool {
+    let is_over = now >= live.expires_at && !refused.is_about_token();
+    is_over || (*refused == ErrorKind::Permission && DataAccess::of(grant).is_doubtful(now))
 }
 
 /// The access as it was known, without an end that Meta's own answer has just disproved.

@@ -5,6 +5,7 @@
 //! suspected: it is looked at again, and a second witness has to agree, or the token's own end has
 //! to come.
 
+use jiff::SignedDuration;
 use threads_auth_model::schedule::{self, DataAccess, Life, SECOND_LOOK};
 use threads_auth_model::seal::Purpose;
 use threads_auth_model::{Cause, Live, Pause, Suspicion, error_chain, rules};
@@ -16,13 +17,16 @@ use super::outcome::RefreshOutcome;
 use super::refresher::{Leased, Refresher, random_number};
 use crate::inspection::inspect;
 
+/// Meta's own waves of refusals, as people report them, end within hours.
+const WAVE_ENDS: SignedDuration = SignedDuration::from_hours(12);
+
 impl Refresher<'_> {
     /// Meta refused the current token, or failed.
     pub(crate) async fn refused(
         &self,
         leased: Leased<'_>,
         live: &Live,
-        mut error: threads_graph::Error,
+        error: threads_graph::Error,
     ) -> Result<Attempt, StoreError> {
         // Meta may never have made the current token valid; the one before it is kept for this.
         if *error.kind() == ErrorKind::NeedsReauthorization(ReauthorizationCause::Invalid)
@@ -31,8 +35,11 @@ impl Refresher<'_> {
             let asked_at = self.time.now();
             match self.clients.graph.refresh(&previous).await {
                 Ok(new) => return self.store(leased, live, Some(&previous), &new, asked_at).await,
-                // No answer about the previous token must not bury both.
-                Err(second) if second.kind().is_retryable() => error = second,
+                // No answer about the previous token must not bury both. The current one is refused.
+                Err(second) if second.kind().is_retryable() => {
+                    let cause = Cause::Threads(ReauthorizationCause::Invalid);
+                    return self.suspect(leased, live, cause).await;
+                }
                 Err(_) => {}
             }
         }
@@ -82,7 +89,7 @@ impl Refresher<'_> {
         cause: ReauthorizationCause,
     ) -> Result<Attempt, StoreError> {
         let now = self.time.now();
-        let is_over = now >= live.expires_at;
+        let is_over = now >= Life::of(live).own_end();
         let of_token = live.suspicion.filter(|suspicion| suspicion.cause != Cause::DataAccessExpired);
         // A telling refusal was held back before only because too many came at once.
         let was_held_back = of_token
@@ -90,22 +97,20 @@ impl Refresher<'_> {
         if cause.is_telling() && !was_held_back {
             return Ok(verdict(leased, live, Cause::Threads(cause), false));
         }
-        if let Some(suspicion) = of_token
-            && now >= schedule::add(suspicion.since, SECOND_LOOK.as_secs())
-            && let Some(is_dead) = self.witness(leased, live).await
-        {
-            if is_dead {
-                return Ok(verdict(leased, live, Cause::Threads(cause), true));
+        let is_older_than = |least: SignedDuration| {
+            of_token.is_some_and(|known| now >= schedule::add(known.since, least.as_secs()))
+        };
+        let is_second_look = is_older_than(SECOND_LOOK);
+        let witness = if is_second_look { self.witness(leased, live).await } else { None };
+        match witness {
+            Some(true) => Ok(verdict(leased, live, Cause::Threads(cause), true)),
+            None if is_over => Ok(verdict(leased, live, Cause::EXPIRED, is_second_look)),
+            // Nobody can be asked, but no wave of Meta's own lasts so long.
+            None if was_held_back && cause.is_telling() && is_older_than(WAVE_ENDS) => {
+                Ok(verdict(leased, live, Cause::Threads(cause), true))
             }
-            return self.suspect(leased, live, Cause::Threads(cause)).await;
+            Some(false) | None => self.suspect(leased, live, Cause::Threads(cause)).await,
         }
-        if is_over {
-            return Ok(verdict(leased, live, Cause::EXPIRED, false));
-        }
-        if cause.is_telling() {
-            return Ok(verdict(leased, live, Cause::Threads(cause), false));
-        }
-        self.suspect(leased, live, Cause::Threads(cause)).await
     }
 
     /// Meta does not give the token the person's data. That counts if Meta had told that the access
@@ -121,7 +126,9 @@ impl Refresher<'_> {
             suspicion.cause == cause && now >= schedule::add(suspicion.since, SECOND_LOOK.as_secs())
         });
         if is_told || is_second_look {
-            return Ok(verdict(leased, live, cause, is_told));
+            let has_lasted =
+                live.suspicion.is_some_and(|known| now >= schedule::add(known.since, WAVE_ENDS.as_secs()));
+            return Ok(verdict(leased, live, cause, is_told || has_lasted));
         }
         self.suspect(leased, live, cause).await
     }
@@ -147,10 +154,23 @@ impl Refresher<'_> {
             Ok(_) => {}
             Err(error) => return failed_for(verdict, &error),
         }
-        let change = rules::end(grant, live, *cause, self.time.now());
+        let change = rules::end(grant, live, self.lease(), *cause, self.time.now());
         match self.clients.store.write(&change).await {
             Ok(written) => RefreshOutcome::NeedsReauthorization.if_stored(written),
             Err(error) => failed_for(verdict, &error),
+        }
+    }
+
+    /// Sees to it that a token is not handed out while the verdict on it waits.
+    pub(crate) async fn mark(&self, verdict: &Verdict) {
+        let Verdict { grant, live, cause, .. } = verdict;
+        let now = self.time.now();
+        let since = live.suspicion.map_or(now, |known| known.since);
+        let suspicion = Suspicion { cause: *cause, since };
+        let look_at = schedule::second_look(live, suspicion, now, random_number());
+        let change = rules::suspected(grant, live, suspicion, look_at);
+        if let Err(error) = self.clients.store.write(&change).await {
+            failed_for(verdict, &error);
         }
     }
 
@@ -162,6 +182,7 @@ impl Refresher<'_> {
         let suspicion = Suspicion { cause: *cause, since };
         let look_at = schedule::second_look(live, suspicion, now, random_number());
         let change = rules::suspect(grant, live, suspicion, look_at, now);
+        let change = rules::while_held(change, self.lease());
         match self.clients.store.write(&change).await {
             Ok(written) => RefreshOutcome::Suspected.if_stored(written),
             Err(error) => failed_for(verdict, &error),

@@ -4,12 +4,14 @@
 //! lease, refreshed and committed by itself; a broken row, a dead token or a failing call concerns
 //! that grant only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, FuturesUnordered, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -38,6 +40,9 @@ const WAVE: u64 = 10;
 /// a wave.
 const DOCKET: usize = 1_000;
 const SETTLED_AT_ONCE: usize = 16;
+
+/// New tokens that wait to be tried. More than these are left to the next call with them.
+const MOST_TRIALS: usize = 1_000;
 
 /// Calls to Meta are counted in blocks: each is a write, which the sweep waits for.
 const COUNTED_AT_ONCE: u64 = 1_000;
@@ -118,7 +123,7 @@ pub(crate) async fn sweep(
     clients: &Clients,
     now: Timestamp,
     budget: Duration,
-    mut watch: impl FnMut(RefreshOutcome) -> ControlFlow<()>,
+    watch: impl FnMut(RefreshOutcome) -> ControlFlow<()>,
 ) -> Result<SweepReport, SweepError> {
     let time = Stopwatch::start(now, budget);
     let refresher = Refresher::new(clients, clients.vault(now).await?, time)?;
@@ -129,85 +134,14 @@ pub(crate) async fn sweep(
     let mut report = SweepReport { paused: pause, ..SweepReport::default() };
     clients.count_calls(0, now).await;
     let refused_before = clients.callers.refused();
-    let breaker = AtomicU32::new(0);
     let stopped = OnceLock::new();
     if pause == Some(Pause::Sweeps) {
         stopped.get_or_init(|| Stopped::Paused);
     } else {
         report.drift = drift::once_a_day(clients, &refresher.vault, now).await;
     }
-    let goes_on = || {
-        // A grant that is begun has time for a few calls to Meta, and for the writes.
-        if !time.leaves(clients.config.work_time()) {
-            stopped.get_or_init(|| Stopped::Deadline);
-        } else if clients.are_calls_spent() {
-            stopped.get_or_init(|| Stopped::Budget);
-        } else if breaker.load(Ordering::Relaxed) >= BREAKER {
-            stopped.get_or_init(|| Stopped::Threads);
-        }
-        stopped.get().is_none()
-    };
-    // Every partition in turn, so that no one of them starves behind a long one.
-    let due = stream::select_all(schedule::shards().map(|shard| Box::pin(clients.store.due(&shard, now))));
-    let mut looked_at = due
-        .take_while(|_| std::future::ready(goes_on()))
-        .map(|key| async { Ok::<_, StoreError>(refresher.one(&key?, LeaseReason::Due).await) })
-        .buffer_unordered(clients.config.sweep_concurrency);
-    let mut unreadable = None;
-    let mut docket = Docket::default();
-    // New tokens are tried beside the refreshes, which do not wait for that unless too many do.
-    let mut trials = FuturesUnordered::new();
-    let most_trials = 2 * clients.config.sweep_concurrency;
-    loop {
-        let attempt = tokio::select! {
-            biased;
-            Some(()) = trials.next() => continue,
-            Some(attempt) = looked_at.next(), if trials.len() < most_trials => attempt,
-            else => break,
-        };
-        let mut attempt = match attempt {
-            Ok(attempt) => attempt,
-            Err(error) => {
-                tracing::error!(error = error_chain(&error), "a part of the due index could not be read");
-                report.unreadable_shards += 1;
-                unreadable = Some(error);
-                continue;
-            }
-        };
-        match attempt.answer {
-            Answer::Trouble => _ = breaker.fetch_add(1, Ordering::Relaxed),
-            Answer::Well => breaker.store(0, Ordering::Relaxed),
-            Answer::Refused | Answer::Nothing => {}
-        }
-        docket.count(attempt.answer);
-        clients.count_calls(COUNTED_AT_ONCE, time.now()).await;
-        if let Some(trial) = attempt.trial.take()
-            && !clients.are_calls_scarce()
-        {
-            let refresher = &refresher;
-            trials.push(async move { refresher.try_out(&trial).await });
-        }
-        let settled = match attempt.verdict {
-            None => vec![attempt.outcome],
-            Some(verdict) => {
-                docket.verdicts.push(*verdict);
-                if docket.verdicts.len() < DOCKET { Vec::new() } else { docket.settle(&refresher).await }
-            }
-        };
-        for outcome in settled {
-            *report.outcomes.entry(outcome).or_default() += 1;
-            if watch(outcome).is_break() {
-                stopped.get_or_init(|| Stopped::Asked);
-            }
-        }
-    }
-    for outcome in docket.settle(&refresher).await {
-        *report.outcomes.entry(outcome).or_default() += 1;
-        let _ = watch(outcome);
-    }
-    drop((looked_at, trials));
+    let unreadable = look_at_due(&refresher, now, &stopped, &mut report, watch).await;
     clients.count_calls(1, time.now()).await;
-    report.wave = docket.is_wave();
     let refused = clients.callers.refused() - refused_before;
     report.refused_inspections = (refused > 0).then_some(refused);
     report.stopped = stopped.get().copied();
@@ -220,6 +154,117 @@ pub(crate) async fn sweep(
         }
         _ => Ok(report),
     }
+}
+
+/// Looks at every grant that is due at `now`, and fills the report. Returns why a part of the due
+/// index could not be read, if one could not.
+async fn look_at_due(
+    refresher: &Refresher<'_>,
+    now: Timestamp,
+    stopped: &OnceLock<Stopped>,
+    report: &mut SweepReport,
+    mut watch: impl FnMut(RefreshOutcome) -> ControlFlow<()>,
+) -> Option<StoreError> {
+    let (clients, time) = (refresher.clients, refresher.time);
+    let breaker = AtomicU32::new(0);
+    let goes_on = || {
+        // A grant that is begun has time for a few calls to Meta, and for the writes.
+        if !time.leaves(clients.config.work_time()) {
+            stopped.get_or_init(|| Stopped::Deadline);
+        } else if clients.are_calls_spent(time.now()) {
+            stopped.get_or_init(|| Stopped::Budget);
+        } else if breaker.load(Ordering::Relaxed) >= BREAKER {
+            stopped.get_or_init(|| Stopped::Threads);
+        }
+        stopped.get().is_none()
+    };
+    // Every partition in turn, so that no one of them starves behind a long one.
+    let due = stream::select_all(schedule::shards().map(|shard| Box::pin(clients.store.due(&shard, now))));
+    let mut looked_at = due
+        .take_while(|_| std::future::ready(goes_on()))
+        .map(|key| async {
+            let attempt = refresher.one(&key?, LeaseReason::Due).await;
+            if let Some(verdict) = &attempt.verdict {
+                refresher.mark(verdict).await;
+            }
+            Ok::<_, StoreError>(attempt)
+        })
+        .buffer_unordered(clients.config.sweep_concurrency);
+    let mut unreadable = None;
+    let mut docket = Docket::default();
+    // Whatever else takes time is done beside the refreshes. These are polled always: one that is
+    // not would miss Meta's answer, and the token in it.
+    let mut beside = FuturesUnordered::<BoxFuture<'_, Vec<RefreshOutcome>>>::new();
+    let (mut trials, mut is_all_seen) = (VecDeque::new(), false);
+    loop {
+        while beside.len() < clients.config.sweep_concurrency
+            && let Some(trial) = trials.pop_front()
+        {
+            beside.push(
+                async move {
+                    // A trial that would outlast the function is left out: the next call tells.
+                    if time.leaves(clients.config.extras_time()) {
+                        refresher.try_out(&trial).await;
+                    }
+                    Vec::new()
+                }
+                .boxed(),
+            );
+        }
+        let (settled, attempt) = tokio::select! {
+            Some(settled) = beside.next() => (settled, None),
+            attempt = looked_at.next(), if !is_all_seen => (Vec::new(), Some(attempt)),
+            else => break,
+        };
+        let mut outcomes = settled;
+        match attempt.map(Option::transpose) {
+            None => {}
+            // Verdicts do not wait for the last trials.
+            Some(Ok(None)) => {
+                is_all_seen = true;
+                beside.push(docket.settle(refresher).boxed());
+            }
+            Some(Err(error)) => {
+                tracing::error!(error = error_chain(&error), "a part of the due index could not be read");
+                report.unreadable_shards += 1;
+                unreadable = Some(error);
+            }
+            Some(Ok(Some(attempt))) => {
+                match attempt.answer {
+                    Answer::Trouble => _ = breaker.fetch_add(1, Ordering::Relaxed),
+                    Answer::Well => breaker.store(0, Ordering::Relaxed),
+                    Answer::Refused | Answer::Nothing => {}
+                }
+                docket.count(attempt.answer);
+                if clients.config.graph_calls_per_hour.is_some() {
+                    let now = time.now();
+                    let counted = clients.count_calls(COUNTED_AT_ONCE, now);
+                    beside.push(counted.map(|()| Vec::new()).boxed());
+                }
+                if let Some(trial) = attempt.trial
+                    && trials.len() < MOST_TRIALS
+                    && !clients.are_calls_scarce(time.now())
+                {
+                    trials.push_back(*trial);
+                }
+                match attempt.verdict {
+                    None => outcomes.push(attempt.outcome),
+                    Some(verdict) => docket.verdicts.push(*verdict),
+                }
+                if docket.verdicts.len() >= DOCKET {
+                    beside.push(docket.settle(refresher).boxed());
+                }
+            }
+        }
+        for outcome in outcomes {
+            *report.outcomes.entry(outcome).or_default() += 1;
+            if watch(outcome).is_break() {
+                stopped.get_or_init(|| Stopped::Asked);
+            }
+        }
+    }
+    report.wave = docket.is_wave();
+    unreadable
 }
 
 /// What stands against the grants of a sweep.
@@ -244,14 +289,17 @@ impl Docket {
     }
 
     /// Carries out the verdicts; in a wave only those on which a second witness has agreed.
-    async fn settle(&mut self, refresher: &Refresher<'_>) -> Vec<RefreshOutcome> {
+    fn settle<'a>(
+        &mut self,
+        refresher: &'a Refresher<'_>,
+    ) -> impl Future<Output = Vec<RefreshOutcome>> + Send + use<'a> {
         let is_wave = self.is_wave();
         if is_wave {
             let (refused, taken) = (self.refused, self.taken);
             tracing::error!(refused, taken, "a wave of refusals: none of them counts yet");
         }
         stream::iter(std::mem::take(&mut self.verdicts))
-            .map(|verdict| async move {
+            .map(move |verdict| async move {
                 if is_wave && !verdict.is_confirmed {
                     refresher.hold_back(&verdict).await
                 } else {
@@ -260,7 +308,6 @@ impl Docket {
             })
             .buffer_unordered(SETTLED_AT_ONCE)
             .collect()
-            .await
     }
 }
 

@@ -194,7 +194,7 @@ pub(crate) async fn vend(
         // Nothing is begun for which the time may not suffice: Meta's answer would be lost with it.
         if !is_taken && !is_late {
             let attempt = refresher.one_now(&Key::grant(user_id), reason).await;
-            if attempt.has_lost_a_token() {
+            if attempt.is_unrecorded() {
                 return Err(VendError::later(RetryReason::NotRefreshed, now, now));
             }
             match attempt.outcome {
@@ -202,7 +202,11 @@ pub(crate) async fn vend(
                 RefreshOutcome::Refreshed | RefreshOutcome::NotExtended | RefreshOutcome::Completed => {
                     break true;
                 }
-                RefreshOutcome::Checked => break matches!(reason, LeaseReason::Doubted(_)),
+                // Then Meta was asked about this token, and took it.
+                RefreshOutcome::Checked => {
+                    let is_suspected = grant.live().is_some_and(|live| live.suspicion.is_some());
+                    break is_suspected || matches!(reason, LeaseReason::Doubted(_));
+                }
                 _ => break false,
             }
         }
