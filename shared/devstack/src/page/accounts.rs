@@ -65,7 +65,7 @@ fn card(grant: &GrantView, dashboard: &Dashboard) -> Markup {
                     div .trouble { dt { "Last error" } dd { code { (error) } } }
                 }
                 @if let Some(at) = grant.suspected_at {
-                    div .trouble { dt { "Refused by Threads since" } dd { (moment(now, at)) } }
+                    div .trouble { dt { "Refused since" } dd { (moment(now, at)) } }
                 }
                 @if grant.pending {
                     div {
