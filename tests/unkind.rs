@@ -684,3 +684,21 @@ async fn trouble_with_the_token_before_does_not_speak_for_the_current_one() {
         assert_eq!(vend(&stack, &ada, "").await.0, StatusCode::OK);
     }
 }
+
+/// Meta adds a permission: it is asked for, granted, kept, and goes on being refreshed.
+#[tokio::test]
+async fn a_permission_that_is_new_at_meta_is_as_good_as_any() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    let mut new = crate::backend::new("r");
+    new["scopes"] = json!(["threads_basic", "threads_new_permission"]);
+    crate::backend::finished(&stack, new, &ada).await;
+    let connected = grant(&stack, &ada).await;
+    assert_eq!(connected.scopes.to_string(), "threads_basic,threads_new_permission");
+    assert_eq!(connected.scopes_source, ScopesSource::Granted);
+    stack.clock().advance(41 * DAY);
+    assert_eq!(sweep(&stack).await.count(Outcome::Refreshed), 1);
+    let (status, vended) = vend(&stack, &ada, "").await;
+    let scopes = json!(["threads_basic", "threads_new_permission"]);
+    assert_eq!((status, &vended["scopes"]), (StatusCode::OK, &scopes));
+}

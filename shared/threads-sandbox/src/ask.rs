@@ -10,6 +10,9 @@ use crate::params::Params;
 use crate::reply::Reply;
 use crate::world::BASIC_SCOPE;
 
+/// What the consent page says of a scope that Meta has added since.
+const NEW_SCOPE: &str = "Use something that is new at Threads";
+
 /// Every scope that Meta documents, and what the consent page says about it.
 const SCOPES: [(&str, &str); 11] = [
     (BASIC_SCOPE, "See your profile and your posts"),
@@ -31,7 +34,7 @@ pub(crate) struct Ask {
     pub(crate) client_id: String,
     pub(crate) redirect_uri: String,
     /// Names and what they mean, as asked for, each once.
-    pub(crate) scopes: Vec<(&'static str, &'static str)>,
+    pub(crate) scopes: Vec<(String, &'static str)>,
     pub(crate) state: Option<String>,
 }
 
@@ -108,7 +111,7 @@ impl Ask {
     }
 
     pub(crate) fn scope(&self) -> String {
-        self.scopes.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(",")
+        self.scopes.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(",")
     }
 }
 
@@ -130,15 +133,25 @@ fn check_redirect(redirect_uri: &str, listed: &[String]) -> Result<(), Refusal> 
     Ok(())
 }
 
-fn read_scopes(scope: &str) -> Result<Vec<(&'static str, &'static str)>, Refusal> {
-    let mut scopes = Vec::new();
+/// The permissions, each with what it allows. Meta adds some from time to time, so that one which
+/// looks like Meta's is taken.
+fn read_scopes(scope: &str) -> Result<Vec<(String, &'static str)>, Refusal> {
+    let mut scopes = Vec::<(String, &'static str)>::new();
     for asked in scope.split([',', ' ']).filter(|asked| !asked.is_empty()) {
-        let known = SCOPES.into_iter().find(|(name, _)| *name == asked).ok_or(Refusal::UnknownScope)?;
-        if !scopes.contains(&known) {
-            scopes.push(known);
+        let known = SCOPES.into_iter().find(|(name, _)| *name == asked).map(|(_, allows)| allows);
+        let allows = known.or_else(|| looks_like_metas(asked).then_some(NEW_SCOPE));
+        let allows = allows.ok_or(Refusal::UnknownScope)?;
+        if !scopes.iter().any(|(name, _)| name == asked) {
+            scopes.push((asked.to_owned(), allows));
         }
     }
-    if scopes.iter().any(|(name, _)| *name == BASIC_SCOPE) { Ok(scopes) } else { Err(Refusal::NoBasicScope) }
+    if scopes.iter().any(|(name, _)| name == BASIC_SCOPE) { Ok(scopes) } else { Err(Refusal::NoBasicScope) }
+}
+
+fn looks_like_metas(scope: &str) -> bool {
+    scope.strip_prefix("threads_").is_some_and(|rest| {
+        (1..=48).contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+    })
 }
 
 #[cfg(test)]
@@ -182,15 +195,17 @@ mod tests {
 
     #[test]
     fn scopes_need_threads_basic_and_may_not_be_unknown() {
+        let both = || vec!["threads_basic".to_owned(), "threads_delete".to_owned()];
         let names =
             |scope| read_scopes(scope).map(|found| found.into_iter().map(|(n, _)| n).collect::<Vec<_>>());
-        assert_eq!(
-            names("threads_basic,threads_delete,threads_basic"),
-            Ok(vec!["threads_basic", "threads_delete"])
-        );
-        assert_eq!(names("threads_basic threads_delete"), Ok(vec!["threads_basic", "threads_delete"]));
+        assert_eq!(names("threads_basic,threads_delete,threads_basic"), Ok(both()));
+        assert_eq!(names("threads_basic threads_delete"), Ok(both()));
         assert_eq!(names(""), Err(Refusal::NoBasicScope));
         assert_eq!(names("threads_delete"), Err(Refusal::NoBasicScope));
         assert_eq!(names("threads_basic,basic"), Err(Refusal::UnknownScope));
+        assert_eq!(names("threads_basic,threads_new2"), Err(Refusal::UnknownScope));
+        // Meta has added six since its first five.
+        let new = "threads_basic,threads_new_permission";
+        assert_eq!(names(new), Ok(vec!["threads_basic".to_owned(), "threads_new_permission".to_owned()]));
     }
 }
