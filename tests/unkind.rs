@@ -10,7 +10,8 @@ use threads_auth::RefreshOutcome as Outcome;
 use threads_auth_model::{Cause, Pause, ScopesSource, Status};
 use threads_graph::{AccessToken, ReauthorizationCause};
 use threads_sandbox::{
-    BadAnswer, BadHours, ExpiresIn, Fault, FaultAction, Inspection, NewAccount, OldToken, SandboxCall,
+    BadAnswer, BadHours, ExchangeAnswer, ExpiresIn, Fault, FaultAction, Inspection, NewAccount, OldToken,
+    SandboxCall,
 };
 
 use crate::fixture::{
@@ -195,38 +196,26 @@ async fn a_user_id_that_is_missing_is_asked_for_and_one_that_differs_is_refused(
     let stack = stack().await;
     let sandbox = stack.sandbox().unwrap();
     let ada = account(&stack, "ada");
-    let short = |token: &str, user_id: Option<Value>| {
-        let mut answer = json!({"access_token": token});
-        if let Some(user_id) = user_id {
-            answer["user_id"] = user_id;
-        }
-        answer
-    };
-    let redirect_uri = format!("{}/callback", stack.urls().service_url);
-    let graph = threads_graph::Graph::new(http(), stack.service().config().endpoints.clone());
-    let app = stack.service().secrets().app(stack.clock().now()).await.unwrap();
-    let mut answers: Vec<Value> = Vec::new();
-    for _ in 0..4 {
-        let code = sandbox.issue_code(&ada, &redirect_uri, &[]);
-        let code = threads_graph::AuthorizationCode::new(code.as_str()).unwrap();
-        let token =
-            graph.exchange_code(&app.credentials, &code, &redirect_uri.parse().unwrap()).await.unwrap();
-        answers.push(json!(token.access_token.expose()));
-    }
-    let token = |n: usize| answers[n].as_str().unwrap();
-    for (answer, is_taken) in [
-        (short(token(0), None), true),
-        (short(token(1), Some(json!(0))), true),
-        (json!({"data": [short(token(2), Some(json!(ada)))]}), true),
-        (short(token(3), Some(json!("17841499999999999"))), false),
+    for answer in [
+        ExchangeAnswer::WithoutUserId,
+        ExchangeAnswer::ZeroUserId,
+        ExchangeAnswer::Wrapped,
+        ExchangeAnswer::Documented,
     ] {
         sandbox.clear_calls();
-        fail(&stack, SandboxCall::ExchangeCode, 1, respond(200, answer.to_string()));
-        let reply = Browser::new().connect(&stack, &ada).await;
-        assert_eq!(reply.status == StatusCode::SEE_OTHER, is_taken, "{answer}: {}", reply.body);
-        assert_eq!(calls_of(&stack, SandboxCall::ExchangeCode), 1, "a code is sent once: {answer}");
+        sandbox.set_exchange(answer);
+        connected(&stack).await;
+        assert_eq!(calls_of(&stack, SandboxCall::ExchangeCode), 1, "a code is sent once: {answer:?}");
         assert_eq!(grant(&stack, &ada).await.user_id.as_str(), ada);
     }
+    // Another account's than the exchange said.
+    fail(&stack, SandboxCall::Me, 1, respond(200, r#"{"id":"17841499999999999","username":"other"}"#));
+    let reply = Browser::new().connect(&stack, &ada).await;
+    assert!(reply.is_page("threads_unavailable"), "{}", reply.body);
+    // The person is no tester: the app's people have to see to it, and no code is to blame.
+    sandbox.set_exchange(ExchangeAnswer::InsufficientRole);
+    assert!(Browser::new().connect(&stack, &ada).await.is_page("misconfigured"));
+    sandbox.set_exchange(ExchangeAnswer::Documented);
     let users: Vec<_> = stack.service().list_grants(None, None, None).await.unwrap().items;
     assert_eq!(users.len(), 1);
     // Without anybody to say whose it is, nothing is stored.

@@ -46,6 +46,7 @@ pub(crate) fn router() -> Router<Sandbox> {
         .route("/control/inspection", switch("allow", |switches| &mut switches.inspection))
         .route("/control/expires-in", switch("shape", |switches| &mut switches.expires_in))
         .route("/control/redirect", switch("ending", |switches| &mut switches.redirect))
+        .route("/control/exchange", switch("answer", |switches| &mut switches.exchange))
         .route("/control/bad-hours", get(bad_hours).post(add_bad_hours).delete(clear_bad_hours))
         .route("/control/{*rest}", any(unknown))
         .method_not_allowed_fallback(wrong_method)
@@ -122,6 +123,7 @@ async fn state(State(sandbox): State<Sandbox>) -> Response {
             "inspection": switches.inspection,
             "expires_in": switches.expires_in,
             "redirect": switches.redirect,
+            "exchange": switches.exchange,
             "bad_hours": switches.bad_hours,
             "accounts": state.world.accounts().iter().map(show).collect::<Vec<_>>(),
             "tokens": tokens,

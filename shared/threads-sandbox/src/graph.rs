@@ -10,12 +10,12 @@ use crate::app::App;
 use crate::authorize;
 use crate::bad_hours::BadAnswer;
 use crate::call::SandboxCall;
-use crate::graph_error::{GraphError, code_refused};
+use crate::graph_error::{GraphError, code_refused, exchange_refused};
 use crate::inspection::debug_token;
 use crate::params::{Call, Params};
 use crate::reply::Reply;
-use crate::switches::ExpiresIn;
-use crate::world::{CodeFault, Issued, World};
+use crate::switches::{ExchangeAnswer, ExpiresIn};
+use crate::world::{BASIC_SCOPE, CodeFault, Issued, World};
 
 /// The token or code that a call presents.
 pub(crate) fn credential(call: SandboxCall, params: &Params) -> Option<&str> {
@@ -77,11 +77,27 @@ fn exchange_code(world: &mut World, app: &App, now: Timestamp, params: &Params) 
     let Some(code) = params.get("code") else {
         return Ok(code_refused(CodeFault::NotFound));
     };
+    let answer = world.switches().exchange;
+    if answer == ExchangeAnswer::InsufficientRole {
+        return Ok(exchange_refused("Insufficient developer role"));
+    }
     Ok(match world.redeem(now, code, params.text("redirect_uri")) {
         Ok((token, user_id)) => {
             // An integer above 2^53, as Meta sends it. An id given to the Rust API that is no integer stays text.
             let id = user_id.parse::<u64>().map_or_else(|_| Value::from(&*user_id), Value::from);
-            Reply::json(StatusCode::OK, &json!({ "access_token": token, "user_id": id })).about(user_id)
+            let body = match answer {
+                ExchangeAnswer::WithoutUserId => json!({ "access_token": token }),
+                ExchangeAnswer::ZeroUserId => json!({ "access_token": token, "user_id": 0 }),
+                ExchangeAnswer::Wrapped => {
+                    let one =
+                        json!({ "access_token": token, "user_id": user_id, "permissions": BASIC_SCOPE });
+                    json!({ "data": [one] })
+                }
+                ExchangeAnswer::Documented | ExchangeAnswer::InsufficientRole => {
+                    json!({ "access_token": token, "user_id": id })
+                }
+            };
+            Reply::json(StatusCode::OK, &body).about(user_id)
         }
         Err(fault) => code_refused(fault),
     })

@@ -208,16 +208,15 @@ impl From<GraphError> for Reply {
 
 /// The code exchange's answers to a code that buys nothing: the flat body that Meta documents, and for a redirect URI
 /// that differs the envelope with 100/36008.
+/// The exchange of a code has an envelope of its own.
+pub(crate) fn exchange_refused(message: &str) -> Reply {
+    let body = json!({ "error_type": "OAuthException", "code": 400, "error_message": message });
+    Reply::json(StatusCode::BAD_REQUEST, &body)
+}
+
 pub(crate) fn code_refused(fault: CodeFault) -> Reply {
     match fault {
-        CodeFault::NotFound => Reply::json(
-            StatusCode::BAD_REQUEST,
-            &json!({
-                "error_type": "OAuthException",
-                "code": 400,
-                "error_message": "Matching code was not found or was already used",
-            }),
-        ),
+        CodeFault::NotFound => exchange_refused("Matching code was not found or was already used"),
         CodeFault::RedirectMismatch => GraphError::oauth(
             100,
             Some(36008),

@@ -43,4 +43,4 @@ pub use clock::Clock;
 pub use fault::{Fault, FaultAction};
 pub use options::{NewAccount, SandboxError, SandboxOptions};
 pub use sandbox::Sandbox;
-pub use switches::{ExpiresIn, Inspection, OldToken, RedirectEnding};
+pub use switches::{ExchangeAnswer, ExpiresIn, Inspection, OldToken, RedirectEnding};

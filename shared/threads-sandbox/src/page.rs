@@ -138,6 +138,7 @@ pub(crate) fn index(world: &World, calls: &CallLog, app: &App, now: Timestamp) -
         ("inspection", name(&switches.inspection)),
         ("expires-in", name(&switches.expires_in)),
         ("redirect", name(&switches.redirect)),
+        ("exchange", name(&switches.exchange)),
         ("bad-hours", bad_hours),
     ];
     page(

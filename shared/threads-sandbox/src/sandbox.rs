@@ -17,7 +17,7 @@ use crate::call::{CallLog, CallRecord};
 use crate::clock::Clock;
 use crate::fault::{Fault, FaultPlan};
 use crate::options::{NewAccount, SandboxError, SandboxOptions};
-use crate::switches::{ExpiresIn, Inspection, OldToken, RedirectEnding};
+use crate::switches::{ExchangeAnswer, ExpiresIn, Inspection, OldToken, RedirectEnding};
 use crate::world::{BASIC_SCOPE, World};
 use crate::{mint, store};
 
@@ -236,6 +236,11 @@ impl Sandbox {
     /// How the address ends to which a person is sent back.
     pub fn set_redirect_ending(&self, ending: RedirectEnding) {
         self.change(|state| state.world.switches_mut().redirect = ending);
+    }
+
+    /// What the exchange of a code answers.
+    pub fn set_exchange(&self, answer: ExchangeAnswer) {
+        self.change(|state| state.world.switches_mut().exchange = answer);
     }
 
     /// Adds bad hours. Empty ones never come.

@@ -21,6 +21,7 @@ pub(crate) struct Switches {
     pub(crate) inspection: Inspection,
     pub(crate) expires_in: ExpiresIn,
     pub(crate) redirect: RedirectEnding,
+    pub(crate) exchange: ExchangeAnswer,
     pub(crate) bad_hours: Vec<BadHours>,
 }
 
@@ -162,6 +163,23 @@ impl RedirectEnding {
             Self::EncodedLong => "%23_%3D_",
         }
     }
+}
+
+/// What the exchange of a code answers. The code is spent in any case but the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExchangeAnswer {
+    /// The token and the user id.
+    #[default]
+    Documented,
+    /// The token alone.
+    WithoutUserId,
+    /// The token, and 0 for the user id.
+    ZeroUserId,
+    /// Both in `{"data":[…]}`, with the permissions, as Instagram's sibling API answers.
+    Wrapped,
+    /// 400, "Insufficient developer role": the person is no tester of an app that is not published.
+    InsufficientRole,
 }
 
 /// The name of a variant, for people.

@@ -134,6 +134,12 @@ async fn switches_are_set_by_name_and_shown() {
             ],
         ),
         ("redirect", "ending", "redirect", &["fragment", "encoded", "encoded_long"]),
+        (
+            "exchange",
+            "answer",
+            "exchange",
+            &["documented", "without_user_id", "zero_user_id", "wrapped", "insufficient_role"],
+        ),
     ] {
         let path = format!("/control/{switch}");
         assert_eq!(server.get(&path, &[]).await.json(), json!({ field: names[0] }));
@@ -187,6 +193,7 @@ async fn what_is_misspelt_is_refused_by_name_and_changes_nothing() {
         ("inspection", json!({ "allow": "app", "from": 0 }), "from"),
         ("expires-in", json!({ "shape": "never" }), "never"),
         ("redirect", json!({ "ending": "/" }), "ending"),
+        ("exchange", json!({ "answer": "nothing" }), "nothing"),
         ("bad-hours", json!({ "from": DAWN, "until": DAWN, "answer": "bare_190" }), "until"),
         ("bad-hours", json!({ "from": DAWN, "until": "later", "answer": "bare_190" }), "year"),
         ("bad-hours", json!({ "from": DAWN, "until": DAWN, "answer": "rain" }), "rain"),
