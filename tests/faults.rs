@@ -240,7 +240,7 @@ async fn a_failing_store_does_not_spend_a_completion_code() {
 #[tokio::test]
 async fn a_partition_that_cannot_be_read_is_counted() {
     let stack = stack().await;
-    let people = connect_people(&stack, 40).await;
+    let people = connect_people(&stack, PEOPLE).await;
     let (failing, service) = Lossy::start(&stack).await;
     stack.clock().advance(41 * DAY);
     failing.fail(Failure::Denied, "Query", 0);
@@ -248,7 +248,7 @@ async fn a_partition_that_cannot_be_read_is_counted() {
     assert!(failing.has_failed());
     assert_eq!(report.unreadable_shards, 1);
     let refreshed = report.count(RefreshOutcome::Refreshed);
-    assert!((1..40).contains(&refreshed), "{report:?}");
+    assert!((1..PEOPLE).contains(&refreshed), "{report:?}");
     // What it holds is still due, and says for how long.
     assert!(report.oldest_overdue_seconds >= 86_400, "{report:?}");
     let rest = service.sweep(stack.clock().now(), Duration::from_mins(15)).await.unwrap();
