@@ -351,7 +351,8 @@ async fn a_sweep_that_is_cut_off_loses_nothing() {
         most_repeats = most_repeats.max(refreshes - people.len());
     }
     println!("threat 21: cut at each of {PEOPLE} grants: 0 lost, at most {most_repeats} refreshed twice");
-    assert!((1..=AT_ONCE).contains(&most_repeats), "{most_repeats}");
+    // How many of those that were under way had Meta's answer and no row yet is the database's pace.
+    assert!(most_repeats <= AT_ONCE, "{most_repeats}");
 }
 
 /// What can happen to a grant at about the same time.
