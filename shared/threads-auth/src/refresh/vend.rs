@@ -166,7 +166,7 @@ pub(crate) async fn vend(
     let find = async || clients.store.grant(user_id).await?.ok_or(VendError::Unknown);
     let is_refused = |token: &AccessToken| refused.is_some_and(|refused| *refused == TokenHash::of(token));
     let mut poll = POLL;
-    let is_vouched_for = loop {
+    let (is_vouched_for, is_unrecorded) = loop {
         let grant = find().await?;
         let now = time.now();
         let open = async |live| open(&refresher, &grant, live).await;
@@ -194,20 +194,19 @@ pub(crate) async fn vend(
         // Nothing is begun for which the time may not suffice: Meta's answer would be lost with it.
         if !is_taken && !is_late {
             let attempt = refresher.one_now(&Key::grant(user_id), reason).await;
-            if attempt.is_unrecorded() {
-                return Err(VendError::later(RetryReason::NotRefreshed, now, now));
-            }
+            let is_unrecorded = attempt.is_unrecorded();
             match attempt.outcome {
                 RefreshOutcome::NotOurs => {}
                 RefreshOutcome::Refreshed | RefreshOutcome::NotExtended | RefreshOutcome::Completed => {
-                    break true;
+                    break (true, is_unrecorded);
                 }
                 // Then Meta was asked about this token, and took it.
                 RefreshOutcome::Checked => {
                     let is_suspected = grant.live().is_some_and(|live| live.suspicion.is_some());
-                    break is_suspected || matches!(reason, LeaseReason::Doubted(_));
+                    let is_vouched_for = is_suspected || matches!(reason, LeaseReason::Doubted(_));
+                    break (is_vouched_for, is_unrecorded);
                 }
-                _ => break false,
+                _ => break (false, is_unrecorded),
             }
         }
         // Whoever is at it may make the token at hand useless, so it is handed out only if that
@@ -221,6 +220,8 @@ pub(crate) async fn vend(
     let grant = find().await?;
     let now = time.now();
     let again_at = match standing(&grant, min_valid, now)? {
+        // What lies there may be what Meta has just refused or replaced.
+        Standing::Good(_) | Standing::Due(..) if is_unrecorded => now,
         Standing::Good(live) | Standing::Due(_, Some(live)) => {
             let vended = open(&refresher, &grant, live).await?;
             if is_vouched_for || !is_refused(&vended.access_token) {
