@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use threads_graph::{ReauthorizationCause, Scopes, UserId};
 
 /// One Threads user's grant.
@@ -203,6 +203,14 @@ pub struct Warning {
     pub of: Deadline,
     /// 14 or 3: fewer days than this are left.
     pub days: u8,
+}
+
+impl Suspicion {
+    /// Whether it is at least so old at `now`.
+    #[must_use]
+    pub fn has_lasted(&self, least: SignedDuration, now: Timestamp) -> bool {
+        now.duration_since(self.since) >= least
+    }
 }
 
 impl Access {

@@ -184,15 +184,7 @@ impl<'a> Refresher<'a> {
         // Our own clock is no witness that a token is over: Meta is asked.
         if now < old_enough && now < live.expires_at {
             if leased.reason.is_due() {
-                let deferral = Deferral {
-                    due_at: old_enough,
-                    failures: grant.failures,
-                    class: None,
-                    warning: None,
-                    had_consent: false,
-                };
-                let key = Key::grant(&grant.user_id);
-                self.clients.store.write(&rules::defer(&key, leased.lease, deferral, now)).await?;
+                self.postpone(leased, old_enough).await?;
             } else {
                 self.release(leased).await?;
             }
@@ -206,12 +198,7 @@ impl<'a> Refresher<'a> {
             }
             Err(error) if is_worth_another_call(grant, live, error.kind(), now) => {
                 match self.clients.graph.me(&current).await {
-                    Err(told) if *told.kind() == ErrorKind::Permission => {
-                        self.access_refused(leased, live).await
-                    }
-                    Err(told) if matches!(told.kind(), ErrorKind::NeedsReauthorization(_)) => {
-                        self.refused(leased, live, told).await
-                    }
+                    Err(told) if is_refusal(told.kind()) => self.call_refused(leased, live, told).await,
                     _ => self.refused(leased, live, error).await,
                 }
             }
@@ -233,10 +220,7 @@ impl<'a> Refresher<'a> {
                 let written = self.clients.store.write(&vouch).await?;
                 Ok(Attempt::written(RefreshOutcome::Checked, written, Answer::Well))
             }
-            Err(error) if matches!(error.kind(), ErrorKind::NeedsReauthorization(_)) => {
-                self.refused(leased, live, error).await
-            }
-            Err(error) if *error.kind() == ErrorKind::Permission => self.access_refused(leased, live).await,
+            Err(error) if is_refusal(error.kind()) => self.call_refused(leased, live, error).await,
             Err(error) => {
                 let user_id = &leased.grant.user_id;
                 tracing::warn!(user.id = %user_id, error = error_chain(&error), "a doubted token could not be looked at");
@@ -267,11 +251,7 @@ impl<'a> Refresher<'a> {
         if (must_ask || live.suspicion.is_some())
             && let Err(error) = self.clients.graph.me(current).await
         {
-            return match error.kind() {
-                ErrorKind::Permission => self.access_refused(leased, live).await,
-                ErrorKind::NeedsReauthorization(_) => self.refused(leased, live, error).await,
-                _ => self.failed(leased, live, &error).await,
-            };
+            return self.call_refused(leased, live, error).await;
         }
         let access = access.unwrap_or_else(|| known_access(grant, live, now));
         let stored = rules::store_access(grant, live, &access, self.time.now());
@@ -296,15 +276,8 @@ impl<'a> Refresher<'a> {
         let access = if is_taken { inspect(self.clients, &self.vault, current, now).await } else { None };
         let access = access.and_then(|inspected| inspected.access());
         if !is_taken || access.as_ref().is_some_and(|access| access.is_over(now)) {
-            let deferral = Deferral {
-                due_at: schedule::add(now, schedule::A_DAY.as_secs()),
-                failures: grant.failures,
-                class: None,
-                warning: None,
-                had_consent: false,
-            };
-            let key = Key::grant(&grant.user_id);
-            let written = store.write(&rules::defer(&key, leased.lease, deferral, now)).await?;
+            let tomorrow = schedule::add(now, schedule::A_DAY.as_secs());
+            let written = self.postpone(leased, tomorrow).await?;
             return Ok(Attempt::written(RefreshOutcome::StillEnded, written, Answer::Nothing));
         }
         let access = access.unwrap_or_else(|| known_access(grant, live, now));
@@ -451,8 +424,7 @@ impl<'a> Refresher<'a> {
         };
         let change = if let Some(cause) = cause {
             tracing::warn!(user.id = %grant.user_id, cause = cause.as_str(), "a new token is not taken yet");
-            let suspicion = Suspicion { cause, since: now };
-            let look_at = schedule::second_look(live, suspicion, now, random_number());
+            let (suspicion, look_at) = suspicion(live, cause, None, now);
             rules::suspect(grant, live, suspicion, look_at, now)
         } else {
             let access = access.unwrap_or_else(|| known.clone());
@@ -469,6 +441,20 @@ impl<'a> Refresher<'a> {
     pub(crate) async fn release(&self, leased: Leased<'_>) -> Result<WriteOutcome, StoreError> {
         let key = Key::grant(&leased.grant.user_id);
         self.clients.store.write(&rules::release(&key, leased.lease)).await
+    }
+
+    /// Looks again later, though nothing has failed.
+    async fn postpone(&self, leased: Leased<'_>, until: Timestamp) -> Result<WriteOutcome, StoreError> {
+        let Leased { grant, lease, .. } = leased;
+        let deferral = Deferral {
+            due_at: until,
+            failures: grant.failures,
+            class: None,
+            warning: None,
+            had_consent: false,
+        };
+        let key = Key::grant(&grant.user_id);
+        self.clients.store.write(&rules::defer(&key, lease, deferral, self.time.now())).await
     }
 
     pub(crate) async fn put_off(
@@ -510,8 +496,13 @@ impl<'a> Refresher<'a> {
     }
 }
 
-/// Whether a call with the token may tell what a refresh did not: its time is over by our clock, or
-/// Meta refuses a permission when data access may have ended.
+/// Whether Meta refuses the token or its access, and has no trouble of its own.
+fn is_refusal(kind: &ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Permission | ErrorKind::NeedsReauthorization(_))
+}
+
+/// Whether another call may tell more than the refresh did: the token's time is over by our clock,
+/// or Meta refuses a permission when data access may have ended.
 fn is_worth_another_call(grant: &Grant, live: &Live, refused: &ErrorKind, now: Timestamp) -> bool {
     let is_over = now >= live.expires_at && !refused.is_about_token();
     is_over || (*refused == ErrorKind::Permission && DataAccess::of(grant).is_doubtful(now))
@@ -526,6 +517,17 @@ fn known_access(grant: &Grant, live: &Live, now: Timestamp) -> Access {
         source: if is_disproved { ScopesSource::Requested } else { grant.scopes_source },
         data_access_expires_at: end,
     }
+}
+
+/// A refusal at `now`, which counts from the first of its kind, and when it is looked at again.
+pub(crate) fn suspicion(
+    live: &Live,
+    cause: Cause,
+    known: Option<Suspicion>,
+    now: Timestamp,
+) -> (Suspicion, Timestamp) {
+    let suspicion = Suspicion { cause, since: known.map_or(now, |known| known.since) };
+    (suspicion, schedule::second_look(live, suspicion, now, random_number()))
 }
 
 /// Jitter. Without randomness it is none, and the backoff alone spreads the load.

@@ -1,4 +1,4 @@
-//! What follows from Meta's refusal of a token.
+//! The consequences of Meta's refusal of a token.
 //!
 //! Owns when a grant counts as dead. Meta's word alone does if it tells what happened: the app was
 //! removed, the password changed, the token expired. What may be Meta's own trouble makes the grant
@@ -8,13 +8,13 @@
 use jiff::SignedDuration;
 use threads_auth_model::schedule::{self, DataAccess, Life, SECOND_LOOK};
 use threads_auth_model::seal::Purpose;
-use threads_auth_model::{Cause, Live, Pause, Suspicion, error_chain, rules};
+use threads_auth_model::{Cause, Live, Pause, error_chain, rules};
 use threads_auth_store::StoreError;
 use threads_graph::{AccessToken, ErrorKind, ReauthorizationCause};
 
 use super::attempt::{Answer, Attempt, Verdict};
 use super::outcome::RefreshOutcome;
-use super::refresher::{Leased, Refresher, random_number};
+use super::refresher::{Leased, Refresher, random_number, suspicion};
 use crate::inspection::inspect;
 
 /// Meta's own waves of refusals, as people report them, end within hours.
@@ -35,7 +35,8 @@ impl Refresher<'_> {
             let asked_at = self.time.now();
             match self.clients.graph.refresh(&previous).await {
                 Ok(new) => return self.store(leased, live, Some(&previous), &new, asked_at).await,
-                // No answer about the previous token must not bury both. The current one is refused.
+                // No answer about the previous token must not bury both. The current one is
+                // refused.
                 Err(second) if second.kind().is_retryable() => {
                     let cause = Cause::Threads(ReauthorizationCause::Invalid);
                     return self.suspect(leased, live, cause).await;
@@ -46,8 +47,21 @@ impl Refresher<'_> {
         self.failed(leased, live, &error).await
     }
 
+    /// Meta refused a call with the token that was no refresh.
+    pub(crate) async fn call_refused(
+        &self,
+        leased: Leased<'_>,
+        live: &Live,
+        error: threads_graph::Error,
+    ) -> Result<Attempt, StoreError> {
+        match error.kind() {
+            ErrorKind::Permission => self.access_refused(leased, live).await,
+            _ => self.refused(leased, live, error).await,
+        }
+    }
+
     /// Meta refused for good, or for now.
-    pub(crate) async fn failed(
+    async fn failed(
         &self,
         leased: Leased<'_>,
         live: &Live,
@@ -97,16 +111,14 @@ impl Refresher<'_> {
         if cause.is_telling() && !was_held_back {
             return Ok(verdict(leased, live, Cause::Threads(cause), false));
         }
-        let is_older_than = |least: SignedDuration| {
-            of_token.is_some_and(|known| now >= schedule::add(known.since, least.as_secs()))
-        };
-        let is_second_look = is_older_than(SECOND_LOOK);
+        let has_lasted = |least| of_token.is_some_and(|known| known.has_lasted(least, now));
+        let is_second_look = has_lasted(SECOND_LOOK);
         let witness = if is_second_look { self.witness(leased, live).await } else { None };
         match witness {
             Some(true) => Ok(verdict(leased, live, Cause::Threads(cause), true)),
             None if is_over => Ok(verdict(leased, live, Cause::EXPIRED, is_second_look)),
             // Nobody can be asked, but no wave of Meta's own lasts so long.
-            None if was_held_back && cause.is_telling() && is_older_than(WAVE_ENDS) => {
+            None if was_held_back && cause.is_telling() && has_lasted(WAVE_ENDS) => {
                 Ok(verdict(leased, live, Cause::Threads(cause), true))
             }
             Some(false) | None => self.suspect(leased, live, Cause::Threads(cause)).await,
@@ -115,20 +127,13 @@ impl Refresher<'_> {
 
     /// Meta does not give the token the person's data. That counts if Meta had told that the access
     /// ends now, or if it says so twice.
-    pub(crate) async fn access_refused(
-        &self,
-        leased: Leased<'_>,
-        live: &Live,
-    ) -> Result<Attempt, StoreError> {
+    async fn access_refused(&self, leased: Leased<'_>, live: &Live) -> Result<Attempt, StoreError> {
         let (cause, now) = (Cause::DataAccessExpired, self.time.now());
         let is_told = DataAccess::of(leased.grant).end().is_some_and(|end| end <= now);
-        let is_second_look = live.suspicion.is_some_and(|suspicion| {
-            suspicion.cause == cause && now >= schedule::add(suspicion.since, SECOND_LOOK.as_secs())
-        });
-        if is_told || is_second_look {
-            let has_lasted =
-                live.suspicion.is_some_and(|known| now >= schedule::add(known.since, WAVE_ENDS.as_secs()));
-            return Ok(verdict(leased, live, cause, is_told || has_lasted));
+        let has_lasted = |least| live.suspicion.is_some_and(|known| known.has_lasted(least, now));
+        let is_same = live.suspicion.is_some_and(|known| known.cause == cause);
+        if is_told || (is_same && has_lasted(SECOND_LOOK)) {
+            return Ok(verdict(leased, live, cause, is_told || has_lasted(WAVE_ENDS)));
         }
         self.suspect(leased, live, cause).await
     }
@@ -138,8 +143,7 @@ impl Refresher<'_> {
         self.lives_until(live.expires_at);
         let is_of_access = |cause| cause == Cause::DataAccessExpired;
         let known = live.suspicion.filter(|known| is_of_access(known.cause) == is_of_access(cause));
-        let suspicion = Suspicion { cause, since: known.map_or(now, |known| known.since) };
-        let look_at = schedule::second_look(live, suspicion, now, random_number());
+        let (suspicion, look_at) = suspicion(live, cause, known, now);
         let change = rules::suspect(grant, live, suspicion, look_at, now);
         let written = self.clients.store.write(&change).await?;
         let answer = if known.is_some() { Answer::Nothing } else { Answer::Refused };
@@ -165,9 +169,7 @@ impl Refresher<'_> {
     pub(crate) async fn mark(&self, verdict: &Verdict) {
         let Verdict { grant, live, cause, .. } = verdict;
         let now = self.time.now();
-        let since = live.suspicion.map_or(now, |known| known.since);
-        let suspicion = Suspicion { cause: *cause, since };
-        let look_at = schedule::second_look(live, suspicion, now, random_number());
+        let (suspicion, look_at) = suspicion(live, *cause, live.suspicion, now);
         let change = rules::suspected(grant, live, suspicion, look_at);
         if let Err(error) = self.clients.store.write(&change).await {
             failed_for(verdict, &error);
@@ -178,9 +180,7 @@ impl Refresher<'_> {
     pub(crate) async fn hold_back(&self, verdict: &Verdict) -> RefreshOutcome {
         let Verdict { grant, live, cause, .. } = verdict;
         let now = self.time.now();
-        let since = live.suspicion.map_or(now, |known| known.since);
-        let suspicion = Suspicion { cause: *cause, since };
-        let look_at = schedule::second_look(live, suspicion, now, random_number());
+        let (suspicion, look_at) = suspicion(live, *cause, live.suspicion, now);
         let change = rules::suspect(grant, live, suspicion, look_at, now);
         let change = rules::while_held(change, self.lease());
         match self.clients.store.write(&change).await {
@@ -189,7 +189,7 @@ impl Refresher<'_> {
         }
     }
 
-    /// Whether a witness other than the token calls it dead, if there is one.
+    /// Asks a witness other than the token whether it is dead. None, if there is no witness.
     async fn witness(&self, leased: Leased<'_>, live: &Live) -> Option<bool> {
         let token = self.open(Purpose::AccessToken, leased.grant, &live.token).await.ok()?;
         let inspected = inspect(self.clients, &self.vault, &token, self.time.now()).await?;
