@@ -527,7 +527,7 @@ async fn a_refusal_says_why_and_how_to_come_back() {
 }
 
 /// `?refused=` of a token.
-fn refused(token: &str) -> String {
+pub(crate) fn refused(token: &str) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, token.as_bytes());
     digest.as_ref().iter().fold("?refused=".to_owned(), |text, byte| text + &format!("{byte:02x}"))
 }

@@ -351,7 +351,7 @@ async fn a_sweep_that_is_cut_off_loses_nothing() {
         most_repeats = most_repeats.max(refreshes - people.len());
     }
     println!("threat 21: cut at each of {PEOPLE} grants: 0 lost, at most {most_repeats} refreshed twice");
-    // How many of those that were under way had Meta's answer and no row yet is the database's pace.
+    // The database's pace decides how many that were under way had Meta's answer and no row yet.
     assert!(most_repeats <= AT_ONCE, "{most_repeats}");
 }
 

@@ -14,6 +14,7 @@ use threads_sandbox::{
     SandboxCall,
 };
 
+use crate::backend::{finished, new, refused};
 use crate::fixture::{
     Browser, DAY, HOLD, LEASE, account, calls_of, connect_people, connect_private, fail, grant, http,
     is_usable, post_signed, respond, stack, stack_with, token,
@@ -539,9 +540,7 @@ async fn doubts_have_an_end() {
     let stack = stack().await;
     let ada = connected(&stack).await;
     let stored = token(&stack, &ada).await;
-    let digest = ring::digest::digest(&ring::digest::SHA256, stored.as_bytes());
-    let query =
-        digest.as_ref().iter().fold("?refused=".to_owned(), |text, byte| text + &format!("{byte:02x}"));
+    let query = refused(&stored);
     stack.sandbox().unwrap().clear_calls();
     let callers = (0..60).map(|_| vend(&stack, &ada, &query));
     for (status, vended) in futures_util::future::join_all(callers).await {
@@ -633,7 +632,7 @@ async fn a_wave_without_a_witness_is_believed_in_the_end() {
     assert_eq!(sweep_for(&stack, DAY, Duration::from_hours(1)).await, 12);
 }
 
-/// Meta answers each refresh, and never extends: the account ends when its token does, and no later.
+/// Meta answers each refresh, and never extends: the account ends when its token does, no later.
 #[tokio::test]
 async fn a_token_that_is_never_extended_ends_when_it_says() {
     for behaviour in BEHAVIOURS {
@@ -650,7 +649,8 @@ async fn a_token_that_is_never_extended_ends_when_it_says() {
     }
 }
 
-/// The current token is refused, and of the one before it Meta does not tell: neither is given up or handed out.
+/// The current token is refused, and of the one before it Meta does not tell: neither is given up
+/// or handed out.
 #[tokio::test]
 async fn trouble_with_the_token_before_does_not_speak_for_the_current_one() {
     for trouble in [FaultAction::Html, FaultAction::Throttle { retry_after: None }] {
@@ -659,9 +659,7 @@ async fn trouble_with_the_token_before_does_not_speak_for_the_current_one() {
         stack.clock().advance(41 * DAY);
         sweep(&stack).await;
         let stored = token(&stack, &ada).await;
-        let digest = ring::digest::digest(&ring::digest::SHA256, stored.as_bytes());
-        let query =
-            digest.as_ref().iter().fold("?refused=".to_owned(), |text, byte| text + &format!("{byte:02x}"));
+        let query = refused(&stored);
         fail(&stack, SandboxCall::Me, 1, bare_190());
         fail(&stack, SandboxCall::Refresh, 1, trouble);
         for query in [query.as_str(), ""] {
@@ -679,9 +677,9 @@ async fn trouble_with_the_token_before_does_not_speak_for_the_current_one() {
 async fn a_permission_that_is_new_at_meta_is_as_good_as_any() {
     let stack = stack().await;
     let ada = account(&stack, "ada");
-    let mut new = crate::backend::new("r");
-    new["scopes"] = json!(["threads_basic", "threads_new_permission"]);
-    crate::backend::finished(&stack, new, &ada).await;
+    let mut session = new("r");
+    session["scopes"] = json!(["threads_basic", "threads_new_permission"]);
+    finished(&stack, session, &ada).await;
     let connected = grant(&stack, &ada).await;
     assert_eq!(connected.scopes.to_string(), "threads_basic,threads_new_permission");
     assert_eq!(connected.scopes_source, ScopesSource::Granted);
