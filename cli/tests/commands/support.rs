@@ -229,7 +229,8 @@ impl Running {
         self.wait()
     }
 
-    /// Sends a signal, and waits for its end. Its input stays open: an input that ends would race the signal.
+    /// Sends a signal, and waits for its end. Its input stays open: an input that ends would race
+    /// the signal.
     #[track_caller]
     pub(crate) fn end_by(mut self, signal: &str) -> Ended {
         let stdin = self.stdin.take();
