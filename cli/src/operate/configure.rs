@@ -66,7 +66,7 @@ pub(crate) struct Configure {
     target: Target,
 }
 
-/// Who is to be the inspector.
+/// The inspector to be.
 #[derive(Clone)]
 enum Inspector {
     Nobody,
@@ -89,7 +89,7 @@ impl Configure {
         let client = stack.secrets_manager();
         let config = stack.service.config();
         let before = value(&client, &config.app_secret_id).await?.map(|value| value.text);
-        // What a later version keeps there beside ours stays.
+        // A later version's fields stay.
         let mut secret: Map<String, Value> =
             before.as_ref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         if let Some(Inspector::Account(user_id)) = &self.inspector {

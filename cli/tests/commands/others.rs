@@ -38,7 +38,7 @@ fn mistakes_in_usage_exit_with_2() {
         ended.expect(2);
         assert!(ended.stdout.is_empty() && !ended.stderr.is_empty(), "{arguments:?}: {ended:?}");
     }
-    // What is repeated of it is no secret.
+    // The part that is repeated is no secret.
     let ended = run(world.command(&["doctor", "TH|1234567890|5ecret"]));
     ended.says(2, &["'TH|(redacted)'", "Usage:"]).hides(&["5ecret"]);
 }

@@ -79,7 +79,7 @@ fn a_wave_of_refusals_is_told() {
     assert!(swept.stdout.contains("Meta refused most tokens in this sweep"), "{swept:?}");
 }
 
-/// Where nothing can be written, it is said that all goes on.
+/// Says that all goes on, where nothing can be written.
 #[test]
 fn a_pause_that_is_not_written_is_told() {
     let local = Local::new();

@@ -195,7 +195,7 @@ async fn provision(config: &Config, threads: &Threads) -> anyhow::Result<()> {
 }
 
 /// A listener on loopback, and the URL that leads to it. Hundreds may call at once. The usual queue
-/// holds 128, and a caller who finds it full tries again after one second, then two, four and eight.
+/// holds 128. A caller who finds it full tries again after one second, then two, four and eight.
 fn listen(port: u16) -> Result<(TcpListener, String), StackError> {
     let listener = || {
         let socket = TcpSocket::new_v4()?;

@@ -103,7 +103,7 @@ pub struct Consent {
 /// grant counts as dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Suspicion {
-    /// What the grant would end for.
+    /// The cause for which the grant would end.
     pub cause: Cause,
     /// When Meta first refused.
     pub since: Timestamp,

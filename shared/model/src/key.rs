@@ -52,13 +52,13 @@ impl Key {
         Self(format!("{CONTROLS}pause"))
     }
 
-    /// Who has looked for drift last.
+    /// The last look for drift.
     #[must_use]
     pub fn drift() -> Self {
         Self(format!("{CONTROLS}drift"))
     }
 
-    /// How many calls were made to Meta.
+    /// The count of calls to Meta.
     #[must_use]
     pub fn calls() -> Self {
         Self(format!("{CONTROLS}calls"))

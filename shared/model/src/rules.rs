@@ -27,7 +27,7 @@ const TOKENS: &[A] = &[A::Token, A::PreviousToken];
 const CONSENT: &[A] = &[A::PendingToken, A::PendingScopes, A::PendingExpiresAt];
 const DUE: &[A] = &[A::DueAt, A::DueShard];
 const WARNING: &[A] = &[A::WarnedOf, A::WarnedDays];
-/// What Meta said of the token that is replaced.
+/// Meta's word on the token that is replaced.
 const DOUBTS: &[A] = &[A::SuspectedCause, A::SuspectedAt, A::VouchedUntil, A::Vouches];
 
 /// The class of a row that does not make sense.

@@ -13,7 +13,7 @@ use crate::{Deadline, Grant, Live, ScopesSource, Suspicion, Warning};
 /// Meta refuses to refresh a token that is younger than 24 hours.
 const MIN_AGE: SignedDuration = SignedDuration::from_hours(24);
 
-/// What is waited beyond that, for clocks that disagree.
+/// The wait beyond that, for clocks that disagree.
 const MARGIN: SignedDuration = SignedDuration::from_hours(1);
 
 /// How long a long-lived token lives if Meta does not tell.
@@ -152,7 +152,7 @@ impl Life {
     }
 }
 
-/// What is known of the end of data access.
+/// The end of data access, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataAccess {
     /// Meta told when it ends.
@@ -356,7 +356,7 @@ mod tests {
         assert_eq!(usual.found(Some(at(59 * DAY))), life(59 * DAY));
         assert_eq!(usual.found(Some(at(3_600))), usual);
         assert_eq!(life(50 * DAY).found(Some(at(59 * DAY))), life(50 * DAY));
-        // What is told and short is looked at as soon.
+        // A short life that is told is looked at as soon.
         assert_eq!(life(10 * DAY).due_at(&user(1)), at(25 * 3_600));
         let longest = life(61 * DAY);
         assert!(!longest.is_assumed && longest.due_at(&user(1)) <= at(40 * DAY));

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 use threads_graph::AccessToken;
 
-/// Where Meta took nobody, nobody is tried again for this long.
+/// Nobody is tried again for this long, where Meta took nobody.
 const REFUSED_FOR: SignedDuration = SignedDuration::from_hours(1);
 /// The inspector's token is read from its row this often.
 const TOKEN_FOR: SignedDuration = SignedDuration::from_mins(5);
@@ -26,7 +26,7 @@ threads_graph::names! {
     }
 }
 
-/// What is remembered of the callers.
+/// The memory of the callers.
 #[derive(Default)]
 pub(crate) struct Callers {
     memory: Mutex<Memory>,
@@ -35,7 +35,7 @@ pub(crate) struct Callers {
 
 #[derive(Default)]
 struct Memory {
-    /// Whom Meta took last.
+    /// The caller that Meta took last.
     taken: Option<Caller>,
     /// Until when nobody is tried, because Meta took nobody.
     refused_until: Option<Timestamp>,
@@ -43,7 +43,7 @@ struct Memory {
 }
 
 impl Callers {
-    /// How many inspections Meta has refused to every caller.
+    /// The number of inspections that Meta has refused to every caller.
     pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }

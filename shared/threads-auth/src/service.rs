@@ -45,7 +45,7 @@ impl ThreadsAuth {
         &self.0.config
     }
 
-    /// How many calls to Meta were made so far, answered or not.
+    /// The number of calls to Meta so far, answered or not.
     #[must_use]
     pub fn graph_calls(&self) -> u64 {
         self.0.graph.calls()

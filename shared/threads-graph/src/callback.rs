@@ -132,7 +132,7 @@ pub fn parse_callback(raw_query: &str) -> Result<CallbackParams, CallbackError> 
     }
 }
 
-/// What came back, with or without the state that a grant needs.
+/// The query that came back, with or without the state that a grant needs.
 enum Returned {
     Granted { code: AuthorizationCode, state: Option<String> },
     Refused(CallbackParams),

@@ -126,7 +126,7 @@ impl<'a> Said<'a> {
         if self.is_transient {
             return ErrorKind::Transient;
         }
-        // What concerns the app is no news about an account, whatever the numbers say.
+        // A refusal of the app is no news of an account, whatever the numbers say.
         if self.is_app_blocked(call) {
             return ErrorKind::Configuration(ConfigurationProblem::AppBlocked);
         }

@@ -106,7 +106,7 @@ impl Graph {
         Self { http, endpoints, calls: Arc::default() }
     }
 
-    /// How many calls were made by this and its clones, answered or not.
+    /// The number of calls that this and its clones have made, answered or not.
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)

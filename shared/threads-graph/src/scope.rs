@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::secret::redacted;
 
-/// What every name of Meta's begins with.
+/// The beginning of every name of Meta's.
 const PREFIX: &str = "threads_";
 
 /// The most characters of a name that is not known.
@@ -460,7 +460,7 @@ mod tests {
         assert_eq!(names(32).join(" ").parse::<Scopes>(), Err(InvalidScopes::TooMany));
         assert_eq!(format!("all,{}", names(22).join(",")).parse::<Scopes>(), Err(InvalidScopes::TooMany));
         assert_eq!(InvalidScopes::TooMany.to_string(), "more than 32 scopes");
-        // What Meta says, or a row, is cut: the known ones stay.
+        // Meta's word, or a row's, is cut: the known ones stay.
         let granted: Scopes = names(200).iter().map(|name| name.parse().unwrap()).chain(Scope::ALL).collect();
         assert_eq!(granted.len(), 32);
         assert!(granted.is_superset(&Scopes::all()));

@@ -10,7 +10,7 @@ use crate::params::Params;
 use crate::reply::Reply;
 use crate::world::BASIC_SCOPE;
 
-/// What the consent page says of a scope that Meta has added since.
+/// The consent page's words for a scope that Meta has added since.
 const NEW_SCOPE: &str = "Use something that is new at Threads";
 
 /// Every scope that Meta documents, and what the consent page says about it.

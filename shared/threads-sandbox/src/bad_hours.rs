@@ -14,7 +14,7 @@ pub struct BadHours {
     pub from: Timestamp,
     /// The first moment after them.
     pub until: Timestamp,
-    /// What is answered.
+    /// The answer.
     pub answer: BadAnswer,
 }
 

@@ -27,7 +27,7 @@ pub(crate) fn credential(call: SandboxCall, params: &Params) -> Option<&str> {
     }
 }
 
-/// What bad hours answer to a call, if it is one that they concern.
+/// The answer of bad hours to a call, if it is one that they concern.
 pub(crate) fn in_bad_hours(
     call: SandboxCall,
     world: &World,

@@ -37,7 +37,7 @@ impl GraphError {
         }
     }
 
-    /// What bad hours answer.
+    /// The answer of bad hours.
     pub(crate) fn of_bad_hours(answer: BadAnswer) -> Self {
         match answer {
             BadAnswer::Bare190 => Self { is_transient: None, ..Self::unparsable() },

@@ -75,7 +75,7 @@ fn admit<'a>(
     }
 }
 
-/// What a token inspection repeats of the error that a call with the token would get.
+/// The part that a token inspection repeats of the error that a call with the token would get.
 fn inner(error: &Value) -> Value {
     let mut inner = json!({ "code": error["code"], "message": error["message"] });
     if let Some(subcode) = error.get("error_subcode") {

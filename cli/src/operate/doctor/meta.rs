@@ -90,7 +90,7 @@ pub(super) async fn inspections(stack: &Opened) -> Finding {
     }
 }
 
-/// What is not as it was at Meta, if there is an inspector to look with.
+/// Drift at Meta, if there is an inspector to look with.
 pub(super) async fn drift(stack: &Opened) -> Option<Finding> {
     const CHECK: &str = "drift";
     let found = stack.service.drift(stack.now()).await.ok()??;

@@ -70,7 +70,7 @@ async fn examine(stack: &Opened) -> Vec<Finding> {
     findings
 }
 
-/// What an operator has stopped, which an alarm tells too.
+/// The pause that an operator has set, which an alarm tells too.
 async fn pause(stack: &Opened) -> Finding {
     const CHECK: &str = "pause";
     const NEXT: &str = "`threads-auth resume` lets it go on.";

@@ -1,4 +1,4 @@
-//! What a look at one grant came to, and what is still to be done about it.
+//! The result of a look at one grant, and the work that it leaves.
 
 use threads_auth_model::{Access, Cause, Grant, Live};
 use threads_auth_store::WriteOutcome;
@@ -16,7 +16,7 @@ pub(crate) struct Attempt {
     pub(crate) trial: Option<Box<Trial>>,
 }
 
-/// What one look tells of Meta as a whole.
+/// The news of Meta as a whole that one look brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// Nothing: Meta was not asked, or only confirmed what was known.
@@ -45,7 +45,7 @@ pub(crate) struct Trial {
     /// The new token, as it is stored.
     pub(crate) live: Live,
     pub(crate) token: AccessToken,
-    /// What was known of its access.
+    /// Its access, as far as it was known.
     pub(crate) known: Access,
 }
 
@@ -82,7 +82,7 @@ impl Attempt {
     }
 
     pub(crate) fn verdict(verdict: Verdict) -> Self {
-        // What is known already is no news of Meta.
+        // A known suspicion is no news of Meta.
         let is_news = !verdict.is_confirmed && verdict.live.suspicion.is_none();
         let answer = if is_news { Answer::Refused } else { Answer::Nothing };
         Self {

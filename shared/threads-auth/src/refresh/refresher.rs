@@ -192,7 +192,7 @@ impl<'a> Refresher<'a> {
         }
         match self.clients.graph.refresh(&current).await {
             Ok(new) => {
-                // What our clock calls expired is not worth keeping as the way back.
+                // A token that our clock calls expired is not worth keeping as the way back.
                 let previous = Some(&current).filter(|_| now < live.expires_at);
                 self.store(leased, live, previous, &new, now).await
             }

@@ -63,13 +63,13 @@ pub struct SweepReport {
     /// Whether Meta refused so many tokens that its refusals were not believed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub wave: bool,
-    /// What an operator had stopped.
+    /// The pause that an operator had set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused: Option<Pause>,
     /// Inspections that Meta refused to every caller, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused_inspections: Option<u64>,
-    /// What is not as it was at Meta, in words, if this sweep has looked.
+    /// Drift at Meta, in words, if this sweep has looked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<String>,
     /// Why it ended before everything that was due was looked at.
@@ -267,7 +267,7 @@ async fn look_at_due(
     unreadable
 }
 
-/// What stands against the grants of a sweep.
+/// The verdicts of a sweep that wait, and what they are weighed by.
 #[derive(Default)]
 struct Docket {
     verdicts: Vec<Verdict>,

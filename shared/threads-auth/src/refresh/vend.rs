@@ -220,7 +220,7 @@ pub(crate) async fn vend(
     let grant = find().await?;
     let now = time.now();
     let again_at = match standing(&grant, min_valid, now)? {
-        // What lies there may be what Meta has just refused or replaced.
+        // The row may hold the token that Meta has just refused or replaced.
         Standing::Good(_) | Standing::Due(..) if is_unrecorded => now,
         Standing::Good(live) | Standing::Due(_, Some(live)) => {
             let vended = open(&refresher, &grant, live).await?;
