@@ -436,9 +436,13 @@ async fn a_request_that_never_ends_does_not_keep_it_alive() {
     let dev = Dev::start(folder.path(), &["--ephemeral"]).await;
     let address = dev.url("service_url").strip_prefix("http://").unwrap();
     let mut client = TcpStream::connect(address).unwrap();
-    std::io::Write::write_all(&mut client, b"GET / HTTP/1.1\r\n").unwrap();
-    // A round trip, so that the half request has arrived.
-    dev.dashboard().await;
+    let half =
+        b"POST /dev/clock HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n";
+    std::io::Write::write_all(&mut client, half).unwrap();
+    // The server asks for the body: so the request is under way, and stays so.
+    let mut asked = [0; 12];
+    std::io::Read::read_exact(&mut client, &mut asked).unwrap();
+    assert_eq!(&asked, b"HTTP/1.1 100");
     let log = dev.end("INT").await;
     assert!(log.contains("requests that did not end were cut off"), "{log}");
 }
