@@ -11,6 +11,7 @@ mod contract;
 mod events;
 mod faults;
 mod fixture;
+mod formats;
 mod golden;
 mod iam;
 mod inspector;

@@ -1,6 +1,6 @@
 //! The errors of the service, as far as a command has to tell them apart. Their own types know the rest.
 
-use threads_auth::{RestoreError, SecretsError, StoreError, SweepError, VendError};
+use threads_auth::{ResealError, RestoreError, SecretsError, StoreError, SweepError, VendError};
 use threads_auth_store::AwsError;
 
 /// Whether the stack failed in a way that needs nobody: AWS did not answer, or said to come back later.
@@ -19,6 +19,11 @@ pub(crate) fn may_pass(error: &anyhow::Error) -> bool {
                 Some(RestoreError::Store(error)) => store(error),
                 Some(RestoreError::Secrets(error)) => secrets(error),
                 None => false,
+            }
+            || match cause.downcast_ref() {
+                Some(ResealError::Store(error)) => store(error),
+                Some(ResealError::Secrets(error)) => secrets(error),
+                Some(ResealError::Seal(_)) | None => false,
             }
             || match cause.downcast_ref() {
                 Some(VendError::Store(error)) => store(error),

@@ -7,6 +7,7 @@ use threads_graph::UserId;
 const STATES: &str = "state#";
 const SESSIONS: &str = "session#";
 const CONTROLS: &str = "control#";
+const TOMBSTONES: &str = "tombstone#";
 
 /// The `pk` of a row: its kind and what names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,7 +26,7 @@ impl Key {
     /// A deleted user's tombstone, by its [name](crate::seal::Keyring::tombstone).
     #[must_use]
     pub fn tombstone(name: &str) -> Self {
-        Self(format!("tombstone#{name}"))
+        Self(format!("{TOMBSTONES}{name}"))
     }
 
     /// The record of a deletion, by the hash of its confirmation code.
@@ -80,6 +81,12 @@ impl Key {
     #[must_use]
     pub fn is_control(&self) -> bool {
         self.0.starts_with(CONTROLS)
+    }
+
+    /// Whether its row remembers that somebody was deleted.
+    #[must_use]
+    pub fn is_tombstone(&self) -> bool {
+        self.0.starts_with(TOMBSTONES)
     }
 
     /// Whose grant lies under this key, if it is a grant's.

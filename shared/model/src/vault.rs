@@ -19,14 +19,14 @@ pub struct App {
     pub inspector: Option<UserId>,
 }
 
-/// Seals and opens what belongs to one app and one table of grants.
+/// Seals and opens what belongs to one app and its table of grants.
 #[derive(Clone)]
 pub struct Vault {
     /// The app.
     pub app: Arc<App>,
     /// The keys.
     pub keyring: Arc<Keyring>,
-    /// The table that each sealed token is bound to.
+    /// The table in use, to which tokens of the [first format](crate::seal::Format::First) are bound.
     pub table: String,
 }
 
@@ -52,6 +52,23 @@ impl Vault {
         let bytes = self.keyring.open(&self.context(purpose, user_id), sealed)?;
         let text = std::str::from_utf8(&bytes).map_err(|_| SealError::Malformed)?;
         AccessToken::new(text).map_err(|_| SealError::Malformed)
+    }
+
+    /// The same token, sealed as the keyring seals now; nothing if it is so already.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and when the system has no randomness to give.
+    pub fn reseal(
+        &self,
+        purpose: Purpose,
+        user_id: &UserId,
+        sealed: &[u8],
+    ) -> Result<Option<Vec<u8>>, SealError> {
+        let token = self.open(purpose, user_id, sealed)?;
+        if self.keyring.seals_like(sealed) {
+            return Ok(None);
+        }
+        self.seal(purpose, user_id, &token).map(Some)
     }
 
     /// The key of a deleted user's tombstone.

@@ -1,14 +1,14 @@
-//! Rows that come from elsewhere: tokens of another system, and a backup. Neither replaces anything
-//! newer, nor brings back the deleted.
+//! Rows that come from elsewhere: tokens of another system, a backup, and what lies there, sealed
+//! anew. None replaces anything newer, nor brings back the deleted.
 
 use jiff::Timestamp;
-use threads_auth_model::rules::{self, NewGrant};
-use threads_auth_model::{Attribute, Condition, Key};
+use threads_auth_model::rules::{self, NewGrant, Resealed};
+use threads_auth_model::{Attribute, Condition, Key, Row};
 use threads_graph::UserId;
 
 use crate::StoreError;
 use crate::item::Item;
-use crate::table::Store;
+use crate::table::{Changed, Store};
 use crate::transaction::{Committed, Transaction};
 
 /// The outcome for a row from elsewhere.
@@ -39,6 +39,18 @@ impl Store {
         self.unless_deleted(row, tombstone, since).await
     }
 
+    /// Seals values of a row anew, as [`rules::reseal`] says: the row as it is, if it was changed
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn reseal(&self, key: &Key, values: &[Resealed]) -> Result<Option<Row>, StoreError> {
+        Ok(match self.change(&rules::reseal(key, values)).await? {
+            Changed::Refused(row) => Some(row),
+            Changed::Done(_) | Changed::Gone => None,
+        })
+    }
+
     /// Puts a row of a backup back, without its lease, unless there is one.
     ///
     /// # Errors
@@ -64,6 +76,17 @@ impl Store {
     /// When DynamoDB fails.
     pub async fn put_back_other(&self, item: Item) -> Result<bool, StoreError> {
         self.put_if_absent(&self.grants, item, "put a row back").await
+    }
+
+    /// Deletes the grant of a user who was deleted at `deleted_at`, unless it was consented to
+    /// since: whether there was one.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn forget(&self, user_id: &UserId, deleted_at: Timestamp) -> Result<bool, StoreError> {
+        let when = Condition::Exists(Attribute::Pk).and(rules::deletable(deleted_at));
+        let delete = self.transaction("forget a grant").delete(&Key::grant(user_id), &when)?;
+        Ok(matches!(delete.commit().await?, Committed::Done))
     }
 
     /// Writes a user's row, unless the user was deleted at `since` or later.

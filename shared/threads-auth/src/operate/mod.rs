@@ -4,8 +4,10 @@ pub(crate) mod import;
 pub(crate) mod inspections;
 pub(crate) mod keys_in_use;
 pub(crate) mod refresh_now;
+pub(crate) mod reseal;
 pub(crate) mod restore;
 
 pub use import::{ImportError, Imported};
 pub use inspections::Inspections;
+pub use reseal::{ResealError, ResealReport, Unopened};
 pub use restore::{RestoreError, RestoreReport};

@@ -1,16 +1,17 @@
 //! Bringing grants back from a backup, without bringing back the deleted.
 //!
-//! A backup of DynamoDB becomes a table of another name, in which no token opens: each is sealed
-//! for the table that it was written to. So its rows are copied into the table in use, where that
-//! has nothing newer. Owns the order: first every tombstone of both, then every grant that no
-//! tombstone forbids.
+//! A backup of DynamoDB becomes a table of another name. Either its rows are copied into the table
+//! in use, where that has nothing newer; or it becomes the table in use, and the one before it is
+//! what is copied from. Owns the order: first every tombstone of both, then the end of every grant
+//! here that such a tombstone forbids, then every grant of the other table that none forbids.
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use serde::Serialize;
-use threads_auth_model::Grant;
+use threads_auth_model::{Attribute, Grant, Key};
 use threads_auth_store::{SecretsError, StoreError, Taken, row};
 
 use crate::clients::Clients;
@@ -51,7 +52,11 @@ pub(crate) async fn restore(
 ) -> Result<RestoreReport, RestoreError> {
     let (vault, store) = (clients.vault(now).await?, &clients.store);
     let mut report = RestoreReport::default();
+    let mut deleted = BTreeMap::<Key, Timestamp>::new();
     for users in [false, true] {
+        if users && !deleted.is_empty() {
+            report.deleted += forget(clients, &deleted, now).await?;
+        }
         let mut items = pin!(store.items(from, users));
         while let Some(item) = items.try_next().await? {
             if row(&item).key().is_some_and(|key| key.is_control()) {
@@ -70,10 +75,34 @@ pub(crate) async fn restore(
                     Err(_) => report.unreadable += 1,
                 }
             } else {
+                let tombstone = row(&item);
+                let key = tombstone.key().filter(Key::is_tombstone);
+                deleted.extend(key.zip(tombstone.time(Attribute::DeletedAt)));
                 report.tombstones += u64::from(store.put_back_other(item).await?);
             }
             progress(&report);
         }
     }
     Ok(report)
+}
+
+/// Deletes the grants of the table in use that `deleted` forbids: a table that is older than their
+/// deletion may have become the one in use. Says how many there were.
+async fn forget(
+    clients: &Clients,
+    deleted: &BTreeMap<Key, Timestamp>,
+    now: Timestamp,
+) -> Result<u64, RestoreError> {
+    let (vault, store) = (clients.vault(now).await?, &clients.store);
+    let mut forgotten = 0;
+    let mut items = pin!(store.items(store.grants_table(), true));
+    while let Some(item) = items.try_next().await? {
+        if let Some(user_id) = row(&item).key().and_then(|key| key.user_id())
+            && let Some(deleted_at) = deleted.get(&vault.tombstone(&user_id))
+            && store.forget(&user_id, *deleted_at).await?
+        {
+            forgotten += 1;
+        }
+    }
+    Ok(forgotten)
 }
