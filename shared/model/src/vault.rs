@@ -17,6 +17,27 @@ pub struct App {
     /// The connected account of the team by whose token Meta may be asked about other tokens: Meta
     /// documents that only a tester of the app may ask.
     pub inspector: Option<UserId>,
+    /// The secret that the app had before.
+    pub previous: Option<PreviousSecret>,
+}
+
+/// The secret that an app had before its secret was reset at Meta. What Meta signed with it may
+/// still be on its way.
+#[derive(Debug)]
+pub struct PreviousSecret {
+    /// The secret.
+    pub secret: AppSecret,
+    /// When it is not accepted any more.
+    pub until: Timestamp,
+}
+
+impl App {
+    /// The secret before the present one, while it is accepted: for signatures of Meta's, and for
+    /// nothing that is sent to Meta.
+    #[must_use]
+    pub fn previous(&self, now: Timestamp) -> Option<&AppSecret> {
+        self.previous.as_ref().filter(|previous| now < previous.until).map(|previous| &previous.secret)
+    }
 }
 
 /// Seals and opens what belongs to one app and its table of grants.

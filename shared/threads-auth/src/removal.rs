@@ -46,6 +46,8 @@ pub struct Deauthorized {
     pub user_id: UserId,
     /// Its effect: none if there was no grant, or the person has connected again since.
     pub written: WriteOutcome,
+    /// Whether Meta has signed with the app secret before the present one.
+    pub by_previous_secret: bool,
 }
 
 /// A deletion that was carried out, in the terms of Meta's answer.
@@ -57,6 +59,15 @@ pub struct Deleted {
     pub confirmation_code: String,
     /// Whether the person has connected again since they asked, and that was left alone.
     pub connected_since: bool,
+    /// Whether Meta has signed with the app secret before the present one.
+    pub by_previous_secret: bool,
+}
+
+/// A request whose signature is proven, and whoever it was that signed.
+struct Proven {
+    request: SignedRequest,
+    vault: Vault,
+    by_previous_secret: bool,
 }
 
 /// Carries out a deauthorization. `form` is the request's body.
@@ -67,11 +78,11 @@ pub(crate) async fn deauthorize(
 ) -> Result<Deauthorized, RemovalError> {
     let time = Stopwatch::start(now, clients.config.work_time());
     let message = signed_request(form)?;
-    let request = verify(&clients.vault(now).await?, &message, now)?;
+    let Proven { request, by_previous_secret, .. } = prove(clients, &message, now).await?;
     let (user_id, issued_at) = (request.user_id, request.issued_at);
     let revoke = rules::revoke(&user_id, RevokedBy::Threads, issued_at, now);
     let written = persist(time.deadline(), || clients.store.write(&revoke)).await?;
-    Ok(Deauthorized { user_id, written })
+    Ok(Deauthorized { user_id, written, by_previous_secret })
 }
 
 /// Carries out a deletion. `form` is the request's body.
@@ -82,8 +93,7 @@ pub(crate) async fn delete_data(
 ) -> Result<Deleted, RemovalError> {
     let time = Stopwatch::start(now, clients.config.work_time());
     let message = signed_request(form)?;
-    let vault = clients.vault(now).await?;
-    let request = verify(&vault, &message, now)?;
+    let Proven { request, vault, by_previous_secret } = prove(clients, &message, now).await?;
     let confirmation_code = vault.confirmation_code(&request.user_id, request.issued_at);
     let deletion = Deletion {
         user_id: &request.user_id,
@@ -94,7 +104,7 @@ pub(crate) async fn delete_data(
     let all = persist(time.deadline(), || clients.store.delete(deletion, now)).await?;
     let mut url = clients.config.public_url.clone();
     url.set_path(&format!("data-deletion/{confirmation_code}"));
-    Ok(Deleted { url, confirmation_code, connected_since: !all })
+    Ok(Deleted { url, confirmation_code, connected_since: !all, by_previous_secret })
 }
 
 /// Ends a grant for the app. Says whether there was one.
@@ -119,8 +129,26 @@ pub(crate) async fn disconnect(
     Ok(true)
 }
 
-fn verify(vault: &Vault, message: &str, now: Timestamp) -> Result<SignedRequest, SignedRequestError> {
-    verify_signed_request(vault.app_secret(), message, now, MAX_AGE)
+/// Proves the signature. After a reset at Meta, the app's secret that was read a while ago may not
+/// be the one that Meta signs with, so it is read once more before a signature counts as wrong.
+async fn prove(clients: &Clients, message: &str, now: Timestamp) -> Result<Proven, RemovalError> {
+    let mut vault = clients.vault(now).await?;
+    let mut verified = verify(&vault, message, now);
+    if matches!(verified, Err(SignedRequestError::Signature)) {
+        vault.app = clients.secrets.app_again(now).await?;
+        verified = verify(&vault, message, now);
+    }
+    let (request, by_previous_secret) = verified?;
+    Ok(Proven { request, vault, by_previous_secret })
+}
+
+/// The request, and whether the app's previous secret has signed it.
+fn verify(vault: &Vault, message: &str, now: Timestamp) -> Result<(SignedRequest, bool), SignedRequestError> {
+    let by = |secret| verify_signed_request(secret, message, now, MAX_AGE);
+    match (by(vault.app_secret()), vault.app.previous(now)) {
+        (Err(SignedRequestError::Signature), Some(previous)) => by(previous).map(|request| (request, true)),
+        (verified, _) => verified.map(|request| (request, false)),
+    }
 }
 
 fn signed_request(form: &[u8]) -> Result<String, RemovalError> {
