@@ -13,6 +13,7 @@ mod faults;
 mod fixture;
 mod formats;
 mod golden;
+mod golden_v0_2;
 mod iam;
 mod inspector;
 mod operations;
