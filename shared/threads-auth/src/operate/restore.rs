@@ -10,7 +10,7 @@ use std::pin::pin;
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use serde::Serialize;
-use threads_auth_model::Grant;
+use threads_auth_model::{Ends, Grant, Key};
 use threads_auth_store::{SecretsError, StoreError, Taken, row};
 
 use crate::clients::Clients;
@@ -70,7 +70,11 @@ pub(crate) async fn restore(
                     Err(_) => report.unreadable += 1,
                 }
             } else {
-                report.tombstones += u64::from(store.put_back_other(item).await?);
+                let is_new = match row(&item).key().filter(Key::is_tombstone) {
+                    Some(key) => store.put_back_ends(&key, &Ends::of(&row(&item))).await?,
+                    None => store.put_back_other(item).await?,
+                };
+                report.tombstones += u64::from(is_new);
             }
             progress(&report);
         }
