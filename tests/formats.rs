@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
@@ -25,7 +26,7 @@ use crate::fixture::{
 use crate::operations::{change_secret, dynamodb};
 
 /// Longer than any function uses a secret without looking again.
-const READ_BY_ALL: std::time::Duration = std::time::Duration::from_secs(301);
+const READ_BY_ALL: Duration = Duration::from_secs(301);
 
 const SEALED: [(&str, &str); 3] =
     [("token", "access_token"), ("previous_token", "previous_token"), ("pending_token", "pending_token")];
@@ -302,10 +303,11 @@ async fn a_restored_table_becomes_the_table_in_use() {
         expected.push(token(&stack, person).await);
     }
     copied(&stack, "restored").await;
-    // One is deleted after the backup, one comes back after that, and one is new.
+    // One is deleted after the backup, one comes back after that, one is disconnected, and one is new.
     stack.clock().advance(DAY);
     delete_data(&stack, &people[0]).await;
     delete_data(&stack, &people[1]).await;
+    stack.service().disconnect(&people[5].parse().unwrap(), stack.clock().now()).await.unwrap();
     stack.clock().advance(DAY);
     Browser::new().connect(&stack, &people[1]).await;
     let newcomer = account(&stack, "ada");
@@ -315,19 +317,21 @@ async fn a_restored_table_becomes_the_table_in_use() {
     for (person, expected) in people.iter().zip(&expected) {
         assert_eq!(vended(&restored, &stack, person).await.as_ref(), Some(expected));
     }
-    // What is newer in the table before it comes over: nobody is there who was deleted.
+    // What the table before it knows more comes over: nobody is there who was deleted or disconnected.
     let (before, now) = (stack.urls().grants_table.clone(), stack.clock().now());
     let report = restored.restore(&before, now, |_| ()).await.unwrap();
     let expected_report = RestoreReport { restored: 2, present: 4, deleted: 2, unreadable: 0, tombstones: 4 };
     assert_eq!(report, expected_report);
-    assert_eq!(vended(&restored, &stack, &people[0]).await, None);
-    for person in people[1..].iter().chain([&newcomer]) {
+    for person in [&people[0], &people[5]] {
+        assert_eq!(vended(&restored, &stack, person).await, None);
+    }
+    for person in people[1..5].iter().chain([&newcomer]) {
         let token = vended(&restored, &stack, person).await.unwrap();
         assert!(is_usable(&stack, &token).await);
     }
     // It is kept alive there.
     stack.clock().advance(41 * DAY);
-    let swept = restored.sweep(stack.clock().now(), std::time::Duration::from_secs(900)).await.unwrap();
+    let swept = restored.sweep(stack.clock().now(), Duration::from_mins(15)).await.unwrap();
     assert_eq!(swept.count(RefreshOutcome::Refreshed), 6);
     println!(
         "a restored table in use: 6 tokens of both formats vended, 6 refreshed, 1 of 1 deleted stays so"

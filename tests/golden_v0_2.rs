@@ -287,21 +287,17 @@ async fn begin(stack: &Stack) -> Value {
     json!({"name": name, "value": value, "state": state, "sealed": sealed})
 }
 
-/// Makes the folder. Never again for a version that is released.
-#[tokio::test]
-#[ignore = "writes the fixtures of a version, once"]
-async fn write_golden_v0_2() {
-    let at: Timestamp = AT.parse().unwrap();
-    let start = at - SignedDuration::from_hours(24 * 50);
-    let stack = Stack::start(options(start, &[])).await.unwrap();
-    let (clock, sandbox) = (stack.clock(), stack.sandbox().unwrap());
-    let urls = stack.urls().clone();
-    let put_secret = async |id: &str, value: &Value| {
-        let client =
-            threads_auth_store::aws::secrets_manager(&stack.service().config().aws, &crate::fixture::http());
-        client.put_secret_value().secret_id(id).secret_string(value.to_string()).send().await.unwrap();
-        clock.advance(Duration::from_secs(301));
-    };
+/// Gives a secret another text, and waits until everybody has read it.
+async fn put_secret(stack: &Stack, id: &str, value: &Value) {
+    let client =
+        threads_auth_store::aws::secrets_manager(&stack.service().config().aws, &crate::fixture::http());
+    client.put_secret_value().secret_id(id).secret_string(value.to_string()).send().await.unwrap();
+    stack.clock().advance(Duration::from_secs(301));
+}
+
+/// The keyring is upgraded, and then rotated. People connect before, between and after; one of them inspects from then on.
+async fn from_one_format_to_the_other(people: &mut People<'_>) {
+    let (stack, clock, urls) = (people.stack, people.stack.clock(), people.stack.urls());
     let key = |text: &str| BASE64_STANDARD.encode(text);
     let keys = json!({
         "golden-1": key("THQ-golden-key-1-of-v0.2-no-secr"),
@@ -309,29 +305,32 @@ async fn write_golden_v0_2() {
     });
     let tombstone = key("THQ-golden-tombstone-of-v0.2-non");
     put_secret(
+        stack,
         &urls.keyring_secret_id,
         &json!({"writing": "golden-1", "keys": keys, "tombstone": tombstone}),
     )
     .await;
 
-    let mut people = People { stack: &stack, ids: BTreeMap::new() };
     people.connect(&["active-of-the-first-format", "active-refreshed-in-the-first-format"]).await;
     clock.advance(2 * DAY);
     people.refresh("active-refreshed-in-the-first-format").await;
     for change in [KeyringChange::Identify(&urls.grants_table), KeyringChange::Upgrade] {
-        change_secret(&stack, change).await;
+        change_secret(stack, change).await;
         clock.advance(Duration::from_secs(301));
     }
     people.connect(&["active-of-an-older-key"]).await;
-    change_secret(&stack, KeyringChange::Write("golden-2")).await;
+    change_secret(stack, KeyringChange::Write("golden-2")).await;
     clock.advance(Duration::from_secs(301));
     people.connect(&["inspector", "active-due"]).await;
     let inspector = people.id("inspector");
-    let app: Value = serde_json::from_str(&secret_text(&stack, &urls.app_secret_id).await).unwrap();
-    let mut app = app.clone();
+    let mut app: Value = serde_json::from_str(&secret_text(stack, &urls.app_secret_id).await).unwrap();
     app["inspector"] = json!(inspector);
-    put_secret(&urls.app_secret_id, &app).await;
+    put_secret(stack, &urls.app_secret_id, &app).await;
+}
 
+/// The fates of accounts in the month before.
+async fn come_to_all_ends(people: &mut People<'_>) {
+    let (stack, clock, sandbox) = (people.stack, people.stack.clock(), people.stack.sandbox().unwrap());
     clock.advance(18 * DAY);
     people
         .connect(&[
@@ -351,7 +350,7 @@ async fn write_golden_v0_2() {
         ])
         .await;
     sandbox.set_expires_in(ExpiresIn::Missing);
-    fail(&stack, SandboxCall::DebugToken, u32::MAX, FaultAction::Html);
+    fail(stack, SandboxCall::DebugToken, u32::MAX, FaultAction::Html);
     people.connect(&["active-of-which-nothing-is-told"]).await;
     sandbox.set_expires_in(ExpiresIn::Documented);
     let imported = people.id("active-imported");
@@ -381,17 +380,30 @@ async fn write_golden_v0_2() {
     let gone = people.id("revoked-by-app").parse().unwrap();
     stack.service().disconnect(&gone, clock.now()).await.unwrap();
     let signed = sandbox.signed_request(&people.id("revoked-by-threads"));
-    post_signed(&stack, "/deauthorize", &signed).await;
+    post_signed(stack, "/deauthorize", &signed).await;
+}
+
+/// Makes the folder. Never again for a version that is released.
+#[tokio::test]
+#[ignore = "writes the fixtures of a version, once"]
+async fn write_golden_v0_2() {
+    let at: Timestamp = AT.parse().unwrap();
+    let start = at - SignedDuration::from_hours(24 * 50);
+    let stack = Stack::start(options(start, &[])).await.unwrap();
+    let (clock, sandbox, urls) = (stack.clock(), stack.sandbox().unwrap(), stack.urls());
+    let mut people = People { stack: &stack, ids: BTreeMap::new() };
+    from_one_format_to_the_other(&mut people).await;
+    come_to_all_ends(&mut people).await;
 
     // The last minutes.
-    let left = at.duration_since(clock.now()).unsigned_abs();
-    clock.advance(left - Duration::from_mins(4));
+    let soon = at - SignedDuration::from_mins(4);
+    clock.advance(soon.duration_since(clock.now()).unsigned_abs());
     let invalid = people.id("active-suspected");
     sandbox.invalidate(&invalid);
     people.refresh("active-suspected").await;
     let vouched = people.id("active-vouched");
     let doubted = BASE64_URL_SAFE_NO_PAD.decode(hash(&token(&stack, &vouched).await)).unwrap();
-    let doubted: String = doubted.iter().map(|byte| format!("{byte:02x}")).collect();
+    let doubted = doubted.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
     let (status, _) = get(&stack, &format!("/users/{vouched}/token?refused={doubted}")).await;
     assert_eq!(status, 200);
     let before = begin(&stack).await;
@@ -410,6 +422,7 @@ async fn write_golden_v0_2() {
         .await;
     sandbox.clear_faults();
     // Another secret since: the one that signed is the one before.
+    let mut app: Value = serde_json::from_str(&secret_text(&stack, &urls.app_secret_id).await).unwrap();
     let previous = json!({"app_secret": app["app_secret"], "until": at + SignedDuration::from_hours(23)});
     app["app_secret"] = json!("golden-app-secret-after-a-reset");
     app["previous"] = previous;
@@ -424,15 +437,27 @@ async fn write_golden_v0_2() {
     write("secrets/keyring.json", &keyring);
     write("cookies/open.json", &open);
     write("cookies/from-before-the-deletion.json", &before);
-    let vault = stack.service().vault(at).await.unwrap();
+    let deletion = json!({
+        "user_id": deleted,
+        "confirmation_code": answer["confirmation_code"],
+        "signed_request": signed_request,
+    });
+    write_rows(&people, &deletion).await;
+    write_what_readers_see().await;
+}
+
+/// Writes each row with what is sealed in it and how it is shown.
+async fn write_rows(people: &People<'_>, deletion: &Value) {
+    let stack = people.stack;
+    let vault = stack.service().vault(stack.clock().now()).await.unwrap();
     let names: BTreeMap<_, _> = people.ids.iter().map(|(name, id)| (id.as_str(), name.as_str())).collect();
-    for row in rows(&stack).await {
+    for row in rows(stack).await {
         let pk = row["pk"].as_s().unwrap().clone();
         if pk.starts_with("tombstone#") && row.contains_key("deleted_at") {
-            write("removal/tombstone.json", &json!({"user_id": deleted, "row": as_json(&row)}));
+            write("removal/tombstone.json", &json!({"user_id": deletion["user_id"], "row": as_json(&row)}));
         } else if pk.starts_with("deletion#") {
-            let code = &answer["confirmation_code"];
-            let file = json!({"user_id": deleted, "confirmation_code": code, "signed_request": signed_request, "row": as_json(&row)});
+            let mut file = deletion.clone();
+            file["row"] = as_json(&row);
             write("removal/deletion.json", &file);
         }
         let Some(user_id) = pk.strip_prefix("user#") else { continue };
@@ -444,11 +469,14 @@ async fn write_golden_v0_2() {
                 Some((attribute.to_owned(), opened.expose().into()))
             })
             .collect();
-        let (_, shown) = get(&stack, &format!("/users/{user_id}")).await;
+        let (_, shown) = get(stack, &format!("/users/{user_id}")).await;
         let file = json!({"row": as_json(&row), "sealed": sealed, "shown": shown});
         write(&format!("grants/{}.json", names[user_id]), &file);
     }
-    // As a reader sees them, on a stack of its own.
+}
+
+/// Adds to each account what is vended of it, and whether it lives on, on stacks that have the fixtures.
+async fn write_what_readers_see() {
     let reader = golden_stack(None).await;
     meta_refreshes(&reader);
     let mut files = all("grants");
@@ -465,7 +493,6 @@ async fn write_golden_v0_2() {
     for (name, file) in &mut files {
         let (status, _) = get(&reader, &format!("/users/{}/token", text(file, "/row/user_id/S"))).await;
         file["lives"] = json!(status == 200);
-        println!("{name}: {} {} {}", file["shown"]["status"], file["shown"]["cause"], file["lives"]);
         write(&format!("grants/{name}.json"), file);
     }
 }

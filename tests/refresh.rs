@@ -425,13 +425,16 @@ fn permutations(steps: &[Step]) -> Vec<Vec<Step>> {
 
 async fn lease(stack: &Stack, user_id: &str) -> Option<Grant> {
     let now = stack.clock().now();
-    let lease = Lease { owner: "a sweep", until: now + Duration::from_mins(2) };
     let key = Key::grant(&user_id.parse().unwrap());
-    match stack.service().store().lease(&key, LeaseReason::Due, lease, now).await.unwrap() {
+    match stack.service().store().lease(&key, LeaseReason::Due, by_a_sweep(now), now).await.unwrap() {
         LeaseOutcome::Leased(grant) => Some(*grant),
         LeaseOutcome::NotOurs => None,
-        LeaseOutcome::Broken(problem) => panic!("{problem}"),
+        LeaseOutcome::Broken(problem, _) => panic!("{problem}"),
     }
+}
+
+fn by_a_sweep(now: Timestamp) -> Lease<'static> {
+    Lease { owner: "a sweep", until: now + Duration::from_mins(2) }
 }
 
 async fn store_refreshed(stack: &Stack, grant: &Grant) -> WriteOutcome {
@@ -440,5 +443,5 @@ async fn store_refreshed(stack: &Stack, grant: &Grant) -> WriteOutcome {
     let refreshed =
         Refreshed { sealed: b"new", token_id: "new", previous: Some(b"old"), life, retry_at: None };
     let (store, used) = (stack.service().store(), grant.live().unwrap());
-    store.store_refreshed(grant, used, refreshed, now).await.unwrap()
+    store.store_refreshed(grant, used, refreshed, by_a_sweep(now), now).await.unwrap()
 }

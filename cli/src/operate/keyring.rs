@@ -149,7 +149,7 @@ impl KeyringCommand {
             Command::Show(command) => command.run(surroundings).await,
             Command::Rotate(command) => command.run(surroundings).await,
             Command::Reseal(command) => command.run(surroundings).await,
-            Command::Upgrade(command) => command.run(surroundings).await,
+            Command::Upgrade(command) => Box::pin(command.run(surroundings)).await,
             Command::Prune(command) => command.run(surroundings).await,
         }
     }
@@ -237,7 +237,7 @@ impl Upgrade {
         if upgraded {
             if ring.keyring.id().is_none() {
                 let table = self.table.as_deref().unwrap_or(stack.service.store().grants_table());
-                interrupt.or(are_of_table(&stack, table)).await?;
+                interrupt.or(Box::pin(are_of_table(&stack, table))).await?;
                 let text = change_keyring(&ring.text, KeyringChange::Identify(table))?;
                 ring.replace(&stack, &text).await?;
                 output.note("The keyring has an id: both formats open with it.");

@@ -2,7 +2,7 @@
 
 use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
-use threads_auth::{ThreadsAuth, WriteOutcome};
+use threads_auth::ThreadsAuth;
 use threads_auth_web::pages::{self, Notice, Page};
 use threads_auth_web::{HttpRequest, api, json, not_removed, previous_secret_used};
 
@@ -17,10 +17,7 @@ pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp
             if done.by_previous_secret {
                 previous_secret_used(service.config(), request_id, now);
             }
-            let outcome = match done.written {
-                WriteOutcome::Stored => "deauthorized",
-                WriteOutcome::Superseded | WriteOutcome::Gone => "nothing_to_deauthorize",
-            };
+            let outcome = if done.has_ended { "deauthorized" } else { "nothing_to_deauthorize" };
             tracing::info!(request_id, outcome, user.id = %done.user_id);
             json(StatusCode::OK, &api::Deauthorized {})
         }

@@ -3,7 +3,7 @@
 
 use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
-use threads_auth::{ConnectOutcome, ThreadsAuth, error_chain};
+use threads_auth::{ConnectOutcome, Progress, ThreadsAuth, error_chain};
 use threads_auth_web::pages::{self, Notice, Page};
 use threads_auth_web::{HttpRequest, api, json, not_removed, previous_secret_used};
 
@@ -26,7 +26,11 @@ async fn delete(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) ->
             if deleted.by_previous_secret {
                 previous_secret_used(service.config(), request_id, now);
             }
-            let outcome = if deleted.connected_since { "connected_since" } else { "deleted" };
+            let outcome = match deleted.progress {
+                Progress::Done(_) => "deleted",
+                Progress::Kept(_) => "connected_since",
+                Progress::Unfinished(..) => "unfinished",
+            };
             // Not whose it was: the log would remember whom we have just forgotten.
             tracing::info!(request_id, outcome);
             let answer =
@@ -39,7 +43,9 @@ async fn delete(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) ->
 
 async fn show(service: &ThreadsAuth, request: &HttpRequest, code: &str) -> Response<String> {
     let page = match service.find_deletion(code).await {
-        Ok(Some(deleted_at)) => Page { time: Some(deleted_at), ..Page::new(Notice::Deleted) },
+        Ok(Some(Progress::Done(at))) => Page { time: Some(at), ..Page::new(Notice::Deleted) },
+        Ok(Some(Progress::Kept(_))) => Page::new(Notice::DeletionKept),
+        Ok(Some(Progress::Unfinished(..))) => Page::new(Notice::DeletionUnfinished),
         Ok(None) => Page::new(Notice::DeletionUnknown),
         Err(error) => {
             tracing::error!(

@@ -1,4 +1,5 @@
-//! Changes: what is written to one row, and the condition under which the write is right.
+//! Changes: what is written to one row, and the condition under which the write is right. A
+//! transaction makes several of them, or none.
 
 use crate::{Attribute, Key, Row, Value};
 
@@ -43,6 +44,55 @@ pub struct Change {
     pub set_if_absent: Vec<(Attribute, Value)>,
     /// The attributes that are removed.
     pub remove: Vec<Attribute>,
+}
+
+/// Writes and checks of several rows: all of them or none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transaction {
+    /// The transaction's name in messages: a verb and its object.
+    pub operation: &'static str,
+    /// Its parts, each of another row.
+    pub parts: Vec<Part>,
+}
+
+/// One row's part of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The row is changed.
+    Update(Change),
+    /// The row is replaced by this one, if the condition holds.
+    Put(Key, Row, Condition),
+    /// The row is deleted, if the condition holds.
+    Delete(Key, Condition),
+    /// The row stays, and the condition has to hold.
+    Check(Key, Condition),
+}
+
+impl Part {
+    /// The row.
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        match self {
+            Self::Update(change) => &change.key,
+            Self::Put(key, ..) | Self::Delete(key, _) | Self::Check(key, _) => key,
+        }
+    }
+
+    /// The row after this part, or nothing if its condition does not hold. A row without attributes
+    /// is not there.
+    #[must_use]
+    pub fn apply(&self, row: Row) -> Option<Row> {
+        match self {
+            Self::Update(change) => {
+                let mut row = change.apply(row)?;
+                row.set(Attribute::Pk, change.key.as_str());
+                Some(row)
+            }
+            Self::Put(_, new, when) => when.holds(&row).then(|| new.clone()),
+            Self::Delete(_, when) => when.holds(&row).then(Row::default),
+            Self::Check(_, when) => when.holds(&row).then_some(row),
+        }
+    }
 }
 
 impl Condition {

@@ -37,6 +37,8 @@ pub struct Grant {
     pub created_at: Timestamp,
     /// When the person last consented.
     pub connected_at: Timestamp,
+    /// When the flow of that consent began, if that is known.
+    pub begun_at: Option<Timestamp>,
     /// When the row last changed in substance.
     pub updated_at: Timestamp,
 }
@@ -291,6 +293,9 @@ impl Grant {
 impl Cause {
     /// The token's time is over: by Meta's word, or by our own clock.
     pub const EXPIRED: Self = Self::Threads(ReauthorizationCause::Expired);
+
+    /// An end that may be older or newer than the consent: the token is not to be relied on.
+    pub const DOUBT: Self = Self::Threads(ReauthorizationCause::Invalid);
 
     const OURS: [Self; 2] = [Self::NotCompleted, Self::DataAccessExpired];
 

@@ -53,6 +53,7 @@ impl Grant {
             username: row.optional(Attribute::Username),
             created_at,
             connected_at,
+            begun_at: row.time(Attribute::BegunAt),
             updated_at: row.time(Attribute::UpdatedAt).unwrap_or(connected_at),
         })
     }

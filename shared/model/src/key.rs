@@ -4,6 +4,7 @@ use std::fmt;
 
 use threads_graph::UserId;
 
+const DELETIONS: &str = "deletion#";
 const STATES: &str = "state#";
 const SESSIONS: &str = "session#";
 const CONTROLS: &str = "control#";
@@ -23,7 +24,8 @@ impl Key {
         Self(format!("{}{user_id}", Self::USERS))
     }
 
-    /// A deleted user's tombstone, by its [name](crate::seal::Keyring::tombstone).
+    /// The row of a user that outlives the grant, by its [name](crate::seal::Keyring::tombstone),
+    /// which names nobody: a tombstone, or the time of an end.
     #[must_use]
     pub fn tombstone(name: &str) -> Self {
         Self(format!("{TOMBSTONES}{name}"))
@@ -32,7 +34,7 @@ impl Key {
     /// The record of a deletion, by the hash of its confirmation code.
     #[must_use]
     pub fn deletion(code_hash: &str) -> Self {
-        Self(format!("deletion#{code_hash}"))
+        Self(format!("{DELETIONS}{code_hash}"))
     }
 
     /// A spent state, by its hash.
@@ -71,6 +73,18 @@ impl Key {
         &self.0
     }
 
+    /// Whether its row is a tombstone, or the time of an end.
+    #[must_use]
+    pub fn is_tombstone(&self) -> bool {
+        self.0.starts_with(TOMBSTONES)
+    }
+
+    /// Whether its row is the record of a deletion.
+    #[must_use]
+    pub fn is_deletion(&self) -> bool {
+        self.0.starts_with(DELETIONS)
+    }
+
     /// Whether its row lies in the table of short-lived rows, and not in that of grants.
     #[must_use]
     pub fn is_short_lived(&self) -> bool {
@@ -81,12 +95,6 @@ impl Key {
     #[must_use]
     pub fn is_control(&self) -> bool {
         self.0.starts_with(CONTROLS)
-    }
-
-    /// Whether its row remembers that somebody was deleted.
-    #[must_use]
-    pub fn is_tombstone(&self) -> bool {
-        self.0.starts_with(TOMBSTONES)
     }
 
     /// Whose grant lies under this key, if it is a grant's.

@@ -8,6 +8,8 @@
 
 mod attribute;
 mod change;
+mod deletion;
+mod ends;
 mod error_chain;
 pub mod events;
 mod grant;
@@ -23,7 +25,9 @@ mod summary;
 mod vault;
 
 pub use attribute::Attribute;
-pub use change::{Change, Condition};
+pub use change::{Change, Condition, Part, Transaction};
+pub use deletion::Progress;
+pub use ends::{Effect, Ends, doubtful_from};
 pub use error_chain::error_chain;
 pub use grant::{
     Access, Cause, Consent, Deadline, Grant, Live, Pause, RevokedBy, ScopesSource, State, Status, Suspicion,

@@ -1,24 +1,35 @@
 //! The writes of a grant: each states the condition under which it is right.
 //!
-//! 1. A refreshed token is stored whoever holds the lease: its writer may hold the only token that
-//!    still works. What decides is the fence: the generation, and that the stored token is still
-//!    the one that Meta was asked with, whichever of the two lives longer.
-//! 2. Everything else that follows from a lease needs the lease, or the token that it was taken
-//!    for.
-//! 3. A consent that came since the lease was taken keeps its own due time.
-//! 4. Only a grant that can be refreshed, completed or appealed has a due time.
-//! 5. An end concerns only what was consented to before it, and lets no token be stored any more.
-//!    A verdict is no end: a token that Meta has issued meanwhile disproves it.
+//! 1. An end beats a connect under way. It comes too early to matter if the flow began after it;
+//!    after the commit it wins. Between them Meta's word on the new token decides ([`Ends`]).
+//! 2. The newest consent wins, and `connected_at` only grows.
+//! 3. A token that Meta has issued for the stored one is stored, whoever holds the lease: it may be
+//!    the only one that still works. What decides is the fence: the generation, and that the stored
+//!    token is still the one that Meta was asked with, whichever of the two lives longer.
+//! 4. One worker at a row: everything else that follows from a lease needs it, and nobody takes
+//!    another's lease away. It ends by its time, or its holder gives it back.
+//! 5. Only a grant that can be refreshed, completed or appealed has a due time. A consent that came
+//!    since the lease was taken keeps its own.
+//! 6. Whose write is superseded gives the lease back ([`release`]).
+//! 7. An end or a deletion decides for a row whose times are damaged, too.
+//! 8. A tombstone refuses consents from before the wish, and only these. Nothing moves it but a
+//!    newer wish.
+//!
+//! A verdict on a token is no end: a token that Meta has issued meanwhile disproves it.
 
 use jiff::Timestamp;
 use threads_graph::{Scopes, UserId};
 
 use crate::Attribute as A;
-use crate::Condition::{Absent, All, Any, AtMost, Below, Exists, Is, IsNot, NoNumber};
+use crate::Condition::{Above, Absent, All, Any, AtMost, Below, Exists, Is, IsNot, NoNumber};
 use crate::schedule::{self, DataAccess, Life};
 use crate::{
-    Access, Cause, Change, Condition, Grant, Key, Live, RevokedBy, State, Status, Suspicion, Vouch, Warning,
+    Access, Cause, Change, Condition, Ends, Grant, Key, Live, Part, RevokedBy, Row, State, Status, Suspicion,
+    Transaction, Vouch, Warning,
 };
+
+/// Spent states outlive the codes that came with them, which Meta accepts for an hour.
+const SPENT_SECONDS: i64 = 2 * 3_600;
 
 /// The attributes that say who works on a grant.
 pub const LEASE: &[A] = &[A::LeaseOwner, A::LeaseUntil];
@@ -27,6 +38,7 @@ const TOKENS: &[A] = &[A::Token, A::PreviousToken];
 const CONSENT: &[A] = &[A::PendingToken, A::PendingScopes, A::PendingExpiresAt];
 const DUE: &[A] = &[A::DueAt, A::DueShard];
 const WARNING: &[A] = &[A::WarnedOf, A::WarnedDays];
+const UNFINISHED: &[A] = &[A::Unfinished, A::RequestedAt];
 /// Meta's word on the token that is replaced.
 const DOUBTS: &[A] = &[A::SuspectedCause, A::SuspectedAt, A::VouchedUntil, A::Vouches];
 
@@ -65,9 +77,31 @@ impl LeaseReason<'_> {
     }
 }
 
+/// By what right a worker writes what is no token of Meta's.
+#[derive(Clone, Copy, Debug)]
+pub enum Right<'a> {
+    /// The worker holds the lease, and the write gives it back.
+    Done(Lease<'a>),
+    /// The worker holds the lease, and goes on.
+    Held(Lease<'a>),
+    /// Nobody is at the row now.
+    Free(Timestamp),
+}
+
+/// What lies beside the token that is to be replaced, by the last look at the row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beside {
+    /// The writer's lease.
+    pub lease: bool,
+    /// A consent that waits for its long-lived token.
+    pub consent: bool,
+}
+
 /// How a leased grant is put off.
 #[derive(Clone, Copy, Debug)]
 pub struct Deferral<'a> {
+    /// The generation that was leased, if the row names one.
+    pub grant_id: Option<&'a str>,
     /// Until when.
     pub due_at: Timestamp,
     /// Failures in a row.
@@ -103,6 +137,8 @@ pub struct NewGrant<'a> {
     pub user_id: &'a UserId,
     /// The new generation.
     pub grant_id: &'a str,
+    /// When the person's flow began; none for a token from elsewhere.
+    pub begun_at: Option<Timestamp>,
     /// The token, sealed for the row.
     pub sealed: Vec<u8>,
     /// The granted scopes and the end of data access.
@@ -121,6 +157,8 @@ pub struct NewConsent<'a> {
     /// The generation, if there is no grant yet; an existing one stays as it is until the token is
     /// complete.
     pub grant_id: &'a str,
+    /// When the person's flow began.
+    pub begun_at: Timestamp,
     /// The short-lived token, sealed for the row.
     pub sealed: Vec<u8>,
     /// The requested scopes.
@@ -147,9 +185,7 @@ pub fn lease(key: &Key, reason: LeaseReason<'_>, lease: Lease<'_>, now: Timestam
         LeaseReason::Due => AtMost(A::DueAt, now.into()),
         LeaseReason::Expiring(live) | LeaseReason::Doubted(live) => fence(live),
     };
-    // A damaged lease is nobody's.
-    let free = Any(vec![Absent(A::LeaseUntil), NoNumber(A::LeaseUntil), Below(A::LeaseUntil, now.into())]);
-    Change::of(key.clone(), "lease a grant", All(vec![Exists(A::DueAt), free, wanted]))
+    Change::of(key.clone(), "lease a grant", All(vec![Exists(A::DueAt), free(now), wanted]))
         .set(A::LeaseOwner, lease.owner)
         .set(A::LeaseUntil, lease.until)
 }
@@ -160,13 +196,20 @@ pub fn release(key: &Key, lease: Lease<'_>) -> Change {
     Change::of(key.clone(), "give a lease back", owned(lease)).remove(LEASE)
 }
 
-/// Stores what a refresh with the token `used` gave. [`and_due`] says when it is due again, which a
-/// consent that came meanwhile forbids.
+/// Stores what a refresh with the token `used` gave. It is due again by its own life, but where a
+/// consent has a due time of its own.
 #[must_use]
-pub fn store_refreshed(grant: &Grant, used: &Live, refreshed: Refreshed<'_>, now: Timestamp) -> Change {
+pub fn store_refreshed(
+    grant: &Grant,
+    used: &Live,
+    refreshed: Refreshed<'_>,
+    lease: Lease<'_>,
+    beside: Beside,
+    now: Timestamp,
+) -> Change {
     let Life { issued_at, expires_at, is_assumed } = refreshed.life;
     let gained = refreshed.retry_at.is_none();
-    let change = change_of(&grant.user_id, "store a refreshed token", same(grant).and(fence(used)))
+    let mut change = change_of(&grant.user_id, "store a refreshed token", same(grant).and(fence(used)))
         .set(A::Token, refreshed.sealed)
         .set(A::TokenId, refreshed.token_id)
         .set_or_remove(A::PreviousToken, refreshed.previous)
@@ -178,25 +221,23 @@ pub fn store_refreshed(grant: &Grant, used: &Live, refreshed: Refreshed<'_>, now
         .set(A::Failures, if gained { 0 } else { i64::from(grant.failures) + 1 })
         .set_or_remove(A::LastError, (!gained).then_some(NOT_EXTENDED))
         .set(A::UpdatedAt, now)
-        .remove(LEASE)
         .remove(DOUBTS)
         .remove(&[A::Cause]);
+    if beside.lease {
+        change = by(change, Right::Done(lease));
+    }
+    if !beside.consent {
+        let token_due = refreshed.retry_at.unwrap_or_else(|| refreshed.life.due_at(&grant.user_id));
+        let due_at = schedule::next_look(token_due, DataAccess::of(grant), issued_at);
+        change = unless_consented(due(change, &grant.user_id, due_at), false);
+    }
     warned(change, schedule::warning(expires_at, used.data_access_expires_at, issued_at))
 }
 
-/// The same, and when it is due again. It is refused if a consent came meanwhile.
-#[must_use]
-pub fn and_due(change: &Change, grant: &Grant, refreshed: Refreshed<'_>) -> Change {
-    let Refreshed { life, retry_at, .. } = refreshed;
-    let token_due = retry_at.unwrap_or_else(|| life.due_at(&grant.user_id));
-    let due_at = schedule::next_look(token_due, DataAccess::of(grant), life.issued_at);
-    unless_consented(due(change.clone(), &grant.user_id, due_at), false)
-}
-
 /// Stores what Meta told of a grant whose token works, if that is still this one. A grant that had
-/// ended for a reason that has passed is active again.
+/// ended for a reason that has passed is active again, if that is why it was leased.
 #[must_use]
-pub fn store_access(grant: &Grant, live: &Live, access: &Access, now: Timestamp) -> Change {
+pub fn store_access(grant: &Grant, live: &Live, access: &Access, right: Right<'_>, now: Timestamp) -> Change {
     let end = access.data_access_expires_at;
     let looks = DataAccess::new(end, access.source, grant.connected_at);
     let due_at = schedule::next_look(schedule::token_due(&grant.user_id, live), looks, now);
@@ -207,25 +248,27 @@ pub fn store_access(grant: &Grant, live: &Live, access: &Access, now: Timestamp)
         .set(A::Failures, 0)
         .remove(&[A::Cause, A::LastError, A::SuspectedCause, A::SuspectedAt])
         // Meta takes the present one.
-        .remove(&[A::PreviousToken])
-        .remove(LEASE);
-    let change = warned(granted(change, access), schedule::warning(live.expires_at, end, now));
+        .remove(&[A::PreviousToken]);
+    let change = by(warned(granted(change, access), schedule::warning(live.expires_at, end, now)), right);
     unless_consented(due(change, &grant.user_id, due_at), grant.consent().is_some())
 }
 
-/// The same, with the end that Meta told of a token whose life was only assumed.
+/// The same of a token that was just stored, with the end that Meta told of it. It is nobody's
+/// lease any more.
 #[must_use]
 pub fn store_life(grant: &Grant, live: &Live, access: &Access, found: Life, now: Timestamp) -> Change {
     let live = Live { expires_at: found.expires_at, expiry_assumed: found.is_assumed, ..live.clone() };
-    store_access(grant, &live, access, now)
+    let mut change = store_access(grant, &live, access, Right::Free(now), now)
         .set(A::ExpiresAt, found.expires_at)
-        .set_or_remove(A::ExpiryAssumed, found.is_assumed.then_some(1))
+        .set_or_remove(A::ExpiryAssumed, found.is_assumed.then_some(1));
+    change.when = change.when.and(is_active());
+    change
 }
 
 /// Records that Meta calls a token too young which is older by our record: it was extended, and the
 /// answer was lost. Its true life is found out with the next refresh.
 #[must_use]
-pub fn assume_extended(grant: &Grant, live: &Live, now: Timestamp) -> Change {
+pub fn assume_extended(grant: &Grant, live: &Live, lease: Lease<'_>, now: Timestamp) -> Change {
     let assumed = Life::new(now, None);
     let still = same(grant).and(fence(live));
     let change = change_of(&grant.user_id, "record an extension", still)
@@ -234,8 +277,8 @@ pub fn assume_extended(grant: &Grant, live: &Live, now: Timestamp) -> Change {
         .set(A::ExpiryAssumed, 1)
         .set(A::Failures, 0)
         .set(A::UpdatedAt, now)
-        .remove(&[A::LastError, A::SuspectedCause, A::SuspectedAt])
-        .remove(LEASE);
+        .remove(&[A::LastError, A::SuspectedCause, A::SuspectedAt]);
+    let change = by(change, Right::Done(lease));
     let due_at = schedule::next_look(assumed.due_at(&grant.user_id), DataAccess::of(grant), now);
     unless_consented(due(change, &grant.user_id, due_at), grant.consent().is_some())
 }
@@ -245,68 +288,78 @@ pub fn assume_extended(grant: &Grant, live: &Live, now: Timestamp) -> Change {
 pub fn vouch(grant: &Grant, live: &Live, lease: Lease<'_>, now: Timestamp) -> Change {
     let times = live.vouch.map_or(0, |vouch| vouch.times).saturating_add(1);
     let Vouch { until, times } = Vouch { until: schedule::vouched_until(now, times), times };
-    let still = same(grant).and(owned(lease)).and(fence(live));
-    change_of(&grant.user_id, "vouch for a token", still)
+    let change = change_of(&grant.user_id, "vouch for a token", same(grant).and(fence(live)))
         .set(A::VouchedUntil, until)
         .set(A::Vouches, i64::from(times))
-        .remove(&[A::PreviousToken])
-        .remove(LEASE)
+        .remove(&[A::PreviousToken]);
+    by(change, Right::Done(lease))
 }
 
 /// Records that Meta refused a token, in a way that is not believed yet: it is looked at again at
-/// `look_at`, and not handed out meanwhile. The lease is given back.
+/// `look_at`, and not handed out meanwhile.
 #[must_use]
 pub fn suspect(
     grant: &Grant,
     live: &Live,
     suspicion: Suspicion,
     look_at: Timestamp,
+    right: Right<'_>,
     now: Timestamp,
 ) -> Change {
     let warning = schedule::warning(live.expires_at, live.data_access_expires_at, now);
-    let mut change = suspected(grant, live, suspicion, look_at)
-        .set(A::Failures, i64::from(grant.failures) + 1)
-        .remove(LEASE);
-    if let Some(warning) = warning.filter(|warning| live.warning != Some(*warning)) {
-        change = warned(change, Some(warning)).set(A::UpdatedAt, now);
+    let change =
+        suspected(grant, live, suspicion, look_at, right).set(A::Failures, i64::from(grant.failures) + 1);
+    match warning.filter(|warning| live.warning != Some(*warning)) {
+        Some(warning) => warned(change, Some(warning)).set(A::UpdatedAt, now),
+        None => change,
     }
-    change
 }
 
-/// A change that is right only as long as nobody else has taken the lease.
+/// The same without counting a failure: it is still to be decided what follows, or Meta was not
+/// asked at all.
 #[must_use]
-pub fn while_held(mut change: Change, lease: Lease<'_>) -> Change {
-    change.when = change.when.and(owned(lease));
-    change
-}
-
-/// The same while the lease is held, and what follows is still to be decided.
-#[must_use]
-pub fn suspected(grant: &Grant, live: &Live, suspicion: Suspicion, look_at: Timestamp) -> Change {
+pub fn suspected(
+    grant: &Grant,
+    live: &Live,
+    suspicion: Suspicion,
+    look_at: Timestamp,
+    right: Right<'_>,
+) -> Change {
     let still = same(grant).and(fence(live)).and(is_active());
     let change = change_of(&grant.user_id, "suspect a grant", still)
         .set(A::SuspectedCause, suspicion.cause.as_str())
         .set(A::SuspectedAt, suspicion.since)
         .set(A::LastError, SUSPECTED);
-    unless_consented(due(change, &grant.user_id, look_at), grant.consent().is_some())
+    let change = by(due(change, &grant.user_id, look_at), right);
+    unless_consented(change, grant.consent().is_some())
 }
 
 /// Stores the long-lived token that the consent with this short-lived one was waiting for: the same
-/// as a connect.
+/// as a connect. Like every token that Meta has issued, it is stored without a lease, too.
 #[must_use]
-pub fn complete_consent(grant: &NewGrant<'_>, pending: &[u8], now: Timestamp) -> Change {
-    connected(change_of(grant.user_id, "complete a consent", waits_with(pending)), grant, now)
+pub fn complete_consent(
+    grant: &NewGrant<'_>,
+    pending: &[u8],
+    lease: Option<Lease<'_>>,
+    now: Timestamp,
+) -> Change {
+    let change = change_of(grant.user_id, "complete a consent", waits_with(pending));
+    let change = connected(change, grant, None, now);
+    match lease {
+        Some(lease) => by(change, Right::Done(lease)),
+        None => change,
+    }
 }
 
 /// Forgets a consent that can no longer be completed. The grant goes on as it was before, or needs
 /// the person again.
 #[must_use]
-pub fn drop_consent(grant: &Grant, pending: &[u8], now: Timestamp) -> Change {
+pub fn drop_consent(grant: &Grant, pending: &[u8], lease: Lease<'_>, now: Timestamp) -> Change {
     let change = change_of(&grant.user_id, "drop a consent", waits_with(pending))
         .set(A::UpdatedAt, now)
         .set(A::Failures, 0)
-        .remove(LEASE)
         .remove(CONSENT);
+    let change = by(change, Right::Done(lease));
     match &grant.state {
         // Nobody else would look at it before its token is due.
         State::Active(live, _) if live.suspicion.is_some() => change.set(A::DueAt, now),
@@ -326,10 +379,14 @@ pub fn drop_consent(grant: &Grant, pending: &[u8], now: Timestamp) -> Change {
 /// Puts a leased row off, and gives the lease back.
 #[must_use]
 pub fn defer(key: &Key, lease: Lease<'_>, deferral: Deferral<'_>, now: Timestamp) -> Change {
-    let mut change = Change::of(key.clone(), "put a grant off", Exists(A::Pk).and(owned(lease)))
+    // What has ended meanwhile has no due time, and gets none.
+    let mut change = Change::of(key.clone(), "put a grant off", Exists(A::DueAt))
         .set(A::DueAt, deferral.due_at)
-        .set(A::Failures, i64::from(deferral.failures))
-        .remove(LEASE);
+        .set(A::Failures, i64::from(deferral.failures));
+    change = by(change, Right::Done(lease));
+    if let Some(grant_id) = deferral.grant_id {
+        change.when = change.when.and(generation(grant_id));
+    }
     if let Some(class) = deferral.class {
         change = change.set(A::LastError, class);
     }
@@ -346,14 +403,14 @@ pub fn defer(key: &Key, lease: Lease<'_>, deferral: Deferral<'_>, now: Timestamp
 /// can still store what Meta has issued. One that Meta may take again is looked at the next day.
 #[must_use]
 pub fn end(grant: &Grant, refused: &Live, lease: Lease<'_>, cause: Cause, now: Timestamp) -> Change {
-    let still = same(grant).and(fence(refused)).and(owned(lease)).and(is_active());
+    let still = same(grant).and(fence(refused)).and(is_active());
     let change = change_of(&grant.user_id, "mark a grant", still)
         .set(A::Status, Status::NeedsReauthorization.as_str())
         .set(A::Cause, cause.as_str())
         .set(A::LastError, Status::NeedsReauthorization.as_str())
         .set(A::UpdatedAt, now)
-        .remove(DOUBTS)
-        .remove(LEASE);
+        .remove(DOUBTS);
+    let change = by(change, Right::Done(lease));
     let change = if cause.is_appealable() && now < Life::of(refused).own_end() {
         due(change, &grant.user_id, schedule::add(now, schedule::A_DAY.as_secs()))
     } else {
@@ -365,8 +422,8 @@ pub fn end(grant: &Grant, refused: &Live, lease: Lease<'_>, cause: Cause, now: T
 /// Gives up the token of an ended grant whose time is over.
 #[must_use]
 pub fn close_appeal(grant: &Grant, lease: Lease<'_>) -> Change {
-    let change = change_of(&grant.user_id, "close an appeal", same(grant).and(owned(lease)));
-    unless_consented(change.remove(TOKENS).remove(DUE).remove(LEASE), grant.consent().is_some())
+    let change = change_of(&grant.user_id, "close an appeal", same(grant)).remove(TOKENS).remove(DUE);
+    unless_consented(by(change, Right::Done(lease)), grant.consent().is_some())
 }
 
 /// Ends a grant, unless the person has consented again since `revoked_at` or it was ended before.
@@ -374,7 +431,7 @@ pub fn close_appeal(grant: &Grant, lease: Lease<'_>) -> Change {
 #[must_use]
 pub fn revoke(user_id: &UserId, by: RevokedBy, revoked_at: Timestamp, now: Timestamp) -> Change {
     let lives = Any(vec![IsNot(A::Status, Status::Revoked.as_str().into()), Exists(A::PendingToken)]);
-    let when = All(vec![Exists(A::Pk), AtMost(A::ConnectedAt, revoked_at.into()), lives]);
+    let when = All(vec![Exists(A::Pk), consented_until(revoked_at), lives]);
     change_of(user_id, "revoke a grant", when)
         .set(A::Status, Status::Revoked.as_str())
         .set(A::RevokedBy, by.as_str())
@@ -387,21 +444,21 @@ pub fn revoke(user_id: &UserId, by: RevokedBy, revoked_at: Timestamp, now: Times
         .remove(DUE)
         .remove(&[A::Cause, A::LastError, A::DataAccessExpiresAt])
         .remove(WARNING)
-        .remove(LEASE)
 }
 
-/// Stores a grant that a person has just consented to.
+/// Stores a grant that a person has just consented to. With `doubt` its token is suspected, and
+/// looked at then: an end came meanwhile, and Meta did not say whether it concerns this consent.
 #[must_use]
-pub fn connect(grant: &NewGrant<'_>, now: Timestamp) -> Change {
-    connected(change_of(grant.user_id, "commit a connect", Condition::NONE), grant, now)
-        .set(A::ConnectedAt, now)
+pub fn connect(grant: &NewGrant<'_>, doubt: Option<Timestamp>, now: Timestamp) -> Change {
+    let change = change_of(grant.user_id, "commit a connect", consented_until(now));
+    connected(change, grant, doubt, now).set(A::ConnectedAt, now).set_or_remove(A::BegunAt, grant.begun_at)
 }
 
 /// Stores a consent whose long-lived token is still to come.
 #[must_use]
 pub fn consent(consent: &NewConsent<'_>, now: Timestamp) -> Change {
     let scopes = consent.scopes.to_string();
-    let change = change_of(consent.user_id, "commit a connect", Condition::NONE)
+    let change = change_of(consent.user_id, "commit a connect", consented_until(now))
         .set(A::UserId, consent.user_id.as_str())
         .set_if_absent(A::GrantId, consent.grant_id)
         .set_if_absent(A::Status, Status::Pending.as_str())
@@ -410,16 +467,25 @@ pub fn consent(consent: &NewConsent<'_>, now: Timestamp) -> Change {
         .set(A::PendingScopes, scopes)
         .set(A::PendingExpiresAt, consent.expires_at)
         .set(A::ConnectedAt, now)
+        .set(A::BegunAt, consent.begun_at)
         .set_if_absent(A::CreatedAt, now)
         .set(A::UpdatedAt, now);
     due(change, consent.user_id, now)
 }
 
+/// A newer consent than that of `now` lies there, and has not ended.
+#[must_use]
+pub fn consented_since(now: Timestamp) -> Condition {
+    let lives = Any(vec![is_active(), Exists(A::PendingToken)]);
+    All(vec![newer_than(now), lives])
+}
+
 /// Stores a token that was got elsewhere, unless there is an active grant that lives as long, one
 /// that was ended since the token was issued, or a consent under way. Of a token of unknown age,
-/// only a dead grant is worse.
+/// only a dead grant is worse. `is_newest` if nothing was consented to after it was issued: else
+/// the time of the last consent stays.
 #[must_use]
-pub fn import(grant: &NewGrant<'_>, now: Timestamp) -> Change {
+pub fn import(grant: &NewGrant<'_>, is_newest: bool, now: Timestamp) -> Change {
     let is = |status: Status| Is(A::Status, status.as_str().into());
     let mut worse = vec![is(Status::NeedsReauthorization)];
     let Life { issued_at, expires_at, is_assumed } = grant.life;
@@ -429,28 +495,143 @@ pub fn import(grant: &NewGrant<'_>, now: Timestamp) -> Change {
     }
     let replaceable = Absent(A::PendingToken).and(Any(worse));
     let when = Any(vec![Absent(A::Pk), replaceable]);
-    let change = change_of(grant.user_id, "import a token", when);
-    connected(change, grant, now).set(A::ConnectedAt, issued_at)
+    let change = connected(change_of(grant.user_id, "import a token", when), grant, None, now);
+    if is_newest {
+        let mut change = change.set(A::ConnectedAt, issued_at).remove(&[A::BegunAt]);
+        change.when = change.when.and(consented_until(issued_at));
+        return change;
+    }
+    change
 }
 
-/// Whether a row holds nothing that was consented to after `requested_at`: then a deletion may have
-/// it.
+/// Which connect is committed, beside its grant.
+#[derive(Clone, Copy, Debug)]
+pub struct Commit<'a> {
+    /// The generation that it makes.
+    pub grant_id: &'a str,
+    /// The [hash](crate::seal::hash) of its state.
+    pub state_hash: &'a str,
+    /// When the flow began.
+    pub begun_at: Timestamp,
+    /// The row of its user that outlives the grant.
+    pub tombstone: &'a Key,
+    /// The ends of which Meta's word on the new token is known.
+    pub seen: Option<&'a Ends>,
+    /// The change that closes its connect session.
+    pub session: Option<&'a Change>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// Commits a connect: the state is spent, the grant is stored, no end forbids it, and the session
+/// is closed. Without a `grant` there is a newer consent: that stays, and the rest is the same.
 #[must_use]
-pub fn deletable(requested_at: Timestamp) -> Condition {
-    Any(vec![Absent(A::Pk), AtMost(A::ConnectedAt, requested_at.into())])
+pub fn commit(commit: Commit<'_>, user_id: &UserId, grant: Option<Change>) -> Transaction {
+    let state = Key::state(commit.state_hash);
+    let spent: Row = [
+        (A::Pk, state.as_str().into()),
+        (A::GrantId, commit.grant_id.into()),
+        (A::Ttl, (commit.now.as_second() + SPENT_SECONDS).into()),
+    ]
+    .into_iter()
+    .collect();
+    let mut parts = vec![
+        Part::Put(state, spent, Absent(A::Pk)),
+        grant.map_or_else(|| Part::Check(Key::grant(user_id), consented_since(commit.now)), Part::Update),
+        Part::Check(commit.tombstone.clone(), Ends::no_other(commit.seen, commit.begun_at)),
+    ];
+    parts.extend(commit.session.cloned().map(Part::Update));
+    Transaction { operation: "commit a connect", parts }
 }
 
-/// Whether a tombstone, if there is one, is older than what was consented to at `since`.
+/// Notes an end of a user's consents in the row that outlives the grant, unless a newer one is
+/// noted there.
+#[must_use]
+pub fn note_end(tombstone: &Key, by: RevokedBy, ended_at: Timestamp) -> Change {
+    let change = latest(tombstone, A::EndedAt, ended_at);
+    match by {
+        RevokedBy::Threads => change,
+        RevokedBy::App => change.set(A::DisconnectedAt, ended_at),
+    }
+}
+
+/// Sets a time in the row that outlives a grant, unless it has one that is as late.
+#[must_use]
+pub fn latest(tombstone: &Key, attribute: A, time: Timestamp) -> Change {
+    let older = Any(vec![Absent(attribute), AtMost(attribute, time.into())]);
+    Change::of(tombstone.clone(), "note an end", older).set(attribute, time)
+}
+
+/// A person's wish to be forgotten.
+#[derive(Clone, Copy, Debug)]
+pub struct Deletion<'a> {
+    /// Whose it is.
+    pub user_id: &'a UserId,
+    /// The row of its user that outlives the grant.
+    pub tombstone: &'a Key,
+    /// The record by which the person can look up what became of it.
+    pub record: &'a Key,
+    /// When the person asked.
+    pub requested_at: Timestamp,
+}
+
+/// The outcome that a deletion can have for the grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The row goes, if nothing was consented to after this. The person's sessions are still to go.
+    Gone(Timestamp),
+    /// The person has consented again since the wish, which stays as it is.
+    Kept,
+    /// Meta is still to be asked whether the wish concerns what was consented to last.
+    Doubtful,
+}
+
+/// Carries out a wish, up to the sessions: the row goes, the tombstone refuses older consents, and
+/// a record says how far the deletion has come. `is_newest` if no later wish has a tombstone.
+#[must_use]
+pub fn delete(deletion: Deletion<'_>, fate: Fate, is_newest: bool, now: Timestamp) -> Transaction {
+    let Deletion { user_id, tombstone, record, requested_at } = deletion;
+    let key = Key::grant(user_id);
+    let grant = match fate {
+        Fate::Gone(until) => Part::Delete(key, consented_until(until)),
+        Fate::Kept | Fate::Doubtful => Part::Check(key, newer_than(requested_at)),
+    };
+    let decided = All(vec![Absent(A::DeletedAt), Absent(A::KeptAt)]);
+    let record = Change::of(record.clone(), "record a deletion", decided);
+    let record = match fate {
+        Fate::Kept => record.set(A::KeptAt, now).remove(UNFINISHED).remove(DUE),
+        Fate::Gone(_) | Fate::Doubtful => {
+            due(record.set(A::Unfinished, user_id.as_str()).set(A::RequestedAt, requested_at), user_id, now)
+        }
+    };
+    let mut parts = vec![grant, Part::Update(record)];
+    if is_newest {
+        parts.push(Part::Update(latest(tombstone, A::DeletedAt, requested_at)));
+    }
+    Transaction { operation: "delete a grant", parts }
+}
+
+/// Records that a deletion was carried out, to the last session.
+#[must_use]
+pub fn finish_deletion(record: &Key, now: Timestamp) -> Change {
+    Change::of(record.clone(), "finish a deletion", Exists(A::Unfinished))
+        .set(A::DeletedAt, now)
+        .remove(UNFINISHED)
+        .remove(DUE)
+}
+
+/// A tombstone, if there is one, is older than what was consented to at `since`.
 #[must_use]
 pub fn not_deleted_since(since: Timestamp) -> Condition {
-    Any(vec![Absent(A::Pk), Below(A::DeletedAt, since.into())])
+    Any(vec![Absent(A::DeletedAt), Below(A::DeletedAt, since.into())])
 }
 
-/// Records when a deletion was carried out. Repeating it keeps the first time.
+/// Deletes the grant of a user who was deleted at `deleted_at`, if nothing was consented to since.
 #[must_use]
-pub fn record_deletion(code_hash: &str, now: Timestamp) -> Change {
-    Change::of(Key::deletion(code_hash), "record a deletion", Condition::NONE)
-        .set_if_absent(A::DeletedAt, now)
+pub fn forget(user_id: &UserId, deleted_at: Timestamp) -> Transaction {
+    let until = Exists(A::Pk).and(consented_until(deleted_at));
+    let parts = vec![Part::Delete(Key::grant(user_id), until)];
+    Transaction { operation: "forget a grant", parts }
 }
 
 /// Seals anew what a row holds, each value in place of the bytes that were opened. It is the same
@@ -467,8 +648,8 @@ fn change_of(user_id: &UserId, operation: &'static str, when: Condition) -> Chan
 }
 
 /// The row after a connect: everything of the former grant is replaced, but since when the user is
-/// known.
-fn connected(change: Change, grant: &NewGrant<'_>, now: Timestamp) -> Change {
+/// known, and the lease of whoever is at it.
+fn connected(change: Change, grant: &NewGrant<'_>, doubt: Option<Timestamp>, now: Timestamp) -> Change {
     let Life { issued_at, expires_at, is_assumed } = grant.life;
     let change = change
         .set(A::UserId, grant.user_id.as_str())
@@ -483,9 +664,11 @@ fn connected(change: Change, grant: &NewGrant<'_>, now: Timestamp) -> Change {
         .set_if_absent(A::CreatedAt, now)
         .set(A::UpdatedAt, now)
         .set_or_remove(A::ExpiryAssumed, is_assumed.then_some(1))
-        .remove(LEASE)
-        .remove(DOUBTS)
-        .remove(&[A::Cause, A::LastError, A::PreviousToken, A::RefreshedAt, A::RevokedBy])
+        .set_or_remove(A::LastError, doubt.map(|_| SUSPECTED))
+        .set_or_remove(A::SuspectedAt, doubt.map(|_| now))
+        .set_or_remove(A::SuspectedCause, doubt.map(|_| Cause::DOUBT.as_str()))
+        .remove(&[A::VouchedUntil, A::Vouches])
+        .remove(&[A::Cause, A::PreviousToken, A::RefreshedAt, A::RevokedBy])
         .remove(CONSENT);
     let change = match &grant.username {
         Some(username) => change.set(A::Username, username.as_str()),
@@ -494,7 +677,8 @@ fn connected(change: Change, grant: &NewGrant<'_>, now: Timestamp) -> Change {
     let Access { source, data_access_expires_at: end, .. } = grant.access;
     let access = DataAccess::new(end, source, issued_at);
     let change = warned(granted(change, &grant.access), None);
-    due(change, grant.user_id, schedule::next_look(grant.life.due_at(grant.user_id), access, now))
+    let next = schedule::next_look(grant.life.due_at(grant.user_id), access, now);
+    due(change, grant.user_id, doubt.unwrap_or(next))
 }
 
 fn due(change: Change, user_id: &UserId, due_at: Timestamp) -> Change {
@@ -516,7 +700,17 @@ fn warned(change: Change, warning: Option<Warning>) -> Change {
 
 /// The row is still of the grant's generation.
 fn same(grant: &Grant) -> Condition {
-    Exists(A::Pk).and(Is(A::GrantId, grant.grant_id.as_str().into()))
+    Exists(A::Pk).and(generation(&grant.grant_id))
+}
+
+fn generation(grant_id: &str) -> Condition {
+    Is(A::GrantId, grant_id.into())
+}
+
+/// Nothing was consented to after `time`. A row whose own time is missing or damaged cannot say so.
+fn consented_until(time: Timestamp) -> Condition {
+    let is_no_time = Above(A::ConnectedAt, Timestamp::MAX.into());
+    Any(vec![NoNumber(A::ConnectedAt), AtMost(A::ConnectedAt, time.into()), is_no_time])
 }
 
 /// The stored token is still this one.
@@ -528,12 +722,32 @@ fn fence(live: &Live) -> Condition {
     }
 }
 
+fn newer_than(time: Timestamp) -> Condition {
+    Above(A::ConnectedAt, time.into()).and(AtMost(A::ConnectedAt, Timestamp::MAX.into()))
+}
+
 fn is_active() -> Condition {
     Is(A::Status, Status::Active.as_str().into())
 }
 
 fn owned(lease: Lease<'_>) -> Condition {
     Is(A::LeaseOwner, lease.owner.into())
+}
+
+/// Nobody is at the row. A damaged lease is nobody's.
+fn free(now: Timestamp) -> Condition {
+    Any(vec![Absent(A::LeaseUntil), NoNumber(A::LeaseUntil), Below(A::LeaseUntil, now.into())])
+}
+
+/// Makes a change by this right only.
+fn by(mut change: Change, right: Right<'_>) -> Change {
+    let (when, is_done) = match right {
+        Right::Done(lease) => (owned(lease), true),
+        Right::Held(lease) => (owned(lease), false),
+        Right::Free(now) => (free(now), false),
+    };
+    change.when = change.when.and(when);
+    if is_done { change.remove(LEASE) } else { change }
 }
 
 fn waits_with(pending: &[u8]) -> Condition {
@@ -551,7 +765,7 @@ fn unless_consented(mut change: Change, had_consent: bool) -> Change {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Deadline, Row, ScopesSource};
+    use crate::{Deadline, Row, ScopesSource, Value};
     use threads_graph::ReauthorizationCause;
 
     const LEASED: Lease<'static> = Lease { owner: "me", until: Timestamp::UNIX_EPOCH };
@@ -573,11 +787,11 @@ mod tests {
         Grant::from_row("grants", row).unwrap()
     }
 
-    fn connected_row() -> Row {
-        let user_id = user();
-        let grant = NewGrant {
-            user_id: &user_id,
+    fn new_grant(user_id: &UserId) -> NewGrant<'_> {
+        NewGrant {
+            user_id,
             grant_id: "first",
+            begun_at: Some(at(0)),
             sealed: vec![1],
             access: Access {
                 scopes: Scopes::requested([]),
@@ -586,8 +800,13 @@ mod tests {
             },
             username: None,
             life: Life { issued_at: at(0), expires_at: at(60), is_assumed: false },
-        };
-        let mut row = connect(&grant, at(0)).apply(Row::default()).unwrap();
+        }
+    }
+
+    fn connected_row() -> Row {
+        let user_id = user();
+        let grant = new_grant(&user_id);
+        let mut row = connect(&grant, None, at(0)).apply(Row::default()).unwrap();
         row.set(A::Pk, key().as_str());
         row
     }
@@ -601,6 +820,7 @@ mod tests {
         let new = NewConsent {
             user_id: &user_id,
             grant_id: "second",
+            begun_at: now,
             sealed: vec![9],
             scopes: &scopes,
             expires_at: now,
@@ -613,8 +833,13 @@ mod tests {
         Refreshed { sealed: &[2], token_id, previous: Some(&[1]), life, retry_at: None }
     }
 
+    /// By a worker that has lost its lease.
     fn store(grant: &Grant, refreshed: Refreshed<'_>) -> Change {
-        store_refreshed(grant, grant.live().unwrap(), refreshed, at(40))
+        store_beside(grant, refreshed, Beside { lease: false, consent: false })
+    }
+
+    fn store_beside(grant: &Grant, refreshed: Refreshed<'_>, beside: Beside) -> Change {
+        store_refreshed(grant, grant.live().unwrap(), refreshed, LEASED, beside, at(40))
     }
 
     #[test]
@@ -661,7 +886,7 @@ mod tests {
         let grant = read(&row);
         let mut new = refreshed("next", at(50));
         new.retry_at = Some(at(41));
-        let stored = and_due(&store(&grant, new), &grant, new).apply(row).unwrap();
+        let stored = store(&grant, new).apply(row).unwrap();
         let stored = read(&stored);
         assert_eq!((stored.failures, stored.last_error.as_deref()), (1, Some(NOT_EXTENDED)));
         assert_eq!(stored.due_at, Some(at(41)));
@@ -674,7 +899,8 @@ mod tests {
         let grant = read(&row);
         let live = grant.live().unwrap();
         let suspicion = Suspicion { cause: Cause::Threads(ReauthorizationCause::Invalid), since: at(40) };
-        let row = suspect(&grant, live, suspicion, at(41), at(40)).apply(row).unwrap();
+        let right = Right::Done(LEASED);
+        let row = suspect(&grant, live, suspicion, at(41), right, at(40)).apply(row).unwrap();
         let suspected = read(&row);
         assert_eq!(suspected.live().unwrap().suspicion, Some(suspicion));
         assert_eq!((suspected.status(), suspected.due_at), (Status::Active, Some(at(41))));
@@ -713,11 +939,18 @@ mod tests {
         let consented = with_consent(row, at(40));
         let due = consented.time(A::DueAt);
         let new = refreshed("next", at(100));
-        let change = store(&grant, new);
-        assert_eq!(and_due(&change, &grant, new).apply(consented.clone()), None);
-        assert_eq!(change.apply(consented.clone()).unwrap().time(A::DueAt), due);
-        let deferral =
-            Deferral { due_at: at(41), failures: 1, class: None, warning: None, had_consent: false };
+        assert_eq!(store(&grant, new).apply(consented.clone()), None);
+        let beside = Beside { lease: true, consent: true };
+        let stored = store_beside(&grant, new, beside).apply(consented.clone()).unwrap();
+        assert_eq!((stored.time(A::DueAt), stored.get(A::LeaseOwner)), (due, None));
+        let deferral = Deferral {
+            grant_id: Some(&grant.grant_id),
+            due_at: at(41),
+            failures: 1,
+            class: None,
+            warning: None,
+            had_consent: false,
+        };
         assert_eq!(defer(&key(), LEASED, deferral, at(40)).apply(consented), None);
     }
 
@@ -752,7 +985,9 @@ mod tests {
             source: grant.scopes_source,
             data_access_expires_at: None,
         };
-        let back = store_access(&grant, grant.live().unwrap(), &access, at(41)).apply(appealed.clone());
+        let right = Right::Done(LEASED);
+        let back =
+            store_access(&grant, grant.live().unwrap(), &access, right, at(41)).apply(appealed.clone());
         let back = read(&back.unwrap());
         assert_eq!((back.status(), back.cause()), (Status::Active, None));
         assert!(back.due_at.unwrap() <= at(41));
@@ -774,7 +1009,9 @@ mod tests {
             (revoked, Status::NeedsReauthorization, Some(Cause::NotCompleted)),
         ] {
             let grant = read(&row);
-            let left = read(&drop_consent(&grant, &[9], at(3)).apply(row).unwrap());
+            let mut row = row;
+            row.set(A::LeaseOwner, LEASED.owner);
+            let left = read(&drop_consent(&grant, &[9], LEASED, at(3)).apply(row).unwrap());
             assert_eq!((left.status(), left.cause(), left.consent().is_some()), (status, cause, false));
             assert_eq!(left.due_at.is_some(), status == Status::Active);
         }
@@ -784,13 +1021,15 @@ mod tests {
     fn an_end_concerns_what_was_consented_to_before_it() {
         let row = connected_row();
         assert_eq!(revoke(&user(), RevokedBy::Threads, at(-1), at(1)).apply(row.clone()), None);
-        assert!(!deletable(at(-1)).holds(&row) && deletable(at(0)).holds(&row));
-        assert!(deletable(at(0)).holds(&Row::default()));
+        assert!(!consented_until(at(-1)).holds(&row) && consented_until(at(0)).holds(&row));
+        assert!(consented_until(at(0)).holds(&Row::default()));
         let revoked = revoke(&user(), RevokedBy::Threads, at(0), at(1)).apply(row).unwrap();
         assert_eq!(revoke(&user(), RevokedBy::App, at(2), at(2)).apply(revoked.clone()), None);
         let late = Grant { grant_id: "first".to_owned(), ..read(&revoked) };
         let used = read(&connected_row());
-        let change = store_refreshed(&late, used.live().unwrap(), refreshed("next", at(100)), at(2));
+        let beside = Beside { lease: false, consent: false };
+        let new = refreshed("next", at(100));
+        let change = store_refreshed(&late, used.live().unwrap(), new, LEASED, beside, at(2));
         assert_eq!(change.apply(revoked), None);
     }
 
@@ -814,5 +1053,115 @@ mod tests {
         assert!(both(vec![5]).apply(consented.clone()).is_none());
         assert!(both(vec![9]).apply(consented).is_some());
         assert!(change.apply(Row::default()).is_none());
+    }
+
+    /// A lost or damaged time is no consent from the future.
+    #[test]
+    fn an_end_decides_for_a_row_whose_times_are_damaged() {
+        let damages = [Value::from("soon"), Value::Other, i64::MAX.into(), i64::MIN.into()];
+        for damage in std::iter::once(None).chain(damages.map(Some)) {
+            let mut row = connected_row();
+            row.remove(A::ConnectedAt);
+            if let Some(damage) = damage {
+                row.set(A::ConnectedAt, damage);
+            }
+            assert!(consented_until(at(1)).holds(&row) && !newer_than(at(1)).holds(&row), "{row:?}");
+            let revoked = revoke(&user(), RevokedBy::App, at(1), at(1)).apply(row).unwrap();
+            assert_eq!(read(&revoked).status(), Status::Revoked);
+        }
+    }
+
+    #[test]
+    fn the_newest_consent_wins() {
+        let row = connected_row();
+        let again = |day| {
+            let user_id = user();
+            let new = NewGrant { grant_id: "again", ..new_grant(&user_id) };
+            connect(&new, None, at(day)).apply(row.clone())
+        };
+        assert_eq!(again(-1), None);
+        for day in [0, 1] {
+            assert_eq!(read(&again(day).unwrap()).connected_at, at(day));
+        }
+    }
+
+    /// Whatever follows from a lease, but a token of Meta's, needs it; and it stays with its holder.
+    #[test]
+    fn nobody_takes_anothers_lease_away() {
+        let mut row = connected_row();
+        row.set(A::LeaseOwner, "other");
+        row.set(A::LeaseUntil, at(50));
+        let grant = read(&row);
+        let live = grant.live().unwrap();
+        let right = Right::Done(LEASED);
+        let access = Access {
+            scopes: grant.scopes.clone(),
+            source: grant.scopes_source,
+            data_access_expires_at: None,
+        };
+        let suspicion = Suspicion { cause: Cause::DOUBT, since: at(40) };
+        let deferral = Deferral {
+            grant_id: Some(&grant.grant_id),
+            due_at: at(41),
+            failures: 1,
+            class: None,
+            warning: None,
+            had_consent: false,
+        };
+        for refused in [
+            store_access(&grant, live, &access, right, at(40)),
+            store_life(&grant, live, &access, Life::of(live), at(40)),
+            assume_extended(&grant, live, LEASED, at(40)),
+            vouch(&grant, live, LEASED, at(40)),
+            suspect(&grant, live, suspicion, at(41), right, at(40)),
+            suspected(&grant, live, suspicion, at(41), Right::Held(LEASED)),
+            suspected(&grant, live, suspicion, at(41), Right::Free(at(40))),
+            defer(&key(), LEASED, deferral, at(40)),
+            end(&grant, live, LEASED, Cause::EXPIRED, at(40)),
+            close_appeal(&grant, LEASED),
+            release(&key(), LEASED),
+        ] {
+            assert_eq!(refused.apply(row.clone()), None, "{}", refused.operation);
+        }
+        let user_id = user();
+        for made in [
+            store(&grant, refreshed("next", at(100))),
+            connect(&new_grant(&user_id), None, at(40)),
+            revoke(&user_id, RevokedBy::App, at(40), at(40)),
+        ] {
+            let left = made.apply(row.clone()).unwrap();
+            assert_eq!(left.text(A::LeaseOwner), Some("other"), "{}", made.operation);
+            // Its holder finds that it was superseded, and gives it back.
+            let other = Lease { owner: "other", until: at(50) };
+            assert!(release(&key(), other).apply(left).is_some());
+        }
+    }
+
+    /// A sweep that meets an end neither brings a due time back nor the grant.
+    #[test]
+    fn what_has_ended_meanwhile_is_not_due_again() {
+        let row = leased(connected_row(), at(40));
+        let grant = read(&row);
+        let live = grant.live().unwrap().clone();
+        let deferral = Deferral {
+            grant_id: Some(&grant.grant_id),
+            due_at: at(41),
+            failures: 1,
+            class: None,
+            warning: None,
+            had_consent: false,
+        };
+        let revoked = revoke(&user(), RevokedBy::App, at(40), at(40)).apply(row.clone()).unwrap();
+        assert_eq!(defer(&key(), LEASED, deferral, at(40)).apply(revoked), None);
+        let dead = end(&grant, &live, LEASED, Cause::EXPIRED, at(40)).apply(row).unwrap();
+        let access = Access {
+            scopes: grant.scopes.clone(),
+            source: grant.scopes_source,
+            data_access_expires_at: None,
+        };
+        for right in [Right::Done(LEASED), Right::Held(LEASED)] {
+            assert_eq!(store_access(&grant, &live, &access, right, at(40)).apply(dead.clone()), None);
+        }
+        assert_eq!(store_life(&grant, &live, &access, Life::of(&live), at(40)).apply(dead), None);
     }
 }

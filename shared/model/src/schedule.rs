@@ -53,6 +53,9 @@ const LONGEST_VOUCH: Duration = Duration::from_hours(1);
 /// refresh costs two.
 pub const DUE_SHARDS: u8 = 16;
 
+/// A doubtful token is looked at after so many seconds.
+const DOUBT_SECONDS: i64 = 300;
+
 /// How many days ahead it is said that an access is about to end.
 const WARN_DAYS: [u8; 2] = [3, 14];
 const DAY_SECONDS: i64 = 86_400;
@@ -288,6 +291,12 @@ pub fn retry_at(
     let jittered = 1 + random % ceiling;
     let wait = at_least.map_or(jittered, |least| least.as_secs().min(ceiling.max(3_600)).max(jittered));
     add(now, i64::try_from(wait).unwrap_or(i64::MAX))
+}
+
+/// When a token is looked at of which Meta did not say whether an end concerns it.
+#[must_use]
+pub fn doubted_at(now: Timestamp) -> Timestamp {
+    add(now, DOUBT_SECONDS)
 }
 
 /// When to try again to complete a pending grant, whose short-lived token lives for an hour.

@@ -2,52 +2,34 @@
 //! session is closed; or nothing is.
 
 use jiff::Timestamp;
-use threads_auth_model::rules::{self, NewConsent, NewGrant};
-use threads_auth_model::{Attribute, Change, Condition, Key, Row, SessionState};
+use threads_auth_model::rules::{self, Commit, NewConsent, NewGrant};
+use threads_auth_model::{Attribute, Change, Ends, Key};
 use threads_graph::UserId;
 
 use crate::StoreError;
-use crate::item::item;
 use crate::table::Store;
 use crate::transaction::Committed;
-
-/// Spent states outlive the codes that came with them, which Meta accepts for an hour.
-const SPENT_SECONDS: i64 = 2 * 3_600;
 
 /// The result of a connect, to be stored.
 #[derive(Clone, Copy, Debug)]
 pub enum Connected<'a> {
-    /// The long-lived token is there.
-    Grant(&'a NewGrant<'a>),
+    /// The long-lived token is there. With a time it is doubtful, and looked at then.
+    Grant(&'a NewGrant<'a>, Option<Timestamp>),
     /// Only the short-lived one is; a sweep completes it.
     Consent(&'a NewConsent<'a>),
-}
-
-/// Which connect is committed.
-#[derive(Clone, Copy, Debug)]
-pub struct ConnectCommit<'a> {
-    /// The [hash](threads_auth_model::seal::hash) of its state.
-    pub state_hash: &'a str,
-    /// When it began: a deletion since then refuses it.
-    pub began_at: Timestamp,
-    /// The tombstone of its user.
-    pub tombstone: &'a Key,
-    /// The connect session that it closes, and the hash of the completion code that only the
-    /// browser gets.
-    pub session: Option<(&'a str, &'a str)>,
-    /// Now.
-    pub now: Timestamp,
 }
 
 /// The outcome of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommitOutcome {
-    /// Everything is stored.
+    /// Everything is stored, or the newer consent that lies there stays.
     Committed,
     /// The state was spent before.
     Replayed,
-    /// The user's data was deleted while the person was at Meta.
-    Deleted,
+    /// The user's consents have ended since the flow began, or may have: these are the ends.
+    Ended(Ends),
+    /// A newer consent has ended.
+    Superseded,
     /// The session was closed or expired before.
     SessionClosed,
 }
@@ -55,65 +37,59 @@ pub enum CommitOutcome {
 impl Connected<'_> {
     fn user_id(&self) -> &UserId {
         match self {
-            Self::Grant(grant) => grant.user_id,
+            Self::Grant(grant, _) => grant.user_id,
             Self::Consent(consent) => consent.user_id,
-        }
-    }
-
-    fn grant_id(&self) -> &str {
-        match self {
-            Self::Grant(grant) => grant.grant_id,
-            Self::Consent(consent) => consent.grant_id,
         }
     }
 
     fn change(&self, now: Timestamp) -> Change {
         match self {
-            Self::Grant(grant) => rules::connect(grant, now),
+            Self::Grant(grant, doubt) => rules::connect(grant, *doubt, now),
             Self::Consent(consent) => rules::consent(consent, now),
         }
     }
 }
 
 impl Store {
-    /// Commits a connect: all of it or nothing.
+    /// Commits a connect: all of it or nothing. An older consent than the one that lies there
+    /// changes nothing of the grant.
     ///
     /// # Errors
     /// When DynamoDB fails; trying again with the same values is safe, and finds an own earlier
     /// success.
     pub async fn commit_connect(
         &self,
-        commit: ConnectCommit<'_>,
+        commit: Commit<'_>,
         connected: Connected<'_>,
     ) -> Result<CommitOutcome, StoreError> {
-        let ConnectCommit { now, .. } = commit;
-        let state = Key::state(commit.state_hash);
-        let spent: Row = [
-            (Attribute::Pk, state.as_str().into()),
-            (Attribute::GrantId, connected.grant_id().into()),
-            (Attribute::Ttl, (now.as_second() + SPENT_SECONDS).into()),
-        ]
-        .into_iter()
-        .collect();
-        let mut transaction = self
-            .transaction("commit a connect")
-            .put(&state, item(spent), &Condition::Absent(Attribute::Pk))?
-            .update(&connected.change(now))?
-            .check(commit.tombstone, &rules::not_deleted_since(commit.began_at))?;
-        if let Some((id, completion_hash)) = commit.session {
-            let user_id = connected.user_id();
-            transaction = transaction.update(&SessionState::connect(id, user_id, completion_hash, now))?;
-        }
-        Ok(match transaction.commit().await? {
-            Committed::Done => CommitOutcome::Committed,
-            // The answer to our own commit may have been lost: then what lies there is ours.
-            Committed::Refused(0, spent) if spent.text(Attribute::GrantId) == Some(connected.grant_id()) => {
-                CommitOutcome::Committed
+        let user_id = connected.user_id();
+        let mut outcome = CommitOutcome::Superseded;
+        for grant in [Some(connected.change(commit.now)), None] {
+            outcome = match self.transact(&rules::commit(commit, user_id, grant)).await? {
+                Committed::Done => CommitOutcome::Committed,
+                // The answer to our own commit may have been lost: then what lies there is ours.
+                Committed::Refused(0, spent) if spent.text(Attribute::GrantId) == Some(commit.grant_id) => {
+                    CommitOutcome::Committed
+                }
+                Committed::Refused(0, _) => CommitOutcome::Replayed,
+                Committed::Refused(1, _) => CommitOutcome::Superseded,
+                Committed::Refused(2, _) => CommitOutcome::Ended(self.ends(commit.tombstone).await?),
+                Committed::Refused(..) => CommitOutcome::SessionClosed,
+            };
+            if outcome != CommitOutcome::Superseded {
+                break;
             }
-            Committed::Refused(0 | 1, _) => CommitOutcome::Replayed,
-            Committed::Refused(2, _) => CommitOutcome::Deleted,
-            Committed::Refused(..) => CommitOutcome::SessionClosed,
-        })
+        }
+        Ok(outcome)
+    }
+
+    /// The last ends of a user's consents.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn ends(&self, tombstone: &Key) -> Result<Ends, StoreError> {
+        let row = self.read(tombstone, "read an end").await?;
+        Ok(row.map_or_else(Ends::default, |row| Ends::of(&row)))
     }
 
     /// Whether a state was spent.

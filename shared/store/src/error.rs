@@ -111,6 +111,13 @@ pub enum SecretsError {
 }
 
 impl StoreError {
+    /// The row changed each time that the write of `operation` was decided.
+    #[must_use]
+    pub fn busy(operation: &'static str) -> Self {
+        let (code, source) = ("Busy".to_owned(), "the row changes all the time".into());
+        Self::DynamoDb(AwsError { service: DYNAMODB, operation, kind: FailureKind::Throttled, code, source })
+    }
+
     /// Its kind.
     #[must_use]
     pub fn kind(&self) -> FailureKind {

@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::Select;
 use futures_util::stream::{Stream, TryStreamExt};
 use jiff::Timestamp;
-use threads_auth_model::rules::{self, Lease, LeaseReason, Refreshed};
+use threads_auth_model::rules::{self, Beside, Lease, LeaseReason, Refreshed};
 use threads_auth_model::{Attribute, Condition, Grant, Inconsistency, Key, Live, Status};
 use threads_graph::UserId;
 
@@ -32,8 +32,8 @@ pub struct Page<T> {
 pub enum LeaseOutcome {
     /// It is ours, and this is the grant.
     Leased(Box<Grant>),
-    /// It is ours, and the row does not make sense.
-    Broken(Inconsistency),
+    /// It is ours, and the row does not make sense. This is its generation, if it names one.
+    Broken(Inconsistency, Option<String>),
     /// Somebody else is at it, or it is no longer due, or gone.
     NotOurs,
 }
@@ -170,11 +170,14 @@ impl Store {
         };
         Ok(match Grant::from_row(&self.grants, &row) {
             Ok(grant) => LeaseOutcome::Leased(Box::new(grant)),
-            Err(inconsistency) => LeaseOutcome::Broken(inconsistency),
+            Err(inconsistency) => {
+                LeaseOutcome::Broken(inconsistency, row.text(Attribute::GrantId).map(str::to_owned))
+            }
         })
     }
 
-    /// Stores a refreshed token. A consent that came meanwhile stays due.
+    /// Stores a refreshed token. A consent that came meanwhile stays due, and the lease of somebody
+    /// else stays theirs.
     ///
     /// # Errors
     /// When DynamoDB fails.
@@ -183,14 +186,27 @@ impl Store {
         grant: &Grant,
         used: &Live,
         refreshed: Refreshed<'_>,
+        lease: Lease<'_>,
         now: Timestamp,
     ) -> Result<WriteOutcome, StoreError> {
-        let change = rules::store_refreshed(grant, used, refreshed, now);
-        let mut changed = self.change(&rules::and_due(&change, grant, refreshed)).await?;
-        if matches!(&changed, Changed::Refused(row) if row.get(Attribute::PendingToken).is_some()) {
-            changed = self.change(&change).await?;
+        let mut beside = Beside { lease: true, consent: false };
+        loop {
+            let change = rules::store_refreshed(grant, used, refreshed, lease, beside, now);
+            let changed = self.change(&change).await?;
+            let seen = match &changed {
+                // Each can change once: a lease that is lost stays lost, and a consent is not in
+                // the way twice.
+                Changed::Refused(row) => Beside {
+                    lease: beside.lease && row.text(Attribute::LeaseOwner) == Some(lease.owner),
+                    consent: beside.consent || row.get(Attribute::PendingToken).is_some(),
+                },
+                Changed::Done(_) | Changed::Gone => beside,
+            };
+            if seen == beside {
+                return Ok(changed.outcome_of(&change));
+            }
+            beside = seen;
         }
-        Ok(changed.outcome_of(&change))
     }
 }
 

@@ -2,70 +2,53 @@
 
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
-use threads_auth_model::{Attribute, Condition, Key, Row, rules};
+use threads_auth_model::rules::{self, Deletion, Fate};
+use threads_auth_model::{Attribute, Condition, Key, Progress};
 use threads_graph::UserId;
 
 use crate::StoreError;
 use crate::error::failed;
 use crate::expression::Expressions;
-use crate::item::item;
 use crate::table::{Store, stream};
 use crate::transaction::Committed;
 
-/// A person's wish to be forgotten.
-#[derive(Clone, Copy, Debug)]
-pub struct Deletion<'a> {
-    /// Whose it is.
-    pub user_id: &'a UserId,
-    /// The tombstone of the user: it names nobody.
-    pub tombstone: &'a Key,
-    /// The hash of the code under which the person can look up what became of it.
-    pub code_hash: &'a str,
-    /// When the person asked. A later consent stays.
-    pub requested_at: Timestamp,
-}
-
 impl Store {
-    /// Deletes everything held for a user, and leaves a tombstone: a connect that began before the
-    /// deletion is refused by it. Says whether there is nothing newer; a consent since the wish is
-    /// left alone.
+    /// Carries out a wish as far as the sessions, if the row is as `fate` says: whether it did.
     ///
     /// # Errors
-    /// When DynamoDB fails. Trying again is safe, and keeps the time of the first deletion for the
-    /// person to see.
-    pub async fn delete(&self, deletion: Deletion<'_>, now: Timestamp) -> Result<bool, StoreError> {
-        let tombstone: Row =
-            [(Attribute::Pk, deletion.tombstone.as_str().into()), (Attribute::DeletedAt, now.into())]
-                .into_iter()
-                .collect();
-        let record = rules::record_deletion(deletion.code_hash, now);
-        let committed = self
-            .transaction("delete a grant")
-            .delete(&Key::grant(deletion.user_id), &rules::deletable(deletion.requested_at))?
-            .put(deletion.tombstone, item(tombstone), &Condition::NONE)?
-            .update(&record)?
-            .commit()
-            .await?;
-        match committed {
-            Committed::Done => self.forget_sessions(deletion.user_id).await.map(|()| true),
-            // The newer consent has replaced all that the wish was about; it only remains to say
-            // so.
-            Committed::Refused(..) => self.write(&record).await.map(|_| false),
+    /// When DynamoDB fails. Trying again is safe.
+    pub async fn delete(
+        &self,
+        deletion: Deletion<'_>,
+        fate: Fate,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        // A later wish of the same person has left its tombstone before.
+        for is_newest in [true, false] {
+            match self.transact(&rules::delete(deletion, fate, is_newest, now)).await? {
+                Committed::Done => return Ok(true),
+                Committed::Refused(2, _) => {}
+                Committed::Refused(..) => return Ok(false),
+            }
         }
+        Ok(false)
     }
 
-    /// When a deletion was carried out, if there was one of this code.
+    /// How far the deletion of this record has come, if there was one.
     ///
     /// # Errors
-    /// When DynamoDB fails.
-    pub async fn deletion(&self, code_hash: &str) -> Result<Option<Timestamp>, StoreError> {
-        let row = self.read(&Key::deletion(code_hash), "read a deletion").await?;
-        Ok(row.and_then(|row| row.time(Attribute::DeletedAt)))
+    /// When DynamoDB fails, or the record does not make sense.
+    pub async fn deletion(&self, key: &Key) -> Result<Option<Progress>, StoreError> {
+        let row = self.read(key, "read a deletion").await?;
+        Ok(row.map(|row| Progress::from_row(&self.grants, &row)).transpose()?)
     }
 
     /// Deletes the sessions that name a user. They are looked for one by one: they live for two
     /// days at most, and a deletion is rare; an index would keep one more trace of everybody.
-    async fn forget_sessions(&self, user_id: &UserId) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn forget_sessions(&self, user_id: &UserId) -> Result<(), StoreError> {
         let mut expressions = Expressions::default();
         let names = |attribute| Condition::Is(attribute, user_id.as_str().into());
         let filter = Condition::Any(vec![names(Attribute::UserId), names(Attribute::ConnectedUserId)]);

@@ -6,20 +6,13 @@ use aws_sdk_dynamodb::types::{
     ConditionCheck, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use threads_auth_model::{Attribute, Change, Condition, Key, Row};
+use threads_auth_model::{Attribute, Condition, Key, Part, Row, Transaction};
 
 use crate::StoreError;
 use crate::error::{canceled, unbuildable};
 use crate::expression::Expressions;
-use crate::item::{Item, row};
+use crate::item::{Item, item, row};
 use crate::table::{Store, pk};
-
-/// A transaction in the making.
-pub(crate) struct Transaction<'a> {
-    store: &'a Store,
-    operation: &'static str,
-    items: Vec<TransactWriteItem>,
-}
 
 /// The outcome of a transaction.
 pub(crate) enum Committed {
@@ -29,63 +22,80 @@ pub(crate) enum Committed {
 }
 
 /// Builds one of the SDK's four kinds of items, each with the same setters, under a condition.
-macro_rules! push {
-    ($self:ident, $kind:ident, $builder:expr, $key:expr, $when:expr, $expressions:ident) => {{
-        let item = $builder
-            .table_name($self.store.table($key))
+macro_rules! build {
+    ($store:ident, $operation:ident, $kind:ident, $builder:expr, $key:expr, $when:expr, $expressions:ident) => {
+        $builder
+            .table_name($store.table($key))
             .set_condition_expression($expressions.condition($when))
             .set_expression_attribute_names($expressions.names())
             .set_expression_attribute_values($expressions.values())
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()
-            .map_err(unbuildable($self.operation))?;
-        $self.items.push(TransactWriteItem::builder().$kind(item).build());
-        Ok($self)
-    }};
+            .map(|item| TransactWriteItem::builder().$kind(item).build())
+            .map_err(unbuildable($operation))
+    };
 }
 
 impl Store {
-    pub(crate) fn transaction(&self, operation: &'static str) -> Transaction<'_> {
-        Transaction { store: self, operation, items: Vec::new() }
+    /// Makes all parts of a transaction, or none.
+    pub(crate) async fn transact(&self, transaction: &Transaction) -> Result<Committed, StoreError> {
+        let Transaction { operation, parts } = transaction;
+        let items: Result<Vec<_>, _> = parts.iter().map(|part| self.transact_item(operation, part)).collect();
+        self.commit(operation, items?).await
     }
-}
 
-impl Transaction<'_> {
-    /// Changes a row.
-    pub(crate) fn update(mut self, change: &Change) -> Result<Self, StoreError> {
+    /// Puts an item as it is under a condition, if another row fulfils its own.
+    pub(crate) async fn put_if(
+        &self,
+        operation: &'static str,
+        (key, new, when): (&Key, Item, &Condition),
+        other: &Part,
+    ) -> Result<Committed, StoreError> {
+        let put = self.put_item(operation, key, new, when)?;
+        self.commit(operation, vec![put, self.transact_item(operation, other)?]).await
+    }
+
+    fn transact_item(&self, operation: &'static str, part: &Part) -> Result<TransactWriteItem, StoreError> {
         let mut expressions = Expressions::default();
-        let builder = Update::builder()
-            .key(Attribute::Pk.as_str(), pk(&change.key))
-            .update_expression(expressions.update(change));
-        push!(self, update, builder, &change.key, &change.when, expressions)
+        match part {
+            Part::Update(change) => {
+                let builder = Update::builder()
+                    .key(Attribute::Pk.as_str(), pk(&change.key))
+                    .update_expression(expressions.update(change));
+                build!(self, operation, update, builder, &change.key, &change.when, expressions)
+            }
+            Part::Put(key, new, when) => self.put_item(operation, key, item(new.clone()), when),
+            Part::Delete(key, when) => {
+                let builder = Delete::builder().key(Attribute::Pk.as_str(), pk(key));
+                build!(self, operation, delete, builder, key, when, expressions)
+            }
+            Part::Check(key, when) => {
+                let builder = ConditionCheck::builder().key(Attribute::Pk.as_str(), pk(key));
+                build!(self, operation, condition_check, builder, key, when, expressions)
+            }
+        }
     }
 
-    /// Puts an item under a condition.
-    pub(crate) fn put(mut self, key: &Key, item: Item, when: &Condition) -> Result<Self, StoreError> {
+    fn put_item(
+        &self,
+        operation: &'static str,
+        key: &Key,
+        new: Item,
+        when: &Condition,
+    ) -> Result<TransactWriteItem, StoreError> {
         let mut expressions = Expressions::default();
-        let old = ReturnValuesOnConditionCheckFailure::AllOld;
-        let builder = Put::builder().set_item(Some(item)).return_values_on_condition_check_failure(old);
-        push!(self, put, builder, key, when, expressions)
+        let builder = Put::builder().set_item(Some(new));
+        build!(self, operation, put, builder, key, when, expressions)
     }
 
-    /// Deletes a row under a condition.
-    pub(crate) fn delete(mut self, key: &Key, when: &Condition) -> Result<Self, StoreError> {
-        let mut expressions = Expressions::default();
-        let builder = Delete::builder().key(Attribute::Pk.as_str(), pk(key));
-        push!(self, delete, builder, key, when, expressions)
-    }
-
-    /// Checks a condition of a row that is not written.
-    pub(crate) fn check(mut self, key: &Key, when: &Condition) -> Result<Self, StoreError> {
-        let mut expressions = Expressions::default();
-        let builder = ConditionCheck::builder().key(Attribute::Pk.as_str(), pk(key));
-        push!(self, condition_check, builder, key, when, expressions)
-    }
-
-    pub(crate) async fn commit(self) -> Result<Committed, StoreError> {
-        let request = self.store.client.transact_write_items();
-        match request.set_transact_items(Some(self.items)).send().await {
+    async fn commit(
+        &self,
+        operation: &'static str,
+        items: Vec<TransactWriteItem>,
+    ) -> Result<Committed, StoreError> {
+        match self.client.transact_write_items().set_transact_items(Some(items)).send().await {
             Ok(_) => Ok(Committed::Done),
-            Err(error) => refused(&error).ok_or_else(|| canceled(self.operation, error)),
+            Err(error) => refused(&error).ok_or_else(|| canceled(operation, error)),
         }
     }
 }

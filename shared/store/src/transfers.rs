@@ -3,13 +3,13 @@
 
 use jiff::Timestamp;
 use threads_auth_model::rules::{self, NewGrant, Resealed};
-use threads_auth_model::{Attribute, Condition, Key, Row};
+use threads_auth_model::{Attribute, Condition, Ends, Key, Part, Row, Transaction};
 use threads_graph::UserId;
 
 use crate::StoreError;
 use crate::item::Item;
-use crate::table::{Changed, Store};
-use crate::transaction::{Committed, Transaction};
+use crate::table::{Changed, Store, WriteOutcome};
+use crate::transaction::Committed;
 
 /// The outcome for a row from elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +35,16 @@ impl Store {
     ) -> Result<Taken, StoreError> {
         // Of a token of unknown age, nobody can say that it was consented to after a deletion.
         let since = if grant.life.is_assumed { Timestamp::UNIX_EPOCH } else { grant.life.issued_at };
-        let row = self.transaction("import a token").update(&rules::import(grant, now))?;
-        self.unless_deleted(row, tombstone, since).await
+        let mut taken = Taken::Known;
+        for is_newest in [true, false] {
+            let parts =
+                vec![Part::Update(rules::import(grant, is_newest, now)), unless_deleted(tombstone, since)];
+            taken = of(&self.transact(&Transaction { operation: "import a token", parts }).await?);
+            if taken != Taken::Known {
+                break;
+            }
+        }
+        Ok(taken)
     }
 
     /// Seals values of a row anew, as [`rules::reseal`] says: the row as it is, if it was changed
@@ -65,9 +73,31 @@ impl Store {
         for attribute in rules::LEASE {
             row.remove(attribute.as_str());
         }
-        let absent = Condition::Absent(Attribute::Pk);
-        let put = self.transaction("put a row back").put(&Key::grant(user_id), row, &absent)?;
-        self.unless_deleted(put, tombstone, connected_at).await
+        let put = (&Key::grant(user_id), row, &Condition::Absent(Attribute::Pk));
+        let alive = unless_deleted(tombstone, connected_at);
+        Ok(of(&self.put_if("put a row back", put, &alive).await?))
+    }
+
+    /// Brings back the ends of a user's consents that the row lacks: whether a deletion was among
+    /// them.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn put_back_ends(&self, tombstone: &Key, ends: &Ends) -> Result<bool, StoreError> {
+        let times = [
+            (Attribute::EndedAt, ends.ended_at),
+            (Attribute::DisconnectedAt, ends.disconnected_at),
+            (Attribute::DeletedAt, ends.deleted_at),
+        ];
+        let mut is_deletion = false;
+        for (attribute, time) in times {
+            if let Some(time) = time {
+                let change = rules::latest(tombstone, attribute, time);
+                let written = self.write(&change).await?;
+                is_deletion = written == WriteOutcome::Stored && attribute == Attribute::DeletedAt;
+            }
+        }
+        Ok(is_deletion)
     }
 
     /// Puts a row that is no grant as it is, unless there is one: whether it did.
@@ -78,29 +108,24 @@ impl Store {
         self.put_if_absent(&self.grants, item, "put a row back").await
     }
 
-    /// Deletes the grant of a user who was deleted at `deleted_at`, unless it was consented to
-    /// since: whether there was one.
+    /// Deletes the grant of a user who was deleted, as [`rules::forget`] says: whether there was one.
     ///
     /// # Errors
     /// When DynamoDB fails.
     pub async fn forget(&self, user_id: &UserId, deleted_at: Timestamp) -> Result<bool, StoreError> {
-        let when = Condition::Exists(Attribute::Pk).and(rules::deletable(deleted_at));
-        let delete = self.transaction("forget a grant").delete(&Key::grant(user_id), &when)?;
-        Ok(matches!(delete.commit().await?, Committed::Done))
+        Ok(matches!(self.transact(&rules::forget(user_id, deleted_at)).await?, Committed::Done))
     }
+}
 
-    /// Writes a user's row, unless the user was deleted at `since` or later.
-    async fn unless_deleted(
-        &self,
-        row: Transaction<'_>,
-        tombstone: &Key,
-        since: Timestamp,
-    ) -> Result<Taken, StoreError> {
-        let alive = rules::not_deleted_since(since);
-        Ok(match row.check(tombstone, &alive)?.commit().await? {
-            Committed::Done => Taken::Stored,
-            Committed::Refused(0, _) => Taken::Known,
-            Committed::Refused(..) => Taken::Deleted,
-        })
+/// The user was not deleted at `since` or later.
+fn unless_deleted(tombstone: &Key, since: Timestamp) -> Part {
+    Part::Check(tombstone.clone(), rules::not_deleted_since(since))
+}
+
+fn of(committed: &Committed) -> Taken {
+    match committed {
+        Committed::Done => Taken::Stored,
+        Committed::Refused(0, _) => Taken::Known,
+        Committed::Refused(..) => Taken::Deleted,
     }
 }

@@ -153,3 +153,13 @@ pub(crate) async fn inspector(clients: &Clients, vault: &Vault, now: Timestamp) 
     clients.callers.remember_inspector(&token, now);
     Some(token)
 }
+
+/// Meta's word on a token, by a call with it: none, if Meta does not answer, or has trouble of its
+/// own.
+pub(crate) async fn is_taken(clients: &Clients, token: &AccessToken) -> Option<bool> {
+    match clients.graph.me(token).await {
+        Ok(_) => Some(true),
+        Err(error) if matches!(error.kind(), ErrorKind::NeedsReauthorization(_)) => Some(false),
+        Err(_) => None,
+    }
+}

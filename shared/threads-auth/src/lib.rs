@@ -45,7 +45,7 @@ pub use removal::{Deauthorized, Deleted, RemovalError};
 pub use service::ThreadsAuth;
 pub use threads_auth_model::events::{Event, EventKind, Happened, SOURCE as EVENT_SOURCE};
 pub use threads_auth_model::{
-    Cause, Grant, Key, Pause, RevokedBy, ScopesSource, Session, SessionState, SessionStatus, State, Status,
-    Summary, error_chain,
+    Cause, Grant, Key, Pause, Progress, RevokedBy, ScopesSource, Session, SessionState, SessionStatus, State,
+    Status, Summary, error_chain,
 };
 pub use threads_auth_store::{FailureKind, Item, SecretsError, StoreError, WriteOutcome, aws};

@@ -22,6 +22,7 @@ pub(crate) fn new_grant<'a>(
     Ok(NewGrant {
         user_id,
         grant_id,
+        begun_at: None,
         sealed: vault.seal(Purpose::AccessToken, user_id, &token.access_token)?,
         access: inspection.access,
         username: inspection.username,

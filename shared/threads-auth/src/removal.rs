@@ -3,17 +3,25 @@
 //!
 //! Owns what follows from a `signed_request`, and reads nothing of it before its signature is
 //! proven. Meta may repeat a request, or deliver it late: each is idempotent, and none touches what
-//! the person has consented to since it was made.
+//! the person has consented to since it was made. Where the clocks do not tell whether a consent is
+//! older, Meta is asked with its token.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
-use threads_auth_model::{RevokedBy, State, Vault, rules, seal};
-use threads_auth_store::{Deletion, SecretsError, StoreError, WriteOutcome, persist};
+use threads_auth_model::rules::{self, Deletion, Fate, Right};
+use threads_auth_model::seal::{self, Purpose};
+use threads_auth_model::{
+    Attribute, Cause, Grant, Key, Progress, RevokedBy, State, Suspicion, Vault, doubtful_from, error_chain,
+    schedule,
+};
+use threads_auth_store::{SecretsError, StoreError, WriteOutcome, persist};
 use threads_graph::{SignedRequest, SignedRequestError, UserId, verify_signed_request};
 use url::{Url, form_urlencoded};
 
 use crate::clients::Clients;
+use crate::connect::flow;
+use crate::inspection::is_taken;
 use crate::stopwatch::Stopwatch;
 
 /// How late Meta may deliver a request. It does not say for how long it tries.
@@ -21,6 +29,10 @@ const MAX_AGE: Duration = Duration::from_hours(24);
 
 /// Meta's requests have about 300 bytes.
 const MAX_BODY: usize = 8_192;
+
+/// A write is decided again if the row has changed since it was read. It changes by persons, so
+/// this often is more than enough.
+const MOST_TRIES: usize = 4;
 
 /// Why a request of Meta's was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -44,22 +56,22 @@ pub enum RemovalError {
 pub struct Deauthorized {
     /// Who removed the app.
     pub user_id: UserId,
-    /// Its effect: none if there was no grant, or the person has connected again since.
-    pub written: WriteOutcome,
+    /// Whether there was a grant that it ended: not if the person has connected again since.
+    pub has_ended: bool,
     /// Whether Meta has signed with the app secret before the present one.
     pub by_previous_secret: bool,
 }
 
-/// A deletion that was carried out, in the terms of Meta's answer.
+/// A deletion, in the terms of Meta's answer.
 #[derive(Debug)]
 pub struct Deleted {
     /// Where the person can see what became of it.
     pub url: Url,
     /// The code in it.
     pub confirmation_code: String,
-    /// Whether the person has connected again since they asked, and that was left alone.
-    pub connected_since: bool,
-    /// Whether Meta has signed with the app secret before the present one.
+    /// How far it has come. The next sweep goes on with what is unfinished.
+    pub progress: Progress,
+    /// Whether Meta has signed the wish with the app secret before the present one.
     pub by_previous_secret: bool,
 }
 
@@ -78,11 +90,82 @@ pub(crate) async fn deauthorize(
 ) -> Result<Deauthorized, RemovalError> {
     let time = Stopwatch::start(now, clients.config.work_time());
     let message = signed_request(form)?;
-    let Proven { request, by_previous_secret, .. } = prove(clients, &message, now).await?;
-    let (user_id, issued_at) = (request.user_id, request.issued_at);
-    let revoke = rules::revoke(&user_id, RevokedBy::Threads, issued_at, now);
-    let written = persist(time.deadline(), || clients.store.write(&revoke)).await?;
-    Ok(Deauthorized { user_id, written, by_previous_secret })
+    let Proven { request, vault, by_previous_secret } = prove(clients, &message, now).await?;
+    let SignedRequest { user_id, issued_at } = request;
+    let ended_at = issued_at.min(now);
+    let (store, by) = (&clients.store, RevokedBy::Threads);
+    let note = rules::note_end(&vault.tombstone(&user_id), by, ended_at);
+    persist(time.deadline(), || store.write(&note)).await?;
+    let revoke = rules::revoke(&user_id, by, ended_at, now);
+    let has_ended = match persist(time.deadline(), || store.write(&revoke)).await? {
+        WriteOutcome::Stored => true,
+        WriteOutcome::Gone => false,
+        WriteOutcome::Superseded => end_newer(clients, &vault, &user_id, ended_at, now).await?,
+    };
+    Ok(Deauthorized { user_id, has_ended, by_previous_secret })
+}
+
+/// Ends what was consented to after `ended_at` by our clock, if Meta refuses its token. Says whether
+/// it did.
+async fn end_newer(
+    clients: &Clients,
+    vault: &Vault,
+    user_id: &UserId,
+    ended_at: Timestamp,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let store = &clients.store;
+    let Some(grant) = store.grant(user_id).await? else { return Ok(false) };
+    match is_newer(clients, vault, &grant, ended_at, now).await {
+        Some(true) => Ok(false),
+        Some(false) => {
+            let revoke = rules::revoke(user_id, RevokedBy::Threads, grant.connected_at, now);
+            Ok(store.write(&revoke).await? == WriteOutcome::Stored)
+        }
+        None => {
+            // A consent that waits for its token is looked at soon in any case.
+            if let State::Active(live, None) = &grant.state {
+                let suspicion = Suspicion { cause: Cause::DOUBT, since: now };
+                let soon = schedule::doubted_at(now);
+                let free = Right::Free(now);
+                store.write(&rules::suspected(&grant, live, suspicion, soon, free)).await?;
+            }
+            Ok(false)
+        }
+    }
+}
+
+/// Whether a consent is newer than an end: by the clocks, or else by Meta's word on its token. None,
+/// if Meta does not say.
+async fn is_newer(
+    clients: &Clients,
+    vault: &Vault,
+    grant: &Grant,
+    ended_at: Timestamp,
+    now: Timestamp,
+) -> Option<bool> {
+    if grant.connected_at <= ended_at {
+        return Some(false);
+    }
+    // Of a grant from before flows had times, the longest flow is assumed.
+    let begun_at =
+        grant.begun_at.unwrap_or_else(|| schedule::add(grant.connected_at, -flow::LIFETIME_SECONDS));
+    if ended_at < doubtful_from(begun_at) {
+        return Some(true);
+    }
+    let (purpose, sealed) = match (grant.consent(), grant.live()) {
+        (Some(consent), _) => (Purpose::PendingToken, &consent.token),
+        (None, Some(live)) => (Purpose::AccessToken, &live.token),
+        // Nothing is left that an end could take.
+        (None, None) => return Some(true),
+    };
+    match clients.open(vault, purpose, &grant.user_id, sealed, now).await {
+        Ok(token) => is_taken(clients, &token).await,
+        Err(error) => {
+            tracing::error!(user.id = %grant.user_id, error = error_chain(&error), "a token does not open with the keyring");
+            None
+        }
+    }
 }
 
 /// Carries out a deletion. `form` is the request's body.
@@ -91,20 +174,102 @@ pub(crate) async fn delete_data(
     form: &[u8],
     now: Timestamp,
 ) -> Result<Deleted, RemovalError> {
-    let time = Stopwatch::start(now, clients.config.work_time());
     let message = signed_request(form)?;
     let Proven { request, vault, by_previous_secret } = prove(clients, &message, now).await?;
-    let confirmation_code = vault.confirmation_code(&request.user_id, request.issued_at);
-    let deletion = Deletion {
-        user_id: &request.user_id,
-        tombstone: &vault.tombstone(&request.user_id),
-        code_hash: &seal::hash(&confirmation_code),
-        requested_at: request.issued_at,
+    let deleted = delete_person(clients, &vault, &request.user_id, request.issued_at, now).await?;
+    Ok(Deleted { by_previous_secret, ..deleted })
+}
+
+/// Carries out the wish of a person to be forgotten. It can be repeated.
+pub(crate) async fn delete_person(
+    clients: &Clients,
+    vault: &Vault,
+    user_id: &UserId,
+    issued_at: Timestamp,
+    now: Timestamp,
+) -> Result<Deleted, RemovalError> {
+    let time = Stopwatch::start(now, clients.config.work_time());
+    let confirmation_code = vault.confirmation_code(user_id, issued_at);
+    let record = record(&confirmation_code);
+    let found = clients.store.deletion(&record).await?;
+    let progress = match found {
+        Some(decided @ (Progress::Done(_) | Progress::Kept(_))) => decided,
+        Some(Progress::Unfinished(..)) | None => {
+            let requested_at = match found {
+                Some(Progress::Unfinished(_, requested_at)) => requested_at,
+                _ => issued_at.min(now),
+            };
+            let tombstone = vault.tombstone(user_id);
+            let deletion = Deletion { user_id, tombstone: &tombstone, record: &record, requested_at };
+            persist(time.deadline(), || carry_out(clients, vault, deletion, now)).await?
+        }
     };
-    let all = persist(time.deadline(), || clients.store.delete(deletion, now)).await?;
     let mut url = clients.config.public_url.clone();
     url.set_path(&format!("data-deletion/{confirmation_code}"));
-    Ok(Deleted { url, confirmation_code, connected_since: !all, by_previous_secret })
+    Ok(Deleted { url, confirmation_code, progress, by_previous_secret: false })
+}
+
+/// Goes on with an unfinished deletion. Says whether it is finished now.
+pub(crate) async fn go_on(
+    clients: &Clients,
+    vault: &Vault,
+    record: &Key,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let Some(Progress::Unfinished(user_id, requested_at)) = clients.store.deletion(record).await? else {
+        return Ok(true);
+    };
+    let tombstone = vault.tombstone(&user_id);
+    let deletion = Deletion { user_id: &user_id, tombstone: &tombstone, record, requested_at };
+    let progress = carry_out(clients, vault, deletion, now).await?;
+    Ok(!matches!(progress, Progress::Unfinished(..)))
+}
+
+/// How far the deletion of this code has come, if there was one.
+pub(crate) async fn find(clients: &Clients, confirmation_code: &str) -> Result<Option<Progress>, StoreError> {
+    clients.store.deletion(&record(confirmation_code)).await
+}
+
+fn record(confirmation_code: &str) -> Key {
+    Key::deletion(&seal::hash(confirmation_code))
+}
+
+/// The row goes in one transaction with its tombstone and an unfinished record; then the sessions;
+/// then the record is finished. Cut off anywhere, it can go on.
+async fn carry_out(
+    clients: &Clients,
+    vault: &Vault,
+    deletion: Deletion<'_>,
+    now: Timestamp,
+) -> Result<Progress, StoreError> {
+    let Deletion { user_id, requested_at, record, .. } = deletion;
+    let store = &clients.store;
+    let mut fate = Fate::Gone(requested_at);
+    for _ in 0..MOST_TRIES {
+        if !store.delete(deletion, fate, now).await? {
+            fate = match store.grant(user_id).await? {
+                None => Fate::Gone(requested_at),
+                Some(grant) => match is_newer(clients, vault, &grant, requested_at, now).await {
+                    Some(true) => Fate::Kept,
+                    Some(false) => Fate::Gone(grant.connected_at),
+                    None => Fate::Doubtful,
+                },
+            };
+            continue;
+        }
+        return Ok(match fate {
+            Fate::Kept => Progress::Kept(now),
+            Fate::Doubtful => Progress::Unfinished(user_id.clone(), requested_at),
+            Fate::Gone(_) => {
+                store.forget_sessions(user_id).await?;
+                store.write(&rules::finish_deletion(record, now)).await?;
+                Progress::Done(now)
+            }
+        });
+    }
+    // Somebody else has decided meanwhile, or is about to.
+    let found = store.deletion(record).await?;
+    Ok(found.unwrap_or_else(|| Progress::Unfinished(user_id.clone(), requested_at)))
 }
 
 /// Ends a grant for the app. Says whether there was one.
@@ -112,21 +277,28 @@ pub(crate) async fn disconnect(
     clients: &Clients,
     user_id: &UserId,
     now: Timestamp,
-) -> Result<bool, StoreError> {
-    let store = &clients.store;
-    let written = store.write(&rules::revoke(user_id, RevokedBy::App, now, now)).await?;
-    if written != WriteOutcome::Superseded {
-        return Ok(written == WriteOutcome::Stored);
+) -> Result<bool, RemovalError> {
+    let (store, by) = (&clients.store, RevokedBy::App);
+    let tombstone = clients.vault(now).await?.tombstone(user_id);
+    // A connect under way whose flow began before is refused by this.
+    if store.write(&rules::note_end(&tombstone, by, now)).await? == WriteOutcome::Superseded {
+        store.write(&rules::latest(&tombstone, Attribute::DisconnectedAt, now)).await?;
     }
-    // Revoked before; or the person has connected just now, by a clock that is ahead of ours.
-    let Some(grant) = store.grant(user_id).await? else {
-        return Ok(false);
-    };
-    if !matches!(grant.state, State::Revoked(_, None)) {
-        let since = grant.connected_at.max(now);
-        store.write(&rules::revoke(user_id, RevokedBy::App, since, now)).await?;
+    let mut ended_at = now;
+    for _ in 0..MOST_TRIES {
+        match store.write(&rules::revoke(user_id, by, ended_at, now)).await? {
+            WriteOutcome::Stored => return Ok(true),
+            WriteOutcome::Gone => return Ok(false),
+            WriteOutcome::Superseded => {}
+        }
+        // Revoked before; or the person has connected just now, by a clock that is ahead of ours.
+        match store.grant(user_id).await? {
+            None => return Ok(false),
+            Some(grant) if matches!(grant.state, State::Revoked(_, None)) => return Ok(true),
+            Some(grant) => ended_at = grant.connected_at.max(now),
+        }
     }
-    Ok(true)
+    Err(StoreError::busy("revoke a grant").into())
 }
 
 /// Proves the signature. After a reset at Meta, the app's secret that was read a while ago may not

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use threads_auth_model::{Grant, Inconsistency, Key, Session, Status, Vault, error_chain, seal};
+use threads_auth_model::{Grant, Inconsistency, Key, Progress, Session, Status, Vault, error_chain};
 use threads_auth_store::{Page, Secrets, SecretsError, Store, StoreError};
 use threads_graph::{AccessToken, UserId};
 
@@ -175,8 +175,8 @@ impl ThreadsAuth {
     /// back. Says whether there was one.
     ///
     /// # Errors
-    /// When DynamoDB fails.
-    pub async fn disconnect(&self, user_id: &UserId, now: Timestamp) -> Result<bool, StoreError> {
+    /// When the secrets or the store fail.
+    pub async fn disconnect(&self, user_id: &UserId, now: Timestamp) -> Result<bool, RemovalError> {
         removal::disconnect(&self.0, user_id, now).await
     }
 
@@ -230,7 +230,7 @@ impl ThreadsAuth {
     }
 
     /// Carries out a deletion: everything about the person is erased, but for a keyed hash that
-    /// stops a connect under way. `form` is the request's body.
+    /// stops a connect under way. What is unfinished is left to the next sweep. `form` is the request's body.
     ///
     /// # Errors
     /// When the request is not Meta's, or the secrets or the store fail.
@@ -238,12 +238,12 @@ impl ThreadsAuth {
         removal::delete_data(&self.0, form, now).await
     }
 
-    /// When the deletion of this code was carried out, if there was one.
+    /// How far the deletion of this code has come, if there was one.
     ///
     /// # Errors
     /// When DynamoDB fails.
-    pub async fn find_deletion(&self, confirmation_code: &str) -> Result<Option<Timestamp>, StoreError> {
-        self.0.store.deletion(&seal::hash(confirmation_code)).await
+    pub async fn find_deletion(&self, confirmation_code: &str) -> Result<Option<Progress>, StoreError> {
+        removal::find(&self.0, confirmation_code).await
     }
 
     /// Takes over a long-lived token. `user_id` is whose it should be, and `expires_at` when it is

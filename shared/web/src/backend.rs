@@ -7,7 +7,7 @@ use std::error::Error;
 
 use http::{Method, Response, StatusCode};
 use serde::de::DeserializeOwned;
-use threads_auth::{StoreError, error_chain};
+use threads_auth::{RemovalError, StoreError, error_chain};
 use threads_graph::UserId;
 use url::form_urlencoded;
 
@@ -72,6 +72,15 @@ impl Call<'_> {
         match error {
             StoreError::Inconsistent(_) => self.unreadable(user_id, error),
             StoreError::DynamoDb(_) => unavailable(self.request, error),
+        }
+    }
+
+    /// The answer where one account was not ended.
+    #[must_use]
+    pub fn not_ended(&self, user_id: &UserId, error: &RemovalError) -> Response<String> {
+        match error {
+            RemovalError::Store(error) => self.failed(user_id, error),
+            error => unavailable(self.request, error),
         }
     }
 

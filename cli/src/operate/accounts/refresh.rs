@@ -96,7 +96,9 @@ fn outcome(swept: RefreshOutcome) -> (u8, &'static str) {
         RefreshOutcome::NeedsReauthorization => {
             (3, "Meta says that the token is dead: the person has to connect again")
         }
-        RefreshOutcome::Gone => (1, "the account was deleted meanwhile"),
+        RefreshOutcome::Gone | RefreshOutcome::DeletionFinished | RefreshOutcome::DeletionUnfinished => {
+            (1, "the account was deleted meanwhile")
+        }
         RefreshOutcome::BrokenRow => (1, "the account's row does not make sense"),
         RefreshOutcome::Undecryptable => {
             (1, "the token does not open with the keyring: `threads-auth doctor` says more")

@@ -132,6 +132,7 @@ impl Sweep {
         }
         let is_unfinished = any(&[
             RefreshOutcome::Deferred,
+            RefreshOutcome::DeletionUnfinished,
             RefreshOutcome::Misconfigured,
             RefreshOutcome::NotExtended,
             RefreshOutcome::StoreFailed,

@@ -75,8 +75,10 @@ fn outcome_tone(outcome: RefreshOutcome) -> &'static str {
         RefreshOutcome::Refreshed
         | RefreshOutcome::Completed
         | RefreshOutcome::Checked
+        | RefreshOutcome::DeletionFinished
         | RefreshOutcome::Recovered => "good",
         RefreshOutcome::Deferred
+        | RefreshOutcome::DeletionUnfinished
         | RefreshOutcome::NotExtended
         | RefreshOutcome::Suspected
         | RefreshOutcome::TooYoung => "wait",

@@ -62,6 +62,9 @@ pub enum ConnectError {
     /// The account's data was deleted while the person was at Meta.
     #[error("the account was deleted meanwhile")]
     Deleted,
+    /// The account was disconnected, or the person removed the app, while the person was at Meta.
+    #[error("the account was ended meanwhile")]
+    Ended,
     /// Meta's answers name two accounts.
     #[error("Meta's answers contradict each other on whose token it is")]
     Contradiction,
@@ -90,6 +93,8 @@ threads_graph::names! {
         Denied => "denied",
         /// Meta ended the login by itself. Nothing was stored.
         ThreadsFailed => "threads_failed",
+        /// The account was disconnected while the person was at Threads. Nothing was stored.
+        Ended => "ended",
         /// It took more than ten minutes.
         Expired => "expired",
         /// The state was spent before.
@@ -133,7 +138,8 @@ impl ConnectError {
             Self::SessionClosed => ConnectOutcome::SessionClosed,
             Self::SessionExpired => ConnectOutcome::SessionExpired,
             Self::WrongBrowser => ConnectOutcome::WrongBrowser,
-            Self::Expired | Self::Deleted => ConnectOutcome::Expired,
+            Self::Expired => ConnectOutcome::Expired,
+            Self::Ended | Self::Deleted => ConnectOutcome::Ended,
             Self::Replayed => ConnectOutcome::Replayed,
             Self::Denied => ConnectOutcome::Denied,
             Self::ThreadsFailed(_) => ConnectOutcome::ThreadsFailed,

@@ -5,10 +5,10 @@
 //! transaction. Refuses to repeat anything that Meta or the browser says in free text.
 
 use jiff::Timestamp;
-use threads_auth_model::rules::NewConsent;
+use threads_auth_model::rules::{Commit, NewConsent, NewGrant};
 use threads_auth_model::seal::{self, Purpose, random_text};
-use threads_auth_model::{SessionState, SessionStatus, Vault, error_chain, schedule};
-use threads_auth_store::{CommitOutcome, ConnectCommit, Connected as Stored, persist};
+use threads_auth_model::{Effect, SessionState, SessionStatus, Vault, error_chain, schedule};
+use threads_auth_store::{CommitOutcome, Connected as Stored, StoreError, persist};
 use threads_graph::{
     AccessToken, AuthorizationCode, CallbackParams, DenialReason, ErrorKind, LongLivedToken, ShortLivedToken,
     UserId, parse_callback,
@@ -17,12 +17,15 @@ use threads_graph::{
 use super::error::{ConnectError, ConnectOutcome, ConnectRefusal};
 use super::flow::{Flow, NoFlow};
 use crate::clients::Clients;
-use crate::inspection::Inspection;
+use crate::inspection::{Inspection, is_taken};
 use crate::new_grant::new_grant;
 use crate::stopwatch::Stopwatch;
 
 /// Meta's short-lived tokens live for an hour, which its answer does not say.
 const SHORT_LIVED_SECONDS: i64 = 3_600;
+
+/// So many ends are asked about in one connect; then it counts as ended.
+const MOST_ENDS: usize = 3;
 
 /// Where a finished flow goes.
 #[derive(Debug)]
@@ -132,16 +135,16 @@ async fn granted(
     let completion = random_text::<32>()?;
     let completion_hash = seal::hash(&completion);
     let session = flow.session_id.as_deref();
-    let commit = ConnectCommit {
+    let close = session.map(|id| SessionState::connect(id, user_id, &completion_hash, now));
+    let tombstone = vault.tombstone(user_id);
+    let commit = Commit {
+        grant_id: &grant_id,
         state_hash: &state_hash,
-        began_at: flow.began_at,
-        tombstone: &vault.tombstone(user_id),
-        session: session.map(|id| (id, completion_hash.as_str())),
+        begun_at: flow.began_at,
+        tombstone: &tombstone,
+        seen: None,
+        session: close.as_ref(),
         now,
-    };
-    // From the moment that a code is spent, nothing matters more than keeping what it bought.
-    let store = async |stored: Stored<'_>| {
-        persist(watch.deadline(), || clients.store.commit_connect(commit, stored)).await
     };
     let (committed, outcome) = match exchange_long_lived(clients, vault, &short.access_token, watch).await {
         Ok(long) => {
@@ -153,19 +156,27 @@ async fn granted(
             if inspection.user_id.as_ref().is_some_and(|told| told != user_id) {
                 return Err(ConnectError::Contradiction);
             }
-            let grant = new_grant(vault, user_id, &grant_id, &long, inspection, now)?;
-            (store(Stored::Grant(&grant)).await?, ConnectOutcome::Connected)
+            let begun_at = Some(flow.began_at);
+            let grant =
+                NewGrant { begun_at, ..new_grant(vault, user_id, &grant_id, &long, inspection, now)? };
+            let stored = |doubt| Stored::Grant(&grant, doubt);
+            let committed = store(clients, commit, stored, &long.access_token, watch).await?;
+            (committed, ConnectOutcome::Connected)
         }
         Err(error) => {
             tracing::warn!(user.id = %user_id, error = error_chain(&error), "the second exchange failed; a sweep completes it");
             let consent = NewConsent {
                 user_id,
                 grant_id: &grant_id,
+                begun_at: flow.began_at,
                 sealed: vault.seal(Purpose::PendingToken, user_id, &short.access_token)?,
                 scopes: &flow.scopes,
                 expires_at: schedule::add(now, SHORT_LIVED_SECONDS),
             };
-            (store(Stored::Consent(&consent)).await?, ConnectOutcome::Finishing)
+            // The next sweep asks Meta for the long-lived token in any case.
+            let stored = |_| Stored::Consent(&consent);
+            let committed = store(clients, commit, stored, &short.access_token, watch).await?;
+            (committed, ConnectOutcome::Finishing)
         }
     };
     match committed {
@@ -175,9 +186,40 @@ async fn granted(
             outcome,
         }),
         CommitOutcome::Replayed => Err(ConnectError::Replayed),
-        CommitOutcome::Deleted => Err(ConnectError::Deleted),
+        CommitOutcome::Ended(ends) if ends.on(flow.began_at) == Effect::Deleted => Err(ConnectError::Deleted),
+        CommitOutcome::Ended(_) | CommitOutcome::Superseded => Err(ConnectError::Ended),
         CommitOutcome::SessionClosed => Err(ConnectError::SessionClosed),
     }
+}
+
+/// Commits a connect. From the moment that a code is spent, nothing matters more than keeping what
+/// it bought; but an end that came meanwhile is asked about, and Meta's word on `token` decides. If
+/// Meta gives none, the token is kept and looked at soon.
+async fn store<'a>(
+    clients: &Clients,
+    commit: Commit<'_>,
+    stored: impl Fn(Option<Timestamp>) -> Stored<'a>,
+    token: &AccessToken,
+    watch: Stopwatch,
+) -> Result<CommitOutcome, StoreError> {
+    let first = async || clients.store.commit_connect(commit, stored(None)).await;
+    let mut outcome = persist(watch.deadline(), first).await?;
+    // Each end that comes while Meta is asked about another is asked about once more.
+    for _ in 0..MOST_ENDS {
+        let CommitOutcome::Ended(ends) = outcome else { break };
+        if ends.on(commit.begun_at) != Effect::Doubtful {
+            break;
+        }
+        let is_taken = is_taken(clients, token).await;
+        if is_taken == Some(false) {
+            break;
+        }
+        let doubt = is_taken.is_none().then(|| schedule::doubted_at(commit.now));
+        let commit = Commit { seen: Some(&ends), ..commit };
+        let again = async || clients.store.commit_connect(commit, stored(doubt)).await;
+        outcome = persist(watch.deadline(), again).await?;
+    }
+    Ok(outcome)
 }
 
 async fn exchange_code(

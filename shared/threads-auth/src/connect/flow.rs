@@ -17,7 +17,7 @@ use threads_auth_model::seal::{Context, Keyring, Purpose, SealError, random_text
 use threads_graph::{AppId, Scopes, UserId};
 
 /// How long a person may take at Meta, in seconds.
-const LIFETIME_SECONDS: i64 = 600;
+pub(crate) const LIFETIME_SECONDS: i64 = 600;
 
 /// How many flows one browser may have open. Their cookies must fit, with everything else, into
 /// 10,240 bytes of headers.

@@ -125,6 +125,7 @@ pub(crate) async fn import(
     let grant = NewGrant {
         user_id: &profile.id,
         grant_id: &random_text::<16>()?,
+        begun_at: None,
         sealed: vault.seal(Purpose::AccessToken, &profile.id, token)?,
         access: Access {
             source: if granted.is_some() { ScopesSource::Granted } else { ScopesSource::Requested },

@@ -13,6 +13,10 @@ threads_graph::names! {
         Completed => "completed",
         /// It failed for a reason that may pass, and will be tried again.
         Deferred => "deferred",
+        /// A deletion that was cut off is finished.
+        DeletionFinished => "deletion_finished",
+        /// A deletion is not finished yet, and goes on with the next sweep.
+        DeletionUnfinished => "deletion_unfinished",
         /// It was deleted meanwhile.
         Gone => "gone",
         /// Meta refuses the app itself, or has moved: no account's fault.

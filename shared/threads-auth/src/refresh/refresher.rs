@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use jiff::Timestamp;
-use threads_auth_model::rules::{self, Deferral, Lease, LeaseReason, Refreshed};
+use threads_auth_model::rules::{self, Deferral, Lease, LeaseReason, Refreshed, Right};
 use threads_auth_model::schedule::{self, DataAccess, Life};
 use threads_auth_model::seal::{Purpose, SealError, random, random_text};
 use threads_auth_model::{
@@ -20,6 +20,7 @@ use super::outcome::RefreshOutcome;
 use crate::clients::Clients;
 use crate::inspection::{Inspected, Inspection, inspect};
 use crate::new_grant::new_grant;
+use crate::removal;
 use crate::stopwatch::Stopwatch;
 
 /// A row or token that we cannot read is looked at again this much later.
@@ -114,6 +115,9 @@ impl<'a> Refresher<'a> {
     /// and for the trial of a new token.
     pub(crate) async fn one(&self, key: &Key, reason: LeaseReason<'_>) -> Attempt {
         let now = self.time.now();
+        if key.is_deletion() {
+            return self.deletion(key, now).await;
+        }
         // A lease outlives the slowest grant: up to five calls to Meta and the writes.
         let lasts = self.clients.config.request_time * 4;
         let lease = Lease { until: now.saturating_add(lasts).unwrap_or(now), ..self.lease() };
@@ -125,6 +129,9 @@ impl<'a> Refresher<'a> {
                 if attempt.as_ref().map_or(true, |attempt| attempt.outcome.is_unmet()) {
                     self.unmet(grant, now);
                 }
+                if let Ok(Attempt { outcome: RefreshOutcome::Superseded, .. }) = &attempt {
+                    self.give_back(grant).await;
+                }
                 // Meta may have been asked, and its answer is written nowhere.
                 attempt.or_else(|error| {
                     tracing::error!(%key, error = error_chain(&error), "the store failed after a lease");
@@ -132,10 +139,11 @@ impl<'a> Refresher<'a> {
                 })
             }
             Ok(LeaseOutcome::NotOurs) => Ok(RefreshOutcome::NotOurs.into()),
-            Ok(LeaseOutcome::Broken(inconsistency)) => {
+            Ok(LeaseOutcome::Broken(inconsistency, grant_id)) => {
                 tracing::error!(error = %inconsistency, "a row is broken; the others go on");
                 self.overdue.fetch_max(UNKNOWN_OVERDUE_SECONDS, Ordering::Relaxed);
                 let deferral = Deferral {
+                    grant_id: grant_id.as_deref(),
                     due_at: schedule::add(now, UNREADABLE_SECONDS),
                     failures: 1,
                     class: Some(rules::BROKEN_ROW),
@@ -151,6 +159,18 @@ impl<'a> Refresher<'a> {
             tracing::error!(%key, error = error_chain(&error), "the store failed for a grant");
             RefreshOutcome::StoreFailed.into()
         })
+    }
+
+    /// Goes on with a deletion that was cut off.
+    async fn deletion(&self, key: &Key, now: Timestamp) -> Attempt {
+        match removal::go_on(self.clients, &self.vault, key, now).await {
+            Ok(true) => RefreshOutcome::DeletionFinished.into(),
+            Ok(false) => RefreshOutcome::DeletionUnfinished.into(),
+            Err(error) => {
+                tracing::error!(%key, error = error_chain(&error), "the store failed for a deletion");
+                RefreshOutcome::StoreFailed.into()
+            }
+        }
     }
 
     async fn work(&self, leased: Leased<'_>) -> Result<Attempt, StoreError> {
@@ -254,7 +274,8 @@ impl<'a> Refresher<'a> {
             return self.call_refused(leased, live, error).await;
         }
         let access = access.unwrap_or_else(|| known_access(grant, live, now));
-        let stored = rules::store_access(grant, live, &access, self.time.now());
+        let right = Right::Done(leased.lease);
+        let stored = rules::store_access(grant, live, &access, right, self.time.now());
         let written = self.clients.store.write(&stored).await?;
         self.lives_until(live.expires_at);
         Ok(Attempt::written(RefreshOutcome::Checked, written, Answer::Well))
@@ -281,7 +302,8 @@ impl<'a> Refresher<'a> {
             return Ok(Attempt::written(RefreshOutcome::StillEnded, written, Answer::Nothing));
         }
         let access = access.unwrap_or_else(|| known_access(grant, live, now));
-        let written = store.write(&rules::store_access(grant, live, &access, now)).await?;
+        let right = Right::Done(leased.lease);
+        let written = store.write(&rules::store_access(grant, live, &access, right, now)).await?;
         Ok(Attempt::written(RefreshOutcome::Recovered, written, Answer::Well))
     }
 
@@ -293,7 +315,7 @@ impl<'a> Refresher<'a> {
         let Ok(short) = self.open(Purpose::PendingToken, grant, &consent.token).await else {
             tracing::error!(user.id = %user_id, "a consent does not open with the keyring");
             if is_over {
-                return self.drop_consent(grant, consent, now).await;
+                return self.drop_consent(leased, consent, now).await;
             }
             return self.undecryptable(leased, schedule::retry_pending_at(now, random_number())).await;
         };
@@ -301,7 +323,7 @@ impl<'a> Refresher<'a> {
             Ok(long) => long,
             Err(error) if is_over => {
                 tracing::warn!(user.id = %user_id, error = error_chain(&error), "a consent is lost");
-                return self.drop_consent(grant, consent, now).await;
+                return self.drop_consent(leased, consent, now).await;
             }
             Err(error) => {
                 tracing::warn!(user.id = %user_id, error = error_chain(&error), "a consent is not complete yet");
@@ -314,7 +336,7 @@ impl<'a> Refresher<'a> {
         let inspection = Inspection::of(self.clients, &self.vault, token, &consent.scopes, now).await;
         if inspection.user_id.as_ref().is_some_and(|told| told != user_id) {
             tracing::error!(user.id = %user_id, "a consent gave the token of another account, and is dropped");
-            return self.drop_consent(grant, consent, now).await;
+            return self.drop_consent(leased, consent, now).await;
         }
         let new = random_text::<16>();
         let new =
@@ -323,8 +345,15 @@ impl<'a> Refresher<'a> {
             return Ok(RefreshOutcome::StoreFailed.into());
         };
         let complete = async |sealed: &[u8]| {
-            let change = rules::complete_consent(&new, sealed, self.time.now());
-            persist(self.time.deadline(), || self.clients.store.write(&change)).await
+            let mut written = WriteOutcome::Superseded;
+            for lease in [Some(leased.lease), None] {
+                let change = rules::complete_consent(&new, sealed, lease, self.time.now());
+                written = persist(self.time.deadline(), || self.clients.store.write(&change)).await?;
+                if written != WriteOutcome::Superseded {
+                    break;
+                }
+            }
+            Ok::<_, StoreError>(written)
         };
         let mut written = complete(&consent.token).await?;
         if written == WriteOutcome::Superseded
@@ -345,11 +374,12 @@ impl<'a> Refresher<'a> {
 
     async fn drop_consent(
         &self,
-        grant: &Grant,
+        leased: Leased<'_>,
         consent: &Consent,
         now: Timestamp,
     ) -> Result<Attempt, StoreError> {
-        let written = self.clients.store.write(&rules::drop_consent(grant, &consent.token, now)).await?;
+        let change = rules::drop_consent(leased.grant, &consent.token, leased.lease, now);
+        let written = self.clients.store.write(&change).await?;
         Ok(Attempt::written(RefreshOutcome::PendingLost, written, Answer::Nothing))
     }
 
@@ -379,7 +409,7 @@ impl<'a> Refresher<'a> {
             life,
             retry_at: (!is_extended).then(|| life.old_enough_at().min(life.expires_at)),
         };
-        let write = || store.store_refreshed(grant, used, refreshed, self.time.now());
+        let write = || store.store_refreshed(grant, used, refreshed, leased.lease, self.time.now());
         let written = match persist(self.time.deadline(), write).await {
             Ok(written) => written,
             Err(error) => {
@@ -389,7 +419,6 @@ impl<'a> Refresher<'a> {
         };
         if written == WriteOutcome::Superseded {
             tracing::warn!(user.id = %grant.user_id, "somebody else has stored another token");
-            self.release(leased).await?;
         }
         self.lives_until(life.expires_at);
         let outcome = if is_extended { RefreshOutcome::Refreshed } else { RefreshOutcome::NotExtended };
@@ -440,7 +469,7 @@ impl<'a> Refresher<'a> {
         let change = if let Some(cause) = cause {
             tracing::warn!(user.id = %grant.user_id, cause = cause.as_str(), "a new token is not taken yet");
             let (suspicion, look_at) = suspicion(live, cause, None, now);
-            rules::suspect(grant, live, suspicion, look_at, now)
+            rules::suspect(grant, live, suspicion, look_at, Right::Free(now), now)
         } else {
             let access = access.unwrap_or_else(|| known.clone());
             if access == *known && life == Life::of(live) {
@@ -458,10 +487,19 @@ impl<'a> Refresher<'a> {
         self.clients.store.write(&rules::release(&key, leased.lease)).await
     }
 
+    /// Gives the lease back after somebody else's write has won.
+    pub(crate) async fn give_back(&self, grant: &Grant) {
+        let release = rules::release(&Key::grant(&grant.user_id), self.lease());
+        if let Err(error) = self.clients.store.write(&release).await {
+            tracing::warn!(user.id = %grant.user_id, error = error_chain(&error), "a lease was not given back; it ends by itself");
+        }
+    }
+
     /// Looks again later, though nothing has failed.
     async fn postpone(&self, leased: Leased<'_>, until: Timestamp) -> Result<WriteOutcome, StoreError> {
         let Leased { grant, lease, .. } = leased;
         let deferral = Deferral {
+            grant_id: Some(&grant.grant_id),
             due_at: until,
             failures: grant.failures,
             class: None,
@@ -485,6 +523,7 @@ impl<'a> Refresher<'a> {
             warning.filter(|warning| live.warning != Some(*warning))
         });
         let deferral = Deferral {
+            grant_id: Some(&grant.grant_id),
             due_at: until,
             failures: grant.failures + 1,
             class: Some(class),

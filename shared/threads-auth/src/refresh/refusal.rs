@@ -6,10 +6,11 @@
 //! to come.
 
 use jiff::SignedDuration;
+use threads_auth_model::rules::{self, Right};
 use threads_auth_model::schedule::{self, DataAccess, Life, SECOND_LOOK};
 use threads_auth_model::seal::Purpose;
-use threads_auth_model::{Cause, Live, Pause, error_chain, rules};
-use threads_auth_store::StoreError;
+use threads_auth_model::{Cause, Change, Live, Pause, error_chain};
+use threads_auth_store::{StoreError, WriteOutcome};
 use threads_graph::{AccessToken, ErrorKind, ReauthorizationCause};
 
 use super::attempt::{Answer, Attempt, Verdict};
@@ -74,7 +75,8 @@ impl Refresher<'_> {
             ErrorKind::NeedsReauthorization(cause) => return self.token_refused(leased, live, *cause).await,
             // By our record it is old enough: then Meta has extended it, and the answer was lost.
             ErrorKind::TooYoung if now >= Life::of(live).old_enough_at() => {
-                let written = self.clients.store.write(&rules::assume_extended(grant, live, now)).await?;
+                let written =
+                    self.clients.store.write(&rules::assume_extended(grant, live, leased.lease, now)).await?;
                 return Ok(Attempt::written(RefreshOutcome::Checked, written, Answer::Well));
             }
             ErrorKind::TooYoung => {
@@ -144,7 +146,7 @@ impl Refresher<'_> {
         let is_of_access = |cause| cause == Cause::DataAccessExpired;
         let known = live.suspicion.filter(|known| is_of_access(known.cause) == is_of_access(cause));
         let (suspicion, look_at) = suspicion(live, cause, known, now);
-        let change = rules::suspect(grant, live, suspicion, look_at, now);
+        let change = rules::suspect(grant, live, suspicion, look_at, Right::Done(leased.lease), now);
         let written = self.clients.store.write(&change).await?;
         let answer = if known.is_some() { Answer::Nothing } else { Answer::Refused };
         Ok(Attempt::written(RefreshOutcome::Suspected, written, answer))
@@ -159,10 +161,7 @@ impl Refresher<'_> {
             Err(error) => return failed_for(verdict, &error),
         }
         let change = rules::end(grant, live, self.lease(), *cause, self.time.now());
-        match self.clients.store.write(&change).await {
-            Ok(written) => RefreshOutcome::NeedsReauthorization.if_stored(written),
-            Err(error) => failed_for(verdict, &error),
-        }
+        self.decided(verdict, RefreshOutcome::NeedsReauthorization, &change).await
     }
 
     /// Sees to it that a token is not handed out while the verdict on it waits.
@@ -170,7 +169,7 @@ impl Refresher<'_> {
         let Verdict { grant, live, cause, .. } = verdict;
         let now = self.time.now();
         let (suspicion, look_at) = suspicion(live, *cause, live.suspicion, now);
-        let change = rules::suspected(grant, live, suspicion, look_at);
+        let change = rules::suspected(grant, live, suspicion, look_at, Right::Held(self.lease()));
         if let Err(error) = self.clients.store.write(&change).await {
             failed_for(verdict, &error);
         }
@@ -181,10 +180,18 @@ impl Refresher<'_> {
         let Verdict { grant, live, cause, .. } = verdict;
         let now = self.time.now();
         let (suspicion, look_at) = suspicion(live, *cause, live.suspicion, now);
-        let change = rules::suspect(grant, live, suspicion, look_at, now);
-        let change = rules::while_held(change, self.lease());
-        match self.clients.store.write(&change).await {
-            Ok(written) => RefreshOutcome::Suspected.if_stored(written),
+        let right = Right::Done(self.lease());
+        let change = rules::suspect(grant, live, suspicion, look_at, right, now);
+        self.decided(verdict, RefreshOutcome::Suspected, &change).await
+    }
+
+    async fn decided(&self, verdict: &Verdict, outcome: RefreshOutcome, change: &Change) -> RefreshOutcome {
+        match self.clients.store.write(change).await {
+            Ok(WriteOutcome::Superseded) => {
+                self.give_back(&verdict.grant).await;
+                RefreshOutcome::Superseded
+            }
+            Ok(written) => outcome.if_stored(written),
             Err(error) => failed_for(verdict, &error),
         }
     }

@@ -55,7 +55,7 @@ impl Tone {
 impl Notice {
     fn tone(self) -> Tone {
         match self {
-            Self::Connect(Connect::Connected) | Self::Deleted => Tone::Good,
+            Self::Connect(Connect::Connected) | Self::Deleted | Self::DeletionKept => Tone::Good,
             Self::Connect(
                 Connect::Finishing
                 | Connect::Expired
@@ -64,7 +64,8 @@ impl Notice {
                 | Connect::SessionExpired
                 | Connect::ThreadsUnavailable
                 | Connect::Unavailable,
-            ) => Tone::Wait,
+            )
+            | Self::DeletionUnfinished => Tone::Wait,
             _ => Tone::Halt,
         }
     }
@@ -72,10 +73,11 @@ impl Notice {
     /// The sign on the patch, as an SVG path around (160, 44), at most 24 units wide.
     fn sign(self) -> &'static str {
         match self {
-            Self::Connect(Connect::Connected) | Self::Deleted => "M149 45l7.5 7.5L172 37",
-            Self::Connect(Connect::Finishing | Connect::ThreadsUnavailable | Connect::Unavailable) => {
-                "M148 44h4M158 44h4M168 44h4"
+            Self::Connect(Connect::Connected) | Self::Deleted | Self::DeletionKept => {
+                "M149 45l7.5 7.5L172 37"
             }
+            Self::Connect(Connect::Finishing | Connect::ThreadsUnavailable | Connect::Unavailable)
+            | Self::DeletionUnfinished => "M148 44h4M158 44h4M168 44h4",
             Self::Connect(Connect::Expired | Connect::SessionExpired) => "M160 33v12l7.5 4.5",
             Self::Connect(Connect::Replayed | Connect::SessionClosed) => {
                 "M170 38.5a11.5 11.5 0 1 0 1.5 7M171.5 31.5v8h-8"
@@ -88,7 +90,7 @@ impl Notice {
             Self::Connect(Connect::BadLink | Connect::SessionUnknown)
             | Self::DeletionUnknown
             | Self::NotFound => "M153.5 39.5c0-9 13.5-8.5 13.5 0 0 5-7 5-7 10M160 56h.01",
-            Self::Connect(Connect::Denied) => "M150 44h20",
+            Self::Connect(Connect::Denied | Connect::Ended) => "M150 44h20",
             Self::Connect(
                 Connect::ThreadsFailed
                 | Connect::CodeRefused

@@ -10,6 +10,10 @@ pub enum Notice {
     Connect(Connect),
     /// A deletion that the person asked for is done.
     Deleted,
+    /// A deletion that the person asked for is under way.
+    DeletionUnfinished,
+    /// The person has connected again since they asked for a deletion.
+    DeletionKept,
     /// No deletion has this code.
     DeletionUnknown,
     /// No such page.
@@ -27,8 +31,8 @@ impl Notice {
     #[must_use]
     pub fn status(self) -> StatusCode {
         match self {
-            Self::Connect(Connect::Connected) | Self::Deleted => StatusCode::OK,
-            Self::Connect(Connect::Finishing) => StatusCode::ACCEPTED,
+            Self::Connect(Connect::Connected) | Self::Deleted | Self::DeletionKept => StatusCode::OK,
+            Self::Connect(Connect::Finishing) | Self::DeletionUnfinished => StatusCode::ACCEPTED,
             Self::Connect(
                 Connect::ThreadsFailed
                 | Connect::WrongBrowser
@@ -43,7 +47,7 @@ impl Notice {
                 StatusCode::NOT_FOUND
             }
             Self::Connect(Connect::Replayed | Connect::SessionClosed) => StatusCode::CONFLICT,
-            Self::Connect(Connect::Expired | Connect::SessionExpired) => StatusCode::GONE,
+            Self::Connect(Connect::Ended | Connect::Expired | Connect::SessionExpired) => StatusCode::GONE,
             Self::Connect(Connect::Misconfigured) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Connect(Connect::ThreadsUnavailable | Connect::Unavailable) => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -57,6 +61,8 @@ impl Notice {
         match self {
             Self::Connect(outcome) => outcome.as_str(),
             Self::Deleted => "deleted",
+            Self::DeletionUnfinished => "deletion_unfinished",
+            Self::DeletionKept => "deletion_kept",
             Self::DeletionUnknown => "deletion_unknown",
             Self::NotFound => "not_found",
         }

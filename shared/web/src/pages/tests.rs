@@ -18,7 +18,8 @@ fn notices() -> impl Iterator<Item = Notice> {
             Connect::Connected => Connect::Finishing.into(),
             Connect::Finishing => Connect::Denied.into(),
             Connect::Denied => Connect::ThreadsFailed.into(),
-            Connect::ThreadsFailed => Connect::Expired.into(),
+            Connect::ThreadsFailed => Connect::Ended.into(),
+            Connect::Ended => Connect::Expired.into(),
             Connect::Expired => Connect::Replayed.into(),
             Connect::Replayed => Connect::WrongBrowser.into(),
             Connect::WrongBrowser => Connect::WrongAccount.into(),
@@ -34,7 +35,9 @@ fn notices() -> impl Iterator<Item = Notice> {
             Connect::Unavailable => Connect::Misconfigured.into(),
             Connect::Misconfigured => Notice::Deleted,
         }),
-        Notice::Deleted => Some(Notice::DeletionUnknown),
+        Notice::Deleted => Some(Notice::DeletionUnfinished),
+        Notice::DeletionUnfinished => Some(Notice::DeletionKept),
+        Notice::DeletionKept => Some(Notice::DeletionUnknown),
         Notice::DeletionUnknown => Some(Notice::NotFound),
         Notice::NotFound => None,
     })
@@ -59,8 +62,8 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
 fn every_notice_has_its_status_and_every_header() {
     for notice in notices() {
         let (status, retry_after) = match notice {
-            Notice::Connect(Connect::Connected) | Notice::Deleted => (200, None),
-            Notice::Connect(Connect::Finishing) => (202, None),
+            Notice::Connect(Connect::Connected) | Notice::Deleted | Notice::DeletionKept => (200, None),
+            Notice::Connect(Connect::Finishing) | Notice::DeletionUnfinished => (202, None),
             Notice::Connect(
                 Connect::ThreadsFailed
                 | Connect::WrongBrowser
@@ -75,7 +78,7 @@ fn every_notice_has_its_status_and_every_header() {
                 (404, None)
             }
             Notice::Connect(Connect::Replayed | Connect::SessionClosed) => (409, None),
-            Notice::Connect(Connect::Expired | Connect::SessionExpired) => (410, None),
+            Notice::Connect(Connect::Ended | Connect::Expired | Connect::SessionExpired) => (410, None),
             Notice::Connect(Connect::Misconfigured) => (500, None),
             Notice::Connect(Connect::ThreadsUnavailable) => (503, Some("30")),
             Notice::Connect(Connect::Unavailable) => (503, Some("5")),

@@ -60,6 +60,14 @@ impl Notice {
                 again: Some("Start again"),
                 maker: None,
             },
+            Self::Connect(Connect::Ended) => Words {
+                title: "The connection was ended meanwhile",
+                what: "While you were at Threads, the app\u{2019}s access to your account was ended: in the \
+                       app, or in your settings at Threads. We have stored nothing.",
+                next: "If that is what you wanted, you may close this window. If not, start again.",
+                again: Some("Start again"),
+                maker: Some("The account was disconnected, or its data deleted, after this flow began."),
+            },
             Self::Connect(Connect::Replayed) => Words {
                 title: "This step is already done",
                 what: "The page you came from works only once, and it was used before. Your account may well \
@@ -167,6 +175,24 @@ impl Notice {
                 what: "Everything that we had about your Threads account when you asked is gone: the access to it, \
                        its name and its number, and what you had agreed to.",
                 next: "There is nothing more for you to do. What the app itself keeps is up to its makers.",
+                again: None,
+                maker: None,
+            },
+            Self::DeletionUnfinished => Words {
+                title: "Your data is being deleted",
+                what: "Your wish has arrived, and a part of the work is still to be done. It goes on by \
+                       itself, usually within minutes.",
+                next: "There is nothing more for you to do. Open this page again later to see that it is \
+                       finished.",
+                again: None,
+                maker: None,
+            },
+            Self::DeletionKept => Words {
+                title: "You have connected again since",
+                what: "When you asked us to delete your data, you had already connected your Threads account \
+                       to the app anew. The new connection took the place of the old one, and was kept.",
+                next: "To have that deleted too, remove the app in your settings at Threads, and ask once \
+                       more.",
                 again: None,
                 maker: None,
             },

@@ -1,0 +1,138 @@
+//! The ends of a user's consents, and their effect on a flow that was under way.
+//!
+//! They lie in the row that outlives the grant, under a name that only the keyring gives: so an end
+//! is known though there is no grant yet.
+
+use jiff::Timestamp;
+
+use crate::Condition::{Absent, All, Any, AtMost, Below};
+use crate::{Attribute as A, Condition, Row, schedule};
+
+/// Meta's clock and ours may differ by so many seconds, and Meta may tell of an end late.
+const SKEW_SECONDS: i64 = 600;
+
+/// The last end of each kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ends {
+    /// When the person last asked for their data to be deleted.
+    pub deleted_at: Option<Timestamp>,
+    /// When the app's backend last disconnected the account.
+    pub disconnected_at: Option<Timestamp>,
+    /// When the account last ended, by the person or by the app.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// The effect of an end on a consent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// The consent is newer.
+    None,
+    /// The end may be older or newer than the consent: Meta is asked with its token.
+    Doubtful,
+    /// The consent is over: the app disconnected the account after the flow began.
+    Disconnected,
+    /// The consent is over: the person asked for the deletion of their data after the flow began.
+    Deleted,
+}
+
+impl Ends {
+    /// Reads the row that outlives a grant.
+    #[must_use]
+    pub fn of(row: &Row) -> Self {
+        Self {
+            deleted_at: row.time(A::DeletedAt),
+            disconnected_at: row.time(A::DisconnectedAt),
+            ended_at: row.time(A::EndedAt),
+        }
+    }
+
+    /// The effect on a consent whose flow began at `begun_at`, and which is stored only now.
+    #[must_use]
+    pub fn on(&self, begun_at: Timestamp) -> Effect {
+        let since = |end: Option<Timestamp>, start| end.is_some_and(|end| end >= start);
+        if since(self.deleted_at, begun_at) {
+            Effect::Deleted
+        } else if since(self.disconnected_at, begun_at) {
+            Effect::Disconnected
+        } else if since(self.deleted_at.max(self.ended_at), doubtful_from(begun_at)) {
+            Effect::Doubtful
+        } else {
+            Effect::None
+        }
+    }
+
+    /// No end but these has an effect on a consent whose flow began at `begun_at`. Without `seen`,
+    /// none has.
+    #[must_use]
+    pub fn no_other(seen: Option<&Self>, begun_at: Timestamp) -> Condition {
+        let doubtful_from = doubtful_from(begun_at);
+        let seen = seen.copied().unwrap_or_default();
+        let earlier = |attribute, from: Timestamp, seen: Option<Timestamp>| {
+            let known = match seen {
+                Some(seen) if seen >= from => AtMost(attribute, seen.into()),
+                _ => Below(attribute, from.into()),
+            };
+            Any(vec![Absent(attribute), known])
+        };
+        All(vec![
+            earlier(A::DeletedAt, doubtful_from, seen.deleted_at),
+            earlier(A::EndedAt, doubtful_from, seen.ended_at),
+            earlier(A::DisconnectedAt, begun_at, None),
+        ])
+    }
+}
+
+/// An end that comes before a flow by more than the clocks may differ has no effect on it.
+#[must_use]
+pub fn doubtful_from(begun_at: Timestamp) -> Timestamp {
+    schedule::add(begun_at, -SKEW_SECONDS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(10_000 + second).unwrap()
+    }
+
+    fn row(attribute: A, time: Timestamp) -> Row {
+        [(attribute, time.into())].into_iter().collect()
+    }
+
+    #[test]
+    fn the_condition_holds_where_no_end_has_an_effect() {
+        let mut seen = 0;
+        for attribute in [A::DeletedAt, A::EndedAt, A::DisconnectedAt] {
+            for second in -1_300..=1_300 {
+                let row = row(attribute, at(second));
+                let ends = Ends::of(&row);
+                let effect = ends.on(at(0));
+                assert_eq!(Ends::no_other(None, at(0)).holds(&row), effect == Effect::None, "{row:?}");
+                // Meta's word settles a doubt, and nothing else.
+                let is_settled = Ends::no_other(Some(&ends), at(0)).holds(&row);
+                let may_be = matches!(effect, Effect::None | Effect::Doubtful);
+                assert_eq!(is_settled, may_be || attribute == A::DeletedAt, "{row:?}");
+                let expected = match (attribute, second) {
+                    (_, ..-600) => Effect::None,
+                    (A::DisconnectedAt, ..0) => Effect::None,
+                    (A::DisconnectedAt, _) => Effect::Disconnected,
+                    (A::DeletedAt, 0..) => Effect::Deleted,
+                    _ => Effect::Doubtful,
+                };
+                assert_eq!(effect, expected, "{row:?}");
+                seen += 1;
+            }
+        }
+        assert_eq!(seen, 3 * 2_601);
+        assert!(Ends::no_other(None, at(0)).holds(&Row::default()));
+    }
+
+    #[test]
+    fn an_end_that_was_not_seen_is_not_settled() {
+        let seen = Ends::of(&row(A::EndedAt, at(-60)));
+        assert!(Ends::no_other(Some(&seen), at(0)).holds(&row(A::EndedAt, at(-60))));
+        assert!(!Ends::no_other(Some(&seen), at(0)).holds(&row(A::EndedAt, at(-59))));
+        assert!(!Ends::no_other(Some(&seen), at(0)).holds(&row(A::DeletedAt, at(-60))));
+    }
+}
