@@ -395,7 +395,7 @@ async fn an_end_of_nobody_names_nobody() {
         assert_eq!(kept.len(), 1, "{kept:?}");
         assert!(!format!("{kept:?}").contains(&ada));
         assert!(kept[0].contains_key(Attribute::EndedAt.as_str()));
-        assert!(!kept[0].contains_key(Attribute::DeletedAt.as_str()));
+        assert_eq!(kept[0][Attribute::DeletedAt.as_str()].as_n().unwrap(), "0", "never");
     }
 }
 

@@ -41,7 +41,8 @@ impl Ends {
     #[must_use]
     pub fn of(row: &Row) -> Self {
         Self {
-            deleted_at: row.time(A::DeletedAt),
+            // Zero stands for never.
+            deleted_at: row.time(A::DeletedAt).filter(|at| *at > Timestamp::UNIX_EPOCH),
             disconnected_at: row.millisecond(A::DisconnectedMs),
             ended_at: row.time(A::EndedAt),
         }
@@ -121,8 +122,7 @@ mod tests {
                 let may_be = matches!(effect, Effect::None | Effect::Doubtful);
                 assert_eq!(is_settled, may_be || attribute == A::DeletedAt, "{row:?}");
                 let expected = match (attribute, second) {
-                    (_, ..-600) => Effect::None,
-                    (A::DisconnectedMs, ..=0) => Effect::None,
+                    (_, ..-600) | (A::DisconnectedMs, ..=0) => Effect::None,
                     (A::DisconnectedMs, _) => Effect::Disconnected,
                     (A::DeletedAt, 0..) => Effect::Deleted,
                     _ => Effect::Doubtful,

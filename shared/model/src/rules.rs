@@ -537,13 +537,19 @@ pub fn commit(commit: Commit<'_>, user_id: &UserId, grant: Option<Change>) -> Tr
 /// noted there.
 #[must_use]
 pub fn note_end(tombstone: &Key, ended_at: Timestamp) -> Change {
-    latest(tombstone, A::EndedAt, ended_at.as_second())
+    never_deleted(latest(tombstone, A::EndedAt, ended_at.as_second()))
 }
 
 /// Notes that the app's backend has disconnected an account: a flow that began before is over.
 #[must_use]
 pub fn note_disconnect(tombstone: &Key, ended_at: Timestamp) -> Change {
-    latest(tombstone, A::DisconnectedMs, ended_at.as_millisecond())
+    never_deleted(latest(tombstone, A::DisconnectedMs, ended_at.as_millisecond()))
+}
+
+/// Version 0.1.0 takes the row without a time of deletion for one of all times, and refuses every
+/// consent.
+fn never_deleted(change: Change) -> Change {
+    change.set_if_absent(A::DeletedAt, 0)
 }
 
 /// Sets a time in the row that outlives a grant, unless a later one is there.

@@ -39,7 +39,7 @@ impl Store {
         for is_newest in [true, false] {
             let parts =
                 vec![Part::Update(rules::import(grant, is_newest, now)), unless_deleted(tombstone, since)];
-            taken = of(self.transact(&Transaction { operation: "import a token", parts }).await?);
+            taken = of(&self.transact(&Transaction { operation: "import a token", parts }).await?);
             if taken != Taken::Known {
                 break;
             }
@@ -63,7 +63,7 @@ impl Store {
         }
         let put = (&Key::grant(user_id), row, &Condition::Absent(Attribute::Pk));
         let alive = unless_deleted(tombstone, connected_at);
-        Ok(of(self.put_if("put a row back", put, &alive).await?))
+        Ok(of(&self.put_if("put a row back", put, &alive).await?))
     }
 
     /// Brings back the ends of a user's consents that the row lacks: whether a deletion was among
@@ -102,7 +102,7 @@ fn unless_deleted(tombstone: &Key, since: Timestamp) -> Part {
     Part::Check(tombstone.clone(), rules::not_deleted_since(since))
 }
 
-fn of(committed: Committed) -> Taken {
+fn of(committed: &Committed) -> Taken {
     match committed {
         Committed::Done => Taken::Stored,
         Committed::Refused(0, _) => Taken::Known,
