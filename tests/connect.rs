@@ -454,7 +454,7 @@ async fn a_deletion_while_the_person_is_at_meta_wins() {
     stack.clock().advance(Duration::from_mins(1));
     delete_data(&stack, &ada).await;
     stack.clock().advance(Duration::from_mins(1));
-    assert_page(&browser.get(back.as_str()).await, StatusCode::GONE, "expired");
+    assert_page(&browser.get(back.as_str()).await, StatusCode::GONE, "ended");
     assert!(find_grant(&stack, &ada).await.is_none());
     // A flow that begins after the deletion is a new wish.
     Browser::new().connect(&stack, &ada).await;

@@ -14,7 +14,7 @@ use devstack::Stack;
 use futures_util::stream;
 use jiff::SignedDuration;
 use reqwest::Client;
-use threads_auth::{CompleteError, Config, FailureKind, RefreshOutcome, StoreError, ThreadsAuth};
+use threads_auth::{CompleteError, Config, FailureKind, Progress, RefreshOutcome, StoreError, ThreadsAuth};
 use threads_auth_model::rules::{Lease, LeaseReason};
 use threads_auth_model::{Key, Status};
 use threads_auth_store::{LeaseOutcome, aws};
@@ -22,7 +22,8 @@ use tokio::net::TcpListener;
 
 use crate::backend::{finished, new};
 use crate::fixture::{
-    Browser, DAY, SHORT_WAIT, account, connect_people, grant, http, parameter, stack, stack_with, token,
+    Browser, DAY, SHORT_WAIT, account, connect_people, find_grant, grant, http, parameter, rows, stack,
+    stack_with, token,
 };
 
 const PEOPLE: u64 = 200;
@@ -174,6 +175,42 @@ async fn a_lost_answer_of_the_database_is_no_failure() {
     }
     println!("lost answers: {false_failures} false failures");
     assert_eq!(false_failures, 0);
+}
+
+/// A deletion that is cut off between the grant and the sessions says so, and the next sweep goes on.
+#[tokio::test]
+async fn a_deletion_that_is_cut_off_is_finished_by_a_sweep() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    finished(&stack, new("user-1"), &ada).await;
+    stack.clock().advance(Duration::from_mins(1));
+    let (lossy, service) = Lossy::start(&stack).await;
+    let wish = stack.sandbox().unwrap().signed_request(&ada);
+    let wish =
+        url::form_urlencoded::Serializer::new(String::new()).append_pair("signed_request", &wish).finish();
+    lossy.fail(Failure::Denied, "Scan", 0);
+    let killed = async {
+        while !lossy.has_failed() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        done = service.delete_data(wish.as_bytes(), stack.clock().now()) => panic!("{done:?}"),
+        () = killed => {}
+    }
+    // The grant is gone, the tombstone is there, and nobody says that all is deleted.
+    let traces = async || format!("{:?}", rows(&stack).await).matches(&ada).count();
+    assert!(find_grant(&stack, &ada).await.is_none());
+    assert!(traces().await > 0);
+    let record = rows(&stack).await.into_iter().find(|row| row.contains_key("unfinished")).unwrap();
+    assert!(!record.contains_key("deleted_at"), "{record:?}");
+    let report = stack.sweep().await.unwrap();
+    assert_eq!(report.count(RefreshOutcome::DeletionFinished), 1, "{report:?}");
+    assert_eq!(traces().await, 0);
+    assert!(stack.sweep().await.unwrap().outcomes.is_empty());
+    // Meta repeats the wish: it is done, and stays done.
+    let again = service.delete_data(wish.as_bytes(), stack.clock().now()).await.unwrap();
+    assert!(matches!(again.progress, Progress::Done(at) if at == stack.clock().now()), "{again:?}");
 }
 
 /// Hundreds may wait for one token: what they write in vain would hold up the write that they wait for.

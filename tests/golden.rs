@@ -437,7 +437,7 @@ async fn the_deleted_of_the_past_stay_forgotten() {
     // A consent from before it is refused, and one from after it is not.
     let [before, after] = ["from-before-the-deletion", "from-after-the-deletion"].map(|name| &cookies[name]);
     let refused = comes_back(&stack, before, text(before, "/state"), user_id).await;
-    assert!(refused.is_page("expired"), "{refused:?}");
+    assert!(refused.is_page("ended"), "{refused:?}");
     assert!(find_grant(&stack, user_id).await.is_none());
     let taken = comes_back(&stack, after, text(after, "/state"), user_id).await;
     assert_eq!(taken.status, StatusCode::SEE_OTHER, "{taken:?}");

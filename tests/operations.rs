@@ -295,6 +295,9 @@ async fn threat_24_a_restore_brings_back_nobody_who_was_deleted() {
         let pk = AttributeValue::S(format!("user#{person}"));
         client.delete_item().table_name(&stack.urls().grants_table).key("pk", pk).send().await.unwrap();
     }
+    // An end is no deletion: the operator wants back what was lost.
+    let lost: threads_graph::UserId = people[3].parse().unwrap();
+    stack.service().disconnect(&lost, stack.clock().now()).await.unwrap();
     let now = stack.clock().now();
     let mut pages = 0;
     let report = stack.service().restore(backup, now, |_| pages += 1).await.unwrap();

@@ -42,7 +42,7 @@ threads_graph::names! {
         UpdatedAt => "updated_at",
         DeletedAt => "deleted_at",
         EndedAt => "ended_at",
-        DisconnectedAt => "disconnected_at",
+        DisconnectedMs => "disconnected_ms",
         KeptAt => "kept_at",
         RequestedAt => "requested_at",
         Unfinished => "unfinished",

@@ -16,7 +16,8 @@ const SKEW_SECONDS: i64 = 600;
 pub struct Ends {
     /// When the person last asked for their data to be deleted.
     pub deleted_at: Option<Timestamp>,
-    /// When the app's backend last disconnected the account.
+    /// When the app's backend last disconnected the account, to the millisecond: a backend can let
+    /// its user connect anew in the same second.
     pub disconnected_at: Option<Timestamp>,
     /// When the account last ended, by the person or by the app.
     pub ended_at: Option<Timestamp>,
@@ -40,8 +41,9 @@ impl Ends {
     #[must_use]
     pub fn of(row: &Row) -> Self {
         Self {
-            deleted_at: row.time(A::DeletedAt),
-            disconnected_at: row.time(A::DisconnectedAt),
+            // Zero stands for never.
+            deleted_at: row.time(A::DeletedAt).filter(|at| *at > Timestamp::UNIX_EPOCH),
+            disconnected_at: row.millisecond(A::DisconnectedMs),
             ended_at: row.time(A::EndedAt),
         }
     }
@@ -49,10 +51,15 @@ impl Ends {
     /// The effect on a consent whose flow began at `begun_at`, and which is stored only now.
     #[must_use]
     pub fn on(&self, begun_at: Timestamp) -> Effect {
-        let since = |end: Option<Timestamp>, start| end.is_some_and(|end| end >= start);
+        // Meta's times are whole seconds.
+        let since = |end: Option<Timestamp>, start: Timestamp| {
+            end.is_some_and(|end| end.as_second() >= start.as_second())
+        };
+        let is_disconnected =
+            self.disconnected_at.is_some_and(|end| end.as_millisecond() > begun_at.as_millisecond());
         if since(self.deleted_at, begun_at) {
             Effect::Deleted
-        } else if since(self.disconnected_at, begun_at) {
+        } else if is_disconnected {
             Effect::Disconnected
         } else if since(self.deleted_at.max(self.ended_at), doubtful_from(begun_at)) {
             Effect::Doubtful
@@ -67,17 +74,17 @@ impl Ends {
     pub fn no_other(seen: Option<&Self>, begun_at: Timestamp) -> Condition {
         let doubtful_from = doubtful_from(begun_at);
         let seen = seen.copied().unwrap_or_default();
-        let earlier = |attribute, from: Timestamp, seen: Option<Timestamp>| {
+        let earlier = |attribute, seen: Option<Timestamp>| {
             let known = match seen {
-                Some(seen) if seen >= from => AtMost(attribute, seen.into()),
-                _ => Below(attribute, from.into()),
+                Some(seen) if seen >= doubtful_from => AtMost(attribute, seen.into()),
+                _ => Below(attribute, doubtful_from.into()),
             };
             Any(vec![Absent(attribute), known])
         };
         All(vec![
-            earlier(A::DeletedAt, doubtful_from, seen.deleted_at),
-            earlier(A::EndedAt, doubtful_from, seen.ended_at),
-            earlier(A::DisconnectedAt, begun_at, None),
+            earlier(A::DeletedAt, seen.deleted_at),
+            earlier(A::EndedAt, seen.ended_at),
+            Any(vec![Absent(A::DisconnectedMs), AtMost(A::DisconnectedMs, begun_at.as_millisecond().into())]),
         ])
     }
 }
@@ -97,13 +104,14 @@ mod tests {
     }
 
     fn row(attribute: A, time: Timestamp) -> Row {
-        [(attribute, time.into())].into_iter().collect()
+        let value = if attribute == A::DisconnectedMs { time.as_millisecond().into() } else { time.into() };
+        [(attribute, value)].into_iter().collect()
     }
 
     #[test]
     fn the_condition_holds_where_no_end_has_an_effect() {
         let mut seen = 0;
-        for attribute in [A::DeletedAt, A::EndedAt, A::DisconnectedAt] {
+        for attribute in [A::DeletedAt, A::EndedAt, A::DisconnectedMs] {
             for second in -1_300..=1_300 {
                 let row = row(attribute, at(second));
                 let ends = Ends::of(&row);
@@ -114,9 +122,8 @@ mod tests {
                 let may_be = matches!(effect, Effect::None | Effect::Doubtful);
                 assert_eq!(is_settled, may_be || attribute == A::DeletedAt, "{row:?}");
                 let expected = match (attribute, second) {
-                    (_, ..-600) => Effect::None,
-                    (A::DisconnectedAt, ..0) => Effect::None,
-                    (A::DisconnectedAt, _) => Effect::Disconnected,
+                    (_, ..-600) | (A::DisconnectedMs, ..=0) => Effect::None,
+                    (A::DisconnectedMs, _) => Effect::Disconnected,
                     (A::DeletedAt, 0..) => Effect::Deleted,
                     _ => Effect::Doubtful,
                 };

@@ -110,6 +110,15 @@ impl Row {
         self.0.get(&attribute)
     }
 
+    /// The time of an attribute that counts milliseconds.
+    #[must_use]
+    pub fn millisecond(&self, attribute: Attribute) -> Option<Timestamp> {
+        match self.get(attribute)? {
+            Value::Number(number) => Timestamp::from_millisecond(*number).ok(),
+            _ => None,
+        }
+    }
+
     /// The text of an attribute.
     #[must_use]
     pub fn text(&self, attribute: Attribute) -> Option<&str> {

@@ -547,18 +547,26 @@ pub fn commit(commit: Commit<'_>, user_id: &UserId, grant: Option<Change>) -> Tr
 /// Notes an end of a user's consents in the row that outlives the grant, unless a newer one is
 /// noted there.
 #[must_use]
-pub fn note_end(tombstone: &Key, by: RevokedBy, ended_at: Timestamp) -> Change {
-    let change = latest(tombstone, A::EndedAt, ended_at);
-    match by {
-        RevokedBy::Threads => change,
-        RevokedBy::App => change.set(A::DisconnectedAt, ended_at),
-    }
+pub fn note_end(tombstone: &Key, ended_at: Timestamp) -> Change {
+    never_deleted(latest(tombstone, A::EndedAt, ended_at.as_second()))
 }
 
-/// Sets a time in the row that outlives a grant, unless it has one that is as late.
+/// Notes that the app's backend has disconnected an account: a flow that began before is over.
 #[must_use]
-pub fn latest(tombstone: &Key, attribute: A, time: Timestamp) -> Change {
-    let older = Any(vec![Absent(attribute), AtMost(attribute, time.into())]);
+pub fn note_disconnect(tombstone: &Key, ended_at: Timestamp) -> Change {
+    never_deleted(latest(tombstone, A::DisconnectedMs, ended_at.as_millisecond()))
+}
+
+/// Version 0.1.0 takes the row without a time of deletion for one of all times, and refuses every
+/// consent.
+fn never_deleted(change: Change) -> Change {
+    change.set_if_absent(A::DeletedAt, 0)
+}
+
+/// Sets a time in the row that outlives a grant, unless a later one is there.
+#[must_use]
+pub fn latest(tombstone: &Key, attribute: A, time: i64) -> Change {
+    let older = Any(vec![NoNumber(attribute), AtMost(attribute, time.into())]);
     Change::of(tombstone.clone(), "note an end", older).set(attribute, time)
 }
 
@@ -606,7 +614,7 @@ pub fn delete(deletion: Deletion<'_>, fate: Fate, is_newest: bool, now: Timestam
     };
     let mut parts = vec![grant, Part::Update(record)];
     if is_newest {
-        parts.push(Part::Update(latest(tombstone, A::DeletedAt, requested_at)));
+        parts.push(Part::Update(latest(tombstone, A::DeletedAt, requested_at.as_second())));
     }
     Transaction { operation: "delete a grant", parts }
 }

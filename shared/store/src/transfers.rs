@@ -85,9 +85,9 @@ impl Store {
     /// When DynamoDB fails.
     pub async fn put_back_ends(&self, tombstone: &Key, ends: &Ends) -> Result<bool, StoreError> {
         let times = [
-            (Attribute::EndedAt, ends.ended_at),
-            (Attribute::DisconnectedAt, ends.disconnected_at),
-            (Attribute::DeletedAt, ends.deleted_at),
+            (Attribute::EndedAt, ends.ended_at.map(Timestamp::as_second)),
+            (Attribute::DisconnectedMs, ends.disconnected_at.map(Timestamp::as_millisecond)),
+            (Attribute::DeletedAt, ends.deleted_at.map(Timestamp::as_second)),
         ];
         let mut is_deletion = false;
         for (attribute, time) in times {

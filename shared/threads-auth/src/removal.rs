@@ -12,8 +12,7 @@ use jiff::Timestamp;
 use threads_auth_model::rules::{self, Deletion, Fate, Right};
 use threads_auth_model::seal::{self, Purpose};
 use threads_auth_model::{
-    Attribute, Cause, Grant, Key, Progress, RevokedBy, State, Suspicion, Vault, doubtful_from, error_chain,
-    schedule,
+    Cause, Grant, Key, Progress, RevokedBy, State, Suspicion, Vault, doubtful_from, error_chain, schedule,
 };
 use threads_auth_store::{SecretsError, StoreError, WriteOutcome, persist};
 use threads_graph::{SignedRequest, SignedRequestError, UserId, verify_signed_request};
@@ -94,7 +93,7 @@ pub(crate) async fn deauthorize(
     let SignedRequest { user_id, issued_at } = request;
     let ended_at = issued_at.min(now);
     let (store, by) = (&clients.store, RevokedBy::Threads);
-    let note = rules::note_end(&vault.tombstone(&user_id), by, ended_at);
+    let note = rules::note_end(&vault.tombstone(&user_id), ended_at);
     persist(time.deadline(), || store.write(&note)).await?;
     let revoke = rules::revoke(&user_id, by, ended_at, now);
     let has_ended = match persist(time.deadline(), || store.write(&revoke)).await? {
@@ -280,9 +279,9 @@ pub(crate) async fn disconnect(
 ) -> Result<bool, RemovalError> {
     let (store, by) = (&clients.store, RevokedBy::App);
     let tombstone = clients.vault(now).await?.tombstone(user_id);
-    // A connect under way whose flow began before is refused by this.
-    if store.write(&rules::note_end(&tombstone, by, now)).await? == WriteOutcome::Superseded {
-        store.write(&rules::latest(&tombstone, Attribute::DisconnectedAt, now)).await?;
+    // A connect under way whose flow began before is refused by the first of these.
+    for note in [rules::note_disconnect(&tombstone, now), rules::note_end(&tombstone, now)] {
+        store.write(&note).await?;
     }
     let mut ended_at = now;
     for _ in 0..MOST_TRIES {
