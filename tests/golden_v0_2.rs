@@ -216,7 +216,7 @@ async fn a_login_under_way_ends_and_the_deleted_stay_forgotten() {
         browser.get(&format!("{service}/callback?code=THQ-golden-code&state={state}")).await
     };
     let refused = come_back(&golden("cookies/from-before-the-deletion.json"), user_id).await;
-    assert!(refused.is_page("expired"), "{refused:?}");
+    assert!(refused.is_page("ended"), "{refused:?}");
     assert!(find_grant(&stack, user_id).await.is_none());
     let taken = come_back(&cookie, "17841400000000777").await;
     assert_eq!(taken.status, StatusCode::SEE_OTHER, "{taken:?}");
