@@ -32,10 +32,10 @@ pub(crate) fn may_pass(error: &anyhow::Error) -> bool {
 /// The failure of Secrets Manager because of which nothing is known of the secret: no answer, or not for these credentials.
 pub(crate) fn secret_unseen(error: &SecretsError) -> Option<&AwsError> {
     match error {
-        SecretsError::SecretsManager { source, .. }
-            if error.is_transient() || source.kind == threads_auth::FailureKind::Denied =>
+        SecretsError::SecretsManager(failure)
+            if error.is_transient() || failure.kind == threads_auth::FailureKind::Denied =>
         {
-            Some(source)
+            Some(failure)
         }
         _ => None,
     }

@@ -43,7 +43,7 @@ where
                     && Instant::now() + backoff.next < deadline =>
             {
                 let (code, operation) = (error.code, error.operation);
-                tracing::warn!(code, operation, "DynamoDB failed; trying again");
+                tracing::warn!(code, %operation, "DynamoDB failed; trying again");
                 backoff.wait(None).await;
             }
             result => return result,

@@ -113,8 +113,8 @@ pub enum SweepError {
     #[error(transparent)]
     Seal(#[from] SealError),
     /// No partition of the due index could be read, the last of them for this reason.
-    #[error("the due index could not be read")]
-    Unreadable(#[source] StoreError),
+    #[error(transparent)]
+    Unreadable(StoreError),
 }
 
 /// Looks at every grant that is due at `now`, for at most `budget`. `watch` sees each outcome as it
