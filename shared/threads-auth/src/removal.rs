@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use threads_auth_model::{RevokedBy, State, Vault, rules, seal};
-use threads_auth_store::{Deletion, SecretsError, StoreError, WriteOutcome, persist};
+use threads_auth_store::{Deletion, SecretsError, StoreError, WriteOutcome, repeat};
 use threads_graph::{SignedRequest, SignedRequestError, UserId, verify_signed_request};
 use url::{Url, form_urlencoded};
 
@@ -70,7 +70,7 @@ pub(crate) async fn deauthorize(
     let request = verify(&clients.vault(now).await?, &message, now)?;
     let (user_id, issued_at) = (request.user_id, request.issued_at);
     let revoke = rules::revoke(&user_id, RevokedBy::Threads, issued_at, now);
-    let written = persist(time.deadline(), || clients.store.write(&revoke)).await?;
+    let written = repeat(time.deadline(), || clients.store.write(&revoke)).await?;
     Ok(Deauthorized { user_id, written })
 }
 
@@ -80,18 +80,29 @@ pub(crate) async fn delete_data(
     form: &[u8],
     now: Timestamp,
 ) -> Result<Deleted, RemovalError> {
-    let time = Stopwatch::start(now, clients.config.work_time());
     let message = signed_request(form)?;
     let vault = clients.vault(now).await?;
     let request = verify(&vault, &message, now)?;
-    let confirmation_code = vault.confirmation_code(&request.user_id, request.issued_at);
+    delete_person(clients, &vault, &request.user_id, request.issued_at, now).await
+}
+
+/// Carries out the wish of a person to be forgotten. It can be repeated.
+pub(crate) async fn delete_person(
+    clients: &Clients,
+    vault: &Vault,
+    user_id: &UserId,
+    requested_at: Timestamp,
+    now: Timestamp,
+) -> Result<Deleted, RemovalError> {
+    let time = Stopwatch::start(now, clients.config.work_time());
+    let confirmation_code = vault.confirmation_code(user_id, requested_at);
     let deletion = Deletion {
-        user_id: &request.user_id,
-        tombstone: &vault.tombstone(&request.user_id),
+        user_id,
+        tombstone: &vault.tombstone(user_id),
         code_hash: &seal::hash(&confirmation_code),
-        requested_at: request.issued_at,
+        requested_at,
     };
-    let all = persist(time.deadline(), || clients.store.delete(deletion, now)).await?;
+    let all = repeat(time.deadline(), || clients.store.delete(deletion, now)).await?;
     let mut url = clients.config.public_url.clone();
     url.set_path(&format!("data-deletion/{confirmation_code}"));
     Ok(Deleted { url, confirmation_code, connected_since: !all })
