@@ -15,7 +15,9 @@ use devstack::Stack;
 use futures_util::stream;
 use jiff::SignedDuration;
 use reqwest::Client;
-use threads_auth::{CompleteError, Config, ConnectError, FailureKind, RefreshOutcome, StoreError, ThreadsAuth};
+use threads_auth::{
+    CompleteError, Config, ConnectError, FailureKind, RefreshOutcome, StoreError, ThreadsAuth,
+};
 use threads_auth_model::rules::{Lease, LeaseReason};
 use threads_auth_model::{Key, Status};
 use threads_auth_store::{LeaseOutcome, aws};
@@ -23,8 +25,8 @@ use tokio::net::TcpListener;
 
 use crate::backend::{finished, new};
 use crate::fixture::{
-    Browser, DAY, SHORT_WAIT, account, connect_people, grant, http, parameter, secret_text, stack, stack_with,
-    token,
+    Browser, DAY, SHORT_WAIT, account, connect_people, grant, http, parameter, secret_text, stack,
+    stack_with, token,
 };
 
 const PEOPLE: u64 = 200;

@@ -96,7 +96,8 @@ pub struct Failed {
 #[derive(Debug, thiserror::Error)]
 #[error("EventBridge did not answer or refused")]
 struct PutError(
-    #[source] Box<aws_sdk_eventbridge::error::SdkError<aws_sdk_eventbridge::operation::put_events::PutEventsError>>,
+    #[source]
+    Box<aws_sdk_eventbridge::error::SdkError<aws_sdk_eventbridge::operation::put_events::PutEventsError>>,
 );
 
 impl Announcer {
