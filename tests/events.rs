@@ -1,12 +1,11 @@
 //! Events: every change that a backend cares about is announced, from the table's stream, and nothing else is.
 
-use std::future::{Ready, ready};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Json, State};
+use axum::extract::Json;
 use devstack::{Stack, StackOptions};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -364,26 +363,27 @@ impl Picky {
     async fn start(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new().fallback(Self::put).with_state(self.clone());
+        let bus = self.clone();
+        let router = Router::new().fallback(move |body: Bytes| async move { Json(bus.put(&body)) });
         tokio::spawn(async move { axum::serve(listener, router).await });
         url
     }
 
-    fn put(State(bus): State<Self>, body: Bytes) -> Ready<Json<Value>> {
-        let put: Value = serde_json::from_slice(&body).unwrap();
-        let refused = bus.refused.lock().unwrap().clone();
+    fn put(&self, body: &[u8]) -> Value {
+        let put: Value = serde_json::from_slice(body).unwrap();
+        let refused = self.refused.lock().unwrap().clone();
         let answers = put["Entries"].as_array().unwrap().iter().map(|entry| {
             let event: Value = serde_json::from_str(entry["Detail"].as_str().unwrap()).unwrap();
             if event["user_id"].as_str() == refused.as_deref() {
                 return json!({"ErrorCode": "ThrottlingException", "ErrorMessage": "not now"});
             }
             let answer = json!({"EventId": event["id"]});
-            bus.taken.lock().unwrap().push(event);
+            self.taken.lock().unwrap().push(event);
             answer
         });
         let answers: Vec<_> = answers.collect();
         let failed = answers.iter().filter(|answer| answer.get("ErrorCode").is_some()).count();
-        ready(Json(json!({"FailedEntryCount": failed, "Entries": answers})))
+        json!({"FailedEntryCount": failed, "Entries": answers})
     }
 
     fn types_of(&self, user_id: &str) -> Vec<String> {
