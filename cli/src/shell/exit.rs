@@ -1,6 +1,7 @@
 //! How a command ends: the one place that maps what went wrong to an exit code, to advice and to JSON.
 
 use serde_json::{Value, json};
+use threads_auth_model::error_chain;
 use threads_graph::{Call, ConfigurationProblem, ErrorKind, redacted};
 
 use crate::shell::failure::{failure_kind, may_pass, next_step};
@@ -88,7 +89,7 @@ pub(crate) fn code(error: &anyhow::Error) -> u8 {
 
 /// Says why a command failed, and what to do about it.
 pub(crate) fn tell(error: &anyhow::Error) {
-    complain(&format!("{error:#}"));
+    complain(&error_chain(error.as_ref()));
     if let Some(advice) = advice(error) {
         say(&advice);
     }
@@ -153,8 +154,8 @@ pub(crate) fn advice(error: &anyhow::Error) -> Option<String> {
 /// The same for programs: `{"message", "error"}`, as ThreadsPipe has it.
 pub(crate) fn json(error: &anyhow::Error) -> Value {
     let message = redacted(&error.to_string()).into_owned();
-    let cause =
-        error.chain().skip(1).map(|cause| redacted(&cause.to_string()).into_owned()).collect::<Vec<_>>();
+    let whole = error_chain(error.as_ref());
+    let cause = whole.strip_prefix(&message).unwrap_or(&whole).trim_start_matches(": ");
     let mut detail = if let Some(meta) = error.downcast_ref::<threads_graph::Error>() {
         json!({
             "kind": meta.kind().as_str(),
@@ -171,7 +172,7 @@ pub(crate) fn json(error: &anyhow::Error) -> Value {
             Some(stopped) => stopped.code_and_kind().1,
             None => failure_kind(error).map_or("failed", threads_auth::FailureKind::as_str),
         };
-        let text = if cause.is_empty() { message.clone() } else { cause.join(": ") };
+        let text = if cause.is_empty() { &message } else { cause };
         json!({"kind": kind, "message": text})
     };
     if let Some(next) = advice(error) {
