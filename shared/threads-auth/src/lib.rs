@@ -34,7 +34,10 @@ pub use connect::{
     NewSession, SessionError,
 };
 pub use events::RowChange;
-pub use operate::{ImportError, Imported, Inspections, RestoreError, RestoreReport};
+pub use operate::{
+    ImportError, Imported, Inspections, PersonDeleted, PersonalData, PersonalDataError, Record, RestoreError,
+    RestoreReport,
+};
 pub use refresh::{
     DEFAULT_MIN_VALID, InvalidTokenHash, MAX_MIN_VALID, RefreshOutcome, RetryReason, Stopped, SweepError,
     SweepReport, TokenHash, VendError, Vended,
