@@ -326,6 +326,7 @@ async fn the_app_secret_is_wrong() {
     put("not json").await.unwrap();
     let url = format!("{}/authorize", stack.urls().service_url);
     assert_page(&Browser::new().get(&url).await, StatusCode::INTERNAL_SERVER_ERROR, "misconfigured");
+    stack.clock().advance(Duration::from_secs(5));
     put(r#"{"app_id":"9876543210987654","app_secret":"mistyped"}"#).await.unwrap();
     let reply = Browser::new().connect(&stack, &account(&stack, "ada")).await;
     assert_page(&reply, StatusCode::INTERNAL_SERVER_ERROR, "misconfigured");

@@ -1,17 +1,22 @@
 //! Events: every change that a backend cares about is announced, from the table's stream, and nothing else is.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::Json;
 use devstack::{Stack, StackOptions};
 use reqwest::Method;
 use serde_json::{Value, json};
 use threads_auth::RefreshOutcome;
 use threads_auth_model::{Cause, Status};
 use threads_sandbox::{FaultAction, SandboxCall};
+use tokio::net::TcpListener;
 
 use crate::fixture::{
-    Browser, DAY, START, account, calls_of, connect_private, delete_data, fail, find_grant, grant, http,
-    options, post_signed, stack, token,
+    Browser, DAY, START, account, calls_of, connect_people, connect_private, delete_data, fail, find_grant,
+    grant, http, options, post_signed, stack, stack_with, token,
 };
 use crate::iam;
 
@@ -345,4 +350,73 @@ async fn a_reconnect_that_grants_less_says_so() {
     let events = announced(&stack, &mut seen).await;
     assert_eq!(types(&events), ["account.connected", "account.scopes_changed"]);
     assert_eq!(events[1]["lost"], json!(["threads_content_publish"]));
+}
+
+/// A bus that refuses every event of one account, as long as there is one to refuse.
+#[derive(Clone, Default)]
+struct Picky {
+    refused: Arc<Mutex<Option<String>>>,
+    taken: Arc<Mutex<Vec<Value>>>,
+}
+
+impl Picky {
+    async fn start(&self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let bus = self.clone();
+        let router = Router::new().fallback(move |body: Bytes| async move { Json(bus.put(&body)) });
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        url
+    }
+
+    fn put(&self, body: &[u8]) -> Value {
+        let put: Value = serde_json::from_slice(body).unwrap();
+        let refused = self.refused.lock().unwrap().clone();
+        let answers = put["Entries"].as_array().unwrap().iter().map(|entry| {
+            let event: Value = serde_json::from_str(entry["Detail"].as_str().unwrap()).unwrap();
+            if event["user_id"].as_str() == refused.as_deref() {
+                return json!({"ErrorCode": "ThrottlingException", "ErrorMessage": "not now"});
+            }
+            let answer = json!({"EventId": event["id"]});
+            self.taken.lock().unwrap().push(event);
+            answer
+        });
+        let answers: Vec<_> = answers.collect();
+        let failed = answers.iter().filter(|answer| answer.get("ErrorCode").is_some()).count();
+        json!({"FailedEntryCount": failed, "Entries": answers})
+    }
+
+    fn types_of(&self, user_id: &str) -> Vec<String> {
+        let taken = self.taken.lock().unwrap();
+        let those = taken.iter().filter(|event| event["user_id"] == user_id);
+        those.map(|event| event["type"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+/// The bus refuses one account's event for as long as Lambda tries: nobody else's is announced twice or held up, and no later event
+/// of that account overtakes it.
+#[tokio::test]
+async fn a_refused_event_is_repeated_alone() {
+    let bus = Picky::default();
+    let stack = stack_with(&[("AWS_ENDPOINT_URL_EVENTBRIDGE", &bus.start().await)]).await;
+    let people = connect_people(&stack, 25).await;
+    let (refused, others) = (&people[3], people.iter().filter(|id| **id != people[3]));
+    iam::call(&stack, Method::DELETE, &format!("/users/{refused}"), "").await;
+    *bus.refused.lock().unwrap() = Some(refused.clone());
+    for _ in 0..=20 {
+        assert!(stack.announce().await.is_err());
+    }
+    let mut announced = 0;
+    for user_id in others {
+        announced += bus.types_of(user_id).len();
+        assert_eq!(bus.types_of(user_id), ["account.connected"], "{user_id}");
+    }
+    assert!(bus.types_of(refused).is_empty());
+
+    *bus.refused.lock().unwrap() = None;
+    stack.announce().await.unwrap();
+    assert_eq!(bus.types_of(refused), ["account.connected", "account.disconnected"]);
+    let taken = bus.taken.lock().unwrap().len();
+    assert_eq!(taken, announced + 2);
+    println!("events: one refused 21 times, {announced} others announced once each, {} repeated", taken - 26);
 }

@@ -1,6 +1,7 @@
 //! Faults of our own side: rows that make no sense, and answers of DynamoDB that get lost.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,7 +15,9 @@ use devstack::Stack;
 use futures_util::stream;
 use jiff::SignedDuration;
 use reqwest::Client;
-use threads_auth::{CompleteError, Config, FailureKind, Progress, RefreshOutcome, StoreError, ThreadsAuth};
+use threads_auth::{
+    CompleteError, Config, ConnectError, FailureKind, Progress, RefreshOutcome, StoreError, ThreadsAuth,
+};
 use threads_auth_model::rules::{Lease, LeaseReason};
 use threads_auth_model::{Key, Status};
 use threads_auth_store::{LeaseOutcome, aws};
@@ -22,8 +25,8 @@ use tokio::net::TcpListener;
 
 use crate::backend::{finished, new};
 use crate::fixture::{
-    Browser, DAY, SHORT_WAIT, account, connect_people, find_grant, grant, http, parameter, rows, stack,
-    stack_with, token,
+    Browser, DAY, SHORT_WAIT, account, connect_people, find_grant, grant, http, parameter, rows, secret_text,
+    stack, stack_with, token,
 };
 
 const PEOPLE: u64 = 200;
@@ -290,4 +293,72 @@ async fn a_partition_that_cannot_be_read_is_counted() {
     assert!(report.oldest_overdue_seconds >= 86_400, "{report:?}");
     let rest = service.sweep(stack.clock().now(), Duration::from_mins(15)).await.unwrap();
     assert_eq!(refreshed + rest.count(RefreshOutcome::Refreshed), people.len() as u64);
+}
+
+/// Stands before Secrets Manager, and counts.
+#[derive(Clone)]
+struct Counting {
+    http: Client,
+    upstream: String,
+    reads: Arc<AtomicU32>,
+}
+
+impl Counting {
+    #[expect(clippy::disallowed_methods, reason = "a test's own requests")]
+    async fn forward(State(counting): State<Self>, headers: HeaderMap, body: Bytes) -> Response<Body> {
+        counting.reads.fetch_add(1, Ordering::Relaxed);
+        let request = counting.http.post(&counting.upstream).headers(headers).body(body);
+        let answer = request.send().await.unwrap();
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let mut response = Response::new(Body::from(answer.bytes().await.unwrap()));
+        (*response.status_mut(), *response.headers_mut()) = (status, headers);
+        response
+    }
+}
+
+/// Strangers knock at a stack that has no secrets yet: each secret is asked for once in five seconds, and found soon after it was
+/// written.
+#[tokio::test]
+async fn a_failure_to_read_a_secret_is_not_repeated_for_everybody() {
+    let stack = stack().await;
+    let reads = Arc::new(AtomicU32::new(0));
+    let upstream = stack.variables()["AWS_ENDPOINT_URL_SECRETS_MANAGER"].clone();
+    let counting = Counting { http: http().inner().clone(), upstream, reads: Arc::clone(&reads) };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut variables = stack.variables().clone();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = Router::new().fallback(Counting::forward).with_state(counting);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    variables.insert("AWS_ENDPOINT_URL_SECRETS_MANAGER".to_owned(), url);
+    let ids = ["APP_SECRET_ID", "KEYRING_SECRET_ID"].map(|name| {
+        let new = format!("{}-new", variables[name]);
+        (variables.insert(name.to_owned(), new.clone()).unwrap(), new)
+    });
+    let service = ThreadsAuth::new(Config::from_vars(&variables, None).unwrap()).unwrap();
+    let now = stack.clock().now();
+    for _ in 0..100 {
+        let refused = service.begin_connect("", &[], now).await.err().unwrap();
+        assert!(matches!(refused.reason, ConnectError::Secrets(_)), "{refused:?}");
+        assert!(service.deauthorize(b"signed_request=a.b", now).await.is_err());
+    }
+    let asked = reads.swap(0, Ordering::Relaxed);
+    println!("secrets: 200 requests to a stack without any, {asked} reads");
+    assert_eq!(asked, 2);
+
+    // One is written, and one is nonsense: that is not read again and again either.
+    let client = aws::secrets_manager(&stack.service().config().aws, &http());
+    let keyring = secret_text(&stack, &ids[1].0).await;
+    client.create_secret().name(&ids[0].1).secret_string("{}").send().await.unwrap();
+    client.create_secret().name(&ids[1].1).secret_string(keyring).send().await.unwrap();
+    let later = now + SignedDuration::from_secs(5);
+    for _ in 0..100 {
+        assert!(service.begin_connect("", &[], later).await.is_err());
+    }
+    assert!((1..=2).contains(&reads.swap(0, Ordering::Relaxed)));
+    let app = secret_text(&stack, &ids[0].0).await;
+    client.put_secret_value().secret_id(&ids[0].1).secret_string(app).send().await.unwrap();
+    assert!(service.begin_connect("", &[], later + SignedDuration::from_secs(4)).await.is_err());
+    service.begin_connect("", &[], later + SignedDuration::from_secs(5)).await.unwrap();
+    // A clock that was put right does not make a failure last.
+    assert!(reads.load(Ordering::Relaxed) <= 2);
 }

@@ -7,12 +7,12 @@ use devstack::Stack;
 use reqwest::StatusCode;
 use ring::hmac;
 use serde_json::{Value, json};
-use threads_auth::{NewSession, RefreshOutcome};
+use threads_auth::{NewSession, Progress, RefreshOutcome};
 use threads_auth_model::Status;
 use threads_sandbox::{Fault, FaultAction, SandboxCall};
 
 use crate::fixture::{
-    Browser, DAY, HOLD, account, delete_data, find_grant, grant, http, post_form, post_signed, rows,
+    Browser, DAY, HOLD, START, account, delete_data, find_grant, grant, http, post_form, post_signed, rows,
     secret_text, stack, token,
 };
 
@@ -288,6 +288,50 @@ async fn a_deletion_leaves_no_trace_but_the_page_that_says_so() {
     let unknown = Browser::new().get(&unknown).await;
     assert_eq!(unknown.status, StatusCode::NOT_FOUND);
     assert!(unknown.is_page("deletion_unknown"));
+}
+
+/// An operator deletes as Meta does: nothing is left, a connect under way is refused, and only a new wish ends what was consented to
+/// after the last one.
+#[tokio::test]
+async fn an_operator_deletes_as_meta_does() {
+    let stack = stack().await;
+    let (ada, grace) = (account(&stack, "ada"), account(&stack, "grace"));
+    let user_id = ada.parse().unwrap();
+    let delete = || async {
+        let now = stack.clock().now();
+        stack.service().delete_person(&user_id, None, now).await.unwrap()
+    };
+    Browser::new().connect(&stack, &grace).await;
+    let before = rows(&stack).await.len();
+    Browser::new().connect(&stack, &ada).await;
+    stack.clock().advance(Duration::from_mins(1));
+    let mut browser = Browser::new();
+    let under_way = browser.consent(&stack, "", &ada).await;
+    let first = delete().await;
+    assert!(first.was_known && find_grant(&stack, &ada).await.is_none());
+    assert!(!format!("{:?}", rows(&stack).await).contains(&ada));
+    assert_eq!(browser.get(under_way.as_str()).await.status, StatusCode::GONE);
+    assert!(find_grant(&stack, &ada).await.is_none());
+
+    // Gone through again, later: nothing moves.
+    stack.clock().advance(Duration::from_mins(10));
+    let left = rows(&stack).await;
+    let again = delete().await;
+    assert_eq!((again.was_known, &again.deleted.url), (false, &first.deleted.url));
+    assert_eq!(rows(&stack).await.len(), left.len());
+    // Nor for who has come back since they asked.
+    stack.clock().advance(Duration::from_mins(1));
+    Browser::new().connect(&stack, &ada).await;
+    let old =
+        stack.service().delete_person(&user_id, Some(START.parse().unwrap()), stack.clock().now()).await;
+    assert!(matches!(old.unwrap().deleted.progress, Progress::Kept(_)));
+    assert!(find_grant(&stack, &ada).await.is_some());
+    stack.clock().advance(Duration::from_mins(1));
+    let anew = delete().await;
+    assert!(anew.was_known && anew.deleted.url != first.deleted.url);
+    assert!(find_grant(&stack, &ada).await.is_none() && find_grant(&stack, &grace).await.is_some());
+    let left = rows(&stack).await.len() - before;
+    println!("an operator's deletion: 0 traces of the person, {left} rows that name nobody");
 }
 
 /// Meta's callback comes while a sweep waits for Meta's answer about the same account.

@@ -147,10 +147,7 @@ fn report(error: &anyhow::Error, in_json: bool) {
     if exit::is_silent(error) {
         return;
     }
-    output::complain(&format!("{error:#}"));
-    if let Some(advice) = exit::advice(error) {
-        output::say(&advice);
-    }
+    exit::tell(error);
     if in_json {
         // Standard error has it already, and the exit code.
         let _ = output::Output::new(true).result(&exit::json(error), "");

@@ -47,9 +47,12 @@ def reasons(entry):
     return [text.split("Value=")[0] for text in found if text.strip()]
 
 
-def wired(template):
+WIRING = {"template": wiring.RULES, "edge": wiring.EDGE_RULES}
+
+
+def wired(name, template):
     """The rules of wiring.py that a template breaks, each with its problems."""
-    return {rule.__name__: problems for rule in wiring.RULES if (problems := rule(template))}
+    return {rule.__name__: problems for rule in WIRING[name] if (problems := rule(template))}
 
 
 def templates():
@@ -61,11 +64,8 @@ def rules(cfn_guard):
     failed, count = {}, 0
     for name, template in templates().items():
         broken, every = guarded(cfn_guard, {name: template}, RULES[name])
-        failed |= broken[name]
-        count += len(every)
-        if name == "template":
-            failed |= wired(template)
-            count += len(wiring.RULES)
+        failed |= broken[name] | wired(name, template)
+        count += len(every) + len(WIRING[name])
     for rule, why in failed.items():
         print(f"{rule}:", *why, sep="\n    ")
     print(f"{count} rules of ours, {len(failed)} of them broken")
@@ -82,12 +82,12 @@ def mutations(cfn_guard):
         if mutant == originals[which]:
             sys.exit(f"a mutation that changes nothing: {what}")
         mutants[which][str(number)] = render.transformed(mutant) if which == "template" else mutant
-    by, every = {}, {rule.__name__ for rule in wiring.RULES}
+    by, every = {}, {rule.__name__ for rules in WIRING.values() for rule in rules}
     for which, batch in mutants.items():
         broken, of_guard = guarded(cfn_guard, batch, RULES[which])
         every |= of_guard
         for name, mutant in batch.items():
-            by[name] = set(broken[name]) | set(wired(mutant) if which == "template" else {})
+            by[name] = set(broken[name]) | set(wired(which, mutant))
     caught = 0
     print(f"{'broken':<48} {'caught by':<46} also by")
     for number, (what, rule, _, _) in enumerate(MUTATIONS):

@@ -167,6 +167,21 @@ put("access_logs_hold_no_request", "paths in the access log", "ApiStage", LOG, '
 put("access_logs_hold_no_request", "the common log format", "ApiStage", LOG, '$context.identity.sourceIp - - [$context.requestTime] "$context.httpMethod $context.routeKey $context.protocol" $context.status')
 drop("access_logs_hold_no_request", "no access log", "ApiStage", [P, "AccessLogSettings"])
 drop("stages_are_throttled", "an API without throttle", "ApiStage", [P, "DefaultRouteSettings"])
+SIGNED = "signed_routes_have_throttles_of_their_own"
+TOKEN_LIMITS = [P, "RouteSettings", "GET /users/{user_id}/token"]
+drop(SIGNED, "a backend that a flood of logins shuts out", "ApiStage", [P, "RouteSettings"])
+drop(SIGNED, "tokens that share everybody's throttle", "ApiStage", TOKEN_LIMITS)
+drop(SIGNED, "a signed route without a burst", "ApiStage", [*TOKEN_LIMITS, "ThrottlingBurstLimit"])
+put(SIGNED, "everybody's limit for a signed route", "ApiStage", [*TOKEN_LIMITS, "ThrottlingRateLimit"], {"Ref": "ThrottleRate"})
+drop(SIGNED, "a stage that may be made before its routes", "ApiStage", ["DependsOn", 5])
+
+
+@breaks(SIGNED, "a limit for a route that is not there")
+def _(mutant):
+    settings = resource(mutant, "ApiStage")[P]["RouteSettings"]
+    settings["GET /users/{id}/token"] = settings.pop("GET /users/{user_id}/token")
+
+
 put("nothing_but_the_domain_is_open", "AWS's address beside the domain", "Api", [P, "DisableExecuteApiEndpoint"], False)
 put("no_other_site_may_call", "CORS for everybody", "Api", [P, "CorsConfiguration"], {"AllowOrigins": ["*"]})
 put("integrations_pass_the_raw_query", "payload format 1.0", "CallbackIntegration", [P, "PayloadFormatVersion"], "1.0")
@@ -249,3 +264,21 @@ drop("edge_limits_each_address", "no limit for an address", "WebAcl", [P, "Rules
 put("edge_takes_https_only", "plain http at the edge", "Distribution", [P, "DistributionConfig", "DefaultCacheBehavior", "ViewerProtocolPolicy"], "allow-all", "edge")
 put("edge_caches_and_logs_nothing", "a cache at the edge", "Distribution", [P, "DistributionConfig", "DefaultCacheBehavior", "CachePolicyId"], "658327ea-f89d-4fab-a63d-7e88639e58f6", "edge")
 put("edge_caches_and_logs_nothing", "queries in the edge's logs", "Distribution", [P, "DistributionConfig", "Logging"], {"Bucket": "logs.s3.amazonaws.com"}, "edge")
+
+META = "edge_lets_meta_through"
+RATE = [P, "Rules", 0, "Statement", "RateBasedStatement", "ScopeDownStatement"]
+LIST = [P, "Rules", 1, "Statement", "ManagedRuleGroupStatement", "ScopeDownStatement"]
+EXEMPT = ["NotStatement", "Statement", "AndStatement", "Statements"]
+PATHS = [1, "OrStatement", "Statements"]
+drop(META, "Meta limited like a person", "WebAcl", RATE, "edge")
+drop(META, "Meta on a list of bad addresses", "WebAcl", LIST, "edge")
+drop(META, "Meta's deletions limited", "WebAcl", [*RATE, *EXEMPT, *PATHS, 1], "edge")
+drop(META, "every GET of these addresses let through", "WebAcl", [*LIST, *EXEMPT, 0], "edge")
+put(META, "all below an address let through", "WebAcl", [*RATE, *EXEMPT, *PATHS, 1, "ByteMatchStatement", "PositionalConstraint"], "STARTS_WITH", "edge")
+put(META, "every address that ends so let through", "WebAcl", [*LIST, *EXEMPT, *PATHS, 0, "ByteMatchStatement", "PositionalConstraint"], "ENDS_WITH", "edge")
+
+
+@breaks(META, "a limit for Meta alone", "edge")
+def _(mutant):
+    statement = resource(mutant, "WebAcl")[P]["Rules"][0]["Statement"]["RateBasedStatement"]
+    statement["ScopeDownStatement"] = statement["ScopeDownStatement"]["NotStatement"]["Statement"]

@@ -54,6 +54,24 @@ WATCHED = {
 }
 
 
+# What Meta posts when a person leaves: no address of its is turned away.
+FROM_META = (("POST", "/deauthorize"), ("POST", "/data-deletion"))
+
+# Requests that look like these, and are none of Meta's.
+NOT_FROM_META = (
+    ("GET", "/deauthorize"),
+    ("GET", "/data-deletion"),
+    ("GET", "/data-deletion/code"),
+    ("POST", "/data-deletion/"),
+    ("POST", "/data-deletion/code"),
+    ("POST", "/deauthorize/x"),
+    ("POST", "/x/deauthorize"),
+    ("POST", "/sessions"),
+    ("GET", "/authorize"),
+    ("GET", "/callback"),
+)
+
+
 def of_type(template, kind):
     return {name: r for name, r in template["Resources"].items() if r["Type"] == kind}
 
@@ -94,6 +112,65 @@ def each_function_has_a_role_and_a_log_of_its_own(template):
             problems.append(f"{name} does not run as {base}Role")
         if function["Properties"]["LoggingConfig"].get("LogGroup") != {"Ref": f"{base}Logs"}:
             problems.append(f"{name} does not log to {base}Logs")
+    return problems
+
+
+def signed_routes_have_throttles_of_their_own(template):
+    """A flood of what anybody can call must not shut out the backend. A setting for a route that is not there fails a deployment."""
+    routes = {
+        r["Properties"]["RouteKey"]: name
+        for name, r in of_type(template, "AWS::ApiGatewayV2::Route").items()
+        if r["Properties"].get("AuthorizationType") == "AWS_IAM"
+    }
+    problems = []
+    for name, stage in of_type(template, "AWS::ApiGatewayV2::Stage").items():
+        settings = stage["Properties"].get("RouteSettings", {})
+        problems += [f"{name} limits {key}, which is no signed route" for key in sorted(settings.keys() - routes.keys())]
+        for key, route in sorted(routes.items()):
+            for limit in ("ThrottlingRateLimit", "ThrottlingBurstLimit"):
+                # CloudFormation makes a number of a parameter's text only where it knows the property's type, as it does not here.
+                if not isinstance(settings.get(key, {}).get(limit), int):
+                    problems.append(f"{key} has no number as its own {limit}")
+            if route not in stage.get("DependsOn", []):
+                problems.append(f"{name} may be made before {route}")
+    return problems
+
+
+def matches(statement, method, path):
+    """Whether WAF's statement matches a request, as far as ours need it."""
+    match statement:
+        case {"NotStatement": {"Statement": inner}}:
+            return not matches(inner, method, path)
+        case {"AndStatement": {"Statements": inner}}:
+            return all(matches(one, method, path) for one in inner)
+        case {"OrStatement": {"Statements": inner}}:
+            return any(matches(one, method, path) for one in inner)
+        case {"ByteMatchStatement": {"FieldToMatch": field, "SearchString": text, "PositionalConstraint": where, **more}}:
+            value = method if "Method" in field else path if "UriPath" in field else None
+            if value is None or [change["Type"] for change in more["TextTransformations"]] != ["NONE"]:
+                raise ValueError(f"not understood: {statement}")
+            return {
+                "EXACTLY": value == text,
+                "STARTS_WITH": value.startswith(text),
+                "ENDS_WITH": value.endswith(text),
+                "CONTAINS": text in value,
+            }[where]
+    raise ValueError(f"not understood: {statement}")
+
+
+def edge_lets_meta_through(template):
+    """WAF's limit for each address and its list of bad ones look at everything but Meta's two POSTs. Deletions that are turned
+    away are a duty that is missed; anything else that is let through is a hole."""
+    problems = []
+    for acl in of_type(template, "AWS::WAFv2::WebACL").values():
+        for rule in acl["Properties"]["Rules"]:
+            statement = rule["Statement"].get("RateBasedStatement") or rule["Statement"].get("ManagedRuleGroupStatement", {})
+            if "AggregateKeyType" not in statement and "IpReputation" not in statement.get("Name", ""):
+                continue
+            scope = statement.get("ScopeDownStatement")
+            for request, is_meta in [*((r, True) for r in FROM_META), *((r, False) for r in NOT_FROM_META)]:
+                if (scope is None or matches(scope, *request)) == is_meta:
+                    problems.append(f"{rule['Name']} {'stops' if is_meta else 'misses'} {' '.join(request)}")
     return problems
 
 
@@ -274,6 +351,7 @@ RULES = [
     every_route_exists,
     the_api_may_invoke_what_it_integrates,
     each_function_has_a_role_and_a_log_of_its_own,
+    signed_routes_have_throttles_of_their_own,
     everything_of_note_has_an_alarm,
     every_alarm_is_in_the_runbook,
     every_alarm_is_on_the_dashboard,
@@ -283,4 +361,8 @@ RULES = [
     environments_fit_the_template,
     ids_stay_what_they_were,
     parliament_finds_nothing,
+]
+
+EDGE_RULES = [
+    edge_lets_meta_through,
 ]

@@ -4,6 +4,7 @@ use anyhow::Result;
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use jiff::Timestamp;
+use threads_auth_model::error_chain;
 use zeroize::Zeroizing;
 
 use crate::shell::exit::Stopped;
@@ -56,7 +57,8 @@ pub(super) async fn put(client: &Client, id: &str, text: &str, once: Option<&str
 /// Says why Secrets Manager did not do it.
 pub(super) fn refused<E, R>(error: &SdkError<E, R>, verb: &str, id: &str) -> anyhow::Error
 where
-    E: ProvideErrorMetadata,
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug,
 {
     match error.code() {
         Some(code) => {
@@ -64,7 +66,8 @@ where
             anyhow::anyhow!("Secrets Manager did not {verb} the secret {id} ({code}): {message}")
         }
         None => Stopped::TryAgainLater(format!(
-            "Secrets Manager does not answer: it could not {verb} the secret {id}"
+            "Secrets Manager did not {verb} the secret {id}: {}",
+            error_chain(error)
         ))
         .into(),
     }

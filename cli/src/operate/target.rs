@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::ProvideCredentials;
-use aws_sdk_cloudformation::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_cloudformation::error::{ProvideErrorMetadata, SdkError};
 use clap::Args;
 use jiff::Timestamp;
 use serde::Deserialize;
 use threads_auth::{Config, ThreadsAuth};
+use threads_auth_model::error_chain;
 use threads_auth_store::aws;
 use threads_graph::{Graph, HttpClient, HttpTimeouts};
 use url::Url;
@@ -183,7 +184,7 @@ impl Target {
             }
             None => Stopped::TryAgainLater(format!(
                 "CloudFormation in {region} does not answer: {}",
-                DisplayErrorContext(error)
+                error_chain(error)
             ))
             .into(),
         }
@@ -194,7 +195,7 @@ async fn check_credentials(sdk: &SdkConfig) -> Result<()> {
     let provider = sdk.credentials_provider().context("there are no AWS credentials")?;
     let found = provider.provide_credentials().await;
     found.map_err(|error| {
-        let cause = DisplayErrorContext(&error).to_string();
+        let cause = error_chain(&error);
         Stopped::Usage(format!(
             "there are no AWS credentials: give a --profile, run `aws sso login`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY ({cause})"
         ))

@@ -1,9 +1,11 @@
 //! How a command ends: the one place that maps what went wrong to an exit code, to advice and to JSON.
 
 use serde_json::{Value, json};
+use threads_auth_model::error_chain;
 use threads_graph::{Call, ConfigurationProblem, ErrorKind, redacted};
 
-use crate::shell::failure::may_pass;
+use crate::shell::failure::{failure_kind, may_pass, next_step};
+use crate::shell::output::{complain, say};
 
 /// The exit codes, for the help of the command.
 pub(crate) const CODES: &str = "\
@@ -85,6 +87,14 @@ pub(crate) fn code(error: &anyhow::Error) -> u8 {
     }
 }
 
+/// Says why a command failed, and what to do about it.
+pub(crate) fn tell(error: &anyhow::Error) {
+    complain(&error_chain(error.as_ref()));
+    if let Some(advice) = advice(error) {
+        say(&advice);
+    }
+}
+
 /// Whether there is nobody to tell: the person stopped it, or took no more of what it prints.
 pub(crate) fn is_silent(error: &anyhow::Error) -> bool {
     let is_closed = || {
@@ -100,7 +110,9 @@ pub(crate) fn is_silent(error: &anyhow::Error) -> bool {
 
 /// The thing to do about it, if there is more to say than the error says.
 pub(crate) fn advice(error: &anyhow::Error) -> Option<String> {
-    let error: &threads_graph::Error = error.downcast_ref()?;
+    let Some(error) = error.downcast_ref::<threads_graph::Error>() else {
+        return next_step(failure_kind(error)?).map(str::to_owned);
+    };
     let advice = match error.kind() {
         ErrorKind::NeedsReauthorization(_) => {
             "Only its person can bring the account back: run `threads-auth login`."
@@ -142,9 +154,9 @@ pub(crate) fn advice(error: &anyhow::Error) -> Option<String> {
 /// The same for programs: `{"message", "error"}`, as ThreadsPipe has it.
 pub(crate) fn json(error: &anyhow::Error) -> Value {
     let message = redacted(&error.to_string()).into_owned();
-    let cause =
-        error.chain().skip(1).map(|cause| redacted(&cause.to_string()).into_owned()).collect::<Vec<_>>();
-    let detail = if let Some(meta) = error.downcast_ref::<threads_graph::Error>() {
+    let whole = error_chain(error.as_ref());
+    let cause = whole.strip_prefix(&message).unwrap_or(&whole).trim_start_matches(": ");
+    let mut detail = if let Some(meta) = error.downcast_ref::<threads_graph::Error>() {
         json!({
             "kind": meta.kind().as_str(),
             "message": meta.kind().to_string(),
@@ -156,9 +168,15 @@ pub(crate) fn json(error: &anyhow::Error) -> Value {
         })
     } else {
         let stopped: Option<&Stopped> = error.downcast_ref();
-        let kind = stopped.map_or("failed", |stopped| stopped.code_and_kind().1);
-        let text = if cause.is_empty() { message.clone() } else { cause.join(": ") };
+        let kind = match stopped {
+            Some(stopped) => stopped.code_and_kind().1,
+            None => failure_kind(error).map_or("failed", threads_auth::FailureKind::as_str),
+        };
+        let text = if cause.is_empty() { &message } else { cause };
         json!({"kind": kind, "message": text})
     };
+    if let Some(next) = advice(error) {
+        detail["next"] = json!(next);
+    }
     json!({"message": message, "error": detail})
 }

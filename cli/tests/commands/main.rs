@@ -6,9 +6,11 @@
 
 mod accounts;
 mod credentials;
+mod deletion;
 mod deployed;
 mod env_file;
 mod exits;
+mod failing;
 mod inspector;
 mod keyring;
 mod login;

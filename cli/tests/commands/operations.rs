@@ -327,36 +327,6 @@ fn a_sweep_is_made_now() {
     local.run(&["sweep"]).says(1, &["the sweep has no secrets"]);
 }
 
-/// The table of grants is gone: nothing passes by itself, so each command says so at once.
-#[test]
-fn a_table_that_is_gone_is_told_by_its_kind() {
-    let local = Local::new();
-    let token = local.account(ADA);
-    local.write("one.jsonl", json!({"user_id": ADA, "access_token": token}).to_string());
-    let gone = local.dynamodb().delete_table().table_name(&local.stack.urls().grants_table);
-    local.runtime.block_on(gone.send()).unwrap();
-    for (arguments, operation) in [
-        (&["accounts", "list"][..], "read a table"),
-        (&["accounts", "show", ADA], "read a grant"),
-        (&["sweep"], "read the due index"),
-    ] {
-        let ended = local.run(arguments);
-        ended.says(1, &[operation, "ResourceNotFoundException"]);
-        let told = ended.stderr.matches("ResourceNotFoundException").count();
-        assert_eq!(told, 1, "{}", ended.stderr);
-    }
-    let imported = local.run(&["accounts", "import", "one.jsonl", "--json"]);
-    imported.expect(1);
-    let told: Value = serde_json::from_str(&imported.stdout).unwrap();
-    assert_eq!((&told["rejected"], &told["failed"]), (&json!(1), &json!(0)));
-    let rejected = local.read("one.jsonl.rejected");
-    assert!(rejected.contains("import a token (ResourceNotFoundException)"), "{rejected}");
-    assert_eq!(
-        local.stack.sandbox().unwrap().calls().iter().filter(|call| call.call == SandboxCall::Me).count(),
-        2
-    );
-}
-
 #[test]
 fn a_sweep_that_is_stopped_says_what_is_left() {
     let local = Local::with(HashMap::from([("SWEEP_CONCURRENCY".to_owned(), "1".to_owned())]));
@@ -439,6 +409,7 @@ fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
         "app id and secret",
         "scopes",
         "tokens",
+        "sessions",
         "inspection",
         "pause",
         "public address",

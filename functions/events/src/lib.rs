@@ -5,7 +5,9 @@
 //! Pipe because a Pipe's filter and template see one image of a row, and what happened is the difference of two. Reads no
 //! secret: the tokens in the images stay sealed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::mem;
+use std::sync::{Mutex, PoisonError};
 
 use aws_sdk_eventbridge::primitives::DateTime;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
@@ -14,15 +16,35 @@ use serde::{Deserialize, Serialize};
 use serde_dynamo::AttributeValue;
 use serde_json::Value;
 use threads_auth::{Config, EVENT_SOURCE, Event, RowChange, StartError, aws, error_chain};
+use threads_graph::UserId;
 
 /// The most that EventBridge takes at once.
 const ENTRIES: usize = 10;
+
+/// How many events are remembered that were announced ahead of a refused one: more than a batch has,
+/// because batches of several shards take turns.
+const REMEMBERED: usize = 1_000;
 
 /// Turns changes into events.
 pub struct Announcer {
     client: aws_sdk_eventbridge::Client,
     bus: String,
     table: String,
+    /// The ids of events that the bus has taken and that Lambda will hand over again all the same,
+    /// because it repeats all that follows a refused one.
+    ahead: Mutex<VecDeque<String>>,
+}
+
+/// A batch under way.
+#[derive(Default)]
+struct Round {
+    /// What is put next, each with the sequence number of its change.
+    waiting: Vec<(String, Event)>,
+    /// The first change of which the bus has refused an event.
+    refused: Option<String>,
+    /// Whose event was refused: the later ones must not overtake it.
+    held: HashSet<UserId>,
+    announced: usize,
 }
 
 /// A batch, as far as it is of use. The names are the stream's own.
@@ -70,19 +92,13 @@ pub struct Failed {
     pub item_identifier: String,
 }
 
-/// The bus did not take an event.
+/// The bus took nothing of a call, as far as is known.
 #[derive(Debug, thiserror::Error)]
-enum PutError {
-    #[error("EventBridge did not answer or refused")]
-    Call(
-        #[source]
-        Box<
-            aws_sdk_eventbridge::error::SdkError<aws_sdk_eventbridge::operation::put_events::PutEventsError>,
-        >,
-    ),
-    #[error("EventBridge refused an event ({0})")]
-    Entry(String),
-}
+#[error("EventBridge did not answer or refused")]
+struct PutError(
+    #[source]
+    Box<aws_sdk_eventbridge::error::SdkError<aws_sdk_eventbridge::operation::put_events::PutEventsError>>,
+);
 
 impl Announcer {
     /// Builds the client. Makes no request.
@@ -92,43 +108,56 @@ impl Announcer {
     pub fn new(config: &Config) -> Result<Self, StartError> {
         let bus = config.event_bus()?.to_owned();
         let client = aws_sdk_eventbridge::Client::from_conf(eventbridge_config(config)?);
-        Ok(Self { client, bus, table: config.grants_table.clone() })
+        Ok(Self { client, bus, table: config.grants_table.clone(), ahead: Mutex::default() })
     }
 
-    /// Announces one batch, in order, up to the first change that cannot be announced now.
+    /// Announces one batch: each account's events in order, and all but those that the bus refuses
+    /// and what follows them in the same account.
     pub async fn handle(&self, batch: &Value, now: Timestamp) -> Handled {
         let Ok(Batch { records }) = Batch::deserialize(batch) else {
             tracing::error!(outcome = "malformed", "expected a batch of a DynamoDB stream");
             return Handled::from_first(String::new());
         };
-        let mut announced = 0;
-        // Whole changes, as many as fit: what is put together fails together.
-        let mut waiting: Vec<Event> = Vec::new();
-        let mut first_waiting = None;
+        let mut round = Round::default();
+        let done = self.announce(records, &mut round, now).await;
+        if round.announced > 0 {
+            tracing::info!(outcome = "announced", events = round.announced);
+        }
+        // Without an answer nothing is known of those that were put last.
+        let first = match done {
+            Ok(()) => round.refused,
+            Err(_) => round.refused.or_else(|| round.waiting.into_iter().next().map(|(number, _)| number)),
+        };
+        if let Err(error) = done {
+            tracing::error!(
+                outcome = "not_announced",
+                error = error_chain(&error),
+                "changes wait to be announced"
+            );
+        }
+        first.map_or_else(Handled::default, Handled::from_first)
+    }
+
+    async fn announce(
+        &self,
+        records: Vec<Record>,
+        round: &mut Round,
+        now: Timestamp,
+    ) -> Result<(), PutError> {
         for record in records {
             let sequence_number = record.change.sequence_number.clone();
-            let happened = self.events(record, now);
-            if waiting.len() + happened.len() > ENTRIES {
-                if let Err(error) = self.put(&waiting).await {
-                    return failed(&error, first_waiting);
+            for event in self.events(record, now) {
+                // Of two events of an account in one call, the second may be taken without the first.
+                let is_next = round.waiting.iter().any(|(_, other)| other.user_id == event.user_id);
+                if is_next || round.waiting.len() == ENTRIES {
+                    self.put(round).await?;
                 }
-                announced += waiting.len();
-                waiting.clear();
-                first_waiting = None;
-            }
-            if !happened.is_empty() {
-                first_waiting.get_or_insert(sequence_number);
-                waiting.extend(happened);
+                if !round.held.contains(&event.user_id) && !self.is_ahead(&event) {
+                    round.waiting.push((sequence_number.clone(), event));
+                }
             }
         }
-        if let Err(error) = self.put(&waiting).await {
-            return failed(&error, first_waiting);
-        }
-        announced += waiting.len();
-        if announced > 0 {
-            tracing::info!(outcome = "announced", events = announced);
-        }
-        Handled::default()
+        self.put(round).await
     }
 
     fn events(&self, record: Record, now: Timestamp) -> Vec<Event> {
@@ -147,11 +176,12 @@ impl Announcer {
         change.events(&self.table, now)
     }
 
-    async fn put(&self, events: &[Event]) -> Result<(), PutError> {
-        if events.is_empty() {
+    /// Puts what waits.
+    async fn put(&self, round: &mut Round) -> Result<(), PutError> {
+        if round.waiting.is_empty() {
             return Ok(());
         }
-        let entries = events.iter().map(|event| {
+        let entries = round.waiting.iter().map(|(_, event)| {
             PutEventsRequestEntry::builder()
                 .event_bus_name(&self.bus)
                 .source(EVENT_SOURCE)
@@ -168,13 +198,32 @@ impl Announcer {
             .set_entries(Some(entries.collect()))
             .send()
             .await
-            .map_err(|error| PutError::Call(Box::new(error)))?;
-        // Ids stay the same, so those that were taken do no harm when all of them are put again.
-        let refused = answer.entries().iter().find_map(|entry| entry.error_code());
-        match refused {
-            Some(code) => Err(PutError::Entry(code.to_owned())),
-            None => Ok(()),
+            .map_err(|error| PutError(Box::new(error)))?;
+        let mut taken = Vec::new();
+        for (n, (sequence_number, event)) in mem::take(&mut round.waiting).into_iter().enumerate() {
+            match answer.entries().get(n).map(|entry| entry.error_code()) {
+                Some(None) => taken.push(event.id),
+                refusal => {
+                    let code = refusal.flatten().unwrap_or("no answer");
+                    tracing::error!(outcome = "refused", code, "the bus refused an event; it is put again");
+                    round.refused.get_or_insert(sequence_number);
+                    round.held.insert(event.user_id);
+                }
+            }
         }
+        round.announced += taken.len();
+        if round.refused.is_some() {
+            let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+            ahead.extend(taken);
+            let excess = ahead.len().saturating_sub(REMEMBERED);
+            ahead.drain(..excess);
+        }
+        Ok(())
+    }
+
+    /// Whether the event was announced ahead of one that was refused.
+    fn is_ahead(&self, event: &Event) -> bool {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner).contains(&event.id)
     }
 }
 
@@ -182,11 +231,6 @@ impl Handled {
     fn from_first(item_identifier: String) -> Self {
         Self { batch_item_failures: vec![Failed { item_identifier }] }
     }
-}
-
-fn failed(error: &PutError, first: Option<String>) -> Handled {
-    tracing::error!(outcome = "not_announced", error = error_chain(error), "changes wait to be announced");
-    Handled::from_first(first.unwrap_or_default())
 }
 
 fn eventbridge_config(config: &Config) -> Result<aws_sdk_eventbridge::Config, StartError> {

@@ -22,7 +22,7 @@ pub enum RefreshError {
     #[error("expected an event such as {{}} or {{\"max_seconds\":60}}")]
     Event,
     /// The sweep could not be made.
-    #[error("the sweep could not be made")]
+    #[error(transparent)]
     Sweep(#[from] threads_auth::SweepError),
 }
 

@@ -72,7 +72,7 @@ def drills(stage):
         alarms.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="rehearsed")
     front = Front()
     stage.behind = {"AWS_ENDPOINT_URL_CLOUDFORMATION": front.url}
-    everything = {"stack", "app secret", "keyring", "app id and secret", "scopes", "tokens", "public address"}
+    everything = {"stack", "app secret", "keyring", "app id and secret", "scopes", "tokens", "sessions", "public address"}
     everything |= {"clock", "redirect URI", "schedule", "alarms", "key policy", "inspection", "pause"}
     well = examine(stage, "when all is well", {}, **stage.behind)
     expect("all checks", set(well) == everything, set(well) ^ everything)
@@ -154,7 +154,7 @@ def faults(stage, front, alarms, rings):
 
 def without_permissions(stage):
     """What an operator's credentials may not read is a warning that names the permission, and nothing of it is called wrong."""
-    denied = dict.fromkeys(("app secret", "keyring", "app id and secret", "tokens", "redirect URI", "schedule", "alarms", "key policy", "inspection", "pause"), "warn")
+    denied = dict.fromkeys(("app secret", "keyring", "app id and secret", "tokens", "sessions", "redirect URI", "schedule", "alarms", "key policy", "inspection", "pause"), "warn")
     nobody = operator(stage, "nobody")
     found = examine(stage, "without permissions", denied, **stage.behind, **nobody)
     named = [("app secret", "secretsmanager:GetSecretValue"), ("schedule", "scheduler:GetSchedule"), ("key policy", "kms:GetKeyPolicy")]

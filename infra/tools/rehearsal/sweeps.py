@@ -65,5 +65,5 @@ def sweep_by_hand(stage):
     kept = iam.get_role_policy(RoleName=role, PolicyName="refresh")["PolicyDocument"]
     iam.delete_role_policy(RoleName=role, PolicyName="refresh")
     code, report, said = operate(stage, "sweep", "--invoke", **invoker)
-    expect("the function's failure", code == 1 and "the sweep could not be made" in said, (code, report, said))
+    expect("the function's failure", code == 1 and "could not read the due index" in said, (code, report, said))
     iam.put_role_policy(RoleName=role, PolicyName="refresh", PolicyDocument=json.dumps(kept))

@@ -1,6 +1,8 @@
 //! The meaning of a failure of AWS's, for the store and for the secrets alike.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
+use std::sync::Arc;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
@@ -61,20 +63,20 @@ impl FailureKind {
 }
 
 /// A request that AWS did not carry out.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{service} could not {operation} ({code})")]
 pub struct AwsError {
     /// The service.
     pub service: &'static str,
     /// The operation, as a verb and its object.
-    pub operation: &'static str,
+    pub operation: Cow<'static, str>,
     /// The kind of the failure.
     pub kind: FailureKind,
     /// AWS's error code, or what kept the answer away.
     pub code: String,
     /// AWS's own words, or the transport's. They do not say the code again.
     #[source]
-    pub source: Box<dyn StdError + Send + Sync>,
+    pub source: Arc<dyn StdError + Send + Sync>,
 }
 
 /// Why a read or write did not happen.
@@ -89,17 +91,11 @@ pub enum StoreError {
 }
 
 /// Why a secret could not be read. Names the secret, never its content.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum SecretsError {
     /// Secrets Manager did not answer, or refused.
-    #[error("the secret {id} could not be read")]
-    SecretsManager {
-        /// The secret.
-        id: String,
-        /// The failure.
-        #[source]
-        source: AwsError,
-    },
+    #[error(transparent)]
+    SecretsManager(AwsError),
     /// Its content is not what it should be.
     #[error("the secret {id} is malformed: {expected}")]
     Malformed {
@@ -114,8 +110,14 @@ impl StoreError {
     /// The row changed each time that the write of `operation` was decided.
     #[must_use]
     pub fn busy(operation: &'static str) -> Self {
-        let (code, source) = ("Busy".to_owned(), "the row changes all the time".into());
-        Self::DynamoDb(AwsError { service: DYNAMODB, operation, kind: FailureKind::Throttled, code, source })
+        let source: Box<dyn StdError + Send + Sync> = "the row changes all the time".into();
+        Self::DynamoDb(AwsError {
+            service: DYNAMODB,
+            operation: operation.into(),
+            kind: FailureKind::Throttled,
+            code: "Busy".to_owned(),
+            source: source.into(),
+        })
     }
 
     /// Its kind.
@@ -139,7 +141,7 @@ impl SecretsError {
     #[must_use]
     pub fn kind(&self) -> FailureKind {
         match self {
-            Self::SecretsManager { source, .. } => source.kind,
+            Self::SecretsManager(error) => error.kind,
             Self::Malformed { .. } => FailureKind::Broken,
         }
     }
@@ -155,7 +157,7 @@ impl AwsError {
     /// The meaning of an `error` of an `operation`.
     pub(crate) fn new<E>(
         service: &'static str,
-        operation: &'static str,
+        operation: impl Into<Cow<'static, str>>,
         error: SdkError<E, HttpResponse>,
     ) -> Self
     where
@@ -172,14 +174,14 @@ impl AwsError {
             _ => ("unbuildable", FailureKind::Broken),
         };
         let code = code.to_owned();
-        let source = match error {
+        let source: Box<dyn StdError + Send + Sync> = match error {
             SdkError::ServiceError(service) => {
                 let words = service.err().message().unwrap_or("no reason given");
                 words.into()
             }
             error => error.into_source().unwrap_or_else(|error| Box::new(error)),
         };
-        Self { service, operation, kind, code, source }
+        Self { service, operation: operation.into(), kind, code, source: source.into() }
     }
 }
 
@@ -198,10 +200,10 @@ pub(crate) fn unbuildable(
     move |error| {
         StoreError::DynamoDb(AwsError {
             service: DYNAMODB,
-            operation,
+            operation: operation.into(),
             kind: FailureKind::Broken,
             code: "unbuildable".to_owned(),
-            source: Box::new(error),
+            source: Arc::new(error),
         })
     }
 }

@@ -3,13 +3,12 @@
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use threads_auth_model::rules::{self, Deletion, Fate};
-use threads_auth_model::{Attribute, Condition, Key, Progress};
+use threads_auth_model::{Attribute, Key, Progress};
 use threads_graph::UserId;
 
 use crate::StoreError;
 use crate::error::failed;
-use crate::expression::Expressions;
-use crate::table::{Store, stream};
+use crate::table::Store;
 use crate::transaction::Committed;
 
 impl Store {
@@ -43,30 +42,16 @@ impl Store {
         Ok(row.map(|row| Progress::from_row(&self.grants, &row)).transpose()?)
     }
 
-    /// Deletes the sessions that name a user. They are looked for one by one: they live for two
-    /// days at most, and a deletion is rare; an index would keep one more trace of everybody.
+    /// Deletes the sessions that name a user.
     ///
     /// # Errors
     /// When DynamoDB fails.
     pub async fn forget_sessions(&self, user_id: &UserId) -> Result<(), StoreError> {
-        let mut expressions = Expressions::default();
-        let names = |attribute| Condition::Is(attribute, user_id.as_str().into());
-        let filter = Condition::Any(vec![names(Attribute::UserId), names(Attribute::ConnectedUserId)]);
-        let pages = self
-            .client
-            .scan()
-            .table_name(&self.short_lived)
-            .consistent_read(true)
-            .set_filter_expression(expressions.condition(&filter))
-            .projection_expression(Attribute::Pk.as_str())
-            .set_expression_attribute_names(expressions.names())
-            .set_expression_attribute_values(expressions.values())
-            .into_paginator()
-            .items();
-        stream(pages.send(), "look for a user's sessions")
-            .try_for_each(|key| async {
+        self.sessions_of(user_id)
+            .try_for_each(|session| async move {
                 let request = self.client.delete_item().table_name(&self.short_lived);
-                let deleted = request.set_key(Some(key)).send().await;
+                let key = session.into_iter().filter(|(name, _)| name == Attribute::Pk.as_str());
+                let deleted = request.set_key(Some(key.collect())).send().await;
                 deleted.map(drop).map_err(failed("delete a session"))
             })
             .await

@@ -31,19 +31,41 @@ impl Backoff {
 ///
 /// # Errors
 /// When the write has not succeeded by then, or cannot.
-pub async fn persist<T, F>(deadline: Instant, mut write: impl FnMut() -> F) -> Result<T, StoreError>
+pub async fn persist<T, F>(deadline: Instant, write: impl FnMut() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    repeat_while(deadline, write, |kind| !matches!(kind, FailureKind::Missing | FailureKind::ThisItem)).await
+}
+
+/// Does it again while it fails for a reason that may pass, until `deadline`. Whoever asked for it
+/// can ask again, and so is told at once what time does not mend.
+///
+/// # Errors
+/// When it has not succeeded by then, or cannot.
+pub async fn repeat<T, F>(deadline: Instant, attempt: impl FnMut() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    repeat_while(deadline, attempt, FailureKind::is_transient).await
+}
+
+async fn repeat_while<T, F>(
+    deadline: Instant,
+    mut attempt: impl FnMut() -> F,
+    is_worth_it: impl Fn(FailureKind) -> bool,
+) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
 {
     let mut backoff = Backoff { next: Duration::from_millis(50), factor: 2, longest: Duration::from_secs(2) };
     loop {
-        match write().await {
+        match attempt().await {
             Err(StoreError::DynamoDb(error))
-                if !matches!(error.kind, FailureKind::Missing | FailureKind::ThisItem)
-                    && Instant::now() + backoff.next < deadline =>
+                if is_worth_it(error.kind) && Instant::now() + backoff.next < deadline =>
             {
                 let (code, operation) = (error.code, error.operation);
-                tracing::warn!(code, operation, "DynamoDB failed; trying again");
+                tracing::warn!(code, %operation, "DynamoDB failed; trying again");
                 backoff.wait(None).await;
             }
             result => return result,

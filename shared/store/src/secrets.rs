@@ -1,7 +1,8 @@
 //! The app's credentials and the keyring, from Secrets Manager, cached.
 //!
 //! Owns when a secret is read: once per TTL, by one caller while the others wait, and the last good
-//! value goes on while Secrets Manager is briefly unreachable. AWS's own
+//! value goes on while Secrets Manager is briefly unreachable. A read that failed is not repeated for
+//! some seconds, so that nobody can make us ask by asking us. AWS's own
 //! `aws_secretsmanager_caching` crate is not used because it depends on `aws-config` and the SDK
 //! with their default features, which link a second TLS stack.
 
@@ -25,6 +26,10 @@ const RETRY_AFTER: Duration = Duration::from_secs(10);
 /// A wrong signature makes nobody read the app's secret more often than this: anybody can send one.
 const DOUBTED_AGAIN_AFTER: Duration = Duration::from_mins(1);
 
+/// A failed read is the answer for this long. Whoever has written a secret for the first time waits
+/// no longer for it to be used.
+const FAILURE_SERVES: Duration = Duration::from_secs(5);
+
 /// The two secrets, read when they are first asked for.
 pub struct Secrets {
     client: aws_sdk_secretsmanager::Client,
@@ -37,7 +42,13 @@ pub struct Secrets {
 
 struct Cached<T> {
     id: String,
-    value: Mutex<Option<Read<T>>>,
+    last: Mutex<Last<T>>,
+}
+
+/// What the last reads came to.
+struct Last<T> {
+    value: Option<Read<T>>,
+    failure: Option<Failed>,
 }
 
 /// A value that was read, and how long it serves.
@@ -45,6 +56,12 @@ struct Read<T> {
     value: Arc<T>,
     at: Timestamp,
     until: Timestamp,
+}
+
+/// A read that failed, and when.
+struct Failed {
+    error: SecretsError,
+    at: Timestamp,
 }
 
 #[derive(Deserialize)]
@@ -127,43 +144,46 @@ impl Secrets {
     ) -> Result<Arc<T>, SecretsError> {
         // Holding the lock while reading is the single flight: whoever comes meanwhile finds the
         // fresh value.
-        let mut slot = cached.value.lock().await;
-        if let Some(read) = &*slot
+        let mut last = cached.last.lock().await;
+        if let Some(read) = &last.value
             && will_do(read, now)
         {
             return Ok(Arc::clone(&read.value));
         }
-        match self.read(&cached.id).await {
-            Ok(text) => {
-                let value = parse(&text)
-                    .map(Arc::new)
-                    .map_err(|expected| SecretsError::Malformed { id: cached.id.clone(), expected })?;
+        if let Some(failed) = &last.failure
+            && failed.serves(now)
+        {
+            return Err(failed.error.clone());
+        }
+        last.failure = None;
+        let read = self.read(&cached.id).await.and_then(|text| {
+            let malformed = |expected| SecretsError::Malformed { id: cached.id.clone(), expected };
+            parse(&text).map_err(malformed)
+        });
+        match (read, &mut last.value) {
+            (Ok(value), slot) => {
+                let value = Arc::new(value);
                 *slot = Some(Read { value: Arc::clone(&value), at: now, until: later(now, self.ttl) });
                 Ok(value)
             }
             // Only what may be different on the next try. A secret that is missing or forbidden
             // stays so, and must not hide behind an old value.
-            Err(error) if error.is_transient() => match &mut *slot {
-                Some(read) => {
-                    tracing::warn!(
-                        secret = cached.id,
-                        "Secrets Manager is unreachable; the last value goes on"
-                    );
-                    (read.at, read.until) = (now, later(now, RETRY_AFTER));
-                    Ok(Arc::clone(&read.value))
-                }
-                None => Err(error),
-            },
-            Err(error) => Err(error),
+            (Err(error), Some(read)) if error.is_transient() => {
+                tracing::warn!(secret = cached.id, "Secrets Manager is unreachable; the last value goes on");
+                (read.at, read.until) = (now, later(now, RETRY_AFTER));
+                Ok(Arc::clone(&read.value))
+            }
+            (Err(error), _) => {
+                last.failure = Some(Failed { error: error.clone(), at: now });
+                Err(error)
+            }
         }
     }
 
     async fn read(&self, id: &str) -> Result<Zeroizing<String>, SecretsError> {
         let answer = self.client.get_secret_value().secret_id(id).send().await.map_err(|error| {
-            SecretsError::SecretsManager {
-                id: id.to_owned(),
-                source: AwsError::new("Secrets Manager", "read a secret", error),
-            }
+            let operation = format!("read the secret {id}");
+            SecretsError::SecretsManager(AwsError::new("Secrets Manager", operation, error))
         })?;
         answer.secret_string.map(Zeroizing::new).ok_or_else(|| SecretsError::Malformed {
             id: id.to_owned(),
@@ -182,9 +202,16 @@ impl<T> Read<T> {
     }
 }
 
+impl Failed {
+    /// Not before it happened either: a clock that was put right must not make it last.
+    fn serves(&self, now: Timestamp) -> bool {
+        self.at <= now && now < later(self.at, FAILURE_SERVES)
+    }
+}
+
 impl<T> Cached<T> {
     fn new(id: &str) -> Self {
-        Self { id: id.to_owned(), value: Mutex::new(None) }
+        Self { id: id.to_owned(), last: Mutex::new(Last { value: None, failure: None }) }
     }
 }
 

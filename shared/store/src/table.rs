@@ -73,9 +73,18 @@ impl Store {
 
     /// Reads one row as it is now.
     pub(crate) async fn read(&self, key: &Key, operation: &'static str) -> Result<Option<Row>, StoreError> {
+        Ok(self.read_item(key, operation).await?.as_ref().map(row))
+    }
+
+    /// The same, with what is not ours.
+    pub(crate) async fn read_item(
+        &self,
+        key: &Key,
+        operation: &'static str,
+    ) -> Result<Option<Item>, StoreError> {
         let request = self.client.get_item().table_name(self.table(key)).consistent_read(true);
         let answer = request.key(Attribute::Pk.as_str(), pk(key)).send().await;
-        Ok(answer.map_err(failed(operation))?.item.as_ref().map(row))
+        Ok(answer.map_err(failed(operation))?.item)
     }
 
     /// Makes one change, if its condition holds.

@@ -14,7 +14,7 @@ use threads_auth_model::seal::{self, Purpose};
 use threads_auth_model::{
     Cause, Grant, Key, Progress, RevokedBy, State, Suspicion, Vault, doubtful_from, error_chain, schedule,
 };
-use threads_auth_store::{SecretsError, StoreError, WriteOutcome, persist};
+use threads_auth_store::{SecretsError, StoreError, WriteOutcome, repeat};
 use threads_graph::{SignedRequest, SignedRequestError, UserId, verify_signed_request};
 use url::{Url, form_urlencoded};
 
@@ -94,9 +94,9 @@ pub(crate) async fn deauthorize(
     let ended_at = issued_at.min(now);
     let (store, by) = (&clients.store, RevokedBy::Threads);
     let note = rules::note_end(&vault.tombstone(&user_id), ended_at);
-    persist(time.deadline(), || store.write(&note)).await?;
+    repeat(time.deadline(), || store.write(&note)).await?;
     let revoke = rules::revoke(&user_id, by, ended_at, now);
-    let has_ended = match persist(time.deadline(), || store.write(&revoke)).await? {
+    let has_ended = match repeat(time.deadline(), || store.write(&revoke)).await? {
         WriteOutcome::Stored => true,
         WriteOutcome::Gone => false,
         WriteOutcome::Superseded => end_newer(clients, &vault, &user_id, ended_at, now).await?,
@@ -200,7 +200,7 @@ pub(crate) async fn delete_person(
             };
             let tombstone = vault.tombstone(user_id);
             let deletion = Deletion { user_id, tombstone: &tombstone, record: &record, requested_at };
-            persist(time.deadline(), || carry_out(clients, vault, deletion, now)).await?
+            repeat(time.deadline(), || carry_out(clients, vault, deletion, now)).await?
         }
     };
     let mut url = clients.config.public_url.clone();

@@ -16,8 +16,8 @@ use crate::connect::{
 };
 use crate::drift;
 use crate::operate::{
-    self, ImportError, Imported, Inspections, ResealError, ResealReport, RestoreError, RestoreReport,
-    Unopened,
+    self, ImportError, Imported, Inspections, PersonDeleted, PersonalData, PersonalDataError, ResealError,
+    ResealReport, RestoreError, RestoreReport, Unopened,
 };
 use crate::refresh::{self, RefreshOutcome, SweepError, SweepReport, TokenHash, VendError, Vended};
 use crate::removal::{self, Deauthorized, Deleted, RemovalError};
@@ -236,6 +236,32 @@ impl ThreadsAuth {
     /// When the request is not Meta's, or the secrets or the store fail.
     pub async fn delete_data(&self, form: &[u8], now: Timestamp) -> Result<Deleted, RemovalError> {
         removal::delete_data(&self.0, form, now).await
+    }
+
+    /// Deletes what is held about a person, as [`Self::delete_data`] does, without a request of
+    /// Meta's: who asked for it at `requested_at`, or else now. It can be repeated.
+    ///
+    /// # Errors
+    /// When the secrets or the store fail.
+    pub async fn delete_person(
+        &self,
+        user_id: &UserId,
+        requested_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<PersonDeleted, RemovalError> {
+        operate::delete_person::delete_person(&self.0, user_id, requested_at, now).await
+    }
+
+    /// All that is held about a person but what opens an account; nothing, if that is so.
+    ///
+    /// # Errors
+    /// When the secrets or the store fail.
+    pub async fn personal_data(
+        &self,
+        user_id: &UserId,
+        now: Timestamp,
+    ) -> Result<Option<PersonalData>, PersonalDataError> {
+        operate::personal_data::personal_data(&self.0, user_id, now).await
     }
 
     /// How far the deletion of this code has come, if there was one.

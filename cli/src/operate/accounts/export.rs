@@ -5,34 +5,44 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 use threads_auth_model::{Grant, Summary};
-use threads_graph::AccessToken;
+use threads_graph::{AccessToken, UserId};
 use zeroize::Zeroizing;
 
 use super::lookup::each_account;
 use super::private_file::private;
-use crate::operate::target::{TARGETS, Target};
+use crate::operate::target::{Opened, TARGETS, Target};
 use crate::operate::unseal::Tokens;
 use crate::shell::exit::{Stopped, usage};
 use crate::shell::prompt::confirm;
 use crate::shell::surroundings::Surroundings;
 
-/// Write all accounts as JSON lines or CSV, without their tokens.
+/// Write all accounts as JSON lines or CSV, without their tokens; or all that is held about one person.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth accounts export --local > accounts.jsonl
   threads-auth accounts export --format csv --output accounts.csv --profile prod
   threads-auth accounts export --with-tokens --output everything.jsonl
                                       asks first; such a file can be imported elsewhere
+  threads-auth accounts export 17841405793187218 --personal --output ada.json
+                                      for that person: account, sessions, the trace of an end
 
 Standard output gets the accounts, a line of JSON each, with --json as without. Where --output takes them, --json prints what was
 written: {{\"written\": 2, \"file\": \"accounts.jsonl\", …}}. Such a file can be read by you alone.
 
 {TARGETS}"))]
 pub(super) struct Export {
+    /// The person, with --personal
+    #[arg(value_name = "USER_ID", requires = "personal")]
+    user_id: Option<UserId>,
+
+    /// All that is held about one person, as JSON, without what opens an account
+    #[arg(long, requires = "user_id", conflicts_with_all = ["with_tokens", "yes_with_tokens", "format"])]
+    personal: bool,
+
     /// How to write it
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     format: Format,
@@ -95,6 +105,9 @@ impl Export {
             return usage(text);
         }
         let stack = self.target.open(surroundings).await?;
+        if let Some(user_id) = &self.user_id {
+            return self.personal(&stack, user_id).await;
+        }
         if self.with_tokens && !self.yes_with_tokens {
             let question = format!(
                 "This writes the tokens of all accounts of {} in the clear: whoever has them acts as these people. Type \"export tokens\"",
@@ -140,14 +153,41 @@ impl Export {
         Stopped::told(u8::from(broken + sealed > 0))
     }
 
-    fn sink(&self) -> Result<Sink> {
-        let out: Box<dyn Write> = match &self.output {
+    /// What is held about one person.
+    async fn personal(&self, stack: &Opened, user_id: &UserId) -> Result<()> {
+        let data = stack.service.personal_data(user_id, stack.now()).await?;
+        let Some(data) = data else {
+            bail!("{} holds nothing about {user_id}", stack.name);
+        };
+        let mut out = self.out()?;
+        serde_json::to_writer_pretty(&mut out, &data)?;
+        writeln!(out).and_then(|()| out.flush()).context("not all of it could be written")?;
+        let output = self.target.output;
+        match &self.output {
+            Some(path) if output.json => {
+                output.result(&json!({"user_id": user_id, "file": path.display().to_string()}), "")
+            }
+            Some(path) => {
+                output.note(&format!("what is held about {user_id} was written to {}", path.display()));
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Where it goes: standard output, or a new file that nobody else can read.
+    fn out(&self) -> Result<Box<dyn Write>> {
+        Ok(match &self.output {
             None => Box::new(std::io::BufWriter::new(std::io::stdout())),
             Some(path) if path.exists() => {
                 return usage(format!("{} exists: choose another name", path.display()));
             }
             Some(path) => Box::new(std::io::BufWriter::new(private(path)?)),
-        };
+        })
+    }
+
+    fn sink(&self) -> Result<Sink> {
+        let out = self.out()?;
         Ok(match self.format {
             Format::Jsonl => Sink::Jsonl(out),
             Format::Csv => {

@@ -1,5 +1,6 @@
 //! `threads-auth accounts`: the accounts of a stack. Only export shows a token, if it is told to.
 
+mod delete;
 mod disconnect;
 mod export;
 mod import;
@@ -36,6 +37,7 @@ enum Command {
     Show(show::Show),
     Refresh(refresh::Refresh),
     Disconnect(disconnect::Disconnect),
+    Delete(delete::Delete),
     Import(import::Import),
     Export(export::Export),
 }
@@ -47,6 +49,7 @@ impl Accounts {
             Command::Show(command) => command.run(surroundings).await,
             Command::Refresh(command) => command.run(surroundings).await,
             Command::Disconnect(command) => command.run(surroundings).await,
+            Command::Delete(command) => command.run(surroundings).await,
             Command::Import(command) => command.run(surroundings).await,
             Command::Export(command) => command.run(surroundings).await,
         }

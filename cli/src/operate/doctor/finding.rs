@@ -3,6 +3,9 @@
 use anstyle::{AnsiColor, Style};
 use aws_sdk_scheduler::error::{ProvideErrorMetadata, SdkError};
 use serde::Serialize;
+use threads_auth::FailureKind;
+use threads_auth_model::error_chain;
+use threads_auth_store::AwsError;
 
 use crate::shell::failure::is_denied;
 
@@ -41,6 +44,21 @@ pub(super) fn fail(check: &'static str, detail: impl Into<String>, next: impl In
 pub(super) fn denied(check: &'static str, code: &str, permission: &str) -> Finding {
     let next = format!("Try again with credentials that have {permission}.");
     warn(check, format!("your credentials may not look ({code})"), next)
+}
+
+/// The finding where a table cannot be read, which takes this action.
+pub(super) fn unreadable(check: &'static str, error: &AwsError, table: &str, action: &str) -> Finding {
+    let next = match error.kind {
+        FailureKind::Denied => return denied(check, &error.code, &format!("{action} on the table {table}")),
+        FailureKind::Missing => {
+            let detail = format!("there is no table {table} ({})", error.code);
+            let next = "Deploy the stack again, or start `threads-auth dev` anew: both make it. `threads-auth restore` brings the accounts of a backup back.";
+            return fail(check, detail, next);
+        }
+        _ if error.kind.is_transient() => "Try again later.",
+        _ => "Is the table there, and do your credentials reach it?",
+    };
+    fail(check, error_chain(error), next)
 }
 
 impl Finding {

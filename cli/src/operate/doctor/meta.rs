@@ -86,6 +86,9 @@ pub(super) async fn inspections(stack: &Opened) -> Finding {
             format!("the account of the inspector {user_id} has ended"),
             "Its person has to connect again. Or name another one: `threads-auth configure --inspector USER_ID`.",
         ),
+        Inspections::Unreadable => {
+            warn(CHECK, "cannot be tried without the accounts", "First the tokens, see above.")
+        }
         Inspections::Unknown => warn(CHECK, "Meta did not say who may ask about tokens", "Try again later."),
     }
 }

@@ -14,7 +14,7 @@ use serde_json::json;
 use threads_auth::{FailureKind, Pause, StoreError};
 use threads_auth_model::error_chain;
 
-use self::finding::{Finding, Level, denied, ok, warn};
+use self::finding::{Finding, Level, denied, ok, unreadable, warn};
 use crate::operate::target::{Opened, TARGETS, Target};
 use crate::shell::exit::Stopped;
 use crate::shell::interrupt::Interrupt;
@@ -57,6 +57,7 @@ async fn examine(stack: &Opened) -> Vec<Finding> {
     findings.push(meta::belong_together(stack).await);
     findings.push(meta::scopes(stack));
     findings.push(secrets::tokens(stack).await);
+    findings.push(sessions(stack).await);
     findings.push(meta::inspections(stack).await);
     findings.extend(meta::drift(stack).await);
     findings.push(pause(stack).await);
@@ -68,6 +69,18 @@ async fn examine(stack: &Opened) -> Vec<Finding> {
         findings.push(aws::key_policy(deployed).await);
     }
     findings
+}
+
+/// Whether the table of sessions answers.
+async fn sessions(stack: &Opened) -> Finding {
+    const CHECK: &str = "sessions";
+    match stack.service.store().session("none").await {
+        Ok(_) => ok(CHECK, "their table answers"),
+        Err(StoreError::DynamoDb(error)) => {
+            unreadable(CHECK, &error, &stack.service.config().short_lived_table, "dynamodb:GetItem")
+        }
+        Err(error) => warn(CHECK, error_chain(&error), "Try again later."),
+    }
 }
 
 /// The pause that an operator has set, which an alarm tells too.
@@ -82,6 +95,9 @@ async fn pause(stack: &Opened) -> Finding {
         }
         Err(StoreError::DynamoDb(error)) if error.kind == FailureKind::Denied => {
             denied(CHECK, &error.code, "dynamodb:GetItem on the table of grants")
+        }
+        Err(error) if error.kind() == FailureKind::Missing => {
+            warn(CHECK, "cannot be told without the table of grants", "First the tokens, see above.")
         }
         Err(error) => warn(CHECK, format!("could not be read: {}", error_chain(&error)), "Try again later."),
     }

@@ -4,7 +4,7 @@ use threads_auth::{FailureKind, SecretsError, StoreError};
 use threads_auth_model::error_chain;
 use threads_auth_model::seal::Format;
 
-use super::finding::{Finding, denied, fail, ok, warn};
+use super::finding::{Finding, denied, fail, ok, unreadable, warn};
 use crate::operate::target::Opened;
 use crate::operate::unseal::Tokens;
 use crate::shell::failure::secret_unseen;
@@ -64,8 +64,8 @@ pub(super) async fn tokens(stack: &Opened) -> Finding {
     };
     let page = match stack.service.list_grants(None, Some(SAMPLE), None).await {
         Ok(page) => page,
-        Err(StoreError::DynamoDb(error)) if error.kind == FailureKind::Denied => {
-            return denied(CHECK, &error.code, "dynamodb:Scan on the table of grants");
+        Err(StoreError::DynamoDb(error)) => {
+            return unreadable(CHECK, &error, stack.service.store().grants_table(), "dynamodb:Scan");
         }
         Err(error) => {
             let next = "Is the table there, and do your credentials reach it?";

@@ -10,13 +10,13 @@ use aws_sdk_lambda::Client;
 use aws_sdk_lambda::config::retry::RetryConfig;
 use aws_sdk_lambda::config::timeout::TimeoutConfig;
 use aws_sdk_lambda::config::{Builder, StalledStreamProtectionConfig};
-use aws_sdk_lambda::error::{DisplayErrorContext, SdkError};
+use aws_sdk_lambda::error::SdkError;
 use aws_sdk_lambda::operation::invoke::{InvokeError, InvokeOutput};
 use aws_sdk_lambda::primitives::Blob;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use threads_auth::SweepReport;
+use threads_auth::{SweepReport, error_chain};
 
 use super::progress::Progress;
 use crate::operate::target::{Deployed, Opened};
@@ -112,7 +112,7 @@ fn not_invoked(function: &str, error: &SdkError<InvokeError>) -> Result<SweepRep
     let SdkError::ServiceError(refused) = error else {
         return later(format!(
             "Lambda does not answer, and {function} may be sweeping all the same: {}",
-            DisplayErrorContext(error)
+            error_chain(error)
         ));
     };
     let (status, refusal) = (refused.raw().status().as_u16(), refused.err());

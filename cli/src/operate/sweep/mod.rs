@@ -113,7 +113,8 @@ impl Sweep {
             };
         }
         if told.unreadable_shards > 0 {
-            let _ = writeln!(plain, "{} parts of the index could not be read.", told.unreadable_shards);
+            let why = told.unreadable_because.as_deref().unwrap_or("the log says why");
+            let _ = writeln!(plain, "{} parts of the index could not be read: {why}", told.unreadable_shards);
         }
         for drift in &told.drift {
             let _ = writeln!(plain, "Meta is not as it was: {drift}.");

@@ -72,10 +72,10 @@ pub enum ConnectError {
     #[error("Threads refused")]
     Threads(#[source] threads_graph::Error),
     /// The secrets could not be read.
-    #[error("the secrets could not be read")]
+    #[error(transparent)]
     Secrets(#[from] SecretsError),
     /// The store failed.
-    #[error("the store failed")]
+    #[error(transparent)]
     Store(#[from] StoreError),
     /// Sealing failed.
     #[error("sealing failed")]

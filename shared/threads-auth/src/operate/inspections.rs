@@ -24,7 +24,9 @@ pub enum Inspections {
     NoInspector(UserId),
     /// The inspector's person has to connect again.
     EndedInspector(UserId),
-    /// Meta, or the stack, did not tell.
+    /// The accounts cannot be read.
+    Unreadable,
+    /// Meta did not tell.
     Unknown,
 }
 
@@ -46,7 +48,7 @@ pub(crate) async fn inspections(clients: &Clients, now: Timestamp) -> Inspection
         Ok(None) => return Inspections::NothingToAsk,
         Err(error) => {
             tracing::warn!(error = error_chain(&error), "there is no account to ask about");
-            return Inspections::Unknown;
+            return Inspections::Unreadable;
         }
     };
     let Some(live) = grant.live() else { return Inspections::Unknown };

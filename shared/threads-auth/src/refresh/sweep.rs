@@ -77,6 +77,9 @@ pub struct SweepReport {
     pub stopped: Option<Stopped>,
     /// Partitions of the due index that could not be read. Their grants wait for the next sweep.
     pub unreadable_shards: u32,
+    /// Why the last of them could not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreadable_because: Option<String>,
 }
 
 threads_graph::names! {
@@ -113,8 +116,8 @@ pub enum SweepError {
     #[error(transparent)]
     Seal(#[from] SealError),
     /// No partition of the due index could be read, the last of them for this reason.
-    #[error("the due index could not be read")]
-    Unreadable(#[source] StoreError),
+    #[error(transparent)]
+    Unreadable(StoreError),
 }
 
 /// Looks at every grant that is due at `now`, for at most `budget`. `watch` sees each outcome as it
@@ -148,6 +151,7 @@ pub(crate) async fn sweep(
     report.weakest_token_days = refresher.weakest_days();
     report.oldest_overdue_seconds =
         refresher.overdue_seconds().max(oldest_overdue_seconds(clients, time.now()).await);
+    report.unreadable_because = unreadable.as_ref().map(|error| error_chain(error));
     match unreadable {
         Some(error) if report.unreadable_shards >= u32::from(schedule::DUE_SHARDS) => {
             Err(SweepError::Unreadable(error))

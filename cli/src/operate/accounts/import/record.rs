@@ -70,6 +70,8 @@ impl Record {
         match fate {
             Fate::Imported => self.tally.imported += 1,
             Fate::Present => self.tally.present += 1,
+            // No word on the line itself.
+            Fate::StackFailed(_) => {}
             Fate::Rejected { reason, try_again } => {
                 if try_again {
                     self.tally.failed += 1;

@@ -11,7 +11,7 @@ use super::lines::Entry;
 use super::record::Record;
 use super::take_over::{Fate, take_over};
 use crate::operate::target::Opened;
-use crate::shell::exit::Stopped;
+use crate::shell::exit::{self, Stopped};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::{Output, complain, say};
 
@@ -33,6 +33,8 @@ pub(super) struct Run {
 enum Ended {
     AtTheEnd,
     Failing,
+    /// In a way that every other line would meet too.
+    StackFailed(anyhow::Error),
     Signal(u8),
 }
 
@@ -59,7 +61,10 @@ impl Run {
         let ended = self.work(lines, most, tries).await;
         self.record.bar.finish_and_clear();
         let next = self.in_flight.first().copied().unwrap_or(self.last + 1);
-        let ended = ended?;
+        let ended = match ended? {
+            Ended::StackFailed(error) if self.record.tally.read == 0 => return Err(error),
+            ended => ended,
+        };
         // The reader ends before its lines do, and leaves here what has ended it.
         let failure = failure.try_recv().ok();
         let failure = match failure {
@@ -72,6 +77,11 @@ impl Run {
             return Err(error.context(format!("stopped after line {}", self.last)));
         }
         match ended {
+            Ended::StackFailed(error) => {
+                exit::tell(&error);
+                say(&format!("Stopped. --from-line {next} goes on."));
+                Err(Stopped::Told(exit::code(&error)).into())
+            }
             Ended::Signal(signal) => {
                 say(&format!("Stopped. --from-line {next} goes on."));
                 Err(Stopped::Interrupted(signal).into())
@@ -96,7 +106,16 @@ impl Run {
             tokio::select! {
                 Some(done) = tasks.join_next() => {
                     let (entry, fate) = done.context("a line was given up")?;
-                    self.settle(&entry, fate)?;
+                    match fate {
+                        // The line stays in flight: it is where to go on.
+                        Fate::StackFailed(error) => match ended {
+                            None | Some(Ended::AtTheEnd | Ended::Failing) => {
+                                ended = Some(Ended::StackFailed(error.into()));
+                            }
+                            Some(_) => {}
+                        },
+                        fate => self.settle(&entry, fate)?,
+                    }
                     if self.failing >= BREAKER && ended.is_none() {
                         ended = Some(Ended::Failing);
                     }

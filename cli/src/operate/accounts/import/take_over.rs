@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use threads_auth::ImportError;
+use threads_auth::{FailureKind, ImportError};
 use threads_auth_model::error_chain;
 use threads_auth_store::Backoff;
 use threads_graph::{AccessToken, ErrorKind, UserId};
@@ -20,7 +20,12 @@ const WAITS: Backoff =
 pub(super) enum Fate {
     Imported,
     Present,
-    Rejected { reason: String, try_again: bool },
+    Rejected {
+        reason: String,
+        try_again: bool,
+    },
+    /// The stack has failed, as it would for every other line.
+    StackFailed(ImportError),
 }
 
 /// Takes over one token, with as many tries.
@@ -40,6 +45,9 @@ pub(super) async fn take_over(stack: Arc<Opened>, entry: Entry, tries: u8) -> (E
             Ok(_) => return (entry, Fate::Present),
             Err(error) => error,
         };
+        if is_of_the_stack(&error) {
+            return (entry, Fate::StackFailed(error));
+        }
         let try_again = error.is_retryable();
         if !try_again || attempt >= tries {
             let reason = error_chain(&error);
@@ -55,6 +63,16 @@ pub(super) async fn take_over(stack: Arc<Opened>, entry: Entry, tries: u8) -> (E
         waits.wait(asked).await;
     }
     unreachable!("the last try returns")
+}
+
+/// Whether a failure is the stack's, and time does not mend it.
+fn is_of_the_stack(error: &ImportError) -> bool {
+    let kind = match error {
+        ImportError::Store(error) => error.kind(),
+        ImportError::Secrets(error) => error.kind(),
+        _ => return false,
+    };
+    matches!(kind, FailureKind::Missing | FailureKind::Denied | FailureKind::Broken)
 }
 
 type Values = (AccessToken, Option<UserId>, Option<Timestamp>);

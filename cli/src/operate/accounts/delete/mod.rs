@@ -1,0 +1,163 @@
+//! `threads-auth accounts delete`: people whose data has to go, one by one or by a list of Meta's.
+
+mod list;
+
+use std::cell::Cell;
+
+use anyhow::Result;
+use clap::Args;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use threads_auth::{PersonDeleted, Progress, RemovalError, StoreError};
+use threads_graph::UserId;
+
+use self::list::List;
+use crate::operate::target::{Opened, TARGETS, Target};
+use crate::shell::exit::{self, Stopped};
+use crate::shell::interrupt::Interrupt;
+use crate::shell::prompt::confirm;
+use crate::shell::surroundings::Surroundings;
+
+/// Delete everything that is held about people, as when Meta asks for it.
+#[derive(Args)]
+#[command(after_help = format!("Examples:
+  threads-auth accounts delete 17841405793187218 --local
+  threads-auth accounts delete ids-from-meta.csv --requested-at 2026-11-25T08:00:00Z --profile prod
+  my-export | threads-auth accounts delete - --yes --json
+
+Meta also mails lists of people whose data has to go. A file has a user id in each line. Blank lines, comments (#), a line of names and
+further columns do no harm, and a line without a user id is named and left out. Each person gets a confirmation code and an address that
+shows what became of it, as Meta would be given. An id that is not known leaves its trace too, so that a connect under way does not bring
+that person back. It can be repeated with the same list: who is gone stays gone, under the same code.
+
+Exit codes: 1 if a line or a person was left out, 4 if the rest is to be tried again later.
+
+{TARGETS}"))]
+pub(super) struct Delete {
+    /// Threads user ids, or files of them, or - for standard input
+    #[arg(value_name = "ID|FILE", required = true)]
+    whom: Vec<String>,
+
+    /// When they asked; who has connected since is left alone [default: now]
+    #[arg(long, value_name = "TIME")]
+    requested_at: Option<Timestamp>,
+
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+
+    #[command(flatten)]
+    target: Target,
+}
+
+/// What was done so far.
+#[derive(Default)]
+struct Done {
+    people: Vec<Value>,
+    /// Why the rest was left alone.
+    failure: Option<anyhow::Error>,
+    /// Whether somebody's row could not be deleted.
+    is_incomplete: bool,
+}
+
+impl Delete {
+    pub(super) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        let output = self.target.output;
+        let List { people, bad, .. } = List::read(&self.whom)?;
+        for line in &bad {
+            output.warn(&format!("{}, line {}: {}", line.file, line.line, line.reason));
+        }
+        let mut interrupt = Interrupt::listen()?;
+        let stack = interrupt.or(self.target.open(surroundings)).await?;
+        if !self.yes && !people.is_empty() {
+            let whom = match &people[..] {
+                [user_id] => user_id.to_string(),
+                people => format!("{} people", people.len()),
+            };
+            let question = format!(
+                "Delete all that {} holds about {whom}? Nothing brings it back, and only they can connect again. Type yes",
+                stack.name
+            );
+            confirm(&question, "yes", "--yes").await?;
+        }
+        let came = Cell::new(None);
+        let words = "Ending after the person whose turn it is; a second Ctrl-C does not wait.";
+        let work = Box::pin(async { self.delete(&stack, &people, &came).await });
+        let Done { people: told, failure, is_incomplete } = interrupt.noting(&came, words, work).await?;
+        let left = people.len() - told.len();
+        let failure = match failure {
+            // Nothing was done that a result could tell.
+            Some(error) if told.is_empty() => return Err(error),
+            failure => failure,
+        };
+        if output.json {
+            let why = failure.as_ref().map(|error| format!("{error:#}"));
+            output.result(&json!({"people": told, "left": left, "bad_lines": bad, "error": why}), "")?;
+        } else {
+            output.note(&format!("{} of {} people are done", told.len(), people.len()));
+        }
+        if left > 0 {
+            output.warn(&format!("{left} people are left: the same command goes on with them"));
+        }
+        if let Some(error) = failure {
+            exit::tell(&error);
+            return Stopped::told(exit::code(&error));
+        }
+        if let Some(signal) = came.get() {
+            return Err(Stopped::Interrupted(signal).into());
+        }
+        Stopped::told(u8::from(is_incomplete || !bad.is_empty()))
+    }
+
+    /// Deletes one after the other, until one fails as every other would.
+    async fn delete(&self, stack: &Opened, people: &[UserId], came: &Cell<Option<u8>>) -> Result<Done> {
+        let mut done = Done::default();
+        for user_id in people {
+            if came.get().is_some() {
+                break;
+            }
+            let deleted = stack.service.delete_person(user_id, self.requested_at, stack.now()).await;
+            let (json, plain) = match deleted {
+                Ok(deleted) => told(user_id, &deleted),
+                Err(RemovalError::Store(error)) if is_of_one(&error) => {
+                    done.is_incomplete = true;
+                    let why = threads_auth_model::error_chain(&error);
+                    (
+                        json!({"user_id": user_id, "outcome": "failed", "error": why}),
+                        format!("{user_id}  FAILED  {why}"),
+                    )
+                }
+                Err(error) => {
+                    let error = anyhow::Error::from(error);
+                    done.failure = Some(error.context(format!("{user_id} was not deleted")));
+                    break;
+                }
+            };
+            if !self.target.output.json {
+                // At once: what is done stays done, whatever comes next.
+                self.target.output.result(&Value::Null, &plain)?;
+            }
+            done.people.push(json);
+        }
+        Ok(done)
+    }
+}
+
+fn is_of_one(error: &StoreError) -> bool {
+    error.kind() == threads_auth::FailureKind::ThisItem
+}
+
+/// What became of one person, for programs and for people.
+fn told(user_id: &UserId, deleted: &PersonDeleted) -> (Value, String) {
+    let PersonDeleted { deleted, was_known } = deleted;
+    let (outcome, words) = match deleted.progress {
+        Progress::Kept(_) => ("connected_since", "has connected since, and was left alone"),
+        Progress::Unfinished(..) => ("unfinished", "begun; the next sweep goes on with it"),
+        Progress::Done(_) if *was_known => ("deleted", "deleted"),
+        Progress::Done(_) => ("unknown", "no account; what there was else is deleted"),
+    };
+    let (code, url) = (&deleted.confirmation_code, &deleted.url);
+    let json =
+        json!({"user_id": user_id, "outcome": outcome, "confirmation_code": code, "url": url.as_str()});
+    (json, format!("{user_id}  {words}  {code}  {url}"))
+}

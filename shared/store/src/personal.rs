@@ -1,0 +1,57 @@
+//! What is held about one person, wherever it lies.
+
+use futures_util::{Stream, TryStreamExt};
+use threads_auth_model::{Attribute, Condition, Key};
+use threads_graph::UserId;
+
+use crate::StoreError;
+use crate::expression::Expressions;
+use crate::item::Item;
+use crate::table::{Store, stream};
+
+/// The rows that are about one person, as they are.
+#[derive(Debug)]
+pub struct Held {
+    /// The grant.
+    pub grant: Option<Item>,
+    /// The sessions that name the person.
+    pub sessions: Vec<Item>,
+    /// The row that outlives the grant: a tombstone, or the time of an end.
+    pub tombstone: Option<Item>,
+}
+
+impl Store {
+    /// All that is held about a person.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn held(&self, user_id: &UserId, tombstone: &Key) -> Result<Held, StoreError> {
+        Ok(Held {
+            grant: self.read_item(&Key::grant(user_id), "read a grant").await?,
+            sessions: self.sessions_of(user_id).try_collect().await?,
+            tombstone: self.read_item(tombstone, "read a tombstone").await?,
+        })
+    }
+
+    /// The sessions that name a person. They are looked for one by one: they live for two days at
+    /// most, and it is rare; an index would keep one more trace of everybody.
+    pub(crate) fn sessions_of(
+        &self,
+        user_id: &UserId,
+    ) -> impl Stream<Item = Result<Item, StoreError>> + use<> {
+        let mut expressions = Expressions::default();
+        let names = |attribute| Condition::Is(attribute, user_id.as_str().into());
+        let filter = Condition::Any(vec![names(Attribute::UserId), names(Attribute::ConnectedUserId)]);
+        let pages = self
+            .client
+            .scan()
+            .table_name(&self.short_lived)
+            .consistent_read(true)
+            .set_filter_expression(expressions.condition(&filter))
+            .set_expression_attribute_names(expressions.names())
+            .set_expression_attribute_values(expressions.values())
+            .into_paginator()
+            .items();
+        stream(pages.send(), "look for a user's sessions")
+    }
+}
