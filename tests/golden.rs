@@ -12,13 +12,16 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use ring::digest::{Context as Digest, SHA256};
 use serde_json::{Value, json};
-use threads_auth_model::seal::{Context, Keyring, Purpose};
+use threads_auth_model::seal::{Context, Keyring, KeyringChange, Purpose, key_id};
 use threads_auth_store::aws;
 use threads_graph::{HttpClient, HttpTimeouts};
 use threads_sandbox::{FaultAction, SandboxCall};
 
-use crate::fixture::{Browser, DAY, Reply, fail, find_grant, parameter, post_signed, respond, stack_with};
+use crate::fixture::{
+    Browser, DAY, Reply, fail, find_grant, parameter, post_signed, respond, rows, stack_with,
+};
 use crate::iam;
+use crate::operations::change_secret;
 
 const ALWAYS: u32 = u32::MAX;
 
@@ -151,10 +154,15 @@ fn golden_fixtures_are_never_changed() {
             }
         }
     }
-    let (mut digest, mut count) = (Digest::new(&SHA256), 0);
-    add(&folder(), &mut digest, &mut count);
-    let digest = BASE64_STANDARD.encode(digest.finish());
-    assert_eq!((count, digest.as_str()), (107, "qMC8krWuhAOlXyHDGR7GsDHyRd4E1V490xnYGevt3DE="));
+    for (version, files, expected) in [
+        ("v0.1", 107, "qMC8krWuhAOlXyHDGR7GsDHyRd4E1V490xnYGevt3DE="),
+        ("v0.2", 27, "LfEYCd5yOIotiAjw6TcHLobkDuDIwFOmiprhknkJgko="),
+    ] {
+        let (mut digest, mut count) = (Digest::new(&SHA256), 0);
+        add(&folder().with_file_name(version), &mut digest, &mut count);
+        let digest = BASE64_STANDARD.encode(digest.finish());
+        assert_eq!((count, digest.as_str()), (files, expected), "{version}");
+    }
 }
 
 #[test]
@@ -198,6 +206,45 @@ fn every_golden_value_opens_where_it_belongs() {
         *opened.entry("cookie").or_insert(0) += 1;
     }
     println!("golden values that open: {opened:?}");
+}
+
+/// Dead accounts of the first release keep their tokens, and nobody ever refreshes those: a key that seals them can go all the same.
+#[tokio::test]
+async fn every_golden_value_is_sealed_anew() {
+    let stack = golden_stack(&[]).await;
+    let table = stack.urls().grants_table.clone();
+    let steps = [
+        KeyringChange::Identify(&table),
+        KeyringChange::Upgrade,
+        KeyringChange::Add("new"),
+        KeyringChange::Write("new"),
+    ];
+    for change in steps {
+        change_secret(&stack, change).await;
+    }
+    let now = stack.clock().now();
+    let report = stack.service().reseal(now, |_, _| ()).await.unwrap();
+    let (grants, mut opened) = (all("grants"), 0);
+    let vault = stack.service().vault(now).await.unwrap();
+    for row in rows(&stack).await {
+        let Some(user_id) = row["pk"].as_s().unwrap().strip_prefix("user#") else { continue };
+        let file = grants.values().find(|file| text(file, "/row/user_id/S") == user_id).unwrap();
+        for (attribute, purpose) in [
+            ("token", Purpose::AccessToken),
+            ("previous_token", Purpose::PreviousToken),
+            ("pending_token", Purpose::PendingToken),
+        ] {
+            let Some(sealed) = row.get(attribute).map(|value| value.as_b().unwrap().as_ref()) else {
+                continue;
+            };
+            assert_eq!((sealed[0], key_id(sealed)), (2, Some("new")), "{user_id} {attribute}");
+            let token = vault.open(purpose, &user_id.parse().unwrap(), sealed).unwrap();
+            assert_eq!(token.expose(), file["sealed"][attribute], "{user_id} {attribute}");
+            opened += 1;
+        }
+    }
+    assert_eq!((report.resealed, report.current, report.unopened, report.changing), (opened, 0, 0, 0));
+    println!("golden values sealed anew: {opened} of {opened}");
 }
 
 #[tokio::test]

@@ -144,11 +144,12 @@ async fn what_is_not_worth_keeping_is_refused() {
     assert!(import(&stack, &newer).await.unwrap().is_new);
 }
 
-fn dynamodb(stack: &Stack) -> Client {
+pub(crate) fn dynamodb(stack: &Stack) -> Client {
     threads_auth_store::aws::dynamodb(&stack.service().config().aws, &http())
 }
 
-async fn change_secret(stack: &Stack, change: KeyringChange<'_>) {
+/// Changes the keyring, as the command line does.
+pub(crate) async fn change_secret(stack: &Stack, change: KeyringChange<'_>) {
     let id = &stack.urls().keyring_secret_id;
     let text = change_keyring(&secret_text(stack, id).await, change).unwrap();
     let client = threads_auth_store::aws::secrets_manager(&stack.service().config().aws, &http());

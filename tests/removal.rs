@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
+use devstack::Stack;
 use reqwest::StatusCode;
 use ring::hmac;
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use threads_auth_model::Status;
 use threads_sandbox::{Fault, FaultAction, SandboxCall};
 
 use crate::fixture::{
-    Browser, DAY, HOLD, START, account, delete_data, find_grant, grant, post_form, post_signed, rows,
+    Browser, DAY, HOLD, START, account, delete_data, find_grant, grant, http, post_form, post_signed, rows,
     secret_text, stack, token,
 };
 
@@ -142,6 +143,83 @@ async fn no_forged_message_changes_anything() {
     let number = with("user_id", json!(ada.parse::<u64>().unwrap()));
     assert_eq!(post_signed(&stack, "/data-deletion", &number).await.status, StatusCode::OK);
     assert!(find_grant(&stack, &ada).await.is_none());
+}
+
+/// Puts another text into the secret of the app, as `configure` does after a reset at Meta.
+async fn put_app(stack: &Stack, app: &Value) {
+    let client = threads_auth_store::aws::secrets_manager(&stack.service().config().aws, &http());
+    let put = client.put_secret_value().secret_id(&stack.urls().app_secret_id).secret_string(app.to_string());
+    put.send().await.unwrap();
+}
+
+/// The app's secret is reset: no request of Meta's is refused that was signed with either, for as long as one may be on its way.
+#[tokio::test]
+async fn after_a_reset_of_the_app_secret_both_are_accepted_for_a_day() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    let text = secret_text(&stack, &stack.urls().app_secret_id).await;
+    let mut app: Value = serde_json::from_str(&text).unwrap();
+    let old = app["app_secret"].as_str().unwrap().to_owned();
+    let post = async |path, secret: &str| {
+        let now = stack.clock().now().as_second();
+        let payload = json!({"algorithm": "HMAC-SHA256", "issued_at": now, "user_id": ada});
+        post_signed(&stack, path, &signed(secret, &payload)).await.status
+    };
+    for path in PATHS {
+        // Each function has read the secret just now.
+        put_app(&stack, &serde_json::from_str(&text).unwrap()).await;
+        stack.clock().advance(Duration::from_secs(301));
+        Browser::new().connect(&stack, &ada).await;
+        assert_eq!(post(path, &old).await, StatusCode::OK);
+        let until = stack.clock().now() + jiff::SignedDuration::from_hours(24);
+        app["app_secret"] = json!("the-secret-after-a-reset");
+        app["previous"] = json!({"app_secret": old, "until": until});
+        put_app(&stack, &app).await;
+        for secret in ["the-secret-after-a-reset", &old] {
+            Browser::new().connect(&stack, &ada).await;
+            assert_eq!(post(path, secret).await, StatusCode::OK, "{path}");
+            assert!(find_grant(&stack, &ada).await.is_none_or(|grant| grant.live().is_none()), "{path}");
+        }
+        assert_eq!(post(path, "another-secret").await, StatusCode::BAD_REQUEST);
+        stack.clock().advance(Duration::from_secs(86_399));
+        assert_eq!(post(path, &old).await, StatusCode::OK, "{path}");
+        stack.clock().advance(Duration::from_secs(1));
+        assert_eq!(post(path, &old).await, StatusCode::BAD_REQUEST, "{path}");
+        assert_eq!(post(path, "the-secret-after-a-reset").await, StatusCode::OK, "{path}");
+        // After a leak none is kept, nor is one of which it is not said until when.
+        for previous in [Value::Null, json!({"app_secret": old}), json!("a later version's")] {
+            app["previous"] = previous;
+            put_app(&stack, &app).await;
+            stack.clock().advance(Duration::from_secs(301));
+            assert_eq!(post(path, &old).await, StatusCode::BAD_REQUEST, "{path}");
+            assert_eq!(post(path, "the-secret-after-a-reset").await, StatusCode::OK, "{path}");
+        }
+    }
+}
+
+/// Anybody can send a wrong signature: the secret is read for it once a minute at most.
+#[tokio::test]
+async fn wrong_signatures_read_the_secret_once_a_minute() {
+    let stack = stack().await;
+    let secrets = stack.service().secrets();
+    let app = async || {
+        let app = secrets.app_again(stack.clock().now()).await.unwrap();
+        app.credentials.app_secret.expose().to_owned()
+    };
+    let mut text: Value =
+        serde_json::from_str(&secret_text(&stack, &stack.urls().app_secret_id).await).unwrap();
+    let mut seen = Vec::new();
+    for second in 0..150 {
+        text["app_secret"] = json!(format!("secret-of-second-{second}"));
+        put_app(&stack, &text).await;
+        let now = app().await;
+        if seen.last() != Some(&now) {
+            seen.push(now);
+        }
+        stack.clock().advance(Duration::from_secs(1));
+    }
+    println!("150 wrong signatures in 150 seconds: {} reads of the secret", seen.len());
+    assert_eq!(seen, ["secret-of-second-0", "secret-of-second-60", "secret-of-second-120"]);
 }
 
 /// Threat 26.

@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use threads_auth::Status;
 use threads_graph::{AppCredentials, AppId, AppSecret, UserId};
@@ -25,6 +26,12 @@ use crate::shell::surroundings::Surroundings;
 /// The inspector's field in the app's secret.
 const INSPECTOR: &str = "inspector";
 
+/// The field of the secret before the present one.
+const PREVIOUS: &str = "previous";
+
+/// How long that one is accepted: as long as Meta's requests are.
+const OVERLAP_SECONDS: i64 = 24 * 3_600;
+
 /// Write the app's id and secret to a stack, after Meta has confirmed them, and make its keyring if it has none.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
@@ -32,11 +39,14 @@ const INSPECTOR: &str = "inspector";
                                       asks for the app's id and secret
   pass show threads/secret | threads-auth configure --app-id 9876543210987654 --app-secret -
                                       for scripts; again with a new secret when Meta has given one
+  threads-auth configure --compromised
+                                      the same after a leak: what the secret before it has signed counts no more
   threads-auth configure --inspector 17841405793187218
                                       names the account by whose token Meta is asked about the others
 
 It is the last step of a deployment, and prints the three addresses that Meta's dashboard wants. Functions take a changed secret up
-within five minutes. The keyring is never replaced.
+within five minutes, and at once for a request that Meta has signed with it. For a day they go on accepting what was signed with the one
+before it, which may be on its way; with --compromised they do not. The keyring is never replaced.
 
 Meta documents that only a Threads tester of the app may ask about tokens: when access to a person's data ends, and what was granted. So
 connect the account of a tester, and name it with --inspector; the id and the secret that are stored already are taken then.
@@ -57,6 +67,10 @@ pub(crate) struct Configure {
     /// `none` for nobody
     #[arg(long, value_name = "USER_ID", conflicts_with = "replace_app")]
     inspector: Option<Inspector>,
+
+    /// The app secret has leaked: accept nothing any more that was signed with the one before it
+    #[arg(long)]
+    compromised: bool,
 
     /// Change to another app: the accounts of the one before it are lost
     #[arg(long)]
@@ -108,6 +122,9 @@ impl Configure {
             }
             // It was one of them.
             secret.remove(INSPECTOR);
+            // It signs for the other app.
+            secret.remove("app_secret");
+            secret.remove(PREVIOUS);
         }
         output.note("Asking Meta whether the app id and the secret belong together …");
         let graph = stack.graph();
@@ -119,6 +136,7 @@ impl Configure {
                     .context("Meta does not take the app id with this secret, and nothing was written")
             })
             .await?;
+        let accepted_until = self.keep_previous(&mut secret, &app, stack.now());
         secret.insert("app_id".to_owned(), json!(app.app_id));
         secret.insert("app_secret".to_owned(), app.app_secret.expose().into());
         match &self.inspector {
@@ -138,6 +156,7 @@ impl Configure {
         let json = json!({
             "app_id": app.app_id,
             "app_secret_written": changed,
+            "previous_accepted_until": accepted_until,
             "keyring_made": made,
             "inspector": inspector,
             "redirect_callback_url": callback,
@@ -148,8 +167,11 @@ impl Configure {
             || "There is no inspector".to_owned(),
             |user_id| format!("The inspector is {user_id}"),
         );
+        let previous = accepted_until.map_or_else(String::new, |until| {
+            format!(" What Meta signed with the one before is accepted until {until}.")
+        });
         let plain = format!(
-            "The app's id and secret belong together, and {}. The keyring {}. {inspector}.\n\nIn Meta's dashboard, under the use case \"Access the Threads API\" > Settings, all three before you save:\n{}\n\n`threads-auth doctor` checks the rest.",
+            "The app's id and secret belong together, and {}.{previous} The keyring {}. {inspector}.\n\nIn Meta's dashboard, under the use case \"Access the Threads API\" > Settings, all three before you save:\n{}\n\n`threads-auth doctor` checks the rest.",
             if changed { "are written" } else { "were there already" },
             if made { "was made" } else { "was there already, and stays" },
             table(&[
@@ -159,6 +181,32 @@ impl Configure {
             ])
         );
         output.result(&json, &plain)
+    }
+
+    /// Keeps the secret before `app`'s for a while, in the text of the secret: until when.
+    fn keep_previous(
+        &self,
+        secret: &mut Map<String, Value>,
+        app: &AppCredentials,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let replaced = stored(secret).filter(|before| before.app_secret.expose() != app.app_secret.expose());
+        if self.compromised {
+            secret.remove(PREVIOUS);
+            return None;
+        }
+        if let Some(before) = replaced {
+            let until = Timestamp::from_second(now.as_second() + OVERLAP_SECONDS).unwrap_or(now);
+            let previous = json!({"app_secret": before.app_secret.expose(), "until": until});
+            secret.insert(PREVIOUS.to_owned(), previous);
+            return Some(until);
+        }
+        let until = secret.get(PREVIOUS)?.get("until")?.as_str()?.parse().ok();
+        let until = until.filter(|until| now < *until);
+        if until.is_none() {
+            secret.remove(PREVIOUS);
+        }
+        until
     }
 
     /// The app's id and secret. Whoever names an inspector need not say again what is stored.

@@ -1,6 +1,6 @@
 //! `threads-auth keyring`: the keys that seal the tokens of a stack.
 //!
-//! Owns the order of a rotation: a new key is readable everywhere before anything is sealed with it. Refuses to take away a key that still
+//! Owns the order of a rotation and of an upgrade: what is new is readable everywhere before anything is sealed with it. Refuses to take away a key that still
 //! seals something or may be about to, to write over a keyring that somebody else has changed since it was read, and to print a key.
 
 use std::collections::BTreeMap;
@@ -10,23 +10,26 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::json;
-use threads_auth_model::seal::{KeyringChange, change_keyring};
+use threads_auth_model::Vault;
+use threads_auth_model::seal::{Format, KeyringChange, Purpose, SealError, change_keyring};
 
+use crate::operate::reseal::{self, Reseal, reseal};
 use crate::operate::stored_keyring::{StoredKeyring, free_id};
 use crate::operate::target::{Opened, TARGETS, Target};
 use crate::shell::exit::{Stopped, later, usage};
 use crate::shell::interrupt::Interrupt;
+use crate::shell::output::Output;
 use crate::shell::prompt::confirm;
 use crate::shell::surroundings::Surroundings;
 
-/// Show, rotate and prune the keys that seal the tokens of a stack.
+/// Show, rotate, upgrade and prune the keys that seal the tokens of a stack.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth keyring show --local
   threads-auth keyring rotate --profile prod
   threads-auth keyring prune 2026-11-25 --profile prod
 
-Each of them takes --json. A token is sealed anew whenever it is refreshed, so the old key is unused about forty days after a rotation.
+Each of them takes --json. A rotation seals everything anew at its end, so the old key is unused some minutes after it.
 
 {TARGETS}"))]
 pub(crate) struct KeyringCommand {
@@ -38,6 +41,8 @@ pub(crate) struct KeyringCommand {
 enum Command {
     Show(Show),
     Rotate(Rotate),
+    Reseal(Reseal),
+    Upgrade(Upgrade),
     Prune(Prune),
 }
 
@@ -52,14 +57,15 @@ struct Show {
     target: Target,
 }
 
-/// Add a key, wait until every function can read it, and let it seal from then on.
+/// Add a key, wait until every function can read it, let it seal from then on, and seal everything anew with it.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth keyring rotate --profile prod
   threads-auth keyring rotate --key-id 2026-11-25 --profile prod
                                       goes on with a rotation that was stopped
 
-Nothing stops meanwhile, and no token is lost: the old key stays, and goes on reading. If somebody else changes the keyring at the same
+Nothing stops meanwhile, and no token is lost: the old key stays, and goes on reading. At the end every token is sealed anew with the new
+key, those of dead accounts too; what does not open is named, and left as it is. If somebody else changes the keyring at the same
 moment, one of the two ends with the exit code 4, and can try again.
 
 {TARGETS}"))]
@@ -76,12 +82,38 @@ struct Rotate {
     target: Target,
 }
 
+/// Let the second format of sealed tokens be written, once every function can read it.
+#[derive(Args)]
+#[command(after_help = format!("Examples:
+  threads-auth keyring upgrade --profile prod
+
+Once, after the deployment of a version that has this command. Until then nothing is written that the version before cannot read, and you
+can go back. In the second format each purpose has a key of its own, and a token is bound to the keyring instead of the table's name: a
+table that was restored from a backup can become the table in use. The keyring remembers the table's name, so older tokens open as well,
+and `keyring reseal` seals them anew.
+
+If the table in use has another name already than its tokens were sealed for, give that with --table.
+
+{TARGETS}"))]
+struct Upgrade {
+    /// The name that the table had when its tokens were sealed [default: the one that it has]
+    #[arg(long, value_name = "NAME")]
+    table: Option<String>,
+
+    /// How long to wait [default: as long as functions keep a secret, and half a minute]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    wait: Option<u64>,
+
+    #[command(flatten)]
+    target: Target,
+}
+
 /// Take away a key that seals nothing any more.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth keyring prune 2026-11-25 --yes --profile prod
 
-It is refused while the key seals a token, and for a while after the keyring was changed: functions use what they have read for some
+It is refused while the key seals a token (`keyring reseal` helps), and for a while after the keyring was changed: functions use what they have read for some
 minutes, a sweep for a quarter of an hour, and so long the cookies of logins that are under way are sealed with the key before.
 
 {TARGETS}"))]
@@ -105,6 +137,9 @@ struct Prune {
 /// The time that functions need beyond the time for which they keep a secret.
 const SLACK: Duration = Duration::from_secs(30);
 
+/// How many accounts are tried before a keyring remembers a table's name.
+const SAMPLE: i32 = 200;
+
 /// The longest that a sweep, or a login with its cookie, runs on with a keyring that it has read.
 const UNDER_WAY: Duration = Duration::from_mins(15);
 
@@ -113,6 +148,8 @@ impl KeyringCommand {
         match self.command {
             Command::Show(command) => command.run(surroundings).await,
             Command::Rotate(command) => command.run(surroundings).await,
+            Command::Reseal(command) => command.run(surroundings).await,
+            Command::Upgrade(command) => Box::pin(command.run(surroundings)).await,
             Command::Prune(command) => command.run(surroundings).await,
         }
     }
@@ -139,7 +176,8 @@ impl Show {
                 format!("{id}  {count} values{role}")
             })
             .collect();
-        let json = json!({"writing": keyring.writing(), "keys": keys, "missing": missing});
+        let format = keyring.format() as u8;
+        let json = json!({"writing": keyring.writing(), "format": format, "keys": keys, "missing": missing});
         self.target.output.result(&json, &lines.join("\n"))?;
         Stopped::told(u8::from(!missing.is_empty()))
     }
@@ -168,28 +206,98 @@ impl Rotate {
         } else {
             output.note(&format!("The key {new} is there already, and reads."));
         }
-        let usual = stack.service.config().secrets_ttl + SLACK;
-        let wait = self.wait.map_or(usual, Duration::from_secs);
-        output.note(&format!(
-            "Waiting {} s, until every function has read it. `keyring rotate --key-id {new}` goes on if this is stopped.",
-            wait.as_secs()
-        ));
-        interrupt
-            .or(async {
-                tokio::time::sleep(wait).await;
-                Ok(())
-            })
-            .await?;
+        let goes_on = format!("keyring rotate --key-id {new}");
+        wait(&stack, self.wait, output, &goes_on, &mut interrupt).await?;
         // As it is now: somebody else may have changed it meanwhile.
         let ring = StoredKeyring::read(&stack).await?;
         let text = change_keyring(&ring.text, KeyringChange::Write(&new))
             .with_context(|| format!("the key {new} was taken away meanwhile"))?;
         ring.replace(&stack, &text).await?;
+        output
+            .note(&format!("{new} seals from now on. What {before} and others have sealed is sealed anew."));
+        let report = reseal(&stack, output, &mut interrupt).await?;
         output.result(
-            &json!({"writing": new, "before": before}),
-            &format!("{new} seals from now on. {before} stays for what it has sealed; `keyring show` tells when that is nothing any more."),
-        )
+            &json!({"writing": new, "before": before, "resealed": report}),
+            &format!(
+                "{}\n{new} seals. {before} stays until `keyring prune {before}`, for what a function may be sealing with it still.",
+                reseal::plain(&report)
+            ),
+        )?;
+        Stopped::told(reseal::code(&report))
     }
+}
+
+impl Upgrade {
+    async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        let output = self.target.output;
+        let mut interrupt = Interrupt::listen()?;
+        let stack = interrupt.or(self.target.open(surroundings)).await?;
+        let mut ring = StoredKeyring::read(&stack).await?;
+        let upgraded = ring.keyring.format() == Format::First;
+        if upgraded {
+            if ring.keyring.id().is_none() {
+                let table = self.table.as_deref().unwrap_or(stack.service.store().grants_table());
+                interrupt.or(Box::pin(are_of_table(&stack, table))).await?;
+                let text = change_keyring(&ring.text, KeyringChange::Identify(table))?;
+                ring.replace(&stack, &text).await?;
+                output.note("The keyring has an id: both formats open with it.");
+            }
+            wait(&stack, self.wait, output, "keyring upgrade", &mut interrupt).await?;
+            // As it is now: somebody else may have changed it meanwhile.
+            ring = StoredKeyring::read(&stack).await?;
+            let text = change_keyring(&ring.text, KeyringChange::Upgrade)
+                .context("somebody has put another keyring in place meanwhile")?;
+            ring.replace(&stack, &text).await?;
+        }
+        let plain = if upgraded {
+            "The second format is written from now on. `keyring reseal` seals anew what is there."
+        } else {
+            "The second format is written already."
+        };
+        output.result(&json!({"format": Format::Second as u8, "upgraded": upgraded}), plain)
+    }
+}
+
+/// Waits until every function has read the keyring as it is. `goes_on` goes on after a stop.
+async fn wait(
+    stack: &Opened,
+    given: Option<u64>,
+    output: Output,
+    goes_on: &str,
+    interrupt: &mut Interrupt,
+) -> Result<()> {
+    let usual = stack.service.config().secrets_ttl + SLACK;
+    let wait = given.map_or(usual, Duration::from_secs);
+    output.note(&format!(
+        "Waiting {} s, until every function has read it. `{goes_on}` goes on if this is stopped.",
+        wait.as_secs()
+    ));
+    interrupt
+        .or(async {
+            tokio::time::sleep(wait).await;
+            Ok(())
+        })
+        .await
+}
+
+/// Checks on some accounts that tokens are bound to the table of this name: it is remembered for good.
+async fn are_of_table(stack: &Opened, table: &str) -> Result<()> {
+    let vault = Vault { table: table.to_owned(), ..stack.service.vault(stack.now()).await? };
+    let page = stack.service.list_grants(None, Some(SAMPLE), None).await?;
+    let opened = page.items.into_iter().flatten().filter_map(|grant| {
+        let live = grant.live()?;
+        Some(vault.open(Purpose::AccessToken, &grant.user_id, &live.token))
+    });
+    let (opened, refused): (Vec<_>, Vec<_>) = opened
+        .filter(|opened| !matches!(opened, Err(SealError::UnknownKey | SealError::Malformed)))
+        .partition(Result::is_ok);
+    if opened.is_empty() && !refused.is_empty() {
+        return usage(format!(
+            "no token of {} is sealed for a table {table}, and the keyring was left as it is: give the name with --table that the table had when its tokens were sealed",
+            stack.name
+        ));
+    }
+    Ok(())
 }
 
 impl Prune {
@@ -229,7 +337,7 @@ impl Prune {
         }
         if let Some(count) = stack.service.keys_in_use().await?.get(key_id) {
             return later(format!(
-                "{key_id} still seals {count} values, which would be lost. Each refresh seals a token anew; try again in some weeks"
+                "{key_id} still seals {count} values, which would be lost: `keyring reseal` seals them anew, and then try again"
             ));
         }
         Ok(ring)

@@ -5,6 +5,7 @@ pub(crate) mod configure;
 pub(crate) mod doctor;
 pub(crate) mod keyring;
 pub(crate) mod pause;
+mod reseal;
 pub(crate) mod restore;
 mod secrets;
 mod stored_keyring;

@@ -11,18 +11,21 @@ use crate::shell::progress::spinner;
 use crate::shell::prompt::confirm;
 use crate::shell::surroundings::Surroundings;
 
-/// Copy what the table of grants lacks from a table that was restored from its backup.
+/// Copy what the table of grants lacks from another, which was restored from its backup.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth restore --from grants-restored --profile prod
                                       after `aws dynamodb restore-table-to-point-in-time … --target-table-name grants-restored`
 
-A backup becomes a table of another name, in which no token opens. This copies its accounts into the table in use, unless that has them
-already or their person had their data deleted since. It can be repeated. Delete the other table afterwards.
+A backup becomes a table of another name. This copies its accounts into the table in use, unless that has them already or their person
+had their data deleted since. It can be repeated. Delete the other table afterwards.
+
+After `keyring upgrade` tokens open under any name, so the restored table can become the table in use instead. Then this brings over, from
+the table before it if that is still there, what is newer: who had their data deleted since is deleted here too.
 
 {TARGETS}"))]
 pub(crate) struct Restore {
-    /// The table that was made from the backup
+    /// The table that was made from the backup, or the one that was in use before
     #[arg(long, value_name = "TABLE")]
     from: String,
 
@@ -40,7 +43,7 @@ impl Restore {
         let stack = interrupt.or(self.target.open(surroundings)).await?;
         let into = stack.service.store().grants_table();
         if self.from == into {
-            let text = format!("{into} is the table in use: --from is the one that was made from a backup");
+            let text = format!("{into} is the table in use: --from is the other one");
             return usage(text);
         }
         if !self.yes {

@@ -1,8 +1,8 @@
 //! The errors of the service, as far as a command has to tell them apart. Their own types know the rest.
 
 use threads_auth::{
-    FailureKind, ImportError, PersonalDataError, RemovalError, RestoreError, SecretsError, StoreError,
-    SweepError, VendError,
+    FailureKind, ImportError, PersonalDataError, RemovalError, ResealError, RestoreError, SecretsError,
+    StoreError, SweepError, VendError,
 };
 use threads_auth_store::AwsError;
 
@@ -28,6 +28,7 @@ pub(crate) fn failure_kind(error: &anyhow::Error) -> Option<FailureKind> {
                 VendError::Store,
                 RemovalError::Store,
                 PersonalDataError::Store,
+                ResealError::Store,
                 ImportError::Store
             )
         });
@@ -38,6 +39,7 @@ pub(crate) fn failure_kind(error: &anyhow::Error) -> Option<FailureKind> {
                 VendError::Secrets,
                 RemovalError::Secrets,
                 PersonalDataError::Secrets,
+                ResealError::Secrets,
                 ImportError::Secrets
             )
         });

@@ -141,7 +141,7 @@ fn a_key_is_rotated_and_leaves_when_it_seals_nothing() {
     local.account(ADA);
     local.account(BEN);
     let shown = local.run(&["keyring", "show", "--json"]).json();
-    assert_eq!(shown, json!({"writing": old, "keys": {old.as_str(): 2}, "missing": []}));
+    assert_eq!(shown, json!({"writing": old, "format": 1, "keys": {old.as_str(): 2}, "missing": []}));
     for secret in [text(&first, "/tombstone"), text(&first, &format!("/keys/{old}"))] {
         local.run(&["keyring", "show"]).expect(0).hides(&[secret]);
     }
@@ -151,6 +151,7 @@ fn a_key_is_rotated_and_leaves_when_it_seals_nothing() {
     local.run(&["keyring", "rotate", "--key-id", &old]).says(2, &["seals already"]);
     local.run(&["keyring", "rotate", "--key-id", &"x".repeat(33)]).says(2, &["32 bytes"]);
     // It is stopped between its two steps, and goes on.
+    let sealed = local.grant(ADA).unwrap().live().unwrap().token.clone();
     let mut running = Running::start(local.command(&["keyring", "rotate"]));
     running.line("Waiting 31 s");
     running.end_by("INT").expect(130);
@@ -158,7 +159,8 @@ fn a_key_is_rotated_and_leaves_when_it_seals_nothing() {
     assert_eq!(text(&between, "/writing"), old);
     assert!(between["keys"]["2041-01-01"].is_string());
     let rotated = local.run(&["keyring", "rotate", "--key-id", "2041-01-01", "--wait", "0", "--json"]).json();
-    assert_eq!(rotated, json!({"writing": "2041-01-01", "before": old}));
+    let resealed = json!({"resealed": 2, "current": 0, "changing": 0, "unopened": 0});
+    assert_eq!(rotated, json!({"writing": "2041-01-01", "before": old, "resealed": resealed}));
     let after: Value = serde_json::from_str(&local.secret(&id)).unwrap();
     assert_eq!(after["keys"][&old], first["keys"][&old]);
     assert_eq!(after["tombstone"], first["tombstone"]);
@@ -168,22 +170,137 @@ fn a_key_is_rotated_and_leaves_when_it_seals_nothing() {
     // What runs on with the keyring from before may seal with the old key for a while.
     local.run(&["keyring", "prune", &old, "--yes"]).says(4, &["may still seal with", "try again at"]);
     let prune = ["keyring", "prune", &old, "--unchanged-for", "0"];
-    local.run(&[&prune[..], &["--yes"]].concat()).says(4, &["still seals 2 values"]);
-    local.stack.clock().advance(2 * DAY);
-    for user in [ADA, BEN] {
-        local.run(&["accounts", "refresh", user]).expect(0);
-    }
+    // So did this, and after it the account has died.
+    local.spoil(ADA, "token", AttributeValue::B(sealed.into()));
+    let still = ["still seals 1 values", "`keyring reseal`"];
+    local.run(&[&prune[..], &["--yes"]].concat()).says(4, &still);
+    let resealed = local.run(&["keyring", "reseal", "--json"]).json();
+    assert_eq!(resealed, json!({"resealed": 1, "current": 1, "changing": 0, "unopened": 0}));
+    assert!(local.run(&["keyring", "reseal"]).stdout.contains("Were so already"), "{resealed}");
     local.run(&prune).says(2, &["--yes"]);
     assert_eq!(local.run(&[&prune[..], &["--yes", "--json"]].concat()).json(), json!({"removed": old}));
     local.run(&["keyring", "prune", "2041-01-01", "--unchanged-for", "0", "--yes"]).expect(0);
     let last = local.run(&["keyring", "show", "--json"]).json();
-    assert_eq!(last["keys"], json!({"2041-01-01.2": 4}));
+    assert_eq!(last["keys"], json!({"2041-01-01.2": 2}));
     local.run(&["doctor"]).expect(0);
 
     // Somebody has taken away a key that is in use.
     local.put_secret(&id, &first.to_string());
     local.run(&["keyring", "show"]).expect(1);
-    assert!(local.run(&["keyring", "show"]).stdout.contains("2041-01-01.2  4 values  MISSING"));
+    assert!(local.run(&["keyring", "show"]).stdout.contains("2041-01-01.2  2 values  MISSING"));
+    let left = local.run(&["keyring", "reseal"]);
+    left.says(1, &["user#17841400000000001: token is sealed with a key that is not in the keyring"]);
+}
+
+/// A person whose token is dead never comes back, and its key goes all the same.
+#[test]
+fn a_rotation_ends_though_an_account_is_dead() {
+    let local = Local::new();
+    let old = text(
+        &serde_json::from_str(&local.secret(&local.stack.urls().keyring_secret_id)).unwrap(),
+        "/writing",
+    )
+    .to_owned();
+    local.account(ADA);
+    local.account(BEN);
+    local.stack.sandbox().unwrap().change_password(ADA);
+    let rotated = local.run(&["keyring", "rotate", "--wait", "0", "--key-id", "new"]);
+    assert!(rotated.expect(0).stdout.contains("Sealed anew"), "{rotated:?}");
+    let prune = ["keyring", "prune", &old, "--yes", "--unchanged-for", "0"];
+    local.run(&prune).expect(0);
+    for _ in 0..10 {
+        local.stack.clock().advance(41 * DAY);
+        local.run(&["sweep"]).expect(0);
+    }
+    assert!(local.grant(BEN).unwrap().live().is_some());
+    assert!(local.grant(ADA).unwrap().live().is_none());
+    assert_eq!(local.run(&["keyring", "show", "--json"]).json()["missing"], json!([]));
+}
+
+#[test]
+fn the_second_format_is_written_after_an_upgrade() {
+    let local = Local::with(HashMap::from([("SECRETS_TTL_SECONDS".to_owned(), "1".to_owned())]));
+    let (id, table) = (local.stack.urls().keyring_secret_id.clone(), local.stack.urls().grants_table.clone());
+    let ring = || serde_json::from_str::<Value>(&local.secret(&id)).unwrap();
+    let format = |user| local.grant(user).unwrap().live().unwrap().token[0];
+    let first = ring();
+    local.account(ADA);
+    assert_eq!(local.run(&["keyring", "show", "--json"]).json()["format"], 1);
+    assert!(local.run(&["doctor"]).stdout.contains("in format 1; `threads-auth keyring upgrade`"));
+    // A name that is remembered is remembered for good.
+    let upgrade = ["keyring", "upgrade", "--wait", "0"];
+    local.run(&[&upgrade[..], &["--table", "another"]].concat()).says(2, &["no token", "--table"]);
+    assert_eq!(ring(), first);
+    // It is stopped between its two steps: everything reads both by then, and nothing writes the second.
+    let mut running = Running::start(local.command(&["keyring", "upgrade"]));
+    running.line("Waiting 31 s");
+    running.end_by("INT").expect(130);
+    let between = ring();
+    assert_eq!((&between["format"], &between["table"]), (&Value::Null, &json!(table)));
+    local.account(BEN);
+    assert_eq!((format(ADA), format(BEN)), (1, 1));
+    let done = local.run(&[&upgrade[..], &["--json"]].concat()).json();
+    assert_eq!(done, json!({"format": 2, "upgraded": true}));
+    let last = ring();
+    assert_eq!((&last["format"], &last["id"]), (&json!(2), &between["id"]));
+    for field in ["writing", "keys", "tombstone"] {
+        assert_eq!(last[field], first[field], "{field}");
+    }
+    assert_eq!(local.run(&upgrade).stdout, "The second format is written already.\n");
+    assert_eq!(ring(), last);
+    // What is there opens, and what is new has the second.
+    local.stack.clock().advance(45 * DAY);
+    local.run(&["accounts", "refresh", ADA]).expect(0);
+    assert_eq!((format(ADA), format(BEN)), (2, 1));
+    local.run(&["doctor"]).expect(0);
+    local.run(&["keyring", "reseal"]).expect(0);
+    assert_eq!(format(BEN), 2);
+    // A rotation stays with it.
+    local.run(&["keyring", "rotate", "--wait", "0"]).expect(0);
+    assert_eq!((format(ADA), format(BEN)), (2, 2));
+    assert_eq!(local.run(&["keyring", "show", "--json"]).json()["format"], 2);
+    local.run(&["doctor"]).says(0, &[]);
+}
+
+/// Meta has given the app another secret. What it signed with the one before may still be on its way.
+#[test]
+fn the_secret_before_is_accepted_for_a_day_unless_it_has_leaked() {
+    let local = Local::new();
+    let id = local.stack.urls().app_secret_id.clone();
+    let app = || serde_json::from_str::<Value>(&local.secret(&id)).unwrap();
+    let former =
+        |secret: &str| local.put_secret(&id, &json!({"app_id": APP_ID, "app_secret": secret}).to_string());
+    former("an-older-secret");
+    let configured = configure(&local, APP_ID, APP_SECRET, &["--json"]);
+    configured.hides(&["an-older-secret", APP_SECRET]);
+    assert_eq!(configured.json()["previous_accepted_until"], "2041-01-02T00:00:00Z");
+    let previous = json!({"app_secret": "an-older-secret", "until": "2041-01-02T00:00:00Z"});
+    assert_eq!(app()["previous"], previous);
+    let doctor = local.run(&["doctor"]);
+    doctor.expect(0).hides(&["an-older-secret"]);
+    assert!(doctor.stdout.contains("the previous one is accepted until 2041-01-02T00:00:00Z"), "{doctor:?}");
+    // The same again neither prolongs it nor takes it away, before its end.
+    local.stack.clock().advance(DAY / 2);
+    configure(&local, APP_ID, APP_SECRET, &[]).expect(0);
+    assert_eq!(app()["previous"], previous);
+    local.stack.clock().advance(DAY / 2);
+    assert!(!local.run(&["doctor"]).stdout.contains("previous"));
+    configure(&local, APP_ID, APP_SECRET, &[]).expect(0);
+    assert_eq!(app(), json!({"app_id": APP_ID, "app_secret": APP_SECRET}));
+    // After a leak none is kept, whether that is known at once or later.
+    former("an-older-secret");
+    let told = configure(&local, APP_ID, APP_SECRET, &["--compromised", "--json"]).json();
+    assert_eq!((&told["previous_accepted_until"], app().get("previous")), (&Value::Null, None));
+    former("an-older-secret");
+    configure(&local, APP_ID, APP_SECRET, &[]).expect(0);
+    assert!(app()["previous"].is_object());
+    configure(&local, APP_ID, APP_SECRET, &["--compromised"]).expect(0);
+    assert_eq!(app().get("previous"), None);
+    // Another app's secret signs nothing for this one.
+    local
+        .put_secret(&id, &json!({"app_id": "1111111111111111", "app_secret": "an-older-secret"}).to_string());
+    configure(&local, APP_ID, APP_SECRET, &["--replace-app"]).expect(0);
+    assert_eq!(app(), json!({"app_id": APP_ID, "app_secret": APP_SECRET}));
 }
 
 #[test]

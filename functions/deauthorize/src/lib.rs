@@ -4,7 +4,7 @@ use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
 use threads_auth::ThreadsAuth;
 use threads_auth_web::pages::{self, Notice, Page};
-use threads_auth_web::{HttpRequest, api, json, not_removed};
+use threads_auth_web::{HttpRequest, api, json, not_removed, previous_secret_used};
 
 /// Answers one request.
 pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
@@ -14,6 +14,9 @@ pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp
     let request_id = &request.request_id;
     match service.deauthorize(&request.body, now).await {
         Ok(done) => {
+            if done.by_previous_secret {
+                previous_secret_used(service.config(), request_id, now);
+            }
             let outcome = if done.has_ended { "deauthorized" } else { "nothing_to_deauthorize" };
             tracing::info!(request_id, outcome, user.id = %done.user_id);
             json(StatusCode::OK, &api::Deauthorized {})

@@ -5,7 +5,7 @@ use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
 use threads_auth::{ConnectOutcome, Progress, ThreadsAuth, error_chain};
 use threads_auth_web::pages::{self, Notice, Page};
-use threads_auth_web::{HttpRequest, api, json, not_removed};
+use threads_auth_web::{HttpRequest, api, json, not_removed, previous_secret_used};
 
 /// Answers one request.
 pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
@@ -23,6 +23,9 @@ async fn delete(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) ->
     let request_id = &request.request_id;
     match service.delete_data(&request.body, now).await {
         Ok(deleted) => {
+            if deleted.by_previous_secret {
+                previous_secret_used(service.config(), request_id, now);
+            }
             let outcome = match deleted.progress {
                 Progress::Done(_) => "deleted",
                 Progress::Kept(_) => "connected_since",

@@ -4,11 +4,11 @@ use std::fmt;
 
 use threads_graph::UserId;
 
-const TOMBSTONES: &str = "tombstone#";
 const DELETIONS: &str = "deletion#";
 const STATES: &str = "state#";
 const SESSIONS: &str = "session#";
 const CONTROLS: &str = "control#";
+const TOMBSTONES: &str = "tombstone#";
 
 /// The `pk` of a row: its kind and what names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

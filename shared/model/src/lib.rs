@@ -37,4 +37,4 @@ pub use key::Key;
 pub use row::{Inconsistency, Row, Value};
 pub use session::{Session, SessionState, SessionStatus};
 pub use summary::Summary;
-pub use vault::{App, Vault};
+pub use vault::{App, PreviousSecret, Vault};

@@ -167,6 +167,17 @@ pub struct NewConsent<'a> {
     pub expires_at: Timestamp,
 }
 
+/// A sealed value, and the same sealed anew.
+#[derive(Clone, Debug)]
+pub struct Resealed {
+    /// The attribute that holds it.
+    pub attribute: A,
+    /// The bytes that lie there.
+    pub old: Vec<u8>,
+    /// The bytes that take their place.
+    pub new: Vec<u8>,
+}
+
 /// Takes the lease of a row that nobody else is at.
 #[must_use]
 pub fn lease(key: &Key, reason: LeaseReason<'_>, lease: Lease<'_>, now: Timestamp) -> Change {
@@ -623,6 +634,23 @@ pub fn not_deleted_since(since: Timestamp) -> Condition {
     Any(vec![Absent(A::DeletedAt), Below(A::DeletedAt, since.into())])
 }
 
+/// Deletes the grant of a user who was deleted at `deleted_at`, if nothing was consented to since.
+#[must_use]
+pub fn forget(user_id: &UserId, deleted_at: Timestamp) -> Transaction {
+    let until = Exists(A::Pk).and(consented_until(deleted_at));
+    let parts = vec![Part::Delete(Key::grant(user_id), until)];
+    Transaction { operation: "forget a grant", parts }
+}
+
+/// Seals anew what a row holds, each value in place of the bytes that were opened. It is the same
+/// token, so its name stays, and whoever is at work with it can still store what Meta issues.
+#[must_use]
+pub fn reseal(key: &Key, values: &[Resealed]) -> Change {
+    let still = values.iter().map(|value| Is(value.attribute, value.old.as_slice().into())).collect();
+    let change = Change::of(key.clone(), "reseal a grant", All(still));
+    values.iter().fold(change, |change, value| change.set(value.attribute, value.new.as_slice()))
+}
+
 fn change_of(user_id: &UserId, operation: &'static str, when: Condition) -> Change {
     Change::of(Key::grant(user_id), operation, when)
 }
@@ -1011,6 +1039,28 @@ mod tests {
         let new = refreshed("next", at(100));
         let change = store_refreshed(&late, used.live().unwrap(), new, LEASED, beside, at(2));
         assert_eq!(change.apply(revoked), None);
+    }
+
+    #[test]
+    fn a_reseal_changes_nothing_but_the_bytes_and_replaces_only_what_was_opened() {
+        let (row, token) = (leased(connected_row(), at(50)), (A::Token, vec![1], vec![7]));
+        let anew = |(attribute, old, new): (A, Vec<u8>, Vec<u8>)| Resealed { attribute, old, new };
+        let change = reseal(&key(), &[anew(token.clone())]);
+        let resealed = change.apply(row.clone()).unwrap();
+        let mut expected = row.clone();
+        expected.set(A::Token, [7_u8].as_slice());
+        assert_eq!(resealed, expected);
+        // Whoever was at work stores what Meta has issued meanwhile, and nobody puts the old bytes
+        // or others in its place.
+        let stored = store(&read(&row), refreshed("new", at(100))).apply(resealed).unwrap();
+        assert!(change.apply(stored).is_none());
+        // All of the row or nothing, and no row comes back.
+        let consented = with_consent(row, at(50));
+        let both =
+            |pending| reseal(&key(), &[anew(token.clone()), anew((A::PendingToken, pending, vec![8]))]);
+        assert!(both(vec![5]).apply(consented.clone()).is_none());
+        assert!(both(vec![9]).apply(consented).is_some());
+        assert!(change.apply(Row::default()).is_none());
     }
 
     /// A lost or damaged time is no consent from the future.

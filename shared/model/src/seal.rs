@@ -1,11 +1,14 @@
 //! Sealing: authenticated encryption of what must not be readable, nor movable, in a table or a
 //! cookie.
 //!
-//! A sealed value is `version ‖ length of key id ‖ key id ‖ nonce ‖ ciphertext and tag`,
-//! AES-256-GCM with a random 96-bit nonce. What the value *is* (its purpose, table, app and
+//! A sealed value is `format ‖ length of key id ‖ key id ‖ nonce ‖ ciphertext and tag`,
+//! AES-256-GCM with a random 96-bit nonce. What the value *is* (its purpose, place, app and
 //! subject) is authenticated along with it and not stored, so a value that is copied to another
-//! row, attribute, table or app does not open. Keys are found by their id: any number may read, one
+//! row, attribute, place or app does not open. Keys are found by their id: any number may read, one
 //! writes. Rotate the writing key before it has sealed 2³² values (GCM's bound for random nonces).
+//!
+//! There are two [formats](Format), and both open. Which one is written stands in the keyring,
+//! because functions that know the first one only may still be about when the second is known.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,13 +17,29 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use jiff::Timestamp;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom, SystemRandom};
-use ring::{digest, hmac};
+use ring::{digest, hkdf, hmac};
 use serde::{Deserialize, Serialize};
 use threads_graph::AppId;
 use zeroize::Zeroizing;
 
-const VERSION: u8 = 1;
 const MAX_KEY_ID: usize = 32;
+
+/// The form of a sealed value, which is its first byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Format {
+    /// Sealed with the keyring's key itself. Its place is the table's name.
+    First = 1,
+    /// Sealed with a key of its purpose alone, made by HKDF-SHA256 of the keyring's key. Its place
+    /// is the id of the keyring, so that a restored table can have another name.
+    Second = 2,
+}
+
+impl Format {
+    fn of(byte: u8) -> Option<Self> {
+        [Self::First, Self::Second].into_iter().find(|format| *format as u8 == byte)
+    }
+}
 
 /// What a sealed value is for. A value sealed for one purpose does not open for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +70,7 @@ impl Purpose {
 pub struct Context<'a> {
     /// What it is for.
     pub purpose: Purpose,
-    /// The table that it lies in; empty for a cookie.
+    /// The table that it lies in; empty for a cookie. Only [`Format::First`] is bound to it.
     pub table: &'a str,
     /// The app that it belongs to.
     pub app_id: &'a AppId,
@@ -61,9 +80,9 @@ pub struct Context<'a> {
 
 impl Context<'_> {
     /// Each part is preceded by its length, so that no two contexts give the same bytes.
-    fn associated_data(&self, key_id: &str) -> Vec<u8> {
-        let parts = [self.purpose.as_str(), self.table, self.app_id.as_str(), self.subject, key_id];
-        let mut data = vec![VERSION];
+    fn associated_data(&self, format: Format, place: &str, key_id: &str) -> Vec<u8> {
+        let parts = [self.purpose.as_str(), place, self.app_id.as_str(), self.subject, key_id];
+        let mut data = vec![format as u8];
         for part in parts {
             data.extend_from_slice(&(part.len() as u64).to_be_bytes());
             data.extend_from_slice(part.as_bytes());
@@ -73,7 +92,7 @@ impl Context<'_> {
 }
 
 /// Why a value was not sealed or did not open. Says nothing of the value itself.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SealError {
     /// It was cut, or is no sealed value at all.
     #[error("is not a sealed value")]
@@ -92,18 +111,51 @@ pub enum SealError {
 /// The keys that seal and open: one that writes, all that read, and one that names the deleted.
 ///
 /// In Secrets Manager:
-/// `{"writing":"2026-11","keys":{"2026-11":"<32 bytes, base64>"},"tombstone":"<32 bytes, base64>"}`.
+/// `{"writing":"2026-11","keys":{"2026-11":"<32 bytes, base64>"},"tombstone":"<32 bytes, base64>"}`,
+/// and from an [upgrade](KeyringChange::Identify) on
+/// `"id":"<random>","table":"<the table's name at that time>"`, then `"format":2`.
 /// Other fields are a later version's, and ignored.
 pub struct Keyring {
     writing: String,
-    keys: BTreeMap<String, LessSafeKey>,
+    keys: BTreeMap<String, Key>,
     tombstone: hmac::Key,
+    format: Format,
+    /// The place of [`Format::Second`].
+    id: Option<String>,
+    /// The place of [`Format::First`], whatever name the table has now.
+    table: Option<String>,
+}
+
+/// A key, as each format uses it.
+struct Key {
+    whole: LessSafeKey,
+    root: hkdf::Prk,
+}
+
+impl Key {
+    fn new(bytes: &[u8; 32]) -> Result<Self, KeyringError> {
+        let whole = UnboundKey::new(&AES_256_GCM, bytes).map_err(|_| KeyringError::Key)?;
+        let root = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(bytes);
+        Ok(Self { whole: LessSafeKey::new(whole), root })
+    }
+
+    fn for_purpose(&self, format: Format, purpose: Purpose) -> Option<LessSafeKey> {
+        match format {
+            Format::First => Some(self.whole.clone()),
+            Format::Second => {
+                let info = [purpose.as_str().as_bytes()];
+                let key = self.root.expand(&info, &AES_256_GCM).ok()?;
+                Some(LessSafeKey::new(key.into()))
+            }
+        }
+    }
 }
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keyring")
             .field("writing", &self.writing)
+            .field("format", &self.format)
             .field("keys", &self.keys.keys().collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
@@ -126,6 +178,9 @@ pub enum KeyringError {
     /// There is a key of this id already.
     #[error("there is a key of this id already")]
     Known,
+    /// The second format needs an id of the keyring's, which is not there or empty.
+    #[error("\"format\" is 2, and the keyring has no \"id\"")]
+    Id,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -133,6 +188,12 @@ struct KeyringText {
     writing: String,
     keys: BTreeMap<String, Zeroizing<String>>,
     tombstone: Zeroizing<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    format: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    table: Option<String>,
     /// A later version's: not understood here, and kept by a change.
     #[serde(flatten)]
     rest: serde_json::Map<String, serde_json::Value>,
@@ -150,14 +211,20 @@ impl Keyring {
             if id.is_empty() || id.len() > MAX_KEY_ID {
                 return Err(KeyringError::Key);
             }
-            let key = UnboundKey::new(&AES_256_GCM, &*key_bytes(&encoded)?).map_err(|_| KeyringError::Key)?;
-            keys.insert(id, LessSafeKey::new(key));
+            keys.insert(id, Key::new(&*key_bytes(&encoded)?)?);
         }
         if !keys.contains_key(&text.writing) {
             return Err(KeyringError::Writing);
         }
         let tombstone = hmac::Key::new(hmac::HMAC_SHA256, &*key_bytes(&text.tombstone)?);
-        Ok(Self { writing: text.writing, keys, tombstone })
+        // A later version's format is not known, and that version reads the newest of these.
+        let format =
+            if text.format.is_some_and(|format| format >= 2) { Format::Second } else { Format::First };
+        let id = text.id.filter(|id| !id.is_empty());
+        if format == Format::Second && id.is_none() {
+            return Err(KeyringError::Id);
+        }
+        Ok(Self { writing: text.writing, keys, tombstone, format, id, table: text.table })
     }
 
     /// The text of a new keyring with one fresh key, named `key_id`.
@@ -177,18 +244,16 @@ impl Keyring {
     /// # Errors
     /// When the system has no randomness to give.
     pub fn seal(&self, context: &Context<'_>, plaintext: &[u8]) -> Result<Vec<u8>, SealError> {
-        let key = self.keys.get(&self.writing).ok_or(SealError::UnknownKey)?;
+        let (key, associated) =
+            self.lock(self.format, context, &self.writing).ok_or(SealError::UnknownKey)?;
         let nonce: [u8; NONCE_LEN] = random()?;
         let mut body = Zeroizing::new(plaintext.to_vec());
+        let nonce_once = Nonce::assume_unique_for_key(nonce);
         let tag = key
-            .seal_in_place_separate_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(context.associated_data(&self.writing)),
-                &mut body,
-            )
+            .seal_in_place_separate_tag(nonce_once, Aad::from(associated), &mut body)
             .map_err(|_| SealError::Malformed)?;
         let id_length = u8::try_from(self.writing.len()).map_err(|_| SealError::Malformed)?;
-        let mut sealed = vec![VERSION, id_length];
+        let mut sealed = vec![self.format as u8, id_length];
         sealed.extend_from_slice(self.writing.as_bytes());
         sealed.extend_from_slice(&nonce);
         sealed.extend_from_slice(&body);
@@ -202,25 +267,51 @@ impl Keyring {
     /// When the value is malformed, altered, moved, or sealed with a key that the keyring does not
     /// hold.
     pub fn open(&self, context: &Context<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        let (key_id, nonce, ciphertext) = split(sealed).ok_or(SealError::Malformed)?;
-        let key = self.keys.get(key_id).ok_or(SealError::UnknownKey)?;
+        let Sealed { format, key_id, nonce, ciphertext } = Sealed::of(sealed).ok_or(SealError::Malformed)?;
+        let (key, associated) = self.lock(format, context, key_id).ok_or(SealError::UnknownKey)?;
         let mut body = Zeroizing::new(ciphertext.to_vec());
         let length = key
-            .open_in_place(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(context.associated_data(key_id)),
-                &mut body,
-            )
+            .open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(associated), &mut body)
             .map_err(|_| SealError::Refused)?
             .len();
         body.truncate(length);
         Ok(body)
     }
 
+    /// Whether `sealed` has the key and the format with which the keyring seals.
+    #[must_use]
+    pub fn seals_like(&self, sealed: &[u8]) -> bool {
+        Sealed::of(sealed).is_some_and(|it| it.format == self.format && it.key_id == self.writing)
+    }
+
+    /// The key of this id for a value of the context, and what is authenticated along with it. A
+    /// keyring without an id is older than every value of the second format.
+    fn lock(&self, format: Format, context: &Context<'_>, key_id: &str) -> Option<(LessSafeKey, Vec<u8>)> {
+        let place = match (format, &self.table) {
+            (Format::Second, _) => self.id.as_deref()?,
+            (Format::First, Some(table)) if !context.table.is_empty() => table,
+            (Format::First, _) => context.table,
+        };
+        let key = self.keys.get(key_id)?.for_purpose(format, context.purpose)?;
+        Some((key, context.associated_data(format, place, key_id)))
+    }
+
     /// The id of the key that seals.
     #[must_use]
     pub fn writing(&self) -> &str {
         &self.writing
+    }
+
+    /// The format in which it seals.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The id of the keyring itself, which values of the second format are bound to.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
     }
 
     /// The ids of all keys.
@@ -255,7 +346,7 @@ impl Keyring {
 /// The id of the key that a value is sealed with, if it is a sealed value.
 #[must_use]
 pub fn key_id(sealed: &[u8]) -> Option<&str> {
-    split(sealed).map(|(key_id, ..)| key_id)
+    Sealed::of(sealed).map(|sealed| sealed.key_id)
 }
 
 /// A change of a keyring's text. Functions read the secret again within `SECRETS_TTL_SECONDS`, each
@@ -269,13 +360,18 @@ pub enum KeyringChange<'a> {
     Write(&'a str),
     /// A key goes. Whatever it seals is lost.
     Remove(&'a str),
+    /// The keyring gets an id of its own, and remembers the name of the table to which all that is
+    /// sealed so far is bound. Then it opens the second format. One that has an id keeps both.
+    Identify(&'a str),
+    /// The second format is written from now on.
+    Upgrade,
 }
 
 /// The text of a keyring after a change.
 ///
 /// # Errors
 /// When the text is no keyring, or would be none afterwards: an id that is there already or is not,
-/// or the writing key's removal.
+/// the writing key's removal, or an upgrade of a keyring without an id.
 pub fn change_keyring(text: &str, change: KeyringChange<'_>) -> Result<Zeroizing<String>, KeyringError> {
     Keyring::from_json(text)?;
     let mut keyring: KeyringText = serde_json::from_str(text).map_err(|_| KeyringError::Shape)?;
@@ -290,6 +386,12 @@ pub fn change_keyring(text: &str, change: KeyringChange<'_>) -> Result<Zeroizing
         KeyringChange::Remove(id) => {
             keyring.keys.remove(id).ok_or(KeyringError::Writing)?;
         }
+        KeyringChange::Identify(table) if keyring.id.is_none() => {
+            keyring.id = Some(random_text::<16>().map_err(|_| KeyringError::Id)?);
+            keyring.table = Some(table.to_owned());
+        }
+        KeyringChange::Identify(_) => {}
+        KeyringChange::Upgrade => keyring.format = Some(Format::Second as u32),
     }
     let text = Zeroizing::new(serde_json::to_string(&keyring).map_err(|_| KeyringError::Shape)?);
     Keyring::from_json(&text)?;
@@ -331,63 +433,154 @@ fn key_bytes(encoded: &str) -> Result<Zeroizing<[u8; 32]>, KeyringError> {
     Ok(Zeroizing::new(bytes.as_slice().try_into().map_err(|_| KeyringError::Key)?))
 }
 
-fn split(sealed: &[u8]) -> Option<(&str, [u8; NONCE_LEN], &[u8])> {
-    let ([version, id_length], rest) = sealed.split_first_chunk()?;
-    if *version != VERSION {
-        return None;
+/// A sealed value's parts.
+struct Sealed<'a> {
+    format: Format,
+    key_id: &'a str,
+    nonce: [u8; NONCE_LEN],
+    ciphertext: &'a [u8],
+}
+
+impl<'a> Sealed<'a> {
+    fn of(sealed: &'a [u8]) -> Option<Self> {
+        let ([format, id_length], rest) = sealed.split_first_chunk()?;
+        let (key_id, rest) = rest.split_at_checked(usize::from(*id_length))?;
+        let (nonce, ciphertext) = rest.split_first_chunk()?;
+        let (format, key_id) = (Format::of(*format)?, std::str::from_utf8(key_id).ok()?);
+        Some(Self { format, key_id, nonce: *nonce, ciphertext })
     }
-    let (key_id, rest) = rest.split_at_checked(usize::from(*id_length))?;
-    let (nonce, ciphertext) = rest.split_first_chunk()?;
-    Some((std::str::from_utf8(key_id).ok()?, *nonce, ciphertext))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn keyring(writing: &str, ids: &[&str]) -> Keyring {
+    fn text(writing: &str, ids: &[&str]) -> serde_json::Value {
         let key = |n: usize| BASE64_STANDARD.encode([u8::try_from(n).unwrap(); 32]);
         let keys: BTreeMap<_, _> = ids.iter().enumerate().map(|(n, id)| (*id, key(n))).collect();
-        Keyring::from_json(
-            &serde_json::json!({"writing": writing, "keys": keys, "tombstone": key(99)}).to_string(),
-        )
-        .unwrap()
+        serde_json::json!({"writing": writing, "keys": keys, "tombstone": key(99)})
+    }
+
+    fn keyring(writing: &str, ids: &[&str]) -> Keyring {
+        Keyring::from_json(&text(writing, ids).to_string()).unwrap()
+    }
+
+    /// The same keys after an upgrade, with the id `id`.
+    fn upgraded(writing: &str, ids: &[&str], id: &str) -> Keyring {
+        let mut text = text(writing, ids);
+        (text["id"], text["table"], text["format"]) = (id.into(), "grants".into(), 2.into());
+        Keyring::from_json(&text.to_string()).unwrap()
     }
 
     fn app() -> AppId {
         "1234567890".parse().unwrap()
     }
 
+    const PURPOSES: [Purpose; 4] =
+        [Purpose::AccessToken, Purpose::PreviousToken, Purpose::PendingToken, Purpose::Flow];
+
     #[test]
     fn opens_only_where_it_belongs() {
-        let (ring, app, other) = (keyring("a", &["a"]), app(), "999".parse().unwrap());
-        let here = Context { purpose: Purpose::AccessToken, table: "grants", app_id: &app, subject: "42" };
-        let sealed = ring.seal(&here, b"token").unwrap();
-        assert_eq!(ring.open(&here, &sealed).unwrap().as_slice(), b"token");
-        for elsewhere in [
-            Context { purpose: Purpose::PreviousToken, ..here },
-            Context { table: "grants2", ..here },
-            Context { app_id: &other, ..here },
-            Context { subject: "43", ..here },
-            Context { table: "grants4", subject: "2", ..here },
-        ] {
-            assert_eq!(ring.open(&elsewhere, &sealed), Err(SealError::Refused), "{elsewhere:?}");
+        let (app, other) = (app(), "999".parse().unwrap());
+        for ring in [keyring("a", &["a"]), upgraded("a", &["a"], "stable")] {
+            let here =
+                Context { purpose: Purpose::AccessToken, table: "grants", app_id: &app, subject: "42" };
+            let sealed = ring.seal(&here, b"token").unwrap();
+            assert_eq!(ring.open(&here, &sealed).unwrap().as_slice(), b"token");
+            for elsewhere in [
+                Context { purpose: Purpose::PreviousToken, ..here },
+                Context { app_id: &other, ..here },
+                Context { subject: "43", ..here },
+                Context { table: "grants4", subject: "2", ..here },
+            ] {
+                assert_eq!(ring.open(&elsewhere, &sealed), Err(SealError::Refused), "{elsewhere:?}");
+            }
         }
     }
 
     #[test]
+    fn a_value_of_the_first_format_is_bound_to_its_table() {
+        let (ring, app) = (keyring("a", &["a"]), app());
+        let here = Context { purpose: Purpose::AccessToken, table: "grants", app_id: &app, subject: "42" };
+        let sealed = ring.seal(&here, b"token").unwrap();
+        let elsewhere = Context { table: "grants2", ..here };
+        assert_eq!(ring.open(&elsewhere, &sealed), Err(SealError::Refused));
+        // A keyring that remembers the table's name opens it under any other, and what belonged to
+        // another table still not.
+        let remembers = upgraded("a", &["a"], "stable");
+        assert_eq!(remembers.open(&elsewhere, &sealed).unwrap().as_slice(), b"token");
+        let foreign = ring.seal(&elsewhere, b"token").unwrap();
+        for context in [here, elsewhere] {
+            assert_eq!(remembers.open(&context, &foreign), Err(SealError::Refused));
+        }
+    }
+
+    #[test]
+    fn a_value_of_the_second_format_is_bound_to_the_keyring_and_not_to_a_table() {
+        let (ring, app) = (upgraded("a", &["a"], "stable"), app());
+        let here = Context { purpose: Purpose::AccessToken, table: "grants", app_id: &app, subject: "42" };
+        let sealed = ring.seal(&here, b"token").unwrap();
+        let restored = Context { table: "grants-restored", ..here };
+        assert_eq!(ring.open(&restored, &sealed).unwrap().as_slice(), b"token");
+        for id in ["another", "stabl", "grants"] {
+            assert_eq!(upgraded("a", &["a"], id).open(&here, &sealed), Err(SealError::Refused), "{id}");
+        }
+        // Who has not read the id yet should look again.
+        assert_eq!(keyring("a", &["a"]).open(&here, &sealed), Err(SealError::UnknownKey));
+        // The format's byte alone makes neither the other.
+        for ring in [&ring, &keyring("a", &["a"])] {
+            let mut sealed = ring.seal(&here, b"token").unwrap();
+            sealed[0] ^= 3;
+            assert_eq!(upgraded("a", &["a"], "stable").open(&here, &sealed), Err(SealError::Refused));
+        }
+    }
+
+    /// The same by RFC 5869 and nothing else of this file.
+    #[test]
+    fn each_purpose_of_the_second_format_has_a_key_of_its_own() {
+        let (ring, app) = (upgraded("a", &["a"], "stable"), app());
+        let mac = |key: &[u8], data: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), data);
+        let root = mac(&[0; 32], &[0; 32]);
+        let mut opened = Vec::new();
+        for purpose in PURPOSES {
+            let context = Context { purpose, table: "grants", app_id: &app, subject: "42" };
+            let sealed = ring.seal(&context, b"token").unwrap();
+            let mut associated = vec![2];
+            for part in [purpose.as_str(), "stable", "1234567890", "42", "a"] {
+                associated.extend((part.len() as u64).to_be_bytes());
+                associated.extend(part.bytes());
+            }
+            for (n, other) in PURPOSES.into_iter().enumerate() {
+                let key = mac(root.as_ref(), &[other.as_str().as_bytes(), &[1]].concat());
+                let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key.as_ref()).unwrap());
+                let nonce = Nonce::try_assume_unique_for_key(&sealed[3..15]).unwrap();
+                let mut body = sealed[15..].to_vec();
+                if key.open_in_place(nonce, Aad::from(&associated), &mut body).is_ok() {
+                    opened.push((purpose, n));
+                }
+            }
+        }
+        assert_eq!(opened, PURPOSES.into_iter().zip(0..).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn refuses_every_flipped_bit_and_every_cut() {
-        let (ring, app) = (keyring("key", &["key", "kex"]), app());
-        let context = Context { purpose: Purpose::AccessToken, table: "t", app_id: &app, subject: "1" };
-        let sealed = ring.seal(&context, b"a token of some length").unwrap();
-        for bit in 0..sealed.len() * 8 {
-            let mut flipped = sealed.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(ring.open(&context, &flipped).is_err(), "bit {bit}");
+        let (app, mut flips) = (app(), 0);
+        let rings = [keyring("key", &["key", "kex"]), upgraded("key", &["key", "kex"], "stable")];
+        for (ring, purpose) in rings.iter().flat_map(|ring| PURPOSES.map(|purpose| (ring, purpose))) {
+            let context = Context { purpose, table: "grants", app_id: &app, subject: "1" };
+            let sealed = ring.seal(&context, b"a token of some length").unwrap();
+            for bit in 0..sealed.len() * 8 {
+                let mut flipped = sealed.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                assert!(rings.iter().all(|ring| ring.open(&context, &flipped).is_err()), "bit {bit}");
+                flips += 1;
+            }
+            for length in 0..sealed.len() {
+                assert!(ring.open(&context, &sealed[..length]).is_err(), "cut at {length}");
+            }
         }
-        for length in 0..sealed.len() {
-            assert!(ring.open(&context, &sealed[..length]).is_err(), "cut at {length}");
-        }
+        println!("sealed values: {flips} flipped bits in both formats, 0 opened");
     }
 
     #[test]
@@ -439,6 +632,44 @@ mod tests {
     }
 
     #[test]
+    fn a_keyring_learns_the_second_format_before_it_writes_it() {
+        let (first, app) = (Keyring::generate("k1").unwrap(), app());
+        let ring = |text: &str| Keyring::from_json(text).unwrap();
+        assert_eq!(change_keyring(&first, KeyringChange::Upgrade).unwrap_err(), KeyringError::Id);
+        let learned = change_keyring(&first, KeyringChange::Identify("grants")).unwrap();
+        let again = change_keyring(&learned, KeyringChange::Identify("grants-restored")).unwrap();
+        assert_eq!(again, learned);
+        let writes = change_keyring(&learned, KeyringChange::Upgrade).unwrap();
+        let [first, learned, writes] = [&first, &learned, &writes].map(|text| ring(text));
+        let formats = [&first, &learned, &writes].map(Keyring::format);
+        assert_eq!(formats, [Format::First, Format::First, Format::Second]);
+        assert_eq!((first.id(), learned.id().map(str::len)), (None, Some(22)));
+        assert_eq!(learned.id(), writes.id());
+        for purpose in PURPOSES {
+            let table = if purpose == Purpose::Flow { "" } else { "grants" };
+            let context = Context { purpose, table, app_id: &app, subject: "1" };
+            let seal = |ring: &Keyring| ring.seal(&context, b"token").unwrap();
+            // What is written until the upgrade is read by a version that has not heard of it.
+            for sealed in [seal(&first), seal(&learned)] {
+                for reader in [&first, &learned, &writes] {
+                    assert_eq!(reader.open(&context, &sealed).unwrap().as_slice(), b"token");
+                }
+                assert!(learned.seals_like(&sealed) && !writes.seals_like(&sealed));
+            }
+            let sealed = seal(&writes);
+            assert_eq!(learned.open(&context, &sealed).unwrap().as_slice(), b"token");
+            assert!(writes.seals_like(&sealed) && !learned.seals_like(&sealed));
+            assert_eq!(key_id(&sealed), Some("k1"));
+        }
+        // The deleted keep their names, and their pages the codes.
+        let user = "42".parse().unwrap();
+        let names = [&first, &learned, &writes].map(|ring| {
+            (ring.tombstone(&app, &user), ring.confirmation_code(&app, &user, Timestamp::UNIX_EPOCH))
+        });
+        assert!(names.iter().all(|name| *name == names[0]));
+    }
+
+    #[test]
     fn a_bad_keyring_is_refused_without_showing_it() {
         let good = Keyring::generate("k1").unwrap();
         assert!(Keyring::from_json(&good).is_ok());
@@ -449,6 +680,8 @@ mod tests {
             good.replace("\"writing\":\"k1\"", "\"writing\":\"k2\""),
             format!("{{\"writing\":\"k\",\"keys\":{{\"k\":\"{secret}\"}},\"tombstone\":\"{secret}\"}}"),
             good.replace("k1", &"k".repeat(33)),
+            good.replacen('{', "{\"format\":2,", 1),
+            good.replacen('{', "{\"format\":2,\"id\":\"\",", 1),
         ] {
             let error = Keyring::from_json(&bad).unwrap_err();
             assert!(!format!("{error} {error:?}").contains(secret));

@@ -17,16 +17,37 @@ pub struct App {
     /// The connected account of the team by whose token Meta may be asked about other tokens: Meta
     /// documents that only a tester of the app may ask.
     pub inspector: Option<UserId>,
+    /// The secret that the app had before.
+    pub previous: Option<PreviousSecret>,
 }
 
-/// Seals and opens what belongs to one app and one table of grants.
+/// The secret that an app had before its secret was reset at Meta. What Meta signed with it may
+/// still be on its way.
+#[derive(Debug)]
+pub struct PreviousSecret {
+    /// The secret.
+    pub secret: AppSecret,
+    /// When it is not accepted any more.
+    pub until: Timestamp,
+}
+
+impl App {
+    /// The secret before the present one, while it is accepted: for signatures of Meta's, and for
+    /// nothing that is sent to Meta.
+    #[must_use]
+    pub fn previous(&self, now: Timestamp) -> Option<&AppSecret> {
+        self.previous.as_ref().filter(|previous| now < previous.until).map(|previous| &previous.secret)
+    }
+}
+
+/// Seals and opens what belongs to one app and its table of grants.
 #[derive(Clone)]
 pub struct Vault {
     /// The app.
     pub app: Arc<App>,
     /// The keys.
     pub keyring: Arc<Keyring>,
-    /// The table that each sealed token is bound to.
+    /// The table in use, to which tokens of the [first format](crate::seal::Format::First) are bound.
     pub table: String,
 }
 
@@ -52,6 +73,23 @@ impl Vault {
         let bytes = self.keyring.open(&self.context(purpose, user_id), sealed)?;
         let text = std::str::from_utf8(&bytes).map_err(|_| SealError::Malformed)?;
         AccessToken::new(text).map_err(|_| SealError::Malformed)
+    }
+
+    /// The same token, sealed as the keyring seals now; nothing if it is so already.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and when the system has no randomness to give.
+    pub fn reseal(
+        &self,
+        purpose: Purpose,
+        user_id: &UserId,
+        sealed: &[u8],
+    ) -> Result<Option<Vec<u8>>, SealError> {
+        let token = self.open(purpose, user_id, sealed)?;
+        if self.keyring.seals_like(sealed) {
+            return Ok(None);
+        }
+        self.seal(purpose, user_id, &token).map(Some)
     }
 
     /// The key of a deleted user's tombstone.

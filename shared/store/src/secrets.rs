@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use threads_auth_model::App;
 use threads_auth_model::seal::Keyring;
+use threads_auth_model::{App, PreviousSecret};
 use threads_graph::{AppCredentials, AppId, AppSecret, UserId};
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
@@ -27,11 +27,16 @@ const RETRY_AFTER: Duration = Duration::from_secs(10);
 /// no longer for it to be used.
 const FAILURE_SERVES: Duration = Duration::from_secs(5);
 
+/// A wrong signature makes nobody read the app's secret more often than this: anybody can send one.
+const DOUBTED_AGAIN_AFTER: Duration = Duration::from_mins(1);
+
 /// The two secrets, read when they are first asked for.
 pub struct Secrets {
     client: aws_sdk_secretsmanager::Client,
     ttl: Duration,
     app: Cached<App>,
+    /// When the app's secret was last read because of a signature.
+    doubted_at: Mutex<Option<Timestamp>>,
     keyring: Cached<Keyring>,
 }
 
@@ -64,6 +69,14 @@ struct AppSecretText {
     app_id: AppId,
     app_secret: Zeroizing<String>,
     inspector: Option<UserId>,
+    /// Read leniently: nobody has to do without the rest for it.
+    previous: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct PreviousText {
+    app_secret: Zeroizing<String>,
+    until: Timestamp,
 }
 
 impl Secrets {
@@ -77,16 +90,32 @@ impl Secrets {
         ttl: Duration,
     ) -> Self {
         let (app, keyring) = (Cached::new(app_secret_id), Cached::new(keyring_secret_id));
-        Self { client, ttl, app, keyring }
+        Self { client, ttl, app, doubted_at: Mutex::default(), keyring }
     }
 
-    /// The app, from a secret `{"app_id":"…","app_secret":"…","inspector":"…"}`, the last of which
-    /// is optional. Other fields are a later version's, and ignored.
+    /// The app, from a secret `{"app_id":"…","app_secret":"…","inspector":"…","previous":{"app_secret":
+    /// "…","until":"…"}}`, the last two of which are optional. Other fields are a later version's,
+    /// and ignored.
     ///
     /// # Errors
     /// When the secret was never read and cannot be now, or is malformed.
     pub async fn app(&self, now: Timestamp) -> Result<Arc<App>, SecretsError> {
         self.get(&self.app, now, Read::serves, parse_app).await
+    }
+
+    /// The app, read again though its time is not over, unless that was done within a minute: for a
+    /// signature that is not of the secret at hand.
+    ///
+    /// # Errors
+    /// As [`Self::app`].
+    pub async fn app_again(&self, now: Timestamp) -> Result<Arc<App>, SecretsError> {
+        // Whoever comes meanwhile waits, and finds what was read.
+        let mut doubted_at = self.doubted_at.lock().await;
+        if doubted_at.is_some_and(|at| now < later(at, DOUBTED_AGAIN_AFTER)) {
+            return self.app(now).await;
+        }
+        *doubted_at = Some(now);
+        self.get(&self.app, now, |_, _| false, parse_app).await
     }
 
     /// The keyring.
@@ -196,7 +225,12 @@ fn parse_app(text: &str) -> Result<App, String> {
     let text: AppSecretText = serde_json::from_str(text).map_err(|_| EXPECTED.to_owned())?;
     let app_secret = AppSecret::new(text.app_secret.as_str()).map_err(|_| EXPECTED.to_owned())?;
     let credentials = AppCredentials { app_id: text.app_id, app_secret };
-    Ok(App { credentials, inspector: text.inspector })
+    let previous = text.previous.and_then(|previous| {
+        let previous: PreviousText = serde_json::from_value(previous).ok()?;
+        let secret = AppSecret::new(previous.app_secret.as_str()).ok()?;
+        Some(PreviousSecret { secret, until: previous.until })
+    });
+    Ok(App { credentials, inspector: text.inspector, previous })
 }
 
 fn later(now: Timestamp, duration: Duration) -> Timestamp {

@@ -1,14 +1,14 @@
-//! Rows that come from elsewhere: tokens of another system, and a backup. Neither replaces anything
-//! newer, nor brings back the deleted.
+//! Rows that come from elsewhere: tokens of another system, a backup, and what lies there, sealed
+//! anew. None replaces anything newer, nor brings back the deleted.
 
 use jiff::Timestamp;
-use threads_auth_model::rules::{self, NewGrant};
-use threads_auth_model::{Attribute, Condition, Ends, Key, Part, Transaction};
+use threads_auth_model::rules::{self, NewGrant, Resealed};
+use threads_auth_model::{Attribute, Condition, Ends, Key, Part, Row, Transaction};
 use threads_graph::UserId;
 
 use crate::StoreError;
 use crate::item::Item;
-use crate::table::{Store, WriteOutcome};
+use crate::table::{Changed, Store, WriteOutcome};
 use crate::transaction::Committed;
 
 /// The outcome for a row from elsewhere.
@@ -45,6 +45,18 @@ impl Store {
             }
         }
         Ok(taken)
+    }
+
+    /// Seals values of a row anew, as [`rules::reseal`] says: the row as it is, if it was changed
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn reseal(&self, key: &Key, values: &[Resealed]) -> Result<Option<Row>, StoreError> {
+        Ok(match self.change(&rules::reseal(key, values)).await? {
+            Changed::Refused(row) => Some(row),
+            Changed::Done(_) | Changed::Gone => None,
+        })
     }
 
     /// Puts a row of a backup back, without its lease, unless there is one.
@@ -94,6 +106,14 @@ impl Store {
     /// When DynamoDB fails.
     pub async fn put_back_other(&self, item: Item) -> Result<bool, StoreError> {
         self.put_if_absent(&self.grants, item, "put a row back").await
+    }
+
+    /// Deletes the grant of a user who was deleted, as [`rules::forget`] says: whether there was one.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn forget(&self, user_id: &UserId, deleted_at: Timestamp) -> Result<bool, StoreError> {
+        Ok(matches!(self.transact(&rules::forget(user_id, deleted_at)).await?, Committed::Done))
     }
 }
 

@@ -89,13 +89,23 @@ impl Clients {
         sealed: &[u8],
         now: Timestamp,
     ) -> Result<AccessToken, SealError> {
-        match vault.open(purpose, user_id, sealed) {
+        self.with_newest(vault, now, |vault| vault.open(purpose, user_id, sealed)).await
+    }
+
+    /// What `work` gives, if need be with a keyring that is newer than that of `vault`.
+    pub(crate) async fn with_newest<T>(
+        &self,
+        vault: &Vault,
+        now: Timestamp,
+        work: impl Fn(&Vault) -> Result<T, SealError>,
+    ) -> Result<T, SealError> {
+        match work(vault) {
             Err(SealError::UnknownKey) => {}
-            opened => return opened,
+            done => return done,
         }
         let Ok(keyring) = self.secrets.keyring_again(now).await else {
             return Err(SealError::UnknownKey);
         };
-        Vault { keyring, ..vault.clone() }.open(purpose, user_id, sealed)
+        work(&Vault { keyring, ..vault.clone() })
     }
 }

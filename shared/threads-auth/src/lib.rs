@@ -35,8 +35,8 @@ pub use connect::{
 };
 pub use events::RowChange;
 pub use operate::{
-    ImportError, Imported, Inspections, PersonDeleted, PersonalData, PersonalDataError, Record, RestoreError,
-    RestoreReport,
+    ImportError, Imported, Inspections, PersonDeleted, PersonalData, PersonalDataError, Record, ResealError,
+    ResealReport, RestoreError, RestoreReport, Unopened,
 };
 pub use refresh::{
     DEFAULT_MIN_VALID, InvalidTokenHash, MAX_MIN_VALID, RefreshOutcome, RetryReason, Stopped, SweepError,

@@ -57,6 +57,8 @@ pub struct Deauthorized {
     pub user_id: UserId,
     /// Whether there was a grant that it ended: not if the person has connected again since.
     pub has_ended: bool,
+    /// Whether Meta has signed with the app secret before the present one.
+    pub by_previous_secret: bool,
 }
 
 /// A deletion, in the terms of Meta's answer.
@@ -68,6 +70,15 @@ pub struct Deleted {
     pub confirmation_code: String,
     /// How far it has come. The next sweep goes on with what is unfinished.
     pub progress: Progress,
+    /// Whether Meta has signed the wish with the app secret before the present one.
+    pub by_previous_secret: bool,
+}
+
+/// A request whose signature is proven, and whoever it was that signed.
+struct Proven {
+    request: SignedRequest,
+    vault: Vault,
+    by_previous_secret: bool,
 }
 
 /// Carries out a deauthorization. `form` is the request's body.
@@ -78,8 +89,8 @@ pub(crate) async fn deauthorize(
 ) -> Result<Deauthorized, RemovalError> {
     let time = Stopwatch::start(now, clients.config.work_time());
     let message = signed_request(form)?;
-    let vault = clients.vault(now).await?;
-    let SignedRequest { user_id, issued_at } = verify(&vault, &message, now)?;
+    let Proven { request, vault, by_previous_secret } = prove(clients, &message, now).await?;
+    let SignedRequest { user_id, issued_at } = request;
     let ended_at = issued_at.min(now);
     let (store, by) = (&clients.store, RevokedBy::Threads);
     let note = rules::note_end(&vault.tombstone(&user_id), ended_at);
@@ -90,7 +101,7 @@ pub(crate) async fn deauthorize(
         WriteOutcome::Gone => false,
         WriteOutcome::Superseded => end_newer(clients, &vault, &user_id, ended_at, now).await?,
     };
-    Ok(Deauthorized { user_id, has_ended })
+    Ok(Deauthorized { user_id, has_ended, by_previous_secret })
 }
 
 /// Ends what was consented to after `ended_at` by our clock, if Meta refuses its token. Says whether
@@ -163,9 +174,9 @@ pub(crate) async fn delete_data(
     now: Timestamp,
 ) -> Result<Deleted, RemovalError> {
     let message = signed_request(form)?;
-    let vault = clients.vault(now).await?;
-    let request = verify(&vault, &message, now)?;
-    delete_person(clients, &vault, &request.user_id, request.issued_at, now).await
+    let Proven { request, vault, by_previous_secret } = prove(clients, &message, now).await?;
+    let deleted = delete_person(clients, &vault, &request.user_id, request.issued_at, now).await?;
+    Ok(Deleted { by_previous_secret, ..deleted })
 }
 
 /// Carries out the wish of a person to be forgotten. It can be repeated.
@@ -194,7 +205,7 @@ pub(crate) async fn delete_person(
     };
     let mut url = clients.config.public_url.clone();
     url.set_path(&format!("data-deletion/{confirmation_code}"));
-    Ok(Deleted { url, confirmation_code, progress })
+    Ok(Deleted { url, confirmation_code, progress, by_previous_secret: false })
 }
 
 /// Goes on with an unfinished deletion. Says whether it is finished now.
@@ -289,8 +300,26 @@ pub(crate) async fn disconnect(
     Err(StoreError::busy("revoke a grant").into())
 }
 
-fn verify(vault: &Vault, message: &str, now: Timestamp) -> Result<SignedRequest, SignedRequestError> {
-    verify_signed_request(vault.app_secret(), message, now, MAX_AGE)
+/// Proves the signature. After a reset at Meta, the app's secret that was read a while ago may not
+/// be the one that Meta signs with, so it is read once more before a signature counts as wrong.
+async fn prove(clients: &Clients, message: &str, now: Timestamp) -> Result<Proven, RemovalError> {
+    let mut vault = clients.vault(now).await?;
+    let mut verified = verify(&vault, message, now);
+    if matches!(verified, Err(SignedRequestError::Signature)) {
+        vault.app = clients.secrets.app_again(now).await?;
+        verified = verify(&vault, message, now);
+    }
+    let (request, by_previous_secret) = verified?;
+    Ok(Proven { request, vault, by_previous_secret })
+}
+
+/// The request, and whether the app's previous secret has signed it.
+fn verify(vault: &Vault, message: &str, now: Timestamp) -> Result<(SignedRequest, bool), SignedRequestError> {
+    let by = |secret| verify_signed_request(secret, message, now, MAX_AGE);
+    match (by(vault.app_secret()), vault.app.previous(now)) {
+        (Err(SignedRequestError::Signature), Some(previous)) => by(previous).map(|request| (request, true)),
+        (verified, _) => verified.map(|request| (request, false)),
+    }
 }
 
 fn signed_request(form: &[u8]) -> Result<String, RemovalError> {

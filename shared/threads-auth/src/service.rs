@@ -16,8 +16,8 @@ use crate::connect::{
 };
 use crate::drift;
 use crate::operate::{
-    self, ImportError, Imported, Inspections, PersonDeleted, PersonalData, PersonalDataError, RestoreError,
-    RestoreReport,
+    self, ImportError, Imported, Inspections, PersonDeleted, PersonalData, PersonalDataError, ResealError,
+    ResealReport, RestoreError, RestoreReport, Unopened,
 };
 use crate::refresh::{self, RefreshOutcome, SweepError, SweepReport, TokenHash, VendError, Vended};
 use crate::removal::{self, Deauthorized, Deleted, RemovalError};
@@ -313,6 +313,20 @@ impl ThreadsAuth {
         progress: impl FnMut(&RestoreReport),
     ) -> Result<RestoreReport, RestoreError> {
         operate::restore::restore(&self.0, from, now, progress).await
+    }
+
+    /// Seals anew, with the key and in the format that the keyring writes, what the table holds
+    /// otherwise. `progress` is told after each row, with the values of it that do not open. It can
+    /// be stopped and repeated, and whoever writes a row meanwhile goes first.
+    ///
+    /// # Errors
+    /// When the secrets cannot be read, or DynamoDB fails.
+    pub async fn reseal(
+        &self,
+        now: Timestamp,
+        progress: impl FnMut(&ResealReport, &[Unopened]),
+    ) -> Result<ResealReport, ResealError> {
+        operate::reseal::reseal(&self.0, now, progress).await
     }
 
     /// The ids of the keys that seal anything in the table, each with how many values it seals. A

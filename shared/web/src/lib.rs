@@ -22,7 +22,7 @@ pub use headers::with_cookies;
 pub use json::{json, json_error, json_later};
 pub use lambda_http::Body;
 pub use lambda_http::aws_lambda_events::apigw;
-pub use metrics::{Metric, emit};
+pub use metrics::{Metric, emit, previous_secret_used};
 pub use redirect::redirect;
 pub use request::{HttpRequest, NotARequest};
 pub use response::answer;

@@ -47,6 +47,12 @@ pub fn emit(config: &Config, now: Timestamp, dimension: Option<(&str, &str)>, me
     }
 }
 
+/// Counts and logs that Meta has signed a request with the app secret before the present one.
+pub fn previous_secret_used(config: &Config, request_id: &str, now: Timestamp) {
+    tracing::warn!(request_id, "signed with the app secret before the present one, which is still accepted");
+    emit(config, now, None, &[Metric::count("PreviousSecretUses", 1)]);
+}
+
 fn line(service: &str, now: Timestamp, dimension: Option<(&str, &str)>, metrics: &[Metric]) -> Value {
     let mut dimensions = vec!["Service"];
     dimensions.extend(dimension.map(|(name, _)| name));

@@ -2,6 +2,7 @@
 
 use threads_auth::{FailureKind, SecretsError, StoreError};
 use threads_auth_model::error_chain;
+use threads_auth_model::seal::Format;
 
 use super::finding::{Finding, denied, fail, ok, unreadable, warn};
 use crate::operate::target::Opened;
@@ -13,7 +14,16 @@ const SAMPLE: i32 = 200;
 
 pub(super) async fn app_secret(stack: &Opened) -> Finding {
     match stack.service.secrets().app(stack.now()).await {
-        Ok(app) => ok("app secret", format!("is there, for the app {}", app.credentials.app_id)),
+        Ok(app) => {
+            let accepted = app.previous.as_ref().filter(|_| app.previous(stack.now()).is_some());
+            let accepted = accepted.map_or_else(String::new, |previous| {
+                format!(
+                    "; the previous one is accepted until {}, and `threads-auth configure --compromised` ends that",
+                    previous.until
+                )
+            });
+            ok("app secret", format!("is there, for the app {}{accepted}", app.credentials.app_id))
+        }
         Err(error) => no_secret("app secret", &error, "`threads-auth configure` writes it."),
     }
 }
@@ -23,7 +33,11 @@ pub(super) async fn keyring(stack: &Opened) -> Finding {
         Ok(keyring) => {
             let count = keyring.key_ids().count();
             let keys = if count == 1 { "1 key".to_owned() } else { format!("{count} keys") };
-            ok("keyring", format!("is there, with {keys}; {} seals", keyring.writing()))
+            let format = match keyring.format() {
+                Format::First => "1; `threads-auth keyring upgrade` goes on to 2",
+                Format::Second => "2",
+            };
+            ok("keyring", format!("is there, with {keys}; {} seals, in format {format}", keyring.writing()))
         }
         Err(error) => no_secret(
             "keyring",
@@ -72,7 +86,7 @@ pub(super) async fn tokens(stack: &Opened) -> Finding {
     if let Some(first) = sealed.first() {
         let detail =
             format!("{} of {} do not open: {first}", sealed.len(), sealed.len() as u64 + u64::from(opened));
-        let next = "A key was removed, the keyring or the app id replaced, or the table restored under another name. `threads-auth keyring show` names the missing key; Secrets Manager keeps the former keyring as AWSPREVIOUS.";
+        let next = "A key was removed, the keyring or the app id replaced, or the table restored under another name before `threads-auth keyring upgrade`, whose help says what then helps. `threads-auth keyring show` names the missing key; Secrets Manager keeps the former keyring as AWSPREVIOUS.";
         return fail(CHECK, detail, next);
     }
     if let Some(first) = broken.first() {

@@ -1,16 +1,17 @@
 //! Bringing grants back from a backup, without bringing back the deleted.
 //!
-//! A backup of DynamoDB becomes a table of another name, in which no token opens: each is sealed
-//! for the table that it was written to. So its rows are copied into the table in use, where that
-//! has nothing newer. Owns the order: first every tombstone of both, then every grant that no
-//! tombstone forbids.
+//! A backup of DynamoDB becomes a table of another name. Either its rows are copied into the table
+//! in use, where that has nothing newer; or it becomes the table in use, and the one before it is
+//! what is copied from. Owns the order: first every tombstone of both, then the end of every grant
+//! here that had ended there, then every grant of the other table that none forbids.
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use serde::Serialize;
-use threads_auth_model::{Ends, Grant, Key};
+use threads_auth_model::{Ends, Grant, Key, RevokedBy, rules};
 use threads_auth_store::{SecretsError, StoreError, Taken, row};
 
 use crate::clients::Clients;
@@ -51,7 +52,11 @@ pub(crate) async fn restore(
 ) -> Result<RestoreReport, RestoreError> {
     let (vault, store) = (clients.vault(now).await?, &clients.store);
     let mut report = RestoreReport::default();
+    let mut ends = BTreeMap::<Key, Ends>::new();
     for users in [false, true] {
+        if users && !ends.is_empty() {
+            report.deleted += end(clients, &ends, now).await?;
+        }
         let mut items = pin!(store.items(from, users));
         while let Some(item) = items.try_next().await? {
             if row(&item).key().is_some_and(|key| key.is_control()) {
@@ -71,7 +76,12 @@ pub(crate) async fn restore(
                 }
             } else {
                 let is_new = match row(&item).key().filter(Key::is_tombstone) {
-                    Some(key) => store.put_back_ends(&key, &Ends::of(&row(&item))).await?,
+                    Some(key) => {
+                        let of_user = Ends::of(&row(&item));
+                        let is_new = store.put_back_ends(&key, &of_user).await?;
+                        ends.insert(key, of_user);
+                        is_new
+                    }
                     None => store.put_back_other(item).await?,
                 };
                 report.tombstones += u64::from(is_new);
@@ -80,4 +90,28 @@ pub(crate) async fn restore(
         }
     }
     Ok(report)
+}
+
+/// Ends the grants of the table in use as `ends` says: a table that is older than these may have
+/// become the one in use. Says how many were deleted.
+async fn end(clients: &Clients, ends: &BTreeMap<Key, Ends>, now: Timestamp) -> Result<u64, RestoreError> {
+    let (vault, store) = (clients.vault(now).await?, &clients.store);
+    let mut deleted = 0;
+    let mut items = pin!(store.items(store.grants_table(), true));
+    while let Some(item) = items.try_next().await? {
+        let Some(user_id) = row(&item).key().and_then(|key| key.user_id()) else { continue };
+        let Some(ends) = ends.get(&vault.tombstone(&user_id)) else { continue };
+        if let Some(deleted_at) = ends.deleted_at
+            && store.forget(&user_id, deleted_at).await?
+        {
+            deleted += 1;
+            continue;
+        }
+        for (by, ended_at) in [(RevokedBy::App, ends.disconnected_at), (RevokedBy::Threads, ends.ended_at)] {
+            if let Some(ended_at) = ended_at {
+                store.write(&rules::revoke(&user_id, by, ended_at, now)).await?;
+            }
+        }
+    }
+    Ok(deleted)
 }

@@ -13,7 +13,7 @@ use threads_auth_model::{
     Access, Cause, Consent, Grant, Key, Live, ScopesSource, State, Suspicion, Vault, error_chain,
 };
 use threads_auth_store::{LeaseOutcome, StoreError, WriteOutcome, persist};
-use threads_graph::{AccessToken, ErrorKind, LongLivedToken};
+use threads_graph::{AccessToken, ErrorKind, LongLivedToken, UserId};
 
 use super::attempt::{Answer, Attempt, Trial, Verdict};
 use super::outcome::RefreshOutcome;
@@ -344,16 +344,32 @@ impl<'a> Refresher<'a> {
         let Ok(Ok(new)) = new else {
             return Ok(RefreshOutcome::StoreFailed.into());
         };
-        let store = &self.clients.store;
-        let mut written = WriteOutcome::Superseded;
-        for lease in [Some(leased.lease), None] {
-            let change = rules::complete_consent(&new, &consent.token, lease, self.time.now());
-            written = persist(self.time.deadline(), || store.write(&change)).await?;
-            if written != WriteOutcome::Superseded {
-                break;
+        let complete = async |sealed: &[u8]| {
+            let mut written = WriteOutcome::Superseded;
+            for lease in [Some(leased.lease), None] {
+                let change = rules::complete_consent(&new, sealed, lease, self.time.now());
+                written = persist(self.time.deadline(), || self.clients.store.write(&change)).await?;
+                if written != WriteOutcome::Superseded {
+                    break;
+                }
             }
+            Ok::<_, StoreError>(written)
+        };
+        let mut written = complete(&consent.token).await?;
+        if written == WriteOutcome::Superseded
+            && let Some(resealed) = self.resealed(user_id, &short).await?
+        {
+            written = complete(&resealed).await?;
         }
         Ok(Attempt::written(RefreshOutcome::Completed, written, Answer::Well))
+    }
+
+    /// The consent with this token as it lies there now, if it was sealed anew meanwhile.
+    async fn resealed(&self, user_id: &UserId, short: &AccessToken) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(grant) = self.clients.store.grant(user_id).await? else { return Ok(None) };
+        let Some(consent) = grant.consent() else { return Ok(None) };
+        let opened = self.open(Purpose::PendingToken, &grant, &consent.token).await;
+        Ok(opened.ok().filter(|token| token.expose() == short.expose()).map(|_| consent.token.clone()))
     }
 
     async fn drop_consent(

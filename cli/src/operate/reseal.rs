@@ -1,0 +1,78 @@
+//! Sealing anew what the keys before have sealed: a command of its own, and the end of a rotation.
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde_json::json;
+use threads_auth::{ResealReport, Unopened};
+
+use crate::operate::target::{Opened, TARGETS, Target};
+use crate::shell::exit::Stopped;
+use crate::shell::interrupt::Interrupt;
+use crate::shell::output::{Output, table};
+use crate::shell::progress::spinner;
+use crate::shell::surroundings::Surroundings;
+
+/// Seal anew, with the key and in the format that the keyring writes, whatever is sealed otherwise.
+#[derive(Args)]
+#[command(after_help = format!("Examples:
+  threads-auth keyring reseal --profile prod
+
+`keyring rotate` does it at its end. A refresh seals its own token anew, but a dead account is never refreshed, and its key could never
+go. Every token stays the one that it is, and whoever writes an account meanwhile goes first. It can be stopped at any time, and goes on
+when it is run again. What does not open is named, and left as it is.
+
+{TARGETS}"))]
+pub(super) struct Reseal {
+    #[command(flatten)]
+    target: Target,
+}
+
+impl Reseal {
+    pub(super) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        let mut interrupt = Interrupt::listen()?;
+        let stack = interrupt.or(self.target.open(surroundings)).await?;
+        let report = reseal(&stack, self.target.output, &mut interrupt).await?;
+        self.target.output.result(&json!(report), &plain(&report))?;
+        Stopped::told(code(&report))
+    }
+}
+
+/// Seals everything anew, and names what does not open.
+pub(super) async fn reseal(
+    stack: &Opened,
+    output: Output,
+    interrupt: &mut Interrupt,
+) -> Result<ResealReport> {
+    let bar = spinner("reading the accounts");
+    let progress = |report: &ResealReport, unopened: &[Unopened]| {
+        bar.set_message(format!("{} sealed anew, {} are so already", report.resealed, report.current));
+        for Unopened { key, attribute, error } in unopened {
+            bar.suspend(|| output.note(&format!("{key}: {attribute} {error}")));
+        }
+    };
+    let resealed = interrupt
+        .or(Box::pin(async {
+            let resealed = stack.service.reseal(stack.now(), progress).await;
+            resealed.context("not everything was sealed anew; `threads-auth keyring reseal` goes on")
+        }))
+        .await;
+    bar.finish_and_clear();
+    resealed
+}
+
+pub(super) fn plain(report: &ResealReport) -> String {
+    table(&[
+        ("Sealed anew", report.resealed.to_string()),
+        ("Were so already", report.current.to_string()),
+        ("Changed by others all the while, and left for the next time", report.changing.to_string()),
+        ("Do not open, and left as they are", report.unopened.to_string()),
+    ])
+}
+
+pub(super) fn code(report: &ResealReport) -> u8 {
+    match (report.unopened, report.changing) {
+        (0, 0) => 0,
+        (0, _) => 4,
+        _ => 1,
+    }
+}

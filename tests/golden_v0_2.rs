@@ -1,0 +1,498 @@
+//! What this version writes, frozen in `golden/v0.2`: the second format of sealed values and the keyring that writes it, token names,
+//! suspicions, an inspector. It is made by the ignored test here, once, and read by the others for ever.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine};
+use devstack::Stack;
+use jiff::{SignedDuration, Timestamp};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use threads_auth_model::seal::{Context, Keyring, KeyringChange, Purpose, hash, key_id};
+use threads_auth_store::Item;
+use threads_graph::AccessToken;
+use threads_sandbox::{ExpiresIn, FaultAction, NewAccount, Sandbox, SandboxCall};
+
+use crate::fixture::{
+    Browser, DAY, delete_data, fail, find_grant, options, parameter, post_signed, respond, rows, secret_text,
+    token,
+};
+use crate::iam;
+use crate::operations::{change_secret, dynamodb};
+
+/// All but the events of a version is as of one moment.
+const AT: &str = "2100-01-01T00:00:00Z";
+
+/// The tokens with which Meta answers to whoever asks for one because of a fixture.
+const REFRESHED: &str = "THQ-golden-from-a-later-refresh";
+const COMPLETED: &str = "THQ-golden-from-a-later-exchange";
+
+const PURPOSES: [(&str, Purpose); 3] = [
+    ("token", Purpose::AccessToken),
+    ("previous_token", Purpose::PreviousToken),
+    ("pending_token", Purpose::PendingToken),
+];
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/v0.2")
+}
+
+fn golden_text(path: &str) -> String {
+    std::fs::read_to_string(folder().join(path)).unwrap()
+}
+
+fn golden(path: &str) -> Value {
+    serde_json::from_str(&golden_text(path)).unwrap()
+}
+
+/// The files of one folder, by their names.
+fn all(kind: &str) -> BTreeMap<String, Value> {
+    let files = std::fs::read_dir(folder().join(kind)).unwrap();
+    let name = |file: std::io::Result<std::fs::DirEntry>| file.unwrap().file_name().into_string().unwrap();
+    files
+        .map(name)
+        .map(|name| (name.trim_end_matches(".json").to_owned(), golden(&format!("{kind}/{name}"))))
+        .collect()
+}
+
+fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    let found = value.pointer(pointer).and_then(Value::as_str);
+    found.unwrap_or_else(|| panic!("no {pointer} in {value}"))
+}
+
+fn item(row: &Value) -> Item {
+    let row: HashMap<String, serde_dynamo::AttributeValue> = serde_json::from_value(row.clone()).unwrap();
+    row.into_iter().map(|(name, value)| (name, value.into())).collect()
+}
+
+async fn get(stack: &Stack, path: &str) -> (u16, Value) {
+    let reply = iam::call(stack, Method::GET, path, "").await;
+    (reply.status.as_u16(), serde_json::from_str(&reply.body).unwrap())
+}
+
+/// Meta gives one token for whatever is refreshed, another for what is exchanged, and tells nothing else.
+fn meta_refreshes(stack: &Stack) {
+    let token = |token| respond(200, json!({"access_token": token, "expires_in": 5_183_944}).to_string());
+    fail(stack, SandboxCall::Refresh, u32::MAX, token(REFRESHED));
+    fail(stack, SandboxCall::ExchangeLongLived, u32::MAX, token(COMPLETED));
+    fail(stack, SandboxCall::Me, u32::MAX, FaultAction::Html);
+    fail(stack, SandboxCall::DebugToken, u32::MAX, FaultAction::Html);
+}
+
+/// A stack at the moment of the fixtures, with their secrets and rows, whose table of grants may have another name.
+async fn golden_stack(grants_table: Option<&str>) -> Stack {
+    let variables: Vec<_> = grants_table.map(|name| ("GRANTS_TABLE", name)).into_iter().collect();
+    let stack = Stack::start(options(AT.parse().unwrap(), &variables)).await.unwrap();
+    let config = stack.service().config();
+    let secrets = threads_auth_store::aws::secrets_manager(&config.aws, &crate::fixture::http());
+    for (id, file) in [(&config.app_secret_id, "app"), (&config.keyring_secret_id, "keyring")] {
+        let put = secrets
+            .put_secret_value()
+            .secret_id(id)
+            .secret_string(golden_text(&format!("secrets/{file}.json")));
+        put.send().await.unwrap();
+    }
+    for kind in ["grants", "removal"] {
+        for file in all(kind).values() {
+            let put = dynamodb(&stack).put_item().table_name(&config.grants_table);
+            put.set_item(Some(item(&file["row"]))).send().await.unwrap();
+        }
+    }
+    stack
+}
+
+#[test]
+fn every_golden_value_opens_where_it_belongs() {
+    let keyring = Keyring::from_json(&golden_text("secrets/keyring.json")).unwrap();
+    let of = golden("stack.json");
+    let app_id = text(&of, "/app_id").parse().unwrap();
+    let (mut opened, mut kinds) = (0, BTreeMap::<_, u32>::new());
+    for (name, file) in all("grants") {
+        for (attribute, purpose) in PURPOSES {
+            let Some(sealed) = file["row"][attribute]["B"].as_str() else {
+                assert!(file["sealed"].get(attribute).is_none(), "{name}");
+                continue;
+            };
+            let sealed = BASE64_STANDARD.decode(sealed).unwrap();
+            *kinds.entry((sealed[0], key_id(&sealed).unwrap().to_owned())).or_default() += 1;
+            // The table may have any name: the keyring knows the one from before.
+            for table in [text(&of, "/grants_table"), "restored"] {
+                for (_, other) in PURPOSES {
+                    let subject = text(&file, "/row/user_id/S");
+                    let context = Context { purpose: other, table, app_id: &app_id, subject };
+                    let plain = keyring.open(&context, &sealed).ok();
+                    let plain = plain.map(|plain| String::from_utf8(plain.to_vec()).unwrap());
+                    let expected =
+                        (other == purpose).then(|| text(&file["sealed"], &format!("/{attribute}")));
+                    assert_eq!(plain.as_deref(), expected, "{name}: {attribute}");
+                    opened += u32::from(plain.is_some());
+                }
+            }
+        }
+    }
+    for (name, file) in all("cookies") {
+        let context = Context { purpose: Purpose::Flow, table: "", app_id: &app_id, subject: "" };
+        let sealed = BASE64_URL_SAFE_NO_PAD.decode(text(&file, "/value")).unwrap();
+        let flow: Value = serde_json::from_slice(&keyring.open(&context, &sealed).unwrap()).unwrap();
+        assert_eq!(flow, file["sealed"], "{name}");
+        opened += 1;
+    }
+    println!("golden values of v0.2: {opened} opened; by format and key: {kinds:?}");
+    let forms =
+        [(1, "golden-1"), (2, "golden-1"), (2, "golden-2")].map(|(format, id)| (format, id.to_owned()));
+    assert!(kinds.into_keys().eq(forms));
+}
+
+#[tokio::test]
+async fn every_golden_grant_is_shown_and_vended_as_it_was_from_any_table() {
+    for table in [None, Some("restored")] {
+        let stack = golden_stack(table).await;
+        let mut vends = 0;
+        for reseal in [false, true] {
+            if reseal {
+                let report = stack.service().reseal(stack.clock().now(), |_, _| ()).await.unwrap();
+                assert_eq!((report.unopened, report.changing), (0, 0));
+                assert!(report.resealed > 0);
+            }
+            for (name, file) in all("grants") {
+                let user_id = text(&file, "/row/user_id/S");
+                let (status, shown) = get(&stack, &format!("/users/{user_id}")).await;
+                assert_eq!(status, 200, "{name}: {shown}");
+                for (field, value) in file["shown"].as_object().unwrap() {
+                    assert_eq!(shown[field], *value, "{name}: {field}");
+                }
+            }
+        }
+        meta_refreshes(&stack);
+        for (name, file) in all("grants") {
+            let (status, vended) =
+                get(&stack, &format!("/users/{}/token", text(&file, "/row/user_id/S"))).await;
+            assert_eq!(file["vended"]["status"], status, "{name}: {vended}");
+            assert_eq!(file["vended"]["access_token"], vended["access_token"], "{name}");
+            vends += u32::from(status == 200);
+        }
+        println!("golden grants of v0.2: {vends} vended, sealed anew, from the table {table:?}");
+    }
+}
+
+#[tokio::test]
+async fn sweeps_keep_golden_grants_alive() {
+    let stack = golden_stack(None).await;
+    meta_refreshes(&stack);
+    for _ in 0..24 {
+        stack.sweep().await.unwrap();
+        stack.clock().advance(3 * DAY);
+    }
+    for (name, file) in all("grants") {
+        let user_id = text(&file, "/row/user_id/S");
+        let (status, vended) = get(&stack, &format!("/users/{user_id}/token")).await;
+        let lives = file["lives"].as_bool().unwrap();
+        assert_eq!(status == 200, lives, "{name}: {vended}");
+        if lives {
+            assert_eq!(vended["access_token"], REFRESHED, "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_login_under_way_ends_and_the_deleted_stay_forgotten() {
+    let stack = golden_stack(None).await;
+    let (cookie, deletion) = (golden("cookies/open.json"), golden("removal/deletion.json"));
+    let (user_id, code) = (text(&deletion, "/user_id"), text(&deletion, "/confirmation_code"));
+    let page = Browser::new().get(&format!("{}/data-deletion/{code}", stack.urls().service_url)).await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.body.contains("2099-12-31T23:57:00Z"), "{}", page.body);
+    let come_back = async |cookie: &Value, user_id: &str| {
+        stack.sandbox().unwrap().clear_faults();
+        let exchanged = json!({"access_token": "THQ-golden-short", "user_id": user_id}).to_string();
+        fail(&stack, SandboxCall::ExchangeCode, 1, respond(200, exchanged));
+        meta_refreshes(&stack);
+        let mut browser = Browser::new();
+        browser.jar.insert(text(cookie, "/name").to_owned(), text(cookie, "/value").to_owned());
+        let (service, state) = (&stack.urls().service_url, text(cookie, "/state"));
+        browser.get(&format!("{service}/callback?code=THQ-golden-code&state={state}")).await
+    };
+    let refused = come_back(&golden("cookies/from-before-the-deletion.json"), user_id).await;
+    assert!(refused.is_page("ended"), "{refused:?}");
+    assert!(find_grant(&stack, user_id).await.is_none());
+    let taken = come_back(&cookie, "17841400000000777").await;
+    assert_eq!(taken.status, StatusCode::SEE_OTHER, "{taken:?}");
+    // What Meta signed with the secret before is accepted, and repeats nothing.
+    let repeated = post_signed(&stack, "/data-deletion", text(&deletion, "/signed_request")).await;
+    let repeated: Value = serde_json::from_str(&repeated.body).unwrap();
+    assert_eq!(repeated["confirmation_code"], code);
+}
+
+fn write(path: &str, value: &Value) {
+    let path = folder().join(path);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, serde_json::to_string_pretty(value).unwrap() + "\n").unwrap();
+}
+
+fn as_json(row: &Item) -> Value {
+    let row =
+        row.iter().map(|(name, value)| (name.clone(), serde_dynamo::AttributeValue::from(value.clone())));
+    serde_json::to_value(row.collect::<BTreeMap<_, _>>()).unwrap()
+}
+
+/// People with an account each, named after what becomes of it.
+struct People<'a> {
+    stack: &'a Stack,
+    ids: BTreeMap<String, String>,
+}
+
+impl People<'_> {
+    fn id(&mut self, name: &str) -> String {
+        if let Some(id) = self.ids.get(name) {
+            return id.clone();
+        }
+        let id = (17_841_402_000_000_000 + self.ids.len() as u64).to_string();
+        self.stack.sandbox().unwrap().add_account(NewAccount {
+            username: format!("golden.{}", name.replace('-', "_")),
+            user_id: Some(id.clone()),
+            ..NewAccount::default()
+        });
+        self.ids.insert(name.to_owned(), id.clone());
+        id
+    }
+
+    async fn connect(&mut self, names: &[&str]) {
+        for name in names {
+            let id = self.id(name);
+            let reply = Browser::new().connect(self.stack, &id).await;
+            assert_eq!(reply.status, StatusCode::SEE_OTHER, "{name}: {reply:?}");
+        }
+    }
+
+    async fn refresh(&mut self, name: &str) {
+        let (id, now) = (self.id(name).parse().unwrap(), self.stack.clock().now());
+        // What comes of it stands in the row.
+        let _ = self.stack.service().refresh_now(&id, now).await;
+    }
+}
+
+/// A cookie of a login that begins now.
+async fn begin(stack: &Stack) -> Value {
+    let mut browser = Browser::new();
+    let started = browser.get(&format!("{}/authorize", stack.urls().service_url)).await;
+    let state = parameter(&started.location(), "state");
+    let (name, value) = browser.jar.into_iter().next().unwrap();
+    let vault = stack.service().vault(stack.clock().now()).await.unwrap();
+    let context = Context { purpose: Purpose::Flow, table: "", app_id: vault.app_id(), subject: "" };
+    let sealed = vault.keyring.open(&context, &BASE64_URL_SAFE_NO_PAD.decode(&value).unwrap()).unwrap();
+    let sealed: Value = serde_json::from_slice(&sealed).unwrap();
+    json!({"name": name, "value": value, "state": state, "sealed": sealed})
+}
+
+/// Gives a secret another text, and waits until everybody has read it.
+async fn put_secret(stack: &Stack, id: &str, value: &Value) {
+    let client =
+        threads_auth_store::aws::secrets_manager(&stack.service().config().aws, &crate::fixture::http());
+    client.put_secret_value().secret_id(id).secret_string(value.to_string()).send().await.unwrap();
+    stack.clock().advance(Duration::from_secs(301));
+}
+
+/// The keyring is upgraded, and then rotated. People connect before, between and after; one of them inspects from then on.
+async fn from_one_format_to_the_other(people: &mut People<'_>) {
+    let (stack, clock, urls) = (people.stack, people.stack.clock(), people.stack.urls());
+    let key = |text: &str| BASE64_STANDARD.encode(text);
+    let keys = json!({
+        "golden-1": key("THQ-golden-key-1-of-v0.2-no-secr"),
+        "golden-2": key("THQ-golden-key-2-of-v0.2-no-secr"),
+    });
+    let tombstone = key("THQ-golden-tombstone-of-v0.2-non");
+    put_secret(
+        stack,
+        &urls.keyring_secret_id,
+        &json!({"writing": "golden-1", "keys": keys, "tombstone": tombstone}),
+    )
+    .await;
+
+    people.connect(&["active-of-the-first-format", "active-refreshed-in-the-first-format"]).await;
+    clock.advance(2 * DAY);
+    people.refresh("active-refreshed-in-the-first-format").await;
+    for change in [KeyringChange::Identify(&urls.grants_table), KeyringChange::Upgrade] {
+        change_secret(stack, change).await;
+        clock.advance(Duration::from_secs(301));
+    }
+    people.connect(&["active-of-an-older-key"]).await;
+    change_secret(stack, KeyringChange::Write("golden-2")).await;
+    clock.advance(Duration::from_secs(301));
+    people.connect(&["inspector", "active-due"]).await;
+    let inspector = people.id("inspector");
+    let mut app: Value = serde_json::from_str(&secret_text(stack, &urls.app_secret_id).await).unwrap();
+    app["inspector"] = json!(inspector);
+    put_secret(stack, &urls.app_secret_id, &app).await;
+}
+
+/// The fates of accounts in the month before.
+async fn come_to_all_ends(people: &mut People<'_>) {
+    let (stack, clock, sandbox) = (people.stack, people.stack.clock(), people.stack.sandbox().unwrap());
+    clock.advance(18 * DAY);
+    people
+        .connect(&[
+            "active",
+            "active-refreshed",
+            "active-not-extended",
+            "active-suspected",
+            "active-vouched",
+            "active-with-a-pending-consent",
+            "needs-reauthorization-app-removed",
+            "needs-reauthorization-password-changed",
+            "needs-reauthorization-with-a-pending-consent",
+            "needs-reauthorization-invalid",
+            "revoked-by-app",
+            "revoked-by-threads",
+            "deleted",
+        ])
+        .await;
+    sandbox.set_expires_in(ExpiresIn::Missing);
+    fail(stack, SandboxCall::DebugToken, u32::MAX, FaultAction::Html);
+    people.connect(&["active-of-which-nothing-is-told"]).await;
+    sandbox.set_expires_in(ExpiresIn::Documented);
+    let imported = people.id("active-imported");
+    let import = AccessToken::new(sandbox.issue_long_lived(&imported)).unwrap();
+    stack.service().import(&import, None, None, clock.now()).await.unwrap();
+    sandbox.clear_faults();
+
+    clock.advance(28 * DAY);
+    people.refresh("active-refreshed").await;
+    let slow = people.id("active-not-extended");
+    sandbox.set_extends(&slow, false);
+    people.refresh("active-not-extended").await;
+    for (name, change) in [
+        ("needs-reauthorization-app-removed", Sandbox::revoke as fn(&_, &str) -> bool),
+        ("needs-reauthorization-password-changed", Sandbox::change_password),
+        ("needs-reauthorization-with-a-pending-consent", Sandbox::change_password),
+        ("needs-reauthorization-invalid", Sandbox::invalidate),
+    ] {
+        assert!(change(sandbox, &people.id(name)));
+        people.refresh(name).await;
+    }
+    // A second witness, hours later.
+    clock.advance(Duration::from_hours(13));
+    people.refresh("needs-reauthorization-invalid").await;
+    clock.advance(Duration::from_hours(30));
+    people.refresh("needs-reauthorization-invalid").await;
+    let gone = people.id("revoked-by-app").parse().unwrap();
+    stack.service().disconnect(&gone, clock.now()).await.unwrap();
+    let signed = sandbox.signed_request(&people.id("revoked-by-threads"));
+    post_signed(stack, "/deauthorize", &signed).await;
+}
+
+/// Makes the folder. Never again for a version that is released.
+#[tokio::test]
+#[ignore = "writes the fixtures of a version, once"]
+async fn write_golden_v0_2() {
+    let at: Timestamp = AT.parse().unwrap();
+    let start = at - SignedDuration::from_hours(24 * 50);
+    let stack = Stack::start(options(start, &[])).await.unwrap();
+    let (clock, sandbox, urls) = (stack.clock(), stack.sandbox().unwrap(), stack.urls());
+    let mut people = People { stack: &stack, ids: BTreeMap::new() };
+    from_one_format_to_the_other(&mut people).await;
+    come_to_all_ends(&mut people).await;
+
+    // The last minutes.
+    let soon = at - SignedDuration::from_mins(4);
+    clock.advance(soon.duration_since(clock.now()).unsigned_abs());
+    let invalid = people.id("active-suspected");
+    sandbox.invalidate(&invalid);
+    people.refresh("active-suspected").await;
+    let vouched = people.id("active-vouched");
+    let doubted = BASE64_URL_SAFE_NO_PAD.decode(hash(&token(&stack, &vouched).await)).unwrap();
+    let doubted = doubted.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+    let (status, _) = get(&stack, &format!("/users/{vouched}/token?refused={doubted}")).await;
+    assert_eq!(status, 200);
+    let before = begin(&stack).await;
+    clock.advance(Duration::from_mins(1));
+    let deleted = people.id("deleted");
+    let signed_request = sandbox.signed_request(&deleted);
+    let answer = delete_data(&stack, &deleted).await;
+    clock.advance(Duration::from_mins(1));
+    fail(&stack, SandboxCall::ExchangeLongLived, u32::MAX, FaultAction::Html);
+    people
+        .connect(&[
+            "active-with-a-pending-consent",
+            "pending",
+            "needs-reauthorization-with-a-pending-consent",
+        ])
+        .await;
+    sandbox.clear_faults();
+    // Another secret since: the one that signed is the one before.
+    let mut app: Value = serde_json::from_str(&secret_text(&stack, &urls.app_secret_id).await).unwrap();
+    let previous = json!({"app_secret": app["app_secret"], "until": at + SignedDuration::from_hours(23)});
+    app["app_secret"] = json!("golden-app-secret-after-a-reset");
+    app["previous"] = previous;
+    clock.advance(at.duration_since(clock.now()).unsigned_abs());
+    assert_eq!(clock.now(), at);
+    let open = begin(&stack).await;
+
+    let _ = std::fs::remove_dir_all(folder());
+    write("stack.json", &json!({"app_id": app["app_id"], "at": AT, "grants_table": urls.grants_table}));
+    write("secrets/app.json", &app);
+    let keyring: Value = serde_json::from_str(&secret_text(&stack, &urls.keyring_secret_id).await).unwrap();
+    write("secrets/keyring.json", &keyring);
+    write("cookies/open.json", &open);
+    write("cookies/from-before-the-deletion.json", &before);
+    let deletion = json!({
+        "user_id": deleted,
+        "confirmation_code": answer["confirmation_code"],
+        "signed_request": signed_request,
+    });
+    write_rows(&people, &deletion).await;
+    write_what_readers_see().await;
+}
+
+/// Writes each row with what is sealed in it and how it is shown.
+async fn write_rows(people: &People<'_>, deletion: &Value) {
+    let stack = people.stack;
+    let vault = stack.service().vault(stack.clock().now()).await.unwrap();
+    let names: BTreeMap<_, _> = people.ids.iter().map(|(name, id)| (id.as_str(), name.as_str())).collect();
+    for row in rows(stack).await {
+        let pk = row["pk"].as_s().unwrap().clone();
+        if pk.starts_with("tombstone#") && row.contains_key("deleted_at") {
+            write("removal/tombstone.json", &json!({"user_id": deletion["user_id"], "row": as_json(&row)}));
+        } else if pk.starts_with("deletion#") {
+            let mut file = deletion.clone();
+            file["row"] = as_json(&row);
+            write("removal/deletion.json", &file);
+        }
+        let Some(user_id) = pk.strip_prefix("user#") else { continue };
+        let sealed: serde_json::Map<_, _> = PURPOSES
+            .into_iter()
+            .filter_map(|(attribute, purpose)| {
+                let Some(AttributeValue::B(bytes)) = row.get(attribute) else { return None };
+                let opened = vault.open(purpose, &user_id.parse().unwrap(), bytes.as_ref()).unwrap();
+                Some((attribute.to_owned(), opened.expose().into()))
+            })
+            .collect();
+        let (_, shown) = get(stack, &format!("/users/{user_id}")).await;
+        let file = json!({"row": as_json(&row), "sealed": sealed, "shown": shown});
+        write(&format!("grants/{}.json", names[user_id]), &file);
+    }
+}
+
+/// Adds to each account what is vended of it, and whether it lives on, on stacks that have the fixtures.
+async fn write_what_readers_see() {
+    let reader = golden_stack(None).await;
+    meta_refreshes(&reader);
+    let mut files = all("grants");
+    for file in files.values_mut() {
+        let (status, vended) = get(&reader, &format!("/users/{}/token", text(file, "/row/user_id/S"))).await;
+        file["vended"] = json!({"status": status, "access_token": vended["access_token"]});
+    }
+    let reader = golden_stack(None).await;
+    meta_refreshes(&reader);
+    for _ in 0..24 {
+        reader.sweep().await.unwrap();
+        reader.clock().advance(3 * DAY);
+    }
+    for (name, file) in &mut files {
+        let (status, _) = get(&reader, &format!("/users/{}/token", text(file, "/row/user_id/S"))).await;
+        file["lives"] = json!(status == 200);
+        write(&format!("grants/{name}.json"), file);
+    }
+}
