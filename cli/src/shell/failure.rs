@@ -29,6 +29,7 @@ pub(crate) fn failure_kind(error: &anyhow::Error) -> Option<FailureKind> {
                 VendError::Store,
                 RemovalError::Store,
                 PersonalDataError::Store,
+                ResealError::Store,
                 ImportError::Store
             )
         });
@@ -40,6 +41,7 @@ pub(crate) fn failure_kind(error: &anyhow::Error) -> Option<FailureKind> {
                 VendError::Secrets,
                 RemovalError::Secrets,
                 PersonalDataError::Secrets,
+                ResealError::Secrets,
                 ImportError::Secrets
             )
         });

@@ -23,12 +23,12 @@ use crate::{AwsError, SecretsError};
 /// not hammered. Nor is a secret read again sooner because a key is unknown.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 
-/// A wrong signature makes nobody read the app's secret more often than this: anybody can send one.
-const DOUBTED_AGAIN_AFTER: Duration = Duration::from_mins(1);
-
 /// A failed read is the answer for this long. Whoever has written a secret for the first time waits
 /// no longer for it to be used.
 const FAILURE_SERVES: Duration = Duration::from_secs(5);
+
+/// A wrong signature makes nobody read the app's secret more often than this: anybody can send one.
+const DOUBTED_AGAIN_AFTER: Duration = Duration::from_mins(1);
 
 /// The two secrets, read when they are first asked for.
 pub struct Secrets {

@@ -58,6 +58,8 @@ struct Done {
     failure: Option<anyhow::Error>,
     /// Whether somebody's row could not be deleted.
     is_incomplete: bool,
+    /// Whether a sweep has to go on with somebody's deletion.
+    is_unfinished: bool,
 }
 
 impl Delete {
@@ -83,7 +85,8 @@ impl Delete {
         let came = Cell::new(None);
         let words = "Ending after the person whose turn it is; a second Ctrl-C does not wait.";
         let work = Box::pin(async { self.delete(&stack, &people, &came).await });
-        let Done { people: told, failure, is_incomplete } = interrupt.noting(&came, words, work).await?;
+        let Done { people: told, failure, is_incomplete, is_unfinished } =
+            interrupt.noting(&came, words, work).await?;
         let left = people.len() - told.len();
         let failure = match failure {
             // Nothing was done that a result could tell.
@@ -106,7 +109,11 @@ impl Delete {
         if let Some(signal) = came.get() {
             return Err(Stopped::Interrupted(signal).into());
         }
-        Stopped::told(u8::from(is_incomplete || !bad.is_empty()))
+        Stopped::told(match (is_incomplete || !bad.is_empty(), is_unfinished) {
+            (true, _) => 1,
+            (false, true) => 4,
+            (false, false) => 0,
+        })
     }
 
     /// Deletes one after the other, until one fails as every other would.
@@ -118,7 +125,10 @@ impl Delete {
             }
             let deleted = stack.service.delete_person(user_id, self.requested_at, stack.now()).await;
             let (json, plain) = match deleted {
-                Ok(deleted) => told(user_id, &deleted),
+                Ok(deleted) => {
+                    done.is_unfinished |= matches!(deleted.deleted.progress, Progress::Unfinished(..));
+                    told(user_id, &deleted)
+                }
                 Err(RemovalError::Store(error)) if is_of_one(&error) => {
                     done.is_incomplete = true;
                     let why = threads_auth_model::error_chain(&error);
