@@ -64,7 +64,8 @@ impl Notice {
                 | Connect::SessionExpired
                 | Connect::ThreadsUnavailable
                 | Connect::Unavailable,
-            ) => Tone::Wait,
+            )
+            | Self::Ahead => Tone::Wait,
             _ => Tone::Halt,
         }
     }
@@ -73,9 +74,8 @@ impl Notice {
     fn sign(self) -> &'static str {
         match self {
             Self::Connect(Connect::Connected) | Self::Deleted => "M149 45l7.5 7.5L172 37",
-            Self::Connect(Connect::Finishing | Connect::ThreadsUnavailable | Connect::Unavailable) => {
-                "M148 44h4M158 44h4M168 44h4"
-            }
+            Self::Connect(Connect::Finishing | Connect::ThreadsUnavailable | Connect::Unavailable)
+            | Self::Ahead => "M148 44h4M158 44h4M168 44h4",
             Self::Connect(Connect::Expired | Connect::SessionExpired) => "M160 33v12l7.5 4.5",
             Self::Connect(Connect::Replayed | Connect::SessionClosed) => {
                 "M170 38.5a11.5 11.5 0 1 0 1.5 7M171.5 31.5v8h-8"

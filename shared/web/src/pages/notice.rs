@@ -12,6 +12,8 @@ pub enum Notice {
     Deleted,
     /// No deletion has this code.
     DeletionUnknown,
+    /// The browser has loaded the page ahead, and nothing was done.
+    Ahead,
     /// No such page.
     NotFound,
 }
@@ -45,7 +47,7 @@ impl Notice {
             Self::Connect(Connect::Replayed | Connect::SessionClosed) => StatusCode::CONFLICT,
             Self::Connect(Connect::Expired | Connect::SessionExpired) => StatusCode::GONE,
             Self::Connect(Connect::Misconfigured) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Connect(Connect::ThreadsUnavailable | Connect::Unavailable) => {
+            Self::Connect(Connect::ThreadsUnavailable | Connect::Unavailable) | Self::Ahead => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         }
@@ -58,6 +60,7 @@ impl Notice {
             Self::Connect(outcome) => outcome.as_str(),
             Self::Deleted => "deleted",
             Self::DeletionUnknown => "deletion_unknown",
+            Self::Ahead => "prefetch",
             Self::NotFound => "not_found",
         }
     }
@@ -82,6 +85,7 @@ impl Notice {
         match self {
             Self::Connect(Connect::ThreadsUnavailable) => Some(30),
             Self::Connect(Connect::Unavailable) => Some(5),
+            Self::Ahead => Some(1),
             _ => None,
         }
     }
