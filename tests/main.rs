@@ -14,6 +14,7 @@ mod fixture;
 mod golden;
 mod iam;
 mod inspector;
+mod last_step;
 mod operations;
 mod refresh;
 mod removal;

@@ -8,6 +8,8 @@
 
 mod attribute;
 mod change;
+mod claim;
+pub mod claiming;
 mod error_chain;
 pub mod events;
 mod grant;
@@ -17,13 +19,14 @@ mod row;
 pub mod rules;
 pub mod schedule;
 pub mod seal;
-mod session;
+pub mod session;
 mod session_row;
 mod summary;
 mod vault;
 
 pub use attribute::Attribute;
 pub use change::{Change, Condition};
+pub use claim::{Claim, Owner};
 pub use error_chain::error_chain;
 pub use grant::{
     Access, Cause, Consent, Deadline, Grant, Live, Pause, RevokedBy, ScopesSource, State, Status, Suspicion,
@@ -31,6 +34,6 @@ pub use grant::{
 };
 pub use key::Key;
 pub use row::{Inconsistency, Row, Value};
-pub use session::{Session, SessionState, SessionStatus};
+pub use session::{Attempt, Session, SessionState, SessionStatus};
 pub use summary::Summary;
 pub use vault::{App, Vault};

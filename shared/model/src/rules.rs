@@ -179,7 +179,7 @@ pub fn and_due(change: &Change, grant: &Grant, refreshed: Refreshed<'_>) -> Chan
     let Refreshed { life, retry_at, .. } = refreshed;
     let token_due = retry_at.unwrap_or_else(|| life.due_at(&grant.user_id));
     let due_at = schedule::next_look(token_due, DataAccess::of(grant), life.issued_at);
-    unless_consented(due(change.clone(), &grant.user_id, due_at), false)
+    heed_claim(grant, unless_consented(due(change.clone(), &grant.user_id, due_at), false))
 }
 
 /// Stores what Meta told of a grant whose token works, if that is still this one. A grant that had
@@ -199,7 +199,7 @@ pub fn store_access(grant: &Grant, live: &Live, access: &Access, now: Timestamp)
         .remove(&[A::PreviousToken])
         .remove(LEASE);
     let change = warned(granted(change, access), schedule::warning(live.expires_at, end, now));
-    unless_consented(due(change, &grant.user_id, due_at), grant.consent().is_some())
+    heed_claim(grant, unless_consented(due(change, &grant.user_id, due_at), grant.consent().is_some()))
 }
 
 /// The same, with the end that Meta told of a token whose life was only assumed.
@@ -226,7 +226,7 @@ pub fn assume_extended(grant: &Grant, live: &Live, now: Timestamp) -> Change {
         .remove(&[A::LastError, A::SuspectedCause, A::SuspectedAt])
         .remove(LEASE);
     let due_at = schedule::next_look(assumed.due_at(&grant.user_id), DataAccess::of(grant), now);
-    unless_consented(due(change, &grant.user_id, due_at), grant.consent().is_some())
+    heed_claim(grant, unless_consented(due(change, &grant.user_id, due_at), grant.consent().is_some()))
 }
 
 /// Records that Meta took a token that a caller doubted, and gives the lease back.
@@ -277,7 +277,7 @@ pub fn suspected(grant: &Grant, live: &Live, suspicion: Suspicion, look_at: Time
         .set(A::SuspectedCause, suspicion.cause.as_str())
         .set(A::SuspectedAt, suspicion.since)
         .set(A::LastError, SUSPECTED);
-    unless_consented(due(change, &grant.user_id, look_at), grant.consent().is_some())
+    heed_claim(grant, unless_consented(due(change, &grant.user_id, look_at), grant.consent().is_some()))
 }
 
 /// Stores the long-lived token that the consent with this short-lived one was waiting for: the same
@@ -301,7 +301,8 @@ pub fn drop_consent(grant: &Grant, pending: &[u8], now: Timestamp) -> Change {
         State::Active(live, _) if live.suspicion.is_some() => change.set(A::DueAt, now),
         State::Active(live, _) => {
             let token_due = schedule::token_due(&grant.user_id, live);
-            change.set(A::DueAt, schedule::next_look(token_due, DataAccess::of(grant), now))
+            let due_at = schedule::next_look(token_due, DataAccess::of(grant), now);
+            heed_claim(grant, change.set(A::DueAt, due_at))
         }
         State::Appealable(..) => change.set(A::DueAt, schedule::add(now, schedule::A_DAY.as_secs())),
         State::Final(..) => change.remove(DUE),
@@ -475,6 +476,16 @@ fn connected(change: Change, grant: &NewGrant<'_>, now: Timestamp) -> Change {
     let access = DataAccess::new(end, source, issued_at);
     let change = warned(granted(change, &grant.access), None);
     due(change, grant.user_id, schedule::next_look(grant.life.due_at(grant.user_id), access, now))
+}
+
+/// A change of a grant, which makes it due in time for the look that it needs if nobody has claimed
+/// it.
+#[must_use]
+pub fn heed_claim(grant: &Grant, change: Change) -> Change {
+    match schedule::claim_look(grant) {
+        Some(look) => change.at_most(A::DueAt, look),
+        None => change,
+    }
 }
 
 fn due(change: Change, user_id: &UserId, due_at: Timestamp) -> Change {

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use threads_auth_model::rules::{self, NewConsent, NewGrant};
-use threads_auth_model::{Attribute, Change, Condition, Key, Row, SessionState};
+use threads_auth_model::{Attribute, Change, Condition, Key, Row, Session, claiming};
 use threads_graph::UserId;
 
 use crate::StoreError;
@@ -32,11 +32,22 @@ pub struct ConnectCommit<'a> {
     pub began_at: Timestamp,
     /// The tombstone of its user.
     pub tombstone: &'a Key,
-    /// The connect session that it closes, and the hash of the completion code that only the
-    /// browser gets.
-    pub session: Option<(&'a str, &'a str)>,
+    /// The connect session that it closes, if it came through one.
+    pub session: Option<ClosedSession<'a>>,
     /// Now.
     pub now: Timestamp,
+}
+
+/// A session that ends with a connect.
+#[derive(Clone, Copy, Debug)]
+pub struct ClosedSession<'a> {
+    /// The session, as it was read.
+    pub session: &'a Session,
+    /// The hash of the completion code that only the browser gets.
+    pub completion_hash: &'a str,
+    /// When an account ends that is new and that nobody claims. None if nobody can: then it counts
+    /// as claimed.
+    pub unclaimed_until: Option<Timestamp>,
 }
 
 /// The outcome of a commit.
@@ -67,10 +78,23 @@ impl Connected<'_> {
         }
     }
 
-    fn change(&self, now: Timestamp) -> Change {
-        match self {
+    /// The change of the row, in the forms that it has for an account that is nobody's yet and for
+    /// one that is somebody's: the one whose condition holds is right.
+    fn changes(&self, session: Option<ClosedSession<'_>>, now: Timestamp) -> Vec<Change> {
+        let change = match self {
             Self::Grant(grant) => rules::connect(grant, now),
             Self::Consent(consent) => rules::consent(consent, now),
+        };
+        let Some(ClosedSession { session, unclaimed_until, .. }) = session else {
+            return vec![claiming::without_session(change)];
+        };
+        let id = &session.id;
+        match unclaimed_until {
+            Some(until) => vec![
+                claiming::connect_unclaimed(change.clone(), id, until, now),
+                claiming::connect_claimed(change, id),
+            ],
+            None => vec![change.set(Attribute::SessionId, id.as_str())],
         }
     }
 }
@@ -86,6 +110,31 @@ impl Store {
         commit: ConnectCommit<'_>,
         connected: Connected<'_>,
     ) -> Result<CommitOutcome, StoreError> {
+        let mut outcome = CommitOutcome::Replayed;
+        for change in connected.changes(commit.session, commit.now) {
+            outcome = match self.commit_change(commit, connected, &change).await? {
+                Committed::Done => return Ok(CommitOutcome::Committed),
+                // The answer to our own commit may have been lost: then what lies there is ours.
+                Committed::Refused(0, spent)
+                    if spent.text(Attribute::GrantId) == Some(connected.grant_id()) =>
+                {
+                    return Ok(CommitOutcome::Committed);
+                }
+                Committed::Refused(0, _) => return Ok(CommitOutcome::Replayed),
+                Committed::Refused(1, _) => CommitOutcome::Replayed,
+                Committed::Refused(2, _) => return Ok(CommitOutcome::Deleted),
+                Committed::Refused(..) => return Ok(CommitOutcome::SessionClosed),
+            };
+        }
+        Ok(outcome)
+    }
+
+    async fn commit_change(
+        &self,
+        commit: ConnectCommit<'_>,
+        connected: Connected<'_>,
+        change: &Change,
+    ) -> Result<Committed, StoreError> {
         let ConnectCommit { now, .. } = commit;
         let state = Key::state(commit.state_hash);
         let spent: Row = [
@@ -98,22 +147,14 @@ impl Store {
         let mut transaction = self
             .transaction("commit a connect")
             .put(&state, item(spent), &Condition::Absent(Attribute::Pk))?
-            .update(&connected.change(now))?
+            .update(change)?
             .check(commit.tombstone, &rules::not_deleted_since(commit.began_at))?;
-        if let Some((id, completion_hash)) = commit.session {
+        if let Some(ClosedSession { session, completion_hash, unclaimed_until }) = commit.session {
             let user_id = connected.user_id();
-            transaction = transaction.update(&SessionState::connect(id, user_id, completion_hash, now))?;
+            transaction =
+                transaction.update(&session.connect(user_id, completion_hash, unclaimed_until, now))?;
         }
-        Ok(match transaction.commit().await? {
-            Committed::Done => CommitOutcome::Committed,
-            // The answer to our own commit may have been lost: then what lies there is ours.
-            Committed::Refused(0, spent) if spent.text(Attribute::GrantId) == Some(connected.grant_id()) => {
-                CommitOutcome::Committed
-            }
-            Committed::Refused(0 | 1, _) => CommitOutcome::Replayed,
-            Committed::Refused(2, _) => CommitOutcome::Deleted,
-            Committed::Refused(..) => CommitOutcome::SessionClosed,
-        })
+        transaction.commit().await
     }
 
     /// Whether a state was spent.

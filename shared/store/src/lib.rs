@@ -20,12 +20,13 @@ mod table;
 mod transaction;
 mod transfers;
 
-pub use connects::{CommitOutcome, ConnectCommit, Connected};
+pub use connects::{ClosedSession, CommitOutcome, ConnectCommit, Connected};
 pub use error::{AwsError, FailureKind, SecretsError, StoreError};
 pub use grants::{DUE_INDEX, LeaseOutcome, Page};
 pub use item::{Item, row};
 pub use removals::Deletion;
 pub use retry::{Backoff, persist};
 pub use secrets::Secrets;
+pub use sessions::CompletionOutcome;
 pub use table::{Store, WriteOutcome};
 pub use transfers::Taken;

@@ -63,8 +63,8 @@ impl Store {
         Ok(row.and_then(|row| row.time(Attribute::DeletedAt)))
     }
 
-    /// Deletes the sessions that name a user. They are looked for one by one: they live for two
-    /// days at most, and a deletion is rare; an index would keep one more trace of everybody.
+    /// Deletes the sessions that name a user. They are looked for one by one: they live for a
+    /// few days, and a deletion is rare; an index would keep one more trace of everybody.
     async fn forget_sessions(&self, user_id: &UserId) -> Result<(), StoreError> {
         let mut expressions = Expressions::default();
         let names = |attribute| Condition::Is(attribute, user_id.as_str().into());

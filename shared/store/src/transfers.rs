@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use threads_auth_model::rules::{self, NewGrant};
-use threads_auth_model::{Attribute, Condition, Key};
+use threads_auth_model::{Attribute, Condition, Key, claiming};
 use threads_graph::UserId;
 
 use crate::StoreError;
@@ -35,7 +35,9 @@ impl Store {
     ) -> Result<Taken, StoreError> {
         // Of a token of unknown age, nobody can say that it was consented to after a deletion.
         let since = if grant.life.is_assumed { Timestamp::UNIX_EPOCH } else { grant.life.issued_at };
-        let row = self.transaction("import a token").update(&rules::import(grant, now))?;
+        let row = self
+            .transaction("import a token")
+            .update(&claiming::without_session(rules::import(grant, now)))?;
         self.unless_deleted(row, tombstone, since).await
     }
 

@@ -61,7 +61,7 @@ enum Format {
     Csv,
 }
 
-const COLUMNS: [&str; 16] = [
+const COLUMNS: [&str; 18] = [
     "user_id",
     "username",
     "status",
@@ -78,6 +78,8 @@ const COLUMNS: [&str; 16] = [
     "last_error",
     "scopes_source",
     "suspected_at",
+    "reference",
+    "unclaimed_until",
 ];
 const TOKEN: &str = "access_token";
 
