@@ -246,7 +246,11 @@ impl<'a> Refresher<'a> {
         let store = &self.clients.store;
         // A session that was completed by an older version has claimed nothing.
         let session = match &grant.session_id {
-            Some(id) => store.session(id).await?,
+            Some(id) => match store.session(id).await {
+                // It tells nothing, whatever becomes of it.
+                Err(StoreError::Inconsistent(_)) => None,
+                session => session?,
+            },
             None => None,
         };
         if let Some(Session { state: SessionState::Completed { .. }, reference, .. }) = session {
