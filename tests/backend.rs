@@ -57,6 +57,23 @@ pub(crate) fn new(reference: &str) -> Value {
     json!({"reference": reference, "return_to": "http://127.0.0.1:4000/done"})
 }
 
+/// The body of a completion for the user who is logged in.
+pub(crate) fn completion(code: &str, logged_in: &str) -> Value {
+    json!({"completion": code, "reference": logged_in})
+}
+
+fn of_account(reference: &str, user_id: &str) -> Value {
+    let mut body = new(reference);
+    body["user_id"] = user_id.into();
+    body
+}
+
+fn lasting(seconds: i64) -> Value {
+    let mut body = new("r");
+    body["expires_in"] = seconds.into();
+    body
+}
+
 fn retry_after(reply: &Reply) -> u64 {
     reply.headers["retry-after"].to_str().unwrap().parse().unwrap()
 }
@@ -65,24 +82,29 @@ fn retry_after(reply: &Reply) -> u64 {
 async fn a_scope_that_is_not_known_is_asked_for_and_named() {
     let new = "threads_new_permission";
     let stack = stack_with(&[("THREADS_SCOPES", "threads_basic,threads_of_the_service")]).await;
-    let body = json!({"reference": "x", "scopes": [new, "threads_basic", "threads_delete"]});
+    let asked = |scopes: Value| {
+        let mut body = crate::backend::new("x");
+        body["scopes"] = scopes;
+        body
+    };
+    let body = asked(json!([new, "threads_basic", "threads_delete"]));
     let (status, session) = post(&stack, "/sessions", body).await;
     assert_eq!((status, &session["unknown_scopes"]), (StatusCode::CREATED, &json!([new])));
     let at_meta = Browser::new().get(session["url"].as_str().unwrap()).await.location();
     assert_eq!(parameter(&at_meta, "scope"), "threads_basic,threads_delete,threads_new_permission");
     // What the service asks for by itself is named as well.
-    let (_, session) = post(&stack, "/sessions", json!({"reference": "x"})).await;
+    let (_, session) = post(&stack, "/sessions", crate::backend::new("x")).await;
     assert_eq!(session["unknown_scopes"], json!(["threads_of_the_service"]));
     let many = |count: u8| {
         let names = (0..count).map(|n| format!("threads_{}", "x".repeat(usize::from(n) + 1)));
-        json!({"reference": "x", "scopes": names.collect::<Vec<_>>()})
+        asked(json!(names.collect::<Vec<_>>()))
     };
     assert_eq!(post(&stack, "/sessions", many(31)).await.0, StatusCode::CREATED);
     for (refused, said) in [
         (many(32), "more than 32 scopes"),
-        (json!({"reference": "x", "scopes": ["threads_New"]}), ""),
-        (json!({"reference": "x", "scopes": ["new_permission"]}), ""),
-        (json!({"reference": "x", "scopes": [format!("threads_{}", "x".repeat(49))]}), ""),
+        (asked(json!(["threads_New"])), ""),
+        (asked(json!(["new_permission"])), ""),
+        (asked(json!([format!("threads_{}", "x".repeat(49))])), ""),
     ] {
         let (status, answer) = post(&stack, "/sessions", refused).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
@@ -142,41 +164,54 @@ async fn a_session_from_its_start_to_its_completion() {
             "expires_at": "2041-01-01T00:10:00Z", "status": "open", "unknown_scopes": []})
     );
     let path = format!("/sessions/{id}");
-    let view = |status: &str| json!({"id": id, "reference": "user-7", "status": status, "reason": null, "expires_at": "2041-01-01T00:10:00Z"});
+    let view = |status: &str| json!({"id": id, "status": status, "reason": null, "expires_at": "2041-01-01T00:10:00Z"});
     assert_eq!(get(&stack, &path).await.1, view("open"));
-    let early = post(&stack, &format!("{path}/complete"), json!({"completion": "x"})).await;
+    let early = post(&stack, &format!("{path}/complete"), completion("x", "user-7")).await;
     assert_eq!(early.0, StatusCode::CONFLICT);
     assert_eq!(early.1["error"]["code"], "session_not_connected");
 
     let mut browser = Browser::new();
     let back = browser.consent(&stack, &format!("session={id}"), &ada).await;
     let location = browser.get(back.as_str()).await.location();
-    let completion = parameter(&location, "completion");
+    let code = parameter(&location, "completion");
     // It is known that somebody came back, and to nobody who.
     let (_, shown, reply) = get(&stack, &path).await;
     assert_eq!(shown, view("connected"));
     assert!(!reply.body.contains(&ada) && !reply.body.contains("ada\""));
 
     let complete = format!("{path}/complete");
-    let wrong = post(&stack, &complete, json!({"completion": "A".repeat(43)})).await;
+    let wrong = post(&stack, &complete, completion(&"A".repeat(43), "user-7")).await;
     assert_eq!((wrong.0, &wrong.1["error"]["code"]), (StatusCode::FORBIDDEN, &json!("wrong_completion")));
-    let done = post(&stack, &complete, json!({"completion": completion})).await;
+    // Another user is logged in: the code stays as good as it was.
+    let other = post(&stack, &complete, completion(&code, "user-8")).await;
+    assert_eq!((other.0, &other.1["error"]["code"]), (StatusCode::FORBIDDEN, &json!("wrong_reference")));
+    assert!(!other.1.to_string().contains(&ada), "{}", other.1);
+    let done = post(&stack, &complete, completion(&code, "user-7")).await;
     let expires_at = grant(&stack, &ada).await.live().unwrap().expires_at;
     assert_eq!(
         done,
         (
             StatusCode::OK,
-            json!({"status": "connected", "user_id": ada, "username": "ada", "reference": "user-7",
+            json!({"status": "connected", "user_id": ada, "username": "ada",
                 "scopes": ["threads_basic", "threads_content_publish"], "expires_at": expires_at})
         )
     );
-    let again = post(&stack, &complete, json!({"completion": completion})).await;
+    // The answer may have been lost: for ten minutes it is given again, to the same call only.
+    for _ in 0..3 {
+        assert_eq!(post(&stack, &complete, completion(&code, "user-7")).await, done);
+    }
+    assert_eq!(post(&stack, &complete, completion(&code, "user-8")).await.0, StatusCode::FORBIDDEN);
+    assert_eq!(post(&stack, &complete, completion("x", "user-7")).await.0, StatusCode::FORBIDDEN);
+    stack.clock().advance(Duration::from_secs(599));
+    assert_eq!(post(&stack, &complete, completion(&code, "user-7")).await, done);
+    stack.clock().advance(Duration::from_secs(1));
+    let again = post(&stack, &complete, completion(&code, "user-7")).await;
     assert_eq!(
         (again.0, &again.1["error"]["code"]),
         (StatusCode::CONFLICT, &json!("session_completed_before"))
     );
     // What is settled stays so.
-    stack.clock().advance(Duration::from_mins(11));
+    stack.clock().advance(Duration::from_mins(1));
     assert_eq!(get(&stack, &path).await.1["status"], "connected");
     let endless = get(&stack, &format!("/sessions/{}", "A".repeat(4_000))).await;
     assert_eq!(endless.0, StatusCode::NOT_FOUND);
@@ -188,7 +223,7 @@ async fn a_session_from_its_start_to_its_completion() {
 async fn a_session_tells_how_it_went() {
     let stack = stack().await;
     let (ada, grace) = (account(&stack, "ada"), account(&stack, "grace"));
-    let (_, session) = post(&stack, "/sessions", json!({"reference": "r", "user_id": ada})).await;
+    let (_, session) = post(&stack, "/sessions", of_account("r", &ada)).await;
     let id = session["id"].as_str().unwrap();
     let path = format!("/sessions/{id}");
     let standing = async || {
@@ -201,9 +236,10 @@ async fn a_session_tells_how_it_went() {
     let mut browser = Browser::new();
     let started = browser.get(&format!("{}/authorize?{query}", stack.urls().service_url)).await;
     let mut at_meta = started.location();
+    let state = parameter(&at_meta, "state");
     at_meta.query_pairs_mut().append_pair("auto_deny", "1");
     let denied = Browser::new().get(at_meta.as_str()).await.location();
-    browser.get(denied.as_str()).await;
+    browser.get(&format!("{denied}&state={state}")).await;
     assert_eq!(standing().await, is("denied", "user_denied"));
 
     let back = browser.consent(&stack, &query, &grace).await;
@@ -220,18 +256,18 @@ async fn a_session_tells_how_it_went() {
     assert_eq!(browser.get(back.as_str()).await.status, StatusCode::SEE_OTHER);
     assert_eq!(standing().await, ("connected".to_owned(), None));
     // And what comes late changes nothing.
-    let late = browser.get(back.as_str()).await;
-    assert!(late.is_page("replayed"));
+    let late = browser.get(&format!("{denied}&state={}", parameter(&back, "state"))).await;
+    assert!(late.is_page("denied"));
     assert_eq!(standing().await, ("connected".to_owned(), None));
     // Nobody redeemed it in time.
     stack.clock().advance(Duration::from_mins(31));
     assert_eq!(standing().await.0, "expired");
 
-    let (_, session) = post(&stack, "/sessions", json!({"reference": "r"})).await;
+    let (_, session) = post(&stack, "/sessions", new("r")).await;
     stack.clock().advance(Duration::from_mins(31));
     let path = format!("/sessions/{}", session["id"].as_str().unwrap());
     assert_eq!(get(&stack, &path).await.1["status"], "expired");
-    let late = post(&stack, &format!("{path}/complete"), json!({"completion": "x"})).await;
+    let late = post(&stack, &format!("{path}/complete"), completion("x", "r")).await;
     assert_eq!((late.0, &late.1["error"]["code"]), (StatusCode::GONE, &json!("session_expired")));
 }
 
@@ -240,9 +276,8 @@ async fn a_consent_whose_token_is_still_to_come_is_said_to_be() {
     let stack = stack().await;
     let ada = account(&stack, "ada");
     fail(&stack, SandboxCall::ExchangeLongLived, 3, FaultAction::Html);
-    let (id, completion) = finished(&stack, new("r"), &ada).await;
-    let (status, done) =
-        post(&stack, &format!("/sessions/{id}/complete"), json!({"completion": completion})).await;
+    let (id, code) = finished(&stack, new("r"), &ada).await;
+    let (status, done) = post(&stack, &format!("/sessions/{id}/complete"), completion(&code, "r")).await;
     assert_eq!((status, &done["status"], &done["user_id"]), (StatusCode::OK, &json!("pending"), &json!(ada)));
     // Asked for a token, it is completed on the spot: in vain, and then not tried again at once.
     let (status, answer, reply) = vend(&stack, &ada, "").await;
@@ -262,11 +297,11 @@ async fn a_consent_whose_token_is_still_to_come_is_said_to_be() {
 async fn a_deletion_forgets_the_session_of_who_came_back() {
     let stack = stack().await;
     let ada = account(&stack, "ada");
-    let (id, completion) = finished(&stack, new("r"), &ada).await;
+    let (id, code) = finished(&stack, new("r"), &ada).await;
     crate::fixture::delete_data(&stack, &ada).await;
     let path = format!("/sessions/{id}/complete");
     // The deletion forgot the session too, because it names who came back.
-    assert_eq!(post(&stack, &path, json!({"completion": completion})).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(post(&stack, &path, completion(&code, "r")).await.0, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
@@ -275,24 +310,55 @@ async fn what_makes_no_sense_is_told_what_would() {
     let cases = [
         ("/sessions", json!([]), "expected a JSON object"),
         ("/sessions", json!({}), "reference"),
-        ("/sessions", json!({"reference": ""}), "1 to 256 bytes"),
-        ("/sessions", json!({"reference": "é".repeat(129)}), "1 to 256 bytes"),
+        ("/sessions", json!({"reference": "r"}), "return_to is required: the page of the app"),
+        ("/sessions", json!({"reference": "r", "return_to": null}), "return_to is required"),
+        ("/sessions", new(""), "1 to 256 bytes"),
+        ("/sessions", new(&"é".repeat(129)), "1 to 256 bytes"),
         ("/sessions", json!({"reference": 7}), "expected a string"),
-        ("/sessions", json!({"reference": "r", "user_id": "ada"}), "1 to 32 ASCII digits"),
+        ("/sessions", of_account("r", "ada"), "1 to 32 ASCII digits"),
         ("/sessions", json!({"reference": "r", "user_id": 17_841_400_000_000_001_u64}), "expected a string"),
         ("/sessions", json!({"reference": "r", "scopes": ["everything"]}), "unknown scope"),
-        ("/sessions", json!({"reference": "r", "expires_in": 59}), "one minute to one day"),
-        ("/sessions", json!({"reference": "r", "expires_in": 86_401}), "one minute to one day"),
+        ("/sessions", lasting(59), "one minute to one day"),
+        ("/sessions", lasting(86_401), "one minute to one day"),
         ("/sessions", json!({"reference": "r", "return_to": "https://evil.example/"}), "RETURN_TO_ALLOWLIST"),
+        (
+            "/sessions",
+            json!({"reference": "r", "return_to": "http://127.0.0.1:4000/?completion=x"}),
+            "a parameter of ours",
+        ),
         ("/sessions", json!({"reference": "r", "returnto": "https://app.example/"}), "unknown field"),
         ("/sessions?reference=r", json!({"reference": "r"}), "takes no query"),
         ("/sessions", json!({"reference": "r", "more": "x".repeat(9_000)}), "longer than 8192 bytes"),
         ("/sessions/x/complete", json!({}), "completion"),
+        ("/sessions/x/complete", json!({"completion": "x"}), "reference"),
     ];
     for (path, body, expected) in cases {
         let (status, answer) = post(&stack, path, body).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
         assert!(answer["error"]["message"].as_str().unwrap().contains(expected), "{answer}");
+    }
+    // Of two fields of one name nobody knows which is meant.
+    for (path, body, expected) in [
+        (
+            "/sessions",
+            r#"{"reference":"a","reference":"b","return_to":"http://127.0.0.1:4000/"}"#,
+            "duplicate field `reference`",
+        ),
+        (
+            "/sessions",
+            r#"{"reference":"a","return_to":"http://127.0.0.1:4000/","return\u005fto":"x"}"#,
+            "duplicate field `return_to`",
+        ),
+        (
+            "/sessions/x/complete",
+            r#"{"completion":"x","reference":"a","reference":"a"}"#,
+            "duplicate field `reference`",
+        ),
+        ("/sessions/x/complete", r#" ["x","a"]"#, "expected a JSON object"),
+    ] {
+        let reply = iam::call(&stack, Method::POST, path, body).await;
+        assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{reply:?}");
+        assert!(reply.body.contains(expected), "{reply:?}");
     }
     for (path, expected) in [
         ("/users/ada/token", "1 to 32 digits"),
@@ -335,6 +401,7 @@ async fn without_proof_of_a_caller_there_is_no_answer() {
             cookies: Vec::new(),
             body: body.into_bytes(),
             request_id: "test".to_owned(),
+            is_prefetch: false,
             caller: None,
         };
         let (service, now) = (stack.service(), stack.clock().now());
@@ -483,8 +550,8 @@ async fn a_refusal_says_why_and_how_to_come_back() {
     for (act, cause) in acts {
         let stack = stack_with(&[("AUTHORIZE_ACCESS", "session")]).await;
         let ada = account(&stack, "ada");
-        let (id, completion) = finished(&stack, new("r"), &ada).await;
-        post(&stack, &format!("/sessions/{id}/complete"), json!({"completion": completion})).await;
+        let (id, code) = finished(&stack, new("r"), &ada).await;
+        post(&stack, &format!("/sessions/{id}/complete"), completion(&code, "r")).await;
         act(stack.sandbox().unwrap(), &ada);
         stack.clock().advance(41 * DAY);
         // Found out on the spot, by a caller who needs the token. A refusal that tells nothing is
@@ -508,9 +575,8 @@ async fn a_refusal_says_why_and_how_to_come_back() {
         let mut body = way["body"].clone();
         body["reference"] = "r".into();
         body["return_to"] = "http://127.0.0.1:4000/done".into();
-        let (id, completion) = finished(&stack, body, &ada).await;
-        let (status, done) =
-            post(&stack, &format!("/sessions/{id}/complete"), json!({"completion": completion})).await;
+        let (id, code) = finished(&stack, body, &ada).await;
+        let (status, done) = post(&stack, &format!("/sessions/{id}/complete"), completion(&code, "r")).await;
         assert_eq!((status, &done["status"]), (StatusCode::OK, &json!("connected")));
         assert_eq!(vend(&stack, &ada, "").await.0, StatusCode::OK);
     }
@@ -760,9 +826,8 @@ async fn a_pending_reconnect_of_a_revoked_account_is_vended() {
     Browser::new().connect(&stack, &ada).await;
     api(&stack, Method::DELETE, &format!("/users/{ada}"), &Value::Null).await;
     fail(&stack, SandboxCall::ExchangeLongLived, 2, FaultAction::Html);
-    let (id, completion) = finished(&stack, new("r"), &ada).await;
-    let (_, done) =
-        post(&stack, &format!("/sessions/{id}/complete"), json!({"completion": completion})).await;
+    let (id, code) = finished(&stack, new("r"), &ada).await;
+    let (_, done) = post(&stack, &format!("/sessions/{id}/complete"), completion(&code, "r")).await;
     assert_eq!((&done["status"], &done["expires_at"]), (&json!("pending"), &Value::Null));
     assert_eq!(vend(&stack, &ada, "").await.0, StatusCode::OK);
 }

@@ -485,8 +485,9 @@ async fn a_denied_session_can_still_be_connected() {
     let session = stack.service().create_session(new_session("user-1"), stack.clock().now()).await.unwrap();
     let mut at_meta = browser.get(&stack.service().config().session_url(&session.id)).await.location();
     at_meta.query_pairs_mut().append_pair("auto_deny", "1");
+    let state = parameter(&at_meta, "state");
     let back = Browser::new().get(at_meta.as_str()).await.location();
-    let denied = browser.get(back.as_str()).await;
+    let denied = browser.get(&format!("{back}&state={state}")).await;
     assert_page(&denied, StatusCode::FORBIDDEN, "denied");
     let href = format!("href=\"http://127.0.0.1:4000/done?session_id={}\"", session.id);
     assert!(denied.body.contains(&href), "{}", denied.body);
@@ -496,7 +497,8 @@ async fn a_denied_session_can_still_be_connected() {
     assert_eq!(browser.get(back.as_str()).await.status, StatusCode::SEE_OTHER);
     assert_eq!(status().await, SessionStatus::Connected);
     // A late denial of another tab does not undo it.
-    assert_page(&browser.get(denied_url(&stack).as_str()).await, StatusCode::FORBIDDEN, "denied");
+    let late = browser.get(&format!("{}&state={state}", denied_url(&stack))).await;
+    assert_page(&late, StatusCode::FORBIDDEN, "denied");
     assert_eq!(status().await, SessionStatus::Connected);
 }
 
@@ -509,7 +511,7 @@ pub(crate) fn new_session(reference: &str) -> NewSession {
     NewSession {
         reference: reference.to_owned(),
         scopes: None,
-        return_to: Some("http://127.0.0.1:4000/done".to_owned()),
+        return_to: "http://127.0.0.1:4000/done".to_owned(),
         user_id: None,
         lifetime: SignedDuration::from_mins(30),
     }

@@ -71,13 +71,12 @@ fn examples() -> Examples {
     let create = |all: bool| api::CreateSession {
         reference: text(),
         scopes: all.then(|| vec![Scope::Basic, "threads_new_permission".parse().unwrap()]),
-        return_to: all.then(text),
+        return_to: Some(text()),
         user_id: all.then(|| user_id.to_string()),
         expires_in: all.then_some(60),
     };
     let shown = |all: bool| api::SessionShown {
         id: text(),
-        reference: text(),
         status: SessionStatus::Open,
         reason: all.then(text),
         expires_at: time,
@@ -88,7 +87,6 @@ fn examples() -> Examples {
         username: all.then(text),
         scopes: scopes.clone(),
         expires_at: all.then_some(time),
-        reference: text(),
     };
     let account = |all: bool| Summary {
         user_id: user_id.clone(),
@@ -107,6 +105,8 @@ fn examples() -> Examples {
         failures: 0,
         last_error: all.then(text),
         pending: false,
+        reference: all.then(text),
+        unclaimed_until: all.then_some(time),
         suspected_at: all.then_some(time),
     };
     let accounts =
@@ -133,7 +133,7 @@ fn examples() -> Examples {
     let disconnected = api::Disconnected { user_id: user_id.clone(), status: Status::Revoked };
     let deleted = api::DataDeleted { url: url(), confirmation_code: text() };
     let error = api::Error { error: api::Problem { code: "a_code", message: "a text" } };
-    let complete = api::CompleteSession { completion: text() };
+    let complete = api::CompleteSession { completion: text(), reference: text() };
     BTreeMap::from([
         (("createSession", "body"), both(create)),
         (("createSession", "201"), both(|_| &created)),
@@ -284,8 +284,8 @@ async fn the_rust_example_does_what_it_says() {
     let back = browser.consent(&stack, &format!("session={id}"), &ada).await;
     let location = browser.get(back.as_str()).await.location();
     let completion = parameter(&location, "completion");
-    assert!(!example(&stack, &["complete", id, "no such code"]).await.0);
-    let (done, connected) = example(&stack, &["complete", id, &completion]).await;
+    assert!(!example(&stack, &["complete", id, "no such code", "user-7"]).await.0);
+    let (done, connected) = example(&stack, &["complete", id, &completion, "user-7"]).await;
     assert!(done && connected["user_id"] == ada.as_str(), "{connected}");
     let (_, vended) = example(&stack, &["token", &ada]).await;
     assert_eq!(vended["access_token"], crate::fixture::token(&stack, &ada).await);

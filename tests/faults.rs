@@ -1,7 +1,7 @@
 //! Faults of our own side: rows that make no sense, and answers of DynamoDB that get lost.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -74,10 +74,11 @@ async fn poison(stack: &Stack, user_id: &str, attribute: &str, value: AttributeV
 
 /// Stands before DynamoDB, and fails.
 #[derive(Clone)]
-struct Lossy {
+pub(crate) struct Lossy {
     http: Client,
     upstream: String,
     armed: Arc<Mutex<Option<Armed>>>,
+    writes: Arc<AtomicUsize>,
 }
 
 /// How it fails at which operation, and how many of those to let through first.
@@ -92,11 +93,12 @@ enum Failure {
 }
 
 impl Lossy {
-    async fn start(stack: &Stack) -> (Self, ThreadsAuth) {
+    pub(crate) async fn start(stack: &Stack) -> (Self, ThreadsAuth) {
         let lossy = Self {
             http: http().inner().clone(),
             upstream: stack.variables()["AWS_ENDPOINT_URL_DYNAMODB"].clone(),
             armed: Arc::default(),
+            writes: Arc::default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -111,13 +113,22 @@ impl Lossy {
         *self.armed.lock().unwrap() = Some((failure, operation, after));
     }
 
+    /// How many writes were asked for, whatever became of them.
+    pub(crate) fn writes(&self) -> usize {
+        self.writes.load(Ordering::Relaxed)
+    }
+
     fn has_failed(&self) -> bool {
         self.armed.lock().unwrap().is_none()
     }
 
     #[expect(clippy::disallowed_methods, reason = "a test's own requests")]
     async fn forward(State(lossy): State<Self>, headers: HeaderMap, body: Bytes) -> Response<Body> {
-        let failure = lossy.failure(headers["x-amz-target"].to_str().unwrap());
+        let target = headers["x-amz-target"].to_str().unwrap();
+        lossy
+            .writes
+            .fetch_add(usize::from(target.contains("Item") && !target.contains("Get")), Ordering::Relaxed);
+        let failure = lossy.failure(target);
         if failure == Some(Failure::Denied) {
             let mut response = Response::new(r#"{"__type":"AccessDeniedException"}"#.into());
             *response.status_mut() = StatusCode::BAD_REQUEST;
@@ -247,11 +258,11 @@ async fn a_completion_whose_answer_is_lost_is_no_failure() {
     let back = browser.consent(&stack, &format!("session={}", session.id), &ada).await;
     let location = browser.get(back.as_str()).await.location();
     let completion = parameter(&location, "completion");
-    watched.fail(Failure::Lost, "UpdateItem", 0);
-    let completed = service.complete_session(&session.id, &completion, now).await.unwrap();
+    watched.fail(Failure::Lost, "TransactWriteItems", 0);
+    let completed = service.complete_session(&session.id, &completion, "user-1", now).await.unwrap();
     assert!(watched.has_failed());
-    assert_eq!(completed.grant.user_id.as_str(), ada);
-    assert!(service.complete_session(&session.id, &completion, now).await.is_err());
+    assert_eq!(completed.user_id.as_str(), ada);
+    assert_eq!(grant(&stack, &ada).await.claim.owner().unwrap().reference, "user-1");
 }
 
 /// The database fails at each step of a completion: the code is as good as before.
@@ -263,17 +274,17 @@ async fn a_failing_store_does_not_spend_a_completion_code() {
     let (id, completion) = finished(&stack, new("r"), &ada).await;
     let now = stack.clock().now();
     // It reads the session and the account.
-    for (operation, after) in [("GetItem", 0), ("GetItem", 1), ("UpdateItem", 0)] {
+    for (operation, after) in [("GetItem", 0), ("GetItem", 1), ("TransactWriteItems", 0)] {
         failing.fail(Failure::Denied, operation, after);
-        let failed = service.complete_session(&id, &completion, now).await;
+        let failed = service.complete_session(&id, &completion, "r", now).await;
         assert!(
             matches!(&failed, Err(CompleteError::Store(StoreError::DynamoDb(error))) if error.kind == FailureKind::Denied),
             "{operation} {after}: {failed:?}"
         );
         assert!(failing.has_failed(), "{operation} {after}");
     }
-    let completed = service.complete_session(&id, &completion, now).await.unwrap();
-    assert_eq!(completed.grant.user_id.as_str(), ada);
+    let completed = service.complete_session(&id, &completion, "r", now).await.unwrap();
+    assert_eq!(completed.user_id.as_str(), ada);
 }
 
 /// One partition of the due index cannot be read: the others are swept, and it is counted.

@@ -17,6 +17,7 @@ mod golden;
 mod golden_v0_2;
 mod iam;
 mod inspector;
+mod last_step;
 mod operations;
 mod refresh;
 mod removal;

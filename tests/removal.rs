@@ -12,8 +12,8 @@ use threads_auth_model::Status;
 use threads_sandbox::{Fault, FaultAction, SandboxCall};
 
 use crate::fixture::{
-    Browser, DAY, HOLD, START, account, delete_data, find_grant, grant, http, post_form, post_signed, rows,
-    secret_text, stack, token,
+    Browser, DAY, HOLD, START, account, delete_data, find_grant, grant, http, parameter, post_form,
+    post_signed, rows, secret_text, stack, token,
 };
 
 const PATHS: [&str; 2] = ["/deauthorize", "/data-deletion"];
@@ -231,7 +231,7 @@ async fn a_deletion_leaves_no_trace_but_the_page_that_says_so() {
     let session = |reference: &str, user_id: Option<&str>| NewSession {
         reference: reference.to_owned(),
         scopes: None,
-        return_to: None,
+        return_to: "http://127.0.0.1:4000/done".to_owned(),
         user_id: user_id.map(|id| id.parse().unwrap()),
         lifetime: jiff::SignedDuration::from_mins(30),
     };
@@ -241,7 +241,8 @@ async fn a_deletion_leaves_no_trace_but_the_page_that_says_so() {
     service.create_session(session("ada's", Some(&ada)), now).await.unwrap();
     let mut browser = Browser::new();
     let back = browser.consent(&stack, &format!("session={}", used.id), &ada).await;
-    browser.get(back.as_str()).await;
+    let completion = parameter(&browser.get(back.as_str()).await.location(), "completion");
+    service.complete_session(&used.id, &completion, "ada's", stack.clock().now()).await.unwrap();
     // Refreshed, and with a second connection pending.
     stack.clock().advance(DAY * 41);
     stack.sweep().await.unwrap();

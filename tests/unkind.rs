@@ -679,7 +679,9 @@ async fn a_permission_that_is_new_at_meta_is_as_good_as_any() {
     let ada = account(&stack, "ada");
     let mut session = new("r");
     session["scopes"] = json!(["threads_basic", "threads_new_permission"]);
-    finished(&stack, session, &ada).await;
+    let (id, code) = finished(&stack, session, &ada).await;
+    let now = stack.clock().now();
+    stack.service().complete_session(&id, &code, "r", now).await.unwrap();
     let connected = grant(&stack, &ada).await;
     assert_eq!(connected.scopes.to_string(), "threads_basic,threads_new_permission");
     assert_eq!(connected.scopes_source, ScopesSource::Granted);

@@ -32,6 +32,7 @@ STEPS = [
     sweeps.sweep,
     sweeps.sweep_by_hand,
     events.arrive,
+    sweeps.unclaimed,
     least_privilege.roles_hold_what_is_used,
     least_privilege.roles_matter,
     runtimes.under_the_runtime_emulator,

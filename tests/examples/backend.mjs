@@ -1,7 +1,8 @@
 // An app's backend in Node: three calls, signed by AWS's own signer (`npm install` beside this file).
 //
 //     node backend.mjs start user-7                 a session: send the person to its url
-//     node backend.mjs complete SESSION COMPLETION  who came back
+//     node backend.mjs complete SESSION COMPLETION USER
+//                                                   who came back, for the user who is logged in
 //     node backend.mjs token USER_ID                a token that works
 //
 // It reads THREADS_AUTH_URL (the stack's ApiUrl), AWS_REGION, and credentials from the environment.
@@ -49,8 +50,8 @@ async function main(command, ...given) {
     case "start":
       return call("POST", "/sessions", { reference: given[0], return_to: RETURN_TO });
     case "complete":
-      // Only if the session is of the user who is logged in.
-      return call("POST", `/sessions/${given[0]}/complete`, { completion: given[1] });
+      // The user who is logged in now, from your own session: not what an address or an answer says.
+      return call("POST", `/sessions/${given[0]}/complete`, { completion: given[1], reference: given[2] });
     case "token": {
       const [status, answer] = await call("GET", `/users/${given[0]}/token?min_valid=3600`);
       if (status !== 409) return [status, answer];
@@ -58,7 +59,7 @@ async function main(command, ...given) {
       return call("POST", "/sessions", { ...answer.reconnect.body, reference: "user-7", return_to: RETURN_TO });
     }
     default:
-      return [400, { error: "start REFERENCE, complete SESSION COMPLETION, or token USER_ID" }];
+      return [400, { error: "start REFERENCE, complete SESSION COMPLETION USER, or token USER_ID" }];
   }
 }
 

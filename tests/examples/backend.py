@@ -1,7 +1,8 @@
 """An app's backend in Python: three calls, signed by botocore (`pip install boto3 requests`).
 
     python backend.py start user-7                 a session: send the person to its url
-    python backend.py complete SESSION COMPLETION  who came back
+    python backend.py complete SESSION COMPLETION USER
+                                                   who came back, for the user who is logged in
     python backend.py token USER_ID                a token that works
 
 It reads THREADS_AUTH_URL (the stack's ApiUrl), AWS_REGION, and credentials as every program of AWS does.
@@ -35,9 +36,9 @@ def main(command: str, *given: str) -> tuple[int, dict]:
     match command, given:
         case "start", [reference]:
             return call("POST", "/sessions", {"reference": reference, "return_to": os.environ.get("RETURN_TO")})
-        case "complete", [session, completion]:
-            # Only if the session is of the user who is logged in.
-            return call("POST", f"/sessions/{session}/complete", {"completion": completion})
+        case "complete", [session, completion, logged_in]:
+            # The user who is logged in now, from your own session: not what an address or an answer says.
+            return call("POST", f"/sessions/{session}/complete", {"completion": completion, "reference": logged_in})
         case "token", [user_id]:
             status, answer = call("GET", f"/users/{user_id}/token?min_valid=3600")
             if status == 409:

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! backend start user-7                 a session: send the person to its url
-//! backend complete SESSION COMPLETION  who came back
+//! backend complete SESSION COMPLETION USER
+//!                                      who came back, for the user who is logged in
 //! backend token USER_ID                a token that works
 //! ```
 //!
@@ -73,9 +74,9 @@ async fn main() -> Result<ExitCode> {
             let body = json!({"reference": reference, "return_to": return_to});
             call("POST", "/sessions", Some(body)).await?
         }
-        // Only if the session is of the user who is logged in.
-        ["complete", session, completion] => {
-            let body = json!({"completion": completion});
+        // The user who is logged in now, from your own session: not what an address or an answer says.
+        ["complete", session, completion, logged_in] => {
+            let body = json!({"completion": completion, "reference": logged_in});
             call("POST", &format!("/sessions/{session}/complete"), Some(body)).await?
         }
         ["token", user_id] => {
@@ -90,7 +91,7 @@ async fn main() -> Result<ExitCode> {
                 answered => answered,
             }
         }
-        _ => bail!("start REFERENCE, complete SESSION COMPLETION, or token USER_ID"),
+        _ => bail!("start REFERENCE, complete SESSION COMPLETION USER, or token USER_ID"),
     };
     println!("{answer}");
     Ok(if status < 400 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -44,10 +44,13 @@ def main():
     user_id = requests.post(f"{threads}/control/accounts", json={"username": f"example{os.getpid()}"}, timeout=20).json()["user_id"]
     session = run("start", "user-7")
     completion = consent(session, user_id)
-    wrong = run("complete", session["id"], "no such code", fails=True)
+    wrong = run("complete", session["id"], "no such code", "user-7", fails=True)
     assert wrong["error"]["code"] == "wrong_completion", wrong
-    connected = run("complete", session["id"], completion)
-    assert (connected["user_id"], connected["reference"]) == (user_id, "user-7"), connected
+    wrong = run("complete", session["id"], completion, "user-8", fails=True)
+    assert wrong["error"]["code"] == "wrong_reference", wrong
+    connected = run("complete", session["id"], completion, "user-7")
+    assert connected["user_id"] == user_id, connected
+    assert run("complete", session["id"], completion, "user-7") == connected, "the answer may have been lost"
     vended = run("token", user_id)
     me = requests.get(f"{threads}/v1.0/me", params={"access_token": vended["access_token"]}, timeout=20)
     assert me.json()["id"] == user_id, me.text
@@ -56,7 +59,7 @@ def main():
     requests.post(f"{service}/dev/clock", json={"advance_seconds": 41 * DAY}, timeout=20).raise_for_status()
     session = run("token", user_id)
     assert session["status"] == "open", session
-    again = run("complete", session["id"], consent(session, user_id))
+    again = run("complete", session["id"], consent(session, user_id), "user-7")
     assert again["user_id"] == user_id, again
     print(f"example: {example[-1]}: connected, vended, refused, reconnected")
 

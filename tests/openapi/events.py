@@ -13,6 +13,7 @@ import json
 import pathlib
 import sys
 import time
+from urllib.parse import parse_qs, urlsplit
 
 import boto3
 import requests
@@ -36,12 +37,23 @@ class Stack:
         answer.raise_for_status()
         return answer.json()
 
-    def connect(self, user_id: str):
+    def connect(self, user_id: str, query: dict | None = None) -> str:
+        """Connects the account, and says where its browser ends."""
         browser = requests.Session()
-        query = {"scopes": "threads_basic,threads_content_publish"}
+        query = query or {"scopes": "threads_basic,threads_content_publish"}
         consent = browser.get(f"{self.service}/authorize", params=query, **ONCE).headers["location"]
         back = requests.get(f"{consent}&auto_approve={user_id}", **ONCE).headers["location"]
-        assert browser.get(back.split("#")[0], **ONCE).status_code == 303
+        landed = browser.get(back.split("#")[0], **ONCE)
+        assert landed.status_code == 303
+        return landed.headers["location"]
+
+    def connect_in_session(self, user_id: str, is_completed: bool):
+        new = {"reference": "user-7", "return_to": "http://127.0.0.1:4000/done"}
+        session = self.signed("POST", "/sessions", new)["id"]
+        landed = self.connect(user_id, {"session": session})
+        if is_completed:
+            code = parse_qs(urlsplit(landed).query)["completion"][0]
+            self.signed("POST", f"/sessions/{session}/complete", {"completion": code, "reference": "user-7"})
 
     def damage(self, user_id: str):
         """Takes from the account's row what no refresh can do without."""
@@ -59,28 +71,41 @@ class Stack:
         self.post(f"{self.service}/dev/clock", json={"advance_seconds": days * DAY})
         self.post(f"{self.service}/dev/sweep")
 
-    def disconnect(self, user_id: str):
-        url = f"{self.service}/users/{user_id}"
-        request = AWSRequest("DELETE", url)
+    def signed(self, method: str, path: str, body: dict | None = None) -> dict:
+        data = None if body is None else json.dumps(body)
+        request = AWSRequest(method, self.service + path, {"content-type": "application/json"}, data)
         keys = Credentials(self.addresses["access_key_id"], self.addresses["secret_access_key"])
         SigV4Auth(keys, "execute-api", self.addresses["region"]).add_auth(request)
-        requests.delete(url, headers=dict(request.headers), timeout=20).raise_for_status()
+        answer = requests.request(method, request.url, headers=dict(request.headers), data=data, timeout=20)
+        answer.raise_for_status()
+        return answer.json()
+
+    def disconnect(self, user_id: str):
+        self.signed("DELETE", f"/users/{user_id}")
 
     def delete(self, user_id: str):
         signed = requests.get(f"{self.threads}/control/accounts/{user_id}/signed-request", timeout=20).json()
         self.post(f"{self.service}/data-deletion", data=signed)
 
 
+def account(stack: Stack, private: bool = False) -> str:
+    """A new account."""
+    new = {"username": f"life{time.time_ns()}", "private": private}
+    return stack.post(f"{stack.threads}/control/accounts", json=new)["user_id"]
+
+
 def connected(stack: Stack, private: bool) -> str:
     """A new account, connected."""
-    new = {"username": f"life{time.time_ns()}", "private": private}
-    user_id = stack.post(f"{stack.threads}/control/accounts", json=new)["user_id"]
+    user_id = account(stack, private)
     stack.connect(user_id)
     return user_id
 
 
-def live(stack: Stack) -> tuple[str, str]:
-    """An account that sees everything, and one whose row somebody damages."""
+def live(stack: Stack) -> tuple[str, ...]:
+    """An account that sees everything, one whose row somebody damages, and two of sessions: the one completed, the other not."""
+    claimed, unclaimed = account(stack), account(stack)
+    stack.connect_in_session(claimed, is_completed=True)
+    stack.connect_in_session(unclaimed, is_completed=False)
     damaged = connected(stack, private=False)
     stack.damage(damaged)
     user_id = connected(stack, private=True)
@@ -92,8 +117,9 @@ def live(stack: Stack) -> tuple[str, str]:
     stack.connect(user_id)
     stack.disconnect(user_id)
     stack.connect(user_id)
-    stack.delete(user_id)
-    return user_id, damaged
+    for done in (claimed, unclaimed, user_id):
+        stack.delete(done)
+    return damaged, claimed, unclaimed, user_id
 
 
 def lines(file: str, user_id: str, until: str) -> list[dict]:
@@ -120,7 +146,8 @@ def broken(event: dict):
     yield changed(lambda e: e["detail"].update(type="account.exploded"))
     yield changed(lambda e: e["detail"].update(access_token="THQVJ"))
     yield changed(lambda e: e["detail"].update(user_id=17841405793187218))
-    for name in event["detail"]:
+    # Not every connect has a session.
+    for name in event["detail"].keys() - {"session_id"}:
         yield changed(lambda e, name=name: e["detail"].pop(name))
     if "account" in event["detail"]:
         yield changed(lambda e: e["detail"]["account"].update(token="THQVJ"))
@@ -148,8 +175,11 @@ def main():
     assert types == set(schema["$defs"]["type"]["enum"]), types
     files = sorted(ROOT.glob("tests/golden/*/events/*.json"))
     golden = [event for file in files for event in json.loads(file.read_text())["published"]]
-    # 0.1.0 announced no row that made no sense.
-    assert {event["detail-type"] for event in golden} == types - {"account.unreadable"}
+    # 0.1.0 announced no row that made no sense, and nobody claimed an account.
+    assert {event["detail-type"] for event in golden} == types - {"account.unreadable", "account.claimed"}
+    ends = [event["detail"].get("deadline") or event["detail"].get("by") for event in events
+            if event["detail"]["user_id"] == user_ids[2]]
+    assert ends == [None, "claim", "unclaimed", None], ends
     for event in golden:
         validator.validate(event)
     ids = [event["detail"]["id"] for event in events]

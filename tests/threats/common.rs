@@ -17,6 +17,7 @@ pub(super) async fn invoke(stack: &Stack, path: &str, raw_query: &str, cookies: 
         cookies: cookies.to_vec(),
         body: Vec::new(),
         request_id: "test".to_owned(),
+        is_prefetch: false,
         caller: None,
     };
     let (service, now) = (stack.service(), stack.clock().now());

@@ -187,7 +187,7 @@ async fn vend_under_watch(stack: &Stack, ada: &str, canaries: &mut Canaries) {
     let back = browser.consent(stack, &format!("session={}", session.id), ada).await;
     let completion = parameter(&browser.get(back.as_str()).await.location(), "completion");
     canaries.plant("a completion code", &completion);
-    let body = json!({"completion": completion}).to_string();
+    let body = json!({"completion": completion, "reference": "user-1"}).to_string();
     for body in [&body, &body.replace('"', ""), &body] {
         let path = format!("/sessions/{}/complete", session.id);
         let reply = iam::call(stack, Method::POST, &path, body).await;

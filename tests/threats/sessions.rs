@@ -8,17 +8,16 @@ use serde_json::{Value, json};
 
 use super::common::{flips, session};
 use crate::connect::new_session;
-use crate::fixture::{Browser, account, calls, find_grant, parameter, rows, stack};
+use crate::fixture::{Browser, account, calls, find_grant, grant, parameter, rows, stack};
 use crate::iam;
 
-/// The host app's backend: it links an account to the user who is logged in, if the session is that user's.
+/// The host app's backend: it links an account to the user who is logged in.
 async fn link(stack: &Stack, logged_in: &str, id: &str, completion: &str) -> Option<(String, String)> {
-    let body = json!({"completion": completion}).to_string();
+    let body = json!({"completion": completion, "reference": logged_in}).to_string();
     let reply = iam::call(stack, Method::POST, &format!("/sessions/{id}/complete"), &body).await;
     assert!(reply.status.is_success() || reply.status.is_client_error(), "{reply:?}");
     let answer: Value = serde_json::from_str(&reply.body).unwrap();
-    let (reference, user_id) = (answer["reference"].as_str()?, answer["user_id"].as_str()?);
-    (reference == logged_in).then(|| (reference.to_owned(), user_id.to_owned()))
+    Some((logged_in.to_owned(), answer["user_id"].as_str()?.to_owned()))
 }
 
 #[tokio::test]
@@ -66,10 +65,14 @@ async fn threat_2_a_victim_finishes_the_attackers_session() {
     attempt("attacker", &own.id, &completion).await;
     // The victim's browser hands the code over, as the victim: the session is not the victim's.
     attempt("victim", &trap.id, &completion).await;
-    // And that was its only use.
-    attempt("attacker", &trap.id, &completion).await;
     println!("threat 2: {tried} attempts at a tricked session, {links} links");
     assert_eq!(links, 0);
+    // Nothing of it has made the account the attacker's, and nothing has spent the code.
+    assert_eq!(grant(&stack, &grace).await.claim.owner(), None);
+    assert!(
+        link(&stack, "attacker", &trap.id, &completion).await.is_some(),
+        "it was the code that he lacked"
+    );
 }
 
 #[tokio::test]
@@ -95,6 +98,7 @@ async fn threat_2_sessions_and_codes_work_once_and_in_time() {
         link(&stack, "user-1", &opened.id, &completion).await,
         Some(("user-1".to_owned(), ada.clone()))
     );
+    stack.clock().advance(Duration::from_mins(10));
     assert_eq!(link(&stack, "user-1", &opened.id, &completion).await, None, "a code works once");
 
     // A code that comes after the session's end.
@@ -117,6 +121,67 @@ async fn threat_2_sessions_and_codes_work_once_and_in_time() {
     assert!(late.status.is_client_error(), "{late:?}");
     assert!(find_grant(&stack, &grace).await.is_none());
     println!("threat 2: 1 link of 1 finished session; 0 from used, late and expired ones");
+}
+
+/// Three backends that do not look who is logged in: each takes what an answer, an event or a list says for whose account it is.
+#[tokio::test]
+async fn threat_33_careless_backends_link_nobody_wrongly() {
+    let stack = stack().await;
+    let (ada, grace) = (account(&stack, "ada"), account(&stack, "grace"));
+    // Grace is lured into the attacker's session, and comes back to the app, logged in as herself.
+    let trap = session(&stack, "attacker").await;
+    let mut victim = Browser::new();
+    let back = victim.consent(&stack, &format!("session={}", trap.id), &grace).await;
+    let returned = victim.get(back.as_str()).await.location();
+    // Ada connects her own account, and completes it.
+    let own = session(&stack, "user-ada").await;
+    let mut browser = Browser::new();
+    let back = browser.consent(&stack, &format!("session={}", own.id), &ada).await;
+    let completion = parameter(&browser.get(back.as_str()).await.location(), "completion");
+    assert!(link(&stack, "user-ada", &own.id, &completion).await.is_some());
+    let ask = async |method: Method, path: &str, body: &Value| -> Value {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        serde_json::from_str(&iam::call(&stack, method, path, &body).await.body).unwrap()
+    };
+    let mut links = Vec::new();
+    let mut note = |by: &'static str, reference: &Value, user_id: &Value| {
+        if let (Some(reference), Some(user_id)) = (reference.as_str(), user_id.as_str()) {
+            links.push((by, reference.to_owned(), user_id.to_owned()));
+        }
+    };
+    // The return handler, with the session's own reference, and with that of the answer.
+    let path = format!("/sessions/{}", trap.id);
+    let shown = ask(Method::GET, &path, &Value::Null).await;
+    let mut body = json!({"completion": parameter(&returned, "completion")});
+    if !shown["reference"].is_null() {
+        body["reference"] = shown["reference"].clone();
+    }
+    let answer = ask(Method::POST, &format!("{path}/complete"), &body).await;
+    note("return handler", &shown["reference"], &answer["user_id"]);
+    note("return handler", &answer["reference"], &answer["user_id"]);
+    // The events, for as long as the account is there.
+    for _ in 0..30 {
+        stack.clock().advance(Duration::from_hours(1));
+        stack.sweep().await.unwrap();
+    }
+    stack.announce().await.unwrap();
+    for event in stack.events() {
+        note("events", &event["detail"]["reference"], &event["detail"]["user_id"]);
+        note("events", &event["detail"]["account"]["reference"], &event["detail"]["user_id"]);
+    }
+    // The list.
+    for user in ask(Method::GET, "/users", &Value::Null).await["users"].as_array().unwrap() {
+        note("list", &user["reference"], &user["user_id"]);
+    }
+    let wrong =
+        links.iter().filter(|(_, reference, user_id)| (reference.as_str(), user_id) != ("user-ada", &ada));
+    let wrong = wrong.count();
+    println!("threat 33: three careless backends: {} links, {wrong} wrong", links.len());
+    assert_eq!(wrong, 0, "{links:?}");
+    assert_eq!(links.len(), 2, "an event and the list name who has claimed: {links:?}");
+    // Nobody's account is gone, and the other one is as it was.
+    assert_eq!(grant(&stack, &grace).await.status().as_str(), "revoked");
+    assert_eq!(grant(&stack, &ada).await.status().as_str(), "active");
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ import logging
 import pathlib
 import secrets
 import sys
+from urllib.parse import quote
 
 from flask import Flask, flash, g, redirect, render_template, request, session
 from werkzeug.serving import make_server
@@ -26,7 +27,6 @@ app.secret_key = secrets.token_bytes(32)
 # Lax is what keeps other sites from pressing our buttons; the person who comes back from Threads still has the cookie.
 app.config.update(SESSION_COOKIE_NAME="plume", SESSION_COOKIE_SAMESITE="Lax")
 
-started: dict[str, str] = {}  # a connect session -> the user of ours who started it
 linked: dict[str, str] = {}  # a user of ours -> their Threads account
 known: dict[str, dict] = {}  # a Threads account -> how it stands, as far as we were told
 
@@ -80,22 +80,19 @@ def connect():
     ours = {"reference": g.user, "return_to": f"http://{HOST}:{PORT}/connected"}
     answer = backend.call(way["method"], way["path"], way["body"] | ours)
     answer.raise_for_status()
-    started[answer.json()["id"]] = g.user
     return redirect(answer.json()["url"], 303)
 
 
 @app.get("/connected")
 def connected():
-    session_id, completion = request.args.get("session_id", ""), request.args.get("completion")
-    # Anybody can be made to open anybody's link: only what this user started counts for this user.
-    if started.get(session_id) != g.user:
-        flash("You did not start this here, so nothing was connected.")
-    elif completion is None:
-        ended = backend.call("GET", f"/sessions/{session_id}").json()
+    path, completion = f"/sessions/{quote(request.args.get('session_id', ''), safe='')}", request.args.get("completion")
+    # Anybody can be made to open anybody's link. So the service hears who is logged in here, and links nobody else.
+    ours = {"completion": completion, "reference": g.user}
+    if completion is None:
+        ended = backend.call("GET", path).json()
         flash(f"Nothing was connected: {ended.get('reason') or ended.get('status')}.")
-    elif (answer := backend.call("POST", f"/sessions/{session_id}/complete", {"completion": completion})).ok:
+    elif (answer := backend.call("POST", f"{path}/complete", ours)).ok:
         done = answer.json()
-        started.pop(session_id)
         linked[g.user] = done["user_id"]
         known[done["user_id"]] = {"status": "active", "username": done["username"]}
     else:

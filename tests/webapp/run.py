@@ -51,6 +51,7 @@ def connecting(stack: Stack, mia: Person, jonas: Person):
         person.sees(user=person.name, status="active", account=person.account)
         check(f"{person.name} came back to a clean address", person.address() == f"{APP}/", say=False)
         stack.event("account.connected", person.account, reconnected=False)
+        stack.event("account.claimed", person.account, reference=person.name)
     mia.screenshot("2-connected")
     check("two users connected their own accounts, in two browsers", True)
 

@@ -44,7 +44,7 @@ def back(url: str) -> tuple[str, str]:
 def lures(stack: Stack, scene: Scene):
     """Vera opens what Mallory sends her."""
     vera, mallory = scene.vera, scene.mallory
-    # The whole of it: his session, her consent. She comes back as herself, and the app knows that she did not start it.
+    # The whole of it: his session, her consent. She comes back as herself, and the session is not hers.
     for victim in (vera, Jar(), vera):
         scene.attempt(victim, victim.consent(mallory.start(), scene.veras))
     # The consent page of his flow: she comes back to us with his state, and without his cookie.
@@ -84,11 +84,17 @@ def replays(stack: Stack, scene: Scene):
     scene.expected["Vera"] = scene.veras
     vera.get(returned)
     check("the victim's own connection still succeeds", vera.shown()["account"] == scene.veras, say=False)
-    # And now it is spent, for everybody.
+    # And now it is spent, for everybody but her, who may load the page again.
     for jar in (mallory, vera):
         scene.attempt(jar, returned)
-    again = stack.call("POST", f"/sessions/{session_id}/complete", {"completion": completion})
-    check("a code is redeemed once", again.status_code == 409, say=False)
+
+    def redeem(user: str) -> int:
+        body = {"completion": completion, "reference": user}
+        return stack.call("POST", f"/sessions/{session_id}/complete", body).status_code
+
+    check("a code is redeemed by one user", (redeem("Mallory"), redeem("Vera")) == (403, 200), say=False)
+    stack.advance(600)
+    check("and after ten minutes by nobody", (redeem("Mallory"), redeem("Vera")) == (409, 409), say=False)
 
 
 def guesses(stack: Stack, scene: Scene):
@@ -111,18 +117,17 @@ def guesses(stack: Stack, scene: Scene):
         scene.attempt(mallory, f"{APP}/connected", session_id=session_id, completion=guess)
     scene.attempt(mallory, f"{APP}/connected", session_id=session_id)
     for wrong in (None, 1, [code], {"is": code}, True):
-        answer = stack.call("POST", f"/sessions/{session_id}/complete", {"completion": wrong})
+        answer = stack.call("POST", f"/sessions/{session_id}/complete", {"completion": wrong, "reference": "Mallory"})
         check("a code of another type is refused", answer.status_code == 400, say=False)
         scene.attempts += 1
     # He was one code away all the time: only it would have told him.
-    answer = stack.call("POST", f"/sessions/{session_id}/complete", {"completion": code})
-    check("only the code itself would have done it",
-          answer.ok and answer.json()["user_id"] == scene.veras and answer.json()["reference"] == "Mallory", say=False)
+    answer = stack.call("POST", f"/sessions/{session_id}/complete", {"completion": code, "reference": "Mallory"})
+    check("only the code itself would have done it", answer.ok and answer.json()["user_id"] == scene.veras, say=False)
 
     # Another one, too late.
     session_id, code = back(vera.consent(mallory.start(), scene.veras))
     stack.advance(1_801)
-    late = stack.call("POST", f"/sessions/{session_id}/complete", {"completion": code})
+    late = stack.call("POST", f"/sessions/{session_id}/complete", {"completion": code, "reference": "Mallory"})
     check("a code ends with its session", late.status_code == 410, say=False)
     scene.attempt(mallory, f"{APP}/connected", session_id=session_id, completion=code)
 

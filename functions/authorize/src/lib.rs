@@ -9,6 +9,9 @@ use threads_auth_web::{HttpRequest, pages, redirect, with_cookies};
 
 /// Answers one request.
 pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
+    if let Some(refused) = pages::refuse_prefetch(request) {
+        return refused;
+    }
     match service.begin_connect(&request.raw_query, &request.cookies(), now).await {
         Ok(started) => {
             tracing::info!(request_id = request.request_id, outcome = "started");

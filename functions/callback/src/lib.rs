@@ -21,6 +21,9 @@ pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp
 }
 
 async fn finish(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
+    if let Some(refused) = pages::refuse_prefetch(request) {
+        return refused;
+    }
     let calls = service.graph_calls();
     let finished = service.finish_connect(&request.raw_query, &request.cookies(), now).await;
     let outcome = match &finished {

@@ -1,11 +1,12 @@
 //! Connect sessions, for the app's backend only: `POST /sessions`, `GET /sessions/{id}` and `POST /sessions/{id}/complete`.
 //!
-//! Tells nobody which account came back but whoever presents the completion code, which only the browser that finished has.
+//! Tells nobody which account came back but whoever presents the completion code, which only the browser that finished has, and
+//! says which user is logged in.
 
 use http::{Method, Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use threads_auth::{
-    CompleteError, Completed, ConnectOutcome, NewSession, SessionError, State, Status, ThreadsAuth,
+    CompleteError, ConnectOutcome, NewSession, NotAllowed, SessionError, State, Status, ThreadsAuth,
 };
 use threads_auth_web::api::{self, CompleteSession, CreateSession};
 use threads_auth_web::{
@@ -38,12 +39,17 @@ async fn create(
     body: CreateSession,
     now: Timestamp,
 ) -> Result<Response<String>, BadRequest> {
+    let Some(return_to) = body.return_to else {
+        let what = "return_to is required: the page of the app that the person comes back to, with session_id and completion in \
+                    its query, without which nobody can complete the session. Its origin and path must be in RETURN_TO_ALLOWLIST";
+        return Err(BadRequest(what.to_owned()));
+    };
     let user_id = body.user_id.as_deref().map(str::parse::<UserId>).transpose();
     let scopes = body.scopes.map(Scopes::try_requested).transpose();
     let new = NewSession {
         reference: body.reference,
         scopes: scopes.map_err(|error| BadRequest(format!("scopes: {error}")))?,
-        return_to: body.return_to,
+        return_to,
         user_id: user_id.map_err(|error| BadRequest(format!("user_id: {error}")))?,
         lifetime: SignedDuration::from_secs(body.expires_in.unwrap_or(LIFETIME)),
     };
@@ -64,16 +70,23 @@ async fn create(
         Err(error @ (SessionError::Reference | SessionError::Lifetime)) => {
             return Err(BadRequest(error.to_string()));
         }
-        Err(SessionError::ReturnTo(_)) => {
+        Err(SessionError::ReturnTo(refused)) => {
             tracing::warn!(request_id, caller, outcome = "return_to_refused");
-            let what = "return_to is not on the allowlist: add its origin and path to RETURN_TO_ALLOWLIST";
-            json_error(StatusCode::BAD_REQUEST, "return_to_refused", what)
+            let what = match refused {
+                NotAllowed::Outside => {
+                    "return_to is not on the allowlist: add its origin and path to RETURN_TO_ALLOWLIST"
+                        .to_owned()
+                }
+                NotAllowed::Ours => refused.to_string(),
+            };
+            json_error(StatusCode::BAD_REQUEST, "return_to_refused", &what)
         }
         Err(error) => unavailable(call.request, &error),
     })
 }
 
-/// Shows what everybody who knows its id may know of a session: not who came back.
+/// Shows what everybody who knows its id may know of a session: not who came back, and not whose it is, so that nobody links
+/// the one with the other.
 async fn show(service: &ThreadsAuth, call: &Call<'_>, id: &str, now: Timestamp) -> Response<String> {
     let (request_id, caller) = call.who();
     match service.find_session(id).await {
@@ -83,7 +96,6 @@ async fn show(service: &ThreadsAuth, call: &Call<'_>, id: &str, now: Timestamp) 
                 status: session.status_at(now),
                 reason: session.reason().map(str::to_owned),
                 id: session.id,
-                reference: session.reference,
                 expires_at: session.expires_at,
             };
             json(StatusCode::OK, &answer)
@@ -104,8 +116,8 @@ async fn complete(
     now: Timestamp,
 ) -> Response<String> {
     let (request_id, caller) = call.who();
-    let error = match service.complete_session(id, &body.completion, now).await {
-        Ok(Completed { session, grant }) => {
+    let error = match service.complete_session(id, &body.completion, &body.reference, now).await {
+        Ok(grant) => {
             tracing::info!(request_id, caller, outcome = "session_completed", user.id = %grant.user_id);
             // Where the long-lived token is still to come, it says so: it is connected within the hour, or an event tells.
             let (status, expires_at) = match &grant.state {
@@ -119,7 +131,6 @@ async fn complete(
                 username: grant.username,
                 scopes: grant.scopes,
                 expires_at,
-                reference: session.reference,
             };
             return json(StatusCode::OK, &answer);
         }
@@ -129,6 +140,7 @@ async fn complete(
         CompleteError::Unknown => (StatusCode::NOT_FOUND, "session_unknown"),
         CompleteError::NotConnected(_) => (StatusCode::CONFLICT, "session_not_connected"),
         CompleteError::Completed => (StatusCode::CONFLICT, "session_completed_before"),
+        CompleteError::WrongReference => (StatusCode::FORBIDDEN, "wrong_reference"),
         CompleteError::WrongCode => (StatusCode::FORBIDDEN, "wrong_completion"),
         CompleteError::Expired => (StatusCode::GONE, "session_expired"),
         CompleteError::Gone => (StatusCode::GONE, "account_gone"),

@@ -69,9 +69,12 @@ def connect_session(stage):
     expect("the app's own page", f"{back.scheme}://{back.netloc}{back.path}" == new["return_to"], location)
     stage.canaries.append(query["completion"][0])
     path = f"/sessions/{session['id']}"
-    wrong = signed(stage, stage.sessions, "POST", f"{path}/complete", {"completion": "A" * 43})
+    wrong = signed(stage, stage.sessions, "POST", f"{path}/complete", {"completion": "A" * 43, "reference": "user-7"})
     expect("another code is refused", wrong.status == 403, wrong.body)
-    done = signed(stage, stage.sessions, "POST", f"{path}/complete", {"completion": query["completion"][0]})
+    redeemed = {"completion": query["completion"][0], "reference": "user-7"}
+    other = signed(stage, stage.sessions, "POST", f"{path}/complete", redeemed | {"reference": "user-8"})
+    expect("another user is refused", other.status == 403, other.body)
+    done = signed(stage, stage.sessions, "POST", f"{path}/complete", redeemed)
     expect("completed", done.status == 200 and done.json()["user_id"] == stage.linus, done.body)
     expect("connected", signed(stage, stage.sessions, "GET", path).json()["status"] == "connected")
 

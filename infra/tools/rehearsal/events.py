@@ -34,6 +34,7 @@ def arrive(stage):
         ("account.connected", stage.ada),
         ("account.refreshed", stage.ada),
         ("account.connected", stage.linus),
+        ("account.claimed", stage.linus),
         ("account.disconnected", stage.linus),
         ("account.deleted", stage.linus),
         ("account.connected", stage.grace),

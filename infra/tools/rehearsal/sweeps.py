@@ -3,8 +3,10 @@
 import json
 import time
 
+from .backends import signed
 from .operators import operate, operator
-from .stage import DAY, client, expect, until
+from .people import connect
+from .stage import DAY, DOMAIN, client, expect, until
 
 
 def let_41_days_pass(stage):
@@ -67,3 +69,21 @@ def sweep_by_hand(stage):
     code, report, said = operate(stage, "sweep", "--invoke", **invoker)
     expect("the function's failure", code == 1 and "could not read the due index" in said, (code, report, said))
     iam.put_role_policy(RoleName=role, PolicyName="refresh", PolicyDocument=json.dumps(kept))
+
+
+def unclaimed(stage):
+    """Nobody completes a session, and its time passes: the function of the schedule ends the account."""
+    new = {"reference": "user-8", "return_to": "https://app.rehearsal.test/done"}
+    session = signed(stage, stage.sessions, "POST", "/sessions", new).json()
+    lured, _ = connect(stage, "lured", session["url"].removeprefix(f"https://{DOMAIN}"))
+    row = stage.row(lured)
+    expect("it is nobody's", "unclaimed_until" in row and "reference" not in row, row.keys())
+    client("dynamodb").update_item(
+        TableName=stage.outputs["GrantsTableName"],
+        Key={"pk": row["pk"]},
+        UpdateExpression="SET due_at = connected_at, unclaimed_until = connected_at",
+    )
+    code, report, said = operate(stage, "sweep", "--invoke")
+    expect("it ends", code == 0 and report["outcomes"] == {"unclaimed": 1}, (code, report, said))
+    after = stage.row(lured)
+    expect("no token is left", "token" not in after and after["revoked_by"]["S"] == "unclaimed", after.keys())

@@ -206,6 +206,8 @@ mod tests {
                 failures: 0,
                 last_error: None,
                 pending: false,
+                reference: None,
+                unclaimed_until: None,
                 suspected_at: None,
             },
         }

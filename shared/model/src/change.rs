@@ -164,6 +164,20 @@ impl Change {
         }
     }
 
+    /// Lets a number or a time that is set in `attribute` be `most` at most.
+    #[must_use]
+    pub fn at_most(mut self, attribute: Attribute, most: impl Into<Value>) -> Self {
+        let most = most.into();
+        for (set, value) in &mut self.set {
+            if let (Value::Number(number), Value::Number(most)) = (&mut *value, &most)
+                && *set == attribute
+            {
+                *number = (*number).min(*most);
+            }
+        }
+        self
+    }
+
     /// Removes attributes.
     #[must_use]
     pub fn remove(mut self, attributes: &[Attribute]) -> Self {

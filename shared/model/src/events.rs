@@ -9,7 +9,7 @@ use serde::Serialize;
 use threads_graph::{Scope, UserId};
 
 use crate::rules::BROKEN_ROW;
-use crate::{Attribute, Cause, Deadline, Grant, RevokedBy, Row, ScopesSource, State, Status, Warning};
+use crate::{Attribute, Cause, Claim, Deadline, Grant, RevokedBy, Row, ScopesSource, State, Status, Warning};
 
 /// `source` of our events on EventBridge.
 pub const SOURCE: &str = "threads-auth";
@@ -23,6 +23,8 @@ threads_graph::names! {
     pub enum EventKind {
         /// A person connected their account.
         Connected => "account.connected",
+        /// A user of the app has claimed the account: the session that brought it was completed.
+        Claimed => "account.claimed",
         /// The token was refreshed.
         Refreshed => "account.refreshed",
         /// The token is dead; only the person can bring the account back, unless Meta takes the
@@ -36,7 +38,8 @@ threads_graph::names! {
         Disconnected => "account.disconnected",
         /// Everything about the person is erased.
         Deleted => "account.deleted",
-        /// The token, or the access to the person's data, is about to end.
+        /// The token, the access to the person's data, or an account that nobody has claimed is
+        /// about to end.
         ExpiringSoon => "account.expiring_soon",
         /// The account's row does not make sense, so that its token is not kept alive. An operator
         /// has to see to it.
@@ -52,6 +55,14 @@ pub enum Happened {
     Connected {
         /// Whether it was connected before, and worked.
         reconnected: bool,
+        /// The connect session, if it came through one. It does not say whose the account is.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        session_id: Option<String>,
+    },
+    /// [`EventKind::Claimed`].
+    Claimed {
+        /// The backend's own name for its user.
+        reference: String,
     },
     /// [`EventKind::Refreshed`].
     Refreshed {},
@@ -71,16 +82,16 @@ pub enum Happened {
     },
     /// [`EventKind::Disconnected`].
     Disconnected {
-        /// By whom: the person at Threads, or the app.
+        /// By whom: the person at Threads, or the app; or nobody has claimed it.
         by: Option<RevokedBy>,
     },
     /// [`EventKind::Deleted`].
     Deleted {},
     /// [`EventKind::ExpiringSoon`].
     ExpiringSoon {
-        /// Which of the two.
+        /// Which of them.
         deadline: Deadline,
-        /// Fewer days than this are left: 14, and later 3.
+        /// Fewer days than this are left: 14, and later 3; 1 for an account that nobody has claimed.
         days: u8,
     },
     /// [`EventKind::Unreadable`].
@@ -93,6 +104,7 @@ impl Happened {
     pub fn kind(&self) -> EventKind {
         match self {
             Self::Connected { .. } => EventKind::Connected,
+            Self::Claimed { .. } => EventKind::Claimed,
             Self::Refreshed {} => EventKind::Refreshed,
             Self::NeedsReauthorization { .. } => EventKind::NeedsReauthorization,
             Self::Recovered {} => EventKind::Recovered,
@@ -166,7 +178,7 @@ impl Event {
     }
 }
 
-/// The events that a change of a row means: from none to three. `id` is the change's own; `now` is
+/// The events that a change of a row means: from none to four. `id` is the change's own; `now` is
 /// when it is read, which counts for a deletion only, since a deleted row has no time.
 #[must_use]
 pub fn events(id: &str, old: Option<&Grant>, new: Option<&Grant>, now: Timestamp) -> Vec<Event> {
@@ -217,7 +229,10 @@ fn changed(old: Option<&Grant>, new: &Grant) -> Vec<Happened> {
         State::Active(..) if was != Some(Status::Active) || same_grant.is_none() => {
             happened.push(match was {
                 Some(Status::NeedsReauthorization) => Happened::Recovered {},
-                was => Happened::Connected { reconnected: was == Some(Status::Active) },
+                was => Happened::Connected {
+                    reconnected: was == Some(Status::Active),
+                    session_id: new.session_id.clone(),
+                },
             });
         }
         State::Active(..) => {
@@ -250,6 +265,16 @@ fn changed(old: Option<&Grant>, new: &Grant) -> Vec<Happened> {
         && old.and_then(Grant::live).and_then(|live| live.warning) != live.warning
     {
         happened.push(Happened::ExpiringSoon { deadline: of, days });
+    }
+    if let Claim::Unclaimed { is_announced: true, .. } = new.claim
+        && old.is_some_and(|old| matches!(old.claim, Claim::Unclaimed { is_announced: false, .. }))
+    {
+        happened.push(Happened::ExpiringSoon { deadline: Deadline::Claim, days: 1 });
+    }
+    if let Some(owner) = new.claim.owner()
+        && old.and_then(|old| old.claim.owner()) != Some(owner)
+    {
+        happened.push(Happened::Claimed { reference: owner.reference.clone() });
     }
     happened
 }

@@ -9,6 +9,8 @@ use std::str::FromStr;
 use jiff::{SignedDuration, Timestamp};
 use threads_graph::{ReauthorizationCause, Scopes, UserId};
 
+use crate::Claim;
+
 /// One Threads user's grant.
 #[derive(Clone, Debug)]
 pub struct Grant {
@@ -41,6 +43,10 @@ pub struct Grant {
     pub begun_at: Option<Timestamp>,
     /// When the row last changed in substance.
     pub updated_at: Timestamp,
+    /// Whose it is of the app's users.
+    pub claim: Claim,
+    /// The connect session of the last connect, if that had one.
+    pub session_id: Option<String>,
 }
 
 /// Where a grant stands. A consent whose long-lived token is still to come can lie on any state.
@@ -163,6 +169,8 @@ threads_graph::names! {
         Threads => "threads",
         /// The app's backend disconnected the account.
         App => "app",
+        /// Nobody claimed the account in time: the session that brought it was not completed.
+        Unclaimed => "unclaimed",
     }
 }
 
@@ -177,12 +185,14 @@ threads_graph::names! {
 }
 
 threads_graph::names! {
-    /// Which of a grant's two clocks a warning is about.
+    /// Which of a grant's clocks a warning is about.
     pub enum Deadline {
         /// The token's expiry, which a refresh moves.
         Token => "token",
         /// The end of data access, which perhaps only the person moves.
         DataAccess => "data_access",
+        /// The end of an account that nobody has claimed.
+        Claim => "claim",
     }
 }
 

@@ -4,8 +4,8 @@ use threads_graph::ReauthorizationCause;
 
 use crate::row::Reader;
 use crate::{
-    Attribute, Cause, Consent, Grant, Inconsistency, Live, Row, ScopesSource, State, Status, Suspicion,
-    Vouch, Warning,
+    Attribute, Cause, Claim, Consent, Grant, Inconsistency, Live, Owner, Row, ScopesSource, State, Status,
+    Suspicion, Vouch, Warning,
 };
 
 impl Grant {
@@ -55,8 +55,23 @@ impl Grant {
             connected_at,
             begun_at: row.time(Attribute::BegunAt),
             updated_at: row.time(Attribute::UpdatedAt).unwrap_or(connected_at),
+            claim: claim(&row),
+            session_id: row.optional(Attribute::SessionId),
         })
     }
+}
+
+/// A row without the mark is somebody's.
+fn claim(row: &Reader<'_>) -> Claim {
+    if let Some(until) = row.time(Attribute::UnclaimedUntil) {
+        let is_announced = row.row.get(Attribute::UnclaimedWarned).is_some();
+        return Claim::Unclaimed { until, is_announced };
+    }
+    let owner = match (row.optional(Attribute::Reference), row.time(Attribute::ClaimedAt)) {
+        (Some(reference), Some(claimed_at)) => Some(Owner { reference, claimed_at }),
+        _ => None,
+    };
+    Claim::Claimed(owner)
 }
 
 fn live(row: &Reader<'_>) -> Result<Option<Live>, Inconsistency> {
@@ -135,7 +150,7 @@ mod tests {
         row
     }
 
-    const UNNEEDED: [Attribute; 20] = [
+    const UNNEEDED: [Attribute; 25] = [
         Attribute::Scopes,
         Attribute::ScopesSource,
         Attribute::SuspectedCause,
@@ -156,6 +171,11 @@ mod tests {
         Attribute::UpdatedAt,
         Attribute::ConnectedAt,
         Attribute::CreatedAt,
+        Attribute::SessionId,
+        Attribute::UnclaimedUntil,
+        Attribute::UnclaimedWarned,
+        Attribute::Reference,
+        Attribute::ClaimedAt,
     ];
 
     #[test]

@@ -8,6 +8,8 @@
 
 mod attribute;
 mod change;
+mod claim;
+pub mod claiming;
 mod deletion;
 mod ends;
 mod error_chain;
@@ -19,13 +21,14 @@ mod row;
 pub mod rules;
 pub mod schedule;
 pub mod seal;
-mod session;
+pub mod session;
 mod session_row;
 mod summary;
 mod vault;
 
 pub use attribute::Attribute;
 pub use change::{Change, Condition, Part, Transaction};
+pub use claim::{Claim, Owner};
 pub use deletion::Progress;
 pub use ends::{Effect, Ends, doubtful_from};
 pub use error_chain::error_chain;
@@ -35,6 +38,6 @@ pub use grant::{
 };
 pub use key::Key;
 pub use row::{Inconsistency, Row, Value};
-pub use session::{Session, SessionState, SessionStatus};
+pub use session::{Attempt, Session, SessionState, SessionStatus};
 pub use summary::Summary;
 pub use vault::{App, PreviousSecret, Vault};

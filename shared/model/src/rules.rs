@@ -229,7 +229,7 @@ pub fn store_refreshed(
     if !beside.consent {
         let token_due = refreshed.retry_at.unwrap_or_else(|| refreshed.life.due_at(&grant.user_id));
         let due_at = schedule::next_look(token_due, DataAccess::of(grant), issued_at);
-        change = unless_consented(due(change, &grant.user_id, due_at), false);
+        change = heed_claim(grant, unless_consented(due(change, &grant.user_id, due_at), false));
     }
     warned(change, schedule::warning(expires_at, used.data_access_expires_at, issued_at))
 }
@@ -250,7 +250,7 @@ pub fn store_access(grant: &Grant, live: &Live, access: &Access, right: Right<'_
         // Meta takes the present one.
         .remove(&[A::PreviousToken]);
     let change = by(warned(granted(change, access), schedule::warning(live.expires_at, end, now)), right);
-    unless_consented(due(change, &grant.user_id, due_at), grant.consent().is_some())
+    heed_claim(grant, unless_consented(due(change, &grant.user_id, due_at), grant.consent().is_some()))
 }
 
 /// The same of a token that was just stored, with the end that Meta told of it. It is nobody's
@@ -280,7 +280,7 @@ pub fn assume_extended(grant: &Grant, live: &Live, lease: Lease<'_>, now: Timest
         .remove(&[A::LastError, A::SuspectedCause, A::SuspectedAt]);
     let change = by(change, Right::Done(lease));
     let due_at = schedule::next_look(assumed.due_at(&grant.user_id), DataAccess::of(grant), now);
-    unless_consented(due(change, &grant.user_id, due_at), grant.consent().is_some())
+    heed_claim(grant, unless_consented(due(change, &grant.user_id, due_at), grant.consent().is_some()))
 }
 
 /// Records that Meta took a token that a caller doubted, and gives the lease back.
@@ -331,7 +331,7 @@ pub fn suspected(
         .set(A::SuspectedAt, suspicion.since)
         .set(A::LastError, SUSPECTED);
     let change = by(due(change, &grant.user_id, look_at), right);
-    unless_consented(change, grant.consent().is_some())
+    heed_claim(grant, unless_consented(change, grant.consent().is_some()))
 }
 
 /// Stores the long-lived token that the consent with this short-lived one was waiting for: the same
@@ -365,7 +365,8 @@ pub fn drop_consent(grant: &Grant, pending: &[u8], lease: Lease<'_>, now: Timest
         State::Active(live, _) if live.suspicion.is_some() => change.set(A::DueAt, now),
         State::Active(live, _) => {
             let token_due = schedule::token_due(&grant.user_id, live);
-            change.set(A::DueAt, schedule::next_look(token_due, DataAccess::of(grant), now))
+            let due_at = schedule::next_look(token_due, DataAccess::of(grant), now);
+            heed_claim(grant, change.set(A::DueAt, due_at))
         }
         State::Appealable(..) => change.set(A::DueAt, schedule::add(now, schedule::A_DAY.as_secs())),
         State::Final(..) => change.remove(DUE),
@@ -689,6 +690,16 @@ fn connected(change: Change, grant: &NewGrant<'_>, doubt: Option<Timestamp>, now
     due(change, grant.user_id, doubt.unwrap_or(next))
 }
 
+/// A change of a grant, which makes it due in time for the look that it needs if nobody has claimed
+/// it.
+#[must_use]
+pub fn heed_claim(grant: &Grant, change: Change) -> Change {
+    match schedule::claim_look(grant) {
+        Some(look) => change.at_most(A::DueAt, look),
+        None => change,
+    }
+}
+
 fn due(change: Change, user_id: &UserId, due_at: Timestamp) -> Change {
     change.set(A::DueAt, due_at).set(A::DueShard, schedule::shard(user_id))
 }
@@ -748,7 +759,7 @@ fn free(now: Timestamp) -> Condition {
 }
 
 /// Makes a change by this right only.
-fn by(mut change: Change, right: Right<'_>) -> Change {
+pub(crate) fn by(mut change: Change, right: Right<'_>) -> Change {
     let (when, is_done) = match right {
         Right::Done(lease) => (owned(lease), true),
         Right::Held(lease) => (owned(lease), false),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use threads_graph::UserId;
 
-use crate::{Deadline, Grant, Live, ScopesSource, Suspicion, Warning};
+use crate::{Claim, Deadline, Grant, Live, ScopesSource, Suspicion, Warning};
 
 /// Meta refuses to refresh a token that is younger than 24 hours.
 const MIN_AGE: SignedDuration = SignedDuration::from_hours(24);
@@ -43,6 +43,9 @@ pub const SECOND_LOOK: SignedDuration = SignedDuration::from_mins(15);
 /// Meta's "too young" puts a token off for as long as Meta's rule says. An ended account is looked
 /// at again as often.
 pub const A_DAY: SignedDuration = SignedDuration::from_hours(24);
+
+/// It is announced this much ahead that an unclaimed account ends, or half of its time ahead.
+const NOTICE: SignedDuration = A_DAY;
 
 /// After Meta has vouched for a doubted token, it is not asked again for this long: doubled with
 /// each time, up to the longest.
@@ -217,6 +220,24 @@ pub fn next_look(token_due: Timestamp, access: DataAccess, now: Timestamp) -> Ti
         DataAccess::Unknown(since) => PROBE_DAYS.map(|day| add(since, day * DAY_SECONDS)).collect(),
     };
     looks.into_iter().filter(|at| *at > now).fold(token_due, Timestamp::min)
+}
+
+/// When a grant has to be looked at because nobody has claimed it: to announce its end, and to end
+/// it.
+#[must_use]
+pub fn claim_look(grant: &Grant) -> Option<Timestamp> {
+    match grant.claim {
+        Claim::Claimed(_) => None,
+        Claim::Unclaimed { until, is_announced: true } => Some(until),
+        Claim::Unclaimed { until, is_announced: false } => Some(notice_at(grant.connected_at, until)),
+    }
+}
+
+/// When it is announced that an account ends at `until` which was connected at `since`.
+#[must_use]
+pub fn notice_at(since: Timestamp, until: Timestamp) -> Timestamp {
+    let seconds = until.as_second().saturating_sub(since.as_second()).max(0);
+    add(until, -(seconds / 2).min(NOTICE.as_secs()))
 }
 
 /// When the token of a grant is due.

@@ -327,6 +327,15 @@ impl Keyring {
         base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(tag)
     }
 
+    /// The code by which a session is completed that was finished with this state: the same whenever
+    /// the browser that has the state's cookie comes back, and nobody can guess it who has not the
+    /// keyring, though the state is in an address.
+    #[must_use]
+    pub fn completion_code(&self, app_id: &AppId, session_id: &str, state: &str) -> String {
+        let tag = hmac::sign(&self.tombstone, format!("completion/{app_id}/{session_id}/{state}").as_bytes());
+        base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(tag)
+    }
+
     /// The code of a deletion: 32 hexadecimal digits, the same for the same request, which nobody
     /// can guess.
     #[must_use]

@@ -3,8 +3,16 @@
 //! Owns the states of a session. Refuses to tell a completion code's hash from its text: it only
 //! keeps the hash.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use threads_graph::{Scopes, UserId};
+
+/// So many failures close a session: a browser that has one cookie is no reason to ask Meta, or to
+/// write, without end.
+pub const MOST_FAILURES: u32 = 10;
+
+/// From the moment that an account was connected, its session can be completed for at least this
+/// long; and once it is, the same call has the same answer for as long.
+pub const TIME_TO_COMPLETE: SignedDuration = SignedDuration::from_mins(10);
 
 /// One user of an app's backend, on the way through one connect.
 #[derive(Clone, Debug)]
@@ -15,14 +23,28 @@ pub struct Session {
     pub reference: String,
     /// The requested scopes, if not the usual ones.
     pub scopes: Option<Scopes>,
-    /// Where the person goes afterwards.
+    /// Where the person goes afterwards. Sessions of the first release can do without.
     pub return_to: Option<String>,
     /// The only account that may come back.
     pub user_id: Option<UserId>,
     /// When it can no longer be used.
     pub expires_at: Timestamp,
+    /// How many exchanges of a code have failed in it, and how often its end was another than
+    /// before.
+    pub failures: u32,
     /// Where it stands.
     pub state: SessionState,
+}
+
+/// The end of an attempt that connected nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt<'a> {
+    /// [`SessionStatus::Denied`] or [`SessionStatus::Failed`].
+    pub status: SessionStatus,
+    /// Why.
+    pub reason: &'a str,
+    /// Whether Meta was asked to exchange a code, in vain.
+    pub is_failed_exchange: bool,
 }
 
 /// Where a session stands.
@@ -45,6 +67,8 @@ pub enum SessionState {
     Completed {
         /// Whose account it is.
         user_id: UserId,
+        /// The hash of the code. Rows of the first release do not keep it.
+        completion_hash: Option<String>,
         /// The call that redeemed it: a random text.
         by: String,
         /// When.
@@ -80,10 +104,25 @@ impl Session {
         }
     }
 
+    /// Whether no other attempt can be made in it: an account was connected, or too many attempts
+    /// have failed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        match self.state {
+            SessionState::Connected { .. } | SessionState::Completed { .. } => true,
+            SessionState::Open | SessionState::Denied(_) | SessionState::Failed(_) => {
+                self.failures >= MOST_FAILURES
+            }
+        }
+    }
+
     /// Why it was denied, or the class of its failure.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         match &self.state {
+            SessionState::Denied(_) | SessionState::Failed(_) if self.is_closed() => {
+                Some("too_many_failures")
+            }
             SessionState::Denied(reason) | SessionState::Failed(reason) => reason.as_deref(),
             SessionState::Open | SessionState::Connected { .. } | SessionState::Completed { .. } => None,
         }

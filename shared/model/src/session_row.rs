@@ -5,8 +5,12 @@ use jiff::Timestamp;
 use threads_graph::UserId;
 
 use crate::Attribute as A;
-use crate::Condition::{Above, All, Exists, Is, IsNot};
-use crate::{Change, Condition, Inconsistency, Key, Row, Session, SessionState, SessionStatus, Value};
+use crate::Condition::{Above, Absent, All, Exists, Is, IsNot};
+use crate::session::TIME_TO_COMPLETE;
+use crate::{
+    Attempt, Change, Condition, Inconsistency, Key, Row, Session, SessionState, SessionStatus, Value,
+    schedule,
+};
 
 /// A session's row stays this long after it closed, for the backend to look at.
 const KEPT_SECONDS: i64 = 86_400;
@@ -25,7 +29,12 @@ impl Session {
             SessionStatus::Connected => {
                 let user_id = row.needed(A::ConnectedUserId)?;
                 match row.time(A::CompletedAt) {
-                    Some(at) => SessionState::Completed { user_id, by: row.needed(A::CompletedBy)?, at },
+                    Some(at) => SessionState::Completed {
+                        user_id,
+                        completion_hash: row.optional(A::CompletionHash),
+                        by: row.needed(A::CompletedBy)?,
+                        at,
+                    },
                     None => {
                         SessionState::Connected { user_id, completion_hash: row.needed(A::CompletionHash)? }
                     }
@@ -48,6 +57,7 @@ impl Session {
                 Some(_) => Some(row.needed(A::UserId)?),
             },
             expires_at: row.needed_time(A::ExpiresAt)?,
+            failures: row.optional(A::Failures).unwrap_or(0),
             state,
         })
     }
@@ -61,7 +71,7 @@ impl Session {
             (A::Reference, self.reference.as_str().into()),
             (A::ExpiresAt, self.expires_at.into()),
             (A::Status, self.state.status().as_str().into()),
-            (A::Ttl, (self.expires_at.as_second() + KEPT_SECONDS).into()),
+            (A::Ttl, ttl(self.expires_at)),
         ]
         .into_iter()
         .collect();
@@ -77,40 +87,77 @@ impl Session {
         }
         row
     }
-}
 
-impl SessionState {
-    /// Notes how the last attempt ended, unless an account was connected.
+    /// Notes how an attempt ended, if that is news: an end like the one before is none, and a
+    /// session that is closed has no other. What comes after the first end is counted, so that
+    /// nobody can have it written without end. Refused if the session has changed since it was
+    /// read.
     #[must_use]
-    pub fn note(id: &str, status: SessionStatus, reason: &str) -> Change {
-        Change::of(Key::session(id), "note how a session ended", open())
+    pub fn note(&self, attempt: Attempt<'_>) -> Option<Change> {
+        let Attempt { status, reason, is_failed_exchange } = attempt;
+        let is_first = self.state == SessionState::Open;
+        let is_news = self.state.status() != status || self.reason() != Some(reason);
+        if self.is_closed() || !(is_news || is_failed_exchange) {
+            return None;
+        }
+        let unchanged = match self.failures {
+            0 => Absent(A::Failures),
+            failures => Is(A::Failures, i64::from(failures).into()),
+        };
+        let when = open().and(Is(A::Status, self.state.status().as_str().into())).and(unchanged);
+        let change = Change::of(Key::session(&self.id), "note how a session ended", when)
             .set(A::Status, status.as_str())
-            .set(A::Reason, reason)
+            .set(A::Reason, reason);
+        let counts = is_failed_exchange || !is_first;
+        Some(if counts { change.set(A::Failures, i64::from(self.failures) + 1) } else { change })
     }
 
-    /// Closes an open session with the account that was connected in it.
+    /// Closes it with the account that was connected in it, which ends at `unclaimed_until` if it
+    /// stays nobody's. There is time to complete it from now on, however late the person came.
     #[must_use]
-    pub fn connect(id: &str, user_id: &UserId, completion_hash: &str, now: Timestamp) -> Change {
-        Change::of(Key::session(id), "connect a session", open().and(Above(A::ExpiresAt, now.into())))
+    pub fn connect(
+        &self,
+        user_id: &UserId,
+        completion_hash: &str,
+        unclaimed_until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Change {
+        let expires_at = self.completable_until(now);
+        Change::of(Key::session(&self.id), "connect a session", open().and(Above(A::ExpiresAt, now.into())))
             .set(A::Status, SessionStatus::Connected.as_str())
             .set(A::ConnectedUserId, user_id.as_str())
             .set(A::CompletionHash, completion_hash)
+            .set(A::ExpiresAt, expires_at)
+            .set(A::Ttl, ttl(unclaimed_until.map_or(expires_at, |until| until.max(expires_at))))
             .remove(&[A::Reason])
     }
 
-    /// Redeems the completion code with this hash for `call`, a random text.
+    /// Until when it can be completed if an account is connected in it now.
+    #[must_use]
+    pub fn completable_until(&self, now: Timestamp) -> Timestamp {
+        self.expires_at.max(schedule::add(now, TIME_TO_COMPLETE.as_secs()))
+    }
+}
+
+impl SessionState {
+    /// Redeems the completion code with this hash for `call`, a random text. The hash stays, so
+    /// that the same call can be answered again.
     #[must_use]
     pub fn complete(id: &str, completion_hash: &str, call: &str, now: Timestamp) -> Change {
         let when = All(vec![
             Is(A::Status, SessionStatus::Connected.as_str().into()),
             Is(A::CompletionHash, completion_hash.into()),
+            Absent(A::CompletedAt),
             Above(A::ExpiresAt, now.into()),
         ]);
         Change::of(Key::session(id), "complete a session", when)
             .set(A::CompletedAt, now)
             .set(A::CompletedBy, call)
-            .remove(&[A::CompletionHash])
     }
+}
+
+fn ttl(over_at: Timestamp) -> Value {
+    (over_at.as_second() + KEPT_SECONDS).into()
 }
 
 fn open() -> Condition {

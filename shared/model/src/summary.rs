@@ -41,6 +41,10 @@ pub struct Summary {
     pub last_error: Option<String>,
     /// Whether a consent waits for its long-lived token.
     pub pending: bool,
+    /// The user of the app who claimed the account, by the backend's own name.
+    pub reference: Option<String>,
+    /// When the account ends if nobody claims it.
+    pub unclaimed_until: Option<Timestamp>,
     /// Since when Meta has refused the token in a way that is not believed yet.
     pub suspected_at: Option<Timestamp>,
 }
@@ -60,6 +64,8 @@ impl From<Grant> for Summary {
             refreshed_at: live.and_then(|live| live.refreshed_at),
             pending: grant.consent().is_some(),
             suspected_at: live.and_then(|live| live.suspicion).map(|suspicion| suspicion.since),
+            reference: grant.claim.owner().map(|owner| owner.reference.clone()),
+            unclaimed_until: grant.claim.until(),
             user_id: grant.user_id,
             username: grant.username,
             scopes: grant.scopes,

@@ -104,6 +104,12 @@ impl Vault {
         self.keyring.confirmation_code(self.app_id(), user_id, requested_at)
     }
 
+    /// The code by which a session is completed that was finished with this state.
+    #[must_use]
+    pub fn completion_code(&self, session_id: &str, state: &str) -> String {
+        self.keyring.completion_code(self.app_id(), session_id, state)
+    }
+
     /// The app's id.
     #[must_use]
     pub fn app_id(&self) -> &AppId {

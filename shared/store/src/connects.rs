@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use threads_auth_model::rules::{self, Commit, NewConsent, NewGrant};
-use threads_auth_model::{Attribute, Change, Ends, Key};
+use threads_auth_model::{Attribute, Change, Ends, Key, Session, claiming};
 use threads_graph::UserId;
 
 use crate::StoreError;
@@ -17,6 +17,18 @@ pub enum Connected<'a> {
     Grant(&'a NewGrant<'a>, Option<Timestamp>),
     /// Only the short-lived one is; a sweep completes it.
     Consent(&'a NewConsent<'a>),
+}
+
+/// A session that ends with a connect.
+#[derive(Clone, Copy, Debug)]
+pub struct ClosedSession<'a> {
+    /// The session, as it was read.
+    pub session: &'a Session,
+    /// The hash of the completion code that only the browser gets.
+    pub completion_hash: &'a str,
+    /// When an account ends that is new and that nobody claims. None if nobody can: then it counts
+    /// as claimed.
+    pub unclaimed_until: Option<Timestamp>,
 }
 
 /// The outcome of a commit.
@@ -42,17 +54,30 @@ impl Connected<'_> {
         }
     }
 
-    fn change(&self, now: Timestamp) -> Change {
-        match self {
+    /// The change of the row, in the forms that it has for an account that is nobody's yet and for
+    /// one that is somebody's: the one whose condition holds is right.
+    fn changes(&self, closed: Option<ClosedSession<'_>>, now: Timestamp) -> Vec<Change> {
+        let change = match self {
             Self::Grant(grant, doubt) => rules::connect(grant, *doubt, now),
             Self::Consent(consent) => rules::consent(consent, now),
+        };
+        let Some(ClosedSession { session, unclaimed_until, .. }) = closed else {
+            return vec![claiming::without_session(change)];
+        };
+        let id = &session.id;
+        match unclaimed_until {
+            Some(until) => vec![
+                claiming::connect_unclaimed(change.clone(), id, until, now),
+                claiming::connect_claimed(change, id),
+            ],
+            None => vec![change.set(Attribute::SessionId, id.as_str())],
         }
     }
 }
 
 impl Store {
-    /// Commits a connect: all of it or nothing. An older consent than the one that lies there
-    /// changes nothing of the grant.
+    /// Commits a connect, and closes the session that it came through: all of it or nothing. An
+    /// older consent than the one that lies there changes nothing of the grant.
     ///
     /// # Errors
     /// When DynamoDB fails; trying again with the same values is safe, and finds an own earlier
@@ -61,26 +86,30 @@ impl Store {
         &self,
         commit: Commit<'_>,
         connected: Connected<'_>,
+        closed: Option<ClosedSession<'_>>,
     ) -> Result<CommitOutcome, StoreError> {
-        let user_id = connected.user_id();
-        let mut outcome = CommitOutcome::Superseded;
-        for grant in [Some(connected.change(commit.now)), None] {
-            outcome = match self.transact(&rules::commit(commit, user_id, grant)).await? {
-                Committed::Done => CommitOutcome::Committed,
+        let (user_id, now) = (connected.user_id(), commit.now);
+        let close = closed.map(|ClosedSession { session, completion_hash, unclaimed_until }| {
+            session.connect(user_id, completion_hash, unclaimed_until, now)
+        });
+        let commit = Commit { session: close.as_ref(), ..commit };
+        let changes = connected.changes(closed, now).into_iter().map(Some);
+        for grant in changes.chain([None]) {
+            match self.transact(&rules::commit(commit, user_id, grant)).await? {
+                Committed::Done => return Ok(CommitOutcome::Committed),
                 // The answer to our own commit may have been lost: then what lies there is ours.
                 Committed::Refused(0, spent) if spent.text(Attribute::GrantId) == Some(commit.grant_id) => {
-                    CommitOutcome::Committed
+                    return Ok(CommitOutcome::Committed);
                 }
-                Committed::Refused(0, _) => CommitOutcome::Replayed,
-                Committed::Refused(1, _) => CommitOutcome::Superseded,
-                Committed::Refused(2, _) => CommitOutcome::Ended(self.ends(commit.tombstone).await?),
-                Committed::Refused(..) => CommitOutcome::SessionClosed,
-            };
-            if outcome != CommitOutcome::Superseded {
-                break;
+                Committed::Refused(0, _) => return Ok(CommitOutcome::Replayed),
+                Committed::Refused(1, _) => {}
+                Committed::Refused(2, _) => {
+                    return Ok(CommitOutcome::Ended(self.ends(commit.tombstone).await?));
+                }
+                Committed::Refused(..) => return Ok(CommitOutcome::SessionClosed),
             }
         }
-        Ok(outcome)
+        Ok(CommitOutcome::Superseded)
     }
 
     /// The last ends of a user's consents.

@@ -21,12 +21,13 @@ mod table;
 mod transaction;
 mod transfers;
 
-pub use connects::{CommitOutcome, Connected};
+pub use connects::{ClosedSession, CommitOutcome, Connected};
 pub use error::{AwsError, FailureKind, SecretsError, StoreError};
 pub use grants::{DUE_INDEX, LeaseOutcome, Page};
 pub use item::{Item, row};
 pub use personal::Held;
 pub use retry::{Backoff, persist, repeat};
 pub use secrets::Secrets;
+pub use sessions::CompletionOutcome;
 pub use table::{Store, WriteOutcome};
 pub use transfers::Taken;

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use threads_auth_model::rules::{self, NewGrant, Resealed};
-use threads_auth_model::{Attribute, Condition, Ends, Key, Part, Row, Transaction};
+use threads_auth_model::{Attribute, Condition, Ends, Key, Part, Row, Transaction, claiming};
 use threads_graph::UserId;
 
 use crate::StoreError;
@@ -37,8 +37,8 @@ impl Store {
         let since = if grant.life.is_assumed { Timestamp::UNIX_EPOCH } else { grant.life.issued_at };
         let mut taken = Taken::Known;
         for is_newest in [true, false] {
-            let parts =
-                vec![Part::Update(rules::import(grant, is_newest, now)), unless_deleted(tombstone, since)];
+            let change = claiming::without_session(rules::import(grant, is_newest, now));
+            let parts = vec![Part::Update(change), unless_deleted(tombstone, since)];
             taken = of(&self.transact(&Transaction { operation: "import a token", parts }).await?);
             if taken != Taken::Known {
                 break;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use jiff::SignedDuration;
 use threads_graph::{Endpoints, HttpTimeouts, RedirectUri, Scopes};
 use url::Url;
 
@@ -63,6 +64,9 @@ pub struct Config {
     /// `GRAPH_CALLS_PER_HOUR`, default none: after so many calls to Meta in an hour, by sweeps and
     /// requests for tokens together, sweeps wait for the next.
     pub graph_calls_per_hour: Option<u64>,
+    /// `UNCLAIMED_HOURS`, default 24, at most 720: when an account ends that was connected in a
+    /// session, and that nobody claims by completing it.
+    pub unclaimed_time: SignedDuration,
     /// `REQUEST_SECONDS`, default 30, API Gateway's: how long a request may take. Each wait in it
     /// gets a share.
     pub request_time: Duration,
@@ -168,6 +172,9 @@ impl Config {
             "" => Ok(None),
             text => whole_number(text, 1, 1_000_000_000).map(Some),
         });
+        let unclaimed_time = vars.with_default("UNCLAIMED_HOURS", "24", |text| {
+            whole_number(text, 1, 720).map(|hours| SignedDuration::from_hours(hours.cast_signed()))
+        });
         let request_time = vars.with_default("REQUEST_SECONDS", "30", |text| {
             whole_number(text, 1, 900).map(Duration::from_secs)
         });
@@ -190,6 +197,7 @@ impl Config {
                 secrets_ttl: secrets_ttl?,
                 sweep_concurrency: sweep_concurrency?,
                 graph_calls_per_hour: graph_calls_per_hour?,
+                unclaimed_time: unclaimed_time?,
                 request_time: request_time?,
                 metrics_service,
                 event_bus,
@@ -417,6 +425,8 @@ mod tests {
             ("SWEEP_CONCURRENCY", "0"),
             ("GRAPH_CALLS_PER_HOUR", "0"),
             ("GRAPH_CALLS_PER_HOUR", "none"),
+            ("UNCLAIMED_HOURS", "0"),
+            ("UNCLAIMED_HOURS", "721"),
             ("REQUEST_SECONDS", "0"),
             ("THREADS_GRAPH_URL", "graph"),
         ] {

@@ -30,8 +30,8 @@ pub use clients::StartError;
 pub use config::{AuthorizeAccess, Config, ConfigError, ConfigProblem};
 pub use connect::return_to::{NotAllowed, ReturnTo, ReturnToAllowlist};
 pub use connect::{
-    Begun, CompleteError, Completed, ConnectError, ConnectOutcome, ConnectRefusal, Connected, Flow,
-    NewSession, SessionError,
+    Begun, CompleteError, ConnectError, ConnectOutcome, ConnectRefusal, Connected, Flow, NewSession,
+    SessionError,
 };
 pub use events::RowChange;
 pub use operate::{

@@ -11,9 +11,7 @@ use threads_graph::{AccessToken, UserId};
 
 use crate::clients::{Clients, StartError};
 use crate::config::Config;
-use crate::connect::{
-    self, Begun, CompleteError, Completed, ConnectRefusal, Connected, NewSession, SessionError,
-};
+use crate::connect::{self, Begun, CompleteError, ConnectRefusal, Connected, NewSession, SessionError};
 use crate::drift;
 use crate::operate::{
     self, ImportError, Imported, Inspections, PersonDeleted, PersonalData, PersonalDataError, ResealError,
@@ -119,19 +117,21 @@ impl ThreadsAuth {
         connect::session::find(&self.0, id).await
     }
 
-    /// Redeems a completion code, once. A failure before the account is known leaves the code as
-    /// good as it was.
+    /// Redeems a completion code for the user of the app who is logged in, who is called
+    /// `reference`, and claims the account for that user. A failure before the account is known
+    /// leaves the code as good as it was; for ten minutes the same call has the same answer.
     ///
     /// # Errors
-    /// When the code is not that session's, was redeemed before, or comes too late; when the
-    /// account is gone; when DynamoDB fails.
+    /// When the code is not that session's, or the session not that user's; when the code was
+    /// redeemed before, or comes too late; when the account is gone; when DynamoDB fails.
     pub async fn complete_session(
         &self,
         id: &str,
         completion: &str,
+        reference: &str,
         now: Timestamp,
-    ) -> Result<Completed, CompleteError> {
-        connect::session::complete(&self.0, id, completion, now).await
+    ) -> Result<Grant, CompleteError> {
+        connect::session::complete(&self.0, id, completion, reference, now).await
     }
 
     /// The token of `user_id` that stays valid for `min_valid`, refreshed first if it is due or

@@ -12,10 +12,10 @@ use threads_graph::{AccessToken, Scope, Scopes, UserId};
 #[serde(deny_unknown_fields)]
 pub struct CreateSession {
     pub reference: String,
+    /// Required: what is said of its absence is to tell more than its name.
+    pub return_to: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<Scope>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub return_to: Option<String>,
     /// Text only: a number of JSON loses digits in many languages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
@@ -28,6 +28,7 @@ pub struct CreateSession {
 #[serde(deny_unknown_fields)]
 pub struct CompleteSession {
     pub completion: String,
+    pub reference: String,
 }
 
 /// The answer to `POST /sessions`.
@@ -40,11 +41,10 @@ pub struct SessionCreated {
     pub unknown_scopes: Vec<Scope>,
 }
 
-/// The answer to `GET /sessions/{id}`: not who came back.
+/// The answer to `GET /sessions/{id}`: not who came back, and not whose session it is.
 #[derive(Debug, Serialize)]
 pub struct SessionShown {
     pub id: String,
-    pub reference: String,
     pub status: SessionStatus,
     pub reason: Option<String>,
     pub expires_at: Timestamp,
@@ -58,7 +58,6 @@ pub struct SessionCompleted {
     pub username: Option<String>,
     pub scopes: Scopes,
     pub expires_at: Option<Timestamp>,
-    pub reference: String,
 }
 
 /// The answer to `GET /users`. The answer to `GET /users/{user_id}` is one [`Summary`].

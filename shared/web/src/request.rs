@@ -4,6 +4,8 @@
 //! own conversion to an `http::Request` panics on a query that is no valid URI, and its query map
 //! drops all but one of repeated parameters.
 
+use std::collections::HashMap;
+
 use base64::prelude::{BASE64_STANDARD, Engine};
 use http::Method;
 use serde::Deserialize;
@@ -23,9 +25,15 @@ pub struct HttpRequest {
     pub body: Vec<u8>,
     /// API Gateway's id of the request.
     pub request_id: String,
+    /// Whether the browser only loads ahead what the person may open.
+    pub is_prefetch: bool,
     /// Who signed the request, by IAM's name: only where API Gateway has checked it.
     pub caller: Option<String>,
 }
+
+/// The headers by which browsers say that nobody has opened the page yet, and their words for it.
+const AHEAD: [&str; 4] = ["sec-purpose", "purpose", "x-purpose", "x-moz"];
+const AHEAD_WORDS: [&str; 3] = ["prefetch", "prerender", "preview"];
 
 /// The event, as far as it is of use. What a person can send must never fail to fit: that would be
 /// an error of ours.
@@ -37,6 +45,8 @@ struct Event {
     raw_query_string: String,
     #[serde(default)]
     cookies: Vec<String>,
+    #[serde(default)]
+    headers: HashMap<String, String>,
     #[serde(default)]
     body: String,
     #[serde(default)]
@@ -94,6 +104,7 @@ impl HttpRequest {
             raw_query: event.raw_query_string,
             cookies: event.cookies,
             body,
+            is_prefetch: is_prefetch(&event.headers),
             request_id: context.request_id,
             caller: context.authorizer.and_then(|by| by.iam).and_then(|iam| iam.user_arn),
         })
@@ -104,4 +115,12 @@ impl HttpRequest {
     pub fn cookies(&self) -> Vec<&str> {
         self.cookies.iter().map(String::as_str).collect()
     }
+}
+
+fn is_prefetch(headers: &HashMap<String, String>) -> bool {
+    headers.iter().any(|(name, value)| {
+        let value = value.to_ascii_lowercase();
+        AHEAD.iter().any(|ahead| name.eq_ignore_ascii_case(ahead))
+            && AHEAD_WORDS.iter().any(|word| value.contains(word))
+    })
 }

@@ -71,7 +71,7 @@ enum Format {
     Csv,
 }
 
-const COLUMNS: [&str; 16] = [
+const COLUMNS: [&str; 18] = [
     "user_id",
     "username",
     "status",
@@ -88,6 +88,8 @@ const COLUMNS: [&str; 16] = [
     "last_error",
     "scopes_source",
     "suspected_at",
+    "reference",
+    "unclaimed_until",
 ];
 const TOKEN: &str = "access_token";
 

@@ -87,6 +87,7 @@ fn outcome(swept: RefreshOutcome) -> (u8, &'static str) {
         RefreshOutcome::TooYoung => {
             (4, "Meta refreshes no token in its first 24 hours; it is done by itself later")
         }
+        RefreshOutcome::Unclaimed => (3, "nobody has claimed the account in time, and it is ended"),
         RefreshOutcome::NotOurs => (4, "somebody else is at it right now"),
         RefreshOutcome::Deferred => (4, "it failed for a reason that may pass, and is tried again by itself"),
         RefreshOutcome::StoreFailed => (4, "DynamoDB failed, and it is tried again by itself"),

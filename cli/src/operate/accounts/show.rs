@@ -63,6 +63,8 @@ fn plain(summary: &Summary, now: Timestamp) -> String {
         ("Failures in a row", summary.failures.to_string()),
         ("Last failure", summary.last_error.clone().unwrap_or_else(|| "-".to_owned())),
         ("Suspected since", time(summary.suspected_at)),
+        ("Claimed by", summary.reference.clone().unwrap_or_else(|| "-".to_owned())),
+        ("Ends unclaimed", time(summary.unclaimed_until)),
     ];
     table(&rows)
 }

@@ -85,7 +85,8 @@ fn outcome_tone(outcome: RefreshOutcome) -> &'static str {
         RefreshOutcome::Superseded
         | RefreshOutcome::NotOurs
         | RefreshOutcome::Gone
-        | RefreshOutcome::StillEnded => "over",
+        | RefreshOutcome::StillEnded
+        | RefreshOutcome::Unclaimed => "over",
         RefreshOutcome::PendingLost
         | RefreshOutcome::Misconfigured
         | RefreshOutcome::NeedsReauthorization

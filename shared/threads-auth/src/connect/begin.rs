@@ -1,13 +1,12 @@
 //! The beginning of a connect: from a link to Meta's authorization page. It writes nothing.
 
 use jiff::Timestamp;
-use threads_auth_model::SessionState;
 use threads_graph::{Scope, Scopes};
 use url::{Url, form_urlencoded};
 
 use super::error::{ConnectError, ConnectRefusal};
 use super::flow::Flow;
-use super::session::is_session_id;
+use super::session::{admit, is_session_id};
 use crate::clients::Clients;
 use crate::config::AuthorizeAccess;
 
@@ -29,24 +28,34 @@ struct BeginParams {
 }
 
 impl BeginParams {
-    /// Each parameter at most once. An unknown one is refused, because a misspelt `return_to`
-    /// should not go unnoticed.
+    /// Each parameter at most once. Without a session an unknown one is refused, because a misspelt
+    /// `return_to` should not go unnoticed.
     fn parse(raw_query: &str) -> Result<Self, ConnectError> {
         let mut params = Self::default();
+        let mut is_misspelt = false;
         for (name, value) in form_urlencoded::parse(raw_query.as_bytes()) {
             let value = value.into_owned();
             let repeated = match name.as_ref() {
                 "session" if is_session_id(&value) => params.session.replace(value).is_some(),
+                "session" => return Err(ConnectError::BadLink),
                 "return_to" => params.return_to.replace(value).is_some(),
                 "scopes" => {
                     let scopes = value.parse().map_err(|_| ConnectError::BadLink)?;
                     params.scopes.replace(scopes).is_some()
                 }
-                _ => return Err(ConnectError::BadLink),
+                _ => {
+                    is_misspelt = true;
+                    false
+                }
             };
             if repeated {
                 return Err(ConnectError::BadLink);
             }
+        }
+        // What people share links with adds to them, such as `fbclid`. A session needs nothing else,
+        // so there is nothing to misspell.
+        if is_misspelt && params.session.is_none() {
+            return Err(ConnectError::BadLink);
         }
         // A session says all of it: whoever holds its URL must not be able to bend it.
         if params.session.is_some() && (params.return_to.is_some() || params.scopes.is_some()) {
@@ -82,14 +91,7 @@ pub(crate) async fn begin(
     let mut flow = Flow::begin(scopes, now).map_err(ConnectError::Seal)?;
     flow.return_to = params.return_to;
     if let Some(id) = params.session {
-        let session = clients.store.session(&id).await.map_err(ConnectError::Store)?;
-        let session = session.ok_or(ConnectError::SessionUnknown)?;
-        if let SessionState::Connected { .. } | SessionState::Completed { .. } = session.state {
-            return Err(ConnectError::SessionClosed.into());
-        }
-        if session.expires_at <= now {
-            return Err(ConnectError::SessionExpired.into());
-        }
+        let session = admit(clients, &id, now).await?;
         flow.scopes = session.scopes.unwrap_or(flow.scopes);
         flow.return_to = session.return_to;
         flow.user_id = session.user_id;

@@ -2,20 +2,26 @@
 //!
 //! Owns the order of things. Meta is called only for a callback that belongs to a flow of the same
 //! browser. Nothing is written before Meta has vouched for the code, and then everything in one
-//! transaction. Refuses to repeat anything that Meta or the browser says in free text.
+//! transaction. Of a failure, only its session learns. Refuses to repeat anything that Meta or the browser says in free text.
+
+use std::time::Duration;
 
 use jiff::Timestamp;
 use threads_auth_model::rules::{Commit, NewConsent, NewGrant};
 use threads_auth_model::seal::{self, Purpose, random_text};
-use threads_auth_model::{Effect, SessionState, SessionStatus, Vault, error_chain, schedule};
-use threads_auth_store::{CommitOutcome, Connected as Stored, StoreError, persist};
+use threads_auth_model::{
+    Attempt, Effect, Session, SessionState, SessionStatus, Vault, error_chain, schedule,
+};
+use threads_auth_store::{Backoff, ClosedSession, CommitOutcome, Connected as Stored, StoreError, persist};
 use threads_graph::{
-    AccessToken, AuthorizationCode, CallbackParams, DenialReason, ErrorKind, LongLivedToken, ShortLivedToken,
-    UserId, parse_callback,
+    AccessToken, AuthorizationCode, CallbackParams, ErrorKind, LongLivedToken, ShortLivedToken, UserId,
+    parse_callback,
 };
 
 use super::error::{ConnectError, ConnectOutcome, ConnectRefusal};
 use super::flow::{Flow, NoFlow};
+use super::return_to::ReturnTo;
+use super::session::admit;
 use crate::clients::Clients;
 use crate::inspection::{Inspection, is_taken};
 use crate::new_grant::new_grant;
@@ -24,6 +30,10 @@ use crate::stopwatch::Stopwatch;
 /// Meta's short-lived tokens live for an hour, which its answer does not say.
 const SHORT_LIVED_SECONDS: i64 = 3_600;
 
+/// How often it is looked whether another callback of the same flow has come to its end: five
+/// times, for a second and a half.
+const ANOTHER_AT_IT: Backoff =
+    Backoff { next: Duration::from_millis(100), factor: 2, longest: Duration::from_millis(1_600) };
 /// So many ends are asked about in one connect; then it counts as ended.
 const MOST_ENDS: usize = 3;
 
@@ -34,8 +44,8 @@ pub struct Connected {
     pub location: String,
     /// Whose account it is.
     pub user_id: UserId,
-    /// [`ConnectOutcome::Connected`], or [`ConnectOutcome::Finishing`] if only the short-lived
-    /// token is there so far.
+    /// [`ConnectOutcome::Connected`]; [`ConnectOutcome::Finishing`] if only the short-lived token is
+    /// there so far; or [`ConnectOutcome::Replayed`] if the same browser has come back once more.
     pub outcome: ConnectOutcome,
 }
 
@@ -58,56 +68,96 @@ pub(crate) async fn finish(
             NoFlow::Expired => ConnectError::Expired,
         })
     };
-    match params {
-        CallbackParams::Denied { state: Some(state), reason } => {
-            Err(denied(clients, &resume(&state)?, reason).await)
-        }
-        // Meta is known to leave the state out of a denial. Nothing hangs on it: a denied session
-        // can still be connected, so a forged denial changes nothing.
-        CallbackParams::Denied { state: None, reason } => {
-            match Flow::only(kind, keyring, app_id, cookies, now) {
-                Some(flow) => Err(denied(clients, &flow, reason).await),
-                None => Err(ConnectError::Denied.into()),
-            }
+    let (reason, state, attempt) = match params {
+        CallbackParams::Denied { state, reason } => {
+            let attempt =
+                Attempt { status: SessionStatus::Denied, reason: reason.as_str(), is_failed_exchange: false };
+            (ConnectError::Denied, state, Some(attempt))
         }
         CallbackParams::Failed { state, code } => {
-            let flow = match &state {
-                Some(state) => Some(resume(state)?),
-                None => Flow::only(kind, keyring, app_id, cookies, now),
-            };
             let reason = ConnectError::ThreadsFailed(code);
-            let Some(flow) = flow else {
-                return Err(reason.into());
-            };
-            note(clients, &flow, SessionStatus::Failed, reason.outcome().as_str()).await;
-            Err(reason.in_flow(&flow))
+            let attempt = failure(&reason);
+            (reason, state, attempt)
         }
         CallbackParams::Granted { code, state } => {
             let flow = resume(&state)?;
-            let granted = granted(clients, &vault, &flow, &code, watch).await;
-            clients.count_calls(1, now).await;
-            if let Err(reason) = &granted
-                // Whoever comes after a success does not speak for the session any more.
-                && !matches!(reason, ConnectError::Replayed | ConnectError::SessionClosed)
-            {
-                note(clients, &flow, SessionStatus::Failed, reason.outcome().as_str()).await;
-            }
-            granted.map_err(|reason| reason.in_flow(&flow))
+            let granted = match granted(clients, &vault, &flow, &code, watch).await {
+                Err(ConnectError::Replayed) => repeated(clients, &vault, &flow, now).await,
+                granted => granted,
+            };
+            return match granted {
+                Ok(connected) => {
+                    // A failure is counted with the next success: it is to write nothing.
+                    clients.count_calls(1, now).await;
+                    Ok(connected)
+                }
+                Err(reason) => {
+                    note(clients, &flow, failure(&reason)).await;
+                    Err(reason.in_flow(&flow))
+                }
+            };
         }
+    };
+    let Some(state) = state else {
+        // Meta is known to leave the state out of a denial. But any page can send a browser here
+        // without one, so it leads on, and speaks for no session.
+        let only = Flow::only(kind, keyring, app_id, cookies, now);
+        return Err(match only {
+            Some(flow) => reason.in_flow(&flow),
+            None => reason.into(),
+        });
+    };
+    let flow = resume(&state)?;
+    note(clients, &flow, attempt).await;
+    Err(reason.in_flow(&flow))
+}
+
+/// How an attempt is noted that failed for `reason`, if it speaks for its session.
+fn failure(reason: &ConnectError) -> Option<Attempt<'static>> {
+    match reason {
+        // Whoever comes after a success, or too late, speaks for it no more.
+        ConnectError::Replayed
+        | ConnectError::SessionClosed
+        | ConnectError::SessionExpired
+        | ConnectError::SessionUnknown => None,
+        _ => Some(Attempt {
+            status: SessionStatus::Failed,
+            reason: reason.outcome().as_str(),
+            is_failed_exchange: matches!(reason, ConnectError::Threads(_)),
+        }),
     }
 }
 
-async fn denied(clients: &Clients, flow: &Flow, reason: DenialReason) -> ConnectRefusal {
-    note(clients, flow, SessionStatus::Denied, reason.as_str()).await;
-    ConnectError::Denied.in_flow(flow)
-}
-
 /// Lets the app's backend know how an attempt in its session ended. The person is told in any case.
-async fn note(clients: &Clients, flow: &Flow, status: SessionStatus, reason: &str) {
-    if let Some(id) = &flow.session_id
-        && let Err(error) = clients.store.write(&SessionState::note(id, status, reason)).await
+async fn note(clients: &Clients, flow: &Flow, attempt: Option<Attempt<'_>>) {
+    if let (Some(id), Some(attempt)) = (&flow.session_id, attempt)
+        && let Err(error) = clients.store.note_attempt(id, attempt).await
     {
         tracing::warn!(error = error_chain(&error), "the end of an attempt could not be noted");
+    }
+}
+
+/// The same browser comes back with a state that is spent: the page was loaded again, or loaded
+/// ahead. As long as nobody has redeemed its code, it is led where it was led before, and Meta is
+/// not asked.
+async fn repeated(
+    clients: &Clients,
+    vault: &Vault,
+    flow: &Flow,
+    now: Timestamp,
+) -> Result<Connected, ConnectError> {
+    let (Some(id), Some(return_to)) = (&flow.session_id, way_back(clients, flow)) else {
+        return Err(ConnectError::Replayed);
+    };
+    let completion = vault.completion_code(id, &flow.state);
+    match clients.store.session(id).await? {
+        Some(Session { state: SessionState::Connected { user_id, completion_hash }, expires_at, .. })
+            if completion_hash == seal::hash(&completion) && now < expires_at =>
+        {
+            let location = return_to.with(&[("session_id", id), ("completion", &completion)]).into();
+            Ok(Connected { location, user_id, outcome: ConnectOutcome::Replayed })
+        }
+        _ => Err(ConnectError::Replayed),
     }
 }
 
@@ -122,7 +172,13 @@ async fn granted(
     if clients.store.is_spent(&state_hash).await? {
         return Err(ConnectError::Replayed);
     }
-    let short = exchange_code(clients, vault, code, &state_hash, watch).await?;
+    // Whatever would be refused in the end is refused before Meta is asked.
+    let session = match &flow.session_id {
+        Some(id) => Some(admit(clients, id, now).await?),
+        None => None,
+    };
+    let may_be_twice = session.as_ref().is_some_and(|session| session.failures == 0);
+    let short = exchange_code(clients, vault, code, &state_hash, may_be_twice, watch).await?;
     let user_id = &match short.user_id {
         Some(user_id) => user_id,
         // The token knows whose it is, and the code is spent: no other answer is to be had.
@@ -132,10 +188,9 @@ async fn granted(
         return Err(ConnectError::WrongAccount);
     }
     let grant_id = random_text::<16>()?;
-    let completion = random_text::<32>()?;
+    let completion = flow.session_id.as_deref().map(|id| vault.completion_code(id, &flow.state));
+    let completion = completion.unwrap_or_default();
     let completion_hash = seal::hash(&completion);
-    let session = flow.session_id.as_deref();
-    let close = session.map(|id| SessionState::connect(id, user_id, &completion_hash, now));
     let tombstone = vault.tombstone(user_id);
     let commit = Commit {
         grant_id: &grant_id,
@@ -143,9 +198,14 @@ async fn granted(
         begun_at: flow.began_at,
         tombstone: &tombstone,
         seen: None,
-        session: close.as_ref(),
+        session: None,
         now,
     };
+    let closed = session.as_ref().map(|session| ClosedSession {
+        session,
+        completion_hash: &completion_hash,
+        unclaimed_until: unclaimed_until(clients, session, now),
+    });
     let (committed, outcome) = match exchange_long_lived(clients, vault, &short.access_token, watch).await {
         Ok(long) => {
             let inspection = if watch.elapsed() < clients.config.extras_time() {
@@ -160,7 +220,7 @@ async fn granted(
             let grant =
                 NewGrant { begun_at, ..new_grant(vault, user_id, &grant_id, &long, inspection, now)? };
             let stored = |doubt| Stored::Grant(&grant, doubt);
-            let committed = store(clients, commit, stored, &long.access_token, watch).await?;
+            let committed = store(clients, (commit, closed), stored, &long.access_token, watch).await?;
             (committed, ConnectOutcome::Connected)
         }
         Err(error) => {
@@ -175,7 +235,7 @@ async fn granted(
             };
             // The next sweep asks Meta for the long-lived token in any case.
             let stored = |_| Stored::Consent(&consent);
-            let committed = store(clients, commit, stored, &short.access_token, watch).await?;
+            let committed = store(clients, (commit, closed), stored, &short.access_token, watch).await?;
             (committed, ConnectOutcome::Finishing)
         }
     };
@@ -192,17 +252,27 @@ async fn granted(
     }
 }
 
+/// When an account ends that nobody claims: never while its session can still be completed. A
+/// session without a way back can never be, and its backend knows.
+fn unclaimed_until(clients: &Clients, session: &Session, now: Timestamp) -> Option<Timestamp> {
+    session.return_to.as_ref()?;
+    let until = schedule::add(now, clients.config.unclaimed_time.as_secs());
+    Some(until.max(session.completable_until(now)))
+}
+
+/// Exchanges a code. If it `may_be_twice` that one callback is under way, the other one's end is
+/// waited for.
 /// Commits a connect. From the moment that a code is spent, nothing matters more than keeping what
 /// it bought; but an end that came meanwhile is asked about, and Meta's word on `token` decides. If
 /// Meta gives none, the token is kept and looked at soon.
 async fn store<'a>(
     clients: &Clients,
-    commit: Commit<'_>,
+    (commit, closed): (Commit<'_>, Option<ClosedSession<'_>>),
     stored: impl Fn(Option<Timestamp>) -> Stored<'a>,
     token: &AccessToken,
     watch: Stopwatch,
 ) -> Result<CommitOutcome, StoreError> {
-    let first = async || clients.store.commit_connect(commit, stored(None)).await;
+    let first = async || clients.store.commit_connect(commit, stored(None), closed).await;
     let mut outcome = persist(watch.deadline(), first).await?;
     // Each end that comes while Meta is asked about another is asked about once more.
     for _ in 0..MOST_ENDS {
@@ -216,7 +286,7 @@ async fn store<'a>(
         }
         let doubt = is_taken.is_none().then(|| schedule::doubted_at(commit.now));
         let commit = Commit { seen: Some(&ends), ..commit };
-        let again = async || clients.store.commit_connect(commit, stored(doubt)).await;
+        let again = async || clients.store.commit_connect(commit, stored(doubt), closed).await;
         outcome = persist(watch.deadline(), again).await?;
     }
     Ok(outcome)
@@ -227,6 +297,7 @@ async fn exchange_code(
     vault: &Vault,
     code: &AuthorizationCode,
     state_hash: &str,
+    may_be_twice: bool,
     watch: Stopwatch,
 ) -> Result<ShortLivedToken, ConnectError> {
     let exchange = || clients.graph.exchange_code(&vault.app.credentials, code, &clients.redirect_uri);
@@ -243,11 +314,19 @@ async fn exchange_code(
     }
     match first {
         Ok(short) => Ok(short),
-        // Two callbacks of one flow at once: the other one was first.
-        Err(error)
-            if *error.kind() == ErrorKind::CodeUnusable && clients.store.is_spent(state_hash).await? =>
-        {
-            Err(ConnectError::Replayed)
+        // Two callbacks of one flow at once, such as a page that is loaded again while it loads: the
+        // other one was first.
+        Err(error) if *error.kind() == ErrorKind::CodeUnusable => {
+            let mut pause = ANOTHER_AT_IT;
+            loop {
+                if clients.store.is_spent(state_hash).await? {
+                    return Err(ConnectError::Replayed);
+                }
+                if !may_be_twice || pause.next >= ANOTHER_AT_IT.longest {
+                    return Err(ConnectError::Threads(error));
+                }
+                pause.wait(None).await;
+            }
         }
         Err(error) => Err(ConnectError::Threads(error)),
     }
@@ -283,10 +362,12 @@ async fn exchange_long_lived(
     }
 }
 
+fn way_back(clients: &Clients, flow: &Flow) -> Option<ReturnTo> {
+    flow.return_to.as_deref().and_then(|url| clients.config.return_to.check(url).ok())
+}
+
 fn destination(clients: &Clients, flow: &Flow, completion: &str, outcome: ConnectOutcome) -> String {
-    let return_to = flow.return_to.as_deref();
-    let return_to = return_to.and_then(|url| clients.config.return_to.check(url).ok());
-    match (return_to, &flow.session_id) {
+    match (way_back(clients, flow), &flow.session_id) {
         (Some(url), Some(id)) => url.with(&[("session_id", id), ("completion", completion)]).into(),
         (Some(url), None) => url.with(&[("status", outcome.as_str())]).into(),
         (None, _) => format!("/{outcome}"),

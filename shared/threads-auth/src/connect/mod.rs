@@ -11,4 +11,4 @@ pub use begin::Begun;
 pub use error::{ConnectError, ConnectOutcome, ConnectRefusal};
 pub use finish::Connected;
 pub use flow::Flow;
-pub use session::{CompleteError, Completed, NewSession, SessionError};
+pub use session::{CompleteError, NewSession, SessionError};

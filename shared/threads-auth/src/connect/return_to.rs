@@ -5,7 +5,7 @@
 
 use std::str::FromStr;
 
-use url::Url;
+use url::{Url, form_urlencoded};
 
 /// The longest destination: five of them, sealed, still fit into the 10,240 bytes that API Gateway
 /// allows all headers.
@@ -27,10 +27,30 @@ pub struct BadEntry(usize);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReturnTo(Url);
 
-/// The destination is not inside the allowlist.
+/// Why nobody is sent back to a destination.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("the return address is not on the allowlist")]
-pub struct NotAllowed;
+pub enum NotAllowed {
+    /// It is not inside the allowlist.
+    #[error("the return address is not on the allowlist")]
+    Outside,
+    /// It has a parameter that we add, or that tells of an error: whoever wrote the address could
+    /// speak in our name.
+    #[error("the return address has a parameter of ours: none may be called {}", OURS.join(", "))]
+    Ours,
+}
+
+/// The parameters with which we send people back, and those of an error.
+const OURS: [&str; 9] = [
+    "session_id",
+    "completion",
+    "status",
+    "reason",
+    "error",
+    "error_reason",
+    "error_description",
+    "error_code",
+    "error_message",
+];
 
 impl FromStr for ReturnToAllowlist {
     type Err = BadEntry;
@@ -51,8 +71,11 @@ impl ReturnToAllowlist {
     /// # Errors
     /// When it is not plainly inside the list.
     pub fn check(&self, destination: &str) -> Result<ReturnTo, NotAllowed> {
-        let url = plain_url(destination).ok_or(NotAllowed)?;
-        self.0.iter().any(|prefix| contains(prefix, &url)).then_some(ReturnTo(url)).ok_or(NotAllowed)
+        let url = plain_url(destination).ok_or(NotAllowed::Outside)?;
+        if !self.0.iter().any(|prefix| contains(prefix, &url)) {
+            return Err(NotAllowed::Outside);
+        }
+        if has_ours(&url) { Err(NotAllowed::Ours) } else { Ok(ReturnTo(url)) }
     }
 }
 
@@ -116,6 +139,17 @@ fn plain_url(text: &str) -> Option<Url> {
         && url.username().is_empty()
         && url.password().is_none())
     .then_some(url)
+}
+
+/// Whether any reader finds a parameter of ours in the query: some take `;` for a separator, some
+/// do not look at the case, and PHP reads `session.id` and `completion[]` as ours.
+fn has_ours(url: &Url) -> bool {
+    let query = url.query().unwrap_or_default().replace(';', "&");
+    form_urlencoded::parse(query.as_bytes()).any(|(name, _)| {
+        let name = name.split(['[', '\0']).next().unwrap_or_default().trim();
+        let name = name.replace([' ', '.'], "_");
+        OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours))
+    })
 }
 
 fn contains(prefix: &Url, url: &Url) -> bool {
@@ -274,6 +308,40 @@ mod tests {
         println!("return_to: {} hostile destinations, {} accepted", corpus.len(), accepted.len());
         assert!(corpus.len() >= 500);
         assert!(accepted.is_empty(), "{accepted:?}");
+    }
+
+    #[test]
+    fn refuses_a_parameter_of_ours_however_it_is_spelled() {
+        let names = [
+            "completion=x",
+            "%63ompletion=x",
+            "a=1&Completion",
+            "a=1;completion=x",
+            "completion[]=x",
+            "completion%5B0%5D=x",
+            "completion%00=x",
+            "session.id=x",
+            "session+id=x",
+            "%20session_id=x",
+            "session_id",
+            "status=connected",
+            "error=access_denied",
+            "error_reason=x",
+        ];
+        for query in names {
+            for path in ["https://app.example.com/threads", "http://127.0.0.1:4000/"] {
+                assert_eq!(list().check(&format!("{path}?{query}")), Err(NotAllowed::Ours), "{query}");
+            }
+        }
+        for query in
+            ["my_status=x", "completions=x", "state=x", "x=completion", "x=%26completion%3Dx", "errors=1"]
+        {
+            assert!(list().check(&format!("http://127.0.0.1:4000/?{query}")).is_ok(), "{query}");
+        }
+        assert!(list().check("http://127.0.0.1:4000/#completion=x").is_err());
+        for entry in ["https://a.example/?completion=x", "https://a.example/#completion=x"] {
+            assert_eq!(entry.parse::<ReturnToAllowlist>(), Err(BadEntry(1)), "{entry}");
+        }
     }
 
     #[test]

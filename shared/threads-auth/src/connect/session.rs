@@ -4,15 +4,18 @@
 //! Whoever opens a session's URL may be anybody, the victim of a trick included. So the account is
 //! not told to whoever asks for the session, but to the backend that presents the completion code,
 //! which only the browser that finished was given; and that backend knows which of its users it is
-//! talking to.
+//! talking to: it says which one is logged in, and the account becomes that user's only if the
+//! session is.
 
 use jiff::{SignedDuration, Timestamp};
 use subtle::ConstantTimeEq;
 use threads_auth_model::seal::{self, SealError, random_text};
-use threads_auth_model::{Grant, Session, SessionState, SessionStatus};
-use threads_auth_store::StoreError;
+use threads_auth_model::session::TIME_TO_COMPLETE;
+use threads_auth_model::{Grant, Session, SessionState, SessionStatus, claiming};
+use threads_auth_store::{CompletionOutcome, StoreError};
 use threads_graph::{Scopes, UserId};
 
+use super::error::ConnectError;
 use super::return_to::NotAllowed;
 use crate::clients::Clients;
 
@@ -26,8 +29,8 @@ pub struct NewSession {
     pub reference: String,
     /// The requested scopes, if not the usual ones.
     pub scopes: Option<Scopes>,
-    /// Where the person goes afterwards; must be on the allowlist.
-    pub return_to: Option<String>,
+    /// Where the person goes afterwards, with the completion code; must be on the allowlist.
+    pub return_to: String,
     /// The only account that may come back.
     pub user_id: Option<UserId>,
     /// How long the session can be used: at most a day.
@@ -43,7 +46,7 @@ pub enum SessionError {
     /// The lifetime is none.
     #[error("a session lives from one minute to one day")]
     Lifetime,
-    /// The return address is not on the allowlist.
+    /// The return address is not allowed.
     #[error(transparent)]
     ReturnTo(#[from] NotAllowed),
     /// The system has no randomness to give.
@@ -52,15 +55,6 @@ pub enum SessionError {
     /// DynamoDB failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// A session whose completion code was redeemed.
-#[derive(Debug)]
-pub struct Completed {
-    /// The session.
-    pub session: Session,
-    /// The account that came back.
-    pub grant: Grant,
 }
 
 /// Why a completion code was not redeemed.
@@ -81,6 +75,11 @@ pub enum CompleteError {
     /// The code is not this session's.
     #[error("the completion code is not this session's")]
     WrongCode,
+    /// The session is another user's. The code is as good as it was.
+    #[error(
+        "the session is not of the user who is logged in: nothing was linked, and the code is as good as it was"
+    )]
+    WrongReference,
     /// The account was deleted since.
     #[error("the account that was connected is gone")]
     Gone,
@@ -104,17 +103,16 @@ pub(crate) async fn create(
     if new.lifetime < SignedDuration::from_mins(1) || new.lifetime > SignedDuration::from_hours(24) {
         return Err(SessionError::Lifetime);
     }
-    if let Some(return_to) = &new.return_to {
-        clients.config.return_to.check(return_to)?;
-    }
+    clients.config.return_to.check(&new.return_to)?;
     let session = Session {
         id: random_text::<24>()?,
         reference: new.reference,
         scopes: new.scopes,
-        return_to: new.return_to,
+        return_to: Some(new.return_to),
         user_id: new.user_id,
         // As the table keeps it: without a fraction.
         expires_at: Timestamp::from_second(now.as_second() + new.lifetime.as_secs()).unwrap_or(now),
+        failures: 0,
         state: SessionState::Open,
     };
     clients.store.create_session(&session).await?;
@@ -131,35 +129,91 @@ pub(crate) async fn find(clients: &Clients, id: &str) -> Result<Option<Session>,
     clients.store.session(id).await
 }
 
-/// Redeems a completion code, once. A failure before the account is known leaves the code as good
-/// as it was.
+/// The session of this id, if a person may go through it now and has a way back.
+pub(super) async fn admit(clients: &Clients, id: &str, now: Timestamp) -> Result<Session, ConnectError> {
+    let session = clients.store.session(id).await?.ok_or(ConnectError::SessionUnknown)?;
+    if session.is_closed() {
+        return Err(ConnectError::SessionClosed);
+    }
+    if session.expires_at <= now {
+        return Err(ConnectError::SessionExpired);
+    }
+    // Without a way back nobody could complete it. A session of the first release may have none,
+    // and its backend learns from an event.
+    if let Some(return_to) = &session.return_to {
+        clients.config.return_to.check(return_to).map_err(|_| ConnectError::ReturnTo)?;
+    }
+    Ok(session)
+}
+
+/// Redeems a completion code for the user of the app who is called `reference`, and claims the
+/// account for that user. A failure before the account is known leaves the code as good as it was.
+/// An answer may be lost: for ten minutes the same call has the same answer.
 pub(crate) async fn complete(
     clients: &Clients,
     id: &str,
     completion: &str,
+    reference: &str,
     now: Timestamp,
-) -> Result<Completed, CompleteError> {
+) -> Result<Grant, CompleteError> {
     let session = find(clients, id).await?.ok_or(CompleteError::Unknown)?;
-    let connected = match &session.state {
-        SessionState::Completed { .. } => return Err(CompleteError::Completed),
-        SessionState::Connected { user_id, completion_hash } => Some((user_id, completion_hash)),
-        SessionState::Open | SessionState::Denied(_) | SessionState::Failed(_) => None,
-    };
-    if session.expires_at <= now {
-        return Err(CompleteError::Expired);
-    }
-    let status = session.state.status();
-    let (user_id, expected) = connected.ok_or(CompleteError::NotConnected(status))?;
+    let redeemable = redeemable(&session, now)?;
     let hash = seal::hash(completion);
-    if !bool::from(hash.as_bytes().ct_eq(expected.as_bytes())) {
+    if !bool::from(hash.as_bytes().ct_eq(redeemable.hash.as_bytes())) {
         return Err(CompleteError::WrongCode);
     }
-    let grant = clients.store.grant(user_id).await?.ok_or(CompleteError::Gone)?;
+    if session.reference != reference {
+        return Err(CompleteError::WrongReference);
+    }
+    let grant = clients.store.grant(redeemable.user_id).await?.ok_or(CompleteError::Gone)?;
+    if redeemable.is_redeemed {
+        return Ok(grant);
+    }
+    let mut claims: Vec<_> = claiming::claim_and_settle(&grant, reference, now).into_iter().collect();
+    claims.push(claiming::claim(&grant, reference, now));
     let call = random_text::<16>()?;
-    if clients.store.complete_session(id, &hash, &call, now).await? {
-        Ok(Completed { session, grant })
-    } else {
-        Err(CompleteError::Completed)
+    match clients.store.complete_session(id, &hash, &call, &claims, now).await? {
+        CompletionOutcome::Completed => Ok(grant),
+        CompletionOutcome::Gone => Err(CompleteError::Gone),
+        // The same call came twice at once, or the answer to our own first attempt was lost.
+        CompletionOutcome::NotOpen => {
+            let session = find(clients, id).await?.ok_or(CompleteError::Unknown)?;
+            match redeemable_again(&session, now) {
+                Some(again) if again.hash == hash => Ok(grant),
+                _ => Err(CompleteError::Completed),
+            }
+        }
+    }
+}
+
+/// A code that can be redeemed, or was redeemed a moment ago.
+struct Redeemable<'a> {
+    user_id: &'a UserId,
+    hash: &'a str,
+    is_redeemed: bool,
+}
+
+fn redeemable(session: &Session, now: Timestamp) -> Result<Redeemable<'_>, CompleteError> {
+    match &session.state {
+        SessionState::Completed { .. } => redeemable_again(session, now).ok_or(CompleteError::Completed),
+        _ if session.expires_at <= now => Err(CompleteError::Expired),
+        SessionState::Connected { user_id, completion_hash: hash } => {
+            Ok(Redeemable { user_id, hash, is_redeemed: false })
+        }
+        SessionState::Open | SessionState::Denied(_) | SessionState::Failed(_) => {
+            Err(CompleteError::NotConnected(session.state.status()))
+        }
+    }
+}
+
+fn redeemable_again(session: &Session, now: Timestamp) -> Option<Redeemable<'_>> {
+    match &session.state {
+        SessionState::Completed { user_id, completion_hash: Some(hash), at, .. }
+            if now.duration_since(*at) < TIME_TO_COMPLETE =>
+        {
+            Some(Redeemable { user_id, hash, is_redeemed: true })
+        }
+        _ => None,
     }
 }
 

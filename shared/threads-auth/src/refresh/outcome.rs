@@ -43,6 +43,8 @@ threads_graph::names! {
         Suspected => "suspected",
         /// The token is younger than 24 hours.
         TooYoung => "too_young",
+        /// Nobody has claimed the account in time, and it is ended.
+        Unclaimed => "unclaimed",
         /// The token does not open with the keyring.
         Undecryptable => "undecryptable",
     }

@@ -10,7 +10,8 @@ use threads_auth_model::rules::{self, Deferral, Lease, LeaseReason, Refreshed, R
 use threads_auth_model::schedule::{self, DataAccess, Life};
 use threads_auth_model::seal::{Purpose, SealError, random, random_text};
 use threads_auth_model::{
-    Access, Cause, Consent, Grant, Key, Live, ScopesSource, State, Suspicion, Vault, error_chain,
+    Access, Cause, Claim, Consent, Grant, Key, Live, ScopesSource, Session, SessionState, State, Suspicion,
+    Vault, claiming, error_chain,
 };
 use threads_auth_store::{LeaseOutcome, StoreError, WriteOutcome, persist};
 use threads_graph::{AccessToken, ErrorKind, LongLivedToken, UserId};
@@ -35,6 +36,8 @@ pub(crate) struct Refresher<'a> {
     pub(crate) clients: &'a Clients,
     pub(crate) vault: Vault,
     owner: String,
+    /// Whether it looks for grants that nobody has claimed, as a sweep does.
+    pub(crate) ends_unclaimed: bool,
     pub(crate) time: Stopwatch,
     /// The seconds that are left to the token that ends first.
     weakest: AtomicI64,
@@ -50,6 +53,14 @@ pub(crate) struct Leased<'a> {
     pub(crate) lease: Lease<'a>,
 }
 
+/// A look at a grant that nobody had claimed.
+enum ClaimLook {
+    /// It is over: the grant is ended, or somebody was faster.
+    Over(Attempt),
+    /// It goes on, and is now so.
+    GoesOn(Box<Grant>),
+}
+
 impl<'a> Refresher<'a> {
     /// Works for as long as `time` allows.
     pub(crate) fn new(clients: &'a Clients, vault: Vault, time: Stopwatch) -> Result<Self, SealError> {
@@ -57,6 +68,7 @@ impl<'a> Refresher<'a> {
             clients,
             vault,
             owner: random_text::<16>()?,
+            ends_unclaimed: false,
             time,
             weakest: AtomicI64::new(i64::MAX),
             overdue: AtomicI64::new(0),
@@ -174,6 +186,14 @@ impl<'a> Refresher<'a> {
     }
 
     async fn work(&self, leased: Leased<'_>) -> Result<Attempt, StoreError> {
+        let looked = if self.ends_unclaimed { self.look_for_claim(leased).await? } else { None };
+        let known = match looked {
+            Some(ClaimLook::Over(attempt)) => return Ok(attempt),
+            Some(ClaimLook::GoesOn(grant)) => Some(grant),
+            None => None,
+        };
+        let is_claim_settled = known.is_some();
+        let leased = Leased { grant: known.as_deref().unwrap_or(leased.grant), ..leased };
         let grant = leased.grant;
         if let Some(consent) = grant.consent() {
             return self.complete(leased, consent).await;
@@ -197,6 +217,12 @@ impl<'a> Refresher<'a> {
         let ended = live.data_access_expires_at.is_some_and(|end| end <= now);
         let times = Life::of(live);
         let is_early = leased.reason.is_due() && now < times.due_at(&grant.user_id);
+        if is_claim_settled && is_early && !ended && live.suspicion.is_none() {
+            // Nothing else was due.
+            let next = schedule::next_look(times.due_at(&grant.user_id), DataAccess::of(grant), now);
+            let written = self.postpone(leased, next).await?;
+            return Ok(Attempt::written(RefreshOutcome::Checked, written, Answer::Nothing));
+        }
         if ended || is_early {
             return self.check(leased, live, &current).await;
         }
@@ -224,6 +250,41 @@ impl<'a> Refresher<'a> {
             }
             Err(error) => self.refused(leased, live, error).await,
         }
+    }
+
+    /// Looks whether somebody has claimed a grant that came through a session. It is announced that
+    /// it ends if nobody does, and then it ends.
+    async fn look_for_claim(&self, leased: Leased<'_>) -> Result<Option<ClaimLook>, StoreError> {
+        let (Leased { grant, lease, .. }, now) = (leased, self.time.now());
+        let Claim::Unclaimed { until, is_announced } = grant.claim else {
+            return Ok(None);
+        };
+        if schedule::claim_look(grant).is_some_and(|look| now < look) {
+            return Ok(None);
+        }
+        let known = |claim| ClaimLook::GoesOn(Box::new(Grant { claim, ..grant.clone() }));
+        let store = &self.clients.store;
+        // A session that was completed by an older version has claimed nothing.
+        let session = match &grant.session_id {
+            Some(id) => match store.session(id).await {
+                // It tells nothing, whatever becomes of it.
+                Err(StoreError::Inconsistent(_)) => None,
+                session => session?,
+            },
+            None => None,
+        };
+        if let Some(Session { state: SessionState::Completed { .. }, reference, .. }) = session {
+            store.write(&claiming::claim(grant, &reference, now)).await?;
+            return Ok(Some(known(Claim::Claimed(None))));
+        }
+        if !is_announced {
+            store.write(&claiming::announce_end(grant, lease, now)).await?;
+        }
+        if now < until {
+            return Ok(Some(known(Claim::Unclaimed { until, is_announced: true })));
+        }
+        let written = store.write(&claiming::end_unclaimed(grant, lease, now)).await?;
+        Ok(Some(ClaimLook::Over(Attempt::written(RefreshOutcome::Unclaimed, written, Answer::Nothing))))
     }
 
     /// Asks Meta about a token of which somebody says that Meta refuses it. Their word alone
@@ -348,6 +409,7 @@ impl<'a> Refresher<'a> {
             let mut written = WriteOutcome::Superseded;
             for lease in [Some(leased.lease), None] {
                 let change = rules::complete_consent(&new, sealed, lease, self.time.now());
+                let change = rules::heed_claim(grant, change);
                 written = persist(self.time.deadline(), || self.clients.store.write(&change)).await?;
                 if written != WriteOutcome::Superseded {
                     break;
@@ -507,7 +569,10 @@ impl<'a> Refresher<'a> {
             had_consent: false,
         };
         let key = Key::grant(&grant.user_id);
-        self.clients.store.write(&rules::defer(&key, lease, deferral, self.time.now())).await
+        self.clients
+            .store
+            .write(&rules::heed_claim(grant, rules::defer(&key, lease, deferral, self.time.now())))
+            .await
     }
 
     pub(crate) async fn put_off(
@@ -531,7 +596,10 @@ impl<'a> Refresher<'a> {
             had_consent: grant.consent().is_some(),
         };
         let key = Key::grant(&grant.user_id);
-        self.clients.store.write(&rules::defer(&key, leased.lease, deferral, now)).await
+        self.clients
+            .store
+            .write(&rules::heed_claim(grant, rules::defer(&key, leased.lease, deferral, now)))
+            .await
     }
 
     async fn undecryptable(&self, leased: Leased<'_>, later: Timestamp) -> Result<Attempt, StoreError> {

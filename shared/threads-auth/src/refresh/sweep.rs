@@ -129,7 +129,8 @@ pub(crate) async fn sweep(
     watch: impl FnMut(RefreshOutcome) -> ControlFlow<()>,
 ) -> Result<SweepReport, SweepError> {
     let time = Stopwatch::start(now, budget);
-    let refresher = Refresher::new(clients, clients.vault(now).await?, time)?;
+    let mut refresher = Refresher::new(clients, clients.vault(now).await?, time)?;
+    refresher.ends_unclaimed = true;
     let pause = clients.store.pause().await.unwrap_or_else(|error| {
         tracing::error!(error = error_chain(&error), "what is paused could not be read: the sweep goes on");
         None

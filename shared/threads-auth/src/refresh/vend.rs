@@ -248,7 +248,8 @@ impl VendError {
 
 fn standing(grant: &Grant, min_valid: SignedDuration, now: Timestamp) -> Result<Standing<'_>, VendError> {
     let scopes = || grant.scopes.clone();
-    let is_due = grant.due_at.is_some_and(|due| due <= now);
+    // That nobody has claimed it is a sweep's business.
+    let is_due = grant.due_at.is_some_and(|due| due <= now && schedule::claim_look(grant) != Some(due));
     let due_later = |why| VendError::later(why, grant.due_at.unwrap_or(now), now);
     let live = match &grant.state {
         State::Active(live, _) => live,

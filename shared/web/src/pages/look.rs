@@ -65,7 +65,8 @@ impl Notice {
                 | Connect::ThreadsUnavailable
                 | Connect::Unavailable,
             )
-            | Self::DeletionUnfinished => Tone::Wait,
+            | Self::DeletionUnfinished
+            | Self::Ahead => Tone::Wait,
             _ => Tone::Halt,
         }
     }
@@ -77,7 +78,8 @@ impl Notice {
                 "M149 45l7.5 7.5L172 37"
             }
             Self::Connect(Connect::Finishing | Connect::ThreadsUnavailable | Connect::Unavailable)
-            | Self::DeletionUnfinished => "M148 44h4M158 44h4M168 44h4",
+            | Self::DeletionUnfinished
+            | Self::Ahead => "M148 44h4M158 44h4M168 44h4",
             Self::Connect(Connect::Expired | Connect::SessionExpired) => "M160 33v12l7.5 4.5",
             Self::Connect(Connect::Replayed | Connect::SessionClosed) => {
                 "M170 38.5a11.5 11.5 0 1 0 1.5 7M171.5 31.5v8h-8"

@@ -11,4 +11,4 @@ mod words;
 pub use look::respond;
 pub use notice::Notice;
 pub use page::Page;
-pub use refusal::refuse;
+pub use refusal::{refuse, refuse_prefetch};

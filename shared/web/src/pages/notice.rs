@@ -16,6 +16,8 @@ pub enum Notice {
     DeletionKept,
     /// No deletion has this code.
     DeletionUnknown,
+    /// The browser has loaded the page ahead, and nothing was done.
+    Ahead,
     /// No such page.
     NotFound,
 }
@@ -49,7 +51,7 @@ impl Notice {
             Self::Connect(Connect::Replayed | Connect::SessionClosed) => StatusCode::CONFLICT,
             Self::Connect(Connect::Ended | Connect::Expired | Connect::SessionExpired) => StatusCode::GONE,
             Self::Connect(Connect::Misconfigured) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Connect(Connect::ThreadsUnavailable | Connect::Unavailable) => {
+            Self::Connect(Connect::ThreadsUnavailable | Connect::Unavailable) | Self::Ahead => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         }
@@ -64,6 +66,7 @@ impl Notice {
             Self::DeletionUnfinished => "deletion_unfinished",
             Self::DeletionKept => "deletion_kept",
             Self::DeletionUnknown => "deletion_unknown",
+            Self::Ahead => "prefetch",
             Self::NotFound => "not_found",
         }
     }
@@ -88,6 +91,7 @@ impl Notice {
         match self {
             Self::Connect(Connect::ThreadsUnavailable) => Some(30),
             Self::Connect(Connect::Unavailable) => Some(5),
+            Self::Ahead => Some(1),
             _ => None,
         }
     }

@@ -6,6 +6,7 @@ use threads_auth::{AuthorizeAccess, Config, ConnectError, ConnectRefusal, Flow, 
 use url::form_urlencoded;
 
 use super::look::respond;
+use super::notice::Notice;
 use super::page::Page;
 use crate::request::HttpRequest;
 
@@ -18,6 +19,18 @@ pub fn refuse(config: &Config, request: &HttpRequest, refused: &ConnectRefusal) 
         error = error_chain(&refused.reason)
     );
     respond(&page_of(config, refused))
+}
+
+/// Answers a request that a browser makes ahead of its person, if it is one: nothing is done, and
+/// the person's own comes.
+#[must_use]
+pub fn refuse_prefetch(request: &HttpRequest) -> Option<Response<String>> {
+    if !request.is_prefetch {
+        return None;
+    }
+    let notice = Notice::Ahead;
+    tracing::info!(request_id = request.request_id, outcome = notice.as_str());
+    Some(respond(&Page::new(notice)))
 }
 
 /// The page for a refusal, with the ways on that are open to the person.

@@ -38,7 +38,8 @@ fn notices() -> impl Iterator<Item = Notice> {
         Notice::Deleted => Some(Notice::DeletionUnfinished),
         Notice::DeletionUnfinished => Some(Notice::DeletionKept),
         Notice::DeletionKept => Some(Notice::DeletionUnknown),
-        Notice::DeletionUnknown => Some(Notice::NotFound),
+        Notice::DeletionUnknown => Some(Notice::Ahead),
+        Notice::Ahead => Some(Notice::NotFound),
         Notice::NotFound => None,
     })
 }
@@ -82,6 +83,7 @@ fn every_notice_has_its_status_and_every_header() {
             Notice::Connect(Connect::Misconfigured) => (500, None),
             Notice::Connect(Connect::ThreadsUnavailable) => (503, Some("30")),
             Notice::Connect(Connect::Unavailable) => (503, Some("5")),
+            Notice::Ahead => (503, Some("1")),
         };
         for page in [Page::new(notice), full(notice)] {
             let response = respond(&page);

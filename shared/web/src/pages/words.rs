@@ -134,8 +134,8 @@ impl Notice {
             },
             Self::Connect(Connect::SessionClosed) => Words {
                 title: "This link was already used",
-                what: "Each link from the app connects one account, once. Yours may well be connected \
-                       already.",
+                what: "Each link from the app connects one account, in a few attempts at most. Yours may \
+                       well be connected already.",
                 next: "Have a look in the app. If your account is not there, choose to connect Threads once \
                        more.",
                 again: None,
@@ -200,6 +200,13 @@ impl Notice {
                 title: "We do not know this code",
                 what: "No deletion was asked for under it. Perhaps a part is missing.",
                 next: "Open the link once more, exactly as Threads shows it to you.",
+                again: None,
+                maker: None,
+            },
+            Self::Ahead => Words {
+                title: "Not yet",
+                what: "Your browser has asked for this page ahead of time, so nothing was done yet.",
+                next: "Open the page once more to go on.",
                 again: None,
                 maker: None,
             },

@@ -1,0 +1,196 @@
+//! The writes by which an account becomes somebody's, or ends because it did not.
+
+use jiff::Timestamp;
+
+use crate::Attribute as A;
+use crate::Condition::{Absent, Any, Exists, Is};
+use crate::rules::{self, Lease, Right};
+use crate::schedule::{self, DataAccess};
+use crate::{Change, Condition, Grant, Key, RevokedBy, State};
+
+const UNCLAIMED: &[A] = &[A::UnclaimedUntil, A::UnclaimedWarned];
+
+/// A connect in the session `id`, if it is the account's first, or nobody has claimed the account
+/// since: somebody has to until `until`.
+#[must_use]
+pub fn connect_unclaimed(mut change: Change, id: &str, until: Timestamp, now: Timestamp) -> Change {
+    change.when = change.when.and(Any(vec![Absent(A::Pk), Exists(A::UnclaimedUntil)]));
+    change
+        .set(A::SessionId, id)
+        .set(A::UnclaimedUntil, until)
+        .remove(&[A::UnclaimedWarned])
+        .at_most(A::DueAt, schedule::notice_at(now, until))
+}
+
+/// A connect in the session `id` of an account that is somebody's. It stays so.
+#[must_use]
+pub fn connect_claimed(mut change: Change, id: &str) -> Change {
+    change.when = change.when.and(Exists(A::Pk)).and(Absent(A::UnclaimedUntil));
+    change.set(A::SessionId, id)
+}
+
+/// A connect or an import without a session: there is nothing to complete, and the account counts
+/// as claimed.
+#[must_use]
+pub fn without_session(change: Change) -> Change {
+    change.remove(&[A::SessionId]).remove(UNCLAIMED)
+}
+
+/// Gives an account to the user of the app who is called `reference`.
+#[must_use]
+pub fn claim(grant: &Grant, reference: &str, now: Timestamp) -> Change {
+    Change::of(Key::grant(&grant.user_id), "claim a grant", Exists(A::Pk))
+        .set(A::Reference, reference)
+        .set(A::ClaimedAt, now)
+        .set(A::UpdatedAt, now)
+        .remove(UNCLAIMED)
+}
+
+/// The same where the grant is due for its claim only: the look that is not needed any more is left
+/// out. It is refused if somebody else has made the grant due meanwhile.
+#[must_use]
+pub fn claim_and_settle(grant: &Grant, reference: &str, now: Timestamp) -> Option<Change> {
+    let look = schedule::claim_look(grant)?;
+    let State::Active(live, None) = &grant.state else {
+        return None;
+    };
+    if grant.due_at != Some(look) || live.suspicion.is_some() {
+        return None;
+    }
+    let mut change = claim(grant, reference, now);
+    change.when =
+        change.when.and(Is(A::GrantId, grant.grant_id.as_str().into())).and(Is(A::DueAt, look.into()));
+    let token_due = schedule::token_due(&grant.user_id, live);
+    Some(change.set(A::DueAt, schedule::next_look(token_due, DataAccess::of(grant), now)))
+}
+
+/// Records that the end of an unclaimed account was announced.
+#[must_use]
+pub fn announce_end(grant: &Grant, lease: Lease<'_>, now: Timestamp) -> Change {
+    let change =
+        Change::of(Key::grant(&grant.user_id), "announce the end of a grant", still_unclaimed(grant));
+    rules::by(change.set(A::UnclaimedWarned, 1).set(A::UpdatedAt, now), Right::Held(lease))
+}
+
+/// Ends an account that nobody has claimed.
+#[must_use]
+pub fn end_unclaimed(grant: &Grant, lease: Lease<'_>, now: Timestamp) -> Change {
+    let mut change = rules::revoke(&grant.user_id, RevokedBy::Unclaimed, grant.connected_at, now);
+    change.when = change.when.and(still_unclaimed(grant));
+    rules::by(change, Right::Done(lease))
+}
+
+fn still_unclaimed(grant: &Grant) -> Condition {
+    let mark = match grant.claim.until() {
+        Some(until) => Is(A::UnclaimedUntil, until.into()),
+        None => Exists(A::UnclaimedUntil),
+    };
+    mark.and(Is(A::GrantId, grant.grant_id.as_str().into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::NewGrant;
+    use crate::schedule::Life;
+    use crate::{Access, Claim, Row, ScopesSource};
+
+    const HOUR: i64 = 3_600;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn connect(now: i64) -> Change {
+        let user_id = "17841400000000001".parse().unwrap();
+        let access = Access {
+            scopes: "threads_basic".parse().unwrap(),
+            source: ScopesSource::Granted,
+            data_access_expires_at: None,
+        };
+        let (sealed, life) = (vec![7], Life::new(at(now), Some(std::time::Duration::from_hours(24 * 60))));
+        let grant_id = &format!("at {now}");
+        let begun_at = Some(at(now));
+        let new = NewGrant { user_id: &user_id, grant_id, begun_at, sealed, access, username: None, life };
+        rules::connect(&new, None, at(now))
+    }
+
+    fn first(now: i64) -> Row {
+        let change = connect_unclaimed(connect(now), "session", at(now + 24 * HOUR), at(now));
+        let mut row = change.apply(Row::default()).unwrap();
+        row.set(A::Pk, change.key.as_str());
+        row
+    }
+
+    fn read(row: &Row) -> Grant {
+        Grant::from_row("grants", row).unwrap()
+    }
+
+    #[test]
+    fn a_first_connect_in_a_session_is_unclaimed_and_due_for_that() {
+        let grant = read(&first(0));
+        assert_eq!(grant.claim, Claim::Unclaimed { until: at(24 * HOUR), is_announced: false });
+        assert_eq!(grant.due_at, Some(at(12 * HOUR)));
+        assert_eq!(grant.session_id.as_deref(), Some("session"));
+        assert_eq!(schedule::notice_at(at(0), at(240 * HOUR)), at(216 * HOUR), "a day ahead at most");
+    }
+
+    #[test]
+    fn a_reconnect_keeps_the_claim() {
+        // Nobody's: it stays so, with a time of its own.
+        let unclaimed = first(0);
+        assert_eq!(connect_claimed(connect(HOUR), "second").apply(unclaimed.clone()), None);
+        let again =
+            connect_unclaimed(connect(HOUR), "second", at(25 * HOUR), at(HOUR)).apply(unclaimed.clone());
+        assert_eq!(read(&again.unwrap()).claim.until(), Some(at(25 * HOUR)));
+        // Somebody's: no session takes it away.
+        let claimed = claim(&read(&unclaimed), "user-7", at(60)).apply(unclaimed).unwrap();
+        let owner = read(&claimed).claim;
+        assert_eq!(owner.owner().map(|owner| owner.reference.as_str()), Some("user-7"));
+        let lured = connect_unclaimed(connect(HOUR), "attacker", at(25 * HOUR), at(HOUR));
+        assert_eq!(lured.apply(claimed.clone()), None);
+        let kept = read(&connect_claimed(connect(HOUR), "attacker").apply(claimed).unwrap());
+        assert_eq!((kept.claim, kept.session_id.as_deref()), (owner, Some("attacker")));
+        // A row without the mark is somebody's, and a connect without a session makes it so.
+        let mut old = first(0);
+        old.remove(A::UnclaimedUntil);
+        assert!(connect_unclaimed(connect(HOUR), "s", at(25 * HOUR), at(HOUR)).apply(old.clone()).is_none());
+        assert_eq!(read(&old).claim, Claim::Claimed(None));
+        let openly = read(&without_session(connect(HOUR)).apply(first(0)).unwrap());
+        assert_eq!((openly.claim, openly.session_id), (Claim::Claimed(None), None));
+    }
+
+    #[test]
+    fn only_what_is_still_unclaimed_ends() {
+        let lease = Lease { owner: "sweep", until: at(0) };
+        let mut row = first(0);
+        row.set(A::LeaseOwner, "sweep");
+        let seen = read(&row);
+        let end = end_unclaimed(&seen, lease, at(24 * HOUR));
+        let ended = read(&end.apply(row.clone()).unwrap());
+        assert!(matches!(ended.state, State::Revoked(Some(RevokedBy::Unclaimed), None)));
+        assert_eq!((ended.due_at, ended.claim.until()), (None, Some(at(24 * HOUR))));
+        let claimed = claim(&seen, "user-7", at(60)).apply(row.clone()).unwrap();
+        assert_eq!(end.apply(claimed), None);
+        let again = connect_unclaimed(connect(HOUR), "second", at(25 * HOUR), at(HOUR)).apply(row.clone());
+        assert_eq!(end.apply(again.unwrap()), None);
+        let announced = announce_end(&seen, lease, at(12 * HOUR)).apply(row.clone()).unwrap();
+        assert_eq!(schedule::claim_look(&read(&announced)), Some(at(24 * HOUR)));
+        row.set(A::LeaseOwner, "another");
+        assert_eq!(end.apply(row), None);
+    }
+
+    #[test]
+    fn a_claim_makes_the_next_look_the_tokens_own() {
+        let row = first(0);
+        let grant = read(&row);
+        let settled = claim_and_settle(&grant, "user-7", at(60)).unwrap();
+        let due = read(&settled.apply(row.clone()).unwrap()).due_at.unwrap();
+        assert!(due > at(30 * 24 * HOUR), "{due}");
+        let mut busy = row;
+        busy.set(A::DueAt, 5_i64);
+        assert_eq!(settled.apply(busy.clone()), None);
+        let other = read(&claim(&grant, "user-7", at(60)).apply(busy).unwrap());
+        assert_eq!(other.due_at, Some(at(5)));
+    }
+}
