@@ -2,7 +2,8 @@
 //!
 //! Owns the order of things. Meta is called only for a callback that belongs to a flow of the same
 //! browser. Nothing is written before Meta has vouched for the code, and then everything in one
-//! transaction. Of a failure, only its session learns. Refuses to repeat anything that Meta or the browser says in free text.
+//! transaction. Of a failure, only its session learns. Refuses to repeat anything that Meta or the
+//! browser says in free text.
 
 use std::time::Duration;
 
