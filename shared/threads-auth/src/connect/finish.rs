@@ -43,8 +43,8 @@ pub struct Connected {
     pub location: String,
     /// Whose account it is.
     pub user_id: UserId,
-    /// [`ConnectOutcome::Connected`]; [`ConnectOutcome::Finishing`] if only the short-lived token is
-    /// there so far; or [`ConnectOutcome::Replayed`] if the same browser has come back once more.
+    /// [`ConnectOutcome::Connected`]; [`ConnectOutcome::Finishing`] if only the short-lived token
+    /// is there so far; or [`ConnectOutcome::Replayed`] if the same browser has come back once more.
     pub outcome: ConnectOutcome,
 }
 
@@ -274,8 +274,8 @@ async fn exchange_code(
     }
     match first {
         Ok(short) => Ok(short),
-        // Two callbacks of one flow at once, such as a page that is loaded again while it loads: the
-        // other one was first.
+        // Two callbacks of one flow at once, such as a page that is loaded again while it loads:
+        // the other one was first.
         Err(error) if *error.kind() == ErrorKind::CodeUnusable => {
             let mut pause = ANOTHER_AT_IT;
             loop {
