@@ -91,7 +91,8 @@ pub enum Happened {
     ExpiringSoon {
         /// Which of them.
         deadline: Deadline,
-        /// Fewer days than this are left: 14, and later 3; 1 for an account that nobody has claimed.
+        /// Fewer days than this are left: 14, and later 3; 1 for an account that nobody has
+        /// claimed.
         days: u8,
     },
     /// [`EventKind::Unreadable`].

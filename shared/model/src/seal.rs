@@ -327,8 +327,8 @@ impl Keyring {
         base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(tag)
     }
 
-    /// The code by which a session is completed that was finished with this state: the same whenever
-    /// the browser that has the state's cookie comes back, and nobody can guess it who has not the
+    /// The code by which a session is completed that was finished with this state: the same
+    /// whenever the browser that has the state's cookie comes back. Nobody can guess it without the
     /// keyring, though the state is in an address.
     #[must_use]
     pub fn completion_code(&self, app_id: &AppId, session_id: &str, state: &str) -> String {

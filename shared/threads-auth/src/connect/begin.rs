@@ -52,8 +52,8 @@ impl BeginParams {
                 return Err(ConnectError::BadLink);
             }
         }
-        // What people share links with adds to them, such as `fbclid`. A session needs nothing else,
-        // so there is nothing to misspell.
+        // What people share links with adds to them, such as `fbclid`. A session needs nothing
+        // else, so there is nothing to misspell.
         if is_misspelt && params.session.is_none() {
             return Err(ConnectError::BadLink);
         }

@@ -2,7 +2,8 @@
 //!
 //! Owns the order of things. Meta is called only for a callback that belongs to a flow of the same
 //! browser. Nothing is written before Meta has vouched for the code, and then everything in one
-//! transaction. Of a failure, only its session learns. Refuses to repeat anything that Meta or the browser says in free text.
+//! transaction. Of a failure, only its session learns. Refuses to repeat anything that Meta or the
+//! browser says in free text.
 
 use std::time::Duration;
 
@@ -44,8 +45,8 @@ pub struct Connected {
     pub location: String,
     /// Whose account it is.
     pub user_id: UserId,
-    /// [`ConnectOutcome::Connected`]; [`ConnectOutcome::Finishing`] if only the short-lived token is
-    /// there so far; or [`ConnectOutcome::Replayed`] if the same browser has come back once more.
+    /// [`ConnectOutcome::Connected`]; [`ConnectOutcome::Finishing`] if only the short-lived token
+    /// is there so far; or [`ConnectOutcome::Replayed`] if the same browser has come back once more.
     pub outcome: ConnectOutcome,
 }
 
@@ -314,8 +315,8 @@ async fn exchange_code(
     }
     match first {
         Ok(short) => Ok(short),
-        // Two callbacks of one flow at once, such as a page that is loaded again while it loads: the
-        // other one was first.
+        // Two callbacks of one flow at once, such as a page that is loaded again while it loads:
+        // the other one was first.
         Err(error) if *error.kind() == ErrorKind::CodeUnusable => {
             let mut pause = ANOTHER_AT_IT;
             loop {
