@@ -8,6 +8,7 @@ mod bootstraps;
 mod budget;
 mod connect;
 mod contract;
+mod doors;
 mod events;
 mod faults;
 mod fixture;
