@@ -143,9 +143,6 @@ impl Export {
     fn sink(&self) -> Result<Sink> {
         let out: Box<dyn Write> = match &self.output {
             None => Box::new(std::io::BufWriter::new(std::io::stdout())),
-            Some(path) if path.exists() => {
-                return usage(format!("{} exists: choose another name", path.display()));
-            }
             Some(path) => Box::new(std::io::BufWriter::new(private(path)?)),
         };
         Ok(match self.format {
