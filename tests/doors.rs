@@ -76,11 +76,11 @@ async fn knock(stack: &Stack, route: &Route, method: &str, key: Key, headers: &[
 }
 
 async fn raw(address: &str, method: &str, target: &str, headers: &[(String, String)], body: &str) -> Answer {
-    let mut request = format!("{method} {target} HTTP/1.1\r\n");
-    for (name, value) in headers {
-        request += &format!("{name}: {value}\r\n");
-    }
-    request += &format!("connection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let headers: String = headers.iter().flat_map(|(name, value)| [name, ": ", value, "\r\n"]).collect();
+    let length = body.len();
+    let request = format!(
+        "{method} {target} HTTP/1.1\r\n{headers}connection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+    );
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut bytes = Vec::new();
@@ -170,8 +170,11 @@ fn routes(stack: &Stack) -> [(&'static str, Vec<Route>); 4] {
     [("signed", signed), ("local", local), ("form", form), ("public", public)]
 }
 
-/// Everybody who may knock, and at which doors there is an answer: signed, local, form, public.
-fn knocks() -> Vec<(&'static str, Vec<(&'static str, &'static str)>, [bool; 4])> {
+/// Who knocks, with which headers, and at which doors there is an answer: signed, local, form, public.
+type Knock = (&'static str, Vec<(&'static str, &'static str)>, [bool; 4]);
+
+/// Everybody who may knock.
+fn knocks() -> Vec<Knock> {
     const ALL: [bool; 4] = [true; 4];
     const NONE: [bool; 4] = [false; 4];
     const ONLY_PUBLIC: [bool; 4] = [false, false, false, true];

@@ -297,10 +297,10 @@ async fn a_script_finds_everything_by_the_line_of_json() {
             service,
         };
         let named = [("x-amz-target", target), ("content-type", "application/x-amz-json-1.0")];
-        let signed = signer.sign(dev.url(key), &named, b"{}");
+        let added = signer.sign(dev.url(key), &named, b"{}");
         let headers: Vec<_> = named
             .into_iter()
-            .chain(signed.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+            .chain(added.iter().map(|(name, value)| (name.as_str(), value.as_str())))
             .collect();
         let reply = dev.send(Method::POST, dev.url(key), &headers, "{}").await;
         assert_eq!(reply.status, StatusCode::OK, "{}", reply.body);

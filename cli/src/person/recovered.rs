@@ -60,7 +60,8 @@ impl Place {
 /// Enough to tell files apart, and too little to find a token by.
 fn short(bytes: &[u8]) -> String {
     let digest = digest(&SHA256, bytes);
-    digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let beginning = digest.as_ref().first_chunk().copied().unwrap_or_default();
+    format!("{:016x}", u64::from_be_bytes(beginning))
 }
 
 /// A token that an earlier run has left.
@@ -94,7 +95,7 @@ fn read(path: &Path, variable: &str) -> Option<(Timestamp, AccessToken)> {
     let about = std::fs::symlink_metadata(path).ok()?;
     let is_ours = about.is_file()
         && about.uid() == rustix::process::geteuid().as_raw()
-        && about.mode() & 0o077 == 0
+        && about.mode() & 0o777 == 0o600
         && about.len() <= LONGEST;
     let content = Zeroizing::new(is_ours.then(|| std::fs::read(path).ok()).flatten()?);
     let token = env_file::get(&content, variable, &std::collections::HashMap::new())?;

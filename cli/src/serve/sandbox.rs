@@ -162,7 +162,12 @@ impl SandboxCommand {
 fn lock(state_file: &Path) -> Result<File> {
     let mut name = state_file.as_os_str().to_owned();
     name.push(".lock");
-    let lock = File::create(&name)
+    // What is there under this name is not ours to empty.
+    let lock = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&name)
         .with_context(|| format!("the state file {} cannot be written", state_file.display()))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),

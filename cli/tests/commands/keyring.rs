@@ -148,9 +148,9 @@ impl Between {
             service: "secretsmanager",
         };
         let url = &self.urls.secrets_manager_url;
-        let signed = signer.sign(url, &[("x-amz-target", target)], &body);
+        let added = signer.sign(url, &[("x-amz-target", target)], &body);
         let request = self.http.inner().post(url).header("x-amz-target", target);
-        let request = signed.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+        let request = added.into_iter().fold(request, |request, (name, value)| request.header(name, value));
         let request = request.header("content-type", "application/x-amz-json-1.1").body(body);
         let answer = request.send().await.unwrap();
         (StatusCode::from_u16(answer.status().as_u16()).unwrap(), answer.bytes().await.unwrap())

@@ -119,13 +119,13 @@ pub(crate) fn secret(folder: Option<&Path>) -> Result<(String, PathBuf, Option<T
             Err(error) => Err(error.into()),
         }
     };
-    let secret = match read().map_err(|error| StackError::damaged(Some(file.clone()), error))? {
-        Some(secret) => secret,
-        None => {
-            let secret = fresh()?;
-            write_private(&file, format!("{secret}\n").as_bytes())?;
-            secret
-        }
+    let kept = read().map_err(|error| StackError::damaged(Some(file.clone()), error))?;
+    let secret = if let Some(secret) = kept {
+        secret
+    } else {
+        let secret = fresh()?;
+        write_private(&file, format!("{secret}\n").as_bytes())?;
+        secret
     };
     Ok((secret, file, None))
 }

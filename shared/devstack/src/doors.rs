@@ -9,6 +9,7 @@
 //!
 //! The sandbox has its doors in its own crate, because it also stands alone.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
@@ -21,7 +22,7 @@ use serde_json::json;
 use threads_auth_web::headers::secure;
 use threads_sandbox::{Clock, Door};
 
-use crate::environment::REGION;
+use crate::environment::{KEY_ID_VARIABLE, REGION, SECRET_VARIABLE};
 use crate::sigv4::{Refused, Signer};
 use crate::{dev, dynamodb, gateway};
 
@@ -80,6 +81,17 @@ impl Listener {
 pub(crate) struct Key {
     pub(crate) access_key_id: String,
     pub(crate) secret_access_key: String,
+}
+
+impl Key {
+    /// What the functions sign with, whose variables may differ.
+    pub(crate) fn with(&self, variables: &HashMap<String, String>) -> Self {
+        let variable = |name: &str, ours: &str| variables.get(name).map_or(ours, String::as_str).to_owned();
+        Self {
+            access_key_id: variable(KEY_ID_VARIABLE, &self.access_key_id),
+            secret_access_key: variable(SECRET_VARIABLE, &self.secret_access_key),
+        }
+    }
 }
 
 /// Puts its doors before the routes of a listener.

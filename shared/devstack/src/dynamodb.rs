@@ -75,7 +75,8 @@ fn perform(database: &Database, operation: &str, body: &[u8]) -> Result<String, 
     macro_rules! operations {
         ($($name:literal => $method:ident,)*) => {
             match operation {
-                $($name => serde_json::to_string(&database.$method(serde_json::from_slice(body).map_err(unreadable)?)?)
+                $($name => serde_json::to_string(&database.$method(serde_json::from_slice(body)
+                        .map_err(|error| unreadable(&error))?)?)
                     .map_err(|error| DynoxideError::InternalServerError(error.to_string())),)*
                 _ => Err(DynoxideError::ValidationException("there is no such operation here".to_owned())),
             }
@@ -106,7 +107,7 @@ fn perform(database: &Database, operation: &str, body: &[u8]) -> Result<String, 
     }
 }
 
-fn unreadable(error: serde_json::Error) -> DynoxideError {
+fn unreadable(error: &serde_json::Error) -> DynoxideError {
     DynoxideError::SerializationException(error.to_string())
 }
 

@@ -9,7 +9,8 @@ use url::Url;
 /// The region that everything embedded is in.
 pub(crate) const REGION: &str = "us-east-1";
 pub(crate) const ACCESS_KEY_ID: &str = "AKIATHREADSAUTHDEV00";
-/// Where a function looks for the secret of its key.
+/// Where a function looks for its key, and for the key's secret.
+pub(crate) const KEY_ID_VARIABLE: &str = "AWS_ACCESS_KEY_ID";
 pub(crate) const SECRET_VARIABLE: &str = "AWS_SECRET_ACCESS_KEY";
 pub(crate) const ACCOUNT_ID: &str = "123456789012";
 pub(crate) const EVENT_BUS: &str = "threads-auth";
@@ -62,14 +63,14 @@ impl fmt::Debug for Urls {
 impl Urls {
     /// The variables of [`Config`](threads_auth::Config) that follow, and what development does not
     /// leave to chance.
-    pub(crate) fn variables(&self, public_url: &Url) -> HashMap<String, String> {
+    pub(crate) fn variables(&self, public_url: &Url, is_sandboxed: bool) -> HashMap<String, String> {
         let variables: [(&str, &str); 14] = [
             ("GRANTS_TABLE", &self.grants_table),
             ("SHORT_LIVED_TABLE", &self.short_lived_table),
             ("APP_SECRET_ID", &self.app_secret_id),
             ("KEYRING_SECRET_ID", &self.keyring_secret_id),
             ("AWS_REGION", &self.region),
-            ("AWS_ACCESS_KEY_ID", &self.access_key_id),
+            (KEY_ID_VARIABLE, &self.access_key_id),
             (SECRET_VARIABLE, &self.secret_access_key),
             ("AWS_ENDPOINT_URL_DYNAMODB", &self.dynamodb_url),
             ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &self.secrets_manager_url),
@@ -79,6 +80,14 @@ impl Urls {
             ("AUTHORIZE_ACCESS", "open"),
             ("RETURN_TO_ALLOWLIST", "http://127.0.0.1:4000/ http://localhost:4000/"),
         ];
-        variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+        let authorize_url = format!("{}/oauth/authorize", self.threads_url);
+        let sandboxed: [(&str, &str); 2] =
+            [("THREADS_AUTHORIZE_URL", &authorize_url), ("THREADS_GRAPH_URL", &self.threads_url)];
+        let sandboxed = sandboxed.into_iter().filter(|_| is_sandboxed);
+        variables
+            .into_iter()
+            .chain(sandboxed)
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
     }
 }

@@ -22,8 +22,7 @@ use crate::bus::Bus;
 use crate::data_folder::KeptValue;
 use crate::doors::{Key, Listener, close};
 use crate::environment::{
-    ACCESS_KEY_ID, APP_SECRET_ID, EVENT_BUS, GRANTS_TABLE, KEYRING_SECRET_ID, REGION, SECRET_VARIABLE,
-    SHORT_LIVED_TABLE, Urls,
+    ACCESS_KEY_ID, APP_SECRET_ID, EVENT_BUS, GRANTS_TABLE, KEYRING_SECRET_ID, REGION, SHORT_LIVED_TABLE, Urls,
 };
 use crate::feed::Feed;
 use crate::options::{StackError, StackOptions, Threads};
@@ -57,25 +56,12 @@ impl Stack {
         let public_host = public_url.host_str().map(str::to_owned);
         let (secret_access_key, key_file, own_key_file) = data_folder::secret(data)?;
         let key = Key { access_key_id: ACCESS_KEY_ID.to_owned(), secret_access_key };
-        // What the functions sign with, whose variables may differ.
-        let variable =
-            |name: &str, ours: &str| options.variables.get(name).map_or(ours, String::as_str).to_owned();
-        let functions_key = Key {
-            access_key_id: variable("AWS_ACCESS_KEY_ID", &key.access_key_id),
-            secret_access_key: variable(SECRET_VARIABLE, &key.secret_access_key),
-        };
+        let functions_key = key.with(&options.variables);
         let emulator = |router, listener| close(router, listener, None, &functions_key);
 
         let clock_offset = KeptValue::new(file("clock.json"), "advanced_seconds");
         let is_machines_clock = options.clock.is_none();
-        let clock = match (options.clock, &options.threads) {
-            (Some(clock), _) => clock,
-            // Meta's clock was not moved with the sandbox's.
-            (None, Threads::Live(_)) => Clock::system(),
-            (None, Threads::Sandbox) => {
-                Clock::system_with_offset(Duration::from_secs(clock_offset.read()?.unwrap_or_default()))
-            }
-        };
+        let clock = options.clock.map_or_else(|| clock(&options.threads, &clock_offset), Ok)?;
 
         let database_file = file("dynamodb.sqlite");
         let database =
@@ -106,15 +92,9 @@ impl Stack {
 
         let (sandbox, threads_url) = match &options.threads {
             Threads::Sandbox => {
-                let state_file = file("sandbox.json");
-                let sandbox = sandbox(state_file, clock.clone(), options.inspection)?;
+                let sandbox = sandbox(file("sandbox.json"), clock.clone(), options.inspection)?;
                 let (listener, url) = listen(0)?;
-                let serving = sandbox.clone().serve_as(public_host.clone(), listener, stopped());
-                tasks.spawn(async move {
-                    if let Err(error) = serving.await {
-                        tracing::error!(%error, "the sandbox stopped");
-                    }
-                });
+                tasks.spawn(serve_sandbox(sandbox.clone(), public_host.clone(), listener, stopped()));
                 (Some(sandbox), url)
             }
             Threads::Live(_) => (None, "https://threads.com".to_owned()),
@@ -134,12 +114,7 @@ impl Stack {
             keyring_secret_id: KEYRING_SECRET_ID.to_owned(),
             event_bus: EVENT_BUS.to_owned(),
         };
-        let mut variables = urls.variables(&public_url);
-        if sandbox.is_some() {
-            let authorize_url = format!("{}/oauth/authorize", urls.threads_url);
-            variables.insert("THREADS_AUTHORIZE_URL".to_owned(), authorize_url);
-            variables.insert("THREADS_GRAPH_URL".to_owned(), urls.threads_url.clone());
-        }
+        let mut variables = urls.variables(&public_url, sandbox.is_some());
         variables.extend(options.variables);
         let config = Config::from_vars(&variables, None).map_err(|e| StackError::Other(e.into()))?;
         provision(&config, &options.threads).await?;
@@ -190,6 +165,27 @@ fn sandbox(
         inspection,
     })
     .map_err(|e| StackError::damaged(state_file, e.into()))
+}
+
+async fn serve_sandbox(
+    sandbox: Sandbox,
+    public_host: Option<String>,
+    listener: TcpListener,
+    stop: impl Future<Output = ()> + Send + 'static,
+) {
+    if let Err(error) = sandbox.serve_as(public_host, listener, stop).await {
+        tracing::error!(%error, "the sandbox stopped");
+    }
+}
+
+/// The machine's clock, as far ahead as it was moved. Meta's was not moved with the sandbox's.
+fn clock(threads: &Threads, moved: &KeptValue) -> Result<Clock, StackError> {
+    match threads {
+        Threads::Live(_) => Ok(Clock::system()),
+        Threads::Sandbox => {
+            Ok(Clock::system_with_offset(Duration::from_secs(moved.read()?.unwrap_or_default())))
+        }
+    }
 }
 
 async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()> + Send + 'static) {

@@ -13,13 +13,18 @@ pub(super) fn is_somebody_else(peer: SocketAddr) -> bool {
 
 /// Whose the connection from this address is, by a table such as `/proc/net/tcp`.
 fn owner(table: &str, peer: SocketAddr) -> Option<u32> {
-    let wanted = spelled(peer);
+    let mapped = match peer.ip() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().into(),
+        ip @ IpAddr::V6(_) => ip,
+    };
+    // A socket of IPv6 may reach an address of IPv4.
+    let wanted = [spelled(peer), spelled(SocketAddr::new(mapped, peer.port()))];
     table.lines().skip(1).find_map(|line| {
         let mut fields = line.split_ascii_whitespace();
         let local = fields.nth(1)?;
         // The other's address, its state, queues, timers and retransmissions stand between.
         let owner = fields.nth(5)?;
-        (local == wanted).then(|| owner.parse().ok()).flatten()
+        wanted.iter().any(|wanted| wanted == local).then(|| owner.parse().ok()).flatten()
     })
 }
 
@@ -63,6 +68,16 @@ mod tests {
         if let Ok(table) = std::fs::read_to_string("/proc/net/tcp") {
             let me = rustix::process::geteuid().as_raw();
             assert_eq!(owner(&table, client.local_addr().unwrap()), Some(me));
+        }
+        // The same by an address of IPv6, where this machine has those.
+        let mapped =
+            listener.local_addr().map(|at| (std::net::Ipv4Addr::LOCALHOST.to_ipv6_mapped(), at.port()));
+        if let (Ok(client), Ok(table)) =
+            (std::net::TcpStream::connect(mapped.unwrap()), std::fs::read_to_string("/proc/net/tcp6"))
+        {
+            let (_, peer) = (listener.accept().unwrap(), listener.accept().unwrap().1);
+            let me = rustix::process::geteuid().as_raw();
+            assert_eq!(owner(&table, peer), Some(me), "{client:?}");
         }
     }
 }
