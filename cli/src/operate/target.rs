@@ -27,8 +27,8 @@ use crate::shell::surroundings::Surroundings;
 /// For the help of every command that works on a stack.
 pub(crate) const TARGETS: &str = "\
 Which stack:
-  --local works on `threads-auth dev` on this machine, at http://127.0.0.1:3000 or at the address given. Otherwise it is the
-  CloudFormation stack of --stack. Credentials and region are looked up as AWS's own tools do it: --profile, the environment, the
+  --local works on `threads-auth dev` on this machine, at http://127.0.0.1:3000 or at the address given, for the user who started it:
+  the key is in a file of theirs. Otherwise it is the CloudFormation stack of --stack. Credentials and region are looked up as AWS's own tools do it: --profile, the environment, the
   shared files, SSO (`aws sso login` first), a process, a role. AWS_ENDPOINT_URL and its kind are honoured.";
 
 const PATIENCE: HttpTimeouts =

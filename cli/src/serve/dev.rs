@@ -140,7 +140,7 @@ impl Dev {
             };
             format!(
                 "Threads Auth is ready.\n\n  \
-                 Open             {public}/\n  \
+                 Open             {service_url}/\n  \
                  Connect          {public}/authorize\n  \
                  DynamoDB         {dynamodb_url}\n  \
                  Secrets Manager  {secrets_manager_url}\n  \
