@@ -218,10 +218,12 @@ impl Slot {
             Way::InPlace(file) => {
                 // A process that is killed in the middle leaves the token for the next run.
                 let kept = recover([parent(&self.target)], Some(&place), &self.variable, token);
-                write_in_place(&file, &content, &changed)?;
+                let written = write_in_place(&file, &content, &changed);
+                // What failed is told, and then kept by whoever tells it.
                 if let Some(kept) = kept {
                     std::fs::remove_file(kept).ok();
                 }
+                written?;
             }
         }
         Ok(())

@@ -90,7 +90,8 @@ impl Recovered {
     }
 }
 
-/// The token in such a file, and when it was written. None in one that others could have written, or that holds anything else.
+/// The token in such a file, and when it was written. None in one that others could have written,
+/// or that holds anything else.
 fn read(path: &Path, variable: &str) -> Option<(Timestamp, AccessToken)> {
     let about = std::fs::symlink_metadata(path).ok()?;
     let is_ours = about.is_file()
