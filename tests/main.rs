@@ -8,6 +8,7 @@ mod bootstraps;
 mod budget;
 mod connect;
 mod contract;
+mod doors;
 mod ends;
 mod events;
 mod faults;

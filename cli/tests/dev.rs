@@ -3,6 +3,9 @@
 //! Nothing here sleeps. The waits have a limit only so that a hang becomes a failure.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "the helpers of tests fail as tests do")]
 
+#[path = "commands/sign.rs"]
+mod sign;
+
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
@@ -19,6 +22,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::JoinHandle;
 use url::Url;
+
+use sign::Signer;
 
 const DAY: u64 = 86_400;
 const HANG: Duration = Duration::from_mins(10);
@@ -284,26 +289,30 @@ async fn a_script_finds_everything_by_the_line_of_json() {
     assert!(page.body.contains("No account is connected yet"), "{}", page.body);
     assert_eq!(dev.accounts().await.len(), 2);
 
-    let signed_for = format!(
-        "AWS4-HMAC-SHA256 Credential={}/20260101/{}/aws/aws4_request, SignedHeaders=host, Signature=0",
-        dev.url("access_key_id"),
-        dev.url("region")
-    );
-    let aws = async |key: &str, target: &str| {
-        let headers = [
-            ("x-amz-target", target),
-            ("x-amz-date", "20260101T000000Z"),
-            ("authorization", &signed_for),
-            ("content-type", "application/x-amz-json-1.0"),
-        ];
+    let aws = async |key: &str, service: &str, target: &str| {
+        let signer = Signer {
+            access_key_id: dev.url("access_key_id"),
+            secret_access_key: dev.url("secret_access_key"),
+            region: dev.url("region"),
+            service,
+        };
+        let named = [("x-amz-target", target), ("content-type", "application/x-amz-json-1.0")];
+        let added = signer.sign(dev.url(key), &named, b"{}");
+        let headers: Vec<_> = named
+            .into_iter()
+            .chain(added.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+            .collect();
         let reply = dev.send(Method::POST, dev.url(key), &headers, "{}").await;
         assert_eq!(reply.status, StatusCode::OK, "{}", reply.body);
+        let unsigned = dev.send(Method::POST, dev.url(key), &named, "{}").await;
+        assert_eq!(unsigned.status, StatusCode::FORBIDDEN, "{}", unsigned.body);
+        assert!(unsigned.body.contains(service), "it says what to sign for: {}", unsigned.body);
         reply.body
     };
-    let tables = aws("dynamodb_url", "DynamoDB_20120810.ListTables").await;
+    let tables = aws("dynamodb_url", "dynamodb", "DynamoDB_20120810.ListTables").await;
     assert!(tables.contains(dev.url("grants_table")), "{tables}");
     assert!(tables.contains(dev.url("short_lived_table")), "{tables}");
-    let secrets = aws("secrets_manager_url", "secretsmanager.ListSecrets").await;
+    let secrets = aws("secrets_manager_url", "secretsmanager", "secretsmanager.ListSecrets").await;
     assert!(secrets.contains(dev.url("app_secret_id")), "{secrets}");
     assert!(secrets.contains(dev.url("keyring_secret_id")), "{secrets}");
     dev.end("TERM").await;
@@ -400,6 +409,9 @@ async fn other_websites_cannot_press_the_buttons() {
         ("origin", "http://127.0.0.1:1"),
         ("sec-fetch-site", "cross-site"),
         ("sec-fetch-site", "same-site"),
+        // A tunnel may rewrite the host.
+        ("x-forwarded-host", "my-tunnel.example.com"),
+        ("cf-connecting-ip", "203.0.113.7"),
     ] {
         assert_eq!(by_a_second(&[foreign]).await, StatusCode::FORBIDDEN, "{foreign:?}");
     }
@@ -549,14 +561,19 @@ async fn live_says_what_is_missing() {
     assert!(consent.as_str().starts_with(dev.url("threads_url")), "{consent}");
     let back = ("redirect_uri", "https://tunnel.example.com/callback");
     assert!(consent.query_pairs().any(|(name, value)| (&*name, &*value) == back), "{consent}");
+    // Meta's clock goes on by itself.
+    let by_a_day = json!({"advance_seconds": DAY});
+    assert_eq!(dev.post("service_url", "/dev/clock", &by_a_day).await.status, StatusCode::FORBIDDEN);
+    assert!(!dev.get("service_url", "/").await.body.contains("/dev/clock"));
     // The tunnel opens the service to the world, but not the development controls.
     for path in ["/", "/dev/grants"] {
         let url = format!("{}{path}", dev.url("service_url"));
         let through = dev.send(Method::GET, &url, &[("host", "tunnel.example.com")], "").await;
         assert_eq!(through.status, StatusCode::FORBIDDEN, "{path}");
     }
+    let key = dev.url("secret_access_key").to_owned();
     let log = dev.end("TERM").await;
-    assert_no_secret(&log, &[secret]);
+    assert_no_secret(&log, &[secret, &key]);
 }
 
 #[tokio::test]

@@ -31,8 +31,12 @@ def browser(url: str):
     trusting.check_hostname = False
     trusting.verify_mode = ssl.CERT_NONE
     opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trusting)
+        urllib.request.ProxyHandler({}),
+        urllib.request.HTTPSHandler(context=trusting),
+        # The command's own address gives a cookie, and sends the browser to Meta.
+        urllib.request.HTTPCookieProcessor(),
     )
+    url = opener.open(url, timeout=SECONDS).geturl()
     accounts = urllib.parse.urljoin(url, "/control/accounts")
     user_id = json.load(opener.open(accounts, timeout=SECONDS))["accounts"][0]["user_id"]
     opener.open(f"{url}&auto_approve={user_id}", timeout=SECONDS).read()

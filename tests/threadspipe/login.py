@@ -154,11 +154,21 @@ def sha256(certificate: bytes) -> str:
     return ":".join(f"{byte:02X}" for byte in hashlib.sha256(certificate).digest())
 
 
+def in_arguments(text: str) -> bool:
+    """Whether a program on this machine was told the text in its arguments."""
+    for arguments in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        # A process may have ended meanwhile.
+        with contextlib.suppress(OSError):
+            if text.encode() in arguments.read_bytes():
+                return True
+    return False
+
+
 def start(program: str, sandbox: dict, folder: str) -> tuple[Command, str, str, str]:
-    """A login that waits: its address at Meta, its own origin, and the fingerprint that it prints."""
+    """A login that waits: the address at which it begins, its own origin, and the fingerprint that it prints."""
     login = Command(program, "login", "--no-browser", "--port", "0", "--json", folder=folder,
                     THREADS_AUTHORIZE_URL=sandbox["authorize_url"], THREADS_GRAPH_URL=sandbox["graph_url"], **APP)
-    address = login.line(r"http://\S+/oauth/authorize\?\S+")
+    address = login.line(r"http://127\.0\.0\.1:\d+/\S+")
     origin = login.line(r"https://127\.0\.0\.1:\d+")
     fingerprint = login.line(r"([0-9A-F]{2}:){31}[0-9A-F]{2}")
     login.line("Waiting")
@@ -170,6 +180,8 @@ def agreeing(program: str, sandbox: dict, folder: str, browser: Browser):
     with login:
         browser.open(address)
         browser.click("#allow")
+        state = re.search(r"state=([\w-]+)", browser.driver.current_url)
+        check("no program's arguments hold the state", not state or not in_arguments(state.group(1)))
         browser.warned()
         browser.screenshot("1-warning")
         port = int(origin.rsplit(":", 1)[1])

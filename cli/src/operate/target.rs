@@ -1,9 +1,10 @@
 //! Which stack a command works on: one of `threads-auth dev`, or one that was deployed to AWS.
 //!
-//! Owns how the stack's tables and secrets are found: the development stack tells them, and CloudFormation has them as the
+//! Owns how the stack's tables and secrets are found: the development stack tells them and its key's file, and CloudFormation has them as the
 //! stack's outputs, so that nobody copies names about. Credentials are looked up where AWS's own tools do. Refuses to guess a region or a stack.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,8 +28,8 @@ use crate::shell::surroundings::Surroundings;
 /// For the help of every command that works on a stack.
 pub(crate) const TARGETS: &str = "\
 Which stack:
-  --local works on `threads-auth dev` on this machine, at http://127.0.0.1:3000 or at the address given. Otherwise it is the
-  CloudFormation stack of --stack. Credentials and region are looked up as AWS's own tools do it: --profile, the environment, the
+  --local works on `threads-auth dev` on this machine, at http://127.0.0.1:3000 or at the address given, for the user who started it:
+  the key is in a file of theirs. Otherwise it is the CloudFormation stack of --stack. Credentials and region are looked up as AWS's own tools do it: --profile, the environment, the
   shared files, SSO (`aws sso login` first), a process, a role. AWS_ENDPOINT_URL and its kind are honoured.";
 
 const PATIENCE: HttpTimeouts =
@@ -80,10 +81,11 @@ pub(crate) struct Deployed {
     pub(crate) outputs: HashMap<String, String>,
 }
 
-/// The development stack tells this of itself.
+/// The development stack tells this of itself. The secret of its key is in a file, for its owner alone.
 #[derive(Deserialize)]
 struct Development {
     variables: HashMap<String, String>,
+    key_file: PathBuf,
     now: Timestamp,
 }
 
@@ -102,7 +104,14 @@ impl Target {
     async fn find(&self, surroundings: &Surroundings) -> Result<Opened> {
         let http = HttpClient::new(PATIENCE).context("no connection can be made")?;
         let (variables, start, name, deployed) = if let Some(url) = &self.local {
-            let development = development(&http, url).await?;
+            let mut development = development(&http, url).await?;
+            let secret = std::fs::read_to_string(&development.key_file).with_context(|| {
+                format!(
+                    "the key of the development stack at {url} cannot be read; it is in {}, for the user who started the stack",
+                    development.key_file.display()
+                )
+            })?;
+            development.variables.insert("AWS_SECRET_ACCESS_KEY".to_owned(), secret.trim().to_owned());
             let name = format!("the development stack at {url}");
             (development.variables, development.now, name, None)
         } else {

@@ -1,20 +1,23 @@
 //! A variable of a `.env` file that is to hold a token.
 //!
 //! Owns the file from before Meta is asked until the token is in it: it is locked, proven to be writable and given room
-//! first, and replaced as a whole at the end. Refuses to begin where it could not finish.
+//! first, and replaced as a whole at the end. A file that cannot be replaced, as one that is mounted by itself, is written
+//! as it is. Refuses to begin where it could not finish.
 
 use std::collections::HashMap;
 use std::fs::{File, Metadata, TryLockError};
 use std::io::{self, Seek, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use rustix::fs::{CWD, FallocateFlags, Mode, OFlags};
 use tempfile::NamedTempFile;
 use threads_graph::AccessToken;
 
+use crate::person::recovered::{Place, recover};
 use crate::shell::env_file;
 use crate::shell::exit::{later, usage};
 use crate::shell::inputs::Inputs;
@@ -83,17 +86,46 @@ pub(crate) struct Slot {
     variable: String,
     /// Where the links lead to.
     target: PathBuf,
+    /// Locked.
     folder: File,
     content: Option<Vec<u8>>,
-    room: NamedTempFile,
+    way: Way,
+}
+
+/// How the file gets its new content.
+#[derive(Debug)]
+enum Way {
+    /// Another file takes its place, which is never half written.
+    Replace(NamedTempFile),
+    /// It stays the file that it is, and is locked itself: who has it mounted elsewhere knows nothing of our folder.
+    InPlace(File),
 }
 
 impl Slot {
     /// Makes sure that a token can be stored, before there is one. Otherwise it changes nothing.
     async fn reserve(path: &Path, variable: &str, output: Output) -> Result<Self> {
-        let folder = lock(path, PATIENCE, output).await?;
-        let slot = Self::prepare(path, variable, folder)
+        let unopened =
+            |what: &str| format!("{what}{} cannot be opened, so Meta was not asked", path.display());
+        let folder = || File::open(parent(&follow(path)?));
+        let folder = folder().with_context(|| unopened("the folder of "))?;
+        let folder = lock(folder, path, output).await?;
+        let fixed = match fixed(path).with_context(|| {
+            format!(
+                "{} cannot be replaced, and not be written as it is, so Meta was not asked",
+                path.display()
+            )
+        })? {
+            Some(file) => Some(lock(file, path, output).await?),
+            None => None,
+        };
+        let slot = Self::prepare(path, variable, folder, fixed)
             .with_context(|| format!("{} cannot be written, so Meta was not asked", path.display()))?;
+        if matches!(slot.way, Way::InPlace(_)) {
+            output.note(&format!(
+                "{} cannot be replaced as a whole, so it is written in place",
+                path.display()
+            ));
+        }
         if let Some(content) = &slot.content {
             let definitions = env_file::definitions(content, variable);
             if definitions > 1 {
@@ -114,18 +146,26 @@ impl Slot {
         Ok(slot)
     }
 
-    fn prepare(path: &Path, variable: &str, folder: File) -> Result<Self> {
+    /// `fixed` is the file, if it cannot be replaced.
+    fn prepare(path: &Path, variable: &str, folder: File, fixed: Option<File>) -> Result<Self> {
         let target = follow(path)?;
         let content = env_file::contents(&target)?;
         // With a token that any file can hold; one that is more difficult is judged when it is there.
         env_file::set(content.as_deref().unwrap_or_default(), variable, "THQVJ")?;
-        let mut room =
-            tempfile::Builder::new().prefix(".env.").suffix(".new").tempfile_in(parent(&target))?;
-        dress(&room, env_file::metadata(&target)?.as_ref())?;
-        // Zeros in place of what is to come: a full disk shows now, and a power failure leaves no copy of a secret behind.
-        room.write_all(&vec![0; content.as_ref().map_or(0, Vec::len) + ROOM])?;
-        room.as_file().sync_all()?;
-        Ok(Self { path: path.to_owned(), variable: variable.to_owned(), target, folder, content, room })
+        let size = content.as_ref().map_or(0, Vec::len) + ROOM;
+        let way = if let Some(file) = fixed {
+            reserve_room(&file, size)?;
+            Way::InPlace(file)
+        } else {
+            let mut room =
+                tempfile::Builder::new().prefix(".env.").suffix(".new").tempfile_in(parent(&target))?;
+            dress(&room, env_file::metadata(&target)?.as_ref())?;
+            // Zeros in place of what is to come: a full disk shows now, and a power failure leaves no copy of a secret behind.
+            room.write_all(&vec![0; size])?;
+            room.as_file().sync_all()?;
+            Way::Replace(room)
+        };
+        Ok(Self { path: path.to_owned(), variable: variable.to_owned(), target, folder, content, way })
     }
 
     /// The token that is there now.
@@ -148,49 +188,124 @@ impl Slot {
         parent(&self.target)
     }
 
+    /// What a file for a token that could not be stored here is known by.
+    pub(crate) fn place(&self) -> Place {
+        let current = self.current(&HashMap::new());
+        Place::new(&self.target, &self.variable, current.as_deref())
+    }
+
     /// Stores the token: the file holds it when this returns, or is as it was before.
-    pub(crate) fn store(mut self, token: &AccessToken) -> Result<()> {
+    pub(crate) fn store(self, token: &AccessToken) -> Result<()> {
         // Read again, because an editor asks for no lock.
         let content = env_file::contents(&self.target)?.unwrap_or_default();
         let changed = env_file::set(&content, &self.variable, token.expose())?;
-        dress(&self.room, env_file::metadata(&self.target)?.as_ref())?;
-        self.room.rewind()?;
-        self.room.write_all(&changed)?;
-        self.room.as_file().set_len(changed.len() as u64)?;
-        self.room.as_file().sync_all()?;
-        self.room.persist(&self.target)?;
-        // The file is whole either way; this is about whether a power failure forgets it.
-        self.folder.sync_all().ok();
+        let place = self.place();
+        match self.way {
+            Way::Replace(mut room) => {
+                dress(&room, env_file::metadata(&self.target)?.as_ref())?;
+                room.rewind()?;
+                room.write_all(&changed)?;
+                room.as_file().set_len(changed.len() as u64)?;
+                room.as_file().sync_all()?;
+                if let Err(refused) = room.persist(&self.target) {
+                    // What could not be foreseen: the old file may still be written as it is.
+                    let file = open_in_place(&self.target).map_err(|_| refused.error)?;
+                    write_in_place(&file, &content, &changed)?;
+                }
+                // The file is whole either way; this is about whether a power failure forgets it.
+                self.folder.sync_all().ok();
+            }
+            Way::InPlace(file) => {
+                // A process that is killed in the middle leaves the token for the next run.
+                let kept = recover([parent(&self.target)], Some(&place), &self.variable, token);
+                let written = write_in_place(&file, &content, &changed);
+                // What failed is told, and then kept by whoever tells it.
+                if let Some(kept) = kept {
+                    std::fs::remove_file(kept).ok();
+                }
+                written?;
+            }
+        }
         Ok(())
     }
 }
 
-/// Locks the file's folder. A lock on the file itself would go with the file, which is replaced.
-async fn lock(path: &Path, patience: Duration, output: Output) -> Result<File> {
-    let open = || File::open(parent(&follow(path)?));
-    let folder = open().with_context(|| {
-        format!("the folder of {} cannot be opened, so Meta was not asked", path.display())
-    })?;
-    match folder.try_lock() {
-        Ok(()) => return Ok(folder),
+/// The file of a path, if it is there and another cannot take its place: one that is mounted by itself, or that is not to be
+/// changed at all, which is an error.
+fn fixed(path: &Path) -> io::Result<Option<File>> {
+    let target = follow(path)?;
+    if env_file::metadata(&target)?.is_some_and(|about| about.is_file()) && is_fixed(&target) {
+        open_in_place(&target).map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn is_fixed(target: &Path) -> bool {
+    use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
+    let fixed = StatxAttributes::MOUNT_ROOT | StatxAttributes::IMMUTABLE | StatxAttributes::APPEND;
+    rustix::fs::statx(CWD, target, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS)
+        .is_ok_and(|about| about.stx_attributes.intersects(fixed))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_fixed(_: &Path) -> bool {
+    false
+}
+
+/// Not through a link: the path was followed before.
+fn open_in_place(target: &Path) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(CWD, target, flags, Mode::empty())?.into())
+}
+
+/// A full disk shows now. What readers see does not change.
+fn reserve_room(file: &File, size: usize) -> io::Result<()> {
+    match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, size as u64) {
+        Err(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => {
+            Err(io::Error::new(io::ErrorKind::StorageFull, "the disk is full"))
+        }
+        // Not every file system can.
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Writes what differs from the old content, at once. Whatever fails, the old content is put back as far as possible.
+fn write_in_place(file: &File, old: &[u8], new: &[u8]) -> io::Result<()> {
+    let same = old.iter().zip(new).take_while(|(old, new)| old == new).count();
+    let write = |content: &[u8]| {
+        file.write_all_at(&content[same..], same as u64)?;
+        file.set_len(content.len() as u64)?;
+        file.sync_all()
+    };
+    write(new).inspect_err(|_| {
+        write(old).ok();
+    })
+}
+
+/// Locks the file's folder, or the file. A lock on a file that is replaced would go with it.
+async fn lock(file: File, path: &Path, output: Output) -> Result<File> {
+    match file.try_lock() {
+        Ok(()) => return Ok(file),
         Err(TryLockError::WouldBlock) => {}
         Err(TryLockError::Error(error)) => {
             output.warn(&format!(
                 "{} could not be locked ({error}): let no second process change it meanwhile",
                 path.display()
             ));
-            return Ok(folder);
+            return Ok(file);
         }
     }
     output.note(&format!("waiting for another process that has {}", path.display()));
     let (locked, wait) = tokio::sync::oneshot::channel();
-    std::thread::spawn(move || locked.send(folder.lock().map(|()| folder)));
-    match tokio::time::timeout(patience, wait).await {
-        Ok(Ok(folder)) => Ok(folder?),
+    std::thread::spawn(move || locked.send(file.lock().map(|()| file)));
+    match tokio::time::timeout(PATIENCE, wait).await {
+        Ok(Ok(file)) => Ok(file?),
         Ok(Err(_)) | Err(_) => later(format!(
             "another process has had {} for {} s, so Meta was not asked",
             path.display(),
-            patience.as_secs()
+            PATIENCE.as_secs()
         )),
     }
 }
@@ -228,22 +343,42 @@ fn dress(new: &NamedTempFile, old: Option<&Metadata>) -> Result<()> {
     Ok(new.as_file().set_permissions(mode)?)
 }
 
-/// Writes a file of its own, mode 0600, for a token that could not be stored where it belongs. Tries one folder after the
-/// other.
-pub(crate) fn recover<'a>(
-    folders: impl IntoIterator<Item = &'a Path>,
-    name: &str,
-    token: &AccessToken,
-) -> Option<PathBuf> {
-    folders.into_iter().find_map(|folder| {
-        let mut file = tempfile::Builder::new()
-            .prefix("threads-auth-recovered-")
-            .suffix(".env")
-            .tempfile_in(folder)
-            .ok()?;
-        file.write_all(&env_file::line(name, token.expose())).ok()?;
-        file.as_file().sync_all().ok()?;
-        let (_, path) = file.keep().ok()?;
-        Some(path)
-    })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_written_in_place_stays_the_same_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".env");
+        for (old, new) in [
+            ("A=1\nT=old\nZ=9\n", "A=1\nT=a-longer-one\nZ=9\n"),
+            ("A=1\nT=a-longer-one\nZ=9\n", "A=1\nT=old\nZ=9\n"),
+            ("T=old", "T=old"),
+            ("", "T='new'\n"),
+        ] {
+            std::fs::write(&path, old).unwrap();
+            let file = open_in_place(&path).unwrap();
+            reserve_room(&file, ROOM).unwrap();
+            let inode = path.metadata().unwrap().ino();
+            write_in_place(&file, old.as_bytes(), new.as_bytes()).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), new);
+            assert_eq!(path.metadata().unwrap().ino(), inode);
+        }
+        // The room costs nothing that anybody sees.
+        std::fs::write(&path, "T=old").unwrap();
+        let slot = Slot::prepare(
+            &path,
+            "T",
+            File::open(folder.path()).unwrap(),
+            Some(open_in_place(&path).unwrap()),
+        );
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "T=old");
+        slot.unwrap().store(&AccessToken::new("THQVJnew").unwrap()).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "T=THQVJnew");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(open_in_place(&link).is_err());
+    }
 }

@@ -6,5 +6,6 @@ mod consent;
 mod env_slot;
 pub(crate) mod legacy;
 pub(crate) mod login;
+mod recovered;
 pub(crate) mod refresh_token;
 mod tokens;

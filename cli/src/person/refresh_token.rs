@@ -2,11 +2,12 @@
 
 use anyhow::{Context, Result};
 use clap::Args;
-use threads_graph::AccessToken;
+use threads_graph::{AccessToken, LongLivedToken};
 use zeroize::Zeroizing;
 
 use crate::person::env_slot::Keep;
 use crate::person::legacy::tell_unused;
+use crate::person::recovered::Recovered;
 use crate::person::tokens;
 use crate::shell::exit::{Stopped, usage};
 use crate::shell::inputs::{ACCESS_TOKEN, SECRETS};
@@ -83,9 +84,28 @@ impl RefreshTokenCommand {
         let inputs = self.keep.inputs(surroundings, output)?;
         let (token, slot) = if self.auto_mode {
             // The file is held from before it is read, so that nobody refreshes the same token at the same time.
-            let Some(slot) = self.keep.reserve(output, &mut interrupt).await? else {
+            let Some(mut slot) = self.keep.reserve(output, &mut interrupt).await? else {
                 return usage("--auto-mode needs --env-path and --env-variable: the token is there");
             };
+            let recovered = Recovered::find(&slot.place(), slot.parent(), surroundings.now);
+            if let Some(Recovered { token, file, is_old }) = recovered {
+                let taken_up = format!("took up the token that an earlier run left in {}", file.display());
+                if !is_old {
+                    // It is what this run would have got.
+                    output.note(&taken_up);
+                    let token = LongLivedToken { access_token: token, expires_in: None };
+                    tokens::deliver_refreshed(&token, Some(slot), output)?;
+                    std::fs::remove_file(&file).ok();
+                    return Ok(());
+                }
+                slot.store(&token)?;
+                std::fs::remove_file(&file).ok();
+                output.note(&taken_up);
+                let Some(again) = self.keep.reserve(output, &mut interrupt).await? else {
+                    return usage("--auto-mode needs --env-path and --env-variable: the token is there");
+                };
+                slot = again;
+            }
             let token = slot.current(&surroundings.variables).ok_or_else(|| {
                 Stopped::Usage(format!(
                     "{} does not define {}: `threads-auth login` can put a token there",

@@ -14,7 +14,8 @@ use threads_graph::{
     ShortLivedToken, UserId,
 };
 
-use crate::person::env_slot::{Slot, recover};
+use crate::person::env_slot::Slot;
+use crate::person::recovered::{Place, recover};
 use crate::shell::env_file;
 use crate::shell::exit::Stopped;
 use crate::shell::output::{Output, say, table};
@@ -79,7 +80,7 @@ pub(crate) async fn complete(
 
 /// The second step failed: the code is spent, and the short-lived token is all there is.
 fn unfinished(error: threads_graph::Error, short_lived: &AccessToken, slot: Option<&Slot>) -> anyhow::Error {
-    let place = rescue("short_lived_token", short_lived, slot.map(Slot::parent));
+    let place = rescue("short_lived_token", short_lived, slot.map(Slot::parent), None);
     say(&format!(
         "The code is spent, but the short-lived token it gave works for an hour, and is {place}.\n\
          Within that hour, `threads-auth access_token --short-lived-token -` completes the login with it."
@@ -176,14 +177,14 @@ fn deliver(
 ) -> Result<()> {
     let Some(slot) = slot else {
         return output.result(json, plain).map_err(|error| {
-            let place = rescue("long_lived_token", &token.access_token, None);
+            let place = rescue("long_lived_token", &token.access_token, None, None);
             error.context(Stopped::NotStored(format!("the new token could not be printed; it is {place}")))
         });
     };
     let (path, variable) = (slot.path().to_owned(), slot.variable().to_owned());
-    let folder = slot.parent().to_owned();
+    let (folder, belongs) = (slot.parent().to_owned(), slot.place());
     if let Err(error) = slot.store(&token.access_token) {
-        let place = rescue(&variable, &token.access_token, Some(&folder));
+        let place = rescue(&variable, &token.access_token, Some(&folder), Some(&belongs));
         return Err(error.context(Stopped::NotStored(format!(
             "the new token could not be stored in {}; it is {place}",
             path.display()
@@ -194,7 +195,7 @@ fn deliver(
 }
 
 /// Puts a token where its owner finds it: on the terminal, or in a file of its own. Says where that is.
-fn rescue(variable: &str, token: &AccessToken, folder: Option<&Path>) -> String {
+fn rescue(variable: &str, token: &AccessToken, folder: Option<&Path>, belongs: Option<&Place>) -> String {
     let line = env_file::line(variable, token.expose());
     let mut out = io::stdout();
     if out.is_terminal() && out.write_all(&line).and_then(|()| out.flush()).is_ok() {
@@ -202,7 +203,7 @@ fn rescue(variable: &str, token: &AccessToken, folder: Option<&Path>) -> String 
     }
     let elsewhere = std::env::temp_dir();
     let folders = folder.into_iter().chain([Path::new("."), &elsewhere]);
-    if let Some(path) = recover(folders, variable, token) {
+    if let Some(path) = recover(folders, belongs, variable, token) {
         return format!("in the file {}", path.display());
     }
     // Nothing is left but this. A log that holds a token is bad, but it can be cleaned.

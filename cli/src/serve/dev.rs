@@ -112,18 +112,21 @@ impl Dev {
             ..StackOptions::default()
         })
         .await?;
-        self.announce(stack.urls())?;
+        self.announce(&stack)?;
         interrupt.next().await;
         wind_down(stack.stop()).await;
         Ok(())
     }
 
-    fn announce(&self, urls: &Urls) -> Result<()> {
+    fn announce(&self, stack: &Stack) -> Result<()> {
+        let urls = stack.urls();
         let text = if self.json {
             serde_json::to_string(urls)?
         } else {
             let Urls { service_url, threads_url, dynamodb_url, secrets_manager_url, eventbridge_url, .. } =
                 urls;
+            let Urls { region, access_key_id, .. } = urls;
+            let key_file = stack.key_file().display();
             let public =
                 self.public_url.as_ref().map_or(service_url.as_str(), Url::as_str).trim_end_matches('/');
             let kept = if self.ephemeral {
@@ -137,11 +140,13 @@ impl Dev {
             };
             format!(
                 "Threads Auth is ready.\n\n  \
-                 Open             {public}/\n  \
+                 Open             {service_url}/\n  \
                  Connect          {public}/authorize\n  \
                  DynamoDB         {dynamodb_url}\n  \
                  Secrets Manager  {secrets_manager_url}\n  \
                  EventBridge      {eventbridge_url}\n  \
+                 Sign with        key {access_key_id}, region {region}, and the secret in\n  \
+                 \x20                {key_file}\n  \
                  Kept             {kept}\n  \
                  Threads          {threads}\n\n\
                  Ctrl-C stops it."

@@ -9,6 +9,7 @@ use clap::Args;
 use serde_json::json;
 use threads_sandbox::{Clock, Inspection, NewAccount, Sandbox, SandboxOptions};
 use tokio::net::TcpListener;
+use url::Url;
 
 use crate::serve::inspection::inspections;
 use crate::serve::server::{announce, wind_down};
@@ -65,6 +66,10 @@ pub(crate) struct SandboxCommand {
     #[arg(long, value_name = "WHOSE", value_parser = inspections())]
     inspection: Option<Inspection>,
 
+    /// An address that is forwarded to this machine: OAuth and Graph answer under its name too, the control endpoint does not
+    #[arg(long, value_name = "URL")]
+    public_url: Option<Url>,
+
     /// Print one JSON object with every address when ready; logs go to standard error either way
     #[arg(long)]
     json: bool,
@@ -92,7 +97,8 @@ impl SandboxCommand {
         let url = format!("http://{}", listener.local_addr()?);
         self.announce(&url)?;
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let serving = tokio::spawn(sandbox.serve(listener, async {
+        let public_host = self.public_url.as_ref().and_then(Url::host_str).map(str::to_owned);
+        let serving = tokio::spawn(sandbox.serve_as(public_host, listener, async {
             // An error means that the sender is gone, which is a stop as well.
             let _ = stopped.await;
         }));
@@ -156,7 +162,12 @@ impl SandboxCommand {
 fn lock(state_file: &Path) -> Result<File> {
     let mut name = state_file.as_os_str().to_owned();
     name.push(".lock");
-    let lock = File::create(&name)
+    // What is there under this name is not ours to empty.
+    let lock = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&name)
         .with_context(|| format!("the state file {} cannot be written", state_file.display()))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),

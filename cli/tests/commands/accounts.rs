@@ -399,3 +399,60 @@ fn without_a_stack_it_says_how_to_start_one() {
     run(local.bare(&["accounts", "list", "--local=there"])).says(2, &["--local"]);
     run(local.bare(&["accounts", "list", "--local", "--profile", "x"])).says(2, &["cannot be used with"]);
 }
+
+/// Links that lie in wait where a file with tokens goes: none is followed, whatever it leads to.
+#[test]
+fn a_file_with_tokens_is_a_new_file() {
+    use std::os::unix::fs::{MetadataExt, symlink};
+    let local = Local::new();
+    let ada = local.account(ADA);
+    local.write("precious", "keep me");
+    symlink("precious", local.path("to-a-file")).unwrap();
+    symlink("elsewhere", local.path("to-nothing")).unwrap();
+    for name in ["to-a-file", "to-nothing", "precious"] {
+        let export = ["accounts", "export", "--with-tokens", "--yes-with-tokens", "--output", name];
+        local.run(&export).says(2, &[name, "exists: choose another name"]);
+    }
+    local.write("tokens.csv", "token\nnone\n");
+    let calls = local.stack.sandbox().unwrap().calls().len();
+    for name in ["to-a-file", "to-nothing", "/dev/null"] {
+        let import = ["accounts", "import", "tokens.csv", "--rejected", name];
+        local.run(&import).says(2, &[name, "no regular file"]);
+    }
+    symlink("precious", local.path("tokens.csv.rejected")).unwrap();
+    local.run(&["accounts", "import", "tokens.csv"]).says(2, &["tokens.csv.rejected", "no regular file"]);
+    assert_eq!(local.stack.sandbox().unwrap().calls().len(), calls, "Meta is not asked first");
+    assert!(!local.path("elsewhere").exists());
+
+    // What an earlier run left is replaced, and no other name of it is written.
+    std::fs::hard_link(local.path("precious"), local.path("r")).unwrap();
+    local.run(&["accounts", "import", "tokens.csv", "--rejected", "r"]).expect(1);
+    assert_eq!(local.read("precious"), "keep me");
+    assert!(local.read("r").contains("\"access_token\":\"none\""));
+    assert_eq!(std::fs::metadata(local.path("r")).unwrap().mode() & 0o777, 0o600);
+    local.run(&["accounts", "export", "--with-tokens", "--yes-with-tokens", "--output", "new"]).expect(0);
+    assert_eq!(std::fs::metadata(local.path("new")).unwrap().mode() & 0o777, 0o600);
+    assert!(local.read("new").contains(&ada));
+}
+
+#[test]
+fn a_stray_quote_costs_one_line() {
+    let local = Local::new();
+    let (ada, ben, eve) = (local.token(ADA), local.token(BEN), local.token(EVE));
+    let long = "x".repeat(70_000);
+    local.write(
+        "tokens.csv",
+        format!("token,user_id,note\n{ada},{ADA},a\n{ben},\"{BEN},b\n{ben},{BEN},b\n{eve},{EVE},\"{long}\"\n{eve},{EVE},\"two\nlines\"\n"),
+    );
+    let ended = local.run(&["accounts", "import", "tokens.csv", "--json"]);
+    ended.expect(1);
+    let json: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let counts = ["read", "imported", "rejected"].map(|count| json[count].as_u64());
+    assert_eq!(counts, [Some(5), Some(3), Some(2)], "{json}");
+    let kept: Vec<Value> =
+        local.read("tokens.csv.rejected").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut told: Vec<_> = kept.iter().map(|line| (line["line"].as_u64(), text(line, "/reason"))).collect();
+    told.sort_unstable();
+    assert_eq!(told[0], (Some(3), "a quote in the line is never closed"));
+    assert!(told[1].0 == Some(5) && told[1].1.contains("longer than 65536 bytes"), "{told:?}");
+}

@@ -232,3 +232,121 @@ fn two_at_once_refresh_one_after_the_other() {
     // The second finds the first one's token, which is too young. Neither asks with a token that the other has killed.
     assert_eq!(codes, [0, 4]);
 }
+
+/// The command where `app/.env` is `host/.env`, mounted by itself, as containers have it. None where this user cannot mount.
+fn mounted(world: &World, more: &str, arguments: &[&str]) -> Option<std::process::Command> {
+    let with: &[&str] = if world.folder_is_roots() { &["-m"] } else { &["-rm"] };
+    let allowed = std::process::Command::new("unshare").args(with).arg("true").output();
+    if !allowed.is_ok_and(|ended| ended.status.success()) {
+        return None;
+    }
+    let mut command = std::process::Command::new("unshare");
+    let script = format!("mount --bind host/.env app/.env && {more} exec \"$0\" \"$@\"");
+    command.args(with).args(["sh", "-c", &script, env!("CARGO_BIN_EXE_threads-auth")]).args(arguments);
+    world.surround(&mut command);
+    Some(command)
+}
+
+#[test]
+fn a_file_that_is_mounted_by_itself_is_written_in_place() {
+    let world = World::new();
+    world.sandbox.set_old_token_behaviour(threads_sandbox::OldToken::NewTokenOldDead);
+    for folder in ["host", "app"] {
+        std::fs::create_dir(world.path(folder)).unwrap();
+    }
+    world.write("app/.env", "");
+    let mut token = world.old_token();
+    let path = world.write("host/.env", format!("A=1\nT={token} # mine\nZ=9\n"));
+    std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    let inode = path.metadata().unwrap().ino();
+    let arguments = ["refresh_token", "-auto", "-p", "app/.env", "-v", "T"];
+    // Twice: the old token dies each time, so that one that was not stored would end it.
+    for _ in 0..2 {
+        let Some(command) = mounted(&world, "", &arguments) else {
+            println!("nothing can be mounted here: the unit tests of env_slot.rs have to do");
+            return;
+        };
+        run(command).says(0, &["written in place", "Updated the T variable in app/.env"]);
+        let content = world.read("host/.env");
+        let now = content.strip_prefix("A=1\nT=").unwrap().strip_suffix(" # mine\nZ=9\n").unwrap();
+        assert!(now.starts_with("THQVJ") && now != token, "{content}");
+        token = now.to_owned();
+        world.sandbox.clock().advance(2 * crate::support::DAY);
+    }
+    assert_eq!((path.metadata().unwrap().ino(), mode(&path)), (inode, 0o600));
+    assert_eq!(world.names(), ["app", "host"], "nothing else is left");
+    assert_eq!(std::fs::read_dir(world.path("app")).unwrap().count(), 1);
+
+    // Who has it at another name is waited for.
+    let held = File::open(&path).unwrap();
+    held.lock().unwrap();
+    let mut running = Running::start(mounted(&world, "", &arguments).unwrap());
+    running.line("waiting for another process that has app/.env");
+    held.unlock().unwrap();
+    running.end().expect(0);
+    assert_eq!(world.calls(SandboxCall::Refresh), 3);
+
+    // Where it cannot be written either, Meta is not asked.
+    let readonly = mounted(&world, "mount -o remount,bind,ro app/.env &&", &arguments).unwrap();
+    run(readonly).says(1, &["app/.env cannot be replaced", "Meta was not asked"]);
+    assert_eq!(world.calls(SandboxCall::Refresh), 3);
+}
+
+#[test]
+fn the_next_run_takes_up_a_token_that_was_saved() {
+    let world = World::new();
+    world.sandbox.set_old_token_behaviour(threads_sandbox::OldToken::NewTokenOldDead);
+    let old = world.old_token();
+    let path = world.write(".env", format!("A=1\nT={old}\n"));
+    let sabotage = move || {
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+    };
+    refresh_while(&world, ".env", "THQVJnew", sabotage).expect(5);
+    let (saved, _) = world.recovered();
+    std::fs::remove_dir(world.path(".env")).unwrap();
+
+    // Not for another variable, nor for a value that somebody has put there since.
+    world.write(".env", format!("A=1\nT=THQVJanother\nU={old}\n"));
+    refresh(&world, ".env").expect(3);
+    run(world.command(&["refresh_token", "-auto", "-p", ".env", "-v", "U"])).expect(0);
+    assert!(saved.exists());
+    // Nor what others could have put there.
+    world.write(".env", format!("A=1\nT={old}\n"));
+    let calls = world.calls(SandboxCall::Refresh);
+    std::fs::set_permissions(&saved, Permissions::from_mode(0o644)).unwrap();
+    refresh(&world, ".env").expect(3);
+    std::fs::set_permissions(&saved, Permissions::from_mode(0o600)).unwrap();
+
+    let ended = refresh(&world, ".env");
+    ended
+        .says(0, &["took up the token that an earlier run left in", "Updated the T variable"])
+        .hides(&["THQVJnew"]);
+    assert_eq!(world.read(".env"), "A=1\nT=THQVJnew\n");
+    assert!(!saved.exists());
+    // It is what a refresh would have given: Meta refuses a token of less than a day.
+    assert_eq!(world.calls(SandboxCall::Refresh), calls + 1);
+}
+
+#[test]
+fn a_saved_token_of_some_age_is_refreshed() {
+    let world = World::new();
+    let (old, newer) = (world.old_token(), world.old_token());
+    let path = world.write(".env", format!("T={old}\n"));
+    let sabotage = move || {
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+    };
+    refresh_while(&world, ".env", &newer, sabotage).expect(5);
+    let (saved, _) = world.recovered();
+    std::fs::remove_dir(world.path(".env")).unwrap();
+    let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+    File::options().write(true).open(&saved).unwrap().set_modified(long_ago).unwrap();
+    // The file may be gone altogether.
+    world.write(".env", "");
+    refresh(&world, ".env").says(0, &["took up the token"]);
+    assert!(!saved.exists());
+    let env = world.read(".env");
+    assert!(env.starts_with("T='THQVJ") && !env.contains(&newer), "{env}");
+    assert_eq!(world.calls(SandboxCall::Refresh), 1);
+}

@@ -11,9 +11,11 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use devstack::Urls;
 use serde_json::{Value, json};
 use threads_graph::HttpClient;
 
+use crate::sign::Signer;
 use crate::stack::Local;
 use crate::support::{Ended, Running, http, run, text};
 
@@ -38,7 +40,7 @@ impl Shared {
             http: http(),
             url: url.clone(),
             stack: local.stack.urls().service_url.clone(),
-            secrets_manager: local.stack.urls().secrets_manager_url.clone(),
+            urls: local.stack.urls().clone(),
             changes: tokio::sync::Mutex::default(),
             meanwhile: Arc::clone(&meanwhile),
             loses_an_answer: Arc::clone(&loses_an_answer),
@@ -79,7 +81,7 @@ struct Between {
     http: HttpClient,
     url: String,
     stack: String,
-    secrets_manager: String,
+    urls: Urls,
     changes: tokio::sync::Mutex<()>,
     meanwhile: Arc<Mutex<Option<(usize, Meanwhile)>>>,
     loses_an_answer: Arc<AtomicBool>,
@@ -139,13 +141,17 @@ impl Between {
 
     #[expect(clippy::disallowed_methods, reason = "a test's own requests")]
     async fn forward(&self, target: &str, body: Bytes) -> Response {
-        let request = self
-            .http
-            .inner()
-            .post(&self.secrets_manager)
-            .header("x-amz-target", target)
-            .header("content-type", "application/x-amz-json-1.1")
-            .body(body);
+        let signer = Signer {
+            access_key_id: &self.urls.access_key_id,
+            secret_access_key: &self.urls.secret_access_key,
+            region: &self.urls.region,
+            service: "secretsmanager",
+        };
+        let url = &self.urls.secrets_manager_url;
+        let added = signer.sign(url, &[("x-amz-target", target)], &body);
+        let request = self.http.inner().post(url).header("x-amz-target", target);
+        let request = added.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+        let request = request.header("content-type", "application/x-amz-json-1.1").body(body);
         let answer = request.send().await.unwrap();
         (StatusCode::from_u16(answer.status().as_u16()).unwrap(), answer.bytes().await.unwrap())
             .into_response()

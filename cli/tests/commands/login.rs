@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::LOCATION;
+use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -19,6 +19,8 @@ use crate::support::{APP_SECRET, HANG, Running, USER, World, run, run_with, text
 /// A person's browser: it trusts the certificate with the fingerprint that the terminal shows, and no other.
 struct Browser {
     http: Client,
+    /// What the command gave it. Cookies are for a host, whatever the port.
+    cookie: Option<String>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -98,13 +100,34 @@ impl Browser {
                 .timeout(Duration::from_secs(15))
                 .build()
                 .unwrap(),
+            cookie: None,
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a test's own requests")]
     fn get(&self, url: &str) -> Response {
-        self.runtime.block_on(async { self.http.get(url).send().await }).unwrap()
+        self.get_with(url, self.cookie.as_deref(), &[])
+    }
+
+    /// The same as somebody else, who has no cookie or another.
+    #[expect(clippy::disallowed_methods, reason = "a test's own requests")]
+    fn get_with(&self, url: &str, cookie: Option<&str>, headers: &[(&str, &str)]) -> Response {
+        let mut request = self.http.get(url);
+        for (name, value) in cookie.map(|cookie| (COOKIE.as_str(), cookie)).iter().chain(headers) {
+            request = request.header(*name, *value);
+        }
+        self.runtime.block_on(async { request.send().await }).unwrap()
+    }
+
+    /// Begins a login at the command's own address, and returns Meta's.
+    fn begin(&mut self, start: &str) -> Url {
+        let sent_on = self.get(start);
+        let cookie = sent_on.headers()[SET_COOKIE].to_str().unwrap();
+        let (pair, attributes) = cookie.split_once("; ").unwrap();
+        assert_eq!(attributes, "Path=/; HttpOnly; SameSite=Lax");
+        self.cookie = Some(pair.to_owned());
+        assert_eq!(sent_on.headers()["cache-control"], "no-store");
+        location(&sent_on)
     }
 
     fn body(&self, response: Response) -> String {
@@ -130,6 +153,8 @@ fn location(response: &Response) -> Url {
 /// A login that waits for its browser.
 struct Waiting {
     running: Running,
+    /// The command's own address, if it has one.
+    start: Option<String>,
     authorize: Url,
     browser: Browser,
 }
@@ -138,14 +163,15 @@ fn login(world: &World, more: &[&str]) -> Waiting {
     let mut arguments = vec!["login", "--no-browser"];
     arguments.extend(more);
     let mut running = Running::start(world.with_app(&arguments));
-    let authorize = running.line("/oauth/authorize?").trim().parse().unwrap();
-    let fingerprint = if more.contains(&"--port") {
-        running.line("fingerprint is");
-        running.line(":").trim().to_owned()
-    } else {
-        String::new()
-    };
-    Waiting { running, authorize, browser: Browser::trusting(&fingerprint) }
+    if !more.contains(&"--port") {
+        let authorize = running.line("/oauth/authorize?").trim().parse().unwrap();
+        return Waiting { running, start: None, authorize, browser: Browser::trusting("") };
+    }
+    let start = running.line("http://127.0.0.1:").trim().to_owned();
+    running.line("fingerprint is");
+    let mut browser = Browser::trusting(running.line(":").trim());
+    let authorize = browser.begin(&start);
+    Waiting { running, start: Some(start), authorize, browser }
 }
 
 fn param(url: &Url, name: &str) -> String {
@@ -163,6 +189,7 @@ fn a_browser_brings_the_code_over_https() {
 
     let answer = waiting.browser.get(back.as_str());
     let (code, state) = (param(&back, "code"), param(&back, "state"));
+    let start = waiting.start.unwrap();
     let last = location(&answer);
     assert_eq!((last.path(), last.query()), ("/callback/agreed", None));
     for page in [answer, waiting.browser.get(last.as_str())] {
@@ -175,8 +202,8 @@ fn a_browser_brings_the_code_over_https() {
     let ended = waiting.running.end();
     let got = ended.json();
     assert_eq!(text(&got, "/user_id"), USER);
-    ended.hides(&[&code, APP_SECRET]);
-    assert!(!ended.stdout.contains(&state));
+    ended.hides(&[&code, APP_SECRET, &state]);
+    assert!(!ended.stdout.contains(&start));
     let long_lived = text(&got, "/tokens/long_lived/access_token");
     assert!(!ended.stderr.contains(long_lived));
 }
@@ -237,6 +264,17 @@ fn what_belongs_to_another_login_is_refused_and_the_waiting_goes_on() {
         assert!(!body.contains("script") && !body.contains("another"), "{body}");
         if !said.is_empty() {
             waiting.running.line(said);
+        }
+    }
+    assert_eq!(world.calls(SandboxCall::ExchangeCode), 0);
+    // Nobody else ends it, whatever they know: a code and this login's state, or a denial.
+    let denied = back.join("?error=access_denied").unwrap();
+    let failed = back.join("?error_code=1349245&error_message=x").unwrap();
+    for address in [&back, &denied, &failed] {
+        for cookie in [None, Some("threads-auth-login=another"), Some("threads-auth-login=")] {
+            let answer = waiting.browser.get_with(address.as_str(), cookie, &[]);
+            assert_eq!(answer.status(), 400, "{address}");
+            waiting.running.line("it is not from the browser in which this login began");
         }
     }
     assert_eq!(world.calls(SandboxCall::ExchangeCode), 0);
@@ -344,6 +382,34 @@ fn an_address_can_be_pasted() {
 }
 
 #[test]
+fn a_login_begins_once() {
+    let world = World::new();
+    let mut running = Running::start(world.with_app(&["login", "--no-browser", "--port", "0", "--json"]));
+    let start = running.line("http://127.0.0.1:").trim().to_owned();
+    running.line("fingerprint is");
+    let mut browser = Browser::trusting(running.line(":").trim());
+    // A look ahead is no visit, and who guesses finds nothing.
+    for header in [("sec-purpose", "prefetch"), ("purpose", "preview"), ("x-moz", "prefetch")] {
+        let ahead = browser.get_with(&start, None, &[header]);
+        assert_eq!((ahead.status().as_u16(), ahead.headers().get(SET_COOKIE)), (503, None));
+    }
+    let guess = browser.get_with(&format!("{start}x"), None, &[]);
+    assert_eq!((guess.status().as_u16(), guess.headers().get(SET_COOKIE)), (404, None));
+    let authorize = browser.begin(&start);
+    for cookie in [None, Some("threads-auth-login=another")] {
+        let second = browser.get_with(&start, cookie, &[]);
+        assert_eq!((second.status().as_u16(), second.headers().get(SET_COOKIE)), (410, None));
+        assert!(second.headers().get(LOCATION).is_none());
+    }
+    // The same browser may reload it.
+    assert_eq!(browser.begin(&start), authorize);
+    let back = browser.consent(&authorize, "auto_approve", USER);
+    let last = location(&browser.get(back.as_str()));
+    browser.get(last.as_str());
+    running.end().json();
+}
+
+#[test]
 fn the_browser_is_opened() {
     let world = World::new();
     let opened = world.path("opened");
@@ -357,15 +423,29 @@ fn the_browser_is_opened() {
         .arg(&script)
         .status();
     assert!(written.unwrap().success());
-    let mut command = world.with_app(&["login", "--paste"]);
-    command.env("BROWSER", &script);
-    let mut running = Running::start(command);
-    let url = running.line("/oauth/authorize?");
-    let (read, opened_at) = std::sync::mpsc::channel();
-    std::thread::spawn(move || read.send(std::fs::read_to_string(opened).unwrap()));
-    assert_eq!(opened_at.recv_timeout(HANG).unwrap(), url.trim());
-    assert_eq!(param(&url.trim().parse().unwrap(), "redirect_uri"), "https://127.0.0.1:8080/callback");
-    running.end_by("TERM").expect(143);
+    for arguments in [&["login", "--paste"][..], &["login", "--port", "0"]] {
+        let mut command = world.with_app(arguments);
+        command.env("BROWSER", &script);
+        let mut running = Running::start(command);
+        let shown = running.line("http://127.0.0.1:").trim().to_owned();
+        let (read, opened_at) = std::sync::mpsc::channel();
+        let opened = opened.clone();
+        std::thread::spawn(move || read.send(std::fs::read_to_string(opened).unwrap()));
+        // Whatever a program is told, everybody on the machine can read.
+        let told = opened_at.recv_timeout(HANG).unwrap();
+        let authorize = Browser::trusting("").begin(&told);
+        let state = param(&authorize, "state");
+        assert!(!told.contains(&state) && told.starts_with("http://127.0.0.1:"), "{told}");
+        let uri = param(&authorize, "redirect_uri");
+        if arguments.contains(&"--paste") {
+            // The person may take Meta's own address elsewhere.
+            assert_eq!(shown, authorize.as_str());
+            assert_eq!(uri, "https://127.0.0.1:8080/callback");
+        } else {
+            assert_eq!(shown, told);
+        }
+        running.end_by("TERM").expect(143);
+    }
 }
 
 #[test]
@@ -377,7 +457,7 @@ fn what_cannot_work_is_said_before_the_browser_opens() {
         let mut arguments = vec!["login", "--no-browser"];
         arguments.extend(more);
         let ended = run(world.with_app(&arguments));
-        assert!(!ended.stderr.contains("/oauth/authorize?"), "{ended:?}");
+        assert!(!ended.stderr.contains("Log in to Threads"), "{ended:?}");
         ended
     };
     try_login(&["--port", &port]).says(1, &[&format!("port {port} cannot be listened on"), "--paste"]);
@@ -409,8 +489,9 @@ fn plain_http_is_for_the_sandbox_only() {
     let mut running =
         Running::start(world.with_app(&["login", "--no-browser", "--redirect-uri", &uri, "--json"]));
     running.line("Meta refuses redirect URIs of plain http");
-    let authorize: Url = running.line("/oauth/authorize?").trim().parse().unwrap();
-    let browser = Browser::trusting("");
+    let start = running.line("http://127.0.0.2:").trim().to_owned();
+    let mut browser = Browser::trusting("");
+    let authorize = browser.begin(&start);
     let back = browser.consent(&authorize, "auto_approve", USER);
     let last = location(&browser.get(back.as_str()));
     browser.get(last.as_str());

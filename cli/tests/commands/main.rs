@@ -17,6 +17,7 @@ mod login;
 mod operations;
 mod others;
 mod pause;
+mod sign;
 mod stack;
 mod support;
 mod terminal;

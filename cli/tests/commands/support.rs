@@ -106,6 +106,12 @@ impl World {
         std::fs::read_to_string(self.path(name)).unwrap()
     }
 
+    /// Whether root runs the test.
+    pub(crate) fn folder_is_roots(&self) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        self.folder.path().metadata().unwrap().uid() == 0
+    }
+
     /// The names of what is in the folder.
     pub(crate) fn names(&self) -> Vec<String> {
         let mut names: Vec<_> = std::fs::read_dir(self.folder.path())
@@ -145,6 +151,17 @@ impl World {
         let calls = self.sandbox.calls();
         calls.iter().filter(|record| record.call == call).count()
     }
+}
+
+/// Where the command's own address sends the browser that begins a login there.
+pub(crate) fn sent_on(start: &str) -> url::Url {
+    let (address, path) = start.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    write!(stream, "GET /{path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let location = answer.lines().find_map(|line| line.strip_prefix("location: "));
+    location.unwrap_or_else(|| panic!("{answer}")).parse().unwrap()
 }
 
 /// A client that waits for as long as a busy machine takes.

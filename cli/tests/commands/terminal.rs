@@ -8,7 +8,7 @@ use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use threads_sandbox::{FaultAction, SandboxCall};
 
 use crate::stack::Local;
-use crate::support::{APP_ID, APP_SECRET, DAY, HANG, REDIRECT_URI, USER, World, meta_that, run};
+use crate::support::{APP_ID, APP_SECRET, DAY, HANG, REDIRECT_URI, USER, World, meta_that, run, sent_on};
 
 /// Starts the command in a terminal that shows what is typed, as a person's does. (That of `rexpect` does not.)
 fn terminal(world: &World, arguments: &[&str], variables: &[(&str, &str)]) -> PtySession {
@@ -213,10 +213,10 @@ fn a_login_is_followed_and_a_wrong_paste_asked_again() {
     let app = [("THREADS_APP_ID", APP_ID), ("THREADS_APP_SECRET", APP_SECRET)];
     let mut session = terminal(&world, &["login", "--no-browser", "--port", "0"], &app);
     session.exp_string("Log in to Threads and agree at").unwrap();
-    let (_, address) = session.exp_regex(r"http://[^\s]+/oauth/authorize\?[^\s]+").unwrap();
+    let (_, start) = session.exp_regex(r"http://127\.0\.0\.1:[0-9]+/[^\s]+").unwrap();
     session.exp_string("The browser will warn").unwrap();
     session.exp_string("paste the address that it ends on:").unwrap();
-    let address: url::Url = address.parse().unwrap();
+    let address = sent_on(&start);
     let param = |name: &str| {
         let (_, value) = address.query_pairs().find(|(key, _)| key == name).unwrap();
         value.into_owned()

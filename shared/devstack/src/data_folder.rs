@@ -1,22 +1,56 @@
-//! The data folder: one stack uses it at a time, and only its owner can read what is written.
+//! The data folder: one stack uses it at a time, and only its owner can read it.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tempfile::TempPath;
+use threads_auth_model::seal::random_text;
 
 use crate::options::StackError;
 
-/// Makes the folder, and keeps every other stack out of it while the file is held.
+/// The file with the secret of the key.
+const KEY_FILE: &str = "secret-access-key";
+
+/// Files that this stack writes. No other file in the folder is ours to close.
+const FILES: [&str; 10] = [
+    "lock",
+    KEY_FILE,
+    "clock.json",
+    "dynamodb.sqlite",
+    "dynamodb.sqlite-shm",
+    "dynamodb.sqlite-wal",
+    "sandbox.json",
+    "sandbox.json.unfinished",
+    "secrets.json",
+    "stream.json",
+];
+
+/// For a file that only its owner can read.
+pub(crate) fn private_options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.mode(0o600);
+    options
+}
+
+/// Makes the folder its owner's alone, and keeps every other stack out of it while the file is held.
 pub(crate) fn lock(folder: &Path) -> Result<File, StackError> {
     let unusable = |source| StackError::DataDir { path: folder.to_owned(), source };
-    std::fs::create_dir_all(folder).map_err(unusable)?;
-    let lock = File::create(folder.join("lock")).map_err(unusable)?;
+    if let Some(parent) = folder.parent() {
+        std::fs::create_dir_all(parent).map_err(unusable)?;
+    }
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(unusable(error)),
+        _ => {}
+    }
+    tighten(folder).map_err(unusable)?;
+    let lock = private_options().write(true).create(true).truncate(false).open(folder.join("lock"));
+    let lock = lock.map_err(unusable)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(StackError::InUse { path: folder.to_owned() }),
@@ -24,15 +58,76 @@ pub(crate) fn lock(folder: &Path) -> Result<File, StackError> {
     }
 }
 
+/// Closes a folder that others could read, and what an earlier version has left in it.
+fn tighten(folder: &Path) -> std::io::Result<()> {
+    let mode = std::fs::metadata(folder)?.permissions().mode();
+    if mode & 0o1000 != 0 {
+        return Err(std::io::Error::other("it is a folder that users share, such as /tmp"));
+    }
+    if mode & 0o077 != 0 {
+        std::fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+    }
+    for name in FILES {
+        let file = folder.join(name);
+        // Not through a link: what that leads to is not ours.
+        let is_open =
+            std::fs::symlink_metadata(&file).is_ok_and(|about| about.is_file() && about.mode() & 0o077 != 0);
+        if is_open {
+            std::fs::set_permissions(&file, Permissions::from_mode(0o600))?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes a file that only its owner can read, all of it or nothing.
 pub(crate) fn write_private(file: &Path, text: &[u8]) -> Result<()> {
     let temporary = file.with_extension("new");
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let mut written = options.open(&temporary)?;
+    // What a killed process left may be a link, or have another mode.
+    match std::fs::remove_file(&temporary) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    let mut written = private_options().write(true).create_new(true).open(&temporary)?;
     written.write_all(text)?;
     written.sync_all()?;
     Ok(std::fs::rename(&temporary, file)?)
+}
+
+/// The secret of the key that this folder's stack is called with, and the file that has it. Without a folder both are
+/// new, and the file is gone once nobody holds it.
+pub(crate) fn secret(folder: Option<&Path>) -> Result<(String, PathBuf, Option<TempPath>), StackError> {
+    let fresh = || random_text::<30>().map_err(|error| StackError::Other(error.into()));
+    let Some(folder) = folder else {
+        let secret = fresh()?;
+        let write = || -> std::io::Result<TempPath> {
+            let mut file = tempfile::Builder::new().prefix("threads-auth-key-").tempfile()?;
+            writeln!(file, "{secret}")?;
+            Ok(file.into_temp_path())
+        };
+        let file = write().map_err(|error| StackError::Other(error.into()))?;
+        return Ok((secret, file.to_path_buf(), Some(file)));
+    };
+    let file = std::path::absolute(folder.join(KEY_FILE)).map_err(|error| StackError::Other(error.into()))?;
+    let read = || -> Result<Option<String>> {
+        match std::fs::read_to_string(&file) {
+            Ok(text) => {
+                let text = text.trim();
+                let is_whole = text.len() >= 40 && text.bytes().all(|byte| byte.is_ascii_graphic());
+                if is_whole { Ok(Some(text.to_owned())) } else { bail!("it holds no secret") }
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    };
+    let kept = read().map_err(|error| StackError::damaged(Some(file.clone()), error))?;
+    let secret = if let Some(secret) = kept {
+        secret
+    } else {
+        let secret = fresh()?;
+        write_private(&file, format!("{secret}\n").as_bytes())?;
+        secret
+    };
+    Ok((secret, file, None))
 }
 
 /// One value that outlives the stack: a file of the data folder has it under a name.

@@ -1,18 +1,18 @@
-//! The development page's routes and controls. None of this exists in production.
+//! The development page's routes and controls. None of this exists in production. `doors.rs` says who may call them.
 
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use axum::middleware::{Next, from_fn};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Json, Redirect, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::dashboard::Dashboard;
+use crate::environment::SECRET_VARIABLE;
 use crate::page;
 use crate::shared::Shared;
 
@@ -29,40 +29,11 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/dev/sweep", post(sweep))
         .route("/dev/clock", post(clock))
         .route("/dev/accounts/{user_id}/revoke", post(revoke))
-        .layer(from_fn(guard))
 }
 
-/// Keeps other websites, and names that merely resolve to this machine, from driving the
-/// development controls.
-async fn guard(request: Request, next: Next) -> Response {
-    match turned_away(request.method(), request.headers()) {
-        Some(response) => response,
-        None => next.run(request).await,
-    }
-}
-
-fn turned_away(method: &Method, headers: &HeaderMap) -> Option<Response> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    // A tunnel for live logins opens the service to the world, but not this.
-    let host = text("host");
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    if !matches!(name, "localhost" | "127.0.0.1") {
-        return Some(forbidden());
-    }
-    let foreign = matches!(text("sec-fetch-site"), "cross-site" | "same-site")
-        || headers.get(header::ORIGIN).is_some_and(|origin| !is_ours(host, origin));
-    (foreign && *method != Method::GET).then(forbidden)
-}
-
-/// Whether a page of this origin may press our buttons, for browsers that do not send
-/// `Sec-Fetch-Site`. `null` is what our own page's forms send, since it asks for no referrer.
-fn is_ours(host: &str, origin: &HeaderValue) -> bool {
-    *origin == "null" || *origin == format!("http://{host}")
-}
-
-fn forbidden() -> Response {
-    let why = "development controls answer this machine's own requests only";
-    refusal(StatusCode::FORBIDDEN, "forbidden", why)
+/// Whether a path belongs to this, whether or not there is a route.
+pub(crate) fn is_development(path: &str) -> bool {
+    path == "/" || path == "/dev" || path.starts_with("/dev/")
 }
 
 async fn show(State(shared): State<Shared>) -> Response {
@@ -79,11 +50,13 @@ async fn grants(State(shared): State<Shared>) -> Response {
     }
 }
 
-/// The environment in which the functions run here, for commands on this machine. Its AWS
-/// credentials open nothing but this stack.
+/// The environment in which the functions run here, for commands on this machine. Not the key: it is in a file that only
+/// the stack's owner can read, because whatever runs on the machine can call this.
 async fn stack(State(shared): State<Shared>) -> Response {
-    let now = shared.clock.now();
-    Json(json!({"variables": &*shared.variables, "now": now})).into_response()
+    let mut variables = (*shared.variables).clone();
+    variables.remove(SECRET_VARIABLE);
+    Json(json!({"variables": variables, "key_file": *shared.key_file, "now": shared.clock.now()}))
+        .into_response()
 }
 
 async fn events(State(shared): State<Shared>) -> Response {
@@ -120,6 +93,10 @@ async fn clock(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) ->
         let why = format!("expected {{\"advance_seconds\":N}} with N from 0 to {MAX_ADVANCE}");
         return refusal(StatusCode::BAD_REQUEST, "bad_request", &why);
     };
+    if shared.sandbox.is_none() {
+        let why = "Meta's clock is the only one here: it cannot be moved";
+        return refusal(StatusCode::FORBIDDEN, "live", why);
+    }
     match shared.advance(Duration::from_secs(seconds)) {
         Ok(()) => done(&headers, Json(json!({"now": shared.clock.now()}))),
         Err(error) => failure(&error),

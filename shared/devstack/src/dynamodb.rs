@@ -10,9 +10,16 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType, TimeToLiveSpecification,
 };
-use dynoxide::Database;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::{Router, routing::post};
+use dynoxide::{Database, DynoxideError};
 use threads_auth_store::DUE_INDEX;
-use tokio::net::TcpListener;
+
+use crate::data_folder::private_options;
 
 /// How often expired items are removed. DynamoDB itself takes up to days, so nothing may depend on it.
 const TTL_EVERY: Duration = Duration::from_mins(10);
@@ -27,6 +34,10 @@ pub(crate) fn open(file: Option<&Path>) -> Result<Database> {
             format!("file:dynamodb-{}?mode=memory&cache=shared", IN_MEMORY.fetch_add(1, Ordering::Relaxed))
         }
     };
+    if let Some(file) = file {
+        // SQLite gives the files beside it the same mode.
+        private_options().create(true).append(true).open(file)?;
+    }
     let database = Database::new(&path).map_err(|error| anyhow!("{error}"))?;
     // Every write looks for the last record of its table's stream. Without an index that is all of them, and a hundred thousand writes
     // take hours.
@@ -36,14 +47,72 @@ pub(crate) fn open(file: Option<&Path>) -> Result<Database> {
     Ok(database)
 }
 
-/// Serves the database until `stop`. What `expires` does so by this machine's clock, the only one
-/// that the database knows: another clock may be behind it, and then nothing is over.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    database: Database,
-    expires: bool,
-    stop: impl Future<Output = ()> + Send + 'static,
-) {
+/// DynamoDB's own limit.
+pub(crate) const MAX_BODY: usize = 16 * 1024 * 1024;
+
+/// DynamoDB over HTTP. The emulator's own server would answer any website.
+pub(crate) fn endpoint(database: Database) -> Router {
+    Router::new().route("/", post(answer)).layer(DefaultBodyLimit::max(MAX_BODY)).with_state(database)
+}
+
+async fn answer(State(database): State<Database>, headers: HeaderMap, body: Bytes) -> Response {
+    let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+    let operation = ["DynamoDB_20120810.", "DynamoDBStreams_20120810."]
+        .into_iter()
+        .find_map(|prefix| target.strip_prefix(prefix))
+        .unwrap_or_default();
+    let (status, text) = match perform(&database, operation, &body) {
+        Ok(text) => (StatusCode::OK, text),
+        Err(error) => {
+            (StatusCode::from_u16(error.status_code()).unwrap_or(StatusCode::BAD_REQUEST), error.to_json())
+        }
+    };
+    (status, [(CONTENT_TYPE, "application/x-amz-json-1.0")], text).into_response()
+}
+
+/// Takes JSON to the operation's own method, and its answer back.
+fn perform(database: &Database, operation: &str, body: &[u8]) -> Result<String, DynoxideError> {
+    macro_rules! operations {
+        ($($name:literal => $method:ident,)*) => {
+            match operation {
+                $($name => serde_json::to_string(&database.$method(serde_json::from_slice(body)
+                        .map_err(|error| unreadable(&error))?)?)
+                    .map_err(|error| DynoxideError::InternalServerError(error.to_string())),)*
+                _ => Err(DynoxideError::ValidationException("there is no such operation here".to_owned())),
+            }
+        };
+    }
+    operations! {
+        "BatchGetItem" => batch_get_item,
+        "BatchWriteItem" => batch_write_item,
+        "CreateTable" => create_table,
+        "DeleteItem" => delete_item,
+        "DeleteTable" => delete_table,
+        "DescribeStream" => describe_stream,
+        "DescribeTable" => describe_table,
+        "DescribeTimeToLive" => describe_time_to_live,
+        "GetItem" => get_item,
+        "GetRecords" => get_records,
+        "GetShardIterator" => get_shard_iterator,
+        "ListStreams" => list_streams,
+        "ListTables" => list_tables,
+        "PutItem" => put_item,
+        "Query" => query,
+        "Scan" => scan,
+        "TransactGetItems" => transact_get_items,
+        "TransactWriteItems" => transact_write_items,
+        "UpdateItem" => update_item,
+        "UpdateTable" => update_table,
+        "UpdateTimeToLive" => update_time_to_live,
+    }
+}
+
+fn unreadable(error: &serde_json::Error) -> DynoxideError {
+    DynoxideError::SerializationException(error.to_string())
+}
+
+/// Removes what has expired until `stop`, by this machine's clock: the only one that the database knows.
+pub(crate) async fn expire(database: Database, stop: impl Future<Output = ()> + Send + 'static) {
     let expire = async {
         let mut ticks = tokio::time::interval(TTL_EVERY);
         loop {
@@ -56,12 +125,8 @@ pub(crate) async fn serve(
         }
     };
     tokio::select! {
-        served = dynoxide::server::serve_with_shutdown(listener, database.clone(), stop) => {
-            if let Err(error) = served {
-                tracing::error!(error, "the embedded DynamoDB stopped");
-            }
-        }
-        () = expire, if expires => {}
+        () = expire => {}
+        () = stop => {}
     }
 }
 

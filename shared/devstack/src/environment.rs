@@ -1,6 +1,7 @@
 //! The environment that the functions run in here: names, addresses, and how to sign for them.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use serde::Serialize;
 use url::Url;
@@ -8,7 +9,9 @@ use url::Url;
 /// The region that everything embedded is in.
 pub(crate) const REGION: &str = "us-east-1";
 pub(crate) const ACCESS_KEY_ID: &str = "AKIATHREADSAUTHDEV00";
-pub(crate) const SECRET_ACCESS_KEY: &str = "threads-auth-development-only";
+/// Where a function looks for its key, and for the key's secret.
+pub(crate) const KEY_ID_VARIABLE: &str = "AWS_ACCESS_KEY_ID";
+pub(crate) const SECRET_VARIABLE: &str = "AWS_SECRET_ACCESS_KEY";
 pub(crate) const ACCOUNT_ID: &str = "123456789012";
 pub(crate) const EVENT_BUS: &str = "threads-auth";
 pub(crate) const GRANTS_TABLE: &str = "threads-auth-grants";
@@ -17,7 +20,7 @@ pub(crate) const APP_SECRET_ID: &str = "threads-auth/app";
 pub(crate) const KEYRING_SECRET_ID: &str = "threads-auth/keyring";
 
 /// Where everything is, and how to sign for it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Serialize)]
 pub struct Urls {
     /// The service.
     pub service_url: String,
@@ -33,7 +36,7 @@ pub struct Urls {
     pub region: String,
     /// The AWS access key id to sign with.
     pub access_key_id: String,
-    /// The AWS secret access key to sign with. It opens nothing but this stack.
+    /// The AWS secret access key to sign with: random, and of this data folder alone. It opens nothing but this stack.
     pub secret_access_key: String,
     /// The table of grants.
     pub grants_table: String,
@@ -47,18 +50,28 @@ pub struct Urls {
     pub event_bus: String,
 }
 
+impl fmt::Debug for Urls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { service_url, threads_url, .. } = self;
+        f.debug_struct("Urls")
+            .field("service_url", service_url)
+            .field("threads_url", threads_url)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Urls {
     /// The variables of [`Config`](threads_auth::Config) that follow, and what development does not
     /// leave to chance.
-    pub(crate) fn variables(&self, public_url: &Url) -> HashMap<String, String> {
+    pub(crate) fn variables(&self, public_url: &Url, is_sandboxed: bool) -> HashMap<String, String> {
         let variables: [(&str, &str); 14] = [
             ("GRANTS_TABLE", &self.grants_table),
             ("SHORT_LIVED_TABLE", &self.short_lived_table),
             ("APP_SECRET_ID", &self.app_secret_id),
             ("KEYRING_SECRET_ID", &self.keyring_secret_id),
             ("AWS_REGION", &self.region),
-            ("AWS_ACCESS_KEY_ID", &self.access_key_id),
-            ("AWS_SECRET_ACCESS_KEY", &self.secret_access_key),
+            (KEY_ID_VARIABLE, &self.access_key_id),
+            (SECRET_VARIABLE, &self.secret_access_key),
             ("AWS_ENDPOINT_URL_DYNAMODB", &self.dynamodb_url),
             ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &self.secrets_manager_url),
             ("AWS_ENDPOINT_URL_EVENTBRIDGE", &self.eventbridge_url),
@@ -67,6 +80,14 @@ impl Urls {
             ("AUTHORIZE_ACCESS", "open"),
             ("RETURN_TO_ALLOWLIST", "http://127.0.0.1:4000/ http://localhost:4000/"),
         ];
-        variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+        let authorize_url = format!("{}/oauth/authorize", self.threads_url);
+        let sandboxed: [(&str, &str); 2] =
+            [("THREADS_AUTHORIZE_URL", &authorize_url), ("THREADS_GRAPH_URL", &self.threads_url)];
+        let sandboxed = sandboxed.into_iter().filter(|_| is_sandboxed);
+        variables
+            .into_iter()
+            .chain(sandboxed)
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
     }
 }

@@ -1,5 +1,4 @@
-//! API Gateway here: HTTP in, IAM authorization where a route has it, an event to a function, its
-//! answer back.
+//! API Gateway here: HTTP in, an event to a function, its answer back. A route with IAM authorization is a door of its own.
 
 use std::net::SocketAddr;
 
@@ -18,15 +17,14 @@ use threads_auth_web::HttpRequest;
 use threads_auth_web::apigw::ApiGatewayV2httpResponse;
 use threads_auth_web::headers::secure;
 use threads_auth_web::pages::{self, Page};
-use threads_sandbox::Clock;
 
-use crate::environment::{ACCESS_KEY_ID, ACCOUNT_ID, REGION, SECRET_ACCESS_KEY};
+use crate::environment::{ACCESS_KEY_ID, ACCOUNT_ID};
 use crate::shared::Shared;
-use crate::sigv4::Signer;
+use crate::sigv4::Refused;
 
 /// API Gateway's limit for the request line and all headers together.
 const MAX_HEADERS: usize = 10_240;
-const MAX_BODY: usize = 1024 * 1024;
+pub(crate) const MAX_BODY: usize = 1024 * 1024;
 
 /// The development user's.
 const USER_ID: &str = "AIDATHREADSAUTHDEV00";
@@ -74,6 +72,18 @@ fn route(method: &Method, path: &str) -> Option<Function> {
     }
 }
 
+/// Whether a request is for a route with IAM authorization.
+pub(crate) fn is_private(method: &Method, path: &str) -> bool {
+    route(method, path).is_some_and(Function::is_private)
+}
+
+/// The answer to a request whose signature is not right.
+pub(crate) fn forbidden(method: &Method, reason: &Refused) -> Response {
+    let request_id = random_text::<9>().unwrap_or_default();
+    tracing::warn!(request_id, %method, %reason, "a request was refused for its signature");
+    message(StatusCode::FORBIDDEN, &request_id)
+}
+
 /// Answers whatever is not the development page's own.
 pub(crate) async fn answer(
     State(shared): State<Shared>,
@@ -93,15 +103,6 @@ pub(crate) async fn answer(
     let Ok(body) = to_bytes(body, MAX_BODY).await else {
         return secure(StatusCode::PAYLOAD_TOO_LARGE.into_response());
     };
-    if function.is_private() {
-        let signer =
-            Signer { access_key_id: ACCESS_KEY_ID, secret_access_key: SECRET_ACCESS_KEY, region: REGION };
-        // Clients sign with the real time, wherever our own clock was moved to.
-        if let Err(reason) = signer.verify(&parts, &body, Clock::system().now()) {
-            tracing::warn!(request_id, method = %parts.method, %reason, "a request was refused for its signature");
-            return message(StatusCode::FORBIDDEN, &request_id);
-        }
-    }
     let event = event(function, &parts, &body, peer, shared.clock.now(), &request_id);
     let Ok(request) = HttpRequest::from_event(event) else {
         return pages::respond(&Page::new(ConnectOutcome::BadLink)).map(Body::from);

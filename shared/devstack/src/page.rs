@@ -89,7 +89,7 @@ fn controls(dashboard: &Dashboard) -> Markup {
     html! {
         section .desk aria-labelledby="clock" {
             div .clock {
-                h2 #clock { "Virtual clock" }
+                h2 #clock { @if dashboard.sandboxed { "Virtual clock" } @else { "Clock" } }
                 p .now { time datetime=(now) { b { (now.strftime("%-d %B %Y")) } " " span { (now.strftime("%H:%M:%S UTC")) } } }
                 p .soft {
                     @if due > 0 {
@@ -105,11 +105,14 @@ fn controls(dashboard: &Dashboard) -> Markup {
                 // The first steps have the button where they tell what it does.
                 @if !dashboard.grants.is_empty() { a .button.wide.strong[due == 0] href=(dashboard.connect_url) { "Connect an account" } }
                 form .wide method="post" action="/dev/sweep" { button class=[(due > 0).then_some("strong")] { "Refresh now" } }
-                (advance("+1 day", DAY))
-                (advance("+30 days", 30 * DAY))
-                @if let Some(next) = next.filter(|_| due == 0) {
-                    // A second more, so that it is due on arrival.
-                    (advance("Skip to the next refresh", next.as_second() - now.as_second() + 1))
+                // Meta's own clock cannot be moved, and a clock that has left it behind would end grants that live.
+                @if dashboard.sandboxed {
+                    (advance("+1 day", DAY))
+                    (advance("+30 days", 30 * DAY))
+                    @if let Some(next) = next.filter(|_| due == 0) {
+                        // A second more, so that it is due on arrival.
+                        (advance("Skip to the next refresh", next.as_second() - now.as_second() + 1))
+                    }
                 }
             }
         }
@@ -293,7 +296,9 @@ mod tests {
             assert!(page.contains(part), "{part}");
         }
         dashboard.sandboxed = false;
-        assert!(!shown(&dashboard).contains("/revoke"), "nobody but the person revokes at Threads itself");
+        let page = shown(&dashboard);
+        assert!(!page.contains("/revoke"), "nobody but the person revokes at Threads itself");
+        assert!(!page.contains("/dev/clock"), "Meta's clock cannot be moved");
         dashboard.now = at(38 * DAY);
         let page = shown(&dashboard);
         assert!(page.contains("1 account is due") && !page.contains("Skip to"));

@@ -1,6 +1,7 @@
 //! The state of a running stack.
 
 use std::collections::{HashMap, VecDeque};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) sandbox: Option<Sandbox>,
     pub(crate) public_url: Url,
     pub(crate) variables: Arc<HashMap<String, String>>,
+    /// The file with the secret of the key.
+    pub(crate) key_file: Arc<Path>,
     pub(crate) bus: Bus,
     pub(crate) feed: Arc<Feed>,
     pub(crate) sweeps: Arc<Mutex<VecDeque<PastSweep>>>,

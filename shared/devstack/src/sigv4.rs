@@ -1,4 +1,5 @@
-//! AWS Signature Version 4, as API Gateway's HTTP API checks it on a route with IAM authorization.
+//! AWS Signature Version 4, as API Gateway's HTTP API checks it on a route with IAM authorization, and AWS's other services
+//! on every request.
 //!
 //! The request is signed once more with the development key, by the crate that the AWS SDK signs
 //! with, and both signatures must be equal. So whatever a signature covers is checked by the rule
@@ -24,7 +25,6 @@ use subtle::ConstantTimeEq;
 use url::form_urlencoded;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
-const SERVICE: &str = "execute-api";
 const DATE_HEADER: &str = "x-amz-date";
 const DATE_FORMAT: &str = "%Y%m%dT%H%M%SZ";
 const PAYLOAD_HASH_HEADER: &str = "x-amz-content-sha256";
@@ -38,18 +38,19 @@ const MAX_SKEW: Duration = Duration::from_mins(5);
 /// The longest life of a presigned URL, in seconds.
 const MAX_EXPIRES: u64 = 7 * 24 * 60 * 60;
 
-/// Who must have signed, and for which region.
+/// Who must have signed, and for which region and service.
 pub(crate) struct Signer<'a> {
     pub(crate) access_key_id: &'a str,
     pub(crate) secret_access_key: &'a str,
     pub(crate) region: &'a str,
+    pub(crate) service: &'static str,
 }
 
 /// Why a signature was refused, for whoever wrote the client. Holds no key, token or signature.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(crate) enum Refused {
-    #[error("the request is not signed; sign it with AWS Signature Version 4 for the service {SERVICE}")]
-    Unsigned,
+    #[error("the request is not signed; sign it with AWS Signature Version 4 for the service {0}")]
+    Unsigned(&'static str),
     #[error("the request is signed twice; sign either in one Authorization header or in the query")]
     SignedTwice,
     #[error("the signature's {0} is missing, repeated or malformed; in headers, Date is {DATE_HEADER}")]
@@ -58,8 +59,8 @@ pub(crate) enum Refused {
     AccessKey,
     #[error("signed for the region {0:?}, which is not this stack's; `threads-auth dev --json` prints that")]
     Region(String),
-    #[error("signed for the service {0:?}; it is {SERVICE}")]
-    Service(String),
+    #[error("signed for the service {signed:?}; it is {wanted}")]
+    Service { signed: String, wanted: &'static str },
     #[error("the credential's date is not the day of {DATE_HEADER}")]
     ScopeDate,
     #[error("signed {0} s away from now, and 300 s are allowed; set the clock of the client's machine")]
@@ -91,7 +92,7 @@ impl Signer<'_> {
     /// once they are encoded anew.
     pub(crate) fn verify(&self, parts: &Parts, body: &[u8], now: Timestamp) -> Result<(), Refused> {
         let (path, query) = target(parts)?;
-        let (claim, query) = Claim::of(parts, query)?;
+        let (claim, query) = Claim::of(parts, query, self.service)?;
         let signed_at = claim.signed_at()?;
         let expires = claim.expires()?;
         self.check_scope(&claim)?;
@@ -112,7 +113,7 @@ impl Signer<'_> {
         let params = v4::SigningParams::builder()
             .identity(&identity)
             .region(self.region)
-            .name(SERVICE)
+            .name(self.service)
             .time(SystemTime::try_from(signed_at).map_err(|_| Refused::Malformed("Date"))?)
             .settings(settings)
             .build()
@@ -139,8 +140,8 @@ impl Signer<'_> {
             Err(Refused::AccessKey)
         } else if region != self.region {
             Err(Refused::Region(region.to_owned()))
-        } else if service != SERVICE {
-            Err(Refused::Service(service.to_owned()))
+        } else if service != self.service {
+            Err(Refused::Service { signed: service.to_owned(), wanted: self.service })
         } else if claim.part("Date")?.get(..8) != Some(date) {
             Err(Refused::ScopeDate)
         } else {
@@ -188,11 +189,11 @@ struct Claim {
 
 impl Claim {
     /// The claim, and the query without it.
-    fn of(parts: &Parts, query: &str) -> Result<(Self, String), Refused> {
+    fn of(parts: &Parts, query: &str, service: &'static str) -> Result<(Self, String), Refused> {
         let (in_query, rest) = split(query);
         let mut headers = parts.headers.get_all(AUTHORIZATION).iter();
         let (parts, is_presigned) = match (headers.next(), headers.next(), in_query.is_empty()) {
-            (None, _, true) => return Err(Refused::Unsigned),
+            (None, _, true) => return Err(Refused::Unsigned(service)),
             (None, _, false) => (in_query, true),
             (Some(header), None, true) => (in_headers(header, &parts.headers)?, false),
             _ => return Err(Refused::SignedTwice),

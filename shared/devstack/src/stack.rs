@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 
+use tempfile::TempPath;
 use threads_auth::{SweepReport, ThreadsAuth};
 use threads_sandbox::{Clock, Sandbox};
 use tokio::sync::watch;
@@ -19,6 +21,8 @@ pub struct Stack {
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) tasks: JoinSet<()>,
     pub(crate) _lock: Option<File>,
+    /// Without a data folder, the key's file goes with the stack.
+    pub(crate) _key: Option<TempPath>,
 }
 
 impl Stack {
@@ -32,6 +36,12 @@ impl Stack {
     #[must_use]
     pub fn variables(&self) -> &HashMap<String, String> {
         &self.shared.variables
+    }
+
+    /// The file with the secret of the key, which only this stack's owner can read.
+    #[must_use]
+    pub fn key_file(&self) -> &Path {
+        &self.shared.key_file
     }
 
     /// The service that the functions call.

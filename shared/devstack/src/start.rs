@@ -20,9 +20,9 @@ use url::Url;
 
 use crate::bus::Bus;
 use crate::data_folder::KeptValue;
+use crate::doors::{Key, Listener, close};
 use crate::environment::{
-    ACCESS_KEY_ID, APP_SECRET_ID, EVENT_BUS, GRANTS_TABLE, KEYRING_SECRET_ID, REGION, SECRET_ACCESS_KEY,
-    SHORT_LIVED_TABLE, Urls,
+    ACCESS_KEY_ID, APP_SECRET_ID, EVENT_BUS, GRANTS_TABLE, KEYRING_SECRET_ID, REGION, SHORT_LIVED_TABLE, Urls,
 };
 use crate::feed::Feed;
 use crate::options::{StackError, StackOptions, Threads};
@@ -53,39 +53,48 @@ impl Stack {
         let stopped = || wait(stopping.clone());
         let mut tasks = JoinSet::new();
 
+        let public_host = public_url.host_str().map(str::to_owned);
+        let (secret_access_key, key_file, own_key_file) = data_folder::secret(data)?;
+        let key = Key { access_key_id: ACCESS_KEY_ID.to_owned(), secret_access_key };
+        let functions_key = key.with(&options.variables);
+        let emulator = |router, listener| close(router, listener, None, &functions_key);
+
         let clock_offset = KeptValue::new(file("clock.json"), "advanced_seconds");
         let is_machines_clock = options.clock.is_none();
-        let clock = match options.clock {
-            Some(clock) => clock,
-            None => Clock::system_with_offset(Duration::from_secs(clock_offset.read()?.unwrap_or_default())),
-        };
+        let clock = options.clock.map_or_else(|| clock(&options.threads, &clock_offset), Ok)?;
 
         let database_file = file("dynamodb.sqlite");
         let database =
             dynamodb::open(database_file.as_deref()).map_err(|e| StackError::damaged(database_file, e))?;
         let (dynamodb_listener, dynamodb_url) = listen(0)?;
-        let served = dynamodb::serve(dynamodb_listener, database.clone(), is_machines_clock, stopped());
-        tasks.spawn(served);
+        let router = emulator(dynamodb::endpoint(database.clone()), Listener::DynamoDb);
+        tasks.spawn(serve(dynamodb_listener, router, stopped()));
+        // By another clock what expires may be over long after it is by ours, or never.
+        if is_machines_clock {
+            tasks.spawn(dynamodb::expire(database.clone(), stopped()));
+        }
 
         let secrets_file = file("secrets.json");
         let secrets = SecretsManager::open(secrets_file.clone())
             .await
             .map_err(|e| StackError::damaged(secrets_file, e))?;
         let (secrets_listener, secrets_manager_url) = listen(0)?;
-        tasks.spawn(serve(secrets_listener, secrets.endpoint(), stopped()));
+        let router = emulator(secrets.endpoint(), Listener::SecretsManager);
+        tasks.spawn(serve(secrets_listener, router, stopped()));
 
         let bus = Bus::open(options.events_file.as_deref()).map_err(|source| StackError::EventsFile {
             path: options.events_file.unwrap_or_default(),
             source,
         })?;
         let (bus_listener, eventbridge_url) = listen(0)?;
-        tasks.spawn(serve(bus_listener, bus.clone().endpoint(), stopped()));
+        let router = emulator(bus.clone().endpoint(), Listener::EventBridge);
+        tasks.spawn(serve(bus_listener, router, stopped()));
 
         let (sandbox, threads_url) = match &options.threads {
             Threads::Sandbox => {
-                let state_file = file("sandbox.json");
-                let (sandbox, url) =
-                    start_sandbox(state_file, clock.clone(), options.inspection, &mut tasks, stopped())?;
+                let sandbox = sandbox(file("sandbox.json"), clock.clone(), options.inspection)?;
+                let (listener, url) = listen(0)?;
+                tasks.spawn(serve_sandbox(sandbox.clone(), public_host.clone(), listener, stopped()));
                 (Some(sandbox), url)
             }
             Threads::Live(_) => (None, "https://threads.com".to_owned()),
@@ -97,20 +106,15 @@ impl Stack {
             secrets_manager_url,
             eventbridge_url,
             region: REGION.to_owned(),
-            access_key_id: ACCESS_KEY_ID.to_owned(),
-            secret_access_key: SECRET_ACCESS_KEY.to_owned(),
+            access_key_id: key.access_key_id.clone(),
+            secret_access_key: key.secret_access_key.clone(),
             grants_table: GRANTS_TABLE.to_owned(),
             short_lived_table: SHORT_LIVED_TABLE.to_owned(),
             app_secret_id: APP_SECRET_ID.to_owned(),
             keyring_secret_id: KEYRING_SECRET_ID.to_owned(),
             event_bus: EVENT_BUS.to_owned(),
         };
-        let mut variables = urls.variables(&public_url);
-        if sandbox.is_some() {
-            let authorize_url = format!("{}/oauth/authorize", urls.threads_url);
-            variables.insert("THREADS_AUTHORIZE_URL".to_owned(), authorize_url);
-            variables.insert("THREADS_GRAPH_URL".to_owned(), urls.threads_url.clone());
-        }
+        let mut variables = urls.variables(&public_url, sandbox.is_some());
         variables.extend(options.variables);
         let config = Config::from_vars(&variables, None).map_err(|e| StackError::Other(e.into()))?;
         provision(&config, &options.threads).await?;
@@ -125,12 +129,14 @@ impl Stack {
             sandbox,
             public_url,
             variables: Arc::new(variables),
+            key_file: key_file.into(),
             bus,
             feed: Arc::new(feed),
             sweeps: Arc::default(),
             clock_offset,
         };
         let router = dev::routes().fallback(gateway::answer).with_state(shared.clone());
+        let router = close(router, Listener::Service, public_host.as_deref(), &key);
         tasks.spawn(serve(listener, router, stopped()));
         if let Some(every) = options.sweep_every {
             tasks.spawn(schedule::sweep(shared.clone(), every, stopped()));
@@ -138,20 +144,18 @@ impl Stack {
         if let Some(every) = options.announce_every {
             tasks.spawn(schedule::announce(shared.clone(), every, stopped()));
         }
-        Ok(Self { urls, shared, stop, tasks, _lock: lock })
+        Ok(Self { urls, shared, stop, tasks, _lock: lock, _key: own_key_file })
     }
 }
 
-/// Starts the sandbox on a port of its own, with two accounts to begin with.
-fn start_sandbox(
+/// The sandbox, with two accounts to begin with.
+fn sandbox(
     state_file: Option<PathBuf>,
     clock: Clock,
     inspection: Option<Inspection>,
-    tasks: &mut JoinSet<()>,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> Result<(Sandbox, String), StackError> {
+) -> Result<Sandbox, StackError> {
     let account = |username: &str| NewAccount { username: username.to_owned(), ..NewAccount::default() };
-    let sandbox = Sandbox::new(SandboxOptions {
+    Sandbox::new(SandboxOptions {
         app_id: SANDBOX_APP_ID.to_owned(),
         app_secret: SANDBOX_APP_SECRET.to_owned(),
         clock,
@@ -160,15 +164,28 @@ fn start_sandbox(
         accounts: ["ada", "grace"].map(account).into(),
         inspection,
     })
-    .map_err(|e| StackError::damaged(state_file, e.into()))?;
-    let (listener, url) = listen(0)?;
-    let serving = sandbox.clone().serve(listener, stop);
-    tasks.spawn(async move {
-        if let Err(error) = serving.await {
-            tracing::error!(%error, "the sandbox stopped");
+    .map_err(|e| StackError::damaged(state_file, e.into()))
+}
+
+async fn serve_sandbox(
+    sandbox: Sandbox,
+    public_host: Option<String>,
+    listener: TcpListener,
+    stop: impl Future<Output = ()> + Send + 'static,
+) {
+    if let Err(error) = sandbox.serve_as(public_host, listener, stop).await {
+        tracing::error!(%error, "the sandbox stopped");
+    }
+}
+
+/// The machine's clock, as far ahead as it was moved. Meta's was not moved with the sandbox's.
+fn clock(threads: &Threads, moved: &KeptValue) -> Result<Clock, StackError> {
+    match threads {
+        Threads::Live(_) => Ok(Clock::system()),
+        Threads::Sandbox => {
+            Ok(Clock::system_with_offset(Duration::from_secs(moved.read()?.unwrap_or_default())))
         }
-    });
-    Ok((sandbox, url))
+    }
 }
 
 async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()> + Send + 'static) {

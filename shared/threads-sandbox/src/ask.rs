@@ -5,7 +5,7 @@ use serde_json::json;
 use url::Url;
 
 use crate::app::App;
-use crate::guard;
+use crate::doors;
 use crate::params::Params;
 use crate::reply::Reply;
 use crate::world::BASIC_SCOPE;
@@ -123,7 +123,7 @@ fn check_redirect(redirect_uri: &str, listed: &[String]) -> Result<(), Refusal> 
     };
     match url.scheme() {
         "https" => {}
-        "http" if url.host_str().is_some_and(guard::is_loopback) => {}
+        "http" if url.host_str().is_some_and(doors::is_loopback) => {}
         "http" => return Err(Refusal::HttpRedirect),
         _ => return Err(Refusal::RedirectNotListed),
     }

@@ -6,41 +6,52 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::handler::Handler;
 use axum::http::{Method, StatusCode};
-use axum::middleware::from_fn;
+use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{any, get, post};
 use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 
 use crate::call::{CallRecord, SandboxCall};
+use crate::doors::{Door, Doors};
 use crate::fault::{self, FaultAction};
 use crate::graph_error::GraphError;
 use crate::params::Call;
 use crate::reply::{Reply, hang_up};
 use crate::sandbox::Sandbox;
-use crate::{authorize, control, graph, guard, mint, page};
+use crate::{authorize, control, graph, mint, page};
 
 /// What an overloaded proxy in front of Meta shows.
 const BAD_GATEWAY: &str = "<!DOCTYPE html>\n<html><head><title>502 Bad Gateway</title></head>\n\
                            <body><h1>502 Bad Gateway</h1><p>Sorry, something went wrong.</p></body></html>\n";
 
+/// Who is answered by each route.
+fn door(_: &Method, path: &str) -> Door {
+    match path {
+        "/" | "/control" => Door::Local,
+        "/oauth/consent" => Door::Form,
+        _ if path.starts_with("/control/") => Door::Local,
+        _ => Door::Public,
+    }
+}
+
 impl Sandbox {
-    /// All routes: authorize site, Graph API, control endpoint and pages, on one origin.
-    pub fn router(&self) -> Router {
+    /// All routes: authorize site, Graph API, control endpoint and pages, on one origin. What is not the control endpoint
+    /// also answers to `public_host`, the name of a tunnel that ends here.
+    pub fn router(&self, public_host: Option<String>) -> Router {
         let on = |call| any(move |State(sandbox), request| answer(sandbox, call, request));
-        let consent = post(consent.layer(from_fn(guard::local_only)));
         Router::new()
             .route("/", get(index))
             .route("/oauth/authorize", on(SandboxCall::Authorize))
-            .route("/oauth/consent", consent)
+            .route("/oauth/consent", post(consent))
             .route("/oauth/access_token", any(access_token))
             .route("/access_token", on(SandboxCall::ExchangeLongLived))
             .route("/refresh_access_token", on(SandboxCall::Refresh))
             .route("/{version}/{operation}", any(versioned))
-            .merge(control::router().layer(from_fn(guard::local_only)))
+            .merge(control::router())
             .fallback(unknown)
+            .layer(from_fn_with_state(Doors { door, public_host }, Doors::keep))
             .with_state(self.clone())
     }
 
@@ -54,13 +65,27 @@ impl Sandbox {
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
+        self.serve_as(None, listener, shutdown).await
+    }
+
+    /// The same under a public name too, that of a tunnel which ends here.
+    ///
+    /// # Errors
+    ///
+    /// The listener fails for good.
+    pub async fn serve_as(
+        self,
+        public_host: Option<String>,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> std::io::Result<()> {
         // Small answers on kept-alive connections would otherwise wait for the client's delayed acknowledgement.
         let listener = listener.tap_io(|stream| {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "TCP_NODELAY could not be set");
             }
         });
-        axum::serve(listener, self.router()).with_graceful_shutdown(shutdown).await
+        axum::serve(listener, self.router(public_host)).with_graceful_shutdown(shutdown).await
     }
 }
 

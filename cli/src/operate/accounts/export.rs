@@ -181,9 +181,6 @@ impl Export {
     fn out(&self) -> Result<Box<dyn Write>> {
         Ok(match &self.output {
             None => Box::new(std::io::BufWriter::new(std::io::stdout())),
-            Some(path) if path.exists() => {
-                return usage(format!("{} exists: choose another name", path.display()));
-            }
             Some(path) => Box::new(std::io::BufWriter::new(private(path)?)),
         })
     }

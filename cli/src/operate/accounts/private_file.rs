@@ -1,18 +1,44 @@
-//! A file that may hold tokens.
+//! A file that may hold tokens: new, its owner's alone, and never what a link leads to.
 
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// A fresh file that nobody else can read.
+use crate::shell::exit::{Stopped, usage};
+
+/// A new file that nobody else can read. There may be nothing of its name, not even a link that leads nowhere.
 pub(super) fn private(path: &Path) -> Result<File> {
-    let refused = || format!("{} cannot be written", path.display());
     let mut options = OpenOptions::new();
-    let file =
-        options.write(true).create(true).truncate(true).mode(0o600).open(path).with_context(refused)?;
-    // It may have been there, with another mode.
-    file.set_permissions(std::fs::Permissions::from_mode(0o600)).with_context(refused)?;
-    Ok(file)
+    options.write(true).create_new(true).mode(0o600).open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            Stopped::Usage(format!("{} exists: choose another name", path.display())).into()
+        }
+        _ => anyhow::Error::new(error).context(format!("{} cannot be written", path.display())),
+    })
+}
+
+/// Refuses a name at which there is anything but a file that an earlier run has left.
+pub(super) fn check_replaceable(path: &Path) -> Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(about) if !about.is_file() => usage(format!(
+            "{} is no regular file: what is written there holds tokens, so name a file of its own",
+            path.display()
+        )),
+        // What else is wrong shows when it is written.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// The same in the place of the file that an earlier run has left.
+pub(super) fn private_again(path: &Path) -> Result<File> {
+    check_replaceable(path)?;
+    let replaced = || -> Result<File> {
+        let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+        let new = tempfile::Builder::new().prefix(".threads-auth-").tempfile_in(folder)?;
+        Ok(new.persist(path)?)
+    };
+    replaced().with_context(|| format!("{} cannot be written", path.display()))
 }

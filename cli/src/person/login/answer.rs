@@ -12,7 +12,8 @@ pub(super) enum Answer {
 }
 
 /// The answer, if it belongs to this login. One without a code may come without a state, as Meta's
-/// own sample shows a denial: it can do no more than end the waiting.
+/// own sample shows a denial: it can do no more than end the waiting. Over the network it also has
+/// to come from the browser that began the login.
 pub(super) fn judge(params: CallbackParams, state: &str) -> Option<Answer> {
     let is_ours = |returned: &str| bool::from(returned.as_bytes().ct_eq(state.as_bytes()));
     match params {

@@ -1,7 +1,7 @@
 //! The loopback address that Meta sends the browser to.
 //!
-//! Owns a certificate that lives as long as the command, and the few pages. Refuses whatever does not carry this login's
-//! state, and goes on waiting: anybody on the machine can call this address.
+//! Owns a certificate that lives as long as the command. Refuses whatever does not come from the browser that began this
+//! login, with this login's state, and goes on waiting: anybody on the machine can call this address.
 
 use std::fmt::Write;
 use std::io;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::serve::Listener;
 use jiff::tz::Offset;
@@ -20,7 +20,6 @@ use jiff::{SignedDuration, Timestamp};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use threads_auth_web::headers::content_policy;
 use threads_graph::parse_callback;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -29,12 +28,15 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::answer::{Answer, NOT_OURS, judge};
+use super::page::{headers, page};
+use super::start::Pass;
 use crate::shell::output::{Output, complain};
-
-const STYLE: &str = include_str!("page.css");
 
 /// How long the browser may take to fetch the last page, before the command goes on without it.
 const LAST_PAGE: Duration = Duration::from_secs(10);
+
+const OTHER_BROWSER: &str =
+    "it is not from the browser in which this login began, or that browser keeps no cookies";
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(20);
@@ -74,12 +76,13 @@ impl Callback {
     }
 
     /// Answers browsers until one brings this login's answer.
-    pub(super) async fn answer(self, path: &str, state: &str, output: Output) -> Result<Answer> {
+    pub(super) async fn answer(self, path: &str, state: &str, pass: Pass, output: Output) -> Result<Answer> {
         let (answer, answered) = oneshot::channel();
         let seen = Arc::new(Notify::new());
         let site = Site {
             path: path.to_owned(),
             state: state.to_owned(),
+            pass,
             answer: Mutex::new(Some(answer)),
             seen: seen.clone(),
             output,
@@ -142,6 +145,7 @@ impl Tls {
 struct Site {
     path: String,
     state: String,
+    pass: Pass,
     answer: Mutex<Option<oneshot::Sender<Answer>>>,
     /// The last page was asked for.
     seen: Arc<Notify>,
@@ -154,7 +158,7 @@ async fn respond(State(site): State<Arc<Site>>, request: Request) -> Response {
     if method != Method::GET {
         page(StatusCode::METHOD_NOT_ALLOWED, "Not this way", "Only GET is answered here.")
     } else if path == site.path {
-        site.judge(uri.query().unwrap_or_default())
+        site.judge(uri.query().unwrap_or_default(), request.headers())
     } else if path == site.last("agreed") {
         site.seen.notify_one();
         page(
@@ -191,8 +195,9 @@ impl Site {
         format!("{}/{word}", self.path.trim_end_matches('/'))
     }
 
-    fn judge(&self, query: &str) -> Response {
+    fn judge(&self, query: &str, headers_sent: &HeaderMap) -> Response {
         let problem = match parse_callback(query).map(|params| judge(params, &self.state)) {
+            Ok(Some(_)) if !self.pass.is_in(headers_sent) => OTHER_BROWSER.to_owned(),
             Ok(Some(answer)) => {
                 let next = match answer {
                     Answer::Code(_) => self.last("agreed"),
@@ -219,35 +224,6 @@ impl Site {
             "It does not belong to the login that the terminal waits for. Open the address that the terminal shows.",
         )
     }
-}
-
-/// A page for a person. It has the look of the service's own pages, and none of their words.
-fn page(status: StatusCode, title: &str, text: &str) -> Response {
-    let tone = if status.is_success() { "told" } else { "halt" };
-    let html = format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><meta name=\"color-scheme\" content=\"light dark\">\
-         <link rel=\"icon\" href=\"data:,\"><style>{STYLE}</style></head>\
-         <body class=\"{tone}\"><main><h1>{title}</h1><p>{text}</p></main><footer>threads-auth login, on this machine</footer></body></html>\n"
-    );
-    let kind = (header::CONTENT_TYPE, "text/html; charset=utf-8");
-    (status, headers([kind]), html).into_response()
-}
-
-/// The given one, and those that every answer has: the address holds a code.
-fn headers(given: [(header::HeaderName, &str); 1]) -> header::HeaderMap {
-    let always = [
-        (header::CACHE_CONTROL, "no-store"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ];
-    let policy = (header::CONTENT_SECURITY_POLICY, content_policy(STYLE, "'none'"));
-    given
-        .into_iter()
-        .chain(always)
-        .filter_map(|(name, value)| Some((name, HeaderValue::from_str(value).ok()?)))
-        .chain([policy])
-        .collect()
 }
 
 /// Connections whose TLS handshake is done. One that dawdles, as browsers' spare ones do, keeps no other waiting.

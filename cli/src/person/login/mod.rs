@@ -1,15 +1,19 @@
 //! `threads-auth login`: a person agrees in a browser, and both tokens are there.
 //!
-//! Owns the state, which is random and lives for this one login. Refuses an answer that carries another, or none, except a
-//! code that the person at this terminal pastes: they vouch for it.
+//! Owns the state, which is random, lives for this one login, and stands in no program's arguments. Refuses an answer that
+//! carries another, or none, except a code that the person at this terminal pastes: they vouch for it. Refuses an answer
+//! from any browser but the one that began here.
 
 mod answer;
 mod callback;
+mod page;
+mod peer;
+mod start;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use threads_auth_model::seal::random_text;
 use threads_graph::{PastedCallback, RedirectUri, parse_pasted};
@@ -17,6 +21,7 @@ use url::{Host, Url};
 
 use self::answer::{Answer, NOT_OURS, judge};
 use self::callback::Callback;
+use self::start::Start;
 use crate::person::consent::{SCOPES, check, ended_by_meta, scopes};
 use crate::person::env_slot::Keep;
 use crate::person::tokens;
@@ -39,8 +44,11 @@ use crate::shell::surroundings::{HOSTS, Surroundings};
 
 Meta accepts https only, and only what the dashboard lists under \"Redirect Callback URLs\": list
 https://127.0.0.1:8080/callback there. The browser will warn, because no authority can vouch for this machine; the
-fingerprint that is printed tells whether it is this command that answers. With --paste nothing listens and nothing
-warns: the browser ends on an address that does not load, and that address is what to paste.
+fingerprint that is printed tells whether it is this command that answers. With --paste nothing warns: the browser ends on
+an address that does not load, and that address is what to paste. It is also the way for a browser on another machine.
+
+The browser begins at an address of this machine, which works once and gives it a cookie: only that browser can bring
+the answer. So no program's arguments hold what an answer is known by.
 
 {SECRETS}
 
@@ -75,7 +83,7 @@ pub(crate) struct Login {
     #[arg(long)]
     no_browser: bool,
 
-    /// Listen on no port: the address that the browser ends on is pasted
+    /// Wait for no browser: the address that it ends on is pasted
     #[arg(long)]
     paste: bool,
 
@@ -111,8 +119,10 @@ impl Login {
 
         let state = random_text::<32>().context("no random state can be made")?;
         let url = graph.authorization_url(&app.app_id, &redirect_uri, &scopes, &state);
-        self.invite(&url, &redirect_uri, callback.as_ref(), output);
-        let answer = interrupt.or(self.answer(callback, &redirect_uri, &state, output)).await?;
+        let start = self.start(&redirect_uri, callback.is_some()).await?;
+        self.invite(&url, &redirect_uri, start.as_ref(), callback.as_ref(), output);
+        let answered = self.answer(start, callback, &url, &redirect_uri, &state, output);
+        let answer = interrupt.or(answered).await?;
         let code = match answer {
             Answer::Code(code) => code,
             Answer::Denied => {
@@ -156,14 +166,35 @@ impl Login {
         Ok((given, callback))
     }
 
+    /// Where the browser begins, unless the person takes Meta's address to a browser of their own.
+    async fn start(&self, redirect_uri: &RedirectUri, is_answered_here: bool) -> Result<Option<Start>> {
+        if !is_answered_here && self.no_browser {
+            return Ok(None);
+        }
+        let here = loopback(redirect_uri.as_str()).filter(|_| is_answered_here);
+        let address = here.map_or(Ipv4Addr::LOCALHOST.into(), |(address, _)| address.ip());
+        let url = Url::parse(redirect_uri.as_str())?;
+        let host = url.host_str().filter(|_| is_answered_here).unwrap_or("127.0.0.1");
+        Start::listen(host, address).await.map(Some)
+    }
+
     /// Sends the person to Meta.
-    fn invite(&self, url: &Url, redirect_uri: &RedirectUri, callback: Option<&Callback>, output: Output) {
-        say(&format!("Log in to Threads and agree at\n\n  {url}\n"));
-        if !self.no_browser {
-            let url = url.clone();
+    fn invite(
+        &self,
+        url: &Url,
+        redirect_uri: &RedirectUri,
+        start: Option<&Start>,
+        callback: Option<&Callback>,
+        output: Output,
+    ) {
+        // Where this command answers, it answers only a browser that began here.
+        let shown = start.filter(|_| callback.is_some()).map_or(url.as_str(), Start::address);
+        say(&format!("Log in to Threads and agree at\n\n  {shown}\n"));
+        if let Some(start) = start.filter(|_| !self.no_browser) {
+            let address = start.address().to_owned();
             // A browser may be a program that returns only when it is closed.
             std::thread::spawn(move || {
-                if webbrowser::open(url.as_str()).is_err() {
+                if webbrowser::open(&address).is_err() {
                     say("No browser could be opened: open the address yourself.");
                 }
             });
@@ -189,16 +220,25 @@ impl Login {
 
     async fn answer(
         &self,
+        start: Option<Start>,
         callback: Option<Callback>,
+        url: &Url,
         redirect_uri: &RedirectUri,
         state: &str,
         output: Output,
     ) -> Result<Answer> {
         let listens = callback.is_some();
         let path = Url::parse(redirect_uri.as_str()).map(|url| url.path().to_owned())?;
+        let pass = start.as_ref().map(Start::pass);
+        let begun = async {
+            match start {
+                Some(start) => start.send_on(url).await,
+                None => std::future::pending().await,
+            }
+        };
         let answered = async {
-            match callback {
-                Some(callback) => callback.answer(&path, state, output).await,
+            match callback.zip(pass) {
+                Some((callback, pass)) => callback.answer(&path, state, pass, output).await,
                 None => std::future::pending().await,
             }
         };
@@ -214,6 +254,7 @@ impl Login {
             tokio::select! {
                 answer = answered => answer,
                 answer = pasted => answer,
+                ended = begun => Err(ended.err().unwrap_or_else(|| anyhow!("nobody listens any more"))),
             }
         };
         tokio::time::timeout(self.wait, answer).await.unwrap_or_else(|_| {

@@ -1,4 +1,4 @@
-//! `vectors.json` holds requests as two other signers send them, all signed at [`AT`] with the development key. To make it anew,
+//! `vectors.json` holds requests as two other signers send them, all signed at [`AT`] with [`SECRET_ACCESS_KEY`]. To make it anew,
 //! give the same requests to both, and write down method, target, headers and body:
 //!
 //! - botocore: replace `botocore.auth.get_current_datetime` by a function that returns [`AT`], then
@@ -13,13 +13,21 @@ use proptest::prelude::*;
 use serde::Deserialize;
 
 use super::*;
-use crate::environment::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY};
+use crate::environment::{ACCESS_KEY_ID, REGION};
 
 const AT: &str = "2026-01-01T12:00:00Z";
 const HOST_VALUE: &str = "127.0.0.1:3000";
 
-const SIGNER: Signer<'_> =
-    Signer { access_key_id: ACCESS_KEY_ID, secret_access_key: SECRET_ACCESS_KEY, region: REGION };
+/// The secret of `vectors.json`.
+const SECRET_ACCESS_KEY: &str = "threads-auth-development-only";
+const SERVICE: &str = "execute-api";
+
+const SIGNER: Signer<'_> = Signer {
+    access_key_id: ACCESS_KEY_ID,
+    secret_access_key: SECRET_ACCESS_KEY,
+    region: REGION,
+    service: SERVICE,
+};
 
 fn at() -> Timestamp {
     AT.parse().unwrap()
@@ -274,7 +282,7 @@ fn a_signature_is_for_one_key_region_service_and_day() {
     let region = Client { region: "eu-west-1", ..Client::default() };
     assert_eq!(refused(region), Refused::Region("eu-west-1".to_owned()));
     let service = Client { service: "lambda", ..Client::default() };
-    assert_eq!(refused(service), Refused::Service("lambda".to_owned()));
+    assert_eq!(refused(service), Refused::Service { signed: "lambda".to_owned(), wanted: SERVICE });
     // Paths are escaped twice, except for S3.
     let mut once = Client::default();
     once.settings.percent_encoding_mode = PercentEncodingMode::Single;
@@ -319,7 +327,7 @@ fn a_presigned_url_lives_as_long_as_it_says() {
 #[test]
 fn what_is_not_signed_once_is_refused() {
     let unsigned = request("GET", "/users", "");
-    assert_eq!(SIGNER.verify(&unsigned, b"", at()), Err(Refused::Unsigned));
+    assert_eq!(SIGNER.verify(&unsigned, b"", at()), Err(Refused::Unsigned(SERVICE)));
     let bearer = with_header(&unsigned, "authorization", "Bearer token");
     assert_eq!(SIGNER.verify(&bearer, b"", at()), Err(Refused::Malformed("Authorization")));
 

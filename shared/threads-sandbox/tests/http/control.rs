@@ -215,8 +215,11 @@ async fn only_this_machine_may_use_it_and_no_web_page() {
         (HOST.as_str(), "sandbox.example"),
         ("sec-fetch-site", "cross-site"),
         ("origin", "https://evil.example"),
+        // A tunnel may rewrite the host.
+        ("x-forwarded-host", "sandbox.example"),
+        ("cf-connecting-ip", "203.0.113.7"),
     ] {
-        for path in ["/control", "/control/state", "/control/nothing"] {
+        for path in ["/", "/control", "/control/state", "/control/nothing"] {
             let got = server.send(server.request(Method::GET, path).header(name, value)).await.unwrap();
             assert_eq!(got.status, 403, "{name} {path}");
             assert!(got.json()["error"].is_string());

@@ -1,5 +1,9 @@
 //! The lines of a file with tokens, CSV or JSON, read as it goes.
+//!
+//! Owns that a line which makes no sense costs that line: it is told, and the next one is read. Holds no more than a record's
+//! longest at once, however long what is read is.
 
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,8 +15,10 @@ use zeroize::Zeroizing;
 
 use crate::shell::exit::usage;
 
-/// A longer line holds no token.
-const MAX_LINE: u64 = 64 * 1024;
+/// A longer line, or a longer record of CSV, holds no token.
+const MAX_RECORD: usize = 64 * 1024;
+
+const TOO_LONG: &str = "the line is longer than 65536 bytes";
 
 /// A line, as far as it makes sense.
 #[derive(Default, Deserialize)]
@@ -99,31 +105,76 @@ fn read(mut source: impl BufRead, sends: impl FnMut(Entry) -> bool) -> Result<()
     }
 }
 
-fn read_json(mut source: impl BufRead, mut sends: impl FnMut(Entry) -> bool) -> Result<()> {
-    let mut text = Zeroizing::new(Vec::new());
-    for line in 1.. {
-        text.clear();
-        if (&mut source).take(MAX_LINE).read_until(b'\n', &mut text).context("the lines cannot be read")? == 0
-        {
-            return Ok(());
+/// A line without its end, or none if it is too long.
+type Line = Option<Zeroizing<Vec<u8>>>;
+
+/// The lines of a source with their numbers. Some may be looked at before it is their turn.
+struct Lines<R> {
+    source: R,
+    read: u64,
+    ahead: VecDeque<(u64, Line)>,
+}
+
+impl<R: BufRead> Lines<R> {
+    fn new(source: R) -> Self {
+        Self { source, read: 0, ahead: VecDeque::new() }
+    }
+
+    fn next(&mut self) -> Result<Option<(u64, Line)>> {
+        match self.ahead.pop_front() {
+            Some(line) => Ok(Some(line)),
+            None => self.read(),
         }
-        if text.len() as u64 == MAX_LINE && !text.ends_with(b"\n") {
-            return usage(format!(
-                "line {line} is longer than {MAX_LINE} bytes: this is no file of JSON lines"
-            ));
+    }
+
+    /// The line that is so many after the next.
+    fn peek(&mut self, after: usize) -> Result<Option<&Line>> {
+        while self.ahead.len() <= after {
+            let Some(line) = self.read()? else { return Ok(None) };
+            self.ahead.push_back(line);
         }
-        if text.trim_ascii().is_empty() {
-            continue;
+        Ok(self.ahead.get(after).map(|(_, line)| line))
+    }
+
+    fn read(&mut self) -> Result<Option<(u64, Line)>> {
+        let mut text = Zeroizing::new(Vec::new());
+        let most = MAX_RECORD as u64 + 1;
+        (&mut self.source).take(most).read_until(b'\n', &mut text).context("the lines cannot be read")?;
+        if text.is_empty() {
+            return Ok(None);
         }
-        let entry = match serde_json::from_slice::<Fields>(&text) {
-            Ok(fields) => Entry {
-                line,
-                token: fields.access_token.as_deref().map(|text| trimmed(text)).unwrap_or_default(),
-                user_id: fields.user_id.map(Loose::text).filter(|text| !text.is_empty()),
-                expires_at: fields.expires_at.map(Loose::text).filter(|text| !text.is_empty()),
-                unreadable: None,
+        self.read += 1;
+        if text.last() == Some(&b'\n') {
+            text.pop();
+        } else if text.len() > MAX_RECORD {
+            self.source.skip_until(b'\n').context("the lines cannot be read")?;
+            return Ok(Some((self.read, None)));
+        }
+        Ok(Some((self.read, Some(text))))
+    }
+}
+
+fn read_json(source: impl BufRead, mut sends: impl FnMut(Entry) -> bool) -> Result<()> {
+    let mut lines = Lines::new(source);
+    while let Some((line, text)) = lines.next()? {
+        let entry = match text {
+            None if line == 1 => {
+                return usage(format!(
+                    "line 1 is longer than {MAX_RECORD} bytes: this is no file of JSON lines"
+                ));
+            }
+            None => unreadable(line, b"", TOO_LONG),
+            Some(text) if text.trim_ascii().is_empty() => continue,
+            Some(text) => match serde_json::from_slice::<Fields>(&text) {
+                Ok(fields) => Entry {
+                    line,
+                    token: fields.access_token.as_deref().map(|text| trimmed(text)).unwrap_or_default(),
+                    user_id: fields.user_id.map(Loose::text).filter(|text| !text.is_empty()),
+                    expires_at: fields.expires_at.map(Loose::text).filter(|text| !text.is_empty()),
+                    unreadable: None,
+                },
+                Err(_) => unreadable(line, &text, "the line is no JSON object with an access_token"),
             },
-            Err(_) => unreadable(line, &text, "the line is no JSON object with an access_token"),
         };
         if !sends(entry) {
             return Ok(());
@@ -147,46 +198,261 @@ fn unreadable(line: u64, text: &[u8], reason: &'static str) -> Entry {
     }
 }
 
-fn read_csv(source: impl BufRead, mut sends: impl FnMut(Entry) -> bool) -> Result<()> {
-    let mut reader = csv::ReaderBuilder::new()
-        .flexible(true)
-        .trim(csv::Trim::All)
-        // A carriage return is trimmed. As an end it would make the numbers of lines wrong.
-        .terminator(csv::Terminator::Any(b'\n'))
-        .from_reader(source);
-    let names = reader.byte_headers().context("the first line cannot be read")?.clone();
-    let column = |wanted: &[&str]| {
-        names.iter().position(|name| wanted.iter().any(|wanted| name.eq_ignore_ascii_case(wanted.as_bytes())))
-    };
-    let Some(token) = column(&["access_token", "token"]) else {
-        let text = "the first line names no column access_token: expected CSV with names in its first line, or JSON lines";
-        return usage(text);
-    };
-    let (user_id, expires_at) = (column(&["user_id"]), column(&["expires_at"]));
-    let mut record = csv::ByteRecord::new();
-    while reader.read_byte_record(&mut record).context("the lines cannot be read")? {
-        if record.iter().all(<[u8]>::is_empty) {
-            continue;
+/// Which columns hold what, and how many there are.
+struct Columns {
+    token: usize,
+    user_id: Option<usize>,
+    expires_at: Option<usize>,
+    count: usize,
+}
+
+impl Columns {
+    fn of(names: &csv::ByteRecord) -> Result<Self> {
+        let column = |wanted: &[&str]| {
+            let is_wanted =
+                |name: &[u8]| wanted.iter().any(|wanted| name.eq_ignore_ascii_case(wanted.as_bytes()));
+            names.iter().position(is_wanted)
+        };
+        let Some(token) = column(&["access_token", "token"]) else {
+            let text = "the first line names no column access_token: expected CSV with names in its first line, or JSON lines";
+            return usage(text);
+        };
+        let (user_id, expires_at) = (column(&["user_id"]), column(&["expires_at"]));
+        Ok(Self { token, user_id, expires_at, count: names.len() })
+    }
+
+    /// Whether these fields are what several lines mean together, and not what a stray quote makes of them.
+    fn fit(&self, record: &csv::ByteRecord) -> bool {
+        let ours = [Some(self.token), self.user_id, self.expires_at];
+        let is_of_one_line = |column: usize| record.get(column).is_none_or(|field| !field.contains(&b'\n'));
+        record.len() == self.count && ours.into_iter().flatten().all(is_of_one_line)
+    }
+
+    fn entry(&self, line: u64, text: &[u8], record: &csv::ByteRecord) -> Entry {
+        if std::str::from_utf8(text).is_err() {
+            return unreadable(line, text, "the line is not UTF-8");
         }
-        let line = record.position().map_or(0, csv::Position::line);
         let field = |index: Option<usize>| {
             let text = std::str::from_utf8(record.get(index?)?).ok()?;
             (!text.is_empty()).then(|| text.to_owned())
         };
-        let entry = if std::str::from_utf8(record.as_slice()).is_ok() {
-            Entry {
-                line,
-                token: Zeroizing::new(field(Some(token)).unwrap_or_default()),
-                user_id: field(user_id),
-                expires_at: field(expires_at),
-                unreadable: None,
-            }
-        } else {
-            unreadable(line, record.as_slice(), "the line is not UTF-8")
+        Entry {
+            line,
+            token: Zeroizing::new(field(Some(self.token)).unwrap_or_default()),
+            user_id: field(self.user_id),
+            expires_at: field(self.expires_at),
+            unreadable: None,
+        }
+    }
+}
+
+fn read_csv(source: impl BufRead, mut sends: impl FnMut(Entry) -> bool) -> Result<()> {
+    let mut lines = Lines::new(source);
+    let Some((_, first)) = lines.next()? else { return Ok(()) };
+    let Some(first) = first else {
+        return usage(format!("the first line is longer than {MAX_RECORD} bytes: it names the columns"));
+    };
+    let columns = Columns::of(&fields(&first))?;
+    while let Some((line, text)) = lines.next()? {
+        let entry = match text {
+            None => unreadable(line, b"", TOO_LONG),
+            Some(text) if is_closed(&text) && fields(&text).iter().all(<[u8]>::is_empty) => continue,
+            Some(text) if is_closed(&text) => columns.entry(line, &text, &fields(&text)),
+            Some(text) => match together(&mut lines, &text, &columns)? {
+                Some((text, record)) => columns.entry(line, &text, &record),
+                None => unreadable(line, &text, "a quote in the line is never closed"),
+            },
         };
         if !sends(entry) {
             return Ok(());
         }
     }
     Ok(())
+}
+
+/// A record that goes on over the next lines because of a quote, if it is one. Otherwise they are records of their own.
+fn together(
+    lines: &mut Lines<impl BufRead>,
+    first: &[u8],
+    columns: &Columns,
+) -> Result<Option<(Zeroizing<Vec<u8>>, csv::ByteRecord)>> {
+    let mut text = Zeroizing::new(first.to_vec());
+    let mut quotes = Quotes::default();
+    quotes.read(first);
+    for after in 0.. {
+        let Some(Some(next)) = lines.peek(after)? else { break };
+        if text.len() + 1 + next.len() > MAX_RECORD {
+            break;
+        }
+        quotes.read(b"\n");
+        quotes.read(next);
+        text.push(b'\n');
+        text.extend_from_slice(next);
+        if quotes.are_odd {
+            break;
+        }
+        if quotes.are_closed() {
+            let record = fields(&text);
+            if !columns.fit(&record) {
+                break;
+            }
+            lines.ahead.drain(..=after);
+            return Ok(Some((text, record)));
+        }
+    }
+    Ok(None)
+}
+
+/// The fields of one record.
+fn fields(text: &[u8]) -> csv::ByteRecord {
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .trim(csv::Trim::All)
+        .buffer_capacity(text.len().max(64))
+        .from_reader(text);
+    let mut record = csv::ByteRecord::new();
+    // Memory cannot fail to be read.
+    let _ = reader.read_byte_record(&mut record);
+    record
+}
+
+fn is_closed(text: &[u8]) -> bool {
+    let mut quotes = Quotes::default();
+    quotes.read(text);
+    quotes.are_closed()
+}
+
+/// Whether a record is within quotes, as far as it was read.
+#[derive(Default)]
+struct Quotes {
+    place: Place,
+    /// More follows where a field in quotes should end: one of them is a stray.
+    are_odd: bool,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Place {
+    #[default]
+    FieldStart,
+    /// In a field, where a quote is a character like any other.
+    Field,
+    Quoted,
+    /// After a quote in quotes: their end, or the first of two that mean one.
+    Quote,
+}
+
+impl Quotes {
+    fn read(&mut self, text: &[u8]) {
+        for byte in text {
+            self.are_odd |=
+                self.place == Place::Quote && !matches!(byte, b'"' | b',' | b' ' | b'\t' | b'\r' | b'\n');
+            self.place = match (self.place, byte) {
+                (Place::FieldStart | Place::Quote, b'"') | (Place::Quoted, 0..=b'!' | b'#'..) => {
+                    Place::Quoted
+                }
+                (Place::Quoted, b'"') => Place::Quote,
+                (_, b',' | b'\n') => Place::FieldStart,
+                (_, _) => Place::Field,
+            };
+        }
+    }
+
+    fn are_closed(&self) -> bool {
+        self.place != Place::Quoted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The entries as their lines, and their tokens or what is wrong with them.
+    fn entries(text: &[u8]) -> Vec<(u64, String)> {
+        let mut entries = Vec::new();
+        read(text, |entry| {
+            let told = match &entry.unreadable {
+                Some((_, reason)) => (*reason).to_owned(),
+                None => format!("{} {}", *entry.token, entry.user_id.unwrap_or_default()),
+            };
+            entries.push((entry.line, told));
+            true
+        })
+        .unwrap();
+        entries
+    }
+
+    #[test]
+    fn a_stray_quote_spoils_its_line_and_no_other() {
+        const OPEN: &str = "a quote in the line is never closed";
+        for (stray, expected) in [
+            ("\"T2,2,b", OPEN),
+            ("T2,\"2,b", OPEN),
+            ("T2,2,\"b", OPEN),
+            ("T2,2,\"", OPEN),
+            ("\"", OPEN),
+            ("\"T2\"\",2,b", OPEN),
+            // Within a field a quote is a character.
+            ("T2\",2,b", "T2\" 2"),
+        ] {
+            let text = format!("token,user_id,name\nT1,1,a\n{stray}\nT3,3,c\n\nT5,5,\"e\"\nT6,6,f");
+            let expected = [(2, "T1 1"), (3, expected), (4, "T3 3"), (6, "T5 5"), (7, "T6 6")]
+                .map(|(line, told)| (line, told.to_owned()));
+            assert_eq!(entries(text.as_bytes()), expected, "{stray}");
+        }
+        // Two of them do not join.
+        let two = b"token,user_id,name\nT1,1,\"a\nT2,2,b\nT3,3,\"c\nT4,4,d\n";
+        let lines: Vec<_> = entries(two).into_iter().map(|(line, told)| (line, told == OPEN)).collect();
+        assert_eq!(lines, [(2, true), (3, false), (4, true), (5, false)]);
+    }
+
+    #[test]
+    fn a_field_of_several_lines_is_one_field() {
+        let text = b"name,token,user_id\r\n\"a\r\n\"\"b\"\"\r\n\r\n,c\",T1,1\r\nx,T2,2\r\n";
+        assert_eq!(entries(text), [(2, "T1 1".to_owned()), (6, "T2 2".to_owned())]);
+    }
+
+    #[test]
+    fn what_is_too_long_is_told_and_passed() {
+        let long = "x".repeat(MAX_RECORD + 1);
+        let most = "x".repeat(MAX_RECORD - 5);
+        for (text, lines) in [
+            (format!("token,n\nT1,1\nT2,{long}\nT3,3\n"), vec![2, 3, 4]),
+            (format!("token,n\nT1,1\nT2,\"{long}\"\nT3,3"), vec![2, 3, 4]),
+            (format!("{{\"token\":\"T1\"}}\n{{\"x\":\"{long}\"}}\n{{\"token\":\"T3\"}}"), vec![1, 2, 3]),
+            (format!("token,n\nT1,{most}\nT2,2"), vec![2, 3]),
+        ] {
+            let entries = entries(text.as_bytes());
+            assert_eq!(entries.iter().map(|(line, _)| *line).collect::<Vec<_>>(), lines);
+            assert_eq!(entries.iter().filter(|(_, told)| told == TOO_LONG).count(), lines.len() - 2);
+        }
+    }
+
+    /// A source that is made as it is read: two hundred megabytes in quotes, and then a token.
+    struct Endless(u64);
+
+    impl Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let length = buffer.len().min(usize::try_from(self.0).unwrap_or(usize::MAX));
+            buffer[..length].fill(b'x');
+            self.0 -= length as u64;
+            Ok(length)
+        }
+    }
+
+    #[test]
+    fn a_field_of_two_hundred_megabytes_takes_no_memory() {
+        let field = Endless(200_000_000);
+        let source = (&b"token,n\nT1,1\n\""[..]).chain(field).chain(&b"\"\nT3,3\n"[..]);
+        let mut lines = Lines::new(BufReader::new(source));
+        let mut most = 0;
+        let mut tokens = 0;
+        while let Some((_, line)) = lines.next().unwrap() {
+            let line = line.unwrap_or_default();
+            most = most.max(line.capacity());
+            tokens += u32::from(line.starts_with(b"T"));
+        }
+        assert_eq!(tokens, 2);
+        assert!(most <= 2 * MAX_RECORD, "{most}");
+    }
 }

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::lines::Entry;
 use super::take_over::Fate;
-use crate::operate::accounts::private_file::private;
+use crate::operate::accounts::private_file::private_again;
 use crate::shell::output::Output;
 use crate::shell::progress::{SHARE, bar};
 
@@ -88,7 +88,7 @@ impl Record {
     fn keep(&mut self, entry: &Entry, reason: &str, try_again: bool) -> Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
-            None => self.file.insert(private(&self.path)?),
+            None => self.file.insert(private_again(&self.path)?),
         };
         let rejected = Rejected {
             line: entry.line,

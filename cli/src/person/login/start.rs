@@ -1,0 +1,134 @@
+//! The one-time address at which a login begins.
+//!
+//! A program is told an address in its arguments, which everybody on the machine can read. So the state does not stand in
+//! that of the browser: this address does, gives the first who comes a cookie, and sends them to Meta. Only they can
+//! bring the answer back.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result};
+use axum::Router;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::header::{COOKIE, HeaderMap, LOCATION, SET_COOKIE};
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use subtle::ConstantTimeEq;
+use threads_auth_model::seal::random_text;
+use tokio::net::TcpListener;
+use url::Url;
+
+use super::page::{headers, page};
+use super::peer;
+
+const COOKIE_NAME: &str = "threads-auth-login";
+
+/// What tells the browser of this login from everybody else.
+#[derive(Clone)]
+pub(super) struct Pass(String);
+
+impl Pass {
+    fn new() -> Result<Self> {
+        random_text::<32>().map(Self).context("no random cookie can be made")
+    }
+
+    /// Not for scripts, and of other sites' requests only with those that lead the browser here, as Meta's does. It is not
+    /// for https alone, because this address is none.
+    fn cookie(&self) -> String {
+        format!("{COOKIE_NAME}={}; Path=/; HttpOnly; SameSite=Lax", self.0)
+    }
+
+    /// Whether the browser has it.
+    pub(super) fn is_in(&self, headers: &HeaderMap) -> bool {
+        let cookies = headers.get_all(COOKIE).iter().filter_map(|header| header.to_str().ok());
+        cookies
+            .flat_map(|header| header.split(';'))
+            .filter_map(|cookie| cookie.trim().split_once('='))
+            .any(|(name, value)| name == COOKIE_NAME && bool::from(value.as_bytes().ct_eq(self.0.as_bytes())))
+    }
+}
+
+/// Someone who waits for the browser to begin.
+pub(super) struct Start {
+    listener: TcpListener,
+    address: String,
+    path: String,
+    pass: Pass,
+}
+
+struct Site {
+    path: String,
+    pass: Pass,
+    /// Meta's address.
+    next: String,
+    is_used: AtomicBool,
+}
+
+impl Start {
+    /// Listens on a port of its own. `host` is the one that Meta sends the browser to: cookies are for a host.
+    pub(super) async fn listen(host: &str, address: IpAddr) -> Result<Self> {
+        let listener = TcpListener::bind(SocketAddr::from((address, 0)))
+            .await
+            .context("no port for the browser to begin at can be listened on")?;
+        let path = format!("/{}", random_text::<32>().context("no random address can be made")?);
+        let address = format!("http://{host}:{}{path}", listener.local_addr()?.port());
+        Ok(Self { listener, address, path, pass: Pass::new()? })
+    }
+
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(super) fn pass(&self) -> Pass {
+        self.pass.clone()
+    }
+
+    /// Sends the browser on to Meta, for as long as it is asked to.
+    pub(super) async fn send_on(self, next: &Url) -> Result<()> {
+        let (path, pass) = (self.path, self.pass);
+        let site = Arc::new(Site { path, pass, next: next.to_string(), is_used: AtomicBool::new(false) });
+        let router = Router::new().fallback(respond).with_state(site);
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        axum::serve(self.listener, service).await.context("nobody listens any more")
+    }
+}
+
+async fn respond(
+    State(site): State<Arc<Site>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    if request.method() != Method::GET || request.uri().path() != site.path {
+        return page(
+            StatusCode::NOT_FOUND,
+            "There is nothing here",
+            "This address waits for one login, and only for that.",
+        );
+    }
+    if peer::is_somebody_else(peer) {
+        return page(
+            StatusCode::FORBIDDEN,
+            "This is another user's login",
+            "Only the user who began the login can go on with it.",
+        );
+    }
+    // A look ahead is no visit: who looks may never come, and somebody else be the first.
+    let is_ahead =
+        ["sec-purpose", "purpose", "x-moz"].iter().any(|name| request.headers().contains_key(*name));
+    if is_ahead {
+        return page(StatusCode::SERVICE_UNAVAILABLE, "Not yet", "Open this address, and the login begins.");
+    }
+    if !site.pass.is_in(request.headers()) && site.is_used.swap(true, Ordering::Relaxed) {
+        return page(
+            StatusCode::GONE,
+            "This address was used",
+            "A login begins once, in one browser. If it was not yours, end the command and run it again.",
+        );
+    }
+    let cookie = HeaderValue::from_str(&site.pass.cookie()).map(|cookie| [(SET_COOKIE, cookie)]);
+    match cookie {
+        Ok(cookie) => (StatusCode::SEE_OTHER, headers([(LOCATION, &site.next)]), cookie).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}

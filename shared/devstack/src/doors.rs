@@ -1,0 +1,135 @@
+//! Who is answered, by listener and route: the one table of development.
+//!
+//! | listener and routes | door | who is answered |
+//! |---|---|---|
+//! | `DynamoDb`, `SecretsManager`, `EventBridge`; of `Service` the routes with IAM authorization | [`Door::Signed`] | programs that sign with the data folder's key: loopback `Host`, no `Origin`, no preflight |
+//! | of `Service` `/` and `/dev/…`; of the sandbox `/` and `/control…` | [`Door::Local`] | this machine: loopback `Host`, no header of a proxy or a tunnel, own `Origin` or none |
+//! | of the sandbox the consent page's form | [`Door::Form`] | loopback or public `Host`, own `Origin` or none |
+//! | all other routes of `Service`, the sandbox's OAuth and Graph | [`Door::Public`] | loopback or public `Host`, navigations from anywhere, no CORS |
+//!
+//! The sandbox has its doors in its own crate, because it also stands alone.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Json, Response};
+use axum::{Router, http};
+use serde_json::json;
+use threads_auth_web::headers::secure;
+use threads_sandbox::{Clock, Door};
+
+use crate::environment::{KEY_ID_VARIABLE, REGION, SECRET_VARIABLE};
+use crate::sigv4::{Refused, Signer};
+use crate::{dev, dynamodb, gateway};
+
+/// A listener of the stack, besides the sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listener {
+    Service,
+    DynamoDb,
+    SecretsManager,
+    EventBridge,
+}
+
+impl Listener {
+    fn door(self, method: &Method, path: &str) -> Door {
+        match self {
+            Self::DynamoDb | Self::SecretsManager | Self::EventBridge => Door::Signed,
+            Self::Service if dev::is_development(path) => Door::Local,
+            Self::Service if gateway::is_private(method, path) => Door::Signed,
+            Self::Service => Door::Public,
+        }
+    }
+
+    /// The service that a signature is for.
+    const fn signing_name(self) -> &'static str {
+        match self {
+            Self::Service => "execute-api",
+            Self::DynamoDb => "dynamodb",
+            Self::SecretsManager => "secretsmanager",
+            Self::EventBridge => "events",
+        }
+    }
+
+    /// The longest body that is read before its signature is checked.
+    const fn max_body(self) -> usize {
+        match self {
+            Self::Service => gateway::MAX_BODY,
+            Self::DynamoDb => dynamodb::MAX_BODY,
+            Self::SecretsManager | Self::EventBridge => 1024 * 1024,
+        }
+    }
+
+    fn refuse(self, parts: &http::request::Parts, reason: &Refused) -> Response {
+        match self {
+            Self::Service => gateway::forbidden(&parts.method, reason),
+            Self::DynamoDb | Self::SecretsManager | Self::EventBridge => {
+                tracing::warn!(listener = ?self, %reason, "a request was refused for its signature");
+                let why = json!({"__type": "InvalidSignatureException", "message": reason.to_string()});
+                (StatusCode::FORBIDDEN, Json(why)).into_response()
+            }
+        }
+    }
+}
+
+/// The key of development, which opens nothing but this stack.
+#[derive(Clone)]
+pub(crate) struct Key {
+    pub(crate) access_key_id: String,
+    pub(crate) secret_access_key: String,
+}
+
+impl Key {
+    /// What the functions sign with, whose variables may differ.
+    pub(crate) fn with(&self, variables: &HashMap<String, String>) -> Self {
+        let variable = |name: &str, ours: &str| variables.get(name).map_or(ours, String::as_str).to_owned();
+        Self {
+            access_key_id: variable(KEY_ID_VARIABLE, &self.access_key_id),
+            secret_access_key: variable(SECRET_VARIABLE, &self.secret_access_key),
+        }
+    }
+}
+
+/// Puts its doors before the routes of a listener.
+pub(crate) fn close(router: Router, listener: Listener, public_host: Option<&str>, key: &Key) -> Router {
+    let public_host = public_host.map(str::to_owned);
+    let doors = Arc::new(Doors { listener, public_host, key: key.clone() });
+    router.layer(from_fn_with_state(doors, keep))
+}
+
+struct Doors {
+    listener: Listener,
+    public_host: Option<String>,
+    key: Key,
+}
+
+async fn keep(State(doors): State<Arc<Doors>>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let listener = doors.listener;
+    let door = listener.door(&parts.method, parts.uri.path());
+    if let Err(turned_away) = door.check(&parts, doors.public_host.as_deref()) {
+        tracing::warn!(?listener, reason = turned_away.reason(), "a request was turned away");
+        return secure(turned_away.into_response());
+    }
+    if door != Door::Signed {
+        return next.run(Request::from_parts(parts, body)).await;
+    }
+    let Ok(body) = to_bytes(body, listener.max_body()).await else {
+        return secure(StatusCode::PAYLOAD_TOO_LARGE.into_response());
+    };
+    let signer = Signer {
+        access_key_id: &doors.key.access_key_id,
+        secret_access_key: &doors.key.secret_access_key,
+        region: REGION,
+        service: listener.signing_name(),
+    };
+    // Clients sign with the real time, wherever our own clock was moved to.
+    match signer.verify(&parts, &body, Clock::system().now()) {
+        Ok(()) => next.run(Request::from_parts(parts, Body::from(body))).await,
+        Err(reason) => listener.refuse(&parts, &reason),
+    }
+}
