@@ -27,4 +27,5 @@ pub use item::{Item, row};
 pub use retry::{Backoff, persist};
 pub use secrets::Secrets;
 pub use table::{Store, WriteOutcome};
+pub use transaction::Committed;
 pub use transfers::Taken;
