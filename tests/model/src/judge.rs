@@ -281,6 +281,12 @@ fn is_without(check: &Check, world: &World, row: &Row, is_lost: bool) -> bool {
         // What nobody has ever asked for the row, or stored there, is none of the row's.
         token.consent == consent && token.is_lost == is_lost && (token.is_known || token.parent.is_some())
     });
+    // Where the token that was issued for the row's has gone, no other makes up for it.
+    let is_of_row = |parent: Option<usize>| parent.is_some_and(|parent| held.tokens.contains(&parent));
+    let has_gone = world.meta.tokens.iter().any(|token| token.is_lost && is_of_row(token.parent));
+    if has_gone && !is_lost {
+        return false;
+    }
     // Of a grant that has ended for good, no token is used.
     let is_live = read(row).is_some_and(|grant| grant.live().is_some());
     !in_hand && stray.any(|_| true) && !(is_live && valid.any(|token| held.tokens.contains(&token)))
