@@ -6,6 +6,7 @@
 mod backend;
 mod bootstraps;
 mod budget;
+mod conformance;
 mod connect;
 mod contract;
 mod doors;

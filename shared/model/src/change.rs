@@ -5,7 +5,7 @@ use crate::{Attribute, Key, Row, Value};
 
 /// A condition on a row, as DynamoDB evaluates it: a comparison with an absent attribute does
 /// not hold, but for [`IsNot`](Self::IsNot).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Condition {
     /// The attribute is there.
     Exists(Attribute),
@@ -30,7 +30,7 @@ pub enum Condition {
 }
 
 /// A write to one row.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Change {
     /// The row.
     pub key: Key,
@@ -47,7 +47,7 @@ pub struct Change {
 }
 
 /// Writes and checks of several rows: all of them or none.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Transaction {
     /// The transaction's name in messages: a verb and its object.
     pub operation: &'static str,
@@ -56,7 +56,7 @@ pub struct Transaction {
 }
 
 /// One row's part of a transaction.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Part {
     /// The row is changed.
     Update(Change),

@@ -8,8 +8,6 @@ use crate::rules::{self, Lease, Right};
 use crate::schedule::{self, DataAccess};
 use crate::{Change, Condition, Grant, Key, RevokedBy, State};
 
-const UNCLAIMED: &[A] = &[A::UnclaimedUntil, A::UnclaimedWarned];
-
 /// A connect in the session `id`, if it is the account's first, or nobody has claimed the account
 /// since: somebody has to until `until`.
 #[must_use]
@@ -29,13 +27,6 @@ pub fn connect_claimed(mut change: Change, id: &str) -> Change {
     change.set(A::SessionId, id)
 }
 
-/// A connect or an import without a session: there is nothing to complete, and the account counts
-/// as claimed.
-#[must_use]
-pub fn without_session(change: Change) -> Change {
-    change.remove(&[A::SessionId]).remove(UNCLAIMED)
-}
-
 /// Gives an account to the user of the app who is called `reference`.
 #[must_use]
 pub fn claim(grant: &Grant, reference: &str, now: Timestamp) -> Change {
@@ -43,7 +34,7 @@ pub fn claim(grant: &Grant, reference: &str, now: Timestamp) -> Change {
         .set(A::Reference, reference)
         .set(A::ClaimedAt, now)
         .set(A::UpdatedAt, now)
-        .remove(UNCLAIMED)
+        .remove(rules::UNCLAIMED)
 }
 
 /// The same where the grant is due for its claim only: the look that is not needed any more is left
@@ -156,7 +147,7 @@ mod tests {
         old.remove(A::UnclaimedUntil);
         assert!(connect_unclaimed(connect(HOUR), "s", at(25 * HOUR), at(HOUR)).apply(old.clone()).is_none());
         assert_eq!(read(&old).claim, Claim::Claimed(None));
-        let openly = read(&without_session(connect(HOUR)).apply(first(0)).unwrap());
+        let openly = read(&rules::without_session(connect(HOUR)).apply(first(0)).unwrap());
         assert_eq!((openly.claim, openly.session_id), (Claim::Claimed(None), None));
     }
 

@@ -197,7 +197,7 @@ threads_graph::names! {
 }
 
 /// Why a grant needs the person again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
     /// Meta's verdict on the token.
     Threads(ReauthorizationCause),

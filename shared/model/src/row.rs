@@ -13,7 +13,7 @@ use threads_graph::{Scope, Scopes};
 use crate::{Attribute, Key};
 
 /// A value.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Value {
     /// Text.
     Text(String),
@@ -28,7 +28,7 @@ pub enum Value {
 }
 
 /// The attributes of one row that are ours. A row without any is not there.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Row(BTreeMap<Attribute, Value>);
 
 /// A row that does not make sense.

@@ -25,11 +25,17 @@ use crate::Condition::{Above, Absent, All, Any, AtMost, Below, Exists, Is, IsNot
 use crate::schedule::{self, DataAccess, Life};
 use crate::{
     Access, Cause, Change, Condition, Ends, Grant, Key, Live, Part, RevokedBy, Row, State, Status, Suspicion,
-    Transaction, Vouch, Warning,
+    Transaction, Vouch, Warning, doubtful_from,
 };
 
 /// Spent states outlive the codes that came with them, which Meta accepts for an hour.
 const SPENT_SECONDS: i64 = 2 * 3_600;
+
+/// No deletion is older: before this, a time of deletion stands for none.
+const FIRST_DELETION: Timestamp = Timestamp::constant(1, 0);
+
+/// The mark of an account that nobody has claimed.
+pub(crate) const UNCLAIMED: &[A] = &[A::UnclaimedUntil, A::UnclaimedWarned];
 
 /// The attributes that say who works on a grant.
 pub const LEASE: &[A] = &[A::LeaseOwner, A::LeaseUntil];
@@ -89,7 +95,7 @@ pub enum Right<'a> {
 }
 
 /// What lies beside the token that is to be replaced, by the last look at the row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Beside {
     /// The writer's lease.
     pub lease: bool,
@@ -420,10 +426,12 @@ pub fn end(grant: &Grant, refused: &Live, lease: Lease<'_>, cause: Cause, now: T
     unless_consented(change, grant.consent().is_some())
 }
 
-/// Gives up the token of an ended grant whose time is over.
+/// Gives up the token of an ended grant whose time is over, if that is still this one: a refresher
+/// who was late may have stored another.
 #[must_use]
-pub fn close_appeal(grant: &Grant, lease: Lease<'_>) -> Change {
-    let change = change_of(&grant.user_id, "close an appeal", same(grant)).remove(TOKENS).remove(DUE);
+pub fn close_appeal(grant: &Grant, ended: &Live, lease: Lease<'_>) -> Change {
+    let still = same(grant).and(fence(ended));
+    let change = change_of(&grant.user_id, "close an appeal", still).remove(TOKENS).remove(DUE);
     unless_consented(by(change, Right::Done(lease)), grant.consent().is_some())
 }
 
@@ -497,12 +505,36 @@ pub fn import(grant: &NewGrant<'_>, is_newest: bool, now: Timestamp) -> Change {
     let replaceable = Absent(A::PendingToken).and(Any(worse));
     let when = Any(vec![Absent(A::Pk), replaceable]);
     let change = connected(change_of(grant.user_id, "import a token", when), grant, None, now);
+    let change = without_session(change);
     if is_newest {
         let mut change = change.set(A::ConnectedAt, issued_at).remove(&[A::BegunAt]);
         change.when = change.when.and(consented_until(issued_at));
         return change;
     }
     change
+}
+
+/// A connect or an import without a session: there is nothing to complete, and the account counts
+/// as claimed.
+#[must_use]
+pub fn without_session(change: Change) -> Change {
+    change.remove(&[A::SessionId]).remove(UNCLAIMED)
+}
+
+/// Takes over a token that was got elsewhere, where [`import`] allows it and no end since its issue
+/// forbids it.
+#[must_use]
+pub fn take_over(grant: &NewGrant<'_>, tombstone: &Key, is_newest: bool, now: Timestamp) -> Transaction {
+    let Life { issued_at, is_assumed, .. } = grant.life;
+    // Meta has just taken a token of unknown age: only an end of this moment concerns it. But nobody
+    // can say that it was consented to after a deletion.
+    let (deleted_since, ended_since) =
+        if is_assumed { (FIRST_DELETION, doubtful_from(now)) } else { (issued_at, issued_at) };
+    let alive = not_deleted_since(deleted_since)
+        .and(earlier(A::EndedAt, ended_since.as_second()))
+        .and(earlier(A::DisconnectedMs, ended_since.as_millisecond()));
+    let parts = vec![Part::Update(import(grant, is_newest, now)), Part::Check(tombstone.clone(), alive)];
+    Transaction { operation: "import a token", parts }
 }
 
 /// Which connect is committed, beside its grant.
@@ -585,7 +617,7 @@ pub struct Deletion<'a> {
 }
 
 /// The outcome that a deletion can have for the grant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fate {
     /// The row goes, if nothing was consented to after this. The person's sessions are still to go.
     Gone(Timestamp),
@@ -632,7 +664,11 @@ pub fn finish_deletion(record: &Key, now: Timestamp) -> Change {
 /// A tombstone, if there is one, is older than what was consented to at `since`.
 #[must_use]
 pub fn not_deleted_since(since: Timestamp) -> Condition {
-    Any(vec![Absent(A::DeletedAt), Below(A::DeletedAt, since.into())])
+    earlier(A::DeletedAt, since.as_second())
+}
+
+fn earlier(end: A, since: i64) -> Condition {
+    Any(vec![Absent(end), Below(end, since.into())])
 }
 
 /// Deletes the grant of a user who was deleted at `deleted_at`, if nothing was consented to since.
@@ -1010,8 +1046,38 @@ mod tests {
         let back = read(&back.unwrap());
         assert_eq!((back.status(), back.cause()), (Status::Active, None));
         assert!(back.due_at.unwrap() <= at(41));
-        let closed = read(&close_appeal(&grant, LEASED).apply(appealed).unwrap());
+        let close = close_appeal(&grant, grant.live().unwrap(), LEASED);
+        let closed = read(&close.apply(appealed.clone()).unwrap());
         assert_eq!((closed.cause(), closed.live().is_some(), closed.due_at), (Some(cause), false, None));
+        // The refresher who was late leaves the lease, and a token that is not ours to drop.
+        let late = store(&grant, refreshed("next", at(100))).apply(appealed).unwrap();
+        assert_eq!(close.apply(late), None);
+    }
+
+    #[test]
+    fn a_token_from_elsewhere_is_not_taken_over_after_an_end() {
+        let user_id = user();
+        let tombstone = Key::tombstone("nobody");
+        let took = |is_assumed, ends: &[Change], now| {
+            let life = Life { issued_at: at(20), expires_at: at(80), is_assumed };
+            let grant = NewGrant { life, ..new_grant(&user_id) };
+            let row = ends.iter().fold(Row::default(), |row, end| end.apply(row).unwrap());
+            let transaction = take_over(&grant, &tombstone, true, now);
+            transaction.parts.iter().all(|part| {
+                let row = if *part.key() == tombstone { row.clone() } else { Row::default() };
+                part.apply(row).is_some()
+            })
+        };
+        for note in [note_end, note_disconnect] {
+            assert!(!took(false, &[note(&tombstone, at(30))], at(40)));
+            assert!(took(false, &[note(&tombstone, at(19))], at(40)));
+            // Of unknown age: Meta has taken it since.
+            assert!(took(true, &[note(&tombstone, at(39))], at(40)));
+            assert!(!took(true, &[note(&tombstone, at(40))], at(40)));
+        }
+        let deleted = latest(&tombstone, A::DeletedAt, at(19).as_second());
+        assert!(took(false, &[deleted.clone()], at(40)));
+        assert!(!took(true, &[deleted], at(40)));
     }
 
     #[test]
@@ -1137,7 +1203,7 @@ mod tests {
             suspected(&grant, live, suspicion, at(41), Right::Free(at(40))),
             defer(&key(), LEASED, deferral, at(40)),
             end(&grant, live, LEASED, Cause::EXPIRED, at(40)),
-            close_appeal(&grant, LEASED),
+            close_appeal(&grant, grant.live().unwrap(), LEASED),
             release(&key(), LEASED),
         ] {
             assert_eq!(refused.apply(row.clone()), None, "{}", refused.operation);

@@ -62,7 +62,7 @@ impl Connected<'_> {
             Self::Consent(consent) => rules::consent(consent, now),
         };
         let Some(ClosedSession { session, unclaimed_until, .. }) = closed else {
-            return vec![claiming::without_session(change)];
+            return vec![rules::without_session(change)];
         };
         let id = &session.id;
         match unclaimed_until {

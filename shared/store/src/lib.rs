@@ -30,4 +30,5 @@ pub use retry::{Backoff, persist, repeat};
 pub use secrets::Secrets;
 pub use sessions::CompletionOutcome;
 pub use table::{Store, WriteOutcome};
+pub use transaction::Committed;
 pub use transfers::Taken;

@@ -15,7 +15,9 @@ use crate::item::{Item, item, row};
 use crate::table::{Store, pk};
 
 /// The outcome of a transaction.
-pub(crate) enum Committed {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Committed {
+    /// All of it is written.
     Done,
     /// The condition of the `n`th row did not hold, and this is what lay there.
     Refused(usize, Row),
@@ -38,7 +40,10 @@ macro_rules! build {
 
 impl Store {
     /// Makes all parts of a transaction, or none.
-    pub(crate) async fn transact(&self, transaction: &Transaction) -> Result<Committed, StoreError> {
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn transact(&self, transaction: &Transaction) -> Result<Committed, StoreError> {
         let Transaction { operation, parts } = transaction;
         let items: Result<Vec<_>, _> = parts.iter().map(|part| self.transact_item(operation, part)).collect();
         self.commit(operation, items?).await

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use threads_auth_model::rules::{self, NewGrant, Resealed};
-use threads_auth_model::{Attribute, Condition, Ends, Key, Part, Row, Transaction, claiming};
+use threads_auth_model::{Attribute, Condition, Ends, Key, Part, Row};
 use threads_graph::UserId;
 
 use crate::StoreError;
@@ -33,13 +33,9 @@ impl Store {
         tombstone: &Key,
         now: Timestamp,
     ) -> Result<Taken, StoreError> {
-        // Of a token of unknown age, nobody can say that it was consented to after a deletion.
-        let since = if grant.life.is_assumed { Timestamp::UNIX_EPOCH } else { grant.life.issued_at };
         let mut taken = Taken::Known;
         for is_newest in [true, false] {
-            let change = claiming::without_session(rules::import(grant, is_newest, now));
-            let parts = vec![Part::Update(change), unless_deleted(tombstone, since)];
-            taken = of(&self.transact(&Transaction { operation: "import a token", parts }).await?);
+            taken = of(&self.transact(&rules::take_over(grant, tombstone, is_newest, now)).await?);
             if taken != Taken::Known {
                 break;
             }
@@ -125,7 +121,8 @@ fn unless_deleted(tombstone: &Key, since: Timestamp) -> Part {
 fn of(committed: &Committed) -> Taken {
     match committed {
         Committed::Done => Taken::Stored,
-        Committed::Refused(0, _) => Taken::Known,
-        Committed::Refused(..) => Taken::Deleted,
+        Committed::Refused(1, row) if Ends::of(row).deleted_at.is_some() => Taken::Deleted,
+        // An account that was disconnected since is known, too.
+        Committed::Refused(..) => Taken::Known,
     }
 }

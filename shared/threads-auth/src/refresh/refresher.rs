@@ -351,7 +351,7 @@ impl<'a> Refresher<'a> {
     ) -> Result<Attempt, StoreError> {
         let (grant, store, now) = (leased.grant, &self.clients.store, self.time.now());
         if now >= Life::of(live).own_end() {
-            let written = store.write(&rules::close_appeal(grant, leased.lease)).await?;
+            let written = store.write(&rules::close_appeal(grant, live, leased.lease)).await?;
             return Ok(Attempt::written(RefreshOutcome::StillEnded, written, Answer::Nothing));
         }
         let is_taken = self.clients.graph.me(current).await.is_ok();

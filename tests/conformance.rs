@@ -1,0 +1,111 @@
+//! The model and the store are one: histories of the model, written by the real store.
+//!
+//! `tests/model` explores what the rules' values do to rows in memory. Here the same values go to
+//! DynamoDB, which must come to the same verdict and leave the same rows, write by write.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model_check::history::{Written, walk};
+use model_check::tables::{Outcome, Rows};
+use model_check::{Check, scenarios};
+use threads_auth_model::{Attribute, Condition, Key, Part, Row, Transaction};
+use threads_auth_store::{Committed, Store, WriteOutcome, aws, row};
+
+use crate::fixture::{http, rows, stack};
+
+/// Ways through each configuration.
+const WALKS: u64 = 8;
+
+#[tokio::test]
+async fn the_store_decides_as_the_model_does() {
+    let stack = stack().await;
+    let urls = stack.urls();
+    let client = aws::dynamodb(&stack.service().config().aws, &http());
+    let store = Store::new(client, &urls.grants_table, &urls.short_lived_table);
+    let mut known = BTreeSet::new();
+    let mut verdicts = BTreeMap::<&str, [u32; 2]>::new();
+    let mut written = 0;
+    for scenario in scenarios::quick() {
+        let check = Check::new(scenario.clone());
+        for seed in 0..WALKS {
+            let history = walk(&check, seed);
+            // Two ways may differ only in what is not written.
+            let writes: Vec<_> = history.writes.iter().map(|write| write.transaction.clone()).collect();
+            if !known.insert(format!("{:?} {writes:?}", scenario.start)) {
+                continue;
+            }
+            empty(&store, &stack).await;
+            fill(&store, &history.start).await;
+            for Written { transaction, outcome, rows: expected } in &history.writes {
+                let told = write(&store, transaction).await;
+                assert_eq!(told, expectation(transaction, outcome), "{}: {transaction:?}", scenario.name);
+                assert_eq!(&present(&stack).await, &**expected, "{}: {transaction:?}", scenario.name);
+                verdicts.entry(transaction.operation).or_default()[usize::from(*outcome != Outcome::Done)] +=
+                    1;
+                written += 1;
+            }
+        }
+    }
+    for (operation, [made, refused]) in &verdicts {
+        println!("{operation}: {made} made, {refused} refused");
+    }
+    println!(
+        "conformance: {} histories, {written} writes, each with the model's verdict and rows",
+        known.len()
+    );
+    assert!(known.len() >= 250 && written >= 1_000);
+    assert!(verdicts.len() >= 18 && verdicts.values().filter(|verdict| verdict[1] > 0).count() >= 12);
+}
+
+/// What the store says of a write.
+#[derive(Debug, PartialEq)]
+enum Told {
+    Alone(WriteOutcome),
+    Together(Committed),
+}
+
+async fn write(store: &Store, transaction: &Transaction) -> Told {
+    match &transaction.parts[..] {
+        [Part::Update(change)] => Told::Alone(store.write(change).await.unwrap()),
+        _ => Told::Together(store.transact(transaction).await.unwrap()),
+    }
+}
+
+/// What the store has to say, by the model's outcome.
+fn expectation(transaction: &Transaction, outcome: &Outcome) -> Told {
+    match (&transaction.parts[..], outcome) {
+        ([Part::Update(_)], Outcome::Done) => Told::Alone(WriteOutcome::Stored),
+        ([Part::Update(_)], Outcome::Refused(_, None)) => Told::Alone(WriteOutcome::Gone),
+        ([Part::Update(change)], Outcome::Refused(_, Some(found))) => {
+            let is_ours = change.is_made_in(found, Attribute::TokenId);
+            Told::Alone(if is_ours { WriteOutcome::Stored } else { WriteOutcome::Superseded })
+        }
+        (_, Outcome::Done) => Told::Together(Committed::Done),
+        (_, Outcome::Refused(n, found)) => {
+            Told::Together(Committed::Refused(*n, found.clone().unwrap_or_default()))
+        }
+    }
+}
+
+/// All rows but those that are about the stack as a whole.
+async fn present(stack: &devstack::Stack) -> BTreeMap<Key, Row> {
+    let rows = rows(stack).await.into_iter().map(|item| row(&item));
+    rows.map(|row| (row.key().unwrap(), row)).filter(|(key, _)| !key.is_control()).collect()
+}
+
+async fn empty(store: &Store, stack: &devstack::Stack) {
+    let parts = present(stack).await.into_keys().map(|key| Part::Delete(key, Condition::NONE)).collect();
+    all(store, parts).await;
+}
+
+async fn fill(store: &Store, rows: &Rows) {
+    let put = |(key, row): (&Key, &Row)| Part::Put(key.clone(), row.clone(), Condition::NONE);
+    all(store, rows.iter().map(put).collect()).await;
+}
+
+async fn all(store: &Store, parts: Vec<Part>) {
+    if !parts.is_empty() {
+        let operation = "prepare a history";
+        assert_eq!(store.transact(&Transaction { operation, parts }).await.unwrap(), Committed::Done);
+    }
+}

@@ -1,0 +1,870 @@
+//! The steps of the workers: what `threads-auth` does, call by call and write by write.
+//!
+//! What is asked of Meta, and what follows from an answer, is told here again in short. What is
+//! written comes from the model's rules, and is the value that the store sends to DynamoDB.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use threads_auth_model::rules::{
+    self, Beside, Commit, Deferral, Deletion, Fate, Lease, LeaseReason, NewConsent, NewGrant, Refreshed,
+    Right,
+};
+use threads_auth_model::schedule::{self, DataAccess, Life, SECOND_LOOK};
+use threads_auth_model::{
+    Access, Attribute as A, Cause, Change, Condition, Effect, Ends, Grant, Key, Live, Part, RevokedBy, Row,
+    ScopesSource, State, Suspicion, Transaction, doubtful_from,
+};
+use threads_graph::{ReauthorizationCause, Scopes, UserId};
+
+use crate::check::Check;
+use crate::meta::{By, HOUR, LIFE, Refusal};
+use crate::tables::{self, Outcome, alone};
+use crate::world::{
+    Committing, Job, Refresh, Removing, Step, Then, USER, World, Write, at, grant_key, opened, owner, read,
+    seal, tombstone_key,
+};
+
+/// A lease lasts for so many seconds.
+pub const LEASE: i64 = 120;
+
+/// So many ends are asked about in one connect.
+const MOST_ENDS: u8 = 3;
+/// So often an end is decided again.
+const MOST_TRIES: u8 = 4;
+/// How long a person may be at Meta.
+const LONGEST_FLOW: i64 = 600;
+
+/// How a step goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// As it should.
+    Well,
+    /// It has its effect, and the worker does not learn of it.
+    Lost,
+    /// Meta does not answer.
+    Trouble,
+    /// A verdict is held back: too many came at once.
+    Wave,
+}
+
+/// One worker at its next step.
+pub(crate) struct Stepper<'a> {
+    pub(crate) check: &'a Check,
+    pub(crate) world: &'a mut World,
+    pub(crate) worker: usize,
+    pub(crate) event: Event,
+}
+
+impl Stepper<'_> {
+    /// The worker's clock.
+    fn now(&self) -> Timestamp {
+        at(self.true_now() + self.skew())
+    }
+
+    fn skew(&self) -> i64 {
+        self.world.workers[self.worker].skew
+    }
+
+    fn true_now(&self) -> i64 {
+        self.check.now(self.world)
+    }
+
+    fn job(&self) -> Job {
+        self.world.workers[self.worker].job
+    }
+
+    fn owner(&self) -> String {
+        owner(self.worker)
+    }
+
+    fn go(&mut self, step: Step) {
+        let worker = &mut self.world.workers[self.worker];
+        if !matches!(step, Step::Work(_) | Step::Verdict(..) | Step::Write(_)) {
+            worker.leased_until = None;
+        }
+        worker.step = step;
+    }
+
+    fn write(&mut self, transaction: Transaction, then: Then, token: Option<usize>) {
+        self.go(Step::Write(Arc::new(Write { transaction, then, token })));
+    }
+
+    /// Writes under a lease. Whoever is superseded gives it back.
+    fn finish(&mut self, change: Change) {
+        self.write(alone(change), Then::GiveBack, None);
+    }
+
+    /// Makes the next step.
+    pub(crate) fn step(&mut self) {
+        match self.world.workers[self.worker].step.clone() {
+            Step::Ready => self.begin(),
+            Step::Read(row) => self.has_read(&row),
+            Step::Work(row) => self.work(&row),
+            Step::Verdict(row, cause, is_marked) => self.verdict(&row, cause, is_marked),
+            Step::Trial(refresh) => self.trial(&refresh),
+            Step::Away => {
+                let now = self.true_now();
+                let skew = self.skew();
+                let began_at = self.world.workers[self.worker].began_at;
+                let consent = self.world.meta.consent(began_at, skew, now);
+                self.go(Step::Back(consent));
+            }
+            Step::Back(consent) => self.connect(consent),
+            Step::Ended(committing) => self.asked(&committing),
+            Step::Told(end) => self.end(end),
+            Step::Refused(removing) => self.decide(&removing),
+            Step::Write(write) => self.commit(&write),
+            Step::Done | Step::Crashed => {}
+        }
+    }
+
+    fn begin(&mut self) {
+        match self.job() {
+            Job::Sweep => self.lease(LeaseReason::Due),
+            Job::Vend | Job::Doubt | Job::Reseal => match self.world.row().cloned() {
+                Some(row) => self.go(Step::Read(Arc::new(row))),
+                None => self.go(Step::Done),
+            },
+            Job::Connect | Job::ConnectShort => {
+                self.world.workers[self.worker].began_at = self.true_now();
+                self.go(Step::Away);
+            }
+            Job::Deauthorize => self.ended(By::Threads),
+            // The app ends what there is when it is heard.
+            Job::Disconnect => {
+                let now = self.true_now();
+                let end = self.world.meta.end(By::App, now);
+                self.end(end);
+            }
+            Job::Delete => self.ended(By::Deletion),
+            Job::GoOn => match self.unfinished() {
+                Some(end) => self.go(Step::Told(end)),
+                None => self.go(Step::Done),
+            },
+            Job::Import => self.import(),
+            Job::Password => {
+                self.world.meta.events += 1;
+                self.world.meta.refuse(ReauthorizationCause::PasswordChanged);
+                self.go(Step::Done);
+            }
+            Job::Checkpoint => {
+                self.world.meta.is_checked = true;
+                self.go(Step::Told(usize::MAX));
+            }
+        }
+    }
+
+    fn unfinished(&self) -> Option<usize> {
+        let is_unfinished = |end: &usize| {
+            let record = self.world.rows.get(&record_key(*end));
+            record.is_some_and(|record| record.get(A::Unfinished).is_some())
+        };
+        (0..self.world.meta.ends.len()).find(is_unfinished)
+    }
+
+    fn ended(&mut self, by: By) {
+        let now = self.true_now();
+        let end = self.world.meta.end(by, now);
+        self.go(Step::Told(end));
+    }
+
+    fn has_read(&mut self, row: &Arc<Row>) {
+        let Some(grant) = read(row) else { return self.go(Step::Done) };
+        match self.job() {
+            Job::Reseal => match reseal(&grant) {
+                Some(change) => self.write(alone(change), Then::Finish, None),
+                None => self.go(Step::Done),
+            },
+            Job::Doubt => match &grant.state {
+                State::Active(live, None) => self.lease(LeaseReason::Doubted(live)),
+                _ => self.go(Step::Done),
+            },
+            _ => match grant.live() {
+                Some(live) if grant.due_at.is_none_or(|due| due > self.now()) => {
+                    self.lease(LeaseReason::Expiring(live));
+                }
+                _ => self.lease(LeaseReason::Due),
+            },
+        }
+    }
+
+    fn lease(&mut self, reason: LeaseReason<'_>) {
+        let (owner, now) = (self.owner(), self.now());
+        let lease = Lease { owner: &owner, until: schedule::add(now, LEASE) };
+        self.write(alone(rules::lease(&grant_key(), reason, lease, now)), Then::Work, None);
+    }
+
+    fn work(&mut self, row: &Arc<Row>) {
+        let (owner, now) = (self.owner(), self.now());
+        let lease = Lease { owner: &owner, until: now };
+        let Some(grant) = read(row) else {
+            let (grant_id, class) = (row.text(A::GrantId), Some(rules::BROKEN_ROW));
+            let due_at = schedule::add(now, 6 * HOUR);
+            let deferral =
+                Deferral { grant_id, due_at, failures: 1, class, warning: None, had_consent: true };
+            return self.finish(rules::defer(&grant_key(), lease, deferral, now));
+        };
+        if let Some(consent) = grant.consent() {
+            return self.complete(row, &grant, &consent.token, consent.expires_at);
+        }
+        let (State::Active(live, None) | State::Appealable(_, live, None)) = &grant.state else {
+            return self.write(alone(rules::release(&grant_key(), lease)), Then::Finish, None);
+        };
+        if let State::Appealable(..) = grant.state {
+            return self.appeal(&grant, live, lease);
+        }
+        if self.job() == Job::Doubt {
+            return match self.call(live) {
+                Ok(()) => self.finish(rules::vouch(&grant, live, lease, now)),
+                Err(Some(refusal)) => self.refused(row, &grant, live, refusal),
+                Err(None) => self.finish(rules::release(&grant_key(), lease)),
+            };
+        }
+        let is_due = grant.due_at.is_some_and(|due| due <= now);
+        let times = Life::of(live);
+        if is_due && now < times.due_at(&grant.user_id) {
+            return self.look(row, &grant, live);
+        }
+        if now < times.old_enough_at() && now < live.expires_at {
+            return if is_due {
+                self.put_off(&grant, times.old_enough_at(), false);
+            } else {
+                self.write(alone(rules::release(&grant_key(), lease)), Then::Finish, None);
+            };
+        }
+        let used = opened(&live.token);
+        match self.refresh(used) {
+            Ok(new) => self.store(row, used, new),
+            Err(Some(refusal)) => self.refused(row, &grant, live, refusal),
+            Err(None) => self.put_off(&grant, schedule::add(now, 1), true),
+        }
+    }
+
+    /// Uses a token. Without an answer there is no refusal either.
+    fn call(&mut self, live: &Live) -> Result<(), Option<Refusal>> {
+        if self.event != Event::Well {
+            return Err(None);
+        }
+        self.world.meta.call(opened(&live.token), self.true_now()).map_err(Some)
+    }
+
+    fn refresh(&mut self, used: usize) -> Result<usize, Option<Refusal>> {
+        let now = self.true_now();
+        match self.event {
+            Event::Trouble => Err(None),
+            Event::Lost => {
+                if let Ok(new) = self.world.meta.refresh(used, now)
+                    && new != used
+                {
+                    self.world.meta.tokens[new].is_lost = true;
+                }
+                Err(None)
+            }
+            Event::Well | Event::Wave => self.world.meta.refresh(used, now).map_err(Some),
+        }
+    }
+
+    fn store(&mut self, row: &Arc<Row>, used: usize, new: usize) {
+        let asked_at = self.now();
+        let refresh = Arc::new(Refresh { row: row.clone(), used, new, asked_at });
+        self.store_beside(refresh, Beside { lease: true, consent: false });
+    }
+
+    fn store_beside(&mut self, refresh: Arc<Refresh>, beside: Beside) {
+        let (owner, now) = (self.owner(), self.now());
+        let Some(grant) = read(&refresh.row) else { return self.go(Step::Done) };
+        let Some(used) = grant.live() else { return self.go(Step::Done) };
+        let (life, is_extended) = refresh.life(used);
+        let token_id = refresh.token_id(&owner);
+        let (sealed, previous) = (seal(refresh.new, 0), seal(refresh.used, 0));
+        let refreshed = Refreshed {
+            sealed: &sealed,
+            token_id: &token_id,
+            previous: (now < used.expires_at).then_some(&previous),
+            life,
+            retry_at: (!is_extended).then(|| life.old_enough_at().min(life.expires_at)),
+        };
+        let lease = Lease { owner: &owner, until: now };
+        let change = rules::store_refreshed(&grant, used, refreshed, lease, beside, now);
+        let new = refresh.new;
+        self.write(alone(change), Then::Refreshed(refresh, beside), Some(new));
+    }
+
+    /// Meta's "no": what follows.
+    fn refused(&mut self, row: &Arc<Row>, grant: &Grant, live: &Live, refusal: Refusal) {
+        let (owner, now) = (self.owner(), self.now());
+        let lease = Lease { owner: &owner, until: now };
+        let Refusal::Dead(cause) = refusal else {
+            return if now >= Life::of(live).old_enough_at() {
+                self.finish(rules::assume_extended(grant, live, lease, now));
+            } else {
+                self.put_off(grant, schedule::add(now, schedule::A_DAY.as_secs()).min(live.expires_at), true);
+            };
+        };
+        if cause == ReauthorizationCause::Invalid
+            && let Some(previous) = live.previous.as_deref().map(opened)
+            && let Ok(new) = self.refresh(previous)
+        {
+            return self.store(row, previous, new);
+        }
+        let known = live.suspicion.filter(|known| known.cause != Cause::DataAccessExpired);
+        let was_held_back =
+            known.is_some_and(|known| matches!(known.cause, Cause::Threads(cause) if cause.is_telling()));
+        if cause.is_telling() && !was_held_back {
+            return self.go(Step::Verdict(row.clone(), Cause::Threads(cause), false));
+        }
+        let cause = Cause::Threads(cause);
+        let is_second = known.is_some_and(|known| known.has_lasted(SECOND_LOOK, now));
+        // A witness knows.
+        let is_dead = !self.world.meta.takes(opened(&live.token), self.true_now());
+        if is_second && is_dead {
+            return self.go(Step::Verdict(row.clone(), cause, false));
+        }
+        let (suspicion, look_at) = suspicion(live, cause, known, now);
+        self.finish(rules::suspect(grant, live, suspicion, look_at, Right::Done(lease), now));
+    }
+
+    fn verdict(&mut self, row: &Arc<Row>, cause: Cause, is_marked: bool) {
+        let (owner, now) = (self.owner(), self.now());
+        let lease = Lease { owner: &owner, until: now };
+        let Some(grant) = read(row) else { return self.go(Step::Done) };
+        let Some(live) = grant.live() else { return self.go(Step::Done) };
+        if self.event != Event::Wave {
+            return self.finish(rules::end(&grant, live, lease, cause, now));
+        }
+        let (suspicion, look_at) = suspicion(live, cause, live.suspicion, now);
+        if is_marked {
+            self.finish(rules::suspect(&grant, live, suspicion, look_at, Right::Done(lease), now));
+        } else {
+            let change = rules::suspected(&grant, live, suspicion, look_at, Right::Held(lease));
+            self.write(alone(change), Then::Marked(row.clone(), cause), None);
+        }
+    }
+
+    /// Looks at a token that is suspected, before it is due.
+    fn look(&mut self, row: &Arc<Row>, grant: &Grant, live: &Live) {
+        let (owner, now) = (self.owner(), self.now());
+        let lease = Lease { owner: &owner, until: now };
+        if live.suspicion.is_some() {
+            match self.call(live) {
+                Ok(()) => {}
+                Err(Some(refusal)) => return self.refused(row, grant, live, refusal),
+                Err(None) => return self.put_off(grant, schedule::add(now, 1), true),
+            }
+        }
+        self.finish(rules::store_access(grant, live, &access(grant), Right::Done(lease), now));
+    }
+
+    fn appeal(&mut self, grant: &Grant, live: &Live, lease: Lease<'_>) {
+        let now = self.now();
+        if now >= Life::of(live).own_end() {
+            return self.finish(rules::close_appeal(grant, live, lease));
+        }
+        match self.call(live) {
+            Ok(()) => self.finish(rules::store_access(grant, live, &access(grant), Right::Done(lease), now)),
+            Err(_) => self.put_off(grant, schedule::add(now, schedule::A_DAY.as_secs()), false),
+        }
+    }
+
+    fn complete(&mut self, row: &Arc<Row>, grant: &Grant, pending: &[u8], expires_at: Timestamp) {
+        let (owner, now, true_now) = (self.owner(), self.now(), self.true_now());
+        let exchanged = match self.event {
+            Event::Well => self.world.meta.exchange(opened(pending), true_now).ok(),
+            _ => None,
+        };
+        match exchanged {
+            Some(token) => self.completed(row, token, now, true),
+            None if now >= expires_at => {
+                let lease = Lease { owner: &owner, until: now };
+                self.finish(rules::drop_consent(grant, pending, lease, now));
+            }
+            None => self.put_off(grant, schedule::retry_pending_at(now, 0), true),
+        }
+    }
+
+    fn completed(&mut self, row: &Arc<Row>, token: usize, issued_at: Timestamp, is_leased: bool) {
+        let (owner, now) = (self.owner(), self.now());
+        let Some(grant) = read(row) else { return self.go(Step::Done) };
+        let Some(consent) = grant.consent() else { return self.go(Step::Done) };
+        let grant_id = format!("{}/{owner}", opened(&consent.token));
+        let new = new_grant(&grant_id, token, issued_at, None);
+        let lease = is_leased.then_some(Lease { owner: &owner, until: now });
+        let change = rules::complete_consent(&new, &consent.token, lease, now);
+        let then = if is_leased { Then::Completed(row.clone(), issued_at) } else { Then::GiveBack };
+        self.write(alone(change), then, Some(token));
+    }
+
+    fn put_off(&mut self, grant: &Grant, due_at: Timestamp, is_failure: bool) {
+        let (owner, now) = (self.owner(), self.now());
+        let deferral = Deferral {
+            grant_id: Some(&grant.grant_id),
+            due_at,
+            failures: grant.failures + u32::from(is_failure),
+            class: is_failure.then_some("transient"),
+            warning: None,
+            had_consent: is_failure && grant.consent().is_some(),
+        };
+        self.finish(rules::defer(&grant_key(), Lease { owner: &owner, until: now }, deferral, now));
+    }
+
+    /// Uses a new token once.
+    fn trial(&mut self, refresh: &Refresh) {
+        let now = self.now();
+        let Some(grant) = read(&refresh.row) else { return self.go(Step::Done) };
+        let Some(old) = grant.live() else { return self.go(Step::Done) };
+        let (life, _) = refresh.life(old);
+        let new = Live {
+            token: seal(refresh.new, 0),
+            token_id: Some(refresh.token_id(&self.owner())),
+            previous: Some(seal(refresh.used, 0)),
+            issued_at: life.issued_at,
+            expires_at: life.expires_at,
+            expiry_assumed: life.is_assumed,
+            suspicion: None,
+            vouch: None,
+            ..old.clone()
+        };
+        let change = match self.call(&new) {
+            Ok(()) => rules::store_life(&grant, &new, &access(&grant), life, now),
+            Err(Some(Refusal::Dead(cause))) => {
+                let (suspicion, look_at) = suspicion(&new, Cause::Threads(cause), None, now);
+                rules::suspect(&grant, &new, suspicion, look_at, Right::Free(now), now)
+            }
+            Err(_) => return self.go(Step::Done),
+        };
+        self.write(alone(change), Then::Finish, None);
+    }
+
+    fn connect(&mut self, consent: usize) {
+        let (now, true_now) = (self.now(), self.true_now());
+        self.world.meta.consents[consent].returned_at = Some(true_now);
+        let token = match self.job() {
+            Job::ConnectShort if self.world.meta.is_removed(consent) => return self.go(Step::Done),
+            Job::ConnectShort => None,
+            _ => match self.world.meta.exchange(consent, true_now) {
+                Ok(token) => Some(token),
+                Err(_) => return self.go(Step::Done),
+            },
+        };
+        let committing =
+            Committing { consent, token, now, seen: None, doubt: None, tries: 0, is_newest: true };
+        self.try_commit(committing);
+    }
+
+    fn try_commit(&mut self, committing: Committing) {
+        let Committing { consent, token, now, doubt, is_newest, .. } = committing;
+        let begun_at = at(self.world.meta.consents[consent].begun_at);
+        let grant_id = format!("{consent}/{}", self.owner());
+        let change = if let Some(token) = token {
+            rules::connect(&new_grant(&grant_id, token, now, Some(begun_at)), doubt, now)
+        } else {
+            let new = NewConsent {
+                user_id: user(),
+                grant_id: &grant_id,
+                begun_at,
+                sealed: seal(consent, 0),
+                scopes: &scopes(),
+                expires_at: schedule::add(now, HOUR),
+            };
+            rules::consent(&new, now)
+        };
+        let seen = committing.seen.as_deref().map(Ends::of);
+        let commit = Commit {
+            grant_id: &grant_id,
+            state_hash: &consent.to_string(),
+            begun_at,
+            tombstone: &tombstone_key(),
+            seen: seen.as_ref(),
+            session: None,
+            now,
+        };
+        let transaction = rules::commit(commit, user(), is_newest.then_some(change));
+        self.write(transaction, Then::Connected(Arc::new(committing)), token);
+    }
+
+    /// An end came meanwhile: Meta is asked.
+    fn asked(&mut self, committing: &Committing) {
+        let row = self.world.rows.get(&tombstone_key()).cloned().unwrap_or_default();
+        let consent = &self.world.meta.consents[committing.consent];
+        if Ends::of(&row).on(at(consent.begun_at)) != Effect::Doubtful || committing.tries >= MOST_ENDS {
+            return self.refuse(committing.consent);
+        }
+        let is_taken = self.is_taken(committing.token, committing.consent);
+        if is_taken == Some(false) {
+            return self.go(Step::Done);
+        }
+        let doubt = match (is_taken, committing.token) {
+            (None, Some(_)) => Some(schedule::doubted_at(committing.now)),
+            _ => None,
+        };
+        let tries = committing.tries + 1;
+        let seen = Some(Arc::new(row));
+        self.try_commit(Committing { seen, doubt, tries, is_newest: true, ..committing.clone() });
+    }
+
+    /// The person is told that the account has ended meanwhile.
+    fn refuse(&mut self, consent: usize) {
+        self.check.judge_refusal(self.world, consent);
+        self.go(Step::Done);
+    }
+
+    fn is_taken(&self, token: Option<usize>, consent: usize) -> Option<bool> {
+        if self.event != Event::Well {
+            return None;
+        }
+        let (meta, now) = (&self.world.meta, self.true_now());
+        Some(token.map_or(!meta.is_removed(consent), |token| meta.call(token, now).is_ok()))
+    }
+
+    fn import(&mut self) {
+        let true_now = self.true_now();
+        // The token has half of its life left.
+        let issued_at = true_now - LIFE / 2;
+        if self.world.meta.consents.is_empty() {
+            self.world.meta.consent(0, 0, 0);
+        }
+        if self.world.meta.is_removed(0) {
+            return self.go(Step::Done);
+        }
+        let token = self.world.meta.issue(0, None, issued_at);
+        self.import_beside(token, true);
+    }
+
+    fn import_beside(&mut self, token: usize, is_newest: bool) {
+        let issued_at = at(self.world.meta.tokens[token].issued_at);
+        let new = new_grant("imported", token, issued_at, None);
+        let transaction = rules::take_over(&new, &tombstone_key(), is_newest, self.now());
+        self.write(transaction, Then::Imported(token, is_newest), None);
+    }
+
+    fn end(&mut self, end: usize) {
+        let now = self.now();
+        let Some(told) = self.world.meta.ends.get(end) else {
+            self.world.meta.is_checked = false;
+            return self.go(Step::Done);
+        };
+        let ended_at = at(told.at).min(now);
+        let tombstone = tombstone_key();
+        match told.by {
+            By::Threads => {
+                let note = rules::note_end(&tombstone, ended_at);
+                self.write(alone(note), Then::Noted(end, ended_at), None);
+            }
+            By::App => {
+                let heard_at = at(told.at + self.skew());
+                let note = rules::note_disconnect(&tombstone, heard_at);
+                self.write(alone(note), Then::Disconnected(end, heard_at), None);
+            }
+            By::Deletion => {
+                let record = self.world.rows.get(&record_key(end));
+                if record.is_some_and(|record| record.get(A::Unfinished).is_none()) {
+                    return self.answer(end, true);
+                }
+                let asked = record.and_then(|record| record.time(A::RequestedAt)).unwrap_or(ended_at);
+                self.delete(Removing {
+                    end,
+                    ended_at: asked,
+                    fate: Fate::Gone(asked),
+                    is_newest: true,
+                    tries: 0,
+                });
+            }
+        }
+    }
+
+    fn revoke(&mut self, removing: Removing) {
+        let by = match self.world.meta.ends[removing.end].by {
+            By::App => RevokedBy::App,
+            _ => RevokedBy::Threads,
+        };
+        let change = rules::revoke(user(), by, removing.ended_at, self.now());
+        self.write(alone(change), Then::Revoked(removing), None);
+    }
+
+    fn delete(&mut self, removing: Removing) {
+        let Removing { end, fate, is_newest, .. } = removing;
+        let deletion = Deletion {
+            user_id: user(),
+            tombstone: &tombstone_key(),
+            record: &record_key(end),
+            requested_at: removing.ended_at,
+        };
+        let transaction = rules::delete(deletion, fate, is_newest, self.now());
+        self.write(transaction, Then::Deleted(removing), None);
+    }
+
+    /// An end met a consent that may be newer.
+    fn decide(&mut self, removing: &Removing) {
+        let now = self.now();
+        let end = removing.end;
+        let by = self.world.meta.ends[end].by;
+        let tries = removing.tries + 1;
+        if tries > MOST_TRIES {
+            return self.go(Step::Done);
+        }
+        let Some(grant) = self.world.row().and_then(read) else {
+            return match by {
+                By::Deletion => {
+                    self.delete(Removing {
+                        fate: Fate::Gone(removing.ended_at),
+                        is_newest: true,
+                        tries,
+                        ..*removing
+                    });
+                }
+                By::App | By::Threads => self.answer(end, true),
+            };
+        };
+        if by == By::App {
+            return if matches!(grant.state, State::Revoked(_, None)) {
+                self.answer(end, true);
+            } else {
+                self.revoke(Removing { ended_at: grant.connected_at.max(now), tries, ..*removing });
+            };
+        }
+        let is_newer = self.is_newer(&grant, removing.ended_at);
+        if by == By::Deletion {
+            let fate = match is_newer {
+                Some(true) => Fate::Kept,
+                Some(false) => Fate::Gone(grant.connected_at),
+                None => Fate::Doubtful,
+            };
+            return self.delete(Removing { fate, is_newest: true, tries, ..*removing });
+        }
+        match (is_newer, &grant.state) {
+            // A second time, whatever lies there then is newer.
+            (Some(false), _) => {
+                let change = rules::revoke(user(), RevokedBy::Threads, grant.connected_at, now);
+                self.write(alone(change), Then::Answer(end), None);
+            }
+            (None, State::Active(live, None)) => {
+                let suspicion = Suspicion { cause: Cause::DOUBT, since: now };
+                let (soon, free) = (schedule::doubted_at(now), Right::Free(now));
+                let change = rules::suspected(&grant, live, suspicion, soon, free);
+                self.write(alone(change), Then::Answer(end), None);
+            }
+            _ => self.answer(end, true),
+        }
+    }
+
+    fn is_newer(&self, grant: &Grant, ended_at: Timestamp) -> Option<bool> {
+        if grant.connected_at <= ended_at {
+            return Some(false);
+        }
+        let longest = || schedule::add(grant.connected_at, -LONGEST_FLOW);
+        if ended_at < doubtful_from(grant.begun_at.unwrap_or_else(longest)) {
+            return Some(true);
+        }
+        match (grant.consent(), grant.live()) {
+            (Some(consent), _) => self.is_taken(None, opened(&consent.token)),
+            (None, Some(live)) => self.is_taken(Some(opened(&live.token)), 0),
+            (None, None) => Some(true),
+        }
+    }
+
+    /// Meta, or the app, is answered.
+    fn answer(&mut self, end: usize, is_done: bool) {
+        self.world.meta.ends[end].is_done |= is_done;
+        let worker = &mut self.world.workers[self.worker];
+        if worker.repeats > 0 {
+            worker.repeats -= 1;
+            self.go(Step::Told(end));
+        } else {
+            self.go(Step::Done);
+        }
+    }
+
+    fn commit(&mut self, write: &Arc<Write>) {
+        let before = self.world.clone();
+        let transaction = self.check.mutated(&write.transaction);
+        let outcome = tables::commit(&transaction, &mut self.world.rows);
+        self.check.judge(&before, self.world, self.worker, write, &outcome);
+        if self.event != Event::Lost {
+            self.follow(write, &outcome);
+        }
+    }
+
+    fn follow(&mut self, write: &Write, outcome: &Outcome) {
+        let is_done = *outcome == Outcome::Done;
+        let found = match outcome {
+            Outcome::Done => None,
+            Outcome::Refused(_, row) => row.as_ref(),
+        };
+        match &write.then {
+            Then::Work => {
+                let owner = self.owner();
+                let ours = found.filter(|row| row.text(A::LeaseOwner) == Some(&owner));
+                match if is_done { self.world.row() } else { ours }.cloned() {
+                    Some(row) => {
+                        let until =
+                            row.time(A::LeaseUntil).unwrap_or_else(|| schedule::add(self.now(), LEASE));
+                        self.go(Step::Work(Arc::new(row)));
+                        self.world.workers[self.worker].leased_until = Some(until.as_second());
+                    }
+                    None => self.go(Step::Done),
+                }
+            }
+            Then::Refreshed(refresh, beside) => {
+                let seen = found.map_or(*beside, |row| Beside {
+                    lease: beside.lease && row.text(A::LeaseOwner) == Some(&self.owner()),
+                    consent: beside.consent || row.get(A::PendingToken).is_some(),
+                });
+                if seen != *beside {
+                    return self.store_beside(refresh.clone(), seen);
+                }
+                let token_id = refresh.token_id(&self.owner());
+                let is_ours = found.is_some_and(|row| row.text(A::TokenId) == Some(&token_id));
+                if is_done || is_ours {
+                    self.go(if self.check.scenario.trials {
+                        Step::Trial(refresh.clone())
+                    } else {
+                        Step::Done
+                    });
+                } else {
+                    self.give_back(found);
+                }
+            }
+            Then::Completed(row, issued_at) => match (found, write.token) {
+                (Some(there), Some(token)) if !is_made_in(write, there) => {
+                    self.completed(row, token, *issued_at, false);
+                }
+                _ => self.go(Step::Done),
+            },
+            Then::GiveBack => match found {
+                Some(there) if !is_made_in(write, there) => self.give_back(found),
+                _ => self.go(Step::Done),
+            },
+            Then::Marked(row, cause) => self.go(Step::Verdict(row.clone(), *cause, true)),
+            Then::Connected(committing) => self.connected(committing, outcome),
+            Then::Imported(token, is_newest) => match outcome {
+                Outcome::Refused(0, _) if *is_newest => self.import_beside(*token, false),
+                _ => self.go(Step::Done),
+            },
+            Then::Disconnected(end, ended_at) => {
+                let note = rules::note_end(&tombstone_key(), *ended_at);
+                self.write(alone(note), Then::Noted(*end, *ended_at), None);
+            }
+            Then::Noted(end, ended_at) => {
+                let (end, ended_at, fate) = (*end, *ended_at, Fate::Gone(*ended_at));
+                self.revoke(Removing { end, ended_at, fate, is_newest: true, tries: 0 });
+            }
+            Then::Revoked(removing) => match found {
+                Some(_) => self.go(Step::Refused(*removing)),
+                None => self.answer(removing.end, true),
+            },
+            Then::Deleted(removing) => self.deleted(removing, outcome),
+            Then::Answer(end) => self.answer(*end, true),
+            Then::Finish => self.go(Step::Done),
+        }
+    }
+
+    fn give_back(&mut self, found: Option<&Row>) {
+        let owner = self.owner();
+        match found {
+            Some(_) => {
+                let release = rules::release(&grant_key(), Lease { owner: &owner, until: self.now() });
+                self.write(alone(release), Then::Finish, None);
+            }
+            None => self.go(Step::Done),
+        }
+    }
+
+    fn connected(&mut self, committing: &Arc<Committing>, outcome: &Outcome) {
+        match outcome {
+            Outcome::Refused(1, _) if committing.is_newest => {
+                self.try_commit(Committing { is_newest: false, ..Committing::clone(committing) });
+            }
+            Outcome::Refused(2, _) => self.go(Step::Ended(committing.clone())),
+            // It is stored, now or by an attempt whose answer was lost; or the state was spent.
+            Outcome::Done | Outcome::Refused(..) => self.go(Step::Done),
+        }
+    }
+
+    fn deleted(&mut self, removing: &Removing, outcome: &Outcome) {
+        let end = removing.end;
+        match (outcome, removing.fate) {
+            (Outcome::Done, Fate::Gone(_)) => {
+                let finish = rules::finish_deletion(&record_key(end), self.now());
+                self.write(alone(finish), Then::Answer(end), None);
+            }
+            (Outcome::Done, Fate::Kept) => self.answer(end, true),
+            (Outcome::Done, Fate::Doubtful) => self.answer(end, false),
+            (Outcome::Refused(2, _), _) if removing.is_newest => {
+                self.delete(Removing { is_newest: false, ..*removing });
+            }
+            (Outcome::Refused(..), _) => self.go(Step::Refused(*removing)),
+        }
+    }
+}
+
+impl Refresh {
+    /// The name of the new token.
+    fn token_id(&self, owner: &str) -> String {
+        format!("{}/{owner}", self.new)
+    }
+
+    /// The times of the new token, and whether it lives longer than the one that was used.
+    fn life(&self, used: &Live) -> (Life, bool) {
+        let told = u64::try_from(LIFE).map(Duration::from_secs).ok();
+        let life = Life::of(used).refreshed(self.asked_at, told);
+        (life, Life::of(used).is_extended_by(&life))
+    }
+}
+
+/// Whether a refused write was made before, and its answer lost.
+fn is_made_in(write: &Write, row: &Row) -> bool {
+    let is_made = |part: &Part| matches!(part, Part::Update(change) if change.is_made_in(row, A::TokenId));
+    write.transaction.parts.iter().any(is_made)
+}
+
+/// A suspicion at `now`, and when it is looked at again.
+fn suspicion(live: &Live, cause: Cause, known: Option<Suspicion>, now: Timestamp) -> (Suspicion, Timestamp) {
+    let suspicion = Suspicion { cause, since: known.map_or(now, |known| known.since) };
+    (suspicion, schedule::second_look(live, suspicion, now, 0))
+}
+
+fn user() -> &'static UserId {
+    &USER
+}
+
+fn record_key(end: usize) -> Key {
+    Key::deletion(&end.to_string())
+}
+
+fn scopes() -> Scopes {
+    Scopes::requested([])
+}
+
+/// Nothing new is told of a grant's access.
+fn access(grant: &Grant) -> Access {
+    let end = DataAccess::of(grant).end();
+    Access { scopes: grant.scopes.clone(), source: grant.scopes_source, data_access_expires_at: end }
+}
+
+/// A grant of a token that was asked for at `issued_at`.
+pub(crate) fn new_grant(
+    grant_id: &str,
+    token: usize,
+    issued_at: Timestamp,
+    begun_at: Option<Timestamp>,
+) -> NewGrant<'_> {
+    NewGrant {
+        user_id: user(),
+        grant_id,
+        begun_at,
+        sealed: seal(token, 0),
+        access: Access { scopes: scopes(), source: ScopesSource::Granted, data_access_expires_at: None },
+        username: None,
+        life: Life { issued_at, expires_at: schedule::add(issued_at, LIFE), is_assumed: false },
+    }
+}
+
+/// What a row holds, sealed with another key, if it is what was read.
+fn reseal(grant: &Grant) -> Option<Change> {
+    let old = &grant.live()?.token;
+    let when = Condition::Is(A::Token, old.as_slice().into());
+    let new = seal(opened(old), 1);
+    Some(Change::of(grant_key(), "reseal a grant", when).set(A::Token, new.as_slice()))
+}
