@@ -9,11 +9,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use threads_auth_model::rules::{
     self, Beside, Commit, Deferral, Deletion, Fate, Lease, LeaseReason, NewConsent, NewGrant, Refreshed,
-    Right,
+    Resealed, Right,
 };
 use threads_auth_model::schedule::{self, DataAccess, Life, SECOND_LOOK};
 use threads_auth_model::{
-    Access, Attribute as A, Cause, Change, Condition, Effect, Ends, Grant, Key, Live, Part, RevokedBy, Row,
+    Access, Attribute as A, Cause, Change, Effect, Ends, Grant, Key, Live, Part, RevokedBy, Row,
     ScopesSource, State, Suspicion, Transaction, doubtful_from,
 };
 use threads_graph::{ReauthorizationCause, Scopes, UserId};
@@ -863,8 +863,7 @@ pub(crate) fn new_grant(
 
 /// What a row holds, sealed with another key, if it is what was read.
 fn reseal(grant: &Grant) -> Option<Change> {
-    let old = &grant.live()?.token;
-    let when = Condition::Is(A::Token, old.as_slice().into());
-    let new = seal(opened(old), 1);
-    Some(Change::of(grant_key(), "reseal a grant", when).set(A::Token, new.as_slice()))
+    let old = grant.live()?.token.clone();
+    let new = seal(opened(&old), 1);
+    Some(rules::reseal(&grant_key(), &[Resealed { attribute: A::Token, old, new }]))
 }
