@@ -117,7 +117,8 @@ fn credentials_that_may_nothing_are_refused_at_once() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let mut variables = local.stack.variables().clone();
     variables.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), url.clone());
-    let development = json!({"variables": variables, "now": local.stack.clock().now()});
+    let (key_file, now) = (local.stack.key_file(), local.stack.clock().now());
+    let development = json!({"variables": variables, "key_file": key_file, "now": now});
     let counted = Arc::clone(&asked);
     let router = Router::new().fallback(move |uri: Uri, headers: HeaderMap| {
         let (development, counted) = (development.clone(), Arc::clone(&counted));

@@ -208,6 +208,7 @@ fn the_manual_has_a_page_for_each_command() {
     let names: Vec<_> = pages.keys().map(String::as_str).collect();
     let expected = [
         "threads-auth-access_token.1",
+        "threads-auth-accounts-delete.1",
         "threads-auth-accounts-disconnect.1",
         "threads-auth-accounts-export.1",
         "threads-auth-accounts-import.1",

@@ -1076,7 +1076,7 @@ mod tests {
             assert!(!took(true, &[note(&tombstone, at(40))], at(40)));
         }
         let deleted = latest(&tombstone, A::DeletedAt, at(19).as_second());
-        assert!(took(false, &[deleted.clone()], at(40)));
+        assert!(took(false, std::slice::from_ref(&deleted), at(40)));
         assert!(!took(true, &[deleted], at(40)));
     }
 
