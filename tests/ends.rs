@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use devstack::Stack;
+use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use threads_auth_model::{Attribute, Grant, Status};
@@ -12,8 +13,8 @@ use threads_sandbox::{FaultAction, SandboxCall};
 use url::Url;
 
 use crate::fixture::{
-    Browser, DAY, HOLD, Reply, account, calls_of, delete_data, fail, find_grant, grant, http, post_signed,
-    respond, rows, stack, token,
+    Browser, DAY, HOLD, Reply, START, account, calls_of, delete_data, fail, find_grant, grant, http, options,
+    post_signed, respond, rows, stack, token,
 };
 use crate::iam;
 
@@ -264,7 +265,8 @@ fn says(page: &Reply, name: &str) -> bool {
 #[tokio::test]
 async fn threat_31_the_newest_consent_wins() {
     let (mut orders, mut backwards) = (0, 0);
-    for older_is_last in [false, true] {
+    // They come back in one second, or a minute apart.
+    for (older_is_last, apart) in [(false, 0), (false, 1), (true, 0), (true, 1)] {
         let stack = stack().await;
         let ada = account(&stack, "ada");
         let (mut older, mut newer) = (Browser::new(), Browser::new());
@@ -273,14 +275,14 @@ async fn threat_31_the_newest_consent_wins() {
         let wide = newer.consent(&stack, "scopes=threads_basic,threads_content_publish", &ada).await;
         if older_is_last {
             let overtaking = async {
-                stack.clock().advance(MINUTE);
+                stack.clock().advance(MINUTE * apart);
                 assert_eq!(newer.get(wide.as_str()).await.status, StatusCode::SEE_OTHER);
             };
             let reply = connect_while(&stack, &mut older, &narrow, overtaking, || ()).await;
             assert_eq!(reply.status, StatusCode::SEE_OTHER, "the person has connected: {reply:?}");
         } else {
             older.get(narrow.as_str()).await;
-            stack.clock().advance(MINUTE);
+            stack.clock().advance(MINUTE * apart);
             newer.get(wide.as_str()).await;
         }
         let left = grant(&stack, &ada).await;
@@ -292,7 +294,53 @@ async fn threat_31_the_newest_consent_wins() {
         assert_eq!(older.get(narrow.as_str()).await.status, StatusCode::CONFLICT);
     }
     println!("threat 31: two consents stored in {orders} orders: {backwards} times the older one won");
-    assert_eq!((orders, backwards), (2, 0));
+    assert_eq!((orders, backwards), (4, 0));
+}
+
+/// Within one second: the milliseconds tell which came first.
+#[tokio::test]
+async fn a_backend_lets_its_user_connect_anew_at_once() {
+    let half = Duration::from_millis(500);
+    for disconnects_first in [true, false] {
+        let start = START.parse::<Timestamp>().unwrap() + Duration::from_millis(200);
+        let stack = Stack::start(options(start, &[])).await.unwrap();
+        let ada = account(&stack, "ada");
+        let (mut browser, ending) = (Browser::new(), End::Disconnect.of(&stack, &ada));
+        let reply = if disconnects_first {
+            ending.arrive(&stack).await;
+            stack.clock().advance(half);
+            browser.connect(&stack, &ada).await
+        } else {
+            let back = browser.consent(&stack, "", &ada).await;
+            stack.clock().advance(half);
+            ending.arrive(&stack).await;
+            browser.get(back.as_str()).await
+        };
+        assert_eq!(reply.status == StatusCode::SEE_OTHER, disconnects_first, "{reply:?}");
+        assert_eq!(is_active(&stack, &ada).await, disconnects_first);
+    }
+}
+
+/// Who removes the app and asks for deletion sends two messages, in any order; with the clocks in doubt both are decided alike.
+#[tokio::test]
+async fn two_late_ends_leave_nothing() {
+    for order in [[End::Deauthorization, End::Deletion], [End::Deletion, End::Deauthorization]] {
+        let stack = stack().await;
+        let ada = account(&stack, "ada");
+        let mut browser = Browser::new();
+        let back = browser.consent(&stack, "", &ada).await;
+        stack.clock().advance(MINUTE);
+        let endings = order.map(|end| end.of(&stack, &ada));
+        stack.clock().advance(MINUTE);
+        assert_eq!(browser.get(back.as_str()).await.status, StatusCode::SEE_OTHER);
+        fail(&stack, SandboxCall::Me, u32::MAX, REMOVED);
+        for ending in &endings {
+            let answer = ending.arrive(&stack).await;
+            assert_eq!(answer.status, StatusCode::OK);
+            assert!(page_of(&answer).await.is_none_or(|page| says(&page, "deleted")), "{order:?}");
+        }
+        assert!(find_grant(&stack, &ada).await.is_none(), "{order:?}");
+    }
 }
 
 async fn change_row(stack: &Stack, user_id: &str, attribute: Attribute, value: Option<AttributeValue>) {

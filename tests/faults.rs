@@ -19,14 +19,14 @@ use threads_auth::{
     CompleteError, Config, ConnectError, FailureKind, Progress, RefreshOutcome, StoreError, ThreadsAuth,
 };
 use threads_auth_model::rules::{Lease, LeaseReason};
-use threads_auth_model::{Key, Status};
+use threads_auth_model::{Key, Pause, Status};
 use threads_auth_store::{LeaseOutcome, aws};
 use tokio::net::TcpListener;
 
 use crate::backend::{finished, new};
 use crate::fixture::{
-    Browser, DAY, SHORT_WAIT, account, connect_people, find_grant, grant, http, parameter, rows, secret_text,
-    stack, stack_with, token,
+    Browser, DAY, SHORT_WAIT, account, connect_people, find_grant, grant, http, is_usable, parameter, rows,
+    secret_text, stack, stack_with, token,
 };
 
 const PEOPLE: u64 = 200;
@@ -218,9 +218,16 @@ async fn a_deletion_that_is_cut_off_is_finished_by_a_sweep() {
     assert!(traces().await > 0);
     let record = rows(&stack).await.into_iter().find(|row| row.contains_key("unfinished")).unwrap();
     assert!(!record.contains_key("deleted_at"), "{record:?}");
+    // Whoever comes back meanwhile has a new grant, which the old wish is not about.
+    stack.clock().advance(Duration::from_mins(1));
+    let (again, _) = finished(&stack, new("user-1"), &ada).await;
+    stack.service().store().set_pause(Some(Pause::Sweeps)).await.unwrap();
     let report = stack.sweep().await.unwrap();
-    assert_eq!(report.count(RefreshOutcome::DeletionFinished), 1, "{report:?}");
-    assert_eq!(traces().await, 0);
+    assert_eq!(report.count(RefreshOutcome::DeletionFinished), 1, "a wish heeds no pause: {report:?}");
+    assert!(is_usable(&stack, &token(&stack, &ada).await).await);
+    assert!(stack.service().store().session(&again).await.unwrap().is_some());
+    // All that names the person is of the new grant.
+    assert_eq!(traces().await, 3, "{:?}", rows(&stack).await);
     assert!(stack.sweep().await.unwrap().outcomes.is_empty());
     // Meta repeats the wish: it is done, and stays done.
     let again = service.delete_data(wish.as_bytes(), stack.clock().now()).await.unwrap();

@@ -295,7 +295,7 @@ async fn threat_24_a_restore_brings_back_nobody_who_was_deleted() {
         let pk = AttributeValue::S(format!("user#{person}"));
         client.delete_item().table_name(&stack.urls().grants_table).key("pk", pk).send().await.unwrap();
     }
-    // An end is no deletion: the operator wants back what was lost.
+    // An end is no deletion, so the row comes back; but it has ended.
     let lost: threads_graph::UserId = people[3].parse().unwrap();
     stack.service().disconnect(&lost, stack.clock().now()).await.unwrap();
     let now = stack.clock().now();
@@ -307,7 +307,8 @@ async fn threat_24_a_restore_brings_back_nobody_who_was_deleted() {
     println!("threat 24: restored {}, kept forgotten {}, resurrected 0", report.restored, report.deleted);
     assert!(find_grant(&stack, &people[0]).await.is_none());
     assert_eq!(token(&stack, &people[2]).await, newer);
-    for person in &people[3..9] {
+    assert_eq!(grant(&stack, &people[3]).await.status(), Status::Revoked);
+    for person in &people[4..9] {
         assert!(is_usable(&stack, &token(&stack, person).await).await);
     }
     let again = stack.service().restore(backup, now, |_| ()).await.unwrap();

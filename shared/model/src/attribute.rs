@@ -46,6 +46,7 @@ threads_graph::names! {
         KeptAt => "kept_at",
         RequestedAt => "requested_at",
         Unfinished => "unfinished",
+        GrantGone => "grant_gone",
         SessionId => "session_id",
         UnclaimedUntil => "unclaimed_until",
         UnclaimedWarned => "unclaimed_warned",

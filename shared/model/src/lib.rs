@@ -29,7 +29,7 @@ mod vault;
 pub use attribute::Attribute;
 pub use change::{Change, Condition, Part, Transaction};
 pub use claim::{Claim, Owner};
-pub use deletion::Progress;
+pub use deletion::{Progress, Wish};
 pub use ends::{Effect, Ends, doubtful_from};
 pub use error_chain::error_chain;
 pub use grant::{

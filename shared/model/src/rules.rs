@@ -35,7 +35,7 @@ const SPENT_SECONDS: i64 = 2 * 3_600;
 const FIRST_DELETION: Timestamp = Timestamp::constant(1, 0);
 
 /// The mark of an account that nobody has claimed.
-pub(crate) const UNCLAIMED: &[A] = &[A::UnclaimedUntil, A::UnclaimedWarned];
+pub const UNCLAIMED: &[A] = &[A::UnclaimedUntil, A::UnclaimedWarned];
 
 /// The attributes that say who works on a grant.
 pub const LEASE: &[A] = &[A::LeaseOwner, A::LeaseUntil];
@@ -44,7 +44,7 @@ const TOKENS: &[A] = &[A::Token, A::PreviousToken];
 const CONSENT: &[A] = &[A::PendingToken, A::PendingScopes, A::PendingExpiresAt];
 const DUE: &[A] = &[A::DueAt, A::DueShard];
 const WARNING: &[A] = &[A::WarnedOf, A::WarnedDays];
-const UNFINISHED: &[A] = &[A::Unfinished, A::RequestedAt];
+const UNFINISHED: &[A] = &[A::Unfinished, A::RequestedAt, A::GrantGone];
 /// Meta's word on the token that is replaced.
 const DOUBTS: &[A] = &[A::SuspectedCause, A::SuspectedAt, A::VouchedUntil, A::Vouches];
 
@@ -92,6 +92,8 @@ pub enum Right<'a> {
     Held(Lease<'a>),
     /// Nobody is at the row now.
     Free(Timestamp),
+    /// Meta has told of an end, which needs no lease.
+    End,
 }
 
 /// What lies beside the token that is to be replaced, by the last look at the row.
@@ -374,7 +376,9 @@ pub fn drop_consent(grant: &Grant, pending: &[u8], lease: Lease<'_>, now: Timest
             let due_at = schedule::next_look(token_due, DataAccess::of(grant), now);
             heed_claim(grant, change.set(A::DueAt, due_at))
         }
-        State::Appealable(..) => change.set(A::DueAt, schedule::add(now, schedule::A_DAY.as_secs())),
+        State::Appealable(..) => {
+            heed_claim(grant, change.set(A::DueAt, schedule::add(now, schedule::A_DAY.as_secs())))
+        }
         State::Final(..) => change.remove(DUE),
         State::New(_) | State::Revoked(..) => change
             .set(A::Status, Status::NeedsReauthorization.as_str())
@@ -419,7 +423,7 @@ pub fn end(grant: &Grant, refused: &Live, lease: Lease<'_>, cause: Cause, now: T
         .remove(DOUBTS);
     let change = by(change, Right::Done(lease));
     let change = if cause.is_appealable() && now < Life::of(refused).own_end() {
-        due(change, &grant.user_id, schedule::add(now, schedule::A_DAY.as_secs()))
+        heed_claim(grant, due(change, &grant.user_id, schedule::add(now, schedule::A_DAY.as_secs())))
     } else {
         change.remove(TOKENS).remove(DUE)
     };
@@ -459,7 +463,7 @@ pub fn revoke(user_id: &UserId, by: RevokedBy, revoked_at: Timestamp, now: Times
 /// looked at then: an end came meanwhile, and Meta did not say whether it concerns this consent.
 #[must_use]
 pub fn connect(grant: &NewGrant<'_>, doubt: Option<Timestamp>, now: Timestamp) -> Change {
-    let change = change_of(grant.user_id, "commit a connect", consented_until(now));
+    let change = change_of(grant.user_id, "commit a connect", is_newest(grant.begun_at, now));
     connected(change, grant, doubt, now).set(A::ConnectedAt, now).set_or_remove(A::BegunAt, grant.begun_at)
 }
 
@@ -467,7 +471,7 @@ pub fn connect(grant: &NewGrant<'_>, doubt: Option<Timestamp>, now: Timestamp) -
 #[must_use]
 pub fn consent(consent: &NewConsent<'_>, now: Timestamp) -> Change {
     let scopes = consent.scopes.to_string();
-    let change = change_of(consent.user_id, "commit a connect", consented_until(now))
+    let change = change_of(consent.user_id, "commit a connect", is_newest(Some(consent.begun_at), now))
         .set(A::UserId, consent.user_id.as_str())
         .set_if_absent(A::GrantId, consent.grant_id)
         .set_if_absent(A::Status, Status::Pending.as_str())
@@ -482,11 +486,13 @@ pub fn consent(consent: &NewConsent<'_>, now: Timestamp) -> Change {
     due(change, consent.user_id, now)
 }
 
-/// A newer consent than that of `now` lies there, and has not ended.
+/// A newer consent lies there than that of the flow which began at `begun_at` and ends `now`, and it
+/// has not ended.
 #[must_use]
-pub fn consented_since(now: Timestamp) -> Condition {
+pub fn consented_since(begun_at: Timestamp, now: Timestamp) -> Condition {
     let lives = Any(vec![is_active(), Exists(A::PendingToken)]);
-    All(vec![newer_than(now), lives])
+    let same_second = Is(A::ConnectedAt, now.into()).and(Above(A::BegunAt, begun_at.into()));
+    All(vec![Any(vec![newer_than(now), same_second]), lives])
 }
 
 /// Stores a token that was got elsewhere, unless there is an active grant that lives as long, one
@@ -570,7 +576,10 @@ pub fn commit(commit: Commit<'_>, user_id: &UserId, grant: Option<Change>) -> Tr
     .collect();
     let mut parts = vec![
         Part::Put(state, spent, Absent(A::Pk)),
-        grant.map_or_else(|| Part::Check(Key::grant(user_id), consented_since(commit.now)), Part::Update),
+        grant.map_or_else(
+            || Part::Check(Key::grant(user_id), consented_since(commit.begun_at, commit.now)),
+            Part::Update,
+        ),
         Part::Check(commit.tombstone.clone(), Ends::no_other(commit.seen, commit.begun_at)),
     ];
     parts.extend(commit.session.cloned().map(Part::Update));
@@ -596,9 +605,14 @@ fn never_deleted(change: Change) -> Change {
     change.set_if_absent(A::DeletedAt, 0)
 }
 
-/// Sets a time in the row that outlives a grant, unless a later one is there.
+/// Notes that a person asked to be forgotten.
 #[must_use]
-pub fn latest(tombstone: &Key, attribute: A, time: i64) -> Change {
+pub fn note_deletion(tombstone: &Key, requested_at: Timestamp) -> Change {
+    latest(tombstone, A::DeletedAt, requested_at.as_second())
+}
+
+/// Sets a time in the row that outlives a grant, unless a later one is there.
+fn latest(tombstone: &Key, attribute: A, time: i64) -> Change {
     let older = Any(vec![NoNumber(attribute), AtMost(attribute, time.into())]);
     Change::of(tombstone.clone(), "note an end", older).set(attribute, time)
 }
@@ -641,15 +655,23 @@ pub fn delete(deletion: Deletion<'_>, fate: Fate, is_newest: bool, now: Timestam
     let record = Change::of(record.clone(), "record a deletion", decided);
     let record = match fate {
         Fate::Kept => record.set(A::KeptAt, now).remove(UNFINISHED).remove(DUE),
-        Fate::Gone(_) | Fate::Doubtful => {
-            due(record.set(A::Unfinished, user_id.as_str()).set(A::RequestedAt, requested_at), user_id, now)
-        }
+        Fate::Gone(_) => unfinished(record, deletion, now).set(A::GrantGone, 1),
+        Fate::Doubtful => unfinished(record, deletion, now),
     };
     let mut parts = vec![grant, Part::Update(record)];
     if is_newest {
-        parts.push(Part::Update(latest(tombstone, A::DeletedAt, requested_at.as_second())));
+        parts.push(Part::Update(note_deletion(tombstone, requested_at)));
     }
     Transaction { operation: "delete a grant", parts }
+}
+
+/// It is due from now on, in a partition of its own, which every sweep looks at first.
+fn unfinished(record: Change, deletion: Deletion<'_>, now: Timestamp) -> Change {
+    record
+        .set(A::Unfinished, deletion.user_id.as_str())
+        .set(A::RequestedAt, deletion.requested_at)
+        .set(A::DueShard, schedule::DELETIONS)
+        .set_if_absent(A::DueAt, now)
 }
 
 /// Records that a deletion was carried out, to the last session.
@@ -777,6 +799,18 @@ fn fence(live: &Live) -> Condition {
     }
 }
 
+/// No newer consent lies there. Of two that came back in one second, the one whose flow began last
+/// is newer.
+fn is_newest(begun_at: Option<Timestamp>, now: Timestamp) -> Condition {
+    let Some(begun_at) = begun_at else { return consented_until(now) };
+    let older = Any(vec![
+        IsNot(A::ConnectedAt, now.into()),
+        NoNumber(A::BegunAt),
+        AtMost(A::BegunAt, begun_at.into()),
+    ]);
+    All(vec![consented_until(now), older])
+}
+
 fn newer_than(time: Timestamp) -> Condition {
     Above(A::ConnectedAt, time.into()).and(AtMost(A::ConnectedAt, Timestamp::MAX.into()))
 }
@@ -800,6 +834,7 @@ pub(crate) fn by(mut change: Change, right: Right<'_>) -> Change {
         Right::Done(lease) => (owned(lease), true),
         Right::Held(lease) => (owned(lease), false),
         Right::Free(now) => (free(now), false),
+        Right::End => return change,
     };
     change.when = change.when.and(when);
     if is_done { change.remove(LEASE) } else { change }
@@ -1075,7 +1110,7 @@ mod tests {
             assert!(took(true, &[note(&tombstone, at(39))], at(40)));
             assert!(!took(true, &[note(&tombstone, at(40))], at(40)));
         }
-        let deleted = latest(&tombstone, A::DeletedAt, at(19).as_second());
+        let deleted = note_deletion(&tombstone, at(19));
         assert!(took(false, std::slice::from_ref(&deleted), at(40)));
         assert!(!took(true, &[deleted], at(40)));
     }
@@ -1210,6 +1245,7 @@ mod tests {
         }
         let user_id = user();
         for made in [
+            suspected(&grant, live, suspicion, at(41), Right::End),
             store(&grant, refreshed("next", at(100))),
             connect(&new_grant(&user_id), None, at(40)),
             revoke(&user_id, RevokedBy::App, at(40), at(40)),

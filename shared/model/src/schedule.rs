@@ -56,6 +56,9 @@ const LONGEST_VOUCH: Duration = Duration::from_hours(1);
 /// refresh costs two.
 pub const DUE_SHARDS: u8 = 16;
 
+/// The partition of the index of due rows in which deletions wait that are unfinished.
+pub const DELETIONS: &str = "deletions";
+
 /// A doubtful token is looked at after so many seconds.
 const DOUBT_SECONDS: i64 = 300;
 

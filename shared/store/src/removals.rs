@@ -8,6 +8,7 @@ use threads_graph::UserId;
 
 use crate::StoreError;
 use crate::error::failed;
+use crate::item::row;
 use crate::table::Store;
 use crate::transaction::Committed;
 
@@ -42,12 +43,15 @@ impl Store {
         Ok(row.map(|row| Progress::from_row(&self.grants, &row)).transpose()?)
     }
 
-    /// Deletes the sessions that name a user.
+    /// Deletes the sessions that name a user, but for the one through which a newer grant came.
     ///
     /// # Errors
     /// When DynamoDB fails.
-    pub async fn forget_sessions(&self, user_id: &UserId) -> Result<(), StoreError> {
+    pub async fn forget_sessions(&self, user_id: &UserId, newer: Option<&str>) -> Result<(), StoreError> {
         self.sessions_of(user_id)
+            .try_filter(|session| {
+                std::future::ready(row(session).text(Attribute::Id) != newer || newer.is_none())
+            })
             .try_for_each(|session| async move {
                 let request = self.client.delete_item().table_name(&self.short_lived);
                 let key = session.into_iter().filter(|(name, _)| name == Attribute::Pk.as_str());

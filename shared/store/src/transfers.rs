@@ -55,7 +55,9 @@ impl Store {
         })
     }
 
-    /// Puts a row of a backup back, without its lease, unless there is one.
+    /// Puts a row of a backup back, unless there is one: without its lease, and without the mark of
+    /// an account that nobody had claimed whose time is over, since nobody can say any more that it
+    /// was not claimed since.
     ///
     /// # Errors
     /// When DynamoDB fails.
@@ -65,8 +67,11 @@ impl Store {
         mut row: Item,
         tombstone: &Key,
         connected_at: Timestamp,
+        now: Timestamp,
     ) -> Result<Taken, StoreError> {
-        for attribute in rules::LEASE {
+        let is_over = crate::row(&row).time(Attribute::UnclaimedUntil).is_some_and(|until| until <= now);
+        let dropped = if is_over { rules::UNCLAIMED } else { &[] };
+        for attribute in rules::LEASE.iter().chain(dropped) {
             row.remove(attribute.as_str());
         }
         let put = (&Key::grant(user_id), row, &Condition::Absent(Attribute::Pk));
@@ -80,20 +85,15 @@ impl Store {
     /// # Errors
     /// When DynamoDB fails.
     pub async fn put_back_ends(&self, tombstone: &Key, ends: &Ends) -> Result<bool, StoreError> {
-        let times = [
-            (Attribute::EndedAt, ends.ended_at.map(Timestamp::as_second)),
-            (Attribute::DisconnectedMs, ends.disconnected_at.map(Timestamp::as_millisecond)),
-            (Attribute::DeletedAt, ends.deleted_at.map(Timestamp::as_second)),
-        ];
-        let mut is_deletion = false;
-        for (attribute, time) in times {
-            if let Some(time) = time {
-                let change = rules::latest(tombstone, attribute, time);
-                let written = self.write(&change).await?;
-                is_deletion = written == WriteOutcome::Stored && attribute == Attribute::DeletedAt;
-            }
+        let ended = ends.ended_at.map(|at| rules::note_end(tombstone, at));
+        let disconnected = ends.disconnected_at.map(|at| rules::note_disconnect(tombstone, at));
+        for note in ended.iter().chain(&disconnected) {
+            self.write(note).await?;
         }
-        Ok(is_deletion)
+        match ends.deleted_at {
+            Some(at) => Ok(self.write(&rules::note_deletion(tombstone, at)).await? == WriteOutcome::Stored),
+            None => Ok(false),
+        }
     }
 
     /// Puts a row that is no grant as it is, unless there is one: whether it did.

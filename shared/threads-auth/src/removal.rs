@@ -12,7 +12,8 @@ use jiff::Timestamp;
 use threads_auth_model::rules::{self, Deletion, Fate, Right};
 use threads_auth_model::seal::{self, Purpose};
 use threads_auth_model::{
-    Cause, Grant, Key, Progress, RevokedBy, State, Suspicion, Vault, doubtful_from, error_chain, schedule,
+    Cause, Grant, Key, Progress, RevokedBy, State, Suspicion, Vault, Wish, doubtful_from, error_chain,
+    schedule,
 };
 use threads_auth_store::{SecretsError, StoreError, WriteOutcome, repeat};
 use threads_graph::{SignedRequest, SignedRequestError, UserId, verify_signed_request};
@@ -126,8 +127,7 @@ async fn end_newer(
             if let State::Active(live, None) = &grant.state {
                 let suspicion = Suspicion { cause: Cause::DOUBT, since: now };
                 let soon = schedule::doubted_at(now);
-                let free = Right::Free(now);
-                store.write(&rules::suspected(&grant, live, suspicion, soon, free)).await?;
+                store.write(&rules::suspected(&grant, live, suspicion, soon, Right::End)).await?;
             }
             Ok(false)
         }
@@ -155,8 +155,8 @@ async fn is_newer(
     let (purpose, sealed) = match (grant.consent(), grant.live()) {
         (Some(consent), _) => (Purpose::PendingToken, &consent.token),
         (None, Some(live)) => (Purpose::AccessToken, &live.token),
-        // Nothing is left that an end could take.
-        (None, None) => return Some(true),
+        // What has no token has ended.
+        (None, None) => return Some(false),
     };
     match clients.open(vault, purpose, &grant.user_id, sealed, now).await {
         Ok(token) => is_taken(clients, &token).await,
@@ -190,19 +190,9 @@ pub(crate) async fn delete_person(
     let time = Stopwatch::start(now, clients.config.work_time());
     let confirmation_code = vault.confirmation_code(user_id, issued_at);
     let record = record(&confirmation_code);
-    let found = clients.store.deletion(&record).await?;
-    let progress = match found {
-        Some(decided @ (Progress::Done(_) | Progress::Kept(_))) => decided,
-        Some(Progress::Unfinished(..)) | None => {
-            let requested_at = match found {
-                Some(Progress::Unfinished(_, requested_at)) => requested_at,
-                _ => issued_at.min(now),
-            };
-            let tombstone = vault.tombstone(user_id);
-            let deletion = Deletion { user_id, tombstone: &tombstone, record: &record, requested_at };
-            repeat(time.deadline(), || carry_out(clients, vault, deletion, now)).await?
-        }
-    };
+    let requested_at = issued_at.min(now);
+    let wish = Wish { user_id: user_id.clone(), requested_at, is_grant_gone: false };
+    let progress = repeat(time.deadline(), || carry_out(clients, vault, &record, &wish, now)).await?;
     let mut url = clients.config.public_url.clone();
     url.set_path(&format!("data-deletion/{confirmation_code}"));
     Ok(Deleted { url, confirmation_code, progress, by_previous_secret: false })
@@ -215,13 +205,11 @@ pub(crate) async fn go_on(
     record: &Key,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let Some(Progress::Unfinished(user_id, requested_at)) = clients.store.deletion(record).await? else {
+    let Some(Progress::Unfinished(wish)) = clients.store.deletion(record).await? else {
         return Ok(true);
     };
-    let tombstone = vault.tombstone(&user_id);
-    let deletion = Deletion { user_id: &user_id, tombstone: &tombstone, record, requested_at };
-    let progress = carry_out(clients, vault, deletion, now).await?;
-    Ok(!matches!(progress, Progress::Unfinished(..)))
+    let progress = carry_out(clients, vault, record, &wish, now).await?;
+    Ok(!matches!(progress, Progress::Unfinished(_)))
 }
 
 /// How far the deletion of this code has come, if there was one.
@@ -234,18 +222,27 @@ fn record(confirmation_code: &str) -> Key {
 }
 
 /// The row goes in one transaction with its tombstone and an unfinished record; then the sessions;
-/// then the record is finished. Cut off anywhere, it can go on.
+/// then the record is finished. Cut off anywhere, it can go on: a grant that has come since the row
+/// went is newer, and stays. `wish` is what was asked for, if there is no record of it yet.
 async fn carry_out(
     clients: &Clients,
     vault: &Vault,
-    deletion: Deletion<'_>,
+    record: &Key,
+    wish: &Wish,
     now: Timestamp,
 ) -> Result<Progress, StoreError> {
-    let Deletion { user_id, requested_at, record, .. } = deletion;
     let store = &clients.store;
+    let wish = match store.deletion(record).await? {
+        Some(Progress::Unfinished(begun)) => begun,
+        Some(decided) => return Ok(decided),
+        None => wish.clone(),
+    };
+    let Wish { user_id, requested_at, is_grant_gone } = &wish;
+    let (tombstone, requested_at) = (vault.tombstone(user_id), *requested_at);
+    let deletion = Deletion { user_id, tombstone: &tombstone, record, requested_at };
     let mut fate = Fate::Gone(requested_at);
     for _ in 0..MOST_TRIES {
-        if !store.delete(deletion, fate, now).await? {
+        if !is_grant_gone && !store.delete(deletion, fate, now).await? {
             fate = match store.grant(user_id).await? {
                 None => Fate::Gone(requested_at),
                 Some(grant) => match is_newer(clients, vault, &grant, requested_at, now).await {
@@ -256,19 +253,31 @@ async fn carry_out(
             };
             continue;
         }
-        return Ok(match fate {
-            Fate::Kept => Progress::Kept(now),
-            Fate::Doubtful => Progress::Unfinished(user_id.clone(), requested_at),
-            Fate::Gone(_) => {
-                store.forget_sessions(user_id).await?;
-                store.write(&rules::finish_deletion(record, now)).await?;
-                Progress::Done(now)
-            }
-        });
+        return match fate {
+            Fate::Kept => Ok(Progress::Kept(now)),
+            Fate::Doubtful => Ok(Progress::Unfinished(wish)),
+            Fate::Gone(_) => forget_sessions(clients, record, user_id, now).await,
+        };
     }
     // Somebody else has decided meanwhile, or is about to.
-    let found = store.deletion(record).await?;
-    Ok(found.unwrap_or_else(|| Progress::Unfinished(user_id.clone(), requested_at)))
+    Ok(store.deletion(record).await?.unwrap_or(Progress::Unfinished(wish)))
+}
+
+async fn forget_sessions(
+    clients: &Clients,
+    record: &Key,
+    user_id: &UserId,
+    now: Timestamp,
+) -> Result<Progress, StoreError> {
+    let store = &clients.store;
+    // Only a grant that came after the wish can be there.
+    let newer = match store.grant(user_id).await {
+        Err(StoreError::Inconsistent(_)) => None,
+        grant => grant?.and_then(|grant| grant.session_id),
+    };
+    store.forget_sessions(user_id, newer.as_deref()).await?;
+    store.write(&rules::finish_deletion(record, now)).await?;
+    Ok(Progress::Done(now))
 }
 
 /// Ends a grant for the app. Says whether there was one.

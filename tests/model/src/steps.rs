@@ -641,8 +641,8 @@ impl Stepper<'_> {
             }
             (None, State::Active(live, None)) => {
                 let suspicion = Suspicion { cause: Cause::DOUBT, since: now };
-                let (soon, free) = (schedule::doubted_at(now), Right::Free(now));
-                let change = rules::suspected(&grant, live, suspicion, soon, free);
+                let soon = schedule::doubted_at(now);
+                let change = rules::suspected(&grant, live, suspicion, soon, Right::End);
                 self.write(alone(change), Then::Answer(end), None);
             }
             _ => self.answer(end, true),
@@ -660,7 +660,7 @@ impl Stepper<'_> {
         match (grant.consent(), grant.live()) {
             (Some(consent), _) => self.is_taken(None, opened(&consent.token)),
             (None, Some(live)) => self.is_taken(Some(opened(&live.token)), 0),
-            (None, None) => Some(true),
+            (None, None) => Some(false),
         }
     }
 

@@ -22,30 +22,33 @@ use url::Url;
 use super::page::{headers, page};
 use super::peer;
 
-const COOKIE_NAME: &str = "threads-auth-login";
-
-/// What tells the browser of this login from everybody else.
+/// The cookie by which the browser of this login is known. Its name is random too: two logins in one
+/// browser share a host, and cookies heed no port.
 #[derive(Clone)]
-pub(super) struct Pass(String);
+pub(super) struct Pass {
+    name: String,
+    value: String,
+}
 
 impl Pass {
     fn new() -> Result<Self> {
-        random_text::<32>().map(Self).context("no random cookie can be made")
+        let random = random_text::<8>().and_then(|name| Ok((name, random_text::<32>()?)));
+        let (name, value) = random.context("no random cookie can be made")?;
+        Ok(Self { name: format!("threads-auth-login-{name}"), value })
     }
 
     /// Not for scripts, and of other sites' requests only with those that lead the browser here, as Meta's does. It is not
     /// for https alone, because this address is none.
     fn cookie(&self) -> String {
-        format!("{COOKIE_NAME}={}; Path=/; HttpOnly; SameSite=Lax", self.0)
+        format!("{}={}; Path=/; HttpOnly; SameSite=Lax", self.name, self.value)
     }
 
     /// Whether the browser has it.
     pub(super) fn is_in(&self, headers: &HeaderMap) -> bool {
         let cookies = headers.get_all(COOKIE).iter().filter_map(|header| header.to_str().ok());
-        cookies
-            .flat_map(|header| header.split(';'))
-            .filter_map(|cookie| cookie.trim().split_once('='))
-            .any(|(name, value)| name == COOKIE_NAME && bool::from(value.as_bytes().ct_eq(self.0.as_bytes())))
+        cookies.flat_map(|header| header.split(';')).filter_map(|cookie| cookie.trim().split_once('=')).any(
+            |(name, value)| name == self.name && bool::from(value.as_bytes().ct_eq(self.value.as_bytes())),
+        )
     }
 }
 

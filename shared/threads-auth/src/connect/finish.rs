@@ -31,10 +31,10 @@ use crate::stopwatch::Stopwatch;
 /// Meta's short-lived tokens live for an hour, which its answer does not say.
 const SHORT_LIVED_SECONDS: i64 = 3_600;
 
-/// How often it is looked whether another callback of the same flow has come to its end: five
-/// times, for a second and a half.
+/// How often it is looked whether another callback of the same flow has come to its end: six times,
+/// for three seconds.
 const ANOTHER_AT_IT: Backoff =
-    Backoff { next: Duration::from_millis(100), factor: 2, longest: Duration::from_millis(1_600) };
+    Backoff { next: Duration::from_millis(100), factor: 2, longest: Duration::from_millis(3_200) };
 /// So many ends are asked about in one connect; then it counts as ended.
 const MOST_ENDS: usize = 3;
 
@@ -261,8 +261,6 @@ fn unclaimed_until(clients: &Clients, session: &Session, now: Timestamp) -> Opti
     Some(until.max(session.completable_until(now)))
 }
 
-/// Exchanges a code. If it `may_be_twice` that one callback is under way, the other one's end is
-/// waited for.
 /// Commits a connect. From the moment that a code is spent, nothing matters more than keeping what
 /// it bought; but an end that came meanwhile is asked about, and Meta's word on `token` decides. If
 /// Meta gives none, the token is kept and looked at soon.
@@ -293,6 +291,8 @@ async fn store<'a>(
     Ok(outcome)
 }
 
+/// Exchanges a code. If it `may_be_twice` that one callback is under way, the other one's end is
+/// waited for.
 async fn exchange_code(
     clients: &Clients,
     vault: &Vault,

@@ -10,7 +10,7 @@ use std::fmt;
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use cookie::{Cookie, SameSite};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use threads_auth_model::seal::{Context, Keyring, Purpose, SealError, random_text};
@@ -36,6 +36,10 @@ pub struct Flow {
     /// When the flow began; it ends ten minutes later.
     #[serde(rename = "b", with = "jiff::fmt::serde::timestamp::second::required")]
     pub began_at: Timestamp,
+    /// The milliseconds of that second: a backend may disconnect an account and let its person
+    /// connect anew within one. Cookies of older versions have none.
+    #[serde(rename = "m", default, skip_serializing_if = "is_zero")]
+    milliseconds: i32,
     /// What was asked for.
     #[serde(rename = "c")]
     pub scopes: Scopes,
@@ -114,7 +118,9 @@ impl Flow {
     /// When the system has no randomness to give.
     pub fn begin(scopes: Scopes, now: Timestamp) -> Result<Self, SealError> {
         let state = random_text::<32>()?;
-        Ok(Self { state, began_at: now, scopes, return_to: None, session_id: None, user_id: None })
+        let milliseconds = now.subsec_millisecond();
+        let began_at = now;
+        Ok(Self { state, began_at, milliseconds, scopes, return_to: None, session_id: None, user_id: None })
     }
 
     /// The `Set-Cookie` headers that start this flow: its own cookie, and the end of the oldest
@@ -193,6 +199,11 @@ impl Flow {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &i32) -> bool {
+    *number == 0
+}
+
 fn context(app_id: &AppId) -> Context<'_> {
     Context { purpose: Purpose::Flow, table: "", app_id, subject: "" }
 }
@@ -208,7 +219,10 @@ fn ours<'a>(kind: CookieKind, cookies: &'a [&str]) -> impl Iterator<Item = (&'a 
 
 fn unseal(keyring: &Keyring, app_id: &AppId, value: &str) -> Option<Flow> {
     let sealed = BASE64_URL_SAFE_NO_PAD.decode(value).ok()?;
-    serde_json::from_slice(&keyring.open(&context(app_id), &sealed).ok()?).ok()
+    let mut flow: Flow = serde_json::from_slice(&keyring.open(&context(app_id), &sealed).ok()?).ok()?;
+    let milliseconds = SignedDuration::from_millis(flow.milliseconds.clamp(0, 999).into());
+    flow.began_at = flow.began_at.checked_add(milliseconds).ok()?;
+    Some(flow)
 }
 
 #[cfg(test)]

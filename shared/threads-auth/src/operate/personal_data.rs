@@ -12,7 +12,8 @@ use threads_graph::UserId;
 use crate::clients::Clients;
 
 /// These are texts, and let somebody act: as the session's browser or as its backend.
-const SECRETS: [Attribute; 3] = [Attribute::Id, Attribute::CompletionHash, Attribute::CompletedBy];
+const SECRETS: [Attribute; 4] =
+    [Attribute::Id, Attribute::SessionId, Attribute::CompletionHash, Attribute::CompletedBy];
 
 /// All that is held about one person.
 #[derive(Debug, Serialize)]

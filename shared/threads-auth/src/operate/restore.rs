@@ -12,7 +12,8 @@ use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use serde::Serialize;
 use threads_auth_model::{Ends, Grant, Key, RevokedBy, rules};
-use threads_auth_store::{SecretsError, StoreError, Taken, row};
+use threads_auth_store::{SecretsError, Store, StoreError, Taken, row};
+use threads_graph::UserId;
 
 use crate::clients::Clients;
 
@@ -66,8 +67,13 @@ pub(crate) async fn restore(
                 match Grant::from_row(from, &row(&item)) {
                     Ok(grant) => {
                         let tombstone = vault.tombstone(&grant.user_id);
-                        match store.put_back(&grant.user_id, item, &tombstone, grant.connected_at).await? {
-                            Taken::Stored => report.restored += 1,
+                        let connected_at = grant.connected_at;
+                        match store.put_back(&grant.user_id, item, &tombstone, connected_at, now).await? {
+                            Taken::Stored => {
+                                report.restored += 1;
+                                let ends = store.ends(&tombstone).await?;
+                                end_as(store, &grant.user_id, &ends, now).await?;
+                            }
                             Taken::Known => report.present += 1,
                             Taken::Deleted => report.deleted += 1,
                         }
@@ -107,11 +113,17 @@ async fn end(clients: &Clients, ends: &BTreeMap<Key, Ends>, now: Timestamp) -> R
             deleted += 1;
             continue;
         }
-        for (by, ended_at) in [(RevokedBy::App, ends.disconnected_at), (RevokedBy::Threads, ends.ended_at)] {
-            if let Some(ended_at) = ended_at {
-                store.write(&rules::revoke(&user_id, by, ended_at, now)).await?;
-            }
-        }
+        end_as(store, &user_id, ends, now).await?;
     }
     Ok(deleted)
+}
+
+/// Ends a grant that has ended since it was written so.
+async fn end_as(store: &Store, user_id: &UserId, ends: &Ends, now: Timestamp) -> Result<(), StoreError> {
+    for (by, ended_at) in [(RevokedBy::App, ends.disconnected_at), (RevokedBy::Threads, ends.ended_at)] {
+        if let Some(ended_at) = ended_at {
+            store.write(&rules::revoke(user_id, by, ended_at, now)).await?;
+        }
+    }
+    Ok(())
 }

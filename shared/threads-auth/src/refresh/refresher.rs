@@ -127,9 +127,6 @@ impl<'a> Refresher<'a> {
     /// and for the trial of a new token.
     pub(crate) async fn one(&self, key: &Key, reason: LeaseReason<'_>) -> Attempt {
         let now = self.time.now();
-        if key.is_deletion() {
-            return self.deletion(key, now).await;
-        }
         // A lease outlives the slowest grant: up to five calls to Meta and the writes.
         let lasts = self.clients.config.request_time * 4;
         let lease = Lease { until: now.saturating_add(lasts).unwrap_or(now), ..self.lease() };
@@ -174,13 +171,13 @@ impl<'a> Refresher<'a> {
     }
 
     /// Goes on with a deletion that was cut off.
-    async fn deletion(&self, key: &Key, now: Timestamp) -> Attempt {
+    pub(crate) async fn deletion(&self, key: &Key, now: Timestamp) -> RefreshOutcome {
         match removal::go_on(self.clients, &self.vault, key, now).await {
-            Ok(true) => RefreshOutcome::DeletionFinished.into(),
-            Ok(false) => RefreshOutcome::DeletionUnfinished.into(),
+            Ok(true) => RefreshOutcome::DeletionFinished,
+            Ok(false) => RefreshOutcome::DeletionUnfinished,
             Err(error) => {
                 tracing::error!(%key, error = error_chain(&error), "the store failed for a deletion");
-                RefreshOutcome::StoreFailed.into()
+                RefreshOutcome::StoreFailed
             }
         }
     }

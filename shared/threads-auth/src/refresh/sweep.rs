@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
+use std::pin::pin;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -144,6 +145,7 @@ pub(crate) async fn sweep(
     } else {
         report.drift = drift::once_a_day(clients, &refresher.vault, now).await;
     }
+    finish_deletions(&refresher, now, &mut report).await;
     let unreadable = look_at_due(&refresher, now, &stopped, &mut report, watch).await;
     clients.count_calls(1, time.now()).await;
     let refused = clients.callers.refused() - refused_before;
@@ -158,6 +160,25 @@ pub(crate) async fn sweep(
             Err(SweepError::Unreadable(error))
         }
         _ => Ok(report),
+    }
+}
+
+/// Goes on with the deletions that were cut off. A person's wish waits for no pause, and for no limit
+/// of Meta's.
+async fn finish_deletions(refresher: &Refresher<'_>, now: Timestamp, report: &mut SweepReport) {
+    let (clients, time) = (refresher.clients, refresher.time);
+    let mut due = pin!(clients.store.due(schedule::DELETIONS, now));
+    while time.leaves(clients.config.work_time())
+        && let Some(key) = due.next().await
+    {
+        let outcome = match key {
+            Ok(key) => refresher.deletion(&key, now).await,
+            Err(error) => {
+                tracing::error!(error = error_chain(&error), "the unfinished deletions could not be read");
+                RefreshOutcome::StoreFailed
+            }
+        };
+        *report.outcomes.entry(outcome).or_default() += 1;
     }
 }
 
@@ -326,7 +347,7 @@ pub(crate) async fn count_due(clients: &Clients, now: Timestamp) -> Result<u64, 
 }
 
 async fn oldest_overdue_seconds(clients: &Clients, now: Timestamp) -> u64 {
-    let oldest = stream::iter(schedule::shards())
+    let oldest = stream::iter(schedule::shards().chain([schedule::DELETIONS.to_owned()]))
         .map(|shard| async move {
             let oldest = clients.store.oldest_due(&shard, now).await;
             oldest.unwrap_or_else(|_| Some(schedule::add(now, -UNKNOWN_OVERDUE_SECONDS)))
