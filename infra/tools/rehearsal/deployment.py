@@ -8,7 +8,7 @@ from samcli.yamlhelper import yaml_dump, yaml_parse
 
 import wiring
 from .backends import signed
-from .stage import DOMAIN, REGION, STACK, Browser, client, expect
+from .stage import DOMAIN, REGION, STACK, Browser, client, expect, until
 
 
 def deploy(stage):
@@ -107,3 +107,5 @@ def configure(stage):
         expect("nothing secret was said", app["app_secret"] not in done.stdout + done.stderr)
     keyring = json.loads(client("secretsmanager").get_secret_value(SecretId=stage.outputs["KeyringSecretArn"])["SecretString"])
     stage.canaries += [*keyring["keys"].values(), keyring["tombstone"]]
+    # A process that could not read the secrets remembers that for five seconds.
+    until("the functions have the secrets", lambda: Browser().get("/authorize").status == 302)
