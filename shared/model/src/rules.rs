@@ -15,6 +15,8 @@
 //! 8. A tombstone refuses consents from before the wish, and only these. Nothing moves it but a
 //!    newer wish.
 //!
+//! Rule 9 is about sessions: [`Session::note`](crate::Session::note).
+//!
 //! A verdict on a token is no end: a token that Meta has issued meanwhile disproves it.
 
 use jiff::Timestamp;
@@ -486,8 +488,8 @@ pub fn consent(consent: &NewConsent<'_>, now: Timestamp) -> Change {
     due(change, consent.user_id, now)
 }
 
-/// A newer consent lies there than that of the flow which began at `begun_at` and ends `now`, and it
-/// has not ended.
+/// A newer consent lies there than that of the flow which began at `begun_at` and ends `now`, and
+/// it has not ended.
 #[must_use]
 pub fn consented_since(begun_at: Timestamp, now: Timestamp) -> Condition {
     let lives = Any(vec![is_active(), Exists(A::PendingToken)]);
@@ -532,8 +534,8 @@ pub fn without_session(change: Change) -> Change {
 #[must_use]
 pub fn take_over(grant: &NewGrant<'_>, tombstone: &Key, is_newest: bool, now: Timestamp) -> Transaction {
     let Life { issued_at, is_assumed, .. } = grant.life;
-    // Meta has just taken a token of unknown age: only an end of this moment concerns it. But nobody
-    // can say that it was consented to after a deletion.
+    // Meta has just taken a token of unknown age: only an end of this moment concerns it. But
+    // nobody can say that it was consented to after a deletion.
     let (deleted_since, ended_since) =
         if is_assumed { (FIRST_DELETION, doubtful_from(now)) } else { (issued_at, issued_at) };
     let alive = not_deleted_since(deleted_since)
@@ -1205,7 +1207,8 @@ mod tests {
         }
     }
 
-    /// Whatever follows from a lease, but a token of Meta's, needs it; and it stays with its holder.
+    /// Whatever follows from a lease, but a token of Meta's, needs it; and it stays with its
+    /// holder.
     #[test]
     fn nobody_takes_anothers_lease_away() {
         let mut row = connected_row();

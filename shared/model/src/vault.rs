@@ -47,7 +47,8 @@ pub struct Vault {
     pub app: Arc<App>,
     /// The keys.
     pub keyring: Arc<Keyring>,
-    /// The table in use, to which tokens of the [first format](crate::seal::Format::First) are bound.
+    /// The table in use, to which tokens of the [first format](crate::seal::Format::First) are
+    /// bound.
     pub table: String,
 }
 

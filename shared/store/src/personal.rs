@@ -33,8 +33,8 @@ impl Store {
         })
     }
 
-    /// The sessions that name a person. They are looked for one by one: they live for two days at
-    /// most, and it is rare; an index would keep one more trace of everybody.
+    /// The sessions that name a person. They are looked for one by one: they live for
+    /// days, and it is rare; an index would keep one more trace of everybody.
     pub(crate) fn sessions_of(
         &self,
         user_id: &UserId,

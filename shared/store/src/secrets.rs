@@ -1,8 +1,8 @@
 //! The app's credentials and the keyring, from Secrets Manager, cached.
 //!
 //! Owns when a secret is read: once per TTL, by one caller while the others wait, and the last good
-//! value goes on while Secrets Manager is briefly unreachable. A read that failed is not repeated for
-//! some seconds, so that nobody can make us ask by asking us. AWS's own
+//! value goes on while Secrets Manager is briefly unreachable. A read that failed is not repeated
+//! for some seconds, so that nobody can make us ask by asking us. AWS's own
 //! `aws_secretsmanager_caching` crate is not used because it depends on `aws-config` and the SDK
 //! with their default features, which link a second TLS stack.
 

@@ -104,7 +104,8 @@ impl Store {
         self.put_if_absent(&self.grants, item, "put a row back").await
     }
 
-    /// Deletes the grant of a user who was deleted, as [`rules::forget`] says: whether there was one.
+    /// Deletes the grant of a user who was deleted, as [`rules::forget`] says: whether there was
+    /// one.
     ///
     /// # Errors
     /// When DynamoDB fails.

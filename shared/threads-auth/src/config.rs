@@ -52,7 +52,7 @@ pub struct Config {
     /// sessions.
     pub short_lived_table: String,
     /// `APP_SECRET_ID`, required: the secret that holds
-    /// `{"app_id":…,"app_secret":…,"inspector":…}`, the last of which is optional.
+    /// `{"app_id":…,"app_secret":…,"inspector":…,"previous":…}`, the last two of which are optional.
     pub app_secret_id: String,
     /// `KEYRING_SECRET_ID`, required: the secret that holds the
     /// [keyring](threads_auth_model::seal::Keyring).

@@ -105,8 +105,8 @@ pub(crate) async fn deauthorize(
     Ok(Deauthorized { user_id, has_ended, by_previous_secret })
 }
 
-/// Ends what was consented to after `ended_at` by our clock, if Meta refuses its token. Says whether
-/// it did.
+/// Ends what was consented to after `ended_at` by our clock, if Meta refuses its token. Says
+/// whether it did.
 async fn end_newer(
     clients: &Clients,
     vault: &Vault,
@@ -134,8 +134,8 @@ async fn end_newer(
     }
 }
 
-/// Whether a consent is newer than an end: by the clocks, or else by Meta's word on its token. None,
-/// if Meta does not say.
+/// Whether a consent is newer than an end: by the clocks, or else by Meta's word on its token.
+/// None, if Meta does not say.
 async fn is_newer(
     clients: &Clients,
     vault: &Vault,

@@ -230,7 +230,8 @@ impl ThreadsAuth {
     }
 
     /// Carries out a deletion: everything about the person is erased, but for a keyed hash that
-    /// stops a connect under way. What is unfinished is left to the next sweep. `form` is the request's body.
+    /// stops a connect under way. What is unfinished is left to the next sweep. `form` is the
+    /// request's body.
     ///
     /// # Errors
     /// When the request is not Meta's, or the secrets or the store fail.

@@ -104,8 +104,8 @@ impl Check {
                 before.held(old).newest().filter(|consent| !is_ended_by_another(before, *consent, end));
             let consent = newest.map(|consent| &before.meta.consents[consent]);
             let end = &before.meta.ends[end];
-            // Meta knows what an end of its own concerns; a deletion concerns whoever was on the way.
-            // What the app ends, it ends when it is heard.
+            // Meta knows what an end of its own concerns; a deletion concerns whoever was on the
+            // way. What the app ends, it ends when it is heard.
             let is_newer = consent.is_some_and(|consent| match end.by {
                 By::Threads => consent.at > end.at,
                 By::Deletion => consent.began_at > end.at + self.tolerance(),

@@ -46,7 +46,8 @@ pub struct Connected {
     /// Whose account it is.
     pub user_id: UserId,
     /// [`ConnectOutcome::Connected`]; [`ConnectOutcome::Finishing`] if only the short-lived token
-    /// is there so far; or [`ConnectOutcome::Replayed`] if the same browser has come back once more.
+    /// is there so far; or [`ConnectOutcome::Replayed`] if the same browser has come back once
+    /// more.
     pub outcome: ConnectOutcome,
 }
 
@@ -83,7 +84,13 @@ pub(crate) async fn finish(
         CallbackParams::Granted { code, state } => {
             let flow = resume(&state)?;
             let granted = match granted(clients, &vault, &flow, &code, watch).await {
-                Err(ConnectError::Replayed) => repeated(clients, &vault, &flow, now).await,
+                // The other callback of this flow may have come to its end at any moment.
+                Err(reason @ (ConnectError::Replayed | ConnectError::SessionClosed)) => {
+                    match repeated(clients, &vault, &flow, now).await {
+                        Err(ConnectError::Replayed) => Err(reason),
+                        known => known,
+                    }
+                }
                 granted => granted,
             };
             return match granted {

@@ -22,7 +22,7 @@ pub struct PersonalData {
     pub user_id: UserId,
     /// The account, if it was ever connected.
     pub account: Option<Record>,
-    /// The connect sessions of the last two days that name the person.
+    /// The connect sessions that are still kept and name the person.
     pub sessions: Vec<Record>,
     /// The trace of ends and of a deletion: that there were some, and when.
     pub ends: Option<Record>,

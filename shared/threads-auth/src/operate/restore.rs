@@ -1,9 +1,9 @@
 //! Bringing grants back from a backup, without bringing back the deleted.
 //!
 //! A backup of DynamoDB becomes a table of another name. Either its rows are copied into the table
-//! in use, where that has nothing newer; or it becomes the table in use, and the one before it is
-//! what is copied from. Owns the order: first every tombstone of both, then the end of every grant
-//! here that had ended there, then every grant of the other table that none forbids.
+//! in use, where that has none of the same key; or it becomes the table in use, and the one before
+//! it is what is copied from. Owns the order: first every tombstone of both, then the end of every
+//! grant here that had ended there, then every grant of the other table that none forbids.
 
 use std::collections::BTreeMap;
 use std::pin::pin;

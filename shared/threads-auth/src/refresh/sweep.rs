@@ -163,8 +163,8 @@ pub(crate) async fn sweep(
     }
 }
 
-/// Goes on with the deletions that were cut off. A person's wish waits for no pause, and for no limit
-/// of Meta's.
+/// Goes on with the deletions that were cut off. A person's wish waits for no pause, and for no
+/// limit of Meta's.
 async fn finish_deletions(refresher: &Refresher<'_>, now: Timestamp, report: &mut SweepReport) {
     let (clients, time) = (refresher.clients, refresher.time);
     let mut due = pin!(clients.store.due(schedule::DELETIONS, now));
