@@ -24,7 +24,7 @@ const SET: [A; 9] = [
 ];
 
 /// What can be taken out without a rule being broken, and why.
-const SPARED: [(&str, &[&str]); 8] = [
+const SPARED: [(&str, &[&str]); 9] = [
     (
         "the name of the token, or the lease, says the same",
         &[
@@ -80,6 +80,10 @@ const SPARED: [(&str, &[&str]); 8] = [
             "import a token, whatever updated_at is",
             "import a token, and leave pending_token",
         ],
+    ),
+    (
+        "it decides between consents that came back in one second, which are as new by the model's clock",
+        &["commit a connect, whatever begun_at is"],
     ),
     (
         "without it the worst is assumed: any end, or the longest flow",
