@@ -11,11 +11,15 @@ use devstack::Stack;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use threads_auth::{Progress, RefreshOutcome};
+use threads_auth_model::Key;
+use threads_auth_model::rules::{Deletion, Fate};
 use threads_auth_model::seal::{Context, Keyring, KeyringChange, Purpose, hash, key_id};
 use threads_auth_store::Item;
 use threads_graph::AccessToken;
 use threads_sandbox::{ExpiresIn, FaultAction, NewAccount, Sandbox, SandboxCall};
 
+use crate::backend::{finished, new};
 use crate::fixture::{
     Browser, DAY, delete_data, fail, find_grant, options, parameter, post_signed, respond, rows, secret_text,
     token,
@@ -226,6 +230,32 @@ async fn a_login_under_way_ends_and_the_deleted_stay_forgotten() {
     assert_eq!(repeated["confirmation_code"], code);
 }
 
+/// Ends are known under the keyring's names, and a sweep finishes what was cut off.
+#[tokio::test]
+async fn ends_are_known_and_a_deletion_goes_on() {
+    let stack = golden_stack(None).await;
+    let vault = stack.service().vault(stack.clock().now()).await.unwrap();
+    for (name, is_disconnected) in [("ended", false), ("disconnected", true)] {
+        let file = golden(&format!("removal/{name}.json"));
+        let tombstone = vault.tombstone(&text(&file, "/user_id").parse().unwrap());
+        assert_eq!(tombstone.as_str(), text(&file, "/row/pk/S"));
+        let ends = stack.service().store().ends(&tombstone).await.unwrap();
+        assert!(ends.ended_at.is_some() && ends.deleted_at.is_none(), "{name}: {ends:?}");
+        assert_eq!(ends.disconnected_at.is_some(), is_disconnected, "{name}: {ends:?}");
+    }
+    let (kept, unfinished) = (golden("removal/kept.json"), golden("removal/unfinished.json"));
+    let progress = async |file: &Value| {
+        stack.service().find_deletion(text(file, "/confirmation_code")).await.unwrap().unwrap()
+    };
+    assert!(matches!(progress(&kept).await, Progress::Kept(_)));
+    assert!(matches!(progress(&unfinished).await, Progress::Unfinished(_)));
+    let report = stack.sweep().await.unwrap();
+    assert_eq!(report.count(RefreshOutcome::DeletionFinished), 1);
+    assert_eq!(progress(&unfinished).await, Progress::Done(stack.clock().now()));
+    let traces = format!("{:?}", rows(&stack).await).matches(text(&unfinished, "/user_id")).count();
+    assert_eq!(traces, 0);
+}
+
 fn write(path: &str, value: &Value) {
     let path = folder().join(path);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -264,6 +294,17 @@ impl People<'_> {
             let id = self.id(name);
             let reply = Browser::new().connect(self.stack, &id).await;
             assert_eq!(reply.status, StatusCode::SEE_OTHER, "{name}: {reply:?}");
+        }
+    }
+
+    /// Connects in a session of the app's backend, and lets the user of the app claim the account if
+    /// there is one.
+    async fn connect_for(&mut self, name: &str, claims: bool) {
+        let id = self.id(name);
+        let (session, completion) = finished(self.stack, new("golden-user-7"), &id).await;
+        if claims {
+            let (service, now) = (self.stack.service(), self.stack.clock().now());
+            service.complete_session(&session, &completion, "golden-user-7", now).await.unwrap();
         }
     }
 
@@ -347,8 +388,10 @@ async fn come_to_all_ends(people: &mut People<'_>) {
             "revoked-by-app",
             "revoked-by-threads",
             "deleted",
+            "deleted-in-part",
         ])
         .await;
+    people.connect_for("claimed", true).await;
     sandbox.set_expires_in(ExpiresIn::Missing);
     fail(stack, SandboxCall::DebugToken, u32::MAX, FaultAction::Html);
     people.connect(&["active-of-which-nothing-is-told"]).await;
@@ -383,6 +426,18 @@ async fn come_to_all_ends(people: &mut People<'_>) {
     post_signed(stack, "/deauthorize", &signed).await;
 }
 
+/// A wish as it is carried out so far: to the sessions, or past a newer consent.
+async fn wish(people: &mut People<'_>, name: &str, requested_at: Timestamp, fate: Fate) -> Value {
+    let (stack, user_id) = (people.stack, people.id(name).parse().unwrap());
+    let now = stack.clock().now();
+    let vault = stack.service().vault(now).await.unwrap();
+    let (tombstone, code) = (vault.tombstone(&user_id), vault.confirmation_code(&user_id, requested_at));
+    let record = Key::deletion(&hash(&code));
+    let deletion = Deletion { user_id: &user_id, tombstone: &tombstone, record: &record, requested_at };
+    assert!(stack.service().store().delete(deletion, fate, now).await.unwrap());
+    json!({"user_id": user_id, "confirmation_code": code, "row": {"pk": {"S": record.as_str()}}})
+}
+
 /// Makes the folder. Never again for a version that is released.
 #[tokio::test]
 #[ignore = "writes the fixtures of a version, once"]
@@ -412,6 +467,10 @@ async fn write_golden_v0_2() {
     let signed_request = sandbox.signed_request(&deleted);
     let answer = delete_data(&stack, &deleted).await;
     clock.advance(Duration::from_mins(1));
+    people.connect_for("unclaimed", false).await;
+    let kept = wish(&mut people, "active", soon - SignedDuration::from_hours(24 * 40), Fate::Kept).await;
+    let now = clock.now();
+    let unfinished = wish(&mut people, "deleted-in-part", now, Fate::Gone(now)).await;
     fail(&stack, SandboxCall::ExchangeLongLived, u32::MAX, FaultAction::Html);
     people
         .connect(&[
@@ -443,6 +502,7 @@ async fn write_golden_v0_2() {
         "signed_request": signed_request,
     });
     write_rows(&people, &deletion).await;
+    write_ends(&mut people, [("unfinished", unfinished), ("kept", kept)]).await;
     write_what_readers_see().await;
 }
 
@@ -453,9 +513,10 @@ async fn write_rows(people: &People<'_>, deletion: &Value) {
     let names: BTreeMap<_, _> = people.ids.iter().map(|(name, id)| (id.as_str(), name.as_str())).collect();
     for row in rows(stack).await {
         let pk = row["pk"].as_s().unwrap().clone();
-        if pk.starts_with("tombstone#") && row.contains_key("deleted_at") {
+        let code = deletion["confirmation_code"].as_str().unwrap();
+        if pk == vault.tombstone(&deletion["user_id"].as_str().unwrap().parse().unwrap()).as_str() {
             write("removal/tombstone.json", &json!({"user_id": deletion["user_id"], "row": as_json(&row)}));
-        } else if pk.starts_with("deletion#") {
+        } else if pk == Key::deletion(&hash(code)).as_str() {
             let mut file = deletion.clone();
             file["row"] = as_json(&row);
             write("removal/deletion.json", &file);
@@ -472,6 +533,24 @@ async fn write_rows(people: &People<'_>, deletion: &Value) {
         let (_, shown) = get(stack, &format!("/users/{user_id}")).await;
         let file = json!({"row": as_json(&row), "sealed": sealed, "shown": shown});
         write(&format!("grants/{}.json", names[user_id]), &file);
+    }
+}
+
+/// Writes the rows of ends, and the records of deletions that are not simply done.
+async fn write_ends(people: &mut People<'_>, records: [(&str, Value); 2]) {
+    let stack = people.stack;
+    let vault = stack.service().vault(stack.clock().now()).await.unwrap();
+    let rows = rows(stack).await;
+    let row = |pk: &str| as_json(rows.iter().find(|row| row["pk"].as_s().unwrap() == pk).unwrap());
+    for (name, person) in [("ended", "revoked-by-threads"), ("disconnected", "revoked-by-app")] {
+        let user_id = people.id(person);
+        let file =
+            json!({"user_id": user_id, "row": row(vault.tombstone(&user_id.parse().unwrap()).as_str())});
+        write(&format!("removal/{name}.json"), &file);
+    }
+    for (name, mut file) in records {
+        file["row"] = row(text(&file, "/row/pk/S"));
+        write(&format!("removal/{name}.json"), &file);
     }
 }
 
