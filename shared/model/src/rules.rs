@@ -336,7 +336,8 @@ pub fn suspected(
     right: Right<'_>,
 ) -> Change {
     let still = same(grant).and(fence(live)).and(is_active());
-    let change = change_of(&grant.user_id, "suspect a grant", still)
+    let operation = if matches!(right, Right::End) { "doubt a grant" } else { "suspect a grant" };
+    let change = change_of(&grant.user_id, operation, still)
         .set(A::SuspectedCause, suspicion.cause.as_str())
         .set(A::SuspectedAt, suspicion.since)
         .set(A::LastError, SUSPECTED);
