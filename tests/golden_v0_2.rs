@@ -51,7 +51,7 @@ fn frozen() -> PathBuf {
 }
 
 fn folder() -> PathBuf {
-    WRITTEN.with_borrow(|written| written.clone()).unwrap_or_else(frozen)
+    WRITTEN.with_borrow(Clone::clone).unwrap_or_else(frozen)
 }
 
 fn golden_text(path: &str) -> String {
