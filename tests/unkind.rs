@@ -127,15 +127,21 @@ async fn a_token_is_stored_whatever_its_answer_says_of_its_life() {
     assert_eq!(lives, SHAPES.len() + 2);
 }
 
+/// A connected account whose token each refresh replaces, and none extends.
+async fn never_extended(behaviour: OldToken) -> (Stack, String) {
+    let stack = stack().await;
+    let sandbox = stack.sandbox().unwrap();
+    sandbox.set_old_token_behaviour(behaviour);
+    let ada = connected(&stack).await;
+    sandbox.set_extends(&ada, false);
+    (stack, ada)
+}
+
 /// A refresh that does not extend is stored all the same, and said in time.
 #[tokio::test]
 async fn a_token_that_does_not_live_longer_is_stored_and_announced() {
     for behaviour in BEHAVIOURS {
-        let stack = stack().await;
-        let sandbox = stack.sandbox().unwrap();
-        sandbox.set_old_token_behaviour(behaviour);
-        let ada = connected(&stack).await;
-        sandbox.set_extends(&ada, false);
+        let (stack, ada) = never_extended(behaviour).await;
         stack.clock().advance(42 * DAY);
         assert_eq!(sweep(&stack).await.count(Outcome::NotExtended), 1);
         let after = grant(&stack, &ada).await;
@@ -153,7 +159,7 @@ async fn a_token_that_does_not_live_longer_is_stored_and_announced() {
             .collect();
         assert_eq!(warned, [14, 3], "{behaviour:?}");
         // Meta goes on extending, and so does the account.
-        sandbox.set_extends(&ada, true);
+        stack.sandbox().unwrap().set_extends(&ada, true);
         sweep_for(&stack, 2 * DAY, Duration::from_hours(12)).await;
         assert!(grant(&stack, &ada).await.live().unwrap().expires_at > stack.clock().now() + 50 * DAY);
     }
@@ -636,11 +642,7 @@ async fn a_wave_without_a_witness_is_believed_in_the_end() {
 #[tokio::test]
 async fn a_token_that_is_never_extended_ends_when_it_says() {
     for behaviour in BEHAVIOURS {
-        let stack = stack().await;
-        let sandbox = stack.sandbox().unwrap();
-        sandbox.set_old_token_behaviour(behaviour);
-        let ada = connected(&stack).await;
-        sandbox.set_extends(&ada, false);
+        let (stack, ada) = never_extended(behaviour).await;
         stack.clock().advance(40 * DAY);
         assert_eq!(sweep_for(&stack, 21 * DAY, DAY / 4).await, 1, "{behaviour:?}");
         let ended = grant(&stack, &ada).await;

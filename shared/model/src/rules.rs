@@ -904,6 +904,21 @@ mod tests {
         row
     }
 
+    fn deferral(grant: &Grant) -> Deferral<'_> {
+        Deferral {
+            grant_id: Some(&grant.grant_id),
+            due_at: at(41),
+            failures: 1,
+            class: None,
+            warning: None,
+            had_consent: false,
+        }
+    }
+
+    fn access(grant: &Grant) -> Access {
+        Access { scopes: grant.scopes.clone(), source: grant.scopes_source, data_access_expires_at: None }
+    }
+
     fn leased(row: Row, now: Timestamp) -> Row {
         lease(&key(), LeaseReason::Due, LEASED, now).apply(row).unwrap()
     }
@@ -1036,14 +1051,7 @@ mod tests {
         let beside = Beside { lease: true, consent: true };
         let stored = store_beside(&grant, new, beside).apply(consented.clone()).unwrap();
         assert_eq!((stored.time(A::DueAt), stored.get(A::LeaseOwner)), (due, None));
-        let deferral = Deferral {
-            grant_id: Some(&grant.grant_id),
-            due_at: at(41),
-            failures: 1,
-            class: None,
-            warning: None,
-            had_consent: false,
-        };
+        let deferral = deferral(&grant);
         assert_eq!(defer(&key(), LEASED, deferral, at(40)).apply(consented), None);
     }
 
@@ -1073,11 +1081,7 @@ mod tests {
         let ended = end(&grant, grant.live().unwrap(), LEASED, cause, at(40)).apply(row).unwrap();
         let appealed = leased(ended, at(41));
         let grant = read(&appealed);
-        let access = Access {
-            scopes: grant.scopes.clone(),
-            source: grant.scopes_source,
-            data_access_expires_at: None,
-        };
+        let access = access(&grant);
         let right = Right::Done(LEASED);
         let back =
             store_access(&grant, grant.live().unwrap(), &access, right, at(41)).apply(appealed.clone());
@@ -1218,20 +1222,9 @@ mod tests {
         let grant = read(&row);
         let live = grant.live().unwrap();
         let right = Right::Done(LEASED);
-        let access = Access {
-            scopes: grant.scopes.clone(),
-            source: grant.scopes_source,
-            data_access_expires_at: None,
-        };
+        let access = access(&grant);
         let suspicion = Suspicion { cause: Cause::DOUBT, since: at(40) };
-        let deferral = Deferral {
-            grant_id: Some(&grant.grant_id),
-            due_at: at(41),
-            failures: 1,
-            class: None,
-            warning: None,
-            had_consent: false,
-        };
+        let deferral = deferral(&grant);
         for refused in [
             store_access(&grant, live, &access, right, at(40)),
             store_life(&grant, live, &access, Life::of(live), at(40)),
@@ -1268,22 +1261,11 @@ mod tests {
         let row = leased(connected_row(), at(40));
         let grant = read(&row);
         let live = grant.live().unwrap().clone();
-        let deferral = Deferral {
-            grant_id: Some(&grant.grant_id),
-            due_at: at(41),
-            failures: 1,
-            class: None,
-            warning: None,
-            had_consent: false,
-        };
+        let deferral = deferral(&grant);
         let revoked = revoke(&user(), RevokedBy::App, at(40), at(40)).apply(row.clone()).unwrap();
         assert_eq!(defer(&key(), LEASED, deferral, at(40)).apply(revoked), None);
         let dead = end(&grant, &live, LEASED, Cause::EXPIRED, at(40)).apply(row).unwrap();
-        let access = Access {
-            scopes: grant.scopes.clone(),
-            source: grant.scopes_source,
-            data_access_expires_at: None,
-        };
+        let access = access(&grant);
         for right in [Right::Done(LEASED), Right::Held(LEASED)] {
             assert_eq!(store_access(&grant, &live, &access, right, at(40)).apply(dead.clone()), None);
         }
