@@ -170,7 +170,8 @@ fn routes(stack: &Stack) -> [(&'static str, Vec<Route>); 4] {
     [("signed", signed), ("local", local), ("form", form), ("public", public)]
 }
 
-/// Who knocks, with which headers, and at which doors there is an answer: signed, local, form, public.
+/// Who knocks, with which headers, and at which doors there is an answer: signed, local, form,
+/// public.
 type Knock = (&'static str, Vec<(&'static str, &'static str)>, [bool; 4]);
 
 /// Everybody who may knock.
@@ -309,7 +310,8 @@ async fn a_shared_folder_is_not_taken_over() {
     assert_eq!(std::fs::metadata(folder.path()).unwrap().permissions().mode() & 0o7777, 0o1777);
 }
 
-/// With a real app the clock is the machine's, whatever a sandbox in the same folder had lived through.
+/// With a real app the clock is the machine's, whatever a sandbox in the same folder had lived
+/// through.
 #[tokio::test]
 async fn nobody_moves_the_clock_of_a_live_stack() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! Ends, and the consents around them: a person leaves, or the app lets go, while a connect is under way, before it, or after.
+//! Ends, and the consents around them: a person leaves, or the app lets go, while a connect is
+//! under way, before it, or after.
 
 use std::time::Duration;
 
@@ -118,7 +119,8 @@ async fn threat_30_an_end_beats_a_connect_under_way() {
                     let status = if is_unknown { StatusCode::NOT_FOUND } else { StatusCode::OK };
                     assert_eq!(answer.status, status, "{end:?}: {answer:?}");
                 };
-                // Who removes the app makes Meta refuse the token; the app's own wish is not Meta's to know.
+                // Who removes the app makes Meta refuse the token; the app's own wish is not Meta's
+                // to know.
                 let refuse = || {
                     if end == End::Deauthorization {
                         fail(&stack, SandboxCall::Me, u32::MAX, REMOVED);
@@ -157,7 +159,8 @@ async fn find_end(stack: &Stack) -> Option<Item> {
     rows.into_iter().find(|row| row["pk"].as_s().unwrap().starts_with("tombstone#"))
 }
 
-/// Where the clocks do not tell, Meta's word does; and without it the token is kept, and looked at soon.
+/// Where the clocks do not tell, Meta's word does; and without it the token is kept, and looked at
+/// soon.
 #[tokio::test]
 async fn metas_word_decides_where_the_clocks_do_not() {
     // Minutes from the begin of the flow to the end, and whether Meta is asked.
@@ -205,7 +208,8 @@ async fn metas_word_decides_where_the_clocks_do_not() {
     }
 }
 
-/// Meta's message about an end between the beginning and the end of a flow arrives after all is stored.
+/// Meta's message about an end between the beginning and the end of a flow arrives after all is
+/// stored.
 #[tokio::test]
 async fn a_late_end_is_decided_by_metas_word() {
     for end in [End::Deauthorization, End::Deletion] {
@@ -321,7 +325,8 @@ async fn a_backend_lets_its_user_connect_anew_at_once() {
     }
 }
 
-/// Who removes the app and asks for deletion sends two messages, in any order; with the clocks in doubt both are decided alike.
+/// Who removes the app and asks for deletion sends two messages, in any order; with the clocks in
+/// doubt both are decided alike.
 #[tokio::test]
 async fn two_late_ends_leave_nothing() {
     for order in [[End::Deauthorization, End::Deletion], [End::Deletion, End::Deauthorization]] {

@@ -393,8 +393,8 @@ impl Picky {
     }
 }
 
-/// The bus refuses one account's event for as long as Lambda tries: nobody else's is announced twice or held up, and no later event
-/// of that account overtakes it.
+/// The bus refuses one account's event for as long as Lambda tries: nobody else's is announced
+/// twice or held up, and no later event of that account overtakes it.
 #[tokio::test]
 async fn a_refused_event_is_repeated_alone() {
     let bus = Picky::default();

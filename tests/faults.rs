@@ -191,7 +191,8 @@ async fn a_lost_answer_of_the_database_is_no_failure() {
     assert_eq!(false_failures, 0);
 }
 
-/// A deletion that is cut off between the grant and the sessions says so, and the next sweep goes on.
+/// A deletion that is cut off between the grant and the sessions says so, and the next sweep goes
+/// on.
 #[tokio::test]
 async fn a_deletion_that_is_cut_off_is_finished_by_a_sweep() {
     let stack = stack().await;
@@ -335,8 +336,8 @@ impl Counting {
     }
 }
 
-/// Strangers knock at a stack that has no secrets yet: each secret is asked for once in five seconds, and found soon after it was
-/// written.
+/// Strangers knock at a stack that has no secrets yet: each secret is asked for once in five
+/// seconds, and found soon after it was written.
 #[tokio::test]
 async fn a_failure_to_read_a_secret_is_not_repeated_for_everybody() {
     let stack = stack().await;

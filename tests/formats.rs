@@ -1,4 +1,5 @@
-//! The formats of sealed tokens: what the version before reads and writes meanwhile, a table of another name, and sealing anew.
+//! The formats of sealed tokens: what the version before reads and writes meanwhile, a table of
+//! another name, and sealing anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -31,7 +32,8 @@ const READ_BY_ALL: Duration = Duration::from_secs(301);
 const SEALED: [(&str, &str); 3] =
     [("token", "access_token"), ("previous_token", "previous_token"), ("pending_token", "pending_token")];
 
-/// What version 0.1.0 and those after it make of a keyring and of sealed bytes, copied and not called: the only format that they know.
+/// What version 0.1.0 and those after it make of a keyring and of sealed bytes, copied and not
+/// called: the only format that they know.
 struct Former {
     writing: String,
     keys: BTreeMap<String, LessSafeKey>,
@@ -135,7 +137,8 @@ async fn every_kind(stack: &Stack) -> [String; 2] {
     people
 }
 
-/// Until the upgrade the version before reads all that this one writes, cookies too, and this one what that one writes in between.
+/// Until the upgrade the version before reads all that this one writes, cookies too, and this one
+/// what that one writes in between.
 #[tokio::test]
 async fn a_roll_back_before_the_upgrade_loses_nothing() {
     let stack = stack().await;
@@ -198,7 +201,8 @@ async fn put(stack: &Stack, user_id: &str, attribute: &str, bytes: Vec<u8>) {
     update.send().await.unwrap();
 }
 
-/// What is sealed for one row, purpose or keyring opens in no other, in either format, and no value with one bit changed.
+/// What is sealed for one row, purpose or keyring opens in no other, in either format, and no value
+/// with one bit changed.
 #[tokio::test]
 async fn sealed_values_cannot_be_moved_in_either_format() {
     let stack = stack().await;
@@ -303,7 +307,8 @@ async fn a_restored_table_becomes_the_table_in_use() {
         expected.push(token(&stack, person).await);
     }
     copied(&stack, "restored").await;
-    // One is deleted after the backup, one comes back after that, one is disconnected, and one is new.
+    // One is deleted after the backup, one comes back after that, one is disconnected, and one is
+    // new.
     stack.clock().advance(DAY);
     delete_data(&stack, &people[0]).await;
     delete_data(&stack, &people[1]).await;
@@ -317,7 +322,8 @@ async fn a_restored_table_becomes_the_table_in_use() {
     for (person, expected) in people.iter().zip(&expected) {
         assert_eq!(vended(&restored, &stack, person).await.as_ref(), Some(expected));
     }
-    // What the table before it knows more comes over: nobody is there who was deleted or disconnected.
+    // What the table before it knows more comes over: nobody is there who was deleted or
+    // disconnected.
     let (before, now) = (stack.urls().grants_table.clone(), stack.clock().now());
     let report = restored.restore(&before, now, |_| ()).await.unwrap();
     let expected_report = RestoreReport { restored: 2, present: 4, deleted: 2, unreadable: 0, tombstones: 4 };
@@ -373,7 +379,8 @@ async fn a_reseal_is_repeatable_and_leaves_what_does_not_open() {
     assert_eq!(token(&stack, &ada).await, token_before);
     assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Completed), 1);
     assert_eq!(grant(&stack, &grace).await.status(), Status::Active);
-    // A row that a refresh cannot read is sealed anew all the same, and a key without a user is not.
+    // A row that a refresh cannot read is sealed anew all the same, and a key without a user is
+    // not.
     let broken = "17841400000000000x";
     put(&stack, broken, "token", b"nothing".to_vec()).await;
     let (report, left) = reseal(&stack).await;

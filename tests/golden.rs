@@ -120,7 +120,8 @@ fn still(name: &str, before: &Value, now: &Value) {
                     assert_eq!(of_now[key], Value::Null, "{name}: {key}");
                     continue;
                 }
-                // Since then, nobody is told whose a session is, so that it is linked to nobody else's account.
+                // Since then, nobody is told whose a session is, so that it is linked to nobody
+                // else's account.
                 if key == "reference" {
                     assert_eq!(of_now.get(key), None, "{name}");
                     continue;
@@ -213,7 +214,8 @@ fn every_golden_value_opens_where_it_belongs() {
     println!("golden values that open: {opened:?}");
 }
 
-/// Dead accounts of the first release keep their tokens, and nobody ever refreshes those: a key that seals them can go all the same.
+/// Dead accounts of the first release keep their tokens, and nobody ever refreshes those: a key
+/// that seals them can go all the same.
 #[tokio::test]
 async fn every_golden_value_is_sealed_anew() {
     let stack = golden_stack(&[]).await;

@@ -1,5 +1,6 @@
-//! What this version writes, frozen in `golden/v0.2`: the second format of sealed values and the keyring that writes it, token names,
-//! suspicions, claims, ends, an inspector. One test here makes it anew and compares the forms; the others read what is frozen.
+//! What this version writes, frozen in `golden/v0.2`: the second format of sealed values and the
+//! keyring that writes it, token names, suspicions, claims, ends, an inspector. One test here makes
+//! it anew and compares the forms; the others read what is frozen.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -87,7 +88,8 @@ async fn get(stack: &Stack, path: &str) -> (u16, Value) {
     (reply.status.as_u16(), serde_json::from_str(&reply.body).unwrap())
 }
 
-/// Meta gives one token for whatever is refreshed, another for what is exchanged, and tells nothing else.
+/// Meta gives one token for whatever is refreshed, another for what is exchanged, and tells nothing
+/// else.
 fn meta_refreshes(stack: &Stack) {
     let token = |token| respond(200, json!({"access_token": token, "expires_in": 5_183_944}).to_string());
     fail(stack, SandboxCall::Refresh, u32::MAX, token(REFRESHED));
@@ -96,7 +98,8 @@ fn meta_refreshes(stack: &Stack) {
     fail(stack, SandboxCall::DebugToken, u32::MAX, FaultAction::Html);
 }
 
-/// A stack at the moment of the fixtures, with their secrets and rows, whose table of grants may have another name.
+/// A stack at the moment of the fixtures, with their secrets and rows, whose table of grants may
+/// have another name.
 async fn golden_stack(grants_table: Option<&str>) -> Stack {
     let variables: Vec<_> = grants_table.map(|name| ("GRANTS_TABLE", name)).into_iter().collect();
     let stack = Stack::start(options(AT.parse().unwrap(), &variables)).await.unwrap();
@@ -307,8 +310,8 @@ impl People<'_> {
         }
     }
 
-    /// Connects in a session of the app's backend, and lets the user of the app claim the account if
-    /// there is one.
+    /// Connects in a session of the app's backend, and lets the user of the app claim the account
+    /// if there is one.
     async fn connect_for(&mut self, name: &str, claims: bool) {
         let id = self.id(name);
         let (session, completion) = finished(self.stack, new("golden-user-7"), &id).await;
@@ -346,7 +349,8 @@ async fn put_secret(stack: &Stack, id: &str, value: &Value) {
     stack.clock().advance(Duration::from_secs(301));
 }
 
-/// The keyring is upgraded, and then rotated. People connect before, between and after; one of them inspects from then on.
+/// The keyring is upgraded, and then rotated. People connect before, between and after; one of them
+/// inspects from then on.
 async fn from_one_format_to_the_other(people: &mut People<'_>) {
     let (stack, clock, urls) = (people.stack, people.stack.clock(), people.stack.urls());
     let key = |text: &str| BASE64_STANDARD.encode(text);
@@ -463,8 +467,8 @@ fn forms(folder: &Path) -> BTreeMap<String, Vec<String>> {
     forms
 }
 
-/// Makes the folder anew, elsewhere: what is written today has the forms that are frozen. Until the version is released, the new folder
-/// takes the place of the old one where it has not.
+/// Makes the folder anew, elsewhere: what is written today has the forms that are frozen. Until the
+/// version is released, the new folder takes the place of the old one where it has not.
 #[tokio::test]
 async fn what_is_written_today_has_the_frozen_forms() {
     let folder = tempfile::tempdir().unwrap();
@@ -588,7 +592,8 @@ async fn write_ends(people: &mut People<'_>, records: [(&str, Value); 2]) {
     }
 }
 
-/// Adds to each account what is vended of it, and whether it lives on, on stacks that have the fixtures.
+/// Adds to each account what is vended of it, and whether it lives on, on stacks that have the
+/// fixtures.
 async fn write_what_readers_see() {
     let reader = golden_stack(None).await;
     meta_refreshes(&reader);

@@ -1,4 +1,5 @@
-//! The last step of a session: a connected account finds its user, or ends, and nobody else gets it.
+//! The last step of a session: a connected account finds its user, or ends, and nobody else gets
+//! it.
 
 use std::time::Duration;
 
@@ -368,7 +369,8 @@ async fn a_claimed_account_lives_on_and_has_its_user() {
     assert_eq!((grant(&stack, &ada).await.status(), calls(&stack)), (Status::Active, asked));
 }
 
-/// Somebody is lured into the attacker's session with an account that is claimed, and nobody completes it.
+/// Somebody is lured into the attacker's session with an account that is claimed, and nobody
+/// completes it.
 #[tokio::test]
 async fn an_attackers_session_over_a_claimed_account_changes_nothing() {
     for first in ["a completed session", "no session"] {
@@ -445,7 +447,8 @@ async fn the_time_to_claim_is_a_setting_and_never_shorter_than_the_session() {
     assert_eq!(grant(&stack, &ada).await.status(), Status::Active);
 }
 
-/// A session is open in two tabs: the first to finish has it, and the other learns that without a call to Meta.
+/// A session is open in two tabs: the first to finish has it, and the other learns that without a
+/// call to Meta.
 #[tokio::test]
 async fn two_tabs_of_one_session_cost_one_exchange() {
     let stack = stack().await;

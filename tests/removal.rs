@@ -152,7 +152,8 @@ async fn put_app(stack: &Stack, app: &Value) {
     put.send().await.unwrap();
 }
 
-/// The app's secret is reset: no request of Meta's is refused that was signed with either, for as long as one may be on its way.
+/// The app's secret is reset: no request of Meta's is refused that was signed with either, for as
+/// long as one may be on its way.
 #[tokio::test]
 async fn after_a_reset_of_the_app_secret_both_are_accepted_for_a_day() {
     let stack = stack().await;
@@ -291,8 +292,8 @@ async fn a_deletion_leaves_no_trace_but_the_page_that_says_so() {
     assert!(unknown.is_page("deletion_unknown"));
 }
 
-/// An operator deletes as Meta does: nothing is left, a connect under way is refused, and only a new wish ends what was consented to
-/// after the last one.
+/// An operator deletes as Meta does: nothing is left, a connect under way is refused, and only a
+/// new wish ends what was consented to after the last one.
 #[tokio::test]
 async fn an_operator_deletes_as_meta_does() {
     let stack = stack().await;

@@ -74,7 +74,8 @@ async fn main() -> Result<ExitCode> {
             let body = json!({"reference": reference, "return_to": return_to});
             call("POST", "/sessions", Some(body)).await?
         }
-        // The user who is logged in now, from your own session: not what an address or an answer says.
+        // The user who is logged in now, from your own session: not what an address or an answer
+        // says.
         ["complete", session, completion, logged_in] => {
             let body = json!({"completion": completion, "reference": logged_in});
             call("POST", &format!("/sessions/{session}/complete"), Some(body)).await?

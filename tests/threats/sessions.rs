@@ -123,7 +123,8 @@ async fn threat_2_sessions_and_codes_work_once_and_in_time() {
     println!("threat 2: 1 link of 1 finished session; 0 from used, late and expired ones");
 }
 
-/// Three backends that do not look who is logged in: each takes what an answer, an event or a list says for whose account it is.
+/// Three backends that do not look who is logged in: each takes what an answer, an event or a list
+/// says for whose account it is.
 #[tokio::test]
 async fn threat_33_careless_backends_link_nobody_wrongly() {
     let stack = stack().await;

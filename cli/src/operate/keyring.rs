@@ -1,7 +1,9 @@
 //! `threads-auth keyring`: the keys that seal the tokens of a stack.
 //!
-//! Owns the order of a rotation and of an upgrade: what is new is readable everywhere before anything is sealed with it. Refuses to take away a key that still
-//! seals something or may be about to, to write over a keyring that somebody else has changed since it was read, and to print a key.
+//! Owns the order of a rotation and of an upgrade: what is new is readable everywhere before
+//! anything is sealed with it. Refuses to take away a key that still seals something or may be
+//! about to, to write over a keyring that somebody else has changed since it was read, and to print
+//! a key.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -57,7 +59,8 @@ struct Show {
     target: Target,
 }
 
-/// Add a key, wait until every function can read it, let it seal from then on, and seal everything anew with it.
+/// Add a key, wait until every function can read it, let it seal from then on, and seal everything
+/// anew with it.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth keyring rotate --profile prod
@@ -280,7 +283,8 @@ async fn wait(
         .await
 }
 
-/// Checks on some accounts that tokens are bound to the table of this name: it is remembered for good.
+/// Checks on some accounts that tokens are bound to the table of this name: it is remembered for
+/// good.
 async fn are_of_table(stack: &Opened, table: &str) -> Result<()> {
     let vault = Vault { table: table.to_owned(), ..stack.service.vault(stack.now()).await? };
     let page = stack.service.list_grants(None, Some(SAMPLE), None).await?;

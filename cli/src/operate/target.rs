@@ -1,7 +1,8 @@
 //! Which stack a command works on: one of `threads-auth dev`, or one that was deployed to AWS.
 //!
-//! Owns how the stack's tables and secrets are found: the development stack tells them and its key's file, and CloudFormation has them as the
-//! stack's outputs, so that nobody copies names about. Credentials are looked up where AWS's own tools do. Refuses to guess a region or a stack.
+//! Owns how the stack's tables and secrets are found: the development stack tells them and its
+//! key's file, and CloudFormation has them as the stack's outputs, so that nobody copies names
+//! about. Credentials are looked up where AWS's own tools do. Refuses to guess a region or a stack.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -81,7 +82,8 @@ pub(crate) struct Deployed {
     pub(crate) outputs: HashMap<String, String>,
 }
 
-/// The development stack tells this of itself. The secret of its key is in a file, for its owner alone.
+/// The development stack tells this of itself. The secret of its key is in a file, for its owner
+/// alone.
 #[derive(Deserialize)]
 struct Development {
     variables: HashMap<String, String>,

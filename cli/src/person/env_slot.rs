@@ -1,8 +1,9 @@
 //! A variable of a `.env` file that is to hold a token.
 //!
-//! Owns the file from before Meta is asked until the token is in it: it is locked, proven to be writable and given room
-//! first, and replaced as a whole at the end. A file that cannot be replaced, as one that is mounted by itself, is written
-//! as it is. Refuses to begin where it could not finish.
+//! Owns the file from before Meta is asked until the token is in it: it is locked, proven to be
+//! writable and given room first, and replaced as a whole at the end. A file that cannot be
+//! replaced, as one that is mounted by itself, is written as it is. Refuses to begin where it could
+//! not finish.
 
 use std::collections::HashMap;
 use std::fs::{File, Metadata, TryLockError};
@@ -97,7 +98,8 @@ pub(crate) struct Slot {
 enum Way {
     /// Another file takes its place, which is never half written.
     Replace(NamedTempFile),
-    /// It stays the file that it is, and is locked itself: who has it mounted elsewhere knows nothing of our folder.
+    /// It stays the file that it is, and is locked itself: who has it mounted elsewhere knows
+    /// nothing of our folder.
     InPlace(File),
 }
 
@@ -160,7 +162,8 @@ impl Slot {
             let mut room =
                 tempfile::Builder::new().prefix(".env.").suffix(".new").tempfile_in(parent(&target))?;
             dress(&room, env_file::metadata(&target)?.as_ref())?;
-            // Zeros in place of what is to come: a full disk shows now, and a power failure leaves no copy of a secret behind.
+            // Zeros in place of what is to come: a full disk shows now, and a power failure leaves
+            // no copy of a secret behind.
             room.write_all(&vec![0; size])?;
             room.as_file().sync_all()?;
             Way::Replace(room)
@@ -230,8 +233,8 @@ impl Slot {
     }
 }
 
-/// The file of a path, if it is there and another cannot take its place: one that is mounted by itself, or that is not to be
-/// changed at all, which is an error.
+/// The file of a path, if it is there and another cannot take its place: one that is mounted by
+/// itself, or that is not to be changed at all, which is an error.
 fn fixed(path: &Path) -> io::Result<Option<File>> {
     let target = follow(path)?;
     if env_file::metadata(&target)?.is_some_and(|about| about.is_file()) && is_fixed(&target) {
@@ -271,7 +274,8 @@ fn reserve_room(file: &File, size: usize) -> io::Result<()> {
     }
 }
 
-/// Writes what differs from the old content, at once. Whatever fails, the old content is put back as far as possible.
+/// Writes what differs from the old content, at once. Whatever fails, the old content is put back
+/// as far as possible.
 fn write_in_place(file: &File, old: &[u8], new: &[u8]) -> io::Result<()> {
     let same = old.iter().zip(new).take_while(|(old, new)| old == new).count();
     let write = |content: &[u8]| {

@@ -1,7 +1,9 @@
-//! Tokens that could not be stored where they belong, in files of their own, and the next run that takes them up.
+//! Tokens that could not be stored where they belong, in files of their own, and the next run that
+//! takes them up.
 //!
-//! Owns the names of such files, by which a run knows its own: which variable of which file the token is for, and the value
-//! that it had then. Refuses a file that somebody else could have put there.
+//! Owns the names of such files, by which a run knows its own: which variable of which file the
+//! token is for, and the value that it had then. Refuses a file that somebody else could have put
+//! there.
 
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -49,7 +51,8 @@ impl Place {
         format!("{PREFIX}{}-{}-", self.of, self.value.as_deref().unwrap_or("none"))
     }
 
-    /// Whether a file of this name is for this place: the variable has the value that it had then, or none by now.
+    /// Whether a file of this name is for this place: the variable has the value that it had then,
+    /// or none by now.
     fn is_of(&self, name: &str) -> bool {
         let ours = format!("{PREFIX}{}-", self.of);
         name.ends_with(SUFFIX)
@@ -73,7 +76,8 @@ pub(crate) struct Recovered {
 }
 
 impl Recovered {
-    /// The newest of those that earlier runs have left for a place: in the file's folder, or where they could.
+    /// The newest of those that earlier runs have left for a place: in the file's folder, or where
+    /// they could.
     pub(crate) fn find(place: &Place, folder: &Path, now: Timestamp) -> Option<Self> {
         let elsewhere = std::env::temp_dir();
         let found = [folder, Path::new("."), &elsewhere].into_iter().flat_map(|folder| {
@@ -106,8 +110,8 @@ fn read(path: &Path, variable: &str) -> Option<(Timestamp, AccessToken)> {
     Some((written, AccessToken::new(token).ok()?))
 }
 
-/// Writes a file of its own, mode 0600, for a token that could not be stored where it belongs. Tries one folder after the
-/// other.
+/// Writes a file of its own, mode 0600, for a token that could not be stored where it belongs.
+/// Tries one folder after the other.
 pub(crate) fn recover<'a>(
     folders: impl IntoIterator<Item = &'a Path>,
     place: Option<&Place>,

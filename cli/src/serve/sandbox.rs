@@ -66,7 +66,8 @@ pub(crate) struct SandboxCommand {
     #[arg(long, value_name = "WHOSE", value_parser = inspections())]
     inspection: Option<Inspection>,
 
-    /// An address that is forwarded to this machine: OAuth and Graph answer under its name too, the control endpoint does not
+    /// An address that is forwarded to this machine: OAuth and Graph answer under its name too, the
+    /// control endpoint does not
     #[arg(long, value_name = "URL")]
     public_url: Option<Url>,
 

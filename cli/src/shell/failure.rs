@@ -6,8 +6,8 @@ use threads_auth::{
 };
 use threads_auth_store::AwsError;
 
-/// The error in this variant of one of these types, which hide it from the chain: they have no words
-/// of their own.
+/// The error in this variant of one of these types, which hide it from the chain: they have no
+/// words of their own.
 macro_rules! within {
     ($cause:ident, $($error:ident :: $variant:ident),*) => {
         None$(.or_else(|| match $cause.downcast_ref() {

@@ -233,7 +233,8 @@ fn two_at_once_refresh_one_after_the_other() {
     assert_eq!(codes, [0, 4]);
 }
 
-/// The command where `app/.env` is `host/.env`, mounted by itself, as containers have it. None where this user cannot mount.
+/// The command where `app/.env` is `host/.env`, mounted by itself, as containers have it. None
+/// where this user cannot mount.
 fn mounted(world: &World, more: &str, arguments: &[&str]) -> Option<std::process::Command> {
     let with: &[&str] = if world.folder_is_roots() { &["-m"] } else { &["-rm"] };
     let allowed = std::process::Command::new("unshare").args(with).arg("true").output();

@@ -1,4 +1,5 @@
-//! A stack that has lost something, or lets nobody in: every command says the cause once, and what to do about it.
+//! A stack that has lost something, or lets nobody in: every command says the cause once, and what
+//! to do about it.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -133,7 +134,8 @@ fn credentials_that_may_nothing_are_refused_at_once() {
             command
         });
         let requests = asked.load(Ordering::Relaxed);
-        // A sweep asks each of sixteen partitions twice, for what is due and since when, and a few things more.
+        // A sweep asks each of sixteen partitions twice, for what is due and since when, and a few
+        // things more.
         assert!(requests <= if called[0] == "sweep" { 40 } else { 4 }, "{called:?}: {requests} requests");
         ended
     };

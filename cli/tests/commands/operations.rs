@@ -231,7 +231,8 @@ fn the_second_format_is_written_after_an_upgrade() {
     let upgrade = ["keyring", "upgrade", "--wait", "0"];
     local.run(&[&upgrade[..], &["--table", "another"]].concat()).says(2, &["no token", "--table"]);
     assert_eq!(ring(), first);
-    // It is stopped between its two steps: everything reads both by then, and nothing writes the second.
+    // It is stopped between its two steps: everything reads both by then, and nothing writes the
+    // second.
     let mut running = Running::start(local.command(&["keyring", "upgrade"]));
     running.line("Waiting 31 s");
     running.end_by("INT").expect(130);
@@ -262,7 +263,8 @@ fn the_second_format_is_written_after_an_upgrade() {
     local.run(&["doctor"]).says(0, &[]);
 }
 
-/// Meta has given the app another secret. What it signed with the one before may still be on its way.
+/// Meta has given the app another secret. What it signed with the one before may still be on its
+/// way.
 #[test]
 fn the_secret_before_is_accepted_for_a_day_unless_it_has_leaked() {
     let local = Local::new();

@@ -21,8 +21,8 @@ use threads_graph::UserId;
 /// The most that EventBridge takes at once.
 const ENTRIES: usize = 10;
 
-/// How many events are remembered that were announced ahead of a refused one: more than a batch has,
-/// because batches of several shards take turns.
+/// How many events are remembered that were announced ahead of a refused one: more than a batch
+/// has, because batches of several shards take turns.
 const REMEMBERED: usize = 1_000;
 
 /// Turns changes into events.
@@ -147,7 +147,8 @@ impl Announcer {
         for record in records {
             let sequence_number = record.change.sequence_number.clone();
             for event in self.events(record, now) {
-                // Of two events of an account in one call, the second may be taken without the first.
+                // Of two events of an account in one call, the second may be taken without the
+                // first.
                 let is_next = round.waiting.iter().any(|(_, other)| other.user_id == event.user_id);
                 if is_next || round.waiting.len() == ENTRIES {
                     self.put(round).await?;

@@ -1,7 +1,7 @@
 //! Connect sessions, for the app's backend only: `POST /sessions`, `GET /sessions/{id}` and `POST /sessions/{id}/complete`.
 //!
-//! Tells nobody which account came back but whoever presents the completion code, which only the browser that finished has, and
-//! says which user is logged in.
+//! Tells nobody which account came back but whoever presents the completion code, which only the
+//! browser that finished has, and says which user is logged in.
 
 use http::{Method, Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
@@ -85,8 +85,8 @@ async fn create(
     })
 }
 
-/// Shows what everybody who knows its id may know of a session: not who came back, and not whose it is, so that nobody links
-/// the one with the other.
+/// Shows what everybody who knows its id may know of a session: not who came back, and not whose it
+/// is, so that nobody links the one with the other.
 async fn show(service: &ThreadsAuth, call: &Call<'_>, id: &str, now: Timestamp) -> Response<String> {
     let (request_id, caller) = call.who();
     match service.find_session(id).await {

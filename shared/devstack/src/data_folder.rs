@@ -38,7 +38,8 @@ pub(crate) fn private_options() -> OpenOptions {
     options
 }
 
-/// Makes the folder its owner's alone, and keeps every other stack out of it while the file is held.
+/// Makes the folder its owner's alone, and keeps every other stack out of it while the file is
+/// held.
 pub(crate) fn lock(folder: &Path) -> Result<File, StackError> {
     let unusable = |source| StackError::DataDir { path: folder.to_owned(), source };
     if let Some(parent) = folder.parent() {
@@ -93,8 +94,8 @@ pub(crate) fn write_private(file: &Path, text: &[u8]) -> Result<()> {
     Ok(std::fs::rename(&temporary, file)?)
 }
 
-/// The secret of the key that this folder's stack is called with, and the file that has it. Without a folder both are
-/// new, and the file is gone once nobody holds it.
+/// The secret of the key that this folder's stack is called with, and the file that has it. Without
+/// a folder both are new, and the file is gone once nobody holds it.
 pub(crate) fn secret(folder: Option<&Path>) -> Result<(String, PathBuf, Option<TempPath>), StackError> {
     let fresh = || random_text::<30>().map_err(|error| StackError::Other(error.into()));
     let Some(folder) = folder else {

@@ -1,4 +1,5 @@
-//! The development page's routes and controls. None of this exists in production. `doors.rs` says who may call them.
+//! The development page's routes and controls. None of this exists in production. `doors.rs` says
+//! who may call them.
 
 use std::time::Duration;
 
@@ -50,8 +51,9 @@ async fn grants(State(shared): State<Shared>) -> Response {
     }
 }
 
-/// The environment in which the functions run here, for commands on this machine. Not the key: it is in a file that only
-/// the stack's owner can read, because whatever runs on the machine can call this.
+/// The environment in which the functions run here, for commands on this machine. Not the key: it
+/// is in a file that only the stack's owner can read, because whatever runs on the machine can call
+/// this.
 async fn stack(State(shared): State<Shared>) -> Response {
     let mut variables = (*shared.variables).clone();
     variables.remove(SECRET_VARIABLE);

@@ -111,7 +111,8 @@ fn unreadable(error: &serde_json::Error) -> DynoxideError {
     DynoxideError::SerializationException(error.to_string())
 }
 
-/// Removes what has expired until `stop`, by this machine's clock: the only one that the database knows.
+/// Removes what has expired until `stop`, by this machine's clock: the only one that the database
+/// knows.
 pub(crate) async fn expire(database: Database, stop: impl Future<Output = ()> + Send + 'static) {
     let expire = async {
         let mut ticks = tokio::time::interval(TTL_EVERY);

@@ -36,7 +36,8 @@ pub struct Urls {
     pub region: String,
     /// The AWS access key id to sign with.
     pub access_key_id: String,
-    /// The AWS secret access key to sign with: random, and of this data folder alone. It opens nothing but this stack.
+    /// The AWS secret access key to sign with: random, and of this data folder alone. It opens
+    /// nothing but this stack.
     pub secret_access_key: String,
     /// The table of grants.
     pub grants_table: String,

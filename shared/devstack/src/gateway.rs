@@ -1,4 +1,5 @@
-//! API Gateway here: HTTP in, an event to a function, its answer back. A route with IAM authorization is a door of its own.
+//! API Gateway here: HTTP in, an event to a function, its answer back. A route with IAM
+//! authorization is a door of its own.
 
 use std::net::SocketAddr;
 

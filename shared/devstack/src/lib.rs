@@ -6,7 +6,8 @@
 //! configured by the same variables as on Lambda, and reach all of it over HTTP through the AWS
 //! SDK.
 //!
-//! All of it listens on loopback, which keeps nobody out by itself: `doors.rs` says who is answered where.
+//! All of it listens on loopback, which keeps nobody out by itself: `doors.rs` says who is answered
+//! where.
 //!
 //! **Architecture invariant:** nothing that ships links this crate, and nothing in it is an
 //! alternative implementation of ours.

@@ -105,7 +105,8 @@ fn controls(dashboard: &Dashboard) -> Markup {
                 // The first steps have the button where they tell what it does.
                 @if !dashboard.grants.is_empty() { a .button.wide.strong[due == 0] href=(dashboard.connect_url) { "Connect an account" } }
                 form .wide method="post" action="/dev/sweep" { button class=[(due > 0).then_some("strong")] { "Refresh now" } }
-                // Meta's own clock cannot be moved, and a clock that has left it behind would end grants that live.
+                // Meta's own clock cannot be moved, and a clock that has left it behind would end
+                // grants that live.
                 @if dashboard.sandboxed {
                     (advance("+1 day", DAY))
                     (advance("+30 days", 30 * DAY))

@@ -1,5 +1,5 @@
-//! AWS Signature Version 4, as API Gateway's HTTP API checks it on a route with IAM authorization, and AWS's other services
-//! on every request.
+//! AWS Signature Version 4, as API Gateway's HTTP API checks it on a route with IAM authorization,
+//! and AWS's other services on every request.
 //!
 //! The request is signed once more with the development key, by the crate that the AWS SDK signs
 //! with, and both signatures must be equal. So whatever a signature covers is checked by the rule

@@ -1,8 +1,9 @@
 //! Who is answered at an address of this machine.
 //!
-//! Listening on loopback keeps nobody out by itself: web pages reach it through the browser of whoever sits here, names
-//! can be made to resolve to it, and a tunnel leads the world to it. So each route has a [`Door`]. It is no login:
-//! whatever runs on the machine may knock, and only [`Door::Signed`] asks for more.
+//! Listening on loopback keeps nobody out by itself: web pages reach it through the browser of
+//! whoever sits here, names can be made to resolve to it, and a tunnel leads the world to it. So
+//! each route has a [`Door`]. It is no login: whatever runs on the machine may knock, and only
+//! [`Door::Signed`] asks for more.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -18,12 +19,15 @@ use url::Url;
 
 use crate::reply::Reply;
 
-/// Who is answered by a route. No door answers a preflight, or says to a browser that another site may read.
+/// Who is answered by a route. No door answers a preflight, or says to a browser that another site
+/// may read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {
-    /// Programs with the key: loopback `Host`, no `Origin`. Whoever has the key checks the signature.
+    /// Programs with the key: loopback `Host`, no `Origin`. Whoever has the key checks the
+    /// signature.
     Signed,
-    /// This machine: loopback `Host`, no header that a proxy or a tunnel adds, and of web pages only the route's own.
+    /// This machine: loopback `Host`, no header that a proxy or a tunnel adds, and of web pages
+    /// only the route's own.
     Local,
     /// A public page's own form: loopback or public `Host`, and of web pages only the route's own.
     Form,
@@ -70,7 +74,8 @@ impl IntoResponse for TurnedAway {
 }
 
 impl Door {
-    /// Whether this door stays closed to a request. `public_host` is the name under which the listener is public.
+    /// Whether this door stays closed to a request. `public_host` is the name under which the
+    /// listener is public.
     ///
     /// # Errors
     ///
@@ -119,7 +124,8 @@ impl Doors {
     }
 }
 
-/// The one host that a request names: in `Host`, in its target (as `:authority` of HTTP/2 is), or the same in both.
+/// The one host that a request names: in `Host`, in its target (as `:authority` of HTTP/2 is), or
+/// the same in both.
 fn host(parts: &Parts) -> Option<Authority> {
     let mut named: Vec<Authority> = Vec::new();
     named.extend(parts.uri.authority().cloned());

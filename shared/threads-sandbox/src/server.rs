@@ -37,8 +37,8 @@ fn door(_: &Method, path: &str) -> Door {
 }
 
 impl Sandbox {
-    /// All routes: authorize site, Graph API, control endpoint and pages, on one origin. What is not the control endpoint
-    /// also answers to `public_host`, the name of a tunnel that ends here.
+    /// All routes: authorize site, Graph API, control endpoint and pages, on one origin. What is
+    /// not the control endpoint also answers to `public_host`, the name of a tunnel that ends here.
     pub fn router(&self, public_host: Option<String>) -> Router {
         let on = |call| any(move |State(sandbox), request| answer(sandbox, call, request));
         Router::new()

@@ -20,7 +20,8 @@ use crate::shell::exit::{Stopped, usage};
 use crate::shell::prompt::confirm;
 use crate::shell::surroundings::Surroundings;
 
-/// Write all accounts as JSON lines or CSV, without their tokens; or all that is held about one person.
+/// Write all accounts as JSON lines or CSV, without their tokens; or all that is held about one
+/// person.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth accounts export --local > accounts.jsonl

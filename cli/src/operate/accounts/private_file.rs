@@ -9,7 +9,8 @@ use anyhow::{Context, Result};
 
 use crate::shell::exit::{Stopped, usage};
 
-/// A new file that nobody else can read. There may be nothing of its name, not even a link that leads nowhere.
+/// A new file that nobody else can read. There may be nothing of its name, not even a link that
+/// leads nowhere.
 pub(super) fn private(path: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600).open(path).map_err(|error| match error.kind() {

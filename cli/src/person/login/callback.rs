@@ -1,7 +1,8 @@
 //! The loopback address that Meta sends the browser to.
 //!
-//! Owns a certificate that lives as long as the command. Refuses whatever does not come from the browser that began this
-//! login, with this login's state, and goes on waiting: anybody on the machine can call this address.
+//! Owns a certificate that lives as long as the command. Refuses whatever does not come from the
+//! browser that began this login, with this login's state, and goes on waiting: anybody on the
+//! machine can call this address.
 
 use std::fmt::Write;
 use std::io;

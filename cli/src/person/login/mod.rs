@@ -1,8 +1,8 @@
 //! `threads-auth login`: a person agrees in a browser, and both tokens are there.
 //!
-//! Owns the state, which is random, lives for this one login, and stands in no program's arguments. Refuses an answer that
-//! carries another, or none, except a code that the person at this terminal pastes: they vouch for it. Refuses an answer
-//! from any browser but the one that began here.
+//! Owns the state, which is random, lives for this one login, and stands in no program's arguments.
+//! Refuses an answer that carries another, or none, except a code that the person at this terminal
+//! pastes: they vouch for it. Refuses an answer from any browser but the one that began here.
 
 mod answer;
 mod callback;

@@ -7,7 +7,8 @@ pub(super) fn is_somebody_else(peer: SocketAddr) -> bool {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
     let owner = tables.iter().find_map(|table| owner(&std::fs::read_to_string(table).ok()?, peer));
     let me = rustix::process::geteuid().as_raw();
-    // With root's rights a browser is somebody's; who has those rights needs no login to read a token.
+    // With root's rights a browser is somebody's; who has those rights needs no login to read a
+    // token.
     owner.is_some_and(|owner| owner != me && owner != 0 && me != 0)
 }
 

@@ -1,8 +1,8 @@
 //! The one-time address at which a login begins.
 //!
-//! A program is told an address in its arguments, which everybody on the machine can read. So the state does not stand in
-//! that of the browser: this address does, gives the first who comes a cookie, and sends them to Meta. Only they can
-//! bring the answer back.
+//! A program is told an address in its arguments, which everybody on the machine can read. So the
+//! state does not stand in that of the browser: this address does, gives the first who comes a
+//! cookie, and sends them to Meta. Only they can bring the answer back.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -22,8 +22,8 @@ use url::Url;
 use super::page::{headers, page};
 use super::peer;
 
-/// The cookie by which the browser of this login is known. Its name is random too: two logins in one
-/// browser share a host, and cookies heed no port.
+/// The cookie by which the browser of this login is known. Its name is random too: two logins in
+/// one browser share a host, and cookies heed no port.
 #[derive(Clone)]
 pub(super) struct Pass {
     name: String,
@@ -37,8 +37,8 @@ impl Pass {
         Ok(Self { name: format!("threads-auth-login-{name}"), value })
     }
 
-    /// Not for scripts, and of other sites' requests only with those that lead the browser here, as Meta's does. It is not
-    /// for https alone, because this address is none.
+    /// Not for scripts, and of other sites' requests only with those that lead the browser here, as
+    /// Meta's does. It is not for https alone, because this address is none.
     fn cookie(&self) -> String {
         format!("{}={}; Path=/; HttpOnly; SameSite=Lax", self.name, self.value)
     }
@@ -69,7 +69,8 @@ struct Site {
 }
 
 impl Start {
-    /// Listens on a port of its own. `host` is the one that Meta sends the browser to: cookies are for a host.
+    /// Listens on a port of its own. `host` is the one that Meta sends the browser to: cookies are
+    /// for a host.
     pub(super) async fn listen(host: &str, address: IpAddr) -> Result<Self> {
         let listener = TcpListener::bind(SocketAddr::from((address, 0)))
             .await

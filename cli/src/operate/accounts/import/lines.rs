@@ -1,7 +1,7 @@
 //! The lines of a file with tokens, CSV or JSON, read as it goes.
 //!
-//! Owns that a line which makes no sense costs that line: it is told, and the next one is read. Holds no more than a record's
-//! longest at once, however long what is read is.
+//! Owns that a line which makes no sense costs that line: it is told, and the next one is read.
+//! Holds no more than a record's longest at once, however long what is read is.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
@@ -221,7 +221,8 @@ impl Columns {
         Ok(Self { token, user_id, expires_at, count: names.len() })
     }
 
-    /// Whether these fields are what several lines mean together, and not what a stray quote makes of them.
+    /// Whether these fields are what several lines mean together, and not what a stray quote makes
+    /// of them.
     fn fit(&self, record: &csv::ByteRecord) -> bool {
         let ours = [Some(self.token), self.user_id, self.expires_at];
         let is_of_one_line = |column: usize| record.get(column).is_none_or(|field| !field.contains(&b'\n'));
@@ -270,7 +271,8 @@ fn read_csv(source: impl BufRead, mut sends: impl FnMut(Entry) -> bool) -> Resul
     Ok(())
 }
 
-/// A record that goes on over the next lines because of a quote, if it is one. Otherwise they are records of their own.
+/// A record that goes on over the next lines because of a quote, if it is one. Otherwise they are
+/// records of their own.
 fn together(
     lines: &mut Lines<impl BufRead>,
     first: &[u8],
