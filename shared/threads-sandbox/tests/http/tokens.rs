@@ -124,6 +124,20 @@ async fn a_wrong_app_secret_or_redirect_is_refused_and_does_not_spend_the_code()
     assert_eq!(server.exchange_code(&code).await.status, 200);
 }
 
+/// Meta documents parameters, and nobody reports that it reads this header.
+#[tokio::test]
+async fn http_basic_presents_neither_id_nor_secret() {
+    let server = Server::start().await;
+    let code = server.code();
+    let form = code_form(&code);
+    for (shown, error) in [(&form[2..], (101, None)), (&[&form[..1], &form[2..]].concat(), (1, None))] {
+        let request = server.request(Method::POST, "/oauth/access_token").basic_auth(APP_ID, Some(SECRET));
+        let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(encode(shown));
+        assert_eq!(server.send(request).await.unwrap().error(), error);
+    }
+    assert_eq!(server.exchange_code(&code).await.status, 200);
+}
+
 #[tokio::test]
 async fn a_short_lived_token_lives_an_hour_and_needs_the_secret_to_grow() {
     let server = Server::start().await;
