@@ -14,10 +14,13 @@ const authorizeUrl = `${url}/oauth/authorize`;
 const tokenUrl = `${url}/oauth/access_token`;
 const state = 'a-state-of-ours';
 
-// Presses Allow, by the sandbox's shortcut. Returns the address to which the browser is sent.
+// Presses Allow, by the sandbox's shortcut. Returns what then reaches the app's server, so without the
+// fragment.
 async function agree(page) {
   const answer = await fetch(`${page}&auto_approve=${setting.user_id}`, { redirect: 'manual' });
-  return new URL(answer.headers.get('location'));
+  const back = new URL(answer.headers.get('location'));
+  back.hash = '';
+  return back;
 }
 
 // The calls that are Threads' own, which no OAuth library has.

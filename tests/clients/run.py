@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Callable
 from unittest import mock
-from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qs, urldefrag, urlencode, urlsplit, urlunsplit
 
 # pythreads asks for a certificate of the app's own, but not in CI. oauthlib asks for HTTPS.
 os.environ |= {"CI": "true", "OAUTHLIB_INSECURE_TRANSPORT": "1", "NO_PROXY": "127.0.0.1"}
@@ -70,12 +70,13 @@ class Sandbox:
         return answer.json()
 
     def agree(self, page: str) -> str:
-        """Opens a page at Threads as a browser would, but here, and presses Allow. Returns where the browser is sent."""
+        """Opens a page at Threads as a browser would, but here, and presses Allow. Returns what then reaches the app's server,
+        so without the fragment."""
         own = urlsplit(self.url)
         query = f"{urlsplit(page).query}&auto_approve={self.user_id}"
         page = urlunsplit((own.scheme, own.netloc, urlsplit(page).path, query, ""))
         answer = requests.get(page, timeout=SECONDS, allow_redirects=False)
-        return answer.headers["location"]
+        return urldefrag(answer.headers["location"]).url
 
     def code(self, path: str = "oauth/authorize", **more) -> str:
         query = {"client_id": self.app_id, "redirect_uri": REDIRECT_URI, "scope": "threads_basic"} | more
@@ -314,7 +315,8 @@ class Case:
     version: str
     needs: str
     run: Callable
-    outcome: str = "works"
+    here: str = "works"
+    at_meta: str = "the same"
     # What the sandbox is asked and answers.
     calls: list = field(default_factory=lambda: LOGIN + REST)
     # What the client says when it gives up.
@@ -322,21 +324,24 @@ class Case:
     token_type: bool = False
 
     def row(self) -> str:
-        return f"| {self.name} | {self.version} | {self.needs} | {self.outcome} |"
+        return f"| {self.name} | {self.version} | {self.needs} | {self.here} | {self.at_meta} |"
 
 
 BASIC = {
-    "outcome": "refused (101), as at Meta: HTTP Basic is not documented, and the app id has to be a parameter",
+    "here": "refused with code 101",
+    "at_meta": "the same: it reads id and secret from parameters only",
     "calls": [("authorize", 302), ("exchange_code", 400)],
 }
 NO_TOKEN_TYPE = {
-    "outcome": "gives up on the code's exchange, as on Meta's: it insists on `token_type`",
+    "here": "gives up for want of `token_type`",
+    "at_meta": "the same: it sends none with a short-lived token",
     "calls": LOGIN,
     "error": "token_type",
 }
-SWITCH = ", and the switch `exchange` at `with_token_type`"
-OTHER_THAN_META = {"outcome": "works, at the sandbox only", "token_type": True}
+SWITCH = ", and the switch `exchange` on `with_token_type`"
+OTHER_THAN_META = {"at_meta": "gives up", "token_type": True}
 AS_IT_IS = "nothing"
+BY_DEFAULT = "its default, HTTP Basic"
 
 
 def cases(oauth2_login: str, folder: pathlib.Path) -> list[Case]:
@@ -354,29 +359,32 @@ def cases(oauth2_login: str, folder: pathlib.Path) -> list[Case]:
         pinned = re.search(r'^oauth2 = \{ version = "=([^"]+)"', manifest, re.M)[1]
         return Case("oauth2 (crates.io)", pinned, needs, program(oauth2_login), **more)
 
-    def sent(name: str, run: Callable, *between: str) -> Case:
+    def sent(name: str, of: str, run: Callable, *between: str, needs: str = AS_IT_IS) -> Case:
         calls = [*LOGIN, REST[0], *((call, 200) for call in between), REST[1]]
-        return Case(name, "", AS_IT_IS, run, calls=calls)
+        return Case(name, of, needs, run, calls=calls)
+
+    tester = "a Threads tester, for its page of the token"
 
     return [
-        sent("the calls of Meta's sample app", sample(""), "me", "debug_token"),
-        sent("the same with `GRAPH_API_VERSION=v1.0`", sample("v1.0/"), "me", "debug_token"),
-        sent("those of Meta's Postman collection", postman, "me", "app_token", "debug_token", "debug_token"),
-        sent("the `curl -F` of Meta's guide", curl),
-        sent("the calls of Postiz", postiz),
+        sent("the calls of Meta's sample app", "January 2026", sample(""), "me", "debug_token", needs=tester),
+        sent("the same with `GRAPH_API_VERSION=v1.0`", "", sample("v1.0/"), "me", "debug_token", needs=tester),
+        sent("those of its Postman collection", "", postman, "me", "app_token", "debug_token", "debug_token"),
+        sent("the `curl -F` of Meta's guide", "August 2026", curl),
+        sent("the calls of Postiz", "2026", postiz),
         pypi("threadspipepy", AS_IT_IS, threadspipe),
         pypi("pythreads", AS_IT_IS, pythreads_),
-        pypi("threads-client", "a short-lived token", threads_client),
-        pypi("threads-sdk", "a short-lived token; it has no refresh", threads_sdk_, calls=[*LOGIN, REST[0], ("me", 200), REST[1]]),
+        pypi("threads-client", "a short-lived token to begin with", threads_client),
+        pypi("threads-sdk", "the same, and a refresh of one's own", threads_sdk_,
+             calls=[*LOGIN, REST[0], ("me", 200), REST[1]]),
         pypi("requests-oauthlib", "`include_client_id=True`", requests_oauthlib(include_client_id=True)),
-        pypi("requests-oauthlib", AS_IT_IS, requests_oauthlib(), **BASIC, error="missing_token"),
+        pypi("requests-oauthlib", BY_DEFAULT, requests_oauthlib(), **BASIC, error="101"),
         pypi("Authlib", "`token_endpoint_auth_method=\"client_secret_post\"`",
              authlib(token_endpoint_auth_method="client_secret_post")),
-        pypi("Authlib", AS_IT_IS, authlib(), **BASIC, error="access_token"),
+        pypi("Authlib", BY_DEFAULT, authlib(), **BASIC, error="101"),
         pypi("httpx-oauth", "`token_endpoint_auth_method=\"client_secret_post\"`",
              httpx_oauth(token_endpoint_auth_method="client_secret_post")),
         npm("simple-oauth2", "`authorizationMethod: 'body'`"),
-        npm("simple-oauth2", AS_IT_IS, "simple-oauth2, basic", **BASIC, error="400"),
+        npm("simple-oauth2", BY_DEFAULT, "simple-oauth2, basic", **BASIC, error="400"),
         npm("client-oauth2", "no `clientSecret`, but `body: { client_secret }`"),
         npm("passport-oauth2", AS_IT_IS),
         npm("oauth4webapi", "`ClientSecretPost`", **NO_TOKEN_TYPE),
@@ -396,7 +404,7 @@ def attempt(sandbox: Sandbox, case: Case) -> str | None:
     try:
         case.run(sandbox)
     except Exception as error:
-        said = f"{type(error).__name__}: {error}"
+        said = re.sub(r"(THQVJ|AQB)[\w-]+|client_secret=[\w-]+", "(redacted)", f"{type(error).__name__}: {error}")
     calls = [(call["call"], call["status"]) for call in sandbox.control("GET", "calls")["calls"]]
     if calls != case.calls:
         return f"the sandbox was asked {calls}, and the client said {said}"
@@ -411,7 +419,9 @@ def main():
     logging.disable()
     sandbox = Sandbox(program_path)
     try:
-        rows, differ = ["| client | version | needs | here |", "|---|---|---|---|"], []
+        differ = []
+        rows = ["| client | version | needs | here | at Meta |", "|---|---|---|---|---|"]
+        print("\n".join(rows))
         for case in cases(oauth2_login, pathlib.Path(folder)):
             rows.append(case.row())
             print(case.row(), flush=True)
@@ -424,7 +434,7 @@ def main():
     if differ:
         sys.exit("clients: FAILED\n" + "\n".join(differ))
     if f"\n{table}\n\n" not in README.read_text():
-        sys.exit(f"clients: the table of {README.name} is another; it should be\n\n{table}")
+        sys.exit(f"clients: FAILED\nthe table in {README} is another than the one above")
     print(f"clients: {len(rows) - 2} ways to log in, each as the table says")
 
 
