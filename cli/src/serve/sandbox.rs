@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
-use threads_sandbox::{Clock, Inspection, NewAccount, Sandbox, SandboxOptions};
+use threads_sandbox::{Clock, ExchangeAnswer, Inspection, NewAccount, Sandbox, SandboxOptions};
 use tokio::net::TcpListener;
 use url::Url;
 
@@ -66,6 +67,11 @@ pub(crate) struct SandboxCommand {
     #[arg(long, value_name = "WHOSE", value_parser = inspections())]
     inspection: Option<Inspection>,
 
+    /// What the exchange of a code answers; as the state file has it, or else `documented`. `with_token_type`
+    /// adds what Meta leaves out, for libraries that insist on it
+    #[arg(long, value_name = "ANSWER", value_parser = exchanges())]
+    exchange: Option<ExchangeAnswer>,
+
     /// An address that is forwarded to this machine: OAuth and Graph answer under its name too, the
     /// control endpoint does not
     #[arg(long, value_name = "URL")]
@@ -88,6 +94,7 @@ impl SandboxCommand {
             state_file: self.state_file.clone(),
             accounts: self.accounts(),
             inspection: self.inspection,
+            exchange: self.exchange,
         })?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await.with_context(|| {
             format!(
@@ -157,6 +164,11 @@ impl SandboxCommand {
         };
         announce(&text)
     }
+}
+
+/// Every answer by its name.
+fn exchanges() -> impl TypedValueParser<Value = ExchangeAnswer> {
+    PossibleValuesParser::new(ExchangeAnswer::ALL.map(ExchangeAnswer::as_str)).try_map(|text| text.parse())
 }
 
 /// Keeps a second sandbox from the same state. The lock is a file beside it, because the state itself is replaced.

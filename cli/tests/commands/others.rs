@@ -123,6 +123,8 @@ fn the_sandbox_runs_alone() {
         "jean",
         "--inspection",
         "testers",
+        "--exchange",
+        "with_token_type",
     ];
     let accounts = |start: &mut Sandbox| -> BTreeSet<String> {
         let answer: Value = serde_json::from_str(&start.get("/control/accounts")).unwrap();
@@ -140,6 +142,7 @@ fn the_sandbox_runs_alone() {
     let testers: Vec<_> = state["accounts"].as_array().unwrap().iter().map(|one| &one["tester"]).collect();
     assert_eq!(testers, [true, false]);
     assert_eq!(state["inspection"], "testers");
+    assert_eq!(state["exchange"], "with_token_type");
     let second = run(world.command(&arguments));
     second.says(1, &["state.json is in use by another sandbox", "--state-file"]);
     assert_eq!(second.stdout, "");

@@ -54,6 +54,7 @@ impl World {
                 ..NewAccount::default()
             }],
             inspection: None,
+            exchange: None,
         })
         .unwrap();
         let runtime =

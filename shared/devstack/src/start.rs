@@ -163,6 +163,7 @@ fn sandbox(
         state_file: state_file.clone(),
         accounts: ["ada", "grace"].map(account).into(),
         inspection,
+        exchange: None,
     })
     .map_err(|e| StackError::damaged(state_file, e.into()))
 }

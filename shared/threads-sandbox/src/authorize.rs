@@ -24,7 +24,8 @@ pub(crate) fn dialog(world: &mut World, app: &App, now: Timestamp, params: &Para
         Ok(ask) => ask,
         Err(refusal) => return refusal.into(),
     };
-    if params.text("response_type") != "code" {
+    // Meta documents that it is needed, and does without.
+    if params.get("response_type").is_some_and(|response_type| response_type != "code") {
         return Refusal::ResponseType.into();
     }
     if params.text("auto_deny") == "1" {

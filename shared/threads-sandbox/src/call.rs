@@ -10,23 +10,23 @@ use serde::{Deserialize, Serialize};
 /// How many records are kept: a sweep of 10,000 tokens several times over, and still a bound for a server left running.
 const KEPT: usize = 100_000;
 
-/// One of Meta's operations.
+/// One of Meta's operations. Each is called with a version before its path too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SandboxCall {
     /// `GET /oauth/authorize`, by a browser.
     Authorize,
-    /// `POST /oauth/access_token`: a code for a short-lived token.
+    /// `POST` or `GET /oauth/access_token`: a code for a short-lived token.
     ExchangeCode,
     /// `GET /access_token`: a short-lived token for a long-lived one.
     ExchangeLongLived,
     /// `GET /refresh_access_token`.
     Refresh,
-    /// `GET /v1.0/me`.
+    /// `GET /me`, or the id of the token's own person.
     Me,
-    /// `GET /v1.0/debug_token`.
+    /// `GET /debug_token`.
     DebugToken,
-    /// `GET /oauth/access_token` with `client_credentials`.
+    /// `GET` or `POST /oauth/access_token` with `client_credentials`.
     AppToken,
 }
 

@@ -1,6 +1,6 @@
 //! The Graph API's operations, as functions from parameters to an answer.
 //!
-//! They know nothing of faults, logs or connections, and only the paths and methods that Meta documents.
+//! They know nothing of faults, logs or connections, and only the methods that Meta takes.
 
 use axum::http::{Method, StatusCode};
 use jiff::Timestamp;
@@ -46,25 +46,26 @@ pub(crate) fn in_bad_hours(
     (has_persons_token || !answer.is_about_tokens()).then_some(answer)
 }
 
-/// Performs an operation and answers it.
+/// Performs an operation and answers it. `name` is that of its path.
 pub(crate) fn perform(
     call: SandboxCall,
+    name: &str,
     world: &mut World,
     app: &App,
     now: Timestamp,
     request: &Call,
 ) -> Reply {
-    let expected = if call == SandboxCall::ExchangeCode { Method::POST } else { Method::GET };
-    if request.method != expected {
-        return GraphError::unsupported_method(request.method.as_str(), &request.path).into();
+    let takes_post = matches!(call, SandboxCall::ExchangeCode | SandboxCall::AppToken);
+    if request.method != Method::GET && !(takes_post && request.method == Method::POST) {
+        return GraphError::no_object(request.method.as_str(), name).into();
     }
     let params = &request.params;
     let done = match call {
         SandboxCall::Authorize => Ok(authorize::dialog(world, app, now, params)),
         SandboxCall::ExchangeCode => exchange_code(world, app, now, params),
         SandboxCall::ExchangeLongLived => exchange_long_lived(world, app, now, params),
-        SandboxCall::Refresh => refresh(world, now, params),
-        SandboxCall::Me => me(world, now, params),
+        SandboxCall::Refresh => refresh(world, app, now, params),
+        SandboxCall::Me => profile(name, world, app, now, params),
         SandboxCall::DebugToken => debug_token(world, app, now, params),
         SandboxCall::AppToken => app_token(app, params),
     };
@@ -93,6 +94,9 @@ fn exchange_code(world: &mut World, app: &App, now: Timestamp, params: &Params) 
                         json!({ "access_token": token, "user_id": user_id, "permissions": BASIC_SCOPE });
                     json!({ "data": [one] })
                 }
+                ExchangeAnswer::WithTokenType => {
+                    json!({ "access_token": token, "user_id": id, "token_type": "bearer" })
+                }
                 ExchangeAnswer::Documented | ExchangeAnswer::InsufficientRole => {
                     json!({ "access_token": token, "user_id": id })
                 }
@@ -113,14 +117,14 @@ fn exchange_long_lived(
     if !app.has_secret(params.text("client_secret")) {
         return Err(GraphError::wrong_secret());
     }
-    let token = presented(params)?;
+    let token = of_a_person(app, params)?;
     let issued = world.exchange(now, token).map_err(|fault| GraphError::token(fault, now))?;
     Ok(long_lived(&issued, world.switches().expires_in, now))
 }
 
-fn refresh(world: &mut World, now: Timestamp, params: &Params) -> Result<Reply, GraphError> {
+fn refresh(world: &mut World, app: &App, now: Timestamp, params: &Params) -> Result<Reply, GraphError> {
     grant_type(params, "th_refresh_token")?;
-    let token = presented(params)?;
+    let token = of_a_person(app, params)?;
     let issued = world.refresh(now, token).map_err(|fault| GraphError::token(fault, now))?;
     Ok(long_lived(&issued, world.switches().expires_in, now))
 }
@@ -135,14 +139,28 @@ fn long_lived(issued: &Issued, shape: ExpiresIn, now: Timestamp) -> Reply {
 }
 
 fn app_token(app: &App, params: &Params) -> Result<Reply, GraphError> {
-    grant_type(params, "client_credentials")?;
     app.check(params)?;
     Ok(Reply::json(StatusCode::OK, &json!({ "access_token": app.token(), "token_type": "bearer" })))
 }
 
-fn me(world: &World, now: Timestamp, params: &Params) -> Result<Reply, GraphError> {
-    let (_, account) =
-        world.live_token(now, presented(params)?).map_err(|fault| GraphError::token(fault, now))?;
+/// The profile of the person whose token it is, by `me` or by the person's own id. Nobody else's is
+/// there for it, and none at all for the app's token.
+fn profile(
+    name: &str,
+    world: &World,
+    app: &App,
+    now: Timestamp,
+    params: &Params,
+) -> Result<Reply, GraphError> {
+    let token = params.access_token().ok_or_else(GraphError::missing_token)?;
+    let is_me = name == "me";
+    if app.has_token(token) {
+        return Err(if is_me { GraphError::missing_token() } else { GraphError::no_object("get", name) });
+    }
+    let (_, account) = world.live_token(now, token).map_err(|fault| GraphError::token(fault, now))?;
+    if !is_me && name != account.user_id {
+        return Err(GraphError::no_object("get", name));
+    }
     let mut profile = Map::new();
     profile.insert("id".to_owned(), account.user_id.clone().into());
     for field in params.text("fields").split(',').map(str::trim).filter(|field| !field.is_empty()) {
@@ -153,7 +171,8 @@ fn me(world: &World, now: Timestamp, params: &Params) -> Result<Reply, GraphErro
             "threads_profile_picture_url" => {
                 format!("https://threads-sandbox.invalid/pictures/{}.jpg", account.user_id).into()
             }
-            "is_verified" => false.into(),
+            "is_verified" | "is_eligible_for_geo_gating" => false.into(),
+            "recently_searched_keywords" => json!([]),
             _ => {
                 return Err(GraphError::oauth(100, None, "(#100) Tried accessing nonexisting field"));
             }
@@ -163,8 +182,10 @@ fn me(world: &World, now: Timestamp, params: &Params) -> Result<Reply, GraphErro
     Ok(Reply::json(StatusCode::OK, &profile.into()))
 }
 
-fn presented(params: &Params) -> Result<&str, GraphError> {
-    params.access_token().ok_or_else(GraphError::missing_token)
+/// The token that is presented, which is none of the app's own.
+fn of_a_person<'a>(app: &App, params: &'a Params) -> Result<&'a str, GraphError> {
+    let token = params.access_token().ok_or_else(GraphError::missing_token)?;
+    if app.has_token(token) { Err(GraphError::wrong_kind()) } else { Ok(token) }
 }
 
 fn grant_type(params: &Params, wanted: &str) -> Result<(), GraphError> {

@@ -20,7 +20,7 @@ pub(crate) struct GraphError {
     code: u64,
     subcode: Option<u64>,
     message: String,
-    /// Absent from a bare error.
+    /// Absent from a bare error, and from the Threads API's own.
     is_transient: Option<bool>,
 }
 
@@ -85,15 +85,15 @@ impl GraphError {
         Self { status, is_transient: Some(true), ..Self::oauth(4, None, message) }
     }
 
-    /// The right path with a method it does not take.
-    pub(crate) fn unsupported_method(method: &str, path: &str) -> Self {
+    /// The right path with a method it does not take, or a person who is not the token's. `name` is
+    /// the path's, or a number.
+    pub(crate) fn no_object(method: &str, name: &str) -> Self {
         let message = format!(
-            "Unsupported {} request. Object with ID '{}' does not exist, cannot be loaded due to missing permissions, \
-             or does not support this operation",
+            "Unsupported {} request. Object with ID '{name}' does not exist, cannot be loaded due to missing \
+             permissions, or does not support this operation",
             method.to_ascii_lowercase(),
-            path.trim_start_matches('/'),
         );
-        Self { kind: "GraphMethodException", ..Self::oauth(100, Some(33), message) }
+        Self { kind: "THApiException", is_transient: None, ..Self::oauth(100, Some(33), message) }
     }
 
     /// A path that the sandbox does not have.
@@ -124,6 +124,13 @@ impl GraphError {
         Self::oauth(2500, None, message)
     }
 
+    /// A token of another kind than the operation takes.
+    pub(crate) fn wrong_kind() -> Self {
+        let message = "Session key invalid. This could be because the session key has an incorrect format, or because \
+                       the user has revoked this session";
+        Self::oauth(452, None, message)
+    }
+
     /// Why a token does not work, at `now`.
     pub(crate) fn token(fault: TokenFault, now: Timestamp) -> Self {
         match fault {
@@ -145,12 +152,7 @@ impl GraphError {
                 None,
                 "(#10) The app's access to this person's data has expired. The person has to authorize the app again.",
             ),
-            TokenFault::WrongKind => Self::oauth(
-                452,
-                None,
-                "Session key invalid. This could be because the session key has an incorrect format, or because the \
-                 user has revoked this session",
-            ),
+            TokenFault::WrongKind => Self::wrong_kind(),
             TokenFault::TooYoung => Self::oauth(
                 100,
                 None,

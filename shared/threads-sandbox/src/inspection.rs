@@ -12,6 +12,9 @@ use crate::reply::Reply;
 use crate::switches::Inspection;
 use crate::world::{TokenFault, World};
 
+/// The app's name.
+const APPLICATION: &str = "Threads sandbox";
+
 pub(crate) fn debug_token(
     world: &World,
     app: &App,
@@ -23,6 +26,10 @@ pub(crate) fn debug_token(
     let Some(input) = params.get("input_token").filter(|input| !input.is_empty()) else {
         return Err(GraphError::oauth(100, None, "(#100) The parameter input_token is required"));
     };
+    if app.has_token(input) {
+        let data = json!({ "type": "APP", "application": APPLICATION, "is_valid": true, "scopes": [] });
+        return Ok(Reply::json(StatusCode::OK, &json!({ "data": data })));
+    }
     let Some(token) = world.token(input) else {
         let error = GraphError::token(TokenFault::Unknown, now).body();
         let data = json!({ "is_valid": false, "scopes": [], "error": inner(&error) });
@@ -35,7 +42,7 @@ pub(crate) fn debug_token(
     let data_access = world.account(&token.user_id).and_then(Account::data_access_ends);
     let mut data = json!({
         "type": "USER",
-        "application": "Threads sandbox",
+        "application": APPLICATION,
         "data_access_expires_at": data_access.map_or(0, Timestamp::as_second),
         "expires_at": token.expires_at.as_second(),
         "is_valid": fault.is_none(),

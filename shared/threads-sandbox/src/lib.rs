@@ -2,8 +2,8 @@
 //!
 //! # Inside
 //!
-//! One module, one job, and no circles: `server` (routes) uses `control`, `graph`, `authorize` and
-//! `page`; those use the handle, `sandbox`, or what it holds (`world`, `switches`, `fault`, `call`,
+//! One module, one job, and no circles: `server` (routes; `path` reads the Threads side's) uses `control`, `graph`,
+//! `authorize` and `page`; those use the handle, `sandbox`, or what it holds (`world`, `switches`, `fault`, `call`,
 //! `clock`). Three invariants hold throughout:
 //!
 //! - **Time is the [`Clock`]'s.** Nothing else reads the real time, so a test can live through sixty days in a millisecond.
@@ -29,6 +29,7 @@ mod mint;
 mod options;
 mod page;
 mod params;
+mod path;
 mod reply;
 mod sandbox;
 mod server;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
-use crate::switches::Inspection;
+use crate::switches::{ExchangeAnswer, Inspection};
 
 /// Everything a sandbox needs to start.
 #[derive(Clone)]
@@ -27,6 +27,8 @@ pub struct SandboxOptions {
     pub accounts: Vec<NewAccount>,
     /// Whose token may inspect others. `None`: as the state file has it, or else as Meta documents.
     pub inspection: Option<Inspection>,
+    /// What the exchange of a code answers. `None`: as the state file has it, or else as Meta documents.
+    pub exchange: Option<ExchangeAnswer>,
 }
 
 impl fmt::Debug for SandboxOptions {
@@ -37,6 +39,7 @@ impl fmt::Debug for SandboxOptions {
             .field("state_file", &self.state_file)
             .field("accounts", &self.accounts)
             .field("inspection", &self.inspection)
+            .field("exchange", &self.exchange)
             .finish_non_exhaustive()
     }
 }
@@ -160,6 +163,7 @@ mod tests {
             state_file: None,
             accounts: Vec::new(),
             inspection: None,
+            exchange: None,
         };
         assert!(!format!("{options:?}").contains("canary"));
     }

@@ -1,12 +1,12 @@
 //! A call's parameters, wherever the client put them: query string, form or JSON body, `Authorization: Bearer`.
 //!
-//! Meta documents forms for POST and the query for GET; ThreadsPipe sends JSON and is answered. A repeated parameter's
-//! last value wins, and the body wins over the query.
+//! Meta documents forms for POST, multipart ones in its examples, and the query for GET; ThreadsPipe sends JSON and is
+//! answered. A repeated parameter's last value wins, and the body wins over the query.
 
 use std::collections::HashMap;
 
-use axum::body::{Bytes, to_bytes};
-use axum::extract::Request;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{FromRequest as _, Multipart, Request};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method, Uri};
 use serde_json::Value;
@@ -19,7 +19,6 @@ const MAX_BODY: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) method: Method,
-    pub(crate) path: String,
     /// The media type without parameters.
     pub(crate) content_type: Option<String>,
     pub(crate) params: Params,
@@ -34,8 +33,12 @@ impl Call {
         let (parts, body) = request.into_parts();
         let body = to_bytes(body, MAX_BODY).await.map_err(|_| Unreadable)?;
         let content_type = media_type(&parts.headers);
-        let params = Params::read(&parts.uri, &parts.headers, content_type.as_deref(), &body);
-        Ok(Self { method: parts.method, path: parts.uri.path().to_owned(), content_type, params })
+        let mut params = Params::read(&parts.uri, &parts.headers, content_type.as_deref(), &body);
+        let method = parts.method.clone();
+        if content_type.as_deref() == Some("multipart/form-data") {
+            params.read_multipart(Request::from_parts(parts, Body::from(body))).await;
+        }
+        Ok(Self { method, content_type, params })
     }
 }
 
@@ -53,15 +56,31 @@ impl Params {
             values.insert("access_token".to_owned(), token.trim().to_owned());
         }
         values.extend(form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned());
-        if content_type == Some("application/json") {
-            // What is not an object has no parameters, and the call then misses them, as it would at Meta.
-            if let Ok(Value::Object(object)) = serde_json::from_slice(body) {
-                values.extend(object.into_iter().filter_map(|(name, value)| Some((name, scalar(value)?))));
+        match content_type {
+            Some("application/json") => {
+                // What is not an object has no parameters, and the call then misses them, as it would at Meta.
+                if let Ok(Value::Object(object)) = serde_json::from_slice(body) {
+                    values
+                        .extend(object.into_iter().filter_map(|(name, value)| Some((name, scalar(value)?))));
+                }
             }
-        } else {
-            values.extend(form_urlencoded::parse(body).into_owned());
+            Some("multipart/form-data") => {}
+            _ => values.extend(form_urlencoded::parse(body).into_owned()),
         }
         Self(values)
+    }
+
+    /// Adds a multipart form's fields, as far as it can be read.
+    async fn read_multipart(&mut self, request: Request) {
+        let Ok(mut form) = Multipart::from_request(request, &()).await else {
+            return;
+        };
+        while let Ok(Some(field)) = form.next_field().await {
+            let name = field.name().map(str::to_owned);
+            if let (Some(name), Ok(value)) = (name, field.text().await) {
+                self.0.insert(name, value);
+            }
+        }
     }
 
     /// A parameter's value, an empty one included.

@@ -57,8 +57,16 @@ impl Sandbox {
     ///
     /// The app's id or secret is empty, an account cannot exist, or the state file cannot be read, understood or written.
     pub fn new(options: SandboxOptions) -> Result<Self, SandboxError> {
-        let SandboxOptions { app_id, app_secret, clock, redirect_uris, state_file, accounts, inspection } =
-            options;
+        let SandboxOptions {
+            app_id,
+            app_secret,
+            clock,
+            redirect_uris,
+            state_file,
+            accounts,
+            inspection,
+            exchange,
+        } = options;
         if app_id.is_empty() || app_secret.is_empty() {
             return Err(SandboxError::NoApp);
         }
@@ -78,6 +86,9 @@ impl Sandbox {
         }
         if let Some(inspection) = inspection {
             world.switches_mut().inspection = inspection;
+        }
+        if let Some(exchange) = exchange {
+            world.switches_mut().exchange = exchange;
         }
         if let Some(path) = &state_file {
             world.take_changed();

@@ -9,7 +9,7 @@ use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
-use axum::routing::{any, get, post};
+use axum::routing::{get, post};
 use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 
@@ -18,6 +18,7 @@ use crate::doors::{Door, Doors};
 use crate::fault::{self, FaultAction};
 use crate::graph_error::GraphError;
 use crate::params::Call;
+use crate::path::Target;
 use crate::reply::{Reply, hang_up};
 use crate::sandbox::Sandbox;
 use crate::{authorize, control, graph, mint, page};
@@ -26,7 +27,8 @@ use crate::{authorize, control, graph, mint, page};
 const BAD_GATEWAY: &str = "<!DOCTYPE html>\n<html><head><title>502 Bad Gateway</title></head>\n\
                            <body><h1>502 Bad Gateway</h1><p>Sorry, something went wrong.</p></body></html>\n";
 
-/// Who is answered by each route.
+/// Who is answered by each route. What is behind a door has exactly these paths, and the Threads side,
+/// which takes several spellings of a path, has none of them.
 fn door(_: &Method, path: &str) -> Door {
     match path {
         "/" | "/control" => Door::Local,
@@ -40,17 +42,11 @@ impl Sandbox {
     /// All routes: authorize site, Graph API, control endpoint and pages, on one origin. What is
     /// not the control endpoint also answers to `public_host`, the name of a tunnel that ends here.
     pub fn router(&self, public_host: Option<String>) -> Router {
-        let on = |call| any(move |State(sandbox), request| answer(sandbox, call, request));
         Router::new()
             .route("/", get(index))
-            .route("/oauth/authorize", on(SandboxCall::Authorize))
             .route("/oauth/consent", post(consent))
-            .route("/oauth/access_token", any(access_token))
-            .route("/access_token", on(SandboxCall::ExchangeLongLived))
-            .route("/refresh_access_token", on(SandboxCall::Refresh))
-            .route("/{version}/{operation}", any(versioned))
             .merge(control::router())
-            .fallback(unknown)
+            .fallback(threads)
             .layer(from_fn_with_state(Doors { door, public_host }, Doors::keep))
             .with_state(self.clone())
     }
@@ -94,33 +90,16 @@ async fn index(State(sandbox): State<Sandbox>) -> Response {
     sandbox.read(|state| page::index(&state.world, &state.calls, sandbox.app(), now)).send()
 }
 
-async fn unknown() -> Response {
-    Reply::from(GraphError::unknown_path()).send()
-}
-
-/// One path, two operations.
-async fn access_token(State(sandbox): State<Sandbox>, request: Request) -> Response {
-    let call =
-        if request.method() == Method::POST { SandboxCall::ExchangeCode } else { SandboxCall::AppToken };
-    answer(sandbox, call, request).await
-}
-
-/// `/v1.0/me` and `/v1.0/debug_token`, in any version.
-async fn versioned(State(sandbox): State<Sandbox>, request: Request) -> Response {
-    let call = match request.uri().path().trim_start_matches('/').split_once('/') {
-        Some((version, "me")) if is_version(version) => SandboxCall::Me,
-        Some((version, "debug_token")) if is_version(version) => SandboxCall::DebugToken,
-        _ => return unknown().await,
+/// The Threads side: whatever is neither a page nor a control.
+async fn threads(State(sandbox): State<Sandbox>, request: Request) -> Response {
+    let path = request.uri().path().to_owned();
+    let Some(target) = Target::find(&path) else {
+        return Reply::from(GraphError::unknown_path()).send();
     };
-    answer(sandbox, call, request).await
-}
-
-/// `v1.0` and the like.
-fn is_version(text: &str) -> bool {
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    text.strip_prefix('v')
-        .and_then(|text| text.split_once('.'))
-        .is_some_and(|(major, minor)| digits(major) && digits(minor))
+    let Ok(request) = Call::read(request).await else {
+        return Reply::from(GraphError::too_large()).send();
+    };
+    answer(sandbox, target, request).await
 }
 
 /// The person's decision. It is not one of Meta's calls, so neither faults nor the log know it.
@@ -140,10 +119,8 @@ enum Delivery {
     Lost,
 }
 
-async fn answer(sandbox: Sandbox, call: SandboxCall, request: Request) -> Response {
-    let Ok(request) = Call::read(request).await else {
-        return Reply::from(GraphError::too_large()).send();
-    };
+async fn answer(sandbox: Sandbox, target: Target<'_>, request: Call) -> Response {
+    let call = target.endpoint.call(&request.params);
     let credential = graph::credential(call, &request.params);
     let cleared = sandbox.cleared();
     let now = sandbox.now();
@@ -175,8 +152,9 @@ async fn answer(sandbox: Sandbox, call: SandboxCall, request: Request) -> Respon
     let acted = instead.is_none();
     let now = sandbox.now();
     let reply = sandbox.change(|state| {
-        let reply =
-            instead.unwrap_or_else(|| graph::perform(call, &mut state.world, sandbox.app(), now, &request));
+        let reply = instead.unwrap_or_else(|| {
+            graph::perform(call, target.name, &mut state.world, sandbox.app(), now, &request)
+        });
         let status = if delivery == Delivery::Lost { 0 } else { reply.status.as_u16() };
         let user_id = owner.or_else(|| reply.user_id.clone());
         tracing::debug!(?call, status, user_id, fault = name, "call");

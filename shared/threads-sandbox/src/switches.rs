@@ -80,8 +80,7 @@ impl FromStr for Inspection {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|inspection| inspection.as_str() == text);
-        found.ok_or_else(|| format!("expected one of {}", Self::ALL.map(Self::as_str).join(", ")))
+        named(&Self::ALL, text)
     }
 }
 
@@ -176,10 +175,44 @@ pub enum ExchangeAnswer {
     WithoutUserId,
     /// The token, and 0 for the user id.
     ZeroUserId,
+    /// Both, and `token_type`, which Meta leaves out and libraries by the book insist on.
+    WithTokenType,
     /// Both in `{"data":[…]}`, with the permissions, as Instagram's sibling API answers.
     Wrapped,
     /// 400, "Insufficient developer role": the person is no tester of an app that is not published.
     InsufficientRole,
+}
+
+impl ExchangeAnswer {
+    /// All of them, the default first.
+    pub const ALL: [Self; 6] = [
+        Self::Documented,
+        Self::WithTokenType,
+        Self::WithoutUserId,
+        Self::ZeroUserId,
+        Self::Wrapped,
+        Self::InsufficientRole,
+    ];
+
+    /// The name that the control endpoint uses.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        name(&self)
+    }
+}
+
+impl FromStr for ExchangeAnswer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        named(&Self::ALL, text)
+    }
+}
+
+/// The variant of that name.
+fn named<T: Copy + Serialize>(all: &[T], text: &str) -> Result<T, String> {
+    let found = all.iter().copied().find(|variant| name(variant) == text);
+    found.ok_or_else(|| format!("expected one of {}", all.iter().map(name).collect::<Vec<_>>().join(", ")))
 }
 
 /// The name of a variant, for people.
@@ -193,9 +226,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_names_of_inspections_are_read_back() {
+    fn the_names_of_variants_are_read_back() {
         for inspection in Inspection::ALL {
             assert_eq!(inspection.as_str().parse(), Ok(inspection));
+        }
+        for answer in ExchangeAnswer::ALL {
+            assert_eq!(answer.as_str().parse(), Ok(answer));
         }
         let error = "everybody".parse::<Inspection>().unwrap_err();
         assert_eq!(error, "expected one of anybody, testers_and_app, testers, app, nobody");

@@ -138,7 +138,14 @@ async fn switches_are_set_by_name_and_shown() {
             "exchange",
             "answer",
             "exchange",
-            &["documented", "without_user_id", "zero_user_id", "wrapped", "insufficient_role"],
+            &[
+                "documented",
+                "with_token_type",
+                "without_user_id",
+                "zero_user_id",
+                "wrapped",
+                "insufficient_role",
+            ],
         ),
     ] {
         let path = format!("/control/{switch}");

@@ -73,6 +73,9 @@ async fn what_meta_never_redirects_is_shown_as_json_with_its_code() {
         assert!(got.json()["error_message"].is_string());
         assert!(!got.headers.contains_key("location"));
     }
+    // Absent, it is "code".
+    let got = server.get("/oauth/authorize", &[&ASK[..2], &ASK[3..]].concat()).await;
+    assert!(got.status == 200 && got.text.contains(r#"id="allow""#));
 }
 
 #[tokio::test]

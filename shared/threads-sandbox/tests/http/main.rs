@@ -5,6 +5,7 @@
 mod control;
 mod dialog;
 mod faults;
+mod paths;
 mod restart;
 mod support;
 mod tokens;

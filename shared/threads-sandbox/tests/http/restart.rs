@@ -7,8 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::json;
 use threads_sandbox::{
-    BadAnswer, BadHours, Clock, ExpiresIn, Inspection, NewAccount, OldToken, RedirectEnding, Sandbox,
-    SandboxError, SandboxOptions,
+    BadAnswer, BadHours, Clock, ExchangeAnswer, ExpiresIn, Inspection, NewAccount, OldToken, RedirectEnding,
+    Sandbox, SandboxError, SandboxOptions,
 };
 
 use crate::support::{ADA, DAY, SECRET, Server, options};
@@ -66,6 +66,7 @@ async fn a_restart_keeps_the_switches_unless_it_is_told_another() {
         let server = Server::start_with(kept_in(&path, &clock)).await;
         server.sandbox.set_inspection(Inspection::Nobody);
         server.sandbox.set_expires_in(ExpiresIn::Missing);
+        server.sandbox.set_exchange(ExchangeAnswer::WithTokenType);
         server.sandbox.set_redirect_ending(RedirectEnding::Encoded);
         let (from, until) = (Timestamp::UNIX_EPOCH, clock.now());
         server.sandbox.add_bad_hours(BadHours { from, until, answer: BadAnswer::AppBlocked });
@@ -74,10 +75,15 @@ async fn a_restart_keeps_the_switches_unless_it_is_told_another() {
     };
     let server = Server::start_with(kept_in(&path, &clock)).await;
     assert_eq!(shown(&server).await, before);
-    let told = SandboxOptions { inspection: Some(Inspection::Anybody), ..kept_in(&path, &clock) };
+    let told = SandboxOptions {
+        inspection: Some(Inspection::Anybody),
+        exchange: Some(ExchangeAnswer::ZeroUserId),
+        ..kept_in(&path, &clock)
+    };
     for options in [told, kept_in(&path, &clock)] {
         let server = Server::start_with(options).await;
-        assert_eq!(shown(&server).await["inspection"], "anybody");
+        let shown = shown(&server).await;
+        assert_eq!((&shown["inspection"], &shown["exchange"]), (&json!("anybody"), &json!("zero_user_id")));
     }
 }
 

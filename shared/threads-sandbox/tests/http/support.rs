@@ -73,6 +73,7 @@ pub(crate) fn options() -> SandboxOptions {
             ..NewAccount::default()
         }],
         inspection: None,
+        exchange: None,
     }
 }
 

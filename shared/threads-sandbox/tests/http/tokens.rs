@@ -45,7 +45,7 @@ async fn from_code_to_refreshed_token() {
 }
 
 #[tokio::test]
-async fn the_code_is_taken_from_a_form_from_json_and_from_the_query() {
+async fn the_code_is_taken_from_forms_from_json_and_from_the_query() {
     let server = Server::start().await;
     assert_eq!(server.exchange_code(&server.code()).await.status, 200);
 
@@ -62,11 +62,25 @@ async fn the_code_is_taken_from_a_form_from_json_and_from_the_query() {
     let path = format!("/oauth/access_token?{}", encode(&code_form(&code)));
     assert_eq!(server.send(server.request(Method::POST, &path)).await.unwrap().status, 200);
 
+    // As curl sends Meta's own example, with `-F`.
+    let code = server.code();
+    let part = |(name, value)| {
+        format!("--a boundary\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let body = code_form(&code).map(part).concat() + "--a boundary--\r\n";
+    let multipart = |body: String| {
+        let request = server.request(Method::POST, "/oauth/access_token");
+        server.send(request.header(CONTENT_TYPE, "multipart/form-data; boundary=\"a boundary\"").body(body))
+    };
+    let cut = multipart(body[..body.len() / 2].to_owned()).await.unwrap();
+    assert_eq!(cut.status, 400);
+    assert_eq!(multipart(body).await.unwrap().status, 200);
+
     let types: Vec<_> = server.sandbox.calls().into_iter().map(|call| call.content_type).collect();
-    assert_eq!(
-        types,
-        [Some("application/x-www-form-urlencoded".to_owned()), Some("application/json".to_owned()), None]
-    );
+    let [form, json, multipart] =
+        ["application/x-www-form-urlencoded", "application/json", "multipart/form-data"]
+            .map(|media_type| Some(media_type.to_owned()));
+    assert_eq!(types, [form, json, None, multipart.clone(), multipart]);
 }
 
 #[tokio::test]
@@ -101,11 +115,25 @@ async fn a_wrong_app_secret_or_redirect_is_refused_and_does_not_spend_the_code()
         ("client_secret", "wrong", (1, None)),
         ("client_secret", "", (1, None)),
         ("redirect_uri", "https://app.example/callback/", (100, Some(36008))),
-        ("grant_type", "client_credentials", (100, None)),
+        ("grant_type", "password", (100, None)),
     ] {
         let got = server.post_form("/oauth/access_token", &with(code_form(&code), name, value)).await;
         assert_eq!((got.status, got.error()), (400, error), "{name}={value}");
         assert!(!got.text.contains(SECRET) && !got.text.contains(&code));
+    }
+    assert_eq!(server.exchange_code(&code).await.status, 200);
+}
+
+/// Meta documents parameters, and nobody reports that it reads this header.
+#[tokio::test]
+async fn http_basic_presents_neither_id_nor_secret() {
+    let server = Server::start().await;
+    let code = server.code();
+    let form = code_form(&code);
+    for (shown, error) in [(&form[2..], (101, None)), (&[&form[..1], &form[2..]].concat(), (1, None))] {
+        let request = server.request(Method::POST, "/oauth/access_token").basic_auth(APP_ID, Some(SECRET));
+        let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(encode(shown));
+        assert_eq!(server.send(request).await.unwrap().error(), error);
     }
     assert_eq!(server.exchange_code(&code).await.status, 200);
 }
@@ -254,6 +282,28 @@ async fn the_app_token_proves_the_secret_and_inspects_any_token() {
     for caller in [&app_token, &made_app_token()] {
         assert_eq!(server.inspect(&ada, caller).await.json(), wanted);
     }
+    // Wherever a token may stand, and whatever is encoded of it.
+    let [plain, encoded] = [made_app_token(), made_app_token().replace('|', "%7C")];
+    let path = format!("/debug_token?input_token={ada}");
+    let bearer = server.request(Method::GET, &path).header(AUTHORIZATION, format!("Bearer {plain}"));
+    let form = server.request(Method::GET, &path).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+    for request in [
+        server.request(Method::GET, &format!("{path}&access_token={plain}")),
+        server.request(Method::GET, &format!("{path}&access_token={encoded}")),
+        form.body(format!("access_token={encoded}")),
+        bearer,
+    ] {
+        assert_eq!(server.send(request).await.unwrap().json(), wanted);
+    }
+    // It is valid itself, and nobody's.
+    let of_the_app =
+        json!({ "type": "APP", "application": "Threads sandbox", "is_valid": true, "scopes": [] });
+    for token in [&app_token, &plain] {
+        assert_eq!(server.inspect(token, &plain).await.json(), json!({ "data": of_the_app }));
+        assert_eq!(server.me(token).await.error(), (2500, None));
+        assert_eq!(server.refresh(token).await.error(), (452, None));
+        assert_eq!(server.exchange(token).await.error(), (452, None));
+    }
     for wrong in [format!("TH|{APP_ID}|wrong"), format!("TH|999|{SECRET}"), format!("TH|{APP_ID}|")] {
         let refused = server.inspect(&ada, &wrong).await;
         assert_eq!((refused.status, refused.error()), (400, (190, None)));
@@ -317,11 +367,11 @@ async fn other_methods_and_paths_are_metas_errors_and_do_nothing() {
     server.advance(DAY);
     let params = [("grant_type", "th_refresh_token"), ("access_token", &*long)];
     let posted = server.post_form("/refresh_access_token", &params).await;
-    assert_eq!((posted.status, posted.error()), (400, (100, Some(33))));
-    assert!(posted.text.contains("Unsupported post request"));
+    assert_eq!((posted.status, posted.json()["error"]["error_subcode"].as_u64()), (400, Some(33)));
+    assert!(posted.text.contains("Unsupported post request. Object with ID 'refresh_access_token' does"));
     let head = server.request(Method::HEAD, &format!("/refresh_access_token?{}", encode(&params)));
     assert_eq!(server.send(head).await.unwrap().status, 400);
-    for path in ["/me", "/v1.0/refresh_access_token", "/v1/me", "/vx.y/me", "/v1.0/me/threads", "/nothing"] {
+    for path in ["/me//", "/v1/me", "/vx.y/me", "/v1.0/me/threads", "/nothing"] {
         let got = server.get(path, &params).await;
         assert_eq!((got.status, got.error()), (404, (2500, None)), "{path}");
     }
