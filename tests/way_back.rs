@@ -65,15 +65,18 @@ impl Visit {
         Self { browser, state: parameter(&back, "state"), back: back.into(), who, session }
     }
 
-    /// What comes of the callback, and how often anything was written.
-    async fn finish(&mut self) -> Reply {
-        self.browser.get(&self.back.clone()).await
+    async fn ask(&self, url: &str) -> Reply {
+        self.browser.send(Method::GET, url, HeaderMap::new(), String::new()).await
+    }
+
+    /// What comes of the callback.
+    async fn finish(&self) -> Reply {
+        self.ask(&self.back).await
     }
 
     /// Meta sends the person back with these parameters and the state.
-    async fn comes_back(&mut self, stack: &Stack, query: &str) -> Reply {
-        let url = format!("{}/callback?{query}&state={}", stack.urls().service_url, self.state);
-        self.browser.get(&url).await
+    async fn comes_back(&self, stack: &Stack, query: &str) -> Reply {
+        self.ask(&format!("{}/callback?{query}&state={}", stack.urls().service_url, self.state)).await
     }
 
     /// The address that leads back with this hint.
@@ -99,7 +102,7 @@ async fn every_outcome_of_a_known_flow_leads_back_to_the_app() {
         let start = async || Visit::start(&stack, is_session, None).await;
 
         // Until Meta is asked.
-        let mut visit = start().await;
+        let visit = start().await;
         for (query, status, reason) in [
             (DENIED, "denied", "user_denied"),
             ("error=access_denied", "denied", "user_denied"),
@@ -124,21 +127,21 @@ async fn every_outcome_of_a_known_flow_leads_back_to_the_app() {
             (FaultAction::Throttle { retry_after: None }, "threads_unavailable"),
             (respond(400, role), "misconfigured"),
         ] {
-            let mut visit = start().await;
+            let visit = start().await;
             fail(&stack, SandboxCall::ExchangeCode, 2, action);
             expect(&visit, &visit.finish().await, "failed", reason);
             sandbox.clear_faults();
         }
-        let mut visit = start().await;
+        let visit = start().await;
         let reply = visit.comes_back(&stack, "code=AQBunknown").await;
         expect(&visit, &reply, "failed", "code_refused");
         if is_session {
-            let mut visit = Visit::start(&stack, true, Some(&account(&stack, "grace"))).await;
+            let visit = Visit::start(&stack, true, Some(&account(&stack, "grace"))).await;
             expect(&visit, &visit.finish().await, "failed", "wrong_account");
         }
 
         // The account is ended meanwhile.
-        let mut visit = start().await;
+        let visit = start().await;
         stack.clock().advance(Duration::from_mins(1));
         delete_data(&stack, &ada).await;
         expect(&visit, &visit.finish().await, "failed", "ended");
@@ -154,7 +157,7 @@ async fn every_outcome_of_a_known_flow_leads_back_to_the_app() {
 
         // Too late, once and for all: whether Meta says yes or no.
         for minutes in [10, 69] {
-            let mut visit = start().await;
+            let visit = start().await;
             stack.clock().advance(Duration::from_mins(minutes));
             let made = calls(&stack);
             let before = rows(&stack).await;
@@ -165,7 +168,7 @@ async fn every_outcome_of_a_known_flow_leads_back_to_the_app() {
         }
 
         // A second time.
-        let mut visit = start().await;
+        let visit = start().await;
         let first = led(&visit.finish().await);
         if let Some(session) = &visit.session {
             let code = parameter(&first.parse().unwrap(), "completion");
@@ -185,7 +188,7 @@ async fn every_outcome_of_a_known_flow_leads_back_to_the_app() {
         }
 
         // The second exchange is still to come.
-        let mut visit = start().await;
+        let visit = start().await;
         fail(&stack, SandboxCall::ExchangeLongLived, 2, respond(500, ""));
         let finishing = led(&visit.finish().await);
         assert_eq!(finishing.contains("completion="), is_session);
@@ -212,9 +215,9 @@ async fn every_outcome_of_a_known_flow_leads_back_to_the_app() {
     visit.who = format!("session_id={}&", short.id);
     stack.clock().advance(Duration::from_mins(2));
     expect(&visit, &visit.finish().await, "expired", "session_expired");
-    let mut visit = Visit::start(&stack, true, None).await;
+    let visit = Visit::start(&stack, true, None).await;
     let id = &visit.session.as_ref().unwrap().id;
-    aws_sdk_delete(&stack, &format!("session#{id}")).await;
+    delete_row(&stack, &format!("session#{id}")).await;
     expect(&visit, &visit.finish().await, "failed", "session_unknown");
 
     let outcomes = ConnectOutcome::ALL.into_iter();
@@ -229,7 +232,7 @@ async fn every_outcome_of_a_known_flow_leads_back_to_the_app() {
     println!("{} hints, each in a redirect to the app", told.len());
 }
 
-async fn aws_sdk_delete(stack: &Stack, pk: &str) {
+async fn delete_row(stack: &Stack, pk: &str) {
     let config = stack.service().config();
     let deleted = threads_auth_store::aws::dynamodb(&config.aws, &http())
         .delete_item()
@@ -252,10 +255,10 @@ async fn a_denial_without_a_state_leads_back_from_the_only_flow() {
         ("error_code=1349168&error_message=x", "failed", "threads_failed"),
     ];
     for is_session in [true, false] {
-        let mut visit = Visit::start(&stack, is_session, None).await;
+        let visit = Visit::start(&stack, is_session, None).await;
         let before = rows(&stack).await;
         for (query, status, reason) in forms {
-            let reply = visit.browser.get(&format!("{service}/callback?{query}")).await;
+            let reply = visit.ask(&format!("{service}/callback?{query}")).await;
             assert_eq!(led(&reply), visit.told(status, reason));
         }
         assert_eq!(rows(&stack).await, before);
@@ -288,16 +291,16 @@ async fn a_denial_without_a_state_leads_back_from_the_only_flow() {
 #[tokio::test]
 async fn a_forged_denial_ends_nothing() {
     let stack = stack().await;
-    let mut visit = Visit::start(&stack, true, None).await;
+    let visit = Visit::start(&stack, true, None).await;
     let denied = format!("{}/callback?{DENIED}", stack.urls().service_url);
-    assert_eq!(led(&visit.browser.get(&denied).await), visit.told("denied", "user_denied"));
+    assert_eq!(led(&visit.ask(&denied).await), visit.told("denied", "user_denied"));
     let landed = led(&visit.finish().await);
     let id = &visit.session.as_ref().unwrap().id;
     let code = parameter(&landed.parse().unwrap(), "completion");
     let now = stack.clock().now();
     stack.service().complete_session(id, &code, "user-7", now).await.unwrap();
     // Afterwards it is a lie, and moves nothing either.
-    assert_eq!(led(&visit.browser.get(&denied).await), visit.told("denied", "user_denied"));
+    assert_eq!(led(&visit.ask(&denied).await), visit.told("denied", "user_denied"));
     let shown = stack.service().store().session(id).await.unwrap().unwrap();
     assert_eq!(shown.state.status(), SessionStatus::Connected);
 }
@@ -338,9 +341,12 @@ async fn nothing_of_a_hostile_callback_reaches_the_way_back() {
                 let query = query.finish();
                 let now = stack.clock().now();
                 let reply = invoke_at(stack.service(), now, "/callback", &query, &jar).await;
-                assert!(allowed.contains(&led(&reply)), "{query}: {reply:?}");
                 assert!(!format!("{reply:?}").contains("zq9x") && !format!("{reply:?}").contains("evil"));
-                led_back += 1;
+                // What is no text has no meaning either.
+                if !reply.is_page("bad_link") {
+                    assert!(allowed.contains(&led(&reply)), "{query}: {reply:?}");
+                    led_back += 1;
+                }
                 // The same without the cookie, and with that of another flow.
                 let other = Visit::start(&stack, false, None).await;
                 for jar in [vec![], cookies(&other.browser)] {
@@ -393,7 +399,7 @@ async fn an_address_that_is_not_allowed_any_more_gets_nobody() {
         }
     }
     // Where the list has it again, all is well.
-    let mut visit = Visit::start(&stack, true, None).await;
+    let visit = Visit::start(&stack, true, None).await;
     assert!(led(&visit.finish().await).contains("completion="));
 }
 
