@@ -273,7 +273,11 @@ async fn a_denial_without_a_state_leads_back_from_the_only_flow() {
         let started = two.get(&format!("{service}/authorize?return_to={APP}")).await;
         assert_eq!(started.status, StatusCode::FOUND);
         assert!(two.get(&denied).await.is_page("denied"));
-        // One that has expired is not alive: the other is the only one.
+        // One that has come to its end is no longer under way: the other is the only one.
+        visit.finish().await;
+        let reply = two.get(&denied).await;
+        assert_eq!(led(&reply), format!("{APP}?status=denied&reason=user_denied#"));
+        // Neither is one that has expired.
         let mut later = visit.browser.clone();
         stack.clock().advance(Duration::from_mins(10));
         assert!(later.get(&denied).await.is_page("denied"));
@@ -299,8 +303,10 @@ async fn a_forged_denial_ends_nothing() {
     let code = parameter(&landed.parse().unwrap(), "completion");
     let now = stack.clock().now();
     stack.service().complete_session(id, &code, "user-7", now).await.unwrap();
-    // Afterwards it is a lie, and moves nothing either.
-    assert_eq!(led(&visit.ask(&denied).await), visit.told("denied", "user_denied"));
+    // Afterwards there is no flow that it could be of.
+    assert!(visit.ask(&denied).await.is_page("denied"));
+    let lie = format!("{denied}&state={}", visit.state);
+    assert_eq!(led(&visit.ask(&lie).await), visit.told("denied", "user_denied"), "which moves nothing");
     let shown = stack.service().store().session(id).await.unwrap().unwrap();
     assert_eq!(shown.state.status(), SessionStatus::Connected);
 }

@@ -101,8 +101,8 @@ pub(crate) async fn finish(
     let Some(state) = state else {
         // Meta is known to leave the state out of a denial. But any page can send a browser here
         // without one, so it leads back to the app, and speaks for no session.
-        let only = Flow::only(kind, keyring, app_id, cookies, now);
-        return Err(match only {
+        let alive = Flow::alive(kind, keyring, app_id, cookies, now);
+        return Err(match only_one_under_way(clients, alive).await {
             Some(flow) => reason.in_flow(&flow),
             None => reason.into(),
         });
@@ -112,7 +112,19 @@ pub(crate) async fn finish(
     Err(reason.in_flow(&flow))
 }
 
-/// Whether an expired flow came to its end in time. If that cannot be read, it counts as expired.
+/// The flow of a browser that has exactly one under way: who has connected one account, and says no
+/// to another, comes from the second.
+async fn only_one_under_way(clients: &Clients, alive: impl Iterator<Item = Flow>) -> Option<Flow> {
+    let mut only = None;
+    for flow in alive {
+        if !is_spent(clients, &flow.state).await && only.replace(flow).is_some() {
+            return None;
+        }
+    }
+    only
+}
+
+/// Whether a flow came to a good end. What cannot be read counts as not.
 async fn is_spent(clients: &Clients, state: &str) -> bool {
     clients.store.is_spent(&seal::hash(state)).await.unwrap_or(false)
 }
