@@ -257,7 +257,7 @@ async fn a_session_tells_how_it_went() {
     assert_eq!(standing().await, ("connected".to_owned(), None));
     // And what comes late changes nothing.
     let late = browser.get(&format!("{denied}&state={}", parameter(&back, "state"))).await;
-    assert!(late.is_page("denied"));
+    assert_eq!(parameter(&late.location(), "status"), "denied");
     assert_eq!(standing().await, ("connected".to_owned(), None));
     // Nobody redeemed it in time.
     stack.clock().advance(Duration::from_mins(31));

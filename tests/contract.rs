@@ -10,9 +10,10 @@ use reqwest::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use threads_auth::{ConnectOutcome, ReturnStatus};
 use threads_auth_model::{ScopesSource, SessionStatus, Status, Summary};
 use threads_auth_web::api;
-use threads_graph::{AccessToken, Scope, Scopes, UserId};
+use threads_graph::{AccessToken, DenialReason, Scope, Scopes, UserId};
 use tokio::process::Command;
 
 use crate::fixture::{Browser, account, parameter, stack};
@@ -39,8 +40,8 @@ async fn exists(stack: &Stack, method: &Method, path: &str) -> bool {
         .replace("{id}", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")
         .replace("{code}", "0123456789abcdef0123456789abcdef");
     let reply = iam::call(stack, method.clone(), &path, "").await;
-    let is_gateways = reply.body == r#"{"message":"Not Found"}"#;
-    !(reply.status == StatusCode::NOT_FOUND && (is_gateways || reply.is_page("not_found")))
+    let is_nowhere = reply.is_page("not_found") || reply.body.contains(r#""code":"not_found""#);
+    !(reply.status == StatusCode::NOT_FOUND && is_nowhere)
 }
 
 #[tokio::test]
@@ -57,6 +58,45 @@ async fn the_document_has_the_routes_that_there_are() {
     }
     let url = format!("{}/dev/openapi.yaml", stack.urls().service_url);
     assert_eq!(Browser::new().get(&url).await.body, DOCUMENT);
+}
+
+/// The rows of the table of ways back in a text: what the address has, and the reasons that go with
+/// it. Each is a word in code.
+fn ways_back(text: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let words = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    let rows = text.lines().map(str::trim).filter(|line| line.starts_with("| ") && line.contains("`status="));
+    rows.map(|row| {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').collect();
+        let status =
+            words(cells[1]).into_iter().find_map(|word| Some(word.strip_prefix("status=")?.to_owned()));
+        (status.unwrap(), words(cells[2]).into_iter().collect())
+    })
+    .fold(BTreeMap::new(), |mut all, (status, reasons): (String, BTreeSet<String>)| {
+        all.entry(status).or_default().extend(reasons);
+        all
+    })
+}
+
+#[test]
+fn the_ways_back_are_as_the_document_and_the_readme_say() {
+    let mut ways: BTreeMap<String, BTreeSet<String>> =
+        ReturnStatus::ALL.map(|status| (status.to_string(), BTreeSet::new())).into();
+    for outcome in ConnectOutcome::ALL {
+        let (Some(status), reason) = (outcome.return_status(), outcome.to_string()) else { continue };
+        let reasons = ways.get_mut(status.as_str()).unwrap();
+        match outcome {
+            ConnectOutcome::Connected | ConnectOutcome::Finishing => {}
+            ConnectOutcome::Denied => reasons.extend(DenialReason::ALL.map(|reason| reason.to_string())),
+            _ => drop(reasons.insert(reason)),
+        }
+    }
+    let readme = include_str!("../README.md");
+    let callback = CONTRACT["paths"]["/callback"]["get"]["responses"]["303"]["description"].as_str().unwrap();
+    for text in [readme, callback] {
+        assert_eq!(ways_back(text), ways);
+        let forms = ["`session_id`, `completion`", "`session_id`, `status`, `reason`", "hint"];
+        assert!(forms.iter().all(|form| text.contains(form)), "{text}");
+    }
 }
 
 /// Two examples of each body: one has everything that may be there, the other nothing that can be

@@ -85,7 +85,7 @@ pub(crate) struct Lossy {
 type Armed = (Failure, &'static str, u32);
 
 #[derive(Clone, Copy, PartialEq)]
-enum Failure {
+pub(crate) enum Failure {
     /// What was asked is done, and the answer gets lost.
     Lost,
     /// Nothing is done, and trying again is no use.
@@ -109,7 +109,7 @@ impl Lossy {
         (lossy, ThreadsAuth::new(Config::from_vars(&variables, None).unwrap()).unwrap())
     }
 
-    fn fail(&self, failure: Failure, operation: &'static str, after: u32) {
+    pub(crate) fn fail(&self, failure: Failure, operation: &'static str, after: u32) {
         *self.armed.lock().unwrap() = Some((failure, operation, after));
     }
 

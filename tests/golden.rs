@@ -414,11 +414,11 @@ async fn logins_that_are_under_way_come_to_their_end() {
     let somebody = "17841400000000001";
     let open = &cookies["open"];
     let reply = comes_back(&stack, open, text(open, "/state"), somebody).await;
-    assert_eq!(reply.location().as_str(), "http://127.0.0.1:4000/done?status=connected");
+    assert_eq!(reply.location().as_str(), "http://127.0.0.1:4000/done?status=connected#");
     let (_, shown) = get(&stack, &format!("/users/{somebody}")).await;
     assert_eq!((&shown["status"], &shown["scopes"]), (&json!("active"), &open["sealed"]["c"]));
     let again = comes_back(&stack, open, text(open, "/state"), somebody).await;
-    assert!(again.is_page("replayed"), "{again:?}");
+    assert_eq!(again.location().query(), Some("status=connected&reason=replayed"), "{again:?}");
     // So it is with a state that was spent before.
     let spent = golden("short-lived/spent-state.json");
     let reply = comes_back(&stack, &spent["cookie"], text(&spent, "/state"), somebody).await;
@@ -429,7 +429,7 @@ async fn logins_that_are_under_way_come_to_their_end() {
     let cookie = &cookies["in-a-session-on-https"];
     let state = text(cookie, "/state");
     let another = comes_back(&stack, cookie, state, somebody).await;
-    assert!(another.is_page("wrong_account"), "{another:?}");
+    assert_eq!(parameter(&another.location(), "reason"), "wrong_account", "{another:?}");
     let reply = comes_back(&stack, cookie, state, text(cookie, "/sealed/u")).await;
     let (back, session) = (reply.location(), text(cookie, "/sealed/i"));
     assert_eq!((back.path(), parameter(&back, "session_id").as_str()), ("/done", session));

@@ -182,6 +182,24 @@ def _(mutant):
     settings["GET /users/{id}/token"] = settings.pop("GET /users/{user_id}/token")
 
 
+SMALL = "what_no_route_takes_has_a_small_throttle"
+STRANGERS = [P, "RouteSettings", "$default"]
+drop(SMALL, "robots that use up people's limit", "ApiStage", STRANGERS)
+drop(SMALL, "robots without a burst of their own", "ApiStage", [*STRANGERS, "ThrottlingBurstLimit"])
+put(SMALL, "people's limit for robots", "ApiStage", [*STRANGERS, "ThrottlingRateLimit"], {"Ref": "ThrottleRate"})
+put(SMALL, "as much for robots as for people", "ApiStage", [*STRANGERS, "ThrottlingRateLimit"], 50)
+put(SMALL, "robots in each process of the callback", "ApiStage", [*STRANGERS, "ThrottlingBurstLimit"], 60)
+drop(SMALL, "a stage that may be made before $default", "ApiStage", ["DependsOn", 7])
+put("every_route_exists", "paths that do not exist, at the backend's function", "DefaultRoute", [P, "Target"], {"Fn::Sub": "integrations/${SessionsIntegration}"})
+put("every_route_exists", "a signature for a page that says that there is nothing", "DefaultRoute", [P, "AuthorizationType"], "AWS_IAM")
+
+
+@breaks("every_route_exists", "API Gateway's own answer to a path that does not exist")
+def _(mutant):
+    del mutant["Resources"]["DefaultRoute"]
+    mutant["Resources"]["ApiStage"]["DependsOn"].remove("DefaultRoute")
+
+
 put("nothing_but_the_domain_is_open", "AWS's address beside the domain", "Api", [P, "DisableExecuteApiEndpoint"], False)
 put("no_other_site_may_call", "CORS for everybody", "Api", [P, "CorsConfiguration"], {"AllowOrigins": ["*"]})
 put("integrations_pass_the_raw_query", "payload format 1.0", "CallbackIntegration", [P, "PayloadFormatVersion"], "1.0")

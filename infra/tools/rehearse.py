@@ -22,6 +22,7 @@ STEPS = [
     doctor.drills,
     doctor.without_permissions,
     people.callback_of_another_browser,
+    people.nowhere,
     backends.private_routes,
     backends.policies,
     backends.connect_session,

@@ -19,6 +19,7 @@ ROUTES = {
     "POST /deauthorize": ("NONE", "Deauthorize"),
     "POST /data-deletion": ("NONE", "Deletion"),
     "GET /data-deletion/{code}": ("NONE", "Deletion"),
+    "$default": ("NONE", "Callback"),
     "POST /sessions": ("AWS_IAM", "Sessions"),
     "GET /sessions/{id}": ("AWS_IAM", "Sessions"),
     "POST /sessions/{id}/complete": ("AWS_IAM", "Sessions"),
@@ -125,7 +126,7 @@ def signed_routes_have_throttles_of_their_own(template):
     problems = []
     for name, stage in of_type(template, "AWS::ApiGatewayV2::Stage").items():
         settings = stage["Properties"].get("RouteSettings", {})
-        problems += [f"{name} limits {key}, which is no signed route" for key in sorted(settings.keys() - routes.keys())]
+        problems += [f"{name} limits {key}, which is no signed route" for key in sorted(settings.keys() - routes.keys() - {"$default"})]
         for key, route in sorted(routes.items()):
             for limit in ("ThrottlingRateLimit", "ThrottlingBurstLimit"):
                 # CloudFormation makes a number of a parameter's text only where it knows the property's type, as it does not here.
@@ -133,6 +134,24 @@ def signed_routes_have_throttles_of_their_own(template):
                     problems.append(f"{key} has no number as its own {limit}")
             if route not in stage.get("DependsOn", []):
                 problems.append(f"{name} may be made before {route}")
+    return problems
+
+
+def what_no_route_takes_has_a_small_throttle(template):
+    """Strangers and robots find paths that do not exist. They use up neither the limit that people share nor the processes of the
+    function that people wait for."""
+    resources, problems = template["Resources"], []
+    routes = [name for name, r in of_type(template, "AWS::ApiGatewayV2::Route").items() if r["Properties"]["RouteKey"] == "$default"]
+    for name, stage in of_type(template, "AWS::ApiGatewayV2::Stage").items():
+        limits = stage["Properties"].get("RouteSettings", {}).get("$default", {})
+        for limit, of_people in (("ThrottlingRateLimit", "ThrottleRate"), ("ThrottlingBurstLimit", "ThrottleBurst")):
+            value = limits.get(limit)
+            if not isinstance(value, int) or not 0 < value < int(template["Parameters"][of_people]["Default"]):
+                problems.append(f"$default has {value} as its {limit}")
+        processes = resources["CallbackFunction"]["Properties"].get("ReservedConcurrentExecutions", {}).get("Fn::If", [None, 0])[1]
+        if limits.get("ThrottlingBurstLimit", 0) >= processes:
+            problems.append(f"$default may take all of {processes} processes")
+        problems += [f"{name} may be made before {route}" for route in routes if route not in stage.get("DependsOn", [])]
     return problems
 
 
@@ -352,6 +371,7 @@ RULES = [
     the_api_may_invoke_what_it_integrates,
     each_function_has_a_role_and_a_log_of_its_own,
     signed_routes_have_throttles_of_their_own,
+    what_no_route_takes_has_a_small_throttle,
     everything_of_note_has_an_alarm,
     every_alarm_is_in_the_runbook,
     every_alarm_is_on_the_dashboard,

@@ -1,7 +1,9 @@
 //! How an attack is made, and how it is seen to have done nothing.
 
 use devstack::Stack;
+use jiff::Timestamp;
 use reqwest::Method;
+use threads_auth::ThreadsAuth;
 use threads_auth_model::Session;
 use threads_auth_web::HttpRequest;
 
@@ -10,6 +12,17 @@ use crate::fixture::{Browser, Reply, calls, rows};
 
 /// Invokes a function in this process, past the gateway: what hostile bytes become at API Gateway is one char each.
 pub(super) async fn invoke(stack: &Stack, path: &str, raw_query: &str, cookies: &[String]) -> Reply {
+    invoke_at(stack.service(), stack.clock().now(), path, raw_query, cookies).await
+}
+
+/// The same of another service, at another time.
+pub(crate) async fn invoke_at(
+    service: &ThreadsAuth,
+    now: Timestamp,
+    path: &str,
+    raw_query: &str,
+    cookies: &[String],
+) -> Reply {
     let request = HttpRequest {
         method: Method::GET,
         path: path.to_owned(),
@@ -20,7 +33,6 @@ pub(super) async fn invoke(stack: &Stack, path: &str, raw_query: &str, cookies: 
         is_prefetch: false,
         caller: None,
     };
-    let (service, now) = (stack.service(), stack.clock().now());
     let response = match path {
         "/authorize" => authorize::handle(service, &request, now).await,
         _ => callback::handle(service, &request, now).await,
@@ -29,7 +41,7 @@ pub(super) async fn invoke(stack: &Stack, path: &str, raw_query: &str, cookies: 
     Reply { status: parts.status, headers: parts.headers, body }
 }
 
-pub(super) fn cookies(browser: &Browser) -> Vec<String> {
+pub(crate) fn cookies(browser: &Browser) -> Vec<String> {
     browser.jar.iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
 

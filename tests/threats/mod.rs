@@ -1,6 +1,6 @@
 //! The threats to connecting: each proof runs the real stack, and prints its figure.
 
-mod common;
+pub(crate) mod common;
 mod junk;
 mod pages;
 mod pollution;

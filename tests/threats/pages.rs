@@ -11,6 +11,10 @@ use super::common::{assert_untouched, cookies, invoke};
 use crate::fixture::{Browser, Reply, account, fail, parameter, stack};
 
 fn assert_secure(reply: &Reply) {
+    // A redirect keeps a window with who has opened it; a page of ours does not.
+    let is_redirect = reply.status.is_redirection();
+    let opener = reply.headers.get("cross-origin-opener-policy").map(|policy| policy.to_str().unwrap());
+    assert_eq!(opener, (!is_redirect).then_some("same-origin"), "{reply:?}");
     for (name, expected) in [
         ("cache-control", "no-store"),
         ("referrer-policy", "no-referrer"),

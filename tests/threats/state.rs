@@ -78,7 +78,7 @@ async fn threat_1_the_cookie_is_bound() {
     let cookie = start("https://auth.example.com/").await;
     let attributes: BTreeSet<_> = cookie.split("; ").skip(1).collect();
     assert!(cookie.starts_with("__Host-threads-auth-"), "{cookie}");
-    assert_eq!(attributes, BTreeSet::from(["HttpOnly", "SameSite=Lax", "Secure", "Path=/", "Max-Age=600"]));
+    assert_eq!(attributes, BTreeSet::from(["HttpOnly", "SameSite=Lax", "Secure", "Path=/", "Max-Age=4200"]));
     println!("threat 1: __Host- cookie with {attributes:?}");
 }
 

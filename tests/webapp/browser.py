@@ -46,13 +46,9 @@ class Person:
                            lambda: self.browser.find_elements(By.CSS_SELECTOR, selector))
         found[0].click()
 
-    def follow_back(self):
-        """Follows the link of our own pages that leads back to the app."""
-        self.click(f"a[href^='{APP}']")
-
     def address(self) -> str:
-        # Meta's `#_` outlives every redirect, as fragments do.
-        return self.browser.current_url.removesuffix("#_")
+        # The empty fragment with which the service leads back, so that Meta's `#_` does not reach the app.
+        return self.browser.current_url.removesuffix("#")
 
     def sees(self, **expected):
         """Looks at the app's page until it says so. Nothing but the page is asked for, again and again."""

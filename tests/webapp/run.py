@@ -90,14 +90,17 @@ def reconnecting(stack: Stack, mia: Person, jonas: Person):
           and way["add"] == ["reference", "return_to"])
 
     before = stack.rows(of="user#")
+    # As Meta does, the sandbox says no without a state.
+    mia.press("/connect")
+    mia.click("#deny")
+    mia.reads("Nothing was connected: denied.")
+    mia.screenshot("5-denied")
     mia.press("/connect")
     mia.allow(jonas.account)
-    mia.reads("wrong_account")
-    mia.screenshot("5-another-account")
-    mia.follow_back()
     mia.reads("Nothing was connected: wrong_account.")
+    mia.screenshot("6-another-account")
     mia.sees(status="needs_reauthorization", account=mia.account)
-    check("coming back with another account is refused, and changes neither",
+    check("a denial and another account are told to the app, and change neither account",
           stack.rows(of="user#") == before and stack.token(mia.account).status_code == 409
           and stack.token(jonas.account).ok)
 
@@ -115,7 +118,7 @@ def disconnecting(stack: Stack, jonas: Person):
     jonas.press("/disconnect")
     stack.event("account.disconnected", jonas.account, by="app")
     jonas.sees(status="revoked", account=jonas.account)
-    jonas.screenshot("6-disconnected")
+    jonas.screenshot("7-disconnected")
     refused = stack.token(jonas.account)
     check("a disconnected account has no token, here or in the tables",
           refused.status_code == 409 and refused.json()["error"]["code"] == "revoked"

@@ -1,13 +1,13 @@
 //! `GET /callback`: takes a person back from Threads, and shows how it went.
 //!
-//! Success leads to a clean URL, the app's or one of `GET /connected` and `GET /finishing`, so that no code stays in the address
-//! bar, the history or a `Referer`.
+//! A flow leads to a clean URL, the app's or one of `GET /connected` and `GET /finishing`, so that no code stays in the address
+//! bar, the history or a `Referer`. Here also ends whatever no other route takes.
 
 use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
 use threads_auth::{ConnectOutcome, ThreadsAuth};
-use threads_auth_web::pages::{self, Notice, Page};
-use threads_auth_web::{HttpRequest, Metric, emit, redirect};
+use threads_auth_web::pages::{self, Page};
+use threads_auth_web::{HttpRequest, Metric, emit, lead_back, nowhere, redirect};
 
 /// Answers one request.
 pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
@@ -16,7 +16,7 @@ pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp
         (&Method::GET, "/callback" | "/callback/") => finish(service, request, now).await,
         (&Method::GET, "/connected") => pages::respond(&Page::new(ConnectOutcome::Connected)),
         (&Method::GET, "/finishing") => pages::respond(&Page::new(ConnectOutcome::Finishing)),
-        _ => pages::respond(&Page::new(Notice::NotFound)),
+        _ => nowhere(request),
     }
 }
 
@@ -42,6 +42,6 @@ async fn finish(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) ->
             tracing::info!(request_id = request.request_id, outcome, user.id = %connected.user_id);
             redirect(StatusCode::SEE_OTHER, &connected.location)
         }
-        Err(refused) => pages::refuse(service.config(), request, &refused),
+        Err(refused) => lead_back(service.config(), request, &refused),
     }
 }

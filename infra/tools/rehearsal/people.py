@@ -49,6 +49,16 @@ def callback_of_another_browser(stage):
     expect("no call", len(stage.control("GET", "/calls")["calls"]) == calls)
 
 
+def nowhere(stage):
+    """A path or method that does not exist has a page, and beneath the backend's paths an error for programs, signed or not."""
+    for method, path in (("GET", "/nowhere"), ("GET", "/"), ("POST", "/authorize"), ("OPTIONS", "/callback")):
+        answer = call(DOMAIN, ENDPOINT.port, method, path)
+        expect(f"a page for {method} {path}", answer.status == 404 and "<code>not_found</code>" in answer.body, answer.body[:500])
+    for method, path in (("GET", "/users/1/x"), ("POST", "/users"), ("DELETE", "/sessions")):
+        answer = call(DOMAIN, ENDPOINT.port, method, path)
+        expect(f"an error for {method} {path}", answer.status == 404 and answer.json()["error"]["code"] == "not_found", answer.body)
+
+
 def meta_calls(stage, path, user_id):
     """What Meta posts, signed with the app's secret."""
     payload = {"algorithm": "HMAC-SHA256", "issued_at": int(time.time()), "user_id": user_id}

@@ -39,6 +39,8 @@ enum Function {
     Deletion,
     Sessions,
     Token,
+    /// Whatever no other route takes: `$default`.
+    Nowhere,
 }
 
 impl Function {
@@ -48,41 +50,43 @@ impl Function {
     }
 }
 
-/// The routes, as the production template declares them.
-fn route(method: &Method, path: &str) -> Option<Function> {
+/// The routes, as the production template declares them. As there, a method that a path does not
+/// have is no route either, `HEAD` and `OPTIONS` included: nothing answers a preflight.
+fn route(method: &Method, path: &str) -> Function {
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     // `/callback/{proxy+}`, which is how a route ends with a slash there.
     if let ("GET", ["callback", _, ..]) = (method.as_str(), parts.as_slice()) {
-        return Some(Function::Callback);
+        return Function::Callback;
     }
     if parts.contains(&"") {
-        return None;
+        return Function::Nowhere;
     }
     match (method.as_str(), parts.as_slice()) {
-        ("GET", ["authorize"]) => Some(Function::Authorize),
-        ("GET", ["callback" | "connected" | "finishing"]) => Some(Function::Callback),
-        ("POST", ["deauthorize"]) => Some(Function::Deauthorize),
-        ("POST", ["data-deletion"]) | ("GET", ["data-deletion", _]) => Some(Function::Deletion),
-        ("POST", ["sessions"] | ["sessions", _, "complete"]) | ("GET", ["sessions", _]) => {
-            Some(Function::Sessions)
-        }
+        ("GET", ["authorize"]) => Function::Authorize,
+        ("GET", ["callback" | "connected" | "finishing"]) => Function::Callback,
+        ("POST", ["deauthorize"]) => Function::Deauthorize,
+        ("POST", ["data-deletion"]) | ("GET", ["data-deletion", _]) => Function::Deletion,
+        ("POST", ["sessions"] | ["sessions", _, "complete"]) | ("GET", ["sessions", _]) => Function::Sessions,
         ("GET", ["users"] | ["users", _] | ["users", _, "token"]) | ("DELETE", ["users", _]) => {
-            Some(Function::Token)
+            Function::Token
         }
-        _ => None,
+        _ => Function::Nowhere,
     }
 }
 
 /// Whether a request is for a route with IAM authorization.
 pub(crate) fn is_private(method: &Method, path: &str) -> bool {
-    route(method, path).is_some_and(Function::is_private)
+    route(method, path).is_private()
 }
 
 /// The answer to a request whose signature is not right.
 pub(crate) fn forbidden(method: &Method, reason: &Refused) -> Response {
     let request_id = random_text::<9>().unwrap_or_default();
     tracing::warn!(request_id, %method, %reason, "a request was refused for its signature");
-    message(StatusCode::FORBIDDEN, &request_id)
+    // API Gateway's own answer. The id leads to what was logged.
+    let body = Json(json!({"message": "Forbidden"}));
+    let headers = [(HeaderName::from_static("apigw-requestid"), request_id)];
+    secure((StatusCode::FORBIDDEN, headers, body).into_response())
 }
 
 /// Answers whatever is not the development page's own.
@@ -93,9 +97,7 @@ pub(crate) async fn answer(
 ) -> Response {
     let (parts, body) = request.into_parts();
     let request_id = random_text::<9>().unwrap_or_default();
-    let Some(function) = route(&parts.method, parts.uri.path()) else {
-        return message(StatusCode::NOT_FOUND, &request_id);
-    };
+    let function = route(&parts.method, parts.uri.path());
     let line = parts.method.as_str().len() + parts.uri.to_string().len() + " HTTP/1.1\r\n ".len();
     let fields: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if line + fields > MAX_HEADERS {
@@ -111,7 +113,7 @@ pub(crate) async fn answer(
     let (service, now) = (&*shared.service, shared.clock.now());
     let response = match function {
         Function::Authorize => authorize::handle(service, &request, now).await,
-        Function::Callback => callback::handle(service, &request, now).await,
+        Function::Callback | Function::Nowhere => callback::handle(service, &request, now).await,
         Function::Deauthorize => deauthorize::handle(service, &request, now).await,
         Function::Deletion => deletion::handle(service, &request, now).await,
         Function::Sessions => sessions::handle(service, &request, now).await,
@@ -149,7 +151,10 @@ fn event(
         Err(_) => (BASE64_STANDARD.encode(body), true),
     };
     let path = parts.uri.path();
-    let route = format!("{} {path}", parts.method);
+    let route = match function {
+        Function::Nowhere => "$default".to_owned(),
+        _ => format!("{} {path}", parts.method),
+    };
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let mut event = json!({
         "version": "2.0",
@@ -203,13 +208,6 @@ fn identity() -> Value {
     })
 }
 
-/// API Gateway's own answer. The id leads to what was logged.
-fn message(status: StatusCode, request_id: &str) -> Response {
-    let body = Json(json!({"message": status.canonical_reason()}));
-    let headers = [(HeaderName::from_static("apigw-requestid"), request_id)];
-    secure((status, headers, body).into_response())
-}
-
 fn http_response(answer: ApiGatewayV2httpResponse) -> Response {
     let body = match answer.body {
         Some(threads_auth_web::Body::Text(text)) => Body::from(text),
@@ -245,5 +243,7 @@ mod tests {
         assert_eq!(iam.account_id.as_deref(), Some(ACCOUNT_ID));
         assert_eq!(iam.user_arn.as_deref(), Some("arn:aws:iam::123456789012:user/development"));
         assert!(event_of(Function::Authorize, "/authorize").authorizer.is_none());
+        let nowhere = event_of(Function::Nowhere, "/nowhere");
+        assert_eq!((nowhere.route_key.as_deref(), nowhere.authorizer.is_none()), (Some("$default"), true));
     }
 }

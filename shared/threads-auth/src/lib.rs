@@ -31,7 +31,7 @@ pub use config::{AuthorizeAccess, Config, ConfigError, ConfigProblem};
 pub use connect::return_to::{NotAllowed, ReturnTo, ReturnToAllowlist};
 pub use connect::{
     Begun, CompleteError, ConnectError, ConnectOutcome, ConnectRefusal, Connected, Flow, NewSession,
-    SessionError,
+    ReturnStatus, SessionError,
 };
 pub use events::RowChange;
 pub use operate::{

@@ -9,6 +9,9 @@ use http::Response;
 use http::header::{self, HeaderName, HeaderValue};
 use ring::digest;
 
+/// Whether a page shares its window with who has opened it.
+pub(crate) static OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+
 /// The style of our pages.
 pub(crate) const STYLE: &str = include_str!("pages/style.css");
 
@@ -43,7 +46,7 @@ pub fn secure<B>(mut response: Response<B>) -> Response<B> {
         (header::STRICT_TRANSPORT_SECURITY, "max-age=63072000; includeSubDomains"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
-        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (OPENER_POLICY.clone(), "same-origin"),
         (
             HeaderName::from_static("permissions-policy"),
             "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
@@ -76,13 +79,18 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn assert_secure<B>(response: &Response<B>) {
+        assert_guarded(response);
+        assert_eq!(header(response, "cross-origin-opener-policy"), Some("same-origin"));
+    }
+
+    /// All but the opener policy.
+    pub(crate) fn assert_guarded<B>(response: &Response<B>) {
         for (name, expected) in [
             ("cache-control", "no-store"),
             ("referrer-policy", "no-referrer"),
             ("strict-transport-security", "max-age=63072000; includeSubDomains"),
             ("x-content-type-options", "nosniff"),
             ("x-frame-options", "DENY"),
-            ("cross-origin-opener-policy", "same-origin"),
             ("x-robots-tag", "noindex"),
         ] {
             assert_eq!(header(response, name), Some(expected), "{name}");

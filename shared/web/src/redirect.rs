@@ -2,16 +2,18 @@
 
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
-use threads_auth::ConnectOutcome;
+use threads_auth::{Config, ConnectOutcome, ConnectRefusal};
 
-use crate::headers::secure;
-use crate::pages::{Page, respond};
+use crate::headers::{OPENER_POLICY, secure};
+use crate::pages::{Page, log, refuse, respond};
+use crate::request::HttpRequest;
 
 /// Sends the browser to `location` with an empty body: 302 towards Threads, 303 towards a clean
 /// URL.
 ///
 /// A location that a header cannot carry is a fault of ours and becomes
-/// [`ConnectOutcome::Unavailable`].
+/// [`ConnectOutcome::Unavailable`]. The opener policy of our pages is not on it: where an app has
+/// opened a window for the flow, one redirect that has it would part the two for good.
 #[must_use]
 pub fn redirect(status: StatusCode, location: &str) -> Response<String> {
     let location = match HeaderValue::from_str(location) {
@@ -23,22 +25,38 @@ pub fn redirect(status: StatusCode, location: &str) -> Response<String> {
     let mut response = Response::new(String::new());
     *response.status_mut() = status;
     response.headers_mut().insert(header::LOCATION, location);
-    secure(response)
+    let mut response = secure(response);
+    response.headers_mut().remove(&OPENER_POLICY);
+    response
+}
+
+/// Logs why a connect was refused, and leads its person back to the app. Where no way leads there,
+/// they get the page.
+#[must_use]
+pub fn lead_back(config: &Config, request: &HttpRequest, refused: &ConnectRefusal) -> Response<String> {
+    match refused.location(&config.return_to) {
+        Some(location) => {
+            log(request, refused);
+            redirect(StatusCode::SEE_OTHER, &location)
+        }
+        None => refuse(config, request, refused),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::headers::tests::{assert_secure, header};
+    use crate::headers::tests::{assert_guarded, assert_secure, header};
 
     #[test]
-    fn a_redirect_is_empty_and_as_secure() {
+    fn a_redirect_is_empty_and_as_secure_and_parts_no_window_from_its_opener() {
         for status in [StatusCode::FOUND, StatusCode::SEE_OTHER] {
             let response = redirect(status, "/connected?x=%0A");
             assert_eq!(response.status(), status);
             assert_eq!(header(&response, "location"), Some("/connected?x=%0A"));
             assert_eq!(response.body(), "");
-            assert_secure(&response);
+            assert_guarded(&response);
+            assert_eq!(header(&response, "cross-origin-opener-policy"), None);
         }
     }
 

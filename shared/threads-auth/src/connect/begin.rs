@@ -6,7 +6,7 @@ use url::{Url, form_urlencoded};
 
 use super::error::{ConnectError, ConnectRefusal};
 use super::flow::Flow;
-use super::session::{admit, is_session_id};
+use super::session::{admit, is_session_id, read};
 use crate::clients::Clients;
 use crate::config::AuthorizeAccess;
 
@@ -91,15 +91,16 @@ pub(crate) async fn begin(
     let mut flow = Flow::begin(scopes, now).map_err(ConnectError::Seal)?;
     flow.return_to = params.return_to;
     if let Some(id) = params.session {
-        let session = admit(clients, &id, now).await?;
+        flow.session_id = Some(id.clone());
+        let session = read(clients, &id).await.map_err(|error| error.in_flow(&flow))?;
+        flow.return_to.clone_from(&session.return_to);
+        admit(clients, &session, now).map_err(|error| error.in_flow(&flow))?;
         flow.scopes = session.scopes.unwrap_or(flow.scopes);
-        flow.return_to = session.return_to;
         flow.user_id = session.user_id;
-        flow.session_id = Some(id);
     }
-    let vault = clients.vault(now).await.map_err(ConnectError::Secrets)?;
+    let vault = clients.vault(now).await.map_err(|error| ConnectError::Secrets(error).in_flow(&flow))?;
     let (app_id, kind) = (vault.app_id(), config.cookie_kind());
     let cookies = flow.set_cookies(kind, &vault.keyring, app_id, cookies);
     let location = clients.graph.authorization_url(app_id, &clients.redirect_uri, &flow.scopes, &flow.state);
-    Ok(Begun { location, cookies: cookies.map_err(ConnectError::Seal)? })
+    Ok(Begun { location, cookies: cookies.map_err(|error| ConnectError::Seal(error).in_flow(&flow))? })
 }

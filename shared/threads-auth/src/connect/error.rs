@@ -2,11 +2,12 @@
 
 use threads_auth_model::seal::SealError;
 use threads_auth_store::{SecretsError, StoreError};
-use threads_graph::{CallbackError, ErrorKind};
+use threads_graph::{CallbackError, DenialReason, ErrorKind};
 
-use super::flow::Flow;
+use super::flow::{Flow, NotResumed};
 
-/// Why a flow did not begin or finish, and the flow that it ended, if there was one.
+/// Why a flow did not begin or finish, and the flow that it ended, if one is known: for a callback one
+/// whose sealed cookie this browser has brought along.
 #[derive(Debug, thiserror::Error)]
 #[error("{reason}")]
 pub struct ConnectRefusal {
@@ -52,7 +53,7 @@ pub enum ConnectError {
     Replayed,
     /// The person refused.
     #[error("consent was denied")]
-    Denied,
+    Denied(DenialReason),
     /// Meta ended the login by itself, and may have said with which number.
     #[error("Threads ended the login{}", .0.map_or_else(String::new, |code| format!(" with error {code}")))]
     ThreadsFailed(Option<u64>),
@@ -141,7 +142,7 @@ impl ConnectError {
             Self::Expired => ConnectOutcome::Expired,
             Self::Ended | Self::Deleted => ConnectOutcome::Ended,
             Self::Replayed => ConnectOutcome::Replayed,
-            Self::Denied => ConnectOutcome::Denied,
+            Self::Denied(_) => ConnectOutcome::Denied,
             Self::ThreadsFailed(_) => ConnectOutcome::ThreadsFailed,
             Self::WrongAccount => ConnectOutcome::WrongAccount,
             Self::Contradiction => ConnectOutcome::ThreadsUnavailable,
@@ -161,6 +162,15 @@ impl ConnectError {
         }
     }
 
+    /// Why, in one fixed word: for the flow's session, and for the app's page.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Denied(reason) => reason.as_str(),
+            _ => self.outcome().as_str(),
+        }
+    }
+
     /// The refusal that ends `flow`.
     pub(crate) fn in_flow(self, flow: &Flow) -> ConnectRefusal {
         ConnectRefusal { reason: self, flow: Some(Box::new(flow.clone())) }
@@ -170,5 +180,14 @@ impl ConnectError {
 impl From<ConnectError> for ConnectRefusal {
     fn from(reason: ConnectError) -> Self {
         Self { reason, flow: None }
+    }
+}
+
+impl From<NotResumed> for ConnectRefusal {
+    fn from(not_resumed: NotResumed) -> Self {
+        match not_resumed {
+            NotResumed::WrongBrowser => ConnectError::WrongBrowser.into(),
+            NotResumed::Expired(flow) => Self { reason: ConnectError::Expired, flow: Some(flow) },
+        }
     }
 }

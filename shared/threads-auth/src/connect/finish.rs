@@ -20,9 +20,9 @@ use threads_graph::{
 };
 
 use super::error::{ConnectError, ConnectOutcome, ConnectRefusal};
-use super::flow::{Flow, NoFlow};
-use super::return_to::ReturnTo;
-use super::session::admit;
+use super::flow::{Flow, NotResumed};
+use super::session::{admit, read};
+use super::way_back::{self, location};
 use crate::clients::Clients;
 use crate::inspection::{Inspection, is_taken};
 use crate::new_grant::new_grant;
@@ -63,26 +63,18 @@ pub(crate) async fn finish(
     let params = parse_callback(raw_query).map_err(ConnectError::Callback)?;
     let vault = clients.vault(now).await.map_err(ConnectError::Secrets)?;
     let (kind, keyring, app_id) = (clients.config.cookie_kind(), &vault.keyring, vault.app_id());
-    let resume = |state: &str| {
-        let flow = Flow::resume(kind, keyring, app_id, cookies, state, now);
-        flow.map_err(|no_flow| match no_flow {
-            NoFlow::WrongBrowser => ConnectError::WrongBrowser,
-            NoFlow::Expired => ConnectError::Expired,
-        })
-    };
-    let (reason, state, attempt) = match params {
-        CallbackParams::Denied { state, reason } => {
-            let attempt =
-                Attempt { status: SessionStatus::Denied, reason: reason.as_str(), is_failed_exchange: false };
-            (ConnectError::Denied, state, Some(attempt))
-        }
-        CallbackParams::Failed { state, code } => {
-            let reason = ConnectError::ThreadsFailed(code);
-            let attempt = failure(&reason);
-            (reason, state, attempt)
-        }
+    let resume = |state: &str| Flow::resume(kind, keyring, app_id, cookies, state, now);
+    let (reason, state) = match params {
+        CallbackParams::Denied { state, reason } => (ConnectError::Denied(reason), state),
+        CallbackParams::Failed { state, code } => (ConnectError::ThreadsFailed(code), state),
         CallbackParams::Granted { code, state } => {
-            let flow = resume(&state)?;
+            let flow = match resume(&state) {
+                // Nobody who has connected is told hours later that it took too long.
+                Err(NotResumed::Expired(flow)) if is_spent(clients, &state).await => {
+                    return Err(ConnectError::Replayed.in_flow(&flow));
+                }
+                resumed => resumed?,
+            };
             let granted = match granted(clients, &vault, &flow, &code, watch).await {
                 // The other callback of this flow may have come to its end at any moment.
                 Err(reason @ (ConnectError::Replayed | ConnectError::SessionClosed)) => {
@@ -100,7 +92,7 @@ pub(crate) async fn finish(
                     Ok(connected)
                 }
                 Err(reason) => {
-                    note(clients, &flow, failure(&reason)).await;
+                    note(clients, &flow, &reason).await;
                     Err(reason.in_flow(&flow))
                 }
             };
@@ -108,37 +100,53 @@ pub(crate) async fn finish(
     };
     let Some(state) = state else {
         // Meta is known to leave the state out of a denial. But any page can send a browser here
-        // without one, so it leads on, and speaks for no session.
-        let only = Flow::only(kind, keyring, app_id, cookies, now);
-        return Err(match only {
+        // without one, so it leads back to the app, and speaks for no session.
+        let alive = Flow::alive(kind, keyring, app_id, cookies, now);
+        return Err(match only_one_under_way(clients, alive).await {
             Some(flow) => reason.in_flow(&flow),
             None => reason.into(),
         });
     };
     let flow = resume(&state)?;
-    note(clients, &flow, attempt).await;
+    note(clients, &flow, &reason).await;
     Err(reason.in_flow(&flow))
 }
 
-/// How an attempt is noted that failed for `reason`, if it speaks for its session.
-fn failure(reason: &ConnectError) -> Option<Attempt<'static>> {
-    match reason {
+/// The flow of a browser that has exactly one under way: who has connected one account, and says no
+/// to another, comes from the second.
+async fn only_one_under_way(clients: &Clients, alive: impl Iterator<Item = Flow>) -> Option<Flow> {
+    let mut only = None;
+    for flow in alive {
+        if !is_spent(clients, &flow.state).await && only.replace(flow).is_some() {
+            return None;
+        }
+    }
+    only
+}
+
+/// Whether a flow came to a good end. What cannot be read counts as not.
+async fn is_spent(clients: &Clients, state: &str) -> bool {
+    clients.store.is_spent(&seal::hash(state)).await.unwrap_or(false)
+}
+
+/// How an attempt is noted that ended for `reason`, if it speaks for its session.
+fn attempt(reason: &ConnectError) -> Option<Attempt<'static>> {
+    let status = match reason {
         // Whoever comes after a success, or too late, speaks for it no more.
         ConnectError::Replayed
         | ConnectError::SessionClosed
         | ConnectError::SessionExpired
-        | ConnectError::SessionUnknown => None,
-        _ => Some(Attempt {
-            status: SessionStatus::Failed,
-            reason: reason.outcome().as_str(),
-            is_failed_exchange: matches!(reason, ConnectError::Threads(_)),
-        }),
-    }
+        | ConnectError::SessionUnknown => return None,
+        ConnectError::Denied(_) => SessionStatus::Denied,
+        _ => SessionStatus::Failed,
+    };
+    let is_failed_exchange = matches!(reason, ConnectError::Threads(_));
+    Some(Attempt { status, reason: reason.word(), is_failed_exchange })
 }
 
 /// Lets the app's backend know how an attempt in its session ended. The person is told in any case.
-async fn note(clients: &Clients, flow: &Flow, attempt: Option<Attempt<'_>>) {
-    if let (Some(id), Some(attempt)) = (&flow.session_id, attempt)
+async fn note(clients: &Clients, flow: &Flow, reason: &ConnectError) {
+    if let (Some(id), Some(attempt)) = (&flow.session_id, attempt(reason))
         && let Err(error) = clients.store.note_attempt(id, attempt).await
     {
         tracing::warn!(error = error_chain(&error), "the end of an attempt could not be noted");
@@ -154,7 +162,8 @@ async fn repeated(
     flow: &Flow,
     now: Timestamp,
 ) -> Result<Connected, ConnectError> {
-    let (Some(id), Some(return_to)) = (&flow.session_id, way_back(clients, flow)) else {
+    let return_to = way_back::of(&clients.config.return_to, flow);
+    let (Some(id), Some(return_to)) = (&flow.session_id, return_to) else {
         return Err(ConnectError::Replayed);
     };
     let completion = vault.completion_code(id, &flow.state);
@@ -162,7 +171,7 @@ async fn repeated(
         Some(Session { state: SessionState::Connected { user_id, completion_hash }, expires_at, .. })
             if completion_hash == seal::hash(&completion) && now < expires_at =>
         {
-            let location = return_to.with(&[("session_id", id), ("completion", &completion)]).into();
+            let location = location(return_to.with(&[("session_id", id), ("completion", &completion)]));
             Ok(Connected { location, user_id, outcome: ConnectOutcome::Replayed })
         }
         _ => Err(ConnectError::Replayed),
@@ -182,7 +191,11 @@ async fn granted(
     }
     // Whatever would be refused in the end is refused before Meta is asked.
     let session = match &flow.session_id {
-        Some(id) => Some(admit(clients, id, now).await?),
+        Some(id) => {
+            let session = read(clients, id).await?;
+            admit(clients, &session, now)?;
+            Some(session)
+        }
         None => None,
     };
     let may_be_twice = session.as_ref().is_some_and(|session| session.failures == 0);
@@ -370,14 +383,11 @@ async fn exchange_long_lived(
     }
 }
 
-fn way_back(clients: &Clients, flow: &Flow) -> Option<ReturnTo> {
-    flow.return_to.as_deref().and_then(|url| clients.config.return_to.check(url).ok())
-}
-
 fn destination(clients: &Clients, flow: &Flow, completion: &str, outcome: ConnectOutcome) -> String {
-    match (way_back(clients, flow), &flow.session_id) {
-        (Some(url), Some(id)) => url.with(&[("session_id", id), ("completion", completion)]).into(),
-        (Some(url), None) => url.with(&[("status", outcome.as_str())]).into(),
-        (None, _) => format!("/{outcome}"),
+    let return_to = way_back::of(&clients.config.return_to, flow);
+    match (return_to, &flow.session_id, outcome.return_status()) {
+        (Some(url), Some(id), _) => location(url.with(&[("session_id", id), ("completion", completion)])),
+        (Some(url), None, Some(status)) => location(url.with(&[("status", status.as_str())])),
+        _ => format!("/{outcome}"),
     }
 }

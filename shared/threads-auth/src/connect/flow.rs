@@ -19,6 +19,10 @@ use threads_graph::{AppId, Scopes, UserId};
 /// How long a person may take at Meta, in seconds.
 pub(crate) const LIFETIME_SECONDS: i64 = 600;
 
+/// How long the browser keeps the cookie, in seconds: for another hour, so that whoever comes too
+/// late can be told so, and led back to the app. It lets nothing else through by then.
+const COOKIE_SECONDS: i64 = LIFETIME_SECONDS + 3_600;
+
 /// How many flows one browser may have open. Their cookies must fit, with everything else, into
 /// 10,240 bytes of headers.
 const MAX_OPEN: usize = 5;
@@ -66,13 +70,13 @@ impl fmt::Debug for Flow {
     }
 }
 
-/// Why a callback does not belong to a flow of this browser.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoFlow {
+/// Why a callback does not go on with a flow of this browser.
+#[derive(Debug)]
+pub enum NotResumed {
     /// There is no cookie for this state, or it is not one of ours.
     WrongBrowser,
-    /// There is, and its time is over.
-    Expired,
+    /// There is, and the flow's time is over.
+    Expired(Box<Flow>),
 }
 
 /// The two forms of the cookie.
@@ -123,8 +127,8 @@ impl Flow {
         Ok(Self { state, began_at, milliseconds, scopes, return_to: None, session_id: None, user_id: None })
     }
 
-    /// The `Set-Cookie` headers that start this flow: its own cookie, and the end of the oldest
-    /// where too many are open.
+    /// The `Set-Cookie` headers that start this flow: its own cookie, and the end of others where too
+    /// many are open: what does not open first, then the expired, then the oldest.
     ///
     /// # Errors
     /// When sealing fails.
@@ -139,9 +143,9 @@ impl Flow {
         let sealed = BASE64_URL_SAFE_NO_PAD.encode(keyring.seal(&context(app_id), &json)?);
         let mut open: Vec<_> = ours(kind, cookies)
             .map(|(name, value)| {
-                // What does not open goes first.
-                let began_at = unseal(keyring, app_id, value).map(|flow| flow.began_at);
-                (Reverse(began_at), name, value.len())
+                let flow = unseal(keyring, app_id, value);
+                let rank = flow.map(|flow| (flow.is_alive(self.began_at), flow.began_at));
+                (Reverse(rank), name, value.len())
             })
             .collect();
         open.sort_unstable();
@@ -154,7 +158,7 @@ impl Flow {
         });
         let mut headers: Vec<_> =
             surplus.map(|(_, (_, name, _))| kind.cookie((*name).to_owned(), String::new(), 0)).collect();
-        headers.push(kind.cookie(name, sealed, LIFETIME_SECONDS));
+        headers.push(kind.cookie(name, sealed, COOKIE_SECONDS));
         Ok(headers)
     }
 
@@ -169,29 +173,27 @@ impl Flow {
         cookies: &[&str],
         state: &str,
         now: Timestamp,
-    ) -> Result<Self, NoFlow> {
+    ) -> Result<Self, NotResumed> {
         let name = kind.name(state);
         let flow = ours(kind, cookies)
             .filter(|(candidate, _)| *candidate == name)
             .find_map(|(_, value)| unseal(keyring, app_id, value))
             .filter(|flow| flow.state.as_bytes().ct_eq(state.as_bytes()).into())
-            .ok_or(NoFlow::WrongBrowser)?;
-        if flow.is_alive(now) { Ok(flow) } else { Err(NoFlow::Expired) }
+            .ok_or(NotResumed::WrongBrowser)?;
+        if flow.is_alive(now) { Ok(flow) } else { Err(NotResumed::Expired(Box::new(flow))) }
     }
 
-    /// The flow of a browser that has exactly one.
-    #[must_use]
-    pub fn only(
+    /// The flows of this browser that are alive.
+    pub fn alive(
         kind: CookieKind,
         keyring: &Keyring,
         app_id: &AppId,
         cookies: &[&str],
         now: Timestamp,
-    ) -> Option<Self> {
-        let mut flows = ours(kind, cookies)
+    ) -> impl Iterator<Item = Self> {
+        ours(kind, cookies)
             .filter_map(|(_, value)| unseal(keyring, app_id, value))
-            .filter(|flow| flow.is_alive(now));
-        flows.next().filter(|_| flows.next().is_none())
+            .filter(move |flow| flow.is_alive(now))
     }
 
     fn is_alive(&self, now: Timestamp) -> bool {
@@ -265,7 +267,7 @@ mod tests {
             flow
         }
 
-        fn resume(&self, state: &str, at: i64) -> Result<Flow, NoFlow> {
+        fn resume(&self, state: &str, at: i64) -> Result<Flow, NotResumed> {
             Flow::resume(CookieKind::Host, &self.keyring, &self.app_id, &[&self.header()], state, second(at))
         }
     }
@@ -281,7 +283,7 @@ mod tests {
         let set = |kind| flow.set_cookies(kind, &browser.keyring, &browser.app_id, &[]).unwrap().remove(0);
         let host = set(CookieKind::Host);
         assert!(host.starts_with("__Host-threads-auth-"), "{host}");
-        for attribute in ["; HttpOnly", "; SameSite=Lax", "; Secure", "; Path=/", "; Max-Age=600"] {
+        for attribute in ["; HttpOnly", "; SameSite=Lax", "; Secure", "; Path=/", "; Max-Age=4200"] {
             assert!(host.contains(attribute), "{attribute}");
         }
         assert!(!host.contains("Domain"));
@@ -293,13 +295,45 @@ mod tests {
         let (mut browser, mut other) = (Browser::new(), Browser::new());
         let flow = browser.start(1_000);
         assert_eq!(browser.resume(&flow.state, 1_599).unwrap().state, flow.state);
-        assert_eq!(browser.resume(&flow.state, 1_600).unwrap_err(), NoFlow::Expired);
-        assert_eq!(browser.resume(&flow.state, 999).unwrap_err(), NoFlow::Expired);
+        for at in [999, 1_600, 5_200] {
+            let late = browser.resume(&flow.state, at);
+            assert!(matches!(late, Err(NotResumed::Expired(known)) if known.state == flow.state), "{at}");
+        }
         let foreign = other.start(1_000);
-        assert_eq!(browser.resume(&foreign.state, 1_000).unwrap_err(), NoFlow::WrongBrowser);
+        assert!(matches!(browser.resume(&foreign.state, 1_000), Err(NotResumed::WrongBrowser)));
         // A cookie that is moved under another state's name holds another state.
         browser.jar[0].0 = CookieKind::Host.name("another");
-        assert_eq!(browser.resume("another", 1_000).unwrap_err(), NoFlow::WrongBrowser);
+        assert!(matches!(browser.resume("another", 1_000), Err(NotResumed::WrongBrowser)));
+    }
+
+    #[test]
+    fn what_is_expired_is_no_flow_of_the_browser_and_goes_first() {
+        let mut browser = Browser::new();
+        let alive = |browser: &Browser, at: i64| -> Vec<String> {
+            let header = browser.header();
+            Flow::alive(CookieKind::Host, &browser.keyring, &browser.app_id, &[&header], second(at))
+                .map(|flow| flow.state)
+                .collect()
+        };
+        let [early, ahead] = [0, 10_000].map(|at| browser.start(at));
+        assert_eq!(alive(&browser, 599), [early.state.as_str()]);
+        assert!(alive(&browser, 600).is_empty());
+        // Another clock of ours was ahead: its flow is as little alive as one of yesterday, whatever
+        // its time says.
+        let five: Vec<_> = (601..606).map(|at| browser.start(at)).collect();
+        assert_eq!(browser.jar.len(), 5);
+        for gone in [early, ahead] {
+            assert!(matches!(browser.resume(&gone.state, 606), Err(NotResumed::WrongBrowser)));
+        }
+        assert!(five.iter().all(|flow| browser.resume(&flow.state, 606).is_ok()));
+        assert_eq!(alive(&browser, 606).len(), 5);
+        // What is junk goes before the expired.
+        let mut browser = Browser::new();
+        let late = browser.start(0);
+        browser.jar.push((CookieKind::Host.name("junk"), "junk".to_owned()));
+        (600..604).for_each(|at| drop(browser.start(at)));
+        assert!(matches!(browser.resume(&late.state, 604), Err(NotResumed::Expired(_))));
+        assert_eq!(browser.jar.len(), 5);
     }
 
     #[test]

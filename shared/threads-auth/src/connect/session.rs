@@ -129,9 +129,13 @@ pub(crate) async fn find(clients: &Clients, id: &str) -> Result<Option<Session>,
     clients.store.session(id).await
 }
 
-/// The session of this id, if a person may go through it now and has a way back.
-pub(super) async fn admit(clients: &Clients, id: &str, now: Timestamp) -> Result<Session, ConnectError> {
-    let session = clients.store.session(id).await?.ok_or(ConnectError::SessionUnknown)?;
+/// The session of this id, for a person who comes with it.
+pub(super) async fn read(clients: &Clients, id: &str) -> Result<Session, ConnectError> {
+    clients.store.session(id).await?.ok_or(ConnectError::SessionUnknown)
+}
+
+/// Whether a person may go through a session now, and has a way back.
+pub(super) fn admit(clients: &Clients, session: &Session, now: Timestamp) -> Result<(), ConnectError> {
     if session.is_closed() {
         return Err(ConnectError::SessionClosed);
     }
@@ -143,7 +147,7 @@ pub(super) async fn admit(clients: &Clients, id: &str, now: Timestamp) -> Result
     if let Some(return_to) = &session.return_to {
         clients.config.return_to.check(return_to).map_err(|_| ConnectError::ReturnTo)?;
     }
-    Ok(session)
+    Ok(())
 }
 
 /// Redeems a completion code for the user of the app who is called `reference`, and claims the

@@ -106,9 +106,9 @@ impl Notice {
 pub(super) fn render(page: &Page) -> Markup {
     let Words { title, what, next, again, maker } = page.notice.words();
     let tone = page.notice.tone();
-    let restart = page.restart.as_deref().filter(|path| is_own_path(path));
+    let restart = page.restart.as_deref().filter(|path| is_own_path(path)).zip(again);
     let mut ways: Vec<(&str, &str)> = Vec::new();
-    ways.extend(restart.map(|path| (path, again.unwrap_or("Start again"))));
+    ways.extend(restart);
     ways.extend(page.back.as_ref().map(|link| (link.as_str(), "Go back to the app")));
     if page.notice.is_settled_in_app() {
         ways.reverse();

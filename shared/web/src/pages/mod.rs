@@ -11,4 +11,5 @@ mod words;
 pub use look::respond;
 pub use notice::Notice;
 pub use page::Page;
+pub(crate) use refusal::log;
 pub use refusal::{refuse, refuse_prefetch};

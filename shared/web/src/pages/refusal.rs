@@ -2,7 +2,7 @@
 //! person.
 
 use http::Response;
-use threads_auth::{AuthorizeAccess, Config, ConnectError, ConnectRefusal, Flow, error_chain};
+use threads_auth::{AuthorizeAccess, Config, ConnectOutcome, ConnectRefusal, Flow, error_chain};
 use url::form_urlencoded;
 
 use super::look::respond;
@@ -13,12 +13,17 @@ use crate::request::HttpRequest;
 /// Logs why a connect was refused, and answers with its page.
 #[must_use]
 pub fn refuse(config: &Config, request: &HttpRequest, refused: &ConnectRefusal) -> Response<String> {
+    log(request, refused);
+    respond(&page_of(config, refused))
+}
+
+/// Logs why a connect was refused.
+pub(crate) fn log(request: &HttpRequest, refused: &ConnectRefusal) {
     tracing::warn!(
         request_id = request.request_id,
         outcome = refused.reason.outcome().as_str(),
         error = error_chain(&refused.reason)
     );
-    respond(&page_of(config, refused))
 }
 
 /// Answers a request that a browser makes ahead of its person, if it is one: nothing is done, and
@@ -35,26 +40,29 @@ pub fn refuse_prefetch(request: &HttpRequest) -> Option<Response<String>> {
 
 /// The page for a refusal, with the ways on that are open to the person.
 fn page_of(config: &Config, refused: &ConnectRefusal) -> Page {
-    let flow = refused.flow.as_deref();
-    let back = flow.and_then(|flow| {
-        let return_to = config.return_to.check(flow.return_to.as_deref()?).ok()?;
-        let session = flow.session_id.as_deref().map(|id| ("session_id", id));
-        Some(return_to.with(session.as_slice()))
-    });
-    let restart = match (&refused.reason, flow) {
-        // What would only fail again has no "try again".
-        (
-            ConnectError::SessionRequired
-            | ConnectError::SessionUnknown
-            | ConnectError::SessionClosed
-            | ConnectError::SessionExpired
-            | ConnectError::ReturnTo,
-            _,
-        ) => None,
-        (_, Some(flow)) => Some(restart_path(flow)),
-        (_, None) => (config.authorize_access == AuthorizeAccess::Open).then(|| "/authorize".to_owned()),
+    let (outcome, flow) = (refused.reason.outcome(), refused.flow.as_deref());
+    let back = refused.way_back(&config.return_to);
+    let restart = restart(outcome, flow, back.is_some(), config.authorize_access);
+    Page { restart, back, ..Page::new(outcome) }
+}
+
+/// Where to start again, if that can help.
+fn restart(
+    outcome: ConnectOutcome,
+    flow: Option<&Flow>,
+    has_way_back: bool,
+    access: AuthorizeAccess,
+) -> Option<String> {
+    Notice::from(outcome).words().again?;
+    let is_open = access == AuthorizeAccess::Open;
+    let Some(flow) = flow else {
+        return is_open.then(|| "/authorize".to_owned());
     };
-    Page { restart, back, ..Page::new(refused.reason.outcome()) }
+    // A state that is spent has closed its session.
+    let is_admitted = flow.session_id.as_ref().map_or(is_open, |_| outcome != ConnectOutcome::Replayed);
+    // Nobody is sent off again for an address that is not allowed any more.
+    let leads_on = flow.return_to.is_none() || has_way_back;
+    (is_admitted && leads_on).then(|| restart_path(flow))
 }
 
 /// The path by which the same flow starts again.
@@ -69,4 +77,71 @@ fn restart_path(flow: &Flow) -> String {
         }
     }
     format!("/authorize?{}", query.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use threads_graph::Scopes;
+
+    use super::*;
+
+    /// The outcomes whose page has a button to start again, and where that leads.
+    fn offered(
+        flow: Option<&Flow>,
+        has_way_back: bool,
+        access: AuthorizeAccess,
+    ) -> (Vec<&'static str>, String) {
+        let mut ways: Vec<_> = Vec::new();
+        let mut outcomes = Vec::new();
+        for outcome in ConnectOutcome::ALL {
+            if let Some(way) = restart(outcome, flow, has_way_back, access) {
+                outcomes.push(outcome.as_str());
+                ways.push(way);
+            }
+        }
+        ways.dedup();
+        (outcomes, ways.join(" "))
+    }
+
+    #[test]
+    fn a_page_offers_a_start_only_where_that_can_help() {
+        let all = [
+            "denied",
+            "threads_failed",
+            "ended",
+            "expired",
+            "replayed",
+            "wrong_browser",
+            "wrong_account",
+            "bad_link",
+            "code_refused",
+            "threads_unavailable",
+            "unavailable",
+        ];
+        let but_replayed: Vec<_> = all.into_iter().filter(|outcome| *outcome != "replayed").collect();
+        let (session, open) = (AuthorizeAccess::Session, AuthorizeAccess::Open);
+        let nothing = (Vec::new(), String::new());
+        let mut flow = Flow::begin(Scopes::default(), Timestamp::UNIX_EPOCH).unwrap();
+
+        assert_eq!(offered(None, false, session), nothing);
+        assert_eq!(offered(None, false, open), (all.to_vec(), "/authorize".to_owned()));
+
+        // Without a session.
+        let again = "/authorize?scopes=threads_basic".to_owned();
+        assert_eq!(offered(Some(&flow), false, open), (all.to_vec(), again.clone()));
+        assert_eq!(offered(Some(&flow), false, session), nothing, "the door was closed meanwhile");
+        flow.return_to = Some("https://app.example/done".to_owned());
+        let again = format!("{again}&return_to=https%3A%2F%2Fapp.example%2Fdone");
+        assert_eq!(offered(Some(&flow), true, open), (all.to_vec(), again));
+        assert_eq!(offered(Some(&flow), false, open), nothing, "its address is not allowed any more");
+
+        // In a session.
+        flow.session_id = Some("abc".to_owned());
+        for access in [session, open] {
+            let again = "/authorize?session=abc".to_owned();
+            assert_eq!(offered(Some(&flow), true, access), (but_replayed.clone(), again));
+            assert_eq!(offered(Some(&flow), false, access), nothing);
+        }
+    }
 }

@@ -10,7 +10,7 @@ pub(super) struct Words {
     pub(super) what: &'static str,
     /// What to do now.
     pub(super) next: &'static str,
-    /// What the button says where starting again is the way on.
+    /// What the button says where starting again can help. Elsewhere there is none.
     pub(super) again: Option<&'static str>,
     /// A hint for the app's developer.
     pub(super) maker: Option<&'static str>,

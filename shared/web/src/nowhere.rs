@@ -1,0 +1,19 @@
+//! The answer to a request that no route takes: of a path that does not exist, or of a method that
+//! its path does not have.
+
+use http::Response;
+
+use crate::backend::no_route;
+use crate::pages::{Notice, Page, respond};
+use crate::request::HttpRequest;
+
+/// Where programs call, by the first part of the path.
+const OF_PROGRAMS: [&str; 2] = ["sessions", "users"];
+
+/// A page for people, and an error in JSON beneath the paths of the app's backend. Nothing is read
+/// for it, so nobody has to sign.
+#[must_use]
+pub fn nowhere(request: &HttpRequest) -> Response<String> {
+    let first = request.path.split('/').nth(1).unwrap_or_default();
+    if OF_PROGRAMS.contains(&first) { no_route() } else { respond(&Page::new(Notice::NotFound)) }
+}
