@@ -122,18 +122,11 @@ pub(crate) async fn finish(
 
 /// How an attempt is noted that failed for `reason`, if it speaks for its session.
 fn failure(reason: &ConnectError) -> Option<Attempt<'static>> {
-    match reason {
-        // Whoever comes after a success, or too late, speaks for it no more.
-        ConnectError::Replayed
-        | ConnectError::SessionClosed
-        | ConnectError::SessionExpired
-        | ConnectError::SessionUnknown => None,
-        _ => Some(Attempt {
-            status: SessionStatus::Failed,
-            reason: reason.outcome().as_str(),
-            is_failed_exchange: matches!(reason, ConnectError::Threads(_)),
-        }),
-    }
+    reason.outcome().speaks_for_session().then(|| Attempt {
+        status: SessionStatus::Failed,
+        reason: reason.outcome().as_str(),
+        is_failed_exchange: matches!(reason, ConnectError::Threads(_)),
+    })
 }
 
 /// Lets the app's backend know how an attempt in its session ended. The person is told in any case.
