@@ -81,7 +81,7 @@ async fn announced(stack: &Stack) -> Vec<Value> {
     stack.events().into_iter().rev().map(|event| event["detail"].clone()).collect()
 }
 
-async fn set_attribute(stack: &Stack, user_id: &str, name: &str, value: AttributeValue) {
+pub(crate) async fn set_attribute(stack: &Stack, user_id: &str, name: &str, value: AttributeValue) {
     threads_auth_store::aws::dynamodb(&stack.service().config().aws, &http())
         .update_item()
         .table_name(&stack.urls().grants_table)
