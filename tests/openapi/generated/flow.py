@@ -104,10 +104,12 @@ def main():
     # What a later version may say, and what API Gateway says by itself.
     later = Problem.from_dict({"code": "of_a_later_version", "message": "a text", "field": "of a later version"})
     assert later.code == "of_a_later_version"
-    for status, message in [(403, "Forbidden"), (429, "Too Many Requests"), (500, "Internal Server Error"), (503, "Service Unavailable")]:
-        gateway = httpx.MockTransport(lambda _, said=(status, message): httpx.Response(said[0], json={"message": said[1]}))
-        answer = vend_token.sync(user_id, client=Client("http://gateway", httpx_args={"transport": gateway}))
-        assert isinstance(answer, GatewayMessage) and answer.message == message, answer
+    by_itself = {403: "Forbidden", 429: "Too Many Requests", 500: "Internal Server Error", 503: "Service Unavailable"}
+    for status, message in by_itself.items():
+        answer = httpx.Response(status, json={"message": message})
+        gateway = httpx.MockTransport(lambda _, answer=answer: answer)
+        refused = vend_token.sync(user_id, client=Client("http://gateway", httpx_args={"transport": gateway}))
+        assert isinstance(refused, GatewayMessage) and refused.message == message, refused
     print("openapi-python-client: connected, vended, listed, disconnected")
 
 
