@@ -108,14 +108,16 @@ impl Browser {
 
     #[expect(clippy::disallowed_methods, reason = "a test's own requests")]
     pub(crate) async fn send(&self, method: Method, url: &str, headers: HeaderMap, body: String) -> Reply {
-        let mut request = self.http.request(method, url).headers(headers).body(body);
+        let mut request = self.http.request(method.clone(), url).headers(headers).body(body);
         if !self.jar.is_empty() {
             let cookies: Vec<_> = self.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
             request = request.header(COOKIE, cookies.join("; "));
         }
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
-        Reply { status, headers, body: response.text().await.unwrap() }
+        let body = response.text().await.unwrap();
+        crate::contract::assert_lists(&method, url, status, &body);
+        Reply { status, headers, body }
     }
 
     /// Gets a page, and keeps the cookies that come with it.

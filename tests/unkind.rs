@@ -81,7 +81,7 @@ async fn announced(stack: &Stack) -> Vec<Value> {
     stack.events().into_iter().rev().map(|event| event["detail"].clone()).collect()
 }
 
-async fn set_attribute(stack: &Stack, user_id: &str, name: &str, value: AttributeValue) {
+pub(crate) async fn set_attribute(stack: &Stack, user_id: &str, name: &str, value: AttributeValue) {
     threads_auth_store::aws::dynamodb(&stack.service().config().aws, &http())
         .update_item()
         .table_name(&stack.urls().grants_table)
@@ -223,13 +223,13 @@ async fn a_user_id_that_is_missing_is_asked_for_and_one_that_differs_is_refused(
     sandbox.set_exchange(ExchangeAnswer::InsufficientRole);
     assert!(Browser::new().connect(&stack, &ada).await.is_page("misconfigured"));
     sandbox.set_exchange(ExchangeAnswer::Documented);
-    let users: Vec<_> = stack.service().list_grants(None, None, None).await.unwrap().items;
+    let users: Vec<_> = stack.service().list_grants(None, 10, None).await.unwrap().items;
     assert_eq!(users.len(), 1);
     // Without anybody to say whose it is, nothing is stored.
     fail(&stack, SandboxCall::ExchangeCode, 1, respond(200, r#"{"access_token":"SHORT","user_id":0}"#));
     let reply = Browser::new().connect(&stack, &account(&stack, "grace")).await;
     assert_ne!(reply.status, StatusCode::SEE_OTHER);
-    assert_eq!(stack.service().list_grants(None, None, None).await.unwrap().items.len(), 1);
+    assert_eq!(stack.service().list_grants(None, 10, None).await.unwrap().items.len(), 1);
 }
 
 /// One bad hour, in which Meta refuses everybody's token: nobody is marked, and everybody lives on.

@@ -141,7 +141,7 @@ struct Prune {
 const SLACK: Duration = Duration::from_secs(30);
 
 /// How many accounts are tried before a keyring remembers a table's name.
-const SAMPLE: i32 = 200;
+const SAMPLE: u32 = 200;
 
 /// The longest that a sweep, or a login with its cookie, runs on with a keyring that it has read.
 const UNDER_WAY: Duration = Duration::from_mins(15);
@@ -287,7 +287,7 @@ async fn wait(
 /// good.
 async fn are_of_table(stack: &Opened, table: &str) -> Result<()> {
     let vault = Vault { table: table.to_owned(), ..stack.service.vault(stack.now()).await? };
-    let page = stack.service.list_grants(None, Some(SAMPLE), None).await?;
+    let page = stack.service.list_grants(None, SAMPLE, None).await?;
     let opened = page.items.into_iter().flatten().filter_map(|grant| {
         let live = grant.live()?;
         Some(vault.open(Purpose::AccessToken, &grant.user_id, &live.token))

@@ -158,7 +158,7 @@ pub(crate) fn json(error: &anyhow::Error) -> Value {
     let cause = whole.strip_prefix(&message).unwrap_or(&whole).trim_start_matches(": ");
     let mut detail = if let Some(meta) = error.downcast_ref::<threads_graph::Error>() {
         json!({
-            "kind": meta.kind().as_str(),
+            "kind": meta.kind().class().as_str(),
             "message": meta.kind().to_string(),
             "call": meta.call().as_str(),
             "status": meta.status(),

@@ -33,8 +33,10 @@ async fn delete(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) ->
             };
             // Not whose it was: the log would remember whom we have just forgotten.
             tracing::info!(request_id, outcome);
-            let answer =
-                api::DataDeleted { url: deleted.url.into(), confirmation_code: deleted.confirmation_code };
+            let answer = api::DeletionConfirmation {
+                url: deleted.url.into(),
+                confirmation_code: deleted.confirmation_code,
+            };
             json(StatusCode::OK, &answer)
         }
         Err(error) => not_removed(request, &error),

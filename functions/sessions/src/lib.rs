@@ -5,12 +5,10 @@
 
 use http::{Method, Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
-use threads_auth::{
-    CompleteError, ConnectOutcome, NewSession, NotAllowed, SessionError, State, Status, ThreadsAuth,
-};
-use threads_auth_web::api::{self, CompleteSession, CreateSession};
+use threads_auth::{CompleteError, NewSession, NotAllowed, SessionError, State, ThreadsAuth};
+use threads_auth_web::api::{self, ConnectedStatus, SessionCompletion};
 use threads_auth_web::{
-    BadRequest, Call, HttpRequest, Query, backend, json, json_error, no_route, object, unavailable,
+    BadRequest, Call, ErrorCode, HttpRequest, Query, backend, json, json_error, no_route, object, unavailable,
 };
 use threads_graph::{Scopes, UserId};
 
@@ -36,7 +34,7 @@ pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp
 async fn create(
     service: &ThreadsAuth,
     call: &Call<'_>,
-    body: CreateSession,
+    body: api::NewSession,
     now: Timestamp,
 ) -> Result<Response<String>, BadRequest> {
     let Some(return_to) = body.return_to else {
@@ -58,7 +56,7 @@ async fn create(
         Ok(session) => {
             tracing::info!(request_id, caller, outcome = "session_created");
             let scopes = session.scopes.as_ref().unwrap_or(&service.config().scopes);
-            let answer = api::SessionCreated {
+            let answer = api::Session {
                 unknown_scopes: scopes.unknown().collect(),
                 url: service.config().session_url(&session.id),
                 status: session.status_at(now),
@@ -79,7 +77,7 @@ async fn create(
                 }
                 NotAllowed::Ours => refused.to_string(),
             };
-            json_error(StatusCode::BAD_REQUEST, "return_to_refused", &what)
+            json_error(ErrorCode::ReturnToRefused, &what)
         }
         Err(error) => unavailable(call.request, &error),
     })
@@ -92,7 +90,7 @@ async fn show(service: &ThreadsAuth, call: &Call<'_>, id: &str, now: Timestamp) 
     match service.find_session(id).await {
         Ok(Some(session)) => {
             tracing::info!(request_id, caller, outcome = "session_shown");
-            let answer = api::SessionShown {
+            let answer = api::SessionProgress {
                 status: session.status_at(now),
                 reason: session.reason().map(str::to_owned),
                 id: session.id,
@@ -102,7 +100,7 @@ async fn show(service: &ThreadsAuth, call: &Call<'_>, id: &str, now: Timestamp) 
         }
         Ok(None) => {
             tracing::warn!(request_id, caller, outcome = "session_unknown");
-            json_error(StatusCode::NOT_FOUND, "session_unknown", "there is no session of this id")
+            json_error(ErrorCode::SessionUnknown, "there is no session of this id")
         }
         Err(error) => unavailable(call.request, &error),
     }
@@ -112,21 +110,19 @@ async fn complete(
     service: &ThreadsAuth,
     call: &Call<'_>,
     id: &str,
-    body: &CompleteSession,
+    body: &SessionCompletion,
     now: Timestamp,
 ) -> Response<String> {
     let (request_id, caller) = call.who();
     let error = match service.complete_session(id, &body.completion, &body.reference, now).await {
         Ok(grant) => {
             tracing::info!(request_id, caller, outcome = "session_completed", user.id = %grant.user_id);
-            // Where the long-lived token is still to come, it says so: it is connected within the hour, or an event tells.
-            let (status, expires_at) = match &grant.state {
-                State::Active(live, _) => (ConnectOutcome::Connected.as_str(), Some(live.expires_at)),
-                _ if grant.consent().is_some() => (Status::Pending.as_str(), None),
-                _ => (grant.status().as_str(), None),
+            let expires_at = match &grant.state {
+                State::Active(live, _) => Some(live.expires_at),
+                _ => None,
             };
-            let answer = api::SessionCompleted {
-                status,
+            let answer = api::ConnectedAccount {
+                status: ConnectedStatus::from(&grant),
                 user_id: grant.user_id,
                 username: grant.username,
                 scopes: grant.scopes,
@@ -136,16 +132,16 @@ async fn complete(
         }
         Err(error) => error,
     };
-    let (status, outcome) = match &error {
-        CompleteError::Unknown => (StatusCode::NOT_FOUND, "session_unknown"),
-        CompleteError::NotConnected(_) => (StatusCode::CONFLICT, "session_not_connected"),
-        CompleteError::Completed => (StatusCode::CONFLICT, "session_completed_before"),
-        CompleteError::WrongReference => (StatusCode::FORBIDDEN, "wrong_reference"),
-        CompleteError::WrongCode => (StatusCode::FORBIDDEN, "wrong_completion"),
-        CompleteError::Expired => (StatusCode::GONE, "session_expired"),
-        CompleteError::Gone => (StatusCode::GONE, "account_gone"),
+    let code = match &error {
+        CompleteError::Unknown => ErrorCode::SessionUnknown,
+        CompleteError::NotConnected(_) => ErrorCode::SessionNotConnected,
+        CompleteError::Completed => ErrorCode::SessionCompletedBefore,
+        CompleteError::WrongReference => ErrorCode::WrongReference,
+        CompleteError::WrongCode => ErrorCode::WrongCompletion,
+        CompleteError::Expired => ErrorCode::SessionExpired,
+        CompleteError::Gone => ErrorCode::AccountGone,
         CompleteError::Store(_) | CompleteError::Seal(_) => return unavailable(call.request, &error),
     };
-    tracing::warn!(request_id, caller, outcome);
-    json_error(status, outcome, &error.to_string())
+    tracing::warn!(request_id, caller, outcome = code.as_str());
+    json_error(code, &error.to_string())
 }

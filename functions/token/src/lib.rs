@@ -11,12 +11,12 @@ use threads_auth::{
     Summary, ThreadsAuth, TokenHash, VendError,
 };
 use threads_auth_web::{
-    BadRequest, Call, HttpRequest, Metric, Query, api, backend, emit, json, json_error, json_later, no_route,
-    unavailable,
+    BadRequest, Call, ErrorCode, HttpRequest, Metric, Query, api, backend, emit, json, json_error,
+    json_later, no_route, unavailable,
 };
 use threads_graph::{Scopes, UserId};
 
-/// How many accounts a page looks at.
+/// How many accounts a page holds.
 const PAGE: u32 = 500;
 const MAX_PAGE: u32 = 1_000;
 
@@ -59,7 +59,7 @@ async fn vend(
     let error = match vended {
         Ok(vended) => {
             tracing::info!(request_id, caller, outcome = "vended", user.id = %user_id);
-            return Ok(json(StatusCode::OK, &api::Token::from(vended)));
+            return Ok(json(StatusCode::OK, &api::VendedToken::from(vended)));
         }
         Err(error) => error,
     };
@@ -72,14 +72,14 @@ async fn vend(
             let cause = cause.as_str();
             tracing::warn!(request_id, caller, outcome = "needs_reauthorization", cause, user.id = %user_id);
             let what = "only the person can bring this account back: send them through a connect session";
-            reconnect(service, "needs_reauthorization", what, cause, &user_id, &scopes)
+            reconnect(service, ErrorCode::NeedsReauthorization, what, cause, &user_id, &scopes)
         }
         VendError::Revoked { by, scopes } => {
-            let cause = by.map_or("unknown", RevokedBy::as_str);
+            let cause = by.map_or(api::UNKNOWN_CAUSE, RevokedBy::as_str);
             tracing::warn!(request_id, caller, outcome = "revoked", cause, user.id = %user_id);
             let what =
                 "the account was disconnected; the person can connect it again through a connect session";
-            reconnect(service, "revoked", what, cause, &user_id, &scopes)
+            reconnect(service, ErrorCode::Revoked, what, cause, &user_id, &scopes)
         }
         VendError::Later { why, retry_after } => {
             tracing::warn!(request_id, caller, outcome = why.as_str(), retry_after, user.id = %user_id);
@@ -94,7 +94,7 @@ async fn vend(
                     "Meta has just refused the token without saying why; it is looked at again before that counts"
                 }
             };
-            json_later(why.as_str(), what, retry_after)
+            json_later(why.into(), what, retry_after)
         }
         VendError::Sealed(_) | VendError::Store(StoreError::Inconsistent(_)) => {
             call.unreadable(&user_id, &error)
@@ -108,7 +108,7 @@ async fn list(service: &ThreadsAuth, call: &Call<'_>) -> Result<Response<String>
     let status = query.get("status").map(str::parse::<Status>).transpose();
     let status =
         status.map_err(|error| BadRequest(format!("status must be one of {}", error.known.join(", "))))?;
-    let limit = i32::try_from(query.number("limit", PAGE, 1, MAX_PAGE)?).ok();
+    let limit = query.number("limit", PAGE, 1, MAX_PAGE)?;
     let after = query.get("cursor").map(read_cursor).transpose()?;
     let (request_id, caller) = call.who();
     let page = match service.list_grants(status, limit, after).await {
@@ -127,7 +127,7 @@ async fn list(service: &ThreadsAuth, call: &Call<'_>) -> Result<Response<String>
     }
     tracing::info!(request_id, caller, outcome = "listed", users = users.len());
     let cursor = page.next.map(|key| BASE64_URL_SAFE_NO_PAD.encode(key.as_str()));
-    let answer = api::Accounts { users, unreadable, cursor };
+    let answer = api::AccountPage { users, unreadable, cursor };
     Ok(json(StatusCode::OK, &answer))
 }
 
@@ -169,7 +169,7 @@ async fn disconnect(
 /// which is the backend's own.
 fn reconnect(
     service: &ThreadsAuth,
-    code: &str,
+    code: ErrorCode,
     message: &str,
     cause: &str,
     user_id: &UserId,
@@ -179,7 +179,7 @@ fn reconnect(
     let is_open = config.authorize_access == AuthorizeAccess::Open;
     let authorize_url = is_open.then(|| format!("{}authorize", config.public_url));
     let answer = api::NeedsPerson {
-        error: api::Ended { code, message, cause },
+        error: api::PersonProblem { code, message, cause },
         reconnect: api::Reconnect::new(user_id, scopes, authorize_url),
     };
     json(StatusCode::CONFLICT, &answer)
@@ -188,7 +188,7 @@ fn reconnect(
 fn unknown(call: &Call<'_>, user_id: &UserId) -> Response<String> {
     let (request_id, caller) = call.who();
     tracing::warn!(request_id, caller, outcome = "unknown_user", user.id = %user_id);
-    json_error(StatusCode::NOT_FOUND, "unknown_user", "no account of this id is connected")
+    json_error(ErrorCode::UnknownUser, "no account of this id is connected")
 }
 
 fn user_id(text: &str) -> Result<UserId, BadRequest> {

@@ -8,8 +8,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 use threads_graph::{Scope, UserId};
 
-use crate::rules::BROKEN_ROW;
-use crate::{Attribute, Cause, Claim, Deadline, Grant, RevokedBy, Row, ScopesSource, State, Status, Warning};
+use crate::{
+    Attribute, Cause, Claim, Deadline, FailureClass, Grant, RevokedBy, Row, ScopesSource, State, Status,
+    Warning,
+};
 
 /// `source` of our events on EventBridge.
 pub const SOURCE: &str = "threads-auth";
@@ -211,7 +213,7 @@ pub fn deleted(id: &str, user_id: &UserId, now: Timestamp) -> Event {
 /// The event of a row that does not make sense, once: when a sweep has found that.
 #[must_use]
 pub fn unreadable(id: &str, user_id: &UserId, old: &Row, new: &Row, now: Timestamp) -> Option<Event> {
-    let is_marked = |row: &Row| row.text(Attribute::LastError) == Some(BROKEN_ROW);
+    let is_marked = |row: &Row| row.text(Attribute::LastError) == Some(FailureClass::BrokenRow.as_str());
     let is_news = is_marked(new) && !is_marked(old);
     is_news.then(|| Event::of(id, in_seconds(now), user_id, Happened::Unreadable {}, None))
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::{SignedDuration, Timestamp};
-use threads_graph::{ReauthorizationCause, Scopes, UserId};
+use threads_graph::{ErrorClass, ReauthorizationCause, Scopes, UserId};
 
 use crate::Claim;
 
@@ -208,6 +208,21 @@ pub enum Cause {
     DataAccessExpired,
 }
 
+/// What kind of failure a grant's last one was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailureClass {
+    /// A call to Meta failed.
+    Threads(ErrorClass),
+    /// The row did not make sense.
+    BrokenRow,
+    /// A refresh by which the token did not live longer.
+    NotExtended,
+    /// A refusal of Meta's that is not believed yet.
+    Suspected,
+    /// The token does not open with the keyring.
+    Undecryptable,
+}
+
 /// A warning that was given once: this deadline is so many days away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Warning {
@@ -309,6 +324,11 @@ impl Cause {
 
     const OURS: [Self; 2] = [Self::NotCompleted, Self::DataAccessExpired];
 
+    /// Every cause.
+    pub fn all() -> impl Iterator<Item = Self> {
+        ReauthorizationCause::ALL.into_iter().map(Self::Threads).chain(Self::OURS)
+    }
+
     /// The name in the table, in logs and in answers.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -342,7 +362,27 @@ impl FromStr for Cause {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let ours = Self::OURS.into_iter().find(|cause| cause.as_str() == text);
-        ours.map_or_else(|| text.parse().map(Self::Threads).map_err(|_| ()), Ok)
+        Self::all().find(|cause| cause.as_str() == text).ok_or(())
+    }
+}
+
+impl FailureClass {
+    const OURS: [Self; 4] = [Self::BrokenRow, Self::NotExtended, Self::Suspected, Self::Undecryptable];
+
+    /// Every class.
+    pub fn all() -> impl Iterator<Item = Self> {
+        ErrorClass::ALL.into_iter().map(Self::Threads).chain(Self::OURS)
+    }
+
+    /// The name in the table and in answers.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Threads(class) => class.as_str(),
+            Self::BrokenRow => "broken_row",
+            Self::NotExtended => "not_extended",
+            Self::Suspected => "suspected",
+            Self::Undecryptable => "undecryptable",
+        }
     }
 }

@@ -33,8 +33,8 @@ pub use deletion::{Progress, Wish};
 pub use ends::{Effect, Ends, doubtful_from};
 pub use error_chain::error_chain;
 pub use grant::{
-    Access, Cause, Consent, Deadline, Grant, Live, Pause, RevokedBy, ScopesSource, State, Status, Suspicion,
-    Vouch, Warning,
+    Access, Cause, Consent, Deadline, FailureClass, Grant, Live, Pause, RevokedBy, ScopesSource, State,
+    Status, Suspicion, Vouch, Warning,
 };
 pub use key::Key;
 pub use row::{Inconsistency, Row, Value};

@@ -20,14 +20,14 @@
 //! A verdict on a token is no end: a token that Meta has issued meanwhile disproves it.
 
 use jiff::Timestamp;
-use threads_graph::{Scopes, UserId};
+use threads_graph::{ErrorClass, Scopes, UserId};
 
 use crate::Attribute as A;
 use crate::Condition::{Above, Absent, All, Any, AtMost, Below, Exists, Is, IsNot, NoNumber};
 use crate::schedule::{self, DataAccess, Life};
 use crate::{
-    Access, Cause, Change, Condition, Ends, Grant, Key, Live, Part, RevokedBy, Row, State, Status, Suspicion,
-    Transaction, Vouch, Warning, doubtful_from,
+    Access, Cause, Change, Condition, Ends, FailureClass, Grant, Key, Live, Part, RevokedBy, Row, State,
+    Status, Suspicion, Transaction, Vouch, Warning, doubtful_from,
 };
 
 /// Spent states outlive the codes that came with them, which Meta accepts for an hour.
@@ -49,13 +49,6 @@ const WARNING: &[A] = &[A::WarnedOf, A::WarnedDays];
 const UNFINISHED: &[A] = &[A::Unfinished, A::RequestedAt, A::GrantGone];
 /// Meta's word on the token that is replaced.
 const DOUBTS: &[A] = &[A::SuspectedCause, A::SuspectedAt, A::VouchedUntil, A::Vouches];
-
-/// The class of a row that does not make sense.
-pub const BROKEN_ROW: &str = "broken_row";
-/// The class of a refresh by which the token did not live longer.
-pub const NOT_EXTENDED: &str = "not_extended";
-/// The class of a refusal that is not believed yet.
-pub const SUSPECTED: &str = "suspected";
 
 /// The right to work on one row for a while.
 #[derive(Clone, Copy, Debug)]
@@ -117,7 +110,7 @@ pub struct Deferral<'a> {
     /// Failures in a row.
     pub failures: u32,
     /// The class of what went wrong.
-    pub class: Option<&'a str>,
+    pub class: Option<FailureClass>,
     /// A warning that was not given before.
     pub warning: Option<Warning>,
     /// Whether the grant had a consent when it was leased.
@@ -229,7 +222,7 @@ pub fn store_refreshed(
         .set_or_remove(A::ExpiryAssumed, is_assumed.then_some(1))
         .set(A::RefreshedAt, issued_at)
         .set(A::Failures, if gained { 0 } else { i64::from(grant.failures) + 1 })
-        .set_or_remove(A::LastError, (!gained).then_some(NOT_EXTENDED))
+        .set_or_remove(A::LastError, (!gained).then_some(FailureClass::NotExtended.as_str()))
         .set(A::UpdatedAt, now)
         .remove(DOUBTS)
         .remove(&[A::Cause]);
@@ -340,7 +333,7 @@ pub fn suspected(
     let change = change_of(&grant.user_id, operation, still)
         .set(A::SuspectedCause, suspicion.cause.as_str())
         .set(A::SuspectedAt, suspicion.since)
-        .set(A::LastError, SUSPECTED);
+        .set(A::LastError, FailureClass::Suspected.as_str());
     let change = by(due(change, &grant.user_id, look_at), right);
     heed_claim(grant, unless_consented(change, grant.consent().is_some()))
 }
@@ -402,7 +395,7 @@ pub fn defer(key: &Key, lease: Lease<'_>, deferral: Deferral<'_>, now: Timestamp
         change.when = change.when.and(generation(grant_id));
     }
     if let Some(class) = deferral.class {
-        change = change.set(A::LastError, class);
+        change = change.set(A::LastError, class.as_str());
     }
     if deferral.warning.is_some() {
         // The event of it has the row's time.
@@ -421,7 +414,7 @@ pub fn end(grant: &Grant, refused: &Live, lease: Lease<'_>, cause: Cause, now: T
     let change = change_of(&grant.user_id, "mark a grant", still)
         .set(A::Status, Status::NeedsReauthorization.as_str())
         .set(A::Cause, cause.as_str())
-        .set(A::LastError, Status::NeedsReauthorization.as_str())
+        .set(A::LastError, FailureClass::Threads(ErrorClass::NeedsReauthorization).as_str())
         .set(A::UpdatedAt, now)
         .remove(DOUBTS);
     let change = by(change, Right::Done(lease));
@@ -734,7 +727,7 @@ fn connected(change: Change, grant: &NewGrant<'_>, doubt: Option<Timestamp>, now
         .set_if_absent(A::CreatedAt, now)
         .set(A::UpdatedAt, now)
         .set_or_remove(A::ExpiryAssumed, is_assumed.then_some(1))
-        .set_or_remove(A::LastError, doubt.map(|_| SUSPECTED))
+        .set_or_remove(A::LastError, doubt.map(|_| FailureClass::Suspected.as_str()))
         .set_or_remove(A::SuspectedAt, doubt.map(|_| now))
         .set_or_remove(A::SuspectedCause, doubt.map(|_| Cause::DOUBT.as_str()))
         .remove(&[A::VouchedUntil, A::Vouches])
@@ -996,7 +989,7 @@ mod tests {
         new.retry_at = Some(at(41));
         let stored = store(&grant, new).apply(row).unwrap();
         let stored = read(&stored);
-        assert_eq!((stored.failures, stored.last_error.as_deref()), (1, Some(NOT_EXTENDED)));
+        assert_eq!((stored.failures, stored.last_error.as_deref()), (1, Some("not_extended")));
         assert_eq!(stored.due_at, Some(at(41)));
         assert_eq!(stored.live().unwrap().warning, Some(Warning { of: Deadline::Token, days: 14 }));
     }

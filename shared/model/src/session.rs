@@ -10,6 +10,9 @@ use threads_graph::{Scopes, UserId};
 /// write, without end.
 pub const MOST_FAILURES: u32 = 10;
 
+/// The reason of a session that this has closed.
+pub const TOO_MANY_FAILURES: &str = "too_many_failures";
+
 /// From the moment that an account was connected, its session can be completed for at least this
 /// long; and once it is, the same call has the same answer for as long.
 pub const TIME_TO_COMPLETE: SignedDuration = SignedDuration::from_mins(10);
@@ -120,9 +123,7 @@ impl Session {
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         match &self.state {
-            SessionState::Denied(_) | SessionState::Failed(_) if self.is_closed() => {
-                Some("too_many_failures")
-            }
+            SessionState::Denied(_) | SessionState::Failed(_) if self.is_closed() => Some(TOO_MANY_FAILURES),
             SessionState::Denied(reason) | SessionState::Failed(reason) => reason.as_deref(),
             SessionState::Open | SessionState::Connected { .. } | SessionState::Completed { .. } => None,
         }

@@ -1,12 +1,14 @@
 //! The grants table: one row per user, and what a sweep does to it.
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::operation::scan::ScanOutput;
 use aws_sdk_dynamodb::types::Select;
 use futures_util::stream::{Stream, TryStreamExt};
 use jiff::Timestamp;
 use threads_auth_model::rules::{self, Beside, Lease, LeaseReason, Refreshed};
 use threads_auth_model::{Attribute, Condition, Grant, Inconsistency, Key, Live, Status};
 use threads_graph::UserId;
+use tokio::time::Instant;
 
 use crate::StoreError;
 use crate::error::failed;
@@ -18,6 +20,21 @@ use crate::table::{Changed, Store, WriteOutcome, pk, stream};
 pub const DUE_INDEX: &str = "due";
 
 const DUE_PAGE: i32 = 100;
+
+/// What a page of grants is to hold, and how much work it may be.
+#[derive(Debug)]
+pub struct Wanted {
+    /// Only grants with this status.
+    pub status: Option<Status>,
+    /// How many grants.
+    pub grants: u32,
+    /// The key after which the page begins.
+    pub after: Option<Key>,
+    /// How many rows are looked at, at most.
+    pub rows: u32,
+    /// When no further read is begun.
+    pub until: Instant,
+}
 
 /// A part of a list, and the key after which the next part begins, if there is one.
 pub struct Page<T> {
@@ -48,17 +65,46 @@ impl Store {
         Ok(row.map(|row| Grant::from_row(&self.grants, &row)).transpose()?)
     }
 
-    /// A page of all grants, or of those with one status, in no order: each, or what is wrong with
-    /// it. `limit` rows are looked at, so a page can hold fewer.
+    /// A page of grants, in no order: each, or what is wrong with it. It holds as many grants as are
+    /// wanted, if there are so many, and beside them whatever rows on the way make no sense.
     ///
     /// # Errors
     /// When DynamoDB fails.
-    pub async fn grants(
+    pub async fn grants(&self, wanted: Wanted) -> Result<Page<Result<Grant, Inconsistency>>, StoreError> {
+        let mut page = Page { items: Vec::new(), next: wanted.after };
+        let (mut grants, mut looked_at) = (0, 0);
+        // One more than is wanted, to tell whether there are more. Most rows are grants, so that one
+        // read does; where they are not, each read is a larger one.
+        let mut at_once = wanted.grants.saturating_add(1);
+        loop {
+            let rows_left = wanted.rows.saturating_sub(looked_at);
+            let answer = self.scan(wanted.status, at_once.min(rows_left), page.next.clone()).await?;
+            looked_at += answer.scanned_count.unsigned_abs();
+            at_once = at_once.saturating_mul(4);
+            for item in answer.items.unwrap_or_default() {
+                let row = row(&item);
+                let grant = Grant::from_row(&self.grants, &row);
+                if grant.is_ok() && grants == wanted.grants {
+                    return Ok(page);
+                }
+                grants += u32::from(grant.is_ok());
+                page.items.push(grant);
+                page.next = row.key();
+            }
+            page.next = answer.last_evaluated_key.and_then(|key| row(&key).key());
+            if page.next.is_none() || looked_at >= wanted.rows || wanted.until <= Instant::now() {
+                return Ok(page);
+            }
+        }
+    }
+
+    /// The next `limit` rows after a key, but for those that are no grants, or not of the status.
+    async fn scan(
         &self,
         status: Option<Status>,
-        limit: Option<i32>,
+        limit: u32,
         after: Option<Key>,
-    ) -> Result<Page<Result<Grant, Inconsistency>>, StoreError> {
+    ) -> Result<ScanOutput, StoreError> {
         let mut expressions = Expressions::default();
         let mut filter = begins_with_users(&mut expressions);
         if let Some(status) = status {
@@ -70,19 +116,14 @@ impl Store {
             .client
             .scan()
             .table_name(&self.grants)
-            .set_limit(limit)
+            .set_limit(i32::try_from(limit).ok())
             .filter_expression(filter)
             .set_expression_attribute_names(expressions.names())
             .set_expression_attribute_values(expressions.values());
         if let Some(after) = after {
             request = request.exclusive_start_key(Attribute::Pk.as_str(), pk(&after));
         }
-        let answer = request.send().await.map_err(failed("list grants"))?;
-        let items = answer.items.unwrap_or_default();
-        Ok(Page {
-            items: items.iter().map(|item| Grant::from_row(&self.grants, &row(item))).collect(),
-            next: answer.last_evaluated_key.and_then(|key| row(&key).key()),
-        })
+        request.send().await.map_err(failed("list grants"))
     }
 
     /// All grants, in no order: each, or what is wrong with it.

@@ -23,7 +23,7 @@ mod transfers;
 
 pub use connects::{ClosedSession, CommitOutcome, Connected};
 pub use error::{AwsError, FailureKind, SecretsError, StoreError};
-pub use grants::{DUE_INDEX, LeaseOutcome, Page};
+pub use grants::{DUE_INDEX, LeaseOutcome, Page, Wanted};
 pub use item::{Item, row};
 pub use personal::Held;
 pub use retry::{Backoff, persist, repeat};

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use threads_auth_model::{Grant, Inconsistency, Key, Progress, Session, Status, Vault, error_chain};
-use threads_auth_store::{Page, Secrets, SecretsError, Store, StoreError};
+use threads_auth_store::{Page, Secrets, SecretsError, Store, StoreError, Wanted};
 use threads_graph::{AccessToken, UserId};
+use tokio::time::Instant;
 
 use crate::clients::{Clients, StartError};
 use crate::config::Config;
@@ -19,6 +20,9 @@ use crate::operate::{
 };
 use crate::refresh::{self, RefreshOutcome, SweepError, SweepReport, TokenHash, VendError, Vended};
 use crate::removal::{self, Deauthorized, Deleted, RemovalError};
+
+/// How many rows one page of a status may cost.
+const MOST_ROWS: u32 = 10_000;
 
 /// The service: its configuration and its clients.
 pub struct ThreadsAuth(Clients);
@@ -158,17 +162,20 @@ impl ThreadsAuth {
         self.0.store.grant(user_id).await
     }
 
-    /// A page of all grants, or of those with one status: [`Store::grants`].
+    /// A page of so many grants, or of those with one status: [`Store::grants`]. It is full as long
+    /// as there are more, unless few of many have the status, or the time of a request is over.
     ///
     /// # Errors
     /// When DynamoDB fails.
     pub async fn list_grants(
         &self,
         status: Option<Status>,
-        limit: Option<i32>,
+        grants: u32,
         after: Option<Key>,
     ) -> Result<Page<Result<Grant, Inconsistency>>, StoreError> {
-        self.0.store.grants(status, limit, after).await
+        let rows = if status.is_some() { MOST_ROWS } else { u32::MAX };
+        let until = Instant::now() + self.0.config.work_time();
+        self.0.store.grants(Wanted { status, grants, after, rows, until }).await
     }
 
     /// Ends a grant for the app: the tokens are destroyed, and the person has to consent to come

@@ -77,6 +77,30 @@ names! {
     }
 }
 
+names! {
+    /// A kind without its details.
+    pub enum ErrorClass {
+        /// [`ErrorKind::Transient`].
+        Transient => "transient",
+        /// [`ErrorKind::Throttled`].
+        Throttled => "throttled",
+        /// [`ErrorKind::NeedsReauthorization`].
+        NeedsReauthorization => "needs_reauthorization",
+        /// [`ErrorKind::Permission`].
+        Permission => "permission",
+        /// [`ErrorKind::CodeUnusable`].
+        CodeUnusable => "code_unusable",
+        /// [`ErrorKind::Configuration`].
+        Configuration => "configuration",
+        /// [`ErrorKind::TooYoung`].
+        TooYoung => "too_young",
+        /// [`ErrorKind::Malformed`].
+        Malformed => "malformed",
+        /// [`ErrorKind::Rejected`].
+        Rejected => "rejected",
+    }
+}
+
 impl ConfigurationProblem {
     /// What a number of Meta's authorization page means, if it is about how the app is set up: that
     /// of an error on the page, or of [`Failed`](crate::CallbackParams::Failed).
@@ -110,19 +134,19 @@ impl ReauthorizationCause {
 }
 
 impl ErrorKind {
-    /// A stable name of the class, such as `needs_reauthorization`, without its details: for logs, metrics and storage.
+    /// The class, without details: for logs, metrics and storage.
     #[must_use]
-    pub fn as_str(&self) -> &'static str {
+    pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Transient => "transient",
-            Self::Throttled { .. } => "throttled",
-            Self::NeedsReauthorization(_) => "needs_reauthorization",
-            Self::Permission => "permission",
-            Self::CodeUnusable => "code_unusable",
-            Self::Configuration(_) => "configuration",
-            Self::TooYoung => "too_young",
-            Self::Malformed => "malformed",
-            Self::Rejected => "rejected",
+            Self::Transient => ErrorClass::Transient,
+            Self::Throttled { .. } => ErrorClass::Throttled,
+            Self::NeedsReauthorization(_) => ErrorClass::NeedsReauthorization,
+            Self::Permission => ErrorClass::Permission,
+            Self::CodeUnusable => ErrorClass::CodeUnusable,
+            Self::Configuration(_) => ErrorClass::Configuration,
+            Self::TooYoung => ErrorClass::TooYoung,
+            Self::Malformed => ErrorClass::Malformed,
+            Self::Rejected => ErrorClass::Rejected,
         }
     }
 
@@ -222,7 +246,7 @@ mod tests {
             (ErrorKind::Rejected, "rejected", false),
         ];
         for (kind, name, retryable) in kinds {
-            assert_eq!((kind.as_str(), kind.is_retryable()), (name, retryable));
+            assert_eq!((kind.class().as_str(), kind.is_retryable()), (name, retryable));
         }
     }
 }

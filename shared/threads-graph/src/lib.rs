@@ -82,7 +82,7 @@ pub use classify::page_moved_to;
 pub use client::{Credentials, Endpoint, InvalidCredentials, ThreadsClient};
 pub use endpoints::{Endpoints, InvalidEndpoints, authorization_url};
 pub use error::Error;
-pub use error_kind::{ConfigurationProblem, ErrorKind, ReauthorizationCause};
+pub use error_kind::{ConfigurationProblem, ErrorClass, ErrorKind, ReauthorizationCause};
 pub use graph::{Graph, LongLivedToken, Profile, ShortLivedToken, TokenInfo};
 pub use http::{HttpClient, HttpClientError, HttpTimeouts};
 pub use ids::{AppId, InvalidId, InvalidRedirectUri, MediaId, RedirectUri, UserId};

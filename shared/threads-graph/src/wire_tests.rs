@@ -571,7 +571,7 @@ async fn no_failure_of_any_call_shows_a_secret() {
         }
         for result in calls.join_all().await {
             let error = result.unwrap_err();
-            assert_eq!(error.kind().as_str(), expected, "{hostile:?} {error:?}");
+            assert_eq!(error.kind().class().as_str(), expected, "{hostile:?} {error:?}");
             let _ = write!(shown, "{error} {error:?} {error:#?} ");
             let mut source = error.source();
             while let Some(cause) = source {

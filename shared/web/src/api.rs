@@ -4,13 +4,15 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
-use threads_auth::{ScopesSource, SessionStatus, Status, Summary, Vended};
+use threads_auth::{Grant, ScopesSource, SessionStatus, Status, Summary, Vended};
 use threads_graph::{AccessToken, Scope, Scopes, UserId};
+
+use crate::error_code::ErrorCode;
 
 /// The body of `POST /sessions`.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct CreateSession {
+pub struct NewSession {
     pub reference: String,
     /// Required: what is said of its absence is to tell more than its name.
     pub return_to: Option<String>,
@@ -26,14 +28,14 @@ pub struct CreateSession {
 /// The body of `POST /sessions/{id}/complete`.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct CompleteSession {
+pub struct SessionCompletion {
     pub completion: String,
     pub reference: String,
 }
 
 /// The answer to `POST /sessions`.
 #[derive(Debug, Serialize)]
-pub struct SessionCreated {
+pub struct Session {
     pub id: String,
     pub url: String,
     pub expires_at: Timestamp,
@@ -43,7 +45,7 @@ pub struct SessionCreated {
 
 /// The answer to `GET /sessions/{id}`: not who came back, and not whose session it is.
 #[derive(Debug, Serialize)]
-pub struct SessionShown {
+pub struct SessionProgress {
     pub id: String,
     pub status: SessionStatus,
     pub reason: Option<String>,
@@ -52,17 +54,42 @@ pub struct SessionShown {
 
 /// The answer to `POST /sessions/{id}/complete`.
 #[derive(Debug, Serialize)]
-pub struct SessionCompleted {
-    pub status: &'static str,
+pub struct ConnectedAccount {
+    pub status: ConnectedStatus,
     pub user_id: UserId,
     pub username: Option<String>,
     pub scopes: Scopes,
     pub expires_at: Option<Timestamp>,
 }
 
+threads_graph::names! {
+    /// Where an account stands for the user who has just claimed it.
+    pub enum ConnectedStatus {
+        /// It is connected.
+        Connected => "connected",
+        /// The long-lived token is still to come, usually within the hour.
+        Pending => "pending",
+        /// Only the person brings it back.
+        NeedsReauthorization => "needs_reauthorization",
+        /// It was disconnected meanwhile.
+        Revoked => "revoked",
+    }
+}
+
+impl From<&Grant> for ConnectedStatus {
+    fn from(grant: &Grant) -> Self {
+        match grant.status() {
+            Status::Active => Self::Connected,
+            Status::NeedsReauthorization if grant.consent().is_none() => Self::NeedsReauthorization,
+            Status::Revoked if grant.consent().is_none() => Self::Revoked,
+            Status::Pending | Status::NeedsReauthorization | Status::Revoked => Self::Pending,
+        }
+    }
+}
+
 /// The answer to `GET /users`. The answer to `GET /users/{user_id}` is one [`Summary`].
 #[derive(Debug, Serialize)]
-pub struct Accounts {
+pub struct AccountPage {
     pub users: Vec<Summary>,
     pub unreadable: usize,
     pub cursor: Option<String>,
@@ -77,7 +104,7 @@ pub struct Disconnected {
 
 /// The answer to `GET /users/{user_id}/token`.
 #[derive(Debug, Serialize)]
-pub struct Token {
+pub struct VendedToken {
     pub user_id: UserId,
     #[serde(serialize_with = "exposed")]
     pub access_token: AccessToken,
@@ -87,7 +114,7 @@ pub struct Token {
     pub scopes_source: ScopesSource,
 }
 
-impl From<Vended> for Token {
+impl From<Vended> for VendedToken {
     fn from(vended: Vended) -> Self {
         Self {
             user_id: vended.user_id,
@@ -110,7 +137,7 @@ pub struct Deauthorized {}
 
 /// The answer to `POST /data-deletion`.
 #[derive(Debug, Serialize)]
-pub struct DataDeleted {
+pub struct DeletionConfirmation {
     pub url: String,
     pub confirmation_code: String,
 }
@@ -124,7 +151,7 @@ pub struct Error<'a> {
 /// What is wrong: a stable code for programs, and a sentence for people.
 #[derive(Debug, Serialize)]
 pub struct Problem<'a> {
-    pub code: &'a str,
+    pub code: ErrorCode,
     pub message: &'a str,
 }
 
@@ -132,14 +159,17 @@ pub struct Problem<'a> {
 /// (`account.recovered`).
 #[derive(Debug, Serialize)]
 pub struct NeedsPerson<'a> {
-    pub error: Ended<'a>,
+    pub error: PersonProblem<'a>,
     pub reconnect: Reconnect<'a>,
 }
 
+/// The cause where it was not kept who revoked an account.
+pub const UNKNOWN_CAUSE: &str = "unknown";
+
 /// A [`Problem`] that has a cause.
 #[derive(Debug, Serialize)]
-pub struct Ended<'a> {
-    pub code: &'a str,
+pub struct PersonProblem<'a> {
+    pub code: ErrorCode,
     pub message: &'a str,
     pub cause: &'a str,
 }

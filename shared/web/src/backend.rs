@@ -5,12 +5,13 @@
 
 use std::error::Error;
 
-use http::{Method, Response, StatusCode};
+use http::{Method, Response};
 use serde::de::DeserializeOwned;
 use threads_auth::{RemovalError, StoreError, error_chain};
 use threads_graph::UserId;
 use url::form_urlencoded;
 
+use crate::error_code::ErrorCode;
 use crate::failures::unavailable;
 use crate::json::json_error;
 use crate::request::HttpRequest;
@@ -44,12 +45,12 @@ where
             "this route has no IAM authorization, so it answers nobody"
         );
         let what = "this route needs IAM authorization: the request is not signed, or the route is deployed without it";
-        return json_error(StatusCode::FORBIDDEN, "forbidden", what);
+        return json_error(ErrorCode::Forbidden, what);
     };
     let call = Call { request, caller, path: request.path.split('/').skip(1).collect() };
     handle(call).await.unwrap_or_else(|bad| {
         tracing::warn!(request_id, caller, outcome = "bad_request", error = %bad);
-        json_error(StatusCode::BAD_REQUEST, "bad_request", &bad.0)
+        json_error(ErrorCode::BadRequest, &bad.0)
     })
 }
 
@@ -90,14 +91,14 @@ impl Call<'_> {
         let (request_id, caller) = self.who();
         tracing::error!(request_id, caller, outcome = "unreadable", user.id = %user_id, error = error_chain(error));
         let what = "the stored account cannot be read; its operator finds the cause in the log";
-        json_error(StatusCode::INTERNAL_SERVER_ERROR, "unreadable", what)
+        json_error(ErrorCode::Unreadable, what)
     }
 }
 
 /// The answer where there is no such route.
 #[must_use]
 pub fn no_route() -> Response<String> {
-    json_error(StatusCode::NOT_FOUND, "not_found", "there is no such route")
+    json_error(ErrorCode::NotFound, "there is no such route")
 }
 
 /// The body as a JSON object.

@@ -2,9 +2,10 @@
 
 use std::error::Error;
 
-use http::{Response, StatusCode};
+use http::Response;
 use threads_auth::{RemovalError, error_chain};
 
+use crate::error_code::ErrorCode;
 use crate::json::{json_error, json_later};
 use crate::request::HttpRequest;
 
@@ -21,7 +22,7 @@ pub fn unavailable(request: &HttpRequest, error: &(dyn Error + 'static)) -> Resp
         error = error_chain(error)
     );
     json_later(
-        "unavailable",
+        ErrorCode::Unavailable,
         "the store or the secrets are out of reach for a moment; ask again",
         RETRY_AFTER_SECONDS,
     )
@@ -34,7 +35,7 @@ pub fn not_removed(request: &HttpRequest, error: &RemovalError) -> Response<Stri
         RemovalError::Form | RemovalError::SignedRequest(_) => {
             let request_id = &request.request_id;
             tracing::warn!(request_id, outcome = "refused", error = error_chain(error));
-            json_error(StatusCode::BAD_REQUEST, "bad_signed_request", &error.to_string())
+            json_error(ErrorCode::BadSignedRequest, &error.to_string())
         }
         RemovalError::Secrets(_) | RemovalError::Store(_) => unavailable(request, error),
     }

@@ -5,6 +5,7 @@ use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
 use crate::api;
+use crate::error_code::ErrorCode;
 use crate::headers::secure;
 
 /// `body` as JSON, not to be cached.
@@ -19,15 +20,14 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> Response<String> {
 
 /// An error: a stable code for programs, and a sentence for people.
 #[must_use]
-pub fn json_error(status: StatusCode, code: &str, message: &str) -> Response<String> {
-    let error = api::Problem { code, message };
-    json(status, &api::Error { error })
+pub fn json_error(code: ErrorCode, message: &str) -> Response<String> {
+    json(code.status(), &api::Error { error: api::Problem { code, message } })
 }
 
 /// It is worth asking again in `seconds`.
 #[must_use]
-pub fn json_later(code: &str, message: &str, seconds: u32) -> Response<String> {
-    let mut response = json_error(StatusCode::SERVICE_UNAVAILABLE, code, message);
+pub fn json_later(code: ErrorCode, message: &str, seconds: u32) -> Response<String> {
+    let mut response = json_error(code, message);
     response.headers_mut().insert(RETRY_AFTER, seconds.into());
     response
 }

@@ -5,6 +5,7 @@
 
 pub mod api;
 mod backend;
+mod error_code;
 mod failures;
 pub mod headers;
 mod json;
@@ -18,6 +19,7 @@ mod run;
 pub mod telemetry;
 
 pub use backend::{BadRequest, Call, Query, backend, no_route, object};
+pub use error_code::ErrorCode;
 pub use failures::{not_removed, unavailable};
 pub use headers::with_cookies;
 pub use json::{json, json_error, json_later};

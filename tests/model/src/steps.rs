@@ -13,10 +13,10 @@ use threads_auth_model::rules::{
 };
 use threads_auth_model::schedule::{self, DataAccess, Life, SECOND_LOOK};
 use threads_auth_model::{
-    Access, Attribute as A, Cause, Change, Effect, Ends, Grant, Key, Live, Part, RevokedBy, Row,
-    ScopesSource, State, Suspicion, Transaction, doubtful_from,
+    Access, Attribute as A, Cause, Change, Effect, Ends, FailureClass, Grant, Key, Live, Part, RevokedBy,
+    Row, ScopesSource, State, Suspicion, Transaction, doubtful_from,
 };
-use threads_graph::{ReauthorizationCause, Scopes, UserId};
+use threads_graph::{ErrorClass, ReauthorizationCause, Scopes, UserId};
 
 use crate::check::Check;
 use crate::meta::{By, HOUR, LIFE, Refusal};
@@ -200,7 +200,7 @@ impl Stepper<'_> {
         let (owner, now) = (self.owner(), self.now());
         let lease = Lease { owner: &owner, until: now };
         let Some(grant) = read(row) else {
-            let (grant_id, class) = (row.text(A::GrantId), Some(rules::BROKEN_ROW));
+            let (grant_id, class) = (row.text(A::GrantId), Some(FailureClass::BrokenRow));
             let due_at = schedule::add(now, 6 * HOUR);
             let deferral =
                 Deferral { grant_id, due_at, failures: 1, class, warning: None, had_consent: true };
@@ -402,7 +402,7 @@ impl Stepper<'_> {
             grant_id: Some(&grant.grant_id),
             due_at,
             failures: grant.failures + u32::from(is_failure),
-            class: is_failure.then_some("transient"),
+            class: is_failure.then_some(FailureClass::Threads(ErrorClass::Transient)),
             warning: None,
             had_consent: is_failure && grant.consent().is_some(),
         };

@@ -10,7 +10,7 @@ use crate::operate::unseal::Tokens;
 use crate::shell::failure::secret_unseen;
 
 /// How many accounts are tried with the keyring.
-const SAMPLE: i32 = 200;
+const SAMPLE: u32 = 200;
 
 pub(super) async fn app_secret(stack: &Opened) -> Finding {
     match stack.service.secrets().app(stack.now()).await {
@@ -62,7 +62,7 @@ pub(super) async fn tokens(stack: &Opened) -> Finding {
     let Ok(tokens) = Tokens::of(stack).await else {
         return warn(CHECK, "cannot be tried without the secrets", "First the secrets, see above.");
     };
-    let page = match stack.service.list_grants(None, Some(SAMPLE), None).await {
+    let page = match stack.service.list_grants(None, SAMPLE, None).await {
         Ok(page) => page,
         Err(StoreError::DynamoDb(error)) => {
             return unreadable(CHECK, &error, stack.service.store().grants_table(), "dynamodb:Scan");

@@ -127,6 +127,35 @@ threads_graph::names! {
     }
 }
 
+impl ConnectOutcome {
+    /// Whether it is told as the reason of a session that failed. Who comes after a success, or too
+    /// late, or from nowhere, speaks for no session, and a denial has reasons of its own.
+    #[must_use]
+    pub fn speaks_for_session(self) -> bool {
+        match self {
+            Self::ThreadsFailed
+            | Self::Ended
+            | Self::WrongAccount
+            | Self::CodeRefused
+            | Self::ThreadsUnavailable
+            | Self::Unavailable
+            | Self::Misconfigured => true,
+            Self::Connected
+            | Self::Finishing
+            | Self::Denied
+            | Self::Expired
+            | Self::Replayed
+            | Self::WrongBrowser
+            | Self::BadLink
+            | Self::ReturnToRefused
+            | Self::SessionRequired
+            | Self::SessionUnknown
+            | Self::SessionClosed
+            | Self::SessionExpired => false,
+        }
+    }
+}
+
 impl ConnectError {
     /// How the connect ended.
     #[must_use]

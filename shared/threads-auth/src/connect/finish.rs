@@ -132,13 +132,9 @@ async fn is_spent(clients: &Clients, state: &str) -> bool {
 /// How an attempt is noted that ended for `reason`, if it speaks for its session.
 fn attempt(reason: &ConnectError) -> Option<Attempt<'static>> {
     let status = match reason {
-        // Whoever comes after a success, or too late, speaks for it no more.
-        ConnectError::Replayed
-        | ConnectError::SessionClosed
-        | ConnectError::SessionExpired
-        | ConnectError::SessionUnknown => return None,
         ConnectError::Denied(_) => SessionStatus::Denied,
-        _ => SessionStatus::Failed,
+        _ if reason.outcome().speaks_for_session() => SessionStatus::Failed,
+        _ => return None,
     };
     let is_failed_exchange = matches!(reason, ConnectError::Threads(_));
     Some(Attempt { status, reason: reason.word(), is_failed_exchange })

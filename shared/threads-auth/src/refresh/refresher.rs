@@ -10,8 +10,8 @@ use threads_auth_model::rules::{self, Deferral, Lease, LeaseReason, Refreshed, R
 use threads_auth_model::schedule::{self, DataAccess, Life};
 use threads_auth_model::seal::{Purpose, SealError, random, random_text};
 use threads_auth_model::{
-    Access, Cause, Claim, Consent, Grant, Key, Live, ScopesSource, Session, SessionState, State, Suspicion,
-    Vault, claiming, error_chain,
+    Access, Cause, Claim, Consent, FailureClass, Grant, Key, Live, ScopesSource, Session, SessionState,
+    State, Suspicion, Vault, claiming, error_chain,
 };
 use threads_auth_store::{LeaseOutcome, StoreError, WriteOutcome, persist};
 use threads_graph::{AccessToken, ErrorKind, LongLivedToken, UserId};
@@ -155,7 +155,7 @@ impl<'a> Refresher<'a> {
                     grant_id: grant_id.as_deref(),
                     due_at: schedule::add(now, UNREADABLE_SECONDS),
                     failures: 1,
-                    class: Some(rules::BROKEN_ROW),
+                    class: Some(FailureClass::BrokenRow),
                     warning: None,
                     had_consent: true,
                 };
@@ -386,7 +386,8 @@ impl<'a> Refresher<'a> {
             Err(error) => {
                 tracing::warn!(user.id = %user_id, error = error_chain(&error), "a consent is not complete yet");
                 let later = schedule::retry_pending_at(now, random_number());
-                let written = self.put_off(leased, later, error.kind().as_str()).await?;
+                let written =
+                    self.put_off(leased, later, FailureClass::Threads(error.kind().class())).await?;
                 return Ok(Attempt::deferred(error.kind(), written));
             }
         };
@@ -576,7 +577,7 @@ impl<'a> Refresher<'a> {
         &self,
         leased: Leased<'_>,
         until: Timestamp,
-        class: &str,
+        class: FailureClass,
     ) -> Result<WriteOutcome, StoreError> {
         let (grant, now) = (leased.grant, self.time.now());
         let warning = grant.live().and_then(|live| {
@@ -600,9 +601,8 @@ impl<'a> Refresher<'a> {
     }
 
     async fn undecryptable(&self, leased: Leased<'_>, later: Timestamp) -> Result<Attempt, StoreError> {
-        let outcome = RefreshOutcome::Undecryptable;
-        let written = self.put_off(leased, later, outcome.as_str()).await?;
-        Ok(Attempt::written(outcome, written, Answer::Nothing))
+        let written = self.put_off(leased, later, FailureClass::Undecryptable).await?;
+        Ok(Attempt::written(RefreshOutcome::Undecryptable, written, Answer::Nothing))
     }
 
     pub(crate) async fn open(

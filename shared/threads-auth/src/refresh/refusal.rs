@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use threads_auth_model::rules::{self, Right};
 use threads_auth_model::schedule::{self, DataAccess, Life, SECOND_LOOK};
 use threads_auth_model::seal::Purpose;
-use threads_auth_model::{Cause, Change, Live, Pause, error_chain};
+use threads_auth_model::{Cause, Change, FailureClass, Live, Pause, error_chain};
 use threads_auth_store::{StoreError, WriteOutcome};
 use threads_graph::{AccessToken, ErrorKind, ReauthorizationCause};
 
@@ -70,7 +70,7 @@ impl Refresher<'_> {
     ) -> Result<Attempt, StoreError> {
         let (grant, now) = (leased.grant, self.time.now());
         tracing::warn!(user.id = %grant.user_id, failures = grant.failures, error = error_chain(error), "a token was not refreshed");
-        let class = error.kind().as_str();
+        let class = FailureClass::Threads(error.kind().class());
         let retry_after = match error.kind() {
             ErrorKind::NeedsReauthorization(cause) => return self.token_refused(leased, live, *cause).await,
             // By our record it is old enough: then Meta has extended it, and the answer was lost.
