@@ -53,7 +53,10 @@ pub(crate) fn lock(folder: &Path) -> Result<File, StackError> {
     let lock = private_options().write(true).create(true).truncate(false).open(folder.join("lock"));
     let lock = lock.map_err(unusable)?;
     match lock.try_lock() {
-        Ok(()) => Ok(lock),
+        Ok(()) => {
+            keep_out_of_git(folder).map_err(unusable)?;
+            Ok(lock)
+        }
         Err(TryLockError::WouldBlock) => Err(StackError::InUse { path: folder.to_owned() }),
         Err(TryLockError::Error(source)) => Err(unusable(source)),
     }
@@ -78,6 +81,19 @@ fn tighten(folder: &Path) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Lets git ignore the folder: it holds secrets. Not where somebody has said otherwise, and not where
+/// other files are, which git may be there for.
+fn keep_out_of_git(folder: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        let is_ours = name.to_str().is_some_and(|name| FILES.contains(&name) || name.ends_with(".new"));
+        if !is_ours {
+            return Ok(());
+        }
+    }
+    private_options().write(true).create_new(true).open(folder.join(".gitignore"))?.write_all(b"*\n")
 }
 
 /// Writes a file that only its owner can read, all of it or nothing.
