@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use events::Announcer;
 use serde_json::json;
-use threads_auth::{Config, ThreadsAuth};
+use threads_auth::{Config, Setting, ThreadsAuth};
 use threads_auth_model::seal::{Keyring, random_text};
 use threads_auth_store::aws;
 use threads_graph::HttpClient;
@@ -116,6 +116,11 @@ impl Stack {
         };
         let mut variables = urls.variables(&public_url, sandbox.is_some());
         variables.extend(options.variables);
+        let allowlist = variables.entry(Setting::ReturnToAllowlist.as_str().to_owned()).or_default();
+        for entry in &options.return_to {
+            allowlist.push(' ');
+            allowlist.push_str(entry);
+        }
         let config = Config::from_vars(&variables, None).map_err(|e| StackError::Other(e.into()))?;
         provision(&config, &options.threads).await?;
         let announcer = Announcer::new(&config).map_err(|e| StackError::Other(e.into()))?;
