@@ -24,7 +24,7 @@ async fn nobody_goes(stack: &Stack, hostile: &[&str]) {
 
 #[tokio::test]
 async fn threat_8_open_redirects() {
-    let stack = stack_with(&[("RETURN_TO_ALLOWLIST", "http://127.0.0.1:4000/")]).await;
+    let listed = stack_with(&[("RETURN_TO_ALLOWLIST", "http://127.0.0.1:4000/")]).await;
     let hostile = [
         "https://evil.example/",
         "//evil.example/",
@@ -55,7 +55,7 @@ async fn threat_8_open_redirects() {
         "data:text/html,x",
         "",
     ];
-    nobody_goes(&stack, &hostile).await;
+    nobody_goes(&listed, &hostile).await;
     // Development's own list has every port of this machine, and nothing else.
     let elsewhere = [
         "https://evil.example/",

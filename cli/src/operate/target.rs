@@ -57,9 +57,9 @@ pub(crate) struct Target {
     #[arg(long, value_name = "NAME")]
     region: Option<String>,
 
-    /// CloudFormation stack [env: THREADS_AUTH_STACK] [default: threads-auth]
-    // Not clap's: a variable of the shell would be in conflict with --local.
-    #[arg(long, value_name = "NAME")]
+    // The variable is not for clap to read: it would be in conflict with --local.
+    #[arg(long, value_name = "NAME",
+          help = format!("CloudFormation stack [env: {STACK_VARIABLE}] [default: {DEFAULT_STACK}]"))]
     stack: Option<String>,
 
     #[command(flatten)]

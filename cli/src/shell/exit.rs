@@ -204,17 +204,14 @@ pub(crate) fn misuse_json(error: &clap::Error) -> Value {
     let text = error.render().to_string();
     let text = redacted(&text);
     let in_a_line = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-    let (message, next) = match error.kind() {
+    let (message, next) = if error.kind() == Misuse::DisplayHelpOnMissingArgumentOrSubcommand {
         // The help says it all to a person.
-        Misuse::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let usage = text.lines().find(|line| line.starts_with("Usage:"));
-            ("a command is missing".to_owned(), usage.unwrap_or_default().to_owned())
-        }
-        _ => {
-            let (message, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
-            let next: Vec<_> = rest.split("\n\n").map(in_a_line).filter(|text| !text.is_empty()).collect();
-            (in_a_line(message.trim_start_matches("error: ")), next.join("\n"))
-        }
+        let usage = text.lines().find(|line| line.starts_with("Usage:"));
+        ("a command is missing".to_owned(), usage.unwrap_or_default().to_owned())
+    } else {
+        let (message, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
+        let next: Vec<_> = rest.split("\n\n").map(in_a_line).filter(|text| !text.is_empty()).collect();
+        (in_a_line(message.trim_start_matches("error: ")), next.join("\n"))
     };
     json!({"message": message, "error": {"kind": USAGE, "message": message, "next": next}})
 }

@@ -92,7 +92,8 @@ fn unread(error: io::Error) -> io::Error {
 pub(crate) fn is_unread(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let failed: Option<&io::Error> = cause.downcast_ref();
-        failed.and_then(io::Error::get_ref).is_some_and(|inner| inner.is::<Unread>())
+        let inner = failed.and_then(io::Error::get_ref);
+        matches!(inner.map(|inner| inner.downcast_ref()), Some(Some(Unread)))
     })
 }
 

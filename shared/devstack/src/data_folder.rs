@@ -17,6 +17,9 @@ use crate::options::StackError;
 /// The file with the secret of the key.
 const KEY_FILE: &str = "secret-access-key";
 
+/// The extension of a file that is not written to its end.
+const UNFINISHED: &str = "new";
+
 /// Files that this stack writes. No other file in the folder is ours to close.
 const FILES: [&str; 10] = [
     "lock",
@@ -88,7 +91,8 @@ fn tighten(folder: &Path) -> std::io::Result<()> {
 fn keep_out_of_git(folder: &Path) -> std::io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let name = entry?.file_name();
-        let is_ours = name.to_str().is_some_and(|name| FILES.contains(&name) || name.ends_with(".new"));
+        let is_unfinished = Path::new(&name).extension().is_some_and(|extension| extension == UNFINISHED);
+        let is_ours = is_unfinished || name.to_str().is_some_and(|name| FILES.contains(&name));
         if !is_ours {
             return Ok(());
         }
@@ -98,7 +102,7 @@ fn keep_out_of_git(folder: &Path) -> std::io::Result<()> {
 
 /// Writes a file that only its owner can read, all of it or nothing.
 pub(crate) fn write_private(file: &Path, text: &[u8]) -> Result<()> {
-    let temporary = file.with_extension("new");
+    let temporary = file.with_extension(UNFINISHED);
     // What a killed process left may be a link, or have another mode.
     match std::fs::remove_file(&temporary) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),

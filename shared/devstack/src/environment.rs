@@ -96,3 +96,12 @@ impl Urls {
             .collect()
     }
 }
+
+/// Adds addresses to which people may be sent back to the list that holds.
+pub(crate) fn allow(variables: &mut HashMap<String, String>, return_to: &[String]) {
+    let list = variables.entry(Setting::ReturnToAllowlist.to_string()).or_default();
+    for address in return_to {
+        list.push(' ');
+        list.push_str(address);
+    }
+}
