@@ -16,6 +16,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use jiff::Timestamp;
 use threads_graph::redacted;
 use tokio::runtime::Builder;
+use tracing::Level;
 
 use crate::operate::{accounts, configure, doctor, keyring, pause, restore, sweep};
 use crate::person::{access_token, authorize_url, legacy, login, refresh_token};
@@ -114,8 +115,8 @@ impl Command {
             Self::Resume(command) => block_on(command.run(surroundings)),
             Self::Keyring(command) => block_on(command.run(surroundings)),
             Self::Restore(command) => block_on(command.run(surroundings)),
-            Self::Dev(dev) => serve(surroundings, dev.run(surroundings)),
-            Self::Sandbox(sandbox) => serve(surroundings, sandbox.run()),
+            Self::Dev(dev) => serve(surroundings.log_level()?, dev.run(surroundings)),
+            Self::Sandbox(sandbox) => serve(Level::INFO, sandbox.run()),
             Self::Completions(completions) => completions.run(Cli::command()),
             Self::Man(manual) => manual.run(Cli::command()),
         }
@@ -136,8 +137,8 @@ fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
 }
 
 /// Runs a server, which logs.
-fn serve(surroundings: &Surroundings, work: impl Future<Output = Result<()>>) -> Result<()> {
-    log_to_stderr(surroundings.log_level()?);
+fn serve(level: Level, work: impl Future<Output = Result<()>>) -> Result<()> {
+    log_to_stderr(level);
     run_on(Builder::new_multi_thread(), work)
 }
 
