@@ -8,6 +8,7 @@ mod person;
 mod serve;
 mod shell;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -15,6 +16,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use jiff::Timestamp;
 use threads_graph::redacted;
 use tokio::runtime::Builder;
+use tracing::Level;
 
 use crate::operate::{accounts, configure, doctor, keyring, pause, restore, sweep};
 use crate::person::{access_token, authorize_url, legacy, login, refresh_token};
@@ -58,12 +60,13 @@ enum Command {
     reason = "this is the edge that reads the clock for everything behind it"
 )]
 fn main() -> ExitCode {
+    let arguments = legacy::translate(std::env::args_os());
     let matches = Cli::command()
-        .try_get_matches_from(legacy::translate(std::env::args_os()))
-        .unwrap_or_else(|error| used_wrongly(&error));
+        .try_get_matches_from(&arguments)
+        .unwrap_or_else(|error| used_wrongly(&error, &arguments));
     let command = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli.command,
-        Err(error) => used_wrongly(&error),
+        Err(error) => used_wrongly(&error, &arguments),
     };
     let surroundings = Surroundings {
         variables: std::env::vars_os()
@@ -71,7 +74,7 @@ fn main() -> ExitCode {
             .collect(),
         now: Timestamp::now(),
     };
-    let answers_in_json = answers_in_json(&command, &matches);
+    let answers_in_json = answers_in_json(&matches);
     match command.run(&surroundings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -83,7 +86,12 @@ fn main() -> ExitCode {
 }
 
 /// Shows what clap has to say, which repeats arguments, and ends.
-fn used_wrongly(error: &clap::Error) -> ! {
+fn used_wrongly(error: &clap::Error, arguments: &[OsString]) -> ! {
+    // Help and the version are asked for, and come as they are.
+    if error.use_stderr() && exit::ask_for_json(arguments) {
+        // Standard error has it too, and the exit code.
+        let _ = output::Output::new(true).result(&exit::misuse_json(error), "");
+    }
     let text = error.render().to_string();
     if redacted(&text) == text {
         error.exit();
@@ -107,19 +115,16 @@ impl Command {
             Self::Resume(command) => block_on(command.run(surroundings)),
             Self::Keyring(command) => block_on(command.run(surroundings)),
             Self::Restore(command) => block_on(command.run(surroundings)),
-            Self::Dev(dev) => serve(dev.run(surroundings)),
-            Self::Sandbox(sandbox) => serve(sandbox.run()),
+            Self::Dev(dev) => serve(surroundings.log_level()?, dev.run(surroundings)),
+            Self::Sandbox(sandbox) => serve(Level::INFO, sandbox.run()),
             Self::Completions(completions) => completions.run(Cli::command()),
             Self::Man(manual) => manual.run(Cli::command()),
         }
     }
 }
 
-/// Whether a failure is told as JSON too. Every command has the flag; servers are silent on standard output until they are ready.
-fn answers_in_json(command: &Command, mut matches: &ArgMatches) -> bool {
-    if matches!(command, Command::Dev(_) | Command::Sandbox(_)) {
-        return false;
-    }
+/// Whether a failure is told as JSON too. Every command has the flag.
+fn answers_in_json(mut matches: &ArgMatches) -> bool {
     while let Some((_, below)) = matches.subcommand() {
         matches = below;
     }
@@ -132,8 +137,8 @@ fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
 }
 
 /// Runs a server, which logs.
-fn serve(work: impl Future<Output = Result<()>>) -> Result<()> {
-    log_to_stderr();
+fn serve(level: Level, work: impl Future<Output = Result<()>>) -> Result<()> {
+    log_to_stderr(level);
     run_on(Builder::new_multi_thread(), work)
 }
 

@@ -17,6 +17,7 @@ use reqwest::header::{HeaderMap, LOCATION, SET_COOKIE};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::tempdir;
+use threads_auth::Setting;
 use threads_graph::{HttpClient, HttpTimeouts};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
@@ -31,11 +32,18 @@ const HANG: Duration = Duration::from_mins(10);
 /// The sandbox's app secret, and how each of its tokens begins.
 const SECRETS: [&str; 3] = ["sandbox-app-secret", "THQVJ", "TH|"];
 
-/// The command in `folder`, which is also its place for temporary files.
+/// The command in `folder`, for scripts.
 fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = for_people(folder, &["--json"]);
+    command.args(arguments);
+    command
+}
+
+/// The command in `folder`, which is also its place for temporary files.
+fn for_people(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_threads-auth"));
     command
-        .args(["dev", "--json"])
+        .arg("dev")
         .args(arguments)
         .current_dir(folder)
         .env("TMPDIR", folder)
@@ -43,20 +51,33 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
         .env("RUST_LOG", "trace")
         .env_remove("THREADS_APP_ID")
         .env_remove("THREADS_APP_SECRET")
+        .env_remove("LOG_LEVEL")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
+    for setting in Setting::ALL {
+        command.env_remove(setting.as_str());
+    }
     command
 }
 
 /// Runs a command that has to fail, and returns what it says.
-async fn complaint(mut command: Command) -> String {
+async fn complaint(command: Command) -> String {
+    complaint_of(1, "failed", command).await
+}
+
+/// Runs a command that has to fail in this way, and returns what it says to people. Programs get the
+/// same.
+async fn complaint_of(code: i32, kind: &str, mut command: Command) -> String {
     let output = tokio::time::timeout(HANG, command.output()).await.unwrap().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(output.stdout.is_empty(), "{:?}", output.stdout);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    let failure: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(failure["error"]["kind"], kind, "{failure}");
+    assert!(said.contains(failure["message"].as_str().unwrap()), "{failure} {said}");
     assert_no_secret(&said, &SECRETS);
+    assert_no_secret(&failure.to_string(), &SECRETS);
     said
 }
 
@@ -158,6 +179,40 @@ impl Dev {
     async fn post(&self, key: &str, path: &str, body: &Value) -> Reply {
         let url = format!("{}{path}", self.url(key));
         self.send(Method::POST, &url, &[], &body.to_string()).await
+    }
+
+    /// The answer to an app's backend that starts a session with this address to return to.
+    async fn session(&self, return_to: &str) -> Reply {
+        let url = format!("{}/sessions", self.url("service_url"));
+        let body = json!({"reference": "user-7", "return_to": return_to}).to_string();
+        let signer = Signer {
+            access_key_id: self.url("access_key_id"),
+            secret_access_key: self.url("secret_access_key"),
+            region: self.url("region"),
+            service: "execute-api",
+        };
+        let named = [("content-type", "application/json")];
+        let added = signer.sign(&url, &named, body.as_bytes());
+        let headers: Vec<_> = named
+            .into_iter()
+            .chain(added.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+            .collect();
+        self.send(Method::POST, &url, &headers, &body).await
+    }
+
+    /// Which of these addresses a session may return to.
+    async fn returns_to<'a>(&self, addresses: &[&'a str]) -> Vec<&'a str> {
+        let mut taken = Vec::new();
+        for address in addresses {
+            let reply = self.session(address).await;
+            if reply.status == StatusCode::CREATED {
+                taken.push(*address);
+            } else {
+                assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{}", reply.body);
+                assert!(reply.body.contains("return_to_refused"), "{}", reply.body);
+            }
+        }
+        taken
     }
 
     async fn dashboard(&self) -> Value {
@@ -457,6 +512,196 @@ async fn a_request_that_never_ends_does_not_keep_it_alive() {
     assert_eq!(&asked, b"HTTP/1.1 100");
     let log = dev.end("INT").await;
     assert!(log.contains("requests that did not end were cut off"), "{log}");
+}
+
+const HERE: [&str; 4] =
+    ["http://localhost:5173/done", "http://127.0.0.1:8000/", "http://[::1]:3001/x", "http://localhost/"];
+const THERE: &str = "https://app.example.com/threads";
+
+#[tokio::test]
+async fn an_app_at_any_port_of_this_machine_may_be_returned_to() {
+    let folder = tempdir().unwrap();
+    let dev = Dev::start(folder.path(), &["--ephemeral"]).await;
+    let hostile = [
+        "http://localhost.evil.example:5173/",
+        "http://localhost:5173@evil.example/",
+        "http://192.168.0.1:5173/",
+    ];
+    assert_eq!(dev.returns_to(&[&HERE[..], &hostile[..], &[THERE]].concat()).await, HERE);
+    // The advice names what there is here, and can be followed.
+    let refused = dev.session(THERE).await.body;
+    assert!(refused.contains("--return-to URL") && refused.contains("RETURN_TO_ALLOWLIST"), "{refused}");
+    dev.end("TERM").await;
+    let dev = Dev::start(folder.path(), &["--ephemeral", "--return-to", "https://app.example.com/"]).await;
+    assert_eq!(dev.returns_to(&[HERE[0], THERE]).await, [HERE[0], THERE]);
+    dev.end("TERM").await;
+}
+
+#[tokio::test]
+async fn the_environments_allowlist_replaces_that_of_development() {
+    let folder = tempdir().unwrap();
+    let start = |arguments: &[&str], allowlist: &str| {
+        let mut command = command(folder.path(), &["--ephemeral", "--port", "0"]);
+        command.args(arguments).env("RETURN_TO_ALLOWLIST", allowlist);
+        Dev::ready(command)
+    };
+    let addresses = [HERE[0], HERE[1], THERE];
+    let dev = start(&[], "http://localhost:5173/").await;
+    assert_eq!(dev.returns_to(&addresses).await, [HERE[0]]);
+    dev.end("TERM").await;
+    let more = ["--return-to", "https://app.example.com/threads", "--return-to", "http://127.0.0.1:*/"];
+    let dev = start(&more, "http://localhost:5173/").await;
+    assert_eq!(dev.returns_to(&addresses).await, addresses);
+    dev.end("TERM").await;
+}
+
+#[tokio::test]
+async fn live_returns_to_what_it_is_told_alone() {
+    let folder = tempdir().unwrap();
+    let start = |arguments: &[&str]| {
+        let mut command = command(folder.path(), &["--ephemeral", "--port", "0", "--threads", "live"]);
+        command.args(["--public-url", "https://tunnel.example.com"]).args(arguments);
+        command.env("THREADS_APP_ID", "1234567890").env("THREADS_APP_SECRET", "0123456789abcdef");
+        Dev::ready(command)
+    };
+    let addresses = [HERE[0], HERE[1], THERE];
+    let dev = start(&[]).await;
+    assert_eq!(dev.returns_to(&addresses).await, [""; 0]);
+    dev.end("TERM").await;
+    let dev = start(&["--return-to", "http://localhost:5173/"]).await;
+    assert_eq!(dev.returns_to(&addresses).await, [HERE[0]]);
+    dev.end("TERM").await;
+}
+
+#[tokio::test]
+async fn the_environment_has_the_settings_of_an_operator() {
+    let folder = tempdir().unwrap();
+    let mut command = command(folder.path(), &["--ephemeral", "--port", "0"]);
+    let settings = [
+        ("AUTHORIZE_ACCESS", "session"),
+        ("GRAPH_CALLS_PER_HOUR", "1000"),
+        ("REDIRECT_TRAILING_SLASH", "true"),
+        ("REQUEST_SECONDS", "29"),
+        ("RETURN_TO_ALLOWLIST", "http://localhost:5173/"),
+        ("SECRETS_TTL_SECONDS", "60"),
+        ("SWEEP_CONCURRENCY", "8"),
+        ("THREADS_SCOPES", "threads_basic,threads_content_publish"),
+        ("UNCLAIMED_HOURS", "2"),
+    ];
+    assert_eq!(settings.map(|(name, _)| name), Setting::ALL.map(Setting::as_str));
+    command.envs(settings).env("LOG_LEVEL", "warn");
+    // What says where everything is is not theirs to set here.
+    command.env("GRANTS_TABLE", "theirs").env("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
+    let dev = Dev::ready(command).await;
+    let stack = dev.get("service_url", "/dev/stack").await.json();
+    for (name, value) in settings {
+        assert_eq!(stack["variables"][name], value);
+    }
+    assert_eq!(stack["variables"]["GRANTS_TABLE"], dev.url("grants_table"));
+    assert_eq!(dev.get("service_url", "/authorize").await.status, StatusCode::FORBIDDEN);
+    let session: Value = serde_json::from_str(&dev.session("http://localhost:5173/").await.body).unwrap();
+    let begun = dev.send(Method::GET, session["url"].as_str().unwrap(), &[], "").await;
+    let consent = Url::parse(begun.location()).unwrap();
+    let asked = |name: &str| consent.query_pairs().find(|(found, _)| found == name).unwrap().1.into_owned();
+    assert_eq!(asked("scope"), "threads_basic,threads_content_publish");
+    assert!(asked("redirect_uri").ends_with("/callback/"), "{consent}");
+    let log = dev.end("TERM").await;
+    assert!(!log.contains("INFO"), "{log}");
+}
+
+#[tokio::test]
+async fn a_bad_setting_is_named_before_anything_is_made() {
+    let folder = tempdir().unwrap();
+    let names = Setting::ALL.map(Setting::as_str).into_iter().chain(["LOG_LEVEL"]);
+    for name in names {
+        let mut command = command(folder.path(), &["--port", "0"]);
+        command.env(name, "no such value");
+        let said = complaint_of(2, "usage", command).await;
+        assert!(said.contains(&format!("{name}: ")), "{said}");
+    }
+    let said = complaint_of(
+        2,
+        "usage",
+        command(folder.path(), &["--port", "0", "--return-to", "http://app.example.com:*/"]),
+    );
+    let said = said.await;
+    assert!(said.contains("--return-to") && said.contains("on loopback only"), "{said}");
+    assert_eq!(names_in(folder.path()), BTreeSet::new());
+}
+
+/// Reads what is printed for people, up to its last line.
+async fn printed(command: &mut Command) -> (Child, String) {
+    let mut child = command.spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut text = String::new();
+    while let Some(line) = tokio::time::timeout(HANG, stdout.next_line()).await.unwrap().unwrap() {
+        text += &line;
+        text.push('\n');
+        if line == "Ctrl-C stops it." {
+            break;
+        }
+    }
+    (child, text)
+}
+
+#[tokio::test]
+async fn a_paste_prepares_a_shell_for_the_first_call() {
+    let folder = tempdir().unwrap();
+    let odd = folder.path().join("it's $HOME, \"quoted\" and `more`");
+    std::fs::create_dir(&odd).unwrap();
+    let mut plain = for_people(&odd, &["--port", "0"]);
+    plain.stderr(Stdio::null());
+    let (mut child, text) = printed(&mut plain).await;
+    let secret = std::fs::read_to_string(odd.join(".threads-auth/secret-access-key")).unwrap();
+    assert_no_secret(&text, &[secret.trim()]);
+    let lines: Vec<_> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.starts_with("export ") || line.starts_with("unset "))
+        .collect();
+    assert_eq!(lines.len(), 5, "{text}");
+    let show = "printf '%s\\n' \"$THREADS_AUTH_URL\" \"$AWS_REGION\" \"$AWS_DEFAULT_REGION\" \"$AWS_ACCESS_KEY_ID\" \"$AWS_SECRET_ACCESS_KEY\" \"${AWS_SESSION_TOKEN-none}\"";
+    for shell in ["sh", "bash"] {
+        let shown = std::process::Command::new(shell)
+            .args(["-euc", &format!("{}\n{show}", lines.join("\n"))])
+            .env("AWS_SESSION_TOKEN", "of another account")
+            .output();
+        let shown = shown.unwrap();
+        assert!(shown.status.success(), "{shown:?}");
+        let values = String::from_utf8(shown.stdout).unwrap();
+        let values: Vec<_> = values.lines().collect();
+        assert!(text.contains(&format!("  Open             {}/\n", values[0])), "{text} {}", values[0]);
+        assert_eq!(values[1..], ["us-east-1", "us-east-1", "AKIATHREADSAUTHDEV00", secret.trim(), "none"]);
+    }
+    child.kill().await.unwrap();
+}
+
+#[tokio::test]
+async fn git_ignores_the_data_folder() {
+    let folder = tempdir().unwrap();
+    let git = |arguments: &[&str]| {
+        let git = std::process::Command::new("git").args(arguments).current_dir(folder.path()).output();
+        git.ok().map(|output| String::from_utf8(output.stdout).unwrap())
+    };
+    let has_git = git(&["init", "--quiet"]).is_some();
+    let ignore = |data: &str| std::fs::read_to_string(folder.path().join(data).join(".gitignore"));
+    // A new one, one that an earlier version has made, and one with files of somebody's.
+    used_data_folder(folder.path()).await;
+    assert_eq!(ignore("data").unwrap(), "*\n");
+    std::fs::remove_file(folder.path().join("data/.gitignore")).unwrap();
+    used_data_folder(folder.path()).await;
+    assert_eq!(ignore("data").unwrap(), "*\n");
+    if has_git {
+        assert_eq!(git(&["status", "--porcelain"]).unwrap(), "");
+    }
+    std::fs::write(folder.path().join("data/.gitignore"), "# mine\n").unwrap();
+    used_data_folder(folder.path()).await;
+    assert_eq!(ignore("data").unwrap(), "# mine\n");
+    std::fs::create_dir(folder.path().join("theirs")).unwrap();
+    std::fs::write(folder.path().join("theirs/notes.txt"), "").unwrap();
+    let dev = Dev::start(folder.path(), &["--data-dir", "theirs"]).await;
+    dev.end("TERM").await;
+    assert!(ignore("theirs").is_err(), "their own files would not be seen any more");
 }
 
 #[tokio::test]

@@ -44,11 +44,11 @@ const OVERLAP_SECONDS: i64 = 24 * 3_600;
   threads-auth configure --inspector 17841405793187218
                                       names the account by whose token Meta is asked about the others
 
-It is the last step of a deployment, and prints the three addresses that Meta's dashboard wants. Functions take a changed secret up
-within five minutes, and at once for a request that Meta has signed with it. For a day they go on accepting what was signed with the one
+It is the last step of a deployment, and prints the three addresses that Meta's dashboard wants. Functions take a changed secret up \
+within five minutes, and at once for a request that Meta has signed with it. For a day they go on accepting what was signed with the one \
 before it, which may be on its way; with --compromised they do not. The keyring is never replaced.
 
-Meta documents that only a Threads tester of the app may ask about tokens: when access to a person's data ends, and what was granted. So
+Meta documents that only a Threads tester of the app may ask about tokens: when access to a person's data ends, and what was granted. So \
 connect the account of a tester, and name it with --inspector; the id and the secret that are stored already are taken then.
 
 {SECRETS}

@@ -67,8 +67,8 @@ struct Show {
   threads-auth keyring rotate --key-id 2026-11-25 --profile prod
                                       goes on with a rotation that was stopped
 
-Nothing stops meanwhile, and no token is lost: the old key stays, and goes on reading. At the end every token is sealed anew with the new
-key, those of dead accounts too; what does not open is named, and left as it is. If somebody else changes the keyring at the same
+Nothing stops meanwhile, and no token is lost: the old key stays, and goes on reading. At the end every token is sealed anew with the new \
+key, those of dead accounts too; what does not open is named, and left as it is. If somebody else changes the keyring at the same \
 moment, one of the two ends with the exit code 4, and can try again.
 
 {TARGETS}"))]
@@ -90,9 +90,9 @@ struct Rotate {
 #[command(after_help = format!("Examples:
   threads-auth keyring upgrade --profile prod
 
-Once, after the deployment of a version that has this command. Until then nothing is written that the version before cannot read, and you
-can go back. In the second format each purpose has a key of its own, and a token is bound to the keyring instead of the table's name: a
-table that was restored from a backup can become the table in use. The keyring remembers the table's name, so older tokens open as well,
+Once, after the deployment of a version that has this command. Until then nothing is written that the version before cannot read, and you \
+can go back. In the second format each purpose has a key of its own, and a token is bound to the keyring instead of the table's name: a \
+table that was restored from a backup can become the table in use. The keyring remembers the table's name, so older tokens open as well, \
 and `keyring reseal` seals them anew.
 
 If the table in use has another name already than its tokens were sealed for, give that with --table.
@@ -116,7 +116,7 @@ struct Upgrade {
 #[command(after_help = format!("Examples:
   threads-auth keyring prune 2026-11-25 --yes --profile prod
 
-It is refused while the key seals a token (`keyring reseal` helps), and for a while after the keyring was changed: functions use what they have read for some
+It is refused while the key seals a token (`keyring reseal` helps), and for a while after the keyring was changed: functions use what they have read for some \
 minutes, a sweep for a quarter of an hour, and so long the cookies of logins that are under way are sealed with the key before.
 
 {TARGETS}"))]

@@ -1,6 +1,7 @@
 //! Commands that an operator runs on a stack, on AWS or on this machine.
 
 pub(crate) mod accounts;
+mod aws_failure;
 pub(crate) mod configure;
 pub(crate) mod doctor;
 pub(crate) mod keyring;

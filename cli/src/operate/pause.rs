@@ -16,8 +16,8 @@ use crate::shell::surroundings::Surroundings;
                                       while Meta refuses tokens that are alive
   threads-auth pause --profile prod   no sweep refreshes anything
 
-Every sweep sees it, also one that is under way when it comes to a verdict. Tokens are handed out all the same, and refreshed then if they
-must be. What Meta posts when a person leaves, and `accounts disconnect`, are never held back. Tokens go on ageing meanwhile, so an alarm
+Every sweep sees it, also one that is under way when it comes to a verdict. Tokens are handed out all the same, and refreshed then if they \
+must be. What Meta posts when a person leaves, and `accounts disconnect`, are never held back. Tokens go on ageing meanwhile, so an alarm \
 rings while anything is paused, and `threads-auth resume` ends it.
 
 {TARGETS}"))]

@@ -17,8 +17,8 @@ use crate::shell::surroundings::Surroundings;
 #[command(after_help = format!("Examples:
   threads-auth keyring reseal --profile prod
 
-`keyring rotate` does it at its end. A refresh seals its own token anew, but a dead account is never refreshed, and its key could never
-go. Every token stays the one that it is, and whoever writes an account meanwhile goes first. It can be stopped at any time, and goes on
+`keyring rotate` does it at its end. A refresh seals its own token anew, but a dead account is never refreshed, and its key could never \
+go. Every token stays the one that it is, and whoever writes an account meanwhile goes first. It can be stopped at any time, and goes on \
 when it is run again. What does not open is named, and left as it is.
 
 {TARGETS}"))]

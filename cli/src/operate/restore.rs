@@ -17,11 +17,11 @@ use crate::shell::surroundings::Surroundings;
   threads-auth restore --from grants-restored --profile prod
                                       after `aws dynamodb restore-table-to-point-in-time … --target-table-name grants-restored`
 
-A backup becomes a table of another name. This copies its accounts into the table in use, unless that has them already or their person
+A backup becomes a table of another name. This copies its accounts into the table in use, unless that has them already or their person \
 had their data deleted since. It can be repeated. Delete the other table afterwards.
 
-After `keyring upgrade` tokens open under any name, so the restored table can become the table in use instead. If the table before it is
-still there, name that: accounts that only it has come over, and whoever had their data deleted since is deleted here too. An account that
+After `keyring upgrade` tokens open under any name, so the restored table can become the table in use instead. If the table before it is \
+still there, name that: accounts that only it has come over, and whoever had their data deleted since is deleted here too. An account that \
 both have stays as the restored table has it.
 
 {TARGETS}"))]

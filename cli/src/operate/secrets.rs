@@ -4,10 +4,9 @@ use anyhow::Result;
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use jiff::Timestamp;
-use threads_auth_model::error_chain;
 use zeroize::Zeroizing;
 
-use crate::shell::exit::Stopped;
+use super::aws_failure::failed;
 
 /// The content of a secret.
 pub(super) struct Value {
@@ -55,20 +54,9 @@ pub(super) async fn put(client: &Client, id: &str, text: &str, once: Option<&str
 }
 
 /// Says why Secrets Manager did not do it.
-pub(super) fn refused<E, R>(error: &SdkError<E, R>, verb: &str, id: &str) -> anyhow::Error
+pub(super) fn refused<E>(error: &SdkError<E>, verb: &str, id: &str) -> anyhow::Error
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: std::fmt::Debug,
 {
-    match error.code() {
-        Some(code) => {
-            let message = error.message().unwrap_or_default();
-            anyhow::anyhow!("Secrets Manager did not {verb} the secret {id} ({code}): {message}")
-        }
-        None => Stopped::TryAgainLater(format!(
-            "Secrets Manager did not {verb} the secret {id}: {}",
-            error_chain(error)
-        ))
-        .into(),
-    }
+    failed(error, &format!("Secrets Manager did not {verb} the secret {id}")).into()
 }

@@ -5,7 +5,7 @@
 //! about. Credentials are looked up where AWS's own tools do. Refuses to guess a region or a stack.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,12 +16,12 @@ use aws_sdk_cloudformation::error::{ProvideErrorMetadata, SdkError};
 use clap::Args;
 use jiff::Timestamp;
 use serde::Deserialize;
-use threads_auth::{Config, ThreadsAuth};
-use threads_auth_model::error_chain;
+use threads_auth::{Config, FailureKind, ThreadsAuth};
 use threads_auth_store::aws;
 use threads_graph::{Graph, HttpClient, HttpTimeouts};
 use url::Url;
 
+use super::aws_failure::{failed, no_credentials, silence};
 use crate::shell::exit::{Stopped, usage};
 use crate::shell::output::Output;
 use crate::shell::surroundings::Surroundings;
@@ -29,9 +29,14 @@ use crate::shell::surroundings::Surroundings;
 /// For the help of every command that works on a stack.
 pub(crate) const TARGETS: &str = "\
 Which stack:
-  --local works on `threads-auth dev` on this machine, at http://127.0.0.1:3000 or at the address given, for the user who started it:
-  the key is in a file of theirs. Otherwise it is the CloudFormation stack of --stack. Credentials and region are looked up as AWS's own tools do it: --profile, the environment, the
-  shared files, SSO (`aws sso login` first), a process, a role. AWS_ENDPOINT_URL and its kind are honoured.";
+  --local works on `threads-auth dev` on this machine, at http://127.0.0.1:3000 or at the address given, for the user who started it: \
+the key is in a file of theirs. Otherwise it is the CloudFormation stack of --stack, or of THREADS_AUTH_STACK. Credentials and region \
+are looked up as AWS's own tools do it: --profile, the environment, the shared files, SSO (`aws sso login` first), a process, a role. \
+AWS_ENDPOINT_URL and its kind are honoured.";
+
+/// The name that `sam deploy` gives a stack by itself: `samconfig.toml` says so.
+const DEFAULT_STACK: &str = "threads-auth";
+const STACK_VARIABLE: &str = "THREADS_AUTH_STACK";
 
 const PATIENCE: HttpTimeouts =
     HttpTimeouts { connect: Duration::from_secs(5), request: Duration::from_secs(30) };
@@ -52,9 +57,10 @@ pub(crate) struct Target {
     #[arg(long, value_name = "NAME")]
     region: Option<String>,
 
-    /// Name of the CloudFormation stack
-    #[arg(long, value_name = "NAME", default_value = "threads-auth")]
-    stack: String,
+    // The variable is not for clap to read: it would be in conflict with --local.
+    #[arg(long, value_name = "NAME",
+          help = format!("CloudFormation stack [env: {STACK_VARIABLE}] [default: {DEFAULT_STACK}]"))]
+    stack: Option<String>,
 
     #[command(flatten)]
     pub(crate) output: Output,
@@ -117,7 +123,7 @@ impl Target {
             let name = format!("the development stack at {url}");
             (development.variables, development.now, name, None)
         } else {
-            let deployed = self.deployed(&http).await?;
+            let deployed = self.deployed(&http, surroundings).await?;
             let name = format!("the stack {}", deployed.stack);
             let variables = deployed.variables(surroundings)?;
             (variables, surroundings.now, name, Some(deployed))
@@ -138,7 +144,10 @@ impl Target {
         })
     }
 
-    async fn deployed(&self, http: &HttpClient) -> Result<Deployed> {
+    async fn deployed(&self, http: &HttpClient, surroundings: &Surroundings) -> Result<Deployed> {
+        let stack = self.stack.as_deref().or_else(|| surroundings.variable(STACK_VARIABLE));
+        let name = stack.unwrap_or(DEFAULT_STACK);
+        let profile = self.profile.as_deref().or_else(|| surroundings.variable("AWS_PROFILE"));
         let mut loader =
             aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(aws::http_client(http));
         if let Some(profile) = &self.profile {
@@ -149,18 +158,23 @@ impl Target {
         }
         let sdk = loader.load().await;
         if sdk.region().is_none() {
+            known_profile(profile, surroundings)?;
             let text = "which AWS region? Give --region, or AWS_REGION, or a --profile that has one (or --local for `threads-auth dev`)";
             return usage(text);
         }
         // Asked for first, because its own errors say what to do and those of a request do not.
-        check_credentials(&sdk).await?;
+        let provider = sdk.credentials_provider().context("there are no AWS credentials")?;
+        if let Err(error) = provider.provide_credentials().await {
+            known_profile(profile, surroundings)?;
+            return Err(no_credentials(&error, profile).into());
+        }
         let client = aws_sdk_cloudformation::Client::new(&sdk);
-        let answer = client.describe_stacks().stack_name(&self.stack).send().await;
-        let answer = answer.map_err(|error| self.no_stack(&sdk, &error))?;
+        let answer = client.describe_stacks().stack_name(name).send().await;
+        let answer = answer.map_err(|error| no_stack(name, &sdk, &error))?;
         let stack = answer
             .stacks
             .and_then(|stacks| stacks.into_iter().next())
-            .with_context(|| format!("CloudFormation told nothing of the stack {}", self.stack))?;
+            .with_context(|| format!("CloudFormation told nothing of the stack {name}"))?;
         let status = stack.stack_status().map_or("", |status| status.as_str()).to_owned();
         let mut outputs: HashMap<_, _> = stack
             .outputs
@@ -174,44 +188,53 @@ impl Target {
                 .into_iter()
                 .filter_map(|parameter| Some((parameter.parameter_key?, parameter.parameter_value?))),
         );
-        Ok(Deployed { sdk, stack: self.stack.clone(), status, outputs })
-    }
-
-    fn no_stack<E: ProvideErrorMetadata + std::error::Error + 'static>(
-        &self,
-        sdk: &SdkConfig,
-        error: &SdkError<E>,
-    ) -> anyhow::Error {
-        let region = sdk.region().map_or("", Region::as_ref);
-        let stack = &self.stack;
-        match error.code() {
-            Some("ValidationError") => Stopped::Usage(format!(
-                "there is no stack {stack} in {region} of this account: give --stack, --region and --profile as they were deployed"
-            ))
-            .into(),
-            Some(code) => {
-                let message = error.message().unwrap_or_default();
-                anyhow::anyhow!("CloudFormation does not describe the stack {stack} ({code}): {message}")
-            }
-            None => Stopped::TryAgainLater(format!(
-                "CloudFormation in {region} does not answer: {}",
-                error_chain(error)
-            ))
-            .into(),
-        }
+        Ok(Deployed { sdk, stack: name.to_owned(), status, outputs })
     }
 }
 
-async fn check_credentials(sdk: &SdkConfig) -> Result<()> {
-    let provider = sdk.credentials_provider().context("there are no AWS credentials")?;
-    let found = provider.provide_credentials().await;
-    found.map_err(|error| {
-        let cause = error_chain(&error);
-        Stopped::Usage(format!(
-            "there are no AWS credentials: give a --profile, run `aws sso login`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY ({cause})"
-        ))
-    })?;
-    Ok(())
+fn no_stack<E: ProvideErrorMetadata + std::error::Error + 'static>(
+    stack: &str,
+    sdk: &SdkConfig,
+    error: &SdkError<E>,
+) -> Stopped {
+    let region = sdk.region().map_or("", Region::as_ref);
+    if error.code() == Some("ValidationError") {
+        return Stopped::Usage(format!(
+            "there is no stack {stack} in {region} of this account: give --stack (or {STACK_VARIABLE}), --region and --profile as they were deployed"
+        ));
+    }
+    if error.raw_response().is_none() {
+        let why = format!("CloudFormation in {region} does not answer: {}", silence(error));
+        return Stopped::Aws(FailureKind::Unreachable, why);
+    }
+    failed(error, &format!("CloudFormation does not describe the stack {stack}"))
+}
+
+/// The SDK takes a profile that does not exist for an empty one.
+fn known_profile(profile: Option<&str>, surroundings: &Surroundings) -> Result<()> {
+    let Some(profile) = profile.filter(|profile| *profile != "default") else {
+        return Ok(());
+    };
+    let file = |variable: &str, name: &str| {
+        surroundings.variable(variable).map_or_else(
+            || Path::new(surroundings.variable("HOME").unwrap_or_default()).join(".aws").join(name),
+            PathBuf::from,
+        )
+    };
+    let files = [file("AWS_CONFIG_FILE", "config"), file("AWS_SHARED_CREDENTIALS_FILE", "credentials")];
+    let is_named = |line: &str| {
+        let name =
+            line.trim().strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(name, _)| name.trim());
+        name.is_some_and(|name| name.strip_prefix("profile").unwrap_or(name).trim() == profile)
+    };
+    let texts = files.iter().filter_map(|file| std::fs::read_to_string(file).ok());
+    if texts.into_iter().any(|text| text.lines().any(is_named)) {
+        return Ok(());
+    }
+    let [config, credentials] = files.map(|file| file.display().to_string());
+    usage(format!(
+        "there is no AWS profile {profile} in {config} or {credentials}: `aws configure list-profiles` names those that there are"
+    ))
 }
 
 impl Deployed {

@@ -22,7 +22,7 @@ const MAX_STATE: usize = 512;
   threads-auth authorize-url --app-id 123 --redirect-uri https://example.com/callback --scope basic,publish
   threads-auth authorize-url --json                         with what is in .env; the state stands beside the address
 
-The state is random, and comes back in the address that Meta sends the browser to: compare it there.
+The state is random, and comes back in the address that Meta sends the browser to: compare it there. \
 `threads-auth login` does all of this, and the rest.
 
 {SCOPES}

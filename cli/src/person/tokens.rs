@@ -176,7 +176,7 @@ fn deliver(
     output: Output,
 ) -> Result<()> {
     let Some(slot) = slot else {
-        return output.result(json, plain).map_err(|error| {
+        return output.print(json, plain).map_err(|error| {
             let place = rescue("long_lived_token", &token.access_token, None, None);
             error.context(Stopped::NotStored(format!("the new token could not be printed; it is {place}")))
         });

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use devstack::{Inspection, LiveApp, Stack, StackOptions, Threads, Urls};
+use threads_auth::{BadEntry, ReturnToAllowlist, Setting};
 use threads_graph::{AppCredentials, AppId, AppSecret};
 use url::Url;
 
@@ -26,7 +27,17 @@ use crate::shell::surroundings::Surroundings;
   threads-auth dev --json-events events.jsonl
                                             with every event in a file
   threads-auth dev --threads live --public-url https://my-tunnel.example.com
-                                            with your own app at Meta, through a tunnel that ends here")]
+                                            with your own app at Meta, through a tunnel that ends here
+  threads-auth dev --return-to https://app.example.test/threads
+                                            people may be sent back there, too
+
+Without --json it prints lines to paste into a shell, in which your app's backend then signs its calls.
+
+Environment:
+  AUTHORIZE_ACCESS, GRAPH_CALLS_PER_HOUR, REDIRECT_TRAILING_SLASH, REQUEST_SECONDS, RETURN_TO_ALLOWLIST, SECRETS_TTL_SECONDS, \
+SWEEP_CONCURRENCY, THREADS_SCOPES, UNCLAIMED_HOURS, LOG_LEVEL
+      the service's settings, as a deployment has them. RETURN_TO_ALLOWLIST replaces the list that holds without it: \
+with the sandbox every port of this machine, with --threads live nothing")]
 pub(crate) struct Dev {
     /// The port of the service on 127.0.0.1; 0 picks a free one
     #[arg(long, default_value_t = 3000, value_name = "N")]
@@ -51,6 +62,11 @@ pub(crate) struct Dev {
     /// The https address that is forwarded to this machine; Meta sends people back there
     #[arg(long, value_name = "URL")]
     public_url: Option<Url>,
+
+    /// Where people may be sent back to besides: an origin and perhaps a path, such as
+    /// `http://localhost:5173/`; may be repeated
+    #[arg(long, value_name = "URL", value_parser = entry)]
+    return_to: Vec<String>,
 
     /// The redirect URL at Meta ends with a slash: the dashboard is known to have added one
     #[arg(long)]
@@ -91,8 +107,25 @@ If it has added a slash to the first, start with --trailing-slash.
 THREADS_APP_ID and THREADS_APP_SECRET are \"Threads App ID\" and \"Threads App secret\" of App settings > Basic,
 not the plain \"App ID\" there.";
 
+/// An entry of the allowlist, for clap.
+fn entry(text: &str) -> Result<String, BadEntry> {
+    let _: ReturnToAllowlist = text.parse()?;
+    Ok(text.to_owned())
+}
+
+/// A word of a shell's, whatever is in it.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 impl Dev {
-    pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+    pub(crate) async fn run(mut self, surroundings: &Surroundings) -> Result<()> {
+        const SLASH: Setting = Setting::RedirectTrailingSlash;
+        let mut settings = surroundings.settings()?;
+        if self.trailing_slash {
+            settings.insert(SLASH.to_string(), true.to_string());
+        }
+        self.trailing_slash = settings.get(SLASH.as_str()).is_some_and(|text| text.trim() == "true");
         // Listen for the end before there is anything to end, so that none is missed.
         let mut interrupt = Interrupt::listen()?;
         let threads = match self.threads {
@@ -108,7 +141,8 @@ impl Dev {
             sweep_every: Some(self.sweep_every),
             announce_every: Some(ANNOUNCE_EVERY),
             events_file: self.json_events.clone(),
-            variables: [("REDIRECT_TRAILING_SLASH".to_owned(), self.trailing_slash.to_string())].into(),
+            variables: settings,
+            return_to: self.return_to.clone(),
             ..StackOptions::default()
         })
         .await?;
@@ -126,7 +160,7 @@ impl Dev {
             let Urls { service_url, threads_url, dynamodb_url, secrets_manager_url, eventbridge_url, .. } =
                 urls;
             let Urls { region, access_key_id, .. } = urls;
-            let key_file = stack.key_file().display();
+            let key_file = quoted(&stack.key_file().display().to_string());
             let public =
                 self.public_url.as_ref().map_or(service_url.as_str(), Url::as_str).trim_end_matches('/');
             let kept = if self.ephemeral {
@@ -145,10 +179,14 @@ impl Dev {
                  DynamoDB         {dynamodb_url}\n  \
                  Secrets Manager  {secrets_manager_url}\n  \
                  EventBridge      {eventbridge_url}\n  \
-                 Sign with        key {access_key_id}, region {region}, and the secret in\n  \
-                 \x20                {key_file}\n  \
                  Kept             {kept}\n  \
                  Threads          {threads}\n\n\
+                 For your app's backend, and AWS's own tools, in another shell:\n\n  \
+                 unset AWS_PROFILE AWS_SESSION_TOKEN\n  \
+                 export THREADS_AUTH_URL={service_url}\n  \
+                 export AWS_REGION={region} AWS_DEFAULT_REGION={region}\n  \
+                 export AWS_ACCESS_KEY_ID={access_key_id}\n  \
+                 export AWS_SECRET_ACCESS_KEY=\"$(cat {key_file})\"\n\n\
                  Ctrl-C stops it."
             )
         };

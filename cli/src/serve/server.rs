@@ -7,18 +7,20 @@ use anyhow::{Context, Result};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::shell::output::Printed;
+
 /// The time for requests under way to end. A client that never ends its own must not keep us alive.
 const GRACE: Duration = Duration::from_secs(5);
 
-pub(crate) fn log_to_stderr() {
+pub(crate) fn log_to_stderr(level: tracing::Level) {
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).compact();
-    let ours = threads_auth_web::telemetry::filter(tracing::Level::INFO);
+    let ours = threads_auth_web::telemetry::filter(level);
     tracing_subscriber::registry().with(lines).with(ours).init();
 }
 
 /// Prints where the server is, once it is there.
 pub(super) fn announce(text: &str) -> Result<()> {
-    let mut out = anstream::stdout();
+    let mut out = Printed(anstream::stdout());
     writeln!(out, "{text}").and_then(|()| out.flush()).context("standard output is closed")
 }
 

@@ -1,11 +1,15 @@
 //! How a command ends: the one place that maps what went wrong to an exit code, to advice and to JSON.
 
+use std::ffi::OsString;
+
+use clap::error::ErrorKind as Misuse;
 use serde_json::{Value, json};
+use threads_auth::FailureKind;
 use threads_auth_model::error_chain;
 use threads_graph::{Call, ConfigurationProblem, ErrorKind, redacted};
 
 use crate::shell::failure::{failure_kind, may_pass, next_step};
-use crate::shell::output::{complain, say};
+use crate::shell::output::{complain, is_unread, say};
 
 /// The exit codes, for the help of the command.
 pub(crate) const CODES: &str = "\
@@ -17,6 +21,9 @@ Exit codes:
   4  try again later
   5  Meta gave a token, but it is not where it was wanted: standard error says where it is
   128 and more  ended by a signal";
+
+/// The kind of what was used wrongly.
+const USAGE: &str = "usage";
 
 /// The end of a command, other than by a failed call to Meta.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +40,9 @@ pub(crate) enum Stopped {
     /// Meta gave a token, but it is not where it was wanted.
     #[error("{0}")]
     NotStored(String),
+    /// AWS did not do it.
+    #[error("{1}")]
+    Aws(FailureKind, String),
     /// The result says it all, and this is the exit code.
     #[error("it did not all go well")]
     Told(u8),
@@ -52,10 +62,11 @@ impl Stopped {
 
     fn code_and_kind(&self) -> (u8, &'static str) {
         match self {
-            Self::Usage(_) => (2, "usage"),
+            Self::Usage(_) => (2, USAGE),
             Self::Unauthorized(_) => (3, "unauthorized"),
             Self::TryAgainLater(_) => (4, "try_again_later"),
             Self::NotStored(_) => (5, "not_stored"),
+            Self::Aws(kind, _) => (if kind.is_transient() { 4 } else { 1 }, kind.as_str()),
             Self::Told(code) => (*code, "told"),
             Self::Interrupted(signal) => (128 + signal, "interrupted"),
         }
@@ -77,6 +88,9 @@ pub(crate) fn code(error: &anyhow::Error) -> u8 {
     if let Some(stopped) = error.downcast_ref::<Stopped>() {
         return stopped.code_and_kind().0;
     }
+    if is_unread(error) {
+        return 0;
+    }
     if may_pass(error) {
         return 4;
     }
@@ -97,19 +111,18 @@ pub(crate) fn tell(error: &anyhow::Error) {
 
 /// Whether there is nobody to tell: the person stopped it, or took no more of what it prints.
 pub(crate) fn is_silent(error: &anyhow::Error) -> bool {
-    let is_closed = || {
-        let cause: Option<&std::io::Error> = error.root_cause().downcast_ref();
-        cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
-    };
     match error.downcast_ref() {
         Some(Stopped::Interrupted(_) | Stopped::Told(_)) => true,
         Some(_) => false,
-        None => is_closed(),
+        None => is_unread(error),
     }
 }
 
 /// The thing to do about it, if there is more to say than the error says.
 pub(crate) fn advice(error: &anyhow::Error) -> Option<String> {
+    if let Some(Stopped::Aws(kind, _)) = error.downcast_ref() {
+        return next_step(*kind).map(str::to_owned);
+    }
     let Some(error) = error.downcast_ref::<threads_graph::Error>() else {
         return next_step(failure_kind(error)?).map(str::to_owned);
     };
@@ -170,7 +183,7 @@ pub(crate) fn json(error: &anyhow::Error) -> Value {
         let stopped: Option<&Stopped> = error.downcast_ref();
         let kind = match stopped {
             Some(stopped) => stopped.code_and_kind().1,
-            None => failure_kind(error).map_or("failed", threads_auth::FailureKind::as_str),
+            None => failure_kind(error).map_or("failed", FailureKind::as_str),
         };
         let text = if cause.is_empty() { &message } else { cause };
         json!({"kind": kind, "message": text})
@@ -179,4 +192,26 @@ pub(crate) fn json(error: &anyhow::Error) -> Value {
         detail["next"] = json!(next);
     }
     json!({"message": message, "error": detail})
+}
+
+/// Whether these arguments ask for JSON, although nothing else may be right about them.
+pub(crate) fn ask_for_json(arguments: &[OsString]) -> bool {
+    arguments.iter().skip(1).take_while(|argument| *argument != "--").any(|argument| argument == "--json")
+}
+
+/// The same as [`json`] for arguments that make no sense.
+pub(crate) fn misuse_json(error: &clap::Error) -> Value {
+    let text = error.render().to_string();
+    let text = redacted(&text);
+    let in_a_line = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    let (message, next) = if error.kind() == Misuse::DisplayHelpOnMissingArgumentOrSubcommand {
+        // The help says it all to a person.
+        let usage = text.lines().find(|line| line.starts_with("Usage:"));
+        ("a command is missing".to_owned(), usage.unwrap_or_default().to_owned())
+    } else {
+        let (message, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
+        let next: Vec<_> = rest.split("\n\n").map(in_a_line).filter(|text| !text.is_empty()).collect();
+        (in_a_line(message.trim_start_matches("error: ")), next.join("\n"))
+    };
+    json!({"message": message, "error": {"kind": USAGE, "message": message, "next": next}})
 }

@@ -64,9 +64,10 @@ pub(crate) fn next_step(kind: FailureKind) -> Option<&'static str> {
         FailureKind::Denied => Some(
             "AWS does not let these credentials do it: `threads-auth doctor` names what they lack. Give others, or the permission.",
         ),
-        FailureKind::Unreachable | FailureKind::Throttled => {
-            Some("Nothing is known to be wrong with the stack. Try again later.")
-        }
+        FailureKind::Unreachable => Some(
+            "Is this machine online, and is the region right, and AWS_ENDPOINT_URL if it is set? Nothing is known to be wrong with the stack. Try again later.",
+        ),
+        FailureKind::Throttled => Some("Nothing is known to be wrong with the stack. Try again later."),
         FailureKind::ThisItem => Some(
             "Something else has changed the row: repair the attribute, or let its person connect again, which writes it anew.",
         ),

@@ -19,8 +19,8 @@ use crate::shell::surroundings::Surroundings;
 
 /// For the help of every command that needs a secret.
 pub(crate) const SECRETS: &str = "\
-What is not given is taken from the environment, then from the file of --env-path, then from .env in this folder, and
-in a terminal it is asked for. `-` as a value reads one line of standard input. A secret as an argument works, but
+What is not given is taken from the environment, then from the file of --env-path, then from .env in this folder, and \
+in a terminal it is asked for. `-` as a value reads one line of standard input. A secret as an argument works, but \
 other users of the machine can see it.";
 
 /// A value that a command needs.

@@ -30,9 +30,17 @@ impl Output {
         Self { json, silent: false }
     }
 
-    /// The result: one of the two.
+    /// The result: one of the two. Whoever reads it may stop when they have seen enough.
     pub(crate) fn result(self, json: &Value, plain: &str) -> Result<()> {
-        let mut out = anstream::stdout();
+        match self.print(json, plain) {
+            Err(error) if is_unread(&error) => Ok(()),
+            printed => printed,
+        }
+    }
+
+    /// The same, for what has to arrive, or is printed for as long as somebody reads.
+    pub(crate) fn print(self, json: &Value, plain: &str) -> Result<()> {
+        let mut out = Printed(anstream::stdout());
         if self.json {
             writeln!(out, "{json}")?;
         } else {
@@ -54,6 +62,39 @@ impl Output {
             say(&format!("{WARNING}warning:{WARNING:#} {text}"));
         }
     }
+}
+
+/// Nobody reads standard output any more, as after `| head`. A connection that breaks is the same
+/// error to the system, and something else to a person.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads the output any more")]
+struct Unread;
+
+/// Standard output in one form or another, which tells when nobody reads it.
+pub(crate) struct Printed<W>(pub(crate) W);
+
+impl<W: Write> Write for Printed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(unread)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(unread)
+    }
+}
+
+fn unread(error: io::Error) -> io::Error {
+    let kind = error.kind();
+    if kind == io::ErrorKind::BrokenPipe { io::Error::new(kind, Unread) } else { error }
+}
+
+/// Whether something failed only because nobody reads standard output any more.
+pub(crate) fn is_unread(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let failed: Option<&io::Error> = cause.downcast_ref();
+        let inner = failed.and_then(io::Error::get_ref);
+        matches!(inner.map(|inner| inner.downcast_ref()), Some(Some(Unread)))
+    })
 }
 
 /// Says it in any case, without what may hold the app's secret. Nobody could be told that standard

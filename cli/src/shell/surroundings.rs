@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
+use threads_auth::{Config, ConfigError, Setting};
+use threads_auth_web::telemetry::LOG_LEVEL;
 use threads_graph::{Endpoints, Graph, HttpClient, HttpTimeouts};
+use tracing::Level;
 
 use crate::shell::exit::Stopped;
 
@@ -31,6 +34,27 @@ impl Surroundings {
     /// A variable that is set, and not to nothing. It is taken as it is: a secret with a line end is not one.
     pub(crate) fn variable(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str).filter(|text| !text.trim().is_empty())
+    }
+
+    /// The service's settings that the environment has, each of them looked at.
+    pub(crate) fn settings(&self) -> Result<HashMap<String, String>> {
+        let named = |name: &'static str| Some((name.to_owned(), self.variable(name)?.to_owned()));
+        let settings = Setting::ALL.into_iter().filter_map(|setting| named(setting.as_str())).collect();
+        Config::check_settings(&settings).map_err(|ConfigError(problems)| {
+            let told: Vec<_> =
+                problems.iter().map(|problem| format!("{}: {}", problem.variable, problem.problem)).collect();
+            Stopped::Usage(told.join("; "))
+        })?;
+        Ok(settings)
+    }
+
+    /// How much the service logs here.
+    pub(crate) fn log_level(&self) -> Result<Level> {
+        let Some(text) = self.variable(LOG_LEVEL) else {
+            return Ok(Level::INFO);
+        };
+        let expected = || format!("{LOG_LEVEL}: expected trace, debug, info, warn or error");
+        text.trim().parse().map_err(|_| Stopped::Usage(expected()).into())
     }
 
     /// Where Meta is. Only the environment says so: a `.env` that happens to be in a folder must not redirect secrets.

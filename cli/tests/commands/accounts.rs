@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use threads_sandbox::{FaultAction, SandboxCall};
 
 use crate::stack::Local;
-use crate::support::{DAY, HOLD, NOWHERE, Running, run, run_with, text};
+use crate::support::{DAY, Ended, HOLD, NOWHERE, Running, run, run_with, text};
 
 const ADA: &str = "17841400000000001";
 const BEN: &str = "17841400000000002";
@@ -76,6 +76,59 @@ fn a_list_is_watched_until_it_is_stopped() {
     assert!(text(&first, "/now").starts_with("2041-01-01T") && moved);
     crate::support::signal(child.id(), "INT");
     assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+/// Runs a command whose standard output nobody reads.
+fn unread(mut command: Command) -> Ended {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    command.stdout(writer);
+    Running::start_with_stdout(command).end()
+}
+
+#[test]
+fn whoever_reads_may_stop_when_they_have_seen_enough() {
+    let local = Local::new();
+    for user_id in [ADA, BEN, EVE] {
+        local.account(user_id);
+    }
+    for arguments in [
+        &["accounts", "list"][..],
+        &["accounts", "list", "--json"],
+        &["accounts", "list", "--watch=1"],
+        &["accounts", "list", "--watch=1", "--json"],
+        &["accounts", "show", ADA],
+        &["accounts", "show", ADA, "--json"],
+        &["accounts", "export"],
+        &["accounts", "export", "--format", "csv"],
+        &["accounts", "export", ADA, "--personal"],
+        &["doctor"],
+        &["doctor", "--json"],
+        &["keyring", "show"],
+        &["keyring", "reseal", "--json"],
+        &["sweep"],
+        &["pause"],
+        &["resume", "--json"],
+    ] {
+        let ended = unread(local.command(arguments));
+        ended.expect(0);
+        assert!(!ended.stderr.contains("threads-auth:"), "{arguments:?}: {ended:?}");
+    }
+    for arguments in [&["completions", "bash"][..], &["man"], &["man", "--json"], &["--help"], &["--version"]]
+    {
+        let ended = unread(local.bare(arguments));
+        assert_eq!(ended.expect(0).stderr, "", "{arguments:?}");
+    }
+    // A failure is one all the same, and what was begun is done to its end.
+    unread(local.command(&["accounts", "show", "17841400000000009", "--json"])).says(1, &["threads-auth:"]);
+    unread(local.command(&["accounts", "delete", ADA, BEN, EVE, "--yes"])).expect(0);
+    assert!([ADA, BEN, EVE].iter().all(|user_id| local.grant(user_id).is_none()));
+    // As a shell does it.
+    let mut shell = Command::new("bash");
+    let line = "set -o pipefail; for way in '' --json; do \"$0\" accounts list $way \"$1\" | head -c 1; done";
+    shell.args(["-c", line, env!("CARGO_BIN_EXE_threads-auth"), &local.local()]);
+    local.surround(&mut shell);
+    assert_eq!(run(shell).expect(0).stdout, "N{");
 }
 
 #[test]

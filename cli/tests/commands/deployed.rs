@@ -276,6 +276,123 @@ fn a_stack_that_is_not_found_is_explained() {
     run(aws.command(&["accounts", "list"])).says(1, &["has no output GrantsTableName"]);
 }
 
+/// That it is told as a person would, to people and to programs.
+#[track_caller]
+fn is_a_sentence(ended: &Ended, code: i32, kind: &str) {
+    let failure = ended.failure(code);
+    assert_eq!(failure["error"]["kind"], kind, "{failure}");
+    let said = format!("{}{}", ended.stderr, ended.stdout);
+    for jargon in [
+        "DispatchFailure",
+        "dispatch failure",
+        "{ source",
+        "io error",
+        "error sending request",
+        "Attempted:",
+        "provider",
+    ] {
+        assert!(!said.contains(jargon), "{jargon}: {said}");
+    }
+}
+
+#[test]
+fn aws_out_of_reach_is_a_sentence_with_every_command() {
+    let aws = Aws::new();
+    aws.local.write("tokens.jsonl", "{\"token\":\"THQVJnone\"}\n");
+    let everything = crate::failing::COMMANDS.into_iter().chain([
+        &["doctor"][..],
+        &["keyring", "rotate"],
+        &["keyring", "reseal"],
+        &["restore", "--from", "grants-restored"],
+        &["sweep", "--invoke"],
+    ]);
+    let tables: [&[&str]; 2] = [&["accounts", "list"], &["pause"]];
+    let secrets: [&[&str]; 2] = [&["keyring", "show"], &["configure", "--inspector", ADA]];
+    let cases = everything
+        .map(|called| ("AWS_ENDPOINT_URL", called))
+        .chain(tables.map(|called| ("AWS_ENDPOINT_URL_DYNAMODB", called)))
+        .chain(secrets.map(|called| ("AWS_ENDPOINT_URL_SECRETS_MANAGER", called)));
+    for (variable, called) in cases {
+        let mut command = aws.command(called);
+        command.arg("--json").env("AWS_MAX_ATTEMPTS", "1").env(variable, format!("http://{NOWHERE}"));
+        let ended = run(command);
+        is_a_sentence(&ended, 4, "unreachable");
+        assert!(ended.stderr.contains("Connection refused"), "{called:?}: {ended:?}");
+        let failure = ended.failure(4);
+        let next = text(&failure, "/error/next");
+        assert!(next.contains("online") && next.contains("region"), "{next}");
+    }
+}
+
+#[test]
+fn missing_credentials_are_a_sentence() {
+    let aws = Aws::new();
+    let config = "[profile sso]\nregion = us-east-1\nsso_session = s\nsso_account_id = 123456789012\nsso_role_name = r\n\
+                  [sso-session s]\nsso_region = us-east-1\nsso_start_url = https://example.awsapps.com/start\n\
+                  [profile lost]\nregion = us-east-1\nrole_arn = arn:aws:iam::123456789012:role/x\nsource_profile = none\n\
+                  [profile fails]\nregion = us-east-1\ncredential_process = false\n\
+                  [profile empty]\nregion = us-east-1\n";
+    aws.local.write("aws-config", config);
+    let with = |arguments: &[&str], more: &[(&str, &str)]| {
+        let mut command = aws.command(&["accounts", "list", "--json"]);
+        command.args(arguments).env("AWS_CONFIG_FILE", aws.local.path("aws-config"));
+        for variable in ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+            command.env_remove(variable);
+        }
+        command.envs(more.iter().copied());
+        run(command)
+    };
+    let role = [
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ENDPOINT_URL", &format!("http://{NOWHERE}")),
+        ("AWS_MAX_ATTEMPTS", "1"),
+        ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/x"),
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", aws.local.path("aws-config").to_str().unwrap()),
+    ]
+    .map(|(name, value)| (name, value.to_owned()));
+    let role: Vec<_> = role.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    for (arguments, variables, code, kind, said) in [
+        (&[][..], &[][..], 2, "usage", "which AWS region?"),
+        (&["--region", "us-east-1"], &[], 2, "usage", "there are no AWS credentials: give a --profile"),
+        (&["--profile", "nope"], &[], 2, "usage", "there is no AWS profile nope in "),
+        (&["--profile", "nope", "--region", "us-east-1"], &[], 2, "usage", "`aws configure list-profiles`"),
+        (&[], &[("AWS_PROFILE", "nope")], 2, "usage", "there is no AWS profile nope in "),
+        (&["--profile", "empty"], &[], 2, "usage", "there are no AWS credentials: give a --profile"),
+        (&["--profile", "lost"], &[], 2, "usage", "could not find source profile none"),
+        (&["--profile", "fails"], &[], 2, "usage", "external process exited"),
+        (&["--profile", "sso"], &[], 2, "usage", "run `aws sso login --profile sso`"),
+        (&[], &role[..], 4, "unreachable", "the AWS credentials could not be fetched: Connection refused"),
+    ] {
+        let ended = with(arguments, variables);
+        is_a_sentence(&ended, code, kind);
+        ended.says(code, &[said]);
+    }
+}
+
+#[test]
+fn the_stack_has_one_name_by_itself() {
+    let aws = Aws::new();
+    // Where `sam deploy` puts it.
+    let sam = include_str!("../../../samconfig.toml");
+    let (_, parameters) = sam.split_once("[default.global.parameters]").unwrap();
+    let named = parameters.lines().find_map(|line| line.strip_prefix("stack_name = ")).unwrap();
+    assert_eq!(named, format!("\"{STACK}\""));
+    let help = run(aws.command(&["accounts", "list", "--help"]));
+    let told = format!("CloudFormation stack [env: THREADS_AUTH_STACK] [default: {STACK}]");
+    assert!(help.stdout.contains(&told), "{}", help.stdout);
+    let of = |variable: &str, arguments: &[&str]| {
+        let mut command = aws.command(&["accounts", "list"]);
+        command.args(arguments).env("THREADS_AUTH_STACK", variable);
+        run(command)
+    };
+    of("other", &[]).says(2, &["there is no stack other in us-east-1"]);
+    of("other", &["--stack", STACK]).expect(0);
+    of("other", &[&aws.local.local()]).expect(0);
+    of(STACK, &["--stack", "another"]).says(2, &["there is no stack another in us-east-1"]);
+    of(STACK, &[]).expect(0);
+    of("", &[]).expect(0);
+}
+
 #[test]
 fn the_doctor_looks_at_what_only_aws_has() {
     let aws = Aws::new();

@@ -16,7 +16,7 @@ use crate::support::{Ended, run, text};
 const ADA: &str = "17841400000000001";
 
 /// Every command that works with the tables.
-const COMMANDS: [&[&str]; 13] = [
+pub(crate) const COMMANDS: [&[&str]; 13] = [
     &["accounts", "import", "tokens.jsonl"],
     &["accounts", "list"],
     &["accounts", "show", ADA],

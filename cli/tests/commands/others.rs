@@ -145,7 +145,7 @@ fn the_sandbox_runs_alone() {
     assert_eq!(state["exchange"], "with_token_type");
     let second = run(world.command(&arguments));
     second.says(1, &["state.json is in use by another sandbox", "--state-file"]);
-    assert_eq!(second.stdout, "");
+    assert_eq!(text(&second.failure(1), "/error/kind"), "failed");
     let refused = first.get("/oauth/authorize?client_id=77&response_type=code&scope=threads_basic&redirect_uri=https%3A%2F%2Fother.example%2F");
     assert!(refused.contains("1349168"), "{refused}");
     first.end();
@@ -166,6 +166,7 @@ fn a_sandbox_that_cannot_run_says_why() {
     let port = taken.local_addr().unwrap().port().to_string();
     let ended = run(world.command(&["sandbox", "--port", &port, "--json"]));
     ended.says(1, &[&format!("port {port} cannot be used"), "--port 0"]);
+    assert!(text(&ended.failure(1), "/message").contains(&port), "{ended:?}");
     world.write("damaged.json", "\"of-my-own\"");
     let ended = run(world.command(&["sandbox", "--port", "0", "--state-file", "damaged.json"]));
     ended.says(1, &["damaged.json", "move it away"]).hides(&["of-my-own"]);
@@ -198,6 +199,108 @@ fn shells_complete_the_commands() {
     if let Ok(read) = read {
         assert!(read.status.success() && read.stderr.is_empty(), "{read:?}");
     }
+}
+
+#[test]
+fn bash_completes_at_every_depth() {
+    let world = World::new();
+    let script = world.write("script", run(world.command(&["completions", "bash"])).stdout);
+    // As bash calls it: the words, the one that is being typed, and the one before.
+    let complete = |line: &str| -> Vec<String> {
+        let ask = r#"source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+            _threads__auth "$1" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+            printf '%s\n' "${COMPREPLY[@]}""#;
+        let mut bash = std::process::Command::new("bash");
+        bash.args(["--norc", "-c", ask]).arg(&script).args(line.split(' '));
+        let output = bash.output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().split_whitespace().map(str::to_owned).collect()
+    };
+    for (line, expected) in [
+        ("threads-auth acc", &["access_token", "access-token", "accounts"][..]),
+        ("threads-auth accounts li", &["list"]),
+        ("threads-auth accounts list --js", &["--json"]),
+        ("threads-auth accounts list --status refr", &[]),
+        ("threads-auth accounts export --form", &["--format"]),
+        ("threads-auth keyring ro", &["rotate"]),
+        ("threads-auth keyring rotate --key", &["--key-id"]),
+        ("threads-auth refresh_token --env-", &["--env-path", "--env-variable"]),
+        ("threads-auth access_token --auth-", &["--auth-code"]),
+        ("threads-auth access-token --auth-", &["--auth-code"]),
+        ("threads-auth authorize-url --sco", &["--scope"]),
+        ("threads-auth dev --threads li", &["live"]),
+        ("threads-auth dev --return", &["--return-to"]),
+    ] {
+        assert_eq!(complete(line), expected, "{line}");
+    }
+    assert!(complete("threads-auth accounts list --status ").contains(&"active".to_owned()));
+}
+
+/// The longest line that could be broken: one with a space behind its indentation.
+fn longest_line(text: &str) -> usize {
+    let breakable = text.lines().filter(|line| line.trim().contains(' '));
+    breakable.map(|line| line.chars().count()).max().unwrap()
+}
+
+#[test]
+fn help_is_as_wide_as_the_terminal() {
+    let world = World::new();
+    let pages = run(world.command(&["man", "--json"])).json();
+    let mut count = 0;
+    for page in pages["pages"].as_object().unwrap().keys() {
+        let called = page.strip_prefix("threads-auth").unwrap().strip_suffix(".1").unwrap();
+        // A dash stands between the words of a command, and in one of the names.
+        let called = called.replace("authorize-url", "authorize_url").replace('-', " ");
+        let called = called.replace("authorize_url", "authorize-url");
+        for (columns, most) in [("", 100), ("72", 72), ("200", 100)] {
+            let mut command = world.command(&[]);
+            command.args(called.split_whitespace()).arg("--help").env("COLUMNS", columns);
+            let help = run(command);
+            let longest = longest_line(&help.expect(0).stdout);
+            assert!(longest <= most, "{called} at {columns}: {longest}\n{}", help.stdout);
+            count += 1;
+        }
+    }
+    assert!(count > 80, "{count}");
+}
+
+#[test]
+fn mistakes_in_usage_are_told_to_programs_too() {
+    let world = World::new();
+    for (arguments, message) in [
+        (&["accounts", "list", "--bogus", "--json"][..], "unexpected argument '--bogus' found"),
+        (&["accounts", "list", "--json", "--bogus"], "unexpected argument '--bogus' found"),
+        (&["--json", "--bogus"], "unexpected argument '--json' found"),
+        (&["--json"], "unexpected argument '--json' found"),
+        (&["accounts", "--json"], "unexpected argument '--json' found"),
+        (&["nonsense", "--json"], "unrecognized subcommand 'nonsense'"),
+        (&["accounts", "nonsense", "--json"], "unrecognized subcommand 'nonsense'"),
+        (&["accounts", "show", "--json"], "the following required arguments were not provided"),
+        (&["accounts", "list", "--json", "--watch=soon"], "invalid value 'soon' for '--watch[=<SECONDS>]'"),
+        (&["dev", "--json", "--port", "99999"], "invalid value '99999' for '--port <N>'"),
+        (&["sandbox", "--port", "x", "--json"], "invalid value 'x' for '--port <N>'"),
+        (&["completions", "tcsh", "--json"], "invalid value 'tcsh' for '<SHELL>'"),
+        (&["accounts", "list", "--json", "--local", "--stack", "x"], "cannot be used with"),
+        (&["refresh_token", "-p", "--json"], "a value is required for '--env-path"),
+    ] {
+        let ended = run(world.command(arguments));
+        let failure = ended.failure(2);
+        assert_eq!(failure["error"]["kind"], "usage", "{failure}");
+        assert!(text(&failure, "/message").contains(message), "{failure}");
+        assert!(text(&failure, "/error/next").contains("--help"), "{failure}");
+        assert!(ended.stderr.contains("--help"), "{ended:?}");
+    }
+    // The app's token is not repeated, and what comes after `--` is no flag.
+    let token = "TH|1234567890|canary";
+    run(world.command(&["accounts", "show", "--json", "--bogus", token])).hides(&[token]);
+    run(world.command(&["accounts", "list", "--json", "--days-left-under", token]))
+        .hides(&[token])
+        .failure(2);
+    assert_eq!(run(world.command(&["accounts", "list", "--", "--json"])).expect(2).stdout, "");
+    // Help is no mistake.
+    assert!(
+        run(world.command(&["accounts", "list", "--json", "--help"])).expect(0).stdout.contains("Usage:")
+    );
 }
 
 #[test]

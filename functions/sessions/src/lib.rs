@@ -39,7 +39,8 @@ async fn create(
 ) -> Result<Response<String>, BadRequest> {
     let Some(return_to) = body.return_to else {
         let what = "return_to is required: the page of the app that the person comes back to, with session_id and completion in \
-                    its query, without which nobody can complete the session. Its origin and path must be in RETURN_TO_ALLOWLIST";
+                    its query, without which nobody can complete the session. Its origin and path must be in RETURN_TO_ALLOWLIST, \
+                    or be given to `threads-auth dev` with --return-to";
         return Err(BadRequest(what.to_owned()));
     };
     let user_id = body.user_id.as_deref().map(str::parse::<UserId>).transpose();
@@ -72,10 +73,11 @@ async fn create(
             tracing::warn!(request_id, caller, outcome = "return_to_refused");
             let what = match refused {
                 NotAllowed::Outside => {
-                    "return_to is not on the allowlist: add its origin and path to RETURN_TO_ALLOWLIST"
+                    "return_to is not on the allowlist: add its origin and path to RETURN_TO_ALLOWLIST, the parameter \
+                     ReturnToAllowlist of a deployment; `threads-auth dev` takes the variable too, or --return-to URL"
                         .to_owned()
                 }
-                NotAllowed::Ours => refused.to_string(),
+                NotAllowed::Unusable | NotAllowed::Ours => refused.to_string(),
             };
             json_error(ErrorCode::ReturnToRefused, &what)
         }

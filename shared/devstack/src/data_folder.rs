@@ -17,6 +17,9 @@ use crate::options::StackError;
 /// The file with the secret of the key.
 const KEY_FILE: &str = "secret-access-key";
 
+/// The extension of a file that is not written to its end.
+const UNFINISHED: &str = "new";
+
 /// Files that this stack writes. No other file in the folder is ours to close.
 const FILES: [&str; 10] = [
     "lock",
@@ -53,7 +56,10 @@ pub(crate) fn lock(folder: &Path) -> Result<File, StackError> {
     let lock = private_options().write(true).create(true).truncate(false).open(folder.join("lock"));
     let lock = lock.map_err(unusable)?;
     match lock.try_lock() {
-        Ok(()) => Ok(lock),
+        Ok(()) => {
+            keep_out_of_git(folder).map_err(unusable)?;
+            Ok(lock)
+        }
         Err(TryLockError::WouldBlock) => Err(StackError::InUse { path: folder.to_owned() }),
         Err(TryLockError::Error(source)) => Err(unusable(source)),
     }
@@ -80,9 +86,23 @@ fn tighten(folder: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Lets git ignore the folder: it holds secrets. Not where somebody has said otherwise, and not where
+/// other files are, which git may be there for.
+fn keep_out_of_git(folder: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        let is_unfinished = Path::new(&name).extension().is_some_and(|extension| extension == UNFINISHED);
+        let is_ours = is_unfinished || name.to_str().is_some_and(|name| FILES.contains(&name));
+        if !is_ours {
+            return Ok(());
+        }
+    }
+    private_options().write(true).create_new(true).open(folder.join(".gitignore"))?.write_all(b"*\n")
+}
+
 /// Writes a file that only its owner can read, all of it or nothing.
 pub(crate) fn write_private(file: &Path, text: &[u8]) -> Result<()> {
-    let temporary = file.with_extension("new");
+    let temporary = file.with_extension(UNFINISHED);
     // What a killed process left may be a link, or have another mode.
     match std::fs::remove_file(&temporary) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),

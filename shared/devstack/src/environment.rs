@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use serde::Serialize;
+use threads_auth::Setting;
 use url::Url;
 
 /// The region that everything embedded is in.
@@ -65,7 +66,7 @@ impl Urls {
     /// The variables of [`Config`](threads_auth::Config) that follow, and what development does not
     /// leave to chance.
     pub(crate) fn variables(&self, public_url: &Url, is_sandboxed: bool) -> HashMap<String, String> {
-        let variables: [(&str, &str); 14] = [
+        let variables: [(&str, &str); 13] = [
             ("GRANTS_TABLE", &self.grants_table),
             ("SHORT_LIVED_TABLE", &self.short_lived_table),
             ("APP_SECRET_ID", &self.app_secret_id),
@@ -78,17 +79,29 @@ impl Urls {
             ("AWS_ENDPOINT_URL_EVENTBRIDGE", &self.eventbridge_url),
             ("EVENT_BUS", &self.event_bus),
             ("PUBLIC_URL", public_url.as_str()),
-            ("AUTHORIZE_ACCESS", "open"),
-            ("RETURN_TO_ALLOWLIST", "http://127.0.0.1:4000/ http://localhost:4000/"),
+            (Setting::AuthorizeAccess.as_str(), "open"),
         ];
         let authorize_url = format!("{}/oauth/authorize", self.threads_url);
-        let sandboxed: [(&str, &str); 2] =
-            [("THREADS_AUTHORIZE_URL", &authorize_url), ("THREADS_GRAPH_URL", &self.threads_url)];
+        let sandboxed: [(&str, &str); 3] = [
+            ("THREADS_AUTHORIZE_URL", &authorize_url),
+            ("THREADS_GRAPH_URL", &self.threads_url),
+            // Nobody real comes back here, and an app in development may be at any port.
+            (Setting::ReturnToAllowlist.as_str(), "http://localhost:*/ http://127.0.0.1:*/ http://[::1]:*/"),
+        ];
         let sandboxed = sandboxed.into_iter().filter(|_| is_sandboxed);
         variables
             .into_iter()
             .chain(sandboxed)
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect()
+    }
+}
+
+/// Adds addresses to which people may be sent back to the list that holds.
+pub(crate) fn allow(variables: &mut HashMap<String, String>, return_to: &[String]) {
+    let list = variables.entry(Setting::ReturnToAllowlist.to_string()).or_default();
+    for address in return_to {
+        list.push(' ');
+        list.push_str(address);
     }
 }

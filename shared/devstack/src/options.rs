@@ -50,6 +50,8 @@ pub struct StackOptions {
     pub events_file: Option<PathBuf>,
     /// Variables of [`Config`](threads_auth::Config) that differ from development's.
     pub variables: HashMap<String, String>,
+    /// Where people may be sent back to besides: entries for the allowlist that holds.
+    pub return_to: Vec<String>,
 }
 
 /// Why a stack did not start.

@@ -29,7 +29,7 @@ use crate::options::{StackError, StackOptions, Threads};
 use crate::secrets_manager::{SecretsManager, provide};
 use crate::shared::Shared;
 use crate::stack::Stack;
-use crate::{data_folder, dev, dynamodb, gateway, schedule};
+use crate::{data_folder, dev, dynamodb, environment, gateway, schedule};
 
 /// The app that the sandbox knows. Its secret opens nothing.
 const SANDBOX_APP_ID: &str = "9876543210987654";
@@ -116,6 +116,7 @@ impl Stack {
         };
         let mut variables = urls.variables(&public_url, sandbox.is_some());
         variables.extend(options.variables);
+        environment::allow(&mut variables, &options.return_to);
         let config = Config::from_vars(&variables, None).map_err(|e| StackError::Other(e.into()))?;
         provision(&config, &options.threads).await?;
         let announcer = Announcer::new(&config).map_err(|e| StackError::Other(e.into()))?;

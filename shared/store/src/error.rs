@@ -7,6 +7,7 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::ConnectorError;
 use threads_auth_model::Inconsistency;
 
 const DYNAMODB: &str = "DynamoDB";
@@ -36,7 +37,9 @@ impl FailureKind {
         matches!(self, Self::Unreachable | Self::Throttled)
     }
 
-    fn of(code: &str, status: u16) -> Self {
+    /// The kind of an error with AWS's `code`, in an answer of this HTTP `status`.
+    #[must_use]
+    pub fn of(code: &str, status: u16) -> Self {
         let has = |words: &[&str]| words.iter().any(|word| code.contains(word));
         if has(&[
             "Throttl",
@@ -179,10 +182,22 @@ impl AwsError {
                 let words = service.err().message().unwrap_or("no reason given");
                 words.into()
             }
-            error => error.into_source().unwrap_or_else(|error| Box::new(error)),
+            error => match no_connection(&error) {
+                Some(why) => why.into(),
+                None => error.into_source().unwrap_or_else(|error| Box::new(error)),
+            },
         };
         Self { service, operation: operation.into(), kind, code, source: source.into() }
     }
+}
+
+/// Why there was no connection, in the system's own words, where an error of the SDK's comes from
+/// that. What the SDK says around them is of use to nobody.
+#[must_use]
+pub fn no_connection(error: &(dyn StdError + 'static)) -> Option<String> {
+    let mut causes = std::iter::successors(Some(error), |cause| (*cause).source());
+    let connector = causes.find(|cause| cause.is::<ConnectorError>())?;
+    Some(causes.last().unwrap_or(connector).to_string())
 }
 
 /// DynamoDB did not carry out `operation`.

@@ -22,7 +22,7 @@ mod transaction;
 mod transfers;
 
 pub use connects::{ClosedSession, CommitOutcome, Connected};
-pub use error::{AwsError, FailureKind, SecretsError, StoreError};
+pub use error::{AwsError, FailureKind, SecretsError, StoreError, no_connection};
 pub use grants::{DUE_INDEX, LeaseOutcome, Page, Wanted};
 pub use item::{Item, row};
 pub use personal::Held;

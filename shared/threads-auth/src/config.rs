@@ -28,6 +28,22 @@ pub enum AuthorizeAccess {
     Session,
 }
 
+threads_graph::names! {
+    /// The variables that are an operator's to set: how the service behaves. All others say where
+    /// it is, and what it is made of.
+    pub enum Setting {
+        AuthorizeAccess => "AUTHORIZE_ACCESS",
+        GraphCallsPerHour => "GRAPH_CALLS_PER_HOUR",
+        RedirectTrailingSlash => "REDIRECT_TRAILING_SLASH",
+        RequestSeconds => "REQUEST_SECONDS",
+        ReturnToAllowlist => "RETURN_TO_ALLOWLIST",
+        SecretsTtlSeconds => "SECRETS_TTL_SECONDS",
+        SweepConcurrency => "SWEEP_CONCURRENCY",
+        ThreadsScopes => "THREADS_SCOPES",
+        UnclaimedHours => "UNCLAIMED_HOURS",
+    }
+}
+
 /// Everything that a function needs to know, and no secret. Each field names its environment
 /// variable.
 #[derive(Clone, Debug)]
@@ -138,18 +154,18 @@ impl Config {
                 .then_some(url)
             });
         let redirect_trailing_slash =
-            vars.with_default("REDIRECT_TRAILING_SLASH", "false", |text| match text {
+            vars.setting(Setting::RedirectTrailingSlash, "false", |text| match text {
                 "true" => Ok(true),
                 "false" => Ok(false),
                 _ => Err("expected `true` or `false`".to_owned()),
             });
-        let scopes = vars.with_default("THREADS_SCOPES", "threads_basic", |text| {
+        let scopes = vars.setting(Setting::ThreadsScopes, "threads_basic", |text| {
             Scopes::from_str(text).map_err(|e| e.to_string())
         });
-        let return_to = vars.with_default("RETURN_TO_ALLOWLIST", "", |text| {
+        let return_to = vars.setting(Setting::ReturnToAllowlist, "", |text| {
             ReturnToAllowlist::from_str(text).map_err(|e| e.to_string())
         });
-        let authorize_access = vars.with_default("AUTHORIZE_ACCESS", "session", |text| match text {
+        let authorize_access = vars.setting(Setting::AuthorizeAccess, "session", |text| match text {
             "open" => Ok(AuthorizeAccess::Open),
             "session" => Ok(AuthorizeAccess::Session),
             _ => Err("expected `open` or `session`".to_owned()),
@@ -162,20 +178,20 @@ impl Config {
             vars.required("APP_SECRET_ID", "the name or ARN of the secret with the app's credentials", name);
         let keyring_secret_id =
             vars.required("KEYRING_SECRET_ID", "the name or ARN of the secret with the keyring", name);
-        let secrets_ttl = vars.with_default("SECRETS_TTL_SECONDS", "300", |text| {
+        let secrets_ttl = vars.setting(Setting::SecretsTtlSeconds, "300", |text| {
             whole_number(text, 1, 86_400).map(Duration::from_secs)
         });
-        let sweep_concurrency = vars.with_default("SWEEP_CONCURRENCY", "64", |text| {
+        let sweep_concurrency = vars.setting(Setting::SweepConcurrency, "64", |text| {
             whole_number(text, 1, 1024).map(|n| usize::try_from(n).unwrap_or(usize::MAX))
         });
-        let graph_calls_per_hour = vars.with_default("GRAPH_CALLS_PER_HOUR", "", |text| match text {
+        let graph_calls_per_hour = vars.setting(Setting::GraphCallsPerHour, "", |text| match text {
             "" => Ok(None),
             text => whole_number(text, 1, 1_000_000_000).map(Some),
         });
-        let unclaimed_time = vars.with_default("UNCLAIMED_HOURS", "24", |text| {
+        let unclaimed_time = vars.setting(Setting::UnclaimedHours, "24", |text| {
             whole_number(text, 1, 720).map(|hours| SignedDuration::from_hours(hours.cast_signed()))
         });
-        let request_time = vars.with_default("REQUEST_SECONDS", "30", |text| {
+        let request_time = vars.setting(Setting::RequestSeconds, "30", |text| {
             whole_number(text, 1, 900).map(Duration::from_secs)
         });
         let metrics_service = vars.get("METRICS_SERVICE").map(str::to_owned);
@@ -206,6 +222,18 @@ impl Config {
             })
         })();
         complete.ok_or(ConfigError(vars.problems))
+    }
+
+    /// Looks at the [`Setting`]s in `vars` alone, before all the rest is known.
+    ///
+    /// # Errors
+    /// When some are bad: all of them, by name.
+    pub fn check_settings(vars: &HashMap<String, String>) -> Result<(), ConfigError> {
+        let Err(ConfigError(mut problems)) = Self::from_vars(vars, None) else {
+            return Ok(());
+        };
+        problems.retain(|problem| Setting::ALL.iter().any(|setting| setting.as_str() == problem.variable));
+        if problems.is_empty() { Ok(()) } else { Err(ConfigError(problems)) }
     }
 
     /// `EVENT_BUS`: the name or ARN of the EventBridge bus on which changes are announced.
@@ -303,6 +331,15 @@ impl Vars<'_> {
                 None
             }
         }
+    }
+
+    fn setting<T>(
+        &mut self,
+        setting: Setting,
+        default: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        self.with_default(setting.as_str(), default, parse)
     }
 
     fn endpoints(&mut self) -> Option<Endpoints> {
@@ -435,6 +472,16 @@ mod tests {
             let ConfigError(problems) = Config::from_vars(&vars, None).unwrap_err();
             assert_eq!(problems.iter().map(|p| p.variable).collect::<Vec<_>>(), [variable], "{value}");
             assert!(!problems[0].problem.contains("canary"), "{value}");
+        }
+    }
+
+    #[test]
+    fn each_setting_is_read_and_looked_at_alone() {
+        assert_eq!(Config::check_settings(&HashMap::new()), Ok(()));
+        for setting in Setting::ALL {
+            let vars = [(setting.as_str().to_owned(), "no such value".to_owned())].into();
+            let ConfigError(problems) = Config::check_settings(&vars).unwrap_err();
+            assert_eq!(problems.iter().map(|p| p.variable).collect::<Vec<_>>(), [setting.as_str()]);
         }
     }
 

@@ -27,8 +27,8 @@ mod stopwatch;
 
 pub use callers::Caller;
 pub use clients::StartError;
-pub use config::{AuthorizeAccess, Config, ConfigError, ConfigProblem};
-pub use connect::return_to::{NotAllowed, ReturnTo, ReturnToAllowlist};
+pub use config::{AuthorizeAccess, Config, ConfigError, ConfigProblem, Setting};
+pub use connect::return_to::{BadEntry, NotAllowed, ReturnTo, ReturnToAllowlist};
 pub use connect::{
     Begun, CompleteError, ConnectError, ConnectOutcome, ConnectRefusal, Connected, Flow, NewSession,
     ReturnStatus, SessionError,

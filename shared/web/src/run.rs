@@ -44,7 +44,7 @@ impl From<lambda_http::Error> for Failure {
     reason = "the level of logs must be known before the configuration is read"
 )]
 pub fn configure(name: &str) -> Result<Config, Failure> {
-    telemetry::init(std::env::var("LOG_LEVEL").ok().as_deref());
+    telemetry::init(std::env::var(telemetry::LOG_LEVEL).ok().as_deref());
     let config = Config::from_env().map_err(StartError::from)?;
     emit(&config, now(), Some(("Function", name)), &[Metric::count("ColdStarts", 1)]);
     Ok(config)

@@ -10,6 +10,9 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+/// The variable that says how much our own crates log.
+pub const LOG_LEVEL: &str = "LOG_LEVEL";
+
 /// The crates whose logs follow `LOG_LEVEL`, by how their names begin: `threads_auth` is
 /// `threads_auth_web` too.
 const OURS: &[&str] = &[

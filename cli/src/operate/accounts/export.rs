@@ -17,6 +17,7 @@ use super::private_file::private;
 use crate::operate::target::{Opened, TARGETS, Target};
 use crate::operate::unseal::Tokens;
 use crate::shell::exit::{Stopped, usage};
+use crate::shell::output::Printed;
 use crate::shell::prompt::confirm;
 use crate::shell::surroundings::Surroundings;
 
@@ -31,7 +32,7 @@ use crate::shell::surroundings::Surroundings;
   threads-auth accounts export 17841405793187218 --personal --output ada.json
                                       for that person: account, sessions, the trace of an end
 
-Standard output gets the accounts, a line of JSON each, with --json as without. Where --output takes them, --json prints what was
+Standard output gets the accounts, a line of JSON each, with --json as without. Where --output takes them, --json prints what was \
 written: {{\"written\": 2, \"file\": \"accounts.jsonl\", …}}. Such a file can be read by you alone.
 
 {TARGETS}"))]
@@ -181,7 +182,7 @@ impl Export {
     /// Where it goes: standard output, or a new file that nobody else can read.
     fn out(&self) -> Result<Box<dyn Write>> {
         Ok(match &self.output {
-            None => Box::new(std::io::BufWriter::new(std::io::stdout())),
+            None => Box::new(std::io::BufWriter::new(Printed(std::io::stdout()))),
             Some(path) => Box::new(std::io::BufWriter::new(private(path)?)),
         })
     }

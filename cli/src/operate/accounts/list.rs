@@ -96,7 +96,7 @@ impl List {
     }
 
     fn print(&self, seen: &Seen) -> Result<()> {
-        self.target.output.result(&seen.json, &seen.plain)?;
+        self.target.output.print(&seen.json, &seen.plain)?;
         for problem in &seen.broken {
             self.target.output.warn(problem);
         }

@@ -18,7 +18,7 @@ use crate::shell::surroundings::Surroundings;
 #[command(after_help = format!("Examples:
   threads-auth accounts refresh 17841405793187218 --local
 
-The outcome is a word: refreshed, too_young (exit code 4: Meta refreshes no token in its first 24 hours), deferred (4: tried again by
+The outcome is a word: refreshed, too_young (exit code 4: Meta refreshes no token in its first 24 hours), deferred (4: tried again by \
 itself), needs_reauthorization (3: only the person can bring it back) and others.
 
 {TARGETS}"))]

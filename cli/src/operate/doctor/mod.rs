@@ -27,8 +27,8 @@ use crate::shell::surroundings::Surroundings;
   threads-auth doctor --profile prod --stack threads-auth-prod
   threads-auth doctor --json | jq '.checks[] | select(.level != \"ok\")'
 
-It changes nothing. Meta is asked about one token, and with an inspector for that account's profile. Exit code 1 means that a check has
-failed; warnings alone leave it at 0. On AWS it reads the stack and the list of its resources, both secrets, the table of grants, the
+It changes nothing. Meta is asked about one token, and with an inspector for that account's profile. Exit code 1 means that a check has \
+failed; warnings alone leave it at 0. On AWS it reads the stack and the list of its resources, both secrets, the table of grants, the \
 schedule, the alarms and the key's policy; what your credentials may not read is a warning.
 
 {TARGETS}"))]

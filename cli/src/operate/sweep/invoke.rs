@@ -16,9 +16,10 @@ use aws_sdk_lambda::primitives::Blob;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use threads_auth::{SweepReport, error_chain};
+use threads_auth::{FailureKind, SweepReport};
 
 use super::progress::Progress;
+use crate::operate::aws_failure::silence;
 use crate::operate::target::{Deployed, Opened};
 use crate::shell::exit::{Stopped, later};
 use crate::shell::failure::is_denied;
@@ -110,10 +111,11 @@ fn report(function: &str, answer: &InvokeOutput) -> Result<SweepReport> {
 
 fn not_invoked(function: &str, error: &SdkError<InvokeError>) -> Result<SweepReport> {
     let SdkError::ServiceError(refused) = error else {
-        return later(format!(
+        let why = format!(
             "Lambda does not answer, and {function} may be sweeping all the same: {}",
-            error_chain(error)
-        ));
+            silence(error)
+        );
+        return Err(Stopped::Aws(FailureKind::Unreachable, why).into());
     };
     let (status, refusal) = (refused.raw().status().as_u16(), refused.err());
     let code = refusal.meta().code().unwrap_or("no reason given");

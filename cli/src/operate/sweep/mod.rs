@@ -27,10 +27,10 @@ use crate::shell::surroundings::Surroundings;
   threads-auth sweep --profile prod --json
   threads-auth sweep --profile prod --invoke
 
-From this machine it needs all that the refresh function may: both secrets and the table of grants. With --invoke that function does it,
+From this machine it needs all that the refresh function may: both secrets and the table of grants. With --invoke that function does it, \
 and your credentials need lambda:InvokeFunction on it; with dynamodb:Query on the index \"due\" you also see how far it is.
 
-The schedule's own sweeps may run at the same time: each token is refreshed once. Exit code 4 means that something is left for the next
+The schedule's own sweeps may run at the same time: each token is refreshed once. Exit code 4 means that something is left for the next \
 sweep, or that sweeps are paused (`threads-auth resume`). Ctrl-C ends it after the accounts that are under way.
 
 {TARGETS}"))]

@@ -42,12 +42,12 @@ use crate::shell::surroundings::{HOSTS, Surroundings};
   threads-auth login --no-browser --redirect-uri https://example.com/callback
                             open the address elsewhere, and paste the one that the browser ends on
 
-Meta accepts https only, and only what the dashboard lists under \"Redirect Callback URLs\": list
-https://127.0.0.1:8080/callback there. The browser will warn, because no authority can vouch for this machine; the
-fingerprint that is printed tells whether it is this command that answers. With --paste nothing warns: the browser ends on
+Meta accepts https only, and only what the dashboard lists under \"Redirect Callback URLs\": list \
+https://127.0.0.1:8080/callback there. The browser will warn, because no authority can vouch for this machine; the \
+fingerprint that is printed tells whether it is this command that answers. With --paste nothing warns: the browser ends on \
 an address that does not load, and that address is what to paste. It is also the way for a browser on another machine.
 
-The browser begins at an address of this machine, which works once and gives it a cookie: only that browser can bring
+The browser begins at an address of this machine, which works once and gives it a cookie: only that browser can bring \
 the answer. So no program's arguments hold what an answer is known by.
 
 {SECRETS}

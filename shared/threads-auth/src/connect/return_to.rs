@@ -14,12 +14,19 @@ const MAX_LENGTH: usize = 512;
 /// URL prefixes, each an origin and a path. A destination is inside when scheme, host and port are
 /// the same and its path is the prefix's path or lies below it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ReturnToAllowlist(Vec<Url>);
+pub struct ReturnToAllowlist(Vec<Entry>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    prefix: Url,
+    /// Written as the port `*`. On loopback only: elsewhere another port may be somebody else's.
+    any_port: bool,
+}
 
 /// An entry of the allowlist that cannot be one.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "entry {0} is not an absolute https URL (http only on loopback) without user, query and fragment, such as https://app.example.com/threads"
+    "entry {0} is not an absolute https URL (http only on loopback) without user, query and fragment, such as https://app.example.com/threads or http://localhost:*/ (any port, on loopback only)"
 )]
 pub struct BadEntry(usize);
 
@@ -30,6 +37,11 @@ pub struct ReturnTo(Url);
 /// Why nobody is sent back to a destination.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum NotAllowed {
+    /// No allowlist can have it.
+    #[error(
+        "the return address has to be an absolute https URL (http only on loopback) of at most {MAX_LENGTH} characters, without user, fragment, doubled slashes and encoded separators in its path"
+    )]
+    Unusable,
     /// It is not inside the allowlist.
     #[error("the return address is not on the allowlist")]
     Outside,
@@ -59,9 +71,32 @@ impl FromStr for ReturnToAllowlist {
         let entries = text.split([',', ' ', '\n', '\t']).filter(|entry| !entry.is_empty());
         entries
             .enumerate()
-            .map(|(n, entry)| plain_url(entry).filter(|url| url.query().is_none()).ok_or(BadEntry(n + 1)))
+            .map(|(n, entry)| Entry::read(entry).ok_or(BadEntry(n + 1)))
             .collect::<Result<_, _>>()
             .map(Self)
+    }
+}
+
+impl Entry {
+    fn read(text: &str) -> Option<Self> {
+        let (scheme, rest) = text.split_once("://")?;
+        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let (url, any_port) = match authority.strip_suffix(":*") {
+            Some(host) => (plain_url(&format!("{scheme}://{host}{path}"))?, true),
+            None => (plain_url(text)?, false),
+        };
+        let names_a_port = url.port().is_some();
+        let is_possible = !any_port || (is_loopback(&url) && !names_a_port);
+        (is_possible && url.query().is_none()).then_some(Self { prefix: url, any_port })
+    }
+
+    fn contains(&self, url: &Url) -> bool {
+        let Self { prefix, any_port } = self;
+        let same_origin = prefix.scheme() == url.scheme()
+            && prefix.host() == url.host()
+            && (*any_port || prefix.port_or_known_default() == url.port_or_known_default());
+        let below = url.path().strip_prefix(prefix.path().trim_end_matches('/'));
+        same_origin && below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
 
@@ -71,8 +106,8 @@ impl ReturnToAllowlist {
     /// # Errors
     /// When it is not plainly inside the list.
     pub fn check(&self, destination: &str) -> Result<ReturnTo, NotAllowed> {
-        let url = plain_url(destination).ok_or(NotAllowed::Outside)?;
-        if !self.0.iter().any(|prefix| contains(prefix, &url)) {
+        let url = plain_url(destination).ok_or(NotAllowed::Unusable)?;
+        if !self.0.iter().any(|entry| entry.contains(&url)) {
             return Err(NotAllowed::Outside);
         }
         if has_ours(&url) { Err(NotAllowed::Ours) } else { Ok(ReturnTo(url)) }
@@ -99,13 +134,16 @@ impl ReturnTo {
 
 /// Whether nobody on the way can read what goes to `url`: https, or http on this machine.
 pub(crate) fn is_secure(url: &Url) -> bool {
-    let is_loopback = match url.host() {
+    url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url))
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
         Some(url::Host::Ipv4(address)) => address.is_loopback(),
         Some(url::Host::Ipv6(address)) => address.is_loopback(),
         None => false,
-    };
-    url.scheme() == "https" || (url.scheme() == "http" && is_loopback)
+    }
 }
 
 /// A URL that every parser reads alike. Browsers and servers disagree over backslashes, control
@@ -150,14 +188,6 @@ fn has_ours(url: &Url) -> bool {
         let name = name.replace([' ', '.'], "_");
         OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours))
     })
-}
-
-fn contains(prefix: &Url, url: &Url) -> bool {
-    let same_origin = prefix.scheme() == url.scheme()
-        && prefix.host() == url.host()
-        && prefix.port_or_known_default() == url.port_or_known_default();
-    let below = url.path().strip_prefix(prefix.path().trim_end_matches('/'));
-    same_origin && below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]
@@ -308,6 +338,137 @@ mod tests {
         println!("return_to: {} hostile destinations, {} accepted", corpus.len(), accepted.len());
         assert!(corpus.len() >= 500);
         assert!(accepted.is_empty(), "{accepted:?}");
+    }
+
+    /// The list of development: any port of this machine.
+    fn any_port() -> ReturnToAllowlist {
+        "http://localhost:*/ http://127.0.0.1:*/app,http://[::1]:*".parse().unwrap()
+    }
+
+    #[test]
+    fn any_port_of_this_machine_may_be_returned_to() {
+        for inside in [
+            "http://localhost:5173/done",
+            "http://LOCALHOST:5173/done?x=1",
+            "http://localhost",
+            "http://localhost:80/",
+            "http://localhost:1/",
+            "http://localhost:65535/a/b",
+            "http://127.0.0.1:8080/app",
+            "http://127.0.0.1/app/done",
+            "http://[::1]:3001/",
+        ] {
+            assert!(any_port().check(inside).is_ok(), "{inside}");
+        }
+    }
+
+    #[test]
+    fn any_port_is_of_this_machine_and_of_nothing_else() {
+        let mut corpus = Vec::new();
+        for authority in [
+            "localhost:5173@evil.example",
+            "localhost:*@evil.example",
+            "localhost@evil.example:5173",
+            "localhost:5173:80",
+            "localhost:*",
+            "localhost:",
+            "localhost:99999",
+            "localhost:-1",
+            "localhost:5173%40evil.example",
+            "localhost:5173\\@evil.example",
+            "localhost:5173#@evil.example",
+            "localhost:5173\t.evil.example",
+            "localhost.:5173",
+            "localhost.evil.example:5173",
+            "evil-localhost:5173",
+            "evil.localhost:5173",
+            "localhost%2eevil.example:5173",
+            "ⓛocalhost:5173",
+            "127.0.0.1.evil.example:5173",
+            "127.0.0.2:5173",
+            "127.1:5173",
+            "2130706433:5173",
+            "0x7f.0.0.1:5173",
+            "0177.0.0.1:5173",
+            "0.0.0.0:5173",
+            "[::]:5173",
+            "[::ffff:127.0.0.1]:5173",
+            "[0:0:0:0:0:0:0:1]:5173",
+            "[::1%25eth0]:5173",
+            "[::2]:5173",
+            "192.168.0.1:5173",
+            "evil.example:5173",
+        ] {
+            for path in ["/app", "/app/done", "/app?x=1"] {
+                for scheme in ["http://", "https://", "//", "http:", "http:///", "ws://"] {
+                    corpus.push(format!("{scheme}{authority}{path}"));
+                }
+            }
+        }
+        // Another scheme is another origin, and a path is still a path.
+        corpus.extend(
+            [
+                "https://localhost:5173/",
+                "ftp://localhost:5173/",
+                "http://127.0.0.1:5173/",
+                "http://127.0.0.1:5173/application",
+                "http://127.0.0.1:5173/app/../admin",
+                "http://127.0.0.1:5173//app",
+                "http://localhost:5173/#app",
+            ]
+            .map(String::from),
+        );
+        // What URL parsers read as port 80 with nothing behind the colon is plain enough.
+        corpus.retain(|destination| !destination.starts_with("http://localhost:/"));
+        let accepted: Vec<_> =
+            corpus.iter().filter(|destination| any_port().check(destination).is_ok()).collect();
+        println!("return_to: {} hostile destinations on any port, {} accepted", corpus.len(), accepted.len());
+        assert!(corpus.len() >= 500);
+        assert!(accepted.is_empty(), "{accepted:?}");
+    }
+
+    #[test]
+    fn no_other_host_has_any_port() {
+        for entry in [
+            "http://evil.example:*/",
+            "https://app.example.com:*/",
+            "https://app.example.com:*",
+            "http://0.0.0.0:*/",
+            "http://[::]:*/",
+            "http://192.168.0.1:*/",
+            "http://localhost.evil.example:*/",
+            "http://evil.localhost:*/",
+            "http://localhost.:*/",
+            "http://user@localhost:*/",
+            "http://localhost:*@evil.example/",
+            "http://localhost:80*/",
+            "http://localhost:*80/",
+            "http://localhost:5173:*/",
+            "http://localhost:**/",
+            "http://localhost:*:*/",
+            "http://127.1:*/",
+            "http://*:*/",
+            "http://*/",
+            "http://*.localhost:*/",
+            "https://*.example.com/",
+            "http://[::1:*]/",
+            "http://:*/",
+            "localhost:*",
+            "//localhost:*/",
+            "http://localhost:*/?x=1",
+            "http://localhost:*/#x",
+            "http://localhost:*?x=1",
+        ] {
+            assert_eq!(entry.parse::<ReturnToAllowlist>(), Err(BadEntry(1)), "{entry}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_tells_what_a_list_can_have() {
+        assert_eq!(list().check("https://other.example.com/"), Err(NotAllowed::Outside));
+        for unusable in ["http://app.example.com/threads", "app.example.com", "https://app.example.com/#x"] {
+            assert_eq!(list().check(unusable), Err(NotAllowed::Unusable), "{unusable}");
+        }
     }
 
     #[test]

@@ -25,9 +25,9 @@ use crate::shell::surroundings::Surroundings;
   threads-auth accounts delete ids-from-meta.csv --requested-at 2026-11-25T08:00:00Z --profile prod
   my-export | threads-auth accounts delete - --yes --json
 
-Meta also mails lists of people whose data has to go. A file has a user id in each line. Blank lines, comments (#), a line of names and
-further columns do no harm, and a line without a user id is named and left out. Each person gets a confirmation code and an address that
-shows what became of it, as Meta would be given. An id that is not known leaves its trace too, so that a connect under way does not bring
+Meta also mails lists of people whose data has to go. A file has a user id in each line. Blank lines, comments (#), a line of names and \
+further columns do no harm, and a line without a user id is named and left out. Each person gets a confirmation code and an address that \
+shows what became of it, as Meta would be given. An id that is not known leaves its trace too, so that a connect under way does not bring \
 that person back. It can be repeated with the same list: who is gone stays gone, under the same code.
 
 Exit codes: 1 if a line or a person was left out, 4 if the rest is to be tried again later.
