@@ -51,9 +51,10 @@ impl Visit {
     async fn start(stack: &Stack, is_session: bool, expected: Option<&str>) -> Self {
         let mut new = new_session("user-7");
         new.user_id = expected.map(|id| id.parse().unwrap());
-        let session = match is_session {
-            true => Some(stack.service().create_session(new, stack.clock().now()).await.unwrap()),
-            false => None,
+        let session = if is_session {
+            Some(stack.service().create_session(new, stack.clock().now()).await.unwrap())
+        } else {
+            None
         };
         let query = match &session {
             Some(session) => format!("session={}", session.id),

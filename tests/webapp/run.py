@@ -98,7 +98,7 @@ def reconnecting(stack: Stack, mia: Person, jonas: Person):
     mia.press("/connect")
     mia.allow(jonas.account)
     mia.reads("Nothing was connected: wrong_account.")
-    mia.screenshot("6-another-account")
+    mia.screenshot("5-another-account")
     mia.sees(status="needs_reauthorization", account=mia.account)
     check("a denial and another account are told to the app, and change neither account",
           stack.rows(of="user#") == before and stack.token(mia.account).status_code == 409
@@ -118,7 +118,7 @@ def disconnecting(stack: Stack, jonas: Person):
     jonas.press("/disconnect")
     stack.event("account.disconnected", jonas.account, by="app")
     jonas.sees(status="revoked", account=jonas.account)
-    jonas.screenshot("7-disconnected")
+    jonas.screenshot("6-disconnected")
     refused = stack.token(jonas.account)
     check("a disconnected account has no token, here or in the tables",
           refused.status_code == 409 and refused.json()["error"]["code"] == "revoked"
