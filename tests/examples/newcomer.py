@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+"""Plays a newcomer: starts `dev`, pastes what it prints, starts an app on port 5173, and connects in a popup.
+
+    python tests/examples/newcomer.py target/debug/threads-auth tests/examples/app.mjs [SCREENSHOTS]
+"""
+
+import pathlib
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "webapp"))
+import chromium  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+
+HOME = "http://localhost:5173"
+# Everything is on this machine; what takes longer than this does not come.
+PATIENCE = 30
+
+
+def eventually(what: str, look):
+    """What `look` returns, once it returns something."""
+    began = time.monotonic()
+    while time.monotonic() - began < PATIENCE:
+        if found := look():
+            return found
+        time.sleep(0.02)
+    sys.exit(f"newcomer: FAILED: {what}")
+
+
+def lines_until(process: subprocess.Popen, last: str) -> list[str]:
+    """What a program prints, up to the line that begins with `last`."""
+    lines = []
+    for line in process.stdout:
+        lines.append(line.rstrip("\n"))
+        if lines[-1].startswith(last):
+            return lines
+    sys.exit(f"newcomer: FAILED: it ended before it printed {last!r}:\n" + "\n".join(lines))
+
+
+class Newcomer:
+    """The app's page in one window, and its popup in another."""
+
+    def __init__(self, screenshots: str | None):
+        self.browser, self.screenshots = chromium.start(), screenshots
+
+    def connect(self):
+        """Presses the app's button, and goes to the popup that it opens."""
+        self.page = self.browser.current_window_handle
+        self.browser.find_element(By.ID, "connect").click()
+        handles = eventually("a popup opens", lambda: (all_ := self.browser.window_handles) and len(all_) == 2 and all_)
+        self.browser.switch_to.window(next(handle for handle in handles if handle != self.page))
+        eventually("the consent page opens", lambda: self.browser.find_elements(By.ID, "allow"))
+
+    def press(self, selector: str):
+        self.browser.find_element(By.CSS_SELECTOR, selector).click()
+
+    def is_told(self, text: str):
+        """The popup closes, and the page in which it was opened says so."""
+        eventually("the popup closes", lambda: self.browser.window_handles == [self.page])
+        self.browser.switch_to.window(self.page)
+        self.reads(text)
+
+    def reads(self, text: str):
+        said = lambda: self.browser.find_element(By.TAG_NAME, "output").text
+        eventually(f"the page says {text!r}", lambda: text in said())
+        print(f"newcomer: the page says: {said()}", flush=True)
+
+    def screenshot(self, name: str):
+        if self.screenshots:
+            pathlib.Path(self.screenshots).mkdir(parents=True, exist_ok=True)
+            self.browser.save_screenshot(f"{self.screenshots}/{name}.png")
+
+
+def play(newcomer: Newcomer):
+    newcomer.browser.get(HOME)
+    newcomer.connect()
+    newcomer.press("#deny")
+    newcomer.is_told("You said no")
+    newcomer.connect()
+    newcomer.press("label[for^='account-']")
+    newcomer.press("#allow")
+    newcomer.is_told("Connected as @")
+    newcomer.press("#token")
+    newcomer.reads("A token until 2")
+    newcomer.screenshot("newcomer")
+
+
+def main(command: str, app: str, screenshots: str | None = None):
+    started = []
+
+    def start(*arguments: str) -> subprocess.Popen:
+        started.append(subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True))
+        return started[-1]
+
+    try:
+        service = start(command, "dev", "--ephemeral", "--port", "0")
+        exports = [line.strip() for line in lines_until(service, "Ctrl-C") if line.strip().startswith(("export ", "unset "))]
+        # As somebody would who pastes them into a shell.
+        lines_until(start("bash", "-euc", "\n".join([*exports, 'exec node "$0"']), app), "Open")
+        newcomer = Newcomer(screenshots)
+        try:
+            play(newcomer)
+        except BaseException:
+            newcomer.screenshot("failed")
+            raise
+        finally:
+            newcomer.browser.quit()
+        length = sum(1 for _ in open(app, encoding="utf-8"))
+        assert length == 58, f"the app has {length} lines, and the README says 58"
+        print(f"newcomer: an app of {length} lines connects in a popup, vends, and is told of a denial")
+    finally:
+        for process in reversed(started):
+            process.terminate()
+            process.wait(timeout=PATIENCE)
+
+
+main(*sys.argv[1:])
