@@ -147,10 +147,22 @@ def environments_can_be_deployed(subject):
     return problems
 
 
+def nothing_shadows_global(subject):
+    """What a command's own part sets hides what `global` says of it: `sam deploy --guided` writes all parameters there."""
+    return [
+        f"{name}: {command} hides {key} of global"
+        for name, environment in environments(subject).items()
+        for command, sections in environment.items()
+        for key in sections["parameters"]
+        if command != "global" and key in environment["global"]["parameters"]
+    ]
+
+
 RULES = [
     environments_fit_the_template,
     sam_hands_on_what_is_written,
     return_addresses_are_commas_apart,
     values_have_no_spaces,
     environments_can_be_deployed,
+    nothing_shadows_global,
 ]

@@ -159,6 +159,11 @@ def _(mutant):
     del mutant["Config"]["staging"]["deploy"]["parameters"]["capabilities"]
 
 
+@breaks("nothing_shadows_global", "parameters that a guided deployment has written", E)
+def _(mutant):
+    mutant["Config"]["prod"]["deploy"]["parameters"]["parameter_overrides"] = "Architecture=arm64"
+
+
 # Functions, and what invokes them
 put("functions_run_on_al2023", "an older runtime", "TokenFunction", [P, "Runtime"], "provided.al2")
 put("functions_run_on_al2023", "a fixed architecture", "TokenFunction", [P, "Architectures"], ["x86_64"])
