@@ -241,6 +241,7 @@ drop(SIGNED, "a backend that a flood of logins shuts out", "ApiStage", [P, "Rout
 drop(SIGNED, "tokens that share everybody's throttle", "ApiStage", TOKEN_LIMITS)
 drop(SIGNED, "a signed route without a burst", "ApiStage", [*TOKEN_LIMITS, "ThrottlingBurstLimit"])
 put(SIGNED, "everybody's limit for a signed route", "ApiStage", [*TOKEN_LIMITS, "ThrottlingRateLimit"], {"Ref": "ThrottleRate"})
+drop(SIGNED, "a stage that may be made before its routes", "ApiStage", ["DependsOn", 5])
 
 
 @breaks(SIGNED, "a limit for a route that is not there")

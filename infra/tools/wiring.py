@@ -117,20 +117,22 @@ def each_function_has_a_role_and_a_log_of_its_own(template):
 
 def signed_routes_have_throttles_of_their_own(template):
     """A flood of what anybody can call must not shut out the backend. A setting for a route that is not there fails a deployment."""
-    signed = {
-        r["Properties"]["RouteKey"]
-        for r in of_type(template, "AWS::ApiGatewayV2::Route").values()
+    routes = {
+        r["Properties"]["RouteKey"]: name
+        for name, r in of_type(template, "AWS::ApiGatewayV2::Route").items()
         if r["Properties"].get("AuthorizationType") == "AWS_IAM"
     }
     problems = []
     for name, stage in of_type(template, "AWS::ApiGatewayV2::Stage").items():
         settings = stage["Properties"].get("RouteSettings", {})
-        problems += [f"{name} limits {key}, which is no signed route" for key in sorted(settings.keys() - signed)]
-        for key in sorted(signed):
+        problems += [f"{name} limits {key}, which is no signed route" for key in sorted(settings.keys() - routes.keys())]
+        for key, route in sorted(routes.items()):
             for limit in ("ThrottlingRateLimit", "ThrottlingBurstLimit"):
                 # CloudFormation makes a number of a parameter's text only where it knows the property's type, as it does not here.
                 if not isinstance(settings.get(key, {}).get(limit), int):
                     problems.append(f"{key} has no number as its own {limit}")
+            if route not in stage.get("DependsOn", []):
+                problems.append(f"{name} may be made before {route}")
     return problems
 
 
