@@ -120,7 +120,7 @@ def few(count):
 
 def named(pattern, characters):
     says = f"at most {characters:,} characters like {pattern}"
-    return says, lambda value: len(value) <= characters and re.fullmatch(f"({pattern})+", value) is not None
+    return says, lambda value: len(value) <= characters and re.fullmatch(f"({pattern})+", value, re.ASCII) is not None
 
 
 limit("AWS::Lambda::Function", "Timeout", between(1, 900), LAMBDA_QUOTAS)
