@@ -63,6 +63,8 @@ put("short_lived_items_end", "the TTL off", "ShortLivedTable", [P, "TimeToLiveSp
 drop("tables_use_our_key", "a table under AWS's own key", "ShortLivedTable", [P, "SSESpecification"])
 put("tables_use_our_key", "grants under another key", "GrantsTable", [P, "SSESpecification", "KMSMasterKeyId"], "alias/aws/dynamodb")
 put("tables_are_on_demand", "provisioned capacity", "GrantsTable", [P, "BillingMode"], "PROVISIONED")
+drop("the_table_comes_after_what_may_be_refused", "a table before the names that may be taken", "GrantsTable", ["DependsOn", 3])
+drop("the_table_comes_after_what_may_be_refused", "a table before its domain", "GrantsTable", ["Metadata", "After", 0])
 put("key_is_kept", "the key deleted with the stack", "DataKey", ["DeletionPolicy"], "Delete")
 put("key_is_kept", "a paid key left behind by a first try", "DataKey", ["DeletionPolicy"], "Retain")
 put("key_is_kept", "the key never rotated", "DataKey", [P, "EnableKeyRotation"], False)

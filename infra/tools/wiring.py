@@ -230,6 +230,25 @@ def alarms_name_outcomes_that_exist(template):
     return [f"there is no outcome {outcome}" for outcome in sorted(named - known)]
 
 
+# What AWS may refuse in somebody's account: a name that is taken, a certificate, an address, CloudFront.
+REFUSABLE = (
+    "AWS::ApiGatewayV2::DomainName",
+    "AWS::CloudFormation::Stack",
+    "AWS::Events::EventBus",
+    "AWS::Logs::LogGroup",
+    "AWS::Scheduler::ScheduleGroup",
+    "AWS::SNS::Topic",
+)
+
+
+def the_table_comes_after_what_may_be_refused(template):
+    """A first deployment that fails cannot take the protected table away, so it fails before there is one, as far as it can."""
+    table = template["Resources"].get("GrantsTable", {})
+    awaited = json.dumps([table.get("DependsOn", []), table.get("Metadata", {}).get("After", [])])
+    may_be_refused = [name for kind in REFUSABLE for name in of_type(template, kind)]
+    return [f"the table may be there before {name}" for name in may_be_refused if f'"{name}"' not in awaited]
+
+
 def ids_stay_what_they_were(template):
     """A table, key or secret under another logical id is a new and empty one."""
     kept = {
@@ -323,6 +342,7 @@ RULES = [
     every_alarm_is_on_the_dashboard,
     a_failing_token_is_seen_between_two_looks,
     alarms_name_outcomes_that_exist,
+    the_table_comes_after_what_may_be_refused,
     ids_stay_what_they_were,
     parliament_finds_nothing,
 ]
