@@ -52,6 +52,7 @@ put("grants_have_no_ttl", "a TTL on grants", "GrantsTable", [P, "TimeToLiveSpeci
 put("grants_cannot_be_deleted", "grants without deletion protection", "GrantsTable", [P, "DeletionProtectionEnabled"], False)
 drop("grants_cannot_be_deleted", "deletion protection left out", "GrantsTable", [P, "DeletionProtectionEnabled"])
 put("grants_cannot_be_deleted", "grants deleted with the stack", "GrantsTable", ["DeletionPolicy"], "Delete")
+put("grants_cannot_be_deleted", "a table left behind by a first try", "GrantsTable", ["DeletionPolicy"], "Retain")
 drop("grants_cannot_be_deleted", "grants deleted when replaced", "GrantsTable", ["UpdateReplacePolicy"])
 drop("grants_can_be_restored", "no point-in-time recovery", "GrantsTable", [P, "PointInTimeRecoverySpecification"])
 put("grants_have_a_stream", "a stream of new images only", "GrantsTable", [P, "StreamSpecification", "StreamViewType"], "NEW_IMAGE")
@@ -62,11 +63,15 @@ put("short_lived_items_end", "the TTL off", "ShortLivedTable", [P, "TimeToLiveSp
 drop("tables_use_our_key", "a table under AWS's own key", "ShortLivedTable", [P, "SSESpecification"])
 put("tables_use_our_key", "grants under another key", "GrantsTable", [P, "SSESpecification", "KMSMasterKeyId"], "alias/aws/dynamodb")
 put("tables_are_on_demand", "provisioned capacity", "GrantsTable", [P, "BillingMode"], "PROVISIONED")
+drop("the_table_comes_after_what_may_be_refused", "a table before the names that may be taken", "GrantsTable", ["DependsOn", 3])
+drop("the_table_comes_after_what_may_be_refused", "a table before its domain", "GrantsTable", ["Metadata", "After", 0])
 put("key_is_kept", "the key deleted with the stack", "DataKey", ["DeletionPolicy"], "Delete")
+put("key_is_kept", "a paid key left behind by a first try", "DataKey", ["DeletionPolicy"], "Retain")
 put("key_is_kept", "the key never rotated", "DataKey", [P, "EnableKeyRotation"], False)
 drop("key_decrypts_only_through_services", "decrypting directly", "DataKey", [P, "KeyPolicy", "Statement", 1, "Condition"])
 put("key_decrypts_only_through_services", "kms:* for the account", "DataKey", [P, "KeyPolicy", "Statement", 0, "Action"], "kms:*")
 put("keyring_is_kept", "the keyring deleted with the stack", "KeyringSecret", ["DeletionPolicy"], "Delete")
+put("keyring_is_kept", "a secret left behind by a first try", "KeyringSecret", ["DeletionPolicy"], "Retain")
 drop("keyring_is_kept", "the keyring deleted when replaced", "KeyringSecret", ["UpdateReplacePolicy"])
 put("secrets_have_no_value_here", "an app secret in the template", "AppSecret", [P, "SecretString"], '{"app_id":"1","app_secret":"x"}')
 put("secrets_have_no_value_here", "a keyring that CloudFormation makes", "KeyringSecret", [P, "GenerateSecretString"], {"PasswordLength": 44})
@@ -82,18 +87,83 @@ def _(mutant):
     mutant.update(json.loads(text))
 
 
+# The environments
+E = "environments"
 
 
-@breaks("environments_fit_the_template", "a parameter that environments set, renamed")
+def environment(mutant, name="prod"):
+    return mutant["Config"][name]["global"]["parameters"]
+
+
+def overridden(rule, what, override):
+    """Registers a mutation of what prod sets."""
+
+    @breaks(rule, what, E)
+    def _(mutant):
+        environment(mutant)["parameter_overrides"].append(override)
+
+
+@breaks("environments_fit_the_template", "a parameter that environments set, renamed", E)
 def _(mutant):
     mutant["Parameters"]["ReturnTo"] = mutant["Parameters"].pop("ReturnToAllowlist")
-    variables = mutant["Globals"]["Function"]["Environment"]["Variables"]
-    variables["RETURN_TO_ALLOWLIST"] = {"Ref": "ReturnTo"}
 
 
-@breaks("environments_fit_the_template", "a value that environments set, not allowed any more")
+@breaks("environments_fit_the_template", "a value that environments set, not allowed any more", E)
 def _(mutant):
     mutant["Parameters"]["AuthorizeAccess"]["AllowedValues"] = ["session"]
+
+
+overridden("environments_fit_the_template", "a list that is too long", f"ReturnToAllowlist=https://a.example/{'x' * 1_536}")
+overridden("sam_hands_on_what_is_written", "a list with a space, cut by SAM", "ReturnToAllowlist=https://a.example/, https://b.example/")
+overridden("sam_hands_on_what_is_written", "a value in quotes, opened by SAM", 'Scopes="threads_basic"')
+
+ADDRESSES = "return_addresses_are_commas_apart"
+for what, pattern in {
+    "spaces between return addresses": "^[^,]+(,? ?[^,]+)*$",
+    "one return address only": "^$|^https?://[^ ,]+$",
+    "any address to return to": "^[^ ]*$",
+    "https only to return to": "^$|^https://[^ ,@?#]+(,https://[^ ,@?#]+)*$",
+}.items():
+
+    @breaks(ADDRESSES, what, E)
+    def _(mutant, pattern=pattern):
+        mutant["Parameters"]["ReturnToAllowlist"]["AllowedPattern"] = pattern
+
+
+@breaks("values_have_no_spaces", "scopes with spaces between", E)
+def _(mutant):
+    del mutant["Parameters"]["Scopes"]["AllowedPattern"]
+
+
+CAN = "environments_can_be_deployed"
+overridden(CAN, "a certificate of another region", "CertificateArn=arn:aws:acm:us-east-1:123456789012:certificate/0")
+overridden(CAN, "an edge outside us-east-1", "Edge=true")
+overridden(CAN, "a topic of another region", "AlarmTopicArn=arn:aws:sns:us-east-1:123456789012:alarms")
+for what, key, value in (
+    ("a stack name longer than a schedule group's", "stack_name", "s" * 65),
+    ("a stack name that no dashboard takes", "stack_name", "threads.auth"),
+    ("the stack of another environment", "stack_name", "threads-auth-staging"),
+    ("no region", "region", None),
+):
+
+    @breaks(CAN, what, E)
+    def _(mutant, key=key, value=value):
+        environment(mutant)[key] = value
+
+
+@breaks(CAN, "a template too long for a request", E)
+def _(mutant):
+    del mutant["Config"]["prod"]["deploy"]["parameters"]["resolve_s3"]
+
+
+@breaks(CAN, "an environment that may not make roles", E)
+def _(mutant):
+    del mutant["Config"]["staging"]["deploy"]["parameters"]["capabilities"]
+
+
+@breaks("nothing_shadows_global", "parameters that a guided deployment has written", E)
+def _(mutant):
+    mutant["Config"]["prod"]["deploy"]["parameters"]["parameter_overrides"] = "Architecture=arm64"
 
 
 # Functions, and what invokes them
@@ -239,9 +309,14 @@ put(WINDOW, "eight days of an alarm on a sum", "ServerErrorsAlarm", [P, "Metrics
 put(WINDOW, "two days of short periods of a sum", "ServerErrorsAlarm", [P, "EvaluationPeriods"], 576)
 put(WINDOW, "more datapoints than periods of a sum", "ServerErrorsAlarm", [P, "DatapointsToAlarm"], 4)
 drop(WINDOW, "an alarm without a period", "EventsBehindAlarm", [P, "Period"])
+put(WINDOW, "a period of a minute and a half", "EventsBehindAlarm", [P, "Period"], 90)
+
+SUMS = "alarms_on_sums_return_one_value"
+drop(SUMS, "an alarm on a sum that returns two values", "ServerErrorsAlarm", [P, "Metrics", 1, "ReturnData"])
+put(SUMS, "an alarm on a sum that returns nothing", "ServerErrorsAlarm", [P, "Metrics", 0, "ReturnData"], False)
 
 
-@breaks(WINDOW, "an alarm on eleven metrics")
+@breaks(SUMS, "an alarm on eleven metrics")
 def _(mutant):
     metrics = resource(mutant, "RefreshesFailingAlarm")[P]["Metrics"]
     metrics += [{**metrics[1], "Id": f"more{number}"} for number in range(2)]
@@ -274,6 +349,163 @@ def _(mutant):
     del mutant["Resources"]["RefreshesFailingAlarm"], mutant["Resources"]["AppRefusedAlarm"]
 
 
+# What only AWS enforces
+put("Lambda.Function.Timeout", "a sweep of an hour", "RefreshFunction", [P, "Timeout"], 3_600)
+put("Lambda.Function.MemorySize", "64 MB for a function", "TokenFunction", [P, "MemorySize"], 64)
+put("Lambda.EventSourceMapping.BatchSize", "a batch of 20,000", "EventsMapping", [P, "BatchSize"], 20_000)
+put("Lambda.EventSourceMapping.MaximumBatchingWindowInSeconds", "ten minutes for a batch", "EventsMapping", [P, "MaximumBatchingWindowInSeconds"], 600)
+put("Lambda.EventSourceMapping.MaximumRecordAgeInSeconds", "records of eight days", "EventsMapping", [P, "MaximumRecordAgeInSeconds"], 691_200)
+put("Lambda.EventSourceMapping.MaximumRetryAttempts", "20,000 retries", "EventsMapping", [P, "MaximumRetryAttempts"], 20_000)
+put("Lambda.EventSourceMapping.ParallelizationFactor", "twenty batches of a shard at once", "EventsMapping", [P, "ParallelizationFactor"], 20)
+put("Lambda.EventSourceMapping.StartingPosition", "a stream read from a time", "EventsMapping", [P, "StartingPosition"], "AT_TIMESTAMP")
+FILTERS = [P, "FilterCriteria", "Filters"]
+put("Lambda.EventSourceMapping.FilterCriteria.Filters", "six filters", "EventsMapping", FILTERS, [{"Pattern": "{}"}] * 6)
+put("Lambda.EventSourceMapping.FilterCriteria.Filters.*.Pattern", "a filter of 5,000 characters", "EventsMapping", [*FILTERS, 0, "Pattern"], "x" * 5_000)
+put("Lambda.EventInvokeConfig.MaximumEventAgeInSeconds", "a sweep that waits for seconds only", "RefreshFunction", [P, "EventInvokeConfig", "MaximumEventAgeInSeconds"], 30)
+put("Lambda.EventInvokeConfig.MaximumRetryAttempts", "a sweep tried five times", "RefreshFunction", [P, "EventInvokeConfig", "MaximumRetryAttempts"], 5)
+put("Scheduler.Schedule.Target.RetryPolicy.MaximumEventAgeInSeconds", "a delivery tried for half a minute", "SweepSchedule", [P, "Target", "RetryPolicy", "MaximumEventAgeInSeconds"], 30)
+put("Scheduler.Schedule.Target.RetryPolicy.MaximumRetryAttempts", "a delivery tried 200 times", "SweepSchedule", [P, "Target", "RetryPolicy", "MaximumRetryAttempts"], 200)
+put("Scheduler.Schedule.FlexibleTimeWindow.MaximumWindowInMinutes", "a window of no minute", "SweepSchedule", [P, "FlexibleTimeWindow", "MaximumWindowInMinutes"], 0)
+put("Scheduler.Schedule.Target.Input", "300 KB handed to a sweep", "SweepSchedule", [P, "Target", "Input"], "x" * 300_000)
+put("Scheduler.Schedule.Description", "a schedule's long description", "SweepSchedule", [P, "Description"], "x" * 513)
+put("SQS.Queue.MessageRetentionPeriod", "dead letters kept for a month", "SweepDeadLetters", [P, "MessageRetentionPeriod"], 2_592_000)
+put("Logs.LogGroup.RetentionInDays", "logs of 31 days", "TokenLogs", [P, "RetentionInDays"], 31)
+put("KMS.Key.PendingWindowInDays", "a key that is gone tomorrow", "DataKey", [P, "PendingWindowInDays"], 1)
+put("ApiGatewayV2.Integration.TimeoutInMillis", "a minute for API Gateway", "TokenIntegration", [P, "TimeoutInMillis"], 60_000)
+put("ApiGatewayV2.Stage.AccessLogSettings.Format", "4 KB for a line of the access log", "ApiStage", LOG, "$context.requestId" + "x" * 4_000)
+
+
+@breaks("ApiGatewayV2.Stage.DefaultRouteSettings.ThrottlingRateLimit", "a throttle above the account's")
+def _(mutant):
+    mutant["Parameters"]["ThrottleRate"]["MaxValue"] = 20_000
+
+
+@breaks("ApiGatewayV2.Stage.DefaultRouteSettings.ThrottlingBurstLimit", "a burst without an end")
+def _(mutant):
+    del mutant["Parameters"]["ThrottleBurst"]["MaxValue"]
+
+
+put("ApiGatewayV2.Stage.RouteSettings.*.ThrottlingRateLimit", "a signed route's throttle above the account's", "ApiStage", [*TOKEN_LIMITS, "ThrottlingRateLimit"], 20_000)
+put("ApiGatewayV2.Stage.RouteSettings.*.ThrottlingBurstLimit", "a signed route's burst above the account's", "ApiStage", [*TOKEN_LIMITS, "ThrottlingBurstLimit"], 20_000)
+put("CloudWatch.Alarm.AlarmDescription", "an alarm's long description", "WaveAlarm", [P, "AlarmDescription"], "x" * 1_025)
+put("CloudWatch.Alarm.AlarmActions", "six actions of an alarm", "WaveAlarm", [P, "AlarmActions"], ["arn:aws:sns:eu-central-1:123456789012:a"] * 6)
+put("CloudWatch.Alarm.Dimensions", "31 dimensions", "WaveAlarm", [P, "Dimensions"], [{"Name": f"d{n}", "Value": "x"} for n in range(31)])
+put("CloudWatch.Alarm.Metrics.*.Expression", "a sum of 3,000 characters", "ServerErrorsAlarm", [P, "Metrics", 0, "Expression"], "failures + " * 300)
+put("CloudWatch.Alarm.Metrics.*.Id", "a sum called with a capital", "ServerErrorsAlarm", [P, "Metrics", 0, "Id"], "Percent")
+put("IAM.ManagedPolicy.Description", "a policy's long description", "UseTokensPolicy", [P, "Description"], "x" * 1_001)
+put("SecretsManager.Secret.Description", "a secret's long description", "AppSecret", [P, "Description"], "x" * 2_049)
+put("Events.EventBus.Description", "a bus's long description", "EventBus", [P, "Description"], "x" * 513)
+put("Events.EventBus.Name", "a bus named like a path", "EventBus", [P, "Name"], {"Fn::Sub": "${AWS::StackName}/events"})
+put("Scheduler.ScheduleGroup.Name", "a group with a name longer than 64", "ScheduleGroup", [P, "Name"], {"Fn::Sub": "${AWS::StackName}-sweeps"})
+put("ApiGatewayV2.Api.Name", "an API with a name longer than 128", "Api", [P, "Name"], {"Fn::Sub": "${AWS::StackName}-${AWS::StackName}"})
+put("Logs.LogGroup.LogGroupName", "a log group named with a space", "ApiLogs", [P, "LogGroupName"], {"Fn::Sub": "/aws/vendedlogs/${AWS::StackName} api"})
+put("CloudWatch.Alarm.AlarmName", "an alarm with a name longer than 255", "WaveAlarm", [P, "AlarmName"], {"Fn::Sub": "${AWS::StackName}-" * 4 + "wave"})
+put("CloudWatch.Dashboard.DashboardName", "a dashboard named with a dot", "Dashboard", [P, "DashboardName"], {"Fn::Sub": "${AWS::StackName}.${AWS::Region}"})
+put("dashboards_are_named_for_their_region", "one dashboard for all regions", "Dashboard", [P, "DashboardName"], {"Ref": "AWS::StackName"})
+
+SIZES = "policies_are_not_too_long"
+LONG = [{"Effect": "Allow", "Action": "dynamodb:GetItem", "Resource": {"Fn::GetAtt": ["GrantsTable", "Arn"]}}] * 50
+put(SIZES, "a managed policy of 7,000 characters", "UseTokensPolicy", [P, "PolicyDocument", "Statement"], LONG)
+put(SIZES, "a role with 11,000 characters of policies", "TokenRole", [P, "Policies", 0, "PolicyDocument", "Statement"], LONG * 2)
+put(SIZES, "a trust of 2,500 characters", "TokenRole", [P, "AssumeRolePolicyDocument", "Statement"], [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}] * 25)
+put(SIZES, "eleven managed policies", "TokenRole", [P, "ManagedPolicyArns"], [{"Ref": "ReadSecretsPolicy"}] * 11)
+
+LOCKOUT = "the_keys_policy_locks_nobody_out"
+KEY_STATEMENT = [P, "KeyPolicy", "Statement", 0]
+put(LOCKOUT, "a key whose policy nobody may change", "DataKey", [*KEY_STATEMENT, "Action"], ["kms:DescribeKey"])
+put(LOCKOUT, "a key whose policy is changed through a service", "DataKey", [*KEY_STATEMENT, "Condition"], {"StringEquals": {"kms:ViaService": "x"}})
+put(LOCKOUT, "a key that only its users administer", "DataKey", [*KEY_STATEMENT, "Principal"], {"AWS": {"Fn::GetAtt": ["TokenRole", "Arn"]}})
+put(LOCKOUT, "a key made without the check for a lockout", "DataKey", [P, "BypassPolicyLockoutSafetyCheck"], True)
+put(LOCKOUT, "a key's policy of 33 KB", "DataKey", [*KEY_STATEMENT, "Sid"], "x" * 33_000)
+
+KILOBYTES = "environments_fit_into_four_kilobytes"
+for parameter in ("ReturnToAllowlist", "ThreadsGraphUrl"):
+
+    @breaks(KILOBYTES, f"any length of {parameter}")
+    def _(mutant, parameter=parameter):
+        del mutant["Parameters"][parameter]["MaxLength"]
+
+
+@breaks(KILOBYTES, "2 KB for one more variable")
+def _(mutant):
+    mutant["Globals"]["Function"]["Environment"]["Variables"]["MORE"] = "x" * 2_000
+
+
+put("functions_end_before_their_integration", "an integration that waits as long as its function", "CallbackIntegration", [P, "TimeoutInMillis"], 29_000)
+
+NEW_ACCOUNT = "a_new_account_can_deploy"
+put(NEW_ACCOUNT, "a share for everybody", "TokenFunction", [P, "ReservedConcurrentExecutions"], 50)
+put(NEW_ACCOUNT, "a share that needs a larger quota", "TokenFunction", [P, "ReservedConcurrentExecutions", "Fn::If", 1], 60)
+
+
+@breaks(NEW_ACCOUNT, "shares unless somebody says otherwise")
+def _(mutant):
+    mutant["Parameters"]["ReserveConcurrency"]["Default"] = "true"
+
+
+TEMPLATE = "the_template_is_not_too_large"
+
+
+@breaks(TEMPLATE, "201 parameters")
+def _(mutant):
+    mutant["Parameters"] |= {f"More{n}": {"Type": "String", "Default": ""} for n in range(201)}
+
+
+@breaks(TEMPLATE, "201 outputs")
+def _(mutant):
+    mutant["Outputs"] |= {f"More{n}": {"Value": "x"} for n in range(201)}
+
+
+@breaks(TEMPLATE, "501 resources")
+def _(mutant):
+    mutant["Resources"] |= {f"More{n}": {"Type": "AWS::CloudFormation::WaitConditionHandle"} for n in range(501)}
+
+
+@breaks(TEMPLATE, "a template described in 2 KB")
+def _(mutant):
+    mutant["Description"] = "x" * 2_000
+
+
+@breaks(TEMPLATE, "a template of more than 1 MB")
+def _(mutant):
+    mutant["Metadata"]["More"] = "x" * 1_000_000
+
+
+@breaks("parameters_are_described_in_short", "a parameter described in 5,000 characters")
+def _(mutant):
+    mutant["Parameters"]["Scopes"]["Description"] = "x" * 5_000
+
+
+@breaks("outputs_are_described_in_short", "an output described in 2 KB")
+def _(mutant):
+    mutant["Outputs"]["ApiUrl"]["Description"] = "x" * 2_000
+
+
+ROUTES = "routes_are_what_api_gateway_takes"
+put(ROUTES, "a route that ends with a slash", "CallbackSlashRoute", [P, "RouteKey"], "GET /callback/")
+put(ROUTES, "a route that is there twice", "ReadUserRoute", [P, "RouteKey"], "GET /users")
+put(ROUTES, "a greedy parameter in the middle", "ReadTokenRoute", [P, "RouteKey"], "GET /users/{user_id+}/token")
+
+ORDER = "routes_are_made_one_after_another"
+drop(ORDER, "a route beside the first one", "ReadUserRoute", ["DependsOn"])
+put(ORDER, "two routes after the same one", "ReadUserRoute", ["DependsOn"], "StartSessionRoute")
+drop(ORDER, "a stage beside its routes", "ApiStage", ["DependsOn"])
+put(ORDER, "a stage before the last route", "ApiStage", ["DependsOn"], "ReadTokenRoute")
+
+REFUSED = "edge_is_refused_where_it_cannot_be"
+
+
+@breaks(REFUSED, "an edge that fails after half an hour")
+def _(mutant):
+    del mutant["Rules"]["EdgeIsWhereWebAclsAre"]
+
+
+@breaks(REFUSED, "no edge outside us-east-1, whatever its web ACL")
+def _(mutant):
+    assertion = mutant["Rules"]["EdgeIsWhereWebAclsAre"]["Assertions"][0]
+    assertion["Assert"] = {"Fn::Equals": [{"Ref": "AWS::Region"}, "us-east-1"]}
+
+
 # The edge
 ACL = [P, "VisibilityConfig", "SampledRequestsEnabled"]
 put("edge_samples_no_requests", "samples of requests in the console", "WebAcl", ACL, True, "edge")
@@ -300,3 +532,35 @@ put(META, "every address that ends so let through", "WebAcl", [*LIST, *EXEMPT, *
 def _(mutant):
     statement = resource(mutant, "WebAcl")[P]["Rules"][0]["Statement"]["RateBasedStatement"]
     statement["ScopeDownStatement"] = statement["ScopeDownStatement"]["NotStatement"]["Statement"]
+
+
+put("WAFv2.WebACL.Scope", "a web ACL that CloudFront does not see", "WebAcl", [P, "Scope"], "REGIONAL", "edge")
+LIMIT = [P, "Rules", 0, "Statement", "RateBasedStatement"]
+put("WAFv2.WebACL.Rules.*.Statement.RateBasedStatement.Limit", "five requests for an address", "WebAcl", [*LIMIT, "Limit"], 5, "edge")
+put("WAFv2.WebACL.Rules.*.Statement.RateBasedStatement.EvaluationWindowSec", "requests counted in 90 s", "WebAcl", [*LIMIT, "EvaluationWindowSec"], 90, "edge")
+put("WAFv2.WebACL.Rules.*.VisibilityConfig.MetricName", "a metric named with a space", "WebAcl", [P, "Rules", 0, "VisibilityConfig", "MetricName"], "the rate", "edge")
+CDN = [P, "DistributionConfig"]
+put("CloudFront.Distribution.DistributionConfig.Comment", "a distribution's long comment", "Distribution", [*CDN, "Comment"], "x" * 129, "edge")
+put("CloudFront.Distribution.DistributionConfig.Origins.*.CustomOriginConfig.OriginReadTimeout", "an edge less patient than the API", "Distribution", [*CDN, "Origins", 0, "CustomOriginConfig", "OriginReadTimeout"], 10, "edge")
+ERRORS = [*CDN, "CustomErrorResponses"]
+drop("edge_keeps_no_error", "everybody's 503 at the edge", "Distribution", ERRORS, "edge")
+drop("edge_keeps_no_error", "one status kept at the edge", "Distribution", [*ERRORS, 9], "edge")
+put("edge_keeps_no_error", "a 500 kept for a minute", "Distribution", [*ERRORS, 6, "ErrorCachingMinTTL"], 60, "edge")
+put("edge_keeps_no_error", "a setting that CloudFront does not have", "Distribution", [*ERRORS, 5, "ErrorCode"], 410, "edge")
+
+
+@breaks("web_acls_are_small", "a web ACL of more than 1,500 units", "edge")
+def _(mutant):
+    rules = resource(mutant, "WebAcl")[P]["Rules"]
+    rules += [rules[2]] * 7
+
+
+IPV6 = "edge_is_found_on_ipv6_too"
+
+
+@breaks(IPV6, "no name on IPv6", "edge")
+def _(mutant):
+    del mutant["Resources"]["Ipv6Record"]
+
+
+put(IPV6, "a distribution on IPv4 only", "Distribution", [*CDN, "IPV6Enabled"], False, "edge")

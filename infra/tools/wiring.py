@@ -1,9 +1,9 @@
 """Rules of ours that need more than one resource at a time. Each looks at a transformed template, and gives a list of problems."""
 
+import functools
 import json
 import pathlib
 import re
-import tomllib
 
 import parliament
 
@@ -249,39 +249,23 @@ def alarms_name_outcomes_that_exist(template):
     return [f"there is no outcome {outcome}" for outcome in sorted(named - known)]
 
 
-def every_alarm_looks_back_as_far_as_it_may(template):
-    """PutMetricAlarm's limits: a window of seven days, or of one day for periods under an hour, M of N with M at most N, and ten
-    metrics."""
-    problems = []
-    for name, alarm in of_type(template, "AWS::CloudWatch::Alarm").items():
-        properties = alarm["Properties"]
-        periods = periods_of(alarm)
-        if (metrics := sum("MetricStat" in metric for metric in properties.get("Metrics", []))) > 10:
-            problems.append(f"{name} looks at {metrics} metrics, and may at 10")
-        datapoints_of = int(properties["EvaluationPeriods"])
-        if not periods:
-            problems.append(f"{name} has no period")
-        for period in periods:
-            if period * datapoints_of > (longest := 604_800 if period >= 3_600 else 86_400):
-                problems.append(f"{name} looks back {datapoints_of} x {period} s, and may {longest} s")
-        if int(properties.get("DatapointsToAlarm", datapoints_of)) > datapoints_of:
-            problems.append(f"{name} wants more datapoints than the {datapoints_of} that it has")
-    return problems
+# What AWS may refuse in somebody's account: a name that is taken, a certificate, an address, CloudFront.
+REFUSABLE = (
+    "AWS::ApiGatewayV2::DomainName",
+    "AWS::CloudFormation::Stack",
+    "AWS::Events::EventBus",
+    "AWS::Logs::LogGroup",
+    "AWS::Scheduler::ScheduleGroup",
+    "AWS::SNS::Topic",
+)
 
 
-def environments_fit_the_template(template):
-    """Every parameter that samconfig.toml sets exists, and may have that value."""
-    config = tomllib.loads((INFRA.parent / "samconfig.toml").read_text())
-    problems = []
-    for environment in ("default", "staging", "prod"):
-        for override in config[environment]["global"]["parameters"]["parameter_overrides"]:
-            name, _, value = override.partition("=")
-            parameter = template["Parameters"].get(name)
-            if parameter is None:
-                problems.append(f"{environment}: there is no parameter {name}")
-            elif value not in parameter.get("AllowedValues", [value]) or not re.match(parameter.get("AllowedPattern", ""), value):
-                problems.append(f"{environment}: {name} cannot be {value}")
-    return problems
+def the_table_comes_after_what_may_be_refused(template):
+    """A first deployment that fails cannot take the protected table away, so it fails before there is one, as far as it can."""
+    table = template["Resources"].get("GrantsTable", {})
+    awaited = json.dumps([table.get("DependsOn", []), table.get("Metadata", {}).get("After", [])])
+    may_be_refused = [name for kind in REFUSABLE for name in of_type(template, kind)]
+    return [f"the table may be there before {name}" for name in may_be_refused if f'"{name}"' not in awaited]
 
 
 def ids_stay_what_they_were(template):
@@ -358,12 +342,13 @@ def accepted(finding):
     return finding.issue == "RESOURCE_MISMATCH" and [d["action"] for d in finding.detail] == ["dynamodb:ListStreams"]
 
 
+@functools.cache
+def found_in(document):
+    return [f"{f.issue} {f.detail}" for f in parliament.analyze_policy_string(document).findings if not accepted(f)]
+
+
 def parliament_finds_nothing(template):
-    problems = []
-    for name, document in policies(template).items():
-        analyzed = parliament.analyze_policy_string(json.dumps(document))
-        problems += [f"{name}: {f.issue} {f.detail}" for f in analyzed.findings if not accepted(f)]
-    return problems
+    return [f"{name}: {found}" for name, document in policies(template).items() for found in found_in(json.dumps(document))]
 
 
 RULES = [
@@ -377,8 +362,7 @@ RULES = [
     every_alarm_is_on_the_dashboard,
     a_failing_token_is_seen_between_two_looks,
     alarms_name_outcomes_that_exist,
-    every_alarm_looks_back_as_far_as_it_may,
-    environments_fit_the_template,
+    the_table_comes_after_what_may_be_refused,
     ids_stay_what_they_were,
     parliament_finds_nothing,
 ]

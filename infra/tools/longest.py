@@ -1,0 +1,114 @@
+"""What the values of a template can become once CloudFormation has put in the longest names and parameters that we allow."""
+
+import re
+
+# A stack's name is the name of its schedule group, which has 64 characters at most. CloudFormation would take 128.
+STACK_NAME = "s" * 64
+PSEUDO = {
+    "AWS::Partition": "aws-us-gov",
+    "AWS::Region": "ap-northeast-1",
+    "AWS::AccountId": "123456789012",
+    "AWS::StackName": STACK_NAME,
+    "AWS::URLSuffix": "amazonaws.com",
+}
+
+# How long a name may be that CloudFormation makes, of the stack's name, the resource's and 13 characters of its own.
+GENERATED = {
+    "AWS::DynamoDB::Table": 255,
+    "AWS::IAM::ManagedPolicy": 128,
+    "AWS::IAM::Role": 64,
+    "AWS::Lambda::Function": 64,
+    "AWS::SecretsManager::Secret": 512,
+    "AWS::SQS::Queue": 80,
+}
+# The property that names a resource, if we name it.
+NAMES = {
+    "AWS::ApiGatewayV2::Api": "Name",
+    "AWS::CloudWatch::Alarm": "AlarmName",
+    "AWS::CloudWatch::Dashboard": "DashboardName",
+    "AWS::Events::EventBus": "Name",
+    "AWS::Logs::LogGroup": "LogGroupName",
+    "AWS::Scheduler::ScheduleGroup": "Name",
+}
+# Longer than any attribute that is neither a name of ours nor an ARN: ids, host names, addresses of AWS's.
+ATTRIBUTE = "x" * 80
+# CloudFormation's own limit, for parameters without one.
+PARAMETER = 4_096
+
+
+def values(template, value):
+    """Every value that `value` may have, as far as lengths and bounds go."""
+    match value:
+        case {"Ref": "AWS::NoValue"}:
+            return []
+        case {"Ref": name} if name in template.get("Parameters", {}):
+            return of_parameter(template["Parameters"][name])
+        case {"Ref": name}:
+            return [PSEUDO.get(name) or physical_name(template, name)]
+        case {"Fn::GetAtt": [name, attribute]}:
+            return [attribute_of(template, name, attribute)]
+        case {"Fn::Sub": [text, variables]}:
+            return [substituted(template, text, variables)]
+        case {"Fn::Sub": text}:
+            return [substituted(template, text, {})]
+        case {"Fn::If": [_, one, other]}:
+            return values(template, one) + values(template, other)
+    return [value]
+
+
+def text(template, value):
+    """The longest text that `value` may become."""
+    return max((str(one) for one in values(template, value)), key=len, default="")
+
+
+def filled(template, value):
+    """A document with the longest of everything in it."""
+    match value:
+        case dict() if not any(key == "Ref" or key.startswith("Fn::") for key in value):
+            return {key: filled(template, inner) for key, inner in value.items()}
+        case list():
+            return [filled(template, inner) for inner in value if inner != {"Ref": "AWS::NoValue"}]
+        case dict():
+            return text(template, value)
+    return value
+
+
+def of_parameter(parameter):
+    if "AllowedValues" in parameter:
+        return parameter["AllowedValues"]
+    bounds = [parameter[bound] for bound in ("Default", "MinValue", "MaxValue") if bound in parameter]
+    if parameter["Type"] == "Number":
+        return bounds if {"MinValue", "MaxValue"} <= parameter.keys() else [*bounds, 10**9]
+    return [*bounds, "x" * int(parameter.get("MaxLength", PARAMETER))]
+
+
+def substituted(template, text_of, variables):
+    def one(match):
+        name, _, attribute = match[1].partition(".")
+        if name in variables:
+            return text(template, variables[name])
+        return text(template, {"Fn::GetAtt": [name, attribute]} if attribute else {"Ref": name})
+
+    return re.sub(r"\$\{([^!}][^}]*)\}", one, text_of).replace("${!", "${")
+
+
+def physical_name(template, name):
+    resource = template["Resources"][name]
+    kind = resource["Type"]
+    if kind in NAMES:
+        return text(template, resource["Properties"][NAMES[kind]])
+    if kind in GENERATED:
+        return f"{STACK_NAME}-{name}-{'X' * 13}"[-GENERATED[kind] :]
+    return ATTRIBUTE
+
+
+def attribute_of(template, name, attribute):
+    kind = template["Resources"][name]["Type"]
+    if kind not in NAMES and kind not in GENERATED or attribute not in ("Arn", "Id", "StreamArn", "QueueName"):
+        return ATTRIBUTE
+    if attribute == "QueueName":
+        return physical_name(template, name)
+    _, service, thing = kind.lower().split("::")
+    end = {"Id": "-XXXXXX", "StreamArn": "/stream/2026-01-01T00:00:00.000"}.get(attribute, "")
+    pseudo = PSEUDO["AWS::Partition"], service, PSEUDO["AWS::Region"], PSEUDO["AWS::AccountId"]
+    return f"arn:{':'.join(pseudo)}:{thing}/{physical_name(template, name)}{end}"
