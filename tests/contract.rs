@@ -105,7 +105,7 @@ fn operation(method: &Method, path: &str) -> Option<&'static Value> {
     let is_at = |template: &str| {
         let parts = template.split('/').zip(path.split('/'));
         template.split('/').count() == path.split('/').count()
-            && parts.into_iter().all(|(part, is)| part == is || part.starts_with('{'))
+            && parts.into_iter().all(|(part, is)| part == is || part.starts_with('{') && !is.is_empty())
     };
     let found = operations().find(|(of, template, _)| of == method && is_at(template));
     found.map(|(_, _, operation)| operation)

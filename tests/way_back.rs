@@ -290,6 +290,33 @@ async fn a_denial_without_a_state_leads_back_from_the_only_flow() {
     }
 }
 
+/// Whoever says no, tries again and says no again has two flows that are alive: the app hears of
+/// each denial, in whichever form Meta sends it, and either flow can still be finished.
+#[tokio::test]
+async fn who_says_no_again_is_led_back_again() {
+    let stack = stack().await;
+    let service = &stack.urls().service_url;
+    let denied = format!("{service}/callback?{DENIED}");
+    let mut browser = Browser::new();
+    let mut flows = Vec::new();
+    for form in [denied.clone(), format!("{denied}&state="), denied.clone()] {
+        let session = session(&stack).await;
+        let back = browser.consent(&stack, &format!("session={}", session.id), &account(&stack, "ada")).await;
+        let state = if form.ends_with('=') { parameter(&back, "state") } else { String::new() };
+        let reply = browser.get(&format!("{form}{state}")).await;
+        let told = format!("{APP}?session_id={}&status=denied&reason=user_denied#", session.id);
+        assert_eq!(led(&reply), told);
+        let cookie = reply.headers["set-cookie"].to_str().unwrap();
+        assert!(cookie.contains("HttpOnly; SameSite=Lax; Path=/; Max-Age=4200"), "{cookie}");
+        flows.push((back, session));
+    }
+    // All were told of an end, so none of them is the only one.
+    assert!(browser.get(&denied).await.is_page("denied"));
+    for (back, session) in flows {
+        assert!(led(&browser.get(back.as_str()).await).contains("&completion="), "{}", session.id);
+    }
+}
+
 /// The flow is as good as it was, whatever is said of it without a state, or with it by its own
 /// browser.
 #[tokio::test]

@@ -4,7 +4,7 @@ use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use threads_auth::{Config, ConnectOutcome, ConnectRefusal};
 
-use crate::headers::{OPENER_POLICY, secure};
+use crate::headers::{OPENER_POLICY, secure, with_cookies};
 use crate::pages::{Page, log, refuse, respond};
 use crate::request::HttpRequest;
 
@@ -37,9 +37,9 @@ pub fn lead_back(config: &Config, request: &HttpRequest, refused: &ConnectRefusa
     match refused.location(&config.return_to) {
         Some(location) => {
             log(request, refused);
-            redirect(StatusCode::SEE_OTHER, &location)
+            with_cookies(redirect(StatusCode::SEE_OTHER, &location), &refused.cookies)
         }
-        None => refuse(config, request, refused),
+        None => with_cookies(refuse(config, request, refused), &refused.cookies),
     }
 }
 

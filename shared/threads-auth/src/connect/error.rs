@@ -16,6 +16,8 @@ pub struct ConnectRefusal {
     pub reason: ConnectError,
     /// The flow.
     pub flow: Option<Box<Flow>>,
+    /// The `Set-Cookie` headers of the answer.
+    pub cookies: Vec<String>,
 }
 
 /// Why a flow did not begin or finish.
@@ -202,13 +204,13 @@ impl ConnectError {
 
     /// The refusal that ends `flow`.
     pub(crate) fn in_flow(self, flow: &Flow) -> ConnectRefusal {
-        ConnectRefusal { reason: self, flow: Some(Box::new(flow.clone())) }
+        ConnectRefusal { reason: self, flow: Some(Box::new(flow.clone())), cookies: Vec::new() }
     }
 }
 
 impl From<ConnectError> for ConnectRefusal {
     fn from(reason: ConnectError) -> Self {
-        Self { reason, flow: None }
+        Self { reason, flow: None, cookies: Vec::new() }
     }
 }
 
@@ -216,7 +218,9 @@ impl From<NotResumed> for ConnectRefusal {
     fn from(not_resumed: NotResumed) -> Self {
         match not_resumed {
             NotResumed::WrongBrowser => ConnectError::WrongBrowser.into(),
-            NotResumed::Expired(flow) => Self { reason: ConnectError::Expired, flow: Some(flow) },
+            NotResumed::Expired(flow) => {
+                Self { reason: ConnectError::Expired, flow: Some(flow), cookies: Vec::new() }
+            }
         }
     }
 }

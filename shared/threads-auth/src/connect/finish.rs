@@ -59,6 +59,24 @@ pub(crate) async fn finish(
     cookies: &[&str],
     now: Timestamp,
 ) -> Result<Connected, ConnectRefusal> {
+    let mut finished = come_back(clients, raw_query, cookies, now).await;
+    if let Err(ConnectRefusal { flow: Some(flow), cookies, .. }) = &mut finished
+        && flow.is_alive(now)
+        && let Ok(vault) = clients.vault(now).await
+    {
+        let told = flow.tell(clients.config.cookie_kind(), &vault.keyring, vault.app_id(), now);
+        // Without it, a later denial may have two flows that it could be about.
+        cookies.extend(told);
+    }
+    finished
+}
+
+async fn come_back(
+    clients: &Clients,
+    raw_query: &str,
+    cookies: &[&str],
+    now: Timestamp,
+) -> Result<Connected, ConnectRefusal> {
     let watch = Stopwatch::start(now, clients.config.work_time());
     let params = parse_callback(raw_query).map_err(ConnectError::Callback)?;
     let vault = clients.vault(now).await.map_err(ConnectError::Secrets)?;
@@ -113,15 +131,17 @@ pub(crate) async fn finish(
 }
 
 /// The flow of a browser that has exactly one under way: who has connected one account, and says no
-/// to another, comes from the second.
+/// to another, comes from the second, and so does who says no again.
 async fn only_one_under_way(clients: &Clients, alive: impl Iterator<Item = Flow>) -> Option<Flow> {
-    let mut only = None;
+    let (mut told, mut untold) = (Vec::new(), Vec::new());
     for flow in alive {
-        if !is_spent(clients, &flow.state).await && only.replace(flow).is_some() {
-            return None;
+        if !is_spent(clients, &flow.state).await {
+            if flow.is_told { &mut told } else { &mut untold }.push(flow);
         }
     }
-    only
+    let mut candidates = if untold.is_empty() { told } else { untold };
+    let only = candidates.pop();
+    only.filter(|_| candidates.is_empty())
 }
 
 /// Whether a flow came to a good end. What cannot be read counts as not.

@@ -56,6 +56,10 @@ pub struct Flow {
     /// The only account that may come back.
     #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<UserId>,
+    /// Whether this browser was told of an end of it, true or not. It can still be finished, and a
+    /// callback that names no flow is rather about another.
+    #[serde(rename = "t", default, skip_serializing_if = "is_false")]
+    pub is_told: bool,
 }
 
 /// Without the state: whoever reads it in a log could answer in the person's place.
@@ -124,7 +128,16 @@ impl Flow {
         let state = random_text::<32>()?;
         let milliseconds = now.subsec_millisecond();
         let began_at = now;
-        Ok(Self { state, began_at, milliseconds, scopes, return_to: None, session_id: None, user_id: None })
+        Ok(Self {
+            state,
+            began_at,
+            milliseconds,
+            scopes,
+            return_to: None,
+            session_id: None,
+            user_id: None,
+            is_told: false,
+        })
     }
 
     /// The `Set-Cookie` headers that start this flow: its own cookie, and the end of others where too
@@ -139,8 +152,7 @@ impl Flow {
         app_id: &AppId,
         cookies: &[&str],
     ) -> Result<Vec<String>, SealError> {
-        let json = serde_json::to_vec(self).map_err(|_| SealError::Malformed)?;
-        let sealed = BASE64_URL_SAFE_NO_PAD.encode(keyring.seal(&context(app_id), &json)?);
+        let sealed = self.sealed(keyring, app_id)?;
         let mut open: Vec<_> = ours(kind, cookies)
             .map(|(name, value)| {
                 let flow = unseal(keyring, app_id, value);
@@ -160,6 +172,28 @@ impl Flow {
             surplus.map(|(_, (_, name, _))| kind.cookie((*name).to_owned(), String::new(), 0)).collect();
         headers.push(kind.cookie(name, sealed, COOKIE_SECONDS));
         Ok(headers)
+    }
+
+    /// The `Set-Cookie` header that keeps that this browser was told of an end of the flow.
+    ///
+    /// # Errors
+    /// When sealing fails.
+    pub fn tell(
+        &mut self,
+        kind: CookieKind,
+        keyring: &Keyring,
+        app_id: &AppId,
+        now: Timestamp,
+    ) -> Result<String, SealError> {
+        self.is_told = true;
+        let age = now.as_second().saturating_sub(self.began_at.as_second());
+        let sealed = self.sealed(keyring, app_id)?;
+        Ok(kind.cookie(kind.name(&self.state), sealed, COOKIE_SECONDS.saturating_sub(age).max(0)))
+    }
+
+    fn sealed(&self, keyring: &Keyring, app_id: &AppId) -> Result<String, SealError> {
+        let json = serde_json::to_vec(self).map_err(|_| SealError::Malformed)?;
+        Ok(BASE64_URL_SAFE_NO_PAD.encode(keyring.seal(&context(app_id), &json)?))
     }
 
     /// The flow of this browser to which `state` belongs.
@@ -196,7 +230,9 @@ impl Flow {
             .filter(move |flow| flow.is_alive(now))
     }
 
-    fn is_alive(&self, now: Timestamp) -> bool {
+    /// Whether its time is not over yet.
+    #[must_use]
+    pub fn is_alive(&self, now: Timestamp) -> bool {
         (0..LIFETIME_SECONDS).contains(&now.as_second().saturating_sub(self.began_at.as_second()))
     }
 }
@@ -204,6 +240,11 @@ impl Flow {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
 fn is_zero(number: &i32) -> bool {
     *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 fn context(app_id: &AppId) -> Context<'_> {
