@@ -290,6 +290,24 @@ async fn a_denial_without_a_state_leads_back_from_the_only_flow() {
     }
 }
 
+/// A page that is loaded again after ten minutes leads to the same place as before them, as long as
+/// nobody has redeemed its code; and a late denial does not undo what was connected.
+#[tokio::test]
+async fn a_late_reload_has_the_same_code_until_that_is_redeemed() {
+    let stack = stack().await;
+    let visit = Visit::start(&stack, true, None).await;
+    let landed = led(&visit.finish().await);
+    stack.clock().advance(Duration::from_mins(11));
+    stack.sandbox().unwrap().clear_calls();
+    assert_eq!(led(&visit.finish().await), landed);
+    assert_eq!(led(&visit.comes_back(&stack, DENIED).await), visit.told("connected", "replayed"));
+    let code = parameter(&landed.parse().unwrap(), "completion");
+    let (id, now) = (&visit.session.as_ref().unwrap().id, stack.clock().now());
+    stack.service().complete_session(id, &code, "user-7", now).await.unwrap();
+    assert_eq!(led(&visit.finish().await), visit.told("connected", "replayed"));
+    assert_eq!(calls(&stack), 0);
+}
+
 /// Whoever says no, tries again and says no again has two flows that are alive: the app hears of
 /// each denial, in whichever form Meta sends it, and either flow can still be finished.
 #[tokio::test]

@@ -7,8 +7,8 @@ THREADS_AUTH is the built command, whose `sandbox` is started here; OAUTH2_LOGIN
 `clients.mjs` with its packages beside it. The Python packages are in `requirements.txt`. What counts is what the sandbox says
 it was asked. The table stands in the sandbox's README, and the run fails if it differs there.
 
-Two things are changed in clients, and nothing else: addresses that are written into their code, and that some of them refuse
-plain HTTP.
+Clients are changed where they could not be run: addresses that are written into their code, checks that refuse plain HTTP, the
+call that opens a browser, and a package that one of them loads and does not need.
 """
 
 import asyncio
@@ -424,8 +424,9 @@ def main():
         print("\n".join(rows))
         for case in cases(oauth2_login, pathlib.Path(folder)):
             rows.append(case.row())
-            print(case.row(), flush=True)
-            if difference := attempt(sandbox, case):
+            difference = attempt(sandbox, case)
+            print(f"{case.row()} DIFFERS: {difference}" if difference else case.row(), flush=True)
+            if difference:
                 differ.append(f"{case.name}, with {case.needs}: {difference}")
     finally:
         sandbox.process.terminate()

@@ -20,7 +20,7 @@ DOCUMENT = HERE.parent.parent / "functions/openapi.yaml"
 
 # `positive_data_acceptance`: a well-formed request can still be refused, by the allowlist or for want of a cookie.
 # `ignored_auth`: the gateway's tests change every byte of a signature.
-# `unsupported_method`: it wants 405, and API Gateway answers a method that a path does not have with 404, or 403 unsigned.
+# `unsupported_method`: it wants 405, and API Gateway answers a method that a path does not have with 404.
 # `missing_required_header`: it wants 401 where a signature is missing, and AWS answers 403.
 # `use_after_free`: an account that is disconnected is still shown, as revoked.
 LEFT_OUT = "positive_data_acceptance,ignored_auth,unsupported_method,missing_required_header,use_after_free"

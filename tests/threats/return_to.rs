@@ -66,7 +66,6 @@ async fn threat_8_open_redirects() {
         "http://localhost:5173\\@evil.example/",
         "http://localhost.:5173/",
         "http://evil.localhost:5173/",
-        "https://localhost:5173/",
         "http://127.0.0.2:5173/",
         "http://127.1:5173/",
         "http://2130706433:5173/",

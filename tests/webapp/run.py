@@ -5,7 +5,7 @@
     python tests/webapp/run.py dev.json events.jsonl [folder for screenshots]
 
 It needs flask, boto3, selenium and requests (their versions are in `.ci/run`), Debian's chromium and chromedriver, and the port 4000
-of 127.0.0.1, which is where development sends people back to. It starts `app.py`, and ends it.
+of 127.0.0.1, where it starts `app.py`, which it ends.
 """
 
 import contextlib

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use devstack::{Inspection, LiveApp, Stack, StackOptions, Threads, Urls};
-use threads_auth::{BadEntry, ReturnToAllowlist, Setting};
+use threads_auth::{ReturnToAllowlist, Setting};
 use threads_graph::{AppCredentials, AppId, AppSecret};
 use url::Url;
 
@@ -107,9 +107,10 @@ If it has added a slash to the first, start with --trailing-slash.
 THREADS_APP_ID and THREADS_APP_SECRET are \"Threads App ID\" and \"Threads App secret\" of App settings > Basic,
 not the plain \"App ID\" there.";
 
-/// An entry of the allowlist, for clap.
-fn entry(text: &str) -> Result<String, BadEntry> {
-    let _: ReturnToAllowlist = text.parse()?;
+/// One entry of the allowlist, for clap.
+fn entry(text: &str) -> Result<String> {
+    let list: ReturnToAllowlist = text.parse()?;
+    ensure!(list.count() == 1, "expected one URL; give --return-to once for each");
     Ok(text.to_owned())
 }
 
@@ -216,5 +217,31 @@ impl Dev {
         let app_id: AppId = id.parse().context("THREADS_APP_ID is not an app id: expected digits only")?;
         let app_secret = AppSecret::new(secret).context("THREADS_APP_SECRET is not an app secret")?;
         Ok(LiveApp { credentials: AppCredentials { app_id, app_secret } })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        dev: Dev,
+    }
+
+    #[test]
+    fn each_setting_is_in_the_help_and_in_the_readme() {
+        let help = Command::command().render_long_help().to_string();
+        let readme = include_str!("../../../README.md");
+        let (_, section) = readme.split_once("## Development\n").unwrap();
+        let (section, _) = section.split_once("\n## ").unwrap();
+        for name in Setting::ALL.map(Setting::as_str).into_iter().chain(["LOG_LEVEL"]) {
+            assert!(help.contains(name), "{name} in the help");
+            assert!(section.contains(&format!("`{name}`")), "{name} in the README");
+        }
     }
 }

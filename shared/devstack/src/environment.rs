@@ -86,7 +86,10 @@ impl Urls {
             ("THREADS_AUTHORIZE_URL", &authorize_url),
             ("THREADS_GRAPH_URL", &self.threads_url),
             // Nobody real comes back here, and an app in development may be at any port.
-            (Setting::ReturnToAllowlist.as_str(), "http://localhost:*/ http://127.0.0.1:*/ http://[::1]:*/"),
+            (
+                Setting::ReturnToAllowlist.as_str(),
+                "http://localhost:*/ http://127.0.0.1:*/ http://[::1]:*/ https://localhost:*/ https://127.0.0.1:*/ https://[::1]:*/",
+            ),
         ];
         let sandboxed = sandboxed.into_iter().filter(|_| is_sandboxed);
         variables

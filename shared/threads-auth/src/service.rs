@@ -338,8 +338,8 @@ impl ThreadsAuth {
     }
 
     /// The ids of the keys that seal anything in the table, each with how many values it seals. A
-    /// key that is not among them can leave the keyring, once the cookies of the last ten minutes
-    /// are over.
+    /// key that is not among them can leave the keyring, once no login of the last ten minutes is
+    /// under way. Who is late after that is told nothing but that the browser is not known.
     ///
     /// # Errors
     /// When DynamoDB fails.

@@ -8,7 +8,8 @@ threads_graph::names! {
     pub enum ErrorCode {
         /// The request makes no sense.
         BadRequest => "bad_request",
-        /// The address to return to is not on the allowlist, or has a parameter of ours.
+        /// The address to return to is not on the allowlist, can be on none, or has a
+        /// parameter of ours.
         ReturnToRefused => "return_to_refused",
         /// Meta has not signed this, or not for this app.
         BadSignedRequest => "bad_signed_request",

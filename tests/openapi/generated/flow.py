@@ -81,13 +81,12 @@ def main():
     me = httpx.get(f"{addresses['threads_url']}/v1.0/me", params={"access_token": vended.access_token})
     assert me.json()["id"] == user_id, me.text
 
-    found, cursor = [], None
-    while cursor is not None or not found:
-        more = {} if cursor is None else {"cursor": cursor}
+    found, more = [], {}
+    while more is not None:
         page = list_accounts.sync(client=client, status=KnownAccountStatus.ACTIVE, limit=2, **more)
         assert isinstance(page, AccountPage), page
         found.extend(account.user_id for account in page.users)
-        cursor = page.cursor
+        more = {"cursor": page.cursor} if page.cursor else None
     assert user_id in found, found
 
     ended = disconnect_account.sync(user_id, client=client)

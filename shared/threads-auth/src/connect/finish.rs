@@ -81,15 +81,21 @@ async fn come_back(
     let params = parse_callback(raw_query).map_err(ConnectError::Callback)?;
     let vault = clients.vault(now).await.map_err(ConnectError::Secrets)?;
     let (kind, keyring, app_id) = (clients.config.cookie_kind(), &vault.keyring, vault.app_id());
-    let resume = |state: &str| Flow::resume(kind, keyring, app_id, cookies, state, now);
+    let resume = async |state: &str| match Flow::resume(kind, keyring, app_id, cookies, state, now) {
+        // Nobody who has connected is told hours later that it took too long.
+        Err(NotResumed::Expired(flow)) if is_spent(clients, state).await => {
+            Err(ConnectError::Replayed.in_flow(&flow))
+        }
+        resumed => resumed.map_err(ConnectRefusal::from),
+    };
     let (reason, state) = match params {
         CallbackParams::Denied { state, reason } => (ConnectError::Denied(reason), state),
         CallbackParams::Failed { state, code } => (ConnectError::ThreadsFailed(code), state),
         CallbackParams::Granted { code, state } => {
-            let flow = match resume(&state) {
-                // Nobody who has connected is told hours later that it took too long.
-                Err(NotResumed::Expired(flow)) if is_spent(clients, &state).await => {
-                    return Err(ConnectError::Replayed.in_flow(&flow));
+            let flow = match resume(&state).await {
+                Err(ConnectRefusal { reason: ConnectError::Replayed, flow: Some(flow), .. }) => {
+                    let known = repeated(clients, &vault, &flow, now).await;
+                    return known.map_err(|reason| reason.in_flow(&flow));
                 }
                 resumed => resumed?,
             };
@@ -125,7 +131,7 @@ async fn come_back(
             None => reason.into(),
         });
     };
-    let flow = resume(&state)?;
+    let flow = resume(&state).await?;
     note(clients, &flow, &reason).await;
     Err(reason.in_flow(&flow))
 }

@@ -82,11 +82,16 @@ impl Entry {
         let (scheme, rest) = text.split_once("://")?;
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let (url, any_port) = match authority.strip_suffix(":*") {
-            Some(host) => (plain_url(&format!("{scheme}://{host}{path}"))?, true),
+            // A host that is followed by a port of its own, even by the scheme's or an empty one, is
+            // no such entry.
+            Some(host) => {
+                let url = plain_url(&format!("{scheme}://{host}{path}"))?;
+                let is_host = url.host_str().is_some_and(|name| name.eq_ignore_ascii_case(host));
+                is_host.then_some((url, true))?
+            }
             None => (plain_url(text)?, false),
         };
-        let names_a_port = url.port().is_some();
-        let is_possible = !any_port || (is_loopback(&url) && !names_a_port);
+        let is_possible = !any_port || is_loopback(&url);
         (is_possible && url.query().is_none()).then_some(Self { prefix: url, any_port })
     }
 
@@ -101,6 +106,12 @@ impl Entry {
 }
 
 impl ReturnToAllowlist {
+    /// The number of its entries.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// Checks a destination that came from outside.
     ///
     /// # Errors
@@ -444,6 +455,11 @@ mod tests {
             "http://localhost:80*/",
             "http://localhost:*80/",
             "http://localhost:5173:*/",
+            "http://localhost:80:*/",
+            "https://localhost:443:*/",
+            "http://[::1]:80:*/",
+            "http://localhost::*/",
+            "http://127.0.0.1::*",
             "http://localhost:**/",
             "http://localhost:*:*/",
             "http://127.1:*/",
