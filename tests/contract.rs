@@ -378,7 +378,8 @@ fn assert_fits(schema: &'static Value, value: &Value, all: bool, at: &str) {
     assert!(words.is_none_or(|words| value.is_null() || words.contains(value)), "{at}: {value}");
     match value {
         Value::Object(fields) => {
-            // What we do not know is refused, and a client is to take what it does not know.
+            // We refuse fields that we do not know, and a client is to take those that it does not
+            // know.
             let is_closed = at.contains(" body");
             assert_eq!(schema["additionalProperties"].is_boolean(), is_closed, "{at}");
             let properties = schema["properties"].as_object();

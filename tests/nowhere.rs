@@ -9,7 +9,7 @@ use threads_auth_web::HttpRequest;
 use crate::fixture::{Browser, Reply, calls, rows, stack};
 use crate::iam;
 
-/// Where people come by, or what asks for an icon.
+/// Paths that people and robots ask for.
 const OF_PEOPLE: [&str; 15] = [
     "/nowhere",
     "/robots.txt",
@@ -27,7 +27,7 @@ const OF_PEOPLE: [&str; 15] = [
     "/Users",
     "/%75sers/a",
 ];
-/// Where programs call.
+/// Paths that programs call.
 const OF_PROGRAMS: [&str; 7] = [
     "/sessions/",
     "/sessions/a/b/c",

@@ -70,7 +70,7 @@ impl Visit {
         self.browser.send(Method::GET, url, HeaderMap::new(), String::new()).await
     }
 
-    /// What comes of the callback.
+    /// Follows Meta's redirect to the callback.
     async fn finish(&self) -> Reply {
         self.ask(&self.back).await
     }
@@ -196,7 +196,7 @@ async fn every_outcome_of_a_known_flow_leads_back_to_the_app() {
         assert_eq!(finishing.contains("status=finishing#"), !is_session, "{finishing}");
     }
 
-    // What becomes of a session meanwhile.
+    // The session ends meanwhile.
     let stack = stack().await;
     let mut expect = |visit: &Visit, reply: &Reply, status: &str, reason: &str| {
         assert_eq!(led(reply), visit.told(status, reason));
@@ -393,7 +393,7 @@ async fn nothing_of_a_hostile_callback_reaches_the_way_back() {
                 let now = stack.clock().now();
                 let reply = invoke_at(stack.service(), now, "/callback", &query, &jar).await;
                 assert!(!format!("{reply:?}").contains("zq9x") && !format!("{reply:?}").contains("evil"));
-                // What is no text has no meaning either.
+                // A malformed callback leads nowhere.
                 if !reply.is_page("bad_link") {
                     assert!(allowed.contains(&led(&reply)), "{query}: {reply:?}");
                     led_back += 1;
@@ -449,7 +449,7 @@ async fn an_address_that_is_not_allowed_any_more_gets_nobody() {
             assert!(!reply.body.contains("<a "), "{}", reply.body);
         }
     }
-    // Where the list has it again, all is well.
+    // With the address on the list, all is well.
     let visit = Visit::start(&stack, true, None).await;
     assert!(led(&visit.finish().await).contains("completion="));
 }
@@ -503,7 +503,7 @@ async fn a_session_that_is_over_has_a_page_that_leads_back() {
     assert!(reply.is_page("session_expired") && !reply.body.contains("<a "), "{reply:?}");
 }
 
-/// What fails at the start names the session, so that another try is one of the same session.
+/// A start that fails names the session, so that another try is one of the same session.
 #[tokio::test]
 async fn a_start_that_fails_can_be_made_again_in_its_session() {
     let stack = stack().await;

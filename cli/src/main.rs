@@ -123,7 +123,7 @@ impl Command {
     }
 }
 
-/// Whether a failure is told as JSON too. Every command has the flag.
+/// Says if a failure is told as JSON too. Every command has the flag.
 fn answers_in_json(mut matches: &ArgMatches) -> bool {
     while let Some((_, below)) = matches.subcommand() {
         matches = below;

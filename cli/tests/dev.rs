@@ -67,8 +67,8 @@ async fn complaint(command: Command) -> String {
     complaint_of(1, "failed", command).await
 }
 
-/// Runs a command that has to fail in this way, and returns what it says to people. Programs get the
-/// same.
+/// Runs a command that has to fail in this way, and returns what it says to people. Programs get
+/// the same.
 async fn complaint_of(code: i32, kind: &str, mut command: Command) -> String {
     let output = tokio::time::timeout(HANG, command.output()).await.unwrap().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
@@ -200,7 +200,7 @@ impl Dev {
         self.send(Method::POST, &url, &headers, &body).await
     }
 
-    /// Which of these addresses a session may return to.
+    /// Those of these addresses that a session may return to.
     async fn returns_to<'a>(&self, addresses: &[&'a str]) -> Vec<&'a str> {
         let mut taken = Vec::new();
         for address in addresses {
@@ -590,7 +590,7 @@ async fn the_environment_has_the_settings_of_an_operator() {
     ];
     assert_eq!(settings.map(|(name, _)| name), Setting::ALL.map(Setting::as_str));
     command.envs(settings).env("LOG_LEVEL", "warn");
-    // What says where everything is is not theirs to set here.
+    // The stack's own tables and endpoint are not theirs to set here.
     command.env("GRANTS_TABLE", "theirs").env("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
     let dev = Dev::ready(command).await;
     let stack = dev.get("service_url", "/dev/stack").await.json();

@@ -1,9 +1,10 @@
 """Our own rules on our own templates, and on broken variants of them that the rules must refuse.
 
-`check.py render FILE` writes the transformed template. `check.py rules CFN_GUARD` applies the rules in infra/rules (cfn-guard), in
-wiring.py and in limits.py to the templates, and those in environments.py to samconfig.toml. `check.py mutations CFN_GUARD` breaks
-them in one way after another, and prints which rule has caught it; a mutant that lives, and a rule that no mutant tries, are failures.
-`check.py limits` prints the limits that only AWS enforces, and where AWS says so.
+`check.py render FILE` writes the transformed template. `check.py rules CFN_GUARD` applies the rules
+in infra/rules (cfn-guard), in wiring.py and in limits.py to the templates, and those in
+environments.py to samconfig.toml. `check.py mutations CFN_GUARD` breaks them in one way after
+another, and prints which rule has caught it; a mutant that lives, and a rule that no mutant tries,
+are failures. `check.py limits` prints the limits that only AWS enforces, and where AWS says so.
 """
 
 import copy
@@ -63,7 +64,7 @@ def wired(name, subject):
 
 
 def sources():
-    """What there is to check, as it was written."""
+    """The subjects of the rules, as they were written."""
     return {"template": render.source(), "edge": render.source("edge.yaml"), "environments": environments.subject()}
 
 

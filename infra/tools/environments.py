@@ -1,4 +1,5 @@
-"""Rules on samconfig.toml: what each environment sets is read by SAM's own code, and compared with the template."""
+"""Rules on samconfig.toml: SAM's own code reads each environment's settings, and they are compared
+with the template."""
 
 import re
 import tomllib
@@ -12,7 +13,8 @@ from limits import refused
 
 CONFIG = render.INFRA.parent / "samconfig.toml"
 
-# What a list of return addresses may be, as ../../shared/threads-auth/src/connect/return_to.rs reads it.
+# Lists that the parameter takes: all that ../../shared/threads-auth/src/connect/return_to.rs takes,
+# but for spaces.
 ADDRESSES = (
     "",
     "https://www.example.com/",
@@ -42,7 +44,8 @@ NO_ADDRESSES = (
 
 
 def subject():
-    """What these rules look at: samconfig.toml, and the part of the template that it speaks to."""
+    """The subject of these rules: samconfig.toml, and the part of the template that it speaks
+    to."""
     template = render.source()
     return {
         "Config": tomllib.loads(CONFIG.read_text()),
@@ -83,7 +86,8 @@ def environments_fit_the_template(subject):
 
 
 def sam_hands_on_what_is_written(subject):
-    """SAM takes several parameters in one string, so that a space ends a value: what comes behind it is lost without a word."""
+    """SAM takes several parameters in one string, so that a space ends a value: what comes behind
+    it is lost without a word."""
     problems = []
     for name, environment in environments(subject).items():
         for override in environment["global"]["parameters"]["parameter_overrides"]:
@@ -123,7 +127,8 @@ def region_of(arn):
 
 
 def environments_can_be_deployed(subject):
-    """Each has a stack's name that everything can be named after, and a region, in which is what has to be there."""
+    """Each has a stack's name that everything can be named after, and a region, which has all that
+    it needs."""
     problems, stacks = [], []
     for name, environment in environments(subject).items():
         settings, deploy, parameters = environment["global"]["parameters"], environment["deploy"]["parameters"], given(environment)
@@ -148,7 +153,8 @@ def environments_can_be_deployed(subject):
 
 
 def nothing_shadows_global(subject):
-    """What a command's own part sets hides what `global` says of it: `sam deploy --guided` writes all parameters there."""
+    """A command's own part hides the value that `global` sets: `sam deploy --guided` writes all
+    parameters there."""
     return [
         f"{name}: {command} hides {key} of global"
         for name, environment in environments(subject).items()

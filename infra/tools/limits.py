@@ -1,7 +1,9 @@
-"""What AWS's API enforces and no schema says: a table of properties with their limits, and the page of AWS's that has each.
+"""Limits that AWS's API enforces and no schema says: a table of properties, each with its limit and
+the page of AWS's that has it.
 
-`check.py limits` prints the table. Each row is a rule, and so is each function below it; mutations.py has a broken template for each.
-Names and parameters count with the longest that they may have: see longest.py.
+`check.py limits` prints the table. Each row is a rule, and so is each function below it;
+mutations.py has a broken template for each. Names and parameters count with the longest that they
+may have: see longest.py.
 """
 
 import json
@@ -58,7 +60,8 @@ EDGE_RULES = []
 
 
 def limit(kind, path, what, page, rules=RULES):
-    """Registers a row as a rule. `what` is a sentence and the test that it stands for; `path` has `*` for each of a list."""
+    """Registers a row as a rule. `what` is a sentence and the test that it stands for; `path` has
+    `*` for each of a list."""
     says, takes = what
 
     def rule(template):
@@ -89,7 +92,7 @@ def limited(says, page, rules=RULES):
 
 
 def at(value, path):
-    """What lies at a path, if anything does."""
+    """All values at a path, if there are any."""
     if not path:
         return [value]
     step, *rest = path
@@ -290,7 +293,8 @@ def functions_end_before_their_integration(template):
 
 @limited("100 stay unreserved; a new account's quota is 10", LAMBDA_CONCURRENCY)
 def a_new_account_can_deploy(template):
-    """A share is taken only if the operator says so, and the parameter says what quota all shares together need."""
+    """A share is taken only if the operator says so, and the parameter says what quota all shares
+    together need."""
     problems, together = [], 100
     for name, function in of_type(template, "AWS::Lambda::Function").items():
         match function["Properties"].get("ReservedConcurrentExecutions"):
@@ -364,7 +368,7 @@ def routes_are_what_api_gateway_takes(template):
 
 
 def before(template, name):
-    """What a resource says that it waits for."""
+    """The names of the resources that a resource says it waits for."""
     return listed(template["Resources"][name].get("DependsOn", []))
 
 
@@ -391,7 +395,7 @@ def routes_are_made_one_after_another(template):
 
 
 def holds(condition, given):
-    """Whether a condition of CloudFormation's `Rules` is true."""
+    """Evaluates a condition of CloudFormation's `Rules`."""
     match condition:
         case {"Fn::Equals": [one, other]}:
             return holds(one, given) == holds(other, given)
@@ -409,7 +413,7 @@ def holds(condition, given):
 
 
 def refused(template, parameters, region):
-    """Why CloudFormation refuses these parameters before it makes anything."""
+    """The reasons for which CloudFormation refuses these parameters before it makes anything."""
     given = {name: str(parameter.get("Default", "")) for name, parameter in template["Parameters"].items()}
     given |= parameters | {"AWS::Region": region}
     return [
@@ -438,7 +442,8 @@ def edge_is_refused_where_it_cannot_be(template):
     ]
 
 
-# What CloudFront keeps by itself, or once an answer asks for it, as far as CustomErrorResponses has a setting for it.
+# The errors that CloudFront keeps by itself, or once an answer asks for it, as far as
+# CustomErrorResponses has a setting for them.
 KEPT_ERRORS = {400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504}
 
 

@@ -1,8 +1,10 @@
-"""What the values of a template can become once CloudFormation has put in the longest names and parameters that we allow."""
+"""The values of a template once CloudFormation has put in the longest names and parameters that we
+allow."""
 
 import re
 
-# A stack's name is the name of its schedule group, which has 64 characters at most. CloudFormation would take 128.
+# A stack's name is the name of its schedule group, which has 64 characters at most. CloudFormation
+# would take 128.
 STACK_NAME = "s" * 64
 PSEUDO = {
     "AWS::Partition": "aws-us-gov",
@@ -12,7 +14,8 @@ PSEUDO = {
     "AWS::URLSuffix": "amazonaws.com",
 }
 
-# How long a name may be that CloudFormation makes, of the stack's name, the resource's and 13 characters of its own.
+# The greatest length of a name that CloudFormation makes, of the stack's name, the resource's and
+# 13 characters of its own.
 GENERATED = {
     "AWS::DynamoDB::Table": 255,
     "AWS::IAM::ManagedPolicy": 128,
@@ -30,7 +33,8 @@ NAMES = {
     "AWS::Logs::LogGroup": "LogGroupName",
     "AWS::Scheduler::ScheduleGroup": "Name",
 }
-# Longer than any attribute that is neither a name of ours nor an ARN: ids, host names, addresses of AWS's.
+# Longer than any attribute that is neither a name of ours nor an ARN: ids, host names, addresses of
+# AWS's.
 ATTRIBUTE = "x" * 80
 # CloudFormation's own limit, for parameters without one.
 PARAMETER = 4_096

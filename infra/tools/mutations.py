@@ -349,7 +349,7 @@ def _(mutant):
     del mutant["Resources"]["RefreshesFailingAlarm"], mutant["Resources"]["AppRefusedAlarm"]
 
 
-# What only AWS enforces
+# Limits that only AWS enforces
 put("Lambda.Function.Timeout", "a sweep of an hour", "RefreshFunction", [P, "Timeout"], 3_600)
 put("Lambda.Function.MemorySize", "64 MB for a function", "TokenFunction", [P, "MemorySize"], 64)
 put("Lambda.EventSourceMapping.BatchSize", "a batch of 20,000", "EventsMapping", [P, "BatchSize"], 20_000)

@@ -138,8 +138,8 @@ def signed_routes_have_throttles_of_their_own(template):
 
 
 def what_no_route_takes_has_a_small_throttle(template):
-    """Strangers and robots find paths that do not exist. They use up neither the limit that people share nor the processes of the
-    function that people wait for."""
+    """Strangers and robots find paths that do not exist. They use up neither the limit that people
+    share nor the processes of the function that people wait for."""
     resources, problems = template["Resources"], []
     routes = [name for name, r in of_type(template, "AWS::ApiGatewayV2::Route").items() if r["Properties"]["RouteKey"] == "$default"]
     for name, stage in of_type(template, "AWS::ApiGatewayV2::Stage").items():
@@ -249,7 +249,8 @@ def alarms_name_outcomes_that_exist(template):
     return [f"there is no outcome {outcome}" for outcome in sorted(named - known)]
 
 
-# What AWS may refuse in somebody's account: a name that is taken, a certificate, an address, CloudFront.
+# Resources that AWS may refuse in somebody's account: for a name that is taken, a certificate, an
+# address, or because of CloudFront.
 REFUSABLE = (
     "AWS::ApiGatewayV2::DomainName",
     "AWS::CloudFormation::Stack",
@@ -261,7 +262,8 @@ REFUSABLE = (
 
 
 def the_table_comes_after_what_may_be_refused(template):
-    """A first deployment that fails cannot take the protected table away, so it fails before there is one, as far as it can."""
+    """A first deployment that fails cannot take the protected table away, so it fails before there
+    is one, as far as it can."""
     table = template["Resources"].get("GrantsTable", {})
     awaited = json.dumps([table.get("DependsOn", []), table.get("Metadata", {}).get("After", [])])
     may_be_refused = [name for kind in REFUSABLE for name in of_type(template, kind)]

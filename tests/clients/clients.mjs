@@ -1,5 +1,6 @@
-// Clients from npm, each as its own documentation says: `node clients.mjs CLIENT`, with where and as
-// whom as one JSON object on standard input. Prints nothing; an error is what the client said.
+// Clients from npm, each as its own documentation says: `node clients.mjs CLIENT`, with the
+// sandbox, the app and the person as one JSON object on standard input. Prints nothing; an error is
+// the client's own.
 
 import { text } from 'node:stream/consumers';
 import ClientOAuth2 from 'client-oauth2';
@@ -14,8 +15,8 @@ const authorizeUrl = `${url}/oauth/authorize`;
 const tokenUrl = `${url}/oauth/access_token`;
 const state = 'a-state-of-ours';
 
-// Presses Allow, by the sandbox's shortcut. Returns what then reaches the app's server, so without the
-// fragment.
+// Presses Allow, by the sandbox's shortcut. Returns the address that then reaches the app's server,
+// which gets no fragment.
 async function agree(page) {
   const answer = await fetch(`${page}&auto_approve=${setting.user_id}`, { redirect: 'manual' });
   const back = new URL(answer.headers.get('location'));
@@ -56,7 +57,7 @@ async function clientOAuth2() {
   return (await client.code.getToken(String(await agree(client.code.getUri())))).accessToken;
 }
 
-// What passport gives to a strategy, in as many words.
+// Runs the strategy with the handlers that passport would give it.
 function passport() {
   return new Promise((resolve, reject) => {
     const options = {

@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
-"""Foreign clients against the sandbox: each logs in, exchanges twice, lets 25 hours pass and refreshes, and a table says how.
+"""Foreign clients against the sandbox: each logs in, exchanges twice, lets 25 hours pass and
+refreshes, and a table says how.
 
     python tests/clients/run.py THREADS_AUTH OAUTH2_LOGIN FOLDER
 
-THREADS_AUTH is the built command, whose `sandbox` is started here; OAUTH2_LOGIN the program of `src/main.rs`; FOLDER has
-`clients.mjs` with its packages beside it. The Python packages are in `requirements.txt`. What counts is what the sandbox says
-it was asked. The table stands in the sandbox's README, and the run fails if it differs there.
+THREADS_AUTH is the built command, whose `sandbox` is started here; OAUTH2_LOGIN the program of
+`src/main.rs`; FOLDER has `clients.mjs` with its packages beside it. The Python packages are in
+`requirements.txt`. The sandbox's own record of its calls decides. The table stands in the sandbox's
+README, and the run fails if it differs there.
 
-Clients are changed where they could not be run: addresses that are written into their code, checks that refuse plain HTTP, the
-call that opens a browser, and a package that one of them loads and does not need.
+Clients are changed where they could not be run: addresses that are written into their code, checks
+that refuse plain HTTP, the call that opens a browser, and a package that one of them loads and does
+not need.
 """
 
 import asyncio
@@ -70,8 +73,8 @@ class Sandbox:
         return answer.json()
 
     def agree(self, page: str) -> str:
-        """Opens a page at Threads as a browser would, but here, and presses Allow. Returns what then reaches the app's server,
-        so without the fragment."""
+        """Opens a page at Threads as a browser would, but here, and presses Allow. Returns the
+        address that then reaches the app's server, which gets no fragment."""
         own = urlsplit(self.url)
         query = f"{urlsplit(page).query}&auto_approve={self.user_id}"
         page = urlunsplit((own.scheme, own.netloc, urlsplit(page).path, query, ""))
@@ -100,7 +103,8 @@ class Sandbox:
         return answer.json()
 
     def rest(self, short: str, get: Callable | None = None):
-        """The two calls that no OAuth library has, made with the library's own session where it has one."""
+        """The two calls that no OAuth library has, made with the library's own session where it has
+        one."""
         get = get or (lambda url, **more: requests.get(url, timeout=SECONDS, **more))
         query = {"grant_type": "th_exchange_token", "client_secret": self.secret, "access_token": short}
         long = get(f"{self.url}/access_token", params=query).json()["access_token"]
@@ -114,7 +118,7 @@ def code_in(location: str) -> str:
 
 
 def in_place_of_meta(sandbox: Sandbox, module):
-    """What a module sends to Meta by `requests` goes to the sandbox, and nothing elsewhere."""
+    """Sends a module's requests for Meta to the sandbox, and refuses any other."""
 
     def redirected(real):
         def send(url, *rest, **more):
@@ -226,7 +230,8 @@ def threads_sdk_(sandbox: Sandbox):
 
 
 def sample(base: str):
-    """What fbsamples/threads_api sends, with `GRAPH_API_VERSION` and without; it has no refresh."""
+    """The calls of fbsamples/threads_api, with `GRAPH_API_VERSION` and without; it has no
+    refresh."""
 
     def run(sandbox: Sandbox):
         code = sandbox.code(scope="threads_basic,threads_content_publish,threads_delete", response_type="code")
@@ -250,7 +255,8 @@ def sample(base: str):
 
 
 def postman(sandbox: Sandbox):
-    """The collection beside the sample: everything in the query, of a POST too, and nothing with a version."""
+    """The collection beside the sample: everything in the query, of a POST too, and nothing with a
+    version."""
     form = sandbox.form(sandbox.code(response_type="code"))
     answer = requests.post(f"{sandbox.url}/oauth/access_token", params=form, data="", timeout=SECONDS)
     short = answer.json()["access_token"]
@@ -282,7 +288,7 @@ def curl(sandbox: Sandbox):
 
 
 def postiz(sandbox: Sandbox):
-    """What gitroomhq/postiz-app sends: no response type, and the code in a GET."""
+    """The calls of gitroomhq/postiz-app: no response type, and the code in a GET."""
     answer = sandbox.get("oauth/access_token", **sandbox.form(sandbox.code(state="abc123")))
     sandbox.rest(answer["access_token"])
 
@@ -317,9 +323,9 @@ class Case:
     run: Callable
     here: str = "works"
     at_meta: str = "the same"
-    # What the sandbox is asked and answers.
+    # The calls that the sandbox gets, each with the status of its answer.
     calls: list = field(default_factory=lambda: LOGIN + REST)
-    # What the client says when it gives up.
+    # A part of the client's error when it gives up.
     error: str | None = None
     token_type: bool = False
 
@@ -397,7 +403,7 @@ def cases(oauth2_login: str, folder: pathlib.Path) -> list[Case]:
 
 
 def attempt(sandbox: Sandbox, case: Case) -> str | None:
-    """How the case differs from what is written here; nothing if it does not."""
+    """Runs a case, and returns how it differs from what is written here, if it does."""
     sandbox.control("DELETE", "calls")
     sandbox.control("POST", "exchange", {"answer": "with_token_type" if case.token_type else "documented"})
     said = None

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Does what a newcomer does with the README: pastes what `threads-auth dev` prints into a shell, and then the README's blocks.
+"""Follows the README as a newcomer does: pastes the lines that `threads-auth dev` prints into a
+shell, and then the README's blocks.
 
     python tests/examples/readme.py target/debug/threads-auth
 
-Everything is taken verbatim: the lines that prepare the shell from `dev`'s own output, and the blocks from the README. `dev` runs in a
-folder with a name that a shell would take apart, and a `curl` of ours looks whether the secret stands in its arguments.
+Everything is taken verbatim: the lines that prepare the shell from `dev`'s own output, and the
+blocks from the README. `dev` runs in a folder with a name that a shell would take apart, and a
+`curl` of ours fails if the secret stands in its arguments.
 """
 
 import json
@@ -34,7 +36,7 @@ def blocks(heading: str) -> dict[str, str]:
 
 
 def shell(prepared: str, command: str, folder: Path) -> str:
-    """What a block prints in a shell that was prepared so."""
+    """Runs a block in a shell that was prepared so, and returns its output."""
     # Nothing of this machine's: a profile or a session of another account would be in the way.
     environment = {"PATH": f"{folder}:{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(folder)}
     environment |= {"AWS_SESSION_TOKEN": "of another account", "AWS_PROFILE": "another"}

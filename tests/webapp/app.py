@@ -90,8 +90,8 @@ def connected():
     ours = {"completion": completion, "reference": g.user}
     if completion is None:
         ended = backend.call("GET", path).json()
-        # A denial that Meta sends without a state is told to nobody but the person, by a hint that anybody could forge: it may
-        # choose our words, and nothing else.
+        # A denial that Meta sends without a state is told to nobody but the person, by a hint that
+        # anybody could forge: it may choose our words, and nothing else.
         hint = "denied" if ended.get("status") == "open" and request.args.get("status") == "denied" else None
         flash(f"Nothing was connected: {ended.get('reason') or hint or ended.get('status')}.")
     elif (answer := backend.call("POST", f"{path}/complete", ours)).ok:

@@ -47,7 +47,7 @@ class Person:
         found[0].click()
 
     def address(self) -> str:
-        # The empty fragment with which the service leads back, so that Meta's `#_` does not reach the app.
+        # The service leads back with an empty fragment, so that Meta's `#_` does not reach the app.
         return self.browser.current_url.removesuffix("#")
 
     def sees(self, **expected):

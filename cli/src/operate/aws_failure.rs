@@ -34,7 +34,7 @@ where
     }
 }
 
-/// Why AWS said nothing.
+/// The reason why AWS said nothing.
 pub(super) fn silence(error: &(dyn StdError + 'static)) -> String {
     no_connection(error).unwrap_or_else(|| error_chain(error))
 }

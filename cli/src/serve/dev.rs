@@ -63,7 +63,7 @@ pub(crate) struct Dev {
     #[arg(long, value_name = "URL")]
     public_url: Option<Url>,
 
-    /// Where people may be sent back to besides: an origin and perhaps a path, such as
+    /// An address that people may be sent back to as well: an origin and perhaps a path, such as
     /// `http://localhost:5173/`; may be repeated
     #[arg(long, value_name = "URL", value_parser = entry)]
     return_to: Vec<String>,

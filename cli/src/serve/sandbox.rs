@@ -67,8 +67,8 @@ pub(crate) struct SandboxCommand {
     #[arg(long, value_name = "WHOSE", value_parser = inspections())]
     inspection: Option<Inspection>,
 
-    /// What the exchange of a code answers; as the state file has it, or else `documented`. `with_token_type`
-    /// adds what Meta leaves out, for libraries that insist on it
+    /// The answer to the exchange of a code; as the state file has it, or else `documented`.
+    /// `with_token_type` adds what Meta leaves out, for libraries that insist on it
     #[arg(long, value_name = "ANSWER", value_parser = exchanges())]
     exchange: Option<ExchangeAnswer>,
 

@@ -28,9 +28,9 @@ impl Completions {
         clap_complete::generate(self.shell, &mut command, "threads-auth", &mut script);
         let mut script = String::from_utf8(script).context("the script is not text")?;
         if self.shell == Shell::Bash {
-            // clap_complete spells a program's hyphen in two ways, so that its function finds nothing
-            // behind the first word: https://github.com/clap-rs/clap/issues/6421. A version without
-            // the mistake has nothing to replace.
+            // clap_complete spells a program's hyphen in two ways, so that its function finds
+            // nothing behind the first word: https://github.com/clap-rs/clap/issues/6421. A version
+            // without the mistake has nothing to replace.
             script = script.replace("threads__subcmd__auth", "threads__auth");
         }
         let output = Output::new(self.json);

@@ -194,7 +194,7 @@ pub(crate) fn json(error: &anyhow::Error) -> Value {
     json!({"message": message, "error": detail})
 }
 
-/// Whether these arguments ask for JSON, although nothing else may be right about them.
+/// Says if these arguments ask for JSON, although nothing else may be right about them.
 pub(crate) fn ask_for_json(arguments: &[OsString]) -> bool {
     arguments.iter().skip(1).take_while(|argument| *argument != "--").any(|argument| argument == "--json")
 }

@@ -88,7 +88,7 @@ fn unread(error: io::Error) -> io::Error {
     if kind == io::ErrorKind::BrokenPipe { io::Error::new(kind, Unread) } else { error }
 }
 
-/// Whether something failed only because nobody reads standard output any more.
+/// Says if something failed only because nobody reads standard output any more.
 pub(crate) fn is_unread(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let failed: Option<&io::Error> = cause.downcast_ref();

@@ -48,7 +48,7 @@ impl Surroundings {
         Ok(settings)
     }
 
-    /// How much the service logs here.
+    /// The least level that the service logs here.
     pub(crate) fn log_level(&self) -> Result<Level> {
         let Some(text) = self.variable(LOG_LEVEL) else {
             return Ok(Level::INFO);

@@ -372,7 +372,7 @@ fn missing_credentials_are_a_sentence() {
 #[test]
 fn the_stack_has_one_name_by_itself() {
     let aws = Aws::new();
-    // Where `sam deploy` puts it.
+    // The name that `sam deploy` gives it.
     let sam = include_str!("../../../samconfig.toml");
     let (_, parameters) = sam.split_once("[default.global.parameters]").unwrap();
     let named = parameters.lines().find_map(|line| line.strip_prefix("stack_name = ")).unwrap();

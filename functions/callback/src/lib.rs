@@ -1,7 +1,8 @@
 //! `GET /callback`: takes a person back from Threads, and shows how it went.
 //!
-//! A flow leads to a clean URL, the app's or one of `GET /connected` and `GET /finishing`, so that no code stays in the address
-//! bar, the history or a `Referer`. Here also ends whatever no other route takes.
+//! A flow leads to a clean URL, the app's or one of `GET /connected` and `GET /finishing`, so that
+//! no code stays in the address bar, the history or a `Referer`. Whatever no other route takes ends
+//! here too.
 
 use http::{Method, Response, StatusCode};
 use jiff::Timestamp;

@@ -16,7 +16,7 @@ use threads_auth_web::{
 };
 use threads_graph::{Scopes, UserId};
 
-/// How many accounts a page holds.
+/// The accounts of a page, if a call does not say how many.
 const PAGE: u32 = 500;
 const MAX_PAGE: u32 = 1_000;
 

@@ -86,8 +86,8 @@ fn tighten(folder: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Lets git ignore the folder: it holds secrets. Not where somebody has said otherwise, and not where
-/// other files are, which git may be there for.
+/// Lets git ignore the folder: it holds secrets. Not where somebody has said otherwise, and not
+/// where other files are, which git may be there for.
 fn keep_out_of_git(folder: &Path) -> std::io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let name = entry?.file_name();

@@ -50,7 +50,7 @@ pub struct StackOptions {
     pub events_file: Option<PathBuf>,
     /// Variables of [`Config`](threads_auth::Config) that differ from development's.
     pub variables: HashMap<String, String>,
-    /// Where people may be sent back to besides: entries for the allowlist that holds.
+    /// Addresses that people may be sent back to as well: more entries for the allowlist.
     pub return_to: Vec<String>,
 }
 

@@ -208,7 +208,7 @@ pub enum Cause {
     DataAccessExpired,
 }
 
-/// What kind of failure a grant's last one was.
+/// The kind of a grant's last failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureClass {
     /// A call to Meta failed.

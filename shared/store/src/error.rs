@@ -191,8 +191,8 @@ impl AwsError {
     }
 }
 
-/// Why there was no connection, in the system's own words, where an error of the SDK's comes from
-/// that. What the SDK says around them is of use to nobody.
+/// The system's own words for why there was no connection, if an error of the SDK's comes from
+/// that. The SDK's words around them are of use to nobody.
 #[must_use]
 pub fn no_connection(error: &(dyn StdError + 'static)) -> Option<String> {
     let mut causes = std::iter::successors(Some(error), |cause| (*cause).source());

@@ -21,18 +21,18 @@ pub const DUE_INDEX: &str = "due";
 
 const DUE_PAGE: i32 = 100;
 
-/// What a page of grants is to hold, and how much work it may be.
+/// The grants that a page is to hold, and the most work that it may take.
 #[derive(Debug)]
 pub struct Wanted {
     /// Only grants with this status.
     pub status: Option<Status>,
-    /// How many grants.
+    /// The number of grants.
     pub grants: u32,
     /// The key after which the page begins.
     pub after: Option<Key>,
-    /// How many rows are looked at, at most.
+    /// The most rows to look at.
     pub rows: u32,
-    /// When no further read is begun.
+    /// The time from which no further read begins.
     pub until: Instant,
 }
 
@@ -65,16 +65,16 @@ impl Store {
         Ok(row.map(|row| Grant::from_row(&self.grants, &row)).transpose()?)
     }
 
-    /// A page of grants, in no order: each, or what is wrong with it. It holds as many grants as are
-    /// wanted, if there are so many, and beside them whatever rows on the way make no sense.
+    /// A page of grants, in no order: each, or what is wrong with it. It holds as many grants as
+    /// are wanted, if there are so many, and beside them whatever rows on the way make no sense.
     ///
     /// # Errors
     /// When DynamoDB fails.
     pub async fn grants(&self, wanted: Wanted) -> Result<Page<Result<Grant, Inconsistency>>, StoreError> {
         let mut page = Page { items: Vec::new(), next: wanted.after };
         let (mut grants, mut looked_at) = (0, 0);
-        // One more than is wanted, to tell whether there are more. Most rows are grants, so that one
-        // read does; where they are not, each read is a larger one.
+        // One more than is wanted, to tell whether there are more. Most rows are grants, so that
+        // one read does; where they are not, each read is a larger one.
         let mut at_once = wanted.grants.saturating_add(1);
         loop {
             let rows_left = wanted.rows.saturating_sub(looked_at);

@@ -21,7 +21,7 @@ use crate::operate::{
 use crate::refresh::{self, RefreshOutcome, SweepError, SweepReport, TokenHash, VendError, Vended};
 use crate::removal::{self, Deauthorized, Deleted, RemovalError};
 
-/// How many rows one page of a status may cost.
+/// The most rows that one page of a status may look at.
 const MOST_ROWS: u32 = 10_000;
 
 /// The service: its configuration and its clients.

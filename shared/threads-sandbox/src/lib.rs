@@ -2,9 +2,9 @@
 //!
 //! # Inside
 //!
-//! One module, one job, and no circles: `server` (routes; `path` reads the Threads side's) uses `control`, `graph`,
-//! `authorize` and `page`; those use the handle, `sandbox`, or what it holds (`world`, `switches`, `fault`, `call`,
-//! `clock`). Three invariants hold throughout:
+//! One module, one job, and no circles: `server` (routes; `path` reads the Threads side's) uses
+//! `control`, `graph`, `authorize` and `page`; those use the handle, `sandbox`, or what it holds
+//! (`world`, `switches`, `fault`, `call`, `clock`). Three invariants hold throughout:
 //!
 //! - **Time is the [`Clock`]'s.** Nothing else reads the real time, so a test can live through sixty days in a millisecond.
 //! - **Secrets are not kept.** Tokens and codes are stored as SHA-256 hashes, in memory and in the state file, and a

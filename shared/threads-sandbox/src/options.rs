@@ -27,7 +27,8 @@ pub struct SandboxOptions {
     pub accounts: Vec<NewAccount>,
     /// Whose token may inspect others. `None`: as the state file has it, or else as Meta documents.
     pub inspection: Option<Inspection>,
-    /// What the exchange of a code answers. `None`: as the state file has it, or else as Meta documents.
+    /// The answer to the exchange of a code. `None`: as the state file has it, or else as Meta
+    /// documents.
     pub exchange: Option<ExchangeAnswer>,
 }
 

@@ -1,7 +1,8 @@
 //! A call's parameters, wherever the client put them: query string, form or JSON body, `Authorization: Bearer`.
 //!
-//! Meta documents forms for POST, multipart ones in its examples, and the query for GET; ThreadsPipe sends JSON and is
-//! answered. A repeated parameter's last value wins, and the body wins over the query.
+//! Meta documents forms for POST, multipart ones in its examples, and the query for GET;
+//! ThreadsPipe sends JSON and is answered. A repeated parameter's last value wins, and the body
+//! wins over the query.
 
 use std::collections::HashMap;
 
@@ -58,7 +59,8 @@ impl Params {
         values.extend(form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned());
         match content_type {
             Some("application/json") => {
-                // What is not an object has no parameters, and the call then misses them, as it would at Meta.
+                // JSON other than an object has no parameters: the call then misses them, as it
+                // would at Meta.
                 if let Ok(Value::Object(object)) = serde_json::from_slice(body) {
                     values
                         .extend(object.into_iter().filter_map(|(name, value)| Some((name, scalar(value)?))));

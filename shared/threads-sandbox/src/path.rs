@@ -4,7 +4,7 @@
 use crate::call::SandboxCall;
 use crate::params::Params;
 
-/// What a path of the Threads side leads to, and by what name.
+/// The endpoint that a path of the Threads side leads to, and its name in that path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Target<'a> {
     pub(crate) endpoint: Endpoint,

@@ -27,8 +27,8 @@ use crate::{authorize, control, graph, mint, page};
 const BAD_GATEWAY: &str = "<!DOCTYPE html>\n<html><head><title>502 Bad Gateway</title></head>\n\
                            <body><h1>502 Bad Gateway</h1><p>Sorry, something went wrong.</p></body></html>\n";
 
-/// Who is answered by each route. What is behind a door has exactly these paths, and the Threads side,
-/// which takes several spellings of a path, has none of them.
+/// The callers that each route answers. The paths behind a door are exactly these, and the Threads
+/// side, which takes several spellings of a path, has none of them.
 fn door(_: &Method, path: &str) -> Door {
     match path {
         "/" | "/control" => Door::Local,

@@ -63,7 +63,7 @@ pub struct ConnectedAccount {
 }
 
 threads_graph::names! {
-    /// Where an account stands for the user who has just claimed it.
+    /// The status of an account for the user who has just claimed it.
     pub enum ConnectedStatus {
         /// It is connected.
         Connected => "connected",

@@ -1,4 +1,4 @@
-//! What an error is called by programs: one list of all codes, each with its status.
+//! The codes by which programs know an error: one list, each with its status.
 
 use http::StatusCode;
 use threads_auth::RetryReason;

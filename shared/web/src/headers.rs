@@ -9,7 +9,7 @@ use http::Response;
 use http::header::{self, HeaderName, HeaderValue};
 use ring::digest;
 
-/// Whether a page shares its window with who has opened it.
+/// The header that cuts a page off from the window that opened it.
 pub(crate) static OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
 /// The style of our pages.

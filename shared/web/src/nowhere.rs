@@ -7,7 +7,7 @@ use crate::backend::no_route;
 use crate::pages::{Notice, Page, respond};
 use crate::request::HttpRequest;
 
-/// Where programs call, by the first part of the path.
+/// The paths that programs call, by their first part.
 const OF_PROGRAMS: [&str; 2] = ["sessions", "users"];
 
 /// A page for people, and an error in JSON beneath the paths of the app's backend. Nothing is read

@@ -18,7 +18,7 @@ use serde_json::json;
 use ureq::Agent;
 use url::Url;
 
-/// Where and as whom.
+/// The sandbox, the app and the person.
 #[derive(Deserialize)]
 struct Setting {
     url: String,

@@ -2,8 +2,8 @@
 """One whole flow with the client that openapi-python-client makes of the OpenAPI document.
 
     threads-auth dev --ephemeral --port 0 --json > dev.json &
-    openapi-python-client generate --path functions/openapi.yaml --output-path FOLDER/threads_auth_client \
-        --meta none --config tests/openapi/generated/python.yaml
+    openapi-python-client generate --path functions/openapi.yaml --meta none \
+        --output-path FOLDER/threads_auth_client --config tests/openapi/generated/python.yaml
     PYTHONPATH=FOLDER python tests/openapi/generated/flow.py dev.json
 """
 
@@ -100,7 +100,7 @@ def main():
     )
     assert isinstance(again, Session), again
 
-    # What a later version may say, and what API Gateway says by itself.
+    # Words that a later version may have, and the answers that API Gateway gives by itself.
     later = Problem.from_dict({"code": "of_a_later_version", "message": "a text", "field": "of a later version"})
     assert later.code == "of_a_later_version"
     by_itself = {403: "Forbidden", 429: "Too Many Requests", 500: "Internal Server Error", 503: "Service Unavailable"}

@@ -1,4 +1,5 @@
-// One whole flow with the types that openapi-typescript makes of the OpenAPI document, and openapi-fetch:
+// One whole flow with the types that openapi-typescript makes of the OpenAPI document, and
+// openapi-fetch:
 //
 //     threads-auth dev --ephemeral --port 0 --json > dev.json &
 //     npx openapi-typescript ../../../functions/openapi.yaml -o schema.d.ts && npx tsc
@@ -34,7 +35,7 @@ async function consent(url: string, userId: string): Promise<string> {
   return new URL(landed.headers.get("location")!).searchParams.get("completion")!;
 }
 
-/** What the code of an error asks for. Words of a later version end in the default. */
+/** The step that an error's code asks for. Words of a later version end in the default. */
 function advice(code: Schemas["ErrorCode"]): string {
   switch (code as Schemas["KnownErrorCode"]) {
     case "wrong_completion":
@@ -97,7 +98,7 @@ assert.deepEqual([refused.error.error.cause, advice(refused.error.error.code)], 
 const again = await client.POST("/sessions", { body: { ...body, ...refused.error.reconnect.body } });
 assert.equal(again.response.status, 201);
 
-// What API Gateway says by itself.
+// An answer that API Gateway gives by itself.
 const throttled = createClient<paths>({
   baseUrl: service_url!,
   fetch: async () => Response.json({ message: "Too Many Requests" }, { status: 429 }),

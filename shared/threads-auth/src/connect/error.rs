@@ -6,8 +6,8 @@ use threads_graph::{CallbackError, DenialReason, ErrorKind};
 
 use super::flow::{Flow, NotResumed};
 
-/// Why a flow did not begin or finish, and the flow that it ended, if one is known: for a callback one
-/// whose sealed cookie this browser has brought along.
+/// The reason why a flow did not begin or finish, and the flow that it ended, if one is known: for
+/// a callback one whose sealed cookie this browser has brought along.
 #[derive(Debug, thiserror::Error)]
 #[error("{reason}")]
 pub struct ConnectRefusal {
@@ -130,8 +130,9 @@ threads_graph::names! {
 }
 
 impl ConnectOutcome {
-    /// Whether it is told as the reason of a session that failed. Who comes after a success, or too
-    /// late, or from nowhere, speaks for no session, and a denial has reasons of its own.
+    /// Says if a failed session gives this outcome as its reason. A callback after a success, too
+    /// late or without a flow of this browser speaks for no session, and a denial has reasons of
+    /// its own.
     #[must_use]
     pub fn speaks_for_session(self) -> bool {
         match self {
@@ -193,7 +194,7 @@ impl ConnectError {
         }
     }
 
-    /// Why, in one fixed word: for the flow's session, and for the app's page.
+    /// The reason in one fixed word, for the flow's session and for the app's page.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {

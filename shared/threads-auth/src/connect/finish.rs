@@ -150,12 +150,12 @@ async fn only_one_under_way(clients: &Clients, alive: impl Iterator<Item = Flow>
     only.filter(|_| candidates.is_empty())
 }
 
-/// Whether a flow came to a good end. What cannot be read counts as not.
+/// Says if a flow came to a good end. A state that cannot be read counts as not spent.
 async fn is_spent(clients: &Clients, state: &str) -> bool {
     clients.store.is_spent(&seal::hash(state)).await.unwrap_or(false)
 }
 
-/// How an attempt is noted that ended for `reason`, if it speaks for its session.
+/// The note of an attempt that ended for `reason`, if that speaks for its session.
 fn attempt(reason: &ConnectError) -> Option<Attempt<'static>> {
     let status = match reason {
         ConnectError::Denied(_) => SessionStatus::Denied,

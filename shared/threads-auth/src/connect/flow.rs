@@ -19,8 +19,8 @@ use threads_graph::{AppId, Scopes, UserId};
 /// How long a person may take at Meta, in seconds.
 pub(crate) const LIFETIME_SECONDS: i64 = 600;
 
-/// How long the browser keeps the cookie, in seconds: for another hour, so that whoever comes too
-/// late can be told so, and led back to the app. It lets nothing else through by then.
+/// The seconds that the browser keeps the cookie: an hour more than a flow has, so that whoever
+/// comes too late can be told so, and led back to the app. It lets nothing else through by then.
 const COOKIE_SECONDS: i64 = LIFETIME_SECONDS + 3_600;
 
 /// How many flows one browser may have open. Their cookies must fit, with everything else, into
@@ -56,8 +56,8 @@ pub struct Flow {
     /// The only account that may come back.
     #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<UserId>,
-    /// Whether this browser was told of an end of it, true or not. It can still be finished, and a
-    /// callback that names no flow is rather about another.
+    /// This browser was told of an end of the flow, true or not. The flow can still be finished,
+    /// and a callback that names no flow is rather about another.
     #[serde(rename = "t", default, skip_serializing_if = "is_false")]
     pub is_told: bool,
 }
@@ -74,7 +74,7 @@ impl fmt::Debug for Flow {
     }
 }
 
-/// Why a callback does not go on with a flow of this browser.
+/// The reason why a callback does not go on with a flow of this browser.
 #[derive(Debug)]
 pub enum NotResumed {
     /// There is no cookie for this state, or it is not one of ours.
@@ -140,8 +140,8 @@ impl Flow {
         })
     }
 
-    /// The `Set-Cookie` headers that start this flow: its own cookie, and the end of others where too
-    /// many are open: what does not open first, then the expired, then the oldest.
+    /// The `Set-Cookie` headers that start this flow: its own cookie, and the end of others where
+    /// too many are open: those that do not open first, then the expired, then the oldest.
     ///
     /// # Errors
     /// When sealing fails.
@@ -230,7 +230,7 @@ impl Flow {
             .filter(move |flow| flow.is_alive(now))
     }
 
-    /// Whether its time is not over yet.
+    /// Says if its time is not over yet.
     #[must_use]
     pub fn is_alive(&self, now: Timestamp) -> bool {
         (0..LIFETIME_SECONDS).contains(&now.as_second().saturating_sub(self.began_at.as_second()))
@@ -359,8 +359,8 @@ mod tests {
         let [early, ahead] = [0, 10_000].map(|at| browser.start(at));
         assert_eq!(alive(&browser, 599), [early.state.as_str()]);
         assert!(alive(&browser, 600).is_empty());
-        // Another clock of ours was ahead: its flow is as little alive as one of yesterday, whatever
-        // its time says.
+        // Another clock of ours was ahead: its flow is as little alive as one of yesterday,
+        // whatever its time says.
         let five: Vec<_> = (601..606).map(|at| browser.start(at)).collect();
         assert_eq!(browser.jar.len(), 5);
         for gone in [early, ahead] {
@@ -368,7 +368,7 @@ mod tests {
         }
         assert!(five.iter().all(|flow| browser.resume(&flow.state, 606).is_ok()));
         assert_eq!(alive(&browser, 606).len(), 5);
-        // What is junk goes before the expired.
+        // Junk goes before the expired.
         let mut browser = Browser::new();
         let late = browser.start(0);
         browser.jar.push((CookieKind::Host.name("junk"), "junk".to_owned()));

@@ -429,7 +429,7 @@ mod tests {
             ]
             .map(String::from),
         );
-        // What URL parsers read as port 80 with nothing behind the colon is plain enough.
+        // URL parsers read nothing behind the colon as port 80, which is plain enough.
         corpus.retain(|destination| !destination.starts_with("http://localhost:/"));
         let accepted: Vec<_> =
             corpus.iter().filter(|destination| any_port().check(destination).is_ok()).collect();

@@ -134,7 +134,7 @@ pub(super) async fn read(clients: &Clients, id: &str) -> Result<Session, Connect
     clients.store.session(id).await?.ok_or(ConnectError::SessionUnknown)
 }
 
-/// Whether a person may go through a session now, and has a way back.
+/// Refuses a session that is closed or expired, or whose return address is not allowed any more.
 pub(super) fn admit(clients: &Clients, session: &Session, now: Timestamp) -> Result<(), ConnectError> {
     if session.is_closed() {
         return Err(ConnectError::SessionClosed);

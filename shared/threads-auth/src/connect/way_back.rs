@@ -11,7 +11,7 @@ use super::flow::Flow;
 use super::return_to::{ReturnTo, ReturnToAllowlist};
 
 threads_graph::names! {
-    /// How a flow ended, as the parameter `status` of the way back says it.
+    /// The end of a flow, as the parameter `status` of the way back tells it.
     pub enum ReturnStatus {
         /// The account is connected, perhaps since an earlier visit.
         Connected => "connected",
@@ -27,7 +27,7 @@ threads_graph::names! {
 }
 
 impl ConnectOutcome {
-    /// What the app's page is told of it. Nothing of what comes to pass before a flow is known.
+    /// The `status` for the app's page. `None`: no flow is known, or its page is not allowed.
     #[must_use]
     pub fn return_status(self) -> Option<ReturnStatus> {
         match self {
@@ -50,8 +50,8 @@ impl ConnectOutcome {
 }
 
 impl ConnectRefusal {
-    /// The app's page for a link, with `session_id`, `status` and `reason`: if the flow has one that
-    /// is still allowed.
+    /// The app's page for a link, with `session_id`, `status` and `reason`: if the flow has one
+    /// that is still allowed.
     #[must_use]
     pub fn way_back(&self, allowed: &ReturnToAllowlist) -> Option<Url> {
         let flow = self.flow.as_deref()?;

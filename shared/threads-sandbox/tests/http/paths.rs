@@ -1,5 +1,5 @@
-//! Paths and methods: with a version and without, with a slash at the end and without, and never past
-//! a door.
+//! Paths and methods: with a version and without, with a slash at the end and without, and never
+//! past a door.
 
 use std::time::Duration;
 
@@ -86,7 +86,7 @@ async fn another_person_is_no_object_of_this_token() {
         assert_eq!((got.status, error), (400, wanted));
     }
     assert_eq!(server.get(&format!("/{ADA}"), &[]).await.error(), (2500, None));
-    // What kills the token is told first.
+    // An error of the token comes before one of the path.
     assert!(server.sandbox.revoke(ADA));
     for id in [ADA, bea] {
         let got = server.get(&format!("/{id}"), &[("access_token", &ada)]).await;

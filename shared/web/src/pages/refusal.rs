@@ -46,7 +46,7 @@ fn page_of(config: &Config, refused: &ConnectRefusal) -> Page {
     Page { restart, back, ..Page::new(outcome) }
 }
 
-/// Where to start again, if that can help.
+/// The path to start again at, if that can help.
 fn restart(
     outcome: ConnectOutcome,
     flow: Option<&Flow>,

@@ -10,7 +10,7 @@ pub(super) struct Words {
     pub(super) what: &'static str,
     /// What to do now.
     pub(super) next: &'static str,
-    /// What the button says where starting again can help. Elsewhere there is none.
+    /// The button's label, where starting again can help. Elsewhere there is no button.
     pub(super) again: Option<&'static str>,
     /// A hint for the app's developer.
     pub(super) maker: Option<&'static str>,
