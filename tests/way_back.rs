@@ -328,8 +328,17 @@ async fn who_says_no_again_is_led_back_again() {
         assert!(cookie.contains("HttpOnly; SameSite=Lax; Path=/; Max-Age=4200"), "{cookie}");
         flows.push((back, session));
     }
-    // All were told of an end, so none of them is the only one.
-    assert!(browser.get(&denied).await.is_page("denied"));
+    // All were told of an end, so none of them is the only one. The page has a button that leads back.
+    let page = browser.get(&denied).await;
+    assert!(page.is_page("denied"));
+    assert!(page.body.contains(&format!("{APP}?status=denied&amp;reason=user_denied\"")), "{page:?}");
+    // A link that is opened twice makes two flows of one session.
+    let session = session(&stack).await;
+    for _ in 0..2 {
+        browser.get(&format!("{service}/authorize?session={}", session.id)).await;
+    }
+    let told = format!("{APP}?session_id={}&status=denied&reason=user_denied#", session.id);
+    assert_eq!(led(&browser.get(&denied).await), told);
     for (back, session) in flows {
         assert!(led(&browser.get(back.as_str()).await).contains("&completion="), "{}", session.id);
     }

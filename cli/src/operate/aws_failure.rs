@@ -10,6 +10,18 @@ use threads_auth_store::no_connection;
 
 use crate::shell::exit::Stopped;
 
+/// AWS's codes for credentials that are none, or no more: no permission is missing.
+const UNKNOWN_CREDENTIALS: [&str; 8] = [
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "IncompleteSignature",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "RequestExpired",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+];
+
 /// AWS did not do `work`, such as "Secrets Manager did not read the secret".
 pub(super) fn failed<E>(error: &SdkError<E>, work: &str) -> Stopped
 where
@@ -17,6 +29,12 @@ where
 {
     let status = error.raw_response().map(|answer| answer.status().as_u16());
     match (error.code(), status) {
+        (Some(code), _) if UNKNOWN_CREDENTIALS.contains(&code) => {
+            let message = error.message().unwrap_or("no reason given");
+            Stopped::Usage(format!(
+                "AWS does not take these credentials ({code}: {message}): they are over, mistyped, or this machine's clock is wrong; run `aws sso login`, or give others"
+            ))
+        }
         (Some(code), status) => {
             let kind = match FailureKind::of(code, status.unwrap_or_default()) {
                 // Only DynamoDB has items.

@@ -157,7 +157,19 @@ impl Target {
             loader = loader.region(Region::new(region.clone()));
         }
         let sdk = loader.load().await;
-        if sdk.region().is_none() {
+        let region = sdk.region().map_or("", Region::as_ref);
+        if !region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
+            return usage(format!(
+                "{region:?} is no AWS region, such as eu-central-1: look at --region, AWS_REGION and the profile"
+            ));
+        }
+        let endpoint = sdk.endpoint_url().map(Url::parse);
+        if endpoint
+            .is_some_and(|url| !url.is_ok_and(|url| url.has_host() && url.scheme().starts_with("http")))
+        {
+            return usage("AWS_ENDPOINT_URL is no URL: expected https://HOST, or http://HOST:PORT");
+        }
+        if region.is_empty() {
             known_profile(profile, surroundings)?;
             let text = "which AWS region? Give --region, or AWS_REGION, or a --profile that has one (or --local for `threads-auth dev`)";
             return usage(text);

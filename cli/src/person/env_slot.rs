@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, ValueHint};
 use rustix::fs::{CWD, FallocateFlags, Mode, OFlags};
 use tempfile::NamedTempFile;
 use threads_graph::AccessToken;
@@ -39,7 +39,7 @@ const LINKS: usize = 40;
 #[derive(Args)]
 pub(crate) struct Keep {
     /// The .env file to store the long-lived token in; needs --env-variable
-    #[arg(long, short = 'p', visible_alias = "env_path", value_name = "FILE")]
+    #[arg(long, short = 'p', visible_alias = "env_path", value_name = "FILE", value_hint = ValueHint::FilePath)]
     env_path: Option<PathBuf>,
 
     /// The variable of that file: changed or added, with every other byte kept

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 use devstack::{Inspection, LiveApp, Stack, StackOptions, Threads, Urls};
 use threads_auth::{ReturnToAllowlist, Setting};
 use threads_graph::{AppCredentials, AppId, AppSecret};
@@ -44,7 +44,7 @@ pub(crate) struct Dev {
     port: u16,
 
     /// Where everything is kept
-    #[arg(long, default_value = ".threads-auth", value_name = "DIR", conflicts_with = "ephemeral")]
+    #[arg(long, default_value = ".threads-auth", value_name = "DIR", conflicts_with = "ephemeral", value_hint = ValueHint::DirPath)]
     data_dir: PathBuf,
 
     /// Keep everything in memory only
@@ -77,7 +77,7 @@ pub(crate) struct Dev {
     sweep_every: Duration,
 
     /// Append each event to this file, as one line of JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     json_events: Option<PathBuf>,
 
     /// Print one JSON object with every address when ready; logs go to standard error either way

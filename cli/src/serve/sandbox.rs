@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, ValueHint};
 use serde_json::json;
 use threads_sandbox::{Clock, ExchangeAnswer, Inspection, NewAccount, Sandbox, SandboxOptions};
 use tokio::net::TcpListener;
@@ -40,7 +40,7 @@ pub(crate) struct SandboxCommand {
     port: u16,
 
     /// Where accounts, tokens (as hashes) and the clock survive a restart
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     state_file: Option<PathBuf>,
 
     /// The app id that clients must send

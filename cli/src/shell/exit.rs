@@ -196,7 +196,10 @@ pub(crate) fn json(error: &anyhow::Error) -> Value {
 
 /// Says if these arguments ask for JSON, although nothing else may be right about them.
 pub(crate) fn ask_for_json(arguments: &[OsString]) -> bool {
-    arguments.iter().skip(1).take_while(|argument| *argument != "--").any(|argument| argument == "--json")
+    arguments.iter().skip(1).take_while(|argument| *argument != "--").any(|argument| {
+        // A value is one of the things that are not right.
+        argument == "--json" || argument.as_encoded_bytes().starts_with(b"--json=")
+    })
 }
 
 /// The same as [`json`] for arguments that make no sense.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::{Args, Command};
+use clap::{Args, Command, ValueHint};
 use clap_mangen::Man;
 use serde_json::{Map, Value, json};
 
@@ -16,7 +16,7 @@ use crate::shell::output::Output;
   threads-auth man --dir ~/.local/share/man/man1        install it: then `man threads-auth-login` works")]
 pub(crate) struct Manual {
     /// Write a page for each command into this folder
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     dir: Option<PathBuf>,
 
     /// Print {"pages"}, each by its file's name; with --dir, {"files"}

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 use serde_json::{Map, Value, json};
 use threads_auth_model::{Grant, Summary};
 use threads_graph::{AccessToken, UserId};
@@ -50,7 +50,7 @@ pub(super) struct Export {
     format: Format,
 
     /// Write to this new file instead of standard output
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     output: Option<PathBuf>,
 
     /// With the tokens, after a word that has to be typed

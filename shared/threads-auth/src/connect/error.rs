@@ -16,6 +16,9 @@ pub struct ConnectRefusal {
     pub reason: ConnectError,
     /// The flow.
     pub flow: Option<Box<Flow>>,
+    /// Where several flows could be meant: one with what they have in common, the app's page. It
+    /// makes a way back for whoever presses a button, and no redirect.
+    pub doubtful: Option<Box<Flow>>,
     /// The `Set-Cookie` headers of the answer.
     pub cookies: Vec<String>,
 }
@@ -205,13 +208,13 @@ impl ConnectError {
 
     /// The refusal that ends `flow`.
     pub(crate) fn in_flow(self, flow: &Flow) -> ConnectRefusal {
-        ConnectRefusal { reason: self, flow: Some(Box::new(flow.clone())), cookies: Vec::new() }
+        ConnectRefusal { flow: Some(Box::new(flow.clone())), ..self.into() }
     }
 }
 
 impl From<ConnectError> for ConnectRefusal {
     fn from(reason: ConnectError) -> Self {
-        Self { reason, flow: None, cookies: Vec::new() }
+        Self { reason, flow: None, doubtful: None, cookies: Vec::new() }
     }
 }
 
@@ -219,9 +222,7 @@ impl From<NotResumed> for ConnectRefusal {
     fn from(not_resumed: NotResumed) -> Self {
         match not_resumed {
             NotResumed::WrongBrowser => ConnectError::WrongBrowser.into(),
-            NotResumed::Expired(flow) => {
-                Self { reason: ConnectError::Expired, flow: Some(flow), cookies: Vec::new() }
-            }
+            NotResumed::Expired(flow) => Self { flow: Some(flow), ..ConnectError::Expired.into() },
         }
     }
 }

@@ -126,8 +126,11 @@ async fn come_back(
         // Meta is known to leave the state out of a denial. But any page can send a browser here
         // without one, so it leads back to the app, and speaks for no session.
         let alive = Flow::alive(kind, keyring, app_id, cookies, now);
-        return Err(match only_one_under_way(clients, alive).await {
-            Some(flow) => reason.in_flow(&flow),
+        return Err(match under_way(clients, alive).await {
+            Some(UnderWay::One(flow)) => reason.in_flow(&flow),
+            Some(UnderWay::Several(alike)) => {
+                ConnectRefusal { doubtful: Some(Box::new(alike)), ..reason.into() }
+            }
             None => reason.into(),
         });
     };
@@ -136,18 +139,32 @@ async fn come_back(
     Err(reason.in_flow(&flow))
 }
 
-/// The flow of a browser that has exactly one under way: who has connected one account, and says no
-/// to another, comes from the second, and so does who says no again.
-async fn only_one_under_way(clients: &Clients, alive: impl Iterator<Item = Flow>) -> Option<Flow> {
+/// The flows of a browser that are under way.
+enum UnderWay {
+    /// There is one, or all are of one session: the newest.
+    One(Flow),
+    /// They have nothing in common but the app's page.
+    Several(Flow),
+}
+
+/// The flows to which a callback without a state can belong. Who has connected one account, and
+/// says no to another, comes from the second, and so does who says no again.
+async fn under_way(clients: &Clients, alive: impl Iterator<Item = Flow>) -> Option<UnderWay> {
     let (mut told, mut untold) = (Vec::new(), Vec::new());
     for flow in alive {
         if !is_spent(clients, &flow.state).await {
             if flow.is_told { &mut told } else { &mut untold }.push(flow);
         }
     }
-    let mut candidates = if untold.is_empty() { told } else { untold };
-    let only = candidates.pop();
-    only.filter(|_| candidates.is_empty())
+    let mut others = if untold.is_empty() { told } else { untold };
+    others.sort_by_key(|flow| flow.began_at);
+    let newest = others.pop()?;
+    let is_same = |flow: &Flow| newest.session_id.is_some() && flow.session_id == newest.session_id;
+    if others.iter().all(is_same) {
+        return Some(UnderWay::One(newest));
+    }
+    let is_alike = others.iter().all(|flow| flow.return_to == newest.return_to);
+    is_alike.then_some(UnderWay::Several(Flow { session_id: None, user_id: None, ..newest }))
 }
 
 /// Says if a flow came to a good end. A state that cannot be read counts as not spent.

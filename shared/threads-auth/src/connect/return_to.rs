@@ -39,7 +39,7 @@ pub struct ReturnTo(Url);
 pub enum NotAllowed {
     /// No allowlist can have it.
     #[error(
-        "the return address has to be an absolute https URL (http only on loopback) of at most {MAX_LENGTH} characters, without user, fragment, doubled slashes and encoded separators in its path"
+        "the return address has to be an absolute https URL (http only on loopback) as a browser would write it: at most {MAX_LENGTH} characters of ASCII, none of them a space, with the host and the port in full, and without user, fragment, doubled slashes, dot segments, `;` and encoded separators in its path"
     )]
     Unusable,
     /// It is not inside the allowlist.

@@ -54,7 +54,7 @@ impl ConnectRefusal {
     /// that is still allowed.
     #[must_use]
     pub fn way_back(&self, allowed: &ReturnToAllowlist) -> Option<Url> {
-        let flow = self.flow.as_deref()?;
+        let flow = self.flow.as_deref().or(self.doubtful.as_deref())?;
         let status = self.reason.outcome().return_status()?;
         let session = flow.session_id.as_deref().map(|id| ("session_id", id));
         let how = [("status", status.as_str()), ("reason", self.reason.word())];
@@ -65,7 +65,7 @@ impl ConnectRefusal {
     /// The same for a redirect.
     #[must_use]
     pub fn location(&self, allowed: &ReturnToAllowlist) -> Option<String> {
-        self.way_back(allowed).map(location)
+        self.flow.as_ref().and_then(|_| self.way_back(allowed)).map(location)
     }
 }
 

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, ValueHint};
 
 use self::lines::reader;
 use self::record::Record;
@@ -43,11 +43,11 @@ Exit codes: 1 if a line was rejected for good, 4 if lines are to be tried again 
 {TARGETS}"))]
 pub(super) struct Import {
     /// The file, or - for standard input
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     file: PathBuf,
 
     /// Where rejected lines go [default: FILE.rejected]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     rejected: Option<PathBuf>,
 
     /// Begin at this line of the file, where an earlier run ended
