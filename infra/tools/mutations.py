@@ -327,8 +327,43 @@ put(SEEN, "half an hour for a token that waits", "OldestOverdueAlarm", [P, "Peri
 drop(SEEN, "half a day for the weakest token", "WeakestTokenAlarm", [P, "DatapointsToAlarm"])
 put(SEEN, "half a day of failing refreshes", "RefreshesFailingAlarm", [P, "Metrics", 5, "MetricStat", "Period"], 43_200)
 put(SEEN, "an hour of an app that is refused", "AppRefusedAlarm", [P, "Period"], 3600)
-put("alarms_name_outcomes_that_exist", "an outcome that nothing has", "AppRefusedAlarm", [P, "Dimensions", 1, "Value"], "configuration")
-put("alarms_name_outcomes_that_exist", "an outcome that nothing has, in a sum", "RefreshesFailingAlarm", [P, "Metrics", 5, "MetricStat", "Metric", "Dimensions", 1, "Value"], "failed")
+OUTCOMES = "alarms_name_outcomes_that_exist"
+put(OUTCOMES, "an outcome that nothing has", "AppRefusedAlarm", [P, "Dimensions", 1, "Value"], "configuration")
+put(OUTCOMES, "an outcome that nothing has, in a sum", "RefreshesFailingAlarm", [P, "Metrics", 5, "MetricStat", "Metric", "Dimensions", 1, "Value"], "failed")
+put(OUTCOMES, "a login's outcome for refreshes", "AppRefusedAlarm", [P, "Dimensions", 1, "Value"], "unavailable")
+put(OUTCOMES, "an outcome where there is none", "WaveAlarm", [P, "Dimensions", 0], {"Name": "Outcome", "Value": "refreshed"})
+drop(OUTCOMES, "logins of every outcome", "ConnectsFailingAlarm", [P, "Metrics", 1, "MetricStat", "Metric", "Dimensions", 1])
+
+LOGINS = "logins_that_fail_ring_within_the_hour"
+FAILING, CONNECTED, FINISHING, MISCONFIGURED, THREADS, OURS, FAILURES, SUCCESSES = range(8)
+
+
+def login(what, part, outcome, rule=LOGINS):
+    """Registers a mutation of the outcome that a part of the sum counts."""
+    path = [P, "Metrics", part, "MetricStat", "Metric", "Dimensions", 1, "Value"]
+    put(rule, what, "ConnectsFailingAlarm", path, outcome)
+
+
+login("a refresh's outcome for logins", CONNECTED, "refreshed", OUTCOMES)
+login("codes that anybody can make up", OURS, "code_refused")
+login("errors that anybody can make up", THREADS, "threads_failed")
+login("callbacks that belong to nobody", MISCONFIGURED, "wrong_browser")
+login("pages that are loaded again, as successes", FINISHING, "replayed")
+for what, part, expression in (
+    ("failures among many successes", FAILING, "failed"),
+    ("as many successes as failures", FAILING, "IF(failed >= succeeded, failed, 0)"),
+    ("an outcome that hides the others by not coming", FAILURES, "misconfigured + FILL(threads_unavailable, 0) + FILL(unavailable, 0)"),
+    ("successes that hide failures by not coming", SUCCESSES, "FILL(connected, 0) + finishing"),
+    ("failures of Meta's that nobody hears of", FAILURES, "FILL(misconfigured, 0) + FILL(unavailable, 0)"),
+    ("unfinished logins that count for nothing", SUCCESSES, "FILL(connected, 0)"),
+):
+    put(LOGINS, what, "ConnectsFailingAlarm", [P, "Metrics", part, "Expression"], expression)
+drop(LOGINS, "a sum of what is not there", "ConnectsFailingAlarm", [P, "Metrics", FAILURES])
+put(LOGINS, "one person who tries twice", "ConnectsFailingAlarm", [P, "Threshold"], 2)
+put(LOGINS, "a fourth login that has to fail", "ConnectsFailingAlarm", [P, "ComparisonOperator"], "GreaterThanThreshold")
+put(LOGINS, "a quiet hour that rings", "ConnectsFailingAlarm", [P, "TreatMissingData"], "breaching")
+put(LOGINS, "two hours of failures", "ConnectsFailingAlarm", [P, "EvaluationPeriods"], 2)
+put(LOGINS, "a quarter of an hour of failures", "ConnectsFailingAlarm", [P, "Metrics", 1, "MetricStat", "Period"], 900)
 
 
 @breaks("every_alarm_is_on_the_dashboard", "an alarm that the dashboard does not show")
@@ -337,7 +372,7 @@ def _(mutant):
     body["Fn::Sub"] = body["Fn::Sub"].replace('"${PausedAlarm.Arn}",', "")
 
 
-for alarm in ("WeakestToken", "Wave", "BrokenRows", "UnreadableShards", "Paused", "Drift"):
+for alarm in ("WeakestToken", "ConnectsFailing", "Wave", "BrokenRows", "UnreadableShards", "Paused", "Drift"):
 
     @breaks("everything_of_note_has_an_alarm", f"no alarm {alarm}")
     def _(mutant, name=f"{alarm}Alarm"):

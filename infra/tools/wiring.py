@@ -2,6 +2,7 @@
 
 import functools
 import json
+import operator
 import pathlib
 import re
 
@@ -29,9 +30,17 @@ ROUTES = {
     "DELETE /users/{user_id}": ("AWS_IAM", "Token"),
 }
 
-# What our own code says: the longest that a failing token is left alone, and the names of what comes of a look at it.
+# What our own code says: the longest that a failing token is left alone, and the names of what comes of a look at it and of a login.
 SCHEDULE = INFRA.parent / "shared/model/src/schedule.rs"
-OUTCOMES = INFRA.parent / "shared/threads-auth/src/refresh/outcome.rs"
+OUTCOMES = {
+    "Refreshes": INFRA.parent / "shared/threads-auth/src/refresh/outcome.rs",
+    "Connects": INFRA.parent / "shared/threads-auth/src/connect/error.rs",
+}
+
+# How a login ends well, and how it fails without anything that its person or a stranger has done. Whoever has begun one can make up a
+# code or an error of Meta's, and whoever has not a whole callback.
+SUCCEEDED = ("connected", "finishing")
+FAILED = ("misconfigured", "threads_unavailable", "unavailable")
 
 # The alarms on what only a look at that one token tells.
 PATIENT = ("OldestOverdueAlarm", "WeakestTokenAlarm", "RefreshesFailingAlarm", "AppRefusedAlarm")
@@ -43,6 +52,7 @@ WATCHED = {
     "WeakestTokenDays",
     "DecryptFailures",
     "Refreshes",
+    "Connects",
     "Wave",
     "BrokenRows",
     "UnreadableShards",
@@ -241,12 +251,75 @@ def a_failing_token_is_seen_between_two_looks(template):
     return problems
 
 
+def metrics_of(alarm):
+    properties = alarm["Properties"]
+    return [query["MetricStat"]["Metric"] for query in properties.get("Metrics", []) if "MetricStat" in query] or [properties]
+
+
+def outcome_of(metric):
+    return next((dimension["Value"] for dimension in metric["Dimensions"] if dimension["Name"] == "Outcome"), None)
+
+
+@functools.cache
+def outcomes(metric):
+    """The outcomes that our code knows under a metric. Other metrics have none."""
+    return re.findall(r'=> "(\w+)"', OUTCOMES[metric].read_text()) if metric in OUTCOMES else [None]
+
+
 def alarms_name_outcomes_that_exist(template):
-    """A metric under an outcome that nothing has is silent for ever."""
-    known = set(re.findall(r'=> "(\w+)"', OUTCOMES.read_text()))
-    text = json.dumps(of_type(template, "AWS::CloudWatch::Alarm"))
-    named = set(re.findall(r'"Name": "Outcome", "Value": "([^"]+)"', text))
-    return [f"there is no outcome {outcome}" for outcome in sorted(named - known)]
+    """A metric under an outcome that nothing has is silent for ever. Refreshes and logins have outcomes of their own."""
+    return [
+        f"{name}: {metric['MetricName']} has no outcome {outcome_of(metric)}"
+        for name, alarm in of_type(template, "AWS::CloudWatch::Alarm").items()
+        for metric in metrics_of(alarm)
+        if outcome_of(metric) not in outcomes(metric["MetricName"])
+    ]
+
+
+def rings(alarm, counts):
+    """Whether an alarm on a sum rings when outcomes come so often in each of its periods. Of CloudWatch's metric math it knows what
+    ours needs: an outcome that does not come has no value, and neither has a sum with it, and what has none does not ring."""
+    properties = alarm["Properties"]
+    queries = {query["Id"]: query for query in properties.get("Metrics", [])}
+    functions = {
+        "IF": lambda test, then, otherwise: then if test else otherwise,
+        "FILL": lambda found, otherwise: otherwise if found is None else found,
+    }
+
+    def value(id):
+        if "MetricStat" in queries[id]:
+            return counts.get(outcome_of(queries[id]["MetricStat"]["Metric"]))
+        expression = queries[id]["Expression"]
+        try:
+            return eval(expression, functions | {other: value(other) for other in re.findall(r"\b[a-z]\w*", expression)})
+        except (KeyError, TypeError):
+            return None
+
+    compare = {"GreaterThanThreshold": operator.gt, "GreaterThanOrEqualToThreshold": operator.ge}[properties["ComparisonOperator"]]
+    found = next((value(id) for id, query in queries.items() if query.get("ReturnData", True)), None)
+    return found is not None and compare(found, properties["Threshold"])
+
+
+def logins_that_fail_ring_within_the_hour(template):
+    """A login that failed is a 303 as one that succeeded, so this alarm alone tells of them. Nothing that a stranger can do rings it."""
+    alarm = template["Resources"].get("ConnectsFailingAlarm")
+    if alarm is None:
+        return ["there is no ConnectsFailingAlarm"]
+    needed = int(alarm["Properties"].get("DatapointsToAlarm", alarm["Properties"]["EvaluationPeriods"]))
+    problems = [
+        f"three failures within an hour have to ring, and it wants {needed} periods of {period} s"
+        for period in periods_of(alarm)
+        if (period, needed) != (3_600, 1)
+    ]
+    if alarm["Properties"]["TreatMissingData"] != "notBreaching":
+        problems.append("it rings where nobody logs in")
+    cases = [({outcome: 3}, outcome in FAILED) for outcome in outcomes("Connects")]
+    cases += [(dict.fromkeys(FAILED, 1), True), ({}, False)]
+    for failed in FAILED:
+        cases += [({failed: 2}, False), *(({failed: 3, succeeded: 3}, False) for succeeded in SUCCEEDED)]
+        cases += [({failed: 3, "connected": 2}, True), ({failed: 3, "connected": 2, "finishing": 1}, False)]
+    said = {True: "rings", False: "does not ring"}
+    return problems + [f"it {said[not expected]} for {counts}" for counts, expected in cases if rings(alarm, counts) != expected]
 
 
 # Resources that AWS may refuse in somebody's account: for a name that is taken, a certificate, an
@@ -364,6 +437,7 @@ RULES = [
     every_alarm_is_on_the_dashboard,
     a_failing_token_is_seen_between_two_looks,
     alarms_name_outcomes_that_exist,
+    logins_that_fail_ring_within_the_hour,
     the_table_comes_after_what_may_be_refused,
     ids_stay_what_they_were,
     parliament_finds_nothing,
