@@ -97,6 +97,9 @@ struct Development {
     now: Timestamp,
 }
 
+/// The SDK reads it by itself, and its error about a wrong one names something else.
+const ENDPOINT_VARIABLE: &str = "AWS_ENDPOINT_URL";
+
 impl Target {
     /// Whether it is `threads-auth dev`.
     pub(crate) fn is_local(&self) -> bool {
@@ -163,11 +166,13 @@ impl Target {
                 "{region:?} is no AWS region, such as eu-central-1: look at --region, AWS_REGION and the profile"
             ));
         }
-        let endpoint = sdk.endpoint_url().map(Url::parse);
+        let endpoint = surroundings.variable(ENDPOINT_VARIABLE).map(Url::parse);
         if endpoint
             .is_some_and(|url| !url.is_ok_and(|url| url.has_host() && url.scheme().starts_with("http")))
         {
-            return usage("AWS_ENDPOINT_URL is no URL: expected https://HOST, or http://HOST:PORT");
+            return usage(format!(
+                "{ENDPOINT_VARIABLE} is no URL: expected https://HOST, or http://HOST:PORT"
+            ));
         }
         if region.is_empty() {
             known_profile(profile, surroundings)?;

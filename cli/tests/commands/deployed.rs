@@ -362,10 +362,48 @@ fn missing_credentials_are_a_sentence() {
         (&["--profile", "fails"], &[], 2, "usage", "external process exited"),
         (&["--profile", "sso"], &[], 2, "usage", "run `aws sso login --profile sso`"),
         (&[], &role[..], 4, "unreachable", "the AWS credentials could not be fetched: Connection refused"),
+        (&["--region", ""], &[], 2, "usage", "which AWS region?"),
+        (&["--region", "us east"], &[], 2, "usage", "\"us east\" is no AWS region"),
+        (&[], &[("AWS_REGION", " ")], 2, "usage", "is no AWS region"),
+        (
+            &["--region", "us-east-1"],
+            &[("AWS_ENDPOINT_URL", "nonsense")],
+            2,
+            "usage",
+            "AWS_ENDPOINT_URL is no URL",
+        ),
+        (
+            &["--region", "us-east-1"],
+            &[("AWS_ENDPOINT_URL", "127.0.0.1:9")],
+            2,
+            "usage",
+            "AWS_ENDPOINT_URL is no URL",
+        ),
     ] {
         let ended = with(arguments, variables);
         is_a_sentence(&ended, code, kind);
         ended.says(code, &[said]);
+    }
+}
+
+/// No permission is missing, and nobody has to try again later.
+#[test]
+fn credentials_that_are_over_are_a_sentence() {
+    let aws = Aws::new();
+    for code in ["ExpiredToken", "InvalidClientTokenId", "SignatureDoesNotMatch"] {
+        let xml = format!(
+            "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>no</Message></Error></ErrorResponse>"
+        );
+        let router = Router::new().fallback(move || async { (StatusCode::FORBIDDEN, xml) });
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+        let listener = aws.local.runtime.block_on(listener).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        aws.local.runtime.spawn(async { axum::serve(listener, router).await });
+        let mut command = aws.command(&["accounts", "list", "--json"]);
+        command.env("AWS_ENDPOINT_URL", url);
+        let ended = run(command);
+        is_a_sentence(&ended, 2, "usage");
+        ended.says(2, &[code, "run `aws sso login`"]);
     }
 }
 

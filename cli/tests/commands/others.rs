@@ -206,15 +206,18 @@ fn bash_completes_at_every_depth() {
     let world = World::new();
     let script = world.write("script", run(world.command(&["completions", "bash"])).stdout);
     // As bash calls it: the words, the one that is being typed, and the one before.
-    let complete = |line: &str| -> Vec<String> {
-        let ask = r#"source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+    let lines = |line: &str| -> Vec<String> {
+        let ask = r#"source "$0"; compopt() { :; }; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
             _threads__auth "$1" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
             printf '%s\n' "${COMPREPLY[@]}""#;
         let mut bash = std::process::Command::new("bash");
-        bash.args(["--norc", "-c", ask]).arg(&script).args(line.split(' '));
+        bash.args(["--norc", "-c", ask]).arg(&script).args(line.split(' ')).current_dir(world.path(""));
         let output = bash.output().unwrap();
         assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap().split_whitespace().map(str::to_owned).collect()
+        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+    };
+    let complete = |line: &str| -> Vec<String> {
+        lines(line).iter().flat_map(|line| line.split_whitespace()).map(str::to_owned).collect()
     };
     for (line, expected) in [
         ("threads-auth acc", &["access_token", "access-token", "accounts"][..]),
@@ -234,6 +237,16 @@ fn bash_completes_at_every_depth() {
         assert_eq!(complete(line), expected, "{line}");
     }
     assert!(complete("threads-auth accounts list --status ").contains(&"active".to_owned()));
+    // A file is one candidate, whatever is in its name.
+    world.write("a file", "");
+    for line in [
+        "threads-auth sandbox --state-file a",
+        "threads-auth refresh_token --env_path a",
+        "threads-auth accounts export --output a",
+        "threads-auth dev --json-events a",
+    ] {
+        assert_eq!(lines(line), ["a file"], "{line}");
+    }
 }
 
 /// The longest line that could be broken: one with a space behind its indentation.

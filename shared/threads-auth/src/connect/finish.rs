@@ -128,8 +128,8 @@ async fn come_back(
         let alive = Flow::alive(kind, keyring, app_id, cookies, now);
         return Err(match under_way(clients, alive).await {
             Some(UnderWay::One(flow)) => reason.in_flow(&flow),
-            Some(UnderWay::Several(alike)) => {
-                ConnectRefusal { doubtful: Some(Box::new(alike)), ..reason.into() }
+            Some(UnderWay::Several(common)) => {
+                ConnectRefusal { doubtful: Some(Box::new(common)), ..reason.into() }
             }
             None => reason.into(),
         });
@@ -158,13 +158,14 @@ async fn under_way(clients: &Clients, alive: impl Iterator<Item = Flow>) -> Opti
     }
     let mut others = if untold.is_empty() { told } else { untold };
     others.sort_by_key(|flow| flow.began_at);
-    let newest = others.pop()?;
+    let mut newest = others.pop()?;
     let is_same = |flow: &Flow| newest.session_id.is_some() && flow.session_id == newest.session_id;
     if others.iter().all(is_same) {
         return Some(UnderWay::One(newest));
     }
     let is_alike = others.iter().all(|flow| flow.return_to == newest.return_to);
-    is_alike.then_some(UnderWay::Several(Flow { session_id: None, user_id: None, ..newest }))
+    (newest.session_id, newest.user_id) = (None, None);
+    is_alike.then_some(UnderWay::Several(newest))
 }
 
 /// Says if a flow came to a good end. A state that cannot be read counts as not spent.
