@@ -332,6 +332,7 @@ async fn who_says_no_again_is_led_back_again() {
     let page = browser.get(&denied).await;
     assert!(page.is_page("denied"));
     assert!(page.body.contains(&format!("{APP}?status=denied&amp;reason=user_denied\"")), "{page:?}");
+    assert_eq!(page.body.matches("<a ").count(), 1, "{page:?}");
     // A link that is opened twice makes two flows of one session.
     let session = session(&stack).await;
     for _ in 0..2 {

@@ -42,7 +42,9 @@ pub fn refuse_prefetch(request: &HttpRequest) -> Option<Response<String>> {
 fn page_of(config: &Config, refused: &ConnectRefusal) -> Page {
     let (outcome, flow) = (refused.reason.outcome(), refused.flow.as_deref());
     let back = refused.way_back(&config.return_to);
-    let restart = restart(outcome, flow, back.is_some(), config.authorize_access);
+    // The app knows which of several logins it was, and starts it again.
+    let is_known = refused.doubtful.is_none();
+    let restart = restart(outcome, flow, back.is_some(), config.authorize_access).filter(|_| is_known);
     Page { restart, back, ..Page::new(outcome) }
 }
 
@@ -85,6 +87,7 @@ mod tests {
     use threads_graph::Scopes;
 
     use super::*;
+    use crate::pages::tests::RESTARTABLE;
 
     /// The outcomes whose page has a button to start again, and where that leads.
     fn offered(
@@ -106,19 +109,7 @@ mod tests {
 
     #[test]
     fn a_page_offers_a_start_only_where_that_can_help() {
-        let all = [
-            "denied",
-            "threads_failed",
-            "ended",
-            "expired",
-            "replayed",
-            "wrong_browser",
-            "wrong_account",
-            "bad_link",
-            "code_refused",
-            "threads_unavailable",
-            "unavailable",
-        ];
+        let all = RESTARTABLE;
         let but_replayed: Vec<_> = all.into_iter().filter(|outcome| *outcome != "replayed").collect();
         let (session, open) = (AuthorizeAccess::Session, AuthorizeAccess::Open);
         let nothing = (Vec::new(), String::new());

@@ -130,28 +130,28 @@ fn a_page_without_links_still_tells_where_to_start_again() {
     }
 }
 
+/// The outcomes whose page can have a button to start again.
+pub(super) const RESTARTABLE: [&str; 11] = [
+    "denied",
+    "threads_failed",
+    "ended",
+    "expired",
+    "replayed",
+    "wrong_browser",
+    "wrong_account",
+    "bad_link",
+    "code_refused",
+    "threads_unavailable",
+    "unavailable",
+];
+
 #[test]
 fn a_start_that_cannot_help_is_not_offered() {
     let offered = |notice| render(&restarting(notice, "/authorize")).into_string().contains("<a ");
     let [can_help, cannot]: [Vec<_>; 2] =
         [true, false].map(|is_offered| notices().filter(|notice| offered(*notice) == is_offered).collect());
     let can_help: Vec<_> = can_help.into_iter().map(Notice::as_str).collect();
-    assert_eq!(
-        can_help,
-        [
-            "denied",
-            "threads_failed",
-            "ended",
-            "expired",
-            "replayed",
-            "wrong_browser",
-            "wrong_account",
-            "bad_link",
-            "code_refused",
-            "threads_unavailable",
-            "unavailable",
-        ]
-    );
+    assert_eq!(can_help, RESTARTABLE);
     assert!(cannot.contains(&Connect::Misconfigured.into()));
 }
 
