@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Plays a newcomer: starts `dev`, pastes what it prints, starts an app on port 5173, and connects in a popup.
+"""Plays a newcomer: starts `dev`, pastes the lines that it prints, starts an app on port 5173, and
+connects in a popup.
 
     python tests/examples/newcomer.py target/debug/threads-auth tests/examples/app.mjs [SCREENSHOTS]
 """
@@ -10,10 +11,10 @@ import re
 import socket
 import subprocess
 import sys
-import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "webapp"))
 import chromium  # noqa: E402
+import waiting  # noqa: E402
 from selenium.common.exceptions import NoSuchWindowException  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 
@@ -23,17 +24,12 @@ PATIENCE = 30
 
 
 def eventually(what: str, look):
-    """What `look` returns, once it returns something."""
-    began = time.monotonic()
-    while time.monotonic() - began < PATIENCE:
-        if found := look():
-            return found
-        time.sleep(0.02)
-    sys.exit(f"newcomer: FAILED: {what}")
+    """Waits for something on this machine, as long as anything here takes."""
+    return waiting.eventually("newcomer", what, look, PATIENCE)
 
 
 def lines_until(process: subprocess.Popen, last: str) -> list[str]:
-    """What a program prints, up to the line that begins with `last`."""
+    """Reads the lines of a program, up to the one that begins with `last`."""
     lines = []
     for line in process.stdout:
         lines.append(line.rstrip("\n"))
@@ -61,7 +57,7 @@ class Newcomer:
         self.browser.switch_to.window(popup)
 
     def is_closed(self) -> bool:
-        """What the page that opened the popup sees of it."""
+        """Asks the page that opened the popup."""
         return self.browser.execute_script("return popup.closed")
 
     def press(self, selector: str):
@@ -89,7 +85,7 @@ class Newcomer:
 
 def play(newcomer: Newcomer):
     newcomer.browser.get(HOME)
-    # Who says no, tries again and says no again is heard both times.
+    # A person who says no, tries again and says no again is heard both times.
     for _ in range(2):
         newcomer.connect()
         newcomer.press("#deny")

@@ -4,12 +4,12 @@ import json
 import re
 import sys
 import threading
-import time
 from datetime import datetime
 
 import boto3
 import requests
 
+import waiting
 from app import HOST, PORT
 from backend import Backend, Events
 
@@ -27,13 +27,8 @@ def check(what: str, holds: bool, say: bool = True):
 
 
 def eventually(what: str, look):
-    """What `look` returns, once it returns something."""
-    began = time.monotonic()
-    while time.monotonic() - began < PATIENCE:
-        if found := look():
-            return found
-        time.sleep(0.02)
-    sys.exit(f"webapp: FAILED: {what}")
+    """Waits for something on this machine, as long as anything here takes."""
+    return waiting.eventually("webapp", what, look, PATIENCE)
 
 
 class Stack(Backend):
