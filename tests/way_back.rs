@@ -328,7 +328,8 @@ async fn who_says_no_again_is_led_back_again() {
         assert!(cookie.contains("HttpOnly; SameSite=Lax; Path=/; Max-Age=4200"), "{cookie}");
         flows.push((back, session));
     }
-    // All were told of an end, so none of them is the only one. The page has a button that leads back.
+    // All were told of an end, so none of them is the only one. The page has a button that leads
+    // back.
     let page = browser.get(&denied).await;
     assert!(page.is_page("denied"));
     assert!(page.body.contains(&format!("{APP}?status=denied&amp;reason=user_denied\"")), "{page:?}");

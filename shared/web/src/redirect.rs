@@ -34,13 +34,14 @@ pub fn redirect(status: StatusCode, location: &str) -> Response<String> {
 /// they get the page.
 #[must_use]
 pub fn lead_back(config: &Config, request: &HttpRequest, refused: &ConnectRefusal) -> Response<String> {
-    match refused.location(&config.return_to) {
+    let response = match refused.location(&config.return_to) {
         Some(location) => {
             log(request, refused);
-            with_cookies(redirect(StatusCode::SEE_OTHER, &location), &refused.cookies)
+            redirect(StatusCode::SEE_OTHER, &location)
         }
-        None => with_cookies(refuse(config, request, refused), &refused.cookies),
-    }
+        None => refuse(config, request, refused),
+    };
+    with_cookies(response, &refused.cookies)
 }
 
 #[cfg(test)]

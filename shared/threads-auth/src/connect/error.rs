@@ -16,8 +16,8 @@ pub struct ConnectRefusal {
     pub reason: ConnectError,
     /// The flow.
     pub flow: Option<Box<Flow>>,
-    /// Where several flows could be meant: one with what they have in common, the app's page. It
-    /// makes a way back for whoever presses a button, and no redirect.
+    /// A flow with all that several have in common, the app's page, if any of them could be meant.
+    /// It makes a way back for whoever presses a button, and no redirect.
     pub doubtful: Option<Box<Flow>>,
     /// The `Set-Cookie` headers of the answer.
     pub cookies: Vec<String>,
@@ -129,36 +129,6 @@ threads_graph::names! {
         Unavailable => "unavailable",
         /// The app's settings at Meta are wrong.
         Misconfigured => "misconfigured",
-    }
-}
-
-impl ConnectOutcome {
-    /// Says if a failed session gives this outcome as its reason. A callback after a success, too
-    /// late or without a flow of this browser speaks for no session, and a denial has reasons of
-    /// its own.
-    #[must_use]
-    pub fn speaks_for_session(self) -> bool {
-        match self {
-            Self::ThreadsFailed
-            | Self::Ended
-            | Self::WrongAccount
-            | Self::CodeRefused
-            | Self::ThreadsUnavailable
-            | Self::Unavailable
-            | Self::Misconfigured => true,
-            Self::Connected
-            | Self::Finishing
-            | Self::Denied
-            | Self::Expired
-            | Self::Replayed
-            | Self::WrongBrowser
-            | Self::BadLink
-            | Self::ReturnToRefused
-            | Self::SessionRequired
-            | Self::SessionUnknown
-            | Self::SessionClosed
-            | Self::SessionExpired => false,
-        }
     }
 }
 

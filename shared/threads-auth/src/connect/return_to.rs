@@ -82,8 +82,8 @@ impl Entry {
         let (scheme, rest) = text.split_once("://")?;
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let (url, any_port) = match authority.strip_suffix(":*") {
-            // A host that is followed by a port of its own, even by the scheme's or an empty one, is
-            // no such entry.
+            // A host with a port of its own beside it, even the scheme's or an empty one, makes no
+            // such entry.
             Some(host) => {
                 let url = plain_url(&format!("{scheme}://{host}{path}"))?;
                 let is_host = url.host_str().is_some_and(|name| name.eq_ignore_ascii_case(host));

@@ -47,6 +47,14 @@ impl ConnectOutcome {
             Self::WrongBrowser | Self::BadLink | Self::ReturnToRefused | Self::SessionRequired => None,
         }
     }
+
+    /// Says if a failed session gives this outcome as its reason: all that the app's page is told
+    /// of as failed, but for sessions that are closed or gone.
+    #[must_use]
+    pub fn speaks_for_session(self) -> bool {
+        self.return_status() == Some(ReturnStatus::Failed)
+            && !matches!(self, Self::SessionClosed | Self::SessionUnknown)
+    }
 }
 
 impl ConnectRefusal {
