@@ -30,15 +30,16 @@ ROUTES = {
     "DELETE /users/{user_id}": ("AWS_IAM", "Token"),
 }
 
-# What our own code says: the longest that a failing token is left alone, and the names of what comes of a look at it and of a login.
+# Our own code says the longest time that a failing token is left alone, and names the outcomes of a
+# look at it and of a login.
 SCHEDULE = INFRA.parent / "shared/model/src/schedule.rs"
 OUTCOMES = {
     "Refreshes": INFRA.parent / "shared/threads-auth/src/refresh/outcome.rs",
     "Connects": INFRA.parent / "shared/threads-auth/src/connect/error.rs",
 }
 
-# How a login ends well, and how it fails without anything that its person or a stranger has done. Whoever has begun one can make up a
-# code or an error of Meta's, and whoever has not a whole callback.
+# The good ends of a login, and the failures that neither its person nor a stranger can cause. Whoever
+# has begun one can make up a code or an error of Meta's, and whoever has not a whole callback.
 SUCCEEDED = ("connected", "finishing")
 FAILED = ("misconfigured", "threads_unavailable", "unavailable")
 
@@ -267,7 +268,8 @@ def outcomes(metric):
 
 
 def alarms_name_outcomes_that_exist(template):
-    """A metric under an outcome that nothing has is silent for ever. Refreshes and logins have outcomes of their own."""
+    """A metric under an outcome that nothing has is silent for ever. Refreshes and logins have
+    outcomes of their own."""
     return [
         f"{name}: {metric['MetricName']} has no outcome {outcome_of(metric)}"
         for name, alarm in of_type(template, "AWS::CloudWatch::Alarm").items()
@@ -277,8 +279,9 @@ def alarms_name_outcomes_that_exist(template):
 
 
 def rings(alarm, counts):
-    """Whether an alarm on a sum rings when outcomes come so often in each of its periods. Of CloudWatch's metric math it knows what
-    ours needs: an outcome that does not come has no value, and neither has a sum with it, and what has none does not ring."""
+    """Says if an alarm on a sum rings when outcomes come so often in each of its periods. It knows as
+    much of CloudWatch's metric math as ours needs: an outcome that does not come has no value, and
+    neither has a sum with it, and without a value nothing rings."""
     properties = alarm["Properties"]
     queries = {query["Id"]: query for query in properties.get("Metrics", [])}
     functions = {
@@ -301,7 +304,8 @@ def rings(alarm, counts):
 
 
 def logins_that_fail_ring_within_the_hour(template):
-    """A login that failed is a 303 as one that succeeded, so this alarm alone tells of them. Nothing that a stranger can do rings it."""
+    """A login that failed is a 303 as one that succeeded, so this alarm alone tells of them. Nothing
+    that a stranger can do rings it."""
     alarm = template["Resources"].get("ConnectsFailingAlarm")
     if alarm is None:
         return ["there is no ConnectsFailingAlarm"]
