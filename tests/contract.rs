@@ -144,7 +144,7 @@ fn each_answer_lists_the_codes_of_its_status() {
                 };
                 let code: ErrorCode = code.parse().unwrap();
                 assert_eq!(
-                    (code.as_str(), code.status().as_str()),
+                    (code.as_str(), code.standing().status().as_str()),
                     (name, status.as_str()),
                     "{method} {path}"
                 );

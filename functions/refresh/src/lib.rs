@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
-use threads_auth::{RefreshOutcome, SweepReport, ThreadsAuth, error_chain};
+use threads_auth::{RefreshOutcome, Stopped, SweepReport, ThreadsAuth, error_chain};
 use threads_auth_web::{Metric, emit};
 
 /// What the schedule sends. Everything else in the event is the scheduler's own.
@@ -26,7 +26,9 @@ pub enum RefreshError {
     Sweep(#[from] threads_auth::SweepError),
 }
 
-/// Makes one sweep within `left`, the time that the function still has.
+/// Makes one sweep within `left`, the time that the function still has. Before the stack is
+/// configured there is nothing to refresh and nothing to try again: the report says so, and it is no
+/// sweep, so that the alarm on missed sweeps rings if it stays like that.
 ///
 /// # Errors
 /// When the event is malformed, or the sweep could not be made at all.
@@ -41,11 +43,23 @@ pub async fn handle(
         let event = event.as_object().ok_or(RefreshError::Event)?;
         let event = SweepEvent::deserialize(event).map_err(|_| RefreshError::Event)?;
         let budget = event.max_seconds.map_or(left, |seconds| left.min(Duration::from_secs(seconds.into())));
-        Ok(service.sweep(now, budget).await?)
+        match service.sweep(now, budget).await {
+            Err(error) if error.is_unconfigured() => {
+                Ok(SweepReport { stopped: Some(Stopped::Unconfigured), ..SweepReport::default() })
+            }
+            swept => Ok(swept?),
+        }
     };
     let (began, calls) = (Instant::now(), service.graph_calls());
     let result = swept.await;
     match &result {
+        Ok(report) if report.stopped == Some(Stopped::Unconfigured) => {
+            emit(service.config(), now, None, &[Metric::count("Unconfigured", 1)]);
+            tracing::warn!(
+                outcome = "unconfigured",
+                "the secrets have no value yet: `threads-auth configure` writes them"
+            );
+        }
         Ok(report) => {
             measure(service, report, began.elapsed(), service.graph_calls() - calls, now);
             tracing::info!(

@@ -5,8 +5,5 @@ use threads_auth_web::{Failure, serve_event, start};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
     let service = &start("refresh").await?;
-    serve_event(|event, now, left| async move {
-        refresh::handle(service, event, now, left).await.map_err(Into::into)
-    })
-    .await
+    serve_event(|event, now, left| async move { refresh::handle(service, event, now, left).await }).await
 }

@@ -140,6 +140,16 @@ impl StoreError {
 }
 
 impl SecretsError {
+    /// Whether the secret is there and has no value yet: nobody has configured the stack. AWS has
+    /// one code for this and for a secret that is gone, which is another matter; its words tell.
+    #[must_use]
+    pub fn is_unwritten(&self) -> bool {
+        let Self::SecretsManager(error) = self else {
+            return false;
+        };
+        error.kind == FailureKind::Missing && error.source.to_string().contains("secret value")
+    }
+
     /// Its kind.
     #[must_use]
     pub fn kind(&self) -> FailureKind {

@@ -3,6 +3,8 @@
 use http::StatusCode;
 use threads_auth::RetryReason;
 
+use crate::standing::Standing;
+
 threads_graph::names! {
     /// `error.code` of an answer. `functions/openapi.yaml` says which answers have which.
     pub enum ErrorCode {
@@ -55,25 +57,29 @@ threads_graph::names! {
 }
 
 impl ErrorCode {
-    /// The status of every answer with this code.
+    /// What every answer with this code says of the service, with its status.
     #[must_use]
-    pub const fn status(self) -> StatusCode {
+    pub const fn standing(self) -> Standing {
         match self {
-            Self::BadRequest | Self::ReturnToRefused | Self::BadSignedRequest => StatusCode::BAD_REQUEST,
-            Self::Forbidden | Self::WrongCompletion | Self::WrongReference => StatusCode::FORBIDDEN,
-            Self::NotFound | Self::SessionUnknown | Self::UnknownUser => StatusCode::NOT_FOUND,
+            Self::BadRequest | Self::ReturnToRefused | Self::BadSignedRequest => {
+                Standing::Fine(StatusCode::BAD_REQUEST)
+            }
+            Self::Forbidden | Self::WrongCompletion | Self::WrongReference => {
+                Standing::Fine(StatusCode::FORBIDDEN)
+            }
+            Self::NotFound | Self::SessionUnknown | Self::UnknownUser => {
+                Standing::Fine(StatusCode::NOT_FOUND)
+            }
             Self::SessionNotConnected
             | Self::SessionCompletedBefore
             | Self::NeedsReauthorization
-            | Self::Revoked => StatusCode::CONFLICT,
-            Self::SessionExpired | Self::AccountGone => StatusCode::GONE,
-            Self::Unreadable => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Pending
-            | Self::TooYoung
-            | Self::NotRefreshed
-            | Self::Busy
-            | Self::Suspected
-            | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::Revoked => Standing::Fine(StatusCode::CONFLICT),
+            Self::SessionExpired | Self::AccountGone => Standing::Fine(StatusCode::GONE),
+            Self::Pending | Self::TooYoung | Self::NotRefreshed | Self::Busy | Self::Suspected => {
+                Standing::Later
+            }
+            Self::Unreadable => Standing::Failed(StatusCode::INTERNAL_SERVER_ERROR),
+            Self::Unavailable => Standing::Failed(StatusCode::SERVICE_UNAVAILABLE),
         }
     }
 }

@@ -21,7 +21,10 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> Response<String> {
 /// An error: a stable code for programs, and a sentence for people.
 #[must_use]
 pub fn json_error(code: ErrorCode, message: &str) -> Response<String> {
-    json(code.status(), &api::Error { error: api::Problem { code, message } })
+    let standing = code.standing();
+    let mut response = json(standing.status(), &api::Error { error: api::Problem { code, message } });
+    standing.mark(&mut response);
+    response
 }
 
 /// It is worth asking again in `seconds`.

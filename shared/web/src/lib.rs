@@ -16,6 +16,7 @@ mod redirect;
 mod request;
 mod response;
 mod run;
+mod standing;
 pub mod telemetry;
 
 pub use backend::{BadRequest, Call, Query, backend, no_route, object};
@@ -31,3 +32,4 @@ pub use redirect::{lead_back, redirect};
 pub use request::{HttpRequest, NotARequest};
 pub use response::answer;
 pub use run::{Failure, configure, serve_event, serve_http, start};
+pub use standing::{ServerError, Standing};

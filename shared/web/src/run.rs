@@ -1,17 +1,20 @@
 //! The life of a function: it starts, and serves events until Lambda ends the process. Reads the
 //! clock, once for each event.
 
+use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
 use http::Response;
 use jiff::Timestamp;
-use lambda_http::{LambdaEvent, lambda_runtime, service_fn};
+use lambda_http::lambda_runtime::{self, Diagnostic};
+use lambda_http::{LambdaEvent, service_fn};
 use threads_auth::{Config, StartError, ThreadsAuth, error_chain};
 
 use crate::metrics::{Metric, emit};
 use crate::request::HttpRequest;
 use crate::response::answer;
+use crate::standing::count;
 use crate::telemetry;
 
 /// Why a function did not start. Prints as a sentence, because the runtime prints it with `Debug`.
@@ -32,6 +35,26 @@ impl From<StartError> for Failure {
 impl From<lambda_http::Error> for Failure {
     fn from(error: lambda_http::Error) -> Self {
         Self(error_chain(error.as_ref()))
+    }
+}
+
+/// Why an event was not handled, as Lambda reports it: to whoever invoked the function, in its log,
+/// and in a dead letter. A box would name no type but its own, and the first cause only.
+#[derive(Debug)]
+struct Reported {
+    name: &'static str,
+    chain: String,
+}
+
+impl<E: Error + 'static> From<&E> for Reported {
+    fn from(error: &E) -> Self {
+        Self { name: std::any::type_name::<E>(), chain: error_chain(error) }
+    }
+}
+
+impl From<Reported> for Diagnostic {
+    fn from(reported: Reported) -> Self {
+        Self { error_type: reported.name.to_owned(), error_message: reported.chain }
     }
 }
 
@@ -60,19 +83,22 @@ pub async fn start(name: &str) -> Result<ThreadsAuth, Failure> {
     Ok(service)
 }
 
-/// Serves an HTTP function until Lambda ends the process.
+/// Serves an HTTP function until Lambda ends the process, and counts its answers of 500 and more.
 ///
 /// # Errors
 /// When the Runtime API cannot be reached.
-pub async fn serve_http<F, R>(handle: F) -> Result<(), Failure>
+pub async fn serve_http<F, R>(config: &Config, handle: F) -> Result<(), Failure>
 where
     F: Fn(HttpRequest, Timestamp) -> R,
     R: Future<Output = Response<String>>,
 {
     let handle = &handle;
     let handler = move |event: LambdaEvent<serde_json::Value>| async move {
-        let request = HttpRequest::from_event(event.payload)?;
-        Ok::<_, lambda_http::Error>(answer(handle(request, now()).await))
+        let request = HttpRequest::from_event(event.payload).map_err(|error| Reported::from(&error))?;
+        let now = now();
+        let response = handle(request, now).await;
+        count(config, now, &response);
+        Ok::<_, Reported>(answer(response))
     };
     Ok(lambda_runtime::run(service_fn(handler)).await?)
 }
@@ -82,18 +108,20 @@ where
 ///
 /// # Errors
 /// When the Runtime API cannot be reached.
-pub async fn serve_event<F, R, T>(handle: F) -> Result<(), Failure>
+pub async fn serve_event<F, R, T, E>(handle: F) -> Result<(), Failure>
 where
     F: Fn(serde_json::Value, Timestamp, Duration) -> R,
-    R: Future<Output = Result<T, lambda_http::Error>>,
+    R: Future<Output = Result<T, E>>,
     T: serde::Serialize,
+    E: Error + 'static,
 {
     let handle = &handle;
     let handler = move |event: LambdaEvent<serde_json::Value>| async move {
         let now = now();
         let deadline = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
         let left = u64::try_from(deadline.saturating_sub(now.as_millisecond())).unwrap_or(0);
-        handle(event.payload, now, Duration::from_millis(left)).await
+        let handled = handle(event.payload, now, Duration::from_millis(left)).await;
+        handled.map_err(|error| Reported::from(&error))
     };
     Ok(lambda_runtime::run(service_fn(handler)).await?)
 }

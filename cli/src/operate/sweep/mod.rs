@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
+use jiff::Timestamp;
 use threads_auth::{Pause, RefreshOutcome, SweepReport};
 
 use self::progress::Progress;
-use crate::operate::target::{Opened, TARGETS, Target};
+use crate::operate::target::{Deployed, Opened, TARGETS, Target};
 use crate::shell::exit::{Stopped, usage};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::surroundings::Surroundings;
@@ -48,6 +49,13 @@ pub(crate) struct Sweep {
 }
 
 const BUDGET: u32 = 600;
+
+/// One sweep by the deployed function, which tells nothing of how far it is.
+pub(super) async fn by_function(stack: &Opened, deployed: &Deployed, now: Timestamp) -> Result<SweepReport> {
+    let progress = Progress::begin(stack, now, true).await;
+    let mut interrupt = Interrupt::listen()?;
+    Box::pin(invoke::invoke(stack, deployed, None, now, &progress, &mut interrupt)).await
+}
 
 impl Sweep {
     pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
@@ -85,6 +93,11 @@ impl Sweep {
         let mut plain = String::new();
         for (outcome, count) in &told.outcomes {
             let _ = writeln!(plain, "{count:>8}  {outcome}");
+        }
+        if told.stopped == Some(threads_auth::Stopped::Unconfigured) {
+            let text = "The secrets of the stack have no value yet, and there is nothing to refresh: `threads-auth configure` writes them.\n";
+            self.target.output.result(&serde_json::to_value(told)?, text)?;
+            return Stopped::told(1);
         }
         if told.outcomes.is_empty() && told.stopped.is_none() {
             plain.push_str("Nothing was due.\n");

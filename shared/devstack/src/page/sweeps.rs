@@ -51,6 +51,7 @@ fn sweep_row(sweep: &PastSweep, now: Timestamp) -> Markup {
                             Stopped::Asked => "stopped: by hand",
                             Stopped::Paused => "paused",
                             Stopped::Budget => "stopped: the hour's calls are used up",
+                            Stopped::Unconfigured => "not configured",
                         }
                     }
                     " "

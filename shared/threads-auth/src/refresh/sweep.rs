@@ -96,6 +96,8 @@ threads_graph::names! {
         Paused => "paused",
         /// The hour's calls to Meta were used up.
         Budget => "budget",
+        /// Nobody has written the secrets yet.
+        Unconfigured => "unconfigured",
     }
 }
 
@@ -119,6 +121,14 @@ pub enum SweepError {
     /// No partition of the due index could be read, the last of them for this reason.
     #[error(transparent)]
     Unreadable(StoreError),
+}
+
+impl SweepError {
+    /// Whether nobody has configured the stack yet, which is no failure of a sweep's.
+    #[must_use]
+    pub fn is_unconfigured(&self) -> bool {
+        matches!(self, Self::Secrets(error) if error.is_unwritten())
+    }
 }
 
 /// Looks at every grant that is due at `now`, for at most `budget`. `watch` sees each outcome as it

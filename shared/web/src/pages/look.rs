@@ -17,7 +17,7 @@ use crate::headers::{STYLE, secure};
 #[must_use]
 pub fn respond(page: &Page) -> Response<String> {
     let mut response = Response::new(render(page).into_string());
-    *response.status_mut() = page.notice.status();
+    page.notice.standing().mark(&mut response);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     if let Some(seconds) = page.notice.retry_after() {
@@ -147,7 +147,7 @@ pub(super) fn render(page: &Page) -> Markup {
                             a href=(href) { (label) }
                         }
                     }
-                    @if !page.notice.status().is_success() {
+                    @if !page.notice.standing().status().is_success() {
                         p .maker {
                             "For developers: " code { (page.notice.as_str()) }
                             @if let Some(maker) = maker { br; (maker) }

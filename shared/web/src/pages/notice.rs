@@ -3,6 +3,8 @@
 use http::StatusCode;
 use threads_auth::ConnectOutcome as Connect;
 
+use crate::standing::Standing;
+
 /// What a person is told, and with which status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Notice {
@@ -29,31 +31,36 @@ impl From<Connect> for Notice {
 }
 
 impl Notice {
-    /// The status that its page is answered with.
+    /// What its page says of the service, with its status.
     #[must_use]
-    pub fn status(self) -> StatusCode {
+    pub fn standing(self) -> Standing {
         match self {
-            Self::Connect(Connect::Connected) | Self::Deleted | Self::DeletionKept => StatusCode::OK,
-            Self::Connect(Connect::Finishing) | Self::DeletionUnfinished => StatusCode::ACCEPTED,
+            Self::Connect(Connect::Connected) | Self::Deleted | Self::DeletionKept => {
+                Standing::Fine(StatusCode::OK)
+            }
+            Self::Connect(Connect::Finishing) | Self::DeletionUnfinished => {
+                Standing::Fine(StatusCode::ACCEPTED)
+            }
             Self::Connect(
                 Connect::ThreadsFailed
                 | Connect::WrongBrowser
                 | Connect::BadLink
                 | Connect::CodeRefused
                 | Connect::ReturnToRefused,
-            ) => StatusCode::BAD_REQUEST,
+            ) => Standing::Fine(StatusCode::BAD_REQUEST),
             Self::Connect(Connect::Denied | Connect::WrongAccount | Connect::SessionRequired) => {
-                StatusCode::FORBIDDEN
+                Standing::Fine(StatusCode::FORBIDDEN)
             }
             Self::Connect(Connect::SessionUnknown) | Self::DeletionUnknown | Self::NotFound => {
-                StatusCode::NOT_FOUND
+                Standing::Fine(StatusCode::NOT_FOUND)
             }
-            Self::Connect(Connect::Replayed | Connect::SessionClosed) => StatusCode::CONFLICT,
-            Self::Connect(Connect::Ended | Connect::Expired | Connect::SessionExpired) => StatusCode::GONE,
-            Self::Connect(Connect::Misconfigured) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Connect(Connect::ThreadsUnavailable | Connect::Unavailable) | Self::Ahead => {
-                StatusCode::SERVICE_UNAVAILABLE
+            Self::Connect(Connect::Replayed | Connect::SessionClosed) => Standing::Fine(StatusCode::CONFLICT),
+            Self::Connect(Connect::Ended | Connect::Expired | Connect::SessionExpired) => {
+                Standing::Fine(StatusCode::GONE)
             }
+            Self::Connect(Connect::ThreadsUnavailable) | Self::Ahead => Standing::Later,
+            Self::Connect(Connect::Misconfigured) => Standing::Failed(StatusCode::INTERNAL_SERVER_ERROR),
+            Self::Connect(Connect::Unavailable) => Standing::Failed(StatusCode::SERVICE_UNAVAILABLE),
         }
     }
 

@@ -116,7 +116,7 @@ fn every_notice_says_something_of_its_own() {
         assert!(body.contains(what) && body.contains(next), "{notice:?}");
         assert_eq!(
             body.contains(&format!("<code>{}</code>", notice.as_str())),
-            !notice.status().is_success()
+            !notice.standing().status().is_success()
         );
     }
 }
