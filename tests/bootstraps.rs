@@ -4,14 +4,12 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode as Status;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use base64::prelude::{BASE64_STANDARD, Engine};
 use devstack::Stack;
 use jiff::Timestamp;
 use reqwest::StatusCode;
@@ -27,7 +25,8 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 use crate::fixture::{
-    Browser, DAY, HOLD, LEASE, account, calls, fail, grant, is_usable, options, secret_text, token,
+    Browser, DAY, HOLD, LEASE, account, calls, fail, grant, http, is_usable, options, record, secret_text,
+    token,
 };
 
 const AUTHORIZE: &str = env!("CARGO_BIN_EXE_bootstrap-authorize");
@@ -93,6 +92,11 @@ async fn ended(
 
 impl Function {
     async fn start(executable: &str, stack: &Stack) -> Self {
+        Self::start_with(executable, stack, &[]).await
+    }
+
+    /// The same, with other values for some variables.
+    async fn start_with(executable: &str, stack: &Stack, variables: &[(&str, &str)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (events, queue) = mpsc::channel(8);
@@ -112,7 +116,8 @@ impl Function {
             .envs(stack.variables())
             .env("AWS_LAMBDA_RUNTIME_API", address)
             .env("METRICS_SERVICE", "test")
-            .env("LOG_LEVEL", "trace");
+            .env("LOG_LEVEL", "trace")
+            .envs(variables.iter().copied());
         let mut child = command.spawn().unwrap();
         let (mut stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let output = tokio::spawn(async move {
@@ -272,6 +277,7 @@ async fn assert_survives(function: &mut Function, path: &str) {
         let outcome = function.invoke(no_request).await;
         let Outcome::Error(error) = outcome else { panic!("{outcome:?}") };
         assert!(!error.to_string().contains("CANARY"), "{error}");
+        assert_eq!(error["errorType"], "threads_auth_web::request::NotARequest", "{error}");
     }
 }
 
@@ -334,6 +340,7 @@ async fn refresh_sweeps() {
         let Outcome::Error(error) = outcome else { panic!("{outcome:?}") };
         assert!(!error.to_string().contains("CANARY"), "{error}");
         assert!(error.to_string().contains("max_seconds"), "{error}");
+        assert_eq!(error["errorType"], "refresh::RefreshError", "{error}");
     }
     let refreshed = function.invoke(scheduled()).await;
     let report = json!({"outcomes": {"refreshed": 1}, "oldest_overdue_seconds": 0, "weakest_token_days": 59,
@@ -363,6 +370,97 @@ async fn refresh_sweeps() {
     let mut secrets = secrets(&stack).await;
     secrets.extend([before, after]);
     assert_no_secret(&output, &secrets);
+}
+
+/// What Lambda is told of a sweep that failed, and a dead letter says: its own error, and why.
+#[tokio::test]
+async fn a_sweep_that_fails_is_named_with_its_causes() {
+    let (stack, ada) = due().await;
+    let before = token(&stack, &ada).await;
+    let mut function = Function::start_with(REFRESH, &stack, &[("GRANTS_TABLE", "nowhere")]).await;
+    let outcome = function.invoke(scheduled()).await;
+    let Outcome::Error(error) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(error["errorType"], "refresh::RefreshError", "{error}");
+    let message = error["errorMessage"].as_str().unwrap();
+    for part in ["could not read the due index", "ResourceNotFoundException", ": "] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    let output = function.terminate().await;
+    let mut secrets = secrets(&stack).await;
+    secrets.push(before);
+    for said in [&output, message] {
+        assert_no_secret(said, &secrets);
+    }
+}
+
+/// Before `configure` there is nothing to refresh, and nothing that a second try or a dead letter
+/// would help. A secret that is gone is another matter.
+#[tokio::test]
+async fn a_sweep_of_a_stack_that_nobody_has_configured_is_no_failure() {
+    let stack = stack_of(Duration::ZERO).await;
+    let client = threads_auth_store::aws::secrets_manager(&stack.service().config().aws, &http());
+    client.create_secret().name("empty").send().await.unwrap();
+    for variable in ["APP_SECRET_ID", "KEYRING_SECRET_ID"] {
+        let mut function = Function::start_with(REFRESH, &stack, &[(variable, "empty")]).await;
+        for _ in 0..2 {
+            let outcome = function.invoke(scheduled()).await;
+            let Outcome::Response(report) = outcome else { panic!("{outcome:?}") };
+            assert_eq!(report["stopped"], "unconfigured", "{report}");
+        }
+        let output = function.terminate().await;
+        assert!(output.contains(r#""outcome":"unconfigured""#), "{output}");
+        let metrics = metrics(&output);
+        assert_eq!(metrics.iter().filter(|line| line["Unconfigured"] == 1.0).count(), 2);
+        // It is no sweep, so that the alarm on missed sweeps rings if it stays so.
+        assert!(metrics.iter().all(|line| line.get("SweepSeconds").is_none()));
+
+        let mut function = Function::start_with(REFRESH, &stack, &[(variable, "gone")]).await;
+        let outcome = function.invoke(scheduled()).await;
+        let Outcome::Error(error) = outcome else { panic!("{outcome:?}") };
+        assert!(error["errorMessage"].as_str().unwrap().contains("the sweep has no secrets"), "{error}");
+        function.terminate().await;
+    }
+}
+
+/// The outcomes of the answers of 500 and more that output counts.
+fn server_errors(output: &str) -> Vec<Value> {
+    let lines = metrics(output).into_iter().filter(|line| line.get("ServerErrors").is_some());
+    lines
+        .map(|line| {
+            assert_eq!((&line["ServerErrors"], &line["Service"]), (&json!(1.0), &json!("test")));
+            line["Outcome"].clone()
+        })
+        .collect()
+}
+
+/// What is put off by design is counted apart from what has failed, and the rest not at all.
+#[tokio::test]
+async fn answers_of_500_and_more_are_counted_by_what_they_mean() {
+    let (stack, ada) = due().await;
+    let nowhere = [("GRANTS_TABLE", "nowhere"), ("SHORT_LIVED_TABLE", "nowhere")];
+    for (executable, path) in [(AUTHORIZE, "/authorize"), (CALLBACK, "/callback")] {
+        let mut ahead = event(path, "", &[]);
+        ahead["headers"]["sec-purpose"] = json!("prefetch");
+        let mut function = Function::start_with(executable, &stack, &[("APP_SECRET_ID", "gone")]).await;
+        assert_eq!(function.request(ahead).await["statusCode"], 503);
+        let failed = function.request(event(path, "code=1&state=2", &[])).await;
+        let status = failed["statusCode"].as_u64().unwrap();
+        let fine = function.request(event("/nowhere", "", &[])).await;
+        assert!(executable == AUTHORIZE || fine["statusCode"] == 404, "{fine}");
+        let mut expected = vec![json!("later")];
+        expected.extend((status >= 500).then(|| json!("unexpected")));
+        expected.extend((fine["statusCode"].as_u64() >= Some(500)).then(|| json!("unexpected")));
+        assert!(expected.len() > 1 || executable == CALLBACK, "{failed}");
+        assert_eq!(server_errors(&function.terminate().await), expected);
+    }
+    let mut request = event(&format!("/users/{ada}"), "", &[]);
+    request["requestContext"]["authorizer"] = json!({"iam": {"userArn": "arn:aws:iam::123456789012:user/a"}});
+    let mut function = Function::start_with(TOKEN, &stack, &nowhere).await;
+    assert_eq!(function.request(request.clone()).await["statusCode"], 503);
+    assert_eq!(server_errors(&function.terminate().await), [json!("unexpected")]);
+    let mut function = Function::start(TOKEN, &stack).await;
+    assert_eq!(function.request(request).await["statusCode"], 200);
+    assert!(server_errors(&function.terminate().await).is_empty());
 }
 
 /// The lines of output that are metrics.
@@ -401,23 +499,7 @@ async fn events_are_announced() {
     let stack = stack_of(Duration::ZERO).await;
     let ada = account(&stack, "ada");
     Browser::new().connect(&stack, &ada).await;
-    let row =
-        crate::fixture::rows(&stack).await.into_iter().find(|row| row.contains_key("grant_id")).unwrap();
-    let image: serde_json::Map<_, _> = row
-        .into_iter()
-        .map(|(name, value)| {
-            let value = match value {
-                AttributeValue::S(text) => json!({"S": text}),
-                AttributeValue::N(number) => json!({"N": number}),
-                AttributeValue::B(blob) => json!({"B": BASE64_STANDARD.encode(blob)}),
-                other => panic!("{other:?}"),
-            };
-            (name, value)
-        })
-        .collect();
-    let batch = json!({"Records": [{"eventID": "e1", "eventName": "INSERT", "eventSource": "aws:dynamodb",
-        "dynamodb": {"ApproximateCreationDateTime": 1_767_225_600, "Keys": {"pk": image["pk"]}, "NewImage": image,
-            "SequenceNumber": "111", "SizeBytes": 500, "StreamViewType": "NEW_AND_OLD_IMAGES"}}]});
+    let batch = json!({"Records": [record(&stack, &ada, "1", 1_767_225_600).await]});
     let mut function = Function::start(EVENTS, &stack).await;
     let done = json!({"batchItemFailures": []});
     assert_eq!(function.invoke(batch.clone()).await, Outcome::Response(done.clone()));

@@ -1,5 +1,6 @@
 //! Events: every change that a backend cares about is announced, from the table's stream, and nothing else is.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -7,16 +8,18 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::Json;
 use devstack::{Stack, StackOptions};
+use events::{Announcer, Failed, Handled, Letter};
+use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
-use threads_auth::RefreshOutcome;
+use threads_auth::{Config, RefreshOutcome};
 use threads_auth_model::{Cause, Status};
 use threads_sandbox::{FaultAction, SandboxCall};
 use tokio::net::TcpListener;
 
 use crate::fixture::{
     Browser, DAY, START, account, calls_of, connect_people, connect_private, delete_data, fail, find_grant,
-    grant, http, options, post_signed, stack, stack_with, token,
+    grant, http, options, post_signed, record, stack, stack_with, token,
 };
 use crate::iam;
 
@@ -419,4 +422,115 @@ async fn a_refused_event_is_repeated_alone() {
     let taken = bus.taken.lock().unwrap().len();
     assert_eq!(taken, announced + 2);
     println!("events: one refused 21 times, {announced} others announced once each, {} repeated", taken - 26);
+}
+
+/// A queue that takes letters, unless it is told not to.
+#[derive(Clone, Default)]
+struct Queue {
+    is_closed: Arc<Mutex<bool>>,
+    letters: Arc<Mutex<Vec<Letter>>>,
+}
+
+impl Queue {
+    async fn start(&self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let queue = self.clone();
+        let router = Router::new().fallback(move |body: Bytes| async move { Json(queue.send(&body)) });
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        url
+    }
+
+    fn send(&self, body: &[u8]) -> Value {
+        let sent: Value = serde_json::from_slice(body).unwrap();
+        assert_eq!(sent["QueueUrl"], "https://sqs.eu-central-1.amazonaws.com/123456789012/letters");
+        let (mut taken, mut failed) = (Vec::new(), Vec::new());
+        for entry in sent["Entries"].as_array().unwrap() {
+            if *self.is_closed.lock().unwrap() {
+                failed.push(json!({"Id": entry["Id"], "Code": "InternalError", "SenderFault": false}));
+                continue;
+            }
+            let letter = serde_json::from_str(entry["MessageBody"].as_str().unwrap()).unwrap();
+            self.letters.lock().unwrap().push(letter);
+            taken.push(json!({"Id": entry["Id"], "MessageId": "m", "MD5OfMessageBody": "x"}));
+        }
+        json!({"Successful": taken, "Failed": failed})
+    }
+
+    fn take(&self) -> Vec<Letter> {
+        std::mem::take(&mut self.letters.lock().unwrap())
+    }
+}
+
+/// An event that the bus has not taken for an hour becomes a letter that holds all of it, and holds
+/// up nobody's any more.
+#[tokio::test]
+async fn an_event_is_given_up_by_age_and_kept_whole() {
+    let (bus, queue) = (Picky::default(), Queue::default());
+    let stack = stack_with(&[]).await;
+    let people = connect_people(&stack, 2).await;
+    let secrets = [token(&stack, &people[0]).await, token(&stack, &people[1]).await];
+    let mut variables = stack.variables().clone();
+    let url = "https://sqs.eu-central-1.amazonaws.com/123456789012/letters";
+    for (name, value) in [
+        ("AWS_ENDPOINT_URL_EVENTBRIDGE", bus.start().await.as_str()),
+        ("AWS_ENDPOINT_URL_SQS", queue.start().await.as_str()),
+        ("EVENTS_DEAD_LETTERS", url),
+    ] {
+        variables.insert(name.to_owned(), value.to_owned());
+    }
+    let announcer = |variables: &HashMap<String, String>| {
+        Announcer::new(&Config::from_vars(variables, None).unwrap()).unwrap()
+    };
+    let now: Timestamp = START.parse().unwrap();
+    let batch = async |ages: [i64; 2]| {
+        let mut records = Vec::new();
+        for (n, (user_id, age)) in people.iter().zip(ages).enumerate() {
+            records.push(record(&stack, user_id, &n.to_string(), now.as_second() - age).await);
+        }
+        json!({"Records": records})
+    };
+    let failed = |number: &str| vec![Failed { item_identifier: number.to_owned() }];
+
+    // What is old and taken is announced: the bus is asked first.
+    let old = batch([7_200, 3_600]).await;
+    let whole = announcer(&variables);
+    assert_eq!(whole.handle(&old, now).await, Handled::default());
+    assert_eq!((bus.types_of(&people[0]).len(), bus.types_of(&people[1]).len()), (1, 1));
+    let event = bus.taken.lock().unwrap()[0].clone();
+
+    // A second before its hour it is put again; then it is a letter.
+    *bus.refused.lock().unwrap() = Some(people[0].clone());
+    assert_eq!(whole.handle(&batch([3_599, 0]).await, now).await.batch_item_failures, failed("0"));
+    assert!(queue.take().is_empty());
+    assert_eq!(whole.handle(&batch([3_600, 0]).await, now).await, Handled::default());
+    let letters = queue.take();
+    assert_eq!(letters.len(), 1);
+    let Letter { given_up_at, why, entry } = &letters[0];
+    assert_eq!((given_up_at, why.as_str()), (&now, "ThrottlingException"));
+    assert_eq!(
+        (entry.detail_type.as_str(), &entry.resources),
+        ("account.connected", &vec![people[0].clone()])
+    );
+    assert_eq!(serde_json::from_str::<Value>(&entry.detail).unwrap(), event);
+    let text = serde_json::to_string(&letters).unwrap();
+    for word in ["access_token", "sealed", "pending_token", "previous", "lease"] {
+        assert!(!text.contains(word), "{word}");
+    }
+    assert!(secrets.iter().all(|secret| !text.contains(secret)));
+
+    // The queue does not take it: it is Lambda's again.
+    *queue.is_closed.lock().unwrap() = true;
+    assert_eq!(whole.handle(&old, now).await.batch_item_failures, failed("0"));
+    *queue.is_closed.lock().unwrap() = false;
+
+    // The bus is away: the old are letters, and the young wait.
+    variables.insert("AWS_ENDPOINT_URL_EVENTBRIDGE".to_owned(), "http://127.0.0.1:9".to_owned());
+    let away = announcer(&variables);
+    assert_eq!(away.handle(&batch([3_600, 3_599]).await, now).await.batch_item_failures, failed("1"));
+    assert_eq!(queue.take().len(), 1);
+
+    // Without a queue everything waits for the bus.
+    variables.remove("EVENTS_DEAD_LETTERS");
+    assert_eq!(announcer(&variables).handle(&old, now).await.batch_item_failures, failed("0"));
 }

@@ -272,6 +272,21 @@ pub(crate) async fn rows(stack: &Stack) -> Vec<Item> {
     rows
 }
 
+/// A record of the grants table's stream as Lambda hands it on: that the row of a user was written,
+/// at so many seconds after 1970.
+pub(crate) async fn record(stack: &Stack, user_id: &str, number: &str, at: i64) -> serde_json::Value {
+    let key = format!("user#{user_id}");
+    let is_theirs = |row: &Item| row.get("pk").and_then(|pk| pk.as_s().ok()) == Some(&key);
+    let row = rows(stack).await.into_iter().find(is_theirs).unwrap();
+    let image: serde_json::Map<_, _> = row
+        .into_iter()
+        .map(|(name, value)| (name, serde_json::to_value(serde_dynamo::AttributeValue::from(value)).unwrap()))
+        .collect();
+    serde_json::json!({"eventID": format!("e{number}"), "eventName": "INSERT", "eventSource": "aws:dynamodb",
+        "dynamodb": {"ApproximateCreationDateTime": at, "Keys": {"pk": image["pk"]}, "NewImage": image,
+            "SequenceNumber": number, "SizeBytes": 500, "StreamViewType": "NEW_AND_OLD_IMAGES"}})
+}
+
 /// The text of a secret.
 pub(crate) async fn secret_text(stack: &Stack, id: &str) -> String {
     let client = threads_auth_store::aws::secrets_manager(&stack.service().config().aws, &http());

@@ -5,18 +5,23 @@
 //! Pipe because a Pipe's filter and template see one image of a row, and what happened is the difference of two. Reads no
 //! secret: the tokens in the images stay sealed.
 
+mod entry;
+mod letter;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::mem;
 use std::sync::{Mutex, PoisonError};
 
-use aws_sdk_eventbridge::primitives::DateTime;
-use aws_sdk_eventbridge::types::PutEventsRequestEntry;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_dynamo::AttributeValue;
 use serde_json::Value;
-use threads_auth::{Config, EVENT_SOURCE, Event, RowChange, StartError, aws, error_chain};
-use threads_graph::UserId;
+use threads_auth::{Config, Event, RowChange, StartError, aws, error_chain};
+use threads_graph::{HttpClient, UserId};
+
+pub use crate::entry::Entry;
+pub use crate::letter::Letter;
+use crate::letter::Letters;
 
 /// The most that EventBridge takes at once.
 const ENTRIES: usize = 10;
@@ -25,11 +30,20 @@ const ENTRIES: usize = 10;
 /// has, because batches of several shards take turns.
 const REMEMBERED: usize = 1_000;
 
+/// How long the bus is asked to take an event. Then it becomes a dead letter, so that its shard goes
+/// on.
+const TRIED_FOR: SignedDuration = SignedDuration::from_hours(1);
+
+/// The code of an event that was not put, because the bus has just not answered.
+const NO_ANSWER: &str = "no answer";
+
 /// Turns changes into events.
 pub struct Announcer {
     client: aws_sdk_eventbridge::Client,
     bus: String,
     table: String,
+    /// Only a deployed stack has a queue for them.
+    letters: Option<Letters>,
     /// The ids of events that the bus has taken and that Lambda will hand over again all the same,
     /// because it repeats all that follows a refused one.
     ahead: Mutex<VecDeque<String>>,
@@ -38,13 +52,27 @@ pub struct Announcer {
 /// A batch under way.
 #[derive(Default)]
 struct Round {
-    /// What is put next, each with the sequence number of its change.
-    waiting: Vec<(String, Event)>,
+    /// What is put next.
+    waiting: Vec<Waiting>,
     /// The first change of which the bus has refused an event.
     refused: Option<String>,
+    /// Whether the bus did not answer: it is not asked again, or the function's time would be over
+    /// before old events have become letters.
+    is_bus_away: bool,
+    /// Whether the queue of dead letters did not answer.
+    is_queue_away: bool,
     /// Whose event was refused: the later ones must not overtake it.
     held: HashSet<UserId>,
     announced: usize,
+}
+
+/// An event that is about to be put.
+struct Waiting {
+    /// The sequence number of its change.
+    number: String,
+    event: Event,
+    /// Whether the bus was asked for long enough.
+    is_old: bool,
 }
 
 /// A batch, as far as it is of use. The names are the stream's own.
@@ -68,6 +96,8 @@ struct Record {
 #[serde(rename_all = "PascalCase")]
 struct Change {
     sequence_number: String,
+    /// In seconds since 1970.
+    approximate_creation_date_time: Option<f64>,
     #[serde(default)]
     keys: Image,
     old_image: Option<Image>,
@@ -107,58 +137,41 @@ impl Announcer {
     /// When there is no bus, or TLS cannot be set up.
     pub fn new(config: &Config) -> Result<Self, StartError> {
         let bus = config.event_bus()?.to_owned();
-        let client = aws_sdk_eventbridge::Client::from_conf(eventbridge_config(config)?);
-        Ok(Self { client, bus, table: config.grants_table.clone(), ahead: Mutex::default() })
+        let http = HttpClient::new(config.call_timeouts())?;
+        let client = aws_sdk_eventbridge::Client::from_conf(eventbridge_config(config, &http));
+        let letters = Letters::new(config, &http);
+        Ok(Self { client, bus, table: config.grants_table.clone(), letters, ahead: Mutex::default() })
     }
 
     /// Announces one batch: each account's events in order, and all but those that the bus refuses
-    /// and what follows them in the same account.
+    /// and what follows them in the same account. What the bus has refused for [`TRIED_FOR`] becomes
+    /// a dead letter, and counts as done.
     pub async fn handle(&self, batch: &Value, now: Timestamp) -> Handled {
         let Ok(Batch { records }) = Batch::deserialize(batch) else {
             tracing::error!(outcome = "malformed", "expected a batch of a DynamoDB stream");
             return Handled::from_first(String::new());
         };
         let mut round = Round::default();
-        let done = self.announce(records, &mut round, now).await;
-        if round.announced > 0 {
-            tracing::info!(outcome = "announced", events = round.announced);
-        }
-        // Without an answer nothing is known of those that were put last.
-        let first = match done {
-            Ok(()) => round.refused,
-            Err(_) => round.refused.or_else(|| round.waiting.into_iter().next().map(|(number, _)| number)),
-        };
-        if let Err(error) = done {
-            tracing::error!(
-                outcome = "not_announced",
-                error = error_chain(&error),
-                "changes wait to be announced"
-            );
-        }
-        first.map_or_else(Handled::default, Handled::from_first)
-    }
-
-    async fn announce(
-        &self,
-        records: Vec<Record>,
-        round: &mut Round,
-        now: Timestamp,
-    ) -> Result<(), PutError> {
         for record in records {
-            let sequence_number = record.change.sequence_number.clone();
+            let number = record.change.sequence_number.clone();
+            let is_old = record.change.is_old(now);
             for event in self.events(record, now) {
                 // Of two events of an account in one call, the second may be taken without the
                 // first.
-                let is_next = round.waiting.iter().any(|(_, other)| other.user_id == event.user_id);
+                let is_next = round.waiting.iter().any(|other| other.event.user_id == event.user_id);
                 if is_next || round.waiting.len() == ENTRIES {
-                    self.put(round).await?;
+                    self.put(&mut round, now).await;
                 }
                 if !round.held.contains(&event.user_id) && !self.is_ahead(&event) {
-                    round.waiting.push((sequence_number.clone(), event));
+                    round.waiting.push(Waiting { number: number.clone(), event, is_old });
                 }
             }
         }
-        self.put(round).await
+        self.put(&mut round, now).await;
+        if round.announced > 0 {
+            tracing::info!(outcome = "announced", events = round.announced);
+        }
+        round.refused.map_or_else(Handled::default, Handled::from_first)
     }
 
     fn events(&self, record: Record, now: Timestamp) -> Vec<Event> {
@@ -177,37 +190,22 @@ impl Announcer {
         change.events(&self.table, now)
     }
 
-    /// Puts what waits.
-    async fn put(&self, round: &mut Round) -> Result<(), PutError> {
-        if round.waiting.is_empty() {
-            return Ok(());
+    /// Puts what waits, and gives up what was put for long enough.
+    async fn put(&self, round: &mut Round, now: Timestamp) {
+        let waiting = mem::take(&mut round.waiting);
+        if waiting.is_empty() {
+            return;
         }
-        let entries = round.waiting.iter().map(|(_, event)| {
-            PutEventsRequestEntry::builder()
-                .event_bus_name(&self.bus)
-                .source(EVENT_SOURCE)
-                .detail_type(event.kind.as_str())
-                .resources(event.user_id.as_str())
-                .time(DateTime::from_secs(event.time.as_second()))
-                // Our own types always serialize.
-                .detail(serde_json::to_string(event).unwrap_or_default())
-                .build()
-        });
-        let answer = self
-            .client
-            .put_events()
-            .set_entries(Some(entries.collect()))
-            .send()
-            .await
-            .map_err(|error| PutError(Box::new(error)))?;
+        let refusals = self.ask(&waiting, round).await;
+        let kept = self.give_up(&waiting, &refusals, round, now).await;
         let mut taken = Vec::new();
-        for (n, (sequence_number, event)) in mem::take(&mut round.waiting).into_iter().enumerate() {
-            match answer.entries().get(n).map(|entry| entry.error_code()) {
-                Some(None) => taken.push(event.id),
-                refusal => {
-                    let code = refusal.flatten().unwrap_or("no answer");
+        for (Waiting { number, event, .. }, refusal) in waiting.into_iter().zip(refusals) {
+            match refusal {
+                None => taken.push(event.id),
+                Some(_) if kept.contains(&event.id) => {}
+                Some(code) => {
                     tracing::error!(outcome = "refused", code, "the bus refused an event; it is put again");
-                    round.refused.get_or_insert(sequence_number);
+                    round.refused.get_or_insert(number);
                     round.held.insert(event.user_id);
                 }
             }
@@ -219,7 +217,80 @@ impl Announcer {
             let excess = ahead.len().saturating_sub(REMEMBERED);
             ahead.drain(..excess);
         }
-        Ok(())
+    }
+
+    /// Asks the bus to take events. Gives for each the code of its refusal, if it was refused.
+    async fn ask(&self, waiting: &[Waiting], round: &mut Round) -> Vec<Option<String>> {
+        let none = || waiting.iter().map(|_| Some(NO_ANSWER.to_owned())).collect();
+        if round.is_bus_away {
+            return none();
+        }
+        let entries = waiting.iter().map(|waiting| Entry::from(&waiting.event).request(&self.bus));
+        let put = self.client.put_events().set_entries(Some(entries.collect()));
+        match put.send().await.map_err(|error| PutError(Box::new(error))) {
+            Ok(answer) => {
+                let entries = answer.entries();
+                let missing = || Some(NO_ANSWER.to_owned());
+                let code = |n: usize| {
+                    entries.get(n).map_or_else(missing, |entry| entry.error_code().map(str::to_owned))
+                };
+                (0..waiting.len()).map(code).collect()
+            }
+            Err(error) => {
+                tracing::error!(
+                    outcome = "not_announced",
+                    error = error_chain(&error),
+                    "changes wait to be announced"
+                );
+                round.is_bus_away = true;
+                none()
+            }
+        }
+    }
+
+    /// Makes dead letters of what was refused and is old. Gives the ids of the events that are
+    /// safe in the queue.
+    async fn give_up(
+        &self,
+        waiting: &[Waiting],
+        refusals: &[Option<String>],
+        round: &mut Round,
+        now: Timestamp,
+    ) -> HashSet<String> {
+        let (mut ids, mut letters) = (Vec::new(), Vec::new());
+        for (Waiting { event, .. }, why) in waiting.iter().zip(refusals).filter(|(waiting, _)| waiting.is_old)
+        {
+            if let Some(why) = why.clone() {
+                ids.push(event.id.clone());
+                letters.push(Letter { given_up_at: now, why, entry: event.into() });
+            }
+        }
+        let Some(queue) = self.letters.as_ref().filter(|_| !letters.is_empty() && !round.is_queue_away)
+        else {
+            return HashSet::new();
+        };
+        match queue.send(&letters).await {
+            Ok(taken) => {
+                let kept: HashSet<_> = ids
+                    .into_iter()
+                    .enumerate()
+                    .filter(|(n, _)| taken.contains(n))
+                    .map(|(_, id)| id)
+                    .collect();
+                tracing::error!(
+                    outcome = "given_up",
+                    events = kept.len(),
+                    "events that the bus did not take for an hour are dead letters now"
+                );
+                kept
+            }
+            Err(error) => {
+                let error = error_chain(&error);
+                tracing::error!(outcome = "not_given_up", error, "dead letters could not be sent");
+                round.is_queue_away = true;
+                HashSet::new()
+            }
+        }
     }
 
     /// Whether the event was announced ahead of one that was refused.
@@ -234,14 +305,24 @@ impl Handled {
     }
 }
 
-fn eventbridge_config(config: &Config) -> Result<aws_sdk_eventbridge::Config, StartError> {
-    let http = threads_graph::HttpClient::new(config.call_timeouts())?;
+impl Change {
+    /// Whether its events were put for long enough. Nothing is given up whose age is unknown.
+    fn is_old(&self, now: Timestamp) -> bool {
+        let made = self.approximate_creation_date_time.and_then(|seconds| {
+            let age = SignedDuration::try_from_secs_f64(seconds).ok()?;
+            Timestamp::UNIX_EPOCH.checked_add(age).ok()
+        });
+        made.is_some_and(|made| now.duration_since(made) >= TRIED_FOR)
+    }
+}
+
+fn eventbridge_config(config: &Config, http: &HttpClient) -> aws_sdk_eventbridge::Config {
     let mut builder = aws_sdk_eventbridge::Config::builder()
         .behavior_version(aws_sdk_eventbridge::config::BehaviorVersion::v2026_01_12())
         .region(aws_sdk_eventbridge::config::Region::new(config.aws.region.clone()))
         .credentials_provider(config.aws.credentials.clone())
         .timeout_config(config.aws.timeouts.clone())
-        .http_client(aws::http_client(&http));
+        .http_client(aws::http_client(http));
     builder.set_endpoint_url(config.aws.eventbridge_url.clone());
-    Ok(builder.build())
+    builder.build()
 }

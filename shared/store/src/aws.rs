@@ -35,6 +35,8 @@ pub struct AwsConfig {
     pub secrets_manager_url: Option<String>,
     /// `AWS_ENDPOINT_URL_EVENTBRIDGE`, else `AWS_ENDPOINT_URL`; none means the real service.
     pub eventbridge_url: Option<String>,
+    /// `AWS_ENDPOINT_URL_SQS`, else `AWS_ENDPOINT_URL`; none means the real service.
+    pub sqs_url: Option<String>,
     /// The time of one call, a share of `REQUEST_SECONDS`.
     pub timeouts: TimeoutConfig,
 }
@@ -47,6 +49,7 @@ impl fmt::Debug for AwsConfig {
             .field("dynamodb_url", &self.dynamodb_url)
             .field("secrets_manager_url", &self.secrets_manager_url)
             .field("eventbridge_url", &self.eventbridge_url)
+            .field("sqs_url", &self.sqs_url)
             .field("timeouts", &self.timeouts)
             .finish()
     }

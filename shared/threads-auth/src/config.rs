@@ -91,6 +91,9 @@ pub struct Config {
     pub metrics_service: Option<String>,
     /// `EVENT_BUS`, required by the events function only: [`Config::event_bus`].
     event_bus: Option<String>,
+    /// `EVENTS_DEAD_LETTERS`, default none: the URL of the queue for events that the bus did not
+    /// take for an hour. Without it they wait for the bus.
+    pub events_dead_letters: Option<String>,
     /// `THREADS_AUTHORIZE_URL`, `THREADS_GRAPH_URL`, `THREADS_API_VERSION`: Meta's hosts, if not
     /// the usual ones.
     pub endpoints: Endpoints,
@@ -196,6 +199,7 @@ impl Config {
         });
         let metrics_service = vars.get("METRICS_SERVICE").map(str::to_owned);
         let event_bus = vars.get("EVENT_BUS").map(str::to_owned);
+        let events_dead_letters = vars.get("EVENTS_DEAD_LETTERS").map(str::to_owned);
         let endpoints = vars.endpoints();
         let aws = vars.aws(request_time, credentials);
         // Every `None` has left a problem behind.
@@ -217,6 +221,7 @@ impl Config {
                 request_time: request_time?,
                 metrics_service,
                 event_bus,
+                events_dead_letters,
                 endpoints: endpoints?,
                 aws: aws?,
             })
@@ -375,6 +380,7 @@ impl Vars<'_> {
             dynamodb_url: endpoint("AWS_ENDPOINT_URL_DYNAMODB"),
             secrets_manager_url: endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER"),
             eventbridge_url: endpoint("AWS_ENDPOINT_URL_EVENTBRIDGE"),
+            sqs_url: endpoint("AWS_ENDPOINT_URL_SQS"),
             timeouts: aws::timeouts(request_time?),
             region: region?,
             credentials: credentials?,

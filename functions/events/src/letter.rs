@@ -1,0 +1,106 @@
+//! Dead letters: events that the bus did not take for an hour, whole, in a queue that keeps them for
+//! two weeks.
+//!
+//! Lambda's own letters hold a place in the stream, which forgets it after a day. `threads-auth
+//! dead-letters replay` puts these on the bus again.
+
+use std::collections::HashSet;
+
+use aws_sdk_sqs::config::{BehaviorVersion, Region};
+use aws_sdk_sqs::error::BuildError;
+use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchError;
+use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use threads_auth::{Config, aws};
+use threads_graph::HttpClient;
+
+use crate::entry::Entry;
+
+/// A dead letter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Letter {
+    /// When the event was given up.
+    pub given_up_at: Timestamp,
+    /// EventBridge's code for its last refusal.
+    pub why: String,
+    /// The event.
+    pub entry: Entry,
+}
+
+/// The queue took nothing, as far as is known.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LetterError {
+    #[error("SQS did not answer or refused")]
+    Sqs(#[source] Box<aws_sdk_sqs::error::SdkError<SendMessageBatchError>>),
+    #[error("a letter cannot be built")]
+    Letter(#[from] BuildError),
+}
+
+/// The queue of dead letters.
+pub(crate) struct Letters {
+    client: aws_sdk_sqs::Client,
+    queue: String,
+}
+
+impl Letters {
+    /// The queue that the configuration names, if it names one.
+    pub(crate) fn new(config: &Config, http: &HttpClient) -> Option<Self> {
+        let queue = config.events_dead_letters.clone()?;
+        let mut builder = aws_sdk_sqs::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(config.aws.region.clone()))
+            .credentials_provider(config.aws.credentials.clone())
+            .timeout_config(config.aws.timeouts.clone())
+            .http_client(aws::http_client(http));
+        builder.set_endpoint_url(config.aws.sqs_url.clone());
+        Some(Self { client: aws_sdk_sqs::Client::from_conf(builder.build()), queue })
+    }
+
+    /// Sends up to ten letters, which is the most that SQS takes at once. An event has a few hundred
+    /// bytes, and a call may have 256 KiB. Says which were taken.
+    pub(crate) async fn send(&self, letters: &[Letter]) -> Result<HashSet<usize>, LetterError> {
+        let mut entries = Vec::new();
+        for (n, letter) in letters.iter().enumerate() {
+            // Our own types always serialize.
+            let body = serde_json::to_string(letter).unwrap_or_default();
+            entries
+                .push(SendMessageBatchRequestEntry::builder().id(n.to_string()).message_body(body).build()?);
+        }
+        let sent = self.client.send_message_batch().queue_url(&self.queue).set_entries(Some(entries));
+        let answer = sent.send().await.map_err(|error| LetterError::Sqs(Box::new(error)))?;
+        Ok(answer.successful().iter().filter_map(|taken| taken.id().parse().ok()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The queue keeps letters for two weeks, across deployments: what was written must be read.
+    #[test]
+    fn a_letter_is_read_as_it_was_written() {
+        let letter = Letter {
+            given_up_at: "2026-01-02T03:04:05Z".parse().unwrap(),
+            why: "ThrottlingException".to_owned(),
+            entry: Entry {
+                source: "threads-auth".to_owned(),
+                detail_type: "account.refreshed".to_owned(),
+                resources: vec!["1784".to_owned()],
+                time: "2026-01-02T02:04:05Z".parse().unwrap(),
+                detail: "{}".to_owned(),
+            },
+        };
+        let text = concat!(
+            r#"{"given_up_at":"2026-01-02T03:04:05Z","why":"ThrottlingException","entry":{"source":"threads-auth","#,
+            r#""detail_type":"account.refreshed","resources":["1784"],"time":"2026-01-02T02:04:05Z","detail":"{}"}}"#,
+        );
+        assert_eq!(serde_json::to_string(&letter).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Letter>(text).unwrap(), letter);
+        let request = letter.entry.request("bus");
+        assert_eq!(
+            (request.detail_type(), request.event_bus_name()),
+            (Some("account.refreshed"), Some("bus"))
+        );
+    }
+}
