@@ -3,6 +3,7 @@
 pub(crate) mod accounts;
 mod aws_failure;
 pub(crate) mod configure;
+pub(crate) mod dead_letters;
 pub(crate) mod doctor;
 pub(crate) mod keyring;
 pub(crate) mod pause;

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod credentials;
+mod dead_letters;
 mod deletion;
 mod deployed;
 mod env_file;

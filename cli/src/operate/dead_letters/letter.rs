@@ -1,0 +1,182 @@
+//! What a dead letter is: who wrote it, why, and what there is to do with it.
+
+use events::Letter as EventLetter;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::queue::{Message, Which};
+
+/// A message of one of the queues, as far as it is understood.
+pub(super) enum Letter {
+    /// An event, whole, by the events function.
+    Event(EventLetter),
+    /// A place in the table's stream, by Lambda.
+    Place(Place),
+    /// A sweep that was not made, with the reason: by Lambda or the Scheduler.
+    Sweep(&'static str, String),
+    /// Whatever else somebody has put there.
+    Unknown,
+}
+
+/// Where in the stream the records are of which the function made nothing.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Place {
+    pub(super) stream_arn: String,
+    pub(super) shard_id: String,
+    pub(super) start_sequence_number: String,
+    pub(super) end_sequence_number: String,
+    pub(super) approximate_arrival_of_first_record: Timestamp,
+    #[serde(skip)]
+    pub(super) why: String,
+}
+
+impl Letter {
+    pub(super) fn read(message: &Message) -> Self {
+        match message.which {
+            Which::Events => Self::of_events(&message.body),
+            Which::Sweep => Self::of_sweep(message),
+        }
+    }
+
+    fn of_events(body: &str) -> Self {
+        if let Ok(letter) = serde_json::from_str(body) {
+            return Self::Event(letter);
+        }
+        let body: Value = serde_json::from_str(body).unwrap_or_default();
+        match Place::deserialize(&body["DDBStreamBatchInfo"]) {
+            Ok(place) => Self::Place(Place { why: condition(&body), ..place }),
+            Err(_) => Self::Unknown,
+        }
+    }
+
+    fn of_sweep(message: &Message) -> Self {
+        if let Some((code, words)) = &message.not_delivered {
+            return Self::Sweep("scheduler", format!("{code}: {words}"));
+        }
+        let body: Value = serde_json::from_str(&message.body).unwrap_or_default();
+        if body.get("requestContext").is_none() {
+            return Self::Unknown;
+        }
+        let said = |field: &str| body["responsePayload"][field].as_str().unwrap_or_default();
+        let why = match (said("errorType"), said("errorMessage")) {
+            ("", "") => condition(&body),
+            (name, words) => format!("{name}: {words}"),
+        };
+        Self::Sweep("lambda", why)
+    }
+
+    /// Who wrote it.
+    pub(super) fn by(&self) -> &'static str {
+        match self {
+            Self::Event(_) => "events",
+            Self::Place(_) => "lambda",
+            Self::Sweep(by, _) => by,
+            Self::Unknown => "unknown",
+        }
+    }
+
+    pub(super) fn why(&self) -> &str {
+        match self {
+            Self::Event(letter) => &letter.why,
+            Self::Place(place) => &place.why,
+            Self::Sweep(_, why) => why,
+            Self::Unknown => "no letter of this service's",
+        }
+    }
+
+    /// Whom it is about, as far as it says.
+    pub(super) fn about(&self) -> Vec<String> {
+        match self {
+            Self::Event(letter) => letter.entry.resources.clone(),
+            Self::Place(_) | Self::Sweep(..) | Self::Unknown => Vec::new(),
+        }
+    }
+
+    /// What it holds, for people.
+    pub(super) fn what(&self) -> String {
+        match self {
+            Self::Event(letter) => letter.entry.detail_type.clone(),
+            Self::Place(place) => {
+                format!("changes from {} in the stream", place.approximate_arrival_of_first_record)
+            }
+            Self::Sweep(..) => "a sweep".to_owned(),
+            Self::Unknown => "?".to_owned(),
+        }
+    }
+
+    /// The event's id, by which an app knows it again.
+    pub(super) fn event_id(&self) -> Value {
+        let Self::Event(letter) = self else {
+            return Value::Null;
+        };
+        let event: Value = serde_json::from_str(&letter.entry.detail).unwrap_or_default();
+        event["id"].clone()
+    }
+
+    /// The letter for programs. The event itself is left to `replay`.
+    pub(super) fn json(&self, message: &Message) -> Value {
+        json!({
+            "queue": message.which,
+            "id": message.id,
+            "sent_at": message.sent_at,
+            "by": self.by(),
+            "what": self.what(),
+            "event_id": self.event_id(),
+            "user_ids": self.about(),
+            "reason": self.why(),
+        })
+    }
+}
+
+/// Lambda's word for why it gave up.
+fn condition(body: &Value) -> String {
+    body["requestContext"]["condition"].as_str().unwrap_or("no reason given").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(which: Which, body: &Value) -> Message {
+        Message {
+            which,
+            id: "m".to_owned(),
+            receipt: "r".to_owned(),
+            body: body.to_string(),
+            sent_at: None,
+            not_delivered: None,
+        }
+    }
+
+    #[test]
+    fn a_letter_says_who_wrote_it_and_why() {
+        let of_lambda = json!({
+            "requestContext": {"condition": "RetriesExhausted"},
+            "responsePayload": {"errorType": "refresh::RefreshError", "errorMessage": "could not read the due index"},
+        });
+        let letter = Letter::read(&message(Which::Sweep, &of_lambda));
+        assert_eq!(
+            (letter.by(), letter.why()),
+            ("lambda", "refresh::RefreshError: could not read the due index")
+        );
+        let expired = json!({"requestContext": {"condition": "EventAgeExceeded"}});
+        assert_eq!(Letter::read(&message(Which::Sweep, &expired)).why(), "EventAgeExceeded");
+        let mut of_scheduler = message(Which::Sweep, &json!({}));
+        of_scheduler.not_delivered = Some(("AWS.Scheduler.X".to_owned(), "no such role".to_owned()));
+        let letter = Letter::read(&of_scheduler);
+        assert_eq!((letter.by(), letter.why()), ("scheduler", "AWS.Scheduler.X: no such role"));
+        let place = json!({
+            "requestContext": {"condition": "RetryAttemptsExhausted"},
+            "DDBStreamBatchInfo": {"shardId": "s", "startSequenceNumber": "1", "endSequenceNumber": "2",
+                "approximateArrivalOfFirstRecord": "2026-01-01T00:00:00Z", "batchSize": 2,
+                "approximateArrivalOfLastRecord": "2026-01-01T00:00:00Z", "streamArn": "arn"},
+        });
+        let letter = Letter::read(&message(Which::Events, &place));
+        assert_eq!((letter.by(), letter.why()), ("lambda", "RetryAttemptsExhausted"));
+        for which in [Which::Events, Which::Sweep] {
+            assert_eq!(Letter::read(&message(which, &json!("?"))).by(), "unknown");
+        }
+    }
+}
