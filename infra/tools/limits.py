@@ -11,12 +11,13 @@ import re
 
 import longest
 from longest import filled, text, values
-from wiring import of_type, periods_of
+from wiring import metrics_of, of_type, periods_of
 
 AWS = "https://docs.aws.amazon.com"
 API_GATEWAY_QUOTAS = f"{AWS}/apigateway/latest/developerguide/http-api-quotas.html"
 API_GATEWAY_THROTTLES = f"{AWS}/apigateway/latest/developerguide/limits.html"
 API_GATEWAY_API = f"{AWS}/apigatewayv2/latest/api-reference/apis.html"
+API_GATEWAY_METRICS = f"{AWS}/apigateway/latest/developerguide/http-api-metrics.html"
 API_GATEWAY_ROUTES = f"{AWS}/apigateway/latest/developerguide/http-api-develop-routes.html"
 CLOUDFORMATION = f"{AWS}/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html"
 CLOUDFORMATION_OUTPUTS = f"{AWS}/AWSCloudFormation/latest/UserGuide/outputs-section-structure.html"
@@ -34,6 +35,7 @@ LAMBDA_CONCURRENCY = f"{AWS}/lambda/latest/dg/configuration-concurrency.html"
 LAMBDA_FILTERS = f"{AWS}/lambda/latest/dg/invocation-eventfiltering.html"
 LAMBDA_INVOKE_CONFIG = f"{AWS}/lambda/latest/api/API_PutFunctionEventInvokeConfig.html"
 LAMBDA_MAPPING = f"{AWS}/lambda/latest/api/API_CreateEventSourceMapping.html"
+LAMBDA_METRICS = f"{AWS}/lambda/latest/api/API_EventSourceMappingMetricsConfig.html"
 LAMBDA_QUOTAS = f"{AWS}/lambda/latest/dg/gettingstarted-limits.html"
 LOG_GROUP = f"{AWS}/AmazonCloudWatchLogs/latest/APIReference/API_CreateLogGroup.html"
 LOG_RETENTION = f"{AWS}/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html"
@@ -132,6 +134,7 @@ limit("AWS::Lambda::EventSourceMapping", "BatchSize", between(1, 10_000), LAMBDA
 limit("AWS::Lambda::EventSourceMapping", "MaximumBatchingWindowInSeconds", between(0, 300), LAMBDA_MAPPING)
 limit("AWS::Lambda::EventSourceMapping", "MaximumRecordAgeInSeconds", between(60, 604_800, -1), LAMBDA_MAPPING)
 limit("AWS::Lambda::EventSourceMapping", "MaximumRetryAttempts", between(-1, 10_000), LAMBDA_MAPPING)
+limit("AWS::Lambda::EventSourceMapping", "MetricsConfig.Metrics.*", one_of("EventCount"), LAMBDA_METRICS)
 limit("AWS::Lambda::EventSourceMapping", "ParallelizationFactor", between(1, 10), LAMBDA_MAPPING)
 limit("AWS::Lambda::EventSourceMapping", "StartingPosition", one_of("TRIM_HORIZON", "LATEST"), LAMBDA_MAPPING)
 limit("AWS::Lambda::EventSourceMapping", "FilterCriteria.Filters", few(5), LAMBDA_FILTERS)
@@ -216,6 +219,17 @@ def alarms_on_sums_return_one_value(template):
         if queries and (returned := sum(query.get("ReturnData", True) for query in queries)) != 1:
             problems.append(f"{name} returns {returned} values")
     return problems
+
+
+@limited("4xx, 5xx, Count, DataProcessed, IntegrationLatency and Latency: an HTTP API counts no errors of integrations", API_GATEWAY_METRICS)
+def http_apis_have_these_metrics(template):
+    known = {"4xx", "5xx", "Count", "DataProcessed", "IntegrationLatency", "Latency"}
+    return [
+        f"{name}: an HTTP API has no {metric['MetricName']}"
+        for name, alarm in of_type(template, "AWS::CloudWatch::Alarm").items()
+        for metric in metrics_of(alarm)
+        if metric["Namespace"] == "AWS/ApiGateway" and metric["MetricName"] not in known
+    ]
 
 
 def size(template, document):

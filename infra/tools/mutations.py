@@ -173,8 +173,8 @@ drop("functions_have_reserved_concurrency", "no reserved concurrency", "Callback
 put("functions_log_json_to_a_group_of_ours", "logs as text", "EventsFunction", [P, "LoggingConfig", "LogFormat"], "Text")
 put("functions_log_json_to_a_group_of_ours", "metrics filtered away", "RefreshFunction", [P, "LoggingConfig", "ApplicationLogLevel"], "WARN")
 drop("functions_log_json_to_a_group_of_ours", "logs to a group that nobody made", "EventsFunction", [P, "LoggingConfig", "LogGroup"])
-drop("logs_end_after_30_days", "logs kept for ever", "TokenLogs", [P, "RetentionInDays"])
-put("logs_end_after_30_days", "access logs kept for ten years", "ApiLogs", [P, "RetentionInDays"], 3653)
+drop("logs_end_when_the_operator_says", "logs kept for ever", "TokenLogs", [P, "RetentionInDays"])
+put("logs_end_when_the_operator_says", "access logs kept for ten years", "ApiLogs", [P, "RetentionInDays"], 3653)
 put("functions_behind_the_api_answer_in_time", "a callback slower than API Gateway waits", "CallbackFunction", [P, "Timeout"], 60)
 put("functions_behind_the_api_answer_in_time", "a sweep cut off after a minute", "RefreshFunction", [P, "Timeout"], 60)
 drop("sweep_is_scheduled_with_care", "a schedule without dead letters", "SweepSchedule", [P, "Target", "DeadLetterConfig"])
@@ -186,8 +186,25 @@ put("failed_sweeps_are_kept", "sweeps queued for six hours", "RefreshFunction", 
 drop("events_neither_block_nor_vanish", "events without dead letters", "EventsMapping", [P, "DestinationConfig"])
 put("events_neither_block_nor_vanish", "a poison record that fails its whole batch", "EventsMapping", [P, "BisectBatchOnFunctionError"], False)
 put("events_neither_block_nor_vanish", "a batch that fails as one", "EventsMapping", [P, "FunctionResponseTypes"], [])
-put("events_neither_block_nor_vanish", "records tried until the stream ends", "EventsMapping", [P, "MaximumRecordAgeInSeconds"], -1)
-put("events_neither_block_nor_vanish", "retries without end", "EventsMapping", [P, "MaximumRetryAttempts"], -1)
+put("events_neither_block_nor_vanish", "an hour that is twenty tries", "EventsMapping", [P, "MaximumRetryAttempts"], 20)
+drop("events_neither_block_nor_vanish", "a mapping that nobody hears of when it stops", "EventsMapping", [P, "MetricsConfig"])
+put("events_neither_block_nor_vanish", "a mapping that is off", "EventsMapping", [P, "Enabled"], False)
+LATER = "lambda_gives_up_after_the_function"
+put(LATER, "records tried until the stream ends", "EventsMapping", [P, "MaximumRecordAgeInSeconds"], -1)
+drop(LATER, "records tried for as long as Lambda likes", "EventsMapping", [P, "MaximumRecordAgeInSeconds"])
+put(LATER, "Lambda's letter before the function's", "EventsMapping", [P, "MaximumRecordAgeInSeconds"], 3600)
+QUEUE = "the_function_knows_its_dead_letters"
+drop(QUEUE, "a function without a queue for its letters", "EventsFunction", [P, "Environment"])
+put(QUEUE, "events among the dead sweeps", "EventsFunction", [P, "Environment", "Variables", "EVENTS_DEAD_LETTERS"], {"Ref": "SweepDeadLetters"})
+
+
+for name in ("SweepDeadLettersUrl", "EventsDeadLettersUrl"):
+
+    @breaks("dead_letters_are_in_the_outputs", f"no output {name}")
+    def _(mutant, name=name):
+        del mutant["Outputs"][name]
+
+
 put("each_function_has_a_role_and_a_log_of_its_own", "two functions with one role", "AuthorizeFunction", [P, "Role"], {"Fn::GetAtt": ["CallbackRole", "Arn"]})
 drop("each_function_has_a_role_and_a_log_of_its_own", "a role that SAM makes up", "AuthorizeFunction", [P, "Role"])
 
@@ -234,6 +251,26 @@ LOG = [P, "AccessLogSettings", "Format"]
 put("access_logs_hold_no_request", "queries in the access log", "ApiStage", LOG, '{"id":"$context.requestId","q":"$context.queryString"}')
 put("access_logs_hold_no_request", "addresses in the access log", "ApiStage", LOG, '{"id":"$context.requestId","ip":"$context.identity.sourceIp"}')
 put("access_logs_hold_no_request", "paths in the access log", "ApiStage", LOG, '{"id":"$context.requestId","path":"$context.path"}')
+for variable in (
+    "authorizer.claims.sub",
+    "domainName",
+    "identity.accessKey",
+    "identity.userAgent",
+    "requestOverride.querystring.code",
+    "customDomain.basePathMatched",
+    "error.message",
+):
+    put("access_logs_hold_no_request", f"{variable} in the access log", "ApiStage", LOG, f'{{"id":"$context.requestId","x":"$context.{variable}"}}')
+
+
+for variable in ("integrationErrorMessage", "integration.integrationStatus", "integrationLatency", "responseLatency", "identity.userArn"):
+
+    @breaks("access_logs_tell_what_failed", f"an access log without {variable}")
+    def _(mutant, variable=variable):
+        settings = resource(mutant, "ApiStage")[P]["AccessLogSettings"]
+        settings["Format"] = settings["Format"].replace(f"$context.{variable}", "-")
+
+
 put("access_logs_hold_no_request", "the common log format", "ApiStage", LOG, '$context.identity.sourceIp - - [$context.requestTime] "$context.httpMethod $context.routeKey $context.protocol" $context.status')
 drop("access_logs_hold_no_request", "no access log", "ApiStage", [P, "AccessLogSettings"])
 drop("stages_are_throttled", "an API without throttle", "ApiStage", [P, "DefaultRouteSettings"])
@@ -300,13 +337,15 @@ put("alarms_reach_somebody", "an alarm that is off", "WeakestTokenAlarm", [P, "A
 put("alarms_have_a_runbook", "an alarm without a runbook", "DecryptFailureAlarm", [P, "AlarmDescription"], "Something is wrong.")
 put("every_alarm_is_in_the_runbook", "a runbook that does not exist", "DecryptFailureAlarm", [P, "AlarmName"], {"Fn::Sub": "${AWS::StackName}-undecryptable"})
 put("silence_is_an_alarm", "a dead schedule that counts as health", "SweepMissedAlarm", [P, "TreatMissingData"], "notBreaching")
+put("silence_is_an_alarm", "a mapping that is off and counts as health", "EventsStoppedAlarm", [P, "TreatMissingData"], "notBreaching")
+put("silence_is_an_alarm", "a quiet stream that counts as a dead one", "EventsStoppedAlarm", [P, "Statistic"], "Sum")
 
 WINDOW = "every_alarm_looks_back_as_far_as_it_may"
 put(WINDOW, "twelve days of an alarm", "WeakestTokenAlarm", [P, "EvaluationPeriods"], 24)
 put(WINDOW, "two days of short periods", "EventsBehindAlarm", [P, "EvaluationPeriods"], 576)
 put(WINDOW, "more datapoints than periods", "WeakestTokenAlarm", [P, "DatapointsToAlarm"], 3)
-put(WINDOW, "eight days of an alarm on a sum", "ServerErrorsAlarm", [P, "Metrics", 1, "MetricStat", "Period"], 230_400)
-put(WINDOW, "two days of short periods of a sum", "ServerErrorsAlarm", [P, "EvaluationPeriods"], 576)
+put(WINDOW, "eight days of an alarm on a sum", "ServerErrorsAlarm", [P, "Metrics", 1, "MetricStat", "Period"], 691_200)
+put(WINDOW, "two days of short periods of a sum", "FunctionErrorsAlarm", [P, "EvaluationPeriods"], 192)
 put(WINDOW, "more datapoints than periods of a sum", "ServerErrorsAlarm", [P, "DatapointsToAlarm"], 4)
 drop(WINDOW, "an alarm without a period", "EventsBehindAlarm", [P, "Period"])
 put(WINDOW, "a period of a minute and a half", "EventsBehindAlarm", [P, "Period"], 90)
@@ -365,6 +404,36 @@ put(LOGINS, "a quiet hour that rings", "ConnectsFailingAlarm", [P, "TreatMissing
 put(LOGINS, "two hours of failures", "ConnectsFailingAlarm", [P, "EvaluationPeriods"], 2)
 put(LOGINS, "a quarter of an hour of failures", "ConnectsFailingAlarm", [P, "Metrics", 1, "MetricStat", "Period"], 900)
 
+SMALL_SERVICE = "failures_ring_in_a_small_service"
+SHARE, UNEXPECTED, LATER_ONES, FAULTS, REFUSED, REQUESTS, COUNTED, FAILED, SERVED = range(9)
+
+
+def answers(what, part, expression):
+    """Registers a mutation of a part of the sum of what failed unexpectedly."""
+    put(SMALL_SERVICE, what, "ServerErrorsAlarm", [P, "Metrics", part, "Expression"], expression)
+
+
+answers("every 503 as a failure", FAILED, "FILL(faults, 0)")
+answers("failures of API Gateway's that nobody hears of", FAILED, "FILL(unexpected, 0)")
+answers("a metric that hides the others by not coming", FAILED, "unexpected + IF(faults > counted, faults - counted, 0)")
+answers("retries that hide a failure", SERVED, "FILL(requests, 0) - FILL(refused, 0)")
+answers("robots that hide a failure", SERVED, "FILL(requests, 0) - FILL(later, 0)")
+answers("one failure among very many", SHARE, "failed")
+answers("a service that is large or silent", SHARE, "IF(served >= 20, failed, 0)")
+put(SMALL_SERVICE, "one failure", "ServerErrorsAlarm", [P, "Threshold"], 1)
+put(SMALL_SERVICE, "a quiet hour of answers that rings", "ServerErrorsAlarm", [P, "TreatMissingData"], "breaching")
+put(SMALL_SERVICE, "five minutes of failures", "ServerErrorsAlarm", [P, "Metrics", UNEXPECTED, "MetricStat", "Period"], 300)
+put(OUTCOMES, "an answer's outcome that nothing has", "ServerErrorsAlarm", [P, "Metrics", LATER_ONES, "MetricStat", "Metric", "Dimensions", 1, "Value"], "pending")
+put("http_apis_have_these_metrics", "a metric of REST APIs", "ServerErrorsAlarm", [P, "Metrics", FAULTS, "MetricStat", "Metric", "MetricName"], "5XXError")
+PRINTED = "metrics_of_ours_are_printed"
+put(PRINTED, "an alarm on what nothing prints", "PausedAlarm", [P, "MetricName"], "Pauses")
+
+
+@breaks(PRINTED, "a line of the dashboard that is always empty")
+def _(mutant):
+    body = resource(mutant, "Dashboard")[P]["DashboardBody"]
+    body["Fn::Sub"] = body["Fn::Sub"].replace('["ThreadsAuth","Unconfigured"', '["ThreadsAuth","NotConfigured"')
+
 
 @breaks("every_alarm_is_on_the_dashboard", "an alarm that the dashboard does not show")
 def _(mutant):
@@ -372,7 +441,7 @@ def _(mutant):
     body["Fn::Sub"] = body["Fn::Sub"].replace('"${PausedAlarm.Arn}",', "")
 
 
-for alarm in ("WeakestToken", "ConnectsFailing", "Wave", "BrokenRows", "UnreadableShards", "Paused", "Drift"):
+for alarm in ("WeakestToken", "ConnectsFailing", "EventsStopped", "ServerErrors", "Wave", "BrokenRows", "UnreadableShards", "Paused", "Drift"):
 
     @breaks("everything_of_note_has_an_alarm", f"no alarm {alarm}")
     def _(mutant, name=f"{alarm}Alarm"):
@@ -392,6 +461,7 @@ put("Lambda.EventSourceMapping.MaximumBatchingWindowInSeconds", "ten minutes for
 put("Lambda.EventSourceMapping.MaximumRecordAgeInSeconds", "records of eight days", "EventsMapping", [P, "MaximumRecordAgeInSeconds"], 691_200)
 put("Lambda.EventSourceMapping.MaximumRetryAttempts", "20,000 retries", "EventsMapping", [P, "MaximumRetryAttempts"], 20_000)
 put("Lambda.EventSourceMapping.ParallelizationFactor", "twenty batches of a shard at once", "EventsMapping", [P, "ParallelizationFactor"], 20)
+put("Lambda.EventSourceMapping.MetricsConfig.Metrics.*", "Kafka's metrics of a stream", "EventsMapping", [P, "MetricsConfig", "Metrics"], ["EventCount", "ErrorCount"])
 put("Lambda.EventSourceMapping.StartingPosition", "a stream read from a time", "EventsMapping", [P, "StartingPosition"], "AT_TIMESTAMP")
 FILTERS = [P, "FilterCriteria", "Filters"]
 put("Lambda.EventSourceMapping.FilterCriteria.Filters", "six filters", "EventsMapping", FILTERS, [{"Pattern": "{}"}] * 6)

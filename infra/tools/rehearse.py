@@ -9,13 +9,14 @@ import sys
 import time
 
 import least_privilege
-from rehearsal import backends, deployment, doctor, events, people, runtimes, sweeps, watching
+from rehearsal import backends, deployment, doctor, events, letters, people, runtimes, sweeps, watching
 from rehearsal.stage import Stage
 
 STEPS = [
     deployment.deploy,
     deployment.routes,
     deployment.unconfigured,
+    letters.unconfigured,
     deployment.configure,
     events.listen,
     people.login,
@@ -36,6 +37,8 @@ STEPS = [
     sweeps.unclaimed,
     least_privilege.roles_hold_what_is_used,
     least_privilege.roles_matter,
+    letters.given_up,
+    letters.purged,
     runtimes.under_the_runtime_emulator,
     runtimes.under_cargo_lambda,
     watching.metrics,

@@ -36,7 +36,14 @@ SCHEDULE = INFRA.parent / "shared/model/src/schedule.rs"
 OUTCOMES = {
     "Refreshes": INFRA.parent / "shared/threads-auth/src/refresh/outcome.rs",
     "Connects": INFRA.parent / "shared/threads-auth/src/connect/error.rs",
+    "ServerErrors": INFRA.parent / "shared/web/src/standing.rs",
 }
+
+# When the function gives an event up.
+EVENTS = INFRA.parent / "functions/events/src/lib.rs"
+
+# The functions, and what they share: every metric of ours is printed there.
+SOURCES = [*INFRA.parent.glob("functions/*/src/**/*.rs"), *INFRA.parent.glob("shared/web/src/**/*.rs")]
 
 # The good ends of a login, and the failures that neither its person nor a stranger can cause. Whoever
 # has begun one can make up a code or an error of Meta's, and whoever has not a whole callback.
@@ -61,7 +68,9 @@ WATCHED = {
     "Drift",
     "ApproximateNumberOfMessagesVisible",
     "IteratorAge",
+    "PolledEventCount",
     "Errors",
+    "ServerErrors",
     "5xx",
 }
 
@@ -278,8 +287,53 @@ def alarms_name_outcomes_that_exist(template):
     ]
 
 
+@functools.cache
+def printed():
+    """The metrics of ours that the functions print."""
+    return set(re.findall(r'(?:Metric::(?:count|of)\(|\()\s*"([A-Z]\w+)",', "".join(file.read_text() for file in SOURCES)))
+
+
+def metrics_of_ours_are_printed(template):
+    """An alarm or a line of the dashboard on a metric that nothing prints is silent for ever."""
+    alarms = [metric for alarm in of_type(template, "AWS::CloudWatch::Alarm").values() for metric in metrics_of(alarm)]
+    read = {metric["MetricName"] for metric in alarms if metric["Namespace"] == "ThreadsAuth"}
+    body = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    read |= set(re.findall(r'\["ThreadsAuth","(\w+)"', body)) | set(re.findall(r'MetricName=\\"(\w+)', body))
+    return [f"nothing prints {name}" for name in sorted(read - printed())]
+
+
+def lambda_gives_up_after_the_function(template):
+    """The function's letter has the whole event, and Lambda's a place in the stream. So the function
+    has to have tried twice for long enough before Lambda gives up, and the stream is read before it forgets."""
+    hours = re.search(r"TRIED_FOR: SignedDuration = SignedDuration::from_hours\((\d+)\)", EVENTS.read_text())
+    if hours is None:
+        return ["the events function does not say when it gives up"]
+    least = 2 * 3_600 * int(hours[1])
+    return [
+        f"{name} gives up after {age} s, and the function after {hours[1]} h"
+        for name, mapping in of_type(template, "AWS::Lambda::EventSourceMapping").items()
+        if not least <= (age := int(mapping["Properties"].get("MaximumRecordAgeInSeconds", -1))) <= 12 * 3_600
+    ]
+
+
+def the_function_knows_its_dead_letters(template):
+    """Without the queue's address events wait for the bus, and Lambda writes the letters."""
+    function = template["Resources"]["EventsFunction"]["Properties"]
+    variable = function["Environment"]["Variables"].get("EVENTS_DEAD_LETTERS")
+    mapping = template["Resources"]["EventsMapping"]["Properties"]
+    lambdas = mapping.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination", {}).get("Fn::GetAtt", [None])[0]
+    return [] if variable == {"Ref": lambdas} else [f"the function writes to {variable}, and Lambda to {lambdas}"]
+
+
+def dead_letters_are_in_the_outputs(template):
+    """`threads-auth dead-letters` finds its queues there."""
+    outputs = {name: output["Value"] for name, output in template["Outputs"].items()}
+    queues = {f"{name}Url": {"Ref": name} for name in of_type(template, "AWS::SQS::Queue")}
+    return [f"{name} is {outputs.get(name)}" for name, value in sorted(queues.items()) if outputs.get(name) != value]
+
+
 def rings(alarm, counts):
-    """Says if an alarm on a sum rings when outcomes come so often in each of its periods. It knows as
+    """Says if an alarm on a sum rings when metrics or their outcomes come so often in each of its periods. It knows as
     much of CloudWatch's metric math as ours needs: an outcome that does not come has no value, and
     neither has a sum with it, and without a value nothing rings."""
     properties = alarm["Properties"]
@@ -291,7 +345,8 @@ def rings(alarm, counts):
 
     def value(id):
         if "MetricStat" in queries[id]:
-            return counts.get(outcome_of(queries[id]["MetricStat"]["Metric"]))
+            metric = queries[id]["MetricStat"]["Metric"]
+            return counts.get(outcome_of(metric) or metric["MetricName"])
         expression = queries[id]["Expression"]
         try:
             return eval(expression, functions | {other: value(other) for other in re.findall(r"\b[a-z]\w*", expression)})
@@ -322,6 +377,44 @@ def logins_that_fail_ring_within_the_hour(template):
     for failed in FAILED:
         cases += [({failed: 2}, False), *(({failed: 3, succeeded: 3}, False) for succeeded in SUCCEEDED)]
         cases += [({failed: 3, "connected": 2}, True), ({failed: 3, "connected": 2, "finishing": 1}, False)]
+    said = {True: "rings", False: "does not ring"}
+    return problems + [f"it {said[not expected]} for {counts}" for counts, expected in cases if rings(alarm, counts) != expected]
+
+
+def failures_ring_in_a_small_service(template):
+    """Three unexpected failures of an hour ring where they are a share of what was answered. What is
+    there by design does not, and neither robots nor retries hide a failure."""
+    alarm = template["Resources"].get("ServerErrorsAlarm")
+    if alarm is None:
+        return ["there is no ServerErrorsAlarm"]
+    needed = int(alarm["Properties"].get("DatapointsToAlarm", alarm["Properties"]["EvaluationPeriods"]))
+    problems = [
+        f"three failures within an hour have to ring, and it wants {needed} periods of {period} s"
+        for period in periods_of(alarm)
+        if (period, needed) != (3_600, 1)
+    ]
+    if alarm["Properties"]["TreatMissingData"] != "notBreaching":
+        problems.append("it rings where nobody asks")
+    cases = [
+        ({}, False),
+        ({"Count": 1_000}, False),
+        ({"Count": 3, "5xx": 3, "unexpected": 3}, True),
+        ({"Count": 2, "5xx": 2, "unexpected": 2}, False),
+        # Robots ask for what is not there.
+        ({"Count": 9_003, "4xx": 9_000, "5xx": 3, "unexpected": 3}, True),
+        # Backends ask again and again for what is to come.
+        ({"Count": 9_000, "5xx": 9_000, "later": 9_000}, False),
+        ({"Count": 9_003, "5xx": 9_003, "later": 9_000, "unexpected": 3}, True),
+        # API Gateway fails, and no function knows.
+        ({"Count": 3, "5xx": 3}, True),
+        ({"Count": 900, "5xx": 903, "later": 900}, True),
+        ({"Count": 20, "5xx": 2, "unexpected": 1}, False),
+        # The functions' lines come before API Gateway's count.
+        ({"Count": 9, "5xx": 1, "later": 9}, False),
+        # A few among many.
+        ({"Count": 10_000, "5xx": 400, "unexpected": 400}, False),
+        ({"Count": 10_000, "5xx": 600, "unexpected": 600}, True),
+    ]
     said = {True: "rings", False: "does not ring"}
     return problems + [f"it {said[not expected]} for {counts}" for counts, expected in cases if rings(alarm, counts) != expected]
 
@@ -441,6 +534,11 @@ RULES = [
     every_alarm_is_on_the_dashboard,
     a_failing_token_is_seen_between_two_looks,
     alarms_name_outcomes_that_exist,
+    metrics_of_ours_are_printed,
+    failures_ring_in_a_small_service,
+    lambda_gives_up_after_the_function,
+    the_function_knows_its_dead_letters,
+    dead_letters_are_in_the_outputs,
     logins_that_fail_ring_within_the_hour,
     the_table_comes_after_what_may_be_refused,
     ids_stay_what_they_were,
