@@ -1,18 +1,19 @@
 //! `threads-auth dead-letters`: what a deployed stack has given up, and what to do with it.
 
 mod letter;
+mod on_aws;
 mod queue;
 mod replay;
 mod stream;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use self::letter::Letter;
+use self::on_aws::deployed;
 use self::queue::{Queue, Which};
-use crate::operate::target::{Deployed, Opened, TARGETS, Target};
-use crate::shell::exit::usage;
+use crate::operate::target::{TARGETS, Target};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::prompt::confirm;
 use crate::shell::surroundings::Surroundings;
@@ -85,25 +86,10 @@ impl DeadLetters {
     }
 }
 
-/// Refuses a development stack.
-fn whole(target: &Target) -> Result<()> {
-    if target.is_local() {
-        return usage(
-            "a development stack has no dead letters: what its bus refuses waits there; name a stack on AWS with --stack",
-        );
-    }
-    Ok(())
-}
-
-fn deployed(stack: &Opened) -> Result<&Deployed> {
-    stack.deployed.as_ref().context("only a stack on AWS has dead letters")
-}
-
 impl Show {
     async fn run(self, surroundings: &Surroundings) -> Result<()> {
-        whole(&self.target)?;
         let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(surroundings)).await?;
+        let stack = on_aws::open(&self.target, surroundings, &mut interrupt).await?;
         let deployed = deployed(&stack)?;
         let (mut letters, mut lines) = (Vec::new(), Vec::new());
         for which in Which::ALL {
@@ -125,9 +111,8 @@ impl Show {
 
 impl Purge {
     async fn run(self, surroundings: &Surroundings) -> Result<()> {
-        whole(&self.target)?;
         let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(surroundings)).await?;
+        let stack = on_aws::open(&self.target, surroundings, &mut interrupt).await?;
         let deployed = deployed(&stack)?;
         let (mut queues, mut counts) = (Vec::new(), Vec::new());
         for which in Which::ALL.into_iter().filter(|which| self.queue.is_none_or(|wanted| wanted == *which)) {

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use threads_auth::Stopped as SweepStopped;
 
 use super::letter::Letter;
+use super::on_aws::{deployed, open};
 use super::queue::{Message, Queue, Which};
 use super::stream::{self, Replayed};
-use super::{deployed, whole};
 use crate::operate::aws_failure::failed;
 use crate::operate::sweep;
 use crate::operate::target::{Deployed, Opened, TARGETS, Target};
@@ -83,9 +83,8 @@ impl Done {
 
 impl Replay {
     pub(super) async fn run(self, surroundings: &Surroundings) -> Result<()> {
-        whole(&self.target)?;
         let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(surroundings)).await?;
+        let stack = open(&self.target, surroundings, &mut interrupt).await?;
         let deployed = deployed(&stack)?;
         let came = Cell::new(None);
         let words = "Ending after the letters that are under way; a second Ctrl-C does not wait.";

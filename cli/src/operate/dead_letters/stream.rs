@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use aws_sdk_dynamodbstreams::Client;
 use aws_sdk_dynamodbstreams::error::ProvideErrorMetadata;
-use aws_sdk_dynamodbstreams::types::{Record, ShardIteratorType};
+use aws_sdk_dynamodbstreams::types::{OperationType, Record, ShardIteratorType};
 use aws_sdk_lambda::primitives::Blob;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -119,7 +119,7 @@ fn handed_on(record: Record) -> Option<Value> {
     let change = record.dynamodb?;
     Some(json!({
         "eventID": record.event_id?,
-        "eventName": record.event_name.as_ref().map(|name| name.as_str()),
+        "eventName": record.event_name.as_ref().map(OperationType::as_str),
         "dynamodb": {
             "ApproximateCreationDateTime": change.approximate_creation_date_time.map(|at| at.as_secs_f64()),
             "Keys": image(change.keys).unwrap_or_default(),
