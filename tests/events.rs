@@ -10,7 +10,7 @@ use axum::extract::Json;
 use devstack::{Stack, StackOptions};
 use events::{Announcer, Failed, Handled, Letter};
 use jiff::Timestamp;
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use threads_auth::{Config, RefreshOutcome};
 use threads_auth_model::{Cause, Status};
@@ -436,25 +436,20 @@ impl Queue {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let queue = self.clone();
-        let router = Router::new().fallback(move |body: Bytes| async move { Json(queue.send(&body)) });
+        let router = Router::new().fallback(move |body: Bytes| async move { queue.send(&body) });
         tokio::spawn(async move { axum::serve(listener, router).await });
         url
     }
 
-    fn send(&self, body: &[u8]) -> Value {
+    fn send(&self, body: &[u8]) -> (StatusCode, Json<Value>) {
         let sent: Value = serde_json::from_slice(body).unwrap();
         assert_eq!(sent["QueueUrl"], "https://sqs.eu-central-1.amazonaws.com/123456789012/letters");
-        let (mut taken, mut failed) = (Vec::new(), Vec::new());
-        for entry in sent["Entries"].as_array().unwrap() {
-            if *self.is_closed.lock().unwrap() {
-                failed.push(json!({"Id": entry["Id"], "Code": "InternalError", "SenderFault": false}));
-                continue;
-            }
-            let letter = serde_json::from_str(entry["MessageBody"].as_str().unwrap()).unwrap();
-            self.letters.lock().unwrap().push(letter);
-            taken.push(json!({"Id": entry["Id"], "MessageId": "m", "MD5OfMessageBody": "x"}));
+        if *self.is_closed.lock().unwrap() {
+            return (StatusCode::FORBIDDEN, Json(json!({"__type": "AccessDenied"})));
         }
-        json!({"Successful": taken, "Failed": failed})
+        let letter = serde_json::from_str(sent["MessageBody"].as_str().unwrap()).unwrap();
+        self.letters.lock().unwrap().push(letter);
+        (StatusCode::OK, Json(json!({"MessageId": "m", "MD5OfMessageBody": "x"})))
     }
 
     fn take(&self) -> Vec<Letter> {

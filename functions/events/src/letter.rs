@@ -4,12 +4,9 @@
 //! Lambda's own letters hold a place in the stream, which forgets it after a day. `threads-auth
 //! dead-letters replay` puts these on the bus again.
 
-use std::collections::HashSet;
-
 use aws_sdk_sqs::config::{BehaviorVersion, Region};
-use aws_sdk_sqs::error::BuildError;
-use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchError;
-use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use aws_sdk_sqs::error::SdkError;
+use aws_sdk_sqs::operation::send_message::SendMessageError;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use threads_auth::{Config, aws};
@@ -28,14 +25,10 @@ pub struct Letter {
     pub entry: Entry,
 }
 
-/// The queue took nothing, as far as is known.
+/// The queue did not take a letter, as far as is known.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum LetterError {
-    #[error("SQS did not answer or refused")]
-    Sqs(#[source] Box<aws_sdk_sqs::error::SdkError<SendMessageBatchError>>),
-    #[error("a letter cannot be built")]
-    Letter(#[from] BuildError),
-}
+#[error("SQS did not answer or refused")]
+pub(crate) struct LetterError(#[source] Box<SdkError<SendMessageError>>);
 
 /// The queue of dead letters.
 pub(crate) struct Letters {
@@ -57,19 +50,12 @@ impl Letters {
         Some(Self { client: aws_sdk_sqs::Client::from_conf(builder.build()), queue })
     }
 
-    /// Sends up to ten letters, which is the most that SQS takes at once. An event has a few hundred
-    /// bytes, and a call may have 256 KiB. Says which were taken.
-    pub(crate) async fn send(&self, letters: &[Letter]) -> Result<HashSet<usize>, LetterError> {
-        let mut entries = Vec::new();
-        for (n, letter) in letters.iter().enumerate() {
-            // Our own types always serialize.
-            let body = serde_json::to_string(letter).unwrap_or_default();
-            entries
-                .push(SendMessageBatchRequestEntry::builder().id(n.to_string()).message_body(body).build()?);
-        }
-        let sent = self.client.send_message_batch().queue_url(&self.queue).set_entries(Some(entries));
-        let answer = sent.send().await.map_err(|error| LetterError::Sqs(Box::new(error)))?;
-        Ok(answer.successful().iter().filter_map(|taken| taken.id().parse().ok()).collect())
+    /// Sends a letter. An event has a few hundred bytes, and a message may have 256 KiB.
+    pub(crate) async fn send(&self, letter: &Letter) -> Result<(), LetterError> {
+        // Our own types always serialize.
+        let body = serde_json::to_string(letter).unwrap_or_default();
+        let sent = self.client.send_message().queue_url(&self.queue).message_body(body).send().await;
+        sent.map(drop).map_err(|error| LetterError(Box::new(error)))
     }
 }
 

@@ -12,6 +12,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::mem;
 use std::sync::{Mutex, PoisonError};
 
+use aws_sdk_eventbridge::error::ProvideErrorMetadata;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_dynamo::AttributeValue;
@@ -34,7 +35,7 @@ const REMEMBERED: usize = 1_000;
 /// on.
 const TRIED_FOR: SignedDuration = SignedDuration::from_hours(1);
 
-/// The code of an event that was not put, because the bus has just not answered.
+/// The code of an event that was put, and of which EventBridge has said nothing.
 const NO_ANSWER: &str = "no answer";
 
 /// Turns changes into events.
@@ -56,9 +57,9 @@ struct Round {
     waiting: Vec<Waiting>,
     /// The first change of which the bus has refused an event.
     refused: Option<String>,
-    /// Whether the bus did not answer: it is not asked again, or the function's time would be over
-    /// before old events have become letters.
-    is_bus_away: bool,
+    /// AWS's code where the bus took nothing: it is not asked again, or the function's time would be
+    /// over before old events have become letters.
+    away: Option<String>,
     /// Whether the queue of dead letters did not answer.
     is_queue_away: bool,
     /// Whose event was refused: the later ones must not overtake it.
@@ -221,13 +222,12 @@ impl Announcer {
 
     /// Asks the bus to take events. Gives for each the code of its refusal, if it was refused.
     async fn ask(&self, waiting: &[Waiting], round: &mut Round) -> Vec<Option<String>> {
-        let none = || waiting.iter().map(|_| Some(NO_ANSWER.to_owned())).collect();
-        if round.is_bus_away {
-            return none();
+        if round.away.is_some() {
+            return vec![round.away.clone(); waiting.len()];
         }
         let entries = waiting.iter().map(|waiting| Entry::from(&waiting.event).request(&self.bus));
         let put = self.client.put_events().set_entries(Some(entries.collect()));
-        match put.send().await.map_err(|error| PutError(Box::new(error))) {
+        match put.send().await {
             Ok(answer) => {
                 let entries = answer.entries();
                 let missing = || Some(NO_ANSWER.to_owned());
@@ -237,13 +237,10 @@ impl Announcer {
                 (0..waiting.len()).map(code).collect()
             }
             Err(error) => {
-                tracing::error!(
-                    outcome = "not_announced",
-                    error = error_chain(&error),
-                    "changes wait to be announced"
-                );
-                round.is_bus_away = true;
-                none()
+                round.away = Some(error.code().unwrap_or(NO_ANSWER).to_owned());
+                let error = error_chain(&PutError(Box::new(error)));
+                tracing::error!(outcome = "not_announced", error, "changes wait to be announced");
+                vec![round.away.clone(); waiting.len()]
             }
         }
     }
@@ -257,40 +254,31 @@ impl Announcer {
         round: &mut Round,
         now: Timestamp,
     ) -> HashSet<String> {
-        let (mut ids, mut letters) = (Vec::new(), Vec::new());
-        for (Waiting { event, .. }, why) in waiting.iter().zip(refusals).filter(|(waiting, _)| waiting.is_old)
-        {
-            if let Some(why) = why.clone() {
-                ids.push(event.id.clone());
-                letters.push(Letter { given_up_at: now, why, entry: event.into() });
-            }
-        }
-        let Some(queue) = self.letters.as_ref().filter(|_| !letters.is_empty() && !round.is_queue_away)
-        else {
-            return HashSet::new();
+        let mut kept = HashSet::new();
+        let Some(queue) = &self.letters else {
+            return kept;
         };
-        match queue.send(&letters).await {
-            Ok(taken) => {
-                let kept: HashSet<_> = ids
-                    .into_iter()
-                    .enumerate()
-                    .filter(|(n, _)| taken.contains(n))
-                    .map(|(_, id)| id)
-                    .collect();
-                tracing::error!(
-                    outcome = "given_up",
-                    events = kept.len(),
-                    "events that the bus did not take for an hour are dead letters now"
-                );
-                kept
-            }
-            Err(error) => {
-                let error = error_chain(&error);
-                tracing::error!(outcome = "not_given_up", error, "dead letters could not be sent");
-                round.is_queue_away = true;
-                HashSet::new()
+        for (Waiting { event, is_old, .. }, why) in waiting.iter().zip(refusals) {
+            let Some(why) = why.clone().filter(|_| *is_old && !round.is_queue_away) else {
+                continue;
+            };
+            match queue.send(&Letter { given_up_at: now, why, entry: event.into() }).await {
+                Ok(()) => {
+                    tracing::error!(
+                        outcome = "given_up",
+                        id = event.id,
+                        "the bus did not take an event for an hour: it is a dead letter now"
+                    );
+                    kept.insert(event.id.clone());
+                }
+                Err(error) => {
+                    let error = error_chain(&error);
+                    tracing::error!(outcome = "not_given_up", error, "a dead letter could not be sent");
+                    round.is_queue_away = true;
+                }
             }
         }
+        kept
     }
 
     /// Whether the event was announced ahead of one that was refused.
