@@ -7,6 +7,7 @@
 //! and the store sends to DynamoDB exactly the [`Change`]s that are built here.
 
 mod attribute;
+pub mod backup;
 mod change;
 mod claim;
 pub mod claiming;
