@@ -15,8 +15,7 @@ use devstack::Urls;
 use serde_json::{Value, json};
 use threads_graph::HttpClient;
 
-use crate::sign::Signer;
-use crate::stack::Local;
+use crate::stack::{Local, forward};
 use crate::support::{Ended, Running, http, run, text};
 
 /// What happens once so many labels were moved, in the middle of moving the next.
@@ -139,22 +138,9 @@ impl Between {
         serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a test's own requests")]
     async fn forward(&self, target: &str, body: Bytes) -> Response {
-        let signer = Signer {
-            access_key_id: &self.urls.access_key_id,
-            secret_access_key: &self.urls.secret_access_key,
-            region: &self.urls.region,
-            service: "secretsmanager",
-        };
-        let url = &self.urls.secrets_manager_url;
-        let added = signer.sign(url, &[("x-amz-target", target)], &body);
-        let request = self.http.inner().post(url).header("x-amz-target", target);
-        let request = added.into_iter().fold(request, |request, (name, value)| request.header(name, value));
-        let request = request.header("content-type", "application/x-amz-json-1.1").body(body);
-        let answer = request.send().await.unwrap();
-        (StatusCode::from_u16(answer.status().as_u16()).unwrap(), answer.bytes().await.unwrap())
-            .into_response()
+        let secrets = ("secretsmanager", self.urls.secrets_manager_url.as_str());
+        forward(&self.http, &self.urls, secrets, target, body).await
     }
 }
 
@@ -242,4 +228,24 @@ fn many_who_rotate_at_once_lose_no_key() {
         let sealing = text(&after, "/writing");
         assert!(after["keys"][sealing].is_string());
     }
+}
+
+#[test]
+fn a_lost_key_comes_back_beside_one_that_is_added_at_the_same_moment_or_not_at_all() {
+    let shared = Shared::new();
+    let first = shared.local.secret(&shared.local.stack.urls().keyring_secret_id);
+    shared.run(&["keyring", "rotate", "--wait", "0", "--key-id", "lost"]).expect(0);
+    shared.local.account("17841400000000001");
+    // Somebody puts the keyring of before in its place.
+    shared.local.put_secret(&shared.local.stack.urls().keyring_secret_id, &first);
+    shared.meanwhile(0, &["keyring", "rotate", "--wait", "0", "--key-id", "theirs"]);
+    let restore = ["restore-secret", "keyring", "--yes"];
+    shared.run(&restore).says(4, &["somebody else changed the keyring"]);
+    let theirs = shared.ring();
+    assert_eq!(theirs["writing"], "theirs");
+    shared.run(&restore).expect(0);
+    let after = shared.ring();
+    keeps(&theirs, &after);
+    assert_eq!(after["writing"], "theirs");
+    assert!(after["keys"]["lost"].is_string());
 }

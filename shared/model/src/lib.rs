@@ -41,4 +41,4 @@ pub use key::Key;
 pub use row::{Inconsistency, Row, Value};
 pub use session::{Attempt, Session, SessionState, SessionStatus};
 pub use summary::Summary;
-pub use vault::{App, PreviousSecret, Vault};
+pub use vault::{App, PreviousSecret, SEALED, Vault};
