@@ -128,7 +128,7 @@ async fn rows_of_no_use_become_the_backups_and_what_stays_is_told() {
     assert_eq!(events(&spoilt, &row(&stack, &people[0]).await), [EventKind::Recovered]);
     // The next sweep tries what was brought back, and nothing else is due so early.
     let swept = stack.sweep().await.unwrap();
-    assert_eq!(swept.count(RefreshOutcome::Refreshed), 3, "{:?}", swept.outcomes);
+    assert_eq!(swept.count(RefreshOutcome::Checked), 3, "{:?}", swept.outcomes);
 
     // Later nobody is at the one any more, and again changes nothing else.
     stack.clock().advance(DAY);
@@ -156,7 +156,7 @@ async fn a_named_account_becomes_the_backups_after_it_is_told_what_goes() {
     assert_eq!(replace(&stack, &compared).await, Replaced::Changed);
     // The next sweep tries it.
     let swept = stack.sweep().await.unwrap();
-    assert_eq!(swept.count(RefreshOutcome::Refreshed), 1, "{:?}", swept.outcomes);
+    assert_eq!(swept.count(RefreshOutcome::Checked), 1, "{:?}", swept.outcomes);
 
     // A row that is gone comes back.
     let (client, table) = (dynamodb(&stack), &stack.urls().grants_table);

@@ -9,7 +9,7 @@ import sys
 import time
 
 import least_privilege
-from rehearsal import backends, deployment, doctor, events, people, runtimes, sweeps, watching
+from rehearsal import backends, damage, deployment, doctor, events, people, runtimes, sweeps, watching
 from rehearsal.stage import Stage
 
 STEPS = [
@@ -21,6 +21,9 @@ STEPS = [
     people.login,
     doctor.drills,
     doctor.without_permissions,
+    damage.spoilt_rows,
+    damage.lost_keys,
+    damage.test_alarm,
     people.callback_of_another_browser,
     people.nowhere,
     backends.private_routes,

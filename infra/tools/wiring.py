@@ -5,6 +5,7 @@ import json
 import operator
 import pathlib
 import re
+import tomllib
 
 import parliament
 
@@ -430,7 +431,14 @@ def parliament_finds_nothing(template):
     return [f"{name}: {found}" for name, document in policies(template).items() for found in found_in(json.dumps(document))]
 
 
+def the_version_is_that_of_the_code(template):
+    workspace = tomllib.loads((INFRA.parent / "Cargo.toml").read_text())
+    ours, told = workspace["workspace"]["package"]["version"], template["Outputs"].get("ServiceVersion", {}).get("Value")
+    return [] if told == ours else [f"ServiceVersion is {told}, and Cargo.toml says {ours}"]
+
+
 RULES = [
+    the_version_is_that_of_the_code,
     every_route_exists,
     the_api_may_invoke_what_it_integrates,
     each_function_has_a_role_and_a_log_of_its_own,

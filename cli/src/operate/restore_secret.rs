@@ -25,6 +25,9 @@ use crate::shell::output::Output;
 use crate::shell::prompt::confirm;
 use crate::shell::surroundings::Surroundings;
 
+/// No user of Threads has this id.
+const PROBE: &str = "1";
+
 /// Bring back a secret of a stack that was deleted or overwritten, or a key that is lost.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
@@ -112,6 +115,8 @@ struct Ring<'a> {
     text: &'a str,
     keyring: Arc<Keyring>,
     opens: Opens,
+    /// The name that somebody would have who is deleted, by which to tell keyrings of one origin.
+    names: String,
 }
 
 impl RestoreSecret {
@@ -357,8 +362,8 @@ struct Chosen {
 }
 
 /// The keyring that opens most without taking a key away that opens anything, if it opens more than
-/// the current one. Of two that open as much, the one is right whose version opens most by itself:
-/// it names the deleted as they were named.
+/// the current one. Of two that open as much, the one is right that names the deleted as they were
+/// named when most was sealed.
 fn choose(
     rings: &[Ring<'_>],
     current: Option<&Ring<'_>>,
@@ -375,16 +380,18 @@ fn choose(
         let keeps = current.is_none_or(|current| opens.has_all_of(&current.opens));
         let gains = opens.count() > current.map_or(0, |current| current.opens.count())
             || current.is_none() && values.count() == 0;
-        let rank = (opens.count(), base.opens.count(), is_current);
+        // What the versions open that name the deleted as this one does.
+        let alike = rings.iter().filter(|ring| ring.names == base.names).map(|ring| ring.opens.count());
+        let rank = (opens.count(), alike.max().unwrap_or(0), is_current);
         let is_better =
-            best.as_ref().is_none_or(|(own, best)| rank > (best.opens.count(), *own, best.is_current));
+            best.as_ref().is_none_or(|(alike, best)| rank > (best.opens.count(), *alike, best.is_current));
         if keeps && gains && is_better {
             let known: BTreeSet<_> = current.iter().flat_map(|ring| ring.keyring.key_ids()).collect();
             let new =
                 keyring.key_ids().filter(|id| !known.contains(id)).map(str::to_owned).collect::<Vec<_>>();
             // Another key under the same id.
-            let put_back =
-                if new.is_empty() { used.iter().map(|id| (*id).to_owned()).collect() } else { new };
+            let own = base.keyring.key_ids().filter(|id| used.contains(id)).map(str::to_owned);
+            let put_back = if new.is_empty() { own.collect() } else { new };
             let base = base.version.id.clone();
             best = Some((rank.1, Chosen { text, opens, base, is_current, put_back }));
         }
@@ -459,7 +466,8 @@ fn rings<'a>(versions: &'a Versions, values: &SealedValues, app: &AppCredentials
         let (text, keyring) = keyring_of(version).ok()?;
         let keyring = Arc::new(keyring);
         let opens = values.opened(app, &keyring);
-        Some(Ring { version, text, keyring, opens })
+        let names = PROBE.parse().map(|probe| keyring.tombstone(&app.app_id, &probe)).unwrap_or_default();
+        Some(Ring { version, text, keyring, opens, names })
     };
     versions.all.iter().filter_map(of).collect()
 }

@@ -8,6 +8,7 @@ use crate::support::{Ended, text};
 
 const ADA: &str = "17841400000000001";
 const BEN: &str = "17841400000000002";
+const CARA: &str = "17841400000000003";
 
 struct Stack {
     local: Local,
@@ -94,6 +95,7 @@ fn a_lost_key_is_put_back_and_none_that_is_of_no_use() {
 #[test]
 fn a_keyring_in_place_of_which_another_was_made_comes_back_with_the_keys_of_both() {
     let stack = Stack::new();
+    stack.local.account(CARA);
     let first = stack.local.secret(&stack.keyring);
     stack.overwrite("{}");
     // Nothing that makes no sense is kept.
@@ -173,7 +175,8 @@ fn the_secret_of_the_app_becomes_the_one_before_if_meta_takes_it() {
     // One of another app opens no token.
     stack.local.put_secret(&stack.app, &with("app_id", "1111111111111111"));
     stack.local.put_secret(&stack.app, &good);
-    stack.restore(&["app", "--yes"], &[]).says(2, &["fewer for 1111111111111111"]);
+    let refused = stack.restore(&["app", "--yes"], &[]);
+    refused.says(2, &["fewer for 1111111111111111"]);
     stack.restore(&["app", "--yes", "--version", "none"], &[]).says(2, &["no such version"]);
     let current = answer(&stack.restore(&["show"], &[]));
     let versions = current["app"]["versions"].as_array().unwrap();
