@@ -99,7 +99,7 @@ impl Restore {
                             one.key.user_id().map_or_else(|| one.key.to_string(), |id| id.to_string());
                         let next = next(one.verdict.as_ref());
                         bar.suspend(|| {
-                            self.target.output.warn(&format!("{account}: {}: {next}", one.spoilt))
+                            self.target.output.warn(&format!("{account}: {}: {next}", one.spoilt));
                         });
                         left.push((one.verdict.clone(), told(&account, Some(&one.spoilt), &next)));
                     }
@@ -189,7 +189,7 @@ impl Restore {
             ("Of these ended since", ended.to_string()),
             ("Left as they are", left.len().to_string()),
         ]);
-        let lines: Vec<_> = left.iter().map(|one| line(one)).collect();
+        let lines: Vec<_> = left.iter().map(line).collect();
         output.result(
             &json!({"replaced": replaced, "left": left}),
             &format!("{plain}\n{}", lines.join("\n")),
@@ -221,30 +221,29 @@ fn preview(one: &Comparison) -> String {
     if !one.verdict.is_replaceable() {
         return format!("{user_id}: {}", next(Some(&one.verdict)));
     }
-    let mut text = match &one.present {
+    let mut said = vec![match &one.present {
         None => format!("{user_id}: has no row here"),
         Some(Err(spoilt)) => format!("{user_id}: is of no use here ({spoilt})"),
         Some(Ok(grant)) => {
             format!("{user_id}: is {} here, connected at {}", grant.status(), grant.connected_at)
         }
-    };
+    }];
     if let Some(Ok(grant)) = &one.backup {
-        text += &format!("; in the backup it is {}, connected at {}", grant.status(), grant.connected_at);
-        if let Some(live) = grant.live() {
-            text += &format!(", with a token of {} until {}", live.issued_at, live.expires_at);
-        }
+        let token = grant.live().map_or_else(String::new, |live| {
+            format!(", with a token of {} until {}", live.issued_at, live.expires_at)
+        });
+        said.push(format!(
+            "in the backup it is {}, connected at {}{token}",
+            grant.status(),
+            grant.connected_at
+        ));
     }
-    text += ".";
     if one.verdict == Verdict::EndedSince {
-        text += " It has ended since, and comes back without a token.";
+        said.push("it has ended since, and comes back without a token".to_owned());
     }
-    match one.losses().as_slice() {
-        [] => text,
-        losses => {
-            let losses: Vec<_> = losses.iter().map(ToString::to_string).collect();
-            format!("{text} Lost is {}.", losses.join("; "))
-        }
-    }
+    let lost: Vec<_> = one.losses().iter().map(ToString::to_string).collect();
+    let lost = if lost.is_empty() { String::new() } else { format!(" Lost is {}.", lost.join("; ")) };
+    format!("{}.{lost}", said.join("; "))
 }
 
 /// The reason why a row was left, and the next thing to do.

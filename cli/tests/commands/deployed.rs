@@ -198,30 +198,9 @@ fn answer(said: &Said, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Response
     if asks_for("secretsmanager.GetSecretValue") {
         return (StatusCode::BAD_REQUEST, "{\"__type\":\"AccessDeniedException\"}").into_response();
     }
-    if uri.path().starts_with("/2015-03-31/event-source-mappings/mapping-1") {
-        return axum::Json(said.mapping.clone()).into_response();
-    }
-    let missing = |kind: &str| (StatusCode::BAD_REQUEST, json!({"__type": kind}).to_string()).into_response();
-    if asks_for("AWSEvents.DescribeEventBus") {
-        let there = axum::Json(json!({"Name": STACK})).into_response();
-        return if said.has_bus { there } else { missing("ResourceNotFoundException") };
-    }
-    if asks_for("AmazonSQS.GetQueueAttributes") {
-        let letters = if body.contains("sweep-letters") { said.letters } else { 0 };
-        let attributes = json!({"ApproximateNumberOfMessages": letters.to_string()});
-        return axum::Json(json!({"Attributes": attributes})).into_response();
-    }
-    if asks_for("DynamoDB_20120810.DescribeTable") {
-        return axum::Json(json!({"Table": said.table})).into_response();
-    }
-    if asks_for("DynamoDB_20120810.DescribeContinuousBackups") {
-        let recovery = json!({"PointInTimeRecoveryStatus": said.backups});
-        let told = json!({"ContinuousBackupsStatus": "ENABLED", "PointInTimeRecoveryDescription": recovery});
-        return axum::Json(json!({"ContinuousBackupsDescription": told})).into_response();
-    }
-    if asks_for("TrentService.DescribeKey") {
-        let told = json!({"KeyId": "1", "KeyState": said.key, "DeletionDate": 4_102_444_800_u32});
-        return axum::Json(json!({"KeyMetadata": told})).into_response();
+    let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok());
+    if let Some(answer) = of_data_and_events(said, uri, target.unwrap_or_default(), &body) {
+        return answer;
     }
     if asks_for("TrentService.GetKeyPolicy") {
         let policy =
@@ -291,6 +270,36 @@ fn answer(said: &Said, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Response
         said.status
     )
     .into_response()
+}
+
+/// What is said of the table, its key, and the way of the events.
+fn of_data_and_events(said: &Said, uri: &Uri, target: &str, body: &str) -> Option<Response> {
+    if uri.path().starts_with("/2015-03-31/event-source-mappings/mapping-1") {
+        return Some(axum::Json(said.mapping.clone()).into_response());
+    }
+    let missing = |kind: &str| (StatusCode::BAD_REQUEST, json!({"__type": kind}).to_string()).into_response());
+    if target == "AWSEvents.DescribeEventBus" {
+        let there = axum::Json(json!({"Name": STACK})).into_response();
+        return Some(if said.has_bus { there } else { missing("ResourceNotFoundException") });
+    }
+    if target == "AmazonSQS.GetQueueAttributes" {
+        let letters = if body.contains("sweep-letters") { said.letters } else { 0 };
+        let attributes = json!({"ApproximateNumberOfMessages": letters.to_string()});
+        return Some(axum::Json(json!({"Attributes": attributes})).into_response());
+    }
+    if target == "DynamoDB_20120810.DescribeTable" {
+        return Some(axum::Json(json!({"Table": said.table})).into_response());
+    }
+    if target == "DynamoDB_20120810.DescribeContinuousBackups" {
+        let recovery = json!({"PointInTimeRecoveryStatus": said.backups});
+        let told = json!({"ContinuousBackupsStatus": "ENABLED", "PointInTimeRecoveryDescription": recovery});
+        return Some(axum::Json(json!({"ContinuousBackupsDescription": told})).into_response());
+    }
+    if target == "TrentService.DescribeKey" {
+        let told = json!({"KeyId": "1", "KeyState": said.key, "DeletionDate": 4_102_444_800_u32});
+        return Some(axum::Json(json!({"KeyMetadata": told})).into_response());
+    }
+    None
 }
 
 /// The alarms in CBOR, which is what CloudWatch speaks: maps, lists and texts are all that this needs.
@@ -576,6 +585,9 @@ fn the_doctor_looks_at_what_only_aws_has() {
     }
 }
 
+/// The check, its level, a word of it, and what is wrong.
+type Fault<'a> = (&'a str, &'a str, &'a str, &'a dyn Fn(&mut Said));
+
 const NEW_CHECKS: [&str; 11] = [
     "version",
     "table stream",
@@ -593,28 +605,28 @@ const NEW_CHECKS: [&str; 11] = [
 #[test]
 fn the_doctor_looks_at_what_keeps_the_tokens_and_tells_the_events() {
     let aws = Aws::new();
-    let faults: [(&str, &str, &str, &dyn Fn(&mut Said)); 20] = [
+    let faults: [Fault<'_>; 20] = [
         ("version", "warn", "the stack is of 0.0.9", &|said| {
-            said.outputs.last_mut().unwrap().1 = "0.0.9".to_owned()
+            said.outputs.last_mut().unwrap().1 = "0.0.9".to_owned();
         }),
         ("version", "warn", "does not tell its version", &|said| _ = said.outputs.pop()),
         ("table stream", "fail", "is switched off", &|said| {
-            _ = said.table.as_object_mut().unwrap().remove("StreamSpecification")
+            _ = said.table.as_object_mut().unwrap().remove("StreamSpecification");
         }),
         ("table stream", "fail", "both images", &|said| {
-            said.table["StreamSpecification"]["StreamViewType"] = json!("KEYS_ONLY")
+            said.table["StreamSpecification"]["StreamViewType"] = json!("KEYS_ONLY");
         }),
         ("table protection", "fail", "one call deletes every token", &|said| {
-            said.table["DeletionProtectionEnabled"] = json!(false)
+            said.table["DeletionProtectionEnabled"] = json!(false);
         }),
         ("table encryption", "fail", "DynamoDB's own", &|said| {
-            _ = said.table.as_object_mut().unwrap().remove("SSEDescription")
+            _ = said.table.as_object_mut().unwrap().remove("SSEDescription");
         }),
         ("table encryption", "fail", "another key", &|said| {
-            said.table["SSEDescription"]["KMSMasterKeyArn"] = json!("other")
+            said.table["SSEDescription"]["KMSMasterKeyArn"] = json!("other");
         }),
         ("table encryption", "fail", "does not reach", &|said| {
-            said.table["SSEDescription"]["InaccessibleEncryptionDateTime"] = json!(1)
+            said.table["SSEDescription"]["InaccessibleEncryptionDateTime"] = json!(1);
         }),
         ("backups", "fail", "point-in-time recovery is off", &|said| said.backups = "DISABLED"),
         ("data key", "fail", "kms cancel-key-deletion", &|said| said.key = "PendingDeletion"),
@@ -622,14 +634,14 @@ fn the_doctor_looks_at_what_keeps_the_tokens_and_tells_the_events() {
         ("data key", "fail", "its state is Unavailable", &|said| said.key = "Unavailable"),
         ("stack protection", "warn", "update-termination-protection", &|said| said.is_protected = false),
         ("events mapping", "fail", "update-event-source-mapping --enabled --uuid mapping-1", &|said| {
-            said.mapping["State"] = json!("Disabled")
+            said.mapping["State"] = json!("Disabled");
         }),
         ("events mapping", "warn", "is Enabling", &|said| said.mapping["State"] = json!("Enabling")),
         ("events mapping", "fail", "does not get on", &|said| {
-            said.mapping["LastProcessingResult"] = json!("PROBLEM: Function call failed")
+            said.mapping["LastProcessingResult"] = json!("PROBLEM: Function call failed");
         }),
         ("events mapping", "fail", "not the table's any more", &|said| {
-            said.mapping["EventSourceArn"] = json!("stream-0")
+            said.mapping["EventSourceArn"] = json!("stream-0");
         }),
         ("event bus", "fail", "it is not there", &|said| said.has_bus = false),
         ("dead letters", "fail", "3 in sweep-letters", &|said| said.letters = 3),
@@ -673,11 +685,11 @@ fn an_alarm_is_made_to_ring_once_if_anybody_is_told() {
     let told = ring(1);
     assert_eq!((text(&told, "/check"), text(&told, "/level")), ("test alarm", "ok"));
     assert!(text(&told, "/detail").contains("whoever subscribes to alarms gets"), "{told}");
-    let rung = std::mem::take(&mut aws.said.lock().unwrap().rung);
-    assert_eq!(rung.len(), 2);
+    let set = std::mem::take(&mut aws.said.lock().unwrap().rung);
+    assert_eq!(set.len(), 2);
     let of = |said: &str, parts: [&str; 3]| parts.iter().all(|part| said.contains(part));
-    assert!(of(&rung[0], ["threads-auth-sweep-missed", "ALARM", "TEST"]), "{rung:?}");
-    assert!(of(&rung[1], ["threads-auth-sweep-missed", "OK", "is over"]), "{rung:?}");
+    assert!(of(&set[0], ["threads-auth-sweep-missed", "ALARM", "TEST"]), "{set:?}");
+    assert!(of(&set[1], ["threads-auth-sweep-missed", "OK", "is over"]), "{set:?}");
 
     // Nothing is told that has been told, or to nobody.
     aws.say(|said| said.alarms.retain(|(name, ..)| name.ends_with("rings")));

@@ -93,18 +93,15 @@ pub(super) async fn backups(deployed: &Deployed, name: &str) -> Finding {
     };
     let recovery =
         answer.continuous_backups_description.and_then(|told| told.point_in_time_recovery_description);
-    match recovery.as_ref().and_then(|recovery| recovery.point_in_time_recovery_status.as_ref()) {
-        Some(PointInTimeRecoveryStatus::Enabled) => {
-            let since = recovery.and_then(|recovery| recovery.earliest_restorable_date_time);
-            let since = since.and_then(|time| jiff::Timestamp::from_second(time.secs()).ok());
-            let since = since.map_or_else(String::new, |since| format!(", as of any second since {since}"));
-            ok(CHECK, format!("the table can be restored{since}"))
-        }
-        _ => {
-            let next = format!("What is lost from now on cannot be restored. {DEPLOY}");
-            fail(CHECK, "point-in-time recovery is off", next)
-        }
+    let status = recovery.as_ref().and_then(|recovery| recovery.point_in_time_recovery_status.as_ref());
+    if status != Some(&PointInTimeRecoveryStatus::Enabled) {
+        let next = format!("What is lost from now on cannot be restored. {DEPLOY}");
+        return fail(CHECK, "point-in-time recovery is off", next);
     }
+    let since = recovery.and_then(|recovery| recovery.earliest_restorable_date_time);
+    let since = since.and_then(|time| jiff::Timestamp::from_second(time.secs()).ok());
+    let since = since.map_or_else(String::new, |since| format!(", as of any second since {since}"));
+    ok(CHECK, format!("the table can be restored{since}"))
 }
 
 /// Whether the key that all of it depends on is usable, and stays so.
@@ -165,7 +162,8 @@ pub(super) async fn protection(deployed: &Deployed, table: &str) -> Finding {
         Ok(answer) => answer,
         Err(error) => return unseen(CHECK, &error, "cloudformation:DescribeStacks"),
     };
-    if answer.stacks().first().and_then(|stack| stack.enable_termination_protection()) == Some(true) {
+    let described = answer.stacks().first();
+    if described.is_some_and(|stack| stack.enable_termination_protection == Some(true)) {
         return ok(CHECK, format!("the stack {stack}, which has the table, cannot be deleted"));
     }
     let next = format!(

@@ -14,6 +14,6 @@ pub use delete_person::PersonDeleted;
 pub use import::{ImportError, Imported};
 pub use inspections::Inspections;
 pub use personal_data::{PersonalData, PersonalDataError, Record};
-pub use replace::{Comparison, Loss, Replaced, Spoilt, Verdict};
+pub use replace::{Comparison, Loss, Replaced, RestoreError, Spoilt, Verdict};
 pub use reseal::{ResealError, ResealReport, Unopened};
-pub use restore::{Left, RestoreError, RestoreReport};
+pub use restore::{Left, RestoreReport};

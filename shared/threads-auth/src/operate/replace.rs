@@ -7,14 +7,24 @@
 use jiff::Timestamp;
 use threads_auth_model::seal::{Purpose, SealError};
 use threads_auth_model::{Attribute, Ends, Grant, Inconsistency, Key, Row, Status, Vault, backup};
-use threads_auth_store::{Committed, Item, StoreError, row};
+use threads_auth_store::{Committed, Item, SecretsError, StoreError, row};
 use threads_graph::UserId;
 
-use super::restore::RestoreError;
 use crate::clients::Clients;
 
 /// How often a replacement is tried while the user's ends change.
 const ATTEMPTS: u32 = 5;
+
+/// Why a restore ended early. It can be repeated.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The keyring, which names the deleted, could not be read.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
+    /// DynamoDB failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
 
 /// The reason why a row is of no use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -181,7 +191,7 @@ pub(crate) async fn compare(
     let seen = store.lying_at(&key).await?;
     let backed_up = store.backed_up(from, &key).await?;
     let there = store.backed_up(from, &tombstone).await?.map(|item| row(&item)).unwrap_or_default();
-    let (ends_there, ends_here) = (Ends::of(&there), Ends::of(&store.lying_at(&tombstone).await?));
+    let (ends_there, noted) = (Ends::of(&there), Ends::of(&store.lying_at(&tombstone).await?));
     let present = match seen.get(Attribute::Pk) {
         Some(_) => Some(read(clients, &vault, store.grants_table(), (&key, &seen), now).await),
         None => None,
@@ -190,7 +200,7 @@ pub(crate) async fn compare(
         Some(item) => Some(read(clients, &vault, from, (&key, &row(item)), now).await),
         None => None,
     };
-    let ends = later(&ends_here, &ends_there);
+    let ends = later(&noted, &ends_there);
     let mut verdict = judge(&seen, present.as_ref(), backup.as_ref(), &ends, now);
     let backed_up = backed_up.unwrap_or_default();
     if verdict == Verdict::Replaceable && row(&backed_up) == seen {

@@ -14,10 +14,10 @@ use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use serde::Serialize;
 use threads_auth_model::{Ends, Grant, Key, RevokedBy, rules};
-use threads_auth_store::{SecretsError, Store, StoreError, Taken, row};
+use threads_auth_store::{Store, StoreError, Taken, row};
 use threads_graph::UserId;
 
-use super::replace::{Replaced, Spoilt, Verdict, compare, read, replace};
+use super::replace::{Replaced, RestoreError, Spoilt, Verdict, compare, read, replace};
 use crate::clients::Clients;
 
 /// How often a row is tried that somebody else changes meanwhile.
@@ -51,17 +51,6 @@ pub struct Left {
     pub spoilt: Spoilt,
     /// Whether the backup's can take its place. None without a user's id, by which to look.
     pub verdict: Option<Verdict>,
-}
-
-/// Why a restore ended early. It can be repeated.
-#[derive(Debug, thiserror::Error)]
-pub enum RestoreError {
-    /// The keyring, which names the deleted, could not be read.
-    #[error(transparent)]
-    Secrets(#[from] SecretsError),
-    /// DynamoDB failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 /// Copies what the table in use lacks from the table `from`, a backup of it, and replaces what is of
