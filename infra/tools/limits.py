@@ -56,6 +56,7 @@ WAF_RATE = f"{AWS}/waf/latest/APIReference/API_RateBasedStatement.html"
 # The rows: the property, what it may be, and the page that says so.
 TABLE = []
 RULES = []
+DATA_RULES = []
 EDGE_RULES = []
 
 
@@ -146,7 +147,7 @@ limit("AWS::Scheduler::Schedule", "Description", at_most(512), SCHEDULER_SCHEDUL
 limit("AWS::SQS::Queue", "MessageRetentionPeriod", between(60, 1_209_600), SQS_QUEUE)
 DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
 limit("AWS::Logs::LogGroup", "RetentionInDays", one_of(*DAYS), LOG_RETENTION)
-limit("AWS::KMS::Key", "PendingWindowInDays", between(7, 30), KMS_DELETION)
+limit("AWS::KMS::Key", "PendingWindowInDays", between(7, 30), KMS_DELETION, DATA_RULES)
 limit("AWS::ApiGatewayV2::Integration", "TimeoutInMillis", between(50, 30_000), API_GATEWAY_QUOTAS)
 limit("AWS::ApiGatewayV2::Stage", "AccessLogSettings.Format", at_most(3_072), API_GATEWAY_QUOTAS)
 limit("AWS::ApiGatewayV2::Stage", "DefaultRouteSettings.ThrottlingRateLimit", between(1, 10_000), API_GATEWAY_THROTTLES)
@@ -159,7 +160,7 @@ limit("AWS::CloudWatch::Alarm", "Dimensions", few(30), METRIC_ALARM)
 limit("AWS::CloudWatch::Alarm", "Metrics.*.Expression", at_most(2_048), METRIC_QUERY)
 limit("AWS::CloudWatch::Alarm", "Metrics.*.Id", ("a small letter, then letters, digits or _", lambda id: re.fullmatch(r"[a-z]\w{0,254}", id)), METRIC_QUERY)
 limit("AWS::IAM::ManagedPolicy", "Description", at_most(1_000), IAM_POLICY)
-limit("AWS::SecretsManager::Secret", "Description", at_most(2_048), SECRET)
+limit("AWS::SecretsManager::Secret", "Description", at_most(2_048), SECRET, DATA_RULES)
 limit("AWS::Events::EventBus", "Description", at_most(512), EVENT_BUS)
 
 # With the longest stack name, and the longest name of a region.
@@ -245,7 +246,7 @@ def listed(value):
     return value if isinstance(value, list) else [value]
 
 
-@limited("32 KB; whoever makes the key may change its policy later", f"{KMS_QUOTAS} and {KMS_KEY}")
+@limited("32 KB; whoever makes the key may change its policy later", f"{KMS_QUOTAS} and {KMS_KEY}", DATA_RULES)
 def the_keys_policy_locks_nobody_out(template):
     problems = []
     for name, key in of_type(template, "AWS::KMS::Key").items():
@@ -414,7 +415,7 @@ def holds(condition, given):
 
 def refused(template, parameters, region):
     """The reasons for which CloudFormation refuses these parameters before it makes anything."""
-    given = {name: str(parameter.get("Default", "")) for name, parameter in template["Parameters"].items()}
+    given = {name: str(parameter.get("Default", name)) for name, parameter in template.get("Parameters", {}).items()}
     given |= parameters | {"AWS::Region": region}
     return [
         assertion["AssertDescription"]
@@ -489,4 +490,5 @@ def web_acls_are_small(template):
     return problems
 
 
+DATA_RULES += [the_template_is_not_too_large, outputs_are_described_in_short]
 EDGE_RULES.append(the_template_is_not_too_large)

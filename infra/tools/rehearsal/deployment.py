@@ -6,27 +6,32 @@ import subprocess
 
 from samcli.yamlhelper import yaml_dump, yaml_parse
 
+import render
 import wiring
 from .backends import signed
 from .stage import DOMAIN, REGION, STACK, Browser, client, expect, until
 
 
 def deploy(stage):
-    """`sam deploy`, as an operator would, with a domain and with Threads' address changed to the sandbox's."""
+    """`sam deploy` of the data and of the service, as an operator would, with a domain and with Threads' address changed to the
+    sandbox's."""
     client("s3").create_bucket(Bucket=STACK)
     stage.alarm_topic = client("sns").create_topic(Name="alarms")["TopicArn"]
+    stage.data = deploy_data(stage, f"{STACK}-data")
     simplified = sam_deploy(stage, "TRACE")
     urls = [stage.outputs[name] for name in ("RedirectCallbackUrl", "UninstallCallbackUrl", "DeleteCallbackUrl")]
     expected = [f"https://{DOMAIN}/{path}" for path in ("callback", "deauthorize", "data-deletion")]
     expect("the three URLs for Meta's dashboard", urls == expected, urls)
-    return f"{len(stage.ids)} resources; the emulator knows no alarms on sums, so {simplified} look at one metric"
+    return f"{len(stage.ids)} resources and {len(ids_of(f'{STACK}-data'))} of the data's; the emulator knows no alarms on sums, so {simplified} look at one metric"
 
 
 def upgrade(stage):
-    """Another deployment over it replaces no table, key, secret or bus, and Ada's token is still handed out."""
-    before = dict(stage.ids)
+    """Another deployment over both replaces no table, key, secret or bus, and Ada's token is still handed out."""
+    before = stage.ids | ids_of(f"{STACK}-data")
+    expect("the same data", deploy_data(stage, f"{STACK}-data") == stage.data, stage.data)
     sam_deploy(stage, "DEBUG")
-    changed = {name for name in before if before[name] != stage.ids.get(name)}
+    after = stage.ids | ids_of(f"{STACK}-data")
+    changed = {name for name in before if before[name] != after.get(name)}
     expect("everything is still what it was", not changed, changed)
     variables = stage.environment("Token")
     expect("the change arrived", variables["LOG_LEVEL"] == "DEBUG", variables["LOG_LEVEL"])
@@ -35,9 +40,29 @@ def upgrade(stage):
     stage.canaries.append(vended.json()["access_token"])
 
 
+def deploy_data(stage, stack):
+    """`sam deploy` of the data's stack, of which nothing has to be built: its outputs."""
+    template = str(render.INFRA / "data.yaml")
+    command = [stage.sam, "deploy", "--template-file", template, "--stack-name", stack, "--region", REGION]
+    command += ["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    expect("sam deploy of the data", done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:])
+    return outputs_of(stack)
+
+
+def outputs_of(stack):
+    found = client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+    return {output["OutputKey"]: output["OutputValue"] for output in found["Outputs"]}
+
+
+def ids_of(stack):
+    summaries = client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack)
+    return {r["LogicalResourceId"]: r["PhysicalResourceId"] for p in summaries for r in p["StackResourceSummaries"]}
+
+
 def sam_deploy(stage, log_level):
     origin = f"http://{stage.threads.netloc}"
-    parameters = {
+    parameters = stage.data | {
         "Architecture": "x86_64",
         "DomainName": DOMAIN,
         "CertificateArn": f"arn:aws:acm:{REGION}:000000000000:certificate/00000000-0000-0000-0000-000000000000",
@@ -55,10 +80,7 @@ def sam_deploy(stage, log_level):
     command += [f"{name}={value}" for name, value in parameters.items()]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     expect("sam deploy", done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:])
-    stack = client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]
-    stage.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-    summaries = client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=STACK)
-    stage.ids = {r["LogicalResourceId"]: r["PhysicalResourceId"] for p in summaries for r in p["StackResourceSummaries"]}
+    stage.outputs, stage.ids = outputs_of(STACK), ids_of(STACK)
     return simplified
 
 
