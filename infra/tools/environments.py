@@ -187,7 +187,7 @@ def environments_can_be_deployed(subject):
             problems.append(f"{name}: the alarms' topic is in another region")
         if template["Bytes"] > 51_200 and not (deploy.get("resolve_s3") or deploy.get("s3_bucket")):
             problems.append(f"{name}: a template of {template['Bytes']} bytes has to go through S3")
-        if not is_data(name) and "CAPABILITY_IAM" not in deploy.get("capabilities", ""):
+        if "CAPABILITY_IAM" not in deploy.get("capabilities", ""):
             problems.append(f"{name} may not make roles")
     problems += [f"{stacks.count(stack)} environments have the stack {stack}" for stack in sorted(set(stacks)) if stacks.count(stack) > 1]
     return problems

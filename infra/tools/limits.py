@@ -18,6 +18,10 @@ API_GATEWAY_QUOTAS = f"{AWS}/apigateway/latest/developerguide/http-api-quotas.ht
 API_GATEWAY_THROTTLES = f"{AWS}/apigateway/latest/developerguide/limits.html"
 API_GATEWAY_API = f"{AWS}/apigatewayv2/latest/api-reference/apis.html"
 API_GATEWAY_ROUTES = f"{AWS}/apigateway/latest/developerguide/http-api-develop-routes.html"
+BACKUP_PLAN = f"{AWS}/aws-backup/latest/devguide/API_BackupPlanInput.html"
+BACKUP_RULE = f"{AWS}/aws-backup/latest/devguide/API_BackupRuleInput.html"
+BACKUP_SELECTION = f"{AWS}/aws-backup/latest/devguide/API_BackupSelection.html"
+BACKUP_VAULT = f"{AWS}/aws-backup/latest/devguide/API_CreateBackupVault.html"
 CLOUDFORMATION = f"{AWS}/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html"
 CLOUDFORMATION_OUTPUTS = f"{AWS}/AWSCloudFormation/latest/UserGuide/outputs-section-structure.html"
 CLOUDFORMATION_PARAMETERS = f"{AWS}/AWSCloudFormation/latest/UserGuide/parameters-section-structure.html"
@@ -25,6 +29,9 @@ CLOUDFRONT = f"{AWS}/cloudfront/latest/APIReference/API_DistributionConfig.html"
 CLOUDFRONT_ERRORS = f"{AWS}/AmazonCloudFront/latest/DeveloperGuide/HTTPStatusCodes.html"
 CLOUDFRONT_ORIGIN = f"{AWS}/cloudfront/latest/APIReference/API_CustomOriginConfig.html"
 EVENT_BUS = f"{AWS}/eventbridge/latest/APIReference/API_CreateEventBus.html"
+EVENT_PATTERN = f"{AWS}/eventbridge/latest/userguide/eb-quota.html"
+EVENT_RULE = f"{AWS}/eventbridge/latest/APIReference/API_PutRule.html"
+EVENT_TEXT = f"{AWS}/eventbridge/latest/APIReference/API_InputTransformer.html"
 IAM = f"{AWS}/IAM/latest/UserGuide/reference_iam-quotas.html"
 IAM_POLICY = f"{AWS}/IAM/latest/APIReference/API_CreatePolicy.html"
 KMS_DELETION = f"{AWS}/kms/latest/APIReference/API_ScheduleKeyDeletion.html"
@@ -171,6 +178,16 @@ limit("AWS::Logs::LogGroup", "LogGroupName", named(r"[\w./#-]", 512), LOG_GROUP)
 limit("AWS::CloudWatch::Alarm", "AlarmName", at_most(255), METRIC_ALARM)
 limit("AWS::CloudWatch::Dashboard", "DashboardName", named(r"[A-Za-z0-9_-]", 255), METRIC_DASHBOARD)
 
+limit("AWS::Events::Rule", "Description", at_most(512), EVENT_RULE, DATA_RULES)
+limit("AWS::Events::Rule", "Targets", few(5), EVENT_PATTERN, DATA_RULES)
+limit("AWS::Events::Rule", "Targets.*.InputTransformer.InputPathsMap", few(100), EVENT_TEXT, DATA_RULES)
+limit("AWS::Events::Rule", "Targets.*.InputTransformer.InputTemplate", at_most(8_192), EVENT_TEXT, DATA_RULES)
+limit("AWS::Backup::BackupVault", "BackupVaultName", named(r"[A-Za-z0-9_-]", 50), BACKUP_VAULT, DATA_RULES)
+limit("AWS::Backup::BackupPlan", "BackupPlan.BackupPlanName", named(r"[A-Za-z0-9_.-]", 50), BACKUP_PLAN, DATA_RULES)
+limit("AWS::Backup::BackupPlan", "BackupPlan.BackupPlanRule.*.RuleName", named(r"[A-Za-z0-9_.-]", 50), BACKUP_RULE, DATA_RULES)
+limit("AWS::Backup::BackupPlan", "BackupPlan.BackupPlanRule.*.StartWindowMinutes", between(60, 52_560_000), BACKUP_RULE, DATA_RULES)
+limit("AWS::Backup::BackupSelection", "BackupSelection.SelectionName", named(r"[A-Za-z0-9_.-]", 50), BACKUP_SELECTION, DATA_RULES)
+
 limit("AWS::WAFv2::WebACL", "Scope", one_of("CLOUDFRONT"), WAF_ACL, EDGE_RULES)
 limit("AWS::WAFv2::WebACL", "Rules.*.Statement.RateBasedStatement.Limit", between(10, 2_000_000_000), WAF_RATE, EDGE_RULES)
 limit("AWS::WAFv2::WebACL", "Rules.*.Statement.RateBasedStatement.EvaluationWindowSec", one_of(60, 120, 300, 600), WAF_RATE, EDGE_RULES)
@@ -266,6 +283,16 @@ def the_keys_policy_locks_nobody_out(template):
             problems.append(f"{name}: the account may not change the policy, so KMS refuses the key")
         if properties.get("BypassPolicyLockoutSafetyCheck"):
             problems.append(f"{name} is made without KMS's check that somebody may change its policy")
+    return problems
+
+
+@limited("2,048 characters, unless the account has asked for more", EVENT_PATTERN, DATA_RULES)
+def event_patterns_are_not_too_long(template):
+    problems = []
+    for name, rule in of_type(template, "AWS::Events::Rule").items():
+        pattern = json.dumps(filled(template, rule["Properties"]["EventPattern"]), separators=(",", ":"))
+        if len(pattern) > 2_048:
+            problems.append(f"{name} has a pattern of {len(pattern)} characters")
     return problems
 
 
@@ -415,7 +442,7 @@ def holds(condition, given):
 
 def refused(template, parameters, region):
     """The reasons for which CloudFormation refuses these parameters before it makes anything."""
-    given = {name: str(parameter.get("Default", name)) for name, parameter in template.get("Parameters", {}).items()}
+    given = {name: str(parameter.get("Default", name)) for name, parameter in template["Parameters"].items()}
     given |= parameters | {"AWS::Region": region}
     return [
         assertion["AssertDescription"]
@@ -490,5 +517,5 @@ def web_acls_are_small(template):
     return problems
 
 
-DATA_RULES += [the_template_is_not_too_large, outputs_are_described_in_short]
+DATA_RULES += [the_template_is_not_too_large, parameters_are_described_in_short, outputs_are_described_in_short]
 EDGE_RULES.append(the_template_is_not_too_large)

@@ -72,10 +72,11 @@ drop("queues_are_encrypted_and_patient", "a queue in the clear", "SweepDeadLette
 put("queues_are_encrypted_and_patient", "dead letters that go after an hour", "EventsDeadLetters", [P, "MessageRetentionPeriod"], 3600)
 
 
-for name in ("DataKey", "GrantsTable", "ShortLivedTable", "AppSecret", "KeyringSecret"):
+for name in (*KEPT_DATA, "BackupVault"):
     put("data_is_kept", f"{name} deleted with the stack", name, ["DeletionPolicy"], "Delete", "data")
     put("data_is_kept", f"{name} left behind by a first try", name, ["DeletionPolicy"], "Retain", "data")
     drop("data_is_kept", f"{name} deleted when replaced", name, ["UpdateReplacePolicy"], "data")
+for name in KEPT_DATA:
 
     @breaks("nothing_here_keeps_data", f"{name} in the service's stack")
     def _(mutant, name=name):
@@ -98,6 +99,71 @@ def _(mutant):
     mutant.clear()
     mutant.update(json.loads(text))
 
+
+def detail(*path):
+    return [P, "EventPattern", "detail", *path]
+
+
+RINGS = "destroying_the_data_rings"
+put(RINGS, "a key that may be switched off unheard", "KeyInDanger", detail("eventName"), ["ScheduleKeyDeletion"], "data")
+put(RINGS, "a key whose deletion nobody hears of", "KeyInDanger", detail("eventName"), ["DisableKey"], "data")
+drop(RINGS, "every key of the account", "KeyInDanger", detail("resources"), "data")
+drop(RINGS, "calls that were refused", "KeyInDanger", detail("errorCode"), "data")
+put(RINGS, "a key that may be switched on", "KeyInDanger", detail("eventName"), ["DisableKey", "EnableKey", "ScheduleKeyDeletion"], "data")
+put(RINGS, "a message that is switched off", "KeyInDanger", [P, "State"], "DISABLED", "data")
+put(RINGS, "messages of another service's", "KeyInDanger", [P, "EventPattern", "source"], ["aws.s3"], "data")
+put(RINGS, "messages that are no calls", "KeyInDanger", [P, "EventPattern", "detail-type"], ["AWS Service Event via CloudTrail"], "data")
+drop(RINGS, "a keyring that may be deleted unheard", "SecretsInDanger", detail("responseElements", "aRN", 1), "data")
+drop(RINGS, "every secret of the account", "SecretsInDanger", detail("responseElements"), "data")
+drop(RINGS, "a table that may be deleted unheard", "TablesInDanger", detail("$or", 0), "data")
+drop(RINGS, "a protection that may be switched off unheard", "TablesInDanger", detail("$or", 1), "data")
+drop(RINGS, "backups that may be switched off unheard", "TablesInDanger", detail("$or", 2), "data")
+drop(RINGS, "a table that is named by its ARN", "TablesInDanger", detail("$or", 0, "requestParameters", "tableName", 1), "data")
+drop(RINGS, "every change of the table", "TablesInDanger", detail("$or", 1, "requestParameters", "deletionProtectionEnabled"), "data")
+put(RINGS, "a protection that is switched on", "TablesInDanger", detail("$or", 1, "requestParameters", "deletionProtectionEnabled"), [False, True], "data")
+
+TOLD = "dangers_are_told_in_words"
+TRANSFORMER = [P, "Targets", 0, "InputTransformer"]
+drop(TOLD, "a message of 2 KB of JSON", "KeyInDanger", TRANSFORMER, "data")
+put(TOLD, "a message without quotes", "KeyInDanger", [*TRANSFORMER, "InputTemplate"], "<who> has called <what>. Runbook: infra/README.md, data-in-danger.", "data")
+put(TOLD, "a message without a runbook", "KeyInDanger", [*TRANSFORMER, "InputTemplate"], '"<who> has called <what>."', "data")
+drop(TOLD, "a message of nobody", "SecretsInDanger", [*TRANSFORMER, "InputPathsMap", "who"], "data")
+put(TOLD, "a message without its table", "TablesInDanger", [*TRANSFORMER, "InputPathsMap", "table"], "$.detail.tableName", "data")
+put(TOLD, "a message to nobody", "KeyInDanger", [P, "Targets", 0, "Arn"], {"Ref": "AlarmTopicArn"}, "data")
+
+TOPIC = "the_topic_takes_alarms_and_events"
+PUBLISHING = [P, "PolicyDocument", "Statement"]
+drop(TOPIC, "a topic that no alarm reaches", "AlarmTopicPolicy", [*PUBLISHING, 0], "data")
+drop(TOPIC, "a topic that no event reaches", "AlarmTopicPolicy", [*PUBLISHING, 1], "data")
+drop(TOPIC, "alarms of every account", "AlarmTopicPolicy", [*PUBLISHING, 0, "Condition"], "data")
+put(TOPIC, "a condition that refuses every event", "AlarmTopicPolicy", [*PUBLISHING, 1, "Condition"], {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}, "data")
+put(TOPIC, "a topic for everybody", "AlarmTopicPolicy", [*PUBLISHING, 1, "Principal"], "*", "data")
+
+GRANTS_ALONE = "backups_see_the_grants_alone"
+BACKING_UP = [P, "PolicyDocument", "Statement"]
+put(GRANTS_ALONE, "backups of every table", "BackupRolePolicy", [*BACKING_UP, 0, "Resource"], {"Fn::Sub": "arn:aws:dynamodb:${AWS::Region}:${AWS::AccountId}:table/*"}, "data")
+put(GRANTS_ALONE, "a role that reads rows", "BackupRolePolicy", [*BACKING_UP, 0, "Action"], ["dynamodb:Scan"], "data")
+drop(GRANTS_ALONE, "a backup's role that uses the key directly", "BackupRolePolicy", [*BACKING_UP, 2, "Condition"], "data")
+put(GRANTS_ALONE, "copies into any vault", "BackupRolePolicy", [*BACKING_UP, 3, "Fn::If", 1, "Resource"], {"Fn::Sub": "arn:aws:backup:*:${AWS::AccountId}:backup-vault:*"}, "data")
+put(GRANTS_ALONE, "a role for the functions too", "BackupRole", [P, "AssumeRolePolicyDocument", "Statement", 0, "Principal"], {"Service": ["backup.amazonaws.com", "lambda.amazonaws.com"]}, "data")
+drop(GRANTS_ALONE, "AWS Backup for another account", "BackupRole", [P, "AssumeRolePolicyDocument", "Statement", 0, "Condition"], "data")
+put(GRANTS_ALONE, "backups of sessions", "BackupSelection", [P, "BackupSelection", "Resources"], [{"Fn::GetAtt": ["ShortLivedTable", "Arn"]}], "data")
+
+END = "backups_end_as_somebody_has_said"
+PLAN = [P, "BackupPlan", "BackupPlanRule", 0]
+drop(END, "a plan that nobody has asked for", "BackupPlan", ["Condition"], "data")
+drop(END, "backups kept for ever", "BackupPlan", [*PLAN, "Lifecycle"], "data")
+drop(END, "copies kept for ever", "BackupPlan", [*PLAN, "CopyActions", "Fn::If", 1, 0, "Lifecycle"], "data")
+put(END, "backups kept for a year", "BackupPlan", [*PLAN, "Lifecycle", "DeleteAfterDays"], 365, "data")
+
+
+@breaks(END, "backups unless somebody says otherwise", "data")
+def _(mutant):
+    mutant["Parameters"]["BackupDays"]["Default"] = 30
+
+
+drop("the_table_comes_last", "a table before its messages", "GrantsTable", ["Metadata", "After", 1], "data")
+drop("the_table_comes_last", "a table before its backups' role", "GrantsTable", ["Metadata", "After", 2], "data")
 
 # The environments
 E = "environments"
@@ -542,6 +608,16 @@ put("Scheduler.ScheduleGroup.Name", "a group with a name longer than 64", "Sched
 put("ApiGatewayV2.Api.Name", "an API with a name longer than 128", "Api", [P, "Name"], {"Fn::Sub": "${AWS::StackName}-${AWS::StackName}"})
 put("Logs.LogGroup.LogGroupName", "a log group named with a space", "ApiLogs", [P, "LogGroupName"], {"Fn::Sub": "/aws/vendedlogs/${AWS::StackName} api"})
 put("CloudWatch.Alarm.AlarmName", "an alarm with a name longer than 255", "WaveAlarm", [P, "AlarmName"], {"Fn::Sub": "${AWS::StackName}-" * 4 + "wave"})
+put("Events.Rule.Description", "a message's long description", "KeyInDanger", [P, "Description"], "x" * 513, "data")
+put("Events.Rule.Targets", "a message to six topics", "KeyInDanger", [P, "Targets"], [{"Id": "a", "Arn": {"Ref": "AlarmTopicArn"}}] * 6, "data")
+put("Events.Rule.Targets.*.InputTransformer.InputPathsMap", "a message of 101 parts", "KeyInDanger", [*TRANSFORMER, "InputPathsMap"], {f"p{n}": "$.id" for n in range(101)}, "data")
+put("Events.Rule.Targets.*.InputTransformer.InputTemplate", "a message of 9 KB", "KeyInDanger", [*TRANSFORMER, "InputTemplate"], "x" * 9_000, "data")
+put("event_patterns_are_not_too_long", "a pattern of 3 KB", "KeyInDanger", detail("awsRegion"), ["x" * 3_000], "data")
+put("Backup.BackupVault.BackupVaultName", "a vault with the stack's name", "BackupVault", [P, "BackupVaultName"], {"Ref": "AWS::StackName"}, "data")
+put("Backup.BackupPlan.BackupPlan.BackupPlanName", "a plan with the stack's name", "BackupPlan", [P, "BackupPlan", "BackupPlanName"], {"Ref": "AWS::StackName"}, "data")
+put("Backup.BackupPlan.BackupPlan.BackupPlanRule.*.RuleName", "a rule of a plan with a space", "BackupPlan", [*PLAN, "RuleName"], "each day", "data")
+put("Backup.BackupPlan.BackupPlan.BackupPlanRule.*.StartWindowMinutes", "a backup that begins within a minute", "BackupPlan", [*PLAN, "StartWindowMinutes"], 1, "data")
+put("Backup.BackupSelection.BackupSelection.SelectionName", "a selection with a space", "BackupSelection", [P, "BackupSelection", "SelectionName"], "the grants", "data")
 put("CloudWatch.Dashboard.DashboardName", "a dashboard named with a dot", "Dashboard", [P, "DashboardName"], {"Fn::Sub": "${AWS::StackName}.${AWS::Region}"})
 put("dashboards_are_named_for_their_region", "one dashboard for all regions", "Dashboard", [P, "DashboardName"], {"Ref": "AWS::StackName"})
 
