@@ -9,9 +9,12 @@ may have: see longest.py.
 import json
 import re
 
+from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
+
+import adopt
 import longest
 from longest import filled, text, values
-from wiring import of_type, periods_of
+from wiring import KEPT_DATA, mentions, of_type, periods_of
 
 AWS = "https://docs.aws.amazon.com"
 API_GATEWAY_QUOTAS = f"{AWS}/apigateway/latest/developerguide/http-api-quotas.html"
@@ -32,6 +35,7 @@ EVENT_BUS = f"{AWS}/eventbridge/latest/APIReference/API_CreateEventBus.html"
 EVENT_PATTERN = f"{AWS}/eventbridge/latest/userguide/eb-quota.html"
 EVENT_RULE = f"{AWS}/eventbridge/latest/APIReference/API_PutRule.html"
 EVENT_TEXT = f"{AWS}/eventbridge/latest/APIReference/API_InputTransformer.html"
+IMPORT = f"{AWS}/AWSCloudFormation/latest/UserGuide/resource-import.html"
 IAM = f"{AWS}/IAM/latest/UserGuide/reference_iam-quotas.html"
 IAM_POLICY = f"{AWS}/IAM/latest/APIReference/API_CreatePolicy.html"
 KMS_DELETION = f"{AWS}/kms/latest/APIReference/API_ScheduleKeyDeletion.html"
@@ -293,6 +297,24 @@ def event_patterns_are_not_too_long(template):
         pattern = json.dumps(filled(template, rule["Properties"]["EventPattern"]), separators=(",", ":"))
         if len(pattern) > 2_048:
             problems.append(f"{name} has a pattern of {len(pattern)} characters")
+    return problems
+
+
+@limited("an import takes what has a DeletionPolicy, by its type's primary identifier, and makes nothing else", IMPORT, DATA_RULES)
+def the_data_can_be_imported(template):
+    """What adopt.py writes for a stack of before."""
+    given = dict.fromkeys(("GrantsTableName", "ShortLivedTableName", "DataKeyArn", "AppSecretArn", "KeyringSecretArn"), "x")
+    imported, named = adopt.template(template, "threads-auth"), adopt.resources(template, given)
+    problems = [f"{name} is left out" for name in sorted(KEPT_DATA.keys() - imported["Resources"].keys())]
+    for entry in named:
+        name, kind = entry["LogicalResourceId"], entry["ResourceType"]
+        resource = imported["Resources"][name]
+        identifiers = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", kind).schema["primaryIdentifier"]
+        if identifiers != [f"/properties/{key}" for key in entry["ResourceIdentifier"]]:
+            problems.append(f"{name} is known by {identifiers}")
+        if resource["DeletionPolicy"] != "Retain" or resource.get("UpdateReplacePolicy") != "Retain":
+            problems.append(f"{name} may be lost while it is imported")
+        problems += [f"{name} needs {other}" for other in sorted(mentions(template, resource) - imported["Resources"].keys())]
     return problems
 
 

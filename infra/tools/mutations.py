@@ -636,6 +636,11 @@ put(LOCKOUT, "a key that only its users administer", "DataKey", [*KEY_STATEMENT,
 put(LOCKOUT, "a key made without the check for a lockout", "DataKey", [P, "BypassPolicyLockoutSafetyCheck"], True, "data")
 put(LOCKOUT, "a key's policy of 33 KB", "DataKey", [*KEY_STATEMENT, "Sid"], "x" * 33_000, "data")
 
+IMPORTED = "the_data_can_be_imported"
+put(IMPORTED, "a key that AWS Backup's role may use, in an import without that role", "DataKey", [*KEY_STATEMENT, "Principal"], {"AWS": {"Fn::GetAtt": ["BackupRole", "Arn"]}}, "data")
+drop(IMPORTED, "a table that an import may replace", "GrantsTable", ["UpdateReplacePolicy"], "data")
+put(IMPORTED, "a table that cannot be imported", "ShortLivedTable", ["Type"], "AWS::DynamoDB::GlobalTable", "data")
+
 KILOBYTES = "environments_fit_into_four_kilobytes"
 for parameter in ("ReturnToAllowlist", "ThreadsGraphUrl"):
 

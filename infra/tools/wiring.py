@@ -499,7 +499,7 @@ def policies(template):
     for name, resource in template["Resources"].items():
         for policy in resource.get("Properties", {}).get("Policies", []) if resource["Type"] == "AWS::IAM::Role" else []:
             found[name] = resolved(template, policy["PolicyDocument"])
-        if resource["Type"] in ("AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy"):
+        if resource["Type"] in ("AWS::IAM::ManagedPolicy", "AWS::IAM::Policy"):
             found[name] = resolved(template, resource["Properties"]["PolicyDocument"])
     return found
 
