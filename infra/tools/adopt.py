@@ -1,13 +1,16 @@
-"""The data of a stack that has everything in one, for a stack of its own.
+"""Steps of a stack that has everything in one, to a stack for its data: UPGRADING.md has all of them.
 
-`aws cloudformation describe-stacks --stack-name STACK | adopt.py FOLDER` writes what `aws
-cloudformation create-change-set --change-set-type IMPORT` wants into FOLDER: `template.json` and
-`resources.json`. STACK has the service's parameters already. UPGRADING.md has all the steps.
+`adopt.py keep <FORMER >KEPT` writes the stack's template with all data kept, whatever becomes of the
+stack. `aws cloudformation describe-stacks --stack-name STACK | adopt.py import FOLDER` writes what
+`aws cloudformation create-change-set --change-set-type IMPORT` wants into FOLDER: `template.json` and
+`resources.json`. STACK has the service's parameters already.
 """
 
 import json
 import pathlib
 import sys
+
+from samcli.yamlhelper import yaml_dump, yaml_parse
 
 import render
 
@@ -42,7 +45,17 @@ def resources(source, given):
     ]
 
 
-def main(folder):
+def kept(former):
+    """A template of before, with all data kept. CloudFormation does not take a policy alone for a
+    change of a resource, but metadata it does."""
+    for name in IDENTIFIERS:
+        resource = former["Resources"][name]
+        resource |= {"DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain"}
+        resource["Metadata"] = resource.get("Metadata", {}) | {"Kept": "whatever becomes of the stack"}
+    return former
+
+
+def adopted(folder):
     stack = json.load(sys.stdin)["Stacks"][0]
     given = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
     source = render.source("data.yaml")
@@ -50,5 +63,15 @@ def main(folder):
         pathlib.Path(folder, f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
+def main(arguments):
+    match arguments:
+        case ["keep"]:
+            sys.stdout.write(yaml_dump(kept(yaml_parse(sys.stdin.read()))))
+        case ["import", folder]:
+            adopted(folder)
+        case _:
+            sys.exit(__doc__)
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1:])

@@ -14,7 +14,6 @@ from rehearsal.stage import Stage
 
 STEPS = [
     deployment.data,
-    first_deployment.without_data,
     first_deployment.a_name_that_is_taken,
     deployment.deploy,
     deployment.routes,
@@ -50,7 +49,7 @@ STEPS = [
 # What takes longer: `.ci/full drills` makes them.
 DRILLS = [
     deployment.data,
-    first_deployment.a_name_that_is_taken,
+    first_deployment.without_data,
     deployment.deploy,
     deployment.configure,
     lost_data.upgraded_keyring,

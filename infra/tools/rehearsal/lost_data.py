@@ -6,9 +6,10 @@ import subprocess
 import sys
 import tempfile
 
-import render
 from samcli.yamlhelper import yaml_parse
 
+import adopt
+import render
 import wiring
 from .deployment import deploy_data, deployed, for_the_emulator, ids_of, outputs_of, parameters, refusal, sam, sam_deploy, vend, written
 from .first_deployment import present
@@ -92,10 +93,7 @@ def a_stack_of_before(stage):
     former = of_before(stage)
     deployed(sam(stage, written(stage, "former", former), FORMER, **known))
     before = ids_of(FORMER)
-    # Both that would be deleted are kept from now on. The attribute alone would be no change.
-    for name in ("ShortLivedTable", "AppSecret"):
-        former["Resources"][name] |= {"DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain", "Metadata": {"Kept": "true"}}
-    deployed(sam(stage, written(stage, "former", former), FORMER, **known))
+    deployed(sam(stage, written(stage, "kept", adopt.kept(former)), FORMER, **known))
     # The service by parameters.
     outputs, dynamodb = outputs_of(FORMER), client("dynamodb")
     given = {name: outputs[name] for name in wiring.DATA if name in outputs}
@@ -110,7 +108,7 @@ def a_stack_of_before(stage):
     data_stack, cloudformation = f"{FORMER}-data", client("cloudformation")
     with tempfile.TemporaryDirectory() as folder:
         described = json.dumps(cloudformation.describe_stacks(StackName=FORMER), default=str)
-        subprocess.run([sys.executable, "adopt.py", folder], input=described, text=True, check=True)
+        subprocess.run([sys.executable, "adopt.py", "import", folder], input=described, text=True, check=True)
         template, resources = (pathlib.Path(folder, f"{name}.json").read_text() for name in ("template", "resources"))
     cloudformation.create_change_set(
         StackName=data_stack,
