@@ -59,9 +59,9 @@ DRILLS = [
     two_stacks.beside,
     two_stacks.doctors,
     first_deployment.deleted,
+    lost_data.dangers,
     lost_data.a_lost_table,
     lost_data.a_stack_of_before,
-    lost_data.dangers,
 ]
 
 

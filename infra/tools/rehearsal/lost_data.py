@@ -14,7 +14,7 @@ import wiring
 from .deployment import deploy_data, deployed, for_the_emulator, ids_of, outputs_of, parameters, refusal, sam, sam_deploy, vend, written
 from .first_deployment import present
 from .operators import operate
-from .stage import STACK, client, expect, until
+from .stage import REGION, STACK, client, expect, until
 
 FORMER = f"{STACK}-former"
 
@@ -129,14 +129,25 @@ def a_stack_of_before(stage):
 
 
 def dangers(stage):
-    """A call that endangers the data is told in words, by the rules that CloudFormation made."""
-    queue = client("sqs").create_queue(QueueName="dangers")["QueueUrl"]
-    arn = client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    policy = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": arn}
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [policy]})
-    client("sqs").set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy})
+    """The data's stack gets a topic and backups; the rules that CloudFormation made know the calls that endanger this data, and no
+    others, by the emulator's own reading of their patterns."""
     outputs = deploy_data(stage, STACK, AlarmEmail="operations@example.com", BackupDays="30")
     expect("a topic for both stacks", outputs.pop("AlarmTopicArn", None), outputs)
-    rules = {name: id for name, id in ids_of(f"{STACK}-data").items() if name.endswith("InDanger")}
+    ids, events = ids_of(f"{STACK}-data"), client("events")
+    rules = {name: events.describe_rule(Name=id.rpartition("|")[2])["EventPattern"] for name, id in ids.items() if name.endswith("InDanger")}
     expect("three rules", len(rules) == 3, rules)
-    return f"{len(rules)} rules"
+    real = {wiring.ARNS["AWS::KMS::Key"].format("DataKey"): stage.data["DataKeyArn"]}
+    real |= {wiring.ARNS["AWS::SecretsManager::Secret"].format(name): stage.data[f"{name}Arn"] for name in ("AppSecret", "KeyringSecret")}
+    for name in ("GrantsTable", "ShortLivedTable"):
+        arn = client("dynamodb").describe_table(TableName=ids[name])["Table"]["TableArn"]
+        real |= {f"{wiring.TABLE}{name}": arn, f'"{name}"': f'"{ids[name]}"'}
+    count = 0
+    for expected, event in [*wiring.DANGERS, *((None, event) for event in wiring.HARMLESS)]:
+        envelope = {"id": "1", "account": "000000000000", "time": "2026-01-01T00:00:00Z", "region": REGION, "resources": []}
+        text = json.dumps(envelope | event)
+        for written_as, found in real.items():
+            text = text.replace(written_as, found)
+        matching = [name for name, rule in rules.items() if events.test_event_pattern(EventPattern=rule, Event=text)["Result"]]
+        expect("who is told", matching == [expected] * (expected is not None), (text, matching))
+        count += 1
+    return f"{len(rules)} rules, {count} calls"
