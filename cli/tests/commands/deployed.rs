@@ -277,7 +277,7 @@ fn of_data_and_events(said: &Said, uri: &Uri, target: &str, body: &str) -> Optio
     if uri.path().starts_with("/2015-03-31/event-source-mappings/mapping-1") {
         return Some(axum::Json(said.mapping.clone()).into_response());
     }
-    let missing = |kind: &str| (StatusCode::BAD_REQUEST, json!({"__type": kind}).to_string()).into_response());
+    let missing = |kind: &str| (StatusCode::BAD_REQUEST, json!({"__type": kind}).to_string()).into_response();
     if target == "AWSEvents.DescribeEventBus" {
         let there = axum::Json(json!({"Name": STACK})).into_response();
         return Some(if said.has_bus { there } else { missing("ResourceNotFoundException") });

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 
+from .deployment import data_of
 from .operators import operate, operator
 from .stage import DOMAIN, ENDPOINT, STACK, call, client, expect
 
@@ -33,7 +34,7 @@ class FrontHandler(http.server.BaseHTTPRequestHandler):
         headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "content-length")}
         # The emulator finds no stack by what is in it.
         if b"Action=DescribeStackResources&" in body:
-            body += f"&StackName={STACK}".encode()
+            body += f"&StackName={data_of(STACK)}".encode()
         answer = call(host, ENDPOINT.port, self.command, self.path, headers, body)
         text = answer.body
         for old, new in front.puts.items():
@@ -88,8 +89,6 @@ def drills(stage):
     everything |= {"clock", "redirect URI", "schedule", "alarms", "key policy", "inspection", "pause", "version", "backups"}
     everything |= {"table stream", "table protection", "table encryption", "data key", "stack protection"}
     everything |= {"events mapping", "event bus", "dead letters"}
-    protect = lambda on: client("cloudformation").update_termination_protection(StackName=STACK, EnableTerminationProtection=on)  # noqa: E731
-    protect(True)
     well = examine(stage, "when all is well", {}, **stage.behind)
     expect("all checks", set(well) == everything, set(well) ^ everything)
 
@@ -190,7 +189,7 @@ def data_faults(stage):
     letter = lambda: sqs.send_message(QueueUrl=queue, MessageBody="rehearsed")  # noqa: E731
     yield "a letter", "dead letters", "1 in ", letter, lambda: sqs.purge_queue(QueueUrl=queue)
     protect = lambda on: lambda: client("cloudformation").update_termination_protection(  # noqa: E731
-        StackName=STACK, EnableTerminationProtection=on
+        StackName=data_of(STACK), EnableTerminationProtection=on
     )
     yield "a stack that can be deleted", {"stack protection": "warn"}, "update-termination-protection", protect(False), protect(True)
 
