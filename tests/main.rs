@@ -24,6 +24,7 @@ mod nowhere;
 mod operations;
 mod refresh;
 mod removal;
+mod restoring;
 mod server_errors;
 mod threats;
 mod unkind;

@@ -263,7 +263,7 @@ fn help_is_as_wide_as_the_terminal() {
     for page in pages["pages"].as_object().unwrap().keys() {
         let called = page.strip_prefix("threads-auth").unwrap().strip_suffix(".1").unwrap();
         // A dash stands between the words of a command, and in some of the names.
-        let names = ["authorize-url", "dead-letters"];
+        let names = ["authorize-url", "dead-letters", "restore-secret"];
         let called =
             names.iter().fold(called.to_owned(), |text, name| text.replace(name, &name.replace('-', "=")));
         let called = called.replace('-', " ").replace('=', "-");
@@ -356,6 +356,10 @@ fn the_manual_has_a_page_for_each_command() {
         "threads-auth-man.1",
         "threads-auth-pause.1",
         "threads-auth-refresh_token.1",
+        "threads-auth-restore-secret-app.1",
+        "threads-auth-restore-secret-keyring.1",
+        "threads-auth-restore-secret-show.1",
+        "threads-auth-restore-secret.1",
         "threads-auth-restore.1",
         "threads-auth-resume.1",
         "threads-auth-sandbox.1",
