@@ -154,7 +154,7 @@ mod tests {
         // A newer one of the backup's is the newer one.
         let newer = with(with(row(), A::Reference, "user-8"), A::ClaimedAt, at(3));
         assert_eq!(back(newer, &claimed, Ends::default(), true).text(A::Reference), Some("user-8"));
-        // Where nobody has claimed it here either, it is still to be claimed, as long as there is time.
+        // Where nobody has claimed it here either, it is still to be claimed while there is time.
         let row = back(unclaimed.clone(), &unclaimed, Ends::default(), true);
         assert_eq!(row.time(A::UnclaimedUntil), Some(at(20)));
         let late = with(unclaimed.clone(), A::UnclaimedUntil, at(9));

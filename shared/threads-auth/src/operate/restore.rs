@@ -53,8 +53,8 @@ pub struct Left {
     pub verdict: Option<Verdict>,
 }
 
-/// Copies what the table in use lacks from the table `from`, a backup of it, and replaces what is of
-/// no use there, if `replaces`. `progress` is told after each row, with one that was left.
+/// Copies what the table in use lacks from the table `from`, a backup of it, and replaces what is
+/// of no use there, if `replaces`. `progress` is told after each row, with one that was left.
 pub(crate) async fn restore(
     clients: &Clients,
     from: &str,
