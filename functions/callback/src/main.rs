@@ -5,5 +5,6 @@ use threads_auth_web::{Failure, serve_http, start};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
     let service = &start("callback").await?;
-    serve_http(|request, now| async move { callback::handle(service, &request, now).await }).await
+    serve_http(service.config(), |request, now| async move { callback::handle(service, &request, now).await })
+        .await
 }

@@ -9,5 +9,6 @@ use threads_auth_web::{Failure, configure, serve_http};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
     let service = &ThreadsAuth::new(configure("sessions")?)?;
-    serve_http(|request, now| async move { sessions::handle(service, &request, now).await }).await
+    serve_http(service.config(), |request, now| async move { sessions::handle(service, &request, now).await })
+        .await
 }

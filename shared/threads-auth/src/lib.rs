@@ -20,6 +20,7 @@ mod events;
 mod inspection;
 mod new_grant;
 mod operate;
+mod origin;
 mod refresh;
 mod removal;
 mod service;
@@ -38,6 +39,7 @@ pub use operate::{
     ImportError, Imported, Inspections, PersonDeleted, PersonalData, PersonalDataError, Record, ResealError,
     ResealReport, RestoreError, RestoreReport, Unopened,
 };
+pub use origin::{BadOriginSecrets, OriginProof, OriginSecrets};
 pub use refresh::{
     DEFAULT_MIN_VALID, InvalidTokenHash, MAX_MIN_VALID, RefreshOutcome, RetryReason, Stopped, SweepError,
     SweepReport, TokenHash, VendError, Vended,

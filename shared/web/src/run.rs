@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use lambda_http::{LambdaEvent, lambda_runtime, service_fn};
 use threads_auth::{Config, StartError, ThreadsAuth, error_chain};
 
+use crate::detour::refuse_detour;
 use crate::metrics::{Metric, emit};
 use crate::request::HttpRequest;
 use crate::response::answer;
@@ -60,11 +61,12 @@ pub async fn start(name: &str) -> Result<ThreadsAuth, Failure> {
     Ok(service)
 }
 
-/// Serves an HTTP function until Lambda ends the process.
+/// Serves an HTTP function until Lambda ends the process. What has walked around CloudFront comes
+/// no further than here.
 ///
 /// # Errors
 /// When the Runtime API cannot be reached.
-pub async fn serve_http<F, R>(handle: F) -> Result<(), Failure>
+pub async fn serve_http<F, R>(config: &Config, handle: F) -> Result<(), Failure>
 where
     F: Fn(HttpRequest, Timestamp) -> R,
     R: Future<Output = Response<String>>,
@@ -72,7 +74,11 @@ where
     let handle = &handle;
     let handler = move |event: LambdaEvent<serde_json::Value>| async move {
         let request = HttpRequest::from_event(event.payload)?;
-        Ok::<_, lambda_http::Error>(answer(handle(request, now()).await))
+        let response = match refuse_detour(config, &request) {
+            Some(refused) => refused,
+            None => handle(request, now()).await,
+        };
+        Ok::<_, lambda_http::Error>(answer(response))
     };
     Ok(lambda_runtime::run(service_fn(handler)).await?)
 }

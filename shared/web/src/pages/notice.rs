@@ -18,6 +18,8 @@ pub enum Notice {
     DeletionUnknown,
     /// The browser has loaded the page ahead, and nothing was done.
     Ahead,
+    /// The request has walked around CloudFront.
+    Detour,
     /// No such page.
     NotFound,
 }
@@ -42,9 +44,8 @@ impl Notice {
                 | Connect::CodeRefused
                 | Connect::ReturnToRefused,
             ) => StatusCode::BAD_REQUEST,
-            Self::Connect(Connect::Denied | Connect::WrongAccount | Connect::SessionRequired) => {
-                StatusCode::FORBIDDEN
-            }
+            Self::Connect(Connect::Denied | Connect::WrongAccount | Connect::SessionRequired)
+            | Self::Detour => StatusCode::FORBIDDEN,
             Self::Connect(Connect::SessionUnknown) | Self::DeletionUnknown | Self::NotFound => {
                 StatusCode::NOT_FOUND
             }
@@ -67,6 +68,7 @@ impl Notice {
             Self::DeletionKept => "deletion_kept",
             Self::DeletionUnknown => "deletion_unknown",
             Self::Ahead => "prefetch",
+            Self::Detour => "detour",
             Self::NotFound => "not_found",
         }
     }
