@@ -355,6 +355,7 @@ def ids_stay_what_they_were(template):
         "ShortLivedTable": "AWS::DynamoDB::Table",
         "AppSecret": "AWS::SecretsManager::Secret",
         "KeyringSecret": "AWS::SecretsManager::Secret",
+        "OriginSecret": "AWS::SecretsManager::Secret",
         "EventBus": "AWS::Events::EventBus",
         "Api": "AWS::ApiGatewayV2::Api",
     }
