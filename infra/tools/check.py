@@ -1,8 +1,8 @@
 """Our own rules on our own templates, and on broken variants of them that the rules must refuse.
 
 `check.py render FILE` writes the transformed template. `check.py rules CFN_GUARD` applies the rules
-in infra/rules (cfn-guard), in wiring.py and in limits.py to the templates, and those in
-environments.py to samconfig.toml. `check.py mutations CFN_GUARD` breaks them in one way after
+in infra/rules (cfn-guard), in wiring.py, origin.py, limits.py and backends.py to the templates, and
+those in environments.py to samconfig.toml. `check.py mutations CFN_GUARD` breaks them in one way after
 another, and prints which rule has caught it; a mutant that lives, and a rule that no mutant tries,
 are failures. `check.py limits` prints the limits that only AWS enforces, and where AWS says so.
 """
@@ -15,8 +15,11 @@ import subprocess
 import sys
 import tempfile
 
+import backends
 import environments
 import limits
+import origin
+import people
 import render
 import wiring
 from mutations import MUTATIONS
@@ -52,8 +55,10 @@ def reasons(entry):
 
 
 OURS = {
-    "template": wiring.RULES + limits.RULES,
-    "edge": wiring.EDGE_RULES + limits.EDGE_RULES,
+    "template": wiring.RULES + origin.RULES + limits.RULES,
+    "edge": wiring.EDGE_RULES + origin.EDGE_RULES + limits.EDGE_RULES,
+    "backend": backends.RULES,
+    "policies": people.RULES,
     "environments": environments.RULES,
 }
 
@@ -65,7 +70,13 @@ def wired(name, subject):
 
 def sources():
     """The subjects of the rules, as they were written."""
-    return {"template": render.source(), "edge": render.source("edge.yaml"), "environments": environments.subject()}
+    return {
+        "template": render.source(),
+        "edge": render.source("edge.yaml"),
+        "backend": render.source("backend.yaml"),
+        "policies": people.subject(),
+        "environments": environments.subject(),
+    }
 
 
 def ready(name, source):
