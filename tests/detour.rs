@@ -68,7 +68,7 @@ fn assert_refused(reply: &Reply, method: &Method, path: &str) {
 }
 
 #[tokio::test]
-async fn threat_43_public_routes_answer_only_what_came_through_cloudfront() {
+async fn public_routes_answer_only_what_came_through_cloudfront() {
     let (stack, plain) = (stack_with_edge().await, stack().await);
     let before = rows(&stack).await;
     let wrong = [vec![], vec![""], vec!["-"], vec!["x"], vec![&SENT[1..]], vec!["x", SENT], vec![SENT, SENT]];

@@ -615,8 +615,8 @@ SECRETS = [P, "Environment", "Variables", "ORIGIN_SECRETS"]
 drop(DEMANDED, "a callback past CloudFront", "CallbackFunction", SECRETS)
 put(DEMANDED, "an origin secret in the template", "AuthorizeFunction", SECRETS, "0123456789012345678901234567890123456789")
 put(DEMANDED, "a secret that is demanded without Edge", "DeletionFunction", [*SECRETS, "Fn::If", 2], "0123456789012345678901234567890123456789")
-put(DEMANDED, "one function with half the secrets", "DeauthorizeFunction", [*SECRETS, "Fn::If", 1, "Fn::Sub"], "{{resolve:secretsmanager:${OriginSecret}:SecretString:send::${OriginSecretVersion}}}")
-put(DEMANDED, "a secret that CloudFormation reads once only", "CallbackFunction", [*SECRETS, "Fn::If", 1, "Fn::Sub"], "{{resolve:secretsmanager:${OriginSecret}:SecretString:send}},{{resolve:secretsmanager:${OriginSecret}:SecretString:accept}}")
+put(DEMANDED, "one function with half the secrets", "DeauthorizeFunction", [*SECRETS, "Fn::If", 1, "Fn::Sub"], "{{resolve:secretsmanager:${OriginSecret.Id}:SecretString:send::${OriginSecretVersion}}}")
+put(DEMANDED, "a secret that CloudFormation reads once only", "CallbackFunction", [*SECRETS, "Fn::If", 1, "Fn::Sub"], "{{resolve:secretsmanager:${OriginSecret.Id}:SecretString:send}},{{resolve:secretsmanager:${OriginSecret.Id}:SecretString:accept}}")
 put(DEMANDED, "backends that have to come through CloudFront", "TokenFunction", [P, "Environment"], {"Variables": {"ORIGIN_SECRETS": "x"}})
 
 
@@ -632,7 +632,7 @@ def _(mutant):
 
 SAME = "the_edge_is_given_the_same_secret"
 drop(SAME, "an edge that keeps the old secret", "EdgeStack", [P, "Parameters", "OriginSecretVersion"])
-put(SAME, "an edge with another secret", "EdgeStack", [P, "Parameters", "OriginSecretArn"], {"Ref": "AppSecret"})
+put(SAME, "an edge with another secret", "EdgeStack", [P, "Parameters", "OriginSecretArn"], {"Fn::GetAtt": ["AppSecret", "Id"]})
 MADE = "the_origin_secret_is_made_with_the_edge"
 GENERATOR = [P, "GenerateSecretString"]
 drop(MADE, "a paid secret that nobody uses", "OriginSecret", ["Condition"])
@@ -644,7 +644,7 @@ put(MADE, "an empty second secret", "OriginSecret", [*GENERATOR, "SecretStringTe
 
 @breaks("nothing_of_the_secret_can_be_read_off_the_stack", "the origin secret as an output")
 def _(mutant):
-    mutant["Outputs"]["Origin"] = {"Value": {"Fn::Sub": "{{resolve:secretsmanager:${OriginSecret}:SecretString:send}}"}}
+    mutant["Outputs"]["Origin"] = {"Value": {"Fn::Sub": "{{resolve:secretsmanager:${OriginSecret.Id}:SecretString:send}}"}}
 
 
 SHOWN = "cloudfront_shows_the_origin_secret"

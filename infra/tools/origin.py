@@ -9,8 +9,8 @@ import wiring
 # Our own code says the header's name.
 REQUEST = render.INFRA.parent / "shared/web/src/request.rs"
 
-FUNCTION = "{{{{resolve:secretsmanager:${{OriginSecret}}:SecretString:{key}::${{OriginSecretVersion}}}}}}"
-EDGE = FUNCTION.replace("OriginSecret}}:", "OriginSecretArn}}:")
+FUNCTION = "{{{{resolve:secretsmanager:${{OriginSecret.Id}}:SecretString:{key}::${{OriginSecretVersion}}}}}}"
+EDGE = FUNCTION.replace("OriginSecret.Id}}:", "OriginSecretArn}}:")
 VALUE = f"{FUNCTION.format(key='send')},{FUNCTION.format(key='accept')}"
 
 # Headers that CloudFront does not add:
@@ -42,8 +42,11 @@ def the_edge_is_given_the_same_secret(template):
     given = template["Resources"]["EdgeStack"]["Properties"]["Parameters"]
     return [
         f"EdgeStack has {name} {given.get(name)}"
-        for name, of in (("OriginSecretArn", "OriginSecret"), ("OriginSecretVersion", "OriginSecretVersion"))
-        if given.get(name) != {"Ref": of}
+        for name, of in (
+            ("OriginSecretArn", {"Fn::GetAtt": ["OriginSecret", "Id"]}),
+            ("OriginSecretVersion", {"Ref": "OriginSecretVersion"}),
+        )
+        if given.get(name) != of
     ]
 
 

@@ -9,7 +9,7 @@ import sys
 import time
 
 import least_privilege
-from rehearsal import backends, deployment, doctor, events, people, runtimes, sweeps, watching
+from rehearsal import backends, deployment, doctor, edge, events, people, runtimes, sweeps, watching
 from rehearsal.stage import Stage
 
 STEPS = [
@@ -24,7 +24,7 @@ STEPS = [
     people.callback_of_another_browser,
     people.nowhere,
     backends.private_routes,
-    backends.policies,
+    backends.permissions,
     backends.connect_session,
     backends.vending,
     backends.disconnecting,
@@ -40,6 +40,9 @@ STEPS = [
     runtimes.under_cargo_lambda,
     watching.metrics,
     deployment.upgrade,
+    edge.moves_in_front,
+    edge.changes_its_secret,
+    edge.goes,
     watching.logs,
     watching.dead_letters,
 ]

@@ -35,7 +35,7 @@ def upgrade(stage):
     stage.canaries.append(vended.json()["access_token"])
 
 
-def sam_deploy(stage, log_level):
+def sam_deploy(stage, log_level, **more):
     origin = f"http://{stage.threads.netloc}"
     parameters = {
         "Architecture": "x86_64",
@@ -47,6 +47,7 @@ def sam_deploy(stage, log_level):
         "ThreadsAuthorizeUrl": f"{origin}/oauth/authorize",
         "ThreadsGraphUrl": origin,
         "LogLevel": log_level,
+        **more,
     }
     template, simplified = for_the_emulator(stage)
     command = [stage.sam, "deploy", "--template-file", template, "--stack-name", STACK]
