@@ -139,6 +139,14 @@ CAN = "environments_can_be_deployed"
 overridden(CAN, "a certificate of another region", "CertificateArn=arn:aws:acm:us-east-1:123456789012:certificate/0")
 overridden(CAN, "an edge outside us-east-1", "Edge=true")
 overridden(CAN, "a topic of another region", "AlarmTopicArn=arn:aws:sns:us-east-1:123456789012:alarms")
+
+
+@breaks(CAN, "CloudFront with the region's certificate", E)
+def _(mutant):
+    web_acl = "EdgeWebAclArn=arn:aws:wafv2:us-east-1:123456789012:global/webacl/a/b"
+    environment(mutant)["parameter_overrides"] += ["Edge=true", web_acl]
+
+
 for what, key, value in (
     ("a stack name longer than a schedule group's", "stack_name", "s" * 65),
     ("a stack name that no dashboard takes", "stack_name", "threads.auth"),

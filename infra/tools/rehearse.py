@@ -9,7 +9,7 @@ import sys
 import time
 
 import least_privilege
-from rehearsal import backends, deployment, doctor, edge, events, people, runtimes, sweeps, watching
+from rehearsal import backends, deployment, doctor, edge, events, operators, people, runtimes, sweeps, watching
 from rehearsal.stage import Stage
 
 STEPS = [
@@ -34,6 +34,7 @@ STEPS = [
     sweeps.sweep_by_hand,
     events.arrive,
     sweeps.unclaimed,
+    operators.people_hold_enough,
     least_privilege.roles_hold_what_is_used,
     least_privilege.roles_matter,
     runtimes.under_the_runtime_emulator,
