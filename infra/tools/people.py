@@ -32,6 +32,7 @@ OPENS = {"secretsmanager:GetSecretValue"}
 # What the schemas list for features that our templates do not use.
 UNUSED_SERVICES = {"acm-pca", "ec2", "elasticfilesystem", "firehose", "kinesis", "payments", "s3files"}
 UNUSED = {
+    "backup-storage:Mount",
     "cloudfront:CreateConnectionGroup",
     "cloudfront:CreateDistributionWithTags",
     "cloudfront:GetConnectionGroup",
@@ -55,10 +56,16 @@ UNUSED = {
     "events:RemovePermission",
     "iam:AttachGroupPolicy",
     "iam:AttachUserPolicy",
+    "iam:DeleteGroupPolicy",
     "iam:DeleteRolePermissionsBoundary",
+    "iam:DeleteUserPolicy",
     "iam:DetachGroupPolicy",
     "iam:DetachUserPolicy",
+    "iam:GetGroupPolicy",
+    "iam:GetUserPolicy",
+    "iam:PutGroupPolicy",
     "iam:PutRolePermissionsBoundary",
+    "iam:PutUserPolicy",
     "kms:ListAliases",
     "kms:ReEncrypt",
     "kms:RevokeGrant",
@@ -199,6 +206,7 @@ UNKNOWN = {
 
 # What has no narrower resource: AWS does not know it yet, or asks for `*`.
 OF_EVERYTHING = {
+    "backup-storage:MountCapsule",
     "acm:RequestCertificate",
     "cloudformation:GetTemplateSummary",
     "kms:CreateKey",

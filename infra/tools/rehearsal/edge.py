@@ -38,11 +38,11 @@ def is_answered(stage, value):
 
 def moves_in_front(stage):
     """CloudFront comes, first without being demanded. Then public routes answer nothing else, and signed ones go on."""
-    sam_deploy(stage, "DEBUG", Edge="true", EdgeOnly="false")
+    sam_deploy(stage, LogLevel="DEBUG", Edge="true", EdgeOnly="false")
     expect("both ways lead in", is_answered(stage, None) and is_answered(stage, shown(stage)))
     # What is not said stays as it was. From here on the web ACL is another's: of one that an update
     # leaves alone, the emulator forgets the ARN.
-    sam_deploy(stage, "DEBUG", EdgeOnly="true", EdgeWebAclArn="arn:aws:wafv2:us-east-1:000000000000:global/webacl/ours/1")
+    sam_deploy(stage, LogLevel="DEBUG", EdgeOnly="true", EdgeWebAclArn="arn:aws:wafv2:us-east-1:000000000000:global/webacl/ours/1")
     value = shown(stage)
     expect("around it nothing is answered", not is_answered(stage, None) and not is_answered(stage, "-"))
     expect("through it everything is", is_answered(stage, value))
@@ -82,7 +82,7 @@ def update(version):
 
 def goes(stage):
     """Without CloudFront nothing is demanded, and no secret of it is left."""
-    sam_deploy(stage, "DEBUG", Edge="false")
+    sam_deploy(stage, LogLevel="DEBUG", Edge="false")
     expect("no secret", "OriginSecretArn" not in stage.outputs and not stage.environment("Callback")["ORIGIN_SECRETS"], stage.outputs.keys())
     answer = signed(stage, stage.tokens, "GET", "/users")
     expect("the domain leads to the API again", answer.status == 200, answer.status)
