@@ -326,6 +326,8 @@ def event_patterns_are_not_too_long(template):
 @limited("an import takes what has a DeletionPolicy, by its type's primary identifier, and makes nothing else", IMPORT, DATA_RULES)
 def the_data_can_be_imported(template):
     """What adopt.py writes for a stack of before."""
+    if missing := sorted(KEPT_DATA.keys() - template["Resources"].keys()):
+        return [f"{name} is not there" for name in missing]
     given = dict.fromkeys(("GrantsTableName", "ShortLivedTableName", "DataKeyArn", "AppSecretArn", "KeyringSecretArn"), "x")
     imported, named = adopt.template(template, "threads-auth"), adopt.resources(template, given)
     problems = [f"{name} is left out" for name in sorted(KEPT_DATA.keys() - imported["Resources"].keys())]

@@ -50,7 +50,6 @@ def people_hold_enough(stage):
     for command in (
         ["accounts", "list"],
         ["accounts", "show", stage.ada],
-        ["accounts", "refresh", stage.ada],
         ["pause", "--verdicts"],
         ["resume"],
         ["sweep", "--invoke"],
