@@ -647,7 +647,7 @@ put(LOCKOUT, "a key's policy of 33 KB", "DataKey", [*KEY_STATEMENT, "Sid"], "x" 
 IMPORTED = "the_data_can_be_imported"
 put(IMPORTED, "a key that AWS Backup's role may use, in an import without that role", "DataKey", [*KEY_STATEMENT, "Principal"], {"AWS": {"Fn::GetAtt": ["BackupRole", "Arn"]}}, "data")
 drop(IMPORTED, "a table that an import may replace", "GrantsTable", ["UpdateReplacePolicy"], "data")
-put(IMPORTED, "a table that cannot be imported", "ShortLivedTable", ["Type"], "AWS::Logs::LogGroup", "data")
+put(IMPORTED, "a table that cannot be imported", "ShortLivedTable", ["Type"], "AWS::SQS::Queue", "data")
 
 KILOBYTES = "environments_fit_into_four_kilobytes"
 for parameter in ("ReturnToAllowlist", "ThreadsGraphUrl"):
