@@ -54,7 +54,7 @@ def people_hold_enough(stage):
         ["resume"],
         ["sweep", "--invoke"],
         ["sweep"],
-        ["keyring", "rotate"],
+        ["keyring", "reseal"],
     ):
         code, _, said = operate(stage, *command, **operate_only)
         expect(f"{command} with the policy", code == 0, (code, said))
