@@ -737,6 +737,19 @@ def _(mutant):
     assertion["Assert"] = {"Fn::Equals": [{"Ref": "AWS::Region"}, "us-east-1"]}
 
 
+VERSION = "the_version_is_that_of_the_code"
+
+
+@breaks(VERSION, "another version than that of the code")
+def _(mutant):
+    mutant["Outputs"]["ServiceVersion"]["Value"] = "0.0.9"
+
+
+@breaks(VERSION, "a stack that does not tell its version")
+def _(mutant):
+    del mutant["Outputs"]["ServiceVersion"]
+
+
 # The edge
 ACL = [P, "VisibilityConfig", "SampledRequestsEnabled"]
 put("edge_samples_no_requests", "samples of requests in the console", "WebAcl", ACL, True, "edge")

@@ -11,6 +11,7 @@ import time
 import least_privilege
 from rehearsal import (
     backends,
+    damage,
     deployment,
     doctor,
     edge,
@@ -37,6 +38,9 @@ STEPS = [
     people.login,
     doctor.drills,
     doctor.without_permissions,
+    damage.spoilt_rows,
+    damage.lost_keys,
+    damage.test_alarm,
     people.callback_of_another_browser,
     people.nowhere,
     backends.private_routes,

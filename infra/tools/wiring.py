@@ -5,6 +5,7 @@ import json
 import operator
 import pathlib
 import re
+import tomllib
 
 import parliament
 
@@ -698,7 +699,14 @@ def backups_end_as_somebody_has_said(template):
     return problems
 
 
+def the_version_is_that_of_the_code(template):
+    workspace = tomllib.loads((INFRA.parent / "Cargo.toml").read_text())
+    ours, told = workspace["workspace"]["package"]["version"], template["Outputs"].get("ServiceVersion", {}).get("Value")
+    return [] if told == ours else [f"ServiceVersion is {told}, and Cargo.toml says {ours}"]
+
+
 RULES = [
+    the_version_is_that_of_the_code,
     every_route_exists,
     the_api_may_invoke_what_it_integrates,
     each_function_has_a_role_and_a_log_of_its_own,
