@@ -400,11 +400,13 @@ async fn without_proof_of_a_caller_there_is_no_answer() {
         let request = HttpRequest {
             method,
             path: path.clone(),
+            route: String::new(),
             raw_query: String::new(),
             cookies: Vec::new(),
             body: body.into_bytes(),
             request_id: "test".to_owned(),
             is_prefetch: false,
+            origin: None,
             caller: None,
         };
         let (service, now) = (stack.service(), stack.clock().now());
@@ -417,6 +419,45 @@ async fn without_proof_of_a_caller_there_is_no_answer() {
         assert!(response.body().contains("IAM authorization"), "{path}");
     }
     assert_eq!(grant(&stack, &ada).await.status(), Status::Active);
+}
+
+/// API Gateway decodes the path and matches the route before it does: `/users/1%2Ftoken` is
+/// `GET /users/{user_id}` for IAM, and `/users/1/token` here.
+#[tokio::test]
+async fn a_path_that_is_not_of_its_route_has_no_answer() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    Browser::new().connect(&stack, &ada).await;
+    let vend = "GET /users/{user_id}/token";
+    let token = format!("/users/{ada}/token");
+    for (route, path, expected) in [
+        (vend, token.as_str(), 200),
+        ("GET /users/{user_id}", &token, 404),
+        ("GET /users", &token, 404),
+        ("GET /sessions/{id}", &token, 404),
+        ("$default", &token, 404),
+        ("", &token, 404),
+        (vend, &format!("/users/{ada}"), 404),
+        ("GET /users/{user_id}", &format!("/users/{ada}"), 200),
+        ("GET /users/{user_id}", "/users", 404),
+        ("GET /users", "/users", 200),
+    ] {
+        let request = HttpRequest {
+            method: Method::GET,
+            path: path.to_owned(),
+            route: route.to_owned(),
+            raw_query: String::new(),
+            cookies: Vec::new(),
+            body: Vec::new(),
+            request_id: "test".to_owned(),
+            is_prefetch: false,
+            origin: None,
+            caller: Some("arn:aws:iam::123456789012:role/reader".to_owned()),
+        };
+        let response = token::handle(stack.service(), &request, stack.clock().now()).await;
+        assert_eq!(response.status(), expected, "{route} {path}");
+        assert_eq!(response.body().contains("access_token"), route == vend && expected == 200, "{route}");
+    }
 }
 
 #[tokio::test]

@@ -298,6 +298,28 @@ async fn authorize_starts_flows() {
     assert_no_secret(&output, &secrets(&stack).await);
 }
 
+/// The executable itself asks for the origin secret, and neither secret is in what it prints.
+#[tokio::test]
+async fn authorize_answers_only_what_came_through_cloudfront() {
+    let secrets =
+        ["canary-sent-0123456789abcdefghijklm", "canary-next-0123456789abcdefghijklm"].map(str::to_owned);
+    let given = [("ORIGIN_SECRETS", secrets.join(","))];
+    let given: Vec<(&str, &str)> = given.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let stack = Stack::start(options(now(), &given)).await.unwrap();
+    let mut function = Function::start(AUTHORIZE, &stack).await;
+    let refused = function.request(event("/authorize", "", &[])).await;
+    assert_eq!(refused["statusCode"], 403, "{refused}");
+    for secret in &secrets {
+        let mut through = event("/authorize", "", &[]);
+        through["headers"]["x-threads-auth-origin"] = json!(secret);
+        let answer = function.request(through).await;
+        assert_eq!(answer["statusCode"], 302, "{answer}");
+    }
+    let output = function.terminate().await;
+    assert!(output.contains(r#""outcome":"detour""#), "{output}");
+    assert_no_secret(&output, &secrets);
+}
+
 #[tokio::test]
 async fn callback_stores_the_grant() {
     let stack = stack_of(Duration::ZERO).await;

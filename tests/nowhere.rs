@@ -113,11 +113,13 @@ async fn what_no_route_takes_reads_nothing() {
         let request = HttpRequest {
             method: Method::POST,
             path: path.to_owned(),
+            route: String::new(),
             raw_query: "code=a&state=b&session=c".to_owned(),
             cookies: vec!["threads-auth-x=y".to_owned()],
             body: b"signed_request=a.b".to_vec(),
             request_id: "test".to_owned(),
             is_prefetch: false,
+            origin: None,
             caller: None,
         };
         let response = callback::handle(&service, &request, stack.clock().now()).await;

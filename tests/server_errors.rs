@@ -13,11 +13,13 @@ fn request(method: &Method, path: &str, body: &str) -> HttpRequest {
     HttpRequest {
         method: method.clone(),
         path: path.to_owned(),
+        route: format!("{method} {path}"),
         raw_query: String::new(),
         cookies: Vec::new(),
         body: body.as_bytes().to_vec(),
         request_id: "request".to_owned(),
         is_prefetch: false,
+        origin: None,
         caller: Some("arn:aws:iam::123456789012:user/backend".to_owned()),
     }
 }

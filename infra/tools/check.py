@@ -1,8 +1,9 @@
 """Our own rules on our own templates, and on broken variants of them that the rules must refuse.
 
 `check.py render FILE` writes the transformed template. `check.py rules CFN_GUARD` applies the rules
-in infra/rules (cfn-guard), in wiring.py and in limits.py to the templates, and those in
-environments.py to samconfig.toml and what it hands from one stack to the other. `check.py mutations CFN_GUARD` breaks them in one way after
+in infra/rules (cfn-guard), in wiring.py, origin.py, limits.py and backends.py to the templates, those
+in people.py to infra/policies, and those in environments.py to samconfig.toml and what it hands from
+one stack to the other. `check.py mutations CFN_GUARD` breaks them in one way after
 another, and prints which rule has caught it; a mutant that lives, and a rule that no mutant tries,
 are failures. `check.py limits` prints the limits that only AWS enforces, and where AWS says so.
 """
@@ -15,8 +16,11 @@ import subprocess
 import sys
 import tempfile
 
+import backends
 import environments
 import limits
+import origin
+import people
 import render
 import wiring
 from mutations import MUTATIONS
@@ -53,9 +57,11 @@ def reasons(entry):
 
 
 OURS = {
-    "template": wiring.RULES + limits.RULES,
+    "template": wiring.RULES + origin.RULES + limits.RULES,
     "data": wiring.DATA_RULES + limits.DATA_RULES,
-    "edge": wiring.EDGE_RULES + limits.EDGE_RULES,
+    "edge": wiring.EDGE_RULES + origin.EDGE_RULES + limits.EDGE_RULES,
+    "backend": backends.RULES,
+    "policies": people.RULES,
     "environments": environments.RULES,
 }
 
@@ -67,8 +73,9 @@ def wired(name, subject):
 
 def sources():
     """The subjects of the rules, as they were written."""
-    files = {"template": "template.yaml", "data": "data.yaml", "edge": "edge.yaml"}
-    return {name: render.source(file) for name, file in files.items()} | {"environments": environments.subject()}
+    files = {"template": "template.yaml", "data": "data.yaml", "edge": "edge.yaml", "backend": "backend.yaml"}
+    others = {"policies": people.subject(), "environments": environments.subject()}
+    return {name: render.source(file) for name, file in files.items()} | others
 
 
 def ready(name, source):

@@ -1,16 +1,24 @@
-"""Starts ministack with three gaps of its closed, in version 1.5.33:
+"""Starts ministack with five gaps of its closed, in version 1.5.33:
 
 API Gateway's payload format 2.0 hands a request's cookies over as a list of their own. It leaves them in the header `cookie`, where our
 functions do not look, because AWS takes them out of there.
 
 A secret that a template gives no value has none, and asking for it finds nothing. It gives such a secret an empty value.
 
+`ExcludePunctuation` of a secret that a template has generated: it generates punctuation all the same, which no header takes.
+
+Dynamic references in a nested stack: it hands them on as they are written.
+
 CloudFormation imports secrets too.
 """
 
+import json
+import secrets
+import string
+
 from ministack.app import main
 from ministack.services import lambda_svc, secretsmanager
-from ministack.services.cloudformation import provisioners
+from ministack.services.cloudformation import engine, provisioners
 
 execute = lambda_svc._execute_function_with_config_scope
 secret = provisioners._RESOURCE_HANDLERS["AWS::SecretsManager::Secret"]
@@ -24,7 +32,13 @@ def with_cookies(record, event, *others, **named):
     return execute(record, event, *others, **named)
 
 
-def without_value(logical_id, properties, stack_name):
+def with_value(logical_id, properties, stack_name):
+    """A secret with the value that AWS would give it."""
+    generator = properties.get("GenerateSecretString", {})
+    if generator.get("ExcludePunctuation"):
+        value = "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(int(generator["PasswordLength"])))
+        text = json.dumps({**json.loads(generator["SecretStringTemplate"]), generator["GenerateStringKey"]: value})
+        properties = {key: kept for key, kept in properties.items() if key != "GenerateSecretString"} | {"SecretString": text}
     name, attributes = create(logical_id, properties, stack_name)
     if not {"SecretString", "GenerateSecretString"} & set(properties):
         secretsmanager._secrets[name]["Versions"] = {}
@@ -36,8 +50,20 @@ def imported(identifier):
     return name, {"Id": found["ARN"], "Arn": found["ARN"]}
 
 
+def with_references(handle):
+    """A handler of a resource that is given what its references lead to."""
+
+    def resolved(*arguments, **named):
+        return handle(*(engine._resolve_dynamic_references(argument)[0] for argument in arguments), **named)
+
+    return resolved
+
+
+distribution = provisioners._RESOURCE_HANDLERS["AWS::CloudFront::Distribution"]
+for verb in ("create", "update"):
+    distribution[verb] = with_references(distribution[verb])
 lambda_svc._execute_function_with_config_scope = with_cookies
-secret["create"] = without_value
+secret["create"] = with_value
 secret["import"] = imported
 
 main()

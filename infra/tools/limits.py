@@ -26,11 +26,15 @@ BACKUP_PLAN = f"{AWS}/aws-backup/latest/devguide/API_BackupPlanInput.html"
 BACKUP_RULE = f"{AWS}/aws-backup/latest/devguide/API_BackupRuleInput.html"
 BACKUP_SELECTION = f"{AWS}/aws-backup/latest/devguide/API_BackupSelection.html"
 BACKUP_VAULT = f"{AWS}/aws-backup/latest/devguide/API_CreateBackupVault.html"
+CERTIFICATE = f"{AWS}/acm/latest/APIReference/API_RequestCertificate.html"
+CERTIFICATE_BY_STACK = f"{AWS}/AWSCloudFormation/latest/UserGuide/aws-resource-certificatemanager-certificate.html"
+CERTIFICATE_REGION = f"{AWS}/AmazonCloudFront/latest/DeveloperGuide/cnames-and-https-requirements.html"
 CLOUDFORMATION = f"{AWS}/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html"
 CLOUDFORMATION_OUTPUTS = f"{AWS}/AWSCloudFormation/latest/UserGuide/outputs-section-structure.html"
 CLOUDFORMATION_PARAMETERS = f"{AWS}/AWSCloudFormation/latest/UserGuide/parameters-section-structure.html"
 CLOUDFRONT = f"{AWS}/cloudfront/latest/APIReference/API_DistributionConfig.html"
 CLOUDFRONT_ERRORS = f"{AWS}/AmazonCloudFront/latest/DeveloperGuide/HTTPStatusCodes.html"
+CLOUDFRONT_HEADERS = f"{AWS}/AmazonCloudFront/latest/DeveloperGuide/cloudfront-limits.html#limits-custom-headers"
 CLOUDFRONT_ORIGIN = f"{AWS}/cloudfront/latest/APIReference/API_CustomOriginConfig.html"
 EVENT_BUS = f"{AWS}/eventbridge/latest/APIReference/API_CreateEventBus.html"
 EVENT_PATTERN = f"{AWS}/eventbridge/latest/userguide/eb-quota.html"
@@ -166,8 +170,9 @@ limit("AWS::ApiGatewayV2::Integration", "TimeoutInMillis", between(50, 30_000), 
 limit("AWS::ApiGatewayV2::Stage", "AccessLogSettings.Format", at_most(3_072), API_GATEWAY_QUOTAS)
 limit("AWS::ApiGatewayV2::Stage", "DefaultRouteSettings.ThrottlingRateLimit", between(1, 10_000), API_GATEWAY_THROTTLES)
 limit("AWS::ApiGatewayV2::Stage", "DefaultRouteSettings.ThrottlingBurstLimit", between(1, 5_000), API_GATEWAY_THROTTLES)
-limit("AWS::ApiGatewayV2::Stage", "RouteSettings.*.ThrottlingRateLimit", between(1, 10_000), API_GATEWAY_THROTTLES)
-limit("AWS::ApiGatewayV2::Stage", "RouteSettings.*.ThrottlingBurstLimit", between(1, 5_000), API_GATEWAY_THROTTLES)
+# An account has so much in the regions where it has least, such as Milan and Zurich.
+limit("AWS::ApiGatewayV2::Stage", "RouteSettings.*.ThrottlingRateLimit", between(1, 2_500), API_GATEWAY_THROTTLES)
+limit("AWS::ApiGatewayV2::Stage", "RouteSettings.*.ThrottlingBurstLimit", between(1, 1_250), API_GATEWAY_THROTTLES)
 limit("AWS::CloudWatch::Alarm", "AlarmDescription", at_most(1_024), METRIC_ALARM)
 limit("AWS::CloudWatch::Alarm", "AlarmActions", few(5), METRIC_ALARM)
 limit("AWS::CloudWatch::Alarm", "Dimensions", few(30), METRIC_ALARM)
@@ -185,6 +190,8 @@ limit("AWS::Logs::LogGroup", "LogGroupName", named(r"[\w./#-]", 512), LOG_GROUP)
 limit("AWS::CloudWatch::Alarm", "AlarmName", at_most(255), METRIC_ALARM)
 limit("AWS::CloudWatch::Dashboard", "DashboardName", named(r"[A-Za-z0-9_-]", 255), METRIC_DASHBOARD)
 
+limit("AWS::CertificateManager::Certificate", "DomainName", at_most(253), CERTIFICATE)
+limit("AWS::CertificateManager::Certificate", "ValidationMethod", one_of("DNS"), CERTIFICATE)
 limit("AWS::Events::Rule", "Description", at_most(512), EVENT_RULE, DATA_RULES)
 limit("AWS::Events::Rule", "Targets", few(5), EVENT_PATTERN, DATA_RULES)
 limit("AWS::Events::Rule", "Targets.*.InputTransformer.InputPathsMap", few(100), EVENT_TEXT, DATA_RULES)
@@ -202,6 +209,22 @@ limit("AWS::WAFv2::WebACL", "Rules.*.VisibilityConfig.MetricName", named(r"[A-Za
 limit("AWS::CloudFront::Distribution", "DistributionConfig.Comment", at_most(128), CLOUDFRONT, EDGE_RULES)
 # Not less than API Gateway's 30 s, or a slow answer is cut off here.
 limit("AWS::CloudFront::Distribution", "DistributionConfig.Origins.*.CustomOriginConfig.OriginReadTimeout", between(30, 120), CLOUDFRONT_ORIGIN, EDGE_RULES)
+
+
+limit("AWS::CloudFront::Distribution", "DistributionConfig.Origins.*.OriginCustomHeaders", few(10), CLOUDFRONT_HEADERS, EDGE_RULES)
+limit("AWS::CloudFront::Distribution", "DistributionConfig.Origins.*.OriginCustomHeaders.*.HeaderName", at_most(256), CLOUDFRONT_HEADERS, EDGE_RULES)
+limit("AWS::CloudFront::Distribution", "DistributionConfig.Origins.*.OriginCustomHeaders.*.HeaderValue", at_most(1_783), CLOUDFRONT_HEADERS, EDGE_RULES)
+
+
+@limited("10,000 a second and bursts of 5,000 for an account, 2,500 and 1,250 in newer regions", API_GATEWAY_THROTTLES)
+def throttles_by_themselves_fit_every_region(template):
+    """Whoever has asked for more may set more."""
+    most = {"ThrottleRate": 2_500, "ThrottleBurst": 1_250}
+    return [
+        f"{name} is {default} unless somebody says otherwise"
+        for name, bound in most.items()
+        if (default := int(template["Parameters"][name]["Default"])) > bound
+    ]
 
 
 @limited("a dashboard's name holds the region: an account has one set of them for all regions", METRIC_DASHBOARD)
@@ -317,7 +340,7 @@ def event_patterns_are_not_too_long(template):
 @limited("an import takes what has a DeletionPolicy, by its type's primary identifier, and makes nothing else", IMPORT, DATA_RULES)
 def the_data_can_be_imported(template):
     """What adopt.py writes for a stack of before."""
-    if missing := sorted(adopt.IDENTIFIERS.keys() - template["Resources"].keys()):
+    if missing := sorted(KEPT_DATA.keys() - template["Resources"].keys()):
         return [f"{name} is not there" for name in missing]
     given = dict.fromkeys(("GrantsTableName", "ShortLivedTableName", "DataKeyArn", "AppSecretArn", "KeyringSecretArn"), "x")
     imported, named = adopt.template(template, "threads-auth"), adopt.resources(template, given)
@@ -473,6 +496,8 @@ def holds(condition, given):
             return all(holds(one, given) for one in inner)
         case {"Ref": name}:
             return given[name]
+        case {"Condition": name}:
+            return holds(given["Conditions"][name], given)
         case str():
             return condition
     raise ValueError(f"not understood: {condition}")
@@ -506,6 +531,46 @@ def edge_is_refused_where_it_cannot_be(template):
         for parameters, region, expected in cases
         if bool(refused(template, parameters, region)) != expected
     ]
+
+
+@limited("CloudFront takes certificates of us-east-1, and a stack makes one where it is", f"{CERTIFICATE_REGION} and {CERTIFICATE_BY_STACK}")
+def certificates_are_made_where_they_are_used(template):
+    """It is made for a name in a zone, once, and every other way to a name without a certificate is
+    refused."""
+    name, zone = {"DomainName": "auth.example.com"}, {"HostedZoneId": "Z0123456789"}
+    given = {"CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/a"}
+    edge = {"Edge": "true", "EdgeWebAclArn": "arn:aws:wafv2:us-east-1:123456789012:global/webacl/a/b"}
+    cases = [
+        (name, "eu-central-1", True, False),
+        (name | zone, "eu-central-1", False, True),
+        (name | given, "eu-central-1", False, False),
+        (name | zone | given, "eu-central-1", False, False),
+        (name | edge | zone, "us-east-1", False, True),
+        (name | edge | zone, "eu-central-1", True, True),
+        (name | edge | zone | given, "eu-central-1", False, False),
+        (edge | zone, "eu-central-1", False, False),
+        (zone, "eu-central-1", False, False),
+    ]
+    problems = []
+    defaults = {parameter: str(of.get("Default", "")) for parameter, of in template["Parameters"].items()}
+    for parameters, region, expected, is_made in cases:
+        if bool(refused(template, parameters, region)) != expected:
+            problems.append(f"{parameters} in {region} is {'taken' if expected else 'refused'}")
+        conditions = {"Conditions": template["Conditions"]}
+        if holds({"Condition": "MakesCertificate"}, defaults | parameters | conditions) != is_made:
+            problems.append(f"{parameters} makes {'no' if is_made else 'a'} certificate")
+    made = template["Resources"].get("Certificate", {})
+    if made.get("Condition") != "MakesCertificate":
+        problems.append("there is no certificate that is made under MakesCertificate")
+    zones = made.get("Properties", {}).get("DomainValidationOptions", [])
+    if zones != [{"DomainName": {"Ref": "DomainName"}, "HostedZoneId": {"Ref": "HostedZoneId"}}]:
+        problems.append("nobody proves the name, and the deployment waits for it in vain")
+    used = {"Fn::If": ["MakesCertificate", {"Ref": "Certificate"}, {"Ref": "CertificateArn"}]}
+    uses = [
+        template["Resources"]["ApiDomain"]["Properties"]["DomainNameConfigurations"][0]["CertificateArn"],
+        template["Resources"]["EdgeStack"]["Properties"]["Parameters"]["CertificateArn"],
+    ]
+    return problems + [f"{use} is used" for use in uses if use != used]
 
 
 # The errors that CloudFront keeps by itself, or once an answer asks for it, as far as

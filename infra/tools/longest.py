@@ -38,6 +38,8 @@ NAMES = {
 # Longer than any attribute that is neither a name of ours nor an ARN: ids, host names, addresses of
 # AWS's.
 ATTRIBUTE = "x" * 80
+# What a dynamic reference of ours becomes at most: an origin secret.
+RESOLVED = "x" * 64
 # CloudFormation's own limit, for parameters without one.
 PARAMETER = 4_096
 
@@ -97,7 +99,8 @@ def substituted(template, text_of, variables):
             return text(template, variables[name])
         return text(template, {"Fn::GetAtt": [name, attribute]} if attribute else {"Ref": name})
 
-    return re.sub(r"\$\{([^!}][^}]*)\}", one, text_of).replace("${!", "${")
+    made = re.sub(r"\$\{([^!}][^}]*)\}", one, text_of).replace("${!", "${")
+    return re.sub(r"\{\{resolve:.*?\}\}", RESOLVED, made)
 
 
 def physical_name(template, name):

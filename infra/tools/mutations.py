@@ -217,6 +217,14 @@ CAN = "environments_can_be_deployed"
 overridden(CAN, "a certificate of another region", "CertificateArn=arn:aws:acm:us-east-1:123456789012:certificate/0")
 overridden(CAN, "an edge outside us-east-1", "Edge=true")
 overridden(CAN, "a topic of another region", "AlarmTopicArn=arn:aws:sns:us-east-1:123456789012:alarms")
+
+
+@breaks(CAN, "CloudFront with the region's certificate", E)
+def _(mutant):
+    web_acl = "EdgeWebAclArn=arn:aws:wafv2:us-east-1:123456789012:global/webacl/a/b"
+    environment(mutant)["parameter_overrides"] += ["Edge=true", web_acl]
+
+
 for what, key, value in (
     ("a stack name longer than a schedule group's", "stack_name", "s" * 65),
     ("a stack name that no dashboard takes", "stack_name", "threads.auth"),
@@ -670,7 +678,7 @@ put("CloudWatch.Alarm.AlarmActions", "six actions of an alarm", "WaveAlarm", [P,
 put("CloudWatch.Alarm.Dimensions", "31 dimensions", "WaveAlarm", [P, "Dimensions"], [{"Name": f"d{n}", "Value": "x"} for n in range(31)])
 put("CloudWatch.Alarm.Metrics.*.Expression", "a sum of 3,000 characters", "ServerErrorsAlarm", [P, "Metrics", 0, "Expression"], "failures + " * 300)
 put("CloudWatch.Alarm.Metrics.*.Id", "a sum called with a capital", "ServerErrorsAlarm", [P, "Metrics", 0, "Id"], "Percent")
-put("IAM.ManagedPolicy.Description", "a policy's long description", "UseTokensPolicy", [P, "Description"], "x" * 1_001)
+put("IAM.ManagedPolicy.Description", "a policy's long description", "ReadSecretsPolicy", [P, "Description"], "x" * 1_001)
 put("SecretsManager.Secret.Description", "a secret's long description", "AppSecret", [P, "Description"], "x" * 2_049, "data")
 put("Events.EventBus.Description", "a bus's long description", "EventBus", [P, "Description"], "x" * 513)
 put("Events.EventBus.Name", "a bus named like a path", "EventBus", [P, "Name"], {"Fn::Sub": "${AWS::StackName}/events"})
@@ -693,7 +701,7 @@ put("dashboards_are_named_for_their_region", "one dashboard for all regions", "D
 
 SIZES = "policies_are_not_too_long"
 LONG = [{"Effect": "Allow", "Action": "dynamodb:GetItem", "Resource": {"Fn::Sub": f"{TABLE}${{GrantsTableName}}"}}] * 50
-put(SIZES, "a managed policy of 7,000 characters", "UseTokensPolicy", [P, "PolicyDocument", "Statement"], LONG)
+put(SIZES, "a managed policy of 7,000 characters", "ReadSecretsPolicy", [P, "PolicyDocument", "Statement"], LONG)
 put(SIZES, "a role with 11,000 characters of policies", "TokenRole", [P, "Policies", 0, "PolicyDocument", "Statement"], LONG * 2)
 put(SIZES, "a trust of 2,500 characters", "TokenRole", [P, "AssumeRolePolicyDocument", "Statement"], [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}] * 25)
 put(SIZES, "eleven managed policies", "TokenRole", [P, "ManagedPolicyArns"], [{"Ref": "ReadSecretsPolicy"}] * 11)
@@ -709,7 +717,7 @@ put(LOCKOUT, "a key's policy of 33 KB", "DataKey", [*KEY_STATEMENT, "Sid"], "x" 
 IMPORTED = "the_data_can_be_imported"
 put(IMPORTED, "a key that AWS Backup's role may use, in an import without that role", "DataKey", [*KEY_STATEMENT, "Principal"], {"AWS": {"Fn::GetAtt": ["BackupRole", "Arn"]}}, "data")
 drop(IMPORTED, "a table that an import may replace", "GrantsTable", ["UpdateReplacePolicy"], "data")
-put(IMPORTED, "a secret that is known by another name", "AppSecret", ["Type"], "AWS::SSM::Parameter", "data")
+put(IMPORTED, "a table that cannot be imported", "ShortLivedTable", ["Type"], "AWS::SQS::Queue", "data")
 
 KILOBYTES = "environments_fit_into_four_kilobytes"
 for parameter in ("ReturnToAllowlist", "ThreadsGraphUrl"):
@@ -861,12 +869,227 @@ def _(mutant):
     rules += [rules[2]] * 7
 
 
-IPV6 = "edge_is_found_on_ipv6_too"
+put("edge_has_no_record_of_its_own", "a distribution on IPv4 only", "Distribution", [*CDN, "IPV6Enabled"], False, "edge")
 
 
-@breaks(IPV6, "no name on IPv6", "edge")
+@breaks("edge_has_no_record_of_its_own", "a second record of the same name", "edge")
+def _(mutant):
+    mutant["Resources"]["Record"] = {"Type": "AWS::Route53::RecordSet", "Properties": {"Type": "A"}}
+
+
+RECORD = "the_name_has_one_record_of_a_type"
+put(RECORD, "a name that leads past CloudFront", "ApiDomainRecord", [P, "AliasTarget"], {"DNSName": {"Fn::GetAtt": ["ApiDomain", "RegionalDomainName"]}})
+put(RECORD, "a record that goes when Edge comes", "ApiDomainRecord", ["Condition"], "HasApiDomain")
+put(RECORD, "IPv6 for an API that has none", "Ipv6Record", ["Condition"], "HasRecord")
+
+
+@breaks(RECORD, "no name on IPv6")
 def _(mutant):
     del mutant["Resources"]["Ipv6Record"]
 
 
-put(IPV6, "a distribution on IPv4 only", "Distribution", [*CDN, "IPV6Enabled"], False, "edge")
+# The origin secret
+DEMANDED = "public_functions_demand_the_origin_secret"
+SECRETS = [P, "Environment", "Variables", "ORIGIN_SECRETS"]
+drop(DEMANDED, "a callback past CloudFront", "CallbackFunction", SECRETS)
+put(DEMANDED, "an origin secret in the template", "AuthorizeFunction", SECRETS, "0123456789012345678901234567890123456789")
+put(DEMANDED, "a secret that is demanded without Edge", "DeletionFunction", [*SECRETS, "Fn::If", 2], "0123456789012345678901234567890123456789")
+put(DEMANDED, "one function with half the secrets", "DeauthorizeFunction", [*SECRETS, "Fn::If", 1, "Fn::Sub"], "{{resolve:secretsmanager:${OriginSecret.Id}:SecretString:send::${OriginSecretVersion}}}")
+put(DEMANDED, "a secret that CloudFormation reads once only", "CallbackFunction", [*SECRETS, "Fn::If", 1, "Fn::Sub"], "{{resolve:secretsmanager:${OriginSecret.Id}:SecretString:send}},{{resolve:secretsmanager:${OriginSecret.Id}:SecretString:accept}}")
+put(DEMANDED, "backends that have to come through CloudFront", "TokenFunction", [P, "Environment"], {"Variables": {"ORIGIN_SECRETS": "x"}})
+
+
+@breaks(DEMANDED, "the secret in every function")
+def _(mutant):
+    mutant["Globals"]["Function"]["Environment"]["Variables"]["ORIGIN_SECRETS"] = "x"
+
+
+@breaks(DEMANDED, "an edge that can be walked around by default")
+def _(mutant):
+    mutant["Parameters"]["EdgeOnly"]["Default"] = "false"
+
+
+SAME = "the_edge_is_given_the_same_secret"
+drop(SAME, "an edge that keeps the old secret", "EdgeStack", [P, "Parameters", "OriginSecretVersion"])
+put(SAME, "an edge with another secret", "EdgeStack", [P, "Parameters", "OriginSecretArn"], {"Fn::GetAtt": ["AppSecret", "Id"]})
+MADE = "the_origin_secret_is_made_with_the_edge"
+GENERATOR = [P, "GenerateSecretString"]
+drop(MADE, "a paid secret that nobody uses", "OriginSecret", ["Condition"])
+drop(MADE, "an origin secret that somebody has to write", "OriginSecret", GENERATOR)
+put(MADE, "an origin secret of eight characters", "OriginSecret", [*GENERATOR, "PasswordLength"], 8)
+put(MADE, "a header with punctuation", "OriginSecret", [*GENERATOR, "ExcludePunctuation"], False)
+put(MADE, "an empty second secret", "OriginSecret", [*GENERATOR, "SecretStringTemplate"], '{"accept":""}')
+
+
+@breaks("nothing_of_the_secret_can_be_read_off_the_stack", "the origin secret as an output")
+def _(mutant):
+    mutant["Outputs"]["Origin"] = {"Value": {"Fn::Sub": "{{resolve:secretsmanager:${OriginSecret.Id}:SecretString:send}}"}}
+
+
+SHOWN = "cloudfront_shows_the_origin_secret"
+HEADERS = [*CDN, "Origins", 0, "OriginCustomHeaders"]
+drop(SHOWN, "a CloudFront that nobody knows", "Distribution", HEADERS, "edge")
+put(SHOWN, "a header that CloudFront does not add", "Distribution", [*HEADERS, 0, "HeaderName"], "X-Edge-Origin", "edge")
+put(SHOWN, "the secret that is still to come", "Distribution", [*HEADERS, 0, "HeaderValue"], {"Fn::Sub": "{{resolve:secretsmanager:${OriginSecretArn}:SecretString:accept::${OriginSecretVersion}}}"}, "edge")
+put(SHOWN, "a header that is read once only", "Distribution", [*HEADERS, 0, "HeaderValue"], {"Fn::Sub": "{{resolve:secretsmanager:${OriginSecretArn}:SecretString:send}}"}, "edge")
+HEADER = "CloudFront.Distribution.DistributionConfig.Origins.*.OriginCustomHeaders"
+put(HEADER, "eleven headers", "Distribution", HEADERS, [{"HeaderName": "x", "HeaderValue": "y"}] * 11, "edge")
+put(f"{HEADER}.*.HeaderName", "a header with a long name", "Distribution", [*HEADERS, 0, "HeaderName"], "x" * 257, "edge")
+put(f"{HEADER}.*.HeaderValue", "a header of 2 KB", "Distribution", [*HEADERS, 0, "HeaderValue"], "x" * 2_000, "edge")
+
+# Certificates
+WHERE = "certificates_are_made_where_they_are_used"
+
+
+@breaks(WHERE, "no certificate made for CloudFront that it would not take")
+def _(mutant):
+    del mutant["Rules"]["EdgeCertificateIsMadeInUsEast1"]
+
+
+@breaks(WHERE, "a name without a certificate")
+def _(mutant):
+    del mutant["Rules"]["DomainHasCertificate"]
+
+
+@breaks(WHERE, "a certificate beside the one that is given")
+def _(mutant):
+    mutant["Conditions"]["MakesCertificate"] = {"Condition": "HasRecord"}
+
+
+@breaks(WHERE, "nobody makes a certificate")
+def _(mutant):
+    assertion = mutant["Rules"]["DomainHasCertificate"]["Assertions"][0]
+    assertion["Assert"] = {"Fn::Not": [{"Fn::Equals": [{"Ref": "CertificateArn"}, ""]}]}
+
+
+drop(WHERE, "a certificate that waits for a person", "Certificate", [P, "DomainValidationOptions"])
+put(WHERE, "a made certificate that nobody uses", "ApiDomain", [P, "DomainNameConfigurations", 0, "CertificateArn"], {"Ref": "CertificateArn"})
+put("CertificateManager.Certificate.ValidationMethod", "a certificate by mail", "Certificate", [P, "ValidationMethod"], "EMAIL")
+
+
+@breaks("CertificateManager.Certificate.DomainName", "a name longer than DNS allows")
+def _(mutant):
+    mutant["Parameters"]["DomainName"]["MaxLength"] = 300
+
+
+@breaks("throttles_by_themselves_fit_every_region", "a throttle that newer regions do not have")
+def _(mutant):
+    mutant["Parameters"]["ThrottleBurst"]["Default"] = 2_000
+
+
+@breaks(TEMPLATE, "201 mappings")
+def _(mutant):
+    mutant["Mappings"] = {f"More{n}": {"a": {"b": "c"}} for n in range(201)}
+
+
+for section, entry in (("Parameters", {"Type": "String", "Default": ""}), ("Outputs", {"Value": "x"}), ("Mappings", {"a": {"b": "c"}})):
+
+    @breaks(TEMPLATE, f"a name of 256 characters in {section}")
+    def _(mutant, section=section, entry=entry):
+        mutant.setdefault(section, {})["x" * 256] = entry
+
+
+# Backends
+B = "backend"
+OPENS = "permissions_open_their_routes_only"
+BACKEND = [P, "Policies"]
+
+
+def policy(number, *path):
+    return [*BACKEND, number, "Fn::If", 1, "PolicyDocument", "Statement", *path]
+
+
+EVERY_ROUTE = {"Fn::Sub": "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${ApiId}/*"}
+drop(OPENS, "a reader who gets tokens", "BackendRole", policy(1, 1), B)
+put(OPENS, "a backend that vends and is denied it", "BackendRole", policy(1, 1, "Fn::If", 1), {"Effect": "Deny", "Action": "execute-api:Invoke", "Resource": "*"}, B)
+put(OPENS, "sessions that open every route", "BackendRole", policy(0, 0, "Resource"), EVERY_ROUTE, B)
+put(OPENS, "every permission that vends", "BackendRole", [*BACKEND, 2, "Fn::If", 0], "Read", B)
+put(OPENS, "disconnecting with every method", "BackendRole", policy(3, 0, "Resource", "Fn::Sub"), EVERY_ROUTE["Fn::Sub"].replace("/*", "/$default/*/users/*"), B)
+drop(OPENS, "a permission that is left out", "BackendRole", [*BACKEND, 3], B)
+drop("roles_trust_whom_they_are_told", "no external id", "BackendRole", [P, "AssumeRolePolicyDocument", "Fn::Sub", 1, "Statements", "Fn::Join", 1, 0], B)
+put("roles_trust_whom_they_are_told", "Google's audience under GitHub's name", "BackendRole", [P, "AssumeRolePolicyDocument", "Fn::Sub", 1, "Statements", "Fn::Join", 1, 1, "Fn::If", 1, "Fn::Sub", 1, "Audience"], "aud", B)
+put("sessions_of_backends_are_short", "a role for twelve hours", "BackendRole", [P, "MaxSessionDuration"], 43_200, B)
+for name in ("SomebodyMayTakeIt", "ItMayDoSomething", "PrincipalsSayAnExternalId", "OidcIsForOneWorkload"):
+
+    @breaks("nobody_is_let_in_by_omission", f"without the rule {name}", B)
+    def _(mutant, name=name):
+        del mutant["Rules"][name]
+
+
+@breaks("nobody_is_let_in_by_omission", "any subject of a provider", B)
+def _(mutant):
+    del mutant["Rules"]["OidcIsForOneWorkload"]["Assertions"][1]
+
+
+QUOTED = "parameters_take_no_wildcard_and_no_quotation_mark"
+for name in ("BackendPrincipals", "BackendExternalId", "OidcProvider", "OidcAudience", "OidcSubjects"):
+
+    @breaks(QUOTED, f"anything as {name}", B)
+    def _(mutant, name=name):
+        mutant["Parameters"][name]["AllowedPattern"] = ".*"
+
+
+@breaks("backends_trust_is_not_too_long", "a hundred subjects", B)
+def _(mutant):
+    mutant["Parameters"]["OidcSubjects"]["MaxLength"] = 1_500
+
+
+put("parliament_finds_nothing_in_backends", "an action that does not exist", "BackendRole", policy(2, 0, "Action"), "execute-api:Call", B)
+
+
+# Policies of people's, and of backends in the same account
+F = "policies"
+
+
+def in_file(rule, what, name, change):
+    """Registers a mutation of the statements of a policy."""
+
+    @breaks(rule, what, F)
+    def _(mutant):
+        change(mutant["Files"][name]["Statement"])
+
+
+def grant(actions, resource="*", **more):
+    return lambda statements: statements.append({"Sid": "More", "Effect": "Allow", "Action": actions, "Resource": resource, **more})
+
+
+@breaks("each_signed_route_has_one_permission", "a route that no permission opens", F)
+def _(mutant):
+    mutant["Routes"]["GET /sessions"] = ("AWS_IAM", "Sessions")
+
+
+FILES_OPEN = "policies_as_files_open_the_same"
+in_file(FILES_OPEN, "a reader's file that vends", "backend-read.json", lambda statements: statements.pop())
+in_file(FILES_OPEN, "a file that disconnects nobody", "backend-manage.json", lambda statements: statements.clear())
+
+
+@breaks(FILES_OPEN, "a file that is not there", F)
+def _(mutant):
+    del mutant["Files"]["backend-vend.json"]
+
+
+OPERATORS = "operators_may_what_commands_call"
+in_file(OPERATORS, "operators who may not sweep", "operate.json", lambda statements: statements.pop(4))
+in_file(OPERATORS, "operators who may delete secrets", "operate.json", grant(["secretsmanager:DeleteSecret"], "{AppSecretArn}"))
+READERS = "readers_open_and_change_nothing"
+in_file(READERS, "readers of the keyring", "read.json", grant(["secretsmanager:GetSecretValue"], "{KeyringSecretArn}"))
+in_file(READERS, "readers who write", "read.json", grant(["dynamodb:UpdateItem"], "arn:{Partition}:dynamodb:{Region}:{Account}:table/{GrantsTableName}"))
+in_file(READERS, "readers without alarms", "read.json", lambda statements: statements.pop(1))
+DEPLOYS = "deployers_may_what_a_deployment_calls"
+in_file(DEPLOYS, "deployers who may make no roles", "deploy.json", lambda statements: statements.pop(5))
+in_file(DEPLOYS, "deployers of machines", "deploy.json", grant(["ec2:RunInstances"]))
+in_file(DEPLOYS, "deployers who read rows", "deploy-data.json", grant(["dynamodb:GetItem"], "arn:{Partition}:dynamodb:{Region}:{Account}:table/{Stack}-*"))
+
+
+@breaks(DEPLOYS, "a type of resource that nobody may make", F)
+def _(mutant):
+    mutant["Types"].append("AWS::StepFunctions::StateMachine")
+
+
+HOLD = "people_hold_what_is_named"
+in_file(HOLD, "every role of the account", "deploy.json", grant(["iam:PutRolePolicy"]))
+in_file(HOLD, "every action", "deploy.json", grant(["*"], "arn:{Partition}:sqs:{Region}:{Account}:{Stack}-*"))
+in_file(HOLD, "a pattern for operators", "operate.json", grant(["kms:*"], "{DataKeyArn}"))
+in_file(HOLD, "roles handed to any service", "deploy.json", grant(["iam:PassRole"], "arn:{Partition}:iam::{Account}:role/{Stack}-*"))
+in_file("peoples_policies_are_not_too_long", "a policy of 7,000 characters", "deploy.json", grant(["sqs:CreateQueue"], ["arn:{Partition}:sqs:{Region}:{Account}:{Stack}-*"] * 40))
+in_file("parliament_finds_nothing_in_peoples_policies", "an action that does not exist, for operators", "operate.json", grant(["kms:Open"], "{DataKeyArn}"))

@@ -9,7 +9,23 @@ import sys
 import time
 
 import least_privilege
-from rehearsal import backends, damage, deployment, doctor, events, first_deployment, letters, lost_data, people, runtimes, sweeps, two_stacks, watching
+from rehearsal import (
+    backends,
+    damage,
+    deployment,
+    doctor,
+    edge,
+    events,
+    first_deployment,
+    letters,
+    lost_data,
+    operators,
+    people,
+    runtimes,
+    sweeps,
+    two_stacks,
+    watching,
+)
 from rehearsal.stage import Stage
 
 STEPS = [
@@ -30,7 +46,7 @@ STEPS = [
     people.callback_of_another_browser,
     people.nowhere,
     backends.private_routes,
-    backends.policies,
+    backends.permissions,
     backends.connect_session,
     backends.vending,
     backends.disconnecting,
@@ -40,6 +56,7 @@ STEPS = [
     sweeps.sweep_by_hand,
     events.arrive,
     sweeps.unclaimed,
+    operators.people_hold_enough,
     least_privilege.roles_hold_what_is_used,
     least_privilege.roles_matter,
     letters.given_up,
@@ -48,6 +65,9 @@ STEPS = [
     runtimes.under_cargo_lambda,
     watching.metrics,
     deployment.upgrade,
+    edge.moves_in_front,
+    edge.changes_its_secret,
+    edge.goes,
     watching.logs,
     watching.dead_letters,
 ]
@@ -60,7 +80,7 @@ DRILLS = [
     deployment.configure,
     lost_data.upgraded_keyring,
     people.login,
-    backends.policies,
+    backends.permissions,
     deployment.vend,
     two_stacks.beside,
     two_stacks.doctors,

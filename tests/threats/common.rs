@@ -26,11 +26,13 @@ pub(crate) async fn invoke_at(
     let request = HttpRequest {
         method: Method::GET,
         path: path.to_owned(),
+        route: String::new(),
         raw_query: raw_query.to_owned(),
         cookies: cookies.to_vec(),
         body: Vec::new(),
         request_id: "test".to_owned(),
         is_prefetch: false,
+        origin: None,
         caller: None,
     };
     let response = match path {

@@ -1,14 +1,18 @@
-"""An app's backend: signed calls, with the stack's own policies for it."""
+"""An app's backend: signed calls, with roles of backend.yaml."""
 
 import json
+import pathlib
 import re
+import secrets
 import urllib.parse
 
+import boto3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 import wiring
+from backends import PERMISSIONS
 from .people import connect
 from .stage import DOMAIN, ENDPOINT, REGION, call, client, expect
 
@@ -22,39 +26,59 @@ def private_routes(stage):
     return f"{len(private)} routes"
 
 
-def backend(stage, name, *policies):
-    """Credentials of a backend with some of the stack's policies."""
-    iam = client("iam")
-    iam.create_user(UserName=name)
-    for policy in policies:
-        iam.attach_user_policy(UserName=name, PolicyArn=stage.outputs[policy])
+def backend(stage, name, *may):
+    """Credentials of a backend in another stack's role, which it takes with an external id."""
+    iam, cloudformation = client("iam"), client("cloudformation")
+    # Whoever takes a role in another account has to be allowed to there, too.
+    user = iam.create_user(UserName=name)["User"]["Arn"]
+    statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "arn:aws:iam::000000000000:role/*"}
+    iam.put_user_policy(UserName=name, PolicyName=name, PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
     key = iam.create_access_key(UserName=name)["AccessKey"]
-    stage.canaries.append(key["SecretAccessKey"])
-    return Credentials(key["AccessKeyId"], key["SecretAccessKey"])
+    external_id = secrets.token_hex(16)
+    parameters = {"ApiId": stage.outputs["ApiId"], "BackendPrincipals": user, "BackendExternalId": external_id}
+    parameters |= {f"May{permission}": "true" for permission in may}
+    template = pathlib.Path(wiring.INFRA, "backend.yaml").read_text()
+    given = [{"ParameterKey": of, "ParameterValue": value} for of, value in parameters.items()]
+    cloudformation.create_stack(StackName=f"backend-{name}", TemplateBody=template, Parameters=given, Capabilities=["CAPABILITY_IAM"])
+    cloudformation.get_waiter("stack_create_complete").wait(StackName=f"backend-{name}", WaiterConfig={"Delay": 1})
+    outputs = cloudformation.describe_stacks(StackName=f"backend-{name}")["Stacks"][0]["Outputs"]
+    role = next(output["OutputValue"] for output in outputs if output["OutputKey"] == "BackendRoleArn")
+    as_user = boto3.client("sts", region_name=REGION, aws_access_key_id=key["AccessKeyId"], aws_secret_access_key=key["SecretAccessKey"])
+    for wrong in ({}, {"ExternalId": "0" * 32}):
+        try:
+            as_user.assume_role(RoleArn=role, RoleSessionName=name, **wrong)
+            expect(f"the role of {name} is closed with {wrong}", False)
+        except as_user.exceptions.ClientError as error:
+            expect("it is refused", error.response["Error"]["Code"] == "AccessDenied", error)
+    taken = as_user.assume_role(RoleArn=role, RoleSessionName=name, ExternalId=external_id)["Credentials"]
+    stage.canaries += [key["SecretAccessKey"], taken["SecretAccessKey"], taken["SessionToken"]]
+    return Credentials(taken["AccessKeyId"], taken["SecretAccessKey"], taken["SessionToken"])
 
 
-def signed(stage, credentials, method, target, body=None):
+def signed(stage, credentials, method, target, body=None, host=DOMAIN):
     """A request that is signed for our name, as a backend's is."""
     headers = {"Content-Type": "application/json"} if body else {}
-    request = AWSRequest(method, f"https://{DOMAIN}{target}", headers=headers, data=body and json.dumps(body))
+    request = AWSRequest(method, f"https://{host}{target}", headers=headers, data=body and json.dumps(body))
     SigV4Auth(credentials, "execute-api", REGION).add_auth(request)
-    return call(DOMAIN, ENDPOINT.port, method, target, dict(request.headers), request.body)
+    return call(host, ENDPOINT.port, method, target, dict(request.headers), request.body)
 
 
-def policies(stage):
-    """Each of the two policies for backends opens its own routes, and not the other's."""
-    sessions = backend(stage, "sessions", "StartSessionsPolicyArn")
-    tokens = backend(stage, "tokens", "UseTokensPolicyArn")
-    for key, (authorization, function) in wiring.ROUTES.items():
-        if authorization == "AWS_IAM":
-            method, path = key.split()
-            target = re.sub(r"\{.*?\}", "1", path)
-            right, wrong = (sessions, tokens) if function == "Sessions" else (tokens, sessions)
-            answer = signed(stage, wrong, method, target)
-            expect(f"{key} is closed to the other backend", answer.status == 403, (answer.status, answer.body))
-            answer = signed(stage, right, method, target, {} if method == "POST" else None)
-            expect(f"{key} reaches its function", answer.status in (200, 400, 404), (answer.status, answer.body))
-    stage.sessions, stage.tokens = sessions, tokens
+def permissions(stage):
+    """Each permission of a backend's role opens its own routes, and no other: with temporary credentials, taken with an external id."""
+    count = 0
+    for name, routes in PERMISSIONS.items():
+        credentials = backend(stage, f"only-{name.lower()}", name)
+        for key, (authorization, _) in wiring.ROUTES.items():
+            if authorization == "AWS_IAM":
+                method, path = key.split()
+                target = re.sub(r"\{.*?\}", "1", path)
+                answer = signed(stage, credentials, method, target, {} if method == "POST" else None)
+                statuses = (200, 400, 404) if key in routes else (403,)
+                expect(f"{name} at {key}", answer.status in statuses, (answer.status, answer.body))
+                count += 1
+    stage.sessions = backend(stage, "sessions", "Sessions")
+    stage.tokens = backend(stage, "tokens", "Read", "Vend", "Manage")
+    return f"{count} calls"
 
 
 def connect_session(stage):

@@ -2,6 +2,7 @@
 
 import botocore.exceptions
 
+from .backends import backend
 from .deployment import data_of, for_the_emulator, ids_of, parameters, refusal, sam, sam_deploy, vend
 from .stage import STACK, client, expect, until
 
@@ -36,16 +37,13 @@ def a_name_that_is_taken(stage):
 
 def deleted(stage):
     """The service's stack is deleted, the data and what is in it stays, and a new deployment hands out Ada's token."""
-    iam, policy = client("iam"), stage.outputs["UseTokensPolicyArn"]
-    # Attached to a backend, a policy cannot be deleted.
-    iam.detach_user_policy(UserName="tokens", PolicyArn=policy)
-    iam.detach_user_policy(UserName="sessions", PolicyArn=stage.outputs["StartSessionsPolicyArn"])
     # `sam delete` makes this call; it does not know the emulator's addresses of uploaded files.
     client("cloudformation").delete_stack(StackName=STACK)
     until("the service is gone", lambda: not made(STACK))
     present(stage)
     sam_deploy(stage, LogLevel="TRACE")
-    iam.attach_user_policy(UserName="tokens", PolicyArn=stage.outputs["UseTokensPolicyArn"])
+    # The API is another one, and backends' roles are of one API.
+    stage.tokens = backend(stage, "tokens-again", "Read", "Vend", "Manage")
     vend(stage)
 
 

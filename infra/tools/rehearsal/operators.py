@@ -2,7 +2,11 @@
 
 import json
 import os
+import pathlib
+import re
 import subprocess
+
+import wiring
 
 from .stage import REGION, STACK, client, expect
 
@@ -18,11 +22,60 @@ def operate(stage, *arguments, stack=STACK, **environment):
 
 def operator(stage, name, *allowed):
     """The environment of somebody who may do this and nothing else."""
-    iam, kept = client("iam"), {"Effect": "Allow", "Action": "cloudformation:DescribeStacks", "Resource": "*"}
+    kept = {"Effect": "Allow", "Action": "cloudformation:DescribeStacks", "Resource": "*"}
     statements = [kept, *({"Effect": "Allow", "Action": action, "Resource": resource} for action, resource in allowed)]
-    policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    return holder(stage, name, json.dumps({"Version": "2012-10-17", "Statement": statements}))
+
+
+def holder(stage, name, policy):
+    """The environment of somebody who holds a policy and no other."""
+    iam = client("iam")
     iam.create_user(UserName=name)
     iam.put_user_policy(UserName=name, PolicyName=name, PolicyDocument=policy)
     key = iam.create_access_key(UserName=name)["AccessKey"]
     stage.canaries.append(key["SecretAccessKey"])
     return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+
+
+def filled(stage, name):
+    """A policy of infra/policies with the stack's own names in it, as infra/policy fills it in."""
+    known = {**stage.outputs, "Partition": "aws", "Region": REGION, "Account": "000000000000", "Stack": STACK}
+    text = pathlib.Path(wiring.INFRA, "policies", f"{name}.json").read_text()
+    return re.sub(r"\{(\w+)\}", lambda match: known[match[1]], text)
+
+
+def people_hold_enough(stage):
+    """Whoever holds the policy `operate` runs every kind of command and misses nothing; with `read` one looks, opens nothing and changes nothing."""
+    operate_only = holder(stage, "operate", filled(stage, "operate"))
+    for command in (
+        ["accounts", "list"],
+        ["accounts", "show", stage.ada],
+        ["pause", "--verdicts"],
+        ["resume"],
+        ["sweep", "--invoke"],
+        ["sweep"],
+        ["keyring", "reseal"],
+    ):
+        code, _, said = operate(stage, *command, **operate_only)
+        expect(f"{command} with the policy", code == 0, (code, said))
+    everything, operating = examined(stage), examined(stage, **operate_only)
+    expect("doctor sees all of it", everything == operating, (everything, operating))
+    read_only = holder(stage, "read", filled(stage, "read"))
+    reading = examined(stage, **read_only)
+    missed = {check for check, level in reading.items() if level != everything[check]}
+    expect("a reader sees no secret", {"app secret", "keyring"} <= missed <= UNREADABLE, missed)
+    expect("which is a warning", {reading[check] for check in missed} == {"warn"}, reading)
+    for command, is_allowed in ((["accounts", "list"], True), (["accounts", "show", stage.ada], True), (["pause"], False), (["sweep"], False), (["sweep", "--invoke"], False)):
+        code, _, said = operate(stage, *command, **read_only)
+        expect(f"{command} of a reader", (code == 0) == is_allowed, (code, said))
+
+
+# What needs a secret to be looked at.
+UNREADABLE = {"app secret", "keyring", "app id and secret", "tokens", "inspection", "redirect URI", "scopes"}
+
+
+def examined(stage, **environment):
+    _, report, said = operate(stage, "doctor", **environment)
+    expect("doctor looks", "checks" in report, said)
+    # The emulator does not know a schedule by the ARN that AWS documents.
+    return {finding["check"]: finding["level"] for finding in report["checks"] if finding["check"] != "schedule"}

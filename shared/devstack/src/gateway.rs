@@ -18,6 +18,7 @@ use threads_auth_web::HttpRequest;
 use threads_auth_web::apigw::ApiGatewayV2httpResponse;
 use threads_auth_web::headers::secure;
 use threads_auth_web::pages::{self, Page};
+use threads_auth_web::refuse_detour;
 
 use crate::environment::{ACCESS_KEY_ID, ACCOUNT_ID};
 use crate::shared::Shared;
@@ -111,6 +112,9 @@ pub(crate) async fn answer(
         return pages::respond(&Page::new(ConnectOutcome::BadLink)).map(Body::from);
     };
     let (service, now) = (&*shared.service, shared.clock.now());
+    if let Some(refused) = refuse_detour(service.config(), &request) {
+        return http_response(threads_auth_web::answer(refused));
+    }
     let response = match function {
         Function::Authorize => authorize::handle(service, &request, now).await,
         Function::Callback | Function::Nowhere => callback::handle(service, &request, now).await,

@@ -1,7 +1,7 @@
 //! Configuration: data, read once from the environment, with every problem reported at once.
 //!
 //! Refuses to hold a secret: the app's secret and the keyring are in Secrets Manager, and only
-//! their names are here.
+//! their names are here; of the origin secrets there are digests.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,6 +18,7 @@ use threads_auth_store::aws::{self, AwsConfig};
 
 use crate::connect::flow::CookieKind;
 use crate::connect::return_to::{self, ReturnToAllowlist};
+use crate::origin::OriginSecrets;
 
 /// Who may open `/authorize`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +90,9 @@ pub struct Config {
     /// `METRICS_SERVICE`, default none: the name under which metrics are printed, which is the
     /// stack's; without it none are.
     pub metrics_service: Option<String>,
+    /// `ORIGIN_SECRETS`, default none: the secrets by which CloudFront shows that a request came
+    /// through it. With them, public routes answer nothing else.
+    pub origin_secrets: Option<OriginSecrets>,
     /// `EVENT_BUS`, required by the events function only: [`Config::event_bus`].
     event_bus: Option<String>,
     /// `EVENTS_DEAD_LETTERS`, default none: the URL of the queue for events that the bus did not
@@ -198,6 +202,10 @@ impl Config {
             whole_number(text, 1, 900).map(Duration::from_secs)
         });
         let metrics_service = vars.get("METRICS_SERVICE").map(str::to_owned);
+        let origin_secrets = vars.with_default("ORIGIN_SECRETS", "", |text| match text {
+            "" => Ok(None),
+            text => OriginSecrets::from_str(text).map(Some).map_err(|e| e.to_string()),
+        });
         let event_bus = vars.get("EVENT_BUS").map(str::to_owned);
         let events_dead_letters = vars.get("EVENTS_DEAD_LETTERS").map(str::to_owned);
         let endpoints = vars.endpoints();
@@ -220,6 +228,7 @@ impl Config {
                 unclaimed_time: unclaimed_time?,
                 request_time: request_time?,
                 metrics_service,
+                origin_secrets: origin_secrets?,
                 event_bus,
                 events_dead_letters,
                 endpoints: endpoints?,
@@ -430,7 +439,12 @@ mod tests {
         assert_eq!(config.scopes.to_string(), "threads_basic");
         assert_eq!(config.redirect_uri().unwrap().as_str(), "https://auth.example.com/callback");
         assert_eq!(config.endpoints.graph.as_str(), "https://graph.threads.net/");
+        assert!(config.origin_secrets.is_none());
         assert!(!format!("{config:?}").contains("canary"));
+        let secrets = "canary-0123456789abcdefghijklmnop,-".to_owned();
+        let vars = complete().into_iter().chain([("ORIGIN_SECRETS".to_owned(), secrets)]).collect();
+        let config = Config::from_vars(&vars, None).unwrap();
+        assert!(config.origin_secrets.is_some() && !format!("{config:?}").contains("canary"));
     }
 
     #[test]
@@ -472,6 +486,8 @@ mod tests {
             ("UNCLAIMED_HOURS", "721"),
             ("REQUEST_SECONDS", "0"),
             ("THREADS_GRAPH_URL", "graph"),
+            ("ORIGIN_SECRETS", "canary"),
+            ("ORIGIN_SECRETS", "-,-"),
         ] {
             let mut vars = complete();
             vars.insert(variable.to_owned(), value.to_owned());

@@ -20,6 +20,7 @@ mod events;
 mod inspection;
 mod new_grant;
 mod operate;
+mod origin;
 mod refresh;
 mod removal;
 mod service;
@@ -39,6 +40,7 @@ pub use operate::{
     PersonalDataError, Record, Replaced, ResealError, ResealReport, RestoreError, RestoreReport, Spoilt,
     Unopened, Verdict,
 };
+pub use origin::{BadOriginSecrets, OriginProof, OriginSecrets};
 pub use refresh::{
     DEFAULT_MIN_VALID, InvalidTokenHash, MAX_MIN_VALID, RefreshOutcome, RetryReason, Stopped, SweepError,
     SweepReport, TokenHash, VendError, Vended,

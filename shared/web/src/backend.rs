@@ -1,7 +1,8 @@
 //! Requests of the app's own backend: who calls, what is in them, and what is wrong with them.
 //!
 //! Owns the check that stands behind the one of API Gateway: a route that was deployed without IAM
-//! authorization answers nobody.
+//! authorization answers nobody, and neither does a path that is not of the route which IAM has
+//! judged.
 
 use std::error::Error;
 
@@ -47,6 +48,10 @@ where
         let what = "this route needs IAM authorization: the request is not signed, or the route is deployed without it";
         return json_error(ErrorCode::Forbidden, what);
     };
+    if !request.is_of_its_route() {
+        tracing::warn!(request_id, caller, outcome = "not_found", "the path is not of the route");
+        return no_route();
+    }
     let call = Call { request, caller, path: request.path.split('/').skip(1).collect() };
     handle(call).await.unwrap_or_else(|bad| {
         tracing::warn!(request_id, caller, outcome = "bad_request", error = %bad);

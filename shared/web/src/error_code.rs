@@ -15,7 +15,8 @@ threads_graph::names! {
         ReturnToRefused => "return_to_refused",
         /// Meta has not signed this, or not for this app.
         BadSignedRequest => "bad_signed_request",
-        /// The route is deployed without IAM authorization.
+        /// The route is deployed without IAM authorization, or a public one was asked past
+        /// CloudFront.
         Forbidden => "forbidden",
         /// The completion code is not this session's.
         WrongCompletion => "wrong_completion",

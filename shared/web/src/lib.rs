@@ -5,6 +5,7 @@
 
 pub mod api;
 mod backend;
+mod detour;
 mod error_code;
 mod failures;
 pub mod headers;
@@ -20,6 +21,7 @@ mod standing;
 pub mod telemetry;
 
 pub use backend::{BadRequest, Call, Query, backend, no_route, object};
+pub use detour::refuse_detour;
 pub use error_code::ErrorCode;
 pub use failures::{not_removed, unavailable};
 pub use headers::with_cookies;

@@ -14,6 +14,11 @@ const OF_PROGRAMS: [&str; 2] = ["sessions", "users"];
 /// for it, so nobody has to sign.
 #[must_use]
 pub fn nowhere(request: &HttpRequest) -> Response<String> {
+    if is_of_programs(request) { no_route() } else { respond(&Page::new(Notice::NotFound)) }
+}
+
+/// Whether a program asks, by the path.
+pub(crate) fn is_of_programs(request: &HttpRequest) -> bool {
     let first = request.path.split('/').nth(1).unwrap_or_default();
-    if OF_PROGRAMS.contains(&first) { no_route() } else { respond(&Page::new(Notice::NotFound)) }
+    OF_PROGRAMS.contains(&first)
 }

@@ -11,6 +11,7 @@ use lambda_http::lambda_runtime::{self, Diagnostic};
 use lambda_http::{LambdaEvent, service_fn};
 use threads_auth::{Config, StartError, ThreadsAuth, error_chain};
 
+use crate::detour::refuse_detour;
 use crate::metrics::{Metric, emit};
 use crate::request::HttpRequest;
 use crate::response::answer;
@@ -84,6 +85,7 @@ pub async fn start(name: &str) -> Result<ThreadsAuth, Failure> {
 }
 
 /// Serves an HTTP function until Lambda ends the process, and counts its answers of 500 and more.
+/// What has walked around CloudFront comes no further than here.
 ///
 /// # Errors
 /// When the Runtime API cannot be reached.
@@ -96,7 +98,10 @@ where
     let handler = move |event: LambdaEvent<serde_json::Value>| async move {
         let request = HttpRequest::from_event(event.payload).map_err(|error| Reported::from(&error))?;
         let now = now();
-        let response = handle(request, now).await;
+        let response = match refuse_detour(config, &request) {
+            Some(refused) => refused,
+            None => handle(request, now).await,
+        };
         count(config, now, &response);
         Ok::<_, Reported>(answer(response))
     };

@@ -1,4 +1,5 @@
-//! Whether the service answers at its public address, and agrees on the time.
+//! Whether the service answers at its public address and, behind CloudFront, at no other, and agrees
+//! on the time.
 
 use threads_auth_model::error_chain;
 
@@ -26,7 +27,7 @@ pub(super) async fn reachable(stack: &Opened) -> Vec<Finding> {
     let mut findings = vec![if status == 200 {
         ok(CHECK, format!("{address} answers"))
     } else {
-        let next = "403 and 404 are the API's own: the name points elsewhere, or the stage is not deployed. 500 and above: the log of the function says why.";
+        let next = "403 and 404 are the API's own: the name points elsewhere, or the stage is not deployed. 500 and above: the log of the function says why. With CloudFront in front, 403 with our page means that the functions do not know its secret: deploy the same OriginSecretVersion to both.";
         fail(CHECK, format!("{address} answers {status}"), next)
     }];
     // The development stack's clock is its own.
@@ -35,7 +36,34 @@ pub(super) async fn reachable(stack: &Opened) -> Vec<Finding> {
     {
         findings.push(skew(theirs.timestamp().as_second() - stack.now().as_second()));
     }
+    findings.extend(way_around(stack).await);
     findings
+}
+
+/// Whether the API's own address is closed to people, where CloudFront is in front.
+#[expect(clippy::disallowed_methods, reason = "a public page of ours, without a secret in its address")]
+async fn way_around(stack: &Opened) -> Option<Finding> {
+    let deployed = stack.deployed.as_ref()?;
+    let has_edge = deployed.output("Edge").is_ok_and(|edge| edge == "true");
+    let address = format!("{}/connected", deployed.output("ApiUrl").ok().filter(|_| has_edge)?);
+    let answer = stack.http.inner().get(&address).send().await;
+    Some(judge_around(&address, answer.ok().map(|answer| answer.status().as_u16())))
+}
+
+fn judge_around(address: &str, status: Option<u16>) -> Finding {
+    const CHECK: &str = "way around CloudFront";
+    match status {
+        Some(403) => ok(CHECK, format!("{address} is closed to people")),
+        None => warn(
+            CHECK,
+            format!("{address} does not answer"),
+            "The app's backend calls that address. Is it reached from here?",
+        ),
+        Some(status) => {
+            let next = "Deploy EdgeOnly=true as soon as nobody has that address any more, Meta's dashboard included.";
+            warn(CHECK, format!("{address} answers {status}: WAF can be walked around"), next)
+        }
+    }
 }
 
 fn skew(ahead: i64) -> Finding {
@@ -54,6 +82,12 @@ fn skew(ahead: i64) -> Finding {
 mod tests {
     use super::*;
     use crate::operate::doctor::finding::Level;
+
+    #[test]
+    fn the_apis_own_address_is_closed_to_people() {
+        let levels = [Some(403), Some(200), Some(404), None].map(|status| judge_around("a", status).level);
+        assert!(levels == [Level::Ok, Level::Warn, Level::Warn, Level::Warn]);
+    }
 
     #[test]
     fn a_clock_may_be_a_little_off() {

@@ -91,6 +91,7 @@ impl Notice {
             Self::Connect(Connect::SessionRequired) => "M171 44h-21M157.5 36l-8 8 8 8",
             Self::Connect(Connect::BadLink | Connect::SessionUnknown)
             | Self::DeletionUnknown
+            | Self::Detour
             | Self::NotFound => "M153.5 39.5c0-9 13.5-8.5 13.5 0 0 5-7 5-7 10M160 56h.01",
             Self::Connect(Connect::Denied | Connect::Ended) => "M150 44h20",
             Self::Connect(

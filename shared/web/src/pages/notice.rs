@@ -20,6 +20,8 @@ pub enum Notice {
     DeletionUnknown,
     /// The browser has loaded the page ahead, and nothing was done.
     Ahead,
+    /// The request has walked around CloudFront.
+    Detour,
     /// No such page.
     NotFound,
 }
@@ -48,9 +50,8 @@ impl Notice {
                 | Connect::CodeRefused
                 | Connect::ReturnToRefused,
             ) => Standing::Fine(StatusCode::BAD_REQUEST),
-            Self::Connect(Connect::Denied | Connect::WrongAccount | Connect::SessionRequired) => {
-                Standing::Fine(StatusCode::FORBIDDEN)
-            }
+            Self::Connect(Connect::Denied | Connect::WrongAccount | Connect::SessionRequired)
+            | Self::Detour => Standing::Fine(StatusCode::FORBIDDEN),
             Self::Connect(Connect::SessionUnknown) | Self::DeletionUnknown | Self::NotFound => {
                 Standing::Fine(StatusCode::NOT_FOUND)
             }
@@ -74,6 +75,7 @@ impl Notice {
             Self::DeletionKept => "deletion_kept",
             Self::DeletionUnknown => "deletion_unknown",
             Self::Ahead => "prefetch",
+            Self::Detour => "detour",
             Self::NotFound => "not_found",
         }
     }

@@ -39,7 +39,8 @@ fn notices() -> impl Iterator<Item = Notice> {
         Notice::DeletionUnfinished => Some(Notice::DeletionKept),
         Notice::DeletionKept => Some(Notice::DeletionUnknown),
         Notice::DeletionUnknown => Some(Notice::Ahead),
-        Notice::Ahead => Some(Notice::NotFound),
+        Notice::Ahead => Some(Notice::Detour),
+        Notice::Detour => Some(Notice::NotFound),
         Notice::NotFound => None,
     })
 }
@@ -72,9 +73,8 @@ fn every_notice_has_its_status_and_every_header() {
                 | Connect::CodeRefused
                 | Connect::ReturnToRefused,
             ) => (400, None),
-            Notice::Connect(Connect::Denied | Connect::WrongAccount | Connect::SessionRequired) => {
-                (403, None)
-            }
+            Notice::Connect(Connect::Denied | Connect::WrongAccount | Connect::SessionRequired)
+            | Notice::Detour => (403, None),
             Notice::Connect(Connect::SessionUnknown) | Notice::DeletionUnknown | Notice::NotFound => {
                 (404, None)
             }

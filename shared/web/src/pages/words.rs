@@ -210,6 +210,14 @@ impl Notice {
                 again: None,
                 maker: None,
             },
+            Self::Detour => Words {
+                title: "This is a side door",
+                what: "The app can be reached here, but it does not answer: it has an address of its own. \
+                       Nothing was done.",
+                next: "To connect a Threads account, open the app and start from there.",
+                again: None,
+                maker: Some("Public pages are behind CloudFront. Use the stack\u{2019}s public address."),
+            },
             Self::NotFound => Words {
                 title: "There is nothing here",
                 what: "This address leads nowhere. It may have been mistyped.",

@@ -1,0 +1,95 @@
+"""Rules on the secret by which the functions know CloudFront: it is the same on both sides, of the same
+version, and only public functions ask for it."""
+
+import re
+
+import render
+import wiring
+
+# Our own code says the header's name.
+REQUEST = render.INFRA.parent / "shared/web/src/request.rs"
+
+FUNCTION = "{{{{resolve:secretsmanager:${{OriginSecret.Id}}:SecretString:{key}::${{OriginSecretVersion}}}}}}"
+EDGE = FUNCTION.replace("OriginSecret.Id}}:", "OriginSecretArn}}:")
+VALUE = f"{FUNCTION.format(key='send')},{FUNCTION.format(key='accept')}"
+
+# Headers that CloudFront does not add:
+# https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/add-origin-custom-headers.html
+REFUSED = re.compile(
+    r"x-(amz|edge)-.*|accept-encoding|cache-control|connection|content-length|cookie|expect|host|if-.*|keep-alive|max-forwards|pragma"
+    r"|proxy-.*|range|request-range|te|trailers?|transfer-encoding|upgrade|via|warning|x-accel-.*|x-forwarded-proto|x-http-.*|x-real-ip",
+    re.IGNORECASE,
+)
+
+
+def public_functions_demand_the_origin_secret(template):
+    public = {function for authorization, function in wiring.ROUTES.values() if authorization == "NONE"}
+    signed = {function for authorization, function in wiring.ROUTES.values() if authorization != "NONE"}
+    problems = [f"{name} answers public and signed routes" for name in sorted(public & signed)]
+    demanded = {"Fn::If": ["DemandsEdge", {"Fn::Sub": VALUE}, ""]}
+    for name, function in wiring.of_type(template, "AWS::Lambda::Function").items():
+        given = function["Properties"].get("Environment", {}).get("Variables", {}).get("ORIGIN_SECRETS")
+        expected = demanded if name.removesuffix("Function") in public else None
+        if given != expected:
+            problems.append(f"{name} demands {given}")
+    both = {"Fn::And": [{"Condition": "HasEdge"}, {"Fn::Equals": [{"Ref": "EdgeOnly"}, "true"]}]}
+    if template["Conditions"].get("DemandsEdge") != both or template["Parameters"]["EdgeOnly"]["Default"] != "true":
+        problems.append("it is not demanded wherever Edge is on")
+    return problems
+
+
+def the_edge_is_given_the_same_secret(template):
+    given = template["Resources"]["EdgeStack"]["Properties"]["Parameters"]
+    return [
+        f"EdgeStack has {name} {given.get(name)}"
+        for name, of in (
+            ("OriginSecretArn", {"Fn::GetAtt": ["OriginSecret", "Id"]}),
+            ("OriginSecretVersion", {"Ref": "OriginSecretVersion"}),
+        )
+        if given.get(name) != of
+    ]
+
+
+def the_origin_secret_is_made_with_the_edge(template):
+    """CloudFormation makes it, so that it is there for the first request: with a value that nobody can
+    guess, and no second one."""
+    secret = template["Resources"].get("OriginSecret", {"Properties": {}})
+    generator = secret["Properties"].get("GenerateSecretString", {})
+    problems = []
+    if secret.get("Condition") != "HasEdge" or "SecretString" in secret["Properties"]:
+        problems.append("it is there without Edge, or has a value in the template")
+    if (generator.get("SecretStringTemplate"), generator.get("GenerateStringKey")) != ('{"accept":"-"}', "send"):
+        problems.append(f"it begins as {generator}")
+    if not 32 <= generator.get("PasswordLength", 0) <= 64 or generator.get("ExcludePunctuation") is not True:
+        problems.append("the functions do not take what is generated")
+    return problems
+
+
+def cloudfront_shows_the_origin_secret(template):
+    header = re.search(r'const ORIGIN: &str = "([^"]+)"', REQUEST.read_text())[1]
+    problems = [f"CloudFront does not add {header}"] if REFUSED.fullmatch(header) else []
+    for name, distribution in wiring.of_type(template, "AWS::CloudFront::Distribution").items():
+        for origin in distribution["Properties"]["DistributionConfig"]["Origins"]:
+            expected = [{"HeaderName": header, "HeaderValue": {"Fn::Sub": EDGE.format(key="send")}}]
+            if (shown := origin.get("OriginCustomHeaders")) != expected:
+                problems.append(f"{name} shows {shown} to {origin['Id']}")
+    return problems
+
+
+def nothing_of_the_secret_can_be_read_off_the_stack(template):
+    """Neither an output nor a description has it: both are shown to whoever may describe the stack."""
+    problems = []
+    for section in ("Outputs", "Metadata", "Parameters"):
+        for name, entry in template.get(section, {}).items():
+            if "{{resolve:" in str(entry):
+                problems.append(f"{section}: {name} resolves a secret")
+    return problems
+
+
+RULES = [
+    public_functions_demand_the_origin_secret,
+    the_edge_is_given_the_same_secret,
+    the_origin_secret_is_made_with_the_edge,
+    nothing_of_the_secret_can_be_read_off_the_stack,
+]
+EDGE_RULES = [cloudfront_shows_the_origin_secret, nothing_of_the_secret_can_be_read_off_the_stack]

@@ -1,0 +1,309 @@
+"""Rules on policies/{deploy*,operate,read}.json: what people may do, compared with what our command calls
+and with what AWS's schemas say that CloudFormation calls for the resources of the templates."""
+
+import functools
+import itertools
+import json
+import re
+import tomllib
+
+import botocore.session
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
+
+import backends
+import longest
+import render
+import wiring
+from limits import limited
+
+WORKSPACE = render.INFRA.parent
+# The crates whose calls are made with an operator's credentials.
+OURS = ("cli", "shared/store")
+# The builders that go into a transaction, and the actions that IAM asks for.
+IN_TRANSACTIONS = {"put": "PutItem", "update": "UpdateItem", "delete": "DeleteItem", "condition_check": "ConditionCheckItem"}
+# Whoever reads a table or a secret under a key of ours uses that key, through the service.
+BY_KEY = {"kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo"}
+# Three, because one may have 6,144 characters: for what holds data, and for a name or CloudFront.
+DEPLOYERS = ("deploy.json", "deploy-data.json", "deploy-domain.json")
+READS = re.compile(r"\w+:(BatchGet|Describe|Get|List|Query|Scan)\w*")
+# What opens something. A reader sees what is sealed.
+OPENS = {"secretsmanager:GetSecretValue"}
+
+# What the schemas list for features that our templates do not use.
+UNUSED_SERVICES = {"acm-pca", "ec2", "elasticfilesystem", "firehose", "kinesis", "payments", "s3files"}
+UNUSED = {
+    "backup-storage:Mount",
+    "cloudfront:CreateConnectionGroup",
+    "cloudfront:CreateDistributionWithTags",
+    "cloudfront:GetConnectionGroup",
+    "cloudfront:GetVpcOrigin",
+    "cloudfront:UpdateDistributionWithStagingConfig",
+    "dynamodb:AssociateTableReplica",
+    "dynamodb:BatchWriteItem",
+    "dynamodb:CreateTableReplica",
+    "dynamodb:DeleteItem",
+    "dynamodb:DescribeImport",
+    "dynamodb:DisableKinesisStreamingDestination",
+    "dynamodb:EnableKinesisStreamingDestination",
+    "dynamodb:GetItem",
+    "dynamodb:ImportTable",
+    "dynamodb:PutItem",
+    "dynamodb:Query",
+    "dynamodb:Scan",
+    "dynamodb:UpdateItem",
+    "dynamodb:UpdateKinesisStreamingDestination",
+    "events:PutPermission",
+    "events:RemovePermission",
+    "iam:AttachGroupPolicy",
+    "iam:AttachUserPolicy",
+    "iam:DeleteGroupPolicy",
+    "iam:DeleteRolePermissionsBoundary",
+    "iam:DeleteUserPolicy",
+    "iam:DetachGroupPolicy",
+    "iam:DetachUserPolicy",
+    "iam:GetGroupPolicy",
+    "iam:GetUserPolicy",
+    "iam:PutGroupPolicy",
+    "iam:PutRolePermissionsBoundary",
+    "iam:PutUserPolicy",
+    "kms:ListAliases",
+    "kms:ReEncrypt",
+    "kms:RevokeGrant",
+    "lambda:AssociateRuntimeAlias",
+    "lambda:DeleteFunctionCodeSigningConfig",
+    "lambda:GetCodeSigningConfig",
+    "lambda:GetFunctionCodeSigningConfig",
+    "lambda:GetLayerVersion",
+    "lambda:PassCapacityProvider",
+    "lambda:PutFunctionCodeSigningConfig",
+    "logs:CreateLogStream",
+    "logs:DescribeLogStreams",
+    "logs:PutBearerTokenAuthentication",
+    "logs:PutLogEvents",
+    "s3:GetObjectMetadata",
+    "s3:REST.PUT.OBJECT",
+    "secretsmanager:RemoveRegionsFromReplication",
+    "secretsmanager:ReplicateSecretToRegions",
+}
+# No resource type says these: SAM's own calls, its bucket, and what a dynamic reference, a stream and
+# an encrypted table need.
+BESIDE = {
+    "cloudformation:CreateChangeSet",
+    "cloudformation:DescribeChangeSet",
+    "cloudformation:DescribeStackEvents",
+    "cloudformation:ExecuteChangeSet",
+    "cloudformation:GetTemplateSummary",
+    "dynamodb:DescribeStream",
+    "kms:CreateGrant",
+    "kms:GenerateDataKey",
+    "s3:CreateBucket",
+    "s3:GetBucketLocation",
+    "s3:PutObject",
+    "secretsmanager:GetSecretValue",
+}
+
+
+def subject():
+    """The subject of these rules: the files, the routes, and the types of all resources that there are."""
+    types = set()
+    for name in sorted(file.name for file in render.INFRA.glob("*.yaml")):
+        template = render.source(name)
+        template = render.transformed(template) if "Transform" in template else template
+        types |= {resource["Type"] for resource in template["Resources"].values()}
+    return {
+        "Files": {file.name: json.loads(file.read_text()) for file in sorted(backends.POLICIES.glob("*.json"))},
+        "Routes": dict(wiring.ROUTES),
+        "Types": sorted(types),
+    }
+
+
+def statements(subject, name):
+    return subject["Files"].get(name, {"Statement": []})["Statement"]
+
+
+def actions(subject, name):
+    return {action for statement in statements(subject, name) for action in backends.listed(statement["Action"])}
+
+
+@functools.cache
+def called():
+    """The actions behind the calls of AWS's SDK in our own code."""
+    found = set()
+    services = {}
+    for crate in OURS:
+        manifest = tomllib.loads((WORKSPACE / crate / "Cargo.toml").read_text())
+        for name in manifest["dependencies"]:
+            if name.startswith("aws-sdk-"):
+                service = name.removeprefix("aws-sdk-")
+                model = botocore.session.get_session().get_service_model({"cloudwatchlogs": "logs", "eventbridge": "events"}.get(service, service))
+                services[model.service_name] = {re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower(): name for name in model.operation_names}
+        for file in (WORKSPACE / crate / "src").rglob("*.rs"):
+            code = re.sub(r"//.*", "", file.read_text()).split("#[cfg(test)]")[0]
+            # A call of the SDK begins without an argument. A name of one word may be anybody's, so
+            # there it has to be a client's.
+            called = re.findall(r"\.(\w+_\w+)\(\)", code) + re.findall(r"client(?:\(\w+\))?\s*\.([a-z]+)\(\)", code)
+            for name in called:
+                of = [service for service, operations in services.items() if name in operations]
+                named = [service for service in of if f"aws_sdk_{service}" in code]
+                found |= {f"{service}:{services[service][name]}" for service in named or of}
+    if "dynamodb:TransactWriteItems" in found:
+        transaction = (WORKSPACE / "shared/store/src/transaction.rs").read_text()
+        found |= {f"dynamodb:{action}" for word, action in IN_TRANSACTIONS.items() if f"operation, {word}, builder" in transaction}
+    found.discard("dynamodb:TransactWriteItems")
+    return {"lambda:InvokeFunction" if action == "lambda:Invoke" else action for action in found}
+
+
+def differ(found, expected, name):
+    return [f"{name} lacks {action}" for action in sorted(expected - found)] + [
+        f"{name} has {action}, which nothing calls" for action in sorted(found - expected)
+    ]
+
+
+def operators_may_what_commands_call(subject):
+    return differ(actions(subject, "operate.json"), called() | BY_KEY, "operate.json")
+
+
+def readers_open_and_change_nothing(subject):
+    expected = {action for action in called() if READS.fullmatch(action)} - OPENS | {"kms:Decrypt", "kms:DescribeKey"}
+    return differ(actions(subject, "read.json"), expected, "read.json")
+
+
+def matches(pattern, action):
+    return re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), action, re.IGNORECASE) is not None
+
+
+@functools.cache
+def called_for(kind):
+    """What AWS's own schema says that making, changing and deleting a resource of this type calls."""
+    handlers = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", kind).schema.get("handlers", {})
+    found = itertools.chain(*(entry["permissions"] for handler, entry in handlers.items() if handler != "list"))
+    return {action for action in found if action.split(":")[0] not in UNUSED_SERVICES} - UNUSED
+
+
+def needed(subject):
+    return BESIDE.union(*map(called_for, subject["Types"]))
+
+
+def deployers_may_what_a_deployment_calls(subject):
+    allowed, wanted = set().union(*(actions(subject, name) for name in DEPLOYERS)), needed(subject)
+    problems = [f"deployers lack {action}" for action in sorted(wanted) if not any(matches(pattern, action) for pattern in allowed)]
+    return problems + [
+        f"deployers have {pattern}, which no deployment calls"
+        for pattern in sorted(allowed)
+        if not any(matches(pattern, action) for action in wanted)
+    ]
+
+
+# Permissions in the schemas that are no actions by these names, or that parliament is too old for.
+UNKNOWN = {
+    "apigateway:TagResource",
+    "apigateway:UntagResource",
+    "lambda:GetFunctionScalingConfig",
+    "lambda:PutFunctionScalingConfig",
+    "logs:PutLogGroupDeletionProtection",
+    "s3:getObject",
+}
+
+# What has no narrower resource: AWS does not know it yet, or asks for `*`.
+OF_EVERYTHING = {
+    "backup-storage:MountCapsule",
+    "acm:RequestCertificate",
+    "cloudformation:GetTemplateSummary",
+    "kms:CreateKey",
+    "lambda:CreateEventSourceMapping",
+    "lambda:ListEventSourceMappings",
+    "logs:CreateLogDelivery",
+    "logs:DeleteIndexPolicy",
+    "logs:DeleteResourcePolicy",
+    "logs:DescribeIndexPolicies",
+    "logs:DescribeLogGroups",
+    "logs:DescribeResourcePolicies",
+    "logs:PutIndexPolicy",
+    "logs:PutResourcePolicy",
+    "route53:ListHostedZones",
+    "secretsmanager:GetRandomPassword",
+    "sns:Unsubscribe",
+}
+
+
+def people_hold_what_is_named(subject):
+    """`*` alone is a resource where AWS takes no other, and no action is every action."""
+    problems = []
+    for name in (*DEPLOYERS, "operate.json", "read.json"):
+        for statement in statements(subject, name):
+            listed = backends.listed(statement["Action"])
+            if "*" in backends.listed(statement["Resource"]):
+                problems += [f"{name}: {action} of everything" for action in listed if action not in OF_EVERYTHING]
+            problems += [f"{name}: {action}" for action in listed if action == "*" or name not in DEPLOYERS and "*" in action]
+            if "iam:PassRole" in listed and "iam:PassedToService" not in json.dumps(statement.get("Condition", {})):
+                problems.append(f"{name} hands roles to any service")
+            if statement["Effect"] != "Allow" or "NotAction" in statement or "NotResource" in statement:
+                problems.append(f"{name} has {statement}")
+    return problems
+
+
+# The greatest length of what stands in braces.
+LONGEST = {
+    "Partition": longest.PSEUDO["AWS::Partition"],
+    "Region": longest.PSEUDO["AWS::Region"],
+    "Account": longest.PSEUDO["AWS::AccountId"],
+    "Stack": longest.STACK_NAME,
+    "ApiId": "x" * 10,
+    "GrantsTableName": "x" * 255,
+    "ShortLivedTableName": "x" * 255,
+    "RefreshFunctionName": "x" * 64,
+    "AppSecretArn": "x" * 200,
+    "KeyringSecretArn": "x" * 200,
+    "DataKeyArn": "x" * 100,
+}
+
+
+@limited("a managed policy of people's: 6,144 characters, with the longest names", "https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html", [])
+def peoples_policies_are_not_too_long(subject):
+    problems = []
+    for name, document in subject["Files"].items():
+        text = re.sub(r"\{(\w+)\}", lambda match: LONGEST[match[1]], json.dumps(document, separators=(",", ":")).replace(" ", ""))
+        if len(text) > 6_144:
+            problems.append(f"{name} may have {len(text)} characters")
+    return problems
+
+
+def parliament_finds_nothing_in_peoples_policies(subject):
+    filled = {"Partition": "aws", "Region": "eu-central-1", "Account": "123456789012", "Stack": "threads-auth", "ApiId": "a1b2c3d4e5"}
+    arns = {
+        "AppSecretArn": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:a-AbCdEf",
+        "KeyringSecretArn": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:k-AbCdEf",
+        "DataKeyArn": "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+    }
+    filled |= arns | {name: "name" for name in LONGEST if name.endswith("Name")}
+    problems = []
+    wanted = needed(subject)
+    for name, document in subject["Files"].items():
+        for statement in document["Statement"]:
+            # Of a pattern counts what it is there for.
+            listed = [[action for action in wanted if matches(pattern, action)] if "*" in pattern else [pattern] for pattern in backends.listed(statement["Action"])]
+            spelled = statement | {"Action": sorted(set(itertools.chain(*listed)) - UNKNOWN)}
+            text = re.sub(r"\{(\w+)\}", lambda match: filled[match[1]], json.dumps({"Version": "2012-10-17", "Statement": [spelled]}))
+            problems += [f"{name}: {found[:300]}" for found in wiring.found_in(text) if not is_transform(found)]
+    return problems
+
+
+def is_transform(found):
+    """SAM's transform is AWS's own, and its account is `aws`."""
+    return found.startswith("INVALID_ARN Account")
+
+
+RULES = [
+    backends.each_signed_route_has_one_permission,
+    backends.policies_as_files_open_the_same,
+    operators_may_what_commands_call,
+    readers_open_and_change_nothing,
+    deployers_may_what_a_deployment_calls,
+    people_hold_what_is_named,
+    peoples_policies_are_not_too_long,
+    parliament_finds_nothing_in_peoples_policies,
+]
+
+if __name__ == "__main__":
+    print(*sorted(called()), sep="\n")
+    print("--", *sorted(needed(subject())), sep="\n")

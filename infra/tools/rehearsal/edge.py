@@ -1,0 +1,88 @@
+"""CloudFront in front: the emulator makes the distribution and answers nothing by it, so requests are made as it would make them."""
+
+import json
+
+from .backends import signed
+from .deployment import sam_deploy
+from .stage import ENDPOINT, STACK, call, client, expect
+
+HEADER = "x-threads-auth-origin"
+
+
+def shown(stage):
+    """The header that CloudFront shows to the API."""
+    front = client("cloudfront")
+    (distribution,) = front.list_distributions()["DistributionList"]["Items"]
+    (origin,) = front.get_distribution_config(Id=distribution["Id"])["DistributionConfig"]["Origins"]["Items"]
+    (header,) = origin["CustomHeaders"]["Items"]
+    expect("the header", header["HeaderName"] == HEADER and len(header["HeaderValue"]) == 48, len(header["HeaderValue"]))
+    stage.canaries.append(header["HeaderValue"])
+    return header["HeaderValue"]
+
+
+def at_the_apis_own_address(stage, method, path, **headers):
+    host = f"{stage.outputs['ApiId']}.execute-api.localhost"
+    return call(host, ENDPOINT.port, method, path, {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def is_answered(stage, value):
+    """Whether the functions know CloudFront by this value: all, or none of them."""
+    asked = [("GET", "/connected"), ("GET", "/authorize?session=" + "A" * 32), ("POST", "/deauthorize"), ("GET", "/data-deletion/code")]
+    asked += [("PUT", "/users/1"), ("GET", "/nowhere")]
+    headers = {HEADER.replace("-", "_"): value} if value else {}
+    statuses = [at_the_apis_own_address(stage, method, path, **headers).status for method, path in asked]
+    is_known = 403 not in statuses
+    expect("one answer of all", is_known or statuses == [403] * len(asked), statuses)
+    return is_known
+
+
+def moves_in_front(stage):
+    """CloudFront comes, first without being demanded. Then public routes answer nothing else, and signed ones go on."""
+    sam_deploy(stage, LogLevel="DEBUG", Edge="true", EdgeOnly="false")
+    expect("both ways lead in", is_answered(stage, None) and is_answered(stage, shown(stage)))
+    # What is not said stays as it was. From here on the web ACL is another's: of one that an update
+    # leaves alone, the emulator forgets the ARN.
+    sam_deploy(stage, LogLevel="DEBUG", EdgeOnly="true", EdgeWebAclArn="arn:aws:wafv2:us-east-1:000000000000:global/webacl/ours/1")
+    value = shown(stage)
+    expect("around it nothing is answered", not is_answered(stage, None) and not is_answered(stage, "-"))
+    expect("through it everything is", is_answered(stage, value))
+    for path in ("/users", f"/users/{stage.ada}/token"):
+        answer = signed(stage, stage.tokens, "GET", path, host=f"{stage.outputs['ApiId']}.execute-api.localhost")
+        expect(f"{path} with a signature", answer.status == 200, answer.status)
+    stage.canaries.append(answer.json()["access_token"])
+
+
+def changes_its_secret(stage):
+    """The origin secret is changed as infra/README.md says: whatever CloudFront shows meanwhile, the old value or the new one, is known."""
+    old, new = shown(stage), "N" * 48
+    stage.canaries.append(new)
+    for content, known in (
+        ({"send": old, "accept": new}, (True, True)),
+        ({"send": new, "accept": old}, (True, True)),
+        ({"send": new, "accept": "-"}, (False, True)),
+    ):
+        secret = stage.outputs["OriginSecretArn"]
+        version = client("secretsmanager").put_secret_value(SecretId=secret, SecretString=json.dumps(content))["VersionId"]
+        update(version)
+        expect("CloudFront shows what it has to", shown(stage) == content["send"])
+        expect(f"what is known of {known}", (is_answered(stage, old), is_answered(stage, new)) == known)
+    return "3 deployments"
+
+
+def update(version):
+    """Another version of the secret, and nothing else, as `aws cloudformation update-stack` would deploy it."""
+    cloudformation = client("cloudformation")
+    kept = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]["Parameters"]
+    parameters = [{"ParameterKey": one["ParameterKey"], "UsePreviousValue": True} for one in kept if one["ParameterKey"] != "OriginSecretVersion"]
+    parameters.append({"ParameterKey": "OriginSecretVersion", "ParameterValue": version})
+    capabilities = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
+    cloudformation.update_stack(StackName=STACK, UsePreviousTemplate=True, Parameters=parameters, Capabilities=capabilities)
+    cloudformation.get_waiter("stack_update_complete").wait(StackName=STACK, WaiterConfig={"Delay": 1})
+
+
+def goes(stage):
+    """Without CloudFront nothing is demanded, and no secret of it is left."""
+    sam_deploy(stage, LogLevel="DEBUG", Edge="false")
+    expect("no secret", "OriginSecretArn" not in stage.outputs and not stage.environment("Callback")["ORIGIN_SECRETS"], stage.outputs.keys())
+    answer = signed(stage, stage.tokens, "GET", "/users")
+    expect("the domain leads to the API again", answer.status == 200, answer.status)
