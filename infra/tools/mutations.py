@@ -87,6 +87,11 @@ def _(mutant):
     mutant.update(json.loads(text))
 
 
+@breaks("the_template_says_its_version", "the version of the release before")
+def _(mutant):
+    mutant["Outputs"]["ServiceVersion"]["Value"] = "0.1.0"
+
+
 # The environments
 E = "environments"
 

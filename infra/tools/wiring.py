@@ -5,6 +5,7 @@ import json
 import operator
 import pathlib
 import re
+import tomllib
 
 import parliament
 
@@ -430,6 +431,13 @@ def parliament_finds_nothing(template):
     return [f"{name}: {found}" for name, document in policies(template).items() for found in found_in(json.dumps(document))]
 
 
+def the_template_says_its_version(template):
+    """The output by which an operator and `doctor` know what is deployed is the version of the code."""
+    version = tomllib.loads((INFRA.parent / "Cargo.toml").read_text())["workspace"]["package"]["version"]
+    said = template["Outputs"].get("ServiceVersion", {}).get("Value")
+    return [] if said == version else [f"ServiceVersion is {said}, and Cargo.toml says {version}"]
+
+
 RULES = [
     every_route_exists,
     the_api_may_invoke_what_it_integrates,
@@ -444,6 +452,7 @@ RULES = [
     logins_that_fail_ring_within_the_hour,
     the_table_comes_after_what_may_be_refused,
     ids_stay_what_they_were,
+    the_template_says_its_version,
     parliament_finds_nothing,
 ]
 
