@@ -9,6 +9,7 @@ mod budget;
 mod conformance;
 mod connect;
 mod contract;
+mod costs;
 mod doors;
 mod ends;
 mod events;
