@@ -9,7 +9,7 @@ import sys
 import time
 
 import least_privilege
-from rehearsal import backends, deployment, doctor, events, people, runtimes, sweeps, watching
+from rehearsal import backends, deployment, doctor, events, people, rollback, runtimes, sweeps, watching
 from rehearsal.stage import Stage
 
 STEPS = [
@@ -40,6 +40,7 @@ STEPS = [
     runtimes.under_cargo_lambda,
     watching.metrics,
     deployment.upgrade,
+    rollback.roll_back,
     watching.logs,
     watching.dead_letters,
 ]
