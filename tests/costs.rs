@@ -53,8 +53,8 @@ mod assumed {
     pub(super) const META: f64 = 100.0;
     /// What Lambda, a function and API Gateway log of one invocation, in gigabytes.
     pub(super) const LOGS: f64 = 1.5e-6;
-    /// How many tokens a sweep works at side by side.
-    pub(super) const SIDE_BY_SIDE: f64 = 8.0;
+    /// How many tokens are due in one sweep, which works at 64 of them side by side.
+    pub(super) const DUE_AT_ONCE: f64 = 8.0;
     /// Hours of a month.
     pub(super) const MONTH: f64 = 730.0;
 }
@@ -164,7 +164,7 @@ impl Row {
         let memory = self.invoked.iter().map(|name| memory(template, name)).sum::<f64>() / functions;
         let waits = self.spent.requests * assumed::DYNAMODB + self.meta * assumed::META;
         let (invocations, milliseconds) = match self.kind {
-            Kind::Share => (0.0, waits / assumed::SIDE_BY_SIDE),
+            Kind::Share => (0.0, waits / assumed::DUE_AT_ONCE),
             Kind::Http | Kind::Scheduled => (functions, functions * assumed::INVOCATION + waits),
         };
         [
