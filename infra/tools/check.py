@@ -2,7 +2,7 @@
 
 `check.py render FILE` writes the transformed template. `check.py rules CFN_GUARD` applies the rules
 in infra/rules (cfn-guard), in wiring.py and in limits.py to the templates, and those in
-environments.py to samconfig.toml. `check.py mutations CFN_GUARD` breaks them in one way after
+environments.py to samconfig.toml and what it hands from one stack to the other. `check.py mutations CFN_GUARD` breaks them in one way after
 another, and prints which rule has caught it; a mutant that lives, and a rule that no mutant tries,
 are failures. `check.py limits` prints the limits that only AWS enforces, and where AWS says so.
 """
@@ -22,7 +22,8 @@ import wiring
 from mutations import MUTATIONS
 
 RULES = {
-    "template": sorted(file for file in (render.INFRA / "rules").glob("*.guard") if file.name != "edge.guard"),
+    "template": sorted(file for file in (render.INFRA / "rules").glob("*.guard") if file.stem not in ("data", "edge")),
+    "data": [render.INFRA / "rules" / "data.guard"],
     "edge": [render.INFRA / "rules" / "edge.guard"],
 }
 
@@ -53,6 +54,7 @@ def reasons(entry):
 
 OURS = {
     "template": wiring.RULES + limits.RULES,
+    "data": wiring.DATA_RULES + limits.DATA_RULES,
     "edge": wiring.EDGE_RULES + limits.EDGE_RULES,
     "environments": environments.RULES,
 }
@@ -65,7 +67,8 @@ def wired(name, subject):
 
 def sources():
     """The subjects of the rules, as they were written."""
-    return {"template": render.source(), "edge": render.source("edge.yaml"), "environments": environments.subject()}
+    files = {"template": "template.yaml", "data": "data.yaml", "edge": "edge.yaml"}
+    return {name: render.source(file) for name, file in files.items()} | {"environments": environments.subject()}
 
 
 def ready(name, source):

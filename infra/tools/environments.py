@@ -1,6 +1,7 @@
 """Rules on samconfig.toml: SAM's own code reads each environment's settings, and they are compared
-with the template."""
+with the templates. And rules on what the data's stack hands to the service's, and on its policy."""
 
+import json
 import re
 import tomllib
 
@@ -10,8 +11,21 @@ from samcli.cli.types import CfnParameterOverridesType
 import longest
 import render
 from limits import refused
+from wiring import DATA, KEPT_DATA
 
 CONFIG = render.INFRA.parent / "samconfig.toml"
+POLICY = render.INFRA / "data-policy.json"
+
+# What somebody may take for an output of the data's stack.
+NO_DATA = {
+    "GrantsTableName": "arn:aws:dynamodb:eu-central-1:123456789012:table/grants",
+    "GrantsStreamArn": "arn:aws:dynamodb:eu-central-1:123456789012:table/grants",
+    "ShortLivedTableName": "",
+    "DataKeyArn": "arn:aws:kms:eu-central-1:123456789012:alias/threads-auth",
+    # IAM wants the six characters that AWS adds to a secret's name.
+    "AppSecretArn": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:threads-auth-app",
+    "KeyringSecretArn": "KeyringSecret-1aBcDeFgHiJk-AbCdEf",
+}
 
 # Lists that the parameter takes: all that ../../shared/threads-auth/src/connect/return_to.rs takes,
 # but for spaces.
@@ -44,14 +58,19 @@ NO_ADDRESSES = (
 
 
 def subject():
-    """The subject of these rules: samconfig.toml, and the part of the template that it speaks
-    to."""
+    """The subject of these rules: samconfig.toml, the part of the template that it speaks to, the
+    data's template and the policy of its stack."""
     template = render.source()
     return {
         "Config": tomllib.loads(CONFIG.read_text()),
         "Parameters": template["Parameters"],
         "Rules": template["Rules"],
         "Bytes": len((render.INFRA / "template.yaml").read_bytes()),
+        "Data": {
+            **render.source("data.yaml"),
+            "Bytes": len((render.INFRA / "data.yaml").read_bytes()),
+        },
+        "Policy": json.loads(POLICY.read_text()),
     }
 
 
@@ -59,10 +78,26 @@ def environments(subject):
     return {name: entry for name, entry in subject["Config"].items() if isinstance(entry, dict)}
 
 
+def is_data(name):
+    return name == "data" or name.endswith("-data")
+
+
+def data_of(name):
+    """The environment of a service's data."""
+    return "data" if name == "default" else f"{name}-data"
+
+
+def template_of(subject, name):
+    return subject["Data"] if is_data(name) else subject
+
+
+def overrides(environment):
+    return environment["global"]["parameters"].get("parameter_overrides", [])
+
+
 def given(environment):
     """The parameters that an environment sets, as SAM reads them."""
-    overrides = environment["global"]["parameters"]["parameter_overrides"]
-    return CfnParameterOverridesType().convert(overrides, None, None)
+    return CfnParameterOverridesType().convert(overrides(environment), None, None) or {}
 
 
 def fits(parameter, value):
@@ -77,10 +112,11 @@ def environments_fit_the_template(subject):
     """Every parameter that an environment sets exists, and may have that value."""
     problems = []
     for name, environment in environments(subject).items():
+        parameters = template_of(subject, name).get("Parameters", {})
         for parameter, value in given(environment).items():
-            if parameter not in subject["Parameters"]:
+            if parameter not in parameters:
                 problems.append(f"{name}: there is no parameter {parameter}")
-            elif not fits(subject["Parameters"][parameter], value):
+            elif not fits(parameters[parameter], value):
                 problems.append(f"{name}: {parameter} cannot be {value}")
     return problems
 
@@ -90,7 +126,7 @@ def sam_hands_on_what_is_written(subject):
     it is lost without a word."""
     problems = []
     for name, environment in environments(subject).items():
-        for override in environment["global"]["parameters"]["parameter_overrides"]:
+        for override in overrides(environment):
             parameter, _, value = override.partition("=")
             try:
                 read = CfnParameterOverridesType().convert([override], None, None)
@@ -117,8 +153,11 @@ def values_have_no_spaces(subject):
     """A parameter whose value may have a space is one that SAM cuts."""
     return [
         f"{name} may have a space"
-        for name, parameter in subject["Parameters"].items()
-        if parameter["Type"] == "String" and "AllowedValues" not in parameter and fits(parameter, parameter["Default"] + " x")
+        for template in (subject, subject["Data"])
+        for name, parameter in template.get("Parameters", {}).items()
+        if parameter["Type"] == "String"
+        and "AllowedValues" not in parameter
+        and fits(parameter, parameter.get("Default", DATA.get(name, "")) + " x")
     ]
 
 
@@ -132,20 +171,22 @@ def environments_can_be_deployed(subject):
     problems, stacks = [], []
     for name, environment in environments(subject).items():
         settings, deploy, parameters = environment["global"]["parameters"], environment["deploy"]["parameters"], given(environment)
+        template = template_of(subject, name)
         stack, region = settings["stack_name"], settings.get("region")
         stacks.append(stack)
-        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", stack) or len(stack) > len(longest.STACK_NAME) or stack == "default":
+        is_too_long = not is_data(name) and len(stack) > len(longest.STACK_NAME)
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", stack) or is_too_long or stack == "default":
             problems.append(f"{name}: no stack of ours can be called {stack}")
         if not region:
             problems.append(f"{name} has no region")
-        problems += [f"{name}: {why}" for why in refused(subject, parameters, region)]
+        problems += [f"{name}: {why}" for why in refused(template, parameters, region)]
         has_edge = parameters.get("Edge") == "true"
         if region_of(parameters.get("CertificateArn")) not in (None, "us-east-1" if has_edge else region):
             problems.append(f"{name}: the certificate is in another region")
         if region_of(parameters.get("AlarmTopicArn")) not in (None, region):
             problems.append(f"{name}: the alarms' topic is in another region")
-        if subject["Bytes"] > 51_200 and not (deploy.get("resolve_s3") or deploy.get("s3_bucket")):
-            problems.append(f"{name}: a template of {subject['Bytes']} bytes has to go through S3")
+        if template["Bytes"] > 51_200 and not (deploy.get("resolve_s3") or deploy.get("s3_bucket")):
+            problems.append(f"{name}: a template of {template['Bytes']} bytes has to go through S3")
         if "CAPABILITY_IAM" not in deploy.get("capabilities", ""):
             problems.append(f"{name} may not make roles")
     problems += [f"{stacks.count(stack)} environments have the stack {stack}" for stack in sorted(set(stacks)) if stacks.count(stack) > 1]
@@ -164,6 +205,68 @@ def nothing_shadows_global(subject):
     ]
 
 
+def each_service_has_its_data(subject):
+    """The data of an environment is a stack beside it, in its region, which nothing has to be built
+    for."""
+    every, problems = environments(subject), []
+    services = {name for name in every if not is_data(name)}
+    problems += [f"{name} is nobody's data" for name in sorted(every.keys() - services - set(map(data_of, services)))]
+    for name in sorted(services):
+        if data_of(name) not in every:
+            problems.append(f"{name} has no {data_of(name)}")
+            continue
+        service, data = (every[one]["global"]["parameters"] for one in (name, data_of(name)))
+        if data["stack_name"] != f"{service['stack_name']}-data" or data.get("region") != service.get("region"):
+            problems.append(f"{data_of(name)} is not beside {name}")
+        if every[data_of(name)]["deploy"]["parameters"].get("template_file") != "infra/data.yaml":
+            problems.append(f"{data_of(name)} would deploy what was built")
+        if every[name]["deploy"]["parameters"].get("template_file"):
+            problems.append(f"{name} would not deploy what was built")
+    return problems
+
+
+def the_service_takes_what_the_data_gives(subject):
+    """The data's outputs are called like the service's parameters, which take them as they are and
+    take nothing that looks like them. None has a value that somebody would deploy unchanged."""
+    problems = [
+        f"{name} is an output of one and a parameter of the other"
+        for name in sorted(DATA.keys() - (subject["Data"]["Outputs"].keys() & subject["Parameters"].keys()))
+    ]
+    for name, value in DATA.items():
+        parameter = subject["Parameters"].get(name, {})
+        if CfnParameterOverridesType().convert([f"{name}={value}"], None, None) != {name: value} or not fits(parameter, value):
+            problems.append(f"{name} cannot be {value}")
+        if fits(parameter, NO_DATA[name]):
+            problems.append(f"{name} may be {NO_DATA[name]!r}")
+        if "Default" in parameter:
+            problems.append(f"{name} has a value of its own")
+        problems += [f"{one} names somebody's {name}" for one, entry in environments(subject).items() if name in given(entry)]
+    for one, other in (("GrantsTableName", "ShortLivedTableName"), ("AppSecretArn", "KeyringSecretArn")):
+        if not refused(subject, DATA | {one: DATA[other]}, "eu-central-1"):
+            problems.append(f"{one} may be {other}")
+    return problems
+
+
+def the_stacks_policy_protects_the_data(subject):
+    """CloudFormation replaces what it cannot change, and one edit of the template is enough for it.
+    All else may be updated."""
+
+    def denies(statement, action, kind):
+        kinds = statement.get("Condition", {}).get("StringEquals", {}).get("ResourceType", [kind])
+        return statement["Effect"] == "Deny" and action in statement["Action"] and statement["Resource"] == "*" and kind in kinds
+
+    statements = subject["Policy"]["Statement"]
+    problems = [
+        f"an update may {action.removeprefix('Update:').lower()} an {kind}"
+        for kind in sorted(set(KEPT_DATA.values()))
+        for action in ("Update:Replace", "Update:Delete")
+        if not any(denies(statement, action, kind) for statement in statements)
+    ]
+    if {"Effect": "Allow", "Principal": "*", "Action": "Update:*", "Resource": "*"} not in statements:
+        problems.append("nothing may be updated")
+    return problems
+
+
 RULES = [
     environments_fit_the_template,
     sam_hands_on_what_is_written,
@@ -171,4 +274,7 @@ RULES = [
     values_have_no_spaces,
     environments_can_be_deployed,
     nothing_shadows_global,
+    each_service_has_its_data,
+    the_service_takes_what_the_data_gives,
+    the_stacks_policy_protects_the_data,
 ]

@@ -9,15 +9,22 @@ may have: see longest.py.
 import json
 import re
 
+from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
+
+import adopt
 import longest
 from longest import filled, text, values
-from wiring import of_type, periods_of
+from wiring import KEPT_DATA, mentions, of_type, periods_of
 
 AWS = "https://docs.aws.amazon.com"
 API_GATEWAY_QUOTAS = f"{AWS}/apigateway/latest/developerguide/http-api-quotas.html"
 API_GATEWAY_THROTTLES = f"{AWS}/apigateway/latest/developerguide/limits.html"
 API_GATEWAY_API = f"{AWS}/apigatewayv2/latest/api-reference/apis.html"
 API_GATEWAY_ROUTES = f"{AWS}/apigateway/latest/developerguide/http-api-develop-routes.html"
+BACKUP_PLAN = f"{AWS}/aws-backup/latest/devguide/API_BackupPlanInput.html"
+BACKUP_RULE = f"{AWS}/aws-backup/latest/devguide/API_BackupRuleInput.html"
+BACKUP_SELECTION = f"{AWS}/aws-backup/latest/devguide/API_BackupSelection.html"
+BACKUP_VAULT = f"{AWS}/aws-backup/latest/devguide/API_CreateBackupVault.html"
 CLOUDFORMATION = f"{AWS}/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html"
 CLOUDFORMATION_OUTPUTS = f"{AWS}/AWSCloudFormation/latest/UserGuide/outputs-section-structure.html"
 CLOUDFORMATION_PARAMETERS = f"{AWS}/AWSCloudFormation/latest/UserGuide/parameters-section-structure.html"
@@ -25,6 +32,10 @@ CLOUDFRONT = f"{AWS}/cloudfront/latest/APIReference/API_DistributionConfig.html"
 CLOUDFRONT_ERRORS = f"{AWS}/AmazonCloudFront/latest/DeveloperGuide/HTTPStatusCodes.html"
 CLOUDFRONT_ORIGIN = f"{AWS}/cloudfront/latest/APIReference/API_CustomOriginConfig.html"
 EVENT_BUS = f"{AWS}/eventbridge/latest/APIReference/API_CreateEventBus.html"
+EVENT_PATTERN = f"{AWS}/eventbridge/latest/userguide/eb-quota.html"
+EVENT_RULE = f"{AWS}/eventbridge/latest/APIReference/API_PutRule.html"
+EVENT_TEXT = f"{AWS}/eventbridge/latest/APIReference/API_InputTransformer.html"
+IMPORT = f"{AWS}/AWSCloudFormation/latest/UserGuide/resource-import.html"
 IAM = f"{AWS}/IAM/latest/UserGuide/reference_iam-quotas.html"
 IAM_POLICY = f"{AWS}/IAM/latest/APIReference/API_CreatePolicy.html"
 KMS_DELETION = f"{AWS}/kms/latest/APIReference/API_ScheduleKeyDeletion.html"
@@ -56,6 +67,7 @@ WAF_RATE = f"{AWS}/waf/latest/APIReference/API_RateBasedStatement.html"
 # The rows: the property, what it may be, and the page that says so.
 TABLE = []
 RULES = []
+DATA_RULES = []
 EDGE_RULES = []
 
 
@@ -146,7 +158,7 @@ limit("AWS::Scheduler::Schedule", "Description", at_most(512), SCHEDULER_SCHEDUL
 limit("AWS::SQS::Queue", "MessageRetentionPeriod", between(60, 1_209_600), SQS_QUEUE)
 DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
 limit("AWS::Logs::LogGroup", "RetentionInDays", one_of(*DAYS), LOG_RETENTION)
-limit("AWS::KMS::Key", "PendingWindowInDays", between(7, 30), KMS_DELETION)
+limit("AWS::KMS::Key", "PendingWindowInDays", between(7, 30), KMS_DELETION, DATA_RULES)
 limit("AWS::ApiGatewayV2::Integration", "TimeoutInMillis", between(50, 30_000), API_GATEWAY_QUOTAS)
 limit("AWS::ApiGatewayV2::Stage", "AccessLogSettings.Format", at_most(3_072), API_GATEWAY_QUOTAS)
 limit("AWS::ApiGatewayV2::Stage", "DefaultRouteSettings.ThrottlingRateLimit", between(1, 10_000), API_GATEWAY_THROTTLES)
@@ -159,7 +171,7 @@ limit("AWS::CloudWatch::Alarm", "Dimensions", few(30), METRIC_ALARM)
 limit("AWS::CloudWatch::Alarm", "Metrics.*.Expression", at_most(2_048), METRIC_QUERY)
 limit("AWS::CloudWatch::Alarm", "Metrics.*.Id", ("a small letter, then letters, digits or _", lambda id: re.fullmatch(r"[a-z]\w{0,254}", id)), METRIC_QUERY)
 limit("AWS::IAM::ManagedPolicy", "Description", at_most(1_000), IAM_POLICY)
-limit("AWS::SecretsManager::Secret", "Description", at_most(2_048), SECRET)
+limit("AWS::SecretsManager::Secret", "Description", at_most(2_048), SECRET, DATA_RULES)
 limit("AWS::Events::EventBus", "Description", at_most(512), EVENT_BUS)
 
 # With the longest stack name, and the longest name of a region.
@@ -169,6 +181,16 @@ limit("AWS::ApiGatewayV2::Api", "Name", at_most(128), API_GATEWAY_API)
 limit("AWS::Logs::LogGroup", "LogGroupName", named(r"[\w./#-]", 512), LOG_GROUP)
 limit("AWS::CloudWatch::Alarm", "AlarmName", at_most(255), METRIC_ALARM)
 limit("AWS::CloudWatch::Dashboard", "DashboardName", named(r"[A-Za-z0-9_-]", 255), METRIC_DASHBOARD)
+
+limit("AWS::Events::Rule", "Description", at_most(512), EVENT_RULE, DATA_RULES)
+limit("AWS::Events::Rule", "Targets", few(5), EVENT_PATTERN, DATA_RULES)
+limit("AWS::Events::Rule", "Targets.*.InputTransformer.InputPathsMap", few(100), EVENT_TEXT, DATA_RULES)
+limit("AWS::Events::Rule", "Targets.*.InputTransformer.InputTemplate", at_most(8_192), EVENT_TEXT, DATA_RULES)
+limit("AWS::Backup::BackupVault", "BackupVaultName", named(r"[A-Za-z0-9_-]", 50), BACKUP_VAULT, DATA_RULES)
+limit("AWS::Backup::BackupPlan", "BackupPlan.BackupPlanName", named(r"[A-Za-z0-9_.-]", 50), BACKUP_PLAN, DATA_RULES)
+limit("AWS::Backup::BackupPlan", "BackupPlan.BackupPlanRule.*.RuleName", named(r"[A-Za-z0-9_.-]", 50), BACKUP_RULE, DATA_RULES)
+limit("AWS::Backup::BackupPlan", "BackupPlan.BackupPlanRule.*.StartWindowMinutes", between(60, 52_560_000), BACKUP_RULE, DATA_RULES)
+limit("AWS::Backup::BackupSelection", "BackupSelection.SelectionName", named(r"[A-Za-z0-9_.-]", 50), BACKUP_SELECTION, DATA_RULES)
 
 limit("AWS::WAFv2::WebACL", "Scope", one_of("CLOUDFRONT"), WAF_ACL, EDGE_RULES)
 limit("AWS::WAFv2::WebACL", "Rules.*.Statement.RateBasedStatement.Limit", between(10, 2_000_000_000), WAF_RATE, EDGE_RULES)
@@ -245,7 +267,7 @@ def listed(value):
     return value if isinstance(value, list) else [value]
 
 
-@limited("32 KB; whoever makes the key may change its policy later", f"{KMS_QUOTAS} and {KMS_KEY}")
+@limited("32 KB; whoever makes the key may change its policy later", f"{KMS_QUOTAS} and {KMS_KEY}", DATA_RULES)
 def the_keys_policy_locks_nobody_out(template):
     problems = []
     for name, key in of_type(template, "AWS::KMS::Key").items():
@@ -265,6 +287,34 @@ def the_keys_policy_locks_nobody_out(template):
             problems.append(f"{name}: the account may not change the policy, so KMS refuses the key")
         if properties.get("BypassPolicyLockoutSafetyCheck"):
             problems.append(f"{name} is made without KMS's check that somebody may change its policy")
+    return problems
+
+
+@limited("2,048 characters, unless the account has asked for more", EVENT_PATTERN, DATA_RULES)
+def event_patterns_are_not_too_long(template):
+    problems = []
+    for name, rule in of_type(template, "AWS::Events::Rule").items():
+        pattern = json.dumps(filled(template, rule["Properties"]["EventPattern"]), separators=(",", ":"))
+        if len(pattern) > 2_048:
+            problems.append(f"{name} has a pattern of {len(pattern)} characters")
+    return problems
+
+
+@limited("an import takes what has a DeletionPolicy, by its type's primary identifier, and makes nothing else", IMPORT, DATA_RULES)
+def the_data_can_be_imported(template):
+    """What adopt.py writes for a stack of before."""
+    given = dict.fromkeys(("GrantsTableName", "ShortLivedTableName", "DataKeyArn", "AppSecretArn", "KeyringSecretArn"), "x")
+    imported, named = adopt.template(template, "threads-auth"), adopt.resources(template, given)
+    problems = [f"{name} is left out" for name in sorted(KEPT_DATA.keys() - imported["Resources"].keys())]
+    for entry in named:
+        name, kind = entry["LogicalResourceId"], entry["ResourceType"]
+        resource = imported["Resources"][name]
+        identifiers = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", kind).schema["primaryIdentifier"]
+        if identifiers != [f"/properties/{key}" for key in entry["ResourceIdentifier"]]:
+            problems.append(f"{name} is known by {identifiers}")
+        if resource["DeletionPolicy"] != "Retain" or resource.get("UpdateReplacePolicy") != "Retain":
+            problems.append(f"{name} may be lost while it is imported")
+        problems += [f"{name} needs {other}" for other in sorted(mentions(template, resource) - imported["Resources"].keys())]
     return problems
 
 
@@ -414,7 +464,7 @@ def holds(condition, given):
 
 def refused(template, parameters, region):
     """The reasons for which CloudFormation refuses these parameters before it makes anything."""
-    given = {name: str(parameter.get("Default", "")) for name, parameter in template["Parameters"].items()}
+    given = {name: str(parameter.get("Default", name)) for name, parameter in template["Parameters"].items()}
     given |= parameters | {"AWS::Region": region}
     return [
         assertion["AssertDescription"]
@@ -489,4 +539,5 @@ def web_acls_are_small(template):
     return problems
 
 
+DATA_RULES += [the_template_is_not_too_large, parameters_are_described_in_short, outputs_are_described_in_short]
 EDGE_RULES.append(the_template_is_not_too_large)

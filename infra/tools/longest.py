@@ -11,6 +11,7 @@ PSEUDO = {
     "AWS::Region": "ap-northeast-1",
     "AWS::AccountId": "123456789012",
     "AWS::StackName": STACK_NAME,
+    "AWS::StackId": f"arn:aws-us-gov:cloudformation:ap-northeast-1:123456789012:stack/{STACK_NAME}/{'0' * 36}",
     "AWS::URLSuffix": "amazonaws.com",
 }
 
@@ -26,6 +27,7 @@ GENERATED = {
 }
 # The property that names a resource, if we name it.
 NAMES = {
+    "AWS::Backup::BackupVault": "BackupVaultName",
     "AWS::ApiGatewayV2::Api": "Name",
     "AWS::CloudWatch::Alarm": "AlarmName",
     "AWS::CloudWatch::Dashboard": "DashboardName",
@@ -51,10 +53,12 @@ def values(template, value):
             return [PSEUDO.get(name) or physical_name(template, name)]
         case {"Fn::GetAtt": [name, attribute]}:
             return [attribute_of(template, name, attribute)]
-        case {"Fn::Sub": [text, variables]}:
-            return [substituted(template, text, variables)]
-        case {"Fn::Sub": text}:
-            return [substituted(template, text, {})]
+        case {"Fn::Sub": [words, variables]}:
+            return [substituted(template, words, variables)]
+        case {"Fn::Sub": words}:
+            return [substituted(template, words, {})]
+        case {"Fn::Select": [index, {"Fn::Split": [by, inner]}]}:
+            return [text(template, inner).split(by)[index]]
         case {"Fn::If": [_, one, other]}:
             return values(template, one) + values(template, other)
     return [value]

@@ -2,6 +2,8 @@
 
 import json
 
+from wiring import DATA, KEPT_DATA
+
 MUTATIONS = []
 
 
@@ -48,39 +50,43 @@ def drop(rule, what, name, path, template="template"):
 P = "Properties"
 
 # Data
-put("grants_have_no_ttl", "a TTL on grants", "GrantsTable", [P, "TimeToLiveSpecification"], {"AttributeName": "expires_at", "Enabled": True})
-put("grants_cannot_be_deleted", "grants without deletion protection", "GrantsTable", [P, "DeletionProtectionEnabled"], False)
-drop("grants_cannot_be_deleted", "deletion protection left out", "GrantsTable", [P, "DeletionProtectionEnabled"])
-put("grants_cannot_be_deleted", "grants deleted with the stack", "GrantsTable", ["DeletionPolicy"], "Delete")
-put("grants_cannot_be_deleted", "a table left behind by a first try", "GrantsTable", ["DeletionPolicy"], "Retain")
-drop("grants_cannot_be_deleted", "grants deleted when replaced", "GrantsTable", ["UpdateReplacePolicy"])
-drop("grants_can_be_restored", "no point-in-time recovery", "GrantsTable", [P, "PointInTimeRecoverySpecification"])
-put("grants_have_a_stream", "a stream of new images only", "GrantsTable", [P, "StreamSpecification", "StreamViewType"], "NEW_IMAGE")
-put("due_index_has_keys_only", "tokens copied into the index", "GrantsTable", [P, "GlobalSecondaryIndexes", 0, "Projection", "ProjectionType"], "ALL")
-put("due_index_has_keys_only", "the index under another name", "GrantsTable", [P, "GlobalSecondaryIndexes", 0, "IndexName"], "due2")
-put("short_lived_items_end", "the TTL on another attribute", "ShortLivedTable", [P, "TimeToLiveSpecification", "AttributeName"], "expires_at")
-put("short_lived_items_end", "the TTL off", "ShortLivedTable", [P, "TimeToLiveSpecification", "Enabled"], False)
-drop("tables_use_our_key", "a table under AWS's own key", "ShortLivedTable", [P, "SSESpecification"])
-put("tables_use_our_key", "grants under another key", "GrantsTable", [P, "SSESpecification", "KMSMasterKeyId"], "alias/aws/dynamodb")
-put("tables_are_on_demand", "provisioned capacity", "GrantsTable", [P, "BillingMode"], "PROVISIONED")
-drop("the_table_comes_after_what_may_be_refused", "a table before the names that may be taken", "GrantsTable", ["DependsOn", 3])
-drop("the_table_comes_after_what_may_be_refused", "a table before its domain", "GrantsTable", ["Metadata", "After", 0])
-put("key_is_kept", "the key deleted with the stack", "DataKey", ["DeletionPolicy"], "Delete")
-put("key_is_kept", "a paid key left behind by a first try", "DataKey", ["DeletionPolicy"], "Retain")
-put("key_is_kept", "the key never rotated", "DataKey", [P, "EnableKeyRotation"], False)
-drop("key_decrypts_only_through_services", "decrypting directly", "DataKey", [P, "KeyPolicy", "Statement", 1, "Condition"])
-put("key_decrypts_only_through_services", "kms:* for the account", "DataKey", [P, "KeyPolicy", "Statement", 0, "Action"], "kms:*")
-put("keyring_is_kept", "the keyring deleted with the stack", "KeyringSecret", ["DeletionPolicy"], "Delete")
-put("keyring_is_kept", "a secret left behind by a first try", "KeyringSecret", ["DeletionPolicy"], "Retain")
-drop("keyring_is_kept", "the keyring deleted when replaced", "KeyringSecret", ["UpdateReplacePolicy"])
-put("secrets_have_no_value_here", "an app secret in the template", "AppSecret", [P, "SecretString"], '{"app_id":"1","app_secret":"x"}')
-put("secrets_have_no_value_here", "a keyring that CloudFormation makes", "KeyringSecret", [P, "GenerateSecretString"], {"PasswordLength": 44})
-drop("secrets_have_no_value_here", "a secret under AWS's own key", "KeyringSecret", [P, "KmsKeyId"])
+put("grants_have_no_ttl", "a TTL on grants", "GrantsTable", [P, "TimeToLiveSpecification"], {"AttributeName": "expires_at", "Enabled": True}, "data")
+put("grants_cannot_be_deleted", "grants without deletion protection", "GrantsTable", [P, "DeletionProtectionEnabled"], False, "data")
+drop("grants_cannot_be_deleted", "deletion protection left out", "GrantsTable", [P, "DeletionProtectionEnabled"], "data")
+drop("grants_can_be_restored", "no point-in-time recovery", "GrantsTable", [P, "PointInTimeRecoverySpecification"], "data")
+put("grants_have_a_stream", "a stream of new images only", "GrantsTable", [P, "StreamSpecification", "StreamViewType"], "NEW_IMAGE", "data")
+put("due_index_has_keys_only", "tokens copied into the index", "GrantsTable", [P, "GlobalSecondaryIndexes", 0, "Projection", "ProjectionType"], "ALL", "data")
+put("due_index_has_keys_only", "the index under another name", "GrantsTable", [P, "GlobalSecondaryIndexes", 0, "IndexName"], "due2", "data")
+put("short_lived_items_end", "the TTL on another attribute", "ShortLivedTable", [P, "TimeToLiveSpecification", "AttributeName"], "expires_at", "data")
+put("short_lived_items_end", "the TTL off", "ShortLivedTable", [P, "TimeToLiveSpecification", "Enabled"], False, "data")
+drop("tables_use_our_key", "a table under AWS's own key", "ShortLivedTable", [P, "SSESpecification"], "data")
+put("tables_use_our_key", "grants under another key", "GrantsTable", [P, "SSESpecification", "KMSMasterKeyId"], "alias/aws/dynamodb", "data")
+put("tables_are_on_demand", "provisioned capacity", "GrantsTable", [P, "BillingMode"], "PROVISIONED", "data")
+put("key_is_rotated", "the key never rotated", "DataKey", [P, "EnableKeyRotation"], False, "data")
+drop("key_decrypts_only_through_services", "decrypting directly", "DataKey", [P, "KeyPolicy", "Statement", 1, "Condition"], "data")
+put("key_decrypts_only_through_services", "kms:* for the account", "DataKey", [P, "KeyPolicy", "Statement", 0, "Action"], "kms:*", "data")
+put("secrets_have_no_value_here", "an app secret in the template", "AppSecret", [P, "SecretString"], '{"app_id":"1","app_secret":"x"}', "data")
+put("secrets_have_no_value_here", "a keyring that CloudFormation makes", "KeyringSecret", [P, "GenerateSecretString"], {"PasswordLength": 44}, "data")
+drop("secrets_have_no_value_here", "a secret under AWS's own key", "KeyringSecret", [P, "KmsKeyId"], "data")
 drop("queues_are_encrypted_and_patient", "a queue in the clear", "SweepDeadLetters", [P, "SqsManagedSseEnabled"])
 put("queues_are_encrypted_and_patient", "dead letters that go after an hour", "EventsDeadLetters", [P, "MessageRetentionPeriod"], 3600)
 
 
-@breaks("ids_stay_what_they_were", "the grants table renamed")
+for name in (*KEPT_DATA, "BackupVault"):
+    put("data_is_kept", f"{name} deleted with the stack", name, ["DeletionPolicy"], "Delete", "data")
+    put("data_is_kept", f"{name} left behind by a first try", name, ["DeletionPolicy"], "Retain", "data")
+    drop("data_is_kept", f"{name} deleted when replaced", name, ["UpdateReplacePolicy"], "data")
+for name in KEPT_DATA:
+
+    @breaks("nothing_here_keeps_data", f"{name} in the service's stack")
+    def _(mutant, name=name):
+        mutant["Resources"][name] = {"Type": KEPT_DATA[name], "Properties": {}}
+
+
+put("the_table_comes_last", "a table before what may be refused", "GrantsTable", ["DependsOn"], ["ShortLivedTable", "AppSecret"], "data")
+
+
+@breaks("data_stays_what_it_was", "the grants table renamed", "data")
 def _(mutant):
     text = json.dumps(mutant).replace("GrantsTable", "TokensTable")
     mutant.clear()
@@ -91,6 +97,78 @@ def _(mutant):
 def _(mutant):
     mutant["Outputs"]["ServiceVersion"]["Value"] = "0.1.0"
 
+
+@breaks("ids_stay_what_they_were", "the bus renamed")
+def _(mutant):
+    text = json.dumps(mutant).replace('"EventBus"', '"Bus"')
+    mutant.clear()
+    mutant.update(json.loads(text))
+
+
+def detail(*path):
+    return [P, "EventPattern", "detail", *path]
+
+
+RINGS = "destroying_the_data_rings"
+put(RINGS, "a key that may be switched off unheard", "KeyInDanger", detail("eventName"), ["ScheduleKeyDeletion"], "data")
+put(RINGS, "a key whose deletion nobody hears of", "KeyInDanger", detail("eventName"), ["DisableKey"], "data")
+drop(RINGS, "every key of the account", "KeyInDanger", detail("resources"), "data")
+drop(RINGS, "calls that were refused", "KeyInDanger", detail("errorCode"), "data")
+put(RINGS, "a key that may be switched on", "KeyInDanger", detail("eventName"), ["DisableKey", "EnableKey", "ScheduleKeyDeletion"], "data")
+put(RINGS, "a message that is switched off", "KeyInDanger", [P, "State"], "DISABLED", "data")
+put(RINGS, "messages of another service's", "KeyInDanger", [P, "EventPattern", "source"], ["aws.s3"], "data")
+put(RINGS, "messages that are no calls", "KeyInDanger", [P, "EventPattern", "detail-type"], ["AWS Service Event via CloudTrail"], "data")
+drop(RINGS, "a keyring that may be deleted unheard", "SecretsInDanger", detail("responseElements", "aRN", 1), "data")
+drop(RINGS, "every secret of the account", "SecretsInDanger", detail("responseElements"), "data")
+drop(RINGS, "a table that may be deleted unheard", "TablesInDanger", detail("$or", 0), "data")
+drop(RINGS, "a protection that may be switched off unheard", "TablesInDanger", detail("$or", 1), "data")
+drop(RINGS, "backups that may be switched off unheard", "TablesInDanger", detail("$or", 2), "data")
+drop(RINGS, "a table that is named by its ARN", "TablesInDanger", detail("$or", 0, "requestParameters", "tableName", 1), "data")
+drop(RINGS, "every change of the table", "TablesInDanger", detail("$or", 1, "requestParameters", "deletionProtectionEnabled"), "data")
+put(RINGS, "a protection that is switched on", "TablesInDanger", detail("$or", 1, "requestParameters", "deletionProtectionEnabled"), [False, True], "data")
+
+TOLD = "dangers_are_told_in_words"
+TRANSFORMER = [P, "Targets", 0, "InputTransformer"]
+drop(TOLD, "a message of 2 KB of JSON", "KeyInDanger", TRANSFORMER, "data")
+put(TOLD, "a message without quotes", "KeyInDanger", [*TRANSFORMER, "InputTemplate"], "<who> has called <what>. Runbook: infra/README.md, data-in-danger.", "data")
+put(TOLD, "a message without a runbook", "KeyInDanger", [*TRANSFORMER, "InputTemplate"], '"<who> has called <what>."', "data")
+drop(TOLD, "a message of nobody", "SecretsInDanger", [*TRANSFORMER, "InputPathsMap", "who"], "data")
+put(TOLD, "a message without its table", "TablesInDanger", [*TRANSFORMER, "InputPathsMap", "table"], "$.detail.tableName", "data")
+put(TOLD, "a message to nobody", "KeyInDanger", [P, "Targets", 0, "Arn"], {"Ref": "AlarmTopicArn"}, "data")
+
+TOPIC = "the_topic_takes_alarms_and_events"
+PUBLISHING = [P, "PolicyDocument", "Statement"]
+drop(TOPIC, "a topic that no alarm reaches", "AlarmTopicPolicy", [*PUBLISHING, 0], "data")
+drop(TOPIC, "a topic that no event reaches", "AlarmTopicPolicy", [*PUBLISHING, 1], "data")
+drop(TOPIC, "alarms of every account", "AlarmTopicPolicy", [*PUBLISHING, 0, "Condition"], "data")
+put(TOPIC, "a condition that refuses every event", "AlarmTopicPolicy", [*PUBLISHING, 1, "Condition"], {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}, "data")
+put(TOPIC, "a topic for everybody", "AlarmTopicPolicy", [*PUBLISHING, 1, "Principal"], "*", "data")
+
+GRANTS_ALONE = "backups_see_the_grants_alone"
+BACKING_UP = [P, "PolicyDocument", "Statement"]
+put(GRANTS_ALONE, "backups of every table", "BackupRolePolicy", [*BACKING_UP, 0, "Resource"], {"Fn::Sub": "arn:aws:dynamodb:${AWS::Region}:${AWS::AccountId}:table/*"}, "data")
+put(GRANTS_ALONE, "a role that reads rows", "BackupRolePolicy", [*BACKING_UP, 0, "Action"], ["dynamodb:Scan"], "data")
+drop(GRANTS_ALONE, "a backup's role that uses the key directly", "BackupRolePolicy", [*BACKING_UP, 2, "Condition"], "data")
+put(GRANTS_ALONE, "copies into any vault", "BackupRolePolicy", [*BACKING_UP, 3, "Fn::If", 1, "Resource"], {"Fn::Sub": "arn:aws:backup:*:${AWS::AccountId}:backup-vault:*"}, "data")
+put(GRANTS_ALONE, "a role for the functions too", "BackupRole", [P, "AssumeRolePolicyDocument", "Statement", 0, "Principal"], {"Service": ["backup.amazonaws.com", "lambda.amazonaws.com"]}, "data")
+drop(GRANTS_ALONE, "AWS Backup for another account", "BackupRole", [P, "AssumeRolePolicyDocument", "Statement", 0, "Condition"], "data")
+put(GRANTS_ALONE, "backups of sessions", "BackupSelection", [P, "BackupSelection", "Resources"], [{"Fn::GetAtt": ["ShortLivedTable", "Arn"]}], "data")
+
+END = "backups_end_as_somebody_has_said"
+PLAN = [P, "BackupPlan", "BackupPlanRule", 0]
+drop(END, "a plan that nobody has asked for", "BackupPlan", ["Condition"], "data")
+drop(END, "backups kept for ever", "BackupPlan", [*PLAN, "Lifecycle"], "data")
+drop(END, "copies kept for ever", "BackupPlan", [*PLAN, "CopyActions", "Fn::If", 1, 0, "Lifecycle"], "data")
+put(END, "backups kept for a year", "BackupPlan", [*PLAN, "Lifecycle", "DeleteAfterDays"], 365, "data")
+
+
+@breaks(END, "backups unless somebody says otherwise", "data")
+def _(mutant):
+    mutant["Parameters"]["BackupDays"]["Default"] = 30
+
+
+drop("the_table_comes_last", "a table before its messages", "GrantsTable", ["Metadata", "After", 1], "data")
+drop("the_table_comes_last", "a table before its backups' role", "GrantsTable", ["Metadata", "After", 2], "data")
 
 # The environments
 E = "environments"
@@ -169,6 +247,93 @@ def _(mutant):
 @breaks("nothing_shadows_global", "parameters that a guided deployment has written", E)
 def _(mutant):
     mutant["Config"]["prod"]["deploy"]["parameters"]["parameter_overrides"] = "Architecture=arm64"
+
+
+DATAS = "each_service_has_its_data"
+
+
+@breaks(DATAS, "an environment without data", E)
+def _(mutant):
+    del mutant["Config"]["prod-data"]
+
+
+@breaks(DATAS, "data of nobody", E)
+def _(mutant):
+    mutant["Config"]["test-data"] = mutant["Config"]["prod-data"]
+
+
+@breaks(DATAS, "the data of staging for prod", E)
+def _(mutant):
+    mutant["Config"]["prod-data"] = mutant["Config"]["staging-data"]
+
+
+@breaks(DATAS, "data in another region", E)
+def _(mutant):
+    environment(mutant, "data")["region"] = "us-east-1"
+
+
+@breaks(DATAS, "what was built deployed as data", E)
+def _(mutant):
+    del mutant["Config"]["staging-data"]["deploy"]["parameters"]["template_file"]
+
+
+@breaks(DATAS, "a service that is not built", E)
+def _(mutant):
+    mutant["Config"]["staging"]["deploy"]["parameters"]["template_file"] = "infra/template.yaml"
+
+
+GIVES = "the_service_takes_what_the_data_gives"
+
+
+@breaks(GIVES, "an output of the data's that the service does not take", E)
+def _(mutant):
+    mutant["Parameters"]["KeyArn"] = mutant["Parameters"].pop("DataKeyArn")
+
+
+@breaks(GIVES, "a parameter that the data does not give", E)
+def _(mutant):
+    del mutant["Data"]["Outputs"]["GrantsStreamArn"]
+
+
+@breaks(GIVES, "a key that somebody would deploy unchanged", E)
+def _(mutant):
+    mutant["Parameters"]["DataKeyArn"]["Default"] = "arn:aws:kms:eu-central-1:123456789012:key/0"
+
+
+@breaks(GIVES, "two tables that are one", E)
+def _(mutant):
+    del mutant["Rules"]["DataIsNotMixedUp"]["Assertions"][0]
+
+
+@breaks(GIVES, "two secrets that are one", E)
+def _(mutant):
+    del mutant["Rules"]["DataIsNotMixedUp"]["Assertions"][1]
+
+
+overridden(GIVES, "a table that is somebody's", "GrantsTableName=threads-auth-prod-data-GrantsTable-1")
+for parameter in DATA:
+
+    @breaks(GIVES, f"anything for {parameter}", E)
+    def _(mutant, parameter=parameter):
+        del mutant["Parameters"][parameter]["AllowedPattern"]
+
+
+POLICY = "the_stacks_policy_protects_the_data"
+for what, path, value in (
+    ("a table that an update may replace", [1, "Action"], ["Update:Delete"]),
+    ("a key that an update may delete", [1, "Action"], ["Update:Replace"]),
+    ("secrets that the stack's policy forgets", [1, "Condition", "StringEquals", "ResourceType"], ["AWS::DynamoDB::Table", "AWS::KMS::Key"]),
+    ("one table alone protected", [1, "Resource"], "LogicalResourceId/GrantsTable"),
+    ("a stack that nobody may update", [0, "Action"], "Update:Modify"),
+):
+
+    @breaks(POLICY, what, E)
+    def _(mutant, path=path, value=value):
+        *folders, last = path
+        place = mutant["Policy"]["Statement"]
+        for folder in folders:
+            place = place[folder]
+        place[last] = value
 
 
 # Functions, and what invokes them
@@ -285,17 +450,25 @@ put("only_our_api_invokes", "a function that anybody may call", "TokenPermission
 
 # What the functions may do
 STATEMENT = [P, "Policies", 0, "PolicyDocument", "Statement", 1]
+TABLE = "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/"
+for what, text in {
+    "every table, without a star alone": f"{TABLE}*",
+    "tables whose names begin alike": f"{TABLE}${{GrantsTableName}}*",
+    "the table of another service": f"{TABLE}threads-auth-prod-GrantsTable-1",
+}.items():
+    put("roles_name_no_other_data", what, "TokenRole", [*STATEMENT, "Resource"], {"Fn::Sub": text})
+put("roles_name_no_other_data", "every secret called alike", "ReadSecretsPolicy", [P, "PolicyDocument", "Statement", 0, "Resource"], {"Fn::Sub": "${AppSecretArn}*"})
 put("actions_are_spelled_out", "dynamodb:* for a function", "TokenRole", [*STATEMENT, "Action"], "dynamodb:*")
 put("actions_are_spelled_out", "dynamodb:Get* in a list", "TokenRole", [*STATEMENT, "Action"], ["dynamodb:Scan", "dynamodb:Get*"])
 put("actions_are_spelled_out", "everything but one action", "TokenRole", STATEMENT, {"Effect": "Allow", "NotAction": "iam:PassRole", "Resource": "*"})
 put("actions_are_spelled_out", "secretsmanager:* in a managed policy", "ReadSecretsPolicy", [P, "PolicyDocument", "Statement", 0, "Action"], "secretsmanager:*")
 put("resources_are_named", "every table", "TokenRole", [*STATEMENT, "Resource"], "*")
-put("resources_are_named", "every table, in a list", "TokenRole", [*STATEMENT, "Resource"], [{"Fn::GetAtt": ["GrantsTable", "Arn"]}, "*"])
+put("resources_are_named", "every table, in a list", "TokenRole", [*STATEMENT, "Resource"], [{"Fn::Sub": f"{TABLE}${{GrantsTableName}}"}, "*"])
 put("resources_are_named", "every secret", "ReadSecretsPolicy", [P, "PolicyDocument", "Statement", 0, "Resource"], "*")
 put("roles_are_for_one_service", "a role for another account", "TokenRole", [P, "AssumeRolePolicyDocument", "Statement", 0, "Principal"], {"AWS": "*"})
 put("roles_are_for_one_service", "a role for EC2", "TokenRole", [P, "AssumeRolePolicyDocument", "Statement", 0, "Principal"], {"Service": "ec2.amazonaws.com"})
 drop("keys_are_used_through_services", "a key used directly", "UseTableKeyPolicy", [P, "PolicyDocument", "Statement", 0, "Condition"])
-put("keys_are_used_through_services", "a key in a function's own policy", "TokenRole", STATEMENT, {"Effect": "Allow", "Action": "kms:Decrypt", "Resource": {"Fn::GetAtt": ["DataKey", "Arn"]}})
+put("keys_are_used_through_services", "a key in a function's own policy", "TokenRole", STATEMENT, {"Effect": "Allow", "Action": "kms:Decrypt", "Resource": {"Ref": "DataKeyArn"}})
 put("parliament_finds_nothing", "an action that does not exist", "TokenRole", [*STATEMENT, "Action"], "dynamodb:FetchItem")
 put("parliament_finds_nothing", "an action on the wrong kind of resource", "RefreshRole", [P, "Policies", 0, "PolicyDocument", "Statement", 2, "Resource"], {"Fn::GetAtt": ["SweepDeadLetters", "Arn"]})
 
@@ -410,7 +583,7 @@ put("Scheduler.Schedule.Target.Input", "300 KB handed to a sweep", "SweepSchedul
 put("Scheduler.Schedule.Description", "a schedule's long description", "SweepSchedule", [P, "Description"], "x" * 513)
 put("SQS.Queue.MessageRetentionPeriod", "dead letters kept for a month", "SweepDeadLetters", [P, "MessageRetentionPeriod"], 2_592_000)
 put("Logs.LogGroup.RetentionInDays", "logs of 31 days", "TokenLogs", [P, "RetentionInDays"], 31)
-put("KMS.Key.PendingWindowInDays", "a key that is gone tomorrow", "DataKey", [P, "PendingWindowInDays"], 1)
+put("KMS.Key.PendingWindowInDays", "a key that is gone tomorrow", "DataKey", [P, "PendingWindowInDays"], 1, "data")
 put("ApiGatewayV2.Integration.TimeoutInMillis", "a minute for API Gateway", "TokenIntegration", [P, "TimeoutInMillis"], 60_000)
 put("ApiGatewayV2.Stage.AccessLogSettings.Format", "4 KB for a line of the access log", "ApiStage", LOG, "$context.requestId" + "x" * 4_000)
 
@@ -433,18 +606,28 @@ put("CloudWatch.Alarm.Dimensions", "31 dimensions", "WaveAlarm", [P, "Dimensions
 put("CloudWatch.Alarm.Metrics.*.Expression", "a sum of 3,000 characters", "ServerErrorsAlarm", [P, "Metrics", 0, "Expression"], "failures + " * 300)
 put("CloudWatch.Alarm.Metrics.*.Id", "a sum called with a capital", "ServerErrorsAlarm", [P, "Metrics", 0, "Id"], "Percent")
 put("IAM.ManagedPolicy.Description", "a policy's long description", "UseTokensPolicy", [P, "Description"], "x" * 1_001)
-put("SecretsManager.Secret.Description", "a secret's long description", "AppSecret", [P, "Description"], "x" * 2_049)
+put("SecretsManager.Secret.Description", "a secret's long description", "AppSecret", [P, "Description"], "x" * 2_049, "data")
 put("Events.EventBus.Description", "a bus's long description", "EventBus", [P, "Description"], "x" * 513)
 put("Events.EventBus.Name", "a bus named like a path", "EventBus", [P, "Name"], {"Fn::Sub": "${AWS::StackName}/events"})
 put("Scheduler.ScheduleGroup.Name", "a group with a name longer than 64", "ScheduleGroup", [P, "Name"], {"Fn::Sub": "${AWS::StackName}-sweeps"})
 put("ApiGatewayV2.Api.Name", "an API with a name longer than 128", "Api", [P, "Name"], {"Fn::Sub": "${AWS::StackName}-${AWS::StackName}"})
 put("Logs.LogGroup.LogGroupName", "a log group named with a space", "ApiLogs", [P, "LogGroupName"], {"Fn::Sub": "/aws/vendedlogs/${AWS::StackName} api"})
 put("CloudWatch.Alarm.AlarmName", "an alarm with a name longer than 255", "WaveAlarm", [P, "AlarmName"], {"Fn::Sub": "${AWS::StackName}-" * 4 + "wave"})
+put("Events.Rule.Description", "a message's long description", "KeyInDanger", [P, "Description"], "x" * 513, "data")
+put("Events.Rule.Targets", "a message to six topics", "KeyInDanger", [P, "Targets"], [{"Id": "a", "Arn": {"Ref": "AlarmTopicArn"}}] * 6, "data")
+put("Events.Rule.Targets.*.InputTransformer.InputPathsMap", "a message of 101 parts", "KeyInDanger", [*TRANSFORMER, "InputPathsMap"], {f"p{n}": "$.id" for n in range(101)}, "data")
+put("Events.Rule.Targets.*.InputTransformer.InputTemplate", "a message of 9 KB", "KeyInDanger", [*TRANSFORMER, "InputTemplate"], "x" * 9_000, "data")
+put("event_patterns_are_not_too_long", "a pattern of 3 KB", "KeyInDanger", detail("awsRegion"), ["x" * 3_000], "data")
+put("Backup.BackupVault.BackupVaultName", "a vault with the stack's name", "BackupVault", [P, "BackupVaultName"], {"Ref": "AWS::StackName"}, "data")
+put("Backup.BackupPlan.BackupPlan.BackupPlanName", "a plan with the stack's name", "BackupPlan", [P, "BackupPlan", "BackupPlanName"], {"Ref": "AWS::StackName"}, "data")
+put("Backup.BackupPlan.BackupPlan.BackupPlanRule.*.RuleName", "a rule of a plan with a space", "BackupPlan", [*PLAN, "RuleName"], "each day", "data")
+put("Backup.BackupPlan.BackupPlan.BackupPlanRule.*.StartWindowMinutes", "a backup that begins within a minute", "BackupPlan", [*PLAN, "StartWindowMinutes"], 1, "data")
+put("Backup.BackupSelection.BackupSelection.SelectionName", "a selection with a space", "BackupSelection", [P, "BackupSelection", "SelectionName"], "the grants", "data")
 put("CloudWatch.Dashboard.DashboardName", "a dashboard named with a dot", "Dashboard", [P, "DashboardName"], {"Fn::Sub": "${AWS::StackName}.${AWS::Region}"})
 put("dashboards_are_named_for_their_region", "one dashboard for all regions", "Dashboard", [P, "DashboardName"], {"Ref": "AWS::StackName"})
 
 SIZES = "policies_are_not_too_long"
-LONG = [{"Effect": "Allow", "Action": "dynamodb:GetItem", "Resource": {"Fn::GetAtt": ["GrantsTable", "Arn"]}}] * 50
+LONG = [{"Effect": "Allow", "Action": "dynamodb:GetItem", "Resource": {"Fn::Sub": f"{TABLE}${{GrantsTableName}}"}}] * 50
 put(SIZES, "a managed policy of 7,000 characters", "UseTokensPolicy", [P, "PolicyDocument", "Statement"], LONG)
 put(SIZES, "a role with 11,000 characters of policies", "TokenRole", [P, "Policies", 0, "PolicyDocument", "Statement"], LONG * 2)
 put(SIZES, "a trust of 2,500 characters", "TokenRole", [P, "AssumeRolePolicyDocument", "Statement"], [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}] * 25)
@@ -452,11 +635,16 @@ put(SIZES, "eleven managed policies", "TokenRole", [P, "ManagedPolicyArns"], [{"
 
 LOCKOUT = "the_keys_policy_locks_nobody_out"
 KEY_STATEMENT = [P, "KeyPolicy", "Statement", 0]
-put(LOCKOUT, "a key whose policy nobody may change", "DataKey", [*KEY_STATEMENT, "Action"], ["kms:DescribeKey"])
-put(LOCKOUT, "a key whose policy is changed through a service", "DataKey", [*KEY_STATEMENT, "Condition"], {"StringEquals": {"kms:ViaService": "x"}})
-put(LOCKOUT, "a key that only its users administer", "DataKey", [*KEY_STATEMENT, "Principal"], {"AWS": {"Fn::GetAtt": ["TokenRole", "Arn"]}})
-put(LOCKOUT, "a key made without the check for a lockout", "DataKey", [P, "BypassPolicyLockoutSafetyCheck"], True)
-put(LOCKOUT, "a key's policy of 33 KB", "DataKey", [*KEY_STATEMENT, "Sid"], "x" * 33_000)
+put(LOCKOUT, "a key whose policy nobody may change", "DataKey", [*KEY_STATEMENT, "Action"], ["kms:DescribeKey"], "data")
+put(LOCKOUT, "a key whose policy is changed through a service", "DataKey", [*KEY_STATEMENT, "Condition"], {"StringEquals": {"kms:ViaService": "x"}}, "data")
+put(LOCKOUT, "a key that only its users administer", "DataKey", [*KEY_STATEMENT, "Principal"], {"AWS": {"Fn::Sub": "arn:aws:iam::${AWS::AccountId}:role/admin"}}, "data")
+put(LOCKOUT, "a key made without the check for a lockout", "DataKey", [P, "BypassPolicyLockoutSafetyCheck"], True, "data")
+put(LOCKOUT, "a key's policy of 33 KB", "DataKey", [*KEY_STATEMENT, "Sid"], "x" * 33_000, "data")
+
+IMPORTED = "the_data_can_be_imported"
+put(IMPORTED, "a key that AWS Backup's role may use, in an import without that role", "DataKey", [*KEY_STATEMENT, "Principal"], {"AWS": {"Fn::GetAtt": ["BackupRole", "Arn"]}}, "data")
+drop(IMPORTED, "a table that an import may replace", "GrantsTable", ["UpdateReplacePolicy"], "data")
+put(IMPORTED, "a table that cannot be imported", "ShortLivedTable", ["Type"], "AWS::DynamoDB::GlobalTable", "data")
 
 KILOBYTES = "environments_fit_into_four_kilobytes"
 for parameter in ("ReturnToAllowlist", "ThreadsGraphUrl"):

@@ -1,7 +1,7 @@
 """A deployment rehearsed: the built functions and the template on an emulator of AWS that is not ours, against our sandbox of Threads.
 
 Arguments: the folder of `sam build`'s result, the sandbox's line of JSON (`threads-auth dev --json`), `sam`, and our
-command. AWS_ENDPOINT_URL is the emulator's, which enforces IAM: what a function's role does not allow fails here too. Prints each step as it passes.
+command; then `drills`, if these are to be made instead of the steps. AWS_ENDPOINT_URL is the emulator's, which enforces IAM: what a function's role does not allow fails here too. Prints each step as it passes.
 """
 
 import json
@@ -9,10 +9,12 @@ import sys
 import time
 
 import least_privilege
-from rehearsal import backends, deployment, doctor, events, people, rollback, runtimes, sweeps, watching
+from rehearsal import backends, deployment, doctor, events, first_deployment, lost_data, people, rollback, runtimes, sweeps, two_stacks, watching
 from rehearsal.stage import Stage
 
 STEPS = [
+    deployment.data,
+    first_deployment.a_name_that_is_taken,
     deployment.deploy,
     deployment.routes,
     deployment.unconfigured,
@@ -45,11 +47,30 @@ STEPS = [
     watching.dead_letters,
 ]
 
+# What takes longer: `.ci/full drills` makes them.
+DRILLS = [
+    deployment.data,
+    first_deployment.without_data,
+    deployment.deploy,
+    deployment.configure,
+    lost_data.upgraded_keyring,
+    people.login,
+    backends.policies,
+    deployment.vend,
+    two_stacks.beside,
+    two_stacks.doctors,
+    first_deployment.deleted,
+    lost_data.dangers,
+    lost_data.a_lost_table,
+    lost_data.a_stack_of_before,
+]
 
-def main(build, sandbox, sam, command):
+
+def main(build, sandbox, sam, command, part="steps"):
     with open(sandbox) as file:
         stage = Stage(build, json.load(file), sam, command)
-    for step in STEPS:
+    steps = DRILLS if part == "drills" else STEPS
+    for step in steps:
         began = time.monotonic()
         try:
             result = step(stage)
@@ -59,7 +80,7 @@ def main(build, sandbox, sam, command):
             raise
         sentence = " ".join(step.__doc__.split())
         print(f"ok   {time.monotonic() - began:5.1f} s  {sentence}{f' ({result})' if result else ''}", flush=True)
-    print(f"{len(STEPS)} passed, 0 failed")
+    print(f"{len(steps)} passed, 0 failed")
 
 
 if __name__ == "__main__":

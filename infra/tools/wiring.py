@@ -327,46 +327,125 @@ def logins_that_fail_ring_within_the_hour(template):
     return problems + [f"it {said[not expected]} for {counts}" for counts, expected in cases if rings(alarm, counts) != expected]
 
 
-# Resources that AWS may refuse in somebody's account: for a name that is taken, a certificate, an
-# address, or because of CloudFront.
-REFUSABLE = (
-    "AWS::ApiGatewayV2::DomainName",
-    "AWS::CloudFormation::Stack",
-    "AWS::Events::EventBus",
-    "AWS::Logs::LogGroup",
-    "AWS::Scheduler::ScheduleGroup",
-    "AWS::SNS::Topic",
-)
+def mentions(template, value):
+    """The resources that `value` refers to."""
+    found = set()
+    match value:
+        case {"Ref": name} | {"Fn::GetAtt": [name, _]}:
+            found.add(name)
+        case {"Fn::Sub": text}:
+            found |= set(re.findall(r"\$\{(\w+)", json.dumps(text)))
+    if isinstance(value, dict | list):
+        found |= {name for one in (value.values() if isinstance(value, dict) else value) for name in mentions(template, one)}
+    return found & template["Resources"].keys()
 
 
-def the_table_comes_after_what_may_be_refused(template):
+def awaited(template, name):
+    """The resources that CloudFormation makes before it makes this one."""
+    found, waiting = set(), {name}
+    while waiting:
+        resource = template["Resources"].get(waiting.pop(), {})
+        depends = resource.get("DependsOn", [])
+        depends = {depends} if isinstance(depends, str) else set(depends)
+        waiting |= (depends | mentions(template, [resource.get("Properties", {}), resource.get("Metadata", {})])) - found
+        found |= waiting
+    return found
+
+
+def where(template, is_so):
+    """The template where every condition is true, or where none is."""
+
+    def chosen(value):
+        match value:
+            case {"Fn::If": [_, then, otherwise]}:
+                return chosen(then if is_so else otherwise)
+            case dict():
+                return {key: chosen(inner) for key, inner in value.items()}
+            case list():
+                return [chosen(inner) for inner in value]
+        return value
+
+    made = {name: chosen(r) for name, r in template["Resources"].items() if is_so or "Condition" not in r}
+    return {"Resources": made}
+
+
+def the_table_comes_last(template):
     """A first deployment that fails cannot take the protected table away, so it fails before there
-    is one, as far as it can."""
-    table = template["Resources"].get("GrantsTable", {})
-    awaited = json.dumps([table.get("DependsOn", []), table.get("Metadata", {}).get("After", [])])
-    may_be_refused = [name for kind in REFUSABLE for name in of_type(template, kind)]
-    return [f"the table may be there before {name}" for name in may_be_refused if f'"{name}"' not in awaited]
+    is one: only what needs the table comes after it."""
+    problems = []
+    for made in (where(template, True), where(template, False)):
+        before = awaited(made, "GrantsTable") | {"GrantsTable"}
+        problems += [
+            f"the table may be there before {name}"
+            for name in made["Resources"]
+            if name not in before and "GrantsTable" not in awaited(made, name)
+        ]
+    return problems
 
 
-def ids_stay_what_they_were(template):
-    """A table, key or secret under another logical id is a new and empty one."""
-    kept = {
-        "DataKey": "AWS::KMS::Key",
-        "GrantsTable": "AWS::DynamoDB::Table",
-        "ShortLivedTable": "AWS::DynamoDB::Table",
-        "AppSecret": "AWS::SecretsManager::Secret",
-        "KeyringSecret": "AWS::SecretsManager::Secret",
-        "EventBus": "AWS::Events::EventBus",
-        "Api": "AWS::ApiGatewayV2::Api",
-    }
+KEPT = {"EventBus": "AWS::Events::EventBus", "Api": "AWS::ApiGatewayV2::Api"}
+KEPT_DATA = {
+    "DataKey": "AWS::KMS::Key",
+    "GrantsTable": "AWS::DynamoDB::Table",
+    "ShortLivedTable": "AWS::DynamoDB::Table",
+    "AppSecret": "AWS::SecretsManager::Secret",
+    "KeyringSecret": "AWS::SecretsManager::Secret",
+}
+
+
+def changed(template, kept):
     found = {name: r["Type"] for name, r in template["Resources"].items() if r["Type"] in kept.values()}
     return [f"{name}: expected {kept.get(name)}, found {found.get(name)}" for name in sorted(kept | found) if kept.get(name) != found.get(name)]
 
 
+def ids_stay_what_they_were(template):
+    """A bus or API under another logical id is a new one."""
+    return changed(template, KEPT)
+
+
+def data_stays_what_it_was(template):
+    """A table, key or secret under another logical id is a new and empty one."""
+    return changed(template, KEPT_DATA)
+
+
+def nothing_here_keeps_data(template):
+    """Whatever becomes of the service's stack, the tokens stay."""
+    return [f"{name} would go with the stack" for kind in KEPT_DATA.values() for name in of_type(template, kind)]
+
+
+LABEL = "2026-01-01T00:00:00.000"
+TABLE = "arn:aws:dynamodb:eu-central-1:123456789012:table/"
+GRANTS = f"{TABLE}threads-auth-data-GrantsTable-1ABCDEFGHIJKL"
+# What the data's stack gives to the service's.
+DATA = {
+    "GrantsTableName": GRANTS.removeprefix(TABLE),
+    "GrantsStreamArn": f"{GRANTS}/stream/{LABEL}",
+    "ShortLivedTableName": "threads-auth-data-ShortLivedTable-1ABCDEFGHIJKL",
+    "DataKeyArn": "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+    "AppSecretArn": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:AppSecret-1aBcDeFgHiJk-AbCdEf",
+    "KeyringSecretArn": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:KeyringSecret-1aBcDeFgHiJk-AbCdEf",
+}
+
+
+def roles_name_no_other_data(template):
+    """A policy may name the tables, the key and the secrets that the parameters name, and nothing
+    beside or above them."""
+    ours = {GRANTS, f"{GRANTS}/index/due", f"{GRANTS}/stream/*", TABLE + DATA["ShortLivedTableName"], *DATA.values()}
+    return [
+        f"{name} names {resource}"
+        for name, document in policies(template).items()
+        for statement in document["Statement"]
+        for resource in ([statement["Resource"]] if isinstance(statement["Resource"], str) else statement["Resource"])
+        if re.match(r"arn:[^:]+:(dynamodb|kms|secretsmanager):", resource) and resource not in ours
+    ]
+
+
 ARNS = {
-    "AWS::DynamoDB::Table": "arn:aws:dynamodb:eu-central-1:123456789012:table/{}",
+    "AWS::Backup::BackupVault": "arn:aws:backup:eu-central-1:123456789012:backup-vault:{}",
+    "AWS::DynamoDB::Table": f"{TABLE}{{}}",
     "AWS::KMS::Key": "arn:aws:kms:eu-central-1:123456789012:key/{}",
-    "AWS::SecretsManager::Secret": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:{}",
+    "AWS::SecretsManager::Secret": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:{}-AbCdEf",
+    "AWS::SNS::Topic": "arn:aws:sns:eu-central-1:123456789012:{}",
     "AWS::Logs::LogGroup": "arn:aws:logs:eu-central-1:123456789012:log-group:{}:*",
     "AWS::SQS::Queue": "arn:aws:sqs:eu-central-1:123456789012:{}",
     "AWS::Events::EventBus": "arn:aws:events:eu-central-1:123456789012:event-bus/{}",
@@ -381,23 +460,33 @@ PSEUDO = {
 }
 
 
-def resolved(template, value):
-    """`value` with every reference replaced by an ARN as AWS would make it."""
+# What an operator may have named.
+NAMED = {
+    "BackupDays": "30",
+    "AlarmTopicArn": "arn:aws:sns:eu-central-1:123456789012:operations",
+    "BackupCopyVaultArn": "arn:aws:backup:us-east-1:123456789012:backup-vault:copies",
+}
 
-    def arn(name, attribute="Arn"):
-        if name in PSEUDO:
-            return PSEUDO[name]
+
+def resolved(template, value):
+    """`value` with every reference replaced by an ARN as AWS would make it, and with what is made on
+    condition."""
+
+    def arn(name):
+        if name in PSEUDO | DATA | NAMED:
+            return (PSEUDO | DATA | NAMED)[name]
         kind = template["Resources"][name]["Type"]
-        text = ARNS.get(kind, "{}").format(name)
-        return f"{text}/stream/label" if attribute == "StreamArn" else text
+        return ARNS.get(kind, "{}").format(name)
 
     match value:
-        case {"Ref": name}:
+        case {"Ref": name} if template["Resources"].get(name, {}).get("Type") == "AWS::DynamoDB::Table":
+            return name
+        case {"Ref": name} | {"Fn::GetAtt": [name, _]}:
             return arn(name)
-        case {"Fn::GetAtt": [name, attribute]}:
-            return arn(name, attribute)
+        case {"Fn::If": [_, then, _]}:
+            return resolved(template, then)
         case {"Fn::Sub": str(text)}:
-            return re.sub(r"\$\{([\w:]+)(?:\.(\w+))?\}", lambda m: arn(m[1], m[2] or "Arn"), text)
+            return re.sub(r"\$\{([\w:]+)(?:\.\w+)?\}", lambda m: arn(m[1]), text)
         case dict():
             return {key: resolved(template, inner) for key, inner in value.items()}
         case list():
@@ -411,7 +500,7 @@ def policies(template):
     for name, resource in template["Resources"].items():
         for policy in resource.get("Properties", {}).get("Policies", []) if resource["Type"] == "AWS::IAM::Role" else []:
             found[name] = resolved(template, policy["PolicyDocument"])
-        if resource["Type"] == "AWS::IAM::ManagedPolicy":
+        if resource["Type"] in ("AWS::IAM::ManagedPolicy", "AWS::IAM::Policy"):
             found[name] = resolved(template, resource["Properties"]["PolicyDocument"])
     return found
 
@@ -428,7 +517,185 @@ def found_in(document):
 
 
 def parliament_finds_nothing(template):
-    return [f"{name}: {found}" for name, document in policies(template).items() for found in found_in(json.dumps(document))]
+    # It takes an ARN apart at every colon, and a stream's has a time in it.
+    texts = {name: json.dumps(document).replace(LABEL, "label") for name, document in policies(template).items()}
+    return [f"{name}: {found}" for name, text in texts.items() for found in found_in(text)]
+
+
+def happens(pattern, event):
+    """Says if an event is one that a pattern of EventBridge's wants, as far as ours need it."""
+    for key, wanted in pattern.items():
+        if key == "$or":
+            if not any(happens(one, event) for one in wanted):
+                return False
+        elif wanted == [{"exists": False}]:
+            if key in event:
+                return False
+        else:
+            found = event.get(key)
+            found = found if isinstance(found, list) else [found]
+            if isinstance(wanted, dict):
+                if not any(isinstance(one, dict) and happens(wanted, one) for one in found):
+                    return False
+            elif not any(one is value or (one == value and type(one) is type(value)) for one in found for value in wanted):
+                return False
+    return True
+
+
+def called(service, name, **detail):
+    """A call as CloudTrail hands it to EventBridge."""
+    who = {"eventTime": "2026-01-01T00:00:00Z", "userIdentity": {"arn": "arn:aws:iam::123456789012:user/somebody"}}
+    detail = {"eventSource": f"{service}.amazonaws.com", "eventName": name, **who, **detail}
+    return {"source": f"aws.{service}", "detail-type": "AWS API Call via CloudTrail", "detail": detail}
+
+
+def on_key(name, key="DataKey", **more):
+    resources = [{"accountId": "123456789012", "type": "AWS::KMS::Key", "ARN": ARNS["AWS::KMS::Key"].format(key)}]
+    return called("kms", name, requestParameters={"keyId": key}, resources=resources, **more)
+
+
+def on_secret(name, secret, **more):
+    answer = {"name": secret, "aRN": ARNS["AWS::SecretsManager::Secret"].format(secret)}
+    return called("secretsmanager", name, requestParameters={"secretId": secret}, responseElements=answer, **more)
+
+
+def on_table(name, table, more=None, **request):
+    return called("dynamodb", name, requestParameters={"tableName": table, **request}, **(more or {}))
+
+
+def recovery(is_on):
+    return {"pointInTimeRecoverySpecification": {"pointInTimeRecoveryEnabled": is_on}}
+
+
+# After these calls tokens may be lost, and while they are being made they can still be saved.
+DANGERS = [
+    *(("KeyInDanger", on_key(name)) for name in ("DisableKey", "ScheduleKeyDeletion")),
+    *(("SecretsInDanger", on_secret("DeleteSecret", name)) for name in ("AppSecret", "KeyringSecret")),
+    *(("TablesInDanger", on_table("DeleteTable", name)) for table in ("GrantsTable", "ShortLivedTable") for name in (table, f"{TABLE}{table}")),
+    *(("TablesInDanger", on_table("UpdateTable", name, deletionProtectionEnabled=False)) for name in ("GrantsTable", f"{TABLE}GrantsTable")),
+    *(("TablesInDanger", on_table("UpdateContinuousBackups", name, **recovery(False))) for name in ("GrantsTable", f"{TABLE}GrantsTable")),
+]
+HARMLESS = [
+    on_key("EnableKey"),
+    on_key("CancelKeyDeletion"),
+    on_key("ScheduleKeyDeletion", "AnotherKey"),
+    on_key("DisableKey", errorCode="AccessDenied"),
+    on_secret("GetSecretValue", "KeyringSecret"),
+    on_secret("DeleteSecret", "AnotherSecret"),
+    called("secretsmanager", "DeleteSecret", requestParameters={"secretId": "KeyringSecret"}, errorCode="AccessDenied"),
+    on_table("DeleteTable", "AnotherTable"),
+    on_table("DeleteTable", "GrantsTable", {"errorCode": "ValidationException"}),
+    on_table("UpdateTable", "GrantsTable", deletionProtectionEnabled=True),
+    on_table("UpdateTable", "GrantsTable"),
+    on_table("UpdateTable", "AnotherTable", deletionProtectionEnabled=False),
+    on_table("UpdateContinuousBackups", "GrantsTable", **recovery(True)),
+    on_table("UpdateContinuousBackups", "AnotherTable", **recovery(False)),
+]
+
+
+def destroying_the_data_rings(template):
+    """Each call that endangers the data is told once, and nothing else is."""
+    rules = of_type(template, "AWS::Events::Rule")
+    patterns = {name: resolved(template, rule["Properties"]["EventPattern"]) for name, rule in rules.items()}
+    problems = []
+    for expected, event in [*DANGERS, *((None, event) for event in HARMLESS)]:
+        ringing = [name for name, pattern in patterns.items() if happens(pattern, event)]
+        if ringing != [expected] * (expected is not None):
+            request = event["detail"]["requestParameters"]
+            problems.append(f"{event['detail']['eventName']} of {request} rings {ringing or 'nothing'}")
+    problems += [f"{name} is off" for name, rule in rules.items() if rule["Properties"].get("State", "ENABLED") != "ENABLED"]
+    return problems
+
+
+def inside(value, path):
+    for step in path.removeprefix("$.").split("."):
+        value = value.get(step) if isinstance(value, dict) else None
+    return value
+
+
+def dangers_are_told_in_words(template):
+    """The message is one string, as EventBridge wants it, has everything that it names, and leads to
+    the runbook."""
+    runbook = re.findall(r"^### ([a-z-]+)$", (INFRA / "README.md").read_text(), re.MULTILINE)
+    problems = []
+    for expected, event in DANGERS:
+        for target in template["Resources"].get(expected, {}).get("Properties", {}).get("Targets", []):
+            transformer = resolved(template, target.get("InputTransformer", {}))
+            told = transformer.get("InputTemplate", "")
+            for name, path in transformer.get("InputPathsMap", {}).items():
+                told = told.replace(f"<{name}>", str(inside(event, path) or f"<{name}>"))
+            if not re.fullmatch(r'"[^"<>\n]+ Runbook: infra/README\.md, data-in-danger\."', told):
+                problems.append(f"{expected} says {told}")
+            topic = {"Fn::If": ["HasAlarmTopic", {"Ref": "AlarmTopicArn"}, {"Ref": "AlarmTopic"}]}
+            if target["Arn"] != topic:
+                problems.append(f"{expected} is told to {target['Arn']}")
+    if "data-in-danger" not in runbook:
+        problems.append("there is no heading data-in-danger in README.md")
+    return problems
+
+
+def the_topic_takes_alarms_and_events(template):
+    """With a policy of its own a topic takes what the policy says. EventBridge gives it no context, so
+    that a condition would refuse everything; CloudWatch does."""
+    expected = [
+        ({"Service": "cloudwatch.amazonaws.com"}, {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}),
+        ({"Service": "events.amazonaws.com"}, None),
+    ]
+    return [
+        f"{name} lets publish: {found}"
+        for name, policy in of_type(template, "AWS::SNS::TopicPolicy").items()
+        for statements in [policy["Properties"]["PolicyDocument"]["Statement"]]
+        if (found := [(one["Principal"], one.get("Condition")) for one in statements]) != expected
+        or any((one["Effect"], one["Action"], one["Resource"]) != ("Allow", "sns:Publish", {"Ref": "AlarmTopic"}) for one in statements)
+    ]
+
+
+BACKUPS = {
+    f"{TABLE}GrantsTable": {"dynamodb:CreateBackup", "dynamodb:DescribeTable", "dynamodb:ListTagsOfResource", "dynamodb:StartAwsBackupJob"},
+    f"{TABLE}GrantsTable/backup/*": {"dynamodb:DeleteBackup", "dynamodb:DescribeBackup"},
+    ARNS["AWS::KMS::Key"].format("DataKey"): {"kms:Decrypt", "kms:GenerateDataKey"},
+    NAMED["BackupCopyVaultArn"]: {"backup:CopyIntoBackupVault"},
+}
+
+
+def backups_see_the_grants_alone(template):
+    """AWS Backup may save the table of grants, use its key through DynamoDB, and copy to the vault
+    that was named: no other table, and no reading of rows."""
+    problems, found = [], {}
+    for document in policies(template).values():
+        for statement in document["Statement"]:
+            actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+            found[json.dumps(statement["Resource"]).strip('"')] = set(actions)
+            if any(action.startswith("kms:") for action in actions) and "kms:ViaService" not in json.dumps(statement.get("Condition")):
+                problems.append("the key may be used directly")
+    if found != BACKUPS:
+        problems.append(f"AWS Backup may {found}")
+    for name, role in of_type(template, "AWS::IAM::Role").items():
+        trust = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+        if [one["Principal"] for one in trust] != [{"Service": "backup.amazonaws.com"}] or "aws:SourceAccount" not in json.dumps(trust):
+            problems.append(f"{name} is not AWS Backup's alone")
+    for name, selection in of_type(template, "AWS::Backup::BackupSelection").items():
+        if resolved(template, selection["Properties"]["BackupSelection"].get("Resources")) != [f"{TABLE}GrantsTable"]:
+            problems.append(f"{name} is not the table of grants")
+    return problems
+
+
+def backups_end_as_somebody_has_said(template):
+    """No plan is made unless an operator says for how many days; then copies end after these too."""
+    problems = [
+        f"{name} is made without being asked for"
+        for name, resource in template["Resources"].items()
+        if re.match(r"AWS::(Backup|IAM)::", resource["Type"]) and resource.get("Condition") != "HasBackups"
+    ]
+    if template["Parameters"]["BackupDays"]["Default"] != 0:
+        problems.append("backups are made unless somebody says otherwise")
+    for plan in of_type(template, "AWS::Backup::BackupPlan").values():
+        for rule in plan["Properties"]["BackupPlan"]["BackupPlanRule"]:
+            kept = [rule, *resolved(template, rule.get("CopyActions", []))]
+            problems += [f"{one} is kept for ever" for one in kept if one.get("Lifecycle", {}).get("DeleteAfterDays") is None]
+            if rule.get("Lifecycle") != {"DeleteAfterDays": {"Ref": "BackupDays"}}:
+                problems.append("a backup is not kept for BackupDays")
+    return problems
 
 
 def the_template_says_its_version(template):
@@ -450,9 +717,21 @@ RULES = [
     a_failing_token_is_seen_between_two_looks,
     alarms_name_outcomes_that_exist,
     logins_that_fail_ring_within_the_hour,
-    the_table_comes_after_what_may_be_refused,
     ids_stay_what_they_were,
     the_template_says_its_version,
+    nothing_here_keeps_data,
+    roles_name_no_other_data,
+    parliament_finds_nothing,
+]
+
+DATA_RULES = [
+    the_table_comes_last,
+    data_stays_what_it_was,
+    destroying_the_data_rings,
+    dangers_are_told_in_words,
+    the_topic_takes_alarms_and_events,
+    backups_see_the_grants_alone,
+    backups_end_as_somebody_has_said,
     parliament_finds_nothing,
 ]
 

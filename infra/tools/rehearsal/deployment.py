@@ -1,21 +1,34 @@
-"""The deployment itself: the stack is made, set up, and upgraded."""
+"""The deployment itself: the stacks are made, set up, and upgraded."""
 
 import json
 import pathlib
 import subprocess
 
+import botocore.exceptions
 from samcli.yamlhelper import yaml_dump, yaml_parse
 
+import render
 import wiring
 from .backends import signed
 from .stage import DOMAIN, REGION, STACK, Browser, client, expect, until
 
 
-def deploy(stage):
-    """`sam deploy`, as an operator would, with a domain and with Threads' address changed to the sandbox's."""
+def data(stage):
+    """`sam deploy` of the data, as an operator would, and what protects it: its outputs are all that the service needs."""
     client("s3").create_bucket(Bucket=STACK)
     stage.alarm_topic = client("sns").create_topic(Name="alarms")["TopicArn"]
-    simplified = sam_deploy(stage, "TRACE")
+    stage.data = deploy_data(stage, STACK)
+    cloudformation, name = client("cloudformation"), data_of(STACK)
+    cloudformation.update_termination_protection(StackName=name, EnableTerminationProtection=True)
+    cloudformation.set_stack_policy(StackName=name, StackPolicyBody=(render.INFRA / "data-policy.json").read_text())
+    refused = refusal(lambda: cloudformation.delete_stack(StackName=name))
+    expect("the data's stack is not deleted by mistake", "TerminationProtection" in refused, refused)
+    return f"{len(ids_of(name))} resources"
+
+
+def deploy(stage):
+    """`sam deploy` of the service, with a domain and with Threads' address changed to the sandbox's."""
+    simplified = sam_deploy(stage, LogLevel="TRACE")
     urls = [stage.outputs[name] for name in ("RedirectCallbackUrl", "UninstallCallbackUrl", "DeleteCallbackUrl")]
     expected = [f"https://{DOMAIN}/{path}" for path in ("callback", "deauthorize", "data-deletion")]
     expect("the three URLs for Meta's dashboard", urls == expected, urls)
@@ -23,21 +36,76 @@ def deploy(stage):
 
 
 def upgrade(stage):
-    """Another deployment over it replaces no table, key, secret or bus, and Ada's token is still handed out."""
-    before = dict(stage.ids)
-    sam_deploy(stage, "DEBUG")
-    changed = {name for name in before if before[name] != stage.ids.get(name)}
+    """Another deployment over both replaces no table, key, secret or bus, and Ada's token is still handed out."""
+    before = stage.ids | ids_of(data_of(STACK))
+    expect("the same data", deploy_data(stage, STACK) == stage.data, stage.data)
+    sam_deploy(stage, LogLevel="DEBUG")
+    after = stage.ids | ids_of(data_of(STACK))
+    changed = {name for name in before if before[name] != after.get(name)}
     expect("everything is still what it was", not changed, changed)
     variables = stage.environment("Token")
     expect("the change arrived", variables["LOG_LEVEL"] == "DEBUG", variables["LOG_LEVEL"])
+    vend(stage)
+
+
+def vend(stage):
+    """Ada's token is handed out."""
     vended = signed(stage, stage.tokens, "GET", f"/users/{stage.ada}/token")
-    expect("a token", vended.status == 200, vended.status)
+    expect("a token", vended.status == 200, (vended.status, vended.body))
     stage.canaries.append(vended.json()["access_token"])
 
 
-def sam_deploy(stage, log_level):
+def data_of(stack):
+    return f"{stack}-data"
+
+
+def refusal(call):
+    """What AWS says to a call that it refuses."""
+    try:
+        call()
+    except botocore.exceptions.ClientError as error:
+        return str(error)
+    return "it was done"
+
+
+def sam(stage, template, stack, **parameters):
+    """`sam deploy`, with what it answered."""
+    command = [stage.sam, "deploy", "--template-file", template, "--stack-name", stack, "--region", REGION]
+    command += ["--s3-bucket", STACK, "--capabilities", "CAPABILITY_IAM"]
+    command += ["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"]
+    if parameters:
+        command += ["--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def deployed(done):
+    expect("sam deploy", done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:])
+
+
+def deploy_data(stage, stack, **parameters):
+    """The data of a service's stack: its outputs."""
+    template = render.source("data.yaml")
+    # The emulator's CloudFormation does not know it.
+    del template["Resources"]["BackupSelection"]
+    deployed(sam(stage, written(stage, "data", template), data_of(stack), **parameters))
+    return outputs_of(data_of(stack))
+
+
+def outputs_of(stack):
+    found = client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+    return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+
+
+def ids_of(stack):
+    summaries = client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack)
+    return {r["LogicalResourceId"]: r["PhysicalResourceId"] for p in summaries for r in p["StackResourceSummaries"]}
+
+
+def parameters(stage, **changed):
+    """What an operator sets for the service."""
     origin = f"http://{stage.threads.netloc}"
-    parameters = {
+    return {
+        **stage.data,
         "Architecture": "x86_64",
         "DomainName": DOMAIN,
         "CertificateArn": f"arn:aws:acm:{REGION}:000000000000:certificate/00000000-0000-0000-0000-000000000000",
@@ -46,19 +114,14 @@ def sam_deploy(stage, log_level):
         "ReturnToAllowlist": "https://app.rehearsal.test/",
         "ThreadsAuthorizeUrl": f"{origin}/oauth/authorize",
         "ThreadsGraphUrl": origin,
-        "LogLevel": log_level,
+        **changed,
     }
+
+
+def sam_deploy(stage, **changed):
     template, simplified = for_the_emulator(stage)
-    command = [stage.sam, "deploy", "--template-file", template, "--stack-name", STACK]
-    command += ["--s3-bucket", STACK, "--region", REGION, "--capabilities", "CAPABILITY_IAM"]
-    command += ["--no-confirm-changeset", "--no-progressbar", "--parameter-overrides"]
-    command += [f"{name}={value}" for name, value in parameters.items()]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    expect("sam deploy", done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:])
-    stack = client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]
-    stage.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-    summaries = client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=STACK)
-    stage.ids = {r["LogicalResourceId"]: r["PhysicalResourceId"] for p in summaries for r in p["StackResourceSummaries"]}
+    deployed(sam(stage, template, STACK, **parameters(stage, **changed)))
+    stage.outputs, stage.ids = outputs_of(STACK), ids_of(STACK)
     return simplified
 
 
@@ -70,10 +133,14 @@ def for_the_emulator(stage):
             stat = metrics[1]["MetricStat"]
             alarm["Properties"] |= {**stat["Metric"], "Statistic": stat["Stat"], "Period": stat["Period"]}
             simplified += 1
+    return written(stage, "rehearsal", template), simplified
+
+
+def written(stage, name, template):
     # Beside the functions, whose paths are relative.
-    file = pathlib.Path(stage.build, "rehearsal.yaml")
+    file = pathlib.Path(stage.build, f"{name}.yaml")
     file.write_text(yaml_dump(template))
-    return str(file), simplified
+    return str(file)
 
 
 def routes(stage):

@@ -7,9 +7,9 @@ import subprocess
 from .stage import REGION, STACK, client, expect
 
 
-def operate(stage, *arguments, **environment):
+def operate(stage, *arguments, stack=STACK, **environment):
     """Our command on the stack, as an operator types it: its exit code, its JSON, and what it says beside."""
-    command = [stage.command, *arguments, "--stack", STACK, "--region", REGION, "--json"]
+    command = [stage.command, *arguments, "--stack", stack, "--region", REGION, "--json"]
     done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
     secret = [canary for canary in stage.canaries if canary in done.stdout + done.stderr]
     expect(f"{arguments} says no secret", not secret, f"{len(secret)} were said")
