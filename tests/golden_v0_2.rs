@@ -471,7 +471,6 @@ fn forms(folder: &Path) -> BTreeMap<String, Vec<String>> {
 /// version is released, the new folder takes the place of the old one where it has not.
 /// `tests/previous` names an empty folder, for an earlier version to read.
 #[tokio::test]
-#[expect(clippy::disallowed_methods, reason = "the setting of tests/previous")]
 async fn what_is_written_today_has_the_frozen_forms() {
     let temporary = tempfile::tempdir().unwrap();
     let named = std::env::var_os("TEST_GOLDEN_FOLDER").map(PathBuf::from);
