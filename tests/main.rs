@@ -25,6 +25,7 @@ mod nowhere;
 mod operations;
 mod refresh;
 mod removal;
+mod restoring;
 mod threats;
 mod unkind;
 mod way_back;

@@ -300,8 +300,9 @@ async fn threat_24_a_restore_brings_back_nobody_who_was_deleted() {
     stack.service().disconnect(&lost, stack.clock().now()).await.unwrap();
     let now = stack.clock().now();
     let mut pages = 0;
-    let report = stack.service().restore(backup, now, |_| pages += 1).await.unwrap();
-    let expected = RestoreReport { restored: 6, present: 2, deleted: 1, unreadable: 1, tombstones: 0 };
+    let report = stack.service().restore(backup, false, now, |_, _| pages += 1).await.unwrap();
+    let expected =
+        RestoreReport { restored: 6, present: 2, deleted: 1, unreadable: 1, ..RestoreReport::default() };
     assert_eq!(report, expected);
     assert!(pages > 0);
     println!("threat 24: restored {}, kept forgotten {}, resurrected 0", report.restored, report.deleted);
@@ -311,7 +312,7 @@ async fn threat_24_a_restore_brings_back_nobody_who_was_deleted() {
     for person in &people[4..9] {
         assert!(is_usable(&stack, &token(&stack, person).await).await);
     }
-    let again = stack.service().restore(backup, now, |_| ()).await.unwrap();
+    let again = stack.service().restore(backup, false, now, |_, _| ()).await.unwrap();
     assert_eq!((again.restored, again.present, again.deleted), (0, 8, 1));
 }
 

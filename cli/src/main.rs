@@ -18,7 +18,7 @@ use threads_graph::redacted;
 use tokio::runtime::Builder;
 use tracing::Level;
 
-use crate::operate::{accounts, configure, doctor, keyring, pause, restore, sweep};
+use crate::operate::{accounts, configure, doctor, keyring, pause, restore, restore_secret, sweep};
 use crate::person::{access_token, authorize_url, legacy, login, refresh_token};
 use crate::serve::server::log_to_stderr;
 use crate::serve::{dev, sandbox};
@@ -49,6 +49,7 @@ enum Command {
     Resume(pause::Resume),
     Keyring(keyring::KeyringCommand),
     Restore(restore::Restore),
+    RestoreSecret(restore_secret::RestoreSecret),
     Dev(dev::Dev),
     Sandbox(sandbox::SandboxCommand),
     Completions(completions::Completions),
@@ -115,6 +116,7 @@ impl Command {
             Self::Resume(command) => block_on(command.run(surroundings)),
             Self::Keyring(command) => block_on(command.run(surroundings)),
             Self::Restore(command) => block_on(command.run(surroundings)),
+            Self::RestoreSecret(command) => block_on(command.run(surroundings)),
             Self::Dev(dev) => serve(surroundings.log_level()?, dev.run(surroundings)),
             Self::Sandbox(sandbox) => serve(Level::INFO, sandbox.run()),
             Self::Completions(completions) => completions.run(Cli::command()),

@@ -93,11 +93,6 @@ def _(mutant):
     mutant.update(json.loads(text))
 
 
-@breaks("the_template_says_its_version", "the version of the release before")
-def _(mutant):
-    mutant["Outputs"]["ServiceVersion"]["Value"] = "0.1.0"
-
-
 @breaks("ids_stay_what_they_were", "the bus renamed")
 def _(mutant):
     text = json.dumps(mutant).replace('"EventBus"', '"Bus"')
@@ -732,6 +727,19 @@ def _(mutant):
 def _(mutant):
     assertion = mutant["Rules"]["EdgeIsWhereWebAclsAre"]["Assertions"][0]
     assertion["Assert"] = {"Fn::Equals": [{"Ref": "AWS::Region"}, "us-east-1"]}
+
+
+VERSION = "the_version_is_that_of_the_code"
+
+
+@breaks(VERSION, "another version than that of the code")
+def _(mutant):
+    mutant["Outputs"]["ServiceVersion"]["Value"] = "0.0.9"
+
+
+@breaks(VERSION, "a stack that does not tell its version")
+def _(mutant):
+    del mutant["Outputs"]["ServiceVersion"]
 
 
 # The edge

@@ -9,7 +9,7 @@ import sys
 import time
 
 import least_privilege
-from rehearsal import backends, deployment, doctor, events, first_deployment, lost_data, people, rollback, runtimes, sweeps, two_stacks, watching
+from rehearsal import backends, damage, deployment, doctor, events, first_deployment, lost_data, people, rollback, runtimes, sweeps, two_stacks, watching
 from rehearsal.stage import Stage
 
 STEPS = [
@@ -23,6 +23,9 @@ STEPS = [
     people.login,
     doctor.drills,
     doctor.without_permissions,
+    damage.spoilt_rows,
+    damage.lost_keys,
+    damage.test_alarm,
     people.callback_of_another_browser,
     people.nowhere,
     backends.private_routes,

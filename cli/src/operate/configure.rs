@@ -11,10 +11,10 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use threads_auth::Status;
-use threads_graph::{AppCredentials, AppId, AppSecret, UserId};
+use threads_graph::{AppCredentials, AppId, UserId};
 use zeroize::Zeroizing;
 
-use crate::operate::secrets::{put, value};
+use crate::operate::secrets::{put, stored, value};
 use crate::operate::stored_keyring;
 use crate::operate::target::{Opened, TARGETS, Target};
 use crate::shell::exit::usage;
@@ -227,15 +227,6 @@ impl Configure {
             _ => inputs.app(app_id, app_secret, interrupt).await,
         }
     }
-}
-
-/// The id and the secret in a secret's text, if they are there.
-fn stored(secret: &Map<String, Value>) -> Option<AppCredentials> {
-    let text = |name| secret.get(name).and_then(Value::as_str);
-    Some(AppCredentials {
-        app_id: text("app_id")?.parse().ok()?,
-        app_secret: AppSecret::new(text("app_secret")?).ok()?,
-    })
 }
 
 /// The inspector's token is kept alive as that of any account is, so it has to be one.

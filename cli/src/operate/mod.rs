@@ -8,6 +8,8 @@ pub(crate) mod keyring;
 pub(crate) mod pause;
 mod reseal;
 pub(crate) mod restore;
+pub(crate) mod restore_secret;
+mod secret_versions;
 mod secrets;
 mod stored_keyring;
 pub(crate) mod sweep;

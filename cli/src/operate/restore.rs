@@ -1,9 +1,15 @@
 //! `threads-auth restore`: accounts from a backup, without those who were deleted since.
+//!
+//! Owns that a row which is of use is replaced only for somebody who was named, after it was said
+//! what goes with it, and that a row which is of no use is named as long as it lies there.
 
 use anyhow::{Context, Result};
 use clap::Args;
+use serde_json::{Value, json};
+use threads_auth::{Comparison, Left, Replaced, RestoreReport, Spoilt, Verdict};
+use threads_graph::UserId;
 
-use crate::operate::target::{TARGETS, Target};
+use crate::operate::target::{Opened, TARGETS, Target};
 use crate::shell::exit::{Stopped, usage};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::table;
@@ -11,14 +17,25 @@ use crate::shell::progress::spinner;
 use crate::shell::prompt::confirm;
 use crate::shell::surroundings::Surroundings;
 
-/// Copy what the table of grants lacks from another, which was restored from its backup.
+/// Copy what the table of grants lacks from another, which was restored from its backup, and
+/// replace what is of no use there.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth restore --from grants-restored --profile prod
                                       after `aws dynamodb restore-table-to-point-in-time … --target-table-name grants-restored`
+  threads-auth restore --from grants-restored --replace-unreadable --profile prod
+                                      rows that make no sense, or whose token does not open, become the backup's
+  threads-auth restore --from grants-restored --user 17841405793187218 --profile prod
+                                      this account becomes the backup's, whatever it is now
 
 A backup becomes a table of another name. This copies its accounts into the table in use, unless that has them already or their person \
 had their data deleted since. It can be repeated. Delete the other table afterwards.
+
+A row of the table in use that makes no sense, or whose token does not open, is named, with the next thing to do. --replace-unreadable \
+puts the backup's in its place, if that one does open; who has claimed the account since stays. With --user nothing else is looked at, and \
+it is said first what is lost: a newer token, a newer consent, a claim. In both cases a row that somebody writes meanwhile is left to them, \
+whoever had their data deleted since stays deleted, and who was disconnected since comes back as disconnected. The next sweep tries what \
+was brought back.
 
 After `keyring upgrade` tokens open under any name, so the restored table can become the table in use instead. If the table before it is \
 still there, name that: accounts that only it has come over, and whoever had their data deleted since is deleted here too. An account that \
@@ -29,6 +46,14 @@ pub(crate) struct Restore {
     /// The table that was made from the backup, or the one that was in use before
     #[arg(long, value_name = "TABLE")]
     from: String,
+
+    /// Replace rows that make no sense, or whose token does not open
+    #[arg(long, conflicts_with = "user")]
+    replace_unreadable: bool,
+
+    /// Replace this account, and look at no other; once for each
+    #[arg(long, value_name = "USER_ID")]
+    user: Vec<UserId>,
 
     /// Do not ask
     #[arg(long)]
@@ -47,20 +72,41 @@ impl Restore {
             let text = format!("{into} is the table in use: --from is the other one");
             return usage(text);
         }
+        if self.user.is_empty() {
+            self.all(&stack, into, &mut interrupt).await
+        } else {
+            self.some(&stack, into, &mut interrupt).await
+        }
+    }
+
+    async fn all(&self, stack: &Opened, into: &str, interrupt: &mut Interrupt) -> Result<()> {
         if !self.yes {
-            let question = format!("Copy what is missing from {} into {into}? Type yes", self.from);
+            let replaced = if self.replace_unreadable { ", and replace what is of no use there" } else { "" };
+            let question = format!("Copy what is missing from {} into {into}{replaced}? Type yes", self.from);
             confirm(&question, "yes", "--yes").await?;
         }
         let bar = spinner("reading the backup");
+        let mut left = Vec::new();
         let report = interrupt
             .or(Box::pin(async {
-                let progress = |report: &threads_auth::RestoreReport| {
+                let progress = |report: &RestoreReport, one: Option<&Left>| {
                     bar.set_message(format!(
-                        "{} brought back, {} there already",
-                        report.restored, report.present
+                        "{} brought back, {} there already, {} replaced",
+                        report.restored, report.present, report.replaced
                     ));
+                    if let Some(one) = one {
+                        let account =
+                            one.key.user_id().map_or_else(|| one.key.to_string(), |id| id.to_string());
+                        let next = next(one.verdict.as_ref());
+                        bar.suspend(|| {
+                            self.target.output.warn(&format!("{account}: {}: {next}", one.spoilt));
+                        });
+                        left.push((one.verdict.clone(), told(&account, Some(&one.spoilt), &next)));
+                    }
                 };
-                let restored = stack.service.restore(&self.from, stack.now(), progress).await;
+                let restored =
+                    stack.service.restore(&self.from, self.replace_unreadable, stack.now(), progress);
+                let restored = restored.await;
                 restored
                     .with_context(|| format!("{} was not restored to its end; it can be repeated", self.from))
             }))
@@ -70,11 +116,155 @@ impl Restore {
         let plain = table(&[
             ("Brought back", report.restored.to_string()),
             ("There already", report.present.to_string()),
+            ("Of no use, and replaced", report.replaced.to_string()),
+            ("Of no use, and left", report.spoilt.to_string()),
             ("Deleted since, and left out", report.deleted.to_string()),
-            ("Make no sense, and left out", report.unreadable.to_string()),
+            ("Make no sense in the backup, and left out", report.unreadable.to_string()),
             ("Records of deletions brought back", report.tombstones.to_string()),
         ]);
-        self.target.output.result(&serde_json::to_value(report)?, &plain)?;
-        Stopped::told(u8::from(report.unreadable > 0))
+        let mut json = serde_json::to_value(report)?;
+        json["left"] = left.iter().map(|(_, told)| told.clone()).collect();
+        self.target.output.result(&json, &plain)?;
+        let may_pass = |verdict: &Option<Verdict>| verdict.as_ref().is_some_and(Verdict::may_pass);
+        let all_may_pass = left.iter().all(|(verdict, _)| may_pass(verdict));
+        Stopped::told(match (report.unreadable, report.spoilt) {
+            (0, 0) => 0,
+            (0, _) if all_may_pass => 4,
+            _ => 1,
+        })
+    }
+
+    async fn some(&self, stack: &Opened, into: &str, interrupt: &mut Interrupt) -> Result<()> {
+        let output = self.target.output;
+        let mut compared = Vec::new();
+        for user_id in &self.user {
+            let one = stack.service.compare_with_backup(&self.from, user_id, stack.now());
+            let one = interrupt.or(Box::pin(async { Ok(one.await?) })).await;
+            compared.push(
+                one.with_context(|| format!("{user_id} could not be compared, and nothing was changed"))?,
+            );
+        }
+        for one in &compared {
+            output.note(&preview(one));
+        }
+        let wanted = compared.iter().filter(|one| one.verdict.is_replaceable()).count();
+        if wanted > 0 && !self.yes {
+            let question =
+                format!("Replace {} in {into} by what {} has? Type yes", accounts(wanted), self.from);
+            confirm(&question, "yes", "--yes").await?;
+        }
+        let (mut replaced, mut left, mut code) = (Vec::new(), Vec::new(), 0);
+        for one in compared {
+            let verdict = if one.verdict.is_replaceable() {
+                let put = stack.service.replace_from_backup(&one, stack.now());
+                // Begun, it is carried to its end.
+                let put = put
+                    .await
+                    .with_context(|| format!("{} could not be replaced; it can be repeated", one.user_id))?;
+                match put {
+                    Replaced::Done | Replaced::Ended => {
+                        let lost: Vec<_> = one.losses().iter().map(ToString::to_string).collect();
+                        let ended = put == Replaced::Ended;
+                        replaced.push(json!({"user_id": one.user_id, "lost": lost, "ended": ended}));
+                        continue;
+                    }
+                    Replaced::Deleted => Verdict::Deleted,
+                    Replaced::Changed => Verdict::Changing,
+                }
+            } else {
+                one.verdict.clone()
+            };
+            code = match (&verdict, code) {
+                (Verdict::Same, code) => code,
+                // What has to be seen to comes before what may pass.
+                (verdict, 0 | 4) if verdict.may_pass() => 4,
+                _ => 1,
+            };
+            let spoilt = one.present.as_ref().and_then(|present| present.as_ref().err());
+            left.push(told(one.user_id.as_str(), spoilt, &next(Some(&verdict))));
+        }
+        let ended = replaced.iter().filter(|one| one["ended"] == true).count();
+        let plain = table(&[
+            ("Replaced", replaced.len().to_string()),
+            ("Of these ended since", ended.to_string()),
+            ("Left as they are", left.len().to_string()),
+        ]);
+        let lines: Vec<_> = left.iter().map(line).collect();
+        output.result(
+            &json!({"replaced": replaced, "left": left}),
+            &format!("{plain}\n{}", lines.join("\n")),
+        )?;
+        Stopped::told(code)
+    }
+}
+
+fn accounts(count: usize) -> String {
+    if count == 1 { "one account".to_owned() } else { format!("{count} accounts") }
+}
+
+fn told(account: &str, spoilt: Option<&Spoilt>, next: &str) -> Value {
+    let mut told = json!({"user_id": account, "next": next});
+    if let Some(spoilt) = spoilt {
+        told["why"] = json!(spoilt.to_string());
+    }
+    told
+}
+
+fn line(left: &Value) -> String {
+    let text = |name| left.get(name).and_then(Value::as_str);
+    format!("{}: {}", text("user_id").unwrap_or_default(), text("next").unwrap_or_default())
+}
+
+/// The two rows of an account, and what is lost with the one in use.
+fn preview(one: &Comparison) -> String {
+    let user_id = &one.user_id;
+    if !one.verdict.is_replaceable() {
+        return format!("{user_id}: {}", next(Some(&one.verdict)));
+    }
+    let mut said = vec![match &one.present {
+        None => format!("{user_id}: has no row here"),
+        Some(Err(spoilt)) => format!("{user_id}: is of no use here ({spoilt})"),
+        Some(Ok(grant)) => {
+            format!("{user_id}: is {} here, connected at {}", grant.status(), grant.connected_at)
+        }
+    }];
+    if let Some(Ok(grant)) = &one.backup {
+        let token = grant.live().map_or_else(String::new, |live| {
+            format!(", with a token of {} until {}", live.issued_at, live.expires_at)
+        });
+        said.push(format!(
+            "in the backup it is {}, connected at {}{token}",
+            grant.status(),
+            grant.connected_at
+        ));
+    }
+    if one.verdict == Verdict::EndedSince {
+        said.push("it has ended since, and comes back without a token".to_owned());
+    }
+    let lost: Vec<_> = one.losses().iter().map(ToString::to_string).collect();
+    let lost = if lost.is_empty() { String::new() } else { format!(" Lost is {}.", lost.join("; ")) };
+    format!("{}.{lost}", said.join("; "))
+}
+
+/// The reason why a row was left, and the next thing to do.
+fn next(verdict: Option<&Verdict>) -> String {
+    const CONNECT: &str = "its person has to connect again, or `threads-auth accounts delete` takes it away";
+    match verdict {
+        None => "its key names no user; look at it in DynamoDB, and delete it".to_owned(),
+        Some(Verdict::Replaceable) => "`threads-auth restore --replace-unreadable` puts the backup's in its place".to_owned(),
+        Some(Verdict::EndedSince) => {
+            "it has ended since the backup; `threads-auth restore --replace-unreadable` puts it there as ended".to_owned()
+        }
+        Some(Verdict::Same) => "the backup has the same, and nothing was changed".to_owned(),
+        Some(Verdict::NotInBackup) => format!("the backup does not have it: an older one may, or {CONNECT}"),
+        Some(Verdict::BackupSpoilt(spoilt)) => {
+            let key = "`threads-auth restore-secret show` looks for a lost key, or ";
+            let key = if matches!(spoilt, Spoilt::DoesNotOpen(..)) { key } else { "" };
+            format!("that of the backup is of no use either ({spoilt}): an older one may be, {key}{CONNECT}")
+        }
+        Some(Verdict::Deleted) => "the person had their data deleted since, and stays deleted: `threads-auth accounts delete` takes away what is left".to_owned(),
+        Some(Verdict::Ended) => "it was disconnected since, and stays so: its person has to connect again".to_owned(),
+        Some(Verdict::Leased(until)) => format!("somebody is at it until {until}: try again then"),
+        Some(Verdict::Changing) => "somebody else changed it meanwhile: look at it, and try again".to_owned(),
     }
 }

@@ -4,6 +4,8 @@ use anyhow::Result;
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use jiff::Timestamp;
+use serde_json::{Map, Value as Json};
+use threads_graph::{AppCredentials, AppSecret};
 use zeroize::Zeroizing;
 
 use super::aws_failure::failed;
@@ -14,6 +16,15 @@ pub(super) struct Value {
     /// The version that is current, and when it was made.
     pub(super) version: String,
     pub(super) made_at: Timestamp,
+}
+
+/// The app's id and secret in their secret's text, if they are there.
+pub(super) fn stored(secret: &Map<String, Json>) -> Option<AppCredentials> {
+    let text = |name| secret.get(name).and_then(Json::as_str);
+    Some(AppCredentials {
+        app_id: text("app_id")?.parse().ok()?,
+        app_secret: AppSecret::new(text("app_secret")?).ok()?,
+    })
 }
 
 /// A secret's value, if it has one yet.

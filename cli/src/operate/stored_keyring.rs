@@ -56,32 +56,36 @@ impl StoredKeyring {
     /// over the other's keyring would take away a key that seals. Only moving the label of the current
     /// version compares: Secrets Manager refuses it when the label is not where it is moved from.
     pub(super) async fn replace(self, stack: &Opened, text: &str) -> Result<()> {
-        let (client, id) = (stack.secrets_manager(), &stack.service.config().keyring_secret_id);
-        let put = client.put_secret_value().secret_id(id).secret_string(text).version_stages(NEXT);
-        let put = put.send().await.map_err(|error| refused(&error, "write", id))?;
-        let moved = client
-            .update_secret_version_stage()
-            .secret_id(id)
-            .version_stage("AWSCURRENT")
-            .remove_from_version_id(&self.version)
-            .set_move_to_version_id(put.version_id.clone())
-            .send()
-            .await;
-        let Err(error) = moved else { return Ok(()) };
-        let current = value(&client, id).await?.map(|value| value.version);
-        if current.is_some() && current == put.version_id {
-            // It was done, and only the answer got lost.
-            return Ok(());
-        }
-        match error.code() {
-            // The label is elsewhere, or somebody else's next keyring has replaced this one.
-            Some("InvalidParameterException" | "InvalidRequestException" | "ResourceNotFoundException") => {
-                later(
-                    "somebody else changed the keyring at the same moment, and it is as they left it: look at `keyring show`, and try again",
-                )
-            }
-            _ => Err(refused(&error, "write", id)),
-        }
+        make_current(stack, Some(&self.version), text).await
+    }
+}
+
+/// Makes `text` the stack's keyring, if the current version of the secret is still `version`, or if
+/// none is.
+pub(super) async fn make_current(stack: &Opened, version: Option<&str>, text: &str) -> Result<()> {
+    let (client, id) = (stack.secrets_manager(), &stack.service.config().keyring_secret_id);
+    let put = client.put_secret_value().secret_id(id).secret_string(text).version_stages(NEXT);
+    let put = put.send().await.map_err(|error| refused(&error, "write", id))?;
+    let moved = client
+        .update_secret_version_stage()
+        .secret_id(id)
+        .version_stage("AWSCURRENT")
+        .set_remove_from_version_id(version.map(str::to_owned))
+        .set_move_to_version_id(put.version_id.clone())
+        .send()
+        .await;
+    let Err(error) = moved else { return Ok(()) };
+    let current = value(&client, id).await?.map(|value| value.version);
+    if current.is_some() && current == put.version_id {
+        // It was done, and only the answer got lost.
+        return Ok(());
+    }
+    match error.code() {
+        // The label is elsewhere, or somebody else's next keyring has replaced this one.
+        Some("InvalidParameterException" | "InvalidRequestException" | "ResourceNotFoundException") => later(
+            "somebody else changed the keyring at the same moment, and it is as they left it: look at `keyring show`, and try again",
+        ),
+        _ => Err(refused(&error, "write", id)),
     }
 }
 

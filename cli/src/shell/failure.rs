@@ -59,7 +59,7 @@ pub(crate) fn may_pass(error: &anyhow::Error) -> bool {
 pub(crate) fn next_step(kind: FailureKind) -> Option<&'static str> {
     match kind {
         FailureKind::Missing => Some(
-            "A table or a secret that this needs does not exist: `threads-auth doctor` looks which. To deploy the stack again makes it, and so does starting `threads-auth dev` anew; `threads-auth restore` brings the accounts of a backup back.",
+            "A table or a secret that this needs does not exist: `threads-auth doctor` looks which. To deploy the stack again makes it, and so does starting `threads-auth dev` anew; `threads-auth restore` brings the accounts of a backup back, and `threads-auth restore-secret` a deleted secret.",
         ),
         FailureKind::Denied => Some(
             "AWS does not let these credentials do it: `threads-auth doctor` names what they lack. Give others, or the permission.",

@@ -16,11 +16,14 @@ use devstack::Clock;
 use rexpect::session::spawn_command;
 use serde_json::{Value, json};
 
-use crate::stack::Local;
-use crate::support::{DAY, Ended, HANG, NOWHERE, Running, run, text};
+use crate::stack::{Local, forward};
+use crate::support::{DAY, Ended, HANG, NOWHERE, Running, http, run, text};
 
 const ADA: &str = "17841400000000001";
+/// The stack of the table.
+const DATA: &str = "the-data";
 const STACK: &str = "threads-auth";
+const KEY: &str = "arn:aws:kms:us-east-1:123456789012:key/1";
 const INVOKE: &str = "/2015-03-31/functions/threads-auth-refresh/invocations";
 
 /// What AWS says.
@@ -34,6 +37,17 @@ struct Said {
     made: Option<Vec<&'static str>>,
     action: &'static str,
     denies: bool,
+    /// What DynamoDB says of the table of grants, and of its backups.
+    table: Value,
+    backups: &'static str,
+    key: &'static str,
+    mapping: Value,
+    /// How many letters there are.
+    letters: u32,
+    has_bus: bool,
+    is_protected: bool,
+    /// What was made to ring.
+    rung: Vec<String>,
     /// Lambda's status, what is the matter if something is, and the body.
     invoked: (u16, &'static str, String),
     /// The events that it got.
@@ -69,15 +83,30 @@ impl Aws {
                 output("KeyringSecretArn", &urls.keyring_secret_id),
                 output("ScheduleName", "threads-auth/sweep"),
                 output("RefreshFunctionName", "threads-auth-refresh"),
-                output("DataKeyArn", "arn:aws:kms:us-east-1:123456789012:key/1"),
+                output("DataKeyArn", KEY),
                 output("ThreadsGraphUrl", &urls.threads_url),
                 output("ThreadsAuthorizeUrl", &format!("{}/oauth/authorize", urls.threads_url)),
+                output("EventBusName", STACK),
+                output("ServiceVersion", env!("CARGO_PKG_VERSION")),
             ],
             schedule: "ENABLED",
             alarms: vec![("threads-auth-sweep-missed", "OK", true)],
-            made: Some(Vec::new()),
+            made: Some(vec!["threads-auth-sweep-missed"]),
             action: "kms:DescribeKey",
             denies: false,
+            table: json!({
+                "StreamSpecification": {"StreamEnabled": true, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+                "LatestStreamArn": "stream-1",
+                "DeletionProtectionEnabled": true,
+                "SSEDescription": {"Status": "ENABLED", "SSEType": "KMS", "KMSMasterKeyArn": KEY},
+            }),
+            backups: "ENABLED",
+            key: "Enabled",
+            mapping: json!({"State": "Enabled", "EventSourceArn": "stream-1", "LastProcessingResult": "OK"}),
+            letters: 0,
+            has_bus: true,
+            is_protected: true,
+            rung: Vec::new(),
             invoked: (200, "", String::new()),
             events: Vec::new(),
         }));
@@ -85,8 +114,19 @@ impl Aws {
             local.runtime.block_on(tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let function = Arc::new(tokio::sync::Mutex::new(()));
-        let (answers, running) = (Arc::clone(&said), Arc::clone(&function));
+        let (answers, running, http) = (Arc::clone(&said), Arc::clone(&function), http());
         let router = Router::new().fallback(move |uri: Uri, headers: HeaderMap, body: Bytes| async move {
+            let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok());
+            let table = target.and_then(|target| target.strip_prefix("DynamoDB_20120810."));
+            if let (Some(target), false) = (target, table.is_none_or(|call| call.starts_with("Describe"))) {
+                let dynamodb = ("dynamodb", urls.dynamodb_url.as_str());
+                return forward(&http, &urls, dynamodb, target, body).await;
+            }
+            if uri.path().ends_with("/operation/SetAlarmState") {
+                let said = String::from_utf8_lossy(&body).into_owned();
+                answers.lock().unwrap().rung.push(said);
+                return ([("smithy-protocol", "rpc-v2-cbor")], vec![0xa0]).into_response();
+            }
             if uri.path() == INVOKE {
                 let event = String::from_utf8_lossy(&body).into_owned();
                 answers.lock().unwrap().events.push(event);
@@ -108,7 +148,7 @@ impl Aws {
             .env("AWS_SECRET_ACCESS_KEY", &urls.secret_access_key)
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("AWS_ENDPOINT_URL", &self.url)
-            .env("AWS_ENDPOINT_URL_DYNAMODB", &urls.dynamodb_url)
+            .env("AWS_ENDPOINT_URL_DYNAMODB", &self.url)
             .env("AWS_ENDPOINT_URL_SECRETS_MANAGER", &urls.secrets_manager_url);
         command
     }
@@ -158,6 +198,10 @@ fn answer(said: &Said, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Response
     if asks_for("secretsmanager.GetSecretValue") {
         return (StatusCode::BAD_REQUEST, "{\"__type\":\"AccessDeniedException\"}").into_response();
     }
+    let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok());
+    if let Some(answer) = of_data_and_events(said, uri, target.unwrap_or_default(), &body) {
+        return answer;
+    }
     if asks_for("TrentService.GetKeyPolicy") {
         let policy =
             json!({"Statement": [{"Sid": "Root", "Effect": "Allow", "Action": said.action}]}).to_string();
@@ -165,24 +209,50 @@ fn answer(said: &Said, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Response
     }
     if headers.contains_key("smithy-protocol") {
         let kind = [("smithy-protocol", "rpc-v2-cbor"), ("content-type", "application/cbor")];
-        return (kind, alarms(&said.alarms)).into_response();
+        // Only those that are asked for: another stack's may begin alike.
+        let named = said.alarms.iter().filter(|(name, ..)| body.contains(name)).copied();
+        return (kind, alarms(&named.collect::<Vec<_>>())).into_response();
     }
     if body.contains("Action=ListStackResources") {
         let Some(made) = &said.made else {
             let error = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>";
             return (StatusCode::FORBIDDEN, error).into_response();
         };
+        let others = [
+            ("AWS::Lambda::EventSourceMapping", "mapping-1"),
+            ("AWS::SQS::Queue", "https://sqs/1/sweep-letters"),
+            ("AWS::SQS::Queue", "https://sqs/1/events-letters"),
+        ];
+        // Two pages.
+        let is_first = !body.contains("NextToken=");
+        let next = if is_first { "<NextToken>2</NextToken>" } else { "" };
+        let made = made.iter().map(|name| ("AWS::CloudWatch::Alarm", *name)).filter(|_| !is_first);
         let made: Vec<_> = made
-            .iter()
-            .map(|name| format!("<member><ResourceType>AWS::CloudWatch::Alarm</ResourceType><PhysicalResourceId>{name}</PhysicalResourceId><LogicalResourceId>A</LogicalResourceId><LastUpdatedTimestamp>2026-01-01T00:00:00Z</LastUpdatedTimestamp><ResourceStatus>CREATE_COMPLETE</ResourceStatus></member>"))
+            .chain(others.into_iter().filter(|_| is_first))
+            .map(|(kind, name)| format!("<member><ResourceType>{kind}</ResourceType><PhysicalResourceId>{name}</PhysicalResourceId><LogicalResourceId>A</LogicalResourceId><LastUpdatedTimestamp>2026-01-01T00:00:00Z</LastUpdatedTimestamp><ResourceStatus>CREATE_COMPLETE</ResourceStatus></member>"))
             .collect();
         return format!(
-            "<ListStackResourcesResponse><ListStackResourcesResult><StackResourceSummaries>{}</StackResourceSummaries></ListStackResourcesResult></ListStackResourcesResponse>",
+            "<ListStackResourcesResponse><ListStackResourcesResult><StackResourceSummaries>{}</StackResourceSummaries>{next}</ListStackResourcesResult></ListStackResourcesResponse>",
             made.concat()
         )
         .into_response();
     }
+    if body.contains("Action=DescribeStackResources") {
+        let table = said.outputs.iter().find(|(name, _)| *name == "GrantsTableName").map(|(_, name)| name);
+        return format!(
+            "<DescribeStackResourcesResponse><DescribeStackResourcesResult><StackResources><member><StackName>{DATA}</StackName><LogicalResourceId>T</LogicalResourceId><PhysicalResourceId>{}</PhysicalResourceId><ResourceType>AWS::DynamoDB::Table</ResourceType><Timestamp>2026-01-01T00:00:00Z</Timestamp><ResourceStatus>CREATE_COMPLETE</ResourceStatus></member></StackResources></DescribeStackResourcesResult></DescribeStackResourcesResponse>",
+            table.unwrap()
+        )
+        .into_response();
+    }
     assert!(body.contains("Action=DescribeStacks"), "{uri} {body}");
+    if body.contains(&format!("StackName={DATA}")) {
+        return format!(
+            "<DescribeStacksResponse><DescribeStacksResult><Stacks><member><StackName>{DATA}</StackName><CreationTime>2026-01-01T00:00:00Z</CreationTime><StackStatus>CREATE_COMPLETE</StackStatus><EnableTerminationProtection>{}</EnableTerminationProtection></member></Stacks></DescribeStacksResult></DescribeStacksResponse>",
+            said.is_protected
+        )
+        .into_response();
+    }
     if !body.contains(&format!("StackName={STACK}&")) && !body.ends_with(&format!("StackName={STACK}")) {
         let error = "<ErrorResponse><Error><Type>Sender</Type><Code>ValidationError</Code><Message>Stack does not exist</Message></Error></ErrorResponse>";
         return (StatusCode::BAD_REQUEST, error).into_response();
@@ -200,6 +270,36 @@ fn answer(said: &Said, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Response
         said.status
     )
     .into_response()
+}
+
+/// What is said of the table, its key, and the way of the events.
+fn of_data_and_events(said: &Said, uri: &Uri, target: &str, body: &str) -> Option<Response> {
+    if uri.path().starts_with("/2015-03-31/event-source-mappings/mapping-1") {
+        return Some(axum::Json(said.mapping.clone()).into_response());
+    }
+    let missing = |kind: &str| (StatusCode::BAD_REQUEST, json!({"__type": kind}).to_string()).into_response();
+    if target == "AWSEvents.DescribeEventBus" {
+        let there = axum::Json(json!({"Name": STACK})).into_response();
+        return Some(if said.has_bus { there } else { missing("ResourceNotFoundException") });
+    }
+    if target == "AmazonSQS.GetQueueAttributes" {
+        let letters = if body.contains("sweep-letters") { said.letters } else { 0 };
+        let attributes = json!({"ApproximateNumberOfMessages": letters.to_string()});
+        return Some(axum::Json(json!({"Attributes": attributes})).into_response());
+    }
+    if target == "DynamoDB_20120810.DescribeTable" {
+        return Some(axum::Json(json!({"Table": said.table})).into_response());
+    }
+    if target == "DynamoDB_20120810.DescribeContinuousBackups" {
+        let recovery = json!({"PointInTimeRecoveryStatus": said.backups});
+        let told = json!({"ContinuousBackupsStatus": "ENABLED", "PointInTimeRecoveryDescription": recovery});
+        return Some(axum::Json(json!({"ContinuousBackupsDescription": told})).into_response());
+    }
+    if target == "TrentService.DescribeKey" {
+        let told = json!({"KeyId": "1", "KeyState": said.key, "DeletionDate": 4_102_444_800_u32});
+        return Some(axum::Json(json!({"KeyMetadata": told})).into_response());
+    }
+    None
 }
 
 /// The alarms in CBOR, which is what CloudWatch speaks: maps, lists and texts are all that this needs.
@@ -437,7 +537,8 @@ fn the_doctor_looks_at_what_only_aws_has() {
     let well = run(aws.command(&["doctor", "--json"])).json();
     let names: Vec<_> =
         well["checks"].as_array().unwrap().iter().map(|finding| text(finding, "/check")).collect();
-    for check in ["clock", "schedule", "alarms", "key policy"] {
+    let of_aws = ["clock", "schedule", "alarms", "key policy"].into_iter().chain(NEW_CHECKS);
+    for check in of_aws {
         assert!(names.contains(&check), "{names:?}");
         assert_eq!(aws.examined(0, check).0, "ok", "{well}");
     }
@@ -445,6 +546,9 @@ fn the_doctor_looks_at_what_only_aws_has() {
     assert!(aws.examined(1, "schedule").1.contains("Nothing is refreshed while it is off"));
     aws.say(|said| (said.schedule, said.denies) = ("ENABLED", true));
     assert!(aws.examined(0, "schedule").1.contains("scheduler:GetSchedule"));
+    // Another stack's alarms begin alike, and are nobody's business here.
+    aws.say(|said| said.alarms.push(("threads-auth-dev-sweep-missed", "ALARM", true)));
+    assert_eq!(aws.examined(0, "alarms").0, "ok");
     for (alarm, code, level, said) in [
         (Some(("threads-auth-weakest-token", "ALARM", true)), 1, "fail", "ringing: weakest-token"),
         (
@@ -454,9 +558,12 @@ fn the_doctor_looks_at_what_only_aws_has() {
             "without data yet: events-behind",
         ),
         (Some(("threads-auth-events-behind", "OK", false)), 0, "warn", "nobody would be told"),
-        (None, 0, "warn", "there are none"),
+        (None, 0, "warn", "the stack has none"),
     ] {
-        aws.say(|said| said.alarms = alarm.into_iter().collect());
+        aws.say(|said| {
+            said.alarms = alarm.into_iter().collect();
+            said.made = Some(alarm.into_iter().map(|(name, ..)| name).collect());
+        });
         let (found, words) = aws.examined(code, "alarms");
         assert!(found == level && words.contains(said), "{words}");
     }
@@ -476,6 +583,125 @@ fn the_doctor_looks_at_what_only_aws_has() {
         aws.say(|said| said.status = status);
         assert_eq!(aws.examined(code, "stack").0, level);
     }
+}
+
+/// The check, its level, a word of it, and what is wrong.
+type Fault<'a> = (&'a str, &'a str, &'a str, &'a dyn Fn(&mut Said));
+
+const NEW_CHECKS: [&str; 11] = [
+    "version",
+    "table stream",
+    "table protection",
+    "table encryption",
+    "backups",
+    "data key",
+    "stack protection",
+    "events mapping",
+    "event bus",
+    "dead letters",
+    "alarms",
+];
+
+#[test]
+fn the_doctor_looks_at_what_keeps_the_tokens_and_tells_the_events() {
+    let aws = Aws::new();
+    let faults: [Fault<'_>; 20] = [
+        ("version", "warn", "the stack is of 0.0.9", &|said| {
+            said.outputs.last_mut().unwrap().1 = "0.0.9".to_owned();
+        }),
+        ("version", "warn", "does not tell its version", &|said| _ = said.outputs.pop()),
+        ("table stream", "fail", "is switched off", &|said| {
+            _ = said.table.as_object_mut().unwrap().remove("StreamSpecification");
+        }),
+        ("table stream", "fail", "both images", &|said| {
+            said.table["StreamSpecification"]["StreamViewType"] = json!("KEYS_ONLY");
+        }),
+        ("table protection", "fail", "one call deletes every token", &|said| {
+            said.table["DeletionProtectionEnabled"] = json!(false);
+        }),
+        ("table encryption", "fail", "DynamoDB's own", &|said| {
+            _ = said.table.as_object_mut().unwrap().remove("SSEDescription");
+        }),
+        ("table encryption", "fail", "another key", &|said| {
+            said.table["SSEDescription"]["KMSMasterKeyArn"] = json!("other");
+        }),
+        ("table encryption", "fail", "does not reach", &|said| {
+            said.table["SSEDescription"]["InaccessibleEncryptionDateTime"] = json!(1);
+        }),
+        ("backups", "fail", "point-in-time recovery is off", &|said| said.backups = "DISABLED"),
+        ("data key", "fail", "kms cancel-key-deletion", &|said| said.key = "PendingDeletion"),
+        ("data key", "fail", "kms enable-key", &|said| said.key = "Disabled"),
+        ("data key", "fail", "its state is Unavailable", &|said| said.key = "Unavailable"),
+        ("stack protection", "warn", "update-termination-protection", &|said| said.is_protected = false),
+        ("events mapping", "fail", "update-event-source-mapping --enabled --uuid mapping-1", &|said| {
+            said.mapping["State"] = json!("Disabled");
+        }),
+        ("events mapping", "warn", "is Enabling", &|said| said.mapping["State"] = json!("Enabling")),
+        ("events mapping", "fail", "does not get on", &|said| {
+            said.mapping["LastProcessingResult"] = json!("PROBLEM: Function call failed");
+        }),
+        ("events mapping", "fail", "not the table's any more", &|said| {
+            said.mapping["EventSourceArn"] = json!("stream-0");
+        }),
+        ("event bus", "fail", "it is not there", &|said| said.has_bus = false),
+        ("dead letters", "fail", "3 in sweep-letters", &|said| said.letters = 3),
+        ("alarms", "warn", "if one of these rang: quiet", &|said| {
+            said.alarms.push(("threads-auth-quiet", "OK", false));
+            said.made.as_mut().unwrap().push("threads-auth-quiet");
+        }),
+    ];
+    let well = aws.said.lock().unwrap().clone();
+    for (check, level, words, breaks) in faults {
+        aws.say(|said| breaks(said));
+        let (found, told) = aws.examined(i32::from(level == "fail"), check);
+        assert!(found == level && told.contains(words), "{told}");
+        assert!(told.contains("\"next\""), "{told}");
+        aws.say(|said| *said = well.clone());
+    }
+    // What nobody lists is told by each check that needs the list, and hides no other.
+    aws.say(|said| said.made = None);
+    for check in ["events mapping", "dead letters", "alarms"] {
+        let (level, told) = aws.examined(0, check);
+        assert!(level == "warn" && told.contains("cloudformation:ListStackResources"), "{told}");
+    }
+    assert_eq!(aws.examined(0, "event bus").0, "ok");
+}
+
+#[test]
+fn an_alarm_is_made_to_ring_once_if_anybody_is_told() {
+    let aws = Aws::new();
+    let ring = |code: i32| {
+        let ended = run(aws.command(&["doctor", "--test-alarm", "--json"]));
+        ended.expect(code);
+        let json: Value = serde_json::from_str(&ended.stdout).unwrap();
+        json["checks"].as_array().unwrap().last().unwrap().clone()
+    };
+    aws.say(|said| {
+        said.alarms.insert(0, ("threads-auth-rings", "ALARM", true));
+        said.alarms.insert(0, ("threads-auth-blind", "INSUFFICIENT_DATA", true));
+        said.alarms.insert(0, ("threads-auth-mute", "OK", false));
+        said.made = Some(said.alarms.iter().map(|(name, ..)| *name).collect());
+    });
+    let told = ring(1);
+    assert_eq!((text(&told, "/check"), text(&told, "/level")), ("test alarm", "ok"));
+    assert!(text(&told, "/detail").contains("whoever subscribes to alarms gets"), "{told}");
+    let set = std::mem::take(&mut aws.said.lock().unwrap().rung);
+    assert_eq!(set.len(), 2);
+    let of = |said: &str, parts: [&str; 3]| parts.iter().all(|part| said.contains(part));
+    assert!(of(&set[0], ["threads-auth-sweep-missed", "ALARM", "TEST"]), "{set:?}");
+    assert!(of(&set[1], ["threads-auth-sweep-missed", "OK", "is over"]), "{set:?}");
+
+    // Nothing is told that has been told, or to nobody.
+    aws.say(|said| said.alarms.retain(|(name, ..)| name.ends_with("rings")));
+    assert!(text(&ring(1), "/detail").contains("rings already"));
+    aws.say(|said| said.alarms = vec![("threads-auth-mute", "OK", false)]);
+    let told = ring(1);
+    assert!(text(&told, "/level") == "fail" && text(&told, "/next").contains("AlarmEmail"), "{told}");
+    assert!(aws.said.lock().unwrap().rung.is_empty());
+    // Without the flag none is.
+    run(aws.command(&["doctor"])).expect(1);
+    assert!(aws.said.lock().unwrap().rung.is_empty());
+    aws.local.run(&["doctor", "--test-alarm"]).says(2, &["has no alarms"]);
 }
 
 #[test]

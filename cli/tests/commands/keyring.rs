@@ -15,8 +15,7 @@ use devstack::Urls;
 use serde_json::{Value, json};
 use threads_graph::HttpClient;
 
-use crate::sign::Signer;
-use crate::stack::Local;
+use crate::stack::{Local, forward};
 use crate::support::{Ended, Running, http, run, text};
 
 /// What happens once so many labels were moved, in the middle of moving the next.
@@ -139,22 +138,9 @@ impl Between {
         serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a test's own requests")]
     async fn forward(&self, target: &str, body: Bytes) -> Response {
-        let signer = Signer {
-            access_key_id: &self.urls.access_key_id,
-            secret_access_key: &self.urls.secret_access_key,
-            region: &self.urls.region,
-            service: "secretsmanager",
-        };
-        let url = &self.urls.secrets_manager_url;
-        let added = signer.sign(url, &[("x-amz-target", target)], &body);
-        let request = self.http.inner().post(url).header("x-amz-target", target);
-        let request = added.into_iter().fold(request, |request, (name, value)| request.header(name, value));
-        let request = request.header("content-type", "application/x-amz-json-1.1").body(body);
-        let answer = request.send().await.unwrap();
-        (StatusCode::from_u16(answer.status().as_u16()).unwrap(), answer.bytes().await.unwrap())
-            .into_response()
+        let secrets = ("secretsmanager", self.urls.secrets_manager_url.as_str());
+        forward(&self.http, &self.urls, secrets, target, body).await
     }
 }
 
@@ -242,4 +228,24 @@ fn many_who_rotate_at_once_lose_no_key() {
         let sealing = text(&after, "/writing");
         assert!(after["keys"][sealing].is_string());
     }
+}
+
+#[test]
+fn two_who_put_a_lost_key_back_at_once_do_not_overwrite_each_other() {
+    let shared = Shared::new();
+    let first = shared.local.secret(&shared.local.stack.urls().keyring_secret_id);
+    shared.run(&["keyring", "rotate", "--wait", "0", "--key-id", "lost"]).expect(0);
+    shared.local.account("17841400000000001");
+    // Somebody puts the keyring of before in its place.
+    shared.local.put_secret(&shared.local.stack.urls().keyring_secret_id, &first);
+    let restore = ["restore-secret", "keyring", "--yes"];
+    // Two put it back at the same moment.
+    shared.meanwhile(0, &restore);
+    shared.run(&restore).says(4, &["somebody else changed the keyring"]);
+    let theirs = shared.ring();
+    keeps(&serde_json::from_str(&first).unwrap(), &theirs);
+    assert!(theirs["keys"]["lost"].is_string());
+    let again = shared.run(&restore);
+    assert!(again.expect(0).stdout.contains("No key is missing"), "{again:?}");
+    assert_eq!(shared.ring(), theirs);
 }

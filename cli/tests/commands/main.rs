@@ -17,6 +17,7 @@ mod login;
 mod operations;
 mod others;
 mod pause;
+mod restore_secret;
 mod sign;
 mod stack;
 mod support;

@@ -351,11 +351,8 @@ fn a_sweep_that_is_stopped_says_what_is_left() {
     assert_eq!(local.run(&["sweep", "--json"]).json()["outcomes"], json!({"refreshed": 1}));
 }
 
-#[test]
-fn a_backup_comes_back_without_the_deleted() {
-    let local = Local::new();
-    local.account(ADA);
-    local.account(BEN);
+/// Copies the table of grants to another, as a backup of it would be.
+fn backup(local: &Local) {
     let (client, table) = (local.dynamodb(), local.stack.urls().grants_table.clone());
     let key = KeySchemaElement::builder().attribute_name("pk").key_type(KeyType::Hash).build().unwrap();
     let attribute = AttributeDefinition::builder()
@@ -374,18 +371,85 @@ fn a_backup_comes_back_without_the_deleted() {
         for row in client.scan().table_name(&table).send().await.unwrap().items() {
             client.put_item().table_name("backup").set_item(Some(row.clone())).send().await.unwrap();
         }
-        let gone = AttributeValue::S(format!("user#{ADA}"));
-        client.delete_item().table_name(&table).key("pk", gone).send().await.unwrap();
     });
+}
+
+#[test]
+fn a_backup_comes_back_without_the_deleted() {
+    let local = Local::new();
+    local.account(ADA);
+    local.account(BEN);
+    backup(&local);
+    let (client, table) = (local.dynamodb(), local.stack.urls().grants_table.clone());
+    let gone = AttributeValue::S(format!("user#{ADA}"));
+    let gone = client.delete_item().table_name(&table).key("pk", gone);
+    local.runtime.block_on(gone.send()).unwrap();
     local.run(&["restore", "--from", "backup"]).says(2, &["--yes"]);
     local.run(&["restore", "--from", &table, "--yes"]).says(2, &["is the table in use"]);
     local.run(&["restore", "--from", "nothing", "--yes"]).says(1, &["nothing was not restored to its end"]);
     assert!(local.grant(ADA).is_none());
     let report = local.run(&["restore", "--from", "backup", "--yes", "--json"]).json();
-    assert_eq!(report, json!({"restored": 1, "present": 1, "deleted": 0, "unreadable": 0, "tombstones": 0}));
+    let told = |present, replaced, spoilt| {
+        json!({"restored": 2 - present - replaced - spoilt, "present": present, "replaced": replaced,
+               "spoilt": spoilt, "deleted": 0, "unreadable": 0, "tombstones": 0, "left": []})
+    };
+    assert_eq!(report, told(1, 0, 0));
     assert!(local.grant(ADA).is_some());
     let again = local.run(&["restore", "--from", "backup", "--yes"]);
     assert!(again.stdout.contains("There already") && again.stdout.contains("  2\n"), "{again:?}");
+
+    // A row of no use is named, with the next step, until it is replaced.
+    local.spoil(ADA, "issued_at", AttributeValue::Bool(true));
+    let named = local.run(&["restore", "--from", "backup", "--yes", "--json"]);
+    named.says(1, &[ADA, "attribute issued_at is malformed", "--replace-unreadable"]);
+    let named: Value = serde_json::from_str(&named.stdout).unwrap();
+    assert_eq!((&named["present"], &named["spoilt"]), (&json!(1), &json!(1)));
+    assert_eq!(text(&named, "/left/0/user_id"), ADA);
+    assert!(text(&named, "/left/0/next").contains("--replace-unreadable"), "{named}");
+    let replaces = ["restore", "--from", "backup", "--replace-unreadable", "--yes", "--json"];
+    assert_eq!(local.run(&replaces).json(), told(1, 1, 0));
+    assert!(local.grant(ADA).unwrap().live().is_some());
+    assert_eq!(local.run(&replaces).json(), told(2, 0, 0));
+
+    // Of no use here, and not in the backup.
+    local.spoil(BEN, "token", AttributeValue::S("garbage".to_owned()));
+    let gone = AttributeValue::S(format!("user#{BEN}"));
+    let gone = client.delete_item().table_name("backup").key("pk", gone);
+    local.runtime.block_on(gone.send()).unwrap();
+    local.run(&replaces).says(1, &[BEN, "its person has to connect again"]);
+}
+
+#[test]
+fn a_named_account_becomes_the_backups() {
+    let local = Local::new();
+    local.account(ADA);
+    backup(&local);
+    let user = ["restore", "--from", "backup", "--user"];
+    let with = |more: &[&'static str]| local.run(&[&user[..], more].concat());
+    with(&[ADA, "--replace-unreadable"]).says(2, &["cannot be used with"]);
+    with(&["x", "--yes"]).says(2, &["--user"]);
+    with(&[ADA, "--json"]).says(0, &["the backup has the same"]);
+    with(&[BEN, "--yes"]).says(1, &[BEN, "the backup does not have it"]);
+    let old = local.grant(ADA).unwrap().live().unwrap().issued_at;
+    local.stack.clock().advance(2 * DAY);
+    local.run(&["accounts", "refresh", ADA]).expect(0);
+    let newer = local.grant(ADA).unwrap().live().unwrap().issued_at;
+    // It is said what is lost before anybody is asked, and nothing happens unasked.
+    with(&[ADA]).says(2, &["Lost is the token of", &newer.to_string(), "--yes"]);
+    assert_eq!(local.grant(ADA).unwrap().live().unwrap().issued_at, newer);
+    let report = with(&[ADA, "--user", BEN, "--yes", "--json"]);
+    report.expect(1);
+    let report: Value = serde_json::from_str(&report.stdout).unwrap();
+    assert_eq!(text(&report, "/replaced/0/user_id"), ADA);
+    assert!(text(&report, "/replaced/0/lost/0").starts_with("the token of"), "{report}");
+    assert_eq!(text(&report, "/left/0/user_id"), BEN);
+    assert_eq!(local.grant(ADA).unwrap().live().unwrap().issued_at, old);
+    // Who is gone by an end stays gone.
+    local.run(&["accounts", "disconnect", ADA, "--yes"]).expect(0);
+    with(&[ADA, "--yes"]).says(1, &["it was disconnected since, and stays so"]);
+    local.run(&["accounts", "delete", ADA, "--yes"]).expect(0);
+    with(&[ADA, "--yes"]).says(1, &["had their data deleted since"]);
+    assert!(local.grant(ADA).is_none());
 }
 
 fn level(examined: &Value, check: &str) -> String {

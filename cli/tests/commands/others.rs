@@ -262,9 +262,10 @@ fn help_is_as_wide_as_the_terminal() {
     let mut count = 0;
     for page in pages["pages"].as_object().unwrap().keys() {
         let called = page.strip_prefix("threads-auth").unwrap().strip_suffix(".1").unwrap();
-        // A dash stands between the words of a command, and in one of the names.
-        let called = called.replace("authorize-url", "authorize_url").replace('-', " ");
-        let called = called.replace("authorize_url", "authorize-url");
+        // A dash stands between the words of a command, and in two of the names.
+        let called =
+            called.replace("authorize-url", "authorize=url").replace("restore-secret", "restore=secret");
+        let called = called.replace('-', " ").replace('=', "-");
         for (columns, most) in [("", 100), ("72", 72), ("200", 100)] {
             let mut command = world.command(&[]);
             command.args(called.split_whitespace()).arg("--help").env("COLUMNS", columns);
@@ -350,6 +351,10 @@ fn the_manual_has_a_page_for_each_command() {
         "threads-auth-man.1",
         "threads-auth-pause.1",
         "threads-auth-refresh_token.1",
+        "threads-auth-restore-secret-app.1",
+        "threads-auth-restore-secret-keyring.1",
+        "threads-auth-restore-secret-show.1",
+        "threads-auth-restore-secret.1",
         "threads-auth-restore.1",
         "threads-auth-resume.1",
         "threads-auth-sandbox.1",

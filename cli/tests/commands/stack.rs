@@ -5,12 +5,16 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use devstack::{Clock, Stack, StackOptions};
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use devstack::{Clock, Stack, StackOptions, Urls};
 use tempfile::TempDir;
 use threads_auth_store::aws;
-use threads_graph::UserId;
+use threads_graph::{HttpClient, UserId};
 use threads_sandbox::{Fault, FaultAction, NewAccount, SandboxCall};
 
+use crate::sign::Signer;
 use crate::support::{Ended, http, run};
 
 /// A stack at a moment of its own, that runs until the test ends, and a folder of the test's own.
@@ -157,4 +161,27 @@ impl Local {
             .expression_attribute_values(":v", value);
         self.runtime.block_on(update.send()).unwrap();
     }
+}
+
+/// Sends a request of the SDK's on to an emulator of the stack's, signed anew for it.
+#[expect(clippy::disallowed_methods, reason = "a test's own requests")]
+pub(crate) async fn forward(
+    http: &HttpClient,
+    urls: &Urls,
+    (service, url): (&str, &str),
+    target: &str,
+    body: Bytes,
+) -> Response {
+    let signer = Signer {
+        access_key_id: &urls.access_key_id,
+        secret_access_key: &urls.secret_access_key,
+        region: &urls.region,
+        service,
+    };
+    let added = signer.sign(url, &[("x-amz-target", target)], &body);
+    let request = http.inner().post(url).header("x-amz-target", target);
+    let request = added.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+    let request = request.header("content-type", "application/x-amz-json-1.1").body(body);
+    let answer = request.send().await.unwrap();
+    (StatusCode::from_u16(answer.status().as_u16()).unwrap(), answer.bytes().await.unwrap()).into_response()
 }

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 
+from .deployment import data_of
 from .operators import operate, operator
 from .stage import DOMAIN, ENDPOINT, STACK, call, client, expect
 
@@ -30,7 +31,10 @@ class FrontHandler(http.server.BaseHTTPRequestHandler):
         front, body = self.server, self.rfile.read(int(self.headers.get("Content-Length", 0)))
         # A signature is of the host that was asked.
         host = self.headers["Host"] if "Authorization" in self.headers else front.host
-        headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "content-length")}
+        # The emulator finds no stack by what is in it.
+        if b"Action=DescribeStackResources&" in body:
+            body += f"&StackName={data_of(STACK)}".encode()
         answer = call(host, ENDPOINT.port, self.command, self.path, headers, body)
         text = answer.body
         for old, new in front.puts.items():
@@ -48,9 +52,9 @@ class FrontHandler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def examine(stage, what, wrong, **environment):
+def examine(stage, what, wrong, *arguments, **environment):
     """What doctor finds; that all but these checks are ok, and these are as they should be."""
-    code, report, said = operate(stage, "doctor", **environment)
+    code, report, said = operate(stage, "doctor", *arguments, **environment)
     expect(f"doctor looks, {what}", "checks" in report, said)
     findings = {finding["check"]: finding for finding in report["checks"]}
     levels = {check: finding["level"] for check, finding in findings.items() if finding["level"] != "ok"}
@@ -60,9 +64,18 @@ def examine(stage, what, wrong, **environment):
     return findings
 
 
+def left_out(stage):
+    """What the template says of the table, and the emulator's CloudFormation leaves out."""
+    dynamodb, table = client("dynamodb"), stage.outputs["GrantsTableName"]
+    dynamodb.update_continuous_backups(TableName=table, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True})
+    key = {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": stage.outputs["DataKeyArn"]}
+    dynamodb.update_table(TableName=table, SSESpecification=key)
+
+
 def drills(stage):
     """`threads-auth doctor` finds nothing wrong; then each of these is broken, found, and repaired."""
-    alone = examine(stage, "without DNS", {"public address": "fail", "alarms": "warn"})
+    left_out(stage)
+    alone = examine(stage, "without DNS", {"public address": "fail", "alarms": "warn", "stack protection": "warn"})
     expect("the name", f"https://{DOMAIN}/connected does not answer" in alone["public address"]["detail"], alone)
     expect("fresh alarms", "without data yet" in alone["alarms"]["detail"], alone)
     alarms = client("cloudwatch")
@@ -73,7 +86,9 @@ def drills(stage):
     front = Front()
     stage.behind = {"AWS_ENDPOINT_URL_CLOUDFORMATION": front.url}
     everything = {"stack", "app secret", "keyring", "app id and secret", "scopes", "tokens", "sessions", "public address"}
-    everything |= {"clock", "redirect URI", "schedule", "alarms", "key policy", "inspection", "pause"}
+    everything |= {"clock", "redirect URI", "schedule", "alarms", "key policy", "inspection", "pause", "version", "backups"}
+    everything |= {"table stream", "table protection", "table encryption", "data key", "stack protection"}
+    everything |= {"events mapping", "event bus", "dead letters"}
     well = examine(stage, "when all is well", {}, **stage.behind)
     expect("all checks", set(well) == everything, set(well) ^ everything)
 
@@ -136,6 +151,7 @@ def faults(stage, front, alarms, rings):
     write = lambda policy: lambda: kms.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps(policy))  # noqa: E731
     yield "a loose key", "key policy", "directly: Anybody", write(loose), write(policy)
 
+    yield from data_faults(stage)
     yield "a name that points elsewhere", "public address", "answers 40", lambda: setattr(front, "host", "elsewhere.test"), lambda: setattr(front, "host", DOMAIN)
     yield "a wrong clock", "clock", "behind AWS", lambda: setattr(front, "ahead", 600), lambda: setattr(front, "ahead", 0)
 
@@ -152,9 +168,37 @@ def faults(stage, front, alarms, rings):
         strict.communicate()
 
 
+def data_faults(stage):
+    """The same of what keeps the tokens, and tells the events."""
+    dynamodb, kms, sqs, functions = client("dynamodb"), client("kms"), client("sqs"), client("lambda")
+    table, key = stage.outputs["GrantsTableName"], stage.outputs["DataKeyArn"]
+    guard = lambda on: lambda: dynamodb.update_table(TableName=table, DeletionProtectionEnabled=on)  # noqa: E731
+    yield "a table without protection", "table protection", "one call deletes every token", guard(False), guard(True)
+    recovery = lambda on: lambda: dynamodb.update_continuous_backups(  # noqa: E731
+        TableName=table, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": on}
+    )
+    yield "a table without backups", "backups", "point-in-time recovery is off", recovery(False), recovery(True)
+    cancel = lambda: (kms.cancel_key_deletion(KeyId=key), kms.enable_key(KeyId=key))  # noqa: E731
+    deletes = lambda: kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=30)  # noqa: E731
+    yield "a key that is deleted", "data key", "cancel-key-deletion", deletes, cancel
+    yield "a key that is disabled", "data key", "enable-key", lambda: kms.disable_key(KeyId=key), lambda: kms.enable_key(KeyId=key)
+    mapping = stage.ids["EventsMapping"]
+    enable = lambda on: lambda: functions.update_event_source_mapping(UUID=mapping, Enabled=on)  # noqa: E731
+    yield "a mapping that is off", "events mapping", "update-event-source-mapping --enabled", enable(False), enable(True)
+    queue = stage.ids["SweepDeadLetters"]
+    letter = lambda: sqs.send_message(QueueUrl=queue, MessageBody="rehearsed")  # noqa: E731
+    yield "a letter", "dead letters", "1 in ", letter, lambda: sqs.purge_queue(QueueUrl=queue)
+    protect = lambda on: lambda: client("cloudformation").update_termination_protection(  # noqa: E731
+        StackName=data_of(STACK), EnableTerminationProtection=on
+    )
+    yield "a stack that can be deleted", {"stack protection": "warn"}, "update-termination-protection", protect(False), protect(True)
+
+
 def without_permissions(stage):
     """What an operator's credentials may not read is a warning that names the permission, and nothing of it is called wrong."""
     denied = dict.fromkeys(("app secret", "keyring", "app id and secret", "tokens", "sessions", "redirect URI", "schedule", "alarms", "key policy", "inspection", "pause"), "warn")
+    denied |= dict.fromkeys(("table stream", "table protection", "table encryption", "backups", "data key", "stack protection"), "warn")
+    denied |= dict.fromkeys(("events mapping", "event bus", "dead letters"), "warn")
     nobody = operator(stage, "nobody")
     found = examine(stage, "without permissions", denied, **stage.behind, **nobody)
     named = [("app secret", "secretsmanager:GetSecretValue"), ("schedule", "scheduler:GetSchedule"), ("key policy", "kms:GetKeyPolicy")]

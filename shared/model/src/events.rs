@@ -204,6 +204,27 @@ pub fn events(id: &str, old: Option<&Grant>, new: Option<&Grant>, now: Timestamp
         .collect()
 }
 
+/// The events of a row that made no sense, and does now. If it is of the same generation, nobody has
+/// connected: the account works again.
+#[must_use]
+pub fn mended(id: &str, was: &Row, new: &Grant, now: Timestamp) -> Vec<Event> {
+    let mut told = events(id, None, Some(new), now);
+    if was.text(Attribute::GrantId) != Some(&new.grant_id) {
+        return told;
+    }
+    let reference = was.text(Attribute::Reference);
+    told.retain(|event| {
+        !matches!(&event.happened, Happened::Claimed { reference: of } if Some(of.as_str()) == reference)
+    });
+    for event in &mut told {
+        if event.kind == EventKind::Connected {
+            let account = event.account.take();
+            *event = Event::of(id, event.time, &new.user_id, Happened::Recovered {}, account);
+        }
+    }
+    told
+}
+
 /// The event of a deletion, of which perhaps only the key is left to read.
 #[must_use]
 pub fn deleted(id: &str, user_id: &UserId, now: Timestamp) -> Event {

@@ -7,6 +7,7 @@
 //! and the store sends to DynamoDB exactly the [`Change`]s that are built here.
 
 mod attribute;
+pub mod backup;
 mod change;
 mod claim;
 pub mod claiming;
@@ -40,4 +41,4 @@ pub use key::Key;
 pub use row::{Inconsistency, Row, Value};
 pub use session::{Attempt, Session, SessionState, SessionStatus};
 pub use summary::Summary;
-pub use vault::{App, PreviousSecret, Vault};
+pub use vault::{App, PreviousSecret, SEALED, Vault};

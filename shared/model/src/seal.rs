@@ -361,10 +361,12 @@ pub fn key_id(sealed: &[u8]) -> Option<&str> {
 /// A change of a keyring's text. Functions read the secret again within `SECRETS_TTL_SECONDS`, each
 /// at its own time, so a new key is [added](KeyringChange::Add) first, and
 /// [writes](KeyringChange::Write) only when all of them can read it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub enum KeyringChange<'a> {
     /// A fresh key of this id, which reads and does not write yet.
     Add(&'a str),
+    /// The key of this id out of the text of another keyring, which reads and does not write yet.
+    Take(&'a str, &'a str),
     /// The key that seals from now on.
     Write(&'a str),
     /// A key goes. Whatever it seals is lost.
@@ -374,6 +376,20 @@ pub enum KeyringChange<'a> {
     Identify(&'a str),
     /// The second format is written from now on.
     Upgrade,
+}
+
+/// Without another keyring's text.
+impl fmt::Debug for KeyringChange<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Add(id) => write!(f, "Add({id:?})"),
+            Self::Take(id, _) => write!(f, "Take({id:?})"),
+            Self::Write(id) => write!(f, "Write({id:?})"),
+            Self::Remove(id) => write!(f, "Remove({id:?})"),
+            Self::Identify(table) => write!(f, "Identify({table:?})"),
+            Self::Upgrade => f.write_str("Upgrade"),
+        }
+    }
 }
 
 /// The text of a keyring after a change.
@@ -387,6 +403,13 @@ pub fn change_keyring(text: &str, change: KeyringChange<'_>) -> Result<Zeroizing
     match change {
         KeyringChange::Add(id) => {
             let key = random_key().map_err(|_| KeyringError::Key)?;
+            if keyring.keys.insert(id.to_owned(), key).is_some() {
+                return Err(KeyringError::Known);
+            }
+        }
+        KeyringChange::Take(id, other) => {
+            let mut other: KeyringText = serde_json::from_str(other).map_err(|_| KeyringError::Shape)?;
+            let key = other.keys.remove(id).ok_or(KeyringError::Writing)?;
             if keyring.keys.insert(id.to_owned(), key).is_some() {
                 return Err(KeyringError::Known);
             }
@@ -617,6 +640,10 @@ mod tests {
         assert_eq!(ring.key_ids().collect::<Vec<_>>(), ["k2"]);
         let context = Context { purpose: Purpose::AccessToken, table: "t", app_id: &app, subject: "1" };
         assert_eq!(key_id(&ring.seal(&context, b"token").unwrap()), Some("k2"));
+        // A key that another version of it has opens what that has sealed.
+        let sealed = ring.seal(&context, b"token").unwrap();
+        let taken = Keyring::from_json(&change_keyring(&first, KeyringChange::Take("k2", &added)).unwrap());
+        assert_eq!(taken.unwrap().open(&context, &sealed).unwrap().as_slice(), b"token");
         // What a later version keeps beside the keys stays.
         let later = first.replacen('{', "{\"later\":[1],", 1);
         for change in [KeyringChange::Add("k2"), KeyringChange::Write("k1")] {
@@ -634,6 +661,9 @@ mod tests {
             (&first, KeyringChange::Remove("k1"), KeyringError::Writing),
             (&first, KeyringChange::Remove("k9"), KeyringError::Writing),
             (&first, KeyringChange::Add(""), KeyringError::Key),
+            (&first, KeyringChange::Take("k1", &added), KeyringError::Known),
+            (&first, KeyringChange::Take("k9", &added), KeyringError::Writing),
+            (&first, KeyringChange::Take("k2", "{}"), KeyringError::Shape),
         ] {
             assert_eq!(change_keyring(text, change).unwrap_err(), error, "{change:?}");
         }

@@ -6,8 +6,15 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use threads_graph::{AccessToken, AppCredentials, AppId, AppSecret, UserId};
 
-use crate::Key;
 use crate::seal::{Context, Keyring, Purpose, SealError};
+use crate::{Attribute, Key};
+
+/// The sealed attributes of a grant's row, and for what each is sealed.
+pub const SEALED: [(Attribute, Purpose); 3] = [
+    (Attribute::Token, Purpose::AccessToken),
+    (Attribute::PreviousToken, Purpose::PreviousToken),
+    (Attribute::PendingToken, Purpose::PendingToken),
+];
 
 /// The app, as its secret names it.
 #[derive(Debug)]

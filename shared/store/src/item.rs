@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use threads_auth_model::{Row, Value};
+use threads_auth_model::{Attribute, Row, Value};
 
 /// A DynamoDB item.
 pub type Item = HashMap<String, AttributeValue>;
@@ -20,6 +20,19 @@ pub(crate) fn item(row: Row) -> Item {
     row.into_iter()
         .map(|(attribute, value)| (attribute.as_str().to_owned(), attribute_value(&value)))
         .collect()
+}
+
+/// An item with the attributes of `row` in place of its own. What is not ours stays, and so does
+/// what no attribute of ours holds.
+pub(crate) fn rewritten(mut item: Item, row: Row) -> Item {
+    for attribute in Attribute::ALL {
+        if row.get(attribute).is_none() {
+            item.remove(attribute.as_str());
+        }
+    }
+    let ours = row.into_iter().filter(|(_, value)| *value != Value::Other);
+    item.extend(ours.map(|(attribute, value)| (attribute.as_str().to_owned(), attribute_value(&value))));
+    item
 }
 
 pub(crate) fn attribute_value(value: &Value) -> AttributeValue {

@@ -3,12 +3,13 @@
 
 use jiff::Timestamp;
 use threads_auth_model::rules::{self, NewGrant, Resealed};
-use threads_auth_model::{Attribute, Condition, Ends, Key, Part, Row};
+use threads_auth_model::{Attribute, Condition, Ends, Key, Part, Row, backup};
 use threads_graph::UserId;
 
 use crate::StoreError;
-use crate::item::Item;
-use crate::table::{Changed, Store, WriteOutcome};
+use crate::error::failed;
+use crate::item::{Item, rewritten};
+use crate::table::{Changed, Store, WriteOutcome, pk};
 use crate::transaction::Committed;
 
 /// The outcome for a row from elsewhere.
@@ -77,6 +78,40 @@ impl Store {
         let put = (&Key::grant(user_id), row, &Condition::Absent(Attribute::Pk));
         let alive = unless_deleted(tombstone, connected_at);
         Ok(of(&self.put_if("put a row back", put, &alive).await?))
+    }
+
+    /// The row of this key in a table that is not in use, as it is.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn backed_up(&self, table: &str, key: &Key) -> Result<Option<Item>, StoreError> {
+        let request = self.client.get_item().table_name(table).consistent_read(true);
+        let answer = request.key(Attribute::Pk.as_str(), pk(key)).send().await;
+        Ok(answer.map_err(failed("read a row of the backup"))?.item)
+    }
+
+    /// The row of this key, with or without sense.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn lying_at(&self, key: &Key) -> Result<Row, StoreError> {
+        Ok(self.read(key, "read a row").await?.unwrap_or_default())
+    }
+
+    /// Puts a row of a backup, which has become `new`, in the place of `seen`, if that still lies
+    /// there and the user's ends are still `ends`, each read before.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn put_in_place(
+        &self,
+        (key, seen): (&Key, &Row),
+        (backed_up, new): (Item, Row),
+        (tombstone, ends): (&Key, &Row),
+    ) -> Result<Committed, StoreError> {
+        let put = (key, rewritten(backed_up, new), &backup::unchanged(seen));
+        let as_seen = Part::Check(tombstone.clone(), backup::ends_unchanged(ends));
+        self.put_if("put a row of a backup in place", put, &as_seen).await
     }
 
     /// Brings back the ends of a user's consents that the row lacks: whether a deletion was among

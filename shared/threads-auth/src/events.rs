@@ -1,7 +1,7 @@
 //! The events that a change of the grants table means, from the two images of a row.
 
 use jiff::Timestamp;
-use threads_auth_model::events::{Event, deleted, events, unreadable};
+use threads_auth_model::events::{Event, deleted, events, mended, unreadable};
 use threads_auth_model::{Grant, Inconsistency, Key};
 use threads_auth_store::{Item, row};
 
@@ -36,13 +36,12 @@ impl RowChange {
             let grant = image.map(|item| Grant::from_row(table, &row(item))).transpose();
             grant.inspect_err(broken)
         };
-        // An unreadable former row is of no use, but the present one is.
-        let old = grant(&self.old).unwrap_or_default();
-        match grant(&self.new) {
-            Ok(None) if self.is_removed && old.is_none() => vec![deleted(&self.id, &user_id, now)],
-            Ok(new) => events(&self.id, old.as_ref(), new.as_ref(), now),
-            Err(_) => {
-                let image = |image: &Option<Item>| image.as_ref().map(row).unwrap_or_default();
+        let image = |image: &Option<Item>| image.as_ref().map(row).unwrap_or_default();
+        match (grant(&self.old), grant(&self.new)) {
+            (Err(_), Ok(Some(new))) => mended(&self.id, &image(&self.old), &new, now),
+            (Ok(None) | Err(_), Ok(None)) if self.is_removed => vec![deleted(&self.id, &user_id, now)],
+            (old, Ok(new)) => events(&self.id, old.unwrap_or_default().as_ref(), new.as_ref(), now),
+            (_, Err(_)) => {
                 let (old, new) = (image(&self.old), image(&self.new));
                 unreadable(&self.id, &user_id, &old, &new, now).into_iter().collect()
             }

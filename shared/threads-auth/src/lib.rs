@@ -35,8 +35,9 @@ pub use connect::{
 };
 pub use events::RowChange;
 pub use operate::{
-    ImportError, Imported, Inspections, PersonDeleted, PersonalData, PersonalDataError, Record, ResealError,
-    ResealReport, RestoreError, RestoreReport, Unopened,
+    Comparison, ImportError, Imported, Inspections, Left, Loss, PersonDeleted, PersonalData,
+    PersonalDataError, Record, Replaced, ResealError, ResealReport, RestoreError, RestoreReport, Spoilt,
+    Unopened, Verdict,
 };
 pub use refresh::{
     DEFAULT_MIN_VALID, InvalidTokenHash, MAX_MIN_VALID, RefreshOutcome, RetryReason, Stopped, SweepError,

@@ -15,8 +15,8 @@ use crate::config::Config;
 use crate::connect::{self, Begun, CompleteError, ConnectRefusal, Connected, NewSession, SessionError};
 use crate::drift;
 use crate::operate::{
-    self, ImportError, Imported, Inspections, PersonDeleted, PersonalData, PersonalDataError, ResealError,
-    ResealReport, RestoreError, RestoreReport, Unopened,
+    self, Comparison, ImportError, Imported, Inspections, Left, PersonDeleted, PersonalData,
+    PersonalDataError, Replaced, ResealError, ResealReport, RestoreError, RestoreReport, Unopened,
 };
 use crate::refresh::{self, RefreshOutcome, SweepError, SweepReport, TokenHash, VendError, Vended};
 use crate::removal::{self, Deauthorized, Deleted, RemovalError};
@@ -309,18 +309,46 @@ impl ThreadsAuth {
         Ok(drift::look(&self.0, &self.0.vault(now).await?, now).await)
     }
 
-    /// Copies what the table in use lacks from the table `from`, a backup of it. `progress` is told
-    /// after each row.
+    /// Copies what the table in use lacks from the table `from`, a backup of it, and replaces what
+    /// is of no use there, if `replaces`. `progress` is told after each row, with one of no use that
+    /// was left.
     ///
     /// # Errors
-    /// When the keyring cannot be read, or DynamoDB fails.
+    /// When the secrets cannot be read, or DynamoDB fails.
     pub async fn restore(
         &self,
         from: &str,
+        replaces: bool,
         now: Timestamp,
-        progress: impl FnMut(&RestoreReport),
+        progress: impl FnMut(&RestoreReport, Option<&Left>),
     ) -> Result<RestoreReport, RestoreError> {
-        operate::restore::restore(&self.0, from, now, progress).await
+        operate::restore::restore(&self.0, from, replaces, now, progress).await
+    }
+
+    /// Compares a user's row in use with that of the backup `from`: what would be lost, and whether
+    /// it may be replaced. Changes nothing.
+    ///
+    /// # Errors
+    /// When the secrets cannot be read, or DynamoDB fails.
+    pub async fn compare_with_backup(
+        &self,
+        from: &str,
+        user_id: &UserId,
+        now: Timestamp,
+    ) -> Result<Comparison, RestoreError> {
+        operate::replace::compare(&self.0, from, user_id, now).await
+    }
+
+    /// Puts the backup's row in the place of the one that was compared, if that still lies there.
+    ///
+    /// # Errors
+    /// When the secrets cannot be read, or DynamoDB fails.
+    pub async fn replace_from_backup(
+        &self,
+        compared: &Comparison,
+        now: Timestamp,
+    ) -> Result<Replaced, RestoreError> {
+        operate::replace::replace(&self.0, compared, false, now).await
     }
 
     /// Seals anew, with the key and in the format that the keyring writes, what the table holds

@@ -1,9 +1,5 @@
-//! Whether the stack, its schedule, its alarms and its key are as they were deployed.
+//! Whether the stack, its schedule and its key's policy are as they were deployed.
 
-use anyhow::Result;
-use aws_sdk_cloudformation::operation::list_stack_resources::ListStackResourcesError;
-use aws_sdk_cloudwatch::types::StateValue;
-use aws_sdk_scheduler::error::SdkError;
 use aws_sdk_scheduler::types::ScheduleState;
 use serde_json::Value;
 
@@ -50,70 +46,18 @@ pub(super) async fn schedule(deployed: &Deployed) -> Finding {
     }
 }
 
-pub(super) async fn alarms(deployed: &Deployed) -> Finding {
-    const CHECK: &str = "alarms";
-    let client = aws_sdk_cloudwatch::Client::new(&deployed.sdk);
-    let prefix = format!("{}-", deployed.stack);
-    let answer = client.describe_alarms().alarm_name_prefix(&prefix).max_records(100).send().await;
-    let answer = match answer {
-        Ok(answer) => answer,
-        Err(error) => return unseen(CHECK, &error, "cloudwatch:DescribeAlarms"),
-    };
-    let alarms = answer.metric_alarms();
-    let named = |state: &StateValue| -> Vec<_> {
-        let those = alarms.iter().filter(|alarm| alarm.state_value() == Some(state));
-        those.filter_map(|alarm| alarm.alarm_name()?.strip_prefix(&prefix)).collect()
-    };
-    let (ringing, blind) = (named(&StateValue::Alarm), named(&StateValue::InsufficientData));
-    let made = made_alarms(deployed).await;
-    let gone: Vec<_> = made
-        .iter()
-        .flatten()
-        .filter(|name| !alarms.iter().any(|alarm| alarm.alarm_name() == Some(name)))
-        .map(|name| name.strip_prefix(&prefix).unwrap_or(name))
-        .collect();
-    let silent = alarms.iter().all(|alarm| alarm.alarm_actions().is_empty());
-    if !ringing.is_empty() {
-        let next = "infra/README.md has a paragraph for each under \"Runbook\".";
-        fail(CHECK, format!("ringing: {}", ringing.join(", ")), next)
-    } else if !gone.is_empty() {
-        // CloudFormation does not look whether what it made is still there.
-        let next = "Somebody deleted it, and deploying the same template does not bring it back: deploy once without it, then with it.";
-        fail(CHECK, format!("gone: {}", gone.join(", ")), next)
-    } else if alarms.is_empty() {
-        warn(
-            CHECK,
-            format!("there are none whose name begins with {prefix}"),
-            "Deploy this version of the stack.",
-        )
-    } else if let Err(error) = made {
-        unseen(CHECK, &error, "cloudformation:ListStackResources")
-    } else if silent {
-        let next = "Deploy with the parameter AlarmEmail or AlarmTopicArn.";
-        warn(CHECK, format!("{} are quiet, and nobody would be told if one rang", alarms.len()), next)
-    } else if !blind.is_empty() {
-        let next = "After a deployment this passes within an hour or so.";
-        warn(CHECK, format!("without data yet: {}", blind.join(", ")), next)
-    } else {
-        ok(CHECK, format!("{} are quiet", alarms.len()))
-    }
-}
-
-/// The names of the alarms that CloudFormation made.
-async fn made_alarms(deployed: &Deployed) -> Result<Vec<String>, SdkError<ListStackResourcesError>> {
-    let mut resources = aws_sdk_cloudformation::Client::new(&deployed.sdk)
-        .list_stack_resources()
-        .stack_name(&deployed.stack)
-        .into_paginator()
-        .items()
-        .send();
-    let mut names = Vec::new();
-    while let Some(resource) = resources.try_next().await? {
-        if resource.resource_type.as_deref() == Some("AWS::CloudWatch::Alarm") {
-            names.extend(resource.physical_resource_id);
+/// Whether the stack is of the version of this command.
+pub(super) fn version(deployed: &Deployed) -> Finding {
+    const CHECK: &str = "version";
+    let ours = env!("CARGO_PKG_VERSION");
+    match deployed.output("ServiceVersion") {
+        Ok(theirs) if theirs == ours => ok(CHECK, format!("the stack and this command are of {ours}")),
+        Ok(theirs) => {
+            let next = "Deploy the stack of this version, or take the command of the stack's.";
+            warn(CHECK, format!("the stack is of {theirs}, and this command of {ours}"), next)
         }
+        Err(_) => warn(CHECK, "the stack does not tell its version", "Deploy this version of the stack."),
     }
-    Ok(names)
 }
 
 pub(super) async fn key_policy(deployed: &Deployed) -> Finding {

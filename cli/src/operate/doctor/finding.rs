@@ -81,7 +81,10 @@ pub(super) fn unseen<E: ProvideErrorMetadata>(
     permission: &str,
 ) -> Finding {
     match error.code() {
-        Some(code) if code.contains("NotFound") => fail(check, "it is not there", "Deploy the stack again."),
+        // SQS has words of its own.
+        Some(code) if ["NotFound", "NonExistent", "DoesNotExist"].iter().any(|word| code.contains(word)) => {
+            fail(check, "it is not there", "Deploy the stack again.")
+        }
         Some(code) if is_denied(code) => denied(check, code, permission),
         Some(code) => warn(check, format!("AWS did not tell ({code})"), "Try again later."),
         None => match error.raw_response() {

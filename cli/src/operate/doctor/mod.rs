@@ -1,11 +1,16 @@
 //! `threads-auth doctor`: what is wrong with a stack, and what to do about it.
 //!
-//! Each check stands alone, so that one look finds everything. Changes nothing, shows no secret.
+//! Each check stands alone, so that one look finds everything. Changes nothing, but for the alarm
+//! that it lets ring if it is told to; shows no secret.
 
 mod address;
+mod alarms;
 mod aws;
+mod data;
+mod delivery;
 mod finding;
 mod meta;
+mod resources;
 mod secrets;
 
 use anyhow::Result;
@@ -15,8 +20,9 @@ use threads_auth::{FailureKind, Pause, StoreError};
 use threads_auth_model::error_chain;
 
 use self::finding::{Finding, Level, denied, ok, unreadable, warn};
-use crate::operate::target::{Opened, TARGETS, Target};
-use crate::shell::exit::Stopped;
+use self::resources::Resources;
+use crate::operate::target::{Deployed, Opened, TARGETS, Target};
+use crate::shell::exit::{Stopped, usage};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::surroundings::Surroundings;
 
@@ -26,13 +32,23 @@ use crate::shell::surroundings::Surroundings;
   threads-auth doctor --local
   threads-auth doctor --profile prod --stack threads-auth-prod
   threads-auth doctor --json | jq '.checks[] | select(.level != \"ok\")'
+  threads-auth doctor --test-alarm --profile prod
+                                      lets an alarm ring, to see whether a message comes
 
 It changes nothing. Meta is asked about one token, and with an inspector for that account's profile. Exit code 1 means that a check has \
-failed; warnings alone leave it at 0. On AWS it reads the stack and the list of its resources, both secrets, the table of grants, the \
-schedule, the alarms and the key's policy; what your credentials may not read is a warning.
+failed; warnings alone leave it at 0. On AWS it reads the stack and the list of its resources, both secrets, the table of grants and how \
+that is protected, the schedule, the events' mapping and bus, the queues of dead letters, the alarms, and the key with its policy. What your \
+credentials may not read is a warning that names the permission.
+
+With --test-alarm one quiet alarm of the stack is set to ALARM and back, with a reason that says TEST. Whoever is to be told when \
+something is wrong gets that message.
 
 {TARGETS}"))]
 pub(crate) struct Doctor {
+    /// Let one alarm ring for a moment, so that whoever is to be told gets a message
+    #[arg(long)]
+    test_alarm: bool,
+
     #[command(flatten)]
     target: Target,
 }
@@ -41,7 +57,10 @@ impl Doctor {
     pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
         let mut interrupt = Interrupt::listen()?;
         let stack = interrupt.or(self.target.open(surroundings)).await?;
-        let findings = interrupt.or(Box::pin(async { Ok(examine(&stack).await) })).await?;
+        if self.test_alarm && stack.deployed.is_none() {
+            return usage(format!("{} has no alarms: --test-alarm is for a stack on AWS", stack.name));
+        }
+        let findings = interrupt.or(Box::pin(async { Ok(examine(&stack, self.test_alarm).await) })).await?;
         let failed = findings.iter().any(|finding| finding.level == Level::Fail);
         let plain: Vec<_> = findings.iter().map(Finding::plain).collect();
         let json = json!({"ok": !failed, "checks": findings});
@@ -50,7 +69,7 @@ impl Doctor {
     }
 }
 
-async fn examine(stack: &Opened) -> Vec<Finding> {
+async fn examine(stack: &Opened, tests_alarm: bool) -> Vec<Finding> {
     let mut findings = vec![aws::stands(stack)];
     findings.push(secrets::app_secret(stack).await);
     findings.push(secrets::keyring(stack).await);
@@ -64,11 +83,31 @@ async fn examine(stack: &Opened) -> Vec<Finding> {
     findings.extend(address::reachable(stack).await);
     findings.push(meta::redirect_uri(stack).await);
     if let Some(deployed) = &stack.deployed {
-        findings.push(aws::schedule(deployed).await);
-        findings.push(aws::alarms(deployed).await);
-        findings.push(aws::key_policy(deployed).await);
+        Box::pin(examine_aws(deployed, stack.service.store().grants_table(), tests_alarm, &mut findings))
+            .await;
     }
     findings
+}
+
+/// What only a stack on AWS has.
+async fn examine_aws(deployed: &Deployed, table: &str, tests_alarm: bool, findings: &mut Vec<Finding>) {
+    let resources = Resources::of(deployed).await;
+    findings.push(aws::version(deployed));
+    findings.push(aws::schedule(deployed).await);
+    let (described, of_table) = data::table(deployed, table).await;
+    findings.extend(of_table);
+    findings.push(data::backups(deployed, table).await);
+    findings.push(data::key(deployed).await);
+    findings.push(aws::key_policy(deployed).await);
+    findings.push(data::protection(deployed, table).await);
+    findings.extend(delivery::mapping(deployed, &resources, &described).await);
+    findings.push(delivery::bus(deployed).await);
+    findings.push(delivery::letters(deployed, &resources).await);
+    let (finding, made) = alarms::alarms(deployed, &resources).await;
+    findings.push(finding);
+    if tests_alarm {
+        findings.push(alarms::test(deployed, &made).await);
+    }
 }
 
 /// Whether the table of sessions answers.

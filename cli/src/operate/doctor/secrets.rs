@@ -42,7 +42,7 @@ pub(super) async fn keyring(stack: &Opened) -> Finding {
         Err(error) => no_secret(
             "keyring",
             &error,
-            "`threads-auth configure` makes one where there was none yet. If there was one, do NOT make another: Secrets Manager keeps the version before it as AWSPREVIOUS.",
+            "`threads-auth configure` makes one where there was none yet. If there was one, do NOT make another: `threads-auth restore-secret keyring` puts back what its former versions hold.",
         ),
     }
 }
@@ -86,7 +86,7 @@ pub(super) async fn tokens(stack: &Opened) -> Finding {
     if let Some(first) = sealed.first() {
         let detail =
             format!("{} of {} do not open: {first}", sealed.len(), sealed.len() as u64 + u64::from(opened));
-        let next = "A key was removed, the keyring or the app id replaced, or the table restored under another name before `threads-auth keyring upgrade`, whose help says what then helps. `threads-auth keyring show` names the missing key; Secrets Manager keeps the former keyring as AWSPREVIOUS.";
+        let next = "A key was removed, the keyring or the app id replaced, or the table restored under another name before `threads-auth keyring upgrade`, whose help says what then helps. `threads-auth keyring show` names the missing key, and `threads-auth restore-secret` looks for it in the versions of before. A single row: `threads-auth restore --replace-unreadable`, from a backup.";
         return fail(CHECK, detail, next);
     }
     if let Some(first) = broken.first() {
@@ -94,7 +94,7 @@ pub(super) async fn tokens(stack: &Opened) -> Finding {
         return fail(
             CHECK,
             detail,
-            "The row was changed by something else; repair the attribute, or delete the row and let its person connect again.",
+            "The row was changed by something else: `threads-auth restore --replace-unreadable` puts a backup's in its place, or its person connects again.",
         );
     }
     match opened {

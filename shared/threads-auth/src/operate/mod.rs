@@ -6,6 +6,7 @@ pub(crate) mod inspections;
 pub(crate) mod keys_in_use;
 pub(crate) mod personal_data;
 pub(crate) mod refresh_now;
+pub(crate) mod replace;
 pub(crate) mod reseal;
 pub(crate) mod restore;
 
@@ -13,5 +14,6 @@ pub use delete_person::PersonDeleted;
 pub use import::{ImportError, Imported};
 pub use inspections::Inspections;
 pub use personal_data::{PersonalData, PersonalDataError, Record};
+pub use replace::{Comparison, Loss, Replaced, RestoreError, Spoilt, Verdict};
 pub use reseal::{ResealError, ResealReport, Unopened};
-pub use restore::{RestoreError, RestoreReport};
+pub use restore::{Left, RestoreReport};

@@ -10,19 +10,12 @@ use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use serde::Serialize;
 use threads_auth_model::rules::Resealed;
-use threads_auth_model::seal::{Purpose, SealError};
-use threads_auth_model::{Attribute, Key, Row, Value, Vault};
+use threads_auth_model::seal::SealError;
+use threads_auth_model::{Attribute, Key, Row, SEALED, Value, Vault};
 use threads_auth_store::{SecretsError, StoreError, row};
 
 use crate::clients::Clients;
 use crate::stopwatch::Stopwatch;
-
-/// The sealed attributes of a row.
-const SEALED: [(Attribute, Purpose); 3] = [
-    (Attribute::Token, Purpose::AccessToken),
-    (Attribute::PreviousToken, Purpose::PreviousToken),
-    (Attribute::PendingToken, Purpose::PendingToken),
-];
 
 /// How many rows are under way at once.
 const AT_ONCE: usize = 16;

@@ -3,19 +3,25 @@
 //! A backup of DynamoDB becomes a table of another name. Either its rows are copied into the table
 //! in use, where that has none of the same key; or it becomes the table in use, and the one before
 //! it is what is copied from. Owns the order: first every tombstone of both, then the end of every
-//! grant here that had ended there, then every grant of the other table that none forbids.
+//! grant here that had ended there, then every grant of the other table that none forbids, and at
+//! last the rows here that are of no use: each is replaced, if that is wanted and the other table
+//! has one that is, or told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use serde::Serialize;
 use threads_auth_model::{Ends, Grant, Key, RevokedBy, rules};
-use threads_auth_store::{SecretsError, Store, StoreError, Taken, row};
+use threads_auth_store::{Store, StoreError, Taken, row};
 use threads_graph::UserId;
 
+use super::replace::{Replaced, RestoreError, Spoilt, Verdict, compare, read, replace};
 use crate::clients::Clients;
+
+/// How often a row is tried that somebody else changes meanwhile.
+const ATTEMPTS: u32 = 5;
 
 /// The result of a restore.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -24,35 +30,41 @@ pub struct RestoreReport {
     pub restored: u64,
     /// Grants that the table in use has already.
     pub present: u64,
+    /// Rows of the table in use that were of no use, and were replaced.
+    pub replaced: u64,
+    /// Rows of the table in use that are of no use, and were left.
+    pub spoilt: u64,
     /// Grants of people who had their data deleted since, and who stay forgotten.
     pub deleted: u64,
-    /// Rows that make no sense, and were left out.
+    /// Rows of the backup that make no sense, and were left out.
     pub unreadable: u64,
     /// Tombstones and records of deletions that were brought back.
     pub tombstones: u64,
 }
 
-/// Why a restore ended early. It can be repeated.
-#[derive(Debug, thiserror::Error)]
-pub enum RestoreError {
-    /// The keyring, which names the deleted, could not be read.
-    #[error(transparent)]
-    Secrets(#[from] SecretsError),
-    /// DynamoDB failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+/// A row of the table in use that is of no use, and was left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// The row.
+    pub key: Key,
+    /// What is the matter with it.
+    pub spoilt: Spoilt,
+    /// Whether the backup's can take its place. None without a user's id, by which to look.
+    pub verdict: Option<Verdict>,
 }
 
-/// Copies what the table in use lacks from the table `from`, a backup of it. `progress` is told
-/// after each row.
+/// Copies what the table in use lacks from the table `from`, a backup of it, and replaces what is of
+/// no use there, if `replaces`. `progress` is told after each row, with one that was left.
 pub(crate) async fn restore(
     clients: &Clients,
     from: &str,
+    replaces: bool,
     now: Timestamp,
-    mut progress: impl FnMut(&RestoreReport),
+    mut progress: impl FnMut(&RestoreReport, Option<&Left>),
 ) -> Result<RestoreReport, RestoreError> {
     let (vault, store) = (clients.vault(now).await?, &clients.store);
     let mut report = RestoreReport::default();
+    let mut restored = BTreeSet::new();
     let mut ends = BTreeMap::<Key, Ends>::new();
     for users in [false, true] {
         if users && !ends.is_empty() {
@@ -71,6 +83,7 @@ pub(crate) async fn restore(
                         match store.put_back(&grant.user_id, item, &tombstone, connected_at, now).await? {
                             Taken::Stored => {
                                 report.restored += 1;
+                                restored.insert(Key::grant(&grant.user_id));
                                 let ends = store.ends(&tombstone).await?;
                                 end_as(store, &grant.user_id, &ends, now).await?;
                             }
@@ -92,10 +105,70 @@ pub(crate) async fn restore(
                 };
                 report.tombstones += u64::from(is_new);
             }
-            progress(&report);
+            progress(&report, None);
         }
     }
+    let mut items = pin!(store.items(store.grants_table(), true));
+    while let Some(item) = items.try_next().await? {
+        let row = row(&item);
+        let Some(key) = row.key() else { continue };
+        let Err(spoilt) = read(clients, &vault, store.grants_table(), (&key, &row), now).await else {
+            continue;
+        };
+        let seen = Seen { key: &key, spoilt, counts: !restored.contains(&key) };
+        let left = mend(clients, from, replaces, seen, &mut report, now).await?;
+        progress(&report, left.as_ref());
+    }
     Ok(report)
+}
+
+/// A row of no use as it was found, and whether it counts as one that was there before.
+struct Seen<'a> {
+    key: &'a Key,
+    spoilt: Spoilt,
+    counts: bool,
+}
+
+/// Replaces a row that is of no use, or says why it was left.
+async fn mend(
+    clients: &Clients,
+    from: &str,
+    replaces: bool,
+    seen: Seen<'_>,
+    report: &mut RestoreReport,
+    now: Timestamp,
+) -> Result<Option<Left>, RestoreError> {
+    let Seen { key, mut spoilt, counts } = seen;
+    let mut verdict = None;
+    if let Some(user_id) = key.user_id() {
+        let mut may_count = counts;
+        for _ in 0..ATTEMPTS {
+            let compared = compare(clients, from, &user_id, now).await?;
+            let in_backup = !matches!(compared.backup, None | Some(Err(Spoilt::MakesNoSense(_))));
+            match compared.present {
+                Some(Err(ref still)) => spoilt = still.clone(),
+                // Somebody has mended it, or it is gone.
+                Some(Ok(_)) | None => return Ok(None),
+            }
+            if std::mem::take(&mut may_count) && in_backup {
+                report.present = report.present.saturating_sub(1);
+            }
+            verdict = Some(compared.verdict.clone());
+            if !replaces || !compared.verdict.is_replaceable() {
+                break;
+            }
+            match replace(clients, &compared, true, now).await? {
+                Replaced::Done | Replaced::Ended => {
+                    report.replaced += 1;
+                    return Ok(None);
+                }
+                Replaced::Deleted => verdict = Some(Verdict::Deleted),
+                Replaced::Changed => verdict = Some(Verdict::Changing),
+            }
+        }
+    }
+    report.spoilt += 1;
+    Ok(Some(Left { key: key.clone(), spoilt, verdict }))
 }
 
 /// Ends the grants of the table in use as `ends` says: a table that is older than these may have

@@ -1,0 +1,173 @@
+//! Whether what holds the tokens is kept: the table, its backups, its key, and the stack of these.
+
+use aws_sdk_cloudformation::error::ProvideErrorMetadata;
+use aws_sdk_dynamodb::types::{PointInTimeRecoveryStatus, SseStatus, StreamViewType, TableDescription};
+use aws_sdk_kms::types::KeyState;
+
+use super::finding::{Finding, fail, ok, unseen, warn};
+use crate::operate::target::Deployed;
+
+/// The table of grants as DynamoDB describes it, or nothing and the finding that says why.
+pub(super) struct Table {
+    described: Option<TableDescription>,
+}
+
+const DEPLOY: &str =
+    "Somebody changed it by hand: deploy the stack of the table again, or change it back in DynamoDB.";
+
+/// What the table's own settings are worth.
+pub(super) async fn table(deployed: &Deployed, name: &str) -> (Table, Vec<Finding>) {
+    const STREAM: &str = "table stream";
+    const PROTECTION: &str = "table protection";
+    const ENCRYPTION: &str = "table encryption";
+    const PERMISSION: &str = "dynamodb:DescribeTable";
+    let client = aws_sdk_dynamodb::Client::new(&deployed.sdk);
+    let described = match client.describe_table().table_name(name).send().await {
+        Ok(answer) => answer.table,
+        Err(error) => {
+            let findings = [STREAM, PROTECTION, ENCRYPTION].map(|check| unseen(check, &error, PERMISSION));
+            return (Table { described: None }, findings.into());
+        }
+    };
+    let Some(table) = described else { return (Table { described }, Vec::new()) };
+    let stream = table.stream_specification();
+    let both = stream.and_then(|stream| stream.stream_view_type()) == Some(&StreamViewType::NewAndOldImages);
+    let stream = match stream.is_some_and(aws_sdk_dynamodb::types::StreamSpecification::stream_enabled) {
+        true if both => ok(STREAM, "tells both images of each change"),
+        true => {
+            fail(STREAM, "does not tell both images of a change, so that events are missing or wrong", DEPLOY)
+        }
+        false => {
+            let next = format!(
+                "No event is told while it is off. {DEPLOY} A stream that is switched on again is another one: the mapping of the events has to be made anew, see infra/README.md."
+            );
+            fail(STREAM, "is switched off", next)
+        }
+    };
+    let protection = if table.deletion_protection_enabled() == Some(true) {
+        ok(PROTECTION, "the table cannot be deleted")
+    } else {
+        fail(PROTECTION, "the table's deletion protection is off: one call deletes every token", DEPLOY)
+    };
+    let encryption = encryption(ENCRYPTION, deployed, &table);
+    (Table { described: Some(table) }, vec![stream, protection, encryption])
+}
+
+fn encryption(check: &'static str, deployed: &Deployed, table: &TableDescription) -> Finding {
+    let Some(described) = table.sse_description() else {
+        return fail(check, "the table is not sealed with the stack's key, but with DynamoDB's own", DEPLOY);
+    };
+    let key = described.kms_master_key_arn().unwrap_or_default();
+    match described.status() {
+        // DynamoDB archives such a table after a week.
+        _ if described.inaccessible_encryption_date_time().is_some() => {
+            let next = "See the data key below. DynamoDB archives the table when its key stays out of reach for seven days.";
+            fail(check, "DynamoDB does not reach the table's key", next)
+        }
+        Some(SseStatus::Enabled | SseStatus::Updating)
+            if deployed.output("DataKeyArn").is_ok_and(|ours| ours == key) =>
+        {
+            ok(check, "is by the stack's key")
+        }
+        Some(SseStatus::Enabled | SseStatus::Updating) => {
+            fail(check, format!("the table is sealed with another key than the stack's: {key}"), DEPLOY)
+        }
+        _ => fail(check, "the table is not sealed with the stack's key, but with DynamoDB's own", DEPLOY),
+    }
+}
+
+impl Table {
+    /// The stream that is the table's now.
+    pub(super) fn stream(&self) -> Option<&str> {
+        self.described.as_ref()?.latest_stream_arn()
+    }
+}
+
+/// Whether the table can be restored as of any second.
+pub(super) async fn backups(deployed: &Deployed, name: &str) -> Finding {
+    const CHECK: &str = "backups";
+    let client = aws_sdk_dynamodb::Client::new(&deployed.sdk);
+    let answer = match client.describe_continuous_backups().table_name(name).send().await {
+        Ok(answer) => answer,
+        Err(error) => return unseen(CHECK, &error, "dynamodb:DescribeContinuousBackups"),
+    };
+    let recovery =
+        answer.continuous_backups_description.and_then(|told| told.point_in_time_recovery_description);
+    let status = recovery.as_ref().and_then(|recovery| recovery.point_in_time_recovery_status.as_ref());
+    if status != Some(&PointInTimeRecoveryStatus::Enabled) {
+        let next = format!("What is lost from now on cannot be restored. {DEPLOY}");
+        return fail(CHECK, "point-in-time recovery is off", next);
+    }
+    let since = recovery.and_then(|recovery| recovery.earliest_restorable_date_time);
+    let since = since.and_then(|time| jiff::Timestamp::from_second(time.secs()).ok());
+    let since = since.map_or_else(String::new, |since| format!(", as of any second since {since}"));
+    ok(CHECK, format!("the table can be restored{since}"))
+}
+
+/// Whether the key that all of it depends on is usable, and stays so.
+pub(super) async fn key(deployed: &Deployed) -> Finding {
+    const CHECK: &str = "data key";
+    let key = match deployed.output("DataKeyArn") {
+        Ok(key) => key,
+        Err(error) => return fail(CHECK, format!("{error:#}"), "Deploy this version of the stack."),
+    };
+    let answer = match aws_sdk_kms::Client::new(&deployed.sdk).describe_key().key_id(key).send().await {
+        Ok(answer) => answer,
+        Err(error) => return unseen(CHECK, &error, "kms:DescribeKey"),
+    };
+    let told = answer.key_metadata;
+    match told.as_ref().and_then(|told| told.key_state()) {
+        Some(KeyState::Enabled) => ok(CHECK, "is enabled"),
+        Some(KeyState::PendingDeletion) => {
+            let until = told.and_then(|told| told.deletion_date);
+            let until = until.and_then(|time| jiff::Timestamp::from_second(time.secs()).ok());
+            let until = until.map_or_else(String::new, |until| format!(" at {until}"));
+            let next = format!(
+                "With it go every token and both secrets, for good. At once: `aws kms cancel-key-deletion --key-id {key}`, then `aws kms enable-key --key-id {key}`."
+            );
+            fail(CHECK, format!("is deleted{until}"), next)
+        }
+        Some(KeyState::Disabled) => {
+            let next = format!(
+                "Nothing can be read while it is. `aws kms enable-key --key-id {key}`; CloudTrail says who did it."
+            );
+            fail(CHECK, "is disabled", next)
+        }
+        state => {
+            let state = state.map_or("unknown", KeyState::as_str);
+            fail(CHECK, format!("cannot be used: its state is {state}"), "Look at it in KMS.")
+        }
+    }
+}
+
+/// Whether the stack that the table belongs to can be deleted by one call.
+pub(super) async fn protection(deployed: &Deployed, table: &str) -> Finding {
+    const CHECK: &str = "stack protection";
+    let client = aws_sdk_cloudformation::Client::new(&deployed.sdk);
+    let found = client.describe_stack_resources().physical_resource_id(table).send().await;
+    let stack = match found {
+        Ok(answer) => answer
+            .stack_resources()
+            .iter()
+            .find(|resource| resource.physical_resource_id() == Some(table))
+            .and_then(|resource| resource.stack_name().map(str::to_owned)),
+        Err(error) if error.code() == Some("ValidationError") => None,
+        Err(error) => return unseen(CHECK, &error, "cloudformation:DescribeStackResources"),
+    };
+    let Some(stack) = stack else {
+        let next = "A table that was restored from a backup is in no stack: infra/README.md says how it comes into one.";
+        return warn(CHECK, format!("no stack has the table {table}"), next);
+    };
+    let answer = match client.describe_stacks().stack_name(&stack).send().await {
+        Ok(answer) => answer,
+        Err(error) => return unseen(CHECK, &error, "cloudformation:DescribeStacks"),
+    };
+    let described = answer.stacks().first();
+    if described.is_some_and(|stack| stack.enable_termination_protection == Some(true)) {
+        return ok(CHECK, format!("the stack {stack}, which has the table, cannot be deleted"));
+    }
+    let next = format!(
+        "`aws cloudformation update-termination-protection --enable-termination-protection --stack-name {stack}`"
+    );
+    warn(CHECK, format!("the stack {stack}, which has the table, can be deleted by one call"), next)
+}

@@ -1,0 +1,534 @@
+//! `threads-auth restore-secret`: a secret that was deleted, overwritten, or has lost a key.
+//!
+//! Owns which version of the keyring is right: the one that opens what is stored, found by trying.
+//! Refuses to take a key away that opens anything, to write over what somebody else has changed
+//! meanwhile, and to show a key or the app's secret.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+use threads_auth_model::seal::{Keyring, KeyringChange, change_keyring};
+use threads_graph::AppCredentials;
+use zeroize::Zeroizing;
+
+use crate::operate::secret_versions::{Opens, SealedValues, Version, Versions};
+use crate::operate::secrets::{refused, stored};
+use crate::operate::stored_keyring::make_current;
+use crate::operate::target::{Opened, TARGETS, Target};
+use crate::shell::exit::{Stopped, later, usage};
+use crate::shell::interrupt::Interrupt;
+use crate::shell::output::Output;
+use crate::shell::prompt::confirm;
+use crate::shell::surroundings::Surroundings;
+
+/// No user of Threads has this id.
+const PROBE: &str = "1";
+
+/// Bring back a secret of a stack that was deleted or overwritten, or a key that is lost.
+#[derive(Args)]
+#[command(after_help = format!("Examples:
+  threads-auth restore-secret show --profile prod
+  threads-auth restore-secret keyring --profile prod
+  threads-auth restore-secret app --profile prod
+
+Secrets Manager keeps former versions of a secret: the one before as AWSPREVIOUS, older ones without a label for a day at least, and up \
+to a hundred. A deleted secret can be brought back until its recovery window ends, 30 days by itself. Each of them takes --json, and none \
+shows a key.
+
+{TARGETS}"))]
+pub(crate) struct RestoreSecret {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Show(Show),
+    Keyring(RestoreKeyring),
+    App(RestoreApp),
+}
+
+/// List the versions of both secrets, with how much of what is stored each opens.
+#[derive(Args)]
+#[command(after_help = format!("Examples:
+  threads-auth restore-secret show --profile prod --json
+
+It changes nothing. Every sealed token is tried with every version. Exit code 1 means that the current versions do not open all of it.
+
+{TARGETS}"))]
+struct Show {
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Put back the keys that are missing in the keyring, out of its former versions.
+#[derive(Args)]
+#[command(after_help = format!("Examples:
+  threads-auth restore-secret keyring --profile prod
+
+If the secret was deleted, that is taken back first. Every sealed token is tried with every version. What becomes current is the version \
+that opens most by itself, with every key of the present one and with each key of another that something is still sealed with. No key \
+goes that opens anything. Functions read it within five minutes. If somebody else changes the keyring at the same moment, this ends with \
+the exit code 4.
+
+{TARGETS}"))]
+struct RestoreKeyring {
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Put back a former version of the app's id and secret.
+#[derive(Args)]
+#[command(after_help = format!("Examples:
+  threads-auth restore-secret app --profile prod
+  threads-auth restore-secret app --version 8b8ae1c6-2f2c-4f6b-9c0a-3e1d5c0f4a77 --profile prod
+
+If the secret was deleted, that is taken back first, and a current version that makes sense stays. Otherwise the version before it becomes \
+current again, or the one that is named, once Meta has confirmed that its id and its secret belong together. It is refused if it is of an \
+app for which fewer of the stored tokens open.
+
+{TARGETS}"))]
+struct RestoreApp {
+    /// The version [default: the one before]
+    #[arg(long, value_name = "VERSION_ID")]
+    version: Option<String>,
+
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+
+    #[command(flatten)]
+    target: Target,
+}
+
+/// A version that is a keyring, and what it opens by itself.
+struct Ring<'a> {
+    version: &'a Version,
+    text: &'a str,
+    keyring: Arc<Keyring>,
+    opens: Opens,
+    /// The name that somebody would have who is deleted, by which to tell keyrings of one origin.
+    names: String,
+}
+
+impl RestoreSecret {
+    pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        match self.command {
+            Command::Show(command) => Box::pin(command.run(surroundings)).await,
+            Command::Keyring(command) => Box::pin(command.run(surroundings)).await,
+            Command::App(command) => Box::pin(command.run(surroundings)).await,
+        }
+    }
+}
+
+impl Show {
+    async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        let mut interrupt = Interrupt::listen()?;
+        let stack = interrupt.or(self.target.open(surroundings)).await?;
+        let work = async {
+            let client = stack.secrets_manager();
+            let config = stack.service.config();
+            let keyrings = Versions::of(&client, &config.keyring_secret_id).await?;
+            let apps = Versions::of(&client, &config.app_secret_id).await?;
+            Ok((keyrings, apps, SealedValues::of(&stack).await?))
+        };
+        let (keyrings, apps, values) = interrupt.or(Box::pin(work)).await?;
+        // The other secret may be what is lost: then its newest version that makes sense counts.
+        let app = apps.current().and_then(credentials).or_else(|| apps.all.iter().find_map(credentials));
+        let rings = app.as_ref().map(|app| rings(&keyrings, &values, app)).unwrap_or_default();
+        let best = rings.iter().max_by_key(|ring| (ring.version.is_current(), ring.opens.count()));
+        let of_keyring = keyrings.all.iter().map(|version| {
+            let ring = rings.iter().find(|ring| ring.version.id == version.id);
+            let keys: Vec<_> = ring.iter().flat_map(|ring| ring.keyring.key_ids()).collect();
+            let why = keyring_of(version).err();
+            told(version, json!({"keys": keys}), ring.map(|ring| ring.opens.count()), &values, why)
+        });
+        let of_app = apps.all.iter().map(|version| {
+            let of = credentials(version);
+            let opens = of.as_ref().zip(best).map(|(app, ring)| values.opened(app, &ring.keyring).count());
+            let why = of.is_none().then(|| "does not hold an app's id and secret".to_owned());
+            told(version, json!({"app_id": of.map(|app| app.app_id)}), opens, &values, why)
+        });
+        let json = json!({
+            "values": values.count(),
+            "keyring": {"deleted": keyrings.deleted, "versions": of_keyring.collect::<Vec<_>>()},
+            "app": {"deleted": apps.deleted, "versions": of_app.collect::<Vec<_>>()},
+        });
+        let plain = format!(
+            "{} values are sealed.\n\n{}\n\n{}",
+            values.count(),
+            plain("keyring", &json),
+            plain("app", &json)
+        );
+        self.target.output.result(&json, &plain)?;
+        let opens_all =
+            rings.iter().any(|ring| ring.version.is_current() && ring.opens.count() == values.count())
+                && apps.current().and_then(credentials).is_some();
+        Stopped::told(u8::from(!opens_all || keyrings.deleted || apps.deleted))
+    }
+}
+
+impl RestoreKeyring {
+    async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        let output = self.target.output;
+        let mut interrupt = Interrupt::listen()?;
+        let stack = interrupt.or(self.target.open(surroundings)).await?;
+        let id = stack.service.config().keyring_secret_id.clone();
+        let undeleted = undelete(&stack, &id, self.yes, output).await?;
+        let work = async {
+            let versions = Versions::of(&stack.secrets_manager(), &id).await?;
+            let app = stack.service.secrets().app(stack.now()).await;
+            let app = app.context(
+                "tokens are bound to the app, whose secret comes first: `threads-auth restore-secret app`",
+            )?;
+            Ok((versions, app, SealedValues::of(&stack).await?))
+        };
+        let (versions, app, values) = interrupt.or(Box::pin(work)).await?;
+        let rings = rings(&versions, &values, &app.credentials);
+        let current = rings.iter().find(|ring| ring.version.is_current());
+        let before = current.map_or(0, |ring| ring.opens.count());
+        let chosen = choose(&rings, current, &values, &app.credentials)?;
+        let most = chosen.as_ref().map_or(before, |chosen| chosen.opens.count());
+        let mut json = json!({
+            "undeleted": undeleted,
+            "put_back": [],
+            "opened_before": before,
+            "opens": most,
+            "does_not_open": values.count() - most,
+        });
+        let opens = chosen.as_ref().map(|chosen| &chosen.opens).or(current.map(|current| &current.opens));
+        if let Some(rest) = unopened(&rings, opens, values.count() - most) {
+            output.warn(&rest);
+        }
+        let code = u8::from(most < values.count());
+        let Some(chosen) = chosen else {
+            let back = if undeleted { "The keyring is back. " } else { "" };
+            let plain = format!(
+                "{back}No key is missing that a version has: {before} of {} values open.",
+                values.count()
+            );
+            output.result(&json, &plain)?;
+            return Stopped::told(code);
+        };
+        let keys = chosen.put_back.join(", ");
+        let base = if chosen.is_current {
+            String::new()
+        } else {
+            format!(
+                " Its id, its format and the name of the deleted become those of the version {}.",
+                chosen.base
+            )
+        };
+        output.note(&format!(
+            "{before} of {} values open now, and {most} with {keys} put back.{base}",
+            values.count()
+        ));
+        if !self.yes {
+            let question = format!("Put {keys} back into the keyring of {}? Type yes", stack.name);
+            confirm(&question, "yes", "--yes").await?;
+        }
+        let version = versions.current().map(|version| version.id.as_str());
+        make_current(&stack, version, &chosen.text).await?;
+        json["put_back"] = json!(chosen.put_back);
+        output.result(
+            &json,
+            &format!(
+                "{keys} put back: {most} of {} values open. Functions read it within five minutes.",
+                values.count()
+            ),
+        )?;
+        Stopped::told(code)
+    }
+}
+
+impl RestoreApp {
+    async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        let output = self.target.output;
+        let mut interrupt = Interrupt::listen()?;
+        let stack = interrupt.or(self.target.open(surroundings)).await?;
+        let id = stack.service.config().app_secret_id.clone();
+        let undeleted = undelete(&stack, &id, self.yes, output).await?;
+        let client = stack.secrets_manager();
+        let versions = interrupt.or(Box::pin(Versions::of(&client, &id))).await?;
+        let current = versions.current();
+        let present = current.and_then(credentials);
+        if undeleted
+            && self.version.is_none()
+            && let Some(app) = &present
+        {
+            let json = json!({"undeleted": true, "version": null, "app_id": app.app_id});
+            return output.result(&json, &format!("The secret of the app {} is back.", app.app_id));
+        }
+        let wanted = match &self.version {
+            Some(wanted) => versions.all.iter().find(|version| version.id == *wanted),
+            None => former(&versions),
+        };
+        let Some(wanted) = wanted else {
+            return usage(
+                "there is no such version of the app's secret: `threads-auth restore-secret show` lists them",
+            );
+        };
+        if wanted.is_current() {
+            return usage("this version is the current one already");
+        }
+        let Some(app) = credentials(wanted) else {
+            return usage(format!("the version {} does not hold an app's id and secret", wanted.id));
+        };
+        self.is_of_the_accounts(&stack, &app, present.as_ref()).await?;
+        output.note("Asking Meta whether the app id and the secret belong together …");
+        let asked = stack.graph();
+        let asked = async { Ok(asked.app_token(&app).await?) };
+        let asked = interrupt.or(asked).await;
+        asked.context(
+            "Meta does not take the app id with the secret of this version, and nothing was written",
+        )?;
+        if !self.yes {
+            let question = format!(
+                "Make the version of {} of the app {} current in {}? Type yes",
+                wanted.made_at, app.app_id, stack.name
+            );
+            confirm(&question, "yes", "--yes").await?;
+        }
+        let moved = client
+            .update_secret_version_stage()
+            .secret_id(&id)
+            .version_stage("AWSCURRENT")
+            .set_remove_from_version_id(current.map(|version| version.id.clone()))
+            .move_to_version_id(&wanted.id)
+            .send()
+            .await;
+        match moved {
+            Ok(_) => {}
+            Err(error)
+                if matches!(error.code(), Some("InvalidParameterException" | "InvalidRequestException")) =>
+            {
+                return later(
+                    "somebody else changed the app's secret at the same moment, and it is as they left it: look at `restore-secret show`, and try again",
+                );
+            }
+            Err(error) => return Err(refused(&error, "write", &id)),
+        }
+        let json = json!({"undeleted": undeleted, "version": wanted.id, "app_id": app.app_id});
+        output.result(
+            &json,
+            &format!(
+                "The secret of the app {} is that of {} again. Functions read it within five minutes.",
+                app.app_id, wanted.made_at
+            ),
+        )
+    }
+
+    /// Accounts are bound to their app: one for which fewer tokens open is another.
+    async fn is_of_the_accounts(
+        &self,
+        stack: &Opened,
+        app: &AppCredentials,
+        present: Option<&AppCredentials>,
+    ) -> Result<()> {
+        let Ok(keyring) = stack.service.secrets().keyring(stack.now()).await else {
+            return Ok(());
+        };
+        let values = SealedValues::of(stack).await?;
+        let opens = |app: &AppCredentials| values.opened(app, &keyring).count();
+        let before = present.map_or(0, opens);
+        if opens(app) < before {
+            return usage(format!(
+                "{before} of {} tokens open for the app that is there, and fewer for {}: nothing was changed",
+                values.count(),
+                app.app_id
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// What becomes the keyring.
+struct Chosen {
+    text: Zeroizing<String>,
+    opens: Opens,
+    /// The version that it is made of, and whether that is the current one.
+    base: String,
+    is_current: bool,
+    /// The ids of the keys that it has and the current one lacks.
+    put_back: Vec<String>,
+}
+
+/// The keyring that opens most without taking a key away that opens anything, if it opens more than
+/// the current one. Of two that open as much, the one is right that names the deleted as they were
+/// named when most was sealed.
+fn choose(
+    rings: &[Ring<'_>],
+    current: Option<&Ring<'_>>,
+    values: &SealedValues,
+    app: &AppCredentials,
+) -> Result<Option<Chosen>> {
+    let used = values.key_ids();
+    let mut best: Option<(usize, Chosen)> = None;
+    for base in rings {
+        let text = merged(base, current, rings, &used)?;
+        let keyring = Arc::new(Keyring::from_json(&text).context("the keys do not make a keyring")?);
+        let opens = values.opened(app, &keyring);
+        let is_current = base.version.is_current();
+        let keeps = current.is_none_or(|current| opens.has_all_of(&current.opens));
+        let gains = opens.count() > current.map_or(0, |current| current.opens.count())
+            || current.is_none() && values.count() == 0;
+        // What the versions open that name the deleted as this one does.
+        let alike = rings.iter().filter(|ring| ring.names == base.names).map(|ring| ring.opens.count());
+        let rank = (opens.count(), alike.max().unwrap_or(0), is_current);
+        let is_better =
+            best.as_ref().is_none_or(|(alike, best)| rank > (best.opens.count(), *alike, best.is_current));
+        if keeps && gains && is_better {
+            let known: BTreeSet<_> = current.iter().flat_map(|ring| ring.keyring.key_ids()).collect();
+            let new =
+                keyring.key_ids().filter(|id| !known.contains(id)).map(str::to_owned).collect::<Vec<_>>();
+            // Another key under the same id.
+            let own = base.keyring.key_ids().filter(|id| used.contains(id)).map(str::to_owned);
+            let put_back = if new.is_empty() { own.collect() } else { new };
+            let base = base.version.id.clone();
+            best = Some((rank.1, Chosen { text, opens, base, is_current, put_back }));
+        }
+    }
+    Ok(best.map(|(_, chosen)| chosen))
+}
+
+/// The keyring `base` with every key of the current one and each other by which something is
+/// sealed, but for ids that it has already.
+fn merged(
+    base: &Ring<'_>,
+    current: Option<&Ring<'_>>,
+    rings: &[Ring<'_>],
+    used: &BTreeSet<&str>,
+) -> Result<Zeroizing<String>> {
+    let mut known: BTreeSet<&str> = base.keyring.key_ids().collect();
+    let mut text = Zeroizing::new(base.text.to_owned());
+    let mut others: Vec<_> = rings.iter().collect();
+    others.sort_by_key(|ring| std::cmp::Reverse((ring.version.is_current(), ring.opens.count())));
+    for ring in others {
+        for id in ring.keyring.key_ids() {
+            if (ring.version.is_current() || used.contains(id)) && known.insert(id) {
+                text = change_keyring(&text, KeyringChange::Take(id, ring.text))?;
+            }
+        }
+    }
+    // What seals now goes on, so that functions which have read the present keyring agree.
+    if let Some(writing) = current.map(|current| current.keyring.writing()).filter(|id| known.contains(id)) {
+        text = change_keyring(&text, KeyringChange::Write(writing))?;
+    }
+    Ok(text)
+}
+
+/// Takes back that a secret was deleted: whether it was.
+async fn undelete(stack: &Opened, id: &str, yes: bool, output: Output) -> Result<bool> {
+    let client = stack.secrets_manager();
+    let told = client.describe_secret().secret_id(id).send().await;
+    if told.map_err(|error| refused(&error, "find", id))?.deleted_date.is_none() {
+        return Ok(false);
+    }
+    if !yes {
+        let question = format!("The secret {id} is scheduled for deletion. Take that back? Type yes");
+        confirm(&question, "yes", "--yes").await?;
+    }
+    client.restore_secret().secret_id(id).send().await.map_err(|error| refused(&error, "bring back", id))?;
+    output.note(&format!("The secret {id} is not deleted any more."));
+    Ok(true)
+}
+
+/// Why some values do not open, if any does not.
+fn unopened(rings: &[Ring<'_>], opens: Option<&Opens>, left: usize) -> Option<String> {
+    let other = rings.iter().find(|ring| opens.is_none_or(|opens| !opens.has_all_of(&ring.opens)));
+    let why = match other {
+        Some(ring) => format!(
+            "some would with the version {}, which has another key of the same id as one in use",
+            ring.version.id
+        ),
+        None => {
+            "no version that there is opens them, and `threads-auth keyring reseal` names them".to_owned()
+        }
+    };
+    (left > 0).then(|| format!("{left} values do not open: {why}. Their people have to connect again."))
+}
+
+fn keyring_of(version: &Version) -> Result<(&str, Keyring), String> {
+    let text = version.text.as_ref().map_err(Clone::clone)?;
+    Keyring::from_json(text).map(|keyring| (text.as_str(), keyring)).map_err(|_| "is no keyring".to_owned())
+}
+
+fn rings<'a>(versions: &'a Versions, values: &SealedValues, app: &AppCredentials) -> Vec<Ring<'a>> {
+    let of = |version: &'a Version| {
+        let (text, keyring) = keyring_of(version).ok()?;
+        let keyring = Arc::new(keyring);
+        let opens = values.opened(app, &keyring);
+        let names = PROBE.parse().map(|probe| keyring.tombstone(&app.app_id, &probe)).unwrap_or_default();
+        Some(Ring { version, text, keyring, opens, names })
+    };
+    versions.all.iter().filter_map(of).collect()
+}
+
+fn credentials(version: &Version) -> Option<AppCredentials> {
+    let text = version.text.as_ref().ok()?;
+    let secret: Map<String, Value> = serde_json::from_str(text).ok()?;
+    stored(&secret)
+}
+
+/// The version before the current one: by its label, or by its time.
+fn former(versions: &Versions) -> Option<&Version> {
+    let before = |version: &&Version| version.labels.iter().any(|label| label == "AWSPREVIOUS");
+    let others = || versions.all.iter().filter(|version| !version.is_current());
+    others().find(before).or_else(|| others().find(|version| credentials(version).is_some()))
+}
+
+/// A version, for programs.
+fn told(
+    version: &Version,
+    more: Value,
+    opens: Option<usize>,
+    values: &SealedValues,
+    why: Option<String>,
+) -> Value {
+    let mut told = json!({
+        "version": version.id,
+        "made_at": version.made_at,
+        "labels": version.labels,
+        "opens": opens,
+        "does_not_open": opens.map(|opens| values.count() - opens),
+    });
+    if let (Value::Object(told), Value::Object(more)) = (&mut told, more) {
+        told.extend(more);
+        told.extend(why.map(|why| ("why".to_owned(), json!(why))));
+    }
+    told
+}
+
+/// The versions of a secret, for people.
+fn plain(name: &str, json: &Value) -> String {
+    let deleted = json[name]["deleted"] == true;
+    let mut lines = vec![format!("{name}{}", if deleted { ", scheduled for deletion" } else { "" })];
+    for version in json[name]["versions"].as_array().into_iter().flatten() {
+        let text = |field: &str| version.get(field).and_then(Value::as_str).unwrap_or_default();
+        let list = |field: &str| {
+            let list = version.get(field).and_then(Value::as_array).into_iter().flatten();
+            list.filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+        };
+        let is = if version["why"].is_string() {
+            text("why").to_owned()
+        } else {
+            format!(
+                "{}{} opens {}, not {}",
+                text("app_id"),
+                list("keys"),
+                version["opens"],
+                version["does_not_open"]
+            )
+        };
+        lines.push(format!("  {}  {}  [{}]  {is}", text("version"), text("made_at"), list("labels")));
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,181 @@
+//! A row of a backup in the place of the one in use: the row that it becomes, and when it may.
+//!
+//! 1. It takes the place of exactly the row that was looked at. Whoever has written that since goes
+//!    first, and a lease that has not ended is nobody's to take away.
+//! 2. A deletion since its consent refuses it. Any other end since then is made in it before it is
+//!    put there.
+//! 3. It is due at once if there is anything to keep alive, so that the next sweep tries its token.
+
+use jiff::Timestamp;
+use threads_graph::UserId;
+
+use crate::Attribute as A;
+use crate::Condition::{Absent, All, Exists, Is};
+use crate::{Condition, Ends, RevokedBy, Row, Value, rules, schedule};
+
+/// The claim of a row, which a backup may not have yet.
+const CLAIM: [A; 2] = [A::Reference, A::ClaimedAt];
+
+/// The row that a backup's becomes in the place of `seen`, with the `ends` of its user. With
+/// `keeps_claim` a claim since the backup stays.
+#[must_use]
+pub fn brought_back(
+    user_id: &UserId,
+    backup: Row,
+    seen: &Row,
+    ends: &Ends,
+    keeps_claim: bool,
+    now: Timestamp,
+) -> Row {
+    let mut row = backup;
+    // Nobody can say any more that an account was not claimed whose time is over. One that is
+    // claimed here must not end as nobody's.
+    let is_over = row.time(A::UnclaimedUntil).is_some_and(|until| until <= now);
+    let is_claimed = seen.get(A::Pk).is_some() && seen.get(A::UnclaimedUntil).is_none();
+    let dropped = if is_over || is_claimed { rules::UNCLAIMED } else { &[] };
+    for attribute in rules::LEASE.iter().chain(dropped) {
+        row.remove(*attribute);
+    }
+    let claimed_at = seen.time(A::ClaimedAt).filter(|_| seen.text(A::Reference).is_some());
+    if keeps_claim && claimed_at > row.time(A::ClaimedAt) {
+        for attribute in CLAIM {
+            if let Some(value) = seen.get(attribute) {
+                row.set(attribute, value.clone());
+            }
+        }
+    }
+    row.set(A::UpdatedAt, now);
+    for (by, ended_at) in [(RevokedBy::App, ends.disconnected_at), (RevokedBy::Threads, ends.ended_at)] {
+        let ended = ended_at.map(|at| rules::revoke(user_id, by, at, now));
+        if let Some(ended) = ended.and_then(|change| change.apply(row.clone())) {
+            row = ended;
+        }
+    }
+    if row.get(A::Token).is_some() || row.get(A::PendingToken).is_some() {
+        row.set(A::DueAt, now);
+        row.set(A::DueShard, schedule::shard(user_id));
+    } else {
+        row.remove(A::DueAt);
+        row.remove(A::DueShard);
+    }
+    row
+}
+
+/// The row is still as it was seen, in every attribute of ours. A value that makes no sense is
+/// still there: every writer of ours changes one that does.
+#[must_use]
+pub fn unchanged(seen: &Row) -> Condition {
+    still(&A::ALL, seen)
+}
+
+/// The ends of a user are still those that were seen.
+#[must_use]
+pub fn ends_unchanged(seen: &Row) -> Condition {
+    still(&[A::DeletedAt, A::EndedAt, A::DisconnectedMs], seen)
+}
+
+fn still(attributes: &[A], seen: &Row) -> Condition {
+    let one = |attribute: &A| match seen.get(*attribute) {
+        None => Absent(*attribute),
+        Some(Value::Other) => Exists(*attribute),
+        Some(value) => Is(*attribute, value.clone()),
+    };
+    All(attributes.iter().map(one).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Status;
+
+    fn at(day: i64) -> Timestamp {
+        Timestamp::from_second(day * 86_400).unwrap()
+    }
+
+    fn user() -> UserId {
+        "17841400000000001".parse().unwrap()
+    }
+
+    fn row() -> Row {
+        [
+            (A::Pk, "user#17841400000000001".into()),
+            (A::UserId, "17841400000000001".into()),
+            (A::GrantId, "first".into()),
+            (A::Status, Status::Active.as_str().into()),
+            (A::Token, [1_u8].as_slice().into()),
+            (A::TokenId, "first".into()),
+            (A::ConnectedAt, at(1).into()),
+            (A::LeaseOwner, "a sweep".into()),
+            (A::LeaseUntil, at(2).into()),
+        ]
+        .into_iter()
+        .collect()
+    }
+
+    fn with(mut row: Row, attribute: A, value: impl Into<Value>) -> Row {
+        row.set(attribute, value);
+        row
+    }
+
+    fn back(backup: Row, seen: &Row, ends: Ends, keeps_claim: bool) -> Row {
+        brought_back(&user(), backup, seen, &ends, keeps_claim, at(9))
+    }
+
+    #[test]
+    fn it_is_free_due_and_news() {
+        let row = back(row(), &row(), Ends::default(), true);
+        assert!(rules::LEASE.iter().all(|attribute| row.get(*attribute).is_none()));
+        assert_eq!((row.time(A::DueAt), row.time(A::UpdatedAt)), (Some(at(9)), Some(at(9))));
+        assert_eq!(row.text(A::DueShard), Some(schedule::shard(&user()).as_str()));
+    }
+
+    #[test]
+    fn an_end_since_its_consent_ends_it_and_one_before_does_not() {
+        for (ends, by) in [
+            (Ends { ended_at: Some(at(3)), ..Ends::default() }, Some("threads")),
+            (Ends { disconnected_at: Some(at(3)), ..Ends::default() }, Some("app")),
+            (Ends { ended_at: Some(at(0)), disconnected_at: Some(at(0)), ..Ends::default() }, None),
+        ] {
+            let row = back(row(), &Row::default(), ends, true);
+            assert_eq!(row.text(A::RevokedBy), by);
+            let held = [A::Token, A::TokenId, A::DueAt, A::DueShard];
+            assert!(held.iter().all(|attribute| row.get(*attribute).is_some() == by.is_none()), "{row:?}");
+        }
+    }
+
+    #[test]
+    fn a_claim_since_stays_if_it_is_to_and_the_mark_of_an_unclaimed_account_never_comes_back() {
+        let unclaimed = with(row(), A::UnclaimedUntil, at(20));
+        let claimed = with(with(row(), A::Reference, "user-7"), A::ClaimedAt, at(2));
+        for (keeps, reference) in [(true, Some("user-7")), (false, None)] {
+            let row = back(unclaimed.clone(), &claimed, Ends::default(), keeps);
+            assert_eq!((row.get(A::UnclaimedUntil), row.text(A::Reference)), (None, reference));
+        }
+        // A newer one of the backup's is the newer one.
+        let newer = with(with(row(), A::Reference, "user-8"), A::ClaimedAt, at(3));
+        assert_eq!(back(newer, &claimed, Ends::default(), true).text(A::Reference), Some("user-8"));
+        // Where nobody has claimed it here either, it is still to be claimed, as long as there is time.
+        let row = back(unclaimed.clone(), &unclaimed, Ends::default(), true);
+        assert_eq!(row.time(A::UnclaimedUntil), Some(at(20)));
+        let late = with(unclaimed.clone(), A::UnclaimedUntil, at(9));
+        assert_eq!(back(late, &unclaimed, Ends::default(), true).get(A::UnclaimedUntil), None);
+    }
+
+    #[test]
+    fn whatever_one_of_ours_has_written_since_is_seen() {
+        let seen = with(row(), A::IssuedAt, Value::Other);
+        let condition = unchanged(&seen);
+        assert!(condition.holds(&seen));
+        for attribute in A::ALL {
+            let changed = with(seen.clone(), attribute, "another");
+            assert_eq!(condition.holds(&changed), attribute == A::IssuedAt, "{attribute}");
+            let mut gone = seen.clone();
+            gone.remove(attribute);
+            assert_eq!(condition.holds(&gone), seen.get(attribute).is_none(), "{attribute}");
+        }
+        assert!(unchanged(&Row::default()).holds(&Row::default()));
+        let ends = with(Row::default(), A::EndedAt, at(1));
+        assert!(ends_unchanged(&ends).holds(&ends));
+        assert!(!ends_unchanged(&ends).holds(&with(ends.clone(), A::DeletedAt, at(1))));
+    }
+}

@@ -1,0 +1,285 @@
+//! One account of a backup in place of the row in use.
+//!
+//! Owns what is known before it is done: which of the two rows is of use, and what would be lost.
+//! Refuses to replace another row than the one that was compared, one that somebody is at, one that
+//! has ended since, and to bring back the deleted.
+
+use jiff::Timestamp;
+use threads_auth_model::seal::{Purpose, SealError};
+use threads_auth_model::{Attribute, Ends, Grant, Inconsistency, Key, Row, Status, Vault, backup};
+use threads_auth_store::{Committed, Item, SecretsError, StoreError, row};
+use threads_graph::UserId;
+
+use crate::clients::Clients;
+
+/// How often a replacement is tried while the user's ends change.
+const ATTEMPTS: u32 = 5;
+
+/// Why a restore ended early. It can be repeated.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The keyring, which names the deleted, could not be read.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
+    /// DynamoDB failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The reason why a row is of no use.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Spoilt {
+    /// It makes no sense.
+    #[error("attribute {} is {}", .0.attribute, .0.problem)]
+    MakesNoSense(Inconsistency),
+    /// Its token does not open.
+    #[error("{0} {1}")]
+    DoesNotOpen(Attribute, SealError),
+}
+
+/// The row in use beside that of a backup.
+#[derive(Debug)]
+pub struct Comparison {
+    /// Whose both are.
+    pub user_id: UserId,
+    /// The row in use, if there is one.
+    pub present: Option<Result<Grant, Spoilt>>,
+    /// That of the backup, if there is one.
+    pub backup: Option<Result<Grant, Spoilt>>,
+    /// Whether it may be replaced.
+    pub verdict: Verdict,
+    seen: Row,
+    backed_up: Item,
+    ends_there: Ends,
+}
+
+/// Whether a row of a backup can take the place of the row in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It can.
+    Replaceable,
+    /// It has ended since; it can, and is ended there.
+    EndedSince,
+    /// Both are the same.
+    Same,
+    /// The backup has no row of this user.
+    NotInBackup,
+    /// The backup's is of no use either.
+    BackupSpoilt(Spoilt),
+    /// The person had their data deleted since.
+    Deleted,
+    /// The row in use was ended since, and stays so.
+    Ended,
+    /// Somebody is at the row in use until then.
+    Leased(Timestamp),
+    /// It was changed all the while.
+    Changing,
+}
+
+/// What goes with the row in use.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Loss {
+    /// A token that was issued later.
+    #[error("the token of {0}, for one of {1}")]
+    Token(Timestamp, Timestamp),
+    /// A consent of the person's.
+    #[error("the person's consent of {0}, for that of {1}")]
+    Consent(Timestamp, Timestamp),
+    /// A consent that waits for its token.
+    #[error("a consent that waits for its long-lived token")]
+    Pending,
+    /// The user of the app who has claimed it.
+    #[error("the claim of {0} of {1}")]
+    Claim(String, Timestamp),
+}
+
+/// The outcome of a replacement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replaced {
+    /// The backup's row lies there.
+    Done,
+    /// It lies there, and has ended, as it has since the backup.
+    Ended,
+    /// The person had their data deleted since.
+    Deleted,
+    /// The row was changed since it was compared, or its user's ends all the while.
+    Changed,
+}
+
+impl Verdict {
+    /// Whether the backup's row can be put there.
+    #[must_use]
+    pub fn is_replaceable(&self) -> bool {
+        matches!(self, Self::Replaceable | Self::EndedSince)
+    }
+
+    /// Whether it may be otherwise another time without anybody doing anything.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Leased(_) | Self::Changing)
+    }
+}
+
+impl Comparison {
+    /// What goes with the row in use.
+    #[must_use]
+    pub fn losses(&self) -> Vec<Loss> {
+        let (Some(Ok(present)), Some(Ok(backup))) = (&self.present, &self.backup) else {
+            return Vec::new();
+        };
+        let mut losses = Vec::new();
+        let issued_at = |grant: &Grant| grant.live().map(|live| live.issued_at);
+        if let (Some(present), Some(backup)) = (issued_at(present), issued_at(backup))
+            && present > backup
+        {
+            losses.push(Loss::Token(present, backup));
+        }
+        if present.connected_at > backup.connected_at {
+            losses.push(Loss::Consent(present.connected_at, backup.connected_at));
+        }
+        let pending = |grant: &Grant| grant.consent().map(|consent| consent.token.clone());
+        if pending(present).is_some() && pending(present) != pending(backup) {
+            losses.push(Loss::Pending);
+        }
+        if let Some(owner) = present.claim.owner()
+            && backup.claim.owner() != Some(owner)
+        {
+            losses.push(Loss::Claim(owner.reference.clone(), owner.claimed_at));
+        }
+        losses
+    }
+}
+
+/// Reads a row of a user's, and tries its token.
+pub(super) async fn read(
+    clients: &Clients,
+    vault: &Vault,
+    table: &str,
+    (key, row): (&Key, &Row),
+    now: Timestamp,
+) -> Result<Grant, Spoilt> {
+    let grant = Grant::from_row(table, row).map_err(Spoilt::MakesNoSense)?;
+    if key.user_id().as_ref() != Some(&grant.user_id) {
+        return Err(Spoilt::MakesNoSense(Inconsistency {
+            table: table.to_owned(),
+            key: key.to_string(),
+            attribute: Attribute::UserId,
+            problem: "malformed",
+        }));
+    }
+    let sealed = match (grant.live(), grant.consent()) {
+        (Some(live), _) => Some((Attribute::Token, Purpose::AccessToken, &live.token)),
+        (None, Some(consent)) => Some((Attribute::PendingToken, Purpose::PendingToken, &consent.token)),
+        (None, None) => None,
+    };
+    if let Some((attribute, purpose, sealed)) = sealed {
+        let opened = clients.open(vault, purpose, &grant.user_id, sealed, now).await;
+        opened.map_err(|error| Spoilt::DoesNotOpen(attribute, error))?;
+    }
+    Ok(grant)
+}
+
+/// Compares the row in use with that of the backup `from`. Changes nothing.
+pub(crate) async fn compare(
+    clients: &Clients,
+    from: &str,
+    user_id: &UserId,
+    now: Timestamp,
+) -> Result<Comparison, RestoreError> {
+    let (vault, store, key) = (clients.vault(now).await?, &clients.store, Key::grant(user_id));
+    let tombstone = vault.tombstone(user_id);
+    let seen = store.lying_at(&key).await?;
+    let backed_up = store.backed_up(from, &key).await?;
+    let there = store.backed_up(from, &tombstone).await?.map(|item| row(&item)).unwrap_or_default();
+    let (ends_there, noted) = (Ends::of(&there), Ends::of(&store.lying_at(&tombstone).await?));
+    let present = match seen.get(Attribute::Pk) {
+        Some(_) => Some(read(clients, &vault, store.grants_table(), (&key, &seen), now).await),
+        None => None,
+    };
+    let backup = match &backed_up {
+        Some(item) => Some(read(clients, &vault, from, (&key, &row(item)), now).await),
+        None => None,
+    };
+    let ends = later(&noted, &ends_there);
+    let mut verdict = judge(&seen, present.as_ref(), backup.as_ref(), &ends, now);
+    let backed_up = backed_up.unwrap_or_default();
+    if verdict == Verdict::Replaceable && row(&backed_up) == seen {
+        verdict = Verdict::Same;
+    }
+    Ok(Comparison { user_id: user_id.clone(), present, backup, verdict, seen, backed_up, ends_there })
+}
+
+fn judge(
+    seen: &Row,
+    present: Option<&Result<Grant, Spoilt>>,
+    backup: Option<&Result<Grant, Spoilt>>,
+    ends: &Ends,
+    now: Timestamp,
+) -> Verdict {
+    let backup = match backup {
+        None => return Verdict::NotInBackup,
+        Some(Err(spoilt)) => return Verdict::BackupSpoilt(spoilt.clone()),
+        Some(Ok(backup)) => backup,
+    };
+    let since =
+        |end: Option<Timestamp>| end.is_some_and(|end| end.as_second() >= backup.connected_at.as_second());
+    if since(ends.deleted_at) {
+        return Verdict::Deleted;
+    }
+    if let Some(Ok(present)) = present
+        && present.status() == Status::Revoked
+        && present.updated_at >= backup.connected_at
+        && backup.status() != Status::Revoked
+    {
+        return Verdict::Ended;
+    }
+    if let Some(until) = seen.time(Attribute::LeaseUntil).filter(|until| *until >= now) {
+        return Verdict::Leased(until);
+    }
+    let is_ended = backup.status() != Status::Revoked && since(ends.ended_at.max(ends.disconnected_at));
+    if is_ended { Verdict::EndedSince } else { Verdict::Replaceable }
+}
+
+/// The later end of each kind.
+fn later(one: &Ends, other: &Ends) -> Ends {
+    Ends {
+        deleted_at: one.deleted_at.max(other.deleted_at),
+        disconnected_at: one.disconnected_at.max(other.disconnected_at),
+        ended_at: one.ended_at.max(other.ended_at),
+    }
+}
+
+/// Puts the backup's row in the place of the one that was compared. With `keeps_claim` a claim
+/// since the backup stays.
+pub(crate) async fn replace(
+    clients: &Clients,
+    compared: &Comparison,
+    keeps_claim: bool,
+    now: Timestamp,
+) -> Result<Replaced, RestoreError> {
+    let (vault, store, user_id) = (clients.vault(now).await?, &clients.store, &compared.user_id);
+    let (key, tombstone) = (Key::grant(user_id), vault.tombstone(user_id));
+    let Some(Ok(backup)) = &compared.backup else {
+        return Ok(Replaced::Changed);
+    };
+    // An end that only the other table knows counts here from now on.
+    store.put_back_ends(&tombstone, &compared.ends_there).await?;
+    for _ in 0..ATTEMPTS {
+        let noted = store.lying_at(&tombstone).await?;
+        let ends = Ends::of(&noted);
+        let is_deleted = |at: Timestamp| at.as_second() >= backup.connected_at.as_second();
+        if ends.deleted_at.is_some_and(is_deleted) {
+            return Ok(Replaced::Deleted);
+        }
+        let (seen, item) = (&compared.seen, compared.backed_up.clone());
+        let new = backup::brought_back(user_id, row(&item), seen, &ends, keeps_claim, now);
+        let is_ended = backup.status() != Status::Revoked
+            && new.text(Attribute::Status) == Some(Status::Revoked.as_str());
+        match store.put_in_place((&key, seen), (item, new), (&tombstone, &noted)).await? {
+            Committed::Done => return Ok(if is_ended { Replaced::Ended } else { Replaced::Done }),
+            Committed::Refused(0, _) => return Ok(Replaced::Changed),
+            Committed::Refused(..) => {}
+        }
+    }
+    Err(StoreError::busy("put a row of a backup in place").into())
+}

@@ -1,0 +1,230 @@
+//! A backup whose rows take the place of those in use: of rows that are of no use, and of accounts
+//! that an operator names. Nobody who writes meanwhile loses, and no end since is undone.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use devstack::Stack;
+use threads_auth::{
+    Comparison, EventKind, Item, Left, Loss, RefreshOutcome, Replaced, RestoreReport, RowChange, Spoilt,
+    Verdict,
+};
+use threads_auth_model::{Key, RevokedBy, State, Status};
+
+use crate::fixture::{
+    Browser, DAY, connect_people, delete_data, find_grant, grant, is_usable, rows, stack, token,
+};
+use crate::formats::copied;
+use crate::operations::dynamodb;
+
+const BACKUP: &str = "backup";
+
+fn pk(user_id: &str) -> AttributeValue {
+    AttributeValue::S(format!("user#{user_id}"))
+}
+
+/// Gives a row an attribute that it should not have.
+async fn spoil(stack: &Stack, table: &str, user_id: &str, attribute: &str, value: AttributeValue) {
+    let update = dynamodb(stack).update_item().table_name(table).key("pk", pk(user_id));
+    let update = update.update_expression("SET #a = :v").expression_attribute_names("#a", attribute);
+    update.expression_attribute_values(":v", value).send().await.unwrap();
+}
+
+async fn row(stack: &Stack, user_id: &str) -> Item {
+    rows(stack).await.into_iter().find(|row| row["pk"] == pk(user_id)).unwrap()
+}
+
+async fn restore(stack: &Stack, replaces: bool) -> (RestoreReport, BTreeMap<Key, Left>) {
+    let mut left = BTreeMap::new();
+    let told = |_: &RestoreReport, one: Option<&Left>| {
+        left.extend(one.map(|one| (one.key.clone(), one.clone())));
+    };
+    let report = stack.service().restore(BACKUP, replaces, stack.clock().now(), told).await.unwrap();
+    (report, left)
+}
+
+async fn compare(stack: &Stack, user_id: &str) -> Comparison {
+    let user_id = user_id.parse().unwrap();
+    stack.service().compare_with_backup(BACKUP, &user_id, stack.clock().now()).await.unwrap()
+}
+
+async fn replace(stack: &Stack, compared: &Comparison) -> Replaced {
+    stack.service().replace_from_backup(compared, stack.clock().now()).await.unwrap()
+}
+
+/// The events of a change from one image of a row to another.
+fn events(old: &Item, new: &Item) -> Vec<EventKind> {
+    let key = Key::from(old["pk"].as_s().unwrap().clone());
+    let change = RowChange {
+        id: "1".to_owned(),
+        key,
+        is_removed: false,
+        old: Some(old.clone()),
+        new: Some(new.clone()),
+    };
+    change.events("grants", jiff::Timestamp::UNIX_EPOCH).iter().map(|event| event.kind).collect()
+}
+
+#[tokio::test]
+async fn rows_of_no_use_become_the_backups_and_what_stays_is_told() {
+    let stack = stack().await;
+    let people = connect_people(&stack, 9).await;
+    copied(&stack, BACKUP).await;
+    stack.clock().advance(DAY);
+    let table = stack.urls().grants_table.clone();
+    let (damage, garbage) = (AttributeValue::Bool(true), AttributeValue::B(Blob::new([1, 2, 3])));
+    let before = token(&stack, &people[0]).await;
+    // Of no use here: a damaged time; a token that does not open; one that is in use by somebody …
+    spoil(&stack, &table, &people[0], "issued_at", damage.clone()).await;
+    spoil(&stack, &table, &people[1], "token", garbage.clone()).await;
+    spoil(&stack, &table, &people[4], "status", damage.clone()).await;
+    let soon = AttributeValue::N((stack.clock().now().as_second() + 60).to_string());
+    spoil(&stack, &table, &people[4], "lease_until", soon).await;
+    // … one that is of no use in the backup either, and one that the backup lacks …
+    for table in [table.as_str(), BACKUP] {
+        spoil(&stack, table, &people[2], "expires_at", damage.clone()).await;
+    }
+    spoil(&stack, &table, &people[3], "token", garbage).await;
+    dynamodb(&stack).delete_item().table_name(BACKUP).key("pk", pk(&people[3])).send().await.unwrap();
+    // … and one that has ended since, and one who was deleted since.
+    stack.service().disconnect(&people[5].parse().unwrap(), stack.clock().now()).await.unwrap();
+    spoil(&stack, &table, &people[5], "user_id", damage.clone()).await;
+    delete_data(&stack, &people[6]).await;
+    spoil(&stack, &table, &people[6], "status", damage.clone()).await;
+    // Somebody has claimed this one since; and this one is of use, and newer.
+    for (name, value) in [
+        ("reference", AttributeValue::S("user-7".to_owned())),
+        ("claimed_at", AttributeValue::N(stack.clock().now().as_second().to_string())),
+        ("status", damage),
+    ] {
+        spoil(&stack, &table, &people[7], name, value).await;
+    }
+    Browser::new().connect(&stack, &people[8]).await;
+    let newer = token(&stack, &people[8]).await;
+
+    let expected = RestoreReport { spoilt: 8, present: 1, unreadable: 1, ..RestoreReport::default() };
+    let (report, left) = restore(&stack, false).await;
+    assert_eq!(report, expected);
+    let verdict = |left: &BTreeMap<Key, Left>, person: usize| {
+        left[&Key::grant(&people[person].parse().unwrap())].verdict.clone().unwrap()
+    };
+    assert_eq!(verdict(&left, 0), Verdict::Replaceable);
+    let spoilt = row(&stack, &people[0]).await;
+
+    let (report, left) = restore(&stack, true).await;
+    assert_eq!(report, RestoreReport { replaced: 4, spoilt: 4, ..expected });
+    assert!(matches!(verdict(&left, 2), Verdict::BackupSpoilt(Spoilt::MakesNoSense(_))));
+    assert_eq!(verdict(&left, 3), Verdict::NotInBackup);
+    assert!(verdict(&left, 4).may_pass(), "{:?}", verdict(&left, 4));
+    assert_eq!(verdict(&left, 6), Verdict::Deleted);
+    assert_eq!(token(&stack, &people[0]).await, before);
+    assert!(is_usable(&stack, &token(&stack, &people[1]).await).await);
+    assert!(matches!(grant(&stack, &people[5]).await.state, State::Revoked(Some(RevokedBy::App), None)));
+    let owner = grant(&stack, &people[7]).await.claim;
+    assert_eq!(owner.owner().unwrap().reference, "user-7");
+    assert_eq!(token(&stack, &people[8]).await, newer);
+    // Nobody has connected: the account works again.
+    assert_eq!(events(&spoilt, &row(&stack, &people[0]).await), [EventKind::Recovered]);
+    // The next sweep tries what was brought back, and nothing else is due so early.
+    let swept = stack.sweep().await.unwrap();
+    assert_eq!(swept.count(RefreshOutcome::Checked), 3, "{:?}", swept.outcomes);
+
+    // Later nobody is at the one any more, and again changes nothing else.
+    stack.clock().advance(DAY);
+    let (report, left) = restore(&stack, true).await;
+    assert_eq!((report.replaced, report.spoilt, left.len()), (1, 3, 3));
+}
+
+#[tokio::test]
+async fn a_named_account_becomes_the_backups_after_it_is_told_what_goes() {
+    let stack = stack().await;
+    let people = connect_people(&stack, 3).await;
+    copied(&stack, BACKUP).await;
+    let old = token(&stack, &people[0]).await;
+    assert_eq!(compare(&stack, &people[0]).await.verdict, Verdict::Same);
+    stack.clock().advance(2 * DAY);
+    Browser::new().connect(&stack, &people[0]).await;
+    let newer = row(&stack, &people[0]).await;
+    let compared = compare(&stack, &people[0]).await;
+    assert_eq!(compared.verdict, Verdict::Replaceable);
+    assert!(matches!(compared.losses().as_slice(), [Loss::Token(..), Loss::Consent(..)]));
+    assert_eq!(replace(&stack, &compared).await, Replaced::Done);
+    assert_eq!(token(&stack, &people[0]).await, old);
+    assert_eq!(events(&newer, &row(&stack, &people[0]).await), [EventKind::Connected]);
+    // A second time it is not what was compared any more.
+    assert_eq!(replace(&stack, &compared).await, Replaced::Changed);
+    // The next sweep tries it.
+    let swept = stack.sweep().await.unwrap();
+    assert_eq!(swept.count(RefreshOutcome::Checked), 1, "{:?}", swept.outcomes);
+
+    // A row that is gone comes back.
+    let (client, table) = (dynamodb(&stack), &stack.urls().grants_table);
+    client.delete_item().table_name(table).key("pk", pk(&people[1])).send().await.unwrap();
+    let compared = compare(&stack, &people[1]).await;
+    assert!(compared.present.is_none() && compared.losses().is_empty());
+    assert_eq!(replace(&stack, &compared).await, Replaced::Done);
+    assert!(is_usable(&stack, &token(&stack, &people[1]).await).await);
+
+    // An end that only the other table knows counts here.
+    let tombstone =
+        stack.service().vault(stack.clock().now()).await.unwrap().tombstone(&people[2].parse().unwrap());
+    let ended = AttributeValue::N(stack.clock().now().as_second().to_string());
+    let item = [("pk", AttributeValue::S(tombstone.to_string())), ("ended_at", ended)];
+    let item = item.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    client.put_item().table_name(BACKUP).set_item(Some(item)).send().await.unwrap();
+    let compared = compare(&stack, &people[2]).await;
+    assert_eq!(compared.verdict, Verdict::EndedSince);
+    assert_eq!(replace(&stack, &compared).await, Replaced::Ended);
+    assert!(matches!(grant(&stack, &people[2]).await.state, State::Revoked(Some(RevokedBy::Threads), None)));
+}
+
+/// Whoever writes the row between the comparison and the replacement goes first.
+#[tokio::test]
+async fn whoever_writes_meanwhile_goes_first() {
+    let stack = stack().await;
+    let people = connect_people(&stack, 5).await;
+    copied(&stack, BACKUP).await;
+    stack.clock().advance(2 * DAY);
+    let now = stack.clock().now();
+    for person in &people {
+        // Something to replace.
+        stack.service().refresh_now(&person.parse().unwrap(), now).await.unwrap();
+    }
+    stack.clock().advance(2 * DAY);
+    let mut kept = 0;
+    for (person, writer) in people.iter().zip(["refresh", "connect", "disconnect", "delete", "lease"]) {
+        let compared = compare(&stack, person).await;
+        assert_eq!(compared.verdict, Verdict::Replaceable, "{writer}");
+        let (user_id, now) = (person.parse().unwrap(), stack.clock().now());
+        match writer {
+            "refresh" => {
+                let refreshed = stack.service().refresh_now(&user_id, now).await.unwrap();
+                assert_eq!(refreshed, RefreshOutcome::Refreshed);
+            }
+            "connect" => _ = Browser::new().connect(&stack, person).await,
+            "disconnect" => stack.service().disconnect(&user_id, now).await.map(drop).unwrap(),
+            "delete" => _ = delete_data(&stack, person).await,
+            _ => {
+                let until = AttributeValue::N((now.as_second() + 60).to_string());
+                spoil(&stack, &stack.urls().grants_table, person, "lease_until", until).await;
+            }
+        }
+        let before = find_grant(&stack, person).await;
+        let expected = if writer == "delete" { Replaced::Deleted } else { Replaced::Changed };
+        assert_eq!(replace(&stack, &compared).await, expected, "{writer}");
+        let after = find_grant(&stack, person).await;
+        assert_eq!(format!("{before:?}"), format!("{after:?}"), "{writer}");
+        let verdict = compare(&stack, person).await.verdict;
+        let as_expected = match writer {
+            "disconnect" => verdict == Verdict::Ended,
+            "delete" => verdict == Verdict::Deleted,
+            "lease" => matches!(verdict, Verdict::Leased(_)),
+            _ => verdict == Verdict::Replaceable,
+        };
+        assert!(as_expected, "{writer} {verdict:?}");
+        kept += 1;
+    }
+    assert_eq!(find_grant(&stack, &people[2]).await.unwrap().status(), Status::Revoked);
+    println!("a backup's row beside {kept} writers: none of them lost anything");
+}
