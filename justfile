@@ -16,3 +16,7 @@ check:
 # All that decides whether a change lands, or these steps of it
 ci *steps:
     .ci/run {{ steps }}
+
+# What a release consists of, into this folder
+release folder="target/release-artefacts":
+    infra/release {{ folder }}

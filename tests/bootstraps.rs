@@ -378,6 +378,8 @@ async fn refresh_sweeps() {
     assert!(output.contains(r#""outcome":"swept""#), "{output}");
     let metrics = metrics(&output);
     assert_eq!(metrics[0]["ColdStarts"], 1.0);
+    // As the release's number is spelled: the workspace has one for all.
+    assert!(metrics.iter().all(|line| line["Version"] == env!("CARGO_PKG_VERSION")), "{metrics:?}");
     let counted: Vec<_> = metrics.iter().filter(|line| line.get("Refreshes").is_some()).collect();
     assert_eq!((counted.len(), &counted[0]["Outcome"]), (1, &json!("refreshed")));
     let sweeps: Vec<_> = metrics.iter().filter(|line| line.get("SweepSeconds").is_some()).collect();

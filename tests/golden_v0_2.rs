@@ -469,14 +469,17 @@ fn forms(folder: &Path) -> BTreeMap<String, Vec<String>> {
 
 /// Makes the folder anew, elsewhere: what is written today has the forms that are frozen. Until the
 /// version is released, the new folder takes the place of the old one where it has not.
+/// `tests/previous` names an empty folder, for an earlier version to read.
 #[tokio::test]
 async fn what_is_written_today_has_the_frozen_forms() {
-    let folder = tempfile::tempdir().unwrap();
-    WRITTEN.set(Some(folder.path().to_owned()));
+    let temporary = tempfile::tempdir().unwrap();
+    let named = std::env::var_os("TEST_GOLDEN_FOLDER").map(PathBuf::from);
+    let folder = named.unwrap_or_else(|| temporary.path().to_owned());
+    WRITTEN.set(Some(folder.clone()));
     write_all().await;
-    if forms(folder.path()) != forms(&frozen()) {
-        let (written, frozen) = (folder.keep(), frozen());
-        panic!("other forms than those of {}: see {}", frozen.display(), written.display());
+    if forms(&folder) != forms(&frozen()) {
+        let (_, frozen) = (temporary.keep(), frozen());
+        panic!("other forms than those of {}: see {}", frozen.display(), folder.display());
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
-use devstack::{Clock, Stack};
+use devstack::{Clock, Stack, Urls};
 use jiff::Timestamp;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
@@ -18,29 +18,42 @@ pub(crate) async fn call(stack: &Stack, method: Method, path: &str, body: &str) 
 }
 
 async fn call_at(stack: &Stack, method: Method, path: &str, body: &str, at: Timestamp) -> Reply {
-    let urls = stack.urls();
-    let url = format!("{}{path}", urls.service_url);
+    let url = format!("{}{path}", stack.urls().service_url);
+    let headers = signed(stack.urls(), "execute-api", &method, &url, &[], body, at);
+    Browser::new().send(method, &url, headers, body.to_owned()).await
+}
+
+/// The signature of a request to one of a stack's services, over `headers` too, which are not among
+/// those that it gives.
+pub(crate) fn signed(
+    urls: &Urls,
+    service: &str,
+    method: &Method,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+    at: Timestamp,
+) -> HeaderMap {
     let identity = Credentials::new(&urls.access_key_id, &urls.secret_access_key, None, None, "test").into();
     let params = v4::SigningParams::builder()
         .identity(&identity)
         .region(&urls.region)
-        .name("execute-api")
+        .name(service)
         .time(SystemTime::try_from(at).unwrap())
         .settings(SigningSettings::default())
         .build()
         .unwrap()
         .into();
     let signable = SignableBody::Bytes(body.as_bytes());
-    let signable = SignableRequest::new(method.as_str(), &url, std::iter::empty(), signable).unwrap();
+    let signable = SignableRequest::new(method.as_str(), url, headers.iter().copied(), signable).unwrap();
     let (signed, _) = sign(signable, &params).unwrap().into_parts();
-    let headers = signed
+    signed
         .headers()
         .map(|(name, value)| {
             let name: HeaderName = name.parse().unwrap();
             (name, HeaderValue::from_str(value).unwrap())
         })
-        .collect();
-    Browser::new().send(method, &url, headers, body.to_owned()).await
+        .collect()
 }
 
 fn is_gateways(reply: &Reply, status: StatusCode, message: &str) {

@@ -9,6 +9,7 @@ mod budget;
 mod conformance;
 mod connect;
 mod contract;
+mod costs;
 mod detour;
 mod doors;
 mod ends;

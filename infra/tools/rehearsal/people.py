@@ -10,8 +10,8 @@ import urllib.parse
 from .stage import DOMAIN, ENDPOINT, Browser, call, client, expect
 
 
-def connect(stage, username, target="/authorize"):
-    """A person logs in, with a cookie jar, through the emulated HTTP API: who it is, and where they end."""
+def begin(stage, username, target="/authorize"):
+    """A person begins a login, with a cookie jar, through the emulated HTTP API, and consents."""
     user_id = stage.control("POST", "/accounts", {"username": username})["user_id"]
     browser = Browser()
     start = browser.get(target)
@@ -23,12 +23,22 @@ def connect(stage, username, target="/authorize"):
     expect("a redirect back to us", (back.scheme, back.netloc, back.path) == ("https", DOMAIN, "/callback"), approved.headers)
     query = urllib.parse.parse_qs(back.query)
     stage.canaries += [query["code"][0], query["state"][0]]
+    return user_id, browser, back
+
+
+def finish(stage, login):
+    """The same browser comes back from Threads: who it is, and where they end."""
+    user_id, browser, back = login
     done = browser.get(f"{back.path}?{back.query}")
     expect("connected", done.status == 303, done.body[:500])
     again = browser.get(f"{back.path}?{back.query}")
     same = again.status == 303 and "completion=" in again.headers["location"] and again.headers["location"] == done.headers["location"]
     expect("a callback works once, or leads to the same code", again.status >= 400 or same, again.status)
     return user_id, done.headers["location"]
+
+
+def connect(stage, username, target="/authorize"):
+    return finish(stage, begin(stage, username, target))
 
 
 def login(stage):

@@ -11,6 +11,11 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use threads_auth::Config;
 
+/// The version of the functions. Each line has it as a property, which is no dimension and costs
+/// nothing, and `LOG_LEVEL` hides none of them: so the logs tell which version has done something,
+/// in the minutes in which two are there.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// One metric and its unit, by CloudWatch's names.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Metric {
@@ -60,6 +65,7 @@ fn line(service: &str, now: Timestamp, dimension: Option<(&str, &str)>, metrics:
         metrics.iter().map(|metric| json!({"Name": metric.name, "Unit": metric.unit})).collect();
     let mut line = Map::new();
     line.insert("Service".to_owned(), service.into());
+    line.insert("Version".to_owned(), VERSION.into());
     if let Some((name, value)) = dimension {
         line.insert(name.to_owned(), value.into());
     }
@@ -84,7 +90,7 @@ mod tests {
             line("threads-auth-prod", now, Some(("Outcome", "refreshed")), &metrics),
             json!({"_aws": {"Timestamp": 1_767_225_600_123_i64, "CloudWatchMetrics": [{"Namespace": "ThreadsAuth",
                 "Dimensions": [["Service", "Outcome"]], "Metrics": [{"Name": "Refreshes", "Unit": "Count"}]}]},
-                "Service": "threads-auth-prod", "Outcome": "refreshed", "Refreshes": 7.0})
+                "Service": "threads-auth-prod", "Version": VERSION, "Outcome": "refreshed", "Refreshes": 7.0})
         );
         let both =
             [Metric::of("SweepSeconds", "Seconds", 3), Metric::of("OldestOverdueSeconds", "Seconds", 0)];

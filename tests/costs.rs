@@ -1,0 +1,366 @@
+//! The bill: each operation's requests to DynamoDB, counted on the wire, and all of it in dollars.
+//!
+//! `cargo test --workspace --test integration costs -- --nocapture` prints the table of
+//! `infra/README.md`, which has to say the same.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, Response};
+use devstack::{Clock, Stack};
+use reqwest::{Client, Method, StatusCode};
+use serde_json::Value;
+use threads_auth::RefreshOutcome;
+use tokio::net::TcpListener;
+
+use crate::backend::{completion, finished, new};
+use crate::fixture::{
+    Browser, DAY, account, calls, connect_people, delete_data, http, post_signed, stack, stack_with,
+};
+use crate::iam;
+
+/// AWS's list prices in dollars, of us-east-1, for one of each.
+mod price {
+    /// <https://aws.amazon.com/api-gateway/pricing/>: a request of an HTTP API.
+    pub(super) const HTTP_API: f64 = 1.00e-6;
+    /// <https://aws.amazon.com/lambda/pricing/>: an invocation, and a gigabyte for a second (x86).
+    pub(super) const INVOCATION: f64 = 0.20e-6;
+    pub(super) const GIGABYTE_SECOND: f64 = 0.000_016_666_7;
+    /// <https://aws.amazon.com/dynamodb/pricing/on-demand/>: a unit; a function reads a stream for nothing.
+    pub(super) const WRITE: f64 = 0.625e-6;
+    pub(super) const READ: f64 = 0.125e-6;
+    /// <https://aws.amazon.com/cloudwatch/pricing/>: a gigabyte of logs, and in a month each metric
+    /// that an alarm looks at.
+    pub(super) const LOGS: f64 = 0.50;
+    pub(super) const ALARM_METRIC: f64 = 0.10;
+    /// <https://aws.amazon.com/secrets-manager/pricing/>: a secret for a month, and a call.
+    pub(super) const SECRET: f64 = 0.40;
+    pub(super) const SECRET_CALL: f64 = 0.05 / 10_000.0;
+    /// <https://aws.amazon.com/kms/pricing/>: a key for a month, and a request.
+    pub(super) const KEY: f64 = 1.00;
+    pub(super) const KEY_REQUEST: f64 = 0.03 / 10_000.0;
+}
+
+/// Nothing here measures these: no function has run on AWS.
+mod assumed {
+    /// How long an invocation is billed for, in milliseconds: itself, each request to DynamoDB, and
+    /// each call to Meta.
+    pub(super) const INVOCATION: f64 = 5.0;
+    pub(super) const DYNAMODB: f64 = 5.0;
+    pub(super) const META: f64 = 100.0;
+    /// What Lambda, a function and API Gateway log of one invocation, in gigabytes.
+    pub(super) const LOGS: f64 = 1.5e-6;
+    /// How many tokens are due in one sweep, which works at 64 of them side by side.
+    pub(super) const DUE_AT_ONCE: f64 = 8.0;
+    /// Hours of a month.
+    pub(super) const MONTH: f64 = 730.0;
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Spent {
+    write: f64,
+    read: f64,
+    requests: f64,
+}
+
+/// Stands before a stack's DynamoDB, and asks it what each request has consumed. Its figures are
+/// those of DynamoDB's own rules: by the larger of both images of an item, twice in a transaction,
+/// and with what an index takes.
+#[derive(Clone)]
+struct Meter {
+    http: Client,
+    upstream: Arc<Stack>,
+    spent: Arc<Mutex<Spent>>,
+}
+
+impl Meter {
+    /// A stack whose tables are behind a meter.
+    async fn start() -> (Self, Stack) {
+        let upstream = Arc::new(stack().await);
+        let meter = Self { http: http().inner().clone(), upstream, spent: Arc::default() };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let router = Router::new().fallback(Self::forward).with_state(meter.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        (meter, stack_with(&[("AWS_ENDPOINT_URL_DYNAMODB", &url), ("AUTHORIZE_ACCESS", "open")]).await)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test's own requests")]
+    async fn forward(State(meter): State<Self>, headers: HeaderMap, body: Bytes) -> Response<Body> {
+        let target = headers["x-amz-target"].to_str().unwrap();
+        let operation = target.rsplit('.').next().unwrap();
+        let is_read = ["GetItem", "Query", "Scan"].contains(&operation);
+        let is_write = ["PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems"].contains(&operation);
+        let mut question: Value = serde_json::from_slice(&body).unwrap();
+        if is_read || is_write {
+            question["ReturnConsumedCapacity"] = "TOTAL".into();
+        } else {
+            assert!(operation.contains("Table") || operation.contains("TimeToLive"), "{operation}");
+        }
+        let question = question.to_string();
+        let url = format!("{}/", meter.upstream.variables()["AWS_ENDPOINT_URL_DYNAMODB"]);
+        let kept = ["x-amz-target", "content-type"].map(|name| (name, headers[name].to_str().unwrap()));
+        let (urls, at) = (meter.upstream.urls(), Clock::system().now());
+        let mut signed = iam::signed(urls, "dynamodb", &Method::POST, &url, &kept, &question, at);
+        signed.extend(
+            ["x-amz-target", "content-type"]
+                .map(|name| (Some(HeaderName::from_static(name)), headers[name].clone())),
+        );
+        let answer = meter.http.post(&url).headers(signed).body(question).send().await.unwrap();
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let answer = answer.text().await.unwrap();
+        // What is refused costs too, and nobody says how much.
+        assert_eq!(status, StatusCode::OK, "{operation}: {answer}");
+        if is_read || is_write {
+            let consumed = serde_json::from_str::<Value>(&answer).unwrap()["ConsumedCapacity"].take();
+            let each = if let Value::Array(tables) = consumed { tables } else { vec![consumed] };
+            let units: f64 = each.iter().map(|table| table["CapacityUnits"].as_f64().unwrap()).sum();
+            let mut spent = meter.spent.lock().unwrap();
+            *(if is_write { &mut spent.write } else { &mut spent.read }) += units;
+            spent.requests += 1.0;
+        }
+        let mut response = Response::new(Body::from(answer));
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response.headers_mut().remove("content-length");
+        response
+    }
+
+    /// What has been spent since this was asked last.
+    fn read(&self) -> Spent {
+        std::mem::take(&mut *self.spent.lock().unwrap())
+    }
+}
+
+/// An operation and what one of it takes.
+struct Row {
+    /// A million of what.
+    of: &'static str,
+    /// The functions that are invoked for it, behind the API or not.
+    invoked: &'static [&'static str],
+    kind: Kind,
+    spent: Spent,
+    meta: f64,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    /// Each function answers a request of its own.
+    Http,
+    /// A function that a schedule invokes.
+    Scheduled,
+    /// A share of such an invocation.
+    Share,
+}
+
+impl Row {
+    /// Dollars for a million, in whole cents: the API's, Lambda's, DynamoDB's, and the logs'.
+    #[expect(clippy::cast_precision_loss, reason = "a handful of invocations")]
+    fn dollars(&self, template: &str) -> [f64; 4] {
+        let functions = self.invoked.len() as f64;
+        let memory = self.invoked.iter().map(|name| memory(template, name)).sum::<f64>() / functions;
+        let waits = self.spent.requests * assumed::DYNAMODB + self.meta * assumed::META;
+        let (invocations, milliseconds) = match self.kind {
+            Kind::Share => (0.0, waits / assumed::DUE_AT_ONCE),
+            Kind::Http | Kind::Scheduled => (functions, functions * assumed::INVOCATION + waits),
+        };
+        [
+            if self.kind == Kind::Http { invocations * price::HTTP_API } else { 0.0 },
+            invocations * price::INVOCATION + milliseconds / 1_000.0 * memory * price::GIGABYTE_SECOND,
+            self.spent.write * price::WRITE + self.spent.read * price::READ,
+            invocations * assumed::LOGS * price::LOGS,
+        ]
+        .map(|dollars| (dollars * 1e8).round() / 100.0)
+    }
+
+    fn line(&self, template: &str) -> String {
+        let dollars = self.dollars(template);
+        let mut parts = Vec::new();
+        for (name, part) in ["HTTP API", "Lambda", "DynamoDB", "logs"].iter().zip(dollars) {
+            if part > 0.0 {
+                parts.push(format!("{name} {part:.2}"));
+            }
+        }
+        let total: f64 = dollars.iter().sum();
+        let Spent { write, read, .. } = self.spent;
+        format!("| {} | {write} | {read} | {} | {total:.2} ({}) |", self.of, self.meta, parts.join(", "))
+    }
+}
+
+/// Gigabytes of a function.
+fn memory(template: &str, function: &str) -> f64 {
+    let (_, resource) = template.split_once(&format!("\n  {function}Function:\n")).unwrap();
+    let (_, size) = resource.split_once("MemorySize: ").unwrap();
+    size.lines().next().unwrap().parse::<f64>().unwrap() / 1024.0
+}
+
+/// Alarms, and the metrics that they look at.
+fn alarms(template: &str) -> (usize, usize) {
+    let alarms = template.split("    Type: AWS::CloudWatch::Alarm\n").skip(1);
+    let metrics = |alarm: &str| {
+        alarm
+            .split("\n  ")
+            .take_while(|line| line.is_empty() || line.starts_with(' ') || line.starts_with('#'))
+            .filter(|line| line.contains("MetricName:"))
+            .count()
+    };
+    alarms.fold((0, 0), |(count, all), alarm| (count + 1, all + metrics(alarm)))
+}
+
+fn file(path: &str) -> String {
+    std::fs::read_to_string(format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+/// Takes one step after another, and writes down what each has spent.
+struct Bill {
+    stack: Stack,
+    meter: Meter,
+    rows: Vec<Row>,
+    called: usize,
+}
+
+impl Bill {
+    fn add(&mut self, of: &'static str, invoked: &'static [&'static str]) {
+        let (spent, called) = (self.meter.read(), calls(&self.stack));
+        let meta = f64::from(u32::try_from(called - self.called).unwrap());
+        self.called = called;
+        self.rows.push(Row { of, invoked, kind: Kind::Http, spent, meta });
+    }
+
+    async fn logins(&mut self) -> String {
+        let (ada, grace) = (account(&self.stack, "ada"), account(&self.stack, "grace"));
+        self.meter.read();
+        let done = Browser::new().connect(&self.stack, &grace).await;
+        assert_eq!(done.status, StatusCode::SEE_OTHER);
+        self.add("logins that anybody may begin", &["Authorize", "Callback"]);
+        let (id, code) = finished(&self.stack, new("user-1"), &ada).await;
+        self.add("logins with a session, which is begun too", &["Sessions", "Authorize", "Callback"]);
+        let body = completion(&code, "user-1").to_string();
+        let reply = iam::call(&self.stack, Method::POST, &format!("/sessions/{id}/complete"), &body).await;
+        assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
+        self.add("sessions completed", &["Sessions"]);
+        ada
+    }
+
+    /// A sweep that finds nothing, and what a refresh adds to it: the first of a token that came
+    /// with a login, and one that has a token before it.
+    async fn sweeps(&mut self) -> Spent {
+        self.stack.sweep().await.unwrap();
+        self.meter.read();
+        self.stack.sweep().await.unwrap();
+        let empty = self.meter.read();
+        for of in ["first refreshes, by sweeps", "later refreshes, by sweeps"] {
+            self.stack.clock().advance(41 * DAY);
+            self.called = calls(&self.stack);
+            let report = self.stack.sweep().await.unwrap();
+            assert_eq!(report.count(RefreshOutcome::Refreshed), 2, "{report:?}");
+            let both = self.meter.read();
+            let half = |of: fn(&Spent) -> f64| (of(&both) - of(&empty)) / 2.0;
+            let spent =
+                Spent { write: half(|s| s.write), read: half(|s| s.read), requests: half(|s| s.requests) };
+            let meta = f64::from(u32::try_from(calls(&self.stack) - self.called).unwrap()) / 2.0;
+            self.rows.push(Row { of, invoked: &["Refresh"], kind: Kind::Share, spent, meta });
+        }
+        self.called = calls(&self.stack);
+        empty
+    }
+
+    async fn backends(&mut self, ada: &str) {
+        self.get(&format!("/users/{ada}/token")).await;
+        self.add("tokens handed out", &["Token"]);
+        connect_people(&self.stack, 100).await;
+        self.called = calls(&self.stack);
+        self.meter.read();
+        let page = self.get("/users?limit=100").await;
+        assert_eq!(page["users"].as_array().map(Vec::len), Some(100), "{page}");
+        self.add("pages of a list, each with 100 accounts", &["Token"]);
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let reply = iam::call(&self.stack, Method::GET, path, "").await;
+        assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
+        serde_json::from_str(&reply.body).unwrap()
+    }
+
+    async fn ends(&mut self, ada: &str) {
+        let grace = account(&self.stack, "grace");
+        let signed = self.stack.sandbox().unwrap().signed_request(&grace);
+        let reply = post_signed(&self.stack, "/deauthorize", &signed).await;
+        assert_eq!(reply.status, StatusCode::OK);
+        self.add("people who remove the app", &["Deauthorize"]);
+        delete_data(&self.stack, ada).await;
+        self.add("people who have their data deleted", &["Deletion"]);
+        let nowhere = format!("{}/nowhere", self.stack.urls().service_url);
+        assert_eq!(Browser::new().get(&nowhere).await.status, StatusCode::NOT_FOUND);
+        self.add("requests that no route takes", &["Callback"]);
+    }
+}
+
+/// What a month costs without anybody.
+fn months(template: &str, empty: Spent) -> Vec<String> {
+    let sweeps = assumed::MONTH * 4.0;
+    let one = Row { of: "", invoked: &["Refresh"], kind: Kind::Scheduled, spent: empty, meta: 0.0 };
+    let sweep: f64 = one.dollars(template).iter().sum::<f64>() / 1e6;
+    let (count, metrics) = alarms(template);
+    let watched = f64::from(u32::try_from(metrics).unwrap()) * price::ALARM_METRIC;
+    // Two secrets, each once in SECRETS_TTL_SECONDS.
+    let reads = assumed::MONTH * 3_600.0 / 300.0 * 2.0;
+    [
+        ("key and two secrets".to_owned(), price::KEY + 2.0 * price::SECRET),
+        (format!("{count} alarms over {metrics} metrics"), watched),
+        (format!("sweeps that find nothing, each with {} read units", empty.read), sweeps * sweep),
+        (
+            "a process that is busy all the time, reading the secrets".to_owned(),
+            reads * (price::SECRET_CALL + price::KEY_REQUEST),
+        ),
+    ]
+    .map(|(of, dollars)| format!("| {of} | {dollars:.2} |"))
+    .into()
+}
+
+/// Write and read units of each row. More of them is a rise of prices: say it in the changelog.
+const UNITS: [(f64, f64); 10] = [
+    (7.0, 1.0),
+    (10.0, 3.0),
+    (6.0, 2.0),
+    (4.0, 0.0),
+    (4.0, 0.0),
+    (0.0, 1.0),
+    (0.0, 6.0),
+    (3.0, 0.0),
+    (11.0, 5.0),
+    (0.0, 0.0),
+];
+
+/// The figures are those of today, and the README says them: who changes one sees both.
+#[tokio::test]
+async fn costs_are_what_the_readme_says() {
+    let (meter, stack) = Meter::start().await;
+    let mut bill = Bill { stack, meter, rows: Vec::new(), called: 0 };
+    let ada = bill.logins().await;
+    let empty = bill.sweeps().await;
+    bill.backends(&ada).await;
+    bill.ends(&ada).await;
+
+    let template = file("infra/template.yaml");
+    let mut table =
+        "| a million | write units | read units | calls to Meta | dollars |\n|---|---|---|---|---|\n"
+            .to_owned();
+    for row in &bill.rows {
+        writeln!(table, "{}", row.line(&template)).unwrap();
+    }
+    table += "\n| a month | dollars |\n|---|---|\n";
+    for line in months(&template, empty) {
+        writeln!(table, "{line}").unwrap();
+    }
+    println!("{table}");
+    let units: Vec<_> = bill.rows.iter().map(|row| (row.spent.write, row.spent.read)).collect();
+    assert_eq!(units, UNITS, "{table}");
+    let readme = file("infra/README.md");
+    for line in table.lines() {
+        assert!(readme.contains(line), "infra/README.md does not say\n{line}\nThe table is\n{table}");
+    }
+}
