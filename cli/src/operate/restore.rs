@@ -154,13 +154,20 @@ impl Restore {
             confirm(&question, "yes", "--yes").await?;
         }
         let (mut replaced, mut left, mut code) = (Vec::new(), Vec::new(), 0);
+        let mut failure = None;
         for one in compared {
             let verdict = if one.verdict.is_replaceable() {
                 let put = stack.service.replace_from_backup(&one, stack.now());
                 // Begun, it is carried to its end.
-                let put = put
-                    .await
-                    .with_context(|| format!("{} could not be replaced; it can be repeated", one.user_id))?;
+                let put = match put.await {
+                    Ok(put) => put,
+                    // What was replaced before is told all the same.
+                    Err(error) => {
+                        let text = format!("{} could not be replaced; it can be repeated", one.user_id);
+                        failure = Some(anyhow::Error::from(error).context(text));
+                        break;
+                    }
+                };
                 match put {
                     Replaced::Done | Replaced::Ended => {
                         let lost: Vec<_> = one.losses().iter().map(ToString::to_string).collect();
@@ -194,7 +201,7 @@ impl Restore {
             &json!({"replaced": replaced, "left": left}),
             &format!("{plain}\n{}", lines.join("\n")),
         )?;
-        Stopped::told(code)
+        failure.map_or_else(|| Stopped::told(code), Err)
     }
 }
 
@@ -254,6 +261,9 @@ fn next(verdict: Option<&Verdict>) -> String {
         Some(Verdict::Replaceable) => "`threads-auth restore --replace-unreadable` puts the backup's in its place".to_owned(),
         Some(Verdict::EndedSince) => {
             "it has ended since the backup; `threads-auth restore --replace-unreadable` puts it there as ended".to_owned()
+        }
+        Some(Verdict::KeyIsMissing) => {
+            "`threads-auth restore-secret keyring` may bring its key back; if not, `threads-auth restore --user` replaces it".to_owned()
         }
         Some(Verdict::Same) => "the backup has the same, and nothing was changed".to_owned(),
         Some(Verdict::NotInBackup) => format!("the backup does not have it: an older one may, or {CONNECT}"),

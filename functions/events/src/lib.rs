@@ -145,7 +145,7 @@ impl Announcer {
     }
 
     /// Announces one batch: each account's events in order, and all but those that the bus refuses
-    /// and what follows them in the same account. What the bus has refused for [`TRIED_FOR`] becomes
+    /// and what follows them in the same account. What the bus has refused for `TRIED_FOR` becomes
     /// a dead letter, and counts as done.
     pub async fn handle(&self, batch: &Value, now: Timestamp) -> Handled {
         let Ok(Batch { records }) = Batch::deserialize(batch) else {

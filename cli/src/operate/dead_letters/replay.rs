@@ -119,9 +119,21 @@ impl Replay {
 async fn replay(stack: &Opened, deployed: &Deployed, came: &Cell<Option<u8>>) -> Result<Done> {
     let mut done = Done::default();
     for which in Which::ALL {
-        let queue = Queue::of(deployed, which)?;
+        let taken = async {
+            let queue = Queue::of(deployed, which)?;
+            let taken = queue.take().await?;
+            anyhow::Ok((queue, taken))
+        };
+        let (queue, taken) = match taken.await {
+            Ok(taken) => taken,
+            // The other queue's letters are told of all the same.
+            Err(error) => {
+                done.failure = Some(error);
+                break;
+            }
+        };
         let mut letters: Vec<_> =
-            queue.take().await?.into_iter().map(|message| (Letter::read(&message), message)).collect();
+            taken.into_iter().map(|message| (Letter::read(&message), message)).collect();
         // As they happened.
         letters.sort_by_key(|(letter, message)| match letter {
             Letter::Event(letter) => Some(letter.entry.time),
@@ -169,12 +181,13 @@ async fn put(
     let client = aws_sdk_eventbridge::Client::new(&deployed.sdk);
     let answer = client.put_events().set_entries(Some(entries.collect())).send().await;
     let answer = answer.map_err(|error| failed(&error, "EventBridge does not take the events"))?;
+    let mut put = Vec::new();
     for (n, (letter, message)) in letters.iter().enumerate() {
         match answer.entries().get(n).map(|entry| (entry.error_code(), entry.error_message())) {
             Some((None, _)) => {
                 // Noted first: it was put, whatever becomes of its letter.
                 done.note(message, letter, Outcome::Replayed, "");
-                queue.delete(message).await?;
+                put.push(message);
             }
             Some((Some(code), words)) => {
                 let why = format!("{code}: {}", words.unwrap_or("no reason given"));
@@ -183,7 +196,11 @@ async fn put(
             None => done.note(message, letter, Outcome::Refused, "no answer"),
         }
     }
-    Ok(())
+    let mut deleted = Ok(());
+    for message in put {
+        deleted = deleted.and(queue.delete(message).await);
+    }
+    deleted
 }
 
 /// Reads what letters of Lambda's point at, and makes one sweep for those that were not made.
@@ -212,9 +229,12 @@ async fn work_on(
                 if swept.is_none() {
                     swept = Some(sweep::by_function(stack, deployed, stack.now()).await?);
                 }
-                match &swept {
-                    Some(report) if report.stopped == Some(SweepStopped::Unconfigured) => {
+                match swept.as_ref().and_then(|report| report.stopped) {
+                    Some(SweepStopped::Unconfigured) => {
                         (Outcome::Refused, "nobody has configured the stack: `threads-auth configure`")
+                    }
+                    Some(SweepStopped::Paused) => {
+                        (Outcome::Refused, "sweeps are paused: `threads-auth resume`")
                     }
                     _ => (Outcome::Replayed, ""),
                 }

@@ -48,6 +48,8 @@ pub struct Comparison {
     pub backup: Option<Result<Grant, Spoilt>>,
     /// Whether it may be replaced.
     pub verdict: Verdict,
+    /// The row in use as far as it makes sense, whether or not its token opens.
+    known: Option<Grant>,
     seen: Row,
     backed_up: Item,
     ends_there: Ends,
@@ -60,6 +62,9 @@ pub enum Verdict {
     Replaceable,
     /// It has ended since; it can, and is ended there.
     EndedSince,
+    /// The row in use is sealed with a key that the keyring lacks, and a former version of it may
+    /// have.
+    KeyIsMissing,
     /// Both are the same.
     Same,
     /// The backup has no row of this user.
@@ -124,7 +129,7 @@ impl Comparison {
     /// What goes with the row in use.
     #[must_use]
     pub fn losses(&self) -> Vec<Loss> {
-        let (Some(Ok(present)), Some(Ok(backup))) = (&self.present, &self.backup) else {
+        let (Some(present), Some(Ok(backup))) = (&self.known, &self.backup) else {
             return Vec::new();
         };
         let mut losses = Vec::new();
@@ -150,7 +155,8 @@ impl Comparison {
     }
 }
 
-/// Reads a row of a user's, and tries its token.
+/// Reads a row of a user's, and tries its token and the consent that waits for one. It is of use as
+/// long as one of them opens: a sweep goes on with a consent.
 pub(super) async fn read(
     clients: &Clients,
     vault: &Vault,
@@ -167,16 +173,23 @@ pub(super) async fn read(
             problem: "malformed",
         }));
     }
-    let sealed = match (grant.live(), grant.consent()) {
-        (Some(live), _) => Some((Attribute::Token, Purpose::AccessToken, &live.token)),
-        (None, Some(consent)) => Some((Attribute::PendingToken, Purpose::PendingToken, &consent.token)),
-        (None, None) => None,
-    };
-    if let Some((attribute, purpose, sealed)) = sealed {
-        let opened = clients.open(vault, purpose, &grant.user_id, sealed, now).await;
-        opened.map_err(|error| Spoilt::DoesNotOpen(attribute, error))?;
+    let token = grant.live().map(|live| (Attribute::Token, Purpose::AccessToken, &live.token));
+    let consent = grant.consent();
+    let consent = consent.map(|consent| (Attribute::PendingToken, Purpose::PendingToken, &consent.token));
+    let mut spoilt = None;
+    for (attribute, purpose, sealed) in [token, consent].into_iter().flatten() {
+        match clients.open(vault, purpose, &grant.user_id, sealed, now).await {
+            Ok(_) => {
+                spoilt = None;
+                break;
+            }
+            Err(error) => spoilt = spoilt.or(Some(Spoilt::DoesNotOpen(attribute, error))),
+        }
     }
-    Ok(grant)
+    match spoilt {
+        Some(spoilt) => Err(spoilt),
+        None => Ok(grant),
+    }
 }
 
 /// Compares the row in use with that of the backup `from`. Changes nothing.
@@ -203,10 +216,11 @@ pub(crate) async fn compare(
     let ends = later(&noted, &ends_there);
     let mut verdict = judge(&seen, present.as_ref(), backup.as_ref(), &ends, now);
     let backed_up = backed_up.unwrap_or_default();
+    let known = Grant::from_row(store.grants_table(), &seen).ok();
     if verdict == Verdict::Replaceable && row(&backed_up) == seen {
         verdict = Verdict::Same;
     }
-    Ok(Comparison { user_id: user_id.clone(), present, backup, verdict, seen, backed_up, ends_there })
+    Ok(Comparison { user_id: user_id.clone(), present, backup, verdict, known, seen, backed_up, ends_there })
 }
 
 fn judge(

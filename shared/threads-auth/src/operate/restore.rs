@@ -13,6 +13,7 @@ use std::pin::pin;
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use serde::Serialize;
+use threads_auth_model::seal::SealError;
 use threads_auth_model::{Ends, Grant, Key, RevokedBy, rules};
 use threads_auth_store::{Store, StoreError, Taken, row};
 use threads_graph::UserId;
@@ -154,6 +155,13 @@ async fn mend(
                 report.present = report.present.saturating_sub(1);
             }
             verdict = Some(compared.verdict.clone());
+            // With its key back, the row is newer than the backup's.
+            if matches!(spoilt, Spoilt::DoesNotOpen(_, SealError::UnknownKey))
+                && compared.verdict.is_replaceable()
+            {
+                verdict = Some(Verdict::KeyIsMissing);
+                break;
+            }
             if !replaces || !compared.verdict.is_replaceable() {
                 break;
             }
