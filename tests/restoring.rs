@@ -11,9 +11,10 @@ use threads_auth::{
     Verdict,
 };
 use threads_auth_model::{Key, RevokedBy, State, Status};
+use threads_sandbox::{FaultAction, SandboxCall};
 
 use crate::fixture::{
-    Browser, DAY, connect_people, delete_data, find_grant, grant, is_usable, rows, stack, token,
+    Browser, DAY, connect_people, delete_data, fail, find_grant, grant, is_usable, rows, stack, token,
 };
 use crate::formats::copied;
 use crate::operations::dynamodb;
@@ -177,6 +178,52 @@ async fn a_named_account_becomes_the_backups_after_it_is_told_what_goes() {
     assert_eq!(compared.verdict, Verdict::EndedSince);
     assert_eq!(replace(&stack, &compared).await, Replaced::Ended);
     assert!(matches!(grant(&stack, &people[2]).await.state, State::Revoked(Some(RevokedBy::Threads), None)));
+}
+
+/// A row whose key is missing is newer than the backup's once the key is back: only whoever names
+/// the account replaces it, and hears first that what goes is newer.
+#[tokio::test]
+async fn a_row_whose_key_is_missing_waits_for_it() {
+    let stack = stack().await;
+    let people = connect_people(&stack, 1).await;
+    copied(&stack, BACKUP).await;
+    stack.clock().advance(2 * DAY);
+    Browser::new().connect(&stack, &people[0]).await;
+    let newer = row(&stack, &people[0]).await;
+    let mut sealed = newer["token"].as_b().unwrap().clone().into_inner();
+    // The first letter of the key's id.
+    sealed[2] ^= 1;
+    let table = stack.urls().grants_table.clone();
+    spoil(&stack, &table, &people[0], "token", AttributeValue::B(Blob::new(sealed))).await;
+    let spoilt = row(&stack, &people[0]).await;
+
+    let (report, left) = restore(&stack, true).await;
+    assert_eq!((report.replaced, report.spoilt), (0, 1));
+    let verdicts: Vec<_> = left.values().map(|one| one.verdict.clone()).collect();
+    assert_eq!(verdicts, [Some(Verdict::KeyIsMissing)]);
+    assert_eq!(row(&stack, &people[0]).await, spoilt);
+
+    let compared = compare(&stack, &people[0]).await;
+    assert_eq!(compared.verdict, Verdict::Replaceable);
+    assert!(matches!(compared.losses().as_slice(), [Loss::Token(..), Loss::Consent(..)]));
+}
+
+/// A consent that waits for its token mends the row at the next sweep, so the row is of use.
+#[tokio::test]
+async fn a_row_whose_consent_opens_is_of_use() {
+    let stack = stack().await;
+    let people = connect_people(&stack, 1).await;
+    copied(&stack, BACKUP).await;
+    fail(&stack, SandboxCall::ExchangeLongLived, u32::MAX, FaultAction::Html);
+    Browser::new().connect(&stack, &people[0]).await;
+    assert!(grant(&stack, &people[0]).await.consent().is_some());
+    let table = stack.urls().grants_table.clone();
+    spoil(&stack, &table, &people[0], "token", AttributeValue::B(Blob::new([1, 2, 3]))).await;
+    let (report, left) = restore(&stack, true).await;
+    assert_eq!((report.replaced, report.spoilt, left.len()), (0, 0, 0));
+    stack.sandbox().unwrap().clear_faults();
+    stack.sweep().await.unwrap();
+    assert!(is_usable(&stack, &token(&stack, &people[0]).await).await);
 }
 
 /// Whoever writes the row between the comparison and the replacement goes first.

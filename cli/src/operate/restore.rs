@@ -137,7 +137,10 @@ impl Restore {
     async fn some(&self, stack: &Opened, into: &str, interrupt: &mut Interrupt) -> Result<()> {
         let output = self.target.output;
         let mut compared = Vec::new();
-        for user_id in &self.user {
+        for (n, user_id) in self.user.iter().enumerate() {
+            if self.user[..n].contains(user_id) {
+                continue;
+            }
             let one = stack.service.compare_with_backup(&self.from, user_id, stack.now());
             let one = interrupt.or(Box::pin(async { Ok(one.await?) })).await;
             compared.push(

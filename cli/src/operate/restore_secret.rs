@@ -333,10 +333,15 @@ impl RestoreApp {
         app: &AppCredentials,
         present: Option<&AppCredentials>,
     ) -> Result<()> {
-        let Ok(keyring) = stack.service.secrets().keyring(stack.now()).await else {
-            return Ok(());
-        };
         let values = SealedValues::of(stack).await?;
+        if values.count() == 0 {
+            return Ok(());
+        }
+        let Ok(keyring) = stack.service.secrets().keyring(stack.now()).await else {
+            return usage(
+                "without the keyring nobody can tell whether the accounts are this app's: `threads-auth restore-secret keyring` comes first",
+            );
+        };
         let opens = |app: &AppCredentials| values.opened(app, &keyring).count();
         let before = present.map_or(0, opens);
         if opens(app) < before {

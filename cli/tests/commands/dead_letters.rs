@@ -288,11 +288,15 @@ fn what_cannot_be_replayed_stays_and_says_so() {
     run(aws.command(&["replay"])).says(1, &["the stream of another table"]);
     assert_eq!(aws.left(), ["foreign"]);
     // A sweep that cannot be made yet does not count.
-    let aws = Aws::new();
-    aws.put(SWEEP, "sweep", &json!({"requestContext": {}}), json!({}));
-    aws.say(|said| said.sweep = json!({"outcomes": {}, "stopped": "unconfigured"}));
-    run(aws.command(&["replay"])).expect(4);
-    assert_eq!(aws.left(), ["sweep"]);
+    for (stopped, next) in [("unconfigured", "threads-auth configure"), ("paused", "threads-auth resume")] {
+        let aws = Aws::new();
+        aws.put(SWEEP, "sweep", &json!({"requestContext": {}}), json!({}));
+        aws.say(|said| said.sweep = json!({"outcomes": {}, "stopped": stopped}));
+        let ended = run(aws.command(&["replay"]));
+        ended.expect(4);
+        assert!(ended.stdout.contains(next), "{}", ended.stdout);
+        assert_eq!(aws.left(), ["sweep"]);
+    }
 }
 
 #[test]

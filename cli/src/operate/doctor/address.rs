@@ -59,6 +59,11 @@ fn judge_around(address: &str, status: Option<u16>) -> Finding {
             format!("{address} does not answer"),
             "The app's backend calls that address. Is it reached from here?",
         ),
+        Some(status @ (429 | 500..)) => warn(
+            CHECK,
+            format!("{address} answers {status}, so nobody can tell whether it is closed"),
+            "Try again later.",
+        ),
         Some(status) => {
             let next = "Deploy EdgeOnly=true as soon as nobody has that address any more, Meta's dashboard included.";
             warn(CHECK, format!("{address} answers {status}: WAF can be walked around"), next)
