@@ -13,9 +13,9 @@ use jiff::Timestamp;
 use crate::operate::aws_failure::failed;
 use crate::operate::target::Deployed;
 
-/// How long letters are hidden from others, in seconds: as long as a replay of ten may take, and if
-/// it is cut off they are there again.
-const HIDDEN: i32 = 120;
+/// How long letters are hidden from others, in seconds: as long as a replay of thousands may take,
+/// ten at a time. If it is cut off, they are there again.
+const HIDDEN: i32 = 900;
 
 /// SQS looks at all its machines if it may take its time, so that an answer without letters means
 /// that there are none.
