@@ -256,6 +256,7 @@ LONGEST = {
     "GrantsTableName": "x" * 255,
     "ShortLivedTableName": "x" * 255,
     "RefreshFunctionName": "x" * 64,
+    "EventsFunctionName": "x" * 64,
     "AppSecretArn": "x" * 200,
     "KeyringSecretArn": "x" * 200,
     "DataKeyArn": "x" * 100,
