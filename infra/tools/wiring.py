@@ -359,12 +359,11 @@ def rings(alarm, counts):
     return found is not None and compare(found, properties["Threshold"])
 
 
-def logins_that_fail_ring_within_the_hour(template):
-    """A login that failed is a 303 as one that succeeded, so this alarm alone tells of them. Nothing
-    that a stranger can do rings it."""
-    alarm = template["Resources"].get("ConnectsFailingAlarm")
+def misses_its_cases(template, name, quiet, cases):
+    """An alarm on three failures within an hour, which has to ring or not for each of these counts."""
+    alarm = template["Resources"].get(name)
     if alarm is None:
-        return ["there is no ConnectsFailingAlarm"]
+        return [f"there is no {name}"]
     needed = int(alarm["Properties"].get("DatapointsToAlarm", alarm["Properties"]["EvaluationPeriods"]))
     problems = [
         f"three failures within an hour have to ring, and it wants {needed} periods of {period} s"
@@ -372,30 +371,25 @@ def logins_that_fail_ring_within_the_hour(template):
         if (period, needed) != (3_600, 1)
     ]
     if alarm["Properties"]["TreatMissingData"] != "notBreaching":
-        problems.append("it rings where nobody logs in")
+        problems.append(f"it rings where nobody {quiet}")
+    said = {True: "rings", False: "does not ring"}
+    return problems + [f"it {said[not expected]} for {counts}" for counts, expected in cases if rings(alarm, counts) != expected]
+
+
+def logins_that_fail_ring_within_the_hour(template):
+    """A login that failed is a 303 as one that succeeded, so this alarm alone tells of them. Nothing
+    that a stranger can do rings it."""
     cases = [({outcome: 3}, outcome in FAILED) for outcome in outcomes("Connects")]
     cases += [(dict.fromkeys(FAILED, 1), True), ({}, False)]
     for failed in FAILED:
         cases += [({failed: 2}, False), *(({failed: 3, succeeded: 3}, False) for succeeded in SUCCEEDED)]
         cases += [({failed: 3, "connected": 2}, True), ({failed: 3, "connected": 2, "finishing": 1}, False)]
-    said = {True: "rings", False: "does not ring"}
-    return problems + [f"it {said[not expected]} for {counts}" for counts, expected in cases if rings(alarm, counts) != expected]
+    return misses_its_cases(template, "ConnectsFailingAlarm", "logs in", cases)
 
 
 def failures_ring_in_a_small_service(template):
     """Three unexpected failures of an hour ring where they are a share of what was answered. What is
     there by design does not, and neither robots nor retries hide a failure."""
-    alarm = template["Resources"].get("ServerErrorsAlarm")
-    if alarm is None:
-        return ["there is no ServerErrorsAlarm"]
-    needed = int(alarm["Properties"].get("DatapointsToAlarm", alarm["Properties"]["EvaluationPeriods"]))
-    problems = [
-        f"three failures within an hour have to ring, and it wants {needed} periods of {period} s"
-        for period in periods_of(alarm)
-        if (period, needed) != (3_600, 1)
-    ]
-    if alarm["Properties"]["TreatMissingData"] != "notBreaching":
-        problems.append("it rings where nobody asks")
     cases = [
         ({}, False),
         ({"Count": 1_000}, False),
@@ -416,8 +410,7 @@ def failures_ring_in_a_small_service(template):
         ({"Count": 10_000, "5xx": 400, "unexpected": 400}, False),
         ({"Count": 10_000, "5xx": 600, "unexpected": 600}, True),
     ]
-    said = {True: "rings", False: "does not ring"}
-    return problems + [f"it {said[not expected]} for {counts}" for counts, expected in cases if rings(alarm, counts) != expected]
+    return misses_its_cases(template, "ServerErrorsAlarm", "asks", cases)
 
 
 def mentions(template, value):
@@ -510,7 +503,7 @@ def nothing_here_keeps_data(template):
 LABEL = "2026-01-01T00:00:00.000"
 TABLE = "arn:aws:dynamodb:eu-central-1:123456789012:table/"
 GRANTS = f"{TABLE}threads-auth-data-GrantsTable-1ABCDEFGHIJKL"
-# What the data's stack gives to the service's.
+# The outputs of the data's stack that the service's takes.
 DATA = {
     "GrantsTableName": GRANTS.removeprefix(TABLE),
     "GrantsStreamArn": f"{GRANTS}/stream/{LABEL}",
@@ -554,7 +547,7 @@ PSEUDO = {
 }
 
 
-# What an operator may have named.
+# ARNs that an operator may have named.
 NAMED = {
     "BackupDays": "30",
     "AlarmTopicArn": "arn:aws:sns:eu-central-1:123456789012:operations",
