@@ -396,7 +396,7 @@ async fn refresh_sweeps() {
     assert_no_secret(&output, &secrets);
 }
 
-/// What Lambda is told of a sweep that failed, and a dead letter says: its own error, and why.
+/// Lambda and dead letters are told the own error of a sweep that failed, and its causes.
 #[tokio::test]
 async fn a_sweep_that_fails_is_named_with_its_causes() {
     let (stack, ada) = due().await;
@@ -457,7 +457,7 @@ fn server_errors(output: &str) -> Vec<Value> {
         .collect()
 }
 
-/// What is put off by design is counted apart from what has failed, and the rest not at all.
+/// Answers that are put off by design count apart from failures, and the rest not at all.
 #[tokio::test]
 async fn answers_of_500_and_more_are_counted_by_what_they_mean() {
     let (stack, ada) = due().await;

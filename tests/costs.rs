@@ -29,7 +29,8 @@ mod price {
     /// <https://aws.amazon.com/lambda/pricing/>: an invocation, and a gigabyte for a second (x86).
     pub(super) const INVOCATION: f64 = 0.20e-6;
     pub(super) const GIGABYTE_SECOND: f64 = 0.000_016_666_7;
-    /// <https://aws.amazon.com/dynamodb/pricing/on-demand/>: a unit; a function reads a stream for nothing.
+    /// <https://aws.amazon.com/dynamodb/pricing/on-demand/>: a unit; a function reads a stream for
+    /// nothing.
     pub(super) const WRITE: f64 = 0.625e-6;
     pub(super) const READ: f64 = 0.125e-6;
     /// <https://aws.amazon.com/cloudwatch/pricing/>: a gigabyte of logs, and in a month each metric
@@ -51,7 +52,7 @@ mod assumed {
     pub(super) const INVOCATION: f64 = 5.0;
     pub(super) const DYNAMODB: f64 = 5.0;
     pub(super) const META: f64 = 100.0;
-    /// What Lambda, a function and API Gateway log of one invocation, in gigabytes.
+    /// The log of one invocation, by Lambda, the function and API Gateway, in gigabytes.
     pub(super) const LOGS: f64 = 1.5e-6;
     /// How many tokens are due in one sweep, which works at 64 of them side by side.
     pub(super) const DUE_AT_ONCE: f64 = 8.0;
@@ -112,7 +113,7 @@ impl Meter {
         let answer = meter.http.post(&url).headers(signed).body(question).send().await.unwrap();
         let (status, headers) = (answer.status(), answer.headers().clone());
         let answer = answer.text().await.unwrap();
-        // What is refused costs too, and nobody says how much.
+        // A refused request costs too, and nobody says how much.
         assert_eq!(status, StatusCode::OK, "{operation}: {answer}");
         if is_read || is_write {
             let consumed = serde_json::from_str::<Value>(&answer).unwrap()["ConsumedCapacity"].take();
@@ -129,7 +130,7 @@ impl Meter {
         response
     }
 
-    /// What has been spent since this was asked last.
+    /// The units that were spent since this was asked last.
     fn read(&self) -> Spent {
         std::mem::take(&mut *self.spent.lock().unwrap())
     }
@@ -299,7 +300,7 @@ impl Bill {
     }
 }
 
-/// What a month costs without anybody.
+/// The costs of a month without anybody.
 fn months(template: &str, empty: Spent) -> Vec<String> {
     let sweeps = assumed::MONTH * 4.0;
     let one = Row { of: "", invoked: &["Refresh"], kind: Kind::Scheduled, spent: empty, meta: 0.0 };

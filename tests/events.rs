@@ -487,7 +487,7 @@ async fn an_event_is_given_up_by_age_and_kept_whole() {
     };
     let failed = |number: &str| vec![Failed { item_identifier: number.to_owned() }];
 
-    // What is old and taken is announced: the bus is asked first.
+    // Old events that the bus takes are announced: it is asked first.
     let old = batch([7_200, 3_600]).await;
     let whole = announcer(&variables);
     assert_eq!(whole.handle(&old, now).await, Handled::default());

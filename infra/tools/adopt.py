@@ -14,7 +14,7 @@ from samcli.yamlhelper import yaml_dump, yaml_parse
 
 import render
 
-# What CloudFormation knows a resource by, and the output that says it.
+# The identifier by which CloudFormation knows a resource, and the output that has it.
 IDENTIFIERS = {
     "DataKey": ("KeyId", lambda given: given["DataKeyArn"].rpartition("/")[2]),
     "GrantsTable": ("TableName", lambda given: given["GrantsTableName"]),

@@ -26,7 +26,7 @@ FILES = {
     "backend-manage.json": {"Manage"},
 }
 POLICIES = render.INFRA / "policies"
-# What stands in braces in these files.
+# The names that stand in braces in these files.
 PLACEHOLDERS = {"Partition": "aws", "Region": "eu-central-1", "Account": "123456789012", "ApiId": "a1b2c3d4e5"}
 PSEUDO = {"AWS::Partition": "aws", "AWS::Region": "eu-central-1", "AWS::AccountId": "123456789012"}
 API = "arn:aws:execute-api:eu-central-1:123456789012:a1b2c3d4e5/$default/"
@@ -110,7 +110,7 @@ def calls():
             method, path = key.split()
             for named in (path, re.sub(r"\{.*?\}", "17841405793187218", path), re.sub(r"\{.*?\}", "a-b_C", path)):
                 yield f"{API}{method}{named}", of.get(key)
-    # What no permission is for.
+    # No permission is for these.
     for stray in ("PUT/users/1", "POST/users/1/token", "DELETE/sessions/1", "GET/authorize", "POST/deauthorize"):
         yield f"{API}{stray}", None
     yield API.replace("a1b2c3d4e5", "another") + "GET/users", None
@@ -151,7 +151,7 @@ def policies_as_files_open_the_same(subject):
     return problems
 
 
-# What each way of taking the role has to look like, whole.
+# The statement of each way of taking the role, whole.
 TRUSTS = (
     (
         BY_PRINCIPALS,

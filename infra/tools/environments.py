@@ -16,7 +16,7 @@ from wiring import DATA, KEPT_DATA
 CONFIG = render.INFRA.parent / "samconfig.toml"
 POLICY = render.INFRA / "data-policy.json"
 
-# What somebody may take for an output of the data's stack.
+# Values that somebody may take for outputs of the data's stack.
 NO_DATA = {
     "GrantsTableName": "arn:aws:dynamodb:eu-central-1:123456789012:table/grants",
     "GrantsStreamArn": "arn:aws:dynamodb:eu-central-1:123456789012:table/grants",

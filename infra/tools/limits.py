@@ -339,7 +339,7 @@ def event_patterns_are_not_too_long(template):
 
 @limited("an import takes what has a DeletionPolicy, by its type's primary identifier, and makes nothing else", IMPORT, DATA_RULES)
 def the_data_can_be_imported(template):
-    """What adopt.py writes for a stack of before."""
+    """adopt.py writes this for a stack of before."""
     if missing := sorted(KEPT_DATA.keys() - template["Resources"].keys()):
         return [f"{name} is not there" for name in missing]
     given = dict.fromkeys(("GrantsTableName", "ShortLivedTableName", "DataKeyArn", "AppSecretArn", "KeyringSecretArn"), "x")

@@ -38,7 +38,7 @@ NAMES = {
 # Longer than any attribute that is neither a name of ours nor an ARN: ids, host names, addresses of
 # AWS's.
 ATTRIBUTE = "x" * 80
-# What a dynamic reference of ours becomes at most: an origin secret.
+# The longest value of a dynamic reference of ours: an origin secret.
 RESOLVED = "x" * 64
 # CloudFormation's own limit, for parameters without one.
 PARAMETER = 4_096

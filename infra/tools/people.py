@@ -26,14 +26,14 @@ BY_KEY = {"kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"
 # Three, because one may have 6,144 characters: for what holds data, and for a name or CloudFront.
 DEPLOYERS = ("deploy.json", "deploy-data.json", "deploy-domain.json")
 READS = re.compile(r"\w+:(BatchGet|Describe|Get|List|Query|Scan)\w*")
-# What opens something. A reader sees what is sealed.
+# These open something. A reader sees what is sealed.
 OPENS = {"secretsmanager:GetSecretValue"}
 # Only `dead-letters replay` reads the stream.
 REPLAYS = {"dynamodb:GetRecords", "dynamodb:GetShardIterator"}
 # The services that IAM knows by the name of another one.
 PREFIXES = {"dynamodbstreams": "dynamodb"}
 
-# What the schemas list for features that our templates do not use.
+# The schemas list these for features that our templates do not use.
 UNUSED_SERVICES = {"acm-pca", "ec2", "elasticfilesystem", "firehose", "kinesis", "payments", "s3files"}
 UNUSED = {
     "backup-storage:Mount",
@@ -178,7 +178,7 @@ def matches(pattern, action):
 
 @functools.cache
 def called_for(kind):
-    """What AWS's own schema says that making, changing and deleting a resource of this type calls."""
+    """The calls that make, change and delete a resource of this type, by AWS's own schema."""
     handlers = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", kind).schema.get("handlers", {})
     found = itertools.chain(*(entry["permissions"] for handler, entry in handlers.items() if handler != "list"))
     return {action for action in found if action.split(":")[0] not in UNUSED_SERVICES} - UNUSED
@@ -208,7 +208,7 @@ UNKNOWN = {
     "s3:getObject",
 }
 
-# What has no narrower resource: AWS does not know it yet, or asks for `*`.
+# Actions without a narrower resource: AWS does not know it yet, or asks for `*`.
 OF_EVERYTHING = {
     "backup-storage:MountCapsule",
     "acm:RequestCertificate",

@@ -74,7 +74,7 @@ STEPS = [
     watching.dead_letters,
 ]
 
-# What takes longer: `.ci/full drills` makes them.
+# `.ci/full drills` makes these, which take longer.
 DRILLS = [
     deployment.data,
     first_deployment.without_data,

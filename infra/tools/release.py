@@ -1,4 +1,4 @@
-"""What a release consists of, packed so that the same inputs give the same bytes.
+"""Packs a release so that the same inputs give the same bytes.
 
 `release.py service BUILD ARCHITECTURE OUT [SBOM]` packs what `infra/package` has left in BUILD, as
 a folder and as an archive of it: a zip for each function, and the templates that name these zips,

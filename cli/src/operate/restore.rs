@@ -164,7 +164,7 @@ impl Restore {
                 // Begun, it is carried to its end.
                 let put = match put.await {
                     Ok(put) => put,
-                    // What was replaced before is told all the same.
+                    // Accounts that were replaced before are told all the same.
                     Err(error) => {
                         let text = format!("{} could not be replaced; it can be repeated", one.user_id);
                         failure = Some(anyhow::Error::from(error).context(text));
@@ -186,7 +186,7 @@ impl Restore {
             };
             code = match (&verdict, code) {
                 (Verdict::Same, code) => code,
-                // What has to be seen to comes before what may pass.
+                // A verdict that somebody has to see to comes before one that may pass.
                 (verdict, 0 | 4) if verdict.may_pass() => 4,
                 _ => 1,
             };

@@ -355,7 +355,7 @@ impl RestoreApp {
     }
 }
 
-/// What becomes the keyring.
+/// The content that becomes the keyring.
 struct Chosen {
     text: Zeroizing<String>,
     opens: Opens,
@@ -385,7 +385,7 @@ fn choose(
         let keeps = current.is_none_or(|current| opens.has_all_of(&current.opens));
         let gains = opens.count() > current.map_or(0, |current| current.opens.count())
             || current.is_none() && values.count() == 0;
-        // What the versions open that name the deleted as this one does.
+        // Counts of the versions that name the deleted as this one does.
         let alike = rings.iter().filter(|ring| ring.names == base.names).map(|ring| ring.opens.count());
         let rank = (opens.count(), alike.max().unwrap_or(0), is_current);
         let is_better =
@@ -423,7 +423,7 @@ fn merged(
             }
         }
     }
-    // What seals now goes on, so that functions which have read the present keyring agree.
+    // The writing key stays, so that functions which have read the present keyring agree.
     if let Some(writing) = current.map(|current| current.keyring.writing()).filter(|id| known.contains(id)) {
         text = change_keyring(&text, KeyringChange::Write(writing))?;
     }

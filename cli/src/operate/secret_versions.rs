@@ -85,7 +85,7 @@ impl Versions {
     }
 }
 
-/// What a stack has sealed.
+/// All sealed values of a stack.
 pub(super) struct SealedValues {
     table: String,
     values: Vec<(UserId, Purpose, Vec<u8>)>,

@@ -37,7 +37,7 @@ struct Said {
     made: Option<Vec<&'static str>>,
     action: &'static str,
     denies: bool,
-    /// What DynamoDB says of the table of grants, and of its backups.
+    /// DynamoDB's answers about the table of grants, and its backups.
     table: Value,
     backups: &'static str,
     key: &'static str,
@@ -46,7 +46,7 @@ struct Said {
     letters: u32,
     has_bus: bool,
     is_protected: bool,
-    /// What was made to ring.
+    /// The alarms that were made to ring.
     rung: Vec<String>,
     /// Lambda's status, what is the matter if something is, and the body.
     invoked: (u16, &'static str, String),
@@ -272,7 +272,7 @@ fn answer(said: &Said, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Response
     .into_response()
 }
 
-/// What is said of the table, its key, and the way of the events.
+/// Answers about the table, its key, and the way of the events.
 fn of_data_and_events(said: &Said, uri: &Uri, target: &str, body: &str) -> Option<Response> {
     if uri.path().starts_with("/2015-03-31/event-source-mappings/mapping-1") {
         return Some(axum::Json(said.mapping.clone()).into_response());
@@ -658,7 +658,7 @@ fn the_doctor_looks_at_what_keeps_the_tokens_and_tells_the_events() {
         assert!(told.contains("\"next\""), "{told}");
         aws.say(|said| *said = well.clone());
     }
-    // What nobody lists is told by each check that needs the list, and hides no other.
+    // Each check that needs the list says that there is none, and hides no other.
     aws.say(|said| said.made = None);
     for check in ["events mapping", "dead letters", "alarms"] {
         let (level, told) = aws.examined(0, check);

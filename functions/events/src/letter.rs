@@ -1,5 +1,5 @@
-//! Dead letters: events that the bus did not take for an hour, whole, in a queue that keeps them for
-//! two weeks.
+//! Dead letters: events that the bus did not take for an hour, whole, in a queue that keeps them
+//! for two weeks.
 //!
 //! Lambda's own letters hold a place in the stream, which forgets it after a day. `threads-auth
 //! dead-letters replay` puts these on the bus again.

@@ -31,8 +31,8 @@ const ENTRIES: usize = 10;
 /// has, because batches of several shards take turns.
 const REMEMBERED: usize = 1_000;
 
-/// How long the bus is asked to take an event. Then it becomes a dead letter, so that its shard goes
-/// on.
+/// The time for which the bus is asked to take an event. Then it becomes a dead letter, so that its
+/// shard goes on.
 const TRIED_FOR: SignedDuration = SignedDuration::from_hours(1);
 
 /// The code of an event that was put, and of which EventBridge has said nothing.
@@ -53,12 +53,12 @@ pub struct Announcer {
 /// A batch under way.
 #[derive(Default)]
 struct Round {
-    /// What is put next.
+    /// The events of the next call.
     waiting: Vec<Waiting>,
     /// The first change of which the bus has refused an event.
     refused: Option<String>,
-    /// AWS's code where the bus took nothing: it is not asked again, or the function's time would be
-    /// over before old events have become letters.
+    /// AWS's code where the bus took nothing: it is not asked again, or the function's time would
+    /// be over before old events have become letters.
     away: Option<String>,
     /// Whether the queue of dead letters did not answer.
     is_queue_away: bool,

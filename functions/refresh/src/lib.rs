@@ -27,8 +27,8 @@ pub enum RefreshError {
 }
 
 /// Makes one sweep within `left`, the time that the function still has. Before the stack is
-/// configured there is nothing to refresh and nothing to try again: the report says so, and it is no
-/// sweep, so that the alarm on missed sweeps rings if it stays like that.
+/// configured there is nothing to refresh and nothing to try again: the report says so, and it is
+/// no sweep, so that the alarm on missed sweeps rings if it stays like that.
 ///
 /// # Errors
 /// When the event is malformed, or the sweep could not be made at all.

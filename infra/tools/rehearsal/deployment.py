@@ -60,7 +60,7 @@ def data_of(stack):
 
 
 def refusal(call):
-    """What AWS says to a call that it refuses."""
+    """AWS's words for a call that it refuses."""
     try:
         call()
     except botocore.exceptions.ClientError as error:
@@ -102,7 +102,7 @@ def ids_of(stack):
 
 
 def parameters(stage, **changed):
-    """What an operator sets for the service."""
+    """The parameters that an operator sets for the service."""
     origin = f"http://{stage.threads.netloc}"
     return {
         **stage.data,

@@ -65,7 +65,7 @@ def examine(stage, what, wrong, *arguments, **environment):
 
 
 def left_out(stage):
-    """What the template says of the table, and the emulator's CloudFormation leaves out."""
+    """Settings of the table that the emulator's CloudFormation leaves out."""
     dynamodb, table = client("dynamodb"), stage.outputs["GrantsTableName"]
     dynamodb.update_continuous_backups(TableName=table, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True})
     key = {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": stage.outputs["DataKeyArn"]}

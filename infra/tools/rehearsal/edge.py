@@ -40,7 +40,7 @@ def moves_in_front(stage):
     """CloudFront comes, first without being demanded. Then public routes answer nothing else, and signed ones go on."""
     sam_deploy(stage, LogLevel="DEBUG", Edge="true", EdgeOnly="false")
     expect("both ways lead in", is_answered(stage, None) and is_answered(stage, shown(stage)))
-    # What is not said stays as it was. From here on the web ACL is another's: of one that an update
+    # Other parameters stay. From here on the web ACL is another's: of one that an update
     # leaves alone, the emulator forgets the ARN.
     sam_deploy(stage, LogLevel="DEBUG", EdgeOnly="true", EdgeWebAclArn="arn:aws:wafv2:us-east-1:000000000000:global/webacl/ours/1")
     value = shown(stage)

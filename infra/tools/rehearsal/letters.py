@@ -1,4 +1,4 @@
-"""What is given up goes into a queue, and comes back from it."""
+"""Events that are given up go into a queue, and come back from it."""
 
 import base64
 import json

@@ -73,7 +73,7 @@ def people_hold_enough(stage):
 # The emulator knows a schedule and a bus by other ARNs than AWS documents, and wants the right to
 # list mappings of whoever asks for one.
 JUDGED_OTHERWISE = {"schedule", "events mapping", "event bus"}
-# What needs a secret to be looked at.
+# These checks need a secret.
 UNREADABLE = {"app secret", "keyring", "app id and secret", "tokens", "inspection", "redirect URI", "scopes"}
 
 

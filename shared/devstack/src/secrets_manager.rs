@@ -1,7 +1,7 @@
 //! A Secrets Manager endpoint, with its secrets in a file.
 //!
-//! Owns what the emulator within does otherwise than AWS: versions without a label stay, one version
-//! is the previous one, and a label is taken from nowhere but where it is.
+//! Owns what the emulator within does otherwise than AWS: versions without a label stay, one
+//! version is the previous one, and a label is taken from nowhere but where it is.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(crate) struct SecretsManager {
 /// AWS keeps so many versions that have no label.
 const UNLABELLED: usize = 100;
 
-/// What moves a label.
+/// A request that moves a label.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Move {

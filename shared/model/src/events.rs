@@ -204,8 +204,8 @@ pub fn events(id: &str, old: Option<&Grant>, new: Option<&Grant>, now: Timestamp
         .collect()
 }
 
-/// The events of a row that made no sense, and does now. If it is of the same generation, nobody has
-/// connected: the account works again.
+/// The events of a row that made no sense, and does now. If it is of the same generation, nobody
+/// has connected: the account works again.
 #[must_use]
 pub fn mended(id: &str, was: &Row, new: &Grant, now: Timestamp) -> Vec<Event> {
     let mut told = events(id, None, Some(new), now);

@@ -39,7 +39,7 @@ impl fmt::Debug for OriginProof {
 #[derive(Clone, Debug)]
 pub struct OriginSecrets(Vec<OriginProof>);
 
-/// What these secrets have to be. No part of them is in it.
+/// The form that these secrets have to have. No part of them is in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "expected secrets of {MIN_LENGTH} to {MAX_LENGTH} visible characters, with commas between, `-` for one that is not there"

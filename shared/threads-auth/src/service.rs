@@ -310,8 +310,8 @@ impl ThreadsAuth {
     }
 
     /// Copies what the table in use lacks from the table `from`, a backup of it, and replaces what
-    /// is of no use there, if `replaces`. `progress` is told after each row, with one of no use that
-    /// was left.
+    /// is of no use there, if `replaces`. `progress` is told after each row, with one of no use
+    /// that was left.
     ///
     /// # Errors
     /// When the secrets cannot be read, or DynamoDB fails.

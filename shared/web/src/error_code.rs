@@ -58,7 +58,7 @@ threads_graph::names! {
 }
 
 impl ErrorCode {
-    /// What every answer with this code says of the service, with its status.
+    /// The standing of every answer with this code, with its status.
     #[must_use]
     pub const fn standing(self) -> Standing {
         match self {

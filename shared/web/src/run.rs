@@ -85,7 +85,7 @@ pub async fn start(name: &str) -> Result<ThreadsAuth, Failure> {
 }
 
 /// Serves an HTTP function until Lambda ends the process, and counts its answers of 500 and more.
-/// What has walked around CloudFront comes no further than here.
+/// Requests that have walked around CloudFront come no further than here.
 ///
 /// # Errors
 /// When the Runtime API cannot be reached.

@@ -1,5 +1,5 @@
-//! What the status of an answer says of the service itself: one list of kinds, and the metric of those
-//! that are not fine.
+//! The standing of an answer, its meaning for the service itself: one list of kinds, and the metric
+//! of those that are not fine.
 //!
 //! Owns which answers of 500 and more are there by design. [`ErrorCode`](crate::ErrorCode) and
 //! [`Notice`](crate::pages::Notice) say of which kind each of theirs is, and have their status from
@@ -11,7 +11,7 @@ use threads_auth::Config;
 
 use crate::metrics::{Metric, emit};
 
-/// What an answer says of the service itself.
+/// The meaning of an answer for the service itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// Nothing is wrong with it: the request is answered, or it is its sender's to change.
@@ -52,7 +52,7 @@ impl Standing {
 }
 
 impl ServerError {
-    /// The outcome of an answer, if its status is 500 or more. What nobody has marked is unexpected.
+    /// The outcome of an answer, if its status is 500 or more. Without a mark it is unexpected.
     #[must_use]
     pub fn of<B>(response: &Response<B>) -> Option<Self> {
         let marked = response.extensions().get().copied().unwrap_or(Self::Unexpected);

@@ -1,4 +1,4 @@
-//! What a dead letter is: who wrote it, why, and what there is to do with it.
+//! A dead letter: its writer, its reason, and the way to replay it.
 
 use events::Letter as EventLetter;
 use jiff::Timestamp;
@@ -94,7 +94,7 @@ impl Letter {
         }
     }
 
-    /// What it holds, for people.
+    /// Its content, in words.
     pub(super) fn what(&self) -> String {
         match self {
             Self::Event(letter) => letter.entry.detail_type.clone(),

@@ -1,7 +1,7 @@
 //! The two queues of dead letters.
 //!
-//! Owns how a letter is looked at: SQS hides what it gives for a while, so whoever only looks gives it
-//! back.
+//! Owns the way to look at a letter: SQS hides what it gives for a while, so whoever only looks
+//! gives it back.
 
 use std::collections::HashSet;
 
@@ -86,7 +86,7 @@ impl Queue {
                     .filter_map(|message| self.read(message))
                     .filter(|message| seen.insert(message.id.clone())),
             );
-            // What comes again was taken so long ago that it is visible again.
+            // A letter comes again if it was taken so long ago that it is visible again.
             if taken.len() == before {
                 return Ok(taken);
             }

@@ -41,20 +41,20 @@ pub(super) struct Replay {
 }
 
 threads_graph::names! {
-    /// What became of a letter.
+    /// The end of a letter.
     enum Outcome {
         /// It is done, and the letter is deleted.
         Replayed => "replayed",
         /// It was refused again, and stays.
         Refused => "refused",
-        /// What it points at is not there any more.
+        /// The records that it points at are not there any more.
         Gone => "gone",
         /// Nobody here knows what it is.
         Unknown => "unknown",
     }
 }
 
-/// What was done so far.
+/// The letters that were worked on so far.
 #[derive(Default)]
 struct Done {
     letters: Vec<Value>,

@@ -25,7 +25,7 @@ const MOST_PAGES: usize = 200;
 const FORGOTTEN: [&str; 3] =
     ["TrimmedDataAccessException", "ResourceNotFoundException", "ExpiredIteratorException"];
 
-/// What became of a place in the stream.
+/// The end of a place in the stream.
 pub(super) enum Replayed {
     /// The function has announced all of it, or has put it into letters of its own.
     Done,

@@ -1,5 +1,5 @@
-//! Whether the service answers at its public address and, behind CloudFront, at no other, and agrees
-//! on the time.
+//! Looks whether the service answers at its public address (behind CloudFront at no other), and
+//! agrees with this machine on the time.
 
 use threads_auth_model::error_chain;
 

@@ -15,7 +15,7 @@ pub(super) struct Table {
 const DEPLOY: &str =
     "Somebody changed it by hand: deploy the stack of the table again, or change it back in DynamoDB.";
 
-/// What the table's own settings are worth.
+/// Looks at the table's own settings.
 pub(super) async fn table(deployed: &Deployed, name: &str) -> (Table, Vec<Finding>) {
     const STREAM: &str = "table stream";
     const PROTECTION: &str = "table protection";

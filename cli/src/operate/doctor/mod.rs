@@ -89,7 +89,7 @@ async fn examine(stack: &Opened, tests_alarm: bool) -> Vec<Finding> {
     findings
 }
 
-/// What only a stack on AWS has.
+/// Looks at the parts that only a stack on AWS has.
 async fn examine_aws(deployed: &Deployed, table: &str, tests_alarm: bool, findings: &mut Vec<Finding>) {
     let resources = Resources::of(deployed).await;
     findings.push(aws::version(deployed));

@@ -31,7 +31,7 @@ async fn list(deployed: &Deployed) -> Result<Vec<(String, String)>, SdkError<Lis
     let mut resources = request.into_paginator().items().send();
     let mut all = Vec::new();
     while let Some(resource) = resources.try_next().await? {
-        // What is deleted is listed too.
+        // CloudFormation lists deleted resources too.
         let is_there = resource.resource_status.is_none_or(|status| status.as_str() != "DELETE_COMPLETE");
         if is_there && let (Some(kind), Some(id)) = (resource.resource_type, resource.physical_resource_id) {
             all.push((kind, id));

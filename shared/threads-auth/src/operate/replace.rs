@@ -81,7 +81,7 @@ pub enum Verdict {
     Changing,
 }
 
-/// What goes with the row in use.
+/// A loss that comes with the replacement of the row in use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Loss {
     /// A token that was issued later.
@@ -126,7 +126,7 @@ impl Verdict {
 }
 
 impl Comparison {
-    /// What goes with the row in use.
+    /// The losses that come with the replacement of the row in use.
     #[must_use]
     pub fn losses(&self) -> Vec<Loss> {
         let (Some(present), Some(Ok(backup))) = (&self.known, &self.backup) else {

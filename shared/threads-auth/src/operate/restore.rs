@@ -48,7 +48,7 @@ pub struct RestoreReport {
 pub struct Left {
     /// The row.
     pub key: Key,
-    /// What is the matter with it.
+    /// The reason why it is of no use.
     pub spoilt: Spoilt,
     /// Whether the backup's can take its place. None without a user's id, by which to look.
     pub verdict: Option<Verdict>,

@@ -33,7 +33,7 @@ impl From<Connect> for Notice {
 }
 
 impl Notice {
-    /// What its page says of the service, with its status.
+    /// The standing of its page, with its status.
     #[must_use]
     pub fn standing(self) -> Standing {
         match self {
