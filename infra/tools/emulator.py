@@ -1,4 +1,4 @@
-"""Starts ministack with five gaps of its closed, in version 1.5.33:
+"""Starts ministack with six gaps of its closed, in version 1.5.33:
 
 API Gateway's payload format 2.0 hands a request's cookies over as a list of their own. It leaves them in the header `cookie`, where our
 functions do not look, because AWS takes them out of there.
@@ -10,13 +10,18 @@ A secret that a template gives no value has none, and asking for it finds nothin
 Dynamic references in a nested stack: it hands them on as they are written.
 
 CloudFormation imports secrets too.
+
+A deployment lets a function's invocations under way come to their end: it kills them, and whoever called gets 502.
 """
 
 import json
 import secrets
 import string
+import threading
+import time
 
 from ministack.app import main
+from ministack.core import lambda_runtime
 from ministack.services import lambda_svc, secretsmanager
 from ministack.services.cloudformation import engine, provisioners
 
@@ -59,10 +64,39 @@ def with_references(handle):
     return resolved
 
 
+invalidate, kill = lambda_svc.invalidate_worker, lambda_runtime.kill_workers
+replacing = threading.local()
+
+
+def when_replaced(*arguments, **named):
+    """`invalidate_worker`, whose workers may end the invocation that they are at."""
+    replacing.now = True
+    try:
+        invalidate(*arguments, **named)
+    finally:
+        replacing.now = False
+
+
+def at_their_end(workers):
+    busy = [worker for worker in workers if worker.in_use] if getattr(replacing, "now", False) else []
+    kill([worker for worker in workers if worker not in busy])
+    if busy:
+        # Elsewhere: what they wait for may be what this thread serves.
+        threading.Thread(target=kill_once_idle, args=(busy,), daemon=True).start()
+
+
+def kill_once_idle(workers):
+    while any(worker.in_use for worker in workers):
+        time.sleep(0.02)
+    kill(workers)
+
+
 distribution = provisioners._RESOURCE_HANDLERS["AWS::CloudFront::Distribution"]
 for verb in ("create", "update"):
     distribution[verb] = with_references(distribution[verb])
 lambda_svc._execute_function_with_config_scope = with_cookies
+lambda_svc.invalidate_worker = when_replaced
+lambda_runtime.kill_workers = at_their_end
 secret["create"] = with_value
 secret["import"] = imported
 
