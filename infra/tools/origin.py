@@ -1,10 +1,12 @@
-"""Rules on the secret by which the functions know CloudFront: it is the same on both sides, of the same
-version, and only public functions ask for it."""
+"""Rules on what changes with CloudFront: the secret by which the functions know it is the same on both
+sides, of the same version, and only public functions ask for it; and backends have an address that
+answers before and after."""
 
 import re
 
 import render
 import wiring
+from limits import holds
 
 # Our own code says the header's name.
 REQUEST = render.INFRA.parent / "shared/web/src/request.rs"
@@ -56,12 +58,35 @@ def the_origin_secret_is_made_with_the_edge(template):
     secret = template["Resources"].get("OriginSecret", {"Properties": {}})
     generator = secret["Properties"].get("GenerateSecretString", {})
     problems = []
-    if secret.get("Condition") != "HasEdge" or "SecretString" in secret["Properties"]:
-        problems.append("it is there without Edge, or has a value in the template")
+    # Its versions are its own: while one is named, it has to be this secret.
+    stays = {"Fn::Or": [{"Condition": "HasEdge"}, {"Fn::Not": [{"Fn::Equals": [{"Ref": "OriginSecretVersion"}, ""]}]}]}
+    if secret.get("Condition") != "HasOriginSecret" or template["Conditions"].get("HasOriginSecret") != stays:
+        problems.append("it is there unasked, or goes with Edge while a version of it is named")
+    if "SecretString" in secret["Properties"]:
+        problems.append("it has a value in the template")
     if (generator.get("SecretStringTemplate"), generator.get("GenerateStringKey")) != ('{"accept":"-"}', "send"):
         problems.append(f"it begins as {generator}")
     if not 32 <= generator.get("PasswordLength", 0) <= 64 or generator.get("ExcludePunctuation") is not True:
         problems.append("the functions do not take what is generated")
+    return problems
+
+
+def backends_can_move_before_the_edge_does(template):
+    """A signature names its host, and CloudFront hands on another one. So the API's own address can be
+    open beside the domain, and then it is what ApiUrl says, with Edge or without."""
+    closes = template["Resources"]["Api"]["Properties"]["DisableExecuteApiEndpoint"]["Fn::If"]
+    told = template["Outputs"]["ApiUrl"]["Value"]["Fn::If"]
+    problems = [f"ApiUrl goes by {told[0]}, and the address by {closes[0]}"] if told[0] != closes[0] else []
+    if told[1:] != [{"Fn::Sub": "https://${DomainName}"}, {"Fn::GetAtt": ["Api", "ApiEndpoint"]}]:
+        problems.append(f"ApiUrl is {told[1:]}")
+    defaults = {name: str(of.get("Default", "")) for name, of in template["Parameters"].items()}
+    for domain in ("", "auth.example.com"):
+        for edge in ("false", "true"):
+            for stays in ("false", "true"):
+                given = defaults | {"DomainName": domain, "Edge": edge, "ApiAddress": stays, "Conditions": template["Conditions"]}
+                expected = (domain, edge, stays) == ("auth.example.com", "false", "false")
+                if holds({"Condition": closes[0]}, given) != expected:
+                    problems.append(f"with {domain or 'no domain'}, Edge={edge}, ApiAddress={stays} it is {'open' if expected else 'closed'}")
     return problems
 
 
@@ -90,6 +115,7 @@ RULES = [
     public_functions_demand_the_origin_secret,
     the_edge_is_given_the_same_secret,
     the_origin_secret_is_made_with_the_edge,
+    backends_can_move_before_the_edge_does,
     nothing_of_the_secret_can_be_read_off_the_stack,
 ]
 EDGE_RULES = [cloudfront_shows_the_origin_secret, nothing_of_the_secret_can_be_read_off_the_stack]
