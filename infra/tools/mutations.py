@@ -1122,6 +1122,52 @@ def _(mutant):
     mutant["Types"].append("AWS::StepFunctions::StateMachine")
 
 
+
+
+@breaks(DEPLOYS, "deployers who may not change what the access log goes to", F)
+def _(mutant):
+    statement(mutant, "deploy.json", "WhatHasNoName")["Action"].remove("logs:UpdateLogDelivery")
+
+
+def statement(mutant, name, sid):
+    return next(one for one in mutant["Files"][name]["Statement"] if one["Sid"] == sid)
+
+
+def on_another(rule, what, name, sid, former, resource):
+    """Registers a mutation of what a statement is about."""
+
+    @breaks(rule, what, F)
+    def _(mutant):
+        changed = statement(mutant, name, sid)
+        changed["Resource"] = json.loads(json.dumps(changed["Resource"]).replace(former, resource))
+
+
+REACH = "deployers_reach_what_is_made"
+on_another(REACH, "functions that are called otherwise", "deploy.json", "Functions", "function:{Stack}-", "function:{Stack}_")
+on_another(REACH, "a group of schedules with a hyphen", "deploy.json", "Schedules", "schedule-group/{Stack}", "schedule-group/{Stack}-*")
+on_another(REACH, "an edge whose stack is called otherwise", "deploy.json", "Stacks", "-EdgeStack-", "-Edge-")
+on_another(REACH, "a secret that is called like its stack", "deploy-data.json", "Secrets", "secret:*App", "secret:{Stack}-App")
+on_another(REACH, "a vault that is called like its stack", "deploy-data.json", "Backups", "backup-vault:*", "backup-vault:{Stack}-*")
+
+
+@breaks(REACH, "messages that nobody may give the stack's tags", F)
+def _(mutant):
+    statement(mutant, "deploy-data.json", "Messages")["Action"].remove("events:TagResource")
+
+
+@breaks(REACH, "a type of resource without an ARN", F)
+def _(mutant):
+    mutant["Types"].append("AWS::StepFunctions::StateMachine")
+
+
+OPERATED = "operators_reach_what_is_made"
+on_another(OPERATED, "operators of other queues", "operate.json", "ReadAndEmptyQueues", "{Stack}-*", "{Stack}-Dead*")
+on_another(OPERATED, "readers of a schedule without its group", "read.json", "LookAtTheSchedule", "{Stack}/*", "{Stack}-*")
+LEAVES = "whoever_deploys_the_service_leaves_its_data"
+on_another(LEAVES, "every stack whose name begins alike", "deploy.json", "Stacks", "-EdgeStack-", "-")
+on_another(LEAVES, "every secret", "deploy.json", "OriginSecret", "*OriginSecret-", "*Secret-")
+in_file(LEAVES, "tables for whoever deploys the service", "deploy.json", grant(["dynamodb:DeleteTable"], "arn:{Partition}:dynamodb:{Region}:{Account}:table/{Stack}-*"))
+in_file(LEAVES, "keys that whoever deploys a name may delete", "deploy-domain.json", grant(["kms:ScheduleKeyDeletion"], "arn:{Partition}:kms:{Region}:{Account}:key/*"))
 HOLD = "people_hold_what_is_named"
 in_file(HOLD, "every role of the account", "deploy.json", grant(["iam:PutRolePolicy"]))
 in_file(HOLD, "every action", "deploy.json", grant(["*"], "arn:{Partition}:sqs:{Region}:{Account}:{Stack}-*"))
