@@ -260,6 +260,11 @@ def _(mutant):
     del mutant["Config"]["staging"]["deploy"]["parameters"]["capabilities"]
 
 
+@breaks(CAN, "an environment that may not expand SAM's template", E)
+def _(mutant):
+    mutant["Config"]["prod"]["deploy"]["parameters"]["capabilities"] = "CAPABILITY_IAM"
+
+
 @breaks("nothing_shadows_global", "parameters that a guided deployment has written", E)
 def _(mutant):
     mutant["Config"]["prod"]["deploy"]["parameters"]["parameter_overrides"] = "Architecture=arm64"

@@ -1,6 +1,6 @@
-"""Rules on what changes with CloudFront: the secret by which the functions know it is the same on both
-sides, of the same version, and only public functions ask for it; and backends have an address that
-answers before and after."""
+"""Rules on what changes with CloudFront: the secret by which the functions know it is the same on
+both sides, of the same version, and only public functions ask for it; and backends have an address
+that answers before and after."""
 
 import re
 
@@ -72,8 +72,8 @@ def the_origin_secret_is_made_with_the_edge(template):
 
 
 def backends_can_move_before_the_edge_does(template):
-    """A signature names its host, and CloudFront hands on another one. So the API's own address can be
-    open beside the domain, and then it is what ApiUrl says, with Edge or without."""
+    """A signature names its host, and CloudFront hands on another one. So the API's own address can
+    be open beside the domain, and then it is what ApiUrl says, with Edge or without."""
     match template["Resources"]["Api"]["Properties"]["DisableExecuteApiEndpoint"]:
         case {"Fn::If": [str(condition), True, False]}:
             pass

@@ -89,8 +89,8 @@ UNUSED = {
     "secretsmanager:RemoveRegionsFromReplication",
     "secretsmanager:ReplicateSecretToRegions",
 }
-# No resource type says these: SAM's own calls, its bucket, what a dynamic reference, a stream and an
-# encrypted table need, and what switches an access log on:
+# No resource type says these: SAM's own calls, its bucket, what a dynamic reference, a stream and
+# an encrypted table need, and what switches an access log on:
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-logging.html
 BESIDE = {
     "cloudformation:CreateChangeSet",
@@ -306,7 +306,7 @@ def deployers_reach_what_is_made(subject):
         for id, arn, wanted in things(file, stack):
             if len(re.split("[:/]", arn)[-1]) > longest.GENERATED.get(made_by(file)[id][0], len(arn)):
                 problems.append(f"CloudFormation cuts the name of {id} of {file}: {arn}")
-            # CloudFormation reads a secret that it has made up itself, and of the data it makes up none.
+            # CloudFormation reads a secret that it has made up, and of the data it makes up none.
             wanted = wanted - OPENS if file == "data.yaml" else wanted
             problems += [
                 f"{action} does not reach {id} of {file}: {arn}"
@@ -329,8 +329,8 @@ def operators_reach_what_is_made(subject):
 
 
 def whoever_deploys_the_service_leaves_its_data(subject):
-    """Without deploy-data.json nobody deletes or changes a table, a key, a secret or a backup, nor the
-    stack that they are in."""
+    """Without deploy-data.json nobody deletes or changes a table, a key, a secret or a backup, nor
+    the stack that they are in."""
     files = ("deploy.json", "deploy-domain.json")
     kinds = set(wiring.KEPT_DATA.values()) | {"AWS::Backup::BackupVault", "AWS::Backup::BackupPlan", "AWS::Events::Rule"}
     data = [(id, arn, wanted) for id, arn, wanted in things("data.yaml", "{Stack}-data") if made_by("data.yaml")[id][0] in kinds]

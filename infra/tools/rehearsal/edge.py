@@ -4,7 +4,7 @@ import json
 
 from .backends import signed
 from .deployment import sam_deploy
-from .stage import ENDPOINT, STACK, call, client, expect
+from .stage import DOMAIN, ENDPOINT, STACK, call, client, expect
 
 HEADER = "x-threads-auth-origin"
 
@@ -36,10 +36,24 @@ def is_answered(stage, value):
     return is_known
 
 
+def backends_move(stage):
+    """The API's own address opens beside the domain, and is what ApiUrl says: backends that sign for
+    either get tokens."""
+    before = stage.outputs["ApiUrl"]
+    sam_deploy(stage, LogLevel="DEBUG", ApiAddress="true")
+    expect("another ApiUrl", before == f"https://{DOMAIN}" and ".execute-api." in stage.outputs["ApiUrl"], (before, stage.outputs["ApiUrl"]))
+    for host in ({}, {"host": f"{stage.outputs['ApiId']}.execute-api.localhost"}):
+        answer = signed(stage, stage.tokens, "GET", f"/users/{stage.ada}/token", **host)
+        expect("a token", answer.status == 200, (host, answer.status))
+        stage.canaries.append(answer.json()["access_token"])
+    stage.api_url = stage.outputs["ApiUrl"]
+
+
 def moves_in_front(stage):
     """CloudFront comes, first without being demanded. Then public routes answer nothing else, and signed ones go on."""
     sam_deploy(stage, LogLevel="DEBUG", Edge="true", EdgeOnly="false")
     expect("both ways lead in", is_answered(stage, None) and is_answered(stage, shown(stage)))
+    expect("backends stay where they are", stage.outputs["ApiUrl"] == stage.api_url, stage.outputs["ApiUrl"])
     # Other parameters stay. From here on the web ACL is another's: of one that an update
     # leaves alone, the emulator forgets the ARN.
     sam_deploy(stage, LogLevel="DEBUG", EdgeOnly="true", EdgeWebAclArn="arn:aws:wafv2:us-east-1:000000000000:global/webacl/ours/1")
@@ -80,9 +94,24 @@ def update(version):
     cloudformation.get_waiter("stack_update_complete").wait(StackName=STACK, WaiterConfig={"Delay": 1})
 
 
-def goes(stage):
-    """Without CloudFront nothing is demanded, and no secret of it is left."""
+def comes_again(stage):
+    """After a change of its secret CloudFront goes and comes again by one parameter, and is known by
+    the secret that it had."""
+    value, secret = shown(stage), stage.outputs["OriginSecretArn"]
     sam_deploy(stage, LogLevel="DEBUG", Edge="false")
+    expect("nothing is demanded", is_answered(stage, None) and not stage.environment("Callback")["ORIGIN_SECRETS"])
+    expect("backends stay where they are", stage.outputs["ApiUrl"] == stage.api_url, stage.outputs["ApiUrl"])
+    sam_deploy(stage, LogLevel="DEBUG", Edge="true")
+    expect("the same secret", (shown(stage), stage.outputs["OriginSecretArn"]) == (value, secret), secret)
+    expect("through it alone everything is answered", is_answered(stage, value) and not is_answered(stage, None))
+
+
+def goes(stage):
+    """Without CloudFront nothing is demanded, and no secret of it is left. The API's own address
+    closes again."""
+    # SAM takes an empty value in quotation marks only.
+    sam_deploy(stage, LogLevel="DEBUG", Edge="false", ApiAddress="false", OriginSecretVersion='""')
+    expect("the former ApiUrl", stage.outputs["ApiUrl"] == f"https://{DOMAIN}", stage.outputs["ApiUrl"])
     expect("no secret", "OriginSecretArn" not in stage.outputs and not stage.environment("Callback")["ORIGIN_SECRETS"], stage.outputs.keys())
     answer = signed(stage, stage.tokens, "GET", "/users")
     expect("the domain leads to the API again", answer.status == 200, answer.status)
