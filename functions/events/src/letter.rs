@@ -50,6 +50,7 @@ impl Letters {
             .region(Region::new(config.aws.region.clone()))
             .credentials_provider(config.aws.credentials.clone())
             .timeout_config(config.aws.timeouts.clone())
+            .stalled_stream_protection(aws::no_stalls())
             .http_client(aws::http_client(http));
         builder.set_endpoint_url(config.aws.sqs_url.clone());
         Some(Self { client: aws_sdk_sqs::Client::from_conf(builder.build()), queue })

@@ -313,6 +313,7 @@ fn eventbridge_config(config: &Config, http: &HttpClient) -> aws_sdk_eventbridge
         .region(aws_sdk_eventbridge::config::Region::new(config.aws.region.clone()))
         .credentials_provider(config.aws.credentials.clone())
         .timeout_config(config.aws.timeouts.clone())
+        .stalled_stream_protection(aws::no_stalls())
         .http_client(aws::http_client(http));
     builder.set_endpoint_url(config.aws.eventbridge_url.clone());
     builder.build()
