@@ -451,7 +451,7 @@ fn letters_stay_hidden_while_they_are_replayed() {
     }
 }
 
-/// A letter that another command has by now is left to it, with all that must not overtake it.
+/// A letter that another command has is left to it, and people are told that it is there.
 #[test]
 fn a_letter_in_other_hands_is_left_to_them() {
     let aws = Aws::new();
@@ -464,6 +464,10 @@ fn a_letter_in_other_hands_is_left_to_them() {
         assert_eq!(run_json(&aws, command)["hidden"], 1);
     }
     assert!(aws.announced().is_empty());
+    // What nobody else has is replayed all the same.
+    aws.event("two", "2", "2");
+    let told = run_json(&aws, "replay");
+    assert_eq!((aws.announced(), &told["hidden"]), (vec!["2:account.refreshed".to_owned()], &json!(1)));
 }
 
 fn run_json(aws: &Aws, command: &str) -> Value {

@@ -101,6 +101,7 @@ impl Show {
             for which in Which::ALL {
                 let queue = Queue::of(deployed, which)?;
                 let (messages, is_whole) = queue.take(&came).await;
+                hidden += queue.hidden_beside(messages.len()).await;
                 queue.give_back(&messages.iter().collect::<Vec<_>>()).await;
                 is_whole?;
                 for message in &messages {
@@ -109,10 +110,6 @@ impl Show {
                     let age = replay::age(message.sent_at, stack.now());
                     let whose = letter.about().join(" ");
                     lines.push(format!("{which}  {age}  {}  {whose}  {}", letter.what(), letter.why()));
-                }
-                if messages.is_empty() {
-                    // Who may not count them is told of none.
-                    hidden += queue.count().await.map_or(0, |count| count.hidden);
                 }
             }
             Ok((letters, lines, hidden))

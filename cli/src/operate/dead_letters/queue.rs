@@ -211,6 +211,12 @@ impl Queue {
         Ok(Count { visible: number(visible).unwrap_or(0), hidden: number(hidden).unwrap_or(0) })
     }
 
+    /// About how many letters others have taken, beside ours. Who may not count is told of none.
+    pub(super) async fn hidden_beside(&self, ours: usize) -> u64 {
+        let hidden = self.count().await.map_or(0, |count| count.hidden);
+        hidden.saturating_sub(u64::try_from(ours).unwrap_or(u64::MAX))
+    }
+
     /// Deletes all letters.
     pub(super) async fn purge(&self) -> Result<()> {
         let Err(error) = self.client.purge_queue().queue_url(&self.url).send().await else {

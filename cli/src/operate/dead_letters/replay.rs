@@ -41,7 +41,7 @@ const FOREIGN: &str = "it names the stream of another table";
 
 An event is put on the bus as it was, under the id and with the time that it had, and its letter is deleted once the bus has taken it; what is refused stays, and the later events of that account with it. Each account's events are put in the order in which they happened, but the app may know newer ones by now: it tells by their \"time\", or asks for the account. It may also get an event twice: it tells by the \"id\".
 
-A letter of Lambda's has only a place in the table's stream: the records are read there, within 24 hours of the change, and handed to the events function. For sweeps, one sweep is made by the deployed function, and the letters are deleted if it is made. All of it can be repeated. Ctrl-C ends it after the letters or the sweep under way.
+A letter of Lambda's has only a place in the table's stream: the records are read there, within 24 hours of the change, and handed to the events function. For sweeps, one sweep is made by the deployed function, and the letters are deleted if it is made. All of it can be repeated. Ctrl-C ends it after the letters or the sweep under way. Two replays at once share the letters, and keep no order between them.
 
 Exit codes: 1 if a letter cannot be replayed any more, 4 if the rest is to be tried again later.
 
@@ -79,7 +79,7 @@ struct Done {
     replayed: HashSet<String>,
     /// How many letters nobody has come to.
     left: usize,
-    /// About how many letters another command has, where there were no others.
+    /// About how many letters another command has.
     hidden: u64,
 }
 
@@ -167,6 +167,7 @@ async fn replay_queue(
     let queue = Queue::of(deployed, which)?;
     // All of it first: SQS gives letters in no order.
     let (taken, is_whole) = queue.take(came).await;
+    done.hidden += queue.hidden_beside(taken.len()).await;
     let mut letters: Vec<_> = taken.iter().map(|message| (Letter::read(message), message)).collect();
     letters.sort_by(|(one, _), (other, _)| one.order().cmp(&other.order()));
     let told_before = done.letters.len();
@@ -180,10 +181,6 @@ async fn replay_queue(
     done.left += taken.len() - (done.letters.len() - told_before);
     let left: Vec<_> = taken.iter().filter(|message| !done.replayed.contains(&message.id)).collect();
     queue.give_back(&left).await;
-    if taken.is_empty() {
-        // Who may not count them is told of none.
-        done.hidden += queue.count().await.map_or(0, |count| count.hidden);
-    }
     worked
 }
 
@@ -220,7 +217,7 @@ impl Round<'_> {
                 Letter::Event(_) if letter.about().iter().any(|user_id| self.held.contains(user_id)) => {
                     self.done.note(message, letter, Outcome::Refused, OVERTAKES);
                 }
-                Letter::Event(_) if self.put.contains(&letter.event_id().to_string()) => {
+                Letter::Event(_) if letter.event_id().as_str().is_some_and(|id| self.put.contains(id)) => {
                     self.done.note(message, letter, Outcome::Replayed, "");
                     self.queue.delete(&[*message]).await?;
                 }
@@ -260,7 +257,7 @@ impl Round<'_> {
                 Some((None, _)) => {
                     // Noted first: it was put, whatever becomes of its letter.
                     self.done.note(message, letter, Outcome::Replayed, "");
-                    self.put.insert(letter.event_id().to_string());
+                    self.put.extend(letter.event_id().as_str().map(str::to_owned));
                     put.push(message);
                 }
                 Some((Some(code), words)) => {
