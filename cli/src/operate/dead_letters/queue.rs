@@ -103,13 +103,12 @@ impl Queue {
                 }
             };
             for message in messages.into_iter().filter_map(|message| self.read(message)) {
-                match seen.get(&message.id) {
-                    // It was taken so long ago that it came again: only the newest receipt is good.
-                    Some(place) => taken[*place] = message,
-                    None => {
-                        seen.insert(message.id.clone(), taken.len());
-                        taken.push(message);
-                    }
+                // It comes again if it was taken long ago: only the newest receipt is good.
+                let place = *seen.entry(message.id.clone()).or_insert(taken.len());
+                if let Some(older) = taken.get_mut(place) {
+                    *older = message;
+                } else {
+                    taken.push(message);
                 }
             }
             if taken.len() == before {
