@@ -10,7 +10,7 @@ use crate::fixture::{Browser, Reply, calls, rows, stack};
 use crate::iam;
 
 /// Paths that people and robots ask for.
-const OF_PEOPLE: [&str; 15] = [
+const OF_PEOPLE: [&str; 14] = [
     "/nowhere",
     "/robots.txt",
     "/favicon.ico",
@@ -25,10 +25,9 @@ const OF_PEOPLE: [&str; 15] = [
     "/usersx",
     "/sessionsx/a",
     "/Users",
-    "/%75sers/a",
 ];
 /// Paths that programs call.
-const OF_PROGRAMS: [&str; 7] = [
+const OF_PROGRAMS: [&str; 8] = [
     "/sessions/",
     "/sessions/a/b/c",
     "/sessions/a/complete/",
@@ -36,6 +35,8 @@ const OF_PROGRAMS: [&str; 7] = [
     "/users/a/",
     "/users//token",
     "/users/a/b/c",
+    // No route as it was sent, and a path of theirs once it is decoded.
+    "/%75sers/a",
 ];
 
 /// A page for people, JSON for programs, and no headers that would let another site in.
