@@ -12,6 +12,7 @@ use serde_json::json;
 
 use self::letter::Letter;
 use self::on_aws::deployed;
+pub(in crate::operate) use self::queue::letters_in;
 use self::queue::{Queue, Which};
 use crate::operate::target::{TARGETS, Target};
 use crate::shell::interrupt::Interrupt;

@@ -5,8 +5,10 @@
 
 use std::collections::HashSet;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::error::SdkError;
+use aws_sdk_sqs::operation::get_queue_attributes::GetQueueAttributesError;
 use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
 use jiff::Timestamp;
 
@@ -138,22 +140,11 @@ impl Queue {
 
     /// About how many letters there are.
     pub(super) async fn count(&self) -> Result<u64> {
-        let (visible, hidden) = (
-            QueueAttributeName::ApproximateNumberOfMessages,
-            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
-        );
-        let asked = self
-            .client
-            .get_queue_attributes()
-            .queue_url(&self.url)
-            .attribute_names(visible.clone())
-            .attribute_names(hidden.clone());
-        let answer = asked
-            .send()
-            .await
-            .map_err(|error| failed(&error, &format!("SQS does not count the letters of {}", self.which)))?;
-        let number = |name| answer.attributes()?.get(&name)?.parse::<u64>().ok();
-        Ok(number(visible).unwrap_or(0) + number(hidden).unwrap_or(0))
+        let which = self.which;
+        let count = letters_in(&self.client, &self.url).await;
+        let count =
+            count.map_err(|error| failed(&error, &format!("SQS does not count the letters of {which}")))?;
+        count.with_context(|| format!("SQS does not say how many letters of {which} there are"))
     }
 
     /// Deletes all letters.
@@ -163,4 +154,19 @@ impl Queue {
             .map_err(|error| failed(&error, &format!("SQS does not purge the letters of {}", self.which)))?;
         Ok(())
     }
+}
+
+/// About how many letters are in a queue, those that somebody looks at just now too, if SQS says.
+pub(in crate::operate) async fn letters_in(
+    client: &Client,
+    url: &str,
+) -> Result<Option<u64>, SdkError<GetQueueAttributesError>> {
+    let counted = [
+        QueueAttributeName::ApproximateNumberOfMessages,
+        QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+    ];
+    let asked = client.get_queue_attributes().queue_url(url).set_attribute_names(Some(counted.to_vec()));
+    let answer = asked.send().await?;
+    let number = |name| answer.attributes()?.get(name)?.parse::<u64>().ok();
+    Ok(counted.iter().map(number).sum())
 }
