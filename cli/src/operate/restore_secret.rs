@@ -100,8 +100,8 @@ struct RestoreKeyring {
   threads-auth restore-secret app --version 8b8ae1c6-2f2c-4f6b-9c0a-3e1d5c0f4a77 --profile prod
 
 If the secret was deleted, that is taken back first, and a current version that makes sense stays. Otherwise the version before it becomes \
-current again that makes sense, or the one that is named, once Meta has confirmed that its id and its secret belong together. If the versions \
-are of several apps, it is refused unless as many of the stored tokens open for its app as for any, with whatever keyring there was.
+current again that makes sense, or the one that is named, once Meta has confirmed that its id and its secret belong together. It is refused \
+unless as many of the stored tokens open for its app as for any, with whatever keyring there was. If none opens for any, nobody can tell.
 
 {TARGETS}"))]
 struct RestoreApp {
@@ -342,10 +342,10 @@ impl RestoreApp {
 async fn refuse_another_app(stack: &Opened, versions: &Versions, wanted: &AppCredentials) -> Result<()> {
     let apps = versions.all.iter().filter_map(credentials).map(|app| (app.app_id.clone(), app));
     let apps: BTreeMap<_, _> = apps.collect();
-    if apps.len() < 2 {
+    let values = SealedValues::of(stack).await?;
+    if values.count() == 0 && apps.len() < 2 {
         return Ok(());
     }
-    let values = SealedValues::of(stack).await?;
     let keyrings = Versions::of(&stack.secrets_manager(), &stack.service.config().keyring_secret_id).await?;
     let keyrings = keyrings.all.iter().filter_map(|version| keyring_of(version).ok());
     let keyrings: Vec<_> = keyrings.map(|(_, keyring)| Arc::new(keyring)).collect();
@@ -366,10 +366,10 @@ async fn refuse_another_app(stack: &Opened, versions: &Versions, wanted: &AppCre
             Ok(())
         }
         _ if keyrings.is_empty() => usage(
-            "the versions are of several apps, and without a keyring nobody can tell whose the accounts are: `threads-auth restore-secret keyring` comes first, and brings it back if it was deleted",
+            "without a keyring nobody can tell whose the accounts are: `threads-auth restore-secret keyring` comes first, and brings it back if it was deleted",
         ),
         _ => usage(format!(
-            "the versions are of several apps, and for none of them does any of {} tokens open, so that nobody can tell whose the accounts are: the current version stays. If you know it, `threads-auth configure --replace-app` writes the app's id and secret",
+            "for no app that a version is of does any of {} tokens open, so that nobody can tell whose the accounts are: the current version stays. If you know it, `threads-auth configure --replace-app` writes the app's id and secret",
             values.count()
         )),
     }

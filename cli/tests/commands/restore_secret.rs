@@ -222,6 +222,32 @@ fn the_secret_of_another_app_does_not_come_back_for_one_that_makes_no_sense() {
 }
 
 #[test]
+fn an_app_of_which_nothing_opens_does_not_come_back() {
+    let stack = Stack::new();
+    let keyring = stack.local.secret(&stack.keyring);
+    let good = stack.local.secret(&stack.app);
+    let other_app = good.replace("\"app_id\":\"", "\"app_id\":\"9");
+    assert_ne!(good, other_app);
+    // All that the secrets have held is of another app.
+    let client = stack.local.secrets();
+    let made_anew = async {
+        client
+            .delete_secret()
+            .secret_id(&stack.app)
+            .force_delete_without_recovery(true)
+            .send()
+            .await
+            .unwrap();
+        client.create_secret().name(&stack.app).secret_string(&other_app).send().await.unwrap();
+    };
+    stack.local.runtime.block_on(made_anew);
+    stack.local.put_secret(&stack.app, "{}");
+    let refused = stack.restore(&["app", "--yes"], &[&keyring]);
+    refused.says(2, &["any of 1 tokens open", "nobody can tell whose"]);
+    assert_eq!(stack.local.secret(&stack.app), "{}");
+}
+
+#[test]
 fn a_former_version_that_makes_no_sense_is_passed_over() {
     let stack = Stack::new();
     stack.restore(&["app", "--yes"], &[]).says(2, &["no version before the current one", "configure"]);
