@@ -86,7 +86,7 @@ def drills(stage):
     front = Front()
     stage.behind = {"AWS_ENDPOINT_URL_CLOUDFORMATION": front.url}
     everything = {"stack", "app secret", "keyring", "app id and secret", "scopes", "tokens", "sessions", "public address"}
-    everything |= {"clock", "redirect URI", "schedule", "alarms", "key policy", "inspection", "pause", "version", "backups"}
+    everything |= {"clock", "redirect URI", "schedule", "alarms", "key policy", "inspection", "drift", "pause", "version", "backups"}
     everything |= {"table stream", "table protection", "table encryption", "data key", "stack protection"}
     everything |= {"events mapping", "event bus", "dead letters"}
     well = examine(stage, "when all is well", {}, **stage.behind)

@@ -94,29 +94,29 @@ pub(super) async fn inspections(stack: &Opened) -> Finding {
 }
 
 /// Drift at Meta, if there is an inspector to look with.
-pub(super) async fn drift(stack: &Opened) -> Option<Finding> {
+pub(super) async fn drift(stack: &Opened) -> Finding {
     const CHECK: &str = "drift";
     let app = stack.service.secrets().app(stack.now()).await;
     if app.as_ref().is_ok_and(|app| app.inspector.is_none()) {
-        return None;
+        return ok(CHECK, "is looked for with an inspector only, and there is none");
     }
     let found = match stack.service.drift(stack.now()).await {
         Ok(Some(found)) => found,
         Ok(None) => {
             let detail = "cannot be looked for: the inspector's token cannot be used";
-            return Some(warn(CHECK, detail, "First the inspection, see above."));
+            return warn(CHECK, detail, "First the inspection, see above.");
         }
         Err(_) => {
             let detail = "cannot be looked for without the secrets";
-            return Some(warn(CHECK, detail, "First the secrets, see above."));
+            return warn(CHECK, detail, "First the secrets, see above.");
         }
     };
     if found.is_empty() {
-        return Some(ok(CHECK, "Meta's page and its answers are as they were"));
+        return ok(CHECK, "Meta's page and its answers are as they were");
     }
     let next =
         "Look whether Meta has announced a change, and whether there is a newer version of this service.";
-    Some(warn(CHECK, found.join("; "), next))
+    warn(CHECK, found.join("; "), next)
 }
 
 /// Whether all that is asked for is known here. What is not may be new at Meta, or misspelt.
