@@ -86,9 +86,9 @@ fn encryption(check: &'static str, deployed: &Deployed, table: &TableDescription
 }
 
 impl Table {
-    /// The stream that is the table's now, if it has one; nothing if DynamoDB did not describe it.
-    pub(super) fn stream(&self) -> Option<Option<&str>> {
-        self.described.as_ref().map(TableDescription::latest_stream_arn)
+    /// Whether a stream is the table's now, if DynamoDB has described the table.
+    pub(super) fn has_stream(&self, stream: &str) -> Option<bool> {
+        Some(self.described.as_ref()?.latest_stream_arn() == Some(stream))
     }
 }
 

@@ -31,14 +31,13 @@ pub(super) async fn mapping(deployed: &Deployed, resources: &Resources, table: &
         };
         let on = format!("`aws lambda update-event-source-mapping --enabled --uuid {id}`");
         let result = told.last_processing_result().unwrap_or("No records processed");
-        let (source, stream) = (told.event_source_arn(), table.stream());
-        let Some(state) = told.state() else {
-            findings.push(untold(CHECK, "whether it is enabled"));
+        let (Some(state), Some(source)) = (told.state(), told.event_source_arn()) else {
+            findings.push(untold(CHECK, "whether it is enabled, and for which stream"));
             continue;
         };
+        let is_ours = table.has_stream(source);
         findings.push(match state {
-            "Enabled" if source.is_none() => untold(CHECK, "which stream it reads"),
-            "Enabled" if stream.is_some_and(|stream| stream != source) => {
+            "Enabled" if is_ours == Some(false) => {
                 let next = "The table's stream was switched off and on, or the table is another one. Deploy the stack again; if the mapping stays as it is, once without it and then with it.";
                 fail(CHECK, "reads a stream that is not the table's any more", next)
             }
@@ -46,7 +45,7 @@ pub(super) async fn mapping(deployed: &Deployed, resources: &Resources, table: &
                 let next = "The log of the events function says why. The stream keeps what was not handled for 24 hours.";
                 fail(CHECK, format!("is enabled, and does not get on: {result}"), next)
             }
-            "Enabled" if stream.is_none() => warn(
+            "Enabled" if is_ours.is_none() => warn(
                 CHECK,
                 format!("is enabled ({result}), and nobody can tell whether it reads the table's stream"),
                 "First the table stream, see above.",
