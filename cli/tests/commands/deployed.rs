@@ -604,6 +604,9 @@ fn the_doctor_looks_at_what_only_aws_has() {
 /// The check, its level, a word of it, and what is wrong.
 type Fault<'a> = (&'a str, &'a str, &'a str, &'a dyn Fn(&mut Said));
 
+/// The checks, what they say, and what is not told.
+type Silence<'a> = (&'a [&'a str], &'a str, &'a dyn Fn(&mut Said));
+
 const NEW_CHECKS: [&str; 11] = [
     "version",
     "table stream",
@@ -677,7 +680,7 @@ fn the_doctor_looks_at_what_keeps_the_tokens_and_tells_the_events() {
     }
     // What AWS or the stack does not tell is not known to be wrong, and no check goes without a word.
     let without = |said: &mut Said, name: &str| said.outputs.retain(|(output, _)| *output != name);
-    let silences: [(&[&str], &str, &dyn Fn(&mut Said)); 11] = [
+    let silences: [Silence<'_>; 11] = [
         (&["table stream", "table protection", "table encryption"], "does not tell", &|said| {
             said.table = Value::Null;
         }),
