@@ -446,6 +446,22 @@ async fn a_sweep_of_a_stack_that_nobody_has_configured_is_no_failure() {
     }
 }
 
+/// A secret that was emptied is no fresh stack's: the accounts that live wait for it.
+#[tokio::test]
+async fn a_sweep_without_the_secrets_of_its_accounts_is_a_failure() {
+    let (stack, _) = due().await;
+    let client = threads_auth_store::aws::secrets_manager(&stack.service().config().aws, &http());
+    client.create_secret().name("empty").send().await.unwrap();
+    for variable in ["APP_SECRET_ID", "KEYRING_SECRET_ID"] {
+        let mut function = Function::start_with(REFRESH, &stack, &[(variable, "empty")]).await;
+        let outcome = function.invoke(scheduled()).await;
+        let Outcome::Error(error) = outcome else { panic!("{outcome:?}") };
+        assert!(error["errorMessage"].as_str().unwrap().contains("the sweep has no secrets"), "{error}");
+        let metrics = metrics(&function.terminate().await);
+        assert!(metrics.iter().all(|line| line.get("Unconfigured").is_none()));
+    }
+}
+
 /// The outcomes of the answers of 500 and more that output counts.
 fn server_errors(output: &str) -> Vec<Value> {
     let lines = metrics(output).into_iter().filter(|line| line.get("ServerErrors").is_some());

@@ -271,9 +271,9 @@ fn next(verdict: Option<&Verdict>) -> String {
         Some(Verdict::Same) => "the backup has the same, and nothing was changed".to_owned(),
         Some(Verdict::NotInBackup) => format!("the backup does not have it: an older one may, or {CONNECT}"),
         Some(Verdict::BackupSpoilt(spoilt)) => {
-            let key = "`threads-auth restore-secret show` looks for a lost key, or ";
-            let key = if matches!(spoilt, Spoilt::DoesNotOpen(..)) { key } else { "" };
-            format!("that of the backup is of no use either ({spoilt}): an older one may be, {key}{CONNECT}")
+            const KEY: &str = "`threads-auth restore-secret show` looks for a lost key, or ";
+            let look = if matches!(spoilt, Spoilt::DoesNotOpen(..)) { KEY } else { "" };
+            format!("that of the backup is of no use either ({spoilt}): an older one may be, {look}{CONNECT}")
         }
         Some(Verdict::Deleted) => "the person had their data deleted since, and stays deleted: `threads-auth accounts delete` takes away what is left".to_owned(),
         Some(Verdict::Ended) => "it was disconnected since, and stays so: its person has to connect again".to_owned(),

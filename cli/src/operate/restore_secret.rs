@@ -4,26 +4,33 @@
 //! Refuses to take a key away that opens anything, to write over what somebody else has changed
 //! meanwhile, and to show a key or the app's secret.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
 use clap::{Args, Subcommand};
+use futures_util::TryStreamExt;
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use threads_auth_model::seal::{Keyring, KeyringChange, change_keyring};
+use threads_auth_model::{Ends, Key};
+use threads_auth_store::row;
 use threads_graph::AppCredentials;
 use zeroize::Zeroizing;
 
 use crate::operate::secret_versions::{Opens, SealedValues, Version, Versions};
-use crate::operate::secrets::{refused, stored};
+use crate::operate::secrets::{self, refused, stored};
 use crate::operate::stored_keyring::make_current;
 use crate::operate::target::{Opened, TARGETS, Target};
-use crate::shell::exit::{Stopped, later, usage};
+use crate::shell::exit::{DoneBefore, Stopped, later, usage};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::Output;
 use crate::shell::prompt::confirm;
 use crate::shell::surroundings::Surroundings;
+
+/// What is wrong with a version of the app's secret.
+const NO_APP: &str = "does not hold an app's id and secret";
 
 /// No user of Threads has this id.
 const PROBE: &str = "1";
@@ -72,7 +79,8 @@ struct Show {
 
 If the secret was deleted, that is taken back first. Every sealed token is tried with every version. What becomes current is the version \
 that opens most by itself, with every key of the present one and with each key of another that something is still sealed with. No key \
-goes that opens anything. Functions read it within five minutes. If somebody else changes the keyring at the same moment, this ends with \
+goes that opens anything. If the deleted get other names with that version, it is said how many were noted under the present ones and are \
+forgotten. Functions read it within five minutes. If somebody else changes the keyring at the same moment, this ends with \
 the exit code 4.
 
 {TARGETS}"))]
@@ -92,8 +100,8 @@ struct RestoreKeyring {
   threads-auth restore-secret app --version 8b8ae1c6-2f2c-4f6b-9c0a-3e1d5c0f4a77 --profile prod
 
 If the secret was deleted, that is taken back first, and a current version that makes sense stays. Otherwise the version before it becomes \
-current again, or the one that is named, once Meta has confirmed that its id and its secret belong together. It is refused if it is of an \
-app for which fewer of the stored tokens open.
+current again that makes sense, or the one that is named, once Meta has confirmed that its id and its secret belong together. It is refused \
+unless as many of the stored tokens open for its app as for any, with whatever keyring there was. If none opens for any, nobody can tell.
 
 {TARGETS}"))]
 struct RestoreApp {
@@ -154,7 +162,9 @@ impl Show {
         let of_app = apps.all.iter().map(|version| {
             let of = credentials(version);
             let opens = of.as_ref().zip(best).map(|(app, ring)| values.opened(app, &ring.keyring).count());
-            let why = of.is_none().then(|| "does not hold an app's id and secret".to_owned());
+            let why = of
+                .is_none()
+                .then(|| version.text.as_ref().err().cloned().unwrap_or_else(|| NO_APP.to_owned()));
             told(version, json!({"app_id": of.map(|app| app.app_id)}), opens, &values, why)
         });
         let json = json!({
@@ -178,34 +188,46 @@ impl Show {
 
 impl RestoreKeyring {
     async fn run(self, surroundings: &Surroundings) -> Result<()> {
-        let output = self.target.output;
         let mut interrupt = Interrupt::listen()?;
         let stack = interrupt.or(self.target.open(surroundings)).await?;
         let id = stack.service.config().keyring_secret_id.clone();
-        let undeleted = undelete(&stack, &id, self.yes, output).await?;
+        let undeleted = undelete(&stack, &id, self.yes, self.target.output).await?;
+        let rest = self.put_back(&stack, undeleted, &mut interrupt).await;
+        rest.map_err(|error| after_undeleting(undeleted, &id, error))
+    }
+
+    async fn put_back(&self, stack: &Opened, undeleted: bool, interrupt: &mut Interrupt) -> Result<()> {
+        let (output, id) = (self.target.output, &stack.service.config().keyring_secret_id);
         let work = async {
-            let versions = Versions::of(&stack.secrets_manager(), &id).await?;
+            let versions = Versions::of(&stack.secrets_manager(), id).await?;
+            versions.know_current()?;
             let app = stack.service.secrets().app(stack.now()).await;
             let app = app.context(
                 "tokens are bound to the app, whose secret comes first: `threads-auth restore-secret app`",
             )?;
-            Ok((versions, app, SealedValues::of(&stack).await?))
+            Ok((versions, app, SealedValues::of(stack).await?))
         };
         let (versions, app, values) = interrupt.or(Box::pin(work)).await?;
+        let unread = versions.all.iter().filter_map(|version| Some((version, version.text.as_ref().err()?)));
+        for (version, why) in unread.clone() {
+            output.warn(&format!("the version {} could not be read, and is not tried: {why}", version.id));
+        }
         let rings = rings(&versions, &values, &app.credentials);
         let current = rings.iter().find(|ring| ring.version.is_current());
         let before = current.map_or(0, |ring| ring.opens.count());
         let chosen = choose(&rings, current, &values, &app.credentials)?;
         let most = chosen.as_ref().map_or(before, |chosen| chosen.opens.count());
+        let renamed = renamed(stack, &rings, current, chosen.as_ref()).await?;
         let mut json = json!({
             "undeleted": undeleted,
+            "deletions_forgotten": renamed.map_or(0, |(_, count)| count),
             "put_back": [],
             "opened_before": before,
             "opens": most,
             "does_not_open": values.count() - most,
         });
         let opens = chosen.as_ref().map(|chosen| &chosen.opens).or(current.map(|current| &current.opens));
-        if let Some(rest) = unopened(&rings, opens, values.count() - most) {
+        if let Some(rest) = unopened(&rings, opens, values.count() - most, unread.count()) {
             output.warn(&rest);
         }
         let code = u8::from(most < values.count());
@@ -231,12 +253,17 @@ impl RestoreKeyring {
             "{before} of {} values open now, and {most} with {keys} put back.{base}",
             values.count()
         ));
+        if let Some((since, count)) = renamed.filter(|(_, count)| *count > 0) {
+            output.warn(&format!(
+                "{count} deletions and ends since {since} are noted under names that only the present keyring gives. With it they are forgotten, so that a backup would bring these people back: carry the deletions out again with `threads-auth accounts delete`, by the lists that Meta mails."
+            ));
+        }
         if !self.yes {
             let question = format!("Put {keys} back into the keyring of {}? Type yes", stack.name);
             confirm(&question, "yes", "--yes").await?;
         }
         let version = versions.current().map(|version| version.id.as_str());
-        make_current(&stack, version, &chosen.text).await?;
+        make_current(stack, version, &chosen.text).await?;
         json["put_back"] = json!(chosen.put_back);
         output.result(
             &json,
@@ -251,44 +278,40 @@ impl RestoreKeyring {
 
 impl RestoreApp {
     async fn run(self, surroundings: &Surroundings) -> Result<()> {
-        let output = self.target.output;
         let mut interrupt = Interrupt::listen()?;
         let stack = interrupt.or(self.target.open(surroundings)).await?;
         let id = stack.service.config().app_secret_id.clone();
-        let undeleted = undelete(&stack, &id, self.yes, output).await?;
+        let undeleted = undelete(&stack, &id, self.yes, self.target.output).await?;
+        let rest = self.put_back(&stack, undeleted, &mut interrupt).await;
+        rest.map_err(|error| after_undeleting(undeleted, &id, error))
+    }
+
+    async fn put_back(&self, stack: &Opened, undeleted: bool, interrupt: &mut Interrupt) -> Result<()> {
+        let (output, id) = (self.target.output, &stack.service.config().app_secret_id);
         let client = stack.secrets_manager();
-        let versions = interrupt.or(Box::pin(Versions::of(&client, &id))).await?;
+        let versions = interrupt.or(Box::pin(Versions::of(&client, id))).await?;
+        if self.version.is_none() {
+            versions.know_current()?;
+        }
         let current = versions.current();
-        let present = current.and_then(credentials);
         if undeleted
             && self.version.is_none()
-            && let Some(app) = &present
+            && let Some(app) = current.and_then(credentials)
         {
             let json = json!({"undeleted": true, "version": null, "app_id": app.app_id});
             return output.result(&json, &format!("The secret of the app {} is back.", app.app_id));
         }
-        let wanted = match &self.version {
-            Some(wanted) => versions.all.iter().find(|version| version.id == *wanted),
-            None => former(&versions),
+        let (wanted, app) = match &self.version {
+            Some(wanted) => named(&versions, wanted)?,
+            None => former(&versions, output)?,
         };
-        let Some(wanted) = wanted else {
-            return usage(
-                "there is no such version of the app's secret: `threads-auth restore-secret show` lists them",
-            );
-        };
-        if wanted.is_current() {
-            return usage("this version is the current one already");
-        }
-        let Some(app) = credentials(wanted) else {
-            return usage(format!("the version {} does not hold an app's id and secret", wanted.id));
-        };
-        self.is_of_the_accounts(&stack, &app, present.as_ref()).await?;
+        interrupt.or(Box::pin(refuse_another_app(stack, &versions, &app))).await?;
         output.note("Asking Meta whether the app id and the secret belong together …");
         let asked = stack.graph();
         let asked = async { Ok(asked.app_token(&app).await?) };
         let asked = interrupt.or(asked).await;
         asked.context(
-            "Meta does not take the app id with the secret of this version, and nothing was written",
+            "Meta does not take the app id with the secret of this version, and the current version stays",
         )?;
         if !self.yes {
             let question = format!(
@@ -297,24 +320,11 @@ impl RestoreApp {
             );
             confirm(&question, "yes", "--yes").await?;
         }
-        let moved = client
-            .update_secret_version_stage()
-            .secret_id(&id)
-            .version_stage("AWSCURRENT")
-            .set_remove_from_version_id(current.map(|version| version.id.clone()))
-            .move_to_version_id(&wanted.id)
-            .send()
-            .await;
-        match moved {
-            Ok(_) => {}
-            Err(error)
-                if matches!(error.code(), Some("InvalidParameterException" | "InvalidRequestException")) =>
-            {
-                return later(
-                    "somebody else changed the app's secret at the same moment, and it is as they left it: look at `restore-secret show`, and try again",
-                );
-            }
-            Err(error) => return Err(refused(&error, "write", &id)),
+        let from = current.map(|version| version.id.as_str());
+        if !secrets::make_current(&client, id, from, &wanted.id).await? {
+            return later(
+                "somebody else changed the app's secret at the same moment, and it is as they left it: look at `restore-secret show`, and try again",
+            );
         }
         let json = json!({"undeleted": undeleted, "version": wanted.id, "app_id": app.app_id});
         output.result(
@@ -325,33 +335,43 @@ impl RestoreApp {
             ),
         )
     }
+}
 
-    /// Accounts are bound to their app: one for which fewer tokens open is another.
-    async fn is_of_the_accounts(
-        &self,
-        stack: &Opened,
-        app: &AppCredentials,
-        present: Option<&AppCredentials>,
-    ) -> Result<()> {
-        let values = SealedValues::of(stack).await?;
-        if values.count() == 0 {
-            return Ok(());
+/// Accounts are bound to their app: one for which fewer tokens open than for that of another
+/// version, by whatever keyring there was, is not theirs.
+async fn refuse_another_app(stack: &Opened, versions: &Versions, wanted: &AppCredentials) -> Result<()> {
+    let apps = versions.all.iter().filter_map(credentials).map(|app| (app.app_id.clone(), app));
+    let apps: BTreeMap<_, _> = apps.collect();
+    let values = SealedValues::of(stack).await?;
+    if values.count() == 0 && apps.len() < 2 {
+        return Ok(());
+    }
+    let keyrings = Versions::of(&stack.secrets_manager(), &stack.service.config().keyring_secret_id).await?;
+    let keyrings = keyrings.all.iter().filter_map(|version| keyring_of(version).ok());
+    let keyrings: Vec<_> = keyrings.map(|(_, keyring)| Arc::new(keyring)).collect();
+    let opens = |app: &AppCredentials| {
+        let opened = keyrings.iter().map(|keyring| values.opened(app, keyring));
+        opened.reduce(|one, other| one.and(&other)).map_or(0, |opens| opens.count())
+    };
+    let best = apps.values().map(|app| (opens(app), &app.app_id)).max();
+    match best {
+        Some((most, best)) if most > 0 => {
+            if opens(wanted) < most {
+                return usage(format!(
+                    "{most} of {} tokens open for the app {best}, and fewer for {}: the current version stays",
+                    values.count(),
+                    wanted.app_id
+                ));
+            }
+            Ok(())
         }
-        let Ok(keyring) = stack.service.secrets().keyring(stack.now()).await else {
-            return usage(
-                "without the keyring nobody can tell whether the accounts are this app's: `threads-auth restore-secret keyring` comes first",
-            );
-        };
-        let opens = |app: &AppCredentials| values.opened(app, &keyring).count();
-        let before = present.map_or(0, opens);
-        if opens(app) < before {
-            return usage(format!(
-                "{before} of {} tokens open for the app that is there, and fewer for {}: nothing was changed",
-                values.count(),
-                app.app_id
-            ));
-        }
-        Ok(())
+        _ if keyrings.is_empty() => usage(
+            "without a keyring nobody can tell whose the accounts are: `threads-auth restore-secret keyring` comes first, and brings it back if it was deleted",
+        ),
+        _ => usage(format!(
+            "for no app that a version is of does any of {} tokens open, so that nobody can tell whose the accounts are: the current version stays. If you know it, `threads-auth configure --replace-app` writes the app's id and secret",
+            values.count()
+        )),
     }
 }
 
@@ -364,6 +384,8 @@ struct Chosen {
     is_current: bool,
     /// The ids of the keys that it has and the current one lacks.
     put_back: Vec<String>,
+    /// The names that it gives the deleted, by the probe's.
+    names: String,
 }
 
 /// The keyring that opens most without taking a key away that opens anything, if it opens more than
@@ -397,8 +419,8 @@ fn choose(
             // Another key under the same id.
             let own = base.keyring.key_ids().filter(|id| used.contains(id)).map(str::to_owned);
             let put_back = if new.is_empty() { own.collect() } else { new };
-            let base = base.version.id.clone();
-            best = Some((rank.1, Chosen { text, opens, base, is_current, put_back }));
+            let (base, names) = (base.version.id.clone(), base.names.clone());
+            best = Some((rank.1, Chosen { text, opens, base, is_current, put_back, names }));
         }
     }
     Ok(best.map(|(_, chosen)| chosen))
@@ -433,21 +455,65 @@ fn merged(
 /// Takes back that a secret was deleted: whether it was.
 async fn undelete(stack: &Opened, id: &str, yes: bool, output: Output) -> Result<bool> {
     let client = stack.secrets_manager();
-    let told = client.describe_secret().secret_id(id).send().await;
-    if told.map_err(|error| refused(&error, "find", id))?.deleted_date.is_none() {
+    let is_deleted = async || {
+        let told = client.describe_secret().secret_id(id).send().await;
+        anyhow::Ok(told.map_err(|error| refused(&error, "find", id))?.deleted_date.is_some())
+    };
+    if !is_deleted().await? {
         return Ok(false);
     }
     if !yes {
         let question = format!("The secret {id} is scheduled for deletion. Take that back? Type yes");
         confirm(&question, "yes", "--yes").await?;
     }
-    client.restore_secret().secret_id(id).send().await.map_err(|error| refused(&error, "bring back", id))?;
+    if let Err(error) = client.restore_secret().secret_id(id).send().await
+        // A second try after an answer that was lost is refused.
+        && is_deleted().await?
+    {
+        return Err(refused(&error, "bring back", id));
+    }
     output.note(&format!("The secret {id} is not deleted any more."));
     Ok(true)
 }
 
+/// The error after a secret was brought back, which stays so: whoever reads it is told that too.
+fn after_undeleting(undeleted: bool, id: &str, error: anyhow::Error) -> anyhow::Error {
+    if !undeleted {
+        return error;
+    }
+    let said = format!("the secret {id} is not deleted any more, but the rest was not done");
+    error.context(DoneBefore { said, field: "undeleted" })
+}
+
+/// How many ends of accounts, deletions too, are noted under names that only the present keyring
+/// gives, and since when it has given these, if the chosen one gives others.
+async fn renamed(
+    stack: &Opened,
+    rings: &[Ring<'_>],
+    current: Option<&Ring<'_>>,
+    chosen: Option<&Chosen>,
+) -> Result<Option<(Timestamp, u64)>> {
+    let (Some(current), Some(chosen)) = (current, chosen) else { return Ok(None) };
+    if chosen.names == current.names {
+        return Ok(None);
+    }
+    let alike = rings.iter().filter(|ring| ring.names == current.names);
+    let since = alike.map(|ring| ring.version.made_at).min().unwrap_or(current.version.made_at);
+    let store = stack.service.store();
+    let mut items = pin!(store.items(store.grants_table(), false));
+    let mut count = 0;
+    while let Some(item) = items.try_next().await.context("the deletions could not be read")? {
+        let row = row(&item);
+        let ends = Ends::of(&row);
+        let last = ends.deleted_at.max(ends.disconnected_at).max(ends.ended_at);
+        let is_noted = row.key().is_some_and(|key| Key::is_tombstone(&key));
+        count += u64::from(is_noted && last.is_some_and(|last| last >= since));
+    }
+    Ok(Some((since, count)))
+}
+
 /// Why some values do not open, if any does not.
-fn unopened(rings: &[Ring<'_>], opens: Option<&Opens>, left: usize) -> Option<String> {
+fn unopened(rings: &[Ring<'_>], opens: Option<&Opens>, left: usize, unread: usize) -> Option<String> {
     let other = rings.iter().find(|ring| opens.is_none_or(|opens| !opens.has_all_of(&ring.opens)));
     let why = match other {
         Some(ring) => format!(
@@ -455,10 +521,15 @@ fn unopened(rings: &[Ring<'_>], opens: Option<&Opens>, left: usize) -> Option<St
             ring.version.id
         ),
         None => {
-            "no version that there is opens them, and `threads-auth keyring reseal` names them".to_owned()
+            "no version that was tried opens them, and `threads-auth keyring reseal` names them".to_owned()
         }
     };
-    (left > 0).then(|| format!("{left} values do not open: {why}. Their people have to connect again."))
+    let next = if unread > 0 {
+        "One that could not be read may: try again first."
+    } else {
+        "Their people have to connect again."
+    };
+    (left > 0).then(|| format!("{left} values do not open: {why}. {next}"))
 }
 
 fn keyring_of(version: &Version) -> Result<(&str, Keyring), String> {
@@ -483,11 +554,47 @@ fn credentials(version: &Version) -> Option<AppCredentials> {
     stored(&secret)
 }
 
-/// The version before the current one: by its label, or by its time.
-fn former(versions: &Versions) -> Option<&Version> {
-    let before = |version: &&Version| version.labels.iter().any(|label| label == "AWSPREVIOUS");
-    let others = || versions.all.iter().filter(|version| !version.is_current());
-    others().find(before).or_else(|| others().find(|version| credentials(version).is_some()))
+/// The version of this id.
+fn named<'a>(versions: &'a Versions, wanted: &str) -> Result<(&'a Version, AppCredentials)> {
+    let Some(version) = versions.all.iter().find(|version| version.id == wanted) else {
+        return usage(
+            "there is no such version of the app's secret: `threads-auth restore-secret show` lists them",
+        );
+    };
+    if version.is_current() {
+        return usage("this version is the current one already");
+    }
+    match (credentials(version), &version.text) {
+        (Some(app), _) => Ok((version, app)),
+        (None, Err(why)) => later(format!("the version {wanted} could not be read: {why}")),
+        (None, Ok(_)) => usage(format!("the version {wanted} {NO_APP}")),
+    }
+}
+
+/// The version before the current one, by its label or else by its time. One that makes no sense
+/// is passed over, and said to be.
+fn former(versions: &Versions, output: Output) -> Result<(&Version, AppCredentials)> {
+    let mut others: Vec<_> = versions.all.iter().filter(|version| !version.is_current()).collect();
+    // The others stay in their order, the newest first.
+    others.sort_by_key(|version| !version.labels.iter().any(|label| label == "AWSPREVIOUS"));
+    for version in others {
+        match (credentials(version), &version.text) {
+            (Some(app), _) => return Ok((version, app)),
+            (None, Err(why)) => {
+                return later(format!(
+                    "the version {} could not be read, and may be the one: name another by --version, or try again ({why})",
+                    version.id
+                ));
+            }
+            (None, Ok(_)) => output.warn(&format!(
+                "the version {} of {} {NO_APP}, and is passed over",
+                version.id, version.made_at
+            )),
+        }
+    }
+    usage(
+        "no version before the current one holds an app's id and secret: `threads-auth configure` writes those of Meta's dashboard",
+    )
 }
 
 /// A version, for programs.

@@ -16,11 +16,9 @@ use threads_graph::{AppCredentials, UserId};
 use zeroize::Zeroizing;
 
 use super::aws_failure::failed;
-use super::secrets::refused;
+use super::secrets::{CURRENT, refused};
 use crate::operate::target::Opened;
-
-/// The label of the version that functions read.
-const CURRENT: &str = "AWSCURRENT";
+use crate::shell::exit::later;
 
 /// A secret with its versions, the newest first.
 pub(super) struct Versions {
@@ -34,7 +32,7 @@ pub(super) struct Version {
     pub(super) id: String,
     pub(super) labels: Vec<String>,
     pub(super) made_at: Timestamp,
-    /// Its content, or why it cannot be read.
+    /// Its content, or why AWS did not give it: then nobody knows what it holds.
     pub(super) text: Result<Zeroizing<String>, String>,
 }
 
@@ -62,9 +60,8 @@ impl Versions {
             let Some(version_id) = version.version_id else { continue };
             let read = client.get_secret_value().secret_id(id).version_id(&version_id).send().await;
             let text = match read {
-                Ok(answer) => {
-                    answer.secret_string.map(Zeroizing::new).ok_or_else(|| "holds no text".to_owned())
-                }
+                // What is no text makes no sense, as an empty one does.
+                Ok(answer) => Ok(Zeroizing::new(answer.secret_string.unwrap_or_default())),
                 Err(error) => Err(failed(&error, "Secrets Manager did not read it").to_string()),
             };
             let made_at = version.created_date.map_or(0, |date| date.secs());
@@ -82,6 +79,17 @@ impl Versions {
 
     pub(super) fn current(&self) -> Option<&Version> {
         self.all.iter().find(|version| version.is_current())
+    }
+
+    /// Ends a command that would put another version in the place of the current one, if nobody
+    /// knows what that holds. A secret that was deleted until now may not be read at once.
+    pub(super) fn know_current(&self) -> Result<()> {
+        match self.current().map(|version| &version.text) {
+            Some(Err(why)) => later(format!(
+                "the current version could not be read, and it stays: nobody knows what would be lost with it ({why})"
+            )),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -136,6 +144,11 @@ pub(super) struct Opens(Vec<bool>);
 impl Opens {
     pub(super) fn count(&self) -> usize {
         self.0.iter().filter(|opens| **opens).count()
+    }
+
+    /// These and those of `other`.
+    pub(super) fn and(self, other: &Self) -> Self {
+        Self(self.0.iter().zip(&other.0).map(|(one, other)| *one || *other).collect())
     }
 
     /// Whether these are all that `other` has, and perhaps more.

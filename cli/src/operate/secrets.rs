@@ -10,6 +10,9 @@ use zeroize::Zeroizing;
 
 use super::aws_failure::failed;
 
+/// The label of the version that functions read.
+pub(super) const CURRENT: &str = "AWSCURRENT";
+
 /// The content of a secret.
 pub(super) struct Value {
     pub(super) text: Zeroizing<String>,
@@ -62,6 +65,31 @@ pub(super) async fn put(client: &Client, id: &str, text: &str, once: Option<&str
         .await;
     put.map_err(|error| refused(&error, "write", id))?;
     Ok(())
+}
+
+/// Makes the version `to` of a secret the current one, if `from` still is, or if none is. Only moving
+/// the label of the current version compares: Secrets Manager refuses it when the label is not where
+/// it is moved from. Says whether it is there now, so that a lost answer is no other's change.
+pub(super) async fn make_current(client: &Client, id: &str, from: Option<&str>, to: &str) -> Result<bool> {
+    let moved = client
+        .update_secret_version_stage()
+        .secret_id(id)
+        .version_stage(CURRENT)
+        .set_remove_from_version_id(from.map(str::to_owned))
+        .move_to_version_id(to)
+        .send()
+        .await;
+    let Err(error) = moved else { return Ok(true) };
+    if value(client, id).await?.is_some_and(|value| value.version == to) {
+        return Ok(true);
+    }
+    match error.code() {
+        // The label is elsewhere, or somebody else's next version has replaced this one.
+        Some("InvalidParameterException" | "InvalidRequestException" | "ResourceNotFoundException") => {
+            Ok(false)
+        }
+        _ => Err(refused(&error, "write", id)),
+    }
 }
 
 /// Says why Secrets Manager did not do it.

@@ -2,12 +2,11 @@
 
 use anyhow::{Context, Result};
 use aws_sdk_secretsmanager::Client;
-use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
 use jiff::Timestamp;
 use threads_auth_model::seal::Keyring;
 use zeroize::Zeroizing;
 
-use crate::operate::secrets::{put, refused, value};
+use crate::operate::secrets::{self, put, refused, value};
 use crate::operate::target::Opened;
 use crate::shell::exit::later;
 
@@ -53,8 +52,7 @@ impl StoredKeyring {
     }
 
     /// Puts `text` in its place, if it is still the stack's keyring. One of two people who wrote
-    /// over the other's keyring would take away a key that seals. Only moving the label of the current
-    /// version compares: Secrets Manager refuses it when the label is not where it is moved from.
+    /// over the other's keyring would take away a key that seals.
     pub(super) async fn replace(self, stack: &Opened, text: &str) -> Result<()> {
         make_current(stack, Some(&self.version), text).await
     }
@@ -66,27 +64,13 @@ pub(super) async fn make_current(stack: &Opened, version: Option<&str>, text: &s
     let (client, id) = (stack.secrets_manager(), &stack.service.config().keyring_secret_id);
     let put = client.put_secret_value().secret_id(id).secret_string(text).version_stages(NEXT);
     let put = put.send().await.map_err(|error| refused(&error, "write", id))?;
-    let moved = client
-        .update_secret_version_stage()
-        .secret_id(id)
-        .version_stage("AWSCURRENT")
-        .set_remove_from_version_id(version.map(str::to_owned))
-        .set_move_to_version_id(put.version_id.clone())
-        .send()
-        .await;
-    let Err(error) = moved else { return Ok(()) };
-    let current = value(&client, id).await?.map(|value| value.version);
-    if current.is_some() && current == put.version_id {
-        // It was done, and only the answer got lost.
-        return Ok(());
-    }
-    match error.code() {
-        // The label is elsewhere, or somebody else's next keyring has replaced this one.
-        Some("InvalidParameterException" | "InvalidRequestException" | "ResourceNotFoundException") => later(
+    let next = put.version_id.context("Secrets Manager did not name the version that it made")?;
+    if !secrets::make_current(&client, id, version, &next).await? {
+        return later(
             "somebody else changed the keyring at the same moment, and it is as they left it: look at `keyring show`, and try again",
-        ),
-        _ => Err(refused(&error, "write", id)),
+        );
     }
+    Ok(())
 }
 
 /// The id of a key that is made at `now`.

@@ -7,6 +7,14 @@ use serde_json::json;
 
 use crate::shell::output::Output;
 
+const BEFORE_EQUALS: &str = r#"    prev="$3"
+    if [[ "${prev}" == "=" ]]; then
+        prev="${COMP_WORDS[COMP_CWORD-2]}"
+    elif [[ "${cur}" == "=" ]]; then
+        cur=""
+    fi
+"#;
+
 /// Print a script that completes these commands in a shell.
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -32,6 +40,8 @@ impl Completions {
             // nothing behind the first word: https://github.com/clap-rs/clap/issues/6421. A version
             // without the mistake has nothing to replace.
             script = script.replace("threads__subcmd__auth", "threads__auth");
+            // Bash takes a `=` for a word of its own: the option is the word before that.
+            script = script.replace("    prev=\"$3\"\n", BEFORE_EQUALS);
         }
         let output = Output::new(self.json);
         let shell = self.shell.to_string();

@@ -51,6 +51,15 @@ pub(crate) enum Stopped {
     Interrupted(u8),
 }
 
+/// A step that was done before a command failed, and stays: the failure is its cause.
+#[derive(Debug, thiserror::Error)]
+#[error("{said}")]
+pub(crate) struct DoneBefore {
+    pub(crate) said: String,
+    /// The field of the JSON that says so.
+    pub(crate) field: &'static str,
+}
+
 impl Stopped {
     /// Ends with this exit code, after a result that says it all.
     pub(crate) fn told(code: u8) -> anyhow::Result<()> {
@@ -191,7 +200,11 @@ pub(crate) fn json(error: &anyhow::Error) -> Value {
     if let Some(next) = advice(error) {
         detail["next"] = json!(next);
     }
-    json!({"message": message, "error": detail})
+    let mut told = json!({"message": message, "error": detail});
+    if let Some(done) = error.downcast_ref::<DoneBefore>() {
+        told[done.field] = json!(true);
+    }
+    told
 }
 
 /// Says if these arguments ask for JSON, although nothing else may be right about them.

@@ -42,8 +42,9 @@ struct Said {
     backups: &'static str,
     key: &'static str,
     mapping: Value,
-    /// How many letters there are.
-    letters: u32,
+    /// How many letters there are, if SQS says, and how many of them somebody looks at.
+    letters: Option<u32>,
+    hidden: u32,
     has_bus: bool,
     is_protected: bool,
     /// The alarms that were made to ring.
@@ -103,7 +104,8 @@ impl Aws {
             backups: "ENABLED",
             key: "Enabled",
             mapping: json!({"State": "Enabled", "EventSourceArn": "stream-1", "LastProcessingResult": "OK"}),
-            letters: 0,
+            letters: Some(0),
+            hidden: 0,
             has_bus: true,
             is_protected: true,
             rung: Vec::new(),
@@ -191,8 +193,8 @@ fn answer(said: &Said, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Response
             return (StatusCode::FORBIDDEN, [("x-amzn-errortype", "AccessDeniedException")], "{}")
                 .into_response();
         }
-        return axum::Json(json!({"State": said.schedule, "ScheduleExpression": "rate(15 minutes)"}))
-            .into_response();
+        let schedule = json!({"State": told(said.schedule), "ScheduleExpression": "rate(15 minutes)"});
+        return axum::Json(schedule).into_response();
     }
     let asks_for = |what: &str| headers.get("x-amz-target").is_some_and(|target| target == what);
     if asks_for("secretsmanager.GetSecretValue") {
@@ -272,6 +274,11 @@ fn answer(said: &Said, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Response
     .into_response()
 }
 
+/// Nothing where AWS leaves a member out.
+fn told(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
 /// Answers about the table, its key, and the way of the events.
 fn of_data_and_events(said: &Said, uri: &Uri, target: &str, body: &str) -> Option<Response> {
     if uri.path().starts_with("/2015-03-31/event-source-mappings/mapping-1") {
@@ -283,20 +290,29 @@ fn of_data_and_events(said: &Said, uri: &Uri, target: &str, body: &str) -> Optio
         return Some(if said.has_bus { there } else { missing("ResourceNotFoundException") });
     }
     if target == "AmazonSQS.GetQueueAttributes" {
-        let letters = if body.contains("sweep-letters") { said.letters } else { 0 };
-        let attributes = json!({"ApproximateNumberOfMessages": letters.to_string()});
+        let is_ours = body.contains("sweep-letters");
+        let mut attributes = json!({});
+        // Only what is asked for.
+        for (name, letters) in [
+            ("ApproximateNumberOfMessages", said.letters),
+            ("ApproximateNumberOfMessagesNotVisible", Some(said.hidden)),
+        ] {
+            if let (true, Some(letters)) = (body.contains(&format!("\"{name}\"")), letters) {
+                attributes[name] = json!(if is_ours { letters } else { 0 }.to_string());
+            }
+        }
         return Some(axum::Json(json!({"Attributes": attributes})).into_response());
     }
     if target == "DynamoDB_20120810.DescribeTable" {
         return Some(axum::Json(json!({"Table": said.table})).into_response());
     }
     if target == "DynamoDB_20120810.DescribeContinuousBackups" {
-        let recovery = json!({"PointInTimeRecoveryStatus": said.backups});
+        let recovery = json!({"PointInTimeRecoveryStatus": told(said.backups)});
         let told = json!({"ContinuousBackupsStatus": "ENABLED", "PointInTimeRecoveryDescription": recovery});
         return Some(axum::Json(json!({"ContinuousBackupsDescription": told})).into_response());
     }
     if target == "TrentService.DescribeKey" {
-        let told = json!({"KeyId": "1", "KeyState": said.key, "DeletionDate": 4_102_444_800_u32});
+        let told = json!({"KeyId": "1", "KeyState": told(said.key), "DeletionDate": 4_102_444_800_u32});
         return Some(axum::Json(json!({"KeyMetadata": told})).into_response());
     }
     None
@@ -588,6 +604,9 @@ fn the_doctor_looks_at_what_only_aws_has() {
 /// The check, its level, a word of it, and what is wrong.
 type Fault<'a> = (&'a str, &'a str, &'a str, &'a dyn Fn(&mut Said));
 
+/// The checks, what they say, and what is not told.
+type Silence<'a> = (&'a [&'a str], &'a str, &'a dyn Fn(&mut Said));
+
 const NEW_CHECKS: [&str; 11] = [
     "version",
     "table stream",
@@ -605,7 +624,7 @@ const NEW_CHECKS: [&str; 11] = [
 #[test]
 fn the_doctor_looks_at_what_keeps_the_tokens_and_tells_the_events() {
     let aws = Aws::new();
-    let faults: [Fault<'_>; 20] = [
+    let faults: [Fault<'_>; 21] = [
         ("version", "warn", "the stack is of 0.0.9", &|said| {
             said.outputs.last_mut().unwrap().1 = "0.0.9".to_owned();
         }),
@@ -644,7 +663,8 @@ fn the_doctor_looks_at_what_keeps_the_tokens_and_tells_the_events() {
             said.mapping["EventSourceArn"] = json!("stream-0");
         }),
         ("event bus", "fail", "it is not there", &|said| said.has_bus = false),
-        ("dead letters", "fail", "3 in sweep-letters", &|said| said.letters = 3),
+        ("dead letters", "fail", "3 in sweep-letters", &|said| said.letters = Some(3)),
+        ("dead letters", "fail", "5 in sweep-letters", &|said| (said.letters, said.hidden) = (Some(3), 2)),
         ("alarms", "warn", "if one of these rang: quiet", &|said| {
             said.alarms.push(("threads-auth-quiet", "OK", false));
             said.made.as_mut().unwrap().push("threads-auth-quiet");
@@ -656,6 +676,37 @@ fn the_doctor_looks_at_what_keeps_the_tokens_and_tells_the_events() {
         let (found, told) = aws.examined(i32::from(level == "fail"), check);
         assert!(found == level && told.contains(words), "{told}");
         assert!(told.contains("\"next\""), "{told}");
+        aws.say(|said| *said = well.clone());
+    }
+    // What AWS or the stack does not tell is not known to be wrong, and no check goes without a word.
+    let without = |said: &mut Said, name: &str| said.outputs.retain(|(output, _)| *output != name);
+    let silences: [Silence<'_>; 11] = [
+        (&["table stream", "table protection", "table encryption"], "does not tell", &|said| {
+            said.table = Value::Null;
+        }),
+        (&["events mapping"], "whether it reads the table's stream", &|said| said.table = Value::Null),
+        (&["table protection"], "does not tell", &|said| {
+            _ = said.table.as_object_mut().unwrap().remove("DeletionProtectionEnabled");
+        }),
+        (&["table encryption", "data key", "key policy"], "no output DataKeyArn", &|said| {
+            without(said, "DataKeyArn");
+        }),
+        (&["schedule"], "no output ScheduleName", &|said| without(said, "ScheduleName")),
+        (&["event bus"], "no output EventBusName", &|said| without(said, "EventBusName")),
+        (&["schedule"], "does not tell", &|said| said.schedule = ""),
+        (&["backups"], "does not tell", &|said| said.backups = ""),
+        (&["data key"], "does not tell", &|said| said.key = ""),
+        (&["events mapping"], "does not tell", &|said| said.mapping = json!({})),
+        (&["dead letters"], "does not tell", &|said| said.letters = None),
+    ];
+    for (checks, words, hides) in silences {
+        aws.say(|said| hides(said));
+        let ended = run(aws.command(&["doctor", "--json"])).json();
+        for check in checks {
+            let found = ended["checks"].as_array().unwrap().iter().find(|found| found["check"] == *check);
+            let found = found.unwrap_or_else(|| panic!("{check}: {ended}"));
+            assert!(found["level"] == "warn" && found.to_string().contains(words), "{found}");
+        }
         aws.say(|said| *said = well.clone());
     }
     // Each check that needs the list says that there is none, and hides no other.

@@ -209,6 +209,18 @@ fn a_change_whose_answer_got_lost_was_made() {
 }
 
 #[test]
+fn a_version_of_the_app_is_current_though_the_answer_got_lost() {
+    let shared = Shared::new();
+    let app = shared.local.stack.urls().app_secret_id.clone();
+    let good = shared.local.secret(&app);
+    shared.local.put_secret(&app, "{}");
+    shared.loses_an_answer.store(true, Ordering::Relaxed);
+    shared.run(&["restore-secret", "app", "--yes"]).expect(0);
+    assert!(!shared.loses_an_answer.load(Ordering::Relaxed));
+    assert_eq!(shared.local.secret(&app), good);
+}
+
+#[test]
 fn many_who_rotate_at_once_lose_no_key() {
     let shared = Shared::new();
     for round in 0..30 {

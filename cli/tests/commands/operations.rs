@@ -477,6 +477,7 @@ fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
         "tokens",
         "sessions",
         "inspection",
+        "drift",
         "pause",
         "public address",
         "redirect URI",

@@ -236,6 +236,9 @@ fn bash_completes_at_every_depth() {
     ] {
         assert_eq!(complete(line), expected, "{line}");
     }
+    // A shell breaks these into words before and behind the sign.
+    assert_eq!(complete("threads-auth accounts export --format = j"), ["jsonl"]);
+    assert_eq!(complete("threads-auth accounts export --format ="), ["jsonl", "csv"]);
     assert!(complete("threads-auth accounts list --status ").contains(&"active".to_owned()));
     // A file is one candidate, whatever is in its name.
     world.write("a file", "");

@@ -9,6 +9,7 @@ use crate::support::{Ended, text};
 const ADA: &str = "17841400000000001";
 const BEN: &str = "17841400000000002";
 const CARA: &str = "17841400000000003";
+const DORA: &str = "17841400000000004";
 
 struct Stack {
     local: Local,
@@ -104,8 +105,13 @@ fn a_keyring_in_place_of_which_another_was_made_comes_back_with_the_keys_of_both
     let other = Keyring::generate("other").unwrap();
     stack.overwrite(&other);
     stack.local.account(BEN);
+    stack.local.account(DORA);
+    stack.local.run(&["accounts", "delete", DORA, "--yes"]).expect(0);
     let done = stack.restore(&["keyring", "--yes"], &[&first, &other]);
     assert_eq!(done.json()["does_not_open"], 0, "{done:?}");
+    // What was noted under the other keyring's names is told.
+    assert_eq!(done.json()["deletions_forgotten"], 1, "{done:?}");
+    done.says(0, &["With it they are forgotten", "accounts delete"]);
     let (ring, first) = (stack.ring(), serde_json::from_str::<Value>(&first).unwrap());
     // The deleted are named as they were.
     assert_eq!(ring["tombstone"], first["tombstone"]);
@@ -171,7 +177,7 @@ fn the_secret_of_the_app_becomes_the_one_before_if_meta_takes_it() {
     assert_eq!(done.json()["app_id"], serde_json::from_str::<Value>(&good).unwrap()["app_id"]);
     assert_eq!(stack.local.secret(&stack.app), good);
     // Now the wrong one is the one before, and Meta does not take it.
-    stack.restore(&["app", "--yes"], &[]).says(1, &["nothing was written"]);
+    stack.restore(&["app", "--yes"], &[]).says(1, &["the current version stays"]);
     // One of another app opens no token.
     stack.local.put_secret(&stack.app, &with("app_id", "1111111111111111"));
     stack.local.put_secret(&stack.app, &good);
@@ -185,4 +191,95 @@ fn the_secret_of_the_app_becomes_the_one_before_if_meta_takes_it() {
         .restore(&["app", "--yes", "--version", text(current, "/version")], &[])
         .says(2, &["current one already"]);
     assert_eq!(stack.local.secret(&stack.app), good);
+}
+
+#[test]
+fn the_secret_of_another_app_does_not_come_back_for_one_that_makes_no_sense() {
+    let stack = Stack::new();
+    let good = stack.local.secret(&stack.app);
+    let mut other: Value = serde_json::from_str(&good).unwrap();
+    other["app_id"] = json!("1111111111111111");
+    stack.local.put_secret(&stack.app, &other.to_string());
+    stack.local.put_secret(&stack.app, "{}");
+    // The present one opens nothing; the first of all does, and by a keyring of before.
+    let keyring = stack.local.secret(&stack.keyring);
+    stack.overwrite("{}");
+    let refused = stack.restore(&["app", "--yes"], &[&keyring]);
+    refused.says(2, &["fewer for 1111111111111111", "the current version stays"]);
+    let shown = answer(&stack.restore(&["show"], &[&keyring]));
+    let versions = shown["app"]["versions"].as_array().unwrap();
+    let first = versions.iter().find(|one| one["labels"] == json!([])).unwrap();
+    let done = stack.restore(&["app", "--yes", "--version", text(first, "/version")], &[&keyring]);
+    assert_eq!(done.json()["version"], first["version"]);
+    assert_eq!(stack.local.secret(&stack.app), good);
+
+    // Without anything that is sealed nobody can tell.
+    stack.local.put_secret(&stack.keyring, &keyring);
+    stack.local.stack.clock().advance(std::time::Duration::from_mins(6));
+    stack.local.run(&["accounts", "delete", ADA, "--yes"]).expect(0);
+    stack.local.put_secret(&stack.app, &other.to_string());
+    stack.restore(&["app", "--yes"], &[&keyring]).says(2, &["nobody can tell whose", "--replace-app"]);
+}
+
+#[test]
+fn an_app_of_which_nothing_opens_does_not_come_back() {
+    let stack = Stack::new();
+    let keyring = stack.local.secret(&stack.keyring);
+    let good = stack.local.secret(&stack.app);
+    let other_app = good.replace("\"app_id\":\"", "\"app_id\":\"9");
+    assert_ne!(good, other_app);
+    // All that the secrets have held is of another app.
+    let client = stack.local.secrets();
+    let made_anew = async {
+        client
+            .delete_secret()
+            .secret_id(&stack.app)
+            .force_delete_without_recovery(true)
+            .send()
+            .await
+            .unwrap();
+        client.create_secret().name(&stack.app).secret_string(&other_app).send().await.unwrap();
+    };
+    stack.local.runtime.block_on(made_anew);
+    stack.local.put_secret(&stack.app, "{}");
+    let refused = stack.restore(&["app", "--yes"], &[&keyring]);
+    refused.says(2, &["any of 1 tokens open", "nobody can tell whose"]);
+    assert_eq!(stack.local.secret(&stack.app), "{}");
+}
+
+#[test]
+fn a_former_version_that_makes_no_sense_is_passed_over() {
+    let stack = Stack::new();
+    stack.restore(&["app", "--yes"], &[]).says(2, &["no version before the current one", "configure"]);
+    let good = stack.local.secret(&stack.app);
+    stack.local.put_secret(&stack.app, "{}");
+    let wrong = good.replace("sandbox-app-secret", "another-secret");
+    stack.local.put_secret(&stack.app, &wrong);
+    let done = stack.restore(&["app", "--yes"], &[]);
+    done.says(0, &["does not hold an app's id and secret, and is passed over"]).hides(&["another-secret"]);
+    assert_eq!(stack.local.secret(&stack.app), good);
+}
+
+#[test]
+fn an_error_after_a_secret_came_back_says_that_it_did() {
+    let stack = Stack::new();
+    let good = stack.local.secret(&stack.app);
+    stack.local.put_secret(&stack.app, &good.replace("sandbox-app-secret", "another-secret"));
+    stack.local.put_secret(&stack.app, "{}");
+    let delete = |id: &String| {
+        let client = stack.local.secrets();
+        stack.local.runtime.block_on(client.delete_secret().secret_id(id).send()).unwrap();
+    };
+    delete(&stack.app);
+    let refused = stack.restore(&["app", "--yes"], &[]);
+    refused.says(1, &["is not deleted any more, but the rest was not done", "Meta does not take"]);
+    let failure = answer(&refused);
+    assert_eq!((&failure["undeleted"], refused.stderr.contains("nothing was")), (&json!(true), false));
+    assert_eq!(text(&failure, "/error/call"), "app_token", "{failure}");
+    // Only what was done is said.
+    let refused = stack.restore(&["app", "--yes"], &[]);
+    assert_eq!(answer(refused.says(1, &["Meta does not take"])).get("undeleted"), None);
+    delete(&stack.keyring);
+    let refused = answer(stack.restore(&["keyring", "--yes"], &[]).says(1, &["restore-secret app"]));
+    assert_eq!(refused["undeleted"], true);
 }

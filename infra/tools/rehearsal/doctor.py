@@ -75,7 +75,7 @@ def left_out(stage):
 def drills(stage):
     """`threads-auth doctor` finds nothing wrong; then each of these is broken, found, and repaired."""
     left_out(stage)
-    alone = examine(stage, "without DNS", {"public address": "fail", "alarms": "warn", "stack protection": "warn"})
+    alone = examine(stage, "without DNS", {"public address": "fail", "clock": "warn", "alarms": "warn", "stack protection": "warn"})
     expect("the name", f"https://{DOMAIN}/connected does not answer" in alone["public address"]["detail"], alone)
     expect("fresh alarms", "without data yet" in alone["alarms"]["detail"], alone)
     alarms = client("cloudwatch")
@@ -86,7 +86,7 @@ def drills(stage):
     front = Front()
     stage.behind = {"AWS_ENDPOINT_URL_CLOUDFORMATION": front.url}
     everything = {"stack", "app secret", "keyring", "app id and secret", "scopes", "tokens", "sessions", "public address"}
-    everything |= {"clock", "redirect URI", "schedule", "alarms", "key policy", "inspection", "pause", "version", "backups"}
+    everything |= {"clock", "redirect URI", "schedule", "alarms", "key policy", "inspection", "drift", "pause", "version", "backups"}
     everything |= {"table stream", "table protection", "table encryption", "data key", "stack protection"}
     everything |= {"events mapping", "event bus", "dead letters"}
     well = examine(stage, "when all is well", {}, **stage.behind)
@@ -196,7 +196,7 @@ def data_faults(stage):
 
 def without_permissions(stage):
     """What an operator's credentials may not read is a warning that names the permission, and nothing of it is called wrong."""
-    denied = dict.fromkeys(("app secret", "keyring", "app id and secret", "tokens", "sessions", "redirect URI", "schedule", "alarms", "key policy", "inspection", "pause"), "warn")
+    denied = dict.fromkeys(("app secret", "keyring", "app id and secret", "tokens", "sessions", "redirect URI", "schedule", "alarms", "key policy", "inspection", "drift", "pause"), "warn")
     denied |= dict.fromkeys(("table stream", "table protection", "table encryption", "backups", "data key", "stack protection"), "warn")
     denied |= dict.fromkeys(("events mapping", "event bus", "dead letters"), "warn")
     nobody = operator(stage, "nobody")

@@ -74,7 +74,7 @@ def people_hold_enough(stage):
 # list mappings of whoever asks for one.
 JUDGED_OTHERWISE = {"schedule", "events mapping", "event bus"}
 # These checks need a secret.
-UNREADABLE = {"app secret", "keyring", "app id and secret", "tokens", "inspection", "redirect URI", "scopes"}
+UNREADABLE = {"app secret", "keyring", "app id and secret", "tokens", "inspection", "drift", "redirect URI", "scopes"}
 
 
 def examined(stage, **environment):

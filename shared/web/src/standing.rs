@@ -102,6 +102,7 @@ mod tests {
             Notice::DeletionKept,
             Notice::DeletionUnknown,
             Notice::Ahead,
+            Notice::Detour,
             Notice::NotFound,
         ];
         for notice in of_flows.into_iter().chain(others) {

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use self::letter::Letter;
 use self::on_aws::deployed;
+pub(in crate::operate) use self::queue::letters_in;
 use self::queue::{Queue, Which};
 use crate::operate::target::{TARGETS, Target};
 use crate::shell::exit::Stopped;
@@ -134,8 +135,7 @@ impl Purge {
         let (mut queues, mut counts) = (Vec::new(), Vec::new());
         for which in Which::ALL.into_iter().filter(|which| self.queue.is_none_or(|wanted| wanted == *which)) {
             let queue = Queue::of(deployed, which)?;
-            let count = interrupt.or(queue.count()).await?;
-            let count = count.visible + count.hidden;
+            let count = interrupt.or(queue.count()).await?.all();
             counts.push((which, count));
             if count > 0 {
                 queues.push(queue);

@@ -6,8 +6,10 @@
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::error::SdkError;
+use aws_sdk_sqs::operation::get_queue_attributes::GetQueueAttributesError;
 use aws_sdk_sqs::operation::purge_queue::PurgeQueueError;
 use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, MessageSystemAttributeName,
@@ -64,11 +66,17 @@ pub(super) struct Message {
 }
 
 /// About how many letters a queue has.
-pub(super) struct Count {
-    /// Those that a look would give.
+pub(in crate::operate) struct Count {
+    /// Letters that a look would give.
     pub(super) visible: u64,
-    /// Those that another command has taken.
+    /// Letters that another command has taken.
     pub(super) hidden: u64,
+}
+
+impl Count {
+    pub(in crate::operate) fn all(&self) -> u64 {
+        self.visible + self.hidden
+    }
 }
 
 impl Queue {
@@ -192,22 +200,11 @@ impl Queue {
 
     /// About how many letters there are.
     pub(super) async fn count(&self) -> Result<Count> {
-        let (visible, hidden) = (
-            QueueAttributeName::ApproximateNumberOfMessages,
-            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
-        );
-        let asked = self
-            .client
-            .get_queue_attributes()
-            .queue_url(&self.url)
-            .attribute_names(visible.clone())
-            .attribute_names(hidden.clone());
-        let answer = asked
-            .send()
-            .await
-            .map_err(|error| failed(&error, &format!("SQS does not count the letters of {}", self.which)))?;
-        let number = |name| answer.attributes()?.get(&name)?.parse::<u64>().ok();
-        Ok(Count { visible: number(visible).unwrap_or(0), hidden: number(hidden).unwrap_or(0) })
+        let which = self.which;
+        let count = letters_in(&self.client, &self.url).await;
+        let count =
+            count.map_err(|error| failed(&error, &format!("SQS does not count the letters of {which}")))?;
+        count.with_context(|| format!("SQS does not say how many letters of {which} there are"))
     }
 
     /// About how many letters others have taken, beside ours. Who may not count is told of none.
@@ -229,4 +226,23 @@ impl Queue {
         }
         Err(failed(&error, &format!("SQS does not purge the letters of {}", self.which)).into())
     }
+}
+
+/// About how many letters are in a queue, or `None` if SQS leaves a number out.
+pub(in crate::operate) async fn letters_in(
+    client: &Client,
+    url: &str,
+) -> Result<Option<Count>, SdkError<GetQueueAttributesError>> {
+    let (visible, hidden) = (
+        QueueAttributeName::ApproximateNumberOfMessages,
+        QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+    );
+    let asked = client
+        .get_queue_attributes()
+        .queue_url(url)
+        .attribute_names(visible.clone())
+        .attribute_names(hidden.clone());
+    let answer = asked.send().await?;
+    let number = |name| answer.attributes()?.get(&name)?.parse::<u64>().ok();
+    Ok(number(visible).zip(number(hidden)).map(|(visible, hidden)| Count { visible, hidden }))
 }

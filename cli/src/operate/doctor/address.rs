@@ -3,41 +3,50 @@
 
 use threads_auth_model::error_chain;
 
-use super::finding::{Finding, fail, ok, warn};
+use super::finding::{Finding, fail, ok, unnamed, warn};
 use crate::operate::target::Opened;
 
 /// A request's signature ends after five minutes; a login's steps are timed to the second.
 const SKEW_WARNS: u64 = 30;
 const SKEW_FAILS: u64 = 240;
 
+const AROUND: &str = "way around CloudFront";
+
 #[expect(clippy::disallowed_methods, reason = "a public page of ours, without a secret in its address")]
 pub(super) async fn reachable(stack: &Opened) -> Vec<Finding> {
     const CHECK: &str = "public address";
     let address = stack.address("connected");
-    let answer = match stack.http.inner().get(&address).send().await {
-        Ok(answer) => answer,
+    let mut date = None;
+    let mut findings = vec![match stack.http.inner().get(&address).send().await {
         Err(error) => {
             let detail = format!("{address} does not answer: {}", error_chain(&error.without_url()));
             let next = "Does the name point at the API (output ApiDomainTarget), and is the certificate issued? For --local: is the tunnel up?";
-            return vec![fail(CHECK, detail, next)];
+            fail(CHECK, detail, next)
         }
-    };
-    let status = answer.status().as_u16();
-    let date = answer.headers().get("date").and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let mut findings = vec![if status == 200 {
-        ok(CHECK, format!("{address} answers"))
-    } else {
-        let next = "403 and 404 are the API's own: the name points elsewhere, or the stage is not deployed. 500 and above: the log of the function says why. With CloudFront in front, 403 with our page means that the functions do not know its secret: deploy the same OriginSecretVersion to both.";
-        fail(CHECK, format!("{address} answers {status}"), next)
+        Ok(answer) => {
+            let told = answer.headers().get("date").and_then(|value| value.to_str().ok());
+            date = told.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+            judge(CHECK, &address, answer.status().as_u16())
+        }
     }];
     // The development stack's clock is its own.
-    if stack.deployed.is_some()
-        && let Some(theirs) = date.and_then(|date| jiff::fmt::rfc2822::parse(&date).ok())
-    {
-        findings.push(skew(theirs.timestamp().as_second() - stack.now().as_second()));
+    if stack.deployed.is_some() {
+        findings.push(match date {
+            Some(theirs) => skew(theirs.timestamp().as_second() - stack.now().as_second()),
+            None => warn("clock", "no answer has told AWS's time", "First the public address, see above."),
+        });
     }
     findings.extend(way_around(stack).await);
     findings
+}
+
+fn judge(check: &'static str, address: &str, status: u16) -> Finding {
+    if status == 200 {
+        ok(check, format!("{address} answers"))
+    } else {
+        let next = "403 and 404 are the API's own: the name points elsewhere, or the stage is not deployed. 500 and above: the log of the function says why. With CloudFront in front, 403 with our page means that the functions do not know its secret: deploy the same OriginSecretVersion to both.";
+        fail(check, format!("{address} answers {status}"), next)
+    }
 }
 
 /// Whether the API's own address is closed to people, where CloudFront is in front.
@@ -45,13 +54,19 @@ pub(super) async fn reachable(stack: &Opened) -> Vec<Finding> {
 async fn way_around(stack: &Opened) -> Option<Finding> {
     let deployed = stack.deployed.as_ref()?;
     let has_edge = deployed.output("Edge").is_ok_and(|edge| edge == "true");
-    let address = format!("{}/connected", deployed.output("ApiUrl").ok().filter(|_| has_edge)?);
+    if !has_edge {
+        return None;
+    }
+    let address = match deployed.output("ApiUrl") {
+        Ok(url) => format!("{url}/connected"),
+        Err(error) => return Some(unnamed(AROUND, &error)),
+    };
     let answer = stack.http.inner().get(&address).send().await;
     Some(judge_around(&address, answer.ok().map(|answer| answer.status().as_u16())))
 }
 
 fn judge_around(address: &str, status: Option<u16>) -> Finding {
-    const CHECK: &str = "way around CloudFront";
+    const CHECK: &str = AROUND;
     match status {
         Some(403) => ok(CHECK, format!("{address} is closed to people")),
         None => warn(

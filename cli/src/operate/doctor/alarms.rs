@@ -3,7 +3,7 @@
 use aws_sdk_cloudwatch::Client;
 use aws_sdk_cloudwatch::types::{MetricAlarm, StateValue};
 
-use super::finding::{Finding, fail, ok, unseen, warn};
+use super::finding::{Finding, fail, ok, unseen, untold, warn};
 use super::resources::Resources;
 use crate::operate::target::Deployed;
 
@@ -25,7 +25,10 @@ pub(super) async fn alarms(deployed: &Deployed, resources: &Resources) -> (Findi
     for names in made.chunks(NAMES) {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
         match client.describe_alarms().set_alarm_names(Some(names)).max_records(100).send().await {
-            Ok(answer) => alarms.extend(answer.metric_alarms.unwrap_or_default()),
+            Ok(answer) => match answer.metric_alarms {
+                Some(told) => alarms.extend(told),
+                None => return (untold(CHECK, "anything of the alarms"), Vec::new()),
+            },
             Err(error) => return (unseen(CHECK, &error, "cloudwatch:DescribeAlarms"), Vec::new()),
         }
     }
@@ -40,7 +43,9 @@ fn judge(deployed: &Deployed, made: &[&str], alarms: &[MetricAlarm]) -> Finding 
         alarms.iter().filter(|alarm| those(alarm)).filter_map(|alarm| alarm.alarm_name().map(short)).collect()
     };
     let ringing = named(&|alarm| alarm.state_value() == Some(&StateValue::Alarm));
-    let blind = named(&|alarm| alarm.state_value() == Some(&StateValue::InsufficientData));
+    let is_known =
+        |alarm: &MetricAlarm| matches!(alarm.state_value(), Some(StateValue::Ok | StateValue::Alarm));
+    let blind = named(&|alarm| !is_known(alarm));
     let silent = named(&|alarm| !tells(alarm));
     let is_there = |name: &str| alarms.iter().any(|alarm| alarm.alarm_name() == Some(name));
     let gone: Vec<_> = made.iter().filter(|name| !is_there(name)).map(|name| short(name)).collect();

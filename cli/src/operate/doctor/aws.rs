@@ -3,7 +3,7 @@
 use aws_sdk_scheduler::types::ScheduleState;
 use serde_json::Value;
 
-use super::finding::{Finding, fail, ok, unseen, warn};
+use super::finding::{Finding, fail, ok, unnamed, unseen, untold, warn};
 use crate::operate::target::{Deployed, Opened};
 
 pub(super) fn stands(stack: &Opened) -> Finding {
@@ -11,7 +11,9 @@ pub(super) fn stands(stack: &Opened) -> Finding {
         return ok("stack", format!("{} answers", stack.name));
     };
     let (name, status) = (&deployed.stack, &deployed.status);
-    if status.ends_with("_IN_PROGRESS") {
+    if status.is_empty() {
+        untold("stack", &format!("the state of {name}"))
+    } else if status.ends_with("_IN_PROGRESS") {
         warn("stack", format!("{name} is {status}"), "Wait until CloudFormation is done, and look again.")
     } else if status == "CREATE_COMPLETE" || status == "UPDATE_COMPLETE" {
         ok("stack", format!("{name} is {status}"))
@@ -28,18 +30,20 @@ pub(super) async fn schedule(deployed: &Deployed) -> Finding {
     const CHECK: &str = "schedule";
     let name = match deployed.output("ScheduleName") {
         Ok(name) => name,
-        Err(error) => return fail(CHECK, format!("{error:#}"), "Deploy this version of the stack."),
+        Err(error) => return unnamed(CHECK, &error),
     };
     let (group, name) = name.split_once('/').unwrap_or(("default", name));
     let client = aws_sdk_scheduler::Client::new(&deployed.sdk);
     match client.get_schedule().group_name(group).name(name).send().await {
         Ok(schedule) => {
             let every = schedule.schedule_expression().unwrap_or("an unknown schedule").to_owned();
-            if schedule.state() == Some(&ScheduleState::Enabled) {
-                ok(CHECK, format!("sweeps at {every}"))
-            } else {
-                let next = "Nothing is refreshed while it is off: enable it in EventBridge Scheduler, or deploy the stack again.";
-                fail(CHECK, format!("{group}/{name} is switched off"), next)
+            match schedule.state() {
+                Some(ScheduleState::Enabled) => ok(CHECK, format!("sweeps at {every}")),
+                Some(_) => {
+                    let next = "Nothing is refreshed while it is off: enable it in EventBridge Scheduler, or deploy the stack again.";
+                    fail(CHECK, format!("{group}/{name} is switched off"), next)
+                }
+                None => untold(CHECK, &format!("whether {group}/{name} is on")),
             }
         }
         Err(error) => unseen(CHECK, &error, "scheduler:GetSchedule"),
@@ -64,7 +68,7 @@ pub(super) async fn key_policy(deployed: &Deployed) -> Finding {
     const CHECK: &str = "key policy";
     let key = match deployed.output("DataKeyArn") {
         Ok(key) => key,
-        Err(error) => return fail(CHECK, format!("{error:#}"), "Deploy this version of the stack."),
+        Err(error) => return unnamed(CHECK, &error),
     };
     let client = aws_sdk_kms::Client::new(&deployed.sdk);
     let answer = match client.get_key_policy().key_id(key).policy_name("default").send().await {

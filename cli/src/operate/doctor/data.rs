@@ -4,7 +4,7 @@ use aws_sdk_cloudformation::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::types::{PointInTimeRecoveryStatus, SseStatus, StreamViewType, TableDescription};
 use aws_sdk_kms::types::KeyState;
 
-use super::finding::{Finding, fail, ok, unseen, warn};
+use super::finding::{Finding, fail, ok, unnamed, unseen, untold, warn};
 use crate::operate::target::Deployed;
 
 /// The table of grants as DynamoDB describes it, or nothing and the finding that says why.
@@ -21,15 +21,18 @@ pub(super) async fn table(deployed: &Deployed, name: &str) -> (Table, Vec<Findin
     const PROTECTION: &str = "table protection";
     const ENCRYPTION: &str = "table encryption";
     const PERMISSION: &str = "dynamodb:DescribeTable";
+    const CHECKS: [&str; 3] = [STREAM, PROTECTION, ENCRYPTION];
     let client = aws_sdk_dynamodb::Client::new(&deployed.sdk);
     let described = match client.describe_table().table_name(name).send().await {
         Ok(answer) => answer.table,
         Err(error) => {
-            let findings = [STREAM, PROTECTION, ENCRYPTION].map(|check| unseen(check, &error, PERMISSION));
+            let findings = CHECKS.map(|check| unseen(check, &error, PERMISSION));
             return (Table { described: None }, findings.into());
         }
     };
-    let Some(table) = described else { return (Table { described }, Vec::new()) };
+    let Some(table) = described else {
+        return (Table { described }, CHECKS.map(|check| untold(check, "anything of the table")).into());
+    };
     let stream = table.stream_specification();
     let both = stream.and_then(|stream| stream.stream_view_type()) == Some(&StreamViewType::NewAndOldImages);
     let stream = match stream.is_some_and(aws_sdk_dynamodb::types::StreamSpecification::stream_enabled) {
@@ -44,10 +47,12 @@ pub(super) async fn table(deployed: &Deployed, name: &str) -> (Table, Vec<Findin
             fail(STREAM, "is switched off", next)
         }
     };
-    let protection = if table.deletion_protection_enabled() == Some(true) {
-        ok(PROTECTION, "the table cannot be deleted")
-    } else {
-        fail(PROTECTION, "the table's deletion protection is off: one call deletes every token", DEPLOY)
+    let protection = match table.deletion_protection_enabled() {
+        Some(true) => ok(PROTECTION, "the table cannot be deleted"),
+        Some(false) => {
+            fail(PROTECTION, "the table's deletion protection is off: one call deletes every token", DEPLOY)
+        }
+        None => untold(PROTECTION, "whether the table can be deleted"),
     };
     let encryption = encryption(ENCRYPTION, deployed, &table);
     (Table { described: Some(table) }, vec![stream, protection, encryption])
@@ -57,29 +62,33 @@ fn encryption(check: &'static str, deployed: &Deployed, table: &TableDescription
     let Some(described) = table.sse_description() else {
         return fail(check, "the table is not sealed with the stack's key, but with DynamoDB's own", DEPLOY);
     };
-    let key = described.kms_master_key_arn().unwrap_or_default();
     match described.status() {
         // DynamoDB archives such a table after a week.
         _ if described.inaccessible_encryption_date_time().is_some() => {
             let next = "See the data key below. DynamoDB archives the table when its key stays out of reach for seven days.";
             fail(check, "DynamoDB does not reach the table's key", next)
         }
-        Some(SseStatus::Enabled | SseStatus::Updating)
-            if deployed.output("DataKeyArn").is_ok_and(|ours| ours == key) =>
-        {
-            ok(check, "is by the stack's key")
-        }
         Some(SseStatus::Enabled | SseStatus::Updating) => {
-            fail(check, format!("the table is sealed with another key than the stack's: {key}"), DEPLOY)
+            match (deployed.output("DataKeyArn"), described.kms_master_key_arn()) {
+                (Ok(ours), Some(key)) if ours == key => ok(check, "is by the stack's key"),
+                (Ok(_), Some(key)) => fail(
+                    check,
+                    format!("the table is sealed with another key than the stack's: {key}"),
+                    DEPLOY,
+                ),
+                (Err(error), _) => unnamed(check, &error),
+                (_, None) => untold(check, "with which key the table is sealed"),
+            }
         }
+        None => untold(check, "whether the table is sealed with the stack's key"),
         _ => fail(check, "the table is not sealed with the stack's key, but with DynamoDB's own", DEPLOY),
     }
 }
 
 impl Table {
-    /// The stream that is the table's now.
-    pub(super) fn stream(&self) -> Option<&str> {
-        self.described.as_ref()?.latest_stream_arn()
+    /// Whether a stream is the table's now, if DynamoDB has described the table.
+    pub(super) fn has_stream(&self, stream: &str) -> Option<bool> {
+        Some(self.described.as_ref()?.latest_stream_arn() == Some(stream))
     }
 }
 
@@ -94,6 +103,9 @@ pub(super) async fn backups(deployed: &Deployed, name: &str) -> Finding {
     let recovery =
         answer.continuous_backups_description.and_then(|told| told.point_in_time_recovery_description);
     let status = recovery.as_ref().and_then(|recovery| recovery.point_in_time_recovery_status.as_ref());
+    if status.is_none() {
+        return untold(CHECK, "whether point-in-time recovery is on");
+    }
     if status != Some(&PointInTimeRecoveryStatus::Enabled) {
         let next = format!("What is lost from now on cannot be restored. {DEPLOY}");
         return fail(CHECK, "point-in-time recovery is off", next);
@@ -109,7 +121,7 @@ pub(super) async fn key(deployed: &Deployed) -> Finding {
     const CHECK: &str = "data key";
     let key = match deployed.output("DataKeyArn") {
         Ok(key) => key,
-        Err(error) => return fail(CHECK, format!("{error:#}"), "Deploy this version of the stack."),
+        Err(error) => return unnamed(CHECK, &error),
     };
     let answer = match aws_sdk_kms::Client::new(&deployed.sdk).describe_key().key_id(key).send().await {
         Ok(answer) => answer,
@@ -133,10 +145,10 @@ pub(super) async fn key(deployed: &Deployed) -> Finding {
             );
             fail(CHECK, "is disabled", next)
         }
-        state => {
-            let state = state.map_or("unknown", KeyState::as_str);
-            fail(CHECK, format!("cannot be used: its state is {state}"), "Look at it in KMS.")
+        Some(state) => {
+            fail(CHECK, format!("cannot be used: its state is {}", state.as_str()), "Look at it in KMS.")
         }
+        None => untold(CHECK, "the key's state"),
     }
 }
 
@@ -162,8 +174,10 @@ pub(super) async fn protection(deployed: &Deployed, table: &str) -> Finding {
         Ok(answer) => answer,
         Err(error) => return unseen(CHECK, &error, "cloudformation:DescribeStacks"),
     };
-    let described = answer.stacks().first();
-    if described.is_some_and(|stack| stack.enable_termination_protection == Some(true)) {
+    let Some(described) = answer.stacks().first() else {
+        return untold(CHECK, &format!("anything of the stack {stack}, which has the table"));
+    };
+    if described.enable_termination_protection == Some(true) {
         return ok(CHECK, format!("the stack {stack}, which has the table, cannot be deleted"));
     }
     let next = format!(

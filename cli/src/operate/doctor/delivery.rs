@@ -1,11 +1,10 @@
 //! Whether what happens to accounts arrives: the mapping from the table's stream, the bus, and the
 //! letters that were given up.
 
-use aws_sdk_sqs::types::QueueAttributeName;
-
 use super::data::Table;
-use super::finding::{Finding, fail, ok, unseen, warn};
+use super::finding::{Finding, fail, ok, unnamed, unseen, untold, warn};
 use super::resources::Resources;
+use crate::operate::dead_letters::letters_in;
 use crate::operate::target::Deployed;
 
 const DEPLOY: &str = "Deploy this version of the stack.";
@@ -32,9 +31,13 @@ pub(super) async fn mapping(deployed: &Deployed, resources: &Resources, table: &
         };
         let on = format!("`aws lambda update-event-source-mapping --enabled --uuid {id}`");
         let result = told.last_processing_result().unwrap_or("No records processed");
-        let source = told.event_source_arn().unwrap_or_default();
-        findings.push(match told.state().unwrap_or("unknown") {
-            "Enabled" if table.stream().is_some_and(|stream| stream != source) => {
+        let (Some(state), Some(source)) = (told.state(), told.event_source_arn()) else {
+            findings.push(untold(CHECK, "whether it is enabled, and for which stream"));
+            continue;
+        };
+        let is_ours = table.has_stream(source);
+        findings.push(match state {
+            "Enabled" if is_ours == Some(false) => {
                 let next = "The table's stream was switched off and on, or the table is another one. Deploy the stack again; if the mapping stays as it is, once without it and then with it.";
                 fail(CHECK, "reads a stream that is not the table's any more", next)
             }
@@ -42,6 +45,11 @@ pub(super) async fn mapping(deployed: &Deployed, resources: &Resources, table: &
                 let next = "The log of the events function says why. The stream keeps what was not handled for 24 hours.";
                 fail(CHECK, format!("is enabled, and does not get on: {result}"), next)
             }
+            "Enabled" if is_ours.is_none() => warn(
+                CHECK,
+                format!("is enabled ({result}), and nobody can tell whether it reads the table's stream"),
+                "First the table stream, see above.",
+            ),
             "Enabled" => ok(CHECK, format!("is enabled: {result}")),
             state @ ("Creating" | "Enabling" | "Updating") => {
                 warn(CHECK, format!("is {state}"), "Wait a few minutes, and look again.")
@@ -60,7 +68,7 @@ pub(super) async fn bus(deployed: &Deployed) -> Finding {
     const CHECK: &str = "event bus";
     let name = match deployed.output("EventBusName") {
         Ok(name) => name,
-        Err(error) => return fail(CHECK, format!("{error:#}"), DEPLOY),
+        Err(error) => return unnamed(CHECK, &error),
     };
     match aws_sdk_eventbridge::Client::new(&deployed.sdk).describe_event_bus().name(name).send().await {
         Ok(_) => ok(CHECK, format!("{name} is there")),
@@ -77,24 +85,24 @@ pub(super) async fn letters(deployed: &Deployed, resources: &Resources) -> Findi
         Err(finding) => return finding,
     };
     let client = aws_sdk_sqs::Client::new(&deployed.sdk);
-    let wanted = QueueAttributeName::ApproximateNumberOfMessages;
-    let mut full = Vec::new();
+    let (mut full, mut unknown) = (Vec::new(), None);
     for url in &queues {
-        let asked =
-            client.get_queue_attributes().queue_url(*url).attribute_names(wanted.clone()).send().await;
-        let answer = match asked {
-            Ok(answer) => answer,
-            Err(error) => return unseen(CHECK, &error, "sqs:GetQueueAttributes"),
-        };
-        let count = answer.attributes().and_then(|told| told.get(&wanted)?.parse::<u64>().ok());
         let name = url.rsplit('/').next().unwrap_or(url);
-        if count != Some(0) {
-            full.push(format!("{} in {name}", count.map_or_else(|| "unknown".to_owned(), |n| n.to_string())));
+        match letters_in(&client, url).await {
+            Ok(Some(count)) if count.all() == 0 => {}
+            Ok(Some(count)) => full.push(format!("{} in {name}", count.all())),
+            Ok(None) => unknown = Some(untold(CHECK, &format!("how many letters are in {name}"))),
+            Err(error) => unknown = Some(unseen(CHECK, &error, "sqs:GetQueueAttributes")),
         }
     }
-    if full.is_empty() {
-        return ok(CHECK, format!("none in {} queues", queues.len()));
+    // What is known to be wrong comes first.
+    match unknown {
+        _ if !full.is_empty() => fail(
+            CHECK,
+            format!("something was given up: {}", full.join(", ")),
+            "`threads-auth dead-letters show` says what was given up, and why. What it or a replay has just looked at is hidden from others for a while, and counts here.",
+        ),
+        Some(finding) => finding,
+        None => ok(CHECK, format!("none in {} queues", queues.len())),
     }
-    let next = "`threads-auth dead-letters show` says what was given up, and why.";
-    fail(CHECK, format!("something was given up: {}", full.join(", ")), next)
 }

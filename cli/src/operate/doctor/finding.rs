@@ -74,6 +74,20 @@ impl Finding {
     }
 }
 
+/// The finding where an answer came without what the check needs: nothing is known to be wrong.
+pub(super) fn untold(check: &'static str, what: &str) -> Finding {
+    warn(
+        check,
+        format!("AWS answers, and does not tell {what}"),
+        "Try again later, or look at it in AWS's console.",
+    )
+}
+
+/// The finding where the stack does not name what the check is about.
+pub(super) fn unnamed(check: &'static str, error: &anyhow::Error) -> Finding {
+    warn(check, format!("cannot be told: {error:#}"), "Deploy this version of the stack.")
+}
+
 /// The finding where AWS did not tell: nothing is known to be wrong, unless the thing is not there.
 pub(super) fn unseen<E: ProvideErrorMetadata>(
     check: &'static str,

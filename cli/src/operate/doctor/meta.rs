@@ -94,15 +94,29 @@ pub(super) async fn inspections(stack: &Opened) -> Finding {
 }
 
 /// Drift at Meta, if there is an inspector to look with.
-pub(super) async fn drift(stack: &Opened) -> Option<Finding> {
+pub(super) async fn drift(stack: &Opened) -> Finding {
     const CHECK: &str = "drift";
-    let found = stack.service.drift(stack.now()).await.ok()??;
+    let app = stack.service.secrets().app(stack.now()).await;
+    if app.as_ref().is_ok_and(|app| app.inspector.is_none()) {
+        return ok(CHECK, "is looked for with an inspector only, and there is none");
+    }
+    let found = match stack.service.drift(stack.now()).await {
+        Ok(Some(found)) => found,
+        Ok(None) => {
+            let detail = "cannot be looked for: the inspector's token cannot be used";
+            return warn(CHECK, detail, "First the inspection, see above.");
+        }
+        Err(_) => {
+            let detail = "cannot be looked for without the secrets";
+            return warn(CHECK, detail, "First the secrets, see above.");
+        }
+    };
     if found.is_empty() {
-        return Some(ok(CHECK, "Meta's page and its answers are as they were"));
+        return ok(CHECK, "Meta's page and its answers are as they were");
     }
     let next =
         "Look whether Meta has announced a change, and whether there is a newer version of this service.";
-    Some(warn(CHECK, found.join("; "), next))
+    warn(CHECK, found.join("; "), next)
 }
 
 /// Whether all that is asked for is known here. What is not may be new at Meta, or misspelt.
@@ -132,14 +146,19 @@ pub(super) async fn redirect_uri(stack: &Opened) -> Finding {
     };
     let state = random_text::<16>().unwrap_or_default();
     let url = stack.graph().authorization_url(&app.credentials.app_id, &uri, &config.scopes, &state);
-    let body = match page(stack, url).await {
-        Ok(Page::Body(body)) => body,
+    let (status, body) = match page(stack, url).await {
+        Ok(Page::Body(status, body)) => (status, body),
         Ok(Page::MovedTo(host)) => return moved(&host, "THREADS_AUTHORIZE_URL", "ThreadsAuthorizeUrl"),
         Err(problem) => {
             return warn(CHECK, format!("Meta's page does not answer: {problem}"), "Try again later.");
         }
     };
     match refusal(&body) {
+        None if status >= 400 => warn(
+            CHECK,
+            format!("Meta's page answers {status}, and does not say whether it takes {uri}"),
+            "Try again later.",
+        ),
         None => ok(
             CHECK,
             format!(
@@ -163,9 +182,9 @@ pub(super) async fn redirect_uri(stack: &Opened) -> Finding {
     }
 }
 
-/// Meta's page, or the host that it is at now.
+/// Meta's page with its status, or the host that it is at now.
 enum Page {
-    Body(String),
+    Body(u16, String),
     MovedTo(String),
 }
 
@@ -177,11 +196,12 @@ async fn page(stack: &Opened, url: Url) -> Result<Page, String> {
     let answer = stack.http.inner().get(url.clone()).header("accept", "text/html").send().await;
     let answer = answer.map_err(|error| error_chain(&error.without_url()))?;
     let location = answer.headers().get("location").and_then(|location| location.to_str().ok());
-    if let Some(host) = page_moved_to(&url, answer.status().as_u16(), location) {
+    let status = answer.status().as_u16();
+    if let Some(host) = page_moved_to(&url, status, location) {
         return Ok(Page::MovedTo(host));
     }
     let body = answer.text().await.map_err(|error| error_chain(&error.without_url()))?;
-    Ok(Page::Body(body))
+    Ok(Page::Body(status, body))
 }
 
 /// Meta's code and words, if a page is its `{"error_message":…,"error_code":…}`, alone or in HTML.

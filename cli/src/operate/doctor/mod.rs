@@ -78,7 +78,7 @@ async fn examine(stack: &Opened, tests_alarm: bool) -> Vec<Finding> {
     findings.push(secrets::tokens(stack).await);
     findings.push(sessions(stack).await);
     findings.push(meta::inspections(stack).await);
-    findings.extend(meta::drift(stack).await);
+    findings.push(meta::drift(stack).await);
     findings.push(pause(stack).await);
     findings.extend(address::reachable(stack).await);
     findings.push(meta::redirect_uri(stack).await);

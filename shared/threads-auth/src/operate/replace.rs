@@ -126,6 +126,17 @@ impl Verdict {
 }
 
 impl Comparison {
+    /// The verdict where nobody has named the account. A row whose key is missing waits for it: it is
+    /// newer than the backup's once it opens.
+    pub(super) fn unnamed(&self) -> Verdict {
+        match &self.present {
+            Some(Err(Spoilt::DoesNotOpen(_, SealError::UnknownKey))) if self.verdict.is_replaceable() => {
+                Verdict::KeyIsMissing
+            }
+            _ => self.verdict.clone(),
+        }
+    }
+
     /// The losses that come with the replacement of the row in use.
     #[must_use]
     pub fn losses(&self) -> Vec<Loss> {

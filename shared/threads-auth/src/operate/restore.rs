@@ -13,7 +13,6 @@ use std::pin::pin;
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use serde::Serialize;
-use threads_auth_model::seal::SealError;
 use threads_auth_model::{Ends, Grant, Key, RevokedBy, rules};
 use threads_auth_store::{Store, StoreError, Taken, row};
 use threads_graph::UserId;
@@ -154,15 +153,10 @@ async fn mend(
             if std::mem::take(&mut may_count) && in_backup {
                 report.present = report.present.saturating_sub(1);
             }
-            verdict = Some(compared.verdict.clone());
-            // With its key back, the row is newer than the backup's.
-            if matches!(spoilt, Spoilt::DoesNotOpen(_, SealError::UnknownKey))
-                && compared.verdict.is_replaceable()
-            {
-                verdict = Some(Verdict::KeyIsMissing);
-                break;
-            }
-            if !replaces || !compared.verdict.is_replaceable() {
+            let judged = compared.unnamed();
+            let goes = replaces && judged.is_replaceable();
+            verdict = Some(judged);
+            if !goes {
                 break;
             }
             match replace(clients, &compared, true, now).await? {

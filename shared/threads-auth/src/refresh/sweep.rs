@@ -112,6 +112,9 @@ impl SweepReport {
 /// Why a sweep could not be made at all.
 #[derive(Debug, thiserror::Error)]
 pub enum SweepError {
+    /// A secret has never had a value, as far as the table tells: no account lives.
+    #[error("nobody has configured the stack yet")]
+    Unconfigured(#[source] SecretsError),
     /// The secrets could not be read.
     #[error("the sweep has no secrets")]
     Secrets(#[from] SecretsError),
@@ -127,7 +130,7 @@ impl SweepError {
     /// Whether nobody has configured the stack yet, which is no failure of a sweep's.
     #[must_use]
     pub fn is_unconfigured(&self) -> bool {
-        matches!(self, Self::Secrets(error) if error.is_unwritten())
+        matches!(self, Self::Unconfigured(_))
     }
 }
 
@@ -140,7 +143,14 @@ pub(crate) async fn sweep(
     watch: impl FnMut(RefreshOutcome) -> ControlFlow<()>,
 ) -> Result<SweepReport, SweepError> {
     let time = Stopwatch::start(now, budget);
-    let mut refresher = Refresher::new(clients, clients.vault(now).await?, time)?;
+    let vault = match clients.vault(now).await {
+        // Whoever has accounts has had secrets: those were lost, and that is a failure.
+        Err(error) if error.is_unwritten() && !may_have_accounts(clients).await => {
+            return Err(SweepError::Unconfigured(error));
+        }
+        vault => vault?,
+    };
+    let mut refresher = Refresher::new(clients, vault, time)?;
     refresher.ends_unclaimed = true;
     let pause = clients.store.pause().await.unwrap_or_else(|error| {
         tracing::error!(error = error_chain(&error), "what is paused could not be read: the sweep goes on");
@@ -345,6 +355,15 @@ impl Docket {
             .buffer_unordered(SETTLED_AT_ONCE)
             .collect()
     }
+}
+
+/// Whether an account lives, or the table does not tell: each that does will be due.
+async fn may_have_accounts(clients: &Clients) -> bool {
+    stream::iter(schedule::shards().chain([schedule::DELETIONS.to_owned()]))
+        .map(|shard| async move { clients.store.oldest_due(&shard, Timestamp::MAX).await })
+        .buffer_unordered(usize::from(schedule::DUE_SHARDS))
+        .any(|oldest| std::future::ready(!matches!(oldest, Ok(None))))
+        .await
 }
 
 /// How many grants are due at `now`: what a sweep has before it.
