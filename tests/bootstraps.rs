@@ -554,7 +554,8 @@ async fn events_are_announced() {
     assert_no_secret(&output, &[token(&stack, &ada).await]);
 }
 
-/// Threat 21: Lambda ends a function in the middle of a refresh. The next sweep after the lease does it again.
+/// Threat cut-off-sweep: Lambda ends a function in the middle of a refresh. The next sweep after
+/// the lease does it again.
 #[tokio::test]
 async fn a_refresh_that_is_killed_is_done_again() {
     let (stack, ada) = due().await;

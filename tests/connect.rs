@@ -256,7 +256,7 @@ async fn another_browser_comes_back() {
     assert_page(&reply, StatusCode::BAD_REQUEST, "wrong_browser");
     assert!(reply.body.contains("href=\"/authorize\""), "no restart: {}", reply.body);
     assert_eq!(calls(&stack), 0);
-    println!("threat 5: a callback in another browser made {} calls", calls(&stack));
+    println!("threat another-browser: a callback in another browser made {} calls", calls(&stack));
 }
 
 #[tokio::test]

@@ -79,7 +79,7 @@ fn ways_back(text: &str) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 #[test]
-fn the_ways_back_are_as_the_document_and_the_readme_say() {
+fn the_ways_back_are_as_the_document_and_the_page_say() {
     let mut ways: BTreeMap<String, BTreeSet<String>> =
         ReturnStatus::ALL.map(|status| (status.to_string(), BTreeSet::new())).into();
     for outcome in ConnectOutcome::ALL {
@@ -91,9 +91,9 @@ fn the_ways_back_are_as_the_document_and_the_readme_say() {
             _ => drop(reasons.insert(reason)),
         }
     }
-    let readme = include_str!("../README.md");
+    let page = include_str!("../docs/API.md");
     let callback = CONTRACT["paths"]["/callback"]["get"]["responses"]["303"]["description"].as_str().unwrap();
-    for text in [readme, callback] {
+    for text in [page, callback] {
         assert_eq!(ways_back(text), ways);
         let forms = ["`session_id`, `completion`", "`session_id`, `status`, `reason`", "hint"];
         assert!(forms.iter().all(|form| text.contains(form)), "{text}");

@@ -89,7 +89,9 @@ async fn public_routes_answer_only_what_came_through_cloudfront() {
         }
     }
     assert_eq!((rows(&stack).await, calls(&stack), public), (before, 0, 9));
-    println!("threat 43: {refused} requests around CloudFront: 403, 0 writes, 0 calls to Meta");
+    println!(
+        "threat way-around-the-edge: {refused} requests around CloudFront: 403, 0 writes, 0 calls to Meta"
+    );
 }
 
 #[tokio::test]

@@ -96,9 +96,10 @@ async fn connect_while(
     reply
 }
 
-/// Threat 30: each end, at each step of a connect, of a person who is known and of one who is not.
+/// Threat end-during-connect: each end, at each step of a connect, of a person who is known and of
+/// one who is not.
 #[tokio::test]
-async fn threat_30_an_end_beats_a_connect_under_way() {
+async fn threat_an_end_beats_a_connect_under_way() {
     let (mut ended, mut active) = (0, 0);
     for end in End::ALL {
         for is_known in [false, true] {
@@ -148,7 +149,7 @@ async fn threat_30_an_end_beats_a_connect_under_way() {
         }
     }
     println!(
-        "threat 30: {ended} ends while a connect was under way: {active} accounts active after their end"
+        "threat end-during-connect: {ended} ends while a connect was under way: {active} accounts active after their end"
     );
     assert_eq!((ended, active), (12, 0));
 }
@@ -265,9 +266,9 @@ fn says(page: &Reply, name: &str) -> bool {
     page.body.contains(title)
 }
 
-/// Threat 31: two tabs, in both orders.
+/// Threat older-consent-stored-last: two tabs, in both orders.
 #[tokio::test]
-async fn threat_31_the_newest_consent_wins() {
+async fn threat_the_newest_consent_wins() {
     let (mut orders, mut backwards) = (0, 0);
     // They come back in one second, or a minute apart.
     for (older_is_last, apart) in [(false, 0), (false, 1), (true, 0), (true, 1)] {
@@ -297,7 +298,9 @@ async fn threat_31_the_newest_consent_wins() {
         // Its state is spent all the same.
         assert_eq!(older.get(narrow.as_str()).await.status, StatusCode::CONFLICT);
     }
-    println!("threat 31: two consents stored in {orders} orders: {backwards} times the older one won");
+    println!(
+        "threat older-consent-stored-last: two consents stored in {orders} orders: {backwards} times the older one won"
+    );
     assert_eq!((orders, backwards), (4, 0));
 }
 

@@ -31,7 +31,8 @@ use crate::fixture::{
 
 const PEOPLE: u64 = 200;
 
-/// Threat 22: one grant in a hundred cannot be read or opened; the others are refreshed, again and again.
+/// Threat poison-row: one grant in a hundred cannot be read or opened; the others are refreshed,
+/// again and again.
 #[tokio::test]
 async fn poison_items_stop_nobody_else() {
     let stack = stack().await;
@@ -165,7 +166,7 @@ impl Lossy {
     }
 }
 
-/// Threat 15: each write of a connect and of a sweep loses its answer once.
+/// Threat lost-answer: each write of a connect and of a sweep loses its answer once.
 #[tokio::test]
 async fn a_lost_answer_of_the_database_is_no_failure() {
     let mut false_failures = 0;

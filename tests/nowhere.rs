@@ -97,7 +97,9 @@ async fn what_no_route_takes_has_a_page_for_people_and_an_error_for_programs() {
         }
     }
     assert_eq!((rows(&stack).await, calls(&stack)), (before, 0));
-    println!("threat 27: {answered} requests that no route takes: 404, 0 writes, 0 calls to Meta");
+    println!(
+        "threat cost-amplification: {answered} requests that no route takes: 404, 0 writes, 0 calls to Meta"
+    );
 }
 
 /// The function that answers has neither tables nor secrets here.

@@ -185,10 +185,10 @@ async fn an_unknown_key_is_looked_for_in_a_keyring_that_is_read_again() {
     vend().await.unwrap();
 }
 
-/// Threat 12: the key is rotated while people connect, sweeps run and tokens are vended. Nobody is refused, and at last the
-/// old key seals nothing and goes.
+/// Threat stolen-table: the key is rotated while people connect, sweeps run and tokens are vended.
+/// Nobody is refused, and at last the old key seals nothing and goes.
 #[tokio::test]
-async fn threat_12_a_rotation_under_load_loses_no_token() {
+async fn threat_a_rotation_under_load_loses_no_token() {
     let stack = Arc::new(stack().await);
     let people = connect_people(&stack, 20).await;
     let old = stack.service().secrets().keyring(stack.clock().now()).await.unwrap().writing().to_owned();
@@ -233,7 +233,7 @@ async fn threat_12_a_rotation_under_load_loses_no_token() {
         usable += usize::from(is_usable(&stack, &token(&stack, person).await).await);
     }
     println!(
-        "threat 12: a rotation under load, {vended} vends and {connected} connects: {usable} of 20 tokens live"
+        "threat stolen-table: a rotation under load, {vended} vends and {connected} connects: {usable} of 20 tokens live"
     );
     assert_eq!(usable, 20);
     for row in rows(&stack).await {
@@ -243,9 +243,10 @@ async fn threat_12_a_rotation_under_load_loses_no_token() {
     }
 }
 
-/// Threat 24: a backup is restored in which people are who had their data deleted since.
+/// Threat restored-deletion: a backup is restored in which people are who had their data deleted
+/// since.
 #[tokio::test]
-async fn threat_24_a_restore_brings_back_nobody_who_was_deleted() {
+async fn threat_a_restore_brings_back_nobody_who_was_deleted() {
     let stack = stack().await;
     let people = connect_people(&stack, 10).await;
     let client = dynamodb(&stack);
@@ -305,7 +306,10 @@ async fn threat_24_a_restore_brings_back_nobody_who_was_deleted() {
         RestoreReport { restored: 6, present: 2, deleted: 1, unreadable: 1, ..RestoreReport::default() };
     assert_eq!(report, expected);
     assert!(pages > 0);
-    println!("threat 24: restored {}, kept forgotten {}, resurrected 0", report.restored, report.deleted);
+    println!(
+        "threat restored-deletion: restored {}, kept forgotten {}, resurrected 0",
+        report.restored, report.deleted
+    );
     assert!(find_grant(&stack, &people[0]).await.is_none());
     assert_eq!(token(&stack, &people[2]).await, newer);
     assert_eq!(grant(&stack, &people[3]).await.status(), Status::Revoked);

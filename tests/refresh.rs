@@ -151,7 +151,7 @@ async fn an_expired_token_is_marked_once_meta_confirms_it() {
     assert_eq!((marked.status(), marked.cause()), (Status::NeedsReauthorization, Some(cause)));
 }
 
-/// Threat 16: ten days in which Meta fails in every way it can.
+/// Threat false-death: ten days in which Meta fails in every way it can.
 #[tokio::test]
 async fn an_outage_of_ten_days_kills_no_token() {
     let (stack, ada) = due().await;
@@ -182,7 +182,7 @@ async fn an_outage_of_ten_days_kills_no_token() {
     assert_eq!(grant(&stack, &ada).await.failures, 0);
 }
 
-/// Threat 18: the second exchange fails, and the code is spent.
+/// Threat failed-long-lived-exchange: the second exchange fails, and the code is spent.
 #[tokio::test]
 async fn a_failed_second_exchange_is_completed_within_the_hour() {
     for failures in 1..=5 {
@@ -239,7 +239,7 @@ async fn a_failing_reconnect_leaves_the_grant_as_it_was() {
     assert!(after.consent().is_none());
 }
 
-/// Threat 17: a deletion between lease and write.
+/// Threat resurrection: a deletion between lease and write.
 #[tokio::test]
 async fn a_refresh_does_not_bring_back_the_deleted() {
     let (stack, ada) = due().await;
@@ -256,7 +256,7 @@ async fn a_refresh_does_not_bring_back_the_deleted() {
     assert!(find_grant(&stack, &ada).await.is_none());
 }
 
-/// Threat 20: two sweeps at once do the work of one.
+/// Threat irregular-sweeps: two sweeps at once do the work of one.
 #[tokio::test]
 async fn two_sweeps_at_once_refresh_once() {
     let (stack, ada) = due().await;
@@ -270,7 +270,8 @@ async fn two_sweeps_at_once_refresh_once() {
     assert!(expires_at(&stack, &ada).await > stack.clock().now());
 }
 
-/// Threat 20: a schedule that is dead for as long as a token allows loses none, and whatever looks first tells for how long.
+/// Threat irregular-sweeps: a schedule that is dead for as long as a token allows loses none, and
+/// whatever looks first tells for how long.
 #[tokio::test]
 async fn a_schedule_that_stops_for_weeks_loses_no_token() {
     let stack = stack().await;
@@ -292,11 +293,11 @@ async fn a_schedule_that_stops_for_weeks_loses_no_token() {
     }
     assert_eq!(stack.sweep().await.unwrap().oldest_overdue_seconds, 0);
     println!(
-        "threat 20: {days} days without a sweep, then three at once: 5 of 5 tokens live, each refreshed once"
+        "threat irregular-sweeps: {days} days without a sweep, then three at once: 5 of 5 tokens live, each refreshed once"
     );
 }
 
-/// Threat 21: a function without time begins nothing, and the next run takes it all.
+/// Threat cut-off-sweep: a function without time begins nothing, and the next run takes it all.
 #[tokio::test]
 async fn without_time_nothing_is_begun() {
     let (stack, ada) = due().await;
@@ -310,7 +311,8 @@ async fn without_time_nothing_is_begun() {
     assert!(expires_at(&stack, &ada).await > before);
 }
 
-/// Threat 21: Lambda cuts a sweep off at any of its grants. Each is committed by itself, so that nothing is lost and little repeated.
+/// Threat cut-off-sweep: Lambda cuts a sweep off at any of its grants. Each is committed by itself,
+/// so that nothing is lost and little repeated.
 #[tokio::test]
 async fn a_sweep_that_is_cut_off_loses_nothing() {
     const PEOPLE: u64 = 8;
@@ -350,7 +352,9 @@ async fn a_sweep_that_is_cut_off_loses_nothing() {
         let refreshes = refreshes.filter(|call| call.call == SandboxCall::Refresh).count();
         most_repeats = most_repeats.max(refreshes - people.len());
     }
-    println!("threat 21: cut at each of {PEOPLE} grants: 0 lost, at most {most_repeats} refreshed twice");
+    println!(
+        "threat cut-off-sweep: cut at each of {PEOPLE} grants: 0 lost, at most {most_repeats} refreshed twice"
+    );
     // The database's pace decides how many that were under way had Meta's answer and no row yet.
     assert!(most_repeats <= AT_ONCE, "{most_repeats}");
 }
@@ -364,7 +368,8 @@ enum Step {
     Connect,
 }
 
-/// Threat 17: every order in which a refresh, a deletion and a new connection can happen, against the store itself.
+/// Threat resurrection: every order in which a refresh, a deletion and a new connection can happen,
+/// against the store itself.
 #[tokio::test]
 async fn no_order_of_events_brings_back_the_deleted() {
     use Step::{Connect, Delete, Lease, Store};
@@ -404,7 +409,7 @@ async fn no_order_of_events_brings_back_the_deleted() {
         resurrected += u32::from(there && place(Delete) > place(Connect));
     }
     println!(
-        "threat 17: {orders} orders of lease, store, deletion and connection: {resurrected} resurrected"
+        "threat resurrection: {orders} orders of lease, store, deletion and connection: {resurrected} resurrected"
     );
     assert_eq!((orders, resurrected), (12, 0));
 }

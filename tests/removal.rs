@@ -77,7 +77,7 @@ async fn an_old_message_leaves_a_new_connection_alone() {
     }
 }
 
-/// Threat 25.
+/// Threat forged-message.
 #[tokio::test]
 async fn no_forged_message_changes_anything() {
     let stack = stack().await;
@@ -138,7 +138,7 @@ async fn no_forged_message_changes_anything() {
         }
     }
     assert_eq!(rows(&stack).await, before);
-    println!("threat 25: {} forged messages, 0 accepted", bad.len() * 2);
+    println!("threat forged-message: {} forged messages, 0 accepted", bad.len() * 2);
     // The number that Meta's own documents show is as good as the string.
     let number = with("user_id", json!(ada.parse::<u64>().unwrap()));
     assert_eq!(post_signed(&stack, "/data-deletion", &number).await.status, StatusCode::OK);
@@ -223,7 +223,7 @@ async fn wrong_signatures_read_the_secret_once_a_minute() {
     assert_eq!(seen, ["secret-of-second-0", "secret-of-second-60", "secret-of-second-120"]);
 }
 
-/// Threat 26.
+/// Threat remains-of-a-person.
 #[tokio::test]
 async fn a_deletion_leaves_no_trace_but_the_page_that_says_so() {
     let stack = stack().await;

@@ -123,8 +123,8 @@ def main(command: str, app: str, screenshots: str | None = None):
         finally:
             newcomer.browser.quit()
         length = sum(1 for _ in open(app, encoding="utf-8"))
-        readme = pathlib.Path(__file__).parents[2].joinpath("README.md").read_text(encoding="utf-8")
-        assert length < 60 and re.search(rf"an app of\s+{length} lines", readme), f"the app has {length} lines"
+        page = pathlib.Path(__file__).parents[2].joinpath("docs/API.md").read_text(encoding="utf-8")
+        assert length < 60 and re.search(rf"an app of\s+{length} lines", page), f"the app has {length} lines"
         print(f"newcomer: an app of {length} lines connects in a popup, vends, and is told of a denial")
     finally:
         for process in reversed(started):

@@ -10,7 +10,7 @@ fn hex_free(text: &str) -> String {
 }
 
 #[tokio::test]
-async fn threat_27_junk_costs_nothing() {
+async fn threat_junk_costs_nothing() {
     let stack = stack().await;
     let mut browser = Browser::new();
     // A real flow is open, so that junk has something to be mistaken for.
@@ -59,5 +59,5 @@ async fn threat_27_junk_costs_nothing() {
     }
     assert_untouched(&stack).await;
     assert!(statuses.keys().all(|status| *status < 500), "{statuses:?}");
-    println!("threat 27: 10,300 junk requests {statuses:?}: 0 writes, 0 calls to Meta");
+    println!("threat cost-amplification: 10,300 junk requests {statuses:?}: 0 writes, 0 calls to Meta");
 }

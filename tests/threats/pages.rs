@@ -34,7 +34,7 @@ fn assert_secure(reply: &Reply) {
 }
 
 #[tokio::test]
-async fn threat_9_headers_on_every_response() {
+async fn threat_headers_on_every_response() {
     let stack = stack().await;
     let (service, ada) = (stack.urls().service_url.clone(), account(&stack, "ada"));
     let mut browser = Browser::new();
@@ -79,14 +79,17 @@ async fn threat_9_headers_on_every_response() {
     replies.push(browser.send(Method::GET, &format!("{service}/callback"), huge, String::new()).await);
     replies.iter().for_each(assert_secure);
     let statuses: BTreeSet<_> = replies.iter().map(|reply| reply.status.as_u16()).collect();
-    println!("threat 9: {0} of {0} responses with all headers, statuses {statuses:?}", replies.len());
+    println!(
+        "threat leaked-code: {0} of {0} responses with all headers, statuses {statuses:?}",
+        replies.len()
+    );
     for status in [200, 302, 303, 400, 403, 404, 409, 410, 431, 503] {
         assert!(statuses.contains(&status), "{status} is not among {statuses:?}");
     }
 }
 
 #[tokio::test]
-async fn threat_10_hostile_errors_are_not_reflected() {
+async fn threat_hostile_errors_are_not_reflected() {
     let stack = stack().await;
     let ada = account(&stack, "ada");
     let mut browser = Browser::new();
@@ -138,7 +141,7 @@ async fn threat_10_hostile_errors_are_not_reflected() {
             }
         }
     }
-    println!("threat 10: {tried} hostile errors, {reflected} reflected");
+    println!("threat reflected-text: {tried} hostile errors, {reflected} reflected");
     assert_eq!(reflected, 0);
     assert_untouched(&stack).await;
     // A forged denial ends nothing: the flow is still good.

@@ -97,7 +97,7 @@ fn is_plain(query: &str) -> bool {
 }
 
 #[tokio::test]
-async fn threat_7_parameter_pollution() {
+async fn threat_parameter_pollution() {
     let stack = stack().await;
     let ada = account(&stack, "ada");
     let mut browser = Browser::new();
@@ -149,6 +149,8 @@ async fn threat_7_parameter_pollution() {
     // Those that every parser reads alike may be accepted; none of them is the good one made to look bad.
     assert_untouched(&stack).await;
     assert!(ambiguous > corpus / 2 + 1_000, "{ambiguous}");
-    println!("threat 7: {ambiguous} ambiguous or malformed queries: 0 accepted, 0 calls to Meta, 0 panics");
+    println!(
+        "threat ambiguous-parameters: {ambiguous} ambiguous or malformed queries: 0 accepted, 0 calls to Meta, 0 panics"
+    );
     assert_eq!(invoke(&stack, "/callback", &plain, &jar).await.status, StatusCode::SEE_OTHER);
 }

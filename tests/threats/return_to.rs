@@ -22,7 +22,7 @@ async fn nobody_goes(stack: &Stack, hostile: &[&str]) {
 }
 
 #[tokio::test]
-async fn threat_8_open_redirects() {
+async fn threat_open_redirects() {
     let listed = stack_with(&[("RETURN_TO_ALLOWLIST", "http://127.0.0.1:4000/")]).await;
     let hostile = [
         "https://evil.example/",
@@ -76,5 +76,5 @@ async fn threat_8_open_redirects() {
     ];
     nobody_goes(&stack().await, &elsewhere).await;
     let tried = hostile.len() + elsewhere.len();
-    println!("threat 8: {tried} hostile destinations over HTTP, 0 left the lists");
+    println!("threat open-redirect: {tried} hostile destinations over HTTP, 0 left the lists");
 }

@@ -208,7 +208,7 @@ async fn vend_under_watch(stack: &Stack, ada: &str, canaries: &mut Canaries) {
 }
 
 #[tokio::test]
-async fn threat_11_canaries() {
+async fn threat_canaries() {
     let captured = log();
     let stack = stack().await;
     let ada = account(&stack, "ada");
@@ -281,7 +281,7 @@ async fn threat_11_canaries() {
     check.look("the log", &logged);
     assert_eq!(check.found.len(), 1);
     println!(
-        "threat 11: {} canaries through {} paths, {} bytes of pages, rows, errors and TRACE logs: {} occurrences",
+        "threat secret-in-a-log: {} canaries through {} paths, {} bytes of pages, rows, errors and TRACE logs: {} occurrences",
         canaries.planted.len(),
         paths.len() * 2,
         canaries.scanned,

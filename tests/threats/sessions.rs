@@ -21,7 +21,7 @@ async fn link(stack: &Stack, logged_in: &str, id: &str, completion: &str) -> Opt
 }
 
 #[tokio::test]
-async fn threat_2_a_victim_finishes_the_attackers_session() {
+async fn threat_a_victim_finishes_the_attackers_session() {
     let stack = stack().await;
     let grace = account(&stack, "grace");
     let (mut victim, mut attacker) = (Browser::new(), Browser::new());
@@ -65,7 +65,7 @@ async fn threat_2_a_victim_finishes_the_attackers_session() {
     attempt("attacker", &own.id, &completion).await;
     // The victim's browser hands the code over, as the victim: the session is not the victim's.
     attempt("victim", &trap.id, &completion).await;
-    println!("threat 2: {tried} attempts at a tricked session, {links} links");
+    println!("threat lured-user: {tried} attempts at a tricked session, {links} links");
     assert_eq!(links, 0);
     // Nothing of it has made the account the attacker's, and nothing has spent the code.
     assert_eq!(grant(&stack, &grace).await.claim.owner(), None);
@@ -76,7 +76,7 @@ async fn threat_2_a_victim_finishes_the_attackers_session() {
 }
 
 #[tokio::test]
-async fn threat_2_sessions_and_codes_work_once_and_in_time() {
+async fn threat_lured_user_sessions_and_codes_work_once_and_in_time() {
     let stack = stack().await;
     let service = stack.service();
     let (ada, grace) = (account(&stack, "ada"), account(&stack, "grace"));
@@ -120,13 +120,13 @@ async fn threat_2_sessions_and_codes_work_once_and_in_time() {
     let late = browser.get(back.as_str()).await;
     assert_eq!(parameter(&late.location(), "reason"), "session_expired");
     assert!(find_grant(&stack, &grace).await.is_none());
-    println!("threat 2: 1 link of 1 finished session; 0 from used, late and expired ones");
+    println!("threat lured-user: 1 link of 1 finished session; 0 from used, late and expired ones");
 }
 
 /// Three backends that do not look who is logged in: each takes what an answer, an event or a list
 /// says for whose account it is.
 #[tokio::test]
-async fn threat_33_careless_backends_link_nobody_wrongly() {
+async fn threat_careless_backends_link_nobody_wrongly() {
     let stack = stack().await;
     let (ada, grace) = (account(&stack, "ada"), account(&stack, "grace"));
     // Grace is lured into the attacker's session, and comes back to the app, logged in as herself.
@@ -177,7 +177,7 @@ async fn threat_33_careless_backends_link_nobody_wrongly() {
     let wrong =
         links.iter().filter(|(_, reference, user_id)| (reference.as_str(), user_id) != ("user-ada", &ada));
     let wrong = wrong.count();
-    println!("threat 33: three careless backends: {} links, {wrong} wrong", links.len());
+    println!("threat careless-backend: three careless backends: {} links, {wrong} wrong", links.len());
     assert_eq!(wrong, 0, "{links:?}");
     assert_eq!(links.len(), 2, "an event and the list name who has claimed: {links:?}");
     // Nobody's account is gone, and the other one is as it was.
@@ -186,7 +186,7 @@ async fn threat_33_careless_backends_link_nobody_wrongly() {
 }
 
 #[tokio::test]
-async fn threat_6_another_account_than_the_session_names() {
+async fn threat_another_account_than_the_session_names() {
     let stack = stack().await;
     let (ada, grace) = (account(&stack, "ada"), account(&stack, "grace"));
     let mut new = new_session("user-1");
@@ -208,5 +208,5 @@ async fn threat_6_another_account_than_the_session_names() {
     let back = browser.consent(&stack, &format!("session={}", session.id), &ada).await;
     assert_eq!(browser.get(back.as_str()).await.status, StatusCode::SEE_OTHER);
     assert!(find_grant(&stack, &grace).await.is_none());
-    println!("threat 6: another account came back: failed, 0 rows changed");
+    println!("threat injected-code: another account came back: failed, 0 rows changed");
 }

@@ -11,7 +11,7 @@ use super::common::{assert_untouched, cookies, flips, invoke};
 use crate::fixture::{Browser, account, calls, grant, parameter, rows, stack, stack_with};
 
 #[tokio::test]
-async fn threat_1_forged_callbacks() {
+async fn threat_forged_callbacks() {
     let stack = stack().await;
     let (ada, grace) = (account(&stack, "ada"), account(&stack, "grace"));
     let (mut victim, mut attacker) = (Browser::new(), Browser::new());
@@ -58,7 +58,7 @@ async fn threat_1_forged_callbacks() {
     stack.clock().advance(Duration::from_mins(10));
     refused(query, &cookies(&victim)).await;
     assert_untouched(&stack).await;
-    println!("threat 1: {tried} forged callbacks, 0 calls to Meta, 0 grants");
+    println!("threat forged-callback: {tried} forged callbacks, 0 calls to Meta, 0 grants");
 
     // The same callback, unforged, is good: it is the forgery that was refused.
     let back = victim.consent(&stack, "", &ada).await;
@@ -69,7 +69,7 @@ async fn threat_1_forged_callbacks() {
 }
 
 #[tokio::test]
-async fn threat_1_the_cookie_is_bound() {
+async fn threat_forged_callback_the_cookie_is_bound() {
     let start = async |public_url: &str| {
         let stack = stack_with(&[("PUBLIC_URL", public_url)]).await;
         let reply = invoke(&stack, "/authorize", "", &[]).await;
@@ -79,11 +79,11 @@ async fn threat_1_the_cookie_is_bound() {
     let attributes: BTreeSet<_> = cookie.split("; ").skip(1).collect();
     assert!(cookie.starts_with("__Host-threads-auth-"), "{cookie}");
     assert_eq!(attributes, BTreeSet::from(["HttpOnly", "SameSite=Lax", "Secure", "Path=/", "Max-Age=4200"]));
-    println!("threat 1: __Host- cookie with {attributes:?}");
+    println!("threat forged-callback: __Host- cookie with {attributes:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn threat_3_a_hundred_callbacks_with_one_state() {
+async fn threat_a_hundred_callbacks_with_one_state() {
     let stack = stack().await;
     let ada = account(&stack, "ada");
     let mut browser = Browser::new();
@@ -111,7 +111,9 @@ async fn threat_3_a_hundred_callbacks_with_one_state() {
     for reply in race.join_all().await {
         *statuses.entry(reply.status.as_u16()).or_default() += 1;
     }
-    println!("threat 3: 100 callbacks with one state (50 with codes of their own): {statuses:?}");
+    println!(
+        "threat repeated-callback: 100 callbacks with one state (50 with codes of their own): {statuses:?}"
+    );
     assert_eq!(statuses.get(&303), Some(&1), "{statuses:?}");
     assert!(statuses.keys().all(|status| *status < 500), "{statuses:?}");
     let grant = grant(&stack, &ada).await;
@@ -122,7 +124,7 @@ async fn threat_3_a_hundred_callbacks_with_one_state() {
 }
 
 #[tokio::test]
-async fn threat_4_eight_tabs() {
+async fn threat_eight_tabs() {
     let stack = stack().await;
     let ada = account(&stack, "ada");
     // The worst that a link can ask for: every scope, and the longest way back.
@@ -153,7 +155,9 @@ async fn threat_4_eight_tabs() {
             }
         }
     }
-    println!("threat 4: 8 tabs in 3 orders; request line and cookies at most {largest} of 10,240 bytes");
+    println!(
+        "threat many-tabs: 8 tabs in 3 orders; request line and cookies at most {largest} of 10,240 bytes"
+    );
     // The browser's own headers need their room.
     assert!(largest < 10_240 - 2_048, "{largest}");
 }

@@ -98,7 +98,7 @@ def forgeries(stack: Stack, jonas: Person):
             answer = session.post(f"{stack.service}/{path}?signed_request={message}", timeout=PATIENCE)
             check(f"{path} reads no address", answer.status_code == 400, say=False)
             count += 1
-    check(f"threat 25: {count} forged messages of {len(forms)} kinds, 0 accepted, and nothing changed",
+    check(f"threat forged-message: {count} forged messages of {len(forms)} kinds, 0 accepted, and nothing changed",
           stack.rows() == before and stack.token(jonas.account).ok)
 
 

@@ -17,7 +17,7 @@ import sys
 import time
 
 import meta
-import threat_2
+import lured_user
 from browser import Person
 from stack import APP, DAY, Stack, Task, check
 
@@ -176,7 +176,7 @@ def main():
             (vending, mia, jonas),
             (reconnecting, mia, jonas),
             (disconnecting, jonas),
-            (threat_2.attacks,),
+            (lured_user.attacks,),
             (meta.forgeries, jonas),
             (meta.deauthorization, jonas),
             (meta.deletion, mia),

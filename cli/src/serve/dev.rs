@@ -234,14 +234,12 @@ mod tests {
     }
 
     #[test]
-    fn each_setting_is_in_the_help_and_in_the_readme() {
+    fn each_setting_is_in_the_help_and_in_the_documentation() {
         let help = Command::command().render_long_help().to_string();
-        let readme = include_str!("../../../README.md");
-        let (_, section) = readme.split_once("## Development\n").unwrap();
-        let (section, _) = section.split_once("\n## ").unwrap();
+        let page = include_str!("../../../docs/DEVELOPMENT.md");
         for name in Setting::ALL.map(Setting::as_str).into_iter().chain(["LOG_LEVEL"]) {
             assert!(help.contains(name), "{name} in the help");
-            assert!(section.contains(&format!("`{name}`")), "{name} in the README");
+            assert!(page.contains(&format!("`{name}`")), "{name} in the page");
         }
     }
 }

@@ -468,7 +468,7 @@ mod tests {
         assert_eq!(warning(at(60 * DAY), Some(at(61 * DAY)), at(46 * DAY + 1)), token(14));
     }
 
-    /// Threat 19: a million tokens imported in one minute.
+    /// A million tokens imported in one minute are spread over days.
     #[test]
     fn a_million_tokens_of_one_minute_do_not_come_due_together() {
         let mut hours = std::collections::BTreeMap::<i64, u32>::new();

@@ -224,7 +224,7 @@ mod tests {
         }
     }
 
-    /// Every hostile form of every allowed destination: threat 8's corpus.
+    /// Every hostile form of every allowed destination: threat open-redirect's corpus.
     #[test]
     #[expect(clippy::too_many_lines, reason = "a corpus is a list")]
     fn refuses_a_corpus_of_hostile_destinations() {

@@ -1,4 +1,4 @@
-"""Threat 2: somebody is tricked into connecting their Threads account to somebody else's user of the app.
+"""Threat lured-user: somebody is tricked into connecting their Threads account to somebody else's user of the app.
 
 Vera is the victim, Mallory the attacker; each has a jar of cookies, a user of the app and a Threads account. Mallory can make Vera
 open any address, reads whatever the app or a page shows to him, and sees addresses that Vera's browser was sent to, where it says so.
@@ -30,7 +30,7 @@ class Scene:
     def look(self):
         found = {shown["user"]: shown["account"] for shown in (self.vera.shown(), self.mallory.shown())}
         if found != self.expected:
-            print(f"webapp: threat 2: attempt {self.attempts} linked an account", flush=True)
+            print(f"webapp: threat lured-user: attempt {self.attempts} linked an account", flush=True)
             self.links += 1
             self.expected = found
 
@@ -137,6 +137,6 @@ def attacks(stack: Stack):
     for part in (lures, replays, guesses):
         before = scene.attempts
         part(stack, scene)
-        print(f"webapp: threat 2: {part.__name__}: {scene.attempts - before} attempts", flush=True)
+        print(f"webapp: threat lured-user: {part.__name__}: {scene.attempts - before} attempts", flush=True)
     scene.look()
-    check(f"threat 2: {scene.attempts} attempts, {scene.links} links", scene.links == 0)
+    check(f"threat lured-user: {scene.attempts} attempts, {scene.links} links", scene.links == 0)
