@@ -517,7 +517,7 @@ mod tests {
         assert_eq!(retry_at(at(0), end, 60, None, 12 * 3_600 - 1), at(12 * 3_600));
         // The wait is an eighth of the remaining life, so that the last days see ever more tries.
         assert_eq!(retry_at(at(60 * DAY - 800), end, 60, None, 99), at(60 * DAY - 700));
-        // Meta's own `Retry-After` counts, within limits.
+        // A wait that Meta demands counts, within limits.
         assert_eq!(retry_at(at(0), end, 1, Some(Duration::from_mins(15)), 5), at(900));
     }
 }

@@ -541,19 +541,19 @@ impl Stepper<'_> {
 
     fn end(&mut self, end: usize) {
         let now = self.now();
-        let Some(told) = self.world.meta.ends.get(end) else {
+        let Some(notice) = self.world.meta.ends.get(end) else {
             self.world.meta.is_checked = false;
             return self.go(Step::Done);
         };
-        let ended_at = at(told.at).min(now);
+        let ended_at = at(notice.at).min(now);
         let tombstone = tombstone_key();
-        match told.by {
+        match notice.by {
             By::Threads => {
                 let note = rules::note_end(&tombstone, ended_at);
                 self.write(alone(note), Then::Noted(end, ended_at), None);
             }
             By::App => {
-                let heard_at = at(told.at + self.skew());
+                let heard_at = at(notice.at + self.skew());
                 let note = rules::note_disconnect(&tombstone, heard_at);
                 self.write(alone(note), Then::Disconnected(end, heard_at), None);
             }
@@ -808,8 +808,8 @@ impl Refresh {
 
     /// Returns the times of the new token, and true if it lives longer than the used one.
     fn life(&self, used: &Live) -> (Life, bool) {
-        let told = u64::try_from(LIFE).map(Duration::from_secs).ok();
-        let life = Life::of(used).refreshed(self.asked_at, told);
+        let reported = u64::try_from(LIFE).map(Duration::from_secs).ok();
+        let life = Life::of(used).refreshed(self.asked_at, reported);
         (life, Life::of(used).is_extended_by(&life))
     }
 }
