@@ -236,7 +236,7 @@ pub fn store_refreshed(
     if !beside.consent {
         let token_due = refreshed.retry_at.unwrap_or_else(|| refreshed.life.due_at(&grant.user_id));
         let due_at = schedule::next_look(token_due, DataAccess::of(grant), issued_at);
-        change = heed_claim(grant, unless_consented(due(change, &grant.user_id, due_at), false));
+        change = limit_due_time(grant, unless_consented(due(change, &grant.user_id, due_at), false));
     }
     warned(change, schedule::warning(expires_at, used.data_access_expires_at, issued_at))
 }
@@ -258,7 +258,7 @@ pub fn store_access(grant: &Grant, live: &Live, access: &Access, right: Right<'_
         .remove(&[A::PreviousToken]);
     let change =
         with_right(warned(granted(change, access), schedule::warning(live.expires_at, end, now)), right);
-    heed_claim(grant, unless_consented(due(change, &grant.user_id, due_at), grant.consent().is_some()))
+    limit_due_time(grant, unless_consented(due(change, &grant.user_id, due_at), grant.consent().is_some()))
 }
 
 /// Stores the access and the expiry that Meta reported for a token that was just stored. The caller
@@ -288,7 +288,7 @@ pub fn assume_extended(grant: &Grant, live: &Live, lease: Lease<'_>, now: Timest
         .remove(&[A::LastError, A::SuspectedCause, A::SuspectedAt]);
     let change = with_right(change, Right::Done(lease));
     let due_at = schedule::next_look(assumed.due_at(&grant.user_id), DataAccess::of(grant), now);
-    heed_claim(grant, unless_consented(due(change, &grant.user_id, due_at), grant.consent().is_some()))
+    limit_due_time(grant, unless_consented(due(change, &grant.user_id, due_at), grant.consent().is_some()))
 }
 
 /// Records that Meta accepted a token that a caller doubted, and releases the lease.
@@ -340,7 +340,7 @@ pub fn suspected(
         .set(A::SuspectedAt, suspicion.since)
         .set(A::LastError, FailureClass::Suspected.as_str());
     let change = with_right(due(change, &grant.user_id, look_at), right);
-    heed_claim(grant, unless_consented(change, grant.consent().is_some()))
+    limit_due_time(grant, unless_consented(change, grant.consent().is_some()))
 }
 
 /// Stores the long-lived token of a pending consent, identified by its short-lived token. The row
@@ -376,10 +376,10 @@ pub fn drop_consent(grant: &Grant, pending: &[u8], lease: Lease<'_>, now: Timest
         State::Active(live, _) => {
             let token_due = schedule::token_due(&grant.user_id, live);
             let due_at = schedule::next_look(token_due, DataAccess::of(grant), now);
-            heed_claim(grant, change.set(A::DueAt, due_at))
+            limit_due_time(grant, change.set(A::DueAt, due_at))
         }
         State::Appealable(..) => {
-            heed_claim(grant, change.set(A::DueAt, schedule::add(now, schedule::A_DAY.as_secs())))
+            limit_due_time(grant, change.set(A::DueAt, schedule::add(now, schedule::A_DAY.as_secs())))
         }
         State::Final(..) => change.remove(DUE),
         State::New(_) | State::Revoked(..) => change
@@ -425,7 +425,7 @@ pub fn end(grant: &Grant, refused: &Live, lease: Lease<'_>, cause: Cause, now: T
         .remove(DOUBTS);
     let change = with_right(change, Right::Done(lease));
     let change = if cause.is_appealable() && now < Life::of(refused).own_end() {
-        heed_claim(grant, due(change, &grant.user_id, schedule::add(now, schedule::A_DAY.as_secs())))
+        limit_due_time(grant, due(change, &grant.user_id, schedule::add(now, schedule::A_DAY.as_secs())))
     } else {
         change.remove(TOKENS).remove(DUE)
     };
@@ -755,7 +755,7 @@ fn connected(change: Change, grant: &NewGrant<'_>, doubt: Option<Timestamp>, now
 /// Limits the due time that `change` sets, so that an unclaimed account is announced and ended in
 /// time.
 #[must_use]
-pub fn heed_claim(grant: &Grant, change: Change) -> Change {
+pub fn limit_due_time(grant: &Grant, change: Change) -> Change {
     match schedule::claim_look(grant) {
         Some(look) => change.at_most(A::DueAt, look),
         None => change,

@@ -25,7 +25,7 @@ pub use connects::{ClosedSession, CommitOutcome, Connected};
 pub use error::{AwsError, FailureKind, SecretsError, StoreError, no_connection};
 pub use grants::{DUE_INDEX, LeaseOutcome, Page, PageRequest};
 pub use item::{Item, row};
-pub use personal::Held;
+pub use personal::PersonalRows;
 pub use retry::{Backoff, persist, repeat};
 pub use secrets::Secrets;
 pub use sessions::CompletionOutcome;

@@ -11,7 +11,7 @@ use crate::table::{Store, stream};
 
 /// The unconverted rows about one person.
 #[derive(Debug)]
-pub struct Held {
+pub struct PersonalRows {
     /// The grant.
     pub grant: Option<Item>,
     /// The sessions that name the person.
@@ -25,8 +25,8 @@ impl Store {
     ///
     /// # Errors
     /// Returns [`StoreError`] if DynamoDB fails.
-    pub async fn held(&self, user_id: &UserId, tombstone: &Key) -> Result<Held, StoreError> {
-        Ok(Held {
+    pub async fn personal_rows(&self, user_id: &UserId, tombstone: &Key) -> Result<PersonalRows, StoreError> {
+        Ok(PersonalRows {
             grant: self.read_item(&Key::grant(user_id), "read a grant").await?,
             sessions: self.sessions_of(user_id).try_collect().await?,
             tombstone: self.read_item(tombstone, "read a tombstone").await?,

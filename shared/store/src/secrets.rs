@@ -110,7 +110,7 @@ impl Secrets {
     ///
     /// # Errors
     /// Returns the errors of [`Self::app`].
-    pub async fn app_again(&self, now: Timestamp) -> Result<Arc<App>, SecretsError> {
+    pub async fn reread_app(&self, now: Timestamp) -> Result<Arc<App>, SecretsError> {
         // Concurrent callers wait, and use the value that was read.
         let mut doubted_at = self.doubted_at.lock().await;
         if doubted_at.is_some_and(|at| now < later(at, DOUBTED_AGAIN_AFTER)) {
@@ -134,7 +134,7 @@ impl Secrets {
     ///
     /// # Errors
     /// Returns the errors of [`Self::keyring`].
-    pub async fn keyring_again(&self, now: Timestamp) -> Result<Arc<Keyring>, SecretsError> {
+    pub async fn reread_keyring(&self, now: Timestamp) -> Result<Arc<Keyring>, SecretsError> {
         self.get(&self.keyring, now, Read::is_fresh, parse_keyring).await
     }
 

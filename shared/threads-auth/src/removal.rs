@@ -315,7 +315,7 @@ async fn prove(clients: &Clients, message: &str, now: Timestamp) -> Result<Prove
     let mut vault = clients.vault(now).await?;
     let mut verified = verify(&vault, message, now);
     if matches!(verified, Err(SignedRequestError::Signature)) {
-        vault.app = clients.secrets.app_again(now).await?;
+        vault.app = clients.secrets.reread_app(now).await?;
         verified = verify(&vault, message, now);
     }
     let (request, by_previous_secret) = verified?;
