@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use threads_auth::RefreshOutcome;
 use threads_auth_model::rules::{Lease, LeaseReason};
 use threads_auth_model::{Key, Status};
-use threads_auth_store::Wanted;
+use threads_auth_store::PageRequest;
 use threads_auth_web::HttpRequest;
 use threads_sandbox::{FaultAction, OldToken, SandboxCall};
 use tokio::task::JoinSet;
@@ -831,7 +831,7 @@ async fn accounts_are_listed_without_tokens() {
 
 /// The accounts of all pages, each page by how many it has. None without a filter is empty while
 /// there is a cursor.
-async fn pages(stack: &Stack, wanted: impl Fn(Option<Key>) -> Wanted) -> (Vec<usize>, usize) {
+async fn pages(stack: &Stack, wanted: impl Fn(Option<Key>) -> PageRequest) -> (Vec<usize>, usize) {
     let (mut pages, mut unreadable, mut after) = (Vec::new(), 0, None);
     loop {
         let page = stack.service().store().grants(wanted(after)).await.unwrap();
@@ -855,7 +855,7 @@ async fn a_page_is_full_whatever_lies_between_its_accounts() {
     let soon = AttributeValue::S("soon".to_owned());
     crate::unkind::set_attribute(&stack, &people[3], "expires_at", soon).await;
     let until = Instant::now() + DAY;
-    let unfiltered = |grants| move |after| Wanted { status: None, grants, after, rows: u32::MAX, until };
+    let unfiltered = |grants| move |after| PageRequest { status: None, grants, after, rows: u32::MAX, until };
     assert_eq!(pages(&stack, unfiltered(1)).await, (vec![1; 5], 1));
     assert_eq!(pages(&stack, unfiltered(2)).await, (vec![2, 2, 1], 1));
     assert_eq!(pages(&stack, unfiltered(5)).await, (vec![5], 1));
@@ -874,11 +874,12 @@ async fn a_page_costs_no_more_than_its_bounds() {
     }
     // Few of many have the status: each page looks at three rows.
     let (status, until) = (Some(Status::Revoked), Instant::now() + DAY);
-    let (found, _) = pages(&stack, |after| Wanted { status, grants: 5, after, rows: 3, until }).await;
+    let (found, _) = pages(&stack, |after| PageRequest { status, grants: 5, after, rows: 3, until }).await;
     assert!(found.len() > 2 && found.iter().sum::<usize>() == 2, "{found:?}");
     // The time is over: each page is one read, and loses nothing.
     let until = Instant::now();
-    let (found, _) = pages(&stack, |after| Wanted { status: None, grants: 2, after, rows: 9, until }).await;
+    let (found, _) =
+        pages(&stack, |after| PageRequest { status: None, grants: 2, after, rows: 9, until }).await;
     assert!(found.iter().all(|count| *count <= 2) && found.iter().sum::<usize>() == 7, "{found:?}");
 }
 

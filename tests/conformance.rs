@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model_check::history::{Written, walk};
+use model_check::history::{HistoryWrite, walk};
 use model_check::tables::{Outcome, Rows};
 use model_check::{Check, scenarios};
 use threads_auth_model::{Attribute, Condition, Key, Part, Row, Transaction};
@@ -36,9 +36,9 @@ async fn the_store_decides_as_the_model_does() {
             }
             empty(&store, &stack).await;
             fill(&store, &history.start).await;
-            for Written { transaction, outcome, rows: expected } in &history.writes {
-                let told = write(&store, transaction).await;
-                assert_eq!(told, expectation(transaction, outcome), "{}: {transaction:?}", scenario.name);
+            for HistoryWrite { transaction, outcome, rows: expected } in &history.writes {
+                let verdict = write(&store, transaction).await;
+                assert_eq!(verdict, expectation(transaction, outcome), "{}: {transaction:?}", scenario.name);
                 assert_eq!(&present(&stack).await, &**expected, "{}: {transaction:?}", scenario.name);
                 verdicts.entry(transaction.operation).or_default()[usize::from(*outcome != Outcome::Done)] +=
                     1;
@@ -57,32 +57,32 @@ async fn the_store_decides_as_the_model_does() {
     assert!(verdicts.len() >= 18 && verdicts.values().filter(|verdict| verdict[1] > 0).count() >= 12);
 }
 
-/// What the store says of a write.
+/// The outcome of a write in the store.
 #[derive(Debug, PartialEq)]
-enum Told {
+enum StoreVerdict {
     Alone(WriteOutcome),
     Together(Committed),
 }
 
-async fn write(store: &Store, transaction: &Transaction) -> Told {
+async fn write(store: &Store, transaction: &Transaction) -> StoreVerdict {
     match &transaction.parts[..] {
-        [Part::Update(change)] => Told::Alone(store.write(change).await.unwrap()),
-        _ => Told::Together(store.transact(transaction).await.unwrap()),
+        [Part::Update(change)] => StoreVerdict::Alone(store.write(change).await.unwrap()),
+        _ => StoreVerdict::Together(store.transact(transaction).await.unwrap()),
     }
 }
 
-/// What the store has to say, by the model's outcome.
-fn expectation(transaction: &Transaction, outcome: &Outcome) -> Told {
+/// Returns the expected outcome in the store, from the outcome in the model.
+fn expectation(transaction: &Transaction, outcome: &Outcome) -> StoreVerdict {
     match (&transaction.parts[..], outcome) {
-        ([Part::Update(_)], Outcome::Done) => Told::Alone(WriteOutcome::Stored),
-        ([Part::Update(_)], Outcome::Refused(_, None)) => Told::Alone(WriteOutcome::Gone),
+        ([Part::Update(_)], Outcome::Done) => StoreVerdict::Alone(WriteOutcome::Stored),
+        ([Part::Update(_)], Outcome::Refused(_, None)) => StoreVerdict::Alone(WriteOutcome::Gone),
         ([Part::Update(change)], Outcome::Refused(_, Some(found))) => {
             let is_ours = change.is_made_in(found, Attribute::TokenId);
-            Told::Alone(if is_ours { WriteOutcome::Stored } else { WriteOutcome::Superseded })
+            StoreVerdict::Alone(if is_ours { WriteOutcome::Stored } else { WriteOutcome::Superseded })
         }
-        (_, Outcome::Done) => Told::Together(Committed::Done),
+        (_, Outcome::Done) => StoreVerdict::Together(Committed::Done),
         (_, Outcome::Refused(n, found)) => {
-            Told::Together(Committed::Refused(*n, found.clone().unwrap_or_default()))
+            StoreVerdict::Together(Committed::Refused(*n, found.clone().unwrap_or_default()))
         }
     }
 }

@@ -204,7 +204,7 @@ async fn wrong_signatures_read_the_secret_once_a_minute() {
     let stack = stack().await;
     let secrets = stack.service().secrets();
     let app = async || {
-        let app = secrets.app_again(stack.clock().now()).await.unwrap();
+        let app = secrets.reread_app(stack.clock().now()).await.unwrap();
         app.credentials.app_secret.expose().to_owned()
     };
     let mut text: Value =

@@ -1,5 +1,5 @@
 //! The attributes of the rows in both tables. [`Grant`](crate::Grant) and
-//! [`Session`](crate::Session) say what each means.
+//! [`Session`](crate::Session) document the meaning of each.
 
 threads_graph::names! {
     /// An attribute of a row.

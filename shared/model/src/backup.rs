@@ -1,10 +1,11 @@
-//! A row of a backup in the place of the one in use: the row that it becomes, and when it may.
+//! The restore of a backup's row over the row in use: the restored row, and the conditions of the
+//! write.
 //!
-//! 1. It takes the place of exactly the row that was looked at. Whoever has written that since goes
-//!    first, and a lease that has not ended is nobody's to take away.
-//! 2. A deletion since its consent refuses it. Any other end since then is made in it before it is
-//!    put there.
-//! 3. It is due at once if there is anything to keep alive, so that the next sweep tries its token.
+//! 1. The restored row replaces exactly the row that was read. The write is refused if another
+//!    writer changed that row since, or if its lease has not ended.
+//! 2. A deletion since the backup's consent refuses the restore. Any other end since then is
+//!    applied to the row before the write.
+//! 3. A restored row with a token is due at once, so that the next sweep tries the token.
 
 use jiff::Timestamp;
 use threads_graph::UserId;
@@ -13,13 +14,13 @@ use crate::Attribute as A;
 use crate::Condition::{Absent, All, Exists, Is};
 use crate::{Condition, Ends, RevokedBy, Row, Value, rules, schedule};
 
-/// The claim of a row, which a backup may not have yet.
+/// The claim of an account. The backup's row may lack it.
 const CLAIM: [A; 2] = [A::Reference, A::ClaimedAt];
 
-/// The row that a backup's becomes in the place of `seen`, with the `ends` of its user. With
-/// `keeps_claim` a claim since the backup stays.
+/// Returns the row that replaces `seen`: the `backup` with the user's `ends` applied. With
+/// `keeps_claim`, a claim that is newer than the backup stays.
 #[must_use]
-pub fn brought_back(
+pub fn restored(
     user_id: &UserId,
     backup: Row,
     seen: &Row,
@@ -28,8 +29,8 @@ pub fn brought_back(
     now: Timestamp,
 ) -> Row {
     let mut row = backup;
-    // Nobody can say any more that an account was not claimed whose time is over. One that is
-    // claimed here must not end as nobody's.
+    // An unclaimed mark that has expired is dropped: nobody knows if the account was claimed since.
+    // An account that is claimed now must not end as unclaimed.
     let is_over = row.time(A::UnclaimedUntil).is_some_and(|until| until <= now);
     let is_claimed = seen.get(A::Pk).is_some() && seen.get(A::UnclaimedUntil).is_none();
     let dropped = if is_over || is_claimed { rules::UNCLAIMED } else { &[] };
@@ -61,14 +62,14 @@ pub fn brought_back(
     row
 }
 
-/// The row is still as it was seen, in every attribute of ours. A value that makes no sense is
-/// still there: every writer of ours changes one that does.
+/// The condition that no attribute of ours has changed since the row was read as `seen`. A damaged
+/// value only has to be present: every writer of ours replaces it by a sound one.
 #[must_use]
 pub fn unchanged(seen: &Row) -> Condition {
     still(&A::ALL, seen)
 }
 
-/// The ends of a user are still those that were seen.
+/// The condition that the ends of a user have not changed since they were read.
 #[must_use]
 pub fn ends_unchanged(seen: &Row) -> Condition {
     still(&[A::DeletedAt, A::EndedAt, A::DisconnectedMs], seen)
@@ -118,11 +119,11 @@ mod tests {
     }
 
     fn back(backup: Row, seen: &Row, ends: Ends, keeps_claim: bool) -> Row {
-        brought_back(&user(), backup, seen, &ends, keeps_claim, at(9))
+        restored(&user(), backup, seen, &ends, keeps_claim, at(9))
     }
 
     #[test]
-    fn it_is_free_due_and_news() {
+    fn a_restored_row_is_due_without_a_lease() {
         let row = back(row(), &row(), Ends::default(), true);
         assert!(rules::LEASE.iter().all(|attribute| row.get(*attribute).is_none()));
         assert_eq!((row.time(A::DueAt), row.time(A::UpdatedAt)), (Some(at(9)), Some(at(9))));
@@ -144,17 +145,18 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_since_stays_if_it_is_to_and_the_mark_of_an_unclaimed_account_never_comes_back() {
+    fn a_newer_claim_stays_on_request_and_an_expired_unclaimed_mark_is_dropped() {
         let unclaimed = with(row(), A::UnclaimedUntil, at(20));
         let claimed = with(with(row(), A::Reference, "user-7"), A::ClaimedAt, at(2));
         for (keeps, reference) in [(true, Some("user-7")), (false, None)] {
             let row = back(unclaimed.clone(), &claimed, Ends::default(), keeps);
             assert_eq!((row.get(A::UnclaimedUntil), row.text(A::Reference)), (None, reference));
         }
-        // A newer one of the backup's is the newer one.
+        // The newer claim wins, even if it is the backup's.
         let newer = with(with(row(), A::Reference, "user-8"), A::ClaimedAt, at(3));
         assert_eq!(back(newer, &claimed, Ends::default(), true).text(A::Reference), Some("user-8"));
-        // Where nobody has claimed it here either, it is still to be claimed while there is time.
+        // An account that nobody has claimed in the meantime can still be claimed until its
+        // deadline.
         let row = back(unclaimed.clone(), &unclaimed, Ends::default(), true);
         assert_eq!(row.time(A::UnclaimedUntil), Some(at(20)));
         let late = with(unclaimed.clone(), A::UnclaimedUntil, at(9));
@@ -162,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_one_of_ours_has_written_since_is_seen() {
+    fn a_change_of_any_attribute_since_is_noticed() {
         let seen = with(row(), A::IssuedAt, Value::Other);
         let condition = unchanged(&seen);
         assert!(condition.holds(&seen));

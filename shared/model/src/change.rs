@@ -1,19 +1,19 @@
-//! Changes: what is written to one row, and the condition under which the write is right. A
-//! transaction makes several of them, or none.
+//! Changes: a write to one row, with the condition under which it is correct. A transaction makes
+//! several changes, or none.
 
 use crate::{Attribute, Key, Row, Value};
 
-/// A condition on a row, as DynamoDB evaluates it: a comparison with an absent attribute does
-/// not hold, but for [`IsNot`](Self::IsNot).
+/// A condition on a row, as DynamoDB evaluates it: a comparison with an absent attribute is false,
+/// except for [`IsNot`](Self::IsNot).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Condition {
-    /// The attribute is there.
+    /// The attribute is present.
     Exists(Attribute),
-    /// The attribute is not there.
+    /// The attribute is absent.
     Absent(Attribute),
     /// The attribute has this value.
     Is(Attribute, Value),
-    /// The attribute has another value.
+    /// The attribute has another value, or is absent.
     IsNot(Attribute, Value),
     /// The attribute is less than this value.
     Below(Attribute, Value),
@@ -21,37 +21,37 @@ pub enum Condition {
     AtMost(Attribute, Value),
     /// The attribute is more than this value.
     Above(Attribute, Value),
-    /// The attribute is no number: absent, or damaged.
-    NoNumber(Attribute),
-    /// All of them hold. Always, if there are none.
+    /// The attribute is not a number: it is absent or damaged.
+    NotANumber(Attribute),
+    /// All of the conditions hold. An empty list always holds.
     All(Vec<Condition>),
-    /// One of them holds.
+    /// At least one of the conditions holds.
     Any(Vec<Condition>),
 }
 
 /// A write to one row.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Change {
-    /// The row.
+    /// The key of the row.
     pub key: Key,
     /// The write's name in messages: a verb and its object.
     pub operation: &'static str,
-    /// The condition.
+    /// The condition of the write.
     pub when: Condition,
     /// The attributes that are set.
     pub set: Vec<(Attribute, Value)>,
-    /// The attributes that are set if they are not there.
+    /// The attributes that are set if they are absent.
     pub set_if_absent: Vec<(Attribute, Value)>,
     /// The attributes that are removed.
     pub remove: Vec<Attribute>,
 }
 
-/// Writes and checks of several rows: all of them or none.
+/// Writes and checks of several rows, all of them or none.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Transaction {
     /// The transaction's name in messages: a verb and its object.
     pub operation: &'static str,
-    /// Its parts, each of another row.
+    /// Its parts, one for each row.
     pub parts: Vec<Part>,
 }
 
@@ -60,16 +60,16 @@ pub struct Transaction {
 pub enum Part {
     /// The row is changed.
     Update(Change),
-    /// The row is replaced by this one, if the condition holds.
+    /// The row is replaced by this one if the condition holds.
     Put(Key, Row, Condition),
-    /// The row is deleted, if the condition holds.
+    /// The row is deleted if the condition holds.
     Delete(Key, Condition),
-    /// The row stays, and the condition has to hold.
+    /// The row stays unchanged, and the condition must hold.
     Check(Key, Condition),
 }
 
 impl Part {
-    /// The row.
+    /// Returns the key of the row.
     #[must_use]
     pub fn key(&self) -> &Key {
         match self {
@@ -78,8 +78,8 @@ impl Part {
         }
     }
 
-    /// The row after this part, or nothing if its condition does not hold. A row without attributes
-    /// is not there.
+    /// Returns the row after this part, or `None` if the condition does not hold. A row without
+    /// attributes does not exist.
     #[must_use]
     pub fn apply(&self, row: Row) -> Option<Row> {
         match self {
@@ -99,7 +99,7 @@ impl Condition {
     /// The condition that always holds.
     pub const NONE: Self = Self::All(Vec::new());
 
-    /// Both hold.
+    /// Returns the condition that both hold.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         match self {
@@ -111,7 +111,7 @@ impl Condition {
         }
     }
 
-    /// Whether it holds of `row`.
+    /// Returns true if the condition holds for `row`.
     #[must_use]
     pub fn holds(&self, row: &Row) -> bool {
         let compare =
@@ -127,7 +127,7 @@ impl Condition {
             Self::Below(attribute, value) => compare(*attribute, value, |left, right| left < right),
             Self::AtMost(attribute, value) => compare(*attribute, value, |left, right| left <= right),
             Self::Above(attribute, value) => compare(*attribute, value, |left, right| left > right),
-            Self::NoNumber(attribute) => !matches!(row.get(*attribute), Some(Value::Number(_))),
+            Self::NotANumber(attribute) => !matches!(row.get(*attribute), Some(Value::Number(_))),
             Self::All(all) => all.iter().all(|condition| condition.holds(row)),
             Self::Any(any) => any.iter().any(|condition| condition.holds(row)),
         }
@@ -135,7 +135,7 @@ impl Condition {
 }
 
 impl Change {
-    /// A change of nothing yet.
+    /// Creates a change that writes nothing yet.
     #[must_use]
     pub fn of(key: Key, operation: &'static str, when: Condition) -> Self {
         Self { key, operation, when, set: Vec::new(), set_if_absent: Vec::new(), remove: Vec::new() }
@@ -148,7 +148,7 @@ impl Change {
         self
     }
 
-    /// Sets an attribute, unless it is there.
+    /// Sets an attribute if it is absent.
     #[must_use]
     pub fn set_if_absent(mut self, attribute: Attribute, value: impl Into<Value>) -> Self {
         self.set_if_absent.push((attribute, value.into()));
@@ -164,7 +164,7 @@ impl Change {
         }
     }
 
-    /// Lets a number or a time that is set in `attribute` be `most` at most.
+    /// Limits the number or time that this change sets in `attribute` to at most `most`.
     #[must_use]
     pub fn at_most(mut self, attribute: Attribute, most: impl Into<Value>) -> Self {
         let most = most.into();
@@ -185,14 +185,14 @@ impl Change {
         self
     }
 
-    /// Whether `row` holds what this change sets in `attribute`: then a refused change was made
-    /// before, by an attempt whose answer was lost.
+    /// Returns true if `row` has the value that this change sets in `attribute`. A refused change
+    /// was then made by an earlier attempt whose response was lost.
     #[must_use]
     pub fn is_made_in(&self, row: &Row, attribute: Attribute) -> bool {
         self.set.iter().any(|(set, value)| *set == attribute && row.get(attribute) == Some(value))
     }
 
-    /// The row after the change, or nothing if its condition does not hold.
+    /// Returns the row after the change, or `None` if the condition does not hold.
     #[must_use]
     pub fn apply(&self, mut row: Row) -> Option<Row> {
         if !self.when.holds(&row) {

@@ -1,21 +1,22 @@
-//! Whose an account is, as far as the app has said.
+//! Claims: the link between an account and a user of the app.
 //!
-//! A connect session leads a person through a connect, and its completion says which user of the
-//! app that person is. Until then the account is nobody's, and it ends if nobody claims it.
+//! A connect session leads a person through a connect, and the session's completion names the user
+//! of the app who that person is. Until then the account is unclaimed, and it ends if nobody claims
+//! it.
 
 use jiff::Timestamp;
 
-/// Whose an account is.
+/// The claim on an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// Somebody's, which a completed session has told. Without one the app itself knows: the
-    /// account came without a session, or before there was such a mark.
+    /// The account is claimed. The owner is known if a session was completed for it. An account
+    /// that came without a session, or before claims existed, is the app's own to assign.
     Claimed(Option<Owner>),
-    /// Nobody's: its first connect came through a session that was not completed.
+    /// The account is unclaimed: its first connect came through a session that was not completed.
     Unclaimed {
-        /// When it ends.
+        /// Time at which the account ends.
         until: Timestamp,
-        /// Whether that was announced.
+        /// True if that end was announced.
         is_announced: bool,
     },
 }
@@ -25,12 +26,12 @@ pub enum Claim {
 pub struct Owner {
     /// The backend's own name for its user.
     pub reference: String,
-    /// When the user claimed it last.
+    /// Time of the last claim.
     pub claimed_at: Timestamp,
 }
 
 impl Claim {
-    /// The user who claimed the account, if a session told.
+    /// Returns the user who claimed the account, if a completed session named one.
     #[must_use]
     pub fn owner(&self) -> Option<&Owner> {
         match self {
@@ -39,7 +40,7 @@ impl Claim {
         }
     }
 
-    /// When the account ends if nobody claims it.
+    /// Returns the time at which the account ends if nobody claims it.
     #[must_use]
     pub fn until(&self) -> Option<Timestamp> {
         match self {

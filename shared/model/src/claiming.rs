@@ -1,4 +1,4 @@
-//! The writes by which an account becomes somebody's, or ends because it did not.
+//! The writes that claim an account, or end one that nobody has claimed.
 
 use jiff::Timestamp;
 
@@ -8,8 +8,8 @@ use crate::rules::{self, Lease, Right};
 use crate::schedule::{self, DataAccess};
 use crate::{Change, Condition, Grant, Key, RevokedBy, State};
 
-/// A connect in the session `id`, if it is the account's first, or nobody has claimed the account
-/// since: somebody has to until `until`.
+/// A connect in the session `id`, if it is the account's first or the account is still unclaimed.
+/// The account must be claimed before `until`.
 #[must_use]
 pub fn connect_unclaimed(mut change: Change, id: &str, until: Timestamp, now: Timestamp) -> Change {
     change.when = change.when.and(Any(vec![Absent(A::Pk), Exists(A::UnclaimedUntil)]));
@@ -20,14 +20,14 @@ pub fn connect_unclaimed(mut change: Change, id: &str, until: Timestamp, now: Ti
         .at_most(A::DueAt, schedule::notice_at(now, until))
 }
 
-/// A connect in the session `id` of an account that is somebody's. It stays so.
+/// A connect in the session `id` of a claimed account. The claim stays.
 #[must_use]
 pub fn connect_claimed(mut change: Change, id: &str) -> Change {
     change.when = change.when.and(Exists(A::Pk)).and(Absent(A::UnclaimedUntil));
     change.set(A::SessionId, id)
 }
 
-/// Gives an account to the user of the app who is called `reference`.
+/// Gives an account to the user whom the app calls `reference`.
 #[must_use]
 pub fn claim(grant: &Grant, reference: &str, now: Timestamp) -> Change {
     Change::of(Key::grant(&grant.user_id), "claim a grant", Exists(A::Pk))
@@ -37,8 +37,8 @@ pub fn claim(grant: &Grant, reference: &str, now: Timestamp) -> Change {
         .remove(rules::UNCLAIMED)
 }
 
-/// The same where the grant is due for its claim only: the look that is not needed any more is left
-/// out. It is refused if somebody else has made the grant due meanwhile.
+/// Like [`claim`], for a grant that is due only because it is unclaimed: the claim removes the need
+/// for that look. The change is refused if another writer has changed the due time.
 #[must_use]
 pub fn claim_and_settle(grant: &Grant, reference: &str, now: Timestamp) -> Option<Change> {
     let look = schedule::claim_look(grant)?;
@@ -60,7 +60,7 @@ pub fn claim_and_settle(grant: &Grant, reference: &str, now: Timestamp) -> Optio
 pub fn announce_end(grant: &Grant, lease: Lease<'_>, now: Timestamp) -> Change {
     let change =
         Change::of(Key::grant(&grant.user_id), "announce the end of a grant", still_unclaimed(grant));
-    rules::by(change.set(A::UnclaimedWarned, 1).set(A::UpdatedAt, now), Right::Held(lease))
+    rules::with_right(change.set(A::UnclaimedWarned, 1).set(A::UpdatedAt, now), Right::Held(lease))
 }
 
 /// Ends an account that nobody has claimed.
@@ -68,7 +68,7 @@ pub fn announce_end(grant: &Grant, lease: Lease<'_>, now: Timestamp) -> Change {
 pub fn end_unclaimed(grant: &Grant, lease: Lease<'_>, now: Timestamp) -> Change {
     let mut change = rules::revoke(&grant.user_id, RevokedBy::Unclaimed, grant.connected_at, now);
     change.when = change.when.and(still_unclaimed(grant));
-    rules::by(change, Right::Done(lease))
+    rules::with_right(change, Right::Done(lease))
 }
 
 fn still_unclaimed(grant: &Grant) -> Condition {
@@ -128,13 +128,13 @@ mod tests {
 
     #[test]
     fn a_reconnect_keeps_the_claim() {
-        // Nobody's: it stays so, with a time of its own.
+        // An unclaimed account stays unclaimed, with a new deadline.
         let unclaimed = first(0);
         assert_eq!(connect_claimed(connect(HOUR), "second").apply(unclaimed.clone()), None);
         let again =
             connect_unclaimed(connect(HOUR), "second", at(25 * HOUR), at(HOUR)).apply(unclaimed.clone());
         assert_eq!(read(&again.unwrap()).claim.until(), Some(at(25 * HOUR)));
-        // Somebody's: no session takes it away.
+        // A claimed account cannot be taken by another session.
         let claimed = claim(&read(&unclaimed), "user-7", at(60)).apply(unclaimed).unwrap();
         let owner = read(&claimed).claim;
         assert_eq!(owner.owner().map(|owner| owner.reference.as_str()), Some("user-7"));
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(lured.apply(claimed.clone()), None);
         let kept = read(&connect_claimed(connect(HOUR), "attacker").apply(claimed).unwrap());
         assert_eq!((kept.claim, kept.session_id.as_deref()), (owner, Some("attacker")));
-        // A row without the mark is somebody's, and a connect without a session makes it so.
+        // A row without the mark is claimed, and a connect without a session claims it.
         let mut old = first(0);
         old.remove(A::UnclaimedUntil);
         assert!(connect_unclaimed(connect(HOUR), "s", at(25 * HOUR), at(HOUR)).apply(old.clone()).is_none());
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_makes_the_next_look_the_tokens_own() {
+    fn a_claimed_grant_is_next_due_for_its_token() {
         let row = first(0);
         let grant = read(&row);
         let settled = claim_and_settle(&grant, "user-7", at(60)).unwrap();

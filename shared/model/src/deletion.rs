@@ -1,30 +1,29 @@
-//! How the record of a deletion lies in its row.
+//! The record of a deletion, as it is stored in its row.
 
 use jiff::Timestamp;
 use threads_graph::UserId;
 
 use crate::{Attribute, Inconsistency, Row};
 
-/// How far a deletion has come.
+/// The progress of a deletion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// It is not finished.
-    Unfinished(Wish),
-    /// Everything was gone at this time.
+    /// The deletion is not finished.
+    Unfinished(DeletionRequest),
+    /// Everything was deleted by this time.
     Done(Timestamp),
-    /// It met a newer consent at this time, and left that alone.
+    /// The deletion found a newer consent at this time, and kept it.
     Kept(Timestamp),
 }
 
-/// A person's wish to be forgotten, as far as it was carried out.
+/// A person's deletion request, and its progress.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wish {
-    /// Whose it is.
+pub struct DeletionRequest {
+    /// The person's Threads user id.
     pub user_id: UserId,
-    /// When the person asked.
+    /// Time of the request.
     pub requested_at: Timestamp,
-    /// Whether the grant is gone, so that only sessions are left. A grant that is there now came
-    /// later.
+    /// True if the grant is deleted and only sessions are left. A grant that exists now is newer.
     pub is_grant_gone: bool,
 }
 
@@ -32,7 +31,8 @@ impl Progress {
     /// Reads a record of `table`.
     ///
     /// # Errors
-    /// When something that an unfinished deletion needs is missing or malformed.
+    /// Returns [`Inconsistency`] if an attribute that an unfinished deletion needs is missing or
+    /// malformed.
     pub fn from_row(table: &str, row: &Row) -> Result<Self, Inconsistency> {
         if let Some(at) = row.time(Attribute::DeletedAt) {
             return Ok(Self::Done(at));
@@ -41,7 +41,7 @@ impl Progress {
             return Ok(Self::Kept(at));
         }
         let row = row.reader(table);
-        Ok(Self::Unfinished(Wish {
+        Ok(Self::Unfinished(DeletionRequest {
             user_id: row.needed(Attribute::Unfinished)?,
             requested_at: row.needed_time(Attribute::RequestedAt)?,
             is_grant_gone: row.row.get(Attribute::GrantGone).is_some(),

@@ -1,38 +1,40 @@
-//! The ends of a user's consents, and their effect on a flow that was under way.
+//! The ends of a user's consents, and their effect on a connect flow in progress.
 //!
-//! They lie in the row that outlives the grant, under a name that only the keyring gives: so an end
-//! is known though there is no grant yet.
+//! They are stored in the row that outlives the grant, under a name that only the keyring can
+//! compute. An end is therefore recorded even if there is no grant yet.
 
 use jiff::Timestamp;
 
 use crate::Condition::{Absent, All, Any, AtMost, Below};
 use crate::{Attribute as A, Condition, Row, schedule};
 
-/// Meta's clock and ours may differ by so many seconds, and Meta may tell of an end late.
+/// Tolerance in seconds for the difference between Meta's clock and ours, and for a late notice of
+/// an end.
 const SKEW_SECONDS: i64 = 600;
 
 /// The last end of each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ends {
-    /// When the person last asked for their data to be deleted.
+    /// Time of the person's last deletion request.
     pub deleted_at: Option<Timestamp>,
-    /// When the app's backend last disconnected the account, to the millisecond: a backend can let
-    /// its user connect anew in the same second.
+    /// Time of the last disconnect by the app's backend, in milliseconds: a backend may let its
+    /// user connect again within the same second.
     pub disconnected_at: Option<Timestamp>,
-    /// When the account last ended, by the person or by the app.
+    /// Time of the last end by the person or by the app.
     pub ended_at: Option<Timestamp>,
 }
 
 /// The effect of an end on a consent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// The consent is newer.
+    /// The consent is newer, and stays.
     None,
-    /// The end may be older or newer than the consent: Meta is asked with its token.
+    /// The end may be older or newer than the consent. A call to Meta with the consent's token
+    /// decides.
     Doubtful,
-    /// The consent is over: the app disconnected the account after the flow began.
+    /// The consent has ended: the app disconnected the account after the flow began.
     Disconnected,
-    /// The consent is over: the person asked for the deletion of their data after the flow began.
+    /// The consent has ended: the person requested deletion after the flow began.
     Deleted,
 }
 
@@ -41,17 +43,17 @@ impl Ends {
     #[must_use]
     pub fn of(row: &Row) -> Self {
         Self {
-            // Zero stands for never.
+            // Zero means never.
             deleted_at: row.time(A::DeletedAt).filter(|at| *at > Timestamp::UNIX_EPOCH),
             disconnected_at: row.millisecond(A::DisconnectedMs),
             ended_at: row.time(A::EndedAt),
         }
     }
 
-    /// The effect on a consent whose flow began at `begun_at`, and which is stored only now.
+    /// Returns the effect on a consent whose flow began at `begun_at` and which is stored only now.
     #[must_use]
     pub fn on(&self, begun_at: Timestamp) -> Effect {
-        // Meta's times are whole seconds.
+        // Meta's times are in whole seconds.
         let since = |end: Option<Timestamp>, start: Timestamp| {
             end.is_some_and(|end| end.as_second() >= start.as_second())
         };
@@ -68,8 +70,8 @@ impl Ends {
         }
     }
 
-    /// No end but these has an effect on a consent whose flow began at `begun_at`. Without `seen`,
-    /// none has.
+    /// The condition that no end other than those in `seen` affects a consent whose flow began at
+    /// `begun_at`.
     #[must_use]
     pub fn no_other(seen: Option<&Self>, begun_at: Timestamp) -> Condition {
         let doubtful_from = doubtful_from(begun_at);
@@ -89,7 +91,8 @@ impl Ends {
     }
 }
 
-/// An end that comes before a flow by more than the clocks may differ has no effect on it.
+/// Returns the time from which an end may affect a flow that began at `begun_at`. An earlier end
+/// cannot, even if the clocks differ.
 #[must_use]
 pub fn doubtful_from(begun_at: Timestamp) -> Timestamp {
     schedule::add(begun_at, -SKEW_SECONDS)
@@ -117,7 +120,7 @@ mod tests {
                 let ends = Ends::of(&row);
                 let effect = ends.on(at(0));
                 assert_eq!(Ends::no_other(None, at(0)).holds(&row), effect == Effect::None, "{row:?}");
-                // Meta's word settles a doubt, and nothing else.
+                // A call to Meta resolves a doubtful end only.
                 let is_settled = Ends::no_other(Some(&ends), at(0)).holds(&row);
                 let may_be = matches!(effect, Effect::None | Effect::Doubtful);
                 assert_eq!(is_settled, may_be || attribute == A::DeletedAt, "{row:?}");
@@ -136,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_that_was_not_seen_is_not_settled() {
+    fn an_unseen_end_stays_unresolved() {
         let seen = Ends::of(&row(A::EndedAt, at(-60)));
         assert!(Ends::no_other(Some(&seen), at(0)).holds(&row(A::EndedAt, at(-60))));
         assert!(!Ends::no_other(Some(&seen), at(0)).holds(&row(A::EndedAt, at(-59))));

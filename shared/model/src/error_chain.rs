@@ -1,18 +1,18 @@
-//! Errors in one line.
+//! Error messages in one line.
 
 use std::error::Error;
 
-/// An error and its causes, in one line for a log, without what may hold the app's secret. A cause
-/// that the error above it has told already is not repeated.
+/// Formats an error and its causes in one line for a log, without anything that may hold the app's
+/// secret. A cause is left out if the error above it already contains its text.
 #[must_use]
 pub fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        let said = cause.to_string();
-        if !text.ends_with(&said) {
+        let message = cause.to_string();
+        if !text.ends_with(&message) {
             text.push_str(": ");
-            text.push_str(&said);
+            text.push_str(&message);
         }
         source = cause.source();
     }
@@ -24,23 +24,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_is_said_once() {
+    fn a_cause_is_not_repeated() {
         #[derive(Debug)]
-        struct Tells(&'static str, Option<Box<Tells>>);
-        impl std::fmt::Display for Tells {
+        struct Chained(&'static str, Option<Box<Chained>>);
+        impl std::fmt::Display for Chained {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(self.0)
             }
         }
-        impl Error for Tells {
+        impl Error for Chained {
             fn source(&self) -> Option<&(dyn Error + 'static)> {
                 self.1.as_deref().map(|cause| cause as _)
             }
         }
-        let cause = |text| Some(Box::new(Tells(text, None)));
-        assert_eq!(error_chain(&Tells("a", cause("b"))), "a: b");
-        assert_eq!(error_chain(&Tells("a: b", cause("b"))), "a: b");
-        assert_eq!(error_chain(&Tells("a", None)), "a");
+        let cause = |text| Some(Box::new(Chained(text, None)));
+        assert_eq!(error_chain(&Chained("a", cause("b"))), "a: b");
+        assert_eq!(error_chain(&Chained("a: b", cause("b"))), "a: b");
+        assert_eq!(error_chain(&Chained("a", None)), "a");
     }
 
     #[test]

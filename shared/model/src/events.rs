@@ -1,8 +1,8 @@
-//! The events of an account, for the app's backend.
+//! The events of an account, which the app's backend receives.
 //!
-//! Owns the events' shapes and when each happens: they follow from a row as it was and as it is,
-//! and from nothing else, so that whoever reads the table's stream can tell them, and none is lost
-//! when a process dies after its write. Refuses to hold a secret.
+//! Owns the events' shapes and the rules that create them. Events follow only from a row's old and
+//! new image. A reader of the table's stream can therefore derive them, and none is lost if a
+//! process dies after its write. Refuses to hold a secret.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -16,8 +16,8 @@ use crate::{
 /// `source` of our events on EventBridge.
 pub const SOURCE: &str = "threads-auth";
 
-/// The version of [`Event`]'s shape. Fields may be added within one; a new one is for what would
-/// break a reader.
+/// The version of [`Event`]'s shape. Fields may be added within a version; a change that breaks a
+/// reader gets a new version.
 pub const VERSION: &str = "1";
 
 threads_graph::names! {
@@ -25,39 +25,39 @@ threads_graph::names! {
     pub enum EventKind {
         /// A person connected their account.
         Connected => "account.connected",
-        /// A user of the app has claimed the account: the session that brought it was completed.
+        /// A user of the app claimed the account by completing the session that connected it.
         Claimed => "account.claimed",
         /// The token was refreshed.
         Refreshed => "account.refreshed",
-        /// The token is dead; only the person can bring the account back, unless Meta takes the
+        /// The token is dead. Only the person can bring the account back, unless Meta accepts the
         /// token again (`account.recovered`).
         NeedsReauthorization => "account.needs_reauthorization",
-        /// The account works again: the person came back, or Meta takes its token again.
+        /// The account works again: the person came back, or Meta accepts its token again.
         Recovered => "account.recovered",
-        /// The person grants more or less than before.
+        /// The person granted more or fewer scopes than before.
         ScopesChanged => "account.scopes_changed",
-        /// The grant was ended, and its tokens are destroyed.
+        /// The grant ended, and its tokens were destroyed.
         Disconnected => "account.disconnected",
-        /// Everything about the person is erased.
+        /// Everything about the person was erased.
         Deleted => "account.deleted",
-        /// The token, the access to the person's data, or an account that nobody has claimed is
-        /// about to end.
+        /// The token, the access to the person's data, or an unclaimed account is about to end.
         ExpiringSoon => "account.expiring_soon",
-        /// The account's row does not make sense, so that its token is not kept alive. An operator
-        /// has to see to it.
+        /// The account's row is inconsistent, so its token is not refreshed. An operator must
+        /// repair it.
         Unreadable => "account.unreadable",
     }
 }
 
-/// The change that an event tells, with its details.
+/// The data of an event, by its kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-pub enum Happened {
+pub enum EventData {
     /// [`EventKind::Connected`].
     Connected {
-        /// Whether it was connected before, and worked.
+        /// True if the account was connected before, and worked.
         reconnected: bool,
-        /// The connect session, if it came through one. It does not say whose the account is.
+        /// The connect session, if the connect came through one. It does not identify the account's
+        /// owner.
         #[serde(skip_serializing_if = "Option::is_none")]
         session_id: Option<String>,
     },
@@ -70,39 +70,38 @@ pub enum Happened {
     Refreshed {},
     /// [`EventKind::NeedsReauthorization`].
     NeedsReauthorization {
-        /// Why.
+        /// The cause, by its name.
         cause: &'static str,
     },
     /// [`EventKind::Recovered`].
     Recovered {},
     /// [`EventKind::ScopesChanged`].
     ScopesChanged {
-        /// The scopes that were taken back.
+        /// The scopes that the person no longer grants.
         lost: Vec<Scope>,
-        /// The scopes that were added.
+        /// The scopes that the person newly grants.
         gained: Vec<Scope>,
     },
     /// [`EventKind::Disconnected`].
     Disconnected {
-        /// By whom: the person at Threads, or the app; or nobody has claimed it.
+        /// The person at Threads or the app; or `unclaimed` if nobody claimed the account.
         by: Option<RevokedBy>,
     },
     /// [`EventKind::Deleted`].
     Deleted {},
     /// [`EventKind::ExpiringSoon`].
     ExpiringSoon {
-        /// Which of them.
+        /// The deadline that is near.
         deadline: Deadline,
-        /// Fewer days than this are left: 14, and later 3; 1 for an account that nobody has
-        /// claimed.
+        /// The deadline is fewer than this many days away: 14, later 3; 1 for an unclaimed account.
         days: u8,
     },
     /// [`EventKind::Unreadable`].
     Unreadable {},
 }
 
-impl Happened {
-    /// Its kind.
+impl EventData {
+    /// Returns its kind.
     #[must_use]
     pub fn kind(&self) -> EventKind {
         match self {
@@ -120,20 +119,20 @@ impl Happened {
     }
 }
 
-/// How an account stands after what happened.
+/// The state of an account after an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Account {
-    /// The profile's username, if Meta told it.
+    /// The profile's username, if Meta reported it.
     pub username: Option<String>,
-    /// Where it stands.
+    /// The status.
     pub status: Status,
     /// The granted scopes, as far as `scopes_source` knows them.
     pub scopes: Vec<Scope>,
-    /// Who says so.
+    /// The source of the scopes.
     pub scopes_source: ScopesSource,
-    /// When the token expires, if there is one.
+    /// Expiry of the token, if there is one.
     pub expires_at: Option<Timestamp>,
-    /// When the app loses access to the person's data, if Meta told it.
+    /// End of the app's access to the person's data, if Meta reported it.
     pub data_access_expires_at: Option<Timestamp>,
 }
 
@@ -142,47 +141,47 @@ pub struct Account {
 pub struct Event {
     /// [`VERSION`].
     pub version: &'static str,
-    /// The same whenever this event is delivered again, and different from every other's.
+    /// The same id at each delivery of this event, and different from all other events'.
     pub id: String,
-    /// When it happened.
+    /// Time of the event.
     pub time: Timestamp,
-    /// Whose account it is.
+    /// The account's Threads user id.
     pub user_id: UserId,
-    /// The kind of [`happened`](Self::happened).
+    /// The kind of [`data`](Self::data).
     #[serde(rename = "type")]
     pub kind: EventKind,
-    /// The change.
+    /// The data, which depends on the kind.
     #[serde(flatten)]
-    pub happened: Happened,
-    /// How the account stands; absent when it is deleted.
+    pub data: EventData,
+    /// The state of the account; absent if it is deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<Account>,
 }
 
 impl Event {
-    /// The event of what happened in the change named `change_id`.
+    /// Creates the event of `data`, caused by the change `change_id`.
     fn of(
         change_id: &str,
         time: Timestamp,
         user_id: &UserId,
-        happened: Happened,
+        data: EventData,
         account: Option<Account>,
     ) -> Self {
-        let kind = happened.kind();
+        let kind = data.kind();
         Self {
             version: VERSION,
             id: format!("{change_id}:{kind}"),
             time,
             user_id: user_id.clone(),
             kind,
-            happened,
+            data,
             account,
         }
     }
 }
 
-/// The events that a change of a row means: from none to four. `id` is the change's own; `now` is
-/// when it is read, which counts for a deletion only, since a deleted row has no time.
+/// Returns the events that follow from a change of a row: zero to four. `id` is the id of the
+/// change. `now` is the time of a deletion, since a deleted row has none.
 #[must_use]
 pub fn events(id: &str, old: Option<&Grant>, new: Option<&Grant>, now: Timestamp) -> Vec<Event> {
     let Some(new) = new else {
@@ -200,60 +199,60 @@ pub fn events(id: &str, old: Option<&Grant>, new: Option<&Grant>, now: Timestamp
     };
     changed(old, new)
         .into_iter()
-        .map(|happened| Event::of(id, new.updated_at, &new.user_id, happened, Some(account.clone())))
+        .map(|data| Event::of(id, new.updated_at, &new.user_id, data, Some(account.clone())))
         .collect()
 }
 
-/// The events of a row that made no sense, and does now. If it is of the same generation, nobody
-/// has connected: the account works again.
+/// Returns the events of a row that was inconsistent and no longer is. If its generation is
+/// unchanged, nobody has connected: the account has recovered.
 #[must_use]
 pub fn mended(id: &str, was: &Row, new: &Grant, now: Timestamp) -> Vec<Event> {
-    let mut told = events(id, None, Some(new), now);
+    let mut events = events(id, None, Some(new), now);
     if was.text(Attribute::GrantId) != Some(&new.grant_id) {
-        return told;
+        return events;
     }
     let reference = was.text(Attribute::Reference);
-    told.retain(|event| {
-        !matches!(&event.happened, Happened::Claimed { reference: of } if Some(of.as_str()) == reference)
+    events.retain(|event| {
+        !matches!(&event.data, EventData::Claimed { reference: of } if Some(of.as_str()) == reference)
     });
-    for event in &mut told {
+    for event in &mut events {
         if event.kind == EventKind::Connected {
             let account = event.account.take();
-            *event = Event::of(id, event.time, &new.user_id, Happened::Recovered {}, account);
+            *event = Event::of(id, event.time, &new.user_id, EventData::Recovered {}, account);
         }
     }
-    told
+    events
 }
 
-/// The event of a deletion, of which perhaps only the key is left to read.
+/// Returns the event of a deletion, for which only the key may be left to read.
 #[must_use]
 pub fn deleted(id: &str, user_id: &UserId, now: Timestamp) -> Event {
-    Event::of(id, in_seconds(now), user_id, Happened::Deleted {}, None)
+    Event::of(id, in_seconds(now), user_id, EventData::Deleted {}, None)
 }
 
-/// The event of a row that does not make sense, once: when a sweep has found that.
+/// Returns the event of a row that a sweep has newly marked as inconsistent.
 #[must_use]
 pub fn unreadable(id: &str, user_id: &UserId, old: &Row, new: &Row, now: Timestamp) -> Option<Event> {
     let is_marked = |row: &Row| row.text(Attribute::LastError) == Some(FailureClass::BrokenRow.as_str());
     let is_news = is_marked(new) && !is_marked(old);
-    is_news.then(|| Event::of(id, in_seconds(now), user_id, Happened::Unreadable {}, None))
+    is_news.then(|| Event::of(id, in_seconds(now), user_id, EventData::Unreadable {}, None))
 }
 
-/// As the tables keep every time.
+/// Truncates to seconds, like all times in the tables.
 fn in_seconds(now: Timestamp) -> Timestamp {
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
-fn changed(old: Option<&Grant>, new: &Grant) -> Vec<Happened> {
+fn changed(old: Option<&Grant>, new: &Grant) -> Vec<EventData> {
     let was = old.map(Grant::status);
     let same_grant = old.filter(|old| old.grant_id == new.grant_id);
     let refreshed_at = |grant: &Grant| grant.live().and_then(|live| live.refreshed_at);
-    let mut happened = Vec::new();
+    let mut data = Vec::new();
     match &new.state {
         State::Active(..) if was != Some(Status::Active) || same_grant.is_none() => {
-            happened.push(match was {
-                Some(Status::NeedsReauthorization) => Happened::Recovered {},
-                was => Happened::Connected {
+            data.push(match was {
+                Some(Status::NeedsReauthorization) => EventData::Recovered {},
+                was => EventData::Connected {
                     reconnected: was == Some(Status::Active),
                     session_id: new.session_id.clone(),
                 },
@@ -261,44 +260,43 @@ fn changed(old: Option<&Grant>, new: &Grant) -> Vec<Happened> {
         }
         State::Active(..) => {
             if same_grant.is_some_and(|old| refreshed_at(old) != refreshed_at(new)) {
-                happened.push(Happened::Refreshed {});
+                data.push(EventData::Refreshed {});
             }
         }
         State::Final(cause, _) | State::Appealable(cause, ..) => {
             if old.and_then(Grant::cause) != Some(*cause) {
-                happened.push(Happened::NeedsReauthorization { cause: Cause::as_str(*cause) });
+                data.push(EventData::NeedsReauthorization { cause: Cause::as_str(*cause) });
             }
         }
         State::Revoked(by, _) if was != Some(Status::Revoked) => {
-            happened.push(Happened::Disconnected { by: *by });
+            data.push(EventData::Disconnected { by: *by });
         }
         State::New(_) | State::Revoked(..) => {}
     }
-    // Compared with the scopes of a token, whoever brought the new one; a grant that is ended
-    // grants nothing to compare.
+    // The scopes are compared only while a token is held: an ended grant has none to compare.
     let granted = old.filter(|old| old.has_granted() && new.has_granted());
     if let Some(old) = granted.filter(|old| old.scopes != new.scopes) {
         let beyond = |some: &Grant, other: &Grant| {
             let scopes = some.scopes.iter();
             scopes.filter(|scope| !other.scopes.contains(*scope)).collect()
         };
-        happened.push(Happened::ScopesChanged { lost: beyond(old, new), gained: beyond(new, old) });
+        data.push(EventData::ScopesChanged { lost: beyond(old, new), gained: beyond(new, old) });
     }
     if let State::Active(live, _) = &new.state
         && let Some(Warning { of, days }) = live.warning
         && old.and_then(Grant::live).and_then(|live| live.warning) != live.warning
     {
-        happened.push(Happened::ExpiringSoon { deadline: of, days });
+        data.push(EventData::ExpiringSoon { deadline: of, days });
     }
     if let Claim::Unclaimed { is_announced: true, .. } = new.claim
         && old.is_some_and(|old| matches!(old.claim, Claim::Unclaimed { is_announced: false, .. }))
     {
-        happened.push(Happened::ExpiringSoon { deadline: Deadline::Claim, days: 1 });
+        data.push(EventData::ExpiringSoon { deadline: Deadline::Claim, days: 1 });
     }
     if let Some(owner) = new.claim.owner()
         && old.and_then(|old| old.claim.owner()) != Some(owner)
     {
-        happened.push(Happened::Claimed { reference: owner.reference.clone() });
+        data.push(EventData::Claimed { reference: owner.reference.clone() });
     }
-    happened
+    data
 }

@@ -1,7 +1,6 @@
-//! A grant: the consent of one Threads user, and what is held for it.
+//! A grant: the consent of one Threads user, and the tokens that are kept for it.
 //!
-//! Owns the states that a grant can be in, each with what it implies, and the ways from one to
-//! another.
+//! Owns the states of a grant, each with its data.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,88 +13,89 @@ use crate::Claim;
 /// One Threads user's grant.
 #[derive(Clone, Debug)]
 pub struct Grant {
-    /// Whose it is.
+    /// The Threads user id.
     pub user_id: UserId,
-    /// The generation: every connect makes a new one, so that a late writer of an old one is
+    /// The generation: every connect makes a new one, so that late writes to an older one are
     /// refused.
     pub grant_id: String,
-    /// Where it stands.
+    /// The state.
     pub state: State,
     /// The granted scopes, as far as `scopes_source` knows them.
     pub scopes: Scopes,
-    /// Who says that these are the scopes.
+    /// The source of the scopes.
     pub scopes_source: ScopesSource,
-    /// When the next sweep looks at it; none when there is nothing to refresh or to appeal.
+    /// Time of the next look by a sweep; none if there is nothing to refresh or to appeal.
     pub due_at: Option<Timestamp>,
-    /// When the current lease ends. May be in the past.
+    /// End of the current lease. May be in the past.
     pub leased_until: Option<Timestamp>,
-    /// Failures in a row.
+    /// Consecutive failures.
     pub failures: u32,
     /// The class of the last failure.
     pub last_error: Option<String>,
-    /// The profile's username, if Meta told it.
+    /// The profile's username, if Meta reported it.
     pub username: Option<String>,
-    /// When the user first connected.
+    /// Time of the user's first connect.
     pub created_at: Timestamp,
-    /// When the person last consented.
+    /// Time of the person's last consent.
     pub connected_at: Timestamp,
-    /// When the flow of that consent began, if that is known.
+    /// Start of that consent's connect flow, if known.
     pub begun_at: Option<Timestamp>,
-    /// When the row last changed in substance.
+    /// Time of the row's last change that matters to readers.
     pub updated_at: Timestamp,
-    /// Whose it is of the app's users.
+    /// The claim of an app's user on the account.
     pub claim: Claim,
-    /// The connect session of the last connect, if that had one.
+    /// The connect session of the last connect, if it had one.
     pub session_id: Option<String>,
 }
 
-/// Where a grant stands. A consent whose long-lived token is still to come can lie on any state.
+/// The state of a grant. Each state may also hold a consent whose long-lived exchange is pending.
 #[derive(Clone, Debug)]
 pub enum State {
-    /// The first consent: there is no long-lived token yet.
+    /// The first consent, without a long-lived token yet.
     New(Consent),
-    /// The token works and is kept alive.
+    /// The token works, and is refreshed.
     Active(Live, Option<Consent>),
-    /// The token is dead for good and dropped. Only the person can bring the grant back.
+    /// The token is dead and dropped. Only the person can bring the grant back.
     Final(Cause, Option<Consent>),
-    /// Meta refuses the token for a reason that may pass, so it is kept and looked at again,
-    /// slowly, until its time is over. The person can bring the grant back.
+    /// Meta refuses the token for a reason that may pass. The token is kept and tried once a day
+    /// until it expires. The person can also bring the grant back.
     Appealable(Cause, Live, Option<Consent>),
-    /// The person or the app ended it, and the tokens are destroyed.
+    /// The person or the app ended the grant, and the tokens are destroyed.
     Revoked(Option<RevokedBy>, Option<Consent>),
 }
 
-/// A long-lived token with what is known of it.
+/// A long-lived token and its facts.
 #[derive(Clone)]
 pub struct Live {
     /// The token, sealed for [`Purpose::AccessToken`](crate::seal::Purpose::AccessToken).
     pub token: Vec<u8>,
-    /// The random name of this token in its row, which fences out late writers: a seal that is made
-    /// anew keeps it. Rows of the first release have none.
+    /// The token's random id in its row, which fences out late writers. Resealing the token keeps
+    /// its id. Rows of the first release have none.
     pub token_id: Option<String>,
     /// The token that it replaced, sealed for
     /// [`Purpose::PreviousToken`](crate::seal::Purpose::PreviousToken).
     pub previous: Option<Vec<u8>>,
-    /// When Meta issued it.
+    /// Time at which Meta issued the token.
     pub issued_at: Timestamp,
-    /// When it expires, from Meta's `expires_in`.
+    /// Expiry of the token, from Meta's `expires_in`.
     pub expires_at: Timestamp,
-    /// Whether `expires_at` is only assumed, because Meta did not tell: then the token is refreshed
-    /// as soon as it can be.
+    /// True if `expires_at` is assumed because Meta did not report it. The token is then refreshed
+    /// as early as possible.
     pub expiry_assumed: bool,
-    /// When it was last refreshed.
+    /// Time of the last refresh.
     pub refreshed_at: Option<Timestamp>,
-    /// When the app loses access to the person's data, whatever the token's age, if Meta told it.
+    /// End of the app's access to the person's data, if Meta reported it. It does not depend on the
+    /// token's age.
     pub data_access_expires_at: Option<Timestamp>,
-    /// The last warning that the access is about to end.
+    /// The last warning of an approaching end.
     pub warning: Option<Warning>,
-    /// Meta's refusal of the token that is not believed yet.
+    /// A refusal of the token by Meta that is not confirmed yet.
     pub suspicion: Option<Suspicion>,
-    /// Meta's word for the token, against a caller who doubted it.
+    /// Meta's confirmation of the token after a caller doubted it.
     pub vouch: Option<Vouch>,
 }
 
-/// A consent whose long-lived exchange has not succeeded yet.
+/// A consent whose long-lived exchange is pending.
 #[derive(Clone)]
 pub struct Consent {
     /// The short-lived token, sealed for
@@ -103,49 +103,50 @@ pub struct Consent {
     pub token: Vec<u8>,
     /// The requested scopes.
     pub scopes: Scopes,
-    /// When the short-lived token expires.
+    /// Expiry of the short-lived token.
     pub expires_at: Timestamp,
 }
 
-/// A refusal of Meta's that may be Meta's own trouble. A second witness has to agree before the
-/// grant counts as dead.
+/// A refusal that may be a failure of Meta's own. It must be confirmed before the grant counts as
+/// dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Suspicion {
-    /// The cause for which the grant would end.
+    /// The cause that the grant gets if the refusal is confirmed.
     pub cause: Cause,
-    /// When Meta first refused.
+    /// Time of Meta's first refusal.
     pub since: Timestamp,
 }
 
-/// Meta took a token that a caller doubted: the same doubt is answered from the row for a while.
+/// Meta accepted a token that a caller doubted. Until this ends, the same doubt is answered from
+/// the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vouch {
-    /// Until when.
+    /// End of the confirmation's validity.
     pub until: Timestamp,
-    /// How often Meta has vouched for this token. Each time the while gets longer.
+    /// Number of confirmations for this token. Each one is valid for longer than the last.
     pub times: u32,
 }
 
-/// Meta's word on a grant, beside its token.
+/// The access that Meta reports for a grant, apart from its token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
     /// The scopes that the person grants now.
     pub scopes: Scopes,
-    /// Who says so.
+    /// The source of the scopes.
     pub source: ScopesSource,
-    /// When the app loses access to the person's data.
+    /// End of the app's access to the person's data.
     pub data_access_expires_at: Option<Timestamp>,
 }
 
 threads_graph::names! {
-    /// Where a grant stands, by the name in the table and in answers.
+    /// The status of a grant, by its name in the table and in responses.
     pub enum Status {
-        /// The person consented, and the long-lived token is still to come.
+        /// The person consented, and the long-lived exchange is pending.
         Pending => "pending",
-        /// There is a token, and it is kept alive.
+        /// There is a token, and it is refreshed.
         Active => "active",
-        /// The token is dead; only the person can bring the grant back, unless Meta takes the token
-        /// again (`account.recovered`).
+        /// The token is dead. Only the person can bring the grant back, unless Meta accepts the
+        /// token again (`account.recovered`).
         NeedsReauthorization => "needs_reauthorization",
         /// The person or the app ended it.
         Revoked => "revoked",
@@ -153,87 +154,87 @@ threads_graph::names! {
 }
 
 threads_graph::names! {
-    /// Who says what a grant's scopes are.
+    /// The source of a grant's scopes.
     pub enum ScopesSource {
-        /// Meta, when it was asked about the token.
+        /// Meta's inspection of the token.
         Granted => "granted",
-        /// The request: Meta did not tell which of these the person granted.
+        /// The request: Meta did not report which of these scopes the person granted.
         Requested => "requested",
     }
 }
 
 threads_graph::names! {
-    /// Who ended a grant.
+    /// The party that ended a grant.
     pub enum RevokedBy {
-        /// The person removed the app at Threads, and Meta said so.
+        /// The person removed the app at Threads, and Meta reported it.
         Threads => "threads",
         /// The app's backend disconnected the account.
         App => "app",
-        /// Nobody claimed the account in time: the session that brought it was not completed.
+        /// Nobody claimed the account in time: the session that connected it was not completed.
         Unclaimed => "unclaimed",
     }
 }
 
 threads_graph::names! {
-    /// What an operator has stopped.
+    /// The work that an operator has paused.
     pub enum Pause {
-        /// Every sweep: nothing is refreshed unless a caller needs it.
+        /// Every sweep: tokens are refreshed only when a caller needs them.
         Sweeps => "sweeps",
-        /// Verdicts only: no grant is marked as dead on Meta's word. It is suspected instead.
+        /// Verdicts only: a refusal by Meta makes a grant suspected, not dead.
         Verdicts => "verdicts",
     }
 }
 
 threads_graph::names! {
-    /// Which of a grant's clocks a warning is about.
+    /// The deadline that a warning is about.
     pub enum Deadline {
         /// The token's expiry, which a refresh moves.
         Token => "token",
-        /// The end of data access, which perhaps only the person moves.
+        /// The end of data access. Only a new consent is known to extend it.
         DataAccess => "data_access",
-        /// The end of an account that nobody has claimed.
+        /// The end of an unclaimed account.
         Claim => "claim",
     }
 }
 
-/// Why a grant needs the person again.
+/// The cause for which a grant needs the person's consent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
     /// Meta's verdict on the token.
     Threads(ReauthorizationCause),
     /// The connect was never completed: the short-lived token expired first.
     NotCompleted,
-    /// The token may live, but Meta no longer gives it the person's data: 90 days after consent,
+    /// The token may be valid, but Meta no longer serves the person's data: 90 days after consent,
     /// for a private profile.
     DataAccessExpired,
 }
 
-/// The kind of a grant's last failure.
+/// The class of a grant's last failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureClass {
     /// A call to Meta failed.
     Threads(ErrorClass),
-    /// The row did not make sense.
+    /// The row is inconsistent.
     BrokenRow,
-    /// A refresh by which the token did not live longer.
+    /// A refresh did not extend the token's life.
     NotExtended,
-    /// A refusal of Meta's that is not believed yet.
+    /// Meta refused the token, and the refusal is not confirmed yet.
     Suspected,
-    /// The token does not open with the keyring.
+    /// The keyring cannot open the token.
     Undecryptable,
 }
 
-/// A warning that was given once: this deadline is so many days away.
+/// A warning that was given once for a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Warning {
     /// The deadline.
     pub of: Deadline,
-    /// 14 or 3: fewer days than this are left.
+    /// The deadline is fewer than this many days away: 14 or 3.
     pub days: u8,
 }
 
 impl Suspicion {
-    /// Whether it is at least so old at `now`.
+    /// Returns true if the suspicion is at least `least` old at `now`.
     #[must_use]
     pub fn has_lasted(&self, least: SignedDuration, now: Timestamp) -> bool {
         now.duration_since(self.since) >= least
@@ -241,21 +242,21 @@ impl Suspicion {
 }
 
 impl Access {
-    /// Whether data access has ended at `now`.
+    /// Returns true if data access has ended at `now`.
     #[must_use]
     pub fn is_over(&self, now: Timestamp) -> bool {
         self.data_access_expires_at.is_some_and(|end| end <= now)
     }
 }
 
-/// Without the sealed bytes.
+/// Omits the sealed bytes.
 impl fmt::Debug for Live {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Live({} to {})", self.issued_at, self.expires_at)
     }
 }
 
-/// Without the sealed bytes.
+/// Omits the sealed bytes.
 impl fmt::Debug for Consent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Consent(to {})", self.expires_at)
@@ -263,7 +264,7 @@ impl fmt::Debug for Consent {
 }
 
 impl Grant {
-    /// The name of its state.
+    /// Returns the name of the state.
     #[must_use]
     pub fn status(&self) -> Status {
         match self.state {
@@ -274,7 +275,7 @@ impl Grant {
         }
     }
 
-    /// Why it needs the person again, if it does.
+    /// Returns the cause for which the grant needs the person's consent again, if it does.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
         match self.state {
@@ -283,7 +284,7 @@ impl Grant {
         }
     }
 
-    /// Its long-lived token, if one is kept.
+    /// Returns the long-lived token, if one is kept.
     #[must_use]
     pub fn live(&self) -> Option<&Live> {
         match &self.state {
@@ -292,7 +293,7 @@ impl Grant {
         }
     }
 
-    /// The consent that waits for its long-lived token, if one does.
+    /// Returns the consent whose long-lived exchange is pending, if there is one.
     #[must_use]
     pub fn consent(&self) -> Option<&Consent> {
         match &self.state {
@@ -304,7 +305,8 @@ impl Grant {
         }
     }
 
-    /// Whether its scopes were granted with a long-lived token, which was not revoked since.
+    /// Returns true if the scopes were granted with a long-lived token, and the grant was not
+    /// revoked since.
     #[must_use]
     pub fn has_granted(&self) -> bool {
         match self.state {
@@ -316,20 +318,20 @@ impl Grant {
 }
 
 impl Cause {
-    /// The token's time is over: by Meta's word, or by our own clock.
+    /// The token has expired, by Meta's verdict or by our own clock.
     pub const EXPIRED: Self = Self::Threads(ReauthorizationCause::Expired);
 
-    /// An end that may be older or newer than the consent: the token is not to be relied on.
+    /// An end may be newer than the consent, so the token must not be relied on.
     pub const DOUBT: Self = Self::Threads(ReauthorizationCause::Invalid);
 
     const OURS: [Self; 2] = [Self::NotCompleted, Self::DataAccessExpired];
 
-    /// Every cause.
+    /// Returns every cause.
     pub fn all() -> impl Iterator<Item = Self> {
         ReauthorizationCause::ALL.into_iter().map(Self::Threads).chain(Self::OURS)
     }
 
-    /// The name in the table, in logs and in answers.
+    /// Returns the name in the table, in logs and in responses.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -339,7 +341,7 @@ impl Cause {
         }
     }
 
-    /// Whether Meta may take the same token again: it is kept then.
+    /// Returns true if Meta may accept the same token again. The token is then kept.
     #[must_use]
     pub fn is_appealable(self) -> bool {
         match self {
@@ -369,12 +371,12 @@ impl FromStr for Cause {
 impl FailureClass {
     const OURS: [Self; 4] = [Self::BrokenRow, Self::NotExtended, Self::Suspected, Self::Undecryptable];
 
-    /// Every class.
+    /// Returns every class.
     pub fn all() -> impl Iterator<Item = Self> {
         ErrorClass::ALL.into_iter().map(Self::Threads).chain(Self::OURS)
     }
 
-    /// The name in the table and in answers.
+    /// Returns the name in the table and in responses.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! How a grant lies in its row: the only place that looks at absent attributes of a grant.
+//! The conversion of a row into a grant: the only place that handles a grant's absent attributes.
 
 use threads_graph::ReauthorizationCause;
 
@@ -9,10 +9,10 @@ use crate::{
 };
 
 impl Grant {
-    /// Reads a row of `table`. What a refresh does not need may be damaged: it counts as absent.
+    /// Reads a row of `table`. A damaged attribute that a refresh does not need counts as absent.
     ///
     /// # Errors
-    /// When something that a refresh needs is missing or malformed.
+    /// Returns [`Inconsistency`] if an attribute that a refresh needs is missing or malformed.
     pub fn from_row(table: &str, row: &Row) -> Result<Self, Inconsistency> {
         let row = row.reader(table);
         let consent = consent(&row)?;
@@ -25,7 +25,7 @@ impl Grant {
             Status::NeedsReauthorization => {
                 let unknown = Cause::Threads(ReauthorizationCause::Invalid);
                 let cause: Cause = row.optional(Attribute::Cause).unwrap_or(unknown);
-                // A token that Meta called expired is not in its row any more.
+                // The row of a token that Meta called expired no longer holds it.
                 match live(&row)?.filter(|_| cause.is_appealable() || cause == Cause::EXPIRED) {
                     Some(live) => State::Appealable(cause, live, consent),
                     None => State::Final(cause, consent),
@@ -33,7 +33,7 @@ impl Grant {
             }
             Status::Revoked => State::Revoked(row.optional(Attribute::RevokedBy), consent),
         };
-        // Any time of the row will do for one that is damaged: no refresh depends on it.
+        // No refresh depends on these times, so any other time of the row replaces a damaged one.
         let times = [Attribute::CreatedAt, Attribute::ConnectedAt, Attribute::UpdatedAt, Attribute::IssuedAt];
         let created_at = times
             .into_iter()
@@ -61,7 +61,7 @@ impl Grant {
     }
 }
 
-/// A row without the mark is somebody's.
+/// Returns the claim. A row without the unclaimed mark is claimed.
 fn claim(row: &Reader<'_>) -> Claim {
     if let Some(until) = row.time(Attribute::UnclaimedUntil) {
         let is_announced = row.row.get(Attribute::UnclaimedWarned).is_some();
@@ -84,7 +84,7 @@ fn live(row: &Reader<'_>) -> Result<Option<Live>, Inconsistency> {
     };
     let issued_at = row.needed_time(Attribute::IssuedAt)?;
     let suspicion = match (row.optional(Attribute::SuspectedCause), row.time(Attribute::SuspectedAt)) {
-        // The first release leaves a suspicion beside a token that it has refreshed.
+        // The first release keeps the suspicion beside a token that it has refreshed since.
         (Some(cause), Some(since)) if since >= issued_at => Some(Suspicion { cause, since }),
         _ => None,
     };
@@ -107,7 +107,8 @@ fn live(row: &Reader<'_>) -> Result<Option<Live>, Inconsistency> {
     }))
 }
 
-/// The first release did not say: where it knew the end of data access, Meta had told it both.
+/// Returns the source of the scopes. The first release did not store it: a row with an end of data
+/// access has both from Meta.
 fn scopes_source(row: &Reader<'_>) -> ScopesSource {
     row.optional(Attribute::ScopesSource).unwrap_or(match row.time(Attribute::DataAccessExpiresAt) {
         Some(_) => ScopesSource::Granted,

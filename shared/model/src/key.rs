@@ -10,101 +10,103 @@ const SESSIONS: &str = "session#";
 const CONTROLS: &str = "control#";
 const TOMBSTONES: &str = "tombstone#";
 
-/// The `pk` of a row: its kind and what names it.
+/// The `pk` of a row: its kind, `#`, and a name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(String);
 
 impl Key {
-    /// The keys of grants begin with this.
+    /// The prefix of a grant's key.
     pub const USERS: &str = "user#";
 
-    /// A user's grant.
+    /// Returns the key of a user's grant.
     #[must_use]
     pub fn grant(user_id: &UserId) -> Self {
         Self(format!("{}{user_id}", Self::USERS))
     }
 
-    /// The row of a user that outlives the grant, by its [name](crate::seal::Keyring::tombstone),
-    /// which names nobody: a tombstone, or the time of an end.
+    /// Returns the key of the row that outlives a user's grant: a tombstone, or the time of an end.
+    /// Its `name` is a [keyed hash](crate::seal::Keyring::tombstone), which does not identify the
+    /// user.
     #[must_use]
     pub fn tombstone(name: &str) -> Self {
         Self(format!("{TOMBSTONES}{name}"))
     }
 
-    /// The record of a deletion, by the hash of its confirmation code.
+    /// Returns the key of a deletion's record, from the hash of its confirmation code.
     #[must_use]
     pub fn deletion(code_hash: &str) -> Self {
         Self(format!("{DELETIONS}{code_hash}"))
     }
 
-    /// A spent state, by its hash.
+    /// Returns the key of a spent state, from its hash.
     #[must_use]
     pub fn state(hash: &str) -> Self {
         Self(format!("{STATES}{hash}"))
     }
 
-    /// A connect session.
+    /// Returns the key of a connect session.
     #[must_use]
     pub fn session(id: &str) -> Self {
         Self(format!("{SESSIONS}{id}"))
     }
 
-    /// What an operator has stopped.
+    /// Returns the key of the row that stores an operator's pause.
     #[must_use]
     pub fn pause() -> Self {
         Self(format!("{CONTROLS}pause"))
     }
 
-    /// The last look for drift.
+    /// Returns the key of the row that stores the time of the last drift check.
     #[must_use]
     pub fn drift() -> Self {
         Self(format!("{CONTROLS}drift"))
     }
 
-    /// The count of calls to Meta.
+    /// Returns the key of the row that counts the calls to Meta.
     #[must_use]
     pub fn calls() -> Self {
         Self(format!("{CONTROLS}calls"))
     }
 
-    /// The text.
+    /// Returns the text of the key.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether its row is a tombstone, or the time of an end.
+    /// Returns true if its row is a tombstone, or the time of an end.
     #[must_use]
     pub fn is_tombstone(&self) -> bool {
         self.0.starts_with(TOMBSTONES)
     }
 
-    /// Whether its row is the record of a deletion.
+    /// Returns true if its row is the record of a deletion.
     #[must_use]
     pub fn is_deletion(&self) -> bool {
         self.0.starts_with(DELETIONS)
     }
 
-    /// Whether its row lies in the table of short-lived rows, and not in that of grants.
+    /// Returns true if its row is in the table of short-lived rows. All others are in the grants
+    /// table.
     #[must_use]
     pub fn is_short_lived(&self) -> bool {
         self.0.starts_with(STATES) || self.0.starts_with(SESSIONS)
     }
 
-    /// Whether its row is an operator's, for this table only: no backup brings it back.
+    /// Returns true if its row belongs to this table's operator. A restore leaves such rows out.
     #[must_use]
     pub fn is_control(&self) -> bool {
         self.0.starts_with(CONTROLS)
     }
 
-    /// Whose grant lies under this key, if it is a grant's.
+    /// Returns the user whose grant has this key, if it is a grant's key.
     #[must_use]
     pub fn user_id(&self) -> Option<UserId> {
         self.0.strip_prefix(Self::USERS)?.parse().ok()
     }
 }
 
-/// A key as it was read.
+/// A key from a row that was read.
 impl From<String> for Key {
     fn from(text: String) -> Self {
         Self(text)

@@ -3,8 +3,8 @@
 //! Owns grants, sessions, the schedule, events, sealing, the rows' keys and attributes, and the
 //! conditions of every write. Time and randomness are arguments.
 //!
-//! **Architecture invariant:** no AWS, no HTTP, no clock. What is here is tested without a stack,
-//! and the store sends to DynamoDB exactly the [`Change`]s that are built here.
+//! **Architecture invariant:** no AWS, no HTTP, no clock. This crate is tested without a stack, and
+//! the store sends to DynamoDB exactly the [`Change`]s that are built here.
 
 mod attribute;
 pub mod backup;
@@ -30,7 +30,7 @@ mod vault;
 pub use attribute::Attribute;
 pub use change::{Change, Condition, Part, Transaction};
 pub use claim::{Claim, Owner};
-pub use deletion::{Progress, Wish};
+pub use deletion::{DeletionRequest, Progress};
 pub use ends::{Effect, Ends, doubtful_from};
 pub use error_chain::error_chain;
 pub use grant::{

@@ -1,7 +1,7 @@
-//! Rows: attributes and their values, apart from how a database spells them.
+//! Rows: attributes and their values, independent of DynamoDB's encoding.
 //!
-//! Refuses a row that does not make sense: the error names table, key and attribute, so that one
-//! broken row is found and never mistaken for something else.
+//! Refuses an inconsistent row: the error names table, key and attribute, so that an operator finds
+//! the row and a reader does not mistake it for something else.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,26 +12,26 @@ use threads_graph::{Scope, Scopes};
 
 use crate::{Attribute, Key};
 
-/// A value.
+/// The value of an attribute.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Value {
     /// Text.
     Text(String),
-    /// A whole number. A time is its second.
+    /// A whole number. A time is a number of seconds since 1970.
     Number(i64),
-    /// Bytes: something sealed.
+    /// Sealed bytes.
     Bytes(Vec<u8>),
-    /// Texts in order.
+    /// A list of texts.
     List(Vec<String>),
-    /// A value that no attribute of ours holds.
+    /// A value of a type that no attribute of ours uses.
     Other,
 }
 
-/// The attributes of one row that are ours. A row without any is not there.
+/// The attributes of one row that this crate knows. A row without any does not exist.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Row(BTreeMap<Attribute, Value>);
 
-/// A row that does not make sense.
+/// An inconsistent row.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("table {table}, key {key}: attribute {attribute} is {problem}")]
 pub struct Inconsistency {
@@ -45,7 +45,7 @@ pub struct Inconsistency {
     pub problem: &'static str,
 }
 
-/// Without sealed bytes.
+/// Omits sealed bytes.
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -104,13 +104,13 @@ impl IntoIterator for Row {
 }
 
 impl Row {
-    /// The value of an attribute.
+    /// Returns the value of an attribute.
     #[must_use]
     pub fn get(&self, attribute: Attribute) -> Option<&Value> {
         self.0.get(&attribute)
     }
 
-    /// The time of an attribute that counts milliseconds.
+    /// Returns the time of an attribute that holds milliseconds since 1970.
     #[must_use]
     pub fn millisecond(&self, attribute: Attribute) -> Option<Timestamp> {
         match self.get(attribute)? {
@@ -119,7 +119,7 @@ impl Row {
         }
     }
 
-    /// The text of an attribute.
+    /// Returns the text of an attribute.
     #[must_use]
     pub fn text(&self, attribute: Attribute) -> Option<&str> {
         match self.get(attribute)? {
@@ -128,7 +128,7 @@ impl Row {
         }
     }
 
-    /// The whole number in an attribute, if it is none below zero.
+    /// Returns the whole number of an attribute, if it is zero or more.
     #[must_use]
     pub fn count(&self, attribute: Attribute) -> Option<u64> {
         match self.get(attribute)? {
@@ -137,7 +137,7 @@ impl Row {
         }
     }
 
-    /// The time in an attribute.
+    /// Returns the time of an attribute that holds seconds since 1970.
     #[must_use]
     pub fn time(&self, attribute: Attribute) -> Option<Timestamp> {
         match self.get(attribute)? {
@@ -146,7 +146,7 @@ impl Row {
         }
     }
 
-    /// The row's key.
+    /// Returns the row's key.
     #[must_use]
     pub fn key(&self) -> Option<Key> {
         self.text(Attribute::Pk).map(|key| key.to_owned().into())
@@ -162,20 +162,20 @@ impl Row {
         self.0.remove(&attribute);
     }
 
-    /// Reads this row of `table`.
+    /// Returns a reader of this row of `table`.
     pub(crate) fn reader<'a>(&'a self, table: &'a str) -> Reader<'a> {
         Reader { table, row: self }
     }
 }
 
-/// Reads attributes, and knows where it is when one does not make sense.
+/// Reads attributes, and names table and key in its errors.
 pub(crate) struct Reader<'a> {
     table: &'a str,
     pub(crate) row: &'a Row,
 }
 
 impl Reader<'_> {
-    /// The error of a needed attribute.
+    /// Returns the error of an attribute that is needed.
     pub(crate) fn inconsistency(&self, attribute: Attribute) -> Inconsistency {
         Inconsistency {
             table: self.table.to_owned(),
@@ -185,12 +185,12 @@ impl Reader<'_> {
         }
     }
 
-    /// An attribute without which the row is of no use.
+    /// Reads an attribute that the row must have.
     pub(crate) fn needed<T: FromStr>(&self, attribute: Attribute) -> Result<T, Inconsistency> {
         self.optional(attribute).ok_or_else(|| self.inconsistency(attribute))
     }
 
-    /// An attribute that the row can do without: a damaged one counts as absent.
+    /// Reads an attribute that the row may lack: a damaged one counts as absent.
     pub(crate) fn optional<T: FromStr>(&self, attribute: Attribute) -> Option<T> {
         match self.row.get(attribute)? {
             Value::Text(text) => text.parse().ok(),
@@ -207,7 +207,7 @@ impl Reader<'_> {
         self.time(attribute).ok_or_else(|| self.inconsistency(attribute))
     }
 
-    /// Sealed bytes. Absent is a state, but bytes that are none are damage.
+    /// Reads sealed bytes. They may be absent, but any other value is damage.
     pub(crate) fn sealed(&self, attribute: Attribute) -> Result<Option<Vec<u8>>, Inconsistency> {
         match self.row.get(attribute) {
             None => Ok(None),
@@ -216,8 +216,8 @@ impl Reader<'_> {
         }
     }
 
-    /// The scopes that are written, but for words that cannot be Meta's: to parse them as a request
-    /// would add the basic one.
+    /// Reads the scopes word by word, and skips words that are not valid scopes. Parsing them as a
+    /// request would add `threads_basic`.
     pub(crate) fn scopes(&self, attribute: Attribute) -> Scopes {
         let words = self.row.text(attribute).unwrap_or_default().split(',');
         words.filter_map(|word| word.parse::<Scope>().ok()).collect()

@@ -1,45 +1,48 @@
-//! The writes of a grant: each states the condition under which it is right.
+//! The writes of a grant, each with the condition under which it is correct.
 //!
-//! 1. An end beats a connect under way. It comes too early to matter if the flow began after it;
-//!    after the commit it wins. Between them Meta's word on the new token decides ([`Ends`]).
+//! 1. An end beats a connect in progress. An end has no effect on a flow that began after it, and
+//!    ends a grant that was committed before it. In between, Meta's response to the new token
+//!    decides ([`Ends`]).
 //! 2. The newest consent wins, and `connected_at` only grows.
-//! 3. A token that Meta has issued for the stored one is stored, whoever holds the lease: it may be
-//!    the only one that still works. What decides is the fence: the generation, and that the stored
-//!    token is still the one that Meta was asked with, whichever of the two lives longer.
-//! 4. One worker at a row: everything else that follows from a lease needs it, and nobody takes
-//!    another's lease away. It ends by its time, or its holder gives it back.
+//! 3. A token that Meta issued for the stored one is stored even without the lease: it may be the
+//!    only one that still works. The fence alone decides: the generation is unchanged, and the
+//!    stored token is still the one that was sent to Meta. It does not matter which of the two
+//!    lives longer.
+//! 4. One worker per row: every other write that follows from a lease needs that lease, and nobody
+//!    takes another's lease. A lease ends by its time, or its holder releases it.
 //! 5. Only a grant that can be refreshed, completed or appealed has a due time. A consent that came
-//!    since the lease was taken keeps its own.
-//! 6. Whose write is superseded gives the lease back ([`release`]).
-//! 7. An end or a deletion decides for a row whose times are damaged, too.
-//! 8. A tombstone refuses consents from before the wish, and only these. Nothing moves it but a
-//!    newer wish.
+//!    since the lease was taken keeps its own due time.
+//! 6. A worker whose write is superseded releases its lease ([`release`]).
+//! 7. An end or a deletion also applies to a row whose times are damaged.
+//! 8. A tombstone refuses consents that are older than the deletion request, and no others. Only a
+//!    newer request changes the tombstone's time.
 //!
 //! Rule 9 is about sessions: [`Session::note`](crate::Session::note).
 //!
-//! A verdict on a token is no end: a token that Meta has issued meanwhile disproves it.
+//! A verdict on a token is not an end: a token that Meta issued in the meantime disproves it.
 
 use jiff::Timestamp;
 use threads_graph::{ErrorClass, Scopes, UserId};
 
 use crate::Attribute as A;
-use crate::Condition::{Above, Absent, All, Any, AtMost, Below, Exists, Is, IsNot, NoNumber};
+use crate::Condition::{Above, Absent, All, Any, AtMost, Below, Exists, Is, IsNot, NotANumber};
 use crate::schedule::{self, DataAccess, Life};
 use crate::{
     Access, Cause, Change, Condition, Ends, FailureClass, Grant, Key, Live, Part, RevokedBy, Row, State,
     Status, Suspicion, Transaction, Vouch, Warning, doubtful_from,
 };
 
-/// Spent states outlive the codes that came with them, which Meta accepts for an hour.
+/// Lifetime of a spent state, in seconds. It outlives the code that came with it, which Meta
+/// accepts for an hour.
 const SPENT_SECONDS: i64 = 2 * 3_600;
 
-/// No deletion is older: before this, a time of deletion stands for none.
+/// The earliest possible time of a deletion. A smaller value in a row means none.
 const FIRST_DELETION: Timestamp = Timestamp::constant(1, 0);
 
-/// The mark of an account that nobody has claimed.
+/// The attributes that mark an unclaimed account.
 pub const UNCLAIMED: &[A] = &[A::UnclaimedUntil, A::UnclaimedWarned];
 
-/// The attributes that say who works on a grant.
+/// The attributes of a lease.
 pub const LEASE: &[A] = &[A::LeaseOwner, A::LeaseUntil];
 
 const TOKENS: &[A] = &[A::Token, A::PreviousToken];
@@ -47,73 +50,73 @@ const CONSENT: &[A] = &[A::PendingToken, A::PendingScopes, A::PendingExpiresAt];
 const DUE: &[A] = &[A::DueAt, A::DueShard];
 const WARNING: &[A] = &[A::WarnedOf, A::WarnedDays];
 const UNFINISHED: &[A] = &[A::Unfinished, A::RequestedAt, A::GrantGone];
-/// Meta's word on the token that is replaced.
+/// Meta's responses about the token that is replaced.
 const DOUBTS: &[A] = &[A::SuspectedCause, A::SuspectedAt, A::VouchedUntil, A::Vouches];
 
-/// The right to work on one row for a while.
+/// The exclusive right to work on one row for a limited time.
 #[derive(Clone, Copy, Debug)]
 pub struct Lease<'a> {
-    /// The holder: random, and different for every sweep.
+    /// The holder's name: random, and new for every sweep.
     pub owner: &'a str,
-    /// When it ends by itself.
+    /// End of the lease, unless it is released before.
     pub until: Timestamp,
 }
 
-/// Why a lease is taken, which says of which rows it may be.
+/// The reason for taking a lease, which restricts the rows that can be leased.
 #[derive(Clone, Copy, Debug)]
 pub enum LeaseReason<'a> {
-    /// The grant is due: what a sweep looks for.
+    /// The grant is due, and a sweep works on it.
     Due,
-    /// Somebody needs a token that lives longer than this one, due or not.
+    /// A caller needs a token that lives longer than this one, even if the grant is not due.
     Expiring(&'a Live),
-    /// Somebody says that Meta refuses this token.
+    /// A caller reports that Meta refuses this token.
     Doubted(&'a Live),
 }
 
 impl LeaseReason<'_> {
-    /// Whether it is the schedule that wants a look.
+    /// Returns true if the schedule is the reason.
     #[must_use]
     pub fn is_due(self) -> bool {
         matches!(self, Self::Due)
     }
 }
 
-/// By what right a worker writes what is no token of Meta's.
+/// The right by which a worker writes anything but a token that Meta issued.
 #[derive(Clone, Copy, Debug)]
 pub enum Right<'a> {
-    /// The worker holds the lease, and the write gives it back.
+    /// The worker holds the lease, and the write releases it.
     Done(Lease<'a>),
-    /// The worker holds the lease, and goes on.
+    /// The worker holds the lease, and keeps it.
     Held(Lease<'a>),
-    /// Nobody is at the row now.
+    /// Nobody holds a lease at this time.
     Free(Timestamp),
-    /// Meta has told of an end, which needs no lease.
+    /// Meta reported an end, which needs no lease.
     End,
 }
 
-/// What lies beside the token that is to be replaced, by the last look at the row.
+/// The state of the row beside the token that is replaced, when it was last read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Beside {
-    /// The writer's lease.
+    /// True if the writer still holds its lease.
     pub lease: bool,
-    /// A consent that waits for its long-lived token.
+    /// True if a consent is waiting for its long-lived token.
     pub consent: bool,
 }
 
-/// How a leased grant is put off.
+/// The deferral of a leased grant.
 #[derive(Clone, Copy, Debug)]
 pub struct Deferral<'a> {
     /// The generation that was leased, if the row names one.
     pub grant_id: Option<&'a str>,
-    /// Until when.
+    /// The new due time.
     pub due_at: Timestamp,
-    /// Failures in a row.
+    /// Consecutive failures.
     pub failures: u32,
-    /// The class of what went wrong.
+    /// The class of the failure, if there was one.
     pub class: Option<FailureClass>,
     /// A warning that was not given before.
     pub warning: Option<Warning>,
-    /// Whether the grant had a consent when it was leased.
+    /// True if the grant had a pending consent when it was leased.
     pub had_consent: bool,
 }
 
@@ -122,31 +125,31 @@ pub struct Deferral<'a> {
 pub struct Refreshed<'a> {
     /// The new token.
     pub sealed: &'a [u8],
-    /// Its new, random name.
+    /// Its new random id.
     pub token_id: &'a str,
     /// The token that it replaces, if that has not expired.
     pub previous: Option<&'a [u8]>,
     /// Its times.
     pub life: Life,
-    /// When it is tried again, if it lives no longer than the token that it replaces. Failures in a
-    /// row count on then.
+    /// Time of the next try, if it does not live longer than the token that it replaces. The
+    /// refresh then counts as a failure.
     pub retry_at: Option<Timestamp>,
 }
 
 /// A grant with its first long-lived token, sealed.
 #[derive(Clone, Debug)]
 pub struct NewGrant<'a> {
-    /// Whose it is.
+    /// The Threads user id.
     pub user_id: &'a UserId,
     /// The new generation.
     pub grant_id: &'a str,
-    /// When the person's flow began; none for a token from elsewhere.
+    /// Start of the person's flow; none for an imported token.
     pub begun_at: Option<Timestamp>,
     /// The token, sealed for the row.
     pub sealed: Vec<u8>,
     /// The granted scopes and the end of data access.
     pub access: Access,
-    /// The profile's username, if Meta told it.
+    /// The profile's username, if Meta reported it.
     pub username: Option<String>,
     /// The token's times.
     pub life: Life,
@@ -155,33 +158,33 @@ pub struct NewGrant<'a> {
 /// A consent whose long-lived exchange failed, with its short-lived token sealed.
 #[derive(Clone, Debug)]
 pub struct NewConsent<'a> {
-    /// Whose it is.
+    /// The Threads user id.
     pub user_id: &'a UserId,
-    /// The generation, if there is no grant yet; an existing one stays as it is until the token is
-    /// complete.
+    /// The generation, if there is no grant yet. An existing grant keeps its own until the exchange
+    /// succeeds.
     pub grant_id: &'a str,
-    /// When the person's flow began.
+    /// Start of the person's flow.
     pub begun_at: Timestamp,
     /// The short-lived token, sealed for the row.
     pub sealed: Vec<u8>,
     /// The requested scopes.
     pub scopes: &'a Scopes,
-    /// When it expires.
+    /// Expiry of the short-lived token.
     pub expires_at: Timestamp,
 }
 
-/// A sealed value, and the same sealed anew.
+/// A sealed value, and its replacement.
 #[derive(Clone, Debug)]
 pub struct Resealed {
     /// The attribute that holds it.
     pub attribute: A,
-    /// The bytes that lie there.
+    /// The bytes in the row now.
     pub old: Vec<u8>,
-    /// The bytes that take their place.
+    /// The bytes that replace them.
     pub new: Vec<u8>,
 }
 
-/// Takes the lease of a row that nobody else is at.
+/// Takes the lease of a row that nobody holds.
 #[must_use]
 pub fn lease(key: &Key, reason: LeaseReason<'_>, lease: Lease<'_>, now: Timestamp) -> Change {
     let wanted = match reason {
@@ -193,14 +196,14 @@ pub fn lease(key: &Key, reason: LeaseReason<'_>, lease: Lease<'_>, now: Timestam
         .set(A::LeaseUntil, lease.until)
 }
 
-/// Gives a lease back, with nothing done.
+/// Releases a lease without any other change.
 #[must_use]
 pub fn release(key: &Key, lease: Lease<'_>) -> Change {
-    Change::of(key.clone(), "give a lease back", owned(lease)).remove(LEASE)
+    Change::of(key.clone(), "release a lease", owned(lease)).remove(LEASE)
 }
 
-/// Stores what a refresh with the token `used` gave. It is due again by its own life, but where a
-/// consent has a due time of its own.
+/// Stores the token of a refresh with the token `used`. The grant gets a new due time from the
+/// token's life, unless a pending consent has set its own.
 #[must_use]
 pub fn store_refreshed(
     grant: &Grant,
@@ -212,52 +215,54 @@ pub fn store_refreshed(
 ) -> Change {
     let Life { issued_at, expires_at, is_assumed } = refreshed.life;
     let gained = refreshed.retry_at.is_none();
-    let mut change = change_of(&grant.user_id, "store a refreshed token", same(grant).and(fence(used)))
-        .set(A::Token, refreshed.sealed)
-        .set(A::TokenId, refreshed.token_id)
-        .set_or_remove(A::PreviousToken, refreshed.previous)
-        .set(A::Status, Status::Active.as_str())
-        .set(A::IssuedAt, issued_at)
-        .set(A::ExpiresAt, expires_at)
-        .set_or_remove(A::ExpiryAssumed, is_assumed.then_some(1))
-        .set(A::RefreshedAt, issued_at)
-        .set(A::Failures, if gained { 0 } else { i64::from(grant.failures) + 1 })
-        .set_or_remove(A::LastError, (!gained).then_some(FailureClass::NotExtended.as_str()))
-        .set(A::UpdatedAt, now)
-        .remove(DOUBTS)
-        .remove(&[A::Cause]);
+    let mut change =
+        change_of(&grant.user_id, "store a refreshed token", same_generation(grant).and(fence(used)))
+            .set(A::Token, refreshed.sealed)
+            .set(A::TokenId, refreshed.token_id)
+            .set_or_remove(A::PreviousToken, refreshed.previous)
+            .set(A::Status, Status::Active.as_str())
+            .set(A::IssuedAt, issued_at)
+            .set(A::ExpiresAt, expires_at)
+            .set_or_remove(A::ExpiryAssumed, is_assumed.then_some(1))
+            .set(A::RefreshedAt, issued_at)
+            .set(A::Failures, if gained { 0 } else { i64::from(grant.failures) + 1 })
+            .set_or_remove(A::LastError, (!gained).then_some(FailureClass::NotExtended.as_str()))
+            .set(A::UpdatedAt, now)
+            .remove(DOUBTS)
+            .remove(&[A::Cause]);
     if beside.lease {
-        change = by(change, Right::Done(lease));
+        change = with_right(change, Right::Done(lease));
     }
     if !beside.consent {
         let token_due = refreshed.retry_at.unwrap_or_else(|| refreshed.life.due_at(&grant.user_id));
         let due_at = schedule::next_look(token_due, DataAccess::of(grant), issued_at);
-        change = heed_claim(grant, unless_consented(due(change, &grant.user_id, due_at), false));
+        change = limit_due_time(grant, unless_consented(due(change, &grant.user_id, due_at), false));
     }
     warned(change, schedule::warning(expires_at, used.data_access_expires_at, issued_at))
 }
 
-/// Stores what Meta told of a grant whose token works, if that is still this one. A grant that had
-/// ended for a reason that has passed is active again, if that is why it was leased.
+/// Stores the access that Meta reported for a grant whose token works, if the row still holds that
+/// token. A dead grant becomes active again, under the lease with which it was tried.
 #[must_use]
 pub fn store_access(grant: &Grant, live: &Live, access: &Access, right: Right<'_>, now: Timestamp) -> Change {
     let end = access.data_access_expires_at;
     let looks = DataAccess::new(end, access.source, grant.connected_at);
     let due_at = schedule::next_look(schedule::token_due(&grant.user_id, live), looks, now);
-    let still = same(grant).and(fence(live));
+    let still = same_generation(grant).and(fence(live));
     let change = change_of(&grant.user_id, "store a grant's access", still)
         .set(A::Status, Status::Active.as_str())
         .set(A::UpdatedAt, now)
         .set(A::Failures, 0)
         .remove(&[A::Cause, A::LastError, A::SuspectedCause, A::SuspectedAt])
-        // Meta takes the present one.
+        // Meta accepts the current token, so the previous one is no longer needed.
         .remove(&[A::PreviousToken]);
-    let change = by(warned(granted(change, access), schedule::warning(live.expires_at, end, now)), right);
-    heed_claim(grant, unless_consented(due(change, &grant.user_id, due_at), grant.consent().is_some()))
+    let change =
+        with_right(warned(granted(change, access), schedule::warning(live.expires_at, end, now)), right);
+    limit_due_time(grant, unless_consented(due(change, &grant.user_id, due_at), grant.consent().is_some()))
 }
 
-/// The same of a token that was just stored, with the end that Meta told of it. It is nobody's
-/// lease any more.
+/// Stores the access and the expiry that Meta reported for a token that was just stored. The caller
+/// no longer holds a lease.
 #[must_use]
 pub fn store_life(grant: &Grant, live: &Live, access: &Access, found: Life, now: Timestamp) -> Change {
     let live = Live { expires_at: found.expires_at, expiry_assumed: found.is_assumed, ..live.clone() };
@@ -268,12 +273,12 @@ pub fn store_life(grant: &Grant, live: &Live, access: &Access, found: Life, now:
     change
 }
 
-/// Records that Meta calls a token too young which is older by our record: it was extended, and the
-/// answer was lost. Its true life is found out with the next refresh.
+/// Records that Meta calls a token too young although it is old enough by our record: an earlier
+/// refresh extended it, and its response was lost. The next refresh finds its true life.
 #[must_use]
 pub fn assume_extended(grant: &Grant, live: &Live, lease: Lease<'_>, now: Timestamp) -> Change {
     let assumed = Life::new(now, None);
-    let still = same(grant).and(fence(live));
+    let still = same_generation(grant).and(fence(live));
     let change = change_of(&grant.user_id, "record an extension", still)
         .set(A::IssuedAt, assumed.issued_at)
         .set(A::ExpiresAt, assumed.expires_at)
@@ -281,25 +286,25 @@ pub fn assume_extended(grant: &Grant, live: &Live, lease: Lease<'_>, now: Timest
         .set(A::Failures, 0)
         .set(A::UpdatedAt, now)
         .remove(&[A::LastError, A::SuspectedCause, A::SuspectedAt]);
-    let change = by(change, Right::Done(lease));
+    let change = with_right(change, Right::Done(lease));
     let due_at = schedule::next_look(assumed.due_at(&grant.user_id), DataAccess::of(grant), now);
-    heed_claim(grant, unless_consented(due(change, &grant.user_id, due_at), grant.consent().is_some()))
+    limit_due_time(grant, unless_consented(due(change, &grant.user_id, due_at), grant.consent().is_some()))
 }
 
-/// Records that Meta took a token that a caller doubted, and gives the lease back.
+/// Records that Meta accepted a token that a caller doubted, and releases the lease.
 #[must_use]
 pub fn vouch(grant: &Grant, live: &Live, lease: Lease<'_>, now: Timestamp) -> Change {
     let times = live.vouch.map_or(0, |vouch| vouch.times).saturating_add(1);
     let Vouch { until, times } = Vouch { until: schedule::vouched_until(now, times), times };
-    let change = change_of(&grant.user_id, "vouch for a token", same(grant).and(fence(live)))
+    let change = change_of(&grant.user_id, "vouch for a token", same_generation(grant).and(fence(live)))
         .set(A::VouchedUntil, until)
         .set(A::Vouches, i64::from(times))
         .remove(&[A::PreviousToken]);
-    by(change, Right::Done(lease))
+    with_right(change, Right::Done(lease))
 }
 
-/// Records that Meta refused a token, in a way that is not believed yet: it is looked at again at
-/// `look_at`, and not handed out meanwhile.
+/// Records a refusal of a token by Meta that is not confirmed yet. The token is tried again at
+/// `look_at`, and not handed out until then.
 #[must_use]
 pub fn suspect(
     grant: &Grant,
@@ -318,8 +323,8 @@ pub fn suspect(
     }
 }
 
-/// The same without counting a failure: it is still to be decided what follows, or Meta was not
-/// asked at all.
+/// Like [`suspect`], without counting a failure: the next step is not decided yet, or Meta was not
+/// called at all.
 #[must_use]
 pub fn suspected(
     grant: &Grant,
@@ -328,18 +333,19 @@ pub fn suspected(
     look_at: Timestamp,
     right: Right<'_>,
 ) -> Change {
-    let still = same(grant).and(fence(live)).and(is_active());
+    let still = same_generation(grant).and(fence(live)).and(is_active());
     let operation = if matches!(right, Right::End) { "doubt a grant" } else { "suspect a grant" };
     let change = change_of(&grant.user_id, operation, still)
         .set(A::SuspectedCause, suspicion.cause.as_str())
         .set(A::SuspectedAt, suspicion.since)
         .set(A::LastError, FailureClass::Suspected.as_str());
-    let change = by(due(change, &grant.user_id, look_at), right);
-    heed_claim(grant, unless_consented(change, grant.consent().is_some()))
+    let change = with_right(due(change, &grant.user_id, look_at), right);
+    limit_due_time(grant, unless_consented(change, grant.consent().is_some()))
 }
 
-/// Stores the long-lived token that the consent with this short-lived one was waiting for: the same
-/// as a connect. Like every token that Meta has issued, it is stored without a lease, too.
+/// Stores the long-lived token of a pending consent, identified by its short-lived token. The row
+/// becomes the same as after a connect. Like every token that Meta has issued, it can be stored
+/// without a lease.
 #[must_use]
 pub fn complete_consent(
     grant: &NewGrant<'_>,
@@ -347,33 +353,33 @@ pub fn complete_consent(
     lease: Option<Lease<'_>>,
     now: Timestamp,
 ) -> Change {
-    let change = change_of(grant.user_id, "complete a consent", waits_with(pending));
+    let change = change_of(grant.user_id, "complete a consent", has_pending(pending));
     let change = connected(change, grant, None, now);
     match lease {
-        Some(lease) => by(change, Right::Done(lease)),
+        Some(lease) => with_right(change, Right::Done(lease)),
         None => change,
     }
 }
 
-/// Forgets a consent that can no longer be completed. The grant goes on as it was before, or needs
-/// the person again.
+/// Drops a consent that can no longer be completed. The grant continues as before, or needs the
+/// person's consent again.
 #[must_use]
 pub fn drop_consent(grant: &Grant, pending: &[u8], lease: Lease<'_>, now: Timestamp) -> Change {
-    let change = change_of(&grant.user_id, "drop a consent", waits_with(pending))
+    let change = change_of(&grant.user_id, "drop a consent", has_pending(pending))
         .set(A::UpdatedAt, now)
         .set(A::Failures, 0)
         .remove(CONSENT);
-    let change = by(change, Right::Done(lease));
+    let change = with_right(change, Right::Done(lease));
     match &grant.state {
-        // Nobody else would look at it before its token is due.
+        // Otherwise nobody would look at it before its token is due.
         State::Active(live, _) if live.suspicion.is_some() => change.set(A::DueAt, now),
         State::Active(live, _) => {
             let token_due = schedule::token_due(&grant.user_id, live);
             let due_at = schedule::next_look(token_due, DataAccess::of(grant), now);
-            heed_claim(grant, change.set(A::DueAt, due_at))
+            limit_due_time(grant, change.set(A::DueAt, due_at))
         }
         State::Appealable(..) => {
-            heed_claim(grant, change.set(A::DueAt, schedule::add(now, schedule::A_DAY.as_secs())))
+            limit_due_time(grant, change.set(A::DueAt, schedule::add(now, schedule::A_DAY.as_secs())))
         }
         State::Final(..) => change.remove(DUE),
         State::New(_) | State::Revoked(..) => change
@@ -383,14 +389,14 @@ pub fn drop_consent(grant: &Grant, pending: &[u8], lease: Lease<'_>, now: Timest
     }
 }
 
-/// Puts a leased row off, and gives the lease back.
+/// Defers a leased row, and releases the lease.
 #[must_use]
 pub fn defer(key: &Key, lease: Lease<'_>, deferral: Deferral<'_>, now: Timestamp) -> Change {
-    // What has ended meanwhile has no due time, and gets none.
-    let mut change = Change::of(key.clone(), "put a grant off", Exists(A::DueAt))
+    // A grant that has ended in the meantime has no due time, and must not get one.
+    let mut change = Change::of(key.clone(), "defer a grant", Exists(A::DueAt))
         .set(A::DueAt, deferral.due_at)
         .set(A::Failures, i64::from(deferral.failures));
-    change = by(change, Right::Done(lease));
+    change = with_right(change, Right::Done(lease));
     if let Some(grant_id) = deferral.grant_id {
         change.when = change.when.and(generation(grant_id));
     }
@@ -398,45 +404,45 @@ pub fn defer(key: &Key, lease: Lease<'_>, deferral: Deferral<'_>, now: Timestamp
         change = change.set(A::LastError, class.as_str());
     }
     if deferral.warning.is_some() {
-        // The event of it has the row's time.
+        // The warning's event takes its time from the row.
         change = warned(change, deferral.warning).set(A::UpdatedAt, now);
     }
     unless_consented(change, deferral.had_consent)
 }
 
 /// Marks a grant as dead for `cause`, if its token is still the one that was refused, and nobody
-/// else has looked at it since. A token that
-/// is dead for good is dropped, but its times and its name stay, so that a refresher who was late
-/// can still store what Meta has issued. One that Meta may take again is looked at the next day.
+/// has confirmed it since. A token that is dead for good is dropped. Its times and its id stay, so
+/// that a late refresh can still store its token. A token that Meta may accept again is tried the
+/// next day.
 #[must_use]
 pub fn end(grant: &Grant, refused: &Live, lease: Lease<'_>, cause: Cause, now: Timestamp) -> Change {
-    let still = same(grant).and(fence(refused)).and(is_active());
-    let change = change_of(&grant.user_id, "mark a grant", still)
+    let still = same_generation(grant).and(fence(refused)).and(is_active());
+    let change = change_of(&grant.user_id, "mark a grant as dead", still)
         .set(A::Status, Status::NeedsReauthorization.as_str())
         .set(A::Cause, cause.as_str())
         .set(A::LastError, FailureClass::Threads(ErrorClass::NeedsReauthorization).as_str())
         .set(A::UpdatedAt, now)
         .remove(DOUBTS);
-    let change = by(change, Right::Done(lease));
+    let change = with_right(change, Right::Done(lease));
     let change = if cause.is_appealable() && now < Life::of(refused).own_end() {
-        heed_claim(grant, due(change, &grant.user_id, schedule::add(now, schedule::A_DAY.as_secs())))
+        limit_due_time(grant, due(change, &grant.user_id, schedule::add(now, schedule::A_DAY.as_secs())))
     } else {
         change.remove(TOKENS).remove(DUE)
     };
     unless_consented(change, grant.consent().is_some())
 }
 
-/// Gives up the token of an ended grant whose time is over, if that is still this one: a refresher
-/// who was late may have stored another.
+/// Drops the token of a dead grant whose time is over, if the row still holds it: a late refresh
+/// may have stored another.
 #[must_use]
 pub fn close_appeal(grant: &Grant, ended: &Live, lease: Lease<'_>) -> Change {
-    let still = same(grant).and(fence(ended));
+    let still = same_generation(grant).and(fence(ended));
     let change = change_of(&grant.user_id, "close an appeal", still).remove(TOKENS).remove(DUE);
-    unless_consented(by(change, Right::Done(lease)), grant.consent().is_some())
+    unless_consented(with_right(change, Right::Done(lease)), grant.consent().is_some())
 }
 
-/// Ends a grant, unless the person has consented again since `revoked_at` or it was ended before.
-/// Without the name of its token, no refresh under way can store another any more.
+/// Ends a grant, unless the person has consented again since `revoked_at`, or it has already ended.
+/// The token's id is removed, so that no refresh in progress can store its token.
 #[must_use]
 pub fn revoke(user_id: &UserId, by: RevokedBy, revoked_at: Timestamp, now: Timestamp) -> Change {
     let lives = Any(vec![IsNot(A::Status, Status::Revoked.as_str().into()), Exists(A::PendingToken)]);
@@ -455,15 +461,16 @@ pub fn revoke(user_id: &UserId, by: RevokedBy, revoked_at: Timestamp, now: Times
         .remove(WARNING)
 }
 
-/// Stores a grant that a person has just consented to. With `doubt` its token is suspected, and
-/// looked at then: an end came meanwhile, and Meta did not say whether it concerns this consent.
+/// Stores a grant that a person has just consented to. With `doubt` the token is suspected and
+/// tried at that time: an end came in the meantime, and Meta did not report if it concerns this
+/// consent.
 #[must_use]
 pub fn connect(grant: &NewGrant<'_>, doubt: Option<Timestamp>, now: Timestamp) -> Change {
     let change = change_of(grant.user_id, "commit a connect", is_newest(grant.begun_at, now));
     connected(change, grant, doubt, now).set(A::ConnectedAt, now).set_or_remove(A::BegunAt, grant.begun_at)
 }
 
-/// Stores a consent whose long-lived token is still to come.
+/// Stores a consent whose long-lived exchange is pending.
 #[must_use]
 pub fn consent(consent: &NewConsent<'_>, now: Timestamp) -> Change {
     let scopes = consent.scopes.to_string();
@@ -482,8 +489,8 @@ pub fn consent(consent: &NewConsent<'_>, now: Timestamp) -> Change {
     due(change, consent.user_id, now)
 }
 
-/// A newer consent lies there than that of the flow which began at `begun_at` and ends `now`, and
-/// it has not ended.
+/// The condition that the row holds a newer consent than that of the flow which began at `begun_at`
+/// and is committed `now`, and that the newer one has not ended.
 #[must_use]
 pub fn consented_since(begun_at: Timestamp, now: Timestamp) -> Condition {
     let lives = Any(vec![is_active(), Exists(A::PendingToken)]);
@@ -491,10 +498,10 @@ pub fn consented_since(begun_at: Timestamp, now: Timestamp) -> Condition {
     All(vec![Any(vec![newer_than(now), same_second]), lives])
 }
 
-/// Stores a token that was got elsewhere, unless there is an active grant that lives as long, one
-/// that was ended since the token was issued, or a consent under way. Of a token of unknown age,
-/// only a dead grant is worse. `is_newest` if nothing was consented to after it was issued: else
-/// the time of the last consent stays.
+/// Stores an imported token. It is refused if the row holds an active grant that lives as long, a
+/// grant that ended since the token was issued, or a pending consent. A token of unknown age only
+/// replaces a dead grant. With `is_newest`, nothing was consented to since the token was issued;
+/// otherwise the time of the last consent stays.
 #[must_use]
 pub fn import(grant: &NewGrant<'_>, is_newest: bool, now: Timestamp) -> Change {
     let is = |status: Status| Is(A::Status, status.as_str().into());
@@ -516,20 +523,19 @@ pub fn import(grant: &NewGrant<'_>, is_newest: bool, now: Timestamp) -> Change {
     change
 }
 
-/// A connect or an import without a session: there is nothing to complete, and the account counts
+/// A connect or an import without a session. There is no session to complete, so the account counts
 /// as claimed.
 #[must_use]
 pub fn without_session(change: Change) -> Change {
     change.remove(&[A::SessionId]).remove(UNCLAIMED)
 }
 
-/// Takes over a token that was got elsewhere, where [`import`] allows it and no end since its issue
-/// forbids it.
+/// Imports a token, if [`import`] allows it and no end since its issue forbids it.
 #[must_use]
 pub fn take_over(grant: &NewGrant<'_>, tombstone: &Key, is_newest: bool, now: Timestamp) -> Transaction {
     let Life { issued_at, is_assumed, .. } = grant.life;
-    // Meta has just taken a token of unknown age: only an end of this moment concerns it. But
-    // nobody can say that it was consented to after a deletion.
+    // Meta has just accepted a token of unknown age, so only an end of this moment concerns it. It
+    // may be older than any deletion, however.
     let (deleted_since, ended_since) =
         if is_assumed { (FIRST_DELETION, doubtful_from(now)) } else { (issued_at, issued_at) };
     let alive = not_deleted_since(deleted_since)
@@ -539,27 +545,27 @@ pub fn take_over(grant: &NewGrant<'_>, tombstone: &Key, is_newest: bool, now: Ti
     Transaction { operation: "import a token", parts }
 }
 
-/// Which connect is committed, beside its grant.
+/// The facts of a connect that is committed, besides its grant.
 #[derive(Clone, Copy, Debug)]
 pub struct Commit<'a> {
-    /// The generation that it makes.
+    /// The new generation.
     pub grant_id: &'a str,
     /// The [hash](crate::seal::hash) of its state.
     pub state_hash: &'a str,
-    /// When the flow began.
+    /// Start of the flow.
     pub begun_at: Timestamp,
-    /// The row of its user that outlives the grant.
+    /// The key of the row that outlives the user's grant.
     pub tombstone: &'a Key,
-    /// The ends of which Meta's word on the new token is known.
+    /// The ends for which Meta has confirmed the new token.
     pub seen: Option<&'a Ends>,
     /// The change that closes its connect session.
     pub session: Option<&'a Change>,
-    /// Now.
+    /// The current time.
     pub now: Timestamp,
 }
 
-/// Commits a connect: the state is spent, the grant is stored, no end forbids it, and the session
-/// is closed. Without a `grant` there is a newer consent: that stays, and the rest is the same.
+/// Commits a connect: spends the state, stores the grant, checks that no end forbids it, and closes
+/// the session. Without a `grant`, the row must hold a newer consent, which stays.
 #[must_use]
 pub fn commit(commit: Commit<'_>, user_id: &UserId, grant: Option<Change>) -> Transaction {
     let state = Key::state(commit.state_hash);
@@ -582,63 +588,65 @@ pub fn commit(commit: Commit<'_>, user_id: &UserId, grant: Option<Change>) -> Tr
     Transaction { operation: "commit a connect", parts }
 }
 
-/// Notes an end of a user's consents in the row that outlives the grant, unless a newer one is
-/// noted there.
+/// Records an end of a user's consents in the row that outlives the grant, unless a later one is
+/// recorded there.
 #[must_use]
 pub fn note_end(tombstone: &Key, ended_at: Timestamp) -> Change {
     never_deleted(latest(tombstone, A::EndedAt, ended_at.as_second()))
 }
 
-/// Notes that the app's backend has disconnected an account: a flow that began before is over.
+/// Records that the app's backend disconnected an account. This ends every flow that began before.
 #[must_use]
 pub fn note_disconnect(tombstone: &Key, ended_at: Timestamp) -> Change {
     never_deleted(latest(tombstone, A::DisconnectedMs, ended_at.as_millisecond()))
 }
 
-/// Version 0.1.0 takes the row without a time of deletion for one of all times, and refuses every
-/// consent.
+/// Version 0.1.0 reads a missing time of deletion as a deletion for all times, and would refuse
+/// every consent.
 fn never_deleted(change: Change) -> Change {
     change.set_if_absent(A::DeletedAt, 0)
 }
 
-/// Notes that a person asked to be forgotten.
+/// Records a deletion request.
 #[must_use]
 pub fn note_deletion(tombstone: &Key, requested_at: Timestamp) -> Change {
     latest(tombstone, A::DeletedAt, requested_at.as_second())
 }
 
-/// Sets a time in the row that outlives a grant, unless a later one is there.
+/// Sets a time in the row that outlives a grant, unless it holds a later one.
 fn latest(tombstone: &Key, attribute: A, time: i64) -> Change {
-    let older = Any(vec![NoNumber(attribute), AtMost(attribute, time.into())]);
-    Change::of(tombstone.clone(), "note an end", older).set(attribute, time)
+    let older = Any(vec![NotANumber(attribute), AtMost(attribute, time.into())]);
+    Change::of(tombstone.clone(), "record an end", older).set(attribute, time)
 }
 
-/// A person's wish to be forgotten.
+/// A person's deletion request.
 #[derive(Clone, Copy, Debug)]
 pub struct Deletion<'a> {
-    /// Whose it is.
+    /// The person's Threads user id.
     pub user_id: &'a UserId,
-    /// The row of its user that outlives the grant.
+    /// The key of the row that outlives the grant.
     pub tombstone: &'a Key,
-    /// The record by which the person can look up what became of it.
+    /// The key of the record with which the person can look up the progress.
     pub record: &'a Key,
-    /// When the person asked.
+    /// Time of the request.
     pub requested_at: Timestamp,
 }
 
-/// The outcome that a deletion can have for the grant.
+/// The effect of a deletion request on the grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fate {
-    /// The row goes, if nothing was consented to after this. The person's sessions are still to go.
+    /// The grant is deleted, unless there is a consent after this time. The person's sessions are
+    /// deleted later.
     Gone(Timestamp),
-    /// The person has consented again since the wish, which stays as it is.
+    /// The person has consented again since the request, and the grant stays.
     Kept,
-    /// Meta is still to be asked whether the wish concerns what was consented to last.
+    /// Meta has yet to confirm if the request concerns the last consent.
     Doubtful,
 }
 
-/// Carries out a wish, up to the sessions: the row goes, the tombstone refuses older consents, and
-/// a record says how far the deletion has come. `is_newest` if no later wish has a tombstone.
+/// Carries out a deletion request, except for the sessions: the grant is deleted, the tombstone
+/// refuses older consents, and a record holds the progress. With `is_newest`, no later request has
+/// set the tombstone.
 #[must_use]
 pub fn delete(deletion: Deletion<'_>, fate: Fate, is_newest: bool, now: Timestamp) -> Transaction {
     let Deletion { user_id, tombstone, record, requested_at } = deletion;
@@ -661,7 +669,7 @@ pub fn delete(deletion: Deletion<'_>, fate: Fate, is_newest: bool, now: Timestam
     Transaction { operation: "delete a grant", parts }
 }
 
-/// It is due from now on, in a partition of its own, which every sweep looks at first.
+/// Makes the deletion due from now on, in its own partition, which every sweep reads first.
 fn unfinished(record: Change, deletion: Deletion<'_>, now: Timestamp) -> Change {
     record
         .set(A::Unfinished, deletion.user_id.as_str())
@@ -670,7 +678,7 @@ fn unfinished(record: Change, deletion: Deletion<'_>, now: Timestamp) -> Change 
         .set_if_absent(A::DueAt, now)
 }
 
-/// Records that a deletion was carried out, to the last session.
+/// Records that a deletion is finished, including the last session.
 #[must_use]
 pub fn finish_deletion(record: &Key, now: Timestamp) -> Change {
     Change::of(record.clone(), "finish a deletion", Exists(A::Unfinished))
@@ -679,7 +687,7 @@ pub fn finish_deletion(record: &Key, now: Timestamp) -> Change {
         .remove(DUE)
 }
 
-/// A tombstone, if there is one, is older than what was consented to at `since`.
+/// The condition that the tombstone, if there is one, is older than a consent at `since`.
 #[must_use]
 pub fn not_deleted_since(since: Timestamp) -> Condition {
     earlier(A::DeletedAt, since.as_second())
@@ -689,7 +697,7 @@ fn earlier(end: A, since: i64) -> Condition {
     Any(vec![Absent(end), Below(end, since.into())])
 }
 
-/// Deletes the grant of a user who was deleted at `deleted_at`, if nothing was consented to since.
+/// Deletes the grant of a user who was deleted at `deleted_at`, unless there is a consent since.
 #[must_use]
 pub fn forget(user_id: &UserId, deleted_at: Timestamp) -> Transaction {
     let until = Exists(A::Pk).and(consented_until(deleted_at));
@@ -697,8 +705,8 @@ pub fn forget(user_id: &UserId, deleted_at: Timestamp) -> Transaction {
     Transaction { operation: "forget a grant", parts }
 }
 
-/// Seals anew what a row holds, each value in place of the bytes that were opened. It is the same
-/// token, so its name stays, and whoever is at work with it can still store what Meta issues.
+/// Replaces sealed values of a row, if each still has the bytes that were opened. The token is the
+/// same and keeps its id, so a refresh in progress can still store its token.
 #[must_use]
 pub fn reseal(key: &Key, values: &[Resealed]) -> Change {
     let still = values.iter().map(|value| Is(value.attribute, value.old.as_slice().into())).collect();
@@ -710,8 +718,8 @@ fn change_of(user_id: &UserId, operation: &'static str, when: Condition) -> Chan
     Change::of(Key::grant(user_id), operation, when)
 }
 
-/// The row after a connect: everything of the former grant is replaced, but since when the user is
-/// known, and the lease of whoever is at it.
+/// The row after a connect. Everything of the former grant is replaced, except the time of the
+/// first connect and the lease of a worker in progress.
 fn connected(change: Change, grant: &NewGrant<'_>, doubt: Option<Timestamp>, now: Timestamp) -> Change {
     let Life { issued_at, expires_at, is_assumed } = grant.life;
     let change = change
@@ -719,7 +727,7 @@ fn connected(change: Change, grant: &NewGrant<'_>, doubt: Option<Timestamp>, now
         .set(A::GrantId, grant.grant_id)
         .set(A::Status, Status::Active.as_str())
         .set(A::Token, grant.sealed.as_slice())
-        // The generation is random, and names its first token as well.
+        // The generation is random, so it also serves as the id of the first token.
         .set(A::TokenId, grant.grant_id)
         .set(A::IssuedAt, issued_at)
         .set(A::ExpiresAt, expires_at)
@@ -744,10 +752,10 @@ fn connected(change: Change, grant: &NewGrant<'_>, doubt: Option<Timestamp>, now
     due(change, grant.user_id, doubt.unwrap_or(next))
 }
 
-/// A change of a grant, which makes it due in time for the look that it needs if nobody has claimed
-/// it.
+/// Limits the due time that `change` sets, so that an unclaimed account is announced and ended in
+/// time.
 #[must_use]
-pub fn heed_claim(grant: &Grant, change: Change) -> Change {
+pub fn limit_due_time(grant: &Grant, change: Change) -> Change {
     match schedule::claim_look(grant) {
         Some(look) => change.at_most(A::DueAt, look),
         None => change,
@@ -771,8 +779,8 @@ fn warned(change: Change, warning: Option<Warning>) -> Change {
         .set_or_remove(A::WarnedDays, warning.map(|warning| i64::from(warning.days)))
 }
 
-/// The row is still of the grant's generation.
-fn same(grant: &Grant) -> Condition {
+/// The condition that the row still has the grant's generation.
+fn same_generation(grant: &Grant) -> Condition {
     Exists(A::Pk).and(generation(&grant.grant_id))
 }
 
@@ -780,28 +788,29 @@ fn generation(grant_id: &str) -> Condition {
     Is(A::GrantId, grant_id.into())
 }
 
-/// Nothing was consented to after `time`. A row whose own time is missing or damaged cannot say so.
+/// The condition that no consent came after `time`. A row whose own time is missing or damaged
+/// counts as older.
 fn consented_until(time: Timestamp) -> Condition {
     let is_no_time = Above(A::ConnectedAt, Timestamp::MAX.into());
-    Any(vec![NoNumber(A::ConnectedAt), AtMost(A::ConnectedAt, time.into()), is_no_time])
+    Any(vec![NotANumber(A::ConnectedAt), AtMost(A::ConnectedAt, time.into()), is_no_time])
 }
 
-/// The stored token is still this one.
+/// The condition that the stored token is still this one.
 fn fence(live: &Live) -> Condition {
     match &live.token_id {
         Some(id) => Is(A::TokenId, id.as_str().into()),
-        // A row of the first release: whoever writes a token names it.
+        // Rows of the first release have no token id. Every later writer of a token sets one.
         None => Absent(A::TokenId).and(Is(A::ExpiresAt, live.expires_at.into())),
     }
 }
 
-/// No newer consent lies there. Of two that came back in one second, the one whose flow began last
-/// is newer.
+/// The condition that the row holds no newer consent. Of two consents in the same second, the
+/// flow that began last is newer.
 fn is_newest(begun_at: Option<Timestamp>, now: Timestamp) -> Condition {
     let Some(begun_at) = begun_at else { return consented_until(now) };
     let older = Any(vec![
         IsNot(A::ConnectedAt, now.into()),
-        NoNumber(A::BegunAt),
+        NotANumber(A::BegunAt),
         AtMost(A::BegunAt, begun_at.into()),
     ]);
     All(vec![consented_until(now), older])
@@ -819,13 +828,13 @@ fn owned(lease: Lease<'_>) -> Condition {
     Is(A::LeaseOwner, lease.owner.into())
 }
 
-/// Nobody is at the row. A damaged lease is nobody's.
+/// The condition that nobody holds the lease. A damaged lease is free.
 fn free(now: Timestamp) -> Condition {
-    Any(vec![Absent(A::LeaseUntil), NoNumber(A::LeaseUntil), Below(A::LeaseUntil, now.into())])
+    Any(vec![Absent(A::LeaseUntil), NotANumber(A::LeaseUntil), Below(A::LeaseUntil, now.into())])
 }
 
-/// Makes a change by this right only.
-pub(crate) fn by(mut change: Change, right: Right<'_>) -> Change {
+/// Restricts a change to this right.
+pub(crate) fn with_right(mut change: Change, right: Right<'_>) -> Change {
     let (when, is_done) = match right {
         Right::Done(lease) => (owned(lease), true),
         Right::Held(lease) => (owned(lease), false),
@@ -836,11 +845,11 @@ pub(crate) fn by(mut change: Change, right: Right<'_>) -> Change {
     if is_done { change.remove(LEASE) } else { change }
 }
 
-fn waits_with(pending: &[u8]) -> Condition {
+fn has_pending(pending: &[u8]) -> Condition {
     Exists(A::Pk).and(Is(A::PendingToken, pending.into()))
 }
 
-/// Refuses a row to which a consent came since it was leased: its own due time must stay.
+/// Refuses a row that got a consent since it was leased: the consent's due time must stay.
 fn unless_consented(mut change: Change, had_consent: bool) -> Change {
     if !had_consent {
         change.when = change.when.and(Absent(A::PendingToken));
@@ -934,7 +943,7 @@ mod tests {
         Refreshed { sealed: &[2], token_id, previous: Some(&[1]), life, retry_at: None }
     }
 
-    /// By a worker that has lost its lease.
+    /// Stores a refreshed token as a worker that has lost its lease.
     fn store(grant: &Grant, refreshed: Refreshed<'_>) -> Change {
         store_beside(grant, refreshed, Beside { lease: false, consent: false })
     }
@@ -961,7 +970,7 @@ mod tests {
         first_release.remove(A::TokenId);
         for row in [row, first_release] {
             let grant = read(&row);
-            // A life that ends no later is as good a reason to store: the old token may be dead.
+            // A life that ends no later must be stored too: the old token may be dead.
             for expires_at in [at(100), at(60), at(50)] {
                 let stored = store(&grant, refreshed("next", expires_at)).apply(row.clone()).unwrap();
                 let State::Active(live, None) = read(&stored).state else {
@@ -995,7 +1004,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suspicion_keeps_the_token_and_goes_with_the_next_one() {
+    fn a_suspicion_keeps_the_token_and_ends_with_the_next_one() {
         let row = leased(connected_row(), at(40));
         let grant = read(&row);
         let live = grant.live().unwrap();
@@ -1011,7 +1020,7 @@ mod tests {
     }
 
     #[test]
-    fn metas_word_for_a_doubted_token_lasts_longer_each_time() {
+    fn each_confirmation_of_a_doubted_token_is_valid_for_longer() {
         let mut row = connected_row();
         let mut waits = Vec::new();
         for _ in 0..8 {
@@ -1027,14 +1036,14 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_lease_is_nobodys() {
+    fn a_damaged_lease_is_free() {
         let mut row = connected_row();
         row.set(A::LeaseUntil, "soon");
         assert!(lease(&key(), LeaseReason::Due, LEASED, at(40)).apply(row).is_some());
     }
 
     #[test]
-    fn a_consent_that_came_meanwhile_keeps_its_due_time() {
+    fn a_consent_during_a_refresh_keeps_its_due_time() {
         let row = leased(connected_row(), at(40));
         let grant = read(&row);
         let consented = with_consent(row, at(40));
@@ -1049,7 +1058,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_drops_what_is_dead_for_good_and_a_late_refresh_still_fits() {
+    fn a_verdict_drops_a_dead_token_and_a_late_refresh_is_still_stored() {
         for cause in
             ReauthorizationCause::ALL.map(Cause::Threads).into_iter().chain([Cause::DataAccessExpired])
         {
@@ -1084,13 +1093,13 @@ mod tests {
         let close = close_appeal(&grant, grant.live().unwrap(), LEASED);
         let closed = read(&close.apply(appealed.clone()).unwrap());
         assert_eq!((closed.cause(), closed.live().is_some(), closed.due_at), (Some(cause), false, None));
-        // The refresher who was late leaves the lease, and a token that is not ours to drop.
+        // The late refresh leaves the lease alone, and its token must not be dropped.
         let late = store(&grant, refreshed("next", at(100))).apply(appealed).unwrap();
         assert_eq!(close.apply(late), None);
     }
 
     #[test]
-    fn a_token_from_elsewhere_is_not_taken_over_after_an_end() {
+    fn an_imported_token_is_refused_after_an_end() {
         let user_id = user();
         let tombstone = Key::tombstone("nobody");
         let took = |is_assumed, ends: &[Change], now| {
@@ -1106,7 +1115,7 @@ mod tests {
         for note in [note_end, note_disconnect] {
             assert!(!took(false, &[note(&tombstone, at(30))], at(40)));
             assert!(took(false, &[note(&tombstone, at(19))], at(40)));
-            // Of unknown age: Meta has taken it since.
+            // A token of unknown age is newer than the end: Meta has just accepted it.
             assert!(took(true, &[note(&tombstone, at(39))], at(40)));
             assert!(!took(true, &[note(&tombstone, at(40))], at(40)));
         }
@@ -1138,7 +1147,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_concerns_what_was_consented_to_before_it() {
+    fn an_end_affects_earlier_consents_only() {
         let row = connected_row();
         assert_eq!(revoke(&user(), RevokedBy::Threads, at(-1), at(1)).apply(row.clone()), None);
         assert!(!consented_until(at(-1)).holds(&row) && consented_until(at(0)).holds(&row));
@@ -1162,11 +1171,10 @@ mod tests {
         let mut expected = row.clone();
         expected.set(A::Token, [7_u8].as_slice());
         assert_eq!(resealed, expected);
-        // Whoever was at work stores what Meta has issued meanwhile, and nobody puts the old bytes
-        // or others in its place.
+        // A refresh in progress can store its token, and a second reseal cannot replace that token.
         let stored = store(&read(&row), refreshed("new", at(100))).apply(resealed).unwrap();
         assert!(change.apply(stored).is_none());
-        // All of the row or nothing, and no row comes back.
+        // The reseal changes all values of the row or none, and does not recreate a deleted row.
         let consented = with_consent(row, at(50));
         let both =
             |pending| reseal(&key(), &[anew(token.clone()), anew((A::PendingToken, pending, vec![8]))]);
@@ -1175,9 +1183,9 @@ mod tests {
         assert!(change.apply(Row::default()).is_none());
     }
 
-    /// A lost or damaged time is no consent from the future.
+    /// A missing or damaged time must not count as a consent in the future.
     #[test]
-    fn an_end_decides_for_a_row_whose_times_are_damaged() {
+    fn an_end_applies_to_a_row_whose_times_are_damaged() {
         let damages = [Value::from("soon"), Value::Other, i64::MAX.into(), i64::MIN.into()];
         for damage in std::iter::once(None).chain(damages.map(Some)) {
             let mut row = connected_row();
@@ -1205,10 +1213,10 @@ mod tests {
         }
     }
 
-    /// Whatever follows from a lease, but a token of Meta's, needs it; and it stays with its
-    /// holder.
+    /// Every write that follows from a lease needs it, except a token that Meta issued. The lease
+    /// stays with its holder.
     #[test]
-    fn nobody_takes_anothers_lease_away() {
+    fn nobody_takes_anothers_lease() {
         let mut row = connected_row();
         row.set(A::LeaseOwner, "other");
         row.set(A::LeaseUntil, at(50));
@@ -1242,15 +1250,15 @@ mod tests {
         ] {
             let left = made.apply(row.clone()).unwrap();
             assert_eq!(left.text(A::LeaseOwner), Some("other"), "{}", made.operation);
-            // Its holder finds that it was superseded, and gives it back.
+            // The holder notices that it is superseded, and releases the lease.
             let other = Lease { owner: "other", until: at(50) };
             assert!(release(&key(), other).apply(left).is_some());
         }
     }
 
-    /// A sweep that meets an end neither brings a due time back nor the grant.
+    /// A sweep that meets an end restores neither the due time nor the grant.
     #[test]
-    fn what_has_ended_meanwhile_is_not_due_again() {
+    fn a_grant_that_has_ended_is_not_due_again() {
         let row = leased(connected_row(), at(40));
         let grant = read(&row);
         let live = grant.live().unwrap().clone();

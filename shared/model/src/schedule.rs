@@ -1,6 +1,6 @@
-//! When a token is due: pure rules over timestamps.
+//! The schedule: pure functions that compute the due time of a grant.
 //!
-//! Owns every number about 24 hours and 60 days. Refuses to read a clock.
+//! Owns every constant that depends on Meta's 24 hours and 60 days. Refuses to read a clock.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -10,59 +10,61 @@ use threads_graph::UserId;
 
 use crate::{Claim, Deadline, Grant, Live, ScopesSource, Suspicion, Warning};
 
-/// Meta refuses to refresh a token that is younger than 24 hours.
+/// Minimum age of a token that Meta refreshes.
 const MIN_AGE: SignedDuration = SignedDuration::from_hours(24);
 
-/// The wait beyond that, for clocks that disagree.
+/// Safety margin on top of that, for clocks that disagree.
 const MARGIN: SignedDuration = SignedDuration::from_hours(1);
 
-/// How long a long-lived token lives if Meta does not tell.
+/// Assumed life of a long-lived token if Meta does not report it.
 const USUAL_LIFE: Duration = Duration::from_hours(60 * 24);
 
-/// Meta's word on a life is taken within these bounds: a token that cannot be refreshed before it
-/// ends is none that an exchange or a refresh gives, and no token lives longer than 60 days. The
-/// margin is for an answer that counts from somewhat later.
+/// Range in which a life reported by Meta is accepted. A token that expires before it can be
+/// refreshed does not come from an exchange or a refresh, and no token lives longer than 60 days.
+/// The extra day allows for a life that is counted from a later time.
 const PLAUSIBLE_LIFE: RangeInclusive<Duration> = Duration::from_hours(24)..=Duration::from_hours(61 * 24);
 
-/// A token that lives for less was not extended, or its answer was odd.
+/// Life below which a token was not extended, or Meta's response was wrong.
 const SHORT_LIFE: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// No token is left alone for longer after its issue, whatever Meta said of its life.
+/// Maximum time from a token's issue to its next refresh, in seconds, even if Meta reports a longer
+/// life.
 const LONGEST_REST: i64 = 40 * DAY_SECONDS;
 
-/// A refresh by which a token gains less than this did not extend it.
+/// Minimum gain in seconds by which a refresh counts as an extension.
 const LEAST_GAIN: i64 = 3_600;
 
-/// Data access of private profiles ends 90 days after the consent. Where Meta does not tell, an
-/// account is probed on these days.
+/// Days after the consent on which data access is probed if Meta does not report its end. It ends
+/// after 90 days for private profiles.
 const PROBE_DAYS: RangeInclusive<i64> = 88..=93;
 
-/// A refusal that may be Meta's own trouble is looked at again this much later at the earliest.
+/// Minimum wait before a suspected token is tried again.
 pub const SECOND_LOOK: SignedDuration = SignedDuration::from_mins(15);
 
-/// Meta's "too young" puts a token off for as long as Meta's rule says. An ended account is looked
-/// at again as often.
+/// Wait after Meta's "too young", as its rule demands, and between two tries of a dead grant's
+/// token.
 pub const A_DAY: SignedDuration = SignedDuration::from_hours(24);
 
-/// It is announced this much ahead that an unclaimed account ends, or half of its time ahead.
+/// Time by which the end of an unclaimed account is announced ahead, or half of its time if that is
+/// less.
 const NOTICE: SignedDuration = A_DAY;
 
-/// After Meta has vouched for a doubted token, it is not asked again for this long: doubled with
-/// each time, up to the longest.
+/// Validity of Meta's first confirmation of a doubted token. It doubles with each further one, up
+/// to the longest.
 const FIRST_VOUCH: Duration = Duration::from_mins(1);
 const LONGEST_VOUCH: Duration = Duration::from_hours(1);
 
-/// How many partitions the index of due grants has. One takes about 1,000 writes a second, and a
-/// refresh costs two.
+/// Number of partitions of the index of due grants. A partition takes about 1,000 writes a second,
+/// and a refresh costs two.
 pub const DUE_SHARDS: u8 = 16;
 
-/// The partition of the index of due rows in which deletions wait that are unfinished.
+/// The partition of the due index that holds unfinished deletions.
 pub const DELETIONS: &str = "deletions";
 
-/// A doubtful token is looked at after so many seconds.
+/// Wait in seconds before a doubtful token is tried.
 const DOUBT_SECONDS: i64 = 300;
 
-/// How many days ahead it is said that an access is about to end.
+/// Days before an end of access at which a warning is given.
 const WARN_DAYS: [u8; 2] = [3, 14];
 const DAY_SECONDS: i64 = 86_400;
 
@@ -73,61 +75,62 @@ const PENDING_BACKOFF: Duration = Duration::from_mins(1);
 /// The times of a long-lived token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Life {
-    /// When Meta was asked for it.
+    /// Time of the request to Meta that issued the token.
     pub issued_at: Timestamp,
-    /// When it expires.
+    /// Expiry of the token.
     pub expires_at: Timestamp,
-    /// Whether `expires_at` is assumed.
+    /// True if `expires_at` is assumed.
     pub is_assumed: bool,
 }
 
 impl Life {
-    /// The life of a token that was asked for at `asked_at`: what Meta told, or the usual one if it
-    /// told none that a long-lived token can have.
+    /// Returns the life of a token that was requested at `asked_at`: as Meta reported it, or the
+    /// usual life if the reported one is missing or implausible.
     #[must_use]
-    pub fn new(asked_at: Timestamp, told: Option<Duration>) -> Self {
-        let told = told.filter(|told| PLAUSIBLE_LIFE.contains(told));
-        let seconds = i64::try_from(told.unwrap_or(USUAL_LIFE).as_secs()).unwrap_or(i64::MAX);
-        Self { issued_at: asked_at, expires_at: add(asked_at, seconds), is_assumed: told.is_none() }
+    pub fn new(asked_at: Timestamp, reported: Option<Duration>) -> Self {
+        let reported = reported.filter(|reported| PLAUSIBLE_LIFE.contains(reported));
+        let seconds = i64::try_from(reported.unwrap_or(USUAL_LIFE).as_secs()).unwrap_or(i64::MAX);
+        Self { issued_at: asked_at, expires_at: add(asked_at, seconds), is_assumed: reported.is_none() }
     }
 
-    /// The life of the token that a refresh of this one gave. One that ends when this one does was
-    /// not extended, however little is left of it.
+    /// Returns the life of the token that a refresh of this one returned. A token that expires when
+    /// this one does was not extended, even if the rest of its life is implausibly short.
     #[must_use]
-    pub fn refreshed(&self, asked_at: Timestamp, told: Option<Duration>) -> Self {
+    pub fn refreshed(&self, asked_at: Timestamp, reported: Option<Duration>) -> Self {
         let left = self.expires_at.as_second().saturating_sub(asked_at.as_second());
-        let told_left = told.and_then(|told| i64::try_from(told.as_secs()).ok());
-        match told_left {
-            Some(told) if !self.is_assumed && told.abs_diff(left) < LEAST_GAIN.unsigned_abs() => {
-                Self { issued_at: asked_at, expires_at: add(asked_at, told), is_assumed: false }
+        let reported_left = reported.and_then(|reported| i64::try_from(reported.as_secs()).ok());
+        match reported_left {
+            Some(reported) if !self.is_assumed && reported.abs_diff(left) < LEAST_GAIN.unsigned_abs() => {
+                Self { issued_at: asked_at, expires_at: add(asked_at, reported), is_assumed: false }
             }
-            _ => Self::new(asked_at, told),
+            _ => Self::new(asked_at, reported),
         }
     }
 
-    /// When the token is over for certain, if Meta does not extend it.
+    /// Returns the time at which the token has certainly expired, unless Meta extends it.
     #[must_use]
     pub fn own_end(&self) -> Timestamp {
         let longest = i64::try_from(USUAL_LIFE.as_secs()).unwrap_or(i64::MAX);
         if self.is_assumed { self.expires_at.max(add(self.issued_at, longest)) } else { self.expires_at }
     }
 
-    /// The same with the end that an inspection told, if it is only assumed so far.
+    /// Returns the same life with the expiry that an inspection reported, if the expiry was only
+    /// assumed.
     #[must_use]
     pub fn found(self, expires_at: Option<Timestamp>) -> Self {
-        let told = expires_at.map(|at| at.duration_since(self.issued_at).unsigned_abs());
-        let found = Self::new(self.issued_at, told);
+        let reported = expires_at.map(|at| at.duration_since(self.issued_at).unsigned_abs());
+        let found = Self::new(self.issued_at, reported);
         if self.is_assumed { found } else { self }
     }
 
-    /// The life of a stored token.
+    /// Returns the life of a stored token.
     #[must_use]
     pub fn of(live: &Live) -> Self {
         Self { issued_at: live.issued_at, expires_at: live.expires_at, is_assumed: live.expiry_assumed }
     }
 
-    /// When the token can be refreshed at the earliest: a little after Meta's 24 hours, but sooner
-    /// if there is not so much time.
+    /// Returns the earliest time at which the token can be refreshed: shortly after Meta's 24
+    /// hours, or sooner if the token does not live long enough.
     #[must_use]
     pub fn old_enough_at(&self) -> Timestamp {
         let beyond = (self.seconds() - MIN_AGE.as_secs()) / 2;
@@ -138,10 +141,11 @@ impl Life {
         self.expires_at.as_second().saturating_sub(self.issued_at.as_second()).max(0)
     }
 
-    /// When the token is refreshed: a tenth of its lifetime, different for each user and token,
-    /// before two thirds of its lifetime. Accounts that were connected in the same minute are
-    /// spread over six days, and twenty are left for trouble. A token whose life is only assumed,
-    /// or shorter than a refresh gives, is refreshed as soon as it can be: the refresh tells more.
+    /// Returns the due time of the token's refresh: within the last tenth of its lifetime before
+    /// two thirds of it, spread by user and token. Accounts that connect in the same minute are
+    /// spread over six days, and twenty days are left for retries. A token whose life is assumed,
+    /// or shorter than a refresh gives, is refreshed as early as possible: the refresh reports its
+    /// true life.
     #[must_use]
     pub fn due_at(&self, user_id: &UserId) -> Timestamp {
         let lifetime = self.seconds();
@@ -154,7 +158,7 @@ impl Life {
         add(self.issued_at, offset).max(self.old_enough_at()).min(self.expires_at)
     }
 
-    /// Whether a refresh gave a token that lives longer than this one did.
+    /// Returns true if a refresh returned a token that lives longer than this one.
     #[must_use]
     pub fn is_extended_by(&self, new: &Self) -> bool {
         self.is_assumed || new.is_assumed || new.expires_at >= add(self.expires_at, LEAST_GAIN)
@@ -164,16 +168,16 @@ impl Life {
 /// The end of data access, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataAccess {
-    /// Meta told when it ends.
+    /// Meta reported this end.
     Until(Timestamp),
-    /// Meta told of no end: a public profile.
+    /// Meta reported no end: the profile is public.
     Endless,
-    /// Meta did not tell. The person consented at this time.
+    /// Meta did not report it. The person consented at this time.
     Unknown(Timestamp),
 }
 
 impl DataAccess {
-    /// From what Meta told, of a person who consented at `connected_at`.
+    /// Interprets Meta's report about a person who consented at `connected_at`.
     #[must_use]
     pub fn new(end: Option<Timestamp>, source: ScopesSource, connected_at: Timestamp) -> Self {
         match (end, source) {
@@ -183,14 +187,14 @@ impl DataAccess {
         }
     }
 
-    /// Of a grant.
+    /// Returns the data access of a grant.
     #[must_use]
     pub fn of(grant: &Grant) -> Self {
         let end = grant.live().and_then(|live| live.data_access_expires_at);
         Self::new(end, grant.scopes_source, grant.connected_at)
     }
 
-    /// When it ends, if Meta told.
+    /// Returns the end, if Meta reported one.
     #[must_use]
     pub fn end(self) -> Option<Timestamp> {
         match self {
@@ -199,7 +203,7 @@ impl DataAccess {
         }
     }
 
-    /// Whether a call has to find out at `now` whether it has ended.
+    /// Returns true if a call to Meta is needed at `now` to find out if it has ended.
     #[must_use]
     pub fn is_doubtful(self, now: Timestamp) -> bool {
         match self {
@@ -210,8 +214,8 @@ impl DataAccess {
     }
 }
 
-/// When a grant is looked at next: when its token is due, or earlier when the end of data access
-/// comes near, is there, or has to be probed for.
+/// Returns the time of a grant's next look: the token's due time, or earlier if the end of data
+/// access needs a warning, is reached, or has to be probed.
 #[must_use]
 pub fn next_look(token_due: Timestamp, access: DataAccess, now: Timestamp) -> Timestamp {
     let looks: Vec<Timestamp> = match access {
@@ -225,8 +229,8 @@ pub fn next_look(token_due: Timestamp, access: DataAccess, now: Timestamp) -> Ti
     looks.into_iter().filter(|at| *at > now).fold(token_due, Timestamp::min)
 }
 
-/// When a grant has to be looked at because nobody has claimed it: to announce its end, and to end
-/// it.
+/// Returns the time at which an unclaimed grant needs a look: first to announce its end, then to
+/// end it.
 #[must_use]
 pub fn claim_look(grant: &Grant) -> Option<Timestamp> {
     match grant.claim {
@@ -236,21 +240,23 @@ pub fn claim_look(grant: &Grant) -> Option<Timestamp> {
     }
 }
 
-/// When it is announced that an account ends at `until` which was connected at `since`.
+/// Returns the time at which the end of an unclaimed account is announced. It was connected at
+/// `since` and ends at `until`.
 #[must_use]
 pub fn notice_at(since: Timestamp, until: Timestamp) -> Timestamp {
     let seconds = until.as_second().saturating_sub(since.as_second()).max(0);
     add(until, -(seconds / 2).min(NOTICE.as_secs()))
 }
 
-/// When the token of a grant is due.
+/// Returns the due time of a grant's token.
 #[must_use]
 pub fn token_due(user_id: &UserId, live: &Live) -> Timestamp {
     Life::of(live).due_at(user_id)
 }
 
-/// When a suspected grant is looked at again: at least 15 minutes later, then ever less often, but
-/// not later than its token's own end, which settles it. `random` is any random number.
+/// Returns the time at which a suspected grant is tried again: at least 15 minutes later, then ever
+/// less often, but no later than its token's own end, which settles it. `random` is any random
+/// number.
 #[must_use]
 pub fn second_look(live: &Live, suspicion: Suspicion, now: Timestamp, random: u64) -> Timestamp {
     let least = SECOND_LOOK.as_secs();
@@ -262,14 +268,15 @@ pub fn second_look(live: &Live, suspicion: Suspicion, now: Timestamp, random: u6
     if end > add(now, least) { look.min(end) } else { look }
 }
 
-/// When the next doubt in a token is brought before Meta again, after it has vouched `times` times.
+/// Returns the time until which Meta's confirmation of a doubted token is valid, after it has
+/// confirmed the token `times` times.
 #[must_use]
 pub fn vouched_until(now: Timestamp, times: u32) -> Timestamp {
     let rest = FIRST_VOUCH.saturating_mul(2u32.saturating_pow(times.saturating_sub(1).min(20)));
     add(now, i64::try_from(rest.min(LONGEST_VOUCH).as_secs()).unwrap_or(0))
 }
 
-/// The warning that is due at `now` about the first deadline, if that is near.
+/// Returns the warning that is due at `now` for the first deadline, if it is near.
 #[must_use]
 pub fn warning(
     token_expires_at: Timestamp,
@@ -284,20 +291,20 @@ pub fn warning(
     WARN_DAYS.into_iter().find(|days| left < i64::from(*days) * DAY_SECONDS).map(|days| Warning { of, days })
 }
 
-/// The partition of the due index in which a user's grant lies.
+/// Returns the partition of the due index for a user's grant.
 #[must_use]
 pub fn shard(user_id: &UserId) -> String {
     shard_name(u8::try_from(hash(user_id, Timestamp::UNIX_EPOCH) % u64::from(DUE_SHARDS)).unwrap_or(0))
 }
 
-/// All partitions of the due index.
+/// Returns all partitions of the due index for grants.
 pub fn shards() -> impl Iterator<Item = String> {
     (0..DUE_SHARDS).map(shard_name)
 }
 
-/// When to try again after the `failures`th failure in a row: exponential with full jitter, and
-/// never so late that the rest of the token's life would not see several more tries. `random` is
-/// any random number.
+/// Returns the time of the retry after the `failures`th consecutive failure: exponential backoff
+/// with full jitter, limited so that several more tries fit into the rest of the token's life.
+/// `random` is any random number.
 #[must_use]
 pub fn retry_at(
     now: Timestamp,
@@ -307,29 +314,29 @@ pub fn retry_at(
     random: u64,
 ) -> Timestamp {
     let remaining = u64::try_from(expires_at.as_second().saturating_sub(now.as_second())).unwrap_or(0);
-    // Our clock may be wrong about a token that is over, but then nothing is left to hurry for.
+    // Our clock may be wrong about an expired token, but there is no reason to hurry.
     let share = if remaining == 0 { u64::MAX } else { remaining / 8 };
     let exponential = FIRST_BACKOFF.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1).min(20)));
     let ceiling = exponential.min(MAX_BACKOFF).as_secs().min(share).max(PENDING_BACKOFF.as_secs());
-    // At least a second, so that a sweep does not meet the same grant twice.
+    // The wait is at least a second, so that a sweep does not see the same grant twice.
     let jittered = 1 + random % ceiling;
     let wait = at_least.map_or(jittered, |least| least.as_secs().min(ceiling.max(3_600)).max(jittered));
     add(now, i64::try_from(wait).unwrap_or(i64::MAX))
 }
 
-/// When a token is looked at of which Meta did not say whether an end concerns it.
+/// Returns the time at which a token is tried if Meta did not report whether an end concerns it.
 #[must_use]
 pub fn doubted_at(now: Timestamp) -> Timestamp {
     add(now, DOUBT_SECONDS)
 }
 
-/// When to try again to complete a pending grant, whose short-lived token lives for an hour.
+/// Returns the time of the retry of a pending exchange, whose short-lived token lives for an hour.
 #[must_use]
 pub fn retry_pending_at(now: Timestamp, random: u64) -> Timestamp {
     add(now, 1 + i64::try_from(random % PENDING_BACKOFF.as_secs()).unwrap_or(0))
 }
 
-/// `timestamp` moved by `seconds`, at the end of time if that is beyond it.
+/// Returns `timestamp` moved by `seconds`, limited to the largest timestamp.
 #[must_use]
 pub fn add(timestamp: Timestamp, seconds: i64) -> Timestamp {
     timestamp.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
@@ -361,18 +368,18 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn life(told: i64) -> Life {
-        Life::new(at(0), Some(Duration::from_secs(told.unsigned_abs())))
+    fn life(reported: i64) -> Life {
+        Life::new(at(0), Some(Duration::from_secs(reported.unsigned_abs())))
     }
 
     #[test]
     fn due_between_34_and_40_days_and_never_within_25_hours() {
         for n in 0..2_000 {
-            let due = |told| life(told).due_at(&user(n)).as_second();
+            let due = |reported| life(reported).due_at(&user(n)).as_second();
             let usual = due(LIFETIME);
             assert!((33 * DAY..=40 * DAY).contains(&usual), "{usual}");
             assert_eq!(due(26 * 3_600), 25 * 3_600);
-            // Between Meta's 24 hours and the end.
+            // The due time is between Meta's 24 hours and the expiry.
             assert_eq!((due(25 * 3_600), due(24 * 3_600)), (24 * 3_600 + 1_800, 24 * 3_600));
         }
     }
@@ -380,33 +387,37 @@ mod tests {
     #[test]
     fn a_life_that_no_long_lived_token_has_is_assumed_and_found_out_the_next_day() {
         let usual = Life { issued_at: at(0), expires_at: at(60 * DAY), is_assumed: true };
-        for told in [0, 1, 3_600, 24 * 3_600 - 1, 62 * DAY, 10 * 365 * DAY, 5_183_944_000] {
-            assert_eq!(Life::new(at(0), Some(Duration::from_secs(told.unsigned_abs()))), usual, "{told}");
+        for reported in [0, 1, 3_600, 24 * 3_600 - 1, 62 * DAY, 10 * 365 * DAY, 5_183_944_000] {
+            assert_eq!(
+                Life::new(at(0), Some(Duration::from_secs(reported.unsigned_abs()))),
+                usual,
+                "{reported}"
+            );
         }
         assert_eq!(Life::new(at(0), None), usual);
         assert_eq!(usual.due_at(&user(1)), at(25 * 3_600));
-        // An inspection tells it sooner.
+        // An inspection finds the true life sooner.
         assert_eq!(usual.found(Some(at(59 * DAY))), life(59 * DAY));
         assert_eq!(usual.found(Some(at(3_600))), usual);
         assert_eq!(life(50 * DAY).found(Some(at(59 * DAY))), life(50 * DAY));
-        // A short life that is told is looked at as soon.
+        // A short reported life is due as early.
         assert_eq!(life(10 * DAY).due_at(&user(1)), at(25 * 3_600));
         let longest = life(61 * DAY);
         assert!(!longest.is_assumed && longest.due_at(&user(1)) <= at(40 * DAY));
     }
 
     #[test]
-    fn a_refresh_that_gains_nothing_is_told_apart() {
+    fn a_refresh_that_gains_nothing_is_recognized() {
         let (old, later) = (life(60 * DAY), at(42 * DAY));
-        let told = |seconds: i64| Some(Duration::from_secs(seconds.unsigned_abs()));
+        let reported = |seconds: i64| Some(Duration::from_secs(seconds.unsigned_abs()));
         for (gain, is_extended) in [(-2, false), (0, false), (3_599, false), (3_600, true), (40 * DAY, true)]
         {
-            let new = old.refreshed(later, told(18 * DAY + gain));
+            let new = old.refreshed(later, reported(18 * DAY + gain));
             assert_eq!((old.is_extended_by(&new), new.is_assumed), (is_extended, false), "{gain}");
         }
         assert!(old.is_extended_by(&old.refreshed(later, None)));
-        // To its last hour.
-        let last = old.refreshed(at(60 * DAY - 7_200), told(7_200));
+        // The token is extended until its last hour.
+        let last = old.refreshed(at(60 * DAY - 7_200), reported(7_200));
         assert_eq!((last.expires_at, last.is_assumed), (at(60 * DAY), false));
         assert!(!old.is_extended_by(&last) && last.due_at(&user(1)) == at(60 * DAY));
     }
@@ -434,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_end_of_data_access_is_probed_for_where_a_private_profile_has_it() {
+    fn an_unknown_end_of_data_access_is_probed_around_day_90() {
         let (due, unknown) = (at(130 * DAY), DataAccess::Unknown(at(0)));
         let mut now = at(0);
         let mut looks = Vec::new();
@@ -454,14 +465,14 @@ mod tests {
         let until = DataAccess::Until;
         assert_eq!(next_look(due, until(at(90 * DAY)), at(0)), due);
         let mut now = at(0);
-        let mut said = Vec::new();
+        let mut warnings = Vec::new();
         while now < end {
             now = next_look(due, until(end), now);
-            said.push((now.as_second(), warning(at(60 * DAY), Some(end), now)));
+            warnings.push((now.as_second(), warning(at(60 * DAY), Some(end), now)));
         }
         let warn = |days| Some(Warning { of: Deadline::DataAccess, days });
-        assert_eq!(said, [(16 * DAY + 1, warn(14)), (27 * DAY + 1, warn(3)), (30 * DAY, warn(3))]);
-        // What is past is not looked for again.
+        assert_eq!(warnings, [(16 * DAY + 1, warn(14)), (27 * DAY + 1, warn(3)), (30 * DAY, warn(3))]);
+        // A deadline in the past causes no further look.
         assert_eq!(next_look(due, until(end), at(31 * DAY)), due);
         assert_eq!(warning(at(60 * DAY), Some(at(46 * DAY)), at(32 * DAY)), None);
         let token = |days| Some(Warning { of: Deadline::Token, days });
@@ -504,9 +515,9 @@ mod tests {
         assert_eq!(retry_at(at(0), end, 1, None, 299), at(300));
         assert_eq!(retry_at(at(0), end, 3, None, 1_199), at(1_200));
         assert_eq!(retry_at(at(0), end, 60, None, 12 * 3_600 - 1), at(12 * 3_600));
-        // An eighth of what is left, so that the last days see ever more tries.
+        // The wait is an eighth of the remaining life, so that the last days see ever more tries.
         assert_eq!(retry_at(at(60 * DAY - 800), end, 60, None, 99), at(60 * DAY - 700));
-        // Meta's own word counts, within reason.
+        // A wait that Meta demands counts, within limits.
         assert_eq!(retry_at(at(0), end, 1, Some(Duration::from_mins(15)), 5), at(900));
     }
 }

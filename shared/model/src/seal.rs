@@ -1,14 +1,14 @@
-//! Sealing: authenticated encryption of what must not be readable, nor movable, in a table or a
-//! cookie.
+//! Sealing: authenticated encryption of values in a table or a cookie. A sealed value can be
+//! neither read nor moved elsewhere.
 //!
-//! A sealed value is `format ‖ length of key id ‖ key id ‖ nonce ‖ ciphertext and tag`,
-//! AES-256-GCM with a random 96-bit nonce. What the value *is* (its purpose, place, app and
-//! subject) is authenticated along with it and not stored, so a value that is copied to another
-//! row, attribute, place or app does not open. Keys are found by their id: any number may read, one
-//! writes. Rotate the writing key before it has sealed 2³² values (GCM's bound for random nonces).
+//! A sealed value is `format ‖ length of key id ‖ key id ‖ nonce ‖ ciphertext and tag`, AES-256-GCM
+//! with a random 96-bit nonce. Its context (purpose, place, app and subject) is authenticated with
+//! it but not stored, so a value that is copied to another row, attribute, place or app does not
+//! open. Keys are found by their id: all keys of the keyring open values, one seals them. Rotate
+//! the sealing key before it has sealed 2³² values (GCM's bound for random nonces).
 //!
-//! There are two [formats](Format), and both open. Which one is written stands in the keyring,
-//! because functions that know the first one only may still be about when the second is known.
+//! There are two [formats](Format), and both open. The keyring states which one is written, because
+//! functions that only know the first may still run when the second is introduced.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,14 +24,14 @@ use zeroize::Zeroizing;
 
 const MAX_KEY_ID: usize = 32;
 
-/// The form of a sealed value, which is its first byte.
+/// The format of a sealed value, which is its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Format {
-    /// Sealed with the keyring's key itself. Its place is the table's name.
+    /// Sealed with the keyring's key itself. The place is the name of the table.
     First = 1,
-    /// Sealed with a key of its purpose alone, made by HKDF-SHA256 of the keyring's key. Its place
-    /// is the id of the keyring, so that a restored table can have another name.
+    /// Sealed with a key for its purpose, derived with HKDF-SHA256 from the keyring's key. The
+    /// place is the id of the keyring, so that a restored table can have another name.
     Second = 2,
 }
 
@@ -41,14 +41,15 @@ impl Format {
     }
 }
 
-/// What a sealed value is for. A value sealed for one purpose does not open for another.
+/// The purpose of a sealed value. A value that was sealed for one purpose does not open for
+/// another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// The long-lived access token of a grant.
     AccessToken,
     /// The token that the current one replaced.
     PreviousToken,
-    /// A short-lived token that still has to become a long-lived one.
+    /// A short-lived token whose long-lived exchange is pending.
     PendingToken,
     /// The state of a connect flow, in the browser's cookie.
     Flow,
@@ -65,21 +66,22 @@ impl Purpose {
     }
 }
 
-/// Where a sealed value belongs.
+/// The context that a sealed value is bound to.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
-    /// What it is for.
+    /// The purpose.
     pub purpose: Purpose,
-    /// The table that it lies in; empty for a cookie. Only [`Format::First`] is bound to it.
+    /// The name of its table; empty for a cookie. Only [`Format::First`] is bound to it.
     pub table: &'a str,
     /// The app that it belongs to.
     pub app_id: &'a AppId,
-    /// Whose it is: a Threads user id; empty for a cookie.
+    /// The Threads user id of its owner; empty for a cookie.
     pub subject: &'a str,
 }
 
 impl Context<'_> {
-    /// Each part is preceded by its length, so that no two contexts give the same bytes.
+    /// Encodes the context. Each part is preceded by its length, so that no two contexts give the
+    /// same bytes.
     fn associated_data(&self, format: Format, place: &str, key_id: &str) -> Vec<u8> {
         let parts = [self.purpose.as_str(), place, self.app_id.as_str(), self.subject, key_id];
         let mut data = vec![format as u8];
@@ -91,30 +93,29 @@ impl Context<'_> {
     }
 }
 
-/// Why a value was not sealed or did not open. Says nothing of the value itself.
+/// The reason why a value could not be sealed or opened. Never contains a part of the value.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SealError {
-    /// It was cut, or is no sealed value at all.
+    /// It was truncated, or is not a sealed value.
     #[error("is not a sealed value")]
     Malformed,
     /// It names a key that the keyring does not hold.
     #[error("is sealed with a key that is not in the keyring")]
     UnknownKey,
-    /// It was altered, moved from elsewhere, or sealed with another key of the same name.
+    /// It was altered, moved from elsewhere, or sealed with another key of the same id.
     #[error("does not open: it was altered, or belongs elsewhere")]
     Refused,
-    /// The system has no randomness to give.
+    /// The system's random number generator failed.
     #[error("could not be sealed: the system's random number generator failed")]
     NoRandomness,
 }
 
-/// The keys that seal and open: one that writes, all that read, and one that names the deleted.
+/// The keys that seal and open values, and the key that hashes the ids of deleted users.
 ///
-/// In Secrets Manager:
-/// `{"writing":"2026-11","keys":{"2026-11":"<32 bytes, base64>"},"tombstone":"<32 bytes, base64>"}`,
-/// and from an [upgrade](KeyringChange::Identify) on
-/// `"id":"<random>","table":"<the table's name at that time>"`, then `"format":2`.
-/// Other fields are a later version's, and ignored.
+/// In Secrets Manager: `{"writing":"2026-11","keys":{"2026-11":"<32 bytes,
+/// base64>"},"tombstone":"<32 bytes, base64>"}`, after an [upgrade](KeyringChange::Identify) also
+/// `"id":"<random>","table":"<the table's name at that time>"`, then `"format":2`. Other fields
+/// belong to a later version, and are ignored.
 pub struct Keyring {
     writing: String,
     keys: BTreeMap<String, Key>,
@@ -122,11 +123,11 @@ pub struct Keyring {
     format: Format,
     /// The place of [`Format::Second`].
     id: Option<String>,
-    /// The place of [`Format::First`], whatever name the table has now.
+    /// The place of [`Format::First`], even if the table has another name now.
     table: Option<String>,
 }
 
-/// A key, as each format uses it.
+/// A key in the form that each format uses.
 struct Key {
     whole: LessSafeKey,
     root: hkdf::Prk,
@@ -161,25 +162,25 @@ impl fmt::Debug for Keyring {
     }
 }
 
-/// What is wrong with a keyring's text. Never holds a part of it.
+/// The error of a keyring's text. Never contains a part of it.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum KeyringError {
-    /// No JSON of the expected shape.
+    /// The text is not JSON of the expected shape.
     #[error(
         "expected {{\"writing\":KEY_ID,\"keys\":{{KEY_ID:BASE64_OF_32_BYTES,…}},\"tombstone\":BASE64_OF_32_BYTES}}"
     )]
     Shape,
-    /// A key that is not 32 bytes of base64, or whose id is empty or over 32 bytes.
+    /// A key is not 32 bytes of base64, or its id is empty or longer than 32 bytes.
     #[error("a key is not 32 bytes in base64, or its id is not 1 to {MAX_KEY_ID} bytes long")]
     Key,
-    /// The writing key is not among the keys, or one that is named is not.
+    /// The key that is named for sealing, removal or copying does not exist.
     #[error("\"writing\" names a key that \"keys\" does not hold")]
     Writing,
-    /// There is a key of this id already.
-    #[error("there is a key of this id already")]
+    /// A key with this id already exists.
+    #[error("the keyring already has a key with this id")]
     Known,
-    /// The second format needs an id of the keyring's, which is not there or empty.
-    #[error("\"format\" is 2, and the keyring has no \"id\"")]
+    /// The second format needs an id of the keyring, which is missing or empty.
+    #[error("\"format\" is 2, but the keyring has no \"id\"")]
     Id,
 }
 
@@ -194,7 +195,7 @@ struct KeyringText {
     id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     table: Option<String>,
-    /// A later version's: not understood here, and kept by a change.
+    /// Fields of a later version, which a change keeps.
     #[serde(flatten)]
     rest: serde_json::Map<String, serde_json::Value>,
 }
@@ -203,7 +204,7 @@ impl Keyring {
     /// Reads a keyring from the text of its secret.
     ///
     /// # Errors
-    /// When the text is not the JSON shown at [`Keyring`].
+    /// Returns [`KeyringError`] if the text is not the JSON shown at [`Keyring`].
     pub fn from_json(text: &str) -> Result<Self, KeyringError> {
         let text: KeyringText = serde_json::from_str(text).map_err(|_| KeyringError::Shape)?;
         let mut keys = BTreeMap::new();
@@ -217,7 +218,8 @@ impl Keyring {
             return Err(KeyringError::Writing);
         }
         let tombstone = hmac::Key::new(hmac::HMAC_SHA256, &*key_bytes(&text.tombstone)?);
-        // A later version's format is not known, and that version reads the newest of these.
+        // A later version's format is unknown here. That version can read the newest format known
+        // here.
         let format =
             if text.format.is_some_and(|format| format >= 2) { Format::Second } else { Format::First };
         let id = text.id.filter(|id| !id.is_empty());
@@ -227,10 +229,10 @@ impl Keyring {
         Ok(Self { writing: text.writing, keys, tombstone, format, id, table: text.table })
     }
 
-    /// The text of a new keyring with one fresh key, named `key_id`.
+    /// Returns the text of a new keyring with one fresh key, named `key_id`.
     ///
     /// # Errors
-    /// When the system has no randomness to give.
+    /// Returns [`SealError::NoRandomness`] if the system's random number generator fails.
     pub fn generate(key_id: &str) -> Result<Zeroizing<String>, SealError> {
         let (key, tombstone) = (random_key()?, random_key()?);
         Ok(Zeroizing::new(
@@ -239,10 +241,10 @@ impl Keyring {
         ))
     }
 
-    /// Seals `plaintext` with the writing key for the place that `context` names.
+    /// Seals `plaintext` with the sealing key for the given `context`.
     ///
     /// # Errors
-    /// When the system has no randomness to give.
+    /// Returns [`SealError::NoRandomness`] if the system's random number generator fails.
     pub fn seal(&self, context: &Context<'_>, plaintext: &[u8]) -> Result<Vec<u8>, SealError> {
         let (key, associated) =
             self.lock(self.format, context, &self.writing).ok_or(SealError::UnknownKey)?;
@@ -261,11 +263,12 @@ impl Keyring {
         Ok(sealed)
     }
 
-    /// Opens a value that was sealed for the place that `context` names.
+    /// Opens a value that was sealed for the given `context`.
     ///
     /// # Errors
-    /// When the value is malformed, altered, moved, or sealed with a key that the keyring does not
-    /// hold.
+    /// - Returns [`SealError::Malformed`] if the value is not a sealed value.
+    /// - Returns [`SealError::UnknownKey`] if the keyring does not hold its key.
+    /// - Returns [`SealError::Refused`] if the value was altered, or belongs elsewhere.
     pub fn open(&self, context: &Context<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let Sealed { format, key_id, nonce, ciphertext } = Sealed::of(sealed).ok_or(SealError::Malformed)?;
         let (key, associated) = self.lock(format, context, key_id).ok_or(SealError::UnknownKey)?;
@@ -278,14 +281,14 @@ impl Keyring {
         Ok(body)
     }
 
-    /// Whether `sealed` has the key and the format with which the keyring seals.
+    /// Returns true if `sealed` has the key and the format that the keyring seals with now.
     #[must_use]
     pub fn seals_like(&self, sealed: &[u8]) -> bool {
         Sealed::of(sealed).is_some_and(|it| it.format == self.format && it.key_id == self.writing)
     }
 
-    /// The key of this id for a value of the context, and what is authenticated along with it. A
-    /// keyring without an id is older than every value of the second format.
+    /// Returns the key `key_id` for a value of the context, and the data that is authenticated with
+    /// it. A keyring without an id is older than every value of the second format.
     fn lock(&self, format: Format, context: &Context<'_>, key_id: &str) -> Option<(LessSafeKey, Vec<u8>)> {
         let place = match (format, &self.table) {
             (Format::Second, _) => self.id.as_deref()?,
@@ -296,48 +299,48 @@ impl Keyring {
         Some((key, context.associated_data(format, place, key_id)))
     }
 
-    /// The id of the key that seals.
+    /// Returns the id of the key that seals.
     #[must_use]
     pub fn writing(&self) -> &str {
         &self.writing
     }
 
-    /// The format in which it seals.
+    /// Returns the format of new values.
     #[must_use]
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// The id of the keyring itself, which values of the second format are bound to.
+    /// Returns the id of the keyring, which values of the second format are bound to.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }
 
-    /// The ids of all keys.
+    /// Returns the ids of all keys.
     pub fn key_ids(&self) -> impl Iterator<Item = &str> {
         self.keys.keys().map(String::as_str)
     }
 
-    /// The name under which a deleted user is remembered: a keyed hash, which tells nobody without
-    /// the keyring who it was.
+    /// Returns the name of a deleted user's tombstone: a keyed hash, which does not identify the
+    /// user without the keyring.
     #[must_use]
     pub fn tombstone(&self, app_id: &AppId, user_id: &threads_graph::UserId) -> String {
         let tag = hmac::sign(&self.tombstone, format!("{app_id}/{user_id}").as_bytes());
         base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(tag)
     }
 
-    /// The code by which a session is completed that was finished with this state: the same
-    /// whenever the browser that has the state's cookie comes back. Nobody can guess it without the
-    /// keyring, though the state is in an address.
+    /// Returns the completion code of a session whose connect had this state. The browser that has
+    /// the state's cookie gets the same code each time. Nobody can guess it without the keyring,
+    /// although the state is in a URL.
     #[must_use]
     pub fn completion_code(&self, app_id: &AppId, session_id: &str, state: &str) -> String {
         let tag = hmac::sign(&self.tombstone, format!("completion/{app_id}/{session_id}/{state}").as_bytes());
         base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(tag)
     }
 
-    /// The code of a deletion: 32 hexadecimal digits, the same for the same request, which nobody
-    /// can guess.
+    /// Returns the confirmation code of a deletion: 32 hexadecimal digits, the same for the same
+    /// request, and not guessable.
     #[must_use]
     pub fn confirmation_code(
         &self,
@@ -352,33 +355,33 @@ impl Keyring {
     }
 }
 
-/// The id of the key that a value is sealed with, if it is a sealed value.
+/// Returns the id of the key that a value is sealed with, if it is a sealed value.
 #[must_use]
 pub fn key_id(sealed: &[u8]) -> Option<&str> {
     Sealed::of(sealed).map(|sealed| sealed.key_id)
 }
 
 /// A change of a keyring's text. Functions read the secret again within `SECRETS_TTL_SECONDS`, each
-/// at its own time, so a new key is [added](KeyringChange::Add) first, and
-/// [writes](KeyringChange::Write) only when all of them can read it.
+/// at its own time. A new key is therefore [added](KeyringChange::Add) first, and
+/// [seals](KeyringChange::Write) only when all functions can open its values.
 #[derive(Clone, Copy)]
 pub enum KeyringChange<'a> {
-    /// A fresh key of this id, which reads and does not write yet.
+    /// Adds a fresh key with this id, which does not seal yet.
     Add(&'a str),
-    /// The key of this id out of the text of another keyring, which reads and does not write yet.
+    /// Copies the key with this id from the text of another keyring. It does not seal yet.
     Take(&'a str, &'a str),
-    /// The key that seals from now on.
+    /// Seals with this key from now on.
     Write(&'a str),
-    /// A key goes. Whatever it seals is lost.
+    /// Removes a key. All values that are sealed with it are lost.
     Remove(&'a str),
-    /// The keyring gets an id of its own, and remembers the name of the table to which all that is
-    /// sealed so far is bound. Then it opens the second format. One that has an id keeps both.
+    /// Gives the keyring an id, and stores the name of the table to which all values sealed so far
+    /// are bound. The keyring can then open the second format. An existing id and name stay.
     Identify(&'a str),
-    /// The second format is written from now on.
+    /// Writes the second format from now on.
     Upgrade,
 }
 
-/// Without another keyring's text.
+/// Omits the other keyring's text.
 impl fmt::Debug for KeyringChange<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -392,11 +395,12 @@ impl fmt::Debug for KeyringChange<'_> {
     }
 }
 
-/// The text of a keyring after a change.
+/// Returns the text of a keyring after a change.
 ///
 /// # Errors
-/// When the text is no keyring, or would be none afterwards: an id that is there already or is not,
-/// the writing key's removal, or an upgrade of a keyring without an id.
+/// Returns [`KeyringError`] if the text is not a valid keyring, or would not be one afterwards: an
+/// id that already exists or does not, the removal of the sealing key, or an upgrade of a keyring
+/// without an id.
 pub fn change_keyring(text: &str, change: KeyringChange<'_>) -> Result<Zeroizing<String>, KeyringError> {
     Keyring::from_json(text)?;
     let mut keyring: KeyringText = serde_json::from_str(text).map_err(|_| KeyringError::Shape)?;
@@ -430,28 +434,28 @@ pub fn change_keyring(text: &str, change: KeyringChange<'_>) -> Result<Zeroizing
     Ok(text)
 }
 
-/// The SHA-256 of a text that is a secret, as URL-safe text: how a spent state, a completion code
-/// and a confirmation code are remembered, so that a table holds nothing that a request could be
-/// made of.
+/// Returns the SHA-256 of a secret text, as URL-safe base64. Spent states, completion codes and
+/// confirmation codes are stored in this form, so that nobody who reads a table can use them.
 #[must_use]
 pub fn hash(secret: &str) -> String {
     base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, secret.as_bytes()))
 }
 
-/// `N` random bytes.
+/// Returns `N` random bytes.
 ///
 /// # Errors
-/// When the system has none to give.
+/// Returns [`SealError::NoRandomness`] if the system's random number generator fails.
 pub fn random<const N: usize>() -> Result<[u8; N], SealError> {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).map_err(|_| SealError::NoRandomness)?;
     Ok(bytes)
 }
 
-/// `N` random bytes as URL-safe text: the form of every identifier and one-time value that we make.
+/// Returns `N` random bytes as URL-safe base64: the form of every id and one-time value that we
+/// create.
 ///
 /// # Errors
-/// When the system has no randomness to give.
+/// Returns [`SealError::NoRandomness`] if the system's random number generator fails.
 pub fn random_text<const N: usize>() -> Result<String, SealError> {
     Ok(base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(random::<N>()?))
 }
@@ -465,7 +469,7 @@ fn key_bytes(encoded: &str) -> Result<Zeroizing<[u8; 32]>, KeyringError> {
     Ok(Zeroizing::new(bytes.as_slice().try_into().map_err(|_| KeyringError::Key)?))
 }
 
-/// A sealed value's parts.
+/// The parts of a sealed value.
 struct Sealed<'a> {
     format: Format,
     key_id: &'a str,
@@ -497,7 +501,7 @@ mod tests {
         Keyring::from_json(&text(writing, ids).to_string()).unwrap()
     }
 
-    /// The same keys after an upgrade, with the id `id`.
+    /// The same keys after an upgrade, with the keyring id `id`.
     fn upgraded(writing: &str, ids: &[&str], id: &str) -> Keyring {
         let mut text = text(writing, ids);
         (text["id"], text["table"], text["format"]) = (id.into(), "grants".into(), 2.into());
@@ -537,8 +541,8 @@ mod tests {
         let sealed = ring.seal(&here, b"token").unwrap();
         let elsewhere = Context { table: "grants2", ..here };
         assert_eq!(ring.open(&elsewhere, &sealed), Err(SealError::Refused));
-        // A keyring that remembers the table's name opens it under any other, and what belonged to
-        // another table still not.
+        // A keyring that stores the table's name opens the value under any other name, but still
+        // not a value of another table.
         let remembers = upgraded("a", &["a"], "stable");
         assert_eq!(remembers.open(&elsewhere, &sealed).unwrap().as_slice(), b"token");
         let foreign = ring.seal(&elsewhere, b"token").unwrap();
@@ -557,9 +561,9 @@ mod tests {
         for id in ["another", "stabl", "grants"] {
             assert_eq!(upgraded("a", &["a"], id).open(&here, &sealed), Err(SealError::Refused), "{id}");
         }
-        // Who has not read the id yet should look again.
+        // A reader that does not know the id yet should read the keyring again.
         assert_eq!(keyring("a", &["a"]).open(&here, &sealed), Err(SealError::UnknownKey));
-        // The format's byte alone makes neither the other.
+        // Changing the format byte alone does not turn one format into the other.
         for ring in [&ring, &keyring("a", &["a"])] {
             let mut sealed = ring.seal(&here, b"token").unwrap();
             sealed[0] ^= 3;
@@ -567,7 +571,7 @@ mod tests {
         }
     }
 
-    /// The same by RFC 5869 and nothing else of this file.
+    /// The same derivation, written from RFC 5869 without the code under test.
     #[test]
     fn each_purpose_of_the_second_format_has_a_key_of_its_own() {
         let (ring, app) = (upgraded("a", &["a"], "stable"), app());
@@ -640,18 +644,18 @@ mod tests {
         assert_eq!(ring.key_ids().collect::<Vec<_>>(), ["k2"]);
         let context = Context { purpose: Purpose::AccessToken, table: "t", app_id: &app, subject: "1" };
         assert_eq!(key_id(&ring.seal(&context, b"token").unwrap()), Some("k2"));
-        // A key that another version of it has opens what that has sealed.
+        // A copied key opens the values that the other keyring sealed.
         let sealed = ring.seal(&context, b"token").unwrap();
         let taken = Keyring::from_json(&change_keyring(&first, KeyringChange::Take("k2", &added)).unwrap());
         assert_eq!(taken.unwrap().open(&context, &sealed).unwrap().as_slice(), b"token");
-        // What a later version keeps beside the keys stays.
+        // A change keeps the fields of a later version.
         let later = first.replacen('{', "{\"later\":[1],", 1);
         for change in [KeyringChange::Add("k2"), KeyringChange::Write("k1")] {
             let changed = change_keyring(&later, change).unwrap();
             let changed: serde_json::Value = serde_json::from_str(&changed).unwrap();
             assert_eq!(changed["later"], serde_json::json!([1]), "{change:?}");
         }
-        // The deleted keep their names.
+        // The tombstones of deleted users keep their names.
         let user = "42".parse().unwrap();
         let before = Keyring::from_json(&first).unwrap().tombstone(&app, &user);
         assert_eq!(ring.tombstone(&app, &user), before);
@@ -671,7 +675,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keyring_learns_the_second_format_before_it_writes_it() {
+    fn a_keyring_opens_the_second_format_before_it_writes_it() {
         let (first, app) = (Keyring::generate("k1").unwrap(), app());
         let ring = |text: &str| Keyring::from_json(text).unwrap();
         assert_eq!(change_keyring(&first, KeyringChange::Upgrade).unwrap_err(), KeyringError::Id);
@@ -688,7 +692,7 @@ mod tests {
             let table = if purpose == Purpose::Flow { "" } else { "grants" };
             let context = Context { purpose, table, app_id: &app, subject: "1" };
             let seal = |ring: &Keyring| ring.seal(&context, b"token").unwrap();
-            // What is written until the upgrade is read by a version that has not heard of it.
+            // A reader without the upgrade opens everything that is written before it.
             for sealed in [seal(&first), seal(&learned)] {
                 for reader in [&first, &learned, &writes] {
                     assert_eq!(reader.open(&context, &sealed).unwrap().as_slice(), b"token");
@@ -700,7 +704,7 @@ mod tests {
             assert!(writes.seals_like(&sealed) && !learned.seals_like(&sealed));
             assert_eq!(key_id(&sealed), Some("k1"));
         }
-        // The deleted keep their names, and their pages the codes.
+        // Tombstones keep their names, and deletions their confirmation codes.
         let user = "42".parse().unwrap();
         let names = [&first, &learned, &writes].map(|ring| {
             (ring.tombstone(&app, &user), ring.confirmation_code(&app, &user, Timestamp::UNIX_EPOCH))

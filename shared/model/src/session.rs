@@ -1,102 +1,103 @@
-//! Connect sessions: one backend's user, sent through one connect.
+//! Connect sessions: each leads one user of a backend through one connect.
 //!
-//! Owns the states of a session. Refuses to tell a completion code's hash from its text: it only
-//! keeps the hash.
+//! Owns the states of a session. Stores only the hash of a completion code.
 
 use jiff::{SignedDuration, Timestamp};
 use threads_graph::{Scopes, UserId};
 
-/// So many failures close a session: a browser that has one cookie is no reason to ask Meta, or to
-/// write, without end.
+/// Number of failures that close a session. The limit keeps a browser with one cookie from causing
+/// calls to Meta, or writes, without end.
 pub const MOST_FAILURES: u32 = 10;
 
-/// The reason of a session that this has closed.
+/// The reason of a session that reached [`MOST_FAILURES`].
 pub const TOO_MANY_FAILURES: &str = "too_many_failures";
 
-/// From the moment that an account was connected, its session can be completed for at least this
-/// long; and once it is, the same call has the same answer for as long.
+/// Minimum time to complete a session after an account was connected. After the completion, the
+/// same call gets the same response for as long.
 pub const TIME_TO_COMPLETE: SignedDuration = SignedDuration::from_mins(10);
 
-/// One user of an app's backend, on the way through one connect.
+/// The session of one user of the app's backend.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// Its id: random, in the URL that the person opens.
+    /// Its id: random, and part of the URL that the person opens.
     pub id: String,
     /// The backend's own name for its user.
     pub reference: String,
-    /// The requested scopes, if not the usual ones.
+    /// The requested scopes, if not the default ones.
     pub scopes: Option<Scopes>,
-    /// Where the person goes afterwards. Sessions of the first release can do without.
+    /// The URL to which the person returns. Sessions of the first release may lack it.
     pub return_to: Option<String>,
-    /// The only account that may come back.
+    /// The only account that may be connected, if the session names one.
     pub user_id: Option<UserId>,
-    /// When it can no longer be used.
+    /// Expiry of the session.
     pub expires_at: Timestamp,
-    /// How many exchanges of a code have failed in it, and how often its end was another than
-    /// before.
+    /// Number of failed code exchanges, and of ends that differed from the one before.
     pub failures: u32,
-    /// Where it stands.
+    /// The state.
     pub state: SessionState,
 }
 
-/// The end of an attempt that connected nothing.
+/// The end of an attempt that connected no account.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt<'a> {
     /// [`SessionStatus::Denied`] or [`SessionStatus::Failed`].
     pub status: SessionStatus,
-    /// Why.
+    /// The reason.
     pub reason: &'a str,
-    /// Whether Meta was asked to exchange a code, in vain.
+    /// True if a code exchange with Meta failed.
     pub is_failed_exchange: bool,
 }
 
-/// Where a session stands.
+/// The state of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionState {
-    /// Nobody has come back yet.
+    /// Nobody has returned yet.
     Open,
-    /// The person refused, for this reason. They may change their mind while the session lives.
+    /// The person refused, for this reason. They may change their mind while the session lasts.
     Denied(Option<String>),
-    /// The last attempt failed in this way. Another may be made while the session lives.
+    /// The last attempt failed, for this reason. Another may be made while the session lasts.
     Failed(Option<String>),
     /// An account was connected.
     Connected {
-        /// Whose account it is.
+        /// The Threads user id of the account.
         user_id: UserId,
-        /// The hash of the completion code, which only the browser that finished was given.
+        /// The hash of the completion code. Only the browser that finished the connect got the
+        /// code.
         completion_hash: String,
     },
     /// The completion code was redeemed.
     Completed {
-        /// Whose account it is.
+        /// The Threads user id of the account.
         user_id: UserId,
         /// The hash of the code. Rows of the first release do not keep it.
         completion_hash: Option<String>,
-        /// The call that redeemed it: a random text.
+        /// The call that redeemed the code: a random text.
         by: String,
-        /// When.
+        /// Time of the completion.
         at: Timestamp,
     },
 }
 
 threads_graph::names! {
-    /// Where a session stands, by the name in the table and in answers.
+    /// The status of a session, by its name in the table and in responses.
     pub enum SessionStatus {
-        /// Nobody has come back yet.
+        /// Nobody has returned yet.
         Open => "open",
-        /// An account was connected; the completion code that its browser got tells which.
+        /// An account was connected. Its browser got the completion code, with which the backend
+        /// learns the account.
         Connected => "connected",
         /// The person refused.
         Denied => "denied",
         /// The last attempt failed.
         Failed => "failed",
-        /// Nobody can use it any more. Only answers say so; a row keeps the status that it had.
+        /// The session can no longer be used. Only responses contain this status; a row keeps the
+        /// one it had.
         Expired => "expired",
     }
 }
 
 impl Session {
-    /// Where it stands at `now`, as programs see it: a session that nobody can use any more is
+    /// Returns the status at `now` for the backend: a session that can no longer be used is
     /// expired.
     #[must_use]
     pub fn status_at(&self, now: Timestamp) -> SessionStatus {
@@ -107,8 +108,8 @@ impl Session {
         }
     }
 
-    /// Whether no other attempt can be made in it: an account was connected, or too many attempts
-    /// have failed.
+    /// Returns true if no further attempt is possible: an account was connected, or too many
+    /// attempts failed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         match self.state {
@@ -119,7 +120,7 @@ impl Session {
         }
     }
 
-    /// Why it was denied, or the class of its failure.
+    /// Returns the reason of a denied or failed session.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         match &self.state {
@@ -131,7 +132,7 @@ impl Session {
 }
 
 impl SessionState {
-    /// The name of the state in the table.
+    /// Returns the name of the state in the table.
     #[must_use]
     pub fn status(&self) -> SessionStatus {
         match self {

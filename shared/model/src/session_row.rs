@@ -1,5 +1,5 @@
-//! How a session lies in its row, and its writes: the only place that looks at absent attributes of
-//! a session.
+//! The conversion between a session and its row, and its writes: the only place that handles a
+//! session's absent attributes.
 
 use jiff::Timestamp;
 use threads_graph::UserId;
@@ -12,14 +12,15 @@ use crate::{
     schedule,
 };
 
-/// A session's row stays this long after it closed, for the backend to look at.
+/// Seconds for which a session's row is kept after its expiry, for the backend to read.
 const KEPT_SECONDS: i64 = 86_400;
 
 impl Session {
     /// Reads a row of `table`.
     ///
     /// # Errors
-    /// When something that its state needs is missing or malformed.
+    /// Returns [`Inconsistency`] if an attribute that the session's state needs is missing or
+    /// malformed.
     pub fn from_row(table: &str, row: &Row) -> Result<Self, Inconsistency> {
         let row = row.reader(table);
         let state = match row.needed(A::Status)? {
@@ -62,7 +63,7 @@ impl Session {
         })
     }
 
-    /// The row of a session that was just created.
+    /// Returns the row of a session that was just created.
     #[must_use]
     pub fn to_row(&self) -> Row {
         let mut row: Row = [
@@ -88,10 +89,10 @@ impl Session {
         row
     }
 
-    /// Notes how an attempt ended, if that is news: an end like the one before is none, and a
-    /// session that is closed has no other. What comes after the first end is counted, so that
-    /// nobody can have it written without end. Refused if the session has changed since it was
-    /// read.
+    /// Returns the change that records the end of an attempt, if it is news. The same end as before
+    /// is not, and a closed session accepts no other. Every end after the first is counted, so that
+    /// the number of writes is limited. The change is refused if the session has changed since it
+    /// was read.
     #[must_use]
     pub fn note(&self, attempt: Attempt<'_>) -> Option<Change> {
         let Attempt { status, reason, is_failed_exchange } = attempt;
@@ -105,15 +106,16 @@ impl Session {
             failures => Is(A::Failures, i64::from(failures).into()),
         };
         let when = open().and(Is(A::Status, self.state.status().as_str().into())).and(unchanged);
-        let change = Change::of(Key::session(&self.id), "note how a session ended", when)
+        let change = Change::of(Key::session(&self.id), "record a session's end", when)
             .set(A::Status, status.as_str())
             .set(A::Reason, reason);
         let counts = is_failed_exchange || !is_first;
         Some(if counts { change.set(A::Failures, i64::from(self.failures) + 1) } else { change })
     }
 
-    /// Closes it with the account that was connected in it, which ends at `unclaimed_until` if it
-    /// stays nobody's. There is time to complete it from now on, however late the person came.
+    /// Closes the session with the account that was connected in it. The account ends at
+    /// `unclaimed_until` if nobody claims it. The time to complete the session starts now, even if
+    /// the person came late.
     #[must_use]
     pub fn connect(
         &self,
@@ -132,7 +134,7 @@ impl Session {
             .remove(&[A::Reason])
     }
 
-    /// Until when it can be completed if an account is connected in it now.
+    /// Returns the deadline for the completion, if an account is connected in the session now.
     #[must_use]
     pub fn completable_until(&self, now: Timestamp) -> Timestamp {
         self.expires_at.max(schedule::add(now, TIME_TO_COMPLETE.as_secs()))
@@ -140,8 +142,8 @@ impl Session {
 }
 
 impl SessionState {
-    /// Redeems the completion code with this hash for `call`, a random text. The hash stays, so
-    /// that the same call can be answered again.
+    /// Redeems the completion code with this hash for `call`, a random text. The hash is kept, so
+    /// that a repeated call gets the same response.
     #[must_use]
     pub fn complete(id: &str, completion_hash: &str, call: &str, now: Timestamp) -> Change {
         let when = All(vec![

@@ -1,4 +1,4 @@
-//! A grant as it is shown to the app's people and programs.
+//! The public view of a grant, for the app's operators and programs.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -6,46 +6,47 @@ use threads_graph::{Scopes, UserId};
 
 use crate::{Cause, Grant, RevokedBy, ScopesSource, State, Status};
 
-/// Everything of a grant but its tokens.
+/// Everything about a grant except its tokens.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
-    /// Whose it is.
+    /// The Threads user id.
     pub user_id: UserId,
-    /// The profile's username, if Meta told it.
+    /// The profile's username, if Meta reported it.
     pub username: Option<String>,
-    /// Where it stands.
+    /// The status.
     pub status: Status,
-    /// Why it needs the person again, or who revoked it.
+    /// The cause for which the grant needs the person's consent again, or the party that revoked
+    /// it.
     pub cause: Option<&'static str>,
     /// The granted scopes, as far as `scopes_source` knows them.
     pub scopes: Scopes,
-    /// Who says so.
+    /// The source of the scopes.
     pub scopes_source: ScopesSource,
-    /// When Meta issued the token.
+    /// Time at which Meta issued the token.
     pub issued_at: Option<Timestamp>,
-    /// When the token expires.
+    /// Expiry of the token.
     pub expires_at: Option<Timestamp>,
-    /// When the app loses access to the person's data, if Meta told it.
+    /// End of the app's access to the person's data, if Meta reported it.
     pub data_access_expires_at: Option<Timestamp>,
-    /// When the next sweep looks at it.
+    /// Time of the next look by a sweep.
     pub due_at: Option<Timestamp>,
-    /// When the token was last refreshed.
+    /// Time of the last refresh.
     pub refreshed_at: Option<Timestamp>,
-    /// When the person last consented.
+    /// Time of the person's last consent.
     pub connected_at: Timestamp,
-    /// When the person first consented.
+    /// Time of the person's first consent.
     pub created_at: Timestamp,
-    /// Failures in a row.
+    /// Consecutive failures.
     pub failures: u32,
     /// The class of the last failure.
     pub last_error: Option<String>,
-    /// Whether a consent waits for its long-lived token.
+    /// True if a consent is waiting for its long-lived token.
     pub pending: bool,
-    /// The user of the app who claimed the account, by the backend's own name.
+    /// The user who claimed the account, by the backend's own name.
     pub reference: Option<String>,
-    /// When the account ends if nobody claims it.
+    /// Time at which the account ends if nobody claims it.
     pub unclaimed_until: Option<Timestamp>,
-    /// Since when Meta has refused the token in a way that is not believed yet.
+    /// Time of Meta's first refusal of the token, if it is not confirmed yet.
     pub suspected_at: Option<Timestamp>,
 }
 

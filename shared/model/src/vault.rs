@@ -1,5 +1,5 @@
-//! Sealing and opening tokens: the keyring, the app and the table that every token is bound to, at
-//! hand together.
+//! The vault: seals and opens tokens with the keyring, the app and the table that each token is
+//! bound to.
 
 use std::sync::Arc;
 
@@ -9,52 +9,52 @@ use threads_graph::{AccessToken, AppCredentials, AppId, AppSecret, UserId};
 use crate::seal::{Context, Keyring, Purpose, SealError};
 use crate::{Attribute, Key};
 
-/// The sealed attributes of a grant's row, and for what each is sealed.
+/// The sealed attributes of a grant's row, with the purpose of each.
 pub const SEALED: [(Attribute, Purpose); 3] = [
     (Attribute::Token, Purpose::AccessToken),
     (Attribute::PreviousToken, Purpose::PreviousToken),
     (Attribute::PendingToken, Purpose::PendingToken),
 ];
 
-/// The app, as its secret names it.
+/// The app, as described by its secret.
 #[derive(Debug)]
 pub struct App {
-    /// Its id and its secret.
+    /// The app's id and secret.
     pub credentials: AppCredentials,
-    /// The connected account of the team by whose token Meta may be asked about other tokens: Meta
-    /// documents that only a tester of the app may ask.
+    /// The team's connected account whose token is used to inspect other tokens: Meta documents
+    /// that only a tester of the app may do so.
     pub inspector: Option<UserId>,
-    /// The secret that the app had before.
+    /// The app's previous secret.
     pub previous: Option<PreviousSecret>,
 }
 
-/// The secret that an app had before its secret was reset at Meta. What Meta signed with it may
-/// still be on its way.
+/// The secret that an app had before it was reset at Meta. Requests that Meta signed with it may
+/// still arrive.
 #[derive(Debug)]
 pub struct PreviousSecret {
     /// The secret.
     pub secret: AppSecret,
-    /// When it is not accepted any more.
+    /// Time from which the secret is no longer accepted.
     pub until: Timestamp,
 }
 
 impl App {
-    /// The secret before the present one, while it is accepted: for signatures of Meta's, and for
-    /// nothing that is sent to Meta.
+    /// Returns the previous secret, while it is accepted. It verifies Meta's signatures only, and
+    /// is never sent to Meta.
     #[must_use]
     pub fn previous(&self, now: Timestamp) -> Option<&AppSecret> {
         self.previous.as_ref().filter(|previous| now < previous.until).map(|previous| &previous.secret)
     }
 }
 
-/// Seals and opens what belongs to one app and its table of grants.
+/// Seals and opens the values of one app and its grants table.
 #[derive(Clone)]
 pub struct Vault {
     /// The app.
     pub app: Arc<App>,
-    /// The keys.
+    /// The keyring.
     pub keyring: Arc<Keyring>,
-    /// The table in use, to which tokens of the [first format](crate::seal::Format::First) are
+    /// The table in use, to which values of the [first format](crate::seal::Format::First) are
     /// bound.
     pub table: String,
 }
@@ -63,7 +63,7 @@ impl Vault {
     /// Seals a token for the row of `user_id`.
     ///
     /// # Errors
-    /// When the system has no randomness to give.
+    /// Returns [`SealError::NoRandomness`] if the system's random number generator fails.
     pub fn seal(
         &self,
         purpose: Purpose,
@@ -76,17 +76,21 @@ impl Vault {
     /// Opens a token of the row of `user_id`.
     ///
     /// # Errors
-    /// When it was sealed for another place, altered, or with a key that the keyring does not hold.
+    /// - Returns [`SealError::Malformed`] if the value is not a sealed token.
+    /// - Returns [`SealError::UnknownKey`] if the keyring does not hold its key.
+    /// - Returns [`SealError::Refused`] if the value was altered, or belongs elsewhere.
     pub fn open(&self, purpose: Purpose, user_id: &UserId, sealed: &[u8]) -> Result<AccessToken, SealError> {
         let bytes = self.keyring.open(&self.context(purpose, user_id), sealed)?;
         let text = std::str::from_utf8(&bytes).map_err(|_| SealError::Malformed)?;
         AccessToken::new(text).map_err(|_| SealError::Malformed)
     }
 
-    /// The same token, sealed as the keyring seals now; nothing if it is so already.
+    /// Seals a token again as the keyring seals now. Returns `None` if it is sealed that way
+    /// already.
     ///
     /// # Errors
-    /// As [`Self::open`], and when the system has no randomness to give.
+    /// Returns the errors of [`Self::open`], and [`SealError::NoRandomness`] if the system's random
+    /// number generator fails.
     pub fn reseal(
         &self,
         purpose: Purpose,
@@ -100,31 +104,31 @@ impl Vault {
         self.seal(purpose, user_id, &token).map(Some)
     }
 
-    /// The key of a deleted user's tombstone.
+    /// Returns the key of a deleted user's tombstone.
     #[must_use]
     pub fn tombstone(&self, user_id: &UserId) -> Key {
         Key::tombstone(&self.keyring.tombstone(self.app_id(), user_id))
     }
 
-    /// The confirmation code of a deletion.
+    /// Returns the confirmation code of a deletion.
     #[must_use]
     pub fn confirmation_code(&self, user_id: &UserId, requested_at: Timestamp) -> String {
         self.keyring.confirmation_code(self.app_id(), user_id, requested_at)
     }
 
-    /// The code by which a session is completed that was finished with this state.
+    /// Returns the completion code of a session whose connect had this state.
     #[must_use]
     pub fn completion_code(&self, session_id: &str, state: &str) -> String {
         self.keyring.completion_code(self.app_id(), session_id, state)
     }
 
-    /// The app's id.
+    /// Returns the app's id.
     #[must_use]
     pub fn app_id(&self) -> &AppId {
         &self.app.credentials.app_id
     }
 
-    /// The app's secret.
+    /// Returns the app's secret.
     #[must_use]
     pub fn app_secret(&self) -> &AppSecret {
         &self.app.credentials.app_secret

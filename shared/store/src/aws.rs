@@ -1,9 +1,9 @@
-//! The AWS clients: built from values, over the one HTTP client that the process has.
+//! The AWS clients, built from values over the process's one HTTP client.
 //!
-//! Owns the bridge from the SDK to [`threads_graph::HttpClient`], so that a function carries one
-//! TLS stack and one root store (a second one costs a cold start more than everything else in it).
-//! Refuses to look anything up: region, credentials and endpoints are [`AwsConfig`], which a
-//! Lambda's environment always holds.
+//! Owns the bridge from the SDK to [`threads_graph::HttpClient`], so that a function links one TLS
+//! stack and one root store: a second one would add more to a cold start than everything else in
+//! the function. Refuses to look anything up: region, credentials and endpoints come from
+//! [`AwsConfig`], and a Lambda's environment always provides them.
 
 use std::fmt;
 use std::time::Duration;
@@ -27,18 +27,18 @@ pub struct AwsConfig {
     /// `AWS_REGION`.
     pub region: String,
     /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`. Lambda gives each
-    /// execution environment its own, good for longer than the environment lives. Whoever runs
-    /// elsewhere puts what renews its own in their place.
+    /// execution environment its own, which outlive it. Elsewhere, a provider that renews its
+    /// credentials is used instead.
     pub credentials: SharedCredentialsProvider,
-    /// `AWS_ENDPOINT_URL_DYNAMODB`, else `AWS_ENDPOINT_URL`; none means the real service.
+    /// `AWS_ENDPOINT_URL_DYNAMODB`, else `AWS_ENDPOINT_URL`; none for the real service.
     pub dynamodb_url: Option<String>,
-    /// `AWS_ENDPOINT_URL_SECRETS_MANAGER`, else `AWS_ENDPOINT_URL`; none means the real service.
+    /// `AWS_ENDPOINT_URL_SECRETS_MANAGER`, else `AWS_ENDPOINT_URL`; none for the real service.
     pub secrets_manager_url: Option<String>,
-    /// `AWS_ENDPOINT_URL_EVENTBRIDGE`, else `AWS_ENDPOINT_URL`; none means the real service.
+    /// `AWS_ENDPOINT_URL_EVENTBRIDGE`, else `AWS_ENDPOINT_URL`; none for the real service.
     pub eventbridge_url: Option<String>,
-    /// `AWS_ENDPOINT_URL_SQS`, else `AWS_ENDPOINT_URL`; none means the real service.
+    /// `AWS_ENDPOINT_URL_SQS`, else `AWS_ENDPOINT_URL`; none for the real service.
     pub sqs_url: Option<String>,
-    /// The time of one call, a share of `REQUEST_SECONDS`.
+    /// The timeouts of one call, each a share of `REQUEST_SECONDS`.
     pub timeouts: TimeoutConfig,
 }
 
@@ -56,8 +56,9 @@ impl fmt::Debug for AwsConfig {
     }
 }
 
-/// A request to AWS is small and answered in milliseconds: what takes longer is lost, and asking
-/// again is cheaper than waiting. Three attempts stay well inside a request's time.
+/// Returns the timeouts of AWS calls within a request that may take `request_time`. AWS answers
+/// within milliseconds: a call that takes longer is lost, and a retry costs less than waiting.
+/// Three attempts fit well into a request's time.
 #[must_use]
 pub fn timeouts(request_time: Duration) -> TimeoutConfig {
     TimeoutConfig::builder()
@@ -67,14 +68,14 @@ pub fn timeouts(request_time: Duration) -> TimeoutConfig {
         .build()
 }
 
-/// The SDK's own watch over streams is off. It gives a call up after a few seconds without a byte,
-/// whatever [`timeouts`] say, and takes a busy process for a connection that stalls.
+/// Disables the SDK's stalled-stream protection. It gives a call up after a few seconds without a
+/// byte, whatever [`timeouts`] say, and takes a busy process for a stalled connection.
 #[must_use]
 pub fn no_stalls() -> StalledStreamProtectionConfig {
     StalledStreamProtectionConfig::disabled()
 }
 
-/// The DynamoDB client for `config`, over `http`.
+/// Creates the DynamoDB client for `config`, over `http`.
 #[must_use]
 pub fn dynamodb(config: &AwsConfig, http: &HttpClient) -> aws_sdk_dynamodb::Client {
     let mut builder = aws_sdk_dynamodb::Config::builder()
@@ -88,7 +89,7 @@ pub fn dynamodb(config: &AwsConfig, http: &HttpClient) -> aws_sdk_dynamodb::Clie
     aws_sdk_dynamodb::Client::from_conf(builder.build())
 }
 
-/// The Secrets Manager client for `config`, over `http`.
+/// Creates the Secrets Manager client for `config`, over `http`.
 #[must_use]
 pub fn secrets_manager(config: &AwsConfig, http: &HttpClient) -> aws_sdk_secretsmanager::Client {
     let mut builder = aws_sdk_secretsmanager::Config::builder()
@@ -102,13 +103,13 @@ pub fn secrets_manager(config: &AwsConfig, http: &HttpClient) -> aws_sdk_secrets
     aws_sdk_secretsmanager::Client::from_conf(builder.build())
 }
 
-/// The SDK's HTTP client over ours.
+/// Adapts our HTTP client to the SDK.
 #[must_use]
 pub fn http_client(http: &HttpClient) -> SharedHttpClient {
     SharedHttpClient::new(Bridge(http.clone()))
 }
 
-/// The SDK's HTTP client, answered by ours.
+/// The adapter from the SDK's HTTP client to ours.
 struct Bridge(HttpClient);
 
 impl fmt::Debug for Bridge {
@@ -156,8 +157,8 @@ async fn send(
 ) -> Result<HttpResponse, ConnectorError> {
     let request = request.try_into_http1x().map_err(|e| ConnectorError::user(e.into()))?;
     let (parts, body) = request.into_parts();
-    // Every request of the two services that we call holds its body in memory; a stream would be an
-    // upload.
+    // Every request of the services that we call holds its body in memory. Only an upload would be
+    // a stream.
     let body = body
         .bytes()
         .map(<[u8]>::to_vec)

@@ -1,5 +1,5 @@
-//! The commit of a connect, in one transaction: the state is spent, the grant is stored, the
-//! session is closed; or nothing is.
+//! The commit of a connect in one transaction: it spends the state, stores the grant and closes the
+//! session, or does nothing.
 
 use jiff::Timestamp;
 use threads_auth_model::rules::{self, Commit, NewConsent, NewGrant};
@@ -10,37 +10,37 @@ use crate::StoreError;
 use crate::table::Store;
 use crate::transaction::Committed;
 
-/// The result of a connect, to be stored.
+/// The result of a connect that is stored.
 #[derive(Clone, Copy, Debug)]
 pub enum Connected<'a> {
-    /// The long-lived token is there. With a time it is doubtful, and looked at then.
+    /// A grant with its long-lived token. With a time, the token is doubtful and tried then.
     Grant(&'a NewGrant<'a>, Option<Timestamp>),
-    /// Only the short-lived one is; a sweep completes it.
+    /// A consent with only a short-lived token. A sweep completes it.
     Consent(&'a NewConsent<'a>),
 }
 
-/// A session that ends with a connect.
+/// The session that a connect closes.
 #[derive(Clone, Copy, Debug)]
 pub struct ClosedSession<'a> {
     /// The session, as it was read.
     pub session: &'a Session,
     /// The hash of the completion code that only the browser gets.
     pub completion_hash: &'a str,
-    /// When an account ends that is new and that nobody claims. None if nobody can: then it counts
-    /// as claimed.
+    /// Time at which a new account ends if nobody claims it. None if accounts cannot be claimed:
+    /// the account then counts as claimed.
     pub unclaimed_until: Option<Timestamp>,
 }
 
 /// The outcome of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommitOutcome {
-    /// Everything is stored, or the newer consent that lies there stays.
+    /// Everything is stored, or the row holds a newer consent, which stays.
     Committed,
     /// The state was spent before.
     Replayed,
-    /// The user's consents have ended since the flow began, or may have: these are the ends.
+    /// The user's consents have ended since the flow began, or may have ended, by these ends.
     Ended(Ends),
-    /// A newer consent has ended.
+    /// The row held a newer consent, which has ended.
     Superseded,
     /// The session was closed or expired before.
     SessionClosed,
@@ -54,8 +54,8 @@ impl Connected<'_> {
         }
     }
 
-    /// The change of the row, in the forms that it has for an account that is nobody's yet and for
-    /// one that is somebody's: the one whose condition holds is right.
+    /// Returns the possible changes of the row, for an unclaimed account and for a claimed one. At
+    /// most one of their conditions holds.
     fn changes(&self, closed: Option<ClosedSession<'_>>, now: Timestamp) -> Vec<Change> {
         let change = match self {
             Self::Grant(grant, doubt) => rules::connect(grant, *doubt, now),
@@ -76,12 +76,12 @@ impl Connected<'_> {
 }
 
 impl Store {
-    /// Commits a connect, and closes the session that it came through: all of it or nothing. An
-    /// older consent than the one that lies there changes nothing of the grant.
+    /// Commits a connect and closes its session, or does nothing. An older consent than the stored
+    /// one leaves the grant unchanged.
     ///
     /// # Errors
-    /// When DynamoDB fails; trying again with the same values is safe, and finds an own earlier
-    /// success.
+    /// Returns [`StoreError`] if DynamoDB fails. A retry with the same values is safe, and
+    /// recognizes an earlier success.
     pub async fn commit_connect(
         &self,
         commit: Commit<'_>,
@@ -97,7 +97,8 @@ impl Store {
         for grant in changes.chain([None]) {
             match self.transact(&rules::commit(commit, user_id, grant)).await? {
                 Committed::Done => return Ok(CommitOutcome::Committed),
-                // The answer to our own commit may have been lost: then what lies there is ours.
+                // The response to our own commit may have been lost. The state then holds our
+                // generation.
                 Committed::Refused(0, spent) if spent.text(Attribute::GrantId) == Some(commit.grant_id) => {
                     return Ok(CommitOutcome::Committed);
                 }
@@ -112,19 +113,19 @@ impl Store {
         Ok(CommitOutcome::Superseded)
     }
 
-    /// The last ends of a user's consents.
+    /// Returns the last ends of a user's consents.
     ///
     /// # Errors
-    /// When DynamoDB fails.
+    /// Returns [`StoreError`] if DynamoDB fails.
     pub async fn ends(&self, tombstone: &Key) -> Result<Ends, StoreError> {
         let row = self.read(tombstone, "read an end").await?;
         Ok(row.map_or_else(Ends::default, |row| Ends::of(&row)))
     }
 
-    /// Whether a state was spent.
+    /// Returns true if a state was spent.
     ///
     /// # Errors
-    /// When DynamoDB fails.
+    /// Returns [`StoreError`] if DynamoDB fails.
     pub async fn is_spent(&self, state_hash: &str) -> Result<bool, StoreError> {
         Ok(self.read(&Key::state(state_hash), "read a state").await?.is_some())
     }

@@ -1,4 +1,4 @@
-//! The meaning of a failure of AWS's, for the store and for the secrets alike.
+//! The classification of AWS failures, for the store and the secrets.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -13,31 +13,31 @@ use threads_auth_model::Inconsistency;
 const DYNAMODB: &str = "DynamoDB";
 
 threads_graph::names! {
-    /// The kind of a failure of AWS's.
+    /// The kind of an AWS failure.
     pub enum FailureKind {
-        /// There was no answer, or the service failed.
+        /// AWS did not respond, or the service failed.
         Unreachable => "unreachable",
-        /// There were too many requests, or another transaction was at the same rows.
+        /// There were too many requests, or another transaction used the same rows.
         Throttled => "throttled",
-        /// We may not do this, or are not known.
+        /// Our credentials are not permitted to do this, or are not valid.
         Denied => "denied",
         /// The table, the secret or its key does not exist.
         Missing => "missing",
-        /// AWS refused for a reason that concerns neither this item nor the moment.
+        /// AWS refused for a reason that lies neither in this item nor in the moment.
         Broken => "broken",
-        /// This one item is the trouble. Others can go on.
+        /// Only this item fails. Others can be processed.
         ThisItem => "this_item",
     }
 }
 
 impl FailureKind {
-    /// Whether the same request may succeed later without anybody doing anything.
+    /// Returns true if the same request may succeed later without any intervention.
     #[must_use]
     pub fn is_transient(self) -> bool {
         matches!(self, Self::Unreachable | Self::Throttled)
     }
 
-    /// The kind of an error with AWS's `code`, in an answer of this HTTP `status`.
+    /// Returns the kind of an error with AWS's `code`, in a response with this HTTP `status`.
     #[must_use]
     pub fn of(code: &str, status: u16) -> Self {
         let has = |words: &[&str]| words.iter().any(|word| code.contains(word));
@@ -71,49 +71,50 @@ impl FailureKind {
 pub struct AwsError {
     /// The service.
     pub service: &'static str,
-    /// The operation, as a verb and its object.
+    /// The operation: a verb and its object.
     pub operation: Cow<'static, str>,
     /// The kind of the failure.
     pub kind: FailureKind,
-    /// AWS's error code, or what kept the answer away.
+    /// AWS's error code, or the reason why there was no response.
     pub code: String,
-    /// AWS's own words, or the transport's. They do not say the code again.
+    /// The message of AWS or of the transport. It does not repeat the code.
     #[source]
     pub source: Arc<dyn StdError + Send + Sync>,
 }
 
-/// Why a read or write did not happen.
+/// The reason why a read or write failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// DynamoDB did not answer, or refused.
+    /// DynamoDB did not respond, or refused.
     #[error(transparent)]
     DynamoDb(AwsError),
-    /// A row does not make sense.
+    /// A row is inconsistent.
     #[error(transparent)]
     Inconsistent(#[from] Inconsistency),
 }
 
-/// Why a secret could not be read. Names the secret, never its content.
+/// The reason why a secret could not be read. Contains the secret's id, never its content.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SecretsError {
-    /// Secrets Manager did not answer, or refused.
+    /// Secrets Manager did not respond, or refused.
     #[error(transparent)]
     SecretsManager(AwsError),
-    /// Its content is not what it should be.
+    /// The content is malformed.
     #[error("the secret {id} is malformed: {expected}")]
     Malformed {
-        /// The secret.
+        /// The id of the secret.
         id: String,
-        /// The expected form.
+        /// The expected format.
         expected: String,
     },
 }
 
 impl StoreError {
-    /// The row changed each time that the write of `operation` was decided.
+    /// Returns the error of a write of `operation` that was abandoned because other writers kept
+    /// changing the row.
     #[must_use]
     pub fn busy(operation: &'static str) -> Self {
-        let source: Box<dyn StdError + Send + Sync> = "the row changes all the time".into();
+        let source: Box<dyn StdError + Send + Sync> = "the row kept changing".into();
         Self::DynamoDb(AwsError {
             service: DYNAMODB,
             operation: operation.into(),
@@ -123,7 +124,7 @@ impl StoreError {
         })
     }
 
-    /// Its kind.
+    /// Returns the kind of the failure.
     #[must_use]
     pub fn kind(&self) -> FailureKind {
         match self {
@@ -132,7 +133,7 @@ impl StoreError {
         }
     }
 
-    /// Whether the same operation may succeed later without anybody doing anything.
+    /// Returns true if the same operation may succeed later without any intervention.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         self.kind().is_transient()
@@ -140,8 +141,8 @@ impl StoreError {
 }
 
 impl SecretsError {
-    /// Whether the secret is there and has no value yet: nobody has configured the stack. AWS has
-    /// one code for this and for a secret that is gone, which is another matter; its words tell.
+    /// Returns true if the secret exists but has no value yet, because nobody has configured the
+    /// stack. AWS uses the same code for a secret that does not exist; only its message differs.
     #[must_use]
     pub fn is_unwritten(&self) -> bool {
         let Self::SecretsManager(error) = self else {
@@ -150,7 +151,7 @@ impl SecretsError {
         error.kind == FailureKind::Missing && error.source.to_string().contains("secret value")
     }
 
-    /// Its kind.
+    /// Returns the kind of the failure.
     #[must_use]
     pub fn kind(&self) -> FailureKind {
         match self {
@@ -159,7 +160,7 @@ impl SecretsError {
         }
     }
 
-    /// Whether the same read may succeed later without anybody doing anything.
+    /// Returns true if the same read may succeed later without any intervention.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         self.kind().is_transient()
@@ -167,7 +168,7 @@ impl SecretsError {
 }
 
 impl AwsError {
-    /// The meaning of an `error` of an `operation`.
+    /// Classifies an `error` of an `operation`.
     pub(crate) fn new<E>(
         service: &'static str,
         operation: impl Into<Cow<'static, str>>,
@@ -183,14 +184,14 @@ impl AwsError {
             }
             SdkError::TimeoutError(_) => ("timeout", FailureKind::Unreachable),
             SdkError::DispatchFailure(_) => ("no connection", FailureKind::Unreachable),
-            SdkError::ResponseError(_) => ("no usable answer", FailureKind::Unreachable),
+            SdkError::ResponseError(_) => ("no usable response", FailureKind::Unreachable),
             _ => ("unbuildable", FailureKind::Broken),
         };
         let code = code.to_owned();
         let source: Box<dyn StdError + Send + Sync> = match error {
             SdkError::ServiceError(service) => {
-                let words = service.err().message().unwrap_or("no reason given");
-                words.into()
+                let message = service.err().message().unwrap_or("no reason given");
+                message.into()
             }
             error => match no_connection(&error) {
                 Some(why) => why.into(),
@@ -201,8 +202,8 @@ impl AwsError {
     }
 }
 
-/// The system's own words for why there was no connection, if an error of the SDK's comes from
-/// that. The SDK's words around them are of use to nobody.
+/// Returns the system's own message if an SDK error means that there was no connection. The SDK's
+/// messages around it do not help a reader.
 #[must_use]
 pub fn no_connection(error: &(dyn StdError + 'static)) -> Option<String> {
     let mut causes = std::iter::successors(Some(error), |cause| (*cause).source());
@@ -210,7 +211,7 @@ pub fn no_connection(error: &(dyn StdError + 'static)) -> Option<String> {
     Some(causes.last().unwrap_or(connector).to_string())
 }
 
-/// DynamoDB did not carry out `operation`.
+/// Returns a function that turns an SDK error of `operation` into a [`StoreError`].
 pub(crate) fn failed<E>(operation: &'static str) -> impl FnOnce(SdkError<E, HttpResponse>) -> StoreError
 where
     E: StdError + ProvideErrorMetadata + Send + Sync + 'static,
@@ -218,7 +219,7 @@ where
     move |error| StoreError::DynamoDb(AwsError::new(DYNAMODB, operation, error))
 }
 
-/// The request of `operation` lacks something. Ours never do.
+/// Returns a function that reports an incomplete request of `operation`. Ours are always complete.
 pub(crate) fn unbuildable(
     operation: &'static str,
 ) -> impl Fn(aws_sdk_dynamodb::error::BuildError) -> StoreError {
@@ -233,8 +234,8 @@ pub(crate) fn unbuildable(
     }
 }
 
-/// A transaction was canceled for a reason that is no condition's: the reason's code says more than
-/// the transaction's.
+/// Returns the error of a transaction that was canceled, but not by a condition. The code of the
+/// cancellation reason says more than the transaction's code.
 pub(crate) fn canceled(
     operation: &'static str,
     error: SdkError<TransactWriteItemsError, HttpResponse>,

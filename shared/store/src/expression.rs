@@ -1,5 +1,5 @@
-//! DynamoDB's expressions of changes and conditions, built so that no attribute name is ever taken
-//! for a reserved word.
+//! DynamoDB's expressions for changes and conditions. Every attribute name is a placeholder, so
+//! none can collide with a reserved word.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use threads_auth_model::{Attribute, Change, Condition, Value};
 
 use crate::item::attribute_value;
 
-/// The texts of a request, with the names and values that they refer to.
+/// The placeholders of a request's expressions, with their names and values.
 #[derive(Default)]
 pub(crate) struct Expressions {
     names: HashMap<String, String>,
@@ -16,7 +16,7 @@ pub(crate) struct Expressions {
 }
 
 impl Expressions {
-    /// The update expression of a change.
+    /// Returns the update expression of a change.
     pub(crate) fn update(&mut self, change: &Change) -> String {
         let mut set = Vec::new();
         for (attribute, value) in &change.set {
@@ -33,7 +33,7 @@ impl Expressions {
         clauses.into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 
-    /// The expression of a condition; none if it always holds.
+    /// Returns the expression of a condition, or `None` if it always holds.
     pub(crate) fn condition(&mut self, condition: &Condition) -> Option<String> {
         let text = match condition {
             Condition::Exists(attribute) => format!("attribute_exists({})", self.name(*attribute)),
@@ -43,7 +43,7 @@ impl Expressions {
             Condition::Below(attribute, value) => self.compare(*attribute, "<", value),
             Condition::AtMost(attribute, value) => self.compare(*attribute, "<=", value),
             Condition::Above(attribute, value) => self.compare(*attribute, ">", value),
-            Condition::NoNumber(attribute) => {
+            Condition::NotANumber(attribute) => {
                 let number = self.value(&Value::from("N"));
                 format!("NOT attribute_type({}, {number})", self.name(*attribute))
             }
@@ -78,7 +78,8 @@ impl Expressions {
     }
 
     fn join(&mut self, conditions: &[Condition], operator: &str) -> Option<String> {
-        // DynamoDB refuses redundant parentheses: only several parts beside others get some.
+        // DynamoDB refuses redundant parentheses, so a part gets them only if it has several parts
+        // and is not alone.
         let parts: Vec<_> = conditions
             .iter()
             .filter_map(|condition| {

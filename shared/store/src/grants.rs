@@ -1,4 +1,4 @@
-//! The grants table: one row per user, and what a sweep does to it.
+//! The grants table: one row per user, with the reads and writes of a sweep.
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::scan::ScanOutput;
@@ -21,70 +21,74 @@ pub const DUE_INDEX: &str = "due";
 
 const DUE_PAGE: i32 = 100;
 
-/// The grants that a page is to hold, and the most work that it may take.
+/// The request for a page of grants, with limits for the work.
 #[derive(Debug)]
-pub struct Wanted {
+pub struct PageRequest {
     /// Only grants with this status.
     pub status: Option<Status>,
-    /// The number of grants.
+    /// The maximum number of grants.
     pub grants: u32,
     /// The key after which the page begins.
     pub after: Option<Key>,
-    /// The most rows to look at.
+    /// The maximum number of rows to read.
     pub rows: u32,
-    /// The time from which no further read begins.
+    /// The time after which no further read starts.
     pub until: Instant,
 }
 
-/// A part of a list, and the key after which the next part begins, if there is one.
+/// One page of a list.
 pub struct Page<T> {
-    /// The part.
+    /// The items of the page.
     pub items: Vec<T>,
-    /// Where to go on.
+    /// The key after which the next page begins, if there is one.
     pub next: Option<Key>,
 }
 
-/// The outcome of asking for a lease.
+/// The outcome of a request for a lease.
 #[derive(Debug)]
 pub enum LeaseOutcome {
-    /// It is ours, and this is the grant.
+    /// The lease is ours, and this is the grant.
     Leased(Box<Grant>),
-    /// It is ours, and the row does not make sense. This is its generation, if it names one.
+    /// The lease is ours, but the row is inconsistent. The second value is its generation, if the
+    /// row has one.
     Broken(Inconsistency, Option<String>),
-    /// Somebody else is at it, or it is no longer due, or gone.
+    /// Another worker holds the lease, or the grant is no longer due, or deleted.
     NotOurs,
 }
 
 impl Store {
-    /// The grant of a user, as it is now.
+    /// Reads the grant of a user. The read is strongly consistent.
     ///
     /// # Errors
-    /// When DynamoDB fails, or the row does not make sense.
+    /// Returns [`StoreError`] if DynamoDB fails, or the row is inconsistent.
     pub async fn grant(&self, user_id: &UserId) -> Result<Option<Grant>, StoreError> {
         let row = self.read(&Key::grant(user_id), "read a grant").await?;
         Ok(row.map(|row| Grant::from_row(&self.grants, &row)).transpose()?)
     }
 
-    /// A page of grants, in no order: each, or what is wrong with it. It holds as many grants as
-    /// are wanted, if there are so many, and beside them whatever rows on the way make no sense.
+    /// Reads a page of grants in no particular order, each as a grant or as its inconsistency.
+    /// Inconsistent rows do not count towards the number of grants.
     ///
     /// # Errors
-    /// When DynamoDB fails.
-    pub async fn grants(&self, wanted: Wanted) -> Result<Page<Result<Grant, Inconsistency>>, StoreError> {
-        let mut page = Page { items: Vec::new(), next: wanted.after };
+    /// Returns [`StoreError`] if DynamoDB fails.
+    pub async fn grants(
+        &self,
+        request: PageRequest,
+    ) -> Result<Page<Result<Grant, Inconsistency>>, StoreError> {
+        let mut page = Page { items: Vec::new(), next: request.after };
         let (mut grants, mut looked_at) = (0, 0);
-        // One more than is wanted, to tell whether there are more. Most rows are grants, so that
-        // one read does; where they are not, each read is a larger one.
-        let mut at_once = wanted.grants.saturating_add(1);
+        // One more grant than requested shows if there is a next page. One read is usually enough,
+        // since most rows are grants. If it is not, each further read is larger.
+        let mut at_once = request.grants.saturating_add(1);
         loop {
-            let rows_left = wanted.rows.saturating_sub(looked_at);
-            let answer = self.scan(wanted.status, at_once.min(rows_left), page.next.clone()).await?;
+            let rows_left = request.rows.saturating_sub(looked_at);
+            let answer = self.scan(request.status, at_once.min(rows_left), page.next.clone()).await?;
             looked_at += answer.scanned_count.unsigned_abs();
             at_once = at_once.saturating_mul(4);
             for item in answer.items.unwrap_or_default() {
                 let row = row(&item);
                 let grant = Grant::from_row(&self.grants, &row);
-                if grant.is_ok() && grants == wanted.grants {
+                if grant.is_ok() && grants == request.grants {
                     return Ok(page);
                 }
                 grants += u32::from(grant.is_ok());
@@ -92,13 +96,13 @@ impl Store {
                 page.next = row.key();
             }
             page.next = answer.last_evaluated_key.and_then(|key| row(&key).key());
-            if page.next.is_none() || looked_at >= wanted.rows || wanted.until <= Instant::now() {
+            if page.next.is_none() || looked_at >= request.rows || request.until <= Instant::now() {
                 return Ok(page);
             }
         }
     }
 
-    /// The next `limit` rows after a key, but for those that are no grants, or not of the status.
+    /// Reads up to `limit` rows after a key, and returns those that are grants with the status.
     async fn scan(
         &self,
         status: Option<Status>,
@@ -126,13 +130,13 @@ impl Store {
         request.send().await.map_err(failed("list grants"))
     }
 
-    /// All grants, in no order: each, or what is wrong with it.
+    /// Reads all grants in no particular order, each as a grant or as its inconsistency.
     pub fn all_grants(&self) -> impl Stream<Item = Result<Result<Grant, Inconsistency>, StoreError>> + '_ {
         let rows = self.items(&self.grants, true);
         rows.map_ok(|item| Grant::from_row(&self.grants, &row(&item)))
     }
 
-    /// The rows of `table` as they are: the users' or all others.
+    /// Reads the unconverted rows of `table`: the grants, or all others.
     pub fn items(&self, table: &str, users: bool) -> impl Stream<Item = Result<Item, StoreError>> + use<> {
         let mut expressions = Expressions::default();
         let of_users = begins_with_users(&mut expressions);
@@ -149,7 +153,7 @@ impl Store {
         stream(pages.send(), "read a table")
     }
 
-    /// The keys in `shard` that are due at `now`, oldest first. The stream ends with the first
+    /// Reads the keys in `shard` that are due at `now`, oldest first. The stream ends at the first
     /// failure.
     pub fn due(&self, shard: &str, now: Timestamp) -> impl Stream<Item = Result<Key, StoreError>> + use<> {
         let pages = self.due_query(shard, now).limit(DUE_PAGE).into_paginator().items();
@@ -157,10 +161,10 @@ impl Store {
             .try_filter_map(|item| std::future::ready(Ok(row(&item).key())))
     }
 
-    /// Since when the longest waiting grant of `shard` has been due, if any is.
+    /// Returns the due time of the grant in `shard` that has waited longest, if any is due.
     ///
     /// # Errors
-    /// When DynamoDB fails.
+    /// Returns [`StoreError`] if DynamoDB fails.
     pub async fn oldest_due(&self, shard: &str, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         let request = self.due_query(shard, now).limit(1);
         let answer = request.send().await.map_err(failed("read the due index"))?;
@@ -168,10 +172,10 @@ impl Store {
         Ok(oldest.and_then(|item| row(item).time(Attribute::DueAt)))
     }
 
-    /// How many keys of `shard` are due at `now`.
+    /// Counts the keys of `shard` that are due at `now`.
     ///
     /// # Errors
-    /// When DynamoDB fails.
+    /// Returns [`StoreError`] if DynamoDB fails.
     pub async fn count_due(&self, shard: &str, now: Timestamp) -> Result<u64, StoreError> {
         let pages = self.due_query(shard, now).select(Select::Count).into_paginator();
         stream(pages.send(), "count due grants")
@@ -192,10 +196,10 @@ impl Store {
             .set_expression_attribute_values(expressions.values())
     }
 
-    /// Takes the lease of a row, if the reason fits it and nobody else is at it.
+    /// Takes the lease of a row, if it fits the reason and nobody holds the lease.
     ///
     /// # Errors
-    /// When DynamoDB fails.
+    /// Returns [`StoreError`] if DynamoDB fails.
     pub async fn lease(
         &self,
         key: &Key,
@@ -205,7 +209,7 @@ impl Store {
     ) -> Result<LeaseOutcome, StoreError> {
         let row = match self.change(&rules::lease(key, reason, lease, now)).await? {
             Changed::Done(row) => row,
-            // The answer to our own first attempt was lost.
+            // The response to our own first attempt was lost.
             Changed::Refused(row) if row.text(Attribute::LeaseOwner) == Some(lease.owner) => row,
             Changed::Refused(_) | Changed::Gone => return Ok(LeaseOutcome::NotOurs),
         };
@@ -217,11 +221,11 @@ impl Store {
         })
     }
 
-    /// Stores a refreshed token. A consent that came meanwhile stays due, and the lease of somebody
-    /// else stays theirs.
+    /// Stores a refreshed token. A consent that came in the meantime keeps its due time, and
+    /// another worker keeps its lease.
     ///
     /// # Errors
-    /// When DynamoDB fails.
+    /// Returns [`StoreError`] if DynamoDB fails.
     pub async fn store_refreshed(
         &self,
         grant: &Grant,
@@ -235,8 +239,8 @@ impl Store {
             let change = rules::store_refreshed(grant, used, refreshed, lease, beside, now);
             let changed = self.change(&change).await?;
             let seen = match &changed {
-                // Each can change once: a lease that is lost stays lost, and a consent is not in
-                // the way twice.
+                // Each can change only once: a lost lease stays lost, and a pending consent is
+                // accepted once seen.
                 Changed::Refused(row) => Beside {
                     lease: beside.lease && row.text(Attribute::LeaseOwner) == Some(lease.owner),
                     consent: beside.consent || row.get(Attribute::PendingToken).is_some(),

@@ -1,4 +1,4 @@
-//! Rows and values as DynamoDB spells them.
+//! The conversion between rows and DynamoDB's items.
 
 use std::collections::HashMap;
 
@@ -9,21 +9,21 @@ use threads_auth_model::{Attribute, Row, Value};
 /// A DynamoDB item.
 pub type Item = HashMap<String, AttributeValue>;
 
-/// The attributes of an item that are ours.
+/// Returns the attributes of an item that we know, as a row.
 #[must_use]
 pub fn row(item: &Item) -> Row {
     item.iter().filter_map(|(name, value)| Some((name.parse().ok()?, value_of(value)))).collect()
 }
 
-/// The item of a row.
+/// Returns the item of a row.
 pub(crate) fn item(row: Row) -> Item {
     row.into_iter()
         .map(|(attribute, value)| (attribute.as_str().to_owned(), attribute_value(&value)))
         .collect()
 }
 
-/// An item with the attributes of `row` in place of its own. What is not ours stays, and so does
-/// what no attribute of ours holds.
+/// Replaces the attributes of an item by those of `row`. Attributes that we do not know stay, and
+/// so do values of a type that ours never have.
 pub(crate) fn rewritten(mut item: Item, row: Row) -> Item {
     for attribute in Attribute::ALL {
         if row.get(attribute).is_none() {

@@ -1,9 +1,9 @@
-//! The two DynamoDB tables, of grants and of short-lived rows, and the two secrets.
+//! The two DynamoDB tables, for grants and for short-lived rows, and the two secrets.
 //!
-//! Owns AWS: its clients, every expression that is sent to DynamoDB, and what a failure of AWS's
-//! means. Each write carries the condition under which [`threads_auth_model::rules`] calls it
-//! right, and an answer that was lost is recognized by reading what lies there instead. Refuses to
-//! interpret: no clock, no keys, no token in the clear.
+//! Owns AWS: its clients, every expression that is sent to DynamoDB, and the classification of AWS
+//! failures. Each write carries the condition under which [`threads_auth_model::rules`] allows it.
+//! If a response was lost, the row shows if the write succeeded. Refuses to interpret: no clock, no
+//! keys, no token in plain text.
 
 pub mod aws;
 mod connects;
@@ -23,12 +23,12 @@ mod transfers;
 
 pub use connects::{ClosedSession, CommitOutcome, Connected};
 pub use error::{AwsError, FailureKind, SecretsError, StoreError, no_connection};
-pub use grants::{DUE_INDEX, LeaseOutcome, Page, Wanted};
+pub use grants::{DUE_INDEX, LeaseOutcome, Page, PageRequest};
 pub use item::{Item, row};
-pub use personal::Held;
+pub use personal::PersonalRows;
 pub use retry::{Backoff, persist, repeat};
 pub use secrets::Secrets;
 pub use sessions::CompletionOutcome;
 pub use table::{Store, WriteOutcome};
 pub use transaction::Committed;
-pub use transfers::Taken;
+pub use transfers::TransferOutcome;

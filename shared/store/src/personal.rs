@@ -1,4 +1,4 @@
-//! What is held about one person, wherever it lies.
+//! All data about one person, in both tables.
 
 use futures_util::{Stream, TryStreamExt};
 use threads_auth_model::{Attribute, Condition, Key};
@@ -9,9 +9,9 @@ use crate::expression::Expressions;
 use crate::item::Item;
 use crate::table::{Store, stream};
 
-/// The rows that are about one person, as they are.
+/// The unconverted rows about one person.
 #[derive(Debug)]
-pub struct Held {
+pub struct PersonalRows {
     /// The grant.
     pub grant: Option<Item>,
     /// The sessions that name the person.
@@ -21,20 +21,20 @@ pub struct Held {
 }
 
 impl Store {
-    /// All that is held about a person.
+    /// Reads all data about a person.
     ///
     /// # Errors
-    /// When DynamoDB fails.
-    pub async fn held(&self, user_id: &UserId, tombstone: &Key) -> Result<Held, StoreError> {
-        Ok(Held {
+    /// Returns [`StoreError`] if DynamoDB fails.
+    pub async fn personal_rows(&self, user_id: &UserId, tombstone: &Key) -> Result<PersonalRows, StoreError> {
+        Ok(PersonalRows {
             grant: self.read_item(&Key::grant(user_id), "read a grant").await?,
             sessions: self.sessions_of(user_id).try_collect().await?,
             tombstone: self.read_item(tombstone, "read a tombstone").await?,
         })
     }
 
-    /// The sessions that name a person. They are looked for one by one: they live for
-    /// days, and it is rare; an index would keep one more trace of everybody.
+    /// Reads the sessions that name a person, by a scan of the table. Such a read is rare and the
+    /// rows live for days; an index would store one more trace of everybody.
     pub(crate) fn sessions_of(
         &self,
         user_id: &UserId,
@@ -52,6 +52,6 @@ impl Store {
             .set_expression_attribute_values(expressions.values())
             .into_paginator()
             .items();
-        stream(pages.send(), "look for a user's sessions")
+        stream(pages.send(), "find a user's sessions")
     }
 }

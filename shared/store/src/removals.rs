@@ -1,4 +1,4 @@
-//! Deletions: the row goes, a tombstone and a record stay.
+//! Deletions: the grant's row is deleted, a tombstone and a record stay.
 
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
@@ -13,17 +13,18 @@ use crate::table::Store;
 use crate::transaction::Committed;
 
 impl Store {
-    /// Carries out a wish as far as the sessions, if the row is as `fate` says: whether it did.
+    /// Carries out a deletion request except for the sessions. Returns false if the row is not as
+    /// `fate` requires.
     ///
     /// # Errors
-    /// When DynamoDB fails. Trying again is safe.
+    /// Returns [`StoreError`] if DynamoDB fails. A retry is safe.
     pub async fn delete(
         &self,
         deletion: Deletion<'_>,
         fate: Fate,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        // A later wish of the same person has left its tombstone before.
+        // A later request of the same person may have set the tombstone already.
         for is_newest in [true, false] {
             match self.transact(&rules::delete(deletion, fate, is_newest, now)).await? {
                 Committed::Done => return Ok(true),
@@ -34,19 +35,19 @@ impl Store {
         Ok(false)
     }
 
-    /// How far the deletion of this record has come, if there was one.
+    /// Reads the progress of the deletion with this record's key, if there is one.
     ///
     /// # Errors
-    /// When DynamoDB fails, or the record does not make sense.
+    /// Returns [`StoreError`] if DynamoDB fails, or the record is inconsistent.
     pub async fn deletion(&self, key: &Key) -> Result<Option<Progress>, StoreError> {
         let row = self.read(key, "read a deletion").await?;
         Ok(row.map(|row| Progress::from_row(&self.grants, &row)).transpose()?)
     }
 
-    /// Deletes the sessions that name a user, but for the one through which a newer grant came.
+    /// Deletes the sessions that name a user, except the one through which a newer grant came.
     ///
     /// # Errors
-    /// When DynamoDB fails.
+    /// Returns [`StoreError`] if DynamoDB fails.
     pub async fn forget_sessions(&self, user_id: &UserId, newer: Option<&str>) -> Result<(), StoreError> {
         self.sessions_of(user_id)
             .try_filter(|session| {

@@ -1,4 +1,4 @@
-//! The retry of a database write, and the pauses of every retry.
+//! The retries of database writes, and the backoff of every retry.
 
 use std::time::Duration;
 
@@ -6,31 +6,32 @@ use tokio::time::Instant;
 
 use crate::{FailureKind, StoreError};
 
-/// Pauses that grow by a factor up to a longest one.
+/// Pauses that grow exponentially up to a maximum.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
     /// The next pause.
     pub next: Duration,
-    /// How many times longer each further one is.
+    /// The factor by which each further pause grows.
     pub factor: u32,
-    /// The longest one.
+    /// The longest pause.
     pub longest: Duration,
 }
 
 impl Backoff {
-    /// Waits for the next pause, but at least for `asked`, within the longest one.
+    /// Waits for the next pause, or for `asked` if that is longer, but no longer than the maximum.
     pub async fn wait(&mut self, asked: Option<Duration>) {
         tokio::time::sleep(asked.unwrap_or_default().max(self.next).min(self.longest)).await;
         self.next = (self.next * self.factor).min(self.longest);
     }
 }
 
-/// Writes until it is written or `deadline` comes: a token that Meta has issued exists only here.
-/// So even a refusal that looks final is tried again, unless it is about this item or a table that
-/// does not exist.
+/// Retries a write until it succeeds or `deadline` is reached: a token that Meta has issued exists
+/// only here. Even a refusal that looks final is therefore retried, unless it concerns this item or
+/// a table that does not exist.
 ///
 /// # Errors
-/// When the write has not succeeded by then, or cannot.
+/// Returns the last [`StoreError`] if the write has not succeeded by the deadline, or cannot
+/// succeed.
 pub async fn persist<T, F>(deadline: Instant, write: impl FnMut() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
@@ -38,11 +39,12 @@ where
     repeat_while(deadline, write, |kind| !matches!(kind, FailureKind::Missing | FailureKind::ThisItem)).await
 }
 
-/// Does it again while it fails for a reason that may pass, until `deadline`. Whoever asked for it
-/// can ask again, and so is told at once what time does not mend.
+/// Retries an operation while it fails for a transient reason, until `deadline`. The caller can
+/// repeat its own request, so every other failure is returned at once.
 ///
 /// # Errors
-/// When it has not succeeded by then, or cannot.
+/// Returns the last [`StoreError`] if the operation has not succeeded by the deadline, or cannot
+/// succeed.
 pub async fn repeat<T, F>(deadline: Instant, attempt: impl FnMut() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
@@ -53,7 +55,7 @@ where
 async fn repeat_while<T, F>(
     deadline: Instant,
     mut attempt: impl FnMut() -> F,
-    is_worth_it: impl Fn(FailureKind) -> bool,
+    is_retryable: impl Fn(FailureKind) -> bool,
 ) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
@@ -62,7 +64,7 @@ where
     loop {
         match attempt().await {
             Err(StoreError::DynamoDb(error))
-                if is_worth_it(error.kind) && Instant::now() + backoff.next < deadline =>
+                if is_retryable(error.kind) && Instant::now() + backoff.next < deadline =>
             {
                 let (code, operation) = (error.code, error.operation);
                 tracing::warn!(code, %operation, "DynamoDB failed; trying again");

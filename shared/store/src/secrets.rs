@@ -1,10 +1,10 @@
-//! The app's credentials and the keyring, from Secrets Manager, cached.
+//! The app's credentials and the keyring, cached from Secrets Manager.
 //!
-//! Owns when a secret is read: once per TTL, by one caller while the others wait, and the last good
-//! value goes on while Secrets Manager is briefly unreachable. A read that failed is not repeated
-//! for some seconds, so that nobody can make us ask by asking us. AWS's own
-//! `aws_secretsmanager_caching` crate is not used because it depends on `aws-config` and the SDK
-//! with their default features, which link a second TLS stack.
+//! Owns the times at which a secret is read: once per TTL, by one caller while the others wait. The
+//! last good value stays in use while Secrets Manager is briefly unreachable. A failed read is not
+//! repeated for some seconds, so that requests to us cannot cause as many requests to AWS. AWS's
+//! own `aws_secretsmanager_caching` crate is not used because it depends on `aws-config` and the
+//! SDK with their default features, which link a second TLS stack.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,23 +19,24 @@ use zeroize::Zeroizing;
 
 use crate::{AwsError, SecretsError};
 
-/// After a failed read the old value serves this long before the next attempt, so that an outage is
-/// not hammered. Nor is a secret read again sooner because a key is unknown.
+/// Time for which the old value is used after a failed read, so that an outage causes few requests.
+/// An unknown key does not cause an earlier read either.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 
-/// A failed read is the answer for this long. Whoever has written a secret for the first time waits
-/// no longer for it to be used.
+/// Time for which a failed read is returned again. A secret that was written for the first time is
+/// used after this time at the latest.
 const FAILURE_SERVES: Duration = Duration::from_secs(5);
 
-/// A wrong signature makes nobody read the app's secret more often than this: anybody can send one.
+/// Minimum time between two reads of the app's secret that are caused by a wrong signature, since
+/// anybody can send one.
 const DOUBTED_AGAIN_AFTER: Duration = Duration::from_mins(1);
 
-/// The two secrets, read when they are first asked for.
+/// The two secrets, each read at its first use.
 pub struct Secrets {
     client: aws_sdk_secretsmanager::Client,
     ttl: Duration,
     app: Cached<App>,
-    /// When the app's secret was last read because of a signature.
+    /// Time of the last read of the app's secret that was caused by a signature.
     doubted_at: Mutex<Option<Timestamp>>,
     keyring: Cached<Keyring>,
 }
@@ -45,20 +46,20 @@ struct Cached<T> {
     last: Mutex<Last<T>>,
 }
 
-/// What the last reads came to.
+/// The results of the last reads.
 struct Last<T> {
     value: Option<Read<T>>,
     failure: Option<Failed>,
 }
 
-/// A value that was read, and how long it serves.
+/// A value that was read, and the time until which it is used.
 struct Read<T> {
     value: Arc<T>,
     at: Timestamp,
     until: Timestamp,
 }
 
-/// A read that failed, and when.
+/// A read that failed, and its time.
 struct Failed {
     error: SecretsError,
     at: Timestamp,
@@ -69,7 +70,7 @@ struct AppSecretText {
     app_id: AppId,
     app_secret: Zeroizing<String>,
     inspector: Option<UserId>,
-    /// Read leniently: nobody has to do without the rest for it.
+    /// Parsed separately, so that an error in it does not affect the other fields.
     previous: Option<serde_json::Value>,
 }
 
@@ -80,8 +81,8 @@ struct PreviousText {
 }
 
 impl Secrets {
-    /// Reads the secrets `app_secret_id` and `keyring_secret_id` through `client`, each at most
-    /// once per `ttl`.
+    /// Creates the cache of the secrets `app_secret_id` and `keyring_secret_id`, each read through
+    /// `client` at most once per `ttl`.
     #[must_use]
     pub fn new(
         client: aws_sdk_secretsmanager::Client,
@@ -93,23 +94,24 @@ impl Secrets {
         Self { client, ttl, app, doubted_at: Mutex::default(), keyring }
     }
 
-    /// The app, from a secret `{"app_id":"…","app_secret":"…","inspector":"…","previous":{"app_secret":
-    /// "…","until":"…"}}`, the last two of which are optional. Other fields are a later version's,
-    /// and ignored.
+    /// Returns the app, from a secret of the form
+    /// `{"app_id":"…","app_secret":"…","inspector":"…","previous":{"app_secret":"…","until":"…"}}`.
+    /// The last two fields are optional. Other fields belong to a later version, and are ignored.
     ///
     /// # Errors
-    /// When the secret was never read and cannot be now, or is malformed.
+    /// Returns [`SecretsError`] if the secret is malformed, or was never read and cannot be read
+    /// now.
     pub async fn app(&self, now: Timestamp) -> Result<Arc<App>, SecretsError> {
         self.get(&self.app, now, Read::serves, parse_app).await
     }
 
-    /// The app, read again though its time is not over, unless that was done within a minute: for a
-    /// signature that is not of the secret at hand.
+    /// Returns the app after another read of its secret, unless there was one within the last
+    /// minute. For a signature that does not match the secret in use.
     ///
     /// # Errors
-    /// As [`Self::app`].
-    pub async fn app_again(&self, now: Timestamp) -> Result<Arc<App>, SecretsError> {
-        // Whoever comes meanwhile waits, and finds what was read.
+    /// Returns the errors of [`Self::app`].
+    pub async fn reread_app(&self, now: Timestamp) -> Result<Arc<App>, SecretsError> {
+        // Concurrent callers wait, and use the value that was read.
         let mut doubted_at = self.doubted_at.lock().await;
         if doubted_at.is_some_and(|at| now < later(at, DOUBTED_AGAIN_AFTER)) {
             return self.app(now).await;
@@ -118,20 +120,21 @@ impl Secrets {
         self.get(&self.app, now, |_, _| false, parse_app).await
     }
 
-    /// The keyring.
+    /// Returns the keyring.
     ///
     /// # Errors
-    /// When the secret was never read and cannot be now, or is malformed.
+    /// Returns [`SecretsError`] if the secret is malformed, or was never read and cannot be read
+    /// now.
     pub async fn keyring(&self, now: Timestamp) -> Result<Arc<Keyring>, SecretsError> {
         self.get(&self.keyring, now, Read::serves, parse_keyring).await
     }
 
-    /// The keyring, read again unless that was done a moment ago: for a value that names a key
-    /// which the keyring at hand does not hold.
+    /// Returns the keyring after another read of its secret, unless there was one a few seconds
+    /// ago. For a value that names a key which the keyring in use does not hold.
     ///
     /// # Errors
-    /// As [`Self::keyring`].
-    pub async fn keyring_again(&self, now: Timestamp) -> Result<Arc<Keyring>, SecretsError> {
+    /// Returns the errors of [`Self::keyring`].
+    pub async fn reread_keyring(&self, now: Timestamp) -> Result<Arc<Keyring>, SecretsError> {
         self.get(&self.keyring, now, Read::is_fresh, parse_keyring).await
     }
 
@@ -139,14 +142,14 @@ impl Secrets {
         &self,
         cached: &Cached<T>,
         now: Timestamp,
-        will_do: impl Fn(&Read<T>, Timestamp) -> bool,
+        is_usable: impl Fn(&Read<T>, Timestamp) -> bool,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Result<Arc<T>, SecretsError> {
-        // Holding the lock while reading is the single flight: whoever comes meanwhile finds the
-        // fresh value.
+        // The lock is held during the read, so that concurrent callers share it and find the fresh
+        // value.
         let mut last = cached.last.lock().await;
         if let Some(read) = &last.value
-            && will_do(read, now)
+            && is_usable(read, now)
         {
             return Ok(Arc::clone(&read.value));
         }
@@ -166,10 +169,10 @@ impl Secrets {
                 *slot = Some(Read { value: Arc::clone(&value), at: now, until: later(now, self.ttl) });
                 Ok(value)
             }
-            // Only what may be different on the next try. A secret that is missing or forbidden
-            // stays so, and must not hide behind an old value.
+            // Only a transient failure may be covered by the old value. A missing or forbidden
+            // secret stays so, and must be reported.
             (Err(error), Some(read)) if error.is_transient() => {
-                tracing::warn!(secret = cached.id, "Secrets Manager is unreachable; the last value goes on");
+                tracing::warn!(secret = cached.id, "Secrets Manager is unreachable; using the last value");
                 (read.at, read.until) = (now, later(now, RETRY_AFTER));
                 Ok(Arc::clone(&read.value))
             }
@@ -203,7 +206,8 @@ impl<T> Read<T> {
 }
 
 impl Failed {
-    /// Not before it happened either: a clock that was put right must not make it last.
+    /// Returns true while the failure is returned again. It is not before its own time, so that a
+    /// corrected clock cannot prolong it.
     fn serves(&self, now: Timestamp) -> bool {
         self.at <= now && now < later(self.at, FAILURE_SERVES)
     }

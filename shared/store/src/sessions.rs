@@ -1,4 +1,4 @@
-//! Connect sessions, in the table of short-lived rows.
+//! Connect sessions in the table of short-lived rows.
 
 use jiff::Timestamp;
 use threads_auth_model::{Attempt, Change, Key, Part, Session, SessionState, Transaction};
@@ -8,17 +8,18 @@ use crate::item::item;
 use crate::table::{Changed, Store};
 use crate::transaction::Committed;
 
-/// After so many lost races the end of an attempt is not noted: others have noted theirs.
-const MOST_NOTES: u32 = 20;
+/// Number of lost races after which the end of an attempt is not recorded: other ends were recorded
+/// instead.
+const MAX_RECORD_TRIES: u32 = 20;
 
 /// The outcome of a completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CompletionOutcome {
     /// The code is redeemed, and the account is claimed.
     Completed,
-    /// The session is not as it was: somebody else has redeemed the code, or it is too late.
+    /// The session has changed: another call has redeemed the code, or the session has expired.
     NotOpen,
-    /// The account is gone.
+    /// The account no longer exists.
     Gone,
 }
 
@@ -26,27 +27,28 @@ impl Store {
     /// Creates a session.
     ///
     /// # Errors
-    /// When DynamoDB fails.
+    /// Returns [`StoreError`] if DynamoDB fails.
     pub async fn create_session(&self, session: &Session) -> Result<(), StoreError> {
-        // Ids are random: a session of this one is our own first attempt, whose answer was lost.
+        // Ids are random. An existing session with this id comes from our own first attempt, whose
+        // response was lost.
         self.put_if_absent(&self.short_lived, item(session.to_row()), "create a session").await.map(drop)
     }
 
-    /// A session, if there is one of that id.
+    /// Reads the session with this id, if there is one.
     ///
     /// # Errors
-    /// When DynamoDB fails, or the row does not make sense.
+    /// Returns [`StoreError`] if DynamoDB fails, or the row is inconsistent.
     pub async fn session(&self, id: &str) -> Result<Option<Session>, StoreError> {
         let row = self.read(&Key::session(id), "read a session").await?;
         Ok(row.map(|row| Session::from_row(&self.short_lived, &row)).transpose()?)
     }
 
-    /// Notes in a session how an attempt ended, if that is news.
+    /// Records the end of an attempt in its session, if it is news.
     ///
     /// # Errors
-    /// When DynamoDB fails, or the row does not make sense.
+    /// Returns [`StoreError`] if DynamoDB fails, or the row is inconsistent.
     pub async fn note_attempt(&self, id: &str, attempt: Attempt<'_>) -> Result<(), StoreError> {
-        for _ in 0..MOST_NOTES {
+        for _ in 0..MAX_RECORD_TRIES {
             let Some(note) = self.session(id).await?.and_then(|session| session.note(attempt)) else {
                 return Ok(());
             };
@@ -57,11 +59,11 @@ impl Store {
         Ok(())
     }
 
-    /// Redeems the completion code of a connected session, once, for `call`, a random text, and
-    /// claims its account by the first of `claims` that is right.
+    /// Redeems the completion code of a connected session once, for `call`, a random text, and
+    /// claims its account by the first of `claims` whose condition holds.
     ///
     /// # Errors
-    /// When DynamoDB fails. Trying again with the same values is safe.
+    /// Returns [`StoreError`] if DynamoDB fails. A retry with the same values is safe.
     pub async fn complete_session(
         &self,
         id: &str,

@@ -16,7 +16,7 @@ use crate::error::failed;
 use crate::expression::Expressions;
 use crate::item::{Item, row};
 
-/// The tables, through one client.
+/// The two tables and their client.
 #[derive(Clone)]
 pub struct Store {
     pub(crate) client: aws_sdk_dynamodb::Client,
@@ -29,13 +29,13 @@ pub struct Store {
 pub enum WriteOutcome {
     /// It is stored.
     Stored,
-    /// Something newer lies there, and stays.
+    /// The row holds something newer, which stays.
     Superseded,
-    /// The row is gone.
+    /// The row does not exist.
     Gone,
 }
 
-/// The row after a conditional change, or the one that refused it.
+/// The result of a conditional change: the row after it, or the row that refused it.
 pub(crate) enum Changed {
     Done(Row),
     Refused(Row),
@@ -43,8 +43,8 @@ pub(crate) enum Changed {
 }
 
 impl Changed {
-    /// The outcome of `change`. If the token that it names lies there, the answer to an earlier
-    /// attempt was lost.
+    /// Returns the outcome of `change`. If a refusing row holds the token id of the change, an
+    /// earlier attempt succeeded and its response was lost.
     pub(crate) fn outcome_of(&self, change: &Change) -> WriteOutcome {
         match self {
             Self::Refused(row) if !change.is_made_in(row, Attribute::TokenId) => WriteOutcome::Superseded,
@@ -55,13 +55,13 @@ impl Changed {
 }
 
 impl Store {
-    /// The tables named `grants` and `short_lived`.
+    /// Creates the store of the tables `grants` and `short_lived`.
     #[must_use]
     pub fn new(client: aws_sdk_dynamodb::Client, grants: &str, short_lived: &str) -> Self {
         Self { client, grants: grants.to_owned(), short_lived: short_lived.to_owned() }
     }
 
-    /// The grants table's name: a part of what each token is sealed with.
+    /// Returns the grants table's name, which tokens of the first format are bound to.
     #[must_use]
     pub fn grants_table(&self) -> &str {
         &self.grants
@@ -71,12 +71,12 @@ impl Store {
         if key.is_short_lived() { &self.short_lived } else { &self.grants }
     }
 
-    /// Reads one row as it is now.
+    /// Reads one row. The read is strongly consistent.
     pub(crate) async fn read(&self, key: &Key, operation: &'static str) -> Result<Option<Row>, StoreError> {
         Ok(self.read_item(key, operation).await?.as_ref().map(row))
     }
 
-    /// The same, with what is not ours.
+    /// Reads one row with the attributes that we do not know.
     pub(crate) async fn read_item(
         &self,
         key: &Key,
@@ -87,10 +87,10 @@ impl Store {
         Ok(answer.map_err(failed(operation))?.item)
     }
 
-    /// Makes one change, if its condition holds.
+    /// Makes a change if its condition holds.
     ///
     /// # Errors
-    /// When DynamoDB fails.
+    /// Returns [`StoreError`] if DynamoDB fails.
     pub async fn write(&self, change: &Change) -> Result<WriteOutcome, StoreError> {
         Ok(self.change(change).await?.outcome_of(change))
     }
@@ -122,7 +122,7 @@ impl Store {
         }
     }
 
-    /// Puts an item, unless one of its key is there: whether it did.
+    /// Puts an item unless its key exists. Returns true if it was put.
     pub(crate) async fn put_if_absent(
         &self,
         table: &str,
@@ -145,7 +145,7 @@ pub(crate) fn pk(key: &Key) -> AttributeValue {
     AttributeValue::S(key.as_str().to_owned())
 }
 
-/// The items of all pages of an `operation`. A failure ends them.
+/// Returns the items of all pages of an `operation`. The stream ends at the first failure.
 pub(crate) fn stream<T, E>(
     pages: PaginationStream<Result<T, SdkError<E, HttpResponse>>>,
     operation: &'static str,

@@ -17,13 +17,14 @@ use crate::table::{Store, pk};
 /// The outcome of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Committed {
-    /// All of it is written.
+    /// All parts were written.
     Done,
-    /// The condition of the `n`th row did not hold, and this is what lay there.
+    /// The condition of the part with this index did not hold, for this row.
     Refused(usize, Row),
 }
 
-/// Builds one of the SDK's four kinds of items, each with the same setters, under a condition.
+/// Builds one of the SDK's four kinds of items under a condition. They share their setters, but no
+/// trait.
 macro_rules! build {
     ($store:ident, $operation:ident, $kind:ident, $builder:expr, $key:expr, $when:expr, $expressions:ident) => {
         $builder
@@ -39,17 +40,17 @@ macro_rules! build {
 }
 
 impl Store {
-    /// Makes all parts of a transaction, or none.
+    /// Writes all parts of a transaction, or none.
     ///
     /// # Errors
-    /// When DynamoDB fails.
+    /// Returns [`StoreError`] if DynamoDB fails.
     pub async fn transact(&self, transaction: &Transaction) -> Result<Committed, StoreError> {
         let Transaction { operation, parts } = transaction;
         let items: Result<Vec<_>, _> = parts.iter().map(|part| self.transact_item(operation, part)).collect();
         self.commit(operation, items?).await
     }
 
-    /// Puts an item as it is under a condition, if another row fulfils its own.
+    /// Puts an unconverted item under a condition, if another row fulfills its own.
     pub(crate) async fn put_if(
         &self,
         operation: &'static str,
@@ -105,7 +106,7 @@ impl Store {
     }
 }
 
-/// The first row whose condition did not hold.
+/// Returns the first row whose condition did not hold.
 fn refused(error: &SdkError<TransactWriteItemsError, HttpResponse>) -> Option<Committed> {
     let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) = error.as_service_error()
     else {

@@ -1,5 +1,5 @@
-//! Rows that come from elsewhere: tokens of another system, a backup, and what lies there, sealed
-//! anew. None replaces anything newer, nor brings back the deleted.
+//! Rows from elsewhere: imported tokens, rows of a backup, and resealed values. None of them
+//! replaces anything newer, or restores a deleted user.
 
 use jiff::Timestamp;
 use threads_auth_model::rules::{self, NewGrant, Resealed};
@@ -12,43 +12,43 @@ use crate::item::{Item, rewritten};
 use crate::table::{Changed, Store, WriteOutcome, pk};
 use crate::transaction::Committed;
 
-/// The outcome for a row from elsewhere.
+/// The outcome for an imported token, or a row of a backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
+pub enum TransferOutcome {
     /// It is stored.
     Stored,
-    /// The row there is as good or better.
+    /// The stored row is as good or better, and stays.
     Known,
-    /// The person had their data deleted since.
+    /// The user's data was deleted since.
     Deleted,
 }
 
 impl Store {
-    /// Stores a token that was got elsewhere, where [`rules::import`] allows it.
+    /// Stores an imported token, if [`rules::import`] allows it.
     ///
     /// # Errors
-    /// When DynamoDB fails.
+    /// Returns [`StoreError`] if DynamoDB fails.
     pub async fn import(
         &self,
         grant: &NewGrant<'_>,
         tombstone: &Key,
         now: Timestamp,
-    ) -> Result<Taken, StoreError> {
-        let mut taken = Taken::Known;
+    ) -> Result<TransferOutcome, StoreError> {
+        let mut outcome = TransferOutcome::Known;
         for is_newest in [true, false] {
-            taken = of(&self.transact(&rules::take_over(grant, tombstone, is_newest, now)).await?);
-            if taken != Taken::Known {
+            outcome = outcome_of(&self.transact(&rules::take_over(grant, tombstone, is_newest, now)).await?);
+            if outcome != TransferOutcome::Known {
                 break;
             }
         }
-        Ok(taken)
+        Ok(outcome)
     }
 
-    /// Seals values of a row anew, as [`rules::reseal`] says: the row as it is, if it was changed
-    /// meanwhile.
+    /// Replaces sealed values of a row, as [`rules::reseal`] describes. Returns the current row if
+    /// it was changed in the meantime.
     ///
     /// # Errors
-    /// When DynamoDB fails.
+    /// Returns [`StoreError`] if DynamoDB fails.
     pub async fn reseal(&self, key: &Key, values: &[Resealed]) -> Result<Option<Row>, StoreError> {
         Ok(match self.change(&rules::reseal(key, values)).await? {
             Changed::Refused(row) => Some(row),
@@ -56,12 +56,11 @@ impl Store {
         })
     }
 
-    /// Puts a row of a backup back, unless there is one: without its lease, and without the mark of
-    /// an account that nobody had claimed whose time is over, since nobody can say any more that it
-    /// was not claimed since.
+    /// Restores a row of a backup, unless the user has a row. The lease is dropped, and so is an
+    /// expired unclaimed mark: nobody knows if the account was claimed since.
     ///
     /// # Errors
-    /// When DynamoDB fails.
+    /// Returns [`StoreError`] if DynamoDB fails.
     pub async fn put_back(
         &self,
         user_id: &UserId,
@@ -69,7 +68,7 @@ impl Store {
         tombstone: &Key,
         connected_at: Timestamp,
         now: Timestamp,
-    ) -> Result<Taken, StoreError> {
+    ) -> Result<TransferOutcome, StoreError> {
         let is_over = crate::row(&row).time(Attribute::UnclaimedUntil).is_some_and(|until| until <= now);
         let dropped = if is_over { rules::UNCLAIMED } else { &[] };
         for attribute in rules::LEASE.iter().chain(dropped) {
@@ -77,32 +76,32 @@ impl Store {
         }
         let put = (&Key::grant(user_id), row, &Condition::Absent(Attribute::Pk));
         let alive = unless_deleted(tombstone, connected_at);
-        Ok(of(&self.put_if("put a row back", put, &alive).await?))
+        Ok(outcome_of(&self.put_if("restore a row", put, &alive).await?))
     }
 
-    /// The row of this key in a table that is not in use, as it is.
+    /// Reads the unconverted row of this key in a table that is not in use.
     ///
     /// # Errors
-    /// When DynamoDB fails.
+    /// Returns [`StoreError`] if DynamoDB fails.
     pub async fn backed_up(&self, table: &str, key: &Key) -> Result<Option<Item>, StoreError> {
         let request = self.client.get_item().table_name(table).consistent_read(true);
         let answer = request.key(Attribute::Pk.as_str(), pk(key)).send().await;
         Ok(answer.map_err(failed("read a row of the backup"))?.item)
     }
 
-    /// The row of this key, with or without sense.
+    /// Reads the row of this key, which may be inconsistent. A missing row is empty.
     ///
     /// # Errors
-    /// When DynamoDB fails.
-    pub async fn lying_at(&self, key: &Key) -> Result<Row, StoreError> {
+    /// Returns [`StoreError`] if DynamoDB fails.
+    pub async fn row_at(&self, key: &Key) -> Result<Row, StoreError> {
         Ok(self.read(key, "read a row").await?.unwrap_or_default())
     }
 
-    /// Puts a row of a backup, which has become `new`, in the place of `seen`, if that still lies
-    /// there and the user's ends are still `ends`, each read before.
+    /// Replaces the row `seen` by `new`, which was made from a backup. The write is refused if the
+    /// row or the user's `ends` have changed since they were read.
     ///
     /// # Errors
-    /// When DynamoDB fails.
+    /// Returns [`StoreError`] if DynamoDB fails.
     pub async fn put_in_place(
         &self,
         (key, seen): (&Key, &Row),
@@ -111,14 +110,14 @@ impl Store {
     ) -> Result<Committed, StoreError> {
         let put = (key, rewritten(backed_up, new), &backup::unchanged(seen));
         let as_seen = Part::Check(tombstone.clone(), backup::ends_unchanged(ends));
-        self.put_if("put a row of a backup in place", put, &as_seen).await
+        self.put_if("replace a row from a backup", put, &as_seen).await
     }
 
-    /// Brings back the ends of a user's consents that the row lacks: whether a deletion was among
-    /// them.
+    /// Restores the ends of a user's consents that are missing. Returns true if a deletion was
+    /// among them.
     ///
     /// # Errors
-    /// When DynamoDB fails.
+    /// Returns [`StoreError`] if DynamoDB fails.
     pub async fn put_back_ends(&self, tombstone: &Key, ends: &Ends) -> Result<bool, StoreError> {
         let ended = ends.ended_at.map(|at| rules::note_end(tombstone, at));
         let disconnected = ends.disconnected_at.map(|at| rules::note_disconnect(tombstone, at));
@@ -131,34 +130,35 @@ impl Store {
         }
     }
 
-    /// Puts a row that is no grant as it is, unless there is one: whether it did.
+    /// Puts the unconverted row of anything but a grant, unless its key exists. Returns true if it
+    /// was put.
     ///
     /// # Errors
-    /// When DynamoDB fails.
+    /// Returns [`StoreError`] if DynamoDB fails.
     pub async fn put_back_other(&self, item: Item) -> Result<bool, StoreError> {
-        self.put_if_absent(&self.grants, item, "put a row back").await
+        self.put_if_absent(&self.grants, item, "restore a row").await
     }
 
-    /// Deletes the grant of a user who was deleted, as [`rules::forget`] says: whether there was
-    /// one.
+    /// Deletes the grant of a deleted user, as [`rules::forget`] describes. Returns true if there
+    /// was one.
     ///
     /// # Errors
-    /// When DynamoDB fails.
+    /// Returns [`StoreError`] if DynamoDB fails.
     pub async fn forget(&self, user_id: &UserId, deleted_at: Timestamp) -> Result<bool, StoreError> {
         Ok(matches!(self.transact(&rules::forget(user_id, deleted_at)).await?, Committed::Done))
     }
 }
 
-/// The user was not deleted at `since` or later.
+/// Returns the check that the user was not deleted at `since` or later.
 fn unless_deleted(tombstone: &Key, since: Timestamp) -> Part {
     Part::Check(tombstone.clone(), rules::not_deleted_since(since))
 }
 
-fn of(committed: &Committed) -> Taken {
+fn outcome_of(committed: &Committed) -> TransferOutcome {
     match committed {
-        Committed::Done => Taken::Stored,
-        Committed::Refused(1, row) if Ends::of(row).deleted_at.is_some() => Taken::Deleted,
-        // An account that was disconnected since is known, too.
-        Committed::Refused(..) => Taken::Known,
+        Committed::Done => TransferOutcome::Stored,
+        Committed::Refused(1, row) if Ends::of(row).deleted_at.is_some() => TransferOutcome::Deleted,
+        // An account that was disconnected since counts as known, too.
+        Committed::Refused(..) => TransferOutcome::Known,
     }
 }

@@ -103,7 +103,7 @@ impl Clients {
             Err(SealError::UnknownKey) => {}
             done => return done,
         }
-        let Ok(keyring) = self.secrets.keyring_again(now).await else {
+        let Ok(keyring) = self.secrets.reread_keyring(now).await else {
             return Err(SealError::UnknownKey);
         };
         work(&Vault { keyring, ..vault.clone() })

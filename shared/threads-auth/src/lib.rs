@@ -47,7 +47,7 @@ pub use refresh::{
 };
 pub use removal::{Deauthorized, Deleted, RemovalError};
 pub use service::ThreadsAuth;
-pub use threads_auth_model::events::{Event, EventKind, Happened, SOURCE as EVENT_SOURCE};
+pub use threads_auth_model::events::{Event, EventData, EventKind, SOURCE as EVENT_SOURCE};
 pub use threads_auth_model::{
     Cause, Grant, Key, Pause, Progress, RevokedBy, ScopesSource, Session, SessionState, SessionStatus, State,
     Status, Summary, error_chain,

@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use threads_auth_model::rules::{self, Deletion, Fate, Right};
 use threads_auth_model::seal::{self, Purpose};
 use threads_auth_model::{
-    Cause, Grant, Key, Progress, RevokedBy, State, Suspicion, Vault, Wish, doubtful_from, error_chain,
-    schedule,
+    Cause, DeletionRequest, Grant, Key, Progress, RevokedBy, State, Suspicion, Vault, doubtful_from,
+    error_chain, schedule,
 };
 use threads_auth_store::{SecretsError, StoreError, WriteOutcome, repeat};
 use threads_graph::{SignedRequest, SignedRequestError, UserId, verify_signed_request};
@@ -191,7 +191,7 @@ pub(crate) async fn delete_person(
     let confirmation_code = vault.confirmation_code(user_id, issued_at);
     let record = record(&confirmation_code);
     let requested_at = issued_at.min(now);
-    let wish = Wish { user_id: user_id.clone(), requested_at, is_grant_gone: false };
+    let wish = DeletionRequest { user_id: user_id.clone(), requested_at, is_grant_gone: false };
     let progress = repeat(time.deadline(), || carry_out(clients, vault, &record, &wish, now)).await?;
     let mut url = clients.config.public_url.clone();
     url.set_path(&format!("data-deletion/{confirmation_code}"));
@@ -228,7 +228,7 @@ async fn carry_out(
     clients: &Clients,
     vault: &Vault,
     record: &Key,
-    wish: &Wish,
+    wish: &DeletionRequest,
     now: Timestamp,
 ) -> Result<Progress, StoreError> {
     let store = &clients.store;
@@ -237,7 +237,7 @@ async fn carry_out(
         Some(decided) => return Ok(decided),
         None => wish.clone(),
     };
-    let Wish { user_id, requested_at, is_grant_gone } = &wish;
+    let DeletionRequest { user_id, requested_at, is_grant_gone } = &wish;
     let (tombstone, requested_at) = (vault.tombstone(user_id), *requested_at);
     let deletion = Deletion { user_id, tombstone: &tombstone, record, requested_at };
     let mut fate = Fate::Gone(requested_at);
@@ -315,7 +315,7 @@ async fn prove(clients: &Clients, message: &str, now: Timestamp) -> Result<Prove
     let mut vault = clients.vault(now).await?;
     let mut verified = verify(&vault, message, now);
     if matches!(verified, Err(SignedRequestError::Signature)) {
-        vault.app = clients.secrets.app_again(now).await?;
+        vault.app = clients.secrets.reread_app(now).await?;
         verified = verify(&vault, message, now);
     }
     let (request, by_previous_secret) = verified?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use threads_auth_model::{Grant, Inconsistency, Key, Progress, Session, Status, Vault, error_chain};
-use threads_auth_store::{Page, Secrets, SecretsError, Store, StoreError, Wanted};
+use threads_auth_store::{Page, PageRequest, Secrets, SecretsError, Store, StoreError};
 use threads_graph::{AccessToken, UserId};
 use tokio::time::Instant;
 
@@ -175,7 +175,7 @@ impl ThreadsAuth {
     ) -> Result<Page<Result<Grant, Inconsistency>>, StoreError> {
         let rows = if status.is_some() { MOST_ROWS } else { u32::MAX };
         let until = Instant::now() + self.0.config.work_time();
-        self.0.store.grants(Wanted { status, grants, after, rows, until }).await
+        self.0.store.grants(PageRequest { status, grants, after, rows, until }).await
     }
 
     /// Ends a grant for the app: the tokens are destroyed, and the person has to consent to come

@@ -1,4 +1,4 @@
-//! A configuration, and what it is checked with.
+//! A scenario, and the check that explores it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,76 +9,76 @@ use crate::meta::{Behaviour, DAY, LIFE};
 use crate::mutant::Mutant;
 use crate::world::{Job, Left, World};
 
-/// Before the token is due.
+/// Instants before the token is due.
 pub const NOW: &[i64] = &[30 * DAY, 45 * DAY];
-/// The instants that most scenarios need: the token is due; a suspicion is old enough, and every
-/// lease is over.
+/// Instants for most scenarios: the token is due, then a suspicion is old enough and every lease is
+/// over.
 pub const DUE: &[i64] = &[45 * DAY, 45 * DAY + 1_800];
-/// A day more.
+/// The same, and a day later.
 pub const DAYS: &[i64] = &[45 * DAY, 45 * DAY + 1_800, 46 * DAY + 3_600];
-/// The end of the token's time, after an appeal.
+/// Instants up to the end of the token's time, for an appeal.
 pub const END: &[i64] = &[45 * DAY, 46 * DAY + 3_600, LIFE + DAY];
-/// The same, when the token is due no more.
+/// The same without the instant at which the token is due.
 pub const APPEAL: &[i64] = &[46 * DAY + 3_600, LIFE + DAY];
 
-/// The beginning of a scenario.
+/// The initial state of a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
     /// Nobody has connected yet.
     Empty,
     /// Somebody connected on the first day.
     Connected,
-    /// The same, and Meta has asked for a checkpoint that they have passed since.
+    /// Somebody connected, and Meta demanded a checkpoint that the person has passed since.
     Appealable,
 }
 
-/// Who works, on what, and what may go wrong.
+/// The workers of a scenario, and the failures that may occur.
 #[derive(Clone, Debug)]
 pub struct Scenario {
     /// Its name.
     pub name: &'static str,
-    /// The beginning.
+    /// The initial state.
     pub start: Start,
-    /// What Meta does with a token that was refreshed.
+    /// Meta's treatment of a token that was refreshed.
     pub behaviour: Behaviour,
-    /// The seconds to which the clock moves on, at any moment.
+    /// The instants in seconds. The clock may advance to the next one at any moment.
     pub instants: &'static [i64],
-    /// The workers, and by how many seconds the clock of each is ahead.
+    /// The workers, with the seconds by which each clock is ahead.
     pub workers: Vec<(Job, i64)>,
-    /// How often Meta delivers each message again.
+    /// Number of times that Meta repeats each message.
     pub repeats: u8,
-    /// What may go wrong.
+    /// The failures that may occur.
     pub left: Left,
-    /// Whether a new token is tried out.
+    /// True if each new token is tried once.
     pub trials: bool,
-    /// Whether a verdict may be held back.
+    /// True if a verdict may be held back.
     pub waves: bool,
 }
 
-/// A scenario to explore, with the rules as they are, or with one of them broken.
+/// A scenario to explore, with the rules intact or with one of them broken.
 #[derive(Debug)]
 pub struct Check {
     /// The scenario.
     pub scenario: Scenario,
-    /// What is taken out.
+    /// The part of a rule that is removed.
     pub mutant: Option<Mutant>,
     writes: Mutex<BTreeMap<&'static str, [u64; 2]>>,
 }
 
 impl Check {
-    /// The rules as they are.
+    /// A check with the rules intact.
     #[must_use]
     pub fn new(scenario: Scenario) -> Self {
         Self { scenario, mutant: None, writes: Mutex::default() }
     }
 
-    /// With one of them broken.
+    /// A check with one of the rules broken.
     #[must_use]
     pub fn with(scenario: Scenario, mutant: Mutant) -> Self {
         Self { mutant: Some(mutant), ..Self::new(scenario) }
     }
 
-    /// The true time.
+    /// Returns the true time in seconds.
     #[must_use]
     pub fn now(&self, world: &World) -> i64 {
         self.scenario.instants[world.tick] + world.meta.events
@@ -88,7 +88,7 @@ impl Check {
         self.mutant.as_ref().map_or_else(|| transaction.clone(), |mutant| mutant.apply(transaction))
     }
 
-    /// How often each write was made, and how often refused.
+    /// Returns the number of times that each write was made, and refused.
     #[must_use]
     pub fn writes(&self) -> BTreeMap<&'static str, [u64; 2]> {
         self.writes.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -1,4 +1,4 @@
-//! Histories: one way through a model, with what is written on it.
+//! Histories: single paths through the model, with their writes.
 
 use stateright::Model;
 use threads_auth_model::Transaction;
@@ -10,35 +10,35 @@ use crate::world::World;
 
 /// A write of a history.
 #[derive(Clone, Debug)]
-pub struct Written {
+pub struct HistoryWrite {
     /// The write.
     pub transaction: Transaction,
-    /// What it came to.
+    /// Its outcome.
     pub outcome: Outcome,
-    /// All rows after it.
+    /// All rows after the write.
     pub rows: Rows,
 }
 
 /// A history.
 #[derive(Clone, Debug)]
 pub struct History {
-    /// The rows at its beginning.
+    /// The rows at the beginning.
     pub start: Rows,
-    /// Its writes.
-    pub writes: Vec<Written>,
-    /// Its steps.
+    /// The writes.
+    pub writes: Vec<HistoryWrite>,
+    /// The steps.
     pub actions: Vec<Action>,
-    /// The rules that it broke.
+    /// The broken rules.
     pub broken: Vec<&'static str>,
 }
 
-/// A way through the model until nothing is left to do: `seed` says which.
+/// Walks through the model until nothing is left to do. The `seed` selects the path.
 #[must_use]
 pub fn walk(check: &Check, seed: u64) -> History {
     let mut world: World = check.init_states().remove(0);
     let mut history =
         History { start: world.rows.clone(), writes: Vec::new(), actions: Vec::new(), broken: Vec::new() };
-    // Splitmix: it needs no state but a number.
+    // The generator is SplitMix, whose only state is a number.
     let mut number = seed;
     loop {
         let mut actions = Vec::new();
@@ -55,7 +55,7 @@ pub fn walk(check: &Check, seed: u64) -> History {
         let Some(next) = check.next_state(&world, action) else { continue };
         if let Some(transaction) = written {
             let outcome = commit(&transaction, &mut world.rows.clone());
-            history.writes.push(Written { transaction, outcome, rows: next.rows.clone() });
+            history.writes.push(HistoryWrite { transaction, outcome, rows: next.rows.clone() });
         }
         history.actions.push(action);
         world = next;

@@ -1,4 +1,4 @@
-//! The rules, as sentences about a state, or about a write.
+//! The rules, checked on states and writes.
 
 use threads_auth_model::{Attribute as A, Ends, Progress, Row, State};
 
@@ -8,9 +8,9 @@ use crate::tables::Outcome;
 use crate::world::{Step, Then, Worker, World, Write, owner, read, tombstone_key};
 
 /// Rule 1.
-pub const END_WINS: &str = "1 an end beats what was consented to before it";
+pub const END_WINS: &str = "1 an end beats every earlier consent";
 /// Rule 1, the other way round.
-pub const END_SPARES: &str = "1 an end spares what was consented to after it";
+pub const END_SPARES: &str = "1 an end does not affect a later consent";
 /// Rule 2.
 pub const NEWEST_WINS: &str = "2 the newest consent wins, and connected_at only grows";
 /// Rule 3.
@@ -18,21 +18,21 @@ pub const TOKEN_KEPT: &str = "3 a token issued for the stored token is never dro
 /// Rule 4.
 pub const ONE_WORKER: &str = "4 at most one worker holds the lease of a row";
 /// Rule 4, on writes.
-pub const LEASE_RESPECTED: &str = "4 nobody takes another's lease away";
+pub const LEASE_RESPECTED: &str = "4 nobody takes another's lease";
 /// Rule 5.
-pub const DUE_FITS: &str = "5 a due time only where there is something to look at, and always there";
+pub const DUE_FITS: &str = "5 a row has a due time if and only if it needs a look";
 /// Rule 6.
-pub const LEASE_GIVEN_BACK: &str = "6 who is done holds no lease";
+pub const LEASE_GIVEN_BACK: &str = "6 a finished worker holds no lease";
 /// Rule 8, on the time.
-pub const TOMBSTONE_STAYS: &str = "8 a repeated delivery does not move the tombstone";
+pub const TOMBSTONE_STAYS: &str = "8 a repeated delivery does not change the tombstone";
 /// Rule 8, on consents.
-pub const TOMBSTONE_FITS: &str = "8 a tombstone refuses consents before the wish, and only these";
-/// What all of them need.
+pub const TOMBSTONE_FITS: &str = "8 a tombstone refuses only consents before the request";
+/// Required by all rules.
 pub const READABLE: &str = "every row can be read";
-/// What cannot be avoided.
-pub const LOST: &str = "nobody has the token that alone would work";
+/// Unavoidable for some behaviors of Meta.
+pub const LOST: &str = "nobody has the only working token";
 
-/// All that has to hold.
+/// All rules.
 pub const RULES: [&str; 11] = [
     END_WINS,
     END_SPARES,
@@ -47,19 +47,19 @@ pub const RULES: [&str; 11] = [
     READABLE,
 ];
 
-/// What only the holder of a lease writes, or anybody while there is none.
+/// The writes that need the lease, or a row that nobody holds.
 const BY_LEASE: [&str; 8] = [
     "close an appeal",
     "drop a consent",
-    "mark a grant",
-    "put a grant off",
+    "mark a grant as dead",
+    "defer a grant",
     "record an extension",
     "store a grant's access",
     "suspect a grant",
     "vouch for a token",
 ];
 
-/// By so many seconds the clocks may disagree without a consequence.
+/// Seconds by which clocks may differ without a consequence.
 const SKEW: i64 = 600;
 
 impl Check {
@@ -80,7 +80,7 @@ impl Check {
         if let (Some(old), Some(new)) = (old, new) {
             let returned_at = |consent: usize| before.meta.consents[consent].returned_at;
             let held = [before.held(old), world.held(new)].map(|held| held.newest().map(returned_at));
-            // What is ended holds no consent.
+            // A consent that has ended is no longer held.
             let is_dropped = operation == "drop a consent";
             let is_stale = !self.is_skewed() && !is_dropped && held[1].is_some() && held[1] < held[0];
             if new.time(A::ConnectedAt) < old.time(A::ConnectedAt) || is_stale {
@@ -104,8 +104,8 @@ impl Check {
                 before.held(old).newest().filter(|consent| !is_ended_by_another(before, *consent, end));
             let consent = newest.map(|consent| &before.meta.consents[consent]);
             let end = &before.meta.ends[end];
-            // Meta knows what an end of its own concerns; a deletion concerns whoever was on the
-            // way. What the app ends, it ends when it is heard.
+            // Meta knows which consents its own end affects, and a deletion affects everybody in
+            // progress. The app's end takes effect when it arrives.
             let is_newer = consent.is_some_and(|consent| match end.by {
                 By::Threads => consent.at > end.at,
                 By::Deletion => consent.began_at > end.at + self.tolerance(),
@@ -120,7 +120,7 @@ impl Check {
             let is_made = *outcome == Outcome::Done;
             let of_stored = held.tokens.contains(&refresh.used);
             let overwrites = is_made && held.token.is_some() && !of_stored && held.token != Some(refresh.new);
-            // It is tried again beside what has come.
+            // The same write is tried again beside the change that came in between.
             let is_tried_again = (beside.lease && old.text(A::LeaseOwner) != Some(&owner(worker)))
                 || (!beside.consent && old.get(A::PendingToken).is_some());
             let is_over = is_ended(before, before.meta.tokens[refresh.new].consent);
@@ -143,7 +143,7 @@ impl Check {
         world.broken.extend(broken);
     }
 
-    /// Judges that a consent was refused for an end.
+    /// Judges the refusal of a consent because of an end.
     pub(crate) fn judge_refusal(&self, world: &mut World, consent: usize) {
         let began_at = world.meta.consents[consent].began_at;
         if !world.meta.ends.iter().any(|end| end.at + self.tolerance() >= began_at) {
@@ -222,13 +222,13 @@ pub(crate) fn state(check: &Check, world: &mut World) {
     world.broken.extend(broken);
 }
 
-/// Whether a row is not relied on, and is looked at within minutes.
+/// Returns true if the row is not trusted, and is due within minutes.
 fn is_in_doubt(check: &Check, world: &World, row: &Row) -> bool {
     let is_soon = row.time(A::DueAt).is_some_and(|due| due.as_second() <= check.now(world) + SKEW);
     is_soon && (row.get(A::SuspectedAt).is_some() || row.get(A::PendingToken).is_some())
 }
 
-/// Whether an end came after a consent.
+/// Returns true if an end came after the consent.
 fn is_ended(world: &World, consent: usize) -> bool {
     let at = world.meta.consents[consent].at;
     world.meta.ends.iter().any(|end| end.at > at)
@@ -239,7 +239,7 @@ fn is_ended_by_another(world: &World, consent: usize, this: usize) -> bool {
     world.meta.ends.iter().enumerate().any(|(n, end)| n != this && end.at > at)
 }
 
-/// The same, and it is carried out.
+/// Returns true if such an end was carried out.
 fn is_carried_out(world: &World, consent: usize) -> bool {
     let at = world.meta.consents[consent].at;
     world.meta.ends.iter().any(|end| end.at > at && end.is_done)
@@ -250,13 +250,13 @@ fn is_deleted(world: &World, consent: usize) -> bool {
     world.meta.ends.iter().any(|end| end.at > at && end.is_done && end.by == By::Deletion)
 }
 
-/// Whether Meta takes a token of the row's consent, and none of those in the row, though somebody
-/// could have kept it.
+/// Returns true if Meta accepts a token of the row's consent but none of those in the row, although
+/// a worker could have stored it.
 fn is_lost_without_cause(check: &Check, world: &World, row: &Row) -> bool {
     is_without(check, world, row, false)
 }
 
-/// The same for a token that went with the worker who alone knew it.
+/// Returns true if that token was lost with the only worker that knew it.
 pub(crate) fn is_lost(check: &Check, world: &World) -> bool {
     world.row().is_some_and(|row| is_without(check, world, row, true))
 }
@@ -264,7 +264,7 @@ pub(crate) fn is_lost(check: &Check, world: &World) -> bool {
 fn is_without(check: &Check, world: &World, row: &Row, is_lost: bool) -> bool {
     let now = check.now(world);
     let consent = match row.get(A::TokenId) {
-        // The generation tells, when the token is dropped.
+        // The generation names the consent after the token was dropped.
         Some(_) => row.text(A::GrantId).and_then(|id| id.split('/').next()?.parse().ok()).or(Some(0)),
         None => None,
     };
@@ -278,16 +278,16 @@ fn is_without(check: &Check, world: &World, row: &Row, is_lost: bool) -> bool {
     let held = world.held(row);
     let mut valid = (0..world.meta.tokens.len()).filter(|token| world.meta.takes(*token, now));
     let mut stray = valid.clone().map(|token| &world.meta.tokens[token]).filter(|token| {
-        // What nobody has ever asked for the row, or stored there, is none of the row's.
+        // A token that was never issued for the row nor stored in it does not belong to the row.
         token.consent == consent && token.is_lost == is_lost && (token.is_known || token.parent.is_some())
     });
-    // Where the token that was issued for the row's has gone, no other makes up for it.
+    // If the successor of the row's token was lost, no other token can replace it.
     let is_of_row = |parent: Option<usize>| parent.is_some_and(|parent| held.tokens.contains(&parent));
     let has_gone = world.meta.tokens.iter().any(|token| token.is_lost && is_of_row(token.parent));
     if has_gone && !is_lost {
         return false;
     }
-    // Of a grant that has ended for good, no token is used.
+    // No token of a grant that is dead for good is used.
     let is_live = read(row).is_some_and(|grant| grant.live().is_some());
     !in_hand && stray.any(|_| true) && !(is_live && valid.any(|token| held.tokens.contains(&token)))
 }

@@ -1,10 +1,10 @@
-//! Every interleaving of those who write a grant, explored: sweeps, callers, people who connect,
-//! ends, imports, with lost answers, killed workers and clocks that disagree.
+//! An exploration of every interleaving of a grant's writers: sweeps, callers, connects, ends and
+//! imports, with lost responses, killed workers and clocks that differ.
 //!
-//! Owns the model: Meta in short (`meta.rs`), the steps of the workers (`steps.rs`), the rules as
-//! sentences about states and writes (`judge.rs`), and the configurations (`scenarios.rs`). The
-//! writes are the values of `threads_auth_model::rules`, which the store sends to DynamoDB;
-//! `mutant.rs` takes parts out of them, to prove that the sentences notice.
+//! Owns the model: a small Meta (`meta.rs`), the steps of the workers (`steps.rs`), the rules on
+//! states and writes (`judge.rs`), and the configurations (`scenarios.rs`). The writes are the
+//! values of `threads_auth_model::rules`, which the store sends to DynamoDB. `mutant.rs` removes
+//! parts of them, to prove that the rules detect it.
 
 pub mod check;
 pub mod history;

@@ -1,102 +1,101 @@
-//! Meta, as far as it matters: which tokens it takes, and what the person has done there.
+//! A small Meta: the tokens that it accepts, and the person's actions there.
 //!
-//! It is also the witness of the truth: each consent and each end has its second, and no two have
-//! the same.
+//! It also records the truth: every consent and every end has a time, and no two have the same.
 
 use threads_graph::ReauthorizationCause;
 
-/// Token lives for 60 days.
+/// Life of a long-lived token, in seconds.
 pub const LIFE: i64 = 60 * DAY;
-/// A day.
+/// A day, in seconds.
 pub const DAY: i64 = 86_400;
-/// An hour.
+/// An hour, in seconds.
 pub const HOUR: i64 = 3_600;
 
-/// What becomes of the token that was refreshed: Meta does not document it.
+/// The effect of a refresh on the old token, which Meta does not document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Behaviour {
-    /// It stays valid beside the new one.
+    /// The old token stays valid beside the new one.
     Stays,
-    /// It dies at once.
+    /// The old token dies at once.
     Dies,
-    /// It dies some time later.
+    /// The old token dies some time later.
     DiesLater,
-    /// There is no new one: the same token lives longer.
+    /// There is no new token: the old one lives longer.
     Extended,
 }
 
-/// A long-lived token, numbered by its place.
+/// A long-lived token, identified by its index.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Token {
-    /// The consent that it speaks for.
+    /// The consent that it belongs to.
     pub consent: usize,
     /// The token that it was refreshed from.
     pub parent: Option<usize>,
-    /// When it was issued or extended.
+    /// Time at which it was issued or extended.
     pub issued_at: i64,
-    /// Why Meta refuses it, if it does.
+    /// The reason for which Meta refuses it, if it does.
     pub refused: Option<ReauthorizationCause>,
-    /// Whether a refresh has replaced it, so that it may die any time.
+    /// True if a refresh has replaced it, so that it may die at any time.
     pub is_replaced: bool,
-    /// Whether the only one who knew it is gone: nothing could have kept it.
+    /// True if the only worker that knew it was killed, so that nobody could have stored it.
     pub is_lost: bool,
-    /// Whether it was ever stored.
+    /// True if it was ever stored.
     pub is_known: bool,
 }
 
-/// A person's consent, numbered by its place.
+/// A person's consent, identified by its index.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Consent {
-    /// When the person's browser began.
+    /// Time at which the person's browser started the flow.
     pub began_at: i64,
-    /// The same, by our clock there.
+    /// The same time by the function's clock.
     pub begun_at: i64,
-    /// When the person said yes.
+    /// Time at which the person consented.
     pub at: i64,
-    /// When the person came back.
+    /// Time at which the person returned.
     pub returned_at: Option<i64>,
 }
 
-/// Who ended all that was consented to before.
+/// The party that ended all earlier consents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum By {
     /// The person removed the app at Threads.
     Threads,
     /// The app's backend.
     App,
-    /// The person wants to be forgotten.
+    /// The person requested deletion.
     Deletion,
 }
 
 /// An end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct End {
-    /// By whom.
+    /// The party.
     pub by: By,
-    /// When.
+    /// Its time.
     pub at: i64,
-    /// Whether we have answered that it is carried out.
+    /// True if we have confirmed that it was carried out.
     pub is_done: bool,
 }
 
-/// Meta.
+/// The state of Meta.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Meta {
-    /// How it treats a token that was refreshed.
+    /// Its treatment of a token that was refreshed.
     pub behaviour: Behaviour,
-    /// What happened so far, each a second later.
+    /// Number of events so far. Each is a second later than the one before.
     pub events: i64,
-    /// All that it has issued.
+    /// All tokens.
     pub tokens: Vec<Token>,
-    /// All that was consented to.
+    /// All consents.
     pub consents: Vec<Consent>,
-    /// All that ended consents.
+    /// All ends.
     pub ends: Vec<End>,
-    /// Whether the person has to pass a checkpoint first.
+    /// True if the person has to pass a checkpoint first.
     pub is_checked: bool,
 }
 
-/// Meta's refusal.
+/// A refusal by Meta.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// The token is dead.
@@ -106,14 +105,14 @@ pub enum Refusal {
 }
 
 impl Meta {
-    /// A consent at `at`, whose flow began by a clock that is ahead by `skew`.
+    /// Adds a consent at `at`, whose flow began by a clock that is ahead by `skew`.
     pub fn consent(&mut self, began_at: i64, skew: i64, at: i64) -> usize {
         self.events += 1;
         self.consents.push(Consent { began_at, begun_at: began_at + skew, at, returned_at: None });
         self.consents.len() - 1
     }
 
-    /// An end at `at`. At Meta it is the person who removes the app, and Meta's tokens die.
+    /// Adds an end at `at`. If the person ends the consent at Meta, all tokens die.
     pub fn end(&mut self, by: By, at: i64) -> usize {
         self.events += 1;
         self.ends.push(End { by, at, is_done: false });
@@ -123,14 +122,15 @@ impl Meta {
         self.ends.len() - 1
     }
 
-    /// From now on, Meta refuses all that it has issued.
+    /// Refuses all tokens from now on.
     pub fn refuse(&mut self, cause: ReauthorizationCause) {
         for token in &mut self.tokens {
             token.refused.get_or_insert(cause);
         }
     }
 
-    /// Whether an end came after a consent. The app's own is none of Meta's.
+    /// Returns true if an end at Meta came after the consent. Meta does not know of the app's own
+    /// ends.
     #[must_use]
     pub fn is_removed(&self, consent: usize) -> bool {
         let at = self.consents[consent].at;
@@ -186,7 +186,7 @@ impl Meta {
         Ok(self.issue(self.tokens[used].consent, Some(used), now))
     }
 
-    /// Whether a token would work, but for a checkpoint.
+    /// Returns true if a token would work without a checkpoint.
     #[must_use]
     pub fn takes(&self, token: usize, now: i64) -> bool {
         let token = &self.tokens[token];

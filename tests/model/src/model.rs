@@ -1,5 +1,4 @@
-//! The model as stateright explores it: which steps there are in a state, and which rules hold in
-//! it.
+//! The model that stateright explores: the steps that are possible in a state, and the rules.
 
 use std::sync::Arc;
 
@@ -17,9 +16,9 @@ use crate::world::{Job, Step, Worker, World, at, grant_key, read, sealed};
 /// A step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// The clock moves on.
+    /// The clock advances.
     Tick,
-    /// A worker's next step.
+    /// A worker makes its next step.
     Step(usize, Event),
     /// A worker is killed.
     Crash(usize),
@@ -28,7 +27,7 @@ pub enum Action {
 }
 
 impl Check {
-    /// What an action writes, if it is a write.
+    /// Returns the transaction of an action that writes.
     #[must_use]
     pub fn written(&self, world: &World, action: Action) -> Option<Transaction> {
         match action {
@@ -43,19 +42,19 @@ impl Check {
     fn events(&self, world: &World, worker: usize, events: &mut Vec<Event>) {
         let Worker { job, step, .. } = &world.workers[worker];
         let left = world.left;
-        events.push(Event::Well);
+        events.push(Event::Success);
         match step {
-            Step::Write(_) if left.losses > 0 => events.push(Event::Lost),
+            Step::Write(_) if left.losses > 0 => events.push(Event::ResponseLost),
             Step::Work(_) => {
                 if left.troubles > 0 {
-                    events.push(Event::Trouble);
+                    events.push(Event::NoResponse);
                 }
                 if left.losses > 0 && *job != Job::Doubt {
-                    events.push(Event::Lost);
+                    events.push(Event::ResponseLost);
                 }
             }
-            Step::Ended(_) | Step::Refused(_) if left.troubles > 0 => events.push(Event::Trouble),
-            Step::Verdict(..) if self.scenario.waves => events.push(Event::Wave),
+            Step::Ended(_) | Step::Refused(_) if left.troubles > 0 => events.push(Event::NoResponse),
+            Step::Verdict(..) if self.scenario.waves => events.push(Event::HeldBack),
             _ => {}
         }
     }
@@ -125,13 +124,14 @@ impl Model for Check {
             match worker.step {
                 Step::Done | Step::Crashed => continue,
                 Step::Ready if worker.job == Job::Sweep && !self.is_due(world, worker) => continue,
-                Step::Ready if worker.job == Job::GoOn && !is_unfinished(world) => continue,
+                Step::Ready if worker.job == Job::FinishDeletion && !is_unfinished(world) => continue,
                 _ => {}
             }
             events.clear();
             self.events(world, n, &mut events);
             actions.extend(events.iter().map(|event| Action::Step(n, *event)));
-            let is_ours = !matches!(worker.step, Step::Ready | Step::Away | Step::Back(_) | Step::Told(_));
+            let is_ours =
+                !matches!(worker.step, Step::Ready | Step::Away | Step::Back(_) | Step::Notified(_));
             if world.left.crashes > 0 && is_ours {
                 actions.push(Action::Crash(n));
             }
@@ -149,13 +149,13 @@ impl Model for Check {
             Action::Tick => world.tick += 1,
             Action::Step(worker, event) => {
                 match event {
-                    Event::Lost => world.left.losses -= 1,
-                    Event::Trouble => world.left.troubles -= 1,
-                    Event::Well | Event::Wave => {}
+                    Event::ResponseLost => world.left.losses -= 1,
+                    Event::NoResponse => world.left.troubles -= 1,
+                    Event::Success | Event::HeldBack => {}
                 }
                 Stepper { check: self, world: &mut world, worker, event }.step();
-                // A write that is not made and not answered is none.
-                if event == Event::Lost && world.rows == last.rows && world.meta == last.meta {
+                // A write that neither changes anything nor gets a response is left out.
+                if event == Event::ResponseLost && world.rows == last.rows && world.meta == last.meta {
                     return None;
                 }
             }
@@ -203,15 +203,15 @@ impl Model for Check {
 }
 
 impl Check {
-    /// A way through the model, step by step.
+    /// Describes a path through the model, step by step.
     #[must_use]
-    pub fn tell(&self, path: Vec<(World, Option<Action>)>) -> Vec<String> {
+    pub fn describe(&self, path: Vec<(World, Option<Action>)>) -> Vec<String> {
         let mut lines = Vec::new();
         for (world, action) in path {
             lines.push(format!("  {}", short(world.row())));
             let Some(action) = action else { break };
             lines.push(match action {
-                Action::Tick => "the clock moves on".to_owned(),
+                Action::Tick => "the clock advances".to_owned(),
                 Action::Crash(worker) => format!("{} is killed", self.name(worker)),
                 Action::Dies(token) => format!("token {token} dies"),
                 Action::Step(worker, event) => {
@@ -228,16 +228,18 @@ impl Check {
                         Step::Verdict(..) => "decides on a verdict".to_owned(),
                         Step::Trial(_) => "tries the new token".to_owned(),
                         Step::Away => "consents at Meta".to_owned(),
-                        Step::Back(_) => "comes back, and Meta issues a token".to_owned(),
-                        Step::Ended(_) | Step::Refused(_) => "asks Meta which is newer".to_owned(),
-                        Step::Told(_) => "is delivered".to_owned(),
+                        Step::Back(_) => "returns, and Meta issues a token".to_owned(),
+                        Step::Ended(_) | Step::Refused(_) => {
+                            "calls Meta to find out which is newer".to_owned()
+                        }
+                        Step::Notified(_) => "is delivered".to_owned(),
                         Step::Write(_) | Step::Done | Step::Crashed => String::new(),
                     });
                     let event = match event {
-                        Event::Well => "",
-                        Event::Lost => "; the answer is lost",
-                        Event::Trouble => "; Meta does not answer",
-                        Event::Wave => "; too many verdicts at once",
+                        Event::Success => "",
+                        Event::ResponseLost => "; the response is lost",
+                        Event::NoResponse => "; Meta does not respond",
+                        Event::HeldBack => "; too many verdicts at once",
                     };
                     format!("{name}: {step}{event}")
                 }
@@ -251,7 +253,7 @@ impl Check {
     }
 }
 
-/// Whether a deletion was cut off.
+/// Returns true if a deletion is unfinished.
 fn is_unfinished(world: &World) -> bool {
     world.rows.values().any(|row| row.get(A::Unfinished).is_some())
 }
@@ -263,7 +265,7 @@ impl Check {
     }
 }
 
-/// A row in short.
+/// Describes a row in short.
 #[must_use]
 pub fn short(row: Option<&Row>) -> String {
     let Some(row) = row else { return "no row".to_owned() };

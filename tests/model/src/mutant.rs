@@ -1,4 +1,4 @@
-//! Mutants: a write of the rules with one of its parts taken out.
+//! Mutants: writes of the rules, each with one of its parts removed.
 
 use std::fmt;
 
@@ -18,11 +18,11 @@ pub struct Mutant {
 /// A part of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Without {
-    /// What it demands of an attribute.
+    /// The condition on an attribute.
     Condition(Attribute),
-    /// That it removes an attribute.
+    /// The removal of an attribute.
     Remove(Attribute),
-    /// That it sets an attribute.
+    /// The setting of an attribute.
     Set(Attribute),
 }
 
@@ -38,7 +38,7 @@ impl fmt::Display for Mutant {
 }
 
 impl Mutant {
-    /// The write without that part.
+    /// Returns the write without that part.
     #[must_use]
     pub fn apply(&self, transaction: &Transaction) -> Transaction {
         let mut transaction = transaction.clone();
@@ -73,7 +73,7 @@ impl Mutant {
         transaction
     }
 
-    /// All mutants of a write.
+    /// Adds all mutants of a write.
     pub fn of(transaction: &Transaction, mutants: &mut Vec<Self>) {
         for part in &transaction.parts {
             let operation = match part {
@@ -94,7 +94,7 @@ impl Mutant {
     }
 }
 
-/// A condition that demands nothing of an attribute.
+/// Returns the condition without its demands on an attribute.
 fn without(condition: &Condition, attribute: Attribute) -> Condition {
     let parts = |parts: &[Condition]| parts.iter().map(|part| without(part, attribute)).collect();
     match condition {
@@ -120,7 +120,7 @@ fn of(condition: &Condition) -> Option<Attribute> {
     match condition {
         Condition::Exists(attribute)
         | Condition::Absent(attribute)
-        | Condition::NoNumber(attribute)
+        | Condition::NotANumber(attribute)
         | Condition::Is(attribute, _)
         | Condition::IsNot(attribute, _)
         | Condition::Below(attribute, _)

@@ -3,8 +3,8 @@
 use crate::check::{APPEAL, DAYS, DUE, END, NOW, Scenario, Start};
 use crate::meta::Behaviour::{self, Dies, DiesLater, Extended, Stays};
 use crate::world::Job::{
-    self, Checkpoint, Connect, ConnectShort, Deauthorize, Delete, Disconnect, Doubt, GoOn, Import, Password,
-    Reseal, Sweep, Vend,
+    self, Checkpoint, Connect, ConnectShort, Deauthorize, Delete, Disconnect, Doubt, FinishDeletion, Import,
+    Password, Reseal, Sweep, Vend,
 };
 use crate::world::Left;
 
@@ -30,7 +30,7 @@ fn scenario(name: &'static str, behaviour: Behaviour, workers: &[Job], left: Lef
 }
 
 impl Scenario {
-    /// The first worker's clock is ahead by so many seconds.
+    /// Sets the clock of the first worker ahead by this number of seconds.
     fn skewed(mut self, skew: i64) -> Self {
         self.workers[0].1 = skew;
         self
@@ -61,7 +61,7 @@ impl Scenario {
     }
 }
 
-/// Those of every test run: a few seconds each.
+/// Returns the configurations of every test run, which take a few seconds each.
 #[must_use]
 pub fn quick() -> Vec<Scenario> {
     let mut all = Vec::new();
@@ -87,10 +87,12 @@ pub fn quick() -> Vec<Scenario> {
         scenario("sweep, deauthorized", Dies, &[Sweep, Deauthorize], BOTH),
         scenario("first connect, disconnected", Dies, &[Connect, Disconnect], BOTH).empty(),
         scenario("sweep, reconnect, disconnected", Dies, &[Sweep, Connect, Disconnect], NOTHING),
-        scenario("first connect, deleted", Dies, &[Connect, Delete, GoOn], CRASH).empty().repeated(),
+        scenario("first connect, deleted", Dies, &[Connect, Delete, FinishDeletion], CRASH)
+            .empty()
+            .repeated(),
         scenario("reconnect, deleted", Dies, &[Connect, Delete], ALL).repeated(),
-        scenario("sweep, deleted", Dies, &[Sweep, Delete, GoOn], BOTH),
-        scenario("two wishes", Dies, &[Connect, Delete, Delete], NOTHING),
+        scenario("sweep, deleted", Dies, &[Sweep, Delete, FinishDeletion], BOTH),
+        scenario("two deletion requests", Dies, &[Connect, Delete, Delete], NOTHING),
         scenario("deauthorized twice", Dies, &[Connect, Deauthorize, Deauthorize], NOTHING).empty(),
         scenario("disconnected twice", Dies, &[Connect, Disconnect, Disconnect], NOTHING).empty(),
         scenario("two tabs", Stays, &[Connect, Connect], BOTH),
@@ -127,7 +129,7 @@ pub fn quick() -> Vec<Scenario> {
     all
 }
 
-/// Those that take minutes.
+/// Returns the configurations that take minutes.
 #[must_use]
 pub fn thorough() -> Vec<Scenario> {
     let mut all = Vec::new();
@@ -137,9 +139,9 @@ pub fn thorough() -> Vec<Scenario> {
     }
     all.extend([
         scenario("sweep, reconnect, deauthorized", Dies, &[Sweep, Connect, Deauthorize], ALL).repeated(),
-        scenario("sweep, reconnect, deleted", Dies, &[Sweep, Connect, Delete, GoOn], LOSS),
-        scenario("first connect, deleted", Dies, &[Connect, Delete, GoOn], ALL).empty().repeated(),
-        scenario("two wishes", Dies, &[Connect, Delete, Delete], LOSS),
+        scenario("sweep, reconnect, deleted", Dies, &[Sweep, Connect, Delete, FinishDeletion], LOSS),
+        scenario("first connect, deleted", Dies, &[Connect, Delete, FinishDeletion], ALL).empty().repeated(),
+        scenario("two deletion requests", Dies, &[Connect, Delete, Delete], LOSS),
         scenario("a consent that is lost", Dies, &[ConnectShort, Sweep, Sweep], TROUBLE).at(END),
         scenario("sweep, reconnect, disconnected", Dies, &[Sweep, Connect, Disconnect], BOTH),
         scenario("two tabs and a sweep", Stays, &[Connect, Connect, Sweep], LOSS),

@@ -1,7 +1,7 @@
-//! The steps of the workers: what `threads-auth` does, call by call and write by write.
+//! The steps of the workers, which follow `threads-auth` call by call and write by write.
 //!
-//! What is asked of Meta, and what follows from an answer, is told here again in short. What is
-//! written comes from the model's rules, and is the value that the store sends to DynamoDB.
+//! The calls to Meta and their consequences are repeated here in short. The writes come from the
+//! model's rules, as the same values that the store sends to DynamoDB.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,27 +26,27 @@ use crate::world::{
     seal, tombstone_key,
 };
 
-/// A lease lasts for so many seconds.
+/// Duration of a lease, in seconds.
 pub const LEASE: i64 = 120;
 
-/// So many ends are asked about in one connect.
+/// Maximum number of ends that one connect resolves with Meta.
 const MOST_ENDS: u8 = 3;
-/// So often an end is decided again.
+/// Maximum number of decisions about one end.
 const MOST_TRIES: u8 = 4;
-/// How long a person may be at Meta.
+/// Time in seconds that a person may spend at Meta.
 const LONGEST_FLOW: i64 = 600;
 
-/// How a step goes.
+/// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
-    /// As it should.
-    Well,
-    /// It has its effect, and the worker does not learn of it.
-    Lost,
-    /// Meta does not answer.
-    Trouble,
-    /// A verdict is held back: too many came at once.
-    Wave,
+    /// The step succeeds.
+    Success,
+    /// The step takes effect, but the worker gets no response.
+    ResponseLost,
+    /// Meta does not respond.
+    NoResponse,
+    /// A verdict is held back, because too many came at once.
+    HeldBack,
 }
 
 /// One worker at its next step.
@@ -91,7 +91,7 @@ impl Stepper<'_> {
         self.go(Step::Write(Arc::new(Write { transaction, then, token })));
     }
 
-    /// Writes under a lease. Whoever is superseded gives it back.
+    /// Writes under a lease. A worker that is superseded releases it.
     fn finish(&mut self, change: Change) {
         self.write(alone(change), Then::GiveBack, None);
     }
@@ -113,7 +113,7 @@ impl Stepper<'_> {
             }
             Step::Back(consent) => self.connect(consent),
             Step::Ended(committing) => self.asked(&committing),
-            Step::Told(end) => self.end(end),
+            Step::Notified(end) => self.end(end),
             Step::Refused(removing) => self.decide(&removing),
             Step::Write(write) => self.commit(&write),
             Step::Done | Step::Crashed => {}
@@ -132,15 +132,15 @@ impl Stepper<'_> {
                 self.go(Step::Away);
             }
             Job::Deauthorize => self.ended(By::Threads),
-            // The app ends what there is when it is heard.
+            // The app's end affects the grant that exists when it arrives.
             Job::Disconnect => {
                 let now = self.true_now();
                 let end = self.world.meta.end(By::App, now);
                 self.end(end);
             }
             Job::Delete => self.ended(By::Deletion),
-            Job::GoOn => match self.unfinished() {
-                Some(end) => self.go(Step::Told(end)),
+            Job::FinishDeletion => match self.unfinished() {
+                Some(end) => self.go(Step::Notified(end)),
                 None => self.go(Step::Done),
             },
             Job::Import => self.import(),
@@ -151,7 +151,7 @@ impl Stepper<'_> {
             }
             Job::Checkpoint => {
                 self.world.meta.is_checked = true;
-                self.go(Step::Told(usize::MAX));
+                self.go(Step::Notified(usize::MAX));
             }
         }
     }
@@ -167,14 +167,14 @@ impl Stepper<'_> {
     fn ended(&mut self, by: By) {
         let now = self.true_now();
         let end = self.world.meta.end(by, now);
-        self.go(Step::Told(end));
+        self.go(Step::Notified(end));
     }
 
     fn has_read(&mut self, row: &Arc<Row>) {
         let Some(grant) = read(row) else { return self.go(Step::Done) };
         match self.job() {
             Job::Reseal => match reseal(&grant) {
-                Some(change) => self.write(alone(change), Then::Finish, None),
+                Some(change) => self.write(alone(change), Then::Nothing, None),
                 None => self.go(Step::Done),
             },
             Job::Doubt => match &grant.state {
@@ -210,7 +210,7 @@ impl Stepper<'_> {
             return self.complete(row, &grant, &consent.token, consent.expires_at);
         }
         let (State::Active(live, None) | State::Appealable(_, live, None)) = &grant.state else {
-            return self.write(alone(rules::release(&grant_key(), lease)), Then::Finish, None);
+            return self.write(alone(rules::release(&grant_key(), lease)), Then::Nothing, None);
         };
         if let State::Appealable(..) = grant.state {
             return self.appeal(&grant, live, lease);
@@ -231,7 +231,7 @@ impl Stepper<'_> {
             return if is_due {
                 self.put_off(&grant, times.old_enough_at(), false);
             } else {
-                self.write(alone(rules::release(&grant_key(), lease)), Then::Finish, None);
+                self.write(alone(rules::release(&grant_key(), lease)), Then::Nothing, None);
             };
         }
         let used = opened(&live.token);
@@ -242,9 +242,9 @@ impl Stepper<'_> {
         }
     }
 
-    /// Uses a token. Without an answer there is no refusal either.
+    /// Uses a token. A missing response is not a refusal.
     fn call(&mut self, live: &Live) -> Result<(), Option<Refusal>> {
-        if self.event != Event::Well {
+        if self.event != Event::Success {
             return Err(None);
         }
         self.world.meta.call(opened(&live.token), self.true_now()).map_err(Some)
@@ -253,8 +253,8 @@ impl Stepper<'_> {
     fn refresh(&mut self, used: usize) -> Result<usize, Option<Refusal>> {
         let now = self.true_now();
         match self.event {
-            Event::Trouble => Err(None),
-            Event::Lost => {
+            Event::NoResponse => Err(None),
+            Event::ResponseLost => {
                 if let Ok(new) = self.world.meta.refresh(used, now)
                     && new != used
                 {
@@ -262,7 +262,7 @@ impl Stepper<'_> {
                 }
                 Err(None)
             }
-            Event::Well | Event::Wave => self.world.meta.refresh(used, now).map_err(Some),
+            Event::Success | Event::HeldBack => self.world.meta.refresh(used, now).map_err(Some),
         }
     }
 
@@ -292,7 +292,7 @@ impl Stepper<'_> {
         self.write(alone(change), Then::Refreshed(refresh, beside), Some(new));
     }
 
-    /// Meta's "no": what follows.
+    /// Handles a refusal by Meta.
     fn refused(&mut self, row: &Arc<Row>, grant: &Grant, live: &Live, refusal: Refusal) {
         let (owner, now) = (self.owner(), self.now());
         let lease = Lease { owner: &owner, until: now };
@@ -317,7 +317,7 @@ impl Stepper<'_> {
         }
         let cause = Cause::Threads(cause);
         let is_second = known.is_some_and(|known| known.has_lasted(SECOND_LOOK, now));
-        // A witness knows.
+        // A second refusal confirms the first.
         let is_dead = !self.world.meta.takes(opened(&live.token), self.true_now());
         if is_second && is_dead {
             return self.go(Step::Verdict(row.clone(), cause, false));
@@ -331,7 +331,7 @@ impl Stepper<'_> {
         let lease = Lease { owner: &owner, until: now };
         let Some(grant) = read(row) else { return self.go(Step::Done) };
         let Some(live) = grant.live() else { return self.go(Step::Done) };
-        if self.event != Event::Wave {
+        if self.event != Event::HeldBack {
             return self.finish(rules::end(&grant, live, lease, cause, now));
         }
         let (suspicion, look_at) = suspicion(live, cause, live.suspicion, now);
@@ -343,7 +343,7 @@ impl Stepper<'_> {
         }
     }
 
-    /// Looks at a token that is suspected, before it is due.
+    /// Tries a suspected token before it is due.
     fn look(&mut self, row: &Arc<Row>, grant: &Grant, live: &Live) {
         let (owner, now) = (self.owner(), self.now());
         let lease = Lease { owner: &owner, until: now };
@@ -371,7 +371,7 @@ impl Stepper<'_> {
     fn complete(&mut self, row: &Arc<Row>, grant: &Grant, pending: &[u8], expires_at: Timestamp) {
         let (owner, now, true_now) = (self.owner(), self.now(), self.true_now());
         let exchanged = match self.event {
-            Event::Well => self.world.meta.exchange(opened(pending), true_now).ok(),
+            Event::Success => self.world.meta.exchange(opened(pending), true_now).ok(),
             _ => None,
         };
         match exchanged {
@@ -434,7 +434,7 @@ impl Stepper<'_> {
             }
             Err(_) => return self.go(Step::Done),
         };
-        self.write(alone(change), Then::Finish, None);
+        self.write(alone(change), Then::Nothing, None);
     }
 
     fn connect(&mut self, consent: usize) {
@@ -484,7 +484,7 @@ impl Stepper<'_> {
         self.write(transaction, Then::Connected(Arc::new(committing)), token);
     }
 
-    /// An end came meanwhile: Meta is asked.
+    /// Resolves an end that came in the meantime with a call to Meta.
     fn asked(&mut self, committing: &Committing) {
         let row = self.world.rows.get(&tombstone_key()).cloned().unwrap_or_default();
         let consent = &self.world.meta.consents[committing.consent];
@@ -504,14 +504,14 @@ impl Stepper<'_> {
         self.try_commit(Committing { seen, doubt, tries, is_newest: true, ..committing.clone() });
     }
 
-    /// The person is told that the account has ended meanwhile.
+    /// Ends the flow: the person learns that the account has ended in the meantime.
     fn refuse(&mut self, consent: usize) {
         self.check.judge_refusal(self.world, consent);
         self.go(Step::Done);
     }
 
     fn is_taken(&self, token: Option<usize>, consent: usize) -> Option<bool> {
-        if self.event != Event::Well {
+        if self.event != Event::Success {
             return None;
         }
         let (meta, now) = (&self.world.meta, self.true_now());
@@ -541,19 +541,19 @@ impl Stepper<'_> {
 
     fn end(&mut self, end: usize) {
         let now = self.now();
-        let Some(told) = self.world.meta.ends.get(end) else {
+        let Some(notice) = self.world.meta.ends.get(end) else {
             self.world.meta.is_checked = false;
             return self.go(Step::Done);
         };
-        let ended_at = at(told.at).min(now);
+        let ended_at = at(notice.at).min(now);
         let tombstone = tombstone_key();
-        match told.by {
+        match notice.by {
             By::Threads => {
                 let note = rules::note_end(&tombstone, ended_at);
                 self.write(alone(note), Then::Noted(end, ended_at), None);
             }
             By::App => {
-                let heard_at = at(told.at + self.skew());
+                let heard_at = at(notice.at + self.skew());
                 let note = rules::note_disconnect(&tombstone, heard_at);
                 self.write(alone(note), Then::Disconnected(end, heard_at), None);
             }
@@ -595,7 +595,7 @@ impl Stepper<'_> {
         self.write(transaction, Then::Deleted(removing), None);
     }
 
-    /// An end met a consent that may be newer.
+    /// Handles an end that met a consent that may be newer.
     fn decide(&mut self, removing: &Removing) {
         let now = self.now();
         let end = removing.end;
@@ -634,7 +634,7 @@ impl Stepper<'_> {
             return self.delete(Removing { fate, is_newest: true, tries, ..*removing });
         }
         match (is_newer, &grant.state) {
-            // A second time, whatever lies there then is newer.
+            // The second time, whatever the row holds is newer.
             (Some(false), _) => {
                 let change = rules::revoke(user(), RevokedBy::Threads, grant.connected_at, now);
                 self.write(alone(change), Then::Answer(end), None);
@@ -664,13 +664,13 @@ impl Stepper<'_> {
         }
     }
 
-    /// Meta, or the app, is answered.
+    /// Responds to Meta, or to the app.
     fn answer(&mut self, end: usize, is_done: bool) {
         self.world.meta.ends[end].is_done |= is_done;
         let worker = &mut self.world.workers[self.worker];
         if worker.repeats > 0 {
             worker.repeats -= 1;
-            self.go(Step::Told(end));
+            self.go(Step::Notified(end));
         } else {
             self.go(Step::Done);
         }
@@ -681,7 +681,7 @@ impl Stepper<'_> {
         let transaction = self.check.mutated(&write.transaction);
         let outcome = tables::commit(&transaction, &mut self.world.rows);
         self.check.judge(&before, self.world, self.worker, write, &outcome);
-        if self.event != Event::Lost {
+        if self.event != Event::ResponseLost {
             self.follow(write, &outcome);
         }
     }
@@ -756,7 +756,7 @@ impl Stepper<'_> {
             },
             Then::Deleted(removing) => self.deleted(removing, outcome),
             Then::Answer(end) => self.answer(*end, true),
-            Then::Finish => self.go(Step::Done),
+            Then::Nothing => self.go(Step::Done),
         }
     }
 
@@ -765,7 +765,7 @@ impl Stepper<'_> {
         match found {
             Some(_) => {
                 let release = rules::release(&grant_key(), Lease { owner: &owner, until: self.now() });
-                self.write(alone(release), Then::Finish, None);
+                self.write(alone(release), Then::Nothing, None);
             }
             None => self.go(Step::Done),
         }
@@ -777,7 +777,8 @@ impl Stepper<'_> {
                 self.try_commit(Committing { is_newest: false, ..Committing::clone(committing) });
             }
             Outcome::Refused(2, _) => self.go(Step::Ended(committing.clone())),
-            // It is stored, now or by an attempt whose answer was lost; or the state was spent.
+            // It is stored, by this attempt or by one whose response was lost; or the state was
+            // spent.
             Outcome::Done | Outcome::Refused(..) => self.go(Step::Done),
         }
     }
@@ -800,26 +801,26 @@ impl Stepper<'_> {
 }
 
 impl Refresh {
-    /// The name of the new token.
+    /// Returns the id of the new token.
     fn token_id(&self, owner: &str) -> String {
         format!("{}/{owner}", self.new)
     }
 
-    /// The times of the new token, and whether it lives longer than the one that was used.
+    /// Returns the times of the new token, and true if it lives longer than the used one.
     fn life(&self, used: &Live) -> (Life, bool) {
-        let told = u64::try_from(LIFE).map(Duration::from_secs).ok();
-        let life = Life::of(used).refreshed(self.asked_at, told);
+        let reported = u64::try_from(LIFE).map(Duration::from_secs).ok();
+        let life = Life::of(used).refreshed(self.asked_at, reported);
         (life, Life::of(used).is_extended_by(&life))
     }
 }
 
-/// Whether a refused write was made before, and its answer lost.
+/// Returns true if a refused write was made before, and its response lost.
 fn is_made_in(write: &Write, row: &Row) -> bool {
     let is_made = |part: &Part| matches!(part, Part::Update(change) if change.is_made_in(row, A::TokenId));
     write.transaction.parts.iter().any(is_made)
 }
 
-/// A suspicion at `now`, and when it is looked at again.
+/// Returns a suspicion at `now`, and the time at which it is tried again.
 fn suspicion(live: &Live, cause: Cause, known: Option<Suspicion>, now: Timestamp) -> (Suspicion, Timestamp) {
     let suspicion = Suspicion { cause, since: known.map_or(now, |known| known.since) };
     (suspicion, schedule::second_look(live, suspicion, now, 0))
@@ -837,13 +838,13 @@ fn scopes() -> Scopes {
     Scopes::requested([])
 }
 
-/// Nothing new is told of a grant's access.
+/// Returns the access of a grant unchanged.
 fn access(grant: &Grant) -> Access {
     let end = DataAccess::of(grant).end();
     Access { scopes: grant.scopes.clone(), source: grant.scopes_source, data_access_expires_at: end }
 }
 
-/// A grant of a token that was asked for at `issued_at`.
+/// Returns a grant with a token that was requested at `issued_at`.
 pub(crate) fn new_grant(
     grant_id: &str,
     token: usize,
@@ -861,7 +862,7 @@ pub(crate) fn new_grant(
     }
 }
 
-/// What a row holds, sealed with another key, if it is what was read.
+/// Returns a sealed value of a row with another key, if the row still holds it.
 fn reseal(grant: &Grant) -> Option<Change> {
     let old = grant.live()?.token.clone();
     let new = seal(opened(&old), 1);

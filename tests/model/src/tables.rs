@@ -1,4 +1,4 @@
-//! The rows of both tables, and what a write does to them.
+//! The rows of both tables, and the effect of a write on them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,22 +8,22 @@ use threads_auth_model::{Change, Condition, Key, Part, Row, Transaction};
 /// The rows of both tables.
 pub type Rows = Arc<BTreeMap<Key, Row>>;
 
-/// What a write came to.
+/// The outcome of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is made.
+    /// The write was made.
     Done,
-    /// The condition of the `n`th part did not hold, and this is what lay there.
+    /// The condition of the part with this index did not hold, for this row.
     Refused(usize, Option<Row>),
 }
 
-/// A change as a transaction of one part.
+/// Wraps a change in a transaction with one part.
 #[must_use]
 pub fn alone(change: Change) -> Transaction {
     Transaction { operation: change.operation, parts: vec![Part::Update(change)] }
 }
 
-/// The condition of a part.
+/// Returns the condition of a part.
 #[must_use]
 pub fn when(part: &Part) -> &Condition {
     match part {
@@ -32,7 +32,7 @@ pub fn when(part: &Part) -> &Condition {
     }
 }
 
-/// Makes all of a transaction, or nothing.
+/// Makes all parts of a transaction, or none.
 pub fn commit(transaction: &Transaction, rows: &mut Rows) -> Outcome {
     let mut written = Vec::new();
     for (n, part) in transaction.parts.iter().enumerate() {

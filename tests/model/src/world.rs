@@ -1,4 +1,4 @@
-//! A state of the model: the rows, Meta, the clock, and how far each worker is.
+//! The state of the model: the rows, Meta, the clock, and the progress of each worker.
 
 use std::sync::{Arc, LazyLock};
 
@@ -10,104 +10,105 @@ use threads_graph::UserId;
 use crate::meta::Meta;
 use crate::tables::Rows;
 
-/// A state.
+/// A state of the model.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct World {
-    /// Which of the scenario's instants it is.
+    /// Index of the current instant.
     pub tick: usize,
     /// Meta.
     pub meta: Meta,
-    /// Both tables.
+    /// The rows of both tables.
     pub rows: Rows,
     /// The workers.
     pub workers: Vec<Worker>,
-    /// What may still go wrong.
+    /// The failures that may still occur.
     pub left: Left,
-    /// The rules that were broken.
+    /// The broken rules.
     pub broken: Vec<&'static str>,
 }
 
-/// What may still go wrong.
+/// The failures that may still occur.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Left {
     /// Workers that are killed.
     pub crashes: u8,
-    /// Writes whose answer does not arrive, and answers of Meta's that do not.
+    /// Writes and calls to Meta whose response is lost.
     pub losses: u8,
-    /// Calls that Meta does not answer.
+    /// Calls to which Meta does not respond.
     pub troubles: u8,
 }
 
-/// What a worker is for. Each does it once.
+/// The task of a worker, which it does once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Job {
     /// Refreshes what is due.
     Sweep,
     /// Needs a token that lives longer, for a caller or an operator.
     Vend,
-    /// Serves a caller who says that Meta refuses the token.
+    /// Serves a caller who reports that Meta refuses the token.
     Doubt,
     /// A person connects.
     Connect,
-    /// A person connects, and the second exchange fails.
+    /// A person connects, and the long-lived exchange fails.
     ConnectShort,
     /// The person removes the app at Threads.
     Deauthorize,
     /// The app's backend disconnects the account.
     Disconnect,
-    /// The person asks to be forgotten.
+    /// The person requests deletion.
     Delete,
-    /// A sweep finishes what a deletion has left.
-    GoOn,
-    /// An operator brings a token of the first consent from elsewhere.
+    /// A sweep finishes an interrupted deletion.
+    FinishDeletion,
+    /// An operator imports a token of the first consent.
     Import,
-    /// An operator seals what the row holds with another key.
+    /// An operator reseals the values of the row with another key.
     Reseal,
     /// The person changes their password.
     Password,
-    /// Meta asks the person to pass a checkpoint, which they do some time later.
+    /// Meta demands a checkpoint, which the person passes later.
     Checkpoint,
 }
 
-/// A worker: a function that runs, or a person.
+/// A worker: a running function, or a person.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Worker {
-    /// What it is for.
+    /// Its task.
     pub job: Job,
-    /// By how many seconds its clock is ahead.
+    /// Seconds by which its clock is ahead.
     pub skew: i64,
-    /// How often Meta delivers its message again.
+    /// Number of times that Meta still repeats its message.
     pub repeats: u8,
-    /// How far it is.
+    /// Its next step.
     pub step: Step,
-    /// When its lease ends, while it works under one.
+    /// End of its lease, while it works under one.
     pub leased_until: Option<i64>,
-    /// When its person's flow began.
+    /// Start of its person's flow.
     pub began_at: i64,
 }
 
-/// What a worker does next.
+/// The next step of a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
     /// Begins.
     Ready,
-    /// Takes a lease, or reseals: it has read this row.
+    /// Takes a lease, or reseals, after it has read this row.
     Read(Arc<Row>),
     /// Works on the row that it has leased.
     Work(Arc<Row>),
-    /// Carries a verdict on the leased row out, which perhaps has left a mark.
+    /// Carries out a verdict on the leased row. The flag is true if the row is already marked as
+    /// suspected.
     Verdict(Arc<Row>, Cause, bool),
-    /// Tries out the token that is stored now.
+    /// Tries the token that is stored now.
     Trial(Arc<Refresh>),
     /// The person is at Meta.
     Away,
-    /// The person comes back, with a consent.
+    /// The person returns with a consent.
     Back(usize),
-    /// Reads the ends that refuse the commit, and asks Meta.
+    /// Reads the ends that refused the commit, and calls Meta.
     Ended(Arc<Committing>),
-    /// Carries an end out.
-    Told(usize),
-    /// Reads the consent that refuses the end, and asks Meta.
+    /// Carries out an end.
+    Notified(usize),
+    /// Reads the consent that refused the end, and calls Meta.
     Refused(Removing),
     /// Writes.
     Write(Arc<Write>),
@@ -117,16 +118,16 @@ pub enum Step {
     Crashed,
 }
 
-/// A refresh: the row that was leased, the token that was used, the one that it gave, and when.
+/// A refresh.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Refresh {
-    /// The row as it was leased.
+    /// The leased row.
     pub row: Arc<Row>,
-    /// The token that Meta was asked with.
+    /// The token that was sent to Meta.
     pub used: usize,
-    /// The token that Meta gave.
+    /// The token that Meta returned.
     pub new: usize,
-    /// When.
+    /// Time of the request.
     pub asked_at: Timestamp,
 }
 
@@ -135,17 +136,17 @@ pub struct Refresh {
 pub struct Committing {
     /// The consent.
     pub consent: usize,
-    /// Its long-lived token, if that is there.
+    /// Its long-lived token, if it has one.
     pub token: Option<usize>,
-    /// When the person came back.
+    /// Time at which the person returned.
     pub now: Timestamp,
-    /// The ends about which Meta was asked.
+    /// The ends that were resolved with Meta.
     pub seen: Option<Arc<Row>>,
-    /// When Meta is asked again, if it did not answer.
+    /// Time of the next call to Meta, if it did not respond.
     pub doubt: Option<Timestamp>,
-    /// How often Meta was asked.
+    /// Number of calls to Meta.
     pub tries: u8,
-    /// Whether a newer one was not met.
+    /// True if no newer consent was found.
     pub is_newest: bool,
 }
 
@@ -154,66 +155,66 @@ pub struct Committing {
 pub struct Removing {
     /// The end.
     pub end: usize,
-    /// When it was, as far as is known.
+    /// Its time, as far as it is known.
     pub ended_at: Timestamp,
-    /// What becomes of the grant, if the person is to be forgotten.
+    /// The effect on the grant, if it is a deletion.
     pub fate: Fate,
-    /// Whether a later wish was not met.
+    /// True if no later deletion request was found.
     pub is_newest: bool,
-    /// How often it was decided.
+    /// Number of decisions.
     pub tries: u8,
 }
 
 /// A write that is about to be made.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Write {
-    /// What is written.
+    /// The transaction.
     pub transaction: Transaction,
-    /// What follows.
+    /// The next action.
     pub then: Then,
-    /// The token that nobody else knows yet.
+    /// The token that only this worker knows.
     pub token: Option<usize>,
 }
 
-/// What follows a write.
+/// The action after a write.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Then {
-    /// The work, if it was a lease that was got.
+    /// Work on the row, if the lease was taken.
     Work,
-    /// The trial of the new token; or the same write beside what has come meanwhile.
+    /// A trial of the new token, or the same write beside a change that came in between.
     Refreshed(Arc<Refresh>, Beside),
     /// The same write without the lease, if that is lost.
     Completed(Arc<Row>, Timestamp),
-    /// The lease is given back, if the write came too late.
+    /// The release of the lease, if the write came too late.
     GiveBack,
     /// The verdict.
     Marked(Arc<Row>, Cause),
-    /// The person is told; or Meta is asked, if an end came meanwhile.
+    /// The response to the person, or a call to Meta if an end came in the meantime.
     Connected(Arc<Committing>),
-    /// The same beside a newer consent.
+    /// The same write beside a newer consent.
     Imported(usize, bool),
-    /// The note of the end of the grant.
+    /// The record of the grant's end.
     Disconnected(usize, Timestamp),
     /// The end of the grant.
     Noted(usize, Timestamp),
-    /// The answer; or a look at what is newer.
+    /// The response, or a look at the newer consent.
     Revoked(Removing),
     /// The same for a deletion.
     Deleted(Removing),
-    /// The answer to an end.
+    /// The response to an end.
     Answer(usize),
     /// Nothing.
-    Finish,
+    Nothing,
 }
 
 impl World {
-    /// The grant's row.
+    /// Returns the grant's row.
     #[must_use]
     pub fn row(&self) -> Option<&Row> {
         self.rows.get(&grant_key())
     }
 
-    /// The consent and the tokens that a row holds.
+    /// Returns the consent and the tokens that a row holds.
     #[must_use]
     pub fn held(&self, row: &Row) -> Held {
         let token = sealed(row, A::Token);
@@ -224,39 +225,39 @@ impl World {
     }
 }
 
-/// What a row holds.
+/// The consent and the tokens of a row.
 pub struct Held {
-    /// Its present token.
+    /// The current token.
     pub token: Option<usize>,
-    /// The same, and the one before it.
+    /// The current token and the one before it.
     pub tokens: Vec<usize>,
-    /// The consent that waits.
+    /// The pending consent.
     pub pending: Option<usize>,
-    /// The consent of the token.
+    /// The consent of the current token.
     pub consent: Option<usize>,
 }
 
 impl Held {
-    /// The newest consent.
+    /// Returns the newest consent.
     #[must_use]
     pub fn newest(&self) -> Option<usize> {
         self.consent.max(self.pending)
     }
 }
 
-/// What is sealed: its number, and the key that it was sealed with.
+/// Encodes a sealed value as its number and its key.
 #[must_use]
 pub fn seal(number: usize, key: u8) -> Vec<u8> {
     vec![u8::try_from(number).unwrap_or(u8::MAX), key]
 }
 
-/// The number of what is sealed.
+/// Returns the number of a sealed value.
 #[must_use]
 pub fn opened(sealed: &[u8]) -> usize {
     sealed.first().copied().unwrap_or(u8::MAX).into()
 }
 
-/// The number of what is sealed in an attribute.
+/// Returns the number of the sealed value in an attribute.
 #[must_use]
 pub fn sealed(row: &Row, attribute: A) -> Option<usize> {
     match row.get(attribute)? {
@@ -271,31 +272,31 @@ pub static USER: LazyLock<UserId> = LazyLock::new(|| match "17841400000000001".p
     Err(_) => unreachable!("digits"),
 });
 
-/// The key of their grant.
+/// Returns the key of the user's grant.
 #[must_use]
 pub fn grant_key() -> Key {
     Key::grant(&USER)
 }
 
-/// The key of their tombstone.
+/// Returns the key of the user's tombstone.
 #[must_use]
 pub fn tombstone_key() -> Key {
     Key::tombstone("nobody")
 }
 
-/// Reads a row.
+/// Reads the grant of a row.
 #[must_use]
 pub fn read(row: &Row) -> Option<Grant> {
     Grant::from_row("grants", row).ok()
 }
 
-/// A second as the rows have it.
+/// Returns the timestamp of a second.
 #[must_use]
 pub fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap_or(Timestamp::MAX)
 }
 
-/// The name of a worker's lease.
+/// Returns the name of a worker's lease.
 #[must_use]
 pub fn owner(worker: usize) -> String {
     format!("worker-{worker}")

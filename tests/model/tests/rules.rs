@@ -1,4 +1,4 @@
-//! The rules in every configuration, and what becomes of them when a part of a write is taken out.
+//! The rules in every configuration, and the effect of removing a part of a write.
 #![allow(clippy::print_stdout, reason = "the helpers of tests print as tests do")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +9,7 @@ use model_check::{Check, Scenario, history, judge, scenarios};
 use stateright::{Checker, HasDiscoveries, Model};
 use threads_auth_model::Attribute as A;
 
-/// What a rule may hang on, beside the conditions.
+/// The attributes, beside the conditions, whose removal may break a rule.
 const REMOVED: [A; 6] = [A::LeaseOwner, A::LeaseUntil, A::Token, A::TokenId, A::PendingToken, A::DueAt];
 const SET: [A; 9] = [
     A::LeaseOwner,
@@ -23,14 +23,14 @@ const SET: [A; 9] = [
     A::DisconnectedMs,
 ];
 
-/// What can be taken out without a rule being broken, and why.
-const SPARED: [(&str, &[&str]); 9] = [
+/// The mutants that break no rule, each with the reason.
+const HARMLESS: [(&str, &[&str]); 9] = [
     (
-        "the name of the token, or the lease, says the same",
+        "the token id or the lease implies it",
         &[
             "close an appeal, whatever grant_id is",
-            "mark a grant, whatever grant_id is",
-            "mark a grant, whatever status is",
+            "mark a grant as dead, whatever grant_id is",
+            "mark a grant as dead, whatever status is",
             "record an extension, whatever grant_id is",
             "store a grant's access, whatever grant_id is",
             "store a refreshed token, whatever grant_id is",
@@ -39,13 +39,13 @@ const SPARED: [(&str, &[&str]); 9] = [
         ],
     ),
     (
-        "the due time that was there stays: a look too early, and no more",
+        "the old due time stays, which only causes an early look",
         &[
             "complete a consent, without due_at",
             "drop a consent, without due_at",
-            "mark a grant, without due_at",
-            "put a grant off, whatever grant_id is",
-            "put a grant off, without due_at",
+            "mark a grant as dead, without due_at",
+            "defer a grant, whatever grant_id is",
+            "defer a grant, without due_at",
             "record an extension, without due_at",
             "store a grant's access, without due_at",
             "store a refreshed token, without due_at",
@@ -53,7 +53,7 @@ const SPARED: [(&str, &[&str]); 9] = [
         ],
     ),
     (
-        "the generation of the row is new, too",
+        "the generation is new as well",
         &[
             "commit a connect, without token_id",
             "complete a consent, without token_id",
@@ -61,7 +61,7 @@ const SPARED: [(&str, &[&str]); 9] = [
         ],
     ),
     (
-        "it decides what a person is told",
+        "it only decides the response to a person",
         &[
             "commit a connect, whatever pending_token is",
             "commit a connect, whatever status is",
@@ -73,7 +73,7 @@ const SPARED: [(&str, &[&str]); 9] = [
         ],
     ),
     (
-        "another row, or the write that follows, says the same",
+        "another row or the next write implies it",
         &[
             "commit a connect, whatever disconnected_ms is",
             "import a token, whatever disconnected_ms is",
@@ -82,16 +82,19 @@ const SPARED: [(&str, &[&str]); 9] = [
         ],
     ),
     (
-        "it decides between consents that came back in one second, which are as new by the model's clock",
+        "it decides between consents of the same second, which are equally new in the model",
         &["commit a connect, whatever begun_at is"],
     ),
     (
-        "without it the worst is assumed: any end, or the longest flow",
+        "without it the worst case is assumed: any end, or the longest flow",
         &["commit a connect, without begun_at", "import a token, without connected_at"],
     ),
-    ("a look too many: the fence of what it writes decides", &["lease a grant, whatever token_id is"]),
     (
-        "Meta's word on the token before: a look too early, or a doubt too few, and no token is lost",
+        "it only causes a needless look: the fence of the next write decides",
+        &["lease a grant, whatever token_id is"],
+    ),
+    (
+        "it only stores Meta's response for the old token: a look is too early or a doubt is missed, but no token is lost",
         &[
             "record an extension, whatever token_id is",
             "suspect a grant, whatever token_id is",
@@ -100,24 +103,24 @@ const SPARED: [(&str, &[&str]); 9] = [
     ),
 ];
 
-/// So many steps are made in search of what a mutant breaks.
+/// Maximum number of states in the search for a broken rule.
 const MOST: usize = 250_000;
 
-/// Ways through a configuration on which its writes are collected.
+/// Number of walks through a configuration from which its writes are collected.
 const WALKS: u64 = 100;
 
 struct Explored {
     states: usize,
     depth: usize,
     writes: BTreeMap<&'static str, [u64; 2]>,
-    /// The rules that speak, and on a way of how many states.
+    /// The broken rules, with the number of states on a path to each.
     broken: BTreeMap<&'static str, usize>,
 }
 
 fn explore(check: Check, most: Option<usize>) -> Explored {
     let checker = check.checker().threads(1);
     let checker = match most {
-        // What is searched for is found among the first.
+        // A broken rule is found among the first states.
         Some(most) => checker.finish_when(HasDiscoveries::AnyFailures).target_state_count(most),
         None => checker,
     };
@@ -132,17 +135,18 @@ fn explore(check: Check, most: Option<usize>) -> Explored {
     }
 }
 
-/// The shortest way to where `rule` speaks, if one is known that has `steps` states.
+/// Returns the shortest path on which `rule` is broken, starting from a known one of `steps`
+/// states.
 fn shortest(scenario: &Scenario, rule: &str, mut steps: usize) -> Vec<String> {
-    let mut told = Vec::new();
+    let mut lines = Vec::new();
     loop {
         let checker = Check::new(scenario.clone()).checker().threads(1).target_max_depth(steps + 1);
         let checker = checker.spawn_bfs().join();
         let found = checker.discoveries().into_iter().find(|(found, _)| *found == rule);
-        let Some((_, path)) = found else { return told };
+        let Some((_, path)) = found else { return lines };
         let path = path.into_vec();
         steps = path.len() - 1;
-        told = checker.model().tell(path);
+        lines = checker.model().describe(path);
     }
 }
 
@@ -162,9 +166,10 @@ fn mutants(scenario: &Scenario) -> BTreeSet<Mutant> {
     mutants.into_iter().filter(is_wanted).collect()
 }
 
-/// What holds in no way, and why.
-const NOT_KEPT: [(&str, &str); 1] = [
-    // An end and a consent at once, by clocks that differ: which was first, ours does not know.
+/// The exceptions: a configuration, and the rule that cannot hold in it.
+const EXCEPTIONS: [(&str, &str); 1] = [
+    // An end and a consent are concurrent, and the clocks differ: our clock does not know which was
+    // first.
     ("the same, clock behind", judge::END_SPARES),
 ];
 
@@ -176,12 +181,12 @@ fn the_rules_hold_in_every_configuration() {
         println!("{operation}: {made} made, {refused} refused");
     }
     assert!(writes.len() >= 19, "{}", writes.len());
-    // A doubt meets something newer in larger configurations only.
+    // Only larger configurations refuse a doubt because of something newer.
     let is_refused = |operation, refused| refused > 0 || operation == "doubt a grant";
     assert!(writes.iter().all(|(operation, [made, refused])| *made > 0 && is_refused(*operation, *refused)));
 }
 
-/// Takes minutes: `.ci/full` makes it.
+/// Takes minutes, and runs in `.ci/full`.
 #[cfg(feature = "larger")]
 #[test]
 fn the_rules_hold_in_larger_configurations() {
@@ -189,7 +194,8 @@ fn the_rules_hold_in_larger_configurations() {
     assert!(states >= 1_500_000, "{states}");
 }
 
-/// Explores all, prints a line for each and a table of the rules, and counts the writes.
+/// Explores all configurations, prints a line for each and a table of the rules, and counts the
+/// writes.
 fn check_all(scenarios: Vec<Scenario>) -> (usize, BTreeMap<&'static str, [u64; 2]>) {
     let (mut total, mut writes, count) = (0, BTreeMap::<_, [u64; 2]>::new(), scenarios.len());
     let (mut broken, mut lost) = (BTreeSet::new(), BTreeMap::new());
@@ -207,7 +213,7 @@ fn check_all(scenarios: Vec<Scenario>) -> (usize, BTreeMap<&'static str, [u64; 2
                 lost.entry(format!("{behaviour:?}")).or_insert_with(|| shortest(&scenario, rule, steps));
                 continue;
             }
-            println!("  not kept: {rule}");
+            println!("  broken: {rule}");
             for line in shortest(&scenario, rule, steps) {
                 println!("    {line}");
             }
@@ -227,38 +233,38 @@ fn check_all(scenarios: Vec<Scenario>) -> (usize, BTreeMap<&'static str, [u64; 2
             println!("    {line}");
         }
     }
-    // Where the old token stays, or the same lives on, nothing is ever lost.
+    // No token is lost if the old token stays valid, or lives longer.
     assert!(lost.keys().all(|behaviour| behaviour.starts_with("Dies")), "{:?}", lost.keys());
-    assert!(broken.iter().all(|broken| NOT_KEPT.contains(broken)), "{broken:?}");
+    assert!(broken.iter().all(|broken| EXCEPTIONS.contains(broken)), "{broken:?}");
     (total, writes)
 }
 
 #[test]
 fn each_part_of_a_write_that_is_taken_out_is_missed() {
     let mut scenarios = scenarios::quick();
-    // The small ones find the most.
+    // The small configurations find the most.
     scenarios.sort_by_key(|Scenario { workers, left, start, .. }| {
         (workers.len(), left.crashes + left.losses + left.troubles, *start != Start::Empty)
     });
     let scenarios: Vec<_> = scenarios.into_iter().map(|scenario| (mutants(&scenario), scenario)).collect();
     let all: BTreeSet<_> = scenarios.iter().flat_map(|(mutants, _)| mutants).cloned().collect();
-    let spared: BTreeMap<_, _> = SPARED
+    let harmless: BTreeMap<_, _> = HARMLESS
         .into_iter()
         .flat_map(|(why, mutants)| mutants.iter().map(move |mutant| (mutant.to_string(), why)))
         .collect();
-    let (mut found, mut missed, mut states, mut told) = (0, Vec::new(), 0, BTreeSet::new());
+    let (mut found, mut missed, mut states, mut seen) = (0, Vec::new(), 0, BTreeSet::new());
     for mutant in &all {
         let name = mutant.to_string();
-        if let Some(why) = spared.get(&name) {
+        if let Some(why) = harmless.get(&name) {
             println!("  {name}: {why}");
-            told.insert(name);
+            seen.insert(name);
             continue;
         }
         let first =
             scenarios.iter().filter(|(mutants, _)| mutants.contains(mutant)).find_map(|(_, scenario)| {
                 let explored = explore(Check::with(scenario.clone(), mutant.clone()), Some(MOST));
                 states += explored.states;
-                let is_known = |rule| NOT_KEPT.contains(&(scenario.name, rule)) || rule == judge::LOST;
+                let is_known = |rule| EXCEPTIONS.contains(&(scenario.name, rule)) || rule == judge::LOST;
                 let rule = explored.broken.into_keys().find(|rule| !is_known(*rule))?;
                 Some((scenario.name, rule))
             });
@@ -272,10 +278,10 @@ fn each_part_of_a_write_that_is_taken_out_is_missed() {
     }
     println!(
         "mutants: {found} of {} found, {} change no rule, {states} states",
-        all.len() - told.len(),
-        told.len()
+        all.len() - seen.len(),
+        seen.len()
     );
     assert_eq!(missed, [""; 0]);
-    assert_eq!(told.len(), spared.len(), "{:?}", spared.keys().filter(|name| !told.contains(*name)));
+    assert_eq!(seen.len(), harmless.len(), "{:?}", harmless.keys().filter(|name| !seen.contains(*name)));
     assert!(found >= 80, "{found}");
 }

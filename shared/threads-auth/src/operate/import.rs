@@ -11,7 +11,7 @@ use threads_auth_model::rules::NewGrant;
 use threads_auth_model::schedule::{self, Life};
 use threads_auth_model::seal::{Purpose, SealError, random_text};
 use threads_auth_model::{Access, ScopesSource};
-use threads_auth_store::{SecretsError, StoreError, Taken};
+use threads_auth_store::{SecretsError, StoreError, TransferOutcome};
 use threads_graph::{AccessToken, ErrorKind, ReauthorizationCause, Scopes, UserId};
 
 use crate::clients::Clients;
@@ -137,7 +137,7 @@ pub(crate) async fn import(
     };
     let tombstone = vault.tombstone(&profile.id);
     match clients.store.import(&grant, &tombstone, now).await? {
-        Taken::Deleted => Err(ImportError::Deleted),
-        stored => Ok(Imported { is_new: stored == Taken::Stored, user_id: profile.id.clone() }),
+        TransferOutcome::Deleted => Err(ImportError::Deleted),
+        stored => Ok(Imported { is_new: stored == TransferOutcome::Stored, user_id: profile.id.clone() }),
     }
 }

@@ -57,7 +57,7 @@ pub(crate) async fn personal_data(
     now: Timestamp,
 ) -> Result<Option<PersonalData>, PersonalDataError> {
     let tombstone = clients.vault(now).await?.tombstone(user_id);
-    let held = clients.store.held(user_id, &tombstone).await?;
+    let held = clients.store.personal_rows(user_id, &tombstone).await?;
     if held.grant.is_none() && held.sessions.is_empty() && held.tombstone.is_none() {
         return Ok(None);
     }

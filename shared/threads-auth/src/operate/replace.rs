@@ -212,10 +212,10 @@ pub(crate) async fn compare(
 ) -> Result<Comparison, RestoreError> {
     let (vault, store, key) = (clients.vault(now).await?, &clients.store, Key::grant(user_id));
     let tombstone = vault.tombstone(user_id);
-    let seen = store.lying_at(&key).await?;
+    let seen = store.row_at(&key).await?;
     let backed_up = store.backed_up(from, &key).await?;
     let there = store.backed_up(from, &tombstone).await?.map(|item| row(&item)).unwrap_or_default();
-    let (ends_there, noted) = (Ends::of(&there), Ends::of(&store.lying_at(&tombstone).await?));
+    let (ends_there, noted) = (Ends::of(&there), Ends::of(&store.row_at(&tombstone).await?));
     let present = match seen.get(Attribute::Pk) {
         Some(_) => Some(read(clients, &vault, store.grants_table(), (&key, &seen), now).await),
         None => None,
@@ -290,14 +290,14 @@ pub(crate) async fn replace(
     // An end that only the other table knows counts here from now on.
     store.put_back_ends(&tombstone, &compared.ends_there).await?;
     for _ in 0..ATTEMPTS {
-        let noted = store.lying_at(&tombstone).await?;
+        let noted = store.row_at(&tombstone).await?;
         let ends = Ends::of(&noted);
         let is_deleted = |at: Timestamp| at.as_second() >= backup.connected_at.as_second();
         if ends.deleted_at.is_some_and(is_deleted) {
             return Ok(Replaced::Deleted);
         }
         let (seen, item) = (&compared.seen, compared.backed_up.clone());
-        let new = backup::brought_back(user_id, row(&item), seen, &ends, keeps_claim, now);
+        let new = backup::restored(user_id, row(&item), seen, &ends, keeps_claim, now);
         let is_ended = backup.status() != Status::Revoked
             && new.text(Attribute::Status) == Some(Status::Revoked.as_str());
         match store.put_in_place((&key, seen), (item, new), (&tombstone, &noted)).await? {
@@ -306,5 +306,5 @@ pub(crate) async fn replace(
             Committed::Refused(..) => {}
         }
     }
-    Err(StoreError::busy("put a row of a backup in place").into())
+    Err(StoreError::busy("replace a row from a backup").into())
 }

@@ -14,7 +14,7 @@ use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use serde::Serialize;
 use threads_auth_model::{Ends, Grant, Key, RevokedBy, rules};
-use threads_auth_store::{Store, StoreError, Taken, row};
+use threads_auth_store::{Store, StoreError, TransferOutcome, row};
 use threads_graph::UserId;
 
 use super::replace::{Replaced, RestoreError, Spoilt, Verdict, compare, read, replace};
@@ -81,14 +81,14 @@ pub(crate) async fn restore(
                         let tombstone = vault.tombstone(&grant.user_id);
                         let connected_at = grant.connected_at;
                         match store.put_back(&grant.user_id, item, &tombstone, connected_at, now).await? {
-                            Taken::Stored => {
+                            TransferOutcome::Stored => {
                                 report.restored += 1;
                                 restored.insert(Key::grant(&grant.user_id));
                                 let ends = store.ends(&tombstone).await?;
                                 end_as(store, &grant.user_id, &ends, now).await?;
                             }
-                            Taken::Known => report.present += 1,
-                            Taken::Deleted => report.deleted += 1,
+                            TransferOutcome::Known => report.present += 1,
+                            TransferOutcome::Deleted => report.deleted += 1,
                         }
                     }
                     Err(_) => report.unreadable += 1,

@@ -407,7 +407,7 @@ impl<'a> Refresher<'a> {
             let mut written = WriteOutcome::Superseded;
             for lease in [Some(leased.lease), None] {
                 let change = rules::complete_consent(&new, sealed, lease, self.time.now());
-                let change = rules::heed_claim(grant, change);
+                let change = rules::limit_due_time(grant, change);
                 written = persist(self.time.deadline(), || self.clients.store.write(&change)).await?;
                 if written != WriteOutcome::Superseded {
                     break;
@@ -569,7 +569,7 @@ impl<'a> Refresher<'a> {
         let key = Key::grant(&grant.user_id);
         self.clients
             .store
-            .write(&rules::heed_claim(grant, rules::defer(&key, lease, deferral, self.time.now())))
+            .write(&rules::limit_due_time(grant, rules::defer(&key, lease, deferral, self.time.now())))
             .await
     }
 
@@ -596,7 +596,7 @@ impl<'a> Refresher<'a> {
         let key = Key::grant(&grant.user_id);
         self.clients
             .store
-            .write(&rules::heed_claim(grant, rules::defer(&key, leased.lease, deferral, now)))
+            .write(&rules::limit_due_time(grant, rules::defer(&key, leased.lease, deferral, now)))
             .await
     }
 
