@@ -889,7 +889,8 @@ async fn a_look_that_is_due_does_not_keep_a_caller_from_a_longer_token() {
     assert_eq!(status, StatusCode::OK, "{vended}");
 }
 
-/// A person who was disconnected comes back, the second exchange fails, and they are disconnected again: that is the end of it.
+/// A person who was disconnected comes back, the long-lived exchange fails, and they are
+/// disconnected again: that is the end of it.
 #[tokio::test]
 async fn a_pending_reconnect_is_ended_too() {
     for path in ["", "/deauthorize"] {
