@@ -1,8 +1,7 @@
-//! `GET /callback`: takes a person back from Threads, and shows how it went.
-//!
-//! A flow leads to a clean URL, the app's or one of `GET /connected` and `GET /finishing`, so that
-//! no code stays in the address bar, the history or a `Referer`. Whatever no other route takes ends
-//! here too.
+//! `GET /callback`: finishes a connect, and shows its outcome.
+//! A flow ends at a clean URL, the app's or one of `GET /connected` and `GET /finishing`, so that
+//! no code stays in the address bar, the history or a `Referer`. Requests that match no other route
+//! arrive here too.
 
 use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
@@ -13,7 +12,7 @@ use threads_auth_web::{HttpRequest, Metric, emit, lead_back, nowhere, redirect};
 /// Answers one request.
 pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
     match (&request.method, request.path.as_str()) {
-        // The redirect URI that Meta knows may end with a slash.
+        // The redirect URI registered at Meta may end with a slash.
         (&Method::GET, "/callback" | "/callback/") => finish(service, request, now).await,
         (&Method::GET, "/connected") => pages::respond(&Page::new(ConnectOutcome::Connected)),
         (&Method::GET, "/finishing") => pages::respond(&Page::new(ConnectOutcome::Finishing)),

@@ -1,4 +1,4 @@
-//! `POST /deauthorize`: Meta says that a person has removed the app.
+//! `POST /deauthorize`: Meta's notification that a person has removed the app.
 
 use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
