@@ -7,7 +7,7 @@ use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
 use threads_auth::{ConnectOutcome, ThreadsAuth};
 use threads_auth_web::pages::{self, Page};
-use threads_auth_web::{HttpRequest, Metric, emit, lead_back, nowhere, redirect};
+use threads_auth_web::{HttpRequest, Metric, emit, nowhere, redirect, redirect_back};
 
 /// Answers one request.
 pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
@@ -42,6 +42,6 @@ async fn finish(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) ->
             tracing::info!(request_id = request.request_id, outcome, user.id = %connected.user_id);
             redirect(StatusCode::SEE_OTHER, &connected.location)
         }
-        Err(refused) => lead_back(service.config(), request, &refused),
+        Err(refused) => redirect_back(service.config(), request, &refused),
     }
 }

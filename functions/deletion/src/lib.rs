@@ -5,7 +5,7 @@ use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
 use threads_auth::{ConnectOutcome, Progress, ThreadsAuth, error_chain};
 use threads_auth_web::pages::{self, Notice, Page};
-use threads_auth_web::{HttpRequest, api, json, not_removed, previous_secret_used};
+use threads_auth_web::{HttpRequest, api, json, previous_secret_used, removal_failed};
 
 /// Answers one request.
 pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
@@ -39,7 +39,7 @@ async fn delete(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) ->
             };
             json(StatusCode::OK, &answer)
         }
-        Err(error) => not_removed(request, &error),
+        Err(error) => removal_failed(request, &error),
     }
 }
 

@@ -161,7 +161,7 @@ async fn disconnect(
             json(StatusCode::OK, &api::Disconnected { user_id, status })
         }
         Ok(false) => unknown(call, &user_id),
-        Err(error) => call.not_ended(&user_id, &error),
+        Err(error) => call.disconnect_failed(&user_id, &error),
     })
 }
 

@@ -82,7 +82,7 @@ impl Call<'_> {
 
     /// Returns the response for an account that could not be disconnected.
     #[must_use]
-    pub fn not_ended(&self, user_id: &UserId, error: &RemovalError) -> Response<String> {
+    pub fn disconnect_failed(&self, user_id: &UserId, error: &RemovalError) -> Response<String> {
         match error {
             RemovalError::Store(error) => self.failed(user_id, error),
             error => unavailable(self.request, error),

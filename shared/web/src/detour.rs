@@ -7,7 +7,7 @@ use threads_auth::Config;
 
 use crate::error_code::ErrorCode;
 use crate::json::json_error;
-use crate::nowhere::is_of_programs;
+use crate::nowhere::is_api_path;
 use crate::pages::{Notice, Page, respond};
 use crate::request::HttpRequest;
 
@@ -23,7 +23,7 @@ pub fn refuse_detour(config: &Config, request: &HttpRequest) -> Option<Response<
     }
     let notice = Notice::Detour;
     tracing::info!(request_id = request.request_id, outcome = notice.as_str());
-    let is_browsers = matches!(request.method, Method::GET | Method::HEAD) && !is_of_programs(request);
+    let is_browsers = matches!(request.method, Method::GET | Method::HEAD) && !is_api_path(request);
     Some(if is_browsers {
         respond(&Page::new(notice))
     } else {

@@ -31,7 +31,7 @@ pub fn unavailable(request: &HttpRequest, error: &(dyn Error + 'static)) -> Resp
 
 /// Returns the response to a failed request of Meta.
 #[must_use]
-pub fn not_removed(request: &HttpRequest, error: &RemovalError) -> Response<String> {
+pub fn removal_failed(request: &HttpRequest, error: &RemovalError) -> Response<String> {
     match error {
         RemovalError::Form | RemovalError::SignedRequest(_) => {
             let request_id = &request.request_id;

@@ -13,11 +13,11 @@ const API_PATHS: [&str; 2] = ["sessions", "users"];
 /// so it requires no signature.
 #[must_use]
 pub fn nowhere(request: &HttpRequest) -> Response<String> {
-    if is_of_programs(request) { no_route() } else { respond(&Page::new(Notice::NotFound)) }
+    if is_api_path(request) { no_route() } else { respond(&Page::new(Notice::NotFound)) }
 }
 
 /// Returns true if the path is one for programs.
-pub(crate) fn is_of_programs(request: &HttpRequest) -> bool {
+pub(crate) fn is_api_path(request: &HttpRequest) -> bool {
     let first = request.path.split('/').nth(1).unwrap_or_default();
     API_PATHS.contains(&first)
 }

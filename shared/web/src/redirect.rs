@@ -31,7 +31,7 @@ pub fn redirect(status: StatusCode, location: &str) -> Response<String> {
 /// Logs the error of a refused connect, and redirects the person to the app, or shows the page if
 /// there is no way back.
 #[must_use]
-pub fn lead_back(config: &Config, request: &HttpRequest, refused: &ConnectRefusal) -> Response<String> {
+pub fn redirect_back(config: &Config, request: &HttpRequest, refused: &ConnectRefusal) -> Response<String> {
     let response = match refused.location(&config.return_to) {
         Some(location) => {
             log(request, refused);

@@ -260,7 +260,7 @@ fn standing(grant: &Grant, min_valid: SignedDuration, now: Timestamp) -> Result<
             let (cause, scopes) = (*cause, scopes());
             return Err(VendError::NeedsReauthorization { cause, scopes });
         }
-        // A consent is under way.
+        // A consent needs its long-lived exchange.
         State::New(_) | State::Final(..) | State::Appealable(..) | State::Revoked(..) if is_due => {
             return Ok(Standing::Due(LeaseReason::Due, None));
         }
