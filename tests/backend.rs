@@ -313,7 +313,7 @@ async fn what_makes_no_sense_is_told_what_would() {
     let cases = [
         ("/sessions", json!([]), "expected a JSON object"),
         ("/sessions", json!({}), "reference"),
-        ("/sessions", json!({"reference": "r"}), "return_to is required: the page of the app"),
+        ("/sessions", json!({"reference": "r"}), "return_to is required: the app's page"),
         ("/sessions", json!({"reference": "r", "return_to": null}), "return_to is required"),
         ("/sessions", new(""), "1 to 256 bytes"),
         ("/sessions", new(&"é".repeat(129)), "1 to 256 bytes"),
