@@ -313,7 +313,7 @@ async fn what_makes_no_sense_is_told_what_would() {
     let cases = [
         ("/sessions", json!([]), "expected a JSON object"),
         ("/sessions", json!({}), "reference"),
-        ("/sessions", json!({"reference": "r"}), "return_to is required: the page of the app"),
+        ("/sessions", json!({"reference": "r"}), "return_to is required: the app's page"),
         ("/sessions", json!({"reference": "r", "return_to": null}), "return_to is required"),
         ("/sessions", new(""), "1 to 256 bytes"),
         ("/sessions", new(&"é".repeat(129)), "1 to 256 bytes"),
@@ -912,7 +912,8 @@ async fn a_look_that_is_due_does_not_keep_a_caller_from_a_longer_token() {
     assert_eq!(status, StatusCode::OK, "{vended}");
 }
 
-/// A person who was disconnected comes back, the second exchange fails, and they are disconnected again: that is the end of it.
+/// A person who was disconnected comes back, the long-lived exchange fails, and they are
+/// disconnected again: that is the end of it.
 #[tokio::test]
 async fn a_pending_reconnect_is_ended_too() {
     for path in ["", "/deauthorize"] {

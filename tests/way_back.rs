@@ -188,7 +188,7 @@ async fn every_outcome_of_a_known_flow_leads_back_to_the_app() {
             stack.clock().advance(HOUR);
         }
 
-        // The second exchange is still to come.
+        // The long-lived exchange is still to come.
         let visit = start().await;
         fail(&stack, SandboxCall::ExchangeLongLived, 2, respond(500, ""));
         let finishing = led(&visit.finish().await);

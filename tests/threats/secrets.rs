@@ -269,7 +269,7 @@ async fn threat_canaries() {
 
     // The search finds what is there, and the log has what it should.
     assert!(
-        logged.contains(r#""outcome":"connected""#) && logged.contains("the second exchange failed"),
+        logged.contains(r#""outcome":"connected""#) && logged.contains("the long-lived exchange failed"),
         "no log"
     );
     assert!(logged.contains(&ada));
@@ -277,7 +277,7 @@ async fn threat_canaries() {
     assert!(logged.contains(caller), "who called is in the log");
     assert!(outcomes.is_superset(&BTreeSet::from([303, 400, 500, 503])), "{outcomes:?}");
     let mut check = Canaries::default();
-    check.plant("a line", "the second exchange failed");
+    check.plant("a line", "the long-lived exchange failed");
     check.look("the log", &logged);
     assert_eq!(check.found.len(), 1);
     println!(

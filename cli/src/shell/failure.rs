@@ -51,7 +51,7 @@ pub(crate) fn failure_kind(error: &anyhow::Error) -> Option<FailureKind> {
 
 /// Whether the stack failed in a way that needs nobody: AWS did not answer, or said to come back later.
 pub(crate) fn may_pass(error: &anyhow::Error) -> bool {
-    let is_later = error.chain().any(|cause| matches!(cause.downcast_ref(), Some(VendError::Later { .. })));
+    let is_later = error.chain().any(|cause| matches!(cause.downcast_ref(), Some(VendError::Retry { .. })));
     is_later || failure_kind(error).is_some_and(FailureKind::is_transient)
 }
 

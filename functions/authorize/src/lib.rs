@@ -1,6 +1,6 @@
 //! `GET /authorize`: sends a person to Threads to consent.
-//!
-//! Parses nothing itself and stores nothing: [`ThreadsAuth::begin_connect`] decides, this maps its answer and logs it once.
+//! Parses and stores nothing itself: maps the result of [`ThreadsAuth::begin_connect`] to a
+//! response, and logs it once.
 
 use http::{Response, StatusCode};
 use jiff::Timestamp;

@@ -1,19 +1,18 @@
-//! `GET /callback`: takes a person back from Threads, and shows how it went.
-//!
-//! A flow leads to a clean URL, the app's or one of `GET /connected` and `GET /finishing`, so that
-//! no code stays in the address bar, the history or a `Referer`. Whatever no other route takes ends
-//! here too.
+//! `GET /callback`: finishes a connect, and shows its outcome.
+//! A flow ends at a clean URL, the app's or one of `GET /connected` and `GET /finishing`, so that
+//! no code stays in the address bar, the history or a `Referer`. Requests that match no other route
+//! arrive here too.
 
 use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
 use threads_auth::{ConnectOutcome, ThreadsAuth};
 use threads_auth_web::pages::{self, Page};
-use threads_auth_web::{HttpRequest, Metric, emit, lead_back, nowhere, redirect};
+use threads_auth_web::{HttpRequest, Metric, emit, nowhere, redirect, redirect_back};
 
 /// Answers one request.
 pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
     match (&request.method, request.path.as_str()) {
-        // The redirect URI that Meta knows may end with a slash.
+        // The redirect URI registered at Meta may end with a slash.
         (&Method::GET, "/callback" | "/callback/") => finish(service, request, now).await,
         (&Method::GET, "/connected") => pages::respond(&Page::new(ConnectOutcome::Connected)),
         (&Method::GET, "/finishing") => pages::respond(&Page::new(ConnectOutcome::Finishing)),
@@ -43,6 +42,6 @@ async fn finish(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) ->
             tracing::info!(request_id = request.request_id, outcome, user.id = %connected.user_id);
             redirect(StatusCode::SEE_OTHER, &connected.location)
         }
-        Err(refused) => lead_back(service.config(), request, &refused),
+        Err(refused) => redirect_back(service.config(), request, &refused),
     }
 }

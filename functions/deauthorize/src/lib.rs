@@ -1,10 +1,10 @@
-//! `POST /deauthorize`: Meta says that a person has removed the app.
+//! `POST /deauthorize`: Meta's notification that a person has removed the app.
 
 use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
 use threads_auth::ThreadsAuth;
 use threads_auth_web::pages::{self, Notice, Page};
-use threads_auth_web::{HttpRequest, api, json, not_removed, previous_secret_used};
+use threads_auth_web::{HttpRequest, api, json, previous_secret_used, removal_failed};
 
 /// Answers one request.
 pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
@@ -21,6 +21,6 @@ pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp
             tracing::info!(request_id, outcome, user.id = %done.user_id);
             json(StatusCode::OK, &api::Deauthorized {})
         }
-        Err(error) => not_removed(request, &error),
+        Err(error) => removal_failed(request, &error),
     }
 }

@@ -1,11 +1,11 @@
-//! `POST /data-deletion`: Meta says that a person wants their data deleted. `GET /data-deletion/{code}` shows that person what
-//! became of it.
+//! `POST /data-deletion`: Meta's request to delete a person's data. `GET /data-deletion/{code}`
+//! shows the person its progress.
 
 use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
 use threads_auth::{ConnectOutcome, Progress, ThreadsAuth, error_chain};
 use threads_auth_web::pages::{self, Notice, Page};
-use threads_auth_web::{HttpRequest, api, json, not_removed, previous_secret_used};
+use threads_auth_web::{HttpRequest, api, json, previous_secret_used, removal_failed};
 
 /// Answers one request.
 pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
@@ -31,7 +31,7 @@ async fn delete(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) ->
                 Progress::Kept(_) => "connected_since",
                 Progress::Unfinished(..) => "unfinished",
             };
-            // Not whose it was: the log would remember whom we have just forgotten.
+            // Without the user's id: the log would keep what was just deleted.
             tracing::info!(request_id, outcome);
             let answer = api::DeletionConfirmation {
                 url: deleted.url.into(),
@@ -39,7 +39,7 @@ async fn delete(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) ->
             };
             json(StatusCode::OK, &answer)
         }
-        Err(error) => not_removed(request, &error),
+        Err(error) => removal_failed(request, &error),
     }
 }
 

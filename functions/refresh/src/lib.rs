@@ -1,4 +1,4 @@
-//! The scheduled function: one sweep over all grants that are due.
+//! The scheduled function: one sweep over all due grants.
 
 use std::time::{Duration, Instant};
 
@@ -8,30 +8,32 @@ use serde_json::Value;
 use threads_auth::{RefreshOutcome, Stopped, SweepReport, ThreadsAuth, error_chain};
 use threads_auth_web::{Metric, emit};
 
-/// What the schedule sends. Everything else in the event is the scheduler's own.
+/// The schedule's event. Other fields belong to the scheduler and are ignored.
 #[derive(Debug, Default, Deserialize)]
 struct SweepEvent {
-    /// A shorter budget than the function's time, in seconds.
+    /// Budget of the sweep, in seconds, if it is shorter than the function's remaining time.
     max_seconds: Option<u32>,
 }
 
-/// Why a sweep failed as a whole. The scheduler tries again; single grants never come here.
+/// Error of a sweep as a whole, after which the scheduler retries. Failures of single grants are in
+/// the report.
 #[derive(Debug, thiserror::Error)]
 pub enum RefreshError {
-    /// The event is not what the schedule sends.
+    /// The event has the wrong form.
     #[error("expected an event such as {{}} or {{\"max_seconds\":60}}")]
     Event,
-    /// The sweep could not be made.
+    /// The sweep failed.
     #[error(transparent)]
     Sweep(#[from] threads_auth::SweepError),
 }
 
-/// Makes one sweep within `left`, the time that the function still has. Before the stack is
-/// configured there is nothing to refresh and nothing to try again: the report says so, and it is
-/// no sweep, so that the alarm on missed sweeps rings if it stays like that.
+/// Makes one sweep within `left`, the function's remaining time. Before the stack is configured
+/// there is nothing to refresh or retry: the report has `stopped` set to `unconfigured`. This does
+/// not count as a sweep, so the alarm on missed sweeps rings if it persists.
 ///
 /// # Errors
-/// When the event is malformed, or the sweep could not be made at all.
+/// - Returns [`RefreshError::Event`] if the event is malformed.
+/// - Returns [`RefreshError::Sweep`] if the sweep failed as a whole.
 pub async fn handle(
     service: &ThreadsAuth,
     event: Value,
@@ -39,7 +41,7 @@ pub async fn handle(
     left: Duration,
 ) -> Result<SweepReport, RefreshError> {
     let swept = async {
-        // Not only for the type: a list would pass as the fields in order.
+        // Required because serde would accept a list as the fields in order.
         let event = event.as_object().ok_or(RefreshError::Event)?;
         let event = SweepEvent::deserialize(event).map_err(|_| RefreshError::Event)?;
         let budget = event.max_seconds.map_or(left, |seconds| left.min(Duration::from_secs(seconds.into())));

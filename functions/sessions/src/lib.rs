@@ -1,7 +1,7 @@
-//! Connect sessions, for the app's backend only: `POST /sessions`, `GET /sessions/{id}` and `POST /sessions/{id}/complete`.
-//!
-//! Tells nobody which account came back but whoever presents the completion code, which only the
-//! browser that finished has, and says which user is logged in.
+//! Connect sessions, for the app's backend only: `POST /sessions`, `GET /sessions/{id}` and `POST
+//! /sessions/{id}/complete`.
+//! Discloses the connected account only for the completion code, which only the finishing browser
+//! gets, together with the `reference` of the user who is logged in.
 
 use http::{Method, Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
@@ -12,7 +12,7 @@ use threads_auth_web::{
 };
 use threads_graph::{Scopes, UserId};
 
-/// How long a session can be used when the backend does not say, in seconds.
+/// Default lifetime of a session, in seconds.
 const LIFETIME: i64 = 1_800;
 
 /// Answers one request.
@@ -38,8 +38,8 @@ async fn create(
     now: Timestamp,
 ) -> Result<Response<String>, BadRequest> {
     let Some(return_to) = body.return_to else {
-        let what = "return_to is required: the page of the app that the person comes back to, with session_id and completion in \
-                    its query, without which nobody can complete the session. Its origin and path must be in RETURN_TO_ALLOWLIST, \
+        let what = "return_to is required: the app's page that the person returns to, with session_id and completion in \
+                    its query, which are needed to complete the session. Its origin and path must be in RETURN_TO_ALLOWLIST, \
                     or be given to `threads-auth dev` with --return-to";
         return Err(BadRequest(what.to_owned()));
     };
@@ -85,8 +85,8 @@ async fn create(
     })
 }
 
-/// Shows what everybody who knows its id may know of a session: not who came back, and not whose it
-/// is, so that nobody links the one with the other.
+/// Shows the public part of a session. It contains neither the connected account nor the
+/// `reference`, so that nobody can link the two.
 async fn show(service: &ThreadsAuth, call: &Call<'_>, id: &str, now: Timestamp) -> Response<String> {
     let (request_id, caller) = call.who();
     match service.find_session(id).await {
@@ -102,7 +102,7 @@ async fn show(service: &ThreadsAuth, call: &Call<'_>, id: &str, now: Timestamp) 
         }
         Ok(None) => {
             tracing::warn!(request_id, caller, outcome = "session_unknown");
-            json_error(ErrorCode::SessionUnknown, "there is no session of this id")
+            json_error(ErrorCode::SessionUnknown, "there is no session with this id")
         }
         Err(error) => unavailable(call.request, &error),
     }

@@ -1,6 +1,7 @@
-//! Composes the sessions function. Unlike the others it needs no secret, and its role may read none.
+//! Composes the sessions function. Unlike the others it needs no secret, and its role may read
+//! none.
 
-// The compiler asks for more when it lays the program's one future out at a stroke.
+// The layout of the program's single future exceeds the compiler's default limit.
 #![recursion_limit = "256"]
 
 use threads_auth::ThreadsAuth;

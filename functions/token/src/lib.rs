@@ -1,7 +1,6 @@
-//! Accounts and their tokens, for the app's backend only: `GET /users`, `GET` and `DELETE /users/{user_id}`, and
-//! `GET /users/{user_id}/token`.
-//!
-//! The token is in one answer and nowhere else: no log, no list, no error has it.
+//! Accounts and their tokens, for the app's backend only: `GET /users`, `GET` and `DELETE
+//! /users/{user_id}`, and `GET /users/{user_id}/token`.
+//! The token is in the last route's response only: in no log, list or error.
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use http::{Method, Response, StatusCode};
@@ -16,8 +15,9 @@ use threads_auth_web::{
 };
 use threads_graph::{Scopes, UserId};
 
-/// The accounts of a page, if a call does not say how many.
+/// Default number of accounts per page.
 const PAGE: u32 = 500;
+/// Maximum number of accounts per page.
 const MAX_PAGE: u32 = 1_000;
 
 /// Answers one request.
@@ -81,20 +81,20 @@ async fn vend(
                 "the account was disconnected; the person can connect it again through a connect session";
             reconnect(service, ErrorCode::Revoked, what, cause, &user_id, &scopes)
         }
-        VendError::Later { why, retry_after } => {
-            tracing::warn!(request_id, caller, outcome = why.as_str(), retry_after, user.id = %user_id);
-            let what = match why {
-                RetryReason::Pending => "the person has consented, and the long-lived token is still to come",
+        VendError::Retry { reason, retry_after } => {
+            tracing::warn!(request_id, caller, outcome = reason.as_str(), retry_after, user.id = %user_id);
+            let what = match reason {
+                RetryReason::Pending => "the person has consented, but there is no long-lived token yet",
                 RetryReason::TooYoung => {
-                    "the token does not live as long as min_valid, and Meta extends none under 24 hours old"
+                    "the token expires before min_valid, and Meta extends no token younger than 24 hours"
                 }
-                RetryReason::NotRefreshed => "Meta did not extend the token just now; it is tried again",
-                RetryReason::Busy => "the token is being refreshed, and it takes long",
+                RetryReason::NotRefreshed => "Meta has not extended the token; it is retried",
+                RetryReason::Busy => "another refresh of the token is still running",
                 RetryReason::Suspected => {
-                    "Meta has just refused the token without saying why; it is looked at again before that counts"
+                    "Meta has just refused the token without a cause; it is checked again before that counts"
                 }
             };
-            json_later(why.into(), what, retry_after)
+            json_later(reason.into(), what, retry_after)
         }
         VendError::Sealed(_) | VendError::Store(StoreError::Inconsistent(_)) => {
             call.unreadable(&user_id, &error)
@@ -120,7 +120,7 @@ async fn list(service: &ThreadsAuth, call: &Call<'_>) -> Result<Response<String>
         match row {
             Ok(grant) => users.push(Summary::from(grant)),
             Err(inconsistency) => {
-                tracing::error!(request_id, error = %inconsistency, "a row is broken; the list goes on");
+                tracing::error!(request_id, error = %inconsistency, "a row is broken; the list goes on without it");
                 unreadable += 1;
             }
         }
@@ -161,12 +161,12 @@ async fn disconnect(
             json(StatusCode::OK, &api::Disconnected { user_id, status })
         }
         Ok(false) => unknown(call, &user_id),
-        Err(error) => call.not_ended(&user_id, &error),
+        Err(error) => call.disconnect_failed(&user_id, &error),
     })
 }
 
-/// What to do about an account that only its person brings back: the request that makes a connect session, but for the reference,
-/// which is the backend's own.
+/// Returns the response for an account whose person has to connect again. It contains the request
+/// that creates a connect session, except for the values that only the backend knows.
 fn reconnect(
     service: &ThreadsAuth,
     code: ErrorCode,
@@ -188,7 +188,7 @@ fn reconnect(
 fn unknown(call: &Call<'_>, user_id: &UserId) -> Response<String> {
     let (request_id, caller) = call.who();
     tracing::warn!(request_id, caller, outcome = "unknown_user", user.id = %user_id);
-    json_error(ErrorCode::UnknownUser, "no account of this id is connected")
+    json_error(ErrorCode::UnknownUser, "no account with this id is connected")
 }
 
 fn user_id(text: &str) -> Result<UserId, BadRequest> {
@@ -202,5 +202,5 @@ fn read_cursor(text: &str) -> Result<Key, BadRequest> {
         .and_then(|bytes| String::from_utf8(bytes).ok())
         .filter(|key| (1..=200).contains(&key.len()))
         .map(Key::from)
-        .ok_or_else(|| BadRequest("cursor must be what the page before gave".to_owned()))
+        .ok_or_else(|| BadRequest("cursor must be the cursor of the previous page".to_owned()))
 }

@@ -1,7 +1,6 @@
-//! By whose token Meta is asked about another.
-//!
-//! Meta documents that the caller is a tester of the app; people report that the app's own token is
-//! taken, and some that no token of a user is. What Meta takes is remembered for a while.
+//! The caller whose token authorizes a `debug_token` request.
+//! Meta documents that the caller must be a tester of the app. In practice Meta may also accept the
+//! app's own token, or no caller at all. The last accepted caller, or a refusal of all, is cached.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -9,24 +8,24 @@ use std::sync::{Mutex, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 use threads_graph::AccessToken;
 
-/// Nobody is tried again for this long, where Meta took nobody.
+/// Pause after Meta has refused every caller.
 const REFUSED_FOR: SignedDuration = SignedDuration::from_hours(1);
-/// The inspector's token is read from its row this often.
+/// Time for which the inspector's token is cached.
 const TOKEN_FOR: SignedDuration = SignedDuration::from_mins(5);
 
 threads_graph::names! {
-    /// By whose token Meta is asked about another.
+    /// The caller whose token authorizes a `debug_token` request.
     pub enum Caller {
-        /// The app's own: its id and secret.
+        /// The app, by its id and secret.
         App => "app",
-        /// The account of the team that the app's secret names.
+        /// The team's account that the app's secret names as `inspector`.
         Inspector => "inspector",
-        /// The token that is asked about.
+        /// The inspected token itself.
         Itself => "itself",
     }
 }
 
-/// The memory of the callers.
+/// Cache of the accepted caller and of the inspector's token.
 #[derive(Default)]
 pub(crate) struct Callers {
     memory: Mutex<Memory>,
@@ -35,15 +34,15 @@ pub(crate) struct Callers {
 
 #[derive(Default)]
 struct Memory {
-    /// The caller that Meta took last.
-    taken: Option<Caller>,
-    /// Until when nobody is tried, because Meta took nobody.
+    /// The caller that Meta accepted last.
+    accepted: Option<Caller>,
+    /// End of the pause after Meta has refused every caller.
     refused_until: Option<Timestamp>,
     inspector: Option<(AccessToken, Timestamp)>,
 }
 
 impl Callers {
-    /// The number of inspections that Meta has refused to every caller.
+    /// Returns the number of inspections that Meta has refused to every caller.
     pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
@@ -52,26 +51,26 @@ impl Callers {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The callers to try: whom Meta took last comes first. Nobody, while Meta is known to take
-    /// nobody.
+    /// Returns the callers to try, the one accepted last first. Empty during the pause after Meta
+    /// has refused every caller.
     pub(crate) fn to_try(&self, now: Timestamp) -> Vec<Caller> {
-        let (taken, refused_until) = self.with(|memory| (memory.taken, memory.refused_until));
+        let (accepted, refused_until) = self.with(|memory| (memory.accepted, memory.refused_until));
         if refused_until.is_some_and(|until| now < until) {
             return Vec::new();
         }
-        let others = Caller::ALL.into_iter().filter(|caller| Some(*caller) != taken);
-        taken.into_iter().chain(others).collect()
+        let others = Caller::ALL.into_iter().filter(|caller| Some(*caller) != accepted);
+        accepted.into_iter().chain(others).collect()
     }
 
-    pub(crate) fn remember(&self, taken: Caller) {
-        self.with(|memory| (memory.taken, memory.refused_until) = (Some(taken), None));
+    pub(crate) fn remember(&self, accepted: Caller) {
+        self.with(|memory| (memory.accepted, memory.refused_until) = (Some(accepted), None));
     }
 
     pub(crate) fn remember_refusal(&self, now: Timestamp) {
         self.with(|memory| memory.refused_until = Some(after(now, REFUSED_FOR)));
     }
 
-    /// The inspector's token, if it was read a moment ago.
+    /// Returns the inspector's token, if it is cached.
     pub(crate) fn inspector(&self, now: Timestamp) -> Option<AccessToken> {
         self.with(|memory| memory.inspector.clone().filter(|(_, until)| now < *until)).map(|(token, _)| token)
     }

@@ -1,8 +1,7 @@
-//! The budget of calls to Meta: how many an hour may have, for all functions together.
-//!
-//! Meta limits an app, not a function. Each process counts its own calls, and adds them to one row
-//! now and then. Sweeps stop when the hour is used up; who asks for a token is not refused, and
-//! counts. What is good to have is left out first.
+//! The hourly budget of calls to Meta, shared by all functions.
+//! Meta's limit applies to the app as a whole. Each process counts its own calls and adds them to
+//! one shared row now and then. Sweeps stop when the hour's budget is spent. A backend's request
+//! for a token is never refused, but counts. Optional calls are dropped first.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -12,40 +11,41 @@ use threads_auth_store::Store;
 use threads_graph::Graph;
 
 pub(crate) struct Calls {
-    /// How many an hour may have, if there is a limit.
-    most: Option<u64>,
+    /// Calls allowed per hour, if there is a limit.
+    limit: Option<u64>,
     counted: Mutex<Counted>,
 }
 
 #[derive(Clone, Copy, Default)]
 struct Counted {
-    /// Which hour, counted from 1970.
+    /// The hour that is counted, in hours since 1970.
     hour: Option<i64>,
-    /// The calls of the hour by all functions, as the row last said.
+    /// Calls of all functions in this hour, as of the last write of the row.
     by_all: u64,
-    /// Of this process's own calls, how many the row knows.
+    /// This process's own calls that the row already includes.
     own: u64,
 }
 
 impl Calls {
-    pub(crate) fn new(most: Option<u64>) -> Self {
-        Self { most, counted: Mutex::default() }
+    pub(crate) fn new(limit: Option<u64>) -> Self {
+        Self { limit, counted: Mutex::default() }
     }
 
-    /// Whether no call is left in this hour.
+    /// Returns true if no call is left in this hour.
     pub(crate) fn are_spent(&self, graph: &Graph, now: Timestamp) -> bool {
-        self.most.is_some_and(|most| self.made(graph, now) >= most)
+        self.limit.is_some_and(|limit| self.made(graph, now) >= limit)
     }
 
-    /// Whether less than a tenth of them is left, for what nobody waits for.
+    /// Returns true if less than a tenth of the calls is left. Calls that no caller waits for are
+    /// dropped then.
     pub(crate) fn are_scarce(&self, graph: &Graph, now: Timestamp) -> bool {
-        self.most.is_some_and(|most| most.saturating_sub(self.made(graph, now)) < most.div_ceil(10))
+        self.limit.is_some_and(|limit| limit.saturating_sub(self.made(graph, now)) < limit.div_ceil(10))
     }
 
-    /// Counts this process's calls with those of all others, if there is a limit and at least so
-    /// many are not counted yet.
+    /// Adds this process's calls to the shared row, if there is a limit and at least `least` calls
+    /// are not counted yet.
     pub(crate) async fn count(&self, least: u64, graph: &Graph, store: &Store, now: Timestamp) {
-        if self.most.is_none() || graph.calls().saturating_sub(self.counted().own) < least {
+        if self.limit.is_none() || graph.calls().saturating_sub(self.counted().own) < least {
             return;
         }
         let new = self.with(|counted| {
@@ -63,7 +63,7 @@ impl Calls {
         }
     }
 
-    /// The calls of the hour, as far as they are known here.
+    /// Returns the calls of this hour that this process knows of.
     fn made(&self, graph: &Graph, now: Timestamp) -> u64 {
         let this_hour = hour(now);
         self.with(|counted| {

@@ -20,10 +20,10 @@ pub(crate) struct Clients {
     pub(crate) calls: Calls,
 }
 
-/// Why the service did not start.
+/// Error of [`ThreadsAuth::new`](crate::ThreadsAuth::new).
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The environment is incomplete.
+    /// The environment is incomplete or invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// `PUBLIC_URL` gives no redirect URI.
@@ -55,32 +55,32 @@ impl Clients {
         })
     }
 
-    /// The means to seal and open tokens, from the two secrets.
+    /// Builds the vault, which seals and opens tokens, from the two secrets.
     pub(crate) async fn vault(&self, now: Timestamp) -> Result<Vault, SecretsError> {
-        // Both at once: a cold start waits for the slower one only.
+        // Read concurrently, so that a cold start waits for the slower one only.
         let (app, keyring) =
             futures_util::future::try_join(self.secrets.app(now), self.secrets.keyring(now)).await?;
         Ok(Vault { app, keyring, table: self.store.grants_table().to_owned() })
     }
 
-    /// Counts the calls to Meta that were made here, if an hour has a limit and at least so many
-    /// are not counted yet.
+    /// Adds this process's calls to Meta to the shared count, if there is a limit and at least
+    /// `least` calls are not counted yet.
     pub(crate) async fn count_calls(&self, least: u64, now: Timestamp) {
         self.calls.count(least, &self.graph, &self.store, now).await;
     }
 
-    /// Whether no call to Meta is left in this hour.
+    /// Returns true if no call to Meta is left in this hour.
     pub(crate) fn are_calls_spent(&self, now: Timestamp) -> bool {
         self.calls.are_spent(&self.graph, now)
     }
 
-    /// Whether few are left, so that nothing is asked that nobody waits for.
+    /// Returns true if few calls are left, so that optional ones are dropped.
     pub(crate) fn are_calls_scarce(&self, now: Timestamp) -> bool {
         self.calls.are_scarce(&self.graph, now)
     }
 
-    /// Opens a token of a user's row. A key that `vault` does not hold may be newer than it: the
-    /// keyring is read again before the token counts as one that does not open.
+    /// Opens a token of a user's row. If `vault` lacks the key, the keyring is read again first:
+    /// the key may be newer than the cached keyring.
     pub(crate) async fn open(
         &self,
         vault: &Vault,
@@ -92,7 +92,7 @@ impl Clients {
         self.with_newest(vault, now, |vault| vault.open(purpose, user_id, sealed)).await
     }
 
-    /// What `work` gives, if need be with a keyring that is newer than that of `vault`.
+    /// Runs `work`, and runs it again with a freshly read keyring if `vault` lacks the key.
     pub(crate) async fn with_newest<T>(
         &self,
         vault: &Vault,

@@ -1,7 +1,6 @@
-//! Configuration: data, read once from the environment, with every problem reported at once.
-//!
-//! Refuses to hold a secret: the app's secret and the keyring are in Secrets Manager, and only
-//! their names are here; of the origin secrets there are digests.
+//! Configuration, read once from the environment. All problems are reported together.
+//! Holds no secret: it names the two secrets in Secrets Manager, and has digests of the origin
+//! secrets.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,18 +19,18 @@ use crate::connect::flow::CookieKind;
 use crate::connect::return_to::{self, ReturnToAllowlist};
 use crate::origin::OriginSecrets;
 
-/// Who may open `/authorize`.
+/// Access to `/authorize`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthorizeAccess {
-    /// Anybody: for an app with a single owner, and for development.
+    /// Open to everyone: for an app with a single owner, and for development.
     Open,
-    /// Only a person whom the app's backend sent with a connect session.
+    /// Requires a connect session, which the app's backend creates.
     Session,
 }
 
 threads_graph::names! {
-    /// The variables that are an operator's to set: how the service behaves. All others say where
-    /// it is, and what it is made of.
+    /// The environment variables that an operator may set. All others identify resources and are
+    /// set by the deployment.
     pub enum Setting {
         AuthorizeAccess => "AUTHORIZE_ACCESS",
         GraphCallsPerHour => "GRAPH_CALLS_PER_HOUR",
@@ -45,82 +44,82 @@ threads_graph::names! {
     }
 }
 
-/// Everything that a function needs to know, and no secret. Each field names its environment
-/// variable.
+/// The configuration of a function. Holds no secret. Each field names its environment variable.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `PUBLIC_URL`, required: where people reach us, an origin such as `https://auth.example.com`.
-    /// Plain http only on loopback.
+    /// `PUBLIC_URL`, required: the public origin, such as `https://auth.example.com`. Plain http is
+    /// allowed on loopback only.
     pub public_url: Url,
-    /// `REDIRECT_TRAILING_SLASH`, `true` or `false` (default): whether the redirect URI that Meta
-    /// knows ends with `/`. Its dashboard is known to have added one.
+    /// `REDIRECT_TRAILING_SLASH`, `true` or `false` (default): true if the redirect URI ends with
+    /// `/`. Meta's dashboard is known to add one.
     pub redirect_trailing_slash: bool,
-    /// `THREADS_SCOPES`, default `threads_basic`: what is asked of the person when the flow does
-    /// not say. `all` is allowed.
+    /// `THREADS_SCOPES`, default `threads_basic`: the requested scopes of flows that name none.
+    /// `all` is allowed.
     pub scopes: Scopes,
-    /// `RETURN_TO_ALLOWLIST`, default empty: URL prefixes, separated by commas or spaces, to which
-    /// a person may be sent back.
+    /// `RETURN_TO_ALLOWLIST`, default empty: allowed URL prefixes of `return_to`, separated by
+    /// commas or spaces.
     pub return_to: ReturnToAllowlist,
     /// `AUTHORIZE_ACCESS`, `session` (default) or `open`.
     pub authorize_access: AuthorizeAccess,
-    /// `GRANTS_TABLE`, required: the DynamoDB table of grants.
+    /// `GRANTS_TABLE`, required: name of the DynamoDB table of grants.
     pub grants_table: String,
-    /// `SHORT_LIVED_TABLE`, required: the DynamoDB table, with a TTL, of spent states and connect
-    /// sessions.
+    /// `SHORT_LIVED_TABLE`, required: name of the DynamoDB table, with a TTL, of spent states and
+    /// connect sessions.
     pub short_lived_table: String,
-    /// `APP_SECRET_ID`, required: the secret that holds
-    /// `{"app_id":…,"app_secret":…,"inspector":…,"previous":…}`, the last two of which are optional.
+    /// `APP_SECRET_ID`, required: id of the secret that holds
+    /// `{"app_id":…,"app_secret":…,"inspector":…,"previous":…}`. The last two are optional.
     pub app_secret_id: String,
-    /// `KEYRING_SECRET_ID`, required: the secret that holds the
+    /// `KEYRING_SECRET_ID`, required: id of the secret that holds the
     /// [keyring](threads_auth_model::seal::Keyring).
     pub keyring_secret_id: String,
-    /// `SECRETS_TTL_SECONDS`, default 300: how long a secret is used before it is read again.
+    /// `SECRETS_TTL_SECONDS`, default 300: time for which a secret is cached.
     pub secrets_ttl: Duration,
-    /// `SWEEP_CONCURRENCY`, default 64, at most 1024: how many tokens a sweep has in flight.
+    /// `SWEEP_CONCURRENCY`, default 64, at most 1024: number of grants that a sweep refreshes
+    /// concurrently.
     pub sweep_concurrency: usize,
-    /// `GRAPH_CALLS_PER_HOUR`, default none: after so many calls to Meta in an hour, by sweeps and
-    /// requests for tokens together, sweeps wait for the next.
+    /// `GRAPH_CALLS_PER_HOUR`, default none: hourly limit of calls to Meta, by sweeps and requests
+    /// for tokens together. Sweeps stop when it is reached.
     pub graph_calls_per_hour: Option<u64>,
-    /// `UNCLAIMED_HOURS`, default 24, at most 720: when an account ends that was connected in a
-    /// session, and that nobody claims by completing it.
+    /// `UNCLAIMED_HOURS`, default 24, at most 720: time after which an account ends that was
+    /// connected in a session, unless its session is completed.
     pub unclaimed_time: SignedDuration,
-    /// `REQUEST_SECONDS`, default 30, API Gateway's: how long a request may take. Each wait in it
-    /// gets a share.
+    /// `REQUEST_SECONDS`, default 30: the longest time of a request, which is API Gateway's limit.
+    /// All timeouts are fractions of it.
     pub request_time: Duration,
-    /// `METRICS_SERVICE`, default none: the name under which metrics are printed, which is the
-    /// stack's; without it none are.
+    /// `METRICS_SERVICE`, default none: the metrics' `Service` dimension, which is the stack's
+    /// name. Without it no metrics are printed.
     pub metrics_service: Option<String>,
-    /// `ORIGIN_SECRETS`, default none: the secrets by which CloudFront shows that a request came
-    /// through it. With them, public routes answer nothing else.
+    /// `ORIGIN_SECRETS`, default none: the secrets that prove that a request came through
+    /// CloudFront. If set, public routes refuse all other requests.
     pub origin_secrets: Option<OriginSecrets>,
-    /// `EVENT_BUS`, required by the events function only: [`Config::event_bus`].
+    /// `EVENT_BUS`, required by the events function only. See [`Config::event_bus`].
     event_bus: Option<String>,
-    /// `EVENTS_DEAD_LETTERS`, default none: the URL of the queue for events that the bus did not
-    /// take for an hour. Without it they wait for the bus.
+    /// `EVENTS_DEAD_LETTERS`, default none: URL of the queue for events that the bus has refused
+    /// for an hour. Without it they are retried until the bus accepts them.
     pub events_dead_letters: Option<String>,
-    /// `THREADS_AUTHORIZE_URL`, `THREADS_GRAPH_URL`, `THREADS_API_VERSION`: Meta's hosts, if not
-    /// the usual ones.
+    /// `THREADS_AUTHORIZE_URL`, `THREADS_GRAPH_URL`, `THREADS_API_VERSION`: Meta's endpoints, by
+    /// default the public ones.
     pub endpoints: Endpoints,
     /// `AWS_REGION` and the other variables that Lambda sets.
     pub aws: AwsConfig,
 }
 
-/// One variable that is missing or bad.
+/// One missing or invalid variable.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigProblem {
     /// The environment variable.
     pub variable: &'static str,
-    /// What is wrong, and what is expected.
+    /// The problem and the expected value.
     pub problem: String,
 }
 
-/// All that is wrong with the environment.
+/// All problems of the environment.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigError(pub Vec<ConfigProblem>);
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the configuration is incomplete:")?;
+        f.write_str("the configuration is incomplete or invalid:")?;
         for ConfigProblem { variable, problem } in &self.0 {
             write!(f, "\n  {variable}: {problem}")?;
         }
@@ -134,17 +133,17 @@ impl Config {
     /// Reads the process's environment.
     ///
     /// # Errors
-    /// When variables are missing or bad: all of them, by name.
+    /// Returns [`ConfigError`] with every missing or invalid variable.
     pub fn from_env() -> Result<Self, ConfigError> {
         let texts =
             std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
         Self::from_vars(&texts.collect(), None)
     }
 
-    /// Reads the variables in `vars`. Where `credentials` are given, they hold none.
+    /// Reads the variables in `vars`. If `credentials` are given, they replace those in `vars`.
     ///
     /// # Errors
-    /// When variables are missing or bad: all of them, by name.
+    /// Returns [`ConfigError`] with every missing or invalid variable.
     pub fn from_vars(
         vars: &HashMap<String, String>,
         credentials: Option<SharedCredentialsProvider>,
@@ -210,7 +209,7 @@ impl Config {
         let events_dead_letters = vars.get("EVENTS_DEAD_LETTERS").map(str::to_owned);
         let endpoints = vars.endpoints();
         let aws = vars.aws(request_time, credentials);
-        // Every `None` has left a problem behind.
+        // Every `None` has pushed a problem.
         let complete = (|| {
             Some(Self {
                 public_url: public_url?,
@@ -238,10 +237,10 @@ impl Config {
         complete.ok_or(ConfigError(vars.problems))
     }
 
-    /// Looks at the [`Setting`]s in `vars` alone, before all the rest is known.
+    /// Validates only the [`Setting`]s in `vars`, before the rest of the configuration is known.
     ///
     /// # Errors
-    /// When some are bad: all of them, by name.
+    /// Returns [`ConfigError`] with every invalid setting.
     pub fn check_settings(vars: &HashMap<String, String>) -> Result<(), ConfigError> {
         let Err(ConfigError(mut problems)) = Self::from_vars(vars, None) else {
             return Ok(());
@@ -250,10 +249,10 @@ impl Config {
         if problems.is_empty() { Ok(()) } else { Err(ConfigError(problems)) }
     }
 
-    /// `EVENT_BUS`: the name or ARN of the EventBridge bus on which changes are announced.
+    /// Returns `EVENT_BUS`, the name or ARN of the EventBridge bus that receives the events.
     ///
     /// # Errors
-    /// When the variable is missing.
+    /// Returns [`ConfigError`] if the variable is missing.
     pub fn event_bus(&self) -> Result<&str, ConfigError> {
         self.event_bus.as_deref().ok_or_else(|| {
             ConfigError(vec![ConfigProblem {
@@ -263,43 +262,44 @@ impl Config {
         })
     }
 
-    /// How long a call may take: a callback makes up to five of them to Meta.
+    /// Returns the timeouts of one call. A callback makes up to five calls to Meta.
     #[must_use]
     pub fn call_timeouts(&self) -> HttpTimeouts {
         HttpTimeouts { connect: self.request_time / 15, request: self.request_time / 6 }
     }
 
-    /// How long a request may go on working, so that its answer is in time.
+    /// Returns the time that a request may spend on work, so that its response arrives in time.
     pub(crate) fn work_time(&self) -> Duration {
         self.request_time * 2 / 3
     }
 
-    /// How much of that is for a second try at a failed call, and for answers that are good to
-    /// have.
+    /// Returns the share of the work time in which failed calls are retried and optional calls are
+    /// made.
     pub(crate) fn extras_time(&self) -> Duration {
         self.request_time * 4 / 15
     }
 
-    /// How long a caller waits for a refresh that somebody else makes.
-    pub(crate) fn patience(&self) -> Duration {
+    /// Returns the time that a caller waits for a refresh by another process.
+    pub(crate) fn refresh_wait(&self) -> Duration {
         self.request_time / 6
     }
 
-    /// The form of the cookies that `PUBLIC_URL` allows.
+    /// Returns the kind of cookies that `PUBLIC_URL` allows.
     pub(crate) fn cookie_kind(&self) -> CookieKind {
         if self.public_url.scheme() == "https" { CookieKind::Host } else { CookieKind::Loopback }
     }
 
-    /// The URL by which a person enters the connect session of this id.
+    /// Returns the URL that a person opens to enter the connect session `id`.
     #[must_use]
     pub fn session_url(&self, id: &str) -> String {
         format!("{}authorize?session={id}", self.public_url)
     }
 
-    /// The redirect URI that Meta must know, letter for letter.
+    /// Returns the redirect URI, which must be registered at Meta exactly.
     ///
     /// # Errors
-    /// Never for a [`Config`] that was read from variables: `public_url` is an origin.
+    /// Returns [`InvalidRedirectUri`](threads_graph::InvalidRedirectUri) if `public_url` is not an
+    /// origin. [`Config::from_vars`] has checked that it is one.
     pub fn redirect_uri(&self) -> Result<RedirectUri, threads_graph::InvalidRedirectUri> {
         let slash = if self.redirect_trailing_slash { "/" } else { "" };
         format!("{}callback{slash}", self.public_url).parse()
@@ -324,7 +324,7 @@ impl Vars<'_> {
     ) -> Option<T> {
         let (value, word) = match self.get(variable) {
             None => (None, "missing"),
-            Some(text) => (parse(text), "bad"),
+            Some(text) => (parse(text), "invalid"),
         };
         if value.is_none() {
             self.problems.push(ConfigProblem { variable, problem: format!("{word}: expected {expected}") });

@@ -1,8 +1,7 @@
-//! What an app lives on at Meta, looked at once a day with the inspector's account: the
-//! authorization page, `me`, `debug_token`, and the fields of their answers.
-//!
-//! Meta moves hosts and changes answers, and most of it is felt only weeks later, when tokens end.
-//! Whether a token works is not looked at here: sweeps do that.
+//! The daily check for drift of Meta's API. With the inspector's account it calls the authorization
+//! page, `me` and `debug_token`, and compares the fields of the responses.
+//! Meta moves hosts and changes responses, which would otherwise show only weeks later, when tokens
+//! expire. The check does not validate tokens: sweeps do.
 
 use std::collections::BTreeSet;
 
@@ -15,10 +14,10 @@ use threads_graph::{AccessToken, Call, ConfigurationProblem, ErrorKind};
 use crate::clients::Clients;
 use crate::inspection::inspector;
 
-/// The names of an answer's fields.
+/// The names of a response's fields.
 type Answer = Result<BTreeSet<String>, threads_graph::Error>;
 
-/// What an answer must have for an app to live on, and what else it is known to have.
+/// The required and the other known fields of a response.
 struct Shape {
     call: Call,
     needed: &'static [&'static str],
@@ -33,37 +32,37 @@ const DEBUG_TOKEN: Shape = Shape {
     known: &["app_id", "application", "error", "granular_scopes", "metadata", "profile_id", "type"],
 };
 
-/// Looks for drift if nobody has today: what is not as it was, in words.
+/// Checks for drift unless that was done today. Returns a sentence for each difference.
 pub(crate) async fn once_a_day(clients: &Clients, vault: &Vault, now: Timestamp) -> Vec<String> {
     if vault.app.inspector.is_none() || clients.are_calls_scarce(now) {
         return Vec::new();
     }
     match clients.store.take_drift_turn(now).await {
-        Ok(true) => look(clients, vault, now).await.unwrap_or_default(),
+        Ok(true) => check(clients, vault, now).await.unwrap_or_default(),
         Ok(false) => Vec::new(),
         Err(error) => {
-            tracing::warn!(error = error_chain(&error), "nobody looks for drift");
+            tracing::warn!(error = error_chain(&error), "the check for drift was skipped");
             Vec::new()
         }
     }
 }
 
-/// Looks for drift now: nothing without an inspector whose token opens.
-pub(crate) async fn look(clients: &Clients, vault: &Vault, now: Timestamp) -> Option<Vec<String>> {
+/// Checks for drift now. Returns `None` without an inspector whose token opens.
+pub(crate) async fn check(clients: &Clients, vault: &Vault, now: Timestamp) -> Option<Vec<String>> {
     let token = inspector(clients, vault, now).await?;
     let (page, me, info) =
         join3(page(clients, vault), clients.graph.fields_of_me(&token), info(clients, vault, &token)).await;
-    // A page that does not answer keeps everybody out, and no other call of ours would tell.
+    // If the page fails, nobody can log in, and no other call would show it.
     let mut found: Vec<_> = page.err().iter().map(ToString::to_string).collect();
     found.extend(ME.drift(me));
     found.extend(DEBUG_TOKEN.drift(info));
     for drift in &found {
-        tracing::error!(drift, "Meta is not as it was");
+        tracing::error!(drift, "Meta's API has changed");
     }
     Some(found)
 }
 
-/// One failure may be chance; two tell that people do not get through.
+/// Requests the authorization page, and once more after a transient failure.
 async fn page(clients: &Clients, vault: &Vault) -> Result<(), threads_graph::Error> {
     let state = random_text::<16>().unwrap_or_default();
     let (app_id, scopes) = (&vault.app.credentials.app_id, &clients.config.scopes);
@@ -74,7 +73,7 @@ async fn page(clients: &Clients, vault: &Vault) -> Result<(), threads_graph::Err
     }
 }
 
-/// Asks about the inspector's token by itself, as Meta documents it, or else by the app's.
+/// Inspects the inspector's token with itself, as Meta documents, or else with the app's token.
 async fn info(clients: &Clients, vault: &Vault, token: &AccessToken) -> Answer {
     match clients.graph.fields_of_debug_token(token, token).await {
         Err(error) if matches!(error.kind(), ErrorKind::Permission | ErrorKind::Rejected) => {
@@ -86,27 +85,27 @@ async fn info(clients: &Clients, vault: &Vault, token: &AccessToken) -> Answer {
 }
 
 impl Shape {
-    /// What an answer lacks, or says of Meta. What it has beside that is for whoever reads the log.
+    /// Returns the missing fields, or the error that shows drift. Unknown fields are logged only.
     fn drift(&self, answer: Answer) -> Vec<String> {
         let call = self.call;
         let fields = match answer {
             Ok(fields) => fields,
             Err(error) => {
-                tracing::warn!(error = error_chain(&error), "Meta was not looked at for drift");
+                tracing::warn!(error = error_chain(&error), "a call of the check for drift failed");
                 return if self.is_drift(error.kind()) { vec![error.to_string()] } else { Vec::new() };
             }
         };
         let is_known =
             |name: &&String| self.needed.iter().chain(self.known).any(|known| *known == name.as_str());
         for name in fields.iter().filter(|name| !is_known(name)) {
-            tracing::info!(%call, field = name, "Meta answers with a field that is not known here");
+            tracing::info!(%call, field = name, "a response of Meta has an unknown field");
         }
         let missing = self.needed.iter().filter(|name| !fields.contains(**name));
         missing.map(|name| format!("{call}: the answer lacks {name}")).collect()
     }
 
-    /// Whether a failure says that Meta has changed, and not that it is in trouble. A refusal of
-    /// `debug_token` is about who may ask.
+    /// Returns true if a failure shows a change of Meta's API rather than an outage. A refusal of
+    /// `debug_token` concerns the caller only.
     fn is_drift(&self, kind: &ErrorKind) -> bool {
         match kind {
             ErrorKind::Configuration(ConfigurationProblem::Moved) => true,

@@ -1,35 +1,35 @@
-//! The events that a change of the grants table means, from the two images of a row.
+//! Derives events from a change of the grants table, by the row's old and new image.
 
 use jiff::Timestamp;
 use threads_auth_model::events::{Event, deleted, events, mended, unreadable};
 use threads_auth_model::{Grant, Inconsistency, Key};
 use threads_auth_store::{Item, row};
 
-/// A change of one row, as the table's stream tells it.
+/// A change of one row, as a record of the table's stream.
 #[derive(Debug)]
 pub struct RowChange {
-    /// The change's own id.
+    /// Id of the change.
     pub id: String,
-    /// The row's key.
+    /// Key of the row.
     pub key: Key,
-    /// Whether the row was removed.
+    /// True if the row was removed.
     pub is_removed: bool,
-    /// The row as it was.
+    /// The row before the change.
     pub old: Option<Item>,
-    /// The row as it is.
+    /// The row after the change.
     pub new: Option<Item>,
 }
 
 impl RowChange {
-    /// The events that it means, read at `now`. A row that does not make sense is announced once,
-    /// and must not hold up the next.
+    /// Returns the events of the change, read at `now`. An inconsistent row yields one event, and
+    /// does not hold up the rows after it.
     #[must_use]
     pub fn events(&self, table: &str, now: Timestamp) -> Vec<Event> {
         let Some(user_id) = self.key.user_id() else {
             return Vec::new();
         };
         let broken = |error: &Inconsistency| {
-            tracing::error!(outcome = "broken_row", %error, "a change is announced in part, or not at all");
+            tracing::error!(outcome = "broken_row", %error, "an inconsistent row: some or all events of its change are missing");
         };
         let grant = |image: &Option<Item>| {
             let image = image.as_ref();

@@ -1,8 +1,6 @@
-//! Meta's word on a token, beside it: whether it is good, what it grants, and when data access
-//! ends. All of it is good to have, and nothing fails for the lack of it.
-//!
-//! Owns by whose token Meta is asked: each [`Caller`] is tried, and which one Meta takes is
-//! remembered.
+//! Inspection of a token at Meta: its validity, scopes and the end of data access. All of it is
+//! optional: no operation fails if an inspection does.
+//! Owns the choice of the caller: each [`Caller`] is tried, and the accepted one is remembered.
 
 use jiff::Timestamp;
 use threads_auth_model::seal::Purpose;
@@ -12,40 +10,41 @@ use threads_graph::{AccessToken, ConfigurationProblem, ErrorKind, Scopes, TokenI
 use crate::callers::Caller;
 use crate::clients::Clients;
 
-/// Meta's answer about a token.
+/// The result of `debug_token`.
 pub(crate) struct Inspected {
     pub(crate) caller: Caller,
     pub(crate) info: TokenInfo,
 }
 
-/// Meta's word on a new token.
+/// The profile and the access of a new token.
 pub(crate) struct Inspection {
-    /// Whose it is, if Meta told.
+    /// The account's id, if Meta returned it.
     pub(crate) user_id: Option<UserId>,
     pub(crate) username: Option<String>,
     pub(crate) access: Access,
-    /// When it expires, if Meta told.
+    /// Expiry, if Meta returned it.
     pub(crate) expires_at: Option<Timestamp>,
 }
 
 impl Inspected {
-    /// The access that the token gives: nothing, if Meta says that the token is no good, which is
-    /// for a refresh to find out.
+    /// Returns the token's access. Returns `None` if Meta calls the token invalid: a refresh has to
+    /// confirm that.
     pub(crate) fn access(&self) -> Option<Access> {
         let TokenInfo { is_valid, data_access_expires_at, .. } = self.info;
         let scopes = self.info.granted();
-        let is_told = !scopes.is_empty() && (is_valid || data_access_expires_at.is_some());
-        is_told.then_some(Access { scopes, source: ScopesSource::Granted, data_access_expires_at })
+        let is_known = !scopes.is_empty() && (is_valid || data_access_expires_at.is_some());
+        is_known.then_some(Access { scopes, source: ScopesSource::Granted, data_access_expires_at })
     }
 
-    /// Whether somebody other than the token itself said so.
+    /// Returns true if the caller was not the token itself.
     pub(crate) fn is_witness(&self) -> bool {
         self.caller != Caller::Itself
     }
 }
 
 impl Inspection {
-    /// Without a word of Meta's: the requested scopes are all that is known.
+    /// Returns the inspection to assume without a response of Meta: only the requested scopes are
+    /// known.
     pub(crate) fn assumed(requested: &Scopes) -> Self {
         Self {
             user_id: None,
@@ -59,7 +58,7 @@ impl Inspection {
         }
     }
 
-    /// Asks for the profile and the access of a token at once.
+    /// Requests the profile and the access of a token concurrently.
     pub(crate) async fn of(
         clients: &Clients,
         vault: &Vault,
@@ -86,7 +85,7 @@ impl Inspection {
     }
 }
 
-/// Asks Meta about `token`, by whichever caller it takes.
+/// Inspects `token` with the first caller that Meta accepts.
 pub(crate) async fn inspect(
     clients: &Clients,
     vault: &Vault,
@@ -118,11 +117,11 @@ pub(crate) async fn inspect(
                     callers.forget_inspector();
                 }
                 match error.kind() {
-                    // Meta itself is in trouble, or busy: another caller would only add to it.
+                    // An outage or a throttle of Meta: another caller would only add to the load.
                     ErrorKind::Transient
                     | ErrorKind::Throttled { .. }
                     | ErrorKind::Configuration(ConfigurationProblem::AppBlocked) => return None,
-                    // The token is refused itself: that says nothing about who may ask.
+                    // Meta refuses the token itself, so the caller may be acceptable.
                     ErrorKind::NeedsReauthorization(_) if caller == Caller::Itself => all_refused = false,
                     _ => {}
                 }
@@ -138,7 +137,7 @@ pub(crate) async fn inspect(
     None
 }
 
-/// The inspector's own token, which the same sweeps keep alive.
+/// Returns the inspector's token, which sweeps keep alive like all others.
 pub(crate) async fn inspector(clients: &Clients, vault: &Vault, now: Timestamp) -> Option<AccessToken> {
     let user_id = vault.app.inspector.as_ref()?;
     if let Some(token) = clients.callers.inspector(now) {
@@ -154,9 +153,9 @@ pub(crate) async fn inspector(clients: &Clients, vault: &Vault, now: Timestamp) 
     Some(token)
 }
 
-/// Meta's word on a token, by a call with it: none, if Meta does not answer, or has trouble of its
-/// own.
-pub(crate) async fn is_taken(clients: &Clients, token: &AccessToken) -> Option<bool> {
+/// Returns true if Meta accepts a call with the token, and false if Meta refuses the token. Returns
+/// `None` after any other failure.
+pub(crate) async fn is_accepted(clients: &Clients, token: &AccessToken) -> Option<bool> {
     match clients.graph.me(token).await {
         Ok(_) => Some(true),
         Err(error) if matches!(error.kind(), ErrorKind::NeedsReauthorization(_)) => Some(false),

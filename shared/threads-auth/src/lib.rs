@@ -1,14 +1,10 @@
 //! Connects people's Threads accounts to an app and keeps their tokens alive.
-//!
-//! [`ThreadsAuth`] is the service: its methods are the operations, one page of them. Below it stand
-//! Meta's protocol ([`threads_graph`]), the rules ([`threads_auth_model`]) and the tables
-//! ([`threads_auth_store`]), whose vocabulary is re-exported: the functions depend on this crate
-//! and on nothing under it. Time is an argument of each operation: nothing below a `main.rs` reads
-//! a clock.
-//!
-//! **Architecture invariant:** nothing here knows of Lambda, API Gateway, pages or an environment
-//! other than production. Development and tests differ in the endpoints of [`Config`], and in
-//! nothing else.
+//! [`ThreadsAuth`] is the service, and its methods are the operations. Below it are Meta's protocol
+//! ([`threads_graph`]), the rules ([`threads_auth_model`]) and the tables ([`threads_auth_store`]).
+//! Their types are re-exported, so the functions depend on this crate alone. Each operation takes
+//! the time as an argument: only a `main.rs` reads a clock.
+//! **Architecture invariant:** nothing here depends on Lambda, API Gateway, pages or an
+//! environment. Development and tests differ from production in the endpoints of [`Config`] only.
 
 mod callers;
 mod calls;

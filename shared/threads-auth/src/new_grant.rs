@@ -1,4 +1,4 @@
-//! A grant as a connect stores it, from what Meta has just issued.
+//! Builds the grant that a connect stores, from a token that Meta has just issued.
 
 use jiff::Timestamp;
 use threads_auth_model::Vault;
@@ -9,7 +9,7 @@ use threads_graph::{LongLivedToken, UserId};
 
 use crate::inspection::Inspection;
 
-/// The grant of a token that was asked for at `issued_at`.
+/// Builds the grant of a token that was requested at `issued_at`.
 pub(crate) fn new_grant<'a>(
     vault: &Vault,
     user_id: &'a UserId,

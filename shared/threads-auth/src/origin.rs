@@ -1,8 +1,6 @@
-//! The origin secrets: by one of them CloudFront shows that a request has come through it, so that
-//! nobody walks around it to the API's own address.
-//!
-//! Refuses to hold one: they are kept as digests, of one length, which are compared in constant
-//! time.
+//! The origin secrets. CloudFront sends one of them to prove that a request came through it, so
+//! that nobody bypasses it through the API's own address.
+//! Holds digests only. They have one length and are compared in constant time.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,19 +8,19 @@ use std::str::FromStr;
 use ring::digest;
 use subtle::{Choice, ConstantTimeEq};
 
-/// Nobody can guess a secret of so many characters.
+/// The shortest secret, in characters: long enough that nobody can guess it.
 const MIN_LENGTH: usize = 32;
-/// Lambda's environment is small.
+/// The longest secret, in characters: all variables of a Lambda function share 4 KB.
 const MAX_LENGTH: usize = 64;
-/// The place of a secret that is not there.
+/// Placeholder of an absent secret.
 const NONE: &str = "-";
 
-/// A text that is one of the secrets, or is not. It cannot be told from this.
+/// The digest of a request's secret, valid or not.
 #[derive(Clone)]
 pub struct OriginProof(digest::Digest);
 
 impl OriginProof {
-    /// Takes the text of a header.
+    /// Digests the value of the header.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self(digest::digest(&digest::SHA256, text.as_bytes()))
@@ -35,21 +33,21 @@ impl fmt::Debug for OriginProof {
     }
 }
 
-/// The secrets that are taken: one, or two while one takes the place of the other.
+/// The accepted secrets: one, or two during a rotation.
 #[derive(Clone, Debug)]
 pub struct OriginSecrets(Vec<OriginProof>);
 
-/// The form that these secrets have to have. No part of them is in it.
+/// Error of parsing [`OriginSecrets`]. It names the expected form, and no part of a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected secrets of {MIN_LENGTH} to {MAX_LENGTH} visible characters, with commas between, `-` for one that is not there"
+    "expected secrets of {MIN_LENGTH} to {MAX_LENGTH} visible ASCII characters, separated by commas, with `-` for an absent one"
 )]
 pub struct BadOriginSecrets;
 
 impl OriginSecrets {
-    /// Whether this is one of them. It takes as long for one as for another.
+    /// Returns true if `proof` is one of the secrets. Takes constant time.
     #[must_use]
-    pub fn know(&self, proof: &OriginProof) -> bool {
+    pub fn contains(&self, proof: &OriginProof) -> bool {
         let found = self.0.iter().fold(Choice::from(0), |found, OriginProof(secret)| {
             found | secret.as_ref().ct_eq(proof.0.as_ref())
         });
@@ -81,7 +79,7 @@ mod tests {
     const NEW: &str = "canary-ABCDEFGHIJKLMNOPQRSTUVWXYZ01";
 
     fn know(secrets: &str, text: &str) -> bool {
-        secrets.parse::<OriginSecrets>().unwrap().know(&OriginProof::new(text))
+        secrets.parse::<OriginSecrets>().unwrap().contains(&OriginProof::new(text))
     }
 
     #[test]
@@ -103,7 +101,7 @@ mod tests {
         }
     }
 
-    /// CloudFormation may fill in nothing, or less than was meant: that never opens a door.
+    /// CloudFormation may fill in an empty or truncated value, which must never be accepted.
     #[test]
     fn what_could_be_guessed_is_no_secret() {
         let with_space = format!("{OLD} x");

@@ -1,10 +1,9 @@
-//! The end of a grant: the person removes the app or asks for their data to be deleted, or the app
-//! disconnects the account.
-//!
-//! Owns what follows from a `signed_request`, and reads nothing of it before its signature is
-//! proven. Meta may repeat a request, or deliver it late: each is idempotent, and none touches what
-//! the person has consented to since it was made. Where the clocks do not tell whether a consent is
-//! older, Meta is asked with its token.
+//! The end of a grant: the person removes the app or requests deletion, or the app disconnects the
+//! account.
+//! Owns the consequences of a `signed_request`, and reads nothing of it before its signature is
+//! verified. Meta may repeat or delay a request: each is idempotent, and leaves alone what the
+//! person has consented to since. If the clocks are too close to show which came first, a call with
+//! the consent's token decides.
 
 use std::time::Duration;
 
@@ -21,29 +20,29 @@ use url::{Url, form_urlencoded};
 
 use crate::clients::Clients;
 use crate::connect::flow;
-use crate::inspection::is_taken;
+use crate::inspection::is_accepted;
 use crate::stopwatch::Stopwatch;
 
-/// How late Meta may deliver a request. It does not say for how long it tries.
+/// Maximum age of a request. Meta does not document how long it retries.
 const MAX_AGE: Duration = Duration::from_hours(24);
 
-/// Meta's requests have about 300 bytes.
+/// Maximum size of a request's body, in bytes. Meta's have about 300.
 const MAX_BODY: usize = 8_192;
 
-/// A write is decided again if the row has changed since it was read. It changes by persons, so
-/// this often is more than enough.
-const MOST_TRIES: usize = 4;
+/// The most tries of a write whose row has changed since it was read. Only a person's actions
+/// change it, so a few suffice.
+const MAX_TRIES: usize = 4;
 
-/// Why a request of Meta's was not carried out.
+/// Error of a request by Meta, or of a disconnect.
 #[derive(Debug, thiserror::Error)]
 pub enum RemovalError {
-    /// There is no form with one `signed_request`.
-    #[error("expected a form with one signed_request")]
+    /// The body is not a form with exactly one `signed_request`.
+    #[error("expected a form with exactly one signed_request")]
     Form,
-    /// It is not Meta's, or not of today.
+    /// The `signed_request` is not signed by Meta for this app, or is older than a day.
     #[error(transparent)]
     SignedRequest(#[from] SignedRequestError),
-    /// The app's secret cannot be read.
+    /// The secrets could not be read.
     #[error(transparent)]
     Secrets(#[from] SecretsError),
     /// DynamoDB failed.
@@ -51,38 +50,39 @@ pub enum RemovalError {
     Store(#[from] StoreError),
 }
 
-/// A deauthorization that was carried out.
+/// The result of a deauthorization.
 #[derive(Debug)]
 pub struct Deauthorized {
-    /// Who removed the app.
+    /// The person who removed the app.
     pub user_id: UserId,
-    /// Whether there was a grant that it ended: not if the person has connected again since.
+    /// True if it has ended a grant. False if there was none, or the person has connected again
+    /// since.
     pub has_ended: bool,
-    /// Whether Meta has signed with the app secret before the present one.
+    /// True if the request was signed with the app's previous secret.
     pub by_previous_secret: bool,
 }
 
-/// A deletion, in the terms of Meta's answer.
+/// The result of a deletion, as in the response to Meta.
 #[derive(Debug)]
 pub struct Deleted {
-    /// Where the person can see what became of it.
+    /// Page on which the person can see the progress.
     pub url: Url,
-    /// The code in it.
+    /// The code in `url`.
     pub confirmation_code: String,
-    /// How far it has come. The next sweep goes on with what is unfinished.
+    /// The progress. The next sweep continues an unfinished deletion.
     pub progress: Progress,
-    /// Whether Meta has signed the wish with the app secret before the present one.
+    /// True if the request was signed with the app's previous secret.
     pub by_previous_secret: bool,
 }
 
-/// A request whose signature is proven, and whoever it was that signed.
+/// A request with a valid signature.
 struct Proven {
     request: SignedRequest,
     vault: Vault,
     by_previous_secret: bool,
 }
 
-/// Carries out a deauthorization. `form` is the request's body.
+/// Carries out a deauthorization. `form` is the body of the request.
 pub(crate) async fn deauthorize(
     clients: &Clients,
     form: &[u8],
@@ -105,8 +105,8 @@ pub(crate) async fn deauthorize(
     Ok(Deauthorized { user_id, has_ended, by_previous_secret })
 }
 
-/// Ends what was consented to after `ended_at` by our clock, if Meta refuses its token. Says
-/// whether it did.
+/// Ends a grant that is newer than `ended_at` by our clock, if Meta refuses its token. Returns true
+/// if it did.
 async fn end_newer(
     clients: &Clients,
     vault: &Vault,
@@ -123,7 +123,7 @@ async fn end_newer(
             Ok(store.write(&revoke).await? == WriteOutcome::Stored)
         }
         None => {
-            // A consent that waits for its token is looked at soon in any case.
+            // A consent without its long-lived token is processed soon in any case.
             if let State::Active(live, None) = &grant.state {
                 let suspicion = Suspicion { cause: Cause::DOUBT, since: now };
                 let soon = schedule::doubted_at(now);
@@ -134,8 +134,8 @@ async fn end_newer(
     }
 }
 
-/// Whether a consent is newer than an end: by the clocks, or else by Meta's word on its token.
-/// None, if Meta does not say.
+/// Returns true if a consent is newer than an end, by the clocks or else by a call with its token.
+/// Returns `None` if that call fails.
 async fn is_newer(
     clients: &Clients,
     vault: &Vault,
@@ -146,7 +146,7 @@ async fn is_newer(
     if grant.connected_at <= ended_at {
         return Some(false);
     }
-    // Of a grant from before flows had times, the longest flow is assumed.
+    // Grants of older versions lack the flow's start: the longest flow is assumed.
     let begun_at =
         grant.begun_at.unwrap_or_else(|| schedule::add(grant.connected_at, -flow::LIFETIME_SECONDS));
     if ended_at < doubtful_from(begun_at) {
@@ -155,11 +155,11 @@ async fn is_newer(
     let (purpose, sealed) = match (grant.consent(), grant.live()) {
         (Some(consent), _) => (Purpose::PendingToken, &consent.token),
         (None, Some(live)) => (Purpose::AccessToken, &live.token),
-        // What has no token has ended.
+        // A grant without a token has ended.
         (None, None) => return Some(false),
     };
     match clients.open(vault, purpose, &grant.user_id, sealed, now).await {
-        Ok(token) => is_taken(clients, &token).await,
+        Ok(token) => is_accepted(clients, &token).await,
         Err(error) => {
             tracing::error!(user.id = %grant.user_id, error = error_chain(&error), "a token does not open with the keyring");
             None
@@ -167,7 +167,7 @@ async fn is_newer(
     }
 }
 
-/// Carries out a deletion. `form` is the request's body.
+/// Carries out a deletion. `form` is the body of the request.
 pub(crate) async fn delete_data(
     clients: &Clients,
     form: &[u8],
@@ -179,7 +179,7 @@ pub(crate) async fn delete_data(
     Ok(Deleted { by_previous_secret, ..deleted })
 }
 
-/// Carries out the wish of a person to be forgotten. It can be repeated.
+/// Deletes the data of a person. Idempotent.
 pub(crate) async fn delete_person(
     clients: &Clients,
     vault: &Vault,
@@ -198,8 +198,8 @@ pub(crate) async fn delete_person(
     Ok(Deleted { url, confirmation_code, progress, by_previous_secret: false })
 }
 
-/// Goes on with an unfinished deletion. Says whether it is finished now.
-pub(crate) async fn go_on(
+/// Continues an unfinished deletion. Returns true if it is finished now.
+pub(crate) async fn resume_deletion(
     clients: &Clients,
     vault: &Vault,
     record: &Key,
@@ -212,7 +212,7 @@ pub(crate) async fn go_on(
     Ok(!matches!(progress, Progress::Unfinished(_)))
 }
 
-/// How far the deletion of this code has come, if there was one.
+/// Returns the progress of the deletion with this code, if there is one.
 pub(crate) async fn find(clients: &Clients, confirmation_code: &str) -> Result<Option<Progress>, StoreError> {
     clients.store.deletion(&record(confirmation_code)).await
 }
@@ -221,9 +221,10 @@ fn record(confirmation_code: &str) -> Key {
     Key::deletion(&seal::hash(confirmation_code))
 }
 
-/// The row goes in one transaction with its tombstone and an unfinished record; then the sessions;
-/// then the record is finished. Cut off anywhere, it can go on: a grant that has come since the row
-/// went is newer, and stays. `wish` is what was asked for, if there is no record of it yet.
+/// Deletes the row, and writes its tombstone and an unfinished record, in one transaction; then
+/// deletes the sessions; then finishes the record. It can be continued after any interruption: a
+/// grant that was created in between is newer, and stays. `wish` is the request, if there is no
+/// record of it yet.
 async fn carry_out(
     clients: &Clients,
     vault: &Vault,
@@ -241,7 +242,7 @@ async fn carry_out(
     let (tombstone, requested_at) = (vault.tombstone(user_id), *requested_at);
     let deletion = Deletion { user_id, tombstone: &tombstone, record, requested_at };
     let mut fate = Fate::Gone(requested_at);
-    for _ in 0..MOST_TRIES {
+    for _ in 0..MAX_TRIES {
         if !is_grant_gone && !store.delete(deletion, fate, now).await? {
             fate = match store.grant(user_id).await? {
                 None => Fate::Gone(requested_at),
@@ -259,7 +260,7 @@ async fn carry_out(
             Fate::Gone(_) => forget_sessions(clients, record, user_id, now).await,
         };
     }
-    // Somebody else has decided meanwhile, or is about to.
+    // Concurrent writes kept winning: their record decides.
     Ok(store.deletion(record).await?.unwrap_or(Progress::Unfinished(wish)))
 }
 
@@ -270,7 +271,7 @@ async fn forget_sessions(
     now: Timestamp,
 ) -> Result<Progress, StoreError> {
     let store = &clients.store;
-    // Only a grant that came after the wish can be there.
+    // A grant that is still there is newer than the request.
     let newer = match store.grant(user_id).await {
         Err(StoreError::Inconsistent(_)) => None,
         grant => grant?.and_then(|grant| grant.session_id),
@@ -280,7 +281,7 @@ async fn forget_sessions(
     Ok(Progress::Done(now))
 }
 
-/// Ends a grant for the app. Says whether there was one.
+/// Ends a grant for the app. Returns true if there was one.
 pub(crate) async fn disconnect(
     clients: &Clients,
     user_id: &UserId,
@@ -288,18 +289,18 @@ pub(crate) async fn disconnect(
 ) -> Result<bool, RemovalError> {
     let (store, by) = (&clients.store, RevokedBy::App);
     let tombstone = clients.vault(now).await?.tombstone(user_id);
-    // A connect under way whose flow began before is refused by the first of these.
+    // The first note refuses a connect whose flow began before now.
     for note in [rules::note_disconnect(&tombstone, now), rules::note_end(&tombstone, now)] {
         store.write(&note).await?;
     }
     let mut ended_at = now;
-    for _ in 0..MOST_TRIES {
+    for _ in 0..MAX_TRIES {
         match store.write(&rules::revoke(user_id, by, ended_at, now)).await? {
             WriteOutcome::Stored => return Ok(true),
             WriteOutcome::Gone => return Ok(false),
             WriteOutcome::Superseded => {}
         }
-        // Revoked before; or the person has connected just now, by a clock that is ahead of ours.
+        // The grant was revoked before, or its connect is newer by a clock that is ahead of ours.
         match store.grant(user_id).await? {
             None => return Ok(false),
             Some(grant) if matches!(grant.state, State::Revoked(_, None)) => return Ok(true),
@@ -309,8 +310,8 @@ pub(crate) async fn disconnect(
     Err(StoreError::busy("revoke a grant").into())
 }
 
-/// Proves the signature. After a reset at Meta, the app's secret that was read a while ago may not
-/// be the one that Meta signs with, so it is read once more before a signature counts as wrong.
+/// Verifies the signature. The cached app secret may be outdated after a reset at Meta, so it is
+/// read again before a signature counts as invalid.
 async fn prove(clients: &Clients, message: &str, now: Timestamp) -> Result<Proven, RemovalError> {
     let mut vault = clients.vault(now).await?;
     let mut verified = verify(&vault, message, now);
@@ -322,7 +323,7 @@ async fn prove(clients: &Clients, message: &str, now: Timestamp) -> Result<Prove
     Ok(Proven { request, vault, by_previous_secret })
 }
 
-/// The request, and whether the app's previous secret has signed it.
+/// Returns the request, and true if it was signed with the app's previous secret.
 fn verify(vault: &Vault, message: &str, now: Timestamp) -> Result<(SignedRequest, bool), SignedRequestError> {
     let by = |secret| verify_signed_request(secret, message, now, MAX_AGE);
     match (by(vault.app_secret()), vault.app.previous(now)) {

@@ -1,4 +1,4 @@
-//! The service: every operation on one page.
+//! The service and all its operations.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -21,8 +21,8 @@ use crate::operate::{
 use crate::refresh::{self, RefreshOutcome, SweepError, SweepReport, TokenHash, VendError, Vended};
 use crate::removal::{self, Deauthorized, Deleted, RemovalError};
 
-/// The most rows that one page of a status may look at.
-const MOST_ROWS: u32 = 10_000;
+/// The most rows that are read for one page of grants with a given status.
+const MAX_ROWS: u32 = 10_000;
 
 /// The service: its configuration and its clients.
 pub struct ThreadsAuth(Clients);
@@ -31,47 +31,51 @@ impl ThreadsAuth {
     /// Builds the clients. Makes no request.
     ///
     /// # Errors
-    /// When the configuration gives no usable redirect URI, or TLS cannot be set up.
+    /// - Returns [`StartError::RedirectUri`] if the configuration gives no valid redirect URI.
+    /// - Returns [`StartError::Http`] if TLS cannot be set up.
     pub fn new(config: Config) -> Result<Self, StartError> {
         Clients::new(config).map(Self)
     }
 
-    /// Reads the secrets ahead of the first request: a cold start has the processor to itself, a
-    /// first request has not. A failure is left for that request to meet and to report.
+    /// Reads the secrets before the first request, while the cold start has the full processor. A
+    /// failure is only logged: the first request reads them again and reports it.
     pub async fn warm(&self, now: Timestamp) {
         if let Err(error) = self.vault(now).await {
-            tracing::warn!(error = error_chain(&error), "secrets could not be read ahead");
+            tracing::warn!(
+                error = error_chain(&error),
+                "the secrets could not be read before the first request"
+            );
         }
     }
 
-    /// The configuration.
+    /// Returns the configuration.
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.0.config
     }
 
-    /// The number of calls to Meta so far, answered or not.
+    /// Returns the number of calls to Meta so far, successful or not.
     #[must_use]
     pub fn graph_calls(&self) -> u64 {
         self.0.graph.calls()
     }
 
-    /// The tables.
+    /// Returns the store.
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.0.store
     }
 
-    /// The secrets.
+    /// Returns the client of the secrets.
     #[must_use]
     pub fn secrets(&self) -> &Secrets {
         &self.0.secrets
     }
 
-    /// Seals and opens what lies in the table in use.
+    /// Returns the vault, which seals and opens the values of the grants table.
     ///
     /// # Errors
-    /// When the secrets cannot be read.
+    /// Returns [`SecretsError`] if the secrets cannot be read.
     pub async fn vault(&self, now: Timestamp) -> Result<Vault, SecretsError> {
         self.0.vault(now).await
     }
@@ -80,7 +84,8 @@ impl ThreadsAuth {
     /// headers.
     ///
     /// # Errors
-    /// When the request is malformed or not allowed, or the secrets or the store are not available.
+    /// Returns [`ConnectRefusal`] if the request is malformed or not allowed, or the secrets or the
+    /// store fail.
     pub async fn begin_connect(
         &self,
         raw_query: &str,
@@ -94,8 +99,8 @@ impl ThreadsAuth {
     /// headers.
     ///
     /// # Errors
-    /// When the callback is malformed, foreign, late or repeated, consent was denied, or Meta, the
-    /// secrets or the store fail.
+    /// Returns [`ConnectRefusal`] if the callback is malformed, of another browser, late or
+    /// repeated, if consent was denied, or if Meta, the secrets or the store fail.
     pub async fn finish_connect(
         &self,
         raw_query: &str,
@@ -105,29 +110,31 @@ impl ThreadsAuth {
         connect::finish::finish(&self.0, raw_query, cookies, now).await
     }
 
-    /// Creates a connect session. The person is to open its [`Config::session_url`].
+    /// Creates a connect session. The person then opens its [`Config::session_url`].
     ///
     /// # Errors
-    /// When the request is not possible, or DynamoDB fails.
+    /// Returns [`SessionError`] if a value is invalid, or DynamoDB or the random generator fails.
     pub async fn create_session(&self, new: NewSession, now: Timestamp) -> Result<Session, SessionError> {
         connect::session::create(&self.0, new, now).await
     }
 
-    /// A session, if there is one of that id.
+    /// Returns the session with this id, if there is one.
     ///
     /// # Errors
-    /// When DynamoDB fails, or the row does not make sense.
+    /// Returns [`StoreError`] if DynamoDB fails or the row is inconsistent.
     pub async fn find_session(&self, id: &str) -> Result<Option<Session>, StoreError> {
         connect::session::find(&self.0, id).await
     }
 
-    /// Redeems a completion code for the user of the app who is logged in, who is called
-    /// `reference`, and claims the account for that user. A failure before the account is known
-    /// leaves the code as good as it was; for ten minutes the same call has the same answer.
+    /// Redeems a completion code for the app's user `reference`, who must be the one who is logged
+    /// in, and claims the account for that user. A failure before the account is known leaves the
+    /// code valid. The call is idempotent for ten minutes.
     ///
     /// # Errors
-    /// When the code is not that session's, or the session not that user's; when the code was
-    /// redeemed before, or comes too late; when the account is gone; when DynamoDB fails.
+    /// - Returns [`CompleteError::WrongCode`] if the code belongs to another session.
+    /// - Returns [`CompleteError::WrongReference`] if the session belongs to another user.
+    /// - Returns another [`CompleteError`] if the session or the account cannot be completed, or
+    ///   the store fails.
     pub async fn complete_session(
         &self,
         id: &str,
@@ -138,12 +145,15 @@ impl ThreadsAuth {
         connect::session::complete(&self.0, id, completion, reference, now).await
     }
 
-    /// The token of `user_id` that stays valid for `min_valid`, refreshed first if it is due or
-    /// does not live that long. One that is `refused`, as the caller says, is not handed out again
-    /// unless Meta takes it.
+    /// Returns a token of `user_id` that stays valid for `min_valid`, refreshed first if it is due
+    /// or expires before. A token that Meta has `refused`, by the caller's report, is not handed
+    /// out again unless Meta accepts it.
     ///
     /// # Errors
-    /// When there is no such token: for good, until the person comes, or for a while.
+    /// - Returns [`VendError::NeedsReauthorization`] or [`VendError::Revoked`] if the person has to
+    ///   connect again.
+    /// - Returns [`VendError::Retry`] if there may be a token later.
+    /// - Returns another [`VendError`] if the account is unknown, or the secrets or the store fail.
     pub async fn vend(
         &self,
         user_id: &UserId,
@@ -154,53 +164,56 @@ impl ThreadsAuth {
         refresh::vend::vend(&self.0, user_id, min_valid, refused, now).await
     }
 
-    /// The grant of a user, if there is one.
+    /// Returns the grant of a user, if there is one.
     ///
     /// # Errors
-    /// When DynamoDB fails, or the row does not make sense.
+    /// Returns [`StoreError`] if DynamoDB fails or the row is inconsistent.
     pub async fn find_grant(&self, user_id: &UserId) -> Result<Option<Grant>, StoreError> {
         self.0.store.grant(user_id).await
     }
 
-    /// A page of so many grants, or of those with one status: [`Store::grants`]. It is full as long
-    /// as there are more, unless few of many have the status, or the time of a request is over.
+    /// Returns a page of up to `grants` grants, of all or of one status. See [`Store::grants`]. A
+    /// page before the last can be shorter if few grants have the status, or if the time of a
+    /// request runs out.
     ///
     /// # Errors
-    /// When DynamoDB fails.
+    /// Returns [`StoreError`] if DynamoDB fails.
     pub async fn list_grants(
         &self,
         status: Option<Status>,
         grants: u32,
         after: Option<Key>,
     ) -> Result<Page<Result<Grant, Inconsistency>>, StoreError> {
-        let rows = if status.is_some() { MOST_ROWS } else { u32::MAX };
+        let rows = if status.is_some() { MAX_ROWS } else { u32::MAX };
         let until = Instant::now() + self.0.config.work_time();
         self.0.store.grants(PageRequest { status, grants, after, rows, until }).await
     }
 
-    /// Ends a grant for the app: the tokens are destroyed, and the person has to consent to come
-    /// back. Says whether there was one.
+    /// Ends a grant for the app: the tokens are destroyed, and the person has to consent again to
+    /// reconnect. Returns true if there was a grant.
     ///
     /// # Errors
-    /// When the secrets or the store fail.
+    /// Returns [`RemovalError`] if the secrets or the store fail.
     pub async fn disconnect(&self, user_id: &UserId, now: Timestamp) -> Result<bool, RemovalError> {
         removal::disconnect(&self.0, user_id, now).await
     }
 
-    /// Looks at every grant that is due at `now`, for at most `budget`.
+    /// Processes every grant that is due at `now`, for at most `budget`. Failures of single grants
+    /// are in the report.
     ///
     /// # Errors
-    /// When there are no secrets to do it with, or nothing could be read. The troubles of single
-    /// grants are in the report.
+    /// - Returns [`SweepError::Secrets`] if the secrets cannot be read.
+    /// - Returns [`SweepError::Unreadable`] if no part of the due index can be read.
+    /// - Returns [`SweepError::Seal`] if the random generator fails.
     pub async fn sweep(&self, now: Timestamp, budget: Duration) -> Result<SweepReport, SweepError> {
         refresh::sweep::sweep(&self.0, now, budget, |_| ControlFlow::Continue(())).await
     }
 
-    /// The same, and `watch` sees each outcome as it comes. After its `Break` no other grant is
-    /// begun.
+    /// Does the same as [`Self::sweep`], and passes each outcome to `watch`. After its `Break` no
+    /// other grant is begun.
     ///
     /// # Errors
-    /// As [`Self::sweep`].
+    /// Returns the errors of [`Self::sweep`].
     pub async fn sweep_watched(
         &self,
         now: Timestamp,
@@ -210,47 +223,51 @@ impl ThreadsAuth {
         refresh::sweep::sweep(&self.0, now, budget, watch).await
     }
 
-    /// How many grants are due at `now`: what a sweep has before it.
+    /// Returns the number of grants that are due at `now`.
     ///
     /// # Errors
-    /// When a partition of the due index cannot be read.
+    /// Returns [`StoreError`] if a partition of the due index cannot be read.
     pub async fn count_due(&self, now: Timestamp) -> Result<u64, StoreError> {
         refresh::sweep::count_due(&self.0, now).await
     }
 
-    /// Refreshes the token of one account now, due or not: for an operator who wants to see it
-    /// work.
+    /// Refreshes the token of one account now, due or not, for an operator.
     ///
     /// # Errors
-    /// As [`vend`](Self::vend).
+    /// Returns [`VendError`] if the account is unknown, or the secrets, the random generator or the
+    /// store fail.
     pub async fn refresh_now(&self, user_id: &UserId, now: Timestamp) -> Result<RefreshOutcome, VendError> {
         operate::refresh_now::refresh_now(&self.0, user_id, now).await
     }
 
     /// Carries out a deauthorization: the grant is revoked and its tokens are destroyed. `form` is
-    /// the request's body.
+    /// the body of the request.
     ///
     /// # Errors
-    /// When the request is not Meta's, or the secrets or the store fail.
+    /// - Returns [`RemovalError::Form`] or [`RemovalError::SignedRequest`] if the request is not a
+    ///   valid one of Meta.
+    /// - Returns another [`RemovalError`] if the secrets or the store fail.
     pub async fn deauthorize(&self, form: &[u8], now: Timestamp) -> Result<Deauthorized, RemovalError> {
         removal::deauthorize(&self.0, form, now).await
     }
 
-    /// Carries out a deletion: everything about the person is erased, but for a keyed hash that
-    /// stops a connect under way. What is unfinished is left to the next sweep. `form` is the
-    /// request's body.
+    /// Carries out a deletion: all data of the person is erased, except a keyed hash that stops a
+    /// running connect. An unfinished deletion is continued by the next sweep. `form` is the body
+    /// of the request.
     ///
     /// # Errors
-    /// When the request is not Meta's, or the secrets or the store fail.
+    /// - Returns [`RemovalError::Form`] or [`RemovalError::SignedRequest`] if the request is not a
+    ///   valid one of Meta.
+    /// - Returns another [`RemovalError`] if the secrets or the store fail.
     pub async fn delete_data(&self, form: &[u8], now: Timestamp) -> Result<Deleted, RemovalError> {
         removal::delete_data(&self.0, form, now).await
     }
 
-    /// Deletes what is held about a person, as [`Self::delete_data`] does, without a request of
-    /// Meta's: who asked for it at `requested_at`, or else now. It can be repeated.
+    /// Deletes the data of a person like [`Self::delete_data`], for an operator. The person
+    /// requested it at `requested_at`, by default now. Idempotent.
     ///
     /// # Errors
-    /// When the secrets or the store fail.
+    /// Returns [`RemovalError`] if the secrets or the store fail.
     pub async fn delete_person(
         &self,
         user_id: &UserId,
@@ -260,10 +277,10 @@ impl ThreadsAuth {
         operate::delete_person::delete_person(&self.0, user_id, requested_at, now).await
     }
 
-    /// All that is held about a person but what opens an account; nothing, if that is so.
+    /// Returns all data of a person except secrets, or `None` if there is none.
     ///
     /// # Errors
-    /// When the secrets or the store fail.
+    /// Returns [`PersonalDataError`] if the secrets or the store fail.
     pub async fn personal_data(
         &self,
         user_id: &UserId,
@@ -272,19 +289,23 @@ impl ThreadsAuth {
         operate::personal_data::personal_data(&self.0, user_id, now).await
     }
 
-    /// How far the deletion of this code has come, if there was one.
+    /// Returns the progress of the deletion with this code, if there is one.
     ///
     /// # Errors
-    /// When DynamoDB fails.
+    /// Returns [`StoreError`] if DynamoDB fails.
     pub async fn find_deletion(&self, confirmation_code: &str) -> Result<Option<Progress>, StoreError> {
         removal::find(&self.0, confirmation_code).await
     }
 
-    /// Takes over a long-lived token. `user_id` is whose it should be, and `expires_at` when it is
-    /// said to end, if Meta does not tell. It can be repeated.
+    /// Imports a long-lived token. `user_id` is the expected account, and `expires_at` the expiry
+    /// to assume if Meta does not return one. Idempotent.
     ///
     /// # Errors
-    /// When the token is not one to keep alive, or Meta, the secrets or the store fail.
+    /// - Returns [`ImportError::Dead`] or [`ImportError::ShortLived`] if the token cannot be kept
+    ///   alive.
+    /// - Returns [`ImportError::AnotherAccount`] if the token does not belong to `user_id`.
+    /// - Returns [`ImportError::Deleted`] if the person had their data deleted.
+    /// - Returns another [`ImportError`] if Meta, the secrets or the store fail.
     pub async fn import(
         &self,
         token: &AccessToken,
@@ -295,26 +316,26 @@ impl ThreadsAuth {
         operate::import::import(&self.0, token, user_id, expires_at, now).await
     }
 
-    /// Who may ask Meta about tokens.
+    /// Returns the caller whose token inspections Meta accepts.
     pub async fn inspections(&self, now: Timestamp) -> Inspections {
         operate::inspections::inspections(&self.0, now).await
     }
 
-    /// What is not as it was at Meta, in words; nothing if there is no inspector to look with.
-    /// Sweeps look once a day by themselves.
+    /// Checks Meta's API for drift, and returns a sentence for each difference. Returns `None`
+    /// without an inspector. Sweeps make the same check once a day.
     ///
     /// # Errors
-    /// When the secrets cannot be read.
+    /// Returns [`SecretsError`] if the secrets cannot be read.
     pub async fn drift(&self, now: Timestamp) -> Result<Option<Vec<String>>, SecretsError> {
-        Ok(drift::look(&self.0, &self.0.vault(now).await?, now).await)
+        Ok(drift::check(&self.0, &self.0.vault(now).await?, now).await)
     }
 
-    /// Copies what the table in use lacks from the table `from`, a backup of it, and replaces what
-    /// is of no use there, if `replaces`. `progress` is told after each row, with one of no use
-    /// that was left.
+    /// Copies missing rows from the backup table `from` into the grants table, and replaces
+    /// unusable rows if `replaces`. Calls `progress` after each row, with an unusable one that was
+    /// left.
     ///
     /// # Errors
-    /// When the secrets cannot be read, or DynamoDB fails.
+    /// Returns [`RestoreError`] if the secrets cannot be read or DynamoDB fails.
     pub async fn restore(
         &self,
         from: &str,
@@ -325,11 +346,11 @@ impl ThreadsAuth {
         operate::restore::restore(&self.0, from, replaces, now, progress).await
     }
 
-    /// Compares a user's row in use with that of the backup `from`: what would be lost, and whether
-    /// it may be replaced. Changes nothing.
+    /// Compares a user's row with that of the backup `from`: what a replacement would lose, and if
+    /// it is allowed. Changes nothing.
     ///
     /// # Errors
-    /// When the secrets cannot be read, or DynamoDB fails.
+    /// Returns [`RestoreError`] if the secrets cannot be read or DynamoDB fails.
     pub async fn compare_with_backup(
         &self,
         from: &str,
@@ -339,10 +360,10 @@ impl ThreadsAuth {
         operate::replace::compare(&self.0, from, user_id, now).await
     }
 
-    /// Puts the backup's row in the place of the one that was compared, if that still lies there.
+    /// Replaces the compared row with the backup's, if it has not changed since.
     ///
     /// # Errors
-    /// When the secrets cannot be read, or DynamoDB fails.
+    /// Returns [`RestoreError`] if the secrets cannot be read or DynamoDB fails.
     pub async fn replace_from_backup(
         &self,
         compared: &Comparison,
@@ -351,12 +372,13 @@ impl ThreadsAuth {
         operate::replace::replace(&self.0, compared, false, now).await
     }
 
-    /// Seals anew, with the key and in the format that the keyring writes, what the table holds
-    /// otherwise. `progress` is told after each row, with the values of it that do not open. It can
-    /// be stopped and repeated, and whoever writes a row meanwhile goes first.
+    /// Reseals all values of the grants table that do not have the keyring's current key and
+    /// format. Calls `progress` after each row, with its values that do not open. It can be
+    /// interrupted and repeated, and concurrent writes win.
     ///
     /// # Errors
-    /// When the secrets cannot be read, or DynamoDB fails.
+    /// Returns [`ResealError`] if the secrets cannot be read, or DynamoDB or the random generator
+    /// fails.
     pub async fn reseal(
         &self,
         now: Timestamp,
@@ -365,12 +387,12 @@ impl ThreadsAuth {
         operate::reseal::reseal(&self.0, now, progress).await
     }
 
-    /// The ids of the keys that seal anything in the table, each with how many values it seals. A
-    /// key that is not among them can leave the keyring, once no login of the last ten minutes is
-    /// under way. Who is late after that is told nothing but that the browser is not known.
+    /// Returns the ids of the keys in use in the grants table, each with the number of values it
+    /// seals. Any other key can be removed from the keyring ten minutes after its last use in a
+    /// login. A callback after that is refused as one of an unknown browser.
     ///
     /// # Errors
-    /// When DynamoDB fails.
+    /// Returns [`StoreError`] if DynamoDB fails.
     pub async fn keys_in_use(&self) -> Result<BTreeMap<String, u64>, StoreError> {
         operate::keys_in_use::keys_in_use(&self.0).await
     }

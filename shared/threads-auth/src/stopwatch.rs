@@ -1,5 +1,4 @@
-//! The time of one operation: its `now` moves on while it works, and what is left of its budget
-//! runs out.
+//! The clock of one operation: the current time, and the time that is left of its budget.
 
 use std::time::Duration;
 
@@ -7,7 +6,7 @@ use jiff::Timestamp;
 use threads_auth_model::schedule;
 use tokio::time::Instant;
 
-/// An operation that began at a moment, and may take so long.
+/// An operation's start and its time budget.
 #[derive(Clone, Copy)]
 pub(crate) struct Stopwatch {
     started_at: Timestamp,
@@ -21,12 +20,12 @@ impl Stopwatch {
         Self { started_at: now, began: Instant::now(), budget }
     }
 
-    /// When it started.
+    /// Returns the start.
     pub(crate) fn started_at(&self) -> Timestamp {
         self.started_at
     }
 
-    /// Now.
+    /// Returns the current time, to the second.
     pub(crate) fn now(&self) -> Timestamp {
         let seconds = i64::try_from(self.elapsed().as_secs()).unwrap_or(0);
         schedule::add(self.started_at, seconds)
@@ -36,12 +35,12 @@ impl Stopwatch {
         self.began.elapsed()
     }
 
-    /// When the budget is used up.
+    /// Returns the end of the budget.
     pub(crate) fn deadline(&self) -> Instant {
         self.began + self.budget
     }
 
-    /// Whether more than `needed` is left.
+    /// Returns true if more than `needed` is left.
     pub(crate) fn leaves(&self, needed: Duration) -> bool {
         self.elapsed() + needed < self.budget
     }

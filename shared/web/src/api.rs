@@ -1,6 +1,6 @@
-//! One type for each body that `functions/openapi.yaml` documents. A test compares them.
+//! The types of all bodies that `functions/openapi.yaml` documents. A test compares the two.
 
-#![expect(missing_docs, reason = "functions/openapi.yaml says what each field means")]
+#![expect(missing_docs, reason = "functions/openapi.yaml documents each field")]
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
@@ -14,11 +14,11 @@ use crate::error_code::ErrorCode;
 #[serde(deny_unknown_fields)]
 pub struct NewSession {
     pub reference: String,
-    /// Required: what is said of its absence is to tell more than its name.
+    /// Required. Optional here only so that the error for its absence can explain it.
     pub return_to: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<Scope>>,
-    /// Text only: a number of JSON loses digits in many languages.
+    /// A string, because a JSON number loses digits in many languages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,7 +33,7 @@ pub struct SessionCompletion {
     pub reference: String,
 }
 
-/// The answer to `POST /sessions`.
+/// The response to `POST /sessions`.
 #[derive(Debug, Serialize)]
 pub struct Session {
     pub id: String,
@@ -43,7 +43,7 @@ pub struct Session {
     pub unknown_scopes: Vec<Scope>,
 }
 
-/// The answer to `GET /sessions/{id}`: not who came back, and not whose session it is.
+/// The response to `GET /sessions/{id}`, without the connected account and the `reference`.
 #[derive(Debug, Serialize)]
 pub struct SessionProgress {
     pub id: String,
@@ -52,7 +52,7 @@ pub struct SessionProgress {
     pub expires_at: Timestamp,
 }
 
-/// The answer to `POST /sessions/{id}/complete`.
+/// The response to `POST /sessions/{id}/complete`.
 #[derive(Debug, Serialize)]
 pub struct ConnectedAccount {
     pub status: ConnectedStatus,
@@ -65,13 +65,13 @@ pub struct ConnectedAccount {
 threads_graph::names! {
     /// The status of an account for the user who has just claimed it.
     pub enum ConnectedStatus {
-        /// It is connected.
+        /// The account is connected.
         Connected => "connected",
-        /// The long-lived token is still to come, usually within the hour.
+        /// The long-lived exchange has not succeeded yet. Usually it does within the hour.
         Pending => "pending",
-        /// Only the person brings it back.
+        /// The person has to connect again.
         NeedsReauthorization => "needs_reauthorization",
-        /// It was disconnected meanwhile.
+        /// The account was disconnected before the completion.
         Revoked => "revoked",
     }
 }
@@ -87,7 +87,7 @@ impl From<&Grant> for ConnectedStatus {
     }
 }
 
-/// The answer to `GET /users`. The answer to `GET /users/{user_id}` is one [`Summary`].
+/// The response to `GET /users`. The response to `GET /users/{user_id}` is one [`Summary`].
 #[derive(Debug, Serialize)]
 pub struct AccountPage {
     pub users: Vec<Summary>,
@@ -95,14 +95,14 @@ pub struct AccountPage {
     pub cursor: Option<String>,
 }
 
-/// The answer to `DELETE /users/{user_id}`.
+/// The response to `DELETE /users/{user_id}`.
 #[derive(Debug, Serialize)]
 pub struct Disconnected {
     pub user_id: UserId,
     pub status: Status,
 }
 
-/// The answer to `GET /users/{user_id}/token`.
+/// The response to `GET /users/{user_id}/token`.
 #[derive(Debug, Serialize)]
 pub struct VendedToken {
     pub user_id: UserId,
@@ -131,42 +131,43 @@ fn exposed<S: Serializer>(token: &AccessToken, serializer: S) -> Result<S::Ok, S
     serializer.serialize_str(token.expose())
 }
 
-/// The answer to `POST /deauthorize`: always the same, to tell nobody who has an account here.
+/// The response to `POST /deauthorize`: always the same, so that it does not disclose who has an
+/// account.
 #[derive(Debug, Serialize)]
 pub struct Deauthorized {}
 
-/// The answer to `POST /data-deletion`.
+/// The response to `POST /data-deletion`.
 #[derive(Debug, Serialize)]
 pub struct DeletionConfirmation {
     pub url: String,
     pub confirmation_code: String,
 }
 
-/// The answer to what failed.
+/// The body of an error.
 #[derive(Debug, Serialize)]
 pub struct Error<'a> {
     pub error: Problem<'a>,
 }
 
-/// What is wrong: a stable code for programs, and a sentence for people.
+/// An error: a stable code for programs, and a sentence for people.
 #[derive(Debug, Serialize)]
 pub struct Problem<'a> {
     pub code: ErrorCode,
     pub message: &'a str,
 }
 
-/// The answer where only the person brings an account back, unless Meta takes the token again
-/// (`account.recovered`).
+/// The body of an error after which the person has to connect again, unless Meta accepts the token
+/// again (`account.recovered`).
 #[derive(Debug, Serialize)]
 pub struct NeedsPerson<'a> {
     pub error: PersonProblem<'a>,
     pub reconnect: Reconnect<'a>,
 }
 
-/// The cause where it was not kept who revoked an account.
+/// The cause of a revoked account whose row does not contain it.
 pub const UNKNOWN_CAUSE: &str = "unknown";
 
-/// A [`Problem`] that has a cause.
+/// A [`Problem`] with a cause.
 #[derive(Debug, Serialize)]
 pub struct PersonProblem<'a> {
     pub code: ErrorCode,
@@ -174,7 +175,7 @@ pub struct PersonProblem<'a> {
     pub cause: &'a str,
 }
 
-/// The request that makes a connect session, but for what only the backend knows.
+/// The request that creates a connect session, except for the values that only the backend knows.
 #[derive(Debug, Serialize)]
 pub struct Reconnect<'a> {
     method: &'static str,
@@ -192,7 +193,7 @@ struct ReconnectBody<'a> {
 }
 
 impl<'a> Reconnect<'a> {
-    /// The way back for a user, with `authorize_url` where they can go without a session.
+    /// Returns the request for a user, with `authorize_url` if no session is required.
     #[must_use]
     pub fn new(user_id: &'a UserId, scopes: &'a Scopes, authorize_url: Option<String>) -> Self {
         Self {

@@ -1,8 +1,6 @@
-//! Requests of the app's own backend: who calls, what is in them, and what is wrong with them.
-//!
-//! Owns the check that stands behind the one of API Gateway: a route that was deployed without IAM
-//! authorization answers nobody, and neither does a path that is not of the route which IAM has
-//! judged.
+//! Requests of the app's backend: their caller, their parameters and their errors.
+//! Owns the second check behind API Gateway's. A route that was deployed without IAM authorization
+//! refuses every request, and so does a path that does not match the route that IAM has authorized.
 
 use std::error::Error;
 
@@ -17,10 +15,10 @@ use crate::failures::unavailable;
 use crate::json::json_error;
 use crate::request::HttpRequest;
 
-/// No request of a backend is longer.
+/// Maximum size of a request's body, in bytes.
 const MAX_BODY: usize = 8_192;
 
-/// A request whose caller IAM has named.
+/// A request whose caller IAM has authenticated.
 pub struct Call<'a> {
     /// The request.
     pub request: &'a HttpRequest,
@@ -28,12 +26,13 @@ pub struct Call<'a> {
     path: Vec<&'a str>,
 }
 
-/// A request that does not make sense. Its text says what does.
+/// An invalid request. The text names the expected form.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{0}")]
 pub struct BadRequest(pub String);
 
-/// Answers a request with `handle`, if IAM has named its caller. Logs a bad request once.
+/// Answers a request with `handle`, if IAM has authenticated its caller. Logs an invalid request
+/// once.
 pub async fn backend<'a, R>(request: &'a HttpRequest, handle: impl FnOnce(Call<'a>) -> R) -> Response<String>
 where
     R: Future<Output = Result<Response<String>, BadRequest>>,
@@ -43,13 +42,13 @@ where
         tracing::error!(
             request_id,
             outcome = "unsigned",
-            "this route has no IAM authorization, so it answers nobody"
+            "this route has no IAM authorization, so it refuses every request"
         );
         let what = "this route needs IAM authorization: the request is not signed, or the route is deployed without it";
         return json_error(ErrorCode::Forbidden, what);
     };
     if !request.is_of_its_route() {
-        tracing::warn!(request_id, caller, outcome = "not_found", "the path is not of the route");
+        tracing::warn!(request_id, caller, outcome = "not_found", "the path does not match the route");
         return no_route();
     }
     let call = Call { request, caller, path: request.path.split('/').skip(1).collect() };
@@ -60,19 +59,19 @@ where
 }
 
 impl Call<'_> {
-    /// API Gateway's id of the request, and who signed it: both for the log.
+    /// Returns API Gateway's id of the request and the caller, for the log.
     #[must_use]
     pub fn who(&self) -> (&str, &str) {
         (&self.request.request_id, self.caller)
     }
 
-    /// The method, and the segments of the path.
+    /// Returns the method and the segments of the path.
     #[must_use]
     pub fn route(&self) -> (&Method, &[&str]) {
         (&self.request.method, &self.path)
     }
 
-    /// The answer where one account could not be read or written.
+    /// Returns the response for an account that could not be read or written.
     #[must_use]
     pub fn failed(&self, user_id: &UserId, error: &StoreError) -> Response<String> {
         match error {
@@ -81,57 +80,57 @@ impl Call<'_> {
         }
     }
 
-    /// The answer where one account was not ended.
+    /// Returns the response for an account that could not be disconnected.
     #[must_use]
-    pub fn not_ended(&self, user_id: &UserId, error: &RemovalError) -> Response<String> {
+    pub fn disconnect_failed(&self, user_id: &UserId, error: &RemovalError) -> Response<String> {
         match error {
             RemovalError::Store(error) => self.failed(user_id, error),
             error => unavailable(self.request, error),
         }
     }
 
-    /// The answer where one account makes no sense.
+    /// Returns the response for an account whose row is inconsistent.
     #[must_use]
     pub fn unreadable(&self, user_id: &UserId, error: &(dyn Error + 'static)) -> Response<String> {
         let (request_id, caller) = self.who();
         tracing::error!(request_id, caller, outcome = "unreadable", user.id = %user_id, error = error_chain(error));
-        let what = "the stored account cannot be read; its operator finds the cause in the log";
+        let what = "the stored account is unreadable; the log names the cause";
         json_error(ErrorCode::Unreadable, what)
     }
 }
 
-/// The answer where there is no such route.
+/// Returns the response for an unknown route.
 #[must_use]
 pub fn no_route() -> Response<String> {
     json_error(ErrorCode::NotFound, "there is no such route")
 }
 
-/// The body as a JSON object.
+/// Parses the body as a JSON object.
 ///
 /// # Errors
-/// When it is none, or not of this shape.
+/// Returns [`BadRequest`] if the body is not a JSON object of this type.
 pub fn object<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, BadRequest> {
     if request.body.len() > MAX_BODY {
         return Err(BadRequest(format!("the body is longer than {MAX_BODY} bytes")));
     }
     let bad = |error: serde_json::Error| BadRequest(format!("expected a JSON object: {error}"));
-    // A list would pass as the fields in order.
+    // Serde would accept a list as the fields in order.
     if !request.body.trim_ascii_start().starts_with(b"{") {
         return Err(BadRequest("expected a JSON object".to_owned()));
     }
-    // Read at once: on the way through a map, the last of two fields of one name would win.
+    // Parsed directly: with a map in between, a duplicate field would not be noticed.
     serde_json::from_slice(&request.body).map_err(bad)
 }
 
-/// The parameters of a query, each known and there once at most.
+/// The parameters of a query, each known and at most once.
 #[derive(Debug, Default)]
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Reads a query whose parameters may have these names.
+    /// Parses a query whose parameters may have the names `known`.
     ///
     /// # Errors
-    /// When there is another parameter, or one twice.
+    /// Returns [`BadRequest`] if a parameter is unknown or repeated.
     pub fn of(request: &HttpRequest, known: &[&str]) -> Result<Self, BadRequest> {
         let mut parameters: Vec<(String, String)> = Vec::new();
         for (name, value) in form_urlencoded::parse(request.raw_query.as_bytes()) {
@@ -150,17 +149,17 @@ impl Query {
         Ok(Self(parameters))
     }
 
-    /// The text of a parameter.
+    /// Returns the value of a parameter.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// A parameter that is a whole number between `least` and `most`, or `default` if it is not
-    /// there.
+    /// Returns a parameter that is a whole number from `least` to `most`, or `default` if it is
+    /// absent.
     ///
     /// # Errors
-    /// When it is none.
+    /// Returns [`BadRequest`] if the value is not such a number.
     pub fn number(&self, name: &str, default: u32, least: u32, most: u32) -> Result<u32, BadRequest> {
         let Some(text) = self.get(name) else {
             return Ok(default);

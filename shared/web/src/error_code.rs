@@ -1,4 +1,4 @@
-//! The codes by which programs know an error: one list, each with its status.
+//! The error codes for programs, each with its status.
 
 use http::StatusCode;
 use threads_auth::RetryReason;
@@ -6,33 +6,32 @@ use threads_auth::RetryReason;
 use crate::standing::Standing;
 
 threads_graph::names! {
-    /// `error.code` of an answer. `functions/openapi.yaml` says which answers have which.
+    /// `error.code` of a response. `functions/openapi.yaml` lists the codes of each response.
     pub enum ErrorCode {
-        /// The request makes no sense.
+        /// The request is invalid.
         BadRequest => "bad_request",
-        /// The address to return to is not on the allowlist, can be on none, or has a
-        /// parameter of ours.
+        /// The return address is invalid, not on the allowlist, or has a reserved parameter.
         ReturnToRefused => "return_to_refused",
-        /// Meta has not signed this, or not for this app.
+        /// The request is not signed by Meta for this app.
         BadSignedRequest => "bad_signed_request",
-        /// The route is deployed without IAM authorization, or a public one was asked past
-        /// CloudFront.
+        /// The route is deployed without IAM authorization, or a request for a public one has
+        /// bypassed CloudFront.
         Forbidden => "forbidden",
-        /// The completion code is not this session's.
+        /// The completion code belongs to another session.
         WrongCompletion => "wrong_completion",
-        /// The session is not of the user who is logged in.
+        /// The session belongs to another user.
         WrongReference => "wrong_reference",
-        /// There is no such route.
+        /// The route does not exist.
         NotFound => "not_found",
-        /// There is no session of this id.
+        /// No session has this id.
         SessionUnknown => "session_unknown",
-        /// No account of this id is connected.
+        /// No account with this id is connected.
         UnknownUser => "unknown_user",
-        /// Nobody has come back yet.
+        /// No account was connected in this session.
         SessionNotConnected => "session_not_connected",
-        /// The completion code was redeemed before.
+        /// The completion code was already redeemed.
         SessionCompletedBefore => "session_completed_before",
-        /// Only the person brings the account back.
+        /// The person has to connect again.
         NeedsReauthorization => "needs_reauthorization",
         /// The account was disconnected.
         Revoked => "revoked",
@@ -40,7 +39,7 @@ threads_graph::names! {
         SessionExpired => "session_expired",
         /// The account was deleted before the session was completed.
         AccountGone => "account_gone",
-        /// The account's row makes no sense.
+        /// The account's row is inconsistent.
         Unreadable => "unreadable",
         /// [`RetryReason::Pending`].
         Pending => "pending",
@@ -52,13 +51,13 @@ threads_graph::names! {
         Busy => "busy",
         /// [`RetryReason::Suspected`].
         Suspected => "suspected",
-        /// The store or the secrets are out of reach.
+        /// The store or the secrets are unavailable.
         Unavailable => "unavailable",
     }
 }
 
 impl ErrorCode {
-    /// The standing of every answer with this code, with its status.
+    /// Returns the standing of all responses with this code.
     #[must_use]
     pub const fn standing(self) -> Standing {
         match self {

@@ -1,4 +1,5 @@
-//! Answers where something failed: each is logged once, and says no more than its reader needs.
+//! Responses to failures. Each failure is logged once, and the response has no more detail than its
+//! reader needs.
 
 use std::error::Error;
 
@@ -9,10 +10,10 @@ use crate::error_code::ErrorCode;
 use crate::json::{json_error, json_later};
 use crate::request::HttpRequest;
 
-/// Seconds after which it is worth asking again, when our own store or secrets are out of reach.
+/// Value of `Retry-After`, in seconds, if the store or the secrets are unavailable.
 const RETRY_AFTER_SECONDS: u32 = 5;
 
-/// The answer where our own store or secrets have failed. It is worth asking again soon.
+/// Returns the response for a failure of the store or the secrets, which asks for a retry.
 #[must_use]
 pub fn unavailable(request: &HttpRequest, error: &(dyn Error + 'static)) -> Response<String> {
     tracing::error!(
@@ -23,14 +24,14 @@ pub fn unavailable(request: &HttpRequest, error: &(dyn Error + 'static)) -> Resp
     );
     json_later(
         ErrorCode::Unavailable,
-        "the store or the secrets are out of reach for a moment; ask again",
+        "the store or the secrets are temporarily unavailable; retry",
         RETRY_AFTER_SECONDS,
     )
 }
 
-/// The answer to a request of Meta's that was not carried out.
+/// Returns the response to a failed request of Meta.
 #[must_use]
-pub fn not_removed(request: &HttpRequest, error: &RemovalError) -> Response<String> {
+pub fn removal_failed(request: &HttpRequest, error: &RemovalError) -> Response<String> {
     match error {
         RemovalError::Form | RemovalError::SignedRequest(_) => {
             let request_id = &request.request_id;

@@ -1,6 +1,5 @@
-//! The headers of every answer: security headers, the content security policy and cookies.
-//!
-//! Owns the policy of our pages, and with it the one style that it lets through.
+//! The headers of every response: security headers, the content security policy and cookies.
+//! Owns the policy of our pages and the one style that it allows.
 
 use std::sync::LazyLock;
 
@@ -9,21 +8,20 @@ use http::Response;
 use http::header::{self, HeaderName, HeaderValue};
 use ring::digest;
 
-/// The header that cuts a page off from the window that opened it.
+/// The header that isolates a page from the window that opened it.
 pub(crate) static OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
-/// The style of our pages.
+/// The style sheet of our pages.
 pub(crate) const STYLE: &str = include_str!("pages/style.css");
 
-/// People-facing pages have no form.
+/// The policy of our pages, which have no form.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| content_policy(STYLE, "'none'"));
 
-/// The content security policy of a page with one inline `style`, whose forms go to `form_action`
-/// only.
-///
-/// The hash is taken from the style itself, so the two cannot drift apart. `img-src` is for the
-/// empty icon, which spares us the browser's request for one. Were this no valid header, the pages
-/// would lose their style, not their protection.
+/// Returns the content security policy of a page with one inline `style`, whose forms are sent to
+/// `form_action` only.
+/// The hash is computed from the style, so the two always match. `img-src` allows the empty icon,
+/// which prevents the browser's request for one. If the value were an invalid header, pages would
+/// lose their style, not their protection.
 #[must_use]
 pub fn content_policy(style: &str, form_action: &'static str) -> HeaderValue {
     let hash = BASE64_STANDARD.encode(digest::digest(&digest::SHA256, style.as_bytes()));
@@ -36,7 +34,7 @@ pub fn content_policy(style: &str, form_action: &'static str) -> HeaderValue {
     ))
 }
 
-/// Puts the security headers on a response, in place of any that it has of the same name.
+/// Sets the security headers of a response, and replaces existing ones of the same name.
 #[must_use]
 pub fn secure<B>(mut response: Response<B>) -> Response<B> {
     let headers = response.headers_mut();
@@ -59,7 +57,7 @@ pub fn secure<B>(mut response: Response<B>) -> Response<B> {
     response
 }
 
-/// Puts `Set-Cookie` headers on a response.
+/// Adds `Set-Cookie` headers to a response.
 #[must_use]
 pub fn with_cookies(mut response: Response<String>, cookies: &[String]) -> Response<String> {
     let values = cookies.iter().filter_map(|cookie| HeaderValue::from_str(cookie).ok());
@@ -83,7 +81,7 @@ pub(crate) mod tests {
         assert_eq!(header(response, "cross-origin-opener-policy"), Some("same-origin"));
     }
 
-    /// All but the opener policy.
+    /// Asserts all headers except the opener policy.
     pub(crate) fn assert_guarded<B>(response: &Response<B>) {
         for (name, expected) in [
             ("cache-control", "no-store"),

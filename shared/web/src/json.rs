@@ -1,4 +1,4 @@
-//! Answers to programs: JSON, and errors that say what to do.
+//! Responses to programs, as JSON.
 
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
@@ -8,7 +8,7 @@ use crate::api;
 use crate::error_code::ErrorCode;
 use crate::headers::secure;
 
-/// `body` as JSON, not to be cached.
+/// Returns `body` as JSON, with the security headers, which forbid caching.
 #[must_use]
 pub fn json(status: StatusCode, body: &impl Serialize) -> Response<String> {
     // Our own types always serialize.
@@ -18,7 +18,7 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> Response<String> {
     secure(response)
 }
 
-/// An error: a stable code for programs, and a sentence for people.
+/// Returns an error: a stable code for programs, and a sentence for people.
 #[must_use]
 pub fn json_error(code: ErrorCode, message: &str) -> Response<String> {
     let standing = code.standing();
@@ -27,7 +27,7 @@ pub fn json_error(code: ErrorCode, message: &str) -> Response<String> {
     response
 }
 
-/// It is worth asking again in `seconds`.
+/// Returns an error with `Retry-After: {seconds}`.
 #[must_use]
 pub fn json_later(code: ErrorCode, message: &str, seconds: u32) -> Response<String> {
     let mut response = json_error(code, message);

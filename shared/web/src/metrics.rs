@@ -1,9 +1,8 @@
-//! Metrics, as lines of CloudWatch's embedded metric format: what is printed becomes a metric, with
-//! no call to anybody.
-//!
-//! Owns the line. `infra/README.md` lists the metrics, and the template's alarms and dashboard read
-//! them. AWS's own crate for the format (`metrique`) would add 43 crates to each function for this
-//! one line.
+//! Metrics in CloudWatch's embedded metric format: a printed line becomes a metric without an API
+//! call.
+//! Owns the format of the line. `infra/README.md` lists the metrics, and the template's alarms and
+//! dashboard use them. AWS's own crate for the format (`metrique`) would add 43 crates to each
+//! function for this one line.
 
 use std::io::Write;
 
@@ -11,30 +10,30 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use threads_auth::Config;
 
-/// The version of the functions. Each line has it as a property, which is no dimension and costs
-/// nothing, and `LOG_LEVEL` hides none of them: so the logs tell which version has done something,
-/// in the minutes in which two are there.
+/// The version of the functions. Each line has it as a property, which is free since it is not a
+/// dimension. `LOG_LEVEL` does not filter these lines, so the logs show the version during a
+/// deployment, when two are running.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// One metric and its unit, by CloudWatch's names.
+/// One metric and its unit, by their names in CloudWatch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Metric {
-    /// Its name.
+    /// Name of the metric.
     pub name: &'static str,
     /// `Count`, `Seconds` or `None`.
     pub unit: &'static str,
-    /// How much.
+    /// Value in that unit.
     pub value: f64,
 }
 
 impl Metric {
-    /// So many of something.
+    /// Returns a metric with the unit `Count`.
     #[must_use]
     pub fn count(name: &'static str, value: u64) -> Self {
         Self::of(name, "Count", value)
     }
 
-    /// A whole number of something.
+    /// Returns a metric with a whole number as its value.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "CloudWatch keeps a double too")]
     pub fn of(name: &'static str, unit: &'static str, value: u64) -> Self {
@@ -42,19 +41,19 @@ impl Metric {
     }
 }
 
-/// Prints metrics of one moment, which have a dimension beside the service's if `dimension` names
-/// one. Without `METRICS_SERVICE`, as in development, it prints nothing.
+/// Prints metrics with the dimension `Service` and, if given, `dimension`. Prints nothing without
+/// `METRICS_SERVICE`, as in development.
 pub fn emit(config: &Config, now: Timestamp, dimension: Option<(&str, &str)>, metrics: &[Metric]) {
     if let Some(service) = config.metrics_service.as_deref().filter(|_| !metrics.is_empty()) {
         let line = line(service, now, dimension, metrics);
-        // There is nobody to tell that standard output is closed.
+        // A closed standard output cannot be reported anywhere.
         let _ = writeln!(std::io::stdout().lock(), "{line}");
     }
 }
 
-/// Counts and logs that Meta has signed a request with the app secret before the present one.
+/// Counts and logs a request of Meta that is signed with the app's previous secret.
 pub fn previous_secret_used(config: &Config, request_id: &str, now: Timestamp) {
-    tracing::warn!(request_id, "signed with the app secret before the present one, which is still accepted");
+    tracing::warn!(request_id, "signed with the app's previous secret, which is still accepted");
     emit(config, now, None, &[Metric::count("PreviousSecretUses", 1)]);
 }
 

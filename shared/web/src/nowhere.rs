@@ -1,5 +1,4 @@
-//! The answer to a request that no route takes: of a path that does not exist, or of a method that
-//! its path does not have.
+//! The response to a request that matches no route, by its path or its method.
 
 use http::Response;
 
@@ -7,18 +6,18 @@ use crate::backend::no_route;
 use crate::pages::{Notice, Page, respond};
 use crate::request::HttpRequest;
 
-/// The paths that programs call, by their first part.
-const OF_PROGRAMS: [&str; 2] = ["sessions", "users"];
+/// The first segments of the paths that programs call.
+const API_PATHS: [&str; 2] = ["sessions", "users"];
 
-/// A page for people, and an error in JSON beneath the paths of the app's backend. Nothing is read
-/// for it, so nobody has to sign.
+/// Returns a page, or an error in JSON below the paths of the app's backend. The response is fixed,
+/// so it requires no signature.
 #[must_use]
 pub fn nowhere(request: &HttpRequest) -> Response<String> {
-    if is_of_programs(request) { no_route() } else { respond(&Page::new(Notice::NotFound)) }
+    if is_api_path(request) { no_route() } else { respond(&Page::new(Notice::NotFound)) }
 }
 
-/// Whether a program asks, by the path.
-pub(crate) fn is_of_programs(request: &HttpRequest) -> bool {
+/// Returns true if the path is one for programs.
+pub(crate) fn is_api_path(request: &HttpRequest) -> bool {
     let first = request.path.split('/').nth(1).unwrap_or_default();
-    OF_PROGRAMS.contains(&first)
+    API_PATHS.contains(&first)
 }

@@ -1,4 +1,4 @@
-//! Redirects of the flow.
+//! Redirects of the connect flow.
 
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
@@ -8,17 +8,15 @@ use crate::headers::{OPENER_POLICY, secure, with_cookies};
 use crate::pages::{Page, log, refuse, respond};
 use crate::request::HttpRequest;
 
-/// Sends the browser to `location` with an empty body: 302 towards Threads, 303 towards a clean
-/// URL.
-///
-/// A location that a header cannot carry is a fault of ours and becomes
-/// [`ConnectOutcome::Unavailable`]. The opener policy of our pages is not on it: where an app has
-/// opened a window for the flow, one redirect that has it would part the two for good.
+/// Returns a redirect to `location` with an empty body: 302 to Threads, 303 to a clean URL.
+/// A location that is not a valid header value is a bug of ours and becomes
+/// [`ConnectOutcome::Unavailable`]. The response lacks the opener policy of our pages: if an app
+/// has opened a window for the flow, one redirect with the policy would separate the two for good.
 #[must_use]
 pub fn redirect(status: StatusCode, location: &str) -> Response<String> {
     let location = match HeaderValue::from_str(location) {
-        // A `HeaderValue` takes any UTF-8; `to_str`, which is how the Lambda runtime reads it,
-        // takes ASCII only.
+        // A `HeaderValue` accepts any UTF-8, but the Lambda runtime reads it with `to_str`, which
+        // accepts ASCII only.
         Ok(location) if location.to_str().is_ok() => location,
         _ => return respond(&Page::new(ConnectOutcome::Unavailable)),
     };
@@ -30,10 +28,10 @@ pub fn redirect(status: StatusCode, location: &str) -> Response<String> {
     response
 }
 
-/// Logs why a connect was refused, and leads its person back to the app. Where no way leads there,
-/// they get the page.
+/// Logs the error of a refused connect, and redirects the person to the app, or shows the page if
+/// there is no way back.
 #[must_use]
-pub fn lead_back(config: &Config, request: &HttpRequest, refused: &ConnectRefusal) -> Response<String> {
+pub fn redirect_back(config: &Config, request: &HttpRequest, refused: &ConnectRefusal) -> Response<String> {
     let response = match refused.location(&config.return_to) {
         Some(location) => {
             log(request, refused);

@@ -1,7 +1,6 @@
-//! A request: API Gateway's event, taken apart.
-//!
-//! Owns the event's shape (HTTP API, payload format 2.0). It is read as it came: `lambda_http`'s
-//! own conversion to an `http::Request` panics on a query that is no valid URI, and its query map
+//! A request, parsed from API Gateway's event.
+//! Owns the event's format (HTTP API, payload format 2.0). `lambda_http`'s conversion to an
+//! `http::Request` is not used: it panics on a query that is not a valid URI, and its query map
 //! drops all but one of repeated parameters.
 
 use std::collections::HashMap;
@@ -16,36 +15,37 @@ use threads_auth::OriginProof;
 pub struct HttpRequest {
     /// The method.
     pub method: Method,
-    /// The path, as API Gateway hands it on: decoded, slashes that were written `%2F` included.
+    /// The path as API Gateway passes it on: decoded, including `%2F`.
     pub path: String,
-    /// The route that API Gateway found, with its parameters in braces, such as
-    /// `GET /users/{user_id}`.
+    /// The route that API Gateway has matched, with parameters in braces, such as `GET
+    /// /users/{user_id}`.
     pub route: String,
     /// The query, undecoded, without the question mark.
     pub raw_query: String,
     /// The cookies, each `name=value`.
     pub cookies: Vec<String>,
-    /// The body, decoded from base64 where API Gateway encoded it.
+    /// The body, decoded if API Gateway has encoded it in base64.
     pub body: Vec<u8>,
     /// API Gateway's id of the request.
     pub request_id: String,
-    /// Whether the browser only loads ahead what the person may open.
+    /// True if the browser prefetches a page that the person has not opened yet.
     pub is_prefetch: bool,
-    /// The header by which CloudFront shows that the request came through it.
+    /// The secret by which CloudFront proves that the request came through it.
     pub origin: Option<OriginProof>,
-    /// Who signed the request, by IAM's name: only where API Gateway has checked it.
+    /// ARN of the IAM identity that signed the request, if API Gateway has verified the signature.
     pub caller: Option<String>,
 }
 
-/// The headers by which browsers say that nobody has opened the page yet, and their words for it.
-const AHEAD: [&str; 4] = ["sec-purpose", "purpose", "x-purpose", "x-moz"];
-const AHEAD_WORDS: [&str; 3] = ["prefetch", "prerender", "preview"];
+/// The headers by which browsers mark a prefetch.
+const PREFETCH_HEADERS: [&str; 4] = ["sec-purpose", "purpose", "x-purpose", "x-moz"];
+/// The values of these headers that mark a prefetch.
+const PREFETCH_WORDS: [&str; 3] = ["prefetch", "prerender", "preview"];
 
-/// CloudFront puts this header on what it hands on, in place of a viewer's own.
+/// The header with the origin secret. CloudFront replaces a viewer's own.
 pub(crate) const ORIGIN: &str = "x-threads-auth-origin";
 
-/// The event, as far as it is of use. What a person can send must never fail to fit: that would be
-/// an error of ours.
+/// The used part of the event. No request that a person can send may fail to parse, since that
+/// would count as our error.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Event {
@@ -90,21 +90,21 @@ struct Http {
     method: String,
 }
 
-/// The event is not a request. Says nothing of what it was, since the runtime logs this.
+/// The event is not a request. Contains nothing of the event, since the runtime logs this error.
 #[derive(Debug, thiserror::Error)]
 #[error("expected an event of API Gateway's HTTP API, payload format 2.0")]
 pub struct NotARequest;
 
 impl HttpRequest {
-    /// Takes an event apart.
+    /// Parses an event.
     ///
     /// # Errors
-    /// When it is not of API Gateway's HTTP API.
+    /// Returns [`NotARequest`] if the event is not one of API Gateway's HTTP API.
     pub fn from_event(event: serde_json::Value) -> Result<Self, NotARequest> {
         let event: Event = serde_json::from_value(event).map_err(|_| NotARequest)?;
         let context = event.request_context;
         let body = if event.is_base64_encoded {
-            // What is not base64 has no body that anybody could mean.
+            // An invalid encoding counts as an empty body.
             BASE64_STANDARD.decode(event.body).unwrap_or_default()
         } else {
             event.body.into_bytes()
@@ -123,8 +123,8 @@ impl HttpRequest {
         })
     }
 
-    /// Whether the path has the form of the route. IAM has judged the route that API Gateway found:
-    /// of `/users/1%2Ftoken` that is another one than the path says once it is decoded.
+    /// Returns true if the path matches the route. IAM has authorized the route that API Gateway
+    /// matched before decoding: for `/users/1%2Ftoken` the decoded path would match another one.
     #[must_use]
     pub fn is_of_its_route(&self) -> bool {
         let Some((_, route)) = self.route.split_once(' ') else {
@@ -138,7 +138,7 @@ impl HttpRequest {
         route.split('/').all(is_same) && parts.next().is_none()
     }
 
-    /// The cookies, as the operations take them.
+    /// Returns the cookies in the form that the operations take.
     #[must_use]
     pub fn cookies(&self) -> Vec<&str> {
         self.cookies.iter().map(String::as_str).collect()
@@ -153,7 +153,7 @@ fn origin(headers: &HashMap<String, String>) -> Option<OriginProof> {
 fn is_prefetch(headers: &HashMap<String, String>) -> bool {
     headers.iter().any(|(name, value)| {
         let value = value.to_ascii_lowercase();
-        AHEAD.iter().any(|ahead| name.eq_ignore_ascii_case(ahead))
-            && AHEAD_WORDS.iter().any(|word| value.contains(word))
+        PREFETCH_HEADERS.iter().any(|header| name.eq_ignore_ascii_case(header))
+            && PREFETCH_WORDS.iter().any(|word| value.contains(word))
     })
 }

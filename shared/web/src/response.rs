@@ -1,11 +1,11 @@
-//! A response in API Gateway's form.
+//! Conversion of a response to API Gateway's format.
 
 use http::Response;
 use http::header::SET_COOKIE;
 use lambda_http::Body;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
 
-/// The answer in API Gateway's form: one value a header, and the cookies apart.
+/// Returns the response in API Gateway's format: one value per header, and the cookies separately.
 #[must_use]
 pub fn answer(response: Response<String>) -> ApiGatewayV2httpResponse {
     let (parts, body) = response.into_parts();

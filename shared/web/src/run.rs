@@ -1,5 +1,5 @@
 //! The life of a function: it starts, and serves events until Lambda ends the process. Reads the
-//! clock, once for each event.
+//! clock once for each event.
 
 use std::error::Error;
 use std::fmt;
@@ -18,7 +18,7 @@ use crate::response::answer;
 use crate::standing::count;
 use crate::telemetry;
 
-/// Why a function did not start. Prints as a sentence, because the runtime prints it with `Debug`.
+/// Error of starting a function. Its `Debug` is a sentence, because the runtime prints that.
 pub struct Failure(String);
 
 impl fmt::Debug for Failure {
@@ -39,8 +39,8 @@ impl From<lambda_http::Error> for Failure {
     }
 }
 
-/// Why an event was not handled, as Lambda reports it: to whoever invoked the function, in its log,
-/// and in a dead letter. A box would name no type but its own, and the first cause only.
+/// The error of an event, as Lambda reports it to the caller, in the log and in a dead letter. A
+/// boxed error would lose its type's name and all but the first cause.
 #[derive(Debug)]
 struct Reported {
     name: &'static str,
@@ -59,14 +59,11 @@ impl From<Reported> for Diagnostic {
     }
 }
 
-/// Begins a function: logs and configuration, and a count of its cold starts under its `name`.
+/// Sets up the logs and the configuration of the function `name`, and counts its cold start.
 ///
 /// # Errors
-/// When the configuration is incomplete.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the level of logs must be known before the configuration is read"
-)]
+/// Returns [`Failure`] if the configuration is incomplete or invalid.
+#[expect(clippy::disallowed_methods, reason = "the log level must be known before the configuration is read")]
 pub fn configure(name: &str) -> Result<Config, Failure> {
     telemetry::init(std::env::var(telemetry::LOG_LEVEL).ok().as_deref());
     let config = Config::from_env().map_err(StartError::from)?;
@@ -74,21 +71,22 @@ pub fn configure(name: &str) -> Result<Config, Failure> {
     Ok(config)
 }
 
-/// Starts a function that works with grants: logs, configuration, clients, secrets.
+/// Starts a function that works with grants: sets up logs, configuration and clients, and reads the
+/// secrets.
 ///
 /// # Errors
-/// When the configuration is incomplete.
+/// Returns [`Failure`] if the configuration is incomplete or invalid.
 pub async fn start(name: &str) -> Result<ThreadsAuth, Failure> {
     let service = ThreadsAuth::new(configure(name)?)?;
     service.warm(now()).await;
     Ok(service)
 }
 
-/// Serves an HTTP function until Lambda ends the process, and counts its answers of 500 and more.
-/// Requests that have walked around CloudFront come no further than here.
+/// Serves an HTTP function until Lambda ends the process, and counts its responses of 500 and
+/// above. Requests that have bypassed CloudFront are refused here.
 ///
 /// # Errors
-/// When the Runtime API cannot be reached.
+/// Returns [`Failure`] if the Runtime API cannot be reached.
 pub async fn serve_http<F, R>(config: &Config, handle: F) -> Result<(), Failure>
 where
     F: Fn(HttpRequest, Timestamp) -> R,
@@ -108,11 +106,11 @@ where
     Ok(lambda_runtime::run(service_fn(handler)).await?)
 }
 
-/// Serves a function that a schedule invokes: its event as JSON, the time, and how much of it there
-/// is.
+/// Serves a function that a schedule invokes. `handle` receives the event as JSON, the time, and
+/// the time that is left.
 ///
 /// # Errors
-/// When the Runtime API cannot be reached.
+/// Returns [`Failure`] if the Runtime API cannot be reached.
 pub async fn serve_event<F, R, T, E>(handle: F) -> Result<(), Failure>
 where
     F: Fn(serde_json::Value, Timestamp, Duration) -> R,

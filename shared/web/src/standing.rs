@@ -1,9 +1,8 @@
-//! The standing of an answer, its meaning for the service itself: one list of kinds, and the metric
-//! of those that are not fine.
-//!
-//! Owns which answers of 500 and more are there by design. [`ErrorCode`](crate::ErrorCode) and
-//! [`Notice`](crate::pages::Notice) say of which kind each of theirs is, and have their status from
-//! here.
+//! The standing of a response: its meaning for the service's health, and the metric of those that
+//! are not fine.
+//! Owns the distinction between responses of 500 and above by design and unexpected ones.
+//! [`ErrorCode`](crate::ErrorCode) and [`Notice`](crate::pages::Notice) give each of theirs a
+//! standing, which determines the status.
 
 use http::{Response, StatusCode};
 use jiff::Timestamp;
@@ -11,29 +10,29 @@ use threads_auth::Config;
 
 use crate::metrics::{Metric, emit};
 
-/// The meaning of an answer for the service itself.
+/// The meaning of a response for the service's health.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// Nothing is wrong with it: the request is answered, or it is its sender's to change.
+    /// The service works: the request succeeded, or its sender has to change it.
     Fine(StatusCode),
-    /// By design it is not to be had now: 503 with `Retry-After`.
+    /// Unavailable for now, by design: 503 with `Retry-After`.
     Later,
-    /// Something of ours has failed that should not.
+    /// The service itself has failed.
     Failed(StatusCode),
 }
 
 threads_graph::names! {
-    /// `Outcome` of the metric `ServerErrors`, which counts the answers of 500 and more.
+    /// `Outcome` of the metric `ServerErrors`, which counts the responses of 500 and above.
     pub enum ServerError {
-        /// [`Standing::Later`]. No alarm: ask again.
+        /// [`Standing::Later`]. Raises no alarm.
         Later => "later",
-        /// [`Standing::Failed`], or any other answer of 500 and more.
+        /// [`Standing::Failed`], or any other response of 500 and above.
         Unexpected => "unexpected",
     }
 }
 
 impl Standing {
-    /// The status of the answer.
+    /// Returns the status of the response.
     #[must_use]
     pub const fn status(self) -> StatusCode {
         match self {
@@ -42,7 +41,7 @@ impl Standing {
         }
     }
 
-    /// Marks an answer as one of this standing, and gives it its status.
+    /// Sets the status of a response, and marks it if it is unavailable by design.
     pub(crate) fn mark<B>(self, response: &mut Response<B>) {
         *response.status_mut() = self.status();
         if self == Self::Later {
@@ -52,7 +51,7 @@ impl Standing {
 }
 
 impl ServerError {
-    /// The outcome of an answer, if its status is 500 or more. Without a mark it is unexpected.
+    /// Returns the outcome of a response of 500 or above. Without a mark it is unexpected.
     #[must_use]
     pub fn of<B>(response: &Response<B>) -> Option<Self> {
         let marked = response.extensions().get().copied().unwrap_or(Self::Unexpected);
@@ -60,7 +59,7 @@ impl ServerError {
     }
 }
 
-/// Counts an answer of 500 and more.
+/// Counts a response of 500 or above.
 pub(crate) fn count<B>(config: &Config, now: Timestamp, response: &Response<B>) {
     if let Some(outcome) = ServerError::of(response) {
         emit(config, now, Some(("Outcome", outcome.as_str())), &[Metric::count("ServerErrors", 1)]);
@@ -101,8 +100,8 @@ mod tests {
             Notice::DeletionUnfinished,
             Notice::DeletionKept,
             Notice::DeletionUnknown,
-            Notice::Ahead,
             Notice::Detour,
+            Notice::Prefetch,
             Notice::NotFound,
         ];
         for notice in of_flows.into_iter().chain(others) {
@@ -113,7 +112,7 @@ mod tests {
                 _ => None,
             };
             assert_eq!(ServerError::of(&page), expected, "{notice:?}");
-            // By design means that it says when.
+            // Unavailable by design requires a `Retry-After`.
             let is_later = expected == Some(ServerError::Later);
             assert!(!is_later || page.headers().contains_key("retry-after"), "{notice:?}");
             assert!(!is_later || page.status() == 503, "{notice:?}");

@@ -1,8 +1,7 @@
-//! Logs: JSON lines on standard output, where Lambda picks them up.
-//!
-//! Owns what may be logged at all. Our own crates may say anything at the level that `LOG_LEVEL`
-//! asks for, because they never hold a secret outside a redacting type; everybody else only
-//! warnings, because an HTTP client that traces prints what it sends.
+//! Logs: JSON lines on standard output, which Lambda collects.
+//! Owns the filter of logs. Our own crates log at the level of `LOG_LEVEL`, because they hold
+//! secrets in redacting types only. All others log warnings only, because a tracing HTTP client
+//! prints its requests.
 
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
@@ -10,11 +9,11 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// The variable that says how much our own crates log.
+/// The environment variable with the log level of our own crates.
 pub const LOG_LEVEL: &str = "LOG_LEVEL";
 
-/// The crates whose logs follow `LOG_LEVEL`, by how their names begin: `threads_auth` is
-/// `threads_auth_web` too.
+/// Prefixes of the names of crates whose logs follow `LOG_LEVEL`: `threads_auth` includes
+/// `threads_auth_web`.
 const OURS: &[&str] = &[
     "authorize",
     "callback",
@@ -30,7 +29,7 @@ const OURS: &[&str] = &[
     "token",
 ];
 
-/// Which messages pass at `level`.
+/// Returns the filter for `level`.
 #[must_use]
 pub fn filter(level: Level) -> Targets {
     Targets::new()
@@ -38,11 +37,11 @@ pub fn filter(level: Level) -> Targets {
         .with_targets(OURS.iter().map(|target| (*target, LevelFilter::from_level(level))))
 }
 
-/// Sends the process's logs to standard output, one JSON object a line. `level` is `LOG_LEVEL`;
-/// what is no level counts as `info`.
+/// Sends the process's logs to standard output, one JSON object per line. `level` is the value of
+/// `LOG_LEVEL`; an invalid one counts as `info`.
 pub fn init(level: Option<&str>) {
     let level = level.and_then(|text| text.parse().ok()).unwrap_or(Level::INFO);
     let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false);
-    // A second subscriber in one process is a test's doing, and the first one stays.
+    // Only tests initialize twice in one process: the first subscriber stays.
     let _ = tracing_subscriber::registry().with(lines).with(filter(level)).try_init();
 }

@@ -1,4 +1,4 @@
-//! The beginning of a connect: from a link to Meta's authorization page. It writes nothing.
+//! The start of a connect: redirects from a link to Meta's authorization page. Writes nothing.
 
 use jiff::Timestamp;
 use threads_graph::{Scope, Scopes};
@@ -10,7 +10,7 @@ use super::session::{admit, is_session_id, read};
 use crate::clients::Clients;
 use crate::config::AuthorizeAccess;
 
-/// Where a flow that has begun goes.
+/// The redirect that starts a flow.
 #[derive(Debug)]
 pub struct Begun {
     /// Meta's authorization page.
@@ -28,8 +28,8 @@ struct BeginParams {
 }
 
 impl BeginParams {
-    /// Each parameter at most once. Without a session an unknown one is refused, because a misspelt
-    /// `return_to` should not go unnoticed.
+    /// Parses the query, in which each parameter may occur once. Without a session unknown
+    /// parameters are refused, because a misspelt `return_to` should not go unnoticed.
     fn parse(raw_query: &str) -> Result<Self, ConnectError> {
         let mut params = Self::default();
         let mut is_misspelt = false;
@@ -52,12 +52,12 @@ impl BeginParams {
                 return Err(ConnectError::BadLink);
             }
         }
-        // What people share links with adds to them, such as `fbclid`. A session needs nothing
-        // else, so there is nothing to misspell.
+        // Sharing adds parameters such as `fbclid` to links. They are ignored with a session, which
+        // needs no other parameter.
         if is_misspelt && params.session.is_none() {
             return Err(ConnectError::BadLink);
         }
-        // A session says all of it: whoever holds its URL must not be able to bend it.
+        // The session fixes both values: the holder of its URL must not change them.
         if params.session.is_some() && (params.return_to.is_some() || params.scopes.is_some()) {
             return Err(ConnectError::BadLink);
         }
@@ -82,9 +82,9 @@ pub(crate) async fn begin(
         let checked = config.return_to.check(return_to);
         checked.map_err(|_| ConnectError::ReturnTo)?;
     }
-    // Whoever opens a link may not make us ask for what nobody here has heard of.
-    let is_heard_of = |scope: Scope| scope.is_known() || config.scopes.contains(scope);
-    if params.scopes.as_ref().is_some_and(|scopes| !scopes.iter().all(is_heard_of)) {
+    // A link may request only scopes that this version or the configuration knows.
+    let is_known = |scope: Scope| scope.is_known() || config.scopes.contains(scope);
+    if params.scopes.as_ref().is_some_and(|scopes| !scopes.iter().all(is_known)) {
         return Err(ConnectError::BadLink.into());
     }
     let scopes = params.scopes.unwrap_or_else(|| config.scopes.clone());

@@ -1,48 +1,48 @@
-//! Why a flow did not begin or finish, and the name of each outcome.
+//! The errors of a connect, and the name of each outcome.
 
 use threads_auth_model::seal::SealError;
 use threads_auth_store::{SecretsError, StoreError};
 use threads_graph::{CallbackError, DenialReason, ErrorKind};
 
-use super::flow::{Flow, NotResumed};
+use super::flow::{Flow, ResumeError};
 
-/// The reason why a flow did not begin or finish, and the flow that it ended, if one is known: for
-/// a callback one whose sealed cookie this browser has brought along.
+/// A refused connect: the error, and the flow that it ended, if one is known. A callback's flow is
+/// known if this browser has sent its sealed cookie.
 #[derive(Debug, thiserror::Error)]
 #[error("{reason}")]
 pub struct ConnectRefusal {
-    /// Why.
+    /// The error.
     #[source]
     pub reason: ConnectError,
-    /// The flow.
+    /// The flow, if it is known.
     pub flow: Option<Box<Flow>>,
-    /// A flow with all that several have in common, the app's page, if any of them could be meant.
-    /// It makes a way back for whoever presses a button, and no redirect.
+    /// The common part of several flows, the app's page, if the callback may belong to any of them.
+    /// It allows a button that leads back, but no redirect.
     pub doubtful: Option<Box<Flow>>,
-    /// The `Set-Cookie` headers of the answer.
+    /// The `Set-Cookie` headers of the response.
     pub cookies: Vec<String>,
 }
 
-/// Why a flow did not begin or finish.
+/// Error of a connect.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The link's query has a parameter twice, or one that does not make sense.
+    /// The link's query has a repeated or invalid parameter.
     #[error("the link is malformed")]
     BadLink,
-    /// The destination is not on the allowlist.
+    /// The return address is not on the allowlist.
     #[error("the return address is not on the allowlist")]
     ReturnTo,
-    /// Only an app's backend can start a flow here.
+    /// A flow requires a connect session, which the app's backend creates.
     #[error("a connect session is required")]
     SessionRequired,
-    /// There is no such session.
+    /// No session has this id.
     #[error("the session is unknown")]
     SessionUnknown,
-    /// The session was used before.
+    /// The session is closed: it was used, or too many attempts failed.
     #[error("the session is closed")]
     SessionClosed,
-    /// The session's time is over.
-    #[error("the session is expired")]
+    /// The session has expired.
+    #[error("the session has expired")]
     SessionExpired,
     /// The callback's query is malformed or ambiguous.
     #[error("the callback is malformed")]
@@ -50,32 +50,32 @@ pub enum ConnectError {
     /// This browser did not start the flow.
     #[error("the callback belongs to no flow of this browser")]
     WrongBrowser,
-    /// The person took too long.
-    #[error("the flow is expired")]
+    /// The flow has expired: the person took more than ten minutes.
+    #[error("the flow has expired")]
     Expired,
     /// The flow was finished before.
-    #[error("the state was used before")]
+    #[error("the state was already used")]
     Replayed,
-    /// The person refused.
+    /// The person denied consent.
     #[error("consent was denied")]
     Denied(DenialReason),
-    /// Meta ended the login by itself, and may have said with which number.
+    /// Meta ended the login with an error, whose number it may have sent.
     #[error("Threads ended the login{}", .0.map_or_else(String::new, |code| format!(" with error {code}")))]
     ThreadsFailed(Option<u64>),
-    /// Another account came back than the one that was asked for.
-    #[error("another account came back")]
+    /// The person logged in with another account than the requested one.
+    #[error("the login was for another account than the requested one")]
     WrongAccount,
     /// The account's data was deleted while the person was at Meta.
-    #[error("the account was deleted meanwhile")]
+    #[error("the account was deleted during the flow")]
     Deleted,
     /// The account was disconnected, or the person removed the app, while the person was at Meta.
-    #[error("the account was ended meanwhile")]
+    #[error("the account was disconnected during the flow")]
     Ended,
-    /// Meta's answers name two accounts.
-    #[error("Meta's answers contradict each other on whose token it is")]
+    /// Meta's responses name different accounts.
+    #[error("Meta's responses name different accounts for one token")]
     Contradiction,
-    /// Meta refused.
-    #[error("Threads refused")]
+    /// A call to Meta failed.
+    #[error("a call to Threads failed")]
     Threads(#[source] threads_graph::Error),
     /// The secrets could not be read.
     #[error(transparent)]
@@ -89,43 +89,43 @@ pub enum ConnectError {
 }
 
 threads_graph::names! {
-    /// How a connect ended: one name in logs, in metrics, in its session and on its page.
+    /// The outcome of a connect: one name in logs, metrics, its session and its page.
     pub enum ConnectOutcome {
         /// The account is connected.
         Connected => "connected",
-        /// Threads has agreed, and the long-lived exchange is retried in the background.
+        /// The person consented, and the long-lived exchange is retried in the background.
         Finishing => "finishing",
-        /// The person said no. Nothing was stored.
+        /// The person denied consent. Nothing was stored.
         Denied => "denied",
-        /// Meta ended the login by itself. Nothing was stored.
+        /// Meta ended the login with an error. Nothing was stored.
         ThreadsFailed => "threads_failed",
         /// The account was disconnected while the person was at Threads. Nothing was stored.
         Ended => "ended",
-        /// It took more than ten minutes.
+        /// The flow took more than ten minutes.
         Expired => "expired",
-        /// The state was spent before.
+        /// The state was already used.
         Replayed => "replayed",
-        /// The browser that came back is not known to have started.
+        /// The browser did not start this flow.
         WrongBrowser => "wrong_browser",
-        /// Another Threads account came back than the one that was expected.
+        /// The person logged in with another Threads account than the requested one.
         WrongAccount => "wrong_account",
         /// The link or the callback is malformed.
         BadLink => "bad_link",
-        /// Threads no longer accepted its own code.
+        /// Threads refused its own authorization code.
         CodeRefused => "code_refused",
-        /// The address to return to is not on the allowlist.
+        /// The return address is not on the allowlist.
         ReturnToRefused => "return_to_refused",
-        /// A connection has to start from the app.
+        /// The flow requires a connect session.
         SessionRequired => "session_required",
-        /// There is no such connect session.
+        /// No connect session has this id.
         SessionUnknown => "session_unknown",
-        /// The connect session was used before.
+        /// The connect session is closed.
         SessionClosed => "session_closed",
-        /// The connect session is too old.
+        /// The connect session has expired.
         SessionExpired => "session_expired",
-        /// Meta is down or throttles us.
+        /// Meta is unavailable or throttles the app.
         ThreadsUnavailable => "threads_unavailable",
-        /// Our own store or secrets are out of reach.
+        /// The store or the secrets are unavailable.
         Unavailable => "unavailable",
         /// The app's settings at Meta are wrong.
         Misconfigured => "misconfigured",
@@ -133,7 +133,7 @@ threads_graph::names! {
 }
 
 impl ConnectError {
-    /// How the connect ended.
+    /// Returns the outcome.
     #[must_use]
     pub fn outcome(&self) -> ConnectOutcome {
         match self {
@@ -167,7 +167,7 @@ impl ConnectError {
         }
     }
 
-    /// The reason in one fixed word, for the flow's session and for the app's page.
+    /// Returns the reason as one fixed word, for the flow's session and the app's page.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
@@ -176,7 +176,7 @@ impl ConnectError {
         }
     }
 
-    /// The refusal that ends `flow`.
+    /// Returns the refusal that ends `flow`.
     pub(crate) fn in_flow(self, flow: &Flow) -> ConnectRefusal {
         ConnectRefusal { flow: Some(Box::new(flow.clone())), ..self.into() }
     }
@@ -188,11 +188,11 @@ impl From<ConnectError> for ConnectRefusal {
     }
 }
 
-impl From<NotResumed> for ConnectRefusal {
-    fn from(not_resumed: NotResumed) -> Self {
-        match not_resumed {
-            NotResumed::WrongBrowser => ConnectError::WrongBrowser.into(),
-            NotResumed::Expired(flow) => Self { flow: Some(flow), ..ConnectError::Expired.into() },
+impl From<ResumeError> for ConnectRefusal {
+    fn from(error: ResumeError) -> Self {
+        match error {
+            ResumeError::WrongBrowser => ConnectError::WrongBrowser.into(),
+            ResumeError::Expired(flow) => Self { flow: Some(flow), ..ConnectError::Expired.into() },
         }
     }
 }

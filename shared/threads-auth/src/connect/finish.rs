@@ -1,9 +1,8 @@
 //! The end of a connect: from Meta's callback to a stored grant.
-//!
-//! Owns the order of things. Meta is called only for a callback that belongs to a flow of the same
-//! browser. Nothing is written before Meta has vouched for the code, and then everything in one
-//! transaction. Of a failure, only its session learns. Refuses to repeat anything that Meta or the
-//! browser says in free text.
+//! Owns the order of the steps. Meta is called only for a callback that belongs to a flow of the
+//! same browser. Nothing is written before Meta has accepted the code, and then everything in one
+//! transaction. A failure is recorded in its session only. Never repeats free text of Meta or of
+//! the browser.
 
 use std::time::Duration;
 
@@ -20,34 +19,34 @@ use threads_graph::{
 };
 
 use super::error::{ConnectError, ConnectOutcome, ConnectRefusal};
-use super::flow::{Flow, NotResumed};
+use super::flow::{Flow, ResumeError};
 use super::session::{admit, read};
 use super::way_back::{self, location};
 use crate::clients::Clients;
-use crate::inspection::{Inspection, is_taken};
+use crate::inspection::{Inspection, is_accepted};
 use crate::new_grant::new_grant;
 use crate::stopwatch::Stopwatch;
 
-/// Meta's short-lived tokens live for an hour, which its answer does not say.
+/// Lifetime of a short-lived token, in seconds. Meta's response does not contain it.
 const SHORT_LIVED_SECONDS: i64 = 3_600;
 
-/// How often it is looked whether another callback of the same flow has come to its end: six times,
-/// for three seconds.
-const ANOTHER_AT_IT: Backoff =
+/// Polls for the end of another callback of the same flow: six times within three seconds.
+const CONCURRENT_CALLBACK: Backoff =
     Backoff { next: Duration::from_millis(100), factor: 2, longest: Duration::from_millis(3_200) };
-/// So many ends are asked about in one connect; then it counts as ended.
-const MOST_ENDS: usize = 3;
 
-/// Where a finished flow goes.
+/// The most ends that one connect checks at Meta. After more, the account counts as ended.
+const MAX_END_CHECKS: usize = 3;
+
+/// The redirect that ends a flow.
 #[derive(Debug)]
 pub struct Connected {
-    /// The app's page from the allowlist, or ours: never a URL that holds a code.
+    /// The app's page from the allowlist, or our own. Never contains an authorization code.
     pub location: String,
-    /// Whose account it is.
+    /// Id of the connected account.
     pub user_id: UserId,
-    /// [`ConnectOutcome::Connected`]; [`ConnectOutcome::Finishing`] if only the short-lived token
-    /// is there so far; or [`ConnectOutcome::Replayed`] if the same browser has come back once
-    /// more.
+    /// [`ConnectOutcome::Connected`]; [`ConnectOutcome::Finishing`] if the long-lived exchange is
+    /// still to be done; or [`ConnectOutcome::Replayed`] if the same browser has repeated its
+    /// callback.
     pub outcome: ConnectOutcome,
 }
 
@@ -59,19 +58,19 @@ pub(crate) async fn finish(
     cookies: &[&str],
     now: Timestamp,
 ) -> Result<Connected, ConnectRefusal> {
-    let mut finished = come_back(clients, raw_query, cookies, now).await;
+    let mut finished = handle_callback(clients, raw_query, cookies, now).await;
     if let Err(ConnectRefusal { flow: Some(flow), cookies, .. }) = &mut finished
         && flow.is_alive(now)
         && let Ok(vault) = clients.vault(now).await
     {
-        let told = flow.tell(clients.config.cookie_kind(), &vault.keyring, vault.app_id(), now);
-        // Without it, a later denial may have two flows that it could be about.
-        cookies.extend(told);
+        let cookie = flow.show_end(clients.config.cookie_kind(), &vault.keyring, vault.app_id(), now);
+        // Without this cookie, a later denial could belong to either of two flows.
+        cookies.extend(cookie);
     }
     finished
 }
 
-async fn come_back(
+async fn handle_callback(
     clients: &Clients,
     raw_query: &str,
     cookies: &[&str],
@@ -82,8 +81,8 @@ async fn come_back(
     let vault = clients.vault(now).await.map_err(ConnectError::Secrets)?;
     let (kind, keyring, app_id) = (clients.config.cookie_kind(), &vault.keyring, vault.app_id());
     let resume = async |state: &str| match Flow::resume(kind, keyring, app_id, cookies, state, now) {
-        // Nobody who has connected is told hours later that it took too long.
-        Err(NotResumed::Expired(flow)) if is_spent(clients, state).await => {
+        // A repeated callback of a finished flow is a replay, not a late arrival.
+        Err(ResumeError::Expired(flow)) if is_spent(clients, state).await => {
             Err(ConnectError::Replayed.in_flow(&flow))
         }
         resumed => resumed.map_err(ConnectRefusal::from),
@@ -94,15 +93,15 @@ async fn come_back(
         CallbackParams::Granted { code, state } => {
             let flow = match resume(&state).await {
                 Err(ConnectRefusal { reason: ConnectError::Replayed, flow: Some(flow), .. }) => {
-                    let known = repeated(clients, &vault, &flow, now).await;
+                    let known = repeat_redirect(clients, &vault, &flow, now).await;
                     return known.map_err(|reason| reason.in_flow(&flow));
                 }
                 resumed => resumed?,
             };
-            let granted = match granted(clients, &vault, &flow, &code, watch).await {
-                // The other callback of this flow may have come to its end at any moment.
+            let granted = match connect_account(clients, &vault, &flow, &code, watch).await {
+                // A concurrent callback of this flow may have finished at any moment.
                 Err(reason @ (ConnectError::Replayed | ConnectError::SessionClosed)) => {
-                    match repeated(clients, &vault, &flow, now).await {
+                    match repeat_redirect(clients, &vault, &flow, now).await {
                         Err(ConnectError::Replayed) => Err(reason),
                         known => known,
                     }
@@ -111,70 +110,72 @@ async fn come_back(
             };
             return match granted {
                 Ok(connected) => {
-                    // A failure is counted with the next success: it is to write nothing.
+                    // After a failure nothing is written: its calls are counted with the next
+                    // success.
                     clients.count_calls(1, now).await;
                     Ok(connected)
                 }
                 Err(reason) => {
-                    note(clients, &flow, &reason).await;
+                    record_failure(clients, &flow, &reason).await;
                     Err(reason.in_flow(&flow))
                 }
             };
         }
     };
     let Some(state) = state else {
-        // Meta is known to leave the state out of a denial. But any page can send a browser here
-        // without one, so it leads back to the app, and speaks for no session.
+        // Meta is known to omit the state of a denial. But any page can send a browser here without
+        // one, so the denial only leads back to the app, and is recorded in no session.
         let alive = Flow::alive(kind, keyring, app_id, cookies, now);
-        return Err(match under_way(clients, alive).await {
-            Some(UnderWay::One(flow)) => reason.in_flow(&flow),
-            Some(UnderWay::Several(common)) => {
+        return Err(match open_flows(clients, alive).await {
+            Some(OpenFlows::One(flow)) => reason.in_flow(&flow),
+            Some(OpenFlows::Several(common)) => {
                 ConnectRefusal { doubtful: Some(Box::new(common)), ..reason.into() }
             }
             None => reason.into(),
         });
     };
     let flow = resume(&state).await?;
-    note(clients, &flow, &reason).await;
+    record_failure(clients, &flow, &reason).await;
     Err(reason.in_flow(&flow))
 }
 
-/// The flows of a browser that are under way.
-enum UnderWay {
-    /// There is one, or all are of one session: the newest.
+/// The open flows of a browser.
+enum OpenFlows {
+    /// The only flow, or the newest if all belong to one session.
     One(Flow),
-    /// They have nothing in common but the app's page.
+    /// Several flows that share the app's page only.
     Several(Flow),
 }
 
-/// The flows to which a callback without a state can belong. Who has connected one account, and
-/// says no to another, comes from the second, and so does who says no again.
-async fn under_way(clients: &Clients, alive: impl Iterator<Item = Flow>) -> Option<UnderWay> {
-    let (mut told, mut untold) = (Vec::new(), Vec::new());
+/// Returns the flows to which a callback without a state can belong. A finished flow is not among
+/// them, and a flow whose end was shown is so only if there is no other.
+async fn open_flows(clients: &Clients, alive: impl Iterator<Item = Flow>) -> Option<OpenFlows> {
+    let (mut shown, mut open) = (Vec::new(), Vec::new());
     for flow in alive {
         if !is_spent(clients, &flow.state).await {
-            if flow.is_told { &mut told } else { &mut untold }.push(flow);
+            if flow.is_end_shown { &mut shown } else { &mut open }.push(flow);
         }
     }
-    let mut others = if untold.is_empty() { told } else { untold };
+    let mut others = if open.is_empty() { shown } else { open };
     others.sort_by_key(|flow| flow.began_at);
     let mut newest = others.pop()?;
     let is_same = |flow: &Flow| newest.session_id.is_some() && flow.session_id == newest.session_id;
     if others.iter().all(is_same) {
-        return Some(UnderWay::One(newest));
+        return Some(OpenFlows::One(newest));
     }
     let is_alike = others.iter().all(|flow| flow.return_to == newest.return_to);
     (newest.session_id, newest.user_id) = (None, None);
-    is_alike.then_some(UnderWay::Several(newest))
+    is_alike.then_some(OpenFlows::Several(newest))
 }
 
-/// Says if a flow came to a good end. A state that cannot be read counts as not spent.
+/// Returns true if the flow of `state` has connected an account. An unreadable state counts as not
+/// spent.
 async fn is_spent(clients: &Clients, state: &str) -> bool {
     clients.store.is_spent(&seal::hash(state)).await.unwrap_or(false)
 }
 
-/// The note of an attempt that ended for `reason`, if that speaks for its session.
-fn attempt(reason: &ConnectError) -> Option<Attempt<'static>> {
+/// Returns the record of a failed attempt, if `reason` is recorded in its session.
+fn failed_attempt(reason: &ConnectError) -> Option<Attempt<'static>> {
     let status = match reason {
         ConnectError::Denied(_) => SessionStatus::Denied,
         _ if reason.outcome().speaks_for_session() => SessionStatus::Failed,
@@ -184,19 +185,19 @@ fn attempt(reason: &ConnectError) -> Option<Attempt<'static>> {
     Some(Attempt { status, reason: reason.word(), is_failed_exchange })
 }
 
-/// Lets the app's backend know how an attempt in its session ended. The person is told in any case.
-async fn note(clients: &Clients, flow: &Flow, reason: &ConnectError) {
-    if let (Some(id), Some(attempt)) = (&flow.session_id, attempt(reason))
+/// Records in the flow's session, for the app's backend, how an attempt ended. The person sees it
+/// in any case.
+async fn record_failure(clients: &Clients, flow: &Flow, reason: &ConnectError) {
+    if let (Some(id), Some(attempt)) = (&flow.session_id, failed_attempt(reason))
         && let Err(error) = clients.store.note_attempt(id, attempt).await
     {
-        tracing::warn!(error = error_chain(&error), "the end of an attempt could not be noted");
+        tracing::warn!(error = error_chain(&error), "the outcome of an attempt could not be recorded");
     }
 }
 
-/// The same browser comes back with a state that is spent: the page was loaded again, or loaded
-/// ahead. As long as nobody has redeemed its code, it is led where it was led before, and Meta is
-/// not asked.
-async fn repeated(
+/// Answers a repeated callback of the same browser, after a reload or a prefetch. Until the
+/// completion code is redeemed, it gets the same redirect again, without a call to Meta.
+async fn repeat_redirect(
     clients: &Clients,
     vault: &Vault,
     flow: &Flow,
@@ -218,7 +219,7 @@ async fn repeated(
     }
 }
 
-async fn granted(
+async fn connect_account(
     clients: &Clients,
     vault: &Vault,
     flow: &Flow,
@@ -229,7 +230,7 @@ async fn granted(
     if clients.store.is_spent(&state_hash).await? {
         return Err(ConnectError::Replayed);
     }
-    // Whatever would be refused in the end is refused before Meta is asked.
+    // Checked before the code is spent at Meta.
     let session = match &flow.session_id {
         Some(id) => {
             let session = read(clients, id).await?;
@@ -238,12 +239,12 @@ async fn granted(
         }
         None => None,
     };
-    let may_be_twice = session.as_ref().is_some_and(|session| session.failures == 0);
-    let short = exchange_code(clients, vault, code, &state_hash, may_be_twice, watch).await?;
+    let may_be_concurrent = session.as_ref().is_some_and(|session| session.failures == 0);
+    let short = exchange_code(clients, vault, code, &state_hash, may_be_concurrent, watch).await?;
     let user_id = &match short.user_id {
         Some(user_id) => user_id,
-        // The token knows whose it is, and the code is spent: no other answer is to be had.
-        None => whose(clients, &short.access_token, watch).await.map_err(ConnectError::Threads)?,
+        // The code is spent, so only a call with the token can identify the account.
+        None => fetch_user_id(clients, &short.access_token, watch).await.map_err(ConnectError::Threads)?,
     };
     if flow.user_id.as_ref().is_some_and(|expected| expected != user_id) {
         return Err(ConnectError::WrongAccount);
@@ -274,7 +275,7 @@ async fn granted(
             } else {
                 Inspection::assumed(&flow.scopes)
             };
-            if inspection.user_id.as_ref().is_some_and(|told| told != user_id) {
+            if inspection.user_id.as_ref().is_some_and(|found| found != user_id) {
                 return Err(ConnectError::Contradiction);
             }
             let begun_at = Some(flow.began_at);
@@ -285,7 +286,7 @@ async fn granted(
             (committed, ConnectOutcome::Connected)
         }
         Err(error) => {
-            tracing::warn!(user.id = %user_id, error = error_chain(&error), "the second exchange failed; a sweep completes it");
+            tracing::warn!(user.id = %user_id, error = error_chain(&error), "the long-lived exchange failed; a sweep retries it");
             let consent = NewConsent {
                 user_id,
                 grant_id: &grant_id,
@@ -294,7 +295,7 @@ async fn granted(
                 scopes: &flow.scopes,
                 expires_at: schedule::add(now, SHORT_LIVED_SECONDS),
             };
-            // The next sweep asks Meta for the long-lived token in any case.
+            // The next sweep makes the long-lived exchange in any case.
             let stored = |_| Stored::Consent(&consent);
             let committed = store(clients, (commit, closed), stored, &short.access_token, watch).await?;
             (committed, ConnectOutcome::Finishing)
@@ -313,17 +314,17 @@ async fn granted(
     }
 }
 
-/// When an account ends that nobody claims: never while its session can still be completed. A
-/// session without a way back can never be, and its backend knows.
+/// Returns the time at which the account ends if it is not claimed, never while its session can
+/// still be completed. `None` for a session without a return address, which nobody can complete.
 fn unclaimed_until(clients: &Clients, session: &Session, now: Timestamp) -> Option<Timestamp> {
     session.return_to.as_ref()?;
     let until = schedule::add(now, clients.config.unclaimed_time.as_secs());
     Some(until.max(session.completable_until(now)))
 }
 
-/// Commits a connect. From the moment that a code is spent, nothing matters more than keeping what
-/// it bought; but an end that came meanwhile is asked about, and Meta's word on `token` decides. If
-/// Meta gives none, the token is kept and looked at soon.
+/// Commits a connect. Once the code is spent, the token must not be lost, so the write is retried.
+/// If an end of the account came during the flow, a call with `token` decides: if Meta does not
+/// respond, the token is stored and checked again soon.
 async fn store<'a>(
     clients: &Clients,
     (commit, closed): (Commit<'_>, Option<ClosedSession<'_>>),
@@ -333,17 +334,17 @@ async fn store<'a>(
 ) -> Result<CommitOutcome, StoreError> {
     let first = async || clients.store.commit_connect(commit, stored(None), closed).await;
     let mut outcome = persist(watch.deadline(), first).await?;
-    // Each end that comes while Meta is asked about another is asked about once more.
-    for _ in 0..MOST_ENDS {
+    // Another end may arrive during each check.
+    for _ in 0..MAX_END_CHECKS {
         let CommitOutcome::Ended(ends) = outcome else { break };
         if ends.on(commit.begun_at) != Effect::Doubtful {
             break;
         }
-        let is_taken = is_taken(clients, token).await;
-        if is_taken == Some(false) {
+        let is_accepted = is_accepted(clients, token).await;
+        if is_accepted == Some(false) {
             break;
         }
-        let doubt = is_taken.is_none().then(|| schedule::doubted_at(commit.now));
+        let doubt = is_accepted.is_none().then(|| schedule::doubted_at(commit.now));
         let commit = Commit { seen: Some(&ends), ..commit };
         let again = async || clients.store.commit_connect(commit, stored(doubt), closed).await;
         outcome = persist(watch.deadline(), again).await?;
@@ -351,21 +352,20 @@ async fn store<'a>(
     Ok(outcome)
 }
 
-/// Exchanges a code. If it `may_be_twice` that one callback is under way, the other one's end is
-/// waited for.
+/// Exchanges a code. If another callback of the flow `may_be_concurrent`, waits for its end.
 async fn exchange_code(
     clients: &Clients,
     vault: &Vault,
     code: &AuthorizationCode,
     state_hash: &str,
-    may_be_twice: bool,
+    may_be_concurrent: bool,
     watch: Stopwatch,
 ) -> Result<ShortLivedToken, ConnectError> {
     let exchange = || clients.graph.exchange_code(&vault.app.credentials, code, &clients.redirect_uri);
     let mut first = exchange().await;
-    // If it was only the answer that got lost, Meta now says that the code was used; the person is
-    // told what is true either way, that Threads was not reachable. After an answer that makes no
-    // sense the code is spent, and is not sent again.
+    // If only the response was lost, Meta now refuses the code as used. The first error is kept,
+    // since Threads was unreachable in either case. After a malformed response the code is spent,
+    // and is not sent again.
     if let Err(error) = &first
         && matches!(error.kind(), ErrorKind::Transient | ErrorKind::Throttled { .. })
         && watch.elapsed() < clients.config.extras_time()
@@ -375,15 +375,14 @@ async fn exchange_code(
     }
     match first {
         Ok(short) => Ok(short),
-        // Two callbacks of one flow at once, such as a page that is loaded again while it loads:
-        // the other one was first.
+        // A concurrent callback of the flow, such as a reload, has spent the code.
         Err(error) if *error.kind() == ErrorKind::CodeUnusable => {
-            let mut pause = ANOTHER_AT_IT;
+            let mut pause = CONCURRENT_CALLBACK;
             loop {
                 if clients.store.is_spent(state_hash).await? {
                     return Err(ConnectError::Replayed);
                 }
-                if !may_be_twice || pause.next >= ANOTHER_AT_IT.longest {
+                if !may_be_concurrent || pause.next >= CONCURRENT_CALLBACK.longest {
                     return Err(ConnectError::Threads(error));
                 }
                 pause.wait(None).await;
@@ -393,8 +392,8 @@ async fn exchange_code(
     }
 }
 
-/// Whose token it is, by Meta's answer to a call with it.
-async fn whose(
+/// Returns the account's id, by a call with its token.
+async fn fetch_user_id(
     clients: &Clients,
     token: &AccessToken,
     watch: Stopwatch,

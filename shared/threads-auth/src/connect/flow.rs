@@ -1,9 +1,8 @@
 //! The state of a connect flow: a random `state` at Meta, and a sealed cookie in the browser that
 //! started it.
-//!
-//! Owns what binds a callback to a browser (login CSRF) and to a moment. Each flow has its own
-//! cookie, named after its state, so tabs do not disturb each other. Refuses to keep anything on
-//! our side: junk requests cost no write.
+//! Owns the binding of a callback to a browser (login CSRF) and to a time. Each flow has its own
+//! cookie, named after its state, so concurrent tabs do not interfere. Nothing is stored on the
+//! server: junk requests cost no write.
 
 use std::cmp::Reverse;
 use std::fmt;
@@ -16,38 +15,38 @@ use subtle::ConstantTimeEq;
 use threads_auth_model::seal::{Context, Keyring, Purpose, SealError, random_text};
 use threads_graph::{AppId, Scopes, UserId};
 
-/// How long a person may take at Meta, in seconds.
+/// Time that a person may take at Meta, in seconds.
 pub(crate) const LIFETIME_SECONDS: i64 = 600;
 
-/// The seconds that the browser keeps the cookie: an hour more than a flow has, so that whoever
-/// comes too late can be told so, and led back to the app. It lets nothing else through by then.
+/// Lifetime of the cookie, in seconds: an hour longer than the flow, so that a late callback can be
+/// led back to the app. It is good for nothing else by then.
 const COOKIE_SECONDS: i64 = LIFETIME_SECONDS + 3_600;
 
-/// How many flows one browser may have open. Their cookies must fit, with everything else, into
-/// 10,240 bytes of headers.
+/// The most open flows of one browser. Their cookies must fit, with all other headers, into API
+/// Gateway's limit of 10,240 bytes.
 const MAX_OPEN: usize = 5;
 
-/// How long these cookies may be together, in bytes. What is left has to hold the request line with
-/// a code, and the browser's own headers.
+/// The most bytes of these cookies together. The rest holds the request line with a code, and the
+/// browser's own headers.
 const MAX_BYTES: usize = 7_000;
 
-/// What the browser keeps while the person is at Meta. Readable by nobody but us.
+/// The sealed content of the cookie that the browser keeps while the person is at Meta.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Flow {
     /// The `state` that was sent to Meta.
     #[serde(rename = "s")]
     pub state: String,
-    /// When the flow began; it ends ten minutes later.
+    /// Start of the flow, which expires ten minutes later.
     #[serde(rename = "b", with = "jiff::fmt::serde::timestamp::second::required")]
     pub began_at: Timestamp,
-    /// The milliseconds of that second: a backend may disconnect an account and let its person
-    /// connect anew within one. Cookies of older versions have none.
+    /// Milliseconds of `began_at`: a backend may disconnect an account and reconnect it within one
+    /// second. Cookies of older versions have none.
     #[serde(rename = "m", default, skip_serializing_if = "is_zero")]
     milliseconds: i32,
-    /// What was asked for.
+    /// The requested scopes.
     #[serde(rename = "c")]
     pub scopes: Scopes,
-    /// Where the person goes afterwards; it was on the allowlist then, and is checked again.
+    /// The app's return address. It is checked against the allowlist again at the end.
     #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
     pub return_to: Option<String>,
     /// The connect session that this flow belongs to.
@@ -56,13 +55,13 @@ pub struct Flow {
     /// The only account that may come back.
     #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<UserId>,
-    /// This browser was told of an end of the flow, true or not. The flow can still be finished,
-    /// and a callback that names no flow is rather about another.
+    /// True if this browser was shown an end of the flow, genuine or not. The flow can still be
+    /// finished, but a callback without a state rather belongs to another flow.
     #[serde(rename = "t", default, skip_serializing_if = "is_false")]
-    pub is_told: bool,
+    pub is_end_shown: bool,
 }
 
-/// Without the state: whoever reads it in a log could answer in the person's place.
+/// Omits the state: a reader of a log could use it to answer in the person's place.
 impl fmt::Debug for Flow {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
@@ -74,21 +73,21 @@ impl fmt::Debug for Flow {
     }
 }
 
-/// The reason why a callback does not go on with a flow of this browser.
+/// Error of [`Flow::resume`].
 #[derive(Debug)]
-pub enum NotResumed {
-    /// There is no cookie for this state, or it is not one of ours.
+pub enum ResumeError {
+    /// No valid cookie for this state.
     WrongBrowser,
-    /// There is, and the flow's time is over.
+    /// The flow has expired.
     Expired(Box<Flow>),
 }
 
-/// The two forms of the cookie.
+/// The two kinds of the cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CookieKind {
-    /// `__Host-`, `Secure`: bound to our host by the browser itself.
+    /// With `__Host-` and `Secure`: the browser binds it to the host.
     Host,
-    /// Without prefix and `Secure`, for plain http on loopback, where browsers refuse the other.
+    /// Without both, for plain http on loopback, where browsers refuse the other kind.
     Loopback,
 }
 
@@ -111,8 +110,8 @@ impl CookieKind {
             .path("/")
             .http_only(true)
             .secure(self == Self::Host)
-            // Strict would keep the cookie back on the redirect from Meta, which is a navigation
-            // from another site.
+            // With Strict the browser would omit the cookie on Meta's redirect, which is a
+            // cross-site navigation.
             .same_site(SameSite::Lax)
             .max_age(cookie::time::Duration::seconds(max_age_seconds))
             .to_string()
@@ -120,10 +119,10 @@ impl CookieKind {
 }
 
 impl Flow {
-    /// A flow that begins now, with a fresh state of 32 random bytes.
+    /// Begins a flow with a fresh state of 32 random bytes.
     ///
     /// # Errors
-    /// When the system has no randomness to give.
+    /// Returns [`SealError::NoRandomness`] if the system's random generator fails.
     pub fn begin(scopes: Scopes, now: Timestamp) -> Result<Self, SealError> {
         let state = random_text::<32>()?;
         let milliseconds = now.subsec_millisecond();
@@ -136,15 +135,16 @@ impl Flow {
             return_to: None,
             session_id: None,
             user_id: None,
-            is_told: false,
+            is_end_shown: false,
         })
     }
 
-    /// The `Set-Cookie` headers that start this flow: its own cookie, and the end of others where
-    /// too many are open: those that do not open first, then the expired, then the oldest.
+    /// Returns the `Set-Cookie` headers that start this flow: its own cookie, and the removal of
+    /// others if too many are open. Invalid cookies are removed first, then the expired, then the
+    /// oldest.
     ///
     /// # Errors
-    /// When sealing fails.
+    /// Returns [`SealError`] if sealing fails.
     pub fn set_cookies(
         &self,
         kind: CookieKind,
@@ -174,18 +174,19 @@ impl Flow {
         Ok(headers)
     }
 
-    /// The `Set-Cookie` header that keeps that this browser was told of an end of the flow.
+    /// Marks the flow as one whose end was shown, and returns the `Set-Cookie` header that keeps
+    /// the mark.
     ///
     /// # Errors
-    /// When sealing fails.
-    pub fn tell(
+    /// Returns [`SealError`] if sealing fails.
+    pub fn show_end(
         &mut self,
         kind: CookieKind,
         keyring: &Keyring,
         app_id: &AppId,
         now: Timestamp,
     ) -> Result<String, SealError> {
-        self.is_told = true;
+        self.is_end_shown = true;
         let age = now.as_second().saturating_sub(self.began_at.as_second());
         let sealed = self.sealed(keyring, app_id)?;
         Ok(kind.cookie(kind.name(&self.state), sealed, COOKIE_SECONDS.saturating_sub(age).max(0)))
@@ -196,10 +197,11 @@ impl Flow {
         Ok(BASE64_URL_SAFE_NO_PAD.encode(keyring.seal(&context(app_id), &json)?))
     }
 
-    /// The flow of this browser to which `state` belongs.
+    /// Returns the flow of this browser to which `state` belongs.
     ///
     /// # Errors
-    /// When there is none, or its time is over.
+    /// - Returns [`ResumeError::WrongBrowser`] if no valid cookie belongs to the state.
+    /// - Returns [`ResumeError::Expired`] if the flow has expired.
     pub fn resume(
         kind: CookieKind,
         keyring: &Keyring,
@@ -207,17 +209,17 @@ impl Flow {
         cookies: &[&str],
         state: &str,
         now: Timestamp,
-    ) -> Result<Self, NotResumed> {
+    ) -> Result<Self, ResumeError> {
         let name = kind.name(state);
         let flow = ours(kind, cookies)
             .filter(|(candidate, _)| *candidate == name)
             .find_map(|(_, value)| unseal(keyring, app_id, value))
             .filter(|flow| flow.state.as_bytes().ct_eq(state.as_bytes()).into())
-            .ok_or(NotResumed::WrongBrowser)?;
-        if flow.is_alive(now) { Ok(flow) } else { Err(NotResumed::Expired(Box::new(flow))) }
+            .ok_or(ResumeError::WrongBrowser)?;
+        if flow.is_alive(now) { Ok(flow) } else { Err(ResumeError::Expired(Box::new(flow))) }
     }
 
-    /// The flows of this browser that are alive.
+    /// Returns the flows of this browser that have not expired.
     pub fn alive(
         kind: CookieKind,
         keyring: &Keyring,
@@ -230,7 +232,7 @@ impl Flow {
             .filter(move |flow| flow.is_alive(now))
     }
 
-    /// Says if its time is not over yet.
+    /// Returns true until the flow expires.
     #[must_use]
     pub fn is_alive(&self, now: Timestamp) -> bool {
         (0..LIFETIME_SECONDS).contains(&now.as_second().saturating_sub(self.began_at.as_second()))
@@ -251,7 +253,7 @@ fn context(app_id: &AppId) -> Context<'_> {
     Context { purpose: Purpose::Flow, table: "", app_id, subject: "" }
 }
 
-/// Our cookies among the raw `Cookie` headers.
+/// Returns our cookies among the raw `Cookie` headers.
 fn ours<'a>(kind: CookieKind, cookies: &'a [&str]) -> impl Iterator<Item = (&'a str, &'a str)> {
     cookies
         .iter()
@@ -308,7 +310,7 @@ mod tests {
             flow
         }
 
-        fn resume(&self, state: &str, at: i64) -> Result<Flow, NotResumed> {
+        fn resume(&self, state: &str, at: i64) -> Result<Flow, ResumeError> {
             Flow::resume(CookieKind::Host, &self.keyring, &self.app_id, &[&self.header()], state, second(at))
         }
     }
@@ -338,13 +340,13 @@ mod tests {
         assert_eq!(browser.resume(&flow.state, 1_599).unwrap().state, flow.state);
         for at in [999, 1_600, 5_200] {
             let late = browser.resume(&flow.state, at);
-            assert!(matches!(late, Err(NotResumed::Expired(known)) if known.state == flow.state), "{at}");
+            assert!(matches!(late, Err(ResumeError::Expired(known)) if known.state == flow.state), "{at}");
         }
         let foreign = other.start(1_000);
-        assert!(matches!(browser.resume(&foreign.state, 1_000), Err(NotResumed::WrongBrowser)));
+        assert!(matches!(browser.resume(&foreign.state, 1_000), Err(ResumeError::WrongBrowser)));
         // A cookie that is moved under another state's name holds another state.
         browser.jar[0].0 = CookieKind::Host.name("another");
-        assert!(matches!(browser.resume("another", 1_000), Err(NotResumed::WrongBrowser)));
+        assert!(matches!(browser.resume("another", 1_000), Err(ResumeError::WrongBrowser)));
     }
 
     #[test]
@@ -359,21 +361,20 @@ mod tests {
         let [early, ahead] = [0, 10_000].map(|at| browser.start(at));
         assert_eq!(alive(&browser, 599), [early.state.as_str()]);
         assert!(alive(&browser, 600).is_empty());
-        // Another clock of ours was ahead: its flow is as little alive as one of yesterday,
-        // whatever its time says.
+        // Another server's clock was ahead: its flow counts as expired too.
         let five: Vec<_> = (601..606).map(|at| browser.start(at)).collect();
         assert_eq!(browser.jar.len(), 5);
         for gone in [early, ahead] {
-            assert!(matches!(browser.resume(&gone.state, 606), Err(NotResumed::WrongBrowser)));
+            assert!(matches!(browser.resume(&gone.state, 606), Err(ResumeError::WrongBrowser)));
         }
         assert!(five.iter().all(|flow| browser.resume(&flow.state, 606).is_ok()));
         assert_eq!(alive(&browser, 606).len(), 5);
-        // Junk goes before the expired.
+        // Junk is removed before the expired.
         let mut browser = Browser::new();
         let late = browser.start(0);
         browser.jar.push((CookieKind::Host.name("junk"), "junk".to_owned()));
         (600..604).for_each(|at| drop(browser.start(at)));
-        assert!(matches!(browser.resume(&late.state, 604), Err(NotResumed::Expired(_))));
+        assert!(matches!(browser.resume(&late.state, 604), Err(ResumeError::Expired(_))));
         assert_eq!(browser.jar.len(), 5);
     }
 
@@ -399,7 +400,7 @@ mod tests {
             let flow = browser.start_with(Scopes::requested(longest.clone()), at);
             assert_eq!(browser.resume(&flow.state, 10).unwrap().scopes.len(), Scopes::MAX);
             assert!(browser.header().len() <= MAX_BYTES, "{}", browser.header().len());
-            // A browser refuses one that is longer.
+            // A browser refuses longer cookies.
             assert!(browser.jar.iter().all(|(name, value)| name.len() + value.len() < 4_096));
         }
         let small = browser.start_with(Scopes::default(), 8);

@@ -1,4 +1,4 @@
-//! Connecting an account: from a person's wish to a stored grant.
+//! The connect flow: from a link to a stored grant.
 
 pub(crate) mod begin;
 mod error;

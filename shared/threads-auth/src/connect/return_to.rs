@@ -1,57 +1,55 @@
-//! Where a person may be sent back to: an exact allowlist of origins and path prefixes.
-//!
-//! Owns the only way to make a [`ReturnTo`]. Refuses to repair: what is not plainly inside the list
-//! is outside.
+//! The allowlist of return addresses: exact origins and path prefixes.
+//! Owns the only way to make a [`ReturnTo`]. Never repairs an address: an ambiguous one is refused.
 
 use std::str::FromStr;
 
 use url::{Url, form_urlencoded};
 
-/// The longest destination: five of them, sealed, still fit into the 10,240 bytes that API Gateway
-/// allows all headers.
+/// Maximum length of a return address, in bytes: five of them, sealed, fit into API Gateway's limit
+/// of 10,240 bytes for all headers.
 const MAX_LENGTH: usize = 512;
 
-/// URL prefixes, each an origin and a path. A destination is inside when scheme, host and port are
-/// the same and its path is the prefix's path or lies below it.
+/// URL prefixes, each an origin and a path. A return address is inside if scheme, host and port are
+/// equal and its path is the prefix's path or below it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReturnToAllowlist(Vec<Entry>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
     prefix: Url,
-    /// Written as the port `*`. On loopback only: elsewhere another port may be somebody else's.
+    /// True if the port is `*`, which is allowed on loopback only: elsewhere another port may
+    /// belong to somebody else.
     any_port: bool,
 }
 
-/// An entry of the allowlist that cannot be one.
+/// An invalid entry of the allowlist, by its position.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "entry {0} is not an absolute https URL (http only on loopback) without user, query and fragment, such as https://app.example.com/threads or http://localhost:*/ (any port, on loopback only)"
 )]
 pub struct BadEntry(usize);
 
-/// A destination inside the allowlist.
+/// A return address inside the allowlist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReturnTo(Url);
 
-/// Why nobody is sent back to a destination.
+/// Error of [`ReturnToAllowlist::check`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum NotAllowed {
-    /// No allowlist can have it.
+    /// The address is invalid for any allowlist.
     #[error(
         "the return address has to be an absolute https URL (http only on loopback) as a browser would write it: at most {MAX_LENGTH} characters of ASCII, none of them a space, with the host and the port in full, and without user, fragment, doubled slashes, dot segments, `;` and encoded separators in its path"
     )]
     Unusable,
-    /// It is not inside the allowlist.
+    /// The address is not inside the allowlist.
     #[error("the return address is not on the allowlist")]
     Outside,
-    /// It has a parameter that we add, or that tells of an error: whoever wrote the address could
-    /// speak in our name.
+    /// The address has a reserved parameter, with which its author could forge a result of ours.
     #[error("the return address has a parameter of ours: none may be called {}", OURS.join(", "))]
     Ours,
 }
 
-/// The parameters with which we send people back, and those of an error.
+/// The reserved parameters: those of the way back, and those of an error of Meta.
 const OURS: [&str; 9] = [
     "session_id",
     "completion",
@@ -82,8 +80,7 @@ impl Entry {
         let (scheme, rest) = text.split_once("://")?;
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let (url, any_port) = match authority.strip_suffix(":*") {
-            // A host with a port of its own beside it, even the scheme's or an empty one, makes no
-            // such entry.
+            // The host must have no other port, not even the scheme's or an empty one.
             Some(host) => {
                 let url = plain_url(&format!("{scheme}://{host}{path}"))?;
                 let is_host = url.host_str().is_some_and(|name| name.eq_ignore_ascii_case(host));
@@ -106,16 +103,18 @@ impl Entry {
 }
 
 impl ReturnToAllowlist {
-    /// The number of its entries.
+    /// Returns the number of entries.
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// Checks a destination that came from outside.
+    /// Checks an untrusted return address.
     ///
     /// # Errors
-    /// When it is not plainly inside the list.
+    /// - Returns [`NotAllowed::Unusable`] if the address is not in plain form.
+    /// - Returns [`NotAllowed::Outside`] if it is not inside the list.
+    /// - Returns [`NotAllowed::Ours`] if it has a reserved parameter.
     pub fn check(&self, destination: &str) -> Result<ReturnTo, NotAllowed> {
         let url = plain_url(destination).ok_or(NotAllowed::Unusable)?;
         if !self.0.iter().any(|entry| entry.contains(&url)) {
@@ -126,7 +125,7 @@ impl ReturnToAllowlist {
 }
 
 impl ReturnTo {
-    /// The destination with `parameters` added to its query.
+    /// Returns the address with `parameters` added to its query.
     #[must_use]
     pub fn with(&self, parameters: &[(&str, &str)]) -> Url {
         let mut url = self.0.clone();
@@ -136,14 +135,14 @@ impl ReturnTo {
         url
     }
 
-    /// The destination itself.
+    /// Returns the address itself.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
 }
 
-/// Whether nobody on the way can read what goes to `url`: https, or http on this machine.
+/// Returns true if a request to `url` cannot be read in transit: https, or http on loopback.
 pub(crate) fn is_secure(url: &Url) -> bool {
     url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url))
 }
@@ -157,10 +156,10 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// A URL that every parser reads alike. Browsers and servers disagree over backslashes, control
-/// characters, spaces, encoded separators and dots, so none of these may occur; and what parsing
-/// would change, beyond the case of the host and a missing first slash, is refused rather than
-/// normalized.
+/// Parses a URL that every parser reads alike. Browsers and servers disagree over backslashes,
+/// control characters, spaces, encoded separators and dots, so none of these may occur. An address
+/// that parsing would normalize is refused, except for the case of the host and a missing first
+/// slash.
 fn plain_url(text: &str) -> Option<Url> {
     let suspicious = |c: char| {
         !c.is_ascii_graphic()
@@ -190,8 +189,9 @@ fn plain_url(text: &str) -> Option<Url> {
     .then_some(url)
 }
 
-/// Whether any reader finds a parameter of ours in the query: some take `;` for a separator, some
-/// do not look at the case, and PHP reads `session.id` and `completion[]` as ours.
+/// Returns true if any parser could find a reserved parameter in the query: some treat `;` as a
+/// separator, some ignore the case, and PHP reads `session.id` and `completion[]` as reserved
+/// names.
 fn has_ours(url: &Url) -> bool {
     let query = url.query().unwrap_or_default().replace(';', "&");
     form_urlencoded::parse(query.as_bytes()).any(|(name, _)| {
@@ -351,7 +351,7 @@ mod tests {
         assert!(accepted.is_empty(), "{accepted:?}");
     }
 
-    /// The list of development: any port of this machine.
+    /// The allowlist of development: any port of this machine.
     fn any_port() -> ReturnToAllowlist {
         "http://localhost:*/ http://127.0.0.1:*/app,http://[::1]:*".parse().unwrap()
     }
@@ -429,7 +429,7 @@ mod tests {
             ]
             .map(String::from),
         );
-        // URL parsers read nothing behind the colon as port 80, which is plain enough.
+        // URL parsers read an empty port as port 80, which is acceptable.
         corpus.retain(|destination| !destination.starts_with("http://localhost:/"));
         let accepted: Vec<_> =
             corpus.iter().filter(|destination| any_port().check(destination).is_ok()).collect();

@@ -1,11 +1,9 @@
-//! Connect sessions: how an app's backend sends one of *its* users through a connect, and learns
-//! who came back.
-//!
-//! Whoever opens a session's URL may be anybody, the victim of a trick included. So the account is
-//! not told to whoever asks for the session, but to the backend that presents the completion code,
-//! which only the browser that finished was given; and that backend knows which of its users it is
-//! talking to: it says which one is logged in, and the account becomes that user's only if the
-//! session is.
+//! Connect sessions: the app's backend sends one of *its* users through a connect, and learns which
+//! account was connected.
+//! Anybody may open a session's URL, even the victim of a trick. So the account is not disclosed by
+//! the session's id alone. The backend must present the completion code, which only the finishing
+//! browser gets, and the `reference` of the user who is logged in. The account becomes that user's
+//! only if the session is.
 
 use jiff::{SignedDuration, Timestamp};
 use subtle::ConstantTimeEq;
@@ -19,7 +17,7 @@ use super::error::ConnectError;
 use super::return_to::NotAllowed;
 use crate::clients::Clients;
 
-/// The longest `reference`, in bytes.
+/// Maximum length of `reference`, in bytes.
 const MAX_REFERENCE: usize = 256;
 
 /// A backend's request for a session.
@@ -27,29 +25,29 @@ const MAX_REFERENCE: usize = 256;
 pub struct NewSession {
     /// The backend's own name for its user: 1 to 256 bytes.
     pub reference: String,
-    /// The requested scopes, if not the usual ones.
+    /// The requested scopes, if not the configured ones.
     pub scopes: Option<Scopes>,
-    /// Where the person goes afterwards, with the completion code; must be on the allowlist.
+    /// The app's return address, to which the completion code is added. Must be on the allowlist.
     pub return_to: String,
-    /// The only account that may come back.
+    /// The only account that may be connected.
     pub user_id: Option<UserId>,
-    /// How long the session can be used: at most a day.
+    /// Lifetime of the session: one minute to one day.
     pub lifetime: SignedDuration,
 }
 
-/// Why a session was not created.
+/// Error of creating a session.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
     /// The reference is empty or too long.
     #[error("reference must be 1 to {MAX_REFERENCE} bytes long")]
     Reference,
-    /// The lifetime is none.
+    /// The lifetime is out of range.
     #[error("a session lives from one minute to one day")]
     Lifetime,
     /// The return address is not allowed.
     #[error(transparent)]
     ReturnTo(#[from] NotAllowed),
-    /// The system has no randomness to give.
+    /// The system's random generator failed.
     #[error(transparent)]
     Seal(#[from] SealError),
     /// DynamoDB failed.
@@ -57,36 +55,36 @@ pub enum SessionError {
     Store(#[from] StoreError),
 }
 
-/// Why a completion code was not redeemed.
+/// Error of redeeming a completion code.
 #[derive(Debug, thiserror::Error)]
 pub enum CompleteError {
-    /// There is no such session.
-    #[error("there is no session of this id")]
+    /// No session has this id.
+    #[error("there is no session with this id")]
     Unknown,
-    /// Nobody has come back yet, or not with an account.
+    /// No account was connected in this session, so far or at all.
     #[error("no account was connected in this session")]
     NotConnected(SessionStatus),
-    /// The code was redeemed before.
-    #[error("the session was completed before")]
+    /// The code was already redeemed.
+    #[error("the session was already completed")]
     Completed,
-    /// The session's time is over.
-    #[error("the session is expired")]
+    /// The session has expired.
+    #[error("the session has expired")]
     Expired,
-    /// The code is not this session's.
-    #[error("the completion code is not this session's")]
+    /// The code belongs to another session.
+    #[error("the completion code does not belong to this session")]
     WrongCode,
-    /// The session is another user's. The code is as good as it was.
+    /// The session belongs to another user. The code stays valid.
     #[error(
-        "the session is not of the user who is logged in: nothing was linked, and the code is as good as it was"
+        "the session belongs to another user than the one who is logged in: nothing was linked, and the code stays valid"
     )]
     WrongReference,
     /// The account was deleted since.
-    #[error("the account that was connected is gone")]
+    #[error("the connected account was deleted")]
     Gone,
-    /// The system has no randomness to give.
+    /// The system's random generator failed.
     #[error(transparent)]
     Seal(#[from] SealError),
-    /// DynamoDB failed, or a row does not make sense.
+    /// DynamoDB failed, or a row is inconsistent.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -110,7 +108,7 @@ pub(crate) async fn create(
         scopes: new.scopes,
         return_to: Some(new.return_to),
         user_id: new.user_id,
-        // As the table keeps it: without a fraction.
+        // In whole seconds, as the table stores it.
         expires_at: Timestamp::from_second(now.as_second() + new.lifetime.as_secs()).unwrap_or(now),
         failures: 0,
         state: SessionState::Open,
@@ -119,22 +117,22 @@ pub(crate) async fn create(
     Ok(session)
 }
 
-/// A session, if there is one of that id.
+/// Returns the session with this id, if there is one.
 pub(crate) async fn find(clients: &Clients, id: &str) -> Result<Option<Session>, StoreError> {
-    // Another text is not looked up: a key that is too long is DynamoDB's to refuse, and would
-    // look like an outage.
+    // Other texts are not looked up: DynamoDB refuses a key that is too long, which would look like
+    // an outage.
     if !is_session_id(id) {
         return Ok(None);
     }
     clients.store.session(id).await
 }
 
-/// The session of this id, for a person who comes with it.
+/// Returns the session with this id, for a person who opens its URL.
 pub(super) async fn read(clients: &Clients, id: &str) -> Result<Session, ConnectError> {
     clients.store.session(id).await?.ok_or(ConnectError::SessionUnknown)
 }
 
-/// Refuses a session that is closed or expired, or whose return address is not allowed any more.
+/// Refuses a session that is closed or expired, or whose return address is no longer allowed.
 pub(super) fn admit(clients: &Clients, session: &Session, now: Timestamp) -> Result<(), ConnectError> {
     if session.is_closed() {
         return Err(ConnectError::SessionClosed);
@@ -142,17 +140,17 @@ pub(super) fn admit(clients: &Clients, session: &Session, now: Timestamp) -> Res
     if session.expires_at <= now {
         return Err(ConnectError::SessionExpired);
     }
-    // Without a way back nobody could complete it. A session of the first release may have none,
-    // and its backend learns from an event.
+    // Without a return address nobody could complete the session. One of the first release may have
+    // none, and its backend learns of the account from an event.
     if let Some(return_to) = &session.return_to {
         clients.config.return_to.check(return_to).map_err(|_| ConnectError::ReturnTo)?;
     }
     Ok(())
 }
 
-/// Redeems a completion code for the user of the app who is called `reference`, and claims the
-/// account for that user. A failure before the account is known leaves the code as good as it was.
-/// An answer may be lost: for ten minutes the same call has the same answer.
+/// Redeems a completion code for the app's user `reference`, and claims the account for that user.
+/// A failure before the account is known leaves the code valid. The call is idempotent for ten
+/// minutes, in case its response is lost.
 pub(crate) async fn complete(
     clients: &Clients,
     id: &str,
@@ -179,7 +177,7 @@ pub(crate) async fn complete(
     match clients.store.complete_session(id, &hash, &call, &claims, now).await? {
         CompletionOutcome::Completed => Ok(grant),
         CompletionOutcome::Gone => Err(CompleteError::Gone),
-        // The same call came twice at once, or the answer to our own first attempt was lost.
+        // The same call ran concurrently, or the response to the first attempt was lost.
         CompletionOutcome::NotOpen => {
             let session = find(clients, id).await?.ok_or(CompleteError::Unknown)?;
             match redeemable_again(&session, now) {
@@ -190,7 +188,7 @@ pub(crate) async fn complete(
     }
 }
 
-/// A code that can be redeemed, or was redeemed a moment ago.
+/// A code that can be redeemed, or was redeemed within the last ten minutes.
 struct Redeemable<'a> {
     user_id: &'a UserId,
     hash: &'a str,
@@ -221,7 +219,7 @@ fn redeemable_again(session: &Session, now: Timestamp) -> Option<Redeemable<'_>>
     }
 }
 
-/// Whether `text` could be a session's id.
+/// Returns true if `text` has the form of a session's id.
 pub(super) fn is_session_id(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }

@@ -1,7 +1,7 @@
-//! The way back to the app: where a flow ends, and the words by which the app's page is told how.
-//!
-//! Owns these words. Anybody can send a browser to such an address, so they are hints, which move
-//! nothing: `complete` and `GET /sessions/{id}` tell how a session stands. Checks the destination
+//! The way back to the app: the destination of a finished flow, and the words that describe its
+//! outcome to the app's page.
+//! Owns these words. They are hints only, since anybody can send a browser to such an address:
+//! `complete` and `GET /sessions/{id}` return the state of a session. The destination is checked
 //! against the allowlist each time.
 
 use url::Url;
@@ -11,23 +11,24 @@ use super::flow::Flow;
 use super::return_to::{ReturnTo, ReturnToAllowlist};
 
 threads_graph::names! {
-    /// The end of a flow, as the parameter `status` of the way back tells it.
+    /// The outcome of a flow as the parameter `status` of the way back.
     pub enum ReturnStatus {
         /// The account is connected, perhaps since an earlier visit.
         Connected => "connected",
-        /// Threads has agreed, and the long-lived exchange is retried in the background.
+        /// The person consented, and the long-lived exchange is retried in the background.
         Finishing => "finishing",
-        /// The person said no.
+        /// The person denied consent.
         Denied => "denied",
-        /// It failed. The reason says how.
+        /// The flow failed. The parameter `reason` names the cause.
         Failed => "failed",
-        /// It took too long.
+        /// The flow or its session has expired.
         Expired => "expired",
     }
 }
 
 impl ConnectOutcome {
-    /// The `status` for the app's page. `None`: no flow is known, or its page is not allowed.
+    /// Returns the `status` for the app's page, or `None` if no flow is known or its page is not
+    /// allowed.
     #[must_use]
     pub fn return_status(self) -> Option<ReturnStatus> {
         match self {
@@ -48,8 +49,8 @@ impl ConnectOutcome {
         }
     }
 
-    /// Says if a failed session gives this outcome as its reason: all that the app's page is told
-    /// of as failed, but for sessions that are closed or gone.
+    /// Returns true if the outcome becomes the reason of a failed session: all that have the status
+    /// `failed`, except those of sessions that are closed or unknown.
     #[must_use]
     pub fn speaks_for_session(self) -> bool {
         self.return_status() == Some(ReturnStatus::Failed)
@@ -58,8 +59,8 @@ impl ConnectOutcome {
 }
 
 impl ConnectRefusal {
-    /// The app's page for a link, with `session_id`, `status` and `reason`: if the flow has one
-    /// that is still allowed.
+    /// Returns the app's page, with `session_id`, `status` and `reason`, for a link. `None` if the
+    /// flow has no page that is still allowed.
     #[must_use]
     pub fn way_back(&self, allowed: &ReturnToAllowlist) -> Option<Url> {
         let flow = self.flow.as_deref().or(self.doubtful.as_deref())?;
@@ -70,21 +71,20 @@ impl ConnectRefusal {
         Some(of(allowed, flow)?.with(&parameters))
     }
 
-    /// The same for a redirect.
+    /// Returns the same as the target of a redirect. `None` if the flow is doubtful.
     #[must_use]
     pub fn location(&self, allowed: &ReturnToAllowlist) -> Option<String> {
         self.flow.as_ref().and_then(|_| self.way_back(allowed)).map(location)
     }
 }
 
-/// The app's page of a flow, if it is still allowed.
+/// Returns the app's page of a flow, if it is still allowed.
 pub(super) fn of(allowed: &ReturnToAllowlist, flow: &Flow) -> Option<ReturnTo> {
     flow.return_to.as_deref().and_then(|url| allowed.check(url).ok())
 }
 
-/// The text of a `Location` that leads to the app. A browser carries the fragment of the address
-/// before over to one that has none, and Meta's `#_` is no news for the app's router. So it gets an
-/// empty one.
+/// Returns the value of a `Location` header that leads to the app. Its fragment is empty, because a
+/// browser would otherwise carry over Meta's `#_`, which could confuse the app's router.
 pub(super) fn location(mut url: Url) -> String {
     url.set_fragment(Some(""));
     url.into()

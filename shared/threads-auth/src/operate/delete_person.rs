@@ -1,4 +1,4 @@
-//! A deletion that an operator makes: Meta also mails lists of people whose data has to go.
+//! Deletion of a person's data by an operator: Meta also mails lists of people to delete.
 
 use jiff::Timestamp;
 use threads_auth_store::StoreError;
@@ -7,17 +7,17 @@ use threads_graph::UserId;
 use crate::clients::Clients;
 use crate::removal::{self, Deleted, RemovalError};
 
-/// A deletion that an operator has made.
+/// The result of a deletion by an operator.
 #[derive(Debug)]
 pub struct PersonDeleted {
-    /// What came of it, as Meta would be told.
+    /// The result, as in the response to Meta.
     pub deleted: Deleted,
-    /// Whether there was an account.
+    /// True if there was an account.
     pub was_known: bool,
 }
 
-/// Deletes what is held about a person, who asked for it at `requested_at`, or else now. Whoever is
-/// gone already stays so under the code that they have: a list may be gone through again.
+/// Deletes the data of a person, who requested it at `requested_at`, by default now. A person who
+/// was deleted before keeps their confirmation code, so a list can be processed again.
 pub(crate) async fn delete_person(
     clients: &Clients,
     user_id: &UserId,
@@ -27,7 +27,7 @@ pub(crate) async fn delete_person(
     let vault = clients.vault(now).await?;
     let was_known = match clients.store.grant(user_id).await {
         Ok(grant) => grant.is_some(),
-        // Whose row it is says its key.
+        // The key of an inconsistent row still identifies the person.
         Err(StoreError::Inconsistent(_)) => true,
         Err(error) => return Err(error.into()),
     };

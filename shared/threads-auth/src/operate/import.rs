@@ -1,10 +1,7 @@
-//! Taking over a token that was got elsewhere: by another tool, or by an earlier version of the
-//! app.
-//!
-//! Owns what is believed of such a token. Meta is asked whose it is, how old it is and when it
-//! ends; what Meta does not tell is assumed so that nothing is lost: the token counts as new, waits
-//! its 24 hours, and is refreshed then. Refuses a token that is dead, one that lives for an hour
-//! only, and the account of a person who was deleted.
+//! Import of a token that another tool or an earlier version of the app has obtained.
+//! Owns the trust in such a token. Meta returns its account, age and expiry. Without them the safe
+//! values are assumed: the token counts as new, and is refreshed after 24 hours. A dead or
+//! short-lived token is refused, and so is the account of a person who was deleted.
 
 use jiff::{SignedDuration, Timestamp};
 use threads_auth_model::rules::NewGrant;
@@ -17,43 +14,43 @@ use threads_graph::{AccessToken, ErrorKind, ReauthorizationCause, Scopes, UserId
 use crate::clients::Clients;
 use crate::inspection::inspect;
 
-/// A long-lived token lives longer than this; a short-lived one lives for an hour.
+/// The shortest life of a long-lived token. A short-lived one lives for an hour.
 const LEAST_LIFE: SignedDuration = SignedDuration::from_hours(24);
 
-/// How long a token is taken to live of which nothing is known. It is refreshed within a day and a
-/// half, and then it is known.
+/// Assumed life of a token of unknown expiry. It is refreshed within a day and a half, which makes
+/// its expiry known.
 const ASSUMED_LIFE: SignedDuration = SignedDuration::from_hours(48);
 
-/// No token of Meta's lives longer.
+/// The longest life of a token of Meta.
 const LONGEST_LIFE: SignedDuration = SignedDuration::from_hours(60 * 24);
 
 /// The result of an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Imported {
-    /// Whose token it is.
+    /// Id of the token's account.
     pub user_id: UserId,
-    /// Whether it was stored: not if the account is connected already, with a token that lives as
-    /// long, or was disconnected since.
+    /// True if the token was stored. False if the account has a token that lives as long, or was
+    /// disconnected since.
     pub is_new: bool,
 }
 
-/// Why a token was not taken over.
+/// Error of importing a token.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// Meta says that it is dead.
-    #[error("Meta says that the token is dead ({})", .0.as_str())]
+    /// Meta refuses the token.
+    #[error("Meta refuses the token ({})", .0.as_str())]
     Dead(ReauthorizationCause),
-    /// It lives for an hour.
-    #[error("it is a short-lived token; exchange it for a long-lived one first")]
+    /// The token is short-lived.
+    #[error("the token is short-lived; exchange it for a long-lived one first")]
     ShortLived,
-    /// It is of another account than the line says.
-    #[error("it is the token of another account")]
+    /// The token belongs to another account than expected.
+    #[error("the token belongs to another account")]
     AnotherAccount,
     /// The person had their data deleted.
     #[error("the person had their data deleted, and has not connected since")]
     Deleted,
-    /// Meta could not say, or refused for another reason.
-    #[error("Meta did not say whose token it is")]
+    /// The call that identifies the account failed.
+    #[error("Meta did not identify the token's account")]
     Threads(#[source] threads_graph::Error),
     /// The secrets could not be read.
     #[error(transparent)]
@@ -67,11 +64,11 @@ pub enum ImportError {
 }
 
 impl ImportError {
-    /// Whether it may go better another time.
+    /// Returns true if another try may succeed.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            // A bare refusal too: nobody but Meta has called the token dead.
+            // This includes a refusal without a cause, which may be Meta's own fault.
             Self::Threads(error) => {
                 error.kind().is_retryable() || matches!(error.kind(), ErrorKind::NeedsReauthorization(_))
             }
@@ -82,7 +79,7 @@ impl ImportError {
     }
 }
 
-/// Takes over a long-lived token.
+/// Imports a long-lived token.
 pub(crate) async fn import(
     clients: &Clients,
     token: &AccessToken,
@@ -99,7 +96,7 @@ pub(crate) async fn import(
         return Err(ImportError::Dead(*cause));
     }
     let info = inspect(clients, &vault, token, now).await.map(|inspected| inspected.info);
-    // A refusal without a reason may be Meta's own trouble, unless a witness agrees.
+    // A refusal without a cause may be Meta's own fault, unless a witness agrees.
     if profile.is_err() && info.as_ref().is_some_and(|info| !info.is_valid) {
         return Err(ImportError::Dead(ReauthorizationCause::Invalid));
     }
@@ -110,7 +107,7 @@ pub(crate) async fn import(
     let times = info.as_ref().and_then(|info| Some((info.issued_at?, info.expires_at?)));
     let is_assumed = times.is_none();
     let (issued_at, expires_at) = times.unwrap_or_else(|| {
-        // Without Meta's own word, the operator's, within what Meta's tokens live.
+        // Without a response of Meta the operator's expiry counts, up to the longest life.
         let longest = schedule::add(now, LONGEST_LIFE.as_secs());
         let assumed = || schedule::add(now, ASSUMED_LIFE.as_secs());
         (now, expires_at.map_or_else(assumed, |ends| ends.min(longest)))

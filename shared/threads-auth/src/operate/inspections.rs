@@ -1,4 +1,4 @@
-//! Who may ask Meta about tokens: what an operator wants to know before data access ends silently.
+//! The caller whose token inspections Meta accepts, without which data access ends unnoticed.
 
 use futures_util::{TryStreamExt, future};
 use jiff::Timestamp;
@@ -11,26 +11,26 @@ use crate::callers::Caller;
 use crate::clients::Clients;
 use crate::inspection::inspect;
 
-/// Who may ask Meta about tokens.
+/// The caller whose token inspections Meta accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Inspections {
-    /// Meta takes this caller.
+    /// Meta accepts this caller.
     TakenBy(Caller),
-    /// Meta refuses everybody whom we can send.
+    /// Meta refuses every caller.
     RefusedToAll,
-    /// No account is connected: there is no token to ask about.
+    /// No account is connected, so there is no token to inspect.
     NothingToAsk,
     /// The inspector is not connected.
     NoInspector(UserId),
     /// The inspector's person has to connect again.
     EndedInspector(UserId),
-    /// The accounts cannot be read.
+    /// The accounts could not be read.
     Unreadable,
-    /// Meta did not tell.
+    /// The inspection failed for another reason.
     Unknown,
 }
 
-/// Asks Meta about the inspector's token, or else about that of any account.
+/// Inspects the inspector's token, or else the token of any account.
 pub(crate) async fn inspections(clients: &Clients, now: Timestamp) -> Inspections {
     let Ok(vault) = clients.vault(now).await else { return Inspections::Unknown };
     let found = match &vault.app.inspector {
@@ -47,7 +47,7 @@ pub(crate) async fn inspections(clients: &Clients, now: Timestamp) -> Inspection
         Ok(Some(grant)) => grant,
         Ok(None) => return Inspections::NothingToAsk,
         Err(error) => {
-            tracing::warn!(error = error_chain(&error), "there is no account to ask about");
+            tracing::warn!(error = error_chain(&error), "no account to inspect could be read");
             return Inspections::Unreadable;
         }
     };
@@ -61,7 +61,7 @@ pub(crate) async fn inspections(clients: &Clients, now: Timestamp) -> Inspection
     }
 }
 
-/// The first grant with a live token, in no order.
+/// Returns any grant with a live token.
 async fn any_active(clients: &Clients) -> Result<Option<Grant>, StoreError> {
     let active = clients
         .store

@@ -1,4 +1,4 @@
-//! The keys that the table still needs.
+//! The keys that still seal values of the grants table.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -9,7 +9,7 @@ use threads_auth_store::{StoreError, row};
 
 use crate::clients::Clients;
 
-/// The ids of the keys that seal anything in the table, each with how many values it seals.
+/// Returns the ids of the keys in use in the grants table, each with the number of values it seals.
 pub(crate) async fn keys_in_use(clients: &Clients) -> Result<BTreeMap<String, u64>, StoreError> {
     let store = &clients.store;
     let mut keys = BTreeMap::new();

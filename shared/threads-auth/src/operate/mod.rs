@@ -1,4 +1,4 @@
-//! An operator's work: on a whole table, or by hand.
+//! Operators' commands, on a whole table or on one account.
 
 pub(crate) mod delete_person;
 pub(crate) mod import;

@@ -1,4 +1,4 @@
-//! What is held about one person, for that person: all of it but what opens an account.
+//! The stored data of one person, for that person, without secrets.
 
 use std::collections::BTreeMap;
 
@@ -11,38 +11,37 @@ use threads_graph::UserId;
 
 use crate::clients::Clients;
 
-/// These are texts, and let somebody act: as the session's browser or as its backend.
+/// Attributes that would let their reader act as a session's browser or backend.
 const SECRETS: [Attribute; 4] =
     [Attribute::Id, Attribute::SessionId, Attribute::CompletionHash, Attribute::CompletedBy];
 
-/// All that is held about one person.
+/// All stored data of one person.
 #[derive(Debug, Serialize)]
 pub struct PersonalData {
-    /// Who it is.
+    /// Id of the person.
     pub user_id: UserId,
     /// The account, if it was ever connected.
     pub account: Option<Record>,
-    /// The connect sessions that are still kept and name the person.
+    /// The stored connect sessions that name the person.
     pub sessions: Vec<Record>,
-    /// The trace of ends and of a deletion: that there were some, and when.
+    /// The tombstone: times of disconnects and of a deletion.
     pub ends: Option<Record>,
 }
 
 /// One row.
 #[derive(Debug, Serialize)]
 pub struct Record {
-    /// Its attributes, by their names in the table.
+    /// Attributes by their names in the table.
     #[serde(flatten)]
     pub held: BTreeMap<Attribute, Json>,
-    /// The names of those that are left out: sealed tokens, what lets somebody act, and what this
-    /// version does not know.
+    /// Names of the omitted attributes: sealed tokens, secrets, and those unknown to this version.
     pub withheld: Vec<String>,
 }
 
-/// Why what is held about a person could not be told.
+/// Error of reading a person's data.
 #[derive(Debug, thiserror::Error)]
 pub enum PersonalDataError {
-    /// The keyring, which names the tombstone, could not be read.
+    /// The keyring, from which the tombstone's key is derived, could not be read.
     #[error(transparent)]
     Secrets(#[from] SecretsError),
     /// DynamoDB failed.
@@ -50,7 +49,7 @@ pub enum PersonalDataError {
     Store(#[from] StoreError),
 }
 
-/// All that is held about a person; nothing, if that is so.
+/// Returns all stored data of a person, or `None` if there is none.
 pub(crate) async fn personal_data(
     clients: &Clients,
     user_id: &UserId,
@@ -75,22 +74,22 @@ fn record(item: &Item) -> Record {
         if SECRETS.contains(&attribute) || attribute == Attribute::Pk {
             continue;
         }
-        let told = match value {
+        let json = match value {
             Value::Text(text) => json!(text),
             Value::Number(number) => moment(attribute, number).unwrap_or_else(|| json!(number)),
             Value::List(texts) => json!(texts),
             Value::Bytes(_) | Value::Other => continue,
         };
-        held.insert(attribute, told);
+        held.insert(attribute, json);
     }
-    let is_told =
+    let is_shown =
         |name: &str| name.parse().is_ok_and(|name| name == Attribute::Pk || held.contains_key(&name));
-    let mut withheld: Vec<_> = item.keys().filter(|name| !is_told(name)).cloned().collect();
+    let mut withheld: Vec<_> = item.keys().filter(|name| !is_shown(name)).cloned().collect();
     withheld.sort();
     Record { held, withheld }
 }
 
-/// A number as the time that it is.
+/// Returns the time that a number stands for, if its attribute is a time.
 fn moment(attribute: Attribute, second: i64) -> Option<Json> {
     let name = attribute.as_str();
     let is_time = name.ends_with("_at") || name.ends_with("_until") || attribute == Attribute::Ttl;

@@ -1,4 +1,4 @@
-//! A refresh by hand.
+//! A refresh by an operator.
 
 use jiff::Timestamp;
 use threads_auth_model::Key;

@@ -1,8 +1,8 @@
-//! Sealing anew what the table holds, so that a key that seals no more can go.
-//!
-//! A refresh seals its token anew by itself, but a dead account is never refreshed. Owns that each
-//! value is replaced only by itself: it was opened, and its bytes still lie there. Can be stopped
-//! and repeated at any time, and leaves what does not open as it is.
+//! Resealing of the grants table, so that an old key can be removed.
+//! A refresh seals its token with the current key, but a dead account is never refreshed. Owns the
+//! guarantee that a value is replaced only by its own resealed form: it was opened, and the row
+//! still has its bytes. Can be interrupted and repeated at any time, and leaves values that do not
+//! open.
 
 use std::pin::pin;
 
@@ -17,22 +17,22 @@ use threads_auth_store::{SecretsError, StoreError, row};
 use crate::clients::Clients;
 use crate::stopwatch::Stopwatch;
 
-/// How many rows are under way at once.
+/// Number of rows that are resealed concurrently.
 const AT_ONCE: usize = 16;
 
-/// How often a row is tried that somebody else changes meanwhile.
+/// The most tries for a row that changes concurrently.
 const ATTEMPTS: u32 = 5;
 
 /// The result of a reseal, in values. A row has up to three.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ResealReport {
-    /// Values that were sealed anew.
+    /// Values that were resealed.
     pub resealed: u64,
-    /// Values that had the key and the format that are written.
+    /// Values that had the current key and format.
     pub current: u64,
-    /// Values of rows that others kept changing, for the next time.
+    /// Values of rows that kept changing concurrently, left for the next run.
     pub changing: u64,
-    /// Values that do not open, and were left as they are.
+    /// Values that do not open, which were left.
     pub unopened: u64,
 }
 
@@ -43,11 +43,11 @@ pub struct Unopened {
     pub key: Key,
     /// The attribute.
     pub attribute: Attribute,
-    /// Why.
+    /// The error of opening it.
     pub error: SealError,
 }
 
-/// Why a reseal ended early. It can be repeated.
+/// Error of a reseal, which can be repeated.
 #[derive(Debug, thiserror::Error)]
 pub enum ResealError {
     /// A secret could not be read.
@@ -61,14 +61,14 @@ pub enum ResealError {
     Seal(SealError),
 }
 
-/// Seals with the writing key, and in the format that is written, whatever is sealed otherwise.
-/// `progress` is told after each row, with what of it does not open.
+/// Reseals all values that do not have the current key and format. Calls `progress` after each row,
+/// with its values that do not open.
 pub(crate) async fn reseal(
     clients: &Clients,
     now: Timestamp,
     mut progress: impl FnMut(&ResealReport, &[Unopened]),
 ) -> Result<ResealReport, ResealError> {
-    // Its budget is not asked for: whoever wants it to end stops it.
+    // Only its clock is used: the command runs until it is interrupted.
     let time = Stopwatch::start(now, clients.config.work_time());
     let mut report = ResealReport::default();
     let items = clients.store.items(clients.store.grants_table(), true).map_err(ResealError::from);
@@ -97,7 +97,7 @@ async fn one(
     };
     let mut report = ResealReport::default();
     for _ in 0..ATTEMPTS {
-        // Asked for anew: a key that somebody has rotated away meanwhile must seal nothing.
+        // Read again, because a key that was rotated concurrently must not seal anything.
         let (now, user_id) = (time.now(), key.user_id());
         let vault = clients.vault(now).await?;
         let (mut values, mut unopened) = (Vec::new(), Vec::new());

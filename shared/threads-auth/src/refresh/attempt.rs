@@ -1,4 +1,4 @@
-//! The result of a look at one grant, and the work that it leaves.
+//! The result of processing one grant, and the work that remains.
 
 use threads_auth_model::{Access, Cause, Grant, Live};
 use threads_auth_store::WriteOutcome;
@@ -6,83 +6,83 @@ use threads_graph::{AccessToken, ErrorKind};
 
 use super::outcome::RefreshOutcome;
 
-/// A look at one grant.
+/// The result of processing one grant.
 pub(crate) struct Attempt {
     pub(crate) outcome: RefreshOutcome,
     pub(crate) answer: Answer,
-    /// The verdict that stands to be written.
+    /// The verdict that is still to be written.
     pub(crate) verdict: Option<Box<Verdict>>,
-    /// The new token that stands to be tried.
+    /// The new token that is still to be tried.
     pub(crate) trial: Option<Box<Trial>>,
 }
 
-/// The news of Meta as a whole that one look brings.
+/// The state of Meta as one grant's calls show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// Nothing: Meta was not asked, or only confirmed what was known.
+    /// Nothing new: no call was made, or it confirmed a known state.
     Nothing,
-    /// Meta works.
-    Well,
-    /// Meta refused a token. For one grant that is news of the grant; for many at once, of Meta.
+    /// Meta works as expected.
+    Healthy,
+    /// Meta refused a token. A single refusal concerns the grant; many at once concern Meta.
     Refused,
-    /// Meta failed, throttled, or keeps the whole app out.
+    /// Meta failed, throttled, or refused the whole app.
     Trouble,
 }
 
-/// Meta's refusal counts: the grant is dead for this cause.
+/// The decision that a grant is dead, and its cause.
 pub(crate) struct Verdict {
     pub(crate) grant: Grant,
     pub(crate) live: Live,
     pub(crate) cause: Cause,
-    /// Whether a second witness has agreed, so that no wave of refusals casts doubt on it.
+    /// True if a second witness has agreed, so that the verdict counts even in a wave of refusals.
     pub(crate) is_confirmed: bool,
 }
 
-/// A token that Meta has just issued, and that has not been used yet.
+/// A token that Meta has just issued and that has not been used yet.
 pub(crate) struct Trial {
-    /// The grant as it was leased.
+    /// The leased grant.
     pub(crate) grant: Grant,
-    /// The new token, as it is stored.
+    /// The new token as stored.
     pub(crate) live: Live,
     pub(crate) token: AccessToken,
-    /// Its access, as far as it was known.
+    /// Its access as last known.
     pub(crate) known: Access,
 }
 
 impl Attempt {
-    /// The outcome of a write that `answer` led to.
+    /// Returns the attempt that ended with this write.
     pub(crate) fn written(outcome: RefreshOutcome, write: WriteOutcome, answer: Answer) -> Self {
         let outcome = outcome.if_stored(write);
         Self { outcome, answer, verdict: None, trial: None }
     }
 
-    /// Deferred because a call to Meta failed in this way.
+    /// Returns the attempt that is deferred because a call to Meta failed with `kind`.
     pub(crate) fn deferred(kind: &ErrorKind, write: WriteOutcome) -> Self {
         let (outcome, answer) = match kind {
             ErrorKind::Configuration(_) => (RefreshOutcome::Misconfigured, Answer::Trouble),
             ErrorKind::Transient | ErrorKind::Throttled { .. } => (RefreshOutcome::Deferred, Answer::Trouble),
-            _ => (RefreshOutcome::Deferred, Answer::Well),
+            _ => (RefreshOutcome::Deferred, Answer::Healthy),
         };
         Self::written(outcome, write, answer)
     }
 
-    /// Meta has issued a token, and it could not be kept.
+    /// Returns the attempt in which Meta issued a token that could not be stored.
     pub(crate) fn not_stored() -> Self {
-        Self { answer: Answer::Well, ..RefreshOutcome::StoreFailed.into() }
+        Self { answer: Answer::Healthy, ..RefreshOutcome::StoreFailed.into() }
     }
 
-    /// Whether Meta has just replaced or refused the token, and the row does not say so.
+    /// Returns true if Meta has just replaced or refused the token and the row does not show it.
     pub(crate) fn is_unrecorded(&self) -> bool {
         let is_refused = self.answer == Answer::Refused || self.verdict.is_some();
         match self.outcome {
-            RefreshOutcome::StoreFailed => is_refused || self.answer == Answer::Well,
+            RefreshOutcome::StoreFailed => is_refused || self.answer == Answer::Healthy,
             RefreshOutcome::Superseded => is_refused,
             _ => false,
         }
     }
 
     pub(crate) fn verdict(verdict: Verdict) -> Self {
-        // A known suspicion is no news of Meta.
+        // The refusal of a suspected token does not count for a wave again.
         let is_news = !verdict.is_confirmed && verdict.live.suspicion.is_none();
         let answer = if is_news { Answer::Refused } else { Answer::Nothing };
         Self {
@@ -94,7 +94,7 @@ impl Attempt {
     }
 }
 
-/// Nothing was asked of Meta.
+/// An attempt without a call to Meta.
 impl From<RefreshOutcome> for Attempt {
     fn from(outcome: RefreshOutcome) -> Self {
         Self { outcome, answer: Answer::Nothing, verdict: None, trial: None }

@@ -1,4 +1,4 @@
-//! Keeping tokens alive: the sweep, one grant's refresh, and the token that a backend asks for.
+//! Keeping tokens alive: the sweep, the refresh of one grant, and vending a token to a backend.
 
 mod attempt;
 mod outcome;

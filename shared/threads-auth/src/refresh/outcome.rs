@@ -1,49 +1,51 @@
-//! The outcome for one grant.
+//! The outcome of processing one grant.
 
 use threads_auth_store::WriteOutcome;
 
 threads_graph::names! {
-    /// The outcome for one grant that a sweep or a caller looked at.
+    /// The outcome of processing one grant, for a sweep or a caller.
     pub enum RefreshOutcome {
-        /// The row does not make sense.
+        /// The row is inconsistent.
         BrokenRow => "broken_row",
-        /// Its token is not due; Meta was asked about it, and it goes on.
+        /// The token was not due for a refresh. It was checked at Meta and stays in use.
         Checked => "checked",
-        /// A consent has its long-lived token.
+        /// The long-lived exchange of a consent succeeded.
         Completed => "completed",
-        /// It failed for a reason that may pass, and will be tried again.
+        /// The refresh failed for a transient reason, and is retried.
         Deferred => "deferred",
-        /// A deletion that was cut off is finished.
+        /// An interrupted deletion is finished.
         DeletionFinished => "deletion_finished",
-        /// A deletion is not finished yet, and goes on with the next sweep.
+        /// A deletion is still unfinished. The next sweep continues it.
         DeletionUnfinished => "deletion_unfinished",
-        /// It was deleted meanwhile.
+        /// The grant was deleted concurrently.
         Gone => "gone",
-        /// Meta refuses the app itself, or has moved: no account's fault.
+        /// Meta refuses the app itself, or has moved its API. No account is at fault.
         Misconfigured => "misconfigured",
-        /// Meta says that the token is dead, and the grant is marked.
+        /// Meta refuses the token, and the grant is marked as dead.
         NeedsReauthorization => "needs_reauthorization",
-        /// Meta answered, but the token does not live longer. What it answered is stored.
+        /// Meta's response did not extend the token's life. It is stored.
         NotExtended => "not_extended",
-        /// Somebody else is at it, or it is no longer due.
+        /// Another process holds the lease, or the grant is no longer due.
         NotOurs => "not_ours",
-        /// The hour of a consent is over, or its token is another account's.
+        /// The short-lived token of a consent has expired, or the consent gave another account's
+        /// token.
         PendingLost => "pending_lost",
-        /// An account that had ended works again, without its person.
+        /// Meta accepts the token of an ended account again.
         Recovered => "recovered",
         /// The token is refreshed and stored.
         Refreshed => "refreshed",
-        /// An account that has ended was looked at again, and Meta still refuses its token.
+        /// Meta still refuses the token of an ended account.
         StillEnded => "still_ended",
-        /// The store failed. If Meta had answered, only the previous token is kept.
+        /// The store failed. A token that Meta has just issued is lost, and the previous one is
+        /// kept.
         StoreFailed => "store_failed",
-        /// Something newer was stored meanwhile.
+        /// A newer state was stored concurrently.
         Superseded => "superseded",
-        /// Meta refused the token in a way that may be Meta's own trouble. It is looked at again.
+        /// Meta refused the token in a way that may be its own fault. It is checked again.
         Suspected => "suspected",
         /// The token is younger than 24 hours.
         TooYoung => "too_young",
-        /// Nobody has claimed the account in time, and it is ended.
+        /// The account was not claimed in time, and is ended.
         Unclaimed => "unclaimed",
         /// The token does not open with the keyring.
         Undecryptable => "undecryptable",
@@ -51,7 +53,7 @@ threads_graph::names! {
 }
 
 impl RefreshOutcome {
-    /// Whether the look that the schedule wanted is still to come.
+    /// Returns true if the check that the schedule requires is still to be done.
     pub(super) fn is_unmet(self) -> bool {
         matches!(
             self,
@@ -65,7 +67,7 @@ impl RefreshOutcome {
         )
     }
 
-    /// The outcome of a write, which is `self` if it was made.
+    /// Returns the outcome of a write, which is `self` if it was stored.
     pub(super) fn if_stored(self, write: WriteOutcome) -> Self {
         match write {
             WriteOutcome::Stored => self,

@@ -1,7 +1,5 @@
 //! One grant at a time: a lease, a call to Meta, and a write.
-//!
-//! Owns what follows from each answer with which Meta goes along. What follows from a refusal is in
-//! `refusal.rs`.
+//! Owns the consequences of each successful call. Those of a refusal are in `refusal.rs`.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -24,24 +22,23 @@ use crate::new_grant::new_grant;
 use crate::removal;
 use crate::stopwatch::Stopwatch;
 
-/// A row or token that we cannot read is looked at again this much later.
+/// Pause before an unreadable row or token is tried again, in seconds.
 const UNREADABLE_SECONDS: i64 = 6 * 3_600;
 
-/// How long a row is taken to be overdue of which nothing can be read: a token's whole life.
+/// Assumed delay of an unreadable row, in seconds: the whole life of a token.
 pub(crate) const UNKNOWN_OVERDUE_SECONDS: i64 = 60 * 86_400;
 
-/// Works on grants, each under a lease of its own: for a sweep, or for one caller who needs a
-/// token.
+/// Processes grants, each under its own lease, for a sweep or for one caller who needs a token.
 pub(crate) struct Refresher<'a> {
     pub(crate) clients: &'a Clients,
     pub(crate) vault: Vault,
     owner: String,
-    /// Whether it looks for grants that nobody has claimed, as a sweep does.
+    /// True if unclaimed grants are ended, as in a sweep.
     pub(crate) ends_unclaimed: bool,
     pub(crate) time: Stopwatch,
-    /// The seconds that are left to the token that ends first.
+    /// Remaining life of the token that expires first, in seconds.
     weakest: AtomicI64,
-    /// For how many seconds the refresh that was wanted first has been waiting.
+    /// Longest delay of a due refresh, in seconds.
     overdue: AtomicI64,
 }
 
@@ -53,16 +50,16 @@ pub(crate) struct Leased<'a> {
     pub(crate) lease: Lease<'a>,
 }
 
-/// A look at a grant that nobody had claimed.
-enum ClaimLook {
-    /// It is over: the grant is ended, or somebody was faster.
+/// The result of checking an unclaimed grant.
+enum ClaimCheck {
+    /// The grant is ended, or a concurrent write was faster.
     Over(Attempt),
-    /// It goes on, and is now so.
+    /// The grant stays, in this new state.
     GoesOn(Box<Grant>),
 }
 
 impl<'a> Refresher<'a> {
-    /// Works for as long as `time` allows.
+    /// Creates a refresher that works for as long as `time` allows.
     pub(crate) fn new(clients: &'a Clients, vault: Vault, time: Stopwatch) -> Result<Self, SealError> {
         Ok(Self {
             clients,
@@ -75,30 +72,30 @@ impl<'a> Refresher<'a> {
         })
     }
 
-    /// Whole days until the first of the tokens ends that were looked at and live on.
+    /// Returns the whole days until the first token expires, of those processed and still alive.
     pub(crate) fn weakest_days(&self) -> Option<u64> {
         let left = self.weakest.load(Ordering::Relaxed);
         (left < i64::MAX).then(|| u64::try_from(left / 86_400).unwrap_or(0))
     }
 
-    /// The longest time, in seconds, by which a grant that was looked at was behind the schedule.
+    /// Returns the longest delay of a processed grant, in seconds.
     pub(crate) fn overdue_seconds(&self) -> u64 {
         self.overdue.load(Ordering::Relaxed).max(0).unsigned_abs()
     }
 
-    /// The lease as its conditions know it: by its owner.
+    /// Returns the lease by its owner, which is all that conditions compare.
     pub(crate) fn lease(&self) -> Lease<'_> {
         Lease { owner: &self.owner, until: self.time.started_at() }
     }
 
-    pub(crate) fn lives_until(&self, expires_at: Timestamp) {
+    pub(crate) fn record_expiry(&self, expires_at: Timestamp) {
         let left = expires_at.as_second() - self.time.now().as_second();
         self.weakest.fetch_min(left, Ordering::Relaxed);
     }
 
-    /// Counts since when the schedule has wanted a look that did not succeed. What is put off for a
-    /// failure has a later due time, but is wanted all the same.
-    fn unmet(&self, grant: &Grant, now: Timestamp) {
+    /// Records the delay of a grant whose check did not succeed. It counts from the schedule, not
+    /// from the later time to which a failure has deferred the grant.
+    fn record_delay(&self, grant: &Grant, now: Timestamp) {
         let wanted_at = match &grant.state {
             State::Active(live, None) => schedule::token_due(&grant.user_id, live),
             _ => now,
@@ -107,7 +104,8 @@ impl<'a> Refresher<'a> {
         self.overdue.fetch_max(now.as_second() - wanted_at.as_second(), Ordering::Relaxed);
     }
 
-    /// The same as [`Self::one`] for a single caller: what stands to be done is done.
+    /// Does the same as [`Self::one`] for a single caller, and carries out the verdict and the
+    /// trial.
     pub(crate) async fn one_now(&self, key: &Key, reason: LeaseReason<'_>) -> Attempt {
         let mut attempt = self.one(key, reason).await;
         if let Some(trial) = &attempt.trial
@@ -123,11 +121,11 @@ impl<'a> Refresher<'a> {
         attempt
     }
 
-    /// Takes the row of `key`, if `reason` still fits it, and does what it needs, but for a verdict
-    /// and for the trial of a new token.
+    /// Leases the row of `key`, if `reason` still applies, and processes it. The verdict and the
+    /// trial of a new token are left to the caller.
     pub(crate) async fn one(&self, key: &Key, reason: LeaseReason<'_>) -> Attempt {
         let now = self.time.now();
-        // A lease outlives the slowest grant: up to five calls to Meta and the writes.
+        // The lease outlasts the slowest grant: up to five calls to Meta and the writes.
         let lasts = self.clients.config.request_time * 4;
         let lease = Lease { until: now.saturating_add(lasts).unwrap_or(now), ..self.lease() };
         let store = &self.clients.store;
@@ -136,12 +134,12 @@ impl<'a> Refresher<'a> {
                 let grant = &grant;
                 let attempt = self.work(Leased { grant, reason, lease }).await;
                 if attempt.as_ref().map_or(true, |attempt| attempt.outcome.is_unmet()) {
-                    self.unmet(grant, now);
+                    self.record_delay(grant, now);
                 }
                 if let Ok(Attempt { outcome: RefreshOutcome::Superseded, .. }) = &attempt {
                     self.give_back(grant).await;
                 }
-                // Meta may have been asked, and its answer is written nowhere.
+                // Meta may have been called without its response being stored.
                 attempt.or_else(|error| {
                     tracing::error!(%key, error = error_chain(&error), "the store failed after a lease");
                     Ok(Attempt::not_stored())
@@ -170,9 +168,9 @@ impl<'a> Refresher<'a> {
         })
     }
 
-    /// Goes on with a deletion that was cut off.
+    /// Continues an interrupted deletion.
     pub(crate) async fn deletion(&self, key: &Key, now: Timestamp) -> RefreshOutcome {
-        match removal::go_on(self.clients, &self.vault, key, now).await {
+        match removal::resume_deletion(self.clients, &self.vault, key, now).await {
             Ok(true) => RefreshOutcome::DeletionFinished,
             Ok(false) => RefreshOutcome::DeletionUnfinished,
             Err(error) => {
@@ -183,10 +181,10 @@ impl<'a> Refresher<'a> {
     }
 
     async fn work(&self, leased: Leased<'_>) -> Result<Attempt, StoreError> {
-        let looked = if self.ends_unclaimed { self.look_for_claim(leased).await? } else { None };
-        let known = match looked {
-            Some(ClaimLook::Over(attempt)) => return Ok(attempt),
-            Some(ClaimLook::GoesOn(grant)) => Some(grant),
+        let checked = if self.ends_unclaimed { self.check_claim(leased).await? } else { None };
+        let known = match checked {
+            Some(ClaimCheck::Over(attempt)) => return Ok(attempt),
+            Some(ClaimCheck::GoesOn(grant)) => Some(grant),
             None => None,
         };
         let is_claim_settled = known.is_some();
@@ -224,7 +222,7 @@ impl<'a> Refresher<'a> {
             return self.check(leased, live, &current).await;
         }
         let old_enough = times.old_enough_at();
-        // Our own clock is no witness that a token is over: Meta is asked.
+        // By our clock alone a token does not count as expired: Meta decides.
         if now < old_enough && now < live.expires_at {
             if leased.reason.is_due() {
                 self.postpone(leased, old_enough).await?;
@@ -235,13 +233,15 @@ impl<'a> Refresher<'a> {
         }
         match self.clients.graph.refresh(&current).await {
             Ok(new) => {
-                // A token that our clock calls expired is not worth keeping as the way back.
+                // An expired token is not worth keeping as the previous one.
                 let previous = Some(&current).filter(|_| now < live.expires_at);
                 self.store(leased, live, previous, &new, now).await
             }
             Err(error) if is_worth_another_call(grant, live, error.kind(), now) => {
                 match self.clients.graph.me(&current).await {
-                    Err(told) if is_refusal(told.kind()) => self.call_refused(leased, live, told).await,
+                    Err(refused) if is_refusal(refused.kind()) => {
+                        self.call_refused(leased, live, refused).await
+                    }
                     _ => self.refused(leased, live, error).await,
                 }
             }
@@ -249,9 +249,9 @@ impl<'a> Refresher<'a> {
         }
     }
 
-    /// Looks whether somebody has claimed a grant that came through a session. It is announced that
-    /// it ends if nobody does, and then it ends.
-    async fn look_for_claim(&self, leased: Leased<'_>) -> Result<Option<ClaimLook>, StoreError> {
+    /// Checks the claim of a grant that came through a session. While it is unclaimed, its end is
+    /// first announced and then carried out.
+    async fn check_claim(&self, leased: Leased<'_>) -> Result<Option<ClaimCheck>, StoreError> {
         let (Leased { grant, lease, .. }, now) = (leased, self.time.now());
         let Claim::Unclaimed { until, is_announced } = grant.claim else {
             return Ok(None);
@@ -259,12 +259,12 @@ impl<'a> Refresher<'a> {
         if schedule::claim_look(grant).is_some_and(|look| now < look) {
             return Ok(None);
         }
-        let known = |claim| ClaimLook::GoesOn(Box::new(Grant { claim, ..grant.clone() }));
+        let known = |claim| ClaimCheck::GoesOn(Box::new(Grant { claim, ..grant.clone() }));
         let store = &self.clients.store;
-        // A session that was completed by an older version has claimed nothing.
+        // A session that an older version completed has not claimed its account.
         let session = match &grant.session_id {
             Some(id) => match store.session(id).await {
-                // It tells nothing, whatever becomes of it.
+                // An inconsistent session is treated as absent.
                 Err(StoreError::Inconsistent(_)) => None,
                 session => session?,
             },
@@ -281,11 +281,11 @@ impl<'a> Refresher<'a> {
             return Ok(Some(known(Claim::Unclaimed { until, is_announced: true })));
         }
         let written = store.write(&claiming::end_unclaimed(grant, lease, now)).await?;
-        Ok(Some(ClaimLook::Over(Attempt::written(RefreshOutcome::Unclaimed, written, Answer::Nothing))))
+        Ok(Some(ClaimCheck::Over(Attempt::written(RefreshOutcome::Unclaimed, written, Answer::Nothing))))
     }
 
-    /// Asks Meta about a token of which somebody says that Meta refuses it. Their word alone
-    /// changes nothing.
+    /// Checks a token at Meta that a caller has reported as refused. The report alone changes
+    /// nothing.
     async fn confirm(
         &self,
         leased: Leased<'_>,
@@ -296,18 +296,18 @@ impl<'a> Refresher<'a> {
             Ok(_) => {
                 let vouch = rules::vouch(leased.grant, live, leased.lease, self.time.now());
                 let written = self.clients.store.write(&vouch).await?;
-                Ok(Attempt::written(RefreshOutcome::Checked, written, Answer::Well))
+                Ok(Attempt::written(RefreshOutcome::Checked, written, Answer::Healthy))
             }
             Err(error) if is_refusal(error.kind()) => self.call_refused(leased, live, error).await,
             Err(error) => {
                 let user_id = &leased.grant.user_id;
-                tracing::warn!(user.id = %user_id, error = error_chain(&error), "a doubted token could not be looked at");
+                tracing::warn!(user.id = %user_id, error = error_chain(&error), "a doubted token could not be checked");
                 Ok(Attempt::deferred(error.kind(), self.release(leased).await?))
             }
         }
     }
 
-    /// Looks at the end of data access, and at a token that is suspected before it is due.
+    /// Checks the end of data access, and a suspected token before it is due.
     async fn check(
         &self,
         leased: Leased<'_>,
@@ -323,8 +323,7 @@ impl<'a> Refresher<'a> {
             let cause = Cause::DataAccessExpired;
             return Ok(Attempt::verdict(Verdict { grant, live, cause, is_confirmed: true }));
         }
-        // Without an answer, a call with the token tells: whether it is refused for this, or is
-        // answered after all.
+        // Without an inspection, a call with the token shows if its data access has ended.
         let must_ask = access.is_none() && known.is_doubtful(now);
         if (must_ask || live.suspicion.is_some())
             && let Err(error) = self.clients.graph.me(current).await
@@ -335,11 +334,11 @@ impl<'a> Refresher<'a> {
         let right = Right::Done(leased.lease);
         let stored = rules::store_access(grant, live, &access, right, self.time.now());
         let written = self.clients.store.write(&stored).await?;
-        self.lives_until(live.expires_at);
-        Ok(Attempt::written(RefreshOutcome::Checked, written, Answer::Well))
+        self.record_expiry(live.expires_at);
+        Ok(Attempt::written(RefreshOutcome::Checked, written, Answer::Healthy))
     }
 
-    /// Looks again at an account that has ended for a reason that may pass.
+    /// Checks an account again that has ended for a reversible reason.
     async fn appeal(
         &self,
         leased: Leased<'_>,
@@ -362,10 +361,11 @@ impl<'a> Refresher<'a> {
         let access = access.unwrap_or_else(|| known_access(grant, live, now));
         let right = Right::Done(leased.lease);
         let written = store.write(&rules::store_access(grant, live, &access, right, now)).await?;
-        Ok(Attempt::written(RefreshOutcome::Recovered, written, Answer::Well))
+        Ok(Attempt::written(RefreshOutcome::Recovered, written, Answer::Healthy))
     }
 
-    /// Exchanges the short-lived token of a consent. Only the end of its hour drops it.
+    /// Makes the long-lived exchange of a consent. The consent is dropped only once its short-lived
+    /// token has expired.
     async fn complete(&self, leased: Leased<'_>, consent: &Consent) -> Result<Attempt, StoreError> {
         let (grant, now) = (leased.grant, self.time.now());
         let (user_id, graph) = (&grant.user_id, &self.clients.graph);
@@ -393,7 +393,7 @@ impl<'a> Refresher<'a> {
         };
         let token = &long.access_token;
         let inspection = Inspection::of(self.clients, &self.vault, token, &consent.scopes, now).await;
-        if inspection.user_id.as_ref().is_some_and(|told| told != user_id) {
+        if inspection.user_id.as_ref().is_some_and(|found| found != user_id) {
             tracing::error!(user.id = %user_id, "a consent gave the token of another account, and is dropped");
             return self.drop_consent(leased, consent, now).await;
         }
@@ -421,10 +421,10 @@ impl<'a> Refresher<'a> {
         {
             written = complete(&resealed).await?;
         }
-        Ok(Attempt::written(RefreshOutcome::Completed, written, Answer::Well))
+        Ok(Attempt::written(RefreshOutcome::Completed, written, Answer::Healthy))
     }
 
-    /// The consent with this token as it lies there now, if it was sealed anew meanwhile.
+    /// Returns the sealed token of the stored consent, if it is this token, resealed concurrently.
     async fn resealed(&self, user_id: &UserId, short: &AccessToken) -> Result<Option<Vec<u8>>, StoreError> {
         let Some(grant) = self.clients.store.grant(user_id).await? else { return Ok(None) };
         let Some(consent) = grant.consent() else { return Ok(None) };
@@ -443,8 +443,8 @@ impl<'a> Refresher<'a> {
         Ok(Attempt::written(RefreshOutcome::PendingLost, written, Answer::Nothing))
     }
 
-    /// Stores a token that Meta has just issued, until it is stored or the function's time is over.
-    /// `previous` is what it was refreshed with, if that is worth keeping.
+    /// Stores a token that Meta has just issued, and retries until the function's time is over.
+    /// `previous` is the token that was refreshed, if it is worth keeping.
     pub(crate) async fn store(
         &self,
         leased: Leased<'_>,
@@ -478,11 +478,11 @@ impl<'a> Refresher<'a> {
             }
         };
         if written == WriteOutcome::Superseded {
-            tracing::warn!(user.id = %grant.user_id, "somebody else has stored another token");
+            tracing::warn!(user.id = %grant.user_id, "another process has stored another token");
         }
-        self.lives_until(life.expires_at);
+        self.record_expiry(life.expires_at);
         let outcome = if is_extended { RefreshOutcome::Refreshed } else { RefreshOutcome::NotExtended };
-        let mut attempt = Attempt::written(outcome, written, Answer::Well);
+        let mut attempt = Attempt::written(outcome, written, Answer::Healthy);
         if written == WriteOutcome::Stored {
             let stored = Live {
                 token: sealed,
@@ -506,17 +506,17 @@ impl<'a> Refresher<'a> {
         Ok(attempt)
     }
 
-    /// Uses a new token once, while the one before it lives. Success writes nothing, unless Meta
-    /// tells something new of its access, or of a life that was assumed.
+    /// Tries a new token once, while its predecessor is still valid. Success writes nothing, unless
+    /// Meta returns a new access, or the expiry where it was assumed.
     pub(crate) async fn try_out(&self, trial: &Trial) {
         let Trial { grant, live, token, known } = trial;
         let now = self.time.now();
         let inspected = inspect(self.clients, &self.vault, token, now).await;
         let access = inspected.as_ref().and_then(Inspected::access);
         let is_over = access.as_ref().is_some_and(|access| access.is_over(now));
-        let told = inspected.map(|inspected| inspected.info).filter(|info| info.is_valid);
-        let is_valid = told.is_some();
-        let life = Life::of(live).found(told.and_then(|info| info.expires_at));
+        let info = inspected.map(|inspected| inspected.info).filter(|info| info.is_valid);
+        let is_valid = info.is_some();
+        let life = Life::of(live).found(info.and_then(|info| info.expires_at));
         let tried = if is_valid { Ok(()) } else { self.clients.graph.me(token).await.map(drop) };
         let cause = match &tried {
             Err(error) => match error.kind() {
@@ -527,7 +527,7 @@ impl<'a> Refresher<'a> {
             Ok(()) => is_over.then_some(Cause::DataAccessExpired),
         };
         let change = if let Some(cause) = cause {
-            tracing::warn!(user.id = %grant.user_id, cause = cause.as_str(), "a new token is not taken yet");
+            tracing::warn!(user.id = %grant.user_id, cause = cause.as_str(), "Meta does not accept a new token yet");
             let (suspicion, look_at) = suspicion(live, cause, None, now);
             rules::suspect(grant, live, suspicion, look_at, Right::Free(now), now)
         } else {
@@ -547,15 +547,15 @@ impl<'a> Refresher<'a> {
         self.clients.store.write(&rules::release(&key, leased.lease)).await
     }
 
-    /// Gives the lease back after somebody else's write has won.
+    /// Releases the lease after a concurrent write has won.
     pub(crate) async fn give_back(&self, grant: &Grant) {
         let release = rules::release(&Key::grant(&grant.user_id), self.lease());
         if let Err(error) = self.clients.store.write(&release).await {
-            tracing::warn!(user.id = %grant.user_id, error = error_chain(&error), "a lease was not given back; it ends by itself");
+            tracing::warn!(user.id = %grant.user_id, error = error_chain(&error), "a lease was not released; it expires by itself");
         }
     }
 
-    /// Looks again later, though nothing has failed.
+    /// Defers the grant without a failure.
     async fn postpone(&self, leased: Leased<'_>, until: Timestamp) -> Result<WriteOutcome, StoreError> {
         let Leased { grant, lease, .. } = leased;
         let deferral = Deferral {
@@ -581,7 +581,7 @@ impl<'a> Refresher<'a> {
     ) -> Result<WriteOutcome, StoreError> {
         let (grant, now) = (leased.grant, self.time.now());
         let warning = grant.live().and_then(|live| {
-            self.lives_until(live.expires_at);
+            self.record_expiry(live.expires_at);
             let warning = schedule::warning(live.expires_at, live.data_access_expires_at, now);
             warning.filter(|warning| live.warning != Some(*warning))
         });
@@ -615,19 +615,19 @@ impl<'a> Refresher<'a> {
     }
 }
 
-/// Whether Meta refuses the token or its access, and has no trouble of its own.
+/// Returns true if Meta refuses the token or its access, rather than failing itself.
 fn is_refusal(kind: &ErrorKind) -> bool {
     matches!(kind, ErrorKind::Permission | ErrorKind::NeedsReauthorization(_))
 }
 
-/// Whether another call may tell more than the refresh did: the token's time is over by our clock,
-/// or Meta refuses a permission when data access may have ended.
+/// Returns true if another call may show the cause of a failed refresh: the token has expired by
+/// our clock, or Meta refuses a permission when data access may have ended.
 fn is_worth_another_call(grant: &Grant, live: &Live, refused: &ErrorKind, now: Timestamp) -> bool {
     let is_over = now >= live.expires_at && !refused.is_about_token();
     is_over || (*refused == ErrorKind::Permission && DataAccess::of(grant).is_doubtful(now))
 }
 
-/// The access as it was known, without an end that Meta's own answer has just disproved.
+/// Returns the known access, without an end that Meta's response has just disproved.
 fn known_access(grant: &Grant, live: &Live, now: Timestamp) -> Access {
     let end = live.data_access_expires_at.filter(|end| *end > now);
     let is_disproved = end != live.data_access_expires_at;
@@ -638,7 +638,8 @@ fn known_access(grant: &Grant, live: &Live, now: Timestamp) -> Access {
     }
 }
 
-/// A refusal at `now`, which counts from the first of its kind, and when it is looked at again.
+/// Returns the suspicion for a refusal at `now`, dated from the first of its kind, and the time of
+/// the next check.
 pub(crate) fn suspicion(
     live: &Live,
     cause: Cause,
@@ -649,7 +650,8 @@ pub(crate) fn suspicion(
     (suspicion, schedule::second_look(live, suspicion, now, random_number()))
 }
 
-/// Jitter. Without randomness it is none, and the backoff alone spreads the load.
+/// Returns a random number for jitter, or 0 if the random generator fails: then the backoff alone
+/// spreads the load.
 pub(crate) fn random_number() -> u64 {
     random::<8>().map_or(0, u64::from_be_bytes)
 }

@@ -1,9 +1,8 @@
-//! The consequences of Meta's refusal of a token.
-//!
-//! Owns when a grant counts as dead. Meta's word alone does if it tells what happened: the app was
-//! removed, the password changed, the token expired. What may be Meta's own trouble makes the grant
-//! suspected: it is looked at again, and a second witness has to agree, or the token's own end has
-//! to come.
+//! The consequences of a refused token.
+//! Owns the decision that a grant is dead. One refusal is enough if it names a cause: the app was
+//! removed, the password changed, the token expired. A refusal that may be Meta's own fault makes
+//! the grant suspected. It is checked again, and is dead only if a second witness agrees or the
+//! token has expired.
 
 use jiff::SignedDuration;
 use threads_auth_model::rules::{self, Right};
@@ -18,26 +17,25 @@ use super::outcome::RefreshOutcome;
 use super::refresher::{Leased, Refresher, random_number, suspicion};
 use crate::inspection::inspect;
 
-/// Meta's own waves of refusals, as people report them, end within hours.
+/// Waves of refusals that are Meta's own fault, as reported by others, end within hours.
 const WAVE_ENDS: SignedDuration = SignedDuration::from_hours(12);
 
 impl Refresher<'_> {
-    /// Meta refused the current token, or failed.
+    /// Handles a failed refresh of the current token.
     pub(crate) async fn refused(
         &self,
         leased: Leased<'_>,
         live: &Live,
         error: threads_graph::Error,
     ) -> Result<Attempt, StoreError> {
-        // Meta may never have made the current token valid; the one before it is kept for this.
+        // Meta may never have activated the current token: its predecessor is kept for this case.
         if *error.kind() == ErrorKind::NeedsReauthorization(ReauthorizationCause::Invalid)
             && let Some(previous) = self.previous(leased, live).await
         {
             let asked_at = self.time.now();
             match self.clients.graph.refresh(&previous).await {
                 Ok(new) => return self.store(leased, live, Some(&previous), &new, asked_at).await,
-                // No answer about the previous token must not bury both. The current one is
-                // refused.
+                // The previous token may still be valid, so the grant is not dead yet.
                 Err(second) if second.kind().is_retryable() => {
                     let cause = Cause::Threads(ReauthorizationCause::Invalid);
                     return self.suspect(leased, live, cause).await;
@@ -48,7 +46,7 @@ impl Refresher<'_> {
         self.failed(leased, live, &error).await
     }
 
-    /// Meta refused a call with the token that was no refresh.
+    /// Handles a refused call other than a refresh.
     pub(crate) async fn call_refused(
         &self,
         leased: Leased<'_>,
@@ -61,7 +59,7 @@ impl Refresher<'_> {
         }
     }
 
-    /// Meta refused for good, or for now.
+    /// Handles a failed call by the kind of its error.
     async fn failed(
         &self,
         leased: Leased<'_>,
@@ -73,16 +71,17 @@ impl Refresher<'_> {
         let class = FailureClass::Threads(error.kind().class());
         let retry_after = match error.kind() {
             ErrorKind::NeedsReauthorization(cause) => return self.token_refused(leased, live, *cause).await,
-            // By our record it is old enough: then Meta has extended it, and the answer was lost.
+            // By our record the token is old enough, so Meta has extended it and the response was
+            // lost.
             ErrorKind::TooYoung if now >= Life::of(live).old_enough_at() => {
                 let written =
                     self.clients.store.write(&rules::assume_extended(grant, live, leased.lease, now)).await?;
-                return Ok(Attempt::written(RefreshOutcome::Checked, written, Answer::Well));
+                return Ok(Attempt::written(RefreshOutcome::Checked, written, Answer::Healthy));
             }
             ErrorKind::TooYoung => {
                 let later = schedule::add(now, schedule::A_DAY.as_secs()).min(live.expires_at);
                 let written = self.put_off(leased, later, class).await?;
-                return Ok(Attempt::written(RefreshOutcome::TooYoung, written, Answer::Well));
+                return Ok(Attempt::written(RefreshOutcome::TooYoung, written, Answer::Healthy));
             }
             ErrorKind::Throttled { retry_after } => *retry_after,
             ErrorKind::Transient
@@ -97,7 +96,7 @@ impl Refresher<'_> {
         Ok(Attempt::deferred(error.kind(), self.put_off(leased, later, class).await?))
     }
 
-    /// Meta says that the token is dead.
+    /// Handles a refusal that calls the token dead.
     async fn token_refused(
         &self,
         leased: Leased<'_>,
@@ -107,7 +106,7 @@ impl Refresher<'_> {
         let now = self.time.now();
         let is_over = now >= Life::of(live).own_end();
         let of_token = live.suspicion.filter(|suspicion| suspicion.cause != Cause::DataAccessExpired);
-        // A telling refusal was held back before only because too many came at once.
+        // A refusal with a cause was suspected before only in a wave.
         let was_held_back = of_token
             .is_some_and(|suspicion| matches!(suspicion.cause, Cause::Threads(cause) if cause.is_telling()));
         if cause.is_telling() && !was_held_back {
@@ -119,7 +118,7 @@ impl Refresher<'_> {
         match witness {
             Some(true) => Ok(verdict(leased, live, Cause::Threads(cause), true)),
             None if is_over => Ok(verdict(leased, live, Cause::EXPIRED, is_second_look)),
-            // Nobody can be asked, but no wave of Meta's own lasts so long.
+            // There is no witness, but no wave lasts so long.
             None if was_held_back && cause.is_telling() && has_lasted(WAVE_ENDS) => {
                 Ok(verdict(leased, live, Cause::Threads(cause), true))
             }
@@ -127,22 +126,22 @@ impl Refresher<'_> {
         }
     }
 
-    /// Meta does not give the token the person's data. That counts if Meta had told that the access
-    /// ends now, or if it says so twice.
+    /// Handles the refusal of the person's data. Data access has ended if its known end has passed,
+    /// or if Meta refuses twice.
     async fn access_refused(&self, leased: Leased<'_>, live: &Live) -> Result<Attempt, StoreError> {
         let (cause, now) = (Cause::DataAccessExpired, self.time.now());
-        let is_told = DataAccess::of(leased.grant).end().is_some_and(|end| end <= now);
+        let is_expected = DataAccess::of(leased.grant).end().is_some_and(|end| end <= now);
         let has_lasted = |least| live.suspicion.is_some_and(|known| known.has_lasted(least, now));
         let is_same = live.suspicion.is_some_and(|known| known.cause == cause);
-        if is_told || (is_same && has_lasted(SECOND_LOOK)) {
-            return Ok(verdict(leased, live, cause, is_told || has_lasted(WAVE_ENDS)));
+        if is_expected || (is_same && has_lasted(SECOND_LOOK)) {
+            return Ok(verdict(leased, live, cause, is_expected || has_lasted(WAVE_ENDS)));
         }
         self.suspect(leased, live, cause).await
     }
 
     async fn suspect(&self, leased: Leased<'_>, live: &Live, cause: Cause) -> Result<Attempt, StoreError> {
         let (grant, now) = (leased.grant, self.time.now());
-        self.lives_until(live.expires_at);
+        self.record_expiry(live.expires_at);
         let is_of_access = |cause| cause == Cause::DataAccessExpired;
         let known = live.suspicion.filter(|known| is_of_access(known.cause) == is_of_access(cause));
         let (suspicion, look_at) = suspicion(live, cause, known, now);
@@ -164,7 +163,7 @@ impl Refresher<'_> {
         self.decided(verdict, RefreshOutcome::NeedsReauthorization, &change).await
     }
 
-    /// Sees to it that a token is not handed out while the verdict on it waits.
+    /// Marks the token as suspected, so that it is not handed out while its verdict is pending.
     pub(crate) async fn mark(&self, verdict: &Verdict) {
         let Verdict { grant, live, cause, .. } = verdict;
         let now = self.time.now();
@@ -175,7 +174,7 @@ impl Refresher<'_> {
         }
     }
 
-    /// Makes a suspicion of a verdict: it is looked at again.
+    /// Turns a verdict into a suspicion, so that the token is checked again.
     pub(crate) async fn hold_back(&self, verdict: &Verdict) -> RefreshOutcome {
         let Verdict { grant, live, cause, .. } = verdict;
         let now = self.time.now();
@@ -196,7 +195,8 @@ impl Refresher<'_> {
         }
     }
 
-    /// Asks a witness other than the token whether it is dead. None, if there is no witness.
+    /// Inspects the token with another caller. Returns true if the token is dead, or `None` if Meta
+    /// accepts no other caller.
     async fn witness(&self, leased: Leased<'_>, live: &Live) -> Option<bool> {
         let token = self.open(Purpose::AccessToken, leased.grant, &live.token).await.ok()?;
         let inspected = inspect(self.clients, &self.vault, &token, self.time.now()).await?;

@@ -1,8 +1,7 @@
 //! The sweep that keeps every token alive.
-//!
-//! Owns which grants are looked at, how many at once, and when a sweep ends. Each grant is taken by
-//! lease, refreshed and committed by itself; a broken row, a dead token or a failing call concerns
-//! that grant only.
+//! Owns the choice of grants, their concurrency and the end of a sweep. Each grant is leased,
+//! refreshed and committed by itself, so a broken row, a dead token or a failing call concerns that
+//! grant only.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
@@ -31,21 +30,20 @@ use crate::stopwatch::Stopwatch;
 /// Circuit breaker: after this many consecutive failures that are Meta's, stop the sweep.
 const BREAKER: u32 = 20;
 
-/// A wave: Meta refuses at least this many tokens, and more than it takes. People remove an app one
-/// by one, so a fleet loses a few accounts in a hundred each month; where most of what is due is
-/// refused, the trouble is Meta's or the app's. In a small fleet a few deaths are no sign of
-/// anything.
+/// A wave: Meta refuses at least this many tokens, and more than it accepts. People remove an app
+/// one by one, so a fleet loses a few percent of its accounts each month. If most due tokens are
+/// refused, the fault is Meta's or the app's. In a small fleet a few refusals are normal.
 const WAVE: u64 = 10;
 
-/// Verdicts wait for the end of the sweep, or until so many wait: then enough has been seen to know
-/// a wave.
-const DOCKET: usize = 1_000;
+/// Verdicts are pending until the end of the sweep, or until there are this many: then a wave would
+/// be known.
+const MAX_PENDING_VERDICTS: usize = 1_000;
 const SETTLED_AT_ONCE: usize = 16;
 
-/// New tokens that wait to be tried. More than these are left to the next call with them.
-const MOST_TRIALS: usize = 1_000;
+/// The most new tokens that wait to be tried. Others are tried by the next call with them.
+const MAX_TRIALS: usize = 1_000;
 
-/// Calls to Meta are counted in blocks: each is a write, which the sweep waits for.
+/// Calls to Meta are counted in blocks of this size, since each count is a write.
 const COUNTED_AT_ONCE: u64 = 1_000;
 
 /// The result of a sweep.
@@ -54,88 +52,88 @@ const COUNTED_AT_ONCE: u64 = 1_000;
 pub struct SweepReport {
     /// Grants by outcome.
     pub outcomes: BTreeMap<RefreshOutcome, u64>,
-    /// For how long the refresh that was wanted first has been waiting, in seconds; 0 when none is.
-    /// What was put off for a failure is waiting all the same, and what cannot be read counts as 60
-    /// days.
+    /// Longest delay of a due refresh, in seconds; 0 if none is due. A refresh that failed and was
+    /// deferred counts too, and an unreadable row counts as 60 days.
     pub oldest_overdue_seconds: u64,
-    /// Whole days until the first token ends, of those that were looked at and live on.
+    /// Whole days until the first token expires, of those processed and still alive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weakest_token_days: Option<u64>,
-    /// Whether Meta refused so many tokens that its refusals were not believed.
+    /// True if Meta refused so many tokens that the refusals do not count.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub wave: bool,
-    /// The pause that an operator had set.
+    /// The pause that an operator has set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused: Option<Pause>,
-    /// Inspections that Meta refused to every caller, if it did.
+    /// Number of inspections that Meta refused to every caller, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused_inspections: Option<u64>,
-    /// Drift at Meta, in words, if this sweep has looked.
+    /// Drift of Meta's API, a sentence each, if this sweep has checked for it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<String>,
-    /// Why it ended before everything that was due was looked at.
+    /// Reason for ending before all due grants were processed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped: Option<Stopped>,
-    /// Partitions of the due index that could not be read. Their grants wait for the next sweep.
+    /// Number of partitions of the due index that could not be read. Their grants wait for the next
+    /// sweep.
     pub unreadable_shards: u32,
-    /// Why the last of them could not.
+    /// Error of the last of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unreadable_because: Option<String>,
 }
 
 threads_graph::names! {
-    /// Why a sweep ended early.
+    /// Reason for ending a sweep early.
     pub enum Stopped {
         /// The function's time was nearly over.
         Deadline => "deadline",
-        /// Meta failed or throttled many calls in a row.
+        /// The circuit breaker opened: Meta failed or throttled many consecutive calls.
         Threads => "threads",
-        /// It was asked for.
+        /// The caller requested the end.
         Asked => "asked",
         /// An operator has paused the sweeps.
         Paused => "paused",
-        /// The hour's calls to Meta were used up.
+        /// The hour's budget of calls to Meta was spent.
         Budget => "budget",
-        /// Nobody has written the secrets yet.
+        /// The secrets have no value yet.
         Unconfigured => "unconfigured",
     }
 }
 
 impl SweepReport {
-    /// How many grants had this outcome.
+    /// Returns the number of grants with this outcome.
     #[must_use]
     pub fn count(&self, outcome: RefreshOutcome) -> u64 {
         self.outcomes.get(&outcome).copied().unwrap_or(0)
     }
 }
 
-/// Why a sweep could not be made at all.
+/// Error of a sweep as a whole.
 #[derive(Debug, thiserror::Error)]
 pub enum SweepError {
-    /// A secret has never had a value, as far as the table tells: no account lives.
+    /// A secret has no value, and no account lives that would show that it had one.
     #[error("nobody has configured the stack yet")]
     Unconfigured(#[source] SecretsError),
     /// The secrets could not be read.
     #[error("the sweep has no secrets")]
     Secrets(#[from] SecretsError),
-    /// The system has no randomness to give.
+    /// The system's random generator failed.
     #[error(transparent)]
     Seal(#[from] SealError),
-    /// No partition of the due index could be read, the last of them for this reason.
+    /// No partition of the due index could be read. This is the last error.
     #[error(transparent)]
     Unreadable(StoreError),
 }
 
 impl SweepError {
-    /// Whether nobody has configured the stack yet, which is no failure of a sweep's.
+    /// Returns true if the stack is not configured yet, which is not a failure of the sweep.
     #[must_use]
     pub fn is_unconfigured(&self) -> bool {
         matches!(self, Self::Unconfigured(_))
     }
 }
 
-/// Looks at every grant that is due at `now`, for at most `budget`. `watch` sees each outcome as it
-/// comes. After its `Break` no other grant is begun.
+/// Processes every grant that is due at `now`, for at most `budget`. `watch` receives each outcome.
+/// After its `Break` no other grant is begun.
 pub(crate) async fn sweep(
     clients: &Clients,
     now: Timestamp,
@@ -144,7 +142,7 @@ pub(crate) async fn sweep(
 ) -> Result<SweepReport, SweepError> {
     let time = Stopwatch::start(now, budget);
     let vault = match clients.vault(now).await {
-        // Whoever has accounts has had secrets: those were lost, and that is a failure.
+        // A stack with accounts has had secrets. They were lost, which is a failure.
         Err(error) if error.is_unwritten() && !may_have_accounts(clients).await => {
             return Err(SweepError::Unconfigured(error));
         }
@@ -153,7 +151,7 @@ pub(crate) async fn sweep(
     let mut refresher = Refresher::new(clients, vault, time)?;
     refresher.ends_unclaimed = true;
     let pause = clients.store.pause().await.unwrap_or_else(|error| {
-        tracing::error!(error = error_chain(&error), "what is paused could not be read: the sweep goes on");
+        tracing::error!(error = error_chain(&error), "the pause could not be read: the sweep goes on");
         None
     });
     let mut report = SweepReport { paused: pause, ..SweepReport::default() };
@@ -166,7 +164,7 @@ pub(crate) async fn sweep(
         report.drift = drift::once_a_day(clients, &refresher.vault, now).await;
     }
     finish_deletions(&refresher, now, &mut report).await;
-    let unreadable = look_at_due(&refresher, now, &stopped, &mut report, watch).await;
+    let unreadable = process_due(&refresher, now, &stopped, &mut report, watch).await;
     clients.count_calls(1, time.now()).await;
     let refused = clients.callers.refused() - refused_before;
     report.refused_inspections = (refused > 0).then_some(refused);
@@ -183,8 +181,7 @@ pub(crate) async fn sweep(
     }
 }
 
-/// Goes on with the deletions that were cut off. A person's wish waits for no pause, and for no
-/// limit of Meta's.
+/// Continues interrupted deletions, in spite of a pause or a spent budget of calls.
 async fn finish_deletions(refresher: &Refresher<'_>, now: Timestamp, report: &mut SweepReport) {
     let (clients, time) = (refresher.clients, refresher.time);
     let mut due = pin!(clients.store.due(schedule::DELETIONS, now));
@@ -202,9 +199,9 @@ async fn finish_deletions(refresher: &Refresher<'_>, now: Timestamp, report: &mu
     }
 }
 
-/// Looks at every grant that is due at `now`, and fills the report. Returns why a part of the due
-/// index could not be read, if one could not.
-async fn look_at_due(
+/// Processes every grant that is due at `now`, and fills the report. Returns the last error of
+/// reading the due index, if there was one.
+async fn process_due(
     refresher: &Refresher<'_>,
     now: Timestamp,
     stopped: &OnceLock<Stopped>,
@@ -214,7 +211,7 @@ async fn look_at_due(
     let (clients, time) = (refresher.clients, refresher.time);
     let breaker = AtomicU32::new(0);
     let goes_on = || {
-        // A grant that is begun has time for a few calls to Meta, and for the writes.
+        // A grant is begun only with time left for its calls to Meta and its writes.
         if !time.leaves(clients.config.work_time()) {
             stopped.get_or_init(|| Stopped::Deadline);
         } else if clients.are_calls_spent(time.now()) {
@@ -224,9 +221,9 @@ async fn look_at_due(
         }
         stopped.get().is_none()
     };
-    // Every partition in turn, so that no one of them starves behind a long one.
+    // Round robin over the partitions, so that none starves behind a long one.
     let due = stream::select_all(schedule::shards().map(|shard| Box::pin(clients.store.due(&shard, now))));
-    let mut looked_at = due
+    let mut attempts = due
         .take_while(|_| std::future::ready(goes_on()))
         .map(|key| async {
             let attempt = refresher.one(&key?, LeaseReason::Due).await;
@@ -237,9 +234,9 @@ async fn look_at_due(
         })
         .buffer_unordered(clients.config.sweep_concurrency);
     let mut unreadable = None;
-    let mut docket = Docket::default();
-    // Whatever else takes time is done beside the refreshes. These are polled always: one that is
-    // not would miss Meta's answer, and the token in it.
+    let mut pending = PendingVerdicts::default();
+    // Slow extra work runs concurrently with the refreshes. Those are always polled: otherwise one
+    // could miss Meta's response, and lose the token in it.
     let mut beside = FuturesUnordered::<BoxFuture<'_, Vec<RefreshOutcome>>>::new();
     let (mut trials, mut is_all_seen) = (VecDeque::new(), false);
     loop {
@@ -248,7 +245,8 @@ async fn look_at_due(
         {
             beside.push(
                 async move {
-                    // A trial that would outlast the function is left out: the next call tells.
+                    // A trial that would outlast the function is skipped: the next call with the
+                    // token will show its state.
                     if time.leaves(clients.config.extras_time()) {
                         refresher.try_out(&trial).await;
                     }
@@ -259,16 +257,16 @@ async fn look_at_due(
         }
         let (settled, attempt) = tokio::select! {
             Some(settled) = beside.next() => (settled, None),
-            attempt = looked_at.next(), if !is_all_seen => (Vec::new(), Some(attempt)),
+            attempt = attempts.next(), if !is_all_seen => (Vec::new(), Some(attempt)),
             else => break,
         };
         let mut outcomes = settled;
         match attempt.map(Option::transpose) {
             None => {}
-            // Verdicts do not wait for the last trials.
+            // Verdicts need not wait for the last trials.
             Some(Ok(None)) => {
                 is_all_seen = true;
-                beside.push(docket.settle(refresher).boxed());
+                beside.push(pending.settle(refresher).boxed());
             }
             Some(Err(error)) => {
                 tracing::error!(error = error_chain(&error), "a part of the due index could not be read");
@@ -278,27 +276,27 @@ async fn look_at_due(
             Some(Ok(Some(attempt))) => {
                 match attempt.answer {
                     Answer::Trouble => _ = breaker.fetch_add(1, Ordering::Relaxed),
-                    Answer::Well => breaker.store(0, Ordering::Relaxed),
+                    Answer::Healthy => breaker.store(0, Ordering::Relaxed),
                     Answer::Refused | Answer::Nothing => {}
                 }
-                docket.count(attempt.answer);
+                pending.count(attempt.answer);
                 if clients.config.graph_calls_per_hour.is_some() {
                     let now = time.now();
                     let counted = clients.count_calls(COUNTED_AT_ONCE, now);
                     beside.push(counted.map(|()| Vec::new()).boxed());
                 }
                 if let Some(trial) = attempt.trial
-                    && trials.len() < MOST_TRIALS
+                    && trials.len() < MAX_TRIALS
                     && !clients.are_calls_scarce(time.now())
                 {
                     trials.push_back(*trial);
                 }
                 match attempt.verdict {
                     None => outcomes.push(attempt.outcome),
-                    Some(verdict) => docket.verdicts.push(*verdict),
+                    Some(verdict) => pending.verdicts.push(*verdict),
                 }
-                if docket.verdicts.len() >= DOCKET {
-                    beside.push(docket.settle(refresher).boxed());
+                if pending.verdicts.len() >= MAX_PENDING_VERDICTS {
+                    beside.push(pending.settle(refresher).boxed());
                 }
             }
         }
@@ -309,23 +307,23 @@ async fn look_at_due(
             }
         }
     }
-    report.wave = docket.is_wave();
+    report.wave = pending.is_wave();
     unreadable
 }
 
-/// The verdicts of a sweep that wait, and what they are weighed by.
+/// The pending verdicts of a sweep, and the counts that reveal a wave.
 #[derive(Default)]
-struct Docket {
+struct PendingVerdicts {
     verdicts: Vec<Verdict>,
     refused: u64,
     taken: u64,
 }
 
-impl Docket {
+impl PendingVerdicts {
     fn count(&mut self, answer: Answer) {
         match answer {
             Answer::Refused => self.refused += 1,
-            Answer::Well => self.taken += 1,
+            Answer::Healthy => self.taken += 1,
             Answer::Trouble | Answer::Nothing => {}
         }
     }
@@ -334,7 +332,7 @@ impl Docket {
         self.refused >= WAVE && self.refused > self.taken
     }
 
-    /// Carries out the verdicts; in a wave only those on which a second witness has agreed.
+    /// Carries out the verdicts; in a wave only the confirmed ones.
     fn settle<'a>(
         &mut self,
         refresher: &'a Refresher<'_>,
@@ -357,7 +355,7 @@ impl Docket {
     }
 }
 
-/// Whether an account lives, or the table does not tell: each that does will be due.
+/// Returns true if an account lives, which is due at some time, or if the table does not answer.
 async fn may_have_accounts(clients: &Clients) -> bool {
     stream::iter(schedule::shards().chain([schedule::DELETIONS.to_owned()]))
         .map(|shard| async move { clients.store.oldest_due(&shard, Timestamp::MAX).await })
@@ -366,7 +364,7 @@ async fn may_have_accounts(clients: &Clients) -> bool {
         .await
 }
 
-/// How many grants are due at `now`: what a sweep has before it.
+/// Returns the number of grants that are due at `now`.
 pub(crate) async fn count_due(clients: &Clients, now: Timestamp) -> Result<u64, StoreError> {
     stream::iter(schedule::shards())
         .map(|shard| async move { clients.store.count_due(&shard, now).await })

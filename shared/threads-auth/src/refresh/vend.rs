@@ -1,9 +1,8 @@
-//! Vending: the token of one account, for the app's backend, good for as long as it needs.
-//!
-//! Owns when a caller gets the stored token, waits for a fresh one, or is refused with a reason. A
-//! token that is due is refreshed on the spot, under the lease that sweeps take too: however many
-//! callers come at once, Meta is asked once. Refuses to hand out a token that is expired, revoked
-//! or known to be dead. What a caller says of a token is a reason to ask Meta, and no more.
+//! Vending: hands the token of one account to the app's backend, valid for the requested time.
+//! Owns the decision to hand out the stored token, to refresh it first, or to refuse with a reason.
+//! A due token is refreshed on request, under the same lease as in sweeps: Meta receives one call
+//! however many callers there are. A token that is expired, revoked or known to be dead is never
+//! handed out. A caller's report of a refused token triggers a check at Meta, and nothing else.
 
 use std::fmt::Write;
 use std::str::FromStr;
@@ -23,82 +22,81 @@ use super::refresher::Refresher;
 use crate::clients::Clients;
 use crate::stopwatch::Stopwatch;
 
-/// The longest that a caller may ask for, in seconds: 30 days. Meta's tokens live for 60, and are
-/// refreshed when a third is left.
+/// Maximum of `min_valid`, in seconds: 30 days. Meta's tokens live for 60 days, and are refreshed
+/// when a third is left.
 pub const MAX_MIN_VALID: u32 = 30 * 86_400;
 
 /// Default `min_valid`, in seconds: long enough for one API call.
 pub const DEFAULT_MIN_VALID: u32 = 300;
 
-/// How often a caller looks who waits for a refresh that somebody else makes.
+/// Polling of a caller that waits for a refresh by another process.
 const POLL: Backoff =
     Backoff { next: Duration::from_millis(50), factor: 2, longest: Duration::from_millis(400) };
 
-/// After this many seconds it is worth asking again, when there is nothing better to go by.
-const ASK_AGAIN: i64 = 5;
-const ASK_AGAIN_AT_MOST: i64 = 3_600;
+/// Default of `retry_after`, in seconds, if the row has no better estimate.
+const DEFAULT_RETRY_AFTER: i64 = 5;
+/// Maximum of `retry_after`, in seconds.
+const MAX_RETRY_AFTER: i64 = 3_600;
 
-/// A token that works now.
+/// A valid token.
 #[derive(Debug)]
 pub struct Vended {
-    /// Whose it is.
+    /// Id of its account.
     pub user_id: UserId,
     /// The token.
     pub access_token: AccessToken,
-    /// When it expires.
+    /// Its expiry.
     pub expires_at: Timestamp,
     /// The granted scopes.
     pub scopes: Scopes,
-    /// Who says so.
+    /// Source of the scopes.
     pub scopes_source: ScopesSource,
 }
 
 threads_graph::names! {
-    /// Why it is worth asking again later.
+    /// Reason for retrying later.
     pub enum RetryReason {
-        /// The person consented, and the long-lived token is still to come.
+        /// The person consented, but the long-lived exchange has not succeeded yet.
         Pending => "pending",
-        /// The token is younger than 24 hours, so that Meta does not extend it yet, and does not
-        /// live as long as it was asked for.
+        /// The token expires before `min_valid`, and Meta refreshes no token younger than 24 hours.
         TooYoung => "too_young",
-        /// Meta did not extend it just now; it is tried again.
+        /// The last refresh did not succeed. It is retried.
         NotRefreshed => "not_refreshed",
-        /// Somebody else is refreshing it, and takes long.
+        /// Another process is refreshing the token.
         Busy => "busy",
-        /// Meta has just refused it, in a way that may be Meta's own trouble. It is looked at
-        /// again.
+        /// Meta has just refused the token in a way that may be its own fault. It is checked again.
         Suspected => "suspected",
     }
 }
 
-/// Why there is no token.
+/// Error of vending a token.
 #[derive(Debug, thiserror::Error)]
 pub enum VendError {
-    /// No account of this id is connected.
-    #[error("no account of this id is connected")]
+    /// No account with this id is connected.
+    #[error("no account with this id is connected")]
     Unknown,
-    /// Only the person can bring it back, unless Meta takes the token again (`account.recovered`).
-    #[error("the account needs its person again")]
+    /// The person has to connect again, unless Meta accepts the token again (`account.recovered`).
+    #[error("the person has to connect the account again")]
     NeedsReauthorization {
-        /// Why.
+        /// The cause.
         cause: Cause,
-        /// The scopes that were granted, and are to be asked for again.
+        /// The scopes to request again.
         scopes: Scopes,
     },
-    /// It was ended.
+    /// The account was disconnected.
     #[error("the account was disconnected")]
     Revoked {
-        /// By whom, if that is known.
+        /// The one who disconnected it, if known.
         by: Option<RevokedBy>,
         /// The scopes that were granted.
         scopes: Scopes,
     },
-    /// Not now.
-    #[error("there is no such token right now")]
-    Later {
-        /// Why.
-        why: RetryReason,
-        /// In how many seconds to ask again.
+    /// There is no valid token now, but may be later.
+    #[error("there is no valid token right now")]
+    Retry {
+        /// The reason.
+        reason: RetryReason,
+        /// Seconds until the next request is worthwhile.
         retry_after: u32,
     },
     /// The token does not open with the keyring.
@@ -107,12 +105,12 @@ pub enum VendError {
     /// The secrets could not be read.
     #[error(transparent)]
     Secrets(#[from] SecretsError),
-    /// DynamoDB failed, or the row does not make sense.
+    /// DynamoDB failed, or the row is inconsistent.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// The SHA-256 of an access token, in hexadecimal digits: names a token to us without saying it.
+/// The SHA-256 of an access token, in hexadecimal digits: identifies a token without disclosing it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenHash(String);
 
@@ -127,7 +125,7 @@ impl TokenHash {
     }
 }
 
-/// A text that is no SHA-256.
+/// Error of parsing a [`TokenHash`].
 #[derive(Debug, thiserror::Error)]
 #[error("expected a SHA-256 in 64 hexadecimal digits")]
 pub struct InvalidTokenHash;
@@ -143,17 +141,18 @@ impl FromStr for TokenHash {
     }
 }
 
-/// How a grant stands towards what a caller needs.
+/// A grant's state with regard to a caller's request.
 enum Standing<'a> {
-    /// This token will do.
+    /// This token is valid for long enough.
     Good(&'a Live),
-    /// It has to be refreshed or completed first; the token at hand would do if that fails.
+    /// The grant has to be refreshed or completed first. The token, if any, may be handed out if
+    /// that fails.
     Due(LeaseReason<'a>, Option<&'a Live>),
 }
 
-/// The token of `user_id` that stays valid for `min_valid`, refreshed first if it is due or does
-/// not live that long. One that is `refused`, as the caller says, is not handed out again unless
-/// Meta takes it.
+/// Returns a token of `user_id` that stays valid for `min_valid`, refreshed first if it is due or
+/// expires before. A token that Meta has `refused`, by the caller's report, is not handed out again
+/// unless Meta accepts it.
 pub(crate) async fn vend(
     clients: &Clients,
     user_id: &UserId,
@@ -187,11 +186,11 @@ pub(crate) async fn vend(
                 (reason, vended.filter(|vended| !is_refused(&vended.access_token)))
             }
         };
-        // While somebody is at it, looking will do: hundreds of writes in vain would hold up the
-        // one that all wait for.
+        // While another process holds the lease, only reads are made: hundreds of failing writes
+        // would delay the one that all wait for.
         let is_taken = grant.leased_until.is_some_and(|until| until >= now);
-        let is_late = time.elapsed() >= clients.config.patience();
-        // Nothing is begun for which the time may not suffice: Meta's answer would be lost with it.
+        let is_late = time.elapsed() >= clients.config.refresh_wait();
+        // Nothing is begun that may not finish in time: a token in Meta's response would be lost.
         if !is_taken && !is_late {
             let attempt = refresher.one_now(&Key::grant(user_id), reason).await;
             let is_unrecorded = attempt.is_unrecorded();
@@ -200,7 +199,7 @@ pub(crate) async fn vend(
                 RefreshOutcome::Refreshed | RefreshOutcome::NotExtended | RefreshOutcome::Completed => {
                     break (true, is_unrecorded);
                 }
-                // Then Meta was asked about this token, and took it.
+                // Meta has accepted this token just now.
                 RefreshOutcome::Checked => {
                     let is_suspected = grant.live().is_some_and(|live| live.suspicion.is_some());
                     let is_vouched_for = is_suspected || matches!(reason, LeaseReason::Doubted(_));
@@ -209,14 +208,14 @@ pub(crate) async fn vend(
                 _ => break (false, is_unrecorded),
             }
         }
-        // Whoever is at it may make the token at hand useless, so it is handed out only if that
-        // takes too long.
+        // The running refresh may invalidate the stored token, so it is handed out only if the
+        // refresh takes too long.
         if is_late {
-            return at_hand.ok_or_else(|| VendError::later(RetryReason::Busy, now, now));
+            return at_hand.ok_or_else(|| VendError::retry(RetryReason::Busy, now, now));
         }
         poll.wait(None).await;
     };
-    // It was tried: what lies there now is what there is.
+    // After the attempt, the stored row decides.
     let grant = find().await?;
     let now = time.now();
     let again_at = match standing(&grant, min_valid, now)? {
@@ -231,26 +230,26 @@ pub(crate) async fn vend(
         }
         Standing::Due(_, None) => grant.due_at.unwrap_or(now),
     };
-    let why = match grant.state {
+    let reason = match grant.state {
         State::New(_) => RetryReason::Pending,
         _ => RetryReason::NotRefreshed,
     };
-    Err(VendError::later(why, again_at, now))
+    Err(VendError::retry(reason, again_at, now))
 }
 
 impl VendError {
-    fn later(why: RetryReason, at: Timestamp, now: Timestamp) -> Self {
+    fn retry(reason: RetryReason, at: Timestamp, now: Timestamp) -> Self {
         let seconds = at.as_second() - now.as_second();
-        let seconds = if seconds <= 0 { ASK_AGAIN } else { seconds };
-        Self::Later { why, retry_after: u32::try_from(seconds.min(ASK_AGAIN_AT_MOST)).unwrap_or(0) }
+        let seconds = if seconds <= 0 { DEFAULT_RETRY_AFTER } else { seconds };
+        Self::Retry { reason, retry_after: u32::try_from(seconds.min(MAX_RETRY_AFTER)).unwrap_or(0) }
     }
 }
 
 fn standing(grant: &Grant, min_valid: SignedDuration, now: Timestamp) -> Result<Standing<'_>, VendError> {
     let scopes = || grant.scopes.clone();
-    // That nobody has claimed it is a sweep's business.
+    // Only sweeps end unclaimed accounts.
     let is_due = grant.due_at.is_some_and(|due| due <= now && schedule::claim_look(grant) != Some(due));
-    let due_later = |why| VendError::later(why, grant.due_at.unwrap_or(now), now);
+    let due_later = |reason| VendError::retry(reason, grant.due_at.unwrap_or(now), now);
     let live = match &grant.state {
         State::Active(live, _) => live,
         State::Revoked(by, None) => {
@@ -261,7 +260,7 @@ fn standing(grant: &Grant, min_valid: SignedDuration, now: Timestamp) -> Result<
             let (cause, scopes) = (*cause, scopes());
             return Err(VendError::NeedsReauthorization { cause, scopes });
         }
-        // A consent is under way.
+        // A consent needs its long-lived exchange.
         State::New(_) | State::Final(..) | State::Appealable(..) | State::Revoked(..) if is_due => {
             return Ok(Standing::Due(LeaseReason::Due, None));
         }
@@ -269,7 +268,8 @@ fn standing(grant: &Grant, min_valid: SignedDuration, now: Timestamp) -> Result<
             return Err(due_later(RetryReason::Pending));
         }
     };
-    // Meta has just refused it. Not even a look that is due may hand it out meanwhile.
+    // Meta has just refused the token. It is not handed out, not even if the check that is due
+    // fails.
     if live.suspicion.is_some() {
         return if is_due {
             Ok(Standing::Due(LeaseReason::Due, None))
@@ -284,9 +284,9 @@ fn standing(grant: &Grant, min_valid: SignedDuration, now: Timestamp) -> Result<
     }
     let old_enough = Life::of(live).old_enough_at();
     if now < old_enough && now < live.expires_at && !ended {
-        return Err(VendError::later(RetryReason::TooYoung, old_enough, now));
+        return Err(VendError::retry(RetryReason::TooYoung, old_enough, now));
     }
-    // A failure was a moment ago: what puts sweeps off counts for callers too.
+    // A recent failure defers callers as it defers sweeps.
     if grant.failures > 0 && !is_due {
         return Err(due_later(RetryReason::NotRefreshed));
     }

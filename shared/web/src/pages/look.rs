@@ -1,7 +1,6 @@
-//! The look of a page: one template, one style, no script; a tone and a sign for each notice.
-//!
-//! Refuses to show anything that came with the request: a page is made of fixed texts, of a path of
-//! ours and of a link that the allowlist has already accepted.
+//! The look of a page: one template, one style, no script, and a tone and a sign for each notice.
+//! Never shows text of the request: a page consists of fixed texts, a path of ours, and a link that
+//! the allowlist has accepted.
 
 use http::Response;
 use http::header::{self, HeaderValue};
@@ -13,7 +12,7 @@ use super::page::Page;
 use super::words::Words;
 use crate::headers::{STYLE, secure};
 
-/// The page as a response, with the status of its notice and every security header.
+/// Returns the page as a response, with the status of its notice and all security headers.
 #[must_use]
 pub fn respond(page: &Page) -> Response<String> {
     let mut response = Response::new(render(page).into_string());
@@ -26,7 +25,7 @@ pub fn respond(page: &Page) -> Response<String> {
     secure(response)
 }
 
-/// How the page looks: a seam that holds, one still being sewn, or one with a loose end.
+/// The tone of a page, drawn as a closed seam, one still being sewn, or one with a loose end.
 #[derive(Clone, Copy)]
 enum Tone {
     Good,
@@ -43,7 +42,7 @@ impl Tone {
         }
     }
 
-    /// The right half of the seam: how it goes on behind the patch.
+    /// Returns the right half of the seam, behind the patch, as an SVG path.
     fn far_seam(self) -> &'static str {
         match self {
             Self::Good | Self::Wait => "M206 44h204",
@@ -66,12 +65,12 @@ impl Notice {
                 | Connect::Unavailable,
             )
             | Self::DeletionUnfinished
-            | Self::Ahead => Tone::Wait,
+            | Self::Prefetch => Tone::Wait,
             _ => Tone::Halt,
         }
     }
 
-    /// The sign on the patch, as an SVG path around (160, 44), at most 24 units wide.
+    /// Returns the sign on the patch, as an SVG path around (160, 44), at most 24 units wide.
     fn sign(self) -> &'static str {
         match self {
             Self::Connect(Connect::Connected) | Self::Deleted | Self::DeletionKept => {
@@ -79,7 +78,7 @@ impl Notice {
             }
             Self::Connect(Connect::Finishing | Connect::ThreadsUnavailable | Connect::Unavailable)
             | Self::DeletionUnfinished
-            | Self::Ahead => "M148 44h4M158 44h4M168 44h4",
+            | Self::Prefetch => "M148 44h4M158 44h4M168 44h4",
             Self::Connect(Connect::Expired | Connect::SessionExpired) => "M160 33v12l7.5 4.5",
             Self::Connect(Connect::Replayed | Connect::SessionClosed) => {
                 "M170 38.5a11.5 11.5 0 1 0 1.5 7M171.5 31.5v8h-8"
@@ -161,8 +160,8 @@ pub(super) fn render(page: &Page) -> Markup {
     }
 }
 
-/// Whether `path` stays on this origin. Browsers drop tabs and take `\\` for `/`, so `/\t/host`
-/// would leave it.
+/// Returns true if `path` stays on this origin. Browsers drop tabs and treat `\\` as `/`, so
+/// `/\t/host` would leave it.
 fn is_own_path(path: &str) -> bool {
     path.starts_with('/')
         && !path.starts_with("//")

@@ -1,4 +1,4 @@
-//! Pages: what a person reads in the browser. Nothing here decides *which* outcome it was.
+//! The pages that a person sees in the browser. Other modules decide the outcome.
 
 mod look;
 mod notice;

@@ -1,28 +1,28 @@
-//! Which outcome a person is told of, and with which status.
+//! The notices of the pages, each with its status.
 
 use http::StatusCode;
 use threads_auth::ConnectOutcome as Connect;
 
 use crate::standing::Standing;
 
-/// What a person is told, and with which status.
+/// The notice of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Notice {
-    /// How a connect ended.
+    /// The outcome of a connect.
     Connect(Connect),
-    /// A deletion that the person asked for is done.
+    /// The requested deletion is finished.
     Deleted,
-    /// A deletion that the person asked for is under way.
+    /// The requested deletion is still running.
     DeletionUnfinished,
-    /// The person has connected again since they asked for a deletion.
+    /// The person has connected again, so the deletion did not apply.
     DeletionKept,
     /// No deletion has this code.
     DeletionUnknown,
-    /// The browser has loaded the page ahead, and nothing was done.
-    Ahead,
-    /// The request has walked around CloudFront.
+    /// The browser has prefetched the page, and nothing was done.
+    Prefetch,
+    /// The request has bypassed CloudFront.
     Detour,
-    /// No such page.
+    /// The page does not exist.
     NotFound,
 }
 
@@ -33,7 +33,7 @@ impl From<Connect> for Notice {
 }
 
 impl Notice {
-    /// The standing of its page, with its status.
+    /// Returns the standing of the page.
     #[must_use]
     pub fn standing(self) -> Standing {
         match self {
@@ -59,13 +59,13 @@ impl Notice {
             Self::Connect(Connect::Ended | Connect::Expired | Connect::SessionExpired) => {
                 Standing::Fine(StatusCode::GONE)
             }
-            Self::Connect(Connect::ThreadsUnavailable) | Self::Ahead => Standing::Later,
+            Self::Connect(Connect::ThreadsUnavailable) | Self::Prefetch => Standing::Later,
             Self::Connect(Connect::Misconfigured) => Standing::Failed(StatusCode::INTERNAL_SERVER_ERROR),
             Self::Connect(Connect::Unavailable) => Standing::Failed(StatusCode::SERVICE_UNAVAILABLE),
         }
     }
 
-    /// A stable name, in `snake_case`, for the line that the page has for the app's developer.
+    /// Returns a stable name in `snake_case`, which the page shows to the app's developer.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -74,14 +74,14 @@ impl Notice {
             Self::DeletionUnfinished => "deletion_unfinished",
             Self::DeletionKept => "deletion_kept",
             Self::DeletionUnknown => "deletion_unknown",
-            Self::Ahead => "prefetch",
+            Self::Prefetch => "prefetch",
             Self::Detour => "detour",
             Self::NotFound => "not_found",
         }
     }
 
-    /// Whether the app is the first place to look: the account may be connected already, or the
-    /// person said no.
+    /// Returns true if the way back to the app comes first: the account may be connected already,
+    /// or the person has denied consent.
     pub(super) fn is_settled_in_app(self) -> bool {
         matches!(
             self,
@@ -95,12 +95,12 @@ impl Notice {
         )
     }
 
-    /// Seconds after which it is worth trying again by itself.
+    /// Returns the value of `Retry-After`, in seconds.
     pub(super) fn retry_after(self) -> Option<u16> {
         match self {
             Self::Connect(Connect::ThreadsUnavailable) => Some(30),
             Self::Connect(Connect::Unavailable) => Some(5),
-            Self::Ahead => Some(1),
+            Self::Prefetch => Some(1),
             _ => None,
         }
     }

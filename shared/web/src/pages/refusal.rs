@@ -1,5 +1,4 @@
-//! The answer to a connect that did not start or finish, with the ways on that are open to the
-//! person.
+//! The response to a refused connect, with the links that may help the person.
 
 use http::Response;
 use threads_auth::{AuthorizeAccess, Config, ConnectOutcome, ConnectRefusal, Flow, error_chain};
@@ -10,14 +9,14 @@ use super::notice::Notice;
 use super::page::Page;
 use crate::request::HttpRequest;
 
-/// Logs why a connect was refused, and answers with its page.
+/// Logs the error of a refused connect, and returns its page.
 #[must_use]
 pub fn refuse(config: &Config, request: &HttpRequest, refused: &ConnectRefusal) -> Response<String> {
     log(request, refused);
     respond(&page_of(config, refused))
 }
 
-/// Logs why a connect was refused.
+/// Logs the error of a refused connect.
 pub(crate) fn log(request: &HttpRequest, refused: &ConnectRefusal) {
     tracing::warn!(
         request_id = request.request_id,
@@ -26,29 +25,29 @@ pub(crate) fn log(request: &HttpRequest, refused: &ConnectRefusal) {
     );
 }
 
-/// Answers a request that a browser makes ahead of its person, if it is one: nothing is done, and
-/// the person's own comes.
+/// Refuses a prefetch, if the request is one: nothing is done, and the browser repeats the request
+/// when the person opens the page.
 #[must_use]
 pub fn refuse_prefetch(request: &HttpRequest) -> Option<Response<String>> {
     if !request.is_prefetch {
         return None;
     }
-    let notice = Notice::Ahead;
+    let notice = Notice::Prefetch;
     tracing::info!(request_id = request.request_id, outcome = notice.as_str());
     Some(respond(&Page::new(notice)))
 }
 
-/// The page for a refusal, with the ways on that are open to the person.
+/// Returns the page for a refusal, with the links that may help the person.
 fn page_of(config: &Config, refused: &ConnectRefusal) -> Page {
     let (outcome, flow) = (refused.reason.outcome(), refused.flow.as_deref());
     let back = refused.way_back(&config.return_to);
-    // The app knows which of several logins it was, and starts it again.
+    // With several open flows only the app knows the right one to start again.
     let is_known = refused.doubtful.is_none();
     let restart = restart(outcome, flow, back.is_some(), config.authorize_access).filter(|_| is_known);
     Page { restart, back, ..Page::new(outcome) }
 }
 
-/// The path to start again at, if that can help.
+/// Returns the path to start again, if that can help.
 fn restart(
     outcome: ConnectOutcome,
     flow: Option<&Flow>,
@@ -60,14 +59,14 @@ fn restart(
     let Some(flow) = flow else {
         return is_open.then(|| "/authorize".to_owned());
     };
-    // A state that is spent has closed its session.
+    // A spent state has closed its session.
     let is_admitted = flow.session_id.as_ref().map_or(is_open, |_| outcome != ConnectOutcome::Replayed);
-    // Nobody is sent off again for an address that is not allowed any more.
+    // Starting again is useless if the return address is no longer allowed.
     let leads_on = flow.return_to.is_none() || has_way_back;
     (is_admitted && leads_on).then(|| restart_path(flow))
 }
 
-/// The path by which the same flow starts again.
+/// Returns the path that starts the same flow again.
 fn restart_path(flow: &Flow) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     if let Some(id) = &flow.session_id {
@@ -89,7 +88,7 @@ mod tests {
     use super::*;
     use crate::pages::tests::RESTARTABLE;
 
-    /// The outcomes whose page has a button to start again, and where that leads.
+    /// Returns the outcomes whose page has a button to start again, and its target.
     fn offered(
         flow: Option<&Flow>,
         has_way_back: bool,

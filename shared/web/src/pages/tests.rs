@@ -11,7 +11,7 @@ use super::words::Words;
 use super::{Notice, Page, respond};
 use crate::headers::tests::{assert_secure, header};
 
-/// Every notice. The match has no wildcard, so that a new one has to be put in line.
+/// Returns every notice. The match has no wildcard, so that a new notice cannot be forgotten.
 fn notices() -> impl Iterator<Item = Notice> {
     successors(Some(Connect::Connected.into()), |notice| match notice {
         Notice::Connect(outcome) => Some(match outcome {
@@ -38,8 +38,8 @@ fn notices() -> impl Iterator<Item = Notice> {
         Notice::Deleted => Some(Notice::DeletionUnfinished),
         Notice::DeletionUnfinished => Some(Notice::DeletionKept),
         Notice::DeletionKept => Some(Notice::DeletionUnknown),
-        Notice::DeletionUnknown => Some(Notice::Ahead),
-        Notice::Ahead => Some(Notice::Detour),
+        Notice::DeletionUnknown => Some(Notice::Prefetch),
+        Notice::Prefetch => Some(Notice::Detour),
         Notice::Detour => Some(Notice::NotFound),
         Notice::NotFound => None,
     })
@@ -49,7 +49,7 @@ fn restarting(notice: impl Into<Notice>, path: &str) -> Page {
     Page { restart: Some(path.to_owned()), ..Page::new(notice) }
 }
 
-/// With every link that it can have.
+/// Returns the page with all possible links.
 fn full(notice: impl Into<Notice>) -> Page {
     let back = Url::parse("https://app.example/settings?tab=threads&ref=7").unwrap();
     Page { back: Some(back), ..restarting(notice, "/authorize?session=abc&x=1") }
@@ -83,7 +83,7 @@ fn every_notice_has_its_status_and_every_header() {
             Notice::Connect(Connect::Misconfigured) => (500, None),
             Notice::Connect(Connect::ThreadsUnavailable) => (503, Some("30")),
             Notice::Connect(Connect::Unavailable) => (503, Some("5")),
-            Notice::Ahead => (503, Some("1")),
+            Notice::Prefetch => (503, Some("1")),
         };
         for page in [Page::new(notice), full(notice)] {
             let response = respond(&page);

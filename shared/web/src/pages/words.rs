@@ -1,4 +1,4 @@
-//! The words of each page.
+//! The texts of each page.
 
 use threads_auth::ConnectOutcome as Connect;
 
@@ -6,11 +6,11 @@ use super::notice::Notice;
 
 pub(super) struct Words {
     pub(super) title: &'static str,
-    /// What happened.
+    /// The event that the page reports.
     pub(super) what: &'static str,
-    /// What to do now.
+    /// The next step for the person.
     pub(super) next: &'static str,
-    /// The button's label, where starting again can help. Elsewhere there is no button.
+    /// Label of the button to start again. `None` if that cannot help.
     pub(super) again: Option<&'static str>,
     /// A hint for the app's developer.
     pub(super) maker: Option<&'static str>,
@@ -45,7 +45,7 @@ impl Notice {
                 maker: None,
             },
             Self::Connect(Connect::ThreadsFailed) => Words {
-                title: "Threads could not go on",
+                title: "Threads could not continue",
                 what: "Threads ended the login because of an error of its own, or of the app\u{2019}s settings \
                        there. It is not your doing, and nothing was connected.",
                 next: "Start again. If the same happens, please tell the people who make the app.",
@@ -61,7 +61,7 @@ impl Notice {
                 maker: None,
             },
             Self::Connect(Connect::Ended) => Words {
-                title: "The connection was ended meanwhile",
+                title: "The connection was ended in the meantime",
                 what: "While you were at Threads, the app\u{2019}s access to your account was ended: in the \
                        app, or in your settings at Threads. We have stored nothing.",
                 next: "If that is what you wanted, you may close this window. If not, start again.",
@@ -160,7 +160,7 @@ impl Notice {
                 what: "Something on our side is not answering. It is not your doing, and it rarely lasts.",
                 next: "Wait a few seconds, then try again.",
                 again: Some("Try again"),
-                maker: Some("The store or the secrets are out of reach."),
+                maker: Some("The store or the secrets are unavailable."),
             },
             Self::Connect(Connect::Misconfigured) => Words {
                 title: "The app is not set up correctly",
@@ -172,16 +172,16 @@ impl Notice {
             },
             Self::Deleted => Words {
                 title: "Your data was deleted",
-                what: "Everything that we had about your Threads account when you asked is gone: the access to it, \
-                       its name and its number, and what you had agreed to.",
+                what: "Everything that we had stored about your Threads account when you asked is deleted: the \
+                       access to it, its name and its id, and the permissions that you gave.",
                 next: "There is nothing more for you to do. What the app itself keeps is up to its makers.",
                 again: None,
                 maker: None,
             },
             Self::DeletionUnfinished => Words {
                 title: "Your data is being deleted",
-                what: "Your wish has arrived, and a part of the work is still to be done. It goes on by \
-                       itself, usually within minutes.",
+                what: "We have received your request, and a part of your data is still to be deleted. That \
+                       happens by itself, usually within minutes.",
                 next: "There is nothing more for you to do. Open this page again later to see that it is \
                        finished.",
                 again: None,
@@ -198,29 +198,28 @@ impl Notice {
             },
             Self::DeletionUnknown => Words {
                 title: "We do not know this code",
-                what: "No deletion was asked for under it. Perhaps a part is missing.",
+                what: "No deletion has this code. Perhaps a part of it is missing.",
                 next: "Open the link once more, exactly as Threads shows it to you.",
                 again: None,
                 maker: None,
             },
-            Self::Ahead => Words {
+            Self::Prefetch => Words {
                 title: "Not yet",
-                what: "Your browser has asked for this page ahead of time, so nothing was done yet.",
+                what: "Your browser has loaded this page before you opened it, so nothing was done yet.",
                 next: "Open the page once more to go on.",
                 again: None,
                 maker: None,
             },
             Self::Detour => Words {
-                title: "This is a side door",
-                what: "The app can be reached here, but it does not answer: it has an address of its own. \
-                       Nothing was done.",
+                title: "This is not the public address",
+                what: "This address does not show pages to anybody. Nothing was done.",
                 next: "To connect a Threads account, open the app and start from there.",
                 again: None,
                 maker: Some("Public pages are behind CloudFront. Use the stack\u{2019}s public address."),
             },
             Self::NotFound => Words {
-                title: "There is nothing here",
-                what: "This address leads nowhere. It may have been mistyped.",
+                title: "This page does not exist",
+                what: "There is no page at this address. It may have been mistyped.",
                 next: "To connect a Threads account, open the app and start from there.",
                 again: None,
                 maker: None,
