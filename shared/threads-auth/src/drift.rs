@@ -8,9 +8,8 @@ use std::collections::BTreeSet;
 
 use futures_util::future::join3;
 use jiff::Timestamp;
-use threads_auth_model::seal::random_text;
 use threads_auth_model::{Vault, error_chain};
-use threads_graph::{AccessToken, Call, ConfigurationProblem, ErrorKind};
+use threads_graph::{AccessToken, Call, ConfigurationProblem, ErrorKind, State};
 
 use crate::clients::Clients;
 use crate::inspection::inspector;
@@ -25,8 +24,7 @@ struct Shape {
     known: &'static [&'static str],
 }
 
-const ME: Shape =
-    Shape { call: Call::Me, needed: &["id", "username"], known: &["threads_profile_picture_url"] };
+const ME: Shape = Shape { call: Call::Me, needed: &["id", "username"], known: &[] };
 const DEBUG_TOKEN: Shape = Shape {
     call: Call::DebugToken,
     needed: &["data_access_expires_at", "expires_at", "is_valid", "issued_at", "scopes", "user_id"],
@@ -65,13 +63,14 @@ pub(crate) async fn look(clients: &Clients, vault: &Vault, now: Timestamp) -> Op
 
 /// One failure may be chance; two tell that people do not get through.
 async fn page(clients: &Clients, vault: &Vault) -> Result<(), threads_graph::Error> {
-    let state = random_text::<16>().unwrap_or_default();
+    let Ok(state) = State::random() else { return Ok(()) };
     let (app_id, scopes) = (&vault.app.credentials.app_id, &clients.config.scopes);
     let url = clients.graph.authorization_url(app_id, &clients.redirect_uri, scopes, &state);
-    match clients.graph.authorization_page(url.clone()).await {
-        Err(error) if *error.kind() == ErrorKind::Transient => clients.graph.authorization_page(url).await,
-        answer => answer,
-    }
+    let page = match clients.graph.authorization_page(url.clone()).await {
+        Err(error) if error.kind() == ErrorKind::Transient => clients.graph.authorization_page(url).await,
+        first => first,
+    };
+    page.map(drop)
 }
 
 /// Asks about the inspector's token by itself, as Meta documents it, or else by the app's.
@@ -107,7 +106,7 @@ impl Shape {
 
     /// Whether a failure says that Meta has changed, and not that it is in trouble. A refusal of
     /// `debug_token` is about who may ask.
-    fn is_drift(&self, kind: &ErrorKind) -> bool {
+    fn is_drift(&self, kind: ErrorKind) -> bool {
         match kind {
             ErrorKind::Configuration(ConfigurationProblem::Moved) => true,
             ErrorKind::Rejected => self.call == Call::Me,

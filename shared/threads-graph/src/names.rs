@@ -1,7 +1,7 @@
 //! The names of an enum's variants, each spelled once.
 //!
-//! Owns the macro [`names!`](crate::names) and its error. Refuses to repeat a text that names nothing:
-//! it may be anybody's.
+//! Owns the macro [`names!`](crate::names) and its error. Refuses to repeat a text that names
+//! nothing: it may be anybody's.
 
 /// The text is not one of the names. The error lists those that are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -14,9 +14,9 @@ pub struct UnknownName {
 /// Declares an enum of variants without data, each with a name for storage, logs and answers.
 ///
 /// From the one list come the enum itself (which derives `Debug`, `Copy`, `Ord` and `Hash`), `ALL`,
-/// `as_str`, `Display`, `FromStr` with [`UnknownName`], and serde's `Serialize` and `Deserialize`. The
-/// names are written out, so that a variant can be renamed without renaming what is stored, and a
-/// search for a name finds its enum.
+/// `as_str`, `Display`, `FromStr` with [`UnknownName`], and serde's `Serialize` and `Deserialize`.
+/// The names are written out, so that a variant can be renamed without renaming what is stored, and
+/// a search for a name finds its enum.
 ///
 /// ```
 /// threads_graph::names! {

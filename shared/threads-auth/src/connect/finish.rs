@@ -15,8 +15,8 @@ use threads_auth_model::{
 };
 use threads_auth_store::{Backoff, ClosedSession, CommitOutcome, Connected as Stored, StoreError, persist};
 use threads_graph::{
-    AccessToken, AuthorizationCode, CallbackParams, ErrorKind, LongLivedToken, ShortLivedToken, UserId,
-    parse_callback,
+    AccessToken, AuthorizationCode, CallbackParams, ErrorKind, LongLivedToken, ShortLivedToken, State,
+    UserId, parse_callback,
 };
 
 use super::error::{ConnectError, ConnectOutcome, ConnectRefusal};
@@ -81,7 +81,7 @@ async fn come_back(
     let params = parse_callback(raw_query).map_err(ConnectError::Callback)?;
     let vault = clients.vault(now).await.map_err(ConnectError::Secrets)?;
     let (kind, keyring, app_id) = (clients.config.cookie_kind(), &vault.keyring, vault.app_id());
-    let resume = async |state: &str| match Flow::resume(kind, keyring, app_id, cookies, state, now) {
+    let resume = async |state: &State| match Flow::resume(kind, keyring, app_id, cookies, state, now) {
         // Nobody who has connected is told hours later that it took too long.
         Err(NotResumed::Expired(flow)) if is_spent(clients, state).await => {
             Err(ConnectError::Replayed.in_flow(&flow))
@@ -169,8 +169,8 @@ async fn under_way(clients: &Clients, alive: impl Iterator<Item = Flow>) -> Opti
 }
 
 /// Says if a flow came to a good end. A state that cannot be read counts as not spent.
-async fn is_spent(clients: &Clients, state: &str) -> bool {
-    clients.store.is_spent(&seal::hash(state)).await.unwrap_or(false)
+async fn is_spent(clients: &Clients, state: &State) -> bool {
+    clients.store.is_spent(&seal::hash(state.as_str())).await.unwrap_or(false)
 }
 
 /// The note of an attempt that ended for `reason`, if that speaks for its session.
@@ -206,7 +206,7 @@ async fn repeated(
     let (Some(id), Some(return_to)) = (&flow.session_id, return_to) else {
         return Err(ConnectError::Replayed);
     };
-    let completion = vault.completion_code(id, &flow.state);
+    let completion = vault.completion_code(id, flow.state.as_str());
     match clients.store.session(id).await? {
         Some(Session { state: SessionState::Connected { user_id, completion_hash }, expires_at, .. })
             if completion_hash == seal::hash(&completion) && now < expires_at =>
@@ -225,7 +225,7 @@ async fn granted(
     code: &AuthorizationCode,
     watch: Stopwatch,
 ) -> Result<Connected, ConnectError> {
-    let (state_hash, now) = (seal::hash(&flow.state), watch.started_at());
+    let (state_hash, now) = (seal::hash(flow.state.as_str()), watch.started_at());
     if clients.store.is_spent(&state_hash).await? {
         return Err(ConnectError::Replayed);
     }
@@ -249,7 +249,7 @@ async fn granted(
         return Err(ConnectError::WrongAccount);
     }
     let grant_id = random_text::<16>()?;
-    let completion = flow.session_id.as_deref().map(|id| vault.completion_code(id, &flow.state));
+    let completion = flow.session_id.as_deref().map(|id| vault.completion_code(id, flow.state.as_str()));
     let completion = completion.unwrap_or_default();
     let completion_hash = seal::hash(&completion);
     let tombstone = vault.tombstone(user_id);
@@ -377,7 +377,7 @@ async fn exchange_code(
         Ok(short) => Ok(short),
         // Two callbacks of one flow at once, such as a page that is loaded again while it loads:
         // the other one was first.
-        Err(error) if *error.kind() == ErrorKind::CodeUnusable => {
+        Err(error) if error.kind() == ErrorKind::CodeUnusable => {
             let mut pause = ANOTHER_AT_IT;
             loop {
                 if clients.store.is_spent(state_hash).await? {

@@ -12,9 +12,8 @@ use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use cookie::{Cookie, SameSite};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use subtle::ConstantTimeEq;
-use threads_auth_model::seal::{Context, Keyring, Purpose, SealError, random_text};
-use threads_graph::{AppId, Scopes, UserId};
+use threads_auth_model::seal::{Context, Keyring, Purpose, SealError};
+use threads_graph::{AppId, Scopes, State, UserId};
 
 /// How long a person may take at Meta, in seconds.
 pub(crate) const LIFETIME_SECONDS: i64 = 600;
@@ -36,7 +35,7 @@ const MAX_BYTES: usize = 7_000;
 pub struct Flow {
     /// The `state` that was sent to Meta.
     #[serde(rename = "s")]
-    pub state: String,
+    pub state: State,
     /// When the flow began; it ends ten minutes later.
     #[serde(rename = "b", with = "jiff::fmt::serde::timestamp::second::required")]
     pub began_at: Timestamp,
@@ -100,8 +99,8 @@ impl CookieKind {
         }
     }
 
-    fn name(self, state: &str) -> String {
-        let digest = ring::digest::digest(&ring::digest::SHA256, state.as_bytes());
+    fn name(self, state: &State) -> String {
+        let digest = ring::digest::digest(&ring::digest::SHA256, state.as_str().as_bytes());
         let short = BASE64_URL_SAFE_NO_PAD.encode(&digest.as_ref()[..6]);
         format!("{}{short}", self.prefix())
     }
@@ -125,7 +124,7 @@ impl Flow {
     /// # Errors
     /// When the system has no randomness to give.
     pub fn begin(scopes: Scopes, now: Timestamp) -> Result<Self, SealError> {
-        let state = random_text::<32>()?;
+        let state = State::random().map_err(|_| SealError::NoRandomness)?;
         let milliseconds = now.subsec_millisecond();
         let began_at = now;
         Ok(Self {
@@ -205,14 +204,14 @@ impl Flow {
         keyring: &Keyring,
         app_id: &AppId,
         cookies: &[&str],
-        state: &str,
+        state: &State,
         now: Timestamp,
     ) -> Result<Self, NotResumed> {
         let name = kind.name(state);
         let flow = ours(kind, cookies)
             .filter(|(candidate, _)| *candidate == name)
             .find_map(|(_, value)| unseal(keyring, app_id, value))
-            .filter(|flow| flow.state.as_bytes().ct_eq(state.as_bytes()).into())
+            .filter(|flow| flow.state.matches(state))
             .ok_or(NotResumed::WrongBrowser)?;
         if flow.is_alive(now) { Ok(flow) } else { Err(NotResumed::Expired(Box::new(flow))) }
     }
@@ -308,7 +307,7 @@ mod tests {
             flow
         }
 
-        fn resume(&self, state: &str, at: i64) -> Result<Flow, NotResumed> {
+        fn resume(&self, state: &State, at: i64) -> Result<Flow, NotResumed> {
             Flow::resume(CookieKind::Host, &self.keyring, &self.app_id, &[&self.header()], state, second(at))
         }
     }
@@ -335,16 +334,20 @@ mod tests {
     fn resumes_only_in_its_browser_and_its_time() {
         let (mut browser, mut other) = (Browser::new(), Browser::new());
         let flow = browser.start(1_000);
-        assert_eq!(browser.resume(&flow.state, 1_599).unwrap().state, flow.state);
+        assert!(browser.resume(&flow.state, 1_599).unwrap().state.matches(&flow.state));
         for at in [999, 1_600, 5_200] {
             let late = browser.resume(&flow.state, at);
-            assert!(matches!(late, Err(NotResumed::Expired(known)) if known.state == flow.state), "{at}");
+            assert!(
+                matches!(late, Err(NotResumed::Expired(known)) if known.state.matches(&flow.state)),
+                "{at}"
+            );
         }
         let foreign = other.start(1_000);
         assert!(matches!(browser.resume(&foreign.state, 1_000), Err(NotResumed::WrongBrowser)));
         // A cookie that is moved under another state's name holds another state.
-        browser.jar[0].0 = CookieKind::Host.name("another");
-        assert!(matches!(browser.resume("another", 1_000), Err(NotResumed::WrongBrowser)));
+        let another = "another".parse().unwrap();
+        browser.jar[0].0 = CookieKind::Host.name(&another);
+        assert!(matches!(browser.resume(&another, 1_000), Err(NotResumed::WrongBrowser)));
     }
 
     #[test]
@@ -353,7 +356,7 @@ mod tests {
         let alive = |browser: &Browser, at: i64| -> Vec<String> {
             let header = browser.header();
             Flow::alive(CookieKind::Host, &browser.keyring, &browser.app_id, &[&header], second(at))
-                .map(|flow| flow.state)
+                .map(|flow| flow.state.as_str().to_owned())
                 .collect()
         };
         let [early, ahead] = [0, 10_000].map(|at| browser.start(at));
@@ -371,7 +374,7 @@ mod tests {
         // Junk goes before the expired.
         let mut browser = Browser::new();
         let late = browser.start(0);
-        browser.jar.push((CookieKind::Host.name("junk"), "junk".to_owned()));
+        browser.jar.push((CookieKind::Host.name(&"junk".parse().unwrap()), "junk".to_owned()));
         (600..604).for_each(|at| drop(browser.start(at)));
         assert!(matches!(browser.resume(&late.state, 604), Err(NotResumed::Expired(_))));
         assert_eq!(browser.jar.len(), 5);

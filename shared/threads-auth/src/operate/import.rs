@@ -96,7 +96,7 @@ pub(crate) async fn import(
         && let ErrorKind::NeedsReauthorization(cause) = error.kind()
         && cause.is_telling()
     {
-        return Err(ImportError::Dead(*cause));
+        return Err(ImportError::Dead(cause));
     }
     let info = inspect(clients, &vault, token, now).await.map(|inspected| inspected.info);
     // A refusal without a reason may be Meta's own trouble, unless a witness agrees.

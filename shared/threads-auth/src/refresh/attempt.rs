@@ -57,7 +57,7 @@ impl Attempt {
     }
 
     /// Deferred because a call to Meta failed in this way.
-    pub(crate) fn deferred(kind: &ErrorKind, write: WriteOutcome) -> Self {
+    pub(crate) fn deferred(kind: ErrorKind, write: WriteOutcome) -> Self {
         let (outcome, answer) = match kind {
             ErrorKind::Configuration(_) => (RefreshOutcome::Misconfigured, Answer::Trouble),
             ErrorKind::Transient | ErrorKind::Throttled { .. } => (RefreshOutcome::Deferred, Answer::Trouble),

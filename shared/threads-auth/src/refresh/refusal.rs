@@ -30,7 +30,7 @@ impl Refresher<'_> {
         error: threads_graph::Error,
     ) -> Result<Attempt, StoreError> {
         // Meta may never have made the current token valid; the one before it is kept for this.
-        if *error.kind() == ErrorKind::NeedsReauthorization(ReauthorizationCause::Invalid)
+        if error.kind() == ErrorKind::NeedsReauthorization(ReauthorizationCause::Invalid)
             && let Some(previous) = self.previous(leased, live).await
         {
             let asked_at = self.time.now();
@@ -72,7 +72,7 @@ impl Refresher<'_> {
         tracing::warn!(user.id = %grant.user_id, failures = grant.failures, error = error_chain(error), "a token was not refreshed");
         let class = FailureClass::Threads(error.kind().class());
         let retry_after = match error.kind() {
-            ErrorKind::NeedsReauthorization(cause) => return self.token_refused(leased, live, *cause).await,
+            ErrorKind::NeedsReauthorization(cause) => return self.token_refused(leased, live, cause).await,
             // By our record it is old enough: then Meta has extended it, and the answer was lost.
             ErrorKind::TooYoung if now >= Life::of(live).old_enough_at() => {
                 let written =
@@ -84,7 +84,7 @@ impl Refresher<'_> {
                 let written = self.put_off(leased, later, class).await?;
                 return Ok(Attempt::written(RefreshOutcome::TooYoung, written, Answer::Well));
             }
-            ErrorKind::Throttled { retry_after } => *retry_after,
+            ErrorKind::Throttled { retry_after } => retry_after,
             ErrorKind::Transient
             | ErrorKind::Malformed
             | ErrorKind::Permission
