@@ -121,9 +121,11 @@ pub enum CallbackError {
 /// ```
 /// use threads_graph::{CallbackError, CallbackParams, parse_callback};
 ///
-/// let CallbackParams::Granted { state, .. } = parse_callback("code=AQD4b&state=s3cret")? else { panic!() };
+/// let params = parse_callback("code=AQD4b&state=s3cret")?;
+/// let CallbackParams::Granted { state, .. } = params else { panic!() };
 /// assert_eq!(state.as_str(), "s3cret");
-/// assert_eq!(parse_callback("code=a&c%6Fde=b&state=s").unwrap_err(), CallbackError::Repeated("code"));
+/// let polluted = parse_callback("code=a&c%6Fde=b&state=s").unwrap_err();
+/// assert_eq!(polluted, CallbackError::Repeated("code"));
 /// # Ok::<(), CallbackError>(())
 /// ```
 ///

@@ -20,7 +20,7 @@ pub struct UnknownName {
 ///
 /// ```
 /// threads_graph::names! {
-///     /// Where a parcel is.
+///     /// The place of a parcel.
 ///     #[derive(Default)]
 ///     pub enum Parcel {
 ///         /// It has left.
@@ -34,7 +34,8 @@ pub struct UnknownName {
 /// assert_eq!(Parcel::OnTheWay.as_str(), "on_the_way");
 /// assert_eq!(Parcel::ALL.map(|parcel| parcel.to_string()), ["on_the_way", "arrived"]);
 /// assert_eq!("arrived".parse(), Ok(Parcel::Arrived));
-/// assert_eq!("lost".parse::<Parcel>().unwrap_err().to_string(), "expected one of on_the_way, arrived");
+/// let unknown = "lost".parse::<Parcel>().unwrap_err().to_string();
+/// assert_eq!(unknown, "expected one of on_the_way, arrived");
 /// ```
 ///
 /// An enum that reads more than these names says `enum Parcel without FromStr`, and implements
