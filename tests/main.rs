@@ -19,6 +19,7 @@ mod fixture;
 mod formats;
 mod golden;
 mod golden_v0_2;
+mod graph_examples;
 mod iam;
 mod inspector;
 mod last_step;

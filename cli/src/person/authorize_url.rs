@@ -3,8 +3,7 @@
 use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::json;
-use threads_auth_model::seal::random_text;
-use threads_graph::authorization_url;
+use threads_graph::{State, authorization_url};
 
 use crate::person::consent::{SCOPES, check, scopes};
 use crate::shell::exit::usage;
@@ -12,9 +11,6 @@ use crate::shell::inputs::Inputs;
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::Output;
 use crate::shell::surroundings::{HOSTS, Surroundings};
-
-/// The longest state that comes back whole.
-const MAX_STATE: usize = 512;
 
 /// Print the address at which a person agrees. Nothing is sent.
 #[derive(Args)]
@@ -60,20 +56,16 @@ impl AuthorizeUrl {
         let app_id = inputs.app_id(self.app_id.as_deref(), &mut interrupt).await?;
         let redirect_uri = inputs.redirect_uri(self.redirect_uri.as_deref(), &mut interrupt).await?;
         check(&redirect_uri, output)?;
-        let state = match self.state {
-            Some(state) if state_fits(&state) => state,
-            Some(_) => {
-                return usage("--state must be 1 to 512 visible ASCII characters");
-            }
-            None => random_text::<32>().context("no random state can be made")?,
+        let state: State = match self.state {
+            Some(state) => match state.try_into() {
+                Ok(state) => state,
+                Err(_) => return usage("--state must be 1 to 512 visible ASCII characters"),
+            },
+            None => State::random().context("no random state can be made")?,
         };
         let url = authorization_url(&endpoints, &app_id, &redirect_uri, &scopes, &state);
         output
-            .result(&json!({"url": url.as_str(), "state": state}), url.as_str())
+            .result(&json!({"url": url.as_str(), "state": state.as_str()}), url.as_str())
             .context("standard output is closed")
     }
-}
-
-fn state_fits(state: &str) -> bool {
-    (1..=MAX_STATE).contains(&state.len()) && state.bytes().all(|byte| byte.is_ascii_graphic())
 }

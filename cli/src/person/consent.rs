@@ -1,7 +1,7 @@
 //! A person's consent: which scopes they are asked for, and whether it can come back safely.
 
 use anyhow::{Result, anyhow};
-use threads_graph::{ConfigurationProblem, ErrorKind, InvalidScopes, RedirectUri, Scopes};
+use threads_graph::{DialogError, ErrorKind, InvalidScopes, RedirectUri, Scopes};
 
 use crate::shell::exit::{Stopped, usage};
 use crate::shell::output::Output;
@@ -38,9 +38,9 @@ pub(crate) fn scopes(given: &[String], surroundings: &Surroundings, output: Outp
 /// The end of a login that Meta ended by itself, with its number and what that means.
 pub(crate) fn ended_by_meta(code: Option<u64>) -> anyhow::Error {
     let number = code.map_or_else(String::new, |code| format!(" with error {code}"));
-    let meaning = code.and_then(ConfigurationProblem::of_page);
-    let meaning =
-        meaning.map_or_else(String::new, |problem| format!(": {}", ErrorKind::Configuration(problem)));
+    let meaning = code
+        .and_then(DialogError::from_code)
+        .map_or_else(String::new, |error| format!(": {}", ErrorKind::Configuration(error.problem())));
     anyhow!("Meta ended the login{number}{meaning}")
 }
 

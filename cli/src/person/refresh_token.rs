@@ -93,7 +93,7 @@ impl RefreshTokenCommand {
                 if !is_old {
                     // It is what this run would have got.
                     output.note(&taken_up);
-                    let token = LongLivedToken { access_token: token, expires_in: None };
+                    let token = LongLivedToken::new(token, None);
                     tokens::deliver_refreshed(&token, Some(slot), output)?;
                     std::fs::remove_file(&file).ok();
                     return Ok(());

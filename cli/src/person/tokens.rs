@@ -36,7 +36,7 @@ pub(crate) async fn exchange(
     slot: Option<Slot>,
     output: Output,
 ) -> Result<()> {
-    let ShortLivedToken { access_token, user_id } =
+    let ShortLivedToken { access_token, user_id, .. } =
         graph.exchange_code(app, code, redirect_uri).await.context("Could not generate short lived token")?;
     let user_id = whose(graph, &access_token, user_id).await?;
     complete(graph, &app.app_secret, access_token, user_id, slot, output).await

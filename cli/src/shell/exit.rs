@@ -167,8 +167,7 @@ pub(crate) fn advice(error: &anyhow::Error) -> Option<String> {
         ErrorKind::Configuration(ConfigurationProblem::Moved) => {
             "Set THREADS_GRAPH_URL to the new address, once Meta has announced it."
         }
-        ErrorKind::Configuration(ConfigurationProblem::NotATester | ConfigurationProblem::Other)
-        | ErrorKind::Rejected => return None,
+        ErrorKind::Configuration(_) | ErrorKind::Rejected => return None,
     };
     Some(advice.to_owned())
 }

@@ -7,9 +7,8 @@ use std::collections::BTreeSet;
 
 use futures_util::future::join3;
 use jiff::Timestamp;
-use threads_auth_model::seal::random_text;
 use threads_auth_model::{Vault, error_chain};
-use threads_graph::{AccessToken, Call, ConfigurationProblem, ErrorKind};
+use threads_graph::{AccessToken, Call, ConfigurationProblem, ErrorKind, State};
 
 use crate::clients::Clients;
 use crate::inspection::inspector;
@@ -24,8 +23,7 @@ struct Shape {
     known: &'static [&'static str],
 }
 
-const ME: Shape =
-    Shape { call: Call::Me, needed: &["id", "username"], known: &["threads_profile_picture_url"] };
+const ME: Shape = Shape { call: Call::Me, needed: &["id", "username"], known: &[] };
 const DEBUG_TOKEN: Shape = Shape {
     call: Call::DebugToken,
     needed: &["data_access_expires_at", "expires_at", "is_valid", "issued_at", "scopes", "user_id"],
@@ -64,12 +62,17 @@ pub(crate) async fn check(clients: &Clients, vault: &Vault, now: Timestamp) -> O
 
 /// Requests the authorization page, and once more after a transient failure.
 async fn page(clients: &Clients, vault: &Vault) -> Result<(), threads_graph::Error> {
-    let state = random_text::<16>().unwrap_or_default();
+    let Ok(state) = State::random() else { return Ok(()) };
     let (app_id, scopes) = (&vault.app.credentials.app_id, &clients.config.scopes);
     let url = clients.graph.authorization_url(app_id, &clients.redirect_uri, scopes, &state);
-    match clients.graph.authorization_page(url.clone()).await {
-        Err(error) if *error.kind() == ErrorKind::Transient => clients.graph.authorization_page(url).await,
-        answer => answer,
+    let page = match clients.graph.authorization_page(url.clone()).await {
+        Err(error) if error.kind() == ErrorKind::Transient => clients.graph.authorization_page(url).await,
+        first => first,
+    };
+    match page {
+        // The page is for browsers, and may turn others away: that is no change of it.
+        Err(error) if error.kind() == ErrorKind::Rejected => Ok(()),
+        page => page.map(drop),
     }
 }
 
@@ -106,7 +109,7 @@ impl Shape {
 
     /// Returns true if a failure shows a change of Meta's API rather than an outage. A refusal of
     /// `debug_token` concerns the caller only.
-    fn is_drift(&self, kind: &ErrorKind) -> bool {
+    fn is_drift(&self, kind: ErrorKind) -> bool {
         match kind {
             ErrorKind::Configuration(ConfigurationProblem::Moved) => true,
             ErrorKind::Rejected => self.call == Call::Me,

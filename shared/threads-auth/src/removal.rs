@@ -91,7 +91,7 @@ pub(crate) async fn deauthorize(
     let time = Stopwatch::start(now, clients.config.work_time());
     let message = signed_request(form)?;
     let Proven { request, vault, by_previous_secret } = prove(clients, &message, now).await?;
-    let SignedRequest { user_id, issued_at } = request;
+    let SignedRequest { user_id, issued_at, .. } = request;
     let ended_at = issued_at.min(now);
     let (store, by) = (&clients.store, RevokedBy::Threads);
     let note = rules::note_end(&vault.tombstone(&user_id), ended_at);

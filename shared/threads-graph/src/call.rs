@@ -3,7 +3,8 @@
 use crate::names;
 
 names! {
-    /// Which call it was.
+    /// A call to Meta.
+    #[non_exhaustive]
     pub enum Call {
         /// [`Graph::exchange_code`](crate::Graph::exchange_code).
         ExchangeCode => "exchange_code",
@@ -19,7 +20,8 @@ names! {
         AppToken => "app_token",
         /// [`Graph::authorization_page`](crate::Graph::authorization_page).
         AuthorizationPage => "authorization_page",
-        /// A call of [`ThreadsClient`](crate::ThreadsClient).
+        /// [`Graph::get`](crate::Graph::get), [`post`](crate::Graph::post) or
+        /// [`delete`](crate::Graph::delete) with a path.
         Other => "other",
     }
 }

@@ -1,21 +1,21 @@
-//! What comes back through a person's browser.
+//! The redirect back through a person's browser.
 //!
-//! Owns the strict reading of the *raw* query string. Refuses repeated parameters, a `code` beside an `error`, and any byte
-//! that two parsers might read differently: frameworks commonly take the first of two values, turn bad UTF-8 into U+FFFD and
-//! let NUL through, and what the next layer reads is then not what was checked. Text from the query is never reported back.
+//! Owns the strict reading of the *raw* query string. Refuses repeated parameters, a `code` beside
+//! an `error`, and any byte that two parsers might read differently: frameworks commonly take the
+//! first of two values, turn bad UTF-8 into U+FFFD and let NUL through, and the next layer then
+//! reads something else than was checked. Text from the query is never reported back.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use crate::names;
 use crate::secret::AuthorizationCode;
+use crate::state::State;
 
 /// The longest query string that is read, in bytes.
 const MAX_QUERY: usize = 8 * 1024;
 /// The longest authorization code that is accepted, in bytes once decoded.
 const MAX_CODE: usize = 2048;
-/// The longest state that is accepted, in bytes once decoded.
-const MAX_STATE: usize = 512;
 
 /// The parameters that mean something here. Every other one is ignored.
 const KNOWN: [&str; 7] =
@@ -26,42 +26,43 @@ const ERROR: usize = 2;
 const ERROR_REASON: usize = 3;
 const ERROR_CODE: usize = 5;
 
-/// What Meta appends as a fragment, the longer one first. A fragment stays in the browser, but some
+/// The fragments that Meta appends, the longer one first. A fragment stays in the browser, but some
 /// encode it into the last parameter, and people paste it.
 const FRAGMENTS: [&str; 2] = ["#_=_", "#_"];
 
-/// What a person's browser brought back. `Debug` shows neither the code nor the state.
+/// The query that a person's browser brought back. `Debug` shows neither the code nor the state.
 #[derive(Clone)]
 pub enum CallbackParams {
     /// The person agreed.
     Granted {
-        /// To be exchanged with [`Graph::exchange_code`](crate::Graph::exchange_code), once, within an hour.
+        /// The code, for one [`Graph::exchange_code`](crate::Graph::exchange_code) within an hour.
         code: AuthorizationCode,
-        /// To be compared, in constant time, with the one that was sent.
-        state: String,
+        /// The state that came back. Compare it with the one that was sent:
+        /// [`State::matches`].
+        state: State,
     },
     /// The person, or Meta for them, said no: `error=access_denied`.
     Denied {
-        /// Meta's own sample shows a denial without a state, so it may be absent. A denial whose state is absent or wrong
-        /// proves nothing about the person.
-        state: Option<String>,
-        /// Which kind of denial it is.
+        /// Meta's own sample shows a denial without a state, so it may be absent. A denial whose
+        /// state is absent or wrong proves nothing about the person.
+        state: Option<State>,
+        /// The kind of denial.
         reason: DenialReason,
     },
     /// Meta failed, or refused the app: any other `error`, or an `error_code` or `error_message`
     /// without one. It says nothing about what the person wants.
     Failed {
-        /// As that of a denial.
-        state: Option<String>,
-        /// Meta's number, if it gave one. What it says in words is anybody's text and is not
-        /// carried along.
+        /// The state, which may be absent as in a denial.
+        state: Option<State>,
+        /// Meta's number, if it gave one. [`DialogError::from_code`](crate::DialogError::from_code)
+        /// knows some. Its words are anybody's text, and are dropped.
         code: Option<u64>,
     },
 }
 
 impl fmt::Debug for CallbackParams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Until it is spent, the state is what stands between a person and a forged callback.
+        // Until it is spent, the state alone stands between a person and a forged callback.
         match self {
             Self::Granted { .. } => f.debug_struct("Granted").finish_non_exhaustive(),
             Self::Denied { reason, .. } => {
@@ -73,16 +74,20 @@ impl fmt::Debug for CallbackParams {
 }
 
 names! {
-    /// Why there is no grant, as fixed values: what the query says in words is anybody's text and is not carried along.
+    /// The reason why there is no grant, as fixed values: the query's own words are anybody's text,
+    /// and are dropped.
+    #[non_exhaustive]
     pub enum DenialReason {
-        /// The person said no (`error=access_denied`, with `error_reason=user_denied` or without a reason).
+        /// The person said no (`error=access_denied`, with `error_reason=user_denied` or without a
+        /// reason).
         UserDenied => "user_denied",
         /// `error=access_denied` with another reason.
         Other => "other",
     }
 }
 
-/// Why a query string was refused. The texts name a parameter (or `query`), and never hold what it contained.
+/// The reason why a query string was refused. The texts name a parameter (or `query`), and never
+/// hold its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CallbackError {
     /// The parameter occurs more than once, under one spelling or several.
@@ -94,7 +99,8 @@ pub enum CallbackError {
     /// There is both a code and an error.
     #[error("there is both a code and an error")]
     Ambiguous,
-    /// The parameter, or the whole query, is longer than is accepted: 8 KiB in all, 2048 bytes of code, 512 of state.
+    /// The parameter, or the whole query, is longer than is accepted: 8 KiB in all, 2048 bytes of
+    /// code, 512 of state.
     #[error("the parameter {0} is too long")]
     TooLong(&'static str),
     /// The parameter, or the whole query, holds bytes that do not belong there.
@@ -102,21 +108,24 @@ pub enum CallbackError {
     Malformed(&'static str),
 }
 
-/// Reads the query string of the redirect back, as it was on the wire: still percent-encoded, without its `?`.
+/// Reads the query string of the redirect back, as it was on the wire: still percent-encoded,
+/// without its `?`.
 ///
-/// Every known parameter (`code`, `state`, `error`, `error_reason`, `error_description`, `error_code`, `error_message`) may
-/// occur once; a name that only becomes one of these by percent-decoding counts as it. Unknown parameters are ignored, and `&`
-/// is the only separator: a bare `;`, `?` or `#` is refused.
-/// Once decoded, `code` has at most 2048 bytes, `state` at most 512, both visible ASCII. One `#_`
-/// or `#_=_` at the end of either, which Meta appends as a fragment and somebody on the way has
-/// encoded, is dropped.
+/// Every known parameter (`code`, `state`, `error`, `error_reason`, `error_description`,
+/// `error_code`, `error_message`) may occur once; a name that only becomes one of these by
+/// percent-decoding counts as it. Unknown parameters are ignored, and `&` is the only separator: a
+/// bare `;`, `?` or `#` is refused. Once decoded, `code` has at most 2048 bytes, `state` at most
+/// 512, both visible ASCII. One `#_` or `#_=_` at the end of either, which Meta appends as a
+/// fragment and somebody on the way has encoded, is dropped.
 ///
 /// ```
 /// use threads_graph::{CallbackError, CallbackParams, parse_callback};
 ///
-/// let CallbackParams::Granted { state, .. } = parse_callback("code=AQD4b&state=s3cret")? else { panic!() };
-/// assert_eq!(state, "s3cret");
-/// assert_eq!(parse_callback("code=a&c%6Fde=b&state=s").unwrap_err(), CallbackError::Repeated("code"));
+/// let params = parse_callback("code=AQD4b&state=s3cret")?;
+/// let CallbackParams::Granted { state, .. } = params else { panic!() };
+/// assert_eq!(state.as_str(), "s3cret");
+/// let polluted = parse_callback("code=a&c%6Fde=b&state=s").unwrap_err();
+/// assert_eq!(polluted, CallbackError::Repeated("code"));
 /// # Ok::<(), CallbackError>(())
 /// ```
 ///
@@ -134,7 +143,7 @@ pub fn parse_callback(raw_query: &str) -> Result<CallbackParams, CallbackError> 
 
 /// The query that came back, with or without the state that a grant needs.
 enum Returned {
-    Granted { code: AuthorizationCode, state: Option<String> },
+    Granted { code: AuthorizationCode, state: Option<State> },
     Refused(CallbackParams),
 }
 
@@ -142,7 +151,8 @@ fn read(raw_query: &str) -> Result<Returned, CallbackError> {
     if raw_query.len() > MAX_QUERY {
         return Err(CallbackError::TooLong("query"));
     }
-    // `;`, `?` and `#` separate things for some parsers, so a query that holds one can be read in two ways.
+    // `;`, `?` and `#` separate things for some parsers, so a query that holds one can be read in
+    // two ways.
     if !raw_query.bytes().all(|byte| byte.is_ascii_graphic() && !b";?#".contains(&byte)) {
         return Err(CallbackError::Malformed("query"));
     }
@@ -168,7 +178,7 @@ fn read(raw_query: &str) -> Result<Returned, CallbackError> {
 
     let is_refused = values[ERROR..].iter().any(Option::is_some);
     let state = values[STATE].as_deref().map(without_fragment).filter(|state| !state.is_empty());
-    let state = state.map(|state| visible("state", state, MAX_STATE)).transpose()?;
+    let state = state.map(sent_state).transpose()?;
     let Some(code) = &values[CODE] else {
         if !is_refused {
             return Err(CallbackError::Missing("code"));
@@ -192,7 +202,7 @@ fn without_fragment(text: &str) -> &str {
     FRAGMENTS.iter().find_map(|fragment| text.strip_suffix(fragment)).unwrap_or(text)
 }
 
-/// What a person pasted.
+/// The callback that a person pasted.
 #[derive(Debug, Clone)]
 pub enum PastedCallback {
     /// Just the code, or a URL without a state. There is nothing to compare, so nothing shows which
@@ -226,7 +236,8 @@ pub fn parse_pasted(input: &str) -> Result<PastedCallback, CallbackError> {
     } else if is_query() {
         pasted_query(input)
     } else {
-        // Copied out of an address bar, so its escapes are still there; but a `+` by itself was never a space.
+        // Copied out of an address bar, so its escapes are still there; but a `+` by itself was
+        // never a space.
         let code = input.replace('+', "%2B");
         let code = decode(&code).ok_or(CallbackError::Malformed("code"))?;
         authorization_code(&code).map(PastedCallback::Code)
@@ -251,6 +262,10 @@ fn authorization_code(text: &str) -> Result<AuthorizationCode, CallbackError> {
     AuthorizationCode::new(visible("code", text, MAX_CODE)?).map_err(|_| CallbackError::Malformed("code"))
 }
 
+fn sent_state(text: &str) -> Result<State, CallbackError> {
+    visible("state", text, State::MAX)?.try_into().map_err(|_| CallbackError::Malformed("state"))
+}
+
 fn visible(name: &'static str, text: &str, max: usize) -> Result<String, CallbackError> {
     if text.len() > max {
         return Err(CallbackError::TooLong(name));
@@ -261,7 +276,8 @@ fn visible(name: &'static str, text: &str, max: usize) -> Result<String, Callbac
     Ok(text.to_owned())
 }
 
-/// Decodes a name or value of a form-encoded query. `None` for a broken escape, bad UTF-8 or a control character.
+/// Decodes a name or value of a form-encoded query. `None` for a broken escape, bad UTF-8 or a
+/// control character.
 fn decode(raw: &str) -> Option<Cow<'_, str>> {
     if !raw.contains(['%', '+']) {
         return (!raw.chars().any(char::is_control)).then_some(raw.into());
@@ -296,7 +312,9 @@ mod tests {
 
     fn granted(query: &str) -> (String, String) {
         match parse_callback(query) {
-            Ok(CallbackParams::Granted { code, state }) => (code.expose().to_owned(), state),
+            Ok(CallbackParams::Granted { code, state }) => {
+                (code.expose().to_owned(), state.as_str().to_owned())
+            }
             other => panic!("{query}: {other:?}"),
         }
     }
@@ -339,7 +357,9 @@ mod tests {
         assert_eq!(parse_callback("code=%23_&state=s").unwrap_err(), Missing("code"));
         assert_eq!(parse_callback("code=a&state=%23_%3D_").unwrap_err(), Missing("state"));
         let denied = parse_callback("error=access_denied&state=s%23_");
-        assert!(matches!(denied, Ok(CallbackParams::Denied { state: Some(state), .. }) if state == "s"));
+        assert!(
+            matches!(denied, Ok(CallbackParams::Denied { state: Some(state), .. }) if state.as_str() == "s")
+        );
     }
 
     #[test]
@@ -355,7 +375,8 @@ mod tests {
         ] {
             match parse_callback(&query) {
                 Ok(CallbackParams::Denied { reason, state: found }) => {
-                    assert_eq!((reason, found.as_deref()), (expected, state), "{query}");
+                    let found = found.as_ref().map(State::as_str);
+                    assert_eq!((reason, found), (expected, state), "{query}");
                 }
                 other => panic!("{query}: {other:?}"),
             }
@@ -382,7 +403,8 @@ mod tests {
         ] {
             match parse_callback(query) {
                 Ok(CallbackParams::Failed { code, state: found }) => {
-                    assert_eq!((code, found.as_deref()), (expected, state), "{query}");
+                    let found = found.as_ref().map(State::as_str);
+                    assert_eq!((code, found), (expected, state), "{query}");
                 }
                 other => panic!("{query}: {other:?}"),
             }
@@ -571,11 +593,14 @@ mod tests {
                 prop_assert!(!is_denial);
                 prop_assert_eq!(value("code"), Some(code.expose()));
                 prop_assert_eq!(value("state"), Some(state.as_str()));
-                prop_assert!(code.expose().bytes().chain(state.bytes()).all(|byte| byte.is_ascii_graphic()));
+                prop_assert!(
+                    code.expose().bytes().chain(state.as_str().bytes()).all(|byte| byte.is_ascii_graphic())
+                );
             }
             CallbackParams::Denied { state, .. } | CallbackParams::Failed { state, .. } => {
                 prop_assert!(is_denial && count("code") == 0);
-                prop_assert_eq!(value("state").filter(|state| !state.is_empty()), state.as_deref());
+                let state = state.as_ref().map(State::as_str);
+                prop_assert_eq!(value("state").filter(|state| !state.is_empty()), state);
             }
         }
         Ok(())

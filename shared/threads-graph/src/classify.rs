@@ -1,4 +1,4 @@
-//! What Meta's answer says about a failure, and what that means.
+//! Meta's answers to failed calls, and their meaning.
 //!
 //! Owns Meta's codes and phrases. Refuses to call a token dead on anything but the codes that Meta
 //! documents for it.
@@ -9,6 +9,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::call::Call;
+use crate::dialog::DialogError;
 use crate::error_kind::{ConfigurationProblem, ErrorKind, ReauthorizationCause};
 use crate::json::{Json, integer};
 
@@ -41,13 +42,12 @@ pub(crate) fn redirect_host(from: &Url, location: &str, sent: &[&str]) -> Option
     (is_host && !is_echo).then(|| host.to_owned())
 }
 
-/// Where Meta's own pages are known to live, with and without `www.`.
+/// The known hosts of Meta's own pages, with and without `www.`.
 const PAGE_HOSTS: [&str; 2] = ["threads.com", "threads.net"];
 
-/// The host to which an answer of Meta's authorization page leads for good, unless Meta's pages are
-/// known to live there.
-#[must_use]
-pub fn page_moved_to(page: &Url, status: u16, location: Option<&str>) -> Option<String> {
+/// The host to which an answer of Meta's authorization page redirects for good, unless it is a
+/// known one.
+pub(crate) fn page_moved_to(page: &Url, status: u16, location: Option<&str>) -> Option<String> {
     let bare = |host: &str| host.strip_prefix("www.").unwrap_or(host).to_owned();
     let host = location.filter(|_| matches!(status, 301 | 308));
     let host = redirect_host(page, host?, &[])?;
@@ -56,7 +56,7 @@ pub fn page_moved_to(page: &Url, status: u16, location: Option<&str>) -> Option<
     (!is_known).then_some(host)
 }
 
-/// Whether a body says that something is wrong, whatever the status: a 200 may carry an error.
+/// Tells if a body reports an error, whatever the status: a 200 may carry one.
 pub(crate) fn says_error(call: Call, body: &Value) -> bool {
     if call == Call::Other {
         // The state of a media container has an `error_message` of its own, which is data.
@@ -67,9 +67,10 @@ pub(crate) fn says_error(call: Call, body: &Value) -> bool {
         .any(|name| body.get(name).is_some_and(|value| !value.is_null() && *value != false))
 }
 
-/// What an answer says about a failure, in any of the three shapes seen:
+/// An answer's words on a failure, in any of the three shapes seen:
 ///
-/// - `{"error":{"message","type","code","error_subcode","is_transient","fbtrace_id"}}`, the Graph API's;
+/// - `{"error":{"message","type","code","error_subcode","is_transient","fbtrace_id"}}`, the Graph
+///   API's;
 /// - `{"error_type","code","error_message"}`, that of the code exchange;
 /// - `{"error_message","error_code"}`, that of the authorization page.
 #[derive(Default)]
@@ -107,8 +108,8 @@ impl<'a> Said<'a> {
         }
     }
 
-    /// From the most certain sign to the least, so that a token is never called dead while something
-    /// else explains the answer.
+    /// From the most certain sign to the least, so that a token is never called dead while
+    /// something else explains the answer.
     pub(crate) fn classify(&self, call: Call, status: u16, retry_after: Option<Duration>) -> ErrorKind {
         if status == 429 {
             return ErrorKind::Throttled { retry_after };
@@ -172,13 +173,14 @@ impl<'a> Said<'a> {
     }
 
     fn configuration_problem(&self, call: Call) -> Option<ConfigurationProblem> {
-        if let Some(problem) = self.code.and_then(ConfigurationProblem::of_page) {
-            return Some(problem);
+        if let Some(error) = self.code.and_then(DialogError::from_code) {
+            return Some(error.problem());
         }
         if self.mentions(&["insufficient developer role"]) {
             return Some(ConfigurationProblem::NotATester);
         }
-        // The Graph API answers a wrong secret with code 1, the same as for an unknown failure, so the words come first.
+        // The Graph API answers a wrong secret with code 1, the same as for an unknown failure, so
+        // the words come first.
         if self.mentions(&["client secret", "client_secret", "app secret"]) {
             return Some(ConfigurationProblem::WrongAppSecret);
         }
@@ -202,7 +204,8 @@ impl<'a> Said<'a> {
         None
     }
 
-    /// The first phrase is Threads' own; the others, and the subcodes, are those of Facebook Login on the same Graph API.
+    /// The first phrase is Threads' own; the others, and the subcodes, are those of Facebook Login
+    /// on the same Graph API.
     fn is_code_unusable(&self) -> bool {
         matches!(self.subcode, Some(36007 | 36009))
             || self.mentions(&[
@@ -339,7 +342,8 @@ mod tests {
                     assert_eq!(kind, expected, "{status} {body}");
                     assert_eq!((read_code, read_subcode), (Some(code), subcode), "{body}");
                 }
-                // Whatever else it says, it is passing when Meta says so, or when the server itself fails.
+                // Whatever else it says, it is passing when Meta says so, or when the server itself
+                // fails.
                 let passing =
                     envelope(code, subcode, "x").replace("\"code\"", "\"is_transient\":true,\"code\"");
                 let (kind, ..) = refused(Call::Refresh, status, &passing);

@@ -1,18 +1,19 @@
-//! Where Meta is, and the URL a person is sent to.
+//! Meta's addresses, and the URL to which a person is sent.
 //!
-//! Owns the hosts, the API version and every path that is joined to them. Refuses plain `http` to another machine. No URL
-//! made here carries a secret.
+//! Owns the hosts, the API version and every path that is joined to them. Refuses plain `http` to
+//! another machine. No URL made here carries a secret.
 
 use url::Url;
 
 use crate::ids::{AppId, RedirectUri, is_secure_or_loopback};
 use crate::scope::Scopes;
+use crate::state::State;
 
 /// The addresses of the Threads API.
 ///
-/// The default is Meta's: `https://threads.com/oauth/authorize`, `https://graph.threads.net` and `v1.0`. Meta has moved
-/// hosts before (`threads.net`, `www.threads.net`, `graph.threads.com` all appear in its own material), and tests need their
-/// own, so all three are values.
+/// The default is Meta's: `https://threads.com/oauth/authorize`, `https://graph.threads.net` and
+/// `v1.0`. Meta has moved hosts before (`threads.net`, `www.threads.net`, `graph.threads.com` all
+/// appear in its own material), and tests need their own, so all three are values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoints {
     /// The page that asks the person, without a query.
@@ -23,7 +24,7 @@ pub struct Endpoints {
     pub api_version: String,
 }
 
-/// Why addresses were refused.
+/// The reason why addresses were refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEndpoints {
     /// The named address is not an absolute URL with neither query, fragment nor user name.
@@ -42,8 +43,8 @@ impl Endpoints {
     ///
     /// # Errors
     ///
-    /// When an address is neither `https` nor `http` to a loopback host, has a query, fragment or user name, or the version
-    /// is not `v`, digits, a dot and digits.
+    /// If an address is neither `https` nor `http` to a loopback host, has a query, fragment or
+    /// user name, or the version is not `v`, digits, a dot and digits.
     pub fn new(
         authorize: impl AsRef<str>,
         graph: impl AsRef<str>,
@@ -69,7 +70,8 @@ impl Endpoints {
     /// An unversioned address below `graph`.
     pub(crate) fn unversioned(&self, segments: &[&str]) -> Url {
         let mut url = self.graph.clone();
-        // An `http` URL always has path segments; an `Endpoints` built by hand from another scheme fails when sent.
+        // An `http` URL always has path segments; an `Endpoints` built by hand from another scheme
+        // fails when sent.
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(segments);
         }
@@ -111,8 +113,8 @@ fn address(name: &'static str, text: &str) -> Result<Url, InvalidEndpoints> {
 
 /// The URL to send a person's browser to, every value percent-encoded.
 ///
-/// `state` should be unguessable and bound to that browser: it is the only defence against a forged callback, since Meta
-/// documents no PKCE. It comes back in [`CallbackParams`](crate::CallbackParams).
+/// `state` should be [random](State::random) and bound to that browser. It comes back in
+/// [`CallbackParams`](crate::CallbackParams).
 ///
 /// Source: Meta, "Get access tokens and permissions", 2026-08.
 #[must_use]
@@ -121,7 +123,7 @@ pub fn authorization_url(
     app_id: &AppId,
     redirect_uri: &RedirectUri,
     scopes: &Scopes,
-    state: &str,
+    state: &State,
 ) -> Url {
     let mut url = endpoints.authorize.clone();
     url.query_pairs_mut()
@@ -130,7 +132,7 @@ pub fn authorization_url(
         .append_pair("redirect_uri", redirect_uri.as_str())
         .append_pair("response_type", "code")
         .append_pair("scope", &scopes.to_string())
-        .append_pair("state", state);
+        .append_pair("state", state.as_str());
     url
 }
 
@@ -189,13 +191,13 @@ mod tests {
     #[test]
     fn hostile_values_stay_inside_their_parameter() {
         let redirect = "https://app.example/cb?a=1&client_id=2&scope=x+y%20z";
-        for state in ["&client_id=9#x", "a=b&c=d", "é\u{0} +%", "", "'\"<>"] {
+        for state in ["&client_id=9#x", "a=b&c=d", "+%", "'\"<>"] {
             let url = authorization_url(
                 &Endpoints::default(),
                 &"123".parse().unwrap(),
                 &redirect.parse().unwrap(),
                 &Scopes::all(),
-                state,
+                &state.parse().unwrap(),
             );
             let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
             let expected = [

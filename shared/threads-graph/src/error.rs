@@ -1,6 +1,6 @@
 //! A call that failed.
 //!
-//! Refuses to carry along what an answer or a URL says in words, since either may hold a token.
+//! Refuses to carry along the words of an answer or a URL, since either may hold a token.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,8 +12,9 @@ use crate::json::Json;
 
 /// A call to Meta that did not succeed.
 ///
-/// Its `Display` is a fixed sentence with the numbers Meta gave; its source, if any, is the transport's error with the URL
-/// taken out. Neither holds a token, a secret, a code or Meta's free text.
+/// Its `Display` is a fixed sentence with the numbers Meta gave; its source, if any, is the
+/// transport's error with the URL taken out. Neither holds a token, a secret, a code or Meta's free
+/// text.
 #[derive(Debug)]
 pub struct Error {
     call: Call,
@@ -27,13 +28,13 @@ pub struct Error {
 }
 
 impl Error {
-    /// What it means.
+    /// The meaning of the failure.
     #[must_use]
-    pub fn kind(&self) -> &ErrorKind {
-        &self.kind
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
     }
 
-    /// Which call it was.
+    /// The call that failed.
     #[must_use]
     pub fn call(&self) -> Call {
         self.call
@@ -57,7 +58,8 @@ impl Error {
         self.subcode
     }
 
-    /// Meta's `fbtrace_id`, which its support asks for. At most 32 characters of base64: no token is that short.
+    /// Meta's `fbtrace_id`, which its support asks for. At most 32 characters of base64: no token
+    /// is that short.
     #[must_use]
     pub fn trace_id(&self) -> Option<&str> {
         self.trace_id.as_deref()
@@ -75,17 +77,18 @@ impl Error {
         Self::new(call, ErrorKind::Transient).caused_by(error)
     }
 
-    /// Keeps the transport's error as the source, without its URL: that of some calls holds the token and the app secret.
+    /// Keeps the transport's error as the source, without its URL: that of some calls holds the
+    /// token and the app secret.
     pub(crate) fn caused_by(self, error: reqwest::Error) -> Self {
         Self { source: Some(error.without_url()), ..self }
     }
 
-    /// An answer which is not what it must be.
+    /// An answer that was read and found wanting.
     pub(crate) fn answered(call: Call, kind: ErrorKind, status: u16) -> Self {
         Self { status: Some(status), ..Self::new(call, kind) }
     }
 
-    /// An answer that says what is wrong, or ought to. `sent` are the values of the request.
+    /// An answer that reports a failure, or ought to. `sent` are the values of the request.
     pub(crate) fn from_answer(
         call: Call,
         status: u16,
@@ -100,7 +103,8 @@ impl Error {
             status: Some(status),
             code: said.code,
             subcode: said.subcode,
-            // A trace id is Meta's own; one that has to do with what was sent is an echo, and may be a secret.
+            // A trace id is Meta's own; one that has to do with what was sent is an echo, and may
+            // be a secret.
             trace_id: said
                 .trace_id
                 .filter(|id| !sent.iter().any(|sent| sent.contains(id) || id.contains(sent)))

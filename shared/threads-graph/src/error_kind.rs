@@ -1,43 +1,49 @@
-//! What a failure means, and for whom: kinds, causes and problems, their names and their sentences.
+//! The meanings of a failure: kinds, causes and problems, their names and their sentences.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::names;
 
-/// What a failure means for the caller.
+/// The meaning of a failure for the caller.
+///
+/// Exhaustive on purpose: a new kind is a breaking change, so that each caller decides what follows
+/// from it, rather than a wildcard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// It may work a little later: a timeout, a lost connection, HTTP 5xx, Meta's codes 1 and 2 or
+    /// A passing failure: a timeout, a lost connection, HTTP 5xx, Meta's codes 1 and 2 or
     /// `is_transient`, a temporary redirect, or an answer that is not a JSON object (HTML, empty,
     /// cut short, too large).
     Transient,
     /// Too many calls: HTTP 429, or Meta's codes 4, 17, 32, 341, 613 and 368 (a temporary block).
     Throttled {
-        /// How long Meta asks to wait, at most 24 hours, if it says so in seconds.
+        /// The wait that Meta asks for, at most 24 hours, if it says so in seconds.
         retry_after: Option<Duration>,
     },
     /// The token is dead: Meta's codes 102 and 190. Only the person can mend it.
-    /// [`is_telling`](ReauthorizationCause::is_telling) says how much that is worth.
+    /// [`is_telling`](ReauthorizationCause::is_telling) says if it is certain.
     NeedsReauthorization(ReauthorizationCause),
-    /// The person, or Meta's app review, has not given this permission: Meta's codes 10 and 200 to 299.
+    /// The person, or Meta's app review, has not given this permission: Meta's codes 10 and 200 to
+    /// 299.
     Permission,
-    /// The authorization code was used already, has expired or is not one.
+    /// The authorization code was used already, has expired, or is no code.
     CodeUnusable,
-    /// The app is set up wrongly, here or in Meta's dashboard. No person can mend it by trying again.
+    /// The app is set up wrongly, here or in Meta's dashboard. No person can mend it by trying
+    /// again.
     Configuration(ConfigurationProblem),
     /// The token is younger than 24 hours and cannot be refreshed yet. It is alive.
     TooYoung,
-    /// A success that lacks what it must have. It says nothing about the token.
+    /// A success that lacks a required field. It says nothing about the token.
     Malformed,
     /// A refusal that fits nothing else. It says nothing about the token.
     Rejected,
 }
 
 names! {
-    /// Why a token is dead.
+    /// The reason why a token is dead. Exhaustive, as [`ErrorKind`] is.
     pub enum ReauthorizationCause {
-        /// Subcode 463: it has expired. Subcode 493 (access to the person's data has expired) counts as this too.
+        /// Subcode 463: it has expired. Subcode 493 (access to the person's data has expired)
+        /// counts as this too.
         Expired => "expired",
         /// Subcode 460: the person changed the password.
         PasswordChanged => "password_changed",
@@ -55,7 +61,8 @@ names! {
 }
 
 names! {
-    /// What is set up wrongly.
+    /// The part of the app's setup that is wrong.
+    #[non_exhaustive]
     pub enum ConfigurationProblem {
         /// The app secret does not belong to the app id.
         WrongAppSecret => "wrong_app_secret",
@@ -78,7 +85,7 @@ names! {
 }
 
 names! {
-    /// A kind without its details.
+    /// An [`ErrorKind`] without its details, for logs, metrics and storage.
     pub enum ErrorClass {
         /// [`ErrorKind::Transient`].
         Transient => "transient",
@@ -101,23 +108,8 @@ names! {
     }
 }
 
-impl ConfigurationProblem {
-    /// What a number of Meta's authorization page means, if it is about how the app is set up: that
-    /// of an error on the page, or of [`Failed`](crate::CallbackParams::Failed).
-    #[must_use]
-    pub fn of_page(code: u64) -> Option<Self> {
-        match code {
-            // "URL blocked" and "insecure redirect".
-            1_349_168 | 1_349_187 | 191 => Some(Self::RedirectMismatch),
-            1_349_026 | 4_476_002 => Some(Self::WrongAppId),
-            1_349_245 => Some(Self::NotATester),
-            _ => None,
-        }
-    }
-}
-
 impl ReauthorizationCause {
-    /// Whether Meta's answer tells what happened, by a subcode. Without one it may be Meta's own
+    /// Tells if Meta's answer names the cause, by a subcode. Without one it may be Meta's own
     /// trouble: people report hours in which 190 without a subcode, or 467, is the answer to tokens
     /// that are alive.
     #[must_use]
@@ -150,18 +142,19 @@ impl ErrorKind {
         }
     }
 
-    /// Whether it is news of the token: that it is dead, or too young to be refreshed.
+    /// Tells if it is about the token: dead, or too young to be refreshed.
     #[must_use]
     pub fn is_about_token(&self) -> bool {
         matches!(self, Self::NeedsReauthorization(_) | Self::TooYoung)
     }
 
-    /// Whether the same call may succeed later without anybody doing anything here:
+    /// Tells if the same call may succeed later although nobody does anything here:
     /// [`Transient`](Self::Transient), [`Throttled`](Self::Throttled),
     /// [`TooYoung`](Self::TooYoung), [`Malformed`](Self::Malformed), and while Meta keeps [the
     /// whole app](ConfigurationProblem::AppBlocked) out.
     ///
-    /// An authorization code is the exception: a call that spent it may have failed only on its way back.
+    /// An authorization code is the exception: a call that spent it may have failed only on its way
+    /// back.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(

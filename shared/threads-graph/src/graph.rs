@@ -1,7 +1,7 @@
-//! The token calls.
+//! The calls to the Threads API: those of tokens by name, and an open path for others.
 //!
-//! Owns each request and what is taken from its answer, and the one place from which anything is sent to Meta. Refuses to
-//! retry, to store and to decide: it makes one call and says how it ended.
+//! Owns each request, the reading of its answer, and the one send path to Meta. Refuses to retry,
+//! to store and to decide: it makes one call and returns its result.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,12 +12,14 @@ use jiff::Timestamp;
 use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER};
 use serde::Deserialize as _;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
 
 use crate::call::Call;
 use crate::classify::{page_moved_to, redirect_host, retry_after, says_error};
+use crate::dialog::DialogRefusal;
 use crate::endpoints::{Endpoints, authorization_url};
 use crate::error::Error;
 use crate::error_kind::{ConfigurationProblem, ErrorKind};
@@ -26,15 +28,19 @@ use crate::ids::{AppId, RedirectUri, UserId};
 use crate::json::{Json, integer, lifetime};
 use crate::scope::Scopes;
 use crate::secret::{AccessToken, AppCredentials, AppSecret, AuthorizationCode};
+use crate::state::State;
 
-/// The longest answer that is read, in bytes. Token answers have a few hundred; a page of posts can have more.
+/// The longest answer of a token call that is read, in bytes. Meta's have a few hundred.
 const MAX_TOKEN_BODY: usize = 64 * 1024;
+
+/// The longest answer of another call, in bytes: a page of posts, or Meta's authorization page.
 const MAX_OTHER_BODY: usize = 1024 * 1024;
 
-/// The Threads API, as far as tokens go. Cheap to clone; clones share connections.
+/// The Threads API. Cheap to clone; clones share connections.
 ///
-/// Each call is made once, with the timeouts of its [`HttpClient`]. It holds no credentials: they are passed to the calls
-/// that need them.
+/// Each call is made once, with the timeouts of the [`HttpClient`]. A `Graph` holds no credentials:
+/// they are arguments of the calls that need them, so a refreshed token is in use as soon as it is
+/// passed.
 #[derive(Debug, Clone)]
 pub struct Graph {
     http: HttpClient,
@@ -42,57 +48,68 @@ pub struct Graph {
     calls: Arc<AtomicU64>,
 }
 
-/// What an authorization code is exchanged for.
+/// The token that an authorization code is exchanged for.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ShortLivedToken {
-    /// Lives for 1 hour; Meta does not say so in the answer.
+    /// The token. It lives for 1 hour; Meta's answer does not say so.
     pub access_token: AccessToken,
-    /// Whose it is, if Meta says so: people report answers without it, and answers with 0.
+    /// The person, if the answer names one: people report answers without it, and answers with 0.
     /// [`Graph::me`] tells then.
     pub user_id: Option<UserId>,
 }
 
-/// What a short-lived token is exchanged for, and what a refresh gives.
+/// The token that a short-lived one is exchanged for, and that a refresh gives.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct LongLivedToken {
-    /// It may or may not be a different text than before: Meta does not document whether a refresh replaces it.
+    /// The token. Meta does not document whether a refresh gives another text than before.
     pub access_token: AccessToken,
-    /// How long it lives from Meta's answer on, if the answer has a number of seconds that can be
-    /// one: from one second to a hundred years. About 60 days in practice. A token without it is as
-    /// good as any other.
+    /// The rest of its life from Meta's answer on, if the answer has a plausible number of seconds:
+    /// from one second to a hundred years. About 60 days in practice. A token without it is as good
+    /// as any other.
     pub expires_in: Option<Duration>,
+}
+
+impl LongLivedToken {
+    /// A token that came from elsewhere, such as a file.
+    #[must_use]
+    pub const fn new(access_token: AccessToken, expires_in: Option<Duration>) -> Self {
+        Self { access_token, expires_in }
+    }
 }
 
 /// A person, as the app sees them.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Profile {
     /// The Threads user id.
     pub id: UserId,
-    /// The user name, without `@`. Absent when Meta gives none, or something that cannot be one.
+    /// The user name: 1 to 64 visible ASCII characters, without `@`. Absent if Meta gives none, or
+    /// something else.
     pub username: Option<String>,
-    /// The address of the profile picture (`https` only). It expires after some days.
-    pub picture_url: Option<Url>,
 }
 
-/// What Meta knows about a token. Meta writes 0 for "no time", which is `None` here.
+/// Meta's record of a token. Meta writes 0 for "no time", which is `None` here.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TokenInfo {
-    /// Whether the token can be used.
+    /// The token can be used.
     pub is_valid: bool,
-    /// Whose it is.
+    /// The person, if it is a person's.
     pub user_id: Option<UserId>,
     /// The granted permissions by Meta's names, unknown ones included.
     pub scopes: Vec<String>,
-    /// When it was made.
+    /// The time of issue.
     pub issued_at: Option<Timestamp>,
-    /// When the token ends.
+    /// The end of the token.
     pub expires_at: Option<Timestamp>,
-    /// When the *grant* ends, whatever happens to the token: after 90 days for private profiles.
+    /// The end of the *grant*, whatever happens to the token: 90 days for private profiles.
     pub data_access_expires_at: Option<Timestamp>,
 }
 
 impl TokenInfo {
-    /// The granted permissions, but for names that cannot be Meta's.
+    /// The granted permissions, without names that cannot be Meta's.
     #[must_use]
     pub fn granted(&self) -> Scopes {
         self.scopes.iter().filter_map(|name| name.parse().ok()).collect()
@@ -118,7 +135,7 @@ impl Graph {
         &self.endpoints
     }
 
-    /// The client that sends, for other upstreams.
+    /// The HTTP client, for other upstreams.
     #[must_use]
     pub fn http(&self) -> &HttpClient {
         &self.http
@@ -131,15 +148,16 @@ impl Graph {
         app_id: &AppId,
         redirect_uri: &RedirectUri,
         scopes: &Scopes,
-        state: &str,
+        state: &State,
     ) -> Url {
         authorization_url(&self.endpoints, app_id, redirect_uri, scopes, state)
     }
 
     /// Exchanges an authorization code for a short-lived token: `POST /oauth/access_token`.
     ///
-    /// The code is spent even when the answer is lost on its way, so do not send it twice: a second attempt that ends in
-    /// [`CodeUnusable`](ErrorKind::CodeUnusable) does not tell which of the two failed.
+    /// The code is spent even when the answer is lost on its way, so do not send it twice: a second
+    /// attempt that ends in [`CodeUnusable`](ErrorKind::CodeUnusable) does not tell which of the
+    /// two failed.
     ///
     /// Source: Meta, "Get access tokens and permissions".
     ///
@@ -169,7 +187,8 @@ impl Graph {
         })
     }
 
-    /// Exchanges a short-lived token for a long-lived one: `GET /access_token`.
+    /// Exchanges a short-lived token for a long-lived one: `GET /access_token`. Meta wants the
+    /// app's secret alone here, without its id.
     ///
     /// Source: Meta, "Long-lived access tokens".
     ///
@@ -192,21 +211,23 @@ impl Graph {
 
     /// Extends a long-lived token: `GET /refresh_access_token`.
     ///
-    /// The token must be at least 24 hours old and not expired, and `threads_basic` still granted. Whether the old token
-    /// lives on is documented nowhere: store the new one before anything else.
+    /// The token must be at least 24 hours old and not expired, and `threads_basic` still granted.
+    /// Meta does not document whether the old token lives on: store the new one before anything
+    /// else.
     ///
     /// Source: Meta, "Long-lived access tokens".
     ///
     /// # Errors
     ///
-    /// Any [`ErrorKind`]; only [`NeedsReauthorization`](ErrorKind::NeedsReauthorization) says that the token is dead.
+    /// Any [`ErrorKind`]; only [`NeedsReauthorization`](ErrorKind::NeedsReauthorization) says that
+    /// the token is dead.
     pub async fn refresh(&self, token: &AccessToken) -> Result<LongLivedToken, Error> {
         let url = self.endpoints.unversioned(&["refresh_access_token"]);
         let query = [("grant_type", "th_refresh_token"), ("access_token", token.expose())];
         self.send(Call::Refresh, Method::GET, url, &query).await?.long_lived()
     }
 
-    /// Whose token it is: `GET /v1.0/me`.
+    /// The person to whom a token belongs: `GET /v1.0/me`, with the fields `id` and `username`.
     ///
     /// Source: Meta, "Retrieve a user's profile".
     ///
@@ -221,13 +242,10 @@ impl Graph {
             username: text("username")
                 .filter(|name| (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic()))
                 .map(str::to_owned),
-            picture_url: text("threads_profile_picture_url")
-                .and_then(|address| Url::parse(address).ok())
-                .filter(|address| address.scheme() == "https"),
         })
     }
 
-    /// The names of the fields in Meta's answer to [`me`](Self::me), without what is in them.
+    /// The names of the fields in Meta's answer to [`me`](Self::me), without their values.
     ///
     /// # Errors
     ///
@@ -238,14 +256,16 @@ impl Graph {
 
     async fn ask_me(&self, token: &AccessToken) -> Result<Answer, Error> {
         let url = self.endpoints.versioned(&["me"]);
-        let query = [("fields", "id,username,threads_profile_picture_url"), ("access_token", token.expose())];
+        let query = [("fields", "id,username"), ("access_token", token.expose())];
         self.send(Call::Me, Method::GET, url, &query).await
     }
 
-    /// What Meta knows about `input`: `GET /v1.0/debug_token`.
+    /// Meta's record of the token `input`: `GET /v1.0/debug_token`.
     ///
-    /// Meta documents that `caller` is the token of a tester of the app; people report that the
-    /// app's own token is taken. Treat a failure as "not known", not as news about `input`.
+    /// Meta documents that `caller` is the token of a tester of the app; people report that Meta
+    /// takes the app's own token. Treat a failure as "not known", not as news about `input`.
+    ///
+    /// Source: Meta, "Debug an access token".
     ///
     /// # Errors
     ///
@@ -270,8 +290,8 @@ impl Graph {
         })
     }
 
-    /// The names of the fields in Meta's answer to [`debug_token`](Self::debug_token), without what
-    /// is in them.
+    /// The names of the fields in Meta's answer to [`debug_token`](Self::debug_token), without
+    /// their values.
     ///
     /// # Errors
     ///
@@ -291,18 +311,21 @@ impl Graph {
     }
 
     /// Opens an [`authorization_url`](Self::authorization_url) as a browser in which nobody is
-    /// logged in, and follows nothing.
+    /// logged in, and follows no redirect. The error page, if Meta shows one; some of its errors
+    /// appear only after a person has logged in.
     ///
     /// # Errors
     ///
-    /// [`Transient`](ErrorKind::Transient) if nobody answers, or a server that fails;
-    /// [`Moved`](ConfigurationProblem::Moved) as [`page_moved_to`] has it. Any other answer is one.
+    /// [`Transient`](ErrorKind::Transient) if Meta does not answer, or with HTTP 5xx;
+    /// [`Rejected`](ErrorKind::Rejected) for HTTP 4xx without one of Meta's error pages;
+    /// [`Moved`](ConfigurationProblem::Moved) if the page redirects for good (HTTP 301 or 308) to a
+    /// host that is not one of Meta's known ones, which [`Error::moved_to`] names.
     #[expect(clippy::disallowed_methods, reason = "Meta's public page: its address carries no secret")]
-    pub async fn authorization_page(&self, url: Url) -> Result<(), Error> {
+    pub async fn authorization_page(&self, url: Url) -> Result<Option<DialogRefusal>, Error> {
         let call = Call::AuthorizationPage;
         self.calls.fetch_add(1, Ordering::Relaxed);
         let answer = self.http.inner().get(url.clone()).header(ACCEPT, "text/html").send().await;
-        let answer = answer.map_err(|error| Error::unanswered(call, error))?;
+        let mut answer = answer.map_err(|error| Error::unanswered(call, error))?;
         let status = answer.status();
         let location = answer.headers().get(LOCATION).and_then(|location| location.to_str().ok());
         if let Some(host) = page_moved_to(&url, status.as_u16(), location) {
@@ -312,7 +335,19 @@ impl Graph {
         if status.is_server_error() {
             return Err(Error::answered(call, ErrorKind::Transient, status.as_u16()));
         }
-        Ok(())
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|error| Error::unanswered(call, error))? {
+            body.extend_from_slice(&chunk);
+            if body.len() > MAX_OTHER_BODY {
+                break;
+            }
+        }
+        match DialogRefusal::parse(&String::from_utf8_lossy(&body)) {
+            None if status.is_client_error() => {
+                Err(Error::answered(call, ErrorKind::Rejected, status.as_u16()))
+            }
+            refusal => Ok(refusal),
+        }
     }
 
     /// A token of the app itself: `GET /oauth/access_token` with `grant_type=client_credentials`.
@@ -332,10 +367,83 @@ impl Graph {
         self.send(Call::AppToken, Method::GET, url, &query).await?.access_token()
     }
 
-    /// The one place from which anything is sent to Meta. `params` go into the query of a GET and the body of a POST.
+    /// Reads from a path of the API that has no method here: `GET /v1.0/{path}`.
+    ///
+    /// `path` is relative to the version, such as `me/threads` or `17841405793187218/replies`. Its
+    /// parts are percent-encoded, so none of them reaches the query or climbs with `..`. `params`
+    /// go into the query, without an `access_token` among them: that is `token`'s place. The answer
+    /// is a JSON object of at most 1 MiB, read as a `T`; [`serde_json::Value`] takes any.
+    ///
+    /// ```no_run
+    /// # async fn example(
+    /// #     graph: threads_graph::Graph,
+    /// #     token: threads_graph::AccessToken,
+    /// # ) -> Result<(), threads_graph::Error> {
+    /// let params = [("fields", "id,permalink"), ("limit", "5")];
+    /// let posts: serde_json::Value = graph.get("me/threads", &token, &params).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Any [`ErrorKind`]; [`Malformed`](ErrorKind::Malformed) if the answer is not a `T`.
+    pub async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        token: &AccessToken,
+        params: &[(&str, &str)],
+    ) -> Result<T, Error> {
+        self.other(Method::GET, path, token, params).await
+    }
+
+    /// Writes to a path of the API: `POST /v1.0/{path}`. As [`get`](Self::get), but `params` and
+    /// the token go into a form.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        token: &AccessToken,
+        params: &[(&str, &str)],
+    ) -> Result<T, Error> {
+        self.other(Method::POST, path, token, params).await
+    }
+
+    /// Deletes what a path of the API names: `DELETE /v1.0/{path}`. As [`get`](Self::get).
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub async fn delete<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        token: &AccessToken,
+        params: &[(&str, &str)],
+    ) -> Result<T, Error> {
+        self.other(Method::DELETE, path, token, params).await
+    }
+
+    async fn other<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        token: &AccessToken,
+        params: &[(&str, &str)],
+    ) -> Result<T, Error> {
+        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        let token = ("access_token", token.expose());
+        let params: Vec<_> =
+            params.iter().copied().filter(|(name, _)| *name != token.0).chain([token]).collect();
+        self.send(Call::Other, method, self.endpoints.versioned(&parts), &params).await?.deserialize()
+    }
+
+    /// The one send path to Meta. `params` go into the body of a POST, and else into the query.
     #[tracing::instrument(name = "threads_graph", level = "debug", skip_all, fields(call = call.as_str()))]
     #[expect(clippy::disallowed_methods, reason = "this is Meta's one send path")]
-    pub(crate) async fn send(
+    async fn send(
         &self,
         call: Call,
         method: Method,
@@ -343,12 +451,12 @@ impl Graph {
         params: &[(&str, &str)],
     ) -> Result<Answer, Error> {
         let client = self.http.inner();
-        let request = if method == Method::GET {
-            url.query_pairs_mut().extend_pairs(params);
-            client.get(url)
-        } else {
+        let request = if method == Method::POST {
             let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(params).finish();
-            client.request(method, url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form)
+            client.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form)
+        } else {
+            url.query_pairs_mut().extend_pairs(params);
+            client.request(method, url)
         };
         self.calls.fetch_add(1, Ordering::Relaxed);
         let result = request.header(ACCEPT, "application/json").send().await;
@@ -368,7 +476,7 @@ impl Graph {
         };
 
         let limit = if call == Call::Other { MAX_OTHER_BODY } else { MAX_TOKEN_BODY };
-        // As large as a token's body can be from the start, since growing would leave copies behind.
+        // As large as a token's answer can be from the start, since growing would leave copies.
         let mut body = Zeroizing::new(Vec::with_capacity(MAX_TOKEN_BODY));
         while let Some(chunk) = response.chunk().await.map_err(|error| refusal(None).caused_by(error))? {
             if body.len() + chunk.len() > limit {
@@ -385,15 +493,15 @@ impl Graph {
     }
 }
 
-/// A success, as far as HTTP and the envelope go.
-pub(crate) struct Answer {
+/// A success, as far as HTTP and the envelope tell.
+struct Answer {
     call: Call,
     status: u16,
     json: Json,
 }
 
 impl Answer {
-    pub(crate) fn deserialize<T: serde::de::DeserializeOwned>(&self) -> Result<T, Error> {
+    fn deserialize<T: DeserializeOwned>(&self) -> Result<T, Error> {
         // The parser's own error quotes the body.
         T::deserialize(self.json.value()).map_err(|_| self.malformed())
     }

@@ -1,20 +1,21 @@
-//! The HTTP client: how bytes travel.
+//! The HTTP client.
 //!
-//! Owns TLS (`ring`, Mozilla's roots compiled in), timeouts and the connection pool. Refuses redirects, proxies, cookies and
-//! automatic retries: each of them would carry a secret somewhere else, or spend a single-use code twice.
+//! Owns TLS (`ring`, Mozilla's roots compiled in), timeouts and the connection pool. Refuses
+//! redirects, proxies, cookies and automatic retries: each of them would carry a secret somewhere
+//! else, or spend a single-use code twice.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::{ClientConfig, RootCertStore};
 
-/// How long to wait. There is no way to wait forever.
+/// The limits of every wait. There is no way to wait forever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HttpTimeouts {
     /// For a connection, TLS included. 3 seconds by default.
     pub connect: Duration,
-    /// For a whole request, from its start to the last byte of the answer. 8 seconds by default, so that three calls in a
-    /// row fit under the 30 seconds that API gateways commonly allow.
+    /// For a whole request, from its start to the last byte of the answer. 8 seconds by default, so
+    /// that three calls in a row fit under the 30 seconds that API gateways commonly allow.
     pub request: Duration,
 }
 
@@ -24,7 +25,7 @@ impl Default for HttpTimeouts {
     }
 }
 
-/// Why the client could not be built: TLS could not be set up.
+/// The client could not be built, because TLS could not be set up.
 #[derive(Debug, thiserror::Error)]
 #[error("the HTTP client could not be set up")]
 pub struct HttpClientError(#[source] Box<dyn std::error::Error + Send + Sync>);
@@ -38,10 +39,10 @@ impl HttpClient {
     ///
     /// # Errors
     ///
-    /// When TLS cannot be set up, which is a defect of the build and not of the network.
+    /// If TLS cannot be set up, which is a defect of the build and not of the network.
     pub fn new(timeouts: HttpTimeouts) -> Result<Self, HttpClientError> {
-        // Handed over ready-made: the platform's verifier reads certificate files at start, which costs a cold start, and
-        // needs them to exist in the container.
+        // Handed over ready-made: the platform's verifier reads certificate files at start, which
+        // costs a cold start, and needs them to exist in the container.
         let mut tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| HttpClientError(error.into()))?
@@ -59,12 +60,43 @@ impl HttpClient {
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(timeouts.connect)
             .timeout(timeouts.request)
-            // A process that was frozen between requests wakes up with connections the other side has closed. A short
-            // idle life makes it less likely that a single-use code is written into one of them.
+            // A process that was frozen between requests wakes up with connections the other side
+            // has closed. A short idle life makes it less likely that a single-use code is written
+            // into one of them.
             .pool_idle_timeout(Duration::from_secs(20))
             .build()
             .map(Self)
             .map_err(|error| HttpClientError(error.without_url().into()))
+    }
+
+    /// Takes a client of yours, for a proxy, another TLS or a pool that you share.
+    ///
+    /// The calls put tokens and the app's secret into URLs and bodies, and an authorization code
+    /// works once. So the client must have
+    ///
+    /// - no redirects ([`Policy::none`](reqwest::redirect::Policy::none)): a redirect would carry a
+    ///   token to another host;
+    /// - no automatic retries ([`retry::never`](reqwest::retry::never)): a retry would spend a code
+    ///   twice;
+    /// - a [timeout](reqwest::ClientBuilder::timeout): none is set for a single call;
+    /// - no `referer`, and no logging of URLs by a middleware or a proxy.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// let client = reqwest::Client::builder()
+    ///     .redirect(reqwest::redirect::Policy::none())
+    ///     .retry(reqwest::retry::never())
+    ///     .referer(false)
+    ///     .timeout(Duration::from_secs(8))
+    ///     .build()?;
+    /// let http = threads_graph::HttpClient::from_client(client);
+    /// # Ok::<(), reqwest::Error>(())
+    /// ```
+    #[cfg(any(test, feature = "custom-client"))]
+    #[must_use]
+    pub fn from_client(client: reqwest::Client) -> Self {
+        Self(client)
     }
 
     /// The client inside, for other upstreams that should share its pool and its rules.

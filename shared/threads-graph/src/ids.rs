@@ -1,7 +1,8 @@
-//! Public identifiers: an app, a person, a post, and the place a browser is sent back to.
+//! Public identifiers: an app, a person, and the address to which a browser is sent back.
 //!
-//! Owns the shapes of these values; whoever holds one holds a valid one. Refuses anything that is not exactly what it says:
-//! nothing is trimmed, normalised or guessed, because Meta compares each of them as text.
+//! Owns the shapes of these values; whoever holds one holds a valid one. Refuses anything that is
+//! not exactly what it says: nothing is trimmed, normalised or guessed, because Meta compares each
+//! of them as text.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,7 +17,7 @@ const MAX_DIGITS: usize = 32;
 /// The longest redirect URI that is accepted, in bytes.
 const MAX_REDIRECT_URI: usize = 2048;
 
-/// Why a text is not an identifier of Meta's. The text itself is not part of it.
+/// The text is not an identifier of Meta's. The error does not hold it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not {expected}: it must be 1 to 32 ASCII digits")]
 pub struct InvalidId {
@@ -27,8 +28,9 @@ macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $expected:literal) => {
         $(#[$doc])*
         ///
-        /// 1 to 32 ASCII digits, kept as text: a JSON number above 2^53 loses digits in many parsers. It is deserialized
-        /// from a string or from an integer, and serialized as a string.
+        /// 1 to 32 ASCII digits, kept as text: a JSON number above 2^53 loses digits in many
+        /// parsers. It is deserialized from a string or from an integer, and serialized as a
+        /// string.
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(String);
 
@@ -125,7 +127,8 @@ macro_rules! id {
 }
 
 id!(
-    /// The *Threads* app id (`client_id`), which is not the Meta app id shown beside it in the dashboard.
+    /// The *Threads* app id (`client_id`), which is not the Meta app id shown beside it in the
+    /// dashboard.
     AppId,
     "an app id"
 );
@@ -134,16 +137,12 @@ id!(
     UserId,
     "a user id"
 );
-id!(
-    /// The id of a post or of a media container.
-    MediaId,
-    "a media id"
-);
 
-/// Where Meta sends the browser back to, kept as the exact text that was given.
+/// The address to which Meta sends the browser back, kept as the exact text that was given.
 ///
-/// Meta compares it character by character with the one registered in the dashboard, and again in the token request, so it
-/// is never normalised. (The dashboard may itself append a `/`: register and configure the same text.)
+/// Meta compares it character by character with the one registered in the dashboard, and again in
+/// the token request, so it is never normalised. (The dashboard may itself append a `/`: register
+/// and configure the same text.)
 ///
 /// ```
 /// use threads_graph::RedirectUri;
@@ -156,7 +155,7 @@ id!(
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RedirectUri(String);
 
-/// Why a text is not a redirect URI. The text itself is not part of it.
+/// The reason why a text is not a redirect URI. It does not hold the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRedirectUri {
     /// Not an absolute `http://` or `https://` URL of visible ASCII with a host.
@@ -180,7 +179,8 @@ impl RedirectUri {
         &self.0
     }
 
-    /// Whether the code cannot be read on its way: the scheme is `https`, or the host is this machine.
+    /// Tells if nobody can read the code on its way: the scheme is `https`, or the host is this
+    /// machine.
     ///
     /// Meta itself accepts `https` only, and refuses `http://localhost`.
     #[must_use]
@@ -196,8 +196,8 @@ impl FromStr for RedirectUri {
         if text.len() > MAX_REDIRECT_URI {
             return Err(InvalidRedirectUri::TooLong);
         }
-        // A URL parser forgives white space, back slashes and missing or extra slashes. What Meta compares is the text,
-        // so whatever a parser would have to forgive is refused here.
+        // A URL parser forgives white space, back slashes and missing or extra slashes. Meta
+        // compares the text, so what a parser would have to forgive is refused here.
         if !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
             return Err(InvalidRedirectUri::NotAbsoluteHttp);
         }

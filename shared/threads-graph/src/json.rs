@@ -1,7 +1,8 @@
 //! A JSON body whose text is overwritten when dropped.
 //!
-//! Owns the liberal reading of single values: Meta writes the same number as a number in one place and as a string in
-//! another. Refuses to say what was wrong with a body: a parser's message quotes it.
+//! Owns the liberal reading of single values: Meta writes the same number as a number in one place
+//! and as a string in another. Refuses to say what was wrong with a body: a parser's message quotes
+//! it.
 
 use std::time::Duration;
 
@@ -40,8 +41,8 @@ impl Drop for Json {
 /// The longest lifetime that a number can mean, in seconds: a hundred years.
 const MAX_LIFETIME: f64 = 100.0 * 365.25 * 24.0 * 60.0 * 60.0;
 
-/// A lifetime in whole seconds, told as an integer, as a float or as text. `None` for what can be
-/// none: nothing, less than a second, more than a hundred years, or no number.
+/// A lifetime in whole seconds, from an integer, a float or a text. `None` for an implausible one:
+/// nothing, less than a second, more than a hundred years, or no number.
 pub(crate) fn lifetime(value: &Value) -> Option<Duration> {
     let seconds: f64 = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())?;
     (1.0..=MAX_LIFETIME)

@@ -1,7 +1,7 @@
 //! The names of an enum's variants, each spelled once.
 //!
-//! Owns the macro [`names!`](crate::names) and its error. Refuses to repeat a text that names nothing:
-//! it may be anybody's.
+//! Owns the macro [`names!`](crate::names) and its error. Refuses to repeat a text that names
+//! nothing: it may be anybody's.
 
 /// The text is not one of the names. The error lists those that are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -14,13 +14,13 @@ pub struct UnknownName {
 /// Declares an enum of variants without data, each with a name for storage, logs and answers.
 ///
 /// From the one list come the enum itself (which derives `Debug`, `Copy`, `Ord` and `Hash`), `ALL`,
-/// `as_str`, `Display`, `FromStr` with [`UnknownName`], and serde's `Serialize` and `Deserialize`. The
-/// names are written out, so that a variant can be renamed without renaming what is stored, and a
-/// search for a name finds its enum.
+/// `as_str`, `Display`, `FromStr` with [`UnknownName`], and serde's `Serialize` and `Deserialize`.
+/// The names are written out, so that a variant can be renamed without renaming what is stored, and
+/// a search for a name finds its enum.
 ///
 /// ```
 /// threads_graph::names! {
-///     /// Where a parcel is.
+///     /// The place of a parcel.
 ///     #[derive(Default)]
 ///     pub enum Parcel {
 ///         /// It has left.
@@ -34,7 +34,8 @@ pub struct UnknownName {
 /// assert_eq!(Parcel::OnTheWay.as_str(), "on_the_way");
 /// assert_eq!(Parcel::ALL.map(|parcel| parcel.to_string()), ["on_the_way", "arrived"]);
 /// assert_eq!("arrived".parse(), Ok(Parcel::Arrived));
-/// assert_eq!("lost".parse::<Parcel>().unwrap_err().to_string(), "expected one of on_the_way, arrived");
+/// let unknown = "lost".parse::<Parcel>().unwrap_err().to_string();
+/// assert_eq!(unknown, "expected one of on_the_way, arrived");
 /// ```
 ///
 /// An enum that reads more than these names says `enum Parcel without FromStr`, and implements

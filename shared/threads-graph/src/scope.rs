@@ -1,9 +1,9 @@
 //! The permissions a person can grant.
 //!
-//! Owns their names (Meta's and the short ones of `ThreadsPipe`) and the rule that a request always includes
-//! `threads_basic`. Meta adds permissions, so a name that is not known but looks like one is taken
-//! too; whoever asks for it may want to hear that it is not known. Refuses other words, and says
-//! which ones it knows. What Meta *granted* is kept as it is.
+//! Owns their names (Meta's and the short ones of `ThreadsPipe`) and the rule that a request always
+//! includes `threads_basic`. Meta adds permissions, so a name that is not known but looks like one
+//! is taken too; whoever asks for it may want to hear that it is not known. Refuses other words,
+//! and lists those it knows. A set that Meta *granted* is kept as it is.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -31,6 +31,7 @@ const MAX_NAME: usize = PREFIX.len() + 48;
 /// # Ok::<(), threads_graph::UnknownScope>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Scope {
     /// `threads_basic`: mandatory for every call.
     Basic,
@@ -127,9 +128,9 @@ impl Scope {
         }
     }
 
-    /// The short name: that of `ThreadsPipe` 0.4.5 (`basic`, `publish`, `read_replies`, `manage_replies`, `insights`)
-    /// where it has one, and otherwise Meta's without `threads_`. One that is not known has Meta's
-    /// name alone.
+    /// The short name: that of `ThreadsPipe` 0.4.5 (`basic`, `publish`, `read_replies`,
+    /// `manage_replies`, `insights`) where it has one, and otherwise Meta's without `threads_`. One
+    /// that is not known has Meta's name alone.
     #[must_use]
     pub fn short_name(&self) -> &str {
         match self {
@@ -140,7 +141,7 @@ impl Scope {
         }
     }
 
-    /// Whether Meta had documented it when this crate was written. If not, it is new, or misspelt.
+    /// Tells if Meta had documented it when this crate was written. If not, it is new, or misspelt.
     #[must_use]
     pub fn is_known(&self) -> bool {
         !matches!(self, Self::Other(_))
@@ -177,7 +178,8 @@ impl<'de> Deserialize<'de> for Scope {
     }
 }
 
-/// A word that names no scope. Its text names the word (escaped, at most 40 characters of it) and every valid one.
+/// A word that names no scope. Its text names the word (escaped, at most 40 characters of it) and
+/// every valid one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownScope {
     word: String,
@@ -226,9 +228,9 @@ pub enum InvalidScopes {
 /// A set of at most [`Scopes::MAX`] scopes: the known ones in Meta's order, and then the others in
 /// that of the alphabet.
 ///
-/// Parsed from text, or made with [`Scopes::requested`], it is something to *ask for* and always includes
-/// [`Scope::Basic`]. Collected from an iterator it keeps exactly what is given, up to the limit:
-/// what was *granted*.
+/// Parsed from text, or made with [`Scopes::requested`], it is something to *ask for* and always
+/// includes [`Scope::Basic`]. Collected from an iterator it keeps exactly what is given, up to the
+/// limit: what was *granted*.
 ///
 /// ```
 /// use threads_graph::{Scope, Scopes};
@@ -257,7 +259,7 @@ impl Scopes {
     ///
     /// # Errors
     ///
-    /// When there are more than [`Scopes::MAX`], [`Scope::Basic`] included.
+    /// If there are more than [`Scopes::MAX`], [`Scope::Basic`] included.
     pub fn try_requested(scopes: impl IntoIterator<Item = Scope>) -> Result<Self, InvalidScopes> {
         let scopes: BTreeSet<_> = scopes.into_iter().chain([Scope::Basic]).collect();
         if scopes.len() > Self::MAX { Err(InvalidScopes::TooMany) } else { Ok(Self(scopes)) }
@@ -275,7 +277,7 @@ impl Scopes {
         self.0.iter().copied()
     }
 
-    /// Whether it holds this one.
+    /// Tells if the set holds this one.
     #[must_use]
     pub fn contains(&self, scope: Scope) -> bool {
         self.0.contains(&scope)
@@ -286,19 +288,19 @@ impl Scopes {
         self.iter().filter(|scope| !scope.is_known())
     }
 
-    /// Whether it holds all of `other`.
+    /// Tells if the set holds all of `other`.
     #[must_use]
     pub fn is_superset(&self, other: &Self) -> bool {
         self.0.is_superset(&other.0)
     }
 
-    /// Whether it holds nothing, as a grant whose permissions were all taken back does.
+    /// Tells if the set is empty, as after a person has taken back every permission.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How many it holds.
+    /// The number of scopes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()

@@ -1,8 +1,9 @@
 //! Secret values: the app secret, an access token, an authorization code.
 //!
-//! Owns their memory (overwritten on drop) and their shape. Refuses to be shown: there is no `Display`, no `Serialize`, no
-//! `Deref` and no `==`, and `Debug` prints a placeholder. [`expose`](AccessToken::expose) is the only way out, and is meant
-//! to be called where bytes leave the process or are sealed.
+//! Owns their memory (overwritten on drop) and their shape. Refuses to be shown: there is no
+//! `Display`, no `Serialize`, no `Deref` and no `==`, and `Debug` prints a placeholder.
+//! [`expose`](AccessToken::expose) is the only way out, and is meant to be called where bytes leave
+//! the process or are sealed.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,10 +12,11 @@ use zeroize::Zeroizing;
 
 use crate::ids::AppId;
 
-/// The longest secret that is accepted, in bytes. Meta documents no bound; its tokens have 150 to 400.
+/// The longest secret that is accepted, in bytes. Meta documents no bound; its tokens have 150 to
+/// 400.
 const MAX_SECRET: usize = 4096;
 
-/// Why a text cannot be a secret. The text itself is not part of it.
+/// The reason why a text cannot be a secret. It does not hold the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSecret {
     /// There is nothing in it.
@@ -23,7 +25,8 @@ pub enum InvalidSecret {
     /// Longer than 4096 bytes.
     #[error("the {0} has more than 4096 bytes")]
     TooLong(&'static str),
-    /// It holds something else than visible ASCII: a space, a line end, a quote from a word processor.
+    /// It holds something else than visible ASCII: a space, a line end, a quote from a word
+    /// processor.
     #[error("the {0} holds a space, a line end or another character that is not visible ASCII")]
     NotVisibleAscii(&'static str),
 }
@@ -41,7 +44,7 @@ macro_rules! secret {
             ///
             /// # Errors
             ///
-            /// When it is empty, longer than 4096 bytes, or not entirely visible ASCII.
+            /// If it is empty, longer than 4096 bytes, or not entirely visible ASCII.
             pub fn new(secret: impl Into<String>) -> Result<Self, InvalidSecret> {
                 // Wrapped before it is judged, so that a refused secret is overwritten too.
                 let secret = Zeroizing::new(secret.into());
@@ -89,7 +92,8 @@ macro_rules! secret {
 }
 
 secret!(
-    /// The Threads app secret (`client_secret`). Whoever has it can forge what Meta sends and spend codes.
+    /// The Threads app secret (`client_secret`). Whoever has it can forge what Meta sends and spend
+    /// codes.
     AppSecret,
     "app secret"
 );
@@ -104,8 +108,8 @@ secret!(
     "authorization code"
 );
 
-/// What the app's own tokens begin with. `TH|<app id>|<app secret>` is one, so whatever begins so
-/// may hold the secret.
+/// The beginning of the app's own tokens. `TH|<app id>|<app secret>` is one, so any text that
+/// begins so may hold the secret.
 const APP_TOKEN: &str = "TH|";
 
 /// `text` without the app's tokens: each that begins with `TH|`, also percent-encoded, is replaced
@@ -135,7 +139,7 @@ pub fn redacted(text: &str) -> Cow<'_, str> {
     shown.into()
 }
 
-/// What proves an app to Meta: its Threads app id and the secret that belongs to it.
+/// An app's proof to Meta: its Threads app id and the secret that belongs to it.
 #[derive(Debug, Clone)]
 pub struct AppCredentials {
     /// The Threads app id.

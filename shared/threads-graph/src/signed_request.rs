@@ -1,8 +1,9 @@
-//! What Meta posts when a person removes the app or asks for deletion.
+//! The message that Meta posts when a person removes the app or asks for deletion.
 //!
-//! Owns the check of a `signed_request`. Refuses to read one byte of the payload before its signature is proven, and
-//! tolerates no second spelling of the same message. It knows no clock and no history: the caller passes `now`, and makes
-//! what it does idempotent, because a fresh message can be replayed within its window.
+//! Owns the check of a `signed_request`. Refuses to read one byte of the payload before its
+//! signature is proven, and tolerates no second spelling of the same message. It knows no clock and
+//! no history: the caller passes `now`, and acts idempotently, because a fresh message can be
+//! replayed within its window.
 
 use std::time::Duration;
 
@@ -18,19 +19,20 @@ use crate::secret::AppSecret;
 /// The longest message that is looked at, in bytes. Meta's have about 250.
 const MAX_LENGTH: usize = 4096;
 
-/// How far Meta's clock may be ahead of ours.
+/// The most by which Meta's clock may be ahead of ours.
 const MAX_SKEW: Duration = Duration::from_mins(5);
 
 /// A message that Meta has signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SignedRequest {
-    /// Whom it is about.
+    /// The person it is about.
     pub user_id: UserId,
-    /// When Meta made it.
+    /// The time at which Meta made it.
     pub issued_at: Timestamp,
 }
 
-/// Why a `signed_request` was refused. Holds nothing of the message.
+/// The reason why a `signed_request` was refused. Holds nothing of the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignedRequestError {
     /// Not `signature.payload` in base64url without padding, or longer than 4096 bytes.
@@ -60,12 +62,14 @@ struct Payload {
     user_id: UserId,
 }
 
-/// Verifies the `signed_request` of a deauthorization or of a data deletion request, and reads whom it is about.
+/// Verifies the `signed_request` of a deauthorization or of a data deletion request, and reads it.
 ///
-/// The shape is `base64url(signature).base64url(payload)` without padding; the signature is HMAC-SHA256 over the *encoded*
-/// payload with the Threads app secret, compared in constant time; the payload is
-/// `{"algorithm":"HMAC-SHA256","issued_at":1700000000,"user_id":"…"}`. `issued_at` may be `max_age` before `now`, and 5
-/// minutes after it.
+/// It takes the secret alone: after a reset at Meta an app has two for a while.
+///
+/// The shape is `base64url(signature).base64url(payload)` without padding; the signature is
+/// HMAC-SHA256 over the *encoded* payload with the Threads app secret, compared in constant time;
+/// the payload is `{"algorithm":"HMAC-SHA256","issued_at":1700000000,"user_id":"…"}`. `issued_at`
+/// may be `max_age` before `now`, and 5 minutes after it.
 ///
 /// Source: Meta, "Data Deletion Request Callback" and "Parsing the signed request".
 ///
@@ -82,7 +86,8 @@ pub fn verify_signed_request(
         return Err(SignedRequestError::Malformed);
     }
     let (signature, payload) = signed_request.split_once('.').ok_or(SignedRequestError::Malformed)?;
-    // The strict decoder refuses padding, a second dot, and unused bits that are not zero: one message, one spelling.
+    // The strict decoder refuses padding, a second dot, and unused bits that are not zero: one
+    // message, one spelling.
     let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| SignedRequestError::Malformed)?;
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
     hmac::verify(&key, payload.as_bytes(), &signature).map_err(|_| SignedRequestError::Signature)?;

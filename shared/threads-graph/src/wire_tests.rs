@@ -1,5 +1,5 @@
-//! Every call against a server on this machine: what is sent, what is made of each answer, and that no failure shows a
-//! secret.
+//! Every call against a server on this machine: the request, the reading of each answer, and that
+//! no failure shows a secret.
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
@@ -24,6 +24,8 @@ use crate::*;
 const TOKEN: &str = "CANARYtoken|x&y=%00";
 const SECRET: &str = "CANARYsecret+/";
 const CODE: &str = "CANARYcode#_";
+/// The calls that [`make`] knows.
+const CALLS: usize = 9;
 
 fn graph(address: std::net::SocketAddr, timeouts: HttpTimeouts) -> Graph {
     let root = format!("http://{address}");
@@ -45,9 +47,8 @@ fn redirect() -> RedirectUri {
     "https://app.example/cb?a=b&c".parse().unwrap()
 }
 
-fn client(graph: &Graph) -> ThreadsClient {
-    ThreadsClient::new(graph.clone(), Credentials::new(17_841_405_793_187_218, token()).unwrap())
-}
+/// An answer that no failure can pass for.
+type Figures = BTreeMap<String, u8>;
 
 /// Makes one call, and shows whatever it gives.
 async fn make(call: usize, graph: &Graph) -> Option<Result<String, Error>> {
@@ -62,15 +63,14 @@ async fn make(call: usize, graph: &Graph) -> Option<Result<String, Error>> {
         3 => show(graph.me(&token()).await),
         4 => show(graph.debug_token(&token(), &token()).await),
         5 => show(graph.app_token(&app()).await),
-        6 => show(client(graph).get::<BTreeMap<String, u8>>(Endpoint::UserThreads, &[("limit", "5")]).await),
-        7 => show(client(graph).post::<BTreeMap<String, u8>>(Endpoint::Publish, &[("text", "CANARY")]).await),
-        8 => show(client(graph).profile().await),
-        9 => show(client(graph).refresh().await),
+        6 => show(graph.get::<Figures>("me/threads", &token(), &[("limit", "5")]).await),
+        7 => show(graph.post::<Figures>("me/threads_publish", &token(), &[("text", "CANARY")]).await),
+        8 => show(graph.delete::<Figures>("CANARY", &token(), &[]).await),
         _ => return None,
     })
 }
 
-// What is sent, and what is read.
+// Requests, and the reading of answers.
 
 /// Method, path, and the form in its query or body.
 type Request = (String, String, BTreeMap<String, String>);
@@ -181,28 +181,14 @@ async fn the_token_calls_send_and_read_what_meta_documents() {
 async fn the_profile_and_the_facts_about_a_token_are_read_liberally() {
     let (server, graph) = Recorded::start().await;
 
-    server.answers(
-        200,
-        json!({"id": "1", "username": "zuck", "threads_profile_picture_url": "https://cdn.example/a?b"}),
-    );
+    server.answers(200, json!({"id": "1", "username": "zuck"}));
     let profile = graph.me(&token()).await.unwrap();
     assert_eq!(profile.id.as_str(), "1");
     assert_eq!(profile.username.as_deref(), Some("zuck"));
-    assert_eq!(profile.picture_url.unwrap().as_str(), "https://cdn.example/a?b");
-    server.assert_last(
-        "GET",
-        "/v1.0/me",
-        &[("access_token", TOKEN), ("fields", "id,username,threads_profile_picture_url")],
-    );
-    server.answers(
-        200,
-        json!({"id": 9_007_199_254_740_993_u64, "username": "a\u{202e}b", "threads_profile_picture_url": "javascript:x"}),
-    );
+    server.assert_last("GET", "/v1.0/me", &[("access_token", TOKEN), ("fields", "id,username")]);
+    server.answers(200, json!({"id": 9_007_199_254_740_993_u64, "username": "a\u{202e}b"}));
     let profile = graph.me(&token()).await.unwrap();
-    assert_eq!(
-        (profile.id.as_str(), profile.username, profile.picture_url),
-        ("9007199254740993", None, None)
-    );
+    assert_eq!((profile.id.as_str(), profile.username), ("9007199254740993", None));
 
     server.answers(
         200,
@@ -236,7 +222,7 @@ async fn a_success_that_lacks_something_is_malformed_and_never_a_dead_token() {
         json!({"access_token": "a b", "user_id": 1, "expires_in": 1, "id": 0, "data": {}}),
         json!({"access_token": 7, "user_id": 1, "expires_in": 1, "id": "000", "data": []}),
         json!({"access_token": null, "data": [{"expires_in": 5}]}),
-        // Whose would it be?
+        // Two tokens: neither is ours for certain.
         json!({"data": [{"access_token": "THQ", "id": "1"}, {"access_token": "THQ", "id": "2"}]}),
         json!({"data": [[{"access_token": "THQ", "id": "1"}]]}),
         json!({"data": "THQ"}),
@@ -244,7 +230,7 @@ async fn a_success_that_lacks_something_is_malformed_and_never_a_dead_token() {
         server.answers(200, answer.clone());
         for call in 0..6 {
             let error = make(call, &graph).await.unwrap().unwrap_err();
-            assert_eq!(error.kind(), &ErrorKind::Malformed, "{call} {answer}");
+            assert_eq!(error.kind(), ErrorKind::Malformed, "{call} {answer}");
             assert_eq!(error.status(), Some(200));
         }
     }
@@ -321,64 +307,82 @@ async fn a_token_is_taken_whatever_stands_beside_it() {
 }
 
 #[tokio::test]
-async fn replaced_credentials_are_used_everywhere_at_once() {
+async fn a_path_is_called_with_the_token_and_cannot_leave_its_place() {
     let (server, graph) = Recorded::start().await;
-    let mut client = client(&graph);
-    let endpoints = [
-        (Endpoint::Me, "/v1.0/me"),
-        (Endpoint::UserThreads, "/v1.0/42/threads"),
-        (Endpoint::Publish, "/v1.0/42/threads_publish"),
-        (Endpoint::PublishingLimit, "/v1.0/42/threads_publishing_limit"),
-        (Endpoint::Replies, "/v1.0/42/replies"),
-        (Endpoint::Insights, "/v1.0/42/threads_insights"),
-        (Endpoint::Media(7.into()), "/v1.0/7"),
-        (Endpoint::MediaReplies(7.into()), "/v1.0/7/replies"),
-        (Endpoint::MediaInsights(7.into()), "/v1.0/7/insights"),
-    ];
-    server.answers(200, json!({"id": "1", "access_token": "third", "expires_in": 60}));
-
-    let before = client.replace_credentials(Credentials::new("42", "second").unwrap());
-    assert_eq!((before.user_id.as_str(), before.access_token.expose()), ("17841405793187218", TOKEN));
-    for (endpoint, path) in endpoints.clone() {
-        assert_eq!(client.url(&endpoint).path(), path);
-        assert_eq!(client.url(&endpoint).query(), None);
-        client.get::<Value>(endpoint.clone(), &[("access_token", "mine"), ("a", "b")]).await.unwrap();
-        server.assert_last("GET", path, &[("a", "b"), ("access_token", "second")]);
-        client.post::<Value>(endpoint, &[("text", "a&access_token=b")]).await.unwrap();
-        server.assert_last("POST", path, &[("access_token", "second"), ("text", "a&access_token=b")]);
+    server.answers(200, json!({"data": [{"id": "1"}]}));
+    for (path, expected) in [
+        ("me/threads", "/v1.0/me/threads"),
+        ("/me//threads/", "/v1.0/me/threads"),
+        ("17841405793187218/threads_insights", "/v1.0/17841405793187218/threads_insights"),
+        ("../access_token", "/v1.0/access_token"),
+        ("me/./..", "/v1.0/me"),
+        ("%2e%2e/me", "/v1.0/%252e%252e/me"),
+        ("me?fields=x#y", "/v1.0/me%3Ffields=x%23y"),
+        ("http://evil.example/me", "/v1.0/http:/evil.example/me"),
+    ] {
+        let params = [("access_token", "mine"), ("text", "a&access_token=b")];
+        let sent = [("access_token", TOKEN), ("text", "a&access_token=b")];
+        let answer: Value = graph.get(path, &token(), &params).await.unwrap();
+        assert_eq!(answer["data"][0]["id"], "1");
+        server.assert_last("GET", expected, &sent);
+        graph.post::<Value>(path, &token(), &params).await.unwrap();
+        server.assert_last("POST", expected, &sent);
+        graph.delete::<Value>(path, &token(), &params).await.unwrap();
+        server.assert_last("DELETE", expected, &sent);
     }
-
-    assert_eq!(client.refresh().await.unwrap().access_token.expose(), "third");
-    server.assert_last(
-        "GET",
-        "/refresh_access_token",
-        &[("access_token", "second"), ("grant_type", "th_refresh_token")],
-    );
-    for (endpoint, path) in endpoints {
-        client.get::<Value>(endpoint, &[]).await.unwrap();
-        server.assert_last("GET", path, &[("access_token", "third")]);
+    for (status, answer, expected) in [
+        (200, json!({"id": 1}), ErrorKind::Malformed),
+        (200, json!({"error": {"code": 10}}), ErrorKind::Permission),
+        (400, json!({"error": {"code": 100}}), ErrorKind::Rejected),
+        (
+            400,
+            json!({"error": {"code": 190}}),
+            ErrorKind::NeedsReauthorization(ReauthorizationCause::Invalid),
+        ),
+        (500, json!({}), ErrorKind::Transient),
+    ] {
+        server.answers(status, answer);
+        let refused = graph.get::<BTreeMap<String, String>>("1", &token(), &[]).await;
+        let error = refused.unwrap_err();
+        assert_eq!((error.kind(), error.call()), (expected, Call::Other));
     }
-
-    server.answers(500, json!({}));
-    client.refresh().await.unwrap_err();
-    assert_eq!(client.credentials().access_token.expose(), "third");
-    assert_eq!(client.user_id().as_str(), "42");
 }
 
-#[test]
-fn credentials_say_which_of_them_is_wrong() {
-    let both = |user_id: &str, token: &str| Credentials::new(user_id, token);
-    assert!(matches!(both("", "t"), Err(InvalidCredentials::UserId(_))));
-    assert!(matches!(both("me", "t"), Err(InvalidCredentials::UserId(_))));
-    assert!(matches!(both("1", ""), Err(InvalidCredentials::AccessToken(InvalidSecret::Empty(_)))));
-    assert!(matches!(both("1", "a\n"), Err(InvalidCredentials::AccessToken(_))));
-    let fine = Credentials::new(UserId::from(1), token()).unwrap();
-    assert!(!format!("{fine:?}").contains("CANARY"));
+#[tokio::test]
+async fn the_authorization_page_is_read_for_its_error() {
+    let (server, graph) = Recorded::start().await;
+    let url = || {
+        let (app_id, scopes, state) = (app().app_id, Scopes::default(), crate::State::random().unwrap());
+        graph.authorization_url(&app_id, &redirect(), &scopes, &state)
+    };
+    for (status, body, expected) in [
+        (400, json!({"error_message": "URL blocked", "error_code": 1_349_168}), Some(1_349_168)),
+        (200, json!({"error_message": "x", "error_code": "7"}), Some(7)),
+        (200, json!("<html>Log in</html>"), None),
+        (302, json!(""), None),
+    ] {
+        server.answers(status, body);
+        let page = graph.authorization_page(url()).await.unwrap();
+        assert_eq!(page.map(|refusal| refusal.code), expected, "{status}");
+    }
+    server.answers(503, json!({"error_code": 1_349_168}));
+    let error = graph.authorization_page(url()).await.unwrap_err();
+    assert_eq!((error.kind(), error.status()), (ErrorKind::Transient, Some(503)));
+}
+
+#[tokio::test]
+async fn a_client_of_the_callers_own_is_used() {
+    let (server, graph) = Recorded::start().await;
+    server.answers(200, json!({"id": "1"}));
+    let theirs = HttpClient::new(HttpTimeouts::default()).unwrap().inner().clone();
+    let graph = Graph::new(HttpClient::from_client(theirs), graph.endpoints().clone());
+    assert_eq!(graph.me(&token()).await.unwrap().id.as_str(), "1");
+    server.assert_last("GET", "/v1.0/me", &[("access_token", TOKEN), ("fields", "id,username")]);
 }
 
 // That no failure shows a secret.
 
-/// How the hostile server answers. It repeats the whole request, secrets and all, wherever it can.
+/// The hostile server's answer. It repeats the whole request, secrets and all, wherever it can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Hostile {
     Drop,
@@ -448,7 +452,7 @@ async fn serve(mut stream: TcpStream, hostile: Hostile) -> io::Result<()> {
             return Ok(());
         }
     }
-    // What any of these must not let out: the request as it was, and the secrets in clear.
+    // None of these may let this out: the request as it was, and the secrets in clear.
     let echo = format!("{} {TOKEN} {SECRET} {CODE}", String::from_utf8_lossy(&request));
     // Of what was sent, a piece that would pass for a trace id.
     let trace_id: String = echo[echo.find("CANARY").unwrap_or_default()..]
@@ -565,7 +569,7 @@ async fn no_failure_of_any_call_shows_a_secret() {
         let (graph, connections) = start_hostile(hostile).await;
         // All at once, so that a server that is silent costs the time of one.
         let mut calls = JoinSet::new();
-        for call in 0..10 {
+        for call in 0..CALLS {
             let graph = graph.clone();
             calls.spawn(async move { make(call, &graph).await.unwrap() });
         }
@@ -580,13 +584,14 @@ async fn no_failure_of_any_call_shows_a_secret() {
             }
             failures += 1;
         }
-        // Each answer closes its connection, so this counts requests: nothing is retried, and no redirect is followed.
-        assert_eq!(connections.load(Ordering::SeqCst), 10, "{hostile:?}");
+        // Each answer closes its connection, so this counts requests: nothing is retried, and no
+        // redirect is followed.
+        assert_eq!(connections.load(Ordering::SeqCst), CALLS, "{hostile:?}");
         // `tracing` asks the thread that comes first to a line whether anybody listens, and keeps
         // the answer for all. Another test's thread says no.
         tracing::callsite::rebuild_interest_cache();
     }
-    assert_eq!(failures, HOSTILE.len() * 10);
+    assert_eq!(failures, HOSTILE.len() * CALLS);
 
     let traced = String::from_utf8(trace.0.lock().unwrap().clone()).unwrap();
     // Both have something in them, so that their silence means something.
@@ -610,7 +615,7 @@ async fn no_success_shows_a_secret() {
         200,
         json!({"access_token": "CANARYnew", "user_id": 1, "expires_in": 60, "id": "1", "data": {"is_valid": true}}),
     );
-    for call in (0..6).chain(8..10) {
+    for call in 0..6 {
         let shown = make(call, &graph).await.unwrap().unwrap();
         assert!(!shown.contains("CANARY"), "{shown}");
     }
@@ -622,7 +627,7 @@ async fn nobody_listening_is_transient() {
     let mut call = 0;
     while let Some(result) = make(call, &graph).await {
         let error = result.unwrap_err();
-        assert_eq!((error.kind(), error.status()), (&ErrorKind::Transient, None));
+        assert_eq!((error.kind(), error.status()), (ErrorKind::Transient, None));
         assert!(!format!("{error:?}").contains("CANARY"));
         call += 1;
     }
@@ -632,6 +637,6 @@ async fn nobody_listening_is_transient() {
 async fn a_retry_after_is_passed_on() {
     let (graph, _) = start_hostile(Hostile::Throttled).await;
     let error = graph.refresh(&token()).await.unwrap_err();
-    assert_eq!(error.kind(), &ErrorKind::Throttled { retry_after: Some(Duration::from_mins(1)) });
+    assert_eq!(error.kind(), ErrorKind::Throttled { retry_after: Some(Duration::from_mins(1)) });
     assert_eq!((error.status(), error.trace_id()), (Some(429), None));
 }

@@ -1,6 +1,7 @@
-//! A Threads account and what its person did to the app's access.
+//! A Threads account, and the things that its person did to the app's access.
 //!
-//! Holds no token: a token remembers which of the account's grants it came from, and asks here whether that grant lives.
+//! Holds no token: a token remembers which of the account's grants it came from, and asks here
+//! whether that grant lives.
 
 use std::time::Duration;
 
@@ -9,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::later;
 
-/// How long the app may read the profile after the person authorized it.
+/// The time for which the app may read the profile after the person authorized it.
 const DATA_ACCESS: Duration = Duration::from_hours(90 * 24);
 
-/// What keeps the app's tokens from working for one account.
+/// The state of an account that keeps the app's tokens from working, or does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AccountStatus {
@@ -48,7 +49,7 @@ impl AccountStatus {
         }
     }
 
-    /// Whether tokens are good, whatever they can read.
+    /// Tells if tokens are good, whatever they can read.
     pub(crate) const fn keeps_tokens(self) -> bool {
         matches!(self, Self::Active | Self::Restricted)
     }
@@ -62,26 +63,27 @@ pub struct Account {
     pub user_id: String,
     /// The name without `@`.
     pub username: String,
-    /// Whether the profile is private, which limits the grant to 90 days.
+    /// The profile is private, which limits the grant to 90 days.
     pub private: bool,
     /// The person is one of the app's Threads testers, whose tokens may inspect others.
     #[serde(default)]
     pub tester: bool,
-    /// The tester invitation is not accepted: authorizing ends on Meta's error page with code 1349245.
+    /// The tester invitation is not accepted: authorizing ends on Meta's error page with code
+    /// 1349245.
     pub tester_pending: bool,
     /// A refresh gives a token that lives for 60 days. Otherwise it ends when the one does that was
     /// given for it.
     #[serde(default = "documented")]
     pub extends: bool,
-    /// What keeps tokens from working, if anything.
+    /// The reason why tokens do not work, if there is one.
     pub status: AccountStatus,
-    /// When the person last pressed Allow.
+    /// The time when the person last pressed Allow.
     pub authorized_at: Option<Timestamp>,
-    /// When the app's access to the profile ends, whatever its tokens' ages, if the profile is
+    /// The end of the app's access to the profile, whatever its tokens' ages, if the profile is
     /// private then.
     pub data_access_expires_at: Option<Timestamp>,
-    /// How each earlier grant ended. A token that carries generation *n* belongs to the *n*-th grant, so it is dead when
-    /// this list is longer than *n*, and the list says why.
+    /// The end of each earlier grant. A token that carries generation *n* belongs to the *n*-th
+    /// grant, so it is dead when this list is longer than *n*, and the list says why.
     pub(crate) ended_grants: Vec<AccountStatus>,
 }
 
@@ -110,7 +112,7 @@ impl Account {
         self.ended_grants.len()
     }
 
-    /// What is wrong with the grant number `generation`.
+    /// The state of the grant number `generation`.
     pub(crate) fn grant_status(&self, generation: usize) -> AccountStatus {
         self.ended_grants.get(generation).copied().unwrap_or(self.status)
     }
@@ -131,15 +133,15 @@ impl Account {
         self.data_access_expires_at = Some(later(now, DATA_ACCESS));
     }
 
-    /// A refresh extends a public profile's grant. Sources disagree about private ones; the sandbox takes the harsher
-    /// reading, so that an app which relies on the other one is caught.
+    /// A refresh extends a public profile's grant. Sources disagree about private ones; the sandbox
+    /// takes the harsher reading, so that an app which relies on the other one is caught.
     pub(crate) fn extend_data_access(&mut self, now: Timestamp) {
         if !self.private {
             self.data_access_expires_at = Some(later(now, DATA_ACCESS));
         }
     }
 
-    /// When the app's access to the data ends as things are: never, if the profile is public.
+    /// The end of the app's access to the data as things are: never, if the profile is public.
     pub(crate) fn data_access_ends(&self) -> Option<Timestamp> {
         self.data_access_expires_at.filter(|_| self.private)
     }

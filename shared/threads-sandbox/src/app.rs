@@ -1,4 +1,4 @@
-//! Who the app is, and how a client proves to be it.
+//! The app, and a client's proof of being it.
 
 use crate::graph_error::GraphError;
 use crate::mint;
@@ -15,7 +15,8 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn has_secret(&self, presented: &str) -> bool {
-        // Hashes, so that the comparison's time says nothing about how much of the secret was right.
+        // Hashes, so that the comparison's time says nothing about how much of the secret was
+        // right.
         mint::hash(presented) == mint::hash(&self.secret)
     }
 
@@ -34,7 +35,7 @@ impl App {
         mint::app_token(&self.id, &self.secret)
     }
 
-    /// Whether it is an app token: the issued one, or the one that is made of id and secret.
+    /// Tells if it is an app token: the issued one, or the one that is made of id and secret.
     pub(crate) fn has_token(&self, presented: &str) -> bool {
         let made = format!("TH|{}|{}", self.id, self.secret);
         [self.token(), made].iter().any(|token| mint::hash(token) == mint::hash(presented))

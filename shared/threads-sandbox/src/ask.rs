@@ -1,4 +1,4 @@
-//! What an app may ask a person for: the checks of the authorize dialog's request, and its refusals.
+//! The authorize dialog's request: its checks, and its refusals.
 
 use axum::http::StatusCode;
 use serde_json::json;
@@ -13,7 +13,7 @@ use crate::world::BASIC_SCOPE;
 /// The consent page's words for a scope that Meta has added since.
 const NEW_SCOPE: &str = "Use something that is new at Threads";
 
-/// Every scope that Meta documents, and what the consent page says about it.
+/// Every scope that Meta documents, and the consent page's words for it.
 const SCOPES: [(&str, &str); 11] = [
     (BASIC_SCOPE, "See your profile and your posts"),
     ("threads_content_publish", "Publish posts for you"),
@@ -55,7 +55,8 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// Meta's code, or 100 for what is not documented, and the sandbox's own 0 for what Meta cannot have.
+    /// Meta's code, or 100 for what is not documented, and the sandbox's own 0 for what Meta cannot
+    /// have.
     const fn parts(self) -> (u64, &'static str) {
         match self {
             Self::NoAppId => (4_476_002, "No app ID was provided in the request."),

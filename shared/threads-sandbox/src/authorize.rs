@@ -1,4 +1,4 @@
-//! The authorize dialog: how the person decides, and how the browser is sent back.
+//! The authorize dialog: the person's decision, and the redirect back.
 //!
 //! It redirects only to an address that passed every check of [`Ask`]. All failures before that end
 //! here, as they do at Meta.
@@ -14,11 +14,12 @@ use crate::params::Params;
 use crate::reply::Reply;
 use crate::world::World;
 
-/// What Meta's sample shows on a denial. It carries no state.
+/// The query of a denial in Meta's sample. It carries no state.
 const DENIAL: &str =
     "error=access_denied&error_reason=user_denied&error_description=The+user+denied+your+request";
 
-/// `GET /oauth/authorize`: the consent page, or with one of the sandbox's shortcuts the redirect at once.
+/// `GET /oauth/authorize`: the consent page, or with one of the sandbox's shortcuts the redirect at
+/// once.
 pub(crate) fn dialog(world: &mut World, app: &App, now: Timestamp, params: &Params) -> Reply {
     let ask = match Ask::read(app, params) {
         Ok(ask) => ask,
@@ -37,7 +38,8 @@ pub(crate) fn dialog(world: &mut World, app: &App, now: Timestamp, params: &Para
     }
 }
 
-/// `POST /oauth/consent`: the consent page's form. Everything is checked again, since anyone may post it.
+/// `POST /oauth/consent`: the consent page's form. Everything is checked again, since anyone may
+/// post it.
 pub(crate) fn consent(world: &mut World, app: &App, now: Timestamp, params: &Params) -> Reply {
     decide(world, app, now, params).unwrap_or_else(Reply::from)
 }
@@ -49,8 +51,8 @@ fn decide(world: &mut World, app: &App, now: Timestamp, params: &Params) -> Resu
         "allow" => {
             let username = params.text("username").trim();
             let username = username.strip_prefix('@').unwrap_or(username);
-            // A name that was filled in counts even if the radio beside it was not pressed: without a script, typing
-            // cannot press it.
+            // A name that was filled in counts even if the radio beside it was not pressed: without
+            // a script, typing cannot press it.
             if username.is_empty() {
                 return ask.allow(world, now, params.text("user_id"));
             }

@@ -1,12 +1,12 @@
 //! Bad hours: a time in which every call is refused alike, whatever it is and however often it
 //! comes.
 //!
-//! A fault counts calls. This is for what lasts by the clock, which is how Meta's incidents are.
+//! A fault counts calls. Bad hours last by the clock, as Meta's incidents do.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// From when until when, and what is answered meanwhile.
+/// A period by the sandbox's clock, and the answer to every call in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BadHours {
@@ -18,7 +18,7 @@ pub struct BadHours {
     pub answer: BadAnswer,
 }
 
-/// What bad hours answer. Nothing is done, and no token, code or account changes.
+/// The answer of bad hours. Nothing is done, and no token, code or account changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BadAnswer {
@@ -40,14 +40,14 @@ pub enum BadAnswer {
 }
 
 impl BadAnswer {
-    /// Whether it is about a person's token, and not about the app or the server.
+    /// Tells if it is about a person's token, and not about the app or the server.
     pub(crate) const fn is_about_tokens(self) -> bool {
         matches!(self, Self::Bare190 | Self::Permission)
     }
 }
 
 impl BadHours {
-    /// Refuses what could never strike.
+    /// Refuses a period that could never strike.
     pub(crate) fn check(&self) -> Result<(), String> {
         if self.from < self.until { Ok(()) } else { Err("until: a time after `from` is needed".to_owned()) }
     }

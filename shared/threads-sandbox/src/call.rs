@@ -1,13 +1,14 @@
 //! The calls the sandbox answers, and the log of them that tests read.
 //!
-//! The log refuses secrets: no query, no body, no header but the content type's name.
+//! The log refuses secrets: no query, no body, and of the headers only the media type.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// How many records are kept: a sweep of 10,000 tokens several times over, and still a bound for a server left running.
+/// The most records that are kept: a sweep of 10,000 tokens several times over, and still a bound
+/// for a server left running.
 const KEPT: usize = 100_000;
 
 /// One of Meta's operations. Each is called with a version before its path too.
@@ -30,31 +31,32 @@ pub enum SandboxCall {
     AppToken,
 }
 
-/// What the log keeps of one call.
+/// The log's record of one call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CallRecord {
-    /// Which operation.
+    /// The operation.
     pub call: SandboxCall,
-    /// When, by the sandbox's clock.
+    /// The time, by the sandbox's clock.
     pub at: Timestamp,
-    /// The status that was sent, or 0 when the connection was closed without an answer.
+    /// The HTTP status that was sent, or 0 if the connection was closed without an answer.
     pub status: u16,
-    /// Whom the presented token or code belongs to, or whom the answer was about.
+    /// The user id of the presented token or code, or of the person that the answer was about.
     pub user_id: Option<String>,
     /// The HTTP method.
     pub method: String,
     /// The request's media type without its parameters.
     pub content_type: Option<String>,
-    /// The first six characters of the presented token's or code's hash: enough to tell two apart, useless otherwise.
+    /// The first six characters of the presented token's or code's hash: enough to tell two apart,
+    /// useless otherwise.
     pub credential_tag: Option<String>,
-    /// The fault that was applied, by its name on the control endpoint; `bad_hours` for those.
+    /// The fault that was applied, by its name on the control endpoint, or `bad_hours`.
     pub fault: Option<&'static str>,
-    /// Whether the operation ran, even if its answer was lost or cut.
+    /// The operation ran, even if its answer was lost or cut.
     pub acted: bool,
 }
 
-/// The latest records, and how many of each there were.
+/// The latest records, and the number of all.
 #[derive(Debug, Default)]
 pub(crate) struct CallLog {
     records: VecDeque<CallRecord>,

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 /// A clock that every clone shares. All of the sandbox's lifetimes are measured by it.
 #[derive(Debug, Clone)]
 pub struct Clock {
-    /// Where a frozen clock stands before any advance; `None` for a clock that follows the real time.
+    /// The time of a frozen clock before any advance; `None` for one that follows the real time.
     frozen_at: Option<Timestamp>,
     offset: Arc<Mutex<Duration>>,
 }
@@ -22,7 +22,7 @@ impl Clock {
         Self::system_with_offset(Duration::ZERO)
     }
 
-    /// The real time plus `offset`, for a process that continues where an earlier one had advanced to.
+    /// The real time plus `offset`, for a process that goes on from an earlier one's clock.
     #[must_use]
     pub fn system_with_offset(offset: Duration) -> Self {
         Self { frozen_at: None, offset: Arc::new(Mutex::new(offset)) }
@@ -46,14 +46,14 @@ impl Clock {
         *offset = offset.saturating_add(by);
     }
 
-    /// How far the clock was advanced, an offset given at the start included.
+    /// The distance by which the clock was advanced, an offset given at the start included.
     #[must_use]
     pub fn offset(&self) -> Duration {
         *self.locked()
     }
 
-    /// Raises the offset of a clock that follows the real time to at least `offset`; leaves a frozen one alone, whose
-    /// owner decides what time it is.
+    /// Raises the offset of a clock that follows the real time to at least `offset`. A frozen one
+    /// stays: its owner decides its time.
     pub(crate) fn catch_up(&self, offset: Duration) {
         if self.frozen_at.is_none() {
             let mut current = self.locked();

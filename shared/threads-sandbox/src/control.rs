@@ -1,7 +1,7 @@
-//! `/control/…`: what a test in any language does to the sandbox, JSON in and out.
+//! `/control/…`: the sandbox's control by a test in any language, JSON in and out.
 //!
-//! Says exactly what is wrong with a request, and refuses fields it does not know: a test whose fault was misspelt would
-//! otherwise pass for the wrong reason. Shows no token, code or secret.
+//! Says exactly what is wrong with a request, and refuses fields it does not know: a test whose
+//! fault was misspelt would otherwise pass for the wrong reason. Shows no token, code or secret.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ pub(crate) fn router() -> Router<Sandbox> {
         .method_not_allowed_fallback(wrong_method)
 }
 
-/// A refused control request: a status and what to do about it.
+/// A refused control request: an HTTP status, and a text that says how to mend it.
 struct Refused(StatusCode, String);
 
 type Outcome = Result<(StatusCode, Value), Refused>;

@@ -1,4 +1,4 @@
-//! Who is answered at an address of this machine.
+//! The callers that are answered at an address of this machine.
 //!
 //! Listening on loopback keeps nobody out by itself: web pages reach it through the browser of
 //! whoever sits here, names can be made to resolve to it, and a tunnel leads the world to it. So
@@ -19,8 +19,8 @@ use url::Url;
 
 use crate::reply::Reply;
 
-/// Who is answered by a route. No door answers a preflight, or says to a browser that another site
-/// may read.
+/// The callers that a route answers. No door answers a preflight, or says to a browser that another
+/// site may read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {
     /// Programs with the key: loopback `Host`, no `Origin`. Whoever has the key checks the
@@ -35,7 +35,7 @@ pub enum Door {
     Public,
 }
 
-/// Why a request was turned away.
+/// The reason why a request was turned away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TurnedAway {
     /// There is not one `Host`, or it is no name of ours.
@@ -74,12 +74,12 @@ impl IntoResponse for TurnedAway {
 }
 
 impl Door {
-    /// Whether this door stays closed to a request. `public_host` is the name under which the
+    /// Judges a request at this door. `public_host` is the name under which the
     /// listener is public.
     ///
     /// # Errors
     ///
-    /// The request is turned away.
+    /// If the request is turned away.
     pub fn check(self, parts: &Parts, public_host: Option<&str>) -> Result<(), TurnedAway> {
         let host = host(parts).ok_or(TurnedAway::Host)?;
         let is_public = || public_host.is_some_and(|public| is_same_name(public, host.host()));
@@ -139,7 +139,7 @@ fn host(parts: &Parts) -> Option<Authority> {
     (!host.host().is_empty() && !host.as_str().contains('@')).then_some(host)
 }
 
-/// Whether a host, as a URL spells it, is this machine.
+/// Tells if a host, as a URL spells it, is this machine.
 pub(crate) fn is_loopback(host: &str) -> bool {
     let host = host.to_ascii_lowercase();
     if let Some(v6) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
@@ -160,7 +160,7 @@ fn is_same_name(one: &str, other: &str) -> bool {
     without_dot(one).eq_ignore_ascii_case(without_dot(other))
 }
 
-/// Whether proxies and tunnels add a header of this name to what they hand on.
+/// Tells if proxies and tunnels add a header of this name to the requests that they hand on.
 fn is_of_a_proxy(name: &HeaderName) -> bool {
     let name = name.as_str();
     let known = [
@@ -207,7 +207,7 @@ fn is_of_a_proxy(name: &HeaderName) -> bool {
         || ["-ip", "clientip", "-remote-addr", "-connecting-host"].iter().any(|end| name.ends_with(end))
 }
 
-/// Whether the browser says that a page of another origin sent this.
+/// Tells if the browser says that a page of another origin sent this.
 fn is_foreign(method: &Method, headers: &HeaderMap, is_own: impl Fn(&str) -> bool) -> bool {
     let site = match headers.get("sec-fetch-site").map(|site| site.to_str()) {
         None => None,
@@ -227,7 +227,7 @@ fn is_foreign(method: &Method, headers: &HeaderMap, is_own: impl Fn(&str) -> boo
     !own || origins.next().is_some()
 }
 
-/// Whether a page of this origin came from this host, over plain HTTP as all that listens here.
+/// Tells if a page of this origin came from this host, over plain HTTP as all that listens here.
 fn is_own(origin: &str, host: &Authority) -> bool {
     let (origin, own) = (Url::parse(origin), Url::parse(&format!("http://{host}")));
     matches!((origin, own), (Ok(origin), Ok(own)) if origin.origin() == own.origin())

@@ -1,4 +1,4 @@
-//! Faults: what can go wrong, and which call it strikes next.
+//! Faults: scripted failures, and the calls that they strike.
 //!
 //! Faults are scripted, never random: a test that fails must fail again.
 
@@ -12,18 +12,18 @@ use crate::call::SandboxCall;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// Which operation it strikes. `None`: any but [`SandboxCall::Authorize`].
+    /// The operation that it strikes. `None`: any but [`SandboxCall::Authorize`].
     #[serde(default)]
     pub call: Option<SandboxCall>,
-    /// How many calls it strikes before it is used up. `u32::MAX` is as good as for ever.
+    /// The number of calls that it strikes before it is used up. `u32::MAX` is as good as for ever.
     #[serde(default = "once")]
     pub times: u32,
-    /// How many matching calls it lets through first.
+    /// The number of matching calls that it lets through first.
     #[serde(default)]
     pub after: u32,
-    /// What it does.
+    /// The effect on a call.
     pub action: FaultAction,
-    /// Strike only calls that present a token or code of this account.
+    /// Strikes only calls that present a token or code of this account.
     #[serde(default)]
     pub user_id: Option<String>,
 }
@@ -32,18 +32,19 @@ const fn once() -> u32 {
     1
 }
 
-/// What a fault does to a call. Only `Delay`, `DropAfter` and `Truncate` let the operation run.
+/// The effect of a fault on a call. Only `Delay`, `DropAfter` and `Truncate` let the operation run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum FaultAction {
     /// Answers with exactly this.
     Respond {
-        /// From 200 to 599.
+        /// The HTTP status, from 200 to 599.
         status: u16,
-        /// Sent as it is; `content-type: application/json` unless `headers` say otherwise.
+        /// The body, sent as it is; `content-type: application/json` unless `headers` say
+        /// otherwise.
         #[serde(default)]
         body: String,
-        /// Name and value pairs.
+        /// The headers, as pairs of name and value.
         #[serde(default)]
         headers: Vec<(String, String)>,
     },
@@ -54,28 +55,29 @@ pub enum FaultAction {
         /// Meta's `error_subcode`.
         #[serde(default)]
         subcode: Option<u64>,
-        /// Whether Meta calls it transient.
+        /// Meta's `is_transient`.
         #[serde(default)]
         is_transient: bool,
-        /// From 200 to 599.
+        /// The HTTP status, from 200 to 599.
         #[serde(default = "bad_request")]
         status: u16,
     },
     /// 429 with code 4, and a `Retry-After` of so many seconds if given.
     Throttle {
-        /// Seconds.
+        /// The `Retry-After`, in seconds.
         #[serde(default)]
         retry_after: Option<u64>,
     },
     /// Waits in real time or until the faults are cleared, then acts and answers normally. A
     /// client that gives up first leaves nothing done.
     Delay {
-        /// Milliseconds.
+        /// The wait, in milliseconds.
         millis: u64,
     },
     /// Closes the connection without an answer, before acting.
     Drop,
-    /// Acts (a token issued or refreshed, a code spent), then closes the connection without an answer.
+    /// Acts (a token issued or refreshed, a code spent), then closes the connection without an
+    /// answer.
     DropAfter,
     /// Acts, announces the whole answer's length, sends half of it and closes the connection.
     Truncate,
@@ -92,13 +94,13 @@ const fn bad_request() -> u16 {
 impl FaultAction {
     /// The name that the control endpoint uses.
     pub(crate) fn name(&self) -> &'static str {
-        // Fails for what is no variant of an enum, which this is.
+        // Fails only for a value that is no variant of an enum.
         to_variant_name(self).unwrap_or_default()
     }
 }
 
 impl Fault {
-    /// Refuses what could never be sent or would never strike.
+    /// Refuses a fault that could never be sent or would never strike.
     pub(crate) fn check(&self) -> Result<(), String> {
         if self.times == 0 {
             return Err("times: at least 1 is needed".to_owned());
@@ -121,7 +123,8 @@ impl Fault {
     }
 }
 
-/// A header that may be sent: well-formed, and not one that frames the message, which is the server's business.
+/// A header that may be sent: well-formed, and not one that frames the message, which is the
+/// server's business.
 pub(crate) fn header(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
     let name = HeaderName::try_from(name).ok()?;
     if ["content-length", "transfer-encoding", "connection"].contains(&name.as_str()) {
@@ -158,8 +161,8 @@ impl FaultPlan {
         self.0.clear();
     }
 
-    /// What strikes this call, if anything. A fault that still lets calls through counts this one and leaves it to the
-    /// next fault in line.
+    /// The action that strikes this call, if there is one. A fault that still lets calls through
+    /// counts this one and leaves it to the next fault in line.
     pub(crate) fn strike(&mut self, call: SandboxCall, user_id: Option<&str>) -> Option<FaultAction> {
         for at in 0..self.0.len() {
             let fault = &mut self.0[at];

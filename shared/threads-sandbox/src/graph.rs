@@ -84,7 +84,8 @@ fn exchange_code(world: &mut World, app: &App, now: Timestamp, params: &Params) 
     }
     Ok(match world.redeem(now, code, params.text("redirect_uri")) {
         Ok((token, user_id)) => {
-            // An integer above 2^53, as Meta sends it. An id given to the Rust API that is no integer stays text.
+            // An integer above 2^53, as Meta sends it. An id given to the Rust API that is no
+            // integer stays text.
             let id = user_id.parse::<u64>().map_or_else(|_| Value::from(&*user_id), Value::from);
             let body = match answer {
                 ExchangeAnswer::WithoutUserId => json!({ "access_token": token }),
@@ -143,8 +144,8 @@ fn app_token(app: &App, params: &Params) -> Result<Reply, GraphError> {
     Ok(Reply::json(StatusCode::OK, &json!({ "access_token": app.token(), "token_type": "bearer" })))
 }
 
-/// The profile of the person whose token it is, by `me` or by the person's own id. Nobody else's is
-/// there for it, and none at all for the app's token.
+/// The profile of the token's person, by `me` or by the person's own id. A person's token reads no
+/// other profile, and the app's token none at all.
 fn profile(
     name: &str,
     world: &World,

@@ -60,7 +60,7 @@ impl GraphError {
         Self::oauth(190, None, "Invalid OAuth access token - Cannot parse access token")
     }
 
-    /// A caller whom the operation is not for.
+    /// A caller who may not use the operation.
     pub(crate) fn no_permission() -> Self {
         Self::oauth(10, None, "(#10) Application does not have permission for this action")
     }
@@ -72,7 +72,7 @@ impl GraphError {
         Self::oauth(100, None, message)
     }
 
-    /// What a fault asks for, with a message that says so.
+    /// The error of a fault, with a message that says so.
     pub(crate) fn injected(code: u64, subcode: Option<u64>, is_transient: bool, status: StatusCode) -> Self {
         let message = "An error that was injected into the sandbox.";
         Self { status, is_transient: Some(is_transient), ..Self::oauth(code, subcode, message) }
@@ -113,7 +113,8 @@ impl GraphError {
         Self::oauth(101, None, message)
     }
 
-    /// The app secret is not the sandbox's. Meta really answers with code 1 here, which elsewhere means "try again".
+    /// The app secret is not the sandbox's. Meta answers with code 1 here, which elsewhere means
+    /// "try again".
     pub(crate) fn wrong_secret() -> Self {
         Self::oauth(1, None, "Error validating client secret.")
     }
@@ -131,7 +132,7 @@ impl GraphError {
         Self::oauth(452, None, message)
     }
 
-    /// Why a token does not work, at `now`.
+    /// The reason why a token does not work, at `now`.
     pub(crate) fn token(fault: TokenFault, now: Timestamp) -> Self {
         match fault {
             TokenFault::Unknown => Self::unparsable(),
@@ -208,9 +209,9 @@ impl From<GraphError> for Reply {
     }
 }
 
-/// The code exchange's answers to a code that buys nothing: the flat body that Meta documents, and for a redirect URI
-/// that differs the envelope with 100/36008.
-/// The exchange of a code has an envelope of its own.
+/// The code exchange's answers to a code that buys nothing: the flat body that Meta documents, and
+/// for a redirect URI that differs the envelope with 100/36008. The exchange of a code has an
+/// envelope of its own.
 pub(crate) fn exchange_refused(message: &str) -> Reply {
     let body = json!({ "error_type": "OAuthException", "code": 400, "error_message": message });
     Reply::json(StatusCode::BAD_REQUEST, &body)

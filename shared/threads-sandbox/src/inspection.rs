@@ -1,4 +1,4 @@
-//! `debug_token`: who may ask, and what is told of a token.
+//! `debug_token`: its callers, and its answer about a token.
 
 use axum::http::StatusCode;
 use jiff::Timestamp;
@@ -56,7 +56,7 @@ pub(crate) fn debug_token(
     Ok(Reply::json(StatusCode::OK, &json!({ "data": data })))
 }
 
-/// Lets in the callers whom the switch takes. `Some` for one who may look at this person's tokens
+/// Lets in the callers that the switch takes. `Some` for one who may look at this person's tokens
 /// only.
 fn admit<'a>(
     world: &'a World,

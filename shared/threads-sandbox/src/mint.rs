@@ -1,7 +1,7 @@
 //! Makes tokens, codes and ids that look like Meta's, and the hashes they are kept by.
 //!
-//! All randomness comes from the system: a token of the sandbox is as hard to guess as a real one, because development
-//! servers end up on shared networks.
+//! All randomness comes from the system: a token of the sandbox is as hard to guess as a real one,
+//! because development servers end up on shared networks.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,8 +10,8 @@ use ring::{digest, hmac};
 
 /// `LEN` random bytes in base64url.
 ///
-/// The system's generator does not fail on a system that started; were it to, an all-zero token would be a silent
-/// weakness, so the answer then is a panic, which ends one request.
+/// The system's generator does not fail on a system that started; were it to, an all-zero token
+/// would be a silent weakness, so the answer then is a panic, which ends one request.
 fn random_text<const LEN: usize>() -> String {
     URL_SAFE_NO_PAD.encode(random_bytes::<LEN>())
 }
@@ -32,7 +32,8 @@ pub(crate) fn code() -> String {
     format!("AQB{}", random_text::<120>())
 }
 
-/// An account's id: seventeen digits, above 2^53 so that a client which reads it as a double corrupts it.
+/// An account's id: seventeen digits, above 2^53 so that a client which reads it as a double
+/// corrupts it.
 pub(crate) fn user_id() -> String {
     let random = u64::from_le_bytes(random_bytes());
     (17_841_400_000_000_000 + random % 99_999_999_999).to_string()
@@ -43,20 +44,21 @@ pub(crate) fn trace_id() -> String {
     format!("A{}", random_text::<16>())
 }
 
-/// The app's own token. Derived rather than random, so that it is the same on each call and after a restart, as Meta's
-/// is, without being kept.
+/// The app's own token. Derived rather than random, so that it is the same on each call and after a
+/// restart, as Meta's is, without being kept.
 pub(crate) fn app_token(app_id: &str, app_secret: &str) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, app_secret.as_bytes());
     let tag = hmac::sign(&key, b"threads-sandbox app token");
     format!("TH|{app_id}|{}", &URL_SAFE_NO_PAD.encode(tag)[..27])
 }
 
-/// What a token or code is kept by.
+/// The hash by which a token or code is kept.
 pub(crate) fn hash(secret: &str) -> String {
     URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, secret.as_bytes()))
 }
 
-/// Meta's `signed_request`: base64url signature, dot, base64url payload, the signature over the *encoded* payload.
+/// Meta's `signed_request`: base64url signature, dot, base64url payload, the signature over the
+/// *encoded* payload.
 pub(crate) fn signed_request(app_secret: &str, payload: &str) -> String {
     let payload = URL_SAFE_NO_PAD.encode(payload);
     let key = hmac::Key::new(hmac::HMAC_SHA256, app_secret.as_bytes());
@@ -83,7 +85,8 @@ mod tests {
         assert!(app_token("12", "s").starts_with("TH|12|"));
     }
 
-    /// Facebook's published example of a signed request, which pins the format to something we did not write.
+    /// Facebook's published example of a signed request, which pins the format to something we did
+    /// not write.
     #[test]
     fn a_signed_request_is_signed_over_the_encoded_payload() {
         let request = signed_request("secret", r#"{"algorithm":"HMAC-SHA256","0":"payload"}"#);

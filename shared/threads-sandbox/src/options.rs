@@ -1,4 +1,4 @@
-//! What a sandbox is started with, and why starting can fail.
+//! The options of a sandbox, and the reasons why one does not start.
 //!
 //! Reads no environment and no arguments: the caller does that.
 
@@ -17,15 +17,18 @@ pub struct SandboxOptions {
     pub app_id: String,
     /// The Threads app secret that clients must send, not empty.
     pub app_secret: String,
-    /// What all lifetimes are measured by. Share a clone with the code under test.
+    /// The clock that measures all lifetimes. Share a clone with the code under test.
     pub clock: Clock,
-    /// The redirect URIs saved in the "dashboard", compared exactly. Empty: any `https` one, and `http` on loopback.
+    /// The redirect URIs saved in the "dashboard", compared exactly. Empty: any `https` one, and
+    /// `http` on loopback.
     pub redirect_uris: Vec<String>,
-    /// Where accounts, tokens and grants survive a restart. `None`: nothing is written anywhere.
+    /// The file in which accounts, tokens and grants survive a restart. `None`: nothing is written
+    /// anywhere.
     pub state_file: Option<PathBuf>,
-    /// Accounts to have from the start; those that exist already (by user id, or else by name) are left as they are.
+    /// Accounts to have from the start; those that exist already (by user id, or else by name) are
+    /// left as they are.
     pub accounts: Vec<NewAccount>,
-    /// Whose token may inspect others. `None`: as the state file has it, or else as Meta documents.
+    /// The callers of `debug_token`. `None`: as the state file has it, or else as Meta documents.
     pub inspection: Option<Inspection>,
     /// The answer to the exchange of a code. `None`: as the state file has it, or else as Meta
     /// documents.
@@ -63,7 +66,8 @@ pub struct NewAccount {
 }
 
 impl NewAccount {
-    /// Refuses what Meta could not have, so that a typing mistake does not become an account.
+    /// Refuses an account that Meta could not have, so that a typing mistake does not become an
+    /// account.
     pub(crate) fn check(&self) -> Result<(), String> {
         let name_fits = (1..=30).contains(&self.username.len())
             && self.username.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'_');
@@ -71,7 +75,8 @@ impl NewAccount {
             return Err("username: 1 to 30 letters, digits, dots and underscores are needed".to_owned());
         }
         match &self.user_id {
-            // Parsing alone would accept "+1" and "007", which would not come back as they were given.
+            // Parsing alone would accept "+1" and "007", which would not come back as they were
+            // given.
             Some(id) if id.parse::<u64>().map(|n| n.to_string()).as_ref() != Ok(id) => {
                 Err("user_id: a whole number below 2^64 is needed, as a string".to_owned())
             }
@@ -80,7 +85,7 @@ impl NewAccount {
     }
 }
 
-/// Why a sandbox did not start. The cause, where there is one, is the error's source.
+/// The reason why a sandbox did not start. Its cause, if there is one, is the error's source.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     /// The app id or the app secret is empty.
@@ -91,7 +96,7 @@ pub enum SandboxError {
     BadAccount {
         /// The account's name, as given.
         username: String,
-        /// Which field is wrong and what it takes.
+        /// The field that is wrong, and the values that it takes.
         reason: String,
     },
     /// The state file exists and cannot be read.
@@ -99,7 +104,7 @@ pub enum SandboxError {
     ReadState {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The state file is not one that this version wrote. It is left untouched.
@@ -109,7 +114,8 @@ pub enum SandboxError {
     ParseState {
         /// The file.
         path: PathBuf,
-        /// Where it stops making sense. The parser's own words would quote the file, which holds secrets.
+        /// The line at which it stops making sense. The parser's own words would quote the file,
+        /// which holds secrets.
         line: usize,
         /// The column of that line.
         column: usize,
@@ -119,7 +125,7 @@ pub enum SandboxError {
     WriteState {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
 }

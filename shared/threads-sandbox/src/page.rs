@@ -25,8 +25,8 @@ const SHOWN: usize = 50;
 
 const STYLE: &str = include_str!("page.css");
 
-/// The policy allows our own style and nothing else. It has no `form-action`: browsers apply that to where a form's
-/// answer redirects too, and ours redirects to the app.
+/// The policy allows our own style and nothing else. It has no `form-action`: browsers apply that
+/// to where a form's answer redirects too, and ours redirects to the app.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let hash = STANDARD.encode(digest::digest(&digest::SHA256, STYLE.as_bytes()));
     let policy =
@@ -72,7 +72,8 @@ pub(crate) fn consent(ask: &Ask, accounts: &[Account]) -> Reply {
                             }
                         }
                     }
-                    // Allow comes first in the source: it is what the Enter key in the name field presses.
+                    // Allow comes first in the source: it is what the Enter key in the name field
+                    // presses.
                     div.buttons {
                         button #allow.primary type="submit" name="action" value="allow" { "Allow" }
                         button #deny type="submit" name="action" value="deny" formnovalidate { "Deny" }
@@ -126,7 +127,7 @@ fn to_the_second(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
-/// What this server is, and what is in it.
+/// The index: the sandbox's addresses, accounts and latest calls.
 pub(crate) fn index(world: &World, calls: &CallLog, app: &App, now: Timestamp) -> Reply {
     let accounts = world.accounts();
     let (tokens, codes) = world.counts();

@@ -1,4 +1,5 @@
-//! A call's parameters, wherever the client put them: query string, form or JSON body, `Authorization: Bearer`.
+//! A call's parameters, wherever the client put them: query string, form or JSON body,
+//! `Authorization: Bearer`.
 //!
 //! Meta documents forms for POST, multipart ones in its examples, and the query for GET;
 //! ThreadsPipe sends JSON and is answered. A repeated parameter's last value wins, and the body
@@ -101,7 +102,8 @@ impl Params {
     }
 }
 
-/// A JSON scalar as the text a form would have carried. Numbers count, since app ids are numbers to many people.
+/// A JSON scalar as the text a form would have carried. Numbers count, since app ids are numbers to
+/// many people.
 fn scalar(value: Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text),

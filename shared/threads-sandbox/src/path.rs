@@ -1,5 +1,5 @@
-//! The Threads side's paths. Meta takes each with or without a version before it and a slash
-//! behind it, and its clients send all four.
+//! The Threads side's paths. Meta takes each with or without a version before it and a slash after
+//! it, and its clients send all four.
 
 use crate::call::SandboxCall;
 use crate::params::Params;

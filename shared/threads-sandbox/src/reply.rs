@@ -9,7 +9,7 @@ use axum::response::Response;
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::Value;
 
-/// Status, headers and a whole body, and whom it was about.
+/// Status, headers, a whole body, and the person that it is about.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
@@ -82,8 +82,9 @@ impl Reply {
     }
 }
 
-/// Closes the connection without an answer: the HTTP/1 server gives up a response whose body fails before the head was
-/// flushed. Going through the body keeps this working under any axum server that the router is mounted on.
+/// Closes the connection without an answer: the HTTP/1 server gives up a response whose body fails
+/// before the head was flushed. Going through the body keeps this working under any axum server
+/// that the router is mounted on.
 pub(crate) fn hang_up() -> Response {
     let failed = stream::once(async { Err::<Bytes, _>(io::Error::other("dropped by a fault")) });
     Response::new(Body::from_stream(failed))

@@ -1,4 +1,5 @@
-//! The handle: one sandbox's state behind a lock, and everything that a test may do to it in-process.
+//! The handle: one sandbox's state behind a lock, and the calls by which a test changes it
+//! in-process.
 //!
 //! The lock is never held across an await, and nothing here knows HTTP.
 
@@ -55,7 +56,8 @@ impl Sandbox {
     ///
     /// # Errors
     ///
-    /// The app's id or secret is empty, an account cannot exist, or the state file cannot be read, understood or written.
+    /// If the app's id or secret is empty, an account cannot exist, or the state file cannot be read,
+    /// understood or written.
     pub fn new(options: SandboxOptions) -> Result<Self, SandboxError> {
         let SandboxOptions {
             app_id,
@@ -108,8 +110,9 @@ impl Sandbox {
 
     /// The account with this user id (or, without one, this name), created when absent.
     ///
-    /// Ids and names are taken as they are; [`Sandbox::new`] and the control endpoint refuse unlikely ones. An id that is
-    /// not a whole number below 2^64 is sent as text where Meta sends an integer.
+    /// Ids and names are taken as they are; [`Sandbox::new`] and the control endpoint refuse
+    /// unlikely ones. An id that is not a whole number below 2^64 is sent as text where Meta sends
+    /// an integer.
     pub fn add_account(&self, account: NewAccount) -> Account {
         self.change(|state| state.world.ensure_account(account).0)
     }
@@ -127,8 +130,8 @@ impl Sandbox {
     }
 
     /// The person removes the app: the account's tokens get 190/458. The app is not told, by this
-    /// or by what follows: [`Sandbox::signed_request`] is for the test to post. Says whether there
-    /// is such an account, as do the methods that follow.
+    /// or by the methods below: [`Sandbox::signed_request`] is for the test to post. `false` if
+    /// there is no such account, as from the methods below.
     pub fn revoke(&self, user_id: &str) -> bool {
         self.set_status(user_id, AccountStatus::Revoked)
     }
@@ -150,7 +153,8 @@ impl Sandbox {
         self.set_status(user_id, AccountStatus::PasswordChanged)
     }
 
-    /// The person has to pass a checkpoint: 190/459, until the next authorization or [`Sandbox::restore`].
+    /// The person has to pass a checkpoint: 190/459, until the next authorization or
+    /// [`Sandbox::restore`].
     pub fn checkpoint(&self, user_id: &str) -> bool {
         self.set_status(user_id, AccountStatus::Checkpoint)
     }
@@ -172,22 +176,24 @@ impl Sandbox {
         self.change_account(user_id, |account| account.private = private).is_some()
     }
 
-    /// The person takes one permission back, such as `threads_content_publish`, and leaves the rest. Whether there is such an account.
+    /// The person takes one permission back, such as `threads_content_publish`, and leaves the
+    /// rest.
     pub fn withdraw(&self, user_id: &str, scope: &str) -> bool {
         self.change(|state| state.world.withdraw(user_id, scope))
     }
 
-    /// Whether the person is one of the app's Threads testers.
+    /// Makes the person one of the app's Threads testers, or not.
     pub fn set_tester(&self, user_id: &str, tester: bool) -> bool {
         self.change_account(user_id, |account| account.tester = tester).is_some()
     }
 
-    /// Whether a refresh of the account's tokens makes them live longer.
+    /// Lets a refresh of the account's tokens make them live longer, or not.
     pub fn set_extends(&self, user_id: &str, extends: bool) -> bool {
         self.change_account(user_id, |account| account.extends = extends).is_some()
     }
 
-    /// Whether the account's tester invitation waits to be accepted, which makes authorizing fail with 1349245.
+    /// Lets the account's tester invitation wait to be accepted, which makes authorizing fail with
+    /// 1349245, or not.
     pub fn set_tester_pending(&self, user_id: &str, pending: bool) -> bool {
         self.change_account(user_id, |account| account.tester_pending = pending).is_some()
     }
@@ -201,7 +207,7 @@ impl Sandbox {
         self.change(|state| state.faults.add(fault));
     }
 
-    /// The faults that are not used up, with what is left of them.
+    /// The faults that are not used up, with the rest of their counts.
     #[must_use]
     pub fn faults(&self) -> Vec<Fault> {
         self.read(|state| state.faults.waiting().to_vec())
@@ -229,27 +235,27 @@ impl Sandbox {
         self.change(|state| state.calls.clear());
     }
 
-    /// What a refresh does to the token it was given.
+    /// Sets the effect of a refresh on the token that it is given.
     pub fn set_old_token_behaviour(&self, behaviour: OldToken) {
         self.change(|state| state.world.switches_mut().old_token = behaviour);
     }
 
-    /// Whose token may inspect others.
+    /// Sets the callers of `debug_token`.
     pub fn set_inspection(&self, inspection: Inspection) {
         self.change(|state| state.world.switches_mut().inspection = inspection);
     }
 
-    /// How the answers with a long-lived token say for how long it lives.
+    /// Sets the form in which answers tell a long-lived token's life.
     pub fn set_expires_in(&self, shape: ExpiresIn) {
         self.change(|state| state.world.switches_mut().expires_in = shape);
     }
 
-    /// How the address ends to which a person is sent back.
+    /// Sets the end of the address to which a person is sent back.
     pub fn set_redirect_ending(&self, ending: RedirectEnding) {
         self.change(|state| state.world.switches_mut().redirect = ending);
     }
 
-    /// What the exchange of a code answers.
+    /// Sets the answer to the exchange of a code.
     pub fn set_exchange(&self, answer: ExchangeAnswer) {
         self.change(|state| state.world.switches_mut().exchange = answer);
     }
@@ -264,8 +270,8 @@ impl Sandbox {
         self.change(|state| state.world.switches_mut().bad_hours.clear());
     }
 
-    /// A code, as if the person had pressed Allow, without a look at the redirect URI or the tester invitation. No scopes:
-    /// `threads_basic`. An unknown user id becomes an account first.
+    /// A code, as if the person had pressed Allow, without a look at the redirect URI or the tester
+    /// invitation. No scopes: `threads_basic`. An unknown user id becomes an account first.
     #[must_use]
     pub fn issue_code(&self, user_id: &str, redirect_uri: &str, scopes: &[&str]) -> String {
         let scope = if scopes.is_empty() { BASIC_SCOPE.to_owned() } else { scopes.join(",") };
@@ -276,8 +282,8 @@ impl Sandbox {
         })
     }
 
-    /// A new long-lived token with `threads_basic` and `threads_content_publish`, as if the account had been connected
-    /// elsewhere. An unknown user id becomes an account first.
+    /// A new long-lived token with `threads_basic` and `threads_content_publish`, as if the account
+    /// had been connected elsewhere. An unknown user id becomes an account first.
     #[must_use]
     pub fn issue_long_lived(&self, user_id: &str) -> String {
         let now = self.now();
@@ -288,7 +294,8 @@ impl Sandbox {
         })
     }
 
-    /// The `signed_request` that Meta posts to the app's deauthorize and data-deletion callbacks for this account.
+    /// The `signed_request` that Meta posts to the app's deauthorize and data-deletion callbacks
+    /// for this account.
     #[must_use]
     pub fn signed_request(&self, user_id: &str) -> String {
         let payload = json!({
@@ -311,7 +318,7 @@ impl Sandbox {
         read(&self.inner.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Changes the state, and saves it if what changed is worth keeping.
+    /// Changes the state, and saves it if the change is worth keeping.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
         let result = change(&mut state);
@@ -325,7 +332,8 @@ impl Sandbox {
         self.change(|state| state.world.change(user_id, change))
     }
 
-    /// Moves the clock, and saves how far: unlike a clone of the clock, which the state file learns of at the next change.
+    /// Moves the clock, and saves its distance: unlike a clone of the clock, which the state file
+    /// learns of at the next change.
     pub(crate) fn advance(&self, by: std::time::Duration) {
         let state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.inner.clock.advance(by);
@@ -336,7 +344,8 @@ impl Sandbox {
         if let Some(path) = &self.inner.state_file
             && let Err(error) = store::save(path, self.inner.clock.offset(), &state.world)
         {
-            // The sandbox goes on from memory: a full disk should not look like a failure of Meta's.
+            // The sandbox goes on from memory: a full disk should not look like a failure of
+            // Meta's.
             tracing::error!(%error, path = %path.display(), "the sandbox's state could not be saved");
         }
     }

@@ -1,6 +1,6 @@
 //! The routes, and the way of a call through them: read, let a fault strike, act, log, answer.
 //!
-//! What an operation does is not decided here.
+//! The effect of an operation is decided elsewhere: in `graph` and `authorize`.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::reply::{Reply, hang_up};
 use crate::sandbox::Sandbox;
 use crate::{authorize, control, graph, mint, page};
 
-/// What an overloaded proxy in front of Meta shows.
+/// The page of an overloaded proxy in front of Meta.
 const BAD_GATEWAY: &str = "<!DOCTYPE html>\n<html><head><title>502 Bad Gateway</title></head>\n\
                            <body><h1>502 Bad Gateway</h1><p>Sorry, something went wrong.</p></body></html>\n";
 
@@ -39,8 +39,8 @@ fn door(_: &Method, path: &str) -> Door {
 }
 
 impl Sandbox {
-    /// All routes: authorize site, Graph API, control endpoint and pages, on one origin. What is
-    /// not the control endpoint also answers to `public_host`, the name of a tunnel that ends here.
+    /// All routes: authorize site, Graph API, control endpoint and pages, on one origin. All but
+    /// the control endpoint also answer to `public_host`, the name of a tunnel that ends here.
     pub fn router(&self, public_host: Option<String>) -> Router {
         Router::new()
             .route("/", get(index))
@@ -55,7 +55,7 @@ impl Sandbox {
     ///
     /// # Errors
     ///
-    /// The listener fails for good.
+    /// If the listener fails for good.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -68,14 +68,15 @@ impl Sandbox {
     ///
     /// # Errors
     ///
-    /// The listener fails for good.
+    /// If the listener fails for good.
     pub async fn serve_as(
         self,
         public_host: Option<String>,
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
-        // Small answers on kept-alive connections would otherwise wait for the client's delayed acknowledgement.
+        // Small answers on kept-alive connections would otherwise wait for the client's delayed
+        // acknowledgement.
         let listener = listener.tap_io(|stream| {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "TCP_NODELAY could not be set");
@@ -90,7 +91,7 @@ async fn index(State(sandbox): State<Sandbox>) -> Response {
     sandbox.read(|state| page::index(&state.world, &state.calls, sandbox.app(), now)).send()
 }
 
-/// The Threads side: whatever is neither a page nor a control.
+/// The Threads side: every path that is neither a page nor a control.
 async fn threads(State(sandbox): State<Sandbox>, request: Request) -> Response {
     let path = request.uri().path().to_owned();
     let Some(target) = Target::find(&path) else {
@@ -111,7 +112,7 @@ async fn consent(State(sandbox): State<Sandbox>, request: Request) -> Response {
     sandbox.change(|state| authorize::consent(&mut state.world, sandbox.app(), now, &call.params)).send()
 }
 
-/// How an answer leaves.
+/// The way in which an answer leaves.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Delivery {
     Whole,
@@ -178,7 +179,7 @@ async fn answer(sandbox: Sandbox, target: Target<'_>, request: Call) -> Response
     }
 }
 
-/// What is answered in the operation's place.
+/// The answer in the operation's place.
 fn stand_in(action: FaultAction) -> Reply {
     match action {
         FaultAction::Respond { status, body, headers } => {

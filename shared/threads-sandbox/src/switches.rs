@@ -1,7 +1,7 @@
-//! The switches: how Meta behaves where it documents nothing, or otherwise than it documents.
+//! The switches: Meta's behaviour where it documents nothing, or otherwise than it documents.
 //!
-//! They hold for every account and are saved with the rest. The default is what Meta documents, and
-//! of what it does not document the likeliest.
+//! They hold for every account and are saved with the rest. The default is the documented
+//! behaviour, or the likeliest where Meta documents none.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -26,15 +26,15 @@ pub(crate) struct Switches {
 }
 
 impl Switches {
-    /// What every call is answered at `now`, if these are bad hours: of several, the first that
-    /// were told.
+    /// The answer to every call at `now`, if these are bad hours: of several, those that were added
+    /// first.
     pub(crate) fn bad_answer(&self, now: Timestamp) -> Option<BadAnswer> {
         self.bad_hours.iter().find(|hours| hours.contain(now)).map(|hours| hours.answer)
     }
 }
 
-/// What a refresh does to the token it was given. Meta documents none of the three, so a client has
-/// to survive all.
+/// The effect of a refresh on the token that it is given. Meta documents none of the three, so a
+/// client has to survive all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OldToken {
@@ -47,7 +47,7 @@ pub enum OldToken {
     NewTokenOldDead,
 }
 
-/// Whose token `debug_token` takes as its caller's.
+/// The callers of `debug_token`, by the token that they present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Inspection {
@@ -84,7 +84,7 @@ impl FromStr for Inspection {
     }
 }
 
-/// How the answers that bring a long-lived token say for how long it lives. The token itself lives
+/// The form in which answers tell a long-lived token's life. The token itself lives
 /// as long as ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -114,7 +114,7 @@ pub enum ExpiresIn {
     TenYears,
     /// `1e30`.
     Huge,
-    /// What is left of the token that was given, in seconds.
+    /// The rest of the life of the token that was given, in seconds.
     Remaining,
 }
 
@@ -141,7 +141,7 @@ impl ExpiresIn {
     }
 }
 
-/// What the address ends with to which a person who pressed Allow is sent back.
+/// The end of the address to which a person who pressed Allow is sent back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RedirectEnding {
@@ -164,7 +164,7 @@ impl RedirectEnding {
     }
 }
 
-/// What the exchange of a code answers. The code is spent in any case but the last.
+/// The answer to the exchange of a code. The code is spent in any case but the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExchangeAnswer {
@@ -217,7 +217,7 @@ fn named<T: Copy + Serialize>(all: &[T], text: &str) -> Result<T, String> {
 
 /// The name of a variant, for people.
 pub(crate) fn name<T: Serialize>(variant: &T) -> &'static str {
-    // Fails for what is no variant of an enum.
+    // Fails only for a value that is no variant of an enum.
     to_variant_name(variant).unwrap_or_default()
 }
 

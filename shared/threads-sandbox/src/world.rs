@@ -1,6 +1,7 @@
-//! The sandbox's memory and the rules of tokens: who exists, what was issued, what is still good.
+//! The sandbox's memory and the rules of tokens: the accounts, the issued tokens, and their ends.
 //!
-//! Knows nothing of HTTP. Every method takes the time it happens at. Tokens and codes are kept by their hashes.
+//! Knows nothing of HTTP. Every method takes the time it happens at. Tokens and codes are kept by
+//! their hashes.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -18,12 +19,12 @@ use crate::switches::{OldToken, Switches};
 const CODE_LIFE: Duration = Duration::from_hours(1);
 /// A short-lived token's life.
 const SHORT_LIFE: Duration = Duration::from_hours(1);
-/// A long-lived token's life as Meta's own sample shows it: 16 seconds under 60 days, which catches a client that
-/// assumes a constant.
+/// A long-lived token's life as Meta's own sample shows it: 16 seconds under 60 days, which catches
+/// a client that assumes a constant.
 const LONG_LIFE: Duration = Duration::from_secs(5_183_944);
-/// How old a long-lived token must be before it may be refreshed.
+/// The age from which a long-lived token may be refreshed.
 const REFRESH_AGE: Duration = Duration::from_hours(24);
-/// What a grant that asks for nothing in particular gets.
+/// The scopes of a grant that asks for nothing in particular.
 pub(crate) const BASIC_SCOPE: &str = "threads_basic";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +34,7 @@ pub(crate) enum TokenKind {
     Long,
 }
 
-/// What is remembered of an issued access token.
+/// The record of an issued access token.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Token {
     pub(crate) kind: TokenKind,
@@ -52,11 +53,11 @@ pub(crate) struct Token {
 pub(crate) struct Issued {
     pub(crate) text: String,
     pub(crate) expires_at: Timestamp,
-    /// When the other one ends.
+    /// The end of the other one.
     pub(crate) given_expires_at: Timestamp,
 }
 
-/// What is remembered of an authorization code until it is spent.
+/// The record of an authorization code until it is spent.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Code {
     user_id: String,
@@ -66,7 +67,7 @@ struct Code {
     generation: usize,
 }
 
-/// Why a token does not work.
+/// The reason why a token does not work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TokenFault {
     /// Never issued here.
@@ -85,7 +86,7 @@ pub(crate) enum TokenFault {
     TooYoung,
 }
 
-/// Why a code buys nothing.
+/// The reason why a code buys nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CodeFault {
     /// Unknown, spent, expired, or its grant is over: Meta does not say which.
@@ -111,7 +112,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Makes a loaded world ready: rebuilds what is not saved, and drops codes that are past any use.
+    /// Makes a loaded world ready: rebuilds what is not saved, and drops codes that are past any
+    /// use.
     pub(crate) fn settle(&mut self, now: Timestamp) {
         self.names = self
             .accounts
@@ -121,12 +123,13 @@ impl World {
         self.codes.retain(|_, code| code.expires_at > now);
     }
 
-    /// Whether something changed since the last call.
+    /// Tells if something changed since the last call.
     pub(crate) fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }
 
-    /// The account with that id (or, without an id, that name), created when absent. Says whether it was.
+    /// The account with that id (or, without an id, that name), created when absent. Says whether
+    /// it was.
     pub(crate) fn ensure_account(&mut self, new: NewAccount) -> (Account, bool) {
         let known = match &new.user_id {
             Some(user_id) => self.accounts.get(user_id),
@@ -179,12 +182,12 @@ impl World {
         &mut self.switches
     }
 
-    /// How many tokens and how many unspent codes there are.
+    /// The number of tokens, and that of unspent codes.
     pub(crate) fn counts(&self) -> (usize, usize) {
         (self.tokens.len(), self.codes.len())
     }
 
-    /// Whom a token or code belongs to, whether or not it still works.
+    /// The user id of a token or code, whether or not it still works.
     pub(crate) fn owner(&self, credential: &str) -> Option<&str> {
         let hash = mint::hash(credential);
         self.tokens
@@ -251,7 +254,8 @@ impl World {
         Ok((self.issue(token), user_id))
     }
 
-    /// A long-lived token for an account, as if it had been connected elsewhere. `None` when there is no such account.
+    /// A long-lived token for an account, as if it had been connected elsewhere. `None` when there
+    /// is no such account.
     pub(crate) fn issue_long_lived(&mut self, now: Timestamp, user_id: &str, scope: &str) -> Option<String> {
         let generation = self.change(user_id, |account| account.authorize(now))?.generation();
         Some(self.issue(Token {
@@ -265,7 +269,8 @@ impl World {
         }))
     }
 
-    /// The person takes one permission back: it is gone from every token. Whether there is such an account.
+    /// The person takes one permission back: it is gone from every token. `false` if there is no
+    /// such account.
     pub(crate) fn withdraw(&mut self, user_id: &str, scope: &str) -> bool {
         if !self.accounts.contains_key(user_id) {
             return false;
@@ -285,7 +290,7 @@ impl World {
         text
     }
 
-    /// What is known of a token, dead or alive.
+    /// The record of a token, dead or alive.
     pub(crate) fn token(&self, text: &str) -> Option<&Token> {
         self.tokens.get(&mint::hash(text))
     }
@@ -319,7 +324,8 @@ impl World {
         Ok((token, account))
     }
 
-    /// Short-lived to long-lived. The short-lived token keeps its own hour, so a lost answer can be asked for again.
+    /// Short-lived to long-lived. The short-lived token keeps its own hour, so a lost answer can be
+    /// asked for again.
     pub(crate) fn exchange(&mut self, now: Timestamp, short: &str) -> Result<Issued, TokenFault> {
         let (given, _) = self.valid_token(now, short)?;
         if given.kind != TokenKind::Short {
@@ -347,7 +353,7 @@ impl World {
         let given = self.tokens.get_mut(&mint::hash(long));
         let text = match (self.switches.old_token, given) {
             (OldToken::SameTokenExtended, Some(given)) => {
-                // What is not extended is as old as before.
+                // A token that is not extended is as old as before.
                 if extends {
                     *given = new;
                 }

@@ -1,12 +1,9 @@
 //! Whether Meta takes the app and its redirect URI, and what to click if it does not.
 
 use anyhow::Error;
-use serde_json::Value;
 use threads_auth::{Caller, Inspections};
 use threads_auth_model::error_chain;
-use threads_auth_model::seal::random_text;
-use threads_graph::{ConfigurationProblem, ErrorKind, Scopes, page_moved_to, redacted};
-use url::Url;
+use threads_graph::{ConfigurationProblem, DialogError, ErrorKind, Scopes, State};
 
 use super::finding::{Finding, fail, ok, warn};
 use crate::operate::target::Opened;
@@ -25,7 +22,7 @@ pub(super) async fn belong_together(stack: &Opened) -> Finding {
             if let Some(host) = error.moved_to() {
                 return moved(host, "THREADS_GRAPH_URL", "ThreadsGraphUrl");
             }
-            let is_blocked = *error.kind() == ErrorKind::Configuration(ConfigurationProblem::AppBlocked);
+            let is_blocked = error.kind() == ErrorKind::Configuration(ConfigurationProblem::AppBlocked);
             let error = Error::from(error);
             let advice = exit::advice(&error);
             let detail = format!("Meta does not take them: {error:#}");
@@ -144,109 +141,56 @@ pub(super) async fn redirect_uri(stack: &Opened) -> Finding {
     let (Ok(app), Ok(uri)) = (stack.service.secrets().app(stack.now()).await, config.redirect_uri()) else {
         return warn(CHECK, "cannot be tried without the app id", "First the app secret, see above.");
     };
-    let state = random_text::<16>().unwrap_or_default();
+    let Ok(state) = State::random() else {
+        return warn(CHECK, "cannot be tried: this system has no randomness", "Try again later.");
+    };
     let url = stack.graph().authorization_url(&app.credentials.app_id, &uri, &config.scopes, &state);
-    let (status, body) = match page(stack, url).await {
-        Ok(Page::Body(status, body)) => (status, body),
-        Ok(Page::MovedTo(host)) => return moved(&host, "THREADS_AUTHORIZE_URL", "ThreadsAuthorizeUrl"),
-        Err(problem) => {
-            return warn(CHECK, format!("Meta's page does not answer: {problem}"), "Try again later.");
+    let refusal = match stack.graph().authorization_page(url).await {
+        Ok(refusal) => refusal,
+        Err(error) => {
+            return match error.moved_to() {
+                Some(host) => moved(host, "THREADS_AUTHORIZE_URL", "ThreadsAuthorizeUrl"),
+                None => warn(
+                    CHECK,
+                    format!("Meta's page does not say if it takes {uri}: {}", error_chain(&error)),
+                    "Try again later.",
+                ),
+            };
         }
     };
-    match refusal(&body) {
-        None if status >= 400 => warn(
-            CHECK,
-            format!("Meta's page answers {status}, and does not say whether it takes {uri}"),
-            "Try again later.",
-        ),
-        None => ok(
+    let Some(refusal) = refusal else {
+        return ok(
             CHECK,
             format!(
                 "Meta's page does not refuse {uri}; some of what is wrong it says only after a person has logged in"
             ),
-        ),
-        Some((code, message)) => {
-            let message = redacted(&message);
-            let detail = format!("Meta's page refuses {uri}: {message} ({code})");
-            match what_to_click(code, uri.as_str()) {
-                Some(next) => fail(CHECK, detail, next),
-                None => fail(
-                    CHECK,
-                    detail,
-                    format!(
-                        "This number is not known here. Compare what is {DASHBOARD} with `threads-auth configure`."
-                    ),
-                ),
-            }
-        }
-    }
+        );
+    };
+    let (code, message) = (refusal.code, refusal.message.as_deref().unwrap_or("no reason given"));
+    fail(
+        CHECK,
+        format!("Meta's page refuses {uri}: {message} ({code})"),
+        what_to_click(DialogError::from_code(code), uri.as_str()),
+    )
 }
 
-/// Meta's page with its status, or the host that it is at now.
-enum Page {
-    Body(u16, String),
-    MovedTo(String),
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "Meta's public page, as a browser opens it: its address carries no secret"
-)]
-async fn page(stack: &Opened, url: Url) -> Result<Page, String> {
-    let answer = stack.http.inner().get(url.clone()).header("accept", "text/html").send().await;
-    let answer = answer.map_err(|error| error_chain(&error.without_url()))?;
-    let location = answer.headers().get("location").and_then(|location| location.to_str().ok());
-    let status = answer.status().as_u16();
-    if let Some(host) = page_moved_to(&url, status, location) {
-        return Ok(Page::MovedTo(host));
-    }
-    let body = answer.text().await.map_err(|error| error_chain(&error.without_url()))?;
-    Ok(Page::Body(status, body))
-}
-
-/// Meta's code and words, if a page is its `{"error_message":…,"error_code":…}`, alone or in HTML.
-fn refusal(body: &str) -> Option<(u64, String)> {
-    let number = |value: &Value| value.as_u64().or_else(|| value.as_str()?.parse().ok());
-    if let Ok(answer) = serde_json::from_str::<Value>(body.trim()) {
-        let code = number(answer.get("error_code")?)?;
-        let message = answer.get("error_message").and_then(Value::as_str).unwrap_or("no reason given");
-        return Some((code, message.to_owned()));
-    }
-    let known = [1_349_168, 1_349_245, 1_349_026, 4_476_002, 1_349_187];
-    let after = body.split_once("error_code")?.1;
-    let digits: String =
-        after.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
-    let code = digits.parse().ok().filter(|code| known.contains(code))?;
-    Some((code, "an error page".to_owned()))
-}
-
-fn what_to_click(code: u64, uri: &str) -> Option<String> {
-    Some(match code {
-        1_349_168 => format!(
+fn what_to_click(error: Option<DialogError>, uri: &str) -> String {
+    match error {
+        Some(DialogError::UnlistedRedirect) => format!(
             "The address is not in the list: {DASHBOARD}, add {uri} to \"Redirect Callback URLs\", letter for letter and with or without a final slash as it is here, press Enter so that it becomes a tag, fill the other two fields, and save. If the dashboard adds a slash that is not here, set the parameter RedirectTrailingSlash to true."
         ),
-        1_349_245 => "The account is an invited tester who has not accepted: in Threads > Settings > Account > Website permissions > Invites, accept the app. (To invite: App roles > Roles > Add People > Threads Tester.)".to_owned(),
-        1_349_026 | 4_476_002 => "The app id is not the *Threads* app id: take \"Threads App ID\" and \"Threads App secret\" of App settings > Basic, not the plain \"App ID\", and run `threads-auth configure` with them.".to_owned(),
-        1_349_187 => "Meta sends nobody back to http: the public address has to be https (parameter DomainName, or a tunnel with --public-url for `threads-auth dev`).".to_owned(),
-        _ => return None,
-    })
+        Some(DialogError::NotATester) => "The account is an invited tester who has not accepted: in Threads > Settings > Account > Website permissions > Invites, accept the app. (To invite: App roles > Roles > Add People > Threads Tester.)".to_owned(),
+        Some(DialogError::UnknownApp) => "The app id is not the *Threads* app id: take \"Threads App ID\" and \"Threads App secret\" of App settings > Basic, not the plain \"App ID\", and run `threads-auth configure` with them.".to_owned(),
+        Some(DialogError::InsecureRedirect) => "Meta sends nobody back to http: the public address has to be https (parameter DomainName, or a tunnel with --public-url for `threads-auth dev`).".to_owned(),
+        _ => format!(
+            "This number is not known here. Compare what is {DASHBOARD} with `threads-auth configure`."
+        ),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_refusal_is_found_in_what_meta_answers() {
-        let found = |body| refusal(body).map(|(code, _)| code);
-        assert_eq!(found(r#"{"error_message":"Blocked","error_code":1349168}"#), Some(1_349_168));
-        assert_eq!(found(r#" {"error_message":"Blocked","error_code":"1349187"} "#), Some(1_349_187));
-        let html = r"<html><pre>{&quot;error_code&quot;:4476002}</pre></html>";
-        assert_eq!(found(html), Some(4_476_002));
-        for page in ["", "<html>Log in</html>", "{}", "<html>error_code 17</html>"] {
-            assert_eq!(found(page), None, "{page}");
-        }
-    }
 
     #[test]
     fn a_scope_that_is_not_known_is_named() {
@@ -259,9 +203,10 @@ mod tests {
 
     #[test]
     fn every_number_of_metas_has_words() {
+        let words = |code| what_to_click(DialogError::from_code(code), "https://app.example/callback");
         for code in [1_349_168, 1_349_245, 1_349_026, 4_476_002, 1_349_187] {
-            assert!(what_to_click(code, "https://app.example/callback").is_some(), "{code}");
+            assert!(!words(code).contains("not known here"), "{code}");
         }
-        assert!(what_to_click(100, "").is_none());
+        assert!(words(100).contains("not known here"));
     }
 }

@@ -77,12 +77,18 @@ impl Callback {
     }
 
     /// Answers browsers until one brings this login's answer.
-    pub(super) async fn answer(self, path: &str, state: &str, pass: Pass, output: Output) -> Result<Answer> {
+    pub(super) async fn answer(
+        self,
+        path: &str,
+        state: &threads_graph::State,
+        pass: Pass,
+        output: Output,
+    ) -> Result<Answer> {
         let (answer, answered) = oneshot::channel();
         let seen = Arc::new(Notify::new());
         let site = Site {
             path: path.to_owned(),
-            state: state.to_owned(),
+            state: state.clone(),
             pass,
             answer: Mutex::new(Some(answer)),
             seen: seen.clone(),
@@ -145,7 +151,7 @@ impl Tls {
 /// The pages need to know this.
 struct Site {
     path: String,
-    state: String,
+    state: threads_graph::State,
     pass: Pass,
     answer: Mutex<Option<oneshot::Sender<Answer>>>,
     /// The last page was asked for.

@@ -15,8 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
-use threads_auth_model::seal::random_text;
-use threads_graph::{PastedCallback, RedirectUri, parse_pasted};
+use threads_graph::{PastedCallback, RedirectUri, State, parse_pasted};
 use url::{Host, Url};
 
 use self::answer::{Answer, NOT_OURS, judge};
@@ -117,7 +116,7 @@ impl Login {
         // Nobody should agree to what cannot be stored. The file is not kept from others for as long as that takes.
         drop(self.keep.reserve(output, &mut interrupt).await?);
 
-        let state = random_text::<32>().context("no random state can be made")?;
+        let state = State::random().context("no random state can be made")?;
         let url = graph.authorization_url(&app.app_id, &redirect_uri, &scopes, &state);
         let start = self.start(&redirect_uri, callback.is_some()).await?;
         self.invite(&url, &redirect_uri, start.as_ref(), callback.as_ref(), output);
@@ -224,7 +223,7 @@ impl Login {
         callback: Option<Callback>,
         url: &Url,
         redirect_uri: &RedirectUri,
-        state: &str,
+        state: &State,
         output: Output,
     ) -> Result<Answer> {
         let listens = callback.is_some();
@@ -265,7 +264,7 @@ impl Login {
 }
 
 /// Reads what a person pastes until it is an answer. Without a person there is one attempt.
-async fn paste(state: &str, listens: bool, output: Output) -> Result<Answer> {
+async fn paste(state: &State, listens: bool, output: Output) -> Result<Answer> {
     loop {
         let Some(line) = prompt::line().await? else {
             if listens {

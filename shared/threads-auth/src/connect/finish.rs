@@ -14,8 +14,8 @@ use threads_auth_model::{
 };
 use threads_auth_store::{Backoff, ClosedSession, CommitOutcome, Connected as Stored, StoreError, persist};
 use threads_graph::{
-    AccessToken, AuthorizationCode, CallbackParams, ErrorKind, LongLivedToken, ShortLivedToken, UserId,
-    parse_callback,
+    AccessToken, AuthorizationCode, CallbackParams, ErrorKind, LongLivedToken, ShortLivedToken, State,
+    UserId, parse_callback,
 };
 
 use super::error::{ConnectError, ConnectOutcome, ConnectRefusal};
@@ -80,7 +80,7 @@ async fn handle_callback(
     let params = parse_callback(raw_query).map_err(ConnectError::Callback)?;
     let vault = clients.vault(now).await.map_err(ConnectError::Secrets)?;
     let (kind, keyring, app_id) = (clients.config.cookie_kind(), &vault.keyring, vault.app_id());
-    let resume = async |state: &str| match Flow::resume(kind, keyring, app_id, cookies, state, now) {
+    let resume = async |state: &State| match Flow::resume(kind, keyring, app_id, cookies, state, now) {
         // A repeated callback of a finished flow is a replay, not a late arrival.
         Err(ResumeError::Expired(flow)) if is_spent(clients, state).await => {
             Err(ConnectError::Replayed.in_flow(&flow))
@@ -170,8 +170,8 @@ async fn open_flows(clients: &Clients, alive: impl Iterator<Item = Flow>) -> Opt
 
 /// Returns true if the flow of `state` has connected an account. An unreadable state counts as not
 /// spent.
-async fn is_spent(clients: &Clients, state: &str) -> bool {
-    clients.store.is_spent(&seal::hash(state)).await.unwrap_or(false)
+async fn is_spent(clients: &Clients, state: &State) -> bool {
+    clients.store.is_spent(&seal::hash(state.as_str())).await.unwrap_or(false)
 }
 
 /// Returns the record of a failed attempt, if `reason` is recorded in its session.
@@ -207,7 +207,7 @@ async fn repeat_redirect(
     let (Some(id), Some(return_to)) = (&flow.session_id, return_to) else {
         return Err(ConnectError::Replayed);
     };
-    let completion = vault.completion_code(id, &flow.state);
+    let completion = vault.completion_code(id, flow.state.as_str());
     match clients.store.session(id).await? {
         Some(Session { state: SessionState::Connected { user_id, completion_hash }, expires_at, .. })
             if completion_hash == seal::hash(&completion) && now < expires_at =>
@@ -226,7 +226,7 @@ async fn connect_account(
     code: &AuthorizationCode,
     watch: Stopwatch,
 ) -> Result<Connected, ConnectError> {
-    let (state_hash, now) = (seal::hash(&flow.state), watch.started_at());
+    let (state_hash, now) = (seal::hash(flow.state.as_str()), watch.started_at());
     if clients.store.is_spent(&state_hash).await? {
         return Err(ConnectError::Replayed);
     }
@@ -250,7 +250,7 @@ async fn connect_account(
         return Err(ConnectError::WrongAccount);
     }
     let grant_id = random_text::<16>()?;
-    let completion = flow.session_id.as_deref().map(|id| vault.completion_code(id, &flow.state));
+    let completion = flow.session_id.as_deref().map(|id| vault.completion_code(id, flow.state.as_str()));
     let completion = completion.unwrap_or_default();
     let completion_hash = seal::hash(&completion);
     let tombstone = vault.tombstone(user_id);
@@ -376,7 +376,7 @@ async fn exchange_code(
     match first {
         Ok(short) => Ok(short),
         // A concurrent callback of the flow, such as a reload, has spent the code.
-        Err(error) if *error.kind() == ErrorKind::CodeUnusable => {
+        Err(error) if error.kind() == ErrorKind::CodeUnusable => {
             let mut pause = CONCURRENT_CALLBACK;
             loop {
                 if clients.store.is_spent(state_hash).await? {

@@ -11,9 +11,8 @@ use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use cookie::{Cookie, SameSite};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use subtle::ConstantTimeEq;
-use threads_auth_model::seal::{Context, Keyring, Purpose, SealError, random_text};
-use threads_graph::{AppId, Scopes, UserId};
+use threads_auth_model::seal::{Context, Keyring, Purpose, SealError};
+use threads_graph::{AppId, Scopes, State, UserId};
 
 /// Time that a person may take at Meta, in seconds.
 pub(crate) const LIFETIME_SECONDS: i64 = 600;
@@ -35,7 +34,7 @@ const MAX_BYTES: usize = 7_000;
 pub struct Flow {
     /// The `state` that was sent to Meta.
     #[serde(rename = "s")]
-    pub state: String,
+    pub state: State,
     /// Start of the flow, which expires ten minutes later.
     #[serde(rename = "b", with = "jiff::fmt::serde::timestamp::second::required")]
     pub began_at: Timestamp,
@@ -99,8 +98,8 @@ impl CookieKind {
         }
     }
 
-    fn name(self, state: &str) -> String {
-        let digest = ring::digest::digest(&ring::digest::SHA256, state.as_bytes());
+    fn name(self, state: &State) -> String {
+        let digest = ring::digest::digest(&ring::digest::SHA256, state.as_str().as_bytes());
         let short = BASE64_URL_SAFE_NO_PAD.encode(&digest.as_ref()[..6]);
         format!("{}{short}", self.prefix())
     }
@@ -124,7 +123,7 @@ impl Flow {
     /// # Errors
     /// Returns [`SealError::NoRandomness`] if the system's random generator fails.
     pub fn begin(scopes: Scopes, now: Timestamp) -> Result<Self, SealError> {
-        let state = random_text::<32>()?;
+        let state = State::random().map_err(|_| SealError::NoRandomness)?;
         let milliseconds = now.subsec_millisecond();
         let began_at = now;
         Ok(Self {
@@ -207,14 +206,14 @@ impl Flow {
         keyring: &Keyring,
         app_id: &AppId,
         cookies: &[&str],
-        state: &str,
+        state: &State,
         now: Timestamp,
     ) -> Result<Self, ResumeError> {
         let name = kind.name(state);
         let flow = ours(kind, cookies)
             .filter(|(candidate, _)| *candidate == name)
             .find_map(|(_, value)| unseal(keyring, app_id, value))
-            .filter(|flow| flow.state.as_bytes().ct_eq(state.as_bytes()).into())
+            .filter(|flow| flow.state.matches(state))
             .ok_or(ResumeError::WrongBrowser)?;
         if flow.is_alive(now) { Ok(flow) } else { Err(ResumeError::Expired(Box::new(flow))) }
     }
@@ -310,7 +309,7 @@ mod tests {
             flow
         }
 
-        fn resume(&self, state: &str, at: i64) -> Result<Flow, ResumeError> {
+        fn resume(&self, state: &State, at: i64) -> Result<Flow, ResumeError> {
             Flow::resume(CookieKind::Host, &self.keyring, &self.app_id, &[&self.header()], state, second(at))
         }
     }
@@ -337,16 +336,20 @@ mod tests {
     fn resumes_only_in_its_browser_and_its_time() {
         let (mut browser, mut other) = (Browser::new(), Browser::new());
         let flow = browser.start(1_000);
-        assert_eq!(browser.resume(&flow.state, 1_599).unwrap().state, flow.state);
+        assert!(browser.resume(&flow.state, 1_599).unwrap().state.matches(&flow.state));
         for at in [999, 1_600, 5_200] {
             let late = browser.resume(&flow.state, at);
-            assert!(matches!(late, Err(ResumeError::Expired(known)) if known.state == flow.state), "{at}");
+            assert!(
+                matches!(late, Err(ResumeError::Expired(known)) if known.state.matches(&flow.state)),
+                "{at}"
+            );
         }
         let foreign = other.start(1_000);
         assert!(matches!(browser.resume(&foreign.state, 1_000), Err(ResumeError::WrongBrowser)));
         // A cookie that is moved under another state's name holds another state.
-        browser.jar[0].0 = CookieKind::Host.name("another");
-        assert!(matches!(browser.resume("another", 1_000), Err(ResumeError::WrongBrowser)));
+        let another = "another".parse().unwrap();
+        browser.jar[0].0 = CookieKind::Host.name(&another);
+        assert!(matches!(browser.resume(&another, 1_000), Err(ResumeError::WrongBrowser)));
     }
 
     #[test]
@@ -355,7 +358,7 @@ mod tests {
         let alive = |browser: &Browser, at: i64| -> Vec<String> {
             let header = browser.header();
             Flow::alive(CookieKind::Host, &browser.keyring, &browser.app_id, &[&header], second(at))
-                .map(|flow| flow.state)
+                .map(|flow| flow.state.as_str().to_owned())
                 .collect()
         };
         let [early, ahead] = [0, 10_000].map(|at| browser.start(at));
@@ -372,7 +375,7 @@ mod tests {
         // Junk is removed before the expired.
         let mut browser = Browser::new();
         let late = browser.start(0);
-        browser.jar.push((CookieKind::Host.name("junk"), "junk".to_owned()));
+        browser.jar.push((CookieKind::Host.name(&"junk".parse().unwrap()), "junk".to_owned()));
         (600..604).for_each(|at| drop(browser.start(at)));
         assert!(matches!(browser.resume(&late.state, 604), Err(ResumeError::Expired(_))));
         assert_eq!(browser.jar.len(), 5);

@@ -93,7 +93,7 @@ pub(crate) async fn import(
         && let ErrorKind::NeedsReauthorization(cause) = error.kind()
         && cause.is_telling()
     {
-        return Err(ImportError::Dead(*cause));
+        return Err(ImportError::Dead(cause));
     }
     let info = inspect(clients, &vault, token, now).await.map(|inspected| inspected.info);
     // A refusal without a cause may be Meta's own fault, unless a witness agrees.

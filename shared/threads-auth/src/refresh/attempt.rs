@@ -57,7 +57,7 @@ impl Attempt {
     }
 
     /// Returns the attempt that is deferred because a call to Meta failed with `kind`.
-    pub(crate) fn deferred(kind: &ErrorKind, write: WriteOutcome) -> Self {
+    pub(crate) fn deferred(kind: ErrorKind, write: WriteOutcome) -> Self {
         let (outcome, answer) = match kind {
             ErrorKind::Configuration(_) => (RefreshOutcome::Misconfigured, Answer::Trouble),
             ErrorKind::Transient | ErrorKind::Throttled { .. } => (RefreshOutcome::Deferred, Answer::Trouble),

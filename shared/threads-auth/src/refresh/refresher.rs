@@ -520,7 +520,7 @@ impl<'a> Refresher<'a> {
         let tried = if is_valid { Ok(()) } else { self.clients.graph.me(token).await.map(drop) };
         let cause = match &tried {
             Err(error) => match error.kind() {
-                ErrorKind::NeedsReauthorization(cause) => Some(Cause::Threads(*cause)),
+                ErrorKind::NeedsReauthorization(cause) => Some(Cause::Threads(cause)),
                 ErrorKind::Permission => Some(Cause::DataAccessExpired),
                 _ => None,
             },
@@ -616,15 +616,15 @@ impl<'a> Refresher<'a> {
 }
 
 /// Returns true if Meta refuses the token or its access, rather than failing itself.
-fn is_refusal(kind: &ErrorKind) -> bool {
+fn is_refusal(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Permission | ErrorKind::NeedsReauthorization(_))
 }
 
 /// Returns true if another call may show the cause of a failed refresh: the token has expired by
 /// our clock, or Meta refuses a permission when data access may have ended.
-fn is_worth_another_call(grant: &Grant, live: &Live, refused: &ErrorKind, now: Timestamp) -> bool {
+fn is_worth_another_call(grant: &Grant, live: &Live, refused: ErrorKind, now: Timestamp) -> bool {
     let is_over = now >= live.expires_at && !refused.is_about_token();
-    is_over || (*refused == ErrorKind::Permission && DataAccess::of(grant).is_doubtful(now))
+    is_over || (refused == ErrorKind::Permission && DataAccess::of(grant).is_doubtful(now))
 }
 
 /// Returns the known access, without an end that Meta's response has just disproved.

@@ -29,7 +29,7 @@ impl Refresher<'_> {
         error: threads_graph::Error,
     ) -> Result<Attempt, StoreError> {
         // Meta may never have activated the current token: its predecessor is kept for this case.
-        if *error.kind() == ErrorKind::NeedsReauthorization(ReauthorizationCause::Invalid)
+        if error.kind() == ErrorKind::NeedsReauthorization(ReauthorizationCause::Invalid)
             && let Some(previous) = self.previous(leased, live).await
         {
             let asked_at = self.time.now();
@@ -70,7 +70,7 @@ impl Refresher<'_> {
         tracing::warn!(user.id = %grant.user_id, failures = grant.failures, error = error_chain(error), "a token was not refreshed");
         let class = FailureClass::Threads(error.kind().class());
         let retry_after = match error.kind() {
-            ErrorKind::NeedsReauthorization(cause) => return self.token_refused(leased, live, *cause).await,
+            ErrorKind::NeedsReauthorization(cause) => return self.token_refused(leased, live, cause).await,
             // By our record the token is old enough, so Meta has extended it and the response was
             // lost.
             ErrorKind::TooYoung if now >= Life::of(live).old_enough_at() => {
@@ -83,7 +83,7 @@ impl Refresher<'_> {
                 let written = self.put_off(leased, later, class).await?;
                 return Ok(Attempt::written(RefreshOutcome::TooYoung, written, Answer::Healthy));
             }
-            ErrorKind::Throttled { retry_after } => *retry_after,
+            ErrorKind::Throttled { retry_after } => retry_after,
             ErrorKind::Transient
             | ErrorKind::Malformed
             | ErrorKind::Permission

@@ -1,4 +1,4 @@
-//! What a state file keeps, and what happens to one that cannot be used.
+//! The contents of a state file, and the refusal of one that cannot be used.
 
 use std::fs;
 use std::path::Path;

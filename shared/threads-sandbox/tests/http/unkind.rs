@@ -1,5 +1,5 @@
-//! What people report of Meta, and what it documents and nobody expects: who may inspect, for how
-//! long a token lives, and hours in which nothing works.
+//! Meta as people report it, and as it documents but nobody expects: the callers of `debug_token`,
+//! the life of a token, and hours in which nothing works.
 
 use std::time::Duration;
 

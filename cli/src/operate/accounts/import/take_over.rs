@@ -55,7 +55,7 @@ pub(super) async fn take_over(stack: Arc<Opened>, entry: Entry, tries: u8) -> (E
         }
         let asked = match &error {
             ImportError::Threads(error) => match error.kind() {
-                ErrorKind::Throttled { retry_after } => *retry_after,
+                ErrorKind::Throttled { retry_after } => retry_after,
                 _ => None,
             },
             _ => None,
