@@ -3,7 +3,6 @@
 //! One module holds one command. `person`, `operate` and `serve` hold those that belong together,
 //! and know nothing of each other; `shell` holds all that they share. `operate` is the feature `aws`.
 
-mod left_out;
 #[cfg(feature = "aws")]
 mod operate;
 mod person;
@@ -25,7 +24,7 @@ use crate::person::{access_token, authorize_url, legacy, login, refresh_token};
 use crate::serve::server::log_to_stderr;
 use crate::serve::{dev, sandbox};
 use crate::shell::surroundings::Surroundings;
-use crate::shell::{completions, exit, man, output};
+use crate::shell::{completions, exit, left_out, man, output};
 
 /// Connects Threads accounts to your app, and keeps their tokens alive.
 #[derive(Parser)]
@@ -160,6 +159,14 @@ mod tests {
         for below in command.get_subcommands() {
             all(below, &format!("{called} {}", below.get_name()), found);
         }
+    }
+
+    #[test]
+    #[cfg(feature = "aws")]
+    fn all_commands_that_a_build_may_lack_are_named() {
+        let all = operate::Command::augment_subcommands(clap::Command::new("threads-auth"));
+        let names: Vec<_> = all.get_subcommands().map(clap::Command::get_name).collect();
+        assert_eq!(names, left_out::COMMANDS);
     }
 
     #[test]

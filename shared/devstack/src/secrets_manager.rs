@@ -1,7 +1,8 @@
 //! A Secrets Manager endpoint, with its secrets in a file.
 //!
 //! Owns the listener's side and the file: one request at a time, and what is not saved has not
-//! happened. `operations.rs` reads the requests, `secret.rs` has AWS's rules of versions and labels.
+//! happened. `operations.rs` reads the requests; `secret.rs` has AWS's rules of versions and
+//! labels.
 
 mod operations;
 mod secret;

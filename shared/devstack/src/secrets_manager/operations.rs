@@ -4,7 +4,6 @@
 //! not.
 
 use std::collections::BTreeMap;
-use std::ops::Bound::{Excluded, Unbounded};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use jiff::Timestamp;
@@ -173,27 +172,13 @@ impl Given {
 }
 
 impl Page {
-    /// The first of `rest` that fit a page, and the token for those after them.
-    fn of<'a, T>(&self, all: impl Iterator<Item = (&'a String, T)>) -> (Vec<T>, Option<String>) {
+    /// The part of a list that is asked for, and the token for the rest: the last name of this part.
+    fn of<'a>(&self, all: impl Iterator<Item = (&'a String, Value)>) -> (Vec<Value>, Option<String>) {
         let most = self.max_results.unwrap_or(PAGE).clamp(1, PAGE);
-        let mut rest = all.peekable();
+        let mut rest = all.skip_while(|(name, _)| self.next_token.as_ref() >= Some(*name)).peekable();
         let (names, page): (Vec<_>, Vec<_>) = rest.by_ref().take(most).unzip();
         let next = rest.peek().and(names.last()).map(|last| (*last).clone());
         (page, next)
-    }
-
-    /// Those of a map that come after the pages before.
-    fn rest<'a, T>(
-        &self,
-        all: &'a BTreeMap<String, T>,
-    ) -> Result<std::collections::btree_map::Range<'a, String, T>, Refused> {
-        match &self.next_token {
-            None => Ok(all.range::<String, _>(..)),
-            Some(token) if all.contains_key(token) => {
-                Ok(all.range::<String, _>((Excluded(token), Unbounded)))
-            }
-            Some(_) => Err(Refused::new(Kind::InvalidNextToken, "NextToken is not of the page before")),
-        }
     }
 }
 
@@ -292,9 +277,8 @@ impl Secrets {
 
     fn versions(&mut self, asked: &ListSecretVersionIds) -> Result<Value, Refused> {
         let secret = self.find(&asked.secret_id)?;
-        let listed = asked.page.rest(&secret.versions)?;
         let is_listed = |version: &Version| asked.include_deprecated || !version.version_stages.is_empty();
-        let listed = listed.filter(|(_, version)| is_listed(version)).map(|(id, version)| {
+        let listed = secret.versions.iter().filter(|(_, version)| is_listed(version)).map(|(id, version)| {
             let (labels, made_at) = (&version.version_stages, seconds(version.created_date));
             (id, json!({"VersionId": id, "VersionStages": labels, "CreatedDate": made_at}))
         });
@@ -308,9 +292,8 @@ impl Secrets {
         if !asked.filters.is_empty() {
             return Err(Refused::new(Kind::InvalidParameter, "there are no filters here"));
         }
-        let listed = asked.page.rest(&self.secrets)?;
         let is_listed = |secret: &Secret| asked.include_planned_deletion || secret.deleted_date.is_none();
-        let listed = listed.filter(|(_, secret)| is_listed(secret)).map(|(name, secret)| {
+        let listed = self.secrets.iter().filter(|(_, secret)| is_listed(secret)).map(|(name, secret)| {
             let mut told = described(secret);
             told["SecretVersionsToStages"] = told["VersionIdsToStages"].take();
             (name, told)

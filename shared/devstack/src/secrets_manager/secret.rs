@@ -32,8 +32,6 @@ threads_graph::names! {
         InvalidRequest => "InvalidRequestException",
         /// A parameter is wrong, or wrong beside another.
         InvalidParameter => "InvalidParameterException",
-        /// The token is not of the page before.
-        InvalidNextToken => "InvalidNextTokenException",
         /// A parameter breaks its own constraint.
         Validation => "ValidationException",
         /// The body cannot be read.

@@ -4,7 +4,7 @@ use clap::Command;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
 /// Their names.
-const COMMANDS: [&str; 10] = [
+pub(crate) const COMMANDS: [&str; 10] = [
     "configure",
     "doctor",
     "accounts",
@@ -36,17 +36,7 @@ pub(crate) fn explained(error: Error, cli: &mut Command) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use clap::Subcommand;
-
     use super::*;
-
-    #[test]
-    #[cfg(feature = "aws")]
-    fn all_of_them_are_named() {
-        let all = crate::operate::Command::augment_subcommands(Command::new("threads-auth"));
-        let names: Vec<_> = all.get_subcommands().map(Command::get_name).collect();
-        assert_eq!(names, COMMANDS);
-    }
 
     #[test]
     fn who_asks_for_one_hears_how_to_get_it() {
