@@ -173,11 +173,11 @@ async fn of_many_who_move_a_label_at_once_one_does() {
     let mut before = it.first.clone();
     for round in 0..5 {
         let ids: Vec<_> = (0..8).map(|n| 100 + round * 8 + n).collect();
-        let moves = join_all(ids.iter().map(async |n| {
+        let racing = join_all(ids.iter().map(async |n| {
             it.put(*n, &n.to_string(), &["NEXT"]).await.unwrap();
             it.move_label("AWSCURRENT", Some(&before), Some(&id(*n))).await
         }));
-        let moved: Vec<_> = ids.iter().zip(moves.await).collect();
+        let moved: Vec<_> = ids.iter().zip(racing.await).collect();
         let mut done = moved.iter().filter(|(_, answer)| answer.is_ok());
         let (winner, _) = done.next().unwrap();
         assert!(done.next().is_none(), "{moved:?}");

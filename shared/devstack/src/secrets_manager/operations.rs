@@ -236,7 +236,7 @@ impl Secrets {
         }
         secret.put(&token, content, &labels, now)?;
         let mut told = named(secret);
-        told["VersionStages"] = json!(secret.versions.get(&token).map(|version| &version.version_stages));
+        told["VersionStages"] = json!(secret.versions.get(&token).map(|version| &version.labels));
         told["VersionId"] = json!(token);
         Ok(told)
     }
@@ -257,7 +257,7 @@ impl Secrets {
         }
         let mut told = named(secret);
         told["VersionId"] = json!(id);
-        told["VersionStages"] = json!(version.version_stages);
+        told["VersionStages"] = json!(version.labels);
         told["CreatedDate"] = seconds(version.created_date);
         if let Some(text) = &version.content.secret_string {
             told["SecretString"] = json!(text);
@@ -277,9 +277,9 @@ impl Secrets {
 
     fn versions(&mut self, asked: &ListSecretVersionIds) -> Result<Value, Refused> {
         let secret = self.find(&asked.secret_id)?;
-        let is_listed = |version: &Version| asked.include_deprecated || !version.version_stages.is_empty();
+        let is_listed = |version: &Version| asked.include_deprecated || !version.labels.is_empty();
         let listed = secret.versions.iter().filter(|(_, version)| is_listed(version)).map(|(id, version)| {
-            let (labels, made_at) = (&version.version_stages, seconds(version.created_date));
+            let (labels, made_at) = (&version.labels, seconds(version.created_date));
             (id, json!({"VersionId": id, "VersionStages": labels, "CreatedDate": made_at}))
         });
         let (page, next) = asked.page.of(listed);
@@ -362,8 +362,8 @@ fn named(secret: &Secret) -> Value {
 }
 
 fn described(secret: &Secret) -> Value {
-    let labelled = secret.versions.iter().filter(|(_, version)| !version.version_stages.is_empty());
-    let labels: BTreeMap<_, _> = labelled.map(|(id, version)| (id, &version.version_stages)).collect();
+    let labelled = secret.versions.iter().filter(|(_, version)| !version.labels.is_empty());
+    let labels: BTreeMap<_, _> = labelled.map(|(id, version)| (id, &version.labels)).collect();
     let mut told = named(secret);
     told["Description"] = json!(secret.description);
     told["CreatedDate"] = seconds(secret.created_date);
@@ -397,7 +397,8 @@ fn suffix() -> Result<String, Refused> {
 fn from_base64(text: &str) -> Result<String, Refused> {
     let bytes = BASE64_STANDARD.decode(text);
     let bytes = bytes.map_err(|_| Refused::new(Kind::Serialization, "SecretBinary is not Base64"))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    Ok(digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect())
 }
 
 fn to_base64(hexadecimal: &str) -> String {

@@ -79,8 +79,8 @@ pub(super) struct Version {
     #[serde(flatten)]
     pub(super) content: Content,
     pub(super) created_date: Timestamp,
-    #[serde(default)]
-    pub(super) version_stages: Vec<String>,
+    #[serde(default, rename = "version_stages")]
+    pub(super) labels: Vec<String>,
 }
 
 /// A secret, as the file has it.
@@ -113,7 +113,7 @@ impl Secret {
 
     /// The version that has a label.
     pub(super) fn holder(&self, label: &str) -> Option<&str> {
-        let has = |version: &Version| version.version_stages.iter().any(|stage| stage == label);
+        let has = |version: &Version| version.labels.iter().any(|stage| stage == label);
         self.versions.iter().find(|(_, version)| has(version)).map(|(id, _)| id.as_str())
     }
 
@@ -131,7 +131,7 @@ impl Secret {
             return if version.content == content { Ok(()) } else { Err(Refused::new(Kind::Exists, taken)) };
         }
         let is_first = self.versions.is_empty();
-        let version = Version { content, created_date: now, version_stages: Vec::new() };
+        let version = Version { content, created_date: now, labels: Vec::new() };
         self.versions.insert(id.to_owned(), version);
         for label in labels {
             self.attach(label, id);
@@ -188,7 +188,7 @@ impl Secret {
         }
         self.detach(label);
         if let Some(version) = self.versions.get_mut(to) {
-            version.version_stages.push(label.to_owned());
+            version.labels.push(label.to_owned());
         }
         if let Some(from) = from.filter(|_| label == CURRENT) {
             self.attach(PREVIOUS, &from);
@@ -197,7 +197,7 @@ impl Secret {
 
     fn detach(&mut self, label: &str) {
         for version in self.versions.values_mut() {
-            version.version_stages.retain(|stage| stage != label);
+            version.labels.retain(|stage| stage != label);
         }
     }
 
@@ -208,7 +208,7 @@ impl Secret {
         newest.sort_by(|one, other| other.cmp(one));
         for (made_at, id) in newest.into_iter().skip(VERSIONS) {
             let is_old = now.duration_since(made_at) > DAY;
-            if is_old && self.versions.get(&id).is_some_and(|version| version.version_stages.is_empty()) {
+            if is_old && self.versions.get(&id).is_some_and(|version| version.labels.is_empty()) {
                 self.versions.remove(&id);
             }
         }
