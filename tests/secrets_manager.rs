@@ -11,7 +11,7 @@ use devstack::Stack;
 use futures_util::future::join_all;
 use threads_auth_store::aws;
 
-use crate::fixture::{http, stack_with};
+use crate::fixture::{elsewhere, http, stack_with};
 
 const IT: &str = "a/secret";
 
@@ -24,21 +24,9 @@ struct Service {
     _stack: Stack,
 }
 
-/// With `TEST_SECRETS_MANAGER_URL` that is not the stack's own.
-#[expect(clippy::disallowed_methods, reason = "a setting of the tests")]
 async fn service() -> Service {
-    let other = std::env::var("TEST_SECRETS_MANAGER_URL").ok();
-    // Twelve digits are an account of its own there.
-    let account = format!(
-        "{:012}",
-        u64::from_le_bytes(threads_auth_model::seal::random().unwrap()) % 1_000_000_000_000
-    );
-    let variables: Vec<_> = other
-        .iter()
-        .flat_map(|url| {
-            [("AWS_ENDPOINT_URL_SECRETS_MANAGER", url.as_str()), ("AWS_ACCESS_KEY_ID", account.as_str())]
-        })
-        .collect();
+    let elsewhere = elsewhere("TEST_SECRETS_MANAGER_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER");
+    let variables: Vec<_> = elsewhere.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let stack = stack_with(&variables).await;
     let client = aws::secrets_manager(&stack.service().config().aws, &http());
     let created = client.create_secret().name(IT).secret_string("one").send().await.unwrap();
@@ -128,6 +116,12 @@ async fn a_value_is_read_by_label_and_by_version() {
     assert_eq!(it.text(None, Some("OTHER")).await, refused("ResourceNotFoundException"));
     assert_eq!(it.text(Some(&id(3)), None).await, refused("ResourceNotFoundException"));
     assert_eq!(it.get("another", None, None).await.err().unwrap(), "ResourceNotFoundException");
+    // By the words alone one can tell a secret without a value from one that is gone.
+    for (secret, words) in [(IT, "the specified secret value"), ("another", "the specified secret.")] {
+        let got = it.client.get_secret_value().secret_id(secret).version_stage("OTHER").send().await;
+        let error = got.unwrap_err();
+        assert!(error.message().unwrap().contains(words), "{error:?}");
+    }
     let again = it.client.create_secret().name(IT).secret_string("other").send().await;
     assert_eq!(code(again), refused("ResourceExistsException"));
 }

@@ -249,7 +249,13 @@ impl Secrets {
             None => secret.holder(by_label.unwrap_or(CURRENT)),
         };
         let Some((id, version)) = id.and_then(|id| secret.versions.get_key_value(id)) else {
-            return Err(Refused::new(Kind::NotFound, "the secret has no such version"));
+            // In AWS's words: of a secret that is not there it says other ones, with the same code.
+            let which = match &asked.version_id {
+                Some(id) => format!("VersionId: {id}"),
+                None => format!("staging label: {}", by_label.unwrap_or(CURRENT)),
+            };
+            let why = format!("Secrets Manager can't find the specified secret value for {which}");
+            return Err(Refused::new(Kind::NotFound, why));
         };
         if by_label.is_some_and(|label| secret.holder(label) != Some(id)) {
             let why = "VersionStage and VersionId do not name the same version";
@@ -344,7 +350,7 @@ impl Secrets {
                 || secret.arn.rsplit_once('-').is_some_and(|(partial, _)| partial == id)
         };
         let found = self.secrets.values_mut().find(|secret| is_named(secret));
-        found.ok_or_else(|| Refused::new(Kind::NotFound, "there is no such secret"))
+        found.ok_or_else(|| Refused::new(Kind::NotFound, "Secrets Manager can't find the specified secret."))
     }
 
     /// The same, unless it is scheduled for deletion.
