@@ -460,6 +460,28 @@ async fn a_path_that_is_not_of_its_route_has_no_answer() {
     }
 }
 
+/// The same through the gateway: whoever may read accounts gets no token by writing its path
+/// otherwise.
+#[tokio::test]
+async fn an_encoded_slash_leads_to_no_other_route() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    Browser::new().connect(&stack, &ada).await;
+    let stored = token(&stack, &ada).await;
+    for slash in ["%2F", "%2f"] {
+        let path = format!("/users/{ada}{slash}token");
+        let (status, answer, reply) = get(&stack, &path).await;
+        assert_eq!(
+            (status, &answer["error"]["code"]),
+            (StatusCode::NOT_FOUND, &json!("not_found")),
+            "{path}"
+        );
+        assert!(!reply.body.contains(&stored), "{path}");
+    }
+    // What is encoded for no reason is the same path.
+    assert_eq!(get(&stack, &format!("/users/%31{}", &ada[1..])).await.0, StatusCode::OK);
+}
+
 #[tokio::test]
 async fn a_token_is_handed_out_as_long_as_it_lives_long_enough() {
     let stack = stack().await;

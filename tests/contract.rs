@@ -125,6 +125,10 @@ pub(crate) fn assert_lists(method: &Method, url: &str, status: StatusCode, body:
     }
     let body: Value = serde_json::from_str(body).unwrap_or_default();
     let path = url::Url::parse(url).unwrap().path().to_owned();
+    // No operation has such a path, which is another one decoded.
+    if path.to_ascii_lowercase().contains("%2f") {
+        return;
+    }
     if let (Some(code), Some(operation)) = (body["error"]["code"].as_str(), operation(method, &path)) {
         let mut codes = examples_of(&operation["responses"][status.as_str()]).map(|(name, _)| name);
         assert!(codes.any(|listed| listed == code), "{method} {path}: {status} {code}");

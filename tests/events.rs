@@ -501,8 +501,9 @@ async fn an_event_is_given_up_by_age_and_kept_whole() {
     assert_eq!(whole.handle(&batch([3_600, 0]).await, now).await, Handled::default());
     let letters = queue.take();
     assert_eq!(letters.len(), 1);
-    let Letter { given_up_at, why, entry } = &letters[0];
+    let Letter { given_up_at, why, number, nth, entry } = &letters[0];
     assert_eq!((given_up_at, why.as_str()), (&now, "ThrottlingException"));
+    assert_eq!((number.as_str(), *nth), ("0", 0));
     assert_eq!(
         (entry.detail_type.as_str(), &entry.resources),
         ("account.connected", &vec![people[0].clone()])

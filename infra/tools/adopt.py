@@ -1,9 +1,9 @@
 """Steps of a stack that has everything in one, to a stack for its data: UPGRADING.md has all of them.
 
 `adopt.py keep <FORMER >KEPT` writes the stack's template with all data kept, whatever becomes of the
-stack. `aws cloudformation describe-stacks --stack-name STACK | adopt.py import FOLDER` writes what
-`aws cloudformation create-change-set --change-set-type IMPORT` wants into FOLDER: `template.json` and
-`resources.json`. STACK has the service's parameters already.
+stack. `aws cloudformation describe-stacks --stack-name STACK --output json | adopt.py import FOLDER` writes
+what `aws cloudformation create-change-set --change-set-type IMPORT` wants into FOLDER:
+`template.json` and `resources.json`. STACK has the service's parameters already.
 """
 
 import json

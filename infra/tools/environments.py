@@ -11,7 +11,7 @@ from samcli.cli.types import CfnParameterOverridesType
 import longest
 import render
 from limits import refused
-from wiring import DATA, KEPT_DATA
+from wiring import DATA, KEPT_DATA, of_type
 
 CONFIG = render.INFRA.parent / "samconfig.toml"
 POLICY = render.INFRA / "data-policy.json"
@@ -65,6 +65,7 @@ def subject():
         "Config": tomllib.loads(CONFIG.read_text()),
         "Parameters": template["Parameters"],
         "Rules": template["Rules"],
+        "Expands": "Transform" in template and bool(of_type(template, "AWS::CloudFormation::Stack")),
         "Bytes": len((render.INFRA / "template.yaml").read_bytes()),
         "Data": {
             **render.source("data.yaml"),
@@ -187,8 +188,12 @@ def environments_can_be_deployed(subject):
             problems.append(f"{name}: the alarms' topic is in another region")
         if template["Bytes"] > 51_200 and not (deploy.get("resolve_s3") or deploy.get("s3_bucket")):
             problems.append(f"{name}: a template of {template['Bytes']} bytes has to go through S3")
-        if "CAPABILITY_IAM" not in deploy.get("capabilities", ""):
+        # SAM splits the text at its spaces.
+        capabilities = deploy.get("capabilities", "").split()
+        if "CAPABILITY_IAM" not in capabilities:
             problems.append(f"{name} may not make roles")
+        if template.get("Expands") and "CAPABILITY_AUTO_EXPAND" not in capabilities:
+            problems.append(f"{name} may not expand a template with a stack inside")
     problems += [f"{stacks.count(stack)} environments have the stack {stack}" for stack in sorted(set(stacks)) if stacks.count(stack) > 1]
     return problems
 

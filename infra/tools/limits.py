@@ -22,6 +22,8 @@ API_GATEWAY_THROTTLES = f"{AWS}/apigateway/latest/developerguide/limits.html"
 API_GATEWAY_API = f"{AWS}/apigatewayv2/latest/api-reference/apis.html"
 API_GATEWAY_METRICS = f"{AWS}/apigateway/latest/developerguide/http-api-metrics.html"
 API_GATEWAY_ROUTES = f"{AWS}/apigateway/latest/developerguide/http-api-develop-routes.html"
+BACKUP_EVENTS = f"{AWS}/eventbridge/latest/ref/events-ref-backup.html"
+BACKUP_JOB = f"{AWS}/aws-backup/latest/devguide/API_BackupJob.html"
 BACKUP_PLAN = f"{AWS}/aws-backup/latest/devguide/API_BackupPlanInput.html"
 BACKUP_RULE = f"{AWS}/aws-backup/latest/devguide/API_BackupRuleInput.html"
 BACKUP_SELECTION = f"{AWS}/aws-backup/latest/devguide/API_BackupSelection.html"
@@ -196,6 +198,11 @@ limit("AWS::Events::Rule", "Description", at_most(512), EVENT_RULE, DATA_RULES)
 limit("AWS::Events::Rule", "Targets", few(5), EVENT_PATTERN, DATA_RULES)
 limit("AWS::Events::Rule", "Targets.*.InputTransformer.InputPathsMap", few(100), EVENT_TEXT, DATA_RULES)
 limit("AWS::Events::Rule", "Targets.*.InputTransformer.InputTemplate", at_most(8_192), EVENT_TEXT, DATA_RULES)
+# A pattern with a word that AWS never says is silent for ever.
+TOLD = ("AWS API Call via CloudTrail", "Backup Job State Change", "Copy Job State Change")
+STATES = ("ABORTED", "ABORTING", "COMPLETED", "CREATED", "EXPIRED", "FAILED", "PARTIAL", "PENDING", "RUNNING")
+limit("AWS::Events::Rule", "EventPattern.detail-type.*", one_of(*TOLD), BACKUP_EVENTS, DATA_RULES)
+limit("AWS::Events::Rule", "EventPattern.detail.state.*", one_of(*STATES), BACKUP_JOB, DATA_RULES)
 limit("AWS::Backup::BackupVault", "BackupVaultName", named(r"[A-Za-z0-9_-]", 50), BACKUP_VAULT, DATA_RULES)
 limit("AWS::Backup::BackupPlan", "BackupPlan.BackupPlanName", named(r"[A-Za-z0-9_.-]", 50), BACKUP_PLAN, DATA_RULES)
 limit("AWS::Backup::BackupPlan", "BackupPlan.BackupPlanRule.*.RuleName", named(r"[A-Za-z0-9_.-]", 50), BACKUP_RULE, DATA_RULES)

@@ -107,6 +107,14 @@ def detail(*path):
 RINGS = "destroying_the_data_rings"
 put(RINGS, "a key that may be switched off unheard", "KeyInDanger", detail("eventName"), ["ScheduleKeyDeletion"], "data")
 put(RINGS, "a key whose deletion nobody hears of", "KeyInDanger", detail("eventName"), ["DisableKey"], "data")
+put(RINGS, "a key that may be given away unheard", "KeyInDanger", detail("eventName"), ["DisableKey", "ScheduleKeyDeletion"], "data")
+put(RINGS, "backups that may be deleted unheard", "BackupsInDanger", detail("eventName"), ["DeleteBackupVault"], "data")
+drop(RINGS, "every vault of the account", "BackupsInDanger", detail("requestParameters"), "data")
+put(RINGS, "backups that fail unheard", "BackupFailed", [P, "EventPattern", "detail-type"], ["Copy Job State Change"], "data")
+put(RINGS, "copies that fail unheard", "BackupFailed", [P, "EventPattern", "detail-type"], ["Backup Job State Change"], "data")
+put(RINGS, "backups that nobody could begin, unheard", "BackupFailed", detail("state"), ["ABORTED", "FAILED", "PARTIAL"], "data")
+drop(RINGS, "every table that is backed up", "BackupFailed", detail("resourceArn"), "data")
+drop(RINGS, "every backup that succeeds", "BackupFailed", detail("state"), "data")
 drop(RINGS, "every key of the account", "KeyInDanger", detail("resources"), "data")
 drop(RINGS, "calls that were refused", "KeyInDanger", detail("errorCode"), "data")
 put(RINGS, "a key that may be switched on", "KeyInDanger", detail("eventName"), ["DisableKey", "EnableKey", "ScheduleKeyDeletion"], "data")
@@ -129,6 +137,7 @@ put(TOLD, "a message without quotes", "KeyInDanger", [*TRANSFORMER, "InputTempla
 put(TOLD, "a message without a runbook", "KeyInDanger", [*TRANSFORMER, "InputTemplate"], '"<who> has called <what>."', "data")
 drop(TOLD, "a message of nobody", "SecretsInDanger", [*TRANSFORMER, "InputPathsMap", "who"], "data")
 put(TOLD, "a message without its table", "TablesInDanger", [*TRANSFORMER, "InputPathsMap", "table"], "$.detail.tableName", "data")
+put(TOLD, "a message with a runbook that is not there", "BackupFailed", [*TRANSFORMER, "InputTemplate"], '"<what>: <state> at <when>. Runbook: infra/README.md, backups."', "data")
 put(TOLD, "a message to nobody", "KeyInDanger", [P, "Targets", 0, "Arn"], {"Ref": "AlarmTopicArn"}, "data")
 
 TOPIC = "the_topic_takes_alarms_and_events"
@@ -144,7 +153,10 @@ BACKING_UP = [P, "PolicyDocument", "Statement"]
 put(GRANTS_ALONE, "backups of every table", "BackupRolePolicy", [*BACKING_UP, 0, "Resource"], {"Fn::Sub": "arn:aws:dynamodb:${AWS::Region}:${AWS::AccountId}:table/*"}, "data")
 put(GRANTS_ALONE, "a role that reads rows", "BackupRolePolicy", [*BACKING_UP, 0, "Action"], ["dynamodb:Scan"], "data")
 drop(GRANTS_ALONE, "a backup's role that uses the key directly", "BackupRolePolicy", [*BACKING_UP, 2, "Condition"], "data")
-put(GRANTS_ALONE, "copies into any vault", "BackupRolePolicy", [*BACKING_UP, 3, "Fn::If", 1, "Resource"], {"Fn::Sub": "arn:aws:backup:*:${AWS::AccountId}:backup-vault:*"}, "data")
+drop(GRANTS_ALONE, "backups without the table's tags", "BackupRolePolicy", [*BACKING_UP, 3], "data")
+drop(GRANTS_ALONE, "copies of what the role may not read", "BackupRolePolicy", [*BACKING_UP, 5], "data")
+put(GRANTS_ALONE, "copies into a vault that nobody looks at before", "BackupRolePolicy", [*BACKING_UP, 4, "Fn::If", 1, "Action"], "backup:CopyIntoBackupVault", "data")
+put(GRANTS_ALONE, "copies into any vault", "BackupRolePolicy", [*BACKING_UP, 4, "Fn::If", 1, "Resource"], {"Fn::Sub": "arn:aws:backup:*:${AWS::AccountId}:backup-vault:*"}, "data")
 put(GRANTS_ALONE, "a role for the functions too", "BackupRole", [P, "AssumeRolePolicyDocument", "Statement", 0, "Principal"], {"Service": ["backup.amazonaws.com", "lambda.amazonaws.com"]}, "data")
 drop(GRANTS_ALONE, "AWS Backup for another account", "BackupRole", [P, "AssumeRolePolicyDocument", "Statement", 0, "Condition"], "data")
 put(GRANTS_ALONE, "backups of sessions", "BackupSelection", [P, "BackupSelection", "Resources"], [{"Fn::GetAtt": ["ShortLivedTable", "Arn"]}], "data")
@@ -164,6 +176,7 @@ def _(mutant):
 
 drop("the_table_comes_last", "a table before its messages", "GrantsTable", ["Metadata", "After", 1], "data")
 drop("the_table_comes_last", "a table before its backups' role", "GrantsTable", ["Metadata", "After", 2], "data")
+drop("the_table_comes_last", "a table before the message on its backups", "GrantsTable", ["Metadata", "After", 3], "data")
 
 # The environments
 E = "environments"
@@ -245,6 +258,11 @@ def _(mutant):
 @breaks(CAN, "an environment that may not make roles", E)
 def _(mutant):
     del mutant["Config"]["staging"]["deploy"]["parameters"]["capabilities"]
+
+
+@breaks(CAN, "an environment that may not expand SAM's template", E)
+def _(mutant):
+    mutant["Config"]["prod"]["deploy"]["parameters"]["capabilities"] = "CAPABILITY_IAM"
 
 
 @breaks("nothing_shadows_global", "parameters that a guided deployment has written", E)
@@ -691,6 +709,8 @@ put("Events.Rule.Targets", "a message to six topics", "KeyInDanger", [P, "Target
 put("Events.Rule.Targets.*.InputTransformer.InputPathsMap", "a message of 101 parts", "KeyInDanger", [*TRANSFORMER, "InputPathsMap"], {f"p{n}": "$.id" for n in range(101)}, "data")
 put("Events.Rule.Targets.*.InputTransformer.InputTemplate", "a message of 9 KB", "KeyInDanger", [*TRANSFORMER, "InputTemplate"], "x" * 9_000, "data")
 put("event_patterns_are_not_too_long", "a pattern of 3 KB", "KeyInDanger", detail("awsRegion"), ["x" * 3_000], "data")
+put("Events.Rule.EventPattern.detail-type.*", "jobs that AWS Backup calls otherwise", "BackupFailed", [P, "EventPattern", "detail-type", 1], "Copy Job Failed", "data")
+put("Events.Rule.EventPattern.detail.state.*", "a state that no job has", "BackupFailed", detail("state", 1), "TIMED_OUT", "data")
 put("Backup.BackupVault.BackupVaultName", "a vault with the stack's name", "BackupVault", [P, "BackupVaultName"], {"Ref": "AWS::StackName"}, "data")
 put("Backup.BackupPlan.BackupPlan.BackupPlanName", "a plan with the stack's name", "BackupPlan", [P, "BackupPlan", "BackupPlanName"], {"Ref": "AWS::StackName"}, "data")
 put("Backup.BackupPlan.BackupPlan.BackupPlanRule.*.RuleName", "a rule of a plan with a space", "BackupPlan", [*PLAN, "RuleName"], "each day", "data")
@@ -918,7 +938,28 @@ drop(MADE, "a paid secret that nobody uses", "OriginSecret", ["Condition"])
 drop(MADE, "an origin secret that somebody has to write", "OriginSecret", GENERATOR)
 put(MADE, "an origin secret of eight characters", "OriginSecret", [*GENERATOR, "PasswordLength"], 8)
 put(MADE, "a header with punctuation", "OriginSecret", [*GENERATOR, "ExcludePunctuation"], False)
+put(MADE, "a secret that goes with Edge, and its versions with it", "OriginSecret", ["Condition"], "HasEdge")
 put(MADE, "an empty second secret", "OriginSecret", [*GENERATOR, "SecretStringTemplate"], '{"accept":""}')
+
+
+MOVE = "backends_can_move_before_the_edge_does"
+put(MOVE, "backends whose address goes when Edge comes", "Api", [P, "DisableExecuteApiEndpoint", "Fn::If", 0], "HasApiDomain")
+
+
+@breaks(MOVE, "an address that no parameter keeps open")
+def _(mutant):
+    mutant["Conditions"]["ClosesApiAddress"] = {"Condition": "HasApiDomain"}
+
+
+@breaks(MOVE, "an address beside the domain that nobody has asked for")
+def _(mutant):
+    mutant["Parameters"]["ApiAddress"]["Default"] = "true"
+    mutant["Conditions"]["ClosesApiAddress"] = {"Fn::Not": [{"Condition": "HasEdge"}]}
+
+
+@breaks(MOVE, "an ApiUrl that is closed")
+def _(mutant):
+    mutant["Outputs"]["ApiUrl"]["Value"]["Fn::If"][0] = "HasApiDomain"
 
 
 @breaks("nothing_of_the_secret_can_be_read_off_the_stack", "the origin secret as an output")
@@ -1086,6 +1127,52 @@ def _(mutant):
     mutant["Types"].append("AWS::StepFunctions::StateMachine")
 
 
+
+
+@breaks(DEPLOYS, "deployers who may not change what the access log goes to", F)
+def _(mutant):
+    statement(mutant, "deploy.json", "WhatHasNoName")["Action"].remove("logs:UpdateLogDelivery")
+
+
+def statement(mutant, name, sid):
+    return next(one for one in mutant["Files"][name]["Statement"] if one["Sid"] == sid)
+
+
+def on_another(rule, what, name, sid, former, resource):
+    """Registers a mutation of what a statement is about."""
+
+    @breaks(rule, what, F)
+    def _(mutant):
+        changed = statement(mutant, name, sid)
+        changed["Resource"] = json.loads(json.dumps(changed["Resource"]).replace(former, resource))
+
+
+REACH = "deployers_reach_what_is_made"
+on_another(REACH, "functions that are called otherwise", "deploy.json", "Functions", "function:{Stack}-", "function:{Stack}_")
+on_another(REACH, "a group of schedules with a hyphen", "deploy.json", "Schedules", "schedule-group/{Stack}", "schedule-group/{Stack}-*")
+on_another(REACH, "an edge whose stack is called otherwise", "deploy.json", "Stacks", "-EdgeStack-", "-Edge-")
+on_another(REACH, "a secret that is called like its stack", "deploy-data.json", "Secrets", "secret:*App", "secret:{Stack}-App")
+on_another(REACH, "a vault that is called like its stack", "deploy-data.json", "Backups", "backup-vault:*", "backup-vault:{Stack}-*")
+
+
+@breaks(REACH, "messages that nobody may give the stack's tags", F)
+def _(mutant):
+    statement(mutant, "deploy-data.json", "Messages")["Action"].remove("events:TagResource")
+
+
+@breaks(REACH, "a type of resource without an ARN", F)
+def _(mutant):
+    mutant["Types"].append("AWS::StepFunctions::StateMachine")
+
+
+OPERATED = "operators_reach_what_is_made"
+on_another(OPERATED, "operators of other queues", "operate.json", "ReadAndEmptyQueues", "{Stack}-*", "{Stack}-Dead*")
+on_another(OPERATED, "readers of a schedule without its group", "read.json", "LookAtTheSchedule", "{Stack}/*", "{Stack}-*")
+LEAVES = "whoever_deploys_the_service_leaves_its_data"
+on_another(LEAVES, "every stack whose name begins alike", "deploy.json", "Stacks", "-EdgeStack-", "-")
+on_another(LEAVES, "every secret", "deploy.json", "OriginSecret", "*OriginSecret-", "*Secret-")
+in_file(LEAVES, "tables for whoever deploys the service", "deploy.json", grant(["dynamodb:DeleteTable"], "arn:{Partition}:dynamodb:{Region}:{Account}:table/{Stack}-*"))
+in_file(LEAVES, "keys that whoever deploys a name may delete", "deploy-domain.json", grant(["kms:ScheduleKeyDeletion"], "arn:{Partition}:kms:{Region}:{Account}:key/*"))
 HOLD = "people_hold_what_is_named"
 in_file(HOLD, "every role of the account", "deploy.json", grant(["iam:PutRolePolicy"]))
 in_file(HOLD, "every action", "deploy.json", grant(["*"], "arn:{Partition}:sqs:{Region}:{Account}:{Stack}-*"))

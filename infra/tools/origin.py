@@ -1,10 +1,12 @@
-"""Rules on the secret by which the functions know CloudFront: it is the same on both sides, of the same
-version, and only public functions ask for it."""
+"""Rules on what changes with CloudFront: the secret by which the functions know it is the same on
+both sides, of the same version, and only public functions ask for it; and backends have an address
+that answers before and after."""
 
 import re
 
 import render
 import wiring
+from limits import holds
 
 # Our own code says the header's name.
 REQUEST = render.INFRA.parent / "shared/web/src/request.rs"
@@ -56,12 +58,37 @@ def the_origin_secret_is_made_with_the_edge(template):
     secret = template["Resources"].get("OriginSecret", {"Properties": {}})
     generator = secret["Properties"].get("GenerateSecretString", {})
     problems = []
-    if secret.get("Condition") != "HasEdge" or "SecretString" in secret["Properties"]:
-        problems.append("it is there without Edge, or has a value in the template")
+    # Its versions are its own: while one is named, it has to be this secret.
+    stays = {"Fn::Or": [{"Condition": "HasEdge"}, {"Fn::Not": [{"Fn::Equals": [{"Ref": "OriginSecretVersion"}, ""]}]}]}
+    if secret.get("Condition") != "HasOriginSecret" or template["Conditions"].get("HasOriginSecret") != stays:
+        problems.append("it is there unasked, or goes with Edge while a version of it is named")
+    if "SecretString" in secret["Properties"]:
+        problems.append("it has a value in the template")
     if (generator.get("SecretStringTemplate"), generator.get("GenerateStringKey")) != ('{"accept":"-"}', "send"):
         problems.append(f"it begins as {generator}")
     if not 32 <= generator.get("PasswordLength", 0) <= 64 or generator.get("ExcludePunctuation") is not True:
         problems.append("the functions do not take what is generated")
+    return problems
+
+
+def backends_can_move_before_the_edge_does(template):
+    """A signature names its host, and CloudFront hands on another one. So the API's own address can
+    be open beside the domain, and then it is what ApiUrl says, with Edge or without."""
+    match template["Resources"]["Api"]["Properties"]["DisableExecuteApiEndpoint"]:
+        case {"Fn::If": [str(condition), True, False]}:
+            pass
+        case other:
+            return [f"it is closed: {other}"]
+    told = {"Fn::If": [condition, {"Fn::Sub": "https://${DomainName}"}, {"Fn::GetAtt": ["Api", "ApiEndpoint"]}]}
+    problems = [] if template["Outputs"]["ApiUrl"]["Value"] == told else ["ApiUrl is not the address that is open"]
+    defaults = {name: str(of.get("Default", "")) for name, of in template["Parameters"].items()}
+    for domain in ("", "auth.example.com"):
+        for edge in ("false", "true"):
+            for stays in ("false", "true"):
+                given = defaults | {"DomainName": domain, "Edge": edge, "ApiAddress": stays, "Conditions": template["Conditions"]}
+                expected = (domain, edge, stays) == ("auth.example.com", "false", "false")
+                if holds({"Condition": condition}, given) != expected:
+                    problems.append(f"with {domain or 'no domain'}, Edge={edge}, ApiAddress={stays} it is {'open' if expected else 'closed'}")
     return problems
 
 
@@ -90,6 +117,7 @@ RULES = [
     public_functions_demand_the_origin_secret,
     the_edge_is_given_the_same_secret,
     the_origin_secret_is_made_with_the_edge,
+    backends_can_move_before_the_edge_does,
     nothing_of_the_secret_can_be_read_off_the_stack,
 ]
 EDGE_RULES = [cloudfront_shows_the_origin_secret, nothing_of_the_secret_can_be_read_off_the_stack]

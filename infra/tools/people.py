@@ -89,8 +89,9 @@ UNUSED = {
     "secretsmanager:RemoveRegionsFromReplication",
     "secretsmanager:ReplicateSecretToRegions",
 }
-# No resource type says these: SAM's own calls, its bucket, and what a dynamic reference, a stream and
-# an encrypted table need.
+# No resource type says these: SAM's own calls, its bucket, what a dynamic reference, a stream and
+# an encrypted table need, and what switches an access log on:
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-logging.html
 BESIDE = {
     "cloudformation:CreateChangeSet",
     "cloudformation:DescribeChangeSet",
@@ -100,6 +101,11 @@ BESIDE = {
     "dynamodb:DescribeStream",
     "kms:CreateGrant",
     "kms:GenerateDataKey",
+    "logs:CreateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:GetLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:UpdateLogDelivery",
     "s3:CreateBucket",
     "s3:GetBucketLocation",
     "s3:PutObject",
@@ -198,6 +204,147 @@ def deployers_may_what_a_deployment_calls(subject):
     ]
 
 
+# Names that CloudFormation makes of a stack's end so, and the longest name of a stack that it need
+# not cut for them: a function has 64 characters.
+RANDOM = "1ABCDEFGHIJKL"
+WHOLE = 30
+# The service, the region and account if it has them, and the rest of the ARN of what a type makes.
+MADE = {
+    "AWS::ApiGatewayV2::Api": "apigateway:{Region}::/apis/a1b2c3d4e5",
+    "AWS::ApiGatewayV2::ApiMapping": "apigateway:{Region}::/domainnames/auth.example.com/apimappings/a1b2c3",
+    "AWS::ApiGatewayV2::DomainName": "apigateway:{Region}::/domainnames/auth.example.com",
+    "AWS::ApiGatewayV2::Integration": "apigateway:{Region}::/apis/a1b2c3d4e5/integrations/a1b2c3d",
+    "AWS::ApiGatewayV2::Route": "apigateway:{Region}::/apis/a1b2c3d4e5/routes/a1b2c3d",
+    "AWS::ApiGatewayV2::Stage": "apigateway:{Region}::/apis/a1b2c3d4e5/stages/$default",
+    "AWS::Backup::BackupPlan": "backup:{Region}:{Account}:backup-plan:{Uuid}",
+    "AWS::Backup::BackupSelection": "backup:{Region}:{Account}:backup-plan:{Uuid}",
+    "AWS::Backup::BackupVault": "backup:{Region}:{Account}:backup-vault:threads-auth-{Uuid}",
+    "AWS::CertificateManager::Certificate": "acm:{Region}:{Account}:certificate/{Uuid}",
+    "AWS::CloudFormation::Stack": "cloudformation:{Region}:{Account}:stack/{Made}/{Uuid}",
+    "AWS::CloudFront::Distribution": "cloudfront::{Account}:distribution/E1ABCDEFGHIJK",
+    "AWS::CloudWatch::Alarm": "cloudwatch:{Region}:{Account}:alarm:{Stack}-name",
+    "AWS::CloudWatch::Dashboard": "cloudwatch::{Account}:dashboard/{Stack}-{Region}",
+    "AWS::DynamoDB::Table": "dynamodb:{Region}:{Account}:table/{Made}",
+    "AWS::Events::EventBus": "events:{Region}:{Account}:event-bus/{Stack}",
+    "AWS::Events::Rule": "events:{Region}:{Account}:rule/{Made}",
+    "AWS::IAM::ManagedPolicy": "iam::{Account}:policy/{Made}",
+    "AWS::IAM::Role": "iam::{Account}:role/{Made}",
+    "AWS::KMS::Key": "kms:{Region}:{Account}:key/{Uuid}",
+    "AWS::Lambda::EventSourceMapping": "lambda:{Region}:{Account}:event-source-mapping:{Uuid}",
+    "AWS::Lambda::Function": "lambda:{Region}:{Account}:function:{Made}",
+    "AWS::Logs::LogGroup": "logs:{Region}:{Account}:log-group:{Named}:*",
+    "AWS::Route53::RecordSet": "route53:::hostedzone/Z0123456789",
+    "AWS::SNS::Topic": "sns:{Region}:{Account}:{Made}",
+    "AWS::SQS::Queue": "sqs:{Region}:{Account}:{Made}",
+    "AWS::Scheduler::Schedule": "scheduler:{Region}:{Account}:schedule/{Stack}/{Made}",
+    "AWS::Scheduler::ScheduleGroup": "scheduler:{Region}:{Account}:schedule-group/{Stack}",
+    "AWS::SecretsManager::Secret": "secretsmanager:{Region}:{Account}:secret:{Id}-{Random}-AbCdEf",
+    "AWS::WAFv2::WebACL": "wafv2:us-east-1:{Account}:global/webacl/{Made}/{Uuid}",
+}
+# Calls on something else than what is made.
+ELSEWHERE = {"route53:GetChange": "arn:aws:route53:::change/C0123456789"}
+# What operators and readers are given by a pattern, and not by an output of the stack.
+OPERATED = {
+    "cloudwatch": "AWS::CloudWatch::Alarm",
+    "events": "AWS::Events::EventBus",
+    "scheduler": "AWS::Scheduler::Schedule",
+    "sqs": "AWS::SQS::Queue",
+}
+# What is a part of another resource, and has no ARN of its own.
+PARTS = {"AWS::IAM::Policy", "AWS::Lambda::EventInvokeConfig", "AWS::Lambda::Permission", "AWS::SNS::TopicPolicy"}
+# Each stack's template, its name, and the policies of whoever deploys it.
+STACKS = (
+    ("template.yaml", "{Stack}", ("deploy.json", "deploy-domain.json")),
+    ("edge.yaml", f"{{Stack}}-EdgeStack-{RANDOM}", ("deploy.json", "deploy-domain.json")),
+    ("data.yaml", "{Stack}-data", ("deploy.json", "deploy-data.json")),
+)
+
+
+@functools.cache
+def made_by(file):
+    """The types of a template's resources by their logical ids, with names that we give."""
+    template = render.source(file)
+    template = render.transformed(template) if "Transform" in template else template
+    named = lambda resource: resource["Properties"].get("LogGroupName", {}).get("Fn::Sub", "")  # noqa: E731
+    return {id: (resource["Type"], named(resource)) for id, resource in template["Resources"].items()}
+
+
+def opened(text, **names):
+    return re.sub(r"\{(\w+)\}", lambda match: names.get(match[1], match[0]), text)
+
+
+def reaches(subject, files, action, arn):
+    """Says if policies allow an action on this one thing."""
+    return any(
+        any(matches(pattern, action) for pattern in backends.listed(statement["Action"]))
+        and any(matches(opened(pattern, **IN_AN_ACCOUNT), arn) for pattern in backends.listed(statement["Resource"]))
+        for name in files
+        for statement in statements(subject, name)
+    )
+
+
+IN_AN_ACCOUNT = {"Partition": "aws", "Region": "eu-central-1", "Account": "123456789012", "Stack": "s" * WHOLE}
+
+
+def things(file, stack):
+    """Each thing that a stack makes: its name in the template, its ARN and the calls on it."""
+    for id, (kind, named) in made_by(file).items():
+        if kind in MADE:
+            names = IN_AN_ACCOUNT | {"Id": id, "Random": RANDOM, "Uuid": "0" * 36}
+            names["Made"] = f"{opened(stack, **names)}-{id}-{RANDOM}"
+            names["Named"] = named.replace("${AWS::StackName}", opened(stack, **names))
+            arn = "arn:aws:" + opened(MADE[kind], **names)
+            service = arn.split(":")[2]
+            yield id, arn, {action for action in called_for(kind) if action.split(":")[0] == service} - OF_EVERYTHING - UNKNOWN
+
+
+def deployers_reach_what_is_made(subject):
+    """Whoever deploys a stack may make each call on the thing that it is made on, for a stack whose
+    name is as long as CloudFormation leaves whole."""
+    problems = [f"{kind} has no ARN here" for kind in sorted(set(subject["Types"]) - MADE.keys() - PARTS)]
+    for file, stack, files in STACKS:
+        for id, arn, wanted in things(file, stack):
+            if len(re.split("[:/]", arn)[-1]) > longest.GENERATED.get(made_by(file)[id][0], len(arn)):
+                problems.append(f"CloudFormation cuts the name of {id} of {file}: {arn}")
+            # CloudFormation reads a secret that it has made up, and of the data it makes up none.
+            wanted = wanted - OPENS if file == "data.yaml" else wanted
+            problems += [
+                f"{action} does not reach {id} of {file}: {arn}"
+                for action in sorted(wanted)
+                if not reaches(subject, files, action, ELSEWHERE.get(action, arn))
+            ]
+    return problems
+
+
+def operators_reach_what_is_made(subject):
+    """A pattern for operators and readers matches each thing of the kind that it is there for."""
+    made = [(id, arn, made_by("template.yaml")[id][0]) for id, arn, _ in things("template.yaml", "{Stack}")]
+    return [
+        f"{name}: {action} does not reach {id}: {arn}"
+        for name in ("operate.json", "read.json")
+        for action in sorted(actions(subject, name))
+        for id, arn, kind in made
+        if kind == OPERATED.get(action.split(":")[0]) and not reaches(subject, [name], action, arn)
+    ]
+
+
+def whoever_deploys_the_service_leaves_its_data(subject):
+    """Without deploy-data.json nobody deletes or changes a table, a key, a secret or a backup, nor
+    the stack that they are in."""
+    files = ("deploy.json", "deploy-domain.json")
+    kinds = set(wiring.KEPT_DATA.values()) | {"AWS::Backup::BackupVault", "AWS::Backup::BackupPlan", "AWS::Events::Rule"}
+    data = [(id, arn, wanted) for id, arn, wanted in things("data.yaml", "{Stack}-data") if made_by("data.yaml")[id][0] in kinds]
+    stack = "arn:aws:" + opened(f"cloudformation:{{Region}}:{{Account}}:stack/{{Stack}}-data/{'0' * 36}", **IN_AN_ACCOUNT)
+    data.append(("the stack", stack, {"cloudformation:DeleteStack", "cloudformation:SetStackPolicy", "cloudformation:CreateChangeSet"}))
+    through = {action for statement in statements(subject, "deploy.json") if "kms:ViaService" in json.dumps(statement) for action in statement["Action"]}
+    return [
+        f"{action} reaches {id} of the data: {arn}"
+        for id, arn, wanted in data
+        for action in sorted(wanted)
+        if reaches(subject, files, action, arn) and not any(matches(pattern, action) for pattern in through)
+    ]
+
+
 # Permissions in the schemas that are no actions by these names, or that parliament is too old for.
 UNKNOWN = {
     "apigateway:TagResource",
@@ -218,12 +365,16 @@ OF_EVERYTHING = {
     "lambda:ListEventSourceMappings",
     "logs:CreateLogDelivery",
     "logs:DeleteIndexPolicy",
+    "logs:DeleteLogDelivery",
     "logs:DeleteResourcePolicy",
     "logs:DescribeIndexPolicies",
     "logs:DescribeLogGroups",
     "logs:DescribeResourcePolicies",
+    "logs:GetLogDelivery",
+    "logs:ListLogDeliveries",
     "logs:PutIndexPolicy",
     "logs:PutResourcePolicy",
+    "logs:UpdateLogDelivery",
     "route53:ListHostedZones",
     "secretsmanager:GetRandomPassword",
     "sns:Unsubscribe",
@@ -304,6 +455,9 @@ RULES = [
     operators_may_what_commands_call,
     readers_open_and_change_nothing,
     deployers_may_what_a_deployment_calls,
+    deployers_reach_what_is_made,
+    operators_reach_what_is_made,
+    whoever_deploys_the_service_leaves_its_data,
     people_hold_what_is_named,
     peoples_policies_are_not_too_long,
     parliament_finds_nothing_in_peoples_policies,

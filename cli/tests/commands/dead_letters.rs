@@ -3,7 +3,7 @@
 
 use std::net::Ipv4Addr;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode, Uri};
@@ -11,8 +11,9 @@ use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use devstack::Clock;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
-use crate::support::{run, text};
+use crate::support::{HANG, Running, run, text};
 
 const EVENTS: &str = "https://sqs.us-east-1.amazonaws.com/123456789012/events";
 const SWEEP: &str = "https://sqs.us-east-1.amazonaws.com/123456789012/sweep";
@@ -27,12 +28,29 @@ struct Message {
     id: String,
     body: String,
     attributes: Value,
-    is_hidden: bool,
+    /// Until when nobody else gets it, by the clock of [`Said`].
+    hidden_until: u64,
+    /// How often it was received: a receipt is good for the last time only.
+    received: u32,
+}
+
+impl Message {
+    fn receipt(&self) -> String {
+        format!("{}#{}", self.id, self.received)
+    }
 }
 
 #[derive(Default)]
 struct Said {
+    /// In seconds.
+    clock: u64,
+    /// How long each request takes.
+    step: u64,
     messages: Vec<Message>,
+    /// Letters that could be received by others while their events were put.
+    exposed: Vec<String>,
+    /// Told when a sweep begins, which then waits until it is let go.
+    sweeping: Option<(mpsc::Sender<()>, Arc<Notify>)>,
     /// Whose events the bus refuses.
     refused: Option<&'static str>,
     announced: Vec<Value>,
@@ -58,6 +76,11 @@ impl Aws {
         let said = Arc::new(Mutex::new(Said { sweep: json!({"outcomes": {}}), ..Said::default() }));
         let answers = Arc::clone(&said);
         let router = Router::new().fallback(move |uri: Uri, headers: HeaderMap, body: Bytes| async move {
+            let sweeping = answers.lock().unwrap().sweeping.take_if(|_| uri.path() == REFRESH);
+            if let Some((begins, goes_on)) = sweeping {
+                begins.send(()).unwrap();
+                goes_on.notified().await;
+            }
             answer(&mut answers.lock().unwrap(), &uri, &headers, &body)
         });
         runtime.spawn(async { axum::serve(listener, router).await });
@@ -82,18 +105,24 @@ impl Aws {
     }
 
     fn put(&self, queue: &'static str, id: &str, body: &Value, attributes: Value) {
-        let message =
-            Message { queue, id: id.to_owned(), body: body.to_string(), attributes, is_hidden: false };
+        let (id, body) = (id.to_owned(), body.to_string());
+        let message = Message { queue, id, body, attributes, hidden_until: 0, received: 0 };
         self.say(|said| said.messages.push(message));
     }
 
-    fn event(&self, id: &str, user_id: &str, time: &str) {
-        let detail = json!({"id": format!("{id}:account.refreshed"), "user_id": user_id}).to_string();
+    /// The letter `id` of an event, by the number of its change in the stream.
+    fn event(&self, id: &str, user_id: &str, number: &str) {
+        let detail = json!({"id": format!("{number}:account.refreshed"), "user_id": user_id}).to_string();
         let entry = json!({"source": "threads-auth", "detail_type": "account.refreshed",
-            "resources": [user_id], "time": time, "detail": detail});
-        let letter =
-            json!({"given_up_at": "2026-01-01T01:00:00Z", "why": "ThrottlingException", "entry": entry});
+            "resources": [user_id], "time": "2026-01-01T00:00:00Z", "detail": detail});
+        let letter = json!({"given_up_at": "2026-01-01T01:00:00Z", "why": "ThrottlingException",
+            "number": number, "nth": 0, "entry": entry});
         self.put(EVENTS, id, &letter, json!({}));
+    }
+
+    /// The ids of the events that the bus has taken, in this order.
+    fn announced(&self) -> Vec<String> {
+        self.say(|said| said.announced.iter().map(|event| text(event, "/id").to_owned()).collect())
     }
 
     fn place(&self, id: &str, table: &str, at: &str) {
@@ -107,7 +136,8 @@ impl Aws {
     /// The ids of the letters that are there, and visible.
     fn left(&self) -> Vec<String> {
         self.say(|said| {
-            let visible = said.messages.iter().filter(|message| !message.is_hidden);
+            let clock = said.clock;
+            let visible = said.messages.iter().filter(|message| message.hidden_until <= clock);
             visible.map(|message| message.id.clone()).collect()
         })
     }
@@ -122,32 +152,57 @@ fn answer(said: &mut Said, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Respo
         let answer = if uri.path() == REFRESH { said.sweep.clone() } else { nothing };
         return Json(answer).into_response();
     }
-    let receipt = asked["ReceiptHandle"].as_str().unwrap_or_default();
+    said.clock += said.step;
+    let clock = said.clock;
+    // Of the entries of a batch, those whose receipts are good, and all others. A letter whose time
+    // is over can still be deleted, and not be hidden any longer.
+    let is_good = |entry: &Value| {
+        said.messages.iter().any(|message| {
+            let is_in_time = entry["VisibilityTimeout"].is_null() || message.hidden_until > clock;
+            entry["ReceiptHandle"] == message.receipt() && is_in_time
+        })
+    };
+    let entries = asked["Entries"].as_array().cloned().unwrap_or_default();
+    let (good, failed): (Vec<Value>, Vec<Value>) = entries.into_iter().partition(is_good);
+    let is_of = |message: &Message| good.iter().any(|entry| entry["ReceiptHandle"] == message.receipt());
+    let result = |entries: &[Value]| -> Vec<_> {
+        entries.iter().map(|entry| json!({"Id": entry["Id"], "Code": "Old", "SenderFault": true})).collect()
+    };
+    let results = json!({"Successful": result(&good), "Failed": result(&failed)});
     Json(match target {
         "" => return stack(),
         "AmazonSQS.ReceiveMessage" => {
-            let wanted = |message: &&mut Message| asked["QueueUrl"] == message.queue && !message.is_hidden;
+            let hidden = asked["VisibilityTimeout"].as_u64().unwrap();
+            let wanted = |message: &&mut Message| {
+                asked["QueueUrl"] == message.queue && message.hidden_until <= clock
+            };
             let messages = said.messages.iter_mut().filter(wanted).take(10).map(|message| {
-                message.is_hidden = true;
-                json!({"MessageId": message.id, "ReceiptHandle": message.id, "Body": message.body,
+                (message.hidden_until, message.received) = (clock + hidden, message.received + 1);
+                json!({"MessageId": message.id, "ReceiptHandle": message.receipt(), "Body": message.body,
                     "Attributes": {"SentTimestamp": "1767225600000"}, "MessageAttributes": message.attributes})
             });
             json!({"Messages": messages.collect::<Vec<_>>()})
         }
-        "AmazonSQS.ChangeMessageVisibility" => {
-            assert_eq!(asked["VisibilityTimeout"], 0);
-            let of = |message: &&mut Message| message.id == receipt;
-            said.messages.iter_mut().find(of).unwrap().is_hidden = false;
-            json!({})
+        "AmazonSQS.ChangeMessageVisibilityBatch" => {
+            let seconds = asked["Entries"][0]["VisibilityTimeout"].as_u64().unwrap();
+            for message in said.messages.iter_mut().filter(|message| is_of(message)) {
+                message.hidden_until = clock + seconds;
+            }
+            results
         }
-        "AmazonSQS.DeleteMessage" => {
-            said.messages.retain(|message| message.id != receipt);
-            json!({})
+        "AmazonSQS.DeleteMessageBatch" => {
+            said.messages.retain(|message| !is_of(message));
+            results
         }
         "AmazonSQS.GetQueueAttributes" => {
-            let there = said.messages.iter().filter(|message| asked["QueueUrl"] == message.queue).count();
-            json!({"Attributes": {"ApproximateNumberOfMessages": there.to_string(),
-                "ApproximateNumberOfMessagesNotVisible": "0"}})
+            let count = |is_hidden: bool| {
+                let of = |message: &&Message| {
+                    asked["QueueUrl"] == message.queue && (message.hidden_until > clock) == is_hidden
+                };
+                said.messages.iter().filter(of).count().to_string()
+            };
+            json!({"Attributes": {"ApproximateNumberOfMessages": count(false),
+                "ApproximateNumberOfMessagesNotVisible": count(true)}})
         }
         "AmazonSQS.PurgeQueue" => {
             said.messages.retain(|message| asked["QueueUrl"] != message.queue);
@@ -160,7 +215,12 @@ fn answer(said: &mut Said, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Respo
                 if said.refused.is_some_and(|user_id| entry["Resources"] == json!([user_id])) {
                     return json!({"ErrorCode": "ThrottlingException", "ErrorMessage": "not now"});
                 }
-                said.announced.push(serde_json::from_str(entry["Detail"].as_str().unwrap()).unwrap());
+                let detail: Value = serde_json::from_str(entry["Detail"].as_str().unwrap()).unwrap();
+                let of = |message: &&Message| {
+                    message.hidden_until <= clock && message.body.contains(&format!("{}\\\"", text(&detail, "/id")))
+                };
+                said.exposed.extend(said.messages.iter().filter(of).map(|message| message.id.clone()));
+                said.announced.push(detail);
                 json!({"EventId": "1"})
             });
             json!({"FailedEntryCount": 0, "Entries": answers.collect::<Vec<_>>()})
@@ -213,9 +273,9 @@ fn letters_are_shown_and_replayed_once_each() {
     assert_eq!(run(aws.command(&["show"])).stdout, "There are no dead letters.\n");
     assert_eq!(run(aws.command(&["replay"])).stdout, "There are no dead letters.\n");
     let now = Clock::system().now().to_string();
-    aws.event("later", "2", "2026-01-01T00:00:05Z");
-    aws.event("first", "1", "2026-01-01T00:00:00Z");
-    aws.event("mine", "3", "2026-01-01T00:00:09Z");
+    aws.event("later", "2", "1005");
+    aws.event("first", "1", "999");
+    aws.event("mine", "3", "1009");
     aws.place("place", "grants", &now);
     let cause = |name: &str, value: &str| json!({name: {"DataType": "String", "StringValue": value}});
     let mut undelivered = cause("ERROR_CODE", "AWS.Scheduler.Gone");
@@ -237,7 +297,7 @@ fn letters_are_shown_and_replayed_once_each() {
             ["events", "events", "events", "events", "sweep", "sweep"].map(Value::from).to_vec()
         )
     );
-    assert_eq!(text(&shown, "/letters/0/event_id"), "later:account.refreshed");
+    assert_eq!(text(&shown, "/letters/0/event_id"), "1005:account.refreshed");
     assert_eq!(text(&shown, "/letters/5/reason"), "refresh::RefreshError: no index");
     assert_eq!(text(&shown, "/letters/4/reason"), "AWS.Scheduler.Gone: no such function");
     let plain = run(aws.command(&["show"])).stdout;
@@ -251,11 +311,12 @@ fn letters_are_shown_and_replayed_once_each() {
     let told: Value = serde_json::from_str(&ended.stdout).unwrap();
     let outcomes: Vec<_> =
         told["letters"].as_array().unwrap().iter().map(|letter| &letter["outcome"]).collect();
-    assert_eq!(outcomes, ["replayed", "replayed", "refused", "replayed", "replayed", "replayed"]);
+    // The place comes first: its changes were made before the others.
+    assert_eq!(outcomes, ["replayed", "replayed", "replayed", "refused", "replayed", "replayed"]);
+    assert_eq!((&told["left"], &told["hidden"]), (&json!(0), &json!(0)));
     assert_eq!(aws.left(), ["mine"]);
     // As they happened, and each once; the records that Lambda gave up, and no others; one sweep.
-    let ids = |said: &mut Said| said.announced.iter().map(|event| event["id"].clone()).collect::<Vec<_>>();
-    assert_eq!(aws.say(ids), ["first:account.refreshed", "later:account.refreshed"]);
+    assert_eq!(aws.announced(), ["999:account.refreshed", "1005:account.refreshed"]);
     let invoked = aws.say(|said| said.invoked.clone());
     let paths: Vec<_> = invoked.iter().map(|(path, _)| path.as_str()).collect();
     assert_eq!(paths, [ANNOUNCE, REFRESH]);
@@ -269,7 +330,7 @@ fn letters_are_shown_and_replayed_once_each() {
     aws.say(|said| said.refused = None);
     run(aws.command(&["replay"])).says(0, &[]);
     assert!(aws.left().is_empty());
-    assert_eq!(aws.say(ids).len(), 3);
+    assert_eq!(aws.announced().len(), 3);
 }
 
 #[test]
@@ -285,8 +346,11 @@ fn what_cannot_be_replayed_stays_and_says_so() {
     // Nor does a letter make us read what is not ours.
     let aws = Aws::new();
     aws.place("foreign", "others", &Clock::system().now().to_string());
-    run(aws.command(&["replay"])).says(1, &["the stream of another table"]);
-    assert_eq!(aws.left(), ["foreign"]);
+    aws.event("later", "1", "1000");
+    let ended = run(aws.command(&["replay"]));
+    ended.expect(1);
+    assert!(ended.stdout.contains("the stream of another table"), "{}", ended.stdout);
+    assert_eq!(aws.left(), ["foreign"], "and the others go on");
     // A sweep that cannot be made yet does not count.
     for (stopped, next) in [("unconfigured", "threads-auth configure"), ("paused", "threads-auth resume")] {
         let aws = Aws::new();
@@ -299,18 +363,154 @@ fn what_cannot_be_replayed_stays_and_says_so() {
     }
 }
 
+/// A place of the stream in which a letter may lie, far from sorted and each once.
+fn shuffled(n: u64, of: u64) -> u64 {
+    (n * 37 + 11) % of
+}
+
+/// SQS gives letters in no order, and some of them twice.
+#[test]
+fn an_accounts_events_are_replayed_in_the_order_of_the_stream() {
+    let aws = Aws::new();
+    // 60 events of four accounts, whose numbers have two digits or three.
+    let all = 60;
+    let user_of = |n: u64| ["1", "2", "3", "4"][usize::try_from(n % 4).unwrap()];
+    for n in (0..all).map(|n| shuffled(n, all)) {
+        aws.event(&format!("letter{n}"), user_of(n), &(n + 70).to_string());
+    }
+    aws.event("again", user_of(31), "101");
+    // The bus refuses an account: its later events must not overtake.
+    aws.say(|said| said.refused = Some("3"));
+    let ended = run(aws.command(&["replay", "--json"]));
+    ended.expect(4);
+    let numbers = |user_id: &str| -> Vec<u64> {
+        let events = aws.say(|said| said.announced.clone());
+        let own = events.iter().filter(|event| event["user_id"] == user_id);
+        own.map(|event| text(event, "/id").split_once(':').unwrap().0.parse().unwrap()).collect()
+    };
+    let expected = |user: u64| (0..15).map(|n| 70 + user + 4 * n).collect::<Vec<u64>>();
+    assert_eq!((numbers("1"), numbers("2"), numbers("4")), (expected(0), expected(1), expected(3)));
+    assert_eq!(aws.left().len(), 15);
+    let told: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let letters = told["letters"].as_array().unwrap();
+    let refused: Vec<_> = letters.iter().filter(|letter| letter["outcome"] == "refused").collect();
+    assert_eq!((letters.len(), refused.len()), (61, 15));
+    assert!(text(refused[0], "/error").starts_with("ThrottlingException"), "{refused:?}");
+    assert!(refused[1..].iter().all(|letter| text(letter, "/error").contains("an earlier event")));
+    aws.say(|said| said.refused = None);
+    run(aws.command(&["replay"])).expect(0);
+    assert_eq!(numbers("3"), expected(2));
+    assert_eq!((aws.left(), aws.announced().len()), (Vec::new(), 60));
+}
+
+/// A place in the stream stands in the same order, and nothing that must wait lets it pass.
+#[test]
+fn a_place_of_the_stream_overtakes_nothing() {
+    let aws = Aws::new();
+    let now = Clock::system().now().to_string();
+    aws.place("place", "grants", &now);
+    aws.event("after", "1", "12");
+    aws.event("before", "1", "8");
+    aws.say(|said| said.refused = Some("1"));
+    let ended = run(aws.command(&["replay"]));
+    ended.expect(4);
+    assert!(aws.say(|said| said.invoked.is_empty()), "{}", ended.stdout);
+    assert_eq!(aws.left().len(), 3);
+    aws.say(|said| said.refused = None);
+    run(aws.command(&["replay"])).expect(0);
+    assert_eq!(aws.announced(), ["8:account.refreshed", "12:account.refreshed"]);
+    assert_eq!(aws.say(|said| said.invoked.len()), 1);
+}
+
+/// Nobody else gets a letter whose event is put, however slow SQS and the bus are. What could not be
+/// put in time is left to the next replay, in its order.
+#[test]
+fn letters_stay_hidden_while_they_are_replayed() {
+    // So many seconds for each request, where letters are hidden for 900.
+    for step in [20, 60] {
+        let aws = Aws::new();
+        for n in (0..100).map(|n| shuffled(n, 100)) {
+            aws.event(&format!("letter{n}"), &format!("{}", n % 10), &(n + 100).to_string());
+        }
+        aws.say(|said| said.step = step);
+        let mut left = vec![100];
+        while left.last() != Some(&0) {
+            let code = run(aws.command(&["replay"])).code;
+            left.push(aws.say(|said| said.messages.len()));
+            assert_eq!(code, if left.last() == Some(&0) { 0 } else { 4 }, "{left:?}");
+            assert!(left.is_sorted_by(|before, after| before > after), "{left:?}");
+        }
+        println!("letters left after each replay, {step} s for a request: {left:?}");
+        assert_eq!(left.len() == 2, step == 20, "{left:?}");
+        let exposed = aws.say(|said| said.exposed.clone());
+        assert_eq!((exposed, aws.announced().len()), (Vec::<String>::new(), 100));
+        for user in 0..10 {
+            let of_user = aws.announced().into_iter().filter(|id| id.as_bytes()[2] == b'0' + user);
+            assert!(of_user.is_sorted(), "{user}");
+        }
+    }
+}
+
+/// A letter that another command has is left to it, and people are told that it is there.
+#[test]
+fn a_letter_in_other_hands_is_left_to_them() {
+    let aws = Aws::new();
+    aws.event("one", "1", "1");
+    aws.say(|said| said.messages[0].hidden_until = u64::MAX);
+    for (command, code) in [("show", 0), ("replay", 4)] {
+        let ended = run(aws.command(&[command]));
+        ended.expect(code);
+        assert!(ended.stdout.contains("About 1 more are hidden"), "{}", ended.stdout);
+        assert_eq!(run_json(&aws, command)["hidden"], 1);
+    }
+    assert!(aws.announced().is_empty());
+    // What nobody else has is replayed all the same.
+    aws.event("two", "2", "2");
+    let told = run_json(&aws, "replay");
+    assert_eq!((aws.announced(), &told["hidden"]), (vec!["2:account.refreshed".to_owned()], &json!(1)));
+}
+
+fn run_json(aws: &Aws, command: &str) -> Value {
+    serde_json::from_str(&run(aws.command(&[command, "--json"])).stdout).unwrap()
+}
+
+/// The first Ctrl-C waits for the sweep under way, whose letters go then.
+#[test]
+fn an_interrupted_replay_ends_after_the_sweep_under_way() {
+    let aws = Aws::new();
+    aws.put(SWEEP, "sweep", &json!({"requestContext": {}}), json!({}));
+    let ((begins, begun), goes_on) = (mpsc::channel(), Arc::new(Notify::new()));
+    aws.say(|said| said.sweeping = Some((begins, Arc::clone(&goes_on))));
+    let mut replay = Running::start(aws.command(&["replay"]));
+    begun.recv_timeout(HANG).unwrap();
+    replay.signal("INT");
+    replay.line("Ending after the letters or the sweep under way");
+    goes_on.notify_one();
+    let ended = replay.end();
+    ended.expect(130);
+    assert!(ended.stdout.starts_with("replayed  a sweep"), "{ended:?}");
+    assert!(aws.left().is_empty());
+    assert_eq!(aws.say(|said| said.invoked.len()), 1);
+}
+
 #[test]
 fn letters_are_purged_when_somebody_means_it() {
     let aws = Aws::new();
-    aws.event("one", "1", "2026-01-01T00:00:00Z");
+    aws.event("one", "1", "1");
     aws.put(SWEEP, "two", &json!({}), json!({}));
     run(aws.command(&["purge"])).says(2, &["--yes"]);
     assert_eq!(aws.left().len(), 2);
     let purged = run(aws.command(&["purge", "--queue", "sweep", "--yes", "--json"])).json();
     assert_eq!(purged, json!({"purged": {"sweep": 1}}));
     assert_eq!(aws.left(), ["one"]);
-    assert_eq!(run(aws.command(&["purge", "--yes"])).stdout, "Deleted: 1 of events and 0 of sweep\n");
+    let purged = "Deleted: about 1 event. SQS may show them for another minute.\n";
+    assert_eq!(run(aws.command(&["purge", "--yes"])).stdout, purged);
     assert!(aws.left().is_empty());
+    // Nobody is asked where there is nothing.
+    let none = run(aws.command(&["purge"]));
+    none.expect(0);
+    assert_eq!(none.stdout, "There are no dead letters to delete.\n");
+    assert_eq!(run(aws.command(&["purge", "--json"])).json(), json!({"purged": {"events": 0, "sweep": 0}}));
     for what in ["show", "replay", "purge"] {
         run(aws.command(&[what, "--local"])).says(2, &["no dead letters"]);
     }

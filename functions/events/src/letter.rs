@@ -21,6 +21,11 @@ pub struct Letter {
     pub given_up_at: Timestamp,
     /// EventBridge's code for its last refusal.
     pub why: String,
+    /// The number of its change in the table's stream: an account's events are replayed in the
+    /// order of these, since their times are whole seconds.
+    pub number: String,
+    /// Its place among the events of that change.
+    pub nth: usize,
     /// The event.
     pub entry: Entry,
 }
@@ -45,6 +50,7 @@ impl Letters {
             .region(Region::new(config.aws.region.clone()))
             .credentials_provider(config.aws.credentials.clone())
             .timeout_config(config.aws.timeouts.clone())
+            .stalled_stream_protection(aws::no_stalls())
             .http_client(aws::http_client(http));
         builder.set_endpoint_url(config.aws.sqs_url.clone());
         Some(Self { client: aws_sdk_sqs::Client::from_conf(builder.build()), queue })
@@ -69,6 +75,8 @@ mod tests {
         let letter = Letter {
             given_up_at: "2026-01-02T03:04:05Z".parse().unwrap(),
             why: "ThrottlingException".to_owned(),
+            number: "4".to_owned(),
+            nth: 1,
             entry: Entry {
                 source: "threads-auth".to_owned(),
                 detail_type: "account.refreshed".to_owned(),
@@ -78,8 +86,8 @@ mod tests {
             },
         };
         let text = concat!(
-            r#"{"given_up_at":"2026-01-02T03:04:05Z","why":"ThrottlingException","entry":{"source":"threads-auth","#,
-            r#""detail_type":"account.refreshed","resources":["1784"],"time":"2026-01-02T02:04:05Z","detail":"{}"}}"#,
+            r#"{"given_up_at":"2026-01-02T03:04:05Z","why":"ThrottlingException","number":"4","nth":1,"entry":{"#,
+            r#""source":"threads-auth","detail_type":"account.refreshed","resources":["1784"],"time":"2026-01-02T02:04:05Z","detail":"{}"}}"#,
         );
         assert_eq!(serde_json::to_string(&letter).unwrap(), text);
         assert_eq!(serde_json::from_str::<Letter>(text).unwrap(), letter);

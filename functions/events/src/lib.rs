@@ -71,6 +71,8 @@ struct Round {
 struct Waiting {
     /// The sequence number of its change.
     number: String,
+    /// Its place among the events of that change.
+    nth: usize,
     event: Event,
     /// Whether the bus was asked for long enough.
     is_old: bool,
@@ -156,7 +158,7 @@ impl Announcer {
         for record in records {
             let number = record.change.sequence_number.clone();
             let is_old = record.change.is_old(now);
-            for event in self.events(record, now) {
+            for (nth, event) in self.events(record, now).into_iter().enumerate() {
                 // Of two events of an account in one call, the second may be taken without the
                 // first.
                 let is_next = round.waiting.iter().any(|other| other.event.user_id == event.user_id);
@@ -164,7 +166,7 @@ impl Announcer {
                     self.put(&mut round, now).await;
                 }
                 if !round.held.contains(&event.user_id) && !self.is_ahead(&event) {
-                    round.waiting.push(Waiting { number: number.clone(), event, is_old });
+                    round.waiting.push(Waiting { number: number.clone(), nth, event, is_old });
                 }
             }
         }
@@ -258,11 +260,12 @@ impl Announcer {
         let Some(queue) = &self.letters else {
             return kept;
         };
-        for (Waiting { event, is_old, .. }, why) in waiting.iter().zip(refusals) {
+        for (Waiting { number, nth, event, is_old }, why) in waiting.iter().zip(refusals) {
             let Some(why) = why.clone().filter(|_| *is_old && !round.is_queue_away) else {
                 continue;
             };
-            match queue.send(&Letter { given_up_at: now, why, entry: event.into() }).await {
+            let (number, nth, entry) = (number.clone(), *nth, event.into());
+            match queue.send(&Letter { given_up_at: now, why, number, nth, entry }).await {
                 Ok(()) => {
                     tracing::error!(
                         outcome = "given_up",
@@ -310,6 +313,7 @@ fn eventbridge_config(config: &Config, http: &HttpClient) -> aws_sdk_eventbridge
         .region(aws_sdk_eventbridge::config::Region::new(config.aws.region.clone()))
         .credentials_provider(config.aws.credentials.clone())
         .timeout_config(config.aws.timeouts.clone())
+        .stalled_stream_protection(aws::no_stalls())
         .http_client(aws::http_client(http));
     builder.set_endpoint_url(config.aws.eventbridge_url.clone());
     builder.build()

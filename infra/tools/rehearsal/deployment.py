@@ -71,7 +71,7 @@ def refusal(call):
 def sam(stage, template, stack, **parameters):
     """`sam deploy`, with what it answered."""
     command = [stage.sam, "deploy", "--template-file", template, "--stack-name", stack, "--region", REGION]
-    command += ["--s3-bucket", STACK, "--capabilities", "CAPABILITY_IAM"]
+    command += ["--s3-bucket", STACK, "--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
     command += ["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"]
     if parameters:
         command += ["--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())]

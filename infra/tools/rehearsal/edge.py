@@ -3,8 +3,8 @@
 import json
 
 from .backends import signed
-from .deployment import sam_deploy
-from .stage import ENDPOINT, STACK, call, client, expect
+from .deployment import ids_of, outputs_of, sam_deploy
+from .stage import DOMAIN, ENDPOINT, STACK, call, client, expect
 
 HEADER = "x-threads-auth-origin"
 
@@ -36,10 +36,24 @@ def is_answered(stage, value):
     return is_known
 
 
+def backends_move(stage):
+    """The API's own address opens beside the domain, and is what ApiUrl says: backends that sign for
+    either get tokens."""
+    before = stage.outputs["ApiUrl"]
+    update(stage, ApiAddress="true")
+    expect("another ApiUrl", before == f"https://{DOMAIN}" and ".execute-api." in stage.outputs["ApiUrl"], (before, stage.outputs["ApiUrl"]))
+    for host in ({}, {"host": f"{stage.outputs['ApiId']}.execute-api.localhost"}):
+        answer = signed(stage, stage.tokens, "GET", f"/users/{stage.ada}/token", **host)
+        expect("a token", answer.status == 200, (host, answer.status))
+        stage.canaries.append(answer.json()["access_token"])
+    stage.api_url = stage.outputs["ApiUrl"]
+
+
 def moves_in_front(stage):
     """CloudFront comes, first without being demanded. Then public routes answer nothing else, and signed ones go on."""
     sam_deploy(stage, LogLevel="DEBUG", Edge="true", EdgeOnly="false")
     expect("both ways lead in", is_answered(stage, None) and is_answered(stage, shown(stage)))
+    expect("backends stay where they are", stage.outputs["ApiUrl"] == stage.api_url, stage.outputs["ApiUrl"])
     # Other parameters stay. From here on the web ACL is another's: of one that an update
     # leaves alone, the emulator forgets the ARN.
     sam_deploy(stage, LogLevel="DEBUG", EdgeOnly="true", EdgeWebAclArn="arn:aws:wafv2:us-east-1:000000000000:global/webacl/ours/1")
@@ -63,26 +77,43 @@ def changes_its_secret(stage):
     ):
         secret = stage.outputs["OriginSecretArn"]
         version = client("secretsmanager").put_secret_value(SecretId=secret, SecretString=json.dumps(content))["VersionId"]
-        update(version)
+        update(stage, OriginSecretVersion=version)
         expect("CloudFront shows what it has to", shown(stage) == content["send"])
         expect(f"what is known of {known}", (is_answered(stage, old), is_answered(stage, new)) == known)
     return "3 deployments"
 
 
-def update(version):
-    """Another version of the secret, and nothing else, as `aws cloudformation update-stack` would deploy it."""
+def update(stage, **changed):
+    """Other values of some parameters, and nothing else, as `aws cloudformation update-stack` would
+    deploy them."""
     cloudformation = client("cloudformation")
     kept = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]["Parameters"]
-    parameters = [{"ParameterKey": one["ParameterKey"], "UsePreviousValue": True} for one in kept if one["ParameterKey"] != "OriginSecretVersion"]
-    parameters.append({"ParameterKey": "OriginSecretVersion", "ParameterValue": version})
+    parameters = [{"ParameterKey": one["ParameterKey"], "UsePreviousValue": True} for one in kept if one["ParameterKey"] not in changed]
+    parameters += [{"ParameterKey": name, "ParameterValue": value} for name, value in changed.items()]
     capabilities = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
     cloudformation.update_stack(StackName=STACK, UsePreviousTemplate=True, Parameters=parameters, Capabilities=capabilities)
     cloudformation.get_waiter("stack_update_complete").wait(StackName=STACK, WaiterConfig={"Delay": 1})
+    stage.outputs, stage.ids = outputs_of(STACK), ids_of(STACK)
+
+
+def comes_again(stage):
+    """After a change of its secret CloudFront goes and comes again by one parameter, and is known by
+    the secret that it had."""
+    value, secret = shown(stage), stage.outputs["OriginSecretArn"]
+    update(stage, Edge="false")
+    expect("nothing is demanded", is_answered(stage, None) and not stage.environment("Callback")["ORIGIN_SECRETS"])
+    expect("backends stay where they are", stage.outputs["ApiUrl"] == stage.api_url, stage.outputs["ApiUrl"])
+    update(stage, Edge="true")
+    expect("the same secret", (shown(stage), stage.outputs["OriginSecretArn"]) == (value, secret), secret)
+    expect("through it alone everything is answered", is_answered(stage, value) and not is_answered(stage, None))
 
 
 def goes(stage):
-    """Without CloudFront nothing is demanded, and no secret of it is left."""
-    sam_deploy(stage, LogLevel="DEBUG", Edge="false")
+    """Without CloudFront nothing is demanded, and no secret of it is left. The API's own address
+    closes again."""
+    # SAM takes an empty value in quotation marks only.
+    sam_deploy(stage, LogLevel="DEBUG", Edge="false", ApiAddress="false", OriginSecretVersion='""')
+    expect("the former ApiUrl", stage.outputs["ApiUrl"] == f"https://{DOMAIN}", stage.outputs["ApiUrl"])
     expect("no secret", "OriginSecretArn" not in stage.outputs and not stage.environment("Callback")["ORIGIN_SECRETS"], stage.outputs.keys())
     answer = signed(stage, stage.tokens, "GET", "/users")
     expect("the domain leads to the API again", answer.status == 200, answer.status)

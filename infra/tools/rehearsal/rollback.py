@@ -42,7 +42,7 @@ def values(folder):
     stack = client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]
     parameters = [f"{p['ParameterKey']}={p['ParameterValue']}" for p in stack["Parameters"] if p["ParameterValue"]]
     file = folder / "samconfig.local.toml"
-    settings = {"stack_name": STACK, "region": REGION, "s3_bucket": STACK, "capabilities": "CAPABILITY_IAM"}
+    settings = {"stack_name": STACK, "region": REGION, "s3_bucket": STACK, "capabilities": "CAPABILITY_IAM CAPABILITY_AUTO_EXPAND"}
     lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
     lines += ["confirm_changeset = false", f"parameter_overrides = {json.dumps(parameters)}"]
     file.write_text("\n".join(["version = 0.1", "[prod.deploy.parameters]", *lines, ""]))

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use http::Method;
 use jiff::Timestamp;
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use threads_auth::ConnectOutcome;
 use threads_auth_model::seal::random_text;
@@ -53,31 +54,85 @@ impl Function {
 
 /// The routes, as the production template declares them. As there, a method that a path does not
 /// have is no route either, `HEAD` and `OPTIONS` included: nothing answers a preflight.
-fn route(method: &Method, path: &str) -> Function {
-    let parts: Vec<&str> = path.split('/').skip(1).collect();
-    // `/callback/{proxy+}`, which is how a route ends with a slash there.
-    if let ("GET", ["callback", _, ..]) = (method.as_str(), parts.as_slice()) {
-        return Function::Callback;
+const ROUTES: [(&str, Function); 15] = [
+    ("GET /authorize", Function::Authorize),
+    ("GET /callback", Function::Callback),
+    // Which is how a route ends with a slash there.
+    ("GET /callback/{proxy+}", Function::Callback),
+    ("GET /connected", Function::Callback),
+    ("GET /finishing", Function::Callback),
+    ("POST /deauthorize", Function::Deauthorize),
+    ("POST /data-deletion", Function::Deletion),
+    ("GET /data-deletion/{code}", Function::Deletion),
+    ("POST /sessions", Function::Sessions),
+    ("GET /sessions/{id}", Function::Sessions),
+    ("POST /sessions/{id}/complete", Function::Sessions),
+    ("GET /users", Function::Token),
+    ("GET /users/{user_id}", Function::Token),
+    ("GET /users/{user_id}/token", Function::Token),
+    ("DELETE /users/{user_id}", Function::Token),
+];
+
+/// What no other route takes.
+const DEFAULT: &str = "$default";
+
+/// A route, found as API Gateway does it: in the path as it was sent, before it is decoded.
+struct Route {
+    /// Its key in the template.
+    key: &'static str,
+    function: Function,
+    /// The path's parameters, decoded.
+    parameters: serde_json::Map<String, Value>,
+}
+
+impl Route {
+    fn of(method: &Method, path: &str) -> Self {
+        let found = ROUTES.into_iter().find_map(|(key, function)| {
+            let (wanted, route) = key.split_once(' ')?;
+            let parameters = parameters(route, path).filter(|_| wanted == method.as_str())?;
+            Some(Self { key, function, parameters })
+        });
+        found.unwrap_or(Self {
+            key: DEFAULT,
+            function: Function::Nowhere,
+            parameters: serde_json::Map::new(),
+        })
     }
-    if parts.contains(&"") {
-        return Function::Nowhere;
-    }
-    match (method.as_str(), parts.as_slice()) {
-        ("GET", ["authorize"]) => Function::Authorize,
-        ("GET", ["callback" | "connected" | "finishing"]) => Function::Callback,
-        ("POST", ["deauthorize"]) => Function::Deauthorize,
-        ("POST", ["data-deletion"]) | ("GET", ["data-deletion", _]) => Function::Deletion,
-        ("POST", ["sessions"] | ["sessions", _, "complete"]) | ("GET", ["sessions", _]) => Function::Sessions,
-        ("GET", ["users"] | ["users", _] | ["users", _, "token"]) | ("DELETE", ["users", _]) => {
-            Function::Token
+}
+
+/// The parameters of a path, if it is of the route.
+fn parameters(route: &str, path: &str) -> Option<serde_json::Map<String, Value>> {
+    let (mut parameters, mut rest) = (serde_json::Map::new(), path.strip_prefix('/'));
+    for part in route.split('/').skip(1) {
+        let given = rest?;
+        let name = part.strip_prefix('{').and_then(|part| part.strip_suffix('}'));
+        if let Some(name) = name.and_then(|name| name.strip_suffix('+')) {
+            parameters.insert(name.to_owned(), decoded(given).into());
+            return Some(parameters);
         }
-        _ => Function::Nowhere,
+        let (first, others) =
+            given.split_once('/').map_or((given, None), |(first, others)| (first, Some(others)));
+        match name {
+            Some(name) if !first.is_empty() => {
+                parameters.insert(name.to_owned(), decoded(first).into());
+            }
+            None if first == part => {}
+            _ => return None,
+        }
+        rest = others;
     }
+    rest.is_none().then_some(parameters)
+}
+
+/// A part of a path as functions get it: "API Gateway decodes URL-encoded request parameters before
+/// passing them to your backend integration", and an HTTP API does so with `rawPath`, too.
+fn decoded(path: &str) -> String {
+    percent_decode_str(path).decode_utf8_lossy().into_owned()
 }
 
 /// Whether a request is for a route with IAM authorization.
 pub(crate) fn is_private(method: &Method, path: &str) -> bool {
-    route(method, path).is_private()
+    Route::of(method, path).function.is_private()
 }
 
 /// The answer to a request whose signature is not right.
@@ -98,7 +153,8 @@ pub(crate) async fn answer(
 ) -> Response {
     let (parts, body) = request.into_parts();
     let request_id = random_text::<9>().unwrap_or_default();
-    let function = route(&parts.method, parts.uri.path());
+    let route = Route::of(&parts.method, parts.uri.path());
+    let function = route.function;
     let line = parts.method.as_str().len() + parts.uri.to_string().len() + " HTTP/1.1\r\n ".len();
     let fields: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if line + fields > MAX_HEADERS {
@@ -107,7 +163,7 @@ pub(crate) async fn answer(
     let Ok(body) = to_bytes(body, MAX_BODY).await else {
         return secure(StatusCode::PAYLOAD_TOO_LARGE.into_response());
     };
-    let event = event(function, &parts, &body, peer, shared.clock.now(), &request_id);
+    let event = event(route, &parts, &body, peer, shared.clock.now(), &request_id);
     let Ok(request) = HttpRequest::from_event(event) else {
         return pages::respond(&Page::new(ConnectOutcome::BadLink)).map(Body::from);
     };
@@ -128,7 +184,7 @@ pub(crate) async fn answer(
 
 /// The event of payload format 2.0. The signature of one for a private route was checked.
 fn event(
-    function: Function,
+    Route { key, function, parameters }: Route,
     parts: &http::request::Parts,
     body: &[u8],
     peer: SocketAddr,
@@ -154,15 +210,11 @@ fn event(
         Ok(text) => (text.to_owned(), false),
         Err(_) => (BASE64_STANDARD.encode(body), true),
     };
-    let path = parts.uri.path();
-    let route = match function {
-        Function::Nowhere => "$default".to_owned(),
-        _ => format!("{} {path}", parts.method),
-    };
+    let path = decoded(parts.uri.path());
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let mut event = json!({
         "version": "2.0",
-        "routeKey": route,
+        "routeKey": key,
         "rawPath": path,
         "rawQueryString": parts.uri.query().unwrap_or_default(),
         "headers": headers,
@@ -179,7 +231,7 @@ fn event(
                 "userAgent": headers.get("user-agent").and_then(Value::as_str).unwrap_or_default(),
             },
             "requestId": request_id,
-            "routeKey": route,
+            "routeKey": key,
             "stage": "$default",
             "timeEpoch": now.as_millisecond(),
         },
@@ -187,6 +239,9 @@ fn event(
     });
     if function.is_private() {
         event["requestContext"]["authorizer"] = identity();
+    }
+    if !parameters.is_empty() {
+        event["pathParameters"] = parameters.into();
     }
     if !cookies.is_empty() {
         event["cookies"] = cookies.into();
@@ -229,25 +284,57 @@ fn http_response(answer: ApiGatewayV2httpResponse) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use threads_auth_web::apigw::ApiGatewayV2httpRequest;
 
     use super::*;
 
     #[test]
     fn a_function_hears_who_signed() {
-        let event_of = |function: Function, path: &str| {
+        let event_of = |path: &str| {
             let (parts, ()) = axum::http::Request::get(path).body(()).unwrap().into_parts();
             let peer = SocketAddr::from(([127, 0, 0, 1], 9));
-            let event = event(function, &parts, b"", peer, Timestamp::UNIX_EPOCH, "id");
+            let route = Route::of(&parts.method, parts.uri.path());
+            let event = event(route, &parts, b"", peer, Timestamp::UNIX_EPOCH, "id");
             HttpRequest::from_event(event.clone()).unwrap();
-            serde_json::from_value::<ApiGatewayV2httpRequest>(event).unwrap().request_context
+            serde_json::from_value::<ApiGatewayV2httpRequest>(event).unwrap()
         };
-        let iam = event_of(Function::Token, "/users/1").authorizer.unwrap().iam.unwrap();
+        let iam = event_of("/users/1").request_context.authorizer.unwrap().iam.unwrap();
         assert_eq!(iam.access_key.as_deref(), Some(ACCESS_KEY_ID));
         assert_eq!(iam.account_id.as_deref(), Some(ACCOUNT_ID));
         assert_eq!(iam.user_arn.as_deref(), Some("arn:aws:iam::123456789012:user/development"));
-        assert!(event_of(Function::Authorize, "/authorize").authorizer.is_none());
-        let nowhere = event_of(Function::Nowhere, "/nowhere");
+        assert!(event_of("/authorize").request_context.authorizer.is_none());
+        let nowhere = event_of("/nowhere").request_context;
         assert_eq!((nowhere.route_key.as_deref(), nowhere.authorizer.is_none()), (Some("$default"), true));
+        // The route is found first, and the path decoded then.
+        let encoded = event_of("/users/1%2Ftoken");
+        assert_eq!(encoded.route_key.as_deref(), Some("GET /users/{user_id}"));
+        assert_eq!(encoded.raw_path.as_deref(), Some("/users/1/token"));
+        assert_eq!(encoded.path_parameters["user_id"], "1/token");
+        assert_eq!(encoded.request_context.route_key, encoded.route_key);
+        let proxy = event_of("/callback/a/b%20c");
+        assert_eq!(proxy.route_key.as_deref(), Some("GET /callback/{proxy+}"));
+        assert_eq!(proxy.path_parameters["proxy"], "a/b c");
+    }
+
+    #[test]
+    fn the_routes_are_those_of_the_template() {
+        let template = include_str!("../../../infra/template.yaml");
+        let deployed: BTreeSet<_> =
+            template.lines().filter_map(|line| line.trim().strip_prefix("RouteKey: ")).collect();
+        let here: BTreeSet<_> = ROUTES.into_iter().map(|(key, _)| key).chain([DEFAULT]).collect();
+        assert_eq!(here, deployed);
+        for (path, key) in [
+            ("/callback/", "GET /callback/{proxy+}"),
+            ("/users/", DEFAULT),
+            ("/users//token", DEFAULT),
+            ("/users/1/token/", DEFAULT),
+            ("/users/1/other", DEFAULT),
+            ("/users/1/token", "GET /users/{user_id}/token"),
+        ] {
+            assert_eq!(Route::of(&Method::GET, path).key, key, "{path}");
+        }
+        assert_eq!(Route::of(&Method::HEAD, "/users").key, DEFAULT);
     }
 }

@@ -9,6 +9,7 @@ use std::fmt;
 use std::time::Duration;
 
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_dynamodb::config::StalledStreamProtectionConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_smithy_runtime_api::client::http::{
     HttpClient as SmithyHttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings,
@@ -66,6 +67,13 @@ pub fn timeouts(request_time: Duration) -> TimeoutConfig {
         .build()
 }
 
+/// The SDK's own watch over streams is off. It gives a call up after a few seconds without a byte,
+/// whatever [`timeouts`] say, and takes a busy process for a connection that stalls.
+#[must_use]
+pub fn no_stalls() -> StalledStreamProtectionConfig {
+    StalledStreamProtectionConfig::disabled()
+}
+
 /// The DynamoDB client for `config`, over `http`.
 #[must_use]
 pub fn dynamodb(config: &AwsConfig, http: &HttpClient) -> aws_sdk_dynamodb::Client {
@@ -74,6 +82,7 @@ pub fn dynamodb(config: &AwsConfig, http: &HttpClient) -> aws_sdk_dynamodb::Clie
         .region(aws_sdk_dynamodb::config::Region::new(config.region.clone()))
         .credentials_provider(config.credentials.clone())
         .timeout_config(config.timeouts.clone())
+        .stalled_stream_protection(no_stalls())
         .http_client(http_client(http));
     builder.set_endpoint_url(config.dynamodb_url.clone());
     aws_sdk_dynamodb::Client::from_conf(builder.build())
@@ -87,6 +96,7 @@ pub fn secrets_manager(config: &AwsConfig, http: &HttpClient) -> aws_sdk_secrets
         .region(aws_sdk_secretsmanager::config::Region::new(config.region.clone()))
         .credentials_provider(config.credentials.clone())
         .timeout_config(config.timeouts.clone())
+        .stalled_stream_protection(no_stalls())
         .http_client(http_client(http));
     builder.set_endpoint_url(config.secrets_manager_url.clone());
     aws_sdk_secretsmanager::Client::from_conf(builder.build())

@@ -94,6 +94,17 @@ impl Letter {
         }
     }
 
+    /// Its place in the order in which changes were made. Numbers of the stream have many digits.
+    pub(super) fn order(&self) -> (usize, &str, usize) {
+        let (number, nth) = match self {
+            Self::Event(letter) => (letter.number.as_str(), letter.nth),
+            Self::Place(place) => (place.start_sequence_number.as_str(), 0),
+            Self::Sweep(..) | Self::Unknown => ("", 0),
+        };
+        let (digits, number) = magnitude(number);
+        (digits, number, nth)
+    }
+
     /// Its content, in words.
     pub(super) fn what(&self) -> String {
         match self {
@@ -130,6 +141,12 @@ impl Letter {
     }
 }
 
+/// A number of many digits, in a form that is compared as a number.
+pub(super) fn magnitude(number: &str) -> (usize, &str) {
+    let number = number.trim_start_matches('0');
+    (number.len(), number)
+}
+
 /// Lambda's word for why it gave up.
 fn condition(body: &Value) -> String {
     body["requestContext"]["condition"].as_str().unwrap_or("no reason given").to_owned()
@@ -148,6 +165,12 @@ mod tests {
             sent_at: None,
             not_delivered: None,
         }
+    }
+
+    #[test]
+    fn numbers_of_the_stream_are_compared_as_numbers() {
+        assert!(magnitude("1000") > magnitude("999") && magnitude("7") == magnitude("007"));
+        assert!(magnitude("00000000000000000000010") > magnitude("9"));
     }
 
     #[test]

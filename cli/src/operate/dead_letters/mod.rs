@@ -6,6 +6,8 @@ mod queue;
 mod replay;
 mod stream;
 
+use std::cell::Cell;
+
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -14,11 +16,12 @@ use self::letter::Letter;
 use self::on_aws::deployed;
 use self::queue::{Queue, Which};
 use crate::operate::target::{TARGETS, Target};
+use crate::shell::exit::Stopped;
 use crate::shell::interrupt::Interrupt;
 use crate::shell::prompt::confirm;
 use crate::shell::surroundings::Surroundings;
 
-/// Look at what was given up, do it once more, or drop it.
+/// Look at what was given up, do it once more, or delete it.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth dead-letters show --profile prod
@@ -46,7 +49,7 @@ enum Command {
   threads-auth dead-letters show --profile prod
   threads-auth dead-letters show --stack threads-auth-prod --json
 
-For the moment of the look the letters are hidden from others. It needs sqs:ReceiveMessage and sqs:ChangeMessageVisibility on both queues.
+For the moment of the look the letters are hidden from others. It needs sqs:ReceiveMessage, sqs:ChangeMessageVisibility and sqs:GetQueueAttributes on both queues.
 
 {TARGETS}"))]
 struct Show {
@@ -60,7 +63,7 @@ struct Show {
   threads-auth dead-letters purge --profile prod
   threads-auth dead-letters purge --queue sweep --yes --json
 
-A sweep that was given up was made up for by the next one; an event that is dropped is never announced. It needs sqs:GetQueueAttributes and sqs:PurgeQueue on the queues.
+The next sweep makes up for one that was given up, so its letter can go. An event that is deleted is never announced. It needs sqs:GetQueueAttributes and sqs:PurgeQueue on the queues.
 
 {TARGETS}"))]
 struct Purge {
@@ -91,21 +94,35 @@ impl Show {
         let mut interrupt = Interrupt::listen()?;
         let stack = on_aws::open(&self.target, surroundings, &mut interrupt).await?;
         let deployed = deployed(&stack)?;
-        let (mut letters, mut lines) = (Vec::new(), Vec::new());
-        for which in Which::ALL {
-            let queue = Queue::of(deployed, which)?;
-            let messages = interrupt.or(queue.take()).await?;
-            for message in &messages {
-                queue.give_back(message).await;
-                let letter = Letter::read(message);
-                letters.push(letter.json(message));
-                let age = replay::age(message.sent_at, stack.now());
-                let whose = letter.about().join(" ");
-                lines.push(format!("{which}  {age}  {}  {whose}  {}", letter.what(), letter.why()));
+        let came = Cell::new(None);
+        let words = "Giving back the letters that were taken; a second Ctrl-C does not wait.";
+        let look = Box::pin(async {
+            let (mut letters, mut lines, mut hidden) = (Vec::new(), Vec::new(), 0);
+            for which in Which::ALL {
+                let queue = Queue::of(deployed, which)?;
+                let (messages, is_whole) = queue.take(&came).await;
+                hidden += queue.hidden_beside(messages.len()).await;
+                queue.give_back(&messages.iter().collect::<Vec<_>>()).await;
+                is_whole?;
+                for message in &messages {
+                    let letter = Letter::read(message);
+                    letters.push(letter.json(message));
+                    let age = replay::age(message.sent_at, stack.now());
+                    let whose = letter.about().join(" ");
+                    lines.push(format!("{which}  {age}  {}  {whose}  {}", letter.what(), letter.why()));
+                }
             }
+            Ok((letters, lines, hidden))
+        });
+        let (letters, mut lines, hidden) = interrupt.noting(&came, words, look).await?;
+        if let Some(signal) = came.get() {
+            return Err(Stopped::Interrupted(signal).into());
         }
-        let plain = if lines.is_empty() { "There are no dead letters.".to_owned() } else { lines.join("\n") };
-        self.target.output.result(&json!({"letters": letters}), &plain)
+        if hidden > 0 {
+            lines.push(replay::hidden(hidden));
+        }
+        let plain = if lines.is_empty() { replay::NONE.to_owned() } else { lines.join("\n") };
+        self.target.output.result(&json!({"letters": letters, "hidden": hidden}), &plain)
     }
 }
 
@@ -118,16 +135,24 @@ impl Purge {
         for which in Which::ALL.into_iter().filter(|which| self.queue.is_none_or(|wanted| wanted == *which)) {
             let queue = Queue::of(deployed, which)?;
             let count = interrupt.or(queue.count()).await?;
+            let count = count.visible + count.hidden;
             counts.push((which, count));
             if count > 0 {
                 queues.push(queue);
             }
         }
-        let told = |(which, count): &(Which, u64)| format!("{count} of {which}");
-        let told = counts.iter().map(told).collect::<Vec<_>>().join(" and ");
-        if !self.yes && !queues.is_empty() {
+        let json: serde_json::Map<_, _> =
+            counts.iter().map(|(which, count)| (which.to_string(), json!(count))).collect();
+        let json = json!({"purged": json});
+        if queues.is_empty() {
+            let of = self.queue.map_or_else(String::new, |which| format!(" of {which}"));
+            return self.target.output.result(&json, &format!("There are no dead letters{of} to delete."));
+        }
+        let told =
+            counts.iter().filter_map(|(which, count)| told(*which, *count)).collect::<Vec<_>>().join(" and ");
+        if !self.yes {
             let question = format!(
-                "Delete about {told}, the letters of {}? Nothing brings them back. Type yes",
+                "Delete about {told} that {} has given up? Nothing brings them back. Type yes",
                 stack.name
             );
             confirm(&question, "yes", "--yes").await?;
@@ -135,8 +160,17 @@ impl Purge {
         for queue in &queues {
             interrupt.or(queue.purge()).await?;
         }
-        let json: serde_json::Map<_, _> =
-            counts.iter().map(|(which, count)| (which.to_string(), json!(count))).collect();
-        self.target.output.result(&json!({"purged": json}), &format!("Deleted: {told}"))
+        let plain = format!("Deleted: about {told}. SQS may show them for another minute.");
+        self.target.output.result(&json, &plain)
     }
+}
+
+/// The letters of a queue in words, if there are any.
+fn told(which: Which, count: u64) -> Option<String> {
+    let what = match which {
+        Which::Events => "event",
+        Which::Sweep => "sweep",
+    };
+    let plural = if count == 1 { "" } else { "s" };
+    (count > 0).then(|| format!("{count} {what}{plural}"))
 }

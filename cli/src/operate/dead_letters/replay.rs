@@ -1,6 +1,9 @@
 //! `threads-auth dead-letters replay`: what was given up, done once more.
 
 use std::cell::Cell;
+use std::collections::HashSet;
+use std::fmt::Write;
+use std::mem;
 
 use anyhow::Result;
 use clap::Args;
@@ -8,19 +11,27 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use threads_auth::Stopped as SweepStopped;
 
-use super::letter::Letter;
+use super::letter::{Letter, Place};
 use super::on_aws::{deployed, open};
-use super::queue::{Message, Queue, Which};
+use super::queue::{ENTRIES, Message, Queue, Which};
 use super::stream::{self, Replayed};
 use crate::operate::aws_failure::failed;
 use crate::operate::sweep;
 use crate::operate::target::{Deployed, Opened, TARGETS, Target};
 use crate::shell::exit::{self, Stopped};
 use crate::shell::interrupt::Interrupt;
+use crate::shell::output::say;
 use crate::shell::surroundings::Surroundings;
 
-/// The most that EventBridge takes at once.
-const ENTRIES: usize = 10;
+/// The result where nothing was to be done.
+pub(super) const NONE: &str = "There are no dead letters.";
+
+const CUT_OFF: &str =
+    "Letters that were taken and not replayed can be taken again in 15 minutes at the latest.";
+const OVERTAKES: &str = "an earlier event of this account was not put";
+const LOST: &str = "this took too long, and another command may have the letter";
+const GONE: &str = "the stream keeps a change for 24 hours: the app can list its accounts";
+const FOREIGN: &str = "it names the stream of another table";
 
 /// Put events on the bus that were given up, and make a sweep if one was.
 #[derive(Args)]
@@ -28,11 +39,13 @@ const ENTRIES: usize = 10;
   threads-auth dead-letters replay --profile prod
   threads-auth dead-letters replay --stack threads-auth-prod --json
 
-An event is put on the bus as it was, under the id that it had, and its letter is deleted once the bus has taken it; what is refused stays. A letter of Lambda's has only a place in the table's stream: the records are read there, within 24 hours of the change, and handed to the events function. For sweeps, one sweep is made by the deployed function, and the letters are deleted if it is made. It can be repeated.
+An event is put on the bus as it was, under the id and with the time that it had, and its letter is deleted once the bus has taken it; what is refused stays, and the later events of that account with it. Each account's events are put in the order in which they happened, but the app may know newer ones by now: it tells by their \"time\", or asks for the account. It may also get an event twice: it tells by the \"id\".
+
+A letter of Lambda's has only a place in the table's stream: the records are read there, within 24 hours of the change, and handed to the events function. For sweeps, one sweep is made by the deployed function, and the letters are deleted if it is made. All of it can be repeated. Ctrl-C ends it after the letters or the sweep under way. Two replays at once share the letters, and keep no order between them.
 
 Exit codes: 1 if a letter cannot be replayed any more, 4 if the rest is to be tried again later.
 
-It needs sqs:ReceiveMessage, sqs:ChangeMessageVisibility and sqs:DeleteMessage on both queues, events:PutEvents on the bus, and lambda:InvokeFunction on the refresh function; for letters of Lambda's also lambda:InvokeFunction on the events function, dynamodb:GetShardIterator and dynamodb:GetRecords on the stream, and kms:Decrypt through DynamoDB.
+It needs sqs:ReceiveMessage, sqs:ChangeMessageVisibility, sqs:DeleteMessage and sqs:GetQueueAttributes on both queues, events:PutEvents on the bus, and lambda:InvokeFunction on the refresh function; for letters of Lambda's also lambda:InvokeFunction on the events function, dynamodb:GetShardIterator and dynamodb:GetRecords on the stream, and kms:Decrypt through DynamoDB.
 
 {TARGETS}"))]
 pub(super) struct Replay {
@@ -62,6 +75,12 @@ struct Done {
     /// Why the rest was left alone.
     failure: Option<anyhow::Error>,
     outcomes: Vec<Outcome>,
+    /// The ids of the messages that are done.
+    replayed: HashSet<String>,
+    /// How many letters nobody has come to.
+    left: usize,
+    /// About how many letters another command has.
+    hidden: u64,
 }
 
 impl Done {
@@ -77,6 +96,9 @@ impl Done {
         let line: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         self.plain.push_str(&line.join("  "));
         self.plain.push('\n');
+        if outcome == Outcome::Replayed {
+            self.replayed.insert(message.id.clone());
+        }
         self.outcomes.push(outcome);
     }
 }
@@ -87,17 +109,26 @@ impl Replay {
         let stack = open(&self.target, surroundings, &mut interrupt).await?;
         let deployed = deployed(&stack)?;
         let came = Cell::new(None);
-        let words = "Ending after the letters that are under way; a second Ctrl-C does not wait.";
-        let work = Box::pin(async { replay(&stack, deployed, &came).await });
-        let done = interrupt.noting(&came, words, work).await?;
+        let words = "Ending after the letters or the sweep under way; a second Ctrl-C does not wait.";
+        let work = Box::pin(async { Ok(replay(&stack, deployed, &came).await) });
+        let done = interrupt.noting(&came, words, work).await.inspect_err(|_| say(CUT_OFF))?;
         let failure = match done.failure {
             Some(error) if done.letters.is_empty() => return Err(error),
             failure => failure,
         };
         let why = failure.as_ref().map(|error| format!("{error:#}"));
-        let nothing = if why.is_none() { "There are no dead letters." } else { "" };
-        let plain = if done.letters.is_empty() { nothing } else { &done.plain };
-        self.target.output.result(&json!({"letters": done.letters, "error": why}), plain)?;
+        let mut plain = done.plain;
+        if done.left > 0 {
+            let _ = writeln!(plain, "Left for the next replay: {}", done.left);
+        }
+        if done.hidden > 0 {
+            let _ = writeln!(plain, "{}", hidden(done.hidden));
+        }
+        if plain.is_empty() && failure.is_none() && came.get().is_none() {
+            plain.push_str(NONE);
+        }
+        let json = json!({"letters": done.letters, "left": done.left, "hidden": done.hidden, "error": why});
+        self.target.output.result(&json, &plain)?;
         if let Some(error) = failure {
             exit::tell(&error);
             return Stopped::told(exit::code(&error));
@@ -108,7 +139,7 @@ impl Replay {
         let any = |wanted: &[Outcome]| done.outcomes.iter().any(|outcome| wanted.contains(outcome));
         Stopped::told(if any(&[Outcome::Gone, Outcome::Unknown]) {
             1
-        } else if any(&[Outcome::Refused]) {
+        } else if any(&[Outcome::Refused]) || done.hidden > 0 {
             4
         } else {
             0
@@ -116,137 +147,187 @@ impl Replay {
     }
 }
 
-async fn replay(stack: &Opened, deployed: &Deployed, came: &Cell<Option<u8>>) -> Result<Done> {
+async fn replay(stack: &Opened, deployed: &Deployed, came: &Cell<Option<u8>>) -> Done {
     let mut done = Done::default();
     for which in Which::ALL {
-        let taken = async {
-            let queue = Queue::of(deployed, which)?;
-            let taken = queue.take().await?;
-            anyhow::Ok((queue, taken))
-        };
-        let (queue, taken) = match taken.await {
-            Ok(taken) => taken,
-            // The other queue's letters are told of all the same.
-            Err(error) => {
-                done.failure = Some(error);
-                break;
-            }
-        };
-        let mut letters: Vec<_> =
-            taken.into_iter().map(|message| (Letter::read(&message), message)).collect();
-        // As they happened.
-        letters.sort_by_key(|(letter, message)| match letter {
-            Letter::Event(letter) => Some(letter.entry.time),
-            Letter::Place(place) => Some(place.approximate_arrival_of_first_record),
-            Letter::Sweep(..) | Letter::Unknown => message.sent_at,
-        });
-        let (events, others): (Vec<_>, Vec<_>) =
-            letters.into_iter().partition(|(letter, _)| matches!(letter, Letter::Event(_)));
-        let worked = async {
-            for chunk in events.chunks(ENTRIES) {
-                if came.get().is_none() {
-                    put(deployed, &queue, chunk, &mut done).await?;
-                }
-            }
-            work_on(stack, deployed, &queue, &others, came, &mut done).await
-        };
-        let worked = worked.await;
-        for (_, message) in events.iter().chain(&others) {
-            let id = json!(message.id);
-            let is_done = |told: &Value| told["id"] == id && told["outcome"] == "replayed";
-            if !done.letters.iter().any(is_done) {
-                queue.give_back(message).await;
-            }
-        }
-        if let Err(error) = worked {
-            done.failure = Some(error);
-            break;
+        if came.get().is_none() && done.failure.is_none() {
+            done.failure = replay_queue(stack, deployed, which, came, &mut done).await.err();
         }
     }
-    Ok(done)
+    done
 }
 
-/// Puts up to ten events on the bus.
-async fn put(
-    deployed: &Deployed,
-    queue: &Queue,
-    letters: &[(Letter, Message)],
-    done: &mut Done,
-) -> Result<()> {
-    let bus = deployed.output("EventBusName")?;
-    let entries = letters.iter().filter_map(|(letter, _)| match letter {
-        Letter::Event(letter) => Some(letter.entry.request(bus)),
-        _ => None,
-    });
-    let client = aws_sdk_eventbridge::Client::new(&deployed.sdk);
-    let answer = client.put_events().set_entries(Some(entries.collect())).send().await;
-    let answer = answer.map_err(|error| failed(&error, "EventBridge does not take the events"))?;
-    let mut put = Vec::new();
-    for (n, (letter, message)) in letters.iter().enumerate() {
-        match answer.entries().get(n).map(|entry| (entry.error_code(), entry.error_message())) {
-            Some((None, _)) => {
-                // Noted first: it was put, whatever becomes of its letter.
-                done.note(message, letter, Outcome::Replayed, "");
-                put.push(message);
-            }
-            Some((Some(code), words)) => {
-                let why = format!("{code}: {}", words.unwrap_or("no reason given"));
-                done.note(message, letter, Outcome::Refused, &why);
-            }
-            None => done.note(message, letter, Outcome::Refused, "no answer"),
-        }
-    }
-    let mut deleted = Ok(());
-    for message in put {
-        deleted = deleted.and(queue.delete(message).await);
-    }
-    deleted
-}
-
-/// Reads what letters of Lambda's point at, and makes one sweep for those that were not made.
-async fn work_on(
+async fn replay_queue(
     stack: &Opened,
     deployed: &Deployed,
-    queue: &Queue,
-    letters: &[(Letter, Message)],
+    which: Which,
     came: &Cell<Option<u8>>,
     done: &mut Done,
 ) -> Result<()> {
-    let mut swept = None;
-    for (letter, message) in letters {
-        if came.get().is_some() {
-            break;
-        }
-        let (outcome, why) = match letter {
-            Letter::Place(place) => match stream::replay(deployed, place, stack.now()).await? {
-                Replayed::Done => (Outcome::Replayed, ""),
-                Replayed::Refused => (Outcome::Refused, "the bus does not take it"),
-                Replayed::Gone => {
-                    (Outcome::Gone, "the stream keeps a change for 24 hours: the app can list its accounts")
+    let queue = Queue::of(deployed, which)?;
+    // All of it first: SQS gives letters in no order.
+    let (taken, is_whole) = queue.take(came).await;
+    done.hidden += queue.hidden_beside(taken.len()).await;
+    let mut letters: Vec<_> = taken.iter().map(|message| (Letter::read(message), message)).collect();
+    letters.sort_by(|(one, _), (other, _)| one.order().cmp(&other.order()));
+    let told_before = done.letters.len();
+    let mut round =
+        Round { stack, deployed, queue: &queue, came, done, held: HashSet::new(), put: HashSet::new() };
+    let worked = match (is_whole, which) {
+        (Err(error), _) => Err(error),
+        (Ok(()), Which::Events) => round.events(&letters).await,
+        (Ok(()), Which::Sweep) => round.sweeps(&letters).await,
+    };
+    done.left += taken.len() - (done.letters.len() - told_before);
+    let left: Vec<_> = taken.iter().filter(|message| !done.replayed.contains(&message.id)).collect();
+    queue.give_back(&left).await;
+    worked
+}
+
+/// A letter and its message.
+type One<'a> = (&'a Letter, &'a Message);
+
+/// The letters of a queue, under work.
+struct Round<'a> {
+    stack: &'a Opened,
+    deployed: &'a Deployed,
+    queue: &'a Queue,
+    came: &'a Cell<Option<u8>>,
+    done: &'a mut Done,
+    /// Whose event was not put: the later ones must not overtake it.
+    held: HashSet<String>,
+    /// The ids of the events that the bus has taken: SQS may have a letter twice.
+    put: HashSet<String>,
+}
+
+impl Round<'_> {
+    /// Puts the events of each account in the order of the stream.
+    async fn events(&mut self, letters: &[(Letter, &Message)]) -> Result<()> {
+        let mut waiting: Vec<One<'_>> = Vec::new();
+        for (letter, message) in letters {
+            // Of two events of an account in one call, the second may be taken without the first.
+            let is_next = waiting.iter().any(|(other, _)| other.about() == letter.about());
+            if is_next || waiting.len() == ENTRIES || !matches!(letter, Letter::Event(_)) {
+                self.put(mem::take(&mut waiting)).await?;
+            }
+            if self.came.get().is_some() {
+                return Ok(());
+            }
+            match letter {
+                Letter::Event(_) if letter.about().iter().any(|user_id| self.held.contains(user_id)) => {
+                    self.done.note(message, letter, Outcome::Refused, OVERTAKES);
                 }
-            },
-            Letter::Sweep(..) => {
-                if swept.is_none() {
-                    swept = Some(sweep::by_function(stack, deployed, stack.now()).await?);
+                Letter::Event(_) if letter.event_id().as_str().is_some_and(|id| self.put.contains(id)) => {
+                    self.done.note(message, letter, Outcome::Replayed, "");
+                    self.queue.delete(&[*message]).await?;
                 }
-                match swept.as_ref().and_then(|report| report.stopped) {
-                    Some(SweepStopped::Unconfigured) => {
-                        (Outcome::Refused, "nobody has configured the stack: `threads-auth configure`")
-                    }
-                    Some(SweepStopped::Paused) => {
-                        (Outcome::Refused, "sweeps are paused: `threads-auth resume`")
-                    }
-                    _ => (Outcome::Replayed, ""),
+                Letter::Event(_) => waiting.push((letter, message)),
+                Letter::Place(place) => self.place(letter, place, message).await?,
+                Letter::Sweep(..) | Letter::Unknown => {
+                    self.done.note(message, letter, Outcome::Unknown, letter.why());
                 }
             }
-            Letter::Event(_) | Letter::Unknown => (Outcome::Unknown, letter.why()),
-        };
-        done.note(message, letter, outcome, why);
-        if outcome == Outcome::Replayed {
-            queue.delete(message).await?;
         }
+        self.put(waiting).await
     }
-    Ok(())
+
+    /// Puts up to ten events on the bus, of as many accounts.
+    async fn put(&mut self, waiting: Vec<One<'_>>) -> Result<()> {
+        let messages: Vec<_> = waiting.iter().map(|(_, message)| *message).collect();
+        let lost = self.queue.keep(&messages).await?;
+        let (lost, ours): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|(_, message)| lost.contains(&message.id));
+        for one in lost {
+            self.refuse(one, LOST);
+        }
+        if ours.is_empty() {
+            return Ok(());
+        }
+        let bus = self.deployed.output("EventBusName")?;
+        let entries = ours.iter().filter_map(|(letter, _)| match letter {
+            Letter::Event(letter) => Some(letter.entry.request(bus)),
+            _ => None,
+        });
+        let client = aws_sdk_eventbridge::Client::new(&self.deployed.sdk);
+        let answer = client.put_events().set_entries(Some(entries.collect())).send().await;
+        let answer = answer.map_err(|error| failed(&error, "EventBridge does not take the events"))?;
+        let mut put = Vec::new();
+        for (n, (letter, message)) in ours.into_iter().enumerate() {
+            match answer.entries().get(n).map(|entry| (entry.error_code(), entry.error_message())) {
+                Some((None, _)) => {
+                    // Noted first: it was put, whatever becomes of its letter.
+                    self.done.note(message, letter, Outcome::Replayed, "");
+                    self.put.extend(letter.event_id().as_str().map(str::to_owned));
+                    put.push(message);
+                }
+                Some((Some(code), words)) => {
+                    let why = format!("{code}: {}", words.unwrap_or("no reason given"));
+                    self.refuse((letter, message), &why);
+                }
+                None => self.refuse((letter, message), "no answer"),
+            }
+        }
+        self.queue.delete(&put).await
+    }
+
+    fn refuse(&mut self, (letter, message): One<'_>, why: &str) {
+        self.done.note(message, letter, Outcome::Refused, why);
+        self.held.extend(letter.about());
+    }
+
+    /// Reads what a letter of Lambda's points at, and hands it to the events function.
+    async fn place(&mut self, letter: &Letter, place: &Place, message: &Message) -> Result<()> {
+        if !self.queue.keep(&[message]).await?.is_empty() {
+            self.done.note(message, letter, Outcome::Refused, LOST);
+            return Ok(());
+        }
+        let (outcome, why) = match stream::replay(self.deployed, place, &self.held, self.stack.now()).await? {
+            Replayed::Done => (Outcome::Replayed, String::new()),
+            Replayed::Gone => (Outcome::Gone, GONE.to_owned()),
+            Replayed::Foreign => (Outcome::Unknown, format!("{FOREIGN}: {}", place.stream_arn)),
+            Replayed::Refused(why, whose) => {
+                self.held.extend(whose);
+                (Outcome::Refused, why)
+            }
+        };
+        self.done.note(message, letter, outcome, &why);
+        if outcome == Outcome::Replayed { self.queue.delete(&[message]).await } else { Ok(()) }
+    }
+
+    /// Makes one sweep for all that were not made.
+    async fn sweeps(&mut self, letters: &[(Letter, &Message)]) -> Result<()> {
+        let (sweeps, others): (Vec<_>, Vec<_>) =
+            letters.iter().partition(|(letter, _)| matches!(letter, Letter::Sweep(..)));
+        for (letter, message) in others {
+            self.done.note(message, letter, Outcome::Unknown, letter.why());
+        }
+        if sweeps.is_empty() || self.came.get().is_some() {
+            return Ok(());
+        }
+        let report = sweep::by_function(self.stack, self.deployed, self.stack.now()).await?;
+        let (outcome, why) = match report.stopped {
+            Some(SweepStopped::Unconfigured) => {
+                (Outcome::Refused, "nobody has configured the stack: `threads-auth configure`")
+            }
+            Some(SweepStopped::Paused) => (Outcome::Refused, "sweeps are paused: `threads-auth resume`"),
+            _ => (Outcome::Replayed, ""),
+        };
+        for (letter, message) in &sweeps {
+            self.done.note(message, letter, outcome, why);
+        }
+        if outcome != Outcome::Replayed {
+            return Ok(());
+        }
+        let messages: Vec<_> = sweeps.iter().map(|(_, message)| *message).collect();
+        self.queue.delete(&messages).await
+    }
+}
+
+/// Letters that are there, and that nobody can take now.
+pub(super) fn hidden(count: u64) -> String {
+    format!(
+        "About {count} more are hidden: another command is at them, or one was cut off. They can be taken in 15 minutes at the latest."
+    )
 }
 
 /// The age of a letter, in words.

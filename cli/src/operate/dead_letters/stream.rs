@@ -1,9 +1,10 @@
 //! The records behind a letter of Lambda's: read from the table's stream, and handed to the events
 //! function once more.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 use aws_sdk_dynamodbstreams::Client;
 use aws_sdk_dynamodbstreams::error::ProvideErrorMetadata;
 use aws_sdk_dynamodbstreams::types::{OperationType, Record, ShardIteratorType};
@@ -11,7 +12,7 @@ use aws_sdk_lambda::primitives::Blob;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::letter::Place;
+use super::letter::{Place, magnitude};
 use crate::operate::aws_failure::failed;
 use crate::operate::target::Deployed;
 
@@ -27,26 +28,46 @@ const FORGOTTEN: [&str; 3] =
 
 /// The end of a place in the stream.
 pub(super) enum Replayed {
-    /// The function has announced all of it, or has put it into letters of its own.
+    /// The function has announced all of it, or has made letters of what the bus refuses just now:
+    /// those come late, as all that is replayed may.
     Done,
     /// The stream does not have it any more.
     Gone,
-    /// The bus does not take it.
-    Refused,
+    /// The letter points at what is not this stack's.
+    Foreign,
+    /// Not now: why, and whose changes it has, as far as they were read.
+    Refused(String, Vec<String>),
 }
 
-pub(super) async fn replay(deployed: &Deployed, place: &Place, now: Timestamp) -> Result<Replayed> {
+/// Hands on the records of `place`, unless an earlier change of one of its accounts is `held`.
+pub(super) async fn replay(
+    deployed: &Deployed,
+    place: &Place,
+    held: &HashSet<String>,
+    now: Timestamp,
+) -> Result<Replayed> {
     // A letter may not make us read another table's stream, nor ask another function.
     let table = deployed.output("GrantsTableName")?;
     if !place.stream_arn.contains(&format!(":table/{table}/stream/")) {
-        bail!("a letter names the stream of another table: {}", place.stream_arn);
+        return Ok(Replayed::Foreign);
     }
     if now.duration_since(place.approximate_arrival_of_first_record).unsigned_abs() > KEPT {
         return Ok(Replayed::Gone);
     }
-    let Some(records) = read(&Client::new(&deployed.sdk), place).await? else {
+    let Read { records, is_whole } = read(&Client::new(&deployed.sdk), place).await?;
+    if records.is_empty() {
         return Ok(Replayed::Gone);
-    };
+    }
+    let whose: Vec<_> = records.iter().filter_map(user_id).collect();
+    if whose.iter().any(|user_id| held.contains(user_id)) {
+        let why = "an earlier event of one of its accounts was not put";
+        return Ok(Replayed::Refused(why.to_owned(), whose));
+    }
+    // A part of a place is not the place: its letter stays.
+    if !is_whole {
+        let why = "the stream ends before the place of the letter does: nothing of it was replayed";
+        return Ok(Replayed::Refused(why.to_owned(), whose));
+    }
     let function = deployed.output("EventsFunctionName")?;
     let payload = Blob::new(json!({"Records": records}).to_string());
     let client = aws_sdk_lambda::Client::new(&deployed.sdk);
@@ -54,16 +75,36 @@ pub(super) async fn replay(deployed: &Deployed, place: &Place, now: Timestamp) -
     let answer = answer.map_err(|error| failed(&error, &format!("Lambda does not invoke {function}")))?;
     let said: Value =
         answer.payload().and_then(|text| serde_json::from_slice(text.as_ref()).ok()).unwrap_or_default();
+    // One record on which the function fails is to hold up nobody else's.
     if answer.function_error().is_some() {
-        bail!("{function} failed: {}", said["errorMessage"].as_str().unwrap_or("its log has the cause"));
+        let words = said["errorMessage"].as_str().unwrap_or("its log has the cause");
+        return Ok(Replayed::Refused(format!("{function} failed: {words}"), whose));
     }
     let failures = said["batchItemFailures"].as_array();
     let failures = failures.with_context(|| format!("{function} answered with no report of a batch"))?;
-    Ok(if failures.is_empty() { Replayed::Done } else { Replayed::Refused })
+    Ok(if failures.is_empty() {
+        Replayed::Done
+    } else {
+        Replayed::Refused("the bus does not take it".to_owned(), whose)
+    })
 }
 
-/// The records of a place, in the form in which Lambda hands them on; or nothing, if they are gone.
-async fn read(client: &Client, place: &Place) -> Result<Option<Vec<Value>>> {
+/// Whose row a record has changed. Its key has the form `user#17841405793187219`.
+fn user_id(record: &Value) -> Option<String> {
+    let key = record["dynamodb"]["Keys"]["pk"]["S"].as_str()?;
+    Some(key.split_once('#')?.1.to_owned())
+}
+
+/// The records of a place that the stream still has.
+struct Read {
+    records: Vec<Value>,
+    /// Whether the end of the place was seen.
+    is_whole: bool,
+}
+
+/// The records of a place, in the form in which Lambda hands them on; none, if they are gone.
+async fn read(client: &Client, place: &Place) -> Result<Read> {
+    let mut read = Read { records: Vec::new(), is_whole: false };
     let iterator = client
         .get_shard_iterator()
         .stream_arn(&place.stream_arn)
@@ -74,42 +115,32 @@ async fn read(client: &Client, place: &Place) -> Result<Option<Vec<Value>>> {
         .await;
     let mut iterator = match iterator {
         Ok(found) => found.shard_iterator,
-        Err(error) if error.code().is_some_and(|code| FORGOTTEN.contains(&code)) => return Ok(None),
+        Err(error) if error.code().is_some_and(|code| FORGOTTEN.contains(&code)) => return Ok(read),
         Err(error) => return Err(failed(&error, "DynamoDB does not read the stream").into()),
     };
-    let mut records = Vec::new();
     for _ in 0..MOST_PAGES {
         let Some(next) = iterator.take() else { break };
         let page = match client.get_records().shard_iterator(next).send().await {
             Ok(page) => page,
-            Err(error) if error.code().is_some_and(|code| FORGOTTEN.contains(&code)) => return Ok(None),
+            Err(error) if error.code().is_some_and(|code| FORGOTTEN.contains(&code)) => {
+                return Ok(Read { records: Vec::new(), is_whole: false });
+            }
             Err(error) => return Err(failed(&error, "DynamoDB does not read the stream").into()),
         };
         for record in page.records.unwrap_or_default() {
             let number = record.dynamodb().and_then(|change| change.sequence_number());
-            if number.is_some_and(|number| is_after(number, &place.end_sequence_number)) {
-                return Ok(Some(records));
+            if number.is_some_and(|number| magnitude(number) > magnitude(&place.end_sequence_number)) {
+                return Ok(Read { is_whole: true, ..read });
             }
             let is_last = number == Some(place.end_sequence_number.as_str());
-            records.extend(handed_on(record));
+            read.records.extend(handed_on(record));
             if is_last {
-                return Ok(Some(records));
+                return Ok(Read { is_whole: true, ..read });
             }
         }
         iterator = page.next_shard_iterator;
     }
-    // A part of a place is not the place: its letter stays.
-    ensure!(
-        records.is_empty(),
-        "the stream ends before the place of the letter does: nothing of it was replayed"
-    );
-    Ok(None)
-}
-
-/// Sequence numbers are numbers of many digits.
-fn is_after(one: &str, other: &str) -> bool {
-    let number = |text: &str| (text.trim_start_matches('0').len(), text.trim_start_matches('0').to_owned());
-    number(one) > number(other)
+    Ok(read)
 }
 
 fn handed_on(record: Record) -> Option<Value> {
@@ -133,15 +164,4 @@ fn handed_on(record: Record) -> Option<Value> {
             "SequenceNumber": change.sequence_number?,
         },
     }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sequence_numbers_are_compared_as_numbers() {
-        assert!(is_after("1000", "999") && !is_after("999", "1000") && !is_after("7", "7"));
-        assert!(is_after("00000000000000000000010", "9"));
-    }
 }

@@ -40,6 +40,22 @@ struct Failure {
     error_message: String,
 }
 
+/// The report of the function's sweep, for as long as nobody interrupts.
+pub(super) async fn until_interrupted(
+    deployed: &Deployed,
+    sweep: impl Future<Output = Result<SweepReport>>,
+    interrupt: &mut Interrupt,
+) -> Result<SweepReport> {
+    let result = interrupt.or(sweep).await;
+    if let Err(error) = &result
+        && let Some(Stopped::Interrupted(_)) = error.downcast_ref()
+    {
+        let function = deployed.output("RefreshFunctionName")?;
+        say(&format!("{function} goes on by itself. Its log tells what becomes of it."));
+    }
+    result
+}
+
 /// The report of the function's sweep.
 pub(super) async fn invoke(
     stack: &Opened,
@@ -47,37 +63,27 @@ pub(super) async fn invoke(
     budget: Option<u32>,
     now: Timestamp,
     progress: &Progress,
-    interrupt: &mut Interrupt,
 ) -> Result<SweepReport> {
     let function = deployed.output("RefreshFunctionName")?;
     let event = budget.map_or_else(|| json!({}), |seconds| json!({"max_seconds": seconds}));
-    let work = async {
-        let answer =
-            client(deployed).invoke().function_name(function).payload(Blob::new(event.to_string())).send();
-        tokio::pin!(answer);
-        let answer = loop {
-            tokio::select! {
-                answer = &mut answer => break answer,
-                () = tokio::time::sleep(LOOK), if progress.due.is_some() => {
-                    // The count of those that were due at the beginning only falls.
-                    if let Ok(left) = stack.service.count_due(now).await {
-                        progress.left(left);
-                    }
+    let answer =
+        client(deployed).invoke().function_name(function).payload(Blob::new(event.to_string())).send();
+    tokio::pin!(answer);
+    let answer = loop {
+        tokio::select! {
+            answer = &mut answer => break answer,
+            () = tokio::time::sleep(LOOK), if progress.due.is_some() => {
+                // The count of those that were due at the beginning only falls.
+                if let Ok(left) = stack.service.count_due(now).await {
+                    progress.left(left);
                 }
             }
-        };
-        match answer {
-            Ok(answer) => report(function, &answer),
-            Err(error) => not_invoked(function, &error),
         }
     };
-    let result = interrupt.or(work).await;
-    if let Err(error) = &result
-        && let Some(Stopped::Interrupted(_)) = error.downcast_ref()
-    {
-        say(&format!("{function} goes on by itself. Its log tells what becomes of it."));
+    match answer {
+        Ok(answer) => report(function, &answer),
+        Err(error) => not_invoked(function, &error),
     }
-    result
 }
 
 fn client(deployed: &Deployed) -> Client {

@@ -50,11 +50,11 @@ pub(crate) struct Sweep {
 
 const BUDGET: u32 = 600;
 
-/// One sweep by the deployed function, which tells nothing of how far it is.
+/// One sweep by the deployed function, which tells nothing of how far it is. Signals are its
+/// caller's.
 pub(super) async fn by_function(stack: &Opened, deployed: &Deployed, now: Timestamp) -> Result<SweepReport> {
     let progress = Progress::begin(stack, now, true).await;
-    let mut interrupt = Interrupt::listen()?;
-    Box::pin(invoke::invoke(stack, deployed, None, now, &progress, &mut interrupt)).await
+    Box::pin(invoke::invoke(stack, deployed, None, now, &progress)).await
 }
 
 impl Sweep {
@@ -71,7 +71,8 @@ impl Sweep {
             .await?;
         let came = Cell::new(None);
         let made = if let (true, Some(deployed)) = (self.invoke, &stack.deployed) {
-            Box::pin(invoke::invoke(&stack, deployed, self.budget, now, &progress, &mut interrupt)).await
+            let sweep = Box::pin(invoke::invoke(&stack, deployed, self.budget, now, &progress));
+            invoke::until_interrupted(deployed, sweep, &mut interrupt).await
         } else {
             let budget = Duration::from_secs(self.budget.unwrap_or(BUDGET).into());
             let watch = |outcome| {
