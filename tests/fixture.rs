@@ -46,7 +46,11 @@ pub(crate) fn options(start: Timestamp, variables: &[(&str, &str)]) -> StackOpti
     let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     StackOptions {
         clock: Some(Clock::frozen(start)),
-        variables: [patient].into_iter().chain(other_dynamodb()).chain(variables).collect(),
+        variables: [patient]
+            .into_iter()
+            .chain(elsewhere("TEST_DYNAMODB_URL", "AWS_ENDPOINT_URL_DYNAMODB"))
+            .chain(variables)
+            .collect(),
         ..StackOptions::default()
     }
 }
@@ -57,18 +61,17 @@ pub(crate) fn http() -> HttpClient {
         .unwrap()
 }
 
-/// With `TEST_DYNAMODB_URL` the tables are there and not in the stack: at an emulator that takes twelve digits for an account, so that
-/// each stack has one of its own. `infra/rehearse` runs tests with it.
-#[expect(clippy::disallowed_methods, reason = "the tests' only setting")]
-fn other_dynamodb() -> Vec<(String, String)> {
-    let Ok(url) = std::env::var("TEST_DYNAMODB_URL") else {
+/// With an address in `setting` a service is there and not in the stack: at an emulator that takes
+/// twelve digits for an account, so that each stack has one of its own. `infra/rehearse` runs tests
+/// with it.
+#[expect(clippy::disallowed_methods, reason = "the tests' only settings")]
+pub(crate) fn elsewhere(setting: &str, endpoint: &str) -> Vec<(String, String)> {
+    let Ok(url) = std::env::var(setting) else {
         return Vec::new();
     };
     let random = u64::from_le_bytes(threads_auth_model::seal::random().unwrap());
     let account = format!("{:012}", random % 1_000_000_000_000);
-    [("AWS_ENDPOINT_URL_DYNAMODB", url), ("AWS_ACCESS_KEY_ID", account)]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into()
+    [(endpoint, url), ("AWS_ACCESS_KEY_ID", account)].map(|(name, value)| (name.to_owned(), value)).into()
 }
 
 /// A browser: it keeps cookies for our service, and follows no redirect by itself.

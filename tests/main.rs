@@ -28,6 +28,7 @@ mod operations;
 mod refresh;
 mod removal;
 mod restoring;
+mod secrets_manager;
 mod server_errors;
 mod threats;
 mod unkind;

@@ -1,11 +1,13 @@
 //! The `threads-auth` command.
 //!
 //! One module holds one command. `person`, `operate` and `serve` hold those that belong together,
-//! and know nothing of each other; `shell` holds all that they share.
+//! and know nothing of each other; `shell` holds all that they share. `operate` is the feature `aws`.
 
+#[cfg(feature = "aws")]
 mod operate;
 mod person;
 mod serve;
+#[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "some of it serves operators only"))]
 mod shell;
 
 use std::ffi::OsString;
@@ -18,14 +20,11 @@ use threads_graph::redacted;
 use tokio::runtime::Builder;
 use tracing::Level;
 
-use crate::operate::{
-    accounts, configure, dead_letters, doctor, keyring, pause, restore, restore_secret, sweep,
-};
 use crate::person::{access_token, authorize_url, legacy, login, refresh_token};
 use crate::serve::server::log_to_stderr;
 use crate::serve::{dev, sandbox};
 use crate::shell::surroundings::Surroundings;
-use crate::shell::{completions, exit, man, output};
+use crate::shell::{completions, exit, left_out, man, output};
 
 /// Connects Threads accounts to your app, and keeps their tokens alive.
 #[derive(Parser)]
@@ -43,16 +42,9 @@ enum Command {
     AccessToken(access_token::AccessTokenCommand),
     #[command(name = "refresh_token")]
     RefreshToken(refresh_token::RefreshTokenCommand),
-    Configure(configure::Configure),
-    Doctor(doctor::Doctor),
-    Accounts(accounts::Accounts),
-    Sweep(sweep::Sweep),
-    Pause(pause::PauseCommand),
-    Resume(pause::Resume),
-    Keyring(keyring::KeyringCommand),
-    Restore(restore::Restore),
-    RestoreSecret(restore_secret::RestoreSecret),
-    DeadLetters(dead_letters::DeadLetters),
+    #[cfg(feature = "aws")]
+    #[command(flatten)]
+    Operate(operate::Command),
     Dev(dev::Dev),
     Sandbox(sandbox::SandboxCommand),
     Completions(completions::Completions),
@@ -67,7 +59,7 @@ fn main() -> ExitCode {
     let arguments = legacy::translate(std::env::args_os());
     let matches = Cli::command()
         .try_get_matches_from(&arguments)
-        .unwrap_or_else(|error| used_wrongly(&error, &arguments));
+        .unwrap_or_else(|error| used_wrongly(&left_out::explained(error, &mut Cli::command()), &arguments));
     let command = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli.command,
         Err(error) => used_wrongly(&error, &arguments),
@@ -111,16 +103,8 @@ impl Command {
             Self::AuthorizeUrl(command) => block_on(command.run(surroundings)),
             Self::AccessToken(command) => block_on(command.run(surroundings)),
             Self::RefreshToken(command) => block_on(command.run(surroundings)),
-            Self::Configure(command) => block_on(command.run(surroundings)),
-            Self::Doctor(command) => block_on(command.run(surroundings)),
-            Self::Accounts(command) => block_on(command.run(surroundings)),
-            Self::Sweep(command) => block_on(command.run(surroundings)),
-            Self::Pause(command) => block_on(command.run(surroundings)),
-            Self::Resume(command) => block_on(command.run(surroundings)),
-            Self::Keyring(command) => block_on(command.run(surroundings)),
-            Self::Restore(command) => block_on(command.run(surroundings)),
-            Self::RestoreSecret(command) => block_on(command.run(surroundings)),
-            Self::DeadLetters(command) => block_on(command.run(surroundings)),
+            #[cfg(feature = "aws")]
+            Self::Operate(command) => block_on(command.run(surroundings)),
             Self::Dev(dev) => serve(surroundings.log_level()?, dev.run(surroundings)),
             Self::Sandbox(sandbox) => serve(Level::INFO, sandbox.run()),
             Self::Completions(completions) => completions.run(Cli::command()),
@@ -175,6 +159,14 @@ mod tests {
         for below in command.get_subcommands() {
             all(below, &format!("{called} {}", below.get_name()), found);
         }
+    }
+
+    #[test]
+    #[cfg(feature = "aws")]
+    fn all_commands_that_a_build_may_lack_are_named() {
+        let all = operate::Command::augment_subcommands(clap::Command::new("threads-auth"));
+        let names: Vec<_> = all.get_subcommands().map(clap::Command::get_name).collect();
+        assert_eq!(names, left_out::COMMANDS);
     }
 
     #[test]

@@ -1,18 +1,55 @@
 //! Commands that an operator runs on a stack, on AWS or on this machine.
 
-pub(crate) mod accounts;
+mod accounts;
 mod aws_failure;
-pub(crate) mod configure;
-pub(crate) mod dead_letters;
-pub(crate) mod doctor;
-pub(crate) mod keyring;
-pub(crate) mod pause;
+mod configure;
+mod dead_letters;
+mod doctor;
+mod keyring;
+mod pause;
 mod reseal;
-pub(crate) mod restore;
-pub(crate) mod restore_secret;
+mod restore;
+mod restore_secret;
 mod secret_versions;
 mod secrets;
 mod stored_keyring;
-pub(crate) mod sweep;
+mod sweep;
 mod target;
 mod unseal;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+use crate::shell::surroundings::Surroundings;
+
+/// Each of them.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    Configure(configure::Configure),
+    Doctor(doctor::Doctor),
+    Accounts(accounts::Accounts),
+    Sweep(sweep::Sweep),
+    Pause(pause::PauseCommand),
+    Resume(pause::Resume),
+    Keyring(keyring::KeyringCommand),
+    Restore(restore::Restore),
+    RestoreSecret(restore_secret::RestoreSecret),
+    DeadLetters(dead_letters::DeadLetters),
+}
+
+impl Command {
+    pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+        match self {
+            Self::Configure(command) => Box::pin(command.run(surroundings)).await,
+            Self::Doctor(command) => Box::pin(command.run(surroundings)).await,
+            Self::Accounts(command) => Box::pin(command.run(surroundings)).await,
+            Self::Sweep(command) => Box::pin(command.run(surroundings)).await,
+            Self::Pause(command) => Box::pin(command.run(surroundings)).await,
+            Self::Resume(command) => Box::pin(command.run(surroundings)).await,
+            Self::Keyring(command) => Box::pin(command.run(surroundings)).await,
+            Self::Restore(command) => Box::pin(command.run(surroundings)).await,
+            Self::RestoreSecret(command) => Box::pin(command.run(surroundings)).await,
+            Self::DeadLetters(command) => Box::pin(command.run(surroundings)).await,
+        }
+    }
+}

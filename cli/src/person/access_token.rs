@@ -6,12 +6,11 @@ use threads_graph::{AccessToken, AuthorizationCode, CallbackParams, PastedCallba
 
 use crate::person::consent::ended_by_meta;
 use crate::person::env_slot::Keep;
-use crate::person::legacy::tell_unused;
+use crate::person::legacy::{Answer, tell_unused};
 use crate::person::tokens;
 use crate::shell::exit::{Stopped, usage};
 use crate::shell::inputs::{AUTH_CODE, SECRETS, SHORT_LIVED_TOKEN};
 use crate::shell::interrupt::Interrupt;
-use crate::shell::output::Output;
 use crate::shell::surroundings::{HOSTS, Surroundings};
 
 /// Swap an authorization code for a short-lived and a long-lived token.
@@ -54,14 +53,8 @@ pub(crate) struct AccessTokenCommand {
     #[command(flatten)]
     keep: Keep,
 
-    /// No notes and no warnings
-    #[arg(long, short = 's', value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-          default_value = "false", hide_default_value = true, value_parser = crate::person::legacy::silent)]
-    silent: bool,
-
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    answer: Answer,
 
     #[command(flatten)]
     unused: UnusedHere,
@@ -78,7 +71,7 @@ struct UnusedHere {
 
 impl AccessTokenCommand {
     pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
-        let output = Output { json: self.json, silent: self.silent };
+        let output = self.answer.output();
         let unused = [
             ("--access-token", self.unused.access_token.is_some()),
             ("--auto-mode", self.unused.auto_mode.is_some()),

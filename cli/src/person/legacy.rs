@@ -7,6 +7,8 @@
 
 use std::ffi::{OsStr, OsString};
 
+use clap::Args;
+
 use crate::shell::output::Output;
 
 /// The commands that are read this way, under both spellings.
@@ -124,8 +126,27 @@ pub(crate) fn boolean(text: &str) -> Result<bool, String> {
 
 /// For `--silent`, which ThreadsPipe takes "with or without value": only a no means no.
 #[expect(clippy::unnecessary_wraps, reason = "clap's parsers can fail")]
-pub(crate) fn silent(text: &str) -> Result<bool, String> {
+fn silent(text: &str) -> Result<bool, String> {
     Ok(boolean(text).unwrap_or(true))
+}
+
+/// How the commands that ThreadsPipe has too give their answer.
+#[derive(Args)]
+pub(crate) struct Answer {
+    /// No notes and no warnings
+    #[arg(long, short = 's', value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value = "false", hide_default_value = true, value_parser = silent)]
+    silent: bool,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Answer {
+    pub(crate) fn output(&self) -> Output {
+        Output { json: self.json, silent: self.silent }
+    }
 }
 
 /// Tells of options that ThreadsPipe's one parser takes with either command, and that this command does not use.

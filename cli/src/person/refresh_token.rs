@@ -6,13 +6,12 @@ use threads_graph::{AccessToken, LongLivedToken};
 use zeroize::Zeroizing;
 
 use crate::person::env_slot::Keep;
-use crate::person::legacy::tell_unused;
+use crate::person::legacy::{Answer, tell_unused};
 use crate::person::recovered::Recovered;
 use crate::person::tokens;
 use crate::shell::exit::{Stopped, usage};
 use crate::shell::inputs::{ACCESS_TOKEN, SECRETS};
 use crate::shell::interrupt::Interrupt;
-use crate::shell::output::Output;
 use crate::shell::surroundings::{HOSTS, Surroundings};
 
 /// Refresh a long-lived token, which has to be at least 24 hours old and not expired.
@@ -42,14 +41,8 @@ pub(crate) struct RefreshTokenCommand {
     #[command(flatten)]
     keep: Keep,
 
-    /// No notes and no warnings
-    #[arg(long, short = 's', value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-          default_value = "false", hide_default_value = true, value_parser = crate::person::legacy::silent)]
-    silent: bool,
-
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    answer: Answer,
 
     #[command(flatten)]
     unused: UnusedHere,
@@ -70,7 +63,7 @@ struct UnusedHere {
 
 impl RefreshTokenCommand {
     pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
-        let output = Output { json: self.json, silent: self.silent };
+        let output = self.answer.output();
         let unused = [
             ("--app-id", self.unused.app_id.is_some()),
             ("--app-secret", self.unused.app_secret.is_some()),

@@ -6,6 +6,7 @@ pub(crate) mod exit;
 pub(crate) mod failure;
 pub(crate) mod inputs;
 pub(crate) mod interrupt;
+pub(crate) mod left_out;
 pub(crate) mod man;
 pub(crate) mod output;
 pub(crate) mod progress;

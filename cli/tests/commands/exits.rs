@@ -1,6 +1,8 @@
 //! What goes wrong, and the exit code of each.
 
 use std::process::Stdio;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
 
 use serde_json::{Value, json};
 use threads_sandbox::{FaultAction, SandboxCall};
@@ -204,24 +206,28 @@ fn a_token_that_nobody_reads_is_saved() {
     }
 }
 
+/// A refresh of the token in `.env` that waits for Meta, and how Meta answers it.
+fn refresh_under_way(world: &World) -> (Running, Sender<()>, JoinHandle<()>) {
+    let (asked, is_asked) = channel();
+    let (go_on, may_go_on) = channel::<()>();
+    let wait = move || {
+        asked.send(()).unwrap();
+        may_go_on.recv().unwrap();
+    };
+    let (url, served) = meta_that(wait, "THQVJnew");
+    let mut command = world.command(&["refresh_token", "-auto", "-p", ".env", "-v", "T"]);
+    command.env("THREADS_GRAPH_URL", url);
+    let running = Running::start(command);
+    is_asked.recv_timeout(crate::support::HANG).unwrap();
+    (running, go_on, served)
+}
+
 #[test]
 fn a_signal_waits_for_the_answer_of_meta() {
     let world = World::new();
     for signal in ["INT", "TERM", "HUP"] {
         world.write(".env", "T=old\n");
-        let (asked, is_asked) = std::sync::mpsc::channel();
-        let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
-        let (url, served) = meta_that(
-            move || {
-                asked.send(()).unwrap();
-                may_go_on.recv().unwrap();
-            },
-            "THQVJnew",
-        );
-        let mut command = world.command(&["refresh_token", "-auto", "-p", ".env", "-v", "T"]);
-        command.env("THREADS_GRAPH_URL", url);
-        let mut running = Running::start(command);
-        is_asked.recv_timeout(crate::support::HANG).unwrap();
+        let (mut running, go_on, served) = refresh_under_way(&world);
         running.signal(signal);
         running.line("Meta has been asked");
         go_on.send(()).unwrap();
@@ -241,19 +247,7 @@ fn a_signal_waits_for_the_answer_of_meta() {
 fn a_second_signal_does_not_wait() {
     let world = World::new();
     world.write(".env", "T=old\n");
-    let (asked, is_asked) = std::sync::mpsc::channel();
-    let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
-    let (url, served) = meta_that(
-        move || {
-            asked.send(()).unwrap();
-            may_go_on.recv().unwrap();
-        },
-        "THQVJnew",
-    );
-    let mut command = world.command(&["refresh_token", "-auto", "-p", ".env", "-v", "T"]);
-    command.env("THREADS_GRAPH_URL", url);
-    let mut running = Running::start(command);
-    is_asked.recv_timeout(crate::support::HANG).unwrap();
+    let (mut running, go_on, served) = refresh_under_way(&world);
     running.signal("INT");
     running.line("a second Ctrl-C gives it up");
     running.end_by("INT").expect(130);

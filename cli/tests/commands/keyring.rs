@@ -1,6 +1,5 @@
-//! Two people at one keyring. Between them and the stack's Secrets Manager is a server of the test's own, which forwards everything, can
-//! do something in between, and refuses what AWS documents to be refused and the emulator half does: to move a label from where it is not,
-//! or to where nothing is.
+//! Two people at one keyring. Between them and the stack's Secrets Manager is a server of the test's
+//! own, which forwards everything, can do something in between, and can lose an answer.
 
 use std::net::Ipv4Addr;
 use std::process::Command;
@@ -40,7 +39,6 @@ impl Shared {
             url: url.clone(),
             stack: local.stack.urls().service_url.clone(),
             urls: local.stack.urls().clone(),
-            changes: tokio::sync::Mutex::default(),
             meanwhile: Arc::clone(&meanwhile),
             loses_an_answer: Arc::clone(&loses_an_answer),
         });
@@ -81,7 +79,6 @@ struct Between {
     url: String,
     stack: String,
     urls: Urls,
-    changes: tokio::sync::Mutex<()>,
     meanwhile: Arc<Mutex<Option<(usize, Meanwhile)>>>,
     loses_an_answer: Arc<AtomicBool>,
 }
@@ -95,7 +92,6 @@ impl Between {
         }
         let target = headers["x-amz-target"].to_str().unwrap();
         if !target.ends_with(".UpdateSecretVersionStage") {
-            let _one_at_a_time = self.changes.lock().await;
             return self.forward(target, body).await;
         }
         let due = {
@@ -111,19 +107,6 @@ impl Between {
         };
         if let Some(work) = due {
             tokio::task::spawn_blocking(work).await.unwrap();
-        }
-        let _one_at_a_time = self.changes.lock().await;
-        let asked: Value = serde_json::from_slice(&body).unwrap();
-        let describe = json!({"SecretId": asked["SecretId"]}).to_string();
-        let described = self.forward("secretsmanager.DescribeSecret", describe.into()).await;
-        let described = axum::body::to_bytes(described.into_body(), usize::MAX).await.unwrap();
-        let described: Value = serde_json::from_slice(&described).unwrap();
-        let versions = &described["VersionIdsToStages"];
-        let from = versions[text(&asked, "/RemoveFromVersionId")].as_array();
-        let is_there = from.is_some_and(|labels| labels.contains(&asked["VersionStage"]));
-        if !is_there || versions.get(text(&asked, "/MoveToVersionId")).is_none() {
-            let why = json!({"__type": "InvalidParameterException", "Message": "the label is attached to another version"});
-            return (StatusCode::BAD_REQUEST, axum::Json(why)).into_response();
         }
         let answer = self.forward(target, body).await;
         if self.loses_an_answer.swap(false, Ordering::Relaxed) {

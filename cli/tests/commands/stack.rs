@@ -15,7 +15,7 @@ use threads_graph::{HttpClient, UserId};
 use threads_sandbox::{Fault, FaultAction, NewAccount, SandboxCall};
 
 use crate::sign::Signer;
-use crate::support::{Ended, http, run};
+use crate::support::{Ended, http, of_ours, run, surround};
 
 /// A stack at a moment of its own, that runs until the test ends, and a folder of the test's own.
 pub(crate) struct Local {
@@ -47,21 +47,13 @@ impl Local {
 
     /// The command in the test's folder, with nothing of this machine's in its environment.
     pub(crate) fn bare(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_threads-auth"));
-        command.args(arguments);
+        let mut command = of_ours(arguments);
         self.surround(&mut command);
         command
     }
 
     pub(crate) fn surround(&self, command: &mut Command) {
-        command
-            .current_dir(self.folder.path())
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap())
-            .env("HOME", self.folder.path())
-            .env("TMPDIR", self.folder.path())
-            .env("TERM", "xterm")
-            .env("RUST_LOG", "trace");
+        surround(command, self.folder.path()).env("HOME", self.folder.path());
     }
 
     /// The same against this stack.

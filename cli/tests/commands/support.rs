@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -40,6 +40,25 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
+/// Our command.
+pub(crate) fn of_ours(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_threads-auth"));
+    command.args(arguments);
+    command
+}
+
+/// Lets a command run in a folder, with nothing of this machine's in its environment.
+pub(crate) fn surround<'a>(command: &'a mut Command, folder: &Path) -> &'a mut Command {
+    command
+        .current_dir(folder)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap())
+        .env("TMPDIR", folder)
+        .env("TERM", "xterm")
+        // As somebody may have set it who looks for a fault elsewhere: it may not make us print more.
+        .env("RUST_LOG", "trace")
+}
+
 impl World {
     pub(crate) fn new() -> Self {
         let sandbox = Sandbox::new(SandboxOptions {
@@ -67,21 +86,13 @@ impl World {
 
     /// The command in the test's folder, with nothing in its environment but the sandbox's addresses.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_threads-auth"));
-        command.args(arguments);
+        let mut command = of_ours(arguments);
         self.surround(&mut command);
         command
     }
 
     pub(crate) fn surround(&self, command: &mut Command) {
-        command
-            .current_dir(self.folder.path())
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap())
-            .env("TMPDIR", self.folder.path())
-            .env("TERM", "xterm")
-            // As somebody may have set it who looks for a fault elsewhere: it may not make us print more.
-            .env("RUST_LOG", "trace")
+        surround(command, self.folder.path())
             .env("THREADS_AUTHORIZE_URL", format!("{}/oauth/authorize", self.url))
             .env("THREADS_GRAPH_URL", &self.url);
     }

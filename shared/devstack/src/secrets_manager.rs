@@ -1,160 +1,86 @@
 //! A Secrets Manager endpoint, with its secrets in a file.
 //!
-//! Owns what the emulator within does otherwise than AWS: versions without a label stay, one
-//! version is the previous one, and a label is taken from nowhere but where it is.
+//! Owns the listener's side and the file: one request at a time, and what is not saved has not
+//! happened. `operations.rs` reads the requests; `secret.rs` has AWS's rules of versions and
+//! labels.
+
+mod operations;
+mod secret;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use aws_sdk_secretsmanager::Client;
 use axum::body::Bytes;
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::{Router, extract::State};
-use serde::Deserialize;
-use winterbaume_core::{MockRequest, MockResponse, MockService, StatefulService};
-use winterbaume_secretsmanager::SecretsManagerService;
-use winterbaume_secretsmanager::views::SecretsmanagerStateView;
+use axum::{Router, routing::post};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use threads_sandbox::Clock;
+use tokio::sync::Mutex;
 
 use crate::data_folder::write_private;
-use crate::environment::{ACCOUNT_ID, REGION};
+use operations::{Secrets, perform};
+use secret::{Kind, Refused};
 
 /// The service, and where it keeps its secrets.
 #[derive(Clone)]
 pub(crate) struct SecretsManager {
-    service: Arc<SecretsManagerService>,
+    secrets: Arc<Mutex<Secrets>>,
     file: Option<PathBuf>,
-    /// One change at a time.
-    changes: Arc<tokio::sync::Mutex<()>>,
-}
-
-/// AWS keeps so many versions that have no label.
-const UNLABELLED: usize = 100;
-
-/// A request that moves a label.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Move {
-    secret_id: String,
-    version_stage: String,
-    remove_from_version_id: Option<String>,
 }
 
 impl SecretsManager {
     /// Opens the service with the secrets in `file`, if it exists.
-    pub(crate) async fn open(file: Option<PathBuf>) -> Result<Self> {
-        let service = SecretsManagerService::new();
-        if let Some(path) = file.as_ref().filter(|path| path.exists()) {
-            let text = std::fs::read(path)?;
+    pub(crate) fn open(file: Option<PathBuf>) -> Result<Self> {
+        let secrets = match file.as_ref().filter(|path| path.exists()) {
             // Where, but not what: serde's own words quote the file, which may be a secret.
-            let secrets = serde_json::from_slice(&text).map_err(|e| {
-                anyhow::anyhow!("it does not hold secrets: line {} column {}", e.line(), e.column())
-            })?;
-            service.restore(ACCOUNT_ID, REGION, secrets).await.map_err(|e| anyhow::anyhow!("{e:?}"))?;
-        }
-        Ok(Self { service: Arc::new(service), file, changes: Arc::default() })
+            Some(path) => serde_json::from_slice(&std::fs::read(path)?)
+                .map_err(|e| anyhow!("it does not hold secrets: line {} column {}", e.line(), e.column()))?,
+            None => Secrets::default(),
+        };
+        Ok(Self { secrets: Arc::new(Mutex::new(secrets)), file })
     }
 
     pub(crate) fn endpoint(self) -> Router {
-        Router::new().fallback(answer).with_state(self)
+        Router::new().route("/", post(answer)).with_state(self)
     }
 
-    async fn change(&self, target: &str, request: MockRequest) -> MockResponse {
-        let _one_at_a_time = self.changes.lock().await;
-        let before = self.service.snapshot(ACCOUNT_ID, REGION).await;
-        if target.ends_with(".UpdateSecretVersionStage") && !is_where_it_is_taken_from(&before, &request.body)
-        {
-            let why = r#"{"__type":"InvalidParameterException","Message":"the label is attached to another version"}"#;
-            return MockResponse::json(400, why);
+    async fn perform(&self, operation: &str, body: &[u8], now: Timestamp) -> Result<Value, Refused> {
+        let mut secrets = self.secrets.lock().await;
+        let mut changed = secrets.clone();
+        let answer = perform(&mut changed, operation, body, now)?;
+        if changed != *secrets {
+            self.save(&changed).map_err(|error| {
+                tracing::error!(%error, "the secrets could not be saved");
+                Refused::new(Kind::Internal, "the secrets could not be saved")
+            })?;
+            *secrets = changed;
         }
-        let answer = self.service.handle(request).await;
-        let mut after = self.service.snapshot(ACCOUNT_ID, REGION).await;
-        if keep_versions(&before, &mut after)
-            && let Err(error) = self.service.restore(ACCOUNT_ID, REGION, after).await
-        {
-            tracing::error!(?error, "versions of a secret are lost");
-        }
-        answer
+        Ok(answer)
     }
 
-    async fn save(&self) -> Result<()> {
+    fn save(&self, secrets: &Secrets) -> Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
-        let text = serde_json::to_vec(&self.service.snapshot(ACCOUNT_ID, REGION).await)?;
-        write_private(file, &text)
+        write_private(file, &serde_json::to_vec(secrets)?)
     }
 }
 
-async fn answer(
-    State(secrets): State<SecretsManager>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok());
-    let target = &target.unwrap_or_default().to_owned();
-    let reads =
-        ["GetSecretValue", "DescribeSecret", "ListSecrets", "ListSecretVersionIds", "BatchGetSecretValue"];
-    let changes = !reads.iter().any(|read| target.ends_with(&format!(".{read}")));
-    let request = MockRequest {
-        method: method.to_string(),
-        uri: format!("https://secretsmanager.{REGION}.amazonaws.com{uri}"),
-        headers,
-        body,
+async fn answer(State(service): State<SecretsManager>, headers: HeaderMap, body: Bytes) -> Response {
+    let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+    let operation = target.strip_prefix("secretsmanager.").unwrap_or_default();
+    // AWS's time is the real one, wherever our own clock was moved to.
+    let (status, told) = match service.perform(operation, &body, Clock::system().now()).await {
+        Ok(told) => (StatusCode::OK, told),
+        Err(Refused { kind, message }) => {
+            (kind.status(), json!({"__type": kind.as_str(), "Message": message}))
+        }
     };
-    let answer =
-        if changes { secrets.change(target, request).await } else { secrets.service.handle(request).await };
-    if changes && let Err(error) = secrets.save().await {
-        tracing::error!(%error, "the secrets could not be saved");
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-    }
-    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, answer.headers, answer.body).into_response()
-}
-
-fn is_where_it_is_taken_from(before: &SecretsmanagerStateView, body: &[u8]) -> bool {
-    let Ok(asked) = serde_json::from_slice::<Move>(body) else { return true };
-    let secret =
-        before.secrets.values().find(|secret| [&secret.name, &secret.arn].contains(&&asked.secret_id));
-    let Some(secret) = secret else { return true };
-    let has = |stages: &[String]| stages.contains(&asked.version_stage);
-    let holder = secret.versions.iter().find(|(_, version)| has(&version.version_stages));
-    holder.map(|(id, _)| id) == asked.remove_from_version_id.as_ref()
-}
-
-/// Lets versions stay that the emulator drops: whether there is anything to be put back.
-fn keep_versions(before: &SecretsmanagerStateView, after: &mut SecretsmanagerStateView) -> bool {
-    let mut is_changed = false;
-    for (name, secret) in &mut after.secrets {
-        let Some(old) = before.secrets.get(name) else { continue };
-        for (id, version) in &old.versions {
-            if !secret.versions.contains_key(id) {
-                let mut version = version.clone();
-                version.version_stages.clear();
-                secret.versions.insert(id.clone(), version);
-                is_changed = true;
-            }
-        }
-        let is = |stages: &[String], label: &str| stages.iter().any(|stage| stage == label);
-        let replaced = |id: &String| old.current_version_id.as_ref() == Some(id);
-        let previous = secret.versions.values().filter(|one| is(&one.version_stages, "AWSPREVIOUS")).count();
-        for (id, version) in &mut secret.versions {
-            if previous > 1 && !replaced(id) && is(&version.version_stages, "AWSPREVIOUS") {
-                version.version_stages.retain(|stage| stage != "AWSPREVIOUS");
-                is_changed = true;
-            }
-        }
-        let unlabelled = secret.versions.iter().filter(|(_, version)| version.version_stages.is_empty());
-        let mut unlabelled: Vec<_> =
-            unlabelled.map(|(id, version)| (version.created_date.clone(), id.clone())).collect();
-        unlabelled.sort_by(|one, other| other.cmp(one));
-        for (_, id) in unlabelled.drain(..).skip(UNLABELLED) {
-            secret.versions.remove(&id);
-            is_changed = true;
-        }
-    }
-    is_changed
+    (status, [(CONTENT_TYPE, "application/x-amz-json-1.1")], told.to_string()).into_response()
 }
 
 /// Creates the secret `id` with `text`, or gives it `text` as its new value when `replace` is set.
@@ -168,3 +94,6 @@ pub(crate) async fn provide(client: &Client, id: &str, text: &str, replace: bool
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -75,9 +75,8 @@ impl Stack {
         }
 
         let secrets_file = file("secrets.json");
-        let secrets = SecretsManager::open(secrets_file.clone())
-            .await
-            .map_err(|e| StackError::damaged(secrets_file, e))?;
+        let secrets =
+            SecretsManager::open(secrets_file.clone()).map_err(|e| StackError::damaged(secrets_file, e))?;
         let (secrets_listener, secrets_manager_url) = listen(0)?;
         let router = emulator(secrets.endpoint(), Listener::SecretsManager);
         tasks.spawn(serve(secrets_listener, router, stopped()));

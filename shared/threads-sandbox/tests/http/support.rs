@@ -10,7 +10,7 @@ use reqwest::{Client, Method, RequestBuilder};
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
-use threads_sandbox::{Clock, NewAccount, Sandbox, SandboxOptions};
+use threads_sandbox::{Clock, NewAccount, OldToken, Sandbox, SandboxOptions};
 use tokio::net::TcpListener;
 use url::form_urlencoded::Serializer;
 
@@ -20,6 +20,12 @@ pub(crate) const URI: &str = "https://app.example/callback";
 pub(crate) const ADA: &str = "17841405793187218";
 pub(crate) const HOUR: u64 = 3600;
 pub(crate) const DAY: u64 = 24 * HOUR;
+/// Each behaviour at a refresh, whether the token stays the same, and whether the old one lives on.
+pub(crate) const OLD_TOKENS: [(OldToken, bool, bool); 3] = [
+    (OldToken::SameTokenExtended, true, true),
+    (OldToken::NewTokenOldAlive, false, true),
+    (OldToken::NewTokenOldDead, false, false),
+];
 
 /// An answer, read to its end.
 #[derive(Debug)]

@@ -3,9 +3,11 @@
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::json;
-use threads_sandbox::{Account, OldToken, Sandbox, SandboxCall};
+use threads_sandbox::{Account, Sandbox, SandboxCall};
 
-use crate::support::{ADA, APP_ID, DAY, HOUR, SECRET, Server, URI, code_form, encode, made_app_token, with};
+use crate::support::{
+    ADA, APP_ID, DAY, HOUR, OLD_TOKENS, SECRET, Server, URI, code_form, encode, made_app_token, with,
+};
 
 const LONG: u64 = 5_183_944;
 
@@ -179,11 +181,7 @@ async fn an_expired_token_is_never_refreshed() {
 
 #[tokio::test]
 async fn the_old_token_does_what_it_was_told_to() {
-    for (behaviour, same, old_lives) in [
-        (OldToken::SameTokenExtended, true, true),
-        (OldToken::NewTokenOldAlive, false, true),
-        (OldToken::NewTokenOldDead, false, false),
-    ] {
+    for (behaviour, same, old_lives) in OLD_TOKENS {
         let server = Server::start().await;
         server.sandbox.set_old_token_behaviour(behaviour);
         let old = server.sandbox.issue_long_lived(ADA);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use threads_sandbox::{BadAnswer, BadHours, ExpiresIn, Fault, FaultAction, Inspection, NewAccount, OldToken};
 
-use crate::support::{ADA, APP_ID, DAY, HOUR, SECRET, Server, made_app_token};
+use crate::support::{ADA, APP_ID, DAY, HOUR, OLD_TOKENS, SECRET, Server, made_app_token};
 
 const LONG: u64 = 5_183_944;
 const BEA: &str = "17841400000000001";
@@ -74,11 +74,7 @@ async fn who_may_inspect_is_a_switch() {
 /// The next one is refreshed as well, however old it says to be.
 #[tokio::test]
 async fn a_refresh_may_extend_nothing() {
-    for (behaviour, same, old_lives) in [
-        (OldToken::SameTokenExtended, true, true),
-        (OldToken::NewTokenOldAlive, false, true),
-        (OldToken::NewTokenOldDead, false, false),
-    ] {
+    for (behaviour, same, old_lives) in OLD_TOKENS {
         let server = Server::start().await;
         server.sandbox.set_old_token_behaviour(behaviour);
         assert!(server.sandbox.set_extends(ADA, false));
