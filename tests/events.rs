@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::Json;
 use devstack::{Stack, StackOptions};
-use events::{Announcer, Failed, Handled, Letter};
+use events::{EventPublisher, Failed, Handled, Letter};
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -474,8 +474,8 @@ async fn an_event_is_given_up_by_age_and_kept_whole() {
     ] {
         variables.insert(name.to_owned(), value.to_owned());
     }
-    let announcer = |variables: &HashMap<String, String>| {
-        Announcer::new(&Config::from_vars(variables, None).unwrap()).unwrap()
+    let publisher = |variables: &HashMap<String, String>| {
+        EventPublisher::new(&Config::from_vars(variables, None).unwrap()).unwrap()
     };
     let now: Timestamp = START.parse().unwrap();
     let batch = async |ages: [i64; 2]| {
@@ -489,7 +489,7 @@ async fn an_event_is_given_up_by_age_and_kept_whole() {
 
     // Old events that the bus takes are announced: it is asked first.
     let old = batch([7_200, 3_600]).await;
-    let whole = announcer(&variables);
+    let whole = publisher(&variables);
     assert_eq!(whole.handle(&old, now).await, Handled::default());
     assert_eq!((bus.types_of(&people[0]).len(), bus.types_of(&people[1]).len()), (1, 1));
     let event = bus.taken.lock().unwrap()[0].clone();
@@ -522,11 +522,11 @@ async fn an_event_is_given_up_by_age_and_kept_whole() {
 
     // The bus is away: the old are letters, and the young wait.
     variables.insert("AWS_ENDPOINT_URL_EVENTBRIDGE".to_owned(), "http://127.0.0.1:9".to_owned());
-    let away = announcer(&variables);
+    let away = publisher(&variables);
     assert_eq!(away.handle(&batch([3_600, 3_599]).await, now).await.batch_item_failures, failed("1"));
     assert_eq!(queue.take().len(), 1);
 
     // Without a queue everything waits for the bus.
     variables.remove("EVENTS_DEAD_LETTERS");
-    assert_eq!(announcer(&variables).handle(&old, now).await.batch_item_failures, failed("0"));
+    assert_eq!(publisher(&variables).handle(&old, now).await.batch_item_failures, failed("0"));
 }

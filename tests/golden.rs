@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ::events::Announcer;
+use ::events::EventPublisher;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine};
 use devstack::Stack;
 use jiff::Timestamp;
@@ -475,12 +475,12 @@ async fn a_secret_may_hold_more_than_is_known() {
 #[tokio::test]
 async fn golden_changes_are_announced_as_they_were() {
     let stack = golden_stack(&[]).await;
-    let announcer = Announcer::new(stack.service().config()).unwrap();
+    let publisher = EventPublisher::new(stack.service().config()).unwrap();
     let mut kinds = BTreeSet::new();
     for (name, file) in all("events") {
         let at = text(&file, "/at").parse().unwrap();
         let seen = stack.events().len();
-        let handled = announcer.handle(&json!({"Records": [file["record"]]}), at).await;
+        let handled = publisher.handle(&json!({"Records": [file["record"]]}), at).await;
         assert!(handled.batch_item_failures.is_empty(), "{name}");
         let mut published = stack.events();
         published.truncate(published.len() - seen);

@@ -23,7 +23,7 @@ use tracing::Level;
 use crate::person::{access_token, authorize_url, legacy, login, refresh_token};
 use crate::serve::server::log_to_stderr;
 use crate::serve::{dev, sandbox};
-use crate::shell::surroundings::Surroundings;
+use crate::shell::env::Env;
 use crate::shell::{completions, exit, left_out, man, output};
 
 /// Connects Threads accounts to your app, and keeps their tokens alive.
@@ -64,14 +64,14 @@ fn main() -> ExitCode {
         Ok(cli) => cli.command,
         Err(error) => used_wrongly(&error, &arguments),
     };
-    let surroundings = Surroundings {
+    let env = Env {
         variables: std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect(),
         now: Timestamp::now(),
     };
     let answers_in_json = answers_in_json(&matches);
-    match command.run(&surroundings) {
+    match command.run(&env) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::debug!(?error);
@@ -97,15 +97,15 @@ fn used_wrongly(error: &clap::Error, arguments: &[OsString]) -> ! {
 }
 
 impl Command {
-    fn run(self, surroundings: &Surroundings) -> Result<()> {
+    fn run(self, env: &Env) -> Result<()> {
         match self {
-            Self::Login(login) => block_on(login.run(surroundings)),
-            Self::AuthorizeUrl(command) => block_on(command.run(surroundings)),
-            Self::AccessToken(command) => block_on(command.run(surroundings)),
-            Self::RefreshToken(command) => block_on(command.run(surroundings)),
+            Self::Login(login) => block_on(login.run(env)),
+            Self::AuthorizeUrl(command) => block_on(command.run(env)),
+            Self::AccessToken(command) => block_on(command.run(env)),
+            Self::RefreshToken(command) => block_on(command.run(env)),
             #[cfg(feature = "aws")]
-            Self::Operate(command) => block_on(command.run(surroundings)),
-            Self::Dev(dev) => serve(surroundings.log_level()?, dev.run(surroundings)),
+            Self::Operate(command) => block_on(command.run(env)),
+            Self::Dev(dev) => serve(env.log_level()?, dev.run(env)),
             Self::Sandbox(sandbox) => serve(Level::INFO, sandbox.run()),
             Self::Completions(completions) => completions.run(Cli::command()),
             Self::Man(manual) => manual.run(Cli::command()),

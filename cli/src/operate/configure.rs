@@ -16,12 +16,12 @@ use zeroize::Zeroizing;
 
 use crate::operate::secrets::{put, stored, value};
 use crate::operate::stored_keyring;
-use crate::operate::target::{Opened, TARGETS, Target};
+use crate::operate::target::{StackArgs, StackHandle, TARGETS};
+use crate::shell::env::Env;
 use crate::shell::exit::usage;
 use crate::shell::inputs::{APP_ID, APP_SECRET, Inputs, SECRETS};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::table;
-use crate::shell::surroundings::Surroundings;
 
 /// The inspector's field in the app's secret.
 const INSPECTOR: &str = "inspector";
@@ -77,7 +77,7 @@ pub(crate) struct Configure {
     replace_app: bool,
 
     #[command(flatten)]
-    target: Target,
+    target: StackArgs,
 }
 
 /// The inspector to be.
@@ -96,10 +96,10 @@ impl FromStr for Inspector {
 }
 
 impl Configure {
-    pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+    pub(crate) async fn run(self, env: &Env) -> Result<()> {
         let output = self.target.output;
         let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(surroundings)).await?;
+        let stack = interrupt.or(self.target.open(env)).await?;
         let client = stack.secrets_manager();
         let config = stack.service.config();
         let before = value(&client, &config.app_secret_id).await?.map(|value| value.text);
@@ -109,7 +109,7 @@ impl Configure {
         if let Some(Inspector::Account(user_id)) = &self.inspector {
             interrupt.or(is_connected(&stack, user_id)).await?;
         }
-        let app = self.app(&secret, surroundings, &mut interrupt).await?;
+        let app = self.app(&secret, env, &mut interrupt).await?;
         if let Some(before) = secret.get("app_id").and_then(|id| id.as_str())
             && let Ok(before) = before.parse::<AppId>()
             && before != app.app_id
@@ -213,10 +213,10 @@ impl Configure {
     async fn app(
         &self,
         secret: &Map<String, Value>,
-        surroundings: &Surroundings,
+        env: &Env,
         interrupt: &mut Interrupt,
     ) -> Result<AppCredentials> {
-        let inputs = Inputs::new(surroundings, self.target.output);
+        let inputs = Inputs::new(env, self.target.output);
         let (app_id, app_secret) = (self.app_id.as_deref(), self.app_secret.as_deref());
         let is_given = app_id.is_some()
             || app_secret.is_some()
@@ -230,7 +230,7 @@ impl Configure {
 }
 
 /// The inspector's token is kept alive as that of any account is, so it has to be one.
-async fn is_connected(stack: &Opened, user_id: &UserId) -> Result<()> {
+async fn is_connected(stack: &StackHandle, user_id: &UserId) -> Result<()> {
     let grant = stack.service.find_grant(user_id).await?;
     if grant.is_some_and(|grant| grant.status() == Status::Active) {
         return Ok(());

@@ -17,12 +17,12 @@ use threads_auth_model::seal::{Format, KeyringChange, Purpose, SealError, change
 
 use crate::operate::reseal::{self, Reseal, reseal};
 use crate::operate::stored_keyring::{StoredKeyring, free_id};
-use crate::operate::target::{Opened, TARGETS, Target};
+use crate::operate::target::{StackArgs, StackHandle, TARGETS};
+use crate::shell::env::Env;
 use crate::shell::exit::{Stopped, later, usage};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::Output;
 use crate::shell::prompt::confirm;
-use crate::shell::surroundings::Surroundings;
 
 /// Show, rotate, upgrade and prune the keys that seal the tokens of a stack.
 #[derive(Args)]
@@ -56,7 +56,7 @@ enum Command {
 {TARGETS}"))]
 struct Show {
     #[command(flatten)]
-    target: Target,
+    target: StackArgs,
 }
 
 /// Add a key, wait until every function can read it, let it seal from then on, and seal everything
@@ -82,7 +82,7 @@ struct Rotate {
     wait: Option<u64>,
 
     #[command(flatten)]
-    target: Target,
+    target: StackArgs,
 }
 
 /// Let the second format of sealed tokens be written, once every function can read it.
@@ -108,7 +108,7 @@ struct Upgrade {
     wait: Option<u64>,
 
     #[command(flatten)]
-    target: Target,
+    target: StackArgs,
 }
 
 /// Take away a key that seals nothing any more.
@@ -134,7 +134,7 @@ struct Prune {
     yes: bool,
 
     #[command(flatten)]
-    target: Target,
+    target: StackArgs,
 }
 
 /// The time that functions need beyond the time for which they keep a secret.
@@ -147,20 +147,20 @@ const SAMPLE: u32 = 200;
 const UNDER_WAY: Duration = Duration::from_mins(15);
 
 impl KeyringCommand {
-    pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+    pub(crate) async fn run(self, env: &Env) -> Result<()> {
         match self.command {
-            Command::Show(command) => command.run(surroundings).await,
-            Command::Rotate(command) => command.run(surroundings).await,
-            Command::Reseal(command) => command.run(surroundings).await,
-            Command::Upgrade(command) => Box::pin(command.run(surroundings)).await,
-            Command::Prune(command) => command.run(surroundings).await,
+            Command::Show(command) => command.run(env).await,
+            Command::Rotate(command) => command.run(env).await,
+            Command::Reseal(command) => command.run(env).await,
+            Command::Upgrade(command) => Box::pin(command.run(env)).await,
+            Command::Prune(command) => command.run(env).await,
         }
     }
 }
 
 impl Show {
-    async fn run(self, surroundings: &Surroundings) -> Result<()> {
-        let stack = self.target.open(surroundings).await?;
+    async fn run(self, env: &Env) -> Result<()> {
+        let stack = self.target.open(env).await?;
         let keyring = StoredKeyring::read(&stack).await?.keyring;
         let used = stack.service.keys_in_use().await?;
         let mut keys: BTreeMap<&str, u64> = keyring.key_ids().map(|id| (id, 0)).collect();
@@ -182,15 +182,15 @@ impl Show {
         let format = keyring.format() as u8;
         let json = json!({"writing": keyring.writing(), "format": format, "keys": keys, "missing": missing});
         self.target.output.result(&json, &lines.join("\n"))?;
-        Stopped::told(u8::from(!missing.is_empty()))
+        Stopped::reported(u8::from(!missing.is_empty()))
     }
 }
 
 impl Rotate {
-    async fn run(self, surroundings: &Surroundings) -> Result<()> {
+    async fn run(self, env: &Env) -> Result<()> {
         let output = self.target.output;
         let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(surroundings)).await?;
+        let stack = interrupt.or(self.target.open(env)).await?;
         let ring = StoredKeyring::read(&stack).await?;
         let keyring = &ring.keyring;
         let before = keyring.writing().to_owned();
@@ -226,15 +226,15 @@ impl Rotate {
                 reseal::plain(&report)
             ),
         )?;
-        Stopped::told(reseal::code(&report))
+        Stopped::reported(reseal::code(&report))
     }
 }
 
 impl Upgrade {
-    async fn run(self, surroundings: &Surroundings) -> Result<()> {
+    async fn run(self, env: &Env) -> Result<()> {
         let output = self.target.output;
         let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(surroundings)).await?;
+        let stack = interrupt.or(self.target.open(env)).await?;
         let mut ring = StoredKeyring::read(&stack).await?;
         let upgraded = ring.keyring.format() == Format::First;
         if upgraded {
@@ -263,7 +263,7 @@ impl Upgrade {
 
 /// Waits until every function has read the keyring as it is. `goes_on` goes on after a stop.
 async fn wait(
-    stack: &Opened,
+    stack: &StackHandle,
     given: Option<u64>,
     output: Output,
     goes_on: &str,
@@ -285,7 +285,7 @@ async fn wait(
 
 /// Checks on some accounts that tokens are bound to the table of this name: it is remembered for
 /// good.
-async fn are_of_table(stack: &Opened, table: &str) -> Result<()> {
+async fn are_of_table(stack: &StackHandle, table: &str) -> Result<()> {
     let vault = Vault { table: table.to_owned(), ..stack.service.vault(stack.now()).await? };
     let page = stack.service.list_grants(None, SAMPLE, None).await?;
     let opened = page.items.into_iter().flatten().filter_map(|grant| {
@@ -305,14 +305,14 @@ async fn are_of_table(stack: &Opened, table: &str) -> Result<()> {
 }
 
 impl Prune {
-    async fn run(self, surroundings: &Surroundings) -> Result<()> {
-        let stack = self.target.open(surroundings).await?;
+    async fn run(self, env: &Env) -> Result<()> {
+        let stack = self.target.open(env).await?;
         let key_id = &self.key_id;
-        let mut ring = self.check(&stack, surroundings.now).await?;
+        let mut ring = self.check(&stack, env.now).await?;
         if !self.yes {
             let question = format!("Take the key {key_id} away from {}, for good? Type yes", stack.name);
             confirm(&question, "yes", "--yes").await?;
-            ring = self.check(&stack, surroundings.now).await?;
+            ring = self.check(&stack, env.now).await?;
         }
         let text = change_keyring(&ring.text, KeyringChange::Remove(key_id))?;
         ring.replace(&stack, &text).await?;
@@ -321,7 +321,7 @@ impl Prune {
 
     /// The keyring, if the key seals nothing and nobody may be about to seal with it. The secret's own times are this world's, whatever
     /// the clock of a development stack says.
-    async fn check(&self, stack: &Opened, now: Timestamp) -> Result<StoredKeyring> {
+    async fn check(&self, stack: &StackHandle, now: Timestamp) -> Result<StoredKeyring> {
         let key_id = &self.key_id;
         let ring = StoredKeyring::read(stack).await?;
         if ring.keyring.key_ids().all(|known| known != key_id) {

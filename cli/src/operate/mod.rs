@@ -20,7 +20,7 @@ mod unseal;
 use anyhow::Result;
 use clap::Subcommand;
 
-use crate::shell::surroundings::Surroundings;
+use crate::shell::env::Env;
 
 /// Each of them.
 #[derive(Subcommand)]
@@ -38,18 +38,18 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+    pub(crate) async fn run(self, env: &Env) -> Result<()> {
         match self {
-            Self::Configure(command) => Box::pin(command.run(surroundings)).await,
-            Self::Doctor(command) => Box::pin(command.run(surroundings)).await,
-            Self::Accounts(command) => Box::pin(command.run(surroundings)).await,
-            Self::Sweep(command) => Box::pin(command.run(surroundings)).await,
-            Self::Pause(command) => Box::pin(command.run(surroundings)).await,
-            Self::Resume(command) => Box::pin(command.run(surroundings)).await,
-            Self::Keyring(command) => Box::pin(command.run(surroundings)).await,
-            Self::Restore(command) => Box::pin(command.run(surroundings)).await,
-            Self::RestoreSecret(command) => Box::pin(command.run(surroundings)).await,
-            Self::DeadLetters(command) => Box::pin(command.run(surroundings)).await,
+            Self::Configure(command) => Box::pin(command.run(env)).await,
+            Self::Doctor(command) => Box::pin(command.run(env)).await,
+            Self::Accounts(command) => Box::pin(command.run(env)).await,
+            Self::Sweep(command) => Box::pin(command.run(env)).await,
+            Self::Pause(command) => Box::pin(command.run(env)).await,
+            Self::Resume(command) => Box::pin(command.run(env)).await,
+            Self::Keyring(command) => Box::pin(command.run(env)).await,
+            Self::Restore(command) => Box::pin(command.run(env)).await,
+            Self::RestoreSecret(command) => Box::pin(command.run(env)).await,
+            Self::DeadLetters(command) => Box::pin(command.run(env)).await,
         }
     }
 }

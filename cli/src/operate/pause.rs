@@ -6,8 +6,8 @@ use clap::Args;
 use serde_json::json;
 use threads_auth::Pause;
 
-use crate::operate::target::{TARGETS, Target};
-use crate::shell::surroundings::Surroundings;
+use crate::operate::target::{StackArgs, TARGETS};
+use crate::shell::env::Env;
 
 /// Stop the sweeps of a stack, or only let them mark no account as dead.
 #[derive(Args)]
@@ -27,7 +27,7 @@ pub(crate) struct PauseCommand {
     verdicts: bool,
 
     #[command(flatten)]
-    target: Target,
+    target: StackArgs,
 }
 
 /// Let sweeps and verdicts go on.
@@ -40,24 +40,24 @@ The next sweep of the schedule goes on; `threads-auth sweep` makes one now.
 {TARGETS}"))]
 pub(crate) struct Resume {
     #[command(flatten)]
-    target: Target,
+    target: StackArgs,
 }
 
 impl PauseCommand {
-    pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+    pub(crate) async fn run(self, env: &Env) -> Result<()> {
         let pause = if self.verdicts { Pause::Verdicts } else { Pause::Sweeps };
-        set(&self.target, Some(pause), surroundings).await
+        set(&self.target, Some(pause), env).await
     }
 }
 
 impl Resume {
-    pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
-        set(&self.target, None, surroundings).await
+    pub(crate) async fn run(self, env: &Env) -> Result<()> {
+        set(&self.target, None, env).await
     }
 }
 
-async fn set(target: &Target, pause: Option<Pause>, surroundings: &Surroundings) -> Result<()> {
-    let stack = target.open(surroundings).await?;
+async fn set(target: &StackArgs, pause: Option<Pause>, env: &Env) -> Result<()> {
+    let stack = target.open(env).await?;
     let set = stack.service.store().set_pause(pause).await;
     set.with_context(|| format!("{} goes on as before", stack.name))?;
     let plain = match pause {

@@ -5,12 +5,12 @@ use clap::Args;
 use serde_json::json;
 use threads_auth::{ResealReport, Unopened};
 
-use crate::operate::target::{Opened, TARGETS, Target};
+use crate::operate::target::{StackArgs, StackHandle, TARGETS};
+use crate::shell::env::Env;
 use crate::shell::exit::Stopped;
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::{Output, table};
 use crate::shell::progress::spinner;
-use crate::shell::surroundings::Surroundings;
 
 /// Seal anew, with the key and in the format that the keyring writes, whatever is sealed otherwise.
 #[derive(Args)]
@@ -24,22 +24,22 @@ when it is run again. What does not open is named, and left as it is.
 {TARGETS}"))]
 pub(super) struct Reseal {
     #[command(flatten)]
-    target: Target,
+    target: StackArgs,
 }
 
 impl Reseal {
-    pub(super) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+    pub(super) async fn run(self, env: &Env) -> Result<()> {
         let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(surroundings)).await?;
+        let stack = interrupt.or(self.target.open(env)).await?;
         let report = reseal(&stack, self.target.output, &mut interrupt).await?;
         self.target.output.result(&json!(report), &plain(&report))?;
-        Stopped::told(code(&report))
+        Stopped::reported(code(&report))
     }
 }
 
 /// Seals everything anew, and names what does not open.
 pub(super) async fn reseal(
-    stack: &Opened,
+    stack: &StackHandle,
     output: Output,
     interrupt: &mut Interrupt,
 ) -> Result<ResealReport> {

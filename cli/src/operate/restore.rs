@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use threads_auth::{Comparison, Left, Replaced, RestoreReport, Spoilt, Verdict};
 use threads_graph::UserId;
 
-use crate::operate::target::{Opened, TARGETS, Target};
+use crate::operate::target::{StackArgs, StackHandle, TARGETS};
+use crate::shell::env::Env;
 use crate::shell::exit::{Stopped, usage};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::table;
 use crate::shell::progress::spinner;
 use crate::shell::prompt::confirm;
-use crate::shell::surroundings::Surroundings;
 
 /// Copy what the table of grants lacks from another, which was restored from its backup, and
 /// replace what is of no use there.
@@ -60,13 +60,13 @@ pub(crate) struct Restore {
     yes: bool,
 
     #[command(flatten)]
-    target: Target,
+    target: StackArgs,
 }
 
 impl Restore {
-    pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+    pub(crate) async fn run(self, env: &Env) -> Result<()> {
         let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(surroundings)).await?;
+        let stack = interrupt.or(self.target.open(env)).await?;
         let into = stack.service.store().grants_table();
         if self.from == into {
             let text = format!("{into} is the table in use: --from is the other one");
@@ -79,7 +79,7 @@ impl Restore {
         }
     }
 
-    async fn all(&self, stack: &Opened, into: &str, interrupt: &mut Interrupt) -> Result<()> {
+    async fn all(&self, stack: &StackHandle, into: &str, interrupt: &mut Interrupt) -> Result<()> {
         if !self.yes {
             let replaced = if self.replace_unreadable { ", and replace what is of no use there" } else { "" };
             let question = format!("Copy what is missing from {} into {into}{replaced}? Type yes", self.from);
@@ -127,14 +127,14 @@ impl Restore {
         self.target.output.result(&json, &plain)?;
         let may_pass = |verdict: &Option<Verdict>| verdict.as_ref().is_some_and(Verdict::may_pass);
         let all_may_pass = left.iter().all(|(verdict, _)| may_pass(verdict));
-        Stopped::told(match (report.unreadable, report.spoilt) {
+        Stopped::reported(match (report.unreadable, report.spoilt) {
             (0, 0) => 0,
             (0, _) if all_may_pass => 4,
             _ => 1,
         })
     }
 
-    async fn some(&self, stack: &Opened, into: &str, interrupt: &mut Interrupt) -> Result<()> {
+    async fn some(&self, stack: &StackHandle, into: &str, interrupt: &mut Interrupt) -> Result<()> {
         let output = self.target.output;
         let mut compared = Vec::new();
         for (n, user_id) in self.user.iter().enumerate() {
@@ -204,7 +204,7 @@ impl Restore {
             &json!({"replaced": replaced, "left": left}),
             &format!("{plain}\n{}", lines.join("\n")),
         )?;
-        failure.map_or_else(|| Stopped::told(code), Err)
+        failure.map_or_else(|| Stopped::reported(code), Err)
     }
 }
 

@@ -22,12 +22,12 @@ use zeroize::Zeroizing;
 use crate::operate::secret_versions::{Opens, SealedValues, Version, Versions};
 use crate::operate::secrets::{self, refused, stored};
 use crate::operate::stored_keyring::make_current;
-use crate::operate::target::{Opened, TARGETS, Target};
+use crate::operate::target::{StackArgs, StackHandle, TARGETS};
+use crate::shell::env::Env;
 use crate::shell::exit::{DoneBefore, Stopped, later, usage};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::Output;
 use crate::shell::prompt::confirm;
-use crate::shell::surroundings::Surroundings;
 
 /// What is wrong with a version of the app's secret.
 const NO_APP: &str = "does not hold an app's id and secret";
@@ -69,7 +69,7 @@ It changes nothing. Every sealed token is tried with every version. Exit code 1 
 {TARGETS}"))]
 struct Show {
     #[command(flatten)]
-    target: Target,
+    target: StackArgs,
 }
 
 /// Put back the keys that are missing in the keyring, out of its former versions.
@@ -90,7 +90,7 @@ struct RestoreKeyring {
     yes: bool,
 
     #[command(flatten)]
-    target: Target,
+    target: StackArgs,
 }
 
 /// Put back a former version of the app's id and secret.
@@ -114,7 +114,7 @@ struct RestoreApp {
     yes: bool,
 
     #[command(flatten)]
-    target: Target,
+    target: StackArgs,
 }
 
 /// A version that is a keyring, and what it opens by itself.
@@ -128,19 +128,19 @@ struct Ring<'a> {
 }
 
 impl RestoreSecret {
-    pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+    pub(crate) async fn run(self, env: &Env) -> Result<()> {
         match self.command {
-            Command::Show(command) => Box::pin(command.run(surroundings)).await,
-            Command::Keyring(command) => Box::pin(command.run(surroundings)).await,
-            Command::App(command) => Box::pin(command.run(surroundings)).await,
+            Command::Show(command) => Box::pin(command.run(env)).await,
+            Command::Keyring(command) => Box::pin(command.run(env)).await,
+            Command::App(command) => Box::pin(command.run(env)).await,
         }
     }
 }
 
 impl Show {
-    async fn run(self, surroundings: &Surroundings) -> Result<()> {
+    async fn run(self, env: &Env) -> Result<()> {
         let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(surroundings)).await?;
+        let stack = interrupt.or(self.target.open(env)).await?;
         let work = async {
             let client = stack.secrets_manager();
             let config = stack.service.config();
@@ -182,21 +182,21 @@ impl Show {
         let opens_all =
             rings.iter().any(|ring| ring.version.is_current() && ring.opens.count() == values.count())
                 && apps.current().and_then(credentials).is_some();
-        Stopped::told(u8::from(!opens_all || keyrings.deleted || apps.deleted))
+        Stopped::reported(u8::from(!opens_all || keyrings.deleted || apps.deleted))
     }
 }
 
 impl RestoreKeyring {
-    async fn run(self, surroundings: &Surroundings) -> Result<()> {
+    async fn run(self, env: &Env) -> Result<()> {
         let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(surroundings)).await?;
+        let stack = interrupt.or(self.target.open(env)).await?;
         let id = stack.service.config().keyring_secret_id.clone();
         let undeleted = undelete(&stack, &id, self.yes, self.target.output).await?;
         let rest = self.put_back(&stack, undeleted, &mut interrupt).await;
         rest.map_err(|error| after_undeleting(undeleted, &id, error))
     }
 
-    async fn put_back(&self, stack: &Opened, undeleted: bool, interrupt: &mut Interrupt) -> Result<()> {
+    async fn put_back(&self, stack: &StackHandle, undeleted: bool, interrupt: &mut Interrupt) -> Result<()> {
         let (output, id) = (self.target.output, &stack.service.config().keyring_secret_id);
         let work = async {
             let versions = Versions::of(&stack.secrets_manager(), id).await?;
@@ -238,7 +238,7 @@ impl RestoreKeyring {
                 values.count()
             );
             output.result(&json, &plain)?;
-            return Stopped::told(code);
+            return Stopped::reported(code);
         };
         let keys = chosen.put_back.join(", ");
         let base = if chosen.is_current {
@@ -272,21 +272,21 @@ impl RestoreKeyring {
                 values.count()
             ),
         )?;
-        Stopped::told(code)
+        Stopped::reported(code)
     }
 }
 
 impl RestoreApp {
-    async fn run(self, surroundings: &Surroundings) -> Result<()> {
+    async fn run(self, env: &Env) -> Result<()> {
         let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(surroundings)).await?;
+        let stack = interrupt.or(self.target.open(env)).await?;
         let id = stack.service.config().app_secret_id.clone();
         let undeleted = undelete(&stack, &id, self.yes, self.target.output).await?;
         let rest = self.put_back(&stack, undeleted, &mut interrupt).await;
         rest.map_err(|error| after_undeleting(undeleted, &id, error))
     }
 
-    async fn put_back(&self, stack: &Opened, undeleted: bool, interrupt: &mut Interrupt) -> Result<()> {
+    async fn put_back(&self, stack: &StackHandle, undeleted: bool, interrupt: &mut Interrupt) -> Result<()> {
         let (output, id) = (self.target.output, &stack.service.config().app_secret_id);
         let client = stack.secrets_manager();
         let versions = interrupt.or(Box::pin(Versions::of(&client, id))).await?;
@@ -339,7 +339,7 @@ impl RestoreApp {
 
 /// Accounts are bound to their app: one for which fewer tokens open than for that of another
 /// version, by whatever keyring there was, is not theirs.
-async fn refuse_another_app(stack: &Opened, versions: &Versions, wanted: &AppCredentials) -> Result<()> {
+async fn refuse_another_app(stack: &StackHandle, versions: &Versions, wanted: &AppCredentials) -> Result<()> {
     let apps = versions.all.iter().filter_map(credentials).map(|app| (app.app_id.clone(), app));
     let apps: BTreeMap<_, _> = apps.collect();
     let values = SealedValues::of(stack).await?;
@@ -453,7 +453,7 @@ fn merged(
 }
 
 /// Takes back that a secret was deleted: whether it was.
-async fn undelete(stack: &Opened, id: &str, yes: bool, output: Output) -> Result<bool> {
+async fn undelete(stack: &StackHandle, id: &str, yes: bool, output: Output) -> Result<bool> {
     let client = stack.secrets_manager();
     let is_deleted = async || {
         let told = client.describe_secret().secret_id(id).send().await;
@@ -488,7 +488,7 @@ fn after_undeleting(undeleted: bool, id: &str, error: anyhow::Error) -> anyhow::
 /// How many ends of accounts, deletions too, are noted under names that only the present keyring
 /// gives, and since when it has given these, if the chosen one gives others.
 async fn renamed(
-    stack: &Opened,
+    stack: &StackHandle,
     rings: &[Ring<'_>],
     current: Option<&Ring<'_>>,
     chosen: Option<&Chosen>,

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::aws_failure::failed;
 use super::secrets::{CURRENT, refused};
-use crate::operate::target::Opened;
+use crate::operate::target::StackHandle;
 use crate::shell::exit::later;
 
 /// A secret with its versions, the newest first.
@@ -101,7 +101,7 @@ pub(super) struct SealedValues {
 
 impl SealedValues {
     /// Reads them all.
-    pub(super) async fn of(stack: &Opened) -> Result<Self> {
+    pub(super) async fn of(stack: &StackHandle) -> Result<Self> {
         let store = stack.service.store();
         let mut items = pin!(store.items(store.grants_table(), true));
         let mut values = Vec::new();

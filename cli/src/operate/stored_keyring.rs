@@ -7,7 +7,7 @@ use threads_auth_model::seal::Keyring;
 use zeroize::Zeroizing;
 
 use crate::operate::secrets::{self, put, refused, value};
-use crate::operate::target::Opened;
+use crate::operate::target::StackHandle;
 use crate::shell::exit::later;
 
 /// A secret is made once: with the same token for all, Secrets Manager refuses the second.
@@ -17,7 +17,7 @@ const FIRST: &str = "threads-auth-the-first-keyring-of-a-stack";
 const NEXT: &str = "THREADS_AUTH_NEXT";
 
 /// Makes the keyring of a stack that has none.
-pub(super) async fn make(stack: &Opened, client: &Client) -> Result<bool> {
+pub(super) async fn make(stack: &StackHandle, client: &Client) -> Result<bool> {
     let id = &stack.service.config().keyring_secret_id;
     if let Some(value) = value(client, id).await? {
         Keyring::from_json(&value.text).with_context(|| {
@@ -40,7 +40,7 @@ pub(super) struct StoredKeyring {
 }
 
 impl StoredKeyring {
-    pub(super) async fn read(stack: &Opened) -> Result<Self> {
+    pub(super) async fn read(stack: &StackHandle) -> Result<Self> {
         let id = &stack.service.config().keyring_secret_id;
         let value = value(&stack.secrets_manager(), id).await?;
         let value = value.with_context(|| {
@@ -53,14 +53,14 @@ impl StoredKeyring {
 
     /// Puts `text` in its place, if it is still the stack's keyring. One of two people who wrote
     /// over the other's keyring would take away a key that seals.
-    pub(super) async fn replace(self, stack: &Opened, text: &str) -> Result<()> {
+    pub(super) async fn replace(self, stack: &StackHandle, text: &str) -> Result<()> {
         make_current(stack, Some(&self.version), text).await
     }
 }
 
 /// Makes `text` the stack's keyring, if the current version of the secret is still `version`, or if
 /// none is.
-pub(super) async fn make_current(stack: &Opened, version: Option<&str>, text: &str) -> Result<()> {
+pub(super) async fn make_current(stack: &StackHandle, version: Option<&str>, text: &str) -> Result<()> {
     let (client, id) = (stack.secrets_manager(), &stack.service.config().keyring_secret_id);
     let put = client.put_secret_value().secret_id(id).secret_string(text).version_stages(NEXT);
     let put = put.send().await.map_err(|error| refused(&error, "write", id))?;

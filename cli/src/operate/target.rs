@@ -22,9 +22,9 @@ use threads_graph::{Graph, HttpClient, HttpTimeouts};
 use url::Url;
 
 use super::aws_failure::{failed, no_credentials, silence};
+use crate::shell::env::Env;
 use crate::shell::exit::{Stopped, usage};
 use crate::shell::output::Output;
-use crate::shell::surroundings::Surroundings;
 
 /// For the help of every command that works on a stack.
 pub(crate) const TARGETS: &str = "\
@@ -43,7 +43,7 @@ const PATIENCE: HttpTimeouts =
 
 /// The options of every command that works on a stack: which one, and how it answers.
 #[derive(Args, Clone)]
-pub(crate) struct Target {
+pub(crate) struct StackArgs {
     /// Work on `threads-auth dev`, here or at URL
     #[arg(long, value_name = "URL", num_args = 0..=1, require_equals = true,
           default_missing_value = "http://127.0.0.1:3000", conflicts_with_all = ["profile", "region", "stack"])]
@@ -67,7 +67,7 @@ pub(crate) struct Target {
 }
 
 /// A stack that can be worked on.
-pub(crate) struct Opened {
+pub(crate) struct StackHandle {
     pub(crate) service: Arc<ThreadsAuth>,
     pub(crate) http: HttpClient,
     /// How a person calls it.
@@ -100,19 +100,19 @@ struct Development {
 /// The SDK reads it by itself, and its error about a wrong one names something else.
 const ENDPOINT_VARIABLE: &str = "AWS_ENDPOINT_URL";
 
-impl Target {
+impl StackArgs {
     /// Whether it is `threads-auth dev`.
     pub(crate) fn is_local(&self) -> bool {
         self.local.is_some()
     }
 
     /// Finds the stack.
-    pub(crate) async fn open(&self, surroundings: &Surroundings) -> Result<Opened> {
+    pub(crate) async fn open(&self, env: &Env) -> Result<StackHandle> {
         // The SDK's futures are large, and every command has this one.
-        Box::pin(self.find(surroundings)).await
+        Box::pin(self.find(env)).await
     }
 
-    async fn find(&self, surroundings: &Surroundings) -> Result<Opened> {
+    async fn find(&self, env: &Env) -> Result<StackHandle> {
         let http = HttpClient::new(PATIENCE).context("no connection can be made")?;
         let (variables, start, name, deployed) = if let Some(url) = &self.local {
             let mut development = development(&http, url).await?;
@@ -126,17 +126,17 @@ impl Target {
             let name = format!("the development stack at {url}");
             (development.variables, development.now, name, None)
         } else {
-            let deployed = self.deployed(&http, surroundings).await?;
+            let deployed = self.deployed(&http, env).await?;
             let name = format!("the stack {}", deployed.stack);
-            let variables = deployed.variables(surroundings)?;
-            (variables, surroundings.now, name, Some(deployed))
+            let variables = deployed.variables(env)?;
+            (variables, env.now, name, Some(deployed))
         };
         // The SDK's credentials are asked again when they end: an import may outlive those of an hour.
         let credentials = deployed.as_ref().and_then(|deployed| deployed.sdk.credentials_provider());
         let config = Config::from_vars(&variables, credentials)
             .with_context(|| format!("{name} is not as it should be"))?;
         let service = ThreadsAuth::new(config).with_context(|| format!("{name} is not as it should be"))?;
-        Ok(Opened {
+        Ok(StackHandle {
             service: Arc::new(service),
             http,
             name,
@@ -147,10 +147,10 @@ impl Target {
         })
     }
 
-    async fn deployed(&self, http: &HttpClient, surroundings: &Surroundings) -> Result<Deployed> {
-        let stack = self.stack.as_deref().or_else(|| surroundings.variable(STACK_VARIABLE));
+    async fn deployed(&self, http: &HttpClient, env: &Env) -> Result<Deployed> {
+        let stack = self.stack.as_deref().or_else(|| env.variable(STACK_VARIABLE));
         let name = stack.unwrap_or(DEFAULT_STACK);
-        let profile = self.profile.as_deref().or_else(|| surroundings.variable("AWS_PROFILE"));
+        let profile = self.profile.as_deref().or_else(|| env.variable("AWS_PROFILE"));
         let mut loader =
             aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(aws::http_client(http));
         if let Some(profile) = &self.profile {
@@ -166,7 +166,7 @@ impl Target {
                 "{region:?} is no AWS region, such as eu-central-1: look at --region, AWS_REGION and the profile"
             ));
         }
-        let endpoint = surroundings.variable(ENDPOINT_VARIABLE).map(Url::parse);
+        let endpoint = env.variable(ENDPOINT_VARIABLE).map(Url::parse);
         if endpoint
             .is_some_and(|url| !url.is_ok_and(|url| url.has_host() && url.scheme().starts_with("http")))
         {
@@ -175,14 +175,14 @@ impl Target {
             ));
         }
         if region.is_empty() {
-            known_profile(profile, surroundings)?;
+            known_profile(profile, env)?;
             let text = "which AWS region? Give --region, or AWS_REGION, or a --profile that has one (or --local for `threads-auth dev`)";
             return usage(text);
         }
         // Asked for first, because its own errors say what to do and those of a request do not.
         let provider = sdk.credentials_provider().context("there are no AWS credentials")?;
         if let Err(error) = provider.provide_credentials().await {
-            known_profile(profile, surroundings)?;
+            known_profile(profile, env)?;
             return Err(no_credentials(&error, profile).into());
         }
         let client = aws_sdk_cloudformation::Client::new(&sdk);
@@ -228,13 +228,13 @@ fn no_stack<E: ProvideErrorMetadata + std::error::Error + 'static>(
 }
 
 /// The SDK takes a profile that does not exist for an empty one.
-fn known_profile(profile: Option<&str>, surroundings: &Surroundings) -> Result<()> {
+fn known_profile(profile: Option<&str>, env: &Env) -> Result<()> {
     let Some(profile) = profile.filter(|profile| *profile != "default") else {
         return Ok(());
     };
     let file = |variable: &str, name: &str| {
-        surroundings.variable(variable).map_or_else(
-            || Path::new(surroundings.variable("HOME").unwrap_or_default()).join(".aws").join(name),
+        env.variable(variable).map_or_else(
+            || Path::new(env.variable("HOME").unwrap_or_default()).join(".aws").join(name),
             PathBuf::from,
         )
     };
@@ -267,7 +267,7 @@ impl Deployed {
     }
 
     /// The environment in which a function of this stack runs.
-    fn variables(&self, surroundings: &Surroundings) -> Result<HashMap<String, String>> {
+    fn variables(&self, env: &Env) -> Result<HashMap<String, String>> {
         let mut variables = HashMap::new();
         let mut set = |name: &str, value: &str| variables.insert(name.to_owned(), value.to_owned());
         for (variable, parameter) in [
@@ -296,7 +296,7 @@ impl Deployed {
         if let Some(url) = self.sdk.endpoint_url() {
             set("AWS_ENDPOINT_URL", url);
         }
-        for (name, value) in &surroundings.variables {
+        for (name, value) in &env.variables {
             if name.starts_with("AWS_ENDPOINT_URL") {
                 set(name, value);
             }
@@ -306,7 +306,7 @@ impl Deployed {
     }
 }
 
-impl Opened {
+impl StackHandle {
     /// The stack's time: the development stack's clock may have been advanced.
     pub(crate) fn now(&self) -> Timestamp {
         self.start.checked_add(self.began.elapsed()).unwrap_or(Timestamp::MAX)

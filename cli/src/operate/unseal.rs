@@ -5,13 +5,13 @@ use threads_auth_model::seal::{Purpose, SealError};
 use threads_auth_model::{Grant, Vault};
 use threads_graph::AccessToken;
 
-use crate::operate::target::Opened;
+use crate::operate::target::StackHandle;
 
 /// Opens tokens with the keyring of a stack.
 pub(crate) struct Tokens(Vault);
 
 impl Tokens {
-    pub(crate) async fn of(stack: &Opened) -> Result<Self> {
+    pub(crate) async fn of(stack: &StackHandle) -> Result<Self> {
         Ok(Self(stack.service.vault(stack.now()).await?))
     }
 

@@ -8,10 +8,10 @@ use crate::person::consent::ended_by_meta;
 use crate::person::env_slot::Keep;
 use crate::person::legacy::{Answer, tell_unused};
 use crate::person::tokens;
+use crate::shell::env::{Env, HOSTS};
 use crate::shell::exit::{Stopped, usage};
 use crate::shell::inputs::{AUTH_CODE, SECRETS, SHORT_LIVED_TOKEN};
 use crate::shell::interrupt::Interrupt;
-use crate::shell::surroundings::{HOSTS, Surroundings};
 
 /// Swap an authorization code for a short-lived and a long-lived token.
 #[derive(Args)]
@@ -70,7 +70,7 @@ struct UnusedHere {
 }
 
 impl AccessTokenCommand {
-    pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+    pub(crate) async fn run(self, env: &Env) -> Result<()> {
         let output = self.answer.output();
         let unused = [
             ("--access-token", self.unused.access_token.is_some()),
@@ -78,8 +78,8 @@ impl AccessTokenCommand {
         ];
         tell_unused(output, "access_token", &unused);
         let mut interrupt = Interrupt::listen()?;
-        let graph = surroundings.graph()?;
-        let inputs = self.keep.inputs(surroundings, output)?;
+        let graph = env.graph()?;
+        let inputs = self.keep.inputs(env, output)?;
         if let Some(given) = self.short_lived_token.as_deref() {
             let secret = inputs.app_secret(self.app_secret.as_deref(), &mut interrupt).await?;
             let token = inputs.get(&SHORT_LIVED_TOKEN, Some(given), &mut interrupt).await?;

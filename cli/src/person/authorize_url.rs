@@ -6,11 +6,11 @@ use serde_json::json;
 use threads_graph::{State, authorization_url};
 
 use crate::person::consent::{SCOPES, check, scopes};
+use crate::shell::env::{Env, HOSTS};
 use crate::shell::exit::usage;
 use crate::shell::inputs::Inputs;
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::Output;
-use crate::shell::surroundings::{HOSTS, Surroundings};
 
 /// Print the address at which a person agrees. Nothing is sent.
 #[derive(Args)]
@@ -47,12 +47,12 @@ pub(crate) struct AuthorizeUrl {
 }
 
 impl AuthorizeUrl {
-    pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+    pub(crate) async fn run(self, env: &Env) -> Result<()> {
         let output = Output::new(self.json);
         let mut interrupt = Interrupt::listen()?;
-        let inputs = Inputs::new(surroundings, output);
-        let endpoints = surroundings.endpoints()?;
-        let scopes = scopes(&self.scope, surroundings, output)?;
+        let inputs = Inputs::new(env, output);
+        let endpoints = env.endpoints()?;
+        let scopes = scopes(&self.scope, env, output)?;
         let app_id = inputs.app_id(self.app_id.as_deref(), &mut interrupt).await?;
         let redirect_uri = inputs.redirect_uri(self.redirect_uri.as_deref(), &mut interrupt).await?;
         check(&redirect_uri, output)?;

@@ -3,9 +3,9 @@
 use anyhow::{Result, anyhow};
 use threads_graph::{DialogError, ErrorKind, InvalidScopes, RedirectUri, Scopes};
 
+use crate::shell::env::Env;
 use crate::shell::exit::{Stopped, usage};
 use crate::shell::output::Output;
-use crate::shell::surroundings::Surroundings;
 
 /// For the help of the commands that ask for permissions.
 pub(crate) const SCOPES: &str = "\
@@ -18,9 +18,9 @@ threads_basic is always included.";
 
 /// The scopes to ask for: the arguments, or `THREADS_SCOPES`, or the least. Tells of those that are
 /// not known here.
-pub(crate) fn scopes(given: &[String], surroundings: &Surroundings, output: Output) -> Result<Scopes> {
+pub(crate) fn scopes(given: &[String], env: &Env, output: Output) -> Result<Scopes> {
     let text = if given.is_empty() {
-        surroundings.variable("THREADS_SCOPES").unwrap_or("basic").to_owned()
+        env.variable("THREADS_SCOPES").unwrap_or("basic").to_owned()
     } else {
         given.join(",")
     };

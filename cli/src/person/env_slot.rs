@@ -19,12 +19,12 @@ use tempfile::NamedTempFile;
 use threads_graph::AccessToken;
 
 use crate::person::recovered::{Place, recover};
+use crate::shell::env::Env;
 use crate::shell::env_file;
 use crate::shell::exit::{later, usage};
 use crate::shell::inputs::Inputs;
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::Output;
-use crate::shell::surroundings::Surroundings;
 
 /// How long to wait for another process that is about to change the same file: longer than Meta may take to answer it.
 const PATIENCE: Duration = Duration::from_secs(75);
@@ -63,11 +63,8 @@ impl Keep {
     }
 
     /// The command's values: the file may define more than the token.
-    pub(crate) fn inputs<'a>(&self, surroundings: &'a Surroundings, output: Output) -> Result<Inputs<'a>> {
-        Ok(Inputs {
-            env_path: self.place()?.map(|(path, _)| path.to_owned()),
-            ..Inputs::new(surroundings, output)
-        })
+    pub(crate) fn inputs<'a>(&self, env: &'a Env, output: Output) -> Result<Inputs<'a>> {
+        Ok(Inputs { env_path: self.place()?.map(|(path, _)| path.to_owned()), ..Inputs::new(env, output) })
     }
 
     /// Holds the place for a token.

@@ -9,10 +9,10 @@ use crate::person::env_slot::Keep;
 use crate::person::legacy::{Answer, tell_unused};
 use crate::person::recovered::Recovered;
 use crate::person::tokens;
+use crate::shell::env::{Env, HOSTS};
 use crate::shell::exit::{Stopped, usage};
 use crate::shell::inputs::{ACCESS_TOKEN, SECRETS};
 use crate::shell::interrupt::Interrupt;
-use crate::shell::surroundings::{HOSTS, Surroundings};
 
 /// Refresh a long-lived token, which has to be at least 24 hours old and not expired.
 #[derive(Args)]
@@ -62,7 +62,7 @@ struct UnusedHere {
 }
 
 impl RefreshTokenCommand {
-    pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+    pub(crate) async fn run(self, env: &Env) -> Result<()> {
         let output = self.answer.output();
         let unused = [
             ("--app-id", self.unused.app_id.is_some()),
@@ -73,14 +73,14 @@ impl RefreshTokenCommand {
         ];
         tell_unused(output, "refresh_token", &unused);
         let mut interrupt = Interrupt::listen()?;
-        let graph = surroundings.graph()?;
-        let inputs = self.keep.inputs(surroundings, output)?;
+        let graph = env.graph()?;
+        let inputs = self.keep.inputs(env, output)?;
         let (token, slot) = if self.auto_mode {
             // The file is held from before it is read, so that nobody refreshes the same token at the same time.
             let Some(mut slot) = self.keep.reserve(output, &mut interrupt).await? else {
                 return usage("--auto-mode needs --env-path and --env-variable: the token is there");
             };
-            let recovered = Recovered::find(&slot.place(), slot.parent(), surroundings.now);
+            let recovered = Recovered::find(&slot.place(), slot.parent(), env.now);
             if let Some(Recovered { token, file, is_old }) = recovered {
                 let taken_up = format!("took up the token that an earlier run left in {}", file.display());
                 if !is_old {
@@ -99,7 +99,7 @@ impl RefreshTokenCommand {
                 };
                 slot = again;
             }
-            let token = slot.current(&surroundings.variables).ok_or_else(|| {
+            let token = slot.current(&env.variables).ok_or_else(|| {
                 Stopped::Usage(format!(
                     "{} does not define {}: `threads-auth login` can put a token there",
                     slot.path().display(),

@@ -12,10 +12,10 @@ use url::Url;
 
 use crate::serve::inspection::inspections;
 use crate::serve::server::{announce, wind_down};
+use crate::shell::env::Env;
 use crate::shell::inputs::{APP_ID, APP_SECRET, Inputs, interval};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::Output;
-use crate::shell::surroundings::Surroundings;
 
 /// Run everything on this machine: the functions behind a local gateway, an embedded DynamoDB and Secrets Manager, and a
 /// sandbox that stands in for Meta.
@@ -120,9 +120,9 @@ fn quoted(text: &str) -> String {
 }
 
 impl Dev {
-    pub(crate) async fn run(mut self, surroundings: &Surroundings) -> Result<()> {
+    pub(crate) async fn run(mut self, env: &Env) -> Result<()> {
         const SLASH: Setting = Setting::RedirectTrailingSlash;
-        let mut settings = surroundings.settings()?;
+        let mut settings = env.settings()?;
         if self.trailing_slash {
             settings.insert(SLASH.to_string(), true.to_string());
         }
@@ -131,7 +131,7 @@ impl Dev {
         let mut interrupt = Interrupt::listen()?;
         let threads = match self.threads {
             Which::Sandbox => Threads::Sandbox,
-            Which::Live => Threads::Live(self.live_app(surroundings)?),
+            Which::Live => Threads::Live(self.live_app(env)?),
         };
         let stack = Stack::start(StackOptions {
             port: self.port,
@@ -199,7 +199,7 @@ impl Dev {
         LIVE_NEEDS.replace("{callback}", &format!("{origin}/callback{slash}")).replace("{origin}", origin)
     }
 
-    fn live_app(&self, surroundings: &Surroundings) -> Result<LiveApp> {
+    fn live_app(&self, env: &Env) -> Result<LiveApp> {
         let public_url = self.public_url.as_ref();
         let origin = public_url.map_or("https://YOUR-PUBLIC-URL", Url::as_str).trim_end_matches('/');
         let needs = self.live_needs(origin);
@@ -208,7 +208,7 @@ impl Dev {
                 "--threads live needs --public-url with the https address of a tunnel that ends here: Meta sends nobody back to plain http.\n\n{needs}"
             );
         }
-        let inputs = Inputs::new(surroundings, Output::new(false));
+        let inputs = Inputs::new(env, Output::new(false));
         let (Some(id), Some(secret)) = (inputs.configured(&APP_ID)?, inputs.configured(&APP_SECRET)?) else {
             bail!(
                 "--threads live needs THREADS_APP_ID and THREADS_APP_SECRET in the environment or in .env.\n\n{needs}"

@@ -44,8 +44,8 @@ pub(crate) enum Stopped {
     #[error("{1}")]
     Aws(FailureKind, String),
     /// The result says it all, and this is the exit code.
-    #[error("it did not all go well")]
-    Told(u8),
+    #[error("some items failed")]
+    Reported(u8),
     /// The number of the signal that came.
     #[error("stopped")]
     Interrupted(u8),
@@ -62,10 +62,10 @@ pub(crate) struct DoneBefore {
 
 impl Stopped {
     /// Ends with this exit code, after a result that says it all.
-    pub(crate) fn told(code: u8) -> anyhow::Result<()> {
+    pub(crate) fn reported(code: u8) -> anyhow::Result<()> {
         match code {
             0 => Ok(()),
-            code => Err(Self::Told(code).into()),
+            code => Err(Self::Reported(code).into()),
         }
     }
 
@@ -76,7 +76,7 @@ impl Stopped {
             Self::TryAgainLater(_) => (4, "try_again_later"),
             Self::NotStored(_) => (5, "not_stored"),
             Self::Aws(kind, _) => (if kind.is_transient() { 4 } else { 1 }, kind.as_str()),
-            Self::Told(code) => (*code, "told"),
+            Self::Reported(code) => (*code, "told"),
             Self::Interrupted(signal) => (128 + signal, "interrupted"),
         }
     }
@@ -121,7 +121,7 @@ pub(crate) fn tell(error: &anyhow::Error) {
 /// Whether there is nobody to tell: the person stopped it, or took no more of what it prints.
 pub(crate) fn is_silent(error: &anyhow::Error) -> bool {
     match error.downcast_ref() {
-        Some(Stopped::Interrupted(_) | Stopped::Told(_)) => true,
+        Some(Stopped::Interrupted(_) | Stopped::Reported(_)) => true,
         Some(_) => false,
         None => is_unread(error),
     }

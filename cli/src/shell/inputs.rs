@@ -10,12 +10,12 @@ use jiff::SignedDuration;
 use threads_graph::{AppCredentials, AppId, AppSecret, RedirectUri};
 use zeroize::Zeroizing;
 
+use crate::shell::env::Env;
 use crate::shell::env_file;
 use crate::shell::exit::{Stopped, usage};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::{Output, can_ask};
 use crate::shell::prompt;
-use crate::shell::surroundings::Surroundings;
 
 /// For the help of every command that needs a secret.
 pub(crate) const SECRETS: &str = "\
@@ -24,7 +24,7 @@ in a terminal it is asked for. `-` as a value reads one line of standard input. 
 other users of the machine can see it.";
 
 /// A value that a command needs.
-pub(crate) struct Wanted {
+pub(crate) struct Input {
     flag: &'static str,
     variable: Option<&'static str>,
     /// The name that a person knows it by.
@@ -32,38 +32,38 @@ pub(crate) struct Wanted {
     is_secret: bool,
 }
 
-pub(crate) const APP_ID: Wanted =
-    Wanted { flag: "--app-id", variable: Some("THREADS_APP_ID"), name: "Threads app id", is_secret: false };
-pub(crate) const APP_SECRET: Wanted = Wanted {
+pub(crate) const APP_ID: Input =
+    Input { flag: "--app-id", variable: Some("THREADS_APP_ID"), name: "Threads app id", is_secret: false };
+pub(crate) const APP_SECRET: Input = Input {
     flag: "--app-secret",
     variable: Some("THREADS_APP_SECRET"),
     name: "Threads app secret",
     is_secret: true,
 };
-pub(crate) const REDIRECT_URI: Wanted = Wanted {
+pub(crate) const REDIRECT_URI: Input = Input {
     flag: "--redirect-uri",
     variable: Some("THREADS_REDIRECT_URI"),
     name: "Redirect URI",
     is_secret: false,
 };
-pub(crate) const AUTH_CODE: Wanted = Wanted {
+pub(crate) const AUTH_CODE: Input = Input {
     flag: "--auth-code",
     variable: None,
     name: "Authorization code, or the address it came in",
     is_secret: true,
 };
-pub(crate) const ACCESS_TOKEN: Wanted = Wanted {
+pub(crate) const ACCESS_TOKEN: Input = Input {
     flag: "--access-token",
     variable: Some("THREADS_ACCESS_TOKEN"),
     name: "Long-lived access token",
     is_secret: true,
 };
-pub(crate) const SHORT_LIVED_TOKEN: Wanted =
-    Wanted { flag: "--short-lived-token", variable: None, name: "Short-lived access token", is_secret: true };
+pub(crate) const SHORT_LIVED_TOKEN: Input =
+    Input { flag: "--short-lived-token", variable: None, name: "Short-lived access token", is_secret: true };
 
 /// Gets values for one command.
 pub(crate) struct Inputs<'a> {
-    pub(crate) surroundings: &'a Surroundings,
+    pub(crate) env: &'a Env,
     pub(crate) output: Output,
     /// The file of `--env-path`, which may define more than the token.
     pub(crate) env_path: Option<PathBuf>,
@@ -71,18 +71,18 @@ pub(crate) struct Inputs<'a> {
 
 impl<'a> Inputs<'a> {
     /// For a command without `--env-path`.
-    pub(crate) fn new(surroundings: &'a Surroundings, output: Output) -> Self {
-        Self { surroundings, output, env_path: None }
+    pub(crate) fn new(env: &'a Env, output: Output) -> Self {
+        Self { env, output, env_path: None }
     }
 
     /// The value, from the first place that has one.
     pub(crate) async fn get(
         &self,
-        wanted: &Wanted,
+        input: &Input,
         given: Option<&str>,
         interrupt: &mut Interrupt,
     ) -> Result<Zeroizing<String>> {
-        let Wanted { flag, name, .. } = wanted;
+        let Input { flag, name, .. } = input;
         match given {
             Some("-") => {
                 return interrupt.or(prompt::line()).await?.ok_or_else(|| {
@@ -91,38 +91,38 @@ impl<'a> Inputs<'a> {
                 });
             }
             Some(value) => {
-                if wanted.is_secret {
+                if input.is_secret {
                     self.output.warn(&format!(
                         "{flag} is a secret, and other users of this machine can see arguments. Better: {}",
-                        better(wanted)
+                        better(input)
                     ));
                 }
                 return Ok(Zeroizing::new(value.to_owned()));
             }
             None => {}
         }
-        if let Some(value) = self.configured(wanted)? {
+        if let Some(value) = self.configured(input)? {
             return Ok(Zeroizing::new(value));
         }
         if can_ask() {
-            let answer = prompt::ask(name, wanted.is_secret, interrupt).await?;
+            let answer = prompt::ask(name, input.is_secret, interrupt).await?;
             if let Some(answer) = answer.filter(|answer| !answer.is_empty()) {
                 return Ok(answer);
             }
         }
-        usage(format!("{flag} is missing. Give it, or use {}", better(wanted)))
+        usage(format!("{flag} is missing. Give it, or use {}", better(input)))
     }
 
     /// The value, if the environment or a `.env` has one.
-    pub(crate) fn configured(&self, wanted: &Wanted) -> Result<Option<String>> {
-        let Some(variable) = wanted.variable else {
+    pub(crate) fn configured(&self, input: &Input) -> Result<Option<String>> {
+        let Some(variable) = input.variable else {
             return Ok(None);
         };
-        if let Some(value) = self.surroundings.variable(variable) {
+        if let Some(value) = self.env.variable(variable) {
             return Ok(Some(value.to_owned()));
         }
         for path in self.env_path.as_deref().into_iter().chain([Path::new(".env")]) {
-            let value = env_file::read(path, variable, &self.surroundings.variables)?;
+            let value = env_file::read(path, variable, &self.env.variables)?;
             if let Some(value) = value.filter(|value| !value.is_empty()) {
                 return Ok(Some(value));
             }
@@ -184,8 +184,8 @@ pub(crate) fn interval(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn better(wanted: &Wanted) -> String {
-    let Wanted { flag, variable, .. } = wanted;
+fn better(input: &Input) -> String {
+    let Input { flag, variable, .. } = input;
     match variable {
         Some(variable) => {
             format!("`{flag} -` with a line of standard input, or {variable} in the environment or .env")

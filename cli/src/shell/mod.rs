@@ -1,6 +1,7 @@
 //! All that commands share: where values come from, how they speak to a terminal, and how they end.
 
 pub(crate) mod completions;
+pub(crate) mod env;
 pub(crate) mod env_file;
 pub(crate) mod exit;
 pub(crate) mod failure;
@@ -11,4 +12,3 @@ pub(crate) mod man;
 pub(crate) mod output;
 pub(crate) mod progress;
 pub(crate) mod prompt;
-pub(crate) mod surroundings;

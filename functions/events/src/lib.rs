@@ -39,7 +39,7 @@ const TRIED_FOR: SignedDuration = SignedDuration::from_hours(1);
 const NO_ANSWER: &str = "no answer";
 
 /// Turns changes into events.
-pub struct Announcer {
+pub struct EventPublisher {
     client: aws_sdk_eventbridge::Client,
     bus: String,
     table: String,
@@ -133,7 +133,7 @@ struct PutError(
     Box<aws_sdk_eventbridge::error::SdkError<aws_sdk_eventbridge::operation::put_events::PutEventsError>>,
 );
 
-impl Announcer {
+impl EventPublisher {
     /// Builds the client. Makes no request.
     ///
     /// # Errors

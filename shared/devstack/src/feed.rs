@@ -6,7 +6,7 @@ use dynoxide::Database;
 use dynoxide::actions::get_records::GetRecordsRequest;
 use dynoxide::actions::get_shard_iterator::GetShardIteratorRequest;
 use dynoxide::actions::{describe_stream::DescribeStreamRequest, list_streams::ListStreamsRequest};
-use events::Announcer;
+use events::EventPublisher;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -20,7 +20,7 @@ const BATCH: usize = 100;
 /// The stream, and how far it was read.
 pub(crate) struct Feed {
     database: Database,
-    announcer: Announcer,
+    publisher: EventPublisher,
     table: String,
     /// The last change that was announced.
     position: Mutex<Option<String>>,
@@ -31,11 +31,11 @@ impl Feed {
     /// A feed of `table`'s stream that goes on where it stopped, as `kept` has it.
     pub(crate) fn open(
         database: Database,
-        announcer: Announcer,
+        publisher: EventPublisher,
         table: &str,
         kept: KeptValue,
     ) -> Result<Self, StackError> {
-        Ok(Self { database, announcer, table: table.to_owned(), position: Mutex::new(kept.read()?), kept })
+        Ok(Self { database, publisher, table: table.to_owned(), position: Mutex::new(kept.read()?), kept })
     }
 
     /// Announces what has changed since the last time, at `now`.
@@ -48,7 +48,7 @@ impl Feed {
             let Some(last) = sequence_numbers.last() else {
                 return Ok(());
             };
-            let handled = self.announcer.handle(&json!({"Records": records}), now).await;
+            let handled = self.publisher.handle(&json!({"Records": records}), now).await;
             let done = match handled.batch_item_failures.first() {
                 None => Some(*last),
                 // The whole batch.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use events::Announcer;
+use events::EventPublisher;
 use serde_json::json;
 use threads_auth::{Config, ThreadsAuth};
 use threads_auth_model::seal::{Keyring, random_text};
@@ -118,10 +118,10 @@ impl Stack {
         environment::allow(&mut variables, &options.return_to);
         let config = Config::from_vars(&variables, None).map_err(|e| StackError::Other(e.into()))?;
         provision(&config, &options.threads).await?;
-        let announcer = Announcer::new(&config).map_err(|e| StackError::Other(e.into()))?;
+        let publisher = EventPublisher::new(&config).map_err(|e| StackError::Other(e.into()))?;
         let service = ThreadsAuth::new(config).map_err(|e| StackError::Other(e.into()))?;
         let position = KeptValue::new(file("stream.json"), "after");
-        let feed = Feed::open(database, announcer, GRANTS_TABLE, position)?;
+        let feed = Feed::open(database, publisher, GRANTS_TABLE, position)?;
 
         let shared = Shared {
             service: Arc::new(service),

@@ -6,9 +6,9 @@ use serde_json::json;
 use threads_graph::UserId;
 
 use super::lookup::{grant, unknown};
-use crate::operate::target::{TARGETS, Target};
+use crate::operate::target::{StackArgs, TARGETS};
+use crate::shell::env::Env;
 use crate::shell::prompt::confirm;
-use crate::shell::surroundings::Surroundings;
 
 /// Destroy the token of one account. Only its person can bring it back, by connecting again.
 #[derive(Args)]
@@ -27,12 +27,12 @@ pub(super) struct Disconnect {
     yes: bool,
 
     #[command(flatten)]
-    target: Target,
+    target: StackArgs,
 }
 
 impl Disconnect {
-    pub(super) async fn run(self, surroundings: &Surroundings) -> Result<()> {
-        let stack = self.target.open(surroundings).await?;
+    pub(super) async fn run(self, env: &Env) -> Result<()> {
+        let stack = self.target.open(env).await?;
         let user_id = &self.user_id;
         let account = grant(&stack, user_id).await?;
         if !self.yes {

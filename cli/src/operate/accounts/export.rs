@@ -14,12 +14,12 @@ use zeroize::Zeroizing;
 
 use super::lookup::each_account;
 use super::private_file::private;
-use crate::operate::target::{Opened, TARGETS, Target};
+use crate::operate::target::{StackArgs, StackHandle, TARGETS};
 use crate::operate::unseal::Tokens;
+use crate::shell::env::Env;
 use crate::shell::exit::{Stopped, usage};
 use crate::shell::output::Printed;
 use crate::shell::prompt::confirm;
-use crate::shell::surroundings::Surroundings;
 
 /// Write all accounts as JSON lines or CSV, without their tokens; or all that is held about one
 /// person.
@@ -62,7 +62,7 @@ pub(super) struct Export {
     yes_with_tokens: bool,
 
     #[command(flatten)]
-    target: Target,
+    target: StackArgs,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -102,13 +102,13 @@ enum Sink {
 }
 
 impl Export {
-    pub(super) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+    pub(super) async fn run(self, env: &Env) -> Result<()> {
         let output = self.target.output;
         if output.json && self.format == Format::Csv && self.output.is_none() {
             let text = "--json and --format csv do not go together on standard output: leave one out, or give --output FILE for the CSV";
             return usage(text);
         }
-        let stack = self.target.open(surroundings).await?;
+        let stack = self.target.open(env).await?;
         if let Some(user_id) = &self.user_id {
             return self.personal(&stack, user_id).await;
         }
@@ -154,11 +154,11 @@ impl Export {
                 output.note(&format!("{written} accounts were written to {}{without}", path.display()));
             }
         }
-        Stopped::told(u8::from(broken + sealed > 0))
+        Stopped::reported(u8::from(broken + sealed > 0))
     }
 
     /// What is held about one person.
-    async fn personal(&self, stack: &Opened, user_id: &UserId) -> Result<()> {
+    async fn personal(&self, stack: &StackHandle, user_id: &UserId) -> Result<()> {
         let data = stack.service.personal_data(user_id, stack.now()).await?;
         let Some(data) = data else {
             bail!("{} holds nothing about {user_id}", stack.name);

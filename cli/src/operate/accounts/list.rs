@@ -12,10 +12,10 @@ use threads_auth_model::{Status, Summary};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::lookup::{days_left, each_account};
-use crate::operate::target::{Opened, TARGETS, Target};
+use crate::operate::target::{StackArgs, StackHandle, TARGETS};
+use crate::shell::env::Env;
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::{Screen, terminal_size};
-use crate::shell::surroundings::Surroundings;
 
 /// List the accounts of a stack, those that end first on top.
 #[derive(Args)]
@@ -43,7 +43,7 @@ pub(super) struct List {
     watch: Option<u64>,
 
     #[command(flatten)]
-    target: Target,
+    target: StackArgs,
 }
 
 /// Every status by its name, and as people type it.
@@ -63,8 +63,8 @@ struct Seen {
 }
 
 impl List {
-    pub(super) async fn run(self, surroundings: &Surroundings) -> Result<()> {
-        let stack = self.target.open(surroundings).await?;
+    pub(super) async fn run(self, env: &Env) -> Result<()> {
+        let stack = self.target.open(env).await?;
         match self.watch {
             Some(seconds) => {
                 let mut interrupt = Interrupt::listen()?;
@@ -75,7 +75,7 @@ impl List {
     }
 
     /// Shows it anew until it is given up: on a terminal in place, and at once when its size changes.
-    async fn watch(&self, stack: &Opened, every: Duration) -> Result<()> {
+    async fn watch(&self, stack: &StackHandle, every: Duration) -> Result<()> {
         let mut resized = signal(SignalKind::window_change()).context("signals cannot be listened for")?;
         let screen =
             (!self.target.output.json && terminal_size().is_some()).then(Screen::open).transpose()?;
@@ -103,7 +103,7 @@ impl List {
         Ok(())
     }
 
-    async fn look(&self, stack: &Opened, now: Timestamp) -> Result<Seen> {
+    async fn look(&self, stack: &StackHandle, now: Timestamp) -> Result<Seen> {
         let (mut accounts, mut broken) = (Vec::new(), Vec::new());
         each_account(stack, self.status, |row| {
             match row.map(Summary::from) {

@@ -8,21 +8,21 @@ use jiff::Timestamp;
 use threads_auth_model::{Grant, Inconsistency, Status, Summary};
 use threads_graph::UserId;
 
-use crate::operate::target::Opened;
+use crate::operate::target::StackHandle;
 
 /// An account.
-pub(super) async fn grant(stack: &Opened, user_id: &UserId) -> Result<Grant> {
+pub(super) async fn grant(stack: &StackHandle, user_id: &UserId) -> Result<Grant> {
     let grant = stack.service.find_grant(user_id).await?;
     grant.ok_or_else(|| unknown(stack, user_id))
 }
 
-pub(super) fn unknown(stack: &Opened, user_id: &UserId) -> anyhow::Error {
+pub(super) fn unknown(stack: &StackHandle, user_id: &UserId) -> anyhow::Error {
     anyhow::anyhow!("no account {user_id} is connected to {}", stack.name)
 }
 
 /// Every account, one after the other, or why its row cannot be read.
 pub(super) async fn each_account(
-    stack: &Opened,
+    stack: &StackHandle,
     status: Option<Status>,
     mut each: impl FnMut(Result<Grant, Inconsistency>) -> Result<()>,
 ) -> Result<()> {

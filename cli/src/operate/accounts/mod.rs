@@ -14,7 +14,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use crate::operate::target::TARGETS;
-use crate::shell::surroundings::Surroundings;
+use crate::shell::env::Env;
 
 /// List, inspect and manage the accounts of a stack, on AWS or on this machine.
 #[derive(Args)]
@@ -43,15 +43,15 @@ enum Command {
 }
 
 impl Accounts {
-    pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+    pub(crate) async fn run(self, env: &Env) -> Result<()> {
         match self.command {
-            Command::List(command) => command.run(surroundings).await,
-            Command::Show(command) => command.run(surroundings).await,
-            Command::Refresh(command) => command.run(surroundings).await,
-            Command::Disconnect(command) => command.run(surroundings).await,
-            Command::Delete(command) => command.run(surroundings).await,
-            Command::Import(command) => command.run(surroundings).await,
-            Command::Export(command) => command.run(surroundings).await,
+            Command::List(command) => command.run(env).await,
+            Command::Show(command) => command.run(env).await,
+            Command::Refresh(command) => command.run(env).await,
+            Command::Disconnect(command) => command.run(env).await,
+            Command::Delete(command) => command.run(env).await,
+            Command::Import(command) => command.run(env).await,
+            Command::Export(command) => command.run(env).await,
         }
     }
 }

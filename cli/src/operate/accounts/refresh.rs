@@ -8,10 +8,10 @@ use threads_auth_model::{State, Summary};
 use threads_graph::UserId;
 
 use super::lookup::grant;
-use crate::operate::target::{TARGETS, Target};
+use crate::operate::target::{StackArgs, TARGETS};
+use crate::shell::env::Env;
 use crate::shell::exit::Stopped;
 use crate::shell::interrupt::Interrupt;
-use crate::shell::surroundings::Surroundings;
 
 /// Refresh the token of one account now, due or not.
 #[derive(Args)]
@@ -28,12 +28,12 @@ pub(super) struct Refresh {
     user_id: UserId,
 
     #[command(flatten)]
-    target: Target,
+    target: StackArgs,
 }
 
 impl Refresh {
-    pub(super) async fn run(self, surroundings: &Surroundings) -> Result<()> {
-        let stack = self.target.open(surroundings).await?;
+    pub(super) async fn run(self, env: &Env) -> Result<()> {
+        let stack = self.target.open(env).await?;
         let user_id = &self.user_id;
         let grant = grant(&stack, user_id).await?;
         let ended = match &grant.state {
@@ -61,7 +61,7 @@ impl Refresh {
         let expires_at = account.and_then(|account| account.expires_at);
         let expiry = expires_at.map_or_else(String::new, |at| format!("; the token lives until {at}"));
         self.target.output.result(&json, &format!("{}: {said}{expiry}", swept.as_str()))?;
-        Stopped::told(code)
+        Stopped::reported(code)
     }
 }
 

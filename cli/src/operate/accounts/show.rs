@@ -7,9 +7,9 @@ use threads_auth_model::{ScopesSource, Summary};
 use threads_graph::UserId;
 
 use super::lookup::{days_left, grant};
-use crate::operate::target::{TARGETS, Target};
+use crate::operate::target::{StackArgs, TARGETS};
+use crate::shell::env::Env;
 use crate::shell::output::table;
-use crate::shell::surroundings::Surroundings;
 
 /// Show all that is known of one account, but its token.
 #[derive(Args)]
@@ -24,12 +24,12 @@ pub(super) struct Show {
     user_id: UserId,
 
     #[command(flatten)]
-    target: Target,
+    target: StackArgs,
 }
 
 impl Show {
-    pub(super) async fn run(self, surroundings: &Surroundings) -> Result<()> {
-        let stack = self.target.open(surroundings).await?;
+    pub(super) async fn run(self, env: &Env) -> Result<()> {
+        let stack = self.target.open(env).await?;
         let summary = Summary::from(grant(&stack, &self.user_id).await?);
         let json = serde_json::to_value(&summary)?;
         self.target.output.result(&json, &plain(&summary, stack.now()))

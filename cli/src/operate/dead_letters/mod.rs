@@ -16,11 +16,11 @@ use self::letter::Letter;
 use self::on_aws::deployed;
 pub(in crate::operate) use self::queue::letters_in;
 use self::queue::{Queue, Which};
-use crate::operate::target::{TARGETS, Target};
+use crate::operate::target::{StackArgs, TARGETS};
+use crate::shell::env::Env;
 use crate::shell::exit::Stopped;
 use crate::shell::interrupt::Interrupt;
 use crate::shell::prompt::confirm;
-use crate::shell::surroundings::Surroundings;
 
 /// Look at what was given up, do it once more, or delete it.
 #[derive(Args)]
@@ -55,7 +55,7 @@ For the moment of the look the letters are hidden from others. It needs sqs:Rece
 {TARGETS}"))]
 struct Show {
     #[command(flatten)]
-    target: Target,
+    target: StackArgs,
 }
 
 /// Delete all letters, which nothing brings back.
@@ -77,23 +77,23 @@ struct Purge {
     yes: bool,
 
     #[command(flatten)]
-    target: Target,
+    target: StackArgs,
 }
 
 impl DeadLetters {
-    pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+    pub(crate) async fn run(self, env: &Env) -> Result<()> {
         match self.command {
-            Command::Show(command) => command.run(surroundings).await,
-            Command::Replay(command) => command.run(surroundings).await,
-            Command::Purge(command) => command.run(surroundings).await,
+            Command::Show(command) => command.run(env).await,
+            Command::Replay(command) => command.run(env).await,
+            Command::Purge(command) => command.run(env).await,
         }
     }
 }
 
 impl Show {
-    async fn run(self, surroundings: &Surroundings) -> Result<()> {
+    async fn run(self, env: &Env) -> Result<()> {
         let mut interrupt = Interrupt::listen()?;
-        let stack = on_aws::open(&self.target, surroundings, &mut interrupt).await?;
+        let stack = on_aws::open(&self.target, env, &mut interrupt).await?;
         let deployed = deployed(&stack)?;
         let came = Cell::new(None);
         let words = "Giving back the letters that were taken; a second Ctrl-C does not wait.";
@@ -128,9 +128,9 @@ impl Show {
 }
 
 impl Purge {
-    async fn run(self, surroundings: &Surroundings) -> Result<()> {
+    async fn run(self, env: &Env) -> Result<()> {
         let mut interrupt = Interrupt::listen()?;
-        let stack = on_aws::open(&self.target, surroundings, &mut interrupt).await?;
+        let stack = on_aws::open(&self.target, env, &mut interrupt).await?;
         let deployed = deployed(&stack)?;
         let (mut queues, mut counts) = (Vec::new(), Vec::new());
         for which in Which::ALL.into_iter().filter(|which| self.queue.is_none_or(|wanted| wanted == *which)) {

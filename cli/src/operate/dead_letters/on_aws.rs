@@ -2,25 +2,21 @@
 
 use anyhow::{Context, Result};
 
-use crate::operate::target::{Deployed, Opened, Target};
+use crate::operate::target::{Deployed, StackArgs, StackHandle};
+use crate::shell::env::Env;
 use crate::shell::exit::usage;
 use crate::shell::interrupt::Interrupt;
-use crate::shell::surroundings::Surroundings;
 
 /// Finds the stack, and refuses a development stack.
-pub(super) async fn open(
-    target: &Target,
-    surroundings: &Surroundings,
-    interrupt: &mut Interrupt,
-) -> Result<Opened> {
+pub(super) async fn open(target: &StackArgs, env: &Env, interrupt: &mut Interrupt) -> Result<StackHandle> {
     if target.is_local() {
         return usage(
             "a development stack has no dead letters: what its bus refuses waits there; name a stack on AWS with --stack",
         );
     }
-    interrupt.or(target.open(surroundings)).await
+    interrupt.or(target.open(env)).await
 }
 
-pub(super) fn deployed(stack: &Opened) -> Result<&Deployed> {
+pub(super) fn deployed(stack: &StackHandle) -> Result<&Deployed> {
     stack.deployed.as_ref().context("only a stack on AWS has dead letters")
 }

@@ -17,11 +17,11 @@ use super::queue::{ENTRIES, Message, Queue, Which};
 use super::stream::{self, Replayed};
 use crate::operate::aws_failure::failed;
 use crate::operate::sweep;
-use crate::operate::target::{Deployed, Opened, TARGETS, Target};
+use crate::operate::target::{Deployed, StackArgs, StackHandle, TARGETS};
+use crate::shell::env::Env;
 use crate::shell::exit::{self, Stopped};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::say;
-use crate::shell::surroundings::Surroundings;
 
 /// The result where nothing was to be done.
 pub(super) const NONE: &str = "There are no dead letters.";
@@ -50,7 +50,7 @@ It needs sqs:ReceiveMessage, sqs:ChangeMessageVisibility, sqs:DeleteMessage and 
 {TARGETS}"))]
 pub(super) struct Replay {
     #[command(flatten)]
-    target: Target,
+    target: StackArgs,
 }
 
 threads_graph::names! {
@@ -104,9 +104,9 @@ impl Done {
 }
 
 impl Replay {
-    pub(super) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+    pub(super) async fn run(self, env: &Env) -> Result<()> {
         let mut interrupt = Interrupt::listen()?;
-        let stack = open(&self.target, surroundings, &mut interrupt).await?;
+        let stack = open(&self.target, env, &mut interrupt).await?;
         let deployed = deployed(&stack)?;
         let came = Cell::new(None);
         let words = "Ending after the letters or the sweep under way; a second Ctrl-C does not wait.";
@@ -131,13 +131,13 @@ impl Replay {
         self.target.output.result(&json, &plain)?;
         if let Some(error) = failure {
             exit::tell(&error);
-            return Stopped::told(exit::code(&error));
+            return Stopped::reported(exit::code(&error));
         }
         if let Some(signal) = came.get() {
             return Err(Stopped::Interrupted(signal).into());
         }
         let any = |wanted: &[Outcome]| done.outcomes.iter().any(|outcome| wanted.contains(outcome));
-        Stopped::told(if any(&[Outcome::Gone, Outcome::Unknown]) {
+        Stopped::reported(if any(&[Outcome::Gone, Outcome::Unknown]) {
             1
         } else if any(&[Outcome::Refused]) || done.hidden > 0 {
             4
@@ -147,7 +147,7 @@ impl Replay {
     }
 }
 
-async fn replay(stack: &Opened, deployed: &Deployed, came: &Cell<Option<u8>>) -> Done {
+async fn replay(stack: &StackHandle, deployed: &Deployed, came: &Cell<Option<u8>>) -> Done {
     let mut done = Done::default();
     for which in Which::ALL {
         if came.get().is_none() && done.failure.is_none() {
@@ -158,7 +158,7 @@ async fn replay(stack: &Opened, deployed: &Deployed, came: &Cell<Option<u8>>) ->
 }
 
 async fn replay_queue(
-    stack: &Opened,
+    stack: &StackHandle,
     deployed: &Deployed,
     which: Which,
     came: &Cell<Option<u8>>,
@@ -189,7 +189,7 @@ type One<'a> = (&'a Letter, &'a Message);
 
 /// The letters of a queue, under work.
 struct Round<'a> {
-    stack: &'a Opened,
+    stack: &'a StackHandle,
     deployed: &'a Deployed,
     queue: &'a Queue,
     came: &'a Cell<Option<u8>>,

@@ -4,7 +4,7 @@
 use threads_auth_model::error_chain;
 
 use super::finding::{Finding, fail, ok, unnamed, warn};
-use crate::operate::target::Opened;
+use crate::operate::target::StackHandle;
 
 /// A request's signature ends after five minutes; a login's steps are timed to the second.
 const SKEW_WARNS: u64 = 30;
@@ -13,7 +13,7 @@ const SKEW_FAILS: u64 = 240;
 const AROUND: &str = "way around CloudFront";
 
 #[expect(clippy::disallowed_methods, reason = "a public page of ours, without a secret in its address")]
-pub(super) async fn reachable(stack: &Opened) -> Vec<Finding> {
+pub(super) async fn reachable(stack: &StackHandle) -> Vec<Finding> {
     const CHECK: &str = "public address";
     let address = stack.address("connected");
     let mut date = None;
@@ -51,7 +51,7 @@ fn judge(check: &'static str, address: &str, status: u16) -> Finding {
 
 /// Whether the API's own address is closed to people, where CloudFront is in front.
 #[expect(clippy::disallowed_methods, reason = "a public page of ours, without a secret in its address")]
-async fn way_around(stack: &Opened) -> Option<Finding> {
+async fn way_around(stack: &StackHandle) -> Option<Finding> {
     let deployed = stack.deployed.as_ref()?;
     let has_edge = deployed.output("Edge").is_ok_and(|edge| edge == "true");
     if !has_edge {

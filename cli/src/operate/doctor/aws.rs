@@ -4,9 +4,9 @@ use aws_sdk_scheduler::types::ScheduleState;
 use serde_json::Value;
 
 use super::finding::{Finding, fail, ok, unnamed, unseen, untold, warn};
-use crate::operate::target::{Deployed, Opened};
+use crate::operate::target::{Deployed, StackHandle};
 
-pub(super) fn stands(stack: &Opened) -> Finding {
+pub(super) fn stands(stack: &StackHandle) -> Finding {
     let Some(deployed) = &stack.deployed else {
         return ok("stack", format!("{} answers", stack.name));
     };

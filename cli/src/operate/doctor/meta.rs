@@ -6,12 +6,12 @@ use threads_auth_model::error_chain;
 use threads_graph::{ConfigurationProblem, DialogError, ErrorKind, Scopes, State};
 
 use super::finding::{Finding, fail, ok, warn};
-use crate::operate::target::Opened;
+use crate::operate::target::StackHandle;
 use crate::shell::exit;
 
 const DASHBOARD: &str = "in Meta's dashboard, under the use case \"Access the Threads API\" > Settings";
 
-pub(super) async fn belong_together(stack: &Opened) -> Finding {
+pub(super) async fn belong_together(stack: &StackHandle) -> Finding {
     const CHECK: &str = "app id and secret";
     let Ok(app) = stack.service.secrets().app(stack.now()).await else {
         return warn(CHECK, "cannot be tried without the secret", "First the app secret, see above.");
@@ -53,7 +53,7 @@ fn moved(host: &str, variable: &str, parameter: &str) -> Finding {
 
 /// Who may ask Meta about tokens. Without anybody, the end of data access is found out only when it
 /// has come.
-pub(super) async fn inspections(stack: &Opened) -> Finding {
+pub(super) async fn inspections(stack: &StackHandle) -> Finding {
     const CHECK: &str = "inspection";
     const NAME_ONE: &str = "Connect the account of a Threads tester of the app, and name it: `threads-auth configure --inspector USER_ID`.";
     if stack.service.vault(stack.now()).await.is_err() {
@@ -91,7 +91,7 @@ pub(super) async fn inspections(stack: &Opened) -> Finding {
 }
 
 /// Drift at Meta, if there is an inspector to look with.
-pub(super) async fn drift(stack: &Opened) -> Finding {
+pub(super) async fn drift(stack: &StackHandle) -> Finding {
     const CHECK: &str = "drift";
     let app = stack.service.secrets().app(stack.now()).await;
     if app.as_ref().is_ok_and(|app| app.inspector.is_none()) {
@@ -117,7 +117,7 @@ pub(super) async fn drift(stack: &Opened) -> Finding {
 }
 
 /// Whether all that is asked for is known here. What is not may be new at Meta, or misspelt.
-pub(super) fn scopes(stack: &Opened) -> Finding {
+pub(super) fn scopes(stack: &StackHandle) -> Finding {
     scopes_of(&stack.service.config().scopes)
 }
 
@@ -135,7 +135,7 @@ fn scopes_of(scopes: &Scopes) -> Finding {
 }
 
 /// The words of Meta's page to a person who comes with our address.
-pub(super) async fn redirect_uri(stack: &Opened) -> Finding {
+pub(super) async fn redirect_uri(stack: &StackHandle) -> Finding {
     const CHECK: &str = "redirect URI";
     let config = stack.service.config();
     let (Ok(app), Ok(uri)) = (stack.service.secrets().app(stack.now()).await, config.redirect_uri()) else {

@@ -21,10 +21,10 @@ use threads_auth_model::error_chain;
 
 use self::finding::{Finding, Level, denied, ok, unreadable, warn};
 use self::resources::Resources;
-use crate::operate::target::{Deployed, Opened, TARGETS, Target};
+use crate::operate::target::{Deployed, StackArgs, StackHandle, TARGETS};
+use crate::shell::env::Env;
 use crate::shell::exit::{Stopped, usage};
 use crate::shell::interrupt::Interrupt;
-use crate::shell::surroundings::Surroundings;
 
 /// Check a stack from end to end, and say what to do about what is wrong.
 #[derive(Args)]
@@ -50,13 +50,13 @@ pub(crate) struct Doctor {
     test_alarm: bool,
 
     #[command(flatten)]
-    target: Target,
+    target: StackArgs,
 }
 
 impl Doctor {
-    pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+    pub(crate) async fn run(self, env: &Env) -> Result<()> {
         let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(surroundings)).await?;
+        let stack = interrupt.or(self.target.open(env)).await?;
         if self.test_alarm && stack.deployed.is_none() {
             return usage(format!("{} has no alarms: --test-alarm is for a stack on AWS", stack.name));
         }
@@ -65,11 +65,11 @@ impl Doctor {
         let plain: Vec<_> = findings.iter().map(Finding::plain).collect();
         let json = json!({"ok": !failed, "checks": findings});
         self.target.output.result(&json, &plain.join("\n"))?;
-        Stopped::told(u8::from(failed))
+        Stopped::reported(u8::from(failed))
     }
 }
 
-async fn examine(stack: &Opened, tests_alarm: bool) -> Vec<Finding> {
+async fn examine(stack: &StackHandle, tests_alarm: bool) -> Vec<Finding> {
     let mut findings = vec![aws::stands(stack)];
     findings.push(secrets::app_secret(stack).await);
     findings.push(secrets::keyring(stack).await);
@@ -111,7 +111,7 @@ async fn examine_aws(deployed: &Deployed, table: &str, tests_alarm: bool, findin
 }
 
 /// Whether the table of sessions answers.
-async fn sessions(stack: &Opened) -> Finding {
+async fn sessions(stack: &StackHandle) -> Finding {
     const CHECK: &str = "sessions";
     match stack.service.store().session("none").await {
         Ok(_) => ok(CHECK, "their table answers"),
@@ -123,7 +123,7 @@ async fn sessions(stack: &Opened) -> Finding {
 }
 
 /// The pause that an operator has set, which an alarm tells too.
-async fn pause(stack: &Opened) -> Finding {
+async fn pause(stack: &StackHandle) -> Finding {
     const CHECK: &str = "pause";
     const NEXT: &str = "`threads-auth resume` lets it go on.";
     match stack.service.store().pause().await {

@@ -5,14 +5,14 @@ use threads_auth_model::error_chain;
 use threads_auth_model::seal::Format;
 
 use super::finding::{Finding, denied, fail, ok, unreadable, warn};
-use crate::operate::target::Opened;
+use crate::operate::target::StackHandle;
 use crate::operate::unseal::Tokens;
 use crate::shell::failure::secret_unseen;
 
 /// How many accounts are tried with the keyring.
 const SAMPLE: u32 = 200;
 
-pub(super) async fn app_secret(stack: &Opened) -> Finding {
+pub(super) async fn app_secret(stack: &StackHandle) -> Finding {
     match stack.service.secrets().app(stack.now()).await {
         Ok(app) => {
             let accepted = app.previous.as_ref().filter(|_| app.previous(stack.now()).is_some());
@@ -28,7 +28,7 @@ pub(super) async fn app_secret(stack: &Opened) -> Finding {
     }
 }
 
-pub(super) async fn keyring(stack: &Opened) -> Finding {
+pub(super) async fn keyring(stack: &StackHandle) -> Finding {
     match stack.service.secrets().keyring(stack.now()).await {
         Ok(keyring) => {
             let count = keyring.key_ids().count();
@@ -57,7 +57,7 @@ fn no_secret(check: &'static str, error: &SecretsError, next: &str) -> Finding {
     }
 }
 
-pub(super) async fn tokens(stack: &Opened) -> Finding {
+pub(super) async fn tokens(stack: &StackHandle) -> Finding {
     const CHECK: &str = "tokens";
     let Ok(tokens) = Tokens::of(stack).await else {
         return warn(CHECK, "cannot be tried without the secrets", "First the secrets, see above.");

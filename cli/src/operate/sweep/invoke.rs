@@ -20,7 +20,7 @@ use threads_auth::{FailureKind, SweepReport};
 
 use super::progress::Progress;
 use crate::operate::aws_failure::silence;
-use crate::operate::target::{Deployed, Opened};
+use crate::operate::target::{Deployed, StackHandle};
 use crate::shell::exit::{Stopped, later};
 use crate::shell::failure::is_denied;
 use crate::shell::interrupt::Interrupt;
@@ -58,7 +58,7 @@ pub(super) async fn until_interrupted(
 
 /// The report of the function's sweep.
 pub(super) async fn invoke(
-    stack: &Opened,
+    stack: &StackHandle,
     deployed: &Deployed,
     budget: Option<u32>,
     now: Timestamp,

@@ -16,10 +16,10 @@ use jiff::Timestamp;
 use threads_auth::{Pause, RefreshOutcome, SweepReport};
 
 use self::progress::Progress;
-use crate::operate::target::{Deployed, Opened, TARGETS, Target};
+use crate::operate::target::{Deployed, StackArgs, StackHandle, TARGETS};
+use crate::shell::env::Env;
 use crate::shell::exit::{Stopped, usage};
 use crate::shell::interrupt::Interrupt;
-use crate::shell::surroundings::Surroundings;
 
 /// Refresh every token that is due, now.
 #[derive(Args)]
@@ -45,26 +45,30 @@ pub(crate) struct Sweep {
     budget: Option<u32>,
 
     #[command(flatten)]
-    target: Target,
+    target: StackArgs,
 }
 
 const BUDGET: u32 = 600;
 
 /// One sweep by the deployed function, which tells nothing of how far it is. Signals are its
 /// caller's.
-pub(super) async fn by_function(stack: &Opened, deployed: &Deployed, now: Timestamp) -> Result<SweepReport> {
+pub(super) async fn by_function(
+    stack: &StackHandle,
+    deployed: &Deployed,
+    now: Timestamp,
+) -> Result<SweepReport> {
     let progress = Progress::begin(stack, now, true).await;
     Box::pin(invoke::invoke(stack, deployed, None, now, &progress)).await
 }
 
 impl Sweep {
-    pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+    pub(crate) async fn run(self, env: &Env) -> Result<()> {
         if self.invoke && self.target.is_local() {
             let text = "a development stack has no function to invoke: leave --invoke out to sweep it from here, or name a stack on AWS with --stack";
             return usage(text);
         }
         let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(surroundings)).await?;
+        let stack = interrupt.or(self.target.open(env)).await?;
         let now = stack.now();
         let mut progress = interrupt
             .or(Box::pin(async { Ok(Progress::begin(&stack, now, self.target.output.json).await) }))
@@ -90,7 +94,7 @@ impl Sweep {
         self.tell(&stack, &made?, came.get()).await
     }
 
-    async fn tell(&self, stack: &Opened, told: &SweepReport, came: Option<u8>) -> Result<()> {
+    async fn tell(&self, stack: &StackHandle, told: &SweepReport, came: Option<u8>) -> Result<()> {
         let mut plain = String::new();
         for (outcome, count) in &told.outcomes {
             let _ = writeln!(plain, "{count:>8}  {outcome}");
@@ -98,7 +102,7 @@ impl Sweep {
         if told.stopped == Some(threads_auth::Stopped::Unconfigured) {
             let text = "The secrets of the stack have no value yet, and there is nothing to refresh: `threads-auth configure` writes them.\n";
             self.target.output.result(&serde_json::to_value(told)?, text)?;
-            return Stopped::told(1);
+            return Stopped::reported(1);
         }
         if told.outcomes.is_empty() && told.stopped.is_none() {
             plain.push_str("Nothing was due.\n");
@@ -154,7 +158,7 @@ impl Sweep {
             RefreshOutcome::Suspected,
         ]) || told.stopped.is_some()
             || told.unreadable_shards > 0;
-        Stopped::told(if any(&[RefreshOutcome::Undecryptable, RefreshOutcome::BrokenRow]) {
+        Stopped::reported(if any(&[RefreshOutcome::Undecryptable, RefreshOutcome::BrokenRow]) {
             1
         } else if is_unfinished {
             4

@@ -6,7 +6,7 @@ use indicatif::ProgressBar;
 use jiff::Timestamp;
 use threads_auth::RefreshOutcome;
 
-use crate::operate::target::Opened;
+use crate::operate::target::StackHandle;
 use crate::shell::progress::{COUNT, known, spinner};
 
 /// The bar, and all that it counts.
@@ -18,7 +18,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) async fn begin(stack: &Opened, now: Timestamp, hidden: bool) -> Self {
+    pub(super) async fn begin(stack: &StackHandle, now: Timestamp, hidden: bool) -> Self {
         let bar = if hidden { ProgressBar::hidden() } else { spinner("looking at every token that is due") };
         // Nobody would see it, so nothing is asked.
         let due = if bar.is_hidden() { None } else { stack.service.count_due(now).await.ok() };

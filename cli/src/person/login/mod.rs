@@ -24,12 +24,12 @@ use self::start::Start;
 use crate::person::consent::{SCOPES, check, ended_by_meta, scopes};
 use crate::person::env_slot::Keep;
 use crate::person::tokens;
+use crate::shell::env::{Env, HOSTS};
 use crate::shell::exit::{Stopped, usage};
 use crate::shell::inputs::{Inputs, REDIRECT_URI, SECRETS, interval, redirect_uri};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::{Output, can_ask, complain, say};
 use crate::shell::prompt;
-use crate::shell::surroundings::{HOSTS, Surroundings};
 
 /// Connect a Threads account: open the browser, wait for the person to agree, and get both tokens.
 #[derive(Args)]
@@ -103,13 +103,13 @@ pub(crate) struct Login {
 }
 
 impl Login {
-    pub(crate) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+    pub(crate) async fn run(self, env: &Env) -> Result<()> {
         let output = Output { json: self.json, silent: self.silent };
         let mut interrupt = Interrupt::listen()?;
-        let graph = surroundings.graph()?;
-        let inputs = self.keep.inputs(surroundings, output)?;
-        let scopes = scopes(&self.scope, surroundings, output)?;
-        let (redirect_uri, callback) = self.callback(&inputs, surroundings).await?;
+        let graph = env.graph()?;
+        let inputs = self.keep.inputs(env, output)?;
+        let scopes = scopes(&self.scope, env, output)?;
+        let (redirect_uri, callback) = self.callback(&inputs, env).await?;
         check(&redirect_uri, output)?;
         let (app_id, app_secret) = (self.app_id.as_deref(), self.app_secret.as_deref());
         let app = inputs.app(app_id, app_secret, &mut interrupt).await?;
@@ -135,11 +135,7 @@ impl Login {
     }
 
     /// Where Meta sends the browser, and who listens there.
-    async fn callback(
-        &self,
-        inputs: &Inputs<'_>,
-        surroundings: &Surroundings,
-    ) -> Result<(RedirectUri, Option<Callback>)> {
+    async fn callback(&self, inputs: &Inputs<'_>, env: &Env) -> Result<(RedirectUri, Option<Callback>)> {
         let given = match (&self.redirect_uri, self.port) {
             (Some(given), _) => Some(given.clone()),
             (None, Some(_)) => None,
@@ -152,13 +148,13 @@ impl Login {
                 return Ok((here(port)?, None));
             }
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-            let callback = Callback::listen(address, true, surroundings.now).await?;
+            let callback = Callback::listen(address, true, env.now).await?;
             return Ok((here(callback.port()?)?, Some(callback)));
         };
         let given = redirect_uri(&given)?;
         let callback = match loopback(given.as_str()) {
             Some((address, is_secure)) if !self.paste => {
-                Some(Callback::listen(address, is_secure, surroundings.now).await?)
+                Some(Callback::listen(address, is_secure, env.now).await?)
             }
             _ => None,
         };

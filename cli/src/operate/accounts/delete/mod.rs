@@ -12,11 +12,11 @@ use threads_auth::{PersonDeleted, Progress, RemovalError, StoreError};
 use threads_graph::UserId;
 
 use self::list::List;
-use crate::operate::target::{Opened, TARGETS, Target};
+use crate::operate::target::{StackArgs, StackHandle, TARGETS};
+use crate::shell::env::Env;
 use crate::shell::exit::{self, Stopped};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::prompt::confirm;
-use crate::shell::surroundings::Surroundings;
 
 /// Delete everything that is held about people, as when Meta asks for it.
 #[derive(Args)]
@@ -47,7 +47,7 @@ pub(super) struct Delete {
     yes: bool,
 
     #[command(flatten)]
-    target: Target,
+    target: StackArgs,
 }
 
 /// What was done so far.
@@ -63,14 +63,14 @@ struct Done {
 }
 
 impl Delete {
-    pub(super) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+    pub(super) async fn run(self, env: &Env) -> Result<()> {
         let output = self.target.output;
         let List { people, bad, .. } = List::read(&self.whom)?;
         for line in &bad {
             output.warn(&format!("{}, line {}: {}", line.file, line.line, line.reason));
         }
         let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(surroundings)).await?;
+        let stack = interrupt.or(self.target.open(env)).await?;
         if !self.yes && !people.is_empty() {
             let whom = match &people[..] {
                 [user_id] => user_id.to_string(),
@@ -104,12 +104,12 @@ impl Delete {
         }
         if let Some(error) = failure {
             exit::tell(&error);
-            return Stopped::told(exit::code(&error));
+            return Stopped::reported(exit::code(&error));
         }
         if let Some(signal) = came.get() {
             return Err(Stopped::Interrupted(signal).into());
         }
-        Stopped::told(match (is_incomplete || !bad.is_empty(), is_unfinished) {
+        Stopped::reported(match (is_incomplete || !bad.is_empty(), is_unfinished) {
             (true, _) => 1,
             (false, true) => 4,
             (false, false) => 0,
@@ -117,7 +117,7 @@ impl Delete {
     }
 
     /// Deletes one after the other, until one fails as every other would.
-    async fn delete(&self, stack: &Opened, people: &[UserId], came: &Cell<Option<u8>>) -> Result<Done> {
+    async fn delete(&self, stack: &StackHandle, people: &[UserId], came: &Cell<Option<u8>>) -> Result<Done> {
         let mut done = Done::default();
         for user_id in people {
             if came.get().is_some() {

@@ -20,9 +20,9 @@ use self::lines::reader;
 use self::record::Record;
 use self::run::Run;
 use crate::operate::accounts::private_file::check_replaceable;
-use crate::operate::target::{TARGETS, Target};
+use crate::operate::target::{StackArgs, TARGETS};
+use crate::shell::env::Env;
 use crate::shell::exit::{Stopped, usage};
-use crate::shell::surroundings::Surroundings;
 
 /// Take over tokens that were got elsewhere, from a CSV file or a file of JSON lines.
 #[derive(Args)]
@@ -63,11 +63,11 @@ pub(super) struct Import {
     tries: u8,
 
     #[command(flatten)]
-    target: Target,
+    target: StackArgs,
 }
 
 impl Import {
-    pub(super) async fn run(self, surroundings: &Surroundings) -> Result<()> {
+    pub(super) async fn run(self, env: &Env) -> Result<()> {
         let from_stdin = self.file.as_os_str() == "-";
         let rejected = match (&self.rejected, from_stdin) {
             (Some(path), _) => path.clone(),
@@ -93,7 +93,7 @@ impl Import {
             return usage(text);
         }
         let (source, length) = self.source(from_stdin)?;
-        let stack = self.target.open(surroundings).await?;
+        let stack = self.target.open(env).await?;
         // Otherwise every line would say it.
         stack
             .service

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::lines::Entry;
 use super::record::Record;
 use super::take_over::{Fate, take_over};
-use crate::operate::target::Opened;
+use crate::operate::target::StackHandle;
 use crate::shell::exit::{self, Stopped};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::{Output, complain, say};
@@ -20,7 +20,7 @@ const BREAKER: u64 = 100;
 
 /// An import under way.
 pub(super) struct Run {
-    stack: Arc<Opened>,
+    stack: Arc<StackHandle>,
     record: Record,
     in_flight: BTreeSet<u64>,
     /// The last line that was begun.
@@ -40,7 +40,7 @@ enum Ended {
 
 impl Run {
     /// Begins at this line of the file.
-    pub(super) fn new(stack: Opened, record: Record, from_line: u64) -> Self {
+    pub(super) fn new(stack: StackHandle, record: Record, from_line: u64) -> Self {
         Self {
             stack: Arc::new(stack),
             record,
@@ -80,7 +80,7 @@ impl Run {
             Ended::StackFailed(error) => {
                 exit::tell(&error);
                 say(&format!("Stopped. --from-line {next} goes on."));
-                Err(Stopped::Told(exit::code(&error)).into())
+                Err(Stopped::Reported(exit::code(&error)).into())
             }
             Ended::Signal(signal) => {
                 say(&format!("Stopped. --from-line {next} goes on."));
@@ -90,10 +90,10 @@ impl Run {
                 complain(&format!(
                     "{BREAKER} lines in a row failed for a reason that may pass, so the rest was left alone. Try again later, with --from-line {next}, and with the lines of the rejected file"
                 ));
-                Err(Stopped::Told(4).into())
+                Err(Stopped::Reported(4).into())
             }
-            Ended::AtTheEnd if self.record.tally.rejected > 0 => Err(Stopped::Told(1).into()),
-            Ended::AtTheEnd if self.record.tally.failed > 0 => Err(Stopped::Told(4).into()),
+            Ended::AtTheEnd if self.record.tally.rejected > 0 => Err(Stopped::Reported(1).into()),
+            Ended::AtTheEnd if self.record.tally.failed > 0 => Err(Stopped::Reported(4).into()),
             Ended::AtTheEnd => Ok(()),
         }
     }

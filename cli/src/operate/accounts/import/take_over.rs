@@ -10,7 +10,7 @@ use threads_auth_store::Backoff;
 use threads_graph::{AccessToken, ErrorKind, UserId};
 
 use super::lines::Entry;
-use crate::operate::target::Opened;
+use crate::operate::target::StackHandle;
 
 /// The waits before another try.
 const WAITS: Backoff =
@@ -29,7 +29,7 @@ pub(super) enum Fate {
 }
 
 /// Takes over one token, with as many tries.
-pub(super) async fn take_over(stack: Arc<Opened>, entry: Entry, tries: u8) -> (Entry, Fate) {
+pub(super) async fn take_over(stack: Arc<StackHandle>, entry: Entry, tries: u8) -> (Entry, Fate) {
     let (token, user_id, expires_at) = match values(&entry) {
         Ok(values) => values,
         Err(reason) => {

@@ -23,14 +23,14 @@ Environment:
       other hosts than Meta's, such as those of `threads-auth sandbox`";
 
 /// The environment and the time.
-pub(crate) struct Surroundings {
+pub(crate) struct Env {
     /// The variables whose name and value are text.
     pub(crate) variables: HashMap<String, String>,
     /// When the command was started.
     pub(crate) now: Timestamp,
 }
 
-impl Surroundings {
+impl Env {
     /// A variable that is set, and not to nothing. It is taken as it is: a secret with a line end is not one.
     pub(crate) fn variable(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str).filter(|text| !text.trim().is_empty())
