@@ -1,4 +1,4 @@
-//! The meaning of AWS's refusals, and of its silence, to an operator: a kind, and a sentence.
+//! Maps AWS's refusals and timeouts to a kind of failure and a sentence for the operator.
 
 use std::error::Error as StdError;
 
@@ -10,7 +10,7 @@ use threads_auth_store::no_connection;
 
 use crate::shell::exit::Stopped;
 
-/// AWS's codes for credentials that are none, or no more: no permission is missing.
+/// AWS's codes for credentials that are absent, invalid or expired. No permission is missing.
 const UNKNOWN_CREDENTIALS: [&str; 8] = [
     "ExpiredToken",
     "ExpiredTokenException",
@@ -22,7 +22,8 @@ const UNKNOWN_CREDENTIALS: [&str; 8] = [
     "UnrecognizedClientException",
 ];
 
-/// AWS did not do `work`, such as "Secrets Manager did not read the secret".
+/// Returns the failure of an AWS call. `work` names the call, as in "Secrets Manager did not read
+/// the secret".
 pub(super) fn failed<E>(error: &SdkError<E>, work: &str) -> Stopped
 where
     E: ProvideErrorMetadata + StdError + 'static,
@@ -32,7 +33,7 @@ where
         (Some(code), _) if UNKNOWN_CREDENTIALS.contains(&code) => {
             let message = error.message().unwrap_or("no reason given");
             Stopped::Usage(format!(
-                "AWS does not take these credentials ({code}: {message}): they are over, mistyped, or this machine's clock is wrong; run `aws sso login`, or give others"
+                "AWS does not accept these credentials ({code}: {message}): they have expired, are mistyped, or this machine's clock is wrong; run `aws sso login`, or give others"
             ))
         }
         (Some(code), status) => {
@@ -52,19 +53,19 @@ where
     }
 }
 
-/// The reason why AWS said nothing.
+/// Returns the reason why AWS did not respond.
 pub(super) fn silence(error: &(dyn StdError + 'static)) -> String {
     no_connection(error).unwrap_or_else(|| error_chain(error))
 }
 
-/// There are no credentials, or they cannot be had.
+/// Returns the error for missing or unusable credentials.
 pub(super) fn no_credentials(error: &CredentialsError, profile: Option<&str>) -> Stopped {
     const PREFIX: &str = "an error occurred while loading credentials: ";
     let said = error_chain(error);
     let of_profile = profile.map_or_else(String::new, |name| format!(" --profile {name}"));
     match error {
         CredentialsError::CredentialsNotLoaded(_) => {
-            // The SDK lists whatever it has tried. Only a profile has reasons of its own.
+            // The SDK lists everything that it has tried. Only a profile has a reason of its own.
             let because = said
                 .lines()
                 .find_map(|line| {
@@ -76,11 +77,11 @@ pub(super) fn no_credentials(error: &CredentialsError, profile: Option<&str>) ->
             ))
         }
         _ if said.contains("SSO token") => Stopped::Usage(format!(
-            "the login by SSO is over, or there was none: run `aws sso login{of_profile}`"
+            "the SSO login has expired, or there was none: run `aws sso login{of_profile}`"
         )),
         CredentialsError::ProviderTimedOut(_) => Stopped::Aws(
             FailureKind::Unreachable,
-            "the AWS credentials could not be fetched: nobody answered in time".to_owned(),
+            "the AWS credentials could not be fetched: no response in time".to_owned(),
         ),
         error => match no_connection(error) {
             Some(why) => Stopped::Aws(

@@ -1,8 +1,8 @@
-//! `threads-auth configure`: the two secrets of a stack, written once it is deployed.
+//! `threads-auth configure`: writes the two secrets of a stack after its deployment.
 //!
-//! Owns that the app's id and secret are tried at Meta before they are kept, that the inspector is
-//! an account of the stack, and that a keyring is made where there is none. Refuses to replace a
-//! keyring, which would lose every token, and to change the app of a stack unasked.
+//! Verifies the app's id and secret at Meta before it stores them, checks that the inspector is an
+//! account of the stack, and creates a keyring if there is none. Refuses to replace a keyring,
+//! which would lose every token, and to change the app of a stack without `--replace-app`.
 
 use std::str::FromStr;
 
@@ -26,13 +26,15 @@ use crate::shell::output::table;
 /// The inspector's field in the app's secret.
 const INSPECTOR: &str = "inspector";
 
-/// The field of the secret before the present one.
+/// The field of the previous app secret.
 const PREVIOUS: &str = "previous";
 
-/// How long that one is accepted: as long as Meta's requests are.
+/// The time for which the previous app secret is accepted, in seconds: as long as Meta's requests
+/// are.
 const OVERLAP_SECONDS: i64 = 24 * 3_600;
 
-/// Write the app's id and secret to a stack, after Meta has confirmed them, and make its keyring if it has none.
+/// Write the app's id and secret to a stack, after Meta has confirmed them, and create its keyring
+/// if it has none.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth configure --stack threads-auth --region eu-central-1
@@ -55,24 +57,24 @@ connect the account of a tester, and name it with --inspector; the id and the se
 
 {TARGETS}"))]
 pub(crate) struct Configure {
-    /// The Threads app id of Meta's dashboard; `THREADS_APP_ID`
+    /// The Threads app id from Meta's dashboard; `THREADS_APP_ID`
     #[arg(long, value_name = "ID")]
     app_id: Option<String>,
 
-    /// Its secret; `THREADS_APP_SECRET`
+    /// The Threads app secret; `THREADS_APP_SECRET`
     #[arg(long, value_name = "SECRET")]
     app_secret: Option<String>,
 
-    /// A connected account of a Threads tester, by whose token Meta is asked about the others;
-    /// `none` for nobody
+    /// A connected account of a Threads tester, with whose token the other tokens are inspected at
+    /// Meta; `none` for nobody
     #[arg(long, value_name = "USER_ID", conflicts_with = "replace_app")]
     inspector: Option<Inspector>,
 
-    /// The app secret has leaked: accept nothing any more that was signed with the one before it
+    /// The app secret has leaked: reject everything that was signed with the previous one
     #[arg(long)]
     compromised: bool,
 
-    /// Change to another app: the accounts of the one before it are lost
+    /// Change to another app: the accounts of the previous one are lost
     #[arg(long)]
     replace_app: bool,
 
@@ -80,7 +82,7 @@ pub(crate) struct Configure {
     target: StackArgs,
 }
 
-/// The inspector to be.
+/// The new inspector.
 #[derive(Clone)]
 enum Inspector {
     Nobody,
@@ -103,7 +105,7 @@ impl Configure {
         let client = stack.secrets_manager();
         let config = stack.service.config();
         let before = value(&client, &config.app_secret_id).await?.map(|value| value.text);
-        // A later version's fields stay.
+        // Fields that a later version has added are kept.
         let mut secret: Map<String, Value> =
             before.as_ref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         if let Some(Inspector::Account(user_id)) = &self.inspector {
@@ -120,9 +122,9 @@ impl Configure {
                     stack.name, app.app_id
                 ));
             }
-            // It was one of them.
+            // The inspector was an account of the other app.
             secret.remove(INSPECTOR);
-            // It signs for the other app.
+            // The secret signs for the other app.
             secret.remove("app_secret");
             secret.remove(PREVIOUS);
         }
@@ -133,7 +135,7 @@ impl Configure {
                 graph
                     .app_token(&app)
                     .await
-                    .context("Meta does not take the app id with this secret, and nothing was written")
+                    .context("Meta does not accept the app id with this secret, and nothing was written")
             })
             .await?;
         let accepted_until = self.keep_previous(&mut secret, &app, stack.now());
@@ -152,7 +154,8 @@ impl Configure {
         }
         let made = stored_keyring::make(&stack, &client).await?;
         let (uninstall, delete) = (stack.address("deauthorize"), stack.address("data-deletion"));
-        let callback = config.redirect_uri().context("the address of the service is none")?.to_string();
+        let callback =
+            config.redirect_uri().context("the service's address is not a redirect URI")?.to_string();
         let json = json!({
             "app_id": app.app_id,
             "app_secret_written": changed,
@@ -183,7 +186,7 @@ impl Configure {
         output.result(&json, &plain)
     }
 
-    /// Keeps the secret before `app`'s for a while, in the text of the secret: until when.
+    /// Keeps the previous secret in the secret's text for a while, and returns when that ends.
     fn keep_previous(
         &self,
         secret: &mut Map<String, Value>,
@@ -209,7 +212,7 @@ impl Configure {
         until
     }
 
-    /// The app's id and secret. Whoever names an inspector need not say again what is stored.
+    /// Reads the app's id and secret. With `--inspector` the stored ones are the default.
     async fn app(
         &self,
         secret: &Map<String, Value>,
@@ -229,14 +232,15 @@ impl Configure {
     }
 }
 
-/// The inspector's token is kept alive as that of any account is, so it has to be one.
+/// The inspector's token is refreshed like any other, so the inspector has to be a connected
+/// account.
 async fn is_connected(stack: &StackHandle, user_id: &UserId) -> Result<()> {
     let grant = stack.service.find_grant(user_id).await?;
     if grant.is_some_and(|grant| grant.status() == Status::Active) {
         return Ok(());
     }
     usage(format!(
-        "{user_id} is no connected account of {}, and nothing was written: connect it first, like any other account. It has to be a Threads tester of the app",
+        "{user_id} is not a connected account of {}, and nothing was written: connect it first, like any other account. It has to be a Threads tester of the app",
         stack.name
     ))
 }

@@ -1,8 +1,8 @@
 //! `threads-auth keyring`: the keys that seal the tokens of a stack.
 //!
-//! Owns the order of a rotation and of an upgrade: what is new is readable everywhere before
-//! anything is sealed with it. Refuses to take away a key that still seals something or may be
-//! about to, to write over a keyring that somebody else has changed since it was read, and to print
+//! Owns the order of a rotation and of an upgrade: every function can read a new key or format
+//! before anything is sealed with it. Refuses to remove a key that still seals something or may be
+//! about to, to overwrite a keyring that somebody else has changed since it was read, and to print
 //! a key.
 
 use std::collections::BTreeMap;
@@ -48,7 +48,7 @@ enum Command {
     Prune(Prune),
 }
 
-/// List the keys by their ids, with how much each of them seals.
+/// List the keys by their ids, with the number of values that each has sealed.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth keyring show --local --json
@@ -59,8 +59,8 @@ struct Show {
     target: StackArgs,
 }
 
-/// Add a key, wait until every function can read it, let it seal from then on, and seal everything
-/// anew with it.
+/// Add a key, wait until every function can read it, seal with it from then on, and reseal
+/// everything with it.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth keyring rotate --profile prod
@@ -77,7 +77,7 @@ struct Rotate {
     #[arg(long, value_name = "ID")]
     key_id: Option<String>,
 
-    /// How long to wait [default: as long as functions keep a secret, and half a minute]
+    /// Seconds to wait [default: as long as functions cache a secret, and half a minute]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
     wait: Option<u64>,
 
@@ -85,7 +85,7 @@ struct Rotate {
     target: StackArgs,
 }
 
-/// Let the second format of sealed tokens be written, once every function can read it.
+/// Enable the second format of sealed tokens, once every function can read it.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth keyring upgrade --profile prod
@@ -99,11 +99,11 @@ If the table in use has another name already than its tokens were sealed for, gi
 
 {TARGETS}"))]
 struct Upgrade {
-    /// The name that the table had when its tokens were sealed [default: the one that it has]
+    /// The table's name when its tokens were sealed [default: its present name]
     #[arg(long, value_name = "NAME")]
     table: Option<String>,
 
-    /// How long to wait [default: as long as functions keep a secret, and half a minute]
+    /// Seconds to wait [default: as long as functions cache a secret, and half a minute]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
     wait: Option<u64>,
 
@@ -111,7 +111,7 @@ struct Upgrade {
     target: StackArgs,
 }
 
-/// Take away a key that seals nothing any more.
+/// Remove a key that no longer seals anything.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth keyring prune 2026-11-25 --yes --profile prod
@@ -125,11 +125,12 @@ struct Prune {
     #[arg(value_name = "KEY_ID")]
     key_id: String,
 
-    /// For how long the keyring has to be unchanged [default: as long as functions keep a secret, and a quarter of an hour]
+    /// Seconds for which the keyring must be unchanged [default: as long as functions cache a
+    /// secret, and a quarter of an hour]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=31_536_000))]
     unchanged_for: Option<u64>,
 
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 
@@ -137,13 +138,13 @@ struct Prune {
     target: StackArgs,
 }
 
-/// The time that functions need beyond the time for which they keep a secret.
+/// The time that functions need in addition to the time for which they cache a secret.
 const SLACK: Duration = Duration::from_secs(30);
 
-/// How many accounts are tried before a keyring remembers a table's name.
+/// The number of accounts that are tried before a keyring remembers a table's name.
 const SAMPLE: u32 = 200;
 
-/// The longest that a sweep, or a login with its cookie, runs on with a keyring that it has read.
+/// The longest time for which a sweep, or a login with its cookie, uses a keyring that it has read.
 const UNDER_WAY: Duration = Duration::from_mins(15);
 
 impl KeyringCommand {
@@ -211,7 +212,7 @@ impl Rotate {
         }
         let goes_on = format!("keyring rotate --key-id {new}");
         wait(&stack, self.wait, output, &goes_on, &mut interrupt).await?;
-        // As it is now: somebody else may have changed it meanwhile.
+        // Read again, because somebody else may have changed it meanwhile.
         let ring = StoredKeyring::read(&stack).await?;
         let text = change_keyring(&ring.text, KeyringChange::Write(&new))
             .with_context(|| format!("the key {new} was taken away meanwhile"))?;
@@ -246,7 +247,7 @@ impl Upgrade {
                 output.note("The keyring has an id: both formats open with it.");
             }
             wait(&stack, self.wait, output, "keyring upgrade", &mut interrupt).await?;
-            // As it is now: somebody else may have changed it meanwhile.
+            // Read again, because somebody else may have changed it meanwhile.
             ring = StoredKeyring::read(&stack).await?;
             let text = change_keyring(&ring.text, KeyringChange::Upgrade)
                 .context("somebody has put another keyring in place meanwhile")?;
@@ -261,7 +262,8 @@ impl Upgrade {
     }
 }
 
-/// Waits until every function has read the keyring as it is. `goes_on` goes on after a stop.
+/// Waits until every function has read the current keyring. `goes_on` is the command that resumes
+/// after a stop.
 async fn wait(
     stack: &StackHandle,
     given: Option<u64>,
@@ -283,8 +285,8 @@ async fn wait(
         .await
 }
 
-/// Checks on some accounts that tokens are bound to the table of this name: it is remembered for
-/// good.
+/// Checks with some accounts that tokens are bound to this table name, because the keyring
+/// remembers it for ever.
 async fn are_of_table(stack: &StackHandle, table: &str) -> Result<()> {
     let vault = Vault { table: table.to_owned(), ..stack.service.vault(stack.now()).await? };
     let page = stack.service.list_grants(None, SAMPLE, None).await?;
@@ -319,8 +321,8 @@ impl Prune {
         self.target.output.result(&json!({"removed": key_id}), &format!("{key_id} is gone from the keyring"))
     }
 
-    /// The keyring, if the key seals nothing and nobody may be about to seal with it. The secret's own times are this world's, whatever
-    /// the clock of a development stack says.
+    /// Returns the keyring, if the key seals nothing and no function can be about to seal with it.
+    /// A secret's own times are real ones, whatever the clock of a development stack shows.
     async fn check(&self, stack: &StackHandle, now: Timestamp) -> Result<StoredKeyring> {
         let key_id = &self.key_id;
         let ring = StoredKeyring::read(stack).await?;

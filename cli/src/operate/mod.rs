@@ -22,7 +22,7 @@ use clap::Subcommand;
 
 use crate::shell::env::Env;
 
-/// Each of them.
+/// All operator commands.
 #[derive(Subcommand)]
 pub(crate) enum Command {
     Configure(configure::Configure),

@@ -1,5 +1,5 @@
-//! `threads-auth pause` and `resume`: an operator stops the sweeps, or the verdicts only, and lets
-//! them go on.
+//! `threads-auth pause` and `resume`: an operator pauses the sweeps, or only the verdicts, and
+//! resumes them.
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -9,7 +9,7 @@ use threads_auth::Pause;
 use crate::operate::target::{StackArgs, TARGETS};
 use crate::shell::env::Env;
 
-/// Stop the sweeps of a stack, or only let them mark no account as dead.
+/// Pause the sweeps of a stack, or only their verdicts on dead accounts.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth pause --verdicts --profile prod
@@ -22,7 +22,7 @@ rings while anything is paused, and `threads-auth resume` ends it.
 
 {TARGETS}"))]
 pub(crate) struct PauseCommand {
-    /// Verdicts only: tokens are refreshed, and what Meta refuses is suspected and looked at again
+    /// Verdicts only: tokens are refreshed, and those that Meta refuses are suspected and retried
     #[arg(long)]
     verdicts: bool,
 
@@ -30,7 +30,7 @@ pub(crate) struct PauseCommand {
     target: StackArgs,
 }
 
-/// Let sweeps and verdicts go on.
+/// Resume sweeps and verdicts.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth resume --profile prod

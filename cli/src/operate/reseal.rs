@@ -1,4 +1,4 @@
-//! Sealing anew what the keys before have sealed: a command of its own, and the end of a rotation.
+//! Resealing what former keys have sealed: a command of its own, and the end of a rotation.
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -12,7 +12,7 @@ use crate::shell::interrupt::Interrupt;
 use crate::shell::output::{Output, table};
 use crate::shell::progress::spinner;
 
-/// Seal anew, with the key and in the format that the keyring writes, whatever is sealed otherwise.
+/// Reseal everything that is not sealed with the keyring's current key and format.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth keyring reseal --profile prod
@@ -37,7 +37,7 @@ impl Reseal {
     }
 }
 
-/// Seals everything anew, and names what does not open.
+/// Reseals everything, and names the values that do not open.
 pub(super) async fn reseal(
     stack: &StackHandle,
     output: Output,

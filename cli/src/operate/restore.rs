@@ -1,7 +1,7 @@
-//! `threads-auth restore`: accounts from a backup, without those who were deleted since.
+//! `threads-auth restore`: restores accounts from a backup, except those deleted since.
 //!
-//! Owns that a row which is of use is replaced only for somebody who was named, after it was said
-//! what goes with it, and that a row which is of no use is named as long as it lies there.
+//! Replaces a usable row only for an account that was named, after the loss was shown, and reports
+//! an unusable row for as long as it exists.
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -17,8 +17,8 @@ use crate::shell::output::table;
 use crate::shell::progress::spinner;
 use crate::shell::prompt::confirm;
 
-/// Copy what the table of grants lacks from another, which was restored from its backup, and
-/// replace what is of no use there.
+/// Copy the rows that the table of grants lacks from another table, which was restored from a
+/// backup, and replace unusable rows.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth restore --from grants-restored --profile prod
@@ -43,19 +43,19 @@ both have stays as the restored table has it.
 
 {TARGETS}"))]
 pub(crate) struct Restore {
-    /// The table that was made from the backup, or the one that was in use before
+    /// The table that was restored from the backup, or the one that was in use before
     #[arg(long, value_name = "TABLE")]
     from: String,
 
-    /// Replace rows that make no sense, or whose token does not open
+    /// Replace rows that are malformed, or whose token does not open
     #[arg(long, conflicts_with = "user")]
     replace_unreadable: bool,
 
-    /// Replace this account, and look at no other; once for each
+    /// Replace only this account; may be repeated
     #[arg(long, value_name = "USER_ID")]
     user: Vec<UserId>,
 
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 
@@ -161,10 +161,10 @@ impl Restore {
         for one in compared {
             let verdict = if one.verdict.is_replaceable() {
                 let put = stack.service.replace_from_backup(&one, stack.now());
-                // Begun, it is carried to its end.
+                // A replacement that was started is finished.
                 let put = match put.await {
                     Ok(put) => put,
-                    // Accounts that were replaced before are told all the same.
+                    // Accounts that were replaced before are reported nevertheless.
                     Err(error) => {
                         let text = format!("{} could not be replaced; it can be repeated", one.user_id);
                         failure = Some(anyhow::Error::from(error).context(text));
@@ -186,7 +186,7 @@ impl Restore {
             };
             code = match (&verdict, code) {
                 (Verdict::Same, code) => code,
-                // A verdict that somebody has to see to comes before one that may pass.
+                // A verdict that needs somebody takes precedence over a transient one.
                 (verdict, 0 | 4) if verdict.may_pass() => 4,
                 _ => 1,
             };
@@ -225,7 +225,7 @@ fn line(left: &Value) -> String {
     format!("{}: {}", text("user_id").unwrap_or_default(), text("next").unwrap_or_default())
 }
 
-/// The two rows of an account, and what is lost with the one in use.
+/// Formats the two rows of an account, and the loss if the one in use is replaced.
 fn preview(one: &Comparison) -> String {
     let user_id = &one.user_id;
     if !one.verdict.is_replaceable() {
@@ -256,7 +256,7 @@ fn preview(one: &Comparison) -> String {
     format!("{}.{lost}", said.join("; "))
 }
 
-/// The reason why a row was left, and the next thing to do.
+/// Returns the reason why a row was left, and the next step.
 fn next(verdict: Option<&Verdict>) -> String {
     const CONNECT: &str = "its person has to connect again, or `threads-auth accounts delete` takes it away";
     match verdict {

@@ -1,8 +1,8 @@
-//! `threads-auth restore-secret`: a secret that was deleted, overwritten, or has lost a key.
+//! `threads-auth restore-secret`: restores a secret that was deleted, overwritten, or lacks a key.
 //!
-//! Owns which version of the keyring is right: the one that opens what is stored, found by trying.
-//! Refuses to take a key away that opens anything, to write over what somebody else has changed
-//! meanwhile, and to show a key or the app's secret.
+//! Finds the right version of the keyring by trying each on the stored values. Refuses to remove a
+//! key that opens anything, to overwrite a concurrent change, and to print a key or the app's
+//! secret.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -29,13 +29,13 @@ use crate::shell::interrupt::Interrupt;
 use crate::shell::output::Output;
 use crate::shell::prompt::confirm;
 
-/// What is wrong with a version of the app's secret.
+/// The problem of a version of the app's secret.
 const NO_APP: &str = "does not hold an app's id and secret";
 
-/// No user of Threads has this id.
+/// An id that no user of Threads has.
 const PROBE: &str = "1";
 
-/// Bring back a secret of a stack that was deleted or overwritten, or a key that is lost.
+/// Restore a secret of a stack that was deleted or overwritten, or a key that is lost.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth restore-secret show --profile prod
@@ -59,7 +59,7 @@ enum Command {
     App(RestoreApp),
 }
 
-/// List the versions of both secrets, with how much of what is stored each opens.
+/// List the versions of both secrets, with the number of stored values that each opens.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth restore-secret show --profile prod --json
@@ -72,7 +72,7 @@ struct Show {
     target: StackArgs,
 }
 
-/// Put back the keys that are missing in the keyring, out of its former versions.
+/// Restore missing keys of the keyring from its former versions.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth restore-secret keyring --profile prod
@@ -85,7 +85,7 @@ the exit code 4.
 
 {TARGETS}"))]
 struct RestoreKeyring {
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 
@@ -93,7 +93,7 @@ struct RestoreKeyring {
     target: StackArgs,
 }
 
-/// Put back a former version of the app's id and secret.
+/// Restore a former version of the app's id and secret.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth restore-secret app --profile prod
@@ -109,7 +109,7 @@ struct RestoreApp {
     #[arg(long, value_name = "VERSION_ID")]
     version: Option<String>,
 
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 
@@ -117,13 +117,13 @@ struct RestoreApp {
     target: StackArgs,
 }
 
-/// A version that is a keyring, and what it opens by itself.
+/// A version that is a keyring, and the values that it opens by itself.
 struct Ring<'a> {
     version: &'a Version,
     text: &'a str,
     keyring: Arc<Keyring>,
     opens: Opens,
-    /// The name that somebody would have who is deleted, by which to tell keyrings of one origin.
+    /// The tombstone name of a probe, which is equal in keyrings of one origin.
     names: String,
 }
 
@@ -149,7 +149,7 @@ impl Show {
             Ok((keyrings, apps, SealedValues::of(&stack).await?))
         };
         let (keyrings, apps, values) = interrupt.or(Box::pin(work)).await?;
-        // The other secret may be what is lost: then its newest version that makes sense counts.
+        // The other secret may be lost too: then its newest well-formed version counts.
         let app = apps.current().and_then(credentials).or_else(|| apps.all.iter().find_map(credentials));
         let rings = app.as_ref().map(|app| rings(&keyrings, &values, app)).unwrap_or_default();
         let best = rings.iter().max_by_key(|ring| (ring.version.is_current(), ring.opens.count()));
@@ -311,7 +311,7 @@ impl RestoreApp {
         let asked = async { Ok(asked.app_token(&app).await?) };
         let asked = interrupt.or(asked).await;
         asked.context(
-            "Meta does not take the app id with the secret of this version, and the current version stays",
+            "Meta does not accept the app id with the secret of this version, and the current version stays",
         )?;
         if !self.yes {
             let question = format!(
@@ -337,8 +337,8 @@ impl RestoreApp {
     }
 }
 
-/// Accounts are bound to their app: one for which fewer tokens open than for that of another
-/// version, by whatever keyring there was, is not theirs.
+/// Accounts are bound to their app. An app is refused if another version's app opens more tokens,
+/// with any keyring of the past.
 async fn refuse_another_app(stack: &StackHandle, versions: &Versions, wanted: &AppCredentials) -> Result<()> {
     let apps = versions.all.iter().filter_map(credentials).map(|app| (app.app_id.clone(), app));
     let apps: BTreeMap<_, _> = apps.collect();
@@ -366,10 +366,10 @@ async fn refuse_another_app(stack: &StackHandle, versions: &Versions, wanted: &A
             Ok(())
         }
         _ if keyrings.is_empty() => usage(
-            "without a keyring nobody can tell whose the accounts are: `threads-auth restore-secret keyring` comes first, and brings it back if it was deleted",
+            "without a keyring it is unknown which app the accounts belong to: `threads-auth restore-secret keyring` comes first, and brings it back if it was deleted",
         ),
         _ => usage(format!(
-            "for no app that a version is of does any of {} tokens open, so that nobody can tell whose the accounts are: the current version stays. If you know it, `threads-auth configure --replace-app` writes the app's id and secret",
+            "none of {} tokens opens for the app of any version, so it is unknown which app the accounts belong to: the current version stays. If you know it, `threads-auth configure --replace-app` writes the app's id and secret",
             values.count()
         )),
     }
@@ -379,18 +379,18 @@ async fn refuse_another_app(stack: &StackHandle, versions: &Versions, wanted: &A
 struct Chosen {
     text: Zeroizing<String>,
     opens: Opens,
-    /// The version that it is made of, and whether that is the current one.
+    /// The version that it is based on, and whether that is the current one.
     base: String,
     is_current: bool,
-    /// The ids of the keys that it has and the current one lacks.
+    /// The ids of its keys that the current keyring lacks.
     put_back: Vec<String>,
-    /// The names that it gives the deleted, by the probe's.
+    /// The probe's tombstone name with it.
     names: String,
 }
 
-/// The keyring that opens most without taking a key away that opens anything, if it opens more than
-/// the current one. Of two that open as much, the one is right that names the deleted as they were
-/// named when most was sealed.
+/// Returns the keyring that opens most, without removing a key that opens anything, if it opens
+/// more than the current one. Of two that open as many, prefers the tombstone names of the version
+/// that opens most.
 fn choose(
     rings: &[Ring<'_>],
     current: Option<&Ring<'_>>,
@@ -407,7 +407,7 @@ fn choose(
         let keeps = current.is_none_or(|current| opens.has_all_of(&current.opens));
         let gains = opens.count() > current.map_or(0, |current| current.opens.count())
             || current.is_none() && values.count() == 0;
-        // Counts of the versions that name the deleted as this one does.
+        // The counts of the versions with the same tombstone names.
         let alike = rings.iter().filter(|ring| ring.names == base.names).map(|ring| ring.opens.count());
         let rank = (opens.count(), alike.max().unwrap_or(0), is_current);
         let is_better =
@@ -416,7 +416,7 @@ fn choose(
             let known: BTreeSet<_> = current.iter().flat_map(|ring| ring.keyring.key_ids()).collect();
             let new =
                 keyring.key_ids().filter(|id| !known.contains(id)).map(str::to_owned).collect::<Vec<_>>();
-            // Another key under the same id.
+            // Another key has the same id.
             let own = base.keyring.key_ids().filter(|id| used.contains(id)).map(str::to_owned);
             let put_back = if new.is_empty() { own.collect() } else { new };
             let (base, names) = (base.version.id.clone(), base.names.clone());
@@ -426,8 +426,8 @@ fn choose(
     Ok(best.map(|(_, chosen)| chosen))
 }
 
-/// The keyring `base` with every key of the current one and each other by which something is
-/// sealed, but for ids that it has already.
+/// Returns the keyring `base` with every key of the current one and every other key in use, except
+/// for ids that it already has.
 fn merged(
     base: &Ring<'_>,
     current: Option<&Ring<'_>>,
@@ -445,14 +445,14 @@ fn merged(
             }
         }
     }
-    // The writing key stays, so that functions which have read the present keyring agree.
+    // The writing key stays, so that functions that have read the present keyring agree.
     if let Some(writing) = current.map(|current| current.keyring.writing()).filter(|id| known.contains(id)) {
         text = change_keyring(&text, KeyringChange::Write(writing))?;
     }
     Ok(text)
 }
 
-/// Takes back that a secret was deleted: whether it was.
+/// Cancels the deletion of a secret. Returns true if it was scheduled for deletion.
 async fn undelete(stack: &StackHandle, id: &str, yes: bool, output: Output) -> Result<bool> {
     let client = stack.secrets_manager();
     let is_deleted = async || {
@@ -467,7 +467,7 @@ async fn undelete(stack: &StackHandle, id: &str, yes: bool, output: Output) -> R
         confirm(&question, "yes", "--yes").await?;
     }
     if let Err(error) = client.restore_secret().secret_id(id).send().await
-        // A second try after an answer that was lost is refused.
+        // A retry after a lost response is refused.
         && is_deleted().await?
     {
         return Err(refused(&error, "bring back", id));
@@ -476,7 +476,7 @@ async fn undelete(stack: &StackHandle, id: &str, yes: bool, output: Output) -> R
     Ok(true)
 }
 
-/// The error after a secret was brought back, which stays so: whoever reads it is told that too.
+/// Adds to an error that the secret's deletion was cancelled before it, and stays so.
 fn after_undeleting(undeleted: bool, id: &str, error: anyhow::Error) -> anyhow::Error {
     if !undeleted {
         return error;
@@ -485,8 +485,8 @@ fn after_undeleting(undeleted: bool, id: &str, error: anyhow::Error) -> anyhow::
     error.context(DoneBefore { said, field: "undeleted" })
 }
 
-/// How many ends of accounts, deletions too, are noted under names that only the present keyring
-/// gives, and since when it has given these, if the chosen one gives others.
+/// Returns the number of tombstones and other ends that are stored under names that only the
+/// present keyring gives, and since when, if the chosen keyring gives other names.
 async fn renamed(
     stack: &StackHandle,
     rings: &[Ring<'_>],
@@ -512,7 +512,7 @@ async fn renamed(
     Ok(Some((since, count)))
 }
 
-/// Why some values do not open, if any does not.
+/// Returns the reason why some values do not open, if any.
 fn unopened(rings: &[Ring<'_>], opens: Option<&Opens>, left: usize, unread: usize) -> Option<String> {
     let other = rings.iter().find(|ring| opens.is_none_or(|opens| !opens.has_all_of(&ring.opens)));
     let why = match other {
@@ -534,7 +534,9 @@ fn unopened(rings: &[Ring<'_>], opens: Option<&Opens>, left: usize, unread: usiz
 
 fn keyring_of(version: &Version) -> Result<(&str, Keyring), String> {
     let text = version.text.as_ref().map_err(Clone::clone)?;
-    Keyring::from_json(text).map(|keyring| (text.as_str(), keyring)).map_err(|_| "is no keyring".to_owned())
+    Keyring::from_json(text)
+        .map(|keyring| (text.as_str(), keyring))
+        .map_err(|_| "is not a keyring".to_owned())
 }
 
 fn rings<'a>(versions: &'a Versions, values: &SealedValues, app: &AppCredentials) -> Vec<Ring<'a>> {
@@ -554,7 +556,7 @@ fn credentials(version: &Version) -> Option<AppCredentials> {
     stored(&secret)
 }
 
-/// The version of this id.
+/// Returns the version with this id.
 fn named<'a>(versions: &'a Versions, wanted: &str) -> Result<(&'a Version, AppCredentials)> {
     let Some(version) = versions.all.iter().find(|version| version.id == wanted) else {
         return usage(
@@ -571,11 +573,11 @@ fn named<'a>(versions: &'a Versions, wanted: &str) -> Result<(&'a Version, AppCr
     }
 }
 
-/// The version before the current one, by its label or else by its time. One that makes no sense
-/// is passed over, and said to be.
+/// Returns the version before the current one, by its label or else by its time. A malformed one is
+/// skipped with a warning.
 fn former(versions: &Versions, output: Output) -> Result<(&Version, AppCredentials)> {
     let mut others: Vec<_> = versions.all.iter().filter(|version| !version.is_current()).collect();
-    // The others stay in their order, the newest first.
+    // The others keep their order, the newest first.
     others.sort_by_key(|version| !version.labels.iter().any(|label| label == "AWSPREVIOUS"));
     for version in others {
         match (credentials(version), &version.text) {
@@ -597,7 +599,7 @@ fn former(versions: &Versions, output: Output) -> Result<(&Version, AppCredentia
     )
 }
 
-/// A version, for programs.
+/// A version as JSON.
 fn told(
     version: &Version,
     more: Value,
@@ -619,7 +621,7 @@ fn told(
     told
 }
 
-/// The versions of a secret, for people.
+/// The versions of a secret as text.
 fn plain(name: &str, json: &Value) -> String {
     let deleted = json[name]["deleted"] == true;
     let mut lines = vec![format!("{name}{}", if deleted { ", scheduled for deletion" } else { "" })];

@@ -1,5 +1,5 @@
-//! All versions that a secret still has, those without a label too, and the sealed values of a
-//! stack to try them on.
+//! All versions that a secret still has, including those without a label, and the sealed values of
+//! a stack to try them on.
 
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -22,7 +22,7 @@ use crate::shell::exit::later;
 
 /// A secret with its versions, the newest first.
 pub(super) struct Versions {
-    /// When it is deleted for good, if somebody has deleted it.
+    /// True if the secret is scheduled for deletion.
     pub(super) deleted: bool,
     pub(super) all: Vec<Version>,
 }
@@ -32,7 +32,7 @@ pub(super) struct Version {
     pub(super) id: String,
     pub(super) labels: Vec<String>,
     pub(super) made_at: Timestamp,
-    /// Its content, or why AWS did not give it: then nobody knows what it holds.
+    /// The content, or the reason why AWS did not return it.
     pub(super) text: Result<Zeroizing<String>, String>,
 }
 
@@ -43,7 +43,8 @@ impl Version {
 }
 
 impl Versions {
-    /// Reads them. Of a secret that is scheduled for deletion nothing can be read but that.
+    /// Reads all versions. Of a secret that is scheduled for deletion, only the schedule can be
+    /// read.
     pub(super) async fn of(client: &Client, id: &str) -> Result<Self> {
         let told = client.describe_secret().secret_id(id).send().await;
         let told = told.map_err(|error| refused(&error, "find", id))?;
@@ -60,7 +61,7 @@ impl Versions {
             let Some(version_id) = version.version_id else { continue };
             let read = client.get_secret_value().secret_id(id).version_id(&version_id).send().await;
             let text = match read {
-                // What is no text makes no sense, as an empty one does.
+                // Binary content is malformed, just as empty content is.
                 Ok(answer) => Ok(Zeroizing::new(answer.secret_string.unwrap_or_default())),
                 Err(error) => Err(failed(&error, "Secrets Manager did not read it").to_string()),
             };
@@ -72,7 +73,7 @@ impl Versions {
                 text,
             });
         }
-        // Of the same second, the current one is the newest.
+        // Of the same second, the current version is the newest.
         all.sort_by_key(|version| std::cmp::Reverse((version.made_at, version.is_current())));
         Ok(Self { deleted: told.deleted_date.is_some(), all })
     }
@@ -81,8 +82,8 @@ impl Versions {
         self.all.iter().find(|version| version.is_current())
     }
 
-    /// Ends a command that would put another version in the place of the current one, if nobody
-    /// knows what that holds. A secret that was deleted until now may not be read at once.
+    /// Refuses to replace a current version whose content is unknown. A secret whose deletion was
+    /// just cancelled may be unreadable for a moment.
     pub(super) fn know_current(&self) -> Result<()> {
         match self.current().map(|version| &version.text) {
             Some(Err(why)) => later(format!(
@@ -100,7 +101,7 @@ pub(super) struct SealedValues {
 }
 
 impl SealedValues {
-    /// Reads them all.
+    /// Reads all of them.
     pub(super) async fn of(stack: &StackHandle) -> Result<Self> {
         let store = stack.service.store();
         let mut items = pin!(store.items(store.grants_table(), true));
@@ -121,12 +122,12 @@ impl SealedValues {
         self.values.len()
     }
 
-    /// The ids of the keys by which they are sealed.
+    /// Returns the ids of the keys that have sealed the values.
     pub(super) fn key_ids(&self) -> BTreeSet<&str> {
         self.values.iter().filter_map(|(_, _, sealed)| key_id(sealed)).collect()
     }
 
-    /// Which of them open with this keyring, for this app.
+    /// Returns the values that open with this keyring, for this app.
     pub(super) fn opened(&self, app: &AppCredentials, keyring: &Arc<Keyring>) -> Opens {
         let app = App { credentials: app.clone(), inspector: None, previous: None };
         let vault = Vault { app: Arc::new(app), keyring: Arc::clone(keyring), table: self.table.clone() };
@@ -137,7 +138,7 @@ impl SealedValues {
     }
 }
 
-/// Which of the values open.
+/// For each value, true if it opens.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Opens(Vec<bool>);
 
@@ -146,12 +147,12 @@ impl Opens {
         self.0.iter().filter(|opens| **opens).count()
     }
 
-    /// These and those of `other`.
+    /// Returns the union with `other`.
     pub(super) fn and(self, other: &Self) -> Self {
         Self(self.0.iter().zip(&other.0).map(|(one, other)| *one || *other).collect())
     }
 
-    /// Whether these are all that `other` has, and perhaps more.
+    /// Returns true if every value that `other` opens is among these.
     pub(super) fn has_all_of(&self, other: &Self) -> bool {
         self.0.iter().zip(&other.0).all(|(opens, needed)| *opens || !needed)
     }

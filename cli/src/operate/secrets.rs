@@ -1,4 +1,4 @@
-//! Secrets as an operator reads and writes them, which functions may not.
+//! Secrets, read and written with an operator's permissions, which functions lack.
 
 use anyhow::Result;
 use aws_sdk_secretsmanager::Client;
@@ -16,12 +16,12 @@ pub(super) const CURRENT: &str = "AWSCURRENT";
 /// The content of a secret.
 pub(super) struct Value {
     pub(super) text: Zeroizing<String>,
-    /// The version that is current, and when it was made.
+    /// The id of the current version, and its creation time.
     pub(super) version: String,
     pub(super) made_at: Timestamp,
 }
 
-/// The app's id and secret in their secret's text, if they are there.
+/// Returns the app's id and secret from their secret's text, if it has them.
 pub(super) fn stored(secret: &Map<String, Json>) -> Option<AppCredentials> {
     let text = |name| secret.get(name).and_then(Json::as_str);
     Some(AppCredentials {
@@ -30,7 +30,7 @@ pub(super) fn stored(secret: &Map<String, Json>) -> Option<AppCredentials> {
     })
 }
 
-/// A secret's value, if it has one yet.
+/// Reads a secret's value, if it has one yet.
 pub(super) async fn value(client: &Client, id: &str) -> Result<Option<Value>> {
     match client.get_secret_value().secret_id(id).send().await {
         Ok(answer) => {
@@ -45,7 +45,7 @@ pub(super) async fn value(client: &Client, id: &str) -> Result<Option<Value>> {
             }))
         }
         Err(error) if error.code() == Some("ResourceNotFoundException") => {
-            // Without a value it is not found either.
+            // A secret without a value is "not found" too.
             let there = client.describe_secret().secret_id(id).send().await;
             there.map_err(|error| refused(&error, "find", id))?;
             Ok(None)
@@ -54,7 +54,7 @@ pub(super) async fn value(client: &Client, id: &str) -> Result<Option<Value>> {
     }
 }
 
-/// Gives a secret a new value.
+/// Writes a new value to a secret.
 pub(super) async fn put(client: &Client, id: &str, text: &str, once: Option<&str>) -> Result<()> {
     let put = client
         .put_secret_value()
@@ -67,9 +67,10 @@ pub(super) async fn put(client: &Client, id: &str, text: &str, once: Option<&str
     Ok(())
 }
 
-/// Makes the version `to` of a secret the current one, if `from` still is, or if none is. Only moving
-/// the label of the current version compares: Secrets Manager refuses it when the label is not where
-/// it is moved from. Says whether it is there now, so that a lost answer is no other's change.
+/// Makes the version `to` of a secret the current one, if `from` still is, or if none is. Only a
+/// move of the current version's label is a compare-and-swap: Secrets Manager refuses it if the
+/// label is not at `from`. Returns true if the label is at `to`, so that a lost response is not
+/// mistaken for a conflict.
 pub(super) async fn make_current(client: &Client, id: &str, from: Option<&str>, to: &str) -> Result<bool> {
     let moved = client
         .update_secret_version_stage()
@@ -84,7 +85,7 @@ pub(super) async fn make_current(client: &Client, id: &str, from: Option<&str>, 
         return Ok(true);
     }
     match error.code() {
-        // The label is elsewhere, or somebody else's next version has replaced this one.
+        // The label is elsewhere, or somebody else's version has become the current one.
         Some("InvalidParameterException" | "InvalidRequestException" | "ResourceNotFoundException") => {
             Ok(false)
         }
@@ -92,7 +93,7 @@ pub(super) async fn make_current(client: &Client, id: &str, from: Option<&str>, 
     }
 }
 
-/// Says why Secrets Manager did not do it.
+/// Returns the error for a request that Secrets Manager refused.
 pub(super) fn refused<E>(error: &SdkError<E>, verb: &str, id: &str) -> anyhow::Error
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,

@@ -1,4 +1,4 @@
-//! The keyring in its secret: made once, read, and replaced only if nobody else has changed it.
+//! The keyring in its secret: created once, read, and replaced only if it is unchanged.
 
 use anyhow::{Context, Result};
 use aws_sdk_secretsmanager::Client;
@@ -10,18 +10,19 @@ use crate::operate::secrets::{self, put, refused, value};
 use crate::operate::target::StackHandle;
 use crate::shell::exit::later;
 
-/// A secret is made once: with the same token for all, Secrets Manager refuses the second.
+/// The request token of a keyring's creation. It is the same for everyone, so Secrets Manager
+/// refuses a second creation.
 const FIRST: &str = "threads-auth-the-first-keyring-of-a-stack";
 
-/// The label of a keyring that is about to be the current one.
+/// The label of a keyring that is about to become the current one.
 const NEXT: &str = "THREADS_AUTH_NEXT";
 
-/// Makes the keyring of a stack that has none.
+/// Creates the keyring of a stack that has none.
 pub(super) async fn make(stack: &StackHandle, client: &Client) -> Result<bool> {
     let id = &stack.service.config().keyring_secret_id;
     if let Some(value) = value(client, id).await? {
         Keyring::from_json(&value.text).with_context(|| {
-            format!("the secret {id} holds something else than a keyring; it is left as it is")
+            format!("the secret {id} holds something other than a keyring; it is left as it is")
         })?;
         return Ok(false);
     }
@@ -34,7 +35,7 @@ pub(super) async fn make(stack: &StackHandle, client: &Client) -> Result<bool> {
 pub(super) struct StoredKeyring {
     pub(super) text: Zeroizing<String>,
     pub(super) keyring: Keyring,
-    /// The secret's version that holds it, and since when.
+    /// The id of the secret's version that holds it, and its creation time.
     version: String,
     pub(super) made_at: Timestamp,
 }
@@ -44,22 +45,22 @@ impl StoredKeyring {
         let id = &stack.service.config().keyring_secret_id;
         let value = value(&stack.secrets_manager(), id).await?;
         let value = value.with_context(|| {
-            format!("the secret {id} has no keyring yet; `threads-auth configure` makes it")
+            format!("the secret {id} has no keyring yet; `threads-auth configure` creates it")
         })?;
         let keyring =
             Keyring::from_json(&value.text).with_context(|| format!("the secret {id} is malformed"))?;
         Ok(Self { text: value.text, keyring, version: value.version, made_at: value.made_at })
     }
 
-    /// Puts `text` in its place, if it is still the stack's keyring. One of two people who wrote
-    /// over the other's keyring would take away a key that seals.
+    /// Replaces it by `text`, if it is still the stack's keyring. Otherwise one of two concurrent
+    /// writers would remove a key that the other seals with.
     pub(super) async fn replace(self, stack: &StackHandle, text: &str) -> Result<()> {
         make_current(stack, Some(&self.version), text).await
     }
 }
 
 /// Makes `text` the stack's keyring, if the current version of the secret is still `version`, or if
-/// none is.
+/// there is none.
 pub(super) async fn make_current(stack: &StackHandle, version: Option<&str>, text: &str) -> Result<()> {
     let (client, id) = (stack.secrets_manager(), &stack.service.config().keyring_secret_id);
     let put = client.put_secret_value().secret_id(id).secret_string(text).version_stages(NEXT);
@@ -73,12 +74,12 @@ pub(super) async fn make_current(stack: &StackHandle, version: Option<&str>, tex
     Ok(())
 }
 
-/// The id of a key that is made at `now`.
+/// Returns the id of a key that is created at `now`.
 fn key_id(now: Timestamp) -> String {
     now.strftime("%Y-%m-%d").to_string()
 }
 
-/// The same, if that is taken.
+/// Returns the id of a new key: the day of `now`, with a number if that is taken.
 pub(super) fn free_id(keyring: &Keyring, now: Timestamp) -> String {
     let day = key_id(now);
     let is_free = |id: &String| keyring.key_ids().all(|known| known != id);

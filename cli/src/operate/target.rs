@@ -1,8 +1,8 @@
-//! Which stack a command works on: one of `threads-auth dev`, or one that was deployed to AWS.
+//! The stack that a command works on: one of `threads-auth dev`, or one that is deployed to AWS.
 //!
-//! Owns how the stack's tables and secrets are found: the development stack tells them and its
-//! key's file, and CloudFormation has them as the stack's outputs, so that nobody copies names
-//! about. Credentials are looked up where AWS's own tools do. Refuses to guess a region or a stack.
+//! Finds the stack's tables and secrets: the development stack serves their names and the path of
+//! its key's file, and CloudFormation has the names as the stack's outputs, so nobody has to copy
+//! them. Credentials are looked up as AWS's own tools do. Refuses to guess a region or a stack.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ use crate::shell::env::Env;
 use crate::shell::exit::{Stopped, usage};
 use crate::shell::output::Output;
 
-/// For the help of every command that works on a stack.
+/// Help text of every command that works on a stack.
 pub(crate) const TARGETS: &str = "\
 Which stack:
   --local works on `threads-auth dev` on this machine, at http://127.0.0.1:3000 or at the address given, for the user who started it: \
@@ -34,14 +34,14 @@ the key is in a file of theirs. Otherwise it is the CloudFormation stack of --st
 are looked up as AWS's own tools do it: --profile, the environment, the shared files, SSO (`aws sso login` first), a process, a role. \
 AWS_ENDPOINT_URL and its kind are honoured.";
 
-/// The name that `sam deploy` gives a stack by itself: `samconfig.toml` says so.
+/// The default name of a stack in `sam deploy`, as in `samconfig.toml`.
 const DEFAULT_STACK: &str = "threads-auth";
 const STACK_VARIABLE: &str = "THREADS_AUTH_STACK";
 
 const PATIENCE: HttpTimeouts =
     HttpTimeouts { connect: Duration::from_secs(5), request: Duration::from_secs(30) };
 
-/// The options of every command that works on a stack: which one, and how it answers.
+/// The options of every command that works on a stack: its name, and the output format.
 #[derive(Args, Clone)]
 pub(crate) struct StackArgs {
     /// Work on `threads-auth dev`, here or at URL
@@ -57,7 +57,7 @@ pub(crate) struct StackArgs {
     #[arg(long, value_name = "NAME")]
     region: Option<String>,
 
-    // The variable is not for clap to read: it would be in conflict with --local.
+    // Clap must not read the variable, because it would conflict with --local.
     #[arg(long, value_name = "NAME",
           help = format!("CloudFormation stack [env: {STACK_VARIABLE}] [default: {DEFAULT_STACK}]"))]
     stack: Option<String>,
@@ -66,13 +66,13 @@ pub(crate) struct StackArgs {
     pub(crate) output: Output,
 }
 
-/// A stack that can be worked on.
+/// An opened stack.
 pub(crate) struct StackHandle {
     pub(crate) service: Arc<ThreadsAuth>,
     pub(crate) http: HttpClient,
-    /// How a person calls it.
+    /// The name that people use for it.
     pub(crate) name: String,
-    /// Only a deployed stack has this.
+    /// Present for a deployed stack only.
     pub(crate) deployed: Option<Deployed>,
     local: Option<Url>,
     start: Timestamp,
@@ -83,13 +83,13 @@ pub(crate) struct StackHandle {
 pub(crate) struct Deployed {
     pub(crate) sdk: SdkConfig,
     pub(crate) stack: String,
-    /// The state that CloudFormation says it is in, such as `UPDATE_COMPLETE`.
+    /// CloudFormation's status of the stack, such as `UPDATE_COMPLETE`.
     pub(crate) status: String,
     pub(crate) outputs: HashMap<String, String>,
 }
 
-/// The development stack tells this of itself. The secret of its key is in a file, for its owner
-/// alone.
+/// The response of the development stack's `/dev/stack`. The key's secret is not in it, but in a
+/// file that only its owner can read.
 #[derive(Deserialize)]
 struct Development {
     variables: HashMap<String, String>,
@@ -97,18 +97,18 @@ struct Development {
     now: Timestamp,
 }
 
-/// The SDK reads it by itself, and its error about a wrong one names something else.
+/// Checked here, because the SDK reads it by itself and reports an invalid one misleadingly.
 const ENDPOINT_VARIABLE: &str = "AWS_ENDPOINT_URL";
 
 impl StackArgs {
-    /// Whether it is `threads-auth dev`.
+    /// Returns true for `threads-auth dev`.
     pub(crate) fn is_local(&self) -> bool {
         self.local.is_some()
     }
 
     /// Finds the stack.
     pub(crate) async fn open(&self, env: &Env) -> Result<StackHandle> {
-        // The SDK's futures are large, and every command has this one.
+        // Boxed, because the SDK's futures are large and every command contains this one.
         Box::pin(self.find(env)).await
     }
 
@@ -131,11 +131,11 @@ impl StackArgs {
             let variables = deployed.variables(env)?;
             (variables, env.now, name, Some(deployed))
         };
-        // The SDK's credentials are asked again when they end: an import may outlive those of an hour.
+        // The SDK's provider renews its credentials: an import may outlive those of an hour.
         let credentials = deployed.as_ref().and_then(|deployed| deployed.sdk.credentials_provider());
-        let config = Config::from_vars(&variables, credentials)
-            .with_context(|| format!("{name} is not as it should be"))?;
-        let service = ThreadsAuth::new(config).with_context(|| format!("{name} is not as it should be"))?;
+        let config =
+            Config::from_vars(&variables, credentials).with_context(|| format!("{name} is misconfigured"))?;
+        let service = ThreadsAuth::new(config).with_context(|| format!("{name} is misconfigured"))?;
         Ok(StackHandle {
             service: Arc::new(service),
             http,
@@ -163,7 +163,7 @@ impl StackArgs {
         let region = sdk.region().map_or("", Region::as_ref);
         if !region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
             return usage(format!(
-                "{region:?} is no AWS region, such as eu-central-1: look at --region, AWS_REGION and the profile"
+                "{region:?} is not an AWS region, such as eu-central-1: look at --region, AWS_REGION and the profile"
             ));
         }
         let endpoint = env.variable(ENDPOINT_VARIABLE).map(Url::parse);
@@ -171,7 +171,7 @@ impl StackArgs {
             .is_some_and(|url| !url.is_ok_and(|url| url.has_host() && url.scheme().starts_with("http")))
         {
             return usage(format!(
-                "{ENDPOINT_VARIABLE} is no URL: expected https://HOST, or http://HOST:PORT"
+                "{ENDPOINT_VARIABLE} is not a URL: expected https://HOST, or http://HOST:PORT"
             ));
         }
         if region.is_empty() {
@@ -179,7 +179,7 @@ impl StackArgs {
             let text = "which AWS region? Give --region, or AWS_REGION, or a --profile that has one (or --local for `threads-auth dev`)";
             return usage(text);
         }
-        // Asked for first, because its own errors say what to do and those of a request do not.
+        // Requested first, because its errors name the next step and those of a request do not.
         let provider = sdk.credentials_provider().context("there are no AWS credentials")?;
         if let Err(error) = provider.provide_credentials().await {
             known_profile(profile, env)?;
@@ -191,7 +191,7 @@ impl StackArgs {
         let stack = answer
             .stacks
             .and_then(|stacks| stacks.into_iter().next())
-            .with_context(|| format!("CloudFormation told nothing of the stack {name}"))?;
+            .with_context(|| format!("CloudFormation did not describe the stack {name}"))?;
         let status = stack.stack_status().map_or("", |status| status.as_str()).to_owned();
         let mut outputs: HashMap<_, _> = stack
             .outputs
@@ -227,7 +227,7 @@ fn no_stack<E: ProvideErrorMetadata + std::error::Error + 'static>(
     failed(error, &format!("CloudFormation does not describe the stack {stack}"))
 }
 
-/// The SDK takes a profile that does not exist for an empty one.
+/// Checks that the profile exists, because the SDK treats a missing one as empty.
 fn known_profile(profile: Option<&str>, env: &Env) -> Result<()> {
     let Some(profile) = profile.filter(|profile| *profile != "default") else {
         return Ok(());
@@ -255,7 +255,7 @@ fn known_profile(profile: Option<&str>, env: &Env) -> Result<()> {
 }
 
 impl Deployed {
-    /// The stack's output or parameter.
+    /// Returns the stack's output or parameter.
     pub(crate) fn output(&self, name: &str) -> Result<&str> {
         let value = self.outputs.get(name).map(String::as_str).filter(|value| !value.is_empty());
         value.with_context(|| {
@@ -266,7 +266,7 @@ impl Deployed {
         })
     }
 
-    /// The environment in which a function of this stack runs.
+    /// Returns the environment in which a function of this stack runs.
     fn variables(&self, env: &Env) -> Result<HashMap<String, String>> {
         let mut variables = HashMap::new();
         let mut set = |name: &str, value: &str| variables.insert(name.to_owned(), value.to_owned());
@@ -307,12 +307,12 @@ impl Deployed {
 }
 
 impl StackHandle {
-    /// The stack's time: the development stack's clock may have been advanced.
+    /// Returns the stack's time: the development stack's clock may have been advanced.
     pub(crate) fn now(&self) -> Timestamp {
         self.start.checked_add(self.began.elapsed()).unwrap_or(Timestamp::MAX)
     }
 
-    /// The same, asked for anew: for what runs until it is stopped.
+    /// Returns the stack's time, read anew: for commands that run until they are stopped.
     pub(crate) async fn time(&self) -> Result<Timestamp> {
         match &self.local {
             Some(url) => Ok(development(&self.http, url).await?.now),
@@ -320,17 +320,17 @@ impl StackHandle {
         }
     }
 
-    /// Meta, as this stack sees it.
+    /// Returns a client of Meta's API with this stack's endpoints.
     pub(crate) fn graph(&self) -> Graph {
         Graph::new(self.http.clone(), self.service.config().endpoints.clone())
     }
 
-    /// Secrets Manager, for what functions may not do.
+    /// Returns a client of Secrets Manager with the operator's permissions.
     pub(crate) fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
         aws::secrets_manager(&self.service.config().aws, &self.http)
     }
 
-    /// An address of the service.
+    /// Returns the URL of a path of the service.
     pub(crate) fn address(&self, path: &str) -> String {
         format!("{}{path}", self.service.config().public_url)
     }
@@ -347,7 +347,7 @@ async fn development(http: &HttpClient, url: &Url) -> Result<Development> {
         ))
     };
     let address =
-        url.join("/dev/stack").map_err(|_| Stopped::Usage(format!("--local={url} is no address")))?;
+        url.join("/dev/stack").map_err(|_| Stopped::Usage(format!("--local={url} is not a URL")))?;
     let answer = http.inner().get(address).send().await.map_err(|_| unreachable())?;
     if !answer.status().is_success() {
         return Err(unreachable().into());

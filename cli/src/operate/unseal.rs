@@ -1,4 +1,4 @@
-//! The tokens of a stack in the clear, for export and to see whether they open.
+//! Decrypts the tokens of a stack, for export and to check that they open.
 
 use anyhow::Result;
 use threads_auth_model::seal::{Purpose, SealError};
@@ -15,7 +15,7 @@ impl Tokens {
         Ok(Self(stack.service.vault(stack.now()).await?))
     }
 
-    /// The token of an account that has one.
+    /// Decrypts the token of an account that has one.
     pub(crate) fn token(&self, grant: &Grant) -> Option<Result<AccessToken, SealError>> {
         let live = grant.live()?;
         Some(self.0.open(Purpose::AccessToken, &grant.user_id, &live.token))

@@ -252,7 +252,7 @@ fn what_is_not_taken_over_is_kept_with_its_reason() {
         "dead",
         "another account",
         "expires_at is neither",
-        "no JSON object",
+        "not a JSON object",
         "no access_token",
         "token",
         "user_id is no",
@@ -470,10 +470,10 @@ fn a_file_with_tokens_is_a_new_file() {
     let calls = local.stack.sandbox().unwrap().calls().len();
     for name in ["to-a-file", "to-nothing", "/dev/null"] {
         let import = ["accounts", "import", "tokens.csv", "--rejected", name];
-        local.run(&import).says(2, &[name, "no regular file"]);
+        local.run(&import).says(2, &[name, "not a regular file"]);
     }
     symlink("precious", local.path("tokens.csv.rejected")).unwrap();
-    local.run(&["accounts", "import", "tokens.csv"]).says(2, &["tokens.csv.rejected", "no regular file"]);
+    local.run(&["accounts", "import", "tokens.csv"]).says(2, &["tokens.csv.rejected", "not a regular file"]);
     assert_eq!(local.stack.sandbox().unwrap().calls().len(), calls, "Meta is not asked first");
     assert!(!local.path("elsewhere").exists());
 

@@ -479,21 +479,21 @@ fn missing_credentials_are_a_sentence() {
         (&["--profile", "sso"], &[], 2, "usage", "run `aws sso login --profile sso`"),
         (&[], &role[..], 4, "unreachable", "the AWS credentials could not be fetched: Connection refused"),
         (&["--region", ""], &[], 2, "usage", "which AWS region?"),
-        (&["--region", "us east"], &[], 2, "usage", "\"us east\" is no AWS region"),
-        (&[], &[("AWS_REGION", " ")], 2, "usage", "is no AWS region"),
+        (&["--region", "us east"], &[], 2, "usage", "\"us east\" is not an AWS region"),
+        (&[], &[("AWS_REGION", " ")], 2, "usage", "is not an AWS region"),
         (
             &["--region", "us-east-1"],
             &[("AWS_ENDPOINT_URL", "nonsense")],
             2,
             "usage",
-            "AWS_ENDPOINT_URL is no URL",
+            "AWS_ENDPOINT_URL is not a URL",
         ),
         (
             &["--region", "us-east-1"],
             &[("AWS_ENDPOINT_URL", "127.0.0.1:9")],
             2,
             "usage",
-            "AWS_ENDPOINT_URL is no URL",
+            "AWS_ENDPOINT_URL is not a URL",
         ),
     ] {
         let ended = with(arguments, variables);
@@ -573,7 +573,7 @@ fn the_doctor_looks_at_what_only_aws_has() {
             "warn",
             "without data yet: events-behind",
         ),
-        (Some(("threads-auth-events-behind", "OK", false)), 0, "warn", "nobody would be told"),
+        (Some(("threads-auth-events-behind", "OK", false)), 0, "warn", "nobody is notified"),
         (None, 0, "warn", "the stack has none"),
     ] {
         aws.say(|said| {
@@ -628,7 +628,7 @@ fn the_doctor_looks_at_what_keeps_the_tokens_and_tells_the_events() {
         ("version", "warn", "the stack is of 0.0.9", &|said| {
             said.outputs.last_mut().unwrap().1 = "0.0.9".to_owned();
         }),
-        ("version", "warn", "does not tell its version", &|said| _ = said.outputs.pop()),
+        ("version", "warn", "does not report its version", &|said| _ = said.outputs.pop()),
         ("table stream", "fail", "is switched off", &|said| {
             _ = said.table.as_object_mut().unwrap().remove("StreamSpecification");
         }),
@@ -656,7 +656,7 @@ fn the_doctor_looks_at_what_keeps_the_tokens_and_tells_the_events() {
             said.mapping["State"] = json!("Disabled");
         }),
         ("events mapping", "warn", "is Enabling", &|said| said.mapping["State"] = json!("Enabling")),
-        ("events mapping", "fail", "does not get on", &|said| {
+        ("events mapping", "fail", "but fails", &|said| {
             said.mapping["LastProcessingResult"] = json!("PROBLEM: Function call failed");
         }),
         ("events mapping", "fail", "not the table's any more", &|said| {
@@ -678,14 +678,14 @@ fn the_doctor_looks_at_what_keeps_the_tokens_and_tells_the_events() {
         assert!(told.contains("\"next\""), "{told}");
         aws.say(|said| *said = well.clone());
     }
-    // What AWS or the stack does not tell is not known to be wrong, and no check goes without a word.
+    // What AWS or the stack does not report is not known to be wrong, and no check goes without a word.
     let without = |said: &mut Said, name: &str| said.outputs.retain(|(output, _)| *output != name);
     let silences: [Silence<'_>; 11] = [
-        (&["table stream", "table protection", "table encryption"], "does not tell", &|said| {
+        (&["table stream", "table protection", "table encryption"], "did not report", &|said| {
             said.table = Value::Null;
         }),
         (&["events mapping"], "whether it reads the table's stream", &|said| said.table = Value::Null),
-        (&["table protection"], "does not tell", &|said| {
+        (&["table protection"], "did not report", &|said| {
             _ = said.table.as_object_mut().unwrap().remove("DeletionProtectionEnabled");
         }),
         (&["table encryption", "data key", "key policy"], "no output DataKeyArn", &|said| {
@@ -693,11 +693,11 @@ fn the_doctor_looks_at_what_keeps_the_tokens_and_tells_the_events() {
         }),
         (&["schedule"], "no output ScheduleName", &|said| without(said, "ScheduleName")),
         (&["event bus"], "no output EventBusName", &|said| without(said, "EventBusName")),
-        (&["schedule"], "does not tell", &|said| said.schedule = ""),
-        (&["backups"], "does not tell", &|said| said.backups = ""),
-        (&["data key"], "does not tell", &|said| said.key = ""),
-        (&["events mapping"], "does not tell", &|said| said.mapping = json!({})),
-        (&["dead letters"], "does not tell", &|said| said.letters = None),
+        (&["schedule"], "did not report", &|said| said.schedule = ""),
+        (&["backups"], "did not report", &|said| said.backups = ""),
+        (&["data key"], "did not report", &|said| said.key = ""),
+        (&["events mapping"], "did not report", &|said| said.mapping = json!({})),
+        (&["dead letters"], "did not report", &|said| said.letters = None),
     ];
     for (checks, words, hides) in silences {
         aws.say(|said| hides(said));
@@ -813,7 +813,7 @@ fn a_function_that_does_not_sweep_is_explained() {
             4,
             "was cut off",
         ),
-        (200, "", json!("hello"), 1, "makes no sense"),
+        (200, "", json!("hello"), 1, "is malformed"),
         (429, "TooManyRequestsException", message("Rate Exceeded."), 4, "is busy"),
         (500, "ServiceException", message("internal"), 4, "could not invoke"),
         (403, "AccessDeniedException", message("no"), 1, "lambda:InvokeFunction"),

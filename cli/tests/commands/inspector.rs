@@ -36,7 +36,7 @@ fn a_connected_account_becomes_the_inspector() {
     }
     local
         .run(&["configure", "--inspector", BEN])
-        .says(2, &["no connected account", "connect it first", "nothing was written"]);
+        .says(2, &["not a connected account", "connect it first", "nothing was written"]);
     local.run(&["configure", "--inspector", ADA, "--replace-app"]).expect(2);
     assert_eq!(secret(&local), before);
 
@@ -101,11 +101,11 @@ fn the_doctor_says_who_may_ask_meta() {
     let local = Local::new();
     let sandbox = local.stack.sandbox().unwrap();
     let found = || check(&local, "inspection");
-    assert!(found().1.contains("no token to ask about"), "{:?}", found());
+    assert!(found().1.contains("no token to inspect"), "{:?}", found());
     local.account(ADA);
     for (allow, level, words) in [
-        (Inspection::App, "ok", "tells the app"),
-        (Inspection::Anybody, "ok", "tells the app"),
+        (Inspection::App, "ok", "lets the app"),
+        (Inspection::Anybody, "ok", "lets the app"),
         (Inspection::Testers, "warn", "configure --inspector USER_ID"),
         (Inspection::Nobody, "warn", "configure --inspector USER_ID"),
     ] {
@@ -119,7 +119,7 @@ fn the_doctor_says_who_may_ask_meta() {
     assert!(itself.0 == "warn" && itself.1.contains("only about the token that asks"), "{itself:?}");
     local.run(&["configure", "--inspector", ADA]).expect(0);
     let asked = found();
-    assert!(asked.0 == "ok" && asked.1.contains("tells the inspector"), "{asked:?}");
+    assert!(asked.0 == "ok" && asked.1.contains("lets the inspector"), "{asked:?}");
     assert!(check(&local, "drift").1.contains("as they were"));
     let body = json!({"id": ADA}).to_string();
     local.fault(SandboxCall::Me, 1, FaultAction::Respond { status: 200, body, headers: Vec::new() });

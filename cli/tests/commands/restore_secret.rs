@@ -101,7 +101,7 @@ fn a_keyring_in_place_of_which_another_was_made_comes_back_with_the_keys_of_both
     stack.overwrite("{}");
     // Nothing that makes no sense is kept.
     let shown = answer(stack.restore(&["show"], &[&first]).expect(1));
-    assert_eq!(text(&shown, "/keyring/versions/0/why"), "is no keyring");
+    assert_eq!(text(&shown, "/keyring/versions/0/why"), "is not a keyring");
     let other = Keyring::generate("other").unwrap();
     stack.overwrite(&other);
     stack.local.account(BEN);
@@ -218,7 +218,7 @@ fn the_secret_of_another_app_does_not_come_back_for_one_that_makes_no_sense() {
     stack.local.stack.clock().advance(std::time::Duration::from_mins(6));
     stack.local.run(&["accounts", "delete", ADA, "--yes"]).expect(0);
     stack.local.put_secret(&stack.app, &other.to_string());
-    stack.restore(&["app", "--yes"], &[&keyring]).says(2, &["nobody can tell whose", "--replace-app"]);
+    stack.restore(&["app", "--yes"], &[&keyring]).says(2, &["it is unknown which app", "--replace-app"]);
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn an_app_of_which_nothing_opens_does_not_come_back() {
     stack.local.runtime.block_on(made_anew);
     stack.local.put_secret(&stack.app, "{}");
     let refused = stack.restore(&["app", "--yes"], &[&keyring]);
-    refused.says(2, &["any of 1 tokens open", "nobody can tell whose"]);
+    refused.says(2, &["none of 1 tokens opens", "it is unknown which app"]);
     assert_eq!(stack.local.secret(&stack.app), "{}");
 }
 
@@ -272,13 +272,13 @@ fn an_error_after_a_secret_came_back_says_that_it_did() {
     };
     delete(&stack.app);
     let refused = stack.restore(&["app", "--yes"], &[]);
-    refused.says(1, &["is not deleted any more, but the rest was not done", "Meta does not take"]);
+    refused.says(1, &["is not deleted any more, but the rest was not done", "Meta does not accept"]);
     let failure = answer(&refused);
     assert_eq!((&failure["undeleted"], refused.stderr.contains("nothing was")), (&json!(true), false));
     assert_eq!(text(&failure, "/error/call"), "app_token", "{failure}");
     // Only what was done is said.
     let refused = stack.restore(&["app", "--yes"], &[]);
-    assert_eq!(answer(refused.says(1, &["Meta does not take"])).get("undeleted"), None);
+    assert_eq!(answer(refused.says(1, &["Meta does not accept"])).get("undeleted"), None);
     delete(&stack.keyring);
     let refused = answer(stack.restore(&["keyring", "--yes"], &[]).says(1, &["restore-secret app"]));
     assert_eq!(refused["undeleted"], true);

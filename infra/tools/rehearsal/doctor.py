@@ -115,7 +115,7 @@ def faults(stage, front, alarms, rings):
     wrong_secret = json.dumps({**app, "app_secret": "0" * 32})
     wrong_id = json.dumps({**app, "app_id": "1" * 16})
     refused = {"app id and secret": "fail", "inspection": "warn"}
-    yield "another app secret", refused, "Meta does not take them", put("AppSecretArn", wrong_secret), put("AppSecretArn", stage.app)
+    yield "another app secret", refused, "Meta does not accept them", put("AppSecretArn", wrong_secret), put("AppSecretArn", stage.app)
     all_of_it = {"app id and secret": "fail", "redirect URI": "fail", "tokens": "fail", "inspection": "warn"}
     yield "another app id", all_of_it, "not the plain", put("AppSecretArn", wrong_id), put("AppSecretArn", stage.app)
     closed = {"keyring": "fail", "tokens": "warn", "inspection": "warn"}

@@ -73,7 +73,7 @@ impl Stack {
     /// Announces what has changed, as Lambda does by itself.
     ///
     /// # Errors
-    /// When the bus does not take it: it is kept for the next time.
+    /// When the bus does not accept it: it is kept for the next time.
     pub async fn announce(&self) -> anyhow::Result<()> {
         self.shared.announce().await
     }

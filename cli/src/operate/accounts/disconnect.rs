@@ -1,4 +1,4 @@
-//! `threads-auth accounts disconnect`: the end of one account, if it is asked for twice.
+//! `threads-auth accounts disconnect`: ends one account, after a confirmation.
 
 use anyhow::Result;
 use clap::Args;
@@ -22,7 +22,7 @@ pub(super) struct Disconnect {
     #[arg(value_name = "USER_ID")]
     user_id: UserId,
 
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 

@@ -1,6 +1,7 @@
-//! `threads-auth accounts export`: the accounts of a stack in a file, for other programs.
+//! `threads-auth accounts export`: writes the accounts of a stack to a file, for other programs.
 //!
-//! Refuses to write a token unless it was asked for twice: by an option, and by a word that is typed or a second option.
+//! Refuses to write a token without two confirmations: an option, and a typed word or a second
+//! option.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -21,8 +22,7 @@ use crate::shell::exit::{Stopped, usage};
 use crate::shell::output::Printed;
 use crate::shell::prompt::confirm;
 
-/// Write all accounts as JSON lines or CSV, without their tokens; or all that is held about one
-/// person.
+/// Write all accounts as JSON lines or CSV, without their tokens; or all data of one person.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth accounts export --local > accounts.jsonl
@@ -41,11 +41,11 @@ pub(super) struct Export {
     #[arg(value_name = "USER_ID", requires = "personal")]
     user_id: Option<UserId>,
 
-    /// All that is held about one person, as JSON, without what opens an account
+    /// All data of one person, as JSON, without tokens
     #[arg(long, requires = "user_id", conflicts_with_all = ["with_tokens", "yes_with_tokens", "format"])]
     personal: bool,
 
-    /// How to write it
+    /// The format of the output
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     format: Format,
 
@@ -53,11 +53,11 @@ pub(super) struct Export {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     output: Option<PathBuf>,
 
-    /// With the tokens, after a word that has to be typed
+    /// Include the tokens, after a word has been typed
     #[arg(long)]
     with_tokens: bool,
 
-    /// The same, for scripts: nothing is asked
+    /// Include the tokens without asking, for scripts
     #[arg(long, requires = "with_tokens")]
     yes_with_tokens: bool,
 
@@ -67,9 +67,9 @@ pub(super) struct Export {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// An object in each line
+    /// One JSON object in each line
     Jsonl,
-    /// A line of names, and a line for each account
+    /// A line of column names, and a line for each account
     Csv,
 }
 
@@ -95,7 +95,7 @@ const COLUMNS: [&str; 18] = [
 ];
 const TOKEN: &str = "access_token";
 
-/// Where it goes.
+/// The destination.
 enum Sink {
     Jsonl(Box<dyn Write>),
     Csv(Box<csv::Writer<Box<dyn Write>>>),
@@ -157,7 +157,7 @@ impl Export {
         Stopped::reported(u8::from(broken + sealed > 0))
     }
 
-    /// What is held about one person.
+    /// Prints all data of one person.
     async fn personal(&self, stack: &StackHandle, user_id: &UserId) -> Result<()> {
         let data = stack.service.personal_data(user_id, stack.now()).await?;
         let Some(data) = data else {
@@ -179,7 +179,7 @@ impl Export {
         }
     }
 
-    /// Where it goes: standard output, or a new file that nobody else can read.
+    /// Opens the destination: standard output, or a new file that only its owner can read.
     fn out(&self) -> Result<Box<dyn Write>> {
         Ok(match &self.output {
             None => Box::new(std::io::BufWriter::new(Printed(std::io::stdout()))),
@@ -207,7 +207,7 @@ impl Sink {
             return Ok(());
         };
         fields.remove("pending");
-        // Scopes are a list elsewhere, and one field here.
+        // Elsewhere scopes are a list; here they are one field.
         match self {
             Self::Jsonl(out) => {
                 if with_tokens {

@@ -1,4 +1,4 @@
-//! `threads-auth accounts list`: the accounts of a stack, the weakest first.
+//! `threads-auth accounts list`: the accounts of a stack, the first to end on top.
 
 use std::time::Duration;
 
@@ -33,11 +33,11 @@ pub(super) struct List {
     #[arg(long, value_name = "STATUS", value_parser = statuses())]
     status: Option<Status>,
 
-    /// Only accounts with fewer days left
+    /// Only accounts with fewer days left than this
     #[arg(long, value_name = "N")]
     days_left_under: Option<u32>,
 
-    /// Show it anew every so many seconds, until Ctrl-C
+    /// Refresh the list every so many seconds, until Ctrl-C
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "2",
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     watch: Option<u64>,
@@ -46,7 +46,7 @@ pub(super) struct List {
     target: StackArgs,
 }
 
-/// Every status by its name, and as people type it.
+/// Every status, by its name and as people type it.
 fn statuses() -> impl TypedValueParser<Value = Status> {
     let values = Status::ALL.map(|status| match status {
         Status::NeedsReauthorization => PossibleValue::new(status.as_str()).alias("needs-reauthorization"),
@@ -55,7 +55,7 @@ fn statuses() -> impl TypedValueParser<Value = Status> {
     PossibleValuesParser::new(values).try_map(|text| text.replace('-', "_").parse())
 }
 
-/// The accounts, for programs and for people, and what is wrong with rows that could not be read.
+/// The accounts, as JSON and as text, and the errors of rows that could not be read.
 struct Seen {
     json: Value,
     plain: String,
@@ -74,7 +74,8 @@ impl List {
         }
     }
 
-    /// Shows it anew until it is given up: on a terminal in place, and at once when its size changes.
+    /// Shows the list again and again until a signal: on a terminal in place, and at once when its
+    /// size changes.
     async fn watch(&self, stack: &StackHandle, every: Duration) -> Result<()> {
         let mut resized = signal(SignalKind::window_change()).context("signals cannot be listened for")?;
         let screen =
@@ -135,7 +136,7 @@ impl List {
     }
 }
 
-/// A line for each account, cut where the terminal ends.
+/// A line for each account, cut at the terminal's width.
 fn grid(accounts: &[Summary], now: Timestamp) -> String {
     let mut grid = Table::new();
     grid.load_style(presets::NOTHING);
@@ -145,7 +146,7 @@ fn grid(accounts: &[Summary], now: Timestamp) -> String {
     let mut header = Row::from(["ACCOUNT", "USERNAME", "STATUS", "DAYS", "NEXT LOOK", "LAST FAILURE"]);
     header.max_height(1);
     grid.set_header(header);
-    // Half an id is of no use to anybody. The rest is shortened for it, as long as there is room.
+    // Half an id is useless, so the other columns are shortened first.
     if terminal_size().is_none_or(|(width, _)| width >= 50)
         && let Some(ids) = grid.column_mut(0)
     {

@@ -1,4 +1,4 @@
-//! One account or all of them, out of the table.
+//! Reads one account or all of them from the table.
 
 use std::pin::pin;
 
@@ -10,7 +10,7 @@ use threads_graph::UserId;
 
 use crate::operate::target::StackHandle;
 
-/// An account.
+/// Reads an account.
 pub(super) async fn grant(stack: &StackHandle, user_id: &UserId) -> Result<Grant> {
     let grant = stack.service.find_grant(user_id).await?;
     grant.ok_or_else(|| unknown(stack, user_id))
@@ -20,7 +20,7 @@ pub(super) fn unknown(stack: &StackHandle, user_id: &UserId) -> anyhow::Error {
     anyhow::anyhow!("no account {user_id} is connected to {}", stack.name)
 }
 
-/// Every account, one after the other, or why its row cannot be read.
+/// Reads every account, one after the other. A row that cannot be read yields its error.
 pub(super) async fn each_account(
     stack: &StackHandle,
     status: Option<Status>,
@@ -37,7 +37,8 @@ pub(super) async fn each_account(
     Ok(())
 }
 
-/// Whole days until the earlier of its two ends; negative when it is past, none without an end.
+/// Returns the whole days until the earlier of its two ends; negative if that is past, `None` if it
+/// has no end.
 pub(super) fn days_left(summary: &Summary, now: Timestamp) -> Option<i64> {
     if summary.status == Status::Revoked {
         return None;

@@ -1,4 +1,4 @@
-//! `threads-auth accounts`: the accounts of a stack. Only export shows a token, if it is told to.
+//! `threads-auth accounts`: the accounts of a stack. Only `export --with-tokens` writes a token.
 
 mod delete;
 mod disconnect;

@@ -1,4 +1,4 @@
-//! A file that may hold tokens: new, its owner's alone, and never what a link leads to.
+//! A file that may hold tokens: new, readable by its owner alone, and never behind a link.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -9,8 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::shell::exit::{Stopped, usage};
 
-/// A new file that nobody else can read. There may be nothing of its name, not even a link that
-/// leads nowhere.
+/// Creates a file that only its owner can read. Fails if the path exists, even as a dangling link.
 pub(super) fn private(path: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600).open(path).map_err(|error| match error.kind() {
@@ -21,19 +20,19 @@ pub(super) fn private(path: &Path) -> Result<File> {
     })
 }
 
-/// Refuses a name at which there is anything but a file that an earlier run has left.
+/// Refuses a path at which there is anything but a regular file of an earlier run.
 pub(super) fn check_replaceable(path: &Path) -> Result<()> {
     match std::fs::symlink_metadata(path) {
         Ok(about) if !about.is_file() => usage(format!(
-            "{} is no regular file: what is written there holds tokens, so name a file of its own",
+            "{} is not a regular file: what is written there holds tokens, so name a file of its own",
             path.display()
         )),
-        // What else is wrong shows when it is written.
+        // Other problems show when the file is written.
         Ok(_) | Err(_) => Ok(()),
     }
 }
 
-/// The same in the place of the file that an earlier run has left.
+/// Creates such a file in the place of the one that an earlier run has left.
 pub(super) fn private_again(path: &Path) -> Result<File> {
     check_replaceable(path)?;
     let replaced = || -> Result<File> {

@@ -1,4 +1,4 @@
-//! `threads-auth accounts refresh`: the token of one account, refreshed now.
+//! `threads-auth accounts refresh`: refreshes the token of one account now.
 
 use anyhow::Result;
 use clap::Args;
@@ -39,7 +39,7 @@ impl Refresh {
         let ended = match &grant.state {
             State::Revoked(..) => true,
             State::Final(_, consent) => consent.is_none(),
-            // Meta may take its token again.
+            // Meta may accept its token again.
             State::Appealable(_, _, consent) => consent.is_none() && grant.due_at.is_none(),
             State::Active(..) | State::New(_) => false,
         };
@@ -65,20 +65,19 @@ impl Refresh {
     }
 }
 
-/// An outcome as an exit code, and in words.
+/// Returns an outcome's exit code and its description.
 fn outcome(swept: RefreshOutcome) -> (u8, &'static str) {
     match swept {
         RefreshOutcome::Refreshed => (0, "the token was refreshed"),
         RefreshOutcome::Completed => (0, "the connect that was pending is complete"),
         RefreshOutcome::Checked => (0, "nothing was due"),
-        RefreshOutcome::Recovered => (0, "Meta takes the account's token again"),
+        RefreshOutcome::Recovered => (0, "Meta accepts the account's token again"),
         RefreshOutcome::NotExtended => {
             (4, "Meta answered, but the token does not live longer; it is tried again by itself")
         }
-        RefreshOutcome::Suspected => (
-            4,
-            "Meta refused the token in a way that may be its own trouble; it will be tried again without you",
-        ),
+        RefreshOutcome::Suspected => {
+            (4, "Meta refused the token in a way that may be Meta's own fault; it is retried by itself")
+        }
         RefreshOutcome::Misconfigured => {
             (4, "Meta refuses the app itself, or has moved: `threads-auth doctor` says more")
         }
@@ -88,8 +87,8 @@ fn outcome(swept: RefreshOutcome) -> (u8, &'static str) {
             (4, "Meta refreshes no token in its first 24 hours; it is done by itself later")
         }
         RefreshOutcome::Unclaimed => (3, "nobody has claimed the account in time, and it is ended"),
-        RefreshOutcome::NotOurs => (4, "somebody else is at it right now"),
-        RefreshOutcome::Deferred => (4, "it failed for a reason that may pass, and is tried again by itself"),
+        RefreshOutcome::NotOurs => (4, "another process is working on it right now"),
+        RefreshOutcome::Deferred => (4, "it failed for a transient reason, and is retried by itself"),
         RefreshOutcome::StoreFailed => (4, "DynamoDB failed, and it is tried again by itself"),
         RefreshOutcome::PendingLost => {
             (3, "the connect was never completed, and its short-lived token is over")

@@ -11,7 +11,7 @@ use crate::operate::target::{StackArgs, TARGETS};
 use crate::shell::env::Env;
 use crate::shell::output::table;
 
-/// Show all that is known of one account, but its token.
+/// Show everything about one account except its token.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth accounts show 17841405793187218 --local
@@ -44,7 +44,7 @@ fn plain(summary: &Summary, now: Timestamp) -> String {
     };
     let scopes = match summary.scopes_source {
         ScopesSource::Granted => summary.scopes.to_string(),
-        ScopesSource::Requested => format!("{} (as requested: Meta did not tell)", summary.scopes),
+        ScopesSource::Requested => format!("{} (as requested: Meta did not report them)", summary.scopes),
     };
     let days = days_left(summary, now).map_or_else(|| "-".to_owned(), |days| days.to_string());
     let rows = [

@@ -7,19 +7,19 @@ use serde_json::{Value, json};
 
 use super::queue::{Message, Which};
 
-/// A message of one of the queues, as far as it is understood.
+/// A parsed message of one of the queues.
 pub(super) enum Letter {
-    /// An event, whole, by the events function.
+    /// A whole event, written by the events function.
     Event(EventLetter),
-    /// A place in the table's stream, by Lambda.
+    /// A range of the table's stream, written by Lambda.
     Place(Place),
-    /// A sweep that was not made, with the reason: by Lambda or the Scheduler.
+    /// A sweep that did not run, and the reason; written by Lambda or the Scheduler.
     Sweep(&'static str, String),
-    /// Whatever else somebody has put there.
+    /// Anything else.
     Unknown,
 }
 
-/// Where in the stream the records are of which the function made nothing.
+/// The range of stream records that the function did not process.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Place {
@@ -67,7 +67,7 @@ impl Letter {
         Self::Sweep("lambda", why)
     }
 
-    /// Who wrote it.
+    /// Returns the writer of the letter.
     pub(super) fn by(&self) -> &'static str {
         match self {
             Self::Event(_) => "events",
@@ -82,11 +82,11 @@ impl Letter {
             Self::Event(letter) => &letter.why,
             Self::Place(place) => &place.why,
             Self::Sweep(_, why) => why,
-            Self::Unknown => "no letter of this service's",
+            Self::Unknown => "not a letter of this service",
         }
     }
 
-    /// Whom it is about, as far as it says.
+    /// Returns the ARNs or ids that the letter is about, if it names them.
     pub(super) fn about(&self) -> Vec<String> {
         match self {
             Self::Event(letter) => letter.entry.resources.clone(),
@@ -94,7 +94,7 @@ impl Letter {
         }
     }
 
-    /// Its place in the order in which changes were made. Numbers of the stream have many digits.
+    /// Returns the letter's position in the order of changes. Sequence numbers have many digits.
     pub(super) fn order(&self) -> (usize, &str, usize) {
         let (number, nth) = match self {
             Self::Event(letter) => (letter.number.as_str(), letter.nth),
@@ -105,7 +105,7 @@ impl Letter {
         (digits, number, nth)
     }
 
-    /// Its content, in words.
+    /// Describes the content as text.
     pub(super) fn what(&self) -> String {
         match self {
             Self::Event(letter) => letter.entry.detail_type.clone(),
@@ -117,7 +117,7 @@ impl Letter {
         }
     }
 
-    /// The event's id, by which an app knows it again.
+    /// Returns the event's id, by which an app recognizes duplicates.
     pub(super) fn event_id(&self) -> Value {
         let Self::Event(letter) = self else {
             return Value::Null;
@@ -126,7 +126,7 @@ impl Letter {
         event["id"].clone()
     }
 
-    /// The letter for programs. The event itself is left to `replay`.
+    /// The letter as JSON. The event itself is left to `replay`.
     pub(super) fn json(&self, message: &Message) -> Value {
         json!({
             "queue": message.which,
@@ -141,13 +141,13 @@ impl Letter {
     }
 }
 
-/// A number of many digits, in a form that is compared as a number.
+/// A number of many digits, in a form that compares numerically.
 pub(super) fn magnitude(number: &str) -> (usize, &str) {
     let number = number.trim_start_matches('0');
     (number.len(), number)
 }
 
-/// Lambda's word for why it gave up.
+/// Lambda's reason for giving up.
 fn condition(body: &Value) -> String {
     body["requestContext"]["condition"].as_str().unwrap_or("no reason given").to_owned()
 }

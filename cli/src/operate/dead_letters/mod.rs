@@ -1,4 +1,4 @@
-//! `threads-auth dead-letters`: what a deployed stack has given up, and what to do with it.
+//! `threads-auth dead-letters`: shows, replays or deletes what a deployed stack has given up.
 
 mod letter;
 mod on_aws;
@@ -22,7 +22,7 @@ use crate::shell::exit::Stopped;
 use crate::shell::interrupt::Interrupt;
 use crate::shell::prompt::confirm;
 
-/// Look at what was given up, do it once more, or delete it.
+/// Show, replay or delete dead letters.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth dead-letters show --profile prod
@@ -44,7 +44,7 @@ enum Command {
     Purge(Purge),
 }
 
-/// List the letters of both queues: their age, their reason, and whom they are about.
+/// List the letters of both queues: their age, their reason, and the accounts they are about.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth dead-letters show --profile prod
@@ -58,7 +58,7 @@ struct Show {
     target: StackArgs,
 }
 
-/// Delete all letters, which nothing brings back.
+/// Delete all letters, irrevocably.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth dead-letters purge --profile prod
@@ -72,7 +72,7 @@ struct Purge {
     #[arg(long, value_name = "QUEUE")]
     queue: Option<Which>,
 
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 
@@ -165,7 +165,7 @@ impl Purge {
     }
 }
 
-/// The letters of a queue in words, if there are any.
+/// Describes the letters of a queue as text, if there are any.
 fn told(which: Which, count: u64) -> Option<String> {
     let what = match which {
         Which::Events => "event",

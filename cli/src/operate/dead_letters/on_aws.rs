@@ -1,4 +1,4 @@
-//! The stack that dead letters belong to: one on AWS.
+//! Opens the stack that dead letters belong to, which is on AWS.
 
 use anyhow::{Context, Result};
 

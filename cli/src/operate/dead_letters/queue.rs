@@ -1,7 +1,7 @@
 //! The two queues of dead letters.
 //!
-//! Owns the way to look at a letter: SQS hides what it gives for a while, so whoever only looks
-//! gives it back.
+//! SQS hides a message for a while after it is received, so a command that only looks makes it
+//! visible again.
 
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
@@ -21,28 +21,27 @@ use crate::operate::aws_failure::failed;
 use crate::operate::target::Deployed;
 use crate::shell::exit::later;
 
-/// How long letters are hidden from others, in seconds, from when they were taken or kept. If a
-/// command is cut off, they are there again after that.
+/// The time in seconds for which letters are hidden from others after they were received or kept.
+/// If a command is cut off, they become visible again after that.
 const HIDDEN: i32 = 900;
 
-/// The most that SQS and EventBridge take at once.
+/// The maximum of SQS and EventBridge for one batch.
 pub(super) const ENTRIES: usize = 10;
-/// The most that SQS gives at once.
+/// The maximum number of messages that SQS returns at once.
 const TOGETHER: i32 = 10;
 
 const NOT_DELETED: &str = "letters were replayed, and SQS does not delete them";
 
-/// SQS looks at all its machines if it may take its time, so that an answer without letters means
-/// that there are none.
+/// Long polling: SQS queries all its servers, so an empty response means that the queue is empty.
 const LOOK: i32 = 1;
 
 threads_graph::names! {
     /// A queue of dead letters.
     #[derive(clap::ValueEnum)]
     pub(super) enum Which {
-        /// Events that the bus did not take.
+        /// Events that the bus did not accept.
         Events => "events",
-        /// Sweeps that were not made.
+        /// Sweeps that did not run.
         Sweep => "sweep",
     }
 }
@@ -54,22 +53,22 @@ pub(super) struct Queue {
     url: String,
 }
 
-/// A message that is ours until it is visible again.
+/// A message that is hidden from others for now.
 pub(super) struct Message {
     pub(super) which: Which,
     pub(super) id: String,
     pub(super) receipt: String,
     pub(super) body: String,
     pub(super) sent_at: Option<Timestamp>,
-    /// The Scheduler's code and words, where it has not delivered.
+    /// The Scheduler's error code and message, if it did not deliver.
     pub(super) not_delivered: Option<(String, String)>,
 }
 
-/// About how many letters a queue has.
+/// The approximate number of letters in a queue.
 pub(in crate::operate) struct Count {
-    /// Letters that a look would give.
+    /// Letters that can be received.
     pub(super) visible: u64,
-    /// Letters that another command has taken.
+    /// Letters that another command has received.
     pub(super) hidden: u64,
 }
 
@@ -89,7 +88,7 @@ impl Queue {
         Ok(Self { client: Client::new(&deployed.sdk), which, url })
     }
 
-    /// Takes every letter, until a signal came. Gives what was taken in any case.
+    /// Receives every letter, until a signal arrives. Returns those received in any case.
     pub(super) async fn take(&self, came: &Cell<Option<u8>>) -> (Vec<Message>, Result<()>) {
         let (mut taken, mut seen) = (Vec::new(), HashMap::new());
         while came.get().is_none() {
@@ -111,7 +110,8 @@ impl Queue {
                 }
             };
             for message in messages.into_iter().filter_map(|message| self.read(message)) {
-                // It comes again if it was taken long ago: only the newest receipt is good.
+                // A letter that was received long ago arrives again: only the newest receipt is
+                // valid.
                 let place = *seen.entry(message.id.clone()).or_insert(taken.len());
                 if let Some(older) = taken.get_mut(place) {
                     *older = message;
@@ -147,16 +147,16 @@ impl Queue {
         })
     }
 
-    /// Gives letters back, but for those that are somebody else's by now.
+    /// Makes letters visible again, except those that another command has received since.
     pub(super) async fn give_back(&self, messages: &[&Message]) {
         for some in messages.chunks(ENTRIES) {
-            // If SQS does not do it, they come back by themselves.
+            // If SQS fails, they become visible by themselves.
             let _ = self.hide(some, 0).await;
         }
     }
 
-    /// Keeps letters for another while, before they are worked on. Gives the ids of those that are
-    /// not ours any more: their time was over, and another command may be at them.
+    /// Extends the time for which letters are hidden, before they are replayed. Returns the ids of
+    /// those whose time was over: another command may have them.
     pub(super) async fn keep(&self, messages: &[&Message]) -> Result<HashSet<String>> {
         let mut lost = HashSet::new();
         for some in messages.chunks(ENTRIES) {
@@ -167,7 +167,7 @@ impl Queue {
         Ok(lost)
     }
 
-    /// Hides letters from others from now on. Gives the places of those for which SQS refuses.
+    /// Hides letters from others from now on. Returns the indexes of those for which SQS refuses.
     async fn hide(&self, messages: &[&Message], seconds: i32) -> Result<Vec<usize>> {
         let entries = messages.iter().enumerate().filter_map(|(n, message)| {
             let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(n.to_string());
@@ -180,8 +180,8 @@ impl Queue {
         Ok(answer.failed().iter().filter_map(|failed| failed.id().parse().ok()).collect())
     }
 
-    /// Deletes letters that were replayed. Each goes, or a second replay puts its event once more,
-    /// under the same id.
+    /// Deletes replayed letters. A letter that stays would be replayed again, under the same event
+    /// id.
     pub(super) async fn delete(&self, messages: &[&Message]) -> Result<()> {
         for some in messages.chunks(ENTRIES) {
             let entries = some.iter().enumerate().filter_map(|(n, message)| {
@@ -198,7 +198,7 @@ impl Queue {
         Ok(())
     }
 
-    /// About how many letters there are.
+    /// Returns the approximate number of letters.
     pub(super) async fn count(&self) -> Result<Count> {
         let which = self.which;
         let count = letters_in(&self.client, &self.url).await;
@@ -207,7 +207,8 @@ impl Queue {
         count.with_context(|| format!("SQS does not say how many letters of {which} there are"))
     }
 
-    /// About how many letters others have taken, beside ours. Who may not count is told of none.
+    /// Returns the approximate number of letters that others have received. Without the permission
+    /// it is zero.
     pub(super) async fn hidden_beside(&self, ours: usize) -> u64 {
         let hidden = self.count().await.map_or(0, |count| count.hidden);
         hidden.saturating_sub(u64::try_from(ours).unwrap_or(u64::MAX))
@@ -228,7 +229,7 @@ impl Queue {
     }
 }
 
-/// About how many letters are in a queue, or `None` if SQS leaves a number out.
+/// Returns the approximate number of letters in a queue, or `None` if SQS omits a number.
 pub(in crate::operate) async fn letters_in(
     client: &Client,
     url: &str,

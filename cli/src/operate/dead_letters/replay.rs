@@ -1,4 +1,4 @@
-//! `threads-auth dead-letters replay`: what was given up, done once more.
+//! `threads-auth dead-letters replay`: processes dead letters again.
 
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -23,7 +23,7 @@ use crate::shell::exit::{self, Stopped};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::say;
 
-/// The result where nothing was to be done.
+/// The result if there are no letters.
 pub(super) const NONE: &str = "There are no dead letters.";
 
 const CUT_OFF: &str =
@@ -33,7 +33,7 @@ const LOST: &str = "this took too long, and another command may have the letter"
 const GONE: &str = "the stream keeps a change for 24 hours: the app can list its accounts";
 const FOREIGN: &str = "it names the stream of another table";
 
-/// Put events on the bus that were given up, and make a sweep if one was.
+/// Put dead events on the bus again, and run a sweep if one did not run.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth dead-letters replay --profile prod
@@ -54,32 +54,32 @@ pub(super) struct Replay {
 }
 
 threads_graph::names! {
-    /// The end of a letter.
+    /// The outcome of a letter.
     enum Outcome {
-        /// It is done, and the letter is deleted.
+        /// It was replayed and deleted.
         Replayed => "replayed",
         /// It was refused again, and stays.
         Refused => "refused",
-        /// The records that it points at are not there any more.
+        /// The stream no longer has its records.
         Gone => "gone",
-        /// Nobody here knows what it is.
+        /// It is not a letter of this service.
         Unknown => "unknown",
     }
 }
 
-/// The letters that were worked on so far.
+/// The letters that were processed so far.
 #[derive(Default)]
 struct Done {
     letters: Vec<Value>,
     plain: String,
-    /// Why the rest was left alone.
+    /// The error that stopped the command early.
     failure: Option<anyhow::Error>,
     outcomes: Vec<Outcome>,
-    /// The ids of the messages that are done.
+    /// The ids of the messages that were replayed.
     replayed: HashSet<String>,
-    /// How many letters nobody has come to.
+    /// The number of letters that were not processed.
     left: usize,
-    /// About how many letters another command has.
+    /// The approximate number of letters that another command has received.
     hidden: u64,
 }
 
@@ -165,7 +165,7 @@ async fn replay_queue(
     done: &mut Done,
 ) -> Result<()> {
     let queue = Queue::of(deployed, which)?;
-    // All of it first: SQS gives letters in no order.
+    // Received completely first, because SQS has no order.
     let (taken, is_whole) = queue.take(came).await;
     done.hidden += queue.hidden_beside(taken.len()).await;
     let mut letters: Vec<_> = taken.iter().map(|message| (Letter::read(message), message)).collect();
@@ -187,25 +187,25 @@ async fn replay_queue(
 /// A letter and its message.
 type One<'a> = (&'a Letter, &'a Message);
 
-/// The letters of a queue, under work.
+/// The letters of a queue while they are replayed.
 struct Round<'a> {
     stack: &'a StackHandle,
     deployed: &'a Deployed,
     queue: &'a Queue,
     came: &'a Cell<Option<u8>>,
     done: &'a mut Done,
-    /// Whose event was not put: the later ones must not overtake it.
+    /// Accounts with a refused event: their later events must not overtake it.
     held: HashSet<String>,
-    /// The ids of the events that the bus has taken: SQS may have a letter twice.
+    /// The ids of the events that the bus has accepted: SQS may deliver a letter twice.
     put: HashSet<String>,
 }
 
 impl Round<'_> {
-    /// Puts the events of each account in the order of the stream.
+    /// Puts each account's events in the order of the stream.
     async fn events(&mut self, letters: &[(Letter, &Message)]) -> Result<()> {
         let mut waiting: Vec<One<'_>> = Vec::new();
         for (letter, message) in letters {
-            // Of two events of an account in one call, the second may be taken without the first.
+            // One event per account and call: of two, the second may be accepted without the first.
             let is_next = waiting.iter().any(|(other, _)| other.about() == letter.about());
             if is_next || waiting.len() == ENTRIES || !matches!(letter, Letter::Event(_)) {
                 self.put(mem::take(&mut waiting)).await?;
@@ -231,7 +231,7 @@ impl Round<'_> {
         self.put(waiting).await
     }
 
-    /// Puts up to ten events on the bus, of as many accounts.
+    /// Puts up to ten events of as many accounts on the bus.
     async fn put(&mut self, waiting: Vec<One<'_>>) -> Result<()> {
         let messages: Vec<_> = waiting.iter().map(|(_, message)| *message).collect();
         let lost = self.queue.keep(&messages).await?;
@@ -250,12 +250,12 @@ impl Round<'_> {
         });
         let client = aws_sdk_eventbridge::Client::new(&self.deployed.sdk);
         let answer = client.put_events().set_entries(Some(entries.collect())).send().await;
-        let answer = answer.map_err(|error| failed(&error, "EventBridge does not take the events"))?;
+        let answer = answer.map_err(|error| failed(&error, "EventBridge does not accept the events"))?;
         let mut put = Vec::new();
         for (n, (letter, message)) in ours.into_iter().enumerate() {
             match answer.entries().get(n).map(|entry| (entry.error_code(), entry.error_message())) {
                 Some((None, _)) => {
-                    // Noted first: it was put, whatever becomes of its letter.
+                    // Recorded first: the event was put, even if its letter cannot be deleted.
                     self.done.note(message, letter, Outcome::Replayed, "");
                     self.put.extend(letter.event_id().as_str().map(str::to_owned));
                     put.push(message);
@@ -275,7 +275,8 @@ impl Round<'_> {
         self.held.extend(letter.about());
     }
 
-    /// Reads what a letter of Lambda's points at, and hands it to the events function.
+    /// Reads the records that a letter of Lambda's refers to, and invokes the events function with
+    /// them.
     async fn place(&mut self, letter: &Letter, place: &Place, message: &Message) -> Result<()> {
         if !self.queue.keep(&[message]).await?.is_empty() {
             self.done.note(message, letter, Outcome::Refused, LOST);
@@ -294,7 +295,7 @@ impl Round<'_> {
         if outcome == Outcome::Replayed { self.queue.delete(&[message]).await } else { Ok(()) }
     }
 
-    /// Makes one sweep for all that were not made.
+    /// Runs one sweep for all that did not run.
     async fn sweeps(&mut self, letters: &[(Letter, &Message)]) -> Result<()> {
         let (sweeps, others): (Vec<_>, Vec<_>) =
             letters.iter().partition(|(letter, _)| matches!(letter, Letter::Sweep(..)));
@@ -323,14 +324,14 @@ impl Round<'_> {
     }
 }
 
-/// Letters that are there, and that nobody can take now.
+/// Reports the letters that another command has received.
 pub(super) fn hidden(count: u64) -> String {
     format!(
         "About {count} more are hidden: another command is at them, or one was cut off. They can be taken in 15 minutes at the latest."
     )
 }
 
-/// The age of a letter, in words.
+/// Formats the age of a letter.
 pub(super) fn age(sent_at: Option<Timestamp>, now: Timestamp) -> String {
     let Some(sent_at) = sent_at else {
         return "?".to_owned();

@@ -1,5 +1,5 @@
-//! The records behind a letter of Lambda's: read from the table's stream, and handed to the events
-//! function once more.
+//! The records behind a letter of Lambda's: read from the table's stream, and passed to the events
+//! function again.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -16,37 +16,37 @@ use super::letter::{Place, magnitude};
 use crate::operate::aws_failure::failed;
 use crate::operate::target::Deployed;
 
-/// As long as a stream keeps a record.
+/// The retention of a DynamoDB stream.
 const KEPT: Duration = Duration::from_hours(24);
 
-/// A shard has few empty pages between records.
+/// The maximum of empty pages between the records of a shard.
 const MOST_PAGES: usize = 200;
 
-/// AWS's codes for what the stream has forgotten.
+/// AWS's codes for records that the stream has trimmed.
 const FORGOTTEN: [&str; 3] =
     ["TrimmedDataAccessException", "ResourceNotFoundException", "ExpiredIteratorException"];
 
-/// The end of a place in the stream.
+/// The outcome of a range of the stream.
 pub(super) enum Replayed {
-    /// The function has announced all of it, or has made letters of what the bus refuses just now:
-    /// those come late, as all that is replayed may.
+    /// The function has announced all of it, or made letters of the events that the bus refuses;
+    /// those arrive late, as all replayed events may.
     Done,
-    /// The stream does not have it any more.
+    /// The stream no longer has it.
     Gone,
-    /// The letter points at what is not this stack's.
+    /// The letter does not refer to this stack's stream.
     Foreign,
-    /// Not now: why, and whose changes it has, as far as they were read.
+    /// Retry later: the reason, and the accounts of the changes that were read.
     Refused(String, Vec<String>),
 }
 
-/// Hands on the records of `place`, unless an earlier change of one of its accounts is `held`.
+/// Passes on the records of `place`, unless an earlier change of one of its accounts is in `held`.
 pub(super) async fn replay(
     deployed: &Deployed,
     place: &Place,
     held: &HashSet<String>,
     now: Timestamp,
 ) -> Result<Replayed> {
-    // A letter may not make us read another table's stream, nor ask another function.
+    // A letter must not lead to another table's stream or another function.
     let table = deployed.output("GrantsTableName")?;
     if !place.stream_arn.contains(&format!(":table/{table}/stream/")) {
         return Ok(Replayed::Foreign);
@@ -63,7 +63,7 @@ pub(super) async fn replay(
         let why = "an earlier event of one of its accounts was not put";
         return Ok(Replayed::Refused(why.to_owned(), whose));
     }
-    // A part of a place is not the place: its letter stays.
+    // If only a part of the range is left, its letter stays.
     if !is_whole {
         let why = "the stream ends before the place of the letter does: nothing of it was replayed";
         return Ok(Replayed::Refused(why.to_owned(), whose));
@@ -75,34 +75,35 @@ pub(super) async fn replay(
     let answer = answer.map_err(|error| failed(&error, &format!("Lambda does not invoke {function}")))?;
     let said: Value =
         answer.payload().and_then(|text| serde_json::from_slice(text.as_ref()).ok()).unwrap_or_default();
-    // One record on which the function fails is to hold up nobody else's.
+    // One by one, so that a record on which the function fails blocks no other account.
     if answer.function_error().is_some() {
         let words = said["errorMessage"].as_str().unwrap_or("its log has the cause");
         return Ok(Replayed::Refused(format!("{function} failed: {words}"), whose));
     }
     let failures = said["batchItemFailures"].as_array();
-    let failures = failures.with_context(|| format!("{function} answered with no report of a batch"))?;
+    let failures = failures.with_context(|| format!("{function} answered without a report of the batch"))?;
     Ok(if failures.is_empty() {
         Replayed::Done
     } else {
-        Replayed::Refused("the bus does not take it".to_owned(), whose)
+        Replayed::Refused("the bus does not accept it".to_owned(), whose)
     })
 }
 
-/// Whose row a record has changed. Its key has the form `user#17841405793187219`.
+/// Returns the account whose row a record has changed. Its key has the form
+/// `user#17841405793187219`.
 fn user_id(record: &Value) -> Option<String> {
     let key = record["dynamodb"]["Keys"]["pk"]["S"].as_str()?;
     Some(key.split_once('#')?.1.to_owned())
 }
 
-/// The records of a place that the stream still has.
+/// The records of a range that the stream still has.
 struct Read {
     records: Vec<Value>,
-    /// Whether the end of the place was seen.
+    /// True if the end of the range was reached.
     is_whole: bool,
 }
 
-/// The records of a place, in the form in which Lambda hands them on; none, if they are gone.
+/// Reads the records of a range, in the form in which Lambda passes them on; none if they are gone.
 async fn read(client: &Client, place: &Place) -> Result<Read> {
     let mut read = Read { records: Vec::new(), is_whole: false };
     let iterator = client

@@ -1,12 +1,12 @@
-//! Looks whether the service answers at its public address (behind CloudFront at no other), and
-//! agrees with this machine on the time.
+//! Checks that the service responds at its public address (behind CloudFront at no other), and that
+//! its clock agrees with this machine's.
 
 use threads_auth_model::error_chain;
 
 use super::finding::{Finding, fail, ok, unnamed, warn};
 use crate::operate::target::StackHandle;
 
-/// A request's signature ends after five minutes; a login's steps are timed to the second.
+/// A request signature expires after five minutes, and the steps of a login have limits of seconds.
 const SKEW_WARNS: u64 = 30;
 const SKEW_FAILS: u64 = 240;
 
@@ -29,11 +29,11 @@ pub(super) async fn reachable(stack: &StackHandle) -> Vec<Finding> {
             judge(CHECK, &address, answer.status().as_u16())
         }
     }];
-    // The development stack's clock is its own.
+    // The development stack has its own clock.
     if stack.deployed.is_some() {
         findings.push(match date {
             Some(theirs) => skew(theirs.timestamp().as_second() - stack.now().as_second()),
-            None => warn("clock", "no answer has told AWS's time", "First the public address, see above."),
+            None => warn("clock", "no response had AWS's time", "First the public address, see above."),
         });
     }
     findings.extend(way_around(stack).await);
@@ -49,7 +49,7 @@ fn judge(check: &'static str, address: &str, status: u16) -> Finding {
     }
 }
 
-/// Whether the API's own address is closed to people, where CloudFront is in front.
+/// Checks that the API's own address is closed to people if CloudFront is in front.
 #[expect(clippy::disallowed_methods, reason = "a public page of ours, without a secret in its address")]
 async fn way_around(stack: &StackHandle) -> Option<Finding> {
     let deployed = stack.deployed.as_ref()?;
@@ -76,7 +76,7 @@ fn judge_around(address: &str, status: Option<u16>) -> Finding {
         ),
         Some(status @ (429 | 500..)) => warn(
             CHECK,
-            format!("{address} answers {status}, so nobody can tell whether it is closed"),
+            format!("{address} answers {status}, so it is unknown whether it is closed"),
             "Try again later.",
         ),
         Some(status) => {

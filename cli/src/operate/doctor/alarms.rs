@@ -1,4 +1,4 @@
-//! Whether the alarms are there and quiet, and whether somebody is told when one rings.
+//! Checks that the alarms exist and are quiet, and that somebody is notified when one rings.
 
 use aws_sdk_cloudwatch::Client;
 use aws_sdk_cloudwatch::types::{MetricAlarm, StateValue};
@@ -10,10 +10,10 @@ use crate::operate::target::Deployed;
 const KIND: &str = "AWS::CloudWatch::Alarm";
 const NO_ACTION: &str = "Deploy with the parameter AlarmEmail or AlarmTopicArn.";
 
-/// More names are not taken at once.
+/// The maximum number of alarm names per request.
 const NAMES: usize = 100;
 
-/// The finding, and the alarms that it is about.
+/// Returns the finding, and the alarms that it is about.
 pub(super) async fn alarms(deployed: &Deployed, resources: &Resources) -> (Finding, Vec<MetricAlarm>) {
     const CHECK: &str = "alarms";
     let made = match resources.of_kind(CHECK, KIND) {
@@ -27,7 +27,7 @@ pub(super) async fn alarms(deployed: &Deployed, resources: &Resources) -> (Findi
         match client.describe_alarms().set_alarm_names(Some(names)).max_records(100).send().await {
             Ok(answer) => match answer.metric_alarms {
                 Some(told) => alarms.extend(told),
-                None => return (untold(CHECK, "anything of the alarms"), Vec::new()),
+                None => return (untold(CHECK, "the alarms"), Vec::new()),
             },
             Err(error) => return (unseen(CHECK, &error, "cloudwatch:DescribeAlarms"), Vec::new()),
         }
@@ -55,14 +55,14 @@ fn judge(deployed: &Deployed, made: &[&str], alarms: &[MetricAlarm]) -> Finding 
         let next = "infra/README.md has a paragraph for each under \"Runbook\".";
         fail(CHECK, format!("ringing: {}", ringing.join(", ")), next)
     } else if !gone.is_empty() {
-        // CloudFormation does not look whether what it made is still there.
+        // CloudFormation does not check that its resources still exist.
         let next = "Somebody deleted it, and deploying the same template does not bring it back: deploy once without it, then with it.";
         fail(CHECK, format!("gone: {}", gone.join(", ")), next)
     } else if silent.len() == alarms.len() {
-        warn(CHECK, format!("{} are quiet, and nobody would be told if one rang", alarms.len()), NO_ACTION)
+        warn(CHECK, format!("{} are quiet, and nobody is notified if one rings", alarms.len()), NO_ACTION)
     } else if !silent.is_empty() {
         let next = "Somebody has switched their actions off, or taken them away: deploy the stack again, or enable them in CloudWatch.";
-        warn(CHECK, format!("nobody would be told if one of these rang: {}", silent.join(", ")), next)
+        warn(CHECK, format!("nobody is notified if one of these rings: {}", silent.join(", ")), next)
     } else if !blind.is_empty() {
         let next = "After a deployment this passes within an hour or so.";
         warn(CHECK, format!("without data yet: {}", blind.join(", ")), next)
@@ -71,33 +71,33 @@ fn judge(deployed: &Deployed, made: &[&str], alarms: &[MetricAlarm]) -> Finding 
     }
 }
 
-/// Whether anybody is told when it rings.
+/// Returns true if the alarm notifies anybody when it rings.
 fn tells(alarm: &MetricAlarm) -> bool {
     !alarm.alarm_actions().is_empty() && alarm.actions_enabled() != Some(false)
 }
 
-/// Lets one alarm ring for a moment, so that whoever is to be told gets a message.
+/// Lets one alarm ring for a moment, so that its subscribers get a message.
 pub(super) async fn test(deployed: &Deployed, alarms: &[MetricAlarm]) -> Finding {
     const CHECK: &str = "test alarm";
     const REASON: &str =
         "TEST by `threads-auth doctor --test-alarm`: nothing is wrong, and nothing has to be done.";
     const OVER: &str = "The TEST by `threads-auth doctor --test-alarm` is over.";
     if alarms.is_empty() {
-        return warn(CHECK, "there is no alarm that could be told to ring", "First the alarms, see above.");
+        return warn(CHECK, "there is no alarm to test", "First the alarms, see above.");
     }
     let telling: Vec<_> = alarms.iter().filter(|alarm| tells(alarm)).collect();
     if telling.is_empty() {
-        return fail(CHECK, "no alarm of this stack has an action, so that nobody can be told", NO_ACTION);
+        return fail(CHECK, "no alarm of this stack has an action, so nobody is notified", NO_ACTION);
     }
-    // Only a change of the state is told. One that is quiet because of data comes back by itself
-    // if this is cut off.
+    // Only a change of the state sends a message. An alarm that is quiet because of its data
+    // becomes quiet again by itself if this is cut off.
     let quiet = telling.iter().filter(|alarm| alarm.state_value() != Some(&StateValue::Alarm));
     let ignores = |alarm: &MetricAlarm| alarm.treat_missing_data() == Some("ignore");
     let chosen = quiet.min_by_key(|alarm| {
         (alarm.state_value() != Some(&StateValue::Ok), ignores(alarm), alarm.alarm_name())
     });
     let Some((alarm, name)) = chosen.and_then(|alarm| Some((alarm, alarm.alarm_name()?))) else {
-        let next = "Each was told when it began to ring: try again when one is quiet.";
+        let next = "Each sent its message when it began to ring: try again when one is quiet.";
         return warn(CHECK, "every alarm with an action rings already", next);
     };
     let client = Client::new(&deployed.sdk);

@@ -1,4 +1,4 @@
-//! Whether the stack, its schedule and its key's policy are as they were deployed.
+//! Checks that the stack, its schedule and its key's policy are as they were deployed.
 
 use aws_sdk_scheduler::types::ScheduleState;
 use serde_json::Value;
@@ -50,7 +50,7 @@ pub(super) async fn schedule(deployed: &Deployed) -> Finding {
     }
 }
 
-/// Whether the stack is of the version of this command.
+/// Checks that the stack has the version of this command.
 pub(super) fn version(deployed: &Deployed) -> Finding {
     const CHECK: &str = "version";
     let ours = env!("CARGO_PKG_VERSION");
@@ -60,7 +60,7 @@ pub(super) fn version(deployed: &Deployed) -> Finding {
             let next = "Deploy the stack of this version, or take the command of the stack's.";
             warn(CHECK, format!("the stack is of {theirs}, and this command of {ours}"), next)
         }
-        Err(_) => warn(CHECK, "the stack does not tell its version", "Deploy this version of the stack."),
+        Err(_) => warn(CHECK, "the stack does not report its version", "Deploy this version of the stack."),
     }
 }
 
@@ -88,11 +88,11 @@ pub(super) async fn key_policy(deployed: &Deployed) -> Finding {
             ),
             "Take the statement away, or deploy the stack again, which writes its own policy.",
         ),
-        None => warn(CHECK, "the policy makes no sense", "Look at it in KMS."),
+        None => warn(CHECK, "the policy is malformed", "Look at it in KMS."),
     }
 }
 
-/// The statements that let somebody decrypt other than through a service.
+/// Returns the statements that allow somebody to decrypt other than through a service.
 fn direct_use(policy: &Value) -> Option<Vec<String>> {
     let list = |value: &Value| match value {
         Value::Array(values) => values.clone(),
@@ -108,7 +108,7 @@ fn direct_use(policy: &Value) -> Option<Vec<String>> {
     let direct = list(policy.get("Statement")?).into_iter().enumerate().filter(|(_, statement)| {
         let allows = statement.get("Effect").and_then(Value::as_str) == Some("Allow");
         let names = statement.get("Action").map(&list).unwrap_or_default();
-        // NotAction names everything else.
+        // NotAction matches every other action.
         let able = names.iter().any(decrypts) || statement.get("NotAction").is_some();
         let bound = statement.pointer("/Condition/StringEquals/kms:ViaService").is_some();
         allows && able && !bound

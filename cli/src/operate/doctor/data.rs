@@ -1,4 +1,4 @@
-//! Whether what holds the tokens is kept: the table, its backups, its key, and the stack of these.
+//! Checks what protects the tokens: the table, its backups, its key, and the stack of these.
 
 use aws_sdk_cloudformation::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::types::{PointInTimeRecoveryStatus, SseStatus, StreamViewType, TableDescription};
@@ -7,7 +7,7 @@ use aws_sdk_kms::types::KeyState;
 use super::finding::{Finding, fail, ok, unnamed, unseen, untold, warn};
 use crate::operate::target::Deployed;
 
-/// The table of grants as DynamoDB describes it, or nothing and the finding that says why.
+/// Returns the table of grants as DynamoDB describes it, or `None` and the finding with the reason.
 pub(super) struct Table {
     described: Option<TableDescription>,
 }
@@ -15,7 +15,7 @@ pub(super) struct Table {
 const DEPLOY: &str =
     "Somebody changed it by hand: deploy the stack of the table again, or change it back in DynamoDB.";
 
-/// Looks at the table's own settings.
+/// Checks the table's settings.
 pub(super) async fn table(deployed: &Deployed, name: &str) -> (Table, Vec<Finding>) {
     const STREAM: &str = "table stream";
     const PROTECTION: &str = "table protection";
@@ -31,18 +31,16 @@ pub(super) async fn table(deployed: &Deployed, name: &str) -> (Table, Vec<Findin
         }
     };
     let Some(table) = described else {
-        return (Table { described }, CHECKS.map(|check| untold(check, "anything of the table")).into());
+        return (Table { described }, CHECKS.map(|check| untold(check, "the table")).into());
     };
     let stream = table.stream_specification();
     let both = stream.and_then(|stream| stream.stream_view_type()) == Some(&StreamViewType::NewAndOldImages);
     let stream = match stream.is_some_and(aws_sdk_dynamodb::types::StreamSpecification::stream_enabled) {
-        true if both => ok(STREAM, "tells both images of each change"),
-        true => {
-            fail(STREAM, "does not tell both images of a change, so that events are missing or wrong", DEPLOY)
-        }
+        true if both => ok(STREAM, "holds both images of each change"),
+        true => fail(STREAM, "does not hold both images of a change, so events are missing or wrong", DEPLOY),
         false => {
             let next = format!(
-                "No event is told while it is off. {DEPLOY} A stream that is switched on again is another one: the mapping of the events has to be made anew, see infra/README.md."
+                "No event is announced while it is off. {DEPLOY} A stream that is switched on again is another one: the mapping of the events has to be made anew, see infra/README.md."
             );
             fail(STREAM, "is switched off", next)
         }
@@ -86,13 +84,13 @@ fn encryption(check: &'static str, deployed: &Deployed, table: &TableDescription
 }
 
 impl Table {
-    /// Whether a stream is the table's now, if DynamoDB has described the table.
+    /// Returns true if this is the table's current stream, if DynamoDB has described the table.
     pub(super) fn has_stream(&self, stream: &str) -> Option<bool> {
         Some(self.described.as_ref()?.latest_stream_arn() == Some(stream))
     }
 }
 
-/// Whether the table can be restored as of any second.
+/// Checks that point-in-time recovery is enabled.
 pub(super) async fn backups(deployed: &Deployed, name: &str) -> Finding {
     const CHECK: &str = "backups";
     let client = aws_sdk_dynamodb::Client::new(&deployed.sdk);
@@ -116,7 +114,7 @@ pub(super) async fn backups(deployed: &Deployed, name: &str) -> Finding {
     ok(CHECK, format!("the table can be restored{since}"))
 }
 
-/// Whether the key that all of it depends on is usable, and stays so.
+/// Checks that the key that everything depends on is enabled, and not scheduled for deletion.
 pub(super) async fn key(deployed: &Deployed) -> Finding {
     const CHECK: &str = "data key";
     let key = match deployed.output("DataKeyArn") {
@@ -152,7 +150,7 @@ pub(super) async fn key(deployed: &Deployed) -> Finding {
     }
 }
 
-/// Whether the stack that the table belongs to can be deleted by one call.
+/// Checks that the table's stack cannot be deleted by one call.
 pub(super) async fn protection(deployed: &Deployed, table: &str) -> Finding {
     const CHECK: &str = "stack protection";
     let client = aws_sdk_cloudformation::Client::new(&deployed.sdk);
@@ -175,7 +173,7 @@ pub(super) async fn protection(deployed: &Deployed, table: &str) -> Finding {
         Err(error) => return unseen(CHECK, &error, "cloudformation:DescribeStacks"),
     };
     let Some(described) = answer.stacks().first() else {
-        return untold(CHECK, &format!("anything of the stack {stack}, which has the table"));
+        return untold(CHECK, &format!("the stack {stack}, which has the table"));
     };
     if described.enable_termination_protection == Some(true) {
         return ok(CHECK, format!("the stack {stack}, which has the table, cannot be deleted"));

@@ -1,5 +1,4 @@
-//! Whether what happens to accounts arrives: the mapping from the table's stream, the bus, and the
-//! letters that were given up.
+//! Checks that events arrive: the mapping from the table's stream, the bus, and the dead letters.
 
 use super::data::Table;
 use super::finding::{Finding, fail, ok, unnamed, unseen, untold, warn};
@@ -9,12 +8,12 @@ use crate::operate::target::Deployed;
 
 const DEPLOY: &str = "Deploy this version of the stack.";
 
-/// Whether a function reads the table's stream.
+/// Checks that a function reads the table's stream.
 pub(super) async fn mapping(deployed: &Deployed, resources: &Resources, table: &Table) -> Vec<Finding> {
     const CHECK: &str = "events mapping";
     let mappings = match resources.of_kind(CHECK, "AWS::Lambda::EventSourceMapping") {
         Ok(mappings) if mappings.is_empty() => {
-            return vec![fail(CHECK, "the stack has none, so that no event is told", DEPLOY)];
+            return vec![fail(CHECK, "the stack has none, so no event is announced", DEPLOY)];
         }
         Ok(mappings) => mappings,
         Err(finding) => return vec![finding],
@@ -43,11 +42,11 @@ pub(super) async fn mapping(deployed: &Deployed, resources: &Resources, table: &
             }
             "Enabled" if result.starts_with("PROBLEM") => {
                 let next = "The log of the events function says why. The stream keeps what was not handled for 24 hours.";
-                fail(CHECK, format!("is enabled, and does not get on: {result}"), next)
+                fail(CHECK, format!("is enabled, but fails: {result}"), next)
             }
             "Enabled" if is_ours.is_none() => warn(
                 CHECK,
-                format!("is enabled ({result}), and nobody can tell whether it reads the table's stream"),
+                format!("is enabled ({result}), but it is unknown whether it reads the table's stream"),
                 "First the table stream, see above.",
             ),
             "Enabled" => ok(CHECK, format!("is enabled: {result}")),
@@ -55,7 +54,7 @@ pub(super) async fn mapping(deployed: &Deployed, resources: &Resources, table: &
                 warn(CHECK, format!("is {state}"), "Wait a few minutes, and look again.")
             }
             state => {
-                let next = format!("No event is told while it is. {on} The stream keeps for 24 hours what happened meanwhile.");
+                let next = format!("No event is announced while it is. {on} The stream keeps for 24 hours what happened meanwhile.");
                 fail(CHECK, format!("is {state}"), next)
             }
         });
@@ -63,7 +62,7 @@ pub(super) async fn mapping(deployed: &Deployed, resources: &Resources, table: &
     findings
 }
 
-/// Whether the bus is there on which events are told.
+/// Checks that the event bus exists.
 pub(super) async fn bus(deployed: &Deployed) -> Finding {
     const CHECK: &str = "event bus";
     let name = match deployed.output("EventBusName") {
@@ -76,7 +75,7 @@ pub(super) async fn bus(deployed: &Deployed) -> Finding {
     }
 }
 
-/// Whether anything was given up.
+/// Checks that there are no dead letters.
 pub(super) async fn letters(deployed: &Deployed, resources: &Resources) -> Finding {
     const CHECK: &str = "dead letters";
     let queues = match resources.of_kind(CHECK, "AWS::SQS::Queue") {
@@ -95,7 +94,7 @@ pub(super) async fn letters(deployed: &Deployed, resources: &Resources) -> Findi
             Err(error) => unknown = Some(unseen(CHECK, &error, "sqs:GetQueueAttributes")),
         }
     }
-    // What is known to be wrong comes first.
+    // Known problems come first.
     match unknown {
         _ if !full.is_empty() => fail(
             CHECK,

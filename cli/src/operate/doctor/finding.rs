@@ -1,4 +1,4 @@
-//! A check's finding: how it came out, for programs and for people.
+//! A check's finding, as JSON and as text.
 
 use anstyle::{AnsiColor, Style};
 use aws_sdk_scheduler::error::{ProvideErrorMetadata, SdkError};
@@ -9,7 +9,7 @@ use threads_auth_store::AwsError;
 
 use crate::shell::failure::is_denied;
 
-/// How a check came out.
+/// The result of a check.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Level {
@@ -24,7 +24,7 @@ pub(super) struct Finding {
     check: &'static str,
     pub(super) level: Level,
     detail: String,
-    /// The next thing to do.
+    /// The next step for the operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
 }
@@ -46,7 +46,7 @@ pub(super) fn denied(check: &'static str, code: &str, permission: &str) -> Findi
     warn(check, format!("your credentials may not look ({code})"), next)
 }
 
-/// The finding where a table cannot be read, which takes this action.
+/// Returns the finding for a table that cannot be read. `action` is the permission that it takes.
 pub(super) fn unreadable(check: &'static str, error: &AwsError, table: &str, action: &str) -> Finding {
     let next = match error.kind {
         FailureKind::Denied => return denied(check, &error.code, &format!("{action} on the table {table}")),
@@ -74,33 +74,30 @@ impl Finding {
     }
 }
 
-/// The finding where an answer came without what the check needs: nothing is known to be wrong.
+/// Returns the finding for a response without the field that the check needs: no problem is known.
 pub(super) fn untold(check: &'static str, what: &str) -> Finding {
-    warn(
-        check,
-        format!("AWS answers, and does not tell {what}"),
-        "Try again later, or look at it in AWS's console.",
-    )
+    warn(check, format!("AWS did not report {what}"), "Try again later, or look at it in AWS's console.")
 }
 
-/// The finding where the stack does not name what the check is about.
+/// Returns the finding for a stack without the output that the check needs.
 pub(super) fn unnamed(check: &'static str, error: &anyhow::Error) -> Finding {
-    warn(check, format!("cannot be told: {error:#}"), "Deploy this version of the stack.")
+    warn(check, format!("is unknown: {error:#}"), "Deploy this version of the stack.")
 }
 
-/// The finding where AWS did not tell: nothing is known to be wrong, unless the thing is not there.
+/// Returns the finding for a call that AWS refused: no problem is known, unless the resource is
+/// missing.
 pub(super) fn unseen<E: ProvideErrorMetadata>(
     check: &'static str,
     error: &SdkError<E>,
     permission: &str,
 ) -> Finding {
     match error.code() {
-        // SQS has words of its own.
+        // SQS has codes of its own.
         Some(code) if ["NotFound", "NonExistent", "DoesNotExist"].iter().any(|word| code.contains(word)) => {
             fail(check, "it is not there", "Deploy the stack again.")
         }
         Some(code) if is_denied(code) => denied(check, code, permission),
-        Some(code) => warn(check, format!("AWS did not tell ({code})"), "Try again later."),
+        Some(code) => warn(check, format!("AWS refused ({code})"), "Try again later."),
         None => match error.raw_response() {
             Some(answer) => warn(
                 check,

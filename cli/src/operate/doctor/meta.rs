@@ -1,4 +1,4 @@
-//! Whether Meta takes the app and its redirect URI, and what to click if it does not.
+//! Checks that Meta accepts the app and its redirect URI, and names the setting to change if not.
 
 use anyhow::Error;
 use threads_auth::{Caller, Inspections};
@@ -17,7 +17,7 @@ pub(super) async fn belong_together(stack: &StackHandle) -> Finding {
         return warn(CHECK, "cannot be tried without the secret", "First the app secret, see above.");
     };
     match stack.graph().app_token(&app.credentials).await {
-        Ok(_) => ok(CHECK, "belong together, says Meta"),
+        Ok(_) => ok(CHECK, "belong together, as Meta confirms"),
         Err(error) => {
             if let Some(host) = error.moved_to() {
                 return moved(host, "THREADS_GRAPH_URL", "ThreadsGraphUrl");
@@ -25,7 +25,7 @@ pub(super) async fn belong_together(stack: &StackHandle) -> Finding {
             let is_blocked = error.kind() == ErrorKind::Configuration(ConfigurationProblem::AppBlocked);
             let error = Error::from(error);
             let advice = exit::advice(&error);
-            let detail = format!("Meta does not take them: {error:#}");
+            let detail = format!("Meta does not accept them: {error:#}");
             match exit::code(&error) {
                 4 if !is_blocked => {
                     warn(CHECK, format!("Meta does not answer: {error:#}"), "Try again later.")
@@ -40,7 +40,7 @@ pub(super) async fn belong_together(stack: &StackHandle) -> Finding {
     }
 }
 
-/// Meta leads to this host for good, which the setting of these two names does not say yet.
+/// Meta redirects to this host permanently, but these two settings do not name it yet.
 fn moved(host: &str, variable: &str, parameter: &str) -> Finding {
     fail(
         "Meta's address",
@@ -51,8 +51,8 @@ fn moved(host: &str, variable: &str, parameter: &str) -> Finding {
     )
 }
 
-/// Who may ask Meta about tokens. Without anybody, the end of data access is found out only when it
-/// has come.
+/// Checks who may inspect tokens at Meta. Without an inspector, the end of data access is noticed
+/// only after it.
 pub(super) async fn inspections(stack: &StackHandle) -> Finding {
     const CHECK: &str = "inspection";
     const NAME_ONE: &str = "Connect the account of a Threads tester of the app, and name it: `threads-auth configure --inspector USER_ID`.";
@@ -60,19 +60,19 @@ pub(super) async fn inspections(stack: &StackHandle) -> Finding {
         return warn(CHECK, "cannot be tried without the secrets", "First the secrets, see above.");
     }
     match stack.service.inspections(stack.now()).await {
-        Inspections::TakenBy(Caller::App) => ok(CHECK, "Meta tells the app about its tokens"),
+        Inspections::TakenBy(Caller::App) => ok(CHECK, "Meta lets the app inspect its tokens"),
         Inspections::TakenBy(Caller::Inspector) => {
-            ok(CHECK, "Meta tells the inspector about the app's tokens")
+            ok(CHECK, "Meta lets the inspector inspect the app's tokens")
         }
         Inspections::TakenBy(Caller::Itself) => warn(
             CHECK,
             "Meta answers only about the token that asks, and documents that for testers only",
             NAME_ONE,
         ),
-        Inspections::NothingToAsk => ok(CHECK, "there is no token to ask about yet"),
+        Inspections::NothingToAsk => ok(CHECK, "there is no token to inspect yet"),
         Inspections::RefusedToAll => warn(
             CHECK,
-            "Meta tells nobody about tokens: when access to a private profile ends is found out only when it has ended",
+            "Meta lets nobody inspect tokens: the end of access to a private profile is noticed only when it has come",
             NAME_ONE,
         ),
         Inspections::NoInspector(user_id) => {
@@ -86,11 +86,11 @@ pub(super) async fn inspections(stack: &StackHandle) -> Finding {
         Inspections::Unreadable => {
             warn(CHECK, "cannot be tried without the accounts", "First the tokens, see above.")
         }
-        Inspections::Unknown => warn(CHECK, "Meta did not say who may ask about tokens", "Try again later."),
+        Inspections::Unknown => warn(CHECK, "Meta did not report who may inspect tokens", "Try again later."),
     }
 }
 
-/// Drift at Meta, if there is an inspector to look with.
+/// Checks for drift at Meta, if there is an inspector.
 pub(super) async fn drift(stack: &StackHandle) -> Finding {
     const CHECK: &str = "drift";
     let app = stack.service.secrets().app(stack.now()).await;
@@ -116,7 +116,7 @@ pub(super) async fn drift(stack: &StackHandle) -> Finding {
     warn(CHECK, found.join("; "), next)
 }
 
-/// Whether all that is asked for is known here. What is not may be new at Meta, or misspelt.
+/// Checks that all requested scopes are known. An unknown one may be new at Meta, or misspelt.
 pub(super) fn scopes(stack: &StackHandle) -> Finding {
     scopes_of(&stack.service.config().scopes)
 }
@@ -134,7 +134,7 @@ fn scopes_of(scopes: &Scopes) -> Finding {
     )
 }
 
-/// The words of Meta's page to a person who comes with our address.
+/// Checks the page that Meta shows to a person who arrives with our redirect URI.
 pub(super) async fn redirect_uri(stack: &StackHandle) -> Finding {
     const CHECK: &str = "redirect URI";
     let config = stack.service.config();
@@ -152,7 +152,7 @@ pub(super) async fn redirect_uri(stack: &StackHandle) -> Finding {
                 Some(host) => moved(host, "THREADS_AUTHORIZE_URL", "ThreadsAuthorizeUrl"),
                 None => warn(
                     CHECK,
-                    format!("Meta's page does not say if it takes {uri}: {}", error_chain(&error)),
+                    format!("Meta's page does not show whether it accepts {uri}: {}", error_chain(&error)),
                     "Try again later.",
                 ),
             };

@@ -1,7 +1,7 @@
-//! `threads-auth doctor`: what is wrong with a stack, and what to do about it.
+//! `threads-auth doctor`: finds what is wrong with a stack, and names the next step.
 //!
-//! Each check stands alone, so that one look finds everything. Changes nothing, but for the alarm
-//! that it lets ring if it is told to; shows no secret.
+//! The checks are independent, so one run finds everything. Changes nothing except the state of an
+//! alarm with `--test-alarm`; shows no secret.
 
 mod address;
 mod alarms;
@@ -26,7 +26,7 @@ use crate::shell::env::Env;
 use crate::shell::exit::{Stopped, usage};
 use crate::shell::interrupt::Interrupt;
 
-/// Check a stack from end to end, and say what to do about what is wrong.
+/// Check a stack from end to end, and print the next step for each problem.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth doctor --local
@@ -45,7 +45,7 @@ something is wrong gets that message.
 
 {TARGETS}"))]
 pub(crate) struct Doctor {
-    /// Let one alarm ring for a moment, so that whoever is to be told gets a message
+    /// Let one alarm ring for a moment, so that its subscribers get a message
     #[arg(long)]
     test_alarm: bool,
 
@@ -89,7 +89,7 @@ async fn examine(stack: &StackHandle, tests_alarm: bool) -> Vec<Finding> {
     findings
 }
 
-/// Looks at the parts that only a stack on AWS has.
+/// Checks the parts that only a stack on AWS has.
 async fn examine_aws(deployed: &Deployed, table: &str, tests_alarm: bool, findings: &mut Vec<Finding>) {
     let resources = Resources::of(deployed).await;
     findings.push(aws::version(deployed));
@@ -110,7 +110,7 @@ async fn examine_aws(deployed: &Deployed, table: &str, tests_alarm: bool, findin
     }
 }
 
-/// Whether the table of sessions answers.
+/// Checks that the table of sessions responds.
 async fn sessions(stack: &StackHandle) -> Finding {
     const CHECK: &str = "sessions";
     match stack.service.store().session("none").await {
@@ -122,7 +122,7 @@ async fn sessions(stack: &StackHandle) -> Finding {
     }
 }
 
-/// The pause that an operator has set, which an alarm tells too.
+/// Reports the pause that an operator has set, which also raises an alarm.
 async fn pause(stack: &StackHandle) -> Finding {
     const CHECK: &str = "pause";
     const NEXT: &str = "`threads-auth resume` lets it go on.";
@@ -136,7 +136,7 @@ async fn pause(stack: &StackHandle) -> Finding {
             denied(CHECK, &error.code, "dynamodb:GetItem on the table of grants")
         }
         Err(error) if error.kind() == FailureKind::Missing => {
-            warn(CHECK, "cannot be told without the table of grants", "First the tokens, see above.")
+            warn(CHECK, "is unknown without the table of grants", "First the tokens, see above.")
         }
         Err(error) => warn(CHECK, format!("could not be read: {}", error_chain(&error)), "Try again later."),
     }

@@ -1,6 +1,6 @@
-//! The stack's resources, by the names that they have in AWS.
+//! The stack's resources, by their names in AWS.
 //!
-//! Names that begin alike may be another stack's, so nothing is looked for by a prefix.
+//! Names that begin alike may belong to another stack, so nothing is looked up by a prefix.
 
 use aws_sdk_cloudformation::operation::list_stack_resources::ListStackResourcesError;
 use aws_sdk_scheduler::error::SdkError;
@@ -8,7 +8,7 @@ use aws_sdk_scheduler::error::SdkError;
 use super::finding::{Finding, unseen};
 use crate::operate::target::Deployed;
 
-/// The kinds and the physical ids of what CloudFormation made, or why it does not tell.
+/// The kinds and physical ids of CloudFormation's resources, or the error that it returned.
 pub(super) struct Resources(Result<Vec<(String, String)>, SdkError<ListStackResourcesError>>);
 
 impl Resources {
@@ -16,7 +16,7 @@ impl Resources {
         Self(list(deployed).await)
     }
 
-    /// The physical ids of those of one kind, or the finding of `check` that they are not told.
+    /// Returns the physical ids of one kind, or the finding of `check` if they are unknown.
     pub(super) fn of_kind(&self, check: &'static str, kind: &str) -> Result<Vec<&str>, Finding> {
         match &self.0 {
             Ok(all) => Ok(all.iter().filter(|(of, _)| of == kind).map(|(_, id)| id.as_str()).collect()),

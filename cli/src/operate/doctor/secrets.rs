@@ -1,4 +1,4 @@
-//! Whether both secrets are there, and open the tokens.
+//! Checks that both secrets exist, and that the tokens open with them.
 
 use threads_auth::{FailureKind, SecretsError, StoreError};
 use threads_auth_model::error_chain;
@@ -9,7 +9,7 @@ use crate::operate::target::StackHandle;
 use crate::operate::unseal::Tokens;
 use crate::shell::failure::secret_unseen;
 
-/// How many accounts are tried with the keyring.
+/// The number of accounts whose tokens are tried with the keyring.
 const SAMPLE: u32 = 200;
 
 pub(super) async fn app_secret(stack: &StackHandle) -> Finding {
@@ -47,7 +47,7 @@ pub(super) async fn keyring(stack: &StackHandle) -> Finding {
     }
 }
 
-/// Why a secret cannot be read, and `next` if that is for the stack's owner to change.
+/// Returns the finding for a secret that cannot be read. `next` is the step for the stack's owner.
 fn no_secret(check: &'static str, error: &SecretsError, next: &str) -> Finding {
     const PERMISSION: &str = "secretsmanager:GetSecretValue, and kms:Decrypt through Secrets Manager";
     match secret_unseen(error) {
@@ -90,7 +90,7 @@ pub(super) async fn tokens(stack: &StackHandle) -> Finding {
         return fail(CHECK, detail, next);
     }
     if let Some(first) = broken.first() {
-        let detail = format!("{} rows make no sense: {first}", broken.len());
+        let detail = format!("{} rows are malformed: {first}", broken.len());
         return fail(
             CHECK,
             detail,

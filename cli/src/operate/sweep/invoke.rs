@@ -1,7 +1,7 @@
-//! A sweep by the deployed function: for whoever may invoke it, and not open the secrets.
+//! Sweeps by the deployed function, for operators who may invoke it but not open the secrets.
 //!
-//! Owns what each answer of Lambda's means. Invokes once, and never again by itself: two sweeps at once would take the function's
-//! last place from the schedule.
+//! Interprets each response of Lambda's. Invokes once and never retries: two sweeps at once would
+//! take the function's last place from the schedule.
 
 use std::time::Duration;
 
@@ -29,10 +29,10 @@ use crate::shell::output::say;
 /// A function runs for at most 15 minutes.
 const LONGEST: Duration = Duration::from_mins(16);
 
-/// How often it is looked how much is left.
+/// The interval at which the remaining tokens are counted.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// The answer of Lambda for a function that failed.
+/// Lambda's response for a function that failed.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Failure {
@@ -40,7 +40,7 @@ struct Failure {
     error_message: String,
 }
 
-/// The report of the function's sweep, for as long as nobody interrupts.
+/// Returns the report of the function's sweep, unless a signal arrives.
 pub(super) async fn until_interrupted(
     deployed: &Deployed,
     sweep: impl Future<Output = Result<SweepReport>>,
@@ -51,12 +51,12 @@ pub(super) async fn until_interrupted(
         && let Some(Stopped::Interrupted(_)) = error.downcast_ref()
     {
         let function = deployed.output("RefreshFunctionName")?;
-        say(&format!("{function} goes on by itself. Its log tells what becomes of it."));
+        say(&format!("{function} goes on by itself. Its log has the result."));
     }
     result
 }
 
-/// The report of the function's sweep.
+/// Invokes the function, and returns the report of its sweep.
 pub(super) async fn invoke(
     stack: &StackHandle,
     deployed: &Deployed,
@@ -73,7 +73,7 @@ pub(super) async fn invoke(
         tokio::select! {
             answer = &mut answer => break answer,
             () = tokio::time::sleep(LOOK), if progress.due.is_some() => {
-                // The count of those that were due at the beginning only falls.
+                // The number of tokens that were due at the beginning only falls.
                 if let Ok(left) = stack.service.count_due(now).await {
                     progress.left(left);
                 }
@@ -91,7 +91,7 @@ fn client(deployed: &Deployed) -> Client {
     let config = Builder::from(&deployed.sdk)
         .retry_config(RetryConfig::disabled())
         .timeout_config(timeouts)
-        // A function says nothing until it is done.
+        // A function reports nothing until it is done.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     Client::from_conf(config.build())
 }
@@ -100,9 +100,9 @@ fn report(function: &str, answer: &InvokeOutput) -> Result<SweepReport> {
     let payload = answer.payload().map(Blob::as_ref).unwrap_or_default();
     if answer.function_error().is_none() {
         let report: Value = serde_json::from_slice(payload).map_err(|_| {
-            anyhow!("{function} answered with no report: is it this service's refresh function?")
+            anyhow!("{function} answered without a report: is it this service's refresh function?")
         })?;
-        return SweepReport::deserialize(report).context("what the sweep tells of itself makes no sense");
+        return SweepReport::deserialize(report).context("the sweep's report is malformed");
     }
     let Failure { error_type, error_message } = serde_json::from_slice(payload).unwrap_or_default();
     if error_type == "Sandbox.Timedout" || error_message.contains("Task timed out") {

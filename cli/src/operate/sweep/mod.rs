@@ -1,6 +1,7 @@
-//! `threads-auth sweep`: what the schedule does, done now.
+//! `threads-auth sweep`: runs the scheduled sweep now.
 //!
-//! Owns what an operator sees of a sweep: how far it is, and what came of it. It is made by this process, or by the deployed function.
+//! Shows an operator a sweep's progress and result. It runs in this process, or in the deployed
+//! function.
 
 mod invoke;
 mod progress;
@@ -36,11 +37,11 @@ sweep, or that sweeps are paused (`threads-auth resume`). Ctrl-C ends it after t
 
 {TARGETS}"))]
 pub(crate) struct Sweep {
-    /// Let the deployed refresh function do it
+    /// Invoke the deployed refresh function instead of sweeping from here
     #[arg(long)]
     invoke: bool,
 
-    /// How long it may take [default: 600, or with --invoke as long as the function may]
+    /// Seconds that the sweep may take [default: 600, or with --invoke as long as the function may]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(30..=86_400))]
     budget: Option<u32>,
 
@@ -50,8 +51,7 @@ pub(crate) struct Sweep {
 
 const BUDGET: u32 = 600;
 
-/// One sweep by the deployed function, which tells nothing of how far it is. Signals are its
-/// caller's.
+/// Runs one sweep by the deployed function, which reports no progress. The caller handles signals.
 pub(super) async fn by_function(
     stack: &StackHandle,
     deployed: &Deployed,

@@ -1,4 +1,4 @@
-//! How far a sweep is, on a terminal.
+//! A sweep's progress bar on a terminal.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use threads_auth::RefreshOutcome;
 use crate::operate::target::StackHandle;
 use crate::shell::progress::{COUNT, known, spinner};
 
-/// The bar, and all that it counts.
+/// The bar and its counters.
 pub(super) struct Progress {
     pub(super) bar: ProgressBar,
-    /// How many were due at the beginning, if that could be counted.
+    /// The number of tokens due at the beginning, if it could be counted.
     pub(super) due: Option<u64>,
     outcomes: BTreeMap<RefreshOutcome, u64>,
 }
@@ -20,7 +20,7 @@ pub(super) struct Progress {
 impl Progress {
     pub(super) async fn begin(stack: &StackHandle, now: Timestamp, hidden: bool) -> Self {
         let bar = if hidden { ProgressBar::hidden() } else { spinner("looking at every token that is due") };
-        // Nobody would see it, so nothing is asked.
+        // Without a visible bar, the count is not needed.
         let due = if bar.is_hidden() { None } else { stack.service.count_due(now).await.ok() };
         if let Some(due) = due {
             known(&bar, due, COUNT);
@@ -35,7 +35,7 @@ impl Progress {
             return;
         }
         self.bar.inc(1);
-        // More becomes due while it runs.
+        // More tokens become due while it runs.
         if self.bar.length().is_some_and(|length| length < self.bar.position()) {
             self.bar.inc_length(1);
         }
@@ -44,7 +44,7 @@ impl Progress {
         self.bar.set_message(parts.join(", "));
     }
 
-    /// This many of those are still due.
+    /// Sets the number of those that are still due.
     pub(super) fn left(&self, left: u64) {
         if let Some(due) = self.due {
             self.bar.set_position(due.saturating_sub(left));

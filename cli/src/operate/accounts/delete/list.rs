@@ -1,4 +1,4 @@
-//! Whom to delete: user ids as they are given, and as they stand in files.
+//! The people to delete: user ids as arguments and in files.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -15,7 +15,7 @@ const MAX_LINE: u64 = 64 * 1024;
 /// The byte order mark of UTF-8.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The people, each once, and the lines that name nobody.
+/// The people, each once, and the lines that hold no user id.
 #[derive(Debug, Default)]
 pub(super) struct List {
     pub(super) people: Vec<UserId>,
@@ -23,7 +23,7 @@ pub(super) struct List {
     seen: HashSet<UserId>,
 }
 
-/// A line that names nobody. Its text is not repeated: a wrong file may hold anything.
+/// A line that holds no user id. Its text is not repeated, because a wrong file may hold anything.
 #[derive(Debug, PartialEq, Eq, serde::Serialize)]
 pub(super) struct BadLine {
     pub(super) file: String,
@@ -32,7 +32,7 @@ pub(super) struct BadLine {
 }
 
 impl List {
-    /// Reads all that is `given`: each a user id, the name of a file, or `-` for standard input.
+    /// Reads every element of `given`: a user id, the name of a file, or `-` for standard input.
     pub(super) fn read(given: &[String]) -> Result<Self> {
         let mut list = Self::default();
         for one in given {
@@ -45,7 +45,7 @@ impl List {
                     Ok(file) => list.file(one, BufReader::new(file))?,
                     Err(error) => {
                         return usage(format!(
-                            "{one} is no user id, and cannot be read as a file of them: {error}"
+                            "{one} is not a user id, and cannot be read as a file of user ids: {error}"
                         ));
                     }
                 }
@@ -87,18 +87,18 @@ impl List {
     }
 }
 
-/// What a line says.
+/// The meaning of a line.
 #[derive(Debug, PartialEq, Eq)]
 enum Said {
-    /// It is blank, or a comment.
+    /// The line is blank or a comment.
     Nothing,
-    /// It names the columns, and this is the one of the user ids.
+    /// The line names the columns. This is the index of the column with the user ids.
     Header(usize),
     Person(UserId),
     Other,
 }
 
-/// What a line says whose user id stands in this column, if that is known.
+/// Parses a line. `column` is the index of the user ids' column, if it is known.
 fn said(line: &[u8], column: Option<usize>) -> Said {
     let Ok(line) = std::str::from_utf8(line) else { return Said::Other };
     let line = line.trim();
@@ -112,14 +112,15 @@ fn said(line: &[u8], column: Option<usize>) -> Said {
     if fields.clone().all(str::is_empty) {
         return Said::Nothing;
     }
-    // A user id has digits, so that no line with one is taken for names.
+    // User ids contain digits, so a line with a digit is never a line of column names.
     match fields.position(is_name) {
         Some(at) if !line.bytes().any(|byte| byte.is_ascii_digit()) => Said::Header(at),
         _ => Said::Other,
     }
 }
 
-/// Whether a column of this name holds user ids: `user_id`, `App-scoped user ID`, `id`, `UIDs`.
+/// Returns true if a column of this name holds user ids: `user_id`, `App-scoped user ID`, `id`,
+/// `UIDs`.
 fn is_name(field: &str) -> bool {
     let words = field.split(|c: char| !c.is_ascii_alphabetic());
     words.map(str::to_ascii_lowercase).any(|word| {
@@ -127,7 +128,8 @@ fn is_name(field: &str) -> bool {
     })
 }
 
-/// Reads a line: whether there was one. Of one that is too long nothing is kept but that it was.
+/// Reads a line into `line`, and returns false at the end of the source. A line that is too long is
+/// replaced by the words "too long".
 fn read_line(source: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<bool> {
     line.clear();
     let read = source.by_ref().take(MAX_LINE).read_until(b'\n', line)?;

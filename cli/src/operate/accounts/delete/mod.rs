@@ -1,4 +1,4 @@
-//! `threads-auth accounts delete`: people whose data has to go, one by one or by a list of Meta's.
+//! `threads-auth accounts delete`: deletes people's data, by user ids or by a list from Meta.
 
 mod list;
 
@@ -18,7 +18,7 @@ use crate::shell::exit::{self, Stopped};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::prompt::confirm;
 
-/// Delete everything that is held about people, as when Meta asks for it.
+/// Delete everything that is held about people, as when Meta requests it.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth accounts delete 17841405793187218 --local
@@ -38,11 +38,11 @@ pub(super) struct Delete {
     #[arg(value_name = "ID|FILE", required = true)]
     whom: Vec<String>,
 
-    /// When they asked; who has connected since is left alone [default: now]
+    /// When they requested it; people who have connected since are left alone [default: now]
     #[arg(long, value_name = "TIME")]
     requested_at: Option<Timestamp>,
 
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 
@@ -50,15 +50,15 @@ pub(super) struct Delete {
     target: StackArgs,
 }
 
-/// What was done so far.
+/// The deletions so far.
 #[derive(Default)]
 struct Done {
     people: Vec<Value>,
-    /// Why the rest was left alone.
+    /// The error that stopped the command early.
     failure: Option<anyhow::Error>,
-    /// Whether somebody's row could not be deleted.
+    /// True if somebody's row could not be deleted.
     is_incomplete: bool,
-    /// Whether a sweep has to go on with somebody's deletion.
+    /// True if a sweep has to finish somebody's deletion.
     is_unfinished: bool,
 }
 
@@ -89,7 +89,7 @@ impl Delete {
             interrupt.noting(&came, words, work).await?;
         let left = people.len() - told.len();
         let failure = match failure {
-            // Nothing was done that a result could tell.
+            // Nothing was deleted, so there is no result to print.
             Some(error) if told.is_empty() => return Err(error),
             failure => failure,
         };
@@ -116,7 +116,8 @@ impl Delete {
         })
     }
 
-    /// Deletes one after the other, until one fails as every other would.
+    /// Deletes one person after the other, and stops at the first failure that would repeat for
+    /// all.
     async fn delete(&self, stack: &StackHandle, people: &[UserId], came: &Cell<Option<u8>>) -> Result<Done> {
         let mut done = Done::default();
         for user_id in people {
@@ -144,7 +145,7 @@ impl Delete {
                 }
             };
             if !self.target.output.json {
-                // At once: what is done stays done, whatever comes next.
+                // Printed at once, because a deletion stays done if a later one fails.
                 self.target.output.result(&Value::Null, &plain)?;
             }
             done.people.push(json);
@@ -157,7 +158,7 @@ fn is_of_one(error: &StoreError) -> bool {
     error.kind() == threads_auth::FailureKind::ThisItem
 }
 
-/// What became of one person, for programs and for people.
+/// The outcome for one person, as JSON and as text.
 fn told(user_id: &UserId, deleted: &PersonDeleted) -> (Value, String) {
     let PersonDeleted { deleted, was_known } = deleted;
     let (outcome, words) = match deleted.progress {

@@ -1,7 +1,7 @@
-//! The lines of a file with tokens, CSV or JSON, read as it goes.
+//! The lines of a file with tokens, CSV or JSON, read as a stream.
 //!
-//! Owns that a line which makes no sense costs that line: it is told, and the next one is read.
-//! Holds no more than a record's longest at once, however long what is read is.
+//! A malformed line affects only itself: it is reported, and the next one is read. At most one
+//! record of the maximum length is held in memory, whatever the length of the input.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
@@ -15,12 +15,12 @@ use zeroize::Zeroizing;
 
 use crate::shell::exit::usage;
 
-/// A longer line, or a longer record of CSV, holds no token.
+/// The maximum length of a line or of a CSV record. A longer one holds no token.
 const MAX_RECORD: usize = 64 * 1024;
 
 const TOO_LONG: &str = "the line is longer than 65536 bytes";
 
-/// A line, as far as it makes sense.
+/// The fields of a line.
 #[derive(Default, Deserialize)]
 struct Fields {
     #[serde(alias = "token")]
@@ -29,7 +29,7 @@ struct Fields {
     expires_at: Option<Loose>,
 }
 
-/// Text or a number: user ids and times are written as both.
+/// Text or a number: user ids and times occur in both forms.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Loose {
@@ -46,17 +46,17 @@ impl Loose {
     }
 }
 
-/// One token to take over.
+/// One token to import.
 pub(super) struct Entry {
     pub(super) line: u64,
     pub(super) token: Zeroizing<String>,
     pub(super) user_id: Option<String>,
     pub(super) expires_at: Option<String>,
-    /// The line itself, if nothing can be made of it.
+    /// The line itself and the reason, if the line cannot be parsed.
     pub(super) unreadable: Option<(Zeroizing<String>, &'static str)>,
 }
 
-/// Counts what is read.
+/// Counts the bytes that are read.
 struct Counted<R> {
     inner: R,
     bytes: Arc<AtomicU64>,
@@ -70,7 +70,7 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-/// Reads on a thread of its own, a few lines ahead. What ended it comes when its lines are through.
+/// Reads on a separate thread, a few lines ahead. The error that ended it arrives after its lines.
 pub(super) fn reader(
     source: Box<dyn Read + Send>,
     from_line: u64,
@@ -81,7 +81,7 @@ pub(super) fn reader(
     let (failed, failure) = mpsc::channel(1);
     let source = BufReader::new(Counted { inner: source, bytes });
     std::thread::spawn(move || {
-        // A receiver that takes no more lines has a reason of its own.
+        // A receiver that was closed had its own reason.
         let sends = |entry: Entry| entry.line < from_line || send.blocking_send(entry).is_ok();
         if let Err(error) = read(source, sends) {
             let _ = failed.try_send(error);
@@ -105,10 +105,10 @@ fn read(mut source: impl BufRead, sends: impl FnMut(Entry) -> bool) -> Result<()
     }
 }
 
-/// A line without its end, or none if it is too long.
+/// A line without its end, or `None` if it is too long.
 type Line = Option<Zeroizing<Vec<u8>>>;
 
-/// The lines of a source with their numbers. Some may be looked at before it is their turn.
+/// The lines of a source with their numbers. Lines may be peeked at before their turn.
 struct Lines<R> {
     source: R,
     read: u64,
@@ -127,7 +127,7 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
-    /// The line that is so many after the next.
+    /// Returns the line that is `after` lines behind the next one, without taking it.
     fn peek(&mut self, after: usize) -> Result<Option<&Line>> {
         while self.ahead.len() <= after {
             let Some(line) = self.read()? else { return Ok(None) };
@@ -160,7 +160,7 @@ fn read_json(source: impl BufRead, mut sends: impl FnMut(Entry) -> bool) -> Resu
         let entry = match text {
             None if line == 1 => {
                 return usage(format!(
-                    "line 1 is longer than {MAX_RECORD} bytes: this is no file of JSON lines"
+                    "line 1 is longer than {MAX_RECORD} bytes: this is not a file of JSON lines"
                 ));
             }
             None => unreadable(line, b"", TOO_LONG),
@@ -173,7 +173,7 @@ fn read_json(source: impl BufRead, mut sends: impl FnMut(Entry) -> bool) -> Resu
                     expires_at: fields.expires_at.map(Loose::text).filter(|text| !text.is_empty()),
                     unreadable: None,
                 },
-                Err(_) => unreadable(line, &text, "the line is no JSON object with an access_token"),
+                Err(_) => unreadable(line, &text, "the line is not a JSON object with an access_token"),
             },
         };
         if !sends(entry) {
@@ -198,7 +198,7 @@ fn unreadable(line: u64, text: &[u8], reason: &'static str) -> Entry {
     }
 }
 
-/// Which columns hold what, and how many there are.
+/// The index of each column, and the number of columns.
 struct Columns {
     token: usize,
     user_id: Option<usize>,
@@ -221,8 +221,8 @@ impl Columns {
         Ok(Self { token, user_id, expires_at, count: names.len() })
     }
 
-    /// Whether these fields are what several lines mean together, and not what a stray quote makes
-    /// of them.
+    /// Returns true if these fields are one record of several lines, and not the effect of a stray
+    /// quote.
     fn fit(&self, record: &csv::ByteRecord) -> bool {
         let ours = [Some(self.token), self.user_id, self.expires_at];
         let is_of_one_line = |column: usize| record.get(column).is_none_or(|field| !field.contains(&b'\n'));
@@ -271,8 +271,8 @@ fn read_csv(source: impl BufRead, mut sends: impl FnMut(Entry) -> bool) -> Resul
     Ok(())
 }
 
-/// A record that goes on over the next lines because of a quote, if it is one. Otherwise they are
-/// records of their own.
+/// Returns the record that continues over the next lines because of a quote, if they are one
+/// record. Otherwise each line is a record of its own.
 fn together(
     lines: &mut Lines<impl BufRead>,
     first: &[u8],
@@ -325,11 +325,11 @@ fn is_closed(text: &[u8]) -> bool {
     quotes.are_closed()
 }
 
-/// Whether a record is within quotes, as far as it was read.
+/// The state of quoting after the text that was read so far.
 #[derive(Default)]
 struct Quotes {
     place: Place,
-    /// More follows where a field in quotes should end: one of them is a stray.
+    /// True if text follows a closing quote: one of the quotes is a stray.
     are_odd: bool,
 }
 
@@ -337,10 +337,10 @@ struct Quotes {
 enum Place {
     #[default]
     FieldStart,
-    /// In a field, where a quote is a character like any other.
+    /// In a field without quotes, where a quote is an ordinary character.
     Field,
     Quoted,
-    /// After a quote in quotes: their end, or the first of two that mean one.
+    /// After a quote in a quoted field: the closing quote, or the first of an escaped pair.
     Quote,
 }
 
@@ -369,7 +369,7 @@ impl Quotes {
 mod tests {
     use super::*;
 
-    /// The entries as their lines, and their tokens or what is wrong with them.
+    /// Returns the entries' line numbers, each with its token or its error.
     fn entries(text: &[u8]) -> Vec<(u64, String)> {
         let mut entries = Vec::new();
         read(text, |entry| {
@@ -394,7 +394,7 @@ mod tests {
             ("T2,2,\"", OPEN),
             ("\"", OPEN),
             ("\"T2\"\",2,b", OPEN),
-            // Within a field a quote is a character.
+            // Within a field a quote is an ordinary character.
             ("T2\",2,b", "T2\" 2"),
         ] {
             let text = format!("token,user_id,name\nT1,1,a\n{stray}\nT3,3,c\n\nT5,5,\"e\"\nT6,6,f");
@@ -402,7 +402,7 @@ mod tests {
                 .map(|(line, told)| (line, told.to_owned()));
             assert_eq!(entries(text.as_bytes()), expected, "{stray}");
         }
-        // Two of them do not join.
+        // Two stray quotes do not join.
         let two = b"token,user_id,name\nT1,1,\"a\nT2,2,b\nT3,3,\"c\nT4,4,d\n";
         let lines: Vec<_> = entries(two).into_iter().map(|(line, told)| (line, told == OPEN)).collect();
         assert_eq!(lines, [(2, true), (3, false), (4, true), (5, false)]);
@@ -430,7 +430,7 @@ mod tests {
         }
     }
 
-    /// A source that is made as it is read: two hundred megabytes in quotes, and then a token.
+    /// A source that is generated as it is read: 200 MB in quotes, and then a token.
     struct Endless(u64);
 
     impl Read for Endless {

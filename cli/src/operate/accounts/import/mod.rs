@@ -1,7 +1,7 @@
-//! `threads-auth accounts import`: tokens that were got elsewhere, taken over by the stack.
+//! `threads-auth accounts import`: imports tokens that were obtained elsewhere.
 //!
-//! Owns that a file of any length is read as it goes, that so many lines are at Meta at once and no
-//! more, and that no line is lost: the rest is written to a file with the reason.
+//! Reads a file of any length as a stream, limits the number of concurrent requests to Meta, and
+//! loses no line: rejected lines are written to a file with the reason.
 
 mod lines;
 mod record;
@@ -24,7 +24,7 @@ use crate::operate::target::{StackArgs, TARGETS};
 use crate::shell::env::Env;
 use crate::shell::exit::{Stopped, usage};
 
-/// Take over tokens that were got elsewhere, from a CSV file or a file of JSON lines.
+/// Import tokens that were obtained elsewhere, from a CSV file or a file of JSON lines.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth accounts import tokens.csv --local
@@ -46,19 +46,19 @@ pub(super) struct Import {
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     file: PathBuf,
 
-    /// Where rejected lines go [default: FILE.rejected]
+    /// File for rejected lines [default: FILE.rejected]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     rejected: Option<PathBuf>,
 
-    /// Begin at this line of the file, where an earlier run ended
+    /// Start at this line of the file, where an earlier run stopped
     #[arg(long, value_name = "N", default_value_t = 1)]
     from_line: u64,
 
-    /// How many tokens are at Meta at once
+    /// Number of tokens that are checked at Meta at the same time
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
 
-    /// How often a token is tried when Meta or AWS fails
+    /// Attempts per token when Meta or AWS fails
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=10))]
     tries: u8,
 
@@ -86,7 +86,7 @@ impl Import {
             return usage("--rejected is the file that is read");
         }
         check_replaceable(&rejected)?;
-        // Standard input is read once, so what an earlier run rejected of it is nowhere else.
+        // Standard input is read once, so an earlier run's rejected lines exist only in that file.
         if from_stdin && rejected.exists() {
             let text =
                 format!("{} exists: move it away, or name another file with --rejected", rejected.display());
@@ -94,7 +94,7 @@ impl Import {
         }
         let (source, length) = self.source(from_stdin)?;
         let stack = self.target.open(env).await?;
-        // Otherwise every line would say it.
+        // Checked once, because otherwise every line would report it.
         stack
             .service
             .secrets()

@@ -18,7 +18,7 @@ use crate::operate::accounts::private_file::private_again;
 use crate::shell::output::Output;
 use crate::shell::progress::{SHARE, bar};
 
-/// A line of the file of rejected ones.
+/// A line of the file of rejected lines.
 #[derive(Serialize)]
 struct Rejected<'a> {
     line: u64,
@@ -37,30 +37,30 @@ struct Rejected<'a> {
 /// The counts of an import.
 #[derive(Default, Serialize)]
 pub(super) struct Tally {
-    /// Lines that were looked at.
+    /// Lines that were read.
     pub(super) read: u64,
-    /// Tokens that were taken over.
+    /// Tokens that were imported.
     pub(super) imported: u64,
-    /// Accounts that are connected already, with a token that lives as long.
+    /// Accounts that were connected already, with a token that lives at least as long.
     pub(super) present: u64,
-    /// Lines that will never be taken over as they are.
+    /// Lines that can never be imported as they are.
     pub(super) rejected: u64,
-    /// Lines that failed for a reason that may pass.
+    /// Lines that failed for a transient reason.
     pub(super) failed: u64,
 }
 
 pub(super) struct Record {
     pub(super) tally: Tally,
     pub(super) bar: ProgressBar,
-    /// How much of the file is read.
+    /// The number of bytes read so far.
     bytes: Arc<AtomicU64>,
-    /// The file of rejected lines, which is made when there is one.
+    /// The file of rejected lines, which is created with the first of them.
     path: PathBuf,
     file: Option<File>,
 }
 
 impl Record {
-    /// Of a file with as many bytes, if that is known.
+    /// Starts a record for a file of `length` bytes, if the length is known.
     pub(super) fn new(length: Option<u64>, bytes: Arc<AtomicU64>, rejected: PathBuf) -> Self {
         Self { tally: Tally::default(), bar: bar(length, SHARE), bytes, path: rejected, file: None }
     }
@@ -70,7 +70,7 @@ impl Record {
         match fate {
             Fate::Imported => self.tally.imported += 1,
             Fate::Present => self.tally.present += 1,
-            // No word on the line itself.
+            // The failure is the stack's, not the line's.
             Fate::StackFailed(_) => {}
             Fate::Rejected { reason, try_again } => {
                 if try_again {
@@ -101,7 +101,7 @@ impl Record {
         };
         let mut line = Zeroizing::new(serde_json::to_string(&rejected)?);
         line.push('\n');
-        // At once, so that a process that is killed has lost none.
+        // Flushed at once, so that a killed process loses no line.
         file.write_all(line.as_bytes()).with_context(|| format!("{} cannot be written", self.path.display()))
     }
 
@@ -118,7 +118,7 @@ impl Record {
         ));
     }
 
-    /// Prints it, and where an import ended early, the line that is next.
+    /// Prints the counts, and the next line if the import ended early.
     pub(super) fn print(&self, next_line: Option<u64>, output: Output) -> Result<()> {
         let tally = &self.tally;
         let file = self.file.as_ref().map(|_| self.path.display().to_string());

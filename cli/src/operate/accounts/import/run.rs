@@ -1,4 +1,4 @@
-//! An import under way: how many lines are at Meta at once, and when no more are begun.
+//! A running import: limits the concurrent lines, and decides when to stop.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,31 +15,31 @@ use crate::shell::exit::{self, Stopped};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::{Output, complain, say};
 
-/// After as many failures in a row that may pass, the rest is left for another time.
+/// Circuit breaker: after this many consecutive transient failures, stop the import.
 const BREAKER: u64 = 100;
 
-/// An import under way.
+/// A running import.
 pub(super) struct Run {
     stack: Arc<StackHandle>,
     record: Record,
     in_flight: BTreeSet<u64>,
-    /// The last line that was begun.
+    /// The last line that was started.
     last: u64,
-    /// Lines in a row that failed for a reason that may pass.
+    /// Consecutive lines that failed for a transient reason.
     failing: u64,
 }
 
-/// Why no more lines were begun.
+/// The reason why no more lines are started.
 enum Ended {
     AtTheEnd,
     Failing,
-    /// In a way that every other line would meet too.
+    /// The stack failed in a way that would repeat for every other line.
     StackFailed(anyhow::Error),
     Signal(u8),
 }
 
 impl Run {
-    /// Begins at this line of the file.
+    /// Starts at this line of the file.
     pub(super) fn new(stack: StackHandle, record: Record, from_line: u64) -> Self {
         Self {
             stack: Arc::new(stack),
@@ -50,7 +50,7 @@ impl Run {
         }
     }
 
-    /// Takes over the lines, so many at once, and tells what came of them.
+    /// Imports the lines, at most `most` at once, and prints the result.
     pub(super) async fn finish(
         mut self,
         (lines, mut failure): (mpsc::Receiver<Entry>, mpsc::Receiver<anyhow::Error>),
@@ -65,7 +65,7 @@ impl Run {
             Ended::StackFailed(error) if self.record.tally.read == 0 => return Err(error),
             ended => ended,
         };
-        // The reader ends before its lines do, and leaves here what has ended it.
+        // The reader ends before its lines do. Its error waits in this channel.
         let failure = failure.try_recv().ok();
         let failure = match failure {
             Some(error) if self.record.tally.read == 0 => return Err(error),
@@ -88,7 +88,7 @@ impl Run {
             }
             Ended::Failing => {
                 complain(&format!(
-                    "{BREAKER} lines in a row failed for a reason that may pass, so the rest was left alone. Try again later, with --from-line {next}, and with the lines of the rejected file"
+                    "{BREAKER} lines in a row failed for a transient reason, so the rest was left alone. Try again later, with --from-line {next}, and with the lines of the rejected file"
                 ));
                 Err(Stopped::Reported(4).into())
             }
@@ -107,7 +107,7 @@ impl Run {
                 Some(done) = tasks.join_next() => {
                     let (entry, fate) = done.context("a line was given up")?;
                     match fate {
-                        // The line stays in flight: it is where to go on.
+                        // The line stays in flight, so that the next run starts with it.
                         Fate::StackFailed(error) => match ended {
                             None | Some(Ended::AtTheEnd | Ended::Failing) => {
                                 ended = Some(Ended::StackFailed(error.into()));

@@ -1,4 +1,4 @@
-//! One token, taken over in a few tries. The library decides what is believed of it.
+//! Imports one token, with retries. The library validates its values.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +12,11 @@ use threads_graph::{AccessToken, ErrorKind, UserId};
 use super::lines::Entry;
 use crate::operate::target::StackHandle;
 
-/// The waits before another try.
+/// The delays before each retry.
 const WAITS: Backoff =
     Backoff { next: Duration::from_millis(200), factor: 5, longest: Duration::from_mins(1) };
 
-/// The end of a line.
+/// The outcome of a line.
 pub(super) enum Fate {
     Imported,
     Present,
@@ -24,11 +24,11 @@ pub(super) enum Fate {
         reason: String,
         try_again: bool,
     },
-    /// The stack has failed, as it would for every other line.
+    /// The stack failed, as it would for every other line.
     StackFailed(ImportError),
 }
 
-/// Takes over one token, with as many tries.
+/// Imports one token, in at most `tries` attempts.
 pub(super) async fn take_over(stack: Arc<StackHandle>, entry: Entry, tries: u8) -> (Entry, Fate) {
     let (token, user_id, expires_at) = match values(&entry) {
         Ok(values) => values,
@@ -65,7 +65,7 @@ pub(super) async fn take_over(stack: Arc<StackHandle>, entry: Entry, tries: u8) 
     unreachable!("the last try returns")
 }
 
-/// Whether a failure is the stack's, and time does not mend it.
+/// Returns true if the stack failed, and a retry will not help.
 fn is_of_the_stack(error: &ImportError) -> bool {
     let kind = match error {
         ImportError::Store(error) => error.kind(),
@@ -86,7 +86,7 @@ fn values(entry: &Entry) -> Result<Values, String> {
     }
     let token = AccessToken::new(entry.token.as_str()).map_err(|error| error.to_string())?;
     let user_id = entry.user_id.as_deref().map(str::parse).transpose();
-    let user_id = user_id.map_err(|_| "user_id is no Threads user id".to_owned())?;
+    let user_id = user_id.map_err(|_| "user_id is not a Threads user id".to_owned())?;
     let expires_at = entry.expires_at.as_deref().map(moment).transpose()?;
     Ok((token, user_id, expires_at))
 }
