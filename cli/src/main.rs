@@ -1,7 +1,7 @@
 //! The `threads-auth` command.
 //!
-//! One module holds one command. `person`, `operate` and `serve` hold those that belong together,
-//! and know nothing of each other; `shell` holds all that they share. `operate` is the feature `aws`.
+//! Each module holds one command. `person`, `operate` and `serve` group them, and do not depend on
+//! each other; `shell` holds everything that they share. `operate` is the feature `aws`.
 
 #[cfg(feature = "aws")]
 mod operate;
@@ -81,11 +81,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// Shows what clap has to say, which repeats arguments, and ends.
+/// Prints clap's message, which repeats arguments, and ends.
 fn used_wrongly(error: &clap::Error, arguments: &[OsString]) -> ! {
-    // Help and the version are asked for, and come as they are.
+    // Help and the version were requested, and are printed unredacted.
     if error.use_stderr() && exit::ask_for_json(arguments) {
-        // Standard error has it too, and the exit code.
+        // Standard error and the exit code report it too.
         let _ = output::Output::new(true).result(&exit::misuse_json(error), "");
     }
     let text = error.render().to_string();
@@ -113,7 +113,7 @@ impl Command {
     }
 }
 
-/// Says if a failure is told as JSON too. Every command has the flag.
+/// Returns true if the failure has to be printed as JSON too. Every command has the flag.
 fn answers_in_json(mut matches: &ArgMatches) -> bool {
     while let Some((_, below)) = matches.subcommand() {
         matches = below;
@@ -137,14 +137,14 @@ fn run_on(mut builder: Builder, work: impl Future<Output = Result<()>>) -> Resul
     runtime.context("the runtime does not start")?.block_on(work)
 }
 
-/// Says why a command failed: to people, and to programs that asked for it.
+/// Reports the failure of a command: to people, and as JSON if that was requested.
 fn report(error: &anyhow::Error, in_json: bool) {
     if exit::is_silent(error) {
         return;
     }
-    exit::tell(error);
+    exit::report(error);
     if in_json {
-        // Standard error has it already, and the exit code.
+        // Standard error and the exit code report it already.
         let _ = output::Output::new(true).result(&exit::json(error), "");
     }
 }
@@ -153,7 +153,7 @@ fn report(error: &anyhow::Error, in_json: bool) {
 mod tests {
     use super::*;
 
-    /// All commands, as they are called.
+    /// All commands with their full names.
     fn all(command: &clap::Command, called: &str, found: &mut Vec<(String, clap::Command)>) {
         found.push((called.to_owned(), command.clone()));
         for below in command.get_subcommands() {
@@ -178,7 +178,7 @@ mod tests {
             let help = command.render_long_help().to_string();
             assert!(command.get_about().is_some(), "{called} does not say what it does");
             if called == "threads-auth" {
-                // Its help is the list of the others, and the exit codes.
+                // Its help is the list of the other commands and the exit codes.
                 assert!(help.contains(exit::CODES));
                 continue;
             }

@@ -113,7 +113,7 @@ impl StackArgs {
     }
 
     async fn find(&self, env: &Env) -> Result<StackHandle> {
-        let http = HttpClient::new(PATIENCE).context("no connection can be made")?;
+        let http = HttpClient::new(PATIENCE).context("the HTTP client cannot be set up")?;
         let (variables, start, name, deployed) = if let Some(url) = &self.local {
             let mut development = development(&http, url).await?;
             let secret = std::fs::read_to_string(&development.key_file).with_context(|| {

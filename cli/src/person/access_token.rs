@@ -1,4 +1,4 @@
-//! `threads-auth access_token`: a code becomes a short-lived and a long-lived token.
+//! `threads-auth access_token`: exchanges a code for a short-lived and a long-lived token.
 
 use anyhow::Result;
 use clap::Args;
@@ -6,14 +6,14 @@ use threads_graph::{AccessToken, AuthorizationCode, CallbackParams, PastedCallba
 
 use crate::person::consent::ended_by_meta;
 use crate::person::env_slot::Keep;
-use crate::person::legacy::{Answer, tell_unused};
+use crate::person::legacy::{Answer, warn_unused};
 use crate::person::tokens;
 use crate::shell::env::{Env, HOSTS};
 use crate::shell::exit::{Stopped, usage};
 use crate::shell::inputs::{AUTH_CODE, SECRETS, SHORT_LIVED_TOKEN};
 use crate::shell::interrupt::Interrupt;
 
-/// Swap an authorization code for a short-lived and a long-lived token.
+/// Exchange an authorization code for a short-lived and a long-lived token.
 #[derive(Args)]
 #[command(name = "access_token", visible_alias = "access-token", after_help = format!("Examples:
   threads-auth access_token --app_id=123 --auth_code='AQD…#_' --redirect_uri=https://example.com/callback
@@ -37,12 +37,12 @@ pub(crate) struct AccessTokenCommand {
     #[arg(long, visible_alias = "app_secret", value_name = "SECRET")]
     app_secret: Option<String>,
 
-    /// The code, or the whole address that the browser came back to: a trailing #_ or #_=_ is cut
-    /// off [-code]
+    /// The code, or the whole address that the browser returned to: a trailing #_ or #_=_ is
+    /// removed [-code]
     #[arg(long, visible_alias = "auth_code", value_name = "CODE")]
     auth_code: Option<String>,
 
-    /// Where Meta sent the browser back to, letter for letter; `THREADS_REDIRECT_URI`
+    /// The redirect URI of the authorization, letter for letter; `THREADS_REDIRECT_URI`
     #[arg(long, short = 'r', visible_alias = "redirect_uri", value_name = "URL")]
     redirect_uri: Option<String>,
 
@@ -60,7 +60,7 @@ pub(crate) struct AccessTokenCommand {
     unused: UnusedHere,
 }
 
-/// ThreadsPipe's parser takes these with this command, and has no use for them.
+/// ThreadsPipe's parser accepts these with this command, but does not use them.
 #[derive(Args)]
 struct UnusedHere {
     #[arg(long, hide = true)]
@@ -76,7 +76,7 @@ impl AccessTokenCommand {
             ("--access-token", self.unused.access_token.is_some()),
             ("--auto-mode", self.unused.auto_mode.is_some()),
         ];
-        tell_unused(output, "access_token", &unused);
+        warn_unused(output, "access_token", &unused);
         let mut interrupt = Interrupt::listen()?;
         let graph = env.graph()?;
         let inputs = self.keep.inputs(env, output)?;
@@ -87,7 +87,7 @@ impl AccessTokenCommand {
             let slot = self.keep.reserve(output, &mut interrupt).await?;
             return interrupt
                 .after(async {
-                    // Whose it is is good to know, and no reason to fail.
+                    // The user id is useful, but its absence is no reason to fail.
                     let user_id = graph.me(&token).await.ok().map(|profile| profile.id);
                     tokens::complete(&graph, &secret, token, user_id, slot, output).await
                 })
@@ -102,14 +102,15 @@ impl AccessTokenCommand {
     }
 }
 
-/// The code out of what was given. There is no state to compare: this command did not send the person.
+/// Extracts the code from the argument. There is no state to compare, because this command did not
+/// send the person.
 fn code(pasted: &str) -> Result<AuthorizationCode> {
     match parse_pasted(pasted) {
         Ok(PastedCallback::Code(code) | PastedCallback::Callback(CallbackParams::Granted { code, .. })) => {
             Ok(code)
         }
         Ok(PastedCallback::Callback(CallbackParams::Denied { .. })) => Err(Stopped::Unauthorized(
-            "the address says that there was no consent: ask the person again, with `threads-auth login`"
+            "the address shows that the person did not agree: ask them again, with `threads-auth login`"
                 .to_owned(),
         )
         .into()),

@@ -1,4 +1,4 @@
-//! `threads-auth authorize-url`: the address to send a person's browser to.
+//! `threads-auth authorize-url`: prints the URL at which a person agrees.
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -12,7 +12,7 @@ use crate::shell::inputs::Inputs;
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::Output;
 
-/// Print the address at which a person agrees. Nothing is sent.
+/// Print the address at which a person agrees. Makes no request.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth authorize-url --app-id 123 --redirect-uri https://example.com/callback --scope basic,publish
@@ -29,11 +29,12 @@ pub(crate) struct AuthorizeUrl {
     #[arg(long, alias = "app_id", value_name = "ID")]
     app_id: Option<String>,
 
-    /// Where Meta sends the browser back to; `THREADS_REDIRECT_URI`
+    /// The redirect URI; `THREADS_REDIRECT_URI`
     #[arg(long, alias = "redirect_uri", value_name = "URL")]
     redirect_uri: Option<String>,
 
-    /// What to ask for, with commas or spaces between; may be repeated; `THREADS_SCOPES`, or basic
+    /// Scopes to request, separated by commas or spaces; may be repeated; `THREADS_SCOPES`, or
+    /// basic
     #[arg(long, value_name = "SCOPES")]
     scope: Vec<String>,
 

@@ -1,4 +1,4 @@
-//! A person's consent: which scopes they are asked for, and whether it can come back safely.
+//! A person's consent: the scopes to request, and a safe redirect URI.
 
 use anyhow::{Result, anyhow};
 use threads_graph::{DialogError, ErrorKind, InvalidScopes, RedirectUri, Scopes};
@@ -7,7 +7,7 @@ use crate::shell::env::Env;
 use crate::shell::exit::{Stopped, usage};
 use crate::shell::output::Output;
 
-/// For the help of the commands that ask for permissions.
+/// Help text of the commands that request scopes.
 pub(crate) const SCOPES: &str = "\
 Scopes, by short name or by Meta's:
   basic, publish, read_replies, manage_replies, insights    ThreadsPipe's names
@@ -16,8 +16,8 @@ Scopes, by short name or by Meta's:
   threads_...                                               what Meta has added since, by its own name
 threads_basic is always included.";
 
-/// The scopes to ask for: the arguments, or `THREADS_SCOPES`, or the least. Tells of those that are
-/// not known here.
+/// Returns the scopes to request: the arguments, or `THREADS_SCOPES`, or the minimum. Warns about
+/// unknown ones.
 pub(crate) fn scopes(given: &[String], env: &Env, output: Output) -> Result<Scopes> {
     let text = if given.is_empty() {
         env.variable("THREADS_SCOPES").unwrap_or("basic").to_owned()
@@ -35,7 +35,7 @@ pub(crate) fn scopes(given: &[String], env: &Env, output: Output) -> Result<Scop
     Ok(scopes)
 }
 
-/// The end of a login that Meta ended by itself, with its number and what that means.
+/// Returns the error for a login that Meta ended, with Meta's error code and its meaning.
 pub(crate) fn ended_by_meta(code: Option<u64>) -> anyhow::Error {
     let number = code.map_or_else(String::new, |code| format!(" with error {code}"));
     let meaning = code
@@ -44,7 +44,8 @@ pub(crate) fn ended_by_meta(code: Option<u64>) -> anyhow::Error {
     anyhow!("Meta ended the login{number}{meaning}")
 }
 
-/// Refuses an address on whose way a code could be read, and tells of one that Meta refuses.
+/// Refuses a redirect URI whose code could be read in transit, and warns about one that Meta
+/// refuses.
 pub(crate) fn check(redirect_uri: &RedirectUri, output: Output) -> Result<()> {
     if !redirect_uri.is_secure_or_loopback() {
         return usage("the redirect URI must be https: Meta sends nobody back to plain http");

@@ -1,9 +1,9 @@
-//! A variable of a `.env` file that is to hold a token.
+//! A variable of a `.env` file that will hold a token.
 //!
-//! Owns the file from before Meta is asked until the token is in it: it is locked, proven to be
-//! writable and given room first, and replaced as a whole at the end. A file that cannot be
-//! replaced, as one that is mounted by itself, is written as it is. Refuses to begin where it could
-//! not finish.
+//! Before Meta is called, the file is locked, and its write permission and disk space are checked.
+//! It stays locked until the token is in it, and is replaced as a whole at the end. A file that
+//! cannot be replaced, such as a mounted one, is written in place. Refuses to begin if it could not
+//! finish.
 
 use std::collections::HashMap;
 use std::fs::{File, Metadata, TryLockError};
@@ -26,33 +26,35 @@ use crate::shell::inputs::Inputs;
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::Output;
 
-/// How long to wait for another process that is about to change the same file: longer than Meta may take to answer it.
+/// The time to wait for another process that is about to change the same file: longer than Meta's
+/// response to it may take.
 const PATIENCE: Duration = Duration::from_secs(75);
 
-/// How much longer a file may become. A token has at most 4096 bytes, each of which may need a backslash.
+/// The space that a token may add to a file, in bytes. A token has at most 4096 bytes, each of
+/// which may need a backslash.
 const ROOM: usize = 16 * 1024;
 
-/// How many symbolic links are followed. The kernel follows 40.
+/// The maximum number of symbolic links to follow. The kernel follows 40.
 const LINKS: usize = 40;
 
-/// Where the long-lived token goes.
+/// The place for the long-lived token.
 #[derive(Args)]
 pub(crate) struct Keep {
     /// The .env file to store the long-lived token in; needs --env-variable
     #[arg(long, short = 'p', visible_alias = "env_path", value_name = "FILE", value_hint = ValueHint::FilePath)]
     env_path: Option<PathBuf>,
 
-    /// The variable of that file: changed or added, with every other byte kept
+    /// The variable in that file: changed or added, with every other byte kept
     #[arg(long, short = 'v', visible_alias = "env_variable", value_name = "NAME")]
     env_variable: Option<String>,
 }
 
 impl Keep {
-    /// The file and the variable, if there are both.
+    /// Returns the file and the variable, if both are given.
     fn place(&self) -> Result<Option<(&Path, &str)>> {
         match (self.env_path.as_deref(), self.env_variable.as_deref()) {
             (None, None) => Ok(None),
-            // ThreadsPipe's words.
+            // The wording of ThreadsPipe.
             (Some(_), None) => usage("You must also provide the env variable: --env-variable NAME"),
             (None, Some(_)) => usage("You must also provide the path to the .env file: --env-path FILE"),
             (Some(_), Some(name)) if !env_file::is_name(name) => {
@@ -62,12 +64,12 @@ impl Keep {
         }
     }
 
-    /// The command's values: the file may define more than the token.
+    /// Returns the inputs of the command: the file may define more than the token.
     pub(crate) fn inputs<'a>(&self, env: &'a Env, output: Output) -> Result<Inputs<'a>> {
         Ok(Inputs { env_path: self.place()?.map(|(path, _)| path.to_owned()), ..Inputs::new(env, output) })
     }
 
-    /// Holds the place for a token.
+    /// Reserves the place for a token.
     pub(crate) async fn reserve(&self, output: Output, interrupt: &mut Interrupt) -> Result<Option<Slot>> {
         match self.place()? {
             Some((path, name)) => interrupt.or(Slot::reserve(path, name, output)).await.map(Some),
@@ -76,32 +78,32 @@ impl Keep {
     }
 }
 
-/// The place for a token in a file, held for this process.
+/// The place for a token in a file, reserved for this process.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    /// As it was given.
+    /// The path as it was given.
     path: PathBuf,
     variable: String,
-    /// Where the links lead to.
+    /// The path with symbolic links resolved.
     target: PathBuf,
-    /// Locked.
+    /// The lock is held on this folder.
     folder: File,
     content: Option<Vec<u8>>,
     way: Way,
 }
 
-/// How the file gets its new content.
+/// The way in which the file gets its new content.
 #[derive(Debug)]
 enum Way {
-    /// Another file takes its place, which is never half written.
+    /// A new file replaces it, so that it is never half written.
     Replace(NamedTempFile),
-    /// It stays the file that it is, and is locked itself: who has it mounted elsewhere knows
-    /// nothing of our folder.
+    /// The file is written in place and locked itself: a process that has it mounted elsewhere does
+    /// not see our folder's lock.
     InPlace(File),
 }
 
 impl Slot {
-    /// Makes sure that a token can be stored, before there is one. Otherwise it changes nothing.
+    /// Checks that a token can be stored, before there is one. Changes nothing visible.
     async fn reserve(path: &Path, variable: &str, output: Output) -> Result<Self> {
         let unopened =
             |what: &str| format!("{what}{} cannot be opened, so Meta was not asked", path.display());
@@ -145,11 +147,12 @@ impl Slot {
         Ok(slot)
     }
 
-    /// `fixed` is the file, if it cannot be replaced.
+    /// Prepares the file. `fixed` is the file itself, if it cannot be replaced.
     fn prepare(path: &Path, variable: &str, folder: File, fixed: Option<File>) -> Result<Self> {
         let target = follow(path)?;
         let content = env_file::contents(&target)?;
-        // With a token that any file can hold; one that is more difficult is judged when it is there.
+        // Tried with a token that any file can hold; a more difficult one is checked when it
+        // arrives.
         env_file::set(content.as_deref().unwrap_or_default(), variable, "THQVJ")?;
         let size = content.as_ref().map_or(0, Vec::len) + ROOM;
         let way = if let Some(file) = fixed {
@@ -159,8 +162,8 @@ impl Slot {
             let mut room =
                 tempfile::Builder::new().prefix(".env.").suffix(".new").tempfile_in(parent(&target))?;
             dress(&room, env_file::metadata(&target)?.as_ref())?;
-            // Zeros in place of what is to come: a full disk shows now, and a power failure leaves
-            // no copy of a secret behind.
+            // Filled with zeros, so that a full disk is noticed now, and a power failure leaves no
+            // copy of a secret.
             room.write_all(&vec![0; size])?;
             room.as_file().sync_all()?;
             Way::Replace(room)
@@ -168,35 +171,35 @@ impl Slot {
         Ok(Self { path: path.to_owned(), variable: variable.to_owned(), target, folder, content, way })
     }
 
-    /// The token that is there now.
+    /// Returns the token that is stored now.
     pub(crate) fn current(&self, variables: &HashMap<String, String>) -> Option<String> {
         env_file::get(self.content.as_deref()?, &self.variable, variables)
     }
 
-    /// The file, as it was given.
+    /// Returns the path as it was given.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The variable.
+    /// Returns the name of the variable.
     pub(crate) fn variable(&self) -> &str {
         &self.variable
     }
 
-    /// The folder that the file is in.
+    /// Returns the file's folder.
     pub(crate) fn parent(&self) -> &Path {
         parent(&self.target)
     }
 
-    /// What a file for a token that could not be stored here is known by.
+    /// Returns the identification of files for tokens that could not be stored here.
     pub(crate) fn place(&self) -> Place {
         let current = self.current(&HashMap::new());
         Place::new(&self.target, &self.variable, current.as_deref())
     }
 
-    /// Stores the token: the file holds it when this returns, or is as it was before.
+    /// Stores the token. Afterwards the file holds it, or is unchanged if this fails.
     pub(crate) fn store(self, token: &AccessToken) -> Result<()> {
-        // Read again, because an editor asks for no lock.
+        // Read again, because an editor takes no lock.
         let content = env_file::contents(&self.target)?.unwrap_or_default();
         let changed = env_file::set(&content, &self.variable, token.expose())?;
         let place = self.place();
@@ -208,18 +211,19 @@ impl Slot {
                 room.as_file().set_len(changed.len() as u64)?;
                 room.as_file().sync_all()?;
                 if let Err(refused) = room.persist(&self.target) {
-                    // What could not be foreseen: the old file may still be written as it is.
+                    // The replacement can fail unforeseeably, and the old file may still be
+                    // writable in place.
                     let file = open_in_place(&self.target).map_err(|_| refused.error)?;
                     write_in_place(&file, &content, &changed)?;
                 }
-                // The file is whole either way; this is about whether a power failure forgets it.
+                // The file is whole in any case. This only makes it survive a power failure.
                 self.folder.sync_all().ok();
             }
             Way::InPlace(file) => {
-                // A process that is killed in the middle leaves the token for the next run.
+                // If the process is killed in the middle, the next run finds the token.
                 let kept = recover([parent(&self.target)], Some(&place), &self.variable, token);
                 let written = write_in_place(&file, &content, &changed);
-                // What failed is told, and then kept by whoever tells it.
+                // After a failure, the caller reports it and saves the token.
                 if let Some(kept) = kept {
                     std::fs::remove_file(kept).ok();
                 }
@@ -230,8 +234,8 @@ impl Slot {
     }
 }
 
-/// The file of a path, if it is there and another cannot take its place: one that is mounted by
-/// itself, or that is not to be changed at all, which is an error.
+/// Returns the file, if it exists and cannot be replaced, such as one that is mounted. An
+/// unchangeable file is an error.
 fn fixed(path: &Path) -> io::Result<Option<File>> {
     let target = follow(path)?;
     if env_file::metadata(&target)?.is_some_and(|about| about.is_file()) && is_fixed(&target) {
@@ -254,25 +258,24 @@ fn is_fixed(_: &Path) -> bool {
     false
 }
 
-/// Not through a link: the path was followed before.
+/// Links are not followed, because they were resolved before.
 fn open_in_place(target: &Path) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(CWD, target, flags, Mode::empty())?.into())
 }
 
-/// A full disk shows now. What readers see does not change.
+/// Allocates the space, so that a full disk is noticed now. Readers see no difference.
 fn reserve_room(file: &File, size: usize) -> io::Result<()> {
     match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, size as u64) {
         Err(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => {
             Err(io::Error::new(io::ErrorKind::StorageFull, "the disk is full"))
         }
-        // Not every file system can.
+        // Not every file system supports it.
         Ok(()) | Err(_) => Ok(()),
     }
 }
 
-/// Writes what differs from the old content, at once. Whatever fails, the old content is put back
-/// as far as possible.
+/// Writes the differing bytes at once. If it fails, restores the old content as far as possible.
 fn write_in_place(file: &File, old: &[u8], new: &[u8]) -> io::Result<()> {
     let same = old.iter().zip(new).take_while(|(old, new)| old == new).count();
     let write = |content: &[u8]| {
@@ -285,7 +288,7 @@ fn write_in_place(file: &File, old: &[u8], new: &[u8]) -> io::Result<()> {
     })
 }
 
-/// Locks the file's folder, or the file. A lock on a file that is replaced would go with it.
+/// Locks the file's folder, or the file. A lock on a file that is replaced would be lost with it.
 async fn lock(file: File, path: &Path, output: Output) -> Result<File> {
     match file.try_lock() {
         Ok(()) => return Ok(file),
@@ -311,17 +314,17 @@ async fn lock(file: File, path: &Path, output: Output) -> Result<File> {
     }
 }
 
-/// Where a path leads to, whether or not there is a file.
+/// Resolves the symbolic links of a path, even if there is no file.
 fn follow(path: &Path) -> io::Result<PathBuf> {
     let mut target = path.to_owned();
     for _ in 0..LINKS {
         match std::fs::read_link(&target) {
             Ok(next) => target = parent(&target).join(next),
-            // Not a link, or not there yet.
+            // Not a link, or missing.
             Err(_) => return Ok(target),
         }
     }
-    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a circle of links"))
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "the symbolic links form a circle"))
 }
 
 fn parent(path: &Path) -> &Path {
@@ -331,7 +334,8 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
-/// Gives the new file the owner and the mode of the old one. Without an old one it stays as it was made: the user's, 0600.
+/// Gives the new file the owner and the mode of the old one. Without an old one it keeps the user
+/// and mode 0600.
 fn dress(new: &NamedTempFile, old: Option<&Metadata>) -> Result<()> {
     let Some(old) = old else { return Ok(()) };
     let now = new.as_file().metadata()?;
@@ -366,7 +370,7 @@ mod tests {
             assert_eq!(std::fs::read_to_string(&path).unwrap(), new);
             assert_eq!(path.metadata().unwrap().ino(), inode);
         }
-        // The room costs nothing that anybody sees.
+        // The reserved space is invisible to readers.
         std::fs::write(&path, "T=old").unwrap();
         let slot = Slot::prepare(
             &path,

@@ -1,9 +1,9 @@
-//! ThreadsPipe's command lines, read by Python's rules and written as clap knows them.
+//! ThreadsPipe's command lines, parsed by Python's rules and rewritten for clap.
 //!
-//! Owns what argparse allows and clap does not, for the two commands that ThreadsPipe 0.4.5 has: a single dash before a
-//! name of several letters (`-id 1`, `-secret=x`), a value that touches its letter (`-p.env`), unmistakable beginnings
-//! (`--app 1`, `-tok x`), options before the command's name, and options of the other command. Every other command line
-//! passes untouched.
+//! Accepts what argparse does and clap does not, for the two commands of ThreadsPipe 0.4.5: a
+//! single dash before a name of several letters (`-id 1`, `-secret=x`), a value directly behind its
+//! letter (`-p.env`), unambiguous prefixes (`--app 1`, `-tok x`), options before the command's
+//! name, and options of the other command. Every other command line passes unchanged.
 
 use std::ffi::{OsStr, OsString};
 
@@ -11,10 +11,10 @@ use clap::Args;
 
 use crate::shell::output::Output;
 
-/// The commands that are read this way, under both spellings.
+/// The commands that are parsed this way, in both spellings.
 const COMMANDS: [&str; 4] = ["access_token", "access-token", "refresh_token", "refresh-token"];
 
-/// Ours, ThreadsPipe's long name, and its short one.
+/// Our name, ThreadsPipe's long name, and its short one.
 const OPTIONS: [(&str, &str, &str); 9] = [
     ("--app-id", "--app_id", "-id"),
     ("--app-secret", "--app_secret", "-secret"),
@@ -27,10 +27,10 @@ const OPTIONS: [(&str, &str, &str); 9] = [
     (SILENT, "--silent", "-s"),
 ];
 
-/// Its value may be left out. (In ThreadsPipe it may not, though its guide does so.)
+/// An option whose value is optional. (ThreadsPipe requires it, although its guide omits it.)
 const SILENT: &str = "--silent";
 
-/// The arguments as clap is to see them. The first is the program's name, as always.
+/// Rewrites the arguments for clap. The first is the program's name, as always.
 pub(crate) fn translate(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let mut options = Vec::new();
@@ -65,7 +65,7 @@ pub(crate) fn translate(arguments: impl IntoIterator<Item = OsString>) -> Vec<Os
     }
 }
 
-/// Our name of the option, and the value that is part of the argument.
+/// Returns our name of the option, and the value within the same argument.
 fn option(argument: &str) -> Option<(&'static str, Option<&str>)> {
     let names =
         || OPTIONS.iter().flat_map(|(ours, long, short)| [(*ours, *ours), (*ours, *long), (*ours, *short)]);
@@ -91,7 +91,7 @@ fn option(argument: &str) -> Option<(&'static str, Option<&str>)> {
     {
         matches.push((ours, Some(value)));
     }
-    // Two spellings of one option are one match; two options are a mistake, which clap reports.
+    // Two spellings of one option are one match; two options are ambiguous, which clap reports.
     matches.dedup();
     match matches[..] {
         [only] => Some(only),
@@ -99,7 +99,8 @@ fn option(argument: &str) -> Option<(&'static str, Option<&str>)> {
     }
 }
 
-/// Whether the next argument is this option's value. One that begins with a dash is not; a dash alone is.
+/// Returns true if the next argument is this option's value. A dash alone is one; anything else
+/// that begins with a dash is not.
 fn is_value(option: &str, next: &OsStr, has_command: bool) -> bool {
     let next = next.to_str().unwrap_or_default();
     let is_command = option == SILENT && !has_command && COMMANDS.contains(&next);
@@ -115,7 +116,7 @@ fn joined(name: &str, value: Option<OsString>) -> OsString {
     joined
 }
 
-/// Yes or no, in the words that scripts use.
+/// Parses a boolean in the spellings that scripts use.
 pub(crate) fn boolean(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "y" | "on" | "t" => Ok(true),
@@ -124,16 +125,17 @@ pub(crate) fn boolean(text: &str) -> Result<bool, String> {
     }
 }
 
-/// For `--silent`, which ThreadsPipe takes "with or without value": only a no means no.
+/// Parses the value of `--silent`, which ThreadsPipe accepts "with or without value": only a false
+/// value is false.
 #[expect(clippy::unnecessary_wraps, reason = "clap's parsers can fail")]
 fn silent(text: &str) -> Result<bool, String> {
     Ok(boolean(text).unwrap_or(true))
 }
 
-/// How the commands that ThreadsPipe has too give their answer.
+/// The output options of the commands that ThreadsPipe has too.
 #[derive(Args)]
 pub(crate) struct Answer {
-    /// No notes and no warnings
+    /// Print neither notes nor warnings
     #[arg(long, short = 's', value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           default_value = "false", hide_default_value = true, value_parser = silent)]
     silent: bool,
@@ -149,8 +151,9 @@ impl Answer {
     }
 }
 
-/// Tells of options that ThreadsPipe's one parser takes with either command, and that this command does not use.
-pub(crate) fn tell_unused(output: Output, command: &str, options: &[(&str, bool)]) {
+/// Warns about options that ThreadsPipe's single parser accepts with either command, but this
+/// command does not use.
+pub(crate) fn warn_unused(output: Output, command: &str, options: &[(&str, bool)]) {
     for (option, is_given) in options {
         if *is_given {
             output.warn(&format!("{command} does not use {option}"));
@@ -190,9 +193,10 @@ mod tests {
             ("x --silent refresh_token -token t", "x refresh_token --silent --access-token=t"),
             ("x refresh-token --access-token -", "x refresh-token --access-token=-"),
             ("x access_token -secret=a=b -code --json", "x access_token --app-secret=a=b --auth-code --json"),
-            // A code that begins like an option of ours is still a code where it touches its name.
+            // A code that begins like an option is still a code if it directly follows the option's
+            // name.
             ("x access_token -code=-id --json", "x access_token --auth-code=-id --json"),
-            // A beginning of two options is none.
+            // An ambiguous prefix matches no option.
             ("x access_token --a 1 -se x", "x access_token --a 1 -se x"),
             ("x access_token -- -id 1", "x access_token -- -id 1"),
         ] {

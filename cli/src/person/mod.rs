@@ -1,4 +1,4 @@
-//! Commands that a person runs on their own: a login, and the tokens that come of it.
+//! Commands for a person: a login, and the resulting tokens.
 
 pub(crate) mod access_token;
 pub(crate) mod authorize_url;

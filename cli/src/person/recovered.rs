@@ -1,9 +1,8 @@
-//! Tokens that could not be stored where they belong, in files of their own, and the next run that
-//! takes them up.
+//! Tokens that could not be stored at their place, in separate files, and their recovery by the
+//! next run.
 //!
-//! Owns the names of such files, by which a run knows its own: which variable of which file the
-//! token is for, and the value that it had then. Refuses a file that somebody else could have put
-//! there.
+//! The file name identifies the place of the token: the file, the variable, and its value at that
+//! time. Refuses a file that another user could have written.
 
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -19,23 +18,23 @@ use crate::shell::env_file;
 const PREFIX: &str = "threads-auth-recovered-";
 const SUFFIX: &str = ".env";
 
-/// No such file is longer: it holds one line with one token.
+/// The maximum length of such a file, which holds one line with one token.
 const LONGEST: u64 = 64 * 1024;
 
-/// A token that is younger has nothing to gain from a refresh, and Meta refuses it.
+/// The minimum age for a refresh: Meta refuses to refresh a younger token.
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
-/// Where a token belongs: the variable of a file, while it has its value.
+/// The place of a token: a variable of a file, with its present value.
 pub(crate) struct Place {
     variable: String,
-    /// Of the file and the variable.
+    /// A hash of the file's path and the variable.
     of: String,
     value: Option<String>,
 }
 
 impl Place {
     pub(crate) fn new(file: &Path, variable: &str, value: Option<&str>) -> Self {
-        // A folder has one name, whatever way leads to it.
+        // A folder is identified by its canonical path.
         let folder = file.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
         let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
         let file = folder.join(file.file_name().unwrap_or_default());
@@ -51,8 +50,8 @@ impl Place {
         format!("{PREFIX}{}-{}-", self.of, self.value.as_deref().unwrap_or("none"))
     }
 
-    /// Whether a file of this name is for this place: the variable has the value that it had then,
-    /// or none by now.
+    /// Returns true if a file of this name is for this place: the variable still has the same
+    /// value, or has none now.
     fn is_of(&self, name: &str) -> bool {
         let ours = format!("{PREFIX}{}-", self.of);
         name.ends_with(SUFFIX)
@@ -60,24 +59,24 @@ impl Place {
     }
 }
 
-/// Enough to tell files apart, and too little to find a token by.
+/// Returns a hash that distinguishes files, and is too short to identify a token.
 fn short(bytes: &[u8]) -> String {
     let digest = digest(&SHA256, bytes);
     let beginning = digest.as_ref().first_chunk().copied().unwrap_or_default();
     format!("{:016x}", u64::from_be_bytes(beginning))
 }
 
-/// A token that an earlier run has left.
+/// A token that an earlier run has saved.
 pub(crate) struct Recovered {
     pub(crate) token: AccessToken,
     pub(crate) file: PathBuf,
-    /// Whether it is a day old, so that Meta would refresh it.
+    /// True if it is at least a day old, so that Meta would refresh it.
     pub(crate) is_old: bool,
 }
 
 impl Recovered {
-    /// The newest of those that earlier runs have left for a place: in the file's folder, or where
-    /// they could.
+    /// Finds the newest token that earlier runs have saved for a place, in the file's folder or a
+    /// fallback folder.
     pub(crate) fn find(place: &Place, folder: &Path, now: Timestamp) -> Option<Self> {
         let elsewhere = std::env::temp_dir();
         let found = [folder, Path::new("."), &elsewhere].into_iter().flat_map(|folder| {
@@ -94,8 +93,8 @@ impl Recovered {
     }
 }
 
-/// The token in such a file, and when it was written. None in one that others could have written,
-/// or that holds anything else.
+/// Returns the token in such a file, and the time of its writing. Returns `None` if others could
+/// have written the file, or if it holds anything else.
 fn read(path: &Path, variable: &str) -> Option<(Timestamp, AccessToken)> {
     let about = std::fs::symlink_metadata(path).ok()?;
     let is_ours = about.is_file()
@@ -104,14 +103,14 @@ fn read(path: &Path, variable: &str) -> Option<(Timestamp, AccessToken)> {
         && about.len() <= LONGEST;
     let content = Zeroizing::new(is_ours.then(|| std::fs::read(path).ok()).flatten()?);
     let token = env_file::get(&content, variable, &std::collections::HashMap::new())?;
-    // Some tokens are told to people in a form that would be read otherwise.
+    // Some tokens are written for people, in a form that parses differently.
     (env_file::line(variable, &token) == *content).then_some(())?;
     let written = Timestamp::new(about.mtime(), 0).ok()?;
     Some((written, AccessToken::new(token).ok()?))
 }
 
-/// Writes a file of its own, mode 0600, for a token that could not be stored where it belongs.
-/// Tries one folder after the other.
+/// Writes a token that could not be stored at its place to a new file of mode 0600. Tries one
+/// folder after the other.
 pub(crate) fn recover<'a>(
     folders: impl IntoIterator<Item = &'a Path>,
     place: Option<&Place>,

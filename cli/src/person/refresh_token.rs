@@ -1,4 +1,4 @@
-//! `threads-auth refresh_token`: a long-lived token lives for another 60 days.
+//! `threads-auth refresh_token`: extends a long-lived token by 60 days.
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -6,7 +6,7 @@ use threads_graph::{AccessToken, LongLivedToken};
 use zeroize::Zeroizing;
 
 use crate::person::env_slot::Keep;
-use crate::person::legacy::{Answer, tell_unused};
+use crate::person::legacy::{Answer, warn_unused};
 use crate::person::recovered::Recovered;
 use crate::person::tokens;
 use crate::shell::env::{Env, HOSTS};
@@ -14,7 +14,7 @@ use crate::shell::exit::{Stopped, usage};
 use crate::shell::inputs::{ACCESS_TOKEN, SECRETS};
 use crate::shell::interrupt::Interrupt;
 
-/// Refresh a long-lived token, which has to be at least 24 hours old and not expired.
+/// Refresh a long-lived token, which must be at least 24 hours old and not expired.
 #[derive(Args)]
 #[command(name = "refresh_token", visible_alias = "refresh-token", after_help = format!("Examples:
   threads-auth refresh_token --env_path=.env --env_variable=long_lived_token --auto_mode=true --silent
@@ -32,7 +32,8 @@ pub(crate) struct RefreshTokenCommand {
     #[arg(long, visible_alias = "access_token", value_name = "TOKEN")]
     access_token: Option<String>,
 
-    /// Take the token from --env-variable in the file of --env-path, and store the new one there [-auto]
+    /// Take the token from --env-variable in the file of --env-path, and store the new one there
+    /// [-auto]
     #[arg(long, visible_alias = "auto_mode", value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", default_value = "false", hide_default_value = true,
           value_parser = crate::person::legacy::boolean)]
@@ -48,7 +49,7 @@ pub(crate) struct RefreshTokenCommand {
     unused: UnusedHere,
 }
 
-/// ThreadsPipe's parser takes these with this command, and has no use for them.
+/// ThreadsPipe's parser accepts these with this command, but does not use them.
 #[derive(Args)]
 struct UnusedHere {
     #[arg(long, hide = true)]
@@ -71,12 +72,13 @@ impl RefreshTokenCommand {
             ("--redirect-uri", self.unused.redirect_uri.is_some()),
             ("--access-token beside --auto-mode", self.auto_mode && self.access_token.is_some()),
         ];
-        tell_unused(output, "refresh_token", &unused);
+        warn_unused(output, "refresh_token", &unused);
         let mut interrupt = Interrupt::listen()?;
         let graph = env.graph()?;
         let inputs = self.keep.inputs(env, output)?;
         let (token, slot) = if self.auto_mode {
-            // The file is held from before it is read, so that nobody refreshes the same token at the same time.
+            // Locked before it is read, so that no other process refreshes the same token at the
+            // same time.
             let Some(mut slot) = self.keep.reserve(output, &mut interrupt).await? else {
                 return usage("--auto-mode needs --env-path and --env-variable: the token is there");
             };
@@ -84,7 +86,7 @@ impl RefreshTokenCommand {
             if let Some(Recovered { token, file, is_old }) = recovered {
                 let taken_up = format!("took up the token that an earlier run left in {}", file.display());
                 if !is_old {
-                    // It is what this run would have got.
+                    // This run would have got the same token.
                     output.note(&taken_up);
                     let token = LongLivedToken::new(token, None);
                     tokens::deliver_refreshed(&token, Some(slot), output)?;
@@ -118,7 +120,7 @@ impl RefreshTokenCommand {
                 let token = graph
                     .refresh(&token)
                     .await
-                    // ThreadsPipe's words, as they are.
+                    // The wording of ThreadsPipe.
                     .context("An error occured could not refresh access token")?;
                 tokens::deliver_refreshed(&token, slot, output)
             })

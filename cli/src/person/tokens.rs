@@ -1,7 +1,7 @@
-//! Tokens that Meta gave: their shapes for programs and for people, and their way to where they are wanted.
+//! Tokens from Meta: their JSON and text, and their delivery.
 //!
-//! Owns the promise that such a token is not lost: if it cannot be stored or printed as asked, it goes to the terminal or
-//! into a file of its own.
+//! A token from Meta is never lost: if it cannot be stored or printed as requested, it is printed
+//! to the terminal or saved in a separate file.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -20,14 +20,14 @@ use crate::shell::env_file;
 use crate::shell::exit::Stopped;
 use crate::shell::output::{Output, say, table};
 
-/// How long a short-lived token lives. Meta documents it, and does not say so in its answer.
+/// The life of a short-lived token. Meta documents it, but its response does not contain it.
 const SHORT_LIFE: Duration = Duration::from_hours(1);
 
-/// How long to wait before the second step is tried again. The first cannot be: it has spent the code.
+/// The delays before retries of the second step. The first cannot be retried: the code is spent.
 const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
 
-/// The code becomes a short-lived token, and that a long-lived one, which goes where it is wanted.
-/// If the second step fails, the short-lived token is saved.
+/// Exchanges the code for a short-lived token, and that for a long-lived one, and delivers it. If
+/// the second step fails, the short-lived token is saved.
 pub(crate) async fn exchange(
     graph: &Graph,
     app: &AppCredentials,
@@ -42,8 +42,8 @@ pub(crate) async fn exchange(
     complete(graph, &app.app_secret, access_token, user_id, slot, output).await
 }
 
-/// Whose a token is, as far as Meta tells: the exchange may leave it out. Two answers that differ
-/// are none.
+/// Returns the user id of a token, if Meta reports it: the exchange may omit it. Two responses that
+/// differ are an error.
 async fn whose(graph: &Graph, token: &AccessToken, told: Option<UserId>) -> Result<Option<UserId>> {
     let asked = graph.me(token).await.ok().map(|profile| profile.id);
     if let (Some(told), Some(asked)) = (&told, &asked)
@@ -56,7 +56,7 @@ async fn whose(graph: &Graph, token: &AccessToken, told: Option<UserId>) -> Resu
     Ok(told.or(asked))
 }
 
-/// The second step alone. If it fails, the short-lived token is saved.
+/// Runs the second step alone. If it fails, the short-lived token is saved.
 pub(crate) async fn complete(
     graph: &Graph,
     secret: &AppSecret,
@@ -78,7 +78,7 @@ pub(crate) async fn complete(
     deliver_both(user_id.as_ref(), &short_lived, &long_lived, slot, output)
 }
 
-/// The second step failed: the code is spent, and the short-lived token is all there is.
+/// Reports that the second step failed: the code is spent, and only the short-lived token is left.
 fn unfinished(error: threads_graph::Error, short_lived: &AccessToken, slot: Option<&Slot>) -> anyhow::Error {
     let place = rescue("short_lived_token", short_lived, slot.map(Slot::parent), None);
     say(&format!(
@@ -88,7 +88,7 @@ fn unfinished(error: threads_graph::Error, short_lived: &AccessToken, slot: Opti
     anyhow::Error::new(error).context("Could not generate long lived token")
 }
 
-/// Both tokens of a person go where they are wanted. Without `user_id` Meta did not tell whose.
+/// Delivers both tokens of a person. `user_id` is `None` if Meta did not report it.
 fn deliver_both(
     user_id: Option<&UserId>,
     short_lived: &AccessToken,
@@ -116,7 +116,7 @@ fn deliver_both(
     deliver(&json, &table(&rows), long_lived, slot, output)
 }
 
-/// A refreshed token goes where it is wanted, or is saved elsewhere.
+/// Delivers a refreshed token, or saves it elsewhere.
 pub(crate) fn deliver_refreshed(token: &LongLivedToken, slot: Option<Slot>, output: Output) -> Result<()> {
     let row = match &slot {
         Some(slot) => stored(slot, token),
@@ -125,7 +125,7 @@ pub(crate) fn deliver_refreshed(token: &LongLivedToken, slot: Option<Slot>, outp
     deliver(&long_lived_json(token), &table(&[row]), token, slot, output)
 }
 
-/// The answer of the refresh and of the second step, as Meta has it.
+/// Meta's response to the refresh and to the second step.
 fn long_lived_json(token: &LongLivedToken) -> Value {
     json!({
         "access_token": token.access_token.expose(),
@@ -147,10 +147,10 @@ fn shown(token: &AccessToken, life: Option<Duration>) -> String {
     format!("{} ({})", token.expose(), lifetime(life))
 }
 
-/// Such as `lives 59 days and 23 hours`.
+/// Formats a lifetime, such as `lives 59 days and 23 hours`.
 fn lifetime(life: Option<Duration>) -> String {
     let Some(life) = life else {
-        return "Meta does not tell how long it lives".to_owned();
+        return "Meta does not report its lifetime".to_owned();
     };
     let minutes = life.as_secs() / 60;
     let parts = [(minutes / 1440, "day"), (minutes / 60 % 24, "hour"), (minutes % 60, "minute")];
@@ -167,7 +167,7 @@ fn lifetime(life: Option<Duration>) -> String {
     }
 }
 
-/// Stores the token, or prints it. Whatever fails on the way, it exists somewhere at the end.
+/// Stores the token, or prints it. If that fails, the token is saved elsewhere.
 fn deliver(
     json: &Value,
     plain: &str,
@@ -194,7 +194,8 @@ fn deliver(
     output.result(json, plain).context("standard output is closed")
 }
 
-/// Puts a token where its owner finds it: on the terminal, or in a file of its own. Says where that is.
+/// Puts a token where its owner finds it: on the terminal, or in a new file. Returns the place in
+/// words.
 fn rescue(variable: &str, token: &AccessToken, folder: Option<&Path>, belongs: Option<&Place>) -> String {
     let line = env_file::line(variable, token.expose());
     let mut out = io::stdout();
@@ -206,7 +207,7 @@ fn rescue(variable: &str, token: &AccessToken, folder: Option<&Path>, belongs: O
     if let Some(path) = recover(folders, belongs, variable, token) {
         return format!("in the file {}", path.display());
     }
-    // Nothing is left but this. A log that holds a token is bad, but it can be cleaned.
+    // This is the last resort. A token in a log is bad, but a log can be cleaned.
     say(&String::from_utf8_lossy(&line));
     "printed above".to_owned()
 }
@@ -228,6 +229,6 @@ mod tests {
         ] {
             assert_eq!(lifetime(Some(Duration::from_secs(seconds))), told);
         }
-        assert_eq!(lifetime(None), "Meta does not tell how long it lives");
+        assert_eq!(lifetime(None), "Meta does not report its lifetime");
     }
 }

@@ -1,4 +1,4 @@
-//! `threads-auth dev`: the whole product on this machine.
+//! `threads-auth dev`: runs the whole product on this machine.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,8 +17,8 @@ use crate::shell::inputs::{APP_ID, APP_SECRET, Inputs, interval};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::Output;
 
-/// Run everything on this machine: the functions behind a local gateway, an embedded DynamoDB and Secrets Manager, and a
-/// sandbox that stands in for Meta.
+/// Run everything on this machine: the functions behind a local gateway, an embedded DynamoDB and
+/// Secrets Manager, and a sandbox in the place of Meta.
 #[derive(Args)]
 #[command(after_help = "Examples:
   threads-auth dev                          everything on http://127.0.0.1:3000, kept in .threads-auth
@@ -43,7 +43,7 @@ pub(crate) struct Dev {
     #[arg(long, default_value_t = 3000, value_name = "N")]
     port: u16,
 
-    /// Where everything is kept
+    /// Folder for all data
     #[arg(long, default_value = ".threads-auth", value_name = "DIR", conflicts_with = "ephemeral", value_hint = ValueHint::DirPath)]
     data_dir: PathBuf,
 
@@ -51,19 +51,20 @@ pub(crate) struct Dev {
     #[arg(long)]
     ephemeral: bool,
 
-    /// Which Threads to talk to: our stand-in, or Meta with your own app
+    /// The Threads API to use: the sandbox, or Meta with your own app
     #[arg(long, value_enum, default_value_t = Which::Sandbox)]
     threads: Which,
 
-    /// Whose token may inspect others at the sandbox; `testers_and_app` is what Meta documents
+    /// Accounts whose tokens may inspect others at the sandbox; `testers_and_app` is what Meta
+    /// documents
     #[arg(long, value_name = "WHOSE", value_parser = inspections())]
     inspection: Option<Inspection>,
 
-    /// The https address that is forwarded to this machine; Meta sends people back there
+    /// The https address that is forwarded to this machine; Meta redirects people there
     #[arg(long, value_name = "URL")]
     public_url: Option<Url>,
 
-    /// An address that people may be sent back to as well: an origin and perhaps a path, such as
+    /// Another address that people may be returned to: an origin, optionally with a path, such as
     /// `http://localhost:5173/`; may be repeated
     #[arg(long, value_name = "URL", value_parser = entry)]
     return_to: Vec<String>,
@@ -72,7 +73,7 @@ pub(crate) struct Dev {
     #[arg(long)]
     trailing_slash: bool,
 
-    /// How often to sweep, such as 15m or 1h
+    /// Interval of the sweeps, such as 15m or 1h
     #[arg(long, default_value = "15m", value_name = "TIME", value_parser = interval)]
     sweep_every: Duration,
 
@@ -87,16 +88,16 @@ pub(crate) struct Dev {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Which {
-    /// The stand-in for Meta, on this machine
+    /// The sandbox, on this machine
     Sandbox,
     /// Meta: reads `THREADS_APP_ID` and `THREADS_APP_SECRET` from the environment or `.env`
     Live,
 }
 
-/// On AWS a change is announced within a second.
+/// The delay before a change is announced. On AWS it is at most a second.
 const ANNOUNCE_EVERY: Duration = Duration::from_millis(200);
 
-/// Meta's dashboard needs this before a live login can work.
+/// The settings of Meta's dashboard that a live login needs.
 const LIVE_NEEDS: &str = "\
 In Meta's dashboard, under your app's use case \"Access the Threads API\" > Settings:
   Redirect Callback URLs   {callback}       (exactly this, and https: Meta refuses http)
@@ -107,14 +108,14 @@ If it has added a slash to the first, start with --trailing-slash.
 THREADS_APP_ID and THREADS_APP_SECRET are \"Threads App ID\" and \"Threads App secret\" of App settings > Basic,
 not the plain \"App ID\" there.";
 
-/// One entry of the allowlist, for clap.
+/// Parses one entry of the allowlist, for clap.
 fn entry(text: &str) -> Result<String> {
     let list: ReturnToAllowlist = text.parse()?;
     ensure!(list.count() == 1, "expected one URL; give --return-to once for each");
     Ok(text.to_owned())
 }
 
-/// A word of a shell's, whatever is in it.
+/// Quotes any text as one word of a shell.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
@@ -127,7 +128,7 @@ impl Dev {
             settings.insert(SLASH.to_string(), true.to_string());
         }
         self.trailing_slash = settings.get(SLASH.as_str()).is_some_and(|text| text.trim() == "true");
-        // Listen for the end before there is anything to end, so that none is missed.
+        // Signals are listened for before there is anything to end, so that none is missed.
         let mut interrupt = Interrupt::listen()?;
         let threads = match self.threads {
             Which::Sandbox => Threads::Sandbox,

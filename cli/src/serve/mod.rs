@@ -1,4 +1,4 @@
-//! Commands that serve until they are told to end.
+//! Commands that serve until a signal ends them.
 
 pub(crate) mod dev;
 mod inspection;

@@ -1,4 +1,4 @@
-//! `threads-auth sandbox`: the stand-in for Meta by itself.
+//! `threads-auth sandbox`: runs the sandbox alone.
 
 use std::fs::File;
 use std::net::Ipv4Addr;
@@ -17,12 +17,12 @@ use crate::serve::server::{announce, wind_down};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::table;
 
-/// The app that the sandbox knows, if it is told no other. The secret opens nothing.
+/// The default app of the sandbox. The secret opens nothing.
 const APP_ID: &str = "9876543210987654";
 const APP_SECRET: &str = "sandbox-app-secret";
 
-/// Run the stand-in for Meta alone: Threads' OAuth pages and token calls, with a clock that can be moved and faults that can
-/// be scripted, for apps in any language.
+/// Run the sandbox alone, in the place of Meta: Threads' OAuth pages and token calls, with a clock
+/// that can be moved and faults that can be scripted, for apps in any language.
 #[derive(Args)]
 #[command(after_help = "Examples:
   threads-auth sandbox                               on http://127.0.0.1:3100, with nothing kept
@@ -39,7 +39,7 @@ pub(crate) struct SandboxCommand {
     #[arg(long, default_value_t = 3100, value_name = "N")]
     port: u16,
 
-    /// Where accounts, tokens (as hashes) and the clock survive a restart
+    /// File in which accounts, tokens (as hashes) and the clock survive a restart
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     state_file: Option<PathBuf>,
 
@@ -51,7 +51,8 @@ pub(crate) struct SandboxCommand {
     #[arg(long, default_value = APP_SECRET, value_name = "SECRET")]
     app_secret: String,
 
-    /// A redirect URI of the "dashboard"; may be repeated. Without one, any https address will do, and http on this machine
+    /// A redirect URI of the "dashboard"; may be repeated. Without one, any https address is
+    /// accepted, and http on this machine
     #[arg(long, value_name = "URL")]
     redirect_uri: Vec<String>,
 
@@ -63,17 +64,17 @@ pub(crate) struct SandboxCommand {
     #[arg(long, value_name = "NAME")]
     tester: Vec<String>,
 
-    /// Whose token may inspect others; as the state file has it, or else `testers_and_app`
+    /// Accounts whose tokens may inspect others; as in the state file, or else `testers_and_app`
     #[arg(long, value_name = "WHOSE", value_parser = inspections())]
     inspection: Option<Inspection>,
 
-    /// The answer to the exchange of a code; as the state file has it, or else `documented`.
-    /// `with_token_type` adds what Meta leaves out, for libraries that insist on it
+    /// The response to the exchange of a code; as in the state file, or else `documented`.
+    /// `with_token_type` adds a field that Meta omits, for libraries that require it
     #[arg(long, value_name = "ANSWER", value_parser = exchanges())]
     exchange: Option<ExchangeAnswer>,
 
-    /// An address that is forwarded to this machine: OAuth and Graph answer under its name too, the
-    /// control endpoint does not
+    /// A public address that is forwarded to this machine: OAuth and Graph respond under its name
+    /// too, the control endpoint does not
     #[arg(long, value_name = "URL")]
     public_url: Option<Url>,
 
@@ -107,11 +108,11 @@ impl SandboxCommand {
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let public_host = self.public_url.as_ref().and_then(Url::host_str).map(str::to_owned);
         let serving = tokio::spawn(sandbox.serve_as(public_host, listener, async {
-            // An error means that the sender is gone, which is a stop as well.
+            // An error means that the sender was dropped, which stops the server as well.
             let _ = stopped.await;
         }));
         interrupt.next().await;
-        // It may have ended by itself.
+        // The server may have ended by itself.
         let _ = stop.send(());
         match wind_down(serving).await {
             Some(served) => served?.context("the sandbox stopped"),
@@ -122,13 +123,13 @@ impl SandboxCommand {
     fn accounts(&self) -> Vec<NewAccount> {
         let account =
             |name: &String, tester| NewAccount { username: name.clone(), tester, ..NewAccount::default() };
-        // Testers come first, in case that somebody is named as both.
+        // Testers come first, in case an account is named as both.
         let testers = self.tester.iter().map(|name| account(name, true));
         testers.chain(self.account.iter().map(|name| account(name, false))).collect()
     }
 
     fn announce(&self, url: &str) -> Result<()> {
-        // Ours is public. Somebody else's is theirs to know.
+        // Our secret is public; a given one is not printed.
         let secret = (self.app_secret == APP_SECRET).then_some(APP_SECRET);
         let authorize = format!("{url}/oauth/authorize");
         let control = format!("{url}/control");
@@ -166,16 +167,17 @@ impl SandboxCommand {
     }
 }
 
-/// Every answer by its name.
+/// Every response by its name.
 fn exchanges() -> impl TypedValueParser<Value = ExchangeAnswer> {
     PossibleValuesParser::new(ExchangeAnswer::ALL.map(ExchangeAnswer::as_str)).try_map(|text| text.parse())
 }
 
-/// Keeps a second sandbox from the same state. The lock is a file beside it, because the state itself is replaced.
+/// Prevents a second sandbox from using the same state. The lock is a separate file, because the
+/// state file itself is replaced.
 fn lock(state_file: &Path) -> Result<File> {
     let mut name = state_file.as_os_str().to_owned();
     name.push(".lock");
-    // What is there under this name is not ours to empty.
+    // An existing file of this name must not be truncated.
     let lock = File::options()
         .write(true)
         .create(true)

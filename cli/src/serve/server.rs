@@ -1,4 +1,4 @@
-//! All that a server does besides serving: it logs, tells where it is, and ends.
+//! The common parts of a server: it logs, prints its addresses, and ends.
 
 use std::io::Write;
 use std::time::Duration;
@@ -9,7 +9,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::shell::output::Printed;
 
-/// The time for requests under way to end. A client that never ends its own must not keep us alive.
+/// The time for running requests to end. A client that never ends its request must not keep the
+/// server alive.
 const GRACE: Duration = Duration::from_secs(5);
 
 pub(crate) fn log_to_stderr(level: tracing::Level) {
@@ -18,13 +19,13 @@ pub(crate) fn log_to_stderr(level: tracing::Level) {
     tracing_subscriber::registry().with(lines).with(ours).init();
 }
 
-/// Prints where the server is, once it is there.
+/// Prints the server's addresses, once it is ready.
 pub(super) fn announce(text: &str) -> Result<()> {
     let mut out = Printed(anstream::stdout());
     writeln!(out, "{text}").and_then(|()| out.flush()).context("standard output is closed")
 }
 
-/// Waits for requests under way, but not for ever.
+/// Waits for running requests, but not for ever.
 pub(super) async fn wind_down<T>(ending: impl Future<Output = T>) -> Option<T> {
     tracing::info!("stopping");
     let ended = tokio::time::timeout(GRACE, ending).await.ok();

@@ -1,4 +1,4 @@
-//! `threads-auth completions`: what a shell needs to complete our commands.
+//! `threads-auth completions`: the completion script of a shell.
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -36,11 +36,11 @@ impl Completions {
         clap_complete::generate(self.shell, &mut command, "threads-auth", &mut script);
         let mut script = String::from_utf8(script).context("the script is not text")?;
         if self.shell == Shell::Bash {
-            // clap_complete spells a program's hyphen in two ways, so that its function finds
-            // nothing behind the first word: https://github.com/clap-rs/clap/issues/6421. A version
-            // without the mistake has nothing to replace.
+            // clap_complete spells a program's hyphen in two ways, so its function finds no
+            // completion behind the first word: https://github.com/clap-rs/clap/issues/6421. In a
+            // fixed version there is nothing to replace.
             script = script.replace("threads__subcmd__auth", "threads__auth");
-            // Bash takes a `=` for a word of its own: the option is the word before that.
+            // Bash treats `=` as a separate word: the option is the word before it.
             script = script.replace("    prev=\"$3\"\n", BEFORE_EQUALS);
         }
         let output = Output::new(self.json);

@@ -1,4 +1,4 @@
-//! The environment and the time, read once by `main`, and where Meta is according to them.
+//! The environment and the time, read once by `main`, and the endpoints of Meta that they name.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,31 +12,33 @@ use tracing::Level;
 
 use crate::shell::exit::Stopped;
 
-/// How long Meta may take. Longer than a function can wait: an answer that is not awaited may hold a token.
+/// The timeouts for Meta. They are longer than a function's: a response that is abandoned may hold
+/// a token.
 const TIMEOUTS: HttpTimeouts =
     HttpTimeouts { connect: Duration::from_secs(10), request: Duration::from_mins(1) };
 
-/// For the help of every command that talks to Meta.
+/// Help text of every command that calls Meta.
 pub(crate) const HOSTS: &str = "\
 Environment:
   THREADS_AUTHORIZE_URL, THREADS_GRAPH_URL, THREADS_API_VERSION
       other hosts than Meta's, such as those of `threads-auth sandbox`";
 
-/// The environment and the time.
+/// The environment variables, and the time at which the command was started.
 pub(crate) struct Env {
     /// The variables whose name and value are text.
     pub(crate) variables: HashMap<String, String>,
-    /// When the command was started.
+    /// The time at which the command was started.
     pub(crate) now: Timestamp,
 }
 
 impl Env {
-    /// A variable that is set, and not to nothing. It is taken as it is: a secret with a line end is not one.
+    /// Returns a variable that is set and not blank. Its value is not trimmed, so a secret with a
+    /// line end is refused later.
     pub(crate) fn variable(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str).filter(|text| !text.trim().is_empty())
     }
 
-    /// The service's settings that the environment has, each of them looked at.
+    /// Returns the service's settings in the environment, after checking each of them.
     pub(crate) fn settings(&self) -> Result<HashMap<String, String>> {
         let named = |name: &'static str| Some((name.to_owned(), self.variable(name)?.to_owned()));
         let settings = Setting::ALL.into_iter().filter_map(|setting| named(setting.as_str())).collect();
@@ -48,7 +50,7 @@ impl Env {
         Ok(settings)
     }
 
-    /// The least level that the service logs here.
+    /// Returns the service's log level.
     pub(crate) fn log_level(&self) -> Result<Level> {
         let Some(text) = self.variable(LOG_LEVEL) else {
             return Ok(Level::INFO);
@@ -57,7 +59,8 @@ impl Env {
         text.trim().parse().map_err(|_| Stopped::Usage(expected()).into())
     }
 
-    /// Where Meta is. Only the environment says so: a `.env` that happens to be in a folder must not redirect secrets.
+    /// Returns Meta's endpoints. Only the environment is read: a `.env` file that happens to be in
+    /// a folder must not redirect secrets.
     pub(crate) fn endpoints(&self) -> Result<Endpoints> {
         let usual = Endpoints::default();
         Endpoints::new(
@@ -71,10 +74,10 @@ impl Env {
         })
     }
 
-    /// The API there.
+    /// Returns a client of Meta's API with these endpoints.
     pub(crate) fn graph(&self) -> Result<Graph> {
         let endpoints = self.endpoints()?;
-        let http = HttpClient::new(TIMEOUTS).context("no connection can be made")?;
+        let http = HttpClient::new(TIMEOUTS).context("the HTTP client cannot be set up")?;
         Ok(Graph::new(http, endpoints))
     }
 }

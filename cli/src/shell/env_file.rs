@@ -1,8 +1,8 @@
-//! A `.env` file: the reading of it, and the same file with one variable changed.
+//! Reads a `.env` file, and changes one variable in it.
 //!
-//! Owns the reading, which is python-dotenv 1.2's to the letter: ThreadsPipe's users read their files with it. Owns the
-//! change too, which replaces the bytes of one value and no other. Refuses a change after which any variable would be read
-//! otherwise than meant.
+//! Reads exactly as python-dotenv 1.2 does, because ThreadsPipe's users read their files with it. A
+//! change replaces the bytes of one value and no others. Refuses a change after which any variable
+//! would be read differently than intended.
 
 use std::collections::HashMap;
 use std::fs::Metadata;
@@ -12,50 +12,50 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// Why a value cannot be put into a file.
+/// The reason why a value cannot be written to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unwritable {
-    /// Readers would replace `${…}` by another variable, or the value is not visible ASCII.
-    #[error("the value holds characters that no .env file can hold as they are")]
+    /// Readers would expand `${…}`, or the value is not visible ASCII.
+    #[error("the value has characters that no .env file can hold unchanged")]
     Value,
-    /// A quote that is never closed, most likely.
+    /// Most likely a quote that is never closed.
     #[error(
-        "something in it, most likely a quote that is never closed, would make the variable unreadable; mend it first"
+        "something in it, most likely a quote that is never closed, would make the variable unreadable; repair it first"
     )]
     Content,
 }
 
-/// One statement: a definition, a comment with the blank lines before it, or a line that makes no sense.
+/// One statement: a definition, a comment with the blank lines before it, or a malformed line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Statement {
-    /// The variable's name; none for comments and nonsense.
+    /// The variable's name; none for comments and malformed lines.
     name: Option<String>,
     /// The decoded value; none for a name without `=`.
     value: Option<String>,
-    /// Which bytes are the value, its quotes included. Empty where a value would go.
+    /// The byte range of the value with its quotes. Empty at the place of a missing value.
     place: Range<usize>,
     style: Style,
 }
 
-/// How a value is written.
+/// The quoting of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Style {
-    /// A name alone: the `=` is missing too.
+    /// A name alone, without `=`.
     Absent,
     Bare,
     Single,
     Double,
 }
 
-/// Reads one variable of a file that need not exist.
+/// Reads one variable of a file that may be missing.
 pub(crate) fn read(path: &Path, name: &str, variables: &HashMap<String, String>) -> Result<Option<String>> {
     let content = contents(path).with_context(|| format!("{} cannot be read", path.display()))?;
     Ok(content.and_then(|content| get(&content, name, variables)))
 }
 
-/// The bytes of a file; `None` if there is none.
+/// Returns the bytes of a file, or `None` if there is none.
 pub(crate) fn contents(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    // Asked first, because reading a pipe would wait for its writer.
+    // Checked first, because reading a pipe would wait for its writer.
     match metadata(path)? {
         Some(metadata) if metadata.is_file() => std::fs::read(path).map(Some),
         Some(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")),
@@ -63,7 +63,7 @@ pub(crate) fn contents(path: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// The owner and the mode of a file; `None` if there is none.
+/// Returns the metadata of a file, with its owner and mode, or `None` if there is none.
 pub(crate) fn metadata(path: &Path) -> io::Result<Option<Metadata>> {
     match std::fs::metadata(path) {
         Ok(metadata) => Ok(Some(metadata)),
@@ -72,19 +72,20 @@ pub(crate) fn metadata(path: &Path) -> io::Result<Option<Metadata>> {
     }
 }
 
-/// Whether this can be the name of a variable.
+/// Returns true if this is a valid name of a variable.
 pub(crate) fn is_name(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
 }
 
-/// One line that defines `name`, for a file of its own.
+/// Returns a line that defines `name`, for a file of its own.
 pub(crate) fn line(name: &str, value: &str) -> Vec<u8> {
-    // A person can still read a value that no .env file can hold as it is.
+    // A person can still read a value that no .env file can hold unchanged.
     set(b"", name, value).unwrap_or_else(|_| format!("{name}={value}\n").into_bytes())
 }
 
-/// The value of `name`, if the file defines it. `variables` is the environment, which `${…}` may refer to.
+/// Returns the value of `name`, if the file defines it. `variables` is the environment, to which
+/// `${…}` may refer.
 pub(crate) fn get(content: &[u8], name: &str, variables: &HashMap<String, String>) -> Option<String> {
     let mut seen: HashMap<String, Option<String>> = HashMap::new();
     for statement in statements(content) {
@@ -100,13 +101,13 @@ pub(crate) fn get(content: &[u8], name: &str, variables: &HashMap<String, String
     seen.remove(name).flatten()
 }
 
-/// How often `name` is defined. The last definition counts.
+/// Returns the number of definitions of `name`. The last one counts.
 pub(crate) fn definitions(content: &[u8], name: &str) -> usize {
     statements(content).iter().filter(|statement| statement.name.as_deref() == Some(name)).count()
 }
 
-/// The file with `name` set to `value`: in the place of its last definition, quoted as before where that is possible, or
-/// else on a line of its own at the end.
+/// Returns the file with `name` set to `value`: in its last definition, with the same quotes if
+/// possible, or else on a new line at the end.
 pub(crate) fn set(content: &[u8], name: &str, value: &str) -> Result<Vec<u8>, Unwritable> {
     if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_graphic()) || value.contains("${") {
         return Err(Unwritable::Value);
@@ -152,7 +153,7 @@ fn added(content: &[u8], name: &str, text: &str) -> Vec<u8> {
     [content, begin, name.as_bytes(), b"=", text.as_bytes(), newline].concat()
 }
 
-/// Whether `after` reads like `before`, but for the one variable.
+/// Returns true if `after` reads like `before`, except for the one variable.
 fn says(after: &[u8], before: &[Statement], place: Option<usize>, name: &str, value: &str) -> bool {
     let mut expected: Vec<_> =
         before.iter().map(|statement| (statement.name.as_deref(), statement.value.as_deref())).collect();
@@ -166,7 +167,7 @@ fn says(after: &[u8], before: &[Statement], place: Option<usize>, name: &str, va
     said.filter(defined).eq(expected.into_iter().filter(defined))
 }
 
-/// Whether it needs no quotes in any reader or shell.
+/// Returns true if the value needs no quotes in any reader or shell.
 fn is_plain(value: &str) -> bool {
     value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-./:@%+=,".contains(&byte))
 }
@@ -189,7 +190,7 @@ fn quoted(value: &str, style: Style) -> String {
     text
 }
 
-/// Replaces `${NAME}` and `${NAME:-default}`.
+/// Expands `${NAME}` and `${NAME:-default}`.
 fn interpolate(value: &str, resolve: impl Fn(&str) -> Option<String>) -> String {
     let mut result = String::new();
     let mut rest = value;
@@ -228,9 +229,9 @@ fn statements(content: &[u8]) -> Vec<Statement> {
     statements
 }
 
-/// The characters of a file, each with the byte at which it begins.
+/// The characters of a file, each with its byte offset.
 ///
-/// Bytes that are not UTF-8 are characters like any other here, so that they can be kept.
+/// Bytes that are not UTF-8 are treated as ordinary characters, so that they can be kept.
 struct Reader {
     characters: Vec<(usize, char)>,
     at: usize,
@@ -258,12 +259,12 @@ impl Reader {
         self.characters.get(self.at).map(|(_, character)| *character)
     }
 
-    /// The byte at which the character at `at` begins.
+    /// Returns the byte offset of the character at `at`.
     fn byte(&self, at: usize) -> usize {
         self.characters.get(at).map_or(self.bytes, |(byte, _)| *byte)
     }
 
-    /// Goes on while `wanted` holds, and returns what was passed.
+    /// Advances while `wanted` holds, and returns the range that was passed.
     fn skip(&mut self, wanted: impl Fn(char) -> bool) -> Range<usize> {
         let start = self.at;
         while self.peek().is_some_and(&wanted) {
@@ -272,7 +273,7 @@ impl Reader {
         start..self.at
     }
 
-    /// Passes one line end, if there is one here.
+    /// Advances past one line end, if there is one here.
     fn newline(&mut self) -> bool {
         match self.peek() {
             Some('\r') => {
@@ -290,7 +291,8 @@ impl Reader {
         }
     }
 
-    /// The text of some characters, with every line end a `\n`, as Python's text mode has it.
+    /// Returns the text of some characters, with every line end as `\n`, as Python's text mode
+    /// does.
     fn text(&self, range: Range<usize>) -> String {
         let mut text = String::new();
         for at in range.clone() {
@@ -303,7 +305,7 @@ impl Reader {
         text
     }
 
-    /// `None` is nonsense, of which the rest of the line, from where it stopped making sense, is yet to be passed.
+    /// Returns `None` for a malformed line, whose rest is not consumed yet.
     fn statement(&mut self) -> Option<Statement> {
         self.skip(is_space);
         if self.peek().is_none() {
@@ -352,7 +354,7 @@ impl Reader {
         self.at += 1;
         let name = self.skip(|character| character != '\'');
         if name.is_empty() || self.peek().is_none() {
-            // A pattern that does not match passes nothing.
+            // A pattern that does not match consumes nothing.
             self.at = name.start - 1;
             return None;
         }
@@ -360,7 +362,7 @@ impl Reader {
         Some(self.text(name))
     }
 
-    /// The text after a `=`.
+    /// Reads the text after `=`.
     fn value(&mut self) -> Option<(String, Range<usize>, Style)> {
         let empty = self.at..self.at;
         let blanks = self.skip(is_blank);
@@ -372,7 +374,7 @@ impl Reader {
             Some(_) => {
                 let line = self.skip(|character| !is_newline(character));
                 let is = |at: usize, what: fn(char) -> bool| what(self.characters[at].1);
-                // A comment begins at a `#` with white space before it.
+                // A comment begins at a `#` after white space.
                 let comment = line
                     .clone()
                     .skip(1)
@@ -387,7 +389,8 @@ impl Reader {
         }
     }
 
-    /// A value in quotes, which may go over several lines. A backslash shields the character after it.
+    /// Reads a value in quotes, which may span several lines. A backslash escapes the character
+    /// after it.
     fn quotes(&mut self, quote: char, style: Style) -> Option<(String, Range<usize>, Style)> {
         let start = self.at;
         self.at += 1;
@@ -440,12 +443,12 @@ fn is_newline(character: char) -> bool {
     matches!(character, '\r' | '\n')
 }
 
-/// Python's white space: Unicode's, and four separators besides.
+/// Returns true for Python's white space: Unicode's and four separators.
 fn is_space(character: char) -> bool {
     character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character)
 }
 
-/// White space within a line.
+/// Returns true for white space within a line.
 fn is_blank(character: char) -> bool {
     is_space(character) && !is_newline(character)
 }
@@ -516,11 +519,11 @@ mod tests {
 
     #[test]
     fn an_open_quote_swallows_nothing() {
-        // In quotes of the same kind the new value would become the end of the old one.
+        // In quotes of the same kind the new value would end with the old one.
         let after = changed("A='open\n", "new");
         assert_eq!(after, "A='open\nT=\"new\"\n");
         assert_eq!(read(after.as_bytes(), "T").unwrap(), "new");
-        // And where no kind of quotes helps, nothing is written.
+        // If no kind of quotes helps, nothing is written.
         assert_eq!(set(b"A='open\nB=\"open\n", "T", "a'b\"c"), Err(Unwritable::Content));
     }
 
@@ -555,7 +558,7 @@ mod tests {
         }
     }
 
-    /// Pieces that mean something to a parser, so that their combinations do.
+    /// Fragments with a meaning to the parser, so that random combinations exercise it.
     fn content() -> impl Strategy<Value = Vec<u8>> {
         let piece = prop_oneof![
             prop::sample::select(vec![
@@ -599,13 +602,14 @@ mod tests {
         fn any_file_keeps_its_other_bytes(content in content(), value in "[!-~]{1,40}") {
             let Ok(after) = set(&content, "T", &value) else { return Ok(()) };
             prop_assert_eq!(read(&after, "T"), Some(value.clone()));
-            // One stretch was exchanged: what both have before it and after it is all of the old file but one value.
+            // One range was replaced: the common prefix and suffix are the whole old file except
+            // one value.
             let before = statements(&content);
             let old = before.iter().rfind(|statement| statement.name.as_deref() == Some("T"));
             let place = old.map_or(content.len()..content.len(), |statement| statement.place.clone());
             prop_assert!(after.starts_with(&content[..place.start]));
             prop_assert!(after.ends_with(&content[place.end..]));
-            // Doing it again changes nothing.
+            // Setting the same value again changes nothing.
             prop_assert_eq!(set(&after, "T", &value), Ok(after));
         }
     }

@@ -1,4 +1,4 @@
-//! How a command ends: the one place that maps what went wrong to an exit code, to advice and to JSON.
+//! The end of a command: the one place that maps an error to an exit code, to advice and to JSON.
 
 use std::ffi::OsString;
 
@@ -11,57 +11,57 @@ use threads_graph::{Call, ConfigurationProblem, ErrorKind, redacted};
 use crate::shell::failure::{failure_kind, may_pass, next_step};
 use crate::shell::output::{complain, is_unread, say};
 
-/// The exit codes, for the help of the command.
+/// Help text about the exit codes.
 pub(crate) const CODES: &str = "\
 Exit codes:
   0  done
   1  failed
-  2  used wrongly: nothing was asked of Meta
-  3  a person has to authorize, or to do so again
+  2  wrong usage: Meta was not called
+  3  a person has to authorize the app, or to do so again
   4  try again later
-  5  Meta gave a token, but it is not where it was wanted: standard error says where it is
+  5  Meta issued a token, but it could not be stored as requested: standard error names its place
   128 and more  ended by a signal";
 
-/// The kind of what was used wrongly.
+/// The `kind` of wrong usage in JSON.
 const USAGE: &str = "usage";
 
-/// The end of a command, other than by a failed call to Meta.
+/// The end of a command, except by a failed call to Meta.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Stopped {
-    /// A value cannot be used, and nothing was asked of Meta.
+    /// A value cannot be used. Meta was not called.
     #[error("{0}")]
     Usage(String),
-    /// A person did not agree, or has to be asked first.
+    /// A person did not agree, or has to agree first.
     #[error("{0}")]
     Unauthorized(String),
-    /// Nobody has to change anything, but it has to be done again.
+    /// The command has to be repeated later, unchanged.
     #[error("{0}")]
     TryAgainLater(String),
-    /// Meta gave a token, but it is not where it was wanted.
+    /// Meta issued a token, but it could not be stored as requested.
     #[error("{0}")]
     NotStored(String),
-    /// AWS did not do it.
+    /// An AWS call failed.
     #[error("{1}")]
     Aws(FailureKind, String),
-    /// The result says it all, and this is the exit code.
+    /// The result reports everything. This is the exit code.
     #[error("some items failed")]
     Reported(u8),
-    /// The number of the signal that came.
+    /// A signal arrived, with this number.
     #[error("stopped")]
     Interrupted(u8),
 }
 
-/// A step that was done before a command failed, and stays: the failure is its cause.
+/// A step that was completed before the command failed. The failure is its cause.
 #[derive(Debug, thiserror::Error)]
 #[error("{said}")]
 pub(crate) struct DoneBefore {
     pub(crate) said: String,
-    /// The field of the JSON that says so.
+    /// The JSON field that reports it.
     pub(crate) field: &'static str,
 }
 
 impl Stopped {
-    /// Ends with this exit code, after a result that says it all.
+    /// Ends with this exit code, after the result has reported everything.
     pub(crate) fn reported(code: u8) -> anyhow::Result<()> {
         match code {
             0 => Ok(()),
@@ -92,7 +92,7 @@ pub(crate) fn later<T>(text: impl Into<String>) -> anyhow::Result<T> {
     Err(Stopped::TryAgainLater(text.into()).into())
 }
 
-/// The exit code.
+/// Returns the exit code.
 pub(crate) fn code(error: &anyhow::Error) -> u8 {
     if let Some(stopped) = error.downcast_ref::<Stopped>() {
         return stopped.code_and_kind().0;
@@ -110,15 +110,16 @@ pub(crate) fn code(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// Says why a command failed, and what to do about it.
-pub(crate) fn tell(error: &anyhow::Error) {
+/// Prints the reason of a failure, and the next step.
+pub(crate) fn report(error: &anyhow::Error) {
     complain(&error_chain(error.as_ref()));
     if let Some(advice) = advice(error) {
         say(&advice);
     }
 }
 
-/// Whether there is nobody to tell: the person stopped it, or took no more of what it prints.
+/// Returns true if nothing is to be printed: the result was printed, a signal arrived, or nobody
+/// reads the output.
 pub(crate) fn is_silent(error: &anyhow::Error) -> bool {
     match error.downcast_ref() {
         Some(Stopped::Interrupted(_) | Stopped::Reported(_)) => true,
@@ -127,7 +128,7 @@ pub(crate) fn is_silent(error: &anyhow::Error) -> bool {
     }
 }
 
-/// The thing to do about it, if there is more to say than the error says.
+/// Returns the next step, if there is more to say than the error does.
 pub(crate) fn advice(error: &anyhow::Error) -> Option<String> {
     if let Some(Stopped::Aws(kind, _)) = error.downcast_ref() {
         return next_step(*kind).map(str::to_owned);
@@ -172,7 +173,7 @@ pub(crate) fn advice(error: &anyhow::Error) -> Option<String> {
     Some(advice.to_owned())
 }
 
-/// The same for programs: `{"message", "error"}`, as ThreadsPipe has it.
+/// Returns the error as JSON: `{"message", "error"}`, as in ThreadsPipe.
 pub(crate) fn json(error: &anyhow::Error) -> Value {
     let message = redacted(&error.to_string()).into_owned();
     let whole = error_chain(error.as_ref());
@@ -206,21 +207,21 @@ pub(crate) fn json(error: &anyhow::Error) -> Value {
     told
 }
 
-/// Says if these arguments ask for JSON, although nothing else may be right about them.
+/// Returns true if these arguments request JSON, even if others are wrong.
 pub(crate) fn ask_for_json(arguments: &[OsString]) -> bool {
     arguments.iter().skip(1).take_while(|argument| *argument != "--").any(|argument| {
-        // A value is one of the things that are not right.
+        // The flag's value may be wrong too.
         argument == "--json" || argument.as_encoded_bytes().starts_with(b"--json=")
     })
 }
 
-/// The same as [`json`] for arguments that make no sense.
+/// Returns [`json`] for arguments that clap refuses.
 pub(crate) fn misuse_json(error: &clap::Error) -> Value {
     let text = error.render().to_string();
     let text = redacted(&text);
     let in_a_line = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
     let (message, next) = if error.kind() == Misuse::DisplayHelpOnMissingArgumentOrSubcommand {
-        // The help says it all to a person.
+        // The help text is the message for people.
         let usage = text.lines().find(|line| line.starts_with("Usage:"));
         ("a command is missing".to_owned(), usage.unwrap_or_default().to_owned())
     } else {

@@ -1,4 +1,4 @@
-//! The errors of the service, as far as a command has to tell them apart. Their own types know the rest.
+//! The kinds of the service's errors that commands distinguish.
 
 use threads_auth::{
     FailureKind, ImportError, PersonalDataError, RemovalError, ResealError, RestoreError, SecretsError,
@@ -6,8 +6,7 @@ use threads_auth::{
 };
 use threads_auth_store::AwsError;
 
-/// The error in this variant of one of these types, which hide it from the chain: they have no
-/// words of their own.
+/// Finds the error in these transparent variants, which the chain of causes does not contain.
 macro_rules! within {
     ($cause:ident, $($error:ident :: $variant:ident),*) => {
         None$(.or_else(|| match $cause.downcast_ref() {
@@ -17,7 +16,7 @@ macro_rules! within {
     };
 }
 
-/// The kind of the stack's failure that an error comes from, if it comes from one.
+/// Returns the kind of stack failure that caused an error, if one did.
 pub(crate) fn failure_kind(error: &anyhow::Error) -> Option<FailureKind> {
     error.chain().find_map(|cause| {
         let store = cause.downcast_ref().or_else(|| {
@@ -49,23 +48,23 @@ pub(crate) fn failure_kind(error: &anyhow::Error) -> Option<FailureKind> {
     })
 }
 
-/// Whether the stack failed in a way that needs nobody: AWS did not answer, or said to come back later.
+/// Returns true if the stack failed transiently: AWS did not respond, or requested a retry.
 pub(crate) fn may_pass(error: &anyhow::Error) -> bool {
     let is_later = error.chain().any(|cause| matches!(cause.downcast_ref(), Some(VendError::Retry { .. })));
     is_later || failure_kind(error).is_some_and(FailureKind::is_transient)
 }
 
-/// The thing to do about a failure of the stack's.
+/// Returns the next step after a failure of the stack.
 pub(crate) fn next_step(kind: FailureKind) -> Option<&'static str> {
     match kind {
         FailureKind::Missing => Some(
-            "A table or a secret that this needs does not exist: `threads-auth doctor` looks which. To deploy the stack again makes it, and so does starting `threads-auth dev` anew; `threads-auth restore` brings the accounts of a backup back, and `threads-auth restore-secret` a deleted secret.",
+            "A table or a secret that this needs does not exist: `threads-auth doctor` finds out which. Deploying the stack again creates it, and so does restarting `threads-auth dev`; `threads-auth restore` brings the accounts of a backup back, and `threads-auth restore-secret` a deleted secret.",
         ),
         FailureKind::Denied => Some(
-            "AWS does not let these credentials do it: `threads-auth doctor` names what they lack. Give others, or the permission.",
+            "These credentials lack a permission: `threads-auth doctor` names it. Use other credentials, or grant it.",
         ),
         FailureKind::Unreachable => Some(
-            "Is this machine online, and is the region right, and AWS_ENDPOINT_URL if it is set? Nothing is known to be wrong with the stack. Try again later.",
+            "Check that this machine is online, and that the region and AWS_ENDPOINT_URL are right. Nothing is known to be wrong with the stack. Try again later.",
         ),
         FailureKind::Throttled => Some("Nothing is known to be wrong with the stack. Try again later."),
         FailureKind::ThisItem => Some(
@@ -75,7 +74,8 @@ pub(crate) fn next_step(kind: FailureKind) -> Option<&'static str> {
     }
 }
 
-/// The failure of Secrets Manager because of which nothing is known of the secret: no answer, or not for these credentials.
+/// Returns the Secrets Manager failure that leaves the secret's state unknown: a transient one, or
+/// a missing permission.
 pub(crate) fn secret_unseen(error: &SecretsError) -> Option<&AwsError> {
     match error {
         SecretsError::SecretsManager(failure)
@@ -87,7 +87,7 @@ pub(crate) fn secret_unseen(error: &SecretsError) -> Option<&AwsError> {
     }
 }
 
-/// Whether an error's code at AWS says that the caller lacks a permission.
+/// Returns true if an AWS error code means that the caller lacks a permission.
 pub(crate) fn is_denied(code: &str) -> bool {
     code.contains("Denied")
 }

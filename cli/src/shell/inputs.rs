@@ -1,6 +1,7 @@
-//! Where a command's values come from: its arguments, standard input, the environment, `.env`, or the person.
+//! The sources of a command's values: its arguments, standard input, the environment, `.env`, or
+//! the person.
 //!
-//! Refuses to show one: what is wrong with a value is said without it, because secrets get swapped with what is public.
+//! Error messages never contain a value, because people confuse secrets with public values.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,9 +18,9 @@ use crate::shell::interrupt::Interrupt;
 use crate::shell::output::{Output, can_ask};
 use crate::shell::prompt;
 
-/// For the help of every command that needs a secret.
+/// Help text of every command that needs a secret.
 pub(crate) const SECRETS: &str = "\
-What is not given is taken from the environment, then from the file of --env-path, then from .env in this folder, and \
+Missing values are read from the environment, then from the file of --env-path, then from .env in this folder, and \
 in a terminal it is asked for. `-` as a value reads one line of standard input. A secret as an argument works, but \
 other users of the machine can see it.";
 
@@ -27,7 +28,7 @@ other users of the machine can see it.";
 pub(crate) struct Input {
     flag: &'static str,
     variable: Option<&'static str>,
-    /// The name that a person knows it by.
+    /// The name that people know.
     name: &'static str,
     is_secret: bool,
 }
@@ -61,7 +62,7 @@ pub(crate) const ACCESS_TOKEN: Input = Input {
 pub(crate) const SHORT_LIVED_TOKEN: Input =
     Input { flag: "--short-lived-token", variable: None, name: "Short-lived access token", is_secret: true };
 
-/// Gets values for one command.
+/// Reads the values of one command.
 pub(crate) struct Inputs<'a> {
     pub(crate) env: &'a Env,
     pub(crate) output: Output,
@@ -70,12 +71,12 @@ pub(crate) struct Inputs<'a> {
 }
 
 impl<'a> Inputs<'a> {
-    /// For a command without `--env-path`.
+    /// Creates the inputs of a command without `--env-path`.
     pub(crate) fn new(env: &'a Env, output: Output) -> Self {
         Self { env, output, env_path: None }
     }
 
-    /// The value, from the first place that has one.
+    /// Returns the value from the first source that has one.
     pub(crate) async fn get(
         &self,
         input: &Input,
@@ -113,7 +114,7 @@ impl<'a> Inputs<'a> {
         usage(format!("{flag} is missing. Give it, or use {}", better(input)))
     }
 
-    /// The value, if the environment or a `.env` has one.
+    /// Returns the value, if the environment or a `.env` file has one.
     pub(crate) fn configured(&self, input: &Input) -> Result<Option<String>> {
         let Some(variable) = input.variable else {
             return Ok(None);
@@ -130,14 +131,14 @@ impl<'a> Inputs<'a> {
         Ok(None)
     }
 
-    /// The app's id.
+    /// Reads the app's id.
     pub(crate) async fn app_id(&self, given: Option<&str>, interrupt: &mut Interrupt) -> Result<AppId> {
         let text = self.get(&APP_ID, given, interrupt).await?;
         let app_id = text.parse();
         app_id.map_err(|error| Stopped::Usage(format!("the Threads app id is {error}")).into())
     }
 
-    /// The app's id and secret.
+    /// Reads the app's id and secret.
     pub(crate) async fn app(
         &self,
         app_id: Option<&str>,
@@ -150,7 +151,7 @@ impl<'a> Inputs<'a> {
         })
     }
 
-    /// The app's secret.
+    /// Reads the app's secret.
     pub(crate) async fn app_secret(
         &self,
         given: Option<&str>,
@@ -160,7 +161,7 @@ impl<'a> Inputs<'a> {
         AppSecret::new(text.as_str()).map_err(|error| Stopped::Usage(error.to_string()).into())
     }
 
-    /// Where Meta sends the browser back to.
+    /// Reads the redirect URI.
     pub(crate) async fn redirect_uri(
         &self,
         given: Option<&str>,
@@ -170,12 +171,12 @@ impl<'a> Inputs<'a> {
     }
 }
 
-/// Reads a redirect URI.
+/// Parses a redirect URI.
 pub(crate) fn redirect_uri(text: &str) -> Result<RedirectUri> {
     text.parse().map_err(|error: threads_graph::InvalidRedirectUri| Stopped::Usage(error.to_string()).into())
 }
 
-/// Reads a time such as `15m`, of a second at least, for clap.
+/// Parses a duration of at least a second, such as `15m`, for clap.
 pub(crate) fn interval(text: &str) -> Result<Duration, String> {
     let parsed: Result<SignedDuration, _> = text.parse();
     match parsed.map(Duration::try_from) {

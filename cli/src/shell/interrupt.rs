@@ -1,7 +1,7 @@
-//! The effect of a signal on a command.
+//! The effect of signals on a command.
 //!
-//! Before Meta is asked, it ends it. From then on until the token is stored or printed, the first one waits: a token that
-//! Meta has given exists nowhere else.
+//! Before Meta is called, a signal ends the command. From then on until the token is stored or
+//! printed, the first signal waits, because the token in Meta's response exists nowhere else.
 
 use std::cell::Cell;
 
@@ -15,7 +15,7 @@ const SIGHUP: u8 = 1;
 const SIGINT: u8 = 2;
 const SIGTERM: u8 = 15;
 
-/// Listens for Ctrl-C and for a request to end.
+/// Listens for SIGINT (Ctrl-C) and SIGTERM.
 pub(crate) struct Interrupt {
     int: Signal,
     term: Signal,
@@ -27,7 +27,7 @@ impl Interrupt {
         Ok(Self { int: listen(SignalKind::interrupt())?, term: listen(SignalKind::terminate())? })
     }
 
-    /// Waits for `work`, and gives it up at the first signal.
+    /// Runs `work`, and drops it at the first signal.
     pub(crate) async fn or<T>(&mut self, work: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::select! {
             result = work => result,
@@ -35,24 +35,26 @@ impl Interrupt {
         }
     }
 
-    /// Waits for `work` in spite of a first signal, which ends the command afterwards. Only the second gives it up.
+    /// Runs `work` to its end in spite of a first signal, and then ends the command. A second
+    /// signal drops the work.
     pub(crate) async fn after<T>(&mut self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let came = Cell::new(None);
-        let words = "Meta has been asked. This ends as soon as its answer is safe; a second Ctrl-C gives it up, and perhaps a token with it.";
+        let words = "Meta has been called. This ends as soon as its response is safe; a second Ctrl-C gives it up, and perhaps a token with it.";
         match (self.noting(&came, words, work).await, came.get()) {
             (Ok(_), Some(signal)) => Err(Stopped::Interrupted(signal).into()),
             (result, _) => result,
         }
     }
 
-    /// Waits for `work`, which may end early when the first signal is in `came`. Then `words` are said. Only the second gives it up.
+    /// Runs `work`, which may end early if the first signal is in `came`. That signal prints
+    /// `words`. A second signal drops the work.
     pub(crate) async fn noting<T>(
         &mut self,
         came: &Cell<Option<u8>>,
         words: &str,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        // Only here: a server under nohup has to survive it.
+        // SIGHUP is handled only here, because a server under nohup has to survive it.
         let mut hangup = signal(SignalKind::hangup()).context("signals cannot be listened for")?;
         tokio::pin!(work);
         loop {
@@ -68,7 +70,7 @@ impl Interrupt {
         }
     }
 
-    /// Waits for a signal, and says which.
+    /// Waits for a signal, and returns its number.
     pub(crate) async fn next(&mut self) -> u8 {
         tokio::select! {
             _ = self.int.recv() => SIGINT,

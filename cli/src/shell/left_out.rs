@@ -17,7 +17,7 @@ pub(crate) const COMMANDS: [&str; 10] = [
     "dead-letters",
 ];
 
-/// Tells who asks for one of them how to get it. Other errors stay as they are.
+/// Adds to an error about one of these commands how to install it. Other errors stay unchanged.
 pub(crate) fn explained(error: Error, cli: &mut Command) -> Error {
     let asked = error.get(ContextKind::InvalidSubcommand);
     let Some(ContextValue::String(asked)) = asked.filter(|_| error.kind() == ErrorKind::InvalidSubcommand)

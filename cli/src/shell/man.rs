@@ -1,4 +1,4 @@
-//! `threads-auth man`: our manual, made from the same words as `--help`.
+//! `threads-auth man`: the manual pages, generated from `--help`.
 
 use std::path::PathBuf;
 
@@ -27,7 +27,7 @@ pub(crate) struct Manual {
 impl Manual {
     pub(crate) fn run(self, mut command: Command) -> Result<()> {
         command = command.disable_help_subcommand(true);
-        // Gives each command below the name of its own page.
+        // Gives each subcommand the name of its own page.
         command.build();
         let mut pages = Vec::new();
         collect(&command, &mut pages)?;
@@ -50,7 +50,7 @@ impl Manual {
     }
 }
 
-/// The pages of a command and of those below it, each with its file's name.
+/// Returns the pages of a command and its subcommands, each with its file name.
 fn collect(command: &Command, pages: &mut Vec<(String, String)>) -> Result<()> {
     let manual = Man::new(command.clone());
     let mut page = Vec::new();

@@ -1,4 +1,4 @@
-//! All that commands share: where values come from, how they speak to a terminal, and how they end.
+//! Everything that commands share: the sources of values, the terminal, and the exit.
 
 pub(crate) mod completions;
 pub(crate) mod env;

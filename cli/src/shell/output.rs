@@ -1,6 +1,6 @@
-//! The way a command speaks: results on standard output, everything else on standard error.
+//! A command's output: results on standard output, everything else on standard error.
 //!
-//! Colour is for terminals: anstream leaves it out where there is none, and where `NO_COLOR` is set.
+//! anstream removes colours where there is no terminal, and where `NO_COLOR` is set.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -14,7 +14,7 @@ pub(crate) const LABEL: Style = Style::new().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 
-/// How a command speaks.
+/// The output options of a command.
 #[derive(Args, Debug, Default, Clone, Copy)]
 pub(crate) struct Output {
     /// Print the result as JSON
@@ -30,7 +30,7 @@ impl Output {
         Self { json, silent: false }
     }
 
-    /// The result: one of the two. Whoever reads it may stop when they have seen enough.
+    /// Prints the result, as JSON or as text. A reader may close standard output early.
     pub(crate) fn result(self, json: &Value, plain: &str) -> Result<()> {
         match self.print(json, plain) {
             Err(error) if is_unread(&error) => Ok(()),
@@ -38,7 +38,7 @@ impl Output {
         }
     }
 
-    /// The same, for what has to arrive, or is printed for as long as somebody reads.
+    /// Prints the result, and fails if standard output is closed.
     pub(crate) fn print(self, json: &Value, plain: &str) -> Result<()> {
         let mut out = Printed(anstream::stdout());
         if self.json {
@@ -49,14 +49,14 @@ impl Output {
         Ok(out.flush()?)
     }
 
-    /// Tells how it goes.
+    /// Prints a note about progress.
     pub(crate) fn note(self, text: &str) {
         if !self.silent {
             say(text);
         }
     }
 
-    /// Tells what is not as it should be.
+    /// Prints a warning.
     pub(crate) fn warn(self, text: &str) {
         if !self.silent {
             say(&format!("{WARNING}warning:{WARNING:#} {text}"));
@@ -64,13 +64,13 @@ impl Output {
     }
 }
 
-/// Nobody reads standard output any more, as after `| head`. A connection that breaks is the same
-/// error to the system, and something else to a person.
+/// Standard output was closed, as by `| head`. The system reports the same error for a broken
+/// connection.
 #[derive(Debug, thiserror::Error)]
-#[error("nobody reads the output any more")]
+#[error("standard output was closed")]
 struct Unread;
 
-/// Standard output in one form or another, which tells when nobody reads it.
+/// A standard output that marks the error of a closed reader.
 pub(crate) struct Printed<W>(pub(crate) W);
 
 impl<W: Write> Write for Printed<W> {
@@ -88,7 +88,7 @@ fn unread(error: io::Error) -> io::Error {
     if kind == io::ErrorKind::BrokenPipe { io::Error::new(kind, Unread) } else { error }
 }
 
-/// Says if something failed only because nobody reads standard output any more.
+/// Returns true if the only failure is that standard output was closed.
 pub(crate) fn is_unread(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let failed: Option<&io::Error> = cause.downcast_ref();
@@ -97,23 +97,24 @@ pub(crate) fn is_unread(error: &anyhow::Error) -> bool {
     })
 }
 
-/// Says it in any case, without what may hold the app's secret. Nobody could be told that standard
-/// error is closed.
+/// Prints to standard error, with secrets redacted. An error is ignored, because there is nowhere
+/// to report it.
 pub(crate) fn say(text: &str) {
     let _ = writeln!(anstream::stderr(), "{}", redacted(text));
 }
 
-/// Says why a command failed.
+/// Prints the reason of a failure.
 pub(crate) fn complain(text: &str) {
     say(&format!("{ERROR}threads-auth:{ERROR:#} {text}"));
 }
 
-/// Whether a person can be asked: they see the question on standard error, and answer on standard input.
+/// Returns true if a person can be asked: the question is visible on standard error, and standard
+/// input is a terminal.
 pub(crate) fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
-/// Lines of a label and a text each, the texts below each other.
+/// Formats rows of a label and a text, with the texts aligned.
 pub(crate) fn table(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
     let lines: Vec<_> =
@@ -121,26 +122,28 @@ pub(crate) fn table(rows: &[(&str, String)]) -> String {
     lines.join("\n")
 }
 
-/// How many columns and rows standard output has, if it is a terminal.
+/// Returns the columns and rows of standard output, if it is a terminal.
 pub(crate) fn terminal_size() -> Option<(u16, u16)> {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
     (size.ws_col > 0).then_some((size.ws_col, size.ws_row))
 }
 
-/// The terminal's second screen, for what is drawn again and again. What was there before comes back when this goes.
+/// The terminal's alternate screen, for output that is redrawn. The previous content returns when
+/// this is dropped.
 ///
-/// These sequences are no colours, so they are written past what leaves colours out.
+/// These sequences are not colours, so they bypass anstream.
 pub(crate) struct Screen(io::Stdout);
 
 impl Screen {
     pub(crate) fn open() -> io::Result<Self> {
-        // Without a cursor, and lines end where the screen does.
+        // Hides the cursor and disables line wrapping.
         let mut out = io::stdout();
         write!(out, "\u{1b}[?1049h\u{1b}[?25l\u{1b}[?7l")?;
         Ok(Self(out))
     }
 
-    /// Draws `text` over what is there. Of what is longer than the screen it leaves out the middle: the last line counts the others.
+    /// Draws `text` over the previous content. If it has more lines than the screen, its middle is
+    /// omitted: the last line has the count.
     pub(crate) fn draw(&self, text: &str) -> io::Result<()> {
         let rows = terminal_size().map_or(usize::MAX, |(_, rows)| rows.into());
         let mut lines: Vec<_> = text.lines().collect();
@@ -149,7 +152,8 @@ impl Screen {
             lines.splice(rows - 2..lines.len() - 1, ["…"]);
         }
         let mut out = self.0.lock();
-        // Each line is ended where it ends, and what is below is taken away: nothing flickers.
+        // Clears the rest of each line and the lines below, instead of the whole screen, which
+        // would flicker.
         write!(out, "\u{1b}[H{}\u{1b}[K\u{1b}[J", lines.join("\u{1b}[K\r\n"))?;
         out.flush()
     }

@@ -1,16 +1,16 @@
-//! The bar that moves while something takes long. Only a terminal sees it.
+//! Progress bars for long operations. They are visible on a terminal only.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
-/// Where only a share of the whole is known, such as the bytes of a file.
+/// For a known share of the whole, such as the bytes of a file.
 pub(crate) const SHARE: &str = "{bar:30} {percent:>3} %  {msg}  {eta} left";
-/// Where it is known how many there are.
+/// For a known number of items.
 pub(crate) const COUNT: &str = "{bar:20} {pos} of {len}, {rate}, {eta} left  {wide_msg}";
 const UNKNOWN: &str = "{spinner} {elapsed}  {msg}";
 
-/// A bar of this shape, or a turning sign if nobody knows where the end is.
+/// Returns a bar of this shape, or a spinner if the length is unknown.
 pub(crate) fn bar(length: Option<u64>, shape: &str) -> ProgressBar {
     let bar = ProgressBar::no_length();
     bar.set_style(style(UNKNOWN));
@@ -20,13 +20,13 @@ pub(crate) fn bar(length: Option<u64>, shape: &str) -> ProgressBar {
     bar
 }
 
-/// The end is known from now on.
+/// Sets the length of a bar that had none.
 pub(crate) fn known(bar: &ProgressBar, length: u64, shape: &str) {
     bar.set_style(style(shape));
     bar.set_length(length);
 }
 
-/// A turning sign with a text.
+/// Returns a spinner with a message.
 pub(crate) fn spinner(text: &str) -> ProgressBar {
     let bar = bar(None, "");
     bar.set_message(text.to_owned());

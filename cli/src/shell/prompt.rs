@@ -1,7 +1,7 @@
-//! Lines from standard input, asked for or not.
+//! Lines of standard input, with or without a question.
 //!
-//! Owns the terminal's echo while a secret is typed, and gives it back however that ends. Refuses to ask where nobody sees
-//! the question.
+//! Turns off the terminal's echo while a secret is typed, and restores it in every case. Refuses to
+//! ask if nobody sees the question.
 
 use std::io::{self, Write};
 
@@ -13,10 +13,11 @@ use crate::shell::exit::usage;
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::{can_ask, say};
 
-/// The longest line that is read, in bytes.
+/// The maximum length of a line, in bytes.
 const MAX_LINE: u64 = 64 * 1024;
 
-/// Asks, and reads the answer without showing it if it is hidden. `None` at the end of the input.
+/// Asks a question, and reads the answer, without echo if it is hidden. Returns `None` at the end
+/// of the input.
 pub(crate) async fn ask(
     question: &str,
     hidden: bool,
@@ -26,7 +27,7 @@ pub(crate) async fn ask(
     let mut err = io::stderr();
     write!(err, "{question}: ").and_then(|()| err.flush()).context("standard error is closed")?;
     let answer = interrupt.or(line()).await;
-    // The line end was not shown either.
+    // The line end was not echoed either.
     if echo_off.is_some() || answer.is_err() {
         say("");
     }
@@ -34,10 +35,10 @@ pub(crate) async fn ask(
     Ok(answer?.map(|text| Zeroizing::new(text.trim().to_owned())))
 }
 
-/// Asks for a word. Where nobody can be asked, `flag` says it instead.
+/// Asks for a word as confirmation. Without a terminal, `flag` is required instead.
 pub(crate) async fn confirm(question: &str, word: &str, flag: &str) -> Result<()> {
     if !can_ask() {
-        return usage(format!("nobody can be asked here whether to do this: give {flag} if it is meant"));
+        return usage(format!("there is no terminal to ask for confirmation: give {flag} to confirm"));
     }
     let answer = ask(question, false, &mut Interrupt::listen()?).await?;
     if answer.is_none_or(|answer| answer.as_str() != word) {
@@ -46,10 +47,11 @@ pub(crate) async fn confirm(question: &str, word: &str, flag: &str) -> Result<()
     Ok(())
 }
 
-/// The next line of standard input, without its end. `None` at the end of the input.
+/// Reads the next line of standard input, without its end. Returns `None` at the end of the input.
 pub(crate) async fn line() -> Result<Option<Zeroizing<String>>> {
     let (send, receive) = tokio::sync::oneshot::channel();
-    // A thread of its own, because a read cannot be given up, and the runtime would wait for one of its own.
+    // A separate thread, because a read cannot be cancelled, and the runtime would wait for its own
+    // threads.
     std::thread::spawn(move || send.send(read_line()));
     receive.await.context("standard input was not read")?.context("standard input cannot be read")
 }
@@ -64,7 +66,7 @@ fn read_line() -> io::Result<Option<Zeroizing<String>>> {
     Ok((read > 0).then_some(line))
 }
 
-/// The terminal shows nothing of what is typed while this lives.
+/// Turns off the terminal's echo while it lives.
 struct EchoOff(Termios);
 
 impl EchoOff {

@@ -105,7 +105,7 @@ fn what_cannot_be_written_is_found_before_meta_is_asked() {
     for (file, problem) in [
         ("folder", "not a regular file"),
         ("pipe", "not a regular file"),
-        ("round", "circle of links"),
+        ("round", "links form a circle"),
         ("file/x.env", "Not a directory"),
         ("none/x.env", "No such file"),
     ] {

@@ -229,7 +229,7 @@ fn a_signal_waits_for_the_answer_of_meta() {
         world.write(".env", "T=old\n");
         let (mut running, go_on, served) = refresh_under_way(&world);
         running.signal(signal);
-        running.line("Meta has been asked");
+        running.line("Meta has been called");
         go_on.send(()).unwrap();
         let ended = running.end();
         let number = match signal {

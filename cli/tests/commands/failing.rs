@@ -85,7 +85,7 @@ fn a_table_that_is_gone_is_said_once_by_every_command() {
     local.runtime.block_on(local.dynamodb().delete_table().table_name(table).send()).unwrap();
     let gone = "ResourceNotFoundException";
     let run = |called: &[&str]| local.run(called);
-    let exit = all_say_once(&local, run, gone, "missing", "`threads-auth doctor` looks which");
+    let exit = all_say_once(&local, run, gone, "missing", "`threads-auth doctor` finds out which");
     assert_eq!(exit, 1);
     println!("no table: {} commands say so once, exit code {exit}", COMMANDS.len());
     local.run(COMMANDS[0]).hides(&[&token]);
@@ -164,7 +164,7 @@ fn secrets_that_are_gone_are_said_once() {
     for called in [COMMANDS[0], &["sweep"], &["accounts", "delete", ADA, "--yes"]] {
         let ended = local.run(called);
         ended.expect(1);
-        says_once(called, &ended, "ResourceNotFoundException", "`threads-auth doctor` looks which");
+        says_once(called, &ended, "ResourceNotFoundException", "`threads-auth doctor` finds out which");
         assert_eq!(ended.stderr.matches(id.as_str()).count(), 1, "{ended:?}");
     }
 }

@@ -475,7 +475,7 @@ fn what_cannot_work_is_said_before_the_browser_opens() {
 fn nobody_is_waited_for_without_end() {
     let world = World::new();
     let ended = run(world.with_app(&["login", "--no-browser", "--port", "0", "--wait", "1s", "--json"]));
-    ended.says(3, &["nobody came back in time"]);
+    ended.says(3, &["no answer arrived in time"]);
     assert_eq!(ended.failure(3)["error"]["kind"], "unauthorized");
     run(world.with_app(&["login", "--wait", "0s"])).says(2, &["at least a second"]);
 }

@@ -295,7 +295,7 @@ fn a_code_may_be_pasted_as_it_came() {
     }
     let denied = format!("{REDIRECT_URI}?error=access_denied&error_reason=user_denied");
     let ended = run(world.with_app(&["access_token", "-code", &denied, "-r", REDIRECT_URI]));
-    ended.says(3, &["there was no consent"]);
+    ended.says(3, &["did not agree"]);
     let failed = format!("{REDIRECT_URI}?error_code=1349168&error_message=Blocked");
     let ended = run(world.with_app(&["access_token", "-code", &failed, "-r", REDIRECT_URI]));
     ended.says(1, &["Meta ended the login with error 1349168"]).hides(&["Blocked"]);

@@ -130,7 +130,7 @@ impl Replay {
         let json = json!({"letters": done.letters, "left": done.left, "hidden": done.hidden, "error": why});
         self.target.output.result(&json, &plain)?;
         if let Some(error) = failure {
-            exit::tell(&error);
+            exit::report(&error);
             return Stopped::reported(exit::code(&error));
         }
         if let Some(signal) = came.get() {

@@ -3,7 +3,7 @@
 use aws_sdk_cloudwatch::Client;
 use aws_sdk_cloudwatch::types::{MetricAlarm, StateValue};
 
-use super::finding::{Finding, fail, ok, unseen, untold, warn};
+use super::finding::{Finding, fail, ok, unreported, unseen, warn};
 use super::resources::Resources;
 use crate::operate::target::Deployed;
 
@@ -27,7 +27,7 @@ pub(super) async fn alarms(deployed: &Deployed, resources: &Resources) -> (Findi
         match client.describe_alarms().set_alarm_names(Some(names)).max_records(100).send().await {
             Ok(answer) => match answer.metric_alarms {
                 Some(told) => alarms.extend(told),
-                None => return (untold(CHECK, "the alarms"), Vec::new()),
+                None => return (unreported(CHECK, "the alarms"), Vec::new()),
             },
             Err(error) => return (unseen(CHECK, &error, "cloudwatch:DescribeAlarms"), Vec::new()),
         }

@@ -3,7 +3,7 @@
 use aws_sdk_scheduler::types::ScheduleState;
 use serde_json::Value;
 
-use super::finding::{Finding, fail, ok, unnamed, unseen, untold, warn};
+use super::finding::{Finding, fail, ok, unnamed, unreported, unseen, warn};
 use crate::operate::target::{Deployed, StackHandle};
 
 pub(super) fn stands(stack: &StackHandle) -> Finding {
@@ -12,7 +12,7 @@ pub(super) fn stands(stack: &StackHandle) -> Finding {
     };
     let (name, status) = (&deployed.stack, &deployed.status);
     if status.is_empty() {
-        untold("stack", &format!("the state of {name}"))
+        unreported("stack", &format!("the state of {name}"))
     } else if status.ends_with("_IN_PROGRESS") {
         warn("stack", format!("{name} is {status}"), "Wait until CloudFormation is done, and look again.")
     } else if status == "CREATE_COMPLETE" || status == "UPDATE_COMPLETE" {
@@ -43,7 +43,7 @@ pub(super) async fn schedule(deployed: &Deployed) -> Finding {
                     let next = "Nothing is refreshed while it is off: enable it in EventBridge Scheduler, or deploy the stack again.";
                     fail(CHECK, format!("{group}/{name} is switched off"), next)
                 }
-                None => untold(CHECK, &format!("whether {group}/{name} is on")),
+                None => unreported(CHECK, &format!("whether {group}/{name} is on")),
             }
         }
         Err(error) => unseen(CHECK, &error, "scheduler:GetSchedule"),

@@ -4,7 +4,7 @@ use aws_sdk_cloudformation::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::types::{PointInTimeRecoveryStatus, SseStatus, StreamViewType, TableDescription};
 use aws_sdk_kms::types::KeyState;
 
-use super::finding::{Finding, fail, ok, unnamed, unseen, untold, warn};
+use super::finding::{Finding, fail, ok, unnamed, unreported, unseen, warn};
 use crate::operate::target::Deployed;
 
 /// Returns the table of grants as DynamoDB describes it, or `None` and the finding with the reason.
@@ -31,7 +31,7 @@ pub(super) async fn table(deployed: &Deployed, name: &str) -> (Table, Vec<Findin
         }
     };
     let Some(table) = described else {
-        return (Table { described }, CHECKS.map(|check| untold(check, "the table")).into());
+        return (Table { described }, CHECKS.map(|check| unreported(check, "the table")).into());
     };
     let stream = table.stream_specification();
     let both = stream.and_then(|stream| stream.stream_view_type()) == Some(&StreamViewType::NewAndOldImages);
@@ -50,7 +50,7 @@ pub(super) async fn table(deployed: &Deployed, name: &str) -> (Table, Vec<Findin
         Some(false) => {
             fail(PROTECTION, "the table's deletion protection is off: one call deletes every token", DEPLOY)
         }
-        None => untold(PROTECTION, "whether the table can be deleted"),
+        None => unreported(PROTECTION, "whether the table can be deleted"),
     };
     let encryption = encryption(ENCRYPTION, deployed, &table);
     (Table { described: Some(table) }, vec![stream, protection, encryption])
@@ -75,10 +75,10 @@ fn encryption(check: &'static str, deployed: &Deployed, table: &TableDescription
                     DEPLOY,
                 ),
                 (Err(error), _) => unnamed(check, &error),
-                (_, None) => untold(check, "with which key the table is sealed"),
+                (_, None) => unreported(check, "with which key the table is sealed"),
             }
         }
-        None => untold(check, "whether the table is sealed with the stack's key"),
+        None => unreported(check, "whether the table is sealed with the stack's key"),
         _ => fail(check, "the table is not sealed with the stack's key, but with DynamoDB's own", DEPLOY),
     }
 }
@@ -102,7 +102,7 @@ pub(super) async fn backups(deployed: &Deployed, name: &str) -> Finding {
         answer.continuous_backups_description.and_then(|told| told.point_in_time_recovery_description);
     let status = recovery.as_ref().and_then(|recovery| recovery.point_in_time_recovery_status.as_ref());
     if status.is_none() {
-        return untold(CHECK, "whether point-in-time recovery is on");
+        return unreported(CHECK, "whether point-in-time recovery is on");
     }
     if status != Some(&PointInTimeRecoveryStatus::Enabled) {
         let next = format!("What is lost from now on cannot be restored. {DEPLOY}");
@@ -146,7 +146,7 @@ pub(super) async fn key(deployed: &Deployed) -> Finding {
         Some(state) => {
             fail(CHECK, format!("cannot be used: its state is {}", state.as_str()), "Look at it in KMS.")
         }
-        None => untold(CHECK, "the key's state"),
+        None => unreported(CHECK, "the key's state"),
     }
 }
 
@@ -173,7 +173,7 @@ pub(super) async fn protection(deployed: &Deployed, table: &str) -> Finding {
         Err(error) => return unseen(CHECK, &error, "cloudformation:DescribeStacks"),
     };
     let Some(described) = answer.stacks().first() else {
-        return untold(CHECK, &format!("the stack {stack}, which has the table"));
+        return unreported(CHECK, &format!("the stack {stack}, which has the table"));
     };
     if described.enable_termination_protection == Some(true) {
         return ok(CHECK, format!("the stack {stack}, which has the table, cannot be deleted"));

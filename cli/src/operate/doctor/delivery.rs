@@ -1,7 +1,7 @@
 //! Checks that events arrive: the mapping from the table's stream, the bus, and the dead letters.
 
 use super::data::Table;
-use super::finding::{Finding, fail, ok, unnamed, unseen, untold, warn};
+use super::finding::{Finding, fail, ok, unnamed, unreported, unseen, warn};
 use super::resources::Resources;
 use crate::operate::dead_letters::letters_in;
 use crate::operate::target::Deployed;
@@ -31,7 +31,7 @@ pub(super) async fn mapping(deployed: &Deployed, resources: &Resources, table: &
         let on = format!("`aws lambda update-event-source-mapping --enabled --uuid {id}`");
         let result = told.last_processing_result().unwrap_or("No records processed");
         let (Some(state), Some(source)) = (told.state(), told.event_source_arn()) else {
-            findings.push(untold(CHECK, "whether it is enabled, and for which stream"));
+            findings.push(unreported(CHECK, "whether it is enabled, and for which stream"));
             continue;
         };
         let is_ours = table.has_stream(source);
@@ -90,7 +90,7 @@ pub(super) async fn letters(deployed: &Deployed, resources: &Resources) -> Findi
         match letters_in(&client, url).await {
             Ok(Some(count)) if count.all() == 0 => {}
             Ok(Some(count)) => full.push(format!("{} in {name}", count.all())),
-            Ok(None) => unknown = Some(untold(CHECK, &format!("how many letters are in {name}"))),
+            Ok(None) => unknown = Some(unreported(CHECK, &format!("how many letters are in {name}"))),
             Err(error) => unknown = Some(unseen(CHECK, &error, "sqs:GetQueueAttributes")),
         }
     }

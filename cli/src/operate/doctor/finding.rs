@@ -75,7 +75,7 @@ impl Finding {
 }
 
 /// Returns the finding for a response without the field that the check needs: no problem is known.
-pub(super) fn untold(check: &'static str, what: &str) -> Finding {
+pub(super) fn unreported(check: &'static str, what: &str) -> Finding {
     warn(check, format!("AWS did not report {what}"), "Try again later, or look at it in AWS's console.")
 }
 

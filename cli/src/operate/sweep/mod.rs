@@ -91,10 +91,10 @@ impl Sweep {
             interrupt.noting(&came, words, work).await
         };
         progress.bar.finish_and_clear();
-        self.tell(&stack, &made?, came.get()).await
+        self.report(&stack, &made?, came.get()).await
     }
 
-    async fn tell(&self, stack: &StackHandle, told: &SweepReport, came: Option<u8>) -> Result<()> {
+    async fn report(&self, stack: &StackHandle, told: &SweepReport, came: Option<u8>) -> Result<()> {
         let mut plain = String::new();
         for (outcome, count) in &told.outcomes {
             let _ = writeln!(plain, "{count:>8}  {outcome}");

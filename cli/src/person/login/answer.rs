@@ -1,18 +1,18 @@
-//! The answer to a login, and whether it belongs to it.
+//! The answer to a login, and its verification.
 
 use threads_graph::{AuthorizationCode, CallbackParams, State};
 
-/// How a login was answered.
+/// The person's or Meta's answer to a login.
 pub(super) enum Answer {
     Code(AuthorizationCode),
     Denied,
-    /// Meta ended it by itself, with this number.
+    /// Meta ended the login, with this error code.
     Failed(Option<u64>),
 }
 
-/// The answer, if it belongs to this login. One without a code may come without a state, as Meta's
-/// own sample shows a denial: it can do no more than end the waiting. Over the network it also has
-/// to come from the browser that began the login.
+/// Returns the answer, if it belongs to this login. One without a code may lack a state, as in
+/// Meta's own sample of a denial: it can only end the login. Over the network it also has to come
+/// from the browser that began the login.
 pub(super) fn judge(params: CallbackParams, sent: &State) -> Option<Answer> {
     let is_ours = |returned: &State| sent.matches(returned);
     match params {

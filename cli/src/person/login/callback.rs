@@ -1,8 +1,8 @@
-//! The loopback address that Meta sends the browser to.
+//! The loopback listener that Meta redirects the browser to.
 //!
-//! Owns a certificate that lives as long as the command. Refuses whatever does not come from the
-//! browser that began this login, with this login's state, and goes on waiting: anybody on the
-//! machine can call this address.
+//! Creates a certificate that lives as long as the command. Refuses requests that do not come from
+//! the browser that began this login with this login's state, and continues to wait: any process on
+//! the machine can call this address.
 
 use std::fmt::Write;
 use std::io;
@@ -33,16 +33,16 @@ use super::page::{headers, page};
 use super::start::Pass;
 use crate::shell::output::{Output, complain};
 
-/// How long the browser may take to fetch the last page, before the command goes on without it.
+/// The time for the browser to fetch the last page, before the command continues without it.
 const LAST_PAGE: Duration = Duration::from_secs(10);
 
 const OTHER_BROWSER: &str =
     "it is not from the browser in which this login began, or that browser keeps no cookies";
 
-/// How long a TLS handshake may take.
+/// The timeout of a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(20);
 
-/// Someone who listens for the browser.
+/// The listener for the browser's return.
 pub(super) struct Callback {
     listener: TcpListener,
     tls: Option<Tls>,
@@ -54,7 +54,7 @@ struct Tls {
 }
 
 impl Callback {
-    /// Listens, with a new certificate if it is to be https.
+    /// Listens, with a new certificate if TLS is required.
     pub(super) async fn listen(address: SocketAddr, is_secure: bool, now: Timestamp) -> Result<Self> {
         let listener = TcpListener::bind(address).await.with_context(|| {
             format!(
@@ -71,12 +71,12 @@ impl Callback {
         self.listener.local_addr().map(|address| address.port())
     }
 
-    /// The certificate's, as browsers show it.
+    /// Returns the certificate's fingerprint, as browsers show it.
     pub(super) fn fingerprint(&self) -> Option<&str> {
         self.tls.as_ref().map(|tls| tls.fingerprint.as_str())
     }
 
-    /// Answers browsers until one brings this login's answer.
+    /// Serves browsers until one brings this login's answer.
     pub(super) async fn answer(
         self,
         path: &str,
@@ -103,12 +103,12 @@ impl Callback {
         };
         let answered = async {
             let answer = answered.await;
-            // A browser that does not come for it has no claim on the person's time.
+            // A browser that does not fetch the page must not delay the person.
             let _ = tokio::time::timeout(LAST_PAGE, seen.notified()).await;
             answer
         };
         tokio::select! {
-            answer = answered => answer.context("nobody listens any more"),
+            answer = answered => answer.context("the listener has stopped"),
             served = serving => Err(served.err().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into()).into()),
         }
     }
@@ -126,7 +126,7 @@ impl Tls {
             let [month, day] = [date.month(), date.day()].map(i8::unsigned_abs);
             date_time_ymd(date.year().into(), month, day)
         };
-        // A day on each side, for clocks that differ.
+        // A day of margin on each side, for clocks that differ.
         (params.not_before, params.not_after) = (day(-24), day(48));
         let certificate = params.self_signed(&key)?;
         let digest = ring::digest::digest(&ring::digest::SHA256, certificate.der());
@@ -148,13 +148,13 @@ impl Tls {
     }
 }
 
-/// The pages need to know this.
+/// The state that the pages share.
 struct Site {
     path: String,
     state: threads_graph::State,
     pass: Pass,
     answer: Mutex<Option<oneshot::Sender<Answer>>>,
-    /// The last page was asked for.
+    /// Notified when the last page was requested.
     seen: Arc<Notify>,
     output: Output,
 }
@@ -197,7 +197,7 @@ async fn respond(State(site): State<Arc<Site>>, request: Request) -> Response {
 }
 
 impl Site {
-    /// Where the browser ends up: an address without the code.
+    /// Returns the final URL for the browser, without the code.
     fn last(&self, word: &str) -> String {
         format!("{}/{word}", self.path.trim_end_matches('/'))
     }
@@ -214,7 +214,7 @@ impl Site {
                 if let Ok(mut waiting) = self.answer.lock()
                     && let Some(waiting) = waiting.take()
                 {
-                    // The one who waited may have given up.
+                    // The waiting command may have given up.
                     let _ = waiting.send(answer);
                 }
                 return (StatusCode::SEE_OTHER, headers([(header::LOCATION, &next)])).into_response();
@@ -233,7 +233,8 @@ impl Site {
     }
 }
 
-/// Connections whose TLS handshake is done. One that dawdles, as browsers' spare ones do, keeps no other waiting.
+/// Accepts connections and completes their TLS handshakes. A slow one, such as a browser's spare
+/// connection, delays no other.
 struct TlsListener {
     ready: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
     address: SocketAddr,
@@ -250,13 +251,13 @@ impl TlsListener {
             let acceptor = TlsAcceptor::from(config);
             let mut handshakes = JoinSet::new();
             loop {
-                // The trait's way of accepting waits out failures such as too many open files.
+                // The trait's accept retries after failures such as too many open files.
                 let (stream, peer) = Listener::accept(&mut listener).await;
                 let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream));
                 let done = done.clone();
                 handshakes.spawn(async move {
                     if let Ok(Ok(stream)) = handshake.await {
-                        // Nobody is left to take it when the command ends.
+                        // At the command's end the receiver is gone.
                         let _ = done.send((stream, peer)).await;
                     }
                 });

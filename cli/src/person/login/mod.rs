@@ -1,8 +1,8 @@
-//! `threads-auth login`: a person agrees in a browser, and both tokens are there.
+//! `threads-auth login`: a person agrees in a browser, and the command gets both tokens.
 //!
-//! Owns the state, which is random, lives for this one login, and stands in no program's arguments.
-//! Refuses an answer that carries another, or none, except a code that the person at this terminal
-//! pastes: they vouch for it. Refuses an answer from any browser but the one that began here.
+//! The state is random, lives for one login, and is in no process's arguments. Refuses an answer
+//! with another state or none, except a code that the person at this terminal pastes: they vouch
+//! for it. Refuses an answer from any browser except the one that began here.
 
 mod answer;
 mod callback;
@@ -66,7 +66,7 @@ pub(crate) struct Login {
     #[arg(long, alias = "app_secret", value_name = "SECRET")]
     app_secret: Option<String>,
 
-    /// Where Meta sends the browser back to; `THREADS_REDIRECT_URI`, or `https://127.0.0.1:8080/callback`
+    /// The redirect URI; `THREADS_REDIRECT_URI`, or `https://127.0.0.1:8080/callback`
     #[arg(long, alias = "redirect_uri", value_name = "URL")]
     redirect_uri: Option<String>,
 
@@ -74,26 +74,27 @@ pub(crate) struct Login {
     #[arg(long, value_name = "N", conflicts_with = "redirect_uri")]
     port: Option<u16>,
 
-    /// What to ask for, with commas or spaces between; may be repeated; `THREADS_SCOPES`, or basic
+    /// Scopes to request, separated by commas or spaces; may be repeated; `THREADS_SCOPES`, or
+    /// basic
     #[arg(long, value_name = "SCOPES")]
     scope: Vec<String>,
 
-    /// Print the address and open nothing
+    /// Print the address, and open no browser
     #[arg(long)]
     no_browser: bool,
 
-    /// Wait for no browser: the address that it ends on is pasted
+    /// Wait for no browser: the person pastes the address that it ends on
     #[arg(long)]
     paste: bool,
 
-    /// How long to wait for the person
+    /// Time to wait for the person
     #[arg(long, value_name = "TIME", default_value = "15m", value_parser = interval)]
     wait: Duration,
 
     #[command(flatten)]
     keep: Keep,
 
-    /// No notes and no warnings
+    /// Print neither notes nor warnings
     #[arg(long, short)]
     silent: bool,
 
@@ -113,7 +114,8 @@ impl Login {
         check(&redirect_uri, output)?;
         let (app_id, app_secret) = (self.app_id.as_deref(), self.app_secret.as_deref());
         let app = inputs.app(app_id, app_secret, &mut interrupt).await?;
-        // Nobody should agree to what cannot be stored. The file is not kept from others for as long as that takes.
+        // Checked first, because nobody should agree to a token that cannot be stored. The file is
+        // not locked while the person decides.
         drop(self.keep.reserve(output, &mut interrupt).await?);
 
         let state = State::random().context("no random state can be made")?;
@@ -134,7 +136,7 @@ impl Login {
         interrupt.after(tokens::exchange(&graph, &app, &code, &redirect_uri, slot, output)).await
     }
 
-    /// Where Meta sends the browser, and who listens there.
+    /// Returns the redirect URI, and its listener if it leads to this command.
     async fn callback(&self, inputs: &Inputs<'_>, env: &Env) -> Result<(RedirectUri, Option<Callback>)> {
         let given = match (&self.redirect_uri, self.port) {
             (Some(given), _) => Some(given.clone()),
@@ -161,7 +163,8 @@ impl Login {
         Ok((given, callback))
     }
 
-    /// Where the browser begins, unless the person takes Meta's address to a browser of their own.
+    /// Returns the browser's first address, unless the person opens Meta's in a browser of their
+    /// own.
     async fn start(&self, redirect_uri: &RedirectUri, is_answered_here: bool) -> Result<Option<Start>> {
         if !is_answered_here && self.no_browser {
             return Ok(None);
@@ -182,12 +185,12 @@ impl Login {
         callback: Option<&Callback>,
         output: Output,
     ) {
-        // Where this command answers, it answers only a browser that began here.
+        // With a listener, only a browser that began here is accepted.
         let shown = start.filter(|_| callback.is_some()).map_or(url.as_str(), Start::address);
         say(&format!("Log in to Threads and agree at\n\n  {shown}\n"));
         if let Some(start) = start.filter(|_| !self.no_browser) {
             let address = start.address().to_owned();
-            // A browser may be a program that returns only when it is closed.
+            // The call may return only when the browser is closed.
             std::thread::spawn(move || {
                 if webbrowser::open(&address).is_err() {
                     say("No browser could be opened: open the address yourself.");
@@ -238,7 +241,7 @@ impl Login {
             }
         };
         let pasted = async {
-            // Without a terminal, what is on standard input is for us only if there is no other way.
+            // Without a terminal, standard input is read only if there is no other way.
             if listens && !can_ask() {
                 std::future::pending().await
             } else {
@@ -249,22 +252,22 @@ impl Login {
             tokio::select! {
                 answer = answered => answer,
                 answer = pasted => answer,
-                ended = begun => Err(ended.err().unwrap_or_else(|| anyhow!("nobody listens any more"))),
+                ended = begun => Err(ended.err().unwrap_or_else(|| anyhow!("the listener has stopped"))),
             }
         };
         tokio::time::timeout(self.wait, answer).await.unwrap_or_else(|_| {
-            let text = "nobody came back in time; run it again, or wait longer with --wait";
+            let text = "no answer arrived in time; run it again, or wait longer with --wait";
             Err(Stopped::Unauthorized(text.to_owned()).into())
         })
     }
 }
 
-/// Reads what a person pastes until it is an answer. Without a person there is one attempt.
+/// Reads pasted lines until one is an answer. Without a terminal there is one attempt.
 async fn paste(state: &State, listens: bool, output: Output) -> Result<Answer> {
     loop {
         let Some(line) = prompt::line().await? else {
             if listens {
-                // The browser may still come.
+                // The browser may still return.
                 return std::future::pending().await;
             }
             return usage("nothing was pasted");
@@ -293,7 +296,8 @@ async fn paste(state: &State, listens: bool, output: Output) -> Result<Answer> {
     }
 }
 
-/// Where to listen for a redirect URI, and whether with TLS. `None` for one that leads to another machine.
+/// Returns the address to listen at for a redirect URI, and true for TLS; `None` for one that leads
+/// to another machine.
 fn loopback(redirect_uri: &str) -> Option<(SocketAddr, bool)> {
     let url = Url::parse(redirect_uri).ok()?;
     let address: IpAddr = match url.host()? {

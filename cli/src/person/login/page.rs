@@ -1,4 +1,4 @@
-//! The few pages of a login.
+//! The pages of a login.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -6,7 +6,7 @@ use threads_auth_web::headers::content_policy;
 
 const STYLE: &str = include_str!("page.css");
 
-/// A page for a person. It has the look of the service's own pages, and none of their words.
+/// Returns a page for a person. It looks like the service's own pages.
 pub(super) fn page(status: StatusCode, title: &str, text: &str) -> Response {
     let tone = if status.is_success() { "told" } else { "halt" };
     let html = format!(
@@ -19,7 +19,7 @@ pub(super) fn page(status: StatusCode, title: &str, text: &str) -> Response {
     (status, headers([kind]), html).into_response()
 }
 
-/// The given one, and those that every answer has: the address holds a code.
+/// Adds the headers that every response has, because the URL holds a code.
 pub(super) fn headers(given: [(header::HeaderName, &str); 1]) -> header::HeaderMap {
     let always = [
         (header::CACHE_CONTROL, "no-store"),

@@ -1,35 +1,34 @@
-//! Who is at the other end of a connection on this machine.
+//! The owner of the other end of a connection on this machine.
 
 use std::net::{IpAddr, SocketAddr};
 
-/// Whether the connection is known to be that of another user. Only Linux tells.
+/// Returns true if the connection is known to belong to another user. Only Linux reports it.
 pub(super) fn is_somebody_else(peer: SocketAddr) -> bool {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
     let owner = tables.iter().find_map(|table| owner(&std::fs::read_to_string(table).ok()?, peer));
     let me = rustix::process::geteuid().as_raw();
-    // With root's rights a browser is somebody's; who has those rights needs no login to read a
-    // token.
+    // A browser may run as root, or the command may. Root can read a token without a login.
     owner.is_some_and(|owner| owner != me && owner != 0 && me != 0)
 }
 
-/// Whose the connection from this address is, by a table such as `/proc/net/tcp`.
+/// Returns the user of the connection from this address, by a table such as `/proc/net/tcp`.
 fn owner(table: &str, peer: SocketAddr) -> Option<u32> {
     let mapped = match peer.ip() {
         IpAddr::V4(ip) => ip.to_ipv6_mapped().into(),
         ip @ IpAddr::V6(_) => ip,
     };
-    // A socket of IPv6 may reach an address of IPv4.
+    // An IPv6 socket may connect to an IPv4 address.
     let wanted = [spelled(peer), spelled(SocketAddr::new(mapped, peer.port()))];
     table.lines().skip(1).find_map(|line| {
         let mut fields = line.split_ascii_whitespace();
         let local = fields.nth(1)?;
-        // The other's address, its state, queues, timers and retransmissions stand between.
+        // The remote address, state, queues, timers and retransmissions stand between.
         let owner = fields.nth(5)?;
         wanted.iter().any(|wanted| wanted == local).then(|| owner.parse().ok()).flatten()
     })
 }
 
-/// The kernel's spelling: words of four bytes in the machine's own order, and the port.
+/// Formats an address as the kernel does: words of four bytes in native byte order, and the port.
 fn spelled(address: SocketAddr) -> String {
     use std::fmt::Write;
     let mut text = String::new();
@@ -70,7 +69,7 @@ mod tests {
             let me = rustix::process::geteuid().as_raw();
             assert_eq!(owner(&table, client.local_addr().unwrap()), Some(me));
         }
-        // The same by an address of IPv6, where this machine has those.
+        // The same for an IPv6 address, if this machine has those.
         let mapped =
             listener.local_addr().map(|at| (std::net::Ipv4Addr::LOCALHOST.to_ipv6_mapped(), at.port()));
         if let (Ok(client), Ok(table)) =

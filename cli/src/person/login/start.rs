@@ -1,8 +1,8 @@
-//! The one-time address at which a login begins.
+//! The single-use URL at which a login begins.
 //!
-//! A program is told an address in its arguments, which everybody on the machine can read. So the
-//! state does not stand in that of the browser: this address does, gives the first who comes a
-//! cookie, and sends them to Meta. Only they can bring the answer back.
+//! A program gets a URL in its arguments, which everybody on the machine can read. The browser's
+//! URL therefore does not contain the state: it leads here, and the first visitor gets a cookie and
+//! a redirect to Meta. Only that browser can bring the answer back.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -22,8 +22,8 @@ use url::Url;
 use super::page::{headers, page};
 use super::peer;
 
-/// The cookie by which the browser of this login is known. Its name is random too: two logins in
-/// one browser share a host, and cookies heed no port.
+/// The cookie that identifies the browser of this login. Its name is random too: two logins in one
+/// browser share a host, and cookies ignore the port.
 #[derive(Clone)]
 pub(super) struct Pass {
     name: String,
@@ -37,13 +37,13 @@ impl Pass {
         Ok(Self { name: format!("threads-auth-login-{name}"), value })
     }
 
-    /// Not for scripts, and of other sites' requests only with those that lead the browser here, as
-    /// Meta's does. It is not for https alone, because this address is none.
+    /// HttpOnly; SameSite=Lax, because Meta's redirect is a navigation from another site; not
+    /// Secure, because this address is http.
     fn cookie(&self) -> String {
         format!("{}={}; Path=/; HttpOnly; SameSite=Lax", self.name, self.value)
     }
 
-    /// Whether the browser has it.
+    /// Returns true if the request carries the cookie.
     pub(super) fn is_in(&self, headers: &HeaderMap) -> bool {
         let cookies = headers.get_all(COOKIE).iter().filter_map(|header| header.to_str().ok());
         cookies.flat_map(|header| header.split(';')).filter_map(|cookie| cookie.trim().split_once('=')).any(
@@ -52,7 +52,7 @@ impl Pass {
     }
 }
 
-/// Someone who waits for the browser to begin.
+/// The listener for the browser's first visit.
 pub(super) struct Start {
     listener: TcpListener,
     address: String,
@@ -63,14 +63,14 @@ pub(super) struct Start {
 struct Site {
     path: String,
     pass: Pass,
-    /// Meta's address.
+    /// Meta's URL.
     next: String,
     is_used: AtomicBool,
 }
 
 impl Start {
-    /// Listens on a port of its own. `host` is the one that Meta sends the browser to: cookies are
-    /// for a host.
+    /// Listens on a port of its own. `host` is the host of the redirect URI, because cookies belong
+    /// to a host.
     pub(super) async fn listen(host: &str, address: IpAddr) -> Result<Self> {
         let listener = TcpListener::bind(SocketAddr::from((address, 0)))
             .await
@@ -88,13 +88,13 @@ impl Start {
         self.pass.clone()
     }
 
-    /// Sends the browser on to Meta, for as long as it is asked to.
+    /// Redirects the browser to Meta, until it is dropped.
     pub(super) async fn send_on(self, next: &Url) -> Result<()> {
         let (path, pass) = (self.path, self.pass);
         let site = Arc::new(Site { path, pass, next: next.to_string(), is_used: AtomicBool::new(false) });
         let router = Router::new().fallback(respond).with_state(site);
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        axum::serve(self.listener, service).await.context("nobody listens any more")
+        axum::serve(self.listener, service).await.context("the listener has stopped")
     }
 }
 
@@ -117,7 +117,7 @@ async fn respond(
             "Only the user who began the login can go on with it.",
         );
     }
-    // A look ahead is no visit: who looks may never come, and somebody else be the first.
+    // A prefetch does not count: it may never become a visit, and another visitor could come first.
     let is_ahead =
         ["sec-purpose", "purpose", "x-moz"].iter().any(|name| request.headers().contains_key(*name));
     if is_ahead {

@@ -103,7 +103,7 @@ impl Delete {
             output.warn(&format!("{left} people are left: the same command goes on with them"));
         }
         if let Some(error) = failure {
-            exit::tell(&error);
+            exit::report(&error);
             return Stopped::reported(exit::code(&error));
         }
         if let Some(signal) = came.get() {

@@ -78,7 +78,7 @@ impl Run {
         }
         match ended {
             Ended::StackFailed(error) => {
-                exit::tell(&error);
+                exit::report(&error);
                 say(&format!("Stopped. --from-line {next} goes on."));
                 Err(Stopped::Reported(exit::code(&error)).into())
             }
