@@ -1,8 +1,8 @@
-//! An EventBridge endpoint that keeps what it is given: for the development page, for tests, and
-//! for a file.
+//! An EventBridge endpoint that stores what it receives: for the development page, for tests, and
+//! in a file.
 //!
-//! It takes `PutEvents` for one bus, has no rules and no targets, and delivers each event as
-//! EventBridge would write it.
+//! It accepts `PutEvents` for one bus, has no rules and no targets, and formats each event as
+//! EventBridge delivers it.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -24,7 +24,7 @@ use crate::environment::{ACCOUNT_ID, EVENT_BUS, REGION};
 
 const REMEMBERED: usize = 1_000;
 
-/// The bus, and where its events go.
+/// The bus, and the destinations of its events.
 #[derive(Clone, Default)]
 pub(crate) struct Bus(Arc<Mutex<Kept>>);
 
@@ -54,7 +54,7 @@ struct Entry {
 }
 
 impl Bus {
-    /// A bus that also appends each event to `file`, as one line of JSON.
+    /// Creates a bus that also appends each event to `file`, as one line of JSON.
     pub(crate) fn open(file: Option<&Path>) -> std::io::Result<Self> {
         let open = |path| File::options().create(true).append(true).open(path);
         let file = file.map(open).transpose()?;
@@ -62,7 +62,7 @@ impl Bus {
         Ok(Self(Arc::new(Mutex::new(Kept { events, file }))))
     }
 
-    /// The last events, newest first.
+    /// Returns the last events, newest first.
     pub(crate) fn events(&self) -> Vec<Value> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.events.iter().cloned().collect()
@@ -93,7 +93,8 @@ impl Bus {
         });
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(file) = &mut kept.file {
-            // Whole lines, for whoever reads along. Not taken means that it comes again.
+            // One write per line, for readers that follow the file. An event that fails here is
+            // delivered again.
             let line = format!("{event}\n");
             file.write_all(line.as_bytes()).map_err(|_| "InternalFailure")?;
         }

@@ -13,7 +13,7 @@ use crate::shared::{PastSweep, Shared};
 
 const EVENTS_SHOWN: usize = 20;
 
-/// All that the page shows: no token, and nothing that one could be made of.
+/// All data of the page: no token, and nothing that a token could be derived from.
 #[derive(Serialize)]
 pub(crate) struct Dashboard {
     pub(crate) now: Timestamp,
@@ -23,18 +23,18 @@ pub(crate) struct Dashboard {
     /// The last events, newest first.
     pub(crate) events: Vec<Value>,
     pub(crate) sandboxed: bool,
-    /// Whole, since cookies belong to a host: whoever starts under another name would come back as
-    /// a stranger.
+    /// The whole URL, because cookies belong to a host: a login that starts under another host
+    /// would not be recognized on its return.
     pub(crate) connect_url: String,
 }
 
-/// A grant, as the app's backend sees it too, and what only the sandbox knows.
+/// A grant, as the app's backend sees it, with the sandbox's own state.
 #[derive(Serialize)]
 pub(crate) struct GrantView {
     #[serde(flatten)]
     pub(crate) summary: Summary,
-    /// Whether the person has removed the app at the sandbox, whether or not the grant has learned
-    /// of it.
+    /// True if the person has removed the app at the sandbox, even if the grant has not learned of
+    /// it.
     pub(crate) revoked_at_threads: bool,
 }
 

@@ -17,10 +17,10 @@ use crate::options::StackError;
 /// The file with the secret of the key.
 const KEY_FILE: &str = "secret-access-key";
 
-/// The extension of a file that is not written to its end.
+/// The extension of a file that is not completely written.
 const UNFINISHED: &str = "new";
 
-/// Files that this stack writes. No other file in the folder is ours to close.
+/// The files that this stack writes. It changes the mode of no other file in the folder.
 const FILES: [&str; 10] = [
     "lock",
     KEY_FILE,
@@ -34,15 +34,14 @@ const FILES: [&str; 10] = [
     "stream.json",
 ];
 
-/// For a file that only its owner can read.
+/// Options for a file that only its owner can read.
 pub(crate) fn private_options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.mode(0o600);
     options
 }
 
-/// Makes the folder its owner's alone, and keeps every other stack out of it while the file is
-/// held.
+/// Restricts the folder to its owner, and locks out every other stack while the file is held.
 pub(crate) fn lock(folder: &Path) -> Result<File, StackError> {
     let unusable = |source| StackError::DataDir { path: folder.to_owned(), source };
     if let Some(parent) = folder.parent() {
@@ -65,7 +64,7 @@ pub(crate) fn lock(folder: &Path) -> Result<File, StackError> {
     }
 }
 
-/// Closes a folder that others could read, and what an earlier version has left in it.
+/// Restricts a folder that others could read, and the files that an earlier version has left in it.
 fn tighten(folder: &Path) -> std::io::Result<()> {
     let mode = std::fs::metadata(folder)?.permissions().mode();
     if mode & 0o1000 != 0 {
@@ -76,7 +75,7 @@ fn tighten(folder: &Path) -> std::io::Result<()> {
     }
     for name in FILES {
         let file = folder.join(name);
-        // Not through a link: what that leads to is not ours.
+        // Links are not followed, because their targets belong to somebody else.
         let is_open =
             std::fs::symlink_metadata(&file).is_ok_and(|about| about.is_file() && about.mode() & 0o077 != 0);
         if is_open {
@@ -86,8 +85,8 @@ fn tighten(folder: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Lets git ignore the folder: it holds secrets. Not where somebody has said otherwise, and not
-/// where other files are, which git may be there for.
+/// Makes git ignore the folder, which holds secrets, unless there is a .gitignore already or other
+/// files that may be versioned.
 fn keep_out_of_git(folder: &Path) -> std::io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let name = entry?.file_name();
@@ -100,10 +99,10 @@ fn keep_out_of_git(folder: &Path) -> std::io::Result<()> {
     private_options().write(true).create_new(true).open(folder.join(".gitignore"))?.write_all(b"*\n")
 }
 
-/// Writes a file that only its owner can read, all of it or nothing.
+/// Writes a file that only its owner can read, completely or not at all.
 pub(crate) fn write_private(file: &Path, text: &[u8]) -> Result<()> {
     let temporary = file.with_extension(UNFINISHED);
-    // What a killed process left may be a link, or have another mode.
+    // The file of a killed process may be a link, or have another mode.
     match std::fs::remove_file(&temporary) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
         _ => {}
@@ -114,8 +113,8 @@ pub(crate) fn write_private(file: &Path, text: &[u8]) -> Result<()> {
     Ok(std::fs::rename(&temporary, file)?)
 }
 
-/// The secret of the key that this folder's stack is called with, and the file that has it. Without
-/// a folder both are new, and the file is gone once nobody holds it.
+/// Returns the secret of this folder's access key, and the file that holds it. Without a folder
+/// both are new, and the file is deleted when the last holder drops it.
 pub(crate) fn secret(folder: Option<&Path>) -> Result<(String, PathBuf, Option<TempPath>), StackError> {
     let fresh = || random_text::<30>().map_err(|error| StackError::Other(error.into()));
     let Some(folder) = folder else {
@@ -151,7 +150,7 @@ pub(crate) fn secret(folder: Option<&Path>) -> Result<(String, PathBuf, Option<T
     Ok((secret, file, None))
 }
 
-/// One value that outlives the stack: a file of the data folder has it under a name.
+/// A value that outlives the stack in a file of the data folder, under a name.
 #[derive(Clone)]
 pub(crate) struct KeptValue {
     file: Option<PathBuf>,
@@ -164,7 +163,7 @@ impl KeptValue {
         Self { file, name }
     }
 
-    /// The value, if there is one.
+    /// Returns the value, if there is one.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<Option<T>, StackError> {
         let Some(file) = self.file.as_ref().filter(|file| file.exists()) else {
             return Ok(None);

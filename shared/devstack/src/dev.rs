@@ -1,5 +1,5 @@
-//! The development page's routes and controls. None of this exists in production. `doors.rs` says
-//! who may call them.
+//! The development page's routes and controls. None of this exists in production. `doors.rs`
+//! defines who may call them.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::environment::SECRET_VARIABLE;
 use crate::page;
 use crate::shared::Shared;
 
-/// The clock goes no further at once than the longest thing that anybody tests.
+/// The maximum step of the clock: the longest span that anybody tests.
 const MAX_ADVANCE: u64 = 10 * 365 * 86_400;
 
 pub(crate) fn routes() -> Router<Shared> {
@@ -32,7 +32,7 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/dev/accounts/{user_id}/revoke", post(revoke))
 }
 
-/// Whether a path belongs to this, whether or not there is a route.
+/// Returns true if a path belongs to this module, even if it has no route.
 pub(crate) fn is_development(path: &str) -> bool {
     path == "/" || path == "/dev" || path.starts_with("/dev/")
 }
@@ -51,9 +51,9 @@ async fn grants(State(shared): State<Shared>) -> Response {
     }
 }
 
-/// The environment in which the functions run here, for commands on this machine. Not the key: it
-/// is in a file that only the stack's owner can read, because whatever runs on the machine can call
-/// this.
+/// Returns the environment in which the functions run here, for commands on this machine. The key's
+/// secret is not in it, but in a file that only the stack's owner can read, because any process on
+/// the machine can call this.
 async fn stack(State(shared): State<Shared>) -> Response {
     let mut variables = (*shared.variables).clone();
     variables.remove(SECRET_VARIABLE);
@@ -105,7 +105,7 @@ async fn clock(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) ->
     }
 }
 
-/// Removes the app at the sandbox, as the person would in Threads. Our grant only learns of it from
+/// Removes the app at the sandbox, as the person would in Threads. Our grant learns of it only from
 /// Meta.
 async fn revoke(State(shared): State<Shared>, Path(user_id): Path<String>, headers: HeaderMap) -> Response {
     let revoked = shared.sandbox.as_ref().is_some_and(|sandbox| sandbox.revoke(&user_id));
@@ -115,7 +115,7 @@ async fn revoke(State(shared): State<Shared>, Path(user_id): Path<String>, heade
     refusal(StatusCode::NOT_FOUND, "not_found", "the sandbox has no such account")
 }
 
-/// A browser that pressed a button goes back to the page; a script gets the answer.
+/// A browser that pressed a button returns to the page; a script gets the response.
 fn done(headers: &HeaderMap, answer: impl IntoResponse) -> Response {
     let wants_page = headers
         .get(header::ACCEPT)

@@ -1,13 +1,16 @@
-//! Who is answered, by listener and route: the one table of development.
+//! The callers that each listener and route accepts, in one table for development.
 //!
-//! | listener and routes | door | who is answered |
-//! |---|---|---|
-//! | `DynamoDb`, `SecretsManager`, `EventBridge`; of `Service` the routes with IAM authorization | [`Door::Signed`] | programs that sign with the data folder's key: loopback `Host`, no `Origin`, no preflight |
-//! | of `Service` `/` and `/dev/…`; of the sandbox `/` and `/control…` | [`Door::Local`] | this machine: loopback `Host`, no header of a proxy or a tunnel, own `Origin` or none |
-//! | of the sandbox the consent page's form | [`Door::Form`] | loopback or public `Host`, own `Origin` or none |
-//! | all other routes of `Service`, the sandbox's OAuth and Graph | [`Door::Public`] | loopback or public `Host`, navigations from anywhere, no CORS |
+//! - [`Door::Signed`]: `DynamoDb`, `SecretsManager`, `EventBridge`, and the routes of `Service`
+//!   with IAM authorization. For programs that sign with the data folder's key: loopback `Host`, no
+//!   `Origin`, no preflight.
+//! - [`Door::Local`]: `/` and `/dev/…` of `Service`, `/` and `/control…` of the sandbox. For this
+//!   machine: loopback `Host`, no header of a proxy or a tunnel, own `Origin` or none.
+//! - [`Door::Form`]: the form of the sandbox's consent page. Loopback or public `Host`, own
+//!   `Origin` or none.
+//! - [`Door::Public`]: all other routes of `Service`, OAuth and Graph of the sandbox. Loopback or
+//!   public `Host`, navigations from anywhere, no CORS.
 //!
-//! The sandbox has its doors in its own crate, because it also stands alone.
+//! The sandbox implements its doors in its own crate, because it also runs alone.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,7 +29,7 @@ use crate::environment::{KEY_ID_VARIABLE, REGION, SECRET_VARIABLE};
 use crate::sigv4::{Refused, Signer};
 use crate::{dev, dynamodb, gateway};
 
-/// A listener of the stack, besides the sandbox.
+/// A listener of the stack, except the sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Listener {
     Service,
@@ -45,7 +48,7 @@ impl Listener {
         }
     }
 
-    /// The service that a signature is for.
+    /// Returns the service that a signature must be for.
     const fn signing_name(self) -> &'static str {
         match self {
             Self::Service => "execute-api",
@@ -55,7 +58,7 @@ impl Listener {
         }
     }
 
-    /// The longest body that is read before its signature is checked.
+    /// Returns the maximum length of a body that is read before its signature is checked.
     const fn max_body(self) -> usize {
         match self {
             Self::Service => gateway::MAX_BODY,
@@ -76,7 +79,7 @@ impl Listener {
     }
 }
 
-/// The key of development, which opens nothing but this stack.
+/// The access key of development, which opens only this stack.
 #[derive(Clone)]
 pub(crate) struct Key {
     pub(crate) access_key_id: String,
@@ -84,7 +87,7 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    /// What the functions sign with, whose variables may differ.
+    /// Returns the key that the functions sign with, whose variables may differ.
     pub(crate) fn with(&self, variables: &HashMap<String, String>) -> Self {
         let variable = |name: &str, ours: &str| variables.get(name).map_or(ours, String::as_str).to_owned();
         Self {
@@ -94,7 +97,7 @@ impl Key {
     }
 }
 
-/// Puts its doors before the routes of a listener.
+/// Adds its doors in front of a listener's routes.
 pub(crate) fn close(router: Router, listener: Listener, public_host: Option<&str>, key: &Key) -> Router {
     let public_host = public_host.map(str::to_owned);
     let doors = Arc::new(Doors { listener, public_host, key: key.clone() });
@@ -127,7 +130,7 @@ async fn keep(State(doors): State<Arc<Doors>>, request: Request, next: Next) -> 
         region: REGION,
         service: listener.signing_name(),
     };
-    // Clients sign with the real time, wherever our own clock was moved to.
+    // Clients sign with the real time, even if our clock was moved.
     match signer.verify(&parts, &body, Clock::system().now()) {
         Ok(()) => next.run(Request::from_parts(parts, Body::from(body))).await,
         Err(reason) => listener.refuse(&parts, &reason),

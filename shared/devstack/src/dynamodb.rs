@@ -1,4 +1,4 @@
-//! An embedded DynamoDB with our two tables.
+//! An embedded DynamoDB with the service's two tables.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,12 +21,13 @@ use threads_auth_store::DUE_INDEX;
 
 use crate::data_folder::private_options;
 
-/// How often expired items are removed. DynamoDB itself takes up to days, so nothing may depend on it.
+/// The interval at which expired items are removed. DynamoDB itself takes up to days, so nothing
+/// may depend on it.
 const TTL_EVERY: Duration = Duration::from_mins(10);
 
-/// Opens the database, on a file if there is one.
+/// Opens the database, in a file or in memory.
 pub(crate) fn open(file: Option<&Path>) -> Result<Database> {
-    // Each has a name, so that the same memory can be opened a second time.
+    // Each database has a name, so that the same memory can be opened a second time.
     static IN_MEMORY: AtomicU64 = AtomicU64::new(0);
     let path = match file {
         Some(file) => file.to_str().context("the data folder's path is not UTF-8")?.to_owned(),
@@ -35,12 +36,12 @@ pub(crate) fn open(file: Option<&Path>) -> Result<Database> {
         }
     };
     if let Some(file) = file {
-        // SQLite gives the files beside it the same mode.
+        // SQLite gives its additional files the same mode.
         private_options().create(true).append(true).open(file)?;
     }
     let database = Database::new(&path).map_err(|error| anyhow!("{error}"))?;
-    // Every write looks for the last record of its table's stream. Without an index that is all of them, and a hundred thousand writes
-    // take hours.
+    // Every write looks up the last record of its table's stream. Without an index it would scan
+    // all of them, and a hundred thousand writes would take hours.
     rusqlite::Connection::open(&path)?.execute_batch(
         "CREATE INDEX IF NOT EXISTS stream_order ON _stream_records (table_name, CAST(sequence_number AS INTEGER), shard_id);",
     )?;
@@ -50,7 +51,7 @@ pub(crate) fn open(file: Option<&Path>) -> Result<Database> {
 /// DynamoDB's own limit.
 pub(crate) const MAX_BODY: usize = 16 * 1024 * 1024;
 
-/// DynamoDB over HTTP. The emulator's own server would answer any website.
+/// Serves DynamoDB over HTTP. The emulator's own server would respond to any website.
 pub(crate) fn endpoint(database: Database) -> Router {
     Router::new().route("/", post(answer)).layer(DefaultBodyLimit::max(MAX_BODY)).with_state(database)
 }
@@ -70,7 +71,7 @@ async fn answer(State(database): State<Database>, headers: HeaderMap, body: Byte
     (status, [(CONTENT_TYPE, "application/x-amz-json-1.0")], text).into_response()
 }
 
-/// Takes JSON to the operation's own method, and its answer back.
+/// Calls an operation with its JSON, and serializes its response.
 fn perform(database: &Database, operation: &str, body: &[u8]) -> Result<String, DynoxideError> {
     macro_rules! operations {
         ($($name:literal => $method:ident,)*) => {
@@ -111,8 +112,8 @@ fn unreadable(error: &serde_json::Error) -> DynoxideError {
     DynoxideError::SerializationException(error.to_string())
 }
 
-/// Removes what has expired until `stop`, by this machine's clock: the only one that the database
-/// knows.
+/// Removes expired items until `stop`, by this machine's clock, which is the only one that the
+/// database knows.
 pub(crate) async fn expire(database: Database, stop: impl Future<Output = ()> + Send + 'static) {
     let expire = async {
         let mut ticks = tokio::time::interval(TTL_EVERY);
@@ -139,7 +140,7 @@ async fn has_stream(client: &Client, table: &str) -> Result<bool> {
         .is_some_and(StreamSpecification::stream_enabled))
 }
 
-/// Creates the two tables as the production template does, unless they are there.
+/// Creates the two tables as the production template does, unless they exist.
 pub(crate) async fn create_tables(client: &Client, grants: &str, short_lived: &str) -> Result<()> {
     let existing = client.list_tables().send().await.context("the embedded DynamoDB does not answer")?;
     let exists = |name: &str| existing.table_names().iter().any(|table| table == name);
@@ -171,7 +172,7 @@ pub(crate) async fn create_tables(client: &Client, grants: &str, short_lived: &s
             .await
             .context("the grants table could not be created")?;
     } else if !has_stream(client, grants).await? {
-        // A data folder from before there were events.
+        // The data folder is older than events.
         client
             .update_table()
             .table_name(grants)

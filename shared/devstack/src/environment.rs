@@ -1,4 +1,4 @@
-//! The environment that the functions run in here: names, addresses, and how to sign for them.
+//! The environment of the functions: names, addresses and the access key.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,10 +7,10 @@ use serde::Serialize;
 use threads_auth::Setting;
 use url::Url;
 
-/// The region that everything embedded is in.
+/// The region of everything embedded.
 pub(crate) const REGION: &str = "us-east-1";
 pub(crate) const ACCESS_KEY_ID: &str = "AKIATHREADSAUTHDEV00";
-/// Where a function looks for its key, and for the key's secret.
+/// The variables in which a function looks for its access key and that key's secret.
 pub(crate) const KEY_ID_VARIABLE: &str = "AWS_ACCESS_KEY_ID";
 pub(crate) const SECRET_VARIABLE: &str = "AWS_SECRET_ACCESS_KEY";
 pub(crate) const ACCOUNT_ID: &str = "123456789012";
@@ -20,35 +20,34 @@ pub(crate) const SHORT_LIVED_TABLE: &str = "threads-auth-short-lived";
 pub(crate) const APP_SECRET_ID: &str = "threads-auth/app";
 pub(crate) const KEYRING_SECRET_ID: &str = "threads-auth/keyring";
 
-/// Where everything is, and how to sign for it.
+/// All addresses, and the key to sign with.
 #[derive(Clone, Serialize)]
 pub struct Urls {
-    /// The service.
+    /// URL of the service.
     pub service_url: String,
-    /// The sandbox, or Meta.
+    /// URL of the sandbox, or of Meta.
     pub threads_url: String,
-    /// DynamoDB.
+    /// URL of DynamoDB.
     pub dynamodb_url: String,
-    /// Secrets Manager.
+    /// URL of Secrets Manager.
     pub secrets_manager_url: String,
-    /// EventBridge.
+    /// URL of EventBridge.
     pub eventbridge_url: String,
     /// The AWS region to sign for.
     pub region: String,
     /// The AWS access key id to sign with.
     pub access_key_id: String,
-    /// The AWS secret access key to sign with: random, and of this data folder alone. It opens
-    /// nothing but this stack.
+    /// The AWS secret access key to sign with: random, and valid for this data folder alone.
     pub secret_access_key: String,
-    /// The table of grants.
+    /// The name of the table of grants.
     pub grants_table: String,
-    /// The table of short-lived items.
+    /// The name of the table of short-lived items.
     pub short_lived_table: String,
-    /// The secret of the app's credentials.
+    /// The name of the secret with the app's credentials.
     pub app_secret_id: String,
-    /// The secret of the keyring.
+    /// The name of the secret with the keyring.
     pub keyring_secret_id: String,
-    /// The bus on which changes are announced.
+    /// The name of the event bus.
     pub event_bus: String,
 }
 
@@ -63,8 +62,8 @@ impl fmt::Debug for Urls {
 }
 
 impl Urls {
-    /// The variables of [`Config`](threads_auth::Config) that follow, and what development does not
-    /// leave to chance.
+    /// Returns the variables of [`Config`](threads_auth::Config) for this stack, including those
+    /// that development fixes.
     pub(crate) fn variables(&self, public_url: &Url, is_sandboxed: bool) -> HashMap<String, String> {
         let variables: [(&str, &str); 13] = [
             ("GRANTS_TABLE", &self.grants_table),
@@ -85,7 +84,7 @@ impl Urls {
         let sandboxed: [(&str, &str); 3] = [
             ("THREADS_AUTHORIZE_URL", &authorize_url),
             ("THREADS_GRAPH_URL", &self.threads_url),
-            // Nobody real comes back here, and an app in development may be at any port.
+            // No real person returns here, and an app in development may listen at any port.
             (
                 Setting::ReturnToAllowlist.as_str(),
                 "http://localhost:*/ http://127.0.0.1:*/ http://[::1]:*/ https://localhost:*/ https://127.0.0.1:*/ https://[::1]:*/",
@@ -100,7 +99,7 @@ impl Urls {
     }
 }
 
-/// Adds addresses to which people may be sent back to the list that holds.
+/// Adds entries to the effective allowlist of return addresses.
 pub(crate) fn allow(variables: &mut HashMap<String, String>, return_to: &[String]) {
     let list = variables.entry(Setting::ReturnToAllowlist.to_string()).or_default();
     for address in return_to {

@@ -1,5 +1,5 @@
-//! Lambda's part between the grants table's stream and the events function: batches in order, and
-//! each again until it is done.
+//! Lambda's part between the grants table's stream and the events function: batches in order, each
+//! repeated until it succeeds.
 
 use anyhow::{Result, anyhow, bail};
 use dynoxide::Database;
@@ -14,10 +14,10 @@ use tokio::sync::Mutex;
 use crate::data_folder::KeptValue;
 use crate::options::StackError;
 
-/// As the production template has it.
+/// The batch size of the production template.
 const BATCH: usize = 100;
 
-/// The stream, and how far it was read.
+/// The stream, and the position up to which it was read.
 pub(crate) struct Feed {
     database: Database,
     publisher: EventPublisher,
@@ -28,7 +28,7 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// A feed of `table`'s stream that goes on where it stopped, as `kept` has it.
+    /// Opens a feed of `table`'s stream at the position that `kept` has stored.
     pub(crate) fn open(
         database: Database,
         publisher: EventPublisher,
@@ -38,7 +38,7 @@ impl Feed {
         Ok(Self { database, publisher, table: table.to_owned(), position: Mutex::new(kept.read()?), kept })
     }
 
-    /// Announces what has changed since the last time, at `now`.
+    /// Announces the changes since the last call, at `now`.
     pub(crate) async fn drain(&self, now: Timestamp) -> Result<()> {
         let mut position = self.position.lock().await;
         loop {
@@ -51,7 +51,7 @@ impl Feed {
             let handled = self.publisher.handle(&json!({"Records": records}), now).await;
             let done = match handled.batch_item_failures.first() {
                 None => Some(*last),
-                // The whole batch.
+                // An empty identifier means the whole batch.
                 Some(first) if first.item_identifier.is_empty() => None,
                 Some(first) => sequence_numbers
                     .iter()

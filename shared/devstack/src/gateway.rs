@@ -1,5 +1,5 @@
-//! API Gateway here: HTTP in, an event to a function, its answer back. A route with IAM
-//! authorization is a door of its own.
+//! The local API Gateway: converts an HTTP request to a function's event, and its answer back. The
+//! routes with IAM authorization have a door of their own.
 
 use std::net::SocketAddr;
 
@@ -25,11 +25,11 @@ use crate::environment::{ACCESS_KEY_ID, ACCOUNT_ID};
 use crate::shared::Shared;
 use crate::sigv4::Refused;
 
-/// API Gateway's limit for the request line and all headers together.
+/// API Gateway's limit for the request line and all headers together, in bytes.
 const MAX_HEADERS: usize = 10_240;
 pub(crate) const MAX_BODY: usize = 1024 * 1024;
 
-/// The development user's.
+/// The user id of the development access key.
 const USER_ID: &str = "AIDATHREADSAUTHDEV00";
 
 /// The functions behind the gateway.
@@ -41,23 +41,23 @@ enum Function {
     Deletion,
     Sessions,
     Token,
-    /// Whatever no other route takes: `$default`.
+    /// The `$default` route, for every other path.
     Nowhere,
 }
 
 impl Function {
-    /// Whether its routes are for the app's backend, and so have IAM authorization.
+    /// Returns true if its routes are for the app's backend, and so have IAM authorization.
     fn is_private(self) -> bool {
         matches!(self, Self::Sessions | Self::Token)
     }
 }
 
-/// The routes, as the production template declares them. As there, a method that a path does not
-/// have is no route either, `HEAD` and `OPTIONS` included: nothing answers a preflight.
+/// The routes, as in the production template. Other methods of a path match no route either,
+/// including `HEAD` and `OPTIONS`, so no preflight is answered.
 const ROUTES: [(&str, Function); 15] = [
     ("GET /authorize", Function::Authorize),
     ("GET /callback", Function::Callback),
-    // Which is how a route ends with a slash there.
+    // The template's form of a route with a trailing slash.
     ("GET /callback/{proxy+}", Function::Callback),
     ("GET /connected", Function::Callback),
     ("GET /finishing", Function::Callback),
@@ -73,10 +73,10 @@ const ROUTES: [(&str, Function); 15] = [
     ("DELETE /users/{user_id}", Function::Token),
 ];
 
-/// What no other route takes.
+/// The route for every other path.
 const DEFAULT: &str = "$default";
 
-/// A route, found as API Gateway does it: in the path as it was sent, before it is decoded.
+/// A route, matched as API Gateway does: by the path as it was sent, before decoding.
 struct Route {
     /// Its key in the template.
     key: &'static str,
@@ -100,7 +100,7 @@ impl Route {
     }
 }
 
-/// The parameters of a path, if it is of the route.
+/// Returns the parameters of a path, if it matches the route.
 fn parameters(route: &str, path: &str) -> Option<serde_json::Map<String, Value>> {
     let (mut parameters, mut rest) = (serde_json::Map::new(), path.strip_prefix('/'));
     for part in route.split('/').skip(1) {
@@ -124,28 +124,29 @@ fn parameters(route: &str, path: &str) -> Option<serde_json::Map<String, Value>>
     rest.is_none().then_some(parameters)
 }
 
-/// A part of a path as functions get it: "API Gateway decodes URL-encoded request parameters before
-/// passing them to your backend integration", and an HTTP API does so with `rawPath`, too.
+/// Decodes a part of a path as functions receive it: "API Gateway decodes URL-encoded request
+/// parameters before passing them to your backend integration", and an HTTP API does so with
+/// `rawPath`, too.
 fn decoded(path: &str) -> String {
     percent_decode_str(path).decode_utf8_lossy().into_owned()
 }
 
-/// Whether a request is for a route with IAM authorization.
+/// Returns true if a request is for a route with IAM authorization.
 pub(crate) fn is_private(method: &Method, path: &str) -> bool {
     Route::of(method, path).function.is_private()
 }
 
-/// The answer to a request whose signature is not right.
+/// Returns the response to a request with an invalid signature.
 pub(crate) fn forbidden(method: &Method, reason: &Refused) -> Response {
     let request_id = random_text::<9>().unwrap_or_default();
     tracing::warn!(request_id, %method, %reason, "a request was refused for its signature");
-    // API Gateway's own answer. The id leads to what was logged.
+    // API Gateway's own response. The request id leads to the log entry.
     let body = Json(json!({"message": "Forbidden"}));
     let headers = [(HeaderName::from_static("apigw-requestid"), request_id)];
     secure((StatusCode::FORBIDDEN, headers, body).into_response())
 }
 
-/// Answers whatever is not the development page's own.
+/// Serves every request that is not for the development page.
 pub(crate) async fn answer(
     State(shared): State<Shared>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -182,7 +183,7 @@ pub(crate) async fn answer(
     http_response(threads_auth_web::answer(response))
 }
 
-/// The event of payload format 2.0. The signature of one for a private route was checked.
+/// Builds the event of payload format 2.0. For a private route the signature has been checked.
 fn event(
     Route { key, function, parameters }: Route,
     parts: &http::request::Parts,
@@ -194,7 +195,7 @@ fn event(
     let mut headers = serde_json::Map::new();
     let mut cookies = Vec::new();
     for (name, value) in &parts.headers {
-        // API Gateway hands on what is no UTF-8 byte by byte.
+        // API Gateway passes on bytes that are not UTF-8 one by one.
         let text: String = value.as_bytes().iter().map(|byte| char::from(*byte)).collect();
         if name == header::COOKIE {
             cookies.extend(text.split(';').map(|cookie| cookie.trim().to_owned()));
@@ -252,7 +253,7 @@ fn event(
     event
 }
 
-/// Who signed, as IAM authorization tells a function.
+/// Returns the signer's identity, as IAM authorization passes it to a function.
 fn identity() -> Value {
     json!({
         "iam": {
@@ -307,7 +308,7 @@ mod tests {
         assert!(event_of("/authorize").request_context.authorizer.is_none());
         let nowhere = event_of("/nowhere").request_context;
         assert_eq!((nowhere.route_key.as_deref(), nowhere.authorizer.is_none()), (Some("$default"), true));
-        // The route is found first, and the path decoded then.
+        // The route is matched before the path is decoded.
         let encoded = event_of("/users/1%2Ftoken");
         assert_eq!(encoded.route_key.as_deref(), Some("GET /users/{user_id}"));
         assert_eq!(encoded.raw_path.as_deref(), Some("/users/1/token"));

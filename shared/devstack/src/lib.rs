@@ -1,12 +1,11 @@
-//! Everything that development and tests put around the functions, in one process.
+//! Everything that surrounds the functions in development and tests, in one process.
 //!
-//! [`Stack::start`] is `threads-auth dev`, and it is the test fixture. It runs an embedded
-//! DynamoDB, a Secrets Manager endpoint, a stand-in for Meta, and a gateway that turns HTTP into
-//! the event that API Gateway sends to a function. The functions are the real ones: they are
-//! configured by the same variables as on Lambda, and reach all of it over HTTP through the AWS
-//! SDK.
+//! [`Stack::start`] is `threads-auth dev` and the test fixture. It runs an embedded DynamoDB, a
+//! Secrets Manager endpoint, a sandbox in the place of Meta, and a gateway that converts HTTP to
+//! the events that API Gateway sends to a function. The functions are the real ones: they have the
+//! same configuration as on Lambda, and call everything over HTTP through the AWS SDK.
 //!
-//! All of it listens on loopback, which keeps nobody out by itself: `doors.rs` says who is answered
+//! Everything listens on loopback, which alone excludes nobody: `doors.rs` defines who is accepted
 //! where.
 //!
 //! **Architecture invariant:** nothing that ships links this crate, and nothing in it is an

@@ -1,4 +1,4 @@
-//! How to start a stack, and why one did not start.
+//! The options of a stack, and the errors of its start.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -8,10 +8,10 @@ use threads_graph::AppCredentials;
 use threads_sandbox::{Clock, Inspection};
 use url::Url;
 
-/// Which Threads the stack talks to.
+/// The Threads API that the stack calls.
 #[derive(Clone, Debug, Default)]
 pub enum Threads {
-    /// Our stand-in, in the same process.
+    /// The sandbox, in the same process.
     #[default]
     Sandbox,
     /// Meta's own servers, with a real app.
@@ -25,36 +25,37 @@ pub struct LiveApp {
     pub credentials: AppCredentials,
 }
 
-/// How to start a stack. The default is for tests: a free port, in memory, against the sandbox, with
-/// no sweeps of its own.
+/// The options of a stack. The default is for tests: a free port, in memory, with the sandbox and
+/// without scheduled sweeps.
 #[derive(Clone, Debug, Default)]
 pub struct StackOptions {
     /// The service's port on loopback; 0 picks a free one.
     pub port: u16,
-    /// Where everything is kept; `None` keeps it in memory.
+    /// The data folder; `None` keeps everything in memory.
     pub data_dir: Option<PathBuf>,
-    /// The clock of the functions and of the sandbox. With a data folder, what it was advanced by
-    /// is kept there.
+    /// The clock of the functions and of the sandbox. A data folder stores by how much it was
+    /// advanced.
     pub clock: Option<Clock>,
-    /// Which Threads to talk to.
+    /// The Threads API to call.
     pub threads: Threads,
-    /// Whose token may inspect others at the sandbox; `None` as it was, or as Meta documents.
+    /// Accounts whose tokens may inspect others at the sandbox; `None` keeps the stored setting, or
+    /// Meta's documented one.
     pub inspection: Option<Inspection>,
-    /// Where people reach the service, if not on loopback: an https origin that is forwarded here.
+    /// The https origin that is forwarded here, if people do not reach the service on loopback.
     pub public_url: Option<Url>,
-    /// How often a sweep is made; `None` never.
+    /// The interval of scheduled sweeps; `None` for none.
     pub sweep_every: Option<Duration>,
-    /// How often changes are announced; `None` only by `Stack::announce`.
+    /// The interval at which changes are announced; `None` to announce only by `Stack::announce`.
     pub announce_every: Option<Duration>,
     /// A file to which each event is appended, as a line of JSON.
     pub events_file: Option<PathBuf>,
     /// Variables of [`Config`](threads_auth::Config) that differ from development's.
     pub variables: HashMap<String, String>,
-    /// Addresses that people may be sent back to as well: more entries for the allowlist.
+    /// Additional entries for the allowlist of return addresses.
     pub return_to: Vec<String>,
 }
 
-/// Why a stack did not start.
+/// The error of a stack that did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StackError {
@@ -93,7 +94,7 @@ pub enum StackError {
         /// The folder.
         path: PathBuf,
     },
-    /// A file in the data folder is not what it should be.
+    /// A file in the data folder is damaged.
     #[error("{path} is damaged or not ours; move it away to start afresh without what it holds")]
     Damaged {
         /// The file.
@@ -114,7 +115,7 @@ impl From<anyhow::Error> for StackError {
 }
 
 impl StackError {
-    /// For a part that cannot use what it finds in `file`, if it has one.
+    /// Builds the error of a part that cannot use the content of `file`, if it has one.
     pub(crate) fn damaged(file: Option<PathBuf>, error: anyhow::Error) -> Self {
         match file {
             Some(path) => Self::Damaged { path, source: error.into() },

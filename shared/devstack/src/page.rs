@@ -1,8 +1,8 @@
-//! The development page: what the service holds, and the controls that move its world.
+//! The development page: the service's data, and the controls of its clock and accounts.
 //!
-//! Owns how the page looks and reads. One template, one style, plain forms: no script, nothing from
-//! elsewhere, and nothing that is not in the [`Dashboard`], which has no token. Decides nothing
-//! about grants: it shows what the rows say, and counts days.
+//! Owns the page's layout and texts. One template, one style, plain forms: no script, no external
+//! resource, and nothing but the [`Dashboard`], which has no token. Makes no decision about grants:
+//! it shows their rows and counts days.
 
 mod accounts;
 mod events;
@@ -20,8 +20,8 @@ use crate::dashboard::Dashboard;
 
 const STYLE: &str = include_str!("page/style.css");
 
-/// The page that shows `dashboard`, with the headers of every page of ours; only its forms may go
-/// to this origin.
+/// Renders `dashboard` with the headers of all our pages, except that its forms may post to this
+/// origin.
 pub(crate) fn respond(dashboard: &Dashboard) -> Response {
     let mut response = secure(Html(render(dashboard).into_string()).into_response());
     let policy = content_policy(STYLE, "'self'");
@@ -102,16 +102,16 @@ fn controls(dashboard: &Dashboard) -> Markup {
                 }
             }
             div .buttons {
-                // The first steps have the button where they tell what it does.
+                // The first steps show this button beside their text.
                 @if !dashboard.grants.is_empty() { a .button.wide.strong[due == 0] href=(dashboard.connect_url) { "Connect an account" } }
                 form .wide method="post" action="/dev/sweep" { button class=[(due > 0).then_some("strong")] { "Refresh now" } }
-                // Meta's own clock cannot be moved, and a clock that has left it behind would end
-                // grants that live.
+                // Meta's own clock cannot be moved, and a clock ahead of it would end living
+                // grants.
                 @if dashboard.sandboxed {
                     (advance("+1 day", DAY))
                     (advance("+30 days", 30 * DAY))
                     @if let Some(next) = next.filter(|_| due == 0) {
-                        // A second more, so that it is due on arrival.
+                        // One second more, so that it is due on arrival.
                         (advance("Skip to the next refresh", next.as_second() - now.as_second() + 1))
                     }
                 }
@@ -128,7 +128,7 @@ fn advance(label: &str, seconds: i64) -> Markup {
     }
 }
 
-/// For a newcomer, who has no account yet.
+/// The introduction for a newcomer without accounts.
 fn first_steps(dashboard: &Dashboard) -> Markup {
     let sandboxed = dashboard.sandboxed;
     html! {
@@ -217,7 +217,7 @@ mod tests {
         }
     }
 
-    /// A grant that differs in something.
+    /// Builds a grant with some differences.
     fn but(mut grant: GrantView, change: impl FnOnce(&mut Summary)) -> GrantView {
         change(&mut grant.summary);
         grant
@@ -372,7 +372,7 @@ mod tests {
     fn nothing_is_scripted_or_fetched_from_elsewhere() {
         let full = dashboard(vec![grant("1", Status::Active), grant("2", Status::NeedsReauthorization)]);
         for dashboard in [full, dashboard(Vec::new())] {
-            // A link is followed by a person, and this is the only one that leads anywhere.
+            // A person follows a link, and this is the only external one.
             let page =
                 shown(&dashboard).to_lowercase().replace(&format!("href=\"{}\"", dashboard.connect_url), "");
             for banned in ["<script", "<img", "<iframe", "javascript:", "://", "style=", "src=", " onclick"] {

@@ -1,4 +1,4 @@
-//! The work that AWS starts by itself: sweeps by a schedule, announcements by the table's stream.
+//! The work that AWS starts by itself: scheduled sweeps, and announcements from the table's stream.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::shared::Shared;
 
-/// Makes a sweep each `period`, until `stop`.
+/// Sweeps each `period`, until `stop`.
 pub(crate) async fn sweep(shared: Shared, period: Duration, stop: impl Future<Output = ()>) {
     let mut ticks = ticks(period);
     let sweeps = async {
         loop {
             ticks.tick().await;
-            // The function logs the outcome, and the page remembers it.
+            // The function logs the outcome, and the page shows it.
             let _ = shared.sweep().await;
         }
     };

@@ -1,7 +1,7 @@
 //! A Secrets Manager endpoint, with its secrets in a file.
 //!
-//! Owns the listener's side and the file: one request at a time, and what is not saved has not
-//! happened. `operations.rs` reads the requests; `secret.rs` has AWS's rules of versions and
+//! Owns the listener and the file: one request at a time, and a change that is not saved has not
+//! happened. `operations.rs` parses the requests; `secret.rs` has AWS's rules of versions and
 //! labels.
 
 mod operations;
@@ -27,7 +27,7 @@ use crate::data_folder::write_private;
 use operations::{Secrets, perform};
 use secret::{Kind, Refused};
 
-/// The service, and where it keeps its secrets.
+/// The service, and the file of its secrets.
 #[derive(Clone)]
 pub(crate) struct SecretsManager {
     secrets: Arc<Mutex<Secrets>>,
@@ -38,7 +38,7 @@ impl SecretsManager {
     /// Opens the service with the secrets in `file`, if it exists.
     pub(crate) fn open(file: Option<PathBuf>) -> Result<Self> {
         let secrets = match file.as_ref().filter(|path| path.exists()) {
-            // Where, but not what: serde's own words quote the file, which may be a secret.
+            // Only the position: serde's message quotes the file's content, which may be a secret.
             Some(path) => serde_json::from_slice(&std::fs::read(path)?)
                 .map_err(|e| anyhow!("it does not hold secrets: line {} column {}", e.line(), e.column()))?,
             None => Secrets::default(),
@@ -73,7 +73,7 @@ impl SecretsManager {
 async fn answer(State(service): State<SecretsManager>, headers: HeaderMap, body: Bytes) -> Response {
     let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
     let operation = target.strip_prefix("secretsmanager.").unwrap_or_default();
-    // AWS's time is the real one, wherever our own clock was moved to.
+    // AWS uses the real time, even if our clock was moved.
     let (status, told) = match service.perform(operation, &body, Clock::system().now()).await {
         Ok(told) => (StatusCode::OK, told),
         Err(Refused { kind, message }) => {
@@ -83,7 +83,7 @@ async fn answer(State(service): State<SecretsManager>, headers: HeaderMap, body:
     (status, [(CONTENT_TYPE, "application/x-amz-json-1.1")], told.to_string()).into_response()
 }
 
-/// Creates the secret `id` with `text`, or gives it `text` as its new value when `replace` is set.
+/// Creates the secret `id` with `text`, or replaces its value if `replace` is set.
 pub(crate) async fn provide(client: &Client, id: &str, text: &str, replace: bool) -> Result<()> {
     if client.describe_secret().secret_id(id).send().await.is_err() {
         let created = client.create_secret().name(id).secret_string(text).send().await;

@@ -17,11 +17,11 @@ use crate::bus::Bus;
 use crate::data_folder::KeptValue;
 use crate::feed::Feed;
 
-/// How long a sweep may run, as on Lambda.
+/// The maximum duration of a sweep, as on Lambda.
 const SWEEP_BUDGET: Duration = Duration::from_mins(15);
 const SWEEPS_REMEMBERED: usize = 20;
 
-/// A sweep that was made, for the development page.
+/// A past sweep, for the development page.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct PastSweep {
     pub(crate) at: Timestamp,
@@ -45,7 +45,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Invokes the refresh function, and remembers the sweep.
+    /// Invokes the refresh function, and records the sweep.
     pub(crate) async fn sweep(&self) -> Result<SweepReport, refresh::RefreshError> {
         let at = self.clock.now();
         let result = refresh::handle(&self.service, json!({}), at, SWEEP_BUDGET).await;
@@ -57,19 +57,19 @@ impl Shared {
         result
     }
 
-    /// The last sweeps, newest first.
+    /// Returns the last sweeps, newest first.
     pub(crate) fn sweeps(&self) -> Vec<PastSweep> {
         self.sweeps.lock().map(|sweeps| sweeps.iter().cloned().collect()).unwrap_or_default()
     }
 
-    /// Moves our clock and the sandbox's, which are one.
+    /// Advances the clock that the service and the sandbox share.
     pub(crate) fn advance(&self, by: Duration) -> anyhow::Result<()> {
         self.clock.advance(by);
         let offset = self.clock.offset().as_secs();
         self.clock_offset.write(offset).context("the clock could not be saved")
     }
 
-    /// Announces what has changed.
+    /// Announces the changes since the last call.
     pub(crate) async fn announce(&self) -> anyhow::Result<()> {
         self.feed.drain(self.clock.now()).await
     }

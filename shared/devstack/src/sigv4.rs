@@ -1,14 +1,13 @@
 //! AWS Signature Version 4, as API Gateway's HTTP API checks it on a route with IAM authorization,
 //! and AWS's other services on every request.
-//!
-//! The request is signed once more with the development key, by the crate that the AWS SDK signs
-//! with, and both signatures must be equal. So whatever a signature covers is checked by the rule
+//! The request is signed again with the development key, by the AWS SDK's own signing crate, and
+//! both signatures must be equal. Everything that a signature covers is thereby checked by the rule
 //! that made it.
 //!
-//! A client that passes here is meant to pass in production. Where AWS's documentation leaves a
-//! choice, the strict one is made: the payload is always signed (`UNSIGNED-PAYLOAD` is for S3), so
-//! are `Host` and all `x-amz-*` headers, and a path that clients would normalize is refused. Unlike
-//! AWS, any session token that is signed is taken, because none is ever issued here.
+//! A client that passes here should pass in production. Where AWS's documentation leaves a choice,
+//! the strict one is made: the payload is always signed (`UNSIGNED-PAYLOAD` is for S3), as are
+//! `Host` and all `x-amz-*` headers, and a path that clients would normalize is refused. Unlike
+//! AWS, any signed session token is accepted, because none is ever issued here.
 
 use std::time::{Duration, SystemTime};
 
@@ -30,15 +29,15 @@ const DATE_FORMAT: &str = "%Y%m%dT%H%M%SZ";
 const PAYLOAD_HASH_HEADER: &str = "x-amz-content-sha256";
 /// The prefix of a presigned URL's own parameters.
 const PARAMETER_PREFIX: &str = "X-Amz-";
-/// The parts of a signature, as a presigned URL names them after the prefix.
+/// The parts of a signature, by their names in a presigned URL after the prefix.
 const PARTS: [&str; 6] = ["Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature"];
 
-/// How far the time of a signature may be from ours.
+/// The maximum difference between a signature's time and ours.
 const MAX_SKEW: Duration = Duration::from_mins(5);
 /// The longest life of a presigned URL, in seconds.
 const MAX_EXPIRES: u64 = 7 * 24 * 60 * 60;
 
-/// Who must have signed, and for which region and service.
+/// The required signer, region and service.
 pub(crate) struct Signer<'a> {
     pub(crate) access_key_id: &'a str,
     pub(crate) secret_access_key: &'a str,
@@ -46,7 +45,8 @@ pub(crate) struct Signer<'a> {
     pub(crate) service: &'static str,
 }
 
-/// Why a signature was refused, for whoever wrote the client. Holds no key, token or signature.
+/// The reason for the refusal of a signature, for the author of the client. Contains no key, token
+/// or signature.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(crate) enum Refused {
     #[error("the request is not signed; sign it with AWS Signature Version 4 for the service {0}")]
@@ -69,13 +69,13 @@ pub(crate) enum Refused {
     Expired,
     #[error("the header {0:?} must be signed, and is not among the signed headers")]
     NotSigned(String),
-    #[error("the signed header {0:?} was not sent, or is no UTF-8")]
+    #[error("the signed header {0:?} was not sent, or is not UTF-8")]
     NotSent(String),
     #[error("the body must be signed: {PAYLOAD_HASH_HEADER} is not its SHA-256")]
     UnsignedPayload,
     #[error("a path with empty or dot segments is signed as another path; send the normalized one")]
     Path,
-    #[error("the query is no percent-encoded UTF-8")]
+    #[error("the query is not percent-encoded UTF-8")]
     Query,
     #[error(
         "the signature is not that of this request; check the secret key, and that the method, path, query, signed headers and \
@@ -85,11 +85,11 @@ pub(crate) enum Refused {
 }
 
 impl Signer<'_> {
-    /// Checks that the signer signed exactly this request, and did so at about `now`, which must be
-    /// the real time.
+    /// Checks that the signer signed exactly this request, at about `now`, which must be the real
+    /// time.
     ///
-    /// The caller bounds the length of the path and query: the signing crate takes up to 64 KiB
-    /// once they are encoded anew.
+    /// The caller limits the length of the path and query: the signing crate accepts up to 64 KiB
+    /// after re-encoding.
     pub(crate) fn verify(&self, parts: &Parts, body: &[u8], now: Timestamp) -> Result<(), Refused> {
         let (path, query) = target(parts)?;
         let (claim, query) = Claim::of(parts, query, self.service)?;
@@ -101,7 +101,7 @@ impl Signer<'_> {
 
         let uri = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
         let mut settings = SigningSettings::default();
-        // These are the headers that the client signed, whatever the crate would have left out.
+        // Exactly the headers that the client signed, even if the crate would omit some.
         settings.excluded_headers = None;
         if let Some(expires) = expires {
             settings.signature_location = SignatureLocation::QueryParams;
@@ -150,7 +150,7 @@ impl Signer<'_> {
     }
 }
 
-/// The path and the query, if they have one meaning only.
+/// Returns the path and the query, if they are unambiguous.
 fn target(parts: &Parts) -> Result<(&str, &str), Refused> {
     let path = parts.uri.path();
     let segments = path.strip_prefix('/').ok_or(Refused::Path)?;
@@ -159,7 +159,7 @@ fn target(parts: &Parts) -> Result<(&str, &str), Refused> {
         return Err(Refused::Path);
     }
     let query = parts.uri.query().unwrap_or_default();
-    // Decoding is lossy: what is no UTF-8 would pass for the character that stands for it.
+    // Decoding is lossy: invalid UTF-8 would pass for the replacement character.
     if form_urlencoded::parse(query.as_bytes())
         .any(|(name, value)| name.contains('\u{fffd}') || value.contains('\u{fffd}'))
     {
@@ -180,15 +180,15 @@ fn check_time(signed_at: Timestamp, expires: Option<Duration>, now: Timestamp) -
     }
 }
 
-/// A request's own account of its signature.
+/// A signature's parts, as the request states them.
 struct Claim {
-    /// Names are of [`PARTS`].
+    /// Keyed by the names in [`PARTS`].
     parts: Vec<(String, String)>,
     is_presigned: bool,
 }
 
 impl Claim {
-    /// The claim, and the query without it.
+    /// Returns the claim, and the query without it.
     fn of(parts: &Parts, query: &str, service: &'static str) -> Result<(Self, String), Refused> {
         let (in_query, rest) = split(query);
         let mut headers = parts.headers.get_all(AUTHORIZATION).iter();
@@ -217,12 +217,12 @@ impl Claim {
         DateTime::strptime(DATE_FORMAT, text)
             .and_then(|date| Offset::UTC.to_timestamp(date))
             .ok()
-            // Parsing takes more than the one form that is signed.
+            // Parsing accepts more than the one form that is signed.
             .filter(|date| date.strftime(DATE_FORMAT).to_string() == text)
             .ok_or(Refused::Malformed("Date"))
     }
 
-    /// How long a presigned URL lives.
+    /// Returns the life of a presigned URL.
     fn expires(&self) -> Result<Option<Duration>, Refused> {
         if !self.is_presigned {
             return Ok(None);
@@ -235,7 +235,7 @@ impl Claim {
             .ok_or(Refused::Malformed("Expires"))
     }
 
-    /// The headers that were signed, with their values.
+    /// Returns the signed headers with their values.
     fn headers<'a>(&'a self, parts: &'a Parts) -> Result<Vec<(&'a str, &'a str)>, Refused> {
         let names: Vec<_> = self.part("SignedHeaders")?.split(';').collect();
         let is_canonical = names.is_sorted_by(|a, b| a < b)
@@ -268,7 +268,7 @@ impl Claim {
     }
 }
 
-/// The claim in a presigned URL's query, and the rest of the query.
+/// Returns the claim in a presigned URL's query, and the rest of the query.
 fn split(query: &str) -> (Vec<(String, String)>, String) {
     let mut claim = Vec::new();
     let mut rest = Vec::new();
@@ -286,7 +286,7 @@ fn split(query: &str) -> (Vec<(String, String)>, String) {
     (claim, rest.join("&"))
 }
 
-/// The claim in an `Authorization` header and the date's.
+/// Returns the claim in an `Authorization` header and the date's.
 fn in_headers(authorization: &HeaderValue, headers: &HeaderMap) -> Result<Vec<(String, String)>, Refused> {
     let malformed = || Refused::Malformed("Authorization");
     let text = authorization.to_str().map_err(|_| malformed())?;

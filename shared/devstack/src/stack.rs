@@ -1,4 +1,4 @@
-//! The running product: its handles for tests and commands, and its end.
+//! The running product: its handles for tests and commands, and its shutdown.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -14,79 +14,80 @@ use tokio::task::JoinSet;
 use crate::environment::Urls;
 use crate::shared::Shared;
 
-/// The running product. Dropping it stops everything at once; [`Stack::stop`] lets requests finish.
+/// The running product. Dropping it stops everything at once; [`Stack::stop`] lets running requests
+/// finish.
 pub struct Stack {
     pub(crate) urls: Urls,
     pub(crate) shared: Shared,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) tasks: JoinSet<()>,
     pub(crate) _lock: Option<File>,
-    /// Without a data folder, the key's file goes with the stack.
+    /// Without a data folder, the key's file is deleted with the stack.
     pub(crate) _key: Option<TempPath>,
 }
 
 impl Stack {
-    /// Where everything is.
+    /// Returns all addresses.
     #[must_use]
     pub fn urls(&self) -> &Urls {
         &self.urls
     }
 
-    /// The environment in which a function of this stack runs.
+    /// Returns the environment in which a function of this stack runs.
     #[must_use]
     pub fn variables(&self) -> &HashMap<String, String> {
         &self.shared.variables
     }
 
-    /// The file with the secret of the key, which only this stack's owner can read.
+    /// Returns the file with the secret of the key, which only this stack's owner can read.
     #[must_use]
     pub fn key_file(&self) -> &Path {
         &self.shared.key_file
     }
 
-    /// The service that the functions call.
+    /// Returns the service that the functions call.
     #[must_use]
     pub fn service(&self) -> &Arc<ThreadsAuth> {
         &self.shared.service
     }
 
-    /// The clock of the functions and of the sandbox.
+    /// Returns the clock of the functions and of the sandbox.
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.shared.clock
     }
 
-    /// The sandbox, unless the stack talks to Meta.
+    /// Returns the sandbox, unless the stack calls Meta.
     #[must_use]
     pub fn sandbox(&self) -> Option<&Sandbox> {
         self.shared.sandbox.as_ref()
     }
 
-    /// Invokes the refresh function as the schedule would.
+    /// Invokes the refresh function, as the schedule does.
     ///
     /// # Errors
-    /// When the sweep could not be made at all.
+    /// Returns an error if the sweep could not run at all.
     pub async fn sweep(&self) -> Result<SweepReport, refresh::RefreshError> {
         self.shared.sweep().await
     }
 
-    /// Announces what has changed, as Lambda does by itself.
+    /// Announces the changes since the last call, as Lambda does by itself.
     ///
     /// # Errors
-    /// When the bus does not accept it: it is kept for the next time.
+    /// Returns an error if the bus does not accept them. They are kept for the next call.
     pub async fn announce(&self) -> anyhow::Result<()> {
         self.shared.announce().await
     }
 
-    /// The last events on the bus, newest first, as EventBridge delivers them.
+    /// Returns the last events on the bus, newest first, as EventBridge delivers them.
     #[must_use]
     pub fn events(&self) -> Vec<serde_json::Value> {
         self.shared.bus.events()
     }
 
-    /// Stops everything, after the requests under way.
+    /// Stops everything, after the running requests.
     pub async fn stop(mut self) {
-        // Nobody may be left to hear it, which is as good.
+        // An error means that the receiver is gone, and the server stopped.
         let _ = self.stop.send(true);
         while self.tasks.join_next().await.is_some() {}
     }

@@ -1,4 +1,4 @@
-//! Starting the whole product on one machine.
+//! Starts the whole product on one machine.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -31,15 +31,16 @@ use crate::shared::Shared;
 use crate::stack::Stack;
 use crate::{data_folder, dev, dynamodb, environment, gateway, schedule};
 
-/// The app that the sandbox knows. Its secret opens nothing.
+/// The app of the sandbox. Its secret opens nothing.
 const SANDBOX_APP_ID: &str = "9876543210987654";
 const SANDBOX_APP_SECRET: &str = "sandbox-app-secret";
 
 impl Stack {
-    /// Starts everything, and returns when all of it answers.
+    /// Starts everything, and returns when all parts respond.
     ///
     /// # Errors
-    /// When the port is taken, the data folder unusable or damaged, or a part does not start.
+    /// Returns [`StackError`] if the port is taken, the data folder is unusable or damaged, or a
+    /// part does not start.
     pub async fn start(options: StackOptions) -> Result<Self, StackError> {
         let data = options.data_dir.as_deref();
         let lock = data.map(data_folder::lock).transpose()?;
@@ -69,7 +70,7 @@ impl Stack {
         let (dynamodb_listener, dynamodb_url) = listen(0)?;
         let router = emulator(dynamodb::endpoint(database.clone()), Listener::DynamoDb);
         tasks.spawn(serve(dynamodb_listener, router, stopped()));
-        // By another clock what expires may be over long after it is by ours, or never.
+        // By another clock, items would expire too late or never.
         if is_machines_clock {
             tasks.spawn(dynamodb::expire(database.clone(), stopped()));
         }
@@ -148,7 +149,7 @@ impl Stack {
     }
 }
 
-/// The sandbox, with two accounts to begin with.
+/// Starts the sandbox, with two accounts.
 fn sandbox(
     state_file: Option<PathBuf>,
     clock: Clock,
@@ -179,7 +180,7 @@ async fn serve_sandbox(
     }
 }
 
-/// The machine's clock, as far ahead as it was moved. Meta's was not moved with the sandbox's.
+/// Returns the machine's clock, advanced as before. Meta's clock cannot be advanced.
 fn clock(threads: &Threads, moved: &KeptValue) -> Result<Clock, StackError> {
     match threads {
         Threads::Live(_) => Ok(Clock::system()),
@@ -196,7 +197,7 @@ async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output =
     }
 }
 
-/// Tables and secrets, as a deployment would have made them.
+/// Creates the tables and secrets, as a deployment does.
 async fn provision(config: &Config, threads: &Threads) -> anyhow::Result<()> {
     let http = HttpClient::new(config.call_timeouts())?;
     let dynamodb = aws::dynamodb(&config.aws, &http);
@@ -212,8 +213,9 @@ async fn provision(config: &Config, threads: &Threads) -> anyhow::Result<()> {
     provide(&secrets, &config.keyring_secret_id, &Keyring::generate(&key_id)?, false).await
 }
 
-/// A listener on loopback, and the URL that leads to it. Hundreds may call at once. The usual queue
-/// holds 128. A caller who finds it full tries again after one second, then two, four and eight.
+/// Opens a listener on loopback, and returns it with its URL. Hundreds of callers may connect at
+/// once, and the usual queue holds 128. A caller who finds it full retries after one second, then
+/// two, four and eight.
 fn listen(port: u16) -> Result<(TcpListener, String), StackError> {
     let listener = || {
         let socket = TcpSocket::new_v4()?;
@@ -227,6 +229,6 @@ fn listen(port: u16) -> Result<(TcpListener, String), StackError> {
 }
 
 async fn wait(mut stopping: watch::Receiver<bool>) {
-    // An error means that the stack was dropped, which is a stop as well.
+    // An error means that the stack was dropped, which stops the server as well.
     let _ = stopping.wait_for(|stop| *stop).await;
 }

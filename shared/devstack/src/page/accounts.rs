@@ -1,4 +1,4 @@
-//! The accounts' cards: how each grant stands, and the way on.
+//! The accounts' cards: the status of each grant, and its next step.
 
 use jiff::Timestamp;
 use maud::{Markup, html};
@@ -102,12 +102,12 @@ fn card(grant: &GrantView, dashboard: &Dashboard) -> Markup {
     }
 }
 
-/// How a grant stands, in words and in the tone of its card.
+/// The status of a grant, in words and as the tone of its card.
 struct Standing {
     label: &'static str,
     tone: &'static str,
     what: Option<&'static str>,
-    /// Whether only the person brings it back.
+    /// True if only the person can bring it back.
     dead: bool,
 }
 
@@ -124,7 +124,7 @@ impl Standing {
                 ("halt", "The token has expired; the next refresh will find out.")
             }
             Status::Active | Status::Pending if grant.revoked_at_threads => {
-                ("wait", "Revoked at Threads, which tells nobody: the next refresh will find out.")
+                ("wait", "Revoked at Threads, which notifies nobody: the next refresh will notice.")
             }
             Status::Active if grant.failures > 0 => ("wait", "The last refresh failed, and is tried again."),
             Status::Active => ("good", ""),

@@ -1,4 +1,4 @@
-//! The events on the bus: the same that an app's backend reacts to.
+//! The events on the bus, which an app's backend receives.
 
 use jiff::Timestamp;
 use maud::{Markup, html};

@@ -1,4 +1,4 @@
-//! A token's life: its days, and the seam that shows them.
+//! A token's life in days, and the drawing of it.
 
 use jiff::Timestamp;
 use maud::{Markup, html};
@@ -27,17 +27,17 @@ impl Life {
         (self.expires_at.as_second() - self.now.as_second()).clamp(0, self.total())
     }
 
-    /// Whole days: what is begun does not count.
+    /// Returns the whole days that are left, rounded down.
     fn days_left(self) -> i64 {
         self.left() / DAY
     }
 
-    /// The lifetime in days, to the nearest: Meta's is a little short of 60.
+    /// Returns the lifetime in days, rounded: Meta's is slightly less than 60.
     fn days_total(self) -> i64 {
         (self.total() + DAY / 2) / DAY
     }
 
-    /// Where `at` lies between issue and expiry, as a length in SVG.
+    /// Returns the position of `at` between issue and expiry, as a length in SVG.
     fn place(self, at: Timestamp) -> String {
         let since = (at.as_second() - self.issued_at.as_second()).clamp(0, self.total());
         let permille = since.saturating_mul(1000).checked_div(self.total()).unwrap_or(1000);
@@ -54,8 +54,8 @@ impl Life {
     }
 }
 
-/// The token's life as a seam: sewn up to now, thread for the days that are left, and a knot where
-/// it is due.
+/// Draws the token's life as a seam: sewn up to now, thread for the days that are left, and a knot
+/// where it is due.
 pub(super) fn lifeline(life: Life, grant: &GrantView, heading: &str, dead: bool) -> Markup {
     let (now, label) = (life.place(life.now), format!("{heading}-life"));
     html! {

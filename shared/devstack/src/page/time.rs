@@ -1,4 +1,4 @@
-//! Times and lengths of time, in words.
+//! Times and durations in words.
 
 use jiff::Timestamp;
 use maud::{Markup, html};
@@ -7,7 +7,7 @@ const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 pub(super) const DAY: i64 = 24 * HOUR;
 
-/// `at`, in the words of somebody whose clock shows `now`, and on the clock or on the calendar.
+/// Formats `at` relative to `now`, and as a time of day or a date.
 pub(super) fn moment(now: Timestamp, at: Timestamp) -> Markup {
     let near = (at.as_second() - now.as_second()).abs() < DAY;
     html! { (distance(now, at)) " " small { (time(at, if near { "%H:%M UTC" } else { "%-d %b %Y" })) } }
@@ -29,7 +29,7 @@ pub(super) fn distance(now: Timestamp, at: Timestamp) -> String {
     }
 }
 
-/// A length of time in its largest unit, rounded down.
+/// Formats a duration in its largest unit, rounded down.
 pub(super) fn span(seconds: i64) -> String {
     let (count, unit) = match seconds {
         ..MINUTE => (seconds, "second"),

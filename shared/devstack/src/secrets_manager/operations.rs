@@ -1,7 +1,6 @@
-//! The operations that our code calls, from a request's JSON to the answer's.
+//! The operations that our code calls, from a request's JSON to the response's.
 //!
-//! Parameters that AWS knows and nobody here sends, such as tags, are passed over; operations are
-//! not.
+//! Ignores AWS's parameters that nobody here sends, such as tags, but refuses unknown operations.
 
 use std::collections::BTreeMap;
 
@@ -15,12 +14,12 @@ use threads_auth_model::seal::random;
 use super::secret::{CURRENT, Content, Kind, LONGEST_RECOVERY, Refused, Secret, Version};
 use crate::environment::{ACCOUNT_ID, REGION};
 
-/// AWS's limits of a token's length.
+/// AWS's limits for the length of a token.
 const TOKEN: std::ops::RangeInclusive<usize> = 32..=64;
 const LONGEST_VALUE: usize = 65_536;
 const PAGE: usize = 100;
 
-/// All secrets by name, as the file has them.
+/// All secrets by name, as in the file.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Secrets {
     secrets: BTreeMap<String, Secret>,
@@ -48,7 +47,7 @@ pub(super) fn perform(
     }
 }
 
-/// Reads a request. Its text may be a secret, which serde's own words quote.
+/// Parses a request. Its text may be a secret, which serde's message would quote.
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
     serde_json::from_slice(body).map_err(|error| {
         let message = format!("the request is malformed in line {} column {}", error.line(), error.column());
@@ -81,7 +80,7 @@ struct PutSecretValue {
     given: Given,
 }
 
-/// A value for a new version, and the token that names it.
+/// The value of a new version, and the token that becomes its id.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Given {
@@ -145,7 +144,7 @@ struct DeleteSecret {
 }
 
 impl Given {
-    /// The token and the value, if there is a value.
+    /// Returns the token and the value, if there is a value.
     fn version(self) -> Result<Option<(String, Content)>, Refused> {
         let binary = self.secret_binary.map(|text| from_base64(&text)).transpose()?;
         let content = Content { secret_string: self.secret_string, secret_binary: binary };
@@ -172,7 +171,8 @@ impl Given {
 }
 
 impl Page {
-    /// The part of a list that is asked for, and the token for the rest: the last name of this part.
+    /// Returns the requested page of a list, and the token for the next one: the last name of this
+    /// page.
     fn of<'a>(&self, all: impl Iterator<Item = (&'a String, Value)>) -> (Vec<Value>, Option<String>) {
         let most = self.max_results.unwrap_or(PAGE).clamp(1, PAGE);
         let mut rest = all.skip_while(|(name, _)| self.next_token.as_ref() >= Some(*name)).peekable();
@@ -249,7 +249,7 @@ impl Secrets {
             None => secret.holder(by_label.unwrap_or(CURRENT)),
         };
         let Some((id, version)) = id.and_then(|id| secret.versions.get_key_value(id)) else {
-            // In AWS's words: of a secret that is not there it says other ones, with the same code.
+            // AWS's wording. A missing secret has another message with the same code.
             let which = match &asked.version_id {
                 Some(id) => format!("VersionId: {id}"),
                 None => format!("staging label: {}", by_label.unwrap_or(CURRENT)),
@@ -335,14 +335,14 @@ impl Secrets {
         Ok(told)
     }
 
-    /// A secret that is not deleted stays so.
+    /// A secret that is not deleted stays unchanged.
     fn restore(&mut self, asked: &Named) -> Result<Value, Refused> {
         let secret = self.find(&asked.secret_id)?;
         secret.deleted_date = None;
         Ok(named(secret))
     }
 
-    /// The secret of a name, or of an ARN with or without the characters that AWS adds.
+    /// Finds a secret by its name, or by its ARN with or without AWS's random suffix.
     fn find(&mut self, id: &str) -> Result<&mut Secret, Refused> {
         let is_named = |secret: &Secret| {
             secret.name == id
@@ -353,7 +353,7 @@ impl Secrets {
         found.ok_or_else(|| Refused::new(Kind::NotFound, "Secrets Manager can't find the specified secret."))
     }
 
-    /// The same, unless it is scheduled for deletion.
+    /// Finds a secret that is not scheduled for deletion.
     fn find_in_use(&mut self, id: &str) -> Result<&mut Secret, Refused> {
         let secret = self.find(id)?;
         if secret.deleted_date.is_some() {
@@ -388,12 +388,12 @@ fn with_next(mut told: Value, next: Option<String>) -> Value {
     told
 }
 
-/// A time as the protocol has it.
+/// Formats a time as the protocol does.
 fn seconds(at: Timestamp) -> Value {
     json!(at.as_duration().as_secs_f64())
 }
 
-/// The six characters at the end of an ARN, without the hyphen that parts them from the name.
+/// Returns the six random characters at the end of an ARN, without the hyphen before them.
 fn suffix() -> Result<String, Refused> {
     const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEF";
     let random = random::<6>().map_err(|_| Refused::new(Kind::Internal, "there is no randomness"))?;

@@ -1,7 +1,7 @@
 //! One secret: its versions, and the rules by which AWS moves their labels.
 //!
-//! The rules are those of the API reference's pages of `PutSecretValue`,
-//! `UpdateSecretVersionStage` and `DeleteSecret`. Refuses to know the time and any other secret.
+//! The rules are those of the API reference's pages of `PutSecretValue`, `UpdateSecretVersionStage`
+//! and `DeleteSecret`. It has no clock, and knows no other secret.
 
 use std::collections::BTreeMap;
 
@@ -9,34 +9,34 @@ use axum::http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// The label of the version that is read by default.
+/// The label of the default version.
 pub(super) const CURRENT: &str = "AWSCURRENT";
-/// The label of the version that had [`CURRENT`] before.
+/// The label of the version that was [`CURRENT`] before.
 const PREVIOUS: &str = "AWSPREVIOUS";
 
-/// So many of the newest versions are kept, and all of a day.
+/// The number of newest versions that are kept, besides all of the last day.
 const VERSIONS: usize = 100;
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
-/// The default recovery window.
+/// The default recovery window, in days.
 pub(super) const LONGEST_RECOVERY: i64 = 30;
 
 threads_graph::names! {
     /// The `__type` of an error.
     pub(super) enum Kind {
-        /// A secret of this name, or a version of this token, is there already.
+        /// A secret of this name, or a version of this token, exists already.
         Exists => "ResourceExistsException",
-        /// The secret or the version is not there.
+        /// The secret or the version does not exist.
         NotFound => "ResourceNotFoundException",
-        /// The request does not fit the secret's state.
+        /// The request is invalid in the secret's state.
         InvalidRequest => "InvalidRequestException",
-        /// A parameter is wrong, or wrong beside another.
+        /// A parameter is invalid, or conflicts with another.
         InvalidParameter => "InvalidParameterException",
-        /// A parameter breaks its own constraint.
+        /// A parameter violates its constraint.
         Validation => "ValidationException",
-        /// The body cannot be read.
+        /// The body cannot be parsed.
         Serialization => "SerializationException",
-        /// The operation is not one of those here.
+        /// The operation is not implemented here.
         UnknownOperation => "UnknownOperationException",
         /// The fault is ours.
         Internal => "InternalServiceError",
@@ -52,7 +52,7 @@ impl Kind {
     }
 }
 
-/// The reason why a request was not served. Its message quotes names and ids, never a value.
+/// The error of a request. Its message contains names and ids, never a value.
 #[derive(Debug, PartialEq)]
 pub(super) struct Refused {
     pub(super) kind: Kind,
@@ -65,15 +65,15 @@ impl Refused {
     }
 }
 
-/// The content of a version: text or bytes, of which a request gives one.
+/// The content of a version: text or bytes, exactly one of which is in a request.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Content {
     pub(super) secret_string: Option<String>,
-    /// In hexadecimal, as the file has always had it.
+    /// In hexadecimal, as in files of earlier versions.
     pub(super) secret_binary: Option<String>,
 }
 
-/// A version, whose id is the token of the request that made it.
+/// A version, whose id is the token of the request that created it.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Version {
     #[serde(flatten)]
@@ -83,7 +83,7 @@ pub(super) struct Version {
     pub(super) labels: Vec<String>,
 }
 
-/// A secret, as the file has it.
+/// A secret, as in the file.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Secret {
     pub(super) name: String,
@@ -94,7 +94,7 @@ pub(super) struct Secret {
     pub(super) last_changed_date: Timestamp,
     #[serde(default)]
     pub(super) versions: BTreeMap<String, Version>,
-    /// The time of the request that has deleted it.
+    /// The time of the request that deleted it.
     pub(super) deleted_date: Option<Timestamp>,
     #[serde(default = "longest_recovery")]
     pub(super) recovery_window_in_days: i64,
@@ -105,20 +105,20 @@ fn longest_recovery() -> i64 {
 }
 
 impl Secret {
-    /// When it goes for good, if it is deleted.
+    /// Returns the time of its final deletion, if it is scheduled.
     pub(super) fn gone_at(&self) -> Option<Timestamp> {
         let window = SignedDuration::from_hours(24 * self.recovery_window_in_days);
         self.deleted_date.map(|at| at.checked_add(window).unwrap_or(Timestamp::MAX))
     }
 
-    /// The version that has a label.
+    /// Returns the version that has a label.
     pub(super) fn holder(&self, label: &str) -> Option<&str> {
         let has = |version: &Version| version.labels.iter().any(|stage| stage == label);
         self.versions.iter().find(|(_, version)| has(version)).map(|(id, _)| id.as_str())
     }
 
-    /// Adds the version `id`. The same content under the same id is no second version, and no
-    /// other content is taken under it.
+    /// Adds the version `id`. The same content under the same id is accepted again, other content
+    /// is refused.
     pub(super) fn put(
         &mut self,
         id: &str,
@@ -144,7 +144,8 @@ impl Secret {
         Ok(())
     }
 
-    /// Moves or removes a label. One that is at a version leaves it only for who names that version.
+    /// Moves or removes a label. An attached label is detached only if the request names its
+    /// version.
     pub(super) fn move_label(
         &mut self,
         label: &str,
@@ -180,7 +181,8 @@ impl Secret {
         Ok(())
     }
 
-    /// Attaches a label to a version, wherever it was. Where `AWSCURRENT` was is `AWSPREVIOUS` then.
+    /// Attaches a label to a version, wherever it was. `AWSPREVIOUS` moves to where `AWSCURRENT`
+    /// was.
     fn attach(&mut self, label: &str, to: &str) {
         let from = self.holder(label).map(str::to_owned);
         if from.as_deref() == Some(to) {
@@ -201,7 +203,7 @@ impl Secret {
         }
     }
 
-    /// Removes versions without a label that are neither of the newest nor of this day.
+    /// Removes versions without a label that are neither among the newest nor of the last day.
     fn forget(&mut self, now: Timestamp) {
         let mut newest: Vec<_> =
             self.versions.iter().map(|(id, version)| (version.created_date, id.clone())).collect();

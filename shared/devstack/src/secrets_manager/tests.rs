@@ -6,7 +6,7 @@ use super::*;
 
 const START: &str = "2041-01-01T00:00:00Z";
 
-/// A service without a listener, at a time of its own.
+/// A service without a listener, with its own time.
 struct Quiet {
     service: SecretsManager,
     now: Timestamp,
@@ -48,7 +48,7 @@ async fn a_file_of_before_opens_and_keeps_its_versions() {
     std::fs::write(&file, include_bytes!("before.json")).unwrap();
     for _ in 0..2 {
         let service = SecretsManager::open(Some(file.clone())).unwrap();
-        // Deleted at 07:55:40 with the window of thirty days.
+        // Deleted at 07:55:40 with a window of thirty days.
         let quiet = Quiet { service, now: "2026-12-28T07:55:39Z".parse().unwrap() };
         let by = |id: &str| json!({"SecretId": "threads-auth/app", "VersionId": id});
         let named = ["11111111", "22222222", "33333333"].map(|n| format!("{n}-bb6e-4fad-8549-e33d935d500d"));
@@ -79,7 +79,7 @@ async fn a_deleted_secret_can_be_restored_until_its_window_ends() {
     quiet.ask("DeleteSecret", it.clone()).await.unwrap();
     quiet.pass(SignedDuration::from_hours(30 * 24));
     assert_eq!(quiet.ask("RestoreSecret", it).await.unwrap_err().kind, Kind::NotFound);
-    // Its name is free.
+    // Its name is free again.
     quiet.create().await;
 }
 
@@ -110,7 +110,7 @@ async fn a_hundred_versions_are_kept_and_all_of_a_day() {
     assert_eq!(versions(&quiet).await, (0..120).map(token).collect::<Vec<_>>());
     quiet.pass(SignedDuration::from_hours(25));
     quiet.put(120).await;
-    // The newest hundred, and one that has a label.
+    // The newest hundred, and one with a label.
     let kept: Vec<_> = [0].into_iter().chain(21..=120).map(token).collect();
     assert_eq!(versions(&quiet).await, kept);
 }

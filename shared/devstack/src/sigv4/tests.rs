@@ -1,11 +1,14 @@
-//! `vectors.json` holds requests as two other signers send them, all signed at [`AT`] with [`SECRET_ACCESS_KEY`]. To make it anew,
-//! give the same requests to both, and write down method, target, headers and body:
+//! `vectors.json` holds requests of two other signers, all signed at [`AT`] with
+//! [`SECRET_ACCESS_KEY`]. To regenerate it, sign the same requests with both, and record method,
+//! target, headers and body:
 //!
 //! - botocore: replace `botocore.auth.get_current_datetime` by a function that returns [`AT`], then
-//!   `SigV4Auth(Credentials(KEY, SECRET, token), "execute-api", "us-east-1").add_auth(AWSRequest(method, url, …))`, and
-//!   `SigV4QueryAuth(…, expires=600)` for presigned URLs.
-//! - Node: `new SignatureV4({service, region, credentials, sha256}).sign(new HttpRequest({…}), {signingDate})`, and
-//!   `.presign(…, {expiresIn: 600, signingDate})`, with all other settings left alone.
+//!   `SigV4Auth(Credentials(KEY, SECRET, token), "execute-api", "us-east-1")` with
+//!   `.add_auth(AWSRequest(method, url, …))`, and `SigV4QueryAuth(…, expires=600)` for presigned
+//!   URLs.
+//! - Node: `new SignatureV4({service, region, credentials, sha256})`, then `.sign(new
+//!   HttpRequest({…}), {signingDate})`, and `.presign(…, {expiresIn: 600, signingDate})`, with all
+//!   other settings at their defaults.
 
 use aws_sigv4::http_request::PercentEncodingMode;
 use http::{Method, Request, Uri};
@@ -37,14 +40,14 @@ fn later(seconds: i64) -> Timestamp {
     Timestamp::from_second(at().as_second() + seconds).unwrap()
 }
 
-/// A request with one `X-Note` that a signature covers.
+/// A request whose signature covers one `X-Note`.
 fn request(method: &str, target: &str, note: &str) -> Parts {
     let request =
         Request::builder().method(method).uri(target).header("host", HOST_VALUE).header("x-note", note);
     request.body(()).unwrap().into_parts().0
 }
 
-/// How a test's client signs, where that is not as it should be.
+/// A test's client, with settings that may deviate from the valid ones.
 struct Client<'a> {
     key: (&'a str, &'a str),
     token: Option<&'a str>,
@@ -95,7 +98,7 @@ impl Client<'_> {
         let signable = SignableRequest::new(parts.method.as_str(), uri, headers.into_iter(), body).unwrap();
         let (instructions, _) = sign(signable, &params).unwrap().into_parts();
         let mut request = Request::from_parts(parts, ());
-        // Instructions for a query want a whole URL.
+        // Signing settings for a query need a whole URL.
         *request.uri_mut() = format!("http://{HOST_VALUE}{}", request.uri()).parse().unwrap();
         instructions.apply_to_request_http1x(&mut request);
         let target = request.uri().path_and_query().unwrap().as_str().parse().unwrap();
@@ -104,7 +107,7 @@ impl Client<'_> {
     }
 }
 
-/// Signs as the Rust SDK would, and checks it.
+/// Signs as the Rust SDK does, and verifies the result.
 fn signed(method: &str, target: &str, body: &[u8]) -> Parts {
     let parts = Client::default().sign(request(method, target, "a  b"), body);
     assert_eq!(SIGNER.verify(&parts, body, at()), Ok(()), "{target}");
@@ -150,7 +153,7 @@ fn vectors() -> Vec<(String, Parts, Vec<u8>)> {
         .map(|vector| {
             let mut request = Request::builder().method(vector.method.as_str()).uri(&vector.target);
             for (name, value) in &vector.headers {
-                // As a server takes it from the wire.
+                // Parsed as a server does.
                 request = request.header(name, value.trim());
             }
             let parts = request.body(()).unwrap().into_parts().0;
@@ -222,7 +225,7 @@ fn every_changed_byte_of_a_presigned_query_is_refused() {
             let Ok(uri) = Uri::try_from(bytes) else { continue };
             let mut changed = parts.clone();
             changed.uri = uri;
-            // Hex digits of either case mean the same.
+            // Hex digits of either case are equal.
             if decoded(&changed) != decoded(&parts) {
                 let checked = SIGNER.verify(&changed, b"", at());
                 assert!(checked.is_err(), "{} passed for {target}", changed.uri);
@@ -400,7 +403,7 @@ fn a_target_has_one_meaning() {
     for query in ["a=%FF", "%C3=1", "a=%EF%BF%BD"] {
         assert_eq!(refused(&format!("/users?{query}")), Refused::Query, "{query}");
     }
-    // Two spellings of one target are the same.
+    // Two spellings of one target are equal.
     let parts = signed("GET", "/users?b=2&a=x%20y&c=", b"");
     for same in ["/users?a=x+y&b=2&c", "/users?c=&a=x%20y&b=%32"] {
         assert_eq!(SIGNER.verify(&with_target(&parts, same), b"", at()), Ok(()), "{same}");
