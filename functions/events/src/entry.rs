@@ -1,4 +1,4 @@
-//! An event in the form in which EventBridge takes it, and a dead letter keeps it.
+//! An event in the form that EventBridge accepts and a dead letter stores.
 
 use aws_sdk_eventbridge::primitives::DateTime;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
@@ -6,18 +6,18 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use threads_auth::{EVENT_SOURCE, Event};
 
-/// One entry of `PutEvents`, but for the bus. Holds no token: an [`Event`] has none.
+/// One entry of `PutEvents`, without the bus. Holds no token, because an [`Event`] has none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// `Source`.
     pub source: String,
-    /// `DetailType`: what happened.
+    /// `DetailType`: the kind of the event.
     pub detail_type: String,
-    /// `Resources`: whom it is about.
+    /// `Resources`: the account.
     pub resources: Vec<String>,
-    /// `Time`: when it happened.
+    /// `Time`: the time of the change.
     pub time: Timestamp,
-    /// `Detail`: the event as JSON. Its `id` stays the same, however often it is put.
+    /// `Detail`: the event as JSON. Its `id` stays the same when it is put again.
     pub detail: String,
 }
 
@@ -35,7 +35,7 @@ impl From<&Event> for Entry {
 }
 
 impl Entry {
-    /// The entry for `bus`.
+    /// Returns the request entry for `bus`.
     #[must_use]
     pub fn request(&self, bus: &str) -> PutEventsRequestEntry {
         PutEventsRequestEntry::builder()

@@ -1,8 +1,8 @@
-//! Dead letters: events that the bus did not take for an hour, whole, in a queue that keeps them
+//! Dead letters: whole events that the bus did not accept for an hour, in a queue that keeps them
 //! for two weeks.
 //!
-//! Lambda's own letters hold a place in the stream, which forgets it after a day. `threads-auth
-//! dead-letters replay` puts these on the bus again.
+//! Lambda's own letters refer to a range of the stream, which is trimmed after a day. `threads-auth
+//! dead-letters replay` puts these letters' events on the bus again.
 
 use aws_sdk_sqs::config::{BehaviorVersion, Region};
 use aws_sdk_sqs::error::SdkError;
@@ -17,20 +17,20 @@ use crate::entry::Entry;
 /// A dead letter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Letter {
-    /// When the event was given up.
+    /// The time at which the event was given up.
     pub given_up_at: Timestamp,
     /// EventBridge's code for its last refusal.
     pub why: String,
-    /// The number of its change in the table's stream: an account's events are replayed in the
-    /// order of these, since their times are whole seconds.
+    /// The sequence number of its change in the table's stream. An account's events are replayed in
+    /// this order, because their times are whole seconds.
     pub number: String,
-    /// Its place among the events of that change.
+    /// Its index among the events of that change.
     pub nth: usize,
     /// The event.
     pub entry: Entry,
 }
 
-/// The queue did not take a letter, as far as is known.
+/// The queue did not accept a letter, as far as is known.
 #[derive(Debug, thiserror::Error)]
 #[error("SQS did not answer or refused")]
 pub(crate) struct LetterError(#[source] Box<SdkError<SendMessageError>>);
@@ -42,7 +42,7 @@ pub(crate) struct Letters {
 }
 
 impl Letters {
-    /// The queue that the configuration names, if it names one.
+    /// Returns the queue that the configuration names, if any.
     pub(crate) fn new(config: &Config, http: &HttpClient) -> Option<Self> {
         let queue = config.events_dead_letters.clone()?;
         let mut builder = aws_sdk_sqs::Config::builder()
@@ -69,7 +69,7 @@ impl Letters {
 mod tests {
     use super::*;
 
-    /// The queue keeps letters for two weeks, across deployments: what was written must be read.
+    /// The queue keeps letters for two weeks, across deployments, so the format must stay readable.
     #[test]
     fn a_letter_is_read_as_it_was_written() {
         let letter = Letter {

@@ -1,9 +1,11 @@
-//! The function behind the grants table's stream: a batch of changes in, events on the bus.
+//! The function behind the grants table's stream: receives a batch of changes, puts events on the
+//! bus.
 //!
-//! Lambda hands a batch over until it is told that all of it is done, so what is written to the table is announced, whatever dies
-//! in between; and at least once, so each event has an id that stays the same. It is a function and not an EventBridge
-//! Pipe because a Pipe's filter and template see one image of a row, and what happened is the difference of two. Reads no
-//! secret: the tokens in the images stay sealed.
+//! Lambda repeats a batch until the function reports it done, so every change in the table is
+//! announced, even if a process dies in between. Events are therefore delivered at least once, and
+//! each has an id that stays the same. This is a function and not an EventBridge Pipe, because a
+//! Pipe's filter and template see one image of a row, and an event is the difference of two. Reads
+//! no secret: the tokens in the images stay sealed.
 
 mod entry;
 mod letter;
@@ -24,18 +26,18 @@ pub use crate::entry::Entry;
 pub use crate::letter::Letter;
 use crate::letter::Letters;
 
-/// The most that EventBridge takes at once.
+/// EventBridge's maximum of entries per request.
 const ENTRIES: usize = 10;
 
-/// How many events are remembered that were announced ahead of a refused one: more than a batch
+/// The number of remembered events that were announced ahead of a refused one: more than a batch
 /// has, because batches of several shards take turns.
 const REMEMBERED: usize = 1_000;
 
-/// The time for which the bus is asked to take an event. Then it becomes a dead letter, so that its
-/// shard goes on.
+/// The time for which an event is retried. Then it becomes a dead letter, so that its shard
+/// continues.
 const TRIED_FOR: SignedDuration = SignedDuration::from_hours(1);
 
-/// The code of an event that was put, and of which EventBridge has said nothing.
+/// The code of an event that was put, but is missing in EventBridge's response.
 const NO_ANSWER: &str = "no answer";
 
 /// Turns changes into events.
@@ -43,26 +45,26 @@ pub struct EventPublisher {
     client: aws_sdk_eventbridge::Client,
     bus: String,
     table: String,
-    /// Only a deployed stack has a queue for them.
+    /// Present in a deployed stack only.
     letters: Option<Letters>,
-    /// The ids of events that the bus has taken and that Lambda will hand over again all the same,
-    /// because it repeats all that follows a refused one.
+    /// The ids of events that the bus has accepted, but that Lambda will pass again, because it
+    /// repeats everything after a refused one.
     ahead: Mutex<VecDeque<String>>,
 }
 
-/// A batch under way.
+/// The state of a batch.
 #[derive(Default)]
 struct Round {
     /// The events of the next call.
     waiting: Vec<Waiting>,
-    /// The first change of which the bus has refused an event.
+    /// The first change with an event that the bus has refused.
     refused: Option<String>,
-    /// AWS's code where the bus took nothing: it is not asked again, or the function's time would
-    /// be over before old events have become letters.
+    /// AWS's code if a whole request failed. The bus is not called again in this batch, because the
+    /// function's time would end before old events have become letters.
     away: Option<String>,
-    /// Whether the queue of dead letters did not answer.
+    /// True if the queue of dead letters did not respond.
     is_queue_away: bool,
-    /// Whose event was refused: the later ones must not overtake it.
+    /// Accounts with a refused event: their later events must not overtake it.
     held: HashSet<UserId>,
     announced: usize,
 }
@@ -71,14 +73,14 @@ struct Round {
 struct Waiting {
     /// The sequence number of its change.
     number: String,
-    /// Its place among the events of that change.
+    /// Its index among the events of that change.
     nth: usize,
     event: Event,
-    /// Whether the bus was asked for long enough.
+    /// True if it was retried for long enough.
     is_old: bool,
 }
 
-/// A batch, as far as it is of use. The names are the stream's own.
+/// The used part of a batch. The names are the stream's own.
 #[derive(Deserialize)]
 struct Batch {
     #[serde(rename = "Records")]
@@ -99,7 +101,7 @@ struct Record {
 #[serde(rename_all = "PascalCase")]
 struct Change {
     sequence_number: String,
-    /// In seconds since 1970.
+    /// The time of the change, in seconds since 1970.
     approximate_creation_date_time: Option<f64>,
     #[serde(default)]
     keys: Image,
@@ -109,7 +111,7 @@ struct Change {
 
 type Image = HashMap<String, AttributeValue>;
 
-/// What Lambda is told: from which change on the batch has to be handed over again.
+/// The response to Lambda: the change from which the batch has to be repeated.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Handled {
@@ -117,7 +119,7 @@ pub struct Handled {
     pub batch_item_failures: Vec<Failed>,
 }
 
-/// One change.
+/// A change that failed.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Failed {
@@ -125,7 +127,7 @@ pub struct Failed {
     pub item_identifier: String,
 }
 
-/// The bus took nothing of a call, as far as is known.
+/// A request to the bus failed, as far as is known.
 #[derive(Debug, thiserror::Error)]
 #[error("EventBridge did not answer or refused")]
 struct PutError(
@@ -137,7 +139,7 @@ impl EventPublisher {
     /// Builds the client. Makes no request.
     ///
     /// # Errors
-    /// When there is no bus, or TLS cannot be set up.
+    /// Returns [`StartError`] if there is no bus, or if TLS cannot be set up.
     pub fn new(config: &Config) -> Result<Self, StartError> {
         let bus = config.event_bus()?.to_owned();
         let http = HttpClient::new(config.call_timeouts())?;
@@ -146,9 +148,9 @@ impl EventPublisher {
         Ok(Self { client, bus, table: config.grants_table.clone(), letters, ahead: Mutex::default() })
     }
 
-    /// Announces one batch: each account's events in order, and all but those that the bus refuses
-    /// and what follows them in the same account. What the bus has refused for `TRIED_FOR` becomes
-    /// a dead letter, and counts as done.
+    /// Announces one batch: each account's events in order, and all except those that the bus
+    /// refuses and what follows them in the same account. An event that was refused for `TRIED_FOR`
+    /// becomes a dead letter, and counts as done.
     pub async fn handle(&self, batch: &Value, now: Timestamp) -> Handled {
         let Ok(Batch { records }) = Batch::deserialize(batch) else {
             tracing::error!(outcome = "malformed", "expected a batch of a DynamoDB stream");
@@ -159,7 +161,7 @@ impl EventPublisher {
             let number = record.change.sequence_number.clone();
             let is_old = record.change.is_old(now);
             for (nth, event) in self.events(record, now).into_iter().enumerate() {
-                // Of two events of an account in one call, the second may be taken without the
+                // One event per account and request: of two, the second may be accepted without the
                 // first.
                 let is_next = round.waiting.iter().any(|other| other.event.user_id == event.user_id);
                 if is_next || round.waiting.len() == ENTRIES {
@@ -193,7 +195,7 @@ impl EventPublisher {
         change.events(&self.table, now)
     }
 
-    /// Puts what waits, and gives up what was put for long enough.
+    /// Puts the waiting events, and gives up those that were retried for long enough.
     async fn put(&self, round: &mut Round, now: Timestamp) {
         let waiting = mem::take(&mut round.waiting);
         if waiting.is_empty() {
@@ -222,7 +224,7 @@ impl EventPublisher {
         }
     }
 
-    /// Asks the bus to take events. Gives for each the code of its refusal, if it was refused.
+    /// Puts events on the bus. Returns for each the code of its refusal, if it was refused.
     async fn ask(&self, waiting: &[Waiting], round: &mut Round) -> Vec<Option<String>> {
         if round.away.is_some() {
             return vec![round.away.clone(); waiting.len()];
@@ -247,8 +249,8 @@ impl EventPublisher {
         }
     }
 
-    /// Makes dead letters of what was refused and is old. Gives the ids of the events that are
-    /// safe in the queue.
+    /// Turns old refused events into dead letters. Returns the ids of the events that are in the
+    /// queue.
     async fn give_up(
         &self,
         waiting: &[Waiting],
@@ -284,7 +286,7 @@ impl EventPublisher {
         kept
     }
 
-    /// Whether the event was announced ahead of one that was refused.
+    /// Returns true if the event was announced ahead of a refused one.
     fn is_ahead(&self, event: &Event) -> bool {
         self.ahead.lock().unwrap_or_else(PoisonError::into_inner).contains(&event.id)
     }
@@ -297,7 +299,8 @@ impl Handled {
 }
 
 impl Change {
-    /// Whether its events were put for long enough. Nothing is given up whose age is unknown.
+    /// Returns true if its events were retried for long enough. A change of unknown age is never
+    /// given up.
     fn is_old(&self, now: Timestamp) -> bool {
         let made = self.approximate_creation_date_time.and_then(|seconds| {
             let age = SignedDuration::try_from_secs_f64(seconds).ok()?;
