@@ -1,8 +1,8 @@
-//! One account of a backup in place of the row in use.
+//! Replaces the row of one account by a backup's.
 //!
-//! Owns what is known before it is done: which of the two rows is of use, and what would be lost.
-//! Refuses to replace another row than the one that was compared, one that somebody is at, one that
-//! has ended since, and to bring back the deleted.
+//! Compares first: whether each of the two rows is usable, and what would be lost. Refuses to
+//! replace a row that differs from the compared one, is leased, or has ended since, and to restore
+//! a deleted person.
 
 use jiff::Timestamp;
 use threads_auth_model::seal::{Purpose, SealError};
@@ -12,13 +12,13 @@ use threads_graph::UserId;
 
 use crate::clients::Clients;
 
-/// How often a replacement is tried while the user's ends change.
+/// The maximum number of attempts while the user's ends change.
 const ATTEMPTS: u32 = 5;
 
-/// Why a restore ended early. It can be repeated.
+/// The error that ended a restore early. It can be repeated.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    /// The keyring, which names the deleted, could not be read.
+    /// The keyring, which names tombstones, could not be read.
     #[error(transparent)]
     Secrets(#[from] SecretsError),
     /// DynamoDB failed.
@@ -26,10 +26,10 @@ pub enum RestoreError {
     Store(#[from] StoreError),
 }
 
-/// The reason why a row is of no use.
+/// The reason why a row is unusable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Spoilt {
-    /// It makes no sense.
+    /// It is malformed.
     #[error("attribute {} is {}", .0.attribute, .0.problem)]
     MakesNoSense(Inconsistency),
     /// Its token does not open.
@@ -37,63 +37,63 @@ pub enum Spoilt {
     DoesNotOpen(Attribute, SealError),
 }
 
-/// The row in use beside that of a backup.
+/// The row in use beside the backup's.
 #[derive(Debug)]
 pub struct Comparison {
-    /// Whose both are.
+    /// The user of both rows.
     pub user_id: UserId,
     /// The row in use, if there is one.
     pub present: Option<Result<Grant, Spoilt>>,
-    /// That of the backup, if there is one.
+    /// The backup's row, if there is one.
     pub backup: Option<Result<Grant, Spoilt>>,
-    /// Whether it may be replaced.
+    /// The decision whether the row may be replaced.
     pub verdict: Verdict,
-    /// The row in use as far as it makes sense, whether or not its token opens.
+    /// The row in use if it is well-formed, even if its token does not open.
     known: Option<Grant>,
     seen: Row,
     backed_up: Item,
     ends_there: Ends,
 }
 
-/// Whether a row of a backup can take the place of the row in use.
+/// The decision whether a backup's row can replace the row in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It can.
+    /// It can replace it.
     Replaceable,
-    /// It has ended since; it can, and is ended there.
+    /// The backup's grant has ended since. It can replace the row, as an ended one.
     EndedSince,
-    /// The row in use is sealed with a key that the keyring lacks, and a former version of it may
-    /// have.
+    /// The row in use is sealed with a key that the keyring lacks, and a former version of the
+    /// keyring may have it.
     KeyIsMissing,
-    /// Both are the same.
+    /// Both rows are equal.
     Same,
     /// The backup has no row of this user.
     NotInBackup,
-    /// The backup's is of no use either.
+    /// The backup's row is unusable too.
     BackupSpoilt(Spoilt),
-    /// The person had their data deleted since.
+    /// The person's data was deleted since.
     Deleted,
-    /// The row in use was ended since, and stays so.
+    /// The row in use was ended since, and stays ended.
     Ended,
-    /// Somebody is at the row in use until then.
+    /// The row in use is leased until then.
     Leased(Timestamp),
-    /// It was changed all the while.
+    /// It changed during every attempt.
     Changing,
 }
 
-/// A loss that comes with the replacement of the row in use.
+/// A loss caused by the replacement of the row in use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Loss {
     /// A token that was issued later.
     #[error("the token of {0}, for one of {1}")]
     Token(Timestamp, Timestamp),
-    /// A consent of the person's.
+    /// A later consent of the person.
     #[error("the person's consent of {0}, for that of {1}")]
     Consent(Timestamp, Timestamp),
-    /// A consent that waits for its token.
+    /// A consent that has no long-lived token yet.
     #[error("a consent that waits for its long-lived token")]
     Pending,
-    /// The user of the app who has claimed it.
+    /// The claim of a user of the app.
     #[error("the claim of {0} of {1}")]
     Claim(String, Timestamp),
 }
@@ -101,24 +101,24 @@ pub enum Loss {
 /// The outcome of a replacement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replaced {
-    /// The backup's row lies there.
+    /// The backup's row has replaced it.
     Done,
-    /// It lies there, and has ended, as it has since the backup.
+    /// The backup's row has replaced it, as an ended one.
     Ended,
-    /// The person had their data deleted since.
+    /// The person's data was deleted since.
     Deleted,
-    /// The row was changed since it was compared, or its user's ends all the while.
+    /// The row changed since it was compared, or its user's ends changed during every attempt.
     Changed,
 }
 
 impl Verdict {
-    /// Whether the backup's row can be put there.
+    /// Returns true if the backup's row can replace it.
     #[must_use]
     pub fn is_replaceable(&self) -> bool {
         matches!(self, Self::Replaceable | Self::EndedSince)
     }
 
-    /// Whether it may be otherwise another time without anybody doing anything.
+    /// Returns true if the decision may change by itself.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Leased(_) | Self::Changing)
@@ -126,8 +126,8 @@ impl Verdict {
 }
 
 impl Comparison {
-    /// The verdict where nobody has named the account. A row whose key is missing waits for it: it is
-    /// newer than the backup's once it opens.
+    /// Returns the verdict if the operator has not named the account. A row whose key is missing is
+    /// kept, because it is newer than the backup's once it opens.
     pub(super) fn unnamed(&self) -> Verdict {
         match &self.present {
             Some(Err(Spoilt::DoesNotOpen(_, SealError::UnknownKey))) if self.verdict.is_replaceable() => {
@@ -137,7 +137,7 @@ impl Comparison {
         }
     }
 
-    /// The losses that come with the replacement of the row in use.
+    /// Returns the losses caused by the replacement of the row in use.
     #[must_use]
     pub fn losses(&self) -> Vec<Loss> {
         let (Some(present), Some(Ok(backup))) = (&self.known, &self.backup) else {
@@ -166,8 +166,8 @@ impl Comparison {
     }
 }
 
-/// Reads a row of a user's, and tries its token and the consent that waits for one. It is of use as
-/// long as one of them opens: a sweep goes on with a consent.
+/// Parses a user's row, and tries its token and pending consent. It is usable if one of them opens,
+/// because a sweep completes a pending consent.
 pub(super) async fn read(
     clients: &Clients,
     vault: &Vault,
@@ -203,7 +203,7 @@ pub(super) async fn read(
     }
 }
 
-/// Compares the row in use with that of the backup `from`. Changes nothing.
+/// Compares the row in use with that of the backup table `from`. Changes nothing.
 pub(crate) async fn compare(
     clients: &Clients,
     from: &str,
@@ -265,7 +265,7 @@ fn judge(
     if is_ended { Verdict::EndedSince } else { Verdict::Replaceable }
 }
 
-/// The later end of each kind.
+/// Returns the later end of each kind.
 fn later(one: &Ends, other: &Ends) -> Ends {
     Ends {
         deleted_at: one.deleted_at.max(other.deleted_at),
@@ -274,8 +274,7 @@ fn later(one: &Ends, other: &Ends) -> Ends {
     }
 }
 
-/// Puts the backup's row in the place of the one that was compared. With `keeps_claim` a claim
-/// since the backup stays.
+/// Replaces the compared row by the backup's. With `keeps_claim`, a claim since the backup stays.
 pub(crate) async fn replace(
     clients: &Clients,
     compared: &Comparison,
@@ -287,7 +286,7 @@ pub(crate) async fn replace(
     let Some(Ok(backup)) = &compared.backup else {
         return Ok(Replaced::Changed);
     };
-    // An end that only the other table knows counts here from now on.
+    // An end that only the other table has applies here from now on.
     store.put_back_ends(&tombstone, &compared.ends_there).await?;
     for _ in 0..ATTEMPTS {
         let noted = store.row_at(&tombstone).await?;

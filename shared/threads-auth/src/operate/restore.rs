@@ -1,11 +1,11 @@
-//! Bringing grants back from a backup, without bringing back the deleted.
+//! Restores grants from a backup, except those of deleted people.
 //!
-//! A backup of DynamoDB becomes a table of another name. Either its rows are copied into the table
-//! in use, where that has none of the same key; or it becomes the table in use, and the one before
-//! it is what is copied from. Owns the order: first every tombstone of both, then the end of every
-//! grant here that had ended there, then every grant of the other table that none forbids, and at
-//! last the rows here that are of no use: each is replaced, if that is wanted and the other table
-//! has one that is, or told.
+//! A DynamoDB backup becomes a table of another name. Either its rows are copied into the table in
+//! use, where that lacks them; or it becomes the table in use, and rows are copied from the
+//! previous one. Owns the order: first every tombstone of both, then the end of every grant here
+//! that had ended there, then every grant of the other table that no tombstone forbids, and last
+//! the unusable rows here: each is replaced, if that is requested and the other table has a usable
+//! one, or reported.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -20,41 +20,41 @@ use threads_graph::UserId;
 use super::replace::{Replaced, RestoreError, Spoilt, Verdict, compare, read, replace};
 use crate::clients::Clients;
 
-/// How often a row is tried that somebody else changes meanwhile.
+/// The maximum number of attempts for a row that somebody else changes meanwhile.
 const ATTEMPTS: u32 = 5;
 
 /// The result of a restore.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RestoreReport {
-    /// Grants that were brought back.
+    /// Grants that were restored.
     pub restored: u64,
-    /// Grants that the table in use has already.
+    /// Grants that the table in use already has.
     pub present: u64,
-    /// Rows of the table in use that were of no use, and were replaced.
+    /// Unusable rows of the table in use that were replaced.
     pub replaced: u64,
-    /// Rows of the table in use that are of no use, and were left.
+    /// Unusable rows of the table in use that were left.
     pub spoilt: u64,
-    /// Grants of people who had their data deleted since, and who stay forgotten.
+    /// Grants of people whose data was deleted since, and who stay deleted.
     pub deleted: u64,
-    /// Rows of the backup that make no sense, and were left out.
+    /// Malformed rows of the backup, which were left out.
     pub unreadable: u64,
-    /// Tombstones and records of deletions that were brought back.
+    /// Tombstones and records of deletions that were restored.
     pub tombstones: u64,
 }
 
-/// A row of the table in use that is of no use, and was left.
+/// An unusable row of the table in use that was left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Left {
-    /// The row.
+    /// The row's key.
     pub key: Key,
-    /// The reason why it is of no use.
+    /// The reason why it is unusable.
     pub spoilt: Spoilt,
-    /// Whether the backup's can take its place. None without a user's id, by which to look.
+    /// The decision about the backup's row. `None` if the key names no user.
     pub verdict: Option<Verdict>,
 }
 
-/// Copies what the table in use lacks from the table `from`, a backup of it, and replaces what is
-/// of no use there, if `replaces`. `progress` is told after each row, with one that was left.
+/// Copies the rows that the table in use lacks from the backup table `from`, and replaces unusable
+/// rows if `replaces`. Calls `progress` after each row, with the row if it was left.
 pub(crate) async fn restore(
     clients: &Clients,
     from: &str,
@@ -122,14 +122,14 @@ pub(crate) async fn restore(
     Ok(report)
 }
 
-/// A row of no use as it was found, and whether it counts as one that was there before.
+/// An unusable row as it was found. `counts` is true if it was there before.
 struct Seen<'a> {
     key: &'a Key,
     spoilt: Spoilt,
     counts: bool,
 }
 
-/// Replaces a row that is of no use, or says why it was left.
+/// Replaces an unusable row, or returns it with the reason why it was left.
 async fn mend(
     clients: &Clients,
     from: &str,
@@ -147,7 +147,7 @@ async fn mend(
             let in_backup = !matches!(compared.backup, None | Some(Err(Spoilt::MakesNoSense(_))));
             match compared.present {
                 Some(Err(ref still)) => spoilt = still.clone(),
-                // Somebody has mended it, or it is gone.
+                // Another process has repaired or deleted it.
                 Some(Ok(_)) | None => return Ok(None),
             }
             if std::mem::take(&mut may_count) && in_backup {
@@ -173,8 +173,8 @@ async fn mend(
     Ok(Some(Left { key: key.clone(), spoilt, verdict }))
 }
 
-/// Ends the grants of the table in use as `ends` says: a table that is older than these may have
-/// become the one in use. Says how many were deleted.
+/// Applies `ends` to the grants of the table in use, which may have been restored from an older
+/// backup. Returns the number of deleted grants.
 async fn end(clients: &Clients, ends: &BTreeMap<Key, Ends>, now: Timestamp) -> Result<u64, RestoreError> {
     let (vault, store) = (clients.vault(now).await?, &clients.store);
     let mut deleted = 0;
@@ -193,7 +193,7 @@ async fn end(clients: &Clients, ends: &BTreeMap<Key, Ends>, now: Timestamp) -> R
     Ok(deleted)
 }
 
-/// Ends a grant that has ended since it was written so.
+/// Ends a grant that has ended since it was written.
 async fn end_as(store: &Store, user_id: &UserId, ends: &Ends, now: Timestamp) -> Result<(), StoreError> {
     for (by, ended_at) in [(RevokedBy::App, ends.disconnected_at), (RevokedBy::Threads, ends.ended_at)] {
         if let Some(ended_at) = ended_at {
