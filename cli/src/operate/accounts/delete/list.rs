@@ -190,7 +190,7 @@ mod tests {
                 (people.to_vec(), bad)
             );
         }
-        // UTF-16 is told to be none of it, line by line.
+        // UTF-16 is reported as unreadable, line by line.
         assert_eq!(list(b"1\n\xff\xfe\n2\n"), (vec!["1".to_owned(), "2".to_owned()], vec![2]));
     }
 }
