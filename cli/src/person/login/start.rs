@@ -37,7 +37,7 @@ impl Pass {
         Ok(Self { name: format!("threads-auth-login-{name}"), value })
     }
 
-    /// HttpOnly; SameSite=Lax, because Meta's redirect is a navigation from another site; not
+    /// `HttpOnly`; `SameSite=Lax`, because Meta's redirect is a navigation from another site; not
     /// Secure, because this address is http.
     fn cookie(&self) -> String {
         format!("{}={}; Path=/; HttpOnly; SameSite=Lax", self.name, self.value)
