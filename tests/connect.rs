@@ -22,7 +22,7 @@ fn assert_page(reply: &Reply, status: StatusCode, name: &str) {
     assert!(reply.is_page(name), "not {name}: {reply:?}");
 }
 
-/// How often one operation was called.
+/// Returns the number of calls of one operation.
 fn count(stack: &Stack, call: SandboxCall) -> usize {
     stack.sandbox().unwrap().calls().iter().filter(|record| record.call == call).count()
 }
