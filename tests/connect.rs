@@ -344,7 +344,7 @@ async fn a_connect_does_not_fail_for_the_profile() {
 }
 
 #[tokio::test]
-async fn a_failed_second_exchange_is_finished_by_a_sweep() {
+async fn a_failed_long_lived_exchange_is_finished_by_a_sweep() {
     let failures = [
         FaultAction::Html,
         FaultAction::Drop,

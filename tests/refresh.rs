@@ -182,9 +182,9 @@ async fn an_outage_of_ten_days_kills_no_token() {
     assert_eq!(grant(&stack, &ada).await.failures, 0);
 }
 
-/// Threat failed-long-lived-exchange: the second exchange fails, and the code is spent.
+/// Threat failed-long-lived-exchange: the long-lived exchange fails, and the code is spent.
 #[tokio::test]
-async fn a_failed_second_exchange_is_completed_within_the_hour() {
+async fn a_failed_long_lived_exchange_is_completed_within_the_hour() {
     for failures in 1..=5 {
         let stack = stack().await;
         let ada = account(&stack, "ada");

@@ -249,7 +249,7 @@ fn what_is_not_taken_over_is_kept_with_its_reason() {
     kept.sort_by_key(|line| line["line"].as_u64());
     let reasons: Vec<_> = kept.iter().map(|line| text(line, "/reason")).collect();
     for (reason, part) in reasons.iter().zip([
-        "dead",
+        "Meta refuses the token",
         "another account",
         "expires_at is neither",
         "no JSON object",

@@ -117,7 +117,7 @@ impl<'a> Said<'a> {
         if matches!(status, 301 | 308) {
             return ErrorKind::Configuration(ConfigurationProblem::Moved);
         }
-        // Whatever the body of a 5xx claims, it was written by something that was failing.
+        // The body of a 5xx, whatever it claims, was written by something that was failing.
         if !self.is_json || status >= 500 || (300..400).contains(&status) || status == 408 {
             return ErrorKind::Transient;
         }
