@@ -17,6 +17,6 @@ check:
 ci *steps:
     .ci/run {{ steps }}
 
-# What a release consists of, into this folder
+# The archives of a release, into this folder
 release folder="target/release-artefacts":
     infra/release {{ folder }}

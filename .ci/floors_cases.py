@@ -1,10 +1,10 @@
-"""What `floors --self-test` judges: small trees, crates and commands, each with its verdict."""
+"""Cases of `floors --self-test`: small trees, crates and commands, each with its verdict."""
 
 Uses = tuple[tuple[str, str | None], ...]
 
 ROOT = "mod a; mod b;"
 
-# What it is, its files, and how many circles there are.
+# The case, its files, and the number of circles.
 TREES: tuple[tuple[str, dict[str, str], int], ...] = (
     (
         "two files",
@@ -105,7 +105,7 @@ TREES: tuple[tuple[str, dict[str, str], int], ...] = (
     ),
 )
 
-# What it is, whom crates use, and what is wrong with it.
+# The case, the crates with those that they use, and the faults.
 CRATES: tuple[tuple[str, dict[str, Uses], list[str]], ...] = (
     ("downwards", {"threads-auth": (("threads-auth-store", None), ("threads-graph", None))}, []),
     ("upwards", {"threads-auth-model": (("threads-auth-store", None),)}, ["upwards"]),

@@ -1,8 +1,8 @@
 """The arrows between the files of a crate, and the circles that they make.
 
-An arrow is a `use`, or a path in the code, of what another file of the crate defines; re-exports are
-followed to that file. `mod x;` is no arrow, nor is a re-export of the crate's root that the root does
-not use itself. Tests are left out, and a method is not seen: the import of its type is.
+An arrow is a `use`, or a path in the code, of what another file of the crate defines; re-exports
+are followed to that file. `mod x;` is no arrow, nor is a re-export of the crate's root that the
+root does not use itself. Tests are left out, and a method is not seen: the import of its type is.
 """
 
 import re
@@ -135,7 +135,7 @@ def scope(read: Read, here: Module, code: str, folder: str) -> None:
 
 
 def find(here: Module, path: Names, seen: frozenset[tuple[Module, str]] = frozenset()) -> Module | None:
-    """The module that a path names, or that defines what it names; none if it is another crate's."""
+    """Returns the module that a path names, or that defines its last name, if it is ours."""
     head, rest = path[0], path[1:]
     if head == "crate":
         while here.parent:
@@ -163,7 +163,7 @@ def inside(here: Module, path: Names, seen: frozenset[tuple[Module, str]]) -> Mo
     is_new = (here, name) not in seen
     seen |= {(here, name)}
     if name in here.imports:
-        # What leads back to itself is a crate of the same name.
+        # A name that leads back to itself is a crate of the same name.
         return find(here, here.imports[name] + rest, seen) if is_new else None
     if name not in here.defines and is_new:
         for there in (find(here, glob, seen) for glob in here.globs):
@@ -192,7 +192,7 @@ def arrows(root: Module) -> list[Arrow]:
 
 
 def used(here: Module, name: str) -> bool:
-    """Whether code other than a `use` has the name, and not after a dot or as a field's."""
+    """Returns True if code other than a `use` has the name, not after a dot nor as a field's."""
     return re.search(rf"(?<!\w)(?<![^.]\.){re.escape(name)}\b(?!\s*:[^:])", here.code) is not None
 
 

@@ -1,4 +1,4 @@
-"""What `floors` and `lines` know of Rust's syntax: where its comments, texts and tests are."""
+"""Rust's syntax as far as `floors` and `lines` need it: comments, texts and tests."""
 
 import re
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def quiet(text: str) -> str:
 
 
 def end_of_item(code: str, start: int) -> int:
-    """Where an item ends that begins at `start`: at its semicolon, or with its braces."""
+    """Returns the end of the item that begins at `start`: its semicolon, or its last brace."""
     depth = 0
     for at in range(start, len(code)):
         if code[at] in "([{":
@@ -67,14 +67,14 @@ def without_tests(code: str) -> str:
 
 
 def folder_of_children(file: str) -> str:
-    """Where the modules lie that `file` declares, with a slash at the end."""
+    """Returns the folder of the modules that `file` declares, with a slash at the end."""
     folder, _, name = file.rpartition("/")
     own = "" if name in ("lib.rs", "main.rs", "mod.rs") else name.removesuffix(".rs") + "/"
     return (folder + "/" if folder else "") + own
 
 
 def test_files(file: str, code: str) -> Iterator[str]:
-    """The files that quiet `code` of `file` declares for tests only: each name that they may have."""
+    """Yields each name that a file may have which the quiet `code` of `file` declares for tests."""
     for start, end in tests(code):
         for match in MODULE_OF_A_FILE.finditer(code, start, end):
             yield f"{folder_of_children(file)}{match[1]}.rs"

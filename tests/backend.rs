@@ -1,4 +1,5 @@
-//! The API for the app's backend: connect sessions, accounts and their tokens, called with real signatures.
+//! The API for the app's backend: connect sessions, accounts and their tokens, called with real
+//! signatures.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -44,7 +45,8 @@ async fn vend(stack: &Stack, user_id: &str, query: &str) -> (StatusCode, Value, 
     get(stack, &format!("/users/{user_id}/token{query}")).await
 }
 
-/// A session for one of the backend's users, entered and finished by a browser: its id and the completion code.
+/// A session for one of the backend's users, entered and finished by a browser: its id and the
+/// completion code.
 pub(crate) async fn finished(stack: &Stack, body: Value, user_id: &str) -> (String, String) {
     let (status, session) = post(stack, "/sessions", body).await;
     assert_eq!(status, StatusCode::CREATED, "{session}");
@@ -95,7 +97,7 @@ async fn a_scope_that_is_not_known_is_asked_for_and_named() {
     assert_eq!((status, &session["unknown_scopes"]), (StatusCode::CREATED, &json!([new])));
     let at_meta = Browser::new().get(session["url"].as_str().unwrap()).await.location();
     assert_eq!(parameter(&at_meta, "scope"), "threads_basic,threads_delete,threads_new_permission");
-    // What the service asks for by itself is named as well.
+    // Scopes that the service requests by itself are named as well.
     let (_, session) = post(&stack, "/sessions", crate::backend::new("x")).await;
     assert_eq!(session["unknown_scopes"], json!(["threads_of_the_service"]));
     let many = |count: u8| {
@@ -213,7 +215,7 @@ async fn a_session_from_its_start_to_its_completion() {
         (again.0, &again.1["error"]["code"]),
         (StatusCode::CONFLICT, &json!("session_completed_before"))
     );
-    // What is settled stays so.
+    // A settled session stays so.
     stack.clock().advance(Duration::from_mins(1));
     assert_eq!(get(&stack, &path).await.1["status"], "connected");
     let endless = get(&stack, &format!("/sessions/{}", "A".repeat(4_000))).await;
@@ -385,7 +387,8 @@ async fn what_makes_no_sense_is_told_what_would() {
     assert_eq!(calls(&stack), 0);
 }
 
-/// A route that was deployed without IAM authorization answers nobody: the functions look for the proof themselves.
+/// A route that was deployed without IAM authorization answers nobody: the functions look for the
+/// proof themselves.
 #[tokio::test]
 async fn without_proof_of_a_caller_there_is_no_answer() {
     let stack = stack().await;
@@ -478,7 +481,7 @@ async fn an_encoded_slash_leads_to_no_other_route() {
         );
         assert!(!reply.body.contains(&stored), "{path}");
     }
-    // What is encoded for no reason is the same path.
+    // A path with needless percent-encoding is the same path.
     assert_eq!(get(&stack, &format!("/users/%31{}", &ada[1..])).await.0, StatusCode::OK);
 }
 
@@ -510,7 +513,7 @@ async fn a_token_is_handed_out_as_long_as_it_lives_long_enough() {
     assert_eq!(calls_of(&stack, SandboxCall::Refresh), 1);
 }
 
-/// Whatever Meta does with the old token, everybody gets the one that works, and Meta is asked once.
+/// Everybody gets the token that works after one call to Meta, whatever becomes of the old one.
 #[tokio::test]
 async fn hundreds_of_callers_cause_one_refresh() {
     for behaviour in [OldToken::SameTokenExtended, OldToken::NewTokenOldAlive, OldToken::NewTokenOldDead] {
@@ -587,7 +590,8 @@ async fn an_outage_of_threads_leaves_what_is_at_hand() {
     assert_ne!(vended["access_token"], stored);
 }
 
-/// Whoever took the lease has died with it. What is stored is the best that there is, and is had for it after a while.
+/// The holder of the lease has died. Callers get the stored token, the best that there is, after a
+/// while.
 #[tokio::test]
 async fn a_lease_of_the_dead_holds_up_nobody_for_long() {
     let stack = stack_with(&SHORT_WAIT).await;
@@ -760,7 +764,8 @@ async fn disconnecting_destroys_the_token_and_can_be_repeated() {
     assert_eq!(vend(&stack, &ada, "").await.0, StatusCode::OK);
 }
 
-/// The app disconnects, or Meta says that the person left, while a caller's refresh waits for Meta's answer.
+/// The app disconnects, or Meta says that the person left, while a caller's refresh waits for
+/// Meta's answer.
 #[tokio::test]
 async fn what_ends_an_account_wins_over_a_vend_under_way() {
     for path in ["", "/deauthorize", "/data-deletion"] {
@@ -883,7 +888,8 @@ async fn a_page_costs_no_more_than_its_bounds() {
     assert!(found.iter().all(|count| *count <= 2) && found.iter().sum::<usize>() == 7, "{found:?}");
 }
 
-/// A caller asked for more than the token has left, and Meta failed once: the next one is served as if nothing had been.
+/// A caller asked for more than the token has left, and Meta failed once: the next one is served as
+/// if nothing had been.
 #[tokio::test]
 async fn one_failure_on_demand_does_not_last() {
     let stack = stack().await;
@@ -893,20 +899,22 @@ async fn one_failure_on_demand_does_not_last() {
     fail(&stack, SandboxCall::Refresh, 1, FaultAction::Html);
     assert_eq!(vend(&stack, &ada, "?min_valid=2592000").await.1["error"]["code"], "not_refreshed");
     stack.clock().advance(Duration::from_mins(6));
-    // What was put off is looked at, and is not due.
+    // The account whose refresh was put off is looked at, and is not due.
     assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Checked), 1);
     assert_eq!(grant(&stack, &ada).await.failures, 0);
     assert_eq!(vend(&stack, &ada, "?min_valid=2592000").await.0, StatusCode::OK);
 }
 
-/// A row is due for a look at its data access only, and a caller needs a token that lives longer than this one.
+/// A row is due for a look at its data access only, and a caller needs a token that lives longer
+/// than this one.
 #[tokio::test]
 async fn a_look_that_is_due_does_not_keep_a_caller_from_a_longer_token() {
     let stack = stack().await;
     let user_id = connect_private(&stack).await;
     stack.clock().advance(41 * DAY);
     stack.sweep().await.unwrap();
-    // 77 days after consent: a warning is due, and the token, refreshed on day 41, lives 24 days more.
+    // 77 days after consent: a warning is due, and the token, refreshed on day 41, lives 24 days
+    // more.
     stack.clock().advance(36 * DAY);
     let (status, vended, _) = vend(&stack, &user_id, "?min_valid=2592000").await;
     assert_eq!(status, StatusCode::OK, "{vended}");
@@ -953,8 +961,8 @@ async fn a_pending_reconnect_of_a_revoked_account_is_vended() {
     assert_eq!(vend(&stack, &ada, "").await.0, StatusCode::OK);
 }
 
-/// A consent comes, with its token still to follow, while a refresh of the old token waits for Meta: whatever Meta says of that one, the
-/// consent stays due.
+/// A consent comes, with its token still to follow, while a refresh of the old token waits for
+/// Meta: whatever Meta says of that one, the consent stays due.
 #[tokio::test]
 async fn a_refresh_under_way_orphans_no_consent() {
     for outcome in ["dead", "deferred", "refreshed"] {

@@ -38,7 +38,7 @@ const REFRESH: &str = env!("CARGO_BIN_EXE_bootstrap-refresh");
 /// A guard against tests that never end, not a measure of anything.
 const HANG: Duration = Duration::from_mins(10);
 
-/// How a function answered an event.
+/// A function's answer to an event.
 #[derive(Debug, PartialEq)]
 enum Outcome {
     Response(Value),
@@ -147,7 +147,8 @@ impl Function {
         }
     }
 
-    /// Ends it as Lambda does. Nothing waits in memory that would have to be written first, so it ends at once.
+    /// Ends it as Lambda does. Nothing waits in memory that would have to be written first, so it
+    /// ends at once.
     async fn terminate(mut self) -> String {
         use std::os::unix::process::ExitStatusExt;
         const SIGTERM: i32 = 15;
@@ -212,7 +213,7 @@ fn event(path: &str, query: &str, cookies: &[String]) -> Value {
     })
 }
 
-/// What EventBridge Scheduler sends for a target without an input of its own.
+/// Returns the event that EventBridge Scheduler sends for a target without an input of its own.
 fn scheduled() -> Value {
     json!({
         "version": "0",
@@ -264,7 +265,8 @@ fn hostile_queries() -> Vec<String> {
     queries
 }
 
-/// Hostile requests are answered with a page, and what is no request at all with an error; the function goes on after both.
+/// Hostile requests are answered with a page, and what is no request at all with an error; the
+/// function goes on after both.
 async fn assert_survives(function: &mut Function, path: &str) {
     for query in hostile_queries() {
         let answer = function.request(event(path, &query, &[])).await;
@@ -546,7 +548,7 @@ async fn events_are_announced() {
     assert_eq!(function.invoke(json!({"Records": []})).await, Outcome::Response(done));
     let events = stack.events();
     assert_eq!((events.len(), &events[0]["detail"]["id"]), (1, &json!("e1:account.connected")));
-    // What is no batch stays where it is.
+    // An event that is no batch stays where it is.
     let again = json!({"batchItemFailures": [{"itemIdentifier": ""}]});
     assert_eq!(function.invoke(json!({"CANARY": 1})).await, Outcome::Response(again));
     let output = function.terminate().await;

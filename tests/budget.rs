@@ -13,14 +13,14 @@ use crate::fixture::{DAY, calls, calls_of, connect_people, grant, stack_with};
 async fn due(most: &str) -> (Stack, Vec<String>) {
     let stack = stack_with(&[("GRAPH_CALLS_PER_HOUR", most), ("SWEEP_CONCURRENCY", "1")]).await;
     let people = connect_people(&stack, 8).await;
-    // What connecting has cost is of another hour.
+    // The calls of connecting count for another hour.
     stack.sweep().await.unwrap();
     stack.clock().advance(41 * DAY);
     stack.sandbox().unwrap().clear_calls();
     (stack, people)
 }
 
-/// How many calls the stack has counted in this hour.
+/// Returns the calls that the stack has counted in this hour.
 async fn counted(stack: &Stack) -> u64 {
     stack.service().store().count_calls(0, stack.clock().now()).await.unwrap()
 }
@@ -40,7 +40,7 @@ async fn a_sweep_ends_when_the_hour_is_used_up() {
     let report = stack.sweep().await.unwrap();
     assert_eq!((report.stopped, report.outcomes.len()), (Some(Stopped::Budget), 0));
     assert_eq!(calls(&stack), made);
-    // Who needs a token gets it, and it counts.
+    // A caller who needs a token gets it, and the call counts.
     let mut waiting = Vec::new();
     for person in people {
         let due_at = grant(&stack, &person).await.due_at.unwrap();

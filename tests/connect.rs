@@ -22,7 +22,7 @@ fn assert_page(reply: &Reply, status: StatusCode, name: &str) {
     assert!(reply.is_page(name), "not {name}: {reply:?}");
 }
 
-/// How often one operation was called.
+/// Returns the number of calls of one operation.
 fn count(stack: &Stack, call: SandboxCall) -> usize {
     stack.sandbox().unwrap().calls().iter().filter(|record| record.call == call).count()
 }
@@ -344,7 +344,7 @@ async fn a_connect_does_not_fail_for_the_profile() {
 }
 
 #[tokio::test]
-async fn a_failed_second_exchange_is_finished_by_a_sweep() {
+async fn a_failed_long_lived_exchange_is_finished_by_a_sweep() {
     let failures = [
         FaultAction::Html,
         FaultAction::Drop,

@@ -329,7 +329,7 @@ fn both<T: Serialize>(example: impl Fn(bool) -> T) -> [Value; 2] {
     [true, false].map(|all| serde_json::to_value(example(all)).unwrap())
 }
 
-/// What a reference refers to, or the value itself.
+/// Returns the target of a reference, or the value itself.
 fn resolved(value: &'static Value) -> &'static Value {
     let reference = value["$ref"].as_str();
     reference.map_or(value, |path| CONTRACT.pointer(&path[1..]).unwrap())

@@ -47,14 +47,14 @@ mod price {
 
 /// Nothing here measures these: no function has run on AWS.
 mod assumed {
-    /// How long an invocation is billed for, in milliseconds: itself, each request to DynamoDB, and
+    /// Billed duration of an invocation, in milliseconds: itself, each request to DynamoDB, and
     /// each call to Meta.
     pub(super) const INVOCATION: f64 = 5.0;
     pub(super) const DYNAMODB: f64 = 5.0;
     pub(super) const META: f64 = 100.0;
     /// The log of one invocation, by Lambda, the function and API Gateway, in gigabytes.
     pub(super) const LOGS: f64 = 1.5e-6;
-    /// How many tokens are due in one sweep, which works at 64 of them side by side.
+    /// Number of tokens due in one sweep, which works at 64 of them side by side.
     pub(super) const DUE_AT_ONCE: f64 = 8.0;
     /// Hours of a month.
     pub(super) const MONTH: f64 = 730.0;

@@ -19,7 +19,7 @@ const PUBLIC: &str = "tunnel.example.com";
 /// A request to one route of a listener.
 struct Route {
     name: &'static str,
-    /// Where it listens, as host and port.
+    /// Its address, as host and port.
     address: String,
     method: &'static str,
     target: &'static str,
@@ -29,7 +29,7 @@ struct Route {
     signed_for: Option<&'static str>,
 }
 
-/// Whether a signed request is signed with the right key.
+/// The key that signs a request.
 #[derive(Clone, Copy, PartialEq)]
 enum Key {
     Right,
@@ -170,8 +170,7 @@ fn routes(stack: &Stack) -> [(&'static str, Vec<Route>); 4] {
     [("signed", signed), ("local", local), ("form", form), ("public", public)]
 }
 
-/// Who knocks, with which headers, and at which doors there is an answer: signed, local, form,
-/// public.
+/// A caller, its headers, and the doors that answer it: signed, local, form, public.
 type Knock = (&'static str, Vec<(&'static str, &'static str)>, [bool; 4]);
 
 /// Everybody who may knock.
@@ -251,7 +250,7 @@ async fn every_listener_answers_whom_its_door_lets_in() {
     println!("{answered} knocks were answered, {turned_away} were not, and no answer lets another site read");
 }
 
-/// Whether a function, the gateway or the sandbox refused it, and not the door.
+/// Returns true if a function, the gateway or the sandbox refused it, and not the door.
 fn is_of_its_function(answer: &Answer) -> bool {
     let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
     answer.status == 400 && (!answer.body.is_empty() && body["__type"].is_null())

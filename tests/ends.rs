@@ -25,7 +25,7 @@ const MINUTE: Duration = Duration::from_mins(1);
 const REMOVED: FaultAction =
     FaultAction::GraphError { code: 190, subcode: Some(458), is_transient: false, status: 400 };
 
-/// How an account ends.
+/// A way in which an account ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum End {
     Deauthorization,
@@ -120,8 +120,8 @@ async fn threat_an_end_beats_a_connect_under_way() {
                     let status = if is_unknown { StatusCode::NOT_FOUND } else { StatusCode::OK };
                     assert_eq!(answer.status, status, "{end:?}: {answer:?}");
                 };
-                // Who removes the app makes Meta refuse the token; the app's own wish is not Meta's
-                // to know.
+                // Meta refuses the token of a person who removes the app. It knows nothing of a
+                // deletion that the app wants.
                 let refuse = || {
                     if end == End::Deauthorization {
                         fail(&stack, SandboxCall::Me, u32::MAX, REMOVED);
@@ -160,8 +160,7 @@ async fn find_end(stack: &Stack) -> Option<Item> {
     rows.into_iter().find(|row| row["pk"].as_s().unwrap().starts_with("tombstone#"))
 }
 
-/// Where the clocks do not tell, Meta's word does; and without it the token is kept, and looked at
-/// soon.
+/// Meta's answer decides where the clocks cannot. Without it the token is kept, and looked at soon.
 #[tokio::test]
 async fn metas_word_decides_where_the_clocks_do_not() {
     // Minutes from the begin of the flow to the end, and whether Meta is asked.
@@ -328,8 +327,8 @@ async fn a_backend_lets_its_user_connect_anew_at_once() {
     }
 }
 
-/// Who removes the app and asks for deletion sends two messages, in any order; with the clocks in
-/// doubt both are decided alike.
+/// A person who removes the app and requests deletion causes two messages, in any order. With the
+/// clocks in doubt both are decided alike.
 #[tokio::test]
 async fn two_late_ends_leave_nothing() {
     for order in [[End::Deauthorization, End::Deletion], [End::Deletion, End::Deauthorization]] {
@@ -406,7 +405,7 @@ async fn a_repeated_deletion_does_not_move_the_tombstone() {
     assert_eq!(find_end(&stack).await.unwrap(), tombstone);
     assert_eq!(browser.get(back.as_str()).await.status, StatusCode::SEE_OTHER);
     assert!(is_active(&stack, &ada).await);
-    // What was done stays done, and what came later is left alone.
+    // The end stays, and the later grant is left alone.
     wish.arrive(&stack).await;
     assert!(is_active(&stack, &ada).await);
     assert!(page_of(&first).await.is_some_and(|page| says(&page, "deleted")));

@@ -1,4 +1,5 @@
-//! Events: every change that a backend cares about is announced, from the table's stream, and nothing else is.
+//! Events: every change that a backend cares about is announced, from the table's stream, and
+//! nothing else is.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -23,7 +24,7 @@ use crate::fixture::{
 };
 use crate::iam;
 
-/// What was announced since the last time, oldest first: the details.
+/// Returns the details of the events announced since the last time, oldest first.
 async fn announced(stack: &Stack, seen: &mut usize) -> Vec<Value> {
     stack.announce().await.unwrap();
     let all = stack.events();
@@ -73,7 +74,8 @@ async fn a_life_is_told_in_events() {
                 "data_access_expires_at": null}})]
     );
 
-    // A failure that is tried again is nobody's business; the refresh is one event, with what it brought.
+    // A failure that is tried again is nobody's business; the refresh is one event, with what it
+    // brought.
     stack.clock().advance(41 * DAY);
     fail(&stack, SandboxCall::Refresh, 1, FaultAction::Html);
     stack.sweep().await.unwrap();
@@ -140,7 +142,8 @@ fn kept(folder: &std::path::Path, variables: &[(&str, &str)]) -> StackOptions {
     }
 }
 
-/// The process dies between the write and its announcement, or the bus is away; and announces it when it is back, once.
+/// The process dies between the write and its announcement, or the bus is away; and announces it
+/// when it is back, once.
 #[tokio::test]
 async fn no_event_is_lost_between_a_write_and_its_announcement() {
     let folder = tempfile::tempdir().unwrap();
@@ -168,7 +171,8 @@ async fn no_event_is_lost_between_a_write_and_its_announcement() {
     let ids: Vec<_> = lines().iter().map(|event| event["id"].clone()).collect();
     stack.stop().await;
 
-    // What was announced is not announced again, unless it is not known that it was: then under the same id.
+    // An event is announced again only if its first success is not known, and then under the same
+    // id.
     let stack = Stack::start(kept(folder.path(), &[])).await.unwrap();
     stack.announce().await.unwrap();
     assert_eq!(lines().len(), 2);
@@ -181,7 +185,8 @@ async fn no_event_is_lost_between_a_write_and_its_announcement() {
     stack.stop().await;
 }
 
-/// A private profile's 90 days end whatever becomes of its token: it is said 14 and 3 days ahead, and then it is over.
+/// A private profile's 90 days end whatever becomes of its token: it is said 14 and 3 days ahead,
+/// and then it is over.
 #[tokio::test]
 async fn the_end_of_data_access_is_told_ahead_and_marked() {
     let (stack, mut seen) = (stack().await, 0);
@@ -262,7 +267,8 @@ async fn an_inspection_that_fails_stops_nothing() {
     );
 }
 
-/// The end of data access is there, and Meta says nothing: only a refusal of the token itself marks the grant.
+/// The end of data access is there, and Meta says nothing: only a refusal of the token itself marks
+/// the grant.
 #[tokio::test]
 async fn silence_ends_no_access() {
     let stack = stack().await;
@@ -321,7 +327,7 @@ async fn a_broken_row_holds_up_no_event() {
     let users: Vec<_> = events.iter().map(|event| event["user_id"].as_str().unwrap()).collect();
     assert_eq!(users, [ada.as_str(), grace.as_str()]);
     assert!(find_grant(&stack, &grace).await.is_some());
-    // What is whole again, or gone, is told, whatever it was before.
+    // A recovery or an end is announced, whatever was before.
     Browser::new().connect(&stack, &ada).await;
     let events = announced(&stack, &mut seen).await;
     assert_eq!((types(&events), &events[0]["user_id"]), (vec!["account.connected"], &json!(ada)));

@@ -82,12 +82,12 @@ pub(crate) struct Lossy {
     writes: Arc<AtomicUsize>,
 }
 
-/// How it fails at which operation, and how many of those to let through first.
+/// The failure, its operation, and the number of calls to let through first.
 type Armed = (Failure, &'static str, u32);
 
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Failure {
-    /// What was asked is done, and the answer gets lost.
+    /// The operation is done, and its answer gets lost.
     Lost,
     /// Nothing is done, and trying again is no use.
     Denied,
@@ -114,7 +114,7 @@ impl Lossy {
         *self.armed.lock().unwrap() = Some((failure, operation, after));
     }
 
-    /// How many writes were asked for, whatever became of them.
+    /// Returns the number of attempted writes.
     pub(crate) fn writes(&self) -> usize {
         self.writes.load(Ordering::Relaxed)
     }
@@ -220,7 +220,7 @@ async fn a_deletion_that_is_cut_off_is_finished_by_a_sweep() {
     assert!(traces().await > 0);
     let record = rows(&stack).await.into_iter().find(|row| row.contains_key("unfinished")).unwrap();
     assert!(!record.contains_key("deleted_at"), "{record:?}");
-    // Whoever comes back meanwhile has a new grant, which the old wish is not about.
+    // A person who comes back meanwhile has a new grant, to which the old wish does not apply.
     stack.clock().advance(Duration::from_mins(1));
     let (again, _) = finished(&stack, new("user-1"), &ada).await;
     stack.service().store().set_pause(Some(Pause::Sweeps)).await.unwrap();
@@ -236,7 +236,8 @@ async fn a_deletion_that_is_cut_off_is_finished_by_a_sweep() {
     assert!(matches!(again.progress, Progress::Done(at) if at == stack.clock().now()), "{again:?}");
 }
 
-/// Hundreds may wait for one token: what they write in vain would hold up the write that they wait for.
+/// Hundreds may wait for one token: what they write in vain would hold up the write that they wait
+/// for.
 #[tokio::test]
 async fn a_caller_who_waits_for_a_token_does_not_write() {
     let stack = stack_with(&SHORT_WAIT).await;
@@ -310,7 +311,7 @@ async fn a_partition_that_cannot_be_read_is_counted() {
     assert_eq!(report.unreadable_shards, 1);
     let refreshed = report.count(RefreshOutcome::Refreshed);
     assert!((1..PEOPLE).contains(&refreshed), "{report:?}");
-    // What it holds is still due, and says for how long.
+    // Its tokens are still due, and the report has their age.
     assert!(report.oldest_overdue_seconds >= 86_400, "{report:?}");
     let rest = service.sweep(stack.clock().now(), Duration::from_mins(15)).await.unwrap();
     assert_eq!(refreshed + rest.count(RefreshOutcome::Refreshed), people.len() as u64);

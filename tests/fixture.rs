@@ -1,4 +1,4 @@
-//! What the tests share: a stack at a known moment, and a browser.
+//! Fixtures that the tests share: a stack at a known moment, and a browser.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -39,7 +39,7 @@ pub(crate) async fn stack_with(variables: &[(&str, &str)]) -> Stack {
     Stack::start(options(START.parse().unwrap(), variables)).await.unwrap()
 }
 
-/// How such a stack starts at a time.
+/// Returns the options of a stack that starts at `start`.
 pub(crate) fn options(start: Timestamp, variables: &[(&str, &str)]) -> StackOptions {
     // A busy machine is not an outage.
     let patient = ("REQUEST_SECONDS".to_owned(), "600".to_owned());
@@ -81,7 +81,7 @@ pub(crate) struct Browser {
     pub(crate) jar: BTreeMap<String, String>,
 }
 
-/// What a browser got.
+/// A response to a browser.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
@@ -139,7 +139,8 @@ impl Browser {
         reply
     }
 
-    /// Opens `/authorize?query` and lets `user_id` press Allow: the URL by which Meta sends the person back.
+    /// Opens `/authorize?query` and lets `user_id` press Allow: the URL by which Meta sends the
+    /// person back.
     pub(crate) async fn consent(&mut self, stack: &Stack, query: &str, user_id: &str) -> Url {
         let started = self.get(&format!("{}/authorize?{query}", stack.urls().service_url)).await;
         assert_eq!(started.status, StatusCode::FOUND, "{started:?}");
@@ -164,7 +165,8 @@ pub(crate) fn account(stack: &Stack, username: &str) -> String {
     accounts.into_iter().find(|account| account.username == username).unwrap().user_id
 }
 
-/// Connects a person whose profile is private, and returns their user id: access to their data ends after 90 days.
+/// Connects a person whose profile is private, and returns their user id: access to their data ends
+/// after 90 days.
 pub(crate) async fn connect_private(stack: &Stack) -> String {
     let account = stack.sandbox().unwrap().add_account(NewAccount {
         username: "private".to_owned(),
@@ -193,13 +195,13 @@ pub(crate) async fn connect_people(stack: &Stack, count: u64) -> Vec<String> {
     people
 }
 
-/// What the query of `url` says of `wanted`.
+/// Returns the parameter `wanted` of `url`'s query.
 pub(crate) fn parameter(url: &Url, wanted: &str) -> String {
     let found = url.query_pairs().find(|(name, _)| name == wanted);
     found.unwrap_or_else(|| panic!("{url}")).1.into_owned()
 }
 
-/// What Meta posts to one of our callbacks.
+/// Posts a signed request to one of our callbacks, as Meta does.
 pub(crate) async fn post_signed(stack: &Stack, path: &str, signed_request: &str) -> Reply {
     let form = url::form_urlencoded::Serializer::new(String::new())
         .append_pair("signed_request", signed_request)
@@ -234,7 +236,7 @@ pub(crate) async fn find_grant(stack: &Stack, user_id: &str) -> Option<Grant> {
     stack.service().find_grant(&user_id).await.unwrap()
 }
 
-/// How many calls the sandbox got, whatever became of them.
+/// Returns the number of calls that the sandbox got, with or without success.
 pub(crate) fn calls(stack: &Stack) -> usize {
     stack
         .sandbox()
@@ -245,7 +247,7 @@ pub(crate) fn calls(stack: &Stack) -> usize {
         .count()
 }
 
-/// How many calls of one kind the sandbox got, whatever became of them.
+/// Returns the number of calls of one kind that the sandbox got, with or without success.
 pub(crate) fn calls_of(stack: &Stack, call: SandboxCall) -> usize {
     let calls = stack.sandbox().unwrap().calls();
     calls.iter().filter(|made| made.call == call).count()
@@ -296,7 +298,7 @@ pub(crate) async fn secret_text(stack: &Stack, id: &str) -> String {
     client.get_secret_value().secret_id(id).send().await.unwrap().secret_string.unwrap()
 }
 
-/// What was sealed for a user's row, if it was sealed for this purpose.
+/// Opens a value of a user's row that was sealed for this purpose.
 pub(crate) async fn unsealed(
     stack: &Stack,
     purpose: Purpose,
@@ -314,7 +316,7 @@ pub(crate) async fn token(stack: &Stack, user_id: &str) -> String {
     unsealed(stack, Purpose::AccessToken, user_id, &grant.live().unwrap().token).await.unwrap()
 }
 
-/// Whether Meta takes a token.
+/// Returns true if Meta accepts a token.
 pub(crate) async fn is_usable(stack: &Stack, token: &str) -> bool {
     let graph = Graph::new(http(), stack.service().config().endpoints.clone());
     graph.me(&AccessToken::new(token).unwrap()).await.is_ok()

@@ -32,8 +32,8 @@ const READ_BY_ALL: Duration = Duration::from_secs(301);
 const SEALED: [(&str, &str); 3] =
     [("token", "access_token"), ("previous_token", "previous_token"), ("pending_token", "pending_token")];
 
-/// What version 0.1.0 and those after it make of a keyring and of sealed bytes, copied and not
-/// called: the only format that they know.
+/// The reader and writer of keyrings and sealed bytes in version 0.1.0 and those after it, copied
+/// and not called: the only format that they know.
 struct Former {
     writing: String,
     keys: BTreeMap<String, LessSafeKey>,
@@ -201,8 +201,8 @@ async fn put(stack: &Stack, user_id: &str, attribute: &str, bytes: Vec<u8>) {
     update.send().await.unwrap();
 }
 
-/// What is sealed for one row, purpose or keyring opens in no other, in either format, and no value
-/// with one bit changed.
+/// A value sealed for one row, purpose or keyring opens in no other, in either format, and none
+/// opens with one bit changed.
 #[tokio::test]
 async fn sealed_values_cannot_be_moved_in_either_format() {
     let stack = stack().await;
@@ -322,7 +322,7 @@ async fn a_restored_table_becomes_the_table_in_use() {
     for (person, expected) in people.iter().zip(&expected) {
         assert_eq!(vended(&restored, &stack, person).await.as_ref(), Some(expected));
     }
-    // What the table before it knows more comes over: nobody is there who was deleted or
+    // The additional ends in the table before it come over: nobody is there who was deleted or
     // disconnected.
     let (before, now) = (stack.urls().grants_table.clone(), stack.clock().now());
     let report = restored.restore(&before, false, now, |_, _| ()).await.unwrap();

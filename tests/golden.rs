@@ -1,4 +1,5 @@
-//! What released versions have written is still read: the rows, secrets, cookies and events in `golden`, whose README says what they are.
+//! This version reads the data of released ones: the rows, secrets, cookies and events in `golden`,
+//! whose README describes them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -89,7 +90,8 @@ async fn golden_stack_with(variables: &[(&str, &str)], secret: impl Fn(String) -
     stack
 }
 
-/// Meta gives the same token for whatever is refreshed, another for what is exchanged, and tells of each as much as `told`.
+/// Meta gives the same token for whatever is refreshed, another for what is exchanged, and tells of
+/// each as much as `told`.
 fn meta_refreshes(stack: &Stack, told: FaultAction) {
     let token = |token| respond(200, json!({"access_token": token, "expires_in": 5_183_944}).to_string());
     fail(stack, SandboxCall::Refresh, ALWAYS, token(REFRESHED));
@@ -98,7 +100,7 @@ fn meta_refreshes(stack: &Stack, told: FaultAction) {
     fail(stack, SandboxCall::DebugToken, ALWAYS, told);
 }
 
-/// What a signed call to the API answers.
+/// Makes a signed call to the API, and returns its status and body.
 async fn call(stack: &Stack, method: Method, path: &str, body: &Value) -> (u16, Value) {
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let reply = iam::call(stack, method, path, &body).await;
@@ -115,7 +117,8 @@ fn still(name: &str, before: &Value, now: &Value) {
     match (before, now) {
         (Value::Object(before), Value::Object(of_now)) => {
             for (key, value) in before {
-                // Since then, a token that is dead for good is dropped, and its times are not shown any more.
+                // Since then, a token that is dead for good is dropped, and its times are not shown
+                // any more.
                 if is_dropped(now) && TIMES.contains(&key.as_str()) {
                     assert_eq!(of_now[key], Value::Null, "{name}: {key}");
                     continue;
@@ -143,7 +146,8 @@ fn is_dropped(account: &Value) -> bool {
     account["status"] == "needs_reauthorization" && account["expires_at"].is_null()
 }
 
-/// The fixtures are what people have in their tables: a change of one would hide that it is not read any more.
+/// The fixtures are what people have in their tables: a change of one would hide that it is not
+/// read any more.
 #[test]
 fn golden_fixtures_are_never_changed() {
     fn add(folder: &Path, digest: &mut Digest, count: &mut usize) {
@@ -335,7 +339,8 @@ async fn sweeps_keep_golden_grants_alive() {
         "not_ours": 2,
     });
     assert_eq!(sweep().await, outcomes);
-    // A lease is kept to, and is over two minutes later; what was put off for a minute is due as well.
+    // A lease is kept to, and is over two minutes later; what was put off for a minute is due as
+    // well.
     stack.clock().advance(Duration::from_secs(121));
     assert_eq!(sweep().await["completed"], 3);
     stack.clock().advance(Duration::from_mins(10));
@@ -368,7 +373,7 @@ async fn golden_sessions_answer_and_complete_as_they_did() {
         let (status, shown) = get(&stack, &format!("/sessions/{id}")).await;
         assert_eq!(status, 200, "{name}");
         still(&name, &file["shown"], &shown);
-        // Who may still go through it.
+        // A session that is open still lets its person through.
         let url = format!("{}/authorize?session={id}", stack.urls().service_url);
         let entered = Browser::new().get(&url).await;
         match (text(&file, "/row/status/S"), text(&shown, "/status")) {
@@ -419,7 +424,7 @@ async fn logins_that_are_under_way_come_to_their_end() {
     assert_eq!((&shown["status"], &shown["scopes"]), (&json!("active"), &open["sealed"]["c"]));
     let again = comes_back(&stack, open, text(open, "/state"), somebody).await;
     assert_eq!(again.location().query(), Some("status=connected&reason=replayed"), "{again:?}");
-    // So it is with a state that was spent before.
+    // The same is true of a state that was spent before.
     let spent = golden("short-lived/spent-state.json");
     let reply = comes_back(&stack, &spent["cookie"], text(&spent, "/state"), somebody).await;
     assert!(reply.is_page("replayed"), "{reply:?}");
@@ -462,7 +467,8 @@ async fn the_deleted_of_the_past_stay_forgotten() {
     assert!(find_grant(&stack, user_id).await.is_some());
 }
 
-/// In the minutes of a deploy, and after a roll-back, this version reads what a later one may have put into the secrets.
+/// In the minutes of a deploy, and after a roll-back, this version reads what a later one may have
+/// put into the secrets.
 #[tokio::test]
 async fn a_secret_may_hold_more_than_is_known() {
     let more = |text: String| text.replacen('{', r#"{"later":{"of":["a","later version"]},"#, 1);

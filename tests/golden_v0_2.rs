@@ -1,4 +1,4 @@
-//! What this version writes, frozen in `golden/v0.2`: the second format of sealed values and the
+//! This version's data, frozen in `golden/v0.2`: the second format of sealed values and the
 //! keyring that writes it, token names, suspicions, claims, ends, an inspector. One test here makes
 //! it anew and compares the forms; the others read what is frozen.
 
@@ -43,7 +43,7 @@ const PURPOSES: [(&str, Purpose); 3] = [
 ];
 
 thread_local! {
-    /// Where the fixtures are written anew, and read, instead of from the repository.
+    /// Folder in which the fixtures are written anew, and read, in place of the repository's.
     static WRITTEN: RefCell<Option<PathBuf>> = const { RefCell::new(None) };
 }
 
@@ -237,7 +237,7 @@ async fn a_login_under_way_ends_and_the_deleted_stay_forgotten() {
     assert!(find_grant(&stack, user_id).await.is_none());
     let taken = come_back(&cookie, "17841400000000777").await;
     assert_eq!(taken.status, StatusCode::SEE_OTHER, "{taken:?}");
-    // What Meta signed with the secret before is accepted, and repeats nothing.
+    // A message that Meta signed with the secret before is accepted, and repeats nothing.
     let repeated = post_signed(&stack, "/data-deletion", text(&deletion, "/signed_request")).await;
     let repeated: Value = serde_json::from_str(&repeated.body).unwrap();
     assert_eq!(repeated["confirmation_code"], code);
@@ -323,7 +323,7 @@ impl People<'_> {
 
     async fn refresh(&mut self, name: &str) {
         let (id, now) = (self.id(name).parse().unwrap(), self.stack.clock().now());
-        // What comes of it stands in the row.
+        // Its result is in the row.
         let _ = self.stack.service().refresh_now(&id, now).await;
     }
 }

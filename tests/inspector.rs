@@ -1,4 +1,4 @@
-//! Who may ask Meta about tokens, and what the inspector's account finds out besides.
+//! The permission to inspect tokens at Meta, and the further findings of the inspector's account.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ async fn it_is_told_who_may_ask_meta() {
     assert_eq!(asked(Inspection::Testers).await, Inspections::RefusedToAll);
 }
 
-/// What is Meta's own trouble is no refusal.
+/// Meta's own trouble is no refusal.
 #[tokio::test]
 async fn an_outage_does_not_tell_who_may_ask() {
     let stack = stack().await;
@@ -147,7 +147,7 @@ async fn what_an_app_lives_on_is_drift_when_it_is_gone() {
                 "debug_token: the answer lacks expires_at",
             ],
         ),
-        // Who may ask is another matter.
+        // The permission to inspect is another matter.
         (SandboxCall::DebugToken, respond(400, refused), vec![]),
     ] {
         stack.clock().advance(DAY);

@@ -44,7 +44,7 @@ async fn session(stack: &Stack, body: &Value) -> (String, String) {
     (id.clone(), format!("session={id}"))
 }
 
-/// What was announced so far, oldest first.
+/// Returns the events announced so far, oldest first.
 async fn events(stack: &Stack) -> Vec<Value> {
     stack.announce().await.unwrap();
     stack.events().into_iter().rev().map(|event| event["detail"].clone()).collect()
@@ -339,7 +339,7 @@ async fn an_account_that_nobody_claims_ends() {
     finished(&stack, new("user-7"), &ada).await;
     asked = calls(&stack);
     assert_eq!(grant(&stack, &ada).await.claim.until(), Some(stack.clock().now() + HOUR * 24));
-    // Where no sweep came in time, it is announced and ended in one look.
+    // Without a sweep in time, it is announced and ended in one look.
     stack.clock().advance(HOUR * 25);
     let seen = events(&stack).await.len();
     assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Unclaimed), 1);

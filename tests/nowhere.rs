@@ -1,4 +1,5 @@
-//! Whatever no route takes: a path that does not exist, or a method that its path does not have.
+//! Requests that no route takes: a path that does not exist, or a method that its path does not
+//! have.
 
 use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};

@@ -1,4 +1,4 @@
-//! What an operator does: takes tokens over, rotates keys, restores a backup.
+//! An operator's work: takes tokens over, rotates keys, restores a backup.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,7 +63,8 @@ async fn a_token_of_unknown_age_waits_a_day() {
     assert!(left.as_hours() > 59 * 24);
 }
 
-/// Nobody knows when it ends, and Meta is away for longer than was assumed: only Meta's word buries it.
+/// Nobody knows when it ends, and Meta is away for longer than was assumed: only Meta's word buries
+/// it.
 #[tokio::test]
 async fn an_assumed_expiry_buries_no_token() {
     let stack = stack().await;
@@ -133,7 +134,7 @@ async fn what_is_not_worth_keeping_is_refused() {
     let short = import(&stack, short.access_token.expose()).await;
     assert!(matches!(short, Err(ImportError::ShortLived)), "{short:?}");
 
-    // Who was deleted stays deleted, and comes back by consent only.
+    // A person who was deleted stays so, and comes back by consent only.
     import(&stack, &good).await.unwrap();
     stack.clock().advance(DAY);
     delete_data(&stack, &grace).await;

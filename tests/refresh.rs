@@ -77,7 +77,7 @@ async fn a_sweep_is_watched_counted_and_ended_in_order() {
     assert_eq!(seen, [RefreshOutcome::Refreshed; 2]);
     assert_eq!((report.count(RefreshOutcome::Refreshed), report.stopped), (2, Some(Stopped::Asked)));
     assert_eq!(service.count_due(now).await.unwrap(), 3);
-    // What is left is the next one's.
+    // The next sweep takes the rest.
     assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Refreshed), 3);
 }
 
@@ -129,7 +129,7 @@ async fn what_the_person_did_at_threads_is_marked_with_its_cause() {
             (marked.status(), marked.cause()),
             (Status::NeedsReauthorization, Some(Cause::Threads(cause)))
         );
-        // What Meta may take again is looked at the next day.
+        // A token that Meta may accept again is looked at the next day.
         let looks_at = Cause::Threads(cause).is_appealable().then(|| stack.clock().now() + DAY);
         assert_eq!(marked.due_at, looks_at);
         // The person comes back, and everything is as new.
@@ -182,9 +182,9 @@ async fn an_outage_of_ten_days_kills_no_token() {
     assert_eq!(grant(&stack, &ada).await.failures, 0);
 }
 
-/// Threat failed-long-lived-exchange: the second exchange fails, and the code is spent.
+/// Threat failed-long-lived-exchange: the long-lived exchange fails, and the code is spent.
 #[tokio::test]
-async fn a_failed_second_exchange_is_completed_within_the_hour() {
+async fn a_failed_long_lived_exchange_is_completed_within_the_hour() {
     for failures in 1..=5 {
         let stack = stack().await;
         let ada = account(&stack, "ada");
@@ -359,7 +359,7 @@ async fn a_sweep_that_is_cut_off_loses_nothing() {
     assert!(most_repeats <= AT_ONCE, "{most_repeats}");
 }
 
-/// What can happen to a grant at about the same time.
+/// An event that can meet another one of the same grant.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Step {
     Lease,
@@ -396,7 +396,8 @@ async fn no_order_of_events_brings_back_the_deleted() {
                     delete_data(&stack, &ada).await;
                 }
                 Connect => {
-                    // A connection after the deletion is the person's new will. It begins after it, by a second.
+                    // A connection after the deletion is the person's new will. It begins after it,
+                    // by a second.
                     stack.clock().advance(Duration::from_secs(1));
                     let reply = Browser::new().connect(&stack, &ada).await;
                     assert_eq!(reply.status, StatusCode::SEE_OTHER);

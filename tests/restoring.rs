@@ -226,7 +226,7 @@ async fn a_row_whose_consent_opens_is_of_use() {
     assert!(is_usable(&stack, &token(&stack, &people[0]).await).await);
 }
 
-/// Whoever writes the row between the comparison and the replacement goes first.
+/// A writer of the row between the comparison and the replacement goes first.
 #[tokio::test]
 async fn whoever_writes_meanwhile_goes_first() {
     let stack = stack().await;

@@ -1,7 +1,7 @@
 //! Secrets Manager as our code uses it: one suite for that of `dev` and for another's.
 //!
-//! What it asks for is in AWS's API reference. `infra/rehearse` runs it against ministack, and says
-//! what ministack does otherwise.
+//! AWS's API reference has all that it expects. `infra/rehearse` runs it against ministack, and
+//! lists the differences of ministack.
 
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};

@@ -42,7 +42,7 @@ const SHAPES: [ExpiresIn; 13] = [
     ExpiresIn::Remaining,
 ];
 
-/// What a dead token and a bad hour have in common: no subcode tells them apart.
+/// Meta's answer to a dead token and in a bad hour: no subcode distinguishes them.
 fn bare_190() -> FaultAction {
     let message = "Invalid OAuth access token - Cannot parse access token";
     let error = json!({"message": message, "type": "OAuthException", "code": 190, "fbtrace_id": "AbC"});
@@ -94,13 +94,13 @@ pub(crate) async fn set_attribute(stack: &Stack, user_id: &str, name: &str, valu
         .unwrap();
 }
 
-/// Whatever Meta says of a new token's life, and whatever becomes of the old token: the new one is
-/// stored, and half a year later it works.
+/// The new token is stored, whatever life Meta reports for it and whatever becomes of the old one,
+/// and half a year later it works.
 #[tokio::test]
 async fn a_token_is_stored_whatever_its_answer_says_of_its_life() {
     let mut lives = 0;
     for behaviour in BEHAVIOURS {
-        // Where the old token dies, an answer that is thrown away is a lost account.
+        // If the old token dies, an answer that is thrown away is a lost account.
         let is_deadly = behaviour == OldToken::NewTokenOldDead;
         for shape in SHAPES.into_iter().filter(|shape| is_deadly || *shape == ExpiresIn::Missing) {
             let stack = stack().await;
@@ -197,7 +197,7 @@ async fn of_two_refreshers_one_is_stored_and_none_is_lost() {
     }
 }
 
-/// Whose the token is, Meta has to say without contradiction.
+/// Meta has to name the token's person without contradiction.
 #[tokio::test]
 async fn a_user_id_that_is_missing_is_asked_for_and_one_that_differs_is_refused() {
     let stack = stack().await;
@@ -249,7 +249,7 @@ async fn a_bad_hour_kills_nobody() {
     let report = sweep(&stack).await;
     assert_eq!(report.count(Outcome::Suspected), PEOPLE, "{report:?}");
     assert!(report.wave);
-    // What Meta has just refused is not handed out, and nobody is sent to connect again.
+    // A token that Meta has just refused is not handed out, and nobody is sent to connect again.
     let (status, answer) = vend(&stack, &people[0], "").await;
     assert_eq!((status, &answer["error"]["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("suspected")));
     let dead = sweep_for(&stack, Duration::from_hours(4), QUARTER).await;
@@ -323,7 +323,7 @@ async fn a_wave_holds_back_verdicts_and_never_refreshes() {
     for person in healthy {
         assert_eq!(vend(&stack, person, "").await.0, StatusCode::OK);
     }
-    // Where nearly everybody is refused, with whatever reason, it is not believed at once.
+    // Refusals of nearly everybody, with whatever reason, are not believed at once.
     for person in &healthy[..20] {
         sandbox.change_password(person);
     }
@@ -338,7 +338,7 @@ async fn a_wave_holds_back_verdicts_and_never_refreshes() {
     assert_eq!(ended, 32);
 }
 
-/// What has passed at Meta is found out without the person.
+/// The end of a trouble at Meta is found out without the person.
 #[tokio::test]
 async fn an_account_whose_token_works_again_recovers_by_itself() {
     let stack = stack().await;
@@ -475,7 +475,7 @@ async fn a_tester_of_the_team_may_ask_about_everybody() {
     assert!(calls_of(&stack, SandboxCall::DebugToken) <= 1);
 }
 
-/// What Meta has against the app says nothing of an account.
+/// A refusal of the app says nothing of an account.
 #[tokio::test]
 async fn an_app_that_is_blocked_loses_nobody() {
     for answer in [BadAnswer::AppBlocked, BadAnswer::AppDeleted, BadAnswer::AppUnknown] {
@@ -499,7 +499,7 @@ async fn an_app_that_is_blocked_loses_nobody() {
     }
 }
 
-/// What is put off for a failure is overdue all the same.
+/// A token that is put off for a failure is overdue all the same.
 #[tokio::test]
 async fn nineteen_days_of_failures_are_seen() {
     let stack = stack().await;
@@ -578,7 +578,7 @@ async fn what_is_paused_waits() {
     let report = sweep(&stack).await;
     assert_eq!((report.count(Outcome::Refreshed), report.count(Outcome::Suspected)), (1, 1));
     assert_eq!(grant(&stack, &people[0]).await.status(), Status::Active);
-    // What the person does at Threads is not held back.
+    // The person's own act at Threads is not held back.
     let signed = sandbox.signed_request(&people[1]);
     assert_eq!(post_signed(&stack, "/deauthorize", &signed).await.status, StatusCode::OK);
     assert_eq!(grant(&stack, &people[1]).await.status(), Status::Revoked);

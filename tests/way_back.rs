@@ -308,8 +308,8 @@ async fn a_late_reload_has_the_same_code_until_that_is_redeemed() {
     assert_eq!(calls(&stack), 0);
 }
 
-/// Whoever says no, tries again and says no again has two flows that are alive: the app hears of
-/// each denial, in whichever form Meta sends it, and either flow can still be finished.
+/// A person who says no, tries again and says no again has two flows that are alive: the app hears
+/// of each denial, in whichever form Meta sends it, and either flow can still be finished.
 #[tokio::test]
 async fn who_says_no_again_is_led_back_again() {
     let stack = stack().await;

@@ -43,7 +43,7 @@ enum Happens {
     TreatsOldTokens(OldToken),
 }
 
-/// What happens, and when: so many hours after the start, in order.
+/// Returns the events in order, each with its hour after the start.
 fn plan() -> Vec<(u32, Happens)> {
     use Happens::{ChangesPassword, Connects, ExtendsAgain, RemovesApp, StopsExtending, TreatsOldTokens};
     let at_once = (0..PEOPLE).filter(|person| !LATE.contains(person));
@@ -80,7 +80,7 @@ struct Year {
     events: BufReader<File>,
     /// When an account's end was announced, by its user id.
     ended: BTreeMap<String, Vec<Timestamp>>,
-    /// Who was warned of the end of the token.
+    /// People who were warned of the end of the token.
     warned: Vec<String>,
     /// Ends that were announced of accounts that work.
     false_deaths: Vec<Value>,
@@ -148,7 +148,7 @@ impl Year {
         self.stack.sandbox().unwrap().account(user_id).unwrap()
     }
 
-    /// Whether Threads would take this account's token.
+    /// Returns true if Threads accepts this account's token.
     fn is_well(&self, user_id: &str) -> bool {
         let account = self.account(user_id);
         let has_access = account.data_access_expires_at.is_some_and(|end| end > self.now());
@@ -235,7 +235,7 @@ impl Year {
         }
     }
 
-    /// How long after its end an account's end was announced.
+    /// Returns the time from an account's end to its announcement.
     fn announced_after(&self, person: usize, end: Timestamp) -> Option<Duration> {
         let announced = self.ended.get(&self.people[person])?.iter().find(|at| **at >= end)?;
         Some(announced.duration_since(end).unsigned_abs())

@@ -47,7 +47,8 @@ fn for_people(folder: &Path, arguments: &[&str]) -> Command {
         .args(arguments)
         .current_dir(folder)
         .env("TMPDIR", folder)
-        // As somebody may have set it who looks for a fault elsewhere: it may not make us print more.
+        // As somebody may have set it who looks for a fault elsewhere: it may not make us print
+        // more.
         .env("RUST_LOG", "trace")
         .env_remove("THREADS_APP_ID")
         .env_remove("THREADS_APP_SECRET")
@@ -147,7 +148,8 @@ impl Dev {
             urls: serde_json::from_str(&line).unwrap(),
             http: HttpClient::new(HttpTimeouts { connect: HANG, request: HANG }).unwrap().inner().clone(),
         };
-        // It sweeps as it starts. Let that pass, so that it cannot get in the way of a test's own sweep.
+        // It sweeps as it starts. Let that pass, so that it cannot get in the way of a test's own
+        // sweep.
         let first_sweep = async { while dev.dashboard().await["sweeps"] == json!([]) {} };
         tokio::time::timeout(HANG, first_sweep).await.unwrap();
         dev
@@ -238,7 +240,7 @@ impl Dev {
         report["outcomes"].clone()
     }
 
-    /// How far the clock was moved, in seconds.
+    /// Returns the clock's offset, in seconds.
     async fn clock_offset(&self) -> Value {
         let clock = self.get("threads_url", "/control/clock").await.json();
         clock["offset_seconds"].clone()
@@ -261,7 +263,8 @@ impl Dev {
         accounts.into_iter().find(|(_, name)| name == username).unwrap().0
     }
 
-    /// Connects an account as its person would, and returns the secrets that went through the browser.
+    /// Connects an account as its person would, and returns the secrets that went through the
+    /// browser.
     async fn connect(&self, username: &str) -> Vec<String> {
         let user_id = self.user_id(username).await;
         let started = self.get("service_url", "/authorize").await;
@@ -302,7 +305,7 @@ impl Dev {
     }
 }
 
-/// What a start leaves in its data folder, for the tests that damage it.
+/// Fills a data folder by a start, for the tests that damage it.
 async fn used_data_folder(folder: &Path) {
     let dev = Dev::start(folder, &["--data-dir", "data"]).await;
     dev.connect("ada").await;
@@ -476,7 +479,8 @@ async fn other_websites_cannot_press_the_buttons() {
     let read = dev.send(Method::GET, &page, &[("host", "evil.example")], "").await;
     assert_eq!(read.status, StatusCode::FORBIDDEN);
 
-    // The page's own forms, whose origin is hidden because the page asks for no referrer, and a script's.
+    // The page's own forms, whose origin is hidden because the page asks for no referrer, and a
+    // script's.
     let own_form = [("origin", "null"), ("sec-fetch-site", "same-origin")];
     assert_eq!(by_a_second(&own_form).await, StatusCode::OK);
     assert_eq!(by_a_second(&[("origin", dev.url("service_url"))]).await, StatusCode::OK);

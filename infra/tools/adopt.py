@@ -1,9 +1,10 @@
-"""Steps of a stack that has everything in one, to a stack for its data: UPGRADING.md has all of them.
+"""Steps from a stack that has everything in one to a stack for its data, as UPGRADING.md has them.
 
-`adopt.py keep <FORMER >KEPT` writes the stack's template with all data kept, whatever becomes of the
-stack. `aws cloudformation describe-stacks --stack-name STACK --output json | adopt.py import FOLDER` writes
-what `aws cloudformation create-change-set --change-set-type IMPORT` wants into FOLDER:
-`template.json` and `resources.json`. STACK has the service's parameters already.
+`adopt.py keep <FORMER >KEPT` writes the stack's template with all data kept, whatever becomes of
+the stack. `adopt.py import FOLDER` reads the result of
+`aws cloudformation describe-stacks --stack-name STACK --output json`, and writes `template.json`
+and `resources.json` for `aws cloudformation create-change-set --change-set-type IMPORT` into
+FOLDER. STACK has the service's parameters already.
 """
 
 import json
@@ -25,13 +26,13 @@ IDENTIFIERS = {
 
 
 def template(source, stack):
-    """The data's template with nothing in it but what is imported: an import makes nothing, and gives
-    no outputs. What it says has to be so already."""
+    """The data's template with nothing in it but what is imported: an import makes nothing, and
+    gives no outputs. What it says has to be so already."""
     resources = {name: dict(source["Resources"][name]) for name in IDENTIFIERS}
     for resource in resources.values():
         resource.pop("DependsOn", None)
         resource.pop("Metadata", None)
-        # Whatever becomes of the import, and without a question whose creation this was.
+        # However the import ends, and whoever created this.
         resource["DeletionPolicy"] = "Retain"
     key = resources["DataKey"]
     resources["DataKey"] = key | {"Properties": key["Properties"] | {"Description": f"The tables and secrets of {stack}"}}

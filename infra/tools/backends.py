@@ -1,6 +1,6 @@
-"""Rules on backend.yaml and on policies/backend-*.json: who may take a backend's role, and which routes
-each permission opens. The template is evaluated as CloudFormation would, and the policies as IAM
-would."""
+"""Rules on backend.yaml and on policies/backend-*.json: who may take a backend's role, and which
+routes each permission opens. The template is evaluated as CloudFormation would, and the policies as
+IAM would."""
 
 import itertools
 import json

@@ -1,9 +1,9 @@
 """Our own rules on our own templates, and on broken variants of them that the rules must refuse.
 
 `check.py render FILE` writes the transformed template. `check.py rules CFN_GUARD` applies the rules
-in infra/rules (cfn-guard), in wiring.py, origin.py, limits.py and backends.py to the templates, those
-in people.py to infra/policies, and those in environments.py to samconfig.toml and what it hands from
-one stack to the other. `check.py mutations CFN_GUARD` breaks them in one way after
+in infra/rules (cfn-guard), in wiring.py, origin.py, limits.py and backends.py to the templates,
+those in people.py to infra/policies, and those in environments.py to samconfig.toml and what it
+hands from one stack to the other. `check.py mutations CFN_GUARD` breaks them in one way after
 another, and prints which rule has caught it; a mutant that lives, and a rule that no mutant tries,
 are failures. `check.py limits` prints the limits that only AWS enforces, and where AWS says so.
 """
@@ -33,7 +33,8 @@ RULES = {
 
 
 def guarded(cfn_guard, batch, rules):
-    """What cfn-guard says of each template of `batch`, by name: the rules that it breaks with why, and all rules that there are."""
+    """Returns, for each template of `batch` by name, the rules that it breaks with cfn-guard's
+    reasons, and all rules that there are."""
     with tempfile.TemporaryDirectory() as folder:
         for name, text in batch.items():
             pathlib.Path(folder, f"{name}.json").write_text(json.dumps(text))

@@ -1,17 +1,20 @@
 """Starts ministack with six gaps of its closed, in version 1.5.33:
 
-API Gateway's payload format 2.0 hands a request's cookies over as a list of their own. It leaves them in the header `cookie`, where our
-functions do not look, because AWS takes them out of there.
+API Gateway's payload format 2.0 hands a request's cookies over as a list of their own. It leaves
+them in the header `cookie`, where our functions do not look, because AWS takes them out of there.
 
-A secret that a template gives no value has none, and asking for it finds nothing. It gives such a secret an empty value.
+A secret that a template gives no value has none, and asking for it finds nothing. It gives such a
+secret an empty value.
 
-`ExcludePunctuation` of a secret that a template has generated: it generates punctuation all the same, which no header takes.
+`ExcludePunctuation` of a secret that a template has generated: it generates punctuation all the
+same, which no header takes.
 
 Dynamic references in a nested stack: it hands them on as they are written.
 
 CloudFormation imports secrets too.
 
-A deployment lets a function's invocations under way come to their end: it kills them, and whoever called gets 502.
+A deployment lets a function's invocations under way come to their end: it kills them, and whoever
+called gets 502.
 """
 
 import json

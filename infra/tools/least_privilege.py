@@ -1,7 +1,7 @@
 """Least privilege: each role allows what its function was seen to use, and nothing else.
 
-The rules of `rules/policies.guard` read how a policy is written. A function's needs show in a stack that runs, so these are steps of
-the rehearsal.
+The rules of `rules/policies.guard` read how a policy is written. A function's needs show in a stack
+that runs, so these are steps of the rehearsal.
 """
 
 import hashlib
@@ -17,8 +17,8 @@ def listed(value):
     return value if isinstance(value, list) else [value]
 
 
-# The rehearsal's sandbox takes the app's token, so that a connect need not read the inspector's, nor count its calls.
-# No end comes between the steps of a connect, and no deletion is cut off.
+# The rehearsal's sandbox takes the app's token, so that a connect need not read the inspector's,
+# nor count its calls. No end comes between the steps of a connect, and no deletion is cut off.
 UNSEEN = {
     ("Callback", "dynamodb:GetItem", "GrantsTableName"),
     ("Deauthorize", "dynamodb:GetItem", "GrantsTableName"),
@@ -48,7 +48,8 @@ def roles_hold_what_is_used(stage):
             documents.append(policy["PolicyVersion"]["Document"])
         for statement in (statement for document in documents for statement in document["Statement"]):
             for action in listed(statement["Action"]):
-                # AWS itself uses these for the function: it logs, delivers dead letters, reads the stream, and asks KMS.
+                # AWS itself uses these for the function: it logs, delivers dead letters, reads the
+                # stream, and asks KMS.
                 if re.match(r"(logs|sqs|kms):|dynamodb:(ListStreams|DescribeStream|GetRecords|GetShardIterator)$", action):
                     continue
                 for resource in listed(statement["Resource"]):
@@ -60,12 +61,13 @@ def roles_hold_what_is_used(stage):
 
 
 def calls(stage):
-    """The calls that each function's own credentials made, as the emulator's CloudTrail recorded them."""
+    """The calls that each function's own credentials made, as the emulator's CloudTrail recorded
+    them."""
     transact = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
     names = {}
     for function in {function for _, function in wiring.ROUTES.values()} | {"Refresh", "Events"}:
         made = client("lambda").get_function_configuration(FunctionName=stage.ids[f"{function}Function"])
-        # How the emulator names the credentials of a function with a role.
+        # The emulator's name for the credentials of a function with a role.
         digest = hashlib.sha256(f"{made['FunctionArn']}:{made['Role']}".encode()).hexdigest()
         names[f"ASIA{digest[:16].upper()}"] = function
     used = set()
@@ -91,7 +93,8 @@ def calls(stage):
 
 
 def roles_matter(stage):
-    """The control experiment: without its policy a function fails, so the emulator does enforce the roles."""
+    """The control experiment: without its policy a function fails, so the emulator does enforce the
+    roles."""
     iam, role = client("iam"), stage.ids["AuthorizeRole"]
     kept = iam.get_role_policy(RoleName=role, PolicyName="authorize")["PolicyDocument"]
     target = "/authorize?session=" + "A" * 32

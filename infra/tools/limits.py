@@ -225,7 +225,7 @@ limit("AWS::CloudFront::Distribution", "DistributionConfig.Origins.*.OriginCusto
 
 @limited("10,000 a second and bursts of 5,000 for an account, 2,500 and 1,250 in newer regions", API_GATEWAY_THROTTLES)
 def throttles_by_themselves_fit_every_region(template):
-    """Whoever has asked for more may set more."""
+    """An operator whose account has higher quotas may set more."""
     most = {"ThrottleRate": 2_500, "ThrottleBurst": 1_250}
     return [
         f"{name} is {default} unless somebody says otherwise"

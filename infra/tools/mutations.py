@@ -399,7 +399,7 @@ for name in ("SweepDeadLettersUrl", "EventsDeadLettersUrl"):
 put("each_function_has_a_role_and_a_log_of_its_own", "two functions with one role", "AuthorizeFunction", [P, "Role"], {"Fn::GetAtt": ["CallbackRole", "Arn"]})
 drop("each_function_has_a_role_and_a_log_of_its_own", "a role that SAM makes up", "AuthorizeFunction", [P, "Role"])
 
-# What the world can reach
+# Routes that the world can reach
 put("private_routes_want_a_signature", "tokens for everybody", "ReadTokenRoute", [P, "AuthorizationType"], "NONE")
 drop("private_routes_want_a_signature", "sessions for everybody, by omission", "StartSessionRoute", [P, "AuthorizationType"])
 
@@ -506,7 +506,7 @@ put("domains_speak_modern_tls", "TLS 1.0", "ApiDomain", [P, "DomainNameConfigura
 drop("only_our_api_invokes", "a function that every API may call", "TokenPermission", [P, "SourceArn"])
 put("only_our_api_invokes", "a function that anybody may call", "TokenPermission", [P, "Principal"], "*")
 
-# What the functions may do
+# Permissions of the functions
 STATEMENT = [P, "Policies", 0, "PolicyDocument", "Statement", 1]
 TABLE = "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/"
 for what, text in {

@@ -53,8 +53,8 @@ def the_edge_is_given_the_same_secret(template):
 
 
 def the_origin_secret_is_made_with_the_edge(template):
-    """CloudFormation makes it, so that it is there for the first request: with a value that nobody can
-    guess, and no second one."""
+    """CloudFormation makes it, so that it is there for the first request: with a value that nobody
+    can guess, and no second one."""
     secret = template["Resources"].get("OriginSecret", {"Properties": {}})
     generator = secret["Properties"].get("GenerateSecretString", {})
     problems = []
@@ -104,7 +104,7 @@ def cloudfront_shows_the_origin_secret(template):
 
 
 def nothing_of_the_secret_can_be_read_off_the_stack(template):
-    """Neither an output nor a description has it: both are shown to whoever may describe the stack."""
+    """Neither an output nor a description has it: both are shown to all who may describe it."""
     problems = []
     for section in ("Outputs", "Metadata", "Parameters"):
         for name, entry in template.get(section, {}).items():

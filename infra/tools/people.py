@@ -1,5 +1,6 @@
-"""Rules on policies/{deploy*,operate,read}.json: what people may do, compared with what our command calls
-and with what AWS's schemas say that CloudFormation calls for the resources of the templates."""
+"""Rules on policies/{deploy*,operate,read}.json: what people may do, compared with what our command
+calls and with what AWS's schemas say that CloudFormation calls for the resources of the
+templates."""
 
 import functools
 import itertools
@@ -21,7 +22,7 @@ WORKSPACE = render.INFRA.parent
 OURS = ("cli", "shared/store")
 # The builders that go into a transaction, and the actions that IAM asks for.
 IN_TRANSACTIONS = {"put": "PutItem", "update": "UpdateItem", "delete": "DeleteItem", "condition_check": "ConditionCheckItem"}
-# Whoever reads a table or a secret under a key of ours uses that key, through the service.
+# A reader of a table or a secret under a key of ours uses that key, through the service.
 BY_KEY = {"kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo"}
 # Three, because one may have 6,144 characters: for what holds data, and for a name or CloudFront.
 DEPLOYERS = ("deploy.json", "deploy-data.json", "deploy-domain.json")
@@ -114,7 +115,7 @@ BESIDE = {
 
 
 def subject():
-    """The subject of these rules: the files, the routes, and the types of all resources that there are."""
+    """The subject of these rules: the files, the routes, and the types of all resources."""
     types = set()
     for name in sorted(file.name for file in render.INFRA.glob("*.yaml")):
         template = render.source(name)
@@ -246,14 +247,14 @@ MADE = {
 }
 # Calls on something else than what is made.
 ELSEWHERE = {"route53:GetChange": "arn:aws:route53:::change/C0123456789"}
-# What operators and readers are given by a pattern, and not by an output of the stack.
+# Resources that operators and readers are given by a pattern, not by an output of the stack.
 OPERATED = {
     "cloudwatch": "AWS::CloudWatch::Alarm",
     "events": "AWS::Events::EventBus",
     "scheduler": "AWS::Scheduler::Schedule",
     "sqs": "AWS::SQS::Queue",
 }
-# What is a part of another resource, and has no ARN of its own.
+# Parts of other resources, without an ARN of their own.
 PARTS = {"AWS::IAM::Policy", "AWS::Lambda::EventInvokeConfig", "AWS::Lambda::Permission", "AWS::SNS::TopicPolicy"}
 # Each stack's template, its name, and the policies of whoever deploys it.
 STACKS = (
@@ -268,7 +269,7 @@ def made_by(file):
     """The types of a template's resources by their logical ids, with names that we give."""
     template = render.source(file)
     template = render.transformed(template) if "Transform" in template else template
-    named = lambda resource: resource["Properties"].get("LogGroupName", {}).get("Fn::Sub", "")  # noqa: E731
+    named = lambda resource: resource["Properties"].get("LogGroupName", {}).get("Fn::Sub", "")
     return {id: (resource["Type"], named(resource)) for id, resource in template["Resources"].items()}
 
 
@@ -302,7 +303,7 @@ def things(file, stack):
 
 
 def deployers_reach_what_is_made(subject):
-    """Whoever deploys a stack may make each call on the thing that it is made on, for a stack whose
+    """The deployer of a stack may make each call on the thing that it is made on, for a stack whose
     name is as long as CloudFormation leaves whole."""
     problems = [f"{kind} has no ARN here" for kind in sorted(set(subject["Types"]) - MADE.keys() - PARTS)]
     for file, stack, files in STACKS:

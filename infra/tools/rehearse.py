@@ -1,7 +1,10 @@
-"""A deployment rehearsed: the built functions and the template on an emulator of AWS that is not ours, against our sandbox of Threads.
+"""A deployment rehearsed: the built functions and the template on an emulator of AWS that is not
+ours, against our sandbox of Threads.
 
-Arguments: the folder of `sam build`'s result, the sandbox's line of JSON (`threads-auth dev --json`), `sam`, and our
-command; then `drills`, if these are to be made instead of the steps. AWS_ENDPOINT_URL is the emulator's, which enforces IAM: what a function's role does not allow fails here too. Prints each step as it passes.
+Arguments: the folder of `sam build`'s result, the sandbox's line of JSON
+(`threads-auth dev --json`), `sam`, and our command; then `drills`, if these are to be made instead
+of the steps. AWS_ENDPOINT_URL is the emulator's, which enforces IAM: what a function's role does
+not allow fails here too. Prints each step as it passes.
 """
 
 import json

@@ -4,8 +4,8 @@
 a folder and as an archive of it: a zip for each function, and the templates that name these zips,
 so that neither Rust nor `sam build` is needed. SBOM is a folder of CycloneDX documents.
 `release.py command PROGRAM TARGET OUT [SBOM]` packs the command line with its completions and
-manual. `release.py sums OUT` writes the checksums of all archives. `release.py tag TAG` says whether
-this tag may be released.
+manual. `release.py sums OUT` writes the checksums of all archives. `release.py tag TAG` says
+whether this tag may be released.
 """
 
 import gzip
@@ -161,7 +161,8 @@ def command(program, target, out, sbom=None):
 
 
 def address(metadata, target):
-    """Where `cargo binstall` looks, beneath the repository, and what it takes out of the archive."""
+    """Returns the path beneath the repository from which `cargo binstall` downloads, and the one in
+    the archive."""
     filled = [metadata["pkg-url"], metadata["bin-dir"]]
     values = {"repo": "", "version": version(), "target": target, "bin": "threads-auth", "binary-ext": ""}
     for key, value in values.items():

@@ -35,7 +35,8 @@ def source(name="template.yaml"):
 
 
 def transformed(template):
-    """What SAM makes of `template`. Where the code lies does not matter here, so it is said to be uploaded already."""
+    """Returns SAM's transform of `template`, with code that counts as uploaded, because its place
+    does not matter here."""
     template = copy.deepcopy(template)
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":

@@ -1,4 +1,5 @@
-"""Rules of ours that need more than one resource at a time. Each looks at a transformed template, and gives a list of problems."""
+"""Rules of ours that need more than one resource at a time. Each looks at a transformed template,
+and gives a list of problems."""
 
 import functools
 import json
@@ -11,7 +12,8 @@ import parliament
 
 INFRA = pathlib.Path(__file__).resolve().parent.parent
 
-# Every route, who may call it, and which function answers. The template is compared with this, not the other way round.
+# Every route, who may call it, and which function answers. The template is compared with this, not
+# the other way round.
 ROUTES = {
     "GET /authorize": ("NONE", "Authorize"),
     "GET /callback": ("NONE", "Callback"),
@@ -46,15 +48,16 @@ EVENTS = INFRA.parent / "functions/events/src/lib.rs"
 # The functions, and what they share: every metric of ours is printed there.
 SOURCES = [*INFRA.parent.glob("functions/*/src/**/*.rs"), *INFRA.parent.glob("shared/web/src/**/*.rs")]
 
-# The good ends of a login, and the failures that neither its person nor a stranger can cause. Whoever
-# has begun one can make up a code or an error of Meta's, and whoever has not a whole callback.
+# The good ends of a login, and the failures that neither its person nor a stranger can cause.
+# Whoever has begun one can make up a code or an error of Meta's, and whoever has not a whole
+# callback.
 SUCCEEDED = ("connected", "finishing")
 FAILED = ("misconfigured", "threads_unavailable", "unavailable")
 
 # The alarms on what only a look at that one token tells.
 PATIENT = ("OldestOverdueAlarm", "WeakestTokenAlarm", "RefreshesFailingAlarm", "AppRefusedAlarm")
 
-# What an alarm must exist for.
+# Metrics that must have an alarm.
 WATCHED = {
     "OldestOverdueSeconds",
     "SweepSeconds",
@@ -76,7 +79,7 @@ WATCHED = {
 }
 
 
-# What Meta posts when a person leaves: no address of its is turned away.
+# Meta's posts when a person leaves: no address of its is turned away.
 FROM_META = (("POST", "/deauthorize"), ("POST", "/data-deletion"))
 
 # Requests that look like these, and are none of Meta's.
@@ -99,7 +102,8 @@ def of_type(template, kind):
 
 
 def every_route_exists(template):
-    """SAM accepts an HTTP event with the id of a native Api, and makes no route of it: so the result is what counts."""
+    """SAM accepts an HTTP event with the id of a native Api, and makes no route of it: so the
+    result is what counts."""
     integrations = {
         name: r["Properties"]["IntegrationUri"]["Fn::GetAtt"][0]
         for name, r in of_type(template, "AWS::ApiGatewayV2::Integration").items()
@@ -138,7 +142,8 @@ def each_function_has_a_role_and_a_log_of_its_own(template):
 
 
 def signed_routes_have_throttles_of_their_own(template):
-    """A flood of what anybody can call must not shut out the backend. A setting for a route that is not there fails a deployment."""
+    """A flood of what anybody can call must not shut out the backend. A setting for a route that is
+    not there fails a deployment."""
     routes = {
         r["Properties"]["RouteKey"]: name
         for name, r in of_type(template, "AWS::ApiGatewayV2::Route").items()
@@ -150,7 +155,8 @@ def signed_routes_have_throttles_of_their_own(template):
         problems += [f"{name} limits {key}, which is no signed route" for key in sorted(settings.keys() - routes.keys() - {"$default"})]
         for key, route in sorted(routes.items()):
             for limit in ("ThrottlingRateLimit", "ThrottlingBurstLimit"):
-                # CloudFormation makes a number of a parameter's text only where it knows the property's type, as it does not here.
+                # CloudFormation makes a number of a parameter's text only where it knows the
+                # property's type, as it does not here.
                 if not isinstance(settings.get(key, {}).get(limit), int):
                     problems.append(f"{key} has no number as its own {limit}")
             if route not in stage.get("DependsOn", []):
@@ -177,7 +183,7 @@ def what_no_route_takes_has_a_small_throttle(template):
 
 
 def matches(statement, method, path):
-    """Whether WAF's statement matches a request, as far as ours need it."""
+    """Returns True if WAF's statement matches a request. It knows the kinds that ours use."""
     match statement:
         case {"NotStatement": {"Statement": inner}}:
             return not matches(inner, method, path)
@@ -199,8 +205,9 @@ def matches(statement, method, path):
 
 
 def edge_lets_meta_through(template):
-    """WAF's limit for each address and its list of bad ones look at everything but Meta's two POSTs. Deletions that are turned
-    away are a duty that is missed; anything else that is let through is a hole."""
+    """WAF's limit for each address and its list of bad ones look at everything but Meta's two
+    POSTs. Deletions that are turned away are a duty that is missed; anything else that is let
+    through is a hole."""
     problems = []
     for acl in of_type(template, "AWS::WAFv2::WebACL").values():
         for rule in acl["Properties"]["Rules"]:
@@ -246,8 +253,8 @@ def periods_of(alarm):
 
 
 def a_failing_token_is_seen_between_two_looks(template):
-    """A token that fails is tried again within the longest backoff, and no sweep between tells of it: an alarm must see one look in
-    as many of its periods as it needs."""
+    """A token that fails is tried again within the longest backoff, and no sweep between reports
+    it: an alarm must see one look in as many of its periods as it needs."""
     hours = re.search(r"MAX_BACKOFF: Duration = Duration::from_hours\((\d+)\)", SCHEDULE.read_text())
     if hours is None:
         return ["schedule.rs does not say the longest backoff in hours"]
@@ -304,8 +311,9 @@ def metrics_of_ours_are_printed(template):
 
 
 def lambda_gives_up_after_the_function(template):
-    """The function's letter has the whole event, and Lambda's a place in the stream. So the function
-    has to have tried twice for long enough before Lambda gives up, and the stream is read before it forgets."""
+    """The function's letter has the whole event, and Lambda's a place in the stream. So the
+    function has to have tried twice for long enough before Lambda gives up, and the stream is read
+    before it forgets."""
     hours = re.search(r"TRIED_FOR: SignedDuration = SignedDuration::from_hours\((\d+)\)", EVENTS.read_text())
     if hours is None:
         return ["the events function does not say when it gives up"]
@@ -334,9 +342,9 @@ def dead_letters_are_in_the_outputs(template):
 
 
 def rings(alarm, counts):
-    """Says if an alarm on a sum rings when metrics or their outcomes come so often in each of its periods. It knows as
-    much of CloudWatch's metric math as ours needs: an outcome that does not come has no value, and
-    neither has a sum with it, and without a value nothing rings."""
+    """Returns True if an alarm on a sum rings when metrics or their outcomes come so often in each
+    of its periods. It knows as much of CloudWatch's metric math as ours needs: an outcome that does
+    not come has no value, and neither has a sum with it, and without a value nothing rings."""
     properties = alarm["Properties"]
     queries = {query["Id"]: query for query in properties.get("Metrics", [])}
     functions = {
@@ -360,7 +368,7 @@ def rings(alarm, counts):
 
 
 def misses_its_cases(template, name, quiet, cases):
-    """An alarm on three failures within an hour, which has to ring or not for each of these counts."""
+    """Tries an alarm on three failures within an hour, which rings or not for each of `cases`."""
     alarm = template["Resources"].get(name)
     if alarm is None:
         return [f"there is no {name}"]
@@ -377,8 +385,8 @@ def misses_its_cases(template, name, quiet, cases):
 
 
 def logins_that_fail_ring_within_the_hour(template):
-    """A login that failed is a 303 as one that succeeded, so this alarm alone tells of them. Nothing
-    that a stranger can do rings it."""
+    """A login that failed is a 303 as one that succeeded, so only this alarm shows them.
+    Nothing that a stranger can do rings it."""
     cases = [({outcome: 3}, outcome in FAILED) for outcome in outcomes("Connects")]
     cases += [(dict.fromkeys(FAILED, 1), True), ({}, False)]
     for failed in FAILED:
@@ -388,8 +396,8 @@ def logins_that_fail_ring_within_the_hour(template):
 
 
 def failures_ring_in_a_small_service(template):
-    """Three unexpected failures of an hour ring where they are a share of what was answered. What is
-    there by design does not, and neither robots nor retries hide a failure."""
+    """Three unexpected failures of an hour ring where they are a share of what was answered. What
+    is there by design does not, and neither robots nor retries hide a failure."""
     cases = [
         ({}, False),
         ({"Count": 1_000}, False),
@@ -495,7 +503,7 @@ def data_stays_what_it_was(template):
 
 
 def nothing_here_keeps_data(template):
-    """Whatever becomes of the service's stack, the tokens stay. OriginSecret opens none."""
+    """The tokens outlive the service's stack. OriginSecret opens none."""
     found = {name for kind in KEPT_DATA.values() for name in of_type(template, kind)} - {"OriginSecret"}
     return [f"{name} would go with the stack" for name in sorted(found)]
 
@@ -556,8 +564,8 @@ NAMED = {
 
 
 def resolved(template, value):
-    """`value` with every reference replaced by an ARN as AWS would make it, and with what is made on
-    condition."""
+    """`value` with every reference replaced by an ARN as AWS would make it, and with what is made
+    on condition."""
 
     def arn(name):
         if name in PSEUDO | DATA | NAMED:
@@ -599,8 +607,9 @@ def policies(template):
 
 
 def accepted(finding):
-    """parliament takes `ListStreams` for an action without resources. AWS's tutorial on streams with Lambda and SAM's own policy
-    template name the table's streams for it, and Lambda accepts that; `*` would be every table of the account."""
+    """parliament takes `ListStreams` for an action without resources. AWS's tutorial on streams
+    with Lambda and SAM's own policy template name the table's streams for it, and Lambda accepts
+    that; `*` would be every table of the account."""
     return finding.issue == "RESOURCE_MISMATCH" and [d["action"] for d in finding.detail] == ["dynamodb:ListStreams"]
 
 
@@ -726,8 +735,8 @@ def inside(value, path):
 
 
 def dangers_are_told_in_words(template):
-    """The message is one string, as EventBridge wants it, has everything that it names, and leads to
-    the runbook."""
+    """The message is one string, as EventBridge wants it, has everything that it names, and leads
+    to the runbook."""
     runbook = re.findall(r"^### ([a-z-]+)$", (INFRA / "README.md").read_text(), re.MULTILINE)
     problems = []
     for expected, event in DANGERS:
@@ -746,8 +755,8 @@ def dangers_are_told_in_words(template):
 
 
 def the_topic_takes_alarms_and_events(template):
-    """With a policy of its own a topic takes what the policy says. EventBridge gives it no context, so
-    that a condition would refuse everything; CloudWatch does."""
+    """With a policy of its own a topic takes what the policy says. EventBridge gives it no context,
+    so that a condition would refuse everything; CloudWatch does."""
     expected = [
         ({"Service": "cloudwatch.amazonaws.com"}, {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}),
         ({"Service": "events.amazonaws.com"}, None),
@@ -794,7 +803,7 @@ def backups_see_the_grants_alone(template):
 
 
 def backups_end_as_somebody_has_said(template):
-    """No plan is made unless an operator says for how many days; then copies end after these too."""
+    """No plan is made unless an operator says for how many days; then copies end as well."""
     problems = [
         f"{name} is made without being asked for"
         for name, resource in template["Resources"].items()

@@ -1,4 +1,4 @@
-// An app's backend in Node: three calls, signed by AWS's own signer (`npm install` beside this file).
+// An app's backend in Node: three calls, signed by AWS's signer (`npm install` beside this file).
 //
 //     node backend.mjs start user-7                 a session: send the person to its url
 //     node backend.mjs complete SESSION COMPLETION USER
@@ -50,12 +50,12 @@ async function main(command, ...given) {
     case "start":
       return call("POST", "/sessions", { reference: given[0], return_to: RETURN_TO });
     case "complete":
-      // The user who is logged in now, from your own session: not what an address or an answer says.
+      // The user who is logged in now, from your own session: not from an address.
       return call("POST", `/sessions/${given[0]}/complete`, { completion: given[1], reference: given[2] });
     case "token": {
       const [status, answer] = await call("GET", `/users/${given[0]}/token?min_valid=3600`);
       if (status !== 409) return [status, answer];
-      // The person has to come back: the answer holds the session to make for that, but for what is yours.
+      // The person has to come back: the answer has the session for that, but for your fields.
       return call("POST", "/sessions", { ...answer.reconnect.body, reference: "user-7", return_to: RETURN_TO });
     }
     default:

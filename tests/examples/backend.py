@@ -5,7 +5,8 @@
                                                    who came back, for the user who is logged in
     python backend.py token USER_ID                a token that works
 
-It reads THREADS_AUTH_URL (the stack's ApiUrl), AWS_REGION, and credentials as every program of AWS does.
+It reads THREADS_AUTH_URL (the stack's ApiUrl), AWS_REGION, and credentials as every program of AWS
+does.
 """
 
 import json
@@ -37,12 +38,13 @@ def main(command: str, *given: str) -> tuple[int, dict]:
         case "start", [reference]:
             return call("POST", "/sessions", {"reference": reference, "return_to": os.environ.get("RETURN_TO")})
         case "complete", [session, completion, logged_in]:
-            # The user who is logged in now, from your own session: not what an address or an answer says.
+            # The user who is logged in now, from your own session: not from an address.
             return call("POST", f"/sessions/{session}/complete", {"completion": completion, "reference": logged_in})
         case "token", [user_id]:
             status, answer = call("GET", f"/users/{user_id}/token?min_valid=3600")
             if status == 409:
-                # The person has to come back: the answer holds the session to make for that, but for what is yours.
+                # The person has to come back: the answer has the session for that, but for your
+                # fields.
                 body = answer["reconnect"]["body"] | {"reference": "user-7", "return_to": os.environ.get("RETURN_TO")}
                 return call("POST", "/sessions", body)
             return status, answer

@@ -7,7 +7,8 @@
 //! backend token USER_ID                a token that works
 //! ```
 //!
-//! It reads `THREADS_AUTH_URL` (the stack's `ApiUrl`), `AWS_REGION`, and credentials from the environment.
+//! It reads `THREADS_AUTH_URL` (the stack's `ApiUrl`), `AWS_REGION`, and credentials from the
+//! environment.
 #![expect(
     clippy::disallowed_methods,
     clippy::print_stdout,
@@ -82,7 +83,8 @@ async fn main() -> Result<ExitCode> {
         }
         ["token", user_id] => {
             match call("GET", &format!("/users/{user_id}/token?min_valid=3600"), None).await? {
-                // The person has to come back: the answer holds the session to make for that, but for what is yours.
+                // The person has to come back: the answer has the session for that, but for your
+                // fields.
                 (409, mut answer) => {
                     let mut body = answer["reconnect"]["body"].take();
                     body["reference"] = "user-7".into();

@@ -54,7 +54,8 @@ def main():
     vended = run("token", user_id)
     me = requests.get(f"{threads}/v1.0/me", params={"access_token": vended["access_token"]}, timeout=20)
     assert me.json()["id"] == user_id, me.text
-    # The person removes the app, which the next refresh finds out; and comes back through the session that the refusal leads to.
+    # The person removes the app, which the next refresh finds out; and comes back through the
+    # session that the refusal leads to.
     requests.post(f"{service}/dev/accounts/{user_id}/revoke", timeout=20).raise_for_status()
     requests.post(f"{service}/dev/clock", json={"advance_seconds": 41 * DAY}, timeout=20).raise_for_status()
     session = run("token", user_id)

@@ -4,8 +4,8 @@
     threads-auth dev --ephemeral --port 0 --json --json-events events.jsonl > dev.json &
     python tests/openapi/events.py dev.json events.jsonl
 
-It brings about an event of each type, and needs jsonschema, requests and boto3. What released versions have published, in
-tests/golden, must fit the schema of today too.
+It brings about an event of each type, and needs jsonschema, requests and boto3. What released
+versions have published, in tests/golden, must fit the schema of today too.
 """
 
 import copy
@@ -102,7 +102,8 @@ def connected(stack: Stack, private: bool) -> str:
 
 
 def live(stack: Stack) -> tuple[str, ...]:
-    """An account that sees everything, one whose row somebody damages, and two of sessions: the one completed, the other not."""
+    """An account that sees everything, one whose row somebody damages, and two of sessions: the one
+    completed, the other not."""
     claimed, unclaimed = account(stack), account(stack)
     stack.connect_in_session(claimed, is_completed=True)
     stack.connect_in_session(unclaimed, is_completed=False)
@@ -134,7 +135,7 @@ def lines(file: str, user_id: str, until: str) -> list[dict]:
 
 
 def broken(event: dict):
-    """What no event may be: one change each."""
+    """Yields events that break the schema, by one change each."""
 
     def changed(change) -> dict:
         other = copy.deepcopy(event)

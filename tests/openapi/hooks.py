@@ -1,4 +1,4 @@
-"""What schemathesis needs to call the backend's routes: AWS's own signature, as botocore makes it."""
+"""Signs schemathesis' calls of the backend's routes as AWS does, by botocore."""
 
 import json
 import os

@@ -18,9 +18,10 @@ import requests
 HERE = pathlib.Path(__file__).parent
 DOCUMENT = HERE.parent.parent / "functions/openapi.yaml"
 
-# `positive_data_acceptance`: a well-formed request can still be refused, by the allowlist or for want of a cookie.
+# `positive_data_acceptance`: a well-formed request can still be refused, by the allowlist or a
+# missing cookie.
 # `ignored_auth`: the gateway's tests change every byte of a signature.
-# `unsupported_method`: it wants 405, and API Gateway answers a method that a path does not have with 404.
+# `unsupported_method`: it wants 405, and API Gateway answers 404 to a method that a path lacks.
 # `missing_required_header`: it wants 401 where a signature is missing, and AWS answers 403.
 # `use_after_free`: an account that is disconnected is still shown, as revoked.
 LEFT_OUT = "positive_data_acceptance,ignored_auth,unsupported_method,missing_required_header,use_after_free"
@@ -46,7 +47,7 @@ negative_data_rejection.expected-statuses = [400, 403, 404, 409, 410, 413, 431]
 
 
 def existing(user_id: str) -> str:
-    """What the document cannot know: an account that exists."""
+    """Returns the configuration that names an existing account, which the document cannot know."""
     return f"""
 [[operations]]
 include-path-regex = "^/users/"

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""`.env` files as python-dotenv reads them, before and after `threads-auth refresh_token` has changed one variable.
+"""`.env` files as python-dotenv reads them, before and after `threads-auth refresh_token` has
+changed one variable.
 
     python tests/threadspipe/env_files.py target/debug/threads-auth [--cases 1000] [--seed 1]
 
-Files are put together at random from pieces that mean something to a parser. For each it checks that the command reads the
-variable as python-dotenv does, that python-dotenv reads the new token afterwards and every other variable as before, and that
-no byte but the value's has changed. It needs python-dotenv, and stands in for Meta itself, with tokens of any shape.
+Files are put together at random from pieces that mean something to a parser. For each it checks
+that the command reads the variable as python-dotenv does, that python-dotenv reads the new token
+afterwards and every other variable as before, and that no byte but the value's has changed. It
+needs python-dotenv, and stands in for Meta itself, with tokens of any shape.
 """
 
 import argparse
@@ -59,7 +61,7 @@ class Meta(http.server.BaseHTTPRequestHandler):
 
 
 def bindings(content: bytes):
-    """What the file defines, in order, as python-dotenv sees it without interpolation."""
+    """Returns the file's variables in order, as python-dotenv reads them without interpolation."""
     text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8").read()
     return [(found.key, found.value) for found in parse_stream(io.StringIO(text)) if found.key is not None]
 
@@ -92,7 +94,8 @@ def only_the_value_changed(before: bytes, after: bytes, token: str, defined: boo
             head, tail = after[:at], after[at + len(written):]
             for equals in (head, head.removesuffix(b"=")):
                 gone = before[len(equals):len(before) - len(tail)]
-                # What is gone is one value: nothing that a value could not be, such as two lines without quotes.
+                # The removed bytes are one value: nothing that a value could not be, such as two
+                # lines without quotes.
                 if before == equals + gone + tail and one_value(gone):
                     return True
             at = after.find(written, at + 1)

@@ -3,7 +3,8 @@
 
     python tests/threadspipe/guide.py target/debug/threads-auth
 
-It fills in the placeholders, and is the person at the browser: it presses Allow. It needs curl and bash.
+It fills in the placeholders, and is the person at the browser: it presses Allow. It needs curl and
+bash.
 """
 
 import json
@@ -24,7 +25,8 @@ SECONDS = 300
 
 
 def browser(url: str):
-    """What a person does: press Allow, and let the browser go back to where Meta sends it, in spite of its warning."""
+    """Presses Allow as a person does, and goes back where Meta sends the browser, in spite of its
+    warning."""
     import ssl
 
     trusting = ssl.create_default_context()
@@ -48,7 +50,7 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-# What a reader has done by hand before the block in which the placeholder is.
+# A reader's work by hand before the block with the placeholder.
 BY_HAND = """\
 the_code() {
     local user

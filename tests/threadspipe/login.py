@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""`threads-auth login` as a person does it, in a real browser: consent, the browser's warning, our last page.
+"""`threads-auth login` as a person does it, in a real browser: consent, the browser's warning, our
+last page.
 
     python tests/threadspipe/login.py target/debug/threads-auth [folder for screenshots]
 
-It needs selenium (its version is in `.ci/run`), and Debian's chromium and chromedriver. Everything is on 127.0.0.1.
+It needs selenium (its version is in `.ci/run`), and Debian's chromium and chromedriver. Everything
+is on 127.0.0.1.
 """
 
 import contextlib
@@ -39,7 +41,8 @@ def check(what: str, holds, say: bool = True):
 
 
 class Command:
-    """The command under way: what it tells people is read line by line, what it gives programs at its end."""
+    """The command under way: what it tells people is read line by line, what it gives programs at
+    its end."""
 
     def __init__(self, program: str, *arguments: str, folder: str, **variables: str):
         environment = {"PATH": os.environ["PATH"], "HOME": folder, **variables}
@@ -126,7 +129,7 @@ class Browser:
         self.until("the browser warns", lambda: self.driver.find_elements(By.ID, "details-button"))
 
     def go_on(self):
-        """What a person does who has compared the fingerprint."""
+        """Goes on as a person who has compared the fingerprint."""
         self.warned()
         self.click("#details-button")
         self.click("#proceed-link")
@@ -139,7 +142,8 @@ class Browser:
         return self.until(f"it reads {title}", look)
 
     def fingerprint(self) -> str:
-        """Of the certificate that the browser warns of, which it shows to those who ask for details."""
+        """Of the certificate that the browser warns of, which it shows to those who ask for
+        details."""
         self.driver.find_element(By.ID, "error-code").click()
         shown = self.driver.find_element(By.ID, "error-debugging-info").get_attribute("textContent")
         (certificate,) = re.findall("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", shown, re.DOTALL)
@@ -155,7 +159,7 @@ def sha256(certificate: bytes) -> str:
 
 
 def in_arguments(text: str) -> bool:
-    """Whether a program on this machine was told the text in its arguments."""
+    """Returns True if a program on this machine has the text in its arguments."""
     for arguments in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
         # A process may have ended meanwhile.
         with contextlib.suppress(OSError):
@@ -165,7 +169,8 @@ def in_arguments(text: str) -> bool:
 
 
 def start(program: str, sandbox: dict, folder: str) -> tuple[Command, str, str, str]:
-    """A login that waits: the address at which it begins, its own origin, and the fingerprint that it prints."""
+    """A login that waits: the address at which it begins, its own origin, and the fingerprint that
+    it prints."""
     login = Command(program, "login", "--no-browser", "--port", "0", "--json", folder=folder,
                     THREADS_AUTHORIZE_URL=sandbox["authorize_url"], THREADS_GRAPH_URL=sandbox["graph_url"], **APP)
     address = login.line(r"http://127\.0\.0\.1:\d+/\S+")
@@ -216,7 +221,8 @@ def denying(program: str, sandbox: dict, folder: str, browser: Browser):
     with login:
         browser.open(address)
         browser.click("#deny")
-        # A certificate of its own for each login: what was accepted for the last one does not count.
+        # A certificate of its own for each login: what was accepted for the last one does not
+        # count.
         browser.go_on()
         browser.reads("Nothing was connected")
         browser.screenshot("4-denied")

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""ThreadsPipe 0.4.5 and `threads-auth` do the same things at the same sandbox, and a table says how each fared.
+"""ThreadsPipe 0.4.5 and `threads-auth` do the same things at the same sandbox, and a table says how
+each fared.
 
     python tests/threadspipe/parity.py target/debug/threads-auth
 
-Each case is run twice: once with `threadspipepy`, once with our command, told apart by nothing but the program. It fails if
-ours falls short of one. It needs threadspipepy==0.4.5, requests and python-dotenv, and starts the sandbox by itself.
+Each case is run twice: once with `threadspipepy`, once with our command, told apart by nothing but
+the program. It fails if ours falls short of one. It needs threadspipepy==0.4.5, requests and
+python-dotenv, and starts the sandbox by itself.
 """
 
 import ast
@@ -26,7 +28,7 @@ META = "https://graph.threads.net"
 REDIRECT_URI = "https://example.com/callback"
 SECONDS = 60
 DAY = 86_400
-# How many of the features ThreadsPipe 0.4.5 has. If it seems to have fewer, it is the comparison that is broken.
+# Number of the features that ThreadsPipe 0.4.5 has. Fewer mean that the comparison is broken.
 THEIRS = 16
 CASES = []
 
@@ -55,7 +57,7 @@ class Ended:
     err: str
 
     def result(self):
-        """What was printed, as data: JSON of ours, a Python literal of theirs."""
+        """Returns the printed text as data: JSON of ours, a Python literal of theirs."""
         try:
             return json.loads(self.out)
         except ValueError:
@@ -543,7 +545,8 @@ def _(client: Client):
 
 
 def as_theirs(url: str, arguments: list):
-    """Runs `threadspipepy`, with what is meant for Meta sent to the sandbox, and nothing let out."""
+    """Runs `threadspipepy`, with what is meant for Meta sent to the sandbox, and nothing let
+    out."""
     import threadspipepy.cli
     from threadspipepy.threadspipe import ThreadsPipe
 
@@ -570,7 +573,7 @@ def as_theirs(url: str, arguments: list):
 
 
 def fares(check, client: Client) -> str:
-    """How the program fared: an empty text if well."""
+    """Returns the program's failure, or an empty text."""
     try:
         check(client)
     except Short as short:

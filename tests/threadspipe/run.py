@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""ThreadsPipe 0.4.5 against the sandbox: an existing client gets and refreshes its tokens there as it does at Meta.
+"""ThreadsPipe 0.4.5 against the sandbox: an existing client gets and refreshes its tokens there as
+it does at Meta.
 
     threads-auth dev --ephemeral --port 0 --json > dev.json &
     python tests/threadspipe/run.py dev.json
 
-It installs and starts nothing: it needs threadspipepy==0.4.5, requests and python-dotenv, and a stack that runs.
+It installs and starts nothing: it needs threadspipepy==0.4.5, requests and python-dotenv, and a
+stack that runs.
 """
 
 import contextlib
@@ -76,7 +78,8 @@ def check(what: str, holds: bool):
 def in_place_of_meta(sandbox: Sandbox):
     """Sends what is meant for Meta to the sandbox, and lets nothing else out.
 
-    Two endpoints are class attributes; the third, and all of the command line's, are written into the code.
+    Two endpoints are class attributes; the third, and all of the command line's, are written into
+    the code.
     """
 
     def redirected(real):

@@ -1,4 +1,4 @@
-//! How an attack is made, and how it is seen to have done nothing.
+//! Tools to make an attack, and to see that it has done nothing.
 
 use devstack::Stack;
 use jiff::Timestamp;
@@ -10,7 +10,8 @@ use threads_auth_web::HttpRequest;
 use crate::connect::new_session;
 use crate::fixture::{Browser, Reply, calls, rows};
 
-/// Invokes a function in this process, past the gateway: what hostile bytes become at API Gateway is one char each.
+/// Invokes a function in this process, past the gateway: what hostile bytes become at API Gateway
+/// is one char each.
 pub(super) async fn invoke(stack: &Stack, path: &str, raw_query: &str, cookies: &[String]) -> Reply {
     invoke_at(stack.service(), stack.clock().now(), path, raw_query, cookies).await
 }

@@ -10,7 +10,7 @@ use reqwest::StatusCode;
 use super::common::{assert_untouched, cookies, invoke};
 use crate::fixture::{Browser, account, calls, parameter, stack};
 
-/// What may stand in a query, good and bad. The state and the code are a real flow's.
+/// Returns parts of queries, good and bad. The state and the code are a real flow's.
 fn segments(code: &str, state: &str) -> Vec<String> {
     let mut segments: Vec<String> = [
         "code=x",
@@ -79,8 +79,8 @@ fn segments(code: &str, state: &str) -> Vec<String> {
     segments
 }
 
-/// Whether every parser, however it resolves doubts, reads exactly one code and one state here: the only queries that may
-/// reach Meta. An independent reading, and a crude one.
+/// Returns true if every parser, however it resolves doubts, reads exactly one code and one state:
+/// only these queries may reach Meta. An independent reading, and a crude one.
 fn is_plain(query: &str) -> bool {
     let names: Vec<String> = query
         .split(['&', ';', '?'])
@@ -146,7 +146,8 @@ async fn threat_parameter_pollution() {
         assert_eq!(calls(&stack), 0, "{query:?} was accepted");
         ambiguous += 1;
     }
-    // Those that every parser reads alike may be accepted; none of them is the good one made to look bad.
+    // Those that every parser reads alike may be accepted; none of them is the good one made to
+    // look bad.
     assert_untouched(&stack).await;
     assert!(ambiguous > corpus / 2 + 1_000, "{ambiguous}");
     println!(

@@ -18,7 +18,7 @@ use super::common::{cookies, session};
 use crate::fixture::{Browser, Reply, account, fail, parameter, respond, rows, secret_text, stack};
 use crate::iam;
 
-/// Where the whole test process's log goes, at TRACE.
+/// The whole test process's log, at TRACE.
 #[derive(Clone)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -44,7 +44,7 @@ fn log() -> &'static Log {
     })
 }
 
-/// What must not be seen, and where it was.
+/// Texts that must not be seen, each with its place.
 #[derive(Default)]
 struct Canaries {
     planted: BTreeMap<String, &'static str>,
@@ -82,7 +82,8 @@ impl Canaries {
         }
     }
 
-    /// Everything of an answer but the cookie, and the way to Meta or to the app, which carry the state and the completion code.
+    /// Everything of an answer but the cookie, and the way to Meta or to the app, which carry the
+    /// state and the completion code.
     fn look_at(&mut self, place: &str, reply: &Reply) {
         let mut headers = reply.headers.clone();
         headers.remove(SET_COOKIE);
@@ -104,7 +105,8 @@ impl Canaries {
     }
 }
 
-/// Every way a connection can go: well, and each kind of failure at each of the three calls to Meta.
+/// Every way a connection can go: well, and each kind of failure at each of the three calls to
+/// Meta.
 fn ways_to_connect(
     short: &str,
     long: &str,
@@ -180,7 +182,8 @@ fn ways_to_connect(
     paths
 }
 
-/// The backend's calls: a session with its completion code, and a token, which is seen in the one answer that is for it.
+/// The backend's calls: a session with its completion code, and a token, which is seen in the one
+/// answer that is for it.
 async fn vend_under_watch(stack: &Stack, ada: &str, canaries: &mut Canaries) {
     let session = session(stack, "user-1").await;
     let mut browser = Browser::new();
@@ -220,7 +223,8 @@ async fn threat_canaries() {
 
     let mut outcomes = BTreeSet::new();
     for (name, faults) in &paths {
-        // Over HTTP for what people and logs see, and as a call for what an error's Debug would show.
+        // Over HTTP for what people and logs see, and as a call for what an error's Debug would
+        // show.
         for over_http in [true, false] {
             let mut browser = Browser::new();
             let back = browser.consent(&stack, "", &ada).await;

@@ -43,7 +43,8 @@ async fn threat_a_victim_finishes_the_attackers_session() {
     let completion = parameter(&returned, "completion");
     assert_eq!(returned.origin().ascii_serialization(), "http://127.0.0.1:4000");
 
-    // The attacker has no completion code: guesses, parts and other things that are known do not do.
+    // The attacker has no completion code: guesses, parts and other things that are known do not
+    // do.
     for guess in
         ["", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", &trap.id, &parameter(&back, "state"), "connected"]
     {

@@ -50,7 +50,7 @@ async fn threat_forged_callbacks() {
     // Both tell the same lie: the cookie's name is public knowledge, its content is not.
     refused(&query.replace(&state, &parameter(&attackers, "state")), &[format!("{other_name}={value}")])
         .await;
-    // What another stack has sealed is foreign, although it is well formed.
+    // A cookie that another stack has sealed is foreign, although it is well formed.
     let elsewhere = crate::fixture::stack().await;
     let mut foreign = Browser::new();
     let back = foreign.consent(&elsewhere, "", &account(&elsewhere, "ada")).await;

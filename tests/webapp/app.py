@@ -24,7 +24,8 @@ HOST, PORT = "127.0.0.1", 4000
 
 app = Flask(__name__)
 app.secret_key = secrets.token_bytes(32)
-# Lax is what keeps other sites from pressing our buttons; the person who comes back from Threads still has the cookie.
+# Lax is what keeps other sites from pressing our buttons; the person who comes back from Threads
+# still has the cookie.
 app.config.update(SESSION_COOKIE_NAME="plume", SESSION_COOKIE_SAMESITE="Lax")
 
 linked: dict[str, str] = {}  # a user of ours -> their Threads account
@@ -32,7 +33,7 @@ known: dict[str, dict] = {}  # a Threads account -> how it stands, as far as we 
 
 
 def learn(event: dict):
-    """What an event means for us. Events may come twice, and change nothing then."""
+    """Applies an event to our users. Events may come twice, and change nothing then."""
     account = event["user_id"]
     if event["type"] == "account.deleted":
         known.pop(account, None)
@@ -86,7 +87,8 @@ def connect():
 @app.get("/connected")
 def connected():
     path, completion = f"/sessions/{quote(request.args.get('session_id', ''), safe='')}", request.args.get("completion")
-    # Anybody can be made to open anybody's link. So the service hears who is logged in here, and links nobody else.
+    # Anybody can be made to open anybody's link. So the service hears who is logged in here, and
+    # links nobody else.
     ours = {"completion": completion, "reference": g.user}
     if completion is None:
         ended = backend.call("GET", path).json()

@@ -1,4 +1,4 @@
-"""What an app's backend needs to speak with Threads Auth: calls that are signed, and events."""
+"""The part of an app's backend that talks to Threads Auth: signed calls, and events."""
 
 import json
 import pathlib
@@ -17,7 +17,8 @@ class Backend:
 
     def __init__(self, addresses: dict):
         self.service, self.threads = addresses["service_url"], addresses["threads_url"]
-        # In production these come from the role that the app runs as: botocore.session.Session().get_credentials().
+        # In production these come from the role that the app runs as:
+        # botocore.session.Session().get_credentials().
         credentials = Credentials(addresses["access_key_id"], addresses["secret_access_key"])
         self.signer = SigV4Auth(credentials, "execute-api", addresses["region"])
 
@@ -34,7 +35,8 @@ class Backend:
 
 
 class Events:
-    """The lines that were added to the file of `--json-events`. In production, a rule on the bus hands events over."""
+    """The lines that were added to the file of `--json-events`. In production, a rule on the bus
+    hands events over."""
 
     def __init__(self, path: str):
         self.path, self.position, self.lock = pathlib.Path(path), 0, threading.Lock()

@@ -51,7 +51,8 @@ class Person:
         return self.browser.current_url.removesuffix("#")
 
     def sees(self, **expected):
-        """Looks at the app's page until it says so. Nothing but the page is asked for, again and again."""
+        """Looks at the app's page until it says so. Nothing but the page is asked for, again and
+        again."""
 
         def look():
             if self.address() != f"{APP}/":

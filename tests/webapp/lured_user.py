@@ -1,7 +1,9 @@
-"""Threat lured-user: somebody is tricked into connecting their Threads account to somebody else's user of the app.
+"""Threat lured-user: somebody is tricked into connecting their Threads account to somebody else's
+user of the app.
 
-Vera is the victim, Mallory the attacker; each has a jar of cookies, a user of the app and a Threads account. Mallory can make Vera
-open any address, reads whatever the app or a page shows to him, and sees addresses that Vera's browser was sent to, where it says so.
+Vera is the victim, Mallory the attacker; each has a jar of cookies, a user of the app and a Threads
+account. Mallory can make Vera open any address, reads whatever the app or a page shows to him, and
+sees addresses that Vera's browser was sent to, where it says so.
 """
 
 import secrets
@@ -22,7 +24,8 @@ class Scene:
         self.attempts, self.links, self.expected = 0, 0, {"Vera": "", "Mallory": ""}
 
     def attempt(self, jar: Jar, url: str, **parameters):
-        """Opens an address in one of the browsers, follows it to its end, and looks for a link that should not be."""
+        """Opens an address in one of the browsers, follows it to its end, and looks for a link that
+        should not be."""
         self.attempts += 1
         jar.get(url, params=parameters)
         self.look()
@@ -44,7 +47,8 @@ def back(url: str) -> tuple[str, str]:
 def lures(stack: Stack, scene: Scene):
     """Vera opens what Mallory sends her."""
     vera, mallory = scene.vera, scene.mallory
-    # The whole of it: his session, her consent. She comes back as herself, and the session is not hers.
+    # The whole of it: his session, her consent. She comes back as herself, and the session is not
+    # hers.
     for victim in (vera, Jar(), vera):
         scene.attempt(victim, victim.consent(mallory.start(), scene.veras))
     # The consent page of his flow: she comes back to us with his state, and without his cookie.
@@ -98,7 +102,8 @@ def replays(stack: Stack, scene: Scene):
 
 
 def guesses(stack: Stack, scene: Scene):
-    """Vera was lured into Mallory's session, so that one code is all that he lacks. The app lets him try: the session is his."""
+    """Vera was lured into Mallory's session, so that one code is all that he lacks. The app lets
+    him try: the session is his."""
     vera, mallory = scene.vera, scene.mallory
     session_id, code = back(vera.consent(mallory.start(), scene.veras))
     elsewhere = back(vera.consent(vera.start(), scene.veras))[1]

@@ -1,6 +1,7 @@
 """Meta's two callbacks: what it posts when somebody removes the app, or wants their data deleted.
 
-The messages are made here, with nothing but Python's hmac and the app's secret, as Meta documents them.
+The messages are made here, with nothing but Python's hmac and the app's secret, as Meta documents
+them.
 """
 
 import base64
@@ -154,8 +155,9 @@ def deletion(stack: Stack, mia: Person):
 
 
 def during_a_refresh(stack: Stack):
-    """Each callback comes while Meta is asked to refresh the same account, by a sweep or by a caller who wants the token; and Meta
-    either still issues a new token, or already says that the app was removed."""
+    """Each callback comes while Meta is asked to refresh the same account, by a sweep or by a
+    caller who wants the token; and Meta either still issues a new token, or already says that the
+    app was removed."""
     races = [(path, by, says) for path in PATHS for by in ("sweep", "caller") for says in ("a new token", "removed")]
     accounts = {race: stack.account("race." + "".join(word[0] for word in race) + str(n)) for n, race in enumerate(races)}
     for account in accounts.values():

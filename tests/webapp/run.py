@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""An app on Threads Auth, end to end: its people in two browsers, its signed calls, its events, Meta's callbacks, and attacks.
+"""An app on Threads Auth, end to end: its people in two browsers, its signed calls, its events,
+Meta's callbacks, and attacks.
 
     threads-auth dev --ephemeral --port 0 --json --json-events events.jsonl > dev.json &
     python tests/webapp/run.py dev.json events.jsonl [folder for screenshots]
 
-It needs flask, boto3, selenium and requests (their versions are in `.ci/run`), Debian's chromium and chromedriver, and the port 4000
-of 127.0.0.1, where it starts `app.py`, which it ends.
+It needs flask, boto3, selenium and requests (their versions are in `.ci/run`), Debian's chromium
+and chromedriver, and the port 4000 of 127.0.0.1, where it starts `app.py`, which it ends.
 """
 
 import contextlib
@@ -140,14 +141,16 @@ def a_crowd(stack: Stack):
     old = stack.token(account).json()["access_token"]
     stack.advance(41 * DAY)
     before = stack.refreshes(account)
-    # Long enough for most of them to come before Meta's answer does, and far from what callers wait for.
+    # Long enough for most of them to come before Meta's answer does, and far from what callers wait
+    # for.
     stack.delay_refresh(account, 1_500)
     began = time.monotonic()
     callers = [Task(stack.token, account) for _ in range(CALLERS)]
     answers = [caller.done() for caller in callers]
     took = time.monotonic() - began
     statuses = {answer.status_code for answer in answers}
-    # Whoever waits for longer than a sixth of REQUEST_SECONDS is given the token at hand, which still works.
+    # A caller that waits for longer than a sixth of REQUEST_SECONDS gets the token at hand, which
+    # still works.
     patient = [answer for answer in answers if answer.elapsed.total_seconds() < PATIENCE]
     late = {answer.json().get("access_token") for answer in answers if answer not in patient}
     tokens = {answer.json().get("access_token") for answer in patient} | (late - {old})

@@ -1,4 +1,5 @@
-"""The stack that runs, for the driver: its controls, its tables, its events, and a person with a jar of cookies."""
+"""The stack that runs, for the driver: its controls, its tables, its events, and a person with a
+jar of cookies."""
 
 import json
 import re
@@ -98,7 +99,7 @@ class Stack(Backend):
         return [row for row in rows if of is None or of in row]
 
     def holds_a_token(self, account: str) -> bool:
-        """Whether anything sealed is kept for an account."""
+        """Returns True if anything sealed is kept for an account."""
         return any("{'B': " in row for row in self.rows(of=account))
 
     def event(self, kind: str, account: str, **more) -> dict:
@@ -143,13 +144,14 @@ class Jar(requests.Session):
         return self.step("GET", meta_url, params={"auto_approve": account}).headers["location"]
 
     def consent(self, session_url: str, account: str) -> str:
-        """Goes from the session's address to the end, and returns the address to which the app is returned."""
+        """Goes from the session's address to the end, and returns the address to which the app is
+        returned."""
         answer = self.step("GET", self.agree(self.at_meta(session_url), account))
         check("a consent leads back", answer.status_code == 303, say=False)
         return answer.headers["location"]
 
     def shown(self) -> dict:
-        """What the app's page says of the user."""
+        """Returns the state of the user that the app's page shows."""
         return read(self.get(APP, timeout=PATIENCE).text)
 
 

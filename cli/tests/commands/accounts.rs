@@ -249,7 +249,7 @@ fn what_is_not_taken_over_is_kept_with_its_reason() {
     kept.sort_by_key(|line| line["line"].as_u64());
     let reasons: Vec<_> = kept.iter().map(|line| text(line, "/reason")).collect();
     for (reason, part) in reasons.iter().zip([
-        "dead",
+        "Meta refuses the token",
         "another account",
         "expires_at is neither",
         "not a JSON object",
@@ -350,8 +350,8 @@ fn a_file_that_cannot_be_imported_is_refused_before_anything_is_sent() {
     local.run(&["accounts", "import", "tokens.csv"]).says(1, &["`threads-auth configure` writes them"]);
 }
 
-/// `THREADS_AUTH_IMPORT_LINES=100000 cargo test -p threads-auth-cli --test commands many_tokens -- --nocapture` takes so many, and prints
-/// how long it took and what it needed at most.
+/// Prints its duration and its peak of memory, for as many tokens as `THREADS_AUTH_IMPORT_LINES`
+/// has, by `cargo test -p threads-auth-cli --test commands many_tokens -- --nocapture`.
 #[test]
 fn many_tokens_are_taken_over_with_little_memory() {
     let lines = std::env::var_os("THREADS_AUTH_IMPORT_LINES");
@@ -477,7 +477,7 @@ fn a_file_with_tokens_is_a_new_file() {
     assert_eq!(local.stack.sandbox().unwrap().calls().len(), calls, "Meta is not asked first");
     assert!(!local.path("elsewhere").exists());
 
-    // What an earlier run left is replaced, and no other name of it is written.
+    // The file of an earlier run is replaced, and no other name of it is written.
     std::fs::hard_link(local.path("precious"), local.path("r")).unwrap();
     local.run(&["accounts", "import", "tokens.csv", "--rejected", "r"]).expect(1);
     assert_eq!(local.read("precious"), "keep me");

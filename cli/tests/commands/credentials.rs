@@ -3,8 +3,9 @@
 use crate::deployed::Aws;
 use crate::support::run;
 
-/// How often the profile's process was asked for credentials, which end at `expiration`, while so many accounts were taken over: one after
-/// the other, so that no two requests share an answer.
+/// Takes so many accounts over, and returns how often the profile's process was asked for
+/// credentials, which end at `expiration`. One after the other, so that no two requests share an
+/// answer.
 fn asked(expiration: &str, accounts: usize) -> usize {
     let aws = Aws::new();
     let urls = aws.local.stack.urls();

@@ -28,9 +28,9 @@ struct Message {
     id: String,
     body: String,
     attributes: Value,
-    /// Until when nobody else gets it, by the clock of [`Said`].
+    /// The time until which nobody else gets it, by the clock of [`Said`].
     hidden_until: u64,
-    /// How often it was received: a receipt is good for the last time only.
+    /// Number of times it was received: a receipt is good for the last time only.
     received: u32,
 }
 
@@ -44,17 +44,17 @@ impl Message {
 struct Said {
     /// In seconds.
     clock: u64,
-    /// How long each request takes.
+    /// Duration of each request, in seconds.
     step: u64,
     messages: Vec<Message>,
     /// Letters that could be received by others while their events were put.
     exposed: Vec<String>,
     /// Told when a sweep begins, which then waits until it is let go.
     sweeping: Option<(mpsc::Sender<()>, Arc<Notify>)>,
-    /// Whose events the bus refuses.
+    /// The account whose events the bus refuses.
     refused: Option<&'static str>,
     announced: Vec<Value>,
-    /// Which functions were invoked, with what.
+    /// The functions that were invoked, with their input.
     invoked: Vec<(String, Value)>,
     /// The answer of the refresh function.
     sweep: Value,
@@ -422,11 +422,11 @@ fn a_place_of_the_stream_overtakes_nothing() {
     assert_eq!(aws.say(|said| said.invoked.len()), 1);
 }
 
-/// Nobody else gets a letter whose event is put, however slow SQS and the bus are. What could not be
-/// put in time is left to the next replay, in its order.
+/// Nobody else gets a letter whose event is put, however slow SQS and the bus are. What could not
+/// be put in time is left to the next replay, in its order.
 #[test]
 fn letters_stay_hidden_while_they_are_replayed() {
-    // So many seconds for each request, where letters are hidden for 900.
+    // Seconds for each request. Letters are hidden for 900.
     for step in [20, 60] {
         let aws = Aws::new();
         for n in (0..100).map(|n| shuffled(n, 100)) {
@@ -464,7 +464,7 @@ fn a_letter_in_other_hands_is_left_to_them() {
         assert_eq!(run_json(&aws, command)["hidden"], 1);
     }
     assert!(aws.announced().is_empty());
-    // What nobody else has is replayed all the same.
+    // A letter that nobody else has is replayed all the same.
     aws.event("two", "2", "2");
     let told = run_json(&aws, "replay");
     assert_eq!((aws.announced(), &told["hidden"]), (vec!["2:account.refreshed".to_owned()], &json!(1)));

@@ -1,4 +1,5 @@
-//! `accounts delete` and `accounts export --personal`: what a person may ask of whoever holds their data.
+//! `accounts delete` and `accounts export --personal`: what a person may ask of whoever holds their
+//! data.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -24,7 +25,7 @@ fn keys(local: &Local, prefix: &str) -> Vec<String> {
     keys
 }
 
-/// What became of each person: the outcome and the code.
+/// Returns each person's user id, outcome and code.
 fn told(ended: &Ended) -> Vec<(String, String, String)> {
     let json: Value = serde_json::from_str(&ended.stdout).unwrap();
     let people = json["people"].as_array().unwrap().iter();
@@ -66,7 +67,7 @@ fn a_list_of_people_is_deleted_and_can_be_gone_through_again() {
     assert_eq!((&json["left"], &json["error"]), (&Value::from(0), &Value::Null));
     assert_eq!(json["bad_lines"].as_array().unwrap().len(), 2);
     assert!(local.grant(ADA).is_none() && local.grant(BEN).is_none() && local.grant(IDA).is_some());
-    // Who was not known leaves a trace too.
+    // A person who was not known leaves a trace too.
     assert_eq!(keys(&local, "user#").len(), 1);
     let traces = (keys(&local, "tombstone#"), keys(&local, "deletion#"));
     assert_eq!((traces.0.len(), traces.1.len()), (3, 3));

@@ -1,7 +1,7 @@
 //! A stack on AWS: how it is found, and what only such a stack has.
 //!
-//! Its tables and secrets are those of a development stack. What CloudFormation, Scheduler, CloudWatch, KMS and Lambda say is written
-//! here, in the form in which AWS sends it.
+//! Its tables and secrets are those of a development stack. What CloudFormation, Scheduler,
+//! CloudWatch, KMS and Lambda say is written here, in the form in which AWS sends it.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -26,14 +26,14 @@ const STACK: &str = "threads-auth";
 const KEY: &str = "arn:aws:kms:us-east-1:123456789012:key/1";
 const INVOKE: &str = "/2015-03-31/functions/threads-auth-refresh/invocations";
 
-/// What AWS says.
+/// AWS's answers.
 #[derive(Clone)]
 struct Said {
     status: &'static str,
     outputs: Vec<(&'static str, String)>,
     schedule: &'static str,
     alarms: Vec<(&'static str, &'static str, bool)>,
-    /// The alarms that CloudFormation made, or nothing if it does not tell.
+    /// The alarms that CloudFormation made. None if it refuses to list them.
     made: Option<Vec<&'static str>>,
     action: &'static str,
     denies: bool,
@@ -42,8 +42,9 @@ struct Said {
     backups: &'static str,
     key: &'static str,
     mapping: Value,
-    /// How many letters there are, if SQS says, and how many of them somebody looks at.
+    /// Number of letters. None if SQS does not return it.
     letters: Option<u32>,
+    /// Number of those that somebody looks at.
     hidden: u32,
     has_bus: bool,
     is_protected: bool,
@@ -59,7 +60,7 @@ pub(crate) struct Aws {
     pub(crate) local: Local,
     url: String,
     said: Arc<Mutex<Said>>,
-    /// Who holds this keeps Lambda from answering.
+    /// Lambda answers only while nobody holds this.
     function: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -155,7 +156,7 @@ impl Aws {
         command
     }
 
-    /// What a sweep by the function comes to when Lambda answers this.
+    /// Runs a sweep by the function, to which Lambda answers this.
     fn invoked(&self, status: u16, error: &'static str, body: &Value) -> Ended {
         self.say(|said| said.invoked = (status, error, body.to_string()));
         run(self.command(&["sweep", "--invoke"]))
@@ -318,7 +319,8 @@ fn of_data_and_events(said: &Said, uri: &Uri, target: &str, body: &str) -> Optio
     None
 }
 
-/// The alarms in CBOR, which is what CloudWatch speaks: maps, lists and texts are all that this needs.
+/// The alarms in CBOR, which is what CloudWatch speaks: maps, lists and texts are all that this
+/// needs.
 fn alarms(alarms: &[(&str, &str, bool)]) -> Vec<u8> {
     let mut out = Vec::new();
     let text = |out: &mut Vec<u8>, text: &str| {
@@ -369,7 +371,7 @@ fn a_stack_is_found_by_its_outputs() {
     let (level, detail) = aws.examined(0, "redirect URI");
     assert!(level == "ok" && detail.contains(&slash), "{detail}");
     assert_eq!(text(&run(aws.command(&["accounts", "list", "--json"])).json(), "/accounts/0/user_id"), ADA);
-    // What is written goes to the same place.
+    // A write goes to the same place.
     run(aws.command(&["accounts", "disconnect", ADA, "--yes"])).expect(0);
     assert!(aws.local.grant(ADA).unwrap().live().is_none());
 }
@@ -392,7 +394,7 @@ fn a_stack_that_is_not_found_is_explained() {
     run(aws.command(&["accounts", "list"])).says(1, &["has no output GrantsTableName"]);
 }
 
-/// That it is told as a person would, to people and to programs.
+/// Asserts that a failure is a plain sentence, for people and for programs.
 #[track_caller]
 fn is_a_sentence(ended: &Ended, code: i32, kind: &str) {
     let failure = ended.failure(code);
@@ -678,7 +680,7 @@ fn the_doctor_looks_at_what_keeps_the_tokens_and_tells_the_events() {
         assert!(told.contains("\"next\""), "{told}");
         aws.say(|said| *said = well.clone());
     }
-    // What AWS or the stack does not report is not known to be wrong, and no check goes without a word.
+    // A fact that AWS or the stack withholds is no fault, and no check is left out in silence.
     let without = |said: &mut Said, name: &str| said.outputs.retain(|(output, _)| *output != name);
     let silences: [Silence<'_>; 11] = [
         (&["table stream", "table protection", "table encryption"], "did not report", &|said| {

@@ -1,4 +1,5 @@
-//! The `.env` file: what is kept, what is refused before Meta is asked, and where a token goes that cannot be stored.
+//! The `.env` file: what is kept, what is refused before Meta is asked, and where a token goes that
+//! cannot be stored.
 
 use std::fs::{File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -229,7 +230,8 @@ fn two_at_once_refresh_one_after_the_other() {
     let running = [start(), start()];
     let mut codes = running.map(|running| running.end().code);
     codes.sort_unstable();
-    // The second finds the first one's token, which is too young. Neither asks with a token that the other has killed.
+    // The second finds the first one's token, which is too young. Neither asks with a token that
+    // the other has killed.
     assert_eq!(codes, [0, 4]);
 }
 
@@ -278,7 +280,7 @@ fn a_file_that_is_mounted_by_itself_is_written_in_place() {
     assert_eq!(world.names(), ["app", "host"], "nothing else is left");
     assert_eq!(std::fs::read_dir(world.path("app")).unwrap().count(), 1);
 
-    // Who has it at another name is waited for.
+    // A command that has it by another name is waited for.
     let held = File::open(&path).unwrap();
     held.lock().unwrap();
     let mut running = Running::start(mounted(&world, "", &arguments).unwrap());
@@ -287,7 +289,7 @@ fn a_file_that_is_mounted_by_itself_is_written_in_place() {
     running.end().expect(0);
     assert_eq!(world.calls(SandboxCall::Refresh), 3);
 
-    // Where it cannot be written either, Meta is not asked.
+    // If it cannot be written either, Meta gets no call.
     let readonly = mounted(&world, "mount -o remount,bind,ro app/.env &&", &arguments).unwrap();
     run(readonly).says(1, &["app/.env cannot be replaced", "Meta was not asked"]);
     assert_eq!(world.calls(SandboxCall::Refresh), 3);

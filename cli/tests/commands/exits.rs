@@ -1,4 +1,4 @@
-//! What goes wrong, and the exit code of each.
+//! Failures, and the exit code of each.
 
 use std::process::Stdio;
 use std::sync::mpsc::{Sender, channel};
@@ -133,7 +133,7 @@ fn whose_a_token_is_meta_may_leave_out_but_not_contradict() {
     }
     let ended = exchange(json!({"access_token": token, "user_id": 1}));
     ended.says(1, &["Meta contradicts itself", "log in again"]).hides(&[&token]);
-    // Where nobody tells, the tokens are what counts.
+    // The tokens are printed even if no answer has the user id.
     let got = exchange(json!({"access_token": "THQVJunknown"})).json();
     assert_eq!(got["user_id"], Value::Null);
     assert_eq!(text(&got, "/tokens/short_lived/access_token"), "THQVJunknown");
@@ -159,7 +159,7 @@ fn a_second_step_that_fails_is_tried_again() {
     let arguments = ["access_token", "-code", "-", "-r", REDIRECT_URI, "--json"];
     run_with(world.with_app(&arguments), &code).json();
     assert_eq!(world.calls(SandboxCall::ExchangeLongLived), 3);
-    // What time does not mend is not tried again.
+    // A failure that time does not mend is not tried again.
     world.fault(SandboxCall::ExchangeLongLived, 1, graph_error(10, None));
     run_with(world.with_app(&arguments), &world.code()).expect(3);
     assert_eq!(world.calls(SandboxCall::ExchangeLongLived), 4);

@@ -41,7 +41,7 @@ fn stack() -> (Local, String) {
     (local, token)
 }
 
-/// That the cause is said once, in one line, and then what to do.
+/// Asserts that the cause is printed once, in one line, and then what to do.
 #[track_caller]
 fn says_once(called: &[&str], ended: &Ended, code: &str, next: &str) {
     let said = ended.stderr.as_str();
@@ -109,7 +109,7 @@ fn a_table_that_is_gone_is_said_once_by_every_command() {
     );
 }
 
-/// What stands before DynamoDB here refuses everything, and counts. The stack itself goes on.
+/// The server before DynamoDB here refuses everything, and counts. The stack itself goes on.
 #[test]
 fn credentials_that_may_nothing_are_refused_at_once() {
     let (local, _) = stack();

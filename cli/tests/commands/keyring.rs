@@ -1,5 +1,5 @@
-//! Two people at one keyring. Between them and the stack's Secrets Manager is a server of the test's
-//! own, which forwards everything, can do something in between, and can lose an answer.
+//! Two people at one keyring. Between them and the stack's Secrets Manager is a server of the
+//! test's own, which forwards everything, can do something in between, and can lose an answer.
 
 use std::net::Ipv4Addr;
 use std::process::Command;
@@ -17,7 +17,7 @@ use threads_graph::HttpClient;
 use crate::stack::{Local, forward};
 use crate::support::{Ended, Running, http, run, text};
 
-/// What happens once so many labels were moved, in the middle of moving the next.
+/// An event after so many labels were moved, in the middle of moving the next.
 type Meanwhile = Box<dyn FnOnce() + Send>;
 
 struct Shared {
@@ -159,7 +159,7 @@ fn a_rotation_between_the_steps_of_another_loses_no_key() {
     assert_eq!(third["writing"], "theirs-too");
     assert_eq!(shared.local.run(&["keyring", "show", "--json"]).json()["missing"], json!([]));
 
-    // What was begun goes on.
+    // A rotation that was begun goes on.
     shared.run(&rotate("mine")).says(0, &["The key mine is there already"]);
     let last = shared.ring();
     keeps(&third, &last);

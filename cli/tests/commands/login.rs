@@ -16,10 +16,11 @@ use url::Url;
 
 use crate::support::{APP_SECRET, HANG, Running, USER, World, run, run_with, text};
 
-/// A person's browser: it trusts the certificate with the fingerprint that the terminal shows, and no other.
+/// A person's browser: it trusts the certificate with the fingerprint that the terminal shows, and
+/// no other.
 struct Browser {
     http: Client,
-    /// What the command gave it. Cookies are for a host, whatever the port.
+    /// The command's cookie. Cookies are for a host, whatever the port.
     cookie: Option<String>,
     runtime: tokio::runtime::Runtime,
 }
@@ -42,7 +43,8 @@ impl ServerCertVerifier for Pinned {
         let digest = ring::digest::digest(&ring::digest::SHA256, end_entity);
         let shown: Vec<_> = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
         assert_eq!(shown.join(":"), self.fingerprint);
-        // It is for this machine and for now: with itself as the root, nothing is left to complain of.
+        // It is for this machine and for now: with itself as the root, nothing is left to complain
+        // of.
         let mut roots = rustls::RootCertStore::empty();
         roots.add(end_entity.clone().into_owned()).unwrap();
         let strict = rustls::client::WebPkiServerVerifier::builder_with_provider(
@@ -415,8 +417,8 @@ fn the_browser_is_opened() {
     let opened = world.path("opened");
     let fifo = Command::new("mkfifo").arg(&opened).status();
     assert!(fifo.unwrap().success());
-    // Written by another process: a program that this one has open for writing cannot be run, and every command that another
-    // test starts meanwhile has it open for a moment, too.
+    // Written by another process: a program that this one has open for writing cannot be run, and
+    // every command that another test starts meanwhile has it open for a moment, too.
     let script = world.path("browser");
     let written = Command::new("sh")
         .args(["-c", r#"printf '#!/bin/sh\nprintf %%s "$1" > opened\n' > "$0" && chmod +x "$0""#])
@@ -431,7 +433,7 @@ fn the_browser_is_opened() {
         let (read, opened_at) = std::sync::mpsc::channel();
         let opened = opened.clone();
         std::thread::spawn(move || read.send(std::fs::read_to_string(opened).unwrap()));
-        // Whatever a program is told, everybody on the machine can read.
+        // Everybody on the machine can read a program's arguments.
         let told = opened_at.recv_timeout(HANG).unwrap();
         let authorize = Browser::trusting("").begin(&told);
         let state = param(&authorize, "state");

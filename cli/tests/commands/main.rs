@@ -1,7 +1,9 @@
-//! Every command but `dev`, run as a process: what it prints where, how it exits, and what it leaves behind.
+//! Every command but `dev`, run as a process: what it prints where, how it exits, and what it
+//! leaves behind.
 //!
-//! Meta is a sandbox in this process, or, where a test has to do something while Meta is being asked, a server of its own.
-//! Nothing sleeps; the waits have a limit only so that a hang becomes a failure.
+//! Meta is a sandbox in this process, or, where a test has to do something while Meta is being
+//! asked, a server of its own. Nothing sleeps; the waits have a limit only so that a hang becomes a
+//! failure.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "the helpers of tests fail as tests do")]
 
 mod accounts;

@@ -99,7 +99,8 @@ fn a_fresh_stack_gets_its_secrets() {
         .says(1, &["did not find the secret", "ResourceNotFoundException"]);
 }
 
-/// A later version may keep more in the two secrets. Whoever rewrites them with this one takes nothing away.
+/// A later version may keep more in the two secrets. Whoever rewrites them with this one takes
+/// nothing away.
 #[test]
 fn what_a_later_version_keeps_in_a_secret_stays() {
     let local = Local::new();
@@ -113,7 +114,7 @@ fn what_a_later_version_keeps_in_a_secret_stays() {
         local.put_secret(id, &secret.to_string());
     }
     let old = text(&secret(&ids[1]), "/writing").to_owned();
-    // What this version writes is written, and the rest is as it was.
+    // The fields of this version are written, and the rest is as it was.
     let mut app = secret(&ids[0]);
     app["app_secret"] = json!("an-older-secret");
     local.put_secret(&ids[0], &app.to_string());
@@ -167,10 +168,10 @@ fn a_key_is_rotated_and_leaves_when_it_seals_nothing() {
     // Another one on the same day has a name of its own.
     local.run(&["keyring", "rotate", "--wait", "0"]).says(0, &["The key 2041-01-01.2 is added"]);
 
-    // What runs on with the keyring from before may seal with the old key for a while.
+    // A process with the keyring from before may seal with the old key for a while.
     local.run(&["keyring", "prune", &old, "--yes"]).says(4, &["may still seal with", "try again at"]);
     let prune = ["keyring", "prune", &old, "--unchanged-for", "0"];
-    // So did this, and after it the account has died.
+    // This value was sealed with it too, and then the account died.
     local.spoil(ADA, "token", AttributeValue::B(sealed.into()));
     let still = ["still seals 1 values", "`keyring reseal`"];
     local.run(&[&prune[..], &["--yes"]].concat()).says(4, &still);
@@ -249,7 +250,7 @@ fn the_second_format_is_written_after_an_upgrade() {
     }
     assert_eq!(local.run(&upgrade).stdout, "The second format is written already.\n");
     assert_eq!(ring(), last);
-    // What is there opens, and what is new has the second.
+    // Old values open, and new ones have the second.
     local.stack.clock().advance(45 * DAY);
     local.run(&["accounts", "refresh", ADA]).expect(0);
     assert_eq!((format(ADA), format(BEN)), (2, 1));
@@ -444,7 +445,7 @@ fn a_named_account_becomes_the_backups() {
     assert!(text(&report, "/replaced/0/lost/0").starts_with("the token of"), "{report}");
     assert_eq!(text(&report, "/left/0/user_id"), BEN);
     assert_eq!(local.grant(ADA).unwrap().live().unwrap().issued_at, old);
-    // Who is gone by an end stays gone.
+    // An account that has ended stays so.
     local.run(&["accounts", "disconnect", ADA, "--yes"]).expect(0);
     with(&[ADA, "--yes"]).says(1, &["it was disconnected since, and stays so"]);
     local.run(&["accounts", "delete", ADA, "--yes"]).expect(0);

@@ -1,4 +1,5 @@
-//! The commands beside the token calls: addresses, the sandbox, completions, the manual, and the help of each.
+//! The commands beside the token calls: addresses, the sandbox, completions, the manual, and the
+//! help of each.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +8,7 @@ use url::Url;
 
 use crate::support::{APP_ID, World, run, text};
 
-/// What each command's help has is seen where the commands are put together, in `src/main.rs`.
+/// Each command's help is tested where the commands are put together, in `src/main.rs`.
 #[test]
 fn the_help_is_printed() {
     let world = World::new();
@@ -80,7 +81,7 @@ fn the_address_is_complete_and_encoded() {
     let url: Url = plain.stdout.trim().parse().unwrap();
     assert!(url.query_pairs().any(|pair| pair == ("state".into(), "mine".into())));
     assert!(url.query_pairs().any(|pair| pair == ("scope".into(), "threads_basic".into())));
-    // What is asked for comes from the environment, too.
+    // The scopes come from the environment, too.
     let mut command = world.with_app(&["authorize-url", "--redirect-uri", uri, "--json"]);
     command.env("THREADS_SCOPES", "all");
     let all: Url = text(&run(command).json(), "/url").parse().unwrap();

@@ -109,7 +109,7 @@ fn a_keyring_in_place_of_which_another_was_made_comes_back_with_the_keys_of_both
     stack.local.run(&["accounts", "delete", DORA, "--yes"]).expect(0);
     let done = stack.restore(&["keyring", "--yes"], &[&first, &other]);
     assert_eq!(done.json()["does_not_open"], 0, "{done:?}");
-    // What was noted under the other keyring's names is told.
+    // The entries under the other keyring's names are reported.
     assert_eq!(done.json()["deletions_forgotten"], 1, "{done:?}");
     done.says(0, &["With it they are forgotten", "accounts delete"]);
     let (ring, first) = (stack.ring(), serde_json::from_str::<Value>(&first).unwrap());

@@ -6,7 +6,7 @@ use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 
-/// Who signs, for what.
+/// The credentials that sign, and their scope.
 pub(crate) struct Signer<'a> {
     pub(crate) access_key_id: &'a str,
     pub(crate) secret_access_key: &'a str,

@@ -20,7 +20,8 @@ pub(crate) const REDIRECT_URI: &str = "https://app.example/callback";
 pub(crate) const DAY: Duration = Duration::from_hours(24);
 /// Meta does not answer before [`Sandbox::clear_faults`].
 pub(crate) const HOLD: FaultAction = FaultAction::Delay { millis: 3_600_000 };
-/// Where nobody listens. A port that was free a moment ago may be another test's by now.
+/// An address at which nobody listens. A port that was free a moment ago may be another test's by
+/// now.
 pub(crate) const NOWHERE: &str = "127.0.0.1:9";
 pub(crate) const HANG: Duration = Duration::from_mins(10);
 
@@ -32,7 +33,7 @@ pub(crate) struct World {
     _runtime: tokio::runtime::Runtime,
 }
 
-/// How a command ended.
+/// The end of a command.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: i32,
@@ -55,7 +56,8 @@ pub(crate) fn surround<'a>(command: &'a mut Command, folder: &Path) -> &'a mut C
         .env("PATH", std::env::var_os("PATH").unwrap())
         .env("TMPDIR", folder)
         .env("TERM", "xterm")
-        // As somebody may have set it who looks for a fault elsewhere: it may not make us print more.
+        // As somebody may have set it who looks for a fault elsewhere: it may not make us print
+        // more.
         .env("RUST_LOG", "trace")
 }
 
@@ -84,7 +86,8 @@ impl World {
         Self { sandbox, url, folder: tempfile::tempdir().unwrap(), _runtime: runtime }
     }
 
-    /// The command in the test's folder, with nothing in its environment but the sandbox's addresses.
+    /// The command in the test's folder, with nothing in its environment but the sandbox's
+    /// addresses.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = of_ours(arguments);
         self.surround(&mut command);
@@ -118,7 +121,7 @@ impl World {
         std::fs::read_to_string(self.path(name)).unwrap()
     }
 
-    /// Whether root runs the test.
+    /// Returns true if root runs the test.
     pub(crate) fn folder_is_roots(&self) -> bool {
         use std::os::unix::fs::MetadataExt;
         self.folder.path().metadata().unwrap().uid() == 0
@@ -158,14 +161,14 @@ impl World {
         self.sandbox.inject(Fault { call: Some(call), times, after: 0, action, user_id: None });
     }
 
-    /// How many calls of a kind Meta got.
+    /// Returns the number of calls of a kind that Meta got.
     pub(crate) fn calls(&self, call: SandboxCall) -> usize {
         let calls = self.sandbox.calls();
         calls.iter().filter(|record| record.call == call).count()
     }
 }
 
-/// Where the command's own address sends the browser that begins a login there.
+/// Returns the URL to which the command's own address sends a browser that begins a login.
 pub(crate) fn sent_on(start: &str) -> url::Url {
     let (address, path) = start.strip_prefix("http://").unwrap().split_once('/').unwrap();
     let mut stream = std::net::TcpStream::connect(address).unwrap();
@@ -196,7 +199,8 @@ pub(crate) fn run_with(command: Command, input: &str) -> Ended {
     running.end()
 }
 
-/// A command under way. What it says to people is read line by line; what it gives to programs at its end.
+/// A command under way. What it says to people is read line by line; what it gives to programs at
+/// its end.
 pub(crate) struct Running {
     child: Child,
     pub(crate) stdin: Option<ChildStdin>,
@@ -318,7 +322,7 @@ impl Ended {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// Why it failed, for programs.
+    /// Returns the failure as programs see it.
     #[track_caller]
     pub(crate) fn failure(&self, code: i32) -> Value {
         self.expect(code);
@@ -375,7 +379,7 @@ pub(crate) fn meta_that(acts: impl FnOnce() + Send + 'static, token: &str) -> (S
             request.extend(byte);
         }
         acts();
-        // Whoever asked may be gone, if that is what the test is about.
+        // The client may be gone, if that is the test's subject.
         let _ = write!(
             stream,
             "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",

@@ -10,7 +10,8 @@ use threads_sandbox::{FaultAction, SandboxCall};
 use crate::stack::Local;
 use crate::support::{APP_ID, APP_SECRET, DAY, HANG, REDIRECT_URI, USER, World, meta_that, run, sent_on};
 
-/// Starts the command in a terminal that shows what is typed, as a person's does. (That of `rexpect` does not.)
+/// Starts the command in a terminal that shows what is typed, as a person's does. (That of
+/// `rexpect` does not.)
 fn terminal(world: &World, arguments: &[&str], variables: &[(&str, &str)]) -> PtySession {
     let mut command = in_terminal(arguments);
     world.surround(&mut command);
@@ -71,7 +72,8 @@ impl Seen {
         self.terminal.process(&bytes);
     }
 
-    /// Draws on until a whole picture shows this. Each line of it ends where the terminal does, or before.
+    /// Draws on until a whole picture shows this. Each line of it ends where the terminal does, or
+    /// before.
     #[track_caller]
     fn picture(&mut self, part: &str) -> String {
         for _ in 0..60 {
@@ -100,7 +102,7 @@ impl Seen {
         tcsetwinsize(self.session.process().get_file_handle().unwrap(), size).unwrap();
     }
 
-    /// What is left on the terminal, and the exit code.
+    /// Returns the rest of the terminal's text, and the exit code.
     fn end(mut self) -> (String, i32) {
         let rest = self.session.exp_eof().unwrap();
         self.show(&rest);
@@ -120,7 +122,8 @@ fn shows_what_is_typed(session: &PtySession) -> bool {
     tcgetattr(handle).unwrap().local_modes.contains(LocalModes::ECHO)
 }
 
-/// The exit code. `rexpect` does not name the type that holds it, so it is read as it is shown: `Exited(Pid(1), 0)`.
+/// The exit code. `rexpect` does not name the type that holds it, so it is read as it is shown:
+/// `Exited(Pid(1), 0)`.
 fn code(session: &PtySession) -> i32 {
     let status = format!("{:?}", session.process().wait().unwrap());
     let code = status.strip_prefix("Exited(").and_then(|rest| rest.strip_suffix(')'));
@@ -309,7 +312,7 @@ fn a_stack_is_configured_by_hand() {
         session.exp_string("Threads app id: ").unwrap();
         assert!(shows_what_is_typed(&session));
         session.send_line(ID).unwrap();
-        // What was typed can be seen.
+        // The typed text can be seen.
         session.exp_string(ID).unwrap();
         session.exp_string("Threads app secret: ").unwrap();
         assert!(!shows_what_is_typed(&session));

@@ -7,7 +7,8 @@ use threads_sandbox::{FaultAction, SandboxCall};
 
 use crate::support::{APP_ID, APP_SECRET, REDIRECT_URI, USER, World, run, run_with, text};
 
-/// The guide's commands, letter for letter. Only the placeholders are filled in, and the program's name is ours.
+/// The guide's commands, letter for letter. Only the placeholders are filled in, and the program's
+/// name is ours.
 const GUIDE_ACCESS_TOKEN: &str = "\
 threadspipepy access_token \\
   --app_id=your-app-id \\
@@ -259,7 +260,8 @@ fn secrets_come_from_wherever_they_are() {
     let mut command = exchange(&["-id", APP_ID]);
     command.env("THREADS_APP_SECRET", APP_SECRET);
     check(command, &line(), false);
-    // In the file that the token goes to, or in .env. The environment comes first, and that file before the other.
+    // In the file that the token goes to, or in .env. The environment comes first, and that file
+    // before the other.
     let app = format!(
         "export THREADS_APP_ID={APP_ID}\nTHREADS_APP_SECRET='{APP_SECRET}'\nTHREADS_REDIRECT_URI={REDIRECT_URI}\n"
     );

@@ -29,7 +29,7 @@ def private_routes(stage):
 def backend(stage, name, *may):
     """Credentials of a backend in another stack's role, which it takes with an external id."""
     iam, cloudformation = client("iam"), client("cloudformation")
-    # Whoever takes a role in another account has to be allowed to there, too.
+    # A user in another account needs that account's permission to take the role, too.
     user = iam.create_user(UserName=name)["User"]["Arn"]
     statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "arn:aws:iam::000000000000:role/*"}
     iam.put_user_policy(UserName=name, PolicyName=name, PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
@@ -64,7 +64,8 @@ def signed(stage, credentials, method, target, body=None, host=DOMAIN):
 
 
 def permissions(stage):
-    """Each permission of a backend's role opens its own routes, and no other: with temporary credentials, taken with an external id."""
+    """Each permission of a backend's role opens its own routes, and no other: with temporary
+    credentials, taken with an external id."""
     count = 0
     for name, routes in PERMISSIONS.items():
         credentials = backend(stage, f"only-{name.lower()}", name)
@@ -82,7 +83,8 @@ def permissions(stage):
 
 
 def connect_session(stage):
-    """The backend starts a connect session, Linus comes back from it, and only his browser's code tells the backend who he is."""
+    """The backend starts a connect session, Linus comes back from it, and only his browser's code
+    tells the backend who he is."""
     new = {"reference": "user-7", "return_to": "https://app.rehearsal.test/done"}
     created = signed(stage, stage.sessions, "POST", "/sessions", new)
     expect("a session", created.status == 201, created.body)

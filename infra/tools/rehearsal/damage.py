@@ -1,5 +1,6 @@
-"""The drills of what a bad day leaves: rows of no use, a keyring that was overwritten, secrets that were deleted. Each is found by
-`threads-auth doctor` and mended by `threads-auth restore` or `restore-secret`."""
+"""The drills of what a bad day leaves: rows of no use, a keyring that was overwritten, secrets that
+were deleted. Each is found by `threads-auth doctor` and mended by `threads-auth restore` or
+`restore-secret`."""
 
 import json
 
@@ -9,7 +10,8 @@ from .stage import client, expect, until
 
 
 def spoilt_rows(stage):
-    """Ada's row is spoilt: `restore` names her and leaves the row, and with `--replace-unreadable` it is the backup's again."""
+    """Ada's row is spoilt: `restore` names her and leaves the row, and with `--replace-unreadable`
+    it is the backup's again."""
     dynamodb, table = client("dynamodb"), stage.outputs["GrantsTableName"]
     copy = f"{table}-restored"
     dynamodb.restore_table_to_point_in_time(SourceTableName=table, TargetTableName=copy, UseLatestRestorableTime=True)
@@ -35,12 +37,13 @@ def spoilt_rows(stage):
 
 
 def lost_keys(stage):
-    """The keyring is overwritten by the one before a rotation, and then it is deleted: `restore-secret` brings back the key, and the secret."""
+    """The keyring is overwritten by the one before a rotation, and then it is deleted:
+    `restore-secret` brings back the key, and the secret."""
     secrets, secret = client("secretsmanager"), stage.outputs["KeyringSecretArn"]
     before = secrets.get_secret_value(SecretId=secret)["SecretString"]
     code, report, said = operate(stage, "keyring", "rotate", "--wait", "0", "--key-id", "drilled")
     expect("rotated", code == 0 and report["resealed"]["unopened"] == 0, (code, report, said))
-    keyring = lambda: json.loads(secrets.get_secret_value(SecretId=secret)["SecretString"])  # noqa: E731
+    keyring = lambda: json.loads(secrets.get_secret_value(SecretId=secret)["SecretString"])
     stage.canaries += keyring()["keys"].values()
     secrets.put_secret_value(SecretId=secret, SecretString=before)
     examine(stage, "with a lost key", {"tokens": "fail", "inspection": "warn"}, **stage.behind)
@@ -60,7 +63,8 @@ def lost_keys(stage):
 
 
 def test_alarm(stage):
-    """`threads-auth doctor --test-alarm` lets an alarm ring and sets it back; the emulator keeps its history, and sends nothing."""
+    """`threads-auth doctor --test-alarm` lets an alarm ring and sets it back; the emulator keeps
+    its history, and sends nothing."""
     found = examine(stage, "with a test of the alarms", {}, "--test-alarm", **stage.behind)
     detail = found["test alarm"]["detail"]
     expect("whom to ask", "whoever subscribes to alarms gets a message" in detail, detail)

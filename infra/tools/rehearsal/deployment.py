@@ -14,7 +14,8 @@ from .stage import DOMAIN, REGION, STACK, Browser, client, expect, until
 
 
 def data(stage):
-    """`sam deploy` of the data, as an operator would, and what protects it: its outputs are all that the service needs."""
+    """`sam deploy` of the data, as an operator would, and what protects it: its outputs are all
+    that the service needs."""
     client("s3").create_bucket(Bucket=STACK)
     stage.alarm_topic = client("sns").create_topic(Name="alarms")["TopicArn"]
     stage.data = deploy_data(stage, STACK)
@@ -27,7 +28,8 @@ def data(stage):
 
 
 def deploy(stage):
-    """`sam deploy` of the service, with a domain and with Threads' address changed to the sandbox's."""
+    """`sam deploy` of the service, with a domain and with Threads' address changed to the
+    sandbox's."""
     simplified = sam_deploy(stage, LogLevel="TRACE")
     urls = [stage.outputs[name] for name in ("RedirectCallbackUrl", "UninstallCallbackUrl", "DeleteCallbackUrl")]
     expected = [f"https://{DOMAIN}/{path}" for path in ("callback", "deauthorize", "data-deletion")]
@@ -36,7 +38,8 @@ def deploy(stage):
 
 
 def upgrade(stage):
-    """Another deployment over both replaces no table, key, secret or bus, and Ada's token is still handed out."""
+    """Another deployment over both replaces no table, key, secret or bus, and Ada's token is still
+    handed out."""
     before = stage.ids | ids_of(data_of(STACK))
     expect("the same data", deploy_data(stage, STACK) == stage.data, stage.data)
     sam_deploy(stage, LogLevel="DEBUG")
@@ -161,7 +164,8 @@ def unconfigured(stage):
 
 
 def configure(stage):
-    """`threads-auth configure` tries the app's id and secret at Threads, writes them, and makes the keyring; a second time it keeps it."""
+    """`threads-auth configure` tries the app's id and secret at Threads, writes them, and makes the
+    keyring; a second time it keeps it."""
     app = json.loads(stage.app)
     command = [stage.command, "configure", "--stack", STACK, "--region", REGION, "--json"]
     command += ["--app-id", app["app_id"], "--app-secret", "-"]

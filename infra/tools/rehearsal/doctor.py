@@ -1,4 +1,5 @@
-"""The drills of `threads-auth doctor`: one fault after another, which it must name, and must no longer find after the repair."""
+"""The drills of `threads-auth doctor`: one fault after another, which it must name, and must no
+longer find after the repair."""
 
 import base64
 import http.server
@@ -14,14 +15,16 @@ from .stage import DOMAIN, ENDPOINT, STACK, call, client, expect
 
 
 class Front(http.server.ThreadingHTTPServer):
-    """Stands before the emulator, which has neither DNS nor TLS: it is our name, on plain HTTP, and CloudFormation names it in its place."""
+    """Stands before the emulator, which has neither DNS nor TLS: it is our name, on plain HTTP, and
+    CloudFormation names it in its place."""
 
     daemon_threads = True
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), FrontHandler)
         self.url = f"http://127.0.0.1:{self.server_port}"
-        # What is put into CloudFormation's answers, the name that is asked for, and how far AWS's clock is off.
+        # Replacements in CloudFormation's answers, the requested name, and AWS's clock error in
+        # seconds.
         self.puts, self.host, self.ahead = {f"https://{DOMAIN}": self.url}, DOMAIN, 0
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -53,7 +56,8 @@ class FrontHandler(http.server.BaseHTTPRequestHandler):
 
 
 def examine(stage, what, wrong, *arguments, **environment):
-    """What doctor finds; that all but these checks are ok, and these are as they should be."""
+    """Runs doctor, expects these checks to be as `wrong` has them and all others ok, and returns
+    its report."""
     code, report, said = operate(stage, "doctor", *arguments, **environment)
     expect(f"doctor looks, {what}", "checks" in report, said)
     findings = {finding["check"]: finding for finding in report["checks"]}
@@ -73,14 +77,15 @@ def left_out(stage):
 
 
 def drills(stage):
-    """`threads-auth doctor` finds nothing wrong; then each of these is broken, found, and repaired."""
+    """`threads-auth doctor` finds nothing wrong; then each of these is broken, found, and
+    repaired."""
     left_out(stage)
     alone = examine(stage, "without DNS", {"public address": "fail", "clock": "warn", "alarms": "warn", "stack protection": "warn"})
     expect("the name", f"https://{DOMAIN}/connected does not answer" in alone["public address"]["detail"], alone)
     expect("fresh alarms", "without data yet" in alone["alarms"]["detail"], alone)
     alarms = client("cloudwatch")
     names = [alarm["AlarmName"] for alarm in alarms.describe_alarms(AlarmNamePrefix=f"{STACK}-")["MetricAlarms"]]
-    rings = lambda state: alarms.set_alarm_state(AlarmName=f"{STACK}-sweep-missed", StateValue=state, StateReason="rehearsed")  # noqa: E731
+    rings = lambda state: alarms.set_alarm_state(AlarmName=f"{STACK}-sweep-missed", StateValue=state, StateReason="rehearsed")
     for name in names:
         alarms.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="rehearsed")
     front = Front()
@@ -107,7 +112,7 @@ def drills(stage):
 def faults(stage, front, alarms, rings):
     """What, which check, a word of what it says, how to break it and how to repair it."""
     secrets, scheduler, kms = client("secretsmanager"), client("scheduler"), client("kms")
-    put = lambda output, value: lambda: secrets.put_secret_value(SecretId=stage.outputs[output], SecretString=value)  # noqa: E731
+    put = lambda output, value: lambda: secrets.put_secret_value(SecretId=stage.outputs[output], SecretString=value)
     app = json.loads(stage.app)
     keyring = secrets.get_secret_value(SecretId=stage.outputs["KeyringSecretArn"])["SecretString"]
     other = json.loads(keyring)
@@ -127,9 +132,9 @@ def faults(stage, front, alarms, rings):
     kept = scheduler.get_schedule(GroupName=group, Name=name)
     keys = ("ScheduleExpression", "FlexibleTimeWindow", "Target")
     kept = {"GroupName": group, "Name": name, **{key: kept[key] for key in keys}}
-    turn = lambda state: lambda: scheduler.update_schedule(**kept, State=state)  # noqa: E731
+    turn = lambda state: lambda: scheduler.update_schedule(**kept, State=state)
     yield "a schedule that is off", "schedule", "is switched off", turn("DISABLED"), turn("ENABLED")
-    make = lambda: scheduler.create_schedule(**kept, State="ENABLED")  # noqa: E731
+    make = lambda: scheduler.create_schedule(**kept, State="ENABLED")
     yield "no schedule", "schedule", "it is not there", lambda: scheduler.delete_schedule(GroupName=group, Name=name), make
 
     yield "an alarm that rings", "alarms", "ringing: sweep-missed", lambda: rings("ALARM"), lambda: rings("OK")
@@ -141,14 +146,14 @@ def faults(stage, front, alarms, rings):
         client("cloudwatch").put_metric_alarm(**one)
         rings("OK")
 
-    gone = lambda: client("cloudwatch").delete_alarms(AlarmNames=[one["AlarmName"]])  # noqa: E731
+    gone = lambda: client("cloudwatch").delete_alarms(AlarmNames=[one["AlarmName"]])
     yield "an alarm that is gone", "alarms", "gone: sweep-missed", gone, make
 
     key = stage.outputs["DataKeyArn"]
     policy = json.loads(kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"])
     anybody = {"Sid": "Anybody", "Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*"}
     loose = {**policy, "Statement": [*policy["Statement"], anybody]}
-    write = lambda policy: lambda: kms.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps(policy))  # noqa: E731
+    write = lambda policy: lambda: kms.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps(policy))
     yield "a loose key", "key policy", "directly: Anybody", write(loose), write(policy)
 
     yield from data_faults(stage)
@@ -161,7 +166,7 @@ def faults(stage, front, alarms, rings):
     try:
         addresses = json.loads(strict.stdout.readline())
         ours = f"http://{stage.threads.netloc}/oauth/authorize"
-        lists = lambda: front.puts.update({ours: addresses["authorize_url"]})  # noqa: E731
+        lists = lambda: front.puts.update({ours: addresses["authorize_url"]})
         yield "an address that Meta does not know", "redirect URI", "(1349168)", lists, lambda: front.puts.pop(ours)
     finally:
         strict.terminate()
@@ -172,30 +177,31 @@ def data_faults(stage):
     """The same of what keeps the tokens, and tells the events."""
     dynamodb, kms, sqs, functions = client("dynamodb"), client("kms"), client("sqs"), client("lambda")
     table, key = stage.outputs["GrantsTableName"], stage.outputs["DataKeyArn"]
-    guard = lambda on: lambda: dynamodb.update_table(TableName=table, DeletionProtectionEnabled=on)  # noqa: E731
+    guard = lambda on: lambda: dynamodb.update_table(TableName=table, DeletionProtectionEnabled=on)
     yield "a table without protection", "table protection", "one call deletes every token", guard(False), guard(True)
-    recovery = lambda on: lambda: dynamodb.update_continuous_backups(  # noqa: E731
+    recovery = lambda on: lambda: dynamodb.update_continuous_backups(
         TableName=table, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": on}
     )
     yield "a table without backups", "backups", "point-in-time recovery is off", recovery(False), recovery(True)
-    cancel = lambda: (kms.cancel_key_deletion(KeyId=key), kms.enable_key(KeyId=key))  # noqa: E731
-    deletes = lambda: kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=30)  # noqa: E731
+    cancel = lambda: (kms.cancel_key_deletion(KeyId=key), kms.enable_key(KeyId=key))
+    deletes = lambda: kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=30)
     yield "a key that is deleted", "data key", "cancel-key-deletion", deletes, cancel
     yield "a key that is disabled", "data key", "enable-key", lambda: kms.disable_key(KeyId=key), lambda: kms.enable_key(KeyId=key)
     mapping = stage.ids["EventsMapping"]
-    enable = lambda on: lambda: functions.update_event_source_mapping(UUID=mapping, Enabled=on)  # noqa: E731
+    enable = lambda on: lambda: functions.update_event_source_mapping(UUID=mapping, Enabled=on)
     yield "a mapping that is off", "events mapping", "update-event-source-mapping --enabled", enable(False), enable(True)
     queue = stage.ids["SweepDeadLetters"]
-    letter = lambda: sqs.send_message(QueueUrl=queue, MessageBody="rehearsed")  # noqa: E731
+    letter = lambda: sqs.send_message(QueueUrl=queue, MessageBody="rehearsed")
     yield "a letter", "dead letters", "1 in ", letter, lambda: sqs.purge_queue(QueueUrl=queue)
-    protect = lambda on: lambda: client("cloudformation").update_termination_protection(  # noqa: E731
+    protect = lambda on: lambda: client("cloudformation").update_termination_protection(
         StackName=data_of(STACK), EnableTerminationProtection=on
     )
     yield "a stack that can be deleted", {"stack protection": "warn"}, "update-termination-protection", protect(False), protect(True)
 
 
 def without_permissions(stage):
-    """What an operator's credentials may not read is a warning that names the permission, and nothing of it is called wrong."""
+    """Each thing that an operator's credentials may not read is a warning that names the
+    permission, and none of it is called wrong."""
     denied = dict.fromkeys(("app secret", "keyring", "app id and secret", "tokens", "sessions", "redirect URI", "schedule", "alarms", "key policy", "inspection", "drift", "pause"), "warn")
     denied |= dict.fromkeys(("table stream", "table protection", "table encryption", "backups", "data key", "stack protection"), "warn")
     denied |= dict.fromkeys(("events mapping", "event bus", "dead letters"), "warn")

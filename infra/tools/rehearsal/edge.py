@@ -1,4 +1,5 @@
-"""CloudFront in front: the emulator makes the distribution and answers nothing by it, so requests are made as it would make them."""
+"""CloudFront in front: the emulator makes the distribution and answers nothing by it, so requests
+are made as it would make them."""
 
 import json
 
@@ -26,7 +27,7 @@ def at_the_apis_own_address(stage, method, path, **headers):
 
 
 def is_answered(stage, value):
-    """Whether the functions know CloudFront by this value: all, or none of them."""
+    """Returns True if all functions know CloudFront by this value, False if none does."""
     asked = [("GET", "/connected"), ("GET", "/authorize?session=" + "A" * 32), ("POST", "/deauthorize"), ("GET", "/data-deletion/code")]
     asked += [("PUT", "/users/1"), ("GET", "/nowhere")]
     headers = {HEADER.replace("-", "_"): value} if value else {}
@@ -37,8 +38,8 @@ def is_answered(stage, value):
 
 
 def backends_move(stage):
-    """The API's own address opens beside the domain, and is what ApiUrl says: backends that sign for
-    either get tokens."""
+    """The API's own address opens beside the domain, and is what ApiUrl says: backends that sign
+    for either get tokens."""
     before = stage.outputs["ApiUrl"]
     update(stage, ApiAddress="true")
     expect("another ApiUrl", before == f"https://{DOMAIN}" and ".execute-api." in stage.outputs["ApiUrl"], (before, stage.outputs["ApiUrl"]))
@@ -50,7 +51,8 @@ def backends_move(stage):
 
 
 def moves_in_front(stage):
-    """CloudFront comes, first without being demanded. Then public routes answer nothing else, and signed ones go on."""
+    """CloudFront comes, first without being demanded. Then public routes answer nothing else, and
+    signed ones go on."""
     sam_deploy(stage, LogLevel="DEBUG", Edge="true", EdgeOnly="false")
     expect("both ways lead in", is_answered(stage, None) and is_answered(stage, shown(stage)))
     expect("backends stay where they are", stage.outputs["ApiUrl"] == stage.api_url, stage.outputs["ApiUrl"])
@@ -67,7 +69,8 @@ def moves_in_front(stage):
 
 
 def changes_its_secret(stage):
-    """The origin secret is changed as infra/README.md says: whatever CloudFront shows meanwhile, the old value or the new one, is known."""
+    """The origin secret is changed as infra/README.md says: whatever CloudFront shows meanwhile,
+    the old value or the new one, is known."""
     old, new = shown(stage), "N" * 48
     stage.canaries.append(new)
     for content, known in (
@@ -97,8 +100,8 @@ def update(stage, **changed):
 
 
 def comes_again(stage):
-    """After a change of its secret CloudFront goes and comes again by one parameter, and is known by
-    the secret that it had."""
+    """After a change of its secret CloudFront goes and comes again by one parameter, and is known
+    by the secret that it had."""
     value, secret = shown(stage), stage.outputs["OriginSecretArn"]
     update(stage, Edge="false")
     expect("nothing is demanded", is_answered(stage, None) and not stage.environment("Callback")["ORIGIN_SECRETS"])

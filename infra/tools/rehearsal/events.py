@@ -29,7 +29,8 @@ def listen(stage):
 
 
 def arrive(stage):
-    """Everything that happened was announced on the bus, from the table's stream, and no event holds a secret."""
+    """Everything that happened was announced on the bus, from the table's stream, and no event
+    holds a secret."""
     expected = {
         ("account.connected", stage.ada),
         ("account.refreshed", stage.ada),

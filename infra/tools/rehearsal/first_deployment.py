@@ -8,7 +8,8 @@ from .stage import STACK, client, expect, until
 
 
 def without_data(stage):
-    """Without the data's outputs, or with two of them mixed up, the service is refused before anything is made."""
+    """Without the data's outputs, or with two of them mixed up, the service is refused before
+    anything is made."""
     template, _ = for_the_emulator(stage)
     known = parameters(stage)
     done = sam(stage, template, STACK, **{name: value for name, value in known.items() if name not in stage.data})
@@ -19,7 +20,8 @@ def without_data(stage):
 
 
 def a_name_that_is_taken(stage):
-    """The first deployment of the service meets an event bus of its name: nothing of it stays, and the data is untouched."""
+    """The first deployment of the service meets an event bus of its name: nothing of it stays, and
+    the data is untouched."""
     before = ids_of(data_of(STACK))
     client("events").create_event_bus(Name=STACK)
     template, _ = for_the_emulator(stage)
@@ -36,7 +38,8 @@ def a_name_that_is_taken(stage):
 
 
 def deleted(stage):
-    """The service's stack is deleted, the data and what is in it stays, and a new deployment hands out Ada's token."""
+    """The service's stack is deleted, the data and what is in it stays, and a new deployment hands
+    out Ada's token."""
     # `sam delete` makes this call; it does not know the emulator's addresses of uploaded files.
     client("cloudformation").delete_stack(StackName=STACK)
     until("the service is gone", lambda: not made(STACK))

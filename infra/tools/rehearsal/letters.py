@@ -22,7 +22,8 @@ def lambdas(value):
 
 
 def given_up(stage):
-    """An event that the bus has not taken for an hour is a dead letter that holds all of it; `dead-letters replay` puts it on the bus."""
+    """An event that the bus has not taken for an hour is a dead letter that holds all of it;
+    `dead-letters replay` puts it on the bus."""
     image = {name: lambdas(value) for name, value in stage.row(stage.ada).items()}
     change = {"ApproximateCreationDateTime": int(time.time()) - 3_601, "Keys": {"pk": image["pk"]}, "NewImage": image, "SequenceNumber": "1"}
     batch = {"Records": [{"eventID": "rehearsal", "eventName": "INSERT", "dynamodb": change}]}

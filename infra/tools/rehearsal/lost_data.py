@@ -20,18 +20,19 @@ FORMER = f"{STACK}-former"
 
 
 def upgraded_keyring(stage):
-    """`keyring upgrade`, before anything is sealed: from then on tokens open under any name of the table."""
+    """`keyring upgrade`, before anything is sealed: from then on tokens open under any name of the
+    table."""
     code, _, said = operate(stage, "keyring", "upgrade", "--wait", "0")
     expect("upgraded", code == 0, said)
 
 
 def a_lost_table(stage):
-    """The table of grants is lost: its point in time is restored under a new name, gets what a restore leaves out, and the service
-    is deployed with it. Ada's token is handed out."""
+    """The table of grants is lost: its point in time is restored under a new name, gets what a
+    restore leaves out, and the service is deployed with it. Ada's token is handed out."""
     dynamodb, lost = client("dynamodb"), stage.data["GrantsTableName"]
     restored = f"{lost}-restored"
     dynamodb.restore_table_to_point_in_time(SourceTableName=lost, TargetTableName=restored, UseLatestRestorableTime=True)
-    active = lambda: dynamodb.describe_table(TableName=restored)["Table"]["TableStatus"] == "ACTIVE"  # noqa: E731
+    active = lambda: dynamodb.describe_table(TableName=restored)["Table"]["TableStatus"] == "ACTIVE"
     until("it is restored", active)
     left_out = dynamodb.describe_table(TableName=restored)["Table"]
     expect("a restore leaves these out", not left_out["DeletionProtectionEnabled"] and "LatestStreamArn" not in left_out, left_out)
@@ -88,7 +89,8 @@ def of_before(stage):
 
 
 def a_stack_of_before(stage):
-    """A stack that has everything in one gets a stack for its data by UPGRADING.md's steps: nothing is deleted or made anew."""
+    """A stack that has everything in one gets a stack for its data by UPGRADING.md's steps: nothing
+    is deleted or made anew."""
     known = {name: value for name, value in parameters(stage, DomainName="former.rehearsal.test").items() if name not in stage.data}
     former = of_before(stage)
     deployed(sam(stage, written(stage, "former", former), FORMER, **known))
@@ -120,7 +122,7 @@ def a_stack_of_before(stage):
     described = cloudformation.describe_change_set(StackName=data_stack, ChangeSetName="import")
     expect("an import of five", [c["ResourceChange"]["Action"] for c in described["Changes"]] == ["Import"] * 5, described)
     cloudformation.execute_change_set(StackName=data_stack, ChangeSetName="import")
-    status = lambda: cloudformation.describe_stacks(StackName=data_stack)["Stacks"][0]["StackStatus"]  # noqa: E731
+    status = lambda: cloudformation.describe_stacks(StackName=data_stack)["Stacks"][0]["StackStatus"]
     until("it is imported", lambda: status() == "IMPORT_COMPLETE")
     found = deploy_data(stage, FORMER)
     expect("the outputs are what the service has", found == given, (found, given))
@@ -129,8 +131,8 @@ def a_stack_of_before(stage):
 
 
 def dangers(stage):
-    """The data's stack gets a topic and backups; the rules that CloudFormation made know the calls that endanger this data, and no
-    others, by the emulator's own reading of their patterns."""
+    """The data's stack gets a topic and backups; the rules that CloudFormation made know the calls
+    that endanger this data, and no others, by the emulator's own reading of their patterns."""
     outputs = deploy_data(stage, STACK, AlarmEmail="operations@example.com", BackupDays="30")
     expect("a topic for both stacks", outputs.pop("AlarmTopicArn", None), outputs)
     ids, events = ids_of(f"{STACK}-data"), client("events")

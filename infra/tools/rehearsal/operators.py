@@ -12,7 +12,8 @@ from .stage import REGION, STACK, client, expect
 
 
 def operate(stage, *arguments, stack=STACK, **environment):
-    """Our command on the stack, as an operator types it: its exit code, its JSON, and what it says beside."""
+    """Runs our command on the stack, as an operator types it. Returns its exit code, its JSON, and
+    its messages."""
     command = [stage.command, *arguments, "--stack", stack, "--region", REGION, "--json"]
     done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
     secret = [canary for canary in stage.canaries if canary in done.stdout + done.stderr]
@@ -45,7 +46,8 @@ def filled(stage, name):
 
 
 def people_hold_enough(stage):
-    """Whoever holds the policy `operate` runs every kind of command and misses nothing; with `read` one looks, opens nothing and changes nothing."""
+    """The policy `operate` is enough for every kind of command; with `read` one looks, opens
+    nothing and changes nothing."""
     operate_only = holder(stage, "operate", filled(stage, "operate"))
     for command in (
         ["accounts", "list"],

@@ -72,9 +72,9 @@ def nowhere(stage):
 
 
 def meta_calls(stage, path, user_id):
-    """What Meta posts, signed with the app's secret."""
+    """Posts as Meta does, signed with the app's secret."""
     payload = {"algorithm": "HMAC-SHA256", "issued_at": int(time.time()), "user_id": user_id}
-    encode = lambda data: base64.urlsafe_b64encode(data).rstrip(b"=").decode()  # noqa: E731
+    encode = lambda data: base64.urlsafe_b64encode(data).rstrip(b"=").decode()
     payload = encode(json.dumps(payload).encode())
     signature = encode(hmac.new(json.loads(stage.app)["app_secret"].encode(), payload.encode(), hashlib.sha256).digest())
     form = urllib.parse.urlencode({"signed_request": f"{signature}.{payload}"})
@@ -83,7 +83,8 @@ def meta_calls(stage, path, user_id):
 
 
 def deauthorize(stage):
-    """Meta says that Grace removed the app: her tokens are destroyed. A forged message does nothing."""
+    """Grace removes the app, and Meta reports it: her tokens are destroyed. A forged message does
+    nothing."""
     grace, _ = connect(stage, "grace")
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     forged = call(DOMAIN, ENDPOINT.port, "POST", "/deauthorize", headers, "signed_request=AAAA.e30")
@@ -97,7 +98,8 @@ def deauthorize(stage):
 
 
 def deletion(stage):
-    """Meta says that Grace and Linus want to be forgotten: no table names them, and a page tells them so."""
+    """Grace and Linus want to be forgotten, and Meta reports it: no table names them, and a page
+    shows that."""
     for person in (stage.grace, stage.linus):
         answer = meta_calls(stage, "/data-deletion", person)
         expect("an answer", answer.status == 200, answer.body)

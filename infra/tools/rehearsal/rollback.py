@@ -18,13 +18,13 @@ from .people import begin, finish
 from .stage import REGION, STACK, client, expect
 from .sweeps import let_41_days_pass
 
-# Where neither Rust nor `cargo lambda` lies.
+# Folders with neither Rust nor `cargo lambda`.
 PATH = "/usr/bin:/bin"
 
 
 def packed(stage, version):
-    """A release's folder as `infra/release` makes it, which calls itself `version`. The functions are
-    those that were built, so each zip gets a file more, by which Lambda knows it for another."""
+    """A release's folder as `infra/release` makes it, which calls itself `version`. The functions
+    are those that were built, so each zip gets a file more, which makes it another for Lambda."""
     out = pathlib.Path(stage.build).parent / "releases" / version
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
@@ -95,7 +95,8 @@ class Backend(threading.Thread):
 
 def roll_back(stage):
     """A release deploys without Rust, the next one over it, and by the same command the one before
-    again: logins under way end well, tokens are handed out and refreshed, and no data is touched."""
+    again: logins under way end well, tokens are handed out and refreshed, and no data is
+    touched."""
     before, after = packed(stage, "0.0.1"), packed(stage, "0.0.2")
     config, made, kept = values(before.parent.parent), ids(), rows(stage)
     backend = Backend(stage)

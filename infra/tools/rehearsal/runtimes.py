@@ -13,7 +13,8 @@ from .stage import call, expect, free_port, listens, until
 
 
 def under_the_runtime_emulator(stage):
-    """Each executable answers under AWS's own emulator of Lambda's runtime, with the environment that the template gives it."""
+    """Each executable answers under AWS's own emulator of Lambda's runtime, with the environment
+    that the template gives it."""
     emulator = pathlib.Path(samcli.__file__).parent / "local" / "rapid" / "aws-lambda-rie-x86_64"
     sweep, batch = ({}, lambda answer: "outcomes" in answer), ({"Records": []}, lambda answer: answer == {"batchItemFailures": []})
 
@@ -51,7 +52,8 @@ def under_the_runtime_emulator(stage):
 
 
 def under_cargo_lambda(stage):
-    """A developer runs a function of the deployment from its source, by `cargo lambda watch` and `invoke`."""
+    """A developer runs a function of the deployment from its source, by `cargo lambda watch` and
+    `invoke`."""
     folder, port = wiring.INFRA.parent / "functions" / "refresh", free_port()
     kept = {key: os.environ[key] for key in ("PATH", "HOME", "CARGO_TARGET_DIR", "CARGO_HOME", "RUSTUP_HOME") if key in os.environ}
     environment = {**stage.environment("Refresh"), **kept}

@@ -1,4 +1,5 @@
-"""The stage of the rehearsal: the emulator and our sandbox, how they are called, and all that one step leaves to the next ones."""
+"""The stage of the rehearsal: the emulator and our sandbox, how they are called, and all that one
+step leaves to the next ones."""
 
 import http.client
 import json
@@ -52,7 +53,8 @@ def expect(what, condition, detail=""):
 
 
 def until(what, get):
-    """What `get` finally gives. The emulator delivers schedules and streams in its own time."""
+    """Waits for a result of `get`, and returns it. The emulator delivers schedules and streams in
+    its own time."""
     ends = time.monotonic() + PATIENCE
     while time.monotonic() < ends:
         if found := get():
@@ -91,7 +93,8 @@ class Browser:
 
 
 class Stage:
-    """The build, the sandbox and the command, and what the steps add: the stack's outputs and ids, the people, the backends."""
+    """The build, the sandbox and the command, and what the steps add: the stack's outputs and ids,
+    the people, the backends."""
 
     def __init__(self, build, sandbox, sam, command):
         self.build, self.sam, self.command = build, sam, command
@@ -120,7 +123,7 @@ class Stage:
         return client("dynamodb").get_item(TableName=self.outputs["GrantsTableName"], Key=key, ConsistentRead=True).get("Item")
 
     def environment(self, name):
-        """What the template gives a function, and what Lambda adds to it."""
+        """Returns the template's variables of a function, with those that Lambda adds."""
         function = client("lambda").get_function_configuration(FunctionName=self.ids[f"{name}Function"])
         return {
             **function["Environment"]["Variables"],

@@ -24,13 +24,15 @@ def let_41_days_pass(stage):
 
 
 def sweep(stage):
-    """41 days pass for Ada's row, and the emulated Scheduler invokes the function with the schedule's own target."""
+    """41 days pass for Ada's row, and the emulated Scheduler invokes the function with the
+    schedule's own target."""
     row = let_41_days_pass(stage)
     scheduler = client("scheduler")
     group, name = stage.outputs["ScheduleName"].split("/")
     schedule = scheduler.get_schedule(GroupName=group, Name=name)
     expect("a dead-letter queue", schedule["Target"]["DeadLetterConfig"]["Arn"], schedule["Target"])
-    # The emulator counts rate(15 minutes) from the deployment, so the same target gets a schedule for now.
+    # The emulator counts rate(15 minutes) from the deployment, so the same target gets a schedule
+    # for now.
     scheduler.create_schedule(
         Name="rehearsal",
         GroupName=group,
@@ -47,7 +49,8 @@ def sweep(stage):
 
 
 def sweep_by_hand(stage):
-    """41 days pass twice more: `threads-auth sweep` refreshes Ada's token from here, and with `--invoke` whoever may do nothing but invoke."""
+    """41 days pass twice more: `threads-auth sweep` refreshes Ada's token from here, and with
+    `--invoke` whoever may do nothing but invoke."""
     function = client("lambda").get_function(FunctionName=stage.outputs["RefreshFunctionName"])["Configuration"]["FunctionArn"]
     invoker = operator(stage, "invoker", ("lambda:InvokeFunction", function))
     for arguments, environment in ((["sweep"], {}), (["sweep", "--invoke"], invoker)):
@@ -72,7 +75,8 @@ def sweep_by_hand(stage):
 
 
 def unclaimed(stage):
-    """Nobody completes a session, and its time passes: the function of the schedule ends the account."""
+    """Nobody completes a session, and its time passes: the function of the schedule ends the
+    account."""
     new = {"reference": "user-8", "return_to": "https://app.rehearsal.test/done"}
     session = signed(stage, stage.sessions, "POST", "/sessions", new).json()
     lured, _ = connect(stage, "lured", session["url"].removeprefix(f"https://{DOMAIN}"))

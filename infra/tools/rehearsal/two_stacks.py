@@ -8,7 +8,8 @@ OTHER = f"{STACK}-dev"
 
 
 def beside(stage):
-    """A second service with its own data is deployed beside the first one, whose resources stay what they are."""
+    """A second service with its own data is deployed beside the first one, whose resources stay
+    what they are."""
     before = ids_of(STACK)
     data = deploy_data(stage, OTHER)
     template, _ = for_the_emulator(stage)

@@ -15,7 +15,8 @@ def messages():
 
 
 def metrics(stage):
-    """The functions print every metric that an alarm of the template reads, under the alarm's own name, dimensions and service."""
+    """The functions print every metric that an alarm of the template reads, under the alarm's own
+    name, dimensions and service."""
     printed = set()
     for _, message in messages():
         if message.startswith("{") and "_aws" in (line := json.loads(message)):
@@ -28,7 +29,8 @@ def metrics(stage):
         for alarm in client("cloudwatch").describe_alarms()["MetricAlarms"]
         if alarm["Namespace"] == "ThreadsAuth"
     }
-    # No stored token has failed to open here, there is no inspector to look for drift with, and Meta has refused no app.
+    # No stored token has failed to open here, there is no inspector to look for drift with, and
+    # Meta has refused no app.
     unseen = {"DecryptFailures", "Drift"}
     missing = {metric for metric in read - printed if metric[1] not in unseen and ("Outcome", "misconfigured") not in metric[2]}
     expect("all metrics", read and not missing, (missing, printed))

@@ -117,7 +117,7 @@ impl<'a> Said<'a> {
         if matches!(status, 301 | 308) {
             return ErrorKind::Configuration(ConfigurationProblem::Moved);
         }
-        // Whatever the body of a 5xx claims, it was written by something that was failing.
+        // The body of a 5xx, whatever it claims, was written by something that was failing.
         if !self.is_json || status >= 500 || (300..400).contains(&status) || status == 408 {
             return ErrorKind::Transient;
         }
@@ -342,8 +342,8 @@ mod tests {
                     assert_eq!(kind, expected, "{status} {body}");
                     assert_eq!((read_code, read_subcode), (Some(code), subcode), "{body}");
                 }
-                // Whatever else it says, it is passing when Meta says so, or when the server itself
-                // fails.
+                // An error is passing if Meta says so, or if the server itself fails, whatever else it
+                // says.
                 let passing =
                     envelope(code, subcode, "x").replace("\"code\"", "\"is_transient\":true,\"code\"");
                 let (kind, ..) = refused(Call::Refresh, status, &passing);

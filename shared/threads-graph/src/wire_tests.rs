@@ -380,7 +380,7 @@ async fn a_client_of_the_callers_own_is_used() {
     server.assert_last("GET", "/v1.0/me", &[("access_token", TOKEN), ("fields", "id,username")]);
 }
 
-// That no failure shows a secret.
+// No failure shows a secret.
 
 /// The hostile server's answer. It repeats the whole request, secrets and all, wherever it can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -56,8 +56,8 @@ impl Sandbox {
     ///
     /// # Errors
     ///
-    /// If the app's id or secret is empty, an account cannot exist, or the state file cannot be read,
-    /// understood or written.
+    /// If the app's id or secret is empty, an account cannot exist, or the state file cannot be
+    /// read, understood or written.
     pub fn new(options: SandboxOptions) -> Result<Self, SandboxError> {
         let SandboxOptions {
             app_id,

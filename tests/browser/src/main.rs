@@ -1,8 +1,9 @@
-//! The login as a person makes it: in a browser, on the development page and the sandbox's consent page.
+//! The login as a person makes it: in a browser, on the development page and the sandbox's consent
+//! page.
 //!
-//! Expects `threads-auth dev --ephemeral` at the address that it is given. Starts `chromedriver` from `PATH` with a profile of its
-//! own, and ends both. Knows of our pages only what is promised: the link to `/authorize`, the forms by their actions, and the
-//! names of outcomes and statuses.
+//! Expects `threads-auth dev --ephemeral` at the address that it is given. Starts `chromedriver`
+//! from `PATH` with a profile of its own, and ends both. Knows of our pages only what is promised:
+//! the link to `/authorize`, the forms by their actions, and the names of outcomes and statuses.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -38,7 +39,7 @@ struct Arguments {
     /// The `service_url` that `threads-auth dev --ephemeral --json` printed
     service_url: Url,
 
-    /// Where the screenshots go
+    /// Folder for the screenshots
     #[arg(long, default_value = "target/browser-login", value_name = "DIR")]
     screenshots: PathBuf,
 }
@@ -236,7 +237,7 @@ impl Walk {
         Ok(())
     }
 
-    /// What the page is made of.
+    /// Returns the accounts of which the page is made.
     async fn accounts(&self) -> Result<Vec<Value>> {
         self.browser.goto(self.home.join("dev/grants")?.as_str()).await?;
         let text = self.browser.find(Locator::Css("body")).await?.text().await?;
