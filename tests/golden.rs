@@ -488,12 +488,12 @@ async fn golden_changes_are_announced_as_they_were() {
         let seen = stack.events().len();
         let handled = publisher.handle(&json!({"Records": [file["record"]]}), at).await;
         assert!(handled.batch_item_failures.is_empty(), "{name}");
-        let mut published = stack.events();
-        published.truncate(published.len() - seen);
-        published.reverse();
+        let mut new = stack.events();
+        new.truncate(new.len() - seen);
+        new.reverse();
         let before = file["published"].as_array().unwrap();
-        assert_eq!(before.len(), published.len(), "{name}");
-        for (before, now) in before.iter().zip(&published) {
+        assert_eq!(before.len(), new.len(), "{name}");
+        for (before, now) in before.iter().zip(&new) {
             // The envelope's own id is the bus's.
             let before: Value = before
                 .as_object()

@@ -342,8 +342,8 @@ mod tests {
                     assert_eq!(kind, expected, "{status} {body}");
                     assert_eq!((read_code, read_subcode), (Some(code), subcode), "{body}");
                 }
-                // An error is passing if Meta says so, or if the server itself fails, whatever else it
-                // says.
+                // An error is passing if Meta says so, or if the server itself fails, whatever else
+                // it says.
                 let passing =
                     envelope(code, subcode, "x").replace("\"code\"", "\"is_transient\":true,\"code\"");
                 let (kind, ..) = refused(Call::Refresh, status, &passing);
