@@ -309,7 +309,7 @@ mod tests {
     fn what_is_revoked_but_not_found_out_is_told() {
         let page =
             shown(&dashboard(vec![GrantView { revoked_at_threads: true, ..grant("1", Status::Active) }]));
-        assert!(page.contains("the next refresh will find out") && !page.contains("/revoke"));
+        assert!(page.contains("the next refresh will notice") && !page.contains("/revoke"));
     }
 
     #[test]

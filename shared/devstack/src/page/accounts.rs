@@ -121,7 +121,7 @@ impl Standing {
         };
         let (tone, what) = match grant.status {
             Status::Active if grant.expires_at.is_some_and(|at| at <= now) => {
-                ("halt", "The token has expired; the next refresh will find out.")
+                ("halt", "The token has expired; the next refresh will notice.")
             }
             Status::Active | Status::Pending if grant.revoked_at_threads => {
                 ("wait", "Revoked at Threads, which notifies nobody: the next refresh will notice.")
