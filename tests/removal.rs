@@ -336,7 +336,7 @@ async fn an_operator_deletes_as_meta_does() {
     println!("an operator's deletion: 0 traces of the person, {left} rows that name nobody");
 }
 
-/// Meta's callback comes while a sweep waits for Meta's answer about the same account.
+/// Meta's message comes while a sweep waits for Meta's answer about the same account.
 #[tokio::test]
 async fn a_deauthorization_wins_over_a_refresh_under_way() {
     let stack = stack().await;

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """An app on Threads Auth, end to end: its people in two browsers, its signed calls, its events,
-Meta's callbacks, and attacks.
+Meta's messages, and attacks.
 
     threads-auth dev --ephemeral --port 0 --json --json-events events.jsonl > dev.json &
     python tests/webapp/run.py dev.json events.jsonl [folder for screenshots]
