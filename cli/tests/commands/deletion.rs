@@ -109,8 +109,8 @@ fn what_names_nobody_is_refused_before_anybody_is_deleted() {
     std::fs::create_dir(local.path("folder")).unwrap();
     for (arguments, said) in [
         (&[][..], "ID|FILE"),
-        (&[ADA, "@ada"], "@ada is no user id"),
-        (&[ADA, "nowhere.csv"], "nowhere.csv is no user id"),
+        (&[ADA, "@ada"], "@ada is not a user id"),
+        (&[ADA, "nowhere.csv"], "nowhere.csv is not a user id"),
         (&[ADA, "folder"], "folder cannot be read"),
         (&["-1"], "-1"),
     ] {

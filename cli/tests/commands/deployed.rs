@@ -667,7 +667,7 @@ fn the_doctor_looks_at_what_keeps_the_tokens_and_tells_the_events() {
         ("event bus", "fail", "it is not there", &|said| said.has_bus = false),
         ("dead letters", "fail", "3 in sweep-letters", &|said| said.letters = Some(3)),
         ("dead letters", "fail", "5 in sweep-letters", &|said| (said.letters, said.hidden) = (Some(3), 2)),
-        ("alarms", "warn", "if one of these rang: quiet", &|said| {
+        ("alarms", "warn", "if one of these rings: quiet", &|said| {
             said.alarms.push(("threads-auth-quiet", "OK", false));
             said.made.as_mut().unwrap().push("threads-auth-quiet");
         }),

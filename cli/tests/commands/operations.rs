@@ -524,7 +524,7 @@ fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
 
     local.spoil(ADA, "issued_at", AttributeValue::S("x".to_owned()));
     let odd = local.run(&["doctor"]);
-    assert!(odd.expect(1).stdout.contains("FAIL  tokens: 1 rows make no sense"), "{odd:?}");
+    assert!(odd.expect(1).stdout.contains("FAIL  tokens: 1 rows are malformed"), "{odd:?}");
     local.account(BEN);
     local.spoil(BEN, "token", AttributeValue::B(b"nothing".to_vec().into()));
     let odd = local.run(&["doctor"]);

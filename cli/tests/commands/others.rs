@@ -14,7 +14,7 @@ fn the_help_is_printed() {
     let world = World::new();
     let main = run(world.command(&["--help"]));
     main.expect(0);
-    for line in ["\n  login ", "\n  accounts ", "\n  0  done", "\n  5  Meta gave a token"] {
+    for line in ["\n  login ", "\n  accounts ", "\n  0  done", "\n  5  Meta issued a token"] {
         assert!(main.stdout.contains(line), "{}", main.stdout);
     }
     let help = run(world.command(&["accounts", "export", "--help"]));
