@@ -199,8 +199,8 @@ impl Flow {
     /// Returns the flow of this browser to which `state` belongs.
     ///
     /// # Errors
-    /// - Returns [`ResumeError::WrongBrowser`] if no valid cookie belongs to the state.
-    /// - Returns [`ResumeError::Expired`] if the flow has expired.
+    /// - Returns `ResumeError::WrongBrowser` if no valid cookie belongs to the state.
+    /// - Returns `ResumeError::Expired` if the flow has expired.
     pub fn resume(
         kind: CookieKind,
         keyring: &Keyring,
