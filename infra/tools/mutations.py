@@ -1152,6 +1152,7 @@ on_another(REACH, "functions that are called otherwise", "deploy.json", "Functio
 on_another(REACH, "a group of schedules with a hyphen", "deploy.json", "Schedules", "schedule-group/{Stack}", "schedule-group/{Stack}-*")
 on_another(REACH, "an edge whose stack is called otherwise", "deploy.json", "Stacks", "-EdgeStack-", "-Edge-")
 on_another(REACH, "a secret that is called like its stack", "deploy-data.json", "Secrets", "secret:*App", "secret:{Stack}-App")
+on_another(REACH, "a topic of the data that nobody may make", "deploy-data.json", "Topics", "{Stack}-data-", "{Stack}-")
 on_another(REACH, "a vault that is called like its stack", "deploy-data.json", "Backups", "backup-vault:*", "backup-vault:{Stack}-*")
 
 
@@ -1170,6 +1171,7 @@ on_another(OPERATED, "operators of other queues", "operate.json", "ReadAndEmptyQ
 on_another(OPERATED, "readers of a schedule without its group", "read.json", "LookAtTheSchedule", "{Stack}/*", "{Stack}-*")
 LEAVES = "whoever_deploys_the_service_leaves_its_data"
 on_another(LEAVES, "every stack whose name begins alike", "deploy.json", "Stacks", "-EdgeStack-", "-")
+on_another(LEAVES, "every topic whose name begins alike", "deploy.json", "Topics", "-AlarmTopic-", "-")
 on_another(LEAVES, "every secret", "deploy.json", "OriginSecret", "*OriginSecret-", "*Secret-")
 in_file(LEAVES, "tables for whoever deploys the service", "deploy.json", grant(["dynamodb:DeleteTable"], "arn:{Partition}:dynamodb:{Region}:{Account}:table/{Stack}-*"))
 in_file(LEAVES, "keys that whoever deploys a name may delete", "deploy-domain.json", grant(["kms:ScheduleKeyDeletion"], "arn:{Partition}:kms:{Region}:{Account}:key/*"))

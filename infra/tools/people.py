@@ -334,9 +334,10 @@ def operators_reach_what_is_made(subject):
 
 def whoever_deploys_the_service_leaves_its_data(subject):
     """Without deploy-data.json nobody deletes or changes a table, a key, a secret or a backup, nor
-    the stack that they are in."""
+    whom messages about them reach, nor the stack that they are in."""
     files = ("deploy.json", "deploy-domain.json")
-    kinds = set(wiring.KEPT_DATA.values()) | {"AWS::Backup::BackupVault", "AWS::Backup::BackupPlan", "AWS::Events::Rule"}
+    kinds = set(wiring.KEPT_DATA.values())
+    kinds |= {"AWS::Backup::BackupVault", "AWS::Backup::BackupPlan", "AWS::Events::Rule", "AWS::SNS::Topic"}
     data = [(id, arn, wanted) for id, arn, wanted in things("data.yaml", "{Stack}-data") if made_by("data.yaml")[id][0] in kinds]
     stack = "arn:aws:" + opened(f"cloudformation:{{Region}}:{{Account}}:stack/{{Stack}}-data/{'0' * 36}", **IN_AN_ACCOUNT)
     data.append(("the stack", stack, {"cloudformation:DeleteStack", "cloudformation:SetStackPolicy", "cloudformation:CreateChangeSet"}))
