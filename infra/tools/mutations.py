@@ -1134,6 +1134,11 @@ def _(mutant):
     statement(mutant, "deploy.json", "WhatHasNoName")["Action"].remove("logs:UpdateLogDelivery")
 
 
+@breaks(DEPLOYS, "deployers who may not give SAM's bucket its tags", F)
+def _(mutant):
+    statement(mutant, "deploy.json", "SamsBucket")["Action"].remove("s3:TagResource")
+
+
 def statement(mutant, name, sid):
     return next(one for one in mutant["Files"][name]["Statement"] if one["Sid"] == sid)
 

@@ -110,6 +110,9 @@ BESIDE = {
     "s3:CreateBucket",
     "s3:GetBucketLocation",
     "s3:PutObject",
+    # SAM's bucket has tags from the first:
+    # https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucketConfiguration.html
+    "s3:TagResource",
     "secretsmanager:GetSecretValue",
 }
 
