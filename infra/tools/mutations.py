@@ -1173,6 +1173,7 @@ def _(mutant):
 
 OPERATED = "operators_reach_what_is_made"
 on_another(OPERATED, "operators of other queues", "operate.json", "ReadAndEmptyQueues", "{Stack}-*", "{Stack}-Dead*")
+on_another(OPERATED, "readers who see nothing of what protects the data", "read.json", "FindTheStack", "{Stack}-data/*", "{Stack}-date/*")
 on_another(OPERATED, "readers of a schedule without its group", "read.json", "LookAtTheSchedule", "{Stack}/*", "{Stack}-*")
 LEAVES = "whoever_deploys_the_service_leaves_its_data"
 on_another(LEAVES, "every stack whose name begins alike", "deploy.json", "Stacks", "-EdgeStack-", "-")
