@@ -962,6 +962,25 @@ def _(mutant):
     mutant["Outputs"]["ApiUrl"]["Value"]["Fn::If"][0] = "HasApiDomain"
 
 
+NAME = "the_name_leads_in_while_it_moves"
+put(NAME, "a domain without an API behind it", "ApiDomainMapping", ["Condition"], "ClosesApiAddress")
+
+
+@breaks(NAME, "a name that leads nowhere until its record follows")
+def _(mutant):
+    mutant["Conditions"]["HasApiDomain"] = {"Fn::And": [{"Condition": "HasDomain"}, {"Fn::Not": [{"Condition": "HasEdge"}]}]}
+
+
+@breaks(NAME, "an API with a certificate of another region")
+def _(mutant):
+    mutant["Conditions"]["HasApiDomain"]["Fn::And"][1]["Fn::Or"][1] = {"Fn::Equals": [{"Ref": "EdgeOnly"}, "false"]}
+
+
+@breaks(NAME, "nothing to point the name at on the way back")
+def _(mutant):
+    mutant["Outputs"]["ApiDomainTarget"]["Condition"] = "ClosesApiAddress"
+
+
 @breaks("nothing_of_the_secret_can_be_read_off_the_stack", "the origin secret as an output")
 def _(mutant):
     mutant["Outputs"]["Origin"] = {"Value": {"Fn::Sub": "{{resolve:secretsmanager:${OriginSecret.Id}:SecretString:send}}"}}
