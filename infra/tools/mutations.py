@@ -962,6 +962,25 @@ def _(mutant):
     mutant["Outputs"]["ApiUrl"]["Value"]["Fn::If"][0] = "HasApiDomain"
 
 
+NAME = "the_name_leads_in_while_it_moves"
+put(NAME, "a domain without an API behind it", "ApiDomainMapping", ["Condition"], "ClosesApiAddress")
+
+
+@breaks(NAME, "a name that leads nowhere until its record follows")
+def _(mutant):
+    mutant["Conditions"]["HasApiDomain"] = {"Fn::And": [{"Condition": "HasDomain"}, {"Fn::Not": [{"Condition": "HasEdge"}]}]}
+
+
+@breaks(NAME, "an API with a certificate of another region")
+def _(mutant):
+    mutant["Conditions"]["HasApiDomain"]["Fn::And"][1]["Fn::Or"][1] = {"Fn::Equals": [{"Ref": "EdgeOnly"}, "false"]}
+
+
+@breaks(NAME, "nothing to point the name at on the way back")
+def _(mutant):
+    mutant["Outputs"]["ApiDomainTarget"]["Condition"] = "ClosesApiAddress"
+
+
 @breaks("nothing_of_the_secret_can_be_read_off_the_stack", "the origin secret as an output")
 def _(mutant):
     mutant["Outputs"]["Origin"] = {"Value": {"Fn::Sub": "{{resolve:secretsmanager:${OriginSecret.Id}:SecretString:send}}"}}
@@ -1134,6 +1153,11 @@ def _(mutant):
     statement(mutant, "deploy.json", "WhatHasNoName")["Action"].remove("logs:UpdateLogDelivery")
 
 
+@breaks(DEPLOYS, "deployers who may not give SAM's bucket its tags", F)
+def _(mutant):
+    statement(mutant, "deploy.json", "SamsBucket")["Action"].remove("s3:TagResource")
+
+
 def statement(mutant, name, sid):
     return next(one for one in mutant["Files"][name]["Statement"] if one["Sid"] == sid)
 
@@ -1152,6 +1176,7 @@ on_another(REACH, "functions that are called otherwise", "deploy.json", "Functio
 on_another(REACH, "a group of schedules with a hyphen", "deploy.json", "Schedules", "schedule-group/{Stack}", "schedule-group/{Stack}-*")
 on_another(REACH, "an edge whose stack is called otherwise", "deploy.json", "Stacks", "-EdgeStack-", "-Edge-")
 on_another(REACH, "a secret that is called like its stack", "deploy-data.json", "Secrets", "secret:*App", "secret:{Stack}-App")
+on_another(REACH, "a topic of the data that nobody may make", "deploy-data.json", "Topics", "{Stack}-data-", "{Stack}-")
 on_another(REACH, "a vault that is called like its stack", "deploy-data.json", "Backups", "backup-vault:*", "backup-vault:{Stack}-*")
 
 
@@ -1167,9 +1192,11 @@ def _(mutant):
 
 OPERATED = "operators_reach_what_is_made"
 on_another(OPERATED, "operators of other queues", "operate.json", "ReadAndEmptyQueues", "{Stack}-*", "{Stack}-Dead*")
+on_another(OPERATED, "readers who see nothing of what protects the data", "read.json", "FindTheStack", "{Stack}-data/*", "{Stack}-date/*")
 on_another(OPERATED, "readers of a schedule without its group", "read.json", "LookAtTheSchedule", "{Stack}/*", "{Stack}-*")
 LEAVES = "whoever_deploys_the_service_leaves_its_data"
 on_another(LEAVES, "every stack whose name begins alike", "deploy.json", "Stacks", "-EdgeStack-", "-")
+on_another(LEAVES, "every topic whose name begins alike", "deploy.json", "Topics", "-AlarmTopic-", "-")
 on_another(LEAVES, "every secret", "deploy.json", "OriginSecret", "*OriginSecret-", "*Secret-")
 in_file(LEAVES, "tables for whoever deploys the service", "deploy.json", grant(["dynamodb:DeleteTable"], "arn:{Partition}:dynamodb:{Region}:{Account}:table/{Stack}-*"))
 in_file(LEAVES, "keys that whoever deploys a name may delete", "deploy-domain.json", grant(["kms:ScheduleKeyDeletion"], "arn:{Partition}:kms:{Region}:{Account}:key/*"))

@@ -2,6 +2,7 @@
 both sides, of the same version, and only public functions ask for it; and backends have an address
 that answers before and after."""
 
+import itertools
 import re
 
 import render
@@ -10,6 +11,9 @@ from limits import holds
 
 # Our own code says the header's name.
 REQUEST = render.INFRA.parent / "shared/web/src/request.rs"
+
+# Both values of a parameter that is on or off.
+SWITCH = ("false", "true")
 
 FUNCTION = "{{{{resolve:secretsmanager:${{OriginSecret.Id}}:SecretString:{key}::${{OriginSecretVersion}}}}}}"
 EDGE = FUNCTION.replace("OriginSecret.Id}}:", "OriginSecretArn}}:")
@@ -83,12 +87,32 @@ def backends_can_move_before_the_edge_does(template):
     problems = [] if template["Outputs"]["ApiUrl"]["Value"] == told else ["ApiUrl is not the address that is open"]
     defaults = {name: str(of.get("Default", "")) for name, of in template["Parameters"].items()}
     for domain in ("", "auth.example.com"):
-        for edge in ("false", "true"):
-            for stays in ("false", "true"):
+        for edge in SWITCH:
+            for stays in SWITCH:
                 given = defaults | {"DomainName": domain, "Edge": edge, "ApiAddress": stays, "Conditions": template["Conditions"]}
+                given["AWS::Region"] = "us-east-1"
                 expected = (domain, edge, stays) == ("auth.example.com", "false", "false")
                 if holds({"Condition": condition}, given) != expected:
                     problems.append(f"with {domain or 'no domain'}, Edge={edge}, ApiAddress={stays} it is {'open' if expected else 'closed'}")
+    return problems
+
+
+def the_name_leads_in_while_it_moves(template):
+    """With Edge and without EdgeOnly the API answers to the domain beside CloudFront, for whoever
+    remembers where the name led before. It needs a certificate of its own region for that, and
+    CloudFront's is of us-east-1."""
+    defaults = {name: str(of.get("Default", "")) for name, of in template["Parameters"].items()}
+    parts = {name: template["Resources"][name] for name in ("ApiDomain", "ApiDomainMapping")}
+    parts["ApiDomainTarget"] = template["Outputs"]["ApiDomainTarget"]
+    problems = []
+    for domain, edge, only, region in itertools.product(("", "auth.example.com"), SWITCH, SWITCH, ("us-east-1", "eu-central-1")):
+        given = defaults | {"DomainName": domain, "Edge": edge, "EdgeOnly": only, "AWS::Region": region, "Conditions": template["Conditions"]}
+        expected = bool(domain) and (edge == "false" or (only, region) == ("false", "us-east-1"))
+        problems += [
+            f"with {domain or 'no domain'}, Edge={edge}, EdgeOnly={only} in {region} there is {'no' if expected else 'a'} {name}"
+            for name, part in parts.items()
+            if holds({"Condition": part["Condition"]}, given) != expected
+        ]
     return problems
 
 
@@ -118,6 +142,7 @@ RULES = [
     the_edge_is_given_the_same_secret,
     the_origin_secret_is_made_with_the_edge,
     backends_can_move_before_the_edge_does,
+    the_name_leads_in_while_it_moves,
     nothing_of_the_secret_can_be_read_off_the_stack,
 ]
 EDGE_RULES = [cloudfront_shows_the_origin_secret, nothing_of_the_secret_can_be_read_off_the_stack]

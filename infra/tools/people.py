@@ -110,6 +110,9 @@ BESIDE = {
     "s3:CreateBucket",
     "s3:GetBucketLocation",
     "s3:PutObject",
+    # SAM's bucket has tags from the first:
+    # https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucketConfiguration.html
+    "s3:TagResource",
     "secretsmanager:GetSecretValue",
 }
 
@@ -249,6 +252,8 @@ MADE = {
 ELSEWHERE = {"route53:GetChange": "arn:aws:route53:::change/C0123456789"}
 # Resources that operators and readers are given by a pattern, not by an output of the stack.
 OPERATED = {
+    # Neither of the stacks that are deployed is a resource of a template.
+    "cloudformation": "",
     "cloudwatch": "AWS::CloudWatch::Alarm",
     "events": "AWS::Events::EventBus",
     "scheduler": "AWS::Scheduler::Schedule",
@@ -290,6 +295,10 @@ def reaches(subject, files, action, arn):
 IN_AN_ACCOUNT = {"Partition": "aws", "Region": "eu-central-1", "Account": "123456789012", "Stack": "s" * WHOLE}
 
 
+def stack_arn(name):
+    return opened(f"arn:aws:cloudformation:{{Region}}:{{Account}}:stack/{name}/{'0' * 36}", **IN_AN_ACCOUNT)
+
+
 def things(file, stack):
     """Each thing that a stack makes: its name in the template, its ARN and the calls on it."""
     for id, (kind, named) in made_by(file).items():
@@ -321,8 +330,10 @@ def deployers_reach_what_is_made(subject):
 
 
 def operators_reach_what_is_made(subject):
-    """A pattern for operators and readers matches each thing of the kind that it is there for."""
+    """A pattern for operators and readers matches each thing of the kind that it is there for. Both
+    stacks are looked at: `doctor` asks what protects the one that has the data."""
     made = [(id, arn, made_by("template.yaml")[id][0]) for id, arn, _ in things("template.yaml", "{Stack}")]
+    made += [(f"the stack {stack}", stack_arn(stack), OPERATED["cloudformation"]) for stack in ("{Stack}", "{Stack}-data")]
     return [
         f"{name}: {action} does not reach {id}: {arn}"
         for name in ("operate.json", "read.json")
@@ -334,12 +345,12 @@ def operators_reach_what_is_made(subject):
 
 def whoever_deploys_the_service_leaves_its_data(subject):
     """Without deploy-data.json nobody deletes or changes a table, a key, a secret or a backup, nor
-    the stack that they are in."""
+    whom messages about them reach, nor the stack that they are in."""
     files = ("deploy.json", "deploy-domain.json")
-    kinds = set(wiring.KEPT_DATA.values()) | {"AWS::Backup::BackupVault", "AWS::Backup::BackupPlan", "AWS::Events::Rule"}
+    kinds = set(wiring.KEPT_DATA.values())
+    kinds |= {"AWS::Backup::BackupVault", "AWS::Backup::BackupPlan", "AWS::Events::Rule", "AWS::SNS::Topic"}
     data = [(id, arn, wanted) for id, arn, wanted in things("data.yaml", "{Stack}-data") if made_by("data.yaml")[id][0] in kinds]
-    stack = "arn:aws:" + opened(f"cloudformation:{{Region}}:{{Account}}:stack/{{Stack}}-data/{'0' * 36}", **IN_AN_ACCOUNT)
-    data.append(("the stack", stack, {"cloudformation:DeleteStack", "cloudformation:SetStackPolicy", "cloudformation:CreateChangeSet"}))
+    data.append(("the stack", stack_arn("{Stack}-data"), {"cloudformation:DeleteStack", "cloudformation:SetStackPolicy", "cloudformation:CreateChangeSet"}))
     through = {action for statement in statements(subject, "deploy.json") if "kms:ViaService" in json.dumps(statement) for action in statement["Action"]}
     return [
         f"{action} reaches {id} of the data: {arn}"

@@ -40,7 +40,6 @@ def a_name_that_is_taken(stage):
 def deleted(stage):
     """The service's stack is deleted, the data and what is in it stays, and a new deployment hands
     out Ada's token."""
-    # `sam delete` makes this call; it does not know the emulator's addresses of uploaded files.
     client("cloudformation").delete_stack(StackName=STACK)
     until("the service is gone", lambda: not made(STACK))
     present(stage)
