@@ -463,6 +463,35 @@ impl Queue {
     }
 }
 
+/// A backend keeps the newest time that it has seen, so a late announcement must not look new.
+#[tokio::test]
+async fn a_deletion_has_the_time_of_its_change_however_late_it_is_announced() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    Browser::new().connect(&stack, &ada).await;
+    stack.announce().await.unwrap();
+    let seen = stack.events().len();
+    let now = stack.clock().now();
+    let removed_at = now.as_second() - 1_200;
+    let mut removed = record(&stack, &ada, "1", removed_at).await;
+    removed["eventName"] = json!("REMOVE");
+    removed["dynamodb"]["OldImage"] = removed["dynamodb"]["NewImage"].take();
+    let publisher = EventPublisher::new(stack.service().config()).unwrap();
+    assert_eq!(publisher.handle(&json!({"Records": [removed]}), now).await, Handled::default());
+    let events = stack.events();
+    assert_eq!(events.len(), seen + 1);
+    assert_eq!(events[0]["detail-type"], "account.deleted");
+    let time: Timestamp = events[0]["detail"]["time"].as_str().unwrap().parse().unwrap();
+    assert_eq!(time.as_second(), removed_at);
+    // The stack's own feed goes by the stack's clock.
+    stack.clock().advance(30 * DAY);
+    let now = stack.clock().now();
+    delete_data(&stack, &ada).await;
+    stack.announce().await.unwrap();
+    let time: Timestamp = stack.events()[0]["detail"]["time"].as_str().unwrap().parse().unwrap();
+    assert_eq!(time.as_second(), now.as_second());
+}
+
 /// An event that the bus has not taken for an hour becomes a letter that holds all of it, and holds
 /// up nobody's any more.
 #[tokio::test]

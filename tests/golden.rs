@@ -484,9 +484,13 @@ async fn golden_changes_are_announced_as_they_were() {
     let publisher = EventPublisher::new(stack.service().config()).unwrap();
     let mut kinds = BTreeSet::new();
     for (name, file) in all("events") {
-        let at = text(&file, "/at").parse().unwrap();
+        let at: Timestamp = text(&file, "/at").parse().unwrap();
         let seen = stack.events().len();
-        let handled = publisher.handle(&json!({"Records": [file["record"]]}), at).await;
+        // A deletion has the time of its change since v0.2. These stacks had a clock of their own,
+        // which their database did not go by.
+        let mut record = file["record"].clone();
+        record["dynamodb"]["ApproximateCreationDateTime"] = json!(at.as_second());
+        let handled = publisher.handle(&json!({"Records": [record]}), at).await;
         assert!(handled.batch_item_failures.is_empty(), "{name}");
         let mut new = stack.events();
         new.truncate(new.len() - seen);

@@ -314,6 +314,8 @@ async fn threat_a_restore_brings_back_nobody_who_was_deleted() {
     assert!(find_grant(&stack, &people[0]).await.is_none());
     assert_eq!(token(&stack, &people[2]).await, newer);
     assert_eq!(grant(&stack, &people[3]).await.status(), Status::Revoked);
+    // Its event must be newer than that of the loss.
+    assert_eq!(grant(&stack, &people[4]).await.updated_at.as_second(), now.as_second());
     for person in &people[4..9] {
         assert!(is_usable(&stack, &token(&stack, person).await).await);
     }

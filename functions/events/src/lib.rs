@@ -181,6 +181,8 @@ impl EventPublisher {
 
     fn events(&self, record: Record, now: Timestamp) -> Vec<Event> {
         let change = record.change;
+        // A deletion leaves no time behind but the stream's, and events are told apart by theirs.
+        let made_at = change.made_at().map_or(now, |made| made.min(now));
         let Some(AttributeValue::S(key)) = change.keys.get("pk") else {
             return Vec::new();
         };
@@ -192,7 +194,7 @@ impl EventPublisher {
             old: change.old_image.map(item),
             new: change.new_image.map(item),
         };
-        change.events(&self.table, now)
+        change.events(&self.table, made_at)
     }
 
     /// Puts the waiting events, and gives up those that were retried for long enough.
@@ -302,11 +304,13 @@ impl Change {
     /// Returns true if its events were retried for long enough. A change of unknown age is never
     /// given up.
     fn is_old(&self, now: Timestamp) -> bool {
-        let made = self.approximate_creation_date_time.and_then(|seconds| {
-            let age = SignedDuration::try_from_secs_f64(seconds).ok()?;
-            Timestamp::UNIX_EPOCH.checked_add(age).ok()
-        });
-        made.is_some_and(|made| now.duration_since(made) >= TRIED_FOR)
+        self.made_at().is_some_and(|made| now.duration_since(made) >= TRIED_FOR)
+    }
+
+    /// Returns the time of the change, as far as the stream reports one.
+    fn made_at(&self) -> Option<Timestamp> {
+        let age = SignedDuration::try_from_secs_f64(self.approximate_creation_date_time?).ok()?;
+        Timestamp::UNIX_EPOCH.checked_add(age).ok()
     }
 }
 

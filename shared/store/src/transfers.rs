@@ -1,6 +1,7 @@
 //! Rows from elsewhere: imported tokens, rows of a backup, and resealed values. None of them
 //! replaces anything newer, or restores a deleted user.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use threads_auth_model::rules::{self, NewGrant, Resealed};
 use threads_auth_model::{Attribute, Condition, Ends, Key, Part, Row, backup};
@@ -74,6 +75,8 @@ impl Store {
         for attribute in rules::LEASE.iter().chain(dropped) {
             row.remove(attribute.as_str());
         }
+        // Events take their time from it, and this one comes after those of the loss.
+        row.insert(Attribute::UpdatedAt.as_str().to_owned(), AttributeValue::N(now.as_second().to_string()));
         let put = (&Key::grant(user_id), row, &Condition::Absent(Attribute::Pk));
         let alive = unless_deleted(tombstone, connected_at);
         Ok(outcome_of(&self.put_if("restore a row", put, &alive).await?))
