@@ -233,10 +233,17 @@ impl RestoreKeyring {
         let code = u8::from(most < values.count());
         let Some(chosen) = chosen else {
             let back = if undeleted { "The keyring is back. " } else { "" };
-            let plain = format!(
-                "{back}No key is missing that a version has: {before} of {} values open.",
-                values.count()
-            );
+            let plain = if current.is_none() {
+                format!(
+                    "{back}The current version is not a keyring, and no version opens any of {} values, so every version stays where it is. Are the table and the app those of this stack?",
+                    values.count()
+                )
+            } else {
+                format!(
+                    "{back}No key is missing that a version has: {before} of {} values open.",
+                    values.count()
+                )
+            };
             output.result(&json, &plain)?;
             return Stopped::reported(code);
         };

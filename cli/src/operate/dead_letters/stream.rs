@@ -75,7 +75,6 @@ pub(super) async fn replay(
     let answer = answer.map_err(|error| failed(&error, &format!("Lambda does not invoke {function}")))?;
     let said: Value =
         answer.payload().and_then(|text| serde_json::from_slice(text.as_ref()).ok()).unwrap_or_default();
-    // One by one, so that a record on which the function fails blocks no other account.
     if answer.function_error().is_some() {
         let words = said["errorMessage"].as_str().unwrap_or("its log has the cause");
         return Ok(Replayed::Refused(format!("{function} failed: {words}"), whose));

@@ -100,9 +100,11 @@ fn direct_use(policy: &Value) -> Option<Vec<String>> {
     };
     let decrypts = |action: &Value| {
         let action = action.as_str().unwrap_or_default().to_lowercase();
-        match action.split_once('*') {
-            Some((stem, _)) => "kms:decrypt".starts_with(stem),
-            None => action == "kms:decrypt",
+        // With a grant, somebody gives themselves the right to decrypt.
+        let powers = ["kms:decrypt", "kms:creategrant", "kms:reencryptfrom"];
+        match action.split_once(['*', '?']) {
+            Some((stem, _)) => powers.iter().any(|power| power.starts_with(stem)),
+            None => powers.contains(&action.as_str()),
         }
     };
     let direct = list(policy.get("Statement")?).into_iter().enumerate().filter(|(_, statement)| {
@@ -110,7 +112,13 @@ fn direct_use(policy: &Value) -> Option<Vec<String>> {
         let names = statement.get("Action").map(&list).unwrap_or_default();
         // NotAction matches every other action.
         let able = names.iter().any(decrypts) || statement.get("NotAction").is_some();
-        let bound = statement.pointer("/Condition/StringEquals/kms:ViaService").is_some();
+        let is_ours = |service: &Value| {
+            let name = service.as_str().unwrap_or_default();
+            name.starts_with("dynamodb.") || name.starts_with("secretsmanager.")
+        };
+        let bound = statement
+            .pointer("/Condition/StringEquals/kms:ViaService")
+            .is_some_and(|services| list(services).iter().all(is_ours));
         allows && able && !bound
     });
     let name = |(index, statement): (usize, Value)| {
@@ -135,12 +143,16 @@ mod tests {
             ]})
         };
         let bound = json!({"StringEquals": {"kms:ViaService": ["dynamodb.eu-central-1.amazonaws.com"]}});
+        let other = json!({"StringEquals": {"kms:ViaService": ["ssm.eu-central-1.amazonaws.com"]}});
         for (statement, expected) in [
             (json!({"Effect": "Allow", "Action": ["kms:Decrypt"], "Condition": bound}), &[][..]),
             (json!({"Sid": "Everything", "Effect": "Allow", "Action": "kms:*"}), &["Everything"]),
             (json!({"Effect": "Allow", "Action": "*"}), &["number 2"]),
             (json!({"Effect": "Allow", "Action": ["kms:De*"]}), &["number 2"]),
             (json!({"Effect": "Allow", "NotAction": "kms:PutKeyPolicy"}), &["number 2"]),
+            (json!({"Effect": "Allow", "Action": ["kms:Decryp?"]}), &["number 2"]),
+            (json!({"Effect": "Allow", "Action": ["kms:CreateGrant"]}), &["number 2"]),
+            (json!({"Effect": "Allow", "Action": "kms:Decrypt", "Condition": other}), &["number 2"]),
             (json!({"Effect": "Deny", "Action": "kms:*"}), &[]),
         ] {
             assert_eq!(direct_use(&policy(statement)).unwrap(), expected);
