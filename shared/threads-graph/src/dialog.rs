@@ -89,13 +89,15 @@ impl DialogRefusal {
             let message = answer.get("error_message").and_then(Value::as_str).map(shown);
             return Some(Self { code, message });
         }
-        let number_after = |at: usize| {
-            let digits = body[at..].trim_start_matches(|c: char| !c.is_ascii_digit());
-            digits.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+        // HTML may write the quotation marks between them as `&#34;`, which has a number too.
+        let known_after = |at: usize| {
+            let near: String = body[at..].chars().take("error_code".len() + 24).collect();
+            near.split(|c: char| !c.is_ascii_digit())
+                .filter_map(|digits| digits.parse().ok())
+                .find(|code| DialogError::from_code(*code).is_some())
         };
         body.match_indices("error_code")
-            .filter_map(|(at, _)| number_after(at))
-            .find(|code| DialogError::from_code(*code).is_some())
+            .find_map(|(at, _)| known_after(at))
             .map(|code| Self { code, message: None })
     }
 }
@@ -117,6 +119,8 @@ mod tests {
             (r#"{"error_code":17}"#, Some(17)),
             ("<html><pre>{&quot;error_code&quot;:4476002}</pre></html>", Some(4_476_002)),
             ("<script>error_code=1</script><pre>{\"error_code\": 1349245}</pre>", Some(1_349_245)),
+            ("<pre>{&#34;error_code&#34;:1349168}</pre>", Some(1_349_168)),
+            ("<pre>{\"error_code\":null}</pre><style>td { width:191px }</style>", None),
             ("", None),
             ("{}", None),
             ("[]", None),

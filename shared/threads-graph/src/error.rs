@@ -107,7 +107,9 @@ impl Error {
             // be a secret.
             trace_id: said
                 .trace_id
-                .filter(|id| !sent.iter().any(|sent| sent.contains(id) || id.contains(sent)))
+                .filter(|id| {
+                    !sent.iter().any(|sent| sent.contains(id) || !sent.is_empty() && id.contains(sent))
+                })
                 .map(str::to_owned),
             moved_to: None,
             source: None,

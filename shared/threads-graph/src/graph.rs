@@ -402,7 +402,8 @@ impl Graph {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// As [`get`](Self::get). After [`Transient`](ErrorKind::Transient) Meta may have carried it
+    /// out: the answer may be what was lost.
     pub async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -433,6 +434,8 @@ impl Graph {
         token: &AccessToken,
         params: &[(&str, &str)],
     ) -> Result<T, Error> {
+        // `url` ignores these, and would then see `..` where there was none.
+        let path = path.replace(['\t', '\n', '\r'], "");
         let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         let token = ("access_token", token.expose());
         let params: Vec<_> =

@@ -316,6 +316,8 @@ async fn a_path_is_called_with_the_token_and_cannot_leave_its_place() {
         ("17841405793187218/threads_insights", "/v1.0/17841405793187218/threads_insights"),
         ("../access_token", "/v1.0/access_token"),
         ("me/./..", "/v1.0/me"),
+        (".\t./access_token", "/v1.0/access_token"),
+        (".\r\n./access_token", "/v1.0/access_token"),
         ("%2e%2e/me", "/v1.0/%252e%252e/me"),
         ("me?fields=x#y", "/v1.0/me%3Ffields=x%23y"),
         ("http://evil.example/me", "/v1.0/http:/evil.example/me"),
