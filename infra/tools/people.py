@@ -164,8 +164,8 @@ def called():
         transaction = (WORKSPACE / "shared/store/src/transaction.rs").read_text()
         found |= {f"dynamodb:{action}" for word, action in IN_TRANSACTIONS.items() if f"operation, {word}, builder" in transaction}
     found.discard("dynamodb:TransactWriteItems")
-    # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html:
-    # a batch needs the permission of one.
+    # A batch of SQS needs the permission of one: AWS, "Amazon SQS API permissions: Actions and
+    # resource reference".
     found = {re.sub(r"^(sqs:\w+)Batch$", r"\1", action) for action in found}
     return {"lambda:InvokeFunction" if action == "lambda:Invoke" else action for action in found}
 
