@@ -38,18 +38,13 @@ struct Meta {
 impl Meta {
     async fn start() -> Self {
         let sandbox = Sandbox::new(SandboxOptions {
-            app_id: APP_ID.to_owned(),
-            app_secret: SECRET.to_owned(),
             clock: Clock::frozen(Timestamp::from_second(1_800_000_000).unwrap()),
-            redirect_uris: Vec::new(),
-            state_file: None,
             accounts: vec![NewAccount {
                 username: "ada".to_owned(),
                 user_id: Some(ADA.to_owned()),
                 ..NewAccount::default()
             }],
-            inspection: None,
-            exchange: None,
+            ..SandboxOptions::new(APP_ID, SECRET)
         });
         let sandbox = sandbox.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

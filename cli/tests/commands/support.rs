@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use threads_graph::{HttpClient, HttpTimeouts};
-use threads_sandbox::{Clock, Fault, FaultAction, NewAccount, Sandbox, SandboxCall, SandboxOptions};
+use threads_sandbox::{Fault, FaultAction, NewAccount, Sandbox, SandboxCall, SandboxOptions};
 
 pub(crate) const APP_ID: &str = "1234567890123456";
 pub(crate) const APP_SECRET: &str = "the-secret-of-the-sandbox-app";
@@ -64,18 +64,12 @@ pub(crate) fn surround<'a>(command: &'a mut Command, folder: &Path) -> &'a mut C
 impl World {
     pub(crate) fn new() -> Self {
         let sandbox = Sandbox::new(SandboxOptions {
-            app_id: APP_ID.to_owned(),
-            app_secret: APP_SECRET.to_owned(),
-            clock: Clock::system(),
-            redirect_uris: Vec::new(),
-            state_file: None,
             accounts: vec![NewAccount {
                 username: "ada".to_owned(),
                 user_id: Some(USER.to_owned()),
                 ..NewAccount::default()
             }],
-            inspection: None,
-            exchange: None,
+            ..SandboxOptions::new(APP_ID, APP_SECRET)
         })
         .unwrap();
         let runtime =

@@ -157,14 +157,11 @@ fn sandbox(
 ) -> Result<Sandbox, StackError> {
     let account = |username: &str| NewAccount { username: username.to_owned(), ..NewAccount::default() };
     Sandbox::new(SandboxOptions {
-        app_id: SANDBOX_APP_ID.to_owned(),
-        app_secret: SANDBOX_APP_SECRET.to_owned(),
         clock,
-        redirect_uris: Vec::new(),
         state_file: state_file.clone(),
         accounts: ["ada", "grace"].map(account).into(),
         inspection,
-        exchange: None,
+        ..SandboxOptions::new(SANDBOX_APP_ID, SANDBOX_APP_SECRET)
     })
     .map_err(|e| StackError::damaged(state_file, e.into()))
 }

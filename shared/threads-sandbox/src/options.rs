@@ -35,6 +35,24 @@ pub struct SandboxOptions {
     pub exchange: Option<ExchangeAnswer>,
 }
 
+impl SandboxOptions {
+    /// Returns the options of a sandbox for one app that goes by the system's clock, has no
+    /// accounts, writes no file, and otherwise behaves as Meta documents.
+    #[must_use]
+    pub fn new(app_id: impl Into<String>, app_secret: impl Into<String>) -> Self {
+        Self {
+            app_id: app_id.into(),
+            app_secret: app_secret.into(),
+            clock: Clock::system(),
+            redirect_uris: Vec::new(),
+            state_file: None,
+            accounts: Vec::new(),
+            inspection: None,
+            exchange: None,
+        }
+    }
+}
+
 impl fmt::Debug for SandboxOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SandboxOptions")
@@ -162,16 +180,7 @@ mod tests {
 
     #[test]
     fn debug_output_leaves_the_secret_out() {
-        let options = SandboxOptions {
-            app_id: "1".to_owned(),
-            app_secret: "canary".to_owned(),
-            clock: Clock::system(),
-            redirect_uris: Vec::new(),
-            state_file: None,
-            accounts: Vec::new(),
-            inspection: None,
-            exchange: None,
-        };
+        let options = SandboxOptions::new("1", "canary");
         assert!(!format!("{options:?}").contains("canary"));
     }
 }

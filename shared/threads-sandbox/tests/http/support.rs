@@ -68,18 +68,13 @@ pub(crate) struct Server {
 
 pub(crate) fn options() -> SandboxOptions {
     SandboxOptions {
-        app_id: APP_ID.to_owned(),
-        app_secret: SECRET.to_owned(),
         clock: Clock::frozen(Timestamp::from_second(1_800_000_000).unwrap()),
-        redirect_uris: Vec::new(),
-        state_file: None,
         accounts: vec![NewAccount {
             username: "ada".to_owned(),
             user_id: Some(ADA.to_owned()),
             ..NewAccount::default()
         }],
-        inspection: None,
-        exchange: None,
+        ..SandboxOptions::new(APP_ID, SECRET)
     }
 }
 
