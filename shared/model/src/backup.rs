@@ -38,6 +38,10 @@ pub fn restored(
         row.remove(*attribute);
     }
     let claimed_at = seen.time(A::ClaimedAt).filter(|_| seen.text(A::Reference).is_some());
+    // Logs since the backup name the account so.
+    if let Some(pseudonym) = seen.get(A::Pseudonym) {
+        row.set(A::Pseudonym, pseudonym.clone());
+    }
     if keeps_claim && claimed_at > row.time(A::ClaimedAt) {
         for attribute in CLAIM {
             if let Some(value) = seen.get(attribute) {

@@ -43,7 +43,7 @@ impl Disconnect {
             );
             confirm(&question, "yes", "--yes").await?;
         }
-        if !stack.service.disconnect(user_id, stack.now()).await? {
+        if stack.service.disconnect(user_id, stack.now()).await?.is_none() {
             return Err(unknown(&stack, user_id));
         }
         self.target.output.result(

@@ -110,7 +110,7 @@ impl List {
             match row.map(Summary::from) {
                 Ok(summary) if self.is_wanted(&summary, now) => accounts.push(summary),
                 Ok(_) => {}
-                Err(inconsistency) => broken.push(inconsistency.to_string()),
+                Err(inconsistency) => broken.push(inconsistency.named()),
             }
             Ok(())
         })
