@@ -33,7 +33,7 @@ pub struct Owner {
 /// Maximum length of a reference that is set now, in bytes.
 pub const MAX_REFERENCE: usize = 128;
 
-/// Maximum length of a reference that versions up to 0.2.0 have set, in bytes. Such rows keep it.
+/// Maximum length of a reference that former versions have set, in bytes. Such rows keep it.
 pub const LONGEST_REFERENCE: usize = 256;
 
 /// A reference is empty or too long to be set.

@@ -113,13 +113,24 @@ pub fn object<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, BadReques
     if request.body.len() > MAX_BODY {
         return Err(BadRequest(format!("the body is longer than {MAX_BODY} bytes")));
     }
-    let bad = |error: serde_json::Error| BadRequest(format!("expected a JSON object: {error}"));
+    let bad = |error: serde_json::Error| BadRequest(format!("expected a JSON object: {}", unquoted(&error)));
     // Serde would accept a list as the fields in order.
     if !request.body.trim_ascii_start().starts_with(b"{") {
         return Err(BadRequest("expected a JSON object".to_owned()));
     }
     // Parsed directly: with a map in between, a duplicate field would not be noticed.
     serde_json::from_slice(&request.body).map_err(bad)
+}
+
+/// Returns the message of an error without the value that serde quotes in it, because the message
+/// gets into the log too.
+fn unquoted(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let is_quoting = message.starts_with("invalid ");
+    match message.rfind(", expected ").filter(|_| is_quoting) {
+        Some(at) => message[at + 2..].to_owned(),
+        None => message,
+    }
 }
 
 /// The parameters of a query, each known and at most once.
