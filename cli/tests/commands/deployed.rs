@@ -101,6 +101,10 @@ impl Aws {
                 "LatestStreamArn": "stream-1",
                 "DeletionProtectionEnabled": true,
                 "SSEDescription": {"Status": "ENABLED", "SSEType": "KMS", "KMSMasterKeyArn": KEY},
+                "GlobalSecondaryIndexes": [
+                    {"IndexName": "due", "IndexStatus": "ACTIVE"},
+                    {"IndexName": "reference", "IndexStatus": "ACTIVE"},
+                ],
             }),
             backups: "ENABLED",
             key: "Enabled",
@@ -609,11 +613,12 @@ type Fault<'a> = (&'a str, &'a str, &'a str, &'a dyn Fn(&mut Said));
 /// The checks, what they say, and what is not told.
 type Silence<'a> = (&'a [&'a str], &'a str, &'a dyn Fn(&mut Said));
 
-const NEW_CHECKS: [&str; 11] = [
+const NEW_CHECKS: [&str; 12] = [
     "version",
     "table stream",
     "table protection",
     "table encryption",
+    "table indexes",
     "backups",
     "data key",
     "stack protection",
@@ -626,7 +631,7 @@ const NEW_CHECKS: [&str; 11] = [
 #[test]
 fn the_doctor_looks_at_what_keeps_the_tokens_and_tells_the_events() {
     let aws = Aws::new();
-    let faults: [Fault<'_>; 21] = [
+    let faults: [Fault<'_>; 24] = [
         ("version", "warn", "the stack is of 0.0.9", &|said| {
             said.outputs.last_mut().unwrap().1 = "0.0.9".to_owned();
         }),
@@ -648,6 +653,15 @@ fn the_doctor_looks_at_what_keeps_the_tokens_and_tells_the_events() {
         }),
         ("table encryption", "fail", "does not reach", &|said| {
             said.table["SSEDescription"]["InaccessibleEncryptionDateTime"] = json!(1);
+        }),
+        ("table indexes", "fail", "no index `due`", &|said| {
+            _ = said.table["GlobalSecondaryIndexes"].as_array_mut().unwrap().remove(0);
+        }),
+        ("table indexes", "warn", "no index `reference`", &|said| {
+            _ = said.table["GlobalSecondaryIndexes"].as_array_mut().unwrap().pop();
+        }),
+        ("table indexes", "warn", "is CREATING", &|said| {
+            said.table["GlobalSecondaryIndexes"][1]["IndexStatus"] = json!("CREATING");
         }),
         ("backups", "fail", "point-in-time recovery is off", &|said| said.backups = "DISABLED"),
         ("data key", "fail", "kms cancel-key-deletion", &|said| said.key = "PendingDeletion"),
@@ -683,9 +697,13 @@ fn the_doctor_looks_at_what_keeps_the_tokens_and_tells_the_events() {
     // A fact that AWS or the stack withholds is no fault, and no check is left out in silence.
     let without = |said: &mut Said, name: &str| said.outputs.retain(|(output, _)| *output != name);
     let silences: [Silence<'_>; 11] = [
-        (&["table stream", "table protection", "table encryption"], "did not report", &|said| {
-            said.table = Value::Null;
-        }),
+        (
+            &["table stream", "table protection", "table encryption", "table indexes"],
+            "did not report",
+            &|said| {
+                said.table = Value::Null;
+            },
+        ),
         (&["events mapping"], "whether it reads the table's stream", &|said| said.table = Value::Null),
         (&["table protection"], "did not report", &|said| {
             _ = said.table.as_object_mut().unwrap().remove("DeletionProtectionEnabled");
