@@ -172,7 +172,7 @@ async fn a_backend_assigns_what_is_claimed_and_nothing_else() {
     }
     let unknown = assign(&stack, "17841499999999999", json!({"reference": "user-7"})).await;
     assert_eq!((unknown.0, &unknown.1["error"]["code"]), (StatusCode::NOT_FOUND, &json!("unknown_user")));
-    // What is disconnected still belongs to somebody.
+    // A disconnected account still belongs to somebody.
     iam::call(&stack, Method::DELETE, &format!("/users/{ada}"), "").await;
     assert_eq!(assign(&stack, &ada, json!({"reference": "user-9"})).await.1["status"], "revoked");
 }

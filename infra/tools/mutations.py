@@ -490,7 +490,7 @@ drop(SMALL, "robots without a burst of their own", "ApiStage", [*STRANGERS, "Thr
 put(SMALL, "people's limit for robots", "ApiStage", [*STRANGERS, "ThrottlingRateLimit"], {"Ref": "ThrottleRate"})
 put(SMALL, "as much for robots as for people", "ApiStage", [*STRANGERS, "ThrottlingRateLimit"], 50)
 put(SMALL, "robots in each process of the callback", "ApiStage", [*STRANGERS, "ThrottlingBurstLimit"], 60)
-drop(SMALL, "a stage that may be made before $default", "ApiStage", ["DependsOn", 7])
+drop(SMALL, "a stage that may be made before $default", "ApiStage", ["DependsOn", 8])
 put("every_route_exists", "paths that do not exist, at the backend's function", "DefaultRoute", [P, "Target"], {"Fn::Sub": "integrations/${SessionsIntegration}"})
 put("every_route_exists", "a signature for a page that says that there is nothing", "DefaultRoute", [P, "AuthorizationType"], "AWS_IAM")
 

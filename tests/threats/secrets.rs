@@ -392,7 +392,7 @@ async fn live(stack: &Stack, user_id: &str, reference: &str) {
 
 /// Logs outlive a deletion: they name an account by its pseudonym, which only the row leads to.
 #[tokio::test]
-async fn threat_names_in_logs() {
+async fn threat_a_person_in_a_log() {
     let captured = log();
     let stack = stack().await;
     let mut canaries = Canaries::default();
@@ -417,7 +417,7 @@ async fn threat_names_in_logs() {
     for line in &lines {
         canaries.look(line, line);
     }
-    // What happened is there, and to whom.
+    // The log says all that happened, and to whom.
     for outcome in ["vended", "shown", "disconnected", "deauthorized", "session_completed", "assigned"] {
         let named = |line: &&&str| {
             line.contains(&format!(r#""outcome":"{outcome}""#)) && line.contains(r#""pseudonym":"p_"#)
@@ -429,7 +429,7 @@ async fn threat_names_in_logs() {
     }
     assert!(logged.contains(pseudonym.as_str()));
     println!(
-        "threat names-in-a-log: {} lines at TRACE, {} with a user id, a username or a reference",
+        "threat person-in-a-log: {} lines at TRACE, {} with a user id, a username or a reference",
         lines.len(),
         canaries.found.len()
     );

@@ -119,8 +119,8 @@ def vending(stage):
 
 
 def references(stage):
-    """The backend finds Linus's account by the user who has completed it, and gives Ada's, which came
-    without a session, to another."""
+    """The backend finds Linus's account by the user who has completed it, and gives Ada's, which
+    came without a session, to another."""
 
     def found(reference):
         listed = signed(stage, stage.tokens, "GET", f"/users?reference={reference}")

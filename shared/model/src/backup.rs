@@ -149,6 +149,19 @@ mod tests {
     }
 
     #[test]
+    fn the_name_in_logs_stays() {
+        let named = |pseudonym: &str| with(row(), A::Pseudonym, pseudonym);
+        for (backup, seen, pseudonym) in [
+            (named("p_AAAAAAAAAAAAAAAA"), named("p_BBBBBBBBBBBBBBBB"), "p_BBBBBBBBBBBBBBBB"),
+            (row(), named("p_BBBBBBBBBBBBBBBB"), "p_BBBBBBBBBBBBBBBB"),
+            (named("p_AAAAAAAAAAAAAAAA"), Row::default(), "p_AAAAAAAAAAAAAAAA"),
+        ] {
+            let restored = back(backup, &seen, Ends::default(), true);
+            assert_eq!(restored.text(A::Pseudonym), Some(pseudonym));
+        }
+    }
+
+    #[test]
     fn a_newer_claim_stays_on_request_and_an_expired_unclaimed_mark_is_dropped() {
         let unclaimed = with(row(), A::UnclaimedUntil, at(20));
         let claimed = with(with(row(), A::Reference, "user-7"), A::ClaimedAt, at(2));

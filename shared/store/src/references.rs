@@ -139,9 +139,9 @@ fn belongs_to(row: &Row, reference: &str) -> bool {
     Claim::of(row).owner().is_some_and(|owner| owner.reference == reference)
 }
 
-/// Returns true if DynamoDB refused because of the index. It has one code for that and for any other
-/// invalid request, and two sentences: "The table does not have the specified index", and "Cannot
-/// read from backfilling global secondary index".
+/// Returns true if DynamoDB refused because of the index. It has one code for that and for any
+/// other invalid request, and two sentences: "The table does not have the specified index", and
+/// "Cannot read from backfilling global secondary index".
 fn is_no_index(error: &StoreError) -> bool {
     let StoreError::DynamoDb(error) = error else {
         return false;

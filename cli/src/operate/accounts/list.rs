@@ -35,7 +35,7 @@ pub(super) struct List {
     status: Option<Status>,
 
     /// Only accounts that belong to this user of the app
-    #[arg(long, value_name = "REFERENCE")]
+    #[arg(long, value_name = "NAME")]
     reference: Option<String>,
 
     /// Only accounts with fewer days left than this
@@ -150,8 +150,13 @@ fn grid(accounts: &[Summary], now: Timestamp) -> String {
     if let Some((width, _)) = terminal_size() {
         grid.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     }
-    let mut header =
-        Row::from(["ACCOUNT", "USERNAME", "REFERENCE", "STATUS", "DAYS", "NEXT LOOK", "LAST FAILURE"]);
+    // If the app assigns no accounts, the other columns need the width.
+    let is_assigned = accounts.iter().any(|summary| summary.reference.is_some());
+    let mut names = vec!["ACCOUNT", "USERNAME", "STATUS", "DAYS", "NEXT LOOK", "LAST FAILURE"];
+    if is_assigned {
+        names.insert(2, "REFERENCE");
+    }
+    let mut header = Row::from(names);
     header.max_height(1);
     grid.set_header(header);
     // Half an id is useless, so the other columns are shortened first.
@@ -168,15 +173,18 @@ fn grid(accounts: &[Summary], now: Timestamp) -> String {
         let days = days_left(summary, now).map_or_else(|| "-".to_owned(), |days| days.to_string());
         let look =
             summary.due_at.map_or_else(|| "-".to_owned(), |at| at.strftime("%Y-%m-%d %H:%M").to_string());
-        let mut row = Row::from([
+        let mut cells = vec![
             summary.user_id.to_string(),
             summary.username.clone().unwrap_or_default(),
-            summary.reference.clone().unwrap_or_default(),
             status,
             days,
             look,
             summary.last_error.clone().unwrap_or_default(),
-        ]);
+        ];
+        if is_assigned {
+            cells.insert(2, summary.reference.clone().unwrap_or_default());
+        }
+        let mut row = Row::from(cells);
         row.max_height(1);
         grid.add_row(row);
     }
