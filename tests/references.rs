@@ -195,7 +195,7 @@ async fn a_long_reference_of_former_times_stays() {
     assert_eq!(call(&stack, Method::POST, &path, completion(&code, &long)).await.0, StatusCode::OK);
     claim(&stack, &grace, "user-8").await;
     let query = long.replace(' ', "+").replace(',', "%2C");
-    assert_eq!(listed(&stack, &format!("reference={query}")).await.0, [ada.clone()]);
+    assert_eq!(listed(&stack, &format!("reference={query}")).await.0, std::slice::from_ref(&ada));
     stack.clock().advance(41 * DAY);
     stack.sweep().await.unwrap();
     Browser::new().connect(&stack, &ada).await;
@@ -245,15 +245,15 @@ async fn a_reference_stays_through_connects_restores_and_imports() {
     assert!(pseudonym.is_some());
     // Somebody else is lured into connecting it, and does not get it.
     finished(&stack, new("user-8"), &ada).await;
-    assert_eq!(whose().await, [ada.clone()]);
+    assert_eq!(whose().await, std::slice::from_ref(&ada));
     Browser::new().connect(&stack, &ada).await;
-    assert_eq!(whose().await, [ada.clone()]);
+    assert_eq!(whose().await, std::slice::from_ref(&ada));
     post_signed(&stack, "/deauthorize", &stack.sandbox().unwrap().signed_request(&ada)).await;
     stack.clock().advance(DAY);
     let token = AccessToken::new(stack.sandbox().unwrap().issue_long_lived(&ada)).unwrap();
     let now = stack.clock().now();
     assert!(stack.service().import(&token, None, None, now).await.unwrap().is_new);
-    assert_eq!(whose().await, [ada.clone()]);
+    assert_eq!(whose().await, std::slice::from_ref(&ada));
     assert_eq!(grant(&stack, &ada).await.pseudonym, pseudonym);
 
     copied(&stack, "backup").await;

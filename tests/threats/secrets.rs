@@ -16,6 +16,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::common::{cookies, session};
+use crate::backend::refused;
 use crate::fixture::{
     Browser, DAY, Reply, account, delete_data, fail, grant, parameter, post_signed, respond, rows,
     secret_text, stack,
@@ -339,10 +340,8 @@ async fn live(stack: &Stack, user_id: &str, reference: &str) {
     }
     get(&format!("/users?reference={reference}")).await;
     let vended: Value = serde_json::from_str(&get(&token).await.body).unwrap();
-    let digest =
-        ring::digest::digest(&ring::digest::SHA256, vended["access_token"].as_str().unwrap().as_bytes());
-    let refused: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    get(&format!("{token}?refused={refused}")).await;
+    let query = refused(vended["access_token"].as_str().unwrap());
+    get(&format!("{token}{query}")).await;
     // Meta refuses it with and without a cause, fails, and takes it again.
     for action in [
         FaultAction::Html,

@@ -72,13 +72,18 @@ fn accounts_are_found_by_their_user_and_by_their_name_in_logs() {
     }
     let theirs = local.run(&["accounts", "list", "--reference", "user-7", "--json"]).json();
     assert_eq!((ids(&theirs), text(&theirs, "/accounts/0/reference")), (vec![ADA], "user-7"));
-    local.run(&["accounts", "list"]).says(0, &["REFERENCE", "user-7", "user-8"]);
+    let plain = local.run(&["accounts", "list"]);
+    plain.expect(0);
+    assert!(["REFERENCE", "user-7", "user-8"].iter().all(|word| plain.stdout.contains(word)), "{plain:?}");
 
     let shown = local.run(&["accounts", "show", BEN, "--json"]).json();
     let pseudonym = text(&shown, "/pseudonym").to_owned();
     assert!(pseudonym.starts_with("p_"), "{pseudonym}");
     assert_eq!(local.run(&["accounts", "show", &pseudonym, "--json"]).json(), shown);
-    local.run(&["accounts", "show", BEN]).says(0, &["Name in logs", &pseudonym, "Belongs to", "user-8"]);
+    let plain = local.run(&["accounts", "show", BEN]);
+    plain.expect(0);
+    let words = ["Name in logs", &pseudonym, "Belongs to", "user-8"];
+    assert!(words.iter().all(|word| plain.stdout.contains(word)), "{plain:?}");
     local.spoil(BEN, "issued_at", AttributeValue::S("long ago".to_owned()));
     local.run(&["accounts", "show", &pseudonym]).says(1, &[BEN, "issued_at"]);
     local.run(&["accounts", "show", "p_0000000000000000"]).says(1, &["no account", "p_0000000000000000"]);
