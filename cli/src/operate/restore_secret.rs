@@ -42,9 +42,9 @@ const PROBE: &str = "1";
   threads-auth restore-secret keyring --profile prod
   threads-auth restore-secret app --profile prod
 
-Secrets Manager keeps former versions of a secret: the one before as AWSPREVIOUS, older ones without a label for a day at least, and up \
-to a hundred. A deleted secret can be brought back until its recovery window ends, 30 days by itself. Each of them takes --json, and none \
-shows a key.
+Secrets Manager keeps former versions of a secret: the previous one as AWSPREVIOUS, older ones without a label for at least a day, and up \
+to a hundred. A deleted secret can be restored until its recovery window ends, by default after 30 days. Each command takes --json, and \
+none shows a key.
 
 {TARGETS}"))]
 pub(crate) struct RestoreSecret {
@@ -64,7 +64,7 @@ enum Command {
 #[command(after_help = format!("Examples:
   threads-auth restore-secret show --profile prod --json
 
-It changes nothing. Every sealed token is tried with every version. Exit code 1 means that the current versions do not open all of it.
+It changes nothing. Every sealed token is tried with every version. Exit code 1 means that the current versions do not open all of them.
 
 {TARGETS}"))]
 struct Show {
@@ -77,11 +77,11 @@ struct Show {
 #[command(after_help = format!("Examples:
   threads-auth restore-secret keyring --profile prod
 
-If the secret was deleted, that is taken back first. Every sealed token is tried with every version. What becomes current is the version \
-that opens most by itself, with every key of the present one and with each key of another that something is still sealed with. No key \
-goes that opens anything. If the deleted get other names with that version, it is said how many were noted under the present ones and are \
-forgotten. Functions read it within five minutes. If somebody else changes the keyring at the same moment, this ends with \
-the exit code 4.
+If the secret is scheduled for deletion, that is cancelled first. Every sealed token is tried with every version. The new keyring is the \
+version that opens most by itself, with every key of the current one, and with each key of another version that still seals something. A \
+key that opens anything is never removed. If tombstones have other names under that version, the command reports how many are stored under \
+the current names and would be forgotten. Functions read the keyring within five minutes. If somebody else changes it at the same moment, \
+this ends with exit code 4.
 
 {TARGETS}"))]
 struct RestoreKeyring {
@@ -99,9 +99,10 @@ struct RestoreKeyring {
   threads-auth restore-secret app --profile prod
   threads-auth restore-secret app --version 8b8ae1c6-2f2c-4f6b-9c0a-3e1d5c0f4a77 --profile prod
 
-If the secret was deleted, that is taken back first, and a current version that makes sense stays. Otherwise the version before it becomes \
-current again that makes sense, or the one that is named, once Meta has confirmed that its id and its secret belong together. It is refused \
-unless as many of the stored tokens open for its app as for any, with whatever keyring there was. If none opens for any, nobody can tell.
+If the secret is scheduled for deletion, that is cancelled first, and a well-formed current version stays. Otherwise the newest \
+well-formed version before it becomes current, or the one that you name, once Meta has confirmed that its id and its secret belong \
+together. The command refuses an app for which fewer of the stored tokens open than for another, with any former keyring, and any app if \
+none opens.
 
 {TARGETS}"))]
 struct RestoreApp {
@@ -235,12 +236,12 @@ impl RestoreKeyring {
             let back = if undeleted { "The keyring is back. " } else { "" };
             let plain = if current.is_none() {
                 format!(
-                    "{back}The current version is not a keyring, and no version opens any of {} values, so every version stays where it is. Are the table and the app those of this stack?",
+                    "{back}The current version is not a keyring, and no version opens any of {} values, so every version stays where it is. Check that the table and the app belong to this stack.",
                     values.count()
                 )
             } else {
                 format!(
-                    "{back}No key is missing that a version has: {before} of {} values open.",
+                    "{back}No version has a key that is missing: {before} of {} values open.",
                     values.count()
                 )
             };
@@ -252,7 +253,7 @@ impl RestoreKeyring {
             String::new()
         } else {
             format!(
-                " Its id, its format and the name of the deleted become those of the version {}.",
+                " Its id, its format and its tombstone names become those of the version {}.",
                 chosen.base
             )
         };
@@ -262,7 +263,7 @@ impl RestoreKeyring {
         ));
         if let Some((since, count)) = renamed.filter(|(_, count)| *count > 0) {
             output.warn(&format!(
-                "{count} deletions and ends since {since} are noted under names that only the present keyring gives. With it they are forgotten, so that a backup would bring these people back: carry the deletions out again with `threads-auth accounts delete`, by the lists that Meta mails."
+                "{count} deletions and ends since {since} are recorded under names that only the present keyring gives. They would be forgotten, so that a backup would bring these people back: repeat the deletions with `threads-auth accounts delete`, by the lists that Meta mails."
             ));
         }
         if !self.yes {
@@ -313,7 +314,7 @@ impl RestoreApp {
             None => former(&versions, output)?,
         };
         interrupt.or(Box::pin(refuse_another_app(stack, &versions, &app))).await?;
-        output.note("Asking Meta whether the app id and the secret belong together …");
+        output.note("Checking with Meta whether the app id and the secret belong together …");
         let asked = stack.graph();
         let asked = async { Ok(asked.app_token(&app).await?) };
         let asked = interrupt.or(asked).await;
@@ -470,16 +471,16 @@ async fn undelete(stack: &StackHandle, id: &str, yes: bool, output: Output) -> R
         return Ok(false);
     }
     if !yes {
-        let question = format!("The secret {id} is scheduled for deletion. Take that back? Type yes");
+        let question = format!("The secret {id} is scheduled for deletion. Cancel that? Type yes");
         confirm(&question, "yes", "--yes").await?;
     }
     if let Err(error) = client.restore_secret().secret_id(id).send().await
         // A retry after a lost response is refused.
         && is_deleted().await?
     {
-        return Err(refused(&error, "bring back", id));
+        return Err(refused(&error, "restore", id));
     }
-    output.note(&format!("The secret {id} is not deleted any more."));
+    output.note(&format!("The deletion of the secret {id} was cancelled."));
     Ok(true)
 }
 
@@ -488,7 +489,7 @@ fn after_undeleting(undeleted: bool, id: &str, error: anyhow::Error) -> anyhow::
     if !undeleted {
         return error;
     }
-    let said = format!("the secret {id} is not deleted any more, but the rest was not done");
+    let said = format!("the deletion of the secret {id} was cancelled, but the rest was not done");
     error.context(DoneBefore { said, field: "undeleted" })
 }
 
@@ -591,12 +592,12 @@ fn former(versions: &Versions, output: Output) -> Result<(&Version, AppCredentia
             (Some(app), _) => return Ok((version, app)),
             (None, Err(why)) => {
                 return later(format!(
-                    "the version {} could not be read, and may be the one: name another by --version, or try again ({why})",
+                    "the version {} could not be read, and may be the one: name another with --version, or try again ({why})",
                     version.id
                 ));
             }
             (None, Ok(_)) => output.warn(&format!(
-                "the version {} of {} {NO_APP}, and is passed over",
+                "the version {} of {} {NO_APP}, and is skipped",
                 version.id, version.made_at
             )),
         }

@@ -17,11 +17,11 @@ use crate::shell::interrupt::Interrupt;
 #[derive(Args)]
 #[command(name = "access_token", visible_alias = "access-token", after_help = format!("Examples:
   threads-auth access_token --app_id=123 --auth_code='AQD…#_' --redirect_uri=https://example.com/callback
-                            the app secret is asked for, and the tokens are printed
+                            prompts for the app secret, and prints the tokens
   threads-auth access_token -r https://example.com/callback -p .env -v long_lived_token
-                            THREADS_APP_ID and THREADS_APP_SECRET are in .env; the code is asked for
+                            THREADS_APP_ID and THREADS_APP_SECRET are in .env; prompts for the code
   pass show threads | threads-auth access_token -id 123 -secret - -code AQD… -r https://example.com/callback --json
-                            the secret comes from a password manager, and the tokens as JSON
+                            reads the secret from a password manager, and prints JSON
 
 {SECRETS}
 

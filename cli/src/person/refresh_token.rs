@@ -18,9 +18,9 @@ use crate::shell::interrupt::Interrupt;
 #[derive(Args)]
 #[command(name = "refresh_token", visible_alias = "refresh-token", after_help = format!("Examples:
   threads-auth refresh_token --env_path=.env --env_variable=long_lived_token --auto_mode=true --silent
-                            the token in .env is refreshed there; for a cron job
+                            refreshes the token in .env in place; for a cron job
   threads-auth refresh_token --json
-                            the token is in THREADS_ACCESS_TOKEN, and the new one is printed as JSON
+                            reads the token from THREADS_ACCESS_TOKEN, and prints the new one as JSON
 
 {SECRETS}
 
@@ -84,7 +84,7 @@ impl RefreshTokenCommand {
             };
             let recovered = Recovered::find(&slot.place(), slot.parent(), env.now);
             if let Some(Recovered { token, file, is_old }) = recovered {
-                let taken_up = format!("took up the token that an earlier run left in {}", file.display());
+                let taken_up = format!("used the token that an earlier run saved in {}", file.display());
                 if !is_old {
                     // This run would have got the same token.
                     output.note(&taken_up);

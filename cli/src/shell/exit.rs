@@ -163,7 +163,7 @@ pub(crate) fn advice(error: &anyhow::Error) -> Option<String> {
             "It has to be one of the dashboard's \"Redirect Callback URLs\", letter for letter, and the same in both steps."
         }
         ErrorKind::Configuration(ConfigurationProblem::AppBlocked) => {
-            "It is about the app, and nothing is known to be wrong with the account or its token. Meta's dashboard says why, under Alerts and App Review. Try again when the app is back."
+            "It is about the app, and nothing is known to be wrong with the account or its token. Meta's dashboard has the reason, under Alerts and App Review. Try again when the app is back."
         }
         ErrorKind::Configuration(ConfigurationProblem::Moved) => {
             "Set THREADS_GRAPH_URL to the new address, once Meta has announced it."

@@ -26,7 +26,7 @@ fn ids(listed: &Value) -> Vec<&str> {
 fn accounts_are_listed_weakest_first_and_filtered() {
     let local = Local::new();
     local.run(&["accounts", "list"]).expect(0);
-    assert_eq!(local.run(&["accounts", "list"]).stdout, "No such accounts.\n");
+    assert_eq!(local.run(&["accounts", "list"]).stdout, "There are no such accounts.\n");
     let ada = local.account(ADA);
     local.stack.clock().advance(5 * DAY);
     local.account(BEN);

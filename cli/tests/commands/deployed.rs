@@ -383,7 +383,7 @@ fn a_stack_that_is_not_found_is_explained() {
         .says(2, &["there is no stack other in us-east-1"]);
     let mut command = aws.command(&["accounts", "list"]);
     command.env_remove("AWS_REGION");
-    run(command).says(2, &["which AWS region?", "--local"]);
+    run(command).says(2, &["no AWS region is known", "--local"]);
     let mut command = aws.command(&["accounts", "list"]);
     command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
     run(command).says(2, &["there are no AWS credentials", "aws sso login"]);
@@ -470,7 +470,7 @@ fn missing_credentials_are_a_sentence() {
     .map(|(name, value)| (name, value.to_owned()));
     let role: Vec<_> = role.iter().map(|(name, value)| (*name, value.as_str())).collect();
     for (arguments, variables, code, kind, said) in [
-        (&[][..], &[][..], 2, "usage", "which AWS region?"),
+        (&[][..], &[][..], 2, "usage", "no AWS region is known"),
         (&["--region", "us-east-1"], &[], 2, "usage", "there are no AWS credentials: give a --profile"),
         (&["--profile", "nope"], &[], 2, "usage", "there is no AWS profile nope in "),
         (&["--profile", "nope", "--region", "us-east-1"], &[], 2, "usage", "`aws configure list-profiles`"),
@@ -480,7 +480,7 @@ fn missing_credentials_are_a_sentence() {
         (&["--profile", "fails"], &[], 2, "usage", "external process exited"),
         (&["--profile", "sso"], &[], 2, "usage", "run `aws sso login --profile sso`"),
         (&[], &role[..], 4, "unreachable", "the AWS credentials could not be fetched: Connection refused"),
-        (&["--region", ""], &[], 2, "usage", "which AWS region?"),
+        (&["--region", ""], &[], 2, "usage", "no AWS region is known"),
         (&["--region", "us east"], &[], 2, "usage", "\"us east\" is not an AWS region"),
         (&[], &[("AWS_REGION", " ")], 2, "usage", "is not an AWS region"),
         (
@@ -627,7 +627,7 @@ const NEW_CHECKS: [&str; 11] = [
 fn the_doctor_looks_at_what_keeps_the_tokens_and_tells_the_events() {
     let aws = Aws::new();
     let faults: [Fault<'_>; 21] = [
-        ("version", "warn", "the stack is of 0.0.9", &|said| {
+        ("version", "warn", "the stack has version 0.0.9", &|said| {
             said.outputs.last_mut().unwrap().1 = "0.0.9".to_owned();
         }),
         ("version", "warn", "does not report its version", &|said| _ = said.outputs.pop()),
@@ -646,7 +646,7 @@ fn the_doctor_looks_at_what_keeps_the_tokens_and_tells_the_events() {
         ("table encryption", "fail", "another key", &|said| {
             said.table["SSEDescription"]["KMSMasterKeyArn"] = json!("other");
         }),
-        ("table encryption", "fail", "does not reach", &|said| {
+        ("table encryption", "fail", "cannot reach", &|said| {
             said.table["SSEDescription"]["InaccessibleEncryptionDateTime"] = json!(1);
         }),
         ("backups", "fail", "point-in-time recovery is off", &|said| said.backups = "DISABLED"),
@@ -664,7 +664,7 @@ fn the_doctor_looks_at_what_keeps_the_tokens_and_tells_the_events() {
         ("events mapping", "fail", "not the table's any more", &|said| {
             said.mapping["EventSourceArn"] = json!("stream-0");
         }),
-        ("event bus", "fail", "it is not there", &|said| said.has_bus = false),
+        ("event bus", "fail", "it does not exist", &|said| said.has_bus = false),
         ("dead letters", "fail", "3 in sweep-letters", &|said| said.letters = Some(3)),
         ("dead letters", "fail", "5 in sweep-letters", &|said| (said.letters, said.hidden) = (Some(3), 2)),
         ("alarms", "warn", "if one of these rings: quiet", &|said| {
@@ -828,7 +828,7 @@ fn a_function_that_does_not_sweep_is_explained() {
     let mut command = aws.command(&["sweep", "--invoke"]);
     command.env("AWS_ENDPOINT_URL_LAMBDA", format!("http://{NOWHERE}"));
     run(command).says(4, &["Lambda does not answer"]);
-    aws.local.run(&["sweep", "--invoke"]).says(2, &["leave --invoke out", "--stack"]);
+    aws.local.run(&["sweep", "--invoke"]).says(2, &["omit --invoke", "--stack"]);
     aws.say(|said| said.outputs.retain(|(name, _)| *name != "RefreshFunctionName"));
     run(aws.command(&["sweep", "--invoke"])).says(1, &["has no output RefreshFunctionName"]);
 }

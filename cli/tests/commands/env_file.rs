@@ -125,7 +125,7 @@ fn a_folder_that_takes_no_file_is_found_before_meta_is_asked() {
     let world = World::new();
     let old = world.old_token();
     let ended = run(world.command(&["refresh_token", "-token", &old, "-p", "/proc/self/x.env", "-v", "T"]));
-    ended.says(1, &["/proc/self/x.env cannot be written, so Meta was not asked"]);
+    ended.says(1, &["/proc/self/x.env cannot be written, so Meta was not called"]);
     assert_eq!(world.calls(SandboxCall::Refresh), 0);
 }
 
@@ -291,7 +291,7 @@ fn a_file_that_is_mounted_by_itself_is_written_in_place() {
 
     // If it cannot be written either, Meta gets no call.
     let readonly = mounted(&world, "mount -o remount,bind,ro app/.env &&", &arguments).unwrap();
-    run(readonly).says(1, &["app/.env cannot be replaced", "Meta was not asked"]);
+    run(readonly).says(1, &["app/.env cannot be replaced", "Meta was not called"]);
     assert_eq!(world.calls(SandboxCall::Refresh), 3);
 }
 
@@ -323,7 +323,7 @@ fn the_next_run_takes_up_a_token_that_was_saved() {
 
     let ended = refresh(&world, ".env");
     ended
-        .says(0, &["took up the token that an earlier run left in", "Updated the T variable"])
+        .says(0, &["used the token that an earlier run saved in", "Updated the T variable"])
         .hides(&["THQVJnew"]);
     assert_eq!(world.read(".env"), "A=1\nT=THQVJnew\n");
     assert!(!saved.exists());
@@ -347,7 +347,7 @@ fn a_saved_token_of_some_age_is_refreshed() {
     File::options().write(true).open(&saved).unwrap().set_modified(long_ago).unwrap();
     // The file may be gone altogether.
     world.write(".env", "");
-    refresh(&world, ".env").says(0, &["took up the token"]);
+    refresh(&world, ".env").says(0, &["used the token"]);
     assert!(!saved.exists());
     let env = world.read(".env");
     assert!(env.starts_with("T='THQVJ") && !env.contains(&newer), "{env}");

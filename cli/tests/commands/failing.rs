@@ -96,7 +96,7 @@ fn a_table_that_is_gone_is_said_once_by_every_command() {
         doctor.stdout.contains(&format!("FAIL  tokens: there is no table {table} ({gone})")),
         "{doctor:?}"
     );
-    assert_eq!(doctor.stdout.matches("First the tokens, see above.").count(), 2, "{}", doctor.stdout);
+    assert_eq!(doctor.stdout.matches("See the tokens above first.").count(), 2, "{}", doctor.stdout);
 
     let (local, _) = stack();
     let table = &local.stack.urls().short_lived_table;

@@ -116,7 +116,7 @@ fn the_doctor_says_who_may_ask_meta() {
     sandbox.set_inspection(Inspection::Testers);
     sandbox.set_tester(ADA, true);
     let itself = found();
-    assert!(itself.0 == "warn" && itself.1.contains("only about the token that asks"), "{itself:?}");
+    assert!(itself.0 == "warn" && itself.1.contains("lets each token inspect only itself"), "{itself:?}");
     local.run(&["configure", "--inspector", ADA]).expect(0);
     let asked = found();
     assert!(asked.0 == "ok" && asked.1.contains("lets the inspector"), "{asked:?}");
@@ -138,7 +138,7 @@ fn the_doctor_says_who_may_ask_meta() {
     let gone = found();
     assert!(gone.0 == "warn" && gone.1.contains("not connected"), "{gone:?}");
     local.put_secret(&local.stack.urls().app_secret_id, "{}");
-    assert!(found().1.contains("First the secrets"), "{:?}", found());
+    assert!(found().1.contains("See the secrets above first"), "{:?}", found());
 }
 
 fn moved(status: u16) -> FaultAction {

@@ -462,8 +462,8 @@ fn what_cannot_work_is_said_before_the_browser_opens() {
         assert!(!ended.stderr.contains("Log in to Threads"), "{ended:?}");
         ended
     };
-    try_login(&["--port", &port]).says(1, &[&format!("port {port} cannot be listened on"), "--paste"]);
-    try_login(&["--paste", "-p", "none/.env", "-v", "T"]).says(1, &["Meta was not asked"]);
+    try_login(&["--port", &port]).says(1, &[&format!("cannot listen on port {port}"), "--paste"]);
+    try_login(&["--paste", "-p", "none/.env", "-v", "T"]).says(1, &["Meta was not called"]);
     try_login(&["--paste", "--scope", "everything"]).says(2, &["unknown scope", "`all`", "`publish`"]);
     try_login(&["--paste", "--scope", "TH|123|5ecret"]).says(2, &["TH|(redacted)"]).hides(&["5ecret"]);
     try_login(&["--redirect-uri", "http://app.example/"]).says(2, &["must be https"]);

@@ -80,7 +80,7 @@ fn a_fresh_stack_gets_its_secrets() {
     let made = run(command);
     made.expect(0).hides(&[APP_SECRET]);
     assert!(
-        made.stdout.contains("Redirect Callback URLs") && made.stdout.contains("The keyring was made"),
+        made.stdout.contains("Redirect Callback URLs") && made.stdout.contains("The keyring was created"),
         "{made:?}"
     );
     let app: Value = serde_json::from_str(&local.secret(&ids[0])).unwrap();
@@ -149,7 +149,7 @@ fn a_key_is_rotated_and_leaves_when_it_seals_nothing() {
 
     local.run(&["keyring", "prune", &old, "--yes"]).says(2, &["`keyring rotate` first"]);
     local.run(&["keyring", "prune", "nothing", "--yes"]).says(2, &["there is no key nothing"]);
-    local.run(&["keyring", "rotate", "--key-id", &old]).says(2, &["seals already"]);
+    local.run(&["keyring", "rotate", "--key-id", &old]).says(2, &["sealing key already"]);
     local.run(&["keyring", "rotate", "--key-id", &"x".repeat(33)]).says(2, &["32 bytes"]);
     // It is stopped between its two steps, and goes on.
     let sealed = local.grant(ADA).unwrap().live().unwrap().token.clone();
@@ -177,7 +177,7 @@ fn a_key_is_rotated_and_leaves_when_it_seals_nothing() {
     local.run(&[&prune[..], &["--yes"]].concat()).says(4, &still);
     let resealed = local.run(&["keyring", "reseal", "--json"]).json();
     assert_eq!(resealed, json!({"resealed": 1, "current": 1, "changing": 0, "unopened": 0}));
-    assert!(local.run(&["keyring", "reseal"]).stdout.contains("Were so already"), "{resealed}");
+    assert!(local.run(&["keyring", "reseal"]).stdout.contains("Current already"), "{resealed}");
     local.run(&prune).says(2, &["--yes"]);
     assert_eq!(local.run(&[&prune[..], &["--yes", "--json"]].concat()).json(), json!({"removed": old}));
     local.run(&["keyring", "prune", "2041-01-01", "--unchanged-for", "0", "--yes"]).expect(0);
@@ -206,7 +206,7 @@ fn a_rotation_ends_though_an_account_is_dead() {
     local.account(BEN);
     local.stack.sandbox().unwrap().change_password(ADA);
     let rotated = local.run(&["keyring", "rotate", "--wait", "0", "--key-id", "new"]);
-    assert!(rotated.expect(0).stdout.contains("Sealed anew"), "{rotated:?}");
+    assert!(rotated.expect(0).stdout.contains("Resealed"), "{rotated:?}");
     let prune = ["keyring", "prune", &old, "--yes", "--unchanged-for", "0"];
     local.run(&prune).expect(0);
     for _ in 0..10 {
@@ -397,7 +397,7 @@ fn a_backup_comes_back_without_the_deleted() {
     assert_eq!(report, told(1, 0, 0));
     assert!(local.grant(ADA).is_some());
     let again = local.run(&["restore", "--from", "backup", "--yes"]);
-    assert!(again.stdout.contains("There already") && again.stdout.contains("  2\n"), "{again:?}");
+    assert!(again.stdout.contains("Present already") && again.stdout.contains("  2\n"), "{again:?}");
 
     // A row of no use is named, with the next step, until it is replaced.
     local.spoil(ADA, "issued_at", AttributeValue::Bool(true));
@@ -436,7 +436,7 @@ fn a_named_account_becomes_the_backups() {
     local.run(&["accounts", "refresh", ADA]).expect(0);
     let newer = local.grant(ADA).unwrap().live().unwrap().issued_at;
     // It is said what is lost before anybody is asked, and nothing happens unasked.
-    with(&[ADA]).says(2, &["Lost is the token of", &newer.to_string(), "--yes"]);
+    with(&[ADA]).says(2, &["This loses: the token of", &newer.to_string(), "--yes"]);
     assert_eq!(local.grant(ADA).unwrap().live().unwrap().issued_at, newer);
     let report = with(&[ADA, "--user", BEN, "--yes", "--json"]);
     report.expect(1);

@@ -86,6 +86,6 @@ fn a_pause_that_is_not_written_is_told() {
     let gone = local.dynamodb().delete_table().table_name(&local.stack.urls().grants_table);
     local.runtime.block_on(gone.send()).unwrap();
     for command in ["pause", "resume"] {
-        local.run(&[command]).says(1, &["goes on as before", "ResourceNotFoundException"]);
+        local.run(&[command]).says(1, &["is unchanged", "ResourceNotFoundException"]);
     }
 }

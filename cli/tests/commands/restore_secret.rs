@@ -111,7 +111,7 @@ fn a_keyring_in_place_of_which_another_was_made_comes_back_with_the_keys_of_both
     assert_eq!(done.json()["does_not_open"], 0, "{done:?}");
     // The entries under the other keyring's names are reported.
     assert_eq!(done.json()["deletions_forgotten"], 1, "{done:?}");
-    done.says(0, &["With it they are forgotten", "accounts delete"]);
+    done.says(0, &["They would be forgotten", "accounts delete"]);
     let (ring, first) = (stack.ring(), serde_json::from_str::<Value>(&first).unwrap());
     // The deleted are named as they were.
     assert_eq!(ring["tombstone"], first["tombstone"]);
@@ -272,7 +272,7 @@ fn an_error_after_a_secret_came_back_says_that_it_did() {
     };
     delete(&stack.app);
     let refused = stack.restore(&["app", "--yes"], &[]);
-    refused.says(1, &["is not deleted any more, but the rest was not done", "Meta does not accept"]);
+    refused.says(1, &["was cancelled, but the rest was not done", "Meta does not accept"]);
     let failure = answer(&refused);
     assert_eq!((&failure["undeleted"], refused.stderr.contains("nothing was")), (&json!(true), false));
     assert_eq!(text(&failure, "/error/call"), "app_token", "{failure}");

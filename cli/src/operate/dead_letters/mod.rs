@@ -29,7 +29,7 @@ use crate::shell::prompt::confirm;
   threads-auth dead-letters replay --profile prod
   threads-auth dead-letters purge --queue sweep --yes --profile prod
 
-A stack has two queues: events that the bus did not take for an hour, and sweeps that were not made. Letters stay for two weeks, and an alarm rings while there are any. Each of them takes --json.
+A stack has two queues: events that the bus did not accept for an hour, and sweeps that did not run. Letters are kept for two weeks, and an alarm rings while there are any. Each command takes --json.
 
 {TARGETS}"))]
 pub(crate) struct DeadLetters {
@@ -50,7 +50,7 @@ enum Command {
   threads-auth dead-letters show --profile prod
   threads-auth dead-letters show --stack threads-auth-prod --json
 
-For the moment of the look the letters are hidden from others. It needs sqs:ReceiveMessage, sqs:ChangeMessageVisibility and sqs:GetQueueAttributes on both queues.
+While the command runs, the letters are hidden from others. It needs sqs:ReceiveMessage, sqs:ChangeMessageVisibility and sqs:GetQueueAttributes on both queues.
 
 {TARGETS}"))]
 struct Show {
@@ -64,7 +64,7 @@ struct Show {
   threads-auth dead-letters purge --profile prod
   threads-auth dead-letters purge --queue sweep --yes --json
 
-The next sweep makes up for one that was given up, so its letter can go. An event that is deleted is never announced. It needs sqs:GetQueueAttributes and sqs:PurgeQueue on the queues.
+The next sweep does the work of one that was given up, so its letter can be deleted. A deleted event is never announced. It needs sqs:GetQueueAttributes and sqs:PurgeQueue on the queues.
 
 {TARGETS}"))]
 struct Purge {
@@ -96,7 +96,7 @@ impl Show {
         let stack = on_aws::open(&self.target, env, &mut interrupt).await?;
         let deployed = deployed(&stack)?;
         let came = Cell::new(None);
-        let words = "Giving back the letters that were taken; a second Ctrl-C does not wait.";
+        let words = "Returning the received letters to their queues; a second Ctrl-C does not wait.";
         let look = Box::pin(async {
             let (mut letters, mut lines, mut hidden) = (Vec::new(), Vec::new(), 0);
             for which in Which::ALL {

@@ -11,7 +11,7 @@ use crate::shell::interrupt::Interrupt;
 pub(super) async fn open(target: &StackArgs, env: &Env, interrupt: &mut Interrupt) -> Result<StackHandle> {
     if target.is_local() {
         return usage(
-            "a development stack has no dead letters: what its bus refuses waits there; name a stack on AWS with --stack",
+            "a development stack has no dead letters: events that its bus refuses wait there; name a stack on AWS with --stack",
         );
     }
     interrupt.or(target.open(env)).await

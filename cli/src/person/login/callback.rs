@@ -58,12 +58,12 @@ impl Callback {
     pub(super) async fn listen(address: SocketAddr, is_secure: bool, now: Timestamp) -> Result<Self> {
         let listener = TcpListener::bind(address).await.with_context(|| {
             format!(
-                "port {} cannot be listened on; choose another with --port (and list its address in Meta's \
+                "cannot listen on port {}; choose another with --port (and list its address in Meta's \
                  dashboard), or use --paste",
                 address.port()
             )
         })?;
-        let tls = is_secure.then(|| Tls::new(now)).transpose().context("no certificate can be made")?;
+        let tls = is_secure.then(|| Tls::new(now)).transpose().context("no certificate can be created")?;
         Ok(Self { listener, tls })
     }
 
@@ -163,7 +163,7 @@ async fn respond(State(site): State<Arc<Site>>, request: Request) -> Response {
     let (method, uri) = (request.method(), request.uri());
     let path = uri.path();
     if method != Method::GET {
-        page(StatusCode::METHOD_NOT_ALLOWED, "Not this way", "Only GET is answered here.")
+        page(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", "Only GET is supported here.")
     } else if path == site.path {
         site.judge(uri.query().unwrap_or_default(), request.headers())
     } else if path == site.last("agreed") {
@@ -171,7 +171,7 @@ async fn respond(State(site): State<Arc<Site>>, request: Request) -> Response {
         page(
             StatusCode::OK,
             "Back to the terminal",
-            "Your answer has arrived, and the terminal goes on with it. You can close this window.",
+            "Your answer has arrived, and the terminal continues with it. You can close this window.",
         )
     } else if path == site.last("denied") {
         site.seen.notify_one();
@@ -185,7 +185,7 @@ async fn respond(State(site): State<Arc<Site>>, request: Request) -> Response {
         page(
             StatusCode::OK,
             "Nothing was connected",
-            "Meta ended the login by itself. The terminal says with which error. You can close this window.",
+            "Meta ended the login. The terminal shows its error. You can close this window.",
         )
     } else {
         page(

@@ -25,12 +25,12 @@ use crate::shell::prompt::confirm;
   threads-auth accounts delete ids-from-meta.csv --requested-at 2026-11-25T08:00:00Z --profile prod
   my-export | threads-auth accounts delete - --yes --json
 
-Meta also mails lists of people whose data has to go. A file has a user id in each line. Blank lines, comments (#), a line of names and \
-further columns do no harm, and a line without a user id is named and left out. Each person gets a confirmation code and an address that \
-shows what became of it, as Meta would be given. An id that is not known leaves its trace too, so that a connect under way does not bring \
-that person back. It can be repeated with the same list: who is gone stays gone, under the same code.
+Meta also mails lists of people whose data must be deleted. A file has one user id in each line. Blank lines, comments (#), a line of \
+column names and further columns are ignored. A line without a user id is reported and left out. Each person gets a confirmation code and \
+an address that shows the progress, as with a request by Meta. An unknown id is recorded too, so that a connect under way does not bring \
+that person back. The command can be repeated with the same list: who was deleted stays deleted, under the same code.
 
-Exit codes: 1 if a line or a person was left out, 4 if the rest is to be tried again later.
+Exit codes: 1 if a line or a person was left out, 4 if the rest has to be tried again later.
 
 {TARGETS}"))]
 pub(super) struct Delete {
@@ -38,7 +38,7 @@ pub(super) struct Delete {
     #[arg(value_name = "ID|FILE", required = true)]
     whom: Vec<String>,
 
-    /// When they requested it; people who have connected since are left alone [default: now]
+    /// Time of the request; people who have connected since then are left alone [default: now]
     #[arg(long, value_name = "TIME")]
     requested_at: Option<Timestamp>,
 
@@ -83,7 +83,7 @@ impl Delete {
             confirm(&question, "yes", "--yes").await?;
         }
         let came = Cell::new(None);
-        let words = "Ending after the person whose turn it is; a second Ctrl-C does not wait.";
+        let words = "Ending after the current person; a second Ctrl-C does not wait.";
         let work = Box::pin(async { self.delete(&stack, &people, &came).await });
         let Done { people: told, failure, is_incomplete, is_unfinished } =
             interrupt.noting(&came, words, work).await?;
@@ -100,7 +100,7 @@ impl Delete {
             output.note(&format!("{} of {} people are done", told.len(), people.len()));
         }
         if left > 0 {
-            output.warn(&format!("{left} people are left: the same command goes on with them"));
+            output.warn(&format!("{left} people are left: the same command continues with them"));
         }
         if let Some(error) = failure {
             exit::report(&error);
@@ -163,9 +163,9 @@ fn told(user_id: &UserId, deleted: &PersonDeleted) -> (Value, String) {
     let PersonDeleted { deleted, was_known } = deleted;
     let (outcome, words) = match deleted.progress {
         Progress::Kept(_) => ("connected_since", "has connected since, and was left alone"),
-        Progress::Unfinished(..) => ("unfinished", "begun; the next sweep goes on with it"),
+        Progress::Unfinished(..) => ("unfinished", "begun; the next sweep finishes it"),
         Progress::Done(_) if *was_known => ("deleted", "deleted"),
-        Progress::Done(_) => ("unknown", "no account; what there was else is deleted"),
+        Progress::Done(_) => ("unknown", "no account; all other data of the person is deleted"),
     };
     let (code, url) = (&deleted.confirmation_code, &deleted.url);
     let json =
