@@ -217,8 +217,9 @@ impl Rotate {
         let text = change_keyring(&ring.text, KeyringChange::Write(&new))
             .with_context(|| format!("the key {new} was removed meanwhile"))?;
         ring.replace(&stack, &text).await?;
-        output
-            .note(&format!("{new} seals from now on. Everything that {before} and others have sealed is resealed."));
+        output.note(&format!(
+            "{new} seals from now on. Everything that {before} and others have sealed is resealed."
+        ));
         let report = reseal(&stack, output, &mut interrupt).await?;
         output.result(
             &json!({"writing": new, "before": before, "resealed": report}),
@@ -318,7 +319,9 @@ impl Prune {
         }
         let text = change_keyring(&ring.text, KeyringChange::Remove(key_id))?;
         ring.replace(&stack, &text).await?;
-        self.target.output.result(&json!({"removed": key_id}), &format!("{key_id} was removed from the keyring"))
+        self.target
+            .output
+            .result(&json!({"removed": key_id}), &format!("{key_id} was removed from the keyring"))
     }
 
     /// Returns the keyring, if the key seals nothing and no function can be about to seal with it.

@@ -107,8 +107,9 @@ impl Restore {
                 let restored =
                     stack.service.restore(&self.from, self.replace_unreadable, stack.now(), progress);
                 let restored = restored.await;
-                restored
-                    .with_context(|| format!("{} was not restored completely; the command can be repeated", self.from))
+                restored.with_context(|| {
+                    format!("{} was not restored completely; the command can be repeated", self.from)
+                })
             }))
             .await;
         bar.finish_and_clear();
@@ -166,7 +167,8 @@ impl Restore {
                     Ok(put) => put,
                     // Accounts that were replaced before are reported nevertheless.
                     Err(error) => {
-                        let text = format!("{} could not be replaced; the command can be repeated", one.user_id);
+                        let text =
+                            format!("{} could not be replaced; the command can be repeated", one.user_id);
                         failure = Some(anyhow::Error::from(error).context(text));
                         break;
                     }

@@ -596,10 +596,8 @@ fn former(versions: &Versions, output: Output) -> Result<(&Version, AppCredentia
                     version.id
                 ));
             }
-            (None, Ok(_)) => output.warn(&format!(
-                "the version {} of {} {NO_APP}, and is skipped",
-                version.id, version.made_at
-            )),
+            (None, Ok(_)) => output
+                .warn(&format!("the version {} of {} {NO_APP}, and is skipped", version.id, version.made_at)),
         }
     }
     usage(

@@ -111,10 +111,7 @@ impl Slot {
         let folder = folder().with_context(|| unopened("the folder of "))?;
         let folder = lock(folder, path, output).await?;
         let fixed = match fixed(path).with_context(|| {
-            format!(
-                "{} can neither be replaced nor written in place, so Meta was not called",
-                path.display()
-            )
+            format!("{} can neither be replaced nor written in place, so Meta was not called", path.display())
         })? {
             Some(file) => Some(lock(file, path, output).await?),
             None => None,

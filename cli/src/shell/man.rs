@@ -39,7 +39,8 @@ impl Manual {
                 pages.iter().map(|(name, page)| (name.clone(), Value::from(page.as_str()))).collect();
             return output.result(&json!({"pages": all}), main).context(closed);
         };
-        std::fs::create_dir_all(&folder).with_context(|| format!("{} cannot be created", folder.display()))?;
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("{} cannot be created", folder.display()))?;
         let mut files = Vec::new();
         for (name, page) in &pages {
             let path = folder.join(name);

@@ -128,7 +128,7 @@ fn whoever_reads_may_stop_when_they_have_seen_enough() {
     let line = "set -o pipefail; for way in '' --json; do \"$0\" accounts list $way \"$1\" | head -c 1; done";
     shell.args(["-c", line, env!("CARGO_BIN_EXE_threads-auth"), &local.local()]);
     local.surround(&mut shell);
-    assert_eq!(run(shell).expect(0).stdout, "N{");
+    assert_eq!(run(shell).expect(0).stdout, "T{");
 }
 
 #[test]

@@ -854,5 +854,5 @@ fn a_sweep_of_the_functions_is_watched_and_waited_for_no_longer() {
     while aws.said.lock().unwrap().events.len() < 2 {
         std::thread::yield_now();
     }
-    running.end_by("INT").says(130, &["threads-auth-refresh goes on by itself"]);
+    running.end_by("INT").says(130, &["threads-auth-refresh continues by itself"]);
 }

@@ -291,7 +291,7 @@ fn a_file_that_is_mounted_by_itself_is_written_in_place() {
 
     // If it cannot be written either, Meta gets no call.
     let readonly = mounted(&world, "mount -o remount,bind,ro app/.env &&", &arguments).unwrap();
-    run(readonly).says(1, &["app/.env cannot be replaced", "Meta was not called"]);
+    run(readonly).says(1, &["app/.env can neither be replaced", "Meta was not called"]);
     assert_eq!(world.calls(SandboxCall::Refresh), 3);
 }
 

@@ -120,7 +120,7 @@ fn the_doctor_says_who_may_ask_meta() {
     local.run(&["configure", "--inspector", ADA]).expect(0);
     let asked = found();
     assert!(asked.0 == "ok" && asked.1.contains("lets the inspector"), "{asked:?}");
-    assert!(check(&local, "drift").1.contains("as they were"));
+    assert!(check(&local, "drift").1.contains("unchanged"));
     let body = json!({"id": ADA}).to_string();
     local.fault(SandboxCall::Me, 1, FaultAction::Respond { status: 200, body, headers: Vec::new() });
     let drifted = check(&local, "drift");

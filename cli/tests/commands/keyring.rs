@@ -153,7 +153,7 @@ fn a_rotation_between_the_steps_of_another_loses_no_key() {
 
     // … and between reading it again and letting the new key seal.
     shared.meanwhile(1, &rotate("theirs-too"));
-    shared.run(&rotate("mine")).says(4, &["The key mine is added", "somebody else changed the keyring"]);
+    shared.run(&rotate("mine")).says(4, &["The key mine was added", "somebody else changed the keyring"]);
     let third = shared.ring();
     keeps(&second, &third);
     assert_eq!(third["writing"], "theirs-too");

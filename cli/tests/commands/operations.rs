@@ -166,7 +166,7 @@ fn a_key_is_rotated_and_leaves_when_it_seals_nothing() {
     assert_eq!(after["keys"][&old], first["keys"][&old]);
     assert_eq!(after["tombstone"], first["tombstone"]);
     // Another one on the same day has a name of its own.
-    local.run(&["keyring", "rotate", "--wait", "0"]).says(0, &["The key 2041-01-01.2 is added"]);
+    local.run(&["keyring", "rotate", "--wait", "0"]).says(0, &["The key 2041-01-01.2 was added"]);
 
     // A process with the keyring from before may seal with the old key for a while.
     local.run(&["keyring", "prune", &old, "--yes"]).says(4, &["may still seal with", "try again at"]);
@@ -387,7 +387,7 @@ fn a_backup_comes_back_without_the_deleted() {
     local.runtime.block_on(gone.send()).unwrap();
     local.run(&["restore", "--from", "backup"]).says(2, &["--yes"]);
     local.run(&["restore", "--from", &table, "--yes"]).says(2, &["is the table in use"]);
-    local.run(&["restore", "--from", "nothing", "--yes"]).says(1, &["nothing was not restored to its end"]);
+    local.run(&["restore", "--from", "nothing", "--yes"]).says(1, &["nothing was not restored completely"]);
     assert!(local.grant(ADA).is_none());
     let report = local.run(&["restore", "--from", "backup", "--yes", "--json"]).json();
     let told = |present, replaced, spoilt| {

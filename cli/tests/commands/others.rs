@@ -378,7 +378,7 @@ fn the_manual_has_a_page_for_each_command() {
         assert_eq!(world.read(&format!("man/man1/{name}")), pages[name].as_str().unwrap());
     }
     world.write("file", "");
-    run(world.command(&["man", "--dir", "file/man1"])).says(1, &["file/man1 cannot be made"]);
+    run(world.command(&["man", "--dir", "file/man1"])).says(1, &["file/man1 cannot be created"]);
 }
 
 /// A `threads-auth sandbox` that runs.

@@ -256,7 +256,7 @@ fn a_former_version_that_makes_no_sense_is_passed_over() {
     let wrong = good.replace("sandbox-app-secret", "another-secret");
     stack.local.put_secret(&stack.app, &wrong);
     let done = stack.restore(&["app", "--yes"], &[]);
-    done.says(0, &["does not hold an app's id and secret, and is passed over"]).hides(&["another-secret"]);
+    done.says(0, &["does not hold an app's id and secret, and is skipped"]).hides(&["another-secret"]);
     assert_eq!(stack.local.secret(&stack.app), good);
 }
 

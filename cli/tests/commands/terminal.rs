@@ -305,7 +305,7 @@ fn a_stack_is_configured_by_hand() {
         assert!(shows_what_is_typed(&session) && !shown.contains("half"), "{shown}");
         assert_eq!(code(&session), 130);
     }
-    for (typed, said, expected) in [("another-secret", "nothing was written", 1), (SECRET, "are written", 0)]
+    for (typed, said, expected) in [("another-secret", "nothing was written", 1), (SECRET, "were written", 0)]
     {
         assert_eq!(local.secret(&secret), before);
         let mut session = stack_terminal(&local, &["configure"]);

@@ -33,7 +33,7 @@ use crate::shell::prompt::confirm;
                                       for that person: account, sessions, the record of an end
 
 Standard output gets one line of JSON for each account, with or without --json. With --output, --json prints a summary instead: \
-{{"written": 2, "file": "accounts.jsonl", …}}. Only you can read such a file.
+{{\"written\": 2, \"file\": \"accounts.jsonl\", …}}. Only you can read such a file.
 
 {TARGETS}"))]
 pub(super) struct Export {

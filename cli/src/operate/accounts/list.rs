@@ -77,7 +77,8 @@ impl List {
     /// Shows the list again and again until a signal: on a terminal in place, and at once when its
     /// size changes.
     async fn watch(&self, stack: &StackHandle, every: Duration) -> Result<()> {
-        let mut resized = signal(SignalKind::window_change()).context("the signal handler cannot be installed")?;
+        let mut resized =
+            signal(SignalKind::window_change()).context("the signal handler cannot be installed")?;
         let screen =
             (!self.target.output.json && terminal_size().is_some()).then(Screen::open).transpose()?;
         loop {

@@ -26,8 +26,7 @@ use crate::shell::output::say;
 /// The result if there are no letters.
 pub(super) const NONE: &str = "There are no dead letters.";
 
-const CUT_OFF: &str =
-    "Letters that were received and not replayed become visible again within 15 minutes.";
+const CUT_OFF: &str = "Letters that were received and not replayed become visible again within 15 minutes.";
 const OVERTAKES: &str = "an earlier event of this account was not accepted";
 const LOST: &str = "this took too long, and another command may have the letter";
 const GONE: &str = "the stream keeps a change for 24 hours: the app can list its accounts";
@@ -39,7 +38,7 @@ const FOREIGN: &str = "it names the stream of another table";
   threads-auth dead-letters replay --profile prod
   threads-auth dead-letters replay --stack threads-auth-prod --json
 
-An event is put on the bus unchanged, with its id and its time, and its letter is deleted once the bus has accepted it. A refused event stays, and so do the later events of its account. The events of an account are put in the order in which they happened, but the app may already have newer ones: it compares their "time", or reads the account. It may also get an event twice: it compares the "id".
+An event is put on the bus unchanged, with its id and its time, and its letter is deleted once the bus has accepted it. A refused event stays, and so do the later events of its account. The events of an account are put in the order in which they happened, but the app may already have newer ones: it compares their \"time\", or reads the account. It may also get an event twice: it compares the \"id\".
 
 A letter that Lambda wrote has only a position in the table's stream: within 24 hours of the change, the records are read there, and passed to the events function. For all sweeps that did not run, the deployed function runs one, and their letters are deleted if it succeeds. The command can be repeated. Ctrl-C ends it after the letters or the sweep under way. Two replays at once share the letters, and keep no order between them.
 

@@ -18,8 +18,7 @@ pub(super) fn stands(stack: &StackHandle) -> Finding {
     } else if status == "CREATE_COMPLETE" || status == "UPDATE_COMPLETE" {
         ok("stack", format!("{name} is {status}"))
     } else if status == "UPDATE_ROLLBACK_COMPLETE" {
-        let next =
-            "The last deployment failed and was rolled back: the stack's events in CloudFormation have the reason.";
+        let next = "The last deployment failed and was rolled back: the stack's events in CloudFormation have the reason.";
         warn("stack", format!("{name} is {status}"), next)
     } else {
         fail("stack", format!("{name} is {status}"), "The stack's events in CloudFormation have the reason.")

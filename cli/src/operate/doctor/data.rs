@@ -58,7 +58,11 @@ pub(super) async fn table(deployed: &Deployed, name: &str) -> (Table, Vec<Findin
 
 fn encryption(check: &'static str, deployed: &Deployed, table: &TableDescription) -> Finding {
     let Some(described) = table.sse_description() else {
-        return fail(check, "the table is not encrypted with the stack's key, but with DynamoDB's own", DEPLOY);
+        return fail(
+            check,
+            "the table is not encrypted with the stack's key, but with DynamoDB's own",
+            DEPLOY,
+        );
     };
     match described.status() {
         // DynamoDB archives such a table after a week.

@@ -127,9 +127,7 @@ fn not_invoked(function: &str, error: &SdkError<InvokeError>) -> Result<SweepRep
     let code = refusal.meta().code().unwrap_or("no reason given");
     let message = refusal.meta().message().unwrap_or_default();
     if status == 429 {
-        return later(format!(
-            "{function} is busy: the maximum of concurrent sweeps is under way ({code})"
-        ));
+        return later(format!("{function} is busy: the maximum of concurrent sweeps is under way ({code})"));
     }
     if status >= 500 {
         return later(format!("Lambda could not invoke {function} ({code}): {message}"));

@@ -30,7 +30,7 @@ use crate::shell::interrupt::Interrupt;
   threads-auth sweep --profile prod --invoke
 
 From this machine it needs the permissions of the refresh function: on both secrets and the table of grants. With --invoke that function \
-sweeps, and your credentials need lambda:InvokeFunction on it; with dynamodb:Query on the index "due" the command also shows its progress.
+sweeps, and your credentials need lambda:InvokeFunction on it; with dynamodb:Query on the index \"due\" the command also shows its progress.
 
 The schedule's own sweeps may run at the same time: each token is refreshed once. Exit code 4 means that something is left for the next \
 sweep, or that sweeps are paused (`threads-auth resume`). Ctrl-C ends it after the accounts that are under way.
