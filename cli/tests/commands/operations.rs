@@ -495,7 +495,7 @@ fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
         (1_349_026, "not the plain \"App ID\""),
         (4_476_002, "not the plain \"App ID\""),
         (1_349_187, "has to be https"),
-        (99, "not known here"),
+        (99, "error code is not known"),
     ] {
         let body = json!({"error_message": "Blocked", "error_code": code}).to_string();
         let respond = FaultAction::Respond { status: 400, body, headers: Vec::new() };
