@@ -69,7 +69,7 @@ pub(crate) async fn login(
         CallbackParams::Denied { .. } => return Err("the person said no".into()),
         CallbackParams::Failed { code, .. } => return Err(format!("Meta failed: {code:?}").into()),
     };
-    // The code is spent by this call, whatever becomes of its answer.
+    // The code is spent by this call, even if its response is lost.
     let short = graph.exchange_code(app, &code, redirect_uri).await?;
     let long = graph.exchange_long_lived(&app.app_secret, &short.access_token).await?;
     let profile = graph.me(&long.access_token).await?;

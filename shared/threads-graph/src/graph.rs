@@ -52,10 +52,10 @@ pub struct Graph {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ShortLivedToken {
-    /// The token. It lives for 1 hour; Meta's answer does not say so.
+    /// The token. It lives for 1 hour, which Meta's response does not contain.
     pub access_token: AccessToken,
-    /// The person, if the answer names one: people report answers without it, and answers with 0.
-    /// [`Graph::me`] tells then.
+    /// The person, if the answer names one: people report responses without it, and responses with
+    /// 0. Then [`Graph::me`] returns it.
     pub user_id: Option<UserId>,
 }
 
@@ -63,11 +63,11 @@ pub struct ShortLivedToken {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct LongLivedToken {
-    /// The token. Meta does not document whether a refresh gives another text than before.
+    /// The token. Meta does not document if a refresh returns a different text.
     pub access_token: AccessToken,
     /// The rest of its life from Meta's answer on, if the answer has a plausible number of seconds:
-    /// from one second to a hundred years. About 60 days in practice. A token without it is as good
-    /// as any other.
+    /// from one second to a hundred years. About 60 days in practice. A token without it is as
+    /// valid as any other.
     pub expires_in: Option<Duration>,
 }
 
@@ -156,7 +156,7 @@ impl Graph {
     /// Exchanges an authorization code for a short-lived token: `POST /oauth/access_token`.
     ///
     /// The code is spent even when the answer is lost on its way, so do not send it twice: a second
-    /// attempt that ends in [`CodeUnusable`](ErrorKind::CodeUnusable) does not tell which of the
+    /// attempt that ends in [`CodeUnusable`](ErrorKind::CodeUnusable) does not show which of the
     /// two failed.
     ///
     /// Source: Meta, "Get access tokens and permissions".
@@ -187,8 +187,8 @@ impl Graph {
         })
     }
 
-    /// Exchanges a short-lived token for a long-lived one: `GET /access_token`. Meta wants the
-    /// app's secret alone here, without its id.
+    /// Exchanges a short-lived token for a long-lived one: `GET /access_token`. Meta requires only
+    /// the app's secret here, without its id.
     ///
     /// Source: Meta, "Long-lived access tokens".
     ///
@@ -212,14 +212,13 @@ impl Graph {
     /// Extends a long-lived token: `GET /refresh_access_token`.
     ///
     /// The token must be at least 24 hours old and not expired, and `threads_basic` still granted.
-    /// Meta does not document whether the old token lives on: store the new one before anything
-    /// else.
+    /// Meta does not document if the old token stays valid: store the new one before anything else.
     ///
     /// Source: Meta, "Long-lived access tokens".
     ///
     /// # Errors
     ///
-    /// Any [`ErrorKind`]; only [`NeedsReauthorization`](ErrorKind::NeedsReauthorization) says that
+    /// Any [`ErrorKind`]; only [`NeedsReauthorization`](ErrorKind::NeedsReauthorization) means that
     /// the token is dead.
     pub async fn refresh(&self, token: &AccessToken) -> Result<LongLivedToken, Error> {
         let url = self.endpoints.unversioned(&["refresh_access_token"]);
@@ -263,7 +262,8 @@ impl Graph {
     /// Meta's record of the token `input`: `GET /v1.0/debug_token`.
     ///
     /// Meta documents that `caller` is the token of a tester of the app; people report that Meta
-    /// takes the app's own token. Treat a failure as "not known", not as news about `input`.
+    /// accepts the app's own token. Treat a failure as "not known", not as a statement about
+    /// `input`.
     ///
     /// Source: Meta, "Debug an access token".
     ///
@@ -403,7 +403,7 @@ impl Graph {
     /// # Errors
     ///
     /// As [`get`](Self::get). After [`Transient`](ErrorKind::Transient) Meta may have carried it
-    /// out: the answer may be what was lost.
+    /// out, and only the response may be lost.
     pub async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -413,7 +413,7 @@ impl Graph {
         self.other(Method::POST, path, token, params).await
     }
 
-    /// Deletes what a path of the API names: `DELETE /v1.0/{path}`. As [`get`](Self::get).
+    /// Deletes the object at a path of the API: `DELETE /v1.0/{path}`. As [`get`](Self::get).
     ///
     /// # Errors
     ///
@@ -479,7 +479,7 @@ impl Graph {
         };
 
         let limit = if call == Call::Other { MAX_OTHER_BODY } else { MAX_TOKEN_BODY };
-        // As large as a token's answer can be from the start, since growing would leave copies.
+        // Allocated for the largest token response at once, because growing would leave copies.
         let mut body = Zeroizing::new(Vec::with_capacity(MAX_TOKEN_BODY));
         while let Some(chunk) = response.chunk().await.map_err(|error| refusal(None).caused_by(error))? {
             if body.len() + chunk.len() > limit {
@@ -496,7 +496,7 @@ impl Graph {
     }
 }
 
-/// A success, as far as HTTP and the envelope tell.
+/// A success by the HTTP status and the envelope.
 struct Answer {
     call: Call,
     status: u16,
@@ -526,7 +526,7 @@ impl Answer {
         }
     }
 
-    /// The names of the members, as far as they are names.
+    /// The names of the members, except those that are not plausible names.
     fn fields(&self) -> BTreeSet<String> {
         let is_name = |name: &str| {
             name.len() <= 64

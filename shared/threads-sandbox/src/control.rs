@@ -1,7 +1,7 @@
 //! `/control/…`: the sandbox's control by a test in any language, JSON in and out.
 //!
-//! Says exactly what is wrong with a request, and refuses fields it does not know: a test whose
-//! fault was misspelt would otherwise pass for the wrong reason. Shows no token, code or secret.
+//! Reports exactly the error in a request, and refuses unknown fields: a test with a misspelt fault
+//! would otherwise pass for the wrong reason. Shows no token, code or secret.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::sandbox::Sandbox;
 use crate::switches::Switches;
 use crate::world::BASIC_SCOPE;
 
-/// Ten years. Further is a typing mistake, and it cannot be taken back.
+/// Ten years. More is probably a typing mistake, and cannot be undone.
 const MAX_ADVANCE: u64 = 10 * 366 * 24 * 3600;
 
 /// The documentation that `GET /control` shows.
@@ -52,7 +52,7 @@ pub(crate) fn router() -> Router<Sandbox> {
         .method_not_allowed_fallback(wrong_method)
 }
 
-/// A refused control request: an HTTP status, and a text that says how to mend it.
+/// A refused control request: an HTTP status, and a text with the correction.
 struct Refused(StatusCode, String);
 
 type Outcome = Result<(StatusCode, Value), Refused>;

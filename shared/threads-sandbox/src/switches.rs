@@ -1,4 +1,4 @@
-//! The switches: Meta's behaviour where it documents nothing, or otherwise than it documents.
+//! The switches: Meta's behaviour where it is undocumented, or differs from the documentation.
 //!
 //! They hold for every account and are saved with the rest. The default is the documented
 //! behaviour, or the likeliest where Meta documents none.
@@ -54,7 +54,7 @@ pub enum Inspection {
     /// A tester's, as Meta documents, and the app token, as people report.
     #[default]
     TestersAndApp,
-    /// Any live one for tokens of the same person, besides.
+    /// Also any live one, for tokens of the same person.
     Anybody,
     /// A tester's only.
     Testers,
@@ -84,8 +84,7 @@ impl FromStr for Inspection {
     }
 }
 
-/// The form in which answers tell a long-lived token's life. The token itself lives
-/// as long as ever.
+/// The form in which responses report a long-lived token's life. The token's life is unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExpiresIn {
@@ -175,11 +174,11 @@ pub enum ExchangeAnswer {
     WithoutUserId,
     /// The token, and 0 for the user id.
     ZeroUserId,
-    /// Both, and `token_type`, which Meta leaves out and libraries by the book insist on.
+    /// Both, and `token_type`, which Meta omits and strict libraries require.
     WithTokenType,
     /// Both in `{"data":[…]}`, with the permissions, as Instagram's sibling API answers.
     Wrapped,
-    /// 400, "Insufficient developer role": the person is no tester of an app that is not published.
+    /// 400, "Insufficient developer role": the person is not a tester of an unpublished app.
     InsufficientRole,
 }
 
@@ -217,7 +216,7 @@ fn named<T: Copy + Serialize>(all: &[T], text: &str) -> Result<T, String> {
 
 /// The name of a variant, for people.
 pub(crate) fn name<T: Serialize>(variant: &T) -> &'static str {
-    // Fails only for a value that is no variant of an enum.
+    // Fails only for a value that is not a variant of an enum.
     to_variant_name(variant).unwrap_or_default()
 }
 
