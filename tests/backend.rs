@@ -115,7 +115,7 @@ async fn a_scope_that_is_not_known_is_asked_for_and_named() {
         assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
         assert!(answer["error"]["message"].as_str().unwrap().contains(said), "{answer}");
     }
-    // An open link may ask for what is known, and for what the service asks for.
+    // An open link may request known scopes, and those of the configuration.
     for (scopes, expected) in [
         ("threads_delete", StatusCode::FOUND),
         ("threads_of_the_service", StatusCode::FOUND),
@@ -284,7 +284,7 @@ async fn a_consent_whose_token_is_still_to_come_is_said_to_be() {
     let (id, code) = finished(&stack, new("r"), &ada).await;
     let (status, done) = post(&stack, &format!("/sessions/{id}/complete"), completion(&code, "r")).await;
     assert_eq!((status, &done["status"], &done["user_id"]), (StatusCode::OK, &json!("pending"), &json!(ada)));
-    // Asked for a token, it is completed on the spot: in vain, and then not tried again at once.
+    // A request for its token completes it at once: in vain, and then it is not retried at once.
     let (status, answer, reply) = vend(&stack, &ada, "").await;
     assert_eq!((status, &answer["error"]["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("pending")));
     assert!((1..=60).contains(&retry_after(&reply)));
@@ -342,7 +342,7 @@ async fn what_makes_no_sense_is_told_what_would() {
         assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
         assert!(answer["error"]["message"].as_str().unwrap().contains(expected), "{answer}");
     }
-    // Of two fields of one name nobody knows which is meant.
+    // Two fields of one name are ambiguous.
     for (path, body, expected) in [
         (
             "/sessions",
@@ -463,8 +463,8 @@ async fn a_path_that_is_not_of_its_route_has_no_answer() {
     }
 }
 
-/// The same through the gateway: whoever may read accounts gets no token by writing its path
-/// otherwise.
+/// The same through the gateway: a caller who may only read accounts gets no token by another
+/// spelling of its path.
 #[tokio::test]
 async fn an_encoded_slash_leads_to_no_other_route() {
     let stack = stack().await;
@@ -513,7 +513,7 @@ async fn a_token_is_handed_out_as_long_as_it_lives_long_enough() {
     assert_eq!(calls_of(&stack, SandboxCall::Refresh), 1);
 }
 
-/// Everybody gets the token that works after one call to Meta, whatever becomes of the old one.
+/// Everybody gets the token that works after one call to Meta, whatever happens to the old one.
 #[tokio::test]
 async fn hundreds_of_callers_cause_one_refresh() {
     for behaviour in [OldToken::SameTokenExtended, OldToken::NewTokenOldAlive, OldToken::NewTokenOldDead] {
@@ -624,8 +624,8 @@ async fn a_refusal_says_why_and_how_to_come_back() {
         post(&stack, &format!("/sessions/{id}/complete"), completion(&code, "r")).await;
         act(stack.sandbox().unwrap(), &ada);
         stack.clock().advance(41 * DAY);
-        // Found out on the spot, by a caller who needs the token. A refusal that tells nothing is
-        // looked at twice.
+        // Found at once, by a caller who needs the token. A refusal without a reason is checked
+        // twice.
         if cause == "invalid" {
             let (status, answer, reply) = vend(&stack, &ada, "").await;
             let expected = (StatusCode::SERVICE_UNAVAILABLE, &json!("suspected"));
@@ -638,7 +638,7 @@ async fn a_refusal_says_why_and_how_to_come_back() {
         assert_eq!(answer["error"]["code"], "needs_reauthorization");
         assert_eq!(answer["error"]["cause"], cause);
         assert_eq!(grant(&stack, &ada).await.status().as_str(), "needs_reauthorization");
-        // The way back is ready-made, but for what only the backend knows.
+        // The way back is complete, except for the values that only the backend has.
         let way = &answer["reconnect"];
         assert_eq!((&way["method"], &way["path"]), (&json!("POST"), &json!("/sessions")));
         assert!(way.get("authorize_url").is_none());
@@ -675,9 +675,9 @@ async fn a_token_that_threads_refuses_is_not_handed_out_again() {
     Browser::new().connect(&stack, &ada).await;
     let token = crate::fixture::token(&stack, &ada).await;
     stack.sandbox().unwrap().change_password(&ada);
-    // Nobody has told us, and the next look at it is forty days away.
+    // There was no notice, and its next look is forty days away.
     assert_eq!(vend(&stack, &ada, "").await.1["access_token"], token);
-    // An outage is no proof, and what is doubted is not handed out meanwhile.
+    // An outage is not a proof, and a doubted token is not vended meanwhile.
     fail(&stack, SandboxCall::Me, 1, FaultAction::Html);
     let (status, answer, reply) = vend(&stack, &ada, &refused(&token)).await;
     assert_eq!(
@@ -733,7 +733,7 @@ async fn what_threads_refuses_is_replaced_by_the_one_before() {
     let broken = "THQVJneverbecamevalid0123456789";
     let answer = format!(r#"{{"access_token":"{broken}","token_type":"bearer","expires_in":5183944}}"#);
     fail(&stack, SandboxCall::Refresh, 1, respond(200, answer));
-    // It was tried at once, and is handed out to nobody.
+    // It was tried at once, and is vended to nobody.
     let (status, answer, _) = vend(&stack, &ada, "").await;
     assert_eq!((status, &answer["error"]["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("suspected")));
     stack.clock().advance(std::time::Duration::from_mins(20));
@@ -764,8 +764,8 @@ async fn disconnecting_destroys_the_token_and_can_be_repeated() {
     assert_eq!(vend(&stack, &ada, "").await.0, StatusCode::OK);
 }
 
-/// The app disconnects, or Meta says that the person left, while a caller's refresh waits for
-/// Meta's answer.
+/// The app disconnects, or Meta reports that the person left, while a caller's refresh waits for
+/// Meta's response.
 #[tokio::test]
 async fn what_ends_an_account_wins_over_a_vend_under_way() {
     for path in ["", "/deauthorize", "/data-deletion"] {
@@ -888,8 +888,8 @@ async fn a_page_costs_no_more_than_its_bounds() {
     assert!(found.iter().all(|count| *count <= 2) && found.iter().sum::<usize>() == 7, "{found:?}");
 }
 
-/// A caller asked for more than the token has left, and Meta failed once: the next one is served as
-/// if nothing had been.
+/// A caller requested more than the token's remaining life, and Meta failed once: the next caller
+/// is served normally.
 #[tokio::test]
 async fn one_failure_on_demand_does_not_last() {
     let stack = stack().await;
@@ -962,7 +962,7 @@ async fn a_pending_reconnect_of_a_revoked_account_is_vended() {
 }
 
 /// A consent comes, with its token still to follow, while a refresh of the old token waits for
-/// Meta: whatever Meta says of that one, the consent stays due.
+/// Meta: whatever Meta's response for that one, the consent stays due.
 #[tokio::test]
 async fn a_refresh_under_way_orphans_no_consent() {
     for outcome in ["dead", "deferred", "refreshed"] {

@@ -453,7 +453,7 @@ async fn a_deletion_while_the_person_is_at_meta_wins() {
     stack.clock().advance(Duration::from_mins(1));
     assert_page(&browser.get(back.as_str()).await, StatusCode::GONE, "ended");
     assert!(find_grant(&stack, &ada).await.is_none());
-    // A flow that begins after the deletion is a new wish.
+    // A flow that begins after the deletion is a new consent.
     Browser::new().connect(&stack, &ada).await;
     assert_eq!(grant(&stack, &ada).await.status(), Status::Active);
 }

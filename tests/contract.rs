@@ -1,5 +1,5 @@
-//! The contract and the examples: the OpenAPI document has the routes that there are, and the Rust
-//! example does what it says.
+//! The contract and the examples: the OpenAPI document has exactly the existing routes, and the
+//! Rust example works.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;

@@ -75,7 +75,7 @@ async fn vend(stack: &Stack, user_id: &str) -> StatusCode {
 }
 
 /// Finishes a connect. While Meta takes its time for the long-lived token, `meanwhile` happens; and
-/// `then`, before Meta says more.
+/// `then`, before Meta's next response.
 async fn connect_while(
     stack: &Stack,
     browser: &mut Browser,
@@ -120,8 +120,8 @@ async fn threat_an_end_beats_a_connect_under_way() {
                     let status = if is_unknown { StatusCode::NOT_FOUND } else { StatusCode::OK };
                     assert_eq!(answer.status, status, "{end:?}: {answer:?}");
                 };
-                // Meta refuses the token of a person who removes the app. It knows nothing of a
-                // deletion that the app wants.
+                // Meta refuses the token of a person who removes the app. It does not see a
+                // deletion by the app.
                 let refuse = || {
                     if end == End::Deauthorization {
                         fail(&stack, SandboxCall::Me, u32::MAX, REMOVED);
@@ -140,7 +140,7 @@ async fn threat_an_end_beats_a_connect_under_way() {
                 assert!(reply.is_page("ended"), "{case}: {reply:?}");
                 assert_eq!(reply.status, StatusCode::GONE, "{case}");
                 assert_ne!(vend(&stack, &ada).await, StatusCode::OK, "{case}");
-                // A flow that begins after it is a new wish.
+                // A flow that begins after it is a new consent.
                 stack.sandbox().unwrap().clear_faults();
                 stack.clock().advance(MINUTE);
                 Browser::new().connect(&stack, &ada).await;
@@ -163,7 +163,7 @@ async fn find_end(stack: &Stack) -> Option<Item> {
 /// Meta's answer decides where the clocks cannot. Without it the token is kept, and looked at soon.
 #[tokio::test]
 async fn metas_word_decides_where_the_clocks_do_not() {
-    // Minutes from the begin of the flow to the end, and whether Meta is asked.
+    // Minutes from the start of the flow to the end, and true if Meta is asked.
     for (minutes, is_asked) in [(-11, false), (-10, true), (-1, true), (1, true)] {
         for word in [Some(true), Some(false), None] {
             let stack = stack().await;
@@ -237,7 +237,7 @@ async fn a_late_end_is_decided_by_metas_word() {
                 assert!(page.is_none_or(|page| says(&page, told)), "{case}");
                 continue;
             }
-            // Nobody claims what is not decided, and the next sweep asks again.
+            // An undecided deletion is not reported as done, and the next sweep tries again.
             assert!(page_of(&answer).await.is_none_or(|page| page.status == StatusCode::ACCEPTED), "{case}");
             stack.sandbox().unwrap().clear_faults();
             fail(&stack, SandboxCall::Me, u32::MAX, REMOVED);
@@ -303,7 +303,7 @@ async fn threat_the_newest_consent_wins() {
     assert_eq!((orders, backwards), (4, 0));
 }
 
-/// Within one second: the milliseconds tell which came first.
+/// Within one second: the milliseconds decide which came first.
 #[tokio::test]
 async fn a_backend_lets_its_user_connect_anew_at_once() {
     let half = Duration::from_millis(500);
@@ -431,7 +431,7 @@ async fn a_deletion_that_meets_a_newer_consent_says_so_and_blocks_older_flows() 
     let refused = older.get(before_the_wish.as_str()).await;
     assert!(refused.is_page("ended"), "{refused:?}");
     assert_eq!(token(&stack, &ada).await, connected);
-    // A later wish has its own code, and an older one that comes after it changes nothing.
+    // A later request has its own code, and an older one that arrives after it changes nothing.
     stack.clock().advance(MINUTE);
     let later = delete_data(&stack, &ada).await;
     assert!(find_grant(&stack, &ada).await.is_none());
@@ -439,7 +439,7 @@ async fn a_deletion_that_meets_a_newer_consent_says_so_and_blocks_older_flows() 
     assert_ne!(later["url"], serde_json::from_str::<Value>(&answer.body).unwrap()["url"]);
 }
 
-/// An end without a grant is kept without the person's id, and is no deletion.
+/// An end without a grant is kept without the person's id, and is not a deletion.
 #[tokio::test]
 async fn an_end_of_nobody_names_nobody() {
     for end in [End::Deauthorization, End::Disconnect] {

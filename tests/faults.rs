@@ -1,4 +1,4 @@
-//! Faults of our own side: rows that make no sense, and answers of DynamoDB that get lost.
+//! Faults of our own side: malformed rows, and lost responses of DynamoDB.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -89,7 +89,7 @@ type Armed = (Failure, &'static str, u32);
 pub(crate) enum Failure {
     /// The operation is done, and its answer gets lost.
     Lost,
-    /// Nothing is done, and trying again is no use.
+    /// Nothing is done, and a retry is useless.
     Denied,
 }
 
@@ -192,8 +192,8 @@ async fn a_lost_answer_of_the_database_is_no_failure() {
     assert_eq!(false_failures, 0);
 }
 
-/// A deletion that is cut off between the grant and the sessions says so, and the next sweep goes
-/// on.
+/// A deletion that is cut off between the grant and the sessions is shown as unfinished, and the
+/// next sweep continues it.
 #[tokio::test]
 async fn a_deletion_that_is_cut_off_is_finished_by_a_sweep() {
     let stack = stack().await;
@@ -214,13 +214,13 @@ async fn a_deletion_that_is_cut_off_is_finished_by_a_sweep() {
         done = service.delete_data(wish.as_bytes(), stack.clock().now()) => panic!("{done:?}"),
         () = killed => {}
     }
-    // The grant is gone, the tombstone is there, and nobody says that all is deleted.
+    // The grant is gone, the tombstone is there, and no page shows that all is deleted.
     let traces = async || format!("{:?}", rows(&stack).await).matches(&ada).count();
     assert!(find_grant(&stack, &ada).await.is_none());
     assert!(traces().await > 0);
     let record = rows(&stack).await.into_iter().find(|row| row.contains_key("unfinished")).unwrap();
     assert!(!record.contains_key("deleted_at"), "{record:?}");
-    // A person who comes back meanwhile has a new grant, to which the old wish does not apply.
+    // A person who comes back meanwhile has a new grant, to which the old request does not apply.
     stack.clock().advance(Duration::from_mins(1));
     let (again, _) = finished(&stack, new("user-1"), &ada).await;
     stack.service().store().set_pause(Some(Pause::Sweeps)).await.unwrap();
@@ -231,7 +231,7 @@ async fn a_deletion_that_is_cut_off_is_finished_by_a_sweep() {
     // All that names the person is of the new grant.
     assert_eq!(traces().await, 3, "{:?}", rows(&stack).await);
     assert!(stack.sweep().await.unwrap().outcomes.is_empty());
-    // Meta repeats the wish: it is done, and stays done.
+    // Meta repeats the request: it is done, and stays done.
     let again = service.delete_data(wish.as_bytes(), stack.clock().now()).await.unwrap();
     assert!(matches!(again.progress, Progress::Done(at) if at == stack.clock().now()), "{again:?}");
 }
@@ -338,8 +338,8 @@ impl Counting {
     }
 }
 
-/// Strangers knock at a stack that has no secrets yet: each secret is asked for once in five
-/// seconds, and found soon after it was written.
+/// Strangers call a stack that has no secrets yet: each secret is requested once in five seconds,
+/// and found soon after it was written.
 #[tokio::test]
 async fn a_failure_to_read_a_secret_is_not_repeated_for_everybody() {
     let stack = stack().await;

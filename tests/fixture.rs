@@ -217,7 +217,7 @@ pub(crate) async fn post_form(stack: &Stack, path: &str, form: String) -> Reply 
     Browser::new().send(Method::POST, &url, headers, form).await
 }
 
-/// A person's wish to be forgotten, as Meta hands it on.
+/// A person's request to be deleted, as Meta posts it.
 pub(crate) async fn delete_data(stack: &Stack, user_id: &str) -> serde_json::Value {
     let wish = stack.sandbox().unwrap().signed_request(user_id);
     let reply = post_signed(stack, "/data-deletion", &wish).await;

@@ -1,5 +1,5 @@
-//! The formats of sealed tokens: what the version before reads and writes meanwhile, a table of
-//! another name, and sealing anew.
+//! The formats of sealed tokens: reads and writes of the previous version meanwhile, a table of
+//! another name, and reseals.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -99,7 +99,7 @@ async fn sealed(stack: &Stack) -> Vec<(String, &'static str, Vec<u8>)> {
     all
 }
 
-/// The bytes that are said to be of this format.
+/// The bytes that are marked with this format.
 async fn in_format(stack: &Stack, format: u8) -> usize {
     sealed(stack).await.iter().filter(|(_, _, bytes)| bytes[0] == format).count()
 }
@@ -380,21 +380,20 @@ async fn a_reseal_is_repeatable_and_leaves_what_does_not_open() {
     assert_eq!(token(&stack, &ada).await, token_before);
     assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Completed), 1);
     assert_eq!(grant(&stack, &grace).await.status(), Status::Active);
-    // A row that a refresh cannot read is sealed anew all the same, and a key without a user is
-    // not.
+    // A row that a refresh cannot read is resealed all the same, and a key without a user is not.
     let broken = "17841400000000000x";
     put(&stack, broken, "token", b"nothing".to_vec()).await;
     let (report, left) = reseal(&stack).await;
     assert_eq!((report.unopened, left.len()), (2, 2), "{left:?}");
 }
 
-/// Everything is sealed anew while Meta is being asked: what it answers is stored.
+/// Everything is resealed during a call to Meta: its result is stored.
 #[tokio::test]
 async fn a_reseal_during_a_refresh_loses_nothing() {
     let stack = Arc::new(stack_with(&SHORT_WAIT).await);
     let [ada, grace] = every_kind(&stack).await;
     stack.clock().advance(41 * DAY);
-    // Grace's consent is over by then, and comes anew.
+    // Grace's consent has expired by then, and is repeated.
     stack.sweep().await.unwrap();
     stack.clock().advance(41 * DAY);
     fail(&stack, SandboxCall::ExchangeLongLived, 2, FaultAction::Html);

@@ -31,7 +31,7 @@ async fn it_is_told_who_may_ask_meta() {
     assert_eq!(asked(Inspection::Testers).await, Inspections::RefusedToAll);
 }
 
-/// Meta's own trouble is no refusal.
+/// A failure of Meta's is not a refusal.
 #[tokio::test]
 async fn an_outage_does_not_tell_who_may_ask() {
     let stack = stack().await;
@@ -151,7 +151,7 @@ async fn what_an_app_lives_on_is_drift_when_it_is_gone() {
         (SandboxCall::DebugToken, respond(400, refused), vec![]),
     ] {
         stack.clock().advance(DAY);
-        // A failure is looked at twice, and so is a refusal of who asks.
+        // A failure is checked twice, and so is a refusal of the caller.
         fail(&stack, call, 2, action.clone());
         let report = stack.sweep().await.unwrap();
         assert_eq!(report.drift.len(), expected.len(), "{action:?}: {:?}", report.drift);

@@ -36,7 +36,7 @@ async fn a_token_from_elsewhere_is_kept_alive_from_then_on() {
     stack.clock().advance(50 * DAY);
     let imported = import(&stack, &old).await.unwrap();
     assert_eq!((imported.user_id.as_str(), imported.is_new), (ada.as_str(), true));
-    // Meta told how old it is: it is due at once, and lives on.
+    // Meta reported its age: it is due at once, and lives on.
     assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Refreshed), 1);
     let kept = grant(&stack, &ada).await;
     assert_eq!((kept.status(), kept.username.as_deref()), (Status::Active, Some("ada")));
@@ -46,7 +46,7 @@ async fn a_token_from_elsewhere_is_kept_alive_from_then_on() {
     assert_ne!(token(&stack, &ada).await, old);
 }
 
-/// Meta tells nothing of its age: it waits a day, and is refreshed then.
+/// Meta does not report its age: it waits a day, and is refreshed then.
 #[tokio::test]
 async fn a_token_of_unknown_age_waits_a_day() {
     let stack = stack().await;
@@ -63,8 +63,7 @@ async fn a_token_of_unknown_age_waits_a_day() {
     assert!(left.as_hours() > 59 * 24);
 }
 
-/// Nobody knows when it ends, and Meta is away for longer than was assumed: only Meta's word buries
-/// it.
+/// Its end is unknown, and Meta is away for longer than was assumed: only Meta's refusal ends it.
 #[tokio::test]
 async fn an_assumed_expiry_buries_no_token() {
     let stack = stack().await;
@@ -101,7 +100,7 @@ async fn an_import_reconnects_nobody_who_was_disconnected() {
         assert!(!import(&stack, &old).await.unwrap().is_new, "{told}");
         assert_eq!(grant(&stack, &ada).await.status(), Status::Revoked);
         stack.clock().advance(DAY);
-        // A consent since then is another matter, if Meta says so.
+        // A consent since then counts, if Meta accepts it.
         let newer = from_elsewhere(&stack, &ada);
         assert_eq!(import(&stack, &newer).await.unwrap().is_new, told);
     }
@@ -283,7 +282,8 @@ async fn threat_a_restore_brings_back_nobody_who_was_deleted() {
         }
         client.put_item().table_name(backup).set_item(Some(row)).send().await.unwrap();
     }
-    // Since then: two were deleted, of whom one came back; one connected anew; and seven were lost.
+    // Since then: two were deleted, of whom one came back; one connected again; and seven were
+    // lost.
     stack.clock().advance(DAY);
     for person in &people[..2] {
         delete_data(&stack, person).await;
@@ -297,7 +297,7 @@ async fn threat_a_restore_brings_back_nobody_who_was_deleted() {
         let pk = AttributeValue::S(format!("user#{person}"));
         client.delete_item().table_name(&stack.urls().grants_table).key("pk", pk).send().await.unwrap();
     }
-    // An end is no deletion, so the row comes back; but it has ended.
+    // An end is not a deletion, so the row is restored; but it has ended.
     let lost: threads_graph::UserId = people[3].parse().unwrap();
     stack.service().disconnect(&lost, stack.clock().now()).await.unwrap();
     let now = stack.clock().now();

@@ -270,8 +270,8 @@ async fn two_sweeps_at_once_refresh_once() {
     assert!(expires_at(&stack, &ada).await > stack.clock().now());
 }
 
-/// Threat irregular-sweeps: a schedule that is dead for as long as a token allows loses none, and
-/// whatever looks first tells for how long.
+/// Threat irregular-sweeps: a schedule that fails for as long as a token allows loses none, and the
+/// next function reports for how long.
 #[tokio::test]
 async fn a_schedule_that_stops_for_weeks_loses_no_token() {
     let stack = stack().await;

@@ -1,4 +1,4 @@
-//! A person leaves: what Meta posts when they remove the app or want their data deleted.
+//! A person leaves: Meta's messages when they remove the app or request deletion.
 
 use std::time::Duration;
 
@@ -187,7 +187,7 @@ async fn after_a_reset_of_the_app_secret_both_are_accepted_for_a_day() {
         stack.clock().advance(Duration::from_secs(1));
         assert_eq!(post(path, &old).await, StatusCode::BAD_REQUEST, "{path}");
         assert_eq!(post(path, "the-secret-after-a-reset").await, StatusCode::OK, "{path}");
-        // After a leak none is kept, nor is one of which it is not said until when.
+        // After a leak none is kept, nor is one without an end time.
         for previous in [Value::Null, json!({"app_secret": old}), json!("a later version's")] {
             app["previous"] = previous;
             put_app(&stack, &app).await;
@@ -281,7 +281,7 @@ async fn a_deletion_leaves_no_trace_but_the_page_that_says_so() {
     assert!(page.body.contains(&date), "{}", page.body);
     assert!(!page.body.contains(&ada));
 
-    // Meta asks again, later: the same code, and the time of the first.
+    // Meta repeats the request, later: the same code, and the time of the first.
     stack.clock().advance(Duration::from_hours(3));
     let again = post_signed(&stack, "/data-deletion", &message).await;
     assert_eq!(serde_json::from_str::<Value>(&again.body).unwrap(), answer);
@@ -293,7 +293,7 @@ async fn a_deletion_leaves_no_trace_but_the_page_that_says_so() {
 }
 
 /// An operator deletes as Meta does: nothing is left, a connect under way is refused, and only a
-/// new wish ends what was consented to after the last one.
+/// new request ends a consent that came after the last one.
 #[tokio::test]
 async fn an_operator_deletes_as_meta_does() {
     let stack = stack().await;
@@ -315,13 +315,13 @@ async fn an_operator_deletes_as_meta_does() {
     assert_eq!(browser.get(under_way.as_str()).await.status, StatusCode::GONE);
     assert!(find_grant(&stack, &ada).await.is_none());
 
-    // Gone through again, later: nothing moves.
+    // Processed again, later: nothing changes.
     stack.clock().advance(Duration::from_mins(10));
     let left = rows(&stack).await;
     let again = delete().await;
     assert_eq!((again.was_known, &again.deleted.url), (false, &first.deleted.url));
     assert_eq!(rows(&stack).await.len(), left.len());
-    // Nor for who has come back since they asked.
+    // Nor for a person who has come back since their request.
     stack.clock().advance(Duration::from_mins(1));
     Browser::new().connect(&stack, &ada).await;
     let old =

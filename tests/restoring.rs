@@ -1,5 +1,5 @@
-//! A backup whose rows take the place of those in use: of rows that are of no use, and of accounts
-//! that an operator names. Nobody who writes meanwhile loses, and no end since is undone.
+//! A backup whose rows replace those in use: unusable rows, and accounts that an operator names. No
+//! concurrent write is lost, and no end since is undone.
 
 use std::collections::BTreeMap;
 
@@ -76,13 +76,13 @@ async fn rows_of_no_use_become_the_backups_and_what_stays_is_told() {
     let table = stack.urls().grants_table.clone();
     let (damage, garbage) = (AttributeValue::Bool(true), AttributeValue::B(Blob::new([1, 2, 3])));
     let before = token(&stack, &people[0]).await;
-    // Of no use here: a damaged time; a token that does not open; one that is in use by somebody …
+    // Unusable here: a damaged time; a token that does not open; one that is in use by somebody …
     spoil(&stack, &table, &people[0], "issued_at", damage.clone()).await;
     spoil(&stack, &table, &people[1], "token", garbage.clone()).await;
     spoil(&stack, &table, &people[4], "status", damage.clone()).await;
     let soon = AttributeValue::N((stack.clock().now().as_second() + 60).to_string());
     spoil(&stack, &table, &people[4], "lease_until", soon).await;
-    // … one that is of no use in the backup either, and one that the backup lacks …
+    // … one that is unusable in the backup too, and one that the backup lacks …
     for table in [table.as_str(), BACKUP] {
         spoil(&stack, table, &people[2], "expires_at", damage.clone()).await;
     }
@@ -93,7 +93,7 @@ async fn rows_of_no_use_become_the_backups_and_what_stays_is_told() {
     spoil(&stack, &table, &people[5], "user_id", damage.clone()).await;
     delete_data(&stack, &people[6]).await;
     spoil(&stack, &table, &people[6], "status", damage.clone()).await;
-    // Somebody has claimed this one since; and this one is of use, and newer.
+    // Somebody has claimed this one since; and this one is usable, and newer.
     for (name, value) in [
         ("reference", AttributeValue::S("user-7".to_owned())),
         ("claimed_at", AttributeValue::N(stack.clock().now().as_second().to_string())),
@@ -167,7 +167,7 @@ async fn a_named_account_becomes_the_backups_after_it_is_told_what_goes() {
     assert_eq!(replace(&stack, &compared).await, Replaced::Done);
     assert!(is_usable(&stack, &token(&stack, &people[1]).await).await);
 
-    // An end that only the other table knows counts here.
+    // An end that only the other table has counts here.
     let tombstone =
         stack.service().vault(stack.clock().now()).await.unwrap().tombstone(&people[2].parse().unwrap());
     let ended = AttributeValue::N(stack.clock().now().as_second().to_string());
@@ -180,8 +180,8 @@ async fn a_named_account_becomes_the_backups_after_it_is_told_what_goes() {
     assert!(matches!(grant(&stack, &people[2]).await.state, State::Revoked(Some(RevokedBy::Threads), None)));
 }
 
-/// A row whose key is missing is newer than the backup's once the key is back: only whoever names
-/// the account replaces it, and hears first that what goes is newer.
+/// A row whose key is missing is newer than the backup's once the key is back: only an operator who
+/// names the account replaces it, and first sees that the lost row is newer.
 #[tokio::test]
 async fn a_row_whose_key_is_missing_waits_for_it() {
     let stack = stack().await;
@@ -208,7 +208,7 @@ async fn a_row_whose_key_is_missing_waits_for_it() {
     assert!(matches!(compared.losses().as_slice(), [Loss::Token(..), Loss::Consent(..)]));
 }
 
-/// A consent that waits for its token mends the row at the next sweep, so the row is of use.
+/// A consent that waits for its token repairs the row at the next sweep, so the row is usable.
 #[tokio::test]
 async fn a_row_whose_consent_opens_is_of_use() {
     let stack = stack().await;

@@ -1,7 +1,7 @@
-//! A stack on AWS: how it is found, and what only such a stack has.
+//! A stack on AWS: how it is found, and the parts that only such a stack has.
 //!
-//! Its tables and secrets are those of a development stack. What CloudFormation, Scheduler,
-//! CloudWatch, KMS and Lambda say is written here, in the form in which AWS sends it.
+//! Its tables and secrets are those of a development stack. The responses of CloudFormation,
+//! Scheduler, CloudWatch, KMS and Lambda are written here, in AWS's form.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -166,7 +166,7 @@ impl Aws {
         change(&mut self.said.lock().unwrap());
     }
 
-    /// A check of the doctor's: its level, what it says, and what to do.
+    /// A check of the doctor's: its level, its detail, and the next step.
     fn examined(&self, code: i32, check: &str) -> (String, String) {
         let ended = run(self.command(&["doctor", "--json"]));
         ended.expect(code);
@@ -212,7 +212,7 @@ fn answer(said: &Said, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Response
     }
     if headers.contains_key("smithy-protocol") {
         let kind = [("smithy-protocol", "rpc-v2-cbor"), ("content-type", "application/cbor")];
-        // Only those that are asked for: another stack's may begin alike.
+        // Only the requested ones: another stack's may begin alike.
         let named = said.alarms.iter().filter(|(name, ..)| body.contains(name)).copied();
         return (kind, alarms(&named.collect::<Vec<_>>())).into_response();
     }
@@ -293,7 +293,7 @@ fn of_data_and_events(said: &Said, uri: &Uri, target: &str, body: &str) -> Optio
     if target == "AmazonSQS.GetQueueAttributes" {
         let is_ours = body.contains("sweep-letters");
         let mut attributes = json!({});
-        // Only what is asked for.
+        // Only the requested ones.
         for (name, letters) in [
             ("ApproximateNumberOfMessages", said.letters),
             ("ApproximateNumberOfMessagesNotVisible", Some(said.hidden)),
@@ -606,7 +606,7 @@ fn the_doctor_looks_at_what_only_aws_has() {
 /// The check, its level, a word of it, and what is wrong.
 type Fault<'a> = (&'a str, &'a str, &'a str, &'a dyn Fn(&mut Said));
 
-/// The checks, what they say, and what is not told.
+/// The checks, their details, and the missing facts.
 type Silence<'a> = (&'a [&'a str], &'a str, &'a dyn Fn(&mut Said));
 
 const NEW_CHECKS: [&str; 11] = [
@@ -680,7 +680,8 @@ fn the_doctor_looks_at_what_keeps_the_tokens_and_tells_the_events() {
         assert!(told.contains("\"next\""), "{told}");
         aws.say(|said| *said = well.clone());
     }
-    // A fact that AWS or the stack withholds is no fault, and no check is left out in silence.
+    // A fact that AWS or the stack does not report is not a failure, and no check is left out
+    // silently.
     let without = |said: &mut Said, name: &str| said.outputs.retain(|(output, _)| *output != name);
     let silences: [Silence<'_>; 11] = [
         (&["table stream", "table protection", "table encryption"], "did not report", &|said| {
@@ -711,7 +712,7 @@ fn the_doctor_looks_at_what_keeps_the_tokens_and_tells_the_events() {
         }
         aws.say(|said| *said = well.clone());
     }
-    // Each check that needs the list says that there is none, and hides no other.
+    // Each check that needs the list reports that there is none, and hides no other.
     aws.say(|said| said.made = None);
     for check in ["events mapping", "dead letters", "alarms"] {
         let (level, told) = aws.examined(0, check);
@@ -744,7 +745,7 @@ fn an_alarm_is_made_to_ring_once_if_anybody_is_told() {
     assert!(of(&set[0], ["threads-auth-sweep-missed", "ALARM", "TEST"]), "{set:?}");
     assert!(of(&set[1], ["threads-auth-sweep-missed", "OK", "is over"]), "{set:?}");
 
-    // Nothing is told that has been told, or to nobody.
+    // No message is sent twice, or without a subscriber.
     aws.say(|said| said.alarms.retain(|(name, ..)| name.ends_with("rings")));
     assert!(text(&ring(1), "/detail").contains("rings already"));
     aws.say(|said| said.alarms = vec![("threads-auth-mute", "OK", false)]);

@@ -1,5 +1,5 @@
-//! The `.env` file: what is kept, what is refused before Meta is asked, and where a token goes that
-//! cannot be stored.
+//! The `.env` file: the bytes that are kept, the files that are refused before Meta is called, and
+//! the place of a token that cannot be stored.
 
 use std::fs::{File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -133,7 +133,7 @@ fn a_folder_that_takes_no_file_is_found_before_meta_is_asked() {
 fn a_token_that_cannot_be_stored_is_saved_beside() {
     let world = World::new();
     let path = world.write(".env", "T=old\n");
-    // Somebody puts a folder in the file's place while Meta is being asked.
+    // Somebody puts a folder in the file's place during the call to Meta.
     let sabotage = move || {
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();
@@ -230,8 +230,8 @@ fn two_at_once_refresh_one_after_the_other() {
     let running = [start(), start()];
     let mut codes = running.map(|running| running.end().code);
     codes.sort_unstable();
-    // The second finds the first one's token, which is too young. Neither asks with a token that
-    // the other has killed.
+    // The second finds the first one's token, which is too young. Neither uses a token that the
+    // other's refresh has ended.
     assert_eq!(codes, [0, 4]);
 }
 

@@ -1,4 +1,4 @@
-//! `configure --inspector`, what `doctor` says of who may ask Meta, and of a Meta that has moved.
+//! `configure --inspector`, the findings of `doctor` on inspections, and on a Meta that has moved.
 
 use serde_json::{Value, json};
 use threads_sandbox::{FaultAction, Inspection, SandboxCall};
@@ -199,7 +199,7 @@ fn a_refusal_of_the_app_is_for_another_time() {
         let told: Value = serde_json::from_str(&swept.expect(4).stdout).unwrap();
         assert_eq!(told["outcomes"], json!({"misconfigured": 1}), "{words}");
         let (level, found) = check(&local, "app id and secret");
-        // To the call that proves them, 101 says that there is no such app.
+        // For the call that verifies them, 101 means that there is no such app.
         let advice = if code == 101 { "App settings > Basic" } else { "nothing is known to be wrong" };
         assert!(level == "fail" && found.contains(advice), "{found}");
         let (level, _) = check(&local, "inspection");

@@ -159,7 +159,7 @@ fn a_rotation_between_the_steps_of_another_loses_no_key() {
     assert_eq!(third["writing"], "theirs-too");
     assert_eq!(shared.local.run(&["keyring", "show", "--json"]).json()["missing"], json!([]));
 
-    // A rotation that was begun goes on.
+    // A rotation that was begun is resumed.
     shared.run(&rotate("mine")).says(0, &["The key mine exists already"]);
     let last = shared.ring();
     keeps(&third, &last);

@@ -269,7 +269,7 @@ fn what_belongs_to_another_login_is_refused_and_the_waiting_goes_on() {
         }
     }
     assert_eq!(world.calls(SandboxCall::ExchangeCode), 0);
-    // Nobody else ends it, whatever they know: a code and this login's state, or a denial.
+    // Nobody else ends it, not even with a code and this login's state, or a denial.
     let denied = back.join("?error=access_denied").unwrap();
     let failed = back.join("?error_code=1349245&error_message=x").unwrap();
     for address in [&back, &denied, &failed] {
@@ -390,7 +390,7 @@ fn a_login_begins_once() {
     let start = running.line("http://127.0.0.1:").trim().to_owned();
     running.line("fingerprint is");
     let mut browser = Browser::trusting(running.line(":").trim());
-    // A look ahead is no visit, and who guesses finds nothing.
+    // A prefetch is not a visit, and a guessed address finds nothing.
     for header in [("sec-purpose", "prefetch"), ("purpose", "preview"), ("x-moz", "prefetch")] {
         let ahead = browser.get_with(&start, None, &[header]);
         assert_eq!((ahead.status().as_u16(), ahead.headers().get(SET_COOKIE)), (503, None));

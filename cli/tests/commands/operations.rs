@@ -14,7 +14,7 @@ use crate::support::{DAY, Ended, HOLD, Running, run, run_with, text};
 const ADA: &str = "17841400000000001";
 const BEN: &str = "17841400000000002";
 
-/// The app that a development stack's sandbox knows.
+/// The app of a development stack's sandbox.
 const APP_ID: &str = "9876543210987654";
 const APP_SECRET: &str = "sandbox-app-secret";
 
@@ -56,7 +56,7 @@ fn an_app_is_configured_once_meta_has_confirmed_it() {
     assert_eq!(text(&json, "/delete_callback_url"), format!("{service}/data-deletion"));
     assert_eq!(local.secret(&keyring), before.1);
 
-    // A keyring that makes no sense is somebody's, and stays.
+    // A malformed keyring may be in use, and stays.
     local.put_secret(&keyring, "{\"mine\":1}");
     configure(&local, APP_ID, APP_SECRET, &[]).says(1, &["left as it is"]).hides(&["mine"]);
     assert_eq!(local.secret(&keyring), "{\"mine\":1}");
@@ -99,8 +99,7 @@ fn a_fresh_stack_gets_its_secrets() {
         .says(1, &["did not find the secret", "ResourceNotFoundException"]);
 }
 
-/// A later version may keep more in the two secrets. Whoever rewrites them with this one takes
-/// nothing away.
+/// A later version may keep more in the two secrets. A rewrite by this version removes nothing.
 #[test]
 fn what_a_later_version_keeps_in_a_secret_stays() {
     let local = Local::new();
@@ -151,7 +150,7 @@ fn a_key_is_rotated_and_leaves_when_it_seals_nothing() {
     local.run(&["keyring", "prune", "nothing", "--yes"]).says(2, &["there is no key nothing"]);
     local.run(&["keyring", "rotate", "--key-id", &old]).says(2, &["sealing key already"]);
     local.run(&["keyring", "rotate", "--key-id", &"x".repeat(33)]).says(2, &["32 bytes"]);
-    // It is stopped between its two steps, and goes on.
+    // It is stopped between its two steps, and resumed.
     let sealed = local.grant(ADA).unwrap().live().unwrap().token.clone();
     let mut running = Running::start(local.command(&["keyring", "rotate"]));
     running.line("Waiting 31 s");
@@ -399,7 +398,7 @@ fn a_backup_comes_back_without_the_deleted() {
     let again = local.run(&["restore", "--from", "backup", "--yes"]);
     assert!(again.stdout.contains("Present already") && again.stdout.contains("  2\n"), "{again:?}");
 
-    // A row of no use is named, with the next step, until it is replaced.
+    // An unusable row is reported, with the next step, until it is replaced.
     local.spoil(ADA, "issued_at", AttributeValue::Bool(true));
     let named = local.run(&["restore", "--from", "backup", "--yes", "--json"]);
     named.says(1, &[ADA, "attribute issued_at is malformed", "--replace-unreadable"]);
@@ -412,7 +411,7 @@ fn a_backup_comes_back_without_the_deleted() {
     assert!(local.grant(ADA).unwrap().live().is_some());
     assert_eq!(local.run(&replaces).json(), told(2, 0, 0));
 
-    // Of no use here, and not in the backup.
+    // Unusable here, and not in the backup.
     local.spoil(BEN, "token", AttributeValue::S("garbage".to_owned()));
     let gone = AttributeValue::S(format!("user#{BEN}"));
     let gone = client.delete_item().table_name("backup").key("pk", gone);
@@ -435,7 +434,7 @@ fn a_named_account_becomes_the_backups() {
     local.stack.clock().advance(2 * DAY);
     local.run(&["accounts", "refresh", ADA]).expect(0);
     let newer = local.grant(ADA).unwrap().live().unwrap().issued_at;
-    // It is said what is lost before anybody is asked, and nothing happens unasked.
+    // The loss is shown before the confirmation, and nothing happens without one.
     with(&[ADA]).says(2, &["This loses: the token of", &newer.to_string(), "--yes"]);
     assert_eq!(local.grant(ADA).unwrap().live().unwrap().issued_at, newer);
     let report = with(&[ADA, "--user", BEN, "--yes", "--json"]);

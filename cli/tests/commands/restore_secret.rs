@@ -99,7 +99,7 @@ fn a_keyring_in_place_of_which_another_was_made_comes_back_with_the_keys_of_both
     stack.local.account(CARA);
     let first = stack.local.secret(&stack.keyring);
     stack.overwrite("{}");
-    // Nothing that makes no sense is kept.
+    // No malformed value is kept.
     let shown = answer(stack.restore(&["show"], &[&first]).expect(1));
     assert_eq!(text(&shown, "/keyring/versions/0/why"), "is not a keyring");
     let other = Keyring::generate("other").unwrap();
@@ -213,7 +213,7 @@ fn the_secret_of_another_app_does_not_come_back_for_one_that_makes_no_sense() {
     assert_eq!(done.json()["version"], first["version"]);
     assert_eq!(stack.local.secret(&stack.app), good);
 
-    // Without anything that is sealed nobody can tell.
+    // Without sealed values the app is unknown.
     stack.local.put_secret(&stack.keyring, &keyring);
     stack.local.stack.clock().advance(std::time::Duration::from_mins(6));
     stack.local.run(&["accounts", "delete", ADA, "--yes"]).expect(0);
@@ -276,7 +276,7 @@ fn an_error_after_a_secret_came_back_says_that_it_did() {
     let failure = answer(&refused);
     assert_eq!((&failure["undeleted"], refused.stderr.contains("nothing was")), (&json!(true), false));
     assert_eq!(text(&failure, "/error/call"), "app_token", "{failure}");
-    // Only what was done is said.
+    // Only completed steps are reported.
     let refused = stack.restore(&["app", "--yes"], &[]);
     assert_eq!(answer(refused.says(1, &["Meta does not accept"])).get("undeleted"), None);
     delete(&stack.keyring);

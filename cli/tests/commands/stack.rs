@@ -155,7 +155,7 @@ impl Local {
     }
 }
 
-/// Sends a request of the SDK's on to an emulator of the stack's, signed anew for it.
+/// Forwards a request of the SDK's to an emulator of the stack's, with a new signature for it.
 #[expect(clippy::disallowed_methods, reason = "a test's own requests")]
 pub(crate) async fn forward(
     http: &HttpClient,

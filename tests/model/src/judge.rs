@@ -104,7 +104,7 @@ impl Check {
                 before.held(old).newest().filter(|consent| !is_ended_by_another(before, *consent, end));
             let consent = newest.map(|consent| &before.meta.consents[consent]);
             let end = &before.meta.ends[end];
-            // Meta knows which consents its own end affects, and a deletion affects everybody in
+            // Meta decides which consents its own end affects, and a deletion affects everybody in
             // progress. The app's end takes effect when it arrives.
             let is_newer = consent.is_some_and(|consent| match end.by {
                 By::Threads => consent.at > end.at,
@@ -256,7 +256,7 @@ fn is_lost_without_cause(check: &Check, world: &World, row: &Row) -> bool {
     is_without(check, world, row, false)
 }
 
-/// Returns true if that token was lost with the only worker that knew it.
+/// Returns true if that token was lost with the only worker that had it.
 pub(crate) fn is_lost(check: &Check, world: &World) -> bool {
     world.row().is_some_and(|row| is_without(check, world, row, true))
 }

@@ -173,7 +173,7 @@ impl Server {
         self.try_get("/refresh_access_token", &params).await
     }
 
-    /// Asks about `input` with the token of `caller`.
+    /// Inspects `input` with the token of `caller`.
     pub(crate) async fn inspect(&self, input: &str, caller: &str) -> Got {
         self.get("/v1.0/debug_token", &[("input_token", input), ("access_token", caller)]).await
     }

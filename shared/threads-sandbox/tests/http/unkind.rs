@@ -71,7 +71,7 @@ async fn who_may_inspect_is_a_switch() {
     }
 }
 
-/// The next one is refreshed as well, however old it says to be.
+/// The next one is refreshed as well, whatever its reported age.
 #[tokio::test]
 async fn a_refresh_may_extend_nothing() {
     for (behaviour, same, old_lives) in OLD_TOKENS {
