@@ -738,7 +738,7 @@ fn an_alarm_is_made_to_ring_once_if_anybody_is_told() {
     });
     let told = ring(1);
     assert_eq!((text(&told, "/check"), text(&told, "/level")), ("test alarm", "ok"));
-    assert!(text(&told, "/detail").contains("whoever subscribes to alarms gets"), "{told}");
+    assert!(text(&told, "/detail").contains("the subscribers of alarms get"), "{told}");
     let set = std::mem::take(&mut aws.said.lock().unwrap().rung);
     assert_eq!(set.len(), 2);
     let of = |said: &str, parts: [&str; 3]| parts.iter().all(|part| said.contains(part));

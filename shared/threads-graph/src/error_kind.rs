@@ -170,7 +170,7 @@ impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Transient => "Meta could not be reached, or answered with a passing failure",
-            Self::Throttled { .. } => "Meta asks for fewer calls",
+            Self::Throttled { .. } => "Meta requires fewer calls",
             Self::NeedsReauthorization(cause) => match cause {
                 ReauthorizationCause::Expired => "the access token has expired",
                 ReauthorizationCause::PasswordChanged => {
@@ -193,7 +193,7 @@ impl fmt::Display for ErrorKind {
                 ConfigurationProblem::AppBlocked => "Meta has blocked or deleted the app",
                 ConfigurationProblem::Moved => "Meta has moved",
                 ConfigurationProblem::NotATester => {
-                    "the person is no tester of the app: add them in Meta's dashboard under App roles > Roles > Threads \
+                    "the person is not a tester of the app: add them in Meta's dashboard under App roles > Roles > Threads \
                      Testers; they accept in the Threads app under Settings > Account > Website permissions > Invites"
                 }
                 ConfigurationProblem::Other => "the app is set up wrongly in Meta's dashboard",

@@ -50,7 +50,7 @@ impl std::fmt::Debug for Sandbox {
     }
 }
 
-#[expect(clippy::must_use_candidate, reason = "these act through the lock; what they return is for who asks")]
+#[expect(clippy::must_use_candidate, reason = "these act through the lock; their results are optional for the caller")]
 impl Sandbox {
     /// Starts a sandbox, from its state file if there is one.
     ///

@@ -118,7 +118,7 @@ pub(super) async fn test(deployed: &Deployed, alarms: &[MetricAlarm]) -> Finding
     ok(
         CHECK,
         format!(
-            "{name} was made to ring.{back} Within five minutes whoever subscribes to {} gets a message that contains TEST{second}. If none arrives, check that the subscription was confirmed (SNS sends an e-mail for that), and that CloudWatch may publish to the topic.",
+            "{name} was made to ring.{back} Within five minutes the subscribers of {} get a message that contains TEST{second}. If none arrives, check that the subscription was confirmed (SNS sends an e-mail for that), and that CloudWatch may publish to the topic.",
             topics.join(", ")
         ),
     )

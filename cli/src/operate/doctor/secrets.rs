@@ -34,7 +34,7 @@ pub(super) async fn keyring(stack: &StackHandle) -> Finding {
             let count = keyring.key_ids().count();
             let keys = if count == 1 { "1 key".to_owned() } else { format!("{count} keys") };
             let format = match keyring.format() {
-                Format::First => "1; `threads-auth keyring upgrade` goes on to 2",
+                Format::First => "1; `threads-auth keyring upgrade` switches to 2",
                 Format::Second => "2",
             };
             ok("keyring", format!("is there, with {keys}; {} seals, in format {format}", keyring.writing()))
