@@ -130,7 +130,7 @@ pub enum CallbackError {
 ///
 /// # Errors
 ///
-/// See [`CallbackError`].
+/// Returns a [`CallbackError`] if the query is ambiguous, incomplete or malformed.
 pub fn parse_callback(raw_query: &str) -> Result<CallbackParams, CallbackError> {
     match read(raw_query)? {
         Returned::Granted { code, state } => {
@@ -219,8 +219,7 @@ pub enum PastedCallback {
 ///
 /// # Errors
 ///
-/// See [`CallbackError`]; a URL is parsed as strictly as by [`parse_callback`], but may lack a
-/// state.
+/// Returns a [`CallbackError`] as [`parse_callback`] does, except for a URL without a state.
 pub fn parse_pasted(input: &str) -> Result<PastedCallback, CallbackError> {
     // Room for the scheme, host and path before the query.
     if input.len() > 2 * MAX_QUERY {

@@ -163,8 +163,8 @@ impl Graph {
     ///
     /// # Errors
     ///
-    /// Any [`ErrorKind`]; here above all [`CodeUnusable`](ErrorKind::CodeUnusable) and
-    /// [`Configuration`](ErrorKind::Configuration).
+    /// Returns an [`Error`] of any [`ErrorKind`] if the call fails, here above all
+    /// [`CodeUnusable`](ErrorKind::CodeUnusable) and [`Configuration`](ErrorKind::Configuration).
     pub async fn exchange_code(
         &self,
         app: &AppCredentials,
@@ -194,7 +194,7 @@ impl Graph {
     ///
     /// # Errors
     ///
-    /// Any [`ErrorKind`].
+    /// Returns an [`Error`] of any [`ErrorKind`] if the call fails.
     pub async fn exchange_long_lived(
         &self,
         secret: &AppSecret,
@@ -218,8 +218,8 @@ impl Graph {
     ///
     /// # Errors
     ///
-    /// Any [`ErrorKind`]; only [`NeedsReauthorization`](ErrorKind::NeedsReauthorization) means that
-    /// the token is dead.
+    /// Returns an [`Error`] of any [`ErrorKind`] if the call fails; only
+    /// [`NeedsReauthorization`](ErrorKind::NeedsReauthorization) means that the token is dead.
     pub async fn refresh(&self, token: &AccessToken) -> Result<LongLivedToken, Error> {
         let url = self.endpoints.unversioned(&["refresh_access_token"]);
         let query = [("grant_type", "th_refresh_token"), ("access_token", token.expose())];
@@ -232,7 +232,7 @@ impl Graph {
     ///
     /// # Errors
     ///
-    /// Any [`ErrorKind`].
+    /// Returns an [`Error`] of any [`ErrorKind`] if the call fails.
     pub async fn me(&self, token: &AccessToken) -> Result<Profile, Error> {
         let answer = self.ask_me(token).await?;
         let text = |name| answer.get(name).and_then(Value::as_str);
@@ -248,7 +248,7 @@ impl Graph {
     ///
     /// # Errors
     ///
-    /// As [`me`](Self::me).
+    /// Returns the same errors as [`me`](Self::me).
     pub async fn fields_of_me(&self, token: &AccessToken) -> Result<BTreeSet<String>, Error> {
         Ok(self.ask_me(token).await?.fields())
     }
@@ -269,7 +269,8 @@ impl Graph {
     ///
     /// # Errors
     ///
-    /// Any [`ErrorKind`], about `caller` rather than about `input`.
+    /// Returns an [`Error`] of any [`ErrorKind`] if the call fails, about `caller` rather than
+    /// about `input`.
     pub async fn debug_token(&self, input: &AccessToken, caller: &AccessToken) -> Result<TokenInfo, Error> {
         let answer = self.ask_about(input, caller).await?;
         let time = |name| {
@@ -295,7 +296,7 @@ impl Graph {
     ///
     /// # Errors
     ///
-    /// As [`debug_token`](Self::debug_token).
+    /// Returns the same errors as [`debug_token`](Self::debug_token).
     pub async fn fields_of_debug_token(
         &self,
         input: &AccessToken,
@@ -316,7 +317,7 @@ impl Graph {
     ///
     /// # Errors
     ///
-    /// [`Transient`](ErrorKind::Transient) if Meta does not answer, or with HTTP 5xx;
+    /// Returns [`Transient`](ErrorKind::Transient) if Meta does not answer, or with HTTP 5xx;
     /// [`Rejected`](ErrorKind::Rejected) for HTTP 4xx without one of Meta's error pages;
     /// [`Moved`](ConfigurationProblem::Moved) if the page redirects for good (HTTP 301 or 308) to a
     /// host that is not one of Meta's known ones, which [`Error::moved_to`] names.
@@ -356,7 +357,8 @@ impl Graph {
     ///
     /// # Errors
     ///
-    /// Any [`ErrorKind`]; here above all [`Configuration`](ErrorKind::Configuration).
+    /// Returns an [`Error`] of any [`ErrorKind`] if the call fails, here above all
+    /// [`Configuration`](ErrorKind::Configuration).
     pub async fn app_token(&self, app: &AppCredentials) -> Result<AccessToken, Error> {
         let url = self.endpoints.unversioned(&["oauth", "access_token"]);
         let query = [
@@ -387,7 +389,8 @@ impl Graph {
     ///
     /// # Errors
     ///
-    /// Any [`ErrorKind`]; [`Malformed`](ErrorKind::Malformed) if the answer is not a `T`.
+    /// Returns an [`Error`] of any [`ErrorKind`] if the call fails:
+    /// [`Malformed`](ErrorKind::Malformed) if the response is not a `T`.
     pub async fn get<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -402,8 +405,8 @@ impl Graph {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get). After [`Transient`](ErrorKind::Transient) Meta may have carried it
-    /// out, and only the response may be lost.
+    /// Returns the same errors as [`get`](Self::get). After [`Transient`](ErrorKind::Transient)
+    /// Meta may have carried it out, and only the response may be lost.
     pub async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -417,7 +420,7 @@ impl Graph {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// Returns the same errors as [`get`](Self::get).
     pub async fn delete<T: DeserializeOwned>(
         &self,
         path: &str,

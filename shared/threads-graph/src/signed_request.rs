@@ -75,7 +75,8 @@ struct Payload {
 ///
 /// # Errors
 ///
-/// See [`SignedRequestError`].
+/// Returns a [`SignedRequestError`] if the message is malformed, not signed with this secret, too
+/// old, or from the future.
 pub fn verify_signed_request(
     secret: &AppSecret,
     signed_request: &str,

@@ -50,14 +50,17 @@ impl std::fmt::Debug for Sandbox {
     }
 }
 
-#[expect(clippy::must_use_candidate, reason = "these act through the lock; their results are optional for the caller")]
+#[expect(
+    clippy::must_use_candidate,
+    reason = "these act through the lock; their results are optional for the caller"
+)]
 impl Sandbox {
     /// Starts a sandbox, from its state file if there is one.
     ///
     /// # Errors
     ///
-    /// If the app's id or secret is empty, an account cannot exist, or the state file cannot be
-    /// read, understood or written.
+    /// Returns a [`SandboxError`] if the app's id or secret is empty, an account cannot exist, or
+    /// the state file cannot be read, understood or written.
     pub fn new(options: SandboxOptions) -> Result<Self, SandboxError> {
         let SandboxOptions {
             app_id,
