@@ -117,7 +117,7 @@ struct Upgrade {
   threads-auth keyring prune 2026-11-25 --yes --profile prod
 
 It is refused while the key seals a token (`keyring reseal` reseals it), and for a while after a change of the keyring: functions cache \
-the keyring for some minutes, a sweep uses it for a quarter of an hour, and so do the cookies of logins that are under way.
+the keyring for some minutes, and a sweep or a login that is under way uses it for up to a quarter of an hour.
 
 {TARGETS}"))]
 struct Prune {

@@ -101,8 +101,8 @@ struct RestoreKeyring {
 
 If the secret is scheduled for deletion, that is cancelled first, and a well-formed current version stays. Otherwise the newest \
 well-formed version before it becomes current, or the one that you name, once Meta has confirmed that its id and its secret belong \
-together. The command refuses an app for which fewer of the stored tokens open than for another, with any former keyring, and any app if \
-none opens.
+together. The command refuses an app for which fewer of the stored tokens open than for another, with any former keyring, and any app if there are \
+tokens and none opens.
 
 {TARGETS}"))]
 struct RestoreApp {
