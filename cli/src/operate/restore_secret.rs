@@ -27,7 +27,7 @@ use crate::shell::env::Env;
 use crate::shell::exit::{DoneBefore, Stopped, later, usage};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::Output;
-use crate::shell::prompt::confirm;
+use crate::shell::prompt::Confirmation;
 
 /// The problem of a version of the app's secret.
 const NO_APP: &str = "does not hold an app's id and secret";
@@ -85,9 +85,8 @@ the exit code 4.
 
 {TARGETS}"))]
 struct RestoreKeyring {
-    /// Do not ask for confirmation
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    sure: Confirmation,
 
     #[command(flatten)]
     target: StackArgs,
@@ -109,9 +108,8 @@ struct RestoreApp {
     #[arg(long, value_name = "VERSION_ID")]
     version: Option<String>,
 
-    /// Do not ask for confirmation
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    sure: Confirmation,
 
     #[command(flatten)]
     target: StackArgs,
@@ -139,8 +137,7 @@ impl RestoreSecret {
 
 impl Show {
     async fn run(self, env: &Env) -> Result<()> {
-        let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(env)).await?;
+        let (mut interrupt, stack) = self.target.begin(env).await?;
         let work = async {
             let client = stack.secrets_manager();
             let config = stack.service.config();
@@ -188,12 +185,10 @@ impl Show {
 
 impl RestoreKeyring {
     async fn run(self, env: &Env) -> Result<()> {
-        let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(env)).await?;
-        let id = stack.service.config().keyring_secret_id.clone();
-        let undeleted = undelete(&stack, &id, self.yes, self.target.output).await?;
-        let rest = self.put_back(&stack, undeleted, &mut interrupt).await;
-        rest.map_err(|error| after_undeleting(undeleted, &id, error))
+        let (mut interrupt, stack) = self.target.begin(env).await?;
+        let id = &stack.service.config().keyring_secret_id;
+        let back = async |undeleted| self.put_back(&stack, undeleted, &mut interrupt).await;
+        undeleting(&stack, id, &self.sure, self.target.output, back).await
     }
 
     async fn put_back(&self, stack: &StackHandle, undeleted: bool, interrupt: &mut Interrupt) -> Result<()> {
@@ -265,10 +260,7 @@ impl RestoreKeyring {
                 "{count} deletions and ends since {since} are noted under names that only the present keyring gives. With it they are forgotten, so that a backup would bring these people back: carry the deletions out again with `threads-auth accounts delete`, by the lists that Meta mails."
             ));
         }
-        if !self.yes {
-            let question = format!("Put {keys} back into the keyring of {}? Type yes", stack.name);
-            confirm(&question, "yes", "--yes").await?;
-        }
+        self.sure.ask(&format!("Put {keys} back into the keyring of {}?", stack.name)).await?;
         let version = versions.current().map(|version| version.id.as_str());
         make_current(stack, version, &chosen.text).await?;
         json["put_back"] = json!(chosen.put_back);
@@ -285,12 +277,10 @@ impl RestoreKeyring {
 
 impl RestoreApp {
     async fn run(self, env: &Env) -> Result<()> {
-        let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(env)).await?;
-        let id = stack.service.config().app_secret_id.clone();
-        let undeleted = undelete(&stack, &id, self.yes, self.target.output).await?;
-        let rest = self.put_back(&stack, undeleted, &mut interrupt).await;
-        rest.map_err(|error| after_undeleting(undeleted, &id, error))
+        let (mut interrupt, stack) = self.target.begin(env).await?;
+        let id = &stack.service.config().app_secret_id;
+        let back = async |undeleted| self.put_back(&stack, undeleted, &mut interrupt).await;
+        undeleting(&stack, id, &self.sure, self.target.output, back).await
     }
 
     async fn put_back(&self, stack: &StackHandle, undeleted: bool, interrupt: &mut Interrupt) -> Result<()> {
@@ -320,13 +310,9 @@ impl RestoreApp {
         asked.context(
             "Meta does not accept the app id with the secret of this version, and the current version stays",
         )?;
-        if !self.yes {
-            let question = format!(
-                "Make the version of {} of the app {} current in {}? Type yes",
-                wanted.made_at, app.app_id, stack.name
-            );
-            confirm(&question, "yes", "--yes").await?;
-        }
+        let (made_at, app_id, name) = (wanted.made_at, &app.app_id, &stack.name);
+        let question = format!("Make the version of {made_at} of the app {app_id} current in {name}?");
+        self.sure.ask(&question).await?;
         let from = current.map(|version| version.id.as_str());
         if !secrets::make_current(&client, id, from, &wanted.id).await? {
             return later(
@@ -459,8 +445,27 @@ fn merged(
     Ok(text)
 }
 
+/// Cancels the deletion of a secret if it is scheduled, and does the rest. If that fails, the error
+/// adds that the secret stays.
+async fn undeleting(
+    stack: &StackHandle,
+    id: &str,
+    sure: &Confirmation,
+    output: Output,
+    rest: impl AsyncFnOnce(bool) -> Result<()>,
+) -> Result<()> {
+    let undeleted = undelete(stack, id, sure, output).await?;
+    rest(undeleted).await.map_err(|error| {
+        if !undeleted {
+            return error;
+        }
+        let said = format!("the secret {id} is not deleted any more, but the rest was not done");
+        error.context(DoneBefore { said, field: "undeleted" })
+    })
+}
+
 /// Cancels the deletion of a secret. Returns true if it was scheduled for deletion.
-async fn undelete(stack: &StackHandle, id: &str, yes: bool, output: Output) -> Result<bool> {
+async fn undelete(stack: &StackHandle, id: &str, sure: &Confirmation, output: Output) -> Result<bool> {
     let client = stack.secrets_manager();
     let is_deleted = async || {
         let told = client.describe_secret().secret_id(id).send().await;
@@ -469,10 +474,7 @@ async fn undelete(stack: &StackHandle, id: &str, yes: bool, output: Output) -> R
     if !is_deleted().await? {
         return Ok(false);
     }
-    if !yes {
-        let question = format!("The secret {id} is scheduled for deletion. Take that back? Type yes");
-        confirm(&question, "yes", "--yes").await?;
-    }
+    sure.ask(&format!("The secret {id} is scheduled for deletion. Take that back?")).await?;
     if let Err(error) = client.restore_secret().secret_id(id).send().await
         // A retry after a lost response is refused.
         && is_deleted().await?
@@ -481,15 +483,6 @@ async fn undelete(stack: &StackHandle, id: &str, yes: bool, output: Output) -> R
     }
     output.note(&format!("The secret {id} is not deleted any more."));
     Ok(true)
-}
-
-/// Adds to an error that the secret's deletion was cancelled before it, and stays so.
-fn after_undeleting(undeleted: bool, id: &str, error: anyhow::Error) -> anyhow::Error {
-    if !undeleted {
-        return error;
-    }
-    let said = format!("the secret {id} is not deleted any more, but the rest was not done");
-    error.context(DoneBefore { said, field: "undeleted" })
 }
 
 /// Returns the number of tombstones and other ends that are stored under names that only the

@@ -19,8 +19,7 @@ use self::queue::{Queue, Which};
 use crate::operate::target::{StackArgs, TARGETS};
 use crate::shell::env::Env;
 use crate::shell::exit::Stopped;
-use crate::shell::interrupt::Interrupt;
-use crate::shell::prompt::confirm;
+use crate::shell::prompt::Confirmation;
 
 /// Show, replay or delete dead letters.
 #[derive(Args)]
@@ -72,9 +71,8 @@ struct Purge {
     #[arg(long, value_name = "QUEUE")]
     queue: Option<Which>,
 
-    /// Do not ask for confirmation
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    sure: Confirmation,
 
     #[command(flatten)]
     target: StackArgs,
@@ -92,8 +90,7 @@ impl DeadLetters {
 
 impl Show {
     async fn run(self, env: &Env) -> Result<()> {
-        let mut interrupt = Interrupt::listen()?;
-        let stack = on_aws::open(&self.target, env, &mut interrupt).await?;
+        let (mut interrupt, stack) = on_aws::open(&self.target, env).await?;
         let deployed = deployed(&stack)?;
         let came = Cell::new(None);
         let words = "Giving back the letters that were taken; a second Ctrl-C does not wait.";
@@ -129,8 +126,7 @@ impl Show {
 
 impl Purge {
     async fn run(self, env: &Env) -> Result<()> {
-        let mut interrupt = Interrupt::listen()?;
-        let stack = on_aws::open(&self.target, env, &mut interrupt).await?;
+        let (mut interrupt, stack) = on_aws::open(&self.target, env).await?;
         let deployed = deployed(&stack)?;
         let (mut queues, mut counts) = (Vec::new(), Vec::new());
         for which in Which::ALL.into_iter().filter(|which| self.queue.is_none_or(|wanted| wanted == *which)) {
@@ -150,13 +146,9 @@ impl Purge {
         }
         let told =
             counts.iter().filter_map(|(which, count)| told(*which, *count)).collect::<Vec<_>>().join(" and ");
-        if !self.yes {
-            let question = format!(
-                "Delete about {told} that {} has given up? Nothing brings them back. Type yes",
-                stack.name
-            );
-            confirm(&question, "yes", "--yes").await?;
-        }
+        let name = &stack.name;
+        let question = format!("Delete about {told} that {name} has given up? Nothing brings them back.");
+        self.sure.ask(&question).await?;
         for queue in &queues {
             interrupt.or(queue.purge()).await?;
         }

@@ -20,7 +20,6 @@ use crate::operate::sweep;
 use crate::operate::target::{Deployed, StackArgs, StackHandle, TARGETS};
 use crate::shell::env::Env;
 use crate::shell::exit::{self, Stopped};
-use crate::shell::interrupt::Interrupt;
 use crate::shell::output::say;
 
 /// The result if there are no letters.
@@ -105,8 +104,7 @@ impl Done {
 
 impl Replay {
     pub(super) async fn run(self, env: &Env) -> Result<()> {
-        let mut interrupt = Interrupt::listen()?;
-        let stack = open(&self.target, env, &mut interrupt).await?;
+        let (mut interrupt, stack) = open(&self.target, env).await?;
         let deployed = deployed(&stack)?;
         let came = Cell::new(None);
         let words = "Ending after the letters or the sweep under way; a second Ctrl-C does not wait.";

@@ -20,7 +20,6 @@ use self::progress::Progress;
 use crate::operate::target::{Deployed, StackArgs, StackHandle, TARGETS};
 use crate::shell::env::Env;
 use crate::shell::exit::{Stopped, usage};
-use crate::shell::interrupt::Interrupt;
 
 /// Refresh every token that is due, now.
 #[derive(Args)]
@@ -67,8 +66,7 @@ impl Sweep {
             let text = "a development stack has no function to invoke: leave --invoke out to sweep it from here, or name a stack on AWS with --stack";
             return usage(text);
         }
-        let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(env)).await?;
+        let (mut interrupt, stack) = self.target.begin(env).await?;
         let now = stack.now();
         let mut progress = interrupt
             .or(Box::pin(async { Ok(Progress::begin(&stack, now, self.target.output.json).await) }))
