@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use devstack::{Clock, Stack, StackOptions};
 use jiff::Timestamp;
 use reqwest::header::{CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, LOCATION, SET_COOKIE};
@@ -165,6 +166,20 @@ pub(crate) fn account(stack: &Stack, username: &str) -> String {
     accounts.into_iter().find(|account| account.username == username).unwrap().user_id
 }
 
+/// A stack, and the user id of its sandbox's account `ada`.
+pub(crate) async fn stack_of_ada() -> (Stack, String) {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    (stack, ada)
+}
+
+/// The same after she has connected.
+pub(crate) async fn connected_ada() -> (Stack, String) {
+    let (stack, ada) = stack_of_ada().await;
+    Browser::new().connect(&stack, &ada).await;
+    (stack, ada)
+}
+
 /// Connects a person whose profile is private, and returns their user id: access to their data ends
 /// after 90 days.
 pub(crate) async fn connect_private(stack: &Stack) -> String {
@@ -275,6 +290,27 @@ pub(crate) async fn rows(stack: &Stack) -> Vec<Item> {
         }
     }
     rows
+}
+
+/// Gives a user's row in the grants table an attribute that it should not have.
+pub(crate) async fn set_attribute(stack: &Stack, user_id: &str, name: &str, value: AttributeValue) {
+    set_attribute_in(stack, &stack.urls().grants_table, user_id, name, value).await;
+}
+
+/// The same in another table.
+pub(crate) async fn set_attribute_in(
+    stack: &Stack,
+    table: &str,
+    user_id: &str,
+    name: &str,
+    value: AttributeValue,
+) {
+    let client = threads_auth_store::aws::dynamodb(&stack.service().config().aws, &http());
+    let pk = AttributeValue::S(format!("user#{user_id}"));
+    let update = client.update_item().table_name(table).key("pk", pk).update_expression("SET #name = :value");
+    let update =
+        update.expression_attribute_names("#name", name).expression_attribute_values(":value", value);
+    update.send().await.unwrap();
 }
 
 /// A record of the grants table's stream as Lambda hands it on: that the row of a user was written,
