@@ -13,6 +13,7 @@ use clap::{Args, Subcommand};
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use threads_auth::Config;
 use threads_auth_model::seal::{Keyring, KeyringChange, change_keyring};
 use threads_auth_model::{Ends, Key};
 use threads_auth_store::row;
@@ -86,10 +87,7 @@ the exit code 4.
 {TARGETS}"))]
 struct RestoreKeyring {
     #[command(flatten)]
-    sure: Confirmation,
-
-    #[command(flatten)]
-    target: StackArgs,
+    options: Options,
 }
 
 /// Restore a former version of the app's id and secret.
@@ -108,6 +106,13 @@ struct RestoreApp {
     #[arg(long, value_name = "VERSION_ID")]
     version: Option<String>,
 
+    #[command(flatten)]
+    options: Options,
+}
+
+/// The options of both restores.
+#[derive(Args)]
+struct Options {
     #[command(flatten)]
     sure: Confirmation,
 
@@ -185,14 +190,13 @@ impl Show {
 
 impl RestoreKeyring {
     async fn run(self, env: &Env) -> Result<()> {
-        let (mut interrupt, stack) = self.target.begin(env).await?;
-        let id = &stack.service.config().keyring_secret_id;
-        let back = async |undeleted| self.put_back(&stack, undeleted, &mut interrupt).await;
-        undeleting(&stack, id, &self.sure, self.target.output, back).await
+        let rest =
+            async |stack: &_, undeleted, interrupt: &mut _| self.put_back(stack, undeleted, interrupt).await;
+        self.options.undeleting(env, |config| &config.keyring_secret_id, rest).await
     }
 
     async fn put_back(&self, stack: &StackHandle, undeleted: bool, interrupt: &mut Interrupt) -> Result<()> {
-        let (output, id) = (self.target.output, &stack.service.config().keyring_secret_id);
+        let (output, id) = (self.options.target.output, &stack.service.config().keyring_secret_id);
         let work = async {
             let versions = Versions::of(&stack.secrets_manager(), id).await?;
             versions.know_current()?;
@@ -260,7 +264,7 @@ impl RestoreKeyring {
                 "{count} deletions and ends since {since} are noted under names that only the present keyring gives. With it they are forgotten, so that a backup would bring these people back: carry the deletions out again with `threads-auth accounts delete`, by the lists that Meta mails."
             ));
         }
-        self.sure.ask(&format!("Put {keys} back into the keyring of {}?", stack.name)).await?;
+        self.options.sure.ask(&format!("Put {keys} back into the keyring of {}?", stack.name)).await?;
         let version = versions.current().map(|version| version.id.as_str());
         make_current(stack, version, &chosen.text).await?;
         json["put_back"] = json!(chosen.put_back);
@@ -277,14 +281,13 @@ impl RestoreKeyring {
 
 impl RestoreApp {
     async fn run(self, env: &Env) -> Result<()> {
-        let (mut interrupt, stack) = self.target.begin(env).await?;
-        let id = &stack.service.config().app_secret_id;
-        let back = async |undeleted| self.put_back(&stack, undeleted, &mut interrupt).await;
-        undeleting(&stack, id, &self.sure, self.target.output, back).await
+        let rest =
+            async |stack: &_, undeleted, interrupt: &mut _| self.put_back(stack, undeleted, interrupt).await;
+        self.options.undeleting(env, |config| &config.app_secret_id, rest).await
     }
 
     async fn put_back(&self, stack: &StackHandle, undeleted: bool, interrupt: &mut Interrupt) -> Result<()> {
-        let (output, id) = (self.target.output, &stack.service.config().app_secret_id);
+        let (output, id) = (self.options.target.output, &stack.service.config().app_secret_id);
         let client = stack.secrets_manager();
         let versions = interrupt.or(Box::pin(Versions::of(&client, id))).await?;
         if self.version.is_none() {
@@ -312,7 +315,7 @@ impl RestoreApp {
         )?;
         let (made_at, app_id, name) = (wanted.made_at, &app.app_id, &stack.name);
         let question = format!("Make the version of {made_at} of the app {app_id} current in {name}?");
-        self.sure.ask(&question).await?;
+        self.options.sure.ask(&question).await?;
         let from = current.map(|version| version.id.as_str());
         if !secrets::make_current(&client, id, from, &wanted.id).await? {
             return later(
@@ -445,23 +448,26 @@ fn merged(
     Ok(text)
 }
 
-/// Cancels the deletion of a secret if it is scheduled, and does the rest. If that fails, the error
-/// adds that the secret stays.
-async fn undeleting(
-    stack: &StackHandle,
-    id: &str,
-    sure: &Confirmation,
-    output: Output,
-    rest: impl AsyncFnOnce(bool) -> Result<()>,
-) -> Result<()> {
-    let undeleted = undelete(stack, id, sure, output).await?;
-    rest(undeleted).await.map_err(|error| {
-        if !undeleted {
-            return error;
-        }
-        let said = format!("the secret {id} is not deleted any more, but the rest was not done");
-        error.context(DoneBefore { said, field: "undeleted" })
-    })
+impl Options {
+    /// Cancels the deletion of a secret if it is scheduled, and does the rest. If that fails, the
+    /// error adds that the secret stays.
+    async fn undeleting(
+        &self,
+        env: &Env,
+        secret: fn(&Config) -> &String,
+        rest: impl AsyncFnOnce(&StackHandle, bool, &mut Interrupt) -> Result<()>,
+    ) -> Result<()> {
+        let (mut interrupt, stack) = self.target.begin(env).await?;
+        let id = secret(stack.service.config());
+        let undeleted = undelete(&stack, id, &self.sure, self.target.output).await?;
+        rest(&stack, undeleted, &mut interrupt).await.map_err(|error| {
+            if !undeleted {
+                return error;
+            }
+            let said = format!("the secret {id} is not deleted any more, but the rest was not done");
+            error.context(DoneBefore { said, field: "undeleted" })
+        })
+    }
 }
 
 /// Cancels the deletion of a secret. Returns true if it was scheduled for deletion.
