@@ -18,7 +18,7 @@ pub(in crate::operate) use self::queue::letters_in;
 use self::queue::{Queue, Which};
 use crate::operate::target::{StackArgs, TARGETS};
 use crate::shell::env::Env;
-use crate::shell::exit::Stopped;
+use crate::shell::exit::stopped_early;
 use crate::shell::prompt::Confirmation;
 
 /// Show, replay or delete dead letters.
@@ -113,9 +113,7 @@ impl Show {
             Ok((letters, lines, hidden))
         });
         let (letters, mut lines, hidden) = interrupt.noting(&came, words, look).await?;
-        if let Some(signal) = came.get() {
-            return Err(Stopped::Interrupted(signal).into());
-        }
+        stopped_early(None, came.get())?;
         if hidden > 0 {
             lines.push(replay::hidden(hidden));
         }

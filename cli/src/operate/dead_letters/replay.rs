@@ -127,13 +127,7 @@ impl Replay {
         }
         let json = json!({"letters": done.letters, "left": done.left, "hidden": done.hidden, "error": why});
         self.target.output.result(&json, &plain)?;
-        if let Some(error) = failure {
-            exit::report(&error);
-            return Stopped::reported(exit::code(&error));
-        }
-        if let Some(signal) = came.get() {
-            return Err(Stopped::Interrupted(signal).into());
-        }
+        exit::stopped_early(failure, came.get())?;
         let any = |wanted: &[Outcome]| done.outcomes.iter().any(|outcome| wanted.contains(outcome));
         Stopped::reported(if any(&[Outcome::Gone, Outcome::Unknown]) {
             1

@@ -19,7 +19,7 @@ use threads_auth::{Pause, RefreshOutcome, SweepReport};
 use self::progress::Progress;
 use crate::operate::target::{Deployed, StackArgs, StackHandle, TARGETS};
 use crate::shell::env::Env;
-use crate::shell::exit::{Stopped, usage};
+use crate::shell::exit::{Stopped, stopped_early, usage};
 
 /// Refresh every token that is due, now.
 #[derive(Args)]
@@ -144,9 +144,7 @@ impl Sweep {
         self.target.output.result(&serde_json::to_value(told)?, &plain)?;
         let any =
             |outcomes: &[RefreshOutcome]| outcomes.iter().any(|outcome| told.outcomes.contains_key(outcome));
-        if let Some(signal) = came {
-            return Err(Stopped::Interrupted(signal).into());
-        }
+        stopped_early(None, came)?;
         let is_unfinished = any(&[
             RefreshOutcome::Deferred,
             RefreshOutcome::DeletionUnfinished,

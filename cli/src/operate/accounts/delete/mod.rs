@@ -99,13 +99,7 @@ impl Delete {
         if left > 0 {
             output.warn(&format!("{left} people are left: the same command goes on with them"));
         }
-        if let Some(error) = failure {
-            exit::report(&error);
-            return Stopped::reported(exit::code(&error));
-        }
-        if let Some(signal) = came.get() {
-            return Err(Stopped::Interrupted(signal).into());
-        }
+        exit::stopped_early(failure, came.get())?;
         Stopped::reported(match (is_incomplete || !bad.is_empty(), is_unfinished) {
             (true, _) => 1,
             (false, true) => 4,
