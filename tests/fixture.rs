@@ -183,12 +183,10 @@ pub(crate) async fn connected_ada() -> (Stack, String) {
 /// Connects a person whose profile is private, and returns their user id: access to their data ends
 /// after 90 days.
 pub(crate) async fn connect_private(stack: &Stack) -> String {
-    let account = stack.sandbox().unwrap().add_account(NewAccount {
-        username: "private".to_owned(),
-        user_id: Some("17841400000000042".to_owned()),
-        private: true,
-        ..NewAccount::default()
-    });
+    let account = stack
+        .sandbox()
+        .unwrap()
+        .add_account(NewAccount { private: true, ..NewAccount::new("private", "17841400000000042") });
     Browser::new().connect(stack, &account.user_id).await;
     account.user_id
 }
@@ -198,11 +196,7 @@ pub(crate) async fn connect_people(stack: &Stack, count: u64) -> Vec<String> {
     let mut people = Vec::new();
     for n in 0..count {
         let user_id = (17_841_400_000_000_000 + n).to_string();
-        stack.sandbox().unwrap().add_account(NewAccount {
-            username: format!("person{n}"),
-            user_id: Some(user_id.clone()),
-            ..NewAccount::default()
-        });
+        stack.sandbox().unwrap().add_account(NewAccount::new(format!("person{n}"), user_id.clone()));
         let connected = Browser::new().connect(stack, &user_id).await;
         assert_eq!(connected.status, StatusCode::SEE_OTHER, "{connected:?}");
         people.push(user_id);

@@ -425,12 +425,8 @@ async fn a_tester_of_the_team_may_ask_about_everybody() {
     let stack = stack().await;
     let sandbox = stack.sandbox().unwrap();
     sandbox.set_inspection(Inspection::Testers);
-    let inspector = sandbox.add_account(NewAccount {
-        username: "team".to_owned(),
-        user_id: Some("17841400000000077".to_owned()),
-        tester: true,
-        ..NewAccount::default()
-    });
+    let inspector =
+        sandbox.add_account(NewAccount { tester: true, ..NewAccount::new("team", "17841400000000077") });
     Browser::new().connect(&stack, &inspector.user_id).await;
     let id = &stack.service().config().app_secret_id;
     let mut secret: Value = serde_json::from_str(&crate::fixture::secret_text(&stack, id).await).unwrap();
