@@ -20,8 +20,8 @@ use tokio::time::Instant;
 
 use crate::fixture::{
     Browser, DAY, HOLD, LEASE, Reply, SHORT_WAIT, account, calls, calls_of, connect_people, connect_private,
-    connected_ada, fail, grant, is_usable, parameter, respond, set_attribute, stack, stack_of_ada,
-    stack_with, token,
+    connected_ada, fail, faults_struck, grant, is_usable, parameter, respond, set_attribute, stack,
+    stack_of_ada, stack_with, token,
 };
 use crate::iam;
 
@@ -737,15 +737,11 @@ async fn disconnecting_destroys_the_token_and_can_be_repeated() {
 #[tokio::test]
 async fn what_ends_an_account_wins_over_a_vend_under_way() {
     for path in ["", "/deauthorize", "/data-deletion"] {
-        let stack = stack().await;
-        let ada = account(&stack, "ada");
-        Browser::new().connect(&stack, &ada).await;
+        let (stack, ada) = connected_ada().await;
         stack.clock().advance(41 * DAY);
         fail(&stack, SandboxCall::Refresh, 1, HOLD);
         let ending = async {
-            while !stack.sandbox().unwrap().faults().is_empty() {
-                tokio::task::yield_now().await;
-            }
+            faults_struck(&stack).await;
             let ended = if path.is_empty() {
                 api(&stack, Method::DELETE, &format!("/users/{ada}"), &Value::Null).await.0
             } else {
@@ -891,9 +887,7 @@ async fn a_look_that_is_due_does_not_keep_a_caller_from_a_longer_token() {
 #[tokio::test]
 async fn a_pending_reconnect_is_ended_too() {
     for path in ["", "/deauthorize"] {
-        let stack = stack().await;
-        let ada = account(&stack, "ada");
-        Browser::new().connect(&stack, &ada).await;
+        let (stack, ada) = connected_ada().await;
         let user = format!("/users/{ada}");
         api(&stack, Method::DELETE, &user, &Value::Null).await;
         fail(&stack, SandboxCall::ExchangeLongLived, 2, FaultAction::Html);
@@ -937,9 +931,7 @@ async fn a_refresh_under_way_orphans_no_consent() {
         stack.clock().advance(41 * DAY);
         fail(&stack, SandboxCall::Refresh, 1, HOLD);
         let coming = async {
-            while !stack.sandbox().unwrap().faults().is_empty() {
-                tokio::task::yield_now().await;
-            }
+            faults_struck(&stack).await;
             if outcome == "dead" {
                 stack.sandbox().unwrap().change_password(&ada);
             }

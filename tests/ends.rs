@@ -14,8 +14,8 @@ use threads_sandbox::{FaultAction, SandboxCall};
 use url::Url;
 
 use crate::fixture::{
-    Browser, DAY, HOLD, Reply, START, account, calls_of, connected_ada, delete_data, fail, find_grant, grant,
-    http, options, post_signed, respond, rows, set_attribute, stack, stack_of_ada, token,
+    Browser, DAY, HOLD, Reply, START, account, calls_of, connected_ada, delete_data, fail, faults_struck,
+    find_grant, grant, http, options, post_signed, respond, rows, set_attribute, stack, stack_of_ada, token,
 };
 use crate::iam;
 
@@ -85,9 +85,7 @@ async fn connect_while(
 ) -> Reply {
     fail(stack, SandboxCall::ExchangeLongLived, 1, HOLD);
     let ending = async {
-        while !stack.sandbox().unwrap().faults().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        faults_struck(stack).await;
         meanwhile.await;
         stack.sandbox().unwrap().clear_faults();
         then();

@@ -16,11 +16,10 @@ use serde_json::{Value, json};
 use threads_auth::{Config, RefreshOutcome};
 use threads_auth_model::{Cause, Status};
 use threads_sandbox::{FaultAction, SandboxCall};
-use tokio::net::TcpListener;
 
 use crate::fixture::{
     Browser, DAY, START, account, calls_of, connect_people, connect_private, connected_ada, delete_data,
-    fail, find_grant, grant, http, options, post_signed, record, stack, stack_with, token,
+    fail, find_grant, grant, http, options, post_signed, record, serve, stack, stack_with, token,
 };
 use crate::iam;
 
@@ -364,12 +363,8 @@ struct Picky {
 
 impl Picky {
     async fn start(&self) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let bus = self.clone();
-        let router = Router::new().fallback(move |body: Bytes| async move { Json(bus.put(&body)) });
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        url
+        serve(Router::new().fallback(move |body: Bytes| async move { Json(bus.put(&body)) })).await
     }
 
     fn put(&self, body: &[u8]) -> Value {
@@ -433,12 +428,8 @@ struct Queue {
 
 impl Queue {
     async fn start(&self) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let queue = self.clone();
-        let router = Router::new().fallback(move |body: Bytes| async move { queue.send(&body) });
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        url
+        serve(Router::new().fallback(move |body: Bytes| async move { queue.send(&body) })).await
     }
 
     fn send(&self, body: &[u8]) -> (StatusCode, Json<Value>) {

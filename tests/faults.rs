@@ -26,7 +26,7 @@ use tokio::net::TcpListener;
 use crate::backend::{finished, new};
 use crate::fixture::{
     Browser, DAY, SHORT_WAIT, account, connect_people, find_grant, grant, http, is_usable, parameter, rows,
-    secret_text, set_attribute, stack, stack_of_ada, stack_with, token,
+    secret_text, serve, set_attribute, stack, stack_of_ada, stack_with, token,
 };
 
 const PEOPLE: u64 = 200;
@@ -88,10 +88,7 @@ impl Lossy {
             armed: Arc::default(),
             writes: Arc::default(),
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new().fallback(Self::forward).with_state(lossy.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let url = serve(Router::new().fallback(Self::forward).with_state(lossy.clone())).await;
         let mut variables: HashMap<_, _> = stack.variables().clone();
         variables.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), url);
         (lossy, ThreadsAuth::new(Config::from_vars(&variables, None).unwrap()).unwrap())

@@ -268,6 +268,21 @@ pub(crate) fn fail(stack: &Stack, call: SandboxCall, times: u32, action: FaultAc
     stack.sandbox().unwrap().inject(fault);
 }
 
+/// Waits until every fault has struck: under [`HOLD`], until the call is at Meta.
+pub(crate) async fn faults_struck(stack: &Stack) {
+    while !stack.sandbox().unwrap().faults().is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Serves until the test ends, and returns the address.
+pub(crate) async fn serve(router: axum::Router) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    url
+}
+
 /// Fails with a body and status of the test's own.
 pub(crate) fn respond(status: u16, body: impl Into<String>) -> FaultAction {
     FaultAction::Respond { status, body: body.into(), headers: Vec::new() }

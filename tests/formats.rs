@@ -21,8 +21,8 @@ use threads_auth_model::{Attribute, Key, Status};
 use threads_sandbox::{FaultAction, SandboxCall};
 
 use crate::fixture::{
-    Browser, DAY, HOLD, SHORT_WAIT, account, connect_people, delete_data, fail, find_grant, grant, is_usable,
-    rows, secret_text, set_attribute, stack, stack_with, token,
+    Browser, DAY, HOLD, SHORT_WAIT, account, connect_people, delete_data, fail, faults_struck, find_grant,
+    grant, is_usable, rows, secret_text, set_attribute, stack, stack_with, token,
 };
 use crate::operations::{change_secret, dynamodb};
 
@@ -395,9 +395,7 @@ async fn a_reseal_during_a_refresh_loses_nothing() {
         fail(&stack, call, 1, HOLD);
     }
     let resealing = async {
-        while !stack.sandbox().unwrap().faults().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        faults_struck(&stack).await;
         let report = reseal(&stack).await.0;
         stack.sandbox().unwrap().clear_faults();
         report

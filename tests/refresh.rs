@@ -16,7 +16,7 @@ use threads_sandbox::{Fault, FaultAction, OldToken, SandboxCall};
 
 use crate::fixture::{
     Browser, DAY, HOLD, LEASE, account, calls, calls_of, connect_people, connected_ada, delete_data,
-    find_grant, grant, is_usable, stack, stack_of_ada, stack_with, token,
+    faults_struck, find_grant, grant, is_usable, stack, stack_of_ada, stack_with, token,
 };
 
 /// A stack where ada is connected, and her token due.
@@ -238,9 +238,7 @@ async fn a_refresh_does_not_bring_back_the_deleted() {
     let (stack, ada) = due().await;
     fault(&stack, SandboxCall::Refresh, 1, HOLD);
     let deletion = async {
-        while !stack.sandbox().unwrap().faults().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        faults_struck(&stack).await;
         delete_data(&stack, &ada).await;
         stack.sandbox().unwrap().clear_faults();
     };
@@ -324,9 +322,7 @@ async fn a_sweep_that_is_cut_off_loses_nothing() {
             user_id: None,
         });
         let reached = async {
-            while !stack.sandbox().unwrap().faults().is_empty() {
-                tokio::task::yield_now().await;
-            }
+            faults_struck(&stack).await;
         };
         tokio::select! {
             report = stack.sweep() => panic!("it was not cut: {report:?}"),

@@ -12,8 +12,8 @@ use threads_auth_model::Status;
 use threads_sandbox::{Fault, FaultAction, SandboxCall};
 
 use crate::fixture::{
-    Browser, DAY, HOLD, START, account, connected_ada, delete_data, find_grant, grant, http, parameter,
-    post_form, post_signed, rows, secret_text, stack, stack_of_ada, token,
+    Browser, DAY, HOLD, START, account, connected_ada, delete_data, faults_struck, find_grant, grant, http,
+    parameter, post_form, post_signed, rows, secret_text, stack, stack_of_ada, token,
 };
 
 const PATHS: [&str; 2] = ["/deauthorize", "/data-deletion"];
@@ -53,9 +53,7 @@ async fn deauthorizing_destroys_the_token_and_can_be_repeated() {
 #[tokio::test]
 async fn an_old_message_leaves_a_new_connection_alone() {
     for path in PATHS {
-        let stack = stack().await;
-        let ada = account(&stack, "ada");
-        Browser::new().connect(&stack, &ada).await;
+        let (stack, ada) = connected_ada().await;
         stack.clock().advance(DAY);
         let message = stack.sandbox().unwrap().signed_request(&ada);
         let first = post_signed(&stack, path, &message).await;
@@ -344,9 +342,7 @@ async fn a_deauthorization_wins_over_a_refresh_under_way() {
         user_id: None,
     });
     let leaving = async {
-        while !stack.sandbox().unwrap().faults().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        faults_struck(&stack).await;
         let message = stack.sandbox().unwrap().signed_request(&ada);
         let left = post_signed(&stack, "/deauthorize", &message).await;
         stack.sandbox().unwrap().clear_faults();

@@ -16,8 +16,8 @@ use threads_sandbox::{
 
 use crate::backend::{finished, new, refused};
 use crate::fixture::{
-    Browser, DAY, HOLD, LEASE, account, calls_of, connect_people, connect_private, fail, grant, http,
-    is_usable, post_signed, respond, set_attribute, stack, stack_of_ada, stack_with, token,
+    Browser, DAY, HOLD, LEASE, account, calls_of, connect_people, connect_private, fail, faults_struck,
+    grant, http, is_usable, post_signed, respond, set_attribute, stack, stack_of_ada, stack_with, token,
 };
 use crate::iam;
 
@@ -164,9 +164,7 @@ async fn of_two_refreshers_one_is_stored_and_none_is_lost() {
         stack.clock().advance(41 * DAY);
         fail(&stack, SandboxCall::Refresh, 1, HOLD);
         let other = async {
-            while !sandbox.faults().is_empty() {
-                tokio::task::yield_now().await;
-            }
+            faults_struck(&stack).await;
             // The lease of the one that waits for Meta runs out.
             stack.clock().advance(LEASE);
             assert_eq!(sweep(&stack).await.count(Outcome::Refreshed), 1);
