@@ -25,8 +25,8 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 use crate::fixture::{
-    Browser, DAY, HOLD, LEASE, account, calls, fail, grant, http, is_usable, options, record, secret_text,
-    token,
+    Browser, DAY, HOLD, LEASE, account, calls, fail, faults_struck, grant, http, is_usable, options, record,
+    secret_text, token,
 };
 
 const AUTHORIZE: &str = env!("CARGO_BIN_EXE_bootstrap-authorize");
@@ -566,9 +566,7 @@ async fn a_refresh_that_is_killed_is_done_again() {
     fail(&stack, SandboxCall::Refresh, 1, HOLD);
     function.events.send(scheduled()).await.unwrap();
     let asked = async {
-        while !stack.sandbox().unwrap().faults().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        faults_struck(&stack).await;
     };
     tokio::time::timeout(HANG, asked).await.unwrap();
     function.terminate().await;

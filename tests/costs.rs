@@ -14,11 +14,10 @@ use devstack::{Clock, Stack};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 use threads_auth::RefreshOutcome;
-use tokio::net::TcpListener;
 
 use crate::backend::{completion, finished, new};
 use crate::fixture::{
-    Browser, DAY, account, calls, connect_people, delete_data, http, post_signed, stack, stack_with,
+    Browser, DAY, account, calls, connect_people, delete_data, http, post_signed, serve, stack, stack_with,
 };
 use crate::iam;
 
@@ -82,10 +81,7 @@ impl Meter {
     async fn start() -> (Self, Stack) {
         let upstream = Arc::new(stack().await);
         let meter = Self { http: http().inner().clone(), upstream, spent: Arc::default() };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new().fallback(Self::forward).with_state(meter.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let url = serve(Router::new().fallback(Self::forward).with_state(meter.clone())).await;
         (meter, stack_with(&[("AWS_ENDPOINT_URL_DYNAMODB", &url), ("AUTHORIZE_ACCESS", "open")]).await)
     }
 

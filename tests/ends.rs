@@ -14,8 +14,8 @@ use threads_sandbox::{FaultAction, SandboxCall};
 use url::Url;
 
 use crate::fixture::{
-    Browser, DAY, HOLD, Reply, START, account, calls_of, delete_data, fail, find_grant, grant, http, options,
-    post_signed, respond, rows, stack, token,
+    Browser, DAY, HOLD, Reply, START, account, calls_of, connected_ada, delete_data, fail, faults_struck,
+    find_grant, grant, http, options, post_signed, respond, rows, set_attribute, stack, stack_of_ada, token,
 };
 use crate::iam;
 
@@ -85,9 +85,7 @@ async fn connect_while(
 ) -> Reply {
     fail(stack, SandboxCall::ExchangeLongLived, 1, HOLD);
     let ending = async {
-        while !stack.sandbox().unwrap().faults().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        faults_struck(stack).await;
         meanwhile.await;
         stack.sandbox().unwrap().clear_faults();
         then();
@@ -351,17 +349,14 @@ async fn two_late_ends_leave_nothing() {
 }
 
 async fn change_row(stack: &Stack, user_id: &str, attribute: Attribute, value: Option<AttributeValue>) {
+    if let Some(value) = value {
+        return set_attribute(stack, user_id, attribute.as_str(), value).await;
+    }
     let client = aws::dynamodb(&stack.service().config().aws, &http());
     let pk = AttributeValue::S(format!("user#{user_id}"));
     let update = client.update_item().table_name(&stack.urls().grants_table).key("pk", pk);
     let update = update.expression_attribute_names("#attribute", attribute.as_str());
-    let update = match value {
-        Some(value) => {
-            update.update_expression("SET #attribute = :value").expression_attribute_values(":value", value)
-        }
-        None => update.update_expression("REMOVE #attribute"),
-    };
-    update.send().await.unwrap();
+    update.update_expression("REMOVE #attribute").send().await.unwrap();
 }
 
 #[tokio::test]
@@ -389,9 +384,7 @@ async fn an_end_decides_for_a_row_whose_times_are_damaged() {
 
 #[tokio::test]
 async fn a_repeated_deletion_does_not_move_the_tombstone() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let (stack, ada) = connected_ada().await;
     stack.clock().advance(DAY);
     let wish = End::Deletion.of(&stack, &ada);
     let first = wish.arrive(&stack).await;
@@ -413,9 +406,7 @@ async fn a_repeated_deletion_does_not_move_the_tombstone() {
 
 #[tokio::test]
 async fn a_deletion_that_meets_a_newer_consent_says_so_and_blocks_older_flows() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let (stack, ada) = connected_ada().await;
     stack.clock().advance(DAY);
     let mut older = Browser::new();
     let before_the_wish = older.consent(&stack, "", &ada).await;
@@ -457,8 +448,7 @@ async fn an_end_of_nobody_names_nobody() {
 /// Nobody calls Meta for an end that is plainly older or newer than the consent.
 #[tokio::test]
 async fn an_end_long_before_costs_no_call() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     End::Deauthorization.of(&stack, &ada).arrive(&stack).await;
     stack.clock().advance(MINUTE * 11);
     Browser::new().connect(&stack, &ada).await;

@@ -16,11 +16,10 @@ use serde_json::{Value, json};
 use threads_auth::{Config, RefreshOutcome};
 use threads_auth_model::{Cause, Status};
 use threads_sandbox::{FaultAction, SandboxCall};
-use tokio::net::TcpListener;
 
 use crate::fixture::{
-    Browser, DAY, START, account, calls_of, connect_people, connect_private, delete_data, fail, find_grant,
-    grant, http, options, post_signed, record, stack, stack_with, token,
+    Browser, DAY, START, account, calls_of, connect_people, connect_private, connected_ada, delete_data,
+    fail, find_grant, grant, http, options, post_signed, record, serve, stack, stack_with, token,
 };
 use crate::iam;
 
@@ -228,9 +227,7 @@ async fn the_end_of_data_access_is_told_ahead_and_marked() {
 /// A refresh extends a public profile's access: two years pass without a word of it.
 #[tokio::test]
 async fn a_public_profile_is_never_warned_of() {
-    let (stack, mut seen) = (stack().await, 0);
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let ((stack, _), mut seen) = (connected_ada().await, 0);
     announced(&stack, &mut seen).await;
     for _ in 0..146 {
         stack.clock().advance(5 * DAY);
@@ -295,9 +292,7 @@ async fn silence_ends_no_access() {
 /// A token that is not refreshed for long is warned of too, before it is lost.
 #[tokio::test]
 async fn a_token_that_nobody_can_refresh_is_warned_of() {
-    let (stack, mut seen) = (stack().await, 0);
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let ((stack, _), mut seen) = (connected_ada().await, 0);
     announced(&stack, &mut seen).await;
     fail(&stack, SandboxCall::Refresh, u32::MAX, FaultAction::Html);
     let mut told = Vec::new();
@@ -336,9 +331,7 @@ async fn a_broken_row_holds_up_no_event() {
 /// A malformed row is deleted: the backend gets the event all the same.
 #[tokio::test]
 async fn the_deletion_of_a_broken_row_is_told() {
-    let (stack, mut seen) = (stack().await, 0);
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let ((stack, ada), mut seen) = (connected_ada().await, 0);
     break_row(&stack, &ada).await;
     announced(&stack, &mut seen).await;
     delete_data(&stack, &ada).await;
@@ -370,12 +363,8 @@ struct Picky {
 
 impl Picky {
     async fn start(&self) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let bus = self.clone();
-        let router = Router::new().fallback(move |body: Bytes| async move { Json(bus.put(&body)) });
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        url
+        serve(Router::new().fallback(move |body: Bytes| async move { Json(bus.put(&body)) })).await
     }
 
     fn put(&self, body: &[u8]) -> Value {
@@ -439,12 +428,8 @@ struct Queue {
 
 impl Queue {
     async fn start(&self) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let queue = self.clone();
-        let router = Router::new().fallback(move |body: Bytes| async move { queue.send(&body) });
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        url
+        serve(Router::new().fallback(move |body: Bytes| async move { queue.send(&body) })).await
     }
 
     fn send(&self, body: &[u8]) -> (StatusCode, Json<Value>) {
@@ -466,9 +451,7 @@ impl Queue {
 /// A backend keeps the newest time that it has seen, so a late announcement must not look new.
 #[tokio::test]
 async fn a_deletion_has_the_time_of_its_change_however_late_it_is_announced() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let (stack, ada) = connected_ada().await;
     stack.announce().await.unwrap();
     let seen = stack.events().len();
     let now = stack.clock().now();

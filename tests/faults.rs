@@ -26,7 +26,7 @@ use tokio::net::TcpListener;
 use crate::backend::{finished, new};
 use crate::fixture::{
     Browser, DAY, SHORT_WAIT, account, connect_people, find_grant, grant, http, is_usable, parameter, rows,
-    secret_text, stack, stack_with, token,
+    secret_text, serve, set_attribute, stack, stack_of_ada, stack_with, token,
 };
 
 const PEOPLE: u64 = 200;
@@ -37,8 +37,9 @@ const PEOPLE: u64 = 200;
 async fn poison_items_stop_nobody_else() {
     let stack = stack().await;
     let people = connect_people(&stack, PEOPLE).await;
-    poison(&stack, &people[0], "issued_at", AttributeValue::S("7".to_owned())).await;
-    poison(&stack, &people[1], "token", AttributeValue::B(Blob::new(b"\x01\x01knonsense".as_slice()))).await;
+    set_attribute(&stack, &people[0], "issued_at", AttributeValue::S("7".to_owned())).await;
+    set_attribute(&stack, &people[1], "token", AttributeValue::B(Blob::new(b"\x01\x01knonsense".as_slice())))
+        .await;
     stack.clock().advance(41 * DAY);
     let report = stack.sweep().await.unwrap();
     println!(
@@ -57,20 +58,6 @@ async fn poison_items_stop_nobody_else() {
     stack.clock().advance(DAY);
     let later = stack.sweep().await.unwrap();
     assert_eq!((later.count(RefreshOutcome::BrokenRow), later.count(RefreshOutcome::Undecryptable)), (1, 1));
-}
-
-async fn poison(stack: &Stack, user_id: &str, attribute: &str, value: AttributeValue) {
-    let config = Config::from_vars(stack.variables(), None).unwrap();
-    aws::dynamodb(&config.aws, &http())
-        .update_item()
-        .table_name(&config.grants_table)
-        .key("pk", AttributeValue::S(format!("user#{user_id}")))
-        .update_expression("SET #attribute = :value")
-        .expression_attribute_names("#attribute", attribute)
-        .expression_attribute_values(":value", value)
-        .send()
-        .await
-        .unwrap();
 }
 
 /// Stands before DynamoDB, and fails.
@@ -101,10 +88,7 @@ impl Lossy {
             armed: Arc::default(),
             writes: Arc::default(),
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new().fallback(Self::forward).with_state(lossy.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let url = serve(Router::new().fallback(Self::forward).with_state(lossy.clone())).await;
         let mut variables: HashMap<_, _> = stack.variables().clone();
         variables.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), url);
         (lossy, ThreadsAuth::new(Config::from_vars(&variables, None).unwrap()).unwrap())
@@ -196,8 +180,7 @@ async fn a_lost_answer_of_the_database_is_no_failure() {
 /// next sweep continues it.
 #[tokio::test]
 async fn a_deletion_that_is_cut_off_is_finished_by_a_sweep() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     finished(&stack, new("user-1"), &ada).await;
     stack.clock().advance(Duration::from_mins(1));
     let (lossy, service) = Lossy::start(&stack).await;
@@ -259,8 +242,7 @@ async fn a_caller_who_waits_for_a_token_does_not_write() {
 /// The database redeems a completion code, and its answer is lost: the code is not spent in vain.
 #[tokio::test]
 async fn a_completion_whose_answer_is_lost_is_no_failure() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     let (watched, service) = Lossy::start(&stack).await;
     let now = stack.clock().now();
     let session = service.create_session(crate::connect::new_session("user-1"), now).await.unwrap();
@@ -278,8 +260,7 @@ async fn a_completion_whose_answer_is_lost_is_no_failure() {
 /// The database fails at each step of a completion: the code is as good as before.
 #[tokio::test]
 async fn a_failing_store_does_not_spend_a_completion_code() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     let (failing, service) = Lossy::start(&stack).await;
     let (id, completion) = finished(&stack, new("r"), &ada).await;
     let now = stack.clock().now();

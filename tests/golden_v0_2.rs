@@ -293,11 +293,8 @@ impl People<'_> {
             return id.clone();
         }
         let id = (17_841_402_000_000_000 + self.ids.len() as u64).to_string();
-        self.stack.sandbox().unwrap().add_account(NewAccount {
-            username: format!("golden.{}", name.replace('-', "_")),
-            user_id: Some(id.clone()),
-            ..NewAccount::default()
-        });
+        let account = NewAccount::new(format!("golden.{}", name.replace('-', "_")), &id);
+        self.stack.sandbox().unwrap().add_account(account);
         self.ids.insert(name.to_owned(), id.clone());
         id
     }

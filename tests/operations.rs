@@ -15,8 +15,8 @@ use threads_graph::{AccessToken, ReauthorizationCause};
 use threads_sandbox::{FaultAction, SandboxCall};
 
 use crate::fixture::{
-    Browser, DAY, account, connect_people, delete_data, fail, find_grant, grant, http, is_usable, rows,
-    secret_text, stack, token,
+    Browser, DAY, account, connect_people, connected_ada, delete_data, fail, find_grant, grant, http,
+    is_usable, rows, secret_text, stack, stack_of_ada, token,
 };
 
 async fn import(stack: &Stack, token: &str) -> Result<Imported, ImportError> {
@@ -30,8 +30,7 @@ fn from_elsewhere(stack: &Stack, user_id: &str) -> String {
 
 #[tokio::test]
 async fn a_token_from_elsewhere_is_kept_alive_from_then_on() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     let old = from_elsewhere(&stack, &ada);
     stack.clock().advance(50 * DAY);
     let imported = import(&stack, &old).await.unwrap();
@@ -49,8 +48,7 @@ async fn a_token_from_elsewhere_is_kept_alive_from_then_on() {
 /// Meta does not report its age: it waits a day, and is refreshed then.
 #[tokio::test]
 async fn a_token_of_unknown_age_waits_a_day() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     let old = from_elsewhere(&stack, &ada);
     fail(&stack, SandboxCall::DebugToken, u32::MAX, FaultAction::Html);
     for is_new in [true, false] {
@@ -66,8 +64,7 @@ async fn a_token_of_unknown_age_waits_a_day() {
 /// Its end is unknown, and Meta is away for longer than was assumed: only Meta's refusal ends it.
 #[tokio::test]
 async fn an_assumed_expiry_buries_no_token() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     let old = from_elsewhere(&stack, &ada);
     fail(&stack, SandboxCall::DebugToken, u32::MAX, FaultAction::Html);
     import(&stack, &old).await.unwrap();
@@ -160,9 +157,7 @@ pub(crate) async fn change_secret(stack: &Stack, change: KeyringChange<'_>) {
 /// not know, and calls nothing undecryptable before.
 #[tokio::test]
 async fn an_unknown_key_is_looked_for_in_a_keyring_that_is_read_again() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let (stack, ada) = connected_ada().await;
     let another = threads_auth::ThreadsAuth::new(stack.service().config().clone()).unwrap();
     let user_id = ada.parse().unwrap();
     let vend = async || {
@@ -325,9 +320,7 @@ async fn threat_a_restore_brings_back_nobody_who_was_deleted() {
 
 #[tokio::test]
 async fn an_operator_refreshes_one_account_now() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let (stack, ada) = connected_ada().await;
     let (user_id, now) = (ada.parse().unwrap(), stack.clock().now());
     assert_eq!(stack.service().refresh_now(&user_id, now).await.unwrap(), RefreshOutcome::TooYoung);
     let before = token(&stack, &ada).await;

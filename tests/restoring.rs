@@ -14,7 +14,8 @@ use threads_auth_model::{Key, RevokedBy, State, Status};
 use threads_sandbox::{FaultAction, SandboxCall};
 
 use crate::fixture::{
-    Browser, DAY, connect_people, delete_data, fail, find_grant, grant, is_usable, rows, stack, token,
+    Browser, DAY, connect_people, delete_data, fail, find_grant, grant, is_usable, rows, set_attribute,
+    set_attribute_in, stack, token,
 };
 use crate::formats::copied;
 use crate::operations::dynamodb;
@@ -23,13 +24,6 @@ const BACKUP: &str = "backup";
 
 fn pk(user_id: &str) -> AttributeValue {
     AttributeValue::S(format!("user#{user_id}"))
-}
-
-/// Gives a row an attribute that it should not have.
-async fn spoil(stack: &Stack, table: &str, user_id: &str, attribute: &str, value: AttributeValue) {
-    let update = dynamodb(stack).update_item().table_name(table).key("pk", pk(user_id));
-    let update = update.update_expression("SET #a = :v").expression_attribute_names("#a", attribute);
-    update.expression_attribute_values(":v", value).send().await.unwrap();
 }
 
 async fn row(stack: &Stack, user_id: &str) -> Item {
@@ -77,29 +71,29 @@ async fn rows_of_no_use_become_the_backups_and_what_stays_is_told() {
     let (damage, garbage) = (AttributeValue::Bool(true), AttributeValue::B(Blob::new([1, 2, 3])));
     let before = token(&stack, &people[0]).await;
     // Unusable here: a damaged time; a token that does not open; one that is in use by somebody …
-    spoil(&stack, &table, &people[0], "issued_at", damage.clone()).await;
-    spoil(&stack, &table, &people[1], "token", garbage.clone()).await;
-    spoil(&stack, &table, &people[4], "status", damage.clone()).await;
+    set_attribute(&stack, &people[0], "issued_at", damage.clone()).await;
+    set_attribute(&stack, &people[1], "token", garbage.clone()).await;
+    set_attribute(&stack, &people[4], "status", damage.clone()).await;
     let soon = AttributeValue::N((stack.clock().now().as_second() + 60).to_string());
-    spoil(&stack, &table, &people[4], "lease_until", soon).await;
+    set_attribute(&stack, &people[4], "lease_until", soon).await;
     // … one that is unusable in the backup too, and one that the backup lacks …
     for table in [table.as_str(), BACKUP] {
-        spoil(&stack, table, &people[2], "expires_at", damage.clone()).await;
+        set_attribute_in(&stack, table, &people[2], "expires_at", damage.clone()).await;
     }
-    spoil(&stack, &table, &people[3], "token", garbage).await;
+    set_attribute(&stack, &people[3], "token", garbage).await;
     dynamodb(&stack).delete_item().table_name(BACKUP).key("pk", pk(&people[3])).send().await.unwrap();
     // … and one that has ended since, and one who was deleted since.
     stack.service().disconnect(&people[5].parse().unwrap(), stack.clock().now()).await.unwrap();
-    spoil(&stack, &table, &people[5], "user_id", damage.clone()).await;
+    set_attribute(&stack, &people[5], "user_id", damage.clone()).await;
     delete_data(&stack, &people[6]).await;
-    spoil(&stack, &table, &people[6], "status", damage.clone()).await;
+    set_attribute(&stack, &people[6], "status", damage.clone()).await;
     // Somebody has claimed this one since; and this one is usable, and newer.
     for (name, value) in [
         ("reference", AttributeValue::S("user-7".to_owned())),
         ("claimed_at", AttributeValue::N(stack.clock().now().as_second().to_string())),
         ("status", damage),
     ] {
-        spoil(&stack, &table, &people[7], name, value).await;
+        set_attribute(&stack, &people[7], name, value).await;
     }
     Browser::new().connect(&stack, &people[8]).await;
     let newer = token(&stack, &people[8]).await;
@@ -193,8 +187,7 @@ async fn a_row_whose_key_is_missing_waits_for_it() {
     let mut sealed = newer["token"].as_b().unwrap().clone().into_inner();
     // The first letter of the key's id.
     sealed[2] ^= 1;
-    let table = stack.urls().grants_table.clone();
-    spoil(&stack, &table, &people[0], "token", AttributeValue::B(Blob::new(sealed))).await;
+    set_attribute(&stack, &people[0], "token", AttributeValue::B(Blob::new(sealed))).await;
     let spoilt = row(&stack, &people[0]).await;
 
     let (report, left) = restore(&stack, true).await;
@@ -217,8 +210,7 @@ async fn a_row_whose_consent_opens_is_of_use() {
     fail(&stack, SandboxCall::ExchangeLongLived, u32::MAX, FaultAction::Html);
     Browser::new().connect(&stack, &people[0]).await;
     assert!(grant(&stack, &people[0]).await.consent().is_some());
-    let table = stack.urls().grants_table.clone();
-    spoil(&stack, &table, &people[0], "token", AttributeValue::B(Blob::new([1, 2, 3]))).await;
+    set_attribute(&stack, &people[0], "token", AttributeValue::B(Blob::new([1, 2, 3]))).await;
     let (report, left) = restore(&stack, true).await;
     assert_eq!((report.replaced, report.spoilt, left.len()), (0, 0, 0));
     stack.sandbox().unwrap().clear_faults();
@@ -254,7 +246,7 @@ async fn whoever_writes_meanwhile_goes_first() {
             "delete" => _ = delete_data(&stack, person).await,
             _ => {
                 let until = AttributeValue::N((now.as_second() + 60).to_string());
-                spoil(&stack, &stack.urls().grants_table, person, "lease_until", until).await;
+                set_attribute(&stack, person, "lease_until", until).await;
             }
         }
         let before = find_grant(&stack, person).await;

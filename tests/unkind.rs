@@ -16,8 +16,8 @@ use threads_sandbox::{
 
 use crate::backend::{finished, new, refused};
 use crate::fixture::{
-    Browser, DAY, HOLD, LEASE, account, calls_of, connect_people, connect_private, fail, grant, http,
-    is_usable, post_signed, respond, stack, stack_with, token,
+    Browser, DAY, HOLD, LEASE, account, calls_of, connect_people, connect_private, fail, faults_struck,
+    grant, http, is_usable, post_signed, respond, set_attribute, stack, stack_of_ada, stack_with, token,
 };
 use crate::iam;
 
@@ -79,19 +79,6 @@ async fn connected(stack: &Stack) -> String {
 async fn announced(stack: &Stack) -> Vec<Value> {
     stack.announce().await.unwrap();
     stack.events().into_iter().rev().map(|event| event["detail"].clone()).collect()
-}
-
-pub(crate) async fn set_attribute(stack: &Stack, user_id: &str, name: &str, value: AttributeValue) {
-    threads_auth_store::aws::dynamodb(&stack.service().config().aws, &http())
-        .update_item()
-        .table_name(&stack.urls().grants_table)
-        .key("pk", AttributeValue::S(format!("user#{user_id}")))
-        .update_expression("SET #name = :value")
-        .expression_attribute_names("#name", name)
-        .expression_attribute_values(":value", value)
-        .send()
-        .await
-        .unwrap();
 }
 
 /// The new token is stored, whatever life Meta reports for it and whatever happens to the old one,
@@ -177,9 +164,7 @@ async fn of_two_refreshers_one_is_stored_and_none_is_lost() {
         stack.clock().advance(41 * DAY);
         fail(&stack, SandboxCall::Refresh, 1, HOLD);
         let other = async {
-            while !sandbox.faults().is_empty() {
-                tokio::task::yield_now().await;
-            }
+            faults_struck(&stack).await;
             // The lease of the one that waits for Meta runs out.
             stack.clock().advance(LEASE);
             assert_eq!(sweep(&stack).await.count(Outcome::Refreshed), 1);
@@ -387,8 +372,7 @@ async fn our_own_clock_ends_nobody() {
 /// A consent is dropped by the end of its hour, and by nothing else.
 #[tokio::test]
 async fn a_pending_consent_lives_for_its_hour() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     fail(&stack, SandboxCall::ExchangeLongLived, 8, bare_190());
     let reply = Browser::new().connect(&stack, &ada).await;
     assert_eq!(reply.location().path(), "/finishing");
@@ -439,12 +423,8 @@ async fn a_tester_of_the_team_may_ask_about_everybody() {
     let stack = stack().await;
     let sandbox = stack.sandbox().unwrap();
     sandbox.set_inspection(Inspection::Testers);
-    let inspector = sandbox.add_account(NewAccount {
-        username: "team".to_owned(),
-        user_id: Some("17841400000000077".to_owned()),
-        tester: true,
-        ..NewAccount::default()
-    });
+    let inspector =
+        sandbox.add_account(NewAccount { tester: true, ..NewAccount::new("team", "17841400000000077") });
     Browser::new().connect(&stack, &inspector.user_id).await;
     let id = &stack.service().config().app_secret_id;
     let mut secret: Value = serde_json::from_str(&crate::fixture::secret_text(&stack, id).await).unwrap();
@@ -677,8 +657,7 @@ async fn trouble_with_the_token_before_does_not_speak_for_the_current_one() {
 /// Meta adds a permission: it is requested, granted, kept, and still refreshed.
 #[tokio::test]
 async fn a_permission_that_is_new_at_meta_is_as_good_as_any() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     let mut session = new("r");
     session["scopes"] = json!(["threads_basic", "threads_new_permission"]);
     let (id, code) = finished(&stack, session, &ada).await;

@@ -100,8 +100,7 @@ impl FromStr for Inspector {
 impl Configure {
     pub(crate) async fn run(self, env: &Env) -> Result<()> {
         let output = self.target.output;
-        let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(env)).await?;
+        let (mut interrupt, stack) = self.target.begin(env).await?;
         let client = stack.secrets_manager();
         let config = stack.service.config();
         let before = value(&client, &config.app_secret_id).await?.map(|value| value.text);

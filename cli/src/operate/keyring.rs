@@ -22,7 +22,7 @@ use crate::shell::env::Env;
 use crate::shell::exit::{Stopped, later, usage};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::Output;
-use crate::shell::prompt::confirm;
+use crate::shell::prompt::Confirmation;
 
 /// Show, rotate, upgrade and prune the keys that seal the tokens of a stack.
 #[derive(Args)]
@@ -77,9 +77,8 @@ struct Rotate {
     #[arg(long, value_name = "ID")]
     key_id: Option<String>,
 
-    /// Seconds to wait [default: as long as functions cache a secret, and half a minute]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
-    wait: Option<u64>,
+    #[command(flatten)]
+    wait: Wait,
 
     #[command(flatten)]
     target: StackArgs,
@@ -103,12 +102,19 @@ struct Upgrade {
     #[arg(long, value_name = "NAME")]
     table: Option<String>,
 
-    /// Seconds to wait [default: as long as functions cache a secret, and half a minute]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
-    wait: Option<u64>,
+    #[command(flatten)]
+    wait: Wait,
 
     #[command(flatten)]
     target: StackArgs,
+}
+
+/// The time in which every function reads the current keyring.
+#[derive(Args)]
+struct Wait {
+    /// Seconds to wait [default: as long as functions cache a secret, and half a minute]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    wait: Option<u64>,
 }
 
 /// Remove a key that no longer seals anything.
@@ -130,9 +136,8 @@ struct Prune {
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=31_536_000))]
     unchanged_for: Option<u64>,
 
-    /// Do not ask for confirmation
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    sure: Confirmation,
 
     #[command(flatten)]
     target: StackArgs,
@@ -190,8 +195,7 @@ impl Show {
 impl Rotate {
     async fn run(self, env: &Env) -> Result<()> {
         let output = self.target.output;
-        let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(env)).await?;
+        let (mut interrupt, stack) = self.target.begin(env).await?;
         let ring = StoredKeyring::read(&stack).await?;
         let keyring = &ring.keyring;
         let before = keyring.writing().to_owned();
@@ -211,7 +215,7 @@ impl Rotate {
             output.note(&format!("The key {new} exists already, and opens."));
         }
         let goes_on = format!("keyring rotate --key-id {new}");
-        wait(&stack, self.wait, output, &goes_on, &mut interrupt).await?;
+        self.wait.out(&stack, output, &goes_on, &mut interrupt).await?;
         // Read again, because somebody else may have changed it meanwhile.
         let ring = StoredKeyring::read(&stack).await?;
         let text = change_keyring(&ring.text, KeyringChange::Write(&new))
@@ -235,8 +239,7 @@ impl Rotate {
 impl Upgrade {
     async fn run(self, env: &Env) -> Result<()> {
         let output = self.target.output;
-        let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(env)).await?;
+        let (mut interrupt, stack) = self.target.begin(env).await?;
         let mut ring = StoredKeyring::read(&stack).await?;
         let upgraded = ring.keyring.format() == Format::First;
         if upgraded {
@@ -247,7 +250,7 @@ impl Upgrade {
                 ring.replace(&stack, &text).await?;
                 output.note("The keyring has an id: both formats open with it.");
             }
-            wait(&stack, self.wait, output, "keyring upgrade", &mut interrupt).await?;
+            self.wait.out(&stack, output, "keyring upgrade", &mut interrupt).await?;
             // Read again, because somebody else may have changed it meanwhile.
             ring = StoredKeyring::read(&stack).await?;
             let text = change_keyring(&ring.text, KeyringChange::Upgrade)
@@ -263,27 +266,28 @@ impl Upgrade {
     }
 }
 
-/// Waits until every function has read the current keyring. `goes_on` is the command that resumes
-/// after a stop.
-async fn wait(
-    stack: &StackHandle,
-    given: Option<u64>,
-    output: Output,
-    goes_on: &str,
-    interrupt: &mut Interrupt,
-) -> Result<()> {
-    let usual = stack.service.config().secrets_ttl + SLACK;
-    let wait = given.map_or(usual, Duration::from_secs);
-    output.note(&format!(
-        "Waiting {} s, until every function has read it. `{goes_on}` resumes if this is stopped.",
-        wait.as_secs()
-    ));
-    interrupt
-        .or(async {
-            tokio::time::sleep(wait).await;
-            Ok(())
-        })
-        .await
+impl Wait {
+    /// Waits until it is over. `goes_on` is the command that resumes after a stop.
+    async fn out(
+        &self,
+        stack: &StackHandle,
+        output: Output,
+        goes_on: &str,
+        interrupt: &mut Interrupt,
+    ) -> Result<()> {
+        let usual = stack.service.config().secrets_ttl + SLACK;
+        let wait = self.wait.map_or(usual, Duration::from_secs);
+        output.note(&format!(
+            "Waiting {} s, until every function has read it. `{goes_on}` resumes if this is stopped.",
+            wait.as_secs()
+        ));
+        interrupt
+            .or(async {
+                tokio::time::sleep(wait).await;
+                Ok(())
+            })
+            .await
+    }
 }
 
 /// Checks with some accounts that tokens are bound to this table name, because the keyring
@@ -312,9 +316,8 @@ impl Prune {
         let stack = self.target.open(env).await?;
         let key_id = &self.key_id;
         let mut ring = self.check(&stack, env.now).await?;
-        if !self.yes {
-            let question = format!("Remove the key {key_id} from {}, for good? Type yes", stack.name);
-            confirm(&question, "yes", "--yes").await?;
+        if !self.sure.yes {
+            self.sure.ask(&format!("Remove the key {key_id} from {}, for good?", stack.name)).await?;
             ring = self.check(&stack, env.now).await?;
         }
         let text = change_keyring(&ring.text, KeyringChange::Remove(key_id))?;

@@ -29,8 +29,7 @@ pub(super) struct Reseal {
 
 impl Reseal {
     pub(super) async fn run(self, env: &Env) -> Result<()> {
-        let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(env)).await?;
+        let (mut interrupt, stack) = self.target.begin(env).await?;
         let report = reseal(&stack, self.target.output, &mut interrupt).await?;
         self.target.output.result(&json!(report), &plain(&report))?;
         Stopped::reported(code(&report))

@@ -15,7 +15,7 @@ use crate::shell::exit::{Stopped, usage};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::table;
 use crate::shell::progress::spinner;
-use crate::shell::prompt::confirm;
+use crate::shell::prompt::Confirmation;
 
 /// Copy the rows that the table of grants lacks from another table, which was restored from a
 /// backup, and replace unusable rows.
@@ -55,9 +55,8 @@ pub(crate) struct Restore {
     #[arg(long, value_name = "USER_ID")]
     user: Vec<UserId>,
 
-    /// Do not ask for confirmation
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    sure: Confirmation,
 
     #[command(flatten)]
     target: StackArgs,
@@ -65,8 +64,7 @@ pub(crate) struct Restore {
 
 impl Restore {
     pub(crate) async fn run(self, env: &Env) -> Result<()> {
-        let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(env)).await?;
+        let (mut interrupt, stack) = self.target.begin(env).await?;
         let into = stack.service.store().grants_table();
         if self.from == into {
             let text = format!("{into} is the table in use: --from has to name the other one");
@@ -80,11 +78,8 @@ impl Restore {
     }
 
     async fn all(&self, stack: &StackHandle, into: &str, interrupt: &mut Interrupt) -> Result<()> {
-        if !self.yes {
-            let replaced = if self.replace_unreadable { ", and replace unusable rows there" } else { "" };
-            let question = format!("Copy what is missing from {} into {into}{replaced}? Type yes", self.from);
-            confirm(&question, "yes", "--yes").await?;
-        }
+        let replaced = if self.replace_unreadable { ", and replace unusable rows there" } else { "" };
+        self.sure.ask(&format!("Copy what is missing from {} into {into}{replaced}?", self.from)).await?;
         let bar = spinner("reading the backup");
         let mut left = Vec::new();
         let report = interrupt
@@ -152,10 +147,9 @@ impl Restore {
             output.note(&preview(one));
         }
         let wanted = compared.iter().filter(|one| one.verdict.is_replaceable()).count();
-        if wanted > 0 && !self.yes {
-            let question =
-                format!("Replace {} in {into} by what {} has? Type yes", accounts(wanted), self.from);
-            confirm(&question, "yes", "--yes").await?;
+        if wanted > 0 {
+            let question = format!("Replace {} in {into} by what {} has?", accounts(wanted), self.from);
+            self.sure.ask(&question).await?;
         }
         let (mut replaced, mut left, mut code) = (Vec::new(), Vec::new(), 0);
         let mut failure = None;

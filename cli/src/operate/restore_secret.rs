@@ -13,6 +13,7 @@ use clap::{Args, Subcommand};
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use threads_auth::Config;
 use threads_auth_model::seal::{Keyring, KeyringChange, change_keyring};
 use threads_auth_model::{Ends, Key};
 use threads_auth_store::row;
@@ -27,7 +28,7 @@ use crate::shell::env::Env;
 use crate::shell::exit::{DoneBefore, Stopped, later, usage};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::Output;
-use crate::shell::prompt::confirm;
+use crate::shell::prompt::Confirmation;
 
 /// The problem of a version of the app's secret.
 const NO_APP: &str = "does not hold an app's id and secret";
@@ -85,12 +86,8 @@ this ends with exit code 4.
 
 {TARGETS}"))]
 struct RestoreKeyring {
-    /// Do not ask for confirmation
-    #[arg(long)]
-    yes: bool,
-
     #[command(flatten)]
-    target: StackArgs,
+    options: Options,
 }
 
 /// Restore a former version of the app's id and secret.
@@ -110,9 +107,15 @@ struct RestoreApp {
     #[arg(long, value_name = "VERSION_ID")]
     version: Option<String>,
 
-    /// Do not ask for confirmation
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// The options of both restores.
+#[derive(Args)]
+struct Options {
+    #[command(flatten)]
+    sure: Confirmation,
 
     #[command(flatten)]
     target: StackArgs,
@@ -140,8 +143,7 @@ impl RestoreSecret {
 
 impl Show {
     async fn run(self, env: &Env) -> Result<()> {
-        let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(env)).await?;
+        let (mut interrupt, stack) = self.target.begin(env).await?;
         let work = async {
             let client = stack.secrets_manager();
             let config = stack.service.config();
@@ -189,16 +191,13 @@ impl Show {
 
 impl RestoreKeyring {
     async fn run(self, env: &Env) -> Result<()> {
-        let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(env)).await?;
-        let id = stack.service.config().keyring_secret_id.clone();
-        let undeleted = undelete(&stack, &id, self.yes, self.target.output).await?;
-        let rest = self.put_back(&stack, undeleted, &mut interrupt).await;
-        rest.map_err(|error| after_undeleting(undeleted, &id, error))
+        let rest =
+            async |stack: &_, undeleted, interrupt: &mut _| self.put_back(stack, undeleted, interrupt).await;
+        self.options.undeleting(env, |config| &config.keyring_secret_id, rest).await
     }
 
     async fn put_back(&self, stack: &StackHandle, undeleted: bool, interrupt: &mut Interrupt) -> Result<()> {
-        let (output, id) = (self.target.output, &stack.service.config().keyring_secret_id);
+        let (output, id) = (self.options.target.output, &stack.service.config().keyring_secret_id);
         let work = async {
             let versions = Versions::of(&stack.secrets_manager(), id).await?;
             versions.know_current()?;
@@ -266,10 +265,7 @@ impl RestoreKeyring {
                 "{count} deletions and ends since {since} are recorded under names that only the present keyring gives. They would be forgotten, so that a backup would bring these people back: repeat the deletions with `threads-auth accounts delete`, by the lists that Meta mails."
             ));
         }
-        if !self.yes {
-            let question = format!("Put {keys} back into the keyring of {}? Type yes", stack.name);
-            confirm(&question, "yes", "--yes").await?;
-        }
+        self.options.sure.ask(&format!("Put {keys} back into the keyring of {}?", stack.name)).await?;
         let version = versions.current().map(|version| version.id.as_str());
         make_current(stack, version, &chosen.text).await?;
         json["put_back"] = json!(chosen.put_back);
@@ -286,16 +282,13 @@ impl RestoreKeyring {
 
 impl RestoreApp {
     async fn run(self, env: &Env) -> Result<()> {
-        let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(env)).await?;
-        let id = stack.service.config().app_secret_id.clone();
-        let undeleted = undelete(&stack, &id, self.yes, self.target.output).await?;
-        let rest = self.put_back(&stack, undeleted, &mut interrupt).await;
-        rest.map_err(|error| after_undeleting(undeleted, &id, error))
+        let rest =
+            async |stack: &_, undeleted, interrupt: &mut _| self.put_back(stack, undeleted, interrupt).await;
+        self.options.undeleting(env, |config| &config.app_secret_id, rest).await
     }
 
     async fn put_back(&self, stack: &StackHandle, undeleted: bool, interrupt: &mut Interrupt) -> Result<()> {
-        let (output, id) = (self.target.output, &stack.service.config().app_secret_id);
+        let (output, id) = (self.options.target.output, &stack.service.config().app_secret_id);
         let client = stack.secrets_manager();
         let versions = interrupt.or(Box::pin(Versions::of(&client, id))).await?;
         if self.version.is_none() {
@@ -321,13 +314,9 @@ impl RestoreApp {
         asked.context(
             "Meta does not accept the app id with the secret of this version, and the current version stays",
         )?;
-        if !self.yes {
-            let question = format!(
-                "Make the version of {} of the app {} current in {}? Type yes",
-                wanted.made_at, app.app_id, stack.name
-            );
-            confirm(&question, "yes", "--yes").await?;
-        }
+        let (made_at, app_id, name) = (wanted.made_at, &app.app_id, &stack.name);
+        let question = format!("Make the version of {made_at} of the app {app_id} current in {name}?");
+        self.options.sure.ask(&question).await?;
         let from = current.map(|version| version.id.as_str());
         if !secrets::make_current(&client, id, from, &wanted.id).await? {
             return later(
@@ -460,8 +449,30 @@ fn merged(
     Ok(text)
 }
 
+impl Options {
+    /// Cancels the deletion of a secret if it is scheduled, and does the rest. If that fails, the
+    /// error adds that the secret stays.
+    async fn undeleting(
+        &self,
+        env: &Env,
+        secret: fn(&Config) -> &String,
+        rest: impl AsyncFnOnce(&StackHandle, bool, &mut Interrupt) -> Result<()>,
+    ) -> Result<()> {
+        let (mut interrupt, stack) = self.target.begin(env).await?;
+        let id = secret(stack.service.config());
+        let undeleted = undelete(&stack, id, &self.sure, self.target.output).await?;
+        rest(&stack, undeleted, &mut interrupt).await.map_err(|error| {
+            if !undeleted {
+                return error;
+            }
+            let said = format!("the deletion of the secret {id} was cancelled, but the rest was not done");
+            error.context(DoneBefore { said, field: "undeleted" })
+        })
+    }
+}
+
 /// Cancels the deletion of a secret. Returns true if it was scheduled for deletion.
-async fn undelete(stack: &StackHandle, id: &str, yes: bool, output: Output) -> Result<bool> {
+async fn undelete(stack: &StackHandle, id: &str, sure: &Confirmation, output: Output) -> Result<bool> {
     let client = stack.secrets_manager();
     let is_deleted = async || {
         let told = client.describe_secret().secret_id(id).send().await;
@@ -470,10 +481,7 @@ async fn undelete(stack: &StackHandle, id: &str, yes: bool, output: Output) -> R
     if !is_deleted().await? {
         return Ok(false);
     }
-    if !yes {
-        let question = format!("The secret {id} is scheduled for deletion. Cancel that? Type yes");
-        confirm(&question, "yes", "--yes").await?;
-    }
+    sure.ask(&format!("The secret {id} is scheduled for deletion. Cancel that?")).await?;
     if let Err(error) = client.restore_secret().secret_id(id).send().await
         // A retry after a lost response is refused.
         && is_deleted().await?
@@ -482,15 +490,6 @@ async fn undelete(stack: &StackHandle, id: &str, yes: bool, output: Output) -> R
     }
     output.note(&format!("The deletion of the secret {id} was cancelled."));
     Ok(true)
-}
-
-/// Adds to an error that the secret's deletion was cancelled before it, and stays so.
-fn after_undeleting(undeleted: bool, id: &str, error: anyhow::Error) -> anyhow::Error {
-    if !undeleted {
-        return error;
-    }
-    let said = format!("the deletion of the secret {id} was cancelled, but the rest was not done");
-    error.context(DoneBefore { said, field: "undeleted" })
 }
 
 /// Returns the number of tombstones and other ends that are stored under names that only the

@@ -24,6 +24,7 @@ use url::Url;
 use super::aws_failure::{failed, no_credentials, silence};
 use crate::shell::env::Env;
 use crate::shell::exit::{Stopped, usage};
+use crate::shell::interrupt::Interrupt;
 use crate::shell::output::Output;
 
 /// Help text of every command that works on a stack.
@@ -104,6 +105,13 @@ impl StackArgs {
     /// Returns true for `threads-auth dev`.
     pub(crate) fn is_local(&self) -> bool {
         self.local.is_some()
+    }
+
+    /// Listens for signals, and finds the stack unless one arrives.
+    pub(crate) async fn begin(&self, env: &Env) -> Result<(Interrupt, StackHandle)> {
+        let mut interrupt = Interrupt::listen()?;
+        let stack = interrupt.or(self.open(env)).await?;
+        Ok((interrupt, stack))
     }
 
     /// Finds the stack.

@@ -6,7 +6,7 @@ use threads_graph::{AccessToken, AuthorizationCode, CallbackParams, PastedCallba
 
 use crate::person::consent::ended_by_meta;
 use crate::person::env_slot::Keep;
-use crate::person::legacy::{Answer, warn_unused};
+use crate::person::legacy::{Answer, UnusedByAccessToken, warn_unused};
 use crate::person::tokens;
 use crate::shell::env::{Env, HOSTS};
 use crate::shell::exit::{Stopped, usage};
@@ -57,26 +57,13 @@ pub(crate) struct AccessTokenCommand {
     answer: Answer,
 
     #[command(flatten)]
-    unused: UnusedHere,
-}
-
-/// ThreadsPipe's parser accepts these with this command, but does not use them.
-#[derive(Args)]
-struct UnusedHere {
-    #[arg(long, hide = true)]
-    access_token: Option<String>,
-    #[arg(long, hide = true)]
-    auto_mode: Option<String>,
+    unused: UnusedByAccessToken,
 }
 
 impl AccessTokenCommand {
     pub(crate) async fn run(self, env: &Env) -> Result<()> {
         let output = self.answer.output();
-        let unused = [
-            ("--access-token", self.unused.access_token.is_some()),
-            ("--auto-mode", self.unused.auto_mode.is_some()),
-        ];
-        warn_unused(output, "access_token", &unused);
+        warn_unused(output, "access_token", &self.unused.given());
         let mut interrupt = Interrupt::listen()?;
         let graph = env.graph()?;
         let inputs = self.keep.inputs(env, output)?;

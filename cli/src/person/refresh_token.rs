@@ -6,7 +6,7 @@ use threads_graph::{AccessToken, LongLivedToken};
 use zeroize::Zeroizing;
 
 use crate::person::env_slot::Keep;
-use crate::person::legacy::{Answer, warn_unused};
+use crate::person::legacy::{Answer, UnusedByRefreshToken, warn_unused};
 use crate::person::recovered::Recovered;
 use crate::person::tokens;
 use crate::shell::env::{Env, HOSTS};
@@ -46,32 +46,16 @@ pub(crate) struct RefreshTokenCommand {
     answer: Answer,
 
     #[command(flatten)]
-    unused: UnusedHere,
-}
-
-/// ThreadsPipe's parser accepts these with this command, but does not use them.
-#[derive(Args)]
-struct UnusedHere {
-    #[arg(long, hide = true)]
-    app_id: Option<String>,
-    #[arg(long, hide = true)]
-    app_secret: Option<String>,
-    #[arg(long, hide = true)]
-    auth_code: Option<String>,
-    #[arg(long, hide = true)]
-    redirect_uri: Option<String>,
+    unused: UnusedByRefreshToken,
 }
 
 impl RefreshTokenCommand {
     pub(crate) async fn run(self, env: &Env) -> Result<()> {
         let output = self.answer.output();
-        let unused = [
-            ("--app-id", self.unused.app_id.is_some()),
-            ("--app-secret", self.unused.app_secret.is_some()),
-            ("--auth-code", self.unused.auth_code.is_some()),
-            ("--redirect-uri", self.unused.redirect_uri.is_some()),
-            ("--access-token beside --auto-mode", self.auto_mode && self.access_token.is_some()),
-        ];
+        let mut unused = self.unused.given();
+        if self.auto_mode && self.access_token.is_some() {
+            unused.push("--access-token beside --auto-mode");
+        }
         warn_unused(output, "refresh_token", &unused);
         let mut interrupt = Interrupt::listen()?;
         let graph = env.graph()?;

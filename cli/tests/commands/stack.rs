@@ -87,11 +87,7 @@ impl Local {
     /// A token of a new person, who has consented at Meta and not with us.
     pub(crate) fn token(&self, user_id: &str) -> String {
         let sandbox = self.stack.sandbox().unwrap();
-        sandbox.add_account(NewAccount {
-            username: format!("person{}", &user_id[12..]),
-            user_id: Some(user_id.to_owned()),
-            ..NewAccount::default()
-        });
+        sandbox.add_account(NewAccount::new(format!("person{}", &user_id[12..]), user_id));
         sandbox.issue_long_lived(user_id)
     }
 

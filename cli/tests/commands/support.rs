@@ -64,11 +64,7 @@ pub(crate) fn surround<'a>(command: &'a mut Command, folder: &Path) -> &'a mut C
 impl World {
     pub(crate) fn new() -> Self {
         let sandbox = Sandbox::new(SandboxOptions {
-            accounts: vec![NewAccount {
-                username: "ada".to_owned(),
-                user_id: Some(USER.to_owned()),
-                ..NewAccount::default()
-            }],
+            accounts: vec![NewAccount::new("ada", USER)],
             ..SandboxOptions::new(APP_ID, APP_SECRET)
         })
         .unwrap();

@@ -84,6 +84,12 @@ pub struct NewAccount {
 }
 
 impl NewAccount {
+    /// An account of this name and user id, with a public profile.
+    #[must_use]
+    pub fn new(username: impl Into<String>, user_id: impl Into<String>) -> Self {
+        Self { username: username.into(), user_id: Some(user_id.into()), ..Self::default() }
+    }
+
     /// Refuses an account that Meta could not have, so that a typing mistake does not become an
     /// account.
     pub(crate) fn check(&self) -> Result<(), String> {

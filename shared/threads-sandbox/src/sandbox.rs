@@ -353,9 +353,5 @@ impl Sandbox {
 }
 
 fn ensure(world: &mut World, user_id: &str) {
-    world.ensure_account(NewAccount {
-        username: format!("user_{user_id}"),
-        user_id: Some(user_id.to_owned()),
-        ..NewAccount::default()
-    });
+    world.ensure_account(NewAccount::new(format!("user_{user_id}"), user_id));
 }

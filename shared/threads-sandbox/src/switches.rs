@@ -33,6 +33,30 @@ impl Switches {
     }
 }
 
+/// Names for the variants of a switch, in the order in which people are told them.
+macro_rules! named_variants {
+    ($switch:ident: $($variant:ident),+) => {
+        impl $switch {
+            /// All of them, the kindest first.
+            pub const ALL: [Self; [$(stringify!($variant)),+].len()] = [$(Self::$variant),+];
+
+            /// The name that the control endpoint uses.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                name(&self)
+            }
+        }
+
+        impl FromStr for $switch {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                named(&Self::ALL, text)
+            }
+        }
+    };
+}
+
 /// The effect of a refresh on the token that it is given. Meta documents none of the three, so a
 /// client has to survive all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -65,24 +89,7 @@ pub enum Inspection {
     Nobody,
 }
 
-impl Inspection {
-    /// All of them, the kindest first.
-    pub const ALL: [Self; 5] = [Self::Anybody, Self::TestersAndApp, Self::Testers, Self::App, Self::Nobody];
-
-    /// The name that the control endpoint uses.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        name(&self)
-    }
-}
-
-impl FromStr for Inspection {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        named(&Self::ALL, text)
-    }
-}
+named_variants!(Inspection: Anybody, TestersAndApp, Testers, App, Nobody);
 
 /// The form in which responses report a long-lived token's life. The token's life is unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -182,31 +189,9 @@ pub enum ExchangeAnswer {
     InsufficientRole,
 }
 
-impl ExchangeAnswer {
-    /// All of them, the default first.
-    pub const ALL: [Self; 6] = [
-        Self::Documented,
-        Self::WithTokenType,
-        Self::WithoutUserId,
-        Self::ZeroUserId,
-        Self::Wrapped,
-        Self::InsufficientRole,
-    ];
-
-    /// The name that the control endpoint uses.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        name(&self)
-    }
-}
-
-impl FromStr for ExchangeAnswer {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        named(&Self::ALL, text)
-    }
-}
+named_variants!(
+    ExchangeAnswer: Documented, WithTokenType, WithoutUserId, ZeroUserId, Wrapped, InsufficientRole
+);
 
 /// The variant of that name.
 fn named<T: Copy + Serialize>(all: &[T], text: &str) -> Result<T, String> {

@@ -481,8 +481,7 @@ mod tests {
         let (mut world, ada) = world(false);
         let named = NewAccount { username: "ada".to_owned(), ..NewAccount::default() };
         assert_eq!(world.ensure_account(named).0.user_id, ada);
-        let other =
-            NewAccount { username: "bea".to_owned(), user_id: Some(ada.clone()), ..NewAccount::default() };
+        let other = NewAccount::new("bea", ada.clone());
         let (found, created) = world.ensure_account(other);
         assert!(!created && found.username == "ada");
     }

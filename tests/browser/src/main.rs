@@ -22,16 +22,8 @@ use url::Url;
 /// Everything is on this machine; what takes longer than this does not come.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-const FLAGS: [&str; 8] = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-];
+/// A flag a line, for the other tests in a browser too.
+const FLAGS: &str = include_str!("../chromium-flags");
 
 /// Walks through the login in a real browser.
 #[derive(Parser)]
@@ -82,7 +74,7 @@ async fn start_driver() -> Result<(Child, String)> {
 
 async fn open_browser(driver_url: &str, profile: impl std::fmt::Display) -> Result<Client> {
     let own_profile = [format!("--user-data-dir={profile}"), "--window-size=1100,1400".to_owned()];
-    let flags: Vec<_> = FLAGS.map(str::to_owned).into_iter().chain(own_profile).collect();
+    let flags: Vec<_> = FLAGS.lines().map(str::to_owned).chain(own_profile).collect();
     let mut capabilities = Capabilities::new();
     capabilities.insert("goog:chromeOptions".to_owned(), json!({"args": flags}));
     let mut browser = ClientBuilder::new(HttpConnector::new());

@@ -32,20 +32,32 @@ pub const READABLE: &str = "every row can be read";
 /// Unavoidable for some behaviors of Meta.
 pub const LOST: &str = "nobody has the only working token";
 
+/// Passes the names of all rules to a macro.
+macro_rules! with_rules {
+    ($macro:ident) => {
+        $macro![
+            END_WINS,
+            END_SPARES,
+            NEWEST_WINS,
+            TOKEN_KEPT,
+            ONE_WORKER,
+            LEASE_RESPECTED,
+            DUE_FITS,
+            LEASE_GIVEN_BACK,
+            TOMBSTONE_STAYS,
+            TOMBSTONE_FITS,
+            READABLE
+        ]
+    };
+}
+pub(crate) use with_rules;
+
+macro_rules! array {
+    ($($rule:ident),+) => { [$($rule),+] };
+}
+
 /// All rules.
-pub const RULES: [&str; 11] = [
-    END_WINS,
-    END_SPARES,
-    NEWEST_WINS,
-    TOKEN_KEPT,
-    ONE_WORKER,
-    LEASE_RESPECTED,
-    DUE_FITS,
-    LEASE_GIVEN_BACK,
-    TOMBSTONE_STAYS,
-    TOMBSTONE_FITS,
-    READABLE,
-];
+pub const RULES: [&str; 11] = with_rules!(array);
 
 /// The writes that need the lease, or a row that nobody holds.
 const BY_LEASE: [&str; 8] = [

@@ -20,7 +20,6 @@ use crate::operate::sweep;
 use crate::operate::target::{Deployed, StackArgs, StackHandle, TARGETS};
 use crate::shell::env::Env;
 use crate::shell::exit::{self, Stopped};
-use crate::shell::interrupt::Interrupt;
 use crate::shell::output::say;
 
 /// The result if there are no letters.
@@ -104,8 +103,7 @@ impl Done {
 
 impl Replay {
     pub(super) async fn run(self, env: &Env) -> Result<()> {
-        let mut interrupt = Interrupt::listen()?;
-        let stack = open(&self.target, env, &mut interrupt).await?;
+        let (mut interrupt, stack) = open(&self.target, env).await?;
         let deployed = deployed(&stack)?;
         let came = Cell::new(None);
         let words = "Ending after the letters or the sweep under way; a second Ctrl-C does not wait.";
@@ -128,13 +126,7 @@ impl Replay {
         }
         let json = json!({"letters": done.letters, "left": done.left, "hidden": done.hidden, "error": why});
         self.target.output.result(&json, &plain)?;
-        if let Some(error) = failure {
-            exit::report(&error);
-            return Stopped::reported(exit::code(&error));
-        }
-        if let Some(signal) = came.get() {
-            return Err(Stopped::Interrupted(signal).into());
-        }
+        exit::stopped_early(failure, came.get())?;
         let any = |wanted: &[Outcome]| done.outcomes.iter().any(|outcome| wanted.contains(outcome));
         Stopped::reported(if any(&[Outcome::Gone, Outcome::Unknown]) {
             1

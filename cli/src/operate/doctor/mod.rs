@@ -24,7 +24,6 @@ use self::resources::Resources;
 use crate::operate::target::{Deployed, StackArgs, StackHandle, TARGETS};
 use crate::shell::env::Env;
 use crate::shell::exit::{Stopped, usage};
-use crate::shell::interrupt::Interrupt;
 
 /// Check a stack from end to end, and print the next step for each problem.
 #[derive(Args)]
@@ -55,8 +54,7 @@ pub(crate) struct Doctor {
 
 impl Doctor {
     pub(crate) async fn run(self, env: &Env) -> Result<()> {
-        let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(env)).await?;
+        let (mut interrupt, stack) = self.target.begin(env).await?;
         if self.test_alarm && stack.deployed.is_none() {
             return usage(format!("{} has no alarms: --test-alarm is for a stack on AWS", stack.name));
         }

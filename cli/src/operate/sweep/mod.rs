@@ -19,8 +19,7 @@ use threads_auth::{Pause, RefreshOutcome, SweepReport};
 use self::progress::Progress;
 use crate::operate::target::{Deployed, StackArgs, StackHandle, TARGETS};
 use crate::shell::env::Env;
-use crate::shell::exit::{Stopped, usage};
-use crate::shell::interrupt::Interrupt;
+use crate::shell::exit::{Stopped, stopped_early, usage};
 
 /// Refresh every token that is due, now.
 #[derive(Args)]
@@ -67,8 +66,7 @@ impl Sweep {
             let text = "a development stack has no function to invoke: omit --invoke to sweep it from here, or name a stack on AWS with --stack";
             return usage(text);
         }
-        let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(env)).await?;
+        let (mut interrupt, stack) = self.target.begin(env).await?;
         let now = stack.now();
         let mut progress = interrupt
             .or(Box::pin(async { Ok(Progress::begin(&stack, now, self.target.output.json).await) }))
@@ -146,9 +144,7 @@ impl Sweep {
         self.target.output.result(&serde_json::to_value(told)?, &plain)?;
         let any =
             |outcomes: &[RefreshOutcome]| outcomes.iter().any(|outcome| told.outcomes.contains_key(outcome));
-        if let Some(signal) = came {
-            return Err(Stopped::Interrupted(signal).into());
-        }
+        stopped_early(None, came)?;
         let is_unfinished = any(&[
             RefreshOutcome::Deferred,
             RefreshOutcome::DeletionUnfinished,

@@ -39,6 +39,16 @@ const LAST_PAGE: Duration = Duration::from_secs(10);
 const OTHER_BROWSER: &str =
     "it is not from the browser in which this login began, or that browser keeps no cookies";
 
+/// The last pages: the end of the address, the title and the text.
+const LAST_PAGES: [(&str, &str, &str); 3] = [
+    (AGREED, "Back to the terminal", "Your answer has arrived, and the terminal continues with it."),
+    (DENIED, "Nothing was connected", "You did not agree, so there is no token."),
+    (FAILED, "Nothing was connected", "Meta ended the login. The terminal shows its error."),
+];
+const AGREED: &str = "agreed";
+const DENIED: &str = "denied";
+const FAILED: &str = "failed";
+
 /// The timeout of a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(20);
 
@@ -166,27 +176,9 @@ async fn respond(State(site): State<Arc<Site>>, request: Request) -> Response {
         page(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", "Only GET is supported here.")
     } else if path == site.path {
         site.judge(uri.query().unwrap_or_default(), request.headers())
-    } else if path == site.last("agreed") {
+    } else if let Some((_, title, text)) = LAST_PAGES.into_iter().find(|(word, ..)| path == site.last(word)) {
         site.seen.notify_one();
-        page(
-            StatusCode::OK,
-            "Back to the terminal",
-            "Your answer has arrived, and the terminal continues with it. You can close this window.",
-        )
-    } else if path == site.last("denied") {
-        site.seen.notify_one();
-        page(
-            StatusCode::OK,
-            "Nothing was connected",
-            "You did not agree, so there is no token. You can close this window.",
-        )
-    } else if path == site.last("failed") {
-        site.seen.notify_one();
-        page(
-            StatusCode::OK,
-            "Nothing was connected",
-            "Meta ended the login. The terminal shows its error. You can close this window.",
-        )
+        page(StatusCode::OK, title, &format!("{text} You can close this window."))
     } else {
         page(
             StatusCode::NOT_FOUND,
@@ -207,9 +199,9 @@ impl Site {
             Ok(Some(_)) if !self.pass.is_in(headers_sent) => OTHER_BROWSER.to_owned(),
             Ok(Some(answer)) => {
                 let next = match answer {
-                    Answer::Code(_) => self.last("agreed"),
-                    Answer::Denied => self.last("denied"),
-                    Answer::Failed(_) => self.last("failed"),
+                    Answer::Code(_) => self.last(AGREED),
+                    Answer::Denied => self.last(DENIED),
+                    Answer::Failed(_) => self.last(FAILED),
                 };
                 if let Ok(mut waiting) = self.answer.lock()
                     && let Some(waiting) = waiting.take()

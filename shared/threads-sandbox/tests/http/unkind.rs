@@ -15,12 +15,7 @@ const BEA: &str = "17841400000000001";
 async fn ada_and_a_tester() -> (Server, String, String) {
     let server = Server::start().await;
     let ada = server.sandbox.issue_long_lived(ADA);
-    server.sandbox.add_account(NewAccount {
-        username: "bea".to_owned(),
-        user_id: Some(BEA.to_owned()),
-        tester: true,
-        ..NewAccount::default()
-    });
+    server.sandbox.add_account(NewAccount { tester: true, ..NewAccount::new("bea", BEA) });
     let bea = server.sandbox.issue_long_lived(BEA);
     (server, ada, bea)
 }

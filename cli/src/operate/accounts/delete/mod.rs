@@ -15,8 +15,7 @@ use self::list::List;
 use crate::operate::target::{StackArgs, StackHandle, TARGETS};
 use crate::shell::env::Env;
 use crate::shell::exit::{self, Stopped};
-use crate::shell::interrupt::Interrupt;
-use crate::shell::prompt::confirm;
+use crate::shell::prompt::Confirmation;
 
 /// Delete everything that is held about people, as when Meta requests it.
 #[derive(Args)]
@@ -42,9 +41,8 @@ pub(super) struct Delete {
     #[arg(long, value_name = "TIME")]
     requested_at: Option<Timestamp>,
 
-    /// Do not ask for confirmation
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    sure: Confirmation,
 
     #[command(flatten)]
     target: StackArgs,
@@ -69,18 +67,17 @@ impl Delete {
         for line in &bad {
             output.warn(&format!("{}, line {}: {}", line.file, line.line, line.reason));
         }
-        let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(env)).await?;
-        if !self.yes && !people.is_empty() {
+        let (mut interrupt, stack) = self.target.begin(env).await?;
+        if !people.is_empty() {
             let whom = match &people[..] {
                 [user_id] => user_id.to_string(),
                 people => format!("{} people", people.len()),
             };
             let question = format!(
-                "Delete all that {} holds about {whom}? Nothing brings it back, and only they can connect again. Type yes",
+                "Delete all that {} holds about {whom}? Nothing brings it back, and only they can connect again.",
                 stack.name
             );
-            confirm(&question, "yes", "--yes").await?;
+            self.sure.ask(&question).await?;
         }
         let came = Cell::new(None);
         let words = "Ending after the current person; a second Ctrl-C does not wait.";
@@ -102,13 +99,7 @@ impl Delete {
         if left > 0 {
             output.warn(&format!("{left} people are left: the same command continues with them"));
         }
-        if let Some(error) = failure {
-            exit::report(&error);
-            return Stopped::reported(exit::code(&error));
-        }
-        if let Some(signal) = came.get() {
-            return Err(Stopped::Interrupted(signal).into());
-        }
+        exit::stopped_early(failure, came.get())?;
         Stopped::reported(match (is_incomplete || !bad.is_empty(), is_unfinished) {
             (true, _) => 1,
             (false, true) => 4,
