@@ -123,9 +123,9 @@ pub struct EventAccount {
 /// ```
 /// use threads_auth_client::Order;
 ///
-/// let order = |digits: &str| digits.to_owned().try_into();
+/// let order = |digits: &str| Order::try_from(digits.to_owned());
 /// assert!(order("100000000000000000000000")? > order("99")?);
-/// assert_eq!(order("0099")?, Order::try_from("99".to_owned())?);
+/// assert_eq!(order("0099")?, order("99")?);
 /// # Ok::<(), threads_auth_client::InvalidOrder>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
