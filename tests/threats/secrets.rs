@@ -18,8 +18,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::common::{cookies, session};
 use crate::backend::refused;
 use crate::fixture::{
-    Browser, DAY, Reply, account, delete_data, fail, grant, parameter, post_signed, respond, rows,
-    secret_text, stack,
+    Browser, DAY, Reply, delete_data, fail, grant, parameter, post_signed, respond, rows, secret_text, stack,
+    stack_of_ada,
 };
 use crate::iam;
 use crate::operations::dynamodb;
@@ -219,8 +219,7 @@ async fn vend_under_watch(stack: &Stack, ada: &str, canaries: &mut Canaries) {
 #[tokio::test]
 async fn threat_canaries() {
     let captured = log();
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     let mut canaries = Canaries::of(&stack).await;
     let (short, long) = ("THQVJcanaryShort0123456789abcdefghijk", "THQVJcanaryLong0123456789abcdefghijkl");
     canaries.plant("a short-lived token", short);
