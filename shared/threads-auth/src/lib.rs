@@ -6,6 +6,7 @@
 //! **Architecture invariant:** nothing here depends on Lambda, API Gateway, pages or an
 //! environment. Development and tests differ from production in the endpoints of [`Config`] only.
 
+mod brand;
 mod callers;
 mod calls;
 mod clients;
@@ -14,6 +15,7 @@ mod connect;
 mod drift;
 mod events;
 mod inspection;
+mod language;
 mod new_grant;
 mod operate;
 mod origin;
@@ -22,6 +24,7 @@ mod removal;
 mod service;
 mod stopwatch;
 
+pub use brand::{AppName, Brand, Link, Rgb};
 pub use callers::Caller;
 pub use clients::StartError;
 pub use config::{AuthorizeAccess, Config, ConfigError, ConfigProblem, Setting};
@@ -31,6 +34,7 @@ pub use connect::{
     ReturnStatus, SessionError,
 };
 pub use events::RowChange;
+pub use language::{BadUiLocales, Language, UiLocales};
 pub use operate::{
     Comparison, ImportError, Imported, Inspections, Left, Loss, PersonDeleted, PersonalData,
     PersonalDataError, Record, Replaced, ResealError, ResealReport, RestoreError, RestoreReport, Spoilt,
