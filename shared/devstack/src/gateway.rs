@@ -18,7 +18,7 @@ use threads_auth_model::seal::random_text;
 use threads_auth_web::HttpRequest;
 use threads_auth_web::apigw::ApiGatewayV2httpResponse;
 use threads_auth_web::headers::secure;
-use threads_auth_web::pages::{self, Page};
+use threads_auth_web::pages::{self, Page, Reader};
 use threads_auth_web::refuse_detour;
 
 use crate::environment::{ACCESS_KEY_ID, ACCOUNT_ID};
@@ -166,7 +166,7 @@ pub(crate) async fn answer(
     };
     let event = event(route, &parts, &body, peer, shared.clock.now(), &request_id);
     let Ok(request) = HttpRequest::from_event(event) else {
-        return pages::respond(&Page::new(ConnectOutcome::BadLink)).map(Body::from);
+        return pages::respond(&Page::new(ConnectOutcome::BadLink), &Reader::default()).map(Body::from);
     };
     let (service, now) = (&*shared.service, shared.clock.now());
     if let Some(refused) = refuse_detour(service.config(), &request) {
