@@ -1,4 +1,4 @@
-//! What our pages show of the app: its name, its links and its colour.
+//! The brand of the app on our pages: its name, its links and its colour.
 //! Owns their form, and refuses at the start what a page could not show. Pages decide the rest.
 
 use std::str::FromStr;
@@ -9,9 +9,9 @@ use url::Url;
 const MAX_NAME: usize = 60;
 
 /// Maximum length of a link, in bytes. The three of them fit into Lambda's 4 KB of environment.
-const MAX_LINK: usize = 160;
+const MAX_LINK: usize = 100;
 
-/// What pages show of the app. All of it is optional.
+/// The app's brand on our pages. All of it is optional.
 #[derive(Clone, Debug, Default)]
 pub struct Brand {
     /// The app's name.

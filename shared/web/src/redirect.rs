@@ -8,7 +8,8 @@ use crate::headers::{OPENER_POLICY, secure, with_cookies};
 use crate::pages::{Page, Reader, log, refuse, respond};
 use crate::request::HttpRequest;
 
-/// Returns a redirect of `reader` to `location` with an empty body: 302 to Threads, 303 to a clean URL.
+/// Returns a redirect of `reader` to `location` with an empty body: 302 to Threads, 303 to a clean
+/// URL.
 /// A location that is not a valid header value is a bug of ours and becomes
 /// [`ConnectOutcome::Unavailable`]. The response lacks the opener policy of our pages: if an app
 /// has opened a window for the flow, one redirect with the policy would separate the two for good.

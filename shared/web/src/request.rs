@@ -141,8 +141,8 @@ impl HttpRequest {
         route.split('/').all(is_same) && parts.next().is_none()
     }
 
-    /// Returns the span of the request, which gives its id to each line of the log. Its level is the
-    /// highest, so that no `LOG_LEVEL` drops it.
+    /// Returns the span of the request, which gives its id to each line of the log. Its level is
+    /// the highest, so that no `LOG_LEVEL` drops it.
     #[must_use]
     pub fn span(&self) -> tracing::Span {
         tracing::error_span!("request", request_id = self.request_id)

@@ -12,7 +12,7 @@ use super::accent;
 use super::notice::{Again, Notice};
 use super::page::Page;
 use super::reader::Reader;
-use super::words::Words;
+use super::words::{self, Words};
 use crate::headers::{content_policy, secure};
 
 /// The style sheet of our pages.
@@ -134,7 +134,7 @@ fn label(words: &Words, again: Again) -> &'static str {
 }
 
 pub(super) fn render(page: &Page, reader: &Reader<'_>, style: &str) -> Markup {
-    let words = Words::of(reader.language);
+    let words = words::of(reader.language);
     let title = words.text(page.notice).title();
     let tone = page.notice.tone();
     html! {

@@ -23,8 +23,8 @@ impl Default for Reader<'_> {
 }
 
 impl<'a> Reader<'a> {
-    /// Returns who has sent a request. The language is the first that the parameter `ui_locales` and
-    /// the header `Accept-Language` have asked for and pages have.
+    /// Returns who has sent a request. The language is the first that the parameter `ui_locales`
+    /// and the header `Accept-Language` have asked for and pages have.
     #[must_use]
     pub fn of(config: &'a Config, request: &'a HttpRequest) -> Self {
         let mut parameters = form_urlencoded::parse(request.raw_query.as_bytes());

@@ -7,7 +7,7 @@ use ring::digest;
 use threads_auth::{Brand, ConnectOutcome as Connect, Language};
 use url::Url;
 
-use super::words::Words;
+use super::words::{self, Words};
 use super::{Notice, Page, Reader, respond};
 use crate::headers::tests::{assert_secure, header};
 
@@ -121,9 +121,9 @@ fn every_notice_has_its_status_and_every_header() {
 
 #[test]
 fn every_language_says_something_of_its_own_for_every_notice() {
-    let english = Words::of(Language::English);
+    let english = words::of(Language::English);
     for language in Language::ALL {
-        let words = Words::of(language);
+        let words = words::of(language);
         let (mut names, mut titles, mut whats) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for notice in notices() {
             let text = words.text(notice);
@@ -170,10 +170,10 @@ fn every_language_has_each_word_with_the_same_places() {
         let labels = [start_again, start_again_here, try_again, home, support, privacy, request];
         [[back, back_to, start_from_app, done_at, time].as_slice(), &labels].concat()
     };
-    let english = all(Words::of(Language::English));
+    let english = all(words::of(Language::English));
     let at = Timestamp::from_second(1_795_867_200).unwrap();
     for language in Language::ALL {
-        let words = all(Words::of(language));
+        let words = all(words::of(language));
         for (word, foreign) in words.iter().zip(&english) {
             assert!(!word.is_empty() && word.trim() == *word && !word.contains(['<', '&']), "{word:?}");
             assert_eq!(places(word), places(foreign), "{language}: {word}");
@@ -207,9 +207,9 @@ fn a_page_names_the_app_and_leads_to_its_pages() {
         let name = "A &lt;b&gt;&quot;Planner&quot;&lt;/b&gt; &amp; \u{645}\u{62e}\u{637}\u{637}";
         assert!(body.contains(&format!("<bdi>{name}</bdi>")), "{body}");
         assert!(body.contains(&format!(" \u{b7} \u{2068}{name}\u{2069}</title>")), "{body}");
-        let back = Words::of(language).back_to.replace("{app}", &format!("\u{2068}{name}\u{2069}"));
+        let back = words::of(language).back_to.replace("{app}", &format!("\u{2068}{name}\u{2069}"));
         assert!(body.contains(&back) && !body.contains("Threads Auth"), "{body}");
-        let words = Words::of(language);
+        let words = words::of(language);
         for (link, label) in [
             ("https://app.example/?a=1&amp;b=2", words.home),
             ("https://help.example/threads", words.support),

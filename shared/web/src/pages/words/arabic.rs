@@ -1,6 +1,6 @@
 //! The words of pages in Arabic. Not yet reviewed by a native reader.
 
-use super::{Text, Words};
+use super::table::{Text, Words};
 
 pub(super) static ARABIC: Words = Words {
     back: "العودة إلى التطبيق",

@@ -1,6 +1,6 @@
 //! The words of pages in English.
 
-use super::{Text, Words};
+use super::table::{Text, Words};
 
 pub(super) static ENGLISH: Words = Words {
     back: "Go back to the app",

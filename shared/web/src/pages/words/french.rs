@@ -1,6 +1,6 @@
 //! The words of pages in French. Not yet reviewed by a native reader.
 
-use super::{Text, Words};
+use super::table::{Text, Words};
 
 pub(super) static FRENCH: Words = Words {
     back: "Revenir à l’application",

@@ -1,6 +1,6 @@
 //! The words of pages in German. Not yet reviewed by a native reader.
 
-use super::{Text, Words};
+use super::table::{Text, Words};
 
 pub(super) static GERMAN: Words = Words {
     back: "Zurück zur App",

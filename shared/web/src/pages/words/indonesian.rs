@@ -1,6 +1,6 @@
 //! The words of pages in Indonesian. Not yet reviewed by a native reader.
 
-use super::{Text, Words};
+use super::table::{Text, Words};
 
 pub(super) static INDONESIAN: Words = Words {
     back: "Kembali ke aplikasi",

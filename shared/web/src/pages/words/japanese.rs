@@ -1,6 +1,6 @@
 //! The words of pages in Japanese. Not yet reviewed by a native reader.
 
-use super::{Text, Words};
+use super::table::{Text, Words};
 
 pub(super) static JAPANESE: Words = Words {
     back: "アプリに戻る",

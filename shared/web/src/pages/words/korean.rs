@@ -1,6 +1,6 @@
 //! The words of pages in Korean. Not yet reviewed by a native reader.
 
-use super::{Text, Words};
+use super::table::{Text, Words};
 
 pub(super) static KOREAN: Words = Words {
     back: "앱으로 돌아가기",

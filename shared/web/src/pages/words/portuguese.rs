@@ -1,6 +1,6 @@
 //! The words of pages in Portuguese as in Brazil. Not yet reviewed by a native reader.
 
-use super::{Text, Words};
+use super::table::{Text, Words};
 
 pub(super) static PORTUGUESE: Words = Words {
     back: "Voltar para o app",

@@ -1,6 +1,6 @@
 //! The words of pages in Spanish. Not yet reviewed by a native reader.
 
-use super::{Text, Words};
+use super::table::{Text, Words};
 
 pub(super) static SPANISH: Words = Words {
     back: "Volver a la aplicación",

@@ -1,6 +1,6 @@
 //! The words of pages in Thai. Not yet reviewed by a native reader.
 
-use super::{Text, Words};
+use super::table::{Text, Words};
 
 pub(super) static THAI: Words = Words {
     back: "กลับไปที่แอป",

@@ -1,6 +1,6 @@
 //! The words of pages in Chinese in traditional characters. Not yet reviewed by a native reader.
 
-use super::{Text, Words};
+use super::table::{Text, Words};
 
 pub(super) static TRADITIONAL_CHINESE: Words = Words {
     back: "返回應用程式",
