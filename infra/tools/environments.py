@@ -57,7 +57,7 @@ NO_ADDRESSES = (
 )
 
 
-# What pages show of the app: values that the parameter takes, and that it does not take, as
+# Values that the parameters of the app's brand take, and that they do not take, as
 # ../../shared/threads-auth/src/brand.rs has it.
 LINKS = ("", "https://app.example", "https://app.example:8443/a/b?c=d&e=%2F#f", "https://[::1]/")
 NO_LINKS = (

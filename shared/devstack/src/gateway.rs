@@ -20,6 +20,7 @@ use threads_auth_web::apigw::ApiGatewayV2httpResponse;
 use threads_auth_web::headers::secure;
 use threads_auth_web::pages::{self, Page, Reader};
 use threads_auth_web::refuse_detour;
+use tracing::Instrument;
 
 use crate::environment::{ACCESS_KEY_ID, ACCOUNT_ID};
 use crate::shared::Shared;
@@ -172,14 +173,17 @@ pub(crate) async fn answer(
     if let Some(refused) = refuse_detour(service.config(), &request) {
         return http_response(threads_auth_web::answer(refused));
     }
-    let response = match function {
-        Function::Authorize => authorize::handle(service, &request, now).await,
-        Function::Callback | Function::Nowhere => callback::handle(service, &request, now).await,
-        Function::Deauthorize => deauthorize::handle(service, &request, now).await,
-        Function::Deletion => deletion::handle(service, &request, now).await,
-        Function::Sessions => sessions::handle(service, &request, now).await,
-        Function::Token => token::handle(service, &request, now).await,
+    let handled = async {
+        match function {
+            Function::Authorize => authorize::handle(service, &request, now).await,
+            Function::Callback | Function::Nowhere => callback::handle(service, &request, now).await,
+            Function::Deauthorize => deauthorize::handle(service, &request, now).await,
+            Function::Deletion => deletion::handle(service, &request, now).await,
+            Function::Sessions => sessions::handle(service, &request, now).await,
+            Function::Token => token::handle(service, &request, now).await,
+        }
     };
+    let response = handled.instrument(request.span()).await;
     http_response(threads_auth_web::answer(response))
 }
 
