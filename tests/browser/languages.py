@@ -8,6 +8,7 @@ fonts-noto-core and fonts-noto-cjk. Everything is on 127.0.0.1. Whether a page l
 picture tells: this looks at what can be measured.
 """
 
+import base64
 import json
 import os
 import pathlib
@@ -17,11 +18,14 @@ import tempfile
 
 sys.path.append(str(pathlib.Path(__file__).parents[1] / "webapp"))
 import chromium  # noqa: E402
+import waiting  # noqa: E402
 
 WORDS = pathlib.Path(__file__).parents[2] / "shared/web/src/pages/words"
 LANGUAGES = ("en", "ja", "pt-BR", "es", "zh-Hant", "ar", "ko", "de", "fr", "id", "th")
 SCHEMES = ("light", "dark")
 WIDTH = 360
+# Everything is on this machine; what takes longer than this does not come.
+PATIENCE = 30
 NAME = "Photo Planner \u0645\u062e\u0637\u0637 \u5199\u771f"
 # A yellow that is readable on dark paper only.
 BRAND = {
@@ -108,11 +112,13 @@ class Phone:
         self.tell("Network.enable")
         self.tell("Network.setExtraHTTPHeaders", headers={"Accept-Language": languages})
 
-    def tell(self, command: str, **parameters):
-        self.browser.execute_cdp_cmd(command, parameters)
+    def tell(self, command: str, **parameters) -> dict:
+        return self.browser.execute_cdp_cmd(command, parameters)
 
     def screenshot(self, path: pathlib.Path):
-        self.browser.save_screenshot(str(path))
+        """The whole page, and not only what the window shows."""
+        picture = self.tell("Page.captureScreenshot", captureBeyondViewport=True)
+        path.write_bytes(base64.b64decode(picture["data"]))
 
 
 def is_right(seen: dict, language: str, where: str):
@@ -158,7 +164,8 @@ def to_the_end_of_a_flow(phone: Phone, service: str):
         phone.browser.get(f"{service}/authorize?ui_locales=ko")
         phone.browser.find_element("css selector", "label[for^='account-']").click()
         phone.browser.find_element("id", button).click()
-        check("the flow comes back", f"{service}{path}" in phone.browser.current_url, phone.browser.current_url)
+        is_back = lambda: phone.browser.current_url.startswith(f"{service}{path}")
+        waiting.eventually("languages", f"the flow comes back after {button}", is_back, PATIENCE)
         is_right(phone.browser.execute_script(LOOK), "ko", f"after {button}")
     print("languages: a flow keeps the language of its link to its end", flush=True)
 
