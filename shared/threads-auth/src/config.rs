@@ -367,20 +367,24 @@ impl Vars<'_> {
         self.with_default(setting.as_str(), default, parse)
     }
 
-    fn optional<T: FromStr<Err = String>>(&mut self, setting: Setting) -> Option<Option<T>> {
-        self.setting(setting, "", |text| match text {
-            "" => Ok(None),
-            text => text.parse().map(Some),
-        })
+    /// Returns the value of a setting, if there is one.
+    fn optional<T: FromStr<Err = String>>(&mut self, setting: Setting) -> Option<T> {
+        let value = self.get(setting.as_str())?.parse();
+        value
+            .map_err(|problem| self.problems.push(ConfigProblem { variable: setting.as_str(), problem }))
+            .ok()
     }
 
     fn brand(&mut self) -> Option<Brand> {
-        let name = self.optional(Setting::AppName);
-        let home = self.optional(Setting::HomeUrl);
-        let support = self.optional(Setting::SupportUrl);
-        let privacy = self.optional(Setting::PrivacyUrl);
-        let accent = self.optional(Setting::AccentColor);
-        Some(Brand { name: name?, home: home?, support: support?, privacy: privacy?, accent: accent? })
+        let before = self.problems.len();
+        let brand = Brand {
+            name: self.optional(Setting::AppName),
+            home: self.optional(Setting::HomeUrl),
+            support: self.optional(Setting::SupportUrl),
+            privacy: self.optional(Setting::PrivacyUrl),
+            accent: self.optional(Setting::AccentColor),
+        };
+        (self.problems.len() == before).then_some(brand)
     }
 
     fn endpoints(&mut self) -> Option<Endpoints> {

@@ -98,8 +98,8 @@ fn thousandths(parameter: &str) -> u16 {
     number.filter(|number| is_plain && *number <= 1_000).unwrap_or(0)
 }
 
-/// The languages that a person prefers, as in OpenID Connect: BCP 47 tags with spaces between, the
-/// preferred one first. Tags of languages that pages do not have are no error.
+/// The languages that a person prefers, as in OIDC: BCP 47 tags with spaces between, the preferred
+/// one first. Tags of languages that pages do not have are no error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UiLocales(String);
 

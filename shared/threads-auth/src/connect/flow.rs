@@ -393,6 +393,21 @@ mod tests {
         assert_eq!(browser.jar.len(), 5);
     }
 
+    /// Another version may have more languages than this one.
+    #[test]
+    fn a_flow_in_a_language_that_is_not_known_goes_on() {
+        let mut browser = Browser::new();
+        let flow = browser.start(0);
+        assert_eq!(browser.resume(&flow.state, 1).unwrap().language, Some(Language::TraditionalChinese));
+        let json = serde_json::to_string(&flow).unwrap();
+        for (other, expected) in [("tlh", None), ("th", Some(Language::Thai))] {
+            let json = json.replace("zh-Hant", other);
+            let sealed = browser.keyring.seal(&context(&browser.app_id), json.as_bytes()).unwrap();
+            browser.jar[0].1 = BASE64_URL_SAFE_NO_PAD.encode(sealed);
+            assert_eq!(browser.resume(&flow.state, 1).unwrap().language, expected, "{other}");
+        }
+    }
+
     #[test]
     fn five_tabs_stay_open_and_the_headers_small() {
         let mut browser = Browser::new();
