@@ -117,7 +117,7 @@ async fn a_session_says_which_languages_its_person_reads() {
     }
 }
 
-/// So its row is what the version before writes and reads.
+/// Its row is the same as that of the version before.
 #[tokio::test]
 async fn a_session_without_a_list_is_one_of_before() {
     let stack = stack().await;

@@ -12,12 +12,14 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use aws_credential_types::Credentials;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{HeaderMap, LOCATION, SET_COOKIE};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::tempdir;
 use threads_auth::Setting;
+use threads_auth_client::{Client as Backend, ErrorCode, NewSession, Session};
 use threads_graph::{HttpClient, HttpTimeouts};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
@@ -63,13 +65,13 @@ fn for_people(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a command that has to fail, and returns what it says.
+/// Runs a command that has to fail, and returns its output.
 async fn complaint(command: Command) -> String {
     complaint_of(1, "failed", command).await
 }
 
-/// Runs a command that has to fail in this way, and returns what it says to people. Programs get
-/// the same.
+/// Runs a command that has to fail with this code, and returns its standard error. The JSON has the
+/// same.
 async fn complaint_of(code: i32, kind: &str, mut command: Command) -> String {
     let output = tokio::time::timeout(HANG, command.output()).await.unwrap().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
@@ -128,7 +130,7 @@ impl Dev {
         Self::ready(command).await
     }
 
-    /// Starts, and waits for the line that says where everything is.
+    /// Starts, and waits for the line with every address.
     async fn ready(mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -183,35 +185,21 @@ impl Dev {
         self.send(Method::POST, &url, &[], &body.to_string()).await
     }
 
-    /// The answer to an app's backend that starts a session with this address to return to.
-    async fn session(&self, return_to: &str) -> Reply {
-        let url = format!("{}/sessions", self.url("service_url"));
-        let body = json!({"reference": "user-7", "return_to": return_to}).to_string();
-        let signer = Signer {
-            access_key_id: self.url("access_key_id"),
-            secret_access_key: self.url("secret_access_key"),
-            region: self.url("region"),
-            service: "execute-api",
-        };
-        let named = [("content-type", "application/json")];
-        let added = signer.sign(&url, &named, body.as_bytes());
-        let headers: Vec<_> = named
-            .into_iter()
-            .chain(added.iter().map(|(name, value)| (name.as_str(), value.as_str())))
-            .collect();
-        self.send(Method::POST, &url, &headers, &body).await
+    /// A session that an app's backend starts, with this address to return to.
+    async fn session(&self, return_to: &str) -> Result<Session, threads_auth_client::Error> {
+        let (key, secret) = (self.url("access_key_id"), self.url("secret_access_key"));
+        let credentials = Credentials::new(key, secret, None, None, "test");
+        let client = Backend::new(self.url("service_url"), self.url("region"), credentials).unwrap();
+        client.timeout(HANG).start_session(&NewSession::new("user-7", return_to)).await
     }
 
     /// Those of these addresses that a session may return to.
     async fn returns_to<'a>(&self, addresses: &[&'a str]) -> Vec<&'a str> {
         let mut taken = Vec::new();
         for address in addresses {
-            let reply = self.session(address).await;
-            if reply.status == StatusCode::CREATED {
-                taken.push(*address);
-            } else {
-                assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{}", reply.body);
-                assert!(reply.body.contains("return_to_refused"), "{}", reply.body);
+            match self.session(address).await {
+                Ok(_) => taken.push(*address),
+                Err(error) => assert_eq!(error.code(), Some(&ErrorCode::ReturnToRefused), "{error}"),
             }
         }
         taken
@@ -425,7 +413,7 @@ async fn an_account_lives_through_a_year() {
     let moment = |name: &str| grant[name].as_str().unwrap().parse::<Timestamp>().unwrap();
     let lived = moment("expires_at").duration_since(moment("created_at"));
     assert!(lived > SignedDuration::from_hours(25 * 15 * 24), "{grant} {lived}");
-    // No more often than a token's life asks for.
+    // No more often than a token's life requires.
     assert!((7..=13).contains(&refreshes), "{refreshes}");
     dev.end("TERM").await;
 }
@@ -437,7 +425,7 @@ async fn a_revoked_account_says_why_it_needs_its_person() {
     dev.connect("ada").await;
     let revoke = format!("/dev/accounts/{}/revoke", dev.user_id("ada").await);
     dev.post("service_url", &revoke, &json!(null)).await.json();
-    // Meta tells nobody: the next sweep that is due finds out.
+    // Meta notifies nobody: the next due sweep finds it.
     assert_eq!(dev.grant().await["status"], "active");
     dev.advance(41 * DAY).await;
     dev.sweep().await;
@@ -479,7 +467,7 @@ async fn other_websites_cannot_press_the_buttons() {
     let read = dev.send(Method::GET, &page, &[("host", "evil.example")], "").await;
     assert_eq!(read.status, StatusCode::FORBIDDEN);
 
-    // The page's own forms, whose origin is hidden because the page asks for no referrer, and a
+    // The page's own forms, whose origin is hidden because the page disables the referrer, and a
     // script's.
     let own_form = [("origin", "null"), ("sec-fetch-site", "same-origin")];
     assert_eq!(by_a_second(&own_form).await, StatusCode::OK);
@@ -510,7 +498,7 @@ async fn a_request_that_never_ends_does_not_keep_it_alive() {
     let half =
         b"POST /dev/clock HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n";
     std::io::Write::write_all(&mut client, half).unwrap();
-    // The server asks for the body: so the request is under way, and stays so.
+    // The server requests the body, so the request is under way, and stays so.
     let mut asked = [0; 12];
     std::io::Read::read_exact(&mut client, &mut asked).unwrap();
     assert_eq!(&asked, b"HTTP/1.1 100");
@@ -533,7 +521,7 @@ async fn an_app_at_any_port_of_this_machine_may_be_returned_to() {
     ];
     assert_eq!(dev.returns_to(&[&HERE[..], &hostile[..], &[THERE]].concat()).await, HERE);
     // The advice names what there is here, and can be followed.
-    let refused = dev.session(THERE).await.body;
+    let refused = dev.session(THERE).await.unwrap_err().to_string();
     assert!(refused.contains("--return-to URL") && refused.contains("RETURN_TO_ALLOWLIST"), "{refused}");
     dev.end("TERM").await;
     let dev = Dev::start(folder.path(), &["--ephemeral", "--return-to", "https://app.example.com/"]).await;
@@ -608,8 +596,8 @@ async fn the_environment_has_the_settings_of_an_operator() {
     }
     assert_eq!(stack["variables"]["GRANTS_TABLE"], dev.url("grants_table"));
     assert_eq!(dev.get("service_url", "/authorize").await.status, StatusCode::FORBIDDEN);
-    let session: Value = serde_json::from_str(&dev.session("http://localhost:5173/").await.body).unwrap();
-    let begun = dev.send(Method::GET, session["url"].as_str().unwrap(), &[], "").await;
+    let session = dev.session("http://localhost:5173/").await.unwrap();
+    let begun = dev.send(Method::GET, &session.url, &[], "").await;
     let consent = Url::parse(begun.location()).unwrap();
     let asked = |name: &str| consent.query_pairs().find(|(found, _)| found == name).unwrap().1.into_owned();
     assert_eq!(asked("scope"), "threads_basic,threads_content_publish");
@@ -815,7 +803,7 @@ async fn live_says_what_is_missing() {
     assert!(consent.as_str().starts_with(dev.url("threads_url")), "{consent}");
     let back = ("redirect_uri", "https://tunnel.example.com/callback");
     assert!(consent.query_pairs().any(|(name, value)| (&*name, &*value) == back), "{consent}");
-    // Meta's clock goes on by itself.
+    // Meta's clock runs by itself.
     let by_a_day = json!({"advance_seconds": DAY});
     assert_eq!(dev.post("service_url", "/dev/clock", &by_a_day).await.status, StatusCode::FORBIDDEN);
     assert!(!dev.get("service_url", "/").await.body.contains("/dev/clock"));
