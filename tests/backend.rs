@@ -394,6 +394,7 @@ async fn without_proof_of_a_caller_there_is_no_answer() {
             body: body.into_bytes(),
             request_id: "test".to_owned(),
             is_prefetch: false,
+            accept_language: String::new(),
             origin: None,
             caller: None,
         };
@@ -437,6 +438,7 @@ async fn a_path_that_is_not_of_its_route_has_no_answer() {
             body: Vec::new(),
             request_id: "test".to_owned(),
             is_prefetch: false,
+            accept_language: String::new(),
             origin: None,
             caller: Some("arn:aws:iam::123456789012:role/reader".to_owned()),
         };

@@ -246,6 +246,7 @@ pub(crate) fn examples() -> Examples {
         reference: text(),
         scopes: all.then(|| vec![Scope::Basic, "threads_new_permission".parse().unwrap()]),
         return_to: Some(text()),
+        ui_locales: all.then(text),
         user_id: all.then(|| user_id.to_string()),
         expires_in: all.then_some(60),
     };

@@ -23,6 +23,7 @@ mod golden_v0_2;
 mod graph_examples;
 mod iam;
 mod inspector;
+mod languages;
 mod last_step;
 mod nowhere;
 mod operations;

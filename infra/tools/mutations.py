@@ -205,7 +205,7 @@ def _(mutant):
 put_at("environments_fit_the_template", "a value that environments set, not allowed any more", ["Parameters", "AuthorizeAccess", "AllowedValues"], ["session"], E)
 
 
-overridden("environments_fit_the_template", "a list that is too long", f"ReturnToAllowlist=https://a.example/{'x' * 1_536}")
+overridden("environments_fit_the_template", "a list that is too long", f"ReturnToAllowlist=https://a.example/{'x' * 1_360}")
 overridden("sam_hands_on_what_is_written", "a list with a space, cut by SAM", "ReturnToAllowlist=https://a.example/, https://b.example/")
 overridden("sam_hands_on_what_is_written", "a value in quotes, opened by SAM", 'Scopes="threads_basic"')
 
@@ -220,6 +220,22 @@ for what, pattern in {
     @breaks(ADDRESSES, what, E)
     def _(mutant, pattern=pattern):
         mutant["Parameters"]["ReturnToAllowlist"]["AllowedPattern"] = pattern
+
+
+overridden("sam_hands_on_what_is_written", "an app's name without quotes", "AppName=Photo Planner")
+
+PAGES_SHOW = "pages_show_what_they_can"
+for what, parameter, pattern in (
+    ("any name of the app", "AppName", ".*"),
+    ("an app's name in ASCII only", "AppName", "^$|^[!-~]([ -~]*[!-~])?$"),
+    ("an app's name that turns the text around", "AppName", r"^$|^[^ \x00-\x1F\x7F-\x9F]([^\x00-\x1F\x7F-\x9F]*[^ \x00-\x1F\x7F-\x9F])?$"),
+    ("plain http to the app", "HomeUrl", "^$|^https?://[!-~]+$"),
+    ("any address of support", "SupportUrl", ".*"),
+    ("a privacy policy with a user", "PrivacyUrl", "^$|^https://[!-~]+$"),
+    ("a colour by its name", "AccentColor", "^$|^#?[0-9A-Za-z]+$"),
+):
+    put_at(PAGES_SHOW, what, ["Parameters", parameter, "AllowedPattern"], pattern, E)
+drop_at(PAGES_SHOW, "an app's name of any length", ["Parameters", "AppName", "MaxLength"], E)
 
 
 drop_at("values_have_no_spaces", "scopes with spaces between", ["Parameters", "Scopes", "AllowedPattern"], E)
@@ -348,6 +364,11 @@ put(LATER, "records tried until the stream ends", "EventsMapping", [P, "MaximumR
 drop(LATER, "records tried for as long as Lambda likes", "EventsMapping", [P, "MaximumRecordAgeInSeconds"])
 put(LATER, "Lambda's letter before the function's", "EventsMapping", [P, "MaximumRecordAgeInSeconds"], 3600)
 QUEUE = "the_function_knows_its_dead_letters"
+KNOW = "pages_know_the_app"
+put(KNOW, "a page that leads to another site", "CallbackFunction", [P, "Environment", "Variables", "HOME_URL"], {"Ref": "SupportUrl"})
+drop(KNOW, "a page that does not name the app", "DeletionFunction", [P, "Environment", "Variables", "APP_NAME"])
+put(KNOW, "a name for programs", "TokenFunction", [P, "Environment"], {"Variables": {"APP_NAME": {"Ref": "AppName"}}})
+
 drop(QUEUE, "a function without a queue for its letters", "EventsFunction", [P, "Environment"])
 put(QUEUE, "events among the dead sweeps", "EventsFunction", [P, "Environment", "Variables", "EVENTS_DEAD_LETTERS"], {"Ref": "SweepDeadLetters"})
 
@@ -688,7 +709,7 @@ drop(IMPORTED, "a table that an import may replace", "GrantsTable", ["UpdateRepl
 put(IMPORTED, "a table that cannot be imported", "ShortLivedTable", ["Type"], "AWS::SQS::Queue", "data")
 
 KILOBYTES = "environments_fit_into_four_kilobytes"
-for parameter in ("ReturnToAllowlist", "ThreadsGraphUrl"):
+for parameter in ("ReturnToAllowlist", "ThreadsGraphUrl", "AppName", "SupportUrl"):
 
     @breaks(KILOBYTES, f"any length of {parameter}")
     def _(mutant, parameter=parameter):

@@ -18,8 +18,9 @@ use threads_auth_model::seal::random_text;
 use threads_auth_web::HttpRequest;
 use threads_auth_web::apigw::ApiGatewayV2httpResponse;
 use threads_auth_web::headers::secure;
-use threads_auth_web::pages::{self, Page};
+use threads_auth_web::pages::{self, Page, Reader};
 use threads_auth_web::refuse_detour;
+use tracing::Instrument;
 
 use crate::environment::{ACCESS_KEY_ID, ACCOUNT_ID};
 use crate::shared::Shared;
@@ -167,20 +168,23 @@ pub(crate) async fn answer(
     };
     let event = event(route, &parts, &body, peer, shared.clock.now(), &request_id);
     let Ok(request) = HttpRequest::from_event(event) else {
-        return pages::respond(&Page::new(ConnectOutcome::BadLink)).map(Body::from);
+        return pages::respond(&Page::new(ConnectOutcome::BadLink), &Reader::default()).map(Body::from);
     };
     let (service, now) = (&*shared.service, shared.clock.now());
     if let Some(refused) = refuse_detour(service.config(), &request) {
         return http_response(threads_auth_web::answer(refused));
     }
-    let response = match function {
-        Function::Authorize => authorize::handle(service, &request, now).await,
-        Function::Callback | Function::Nowhere => callback::handle(service, &request, now).await,
-        Function::Deauthorize => deauthorize::handle(service, &request, now).await,
-        Function::Deletion => deletion::handle(service, &request, now).await,
-        Function::Sessions => sessions::handle(service, &request, now).await,
-        Function::Token => token::handle(service, &request, now).await,
+    let handled = async {
+        match function {
+            Function::Authorize => authorize::handle(service, &request, now).await,
+            Function::Callback | Function::Nowhere => callback::handle(service, &request, now).await,
+            Function::Deauthorize => deauthorize::handle(service, &request, now).await,
+            Function::Deletion => deletion::handle(service, &request, now).await,
+            Function::Sessions => sessions::handle(service, &request, now).await,
+            Function::Token => token::handle(service, &request, now).await,
+        }
     };
+    let response = handled.instrument(request.span()).await;
     http_response(threads_auth_web::answer(response))
 }
 

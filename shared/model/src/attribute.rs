@@ -55,6 +55,7 @@ threads_graph::names! {
         Id => "id",
         Reference => "reference",
         ReturnTo => "return_to",
+        UiLocales => "ui_locales",
         Reason => "reason",
         ConnectedUserId => "connected_user_id",
         CompletionHash => "completion_hash",

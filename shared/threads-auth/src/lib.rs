@@ -7,6 +7,7 @@
 //! environment. Development and tests differ from production in the endpoints of [`Config`] only.
 
 mod assign;
+mod brand;
 mod callers;
 mod calls;
 mod clients;
@@ -15,6 +16,7 @@ mod connect;
 mod drift;
 mod events;
 mod inspection;
+mod language;
 mod new_grant;
 mod operate;
 mod origin;
@@ -24,6 +26,7 @@ mod service;
 mod stopwatch;
 
 pub use assign::AssignError;
+pub use brand::{AppName, Brand, Link, Rgb};
 pub use callers::Caller;
 pub use clients::StartError;
 pub use config::{AuthorizeAccess, Config, ConfigError, ConfigProblem, Setting};
@@ -33,6 +36,7 @@ pub use connect::{
     ReturnStatus, SessionError,
 };
 pub use events::RowChange;
+pub use language::{BadUiLocales, Language, UiLocales};
 pub use operate::{
     Comparison, ImportError, Imported, Inspections, Left, Loss, PersonDeleted, PersonalData,
     PersonalDataError, Record, Replaced, ResealError, ResealReport, RestoreError, RestoreReport, Spoilt,

@@ -18,6 +18,8 @@ pub struct NewSession {
     pub return_to: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<Scope>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ui_locales: Option<String>,
     /// A string, because a JSON number loses digits in many languages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
     use crate::error_code::ErrorCode;
     use crate::json::{json_error, json_later};
-    use crate::pages::{Notice, Page, respond};
+    use crate::pages::{Notice, Page, Reader, respond};
     use threads_auth::ConnectOutcome;
 
     #[test]
@@ -105,7 +105,7 @@ mod tests {
             Notice::NotFound,
         ];
         for notice in of_flows.into_iter().chain(others) {
-            let page = respond(&Page::new(notice));
+            let page = respond(&Page::new(notice), &Reader::default());
             let expected = match notice.as_str() {
                 "prefetch" | "threads_unavailable" => Some(ServerError::Later),
                 "unavailable" | "misconfigured" => Some(ServerError::Unexpected),

@@ -421,6 +421,9 @@ fn destination(clients: &Clients, flow: &Flow, completion: &str, outcome: Connec
     match (return_to, &flow.session_id, outcome.return_status()) {
         (Some(url), Some(id), _) => location(url.with(&[("session_id", id), ("completion", completion)])),
         (Some(url), None, Some(status)) => location(url.with(&[("status", status.as_str())])),
-        _ => format!("/{outcome}"),
+        _ => match flow.language {
+            Some(language) => format!("/{outcome}?ui_locales={language}"),
+            None => format!("/{outcome}"),
+        },
     }
 }

@@ -18,6 +18,7 @@ use threads_graph::{Scopes, UserId};
 use super::error::ConnectError;
 use super::return_to::NotAllowed;
 use crate::clients::Clients;
+use crate::language::UiLocales;
 
 /// A backend's request for a session.
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ pub struct NewSession {
     pub scopes: Option<Scopes>,
     /// The app's return address, to which the completion code is added. Must be on the allowlist.
     pub return_to: String,
+    /// The languages that the person prefers, if the backend knows them.
+    pub ui_locales: Option<UiLocales>,
     /// The only account that may be connected.
     pub user_id: Option<UserId>,
     /// Lifetime of the session: one minute to one day.
@@ -106,6 +109,7 @@ pub(crate) async fn create(
         reference: new.reference,
         scopes: new.scopes,
         return_to: Some(new.return_to),
+        ui_locales: new.ui_locales.map(|locales| locales.as_str().to_owned()),
         user_id: new.user_id,
         // In whole seconds, as the table stores it.
         expires_at: Timestamp::from_second(now.as_second() + new.lifetime.as_secs()).unwrap_or(now),
