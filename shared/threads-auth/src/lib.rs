@@ -18,6 +18,7 @@ mod new_grant;
 mod operate;
 mod origin;
 mod refresh;
+mod remedy;
 mod removal;
 mod service;
 mod stopwatch;
@@ -32,7 +33,7 @@ pub use connect::{
 };
 pub use events::RowChange;
 pub use operate::{
-    Comparison, ImportError, Imported, Inspections, Left, Loss, PersonDeleted, PersonalData,
+    Comparison, Import, ImportError, Imported, Inspections, Left, Loss, PersonDeleted, PersonalData,
     PersonalDataError, Record, Replaced, ResealError, ResealReport, RestoreError, RestoreReport, Spoilt,
     Unopened, Verdict,
 };
@@ -41,6 +42,7 @@ pub use refresh::{
     DEFAULT_MIN_VALID, InvalidTokenHash, MAX_MIN_VALID, RefreshOutcome, RetryReason, Stopped, SweepError,
     SweepReport, TokenHash, VendError, Vended,
 };
+pub use remedy::{Party, Remedy};
 pub use removal::{Deauthorized, Deleted, RemovalError};
 pub use service::ThreadsAuth;
 pub use threads_auth_model::events::{Event, EventData, EventKind, SOURCE as EVENT_SOURCE};

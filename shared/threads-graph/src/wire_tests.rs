@@ -78,7 +78,7 @@ type Request = (String, String, BTreeMap<String, String>);
 /// One answer for everything, and a record of each request.
 #[derive(Clone, Default)]
 struct Recorded {
-    answer: Arc<Mutex<(u16, Value)>>,
+    answer: Arc<Mutex<(u16, String)>>,
     requests: Arc<Mutex<Vec<Request>>>,
 }
 
@@ -101,7 +101,7 @@ impl Recorded {
             let form = url::form_urlencoded::parse(&form).into_owned().collect();
             state.requests.lock().unwrap().push((method.to_string(), uri.path().to_owned(), form));
             let (status, answer) = state.answer.lock().unwrap().clone();
-            (StatusCode::from_u16(status).unwrap(), answer.to_string())
+            (StatusCode::from_u16(status).unwrap(), answer)
         }
         let state = Self::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -112,7 +112,11 @@ impl Recorded {
     }
 
     fn answers(&self, status: u16, answer: Value) {
-        *self.answer.lock().unwrap() = (status, answer);
+        self.answers_text(status, &answer.to_string());
+    }
+
+    fn answers_text(&self, status: u16, answer: &str) {
+        *self.answer.lock().unwrap() = (status, answer.to_owned());
     }
 
     fn assert_last(&self, method: &str, path: &str, form: &[(&str, &str)]) {
@@ -175,6 +179,41 @@ async fn the_token_calls_send_and_read_what_meta_documents() {
         "/oauth/access_token",
         &[("client_id", "123"), ("client_secret", SECRET), ("grant_type", "client_credentials")],
     );
+}
+
+/// The example of each known error, over the wire.
+#[tokio::test]
+async fn each_known_error_is_what_its_row_says() {
+    let (server, graph) = Recorded::start().await;
+    for row in KNOWN_ERRORS {
+        let Example { call, status, body } = row.example;
+        server.answers_text(status, body);
+        let index = match call {
+            Call::ExchangeCode => 0,
+            Call::ExchangeLongLived => 1,
+            Call::Refresh => 2,
+            Call::Me => 3,
+            Call::DebugToken => 4,
+            Call::AppToken => 5,
+            Call::Other => 6,
+            Call::AuthorizationPage => {
+                let page = graph.authorization_url(
+                    &app().app_id,
+                    &redirect(),
+                    &Scopes::default(),
+                    &crate::State::random().unwrap(),
+                );
+                let refusal = graph.authorization_page(page).await.unwrap().unwrap();
+                let dialog = DialogError::from_code(refusal.code);
+                assert_eq!(dialog, row.dialog, "{body}");
+                let problem = dialog.map_or(ConfigurationProblem::Other, DialogError::problem);
+                assert_eq!(ErrorKind::Configuration(problem), row.kind, "{body}");
+                continue;
+            }
+        };
+        let error = make(index, &graph).await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), row.kind, "{call} {status} {body}");
+    }
 }
 
 #[tokio::test]
