@@ -25,7 +25,8 @@ second table, Meta's code and its subcode; `error.kind` and `error.next` of a co
 the class and what helps an operator.
 
 Nothing here was tried at Meta. The last column says who reports it; where it names Meta's pages,
-they are those of August 2026. A person who says no is no error: see [how people come
+they are those of August 2026. Most of what the dialog refuses never comes back to the service: the
+person sees Meta's page, with the number. A person who says no is no error: see [how people come
 back](API.md#how-people-come-back).
 
 ## By what Meta answers
@@ -159,7 +160,6 @@ fn page() -> String {
     page + BETWEEN + &sections
 }
 
-/// The names are code, so that Markdown leaves their underscores alone.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "how the page is written")]
 fn the_page_of_errors_is_what_the_table_says() {

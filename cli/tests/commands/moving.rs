@@ -168,7 +168,7 @@ fn what_is_exported_with_tokens_is_imported_elsewhere() {
         let other = beside(&local);
         other.write(file, local.read(file));
         let ended = other.run(&["accounts", "import", file, "--json"]);
-        // Who was disconnected has no token to take along.
+        // A disconnected account has no token to take along.
         let json: Value = serde_json::from_str(&ended.expect(1).stdout).unwrap();
         assert_eq!(counts(&json), [Some(2), Some(0), Some(1), Some(0)], "{json}");
         assert!(reasons(&other, &format!("{file}.rejected"))[0].1.contains("no access_token"));

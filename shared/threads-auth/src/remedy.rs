@@ -1,4 +1,4 @@
-//! What follows from an error of Meta's: whose it is, what the service does, and what else helps.
+//! The remedies for Meta's errors: the party at fault, the service's own part, and what else helps.
 //!
 //! Owns these words: `docs/ERRORS.md`, `doctor` and the command's advice have them from here.
 //! Refuses to know Meta's numbers: `threads_graph::KNOWN_ERRORS` has them.
@@ -8,7 +8,7 @@ use threads_graph::{ConfigurationProblem, DialogError, ErrorKind, Reauthorizatio
 threads_graph::names! {
     /// The party whose doing an error is.
     pub enum Party {
-        /// Whoever runs the service, and has the app at Meta.
+        /// The operator of the service, who has the app at Meta.
         Operator => "operator",
         /// The person whose account it is.
         Person => "person",
@@ -19,18 +19,18 @@ threads_graph::names! {
     }
 }
 
-/// What follows from an error of Meta's.
+/// The consequences of an error of Meta's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Remedy {
-    /// Whose doing it is.
+    /// The party whose doing it is.
     pub of: Party,
-    /// What the service does by itself.
+    /// The service's own part, in sentences, as the others are.
     pub service: &'static str,
-    /// What helps, for whoever runs the service or uses the command line.
+    /// The remedy for the operator, or for the user of the command line.
     pub operator: &'static str,
-    /// What helps, for the app's backend.
+    /// The remedy for the app's backend.
     pub backend: &'static str,
-    /// What helps, for the person.
+    /// The remedy for the person.
     pub person: &'static str,
 }
 
@@ -190,16 +190,16 @@ impl Remedy {
     #[must_use]
     pub fn of_dialog(error: Option<DialogError>) -> Self {
         let problem = error.map_or(ConfigurationProblem::Other, DialogError::problem);
-        let known = Self {
-            service: "None of it comes back to the service: the person sees Meta's page.",
-            ..Self::of_problem(problem)
-        };
+        let known = Self::of_problem(problem);
+        let unheard = "None of it comes back to the service: the person sees Meta's page.";
         match error {
             Some(DialogError::UnlistedRedirect) => Self {
+                service: unheard,
                 operator: "In Meta's dashboard, under the use case \"Access the Threads API\" > Settings, add the address to \"Redirect Callback URLs\", letter for letter and with or without a final slash as it is sent, press Enter so that it becomes a tag, fill the other two fields, and save. If the dashboard adds a slash that is not sent, set the parameter RedirectTrailingSlash to true.",
                 ..known
             },
             Some(DialogError::InsecureRedirect) => Self {
+                service: unheard,
                 operator: "Meta sends nobody back to http: the public address has to be https (parameter DomainName, or a tunnel with --public-url for `threads-auth dev`).",
                 ..known
             },

@@ -25,7 +25,7 @@ pub struct KnownError {
     pub subcodes: &'static [u64],
     /// The words, in lower case, one of which is in Meta's message.
     pub words: &'static [&'static str],
-    /// What else tells it, in words of ours.
+    /// Other signs, in words of ours.
     pub beside: &'static str,
     /// The kind of the error.
     pub kind: ErrorKind,
@@ -35,7 +35,7 @@ pub struct KnownError {
     pub meaning: &'static str,
     /// An answer of this kind.
     pub example: Example,
-    /// Who says so.
+    /// The source of the row.
     pub source: &'static str,
 }
 
@@ -506,8 +506,8 @@ mod tests {
     }
 
     impl KnownError {
-        /// Returns the calls whose answers this row is about. A number of the dialog also comes back
-        /// from a call.
+        /// Returns the calls whose answers this row is about. A number of the dialog may also come
+        /// back from a call.
         fn of_calls(&self) -> &[Call] {
             if self.calls.is_empty() || self.dialog.is_some() { &CALLS } else { self.calls }
         }

@@ -32,7 +32,7 @@ struct Fields {
     reference: Option<Loose>,
     #[serde(default)]
     credentials: Option<Credentials>,
-    /// Whose connection it is. Of Nango's only, because the word has other meanings elsewhere.
+    /// The provider of a connection of Nango's. Elsewhere the word has other meanings.
     #[serde(default)]
     provider: Value,
     #[serde(default)]
