@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use threads_auth::Remedy;
+use threads_auth::{Party, Remedy};
 use threads_graph::{Call, DialogError, ErrorKind, KNOWN_ERRORS, KnownError};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/ERRORS.md");
@@ -139,14 +139,15 @@ fn page() -> String {
         };
         let kind = row.kind.to_string();
         let told = kind[..1].to_uppercase() + &kind[1..];
-        let of = remedy.of;
-        let whose = if of == threads_auth::Party::Nobody {
-            "Nobody's".to_owned()
-        } else {
-            format!("The {of}'s").replace("The meta", "Meta")
+        let whose = match remedy.of {
+            Party::Operator => "the operator's",
+            Party::Person => "the person's",
+            Party::Meta => "Meta's",
+            Party::Nobody => "nobody's",
         };
         writeln!(sections, "\n### {name}\n").unwrap();
-        writeln!(sections, "{}", wrapped("", &format!("{told}. {whose} doing.")).trim_start()).unwrap();
+        writeln!(sections, "{}", wrapped("", &format!("{told}. Mostly {whose} doing.")).trim_start())
+            .unwrap();
         sections.push('\n');
         for (who, words) in [
             ("- *Service:*", remedy.service),

@@ -53,7 +53,10 @@ async fn both(stack: &Stack, behaviour: OldToken, every: u32) -> (Lost, String) 
         if day == 5 {
             stack.service().import(Import::of(&token), stack.clock().now()).await.unwrap();
         }
-        stack.sweep().await.unwrap();
+        // Nothing is due before, and every other day is enough.
+        if day >= 30 && day % 2 == 0 {
+            stack.sweep().await.unwrap();
+        }
         other.live(&graph, day).await;
         let status = find_grant(stack, &ada).await.map(|grant| grant.status());
         if status == Some(Status::NeedsReauthorization) {
@@ -79,7 +82,7 @@ async fn the_second_to_refresh_loses_the_account_if_the_old_token_dies() {
                 // Theirs was refreshed on day 30. Ours is refused when its turn comes, twice.
                 assert_eq!(lost.theirs, None);
                 let day = lost.ours.unwrap();
-                assert!((33..=41).contains(&day), "{day}");
+                assert!((33..=42).contains(&day), "{day}");
                 let marked = grant(&stack, &ada).await;
                 assert_eq!(marked.cause(), Some(Cause::Threads(ReauthorizationCause::Invalid)));
                 // Only the person brings it back.

@@ -136,6 +136,17 @@ def connection(number: int, name: str, token: str, tags: dict, end_user: dict | 
     }
 
 
+def figures():
+    """The figures of a second stack are those of infra/README.md."""
+    page, infra = " ".join(PAGE.read_text().split()), (ROOT / "infra" / "README.md").read_text()
+    idle = [re.search(rf"^\| {row}.* \| ([\d.]+) \|$", infra, re.MULTILINE)[1] for row in ("key and two", r"\d+ alarms", "sweeps that find")]
+    total = f"{sum(map(float, idle)):.2f}"
+    assert f"An idle stack is {total} dollars" in page and all(each in page for each in idle), (total, idle)
+    share = int(re.search(r"They are (\d+) together", " ".join(infra.split()))[1])
+    assert f"a share of {share}, and 100 have to be left" in page, share
+    assert f"for one stack, {2 * share + 100} for two" in page, share
+
+
 def program(folder: Path, name: str, line: str):
     file = folder / name
     file.write_text(f"#!/bin/bash\n{line}\n")
@@ -160,6 +171,7 @@ def main():
         finally:
             dev.terminate()
             dev.wait(SECONDS)
+    figures()
     print(f"moving: {len(blocks)} blocks of docs/MOVING.md ran as they stand; {accounts} accounts came and went")
 
 
