@@ -103,10 +103,15 @@ fn place(calls: &[Call]) -> String {
     calls.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
-/// Breaks lines at spaces.
+/// Breaks lines at spaces, but not within code.
 fn wrapped(first: &str, text: &str) -> String {
     let mut lines = vec![first.to_owned()];
-    for word in text.split(' ') {
+    let mut is_code = false;
+    let is_break = |c: char| {
+        is_code ^= c == '`';
+        c == ' ' && !is_code
+    };
+    for word in text.split(is_break) {
         let last = lines.last_mut().unwrap();
         if last.chars().count() + 1 + word.chars().count() > WIDTH {
             lines.push(format!("  {word}"));

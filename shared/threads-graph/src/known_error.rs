@@ -550,27 +550,30 @@ mod tests {
 
     #[test]
     fn each_number_and_word_of_the_classifier_has_a_row() {
-        let codes = (0..=1_000).chain([2_500, 1_349_026, 1_349_168, 1_349_187, 1_349_245, 4_476_002]);
-        let subcodes: Vec<_> =
-            (400..=500).chain(36_000..=36_020).chain([33, 4_279_013]).map(Some).chain([None]).collect();
+        const DIALOG: [u64; 5] = [1_349_026, 1_349_168, 1_349_187, 1_349_245, 4_476_002];
+        // Each code with some subcodes, and each subcode with some codes.
+        let codes = (0..=700).chain([2_500]).chain(DIALOG);
+        let subcodes = (450..=500).chain(36_000..=36_010).chain([33, 4_279_013]);
+        let of_codes = codes
+            .flat_map(|code| [None, Some(463), Some(36_008), Some(4_279_013)].map(|subcode| (code, subcode)));
+        let of_subcodes = subcodes
+            .flat_map(|subcode| [0, 1, 4, 10, 100, 101, 102, 190, 200].map(|code| (code, Some(subcode))));
         let mut special = 0;
-        for code in codes {
-            for &subcode in &subcodes {
-                for call in CALLS {
-                    let kind = kind(call, code, subcode, "x");
-                    if kind == ErrorKind::Rejected {
-                        continue;
-                    }
-                    let row = KNOWN_ERRORS
-                        .iter()
-                        .find(|row| row.has_numbers(code, subcode) && row.of_calls().contains(&call))
-                        .unwrap_or_else(|| panic!("no row has {call} {code} {subcode:?}"));
-                    assert_eq!(row.kind, kind, "{call} {code} {subcode:?}");
-                    special += 1;
+        for (code, subcode) in of_codes.chain(of_subcodes) {
+            for call in CALLS {
+                let kind = kind(call, code, subcode, "x");
+                if kind == ErrorKind::Rejected {
+                    continue;
                 }
+                let row = KNOWN_ERRORS
+                    .iter()
+                    .find(|row| row.has_numbers(code, subcode) && row.of_calls().contains(&call))
+                    .unwrap_or_else(|| panic!("no row has {call} {code} {subcode:?}"));
+                assert_eq!(row.kind, kind, "{call} {code} {subcode:?}");
+                special += 1;
             }
         }
-        assert!(special > 10_000, "{special}");
+        assert!(special > 2_000, "{special}");
         for words in words::ALL {
             assert!(KNOWN_ERRORS.iter().any(|row| row.words == words), "{words:?}");
         }
