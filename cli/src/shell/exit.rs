@@ -92,6 +92,18 @@ pub(crate) fn later<T>(text: impl Into<String>) -> anyhow::Result<T> {
     Err(Stopped::TryAgainLater(text.into()).into())
 }
 
+/// Ends a command that a failure or a signal has stopped early, after its result was printed.
+pub(crate) fn stopped_early(failure: Option<anyhow::Error>, signal: Option<u8>) -> anyhow::Result<()> {
+    match (failure, signal) {
+        (Some(error), _) => {
+            report(&error);
+            Stopped::reported(code(&error))
+        }
+        (None, Some(signal)) => Err(Stopped::Interrupted(signal).into()),
+        (None, None) => Ok(()),
+    }
+}
+
 /// Returns the exit code.
 pub(crate) fn code(error: &anyhow::Error) -> u8 {
     if let Some(stopped) = error.downcast_ref::<Stopped>() {

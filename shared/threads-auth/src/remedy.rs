@@ -162,7 +162,7 @@ impl Remedy {
                 ..app
             },
             ConfigurationProblem::AppBlocked => Self {
-                operator: "It is about the app, and nothing is known to be wrong with the account or its token. Meta's dashboard says why, under Alerts and App Review. Try again when the app is back.",
+                operator: "It is about the app, and nothing is known to be wrong with the account or its token. Meta's dashboard has the reason, under Alerts and App Review. Try again when the app is back.",
                 ..app
             },
             ConfigurationProblem::Moved => Self {
@@ -179,7 +179,7 @@ impl Remedy {
             // `Other`, and what a later version of the client knows.
             _ => Self {
                 service: "Mostly none of it comes back to the service: the person sees Meta's page. What comes back ends the login as `threads_failed`, or as `misconfigured`.",
-                operator: "This number is not known here. Compare what is in Meta's dashboard, under the use case \"Access the Threads API\" > Settings, with `threads-auth configure`.",
+                operator: "This error code is not known. Compare the settings in Meta's dashboard, under the use case \"Access the Threads API\" > Settings, with those that `threads-auth configure` prints.",
                 person: "Have a Threads account: with one of Instagram alone the dialog does not go on. Open it in the browser and not in the app.",
                 ..app
             },
@@ -225,6 +225,6 @@ mod tests {
             }
         }
         let unknown = Remedy::of_dialog(DialogError::from_code(100)).operator;
-        assert!(unknown.contains("not known here"), "{unknown}");
+        assert!(unknown.contains("error code is not known"), "{unknown}");
     }
 }

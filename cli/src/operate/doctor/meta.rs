@@ -12,7 +12,7 @@ use crate::shell::exit;
 pub(super) async fn belong_together(stack: &StackHandle) -> Finding {
     const CHECK: &str = "app id and secret";
     let Ok(app) = stack.service.secrets().app(stack.now()).await else {
-        return warn(CHECK, "cannot be tried without the secret", "First the app secret, see above.");
+        return warn(CHECK, "cannot be checked without the secret", "See the app secret above first.");
     };
     match stack.graph().app_token(&app.credentials).await {
         Ok(_) => ok(CHECK, "belong together, as Meta confirms"),
@@ -55,7 +55,7 @@ pub(super) async fn inspections(stack: &StackHandle) -> Finding {
     const CHECK: &str = "inspection";
     const NAME_ONE: &str = "Connect the account of a Threads tester of the app, and name it: `threads-auth configure --inspector USER_ID`.";
     if stack.service.vault(stack.now()).await.is_err() {
-        return warn(CHECK, "cannot be tried without the secrets", "First the secrets, see above.");
+        return warn(CHECK, "cannot be checked without the secrets", "See the secrets above first.");
     }
     match stack.service.inspections(stack.now()).await {
         Inspections::TakenBy(Caller::App) => ok(CHECK, "Meta lets the app inspect its tokens"),
@@ -64,13 +64,13 @@ pub(super) async fn inspections(stack: &StackHandle) -> Finding {
         }
         Inspections::TakenBy(Caller::Itself) => warn(
             CHECK,
-            "Meta answers only about the token that asks, and documents that for testers only",
+            "Meta lets each token inspect only itself, and documents that for testers only",
             NAME_ONE,
         ),
         Inspections::NothingToAsk => ok(CHECK, "there is no token to inspect yet"),
         Inspections::RefusedToAll => warn(
             CHECK,
-            "Meta lets nobody inspect tokens: the end of access to a private profile is noticed only when it has come",
+            "Meta lets nobody inspect tokens: the end of access to a private profile is noticed only after it",
             NAME_ONE,
         ),
         Inspections::NoInspector(user_id) => {
@@ -82,7 +82,7 @@ pub(super) async fn inspections(stack: &StackHandle) -> Finding {
             "Its person has to connect again. Or name another one: `threads-auth configure --inspector USER_ID`.",
         ),
         Inspections::Unreadable => {
-            warn(CHECK, "cannot be tried without the accounts", "First the tokens, see above.")
+            warn(CHECK, "cannot be checked without the accounts", "See the tokens above first.")
         }
         Inspections::Unknown => warn(CHECK, "Meta did not report who may inspect tokens", "Try again later."),
     }
@@ -99,18 +99,18 @@ pub(super) async fn drift(stack: &StackHandle) -> Finding {
         Ok(Some(found)) => found,
         Ok(None) => {
             let detail = "cannot be looked for: the inspector's token cannot be used";
-            return warn(CHECK, detail, "First the inspection, see above.");
+            return warn(CHECK, detail, "See the inspection above first.");
         }
         Err(_) => {
             let detail = "cannot be looked for without the secrets";
-            return warn(CHECK, detail, "First the secrets, see above.");
+            return warn(CHECK, detail, "See the secrets above first.");
         }
     };
     if found.is_empty() {
-        return ok(CHECK, "Meta's page and its answers are as they were");
+        return ok(CHECK, "Meta's page and its responses are unchanged");
     }
     let next =
-        "Look whether Meta has announced a change, and whether there is a newer version of this service.";
+        "Check whether Meta has announced a change, and whether there is a newer version of this service.";
     warn(CHECK, found.join("; "), next)
 }
 
@@ -137,10 +137,10 @@ pub(super) async fn redirect_uri(stack: &StackHandle) -> Finding {
     const CHECK: &str = "redirect URI";
     let config = stack.service.config();
     let (Ok(app), Ok(uri)) = (stack.service.secrets().app(stack.now()).await, config.redirect_uri()) else {
-        return warn(CHECK, "cannot be tried without the app id", "First the app secret, see above.");
+        return warn(CHECK, "cannot be checked without the app id", "See the app secret above first.");
     };
     let Ok(state) = State::random() else {
-        return warn(CHECK, "cannot be tried: this system has no randomness", "Try again later.");
+        return warn(CHECK, "cannot be checked: this system has no randomness", "Try again later.");
     };
     let url = stack.graph().authorization_url(&app.credentials.app_id, &uri, &config.scopes, &state);
     let refusal = match stack.graph().authorization_page(url).await {
@@ -160,7 +160,7 @@ pub(super) async fn redirect_uri(stack: &StackHandle) -> Finding {
         return ok(
             CHECK,
             format!(
-                "Meta's page does not refuse {uri}; some of what is wrong it says only after a person has logged in"
+                "Meta's page does not refuse {uri}; Meta reports some problems only after a person has logged in"
             ),
         );
     };
