@@ -158,7 +158,6 @@ pub(crate) fn advice(error: &anyhow::Error) -> Option<String> {
         ErrorKind::Permission => {
             "The person has to grant it: `threads-auth login --scope …`. If they did, Meta has to allow it to the app first."
         }
-        kind @ ErrorKind::TooYoung => Remedy::of(kind).operator,
         ErrorKind::Throttled { retry_after: Some(wait) } => {
             return Some(format!("Try again in {} s.", wait.as_secs()));
         }
@@ -168,7 +167,7 @@ pub(crate) fn advice(error: &anyhow::Error) -> Option<String> {
         ErrorKind::Transient | ErrorKind::Throttled { .. } | ErrorKind::Malformed => {
             "Nothing is known to be wrong with the token. Try again later."
         }
-        kind @ ErrorKind::Configuration(_) => Remedy::of(kind).operator,
+        kind @ (ErrorKind::TooYoung | ErrorKind::Configuration(_)) => Remedy::of(kind).operator,
         ErrorKind::Rejected => return None,
     };
     Some(advice.to_owned())

@@ -33,7 +33,7 @@ fn reasons(local: &Local, file: &str) -> Vec<(u64, String)> {
 }
 
 /// An answer of Nango's `GET /connections/{id}`, as its formatters/connection.ts makes it.
-fn nango(id: &str, provider: &str, credentials: Value, tags: Value) -> Value {
+fn nango(id: &str, provider: &str, credentials: &Value, tags: &Value) -> Value {
     json!({
         "id": 1, "connection_id": id, "provider_config_key": "threads-prod", "provider": provider,
         "errors": [], "end_user": null, "tags": tags, "metadata": null, "connection_config": {},
@@ -52,7 +52,7 @@ fn connections_of_nango_are_taken_as_its_api_answers_them() {
             "raw": {"access_token": token, "token_type": "bearer", "expires_in": 5_183_944, "user_id": user_id},
         })
     };
-    let mut before_tags = nango("3", "threads", oauth(&eve, Value::Null), json!({}));
+    let mut before_tags = nango("3", "threads", &oauth(&eve, Value::Null), &json!({}));
     before_tags["end_user"] = json!({"id": "user-3", "email": null, "organization": null});
     let lines = [
         // JavaScript made another number of the id.
@@ -62,12 +62,12 @@ fn connections_of_nango_are_taken_as_its_api_answers_them() {
             oauth(&ada, json!(17_841_405_793_187_220_u64)),
             json!({"end_user_id": "user-1"}),
         ),
-        nango("2", "threads", oauth(&ben, Value::Null), json!({})),
+        nango("2", "threads", &oauth(&ben, Value::Null), &json!({})),
         before_tags,
-        nango("4", "slack", oauth("xoxb-CANARY", Value::Null), json!({"end_user_id": "user-4"})),
+        nango("4", "slack", &oauth("xoxb-CANARY", Value::Null), &json!({"end_user_id": "user-4"})),
         // For a key that may not read credentials.
-        nango("5", "threads", json!({}), json!({})),
-        nango("6", "threads", oauth(&ada, Value::Null), json!({"end_user_id": "user-6"})),
+        nango("5", "threads", &json!({}), &json!({})),
+        nango("6", "threads", &oauth(&ada, Value::Null), &json!({"end_user_id": "user-6"})),
     ];
     // As the guide writes them: each answer on a line, and a line without one.
     local.write("nango.jsonl", lines.map(|line| format!("{line}\n")).concat() + "\n");
