@@ -167,7 +167,6 @@ fn page() -> String {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "how the page is written")]
 fn the_page_of_errors_is_what_the_table_says() {
     let path = Path::new(PAGE);
     if std::env::var_os("THREADS_AUTH_WRITE_PAGES").is_some() {

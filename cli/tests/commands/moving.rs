@@ -59,8 +59,8 @@ fn connections_of_nango_are_taken_as_its_api_answers_them() {
         nango(
             "1",
             "threads",
-            oauth(&ada, json!(17_841_405_793_187_220_u64)),
-            json!({"end_user_id": "user-1"}),
+            &oauth(&ada, json!(17_841_405_793_187_220_u64)),
+            &json!({"end_user_id": "user-1"}),
         ),
         nango("2", "threads", &oauth(&ben, Value::Null), &json!({})),
         before_tags,
