@@ -78,7 +78,8 @@ type Request = (String, String, BTreeMap<String, String>);
 /// One answer for everything, and a record of each request.
 #[derive(Clone, Default)]
 struct Recorded {
-    answer: Arc<Mutex<(u16, String)>>,
+    /// A text is sent as it is.
+    answer: Arc<Mutex<(u16, Value)>>,
     requests: Arc<Mutex<Vec<Request>>>,
 }
 
@@ -101,6 +102,7 @@ impl Recorded {
             let form = url::form_urlencoded::parse(&form).into_owned().collect();
             state.requests.lock().unwrap().push((method.to_string(), uri.path().to_owned(), form));
             let (status, answer) = state.answer.lock().unwrap().clone();
+            let answer = answer.as_str().map_or_else(|| answer.to_string(), str::to_owned);
             (StatusCode::from_u16(status).unwrap(), answer)
         }
         let state = Self::default();
@@ -112,11 +114,7 @@ impl Recorded {
     }
 
     fn answers(&self, status: u16, answer: Value) {
-        self.answers_text(status, &answer.to_string());
-    }
-
-    fn answers_text(&self, status: u16, answer: &str) {
-        *self.answer.lock().unwrap() = (status, answer.to_owned());
+        *self.answer.lock().unwrap() = (status, answer);
     }
 
     fn assert_last(&self, method: &str, path: &str, form: &[(&str, &str)]) {
@@ -187,7 +185,7 @@ async fn each_known_error_is_what_its_row_says() {
     let (server, graph) = Recorded::start().await;
     for row in KNOWN_ERRORS {
         let Example { call, status, body } = row.example;
-        server.answers_text(status, body);
+        server.answers(status, body.into());
         let index = match call {
             Call::ExchangeCode => 0,
             Call::ExchangeLongLived => 1,
