@@ -77,10 +77,12 @@ async fn a_life_is_told_in_events() {
     assert!(id.as_str().unwrap().ends_with(":account.connected"));
     assert_eq!(
         events,
-        [json!({"version": "1", "id": id, "type": "account.connected", "time": START, "user_id": ada,
+        [
+            json!({"version": "1", "id": id, "type": "account.connected", "time": START, "order": events[0]["order"], "user_id": ada,
             "reconnected": false, "account": {"username": "ada", "status": "active", "expires_at": expires_at,
                 "scopes": ["threads_basic", "threads_content_publish"], "scopes_source": "granted",
-                "data_access_expires_at": null}})]
+                "data_access_expires_at": null}})
+        ]
     );
 
     // A failure that is tried again is nobody's business; the refresh is one event, with what it

@@ -27,6 +27,7 @@ mod inspector;
 mod last_step;
 mod nowhere;
 mod operations;
+mod references;
 mod refresh;
 mod removal;
 mod restoring;

@@ -61,8 +61,11 @@ put("grants_cannot_be_deleted", "grants without deletion protection", "GrantsTab
 drop("grants_cannot_be_deleted", "deletion protection left out", "GrantsTable", [P, "DeletionProtectionEnabled"], "data")
 drop("grants_can_be_restored", "no point-in-time recovery", "GrantsTable", [P, "PointInTimeRecoverySpecification"], "data")
 put("grants_have_a_stream", "a stream of new images only", "GrantsTable", [P, "StreamSpecification", "StreamViewType"], "NEW_IMAGE", "data")
-put("due_index_has_keys_only", "tokens copied into the index", "GrantsTable", [P, "GlobalSecondaryIndexes", 0, "Projection", "ProjectionType"], "ALL", "data")
-put("due_index_has_keys_only", "the index under another name", "GrantsTable", [P, "GlobalSecondaryIndexes", 0, "IndexName"], "due2", "data")
+put("indexes_have_keys_only", "tokens copied into the index", "GrantsTable", [P, "GlobalSecondaryIndexes", 0, "Projection", "ProjectionType"], "ALL", "data")
+put("indexes_have_keys_only", "the index under another name", "GrantsTable", [P, "GlobalSecondaryIndexes", 0, "IndexName"], "due2", "data")
+put("indexes_have_keys_only", "usernames copied into the index", "GrantsTable", [P, "GlobalSecondaryIndexes", 1, "Projection"], {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["username"]}, "data")
+drop("indexes_have_keys_only", "no index of references", "GrantsTable", [P, "GlobalSecondaryIndexes", 1], "data")
+put("indexes_have_keys_only", "an index of all rows", "GrantsTable", [P, "GlobalSecondaryIndexes", 1, "KeySchema", 0, "AttributeName"], "pk", "data")
 put("short_lived_items_end", "the TTL on another attribute", "ShortLivedTable", [P, "TimeToLiveSpecification", "AttributeName"], "expires_at", "data")
 put("short_lived_items_end", "the TTL off", "ShortLivedTable", [P, "TimeToLiveSpecification", "Enabled"], False, "data")
 drop("tables_use_our_key", "a table under AWS's own key", "ShortLivedTable", [P, "SSESpecification"], "data")
@@ -441,7 +444,7 @@ drop(SMALL, "robots without a burst of their own", "ApiStage", [*STRANGERS, "Thr
 put(SMALL, "people's limit for robots", "ApiStage", [*STRANGERS, "ThrottlingRateLimit"], {"Ref": "ThrottleRate"})
 put(SMALL, "as much for robots as for people", "ApiStage", [*STRANGERS, "ThrottlingRateLimit"], 50)
 put(SMALL, "robots in each process of the callback", "ApiStage", [*STRANGERS, "ThrottlingBurstLimit"], 60)
-drop(SMALL, "a stage that may be made before $default", "ApiStage", ["DependsOn", 7])
+drop(SMALL, "a stage that may be made before $default", "ApiStage", ["DependsOn", 8])
 put("every_route_exists", "paths that do not exist, at the backend's function", "DefaultRoute", [P, "Target"], {"Fn::Sub": "integrations/${SessionsIntegration}"})
 put("every_route_exists", "a signature for a page that says that there is nothing", "DefaultRoute", [P, "AuthorizationType"], "AWS_IAM")
 
@@ -469,6 +472,7 @@ for what, text in {
     "the table of another service": f"{TABLE}threads-auth-prod-GrantsTable-1",
 }.items():
     put("roles_name_no_other_data", what, "TokenRole", [*STATEMENT, "Resource"], {"Fn::Sub": text})
+put("roles_name_no_other_data", "every index", "TokenRole", [P, "Policies", 0, "PolicyDocument", "Statement", 2, "Resource"], {"Fn::Sub": f"{TABLE}${{GrantsTableName}}/index/*"})
 put("roles_name_no_other_data", "every secret called alike", "ReadSecretsPolicy", [P, "PolicyDocument", "Statement", 0, "Resource"], {"Fn::Sub": "${AppSecretArn}*"})
 put("actions_are_spelled_out", "dynamodb:* for a function", "TokenRole", [*STATEMENT, "Action"], "dynamodb:*")
 put("actions_are_spelled_out", "dynamodb:Get* in a list", "TokenRole", [*STATEMENT, "Action"], ["dynamodb:Scan", "dynamodb:Get*"])
@@ -918,7 +922,8 @@ drop(OPENS, "a reader who gets tokens", "BackendRole", policy(1, 1), B)
 put(OPENS, "a backend that vends and is denied it", "BackendRole", policy(1, 1, "Fn::If", 1), {"Effect": "Deny", "Action": "execute-api:Invoke", "Resource": "*"}, B)
 put(OPENS, "sessions that open every route", "BackendRole", policy(0, 0, "Resource"), EVERY_ROUTE, B)
 put(OPENS, "every permission that vends", "BackendRole", [*BACKEND, 2, "Fn::If", 0], "Read", B)
-put(OPENS, "disconnecting with every method", "BackendRole", policy(3, 0, "Resource", "Fn::Sub"), EVERY_ROUTE["Fn::Sub"].replace("/*", "/$default/*/users/*"), B)
+put(OPENS, "a session's backend that assigns accounts", "BackendRole", policy(0, 0, "Resource", 0, "Fn::Sub"), EVERY_ROUTE["Fn::Sub"].replace("/*", "/$default/PATCH/users/*"), B)
+put(OPENS, "disconnecting with every method", "BackendRole", policy(3, 0, "Resource", 0, "Fn::Sub"), EVERY_ROUTE["Fn::Sub"].replace("/*", "/$default/*/users/*"), B)
 drop(OPENS, "a permission that is left out", "BackendRole", [*BACKEND, 3], B)
 drop("roles_trust_whom_they_are_told", "no external id", "BackendRole", [P, "AssumeRolePolicyDocument", "Fn::Sub", 1, "Statements", "Fn::Join", 1, 0], B)
 put("roles_trust_whom_they_are_told", "Google's audience under GitHub's name", "BackendRole", [P, "AssumeRolePolicyDocument", "Fn::Sub", 1, "Statements", "Fn::Join", 1, 1, "Fn::If", 1, "Fn::Sub", 1, "Audience"], "aud", B)
@@ -966,6 +971,7 @@ put_at("each_signed_route_has_one_permission", "a route that no permission opens
 
 FILES_OPEN = "policies_as_files_open_the_same"
 in_file(FILES_OPEN, "a reader's file that vends", "backend-read.json", lambda statements: statements.pop())
+in_file(FILES_OPEN, "a file that assigns nothing", "backend-manage.json", lambda statements: statements[0]["Resource"].pop())
 in_file(FILES_OPEN, "a file that disconnects nobody", "backend-manage.json", lambda statements: statements.clear())
 
 

@@ -30,6 +30,7 @@ ROUTES = {
     "GET /users": ("AWS_IAM", "Token"),
     "GET /users/{user_id}": ("AWS_IAM", "Token"),
     "GET /users/{user_id}/token": ("AWS_IAM", "Token"),
+    "PATCH /users/{user_id}": ("AWS_IAM", "Token"),
     "DELETE /users/{user_id}": ("AWS_IAM", "Token"),
 }
 
@@ -525,7 +526,7 @@ DATA = {
 def roles_name_no_other_data(template):
     """A policy may name the tables, the key and the secrets that the parameters name, and nothing
     beside or above them."""
-    ours = {GRANTS, f"{GRANTS}/index/due", f"{GRANTS}/stream/*", TABLE + DATA["ShortLivedTableName"], *DATA.values()}
+    ours = {GRANTS, f"{GRANTS}/index/due", f"{GRANTS}/index/reference", f"{GRANTS}/stream/*", TABLE + DATA["ShortLivedTableName"], *DATA.values()}
     return [
         f"{name} names {resource}"
         for name, document in policies(template).items()

@@ -5,7 +5,7 @@
 
 use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
-use threads_auth::{ConnectOutcome, ThreadsAuth};
+use threads_auth::{ConnectOutcome, Pseudonym, ThreadsAuth};
 use threads_auth_web::pages::{self, Page};
 use threads_auth_web::{HttpRequest, Metric, emit, nowhere, redirect, redirect_back};
 
@@ -39,7 +39,8 @@ async fn finish(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) ->
     }
     match finished {
         Ok(connected) => {
-            tracing::info!(request_id = request.request_id, outcome, user.id = %connected.user_id);
+            let pseudonym = connected.pseudonym.as_ref().map(Pseudonym::as_str);
+            tracing::info!(request_id = request.request_id, outcome, pseudonym);
             redirect(StatusCode::SEE_OTHER, &connected.location)
         }
         Err(refused) => redirect_back(service.config(), request, &refused),

@@ -66,7 +66,7 @@ async fn create(
             };
             json(StatusCode::CREATED, &answer)
         }
-        Err(error @ (SessionError::Reference | SessionError::Lifetime)) => {
+        Err(error @ (SessionError::Reference(_) | SessionError::Lifetime)) => {
             return Err(BadRequest(error.to_string()));
         }
         Err(SessionError::ReturnTo(refused)) => {
@@ -118,7 +118,7 @@ async fn complete(
     let (request_id, caller) = call.who();
     let error = match service.complete_session(id, &body.completion, &body.reference, now).await {
         Ok(grant) => {
-            tracing::info!(request_id, caller, outcome = "session_completed", user.id = %grant.user_id);
+            tracing::info!(request_id, caller, outcome = "session_completed", pseudonym = grant.log_name());
             let expires_at = match &grant.state {
                 State::Active(live, _) => Some(live.expires_at),
                 _ => None,

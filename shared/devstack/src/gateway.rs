@@ -54,7 +54,7 @@ impl Function {
 
 /// The routes, as in the production template. Other methods of a path match no route either,
 /// including `HEAD` and `OPTIONS`, so no preflight is answered.
-const ROUTES: [(&str, Function); 15] = [
+const ROUTES: [(&str, Function); 16] = [
     ("GET /authorize", Function::Authorize),
     ("GET /callback", Function::Callback),
     // The template's form of a route with a trailing slash.
@@ -70,6 +70,7 @@ const ROUTES: [(&str, Function); 15] = [
     ("GET /users", Function::Token),
     ("GET /users/{user_id}", Function::Token),
     ("GET /users/{user_id}/token", Function::Token),
+    ("PATCH /users/{user_id}", Function::Token),
     ("DELETE /users/{user_id}", Function::Token),
 ];
 

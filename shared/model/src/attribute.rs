@@ -27,6 +27,7 @@ threads_graph::names! {
         Scopes => "scopes",
         ScopesSource => "scopes_source",
         Username => "username",
+        Pseudonym => "pseudonym",
         PendingToken => "pending_token",
         PendingScopes => "pending_scopes",
         PendingExpiresAt => "pending_expires_at",

@@ -6,6 +6,7 @@
 //! **Architecture invariant:** nothing here depends on Lambda, API Gateway, pages or an
 //! environment. Development and tests differ from production in the endpoints of [`Config`] only.
 
+mod assign;
 mod callers;
 mod calls;
 mod clients;
@@ -23,6 +24,7 @@ mod removal;
 mod service;
 mod stopwatch;
 
+pub use assign::AssignError;
 pub use callers::Caller;
 pub use clients::StartError;
 pub use config::{AuthorizeAccess, Config, ConfigError, ConfigProblem, Setting};
@@ -40,14 +42,14 @@ pub use operate::{
 pub use origin::{BadOriginSecrets, OriginProof, OriginSecrets};
 pub use refresh::{
     DEFAULT_MIN_VALID, InvalidTokenHash, MAX_MIN_VALID, RefreshOutcome, RetryReason, Stopped, SweepError,
-    SweepReport, TokenHash, VendError, Vended,
+    SweepReport, TokenHash, VendError, VendRefusal, Vended,
 };
 pub use remedy::{Party, Remedy};
-pub use removal::{Deauthorized, Deleted, RemovalError};
+pub use removal::{Deauthorized, Deleted, Disconnected, RemovalError};
 pub use service::ThreadsAuth;
 pub use threads_auth_model::events::{Event, EventData, EventKind, SOURCE as EVENT_SOURCE};
 pub use threads_auth_model::{
-    Cause, Grant, Key, Pause, Progress, RevokedBy, ScopesSource, Session, SessionState, SessionStatus, State,
-    Status, Summary, error_chain,
+    Cause, Grant, Key, LONGEST_REFERENCE, MAX_REFERENCE, Pause, Progress, Pseudonym, RevokedBy, ScopesSource,
+    Session, SessionState, SessionStatus, State, Status, Summary, error_chain,
 };
-pub use threads_auth_store::{FailureKind, Item, SecretsError, StoreError, WriteOutcome, aws};
+pub use threads_auth_store::{FailureKind, Item, LookupError, SecretsError, StoreError, WriteOutcome, aws};

@@ -33,6 +33,15 @@ pub struct SessionCompletion {
     pub reference: String,
 }
 
+/// The body of `PATCH /users/{user_id}`.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountChange {
+    /// Required, but may be null. Without the attribute, serde would take a missing field for null.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub reference: Option<String>,
+}
+
 /// The response to `POST /sessions`.
 #[derive(Debug, Serialize)]
 pub struct Session {
@@ -87,7 +96,8 @@ impl From<&Grant> for ConnectedStatus {
     }
 }
 
-/// The response to `GET /users`. The response to `GET /users/{user_id}` is one [`Summary`].
+/// The response to `GET /users`. The response to `GET` and `PATCH
+/// /users/{user_id}` is one [`Summary`].
 #[derive(Debug, Serialize)]
 pub struct AccountPage {
     pub users: Vec<Summary>,

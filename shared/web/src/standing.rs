@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn every_error_of_500_and_more_is_later_or_unexpected() {
-        let later = ["pending", "too_young", "not_refreshed", "busy", "suspected"];
+        let later = ["pending", "too_young", "not_refreshed", "busy", "suspected", "no_reference_index"];
         let unexpected = ["unreadable", "unavailable"];
         for code in ErrorCode::ALL {
             let name = code.as_str();

@@ -9,7 +9,9 @@ use jiff::{SignedDuration, Timestamp};
 use subtle::ConstantTimeEq;
 use threads_auth_model::seal::{self, SealError, random_text};
 use threads_auth_model::session::TIME_TO_COMPLETE;
-use threads_auth_model::{Grant, Session, SessionState, SessionStatus, claiming};
+use threads_auth_model::{
+    Grant, InvalidReference, Session, SessionState, SessionStatus, check_reference, claiming,
+};
 use threads_auth_store::{CompletionOutcome, StoreError};
 use threads_graph::{Scopes, UserId};
 
@@ -17,13 +19,12 @@ use super::error::ConnectError;
 use super::return_to::NotAllowed;
 use crate::clients::Clients;
 
-/// Maximum length of `reference`, in bytes.
-const MAX_REFERENCE: usize = 256;
-
 /// A backend's request for a session.
 #[derive(Clone, Debug)]
 pub struct NewSession {
-    /// The backend's own name for its user: 1 to 256 bytes.
+    /// The backend's own name for its user: 1 to [`MAX_REFERENCE`] bytes.
+    ///
+    /// [`MAX_REFERENCE`]: threads_auth_model::MAX_REFERENCE
     pub reference: String,
     /// The requested scopes, if not the configured ones.
     pub scopes: Option<Scopes>,
@@ -39,8 +40,8 @@ pub struct NewSession {
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
     /// The reference is empty or too long.
-    #[error("reference must be 1 to {MAX_REFERENCE} bytes long")]
-    Reference,
+    #[error(transparent)]
+    Reference(#[from] InvalidReference),
     /// The lifetime is out of range.
     #[error("a session lives from one minute to one day")]
     Lifetime,
@@ -95,9 +96,7 @@ pub(crate) async fn create(
     new: NewSession,
     now: Timestamp,
 ) -> Result<Session, SessionError> {
-    if new.reference.is_empty() || new.reference.len() > MAX_REFERENCE {
-        return Err(SessionError::Reference);
-    }
+    check_reference(&new.reference)?;
     if new.lifetime < SignedDuration::from_mins(1) || new.lifetime > SignedDuration::from_hours(24) {
         return Err(SessionError::Lifetime);
     }

@@ -7,7 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 use threads_auth_model::rules::NewGrant;
 use threads_auth_model::schedule::{self, Life};
 use threads_auth_model::seal::{Purpose, SealError, random_text};
-use threads_auth_model::{Access, Attribute, Claim, Condition, ScopesSource, Status, claiming};
+use threads_auth_model::{
+    Access, Attribute, Claim, Condition, InvalidReference, Pseudonym, ScopesSource, Status, check_reference,
+    claiming,
+};
 use threads_auth_store::{SecretsError, StoreError, TransferOutcome, WriteOutcome};
 use threads_graph::{AccessToken, ErrorKind, ReauthorizationCause, Scopes, UserId};
 
@@ -23,9 +26,6 @@ const ASSUMED_LIFE: SignedDuration = SignedDuration::from_hours(48);
 
 /// The longest life of a token of Meta.
 const LONGEST_LIFE: SignedDuration = SignedDuration::from_hours(60 * 24);
-
-/// Maximum length of a reference, in bytes.
-const MAX_REFERENCE: usize = 128;
 
 /// A token that was obtained elsewhere, with what is known of it there.
 #[derive(Clone, Copy, Debug)]
@@ -74,8 +74,8 @@ pub enum ImportError {
     #[error("the person had their data deleted, and has not connected since")]
     Deleted,
     /// The reference is empty or too long.
-    #[error("reference must be 1 to {MAX_REFERENCE} bytes long")]
-    Reference,
+    #[error(transparent)]
+    Reference(#[from] InvalidReference),
     /// The account was connected here, and is another user's.
     #[error("the account was connected here already, for another reference")]
     AnotherReference,
@@ -115,9 +115,7 @@ pub(crate) async fn import(
     import: Import<'_>,
     now: Timestamp,
 ) -> Result<Imported, ImportError> {
-    if import.reference.is_some_and(|reference| !(1..=MAX_REFERENCE).contains(&reference.len())) {
-        return Err(ImportError::Reference);
-    }
+    import.reference.map(check_reference).transpose()?;
     let imported = take_over(clients, import, now).await?;
     if let Some(reference) = import.reference {
         refer(clients, &imported.user_id, reference, now).await?;
@@ -197,6 +195,7 @@ async fn take_over(
             data_access_expires_at: info.and_then(|info| info.data_access_expires_at),
         },
         username: profile.username,
+        pseudonym: Pseudonym::random()?,
         life: Life { issued_at, expires_at, is_assumed },
     };
     let tombstone = vault.tombstone(&profile.id);

@@ -172,8 +172,11 @@ impl Notice {
             },
             Self::Deleted => Words {
                 title: "Your data was deleted",
-                what: "Everything that we had stored about your Threads account when you asked is deleted: the \
-                       access to it, its name and its id, and the permissions that you gave.",
+                what: "What we had stored about your Threads account when you asked is deleted: the access to \
+                       it, its name and its id, and the permissions that you gave. Our logs do not name \
+                       you. Copies end by themselves: messages to the app that could not be delivered \
+                       after two weeks, backups after 35 days, or later if the app\u{2019}s makers have \
+                       chosen so.",
                 next: "There is nothing more for you to do. What the app itself keeps is up to its makers.",
                 again: None,
                 maker: None,
