@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, DeleteGlobalSecondaryIndexAction, 
 use devstack::{Stack, StackOptions};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use threads_auth::RestoreReport;
+use threads_auth::{Import, RestoreReport};
 use threads_auth_store::REFERENCE_INDEX;
 use threads_graph::AccessToken;
 
@@ -252,7 +252,7 @@ async fn a_reference_stays_through_connects_restores_and_imports() {
     stack.clock().advance(DAY);
     let token = AccessToken::new(stack.sandbox().unwrap().issue_long_lived(&ada)).unwrap();
     let now = stack.clock().now();
-    assert!(stack.service().import(&token, None, None, now).await.unwrap().is_new);
+    assert!(stack.service().import(Import::of(&token), now).await.unwrap().is_new);
     assert_eq!(whose().await, std::slice::from_ref(&ada));
     assert_eq!(grant(&stack, &ada).await.pseudonym, pseudonym);
 

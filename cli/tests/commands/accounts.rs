@@ -461,6 +461,16 @@ fn an_export_has_no_tokens_unless_it_is_asked_for_twice() {
     calls(&["--with-tokens", "--yes-with-tokens", "--format", "csv", "--output", "all.csv"]).expect(0);
     assert!(local.read("all.csv").lines().any(|line| line.ends_with(&format!(",{ada}"))));
 
+    // A shell may have made a file that others can read.
+    for (mode, code) in [(0o644, 2), (0o640, 2), (0o600, 0)] {
+        let file = std::fs::File::create(local.path("redirected")).unwrap();
+        file.set_permissions(std::fs::Permissions::from_mode(mode)).unwrap();
+        let mut command = local.command(&["accounts", "export", "--with-tokens", "--yes-with-tokens"]);
+        command.stdout(file);
+        Running::start_with_stdout(command).end().expect(code);
+        assert_eq!(local.read("redirected").contains(&ada), code == 0, "{mode:o}");
+    }
+
     // Elsewhere, it is taken over again.
     let other = Local::new();
     other.write("all.jsonl", local.read("all.jsonl"));

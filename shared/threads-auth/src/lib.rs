@@ -21,6 +21,7 @@ mod new_grant;
 mod operate;
 mod origin;
 mod refresh;
+mod remedy;
 mod removal;
 mod service;
 mod stopwatch;
@@ -38,7 +39,7 @@ pub use connect::{
 pub use events::RowChange;
 pub use language::{BadUiLocales, Language, UiLocales};
 pub use operate::{
-    Comparison, ImportError, Imported, Inspections, Left, Loss, PersonDeleted, PersonalData,
+    Comparison, Import, ImportError, Imported, Inspections, Left, Loss, PersonDeleted, PersonalData,
     PersonalDataError, Record, Replaced, ResealError, ResealReport, RestoreError, RestoreReport, Spoilt,
     Unopened, Verdict,
 };
@@ -47,6 +48,7 @@ pub use refresh::{
     DEFAULT_MIN_VALID, InvalidTokenHash, MAX_MIN_VALID, RefreshOutcome, RetryReason, Stopped, SweepError,
     SweepReport, TokenHash, VendError, VendRefusal, Vended,
 };
+pub use remedy::{Party, Remedy};
 pub use removal::{Deauthorized, Deleted, Disconnected, RemovalError};
 pub use service::ThreadsAuth;
 pub use threads_auth_model::events::{Event, EventData, EventKind, SOURCE as EVENT_SOURCE};

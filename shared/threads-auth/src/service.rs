@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use threads_auth_model::{Grant, Inconsistency, Key, Progress, Session, Status, Vault, error_chain};
 use threads_auth_store::{LookupError, Page, PageRequest, Secrets, SecretsError, Store, StoreError};
-use threads_graph::{AccessToken, UserId};
+use threads_graph::UserId;
 use tokio::time::Instant;
 
 use crate::assign::{self, AssignError};
@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::connect::{self, Begun, CompleteError, ConnectRefusal, Connected, NewSession, SessionError};
 use crate::drift;
 use crate::operate::{
-    self, Comparison, ImportError, Imported, Inspections, Left, PersonDeleted, PersonalData,
+    self, Comparison, Import, ImportError, Imported, Inspections, Left, PersonDeleted, PersonalData,
     PersonalDataError, Replaced, ResealError, ResealReport, RestoreError, RestoreReport, Unopened,
 };
 use crate::refresh::{
@@ -339,23 +339,18 @@ impl ThreadsAuth {
         removal::find(&self.0, confirmation_code).await
     }
 
-    /// Imports a long-lived token. `user_id` is the expected account, and `expires_at` the expiry
-    /// to assume if Meta does not return one. Idempotent.
+    /// Imports a long-lived token. Idempotent.
     ///
     /// # Errors
     /// - Returns [`ImportError::Dead`] or [`ImportError::ShortLived`] if the token cannot be kept
     ///   alive.
     /// - Returns [`ImportError::AnotherAccount`] if the token does not belong to `user_id`.
     /// - Returns [`ImportError::Deleted`] if the person had their data deleted.
+    /// - Returns [`ImportError::Reference`] for a bad reference, and
+    ///   [`ImportError::AnotherReference`] if the account has another; the token is imported then.
     /// - Returns another [`ImportError`] if Meta, the secrets or the store fail.
-    pub async fn import(
-        &self,
-        token: &AccessToken,
-        user_id: Option<&UserId>,
-        expires_at: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Result<Imported, ImportError> {
-        operate::import::import(&self.0, token, user_id, expires_at, now).await
+    pub async fn import(&self, import: Import<'_>, now: Timestamp) -> Result<Imported, ImportError> {
+        operate::import::import(&self.0, import, now).await
     }
 
     /// Returns the caller whose token inspections Meta accepts.
