@@ -128,10 +128,7 @@ fn the_client_knows_each_word_of_the_document() {
     ];
     assert_eq!(here.map(|(name, _)| name).into_iter().collect::<BTreeSet<_>>(), known);
     for (name, words) in here {
-        let document = schemas[&format!("Known{name}")]["enum"].as_array().unwrap();
-        let unknown: Vec<_> =
-            document.iter().filter(|word| !words.contains(&word.as_str().unwrap())).collect();
-        assert!(unknown.is_empty(), "{name}: {unknown:?}");
+        assert_eq!(json!(words), schemas[&format!("Known{name}")]["enum"], "{name}");
     }
     for word in ErrorCode::KNOWN {
         let code: ErrorCode = serde_json::from_value(json!(word)).unwrap();
@@ -311,4 +308,38 @@ async fn caches_share_the_services_one_refresh() {
     });
     let tokens: BTreeSet<String> = futures_util::future::join_all(callers).await.into_iter().collect();
     assert_eq!((tokens.len(), calls_of(&stack, SandboxCall::Refresh)), (1, 1));
+}
+
+/// An account changes hands in the app, and is found by the user whose it is.
+#[tokio::test]
+async fn an_app_assigns_an_account_and_finds_it_by_its_reference() {
+    let stack = stack().await;
+    let client = client(&stack);
+    let ada = account(&stack, "ada");
+    Browser::new().connect(&stack, &ada).await;
+    let user_id: UserId = ada.parse().unwrap();
+    for reference in [Some("user 7/ü+&=~*"), Some("user-8"), None] {
+        let assigned = client.set_reference(&user_id, reference).await.unwrap();
+        assert_eq!((&assigned.user_id, assigned.reference.as_deref()), (&user_id, reference));
+        for asked in ["user 7/ü+&=~*", "user-8"] {
+            let page = client.users().reference(asked).next_page().await.unwrap().unwrap();
+            let found: Vec<_> = page.users.into_iter().map(|user| user.user_id).collect();
+            let expected = if reference == Some(asked) { vec![user_id.clone()] } else { Vec::new() };
+            assert_eq!(found, expected, "{asked}");
+        }
+    }
+    // The events of one change are in order, and say whose the account is.
+    stack.announce().await.unwrap();
+    let read = |event: &Value| Event::parse(event.to_string().as_bytes()).unwrap();
+    let events: Vec<Event> = stack.events().iter().rev().map(read).collect();
+    let claims = events.iter().filter(|event| event.change == Change::Claimed);
+    let of: Vec<_> = claims.map(|event| event.reference.as_deref().unwrap()).collect();
+    assert_eq!(of, ["user 7/ü+&=~*", "user-8"]);
+    assert!(events.is_sorted_by(|one, next| one.order.is_some() && one.order <= next.order), "{events:?}");
+    // Nobody has claimed this one, and only its own session's completion may.
+    let grace = account(&stack, "grace");
+    let session = client.start_session(&NewSession::new("user-9", RETURN_TO)).await.unwrap();
+    consent(&stack, &session, &grace).await;
+    let refused = client.set_reference(&grace.parse().unwrap(), Some("user-8")).await.unwrap_err();
+    assert_eq!(refused.code(), Some(&ErrorCode::AccountUnclaimed));
 }
