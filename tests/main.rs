@@ -33,4 +33,5 @@ mod server_errors;
 mod threats;
 mod unkind;
 mod way_back;
+mod webhook;
 mod year;

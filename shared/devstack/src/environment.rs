@@ -19,6 +19,7 @@ pub(crate) const GRANTS_TABLE: &str = "threads-auth-grants";
 pub(crate) const SHORT_LIVED_TABLE: &str = "threads-auth-short-lived";
 pub(crate) const APP_SECRET_ID: &str = "threads-auth/app";
 pub(crate) const KEYRING_SECRET_ID: &str = "threads-auth/keyring";
+pub(crate) const WEBHOOK_SECRET_ID: &str = "threads-auth/webhook";
 
 /// All addresses, and the key to sign with.
 #[derive(Clone, Serialize)]
@@ -97,6 +98,12 @@ impl Urls {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect()
     }
+}
+
+/// Adds the receiver of webhooks.
+pub(crate) fn post_to(variables: &mut HashMap<String, String>, url: &Url) {
+    variables.insert("WEBHOOK_URL".to_owned(), url.to_string());
+    variables.insert("WEBHOOK_SECRET_ID".to_owned(), WEBHOOK_SECRET_ID.to_owned());
 }
 
 /// Adds entries to the effective allowlist of return addresses.

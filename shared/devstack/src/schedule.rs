@@ -1,4 +1,5 @@
-//! The work that AWS starts by itself: scheduled sweeps, and announcements from the table's stream.
+//! The work that AWS starts by itself: scheduled sweeps, announcements from the table's stream, and
+//! deliveries from the webhooks' queue.
 
 use std::time::Duration;
 
@@ -35,6 +36,22 @@ pub(crate) async fn announce(shared: Shared, period: Duration, stop: impl Future
     };
     tokio::select! {
         () = batches => {}
+        () = stop => {}
+    }
+}
+
+/// Posts the events that are due each `period`, until `stop`. By itself, because a receiver may
+/// take its time.
+pub(crate) async fn deliver(shared: Shared, period: Duration, stop: impl Future<Output = ()>) {
+    let mut ticks = ticks(period);
+    let deliveries = async {
+        loop {
+            ticks.tick().await;
+            shared.deliver().await;
+        }
+    };
+    tokio::select! {
+        () = deliveries => {}
         () = stop => {}
     }
 }

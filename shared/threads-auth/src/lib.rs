@@ -24,7 +24,7 @@ mod stopwatch;
 
 pub use callers::Caller;
 pub use clients::StartError;
-pub use config::{AuthorizeAccess, Config, ConfigError, ConfigProblem, Setting};
+pub use config::{AuthorizeAccess, Config, ConfigError, ConfigProblem, Setting, WebhookConfig};
 pub use connect::return_to::{BadEntry, NotAllowed, ReturnTo, ReturnToAllowlist};
 pub use connect::{
     Begun, CompleteError, ConnectError, ConnectOutcome, ConnectRefusal, Connected, Flow, NewSession,
@@ -48,4 +48,6 @@ pub use threads_auth_model::{
     Cause, Grant, Key, Pause, Progress, RevokedBy, ScopesSource, Session, SessionState, SessionStatus, State,
     Status, Summary, error_chain,
 };
-pub use threads_auth_store::{FailureKind, Item, SecretsError, StoreError, WriteOutcome, aws};
+pub use threads_auth_store::{
+    FailureKind, Item, SecretsError, StoreError, WebhookSecretCache, WriteOutcome, aws,
+};
