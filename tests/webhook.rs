@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use devstack::{Stack, StackOptions};
 use jiff::Timestamp;
+use reqwest::Method;
 use ring::hmac;
 use serde_json::{Value, json};
 use threads_auth::Config;
@@ -90,7 +91,7 @@ impl Receiver {
         receiver
     }
 
-    fn listen(&mut self) {
+    pub(crate) fn listen(&mut self) {
         let (answers, posts) = (Arc::clone(&self.answers), Arc::clone(&self.posts));
         let router = Router::new().fallback(move |uri: Uri, headers: HeaderMap, body: Bytes| async move {
             let body = String::from_utf8(body.to_vec()).unwrap();
@@ -128,7 +129,7 @@ pub(crate) async fn stack_for(receiver: &Receiver, variables: &[(&str, &str)]) -
 /// Returns the stack's state of deliveries.
 async fn deliveries(stack: &Stack) -> Value {
     let url = format!("{}/dev/webhook", stack.urls().service_url);
-    serde_json::from_str(&reqwest::get(url).await.unwrap().text().await.unwrap()).unwrap()
+    serde_json::from_str(&Browser::new().get(&url).await.body).unwrap()
 }
 
 pub(crate) async fn secret(stack: &Stack) -> WebhookSecret {
@@ -203,8 +204,8 @@ async fn an_event_arrives_signed_however_long_the_receiver_was_wrong() {
     let replay = format!("{}/dev/webhook/replay", stack.urls().service_url);
     for (id, status) in [(event["id"].clone(), 200), (json!("another"), 404), (json!(1), 400)] {
         let body = json!({"id": id}).to_string();
-        let answer = reqwest::Client::new().post(&replay).body(body).send().await.unwrap();
-        assert_eq!(answer.status().as_u16(), status);
+        let reply = Browser::new().send(Method::POST, &replay, HeaderMap::new(), body).await;
+        assert_eq!(reply.status.as_u16(), status);
     }
     stack.deliver().await;
     assert_eq!(receiver.take().iter().map(Post::event).collect::<Vec<_>>(), [event]);
@@ -216,7 +217,6 @@ async fn a_receiver_that_hangs_is_asked_again() {
     let receiver = Receiver::up();
     receiver.will([Answer::Never]);
     let stack = stack_for(&receiver, &[("REQUEST_SECONDS", "4")]).await;
-    stack.sandbox().unwrap();
     Browser::new().connect(&stack, &account(&stack, "ada")).await;
     stack.announce().await.unwrap();
     let mut posts = Vec::new();

@@ -20,7 +20,7 @@ use crate::iam;
 
 /// The whole test process's log, at TRACE.
 #[derive(Clone)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Log(pub(super) Arc<Mutex<Vec<u8>>>);
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -33,7 +33,7 @@ impl Write for Log {
     }
 }
 
-fn log() -> &'static Log {
+pub(super) fn log() -> &'static Log {
     static LOG: OnceLock<Log> = OnceLock::new();
     LOG.get_or_init(|| {
         let log = Log(Arc::default());

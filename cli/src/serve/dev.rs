@@ -188,8 +188,10 @@ impl Dev {
                 Which::Live => format!("Meta, live\n\n{}", self.live_needs(public)),
             };
             let webhook = self.webhook.as_ref().map_or_else(String::new, |_| {
-                format!("Webhook          as you gave it, signed with what this prints:\n                   \
-                         threads-auth webhook secret --local={service_url}\n  ")
+                format!(
+                    "Webhook          as you gave it, signed with what this prints:\n                   \
+                         threads-auth webhook secret --local={service_url}\n  "
+                )
             });
             format!(
                 "Threads Auth is ready.\n\n  \

@@ -26,3 +26,4 @@ mod stack;
 mod support;
 mod terminal;
 mod threadspipe;
+mod webhook;

@@ -84,9 +84,8 @@ impl Stack {
         let router = emulator(secrets.endpoint(), Listener::SecretsManager);
         tasks.spawn(serve(secrets_listener, router, stopped()));
 
-        let bus = Bus::open(options.events_file.as_deref(), options.webhook.is_some()).map_err(|source| StackError::EventsFile {
-            path: options.events_file.unwrap_or_default(),
-            source,
+        let bus = Bus::open(options.events_file.as_deref(), options.webhook.is_some()).map_err(|source| {
+            StackError::EventsFile { path: options.events_file.unwrap_or_default(), source }
         })?;
         let (bus_listener, eventbridge_url) = listen(0)?;
         let router = emulator(bus.clone().endpoint(), Listener::EventBridge);

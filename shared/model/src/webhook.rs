@@ -108,10 +108,10 @@ impl WebhookSecret {
     /// Returns the text for Secrets Manager.
     #[must_use]
     pub fn to_json(&self) -> Zeroizing<String> {
-        let previous = self.previous.as_ref().map(|previous| PreviousText {
-            secret: previous.key.text.clone(),
-            until: previous.until,
-        });
+        let previous = self
+            .previous
+            .as_ref()
+            .map(|previous| PreviousText { secret: previous.key.text.clone(), until: previous.until });
         let previous = previous.and_then(|previous| serde_json::to_value(previous).ok());
         // Our own types always serialize.
         Zeroizing::new(

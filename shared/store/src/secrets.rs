@@ -148,7 +148,6 @@ impl Secrets {
     pub async fn reread_keyring(&self, now: Timestamp) -> Result<Arc<Keyring>, SecretsError> {
         self.reader.get(&self.keyring, now, Read::is_fresh, parse_keyring).await
     }
-
 }
 
 impl WebhookSecretCache {

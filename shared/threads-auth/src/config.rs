@@ -134,9 +134,10 @@ impl WebhookConfig {
                 && url.password().is_none()
                 && url.fragment().is_none()
         };
-        Url::parse(text).ok().filter(is_good).ok_or(
-            "expected an https URL (http on loopback only) without a name, a password and a fragment",
-        )
+        Url::parse(text)
+            .ok()
+            .filter(is_good)
+            .ok_or("expected an https URL (http on loopback only) without a name, a password and a fragment")
     }
 }
 

@@ -61,11 +61,13 @@ impl Letter {
                 event = event["detail"].take();
                 ("eventbridge", format!("{code}: {words}"), event.to_string())
             }
-            (None, None) => {
-                ("sqs", "the function failed again and again".to_owned(), message.body.clone())
-            }
+            (None, None) => ("sqs", "the function failed again and again".to_owned(), message.body.clone()),
         };
-        if event["id"].is_string() { Self::Webhook(Undelivered { by, why, body, event }) } else { Self::Unknown }
+        if event["id"].is_string() {
+            Self::Webhook(Undelivered { by, why, body, event })
+        } else {
+            Self::Unknown
+        }
     }
 
     fn of_events(body: &str) -> Self {
@@ -120,7 +122,9 @@ impl Letter {
     pub(super) fn about(&self) -> Vec<String> {
         match self {
             Self::Event(letter) => letter.entry.resources.clone(),
-            Self::Webhook(letter) => letter.event["user_id"].as_str().map(str::to_owned).into_iter().collect(),
+            Self::Webhook(letter) => {
+                letter.event["user_id"].as_str().map(str::to_owned).into_iter().collect()
+            }
             Self::Place(_) | Self::Sweep(..) | Self::Unknown => Vec::new(),
         }
     }
