@@ -1197,7 +1197,7 @@ on_another(OPERATED, "readers of a schedule without its group", "read.json", "Lo
 LEAVES = "whoever_deploys_the_service_leaves_its_data"
 on_another(LEAVES, "every stack whose name begins alike", "deploy.json", "Stacks", "-EdgeStack-", "-")
 on_another(LEAVES, "every topic whose name begins alike", "deploy.json", "Topics", "-AlarmTopic-", "-")
-on_another(LEAVES, "every secret", "deploy.json", "OriginSecret", "*OriginSecret-", "*Secret-")
+on_another(LEAVES, "every secret", "deploy.json", "MadeSecrets", "*OriginSecret-", "*Secret-")
 in_file(LEAVES, "tables for whoever deploys the service", "deploy.json", grant(["dynamodb:DeleteTable"], "arn:{Partition}:dynamodb:{Region}:{Account}:table/{Stack}-*"))
 in_file(LEAVES, "keys that whoever deploys a name may delete", "deploy-domain.json", grant(["kms:ScheduleKeyDeletion"], "arn:{Partition}:kms:{Region}:{Account}:key/*"))
 HOLD = "people_hold_what_is_named"
