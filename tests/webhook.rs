@@ -24,7 +24,7 @@ use webhook::{Failed, Handled, WebhookFunction};
 
 use crate::fixture::{Browser, START, account, connect_people, http, options, secret_text};
 
-/// What a receiver does with a request.
+/// The answer of a receiver to a request.
 #[derive(Clone)]
 pub(crate) enum Answer {
     Status(u16),
@@ -388,7 +388,7 @@ async fn a_batch_with_one_failure_repeats_nothing_else() {
     );
 }
 
-/// What SQS does not take stays in the queue: late, and not lost.
+/// A message that SQS does not settle stays in the queue: late, and not lost.
 #[tokio::test]
 async fn a_queue_that_is_away_loses_nothing() {
     let (receiver, queues) = (Receiver::up(), Arc::new(Queues::default()));
@@ -399,7 +399,7 @@ async fn a_queue_that_is_away_loses_nothing() {
     receiver.will([500, 410, 200].map(Answer::Status));
     let batch: Vec<_> = (0..3).map(|n| message(n, &event(n), 1, now)).collect();
     assert_eq!(function.handle(&json!({"Records": batch}), now).await, failed(&["m0", "m1"]));
-    // What is no batch is repeated whole.
+    // An input that is no batch is repeated whole.
     assert_eq!(function.handle(&json!({"Records": [{"messageId": "m"}]}), now).await, failed(&[""]));
 }
 

@@ -57,7 +57,8 @@ NO_ADDRESSES = (
 )
 
 
-# What the function takes as WEBHOOK_URL, but for http on loopback, and SAM hands on whole.
+# URLs that the function takes as WEBHOOK_URL too, and SAM hands on whole. It takes http on
+# loopback as well.
 RECEIVERS = (
     "",
     "https://app.example.com",

@@ -77,7 +77,7 @@ def the_function_knows_its_receiver_and_queues(template):
 
 
 def the_queues_take_from_the_rule_alone(template):
-    """Whoever could put a message there could have it posted in our name."""
+    """A message that somebody else puts there would be posted in our name."""
     problems = []
     for queue in ("WebhookQueue", "WebhookDeadLetters"):
         policies = [

@@ -83,8 +83,8 @@ async fn threat_forged_webhooks() {
     assert_eq!((accepted, replayed), (0, 0));
 }
 
-/// Whatever becomes of a delivery, the log has the event's id and the status, and neither the
-/// secret nor a signature, the receiver's URL, the event or the answer.
+/// The log has the event's id and the status of each attempt, and neither the secret nor a
+/// signature, the receiver's URL, the event or the answer.
 #[tokio::test]
 async fn a_delivery_shows_nothing_to_the_log() {
     let captured = log();

@@ -83,8 +83,9 @@ pub(crate) struct Dev {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     json_events: Option<PathBuf>,
 
-    /// Post each event to this URL, signed as Standard Webhooks has it, and again until it is taken:
-    /// https, or http on this machine. `threads-auth webhook secret --local` prints the secret
+    /// Post each event to this URL, signed as Standard Webhooks has it, and again until it is
+    /// taken: https, or http on this machine. `threads-auth webhook secret --local` prints the
+    /// secret
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url, value_parser = receiver)]
     webhook: Option<Url>,
 

@@ -42,7 +42,7 @@ impl Message {
     }
 }
 
-/// What has become of a message.
+/// The outcome of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The receiver has it.
