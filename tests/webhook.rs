@@ -201,10 +201,10 @@ async fn an_event_arrives_signed_however_long_the_receiver_was_wrong() {
     assert!(receiver.take().is_empty(), "what was delivered is not repeated");
 
     // A developer asks for it again.
-    let replay = format!("{}/dev/webhook/replay", stack.urls().service_url);
+    let again = format!("{}/dev/webhook/replay", stack.urls().service_url);
     for (id, status) in [(event["id"].clone(), 200), (json!("another"), 404), (json!(1), 400)] {
         let body = json!({"id": id}).to_string();
-        let reply = Browser::new().send(Method::POST, &replay, HeaderMap::new(), body).await;
+        let reply = Browser::new().send(Method::POST, &again, HeaderMap::new(), body).await;
         assert_eq!(reply.status.as_u16(), status);
     }
     stack.deliver().await;
@@ -265,7 +265,7 @@ async fn without_a_secret_nothing_is_posted_and_nothing_is_lost() {
     for text in ["", "canary", r#"{"secret":"canary"}"#] {
         write_secret(&stack, if text.is_empty() { "{}" } else { text }).await;
         stack.deliver().await;
-        stack.clock().advance(std::time::Duration::from_secs(60));
+        stack.clock().advance(std::time::Duration::from_mins(1));
         assert!(receiver.take().is_empty(), "{text}");
     }
     write_secret(&stack, &good.to_json()).await;

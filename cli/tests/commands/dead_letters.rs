@@ -349,8 +349,8 @@ fn letters_are_shown_and_replayed_once_each() {
     assert_eq!(aws.announced().len(), 3);
 }
 
-/// An event that the receiver of webhooks did not take goes back into its queue, as it was and before its
-/// letter goes, all of it or by id.
+/// An event that the receiver of webhooks did not take goes back into its queue, as it was and
+/// before its letter goes: all of them, or one by its id.
 #[test]
 fn undelivered_events_are_posted_again_by_id_or_all() {
     let aws = Aws::new();

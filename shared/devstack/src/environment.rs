@@ -100,10 +100,12 @@ impl Urls {
     }
 }
 
-/// Adds the receiver of webhooks.
-pub(crate) fn post_to(variables: &mut HashMap<String, String>, url: &Url) {
-    variables.insert("WEBHOOK_URL".to_owned(), url.to_string());
-    variables.insert("WEBHOOK_SECRET_ID".to_owned(), WEBHOOK_SECRET_ID.to_owned());
+/// Adds the receiver of webhooks, if there is one.
+pub(crate) fn post_to(variables: &mut HashMap<String, String>, url: Option<&Url>) {
+    if let Some(url) = url {
+        variables.insert("WEBHOOK_URL".to_owned(), url.to_string());
+        variables.insert("WEBHOOK_SECRET_ID".to_owned(), WEBHOOK_SECRET_ID.to_owned());
+    }
 }
 
 /// Adds entries to the effective allowlist of return addresses.

@@ -23,10 +23,11 @@ pub(crate) async fn sweep(shared: Shared, period: Duration, stop: impl Future<Ou
     }
 }
 
-/// Announces changes each `period`, until `stop`.
+/// Announces changes and posts the events that are due each `period`, until `stop`. Side by side,
+/// because a receiver may take its time.
 pub(crate) async fn announce(shared: Shared, period: Duration, stop: impl Future<Output = ()>) {
-    let mut ticks = ticks(period);
     let batches = async {
+        let mut ticks = ticks(period);
         loop {
             ticks.tick().await;
             if let Err(error) = shared.announce().await {
@@ -34,23 +35,15 @@ pub(crate) async fn announce(shared: Shared, period: Duration, stop: impl Future
             }
         }
     };
-    tokio::select! {
-        () = batches => {}
-        () = stop => {}
-    }
-}
-
-/// Posts the events that are due each `period`, until `stop`. By itself, because a receiver may
-/// take its time.
-pub(crate) async fn deliver(shared: Shared, period: Duration, stop: impl Future<Output = ()>) {
-    let mut ticks = ticks(period);
     let deliveries = async {
+        let mut ticks = ticks(period);
         loop {
             ticks.tick().await;
             shared.deliver().await;
         }
     };
     tokio::select! {
+        () = batches => {}
         () = deliveries => {}
         () = stop => {}
     }

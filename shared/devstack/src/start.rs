@@ -118,14 +118,11 @@ impl Stack {
         let mut variables = urls.variables(&public_url, sandbox.is_some());
         variables.extend(options.variables);
         environment::allow(&mut variables, &options.return_to);
-        if let Some(url) = &options.webhook {
-            environment::post_to(&mut variables, url);
-        }
+        environment::post_to(&mut variables, options.webhook.as_ref());
         let config = Config::from_vars(&variables, None).map_err(|e| StackError::Other(e.into()))?;
         provision(&config, &options.threads).await?;
         let publisher = EventPublisher::new(&config).map_err(|e| StackError::Other(e.into()))?;
-        let webhooks = options.webhook.is_some().then(|| Webhooks::new(&config)).transpose();
-        let webhooks = webhooks.map_err(|e| StackError::Other(e.into()))?.map(Arc::new);
+        let webhooks = Webhooks::of(&config).map_err(|e| StackError::Other(e.into()))?.map(Arc::new);
         let service = ThreadsAuth::new(config).map_err(|e| StackError::Other(e.into()))?;
         let position = KeptValue::new(file("stream.json"), "after");
         let feed = Feed::open(database, publisher, GRANTS_TABLE, position)?;
@@ -151,7 +148,6 @@ impl Stack {
         }
         if let Some(every) = options.announce_every {
             tasks.spawn(schedule::announce(shared.clone(), every, stopped()));
-            tasks.spawn(schedule::deliver(shared.clone(), every, stopped()));
         }
         Ok(Self { urls, shared, stop, tasks, _lock: lock, _key: own_key_file })
     }

@@ -56,9 +56,13 @@ struct Told {
 }
 
 impl Webhooks {
-    pub(crate) fn new(config: &Config) -> Result<Self, StartError> {
+    /// Returns the queue of the configuration's receiver, if there is one.
+    pub(crate) fn of(config: &Config) -> Result<Option<Self>, StartError> {
+        if config.webhook().is_err() {
+            return Ok(None);
+        }
         let delivery = Delivery::new(config, WAITS)?;
-        Ok(Self { delivery, kept: Mutex::default(), turn: tokio::sync::Mutex::default() })
+        Ok(Some(Self { delivery, kept: Mutex::default(), turn: tokio::sync::Mutex::default() }))
     }
 
     /// Takes `events`, and makes an attempt for each event that is due.

@@ -247,7 +247,7 @@ impl Config {
         let webhook = vars.webhook();
         let endpoints = vars.endpoints();
         let aws = vars.aws(request_time, credentials);
-        // Every `None` has pushed a problem.
+        // Every `None` has pushed a problem, but that of no webhook.
         let complete = (|| {
             Some(Self {
                 public_url: public_url?,
@@ -268,12 +268,15 @@ impl Config {
                 origin_secrets: origin_secrets?,
                 event_bus,
                 events_dead_letters,
-                webhook: webhook?,
+                webhook,
                 endpoints: endpoints?,
                 aws: aws?,
             })
         })();
-        complete.ok_or(ConfigError(vars.problems))
+        match complete {
+            Some(config) if vars.problems.is_empty() => Ok(config),
+            _ => Err(ConfigError(vars.problems)),
+        }
     }
 
     /// Validates only the [`Setting`]s in `vars`, before the rest of the configuration is known.
@@ -415,18 +418,18 @@ impl Vars<'_> {
         self.with_default(setting.as_str(), default, parse)
     }
 
-    fn webhook(&mut self) -> Option<Option<WebhookConfig>> {
+    /// Returns the receiver of webhooks, if there is one and nothing is wrong with it.
+    fn webhook(&mut self) -> Option<WebhookConfig> {
         let text = |text: &str| Some(text.to_owned());
         let url = self.with_default("WEBHOOK_URL", "", |text| match text {
             "" => Ok(None),
             text => WebhookConfig::url(text).map(Some).map_err(str::to_owned),
-        })?;
-        let Some(url) = url else { return Some(None) };
+        })??;
         let secret_id =
             self.required("WEBHOOK_SECRET_ID", "the name or ARN of the secret that signs webhooks", text)?;
         let queue = self.get("WEBHOOK_QUEUE").map(str::to_owned);
         let dead_letters = self.get("WEBHOOK_DEAD_LETTERS").map(str::to_owned);
-        Some(Some(WebhookConfig { url, secret_id, queue, dead_letters }))
+        Some(WebhookConfig { url, secret_id, queue, dead_letters })
     }
 
     fn endpoints(&mut self) -> Option<Endpoints> {
