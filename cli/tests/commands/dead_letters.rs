@@ -177,11 +177,7 @@ fn answer(said: &mut Said, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Respo
     let results = json!({"Successful": result(&good), "Failed": result(&failed)});
     Json(match target {
         "" => return stack(said.posts),
-        "AmazonSQS.SendMessage" => {
-            assert_eq!(asked["QueueUrl"], WEBHOOK_QUEUE);
-            said.sent.push((text(&asked, "/MessageBody").to_owned(), said.messages.len()));
-            json!({"MessageId": "sent"})
-        }
+        "AmazonSQS.SendMessage" => send(said, &asked),
         "AmazonSQS.ReceiveMessage" => {
             let hidden = asked["VisibilityTimeout"].as_u64().unwrap();
             let wanted = |message: &&mut Message| {
@@ -255,6 +251,13 @@ fn answer(said: &mut Said, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Respo
     .into_response()
 }
 
+/// Takes a message into the queue of webhooks.
+fn send(said: &mut Said, asked: &Value) -> Value {
+    assert_eq!(asked["QueueUrl"], WEBHOOK_QUEUE);
+    said.sent.push((text(asked, "/MessageBody").to_owned(), said.messages.len()));
+    json!({"MessageId": "sent"})
+}
+
 fn stack(posts: bool) -> Response {
     let mut outputs = vec![
         ("RedirectCallbackUrl", "https://auth.example.com/callback"),
@@ -271,12 +274,13 @@ fn stack(posts: bool) -> Response {
     if posts {
         outputs.extend([("WebhookDeadLettersUrl", WEBHOOK), ("WebhookQueueUrl", WEBHOOK_QUEUE)]);
     }
-    let outputs: String = outputs
+    let outputs: Vec<_> = outputs
         .into_iter()
         .map(|(key, value)| {
             format!("<member><OutputKey>{key}</OutputKey><OutputValue>{value}</OutputValue></member>")
         })
         .collect();
+    let outputs = outputs.concat();
     let text = format!(
         "<DescribeStacksResponse><DescribeStacksResult><Stacks><member><StackName>threads-auth</StackName><CreationTime>2026-01-01T00:00:00Z</CreationTime><StackStatus>UPDATE_COMPLETE</StackStatus><Outputs>{outputs}</Outputs></member></Stacks></DescribeStacksResult></DescribeStacksResponse>"
     );

@@ -637,6 +637,27 @@ const NEW_CHECKS: [&str; 11] = [
     "alarms",
 ];
 
+/// A stack that posts its events has a second mapping, and a queue of events that are alive.
+#[test]
+fn the_doctor_looks_at_the_webhooks_mapping() {
+    let aws = Aws::new();
+    let well = aws.said.lock().unwrap().clone();
+    let arn = ("WebhookQueueArn", "arn:aws:sqs:::webhook-queue".to_owned());
+    let url = ("WebhookQueueUrl", "https://sqs/1/webhook-queue".to_owned());
+    for (state, expected) in [("Enabled", "ok"), ("Enabling", "warn"), ("Disabled", "fail")] {
+        aws.say(|said| {
+            said.posting = Some(state);
+            said.outputs.splice(0..0, [arn.clone(), url.clone()]);
+        });
+        let exit = i32::from(expected == "fail");
+        let (found, told) = aws.examined(exit, "webhooks mapping");
+        assert!(found == expected && told.contains(state.trim_start_matches('E')), "{told}");
+        assert_eq!(aws.examined(exit, "events mapping").0, "ok");
+        assert!(aws.examined(exit, "dead letters").1.contains("none in 3 queues"));
+        aws.say(|said| *said = well.clone());
+    }
+}
+
 #[test]
 fn the_doctor_looks_at_what_keeps_the_tokens_and_tells_the_events() {
     let aws = Aws::new();
@@ -692,21 +713,6 @@ fn the_doctor_looks_at_what_keeps_the_tokens_and_tells_the_events() {
         let (found, told) = aws.examined(i32::from(level == "fail"), check);
         assert!(found == level && told.contains(words), "{told}");
         assert!(told.contains("\"next\""), "{told}");
-        aws.say(|said| *said = well.clone());
-    }
-    // A stack that posts its events has a second mapping, and a queue of events that are alive.
-    let arn = ("WebhookQueueArn", "arn:aws:sqs:::webhook-queue".to_owned());
-    let url = ("WebhookQueueUrl", "https://sqs/1/webhook-queue".to_owned());
-    for (state, expected) in [("Enabled", "ok"), ("Enabling", "warn"), ("Disabled", "fail")] {
-        aws.say(|said| {
-            said.posting = Some(state);
-            said.outputs.splice(0..0, [arn.clone(), url.clone()]);
-        });
-        let exit = i32::from(expected == "fail");
-        let (found, told) = aws.examined(exit, "webhooks mapping");
-        assert!(found == expected && told.contains(state.trim_start_matches('E')), "{told}");
-        assert_eq!(aws.examined(exit, "events mapping").0, "ok");
-        assert!(aws.examined(exit, "dead letters").1.contains("none in 3 queues"));
         aws.say(|said| *said = well.clone());
     }
     // A fact that AWS or the stack withholds is no fault, and no check is left out in silence.
