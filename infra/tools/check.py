@@ -5,7 +5,8 @@ in infra/rules (cfn-guard), in wiring.py, origin.py, webhooks.py, limits.py and 
 templates, those in people.py to infra/policies, and those in environments.py to samconfig.toml and
 what it hands from one stack to the other. `check.py mutations CFN_GUARD` breaks them in one way
 after another, and prints which rule has caught it; a mutant that lives, and a rule that no mutant
-tries, are failures. `check.py limits` prints the limits that only AWS enforces, and where AWS says so.
+tries, are failures. `check.py limits` prints the limits that only AWS enforces, and where AWS says
+so.
 """
 
 import copy
