@@ -18,9 +18,8 @@ pub(in crate::operate) use self::queue::letters_in;
 use self::queue::{Queue, Which};
 use crate::operate::target::{StackArgs, TARGETS};
 use crate::shell::env::Env;
-use crate::shell::exit::Stopped;
-use crate::shell::interrupt::Interrupt;
-use crate::shell::prompt::confirm;
+use crate::shell::exit::stopped_early;
+use crate::shell::prompt::Confirmation;
 
 /// Show, replay or delete dead letters.
 #[derive(Args)]
@@ -29,7 +28,7 @@ use crate::shell::prompt::confirm;
   threads-auth dead-letters replay --profile prod
   threads-auth dead-letters purge --queue sweep --yes --profile prod
 
-A stack has two queues: events that the bus did not take for an hour, and sweeps that were not made. If it posts its events, it has a third, of those that the receiver did not take. Letters stay for two weeks, and an alarm rings while there are any. Each of them takes --json.
+A stack has two queues: events that the bus did not accept for an hour, and sweeps that did not run. If it posts its events, it has a third, for those that the receiver did not accept. Letters are kept for two weeks, and an alarm rings while there are any. Each command takes --json.
 
 {TARGETS}"))]
 pub(crate) struct DeadLetters {
@@ -50,7 +49,7 @@ enum Command {
   threads-auth dead-letters show --profile prod
   threads-auth dead-letters show --stack threads-auth-prod --json
 
-For the moment of the look the letters are hidden from others. It needs sqs:ReceiveMessage, sqs:ChangeMessageVisibility and sqs:GetQueueAttributes on the queues.
+While the command runs, the letters are hidden from others. It needs sqs:ReceiveMessage, sqs:ChangeMessageVisibility and sqs:GetQueueAttributes on the queues.
 
 {TARGETS}"))]
 struct Show {
@@ -64,7 +63,7 @@ struct Show {
   threads-auth dead-letters purge --profile prod
   threads-auth dead-letters purge --queue sweep --yes --json
 
-The next sweep makes up for one that was given up, so its letter can go. An event that is deleted is never announced. It needs sqs:GetQueueAttributes and sqs:PurgeQueue on the queues.
+The next sweep does the work of one that was given up, so its letter can be deleted. A deleted event is never announced. It needs sqs:GetQueueAttributes and sqs:PurgeQueue on the queues.
 
 {TARGETS}"))]
 struct Purge {
@@ -72,9 +71,8 @@ struct Purge {
     #[arg(long, value_name = "QUEUE")]
     queue: Option<Which>,
 
-    /// Do not ask for confirmation
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    sure: Confirmation,
 
     #[command(flatten)]
     target: StackArgs,
@@ -92,11 +90,10 @@ impl DeadLetters {
 
 impl Show {
     async fn run(self, env: &Env) -> Result<()> {
-        let mut interrupt = Interrupt::listen()?;
-        let stack = on_aws::open(&self.target, env, &mut interrupt).await?;
+        let (mut interrupt, stack) = on_aws::open(&self.target, env).await?;
         let deployed = deployed(&stack)?;
         let came = Cell::new(None);
-        let words = "Giving back the letters that were taken; a second Ctrl-C does not wait.";
+        let words = "Returning the received letters to their queues; a second Ctrl-C does not wait.";
         let look = Box::pin(async {
             let (mut letters, mut lines, mut hidden) = (Vec::new(), Vec::new(), 0);
             for which in Which::of(deployed) {
@@ -116,9 +113,7 @@ impl Show {
             Ok((letters, lines, hidden))
         });
         let (letters, mut lines, hidden) = interrupt.noting(&came, words, look).await?;
-        if let Some(signal) = came.get() {
-            return Err(Stopped::Interrupted(signal).into());
-        }
+        stopped_early(None, came.get())?;
         if hidden > 0 {
             lines.push(replay::hidden(hidden));
         }
@@ -129,8 +124,7 @@ impl Show {
 
 impl Purge {
     async fn run(self, env: &Env) -> Result<()> {
-        let mut interrupt = Interrupt::listen()?;
-        let stack = on_aws::open(&self.target, env, &mut interrupt).await?;
+        let (mut interrupt, stack) = on_aws::open(&self.target, env).await?;
         let deployed = deployed(&stack)?;
         let (mut queues, mut counts) = (Vec::new(), Vec::new());
         for which in Which::of(deployed).filter(|which| self.queue.is_none_or(|wanted| wanted == *which)) {
@@ -150,13 +144,9 @@ impl Purge {
         }
         let told =
             counts.iter().filter_map(|(which, count)| told(*which, *count)).collect::<Vec<_>>().join(" and ");
-        if !self.yes {
-            let question = format!(
-                "Delete about {told} that {} has given up? Nothing brings them back. Type yes",
-                stack.name
-            );
-            confirm(&question, "yes", "--yes").await?;
-        }
+        let name = &stack.name;
+        let question = format!("Delete about {told} that {name} has given up? Nothing brings them back.");
+        self.sure.ask(&question).await?;
         for queue in &queues {
             interrupt.or(queue.purge()).await?;
         }
