@@ -50,6 +50,9 @@ pub struct Urls {
     pub keyring_secret_id: String,
     /// The name of the event bus.
     pub event_bus: String,
+    /// The name of the secret that signs webhooks, if there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook_secret_id: Option<String>,
 }
 
 impl fmt::Debug for Urls {

@@ -23,7 +23,8 @@ use crate::bus::Bus;
 use crate::data_folder::KeptValue;
 use crate::doors::{Key, Listener, close};
 use crate::environment::{
-    ACCESS_KEY_ID, APP_SECRET_ID, EVENT_BUS, GRANTS_TABLE, KEYRING_SECRET_ID, REGION, SHORT_LIVED_TABLE, Urls,
+    ACCESS_KEY_ID, APP_SECRET_ID, EVENT_BUS, GRANTS_TABLE, KEYRING_SECRET_ID, REGION, SHORT_LIVED_TABLE,
+    Urls, WEBHOOK_SECRET_ID,
 };
 use crate::feed::Feed;
 use crate::options::{StackError, StackOptions, Threads};
@@ -88,8 +89,7 @@ impl Stack {
             StackError::EventsFile { path: options.events_file.unwrap_or_default(), source }
         })?;
         let (bus_listener, eventbridge_url) = listen(0)?;
-        let router = emulator(bus.clone().endpoint(), Listener::EventBridge);
-        tasks.spawn(serve(bus_listener, router, stopped()));
+        tasks.spawn(serve(bus_listener, emulator(bus.clone().endpoint(), Listener::EventBridge), stopped()));
 
         let (sandbox, threads_url) = match &options.threads {
             Threads::Sandbox => {
@@ -114,6 +114,7 @@ impl Stack {
             app_secret_id: APP_SECRET_ID.to_owned(),
             keyring_secret_id: KEYRING_SECRET_ID.to_owned(),
             event_bus: EVENT_BUS.to_owned(),
+            webhook_secret_id: options.webhook.as_ref().map(|_| WEBHOOK_SECRET_ID.to_owned()),
         };
         let mut variables = urls.variables(&public_url, sandbox.is_some());
         variables.extend(options.variables);
