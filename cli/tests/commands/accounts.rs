@@ -60,6 +60,37 @@ fn accounts_are_listed_weakest_first_and_filtered() {
 }
 
 #[test]
+fn accounts_are_found_by_their_user_and_by_their_name_in_logs() {
+    let local = Local::new();
+    for user_id in [ADA, BEN, EVE] {
+        local.account(user_id);
+    }
+    let at = AttributeValue::N("2240611200".to_owned());
+    for (user_id, reference) in [(ADA, "user-7"), (BEN, "user-8")] {
+        local.spoil(user_id, "reference", AttributeValue::S(reference.to_owned()));
+        local.spoil(user_id, "claimed_at", at.clone());
+    }
+    let theirs = local.run(&["accounts", "list", "--reference", "user-7", "--json"]).json();
+    assert_eq!((ids(&theirs), text(&theirs, "/accounts/0/reference")), (vec![ADA], "user-7"));
+    let plain = local.run(&["accounts", "list"]);
+    plain.expect(0);
+    assert!(["REFERENCE", "user-7", "user-8"].iter().all(|word| plain.stdout.contains(word)), "{plain:?}");
+
+    let shown = local.run(&["accounts", "show", BEN, "--json"]).json();
+    let pseudonym = text(&shown, "/pseudonym").to_owned();
+    assert!(pseudonym.starts_with("p_"), "{pseudonym}");
+    assert_eq!(local.run(&["accounts", "show", &pseudonym, "--json"]).json(), shown);
+    let plain = local.run(&["accounts", "show", BEN]);
+    plain.expect(0);
+    let words = ["Name in logs", &pseudonym, "Belongs to", "user-8"];
+    assert!(words.iter().all(|word| plain.stdout.contains(word)), "{plain:?}");
+    local.spoil(BEN, "issued_at", AttributeValue::S("long ago".to_owned()));
+    local.run(&["accounts", "show", &pseudonym]).says(1, &[BEN, "issued_at"]);
+    local.run(&["accounts", "show", "p_0000000000000000"]).says(1, &["no account", "p_0000000000000000"]);
+    local.run(&["accounts", "show", "p_short"]).says(2, &["a pseudonym"]);
+}
+
+#[test]
 fn a_list_is_watched_until_it_is_stopped() {
     let local = Local::new();
     local.account(ADA);

@@ -57,7 +57,8 @@ def told(stage, *arguments, **environment):
 def posted(stage):
     """With WebhookUrl every event is posted, signed with both secrets after a rotation. One that a
     backend has refused comes again, and one that it wants no more is a dead letter and comes back
-    from there. The function's role allows what it uses, and an operator's policy opens the secret."""
+    from there. The function's role allows what it uses, and an operator's policy opens the
+    secret."""
     # Its roots are Mozilla's, which no certificate of this machine leads to: so the address is
     # changed to one on loopback, where the function takes plain http.
     sam_deploy(stage, LogLevel="TRACE", WebhookUrl="https://webhook.rehearsal.test/threads")

@@ -6,6 +6,8 @@
 //! **Architecture invariant:** nothing here depends on Lambda, API Gateway, pages or an
 //! environment. Development and tests differ from production in the endpoints of [`Config`] only.
 
+mod assign;
+mod brand;
 mod callers;
 mod calls;
 mod clients;
@@ -14,6 +16,7 @@ mod connect;
 mod drift;
 mod events;
 mod inspection;
+mod language;
 mod new_grant;
 mod operate;
 mod origin;
@@ -22,6 +25,8 @@ mod removal;
 mod service;
 mod stopwatch;
 
+pub use assign::AssignError;
+pub use brand::{AppName, Brand, Link, Rgb};
 pub use callers::Caller;
 pub use clients::StartError;
 pub use config::{AuthorizeAccess, Config, ConfigError, ConfigProblem, Setting, WebhookConfig};
@@ -31,6 +36,7 @@ pub use connect::{
     ReturnStatus, SessionError,
 };
 pub use events::RowChange;
+pub use language::{BadUiLocales, Language, UiLocales};
 pub use operate::{
     Comparison, ImportError, Imported, Inspections, Left, Loss, PersonDeleted, PersonalData,
     PersonalDataError, Record, Replaced, ResealError, ResealReport, RestoreError, RestoreReport, Spoilt,
@@ -39,15 +45,15 @@ pub use operate::{
 pub use origin::{BadOriginSecrets, OriginProof, OriginSecrets};
 pub use refresh::{
     DEFAULT_MIN_VALID, InvalidTokenHash, MAX_MIN_VALID, RefreshOutcome, RetryReason, Stopped, SweepError,
-    SweepReport, TokenHash, VendError, Vended,
+    SweepReport, TokenHash, VendError, VendRefusal, Vended,
 };
-pub use removal::{Deauthorized, Deleted, RemovalError};
+pub use removal::{Deauthorized, Deleted, Disconnected, RemovalError};
 pub use service::ThreadsAuth;
 pub use threads_auth_model::events::{Event, EventData, EventKind, SOURCE as EVENT_SOURCE};
 pub use threads_auth_model::{
-    Cause, Grant, Key, Pause, Progress, RevokedBy, ScopesSource, Session, SessionState, SessionStatus, State,
-    Status, Summary, error_chain,
+    Cause, Grant, Key, LONGEST_REFERENCE, MAX_REFERENCE, Pause, Progress, Pseudonym, RevokedBy, ScopesSource,
+    Session, SessionState, SessionStatus, State, Status, Summary, error_chain,
 };
 pub use threads_auth_store::{
-    FailureKind, Item, SecretsError, StoreError, WebhookSecretCache, WriteOutcome, aws,
+    FailureKind, Item, LookupError, SecretsError, StoreError, WebhookSecretCache, WriteOutcome, aws,
 };

@@ -127,7 +127,7 @@ impl Export {
                 Ok(grant) => grant,
                 Err(inconsistency) => {
                     broken += 1;
-                    output.warn(&inconsistency.to_string());
+                    output.warn(&inconsistency.named());
                     return Ok(());
                 }
             };

@@ -10,12 +10,11 @@ use jiff::Timestamp;
 use threads_auth_model::rules::{Commit, NewConsent, NewGrant};
 use threads_auth_model::seal::{self, Purpose, random_text};
 use threads_auth_model::{
-    Attempt, Effect, Session, SessionState, SessionStatus, Vault, error_chain, schedule,
+    Attempt, Effect, Pseudonym, Session, SessionState, SessionStatus, Vault, error_chain, schedule,
 };
 use threads_auth_store::{Backoff, ClosedSession, CommitOutcome, Connected as Stored, StoreError, persist};
 use threads_graph::{
-    AccessToken, AuthorizationCode, CallbackParams, ErrorKind, LongLivedToken, ShortLivedToken, State,
-    UserId, parse_callback,
+    AccessToken, AuthorizationCode, CallbackParams, ErrorKind, ShortLivedToken, State, UserId, parse_callback,
 };
 
 use super::error::{ConnectError, ConnectOutcome, ConnectRefusal};
@@ -44,6 +43,8 @@ pub struct Connected {
     pub location: String,
     /// Id of the connected account.
     pub user_id: UserId,
+    /// Name of the account in logs.
+    pub pseudonym: Option<Pseudonym>,
     /// [`ConnectOutcome::Connected`]; [`ConnectOutcome::Finishing`] if the long-lived exchange is
     /// still to be done; or [`ConnectOutcome::Replayed`] if the same browser has repeated its
     /// callback.
@@ -213,7 +214,8 @@ async fn repeat_redirect(
             if completion_hash == seal::hash(&completion) && now < expires_at =>
         {
             let location = location(return_to.with(&[("session_id", id), ("completion", &completion)]));
-            Ok(Connected { location, user_id, outcome: ConnectOutcome::Replayed })
+            let pseudonym = clients.store.pseudonym(&user_id).await;
+            Ok(Connected { location, user_id, pseudonym, outcome: ConnectOutcome::Replayed })
         }
         _ => Err(ConnectError::Replayed),
     }
@@ -241,10 +243,11 @@ async fn connect_account(
     };
     let may_be_concurrent = session.as_ref().is_some_and(|session| session.failures == 0);
     let short = exchange_code(clients, vault, code, &state_hash, may_be_concurrent, watch).await?;
+    let ask = || clients.graph.me(&short.access_token);
     let user_id = &match short.user_id {
         Some(user_id) => user_id,
         // The code is spent, so only a call with the token can identify the account.
-        None => fetch_user_id(clients, &short.access_token, watch).await.map_err(ConnectError::Threads)?,
+        None => twice(clients, watch, ask).await.map_err(ConnectError::Threads)?.id,
     };
     if flow.user_id.as_ref().is_some_and(|expected| expected != user_id) {
         return Err(ConnectError::WrongAccount);
@@ -268,7 +271,8 @@ async fn connect_account(
         completion_hash: &completion_hash,
         unclaimed_until: unclaimed_until(clients, session, now),
     });
-    let (committed, outcome) = match exchange_long_lived(clients, vault, &short.access_token, watch).await {
+    let exchange = || clients.graph.exchange_long_lived(vault.app_secret(), &short.access_token);
+    let (committed, outcome) = match twice(clients, watch, exchange).await {
         Ok(long) => {
             let inspection = if watch.elapsed() < clients.config.extras_time() {
                 Inspection::of(clients, vault, &long.access_token, &flow.scopes, now).await
@@ -286,10 +290,11 @@ async fn connect_account(
             (committed, ConnectOutcome::Connected)
         }
         Err(error) => {
-            tracing::warn!(user.id = %user_id, error = error_chain(&error), "the long-lived exchange failed; a sweep retries it");
+            tracing::warn!(error = error_chain(&error), "the long-lived exchange failed; a sweep retries it");
             let consent = NewConsent {
                 user_id,
                 grant_id: &grant_id,
+                pseudonym: Pseudonym::random()?,
                 begun_at: flow.began_at,
                 sealed: vault.seal(Purpose::PendingToken, user_id, &short.access_token)?,
                 scopes: &flow.scopes,
@@ -305,6 +310,8 @@ async fn connect_account(
         CommitOutcome::Committed => Ok(Connected {
             location: destination(clients, flow, &completion, outcome),
             user_id: user_id.clone(),
+            // The row may have had one before.
+            pseudonym: clients.store.pseudonym(user_id).await,
             outcome,
         }),
         CommitOutcome::Replayed => Err(ConnectError::Replayed),
@@ -392,31 +399,18 @@ async fn exchange_code(
     }
 }
 
-/// Returns the account's id, by a call with its token.
-async fn fetch_user_id(
+/// Makes a call to Meta, and once more after a transient failure if there is time.
+async fn twice<T, Answer>(
     clients: &Clients,
-    token: &AccessToken,
     watch: Stopwatch,
-) -> Result<UserId, threads_graph::Error> {
-    let profile = match clients.graph.me(token).await {
+    call: impl Fn() -> Answer,
+) -> Result<T, threads_graph::Error>
+where
+    Answer: Future<Output = Result<T, threads_graph::Error>>,
+{
+    match call().await {
         Err(error) if error.kind().is_retryable() && watch.elapsed() < clients.config.extras_time() => {
-            clients.graph.me(token).await
-        }
-        first => first,
-    };
-    profile.map(|profile| profile.id)
-}
-
-async fn exchange_long_lived(
-    clients: &Clients,
-    vault: &Vault,
-    short: &AccessToken,
-    watch: Stopwatch,
-) -> Result<LongLivedToken, threads_graph::Error> {
-    let exchange = || clients.graph.exchange_long_lived(vault.app_secret(), short);
-    match exchange().await {
-        Err(error) if error.kind().is_retryable() && watch.elapsed() < clients.config.extras_time() => {
-            exchange().await
+            call().await
         }
         first => first,
     }
@@ -427,6 +421,9 @@ fn destination(clients: &Clients, flow: &Flow, completion: &str, outcome: Connec
     match (return_to, &flow.session_id, outcome.return_status()) {
         (Some(url), Some(id), _) => location(url.with(&[("session_id", id), ("completion", completion)])),
         (Some(url), None, Some(status)) => location(url.with(&[("status", status.as_str())])),
-        _ => format!("/{outcome}"),
+        _ => match flow.language {
+            Some(language) => format!("/{outcome}?ui_locales={language}"),
+            None => format!("/{outcome}"),
+        },
     }
 }

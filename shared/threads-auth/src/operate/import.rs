@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use threads_auth_model::rules::NewGrant;
 use threads_auth_model::schedule::{self, Life};
 use threads_auth_model::seal::{Purpose, SealError, random_text};
-use threads_auth_model::{Access, ScopesSource};
+use threads_auth_model::{Access, Pseudonym, ScopesSource};
 use threads_auth_store::{SecretsError, StoreError, TransferOutcome};
 use threads_graph::{AccessToken, ErrorKind, ReauthorizationCause, Scopes, UserId};
 
@@ -130,6 +130,7 @@ pub(crate) async fn import(
             data_access_expires_at: info.and_then(|info| info.data_access_expires_at),
         },
         username: profile.username,
+        pseudonym: Pseudonym::random()?,
         life: Life { issued_at, expires_at, is_assumed },
     };
     let tombstone = vault.tombstone(&profile.id);
