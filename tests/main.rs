@@ -38,4 +38,5 @@ mod threats;
 mod two_refreshers;
 mod unkind;
 mod way_back;
+mod webhook;
 mod year;

@@ -1,11 +1,12 @@
 """Our own rules on our own templates, and on broken variants of them that the rules must refuse.
 
 `check.py render FILE` writes the transformed template. `check.py rules CFN_GUARD` applies the rules
-in infra/rules (cfn-guard), in wiring.py, origin.py, limits.py and backends.py to the templates,
-those in people.py to infra/policies, and those in environments.py to samconfig.toml and what it
-hands from one stack to the other. `check.py mutations CFN_GUARD` breaks them in one way after
-another, and prints which rule has caught it; a mutant that lives, and a rule that no mutant tries,
-are failures. `check.py limits` prints the limits that only AWS enforces, and where AWS says so.
+in infra/rules (cfn-guard), in wiring.py, origin.py, webhooks.py, limits.py and backends.py to the
+templates, those in people.py to infra/policies, and those in environments.py to samconfig.toml and
+what it hands from one stack to the other. `check.py mutations CFN_GUARD` breaks them in one way
+after another, and prints which rule has caught it; a mutant that lives, and a rule that no mutant
+tries, are failures. `check.py limits` prints the limits that only AWS enforces, and where AWS says
+so.
 """
 
 import copy
@@ -22,6 +23,7 @@ import limits
 import origin
 import people
 import render
+import webhooks
 import wiring
 from mutations import MUTATIONS
 
@@ -58,7 +60,7 @@ def reasons(entry):
 
 
 OURS = {
-    "template": wiring.RULES + origin.RULES + limits.RULES,
+    "template": wiring.RULES + origin.RULES + webhooks.RULES + limits.RULES,
     "data": wiring.DATA_RULES + limits.DATA_RULES,
     "edge": wiring.EDGE_RULES + origin.EDGE_RULES + limits.EDGE_RULES,
     "backend": backends.RULES,

@@ -57,6 +57,28 @@ NO_ADDRESSES = (
 )
 
 
+# URLs that the function takes as WEBHOOK_URL too, and SAM hands on whole. It takes http on
+# loopback as well.
+RECEIVERS = (
+    "",
+    "https://app.example.com",
+    "https://app.example.com/threads/events",
+    "https://app.example.com:8443/hooks?tenant=7&x=%20",
+    "https://[2001:db8::1]/",
+)
+NO_RECEIVERS = (
+    "http://app.example.com/",
+    "http://127.0.0.1:8000/",
+    "https://user@app.example.com/",
+    "https://user:password@app.example.com/",
+    "https://app.example.com/#x",
+    "https://app.example.com/a b",
+    "https://",
+    "ftp://app.example.com/",
+    "app.example.com",
+    "https://app.example.com/" + "x" * 256,
+)
+
 # Values that the parameters of the app's brand take, and that they do not take, as
 # ../../shared/threads-auth/src/brand.rs has it.
 LINKS = ("", "https://app.example", "https://app.example:8443/a/b?c=d&e=%2F#f", "https://[::1]/")
@@ -178,6 +200,18 @@ def return_addresses_are_commas_apart(subject):
     for text in filter(None, ADDRESSES):
         read = CfnParameterOverridesType().convert([f"ReturnToAllowlist={text}"], None, None)
         if read != {"ReturnToAllowlist": text}:
+            problems.append(f"of {text!r} SAM makes {read}")
+    return problems
+
+
+def webhooks_are_posted_over_tls(subject):
+    """The parameter takes https alone, with nothing in it that a log or a page would show."""
+    parameter = subject["Parameters"].get("WebhookUrl", {})
+    problems = [f"{text!r} is refused" for text in RECEIVERS if not fits(parameter, text)]
+    problems += [f"{text!r} is taken" for text in NO_RECEIVERS if fits(parameter, text)]
+    for text in filter(None, RECEIVERS):
+        read = CfnParameterOverridesType().convert([f"WebhookUrl={text}"], None, None)
+        if read != {"WebhookUrl": text}:
             problems.append(f"of {text!r} SAM makes {read}")
     return problems
 
@@ -326,6 +360,7 @@ RULES = [
     environments_fit_the_template,
     sam_hands_on_what_is_written,
     return_addresses_are_commas_apart,
+    webhooks_are_posted_over_tls,
     pages_show_what_they_can,
     values_have_no_spaces,
     environments_can_be_deployed,

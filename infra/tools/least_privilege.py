@@ -34,12 +34,16 @@ def table(name):
     return f"arn:aws:dynamodb:{REGION}:000000000000:table/{name}"
 
 
-def roles_hold_what_is_used(stage):
+# Every stack has these. The webhook function is there with WebhookUrl alone.
+FUNCTIONS = (*sorted({function for _, function in wiring.ROUTES.values()}), "Events", "Refresh")
+
+
+def roles_hold_what_is_used(stage, functions=FUNCTIONS):
     """Each role allows of the data what its function was seen to use, and nothing else."""
     iam, unused, count = client("iam"), [], 0
-    used = calls(stage)
+    used = calls(stage, functions)
     unseen = {(function, action, table(stage.outputs[name])) for function, action, name in UNSEEN}
-    for function in sorted({function for _, function in wiring.ROUTES.values()} | {"Refresh", "Events"}):
+    for function in functions:
         role = stage.ids[f"{function}Role"]
         documents = [iam.get_role_policy(RoleName=role, PolicyName=function.lower())["PolicyDocument"]]
         for attached in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
@@ -60,12 +64,12 @@ def roles_hold_what_is_used(stage):
     return f"{count} permissions"
 
 
-def calls(stage):
+def calls(stage, functions):
     """The calls that each function's own credentials made, as the emulator's CloudTrail recorded
     them."""
     transact = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
     names = {}
-    for function in {function for _, function in wiring.ROUTES.values()} | {"Refresh", "Events"}:
+    for function in functions:
         made = client("lambda").get_function_configuration(FunctionName=stage.ids[f"{function}Function"])
         # The emulator's name for the credentials of a function with a role.
         digest = hashlib.sha256(f"{made['FunctionArn']}:{made['Role']}".encode()).hexdigest()

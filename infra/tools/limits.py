@@ -53,6 +53,8 @@ LAMBDA_FILTERS = f"{AWS}/lambda/latest/dg/invocation-eventfiltering.html"
 LAMBDA_INVOKE_CONFIG = f"{AWS}/lambda/latest/api/API_PutFunctionEventInvokeConfig.html"
 LAMBDA_MAPPING = f"{AWS}/lambda/latest/api/API_CreateEventSourceMapping.html"
 LAMBDA_METRICS = f"{AWS}/lambda/latest/api/API_EventSourceMappingMetricsConfig.html"
+LAMBDA_QUEUE = f"{AWS}/lambda/latest/dg/services-sqs-configure.html"
+LAMBDA_QUEUE_SCALING = f"{AWS}/lambda/latest/api/API_ScalingConfig.html"
 LAMBDA_QUOTAS = f"{AWS}/lambda/latest/dg/gettingstarted-limits.html"
 LOG_GROUP = f"{AWS}/AmazonCloudWatchLogs/latest/APIReference/API_CreateLogGroup.html"
 LOG_RETENTION = f"{AWS}/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html"
@@ -66,6 +68,7 @@ SCHEDULER_RETRY = f"{AWS}/scheduler/latest/APIReference/API_RetryPolicy.html"
 SCHEDULER_SCHEDULE = f"{AWS}/scheduler/latest/APIReference/API_CreateSchedule.html"
 SCHEDULER_WINDOW = f"{AWS}/scheduler/latest/APIReference/API_FlexibleTimeWindow.html"
 SECRET = f"{AWS}/secretsmanager/latest/apireference/API_CreateSecret.html"
+SQS_DEAD_LETTERS = f"{AWS}/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-dead-letter-queue-redrive.html"
 SQS_QUEUE = f"{AWS}/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html"
 WAF_ACL = f"{AWS}/waf/latest/APIReference/API_CreateWebACL.html"
 WAF_CAPACITY = f"{AWS}/waf/latest/developerguide/aws-waf-capacity-units.html"
@@ -165,6 +168,9 @@ limit("AWS::Scheduler::Schedule", "FlexibleTimeWindow.MaximumWindowInMinutes", b
 limit("AWS::Scheduler::Schedule", "Target.Input", at_most(262_144), SCHEDULER_QUOTAS)
 limit("AWS::Scheduler::Schedule", "Description", at_most(512), SCHEDULER_SCHEDULE)
 limit("AWS::SQS::Queue", "MessageRetentionPeriod", between(60, 1_209_600), SQS_QUEUE)
+limit("AWS::SQS::Queue", "VisibilityTimeout", between(0, 43_200), SQS_QUEUE)
+limit("AWS::SQS::Queue", "RedrivePolicy.maxReceiveCount", between(1, 1_000), SQS_DEAD_LETTERS)
+limit("AWS::Lambda::EventSourceMapping", "ScalingConfig.MaximumConcurrency", between(2, 1_000), LAMBDA_QUEUE_SCALING)
 DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
 limit("AWS::Logs::LogGroup", "RetentionInDays", one_of(*DAYS), LOG_RETENTION)
 limit("AWS::KMS::Key", "PendingWindowInDays", between(7, 30), KMS_DELETION, DATA_RULES)
@@ -196,6 +202,7 @@ limit("AWS::CertificateManager::Certificate", "DomainName", at_most(253), CERTIF
 limit("AWS::CertificateManager::Certificate", "ValidationMethod", one_of("DNS"), CERTIFICATE)
 limit("AWS::Events::Rule", "Description", at_most(512), EVENT_RULE, DATA_RULES)
 limit("AWS::Events::Rule", "Targets", few(5), EVENT_PATTERN, DATA_RULES)
+RULES += DATA_RULES[-2:]
 limit("AWS::Events::Rule", "Targets.*.InputTransformer.InputPathsMap", few(100), EVENT_TEXT, DATA_RULES)
 limit("AWS::Events::Rule", "Targets.*.InputTransformer.InputTemplate", at_most(8_192), EVENT_TEXT, DATA_RULES)
 # A pattern with a word that AWS never says is silent for ever.
@@ -342,6 +349,9 @@ def event_patterns_are_not_too_long(template):
         if len(pattern) > 2_048:
             problems.append(f"{name} has a pattern of {len(pattern)} characters")
     return problems
+
+
+RULES.append(event_patterns_are_not_too_long)
 
 
 @limited("an import takes what has a DeletionPolicy, by its type's primary identifier, and makes nothing else", IMPORT, DATA_RULES)

@@ -209,6 +209,24 @@ overridden("environments_fit_the_template", "a list that is too long", f"ReturnT
 overridden("sam_hands_on_what_is_written", "a list with a space, cut by SAM", "ReturnToAllowlist=https://a.example/, https://b.example/")
 overridden("sam_hands_on_what_is_written", "a value in quotes, opened by SAM", 'Scopes="threads_basic"')
 
+OVER_TLS = "webhooks_are_posted_over_tls"
+
+
+@breaks(OVER_TLS, "a receiver on plain http", "environments")
+def _(mutant):
+    mutant["Parameters"]["WebhookUrl"]["AllowedPattern"] = "^(https?://[^ @#]+)?$"
+
+
+@breaks(OVER_TLS, "a receiver with a password in its URL", "environments")
+def _(mutant):
+    mutant["Parameters"]["WebhookUrl"]["AllowedPattern"] = "^(https://[^ #]+)?$"
+
+
+@breaks(OVER_TLS, "a receiver that cannot have a path", "environments")
+def _(mutant):
+    mutant["Parameters"]["WebhookUrl"]["AllowedPattern"] = "^(https://[A-Za-z0-9.-]+/?)?$"
+
+
 ADDRESSES = "return_addresses_are_commas_apart"
 for what, pattern in {
     "spaces between return addresses": "^[^,]+(,? ?[^,]+)*$",
@@ -373,7 +391,7 @@ drop(QUEUE, "a function without a queue for its letters", "EventsFunction", [P, 
 put(QUEUE, "events among the dead sweeps", "EventsFunction", [P, "Environment", "Variables", "EVENTS_DEAD_LETTERS"], {"Ref": "SweepDeadLetters"})
 
 
-for name in ("SweepDeadLettersUrl", "EventsDeadLettersUrl"):
+for name in ("SweepDeadLettersUrl", "EventsDeadLettersUrl", "WebhookDeadLettersUrl", "WebhookQueueUrl"):
 
     @breaks("dead_letters_are_in_the_outputs", f"no output {name}")
     def _(mutant, name=name):
@@ -610,16 +628,21 @@ put(PRINTED, "an alarm on what nothing prints", "PausedAlarm", [P, "MetricName"]
 @breaks(PRINTED, "a line of the dashboard that is always empty")
 def _(mutant):
     body = resource(mutant, "Dashboard")[P]["DashboardBody"]
-    body["Fn::Sub"] = body["Fn::Sub"].replace('["ThreadsAuth","Unconfigured"', '["ThreadsAuth","NotConfigured"')
+    body["Fn::Sub"][0] = body["Fn::Sub"][0].replace('["ThreadsAuth","Unconfigured"', '["ThreadsAuth","NotConfigured"')
 
 
 @breaks("every_alarm_is_on_the_dashboard", "an alarm that the dashboard does not show")
 def _(mutant):
     body = resource(mutant, "Dashboard")[P]["DashboardBody"]
-    body["Fn::Sub"] = body["Fn::Sub"].replace('"${PausedAlarm.Arn}",', "")
+    body["Fn::Sub"][0] = body["Fn::Sub"][0].replace('"${PausedAlarm.Arn}",', "")
 
 
-for alarm in ("WeakestToken", "ConnectsFailing", "EventsStopped", "ServerErrors", "Wave", "BrokenRows", "UnreadableShards", "Paused", "Drift"):
+@breaks("every_alarm_is_on_the_dashboard", "webhooks that the dashboard does not show")
+def _(mutant):
+    resource(mutant, "Dashboard")[P]["DashboardBody"]["Fn::Sub"][1]["WebhookAlarms"]["Fn::If"][1]["Fn::Sub"] = ""
+
+
+for alarm in ("WebhookBehind", "WeakestToken", "ConnectsFailing", "EventsStopped", "ServerErrors", "Wave", "BrokenRows", "UnreadableShards", "Paused", "Drift"):
 
     @breaks("everything_of_note_has_an_alarm", f"no alarm {alarm}")
     def _(mutant, name=f"{alarm}Alarm"):
@@ -838,6 +861,71 @@ put(RECORD, "a record that goes when Edge comes", "ApiDomainRecord", ["Condition
 put(RECORD, "IPv6 for an API that has none", "Ipv6Record", ["Condition"], "HasRecord")
 drop_at(RECORD, "no name on IPv6", ["Resources", "Ipv6Record"])
 
+
+# Webhooks
+ON_DEMAND = "webhooks_are_made_on_demand_alone"
+for name in ("WebhookFunction", "WebhookQueue", "WebhookSecret", "WebhookBehindAlarm"):
+    drop(ON_DEMAND, f"{name} in every stack", name, ["Condition"])
+put(ON_DEMAND, "a bus that is made with webhooks alone", "EventBus", ["Condition"], "HasWebhook")
+
+
+@breaks(ON_DEMAND, "a receiver that nobody has named")
+def _(mutant):
+    mutant["Parameters"]["WebhookUrl"]["Default"] = "https://webhook.example.com/"
+
+
+@breaks(ON_DEMAND, "webhooks with Edge")
+def _(mutant):
+    mutant["Conditions"]["HasWebhook"] = {"Fn::Equals": [{"Ref": "Edge"}, "true"]}
+
+
+POSTED = "every_event_of_ours_is_posted_as_it_is"
+TARGET = [P, "Targets", 0]
+drop(POSTED, "a rule of the account's own bus", "WebhookRule", [P, "EventBusName"])
+put(POSTED, "one kind of event alone", "WebhookRule", [P, "EventPattern"], {"source": ["threads-auth"], "detail-type": ["account.connected"]})
+put(POSTED, "a rule that is off", "WebhookRule", [P, "State"], "DISABLED")
+drop(POSTED, "EventBridge's envelope for the backend", "WebhookRule", [*TARGET, "InputPath"])
+drop(POSTED, "events that EventBridge drops after a day", "WebhookRule", [*TARGET, "DeadLetterConfig"])
+put(POSTED, "events that never reach the queue", "WebhookRule", [*TARGET, "Arn"], {"Fn::GetAtt": ["EventsDeadLetters", "Arn"]})
+put(POSTED, "ten deliveries again for one that failed", "WebhookMapping", [P, "FunctionResponseTypes"], [])
+put(POSTED, "a queue that nobody reads", "WebhookMapping", [P, "Enabled"], False)
+put(POSTED, "letters that are posted at once", "WebhookMapping", [P, "EventSourceArn"], {"Fn::GetAtt": ["WebhookDeadLetters", "Arn"]})
+put(POSTED, "events for the function of the stream", "WebhookMapping", [P, "FunctionName"], {"Ref": "EventsFunction"})
+RECEIVER = "the_function_knows_its_receiver_and_queues"
+WEBHOOK_VARIABLES = [P, "Environment", "Variables"]
+drop(RECEIVER, "letters that nothing takes", "WebhookFunction", [*WEBHOOK_VARIABLES, "WEBHOOK_DEAD_LETTERS"])
+put(RECEIVER, "a receiver in the code", "WebhookFunction", [*WEBHOOK_VARIABLES, "WEBHOOK_URL"], "https://webhook.example.com/")
+put(RECEIVER, "the receiver in another function", "TokenFunction", [P, "Environment"], {"Variables": {"WEBHOOK_URL": {"Ref": "WebhookUrl"}}})
+FROM_RULE = "the_queues_take_from_the_rule_alone"
+SENDERS = [P, "PolicyDocument", "Statement", 0]
+drop(FROM_RULE, "a queue that any rule of anybody's fills", "WebhookQueuePolicy", [*SENDERS, "Condition"])
+put(FROM_RULE, "a queue that everybody fills", "WebhookDeadLettersPolicy", [*SENDERS, "Principal"], "*")
+put(FROM_RULE, "a queue that EventBridge reads", "WebhookQueuePolicy", [*SENDERS, "Action"], "sqs:*")
+put(FROM_RULE, "dead sweeps that a rule writes", "WebhookDeadLettersPolicy", [P, "Queues"], [{"Ref": "WebhookDeadLetters"}, {"Ref": "SweepDeadLetters"}])
+OUTLAST = "undelivered_events_outlast_an_outage"
+put(OUTLAST, "an event given up after five tries", "WebhookQueue", [P, "RedrivePolicy", "maxReceiveCount"], 5)
+drop(OUTLAST, "an event that ends the function for ever", "WebhookQueue", [P, "RedrivePolicy"])
+put(OUTLAST, "an event that expires while it is tried", "WebhookQueue", [P, "MessageRetentionPeriod"], 86_400)
+BY_ONE = "the_webhooks_secret_is_made_and_read_by_one"
+put(BY_ONE, "a webhook's secret of 16 bytes", "WebhookSecret", [P, "GenerateSecretString", "PasswordLength"], 22)
+put(BY_ONE, "a webhook's secret that is no base64", "WebhookSecret", [P, "GenerateSecretString", "ExcludePunctuation"], False)
+put(BY_ONE, "a webhook's secret in the template", "WebhookSecret", [P, "SecretString"], '{"secret":"x"}')
+drop(BY_ONE, "a webhook's secret under AWS's own key", "WebhookSecret", [P, "KmsKeyId"])
+put(BY_ONE, "a webhook's secret among the variables", "WebhookFunction", [*WEBHOOK_VARIABLES, "KEY"], {"Fn::Sub": "{{resolve:secretsmanager:${WebhookSecret.Id}:SecretString:secret}}"})
+put(BY_ONE, "a webhook's secret for every function", "ReadSecretsPolicy", [P, "PolicyDocument", "Statement", 0, "Resource"], [{"Ref": "AppSecretArn"}, {"Ref": "KeyringSecretArn"}, {"Fn::GetAtt": ["WebhookSecret", "Id"]}])
+HIDDEN = "queues_hide_what_is_worked_at"
+put(HIDDEN, "a queue that hands out what is being posted", "WebhookQueue", [P, "VisibilityTimeout"], 240)
+put(HIDDEN, "a hundred events at once", "WebhookMapping", [P, "BatchSize"], 100)
+FEW = "a_queue_is_read_by_few"
+drop(FEW, "a receiver that is flooded", "WebhookMapping", [P, "ScalingConfig"])
+put(FEW, "a receiver that is asked by fifty", "WebhookMapping", [P, "ScalingConfig", "MaximumConcurrency"], 50)
+put(FEW, "messages received by nobody", "WebhookFunction", [P, "ReservedConcurrentExecutions", "Fn::If", 1], 1)
+put("functions_behind_the_api_answer_in_time", "a batch that is cut off", "WebhookFunction", [P, "Timeout"], 29)
+put("queues_are_encrypted_and_patient", "events in the clear", "WebhookQueue", [P, "SqsManagedSseEnabled"], False)
+put("SQS.Queue.VisibilityTimeout", "a message hidden for a day", "WebhookQueue", [P, "VisibilityTimeout"], 86_400)
+put("SQS.Queue.RedrivePolicy.maxReceiveCount", "two thousand receipts", "WebhookQueue", [P, "RedrivePolicy", "maxReceiveCount"], 2_000)
+put("Lambda.EventSourceMapping.ScalingConfig.MaximumConcurrency", "one process for a queue", "WebhookMapping", [P, "ScalingConfig", "MaximumConcurrency"], 1)
+put("Events.Rule.Description", "a rule's long description", "WebhookRule", [P, "Description"], "x" * 513)
 
 # The origin secret
 DEMANDED = "public_functions_demand_the_origin_secret"
@@ -1068,7 +1156,7 @@ on_another(OPERATED, "readers of a schedule without its group", "read.json", "Lo
 LEAVES = "whoever_deploys_the_service_leaves_its_data"
 on_another(LEAVES, "every stack whose name begins alike", "deploy.json", "Stacks", "-EdgeStack-", "-")
 on_another(LEAVES, "every topic whose name begins alike", "deploy.json", "Topics", "-AlarmTopic-", "-")
-on_another(LEAVES, "every secret", "deploy.json", "OriginSecret", "*OriginSecret-", "*Secret-")
+on_another(LEAVES, "every secret", "deploy.json", "MadeSecrets", "*OriginSecret-", "*Secret-")
 in_file(LEAVES, "tables for whoever deploys the service", "deploy.json", grant(["dynamodb:DeleteTable"], "arn:{Partition}:dynamodb:{Region}:{Account}:table/{Stack}-*"))
 in_file(LEAVES, "keys that whoever deploys a name may delete", "deploy-domain.json", grant(["kms:ScheduleKeyDeletion"], "arn:{Partition}:kms:{Region}:{Account}:key/*"))
 HOLD = "people_hold_what_is_named"

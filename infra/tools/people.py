@@ -233,7 +233,8 @@ MADE = {
     "AWS::CloudWatch::Dashboard": "cloudwatch::{Account}:dashboard/{Stack}-{Region}",
     "AWS::DynamoDB::Table": "dynamodb:{Region}:{Account}:table/{Made}",
     "AWS::Events::EventBus": "events:{Region}:{Account}:event-bus/{Stack}",
-    "AWS::Events::Rule": "events:{Region}:{Account}:rule/{Made}",
+    # Of a bus of one's own the name stands before.
+    "AWS::Events::Rule": "events:{Region}:{Account}:rule/{Bus}{Made}",
     "AWS::IAM::ManagedPolicy": "iam::{Account}:policy/{Made}",
     "AWS::IAM::Role": "iam::{Account}:role/{Made}",
     "AWS::KMS::Key": "kms:{Region}:{Account}:key/{Uuid}",
@@ -260,7 +261,7 @@ OPERATED = {
     "sqs": "AWS::SQS::Queue",
 }
 # Parts of other resources, without an ARN of their own.
-PARTS = {"AWS::IAM::Policy", "AWS::Lambda::EventInvokeConfig", "AWS::Lambda::Permission", "AWS::SNS::TopicPolicy"}
+PARTS = {"AWS::IAM::Policy", "AWS::Lambda::EventInvokeConfig", "AWS::Lambda::Permission", "AWS::SNS::TopicPolicy", "AWS::SQS::QueuePolicy"}
 # Each stack's template, its name, and the policies of whoever deploys it.
 STACKS = (
     ("template.yaml", "{Stack}", ("deploy.json", "deploy-domain.json")),
@@ -305,6 +306,7 @@ def things(file, stack):
         if kind in MADE:
             names = IN_AN_ACCOUNT | {"Id": id, "Random": RANDOM, "Uuid": "0" * 36}
             names["Made"] = f"{opened(stack, **names)}-{id}-{RANDOM}"
+            names["Bus"] = f"{opened(stack, **names)}/" if "EventBus" in made_by(file) else ""
             names["Named"] = named.replace("${AWS::StackName}", opened(stack, **names))
             arn = "arn:aws:" + opened(MADE[kind], **names)
             service = arn.split(":")[2]

@@ -29,6 +29,7 @@ from rehearsal import (
     sweeps,
     two_stacks,
     watching,
+    webhooks,
 )
 from rehearsal.stage import Stage
 
@@ -66,8 +67,10 @@ STEPS = [
     least_privilege.roles_matter,
     letters.given_up,
     letters.purged,
+    webhooks.posted,
     runtimes.under_the_runtime_emulator,
     runtimes.under_cargo_lambda,
+    webhooks.gone,
     watching.metrics,
     deployment.upgrade,
     rollback.roll_back,

@@ -71,6 +71,7 @@ WATCHED = {
     "UnreadableShards",
     "Paused",
     "Drift",
+    "ApproximateNumberOfMessagesNotVisible",
     "ApproximateNumberOfMessagesVisible",
     "IteratorAge",
     "PolledEventCount",
@@ -241,8 +242,14 @@ def every_alarm_is_in_the_runbook(template):
     return problems
 
 
+def dashboard(template):
+    """The dashboard's text, with what it shows on condition."""
+    text, variables = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    return text + "".join(given["Fn::If"][1]["Fn::Sub"] for given in variables.values())
+
+
 def every_alarm_is_on_the_dashboard(template):
-    body = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    body = dashboard(template)
     alarms = of_type(template, "AWS::CloudWatch::Alarm")
     return [f"the dashboard does not show {name}" for name in alarms if f"${{{name}.Arn}}" not in body]
 
@@ -306,7 +313,7 @@ def metrics_of_ours_are_printed(template):
     """An alarm or a line of the dashboard on a metric that nothing prints is silent for ever."""
     alarms = [metric for alarm in of_type(template, "AWS::CloudWatch::Alarm").values() for metric in metrics_of(alarm)]
     read = {metric["MetricName"] for metric in alarms if metric["Namespace"] == "ThreadsAuth"}
-    body = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    body = dashboard(template)
     read |= set(re.findall(r'\["ThreadsAuth","(\w+)"', body)) | set(re.findall(r'MetricName=\\"(\w+)', body))
     return [f"nothing prints {name}" for name in sorted(read - printed())]
 
@@ -322,6 +329,7 @@ def lambda_gives_up_after_the_function(template):
     return [
         f"{name} gives up after {age} s, and the function after {hours[1]} h"
         for name, mapping in of_type(template, "AWS::Lambda::EventSourceMapping").items()
+        if mapping["Properties"]["EventSourceArn"] == {"Ref": "GrantsStreamArn"}
         if not least <= (age := int(mapping["Properties"].get("MaximumRecordAgeInSeconds", -1))) <= 12 * 3_600
     ]
 
@@ -502,7 +510,9 @@ def the_table_comes_last(template):
     return problems
 
 
-KEPT = {"EventBus": "AWS::Events::EventBus", "Api": "AWS::ApiGatewayV2::Api", "OriginSecret": "AWS::SecretsManager::Secret"}
+# Secrets that open no token: CloudFormation may make them again.
+OPENERS = {"OriginSecret", "WebhookSecret"}
+KEPT = {"EventBus": "AWS::Events::EventBus", "Api": "AWS::ApiGatewayV2::Api", **dict.fromkeys(OPENERS, "AWS::SecretsManager::Secret")}
 KEPT_DATA = {
     "DataKey": "AWS::KMS::Key",
     "GrantsTable": "AWS::DynamoDB::Table",
@@ -528,8 +538,8 @@ def data_stays_what_it_was(template):
 
 
 def nothing_here_keeps_data(template):
-    """The tokens outlive the service's stack. OriginSecret opens none."""
-    found = {name for kind in KEPT_DATA.values() for name in of_type(template, kind)} - {"OriginSecret"}
+    """The tokens outlive the service's stack."""
+    found = {name for kind in KEPT_DATA.values() for name in of_type(template, kind)} - OPENERS
     return [f"{name} would go with the stack" for name in sorted(found)]
 
 
@@ -550,7 +560,7 @@ DATA = {
 def roles_name_no_other_data(template):
     """A policy may name the tables, the key and the secrets that the parameters name, and nothing
     beside or above them."""
-    ours = {GRANTS, f"{GRANTS}/index/due", f"{GRANTS}/index/reference", f"{GRANTS}/stream/*", TABLE + DATA["ShortLivedTableName"], *DATA.values()}
+    ours = {GRANTS, ARNS["AWS::SecretsManager::Secret"].format("WebhookSecret"), f"{GRANTS}/index/due", f"{GRANTS}/index/reference", f"{GRANTS}/stream/*", TABLE + DATA["ShortLivedTableName"], *DATA.values()}
     return [
         f"{name} names {resource}"
         for name, document in policies(template).items()
@@ -569,6 +579,7 @@ ARNS = {
     "AWS::Logs::LogGroup": "arn:aws:logs:eu-central-1:123456789012:log-group:{}:*",
     "AWS::SQS::Queue": "arn:aws:sqs:eu-central-1:123456789012:{}",
     "AWS::Events::EventBus": "arn:aws:events:eu-central-1:123456789012:event-bus/{}",
+    "AWS::Events::Rule": "arn:aws:events:eu-central-1:123456789012:rule/threads-auth/{}",
     "AWS::Lambda::Function": "arn:aws:lambda:eu-central-1:123456789012:function:{}",
 }
 PSEUDO = {

@@ -8,3 +8,4 @@ mod return_to;
 mod secrets;
 mod sessions;
 mod state;
+mod webhooks;

@@ -26,7 +26,7 @@ use crate::operations::dynamodb;
 
 /// The whole test process's log, at TRACE.
 #[derive(Clone)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Log(pub(super) Arc<Mutex<Vec<u8>>>);
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -39,7 +39,7 @@ impl Write for Log {
     }
 }
 
-fn log() -> &'static Log {
+pub(super) fn log() -> &'static Log {
     static LOG: OnceLock<Log> = OnceLock::new();
     LOG.get_or_init(|| {
         let log = Log(Arc::default());

@@ -16,6 +16,7 @@ mod stored_keyring;
 mod sweep;
 mod target;
 mod unseal;
+mod webhook;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -35,6 +36,7 @@ pub(crate) enum Command {
     Restore(restore::Restore),
     RestoreSecret(restore_secret::RestoreSecret),
     DeadLetters(dead_letters::DeadLetters),
+    Webhook(webhook::WebhookCommand),
 }
 
 impl Command {
@@ -50,6 +52,7 @@ impl Command {
             Self::Restore(command) => Box::pin(command.run(env)).await,
             Self::RestoreSecret(command) => Box::pin(command.run(env)).await,
             Self::DeadLetters(command) => Box::pin(command.run(env)).await,
+            Self::Webhook(command) => Box::pin(command.run(env)).await,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Secrets, read and written with an operator's permissions, which functions lack.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use jiff::Timestamp;
@@ -9,6 +9,9 @@ use threads_graph::{AppCredentials, AppSecret};
 use zeroize::Zeroizing;
 
 use super::aws_failure::failed;
+
+/// The label of a version that is about to become the current one.
+const NEXT: &str = "THREADS_AUTH_NEXT";
 
 /// The label of the version that functions read.
 pub(super) const CURRENT: &str = "AWSCURRENT";
@@ -65,6 +68,15 @@ pub(super) async fn put(client: &Client, id: &str, text: &str, once: Option<&str
         .await;
     put.map_err(|error| refused(&error, "write", id))?;
     Ok(())
+}
+
+/// Makes `text` the value of a secret, if its current version is still `version`, or if there is
+/// none. Returns false if somebody else has changed it.
+pub(super) async fn replace(client: &Client, id: &str, version: Option<&str>, text: &str) -> Result<bool> {
+    let put = client.put_secret_value().secret_id(id).secret_string(text).version_stages(NEXT);
+    let put = put.send().await.map_err(|error| refused(&error, "write", id))?;
+    let next = put.version_id.context("Secrets Manager did not name the version that it made")?;
+    make_current(client, id, version, &next).await
 }
 
 /// Makes the version `to` of a secret the current one, if `from` still is, or if none is. Only a

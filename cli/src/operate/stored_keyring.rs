@@ -6,16 +6,13 @@ use jiff::Timestamp;
 use threads_auth_model::seal::Keyring;
 use zeroize::Zeroizing;
 
-use crate::operate::secrets::{self, put, refused, value};
+use crate::operate::secrets::{self, put, value};
 use crate::operate::target::StackHandle;
 use crate::shell::exit::later;
 
 /// The request token of a keyring's creation. It is the same for everyone, so Secrets Manager
 /// refuses a second creation.
 const FIRST: &str = "threads-auth-the-first-keyring-of-a-stack";
-
-/// The label of a keyring that is about to become the current one.
-const NEXT: &str = "THREADS_AUTH_NEXT";
 
 /// Creates the keyring of a stack that has none.
 pub(super) async fn make(stack: &StackHandle, client: &Client) -> Result<bool> {
@@ -63,10 +60,7 @@ impl StoredKeyring {
 /// there is none.
 pub(super) async fn make_current(stack: &StackHandle, version: Option<&str>, text: &str) -> Result<()> {
     let (client, id) = (stack.secrets_manager(), &stack.service.config().keyring_secret_id);
-    let put = client.put_secret_value().secret_id(id).secret_string(text).version_stages(NEXT);
-    let put = put.send().await.map_err(|error| refused(&error, "write", id))?;
-    let next = put.version_id.context("Secrets Manager did not name the version that it made")?;
-    if !secrets::make_current(&client, id, version, &next).await? {
+    if !secrets::replace(&client, id, version, text).await? {
         return later(
             "somebody else changed the keyring at the same moment, and it is as they left it: look at `keyring show`, and try again",
         );

@@ -297,6 +297,11 @@ impl Deployed {
         ] {
             set(variable, self.output(output)?);
         }
+        // Both are there if the stack posts its events.
+        if let (Ok(url), Ok(secret)) = (self.output("WebhookUrl"), self.output("WebhookSecretArn")) {
+            set("WEBHOOK_URL", url);
+            set("WEBHOOK_SECRET_ID", secret);
+        }
         let callback = self.output("RedirectCallbackUrl")?;
         let bare = callback.trim_end_matches('/');
         set("PUBLIC_URL", bare.strip_suffix("/callback").unwrap_or(bare));

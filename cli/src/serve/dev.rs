@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum, ValueHint};
 use devstack::{Inspection, LiveApp, Stack, StackOptions, Threads, Urls};
-use threads_auth::{ReturnToAllowlist, Setting};
+use threads_auth::{ReturnToAllowlist, Setting, WebhookConfig};
 use threads_graph::{AppCredentials, AppId, AppSecret};
 use url::Url;
 
@@ -26,6 +26,8 @@ use crate::shell::output::Output;
   threads-auth dev --ephemeral --json       for scripts: one line of JSON with every address
   threads-auth dev --json-events events.jsonl
                                             with every event in a file
+  threads-auth dev --webhook http://127.0.0.1:8000/threads
+                            with every event posted to your app, signed
   threads-auth dev --threads live --public-url https://my-tunnel.example.com
                                             with your own app at Meta, through a tunnel that ends here
   threads-auth dev --return-to https://app.example.test/threads
@@ -81,6 +83,12 @@ pub(crate) struct Dev {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     json_events: Option<PathBuf>,
 
+    /// Post each event to this URL, signed as Standard Webhooks has it, and again until it is
+    /// taken: https, or http on this machine. `threads-auth webhook secret --local` prints the
+    /// secret
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url, value_parser = receiver)]
+    webhook: Option<Url>,
+
     /// Print one JSON object with every address when ready; logs go to standard error either way
     #[arg(long)]
     json: bool,
@@ -115,6 +123,11 @@ fn entry(text: &str) -> Result<String> {
     Ok(text.to_owned())
 }
 
+/// Parses the URL of a receiver of webhooks, for clap.
+fn receiver(text: &str) -> Result<Url> {
+    WebhookConfig::url(text).map_err(anyhow::Error::msg)
+}
+
 /// Quotes any text as one word of a shell.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
@@ -143,6 +156,7 @@ impl Dev {
             sweep_every: Some(self.sweep_every),
             announce_every: Some(ANNOUNCE_EVERY),
             events_file: self.json_events.clone(),
+            webhook: self.webhook.clone(),
             variables: settings,
             return_to: self.return_to.clone(),
             ..StackOptions::default()
@@ -174,6 +188,12 @@ impl Dev {
                 Which::Sandbox => format!("the sandbox, {threads_url}"),
                 Which::Live => format!("Meta, live\n\n{}", self.live_needs(public)),
             };
+            let webhook = self.webhook.as_ref().map_or_else(String::new, |_| {
+                format!(
+                    "Webhook          as you gave it, signed with what this prints:\n                   \
+                         threads-auth webhook secret --local={service_url}\n  "
+                )
+            });
             format!(
                 "Threads Auth is ready.\n\n  \
                  Open             {service_url}/\n  \
@@ -181,6 +201,7 @@ impl Dev {
                  DynamoDB         {dynamodb_url}\n  \
                  Secrets Manager  {secrets_manager_url}\n  \
                  EventBridge      {eventbridge_url}\n  \
+                 {webhook}\
                  Kept             {kept}\n  \
                  Threads          {threads}\n\n\
                  For your app's backend, and AWS's own tools, in another shell:\n\n  \

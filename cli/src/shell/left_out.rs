@@ -4,7 +4,7 @@ use clap::Command;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
 /// Their names.
-pub(crate) const COMMANDS: [&str; 10] = [
+pub(crate) const COMMANDS: [&str; 11] = [
     "configure",
     "doctor",
     "accounts",
@@ -15,6 +15,7 @@ pub(crate) const COMMANDS: [&str; 10] = [
     "restore",
     "restore-secret",
     "dead-letters",
+    "webhook",
 ];
 
 /// Adds to an error about one of these commands how to install it. Other errors stay unchanged.

@@ -17,6 +17,8 @@ use crate::support::{HANG, Running, run, text};
 
 const EVENTS: &str = "https://sqs.us-east-1.amazonaws.com/123456789012/events";
 const SWEEP: &str = "https://sqs.us-east-1.amazonaws.com/123456789012/sweep";
+const WEBHOOK: &str = "https://sqs.us-east-1.amazonaws.com/123456789012/webhook-dead";
+const WEBHOOK_QUEUE: &str = "https://sqs.us-east-1.amazonaws.com/123456789012/webhook";
 const REFRESH: &str = "/2015-03-31/functions/threads-auth-refresh/invocations";
 const ANNOUNCE: &str = "/2015-03-31/functions/threads-auth-events/invocations";
 /// Of a row, and nobody's business here.
@@ -58,6 +60,10 @@ struct Said {
     invoked: Vec<(String, Value)>,
     /// The answer of the refresh function.
     sweep: Value,
+    /// True if the stack posts its events.
+    posts: bool,
+    /// The bodies that the queue of webhooks got, with the number of letters that were still there.
+    sent: Vec<(String, usize)>,
 }
 
 struct Aws {
@@ -170,7 +176,8 @@ fn answer(said: &mut Said, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Respo
     };
     let results = json!({"Successful": result(&good), "Failed": result(&failed)});
     Json(match target {
-        "" => return stack(),
+        "" => return stack(said.posts),
+        "AmazonSQS.SendMessage" => send(said, &asked),
         "AmazonSQS.ReceiveMessage" => {
             let hidden = asked["VisibilityTimeout"].as_u64().unwrap();
             let wanted = |message: &&mut Message| {
@@ -244,8 +251,15 @@ fn answer(said: &mut Said, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Respo
     .into_response()
 }
 
-fn stack() -> Response {
-    let outputs = [
+/// Takes a message into the queue of webhooks.
+fn send(said: &mut Said, asked: &Value) -> Value {
+    assert_eq!(asked["QueueUrl"], WEBHOOK_QUEUE);
+    said.sent.push((text(asked, "/MessageBody").to_owned(), said.messages.len()));
+    json!({"MessageId": "sent"})
+}
+
+fn stack(posts: bool) -> Response {
+    let mut outputs = vec![
         ("RedirectCallbackUrl", "https://auth.example.com/callback"),
         ("GrantsTableName", "grants"),
         ("ShortLivedTableName", "short-lived"),
@@ -256,11 +270,17 @@ fn stack() -> Response {
         ("EventBusName", "bus"),
         ("EventsDeadLettersUrl", EVENTS),
         ("SweepDeadLettersUrl", SWEEP),
-    ]
-    .map(|(key, value)| {
-        format!("<member><OutputKey>{key}</OutputKey><OutputValue>{value}</OutputValue></member>")
-    })
-    .concat();
+    ];
+    if posts {
+        outputs.extend([("WebhookDeadLettersUrl", WEBHOOK), ("WebhookQueueUrl", WEBHOOK_QUEUE)]);
+    }
+    let outputs: Vec<_> = outputs
+        .into_iter()
+        .map(|(key, value)| {
+            format!("<member><OutputKey>{key}</OutputKey><OutputValue>{value}</OutputValue></member>")
+        })
+        .collect();
+    let outputs = outputs.concat();
     let text = format!(
         "<DescribeStacksResponse><DescribeStacksResult><Stacks><member><StackName>threads-auth</StackName><CreationTime>2026-01-01T00:00:00Z</CreationTime><StackStatus>UPDATE_COMPLETE</StackStatus><Outputs>{outputs}</Outputs></member></Stacks></DescribeStacksResult></DescribeStacksResponse>"
     );
@@ -331,6 +351,67 @@ fn letters_are_shown_and_replayed_once_each() {
     run(aws.command(&["replay"])).says(0, &[]);
     assert!(aws.left().is_empty());
     assert_eq!(aws.announced().len(), 3);
+}
+
+/// An event that the receiver of webhooks did not take goes back into its queue, as it was and
+/// before its letter goes: all of them, or one by its id.
+#[test]
+fn undelivered_events_are_posted_again_by_id_or_all() {
+    let aws = Aws::new();
+    aws.say(|said| said.posts = true);
+    let event = |n: u32| {
+        json!({"id": format!("e{n}:account.refreshed"), "type": "account.refreshed",
+        "user_id": "7", "order": (100 - n).to_string()})
+    };
+    let why = |name: &str, value: &str| json!({name: {"DataType": "String", "StringValue": value}});
+    aws.put(WEBHOOK, "gone", &event(1), why("why", "gone"));
+    aws.put(WEBHOOK, "crashed", &event(2), json!({}));
+    let mut bus = why("ERROR_CODE", "NO_PERMISSIONS");
+    bus["ERROR_MESSAGE"] = why("ERROR_MESSAGE", "not allowed")["ERROR_MESSAGE"].clone();
+    aws.put(WEBHOOK, "bus", &json!({"detail-type": "account.refreshed", "detail": event(3)}), bus);
+    aws.put(WEBHOOK, "strange", &json!({"hello": 1}), json!({}));
+    aws.event("other", "7", "5");
+
+    let shown = run(aws.command(&["show", "--json"])).json();
+    let letters = shown["letters"].as_array().unwrap();
+    let told: Vec<_> = letters.iter().map(|letter| (text(letter, "/by"), text(letter, "/reason"))).collect();
+    assert_eq!(
+        told,
+        [
+            ("events", "ThrottlingException"),
+            ("webhook", "gone"),
+            ("sqs", "the function failed again and again"),
+            ("eventbridge", "NO_PERMISSIONS: not allowed"),
+            ("unknown", "not a letter of this service"),
+        ]
+    );
+    assert_eq!(
+        (&letters[1]["user_ids"], text(&letters[3], "/event_id")),
+        (&json!(["7"]), "e3:account.refreshed")
+    );
+
+    // By its id one goes, and nothing else is touched.
+    run(aws.command(&["replay", "--id", "e2:account.refreshed"])).expect(0);
+    assert_eq!(aws.say(|said| said.sent.clone()), [(event(2).to_string(), 5)]);
+    assert_eq!(aws.left(), ["gone", "bus", "strange", "other"]);
+    let ended = run(aws.command(&["replay", "--id", "no-such-event"]));
+    ended.expect(1);
+    assert!(ended.stdout.contains("no letter"), "{}", ended.stdout);
+    assert_eq!(aws.left().len(), 4);
+
+    // The rest of that queue, by the order of the account's changes.
+    run(aws.command(&["replay", "--queue", "webhook"])).expect(1);
+    let sent = aws.say(|said| said.sent.clone());
+    assert_eq!(sent[1..], [(event(3).to_string(), 4), (event(1).to_string(), 3)]);
+    assert_eq!(aws.left(), ["strange", "other"]);
+    run(aws.command(&["purge", "--yes"])).expect(0);
+    assert!(aws.left().is_empty());
+
+    // A stack that posts nothing has no such queue.
+    aws.say(|said| said.posts = false);
+    aws.put(WEBHOOK, "another", &event(4), json!({}));
+    assert_eq!(run(aws.command(&["show"])).stdout, "There are no dead letters.\n");
+    assert!(aws.say(|said| said.announced.is_empty()));
 }
 
 #[test]

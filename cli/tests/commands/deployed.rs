@@ -42,6 +42,8 @@ struct Said {
     backups: &'static str,
     key: &'static str,
     mapping: Value,
+    /// The state of the mapping from the webhooks' queue, if the stack has one.
+    posting: Option<&'static str>,
     /// Number of letters. None if SQS does not return it.
     letters: Option<u32>,
     /// Number of those that somebody looks at.
@@ -109,6 +111,7 @@ impl Aws {
             backups: "ENABLED",
             key: "Enabled",
             mapping: json!({"State": "Enabled", "EventSourceArn": "stream-1", "LastProcessingResult": "OK"}),
+            posting: None,
             letters: Some(0),
             hidden: 0,
             has_bus: true,
@@ -242,12 +245,18 @@ fn answer(said: &Said, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Response
             ("AWS::SQS::Queue", "https://sqs/1/sweep-letters"),
             ("AWS::SQS::Queue", "https://sqs/1/events-letters"),
         ];
+        let webhooks = [
+            ("AWS::Lambda::EventSourceMapping", "mapping-2"),
+            ("AWS::SQS::Queue", "https://sqs/1/webhook-queue"),
+            ("AWS::SQS::Queue", "https://sqs/1/webhook-letters"),
+        ];
+        let others = others.into_iter().chain(webhooks.into_iter().filter(|_| said.posting.is_some()));
         // Two pages.
         let is_first = !body.contains("NextToken=");
         let next = if is_first { "<NextToken>2</NextToken>" } else { "" };
         let made = made.iter().map(|name| ("AWS::CloudWatch::Alarm", *name)).filter(|_| !is_first);
         let made: Vec<_> = made
-            .chain(others.into_iter().filter(|_| is_first))
+            .chain(others.filter(|_| is_first))
             .map(|(kind, name)| format!("<member><ResourceType>{kind}</ResourceType><PhysicalResourceId>{name}</PhysicalResourceId><LogicalResourceId>A</LogicalResourceId><LastUpdatedTimestamp>2026-01-01T00:00:00Z</LastUpdatedTimestamp><ResourceStatus>CREATE_COMPLETE</ResourceStatus></member>"))
             .collect();
         return format!(
@@ -301,12 +310,17 @@ fn of_data_and_events(said: &Said, uri: &Uri, target: &str, body: &str) -> Optio
     if uri.path().starts_with("/2015-03-31/event-source-mappings/mapping-1") {
         return Some(axum::Json(said.mapping.clone()).into_response());
     }
+    if uri.path().starts_with("/2015-03-31/event-source-mappings/mapping-2") {
+        let mapping = json!({"State": said.posting, "EventSourceArn": "arn:aws:sqs:::webhook-queue"});
+        return Some(axum::Json(mapping).into_response());
+    }
     let missing = |kind: &str| (StatusCode::BAD_REQUEST, json!({"__type": kind}).to_string()).into_response();
     if target == "AWSEvents.DescribeEventBus" {
         let there = axum::Json(json!({"Name": STACK})).into_response();
         return Some(if said.has_bus { there } else { missing("ResourceNotFoundException") });
     }
     if target == "AmazonSQS.GetQueueAttributes" {
+        assert!(!body.contains("webhook-queue"), "events on their way are no letters");
         let is_ours = body.contains("sweep-letters");
         let mut attributes = json!({});
         // Only the requested ones.
@@ -639,6 +653,27 @@ const NEW_CHECKS: [&str; 12] = [
     "dead letters",
     "alarms",
 ];
+
+/// A stack that posts its events has a second mapping, and a queue of events that are alive.
+#[test]
+fn the_doctor_looks_at_the_webhooks_mapping() {
+    let aws = Aws::new();
+    let well = aws.said.lock().unwrap().clone();
+    let arn = ("WebhookQueueArn", "arn:aws:sqs:::webhook-queue".to_owned());
+    let url = ("WebhookQueueUrl", "https://sqs/1/webhook-queue".to_owned());
+    for (state, expected) in [("Enabled", "ok"), ("Enabling", "warn"), ("Disabled", "fail")] {
+        aws.say(|said| {
+            said.posting = Some(state);
+            said.outputs.splice(0..0, [arn.clone(), url.clone()]);
+        });
+        let exit = i32::from(expected == "fail");
+        let (found, told) = aws.examined(exit, "webhooks mapping");
+        assert!(found == expected && told.contains(state.trim_start_matches('E')), "{told}");
+        assert_eq!(aws.examined(exit, "events mapping").0, "ok");
+        assert!(aws.examined(exit, "dead letters").1.contains("none in 3 queues"));
+        aws.say(|said| *said = well.clone());
+    }
+}
 
 /// The stack of the data may be older than the functions.
 #[test]

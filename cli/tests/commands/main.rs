@@ -25,3 +25,4 @@ mod stack;
 mod support;
 mod terminal;
 mod threadspipe;
+mod webhook;

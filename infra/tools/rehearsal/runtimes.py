@@ -33,6 +33,7 @@ def under_the_runtime_emulator(stage):
         "Token": http("GET", "/users", 403),
         "Refresh": sweep,
         "Events": batch,
+        "Webhook": batch,
     }
     for name, (event, is_right) in tries.items():
         ports, environment = [free_port(), free_port()], stage.environment(name)

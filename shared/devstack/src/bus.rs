@@ -1,8 +1,8 @@
 //! An EventBridge endpoint that stores what it receives: for the development page, for tests, and
 //! in a file.
 //!
-//! It accepts `PutEvents` for one bus, has no rules and no targets, and formats each event as
-//! EventBridge delivers it.
+//! It accepts `PutEvents` for one bus, has one rule, for webhooks, if there are any, and formats
+//! each event as EventBridge delivers it.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -33,6 +33,9 @@ struct Kept {
     /// The newest first.
     events: VecDeque<Value>,
     file: Option<File>,
+    /// The events that the webhooks' queue has not taken yet, oldest first; `None` without
+    /// webhooks.
+    outgoing: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -54,18 +57,26 @@ struct Entry {
 }
 
 impl Bus {
-    /// Creates a bus that also appends each event to `file`, as one line of JSON.
-    pub(crate) fn open(file: Option<&Path>) -> std::io::Result<Self> {
+    /// Creates a bus that also appends each event to `file`, as one line of JSON, and passes it on
+    /// to webhooks if there are any.
+    pub(crate) fn open(file: Option<&Path>, has_webhook: bool) -> std::io::Result<Self> {
         let open = |path| File::options().create(true).append(true).open(path);
         let file = file.map(open).transpose()?;
         let events = VecDeque::new();
-        Ok(Self(Arc::new(Mutex::new(Kept { events, file }))))
+        let outgoing = has_webhook.then(Vec::new);
+        Ok(Self(Arc::new(Mutex::new(Kept { events, file, outgoing }))))
     }
 
     /// Returns the last events, newest first.
     pub(crate) fn events(&self) -> Vec<Value> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.events.iter().cloned().collect()
+    }
+
+    /// Returns the events since the last call, oldest first, for webhooks.
+    pub(crate) fn outgoing(&self) -> Vec<String> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.outgoing.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     pub(crate) fn endpoint(self) -> Router {
@@ -97,6 +108,9 @@ impl Bus {
             // delivered again.
             let line = format!("{event}\n");
             file.write_all(line.as_bytes()).map_err(|_| "InternalFailure")?;
+        }
+        if let Some(outgoing) = &mut kept.outgoing {
+            outgoing.push(entry.detail.clone());
         }
         kept.events.push_front(event);
         kept.events.truncate(REMEMBERED);

@@ -27,6 +27,8 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/dev/openapi.yaml", get(include_str!("../../../functions/openapi.yaml")))
         .route("/dev/stack", get(stack))
         .route("/dev/events", get(events))
+        .route("/dev/webhook", get(webhook))
+        .route("/dev/webhook/replay", post(replay))
         .route("/dev/sweep", post(sweep))
         .route("/dev/clock", post(clock))
         .route("/dev/accounts/{user_id}/revoke", post(revoke))
@@ -63,6 +65,41 @@ async fn stack(State(shared): State<Shared>) -> Response {
 
 async fn events(State(shared): State<Shared>) -> Response {
     Json(json!({"events": shared.bus.events()})).into_response()
+}
+
+/// Returns the deliveries that wait, those that were given up, and where the secret is.
+async fn webhook(State(shared): State<Shared>) -> Response {
+    match &shared.webhooks {
+        Some(webhooks) => Json(webhooks.state()).into_response(),
+        None => no_webhook(),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Replay {
+    id: String,
+}
+
+/// Posts an event again, delivered or not: one of those that `/dev/events` shows.
+async fn replay(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
+    let Some(webhooks) = &shared.webhooks else {
+        return no_webhook();
+    };
+    let Ok(Replay { id }) = serde_json::from_slice(&body) else {
+        return refusal(StatusCode::BAD_REQUEST, "bad_request", "expected {\"id\":\"the event's id\"}");
+    };
+    let events = shared.bus.events();
+    let Some(event) = events.iter().map(|event| &event["detail"]).find(|event| event["id"] == *id) else {
+        let why = "no event of the last thousand has this id: /dev/events shows them";
+        return refusal(StatusCode::NOT_FOUND, "not_found", why);
+    };
+    webhooks.queue(event.to_string(), shared.clock.now());
+    done(&headers, Json(json!({"replayed": id})))
+}
+
+fn no_webhook() -> Response {
+    refusal(StatusCode::NOT_FOUND, "no_webhook", "start with --webhook URL to have events posted there")
 }
 
 async fn sweep(State(shared): State<Shared>, headers: HeaderMap) -> Response {

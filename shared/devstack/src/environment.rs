@@ -19,6 +19,7 @@ pub(crate) const GRANTS_TABLE: &str = "threads-auth-grants";
 pub(crate) const SHORT_LIVED_TABLE: &str = "threads-auth-short-lived";
 pub(crate) const APP_SECRET_ID: &str = "threads-auth/app";
 pub(crate) const KEYRING_SECRET_ID: &str = "threads-auth/keyring";
+pub(crate) const WEBHOOK_SECRET_ID: &str = "threads-auth/webhook";
 
 /// All addresses, and the key to sign with.
 #[derive(Clone, Serialize)]
@@ -49,6 +50,9 @@ pub struct Urls {
     pub keyring_secret_id: String,
     /// The name of the event bus.
     pub event_bus: String,
+    /// The name of the secret that signs webhooks, if there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook_secret_id: Option<String>,
 }
 
 impl fmt::Debug for Urls {
@@ -96,6 +100,14 @@ impl Urls {
             .chain(sandboxed)
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect()
+    }
+}
+
+/// Adds the receiver of webhooks, if there is one.
+pub(crate) fn post_to(variables: &mut HashMap<String, String>, url: Option<&Url>) {
+    if let Some(url) = url {
+        variables.insert("WEBHOOK_URL".to_owned(), url.to_string());
+        variables.insert("WEBHOOK_SECRET_ID".to_owned(), WEBHOOK_SECRET_ID.to_owned());
     }
 }
 

@@ -28,6 +28,7 @@ mod shared;
 mod sigv4;
 mod stack;
 mod start;
+mod webhook;
 
 pub use environment::Urls;
 pub use options::{LiveApp, StackError, StackOptions, Threads};

@@ -45,10 +45,13 @@ pub struct StackOptions {
     pub public_url: Option<Url>,
     /// The interval of scheduled sweeps; `None` for none.
     pub sweep_every: Option<Duration>,
-    /// The interval at which changes are announced; `None` to announce only by `Stack::announce`.
+    /// The interval at which changes are announced, and events posted; `None` to do so only by
+    /// `Stack::announce` and `Stack::deliver`.
     pub announce_every: Option<Duration>,
     /// A file to which each event is appended, as a line of JSON.
     pub events_file: Option<PathBuf>,
+    /// The URL that events are posted to, if any.
+    pub webhook: Option<Url>,
     /// Variables of [`Config`](threads_auth::Config) that differ from development's.
     pub variables: HashMap<String, String>,
     /// Additional entries for the allowlist of return addresses.

@@ -1,4 +1,5 @@
-//! The work that AWS starts by itself: scheduled sweeps, and announcements from the table's stream.
+//! The work that AWS starts by itself: scheduled sweeps, announcements from the table's stream, and
+//! deliveries from the webhooks' queue.
 
 use std::time::Duration;
 
@@ -22,10 +23,11 @@ pub(crate) async fn sweep(shared: Shared, period: Duration, stop: impl Future<Ou
     }
 }
 
-/// Announces changes each `period`, until `stop`.
+/// Announces changes and posts the events that are due each `period`, until `stop`. Side by side,
+/// because a receiver may take its time.
 pub(crate) async fn announce(shared: Shared, period: Duration, stop: impl Future<Output = ()>) {
-    let mut ticks = ticks(period);
     let batches = async {
+        let mut ticks = ticks(period);
         loop {
             ticks.tick().await;
             if let Err(error) = shared.announce().await {
@@ -33,8 +35,16 @@ pub(crate) async fn announce(shared: Shared, period: Duration, stop: impl Future
             }
         }
     };
+    let deliveries = async {
+        let mut ticks = ticks(period);
+        loop {
+            ticks.tick().await;
+            shared.deliver().await;
+        }
+    };
     tokio::select! {
         () = batches => {}
+        () = deliveries => {}
         () = stop => {}
     }
 }

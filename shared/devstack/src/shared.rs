@@ -16,6 +16,7 @@ use url::Url;
 use crate::bus::Bus;
 use crate::data_folder::KeptValue;
 use crate::feed::Feed;
+use crate::webhook::Webhooks;
 
 /// The maximum duration of a sweep, as on Lambda.
 const SWEEP_BUDGET: Duration = Duration::from_mins(15);
@@ -40,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) key_file: Arc<Path>,
     pub(crate) bus: Bus,
     pub(crate) feed: Arc<Feed>,
+    /// Present if events are posted somewhere.
+    pub(crate) webhooks: Option<Arc<Webhooks>>,
     pub(crate) sweeps: Arc<Mutex<VecDeque<PastSweep>>>,
     pub(crate) clock_offset: KeptValue,
 }
@@ -72,5 +75,12 @@ impl Shared {
     /// Announces the changes since the last call.
     pub(crate) async fn announce(&self) -> anyhow::Result<()> {
         self.feed.drain(self.clock.now()).await
+    }
+
+    /// Posts the events that are due.
+    pub(crate) async fn deliver(&self) {
+        if let Some(webhooks) = &self.webhooks {
+            webhooks.deliver(self.bus.outgoing(), self.clock.now()).await;
+        }
     }
 }

@@ -79,6 +79,11 @@ impl Stack {
         self.shared.announce().await
     }
 
+    /// Posts the events that are due, as the webhook function does by itself.
+    pub async fn deliver(&self) {
+        self.shared.deliver().await;
+    }
+
     /// Returns the last events on the bus, newest first, as EventBridge delivers them.
     #[must_use]
     pub fn events(&self) -> Vec<serde_json::Value> {

@@ -10,6 +10,7 @@ use events::EventPublisher;
 use serde_json::json;
 use threads_auth::{Config, ThreadsAuth};
 use threads_auth_model::seal::{Keyring, random_text};
+use threads_auth_model::webhook::WebhookSecret;
 use threads_auth_store::aws;
 use threads_graph::HttpClient;
 use threads_sandbox::{Clock, Inspection, NewAccount, Sandbox, SandboxOptions};
@@ -22,13 +23,15 @@ use crate::bus::Bus;
 use crate::data_folder::KeptValue;
 use crate::doors::{Key, Listener, close};
 use crate::environment::{
-    ACCESS_KEY_ID, APP_SECRET_ID, EVENT_BUS, GRANTS_TABLE, KEYRING_SECRET_ID, REGION, SHORT_LIVED_TABLE, Urls,
+    ACCESS_KEY_ID, APP_SECRET_ID, EVENT_BUS, GRANTS_TABLE, KEYRING_SECRET_ID, REGION, SHORT_LIVED_TABLE,
+    Urls, WEBHOOK_SECRET_ID,
 };
 use crate::feed::Feed;
 use crate::options::{StackError, StackOptions, Threads};
 use crate::secrets_manager::{SecretsManager, provide};
 use crate::shared::Shared;
 use crate::stack::Stack;
+use crate::webhook::Webhooks;
 use crate::{data_folder, dev, dynamodb, environment, gateway, schedule};
 
 /// The app of the sandbox. Its secret opens nothing.
@@ -82,13 +85,11 @@ impl Stack {
         let router = emulator(secrets.endpoint(), Listener::SecretsManager);
         tasks.spawn(serve(secrets_listener, router, stopped()));
 
-        let bus = Bus::open(options.events_file.as_deref()).map_err(|source| StackError::EventsFile {
-            path: options.events_file.unwrap_or_default(),
-            source,
+        let bus = Bus::open(options.events_file.as_deref(), options.webhook.is_some()).map_err(|source| {
+            StackError::EventsFile { path: options.events_file.unwrap_or_default(), source }
         })?;
         let (bus_listener, eventbridge_url) = listen(0)?;
-        let router = emulator(bus.clone().endpoint(), Listener::EventBridge);
-        tasks.spawn(serve(bus_listener, router, stopped()));
+        tasks.spawn(serve(bus_listener, emulator(bus.clone().endpoint(), Listener::EventBridge), stopped()));
 
         let (sandbox, threads_url) = match &options.threads {
             Threads::Sandbox => {
@@ -113,13 +114,16 @@ impl Stack {
             app_secret_id: APP_SECRET_ID.to_owned(),
             keyring_secret_id: KEYRING_SECRET_ID.to_owned(),
             event_bus: EVENT_BUS.to_owned(),
+            webhook_secret_id: options.webhook.as_ref().map(|_| WEBHOOK_SECRET_ID.to_owned()),
         };
         let mut variables = urls.variables(&public_url, sandbox.is_some());
         variables.extend(options.variables);
         environment::allow(&mut variables, &options.return_to);
+        environment::post_to(&mut variables, options.webhook.as_ref());
         let config = Config::from_vars(&variables, None).map_err(|e| StackError::Other(e.into()))?;
         provision(&config, &options.threads).await?;
         let publisher = EventPublisher::new(&config).map_err(|e| StackError::Other(e.into()))?;
+        let webhooks = Webhooks::of(&config).map_err(|e| StackError::Other(e.into()))?.map(Arc::new);
         let service = ThreadsAuth::new(config).map_err(|e| StackError::Other(e.into()))?;
         let position = KeptValue::new(file("stream.json"), "after");
         let feed = Feed::open(database, publisher, GRANTS_TABLE, position)?;
@@ -133,6 +137,7 @@ impl Stack {
             key_file: key_file.into(),
             bus,
             feed: Arc::new(feed),
+            webhooks,
             sweeps: Arc::default(),
             clock_offset,
         };
@@ -207,7 +212,11 @@ async fn provision(config: &Config, threads: &Threads) -> anyhow::Result<()> {
     let app = json!({"app_id": app_id, "app_secret": app_secret}).to_string();
     provide(&secrets, &config.app_secret_id, &app, true).await?;
     let key_id = format!("dev-{}", random_text::<4>()?);
-    provide(&secrets, &config.keyring_secret_id, &Keyring::generate(&key_id)?, false).await
+    provide(&secrets, &config.keyring_secret_id, &Keyring::generate(&key_id)?, false).await?;
+    if let Ok(webhook) = config.webhook() {
+        provide(&secrets, &webhook.secret_id, &WebhookSecret::generate()?.to_json(), false).await?;
+    }
+    Ok(())
 }
 
 /// Opens a listener on loopback, and returns it with its URL. Hundreds of callers may connect at

@@ -27,6 +27,7 @@ pub mod session;
 mod session_row;
 mod summary;
 mod vault;
+pub mod webhook;
 
 pub use attribute::Attribute;
 pub use change::{Change, Condition, Part, Transaction};

@@ -1,4 +1,4 @@
-//! The two DynamoDB tables, for grants and for short-lived rows, and the two secrets.
+//! The two DynamoDB tables, for grants and for short-lived rows, and the secrets.
 //!
 //! Owns AWS: its clients, every expression that is sent to DynamoDB, and the classification of AWS
 //! failures. Each write carries the condition under which [`threads_auth_model::rules`] allows it.
@@ -29,7 +29,7 @@ pub use item::{Item, row};
 pub use personal::PersonalRows;
 pub use references::{AssignOutcome, LookupError, REFERENCE_INDEX};
 pub use retry::{Backoff, persist, repeat};
-pub use secrets::Secrets;
+pub use secrets::{Secrets, WebhookSecretCache};
 pub use sessions::CompletionOutcome;
 pub use table::{Store, WriteOutcome};
 pub use transaction::Committed;

@@ -1,4 +1,4 @@
-//! The app's credentials and the keyring, cached from Secrets Manager.
+//! The app's credentials, the keyring and the webhooks' secret, cached from Secrets Manager.
 //!
 //! Owns the times at which a secret is read: once per TTL, by one caller while the others wait. The
 //! last good value stays in use while Secrets Manager is briefly unreachable. A failed read is not
@@ -12,6 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Deserialize;
 use threads_auth_model::seal::Keyring;
+use threads_auth_model::webhook::WebhookSecret;
 use threads_auth_model::{App, PreviousSecret};
 use threads_graph::{AppCredentials, AppId, AppSecret, UserId};
 use tokio::sync::Mutex;
@@ -33,12 +34,22 @@ const DOUBTED_AGAIN_AFTER: Duration = Duration::from_mins(1);
 
 /// The two secrets, each read at its first use.
 pub struct Secrets {
-    client: aws_sdk_secretsmanager::Client,
-    ttl: Duration,
+    reader: Reader,
     app: Cached<App>,
     /// Time of the last read of the app's secret that was caused by a signature.
     doubted_at: Mutex<Option<Timestamp>>,
     keyring: Cached<Keyring>,
+}
+
+/// The secret of webhooks, read at its first use.
+pub struct WebhookSecretCache {
+    reader: Reader,
+    secret: Cached<WebhookSecret>,
+}
+
+struct Reader {
+    client: aws_sdk_secretsmanager::Client,
+    ttl: Duration,
 }
 
 struct Cached<T> {
@@ -91,7 +102,7 @@ impl Secrets {
         ttl: Duration,
     ) -> Self {
         let (app, keyring) = (Cached::new(app_secret_id), Cached::new(keyring_secret_id));
-        Self { client, ttl, app, doubted_at: Mutex::default(), keyring }
+        Self { reader: Reader { client, ttl }, app, doubted_at: Mutex::default(), keyring }
     }
 
     /// Returns the app, from a secret of the form
@@ -102,7 +113,7 @@ impl Secrets {
     /// Returns [`SecretsError`] if the secret is malformed, or was never read and cannot be read
     /// now.
     pub async fn app(&self, now: Timestamp) -> Result<Arc<App>, SecretsError> {
-        self.get(&self.app, now, Read::serves, parse_app).await
+        self.reader.get(&self.app, now, Read::serves, parse_app).await
     }
 
     /// Returns the app after another read of its secret, unless there was one within the last
@@ -117,7 +128,7 @@ impl Secrets {
             return self.app(now).await;
         }
         *doubted_at = Some(now);
-        self.get(&self.app, now, |_, _| false, parse_app).await
+        self.reader.get(&self.app, now, |_, _| false, parse_app).await
     }
 
     /// Returns the keyring.
@@ -126,7 +137,7 @@ impl Secrets {
     /// Returns [`SecretsError`] if the secret is malformed, or was never read and cannot be read
     /// now.
     pub async fn keyring(&self, now: Timestamp) -> Result<Arc<Keyring>, SecretsError> {
-        self.get(&self.keyring, now, Read::serves, parse_keyring).await
+        self.reader.get(&self.keyring, now, Read::serves, parse_keyring).await
     }
 
     /// Returns the keyring after another read of its secret, unless there was one a few seconds
@@ -135,9 +146,29 @@ impl Secrets {
     /// # Errors
     /// Returns the errors of [`Self::keyring`].
     pub async fn reread_keyring(&self, now: Timestamp) -> Result<Arc<Keyring>, SecretsError> {
-        self.get(&self.keyring, now, Read::is_fresh, parse_keyring).await
+        self.reader.get(&self.keyring, now, Read::is_fresh, parse_keyring).await
+    }
+}
+
+impl WebhookSecretCache {
+    /// Creates the cache of the secret `id`, read through `client` at most once per `ttl`.
+    #[must_use]
+    pub fn new(client: aws_sdk_secretsmanager::Client, id: &str, ttl: Duration) -> Self {
+        Self { reader: Reader { client, ttl }, secret: Cached::new(id) }
     }
 
+    /// Returns the secret.
+    ///
+    /// # Errors
+    /// Returns [`SecretsError`] if the secret is malformed, or was never read and cannot be read
+    /// now.
+    pub async fn secret(&self, now: Timestamp) -> Result<Arc<WebhookSecret>, SecretsError> {
+        let parse = |text: &str| WebhookSecret::from_json(text).map_err(|error| error.to_string());
+        self.reader.get(&self.secret, now, Read::serves, parse).await
+    }
+}
+
+impl Reader {
     async fn get<T>(
         &self,
         cached: &Cached<T>,

@@ -1,5 +1,5 @@
 //! Configuration, read once from the environment. All problems are reported together.
-//! Holds no secret: it names the two secrets in Secrets Manager, and has digests of the origin
+//! Holds no secret: it names the secrets in Secrets Manager, and has digests of the origin
 //! secrets.
 
 use std::collections::HashMap;
@@ -106,11 +106,48 @@ pub struct Config {
     /// `EVENTS_DEAD_LETTERS`, default none: URL of the queue for events that the bus has refused
     /// for an hour. Without it they are retried until the bus accepts them.
     pub events_dead_letters: Option<String>,
+    /// `WEBHOOK_URL` and the variables beside it, required by the webhook function only. See
+    /// [`Config::webhook`].
+    webhook: Option<WebhookConfig>,
     /// `THREADS_AUTHORIZE_URL`, `THREADS_GRAPH_URL`, `THREADS_API_VERSION`: Meta's endpoints, by
     /// default the public ones.
     pub endpoints: Endpoints,
     /// `AWS_REGION` and the other variables that Lambda sets.
     pub aws: AwsConfig,
+}
+
+/// The delivery of events by HTTP. Holds no secret.
+#[derive(Clone, Debug)]
+pub struct WebhookConfig {
+    /// `WEBHOOK_URL`: where events are posted. Plain http is allowed on loopback only.
+    pub url: Url,
+    /// `WEBHOOK_SECRET_ID`: id of the secret that signs them, which holds
+    /// `{"secret":…,"previous":…}`. The last is optional.
+    pub secret_id: String,
+    /// `WEBHOOK_QUEUE`: URL of the queue that the events come from. Development has none.
+    pub queue: Option<String>,
+    /// `WEBHOOK_DEAD_LETTERS`: URL of the queue for events that were given up. Development has
+    /// none.
+    pub dead_letters: Option<String>,
+}
+
+impl WebhookConfig {
+    /// Parses the URL of a receiver.
+    ///
+    /// # Errors
+    /// Returns the expected form, without any part of the URL, which may hold a token.
+    pub fn url(text: &str) -> Result<Url, &'static str> {
+        let is_good = |url: &Url| {
+            return_to::is_secure(url)
+                && url.username().is_empty()
+                && url.password().is_none()
+                && url.fragment().is_none()
+        };
+        Url::parse(text)
+            .ok()
+            .filter(is_good)
+            .ok_or("expected an https URL (http on loopback only) without a name, a password and a fragment")
+    }
 }
 
 /// One missing or invalid variable.
@@ -217,9 +254,10 @@ impl Config {
         });
         let event_bus = vars.get("EVENT_BUS").map(str::to_owned);
         let events_dead_letters = vars.get("EVENTS_DEAD_LETTERS").map(str::to_owned);
+        let webhook = vars.webhook();
         let endpoints = vars.endpoints();
         let aws = vars.aws(request_time, credentials);
-        // Every `None` has pushed a problem.
+        // Every `None` has pushed a problem, but that of no webhook.
         let complete = (|| {
             Some(Self {
                 public_url: public_url?,
@@ -241,11 +279,15 @@ impl Config {
                 origin_secrets: origin_secrets?,
                 event_bus,
                 events_dead_letters,
+                webhook,
                 endpoints: endpoints?,
                 aws: aws?,
             })
         })();
-        complete.ok_or(ConfigError(vars.problems))
+        match complete {
+            Some(config) if vars.problems.is_empty() => Ok(config),
+            _ => Err(ConfigError(vars.problems)),
+        }
     }
 
     /// Validates only the [`Setting`]s in `vars`, before the rest of the configuration is known.
@@ -271,6 +313,26 @@ impl Config {
                 problem: "missing: expected the name of the EventBridge bus".to_owned(),
             }])
         })
+    }
+
+    /// Returns the delivery of events by HTTP.
+    ///
+    /// # Errors
+    /// Returns [`ConfigError`] if there is none.
+    pub fn webhook(&self) -> Result<&WebhookConfig, ConfigError> {
+        self.webhook.as_ref().ok_or_else(|| {
+            ConfigError(vec![ConfigProblem {
+                variable: "WEBHOOK_URL",
+                problem: "missing: expected the URL that events are posted to".to_owned(),
+            }])
+        })
+    }
+
+    /// Returns the time that the receiver of a webhook has for its answer: half of
+    /// `REQUEST_SECONDS`.
+    #[must_use]
+    pub fn webhook_timeout(&self) -> Duration {
+        self.request_time / 2
     }
 
     /// Returns the timeouts of one call. A callback makes up to five calls to Meta.
@@ -365,6 +427,20 @@ impl Vars<'_> {
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
         self.with_default(setting.as_str(), default, parse)
+    }
+
+    /// Returns the receiver of webhooks, if there is one and nothing is wrong with it.
+    fn webhook(&mut self) -> Option<WebhookConfig> {
+        let text = |text: &str| Some(text.to_owned());
+        let url = self.with_default("WEBHOOK_URL", "", |text| match text {
+            "" => Ok(None),
+            text => WebhookConfig::url(text).map(Some).map_err(str::to_owned),
+        })??;
+        let secret_id =
+            self.required("WEBHOOK_SECRET_ID", "the name or ARN of the secret that signs webhooks", text)?;
+        let queue = self.get("WEBHOOK_QUEUE").map(str::to_owned);
+        let dead_letters = self.get("WEBHOOK_DEAD_LETTERS").map(str::to_owned);
+        Some(WebhookConfig { url, secret_id, queue, dead_letters })
     }
 
     /// Returns the value of a setting, if there is one.
@@ -524,6 +600,9 @@ mod tests {
             ("THREADS_GRAPH_URL", "graph"),
             ("ORIGIN_SECRETS", "canary"),
             ("ORIGIN_SECRETS", "-,-"),
+            ("WEBHOOK_URL", "http://app.example.com/canary"),
+            ("WEBHOOK_URL", "https://user:canary@app.example.com/"),
+            ("WEBHOOK_URL", "canary"),
         ] {
             let mut vars = complete();
             vars.insert(variable.to_owned(), value.to_owned());

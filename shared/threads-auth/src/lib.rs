@@ -30,7 +30,7 @@ pub use assign::AssignError;
 pub use brand::{AppName, Brand, Link, Rgb};
 pub use callers::Caller;
 pub use clients::StartError;
-pub use config::{AuthorizeAccess, Config, ConfigError, ConfigProblem, Setting};
+pub use config::{AuthorizeAccess, Config, ConfigError, ConfigProblem, Setting, WebhookConfig};
 pub use connect::return_to::{BadEntry, NotAllowed, ReturnTo, ReturnToAllowlist};
 pub use connect::{
     Begun, CompleteError, ConnectError, ConnectOutcome, ConnectRefusal, Connected, Flow, NewSession,
@@ -56,4 +56,6 @@ pub use threads_auth_model::{
     Cause, Grant, Key, LONGEST_REFERENCE, MAX_REFERENCE, Pause, Progress, Pseudonym, RevokedBy, ScopesSource,
     Session, SessionState, SessionStatus, State, Status, Summary, error_chain,
 };
-pub use threads_auth_store::{FailureKind, Item, LookupError, SecretsError, StoreError, WriteOutcome, aws};
+pub use threads_auth_store::{
+    FailureKind, Item, LookupError, SecretsError, StoreError, WebhookSecretCache, WriteOutcome, aws,
+};

@@ -27,6 +27,7 @@ const OURS: &[&str] = &[
     "threads_graph",
     "threads_sandbox",
     "token",
+    "webhook",
 ];
 
 /// Returns the filter for `level`.

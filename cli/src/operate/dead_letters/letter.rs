@@ -15,6 +15,8 @@ pub(super) enum Letter {
     Place(Place),
     /// A sweep that did not run, and the reason; written by Lambda or the Scheduler.
     Sweep(&'static str, String),
+    /// An event that could not be posted.
+    Webhook(Undelivered),
     /// Anything else.
     Unknown,
 }
@@ -32,11 +34,39 @@ pub(super) struct Place {
     pub(super) why: String,
 }
 
+/// An event that the receiver of webhooks did not take.
+pub(super) struct Undelivered {
+    by: &'static str,
+    why: String,
+    /// The event, as it is posted.
+    pub(super) body: String,
+    event: Value,
+}
+
 impl Letter {
     pub(super) fn read(message: &Message) -> Self {
         match message.which {
             Which::Events => Self::of_events(&message.body),
             Which::Sweep => Self::of_sweep(message),
+            Which::Webhook => Self::of_webhook(message),
+        }
+    }
+
+    /// A letter is the event itself; one of EventBridge's has the whole of what the bus delivers.
+    fn of_webhook(message: &Message) -> Self {
+        let mut event: Value = serde_json::from_str(&message.body).unwrap_or_default();
+        let (by, why, body) = match (&message.given_up, &message.not_delivered) {
+            (Some(why), _) => ("webhook", why.clone(), message.body.clone()),
+            (None, Some((code, words))) => {
+                event = event["detail"].take();
+                ("eventbridge", format!("{code}: {words}"), event.to_string())
+            }
+            (None, None) => ("sqs", "the function failed again and again".to_owned(), message.body.clone()),
+        };
+        if event["id"].is_string() {
+            Self::Webhook(Undelivered { by, why, body, event })
+        } else {
+            Self::Unknown
         }
     }
 
@@ -73,6 +103,7 @@ impl Letter {
             Self::Event(_) => "events",
             Self::Place(_) => "lambda",
             Self::Sweep(by, _) => by,
+            Self::Webhook(letter) => letter.by,
             Self::Unknown => "unknown",
         }
     }
@@ -82,6 +113,7 @@ impl Letter {
             Self::Event(letter) => &letter.why,
             Self::Place(place) => &place.why,
             Self::Sweep(_, why) => why,
+            Self::Webhook(letter) => &letter.why,
             Self::Unknown => "not a letter of this service",
         }
     }
@@ -90,6 +122,9 @@ impl Letter {
     pub(super) fn about(&self) -> Vec<String> {
         match self {
             Self::Event(letter) => letter.entry.resources.clone(),
+            Self::Webhook(letter) => {
+                letter.event["user_id"].as_str().map(str::to_owned).into_iter().collect()
+            }
             Self::Place(_) | Self::Sweep(..) | Self::Unknown => Vec::new(),
         }
     }
@@ -99,6 +134,7 @@ impl Letter {
         let (number, nth) = match self {
             Self::Event(letter) => (letter.number.as_str(), letter.nth),
             Self::Place(place) => (place.start_sequence_number.as_str(), 0),
+            Self::Webhook(letter) => (letter.event["order"].as_str().unwrap_or_default(), 0),
             Self::Sweep(..) | Self::Unknown => ("", 0),
         };
         let (digits, number) = magnitude(number);
@@ -113,17 +149,21 @@ impl Letter {
                 format!("changes from {} in the stream", place.approximate_arrival_of_first_record)
             }
             Self::Sweep(..) => "a sweep".to_owned(),
+            Self::Webhook(letter) => letter.event["type"].as_str().unwrap_or("?").to_owned(),
             Self::Unknown => "?".to_owned(),
         }
     }
 
     /// Returns the event's id, by which an app recognizes duplicates.
     pub(super) fn event_id(&self) -> Value {
-        let Self::Event(letter) = self else {
-            return Value::Null;
-        };
-        let event: Value = serde_json::from_str(&letter.entry.detail).unwrap_or_default();
-        event["id"].clone()
+        match self {
+            Self::Event(letter) => {
+                let event: Value = serde_json::from_str(&letter.entry.detail).unwrap_or_default();
+                event["id"].clone()
+            }
+            Self::Webhook(letter) => letter.event["id"].clone(),
+            Self::Place(_) | Self::Sweep(..) | Self::Unknown => Value::Null,
+        }
     }
 
     /// The letter as JSON. The event itself is left to `replay`.
@@ -164,6 +204,7 @@ mod tests {
             body: body.to_string(),
             sent_at: None,
             not_delivered: None,
+            given_up: None,
         }
     }
 
@@ -198,7 +239,7 @@ mod tests {
         });
         let letter = Letter::read(&message(Which::Events, &place));
         assert_eq!((letter.by(), letter.why()), ("lambda", "RetryAttemptsExhausted"));
-        for which in [Which::Events, Which::Sweep] {
+        for which in Which::ALL {
             assert_eq!(Letter::read(&message(which, &json!("?"))).by(), "unknown");
         }
     }

@@ -28,7 +28,7 @@ use crate::shell::prompt::Confirmation;
   threads-auth dead-letters replay --profile prod
   threads-auth dead-letters purge --queue sweep --yes --profile prod
 
-A stack has two queues: events that the bus did not accept for an hour, and sweeps that did not run. Letters are kept for two weeks, and an alarm rings while there are any. Each command takes --json.
+A stack has two queues: events that the bus did not accept for an hour, and sweeps that did not run. If it posts its events, it has a third, for those that the receiver did not accept. Letters are kept for two weeks, and an alarm rings while there are any. Each command takes --json.
 
 {TARGETS}"))]
 pub(crate) struct DeadLetters {
@@ -43,13 +43,13 @@ enum Command {
     Purge(Purge),
 }
 
-/// List the letters of both queues: their age, their reason, and the accounts they are about.
+/// List the letters of all queues: their age, their reason, and the accounts they are about.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth dead-letters show --profile prod
   threads-auth dead-letters show --stack threads-auth-prod --json
 
-While the command runs, the letters are hidden from others. It needs sqs:ReceiveMessage, sqs:ChangeMessageVisibility and sqs:GetQueueAttributes on both queues.
+While the command runs, the letters are hidden from others. It needs sqs:ReceiveMessage, sqs:ChangeMessageVisibility and sqs:GetQueueAttributes on the queues.
 
 {TARGETS}"))]
 struct Show {
@@ -96,7 +96,7 @@ impl Show {
         let words = "Returning the received letters to their queues; a second Ctrl-C does not wait.";
         let look = Box::pin(async {
             let (mut letters, mut lines, mut hidden) = (Vec::new(), Vec::new(), 0);
-            for which in Which::ALL {
+            for which in Which::of(deployed) {
                 let queue = Queue::of(deployed, which)?;
                 let (messages, is_whole) = queue.take(&came).await;
                 hidden += queue.hidden_beside(messages.len()).await;
@@ -127,7 +127,7 @@ impl Purge {
         let (mut interrupt, stack) = on_aws::open(&self.target, env).await?;
         let deployed = deployed(&stack)?;
         let (mut queues, mut counts) = (Vec::new(), Vec::new());
-        for which in Which::ALL.into_iter().filter(|which| self.queue.is_none_or(|wanted| wanted == *which)) {
+        for which in Which::of(deployed).filter(|which| self.queue.is_none_or(|wanted| wanted == *which)) {
             let queue = Queue::of(deployed, which)?;
             let count = interrupt.or(queue.count()).await?.all();
             counts.push((which, count));
@@ -160,6 +160,7 @@ fn told(which: Which, count: u64) -> Option<String> {
     let what = match which {
         Which::Events => "event",
         Which::Sweep => "sweep",
+        Which::Webhook => "undelivered event",
     };
     let plural = if count == 1 { "" } else { "s" };
     (count > 0).then(|| format!("{count} {what}{plural}"))

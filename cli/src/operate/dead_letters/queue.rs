@@ -1,4 +1,4 @@
-//! The two queues of dead letters.
+//! The queues of dead letters.
 //!
 //! SQS hides a message for a while after it is received, so a command that only looks makes it
 //! visible again.
@@ -43,6 +43,25 @@ threads_graph::names! {
         Events => "events",
         /// Sweeps that did not run.
         Sweep => "sweep",
+        /// Events that the receiver of webhooks did not take.
+        Webhook => "webhook",
+    }
+}
+
+impl Which {
+    /// The output with the queue's URL.
+    fn output(self) -> &'static str {
+        match self {
+            Self::Events => "EventsDeadLettersUrl",
+            Self::Sweep => "SweepDeadLettersUrl",
+            Self::Webhook => "WebhookDeadLettersUrl",
+        }
+    }
+
+    /// Returns the queues of a stack, which has the last one only if it posts its events.
+    pub(super) fn of(deployed: &Deployed) -> impl Iterator<Item = Self> {
+        let has_webhook = deployed.output(Self::Webhook.output()).is_ok();
+        Self::ALL.into_iter().filter(move |which| has_webhook || *which != Self::Webhook)
     }
 }
 
@@ -60,8 +79,10 @@ pub(super) struct Message {
     pub(super) receipt: String,
     pub(super) body: String,
     pub(super) sent_at: Option<Timestamp>,
-    /// The Scheduler's error code and message, if it did not deliver.
+    /// The error code and message of the Scheduler or EventBridge, if it did not deliver.
     pub(super) not_delivered: Option<(String, String)>,
+    /// The webhook function's reason for giving up.
+    pub(super) given_up: Option<String>,
 }
 
 /// The approximate number of letters in a queue.
@@ -80,11 +101,7 @@ impl Count {
 
 impl Queue {
     pub(super) fn of(deployed: &Deployed, which: Which) -> Result<Self> {
-        let output = match which {
-            Which::Events => "EventsDeadLettersUrl",
-            Which::Sweep => "SweepDeadLettersUrl",
-        };
-        let url = deployed.output(output)?.to_owned();
+        let url = deployed.output(which.output())?.to_owned();
         Ok(Self { client: Client::new(&deployed.sdk), which, url })
     }
 
@@ -132,6 +149,7 @@ impl Queue {
         };
         let words = attribute("ERROR_MESSAGE").unwrap_or_default();
         let not_delivered = attribute("ERROR_CODE").map(|code| (code, words));
+        let given_up = attribute(webhook::WHY);
         let sent_at = message
             .attributes
             .as_ref()
@@ -144,6 +162,7 @@ impl Queue {
             body: message.body.unwrap_or_default(),
             sent_at,
             not_delivered,
+            given_up,
         })
     }
 
@@ -196,6 +215,12 @@ impl Queue {
             }
         }
         Ok(())
+    }
+
+    /// Sends a body to another queue.
+    pub(super) async fn send(&self, url: &str, body: &str) -> Result<()> {
+        let sent = self.client.send_message().queue_url(url).message_body(body).send().await;
+        sent.map(drop).map_err(|error| failed(&error, "SQS does not take the event back").into())
     }
 
     /// Returns the approximate number of letters.

@@ -31,22 +31,35 @@ const LOST: &str = "this took too long, and another command may have the letter"
 const GONE: &str = "the stream keeps a change for 24 hours: the app can list its accounts";
 const FOREIGN: &str = "it names the stream of another table";
 
-/// Put dead events on the bus again, and run a sweep if one did not run.
+/// Put dead events on the bus again, post undelivered ones again, and run a sweep if one did not
+/// run.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth dead-letters replay --profile prod
   threads-auth dead-letters replay --stack threads-auth-prod --json
+  threads-auth dead-letters replay --queue webhook
+                                      only what the receiver of webhooks did not take
+  threads-auth dead-letters replay --id 8f4d1a:account.refreshed
+                                      one event, by the id that `show` has
 
 An event is put on the bus unchanged, with its id and its time, and its letter is deleted once the bus has accepted it. A refused event stays, and so do the later events of its account. The events of an account are put in the order in which they happened, but the app may already have newer ones: it compares their \"time\", or reads the account. It may also get an event twice: it compares the \"id\".
 
-A letter that Lambda wrote has only a position in the table's stream: within 24 hours of the change, the records are read there, and passed to the events function. For all sweeps that did not run, the deployed function runs one, and their letters are deleted if it succeeds. The command can be repeated. Ctrl-C ends it after the letters or the sweep under way. Two replays at once share the letters, and keep no order between them.
+A letter that Lambda wrote has only a position in the table's stream: within 24 hours of the change, the records are read there, and passed to the events function. For all sweeps that did not run, the deployed function runs one, and their letters are deleted if it succeeds. An event that could not be posted goes back into its queue, and is posted like a new one, with its id. Delivered events are not kept, so a replay reaches dead letters only. The command can be repeated. Ctrl-C ends it after the letters or the sweep under way. Two replays at once share the letters, and keep no order between them.
 
 Exit codes: 1 if a letter cannot be replayed any more, 4 if the rest has to be tried again later.
 
-It needs sqs:ReceiveMessage, sqs:ChangeMessageVisibility, sqs:DeleteMessage and sqs:GetQueueAttributes on both queues, events:PutEvents on the bus, and lambda:InvokeFunction on the refresh function; for letters that Lambda wrote also lambda:InvokeFunction on the events function, dynamodb:GetShardIterator and dynamodb:GetRecords on the stream, and kms:Decrypt through DynamoDB.
+It needs sqs:ReceiveMessage, sqs:ChangeMessageVisibility, sqs:DeleteMessage and sqs:GetQueueAttributes on the queues, sqs:SendMessage on the queue of webhooks, events:PutEvents on the bus, and lambda:InvokeFunction on the refresh function; for letters that Lambda wrote also lambda:InvokeFunction on the events function, dynamodb:GetShardIterator and dynamodb:GetRecords on the stream, and kms:Decrypt through DynamoDB.
 
 {TARGETS}"))]
 pub(super) struct Replay {
+    /// One queue only
+    #[arg(long, value_name = "QUEUE")]
+    queue: Option<Which>,
+
+    /// The event with this id only; may be repeated
+    #[arg(long, value_name = "ID")]
+    id: Vec<String>,
+
     #[command(flatten)]
     target: StackArgs,
 }
@@ -75,6 +88,8 @@ struct Done {
     outcomes: Vec<Outcome>,
     /// The ids of the messages that were replayed.
     replayed: HashSet<String>,
+    /// The ids of the events that were looked for and found.
+    met: HashSet<String>,
     /// The number of letters that were not processed.
     left: usize,
     /// The approximate number of letters that another command has received.
@@ -107,19 +122,23 @@ impl Replay {
         let deployed = deployed(&stack)?;
         let came = Cell::new(None);
         let words = "Ending after the letters or the sweep under way; a second Ctrl-C does not wait.";
-        let work = Box::pin(async { Ok(replay(&stack, deployed, &came).await) });
-        let done = interrupt.noting(&came, words, work).await.inspect_err(|_| say(CUT_OFF))?;
-        let failure = match done.failure {
+        let work = Box::pin(async { Ok(self.replay(&stack, deployed, &came).await) });
+        let mut done = interrupt.noting(&came, words, work).await.inspect_err(|_| say(CUT_OFF))?;
+        let failure = match done.failure.take() {
             Some(error) if done.letters.is_empty() => return Err(error),
             failure => failure,
         };
         let why = failure.as_ref().map(|error| format!("{error:#}"));
-        let mut plain = done.plain;
+        let mut plain = mem::take(&mut done.plain);
         if done.left > 0 {
             let _ = writeln!(plain, "Left for the next replay: {}", done.left);
         }
         if done.hidden > 0 {
             let _ = writeln!(plain, "{}", hidden(done.hidden));
+        }
+        for id in self.id.iter().filter(|id| failure.is_none() && !done.met.contains(*id)) {
+            let _ = writeln!(plain, "unknown  {id}  no letter that could be taken has this id");
+            done.outcomes.push(Outcome::Unknown);
         }
         if plain.is_empty() && failure.is_none() && came.get().is_none() {
             plain.push_str(NONE);
@@ -138,20 +157,23 @@ impl Replay {
     }
 }
 
-async fn replay(stack: &StackHandle, deployed: &Deployed, came: &Cell<Option<u8>>) -> Done {
-    let mut done = Done::default();
-    for which in Which::ALL {
-        if came.get().is_none() && done.failure.is_none() {
-            done.failure = replay_queue(stack, deployed, which, came, &mut done).await.err();
+impl Replay {
+    async fn replay(&self, stack: &StackHandle, deployed: &Deployed, came: &Cell<Option<u8>>) -> Done {
+        let mut done = Done::default();
+        for which in Which::of(deployed).filter(|which| self.queue.is_none_or(|wanted| wanted == *which)) {
+            if came.get().is_none() && done.failure.is_none() {
+                done.failure = replay_queue(stack, deployed, which, &self.id, came, &mut done).await.err();
+            }
         }
+        done
     }
-    done
 }
 
 async fn replay_queue(
     stack: &StackHandle,
     deployed: &Deployed,
     which: Which,
+    ids: &[String],
     came: &Cell<Option<u8>>,
     done: &mut Done,
 ) -> Result<()> {
@@ -160,6 +182,14 @@ async fn replay_queue(
     let (taken, is_whole) = queue.take(came).await;
     done.hidden += queue.hidden_beside(taken.len()).await;
     let mut letters: Vec<_> = taken.iter().map(|message| (Letter::read(message), message)).collect();
+    let unwanted = letters.len();
+    letters.retain(|(letter, _)| {
+        let id = letter.event_id();
+        let wanted = ids.iter().find(|wanted| id == wanted.as_str());
+        done.met.extend(wanted.cloned());
+        ids.is_empty() || wanted.is_some()
+    });
+    let unwanted = unwanted - letters.len();
     letters.sort_by(|(one, _), (other, _)| one.order().cmp(&other.order()));
     let told_before = done.letters.len();
     let mut round =
@@ -168,8 +198,9 @@ async fn replay_queue(
         (Err(error), _) => Err(error),
         (Ok(()), Which::Events) => round.events(&letters).await,
         (Ok(()), Which::Sweep) => round.sweeps(&letters).await,
+        (Ok(()), Which::Webhook) => round.webhooks(&letters).await,
     };
-    done.left += taken.len() - (done.letters.len() - told_before);
+    done.left += taken.len() - unwanted - (done.letters.len() - told_before);
     let left: Vec<_> = taken.iter().filter(|message| !done.replayed.contains(&message.id)).collect();
     queue.give_back(&left).await;
     worked
@@ -214,12 +245,34 @@ impl Round<'_> {
                 }
                 Letter::Event(_) => waiting.push((letter, message)),
                 Letter::Place(place) => self.place(letter, place, message).await?,
-                Letter::Sweep(..) | Letter::Unknown => {
+                Letter::Sweep(..) | Letter::Webhook(_) | Letter::Unknown => {
                     self.done.note(message, letter, Outcome::Unknown, letter.why());
                 }
             }
         }
         self.put(waiting).await
+    }
+
+    /// Puts undelivered events back into the queue that the webhook function reads.
+    async fn webhooks(&mut self, letters: &[(Letter, &Message)]) -> Result<()> {
+        let url = self.deployed.output("WebhookQueueUrl")?;
+        for (letter, message) in letters {
+            let Letter::Webhook(undelivered) = letter else {
+                self.done.note(message, letter, Outcome::Unknown, letter.why());
+                continue;
+            };
+            if self.came.get().is_some() {
+                return Ok(());
+            }
+            if !self.queue.keep(&[*message]).await?.is_empty() {
+                self.done.note(message, letter, Outcome::Refused, LOST);
+                continue;
+            }
+            self.queue.send(url, &undelivered.body).await?;
+            self.done.note(message, letter, Outcome::Replayed, "");
+            self.queue.delete(&[*message]).await?;
+        }
+        Ok(())
     }
 
     /// Puts up to ten events of as many accounts on the bus.

@@ -1,4 +1,5 @@
-//! Checks that events arrive: the mapping from the table's stream, the bus, and the dead letters.
+//! Checks that events arrive: the mappings from the table's stream and from the webhooks' queue,
+//! the bus, and the dead letters.
 
 use super::data::Table;
 use super::finding::{Finding, fail, ok, unnamed, unreported, unseen, warn};
@@ -8,7 +9,7 @@ use crate::operate::target::Deployed;
 
 const DEPLOY: &str = "Deploy this version of the stack.";
 
-/// Checks that a function reads the table's stream.
+/// Checks that a function reads the table's stream, and one the webhooks' queue if there is one.
 pub(super) async fn mapping(deployed: &Deployed, resources: &Resources, table: &Table) -> Vec<Finding> {
     const CHECK: &str = "events mapping";
     let mappings = match resources.of_kind(CHECK, "AWS::Lambda::EventSourceMapping") {
@@ -34,6 +35,10 @@ pub(super) async fn mapping(deployed: &Deployed, resources: &Resources, table: &
             findings.push(unreported(CHECK, "whether it is enabled, and for which stream"));
             continue;
         };
+        if Some(source) == deployed.output("WebhookQueueArn").ok() {
+            findings.push(of_queue(state, result, &on));
+            continue;
+        }
         let is_ours = table.has_stream(source);
         findings.push(match state {
             "Enabled" if is_ours == Some(false) => {
@@ -62,6 +67,27 @@ pub(super) async fn mapping(deployed: &Deployed, resources: &Resources, table: &
     findings
 }
 
+/// Judges the mapping from the webhooks' queue.
+fn of_queue(state: &str, result: &str, on: &str) -> Finding {
+    const CHECK: &str = "webhooks mapping";
+    match state {
+        "Enabled" if result.starts_with("PROBLEM") => {
+            let next =
+                "The log of the webhook function says why. The queue keeps what was not posted for 14 days.";
+            fail(CHECK, format!("is enabled, but fails: {result}"), next)
+        }
+        // Lambda reports no results of a queue.
+        "Enabled" => ok(CHECK, "is enabled"),
+        "Creating" | "Enabling" | "Updating" => {
+            warn(CHECK, format!("is {state}"), "Wait a few minutes, and look again.")
+        }
+        state => {
+            let next = format!("No event is posted while it is. {on} The queue keeps them for 14 days.");
+            fail(CHECK, format!("is {state}"), next)
+        }
+    }
+}
+
 /// Checks that the event bus exists.
 pub(super) async fn bus(deployed: &Deployed) -> Finding {
     const CHECK: &str = "event bus";
@@ -80,7 +106,12 @@ pub(super) async fn letters(deployed: &Deployed, resources: &Resources) -> Findi
     const CHECK: &str = "dead letters";
     let queues = match resources.of_kind(CHECK, "AWS::SQS::Queue") {
         Ok(queues) if queues.is_empty() => return warn(CHECK, "the stack has no queue for them", DEPLOY),
-        Ok(queues) => queues,
+        Ok(mut queues) => {
+            // Its events are alive.
+            let webhooks = deployed.output("WebhookQueueUrl").ok();
+            queues.retain(|queue| Some(*queue) != webhooks);
+            queues
+        }
         Err(finding) => return finding,
     };
     let client = aws_sdk_sqs::Client::new(&deployed.sdk);
