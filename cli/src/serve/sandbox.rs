@@ -13,9 +13,9 @@ use tokio::net::TcpListener;
 use url::Url;
 
 use crate::serve::inspection::inspections;
-use crate::serve::server::{announce, wind_down};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::table;
+use crate::shell::server::{announce, wind_down};
 
 /// The default app of the sandbox. The secret opens nothing.
 const APP_ID: &str = "9876543210987654";

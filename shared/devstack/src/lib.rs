@@ -20,6 +20,7 @@ mod dynamodb;
 mod environment;
 mod feed;
 mod gateway;
+pub mod look;
 mod options;
 mod page;
 mod schedule;
@@ -29,6 +30,7 @@ mod sigv4;
 mod stack;
 mod start;
 
+pub use doors::for_this_machine;
 pub use environment::Urls;
 pub use options::{LiveApp, StackError, StackOptions, Threads};
 pub use stack::Stack;

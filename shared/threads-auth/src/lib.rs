@@ -32,7 +32,7 @@ pub use connect::{
 };
 pub use events::RowChange;
 pub use operate::{
-    Comparison, ImportError, Imported, Inspections, Left, Loss, PersonDeleted, PersonalData,
+    Comparison, DueLoad, ImportError, Imported, Inspections, Left, Loss, PersonDeleted, PersonalData,
     PersonalDataError, Record, Replaced, ResealError, ResealReport, RestoreError, RestoreReport, Spoilt,
     Unopened, Verdict,
 };

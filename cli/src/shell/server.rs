@@ -20,13 +20,13 @@ pub(crate) fn log_to_stderr(level: tracing::Level) {
 }
 
 /// Prints the server's addresses, once it is ready.
-pub(super) fn announce(text: &str) -> Result<()> {
+pub(crate) fn announce(text: &str) -> Result<()> {
     let mut out = Printed(anstream::stdout());
     writeln!(out, "{text}").and_then(|()| out.flush()).context("standard output is closed")
 }
 
 /// Waits for running requests, but not for ever.
-pub(super) async fn wind_down<T>(ending: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn wind_down<T>(ending: impl Future<Output = T>) -> Option<T> {
     tracing::info!("stopping");
     let ended = tokio::time::timeout(GRACE, ending).await.ok();
     if ended.is_none() {
