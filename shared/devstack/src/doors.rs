@@ -110,12 +110,12 @@ pub fn for_this_machine(router: Router) -> Router {
         let (parts, body) = request.into_parts();
         match Door::Local.check(&parts, None) {
             Ok(()) => next.run(Request::from_parts(parts, body)).await,
-            Err(turned_away) => refuse(&turned_away),
+            Err(turned_away) => refuse(turned_away),
         }
     }))
 }
 
-fn refuse(turned_away: &TurnedAway) -> Response {
+fn refuse(turned_away: TurnedAway) -> Response {
     tracing::warn!(reason = turned_away.reason(), "a request was turned away");
     secure(turned_away.into_response())
 }
@@ -131,7 +131,7 @@ async fn keep(State(doors): State<Arc<Doors>>, request: Request, next: Next) -> 
     let listener = doors.listener;
     let door = listener.door(&parts.method, parts.uri.path());
     if let Err(turned_away) = door.check(&parts, doors.public_host.as_deref()) {
-        return refuse(&turned_away);
+        return refuse(turned_away);
     }
     if door != Door::Signed {
         return next.run(Request::from_parts(parts, body)).await;

@@ -75,7 +75,7 @@ fn accounts(dashboard: &Dashboard, Part { filter, from }: &Part) -> Markup {
             h2 #accounts { "Accounts " span .count { (dashboard.grants.len()) } }
             @if dashboard.grants.len() > MAX_CARDS { (filter.form("/")) }
             @if shown.is_empty() { p .soft { "None of them is like that." } }
-            (list(shown, dashboard.now))
+            (list(shown, entries.len() > MAX_CARDS, dashboard.now))
             @if entries.len() > shown.len() {
                 nav .pages aria-label="Pages of accounts" {
                     span .soft { (from + 1) " to " (end) " of " (entries.len()) }

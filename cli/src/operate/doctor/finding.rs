@@ -33,7 +33,11 @@ pub(super) fn ok(check: &'static str, detail: impl Into<String>) -> Finding {
     Finding { check, level: Level::Ok, detail: detail.into(), next: None }
 }
 
-pub(in crate::operate) fn warn(check: &'static str, detail: impl Into<String>, next: impl Into<String>) -> Finding {
+pub(in crate::operate) fn warn(
+    check: &'static str,
+    detail: impl Into<String>,
+    next: impl Into<String>,
+) -> Finding {
     Finding { level: Level::Warn, next: Some(next.into()), ..ok(check, detail) }
 }
 
@@ -70,7 +74,7 @@ pub(in crate::operate) fn of_store(
 ) -> Finding {
     match error {
         StoreError::DynamoDb(error) => unreadable(check, error, table, action),
-        error => warn(check, error_chain(error), "Try again later."),
+        error @ StoreError::Inconsistent(_) => warn(check, error_chain(error), "Try again later."),
     }
 }
 

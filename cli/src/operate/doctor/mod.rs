@@ -116,9 +116,7 @@ async fn sessions(stack: &StackHandle) -> Finding {
     const CHECK: &str = "sessions";
     match stack.service.store().session("none").await {
         Ok(_) => ok(CHECK, "their table answers"),
-        Err(error) => {
-            of_store(CHECK, &error, &stack.service.config().short_lived_table, "dynamodb:GetItem")
-        }
+        Err(error) => of_store(CHECK, &error, &stack.service.config().short_lived_table, "dynamodb:GetItem"),
     }
 }
 

@@ -8,7 +8,7 @@ use threads_auth_model::{Status, Summary};
 use crate::look::life::{Life, lifeline};
 use crate::look::time::{DAY, moment, span};
 
-/// The most accounts that are shown as cards.
+/// The most accounts that need no rows and no filter.
 pub const MAX_CARDS: usize = 12;
 
 /// The most accounts of one page.
@@ -29,11 +29,12 @@ pub fn trouble_first(entries: &mut [Entry<'_>]) {
     entries.sort_by_key(|entry| entry.standing.tone);
 }
 
-/// Draws a list: cards, or rows above a dozen. A row is as high as its name, and opens to the card.
+/// Draws a list as cards, or in rows if it is long. A row is as high as its name, and opens to the
+/// card.
 #[must_use]
-pub fn list(entries: &[Entry<'_>], now: Timestamp) -> Markup {
+pub fn list(entries: &[Entry<'_>], is_long: bool, now: Timestamp) -> Markup {
     html! {
-        @if entries.len() > MAX_CARDS {
+        @if is_long {
             ul .rows { @for entry in entries { li { (row(entry, now)) } } }
         } @else {
             ul .cards { @for entry in entries { li { (card(entry, now)) } } }
@@ -274,7 +275,8 @@ pub(crate) mod tests {
     }
 
     fn entries(accounts: &[Summary], now: Timestamp) -> Vec<Entry<'_>> {
-        let entry = |account| Entry { account, standing: Standing::of(account, false, now), actions: html! {} };
+        let entry =
+            |account| Entry { account, standing: Standing::of(account, false, now), actions: html! {} };
         accounts.iter().map(entry).collect()
     }
 
@@ -296,14 +298,12 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn rows_take_the_place_of_cards_above_a_dozen() {
-        let account = |n: usize| summary(&n.to_string(), Status::Active);
-        for (count, cards, rows) in [(0, 0, 0), (12, 12, 0), (13, 0, 13)] {
-            let accounts: Vec<_> = (0..count).map(account).collect();
-            let page = list(&entries(&accounts, at(0)), at(0)).into_string();
+    fn a_row_holds_all_that_a_card_does() {
+        let accounts = ["1", "2", "3"].map(|id| summary(id, Status::Active));
+        for (is_long, cards, rows) in [(false, 3, 0), (true, 0, 3)] {
+            let page = list(&entries(&accounts, at(0)), is_long, at(0)).into_string();
             assert_eq!((page.matches("<article").count(), page.matches("<details").count()), (cards, rows));
-            // A row holds all that a card does.
-            assert_eq!(page.matches(r#"role="meter""#).count(), count);
+            assert_eq!((page.matches(r#"role="meter""#).count(), page.matches("<dl").count()), (3, 3));
         }
     }
 

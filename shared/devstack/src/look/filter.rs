@@ -100,16 +100,17 @@ impl Filter {
 
     fn finds(&self, account: &Summary) -> bool {
         let wanted = self.search.to_lowercase();
-        let names = [Some(account.user_id.as_str()), account.username.as_deref(), account.reference.as_deref()];
+        let names =
+            [Some(account.user_id.as_str()), account.username.as_deref(), account.reference.as_deref()];
         names.into_iter().flatten().any(|name| name.to_lowercase().contains(&wanted))
     }
 
     /// Returns the query of a further page of the same list.
     #[must_use]
     pub fn query(&self, name: &str, value: &str) -> String {
-        let mut query = form_urlencoded::Serializer::new("?".to_owned());
+        let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("q", &self.search).append_pair("show", self.choice.as_str());
-        query.append_pair(name, value).finish()
+        format!("?{}", query.append_pair(name, value).finish())
     }
 
     /// Draws the form, which asks for the page at `action`.
@@ -155,14 +156,9 @@ mod tests {
             account.reference = Some("利用者-حساب-7".to_owned());
         });
         let standing = Standing::of(&account, false, at(0));
-        for (search, is_found) in [
-            ("78", true),
-            ("love", true),
-            ("LOVE", true),
-            ("حساب", true),
-            ("利用", true),
-            ("grace", false),
-        ] {
+        for (search, is_found) in
+            [("78", true), ("love", true), ("LOVE", true), ("حساب", true), ("利用", true), ("grace", false)]
+        {
             let filter = Filter { search: search.to_owned(), choice: Choice::All };
             assert_eq!(filter.takes(&account, &standing), is_found, "{search}");
         }

@@ -53,7 +53,9 @@ mod tests {
     fn each_time_falls_on_its_day() {
         let at = |seconds| Timestamp::from_second(1_800_000_000 + seconds).unwrap();
         let mut load = DueLoad { days: vec![0; 3], ..DueLoad::default() };
-        for seconds in [-DAY_SECONDS, 0, 1, DAY_SECONDS - 1, DAY_SECONDS, 3 * DAY_SECONDS - 1, 3 * DAY_SECONDS] {
+        for seconds in
+            [-DAY_SECONDS, 0, 1, DAY_SECONDS - 1, DAY_SECONDS, 3 * DAY_SECONDS - 1, 3 * DAY_SECONDS]
+        {
             load.add(at(seconds), at(0));
         }
         assert_eq!(load, DueLoad { overdue: 2, days: vec![2, 1, 1], later: 1 });
