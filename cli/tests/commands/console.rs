@@ -217,7 +217,7 @@ fn the_pages_change_what_the_commands_change() {
     ] {
         has(&console.press("/pause", &[("what", what)]), &[said, finding]);
     }
-    // What destroys asks first, and wants the word.
+    // A change that destroys asks first, and wants the word.
     has(&console.page(&of("/disconnect")), &["Disconnect this account?", "@person00001"]);
     for confirm in ["", "no", "YES"] {
         has(&console.press(&of("/disconnect"), &[("confirm", confirm)]), &["Nothing was changed"]);
@@ -356,7 +356,7 @@ fn what_cloudwatch_has_is_shown_and_what_is_denied_is_said() {
             "threads-auth-sweep-missed",
             "1 are quiet",
             "3 accounts are due",
-            // What the test's CloudWatch says of the last hour.
+            // The answer of the test's CloudWatch.
             "<th scope=\"row\">Sweeps</th><td class=\"number\"><b>4</b></td>",
             "<th scope=\"row\">Longest sweep</th><td class=\"number\"><span class=\"soft\">no data</span></td>",
         ],

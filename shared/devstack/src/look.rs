@@ -1,5 +1,5 @@
-//! The look that the development page and the operators' console share: the frame of a page, its one
-//! style, and what both show of accounts.
+//! The look that the development page and the operators' console share: the frame of a page, its
+//! one style, and what both show of accounts.
 //!
 //! No script and no external resource: forms are plain, and pictures are drawn here. Nothing here
 //! reads anything or decides about grants, and a [`Summary`](threads_auth_model::Summary) has no

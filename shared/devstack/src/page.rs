@@ -1,8 +1,8 @@
 //! The development page: the service's data, and the controls of its clock and accounts.
 //!
 //! Owns the page's layout and texts, beside what it shares with the console ([`crate::look`]).
-//! Shows nothing but the [`Dashboard`], which has no token. Makes no decision about grants: it shows
-//! their rows and counts days.
+//! Shows nothing but the [`Dashboard`], which has no token. Makes no decision about grants: it
+//! shows their rows and counts days.
 
 mod events;
 mod sweeps;

@@ -1,9 +1,9 @@
-//! Who may use the console: whoever has opened the link from the terminal.
+//! The console's users: only a browser that has opened the link from the terminal gets in.
 //!
-//! The link holds a secret that is exchanged once for a cookie. Browsers send a cookie to every port
-//! of its host, so this one is bound to a path that nobody can guess: another server of this machine
-//! never sees it. Each form has a key besides, so that a page that only makes the browser send
-//! something changes nothing.
+//! The link holds a secret that is exchanged once for a cookie. Browsers send a cookie to every
+//! port of its host, so this one is bound to a path that nobody can guess: another server of this
+//! machine never sees it. Each form has a key besides, so that a page that only makes the browser
+//! send something changes nothing.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -29,8 +29,8 @@ use crate::shell::interrupt::Interrupt;
 use crate::shell::output::say;
 use crate::shell::server::{announce, log_to_stderr, wind_down};
 
-/// Show a stack in your browser: its accounts, the coming refreshes, alarms, metrics, checks and dead
-/// letters.
+/// Show a stack in your browser: its accounts, the coming refreshes, alarms, metrics, checks and
+/// dead letters.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth console --local

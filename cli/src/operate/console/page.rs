@@ -99,7 +99,7 @@ fn finding(finding: &Finding) -> Markup {
         Level::Fail => ("halt", "failed"),
     };
     html! {
-        p { span .chip.(tone) { (word) } " " (finding.detail) }
+        p { span .chip.(tone) { (word) } " " (in_code(&finding.detail)) }
         @if let Some(next) = &finding.next { p .soft { (in_code(next)) } }
     }
 }

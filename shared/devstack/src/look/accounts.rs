@@ -1,5 +1,5 @@
-//! Accounts as cards, or as rows that open if there are many: the status of each grant, its life on a
-//! line, and its next step.
+//! Accounts as cards, or as rows that open if there are many: the status of each grant, its life on
+//! a line, and its next step.
 
 use jiff::Timestamp;
 use maud::{Markup, html};

@@ -1,4 +1,4 @@
-//! Which accounts a list shows: a search and a choice, as a form that needs no script.
+//! The filter of a list of accounts: a search and a choice, as a form that needs no script.
 
 use std::borrow::Cow;
 

@@ -8,7 +8,8 @@ use super::{reason, show};
 use crate::operate::console::state::Console;
 use crate::operate::dead_letters::Seen;
 
-/// Shows the letters, or the reason for which there are none to show. `None` for a development stack.
+/// Shows the letters, or the reason for which there are none to show. A development stack has
+/// `None`.
 pub(in crate::operate::console) fn page(
     console: &Console,
     seen: Option<&Result<(Vec<Seen>, u64)>>,

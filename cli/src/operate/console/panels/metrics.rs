@@ -1,5 +1,5 @@
-//! The metrics of a day, from CloudWatch: those that the functions print, which the template's alarms
-//! and its dashboard use.
+//! The metrics of a day, from CloudWatch: those that the functions print, which the template's
+//! alarms and its dashboard use.
 
 use aws_sdk_cloudwatch::Client;
 use aws_sdk_cloudwatch::primitives::DateTime;
