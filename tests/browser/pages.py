@@ -24,7 +24,8 @@ import chromium  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 
-# Widths in CSS pixels, and the size of letters in percent. 160 is a window of 320 at a zoom of 200 %.
+# Widths in CSS pixels, and the size of letters in percent. 160 is a window of 320 px at a zoom of
+# 200 %.
 SIZES = [(320, 100), (320, 200), (160, 100), (360, 100), (1280, 100)]
 # The development page had 16,900 px for 60 accounts.
 HIGHEST = {320: 7_500, 1280: 4_500}
@@ -150,7 +151,7 @@ def rows_open_by_keyboard(browser: Browser, url: str, name: str):
     check(first.get_attribute("class") == "halt", f"on {name} trouble is not first")
     browser.tab_to("summary").send_keys(Keys.ENTER)
     check(first.get_attribute("open") is not None, f"on {name} a row does not open")
-    check(first.find_element(By.CSS_SELECTOR, "[role=meter]").is_displayed(), f"on {name} a row shows no life")
+    check(first.find_element(By.TAG_NAME, "dl").is_displayed(), f"on {name} an open row shows nothing")
     for width, letters in SIZES:
         browser.size(width, letters)
         wide, window, _ = browser.measure()

@@ -1,9 +1,11 @@
 //! The common parts of a server: it logs, prints its addresses, and ends.
 
 use std::io::Write;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tokio::net::TcpListener;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -17,6 +19,13 @@ pub(crate) fn log_to_stderr(level: tracing::Level) {
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).compact();
     let ours = threads_auth_web::telemetry::filter(level);
     tracing_subscriber::registry().with(lines).with(ours).init();
+}
+
+/// Listens on loopback.
+pub(crate) async fn listen(port: u16) -> Result<TcpListener> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.with_context(|| {
+        format!("port {port} cannot be used; choose another with --port, or --port 0 for a free one")
+    })
 }
 
 /// Prints the server's addresses, once it is ready.

@@ -57,9 +57,9 @@ impl<'a> Console<'a> {
             pipe.read_to_string(&mut said).unwrap();
             said
         });
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let told: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
+        let mut first = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        let told: Value = serde_json::from_str(&first).unwrap_or_else(|_| panic!("{first}"));
         let link = text(&told, "/link").to_owned();
         let (home, cookie) = (String::new(), String::new());
         Self { local, child, stderr: Some(stderr), told, link, home, cookie }
@@ -274,7 +274,7 @@ fn threat_others_do_not_drive_the_console() {
     let host = text(&console.told, "/url").strip_prefix("http://").unwrap().to_owned();
     let own = [("cookie", cookie.as_str())];
     let paths = [
-        "".to_owned(),
+        String::new(),
         "/accounts".to_owned(),
         format!("/accounts/{ADA}"),
         format!("/accounts/{ADA}/delete"),
@@ -288,7 +288,7 @@ fn threat_others_do_not_drive_the_console() {
     let (_, port) = host.rsplit_once(':').unwrap();
     let beside = format!("http://127.0.0.1:{}", port.parse::<u32>().unwrap() ^ 1);
     let mut refused = 0;
-    let mut refuses = |headers: &[(&str, &str)], form: &[(&str, &str)]| {
+    let mut knock = |headers: &[(&str, &str)], form: &[(&str, &str)]| {
         for path in &paths {
             let url = format!("{}{path}", console.home);
             for (method, form) in [(Method::GET, None), (Method::POST, Some(form))] {
@@ -306,9 +306,9 @@ fn threat_others_do_not_drive_the_console() {
         }
     };
     // Another program of this machine, and another browser.
-    refuses(&[], &all);
-    refuses(&[("cookie", "threads_auth_console=guess")], &all);
-    refuses(&[("cookie", &format!("threads_auth_console={key}"))], &all);
+    knock(&[], &all);
+    knock(&[("cookie", "threads_auth_console=guess")], &all);
+    knock(&[("cookie", &format!("threads_auth_console={key}"))], &all);
     // Web pages in the operator's browser, which sends the cookie of its own accord.
     for foreign in [
         &[("origin", "https://evil.example")][..],
@@ -319,11 +319,11 @@ fn threat_others_do_not_drive_the_console() {
         &[("host", "localhost.evil.example")],
         &[("x-forwarded-for", "203.0.113.9")],
     ] {
-        refuses(&[&own, foreign].concat(), &all);
+        knock(&[&own, foreign].concat(), &all);
     }
     // Forms that are not of the console.
     for form in [&[][..], &[("key", "")], &[("key", "guess"), ("confirm", "yes"), ("what", "sweeps")]] {
-        refuses(&own, form);
+        knock(&own, form);
     }
     assert_eq!(refused, 3 * 18 + 7 * 18 + 3 * 9);
     assert!(local.grant(ADA).unwrap().live().is_some());

@@ -13,13 +13,11 @@ mod server;
 mod state;
 mod writes;
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::json;
-use tokio::net::TcpListener;
 
 use self::state::Console;
 use crate::operate::target::{StackArgs, TARGETS};
@@ -27,7 +25,7 @@ use crate::shell::env::Env;
 use crate::shell::exit::Stopped;
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::say;
-use crate::shell::server::{announce, log_to_stderr, wind_down};
+use crate::shell::server::{announce, listen, log_to_stderr, wind_down};
 
 /// Show a stack in your browser: its accounts, the coming refreshes, alarms, metrics, checks and
 /// dead letters.
@@ -70,12 +68,7 @@ impl ConsoleCommand {
         log_to_stderr(env.log_level()?);
         let mut interrupt = Interrupt::listen()?;
         let stack = interrupt.or(self.target.open(env)).await?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await.with_context(|| {
-            format!(
-                "port {} cannot be used; choose another with --port, or --port 0 for a free one",
-                self.port
-            )
-        })?;
+        let listener = listen(self.port).await?;
         let origin = format!("http://{}", listener.local_addr()?);
         let console = Arc::new(Console::new(stack, self.write)?);
         self.announce(&console, &origin)?;

@@ -118,12 +118,17 @@ impl Filter {
     pub fn form(&self, action: &str) -> Markup {
         html! {
             form .filter method="get" action=(action) role="search" {
-                label for="search" { "Search" }
-                input #search type="search" name="q" value=(self.search) maxlength=(MAX_SEARCH) autocapitalize="none" spellcheck="false" placeholder="user id, username, reference";
-                label for="show" { "Show" }
-                select #show name="show" {
-                    @for choice in Choice::ALL {
-                        option value=(choice.as_str()) selected[choice == self.choice] { (choice.label()) }
+                label {
+                    "Search"
+                    input type="search" name="q" value=(self.search) maxlength=(MAX_SEARCH) autocapitalize="none"
+                        spellcheck="false" placeholder="user id, username, reference";
+                }
+                label {
+                    "Show"
+                    select name="show" {
+                        @for choice in Choice::ALL {
+                            option value=(choice.as_str()) selected[choice == self.choice] { (choice.label()) }
+                        }
                     }
                 }
                 button { "Find" }
