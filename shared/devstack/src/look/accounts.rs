@@ -148,7 +148,7 @@ fn facts(account: &Summary, now: Timestamp) -> Markup {
                 }
             }
             @if let Some(reference) = &account.reference {
-                div { dt { "Claimed by" } dd { bdi { (reference) } } }
+                div { dt { "Belongs to" } dd { bdi { (reference) } } }
             }
             @if let Some(at) = account.unclaimed_until {
                 div { dt { "Ends unclaimed" } dd { (moment(now, at)) } }
