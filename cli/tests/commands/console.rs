@@ -353,7 +353,7 @@ fn what_cloudwatch_has_is_shown_and_what_is_denied_is_said() {
         &[
             "Console of the stack threads-auth",
             "sweeps at rate(15 minutes)",
-            "threads-auth-sweep-missed",
+            "<th scope=\"row\">sweep-missed</th>",
             "1 are quiet",
             "3 accounts are due",
             // The answer of the test's CloudWatch.

@@ -112,6 +112,8 @@ fn picture(load: &DueLoad, at: Timestamp, now: Timestamp) -> Markup {
 }
 
 fn watched(console: &Console, on_aws: &OnAws, now: Timestamp) -> Markup {
+    let prefix = console.stack.deployed.as_ref().map(|deployed| format!("{}-", deployed.stack));
+    let prefix = prefix.unwrap_or_default();
     html! {
         section aria-labelledby="alarms" {
             h2 #alarms { "Alarms " @if !on_aws.each.is_empty() { span .count { (on_aws.each.len()) } } }
@@ -120,7 +122,7 @@ fn watched(console: &Console, on_aws: &OnAws, now: Timestamp) -> Markup {
                 @if !on_aws.each.is_empty() {
                     table aria-labelledby="alarms" {
                         thead { tr { th scope="col" { "Alarm" } th scope="col" { "State" } th scope="col" { "Since" } } }
-                        tbody { @for alarm in in_order(&on_aws.each) { (alarm_row(alarm, now)) } }
+                        tbody { @for alarm in in_order(&on_aws.each) { (alarm_row(alarm, &prefix, now)) } }
                     }
                 }
             }
@@ -160,16 +162,17 @@ fn in_order(alarms: &[MetricAlarm]) -> Vec<&MetricAlarm> {
     alarms
 }
 
-fn alarm_row(alarm: &MetricAlarm, now: Timestamp) -> Markup {
+fn alarm_row(alarm: &MetricAlarm, prefix: &str, now: Timestamp) -> Markup {
     let (tone, word) = match alarm.state_value() {
         Some(StateValue::Alarm) => ("halt", "rings"),
         Some(StateValue::Ok) => ("good", "quiet"),
         _ => ("over", "no data yet"),
     };
+    let name = alarm.alarm_name().unwrap_or_default();
     let since = alarm.state_updated_timestamp().and_then(|at| Timestamp::from_second(at.secs()).ok());
     html! {
         tr {
-            th scope="row" { (alarm.alarm_name().unwrap_or_default()) }
+            th scope="row" { (name.strip_prefix(prefix).unwrap_or(name)) }
             td { span .chip.(tone) { (word) } }
             td { @if let Some(since) = since { (moment(now, since)) } }
         }
