@@ -1,4 +1,4 @@
-"""Rust's syntax as far as `floors` and `lines` need it: comments, texts and tests."""
+"""Rust's syntax as far as `floors` and `measures` need it: comments, texts and tests."""
 
 import re
 from collections.abc import Iterator

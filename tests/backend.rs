@@ -20,7 +20,8 @@ use tokio::time::Instant;
 
 use crate::fixture::{
     Browser, DAY, HOLD, LEASE, Reply, SHORT_WAIT, account, calls, calls_of, connect_people, connect_private,
-    fail, grant, http, is_usable, parameter, respond, stack, stack_with, token,
+    connected_ada, fail, faults_struck, grant, is_usable, parameter, respond, set_attribute, stack,
+    stack_of_ada, stack_with, token,
 };
 use crate::iam;
 
@@ -115,7 +116,7 @@ async fn a_scope_that_is_not_known_is_asked_for_and_named() {
         assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
         assert!(answer["error"]["message"].as_str().unwrap().contains(said), "{answer}");
     }
-    // An open link may ask for what is known, and for what the service asks for.
+    // An open link may request known scopes, and those of the configuration.
     for (scopes, expected) in [
         ("threads_delete", StatusCode::FOUND),
         ("threads_of_the_service", StatusCode::FOUND),
@@ -129,20 +130,9 @@ async fn a_scope_that_is_not_known_is_asked_for_and_named() {
 
 #[tokio::test]
 async fn a_row_with_a_scope_that_is_not_known_is_vended_and_refreshed() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let (stack, ada) = connected_ada().await;
     let scopes = "threads_basic,threads_new_permission";
-    let client = threads_auth_store::aws::dynamodb(&stack.service().config().aws, &http());
-    client
-        .update_item()
-        .table_name(&stack.urls().grants_table)
-        .key("pk", AttributeValue::S(Key::grant(&ada.parse().unwrap()).as_str().to_owned()))
-        .update_expression("SET scopes = :scopes")
-        .expression_attribute_values(":scopes", AttributeValue::S(scopes.to_owned()))
-        .send()
-        .await
-        .unwrap();
+    set_attribute(&stack, &ada, "scopes", AttributeValue::S(scopes.to_owned())).await;
     let (status, vended, _) = vend(&stack, &ada, "").await;
     assert_eq!((status, &vended["scopes"]), (StatusCode::OK, &json!(scopes.split(',').collect::<Vec<_>>())));
     // Meta's answer to an inspection counts, and it may have the name as well.
@@ -156,8 +146,7 @@ async fn a_row_with_a_scope_that_is_not_known_is_vended_and_refreshed() {
 
 #[tokio::test]
 async fn a_session_from_its_start_to_its_completion() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     let body = json!({"reference": "user-7", "return_to": "http://127.0.0.1:4000/done", "expires_in": 600,
         "scopes": ["threads_content_publish"]});
     let (status, session) = post(&stack, "/sessions", body).await;
@@ -278,13 +267,12 @@ async fn a_session_tells_how_it_went() {
 
 #[tokio::test]
 async fn a_consent_whose_token_is_still_to_come_is_said_to_be() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     fail(&stack, SandboxCall::ExchangeLongLived, 3, FaultAction::Html);
     let (id, code) = finished(&stack, new("r"), &ada).await;
     let (status, done) = post(&stack, &format!("/sessions/{id}/complete"), completion(&code, "r")).await;
     assert_eq!((status, &done["status"], &done["user_id"]), (StatusCode::OK, &json!("pending"), &json!(ada)));
-    // Asked for a token, it is completed on the spot: in vain, and then not tried again at once.
+    // A request for its token completes it at once: in vain, and then it is not retried at once.
     let (status, answer, reply) = vend(&stack, &ada, "").await;
     assert_eq!((status, &answer["error"]["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("pending")));
     assert!((1..=60).contains(&retry_after(&reply)));
@@ -300,8 +288,7 @@ async fn a_consent_whose_token_is_still_to_come_is_said_to_be() {
 
 #[tokio::test]
 async fn a_deletion_forgets_the_session_of_who_came_back() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     let (id, code) = finished(&stack, new("r"), &ada).await;
     crate::fixture::delete_data(&stack, &ada).await;
     let path = format!("/sessions/{id}/complete");
@@ -342,7 +329,7 @@ async fn what_makes_no_sense_is_told_what_would() {
         assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
         assert!(answer["error"]["message"].as_str().unwrap().contains(expected), "{answer}");
     }
-    // Of two fields of one name nobody knows which is meant.
+    // Two fields of one name are ambiguous.
     for (path, body, expected) in [
         (
             "/sessions",
@@ -391,9 +378,7 @@ async fn what_makes_no_sense_is_told_what_would() {
 /// proof themselves.
 #[tokio::test]
 async fn without_proof_of_a_caller_there_is_no_answer() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let (stack, ada) = connected_ada().await;
     for (method, path, body) in [
         (Method::POST, "/sessions".to_owned(), new("r").to_string()),
         (Method::GET, "/users".to_owned(), String::new()),
@@ -428,9 +413,7 @@ async fn without_proof_of_a_caller_there_is_no_answer() {
 /// `GET /users/{user_id}` for IAM, and `/users/1/token` here.
 #[tokio::test]
 async fn a_path_that_is_not_of_its_route_has_no_answer() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let (stack, ada) = connected_ada().await;
     let vend = "GET /users/{user_id}/token";
     let token = format!("/users/{ada}/token");
     for (route, path, expected) in [
@@ -463,13 +446,11 @@ async fn a_path_that_is_not_of_its_route_has_no_answer() {
     }
 }
 
-/// The same through the gateway: whoever may read accounts gets no token by writing its path
-/// otherwise.
+/// The same through the gateway: a caller who may only read accounts gets no token by another
+/// spelling of its path.
 #[tokio::test]
 async fn an_encoded_slash_leads_to_no_other_route() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let (stack, ada) = connected_ada().await;
     let stored = token(&stack, &ada).await;
     for slash in ["%2F", "%2f"] {
         let path = format!("/users/{ada}{slash}token");
@@ -487,9 +468,7 @@ async fn an_encoded_slash_leads_to_no_other_route() {
 
 #[tokio::test]
 async fn a_token_is_handed_out_as_long_as_it_lives_long_enough() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let (stack, ada) = connected_ada().await;
     let (status, vended, reply) = vend(&stack, &ada, "").await;
     let stored = token(&stack, &ada).await;
     let expires_at = grant(&stack, &ada).await.live().unwrap().expires_at;
@@ -513,7 +492,7 @@ async fn a_token_is_handed_out_as_long_as_it_lives_long_enough() {
     assert_eq!(calls_of(&stack, SandboxCall::Refresh), 1);
 }
 
-/// Everybody gets the token that works after one call to Meta, whatever becomes of the old one.
+/// Everybody gets the token that works after one call to Meta, whatever happens to the old one.
 #[tokio::test]
 async fn hundreds_of_callers_cause_one_refresh() {
     for behaviour in [OldToken::SameTokenExtended, OldToken::NewTokenOldAlive, OldToken::NewTokenOldDead] {
@@ -546,8 +525,7 @@ async fn hundreds_of_callers_cause_one_refresh() {
 
 #[tokio::test]
 async fn a_young_token_is_not_asked_to_live_longer() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     // A token that lives for two days only.
     let short = |token: &str| {
         respond(200, format!(r#"{{"access_token":"{token}","token_type":"bearer","expires_in":172800}}"#))
@@ -564,9 +542,7 @@ async fn a_young_token_is_not_asked_to_live_longer() {
 
 #[tokio::test]
 async fn an_outage_of_threads_leaves_what_is_at_hand() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let (stack, ada) = connected_ada().await;
     let stored = token(&stack, &ada).await;
     stack.clock().advance(41 * DAY);
     fail(&stack, SandboxCall::Refresh, u32::MAX, FaultAction::Html);
@@ -624,8 +600,8 @@ async fn a_refusal_says_why_and_how_to_come_back() {
         post(&stack, &format!("/sessions/{id}/complete"), completion(&code, "r")).await;
         act(stack.sandbox().unwrap(), &ada);
         stack.clock().advance(41 * DAY);
-        // Found out on the spot, by a caller who needs the token. A refusal that tells nothing is
-        // looked at twice.
+        // Found at once, by a caller who needs the token. A refusal without a reason is checked
+        // twice.
         if cause == "invalid" {
             let (status, answer, reply) = vend(&stack, &ada, "").await;
             let expected = (StatusCode::SERVICE_UNAVAILABLE, &json!("suspected"));
@@ -638,7 +614,7 @@ async fn a_refusal_says_why_and_how_to_come_back() {
         assert_eq!(answer["error"]["code"], "needs_reauthorization");
         assert_eq!(answer["error"]["cause"], cause);
         assert_eq!(grant(&stack, &ada).await.status().as_str(), "needs_reauthorization");
-        // The way back is ready-made, but for what only the backend knows.
+        // The way back is complete, except for the values that only the backend has.
         let way = &answer["reconnect"];
         assert_eq!((&way["method"], &way["path"]), (&json!("POST"), &json!("/sessions")));
         assert!(way.get("authorize_url").is_none());
@@ -670,14 +646,12 @@ pub(crate) fn refused(token: &str) -> String {
 
 #[tokio::test]
 async fn a_token_that_threads_refuses_is_not_handed_out_again() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let (stack, ada) = connected_ada().await;
     let token = crate::fixture::token(&stack, &ada).await;
     stack.sandbox().unwrap().change_password(&ada);
-    // Nobody has told us, and the next look at it is forty days away.
+    // There was no notice, and its next look is forty days away.
     assert_eq!(vend(&stack, &ada, "").await.1["access_token"], token);
-    // An outage is no proof, and what is doubted is not handed out meanwhile.
+    // An outage is not a proof, and a doubted token is not vended meanwhile.
     fail(&stack, SandboxCall::Me, 1, FaultAction::Html);
     let (status, answer, reply) = vend(&stack, &ada, &refused(&token)).await;
     assert_eq!(
@@ -693,9 +667,7 @@ async fn a_token_that_threads_refuses_is_not_handed_out_again() {
 
 #[tokio::test]
 async fn a_caller_alone_ends_no_account() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let (stack, ada) = connected_ada().await;
     let token = crate::fixture::token(&stack, &ada).await;
     stack.sandbox().unwrap().clear_calls();
     // Of a token that is not the stored one, there is nothing to ask.
@@ -726,14 +698,12 @@ async fn a_caller_alone_ends_no_account() {
 /// Meta never made the new token valid, and the one before it still works.
 #[tokio::test]
 async fn what_threads_refuses_is_replaced_by_the_one_before() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let (stack, ada) = connected_ada().await;
     stack.clock().advance(41 * DAY);
     let broken = "THQVJneverbecamevalid0123456789";
     let answer = format!(r#"{{"access_token":"{broken}","token_type":"bearer","expires_in":5183944}}"#);
     fail(&stack, SandboxCall::Refresh, 1, respond(200, answer));
-    // It was tried at once, and is handed out to nobody.
+    // It was tried at once, and is vended to nobody.
     let (status, answer, _) = vend(&stack, &ada, "").await;
     assert_eq!((status, &answer["error"]["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("suspected")));
     stack.clock().advance(std::time::Duration::from_mins(20));
@@ -744,9 +714,7 @@ async fn what_threads_refuses_is_replaced_by_the_one_before() {
 
 #[tokio::test]
 async fn disconnecting_destroys_the_token_and_can_be_repeated() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let (stack, ada) = connected_ada().await;
     let path = format!("/users/{ada}");
     for _ in 0..2 {
         let (status, answer, _) = api(&stack, Method::DELETE, &path, &Value::Null).await;
@@ -764,20 +732,16 @@ async fn disconnecting_destroys_the_token_and_can_be_repeated() {
     assert_eq!(vend(&stack, &ada, "").await.0, StatusCode::OK);
 }
 
-/// The app disconnects, or Meta says that the person left, while a caller's refresh waits for
-/// Meta's answer.
+/// The app disconnects, or Meta reports that the person left, while a caller's refresh waits for
+/// Meta's response.
 #[tokio::test]
 async fn what_ends_an_account_wins_over_a_vend_under_way() {
     for path in ["", "/deauthorize", "/data-deletion"] {
-        let stack = stack().await;
-        let ada = account(&stack, "ada");
-        Browser::new().connect(&stack, &ada).await;
+        let (stack, ada) = connected_ada().await;
         stack.clock().advance(41 * DAY);
         fail(&stack, SandboxCall::Refresh, 1, HOLD);
         let ending = async {
-            while !stack.sandbox().unwrap().faults().is_empty() {
-                tokio::task::yield_now().await;
-            }
+            faults_struck(&stack).await;
             let ended = if path.is_empty() {
                 api(&stack, Method::DELETE, &format!("/users/{ada}"), &Value::Null).await.0
             } else {
@@ -858,7 +822,7 @@ async fn a_page_is_full_whatever_lies_between_its_accounts() {
         crate::fixture::delete_data(&stack, person).await;
     }
     let soon = AttributeValue::S("soon".to_owned());
-    crate::unkind::set_attribute(&stack, &people[3], "expires_at", soon).await;
+    set_attribute(&stack, &people[3], "expires_at", soon).await;
     let until = Instant::now() + DAY;
     let unfiltered = |grants| move |after| PageRequest { status: None, grants, after, rows: u32::MAX, until };
     assert_eq!(pages(&stack, unfiltered(1)).await, (vec![1; 5], 1));
@@ -888,13 +852,11 @@ async fn a_page_costs_no_more_than_its_bounds() {
     assert!(found.iter().all(|count| *count <= 2) && found.iter().sum::<usize>() == 7, "{found:?}");
 }
 
-/// A caller asked for more than the token has left, and Meta failed once: the next one is served as
-/// if nothing had been.
+/// A caller requested more than the token's remaining life, and Meta failed once: the next caller
+/// is served normally.
 #[tokio::test]
 async fn one_failure_on_demand_does_not_last() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let (stack, ada) = connected_ada().await;
     stack.clock().advance(33 * DAY);
     fail(&stack, SandboxCall::Refresh, 1, FaultAction::Html);
     assert_eq!(vend(&stack, &ada, "?min_valid=2592000").await.1["error"]["code"], "not_refreshed");
@@ -925,9 +887,7 @@ async fn a_look_that_is_due_does_not_keep_a_caller_from_a_longer_token() {
 #[tokio::test]
 async fn a_pending_reconnect_is_ended_too() {
     for path in ["", "/deauthorize"] {
-        let stack = stack().await;
-        let ada = account(&stack, "ada");
-        Browser::new().connect(&stack, &ada).await;
+        let (stack, ada) = connected_ada().await;
         let user = format!("/users/{ada}");
         api(&stack, Method::DELETE, &user, &Value::Null).await;
         fail(&stack, SandboxCall::ExchangeLongLived, 2, FaultAction::Html);
@@ -950,9 +910,7 @@ async fn a_pending_reconnect_is_ended_too() {
 /// Without that, the caller who waits completes it on the spot.
 #[tokio::test]
 async fn a_pending_reconnect_of_a_revoked_account_is_vended() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let (stack, ada) = connected_ada().await;
     api(&stack, Method::DELETE, &format!("/users/{ada}"), &Value::Null).await;
     fail(&stack, SandboxCall::ExchangeLongLived, 2, FaultAction::Html);
     let (id, code) = finished(&stack, new("r"), &ada).await;
@@ -962,7 +920,7 @@ async fn a_pending_reconnect_of_a_revoked_account_is_vended() {
 }
 
 /// A consent comes, with its token still to follow, while a refresh of the old token waits for
-/// Meta: whatever Meta says of that one, the consent stays due.
+/// Meta: whatever Meta's response for that one, the consent stays due.
 #[tokio::test]
 async fn a_refresh_under_way_orphans_no_consent() {
     for outcome in ["dead", "deferred", "refreshed"] {
@@ -973,9 +931,7 @@ async fn a_refresh_under_way_orphans_no_consent() {
         stack.clock().advance(41 * DAY);
         fail(&stack, SandboxCall::Refresh, 1, HOLD);
         let coming = async {
-            while !stack.sandbox().unwrap().faults().is_empty() {
-                tokio::task::yield_now().await;
-            }
+            faults_struck(&stack).await;
             if outcome == "dead" {
                 stack.sandbox().unwrap().change_password(&ada);
             }

@@ -25,8 +25,8 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 use crate::fixture::{
-    Browser, DAY, HOLD, LEASE, account, calls, fail, grant, http, is_usable, options, record, secret_text,
-    token,
+    Browser, DAY, HOLD, LEASE, account, calls, fail, faults_struck, grant, http, is_usable, options, record,
+    secret_text, token,
 };
 
 const AUTHORIZE: &str = env!("CARGO_BIN_EXE_bootstrap-authorize");
@@ -265,8 +265,8 @@ fn hostile_queries() -> Vec<String> {
     queries
 }
 
-/// Hostile requests are answered with a page, and what is no request at all with an error; the
-/// function goes on after both.
+/// Hostile requests are answered with a page, and malformed invocations with an error; the function
+/// continues after both.
 async fn assert_survives(function: &mut Function, path: &str) {
     for query in hostile_queries() {
         let answer = function.request(event(path, &query, &[])).await;
@@ -300,7 +300,7 @@ async fn authorize_starts_flows() {
     assert_no_secret(&output, &secrets(&stack).await);
 }
 
-/// The executable itself asks for the origin secret, and neither secret is in what it prints.
+/// The executable itself requires the origin secret, and its output contains neither secret.
 #[tokio::test]
 async fn authorize_answers_only_what_came_through_cloudfront() {
     let secrets =
@@ -398,7 +398,7 @@ async fn refresh_sweeps() {
     assert_no_secret(&output, &secrets);
 }
 
-/// Lambda and dead letters are told the own error of a sweep that failed, and its causes.
+/// Lambda and dead letters get the error of a failed sweep, with its causes.
 #[tokio::test]
 async fn a_sweep_that_fails_is_named_with_its_causes() {
     let (stack, ada) = due().await;
@@ -437,7 +437,7 @@ async fn a_sweep_of_a_stack_that_nobody_has_configured_is_no_failure() {
         assert!(output.contains(r#""outcome":"unconfigured""#), "{output}");
         let metrics = metrics(&output);
         assert_eq!(metrics.iter().filter(|line| line["Unconfigured"] == 1.0).count(), 2);
-        // It is no sweep, so that the alarm on missed sweeps rings if it stays so.
+        // It does not count as a sweep, so the alarm on missed sweeps rings if it stays so.
         assert!(metrics.iter().all(|line| line.get("SweepSeconds").is_none()));
 
         let mut function = Function::start_with(REFRESH, &stack, &[(variable, "gone")]).await;
@@ -448,7 +448,7 @@ async fn a_sweep_of_a_stack_that_nobody_has_configured_is_no_failure() {
     }
 }
 
-/// A secret that was emptied is no fresh stack's: the accounts that live wait for it.
+/// An emptied secret does not mean a fresh stack: live accounts wait for it.
 #[tokio::test]
 async fn a_sweep_without_the_secrets_of_its_accounts_is_a_failure() {
     let (stack, _) = due().await;
@@ -535,7 +535,7 @@ async fn token_answers_who_is_proven_to_call() {
     assert_no_secret(&output, &secrets);
 }
 
-/// It has no secret, reads none, and announces what the stream hands over, or asks for it again.
+/// It has no secret, reads none, and announces the records of the stream, or requests a retry.
 #[tokio::test]
 async fn events_are_announced() {
     let stack = stack_of(Duration::ZERO).await;
@@ -548,7 +548,7 @@ async fn events_are_announced() {
     assert_eq!(function.invoke(json!({"Records": []})).await, Outcome::Response(done));
     let events = stack.events();
     assert_eq!((events.len(), &events[0]["detail"]["id"]), (1, &json!("e1:account.connected")));
-    // An event that is no batch stays where it is.
+    // An event that is not a batch is not acknowledged.
     let again = json!({"batchItemFailures": [{"itemIdentifier": ""}]});
     assert_eq!(function.invoke(json!({"CANARY": 1})).await, Outcome::Response(again));
     let output = function.terminate().await;
@@ -566,9 +566,7 @@ async fn a_refresh_that_is_killed_is_done_again() {
     fail(&stack, SandboxCall::Refresh, 1, HOLD);
     function.events.send(scheduled()).await.unwrap();
     let asked = async {
-        while !stack.sandbox().unwrap().faults().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        faults_struck(&stack).await;
     };
     tokio::time::timeout(HANG, asked).await.unwrap();
     function.terminate().await;

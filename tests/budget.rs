@@ -35,7 +35,7 @@ async fn a_sweep_ends_when_the_hour_is_used_up() {
     let made = calls(&stack);
     assert!((10..=12).contains(&made), "{made}");
     assert_eq!(counted(&stack).await, made as u64);
-    // The rest of the hour, no sweep asks Meta anything.
+    // For the rest of the hour, no sweep calls Meta.
     stack.clock().advance(Duration::from_mins(30));
     let report = stack.sweep().await.unwrap();
     assert_eq!((report.stopped, report.outcomes.len()), (Some(Stopped::Budget), 0));

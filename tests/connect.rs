@@ -11,8 +11,8 @@ use threads_auth_model::{SessionStatus, Status};
 use threads_sandbox::{FaultAction, SandboxCall};
 
 use crate::fixture::{
-    Browser, Reply, account, calls, delete_data, fail, find_grant, grant, http, is_usable, parameter,
-    respond, rows, stack, stack_with, token, unsealed,
+    Browser, Reply, account, calls, connected_ada, delete_data, fail, find_grant, grant, http, is_usable,
+    parameter, respond, rows, stack, stack_of_ada, stack_with, token, unsealed,
 };
 
 const FOREVER: u32 = u32::MAX;
@@ -29,8 +29,7 @@ fn count(stack: &Stack, call: SandboxCall) -> usize {
 
 #[tokio::test]
 async fn a_person_connects() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     let mut browser = Browser::new();
     let reply = browser.connect(&stack, &ada).await;
     assert_eq!(reply.status, StatusCode::SEE_OTHER, "{reply:?}");
@@ -56,8 +55,8 @@ async fn a_person_connects() {
 
 #[tokio::test]
 async fn the_person_returns_to_the_app() {
-    let stack = stack().await;
-    let (ada, mut browser) = (account(&stack, "ada"), Browser::new());
+    let (stack, ada) = stack_of_ada().await;
+    let mut browser = Browser::new();
     let back = browser
         .consent(&stack, "return_to=http%3A%2F%2F127.0.0.1%3A4000%2Fsettings%3Ftab%3Da%2526b", &ada)
         .await;
@@ -78,8 +77,8 @@ async fn a_return_address_outside_the_list_starts_nothing() {
 
 #[tokio::test]
 async fn scopes_are_asked_for_and_kept() {
-    let stack = stack().await;
-    let (ada, mut browser) = (account(&stack, "ada"), Browser::new());
+    let (stack, ada) = stack_of_ada().await;
+    let mut browser = Browser::new();
     let query = "scopes=threads_basic,threads_manage_insights";
     let started = browser.get(&format!("{}/authorize?{query}", stack.urls().service_url)).await.location();
     let asked = parameter(&started, "scope");
@@ -213,8 +212,8 @@ async fn a_person_who_is_no_tester_hears_that_it_is_the_app() {
 
 #[tokio::test]
 async fn a_person_takes_too_long() {
-    let stack = stack().await;
-    let (ada, mut browser) = (account(&stack, "ada"), Browser::new());
+    let (stack, ada) = stack_of_ada().await;
+    let mut browser = Browser::new();
     let back = browser.consent(&stack, "", &ada).await;
     stack.clock().advance(Duration::from_mins(11));
     let reply = browser.get(back.as_str()).await;
@@ -226,8 +225,8 @@ async fn a_person_takes_too_long() {
 
 #[tokio::test]
 async fn ten_minutes_are_enough_to_the_second() {
-    let stack = stack().await;
-    let (ada, mut browser) = (account(&stack, "ada"), Browser::new());
+    let (stack, ada) = stack_of_ada().await;
+    let mut browser = Browser::new();
     let back = browser.consent(&stack, "", &ada).await;
     stack.clock().advance(Duration::from_secs(599));
     assert_eq!(browser.get(back.as_str()).await.status, StatusCode::SEE_OTHER);
@@ -238,8 +237,8 @@ async fn ten_minutes_are_enough_to_the_second() {
 
 #[tokio::test]
 async fn the_back_button_does_not_connect_again() {
-    let stack = stack().await;
-    let (ada, mut browser) = (account(&stack, "ada"), Browser::new());
+    let (stack, ada) = stack_of_ada().await;
+    let mut browser = Browser::new();
     let back = browser.consent(&stack, "", &ada).await;
     assert_eq!(browser.get(back.as_str()).await.status, StatusCode::SEE_OTHER);
     let (before, made) = (grant(&stack, &ada).await, calls(&stack));
@@ -261,8 +260,7 @@ async fn another_browser_comes_back() {
 
 #[tokio::test]
 async fn threads_is_down_at_the_code() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     for action in [
         FaultAction::Html,
         FaultAction::Drop,
@@ -280,8 +278,7 @@ async fn threads_is_down_at_the_code() {
 
 #[tokio::test]
 async fn a_passing_failure_at_the_code_is_not_noticed() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     fail(&stack, SandboxCall::ExchangeCode, 1, FaultAction::Html);
     assert_eq!(Browser::new().connect(&stack, &ada).await.location().path(), "/connected");
     assert_eq!(count(&stack, SandboxCall::ExchangeCode), 2);
@@ -289,8 +286,7 @@ async fn a_passing_failure_at_the_code_is_not_noticed() {
 
 #[tokio::test]
 async fn a_code_whose_answer_was_lost_is_told_as_an_outage() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     fail(&stack, SandboxCall::ExchangeCode, 1, FaultAction::DropAfter);
     let reply = Browser::new().connect(&stack, &ada).await;
     assert_page(&reply, StatusCode::SERVICE_UNAVAILABLE, "threads_unavailable");
@@ -299,8 +295,8 @@ async fn a_code_whose_answer_was_lost_is_told_as_an_outage() {
 
 #[tokio::test]
 async fn threads_refuses_the_code() {
-    let stack = stack().await;
-    let (ada, mut browser) = (account(&stack, "ada"), Browser::new());
+    let (stack, ada) = stack_of_ada().await;
+    let mut browser = Browser::new();
     let mut back = browser.consent(&stack, "", &ada).await;
     let pairs: Vec<_> = back.query_pairs().into_owned().collect();
     let changed = pairs
@@ -331,8 +327,7 @@ async fn the_app_secret_is_wrong() {
 
 #[tokio::test]
 async fn a_connect_does_not_fail_for_the_profile() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     for action in [FaultAction::Html, FaultAction::Drop, respond(200, r#"{"username":"ada"}"#)] {
         fail(&stack, SandboxCall::Me, FOREVER, action);
         assert_eq!(Browser::new().connect(&stack, &ada).await.location().path(), "/connected");
@@ -394,9 +389,7 @@ async fn a_long_lived_answer_that_was_lost_is_asked_for_again() {
 
 #[tokio::test]
 async fn reconnecting_replaces_the_grant() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let (stack, ada) = connected_ada().await;
     let (first, first_token) = (grant(&stack, &ada).await, token(&stack, &ada).await);
     stack.clock().advance(Duration::from_hours(1));
     let mut browser = Browser::new();
@@ -415,9 +408,7 @@ async fn reconnecting_replaces_the_grant() {
 
 #[tokio::test]
 async fn a_failing_reconnect_leaves_the_working_grant() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let (stack, ada) = connected_ada().await;
     let (first, first_token) = (grant(&stack, &ada).await, token(&stack, &ada).await);
     fail(&stack, SandboxCall::ExchangeCode, FOREVER, FaultAction::Html);
     Browser::new().connect(&stack, &ada).await;
@@ -444,8 +435,8 @@ async fn a_failing_reconnect_leaves_the_working_grant() {
 
 #[tokio::test]
 async fn a_deletion_while_the_person_is_at_meta_wins() {
-    let stack = stack().await;
-    let (ada, mut browser) = (account(&stack, "ada"), Browser::new());
+    let (stack, ada) = stack_of_ada().await;
+    let mut browser = Browser::new();
     Browser::new().connect(&stack, &ada).await;
     let back = browser.consent(&stack, "", &ada).await;
     stack.clock().advance(Duration::from_mins(1));
@@ -453,7 +444,7 @@ async fn a_deletion_while_the_person_is_at_meta_wins() {
     stack.clock().advance(Duration::from_mins(1));
     assert_page(&browser.get(back.as_str()).await, StatusCode::GONE, "ended");
     assert!(find_grant(&stack, &ada).await.is_none());
-    // A flow that begins after the deletion is a new wish.
+    // A flow that begins after the deletion is a new consent.
     Browser::new().connect(&stack, &ada).await;
     assert_eq!(grant(&stack, &ada).await.status(), Status::Active);
 }
@@ -476,8 +467,8 @@ async fn only_a_backend_starts_flows_where_that_is_asked_for() {
 
 #[tokio::test]
 async fn a_denied_session_can_still_be_connected() {
-    let stack = stack().await;
-    let (ada, mut browser) = (account(&stack, "ada"), Browser::new());
+    let (stack, ada) = stack_of_ada().await;
+    let mut browser = Browser::new();
     let session = stack.service().create_session(new_session("user-1"), stack.clock().now()).await.unwrap();
     let mut at_meta = browser.get(&stack.service().config().session_url(&session.id)).await.location();
     at_meta.query_pairs_mut().append_pair("auto_deny", "1");

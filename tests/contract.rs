@@ -1,5 +1,5 @@
-//! The contract and the examples: the OpenAPI document has the routes that there are, and the Rust
-//! example does what it says.
+//! The contract and the examples: the OpenAPI document has exactly the existing routes, and the
+//! Rust example works.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -17,7 +17,7 @@ use threads_auth_web::{ErrorCode, api};
 use threads_graph::{AccessToken, DenialReason, Scope, Scopes, UserId};
 use tokio::process::Command;
 
-use crate::fixture::{Browser, account, parameter, stack};
+use crate::fixture::{Browser, parameter, stack, stack_of_ada};
 use crate::iam;
 
 const DOCUMENT: &str = include_str!("../functions/openapi.yaml");
@@ -449,8 +449,7 @@ async fn example(stack: &Stack, arguments: &[&str]) -> (bool, Value) {
 
 #[tokio::test]
 async fn the_rust_example_does_what_it_says() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     let (_, session) = example(&stack, &["start", "user-7"]).await;
     let id = session["id"].as_str().unwrap();
     let mut browser = Browser::new();

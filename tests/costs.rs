@@ -1,7 +1,7 @@
 //! The bill: each operation's requests to DynamoDB, counted on the wire, and all of it in dollars.
 //!
 //! `cargo test --workspace --test integration costs -- --nocapture` prints the table of
-//! `infra/README.md`, which has to say the same.
+//! `infra/README.md`, which has to be the same.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
@@ -14,11 +14,10 @@ use devstack::{Clock, Stack};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 use threads_auth::RefreshOutcome;
-use tokio::net::TcpListener;
 
 use crate::backend::{completion, finished, new};
 use crate::fixture::{
-    Browser, DAY, account, calls, connect_people, delete_data, http, post_signed, stack, stack_with,
+    Browser, DAY, account, calls, connect_people, delete_data, http, post_signed, serve, stack, stack_with,
 };
 use crate::iam;
 
@@ -67,9 +66,9 @@ struct Spent {
     requests: f64,
 }
 
-/// Stands before a stack's DynamoDB, and asks it what each request has consumed. Its figures are
-/// those of DynamoDB's own rules: by the larger of both images of an item, twice in a transaction,
-/// and with what an index takes.
+/// A proxy before a stack's DynamoDB, which requests the consumed capacity of each request. Its
+/// figures are those of DynamoDB's own rules: by the larger of both images of an item, twice in a
+/// transaction, and with what an index takes.
 #[derive(Clone)]
 struct Meter {
     http: Client,
@@ -82,10 +81,7 @@ impl Meter {
     async fn start() -> (Self, Stack) {
         let upstream = Arc::new(stack().await);
         let meter = Self { http: http().inner().clone(), upstream, spent: Arc::default() };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new().fallback(Self::forward).with_state(meter.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let url = serve(Router::new().fallback(Self::forward).with_state(meter.clone())).await;
         (meter, stack_with(&[("AWS_ENDPOINT_URL_DYNAMODB", &url), ("AUTHORIZE_ACCESS", "open")]).await)
     }
 
@@ -113,7 +109,7 @@ impl Meter {
         let answer = meter.http.post(&url).headers(signed).body(question).send().await.unwrap();
         let (status, headers) = (answer.status(), answer.headers().clone());
         let answer = answer.text().await.unwrap();
-        // A refused request costs too, and nobody says how much.
+        // A refused request costs too, and its capacity is not reported.
         assert_eq!(status, StatusCode::OK, "{operation}: {answer}");
         if is_read || is_write {
             let consumed = serde_json::from_str::<Value>(&answer).unwrap()["ConsumedCapacity"].take();
@@ -130,7 +126,7 @@ impl Meter {
         response
     }
 
-    /// The units that were spent since this was asked last.
+    /// The units that were spent since the last call.
     fn read(&self) -> Spent {
         std::mem::take(&mut *self.spent.lock().unwrap())
     }
@@ -322,7 +318,7 @@ fn months(template: &str, empty: Spent) -> Vec<String> {
     .into()
 }
 
-/// Write and read units of each row. More of them is a rise of prices: say it in the changelog.
+/// Write and read units of each row. More of them is a rise of costs: note it in the changelog.
 const UNITS: [(f64, f64); 10] = [
     (7.0, 1.0),
     (10.0, 3.0),
@@ -336,7 +332,7 @@ const UNITS: [(f64, f64); 10] = [
     (0.0, 0.0),
 ];
 
-/// The figures are those of today, and the README says them: who changes one sees both.
+/// The figures are today's, and the README has the same: a change shows in both.
 #[tokio::test]
 async fn costs_are_what_the_readme_says() {
     let (meter, stack) = Meter::start().await;

@@ -108,7 +108,7 @@ async fn signed_routes_are_called_at_the_apis_own_address() {
         let expected = iam::call(&plain, method.clone(), &path, body).await;
         assert_ne!(reply.status, StatusCode::FORBIDDEN, "{method} {path}");
         assert_eq!((reply.status, reply.body), (expected.status, expected.body), "{method} {path}");
-        // The secret is no signature.
+        // The secret is not a signature.
         let unsigned = ask(&stack, &method, &path, &[SENT]).await;
         assert_eq!(unsigned.status, StatusCode::FORBIDDEN, "{method} {path}");
     }

@@ -1,6 +1,6 @@
-//! Development is closed to strangers: every listener, and everybody who may knock.
+//! Development is closed to strangers: every listener, and every kind of caller.
 //!
-//! The requests are written byte by byte, because clients would mend what is odd in them.
+//! The requests are written byte by byte, because clients would correct malformed ones.
 
 use std::time::SystemTime;
 
@@ -45,7 +45,7 @@ struct Answer {
     body: String,
 }
 
-/// One knock: the headers of `Host` and whatever comes with it.
+/// One request: the `Host` header and its other headers.
 async fn knock(stack: &Stack, route: &Route, method: &str, key: Key, headers: &[(&str, &str)]) -> Answer {
     let mut all: Vec<(String, String)> =
         route.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
@@ -256,7 +256,7 @@ fn is_of_its_function(answer: &Answer) -> bool {
     answer.status == 400 && (!answer.body.is_empty() && body["__type"].is_null())
 }
 
-/// The key is the data folder's, stays with it, and is told to nobody over HTTP.
+/// The key is the data folder's, stays with it, and is disclosed to nobody over HTTP.
 #[tokio::test]
 async fn the_key_is_random_kept_and_in_a_file_of_its_owners() {
     use std::os::unix::fs::PermissionsExt;
@@ -309,8 +309,7 @@ async fn a_shared_folder_is_not_taken_over() {
     assert_eq!(std::fs::metadata(folder.path()).unwrap().permissions().mode() & 0o7777, 0o1777);
 }
 
-/// With a real app the clock is the machine's, whatever a sandbox in the same folder had lived
-/// through.
+/// With a real app the clock is the machine's, whatever clock a sandbox in the same folder had.
 #[tokio::test]
 async fn nobody_moves_the_clock_of_a_live_stack() {
     let folder = tempfile::tempdir().unwrap();

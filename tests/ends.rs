@@ -14,8 +14,8 @@ use threads_sandbox::{FaultAction, SandboxCall};
 use url::Url;
 
 use crate::fixture::{
-    Browser, DAY, HOLD, Reply, START, account, calls_of, delete_data, fail, find_grant, grant, http, options,
-    post_signed, respond, rows, stack, token,
+    Browser, DAY, HOLD, Reply, START, account, calls_of, connected_ada, delete_data, fail, faults_struck,
+    find_grant, grant, http, options, post_signed, respond, rows, set_attribute, stack, stack_of_ada, token,
 };
 use crate::iam;
 
@@ -75,7 +75,7 @@ async fn vend(stack: &Stack, user_id: &str) -> StatusCode {
 }
 
 /// Finishes a connect. While Meta takes its time for the long-lived token, `meanwhile` happens; and
-/// `then`, before Meta says more.
+/// `then`, before Meta's next response.
 async fn connect_while(
     stack: &Stack,
     browser: &mut Browser,
@@ -85,9 +85,7 @@ async fn connect_while(
 ) -> Reply {
     fail(stack, SandboxCall::ExchangeLongLived, 1, HOLD);
     let ending = async {
-        while !stack.sandbox().unwrap().faults().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        faults_struck(stack).await;
         meanwhile.await;
         stack.sandbox().unwrap().clear_faults();
         then();
@@ -120,8 +118,8 @@ async fn threat_an_end_beats_a_connect_under_way() {
                     let status = if is_unknown { StatusCode::NOT_FOUND } else { StatusCode::OK };
                     assert_eq!(answer.status, status, "{end:?}: {answer:?}");
                 };
-                // Meta refuses the token of a person who removes the app. It knows nothing of a
-                // deletion that the app wants.
+                // Meta refuses the token of a person who removes the app. It does not see a
+                // deletion by the app.
                 let refuse = || {
                     if end == End::Deauthorization {
                         fail(&stack, SandboxCall::Me, u32::MAX, REMOVED);
@@ -140,7 +138,7 @@ async fn threat_an_end_beats_a_connect_under_way() {
                 assert!(reply.is_page("ended"), "{case}: {reply:?}");
                 assert_eq!(reply.status, StatusCode::GONE, "{case}");
                 assert_ne!(vend(&stack, &ada).await, StatusCode::OK, "{case}");
-                // A flow that begins after it is a new wish.
+                // A flow that begins after it is a new consent.
                 stack.sandbox().unwrap().clear_faults();
                 stack.clock().advance(MINUTE);
                 Browser::new().connect(&stack, &ada).await;
@@ -163,7 +161,7 @@ async fn find_end(stack: &Stack) -> Option<Item> {
 /// Meta's answer decides where the clocks cannot. Without it the token is kept, and looked at soon.
 #[tokio::test]
 async fn metas_word_decides_where_the_clocks_do_not() {
-    // Minutes from the begin of the flow to the end, and whether Meta is asked.
+    // Minutes from the start of the flow to the end, and true if Meta is asked.
     for (minutes, is_asked) in [(-11, false), (-10, true), (-1, true), (1, true)] {
         for word in [Some(true), Some(false), None] {
             let stack = stack().await;
@@ -237,7 +235,7 @@ async fn a_late_end_is_decided_by_metas_word() {
                 assert!(page.is_none_or(|page| says(&page, told)), "{case}");
                 continue;
             }
-            // Nobody claims what is not decided, and the next sweep asks again.
+            // An undecided deletion is not reported as done, and the next sweep tries again.
             assert!(page_of(&answer).await.is_none_or(|page| page.status == StatusCode::ACCEPTED), "{case}");
             stack.sandbox().unwrap().clear_faults();
             fail(&stack, SandboxCall::Me, u32::MAX, REMOVED);
@@ -303,7 +301,7 @@ async fn threat_the_newest_consent_wins() {
     assert_eq!((orders, backwards), (4, 0));
 }
 
-/// Within one second: the milliseconds tell which came first.
+/// Within one second: the milliseconds decide which came first.
 #[tokio::test]
 async fn a_backend_lets_its_user_connect_anew_at_once() {
     let half = Duration::from_millis(500);
@@ -351,17 +349,14 @@ async fn two_late_ends_leave_nothing() {
 }
 
 async fn change_row(stack: &Stack, user_id: &str, attribute: Attribute, value: Option<AttributeValue>) {
+    if let Some(value) = value {
+        return set_attribute(stack, user_id, attribute.as_str(), value).await;
+    }
     let client = aws::dynamodb(&stack.service().config().aws, &http());
     let pk = AttributeValue::S(format!("user#{user_id}"));
     let update = client.update_item().table_name(&stack.urls().grants_table).key("pk", pk);
     let update = update.expression_attribute_names("#attribute", attribute.as_str());
-    let update = match value {
-        Some(value) => {
-            update.update_expression("SET #attribute = :value").expression_attribute_values(":value", value)
-        }
-        None => update.update_expression("REMOVE #attribute"),
-    };
-    update.send().await.unwrap();
+    update.update_expression("REMOVE #attribute").send().await.unwrap();
 }
 
 #[tokio::test]
@@ -389,9 +384,7 @@ async fn an_end_decides_for_a_row_whose_times_are_damaged() {
 
 #[tokio::test]
 async fn a_repeated_deletion_does_not_move_the_tombstone() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let (stack, ada) = connected_ada().await;
     stack.clock().advance(DAY);
     let wish = End::Deletion.of(&stack, &ada);
     let first = wish.arrive(&stack).await;
@@ -413,9 +406,7 @@ async fn a_repeated_deletion_does_not_move_the_tombstone() {
 
 #[tokio::test]
 async fn a_deletion_that_meets_a_newer_consent_says_so_and_blocks_older_flows() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let (stack, ada) = connected_ada().await;
     stack.clock().advance(DAY);
     let mut older = Browser::new();
     let before_the_wish = older.consent(&stack, "", &ada).await;
@@ -431,7 +422,7 @@ async fn a_deletion_that_meets_a_newer_consent_says_so_and_blocks_older_flows() 
     let refused = older.get(before_the_wish.as_str()).await;
     assert!(refused.is_page("ended"), "{refused:?}");
     assert_eq!(token(&stack, &ada).await, connected);
-    // A later wish has its own code, and an older one that comes after it changes nothing.
+    // A later request has its own code, and an older one that arrives after it changes nothing.
     stack.clock().advance(MINUTE);
     let later = delete_data(&stack, &ada).await;
     assert!(find_grant(&stack, &ada).await.is_none());
@@ -439,7 +430,7 @@ async fn a_deletion_that_meets_a_newer_consent_says_so_and_blocks_older_flows() 
     assert_ne!(later["url"], serde_json::from_str::<Value>(&answer.body).unwrap()["url"]);
 }
 
-/// An end without a grant is kept without the person's id, and is no deletion.
+/// An end without a grant is kept without the person's id, and is not a deletion.
 #[tokio::test]
 async fn an_end_of_nobody_names_nobody() {
     for end in [End::Deauthorization, End::Disconnect] {
@@ -457,8 +448,7 @@ async fn an_end_of_nobody_names_nobody() {
 /// Nobody calls Meta for an end that is plainly older or newer than the consent.
 #[tokio::test]
 async fn an_end_long_before_costs_no_call() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     End::Deauthorization.of(&stack, &ada).arrive(&stack).await;
     stack.clock().advance(MINUTE * 11);
     Browser::new().connect(&stack, &ada).await;

@@ -16,11 +16,10 @@ use serde_json::{Value, json};
 use threads_auth::{Config, RefreshOutcome};
 use threads_auth_model::{Cause, Status};
 use threads_sandbox::{FaultAction, SandboxCall};
-use tokio::net::TcpListener;
 
 use crate::fixture::{
-    Browser, DAY, START, account, calls_of, connect_people, connect_private, delete_data, fail, find_grant,
-    grant, http, options, post_signed, record, stack, stack_with, token,
+    Browser, DAY, START, account, calls_of, connect_people, connect_private, connected_ada, delete_data,
+    fail, find_grant, grant, http, options, post_signed, record, serve, stack, stack_with, token,
 };
 use crate::iam;
 
@@ -50,7 +49,7 @@ fn types(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["type"].as_str().unwrap()).collect()
 }
 
-/// An account's whole life, told by its events.
+/// An account's whole life in its events.
 #[tokio::test]
 async fn a_life_is_told_in_events() {
     let (stack, mut seen) = (stack().await, 0);
@@ -185,8 +184,8 @@ async fn no_event_is_lost_between_a_write_and_its_announcement() {
     stack.stop().await;
 }
 
-/// A private profile's 90 days end whatever becomes of its token: it is said 14 and 3 days ahead,
-/// and then it is over.
+/// A private profile's 90 days end whatever becomes of its token: it is announced 14 and 3 days
+/// ahead, and then it ends.
 #[tokio::test]
 async fn the_end_of_data_access_is_told_ahead_and_marked() {
     let (stack, mut seen) = (stack().await, 0);
@@ -219,7 +218,7 @@ async fn the_end_of_data_access_is_told_ahead_and_marked() {
         (Status::NeedsReauthorization, Some(Cause::DataAccessExpired))
     );
     assert_eq!(calls_of(&stack, SandboxCall::Refresh), 2);
-    // Consent begins it anew.
+    // A consent begins it again.
     Browser::new().connect(&stack, &user_id).await;
     assert_eq!(types(&announced(&stack, &mut seen).await), ["account.recovered"]);
     assert!(grant(&stack, &user_id).await.live().unwrap().warning.is_none());
@@ -228,9 +227,7 @@ async fn the_end_of_data_access_is_told_ahead_and_marked() {
 /// A refresh extends a public profile's access: two years pass without a word of it.
 #[tokio::test]
 async fn a_public_profile_is_never_warned_of() {
-    let (stack, mut seen) = (stack().await, 0);
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let ((stack, _), mut seen) = (connected_ada().await, 0);
     announced(&stack, &mut seen).await;
     for _ in 0..146 {
         stack.clock().advance(5 * DAY);
@@ -241,7 +238,7 @@ async fn a_public_profile_is_never_warned_of() {
     assert!((18..=21).contains(&events.len()), "{}", events.len());
 }
 
-/// Meta tells nothing of a token, ever: accounts connect and live on all the same.
+/// Meta never reports anything about a token: accounts connect and live on all the same.
 #[tokio::test]
 async fn an_inspection_that_fails_stops_nothing() {
     let (stack, mut seen) = (stack().await, 0);
@@ -256,7 +253,7 @@ async fn an_inspection_that_fails_stops_nothing() {
     stack.clock().advance(41 * DAY);
     assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Refreshed), 1);
     assert_eq!(grant(&stack, &ada).await.live().unwrap().data_access_expires_at, None);
-    // Told at last, it is kept.
+    // Once reported, it is kept.
     stack.sandbox().unwrap().set_private(&ada, true);
     stack.clock().advance(41 * DAY);
     assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Refreshed), 1);
@@ -267,8 +264,8 @@ async fn an_inspection_that_fails_stops_nothing() {
     );
 }
 
-/// The end of data access is there, and Meta says nothing: only a refusal of the token itself marks
-/// the grant.
+/// The end of data access is there, and Meta reports nothing: only a refusal of the token itself
+/// marks the grant.
 #[tokio::test]
 async fn silence_ends_no_access() {
     let stack = stack().await;
@@ -295,9 +292,7 @@ async fn silence_ends_no_access() {
 /// A token that is not refreshed for long is warned of too, before it is lost.
 #[tokio::test]
 async fn a_token_that_nobody_can_refresh_is_warned_of() {
-    let (stack, mut seen) = (stack().await, 0);
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let ((stack, _), mut seen) = (connected_ada().await, 0);
     announced(&stack, &mut seen).await;
     fail(&stack, SandboxCall::Refresh, u32::MAX, FaultAction::Html);
     let mut told = Vec::new();
@@ -315,7 +310,7 @@ async fn a_token_that_nobody_can_refresh_is_warned_of() {
     assert_eq!(told[2]["cause"], "expired");
 }
 
-/// A row that makes no sense is not announced, and holds up nothing that comes after it.
+/// A malformed row is not announced, and delays nothing after it.
 #[tokio::test]
 async fn a_broken_row_holds_up_no_event() {
     let (stack, mut seen) = (stack().await, 0);
@@ -327,18 +322,16 @@ async fn a_broken_row_holds_up_no_event() {
     let users: Vec<_> = events.iter().map(|event| event["user_id"].as_str().unwrap()).collect();
     assert_eq!(users, [ada.as_str(), grace.as_str()]);
     assert!(find_grant(&stack, &grace).await.is_some());
-    // A recovery or an end is announced, whatever was before.
+    // A recovery or an end is announced, whatever the former state.
     Browser::new().connect(&stack, &ada).await;
     let events = announced(&stack, &mut seen).await;
     assert_eq!((types(&events), &events[0]["user_id"]), (vec!["account.connected"], &json!(ada)));
 }
 
-/// A row that makes no sense is deleted: the backend is told all the same.
+/// A malformed row is deleted: the backend gets the event all the same.
 #[tokio::test]
 async fn the_deletion_of_a_broken_row_is_told() {
-    let (stack, mut seen) = (stack().await, 0);
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let ((stack, ada), mut seen) = (connected_ada().await, 0);
     break_row(&stack, &ada).await;
     announced(&stack, &mut seen).await;
     delete_data(&stack, &ada).await;
@@ -346,7 +339,7 @@ async fn the_deletion_of_a_broken_row_is_told() {
     assert_eq!((types(&events), &events[0]["user_id"]), (vec!["account.deleted"], &json!(ada)));
 }
 
-/// A person who connects again, and grants less, is told of as both.
+/// A person who connects again, and grants less, causes both events.
 #[tokio::test]
 async fn a_reconnect_that_grants_less_says_so() {
     let (stack, mut seen) = (stack().await, 0);
@@ -370,12 +363,8 @@ struct Picky {
 
 impl Picky {
     async fn start(&self) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let bus = self.clone();
-        let router = Router::new().fallback(move |body: Bytes| async move { Json(bus.put(&body)) });
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        url
+        serve(Router::new().fallback(move |body: Bytes| async move { Json(bus.put(&body)) })).await
     }
 
     fn put(&self, body: &[u8]) -> Value {
@@ -430,7 +419,7 @@ async fn a_refused_event_is_repeated_alone() {
     println!("events: one refused 21 times, {announced} others announced once each, {} repeated", taken - 26);
 }
 
-/// A queue that takes letters, unless it is told not to.
+/// A queue that accepts letters, unless the test disables it.
 #[derive(Clone, Default)]
 struct Queue {
     is_closed: Arc<Mutex<bool>>,
@@ -439,12 +428,8 @@ struct Queue {
 
 impl Queue {
     async fn start(&self) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let queue = self.clone();
-        let router = Router::new().fallback(move |body: Bytes| async move { queue.send(&body) });
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        url
+        serve(Router::new().fallback(move |body: Bytes| async move { queue.send(&body) })).await
     }
 
     fn send(&self, body: &[u8]) -> (StatusCode, Json<Value>) {
@@ -466,9 +451,7 @@ impl Queue {
 /// A backend keeps the newest time that it has seen, so a late announcement must not look new.
 #[tokio::test]
 async fn a_deletion_has_the_time_of_its_change_however_late_it_is_announced() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let (stack, ada) = connected_ada().await;
     stack.announce().await.unwrap();
     let seen = stack.events().len();
     let now = stack.clock().now();
@@ -522,7 +505,7 @@ async fn an_event_is_given_up_by_age_and_kept_whole() {
     };
     let failed = |number: &str| vec![Failed { item_identifier: number.to_owned() }];
 
-    // Old events that the bus takes are announced: it is asked first.
+    // Old events that the bus takes are announced: the bus is tried first.
     let old = batch([7_200, 3_600]).await;
     let whole = publisher(&variables);
     assert_eq!(whole.handle(&old, now).await, Handled::default());

@@ -1,4 +1,4 @@
-//! Faults of our own side: rows that make no sense, and answers of DynamoDB that get lost.
+//! Faults of our own side: malformed rows, and lost responses of DynamoDB.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -26,7 +26,7 @@ use tokio::net::TcpListener;
 use crate::backend::{finished, new};
 use crate::fixture::{
     Browser, DAY, SHORT_WAIT, account, connect_people, find_grant, grant, http, is_usable, parameter, rows,
-    secret_text, stack, stack_with, token,
+    secret_text, serve, set_attribute, stack, stack_of_ada, stack_with, token,
 };
 
 const PEOPLE: u64 = 200;
@@ -37,8 +37,9 @@ const PEOPLE: u64 = 200;
 async fn poison_items_stop_nobody_else() {
     let stack = stack().await;
     let people = connect_people(&stack, PEOPLE).await;
-    poison(&stack, &people[0], "issued_at", AttributeValue::S("7".to_owned())).await;
-    poison(&stack, &people[1], "token", AttributeValue::B(Blob::new(b"\x01\x01knonsense".as_slice()))).await;
+    set_attribute(&stack, &people[0], "issued_at", AttributeValue::S("7".to_owned())).await;
+    set_attribute(&stack, &people[1], "token", AttributeValue::B(Blob::new(b"\x01\x01knonsense".as_slice())))
+        .await;
     stack.clock().advance(41 * DAY);
     let report = stack.sweep().await.unwrap();
     println!(
@@ -59,20 +60,6 @@ async fn poison_items_stop_nobody_else() {
     assert_eq!((later.count(RefreshOutcome::BrokenRow), later.count(RefreshOutcome::Undecryptable)), (1, 1));
 }
 
-async fn poison(stack: &Stack, user_id: &str, attribute: &str, value: AttributeValue) {
-    let config = Config::from_vars(stack.variables(), None).unwrap();
-    aws::dynamodb(&config.aws, &http())
-        .update_item()
-        .table_name(&config.grants_table)
-        .key("pk", AttributeValue::S(format!("user#{user_id}")))
-        .update_expression("SET #attribute = :value")
-        .expression_attribute_names("#attribute", attribute)
-        .expression_attribute_values(":value", value)
-        .send()
-        .await
-        .unwrap();
-}
-
 /// Stands before DynamoDB, and fails.
 #[derive(Clone)]
 pub(crate) struct Lossy {
@@ -89,7 +76,7 @@ type Armed = (Failure, &'static str, u32);
 pub(crate) enum Failure {
     /// The operation is done, and its answer gets lost.
     Lost,
-    /// Nothing is done, and trying again is no use.
+    /// Nothing is done, and a retry is useless.
     Denied,
 }
 
@@ -101,10 +88,7 @@ impl Lossy {
             armed: Arc::default(),
             writes: Arc::default(),
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new().fallback(Self::forward).with_state(lossy.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let url = serve(Router::new().fallback(Self::forward).with_state(lossy.clone())).await;
         let mut variables: HashMap<_, _> = stack.variables().clone();
         variables.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), url);
         (lossy, ThreadsAuth::new(Config::from_vars(&variables, None).unwrap()).unwrap())
@@ -192,12 +176,11 @@ async fn a_lost_answer_of_the_database_is_no_failure() {
     assert_eq!(false_failures, 0);
 }
 
-/// A deletion that is cut off between the grant and the sessions says so, and the next sweep goes
-/// on.
+/// A deletion that is cut off between the grant and the sessions is shown as unfinished, and the
+/// next sweep continues it.
 #[tokio::test]
 async fn a_deletion_that_is_cut_off_is_finished_by_a_sweep() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     finished(&stack, new("user-1"), &ada).await;
     stack.clock().advance(Duration::from_mins(1));
     let (lossy, service) = Lossy::start(&stack).await;
@@ -214,13 +197,13 @@ async fn a_deletion_that_is_cut_off_is_finished_by_a_sweep() {
         done = service.delete_data(wish.as_bytes(), stack.clock().now()) => panic!("{done:?}"),
         () = killed => {}
     }
-    // The grant is gone, the tombstone is there, and nobody says that all is deleted.
+    // The grant is gone, the tombstone is there, and no page shows that all is deleted.
     let traces = async || format!("{:?}", rows(&stack).await).matches(&ada).count();
     assert!(find_grant(&stack, &ada).await.is_none());
     assert!(traces().await > 0);
     let record = rows(&stack).await.into_iter().find(|row| row.contains_key("unfinished")).unwrap();
     assert!(!record.contains_key("deleted_at"), "{record:?}");
-    // A person who comes back meanwhile has a new grant, to which the old wish does not apply.
+    // A person who comes back meanwhile has a new grant, to which the old request does not apply.
     stack.clock().advance(Duration::from_mins(1));
     let (again, _) = finished(&stack, new("user-1"), &ada).await;
     stack.service().store().set_pause(Some(Pause::Sweeps)).await.unwrap();
@@ -231,7 +214,7 @@ async fn a_deletion_that_is_cut_off_is_finished_by_a_sweep() {
     // All that names the person is of the new grant.
     assert_eq!(traces().await, 3, "{:?}", rows(&stack).await);
     assert!(stack.sweep().await.unwrap().outcomes.is_empty());
-    // Meta repeats the wish: it is done, and stays done.
+    // Meta repeats the request: it is done, and stays done.
     let again = service.delete_data(wish.as_bytes(), stack.clock().now()).await.unwrap();
     assert!(matches!(again.progress, Progress::Done(at) if at == stack.clock().now()), "{again:?}");
 }
@@ -259,8 +242,7 @@ async fn a_caller_who_waits_for_a_token_does_not_write() {
 /// The database redeems a completion code, and its answer is lost: the code is not spent in vain.
 #[tokio::test]
 async fn a_completion_whose_answer_is_lost_is_no_failure() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     let (watched, service) = Lossy::start(&stack).await;
     let now = stack.clock().now();
     let session = service.create_session(crate::connect::new_session("user-1"), now).await.unwrap();
@@ -278,8 +260,7 @@ async fn a_completion_whose_answer_is_lost_is_no_failure() {
 /// The database fails at each step of a completion: the code is as good as before.
 #[tokio::test]
 async fn a_failing_store_does_not_spend_a_completion_code() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     let (failing, service) = Lossy::start(&stack).await;
     let (id, completion) = finished(&stack, new("r"), &ada).await;
     let now = stack.clock().now();
@@ -338,8 +319,8 @@ impl Counting {
     }
 }
 
-/// Strangers knock at a stack that has no secrets yet: each secret is asked for once in five
-/// seconds, and found soon after it was written.
+/// Strangers call a stack that has no secrets yet: each secret is requested once in five seconds,
+/// and found soon after it was written.
 #[tokio::test]
 async fn a_failure_to_read_a_secret_is_not_repeated_for_everybody() {
     let stack = stack().await;

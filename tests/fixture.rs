@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use devstack::{Clock, Stack, StackOptions};
 use jiff::Timestamp;
 use reqwest::header::{CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, LOCATION, SET_COOKIE};
@@ -165,15 +166,27 @@ pub(crate) fn account(stack: &Stack, username: &str) -> String {
     accounts.into_iter().find(|account| account.username == username).unwrap().user_id
 }
 
+/// A stack, and the user id of its sandbox's account `ada`.
+pub(crate) async fn stack_of_ada() -> (Stack, String) {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    (stack, ada)
+}
+
+/// The same after she has connected.
+pub(crate) async fn connected_ada() -> (Stack, String) {
+    let (stack, ada) = stack_of_ada().await;
+    Browser::new().connect(&stack, &ada).await;
+    (stack, ada)
+}
+
 /// Connects a person whose profile is private, and returns their user id: access to their data ends
 /// after 90 days.
 pub(crate) async fn connect_private(stack: &Stack) -> String {
-    let account = stack.sandbox().unwrap().add_account(NewAccount {
-        username: "private".to_owned(),
-        user_id: Some("17841400000000042".to_owned()),
-        private: true,
-        ..NewAccount::default()
-    });
+    let account = stack
+        .sandbox()
+        .unwrap()
+        .add_account(NewAccount { private: true, ..NewAccount::new("private", "17841400000000042") });
     Browser::new().connect(stack, &account.user_id).await;
     account.user_id
 }
@@ -183,11 +196,7 @@ pub(crate) async fn connect_people(stack: &Stack, count: u64) -> Vec<String> {
     let mut people = Vec::new();
     for n in 0..count {
         let user_id = (17_841_400_000_000_000 + n).to_string();
-        stack.sandbox().unwrap().add_account(NewAccount {
-            username: format!("person{n}"),
-            user_id: Some(user_id.clone()),
-            ..NewAccount::default()
-        });
+        stack.sandbox().unwrap().add_account(NewAccount::new(format!("person{n}"), user_id.clone()));
         let connected = Browser::new().connect(stack, &user_id).await;
         assert_eq!(connected.status, StatusCode::SEE_OTHER, "{connected:?}");
         people.push(user_id);
@@ -217,7 +226,7 @@ pub(crate) async fn post_form(stack: &Stack, path: &str, form: String) -> Reply 
     Browser::new().send(Method::POST, &url, headers, form).await
 }
 
-/// A person's wish to be forgotten, as Meta hands it on.
+/// A person's request to be deleted, as Meta posts it.
 pub(crate) async fn delete_data(stack: &Stack, user_id: &str) -> serde_json::Value {
     let wish = stack.sandbox().unwrap().signed_request(user_id);
     let reply = post_signed(stack, "/data-deletion", &wish).await;
@@ -259,6 +268,21 @@ pub(crate) fn fail(stack: &Stack, call: SandboxCall, times: u32, action: FaultAc
     stack.sandbox().unwrap().inject(fault);
 }
 
+/// Waits until every fault has struck: under [`HOLD`], until the call is at Meta.
+pub(crate) async fn faults_struck(stack: &Stack) {
+    while !stack.sandbox().unwrap().faults().is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Serves until the test ends, and returns the address.
+pub(crate) async fn serve(router: axum::Router) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    url
+}
+
 /// Fails with a body and status of the test's own.
 pub(crate) fn respond(status: u16, body: impl Into<String>) -> FaultAction {
     FaultAction::Respond { status, body: body.into(), headers: Vec::new() }
@@ -275,6 +299,27 @@ pub(crate) async fn rows(stack: &Stack) -> Vec<Item> {
         }
     }
     rows
+}
+
+/// Gives a user's row in the grants table an attribute that it should not have.
+pub(crate) async fn set_attribute(stack: &Stack, user_id: &str, name: &str, value: AttributeValue) {
+    set_attribute_in(stack, &stack.urls().grants_table, user_id, name, value).await;
+}
+
+/// The same in another table.
+pub(crate) async fn set_attribute_in(
+    stack: &Stack,
+    table: &str,
+    user_id: &str,
+    name: &str,
+    value: AttributeValue,
+) {
+    let client = threads_auth_store::aws::dynamodb(&stack.service().config().aws, &http());
+    let pk = AttributeValue::S(format!("user#{user_id}"));
+    let update = client.update_item().table_name(table).key("pk", pk).update_expression("SET #name = :value");
+    let update =
+        update.expression_attribute_names("#name", name).expression_attribute_values(":value", value);
+    update.send().await.unwrap();
 }
 
 /// A record of the grants table's stream as Lambda hands it on: that the row of a user was written,

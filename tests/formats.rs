@@ -1,5 +1,5 @@
-//! The formats of sealed tokens: what the version before reads and writes meanwhile, a table of
-//! another name, and sealing anew.
+//! The formats of sealed tokens: reads and writes of the previous version meanwhile, a table of
+//! another name, and reseals.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,8 +21,8 @@ use threads_auth_model::{Attribute, Key, Status};
 use threads_sandbox::{FaultAction, SandboxCall};
 
 use crate::fixture::{
-    Browser, DAY, HOLD, SHORT_WAIT, account, connect_people, delete_data, fail, find_grant, grant, is_usable,
-    rows, secret_text, stack, stack_with, token,
+    Browser, DAY, HOLD, SHORT_WAIT, account, connect_people, delete_data, fail, faults_struck, find_grant,
+    grant, is_usable, rows, secret_text, set_attribute, stack, stack_with, token,
 };
 use crate::operations::{change_secret, dynamodb};
 
@@ -99,7 +99,7 @@ async fn sealed(stack: &Stack) -> Vec<(String, &'static str, Vec<u8>)> {
     all
 }
 
-/// The bytes that are said to be of this format.
+/// The bytes that are marked with this format.
 async fn in_format(stack: &Stack, format: u8) -> usize {
     sealed(stack).await.iter().filter(|(_, _, bytes)| bytes[0] == format).count()
 }
@@ -170,7 +170,7 @@ async fn a_roll_back_before_the_upgrade_loses_nothing() {
                 assert_eq!(text, token(&stack, &user_id).await);
                 // The version before seals the row, and this one is back.
                 let resealed = former.seal(purpose, &table, &user_id, &text);
-                put(&stack, &user_id, "token", resealed).await;
+                set_attribute(&stack, &user_id, "token", AttributeValue::B(resealed.into())).await;
                 assert_eq!(vended(stack.service(), &stack, &user_id).await, Some(text));
                 taken += 1;
             }
@@ -188,17 +188,6 @@ async fn a_roll_back_before_the_upgrade_loses_nothing() {
         let is_former = former.open(purpose, &table, &user_id, &bytes).is_some();
         assert_eq!(is_former, user_id != ada, "{user_id} {purpose}");
     }
-}
-
-async fn put(stack: &Stack, user_id: &str, attribute: &str, bytes: Vec<u8>) {
-    let update = dynamodb(stack)
-        .update_item()
-        .table_name(&stack.urls().grants_table)
-        .key("pk", AttributeValue::S(format!("user#{user_id}")))
-        .update_expression("SET #a = :v")
-        .expression_attribute_names("#a", attribute)
-        .expression_attribute_values(":v", AttributeValue::B(bytes.into()));
-    update.send().await.unwrap();
 }
 
 /// A value sealed for one row, purpose or keyring opens in no other, in either format, and none
@@ -239,13 +228,13 @@ async fn sealed_values_cannot_be_moved_in_either_format() {
         }
         // Swapped in the table, neither is vended.
         for ((user_id, ..), (.., bytes)) in values.iter().zip(values.iter().rev()) {
-            put(&stack, user_id, "token", bytes.clone()).await;
+            set_attribute(&stack, user_id, "token", AttributeValue::B(bytes.clone().into())).await;
         }
         for person in &people {
             assert_eq!(vended(stack.service(), &stack, person).await, None, "{format}");
         }
         for (user_id, _, bytes) in values {
-            put(&stack, &user_id, "token", bytes).await;
+            set_attribute(&stack, &user_id, "token", AttributeValue::B(bytes.into())).await;
         }
     }
     println!("sealed values: {moved} moved, {flipped} with one bit flipped, in both formats: 0 opened");
@@ -354,7 +343,7 @@ async fn a_reseal_is_repeatable_and_leaves_what_does_not_open() {
     change_secret(&stack, KeyringChange::Write("k2")).await;
     stack.clock().advance(READ_BY_ALL);
     let broken = b"nothing".to_vec();
-    put(&stack, &ada, "previous_token", broken.clone()).await;
+    set_attribute(&stack, &ada, "previous_token", AttributeValue::B(broken.clone().into())).await;
     let expected = ResealReport { resealed: 2, unopened: 1, ..ResealReport::default() };
     let (report, left) = reseal(&stack).await;
     assert_eq!(report, expected);
@@ -380,21 +369,20 @@ async fn a_reseal_is_repeatable_and_leaves_what_does_not_open() {
     assert_eq!(token(&stack, &ada).await, token_before);
     assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Completed), 1);
     assert_eq!(grant(&stack, &grace).await.status(), Status::Active);
-    // A row that a refresh cannot read is sealed anew all the same, and a key without a user is
-    // not.
+    // A row that a refresh cannot read is resealed all the same, and a key without a user is not.
     let broken = "17841400000000000x";
-    put(&stack, broken, "token", b"nothing".to_vec()).await;
+    set_attribute(&stack, broken, "token", AttributeValue::B(b"nothing".to_vec().into())).await;
     let (report, left) = reseal(&stack).await;
     assert_eq!((report.unopened, left.len()), (2, 2), "{left:?}");
 }
 
-/// Everything is sealed anew while Meta is being asked: what it answers is stored.
+/// Everything is resealed during a call to Meta: its result is stored.
 #[tokio::test]
 async fn a_reseal_during_a_refresh_loses_nothing() {
     let stack = Arc::new(stack_with(&SHORT_WAIT).await);
     let [ada, grace] = every_kind(&stack).await;
     stack.clock().advance(41 * DAY);
-    // Grace's consent is over by then, and comes anew.
+    // Grace's consent has expired by then, and is repeated.
     stack.sweep().await.unwrap();
     stack.clock().advance(41 * DAY);
     fail(&stack, SandboxCall::ExchangeLongLived, 2, FaultAction::Html);
@@ -406,9 +394,7 @@ async fn a_reseal_during_a_refresh_loses_nothing() {
         fail(&stack, call, 1, HOLD);
     }
     let resealing = async {
-        while !stack.sandbox().unwrap().faults().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        faults_struck(&stack).await;
         let report = reseal(&stack).await.0;
         stack.sandbox().unwrap().clear_faults();
         report

@@ -90,8 +90,8 @@ async fn golden_stack_with(variables: &[(&str, &str)], secret: impl Fn(String) -
     stack
 }
 
-/// Meta gives the same token for whatever is refreshed, another for what is exchanged, and tells of
-/// each as much as `told`.
+/// Meta gives the same token for whatever is refreshed, another for what is exchanged, and reports
+/// for each as much as `told`.
 fn meta_refreshes(stack: &Stack, told: FaultAction) {
     let token = |token| respond(200, json!({"access_token": token, "expires_in": 5_183_944}).to_string());
     fail(stack, SandboxCall::Refresh, ALWAYS, token(REFRESHED));
@@ -123,8 +123,8 @@ fn still(name: &str, before: &Value, now: &Value) {
                     assert_eq!(of_now[key], Value::Null, "{name}: {key}");
                     continue;
                 }
-                // Since then, nobody is told whose a session is, so that it is linked to nobody
-                // else's account.
+                // Since then, a session's user is not disclosed, so that nobody else's account is
+                // linked to it.
                 if key == "reference" {
                     assert_eq!(of_now.get(key), None, "{name}");
                     continue;
@@ -136,7 +136,7 @@ fn still(name: &str, before: &Value, now: &Value) {
     }
 }
 
-/// Over by our clock alone. Since then Meta is asked about these too, and here it goes along.
+/// Expired by our clock alone. Since then these are tried at Meta too, and here it accepts them.
 const ASKED_AT_THEIR_END: [&str; 2] = ["active-past-its-end", "pending-past-its-end"];
 
 /// The times of a token.
@@ -460,7 +460,7 @@ async fn the_deleted_of_the_past_stay_forgotten() {
     let taken = comes_back(&stack, after, text(after, "/state"), user_id).await;
     assert_eq!(taken.status, StatusCode::SEE_OTHER, "{taken:?}");
     assert!(find_grant(&stack, user_id).await.is_some());
-    // Meta repeats the wish: it has the same code, and is not about what was consented to since.
+    // Meta repeats the request: it has the same code, and does not affect a later consent.
     let repeated = post_signed(&stack, "/data-deletion", text(&deletion, "/signed_request")).await;
     let repeated: Value = serde_json::from_str(&repeated.body).unwrap();
     assert_eq!(repeated["confirmation_code"], code);

@@ -1,6 +1,6 @@
-//! This version's data, frozen in `golden/v0.2`: the second format of sealed values and the
-//! keyring that writes it, token names, suspicions, claims, ends, an inspector. One test here makes
-//! it anew and compares the forms; the others read what is frozen.
+//! This version's data, frozen in `golden/v0.2`: the second format of sealed values and the keyring
+//! that writes it, token names, suspicions, claims, ends, an inspector. One test here writes it
+//! again and compares the forms; the others read the frozen data.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -32,7 +32,7 @@ use crate::operations::{change_secret, dynamodb};
 /// All but the events of a version is as of one moment.
 const AT: &str = "2100-01-01T00:00:00Z";
 
-/// The tokens with which Meta answers to whoever asks for one because of a fixture.
+/// The tokens that Meta returns to a call for a fixture.
 const REFRESHED: &str = "THQ-golden-from-a-later-refresh";
 const COMPLETED: &str = "THQ-golden-from-a-later-exchange";
 
@@ -43,7 +43,7 @@ const PURPOSES: [(&str, Purpose); 3] = [
 ];
 
 thread_local! {
-    /// Folder in which the fixtures are written anew, and read, in place of the repository's.
+    /// Folder in which the fixtures are written again, and read, in place of the repository's.
     static WRITTEN: RefCell<Option<PathBuf>> = const { RefCell::new(None) };
 }
 
@@ -88,8 +88,8 @@ async fn get(stack: &Stack, path: &str) -> (u16, Value) {
     (reply.status.as_u16(), serde_json::from_str(&reply.body).unwrap())
 }
 
-/// Meta gives one token for whatever is refreshed, another for what is exchanged, and tells nothing
-/// else.
+/// Meta gives one token for whatever is refreshed, another for what is exchanged, and reports
+/// nothing else.
 fn meta_refreshes(stack: &Stack) {
     let token = |token| respond(200, json!({"access_token": token, "expires_in": 5_183_944}).to_string());
     fail(stack, SandboxCall::Refresh, u32::MAX, token(REFRESHED));
@@ -135,7 +135,7 @@ fn every_golden_value_opens_where_it_belongs() {
             };
             let sealed = BASE64_STANDARD.decode(sealed).unwrap();
             *kinds.entry((sealed[0], key_id(&sealed).unwrap().to_owned())).or_default() += 1;
-            // The table may have any name: the keyring knows the one from before.
+            // The table may have any name: the keyring has the former one.
             for table in [text(&of, "/grants_table"), "restored"] {
                 for (_, other) in PURPOSES {
                     let subject = text(&file, "/row/user_id/S");
@@ -293,11 +293,8 @@ impl People<'_> {
             return id.clone();
         }
         let id = (17_841_402_000_000_000 + self.ids.len() as u64).to_string();
-        self.stack.sandbox().unwrap().add_account(NewAccount {
-            username: format!("golden.{}", name.replace('-', "_")),
-            user_id: Some(id.clone()),
-            ..NewAccount::default()
-        });
+        let account = NewAccount::new(format!("golden.{}", name.replace('-', "_")), &id);
+        self.stack.sandbox().unwrap().add_account(account);
         self.ids.insert(name.to_owned(), id.clone());
         id
     }
@@ -440,7 +437,7 @@ async fn come_to_all_ends(people: &mut People<'_>) {
     post_signed(stack, "/deauthorize", &signed).await;
 }
 
-/// A wish as it is carried out so far: to the sessions, or past a newer consent.
+/// A request as far as it is carried out: to the sessions, or past a newer consent.
 async fn wish(people: &mut People<'_>, name: &str, requested_at: Timestamp, fate: Fate) -> Value {
     let (stack, user_id) = (people.stack, people.id(name).parse().unwrap());
     let now = stack.clock().now();
@@ -467,9 +464,9 @@ fn forms(folder: &Path) -> BTreeMap<String, Vec<String>> {
     forms
 }
 
-/// Makes the folder anew, elsewhere: what is written today has the forms that are frozen. Until the
-/// version is released, the new folder takes the place of the old one where it has not.
-/// `tests/previous` names an empty folder, for an earlier version to read.
+/// Writes the folder again, elsewhere: today's data has the frozen forms. Until the version is
+/// released, the new folder takes the place of the old one where it has not. `tests/previous` names
+/// an empty folder, for an earlier version to read.
 #[tokio::test]
 async fn what_is_written_today_has_the_frozen_forms() {
     let temporary = tempfile::tempdir().unwrap();

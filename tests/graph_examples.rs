@@ -39,11 +39,7 @@ impl Meta {
     async fn start() -> Self {
         let sandbox = Sandbox::new(SandboxOptions {
             clock: Clock::frozen(Timestamp::from_second(1_800_000_000).unwrap()),
-            accounts: vec![NewAccount {
-                username: "ada".to_owned(),
-                user_id: Some(ADA.to_owned()),
-                ..NewAccount::default()
-            }],
+            accounts: vec![NewAccount::new("ada", ADA)],
             ..SandboxOptions::new(APP_ID, SECRET)
         });
         let sandbox = sandbox.unwrap();

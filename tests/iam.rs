@@ -12,7 +12,7 @@ use reqwest::{Method, StatusCode};
 
 use crate::fixture::{Browser, DAY, Reply, stack};
 
-/// Calls the API for the app's backend, signed as it asks for.
+/// Calls the API for the app's backend, signed as requested.
 pub(crate) async fn call(stack: &Stack, method: Method, path: &str, body: &str) -> Reply {
     call_at(stack, method, path, body, Clock::system().now()).await
 }

@@ -8,7 +8,8 @@ use threads_auth::{Caller, Inspections};
 use threads_sandbox::{FaultAction, Inspection, SandboxCall};
 
 use crate::fixture::{
-    Browser, DAY, account, calls_of, fail, grant, http, respond, secret_text, stack, stack_with,
+    Browser, DAY, account, calls_of, connected_ada, fail, grant, http, respond, secret_text, stack,
+    stack_with,
 };
 
 async fn inspections(stack: &Stack) -> Inspections {
@@ -31,12 +32,10 @@ async fn it_is_told_who_may_ask_meta() {
     assert_eq!(asked(Inspection::Testers).await, Inspections::RefusedToAll);
 }
 
-/// Meta's own trouble is no refusal.
+/// A failure of Meta's is not a refusal.
 #[tokio::test]
 async fn an_outage_does_not_tell_who_may_ask() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let (stack, _) = connected_ada().await;
     fail(&stack, SandboxCall::DebugToken, u32::MAX, FaultAction::Html);
     assert_eq!(inspections(&stack).await, Inspections::Unknown);
     stack.sandbox().unwrap().clear_faults();
@@ -106,9 +105,7 @@ async fn drift_is_looked_for_once_a_day() {
 
 #[tokio::test]
 async fn without_an_inspector_drift_costs_nothing() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let (stack, _) = connected_ada().await;
     stack.sandbox().unwrap().clear_calls();
     let before = crate::fixture::rows(&stack).await.len();
     assert_eq!(stack.sweep().await.unwrap().drift, [""; 0]);
@@ -151,7 +148,7 @@ async fn what_an_app_lives_on_is_drift_when_it_is_gone() {
         (SandboxCall::DebugToken, respond(400, refused), vec![]),
     ] {
         stack.clock().advance(DAY);
-        // A failure is looked at twice, and so is a refusal of who asks.
+        // A failure is checked twice, and so is a refusal of the caller.
         fail(&stack, call, 2, action.clone());
         let report = stack.sweep().await.unwrap();
         assert_eq!(report.drift.len(), expected.len(), "{action:?}: {:?}", report.drift);

@@ -17,7 +17,7 @@ use crate::backend::{completion, finished, new};
 use crate::faults::Lossy;
 use crate::fixture::{
     Browser, Reply, account, calls, calls_of, fail, find_grant, grant, parameter, respond, rows, stack,
-    stack_with,
+    stack_of_ada, stack_with,
 };
 use crate::iam;
 
@@ -65,8 +65,7 @@ fn with(url: &Url, name: &str, value: &str) -> String {
 
 #[tokio::test]
 async fn the_same_browser_is_led_to_the_same_place_until_the_code_is_redeemed() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     let (id, query) = session(&stack, &new("user-7")).await;
     let mut browser = Browser::new();
     let back = browser.consent(&stack, &query, &ada).await;
@@ -95,8 +94,7 @@ async fn the_same_browser_is_led_to_the_same_place_until_the_code_is_redeemed() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_page_that_is_loaded_twice_at_once_leads_to_one_place() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     let (_, query) = session(&stack, &new("user-7")).await;
     let mut browser = Browser::new();
     let back = browser.consent(&stack, &query, &ada).await;
@@ -114,8 +112,7 @@ async fn a_page_that_is_loaded_twice_at_once_leads_to_one_place() {
 
 #[tokio::test]
 async fn what_a_browser_loads_ahead_changes_nothing() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     let (id, query) = session(&stack, &new("user-7")).await;
     let url = format!("{}/authorize?{query}", stack.urls().service_url);
     let mut browser = Browser::new();
@@ -162,8 +159,7 @@ async fn what_a_browser_loads_ahead_changes_nothing() {
 
 #[tokio::test]
 async fn whoever_finishes_in_the_last_second_has_ten_minutes() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     let mut body = new("user-7");
     body["expires_in"] = 60.into();
     let (id, query) = session(&stack, &body).await;
@@ -223,8 +219,7 @@ async fn a_denial_without_a_state_speaks_for_nobody() {
 
 #[tokio::test]
 async fn ten_failed_exchanges_close_a_session_and_a_status_is_written_once() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     let (watched, service) = Lossy::start(&stack).await;
     let now = stack.clock().now();
     let callback = async |browser: &Browser, query: &str| {
@@ -293,8 +288,7 @@ async fn ten_failed_exchanges_close_a_session_and_a_status_is_written_once() {
 /// Nobody completes a first connect: it is announced, and it ends.
 #[tokio::test]
 async fn an_account_that_nobody_claims_ends() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     let (id, code) = finished(&stack, new("user-7"), &ada).await;
     let connected = grant(&stack, &ada).await;
     assert!(matches!(connected.claim, Claim::Unclaimed { .. }));
@@ -350,8 +344,7 @@ async fn an_account_that_nobody_claims_ends() {
 
 #[tokio::test]
 async fn a_claimed_account_lives_on_and_has_its_user() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     let (id, code) = finished(&stack, new("user-7"), &ada).await;
     let refused = complete(&stack, &id, &code, "user-8").await;
     assert_eq!((refused.0, &refused.1["error"]["code"]), (StatusCode::FORBIDDEN, &json!("wrong_reference")));

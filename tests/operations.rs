@@ -15,8 +15,8 @@ use threads_graph::{AccessToken, ReauthorizationCause};
 use threads_sandbox::{FaultAction, SandboxCall};
 
 use crate::fixture::{
-    Browser, DAY, account, connect_people, delete_data, fail, find_grant, grant, http, is_usable, rows,
-    secret_text, stack, token,
+    Browser, DAY, account, connect_people, connected_ada, delete_data, fail, find_grant, grant, http,
+    is_usable, rows, secret_text, stack, stack_of_ada, token,
 };
 
 async fn import(stack: &Stack, token: &str) -> Result<Imported, ImportError> {
@@ -30,13 +30,12 @@ fn from_elsewhere(stack: &Stack, user_id: &str) -> String {
 
 #[tokio::test]
 async fn a_token_from_elsewhere_is_kept_alive_from_then_on() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     let old = from_elsewhere(&stack, &ada);
     stack.clock().advance(50 * DAY);
     let imported = import(&stack, &old).await.unwrap();
     assert_eq!((imported.user_id.as_str(), imported.is_new), (ada.as_str(), true));
-    // Meta told how old it is: it is due at once, and lives on.
+    // Meta reported its age: it is due at once, and lives on.
     assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Refreshed), 1);
     let kept = grant(&stack, &ada).await;
     assert_eq!((kept.status(), kept.username.as_deref()), (Status::Active, Some("ada")));
@@ -46,11 +45,10 @@ async fn a_token_from_elsewhere_is_kept_alive_from_then_on() {
     assert_ne!(token(&stack, &ada).await, old);
 }
 
-/// Meta tells nothing of its age: it waits a day, and is refreshed then.
+/// Meta does not report its age: it waits a day, and is refreshed then.
 #[tokio::test]
 async fn a_token_of_unknown_age_waits_a_day() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     let old = from_elsewhere(&stack, &ada);
     fail(&stack, SandboxCall::DebugToken, u32::MAX, FaultAction::Html);
     for is_new in [true, false] {
@@ -63,12 +61,10 @@ async fn a_token_of_unknown_age_waits_a_day() {
     assert!(left.as_hours() > 59 * 24);
 }
 
-/// Nobody knows when it ends, and Meta is away for longer than was assumed: only Meta's word buries
-/// it.
+/// Its end is unknown, and Meta is away for longer than was assumed: only Meta's refusal ends it.
 #[tokio::test]
 async fn an_assumed_expiry_buries_no_token() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     let old = from_elsewhere(&stack, &ada);
     fail(&stack, SandboxCall::DebugToken, u32::MAX, FaultAction::Html);
     import(&stack, &old).await.unwrap();
@@ -101,7 +97,7 @@ async fn an_import_reconnects_nobody_who_was_disconnected() {
         assert!(!import(&stack, &old).await.unwrap().is_new, "{told}");
         assert_eq!(grant(&stack, &ada).await.status(), Status::Revoked);
         stack.clock().advance(DAY);
-        // A consent since then is another matter, if Meta says so.
+        // A consent since then counts, if Meta accepts it.
         let newer = from_elsewhere(&stack, &ada);
         assert_eq!(import(&stack, &newer).await.unwrap().is_new, told);
     }
@@ -161,9 +157,7 @@ pub(crate) async fn change_secret(stack: &Stack, change: KeyringChange<'_>) {
 /// not know, and calls nothing undecryptable before.
 #[tokio::test]
 async fn an_unknown_key_is_looked_for_in_a_keyring_that_is_read_again() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let (stack, ada) = connected_ada().await;
     let another = threads_auth::ThreadsAuth::new(stack.service().config().clone()).unwrap();
     let user_id = ada.parse().unwrap();
     let vend = async || {
@@ -283,7 +277,8 @@ async fn threat_a_restore_brings_back_nobody_who_was_deleted() {
         }
         client.put_item().table_name(backup).set_item(Some(row)).send().await.unwrap();
     }
-    // Since then: two were deleted, of whom one came back; one connected anew; and seven were lost.
+    // Since then: two were deleted, of whom one came back; one connected again; and seven were
+    // lost.
     stack.clock().advance(DAY);
     for person in &people[..2] {
         delete_data(&stack, person).await;
@@ -297,7 +292,7 @@ async fn threat_a_restore_brings_back_nobody_who_was_deleted() {
         let pk = AttributeValue::S(format!("user#{person}"));
         client.delete_item().table_name(&stack.urls().grants_table).key("pk", pk).send().await.unwrap();
     }
-    // An end is no deletion, so the row comes back; but it has ended.
+    // An end is not a deletion, so the row is restored; but it has ended.
     let lost: threads_graph::UserId = people[3].parse().unwrap();
     stack.service().disconnect(&lost, stack.clock().now()).await.unwrap();
     let now = stack.clock().now();
@@ -325,9 +320,7 @@ async fn threat_a_restore_brings_back_nobody_who_was_deleted() {
 
 #[tokio::test]
 async fn an_operator_refreshes_one_account_now() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let (stack, ada) = connected_ada().await;
     let (user_id, now) = (ada.parse().unwrap(), stack.clock().now());
     assert_eq!(stack.service().refresh_now(&user_id, now).await.unwrap(), RefreshOutcome::TooYoung);
     let before = token(&stack, &ada).await;

@@ -15,15 +15,13 @@ use threads_graph::ReauthorizationCause;
 use threads_sandbox::{Fault, FaultAction, OldToken, SandboxCall};
 
 use crate::fixture::{
-    Browser, DAY, HOLD, LEASE, account, calls, calls_of, connect_people, delete_data, find_grant, grant,
-    is_usable, stack, stack_with, token,
+    Browser, DAY, HOLD, LEASE, account, calls, calls_of, connect_people, connected_ada, delete_data,
+    faults_struck, find_grant, grant, is_usable, stack, stack_of_ada, stack_with, token,
 };
 
 /// A stack where ada is connected, and her token due.
 async fn due() -> (Stack, String) {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let (stack, ada) = connected_ada().await;
     stack.clock().advance(41 * DAY);
     (stack, ada)
 }
@@ -97,9 +95,7 @@ async fn tokens_live_on_whatever_becomes_of_the_old_one() {
 
 #[tokio::test]
 async fn a_token_is_left_alone_until_it_is_due() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let (stack, _) = connected_ada().await;
     stack.sandbox().unwrap().clear_calls();
     stack.clock().advance(33 * DAY);
     assert!(stack.sweep().await.unwrap().outcomes.is_empty());
@@ -210,8 +206,7 @@ async fn a_failed_long_lived_exchange_is_completed_within_the_hour() {
 
 #[tokio::test]
 async fn a_pending_grant_that_is_never_completed_needs_the_person() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     fault(&stack, SandboxCall::ExchangeLongLived, u32::MAX, FaultAction::Html);
     Browser::new().connect(&stack, &ada).await;
     stack.clock().advance(Duration::from_mins(61));
@@ -222,9 +217,7 @@ async fn a_pending_grant_that_is_never_completed_needs_the_person() {
 
 #[tokio::test]
 async fn a_failing_reconnect_leaves_the_grant_as_it_was() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let (stack, ada) = connected_ada().await;
     let before = grant(&stack, &ada).await;
     fault(&stack, SandboxCall::ExchangeLongLived, u32::MAX, FaultAction::Html);
     let reply = Browser::new().connect(&stack, &ada).await;
@@ -245,9 +238,7 @@ async fn a_refresh_does_not_bring_back_the_deleted() {
     let (stack, ada) = due().await;
     fault(&stack, SandboxCall::Refresh, 1, HOLD);
     let deletion = async {
-        while !stack.sandbox().unwrap().faults().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        faults_struck(&stack).await;
         delete_data(&stack, &ada).await;
         stack.sandbox().unwrap().clear_faults();
     };
@@ -270,8 +261,8 @@ async fn two_sweeps_at_once_refresh_once() {
     assert!(expires_at(&stack, &ada).await > stack.clock().now());
 }
 
-/// Threat irregular-sweeps: a schedule that is dead for as long as a token allows loses none, and
-/// whatever looks first tells for how long.
+/// Threat irregular-sweeps: a schedule that fails for as long as a token allows loses none, and the
+/// next function reports for how long.
 #[tokio::test]
 async fn a_schedule_that_stops_for_weeks_loses_no_token() {
     let stack = stack().await;
@@ -331,9 +322,7 @@ async fn a_sweep_that_is_cut_off_loses_nothing() {
             user_id: None,
         });
         let reached = async {
-            while !stack.sandbox().unwrap().faults().is_empty() {
-                tokio::task::yield_now().await;
-            }
+            faults_struck(&stack).await;
         };
         tokio::select! {
             report = stack.sweep() => panic!("it was not cut: {report:?}"),

@@ -1,4 +1,4 @@
-//! A person leaves: what Meta posts when they remove the app or want their data deleted.
+//! A person leaves: Meta's messages when they remove the app or request deletion.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use threads_auth_model::Status;
 use threads_sandbox::{Fault, FaultAction, SandboxCall};
 
 use crate::fixture::{
-    Browser, DAY, HOLD, START, account, delete_data, find_grant, grant, http, parameter, post_form,
-    post_signed, rows, secret_text, stack, token,
+    Browser, DAY, HOLD, START, account, connected_ada, delete_data, faults_struck, find_grant, grant, http,
+    parameter, post_form, post_signed, rows, secret_text, stack, stack_of_ada, token,
 };
 
 const PATHS: [&str; 2] = ["/deauthorize", "/data-deletion"];
@@ -27,9 +27,7 @@ fn signed(secret: &str, payload: &Value) -> String {
 
 #[tokio::test]
 async fn deauthorizing_destroys_the_token_and_can_be_repeated() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let (stack, ada) = connected_ada().await;
     stack.clock().advance(DAY * 41);
     stack.sweep().await.unwrap();
     let message = stack.sandbox().unwrap().signed_request(&ada);
@@ -55,9 +53,7 @@ async fn deauthorizing_destroys_the_token_and_can_be_repeated() {
 #[tokio::test]
 async fn an_old_message_leaves_a_new_connection_alone() {
     for path in PATHS {
-        let stack = stack().await;
-        let ada = account(&stack, "ada");
-        Browser::new().connect(&stack, &ada).await;
+        let (stack, ada) = connected_ada().await;
         stack.clock().advance(DAY);
         let message = stack.sandbox().unwrap().signed_request(&ada);
         let first = post_signed(&stack, path, &message).await;
@@ -80,9 +76,7 @@ async fn an_old_message_leaves_a_new_connection_alone() {
 /// Threat forged-message.
 #[tokio::test]
 async fn no_forged_message_changes_anything() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let (stack, ada) = connected_ada().await;
     let now = stack.clock().now().as_second();
     let app: Value = serde_json::from_str(&secret_text(&stack, &stack.urls().app_secret_id).await).unwrap();
     let secret = app["app_secret"].as_str().unwrap();
@@ -156,8 +150,7 @@ async fn put_app(stack: &Stack, app: &Value) {
 /// long as one may be on its way.
 #[tokio::test]
 async fn after_a_reset_of_the_app_secret_both_are_accepted_for_a_day() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     let text = secret_text(&stack, &stack.urls().app_secret_id).await;
     let mut app: Value = serde_json::from_str(&text).unwrap();
     let old = app["app_secret"].as_str().unwrap().to_owned();
@@ -187,7 +180,7 @@ async fn after_a_reset_of_the_app_secret_both_are_accepted_for_a_day() {
         stack.clock().advance(Duration::from_secs(1));
         assert_eq!(post(path, &old).await, StatusCode::BAD_REQUEST, "{path}");
         assert_eq!(post(path, "the-secret-after-a-reset").await, StatusCode::OK, "{path}");
-        // After a leak none is kept, nor is one of which it is not said until when.
+        // After a leak none is kept, nor is one without an end time.
         for previous in [Value::Null, json!({"app_secret": old}), json!("a later version's")] {
             app["previous"] = previous;
             put_app(&stack, &app).await;
@@ -281,7 +274,7 @@ async fn a_deletion_leaves_no_trace_but_the_page_that_says_so() {
     assert!(page.body.contains(&date), "{}", page.body);
     assert!(!page.body.contains(&ada));
 
-    // Meta asks again, later: the same code, and the time of the first.
+    // Meta repeats the request, later: the same code, and the time of the first.
     stack.clock().advance(Duration::from_hours(3));
     let again = post_signed(&stack, "/data-deletion", &message).await;
     assert_eq!(serde_json::from_str::<Value>(&again.body).unwrap(), answer);
@@ -293,7 +286,7 @@ async fn a_deletion_leaves_no_trace_but_the_page_that_says_so() {
 }
 
 /// An operator deletes as Meta does: nothing is left, a connect under way is refused, and only a
-/// new wish ends what was consented to after the last one.
+/// new request ends a consent that came after the last one.
 #[tokio::test]
 async fn an_operator_deletes_as_meta_does() {
     let stack = stack().await;
@@ -315,13 +308,13 @@ async fn an_operator_deletes_as_meta_does() {
     assert_eq!(browser.get(under_way.as_str()).await.status, StatusCode::GONE);
     assert!(find_grant(&stack, &ada).await.is_none());
 
-    // Gone through again, later: nothing moves.
+    // Processed again, later: nothing changes.
     stack.clock().advance(Duration::from_mins(10));
     let left = rows(&stack).await;
     let again = delete().await;
     assert_eq!((again.was_known, &again.deleted.url), (false, &first.deleted.url));
     assert_eq!(rows(&stack).await.len(), left.len());
-    // Nor for who has come back since they asked.
+    // Nor for a person who has come back since their request.
     stack.clock().advance(Duration::from_mins(1));
     Browser::new().connect(&stack, &ada).await;
     let old =
@@ -339,9 +332,7 @@ async fn an_operator_deletes_as_meta_does() {
 /// Meta's message comes while a sweep waits for Meta's answer about the same account.
 #[tokio::test]
 async fn a_deauthorization_wins_over_a_refresh_under_way() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
-    Browser::new().connect(&stack, &ada).await;
+    let (stack, ada) = connected_ada().await;
     stack.clock().advance(DAY * 41);
     stack.sandbox().unwrap().inject(Fault {
         call: Some(SandboxCall::Refresh),
@@ -351,9 +342,7 @@ async fn a_deauthorization_wins_over_a_refresh_under_way() {
         user_id: None,
     });
     let leaving = async {
-        while !stack.sandbox().unwrap().faults().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        faults_struck(&stack).await;
         let message = stack.sandbox().unwrap().signed_request(&ada);
         let left = post_signed(&stack, "/deauthorize", &message).await;
         stack.sandbox().unwrap().clear_faults();

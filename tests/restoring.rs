@@ -1,5 +1,5 @@
-//! A backup whose rows take the place of those in use: of rows that are of no use, and of accounts
-//! that an operator names. Nobody who writes meanwhile loses, and no end since is undone.
+//! A backup whose rows replace those in use: unusable rows, and accounts that an operator names. No
+//! concurrent write is lost, and no end since is undone.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,8 @@ use threads_auth_model::{Key, RevokedBy, State, Status};
 use threads_sandbox::{FaultAction, SandboxCall};
 
 use crate::fixture::{
-    Browser, DAY, connect_people, delete_data, fail, find_grant, grant, is_usable, rows, stack, token,
+    Browser, DAY, connect_people, delete_data, fail, find_grant, grant, is_usable, rows, set_attribute,
+    set_attribute_in, stack, token,
 };
 use crate::formats::copied;
 use crate::operations::dynamodb;
@@ -23,13 +24,6 @@ const BACKUP: &str = "backup";
 
 fn pk(user_id: &str) -> AttributeValue {
     AttributeValue::S(format!("user#{user_id}"))
-}
-
-/// Gives a row an attribute that it should not have.
-async fn spoil(stack: &Stack, table: &str, user_id: &str, attribute: &str, value: AttributeValue) {
-    let update = dynamodb(stack).update_item().table_name(table).key("pk", pk(user_id));
-    let update = update.update_expression("SET #a = :v").expression_attribute_names("#a", attribute);
-    update.expression_attribute_values(":v", value).send().await.unwrap();
 }
 
 async fn row(stack: &Stack, user_id: &str) -> Item {
@@ -76,30 +70,30 @@ async fn rows_of_no_use_become_the_backups_and_what_stays_is_told() {
     let table = stack.urls().grants_table.clone();
     let (damage, garbage) = (AttributeValue::Bool(true), AttributeValue::B(Blob::new([1, 2, 3])));
     let before = token(&stack, &people[0]).await;
-    // Of no use here: a damaged time; a token that does not open; one that is in use by somebody …
-    spoil(&stack, &table, &people[0], "issued_at", damage.clone()).await;
-    spoil(&stack, &table, &people[1], "token", garbage.clone()).await;
-    spoil(&stack, &table, &people[4], "status", damage.clone()).await;
+    // Unusable here: a damaged time; a token that does not open; one that is in use by somebody …
+    set_attribute(&stack, &people[0], "issued_at", damage.clone()).await;
+    set_attribute(&stack, &people[1], "token", garbage.clone()).await;
+    set_attribute(&stack, &people[4], "status", damage.clone()).await;
     let soon = AttributeValue::N((stack.clock().now().as_second() + 60).to_string());
-    spoil(&stack, &table, &people[4], "lease_until", soon).await;
-    // … one that is of no use in the backup either, and one that the backup lacks …
+    set_attribute(&stack, &people[4], "lease_until", soon).await;
+    // … one that is unusable in the backup too, and one that the backup lacks …
     for table in [table.as_str(), BACKUP] {
-        spoil(&stack, table, &people[2], "expires_at", damage.clone()).await;
+        set_attribute_in(&stack, table, &people[2], "expires_at", damage.clone()).await;
     }
-    spoil(&stack, &table, &people[3], "token", garbage).await;
+    set_attribute(&stack, &people[3], "token", garbage).await;
     dynamodb(&stack).delete_item().table_name(BACKUP).key("pk", pk(&people[3])).send().await.unwrap();
     // … and one that has ended since, and one who was deleted since.
     stack.service().disconnect(&people[5].parse().unwrap(), stack.clock().now()).await.unwrap();
-    spoil(&stack, &table, &people[5], "user_id", damage.clone()).await;
+    set_attribute(&stack, &people[5], "user_id", damage.clone()).await;
     delete_data(&stack, &people[6]).await;
-    spoil(&stack, &table, &people[6], "status", damage.clone()).await;
-    // Somebody has claimed this one since; and this one is of use, and newer.
+    set_attribute(&stack, &people[6], "status", damage.clone()).await;
+    // Somebody has claimed this one since; and this one is usable, and newer.
     for (name, value) in [
         ("reference", AttributeValue::S("user-7".to_owned())),
         ("claimed_at", AttributeValue::N(stack.clock().now().as_second().to_string())),
         ("status", damage),
     ] {
-        spoil(&stack, &table, &people[7], name, value).await;
+        set_attribute(&stack, &people[7], name, value).await;
     }
     Browser::new().connect(&stack, &people[8]).await;
     let newer = token(&stack, &people[8]).await;
@@ -167,7 +161,7 @@ async fn a_named_account_becomes_the_backups_after_it_is_told_what_goes() {
     assert_eq!(replace(&stack, &compared).await, Replaced::Done);
     assert!(is_usable(&stack, &token(&stack, &people[1]).await).await);
 
-    // An end that only the other table knows counts here.
+    // An end that only the other table has counts here.
     let tombstone =
         stack.service().vault(stack.clock().now()).await.unwrap().tombstone(&people[2].parse().unwrap());
     let ended = AttributeValue::N(stack.clock().now().as_second().to_string());
@@ -180,8 +174,8 @@ async fn a_named_account_becomes_the_backups_after_it_is_told_what_goes() {
     assert!(matches!(grant(&stack, &people[2]).await.state, State::Revoked(Some(RevokedBy::Threads), None)));
 }
 
-/// A row whose key is missing is newer than the backup's once the key is back: only whoever names
-/// the account replaces it, and hears first that what goes is newer.
+/// A row whose key is missing is newer than the backup's once the key is back: only an operator who
+/// names the account replaces it, and first sees that the lost row is newer.
 #[tokio::test]
 async fn a_row_whose_key_is_missing_waits_for_it() {
     let stack = stack().await;
@@ -193,8 +187,7 @@ async fn a_row_whose_key_is_missing_waits_for_it() {
     let mut sealed = newer["token"].as_b().unwrap().clone().into_inner();
     // The first letter of the key's id.
     sealed[2] ^= 1;
-    let table = stack.urls().grants_table.clone();
-    spoil(&stack, &table, &people[0], "token", AttributeValue::B(Blob::new(sealed))).await;
+    set_attribute(&stack, &people[0], "token", AttributeValue::B(Blob::new(sealed))).await;
     let spoilt = row(&stack, &people[0]).await;
 
     let (report, left) = restore(&stack, true).await;
@@ -208,7 +201,7 @@ async fn a_row_whose_key_is_missing_waits_for_it() {
     assert!(matches!(compared.losses().as_slice(), [Loss::Token(..), Loss::Consent(..)]));
 }
 
-/// A consent that waits for its token mends the row at the next sweep, so the row is of use.
+/// A consent that waits for its token repairs the row at the next sweep, so the row is usable.
 #[tokio::test]
 async fn a_row_whose_consent_opens_is_of_use() {
     let stack = stack().await;
@@ -217,8 +210,7 @@ async fn a_row_whose_consent_opens_is_of_use() {
     fail(&stack, SandboxCall::ExchangeLongLived, u32::MAX, FaultAction::Html);
     Browser::new().connect(&stack, &people[0]).await;
     assert!(grant(&stack, &people[0]).await.consent().is_some());
-    let table = stack.urls().grants_table.clone();
-    spoil(&stack, &table, &people[0], "token", AttributeValue::B(Blob::new([1, 2, 3]))).await;
+    set_attribute(&stack, &people[0], "token", AttributeValue::B(Blob::new([1, 2, 3]))).await;
     let (report, left) = restore(&stack, true).await;
     assert_eq!((report.replaced, report.spoilt, left.len()), (0, 0, 0));
     stack.sandbox().unwrap().clear_faults();
@@ -254,7 +246,7 @@ async fn whoever_writes_meanwhile_goes_first() {
             "delete" => _ = delete_data(&stack, person).await,
             _ => {
                 let until = AttributeValue::N((now.as_second() + 60).to_string());
-                spoil(&stack, &stack.urls().grants_table, person, "lease_until", until).await;
+                set_attribute(&stack, person, "lease_until", until).await;
             }
         }
         let before = find_grant(&stack, person).await;

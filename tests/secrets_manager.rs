@@ -15,7 +15,7 @@ use crate::fixture::{elsewhere, http, stack_with};
 
 const IT: &str = "a/secret";
 
-/// A service with one secret, whose first version says `one`.
+/// A service with one secret, whose first version is `one`.
 struct Service {
     client: Client,
     /// The id of the first version.
@@ -116,7 +116,7 @@ async fn a_value_is_read_by_label_and_by_version() {
     assert_eq!(it.text(None, Some("OTHER")).await, refused("ResourceNotFoundException"));
     assert_eq!(it.text(Some(&id(3)), None).await, refused("ResourceNotFoundException"));
     assert_eq!(it.get("another", None, None).await.err().unwrap(), "ResourceNotFoundException");
-    // By the words alone one can tell a secret without a value from one that is gone.
+    // Only the words distinguish a secret without a value from a deleted one.
     for (secret, words) in [(IT, "the specified secret value"), ("another", "the specified secret.")] {
         let got = it.client.get_secret_value().secret_id(secret).version_stage("OTHER").send().await;
         let error = got.unwrap_err();

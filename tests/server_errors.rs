@@ -1,4 +1,4 @@
-//! Answers of 500 and more: each function says of its own whether they are there by design.
+//! Answers of 500 and more: each function classifies its own as by design or not.
 
 use devstack::{Stack, StackOptions};
 use http::{Method, Response};

@@ -16,8 +16,8 @@ use threads_sandbox::{
 
 use crate::backend::{finished, new, refused};
 use crate::fixture::{
-    Browser, DAY, HOLD, LEASE, account, calls_of, connect_people, connect_private, fail, grant, http,
-    is_usable, post_signed, respond, stack, stack_with, token,
+    Browser, DAY, HOLD, LEASE, account, calls_of, connect_people, connect_private, fail, faults_struck,
+    grant, http, is_usable, post_signed, respond, set_attribute, stack, stack_of_ada, stack_with, token,
 };
 use crate::iam;
 
@@ -81,20 +81,7 @@ async fn announced(stack: &Stack) -> Vec<Value> {
     stack.events().into_iter().rev().map(|event| event["detail"].clone()).collect()
 }
 
-pub(crate) async fn set_attribute(stack: &Stack, user_id: &str, name: &str, value: AttributeValue) {
-    threads_auth_store::aws::dynamodb(&stack.service().config().aws, &http())
-        .update_item()
-        .table_name(&stack.urls().grants_table)
-        .key("pk", AttributeValue::S(format!("user#{user_id}")))
-        .update_expression("SET #name = :value")
-        .expression_attribute_names("#name", name)
-        .expression_attribute_values(":value", value)
-        .send()
-        .await
-        .unwrap();
-}
-
-/// The new token is stored, whatever life Meta reports for it and whatever becomes of the old one,
+/// The new token is stored, whatever life Meta reports for it and whatever happens to the old one,
 /// and half a year later it works.
 #[tokio::test]
 async fn a_token_is_stored_whatever_its_answer_says_of_its_life() {
@@ -137,7 +124,7 @@ async fn never_extended(behaviour: OldToken) -> (Stack, String) {
     (stack, ada)
 }
 
-/// A refresh that does not extend is stored all the same, and said in time.
+/// A refresh that does not extend is stored all the same, and announced in time.
 #[tokio::test]
 async fn a_token_that_does_not_live_longer_is_stored_and_announced() {
     for behaviour in BEHAVIOURS {
@@ -158,7 +145,7 @@ async fn a_token_that_does_not_live_longer_is_stored_and_announced() {
             .map(|event| event["days"].as_u64().unwrap())
             .collect();
         assert_eq!(warned, [14, 3], "{behaviour:?}");
-        // Meta goes on extending, and so does the account.
+        // Meta extends again, and the account lives on.
         stack.sandbox().unwrap().set_extends(&ada, true);
         sweep_for(&stack, 2 * DAY, Duration::from_hours(12)).await;
         assert!(grant(&stack, &ada).await.live().unwrap().expires_at > stack.clock().now() + 50 * DAY);
@@ -177,9 +164,7 @@ async fn of_two_refreshers_one_is_stored_and_none_is_lost() {
         stack.clock().advance(41 * DAY);
         fail(&stack, SandboxCall::Refresh, 1, HOLD);
         let other = async {
-            while !sandbox.faults().is_empty() {
-                tokio::task::yield_now().await;
-            }
+            faults_struck(&stack).await;
             // The lease of the one that waits for Meta runs out.
             stack.clock().advance(LEASE);
             assert_eq!(sweep(&stack).await.count(Outcome::Refreshed), 1);
@@ -215,17 +200,17 @@ async fn a_user_id_that_is_missing_is_asked_for_and_one_that_differs_is_refused(
         assert_eq!(calls_of(&stack, SandboxCall::ExchangeCode), 1, "a code is sent once: {answer:?}");
         assert_eq!(grant(&stack, &ada).await.user_id.as_str(), ada);
     }
-    // Another account's than the exchange said.
+    // Another account's than that of the exchange.
     fail(&stack, SandboxCall::Me, 1, respond(200, r#"{"id":"17841499999999999","username":"other"}"#));
     let reply = Browser::new().connect(&stack, &ada).await;
     assert!(reply.is_page("threads_unavailable"), "{}", reply.body);
-    // The person is no tester: the app's people have to see to it, and no code is to blame.
+    // The person is not a tester: the app's team has to invite them, and the code is not the cause.
     sandbox.set_exchange(ExchangeAnswer::InsufficientRole);
     assert!(Browser::new().connect(&stack, &ada).await.is_page("misconfigured"));
     sandbox.set_exchange(ExchangeAnswer::Documented);
     let users: Vec<_> = stack.service().list_grants(None, 10, None).await.unwrap().items;
     assert_eq!(users.len(), 1);
-    // Without anybody to say whose it is, nothing is stored.
+    // If nobody reports its owner, nothing is stored.
     fail(&stack, SandboxCall::ExchangeCode, 1, respond(200, r#"{"access_token":"SHORT","user_id":0}"#));
     let reply = Browser::new().connect(&stack, &account(&stack, "grace")).await;
     assert_ne!(reply.status, StatusCode::SEE_OTHER);
@@ -249,7 +234,7 @@ async fn a_bad_hour_kills_nobody() {
     let report = sweep(&stack).await;
     assert_eq!(report.count(Outcome::Suspected), PEOPLE, "{report:?}");
     assert!(report.wave);
-    // A token that Meta has just refused is not handed out, and nobody is sent to connect again.
+    // A token that Meta has just refused is not vended, and nobody is sent to connect again.
     let (status, answer) = vend(&stack, &people[0], "").await;
     assert_eq!((status, &answer["error"]["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("suspected")));
     let dead = sweep_for(&stack, Duration::from_hours(4), QUARTER).await;
@@ -281,7 +266,7 @@ async fn bad_days_without_a_witness_kill_nobody() {
     }
 }
 
-/// A token that is dead, of which Meta says no more than in a bad hour, counts once a second
+/// A token that is dead, for which Meta reports no more than in a bad hour, counts once a second
 /// witness agrees.
 #[tokio::test]
 async fn a_death_without_a_reason_counts_with_a_second_witness() {
@@ -323,7 +308,7 @@ async fn a_wave_holds_back_verdicts_and_never_refreshes() {
     for person in healthy {
         assert_eq!(vend(&stack, person, "").await.0, StatusCode::OK);
     }
-    // Refusals of nearly everybody, with whatever reason, are not believed at once.
+    // Refusals of nearly everybody, with any reason, do not count at once.
     for person in &healthy[..20] {
         sandbox.change_password(person);
     }
@@ -377,7 +362,7 @@ async fn our_own_clock_ends_nobody() {
     assert_eq!(sweep(&stack).await.count(Outcome::Deferred), 1);
     assert_eq!(sweep_for(&stack, 30 * DAY, Duration::from_hours(12)).await, 0);
     assert_eq!(vend(&stack, &ada, "").await.0, StatusCode::OK);
-    // By a clock that is a day ahead, the token is over: Meta is asked, and goes along.
+    // By a clock that is a day ahead, the token has expired: it is tried at Meta, which accepts it.
     let ahead = stack.clock().now() + 61 * DAY;
     let user_id = ada.parse().unwrap();
     let vended = stack.service().vend(&user_id, jiff::SignedDuration::from_mins(5), None, ahead).await;
@@ -387,8 +372,7 @@ async fn our_own_clock_ends_nobody() {
 /// A consent is dropped by the end of its hour, and by nothing else.
 #[tokio::test]
 async fn a_pending_consent_lives_for_its_hour() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     fail(&stack, SandboxCall::ExchangeLongLived, 8, bare_190());
     let reply = Browser::new().connect(&stack, &ada).await;
     assert_eq!(reply.location().path(), "/finishing");
@@ -439,12 +423,8 @@ async fn a_tester_of_the_team_may_ask_about_everybody() {
     let stack = stack().await;
     let sandbox = stack.sandbox().unwrap();
     sandbox.set_inspection(Inspection::Testers);
-    let inspector = sandbox.add_account(NewAccount {
-        username: "team".to_owned(),
-        user_id: Some("17841400000000077".to_owned()),
-        tester: true,
-        ..NewAccount::default()
-    });
+    let inspector =
+        sandbox.add_account(NewAccount { tester: true, ..NewAccount::new("team", "17841400000000077") });
     Browser::new().connect(&stack, &inspector.user_id).await;
     let id = &stack.service().config().app_secret_id;
     let mut secret: Value = serde_json::from_str(&crate::fixture::secret_text(&stack, id).await).unwrap();
@@ -475,7 +455,7 @@ async fn a_tester_of_the_team_may_ask_about_everybody() {
     assert!(calls_of(&stack, SandboxCall::DebugToken) <= 1);
 }
 
-/// A refusal of the app says nothing of an account.
+/// A refusal of the app affects no account.
 #[tokio::test]
 async fn an_app_that_is_blocked_loses_nobody() {
     for answer in [BadAnswer::AppBlocked, BadAnswer::AppDeleted, BadAnswer::AppUnknown] {
@@ -519,7 +499,7 @@ async fn nineteen_days_of_failures_are_seen() {
     assert_eq!(grant(&stack, &ada).await.status(), Status::Active);
 }
 
-/// A row that cannot be read is the worst case, and said once.
+/// A row that cannot be read is the worst case, and announced once.
 #[tokio::test]
 async fn a_damaged_row_is_overdue_and_announced_once() {
     let stack = stack().await;
@@ -553,7 +533,7 @@ async fn doubts_have_an_end() {
         assert_eq!((status, &vended["access_token"]), (StatusCode::OK, &json!(stored)));
     }
     assert_eq!(calls_of(&stack, SandboxCall::Me), 1);
-    // In a bad hour their doubts end nothing, and nothing doubtful is handed out.
+    // In a bad hour their doubts end nothing, and no doubtful token is vended.
     stack.clock().advance(Duration::from_hours(1));
     fail(&stack, SandboxCall::Me, 1, bare_190());
     let (status, answer) = vend(&stack, &ada, &query).await;
@@ -609,7 +589,7 @@ async fn a_new_token_is_tried_while_the_old_one_lives() {
     }
 }
 
-/// Nobody can be asked, and most of what is due is dead: a wave is held back, and not for ever.
+/// There is no witness, and most due tokens are dead: a wave is held back, but not for ever.
 #[tokio::test]
 async fn a_wave_without_a_witness_is_believed_in_the_end() {
     let stack = stack().await;
@@ -651,8 +631,8 @@ async fn a_token_that_is_never_extended_ends_when_it_says() {
     }
 }
 
-/// The current token is refused, and of the one before it Meta does not tell: neither is given up
-/// or handed out.
+/// The current token is refused, and Meta does not report on the previous one: neither is given up
+/// or vended.
 #[tokio::test]
 async fn trouble_with_the_token_before_does_not_speak_for_the_current_one() {
     for trouble in [FaultAction::Html, FaultAction::Throttle { retry_after: None }] {
@@ -674,11 +654,10 @@ async fn trouble_with_the_token_before_does_not_speak_for_the_current_one() {
     }
 }
 
-/// Meta adds a permission: it is asked for, granted, kept, and goes on being refreshed.
+/// Meta adds a permission: it is requested, granted, kept, and still refreshed.
 #[tokio::test]
 async fn a_permission_that_is_new_at_meta_is_as_good_as_any() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     let mut session = new("r");
     session["scopes"] = json!(["threads_basic", "threads_new_permission"]);
     let (id, code) = finished(&stack, session, &ada).await;

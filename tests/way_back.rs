@@ -1,5 +1,5 @@
-//! The way back: whatever comes of a flow that is known, its person is led to the app, and nothing
-//! that leads there says more than a hint.
+//! The way back: after every outcome of a known flow its person is led to the app, and the address
+//! holds only hints.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -102,7 +102,7 @@ async fn every_outcome_of_a_known_flow_leads_back_to_the_app() {
         };
         let start = async || Visit::start(&stack, is_session, None).await;
 
-        // Until Meta is asked.
+        // Before the call to Meta.
         let visit = start().await;
         for (query, status, reason) in [
             (DENIED, "denied", "user_denied"),
@@ -156,7 +156,7 @@ async fn every_outcome_of_a_known_flow_leads_back_to_the_app() {
         let reply = invoke_at(&service, now, "/callback", query, &cookies(&visit.browser)).await;
         expect(&visit, &reply, "failed", "unavailable");
 
-        // Too late, once and for all: whether Meta says yes or no.
+        // Too late for good, whatever Meta's answer.
         for minutes in [10, 69] {
             let visit = start().await;
             stack.clock().advance(Duration::from_mins(minutes));
@@ -184,7 +184,7 @@ async fn every_outcome_of_a_known_flow_leads_back_to_the_app() {
             let made = calls(&stack);
             expect(&visit, &visit.finish().await, "connected", "replayed");
             assert_eq!(calls(&stack), made);
-            // A page that is loaded again an hour later does not undo what it told.
+            // A page that is loaded again an hour later does not undo the first outcome.
             stack.clock().advance(HOUR);
         }
 
@@ -244,8 +244,8 @@ async fn delete_row(stack: &Stack, pk: &str) {
     assert!(deleted.await.unwrap().attributes.is_some(), "there was no row {pk}");
 }
 
-/// Meta's own form of a denial: no state says whose it is, so it speaks for nobody. It only leads
-/// back, where the browser has one flow that is alive.
+/// Meta's own form of a denial: without a state it belongs to no flow. It only leads back, if the
+/// browser has one live flow.
 #[tokio::test]
 async fn a_denial_without_a_state_leads_back_from_the_only_flow() {
     let stack = stack().await;
@@ -308,8 +308,8 @@ async fn a_late_reload_has_the_same_code_until_that_is_redeemed() {
     assert_eq!(calls(&stack), 0);
 }
 
-/// A person who says no, tries again and says no again has two flows that are alive: the app hears
-/// of each denial, in whichever form Meta sends it, and either flow can still be finished.
+/// A person who declines, tries again and declines again has two live flows: the app gets each
+/// denial, in whichever form Meta sends it, and either flow can still be finished.
 #[tokio::test]
 async fn who_says_no_again_is_led_back_again() {
     let stack = stack().await;
@@ -328,8 +328,8 @@ async fn who_says_no_again_is_led_back_again() {
         assert!(cookie.contains("HttpOnly; SameSite=Lax; Path=/; Max-Age=4200"), "{cookie}");
         flows.push((back, session));
     }
-    // All were told of an end, so none of them is the only one. The page has a button that leads
-    // back.
+    // All have led back with an end, so none of them is the only one. The page has a button that
+    // leads back.
     let page = browser.get(&denied).await;
     assert!(page.is_page("denied"));
     assert!(page.body.contains(&format!("{APP}?status=denied&amp;reason=user_denied\"")), "{page:?}");
@@ -346,7 +346,7 @@ async fn who_says_no_again_is_led_back_again() {
     }
 }
 
-/// The flow is as good as it was, whatever is said of it without a state, or with it by its own
+/// The flow stays valid, whatever a callback without a state claims, or one with it by its own
 /// browser.
 #[tokio::test]
 async fn a_forged_denial_ends_nothing() {
@@ -367,8 +367,8 @@ async fn a_forged_denial_ends_nothing() {
     assert_eq!(shown.state.status(), SessionStatus::Connected);
 }
 
-/// A hint is made of words of ours, whatever the query says; and nothing leads to what another
-/// browser began.
+/// A hint consists of our words, whatever the query; and nothing leads to what another browser
+/// began.
 #[tokio::test]
 async fn nothing_of_a_hostile_callback_reaches_the_way_back() {
     let stack = stack().await;
@@ -479,7 +479,7 @@ async fn what_is_loaded_ahead_leads_nowhere() {
     }
 }
 
-/// Our pages keep what they have to lead on with: the app is told there, too.
+/// Our pages keep the way back: their link has the hint, too.
 #[tokio::test]
 async fn a_session_that_is_over_has_a_page_that_leads_back() {
     let stack = stack().await;
@@ -502,7 +502,7 @@ async fn a_session_that_is_over_has_a_page_that_leads_back() {
     let reply = Browser::new().get(&url(&expired)).await;
     assert_eq!((reply.status, reply.is_page("session_expired")), (StatusCode::GONE, true), "{reply:?}");
     leads(&reply, &expired, "expired", "session_expired");
-    // Of a session that nobody knows there is nothing to tell, and the list is asked here as well.
+    // For an unknown session there is no hint, and the allowlist applies here as well.
     let unknown = format!("{}/authorize?session={}", stack.urls().service_url, "A".repeat(32));
     let reply = Browser::new().get(&unknown).await;
     assert!(reply.is_page("session_unknown") && !reply.body.contains("<a "), "{reply:?}");

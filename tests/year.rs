@@ -21,18 +21,18 @@ const HOUR: Duration = Duration::from_hours(1);
 const YEAR: Duration = Duration::from_hours(365 * 24);
 const PEOPLE: usize = 120;
 
-/// For each person, by number: whoever does not extend, has a private profile, changes the
-/// password, removes the app. Number 0 is the inspector, and most do nothing of all this.
+/// For each person, by number: the numbers of those who do not extend, have a private profile,
+/// change the password, remove the app. Number 0 is the inspector, and most do none of this.
 const STALLED: std::ops::Range<usize> = 1..13;
 const PRIVATE: std::ops::Range<usize> = 13..25;
-/// Of those, whoever comes back ten days after each end.
+/// Of those, the ones who come back ten days after each end.
 const RETURNING: std::ops::Range<usize> = 13..19;
-/// Of those, whoever connects so that the access ends in the middle of a day without Meta.
+/// Of those, the ones who connect so that the access ends in the middle of a day without Meta.
 const LATE: std::ops::Range<usize> = 21..25;
 const PASSWORD_CHANGED: std::ops::Range<usize> = 25..33;
 const APP_REMOVED: std::ops::Range<usize> = 33..41;
 
-/// Something that happens at Threads, of which nobody tells us.
+/// Something that happens at Threads, without a notice to us.
 #[derive(Clone, Copy, Debug)]
 enum Happens {
     Connects(usize),

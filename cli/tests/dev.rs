@@ -63,13 +63,13 @@ fn for_people(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a command that has to fail, and returns what it says.
+/// Runs a command that has to fail, and returns its output.
 async fn complaint(command: Command) -> String {
     complaint_of(1, "failed", command).await
 }
 
-/// Runs a command that has to fail in this way, and returns what it says to people. Programs get
-/// the same.
+/// Runs a command that has to fail with this code, and returns its standard error. The JSON has the
+/// same.
 async fn complaint_of(code: i32, kind: &str, mut command: Command) -> String {
     let output = tokio::time::timeout(HANG, command.output()).await.unwrap().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
@@ -128,7 +128,7 @@ impl Dev {
         Self::ready(command).await
     }
 
-    /// Starts, and waits for the line that says where everything is.
+    /// Starts, and waits for the line with every address.
     async fn ready(mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -425,7 +425,7 @@ async fn an_account_lives_through_a_year() {
     let moment = |name: &str| grant[name].as_str().unwrap().parse::<Timestamp>().unwrap();
     let lived = moment("expires_at").duration_since(moment("created_at"));
     assert!(lived > SignedDuration::from_hours(25 * 15 * 24), "{grant} {lived}");
-    // No more often than a token's life asks for.
+    // No more often than a token's life requires.
     assert!((7..=13).contains(&refreshes), "{refreshes}");
     dev.end("TERM").await;
 }
@@ -437,7 +437,7 @@ async fn a_revoked_account_says_why_it_needs_its_person() {
     dev.connect("ada").await;
     let revoke = format!("/dev/accounts/{}/revoke", dev.user_id("ada").await);
     dev.post("service_url", &revoke, &json!(null)).await.json();
-    // Meta tells nobody: the next sweep that is due finds out.
+    // Meta notifies nobody: the next due sweep finds it.
     assert_eq!(dev.grant().await["status"], "active");
     dev.advance(41 * DAY).await;
     dev.sweep().await;
@@ -479,7 +479,7 @@ async fn other_websites_cannot_press_the_buttons() {
     let read = dev.send(Method::GET, &page, &[("host", "evil.example")], "").await;
     assert_eq!(read.status, StatusCode::FORBIDDEN);
 
-    // The page's own forms, whose origin is hidden because the page asks for no referrer, and a
+    // The page's own forms, whose origin is hidden because the page disables the referrer, and a
     // script's.
     let own_form = [("origin", "null"), ("sec-fetch-site", "same-origin")];
     assert_eq!(by_a_second(&own_form).await, StatusCode::OK);
@@ -510,7 +510,7 @@ async fn a_request_that_never_ends_does_not_keep_it_alive() {
     let half =
         b"POST /dev/clock HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n";
     std::io::Write::write_all(&mut client, half).unwrap();
-    // The server asks for the body: so the request is under way, and stays so.
+    // The server requests the body, so the request is under way, and stays so.
     let mut asked = [0; 12];
     std::io::Read::read_exact(&mut client, &mut asked).unwrap();
     assert_eq!(&asked, b"HTTP/1.1 100");
@@ -810,7 +810,7 @@ async fn live_says_what_is_missing() {
     assert!(consent.as_str().starts_with(dev.url("threads_url")), "{consent}");
     let back = ("redirect_uri", "https://tunnel.example.com/callback");
     assert!(consent.query_pairs().any(|(name, value)| (&*name, &*value) == back), "{consent}");
-    // Meta's clock goes on by itself.
+    // Meta's clock runs by itself.
     let by_a_day = json!({"advance_seconds": DAY});
     assert_eq!(dev.post("service_url", "/dev/clock", &by_a_day).await.status, StatusCode::FORBIDDEN);
     assert!(!dev.get("service_url", "/").await.body.contains("/dev/clock"));

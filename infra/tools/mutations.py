@@ -1,6 +1,8 @@
 """Ways to break the templates, each with the rule that must refuse it."""
 
 import json
+from functools import reduce
+from operator import getitem
 
 from wiring import DATA, KEPT_DATA
 
@@ -21,30 +23,34 @@ def resource(template, name):
     return template["Resources"][name]
 
 
-def put(rule, what, name, path, value, template="template"):
-    """Registers a mutation that sets one value; `path` starts inside the resource."""
+def put_at(rule, what, path, value, template="template"):
+    """Registers a mutation that sets one value."""
+    *folders, last = path
 
     def change(mutant):
-        *folders, last = path
-        place = resource(mutant, name)
-        for folder in folders:
-            place = place[folder]
-        place[last] = value
+        reduce(getitem, folders, mutant)[last] = value
 
     MUTATIONS.append((what, rule, template, change))
+
+
+def drop_at(rule, what, path, template="template"):
+    """Registers a mutation that takes one value away."""
+    *folders, last = path
+
+    def change(mutant):
+        del reduce(getitem, folders, mutant)[last]
+
+    MUTATIONS.append((what, rule, template, change))
+
+
+def put(rule, what, name, path, value, template="template"):
+    """The same as `put_at`, of a resource."""
+    put_at(rule, what, ["Resources", name, *path], value, template)
 
 
 def drop(rule, what, name, path, template="template"):
-    """Registers a mutation that takes one value away."""
-
-    def change(mutant):
-        *folders, last = path
-        place = resource(mutant, name)
-        for folder in folders:
-            place = place[folder]
-        del place[last]
-
-    MUTATIONS.append((what, rule, template, change))
+    """The same as `drop_at`, of a resource."""
+    drop_at(rule, what, ["Resources", name, *path], template)
 
 
 P = "Properties"
@@ -167,13 +173,7 @@ drop(END, "a plan that nobody has asked for", "BackupPlan", ["Condition"], "data
 drop(END, "backups kept for ever", "BackupPlan", [*PLAN, "Lifecycle"], "data")
 drop(END, "copies kept for ever", "BackupPlan", [*PLAN, "CopyActions", "Fn::If", 1, 0, "Lifecycle"], "data")
 put(END, "backups kept for a year", "BackupPlan", [*PLAN, "Lifecycle", "DeleteAfterDays"], 365, "data")
-
-
-@breaks(END, "backups unless somebody says otherwise", "data")
-def _(mutant):
-    mutant["Parameters"]["BackupDays"]["Default"] = 30
-
-
+put_at(END, "backups unless somebody says otherwise", ["Parameters", "BackupDays", "Default"], 30, "data")
 drop("the_table_comes_last", "a table before its messages", "GrantsTable", ["Metadata", "After", 1], "data")
 drop("the_table_comes_last", "a table before its backups' role", "GrantsTable", ["Metadata", "After", 2], "data")
 drop("the_table_comes_last", "a table before the message on its backups", "GrantsTable", ["Metadata", "After", 3], "data")
@@ -199,9 +199,7 @@ def _(mutant):
     mutant["Parameters"]["ReturnTo"] = mutant["Parameters"].pop("ReturnToAllowlist")
 
 
-@breaks("environments_fit_the_template", "a value that environments set, not allowed any more", E)
-def _(mutant):
-    mutant["Parameters"]["AuthorizeAccess"]["AllowedValues"] = ["session"]
+put_at("environments_fit_the_template", "a value that environments set, not allowed any more", ["Parameters", "AuthorizeAccess", "AllowedValues"], ["session"], E)
 
 
 overridden("environments_fit_the_template", "a list that is too long", f"ReturnToAllowlist=https://a.example/{'x' * 1_536}")
@@ -221,9 +219,7 @@ for what, pattern in {
         mutant["Parameters"]["ReturnToAllowlist"]["AllowedPattern"] = pattern
 
 
-@breaks("values_have_no_spaces", "scopes with spaces between", E)
-def _(mutant):
-    del mutant["Parameters"]["Scopes"]["AllowedPattern"]
+drop_at("values_have_no_spaces", "scopes with spaces between", ["Parameters", "Scopes", "AllowedPattern"], E)
 
 
 CAN = "environments_can_be_deployed"
@@ -250,32 +246,16 @@ for what, key, value in (
         environment(mutant)[key] = value
 
 
-@breaks(CAN, "a template too long for a request", E)
-def _(mutant):
-    del mutant["Config"]["prod"]["deploy"]["parameters"]["resolve_s3"]
-
-
-@breaks(CAN, "an environment that may not make roles", E)
-def _(mutant):
-    del mutant["Config"]["staging"]["deploy"]["parameters"]["capabilities"]
-
-
-@breaks(CAN, "an environment that may not expand SAM's template", E)
-def _(mutant):
-    mutant["Config"]["prod"]["deploy"]["parameters"]["capabilities"] = "CAPABILITY_IAM"
-
-
-@breaks("nothing_shadows_global", "parameters that a guided deployment has written", E)
-def _(mutant):
-    mutant["Config"]["prod"]["deploy"]["parameters"]["parameter_overrides"] = "Architecture=arm64"
+drop_at(CAN, "a template too long for a request", ["Config", "prod", "deploy", "parameters", "resolve_s3"], E)
+drop_at(CAN, "an environment that may not make roles", ["Config", "staging", "deploy", "parameters", "capabilities"], E)
+put_at(CAN, "an environment that may not expand SAM's template", ["Config", "prod", "deploy", "parameters", "capabilities"], "CAPABILITY_IAM", E)
+put_at("nothing_shadows_global", "parameters that a guided deployment has written", ["Config", "prod", "deploy", "parameters", "parameter_overrides"], "Architecture=arm64", E)
 
 
 DATAS = "each_service_has_its_data"
 
 
-@breaks(DATAS, "an environment without data", E)
-def _(mutant):
-    del mutant["Config"]["prod-data"]
+drop_at(DATAS, "an environment without data", ["Config", "prod-data"], E)
 
 
 @breaks(DATAS, "data of nobody", E)
@@ -293,14 +273,8 @@ def _(mutant):
     environment(mutant, "data")["region"] = "us-east-1"
 
 
-@breaks(DATAS, "what was built deployed as data", E)
-def _(mutant):
-    del mutant["Config"]["staging-data"]["deploy"]["parameters"]["template_file"]
-
-
-@breaks(DATAS, "a service that is not built", E)
-def _(mutant):
-    mutant["Config"]["staging"]["deploy"]["parameters"]["template_file"] = "infra/template.yaml"
+drop_at(DATAS, "what was built deployed as data", ["Config", "staging-data", "deploy", "parameters", "template_file"], E)
+put_at(DATAS, "a service that is not built", ["Config", "staging", "deploy", "parameters", "template_file"], "infra/template.yaml", E)
 
 
 GIVES = "the_service_takes_what_the_data_gives"
@@ -311,24 +285,10 @@ def _(mutant):
     mutant["Parameters"]["KeyArn"] = mutant["Parameters"].pop("DataKeyArn")
 
 
-@breaks(GIVES, "a parameter that the data does not give", E)
-def _(mutant):
-    del mutant["Data"]["Outputs"]["GrantsStreamArn"]
-
-
-@breaks(GIVES, "a key that somebody would deploy unchanged", E)
-def _(mutant):
-    mutant["Parameters"]["DataKeyArn"]["Default"] = "arn:aws:kms:eu-central-1:123456789012:key/0"
-
-
-@breaks(GIVES, "two tables that are one", E)
-def _(mutant):
-    del mutant["Rules"]["DataIsNotMixedUp"]["Assertions"][0]
-
-
-@breaks(GIVES, "two secrets that are one", E)
-def _(mutant):
-    del mutant["Rules"]["DataIsNotMixedUp"]["Assertions"][1]
+drop_at(GIVES, "a parameter that the data does not give", ["Data", "Outputs", "GrantsStreamArn"], E)
+put_at(GIVES, "a key that somebody would deploy unchanged", ["Parameters", "DataKeyArn", "Default"], "arn:aws:kms:eu-central-1:123456789012:key/0", E)
+drop_at(GIVES, "two tables that are one", ["Rules", "DataIsNotMixedUp", "Assertions", 0], E)
+drop_at(GIVES, "two secrets that are one", ["Rules", "DataIsNotMixedUp", "Assertions", 1], E)
 
 
 overridden(GIVES, "a table that is somebody's", "GrantsTableName=threads-auth-prod-data-GrantsTable-1")
@@ -417,9 +377,7 @@ def _(mutant):
     }
 
 
-@breaks("every_route_exists", "a route left out")
-def _(mutant):
-    del mutant["Resources"]["FinishingRoute"]
+drop_at("every_route_exists", "a route left out", ["Resources", "FinishingRoute"])
 
 
 @breaks("every_route_exists", "a route as a SAM event on the native Api")
@@ -431,11 +389,7 @@ def _(mutant):
 
 put("every_route_exists", "a route to the wrong function", "ReadTokenRoute", [P, "Target"], {"Fn::Sub": "integrations/${SessionsIntegration}"})
 put("every_route_exists", "a misspelt path", "DeauthorizeRoute", [P, "RouteKey"], "POST /deauthorise")
-
-
-@breaks("the_api_may_invoke_what_it_integrates", "a function that the API may not call")
-def _(mutant):
-    del mutant["Resources"]["DeletionPermission"]
+drop_at("the_api_may_invoke_what_it_integrates", "a function that the API may not call", ["Resources", "DeletionPermission"])
 
 
 LOG = [P, "AccessLogSettings", "Format"]
@@ -677,18 +631,8 @@ put("Logs.LogGroup.RetentionInDays", "logs of 31 days", "TokenLogs", [P, "Retent
 put("KMS.Key.PendingWindowInDays", "a key that is gone tomorrow", "DataKey", [P, "PendingWindowInDays"], 1, "data")
 put("ApiGatewayV2.Integration.TimeoutInMillis", "a minute for API Gateway", "TokenIntegration", [P, "TimeoutInMillis"], 60_000)
 put("ApiGatewayV2.Stage.AccessLogSettings.Format", "4 KB for a line of the access log", "ApiStage", LOG, "$context.requestId" + "x" * 4_000)
-
-
-@breaks("ApiGatewayV2.Stage.DefaultRouteSettings.ThrottlingRateLimit", "a throttle above the account's")
-def _(mutant):
-    mutant["Parameters"]["ThrottleRate"]["MaxValue"] = 20_000
-
-
-@breaks("ApiGatewayV2.Stage.DefaultRouteSettings.ThrottlingBurstLimit", "a burst without an end")
-def _(mutant):
-    del mutant["Parameters"]["ThrottleBurst"]["MaxValue"]
-
-
+put_at("ApiGatewayV2.Stage.DefaultRouteSettings.ThrottlingRateLimit", "a throttle above the account's", ["Parameters", "ThrottleRate", "MaxValue"], 20_000)
+drop_at("ApiGatewayV2.Stage.DefaultRouteSettings.ThrottlingBurstLimit", "a burst without an end", ["Parameters", "ThrottleBurst", "MaxValue"])
 put("ApiGatewayV2.Stage.RouteSettings.*.ThrottlingRateLimit", "a signed route's throttle above the account's", "ApiStage", [*TOKEN_LIMITS, "ThrottlingRateLimit"], 20_000)
 put("ApiGatewayV2.Stage.RouteSettings.*.ThrottlingBurstLimit", "a signed route's burst above the account's", "ApiStage", [*TOKEN_LIMITS, "ThrottlingBurstLimit"], 20_000)
 put("CloudWatch.Alarm.AlarmDescription", "an alarm's long description", "WaveAlarm", [P, "AlarmDescription"], "x" * 1_025)
@@ -747,21 +691,13 @@ for parameter in ("ReturnToAllowlist", "ThreadsGraphUrl"):
         del mutant["Parameters"][parameter]["MaxLength"]
 
 
-@breaks(KILOBYTES, "2 KB for one more variable")
-def _(mutant):
-    mutant["Globals"]["Function"]["Environment"]["Variables"]["MORE"] = "x" * 2_000
-
-
+put_at(KILOBYTES, "2 KB for one more variable", ["Globals", "Function", "Environment", "Variables", "MORE"], "x" * 2_000)
 put("functions_end_before_their_integration", "an integration that waits as long as its function", "CallbackIntegration", [P, "TimeoutInMillis"], 29_000)
 
 NEW_ACCOUNT = "a_new_account_can_deploy"
 put(NEW_ACCOUNT, "a share for everybody", "TokenFunction", [P, "ReservedConcurrentExecutions"], 50)
 put(NEW_ACCOUNT, "a share that needs a larger quota", "TokenFunction", [P, "ReservedConcurrentExecutions", "Fn::If", 1], 60)
-
-
-@breaks(NEW_ACCOUNT, "shares unless somebody says otherwise")
-def _(mutant):
-    mutant["Parameters"]["ReserveConcurrency"]["Default"] = "true"
+put_at(NEW_ACCOUNT, "shares unless somebody says otherwise", ["Parameters", "ReserveConcurrency", "Default"], "true")
 
 
 TEMPLATE = "the_template_is_not_too_large"
@@ -782,24 +718,10 @@ def _(mutant):
     mutant["Resources"] |= {f"More{n}": {"Type": "AWS::CloudFormation::WaitConditionHandle"} for n in range(501)}
 
 
-@breaks(TEMPLATE, "a template described in 2 KB")
-def _(mutant):
-    mutant["Description"] = "x" * 2_000
-
-
-@breaks(TEMPLATE, "a template of more than 1 MB")
-def _(mutant):
-    mutant["Metadata"]["More"] = "x" * 1_000_000
-
-
-@breaks("parameters_are_described_in_short", "a parameter described in 5,000 characters")
-def _(mutant):
-    mutant["Parameters"]["Scopes"]["Description"] = "x" * 5_000
-
-
-@breaks("outputs_are_described_in_short", "an output described in 2 KB")
-def _(mutant):
-    mutant["Outputs"]["ApiUrl"]["Description"] = "x" * 2_000
+put_at(TEMPLATE, "a template described in 2 KB", ["Description"], "x" * 2_000)
+put_at(TEMPLATE, "a template of more than 1 MB", ["Metadata", "More"], "x" * 1_000_000)
+put_at("parameters_are_described_in_short", "a parameter described in 5,000 characters", ["Parameters", "Scopes", "Description"], "x" * 5_000)
+put_at("outputs_are_described_in_short", "an output described in 2 KB", ["Outputs", "ApiUrl", "Description"], "x" * 2_000)
 
 
 ROUTES = "routes_are_what_api_gateway_takes"
@@ -816,9 +738,7 @@ put(ORDER, "a stage before the last route", "ApiStage", ["DependsOn"], "ReadToke
 REFUSED = "edge_is_refused_where_it_cannot_be"
 
 
-@breaks(REFUSED, "an edge that fails after half an hour")
-def _(mutant):
-    del mutant["Rules"]["EdgeIsWhereWebAclsAre"]
+drop_at(REFUSED, "an edge that fails after half an hour", ["Rules", "EdgeIsWhereWebAclsAre"])
 
 
 @breaks(REFUSED, "no edge outside us-east-1, whatever its web ACL")
@@ -830,14 +750,8 @@ def _(mutant):
 VERSION = "the_version_is_that_of_the_code"
 
 
-@breaks(VERSION, "another version than that of the code")
-def _(mutant):
-    mutant["Outputs"]["ServiceVersion"]["Value"] = "0.0.9"
-
-
-@breaks(VERSION, "a stack that does not tell its version")
-def _(mutant):
-    del mutant["Outputs"]["ServiceVersion"]
+put_at(VERSION, "another version than that of the code", ["Outputs", "ServiceVersion", "Value"], "0.0.9")
+drop_at(VERSION, "a stack that does not tell its version", ["Outputs", "ServiceVersion"])
 
 
 # The edge
@@ -890,22 +804,14 @@ def _(mutant):
 
 
 put("edge_has_no_record_of_its_own", "a distribution on IPv4 only", "Distribution", [*CDN, "IPV6Enabled"], False, "edge")
-
-
-@breaks("edge_has_no_record_of_its_own", "a second record of the same name", "edge")
-def _(mutant):
-    mutant["Resources"]["Record"] = {"Type": "AWS::Route53::RecordSet", "Properties": {"Type": "A"}}
+put_at("edge_has_no_record_of_its_own", "a second record of the same name", ["Resources", "Record"], {"Type": "AWS::Route53::RecordSet", "Properties": {"Type": "A"}}, "edge")
 
 
 RECORD = "the_name_has_one_record_of_a_type"
 put(RECORD, "a name that leads past CloudFront", "ApiDomainRecord", [P, "AliasTarget"], {"DNSName": {"Fn::GetAtt": ["ApiDomain", "RegionalDomainName"]}})
 put(RECORD, "a record that goes when Edge comes", "ApiDomainRecord", ["Condition"], "HasApiDomain")
 put(RECORD, "IPv6 for an API that has none", "Ipv6Record", ["Condition"], "HasRecord")
-
-
-@breaks(RECORD, "no name on IPv6")
-def _(mutant):
-    del mutant["Resources"]["Ipv6Record"]
+drop_at(RECORD, "no name on IPv6", ["Resources", "Ipv6Record"])
 
 
 # The origin secret
@@ -917,16 +823,8 @@ put(DEMANDED, "a secret that is demanded without Edge", "DeletionFunction", [*SE
 put(DEMANDED, "one function with half the secrets", "DeauthorizeFunction", [*SECRETS, "Fn::If", 1, "Fn::Sub"], "{{resolve:secretsmanager:${OriginSecret.Id}:SecretString:send::${OriginSecretVersion}}}")
 put(DEMANDED, "a secret that CloudFormation reads once only", "CallbackFunction", [*SECRETS, "Fn::If", 1, "Fn::Sub"], "{{resolve:secretsmanager:${OriginSecret.Id}:SecretString:send}},{{resolve:secretsmanager:${OriginSecret.Id}:SecretString:accept}}")
 put(DEMANDED, "backends that have to come through CloudFront", "TokenFunction", [P, "Environment"], {"Variables": {"ORIGIN_SECRETS": "x"}})
-
-
-@breaks(DEMANDED, "the secret in every function")
-def _(mutant):
-    mutant["Globals"]["Function"]["Environment"]["Variables"]["ORIGIN_SECRETS"] = "x"
-
-
-@breaks(DEMANDED, "an edge that can be walked around by default")
-def _(mutant):
-    mutant["Parameters"]["EdgeOnly"]["Default"] = "false"
+put_at(DEMANDED, "the secret in every function", ["Globals", "Function", "Environment", "Variables", "ORIGIN_SECRETS"], "x")
+put_at(DEMANDED, "an edge that can be walked around by default", ["Parameters", "EdgeOnly", "Default"], "false")
 
 
 SAME = "the_edge_is_given_the_same_secret"
@@ -944,11 +842,7 @@ put(MADE, "an empty second secret", "OriginSecret", [*GENERATOR, "SecretStringTe
 
 MOVE = "backends_can_move_before_the_edge_does"
 put(MOVE, "backends whose address goes when Edge comes", "Api", [P, "DisableExecuteApiEndpoint", "Fn::If", 0], "HasApiDomain")
-
-
-@breaks(MOVE, "an address that no parameter keeps open")
-def _(mutant):
-    mutant["Conditions"]["ClosesApiAddress"] = {"Condition": "HasApiDomain"}
+put_at(MOVE, "an address that no parameter keeps open", ["Conditions", "ClosesApiAddress"], {"Condition": "HasApiDomain"})
 
 
 @breaks(MOVE, "an address beside the domain that nobody has asked for")
@@ -957,33 +851,15 @@ def _(mutant):
     mutant["Conditions"]["ClosesApiAddress"] = {"Fn::Not": [{"Condition": "HasEdge"}]}
 
 
-@breaks(MOVE, "an ApiUrl that is closed")
-def _(mutant):
-    mutant["Outputs"]["ApiUrl"]["Value"]["Fn::If"][0] = "HasApiDomain"
+put_at(MOVE, "an ApiUrl that is closed", ["Outputs", "ApiUrl", "Value", "Fn::If", 0], "HasApiDomain")
 
 
 NAME = "the_name_leads_in_while_it_moves"
 put(NAME, "a domain without an API behind it", "ApiDomainMapping", ["Condition"], "ClosesApiAddress")
-
-
-@breaks(NAME, "a name that leads nowhere until its record follows")
-def _(mutant):
-    mutant["Conditions"]["HasApiDomain"] = {"Fn::And": [{"Condition": "HasDomain"}, {"Fn::Not": [{"Condition": "HasEdge"}]}]}
-
-
-@breaks(NAME, "an API with a certificate of another region")
-def _(mutant):
-    mutant["Conditions"]["HasApiDomain"]["Fn::And"][1]["Fn::Or"][1] = {"Fn::Equals": [{"Ref": "EdgeOnly"}, "false"]}
-
-
-@breaks(NAME, "nothing to point the name at on the way back")
-def _(mutant):
-    mutant["Outputs"]["ApiDomainTarget"]["Condition"] = "ClosesApiAddress"
-
-
-@breaks("nothing_of_the_secret_can_be_read_off_the_stack", "the origin secret as an output")
-def _(mutant):
-    mutant["Outputs"]["Origin"] = {"Value": {"Fn::Sub": "{{resolve:secretsmanager:${OriginSecret.Id}:SecretString:send}}"}}
+put_at(NAME, "a name that leads nowhere until its record follows", ["Conditions", "HasApiDomain"], {"Fn::And": [{"Condition": "HasDomain"}, {"Fn::Not": [{"Condition": "HasEdge"}]}]})
+put_at(NAME, "an API with a certificate of another region", ["Conditions", "HasApiDomain", "Fn::And", 1, "Fn::Or", 1], {"Fn::Equals": [{"Ref": "EdgeOnly"}, "false"]})
+put_at(NAME, "nothing to point the name at on the way back", ["Outputs", "ApiDomainTarget", "Condition"], "ClosesApiAddress")
+put_at("nothing_of_the_secret_can_be_read_off_the_stack", "the origin secret as an output", ["Outputs", "Origin"], {"Value": {"Fn::Sub": "{{resolve:secretsmanager:${OriginSecret.Id}:SecretString:send}}"}})
 
 
 SHOWN = "cloudfront_shows_the_origin_secret"
@@ -1001,19 +877,9 @@ put(f"{HEADER}.*.HeaderValue", "a header of 2 KB", "Distribution", [*HEADERS, 0,
 WHERE = "certificates_are_made_where_they_are_used"
 
 
-@breaks(WHERE, "no certificate made for CloudFront that it would not take")
-def _(mutant):
-    del mutant["Rules"]["EdgeCertificateIsMadeInUsEast1"]
-
-
-@breaks(WHERE, "a name without a certificate")
-def _(mutant):
-    del mutant["Rules"]["DomainHasCertificate"]
-
-
-@breaks(WHERE, "a certificate beside the one that is given")
-def _(mutant):
-    mutant["Conditions"]["MakesCertificate"] = {"Condition": "HasRecord"}
+drop_at(WHERE, "no certificate made for CloudFront that it would not take", ["Rules", "EdgeCertificateIsMadeInUsEast1"])
+drop_at(WHERE, "a name without a certificate", ["Rules", "DomainHasCertificate"])
+put_at(WHERE, "a certificate beside the one that is given", ["Conditions", "MakesCertificate"], {"Condition": "HasRecord"})
 
 
 @breaks(WHERE, "nobody makes a certificate")
@@ -1025,21 +891,9 @@ def _(mutant):
 drop(WHERE, "a certificate that waits for a person", "Certificate", [P, "DomainValidationOptions"])
 put(WHERE, "a made certificate that nobody uses", "ApiDomain", [P, "DomainNameConfigurations", 0, "CertificateArn"], {"Ref": "CertificateArn"})
 put("CertificateManager.Certificate.ValidationMethod", "a certificate by mail", "Certificate", [P, "ValidationMethod"], "EMAIL")
-
-
-@breaks("CertificateManager.Certificate.DomainName", "a name longer than DNS allows")
-def _(mutant):
-    mutant["Parameters"]["DomainName"]["MaxLength"] = 300
-
-
-@breaks("throttles_by_themselves_fit_every_region", "a throttle that newer regions do not have")
-def _(mutant):
-    mutant["Parameters"]["ThrottleBurst"]["Default"] = 2_000
-
-
-@breaks(TEMPLATE, "201 mappings")
-def _(mutant):
-    mutant["Mappings"] = {f"More{n}": {"a": {"b": "c"}} for n in range(201)}
+put_at("CertificateManager.Certificate.DomainName", "a name longer than DNS allows", ["Parameters", "DomainName", "MaxLength"], 300)
+put_at("throttles_by_themselves_fit_every_region", "a throttle that newer regions do not have", ["Parameters", "ThrottleBurst", "Default"], 2_000)
+put_at(TEMPLATE, "201 mappings", ["Mappings"], {f"More{n}": {"a": {"b": "c"}} for n in range(201)})
 
 
 for section, entry in (("Parameters", {"Type": "String", "Default": ""}), ("Outputs", {"Value": "x"}), ("Mappings", {"a": {"b": "c"}})):
@@ -1076,9 +930,7 @@ for name in ("SomebodyMayTakeIt", "ItMayDoSomething", "PrincipalsSayAnExternalId
         del mutant["Rules"][name]
 
 
-@breaks("nobody_is_let_in_by_omission", "any subject of a provider", B)
-def _(mutant):
-    del mutant["Rules"]["OidcIsForOneWorkload"]["Assertions"][1]
+drop_at("nobody_is_let_in_by_omission", "any subject of a provider", ["Rules", "OidcIsForOneWorkload", "Assertions", 1], B)
 
 
 QUOTED = "parameters_take_no_wildcard_and_no_quotation_mark"
@@ -1089,11 +941,7 @@ for name in ("BackendPrincipals", "BackendExternalId", "OidcProvider", "OidcAudi
         mutant["Parameters"][name]["AllowedPattern"] = ".*"
 
 
-@breaks("backends_trust_is_not_too_long", "a hundred subjects", B)
-def _(mutant):
-    mutant["Parameters"]["OidcSubjects"]["MaxLength"] = 1_500
-
-
+put_at("backends_trust_is_not_too_long", "a hundred subjects", ["Parameters", "OidcSubjects", "MaxLength"], 1_500, B)
 put("parliament_finds_nothing_in_backends", "an action that does not exist", "BackendRole", policy(2, 0, "Action"), "execute-api:Call", B)
 
 
@@ -1113,9 +961,7 @@ def grant(actions, resource="*", **more):
     return lambda statements: statements.append({"Sid": "More", "Effect": "Allow", "Action": actions, "Resource": resource, **more})
 
 
-@breaks("each_signed_route_has_one_permission", "a route that no permission opens", F)
-def _(mutant):
-    mutant["Routes"]["GET /sessions"] = ("AWS_IAM", "Sessions")
+put_at("each_signed_route_has_one_permission", "a route that no permission opens", ["Routes", "GET /sessions"], ("AWS_IAM", "Sessions"), F)
 
 
 FILES_OPEN = "policies_as_files_open_the_same"
@@ -1123,9 +969,7 @@ in_file(FILES_OPEN, "a reader's file that vends", "backend-read.json", lambda st
 in_file(FILES_OPEN, "a file that disconnects nobody", "backend-manage.json", lambda statements: statements.clear())
 
 
-@breaks(FILES_OPEN, "a file that is not there", F)
-def _(mutant):
-    del mutant["Files"]["backend-vend.json"]
+drop_at(FILES_OPEN, "a file that is not there", ["Files", "backend-vend.json"], F)
 
 
 OPERATORS = "operators_may_what_commands_call"

@@ -24,6 +24,8 @@ from urllib.parse import parse_qs, urlsplit
 import requests
 from dotenv import dotenv_values
 
+import consent
+
 META = "https://graph.threads.net"
 REDIRECT_URI = "https://example.com/callback"
 SECONDS = 60
@@ -90,14 +92,7 @@ class Sandbox:
 
     def callback(self) -> str:
         """The address that a browser ends on when the person has agreed."""
-        query = {
-            "client_id": self.app_id,
-            "redirect_uri": REDIRECT_URI,
-            "response_type": "code",
-            "scope": "threads_basic",
-            "state": "a-state",
-            "auto_approve": self.user_id,
-        }
+        query = consent.query(self.app_id, self.user_id, REDIRECT_URI)
         return self.call("GET", "/oauth/authorize", params=query).headers["location"]
 
     def code(self) -> str:
@@ -456,9 +451,17 @@ def kept(client: Client, before: bytes):
     need(after == before.replace(b"OLD", b"NEW"), f"becomes {after!r}")
 
 
-@case(".env: every other line is kept")
-def _(client: Client):
-    kept(client, b"# top\nA=1\nT='OLD'\nB=\"2\"\n# end\n")
+for what, before in (
+    ("every other line is kept", b"# top\nA=1\nT='OLD'\nB=\"2\"\n# end\n"),
+    ("the comment behind the value is kept", b"T='OLD' # mine\n"),
+    ("blank lines before the variable are kept", b"A=1\n\n\nT='OLD'\n"),
+    ("its quotes are kept", b'T="OLD"\n'),
+    ("export is kept", b"export T='OLD'\n"),
+    ("CRLF line ends are kept", b"A=1\r\nT='OLD'\r\nB=2\r\n"),
+    ("a missing final newline stays missing", b"T='OLD'"),
+    ("of two definitions the one that counts is changed, and the other kept", b"T='first'\nT='OLD'\n"),
+):
+    case(f".env: {what}")(lambda client, before=before: kept(client, before))
 
 
 @case(".env: another variable is added at the end")
@@ -466,41 +469,6 @@ def _(client: Client):
     client.path().write_text("A=1")
     client.exchange("-p", ".env", "-v", "T")
     need(client.path().read_text() == f"A=1\nT='{client.value()}'\n", "it is not")
-
-
-@case(".env: the comment behind the value is kept")
-def _(client: Client):
-    kept(client, b"T='OLD' # mine\n")
-
-
-@case(".env: blank lines before the variable are kept")
-def _(client: Client):
-    kept(client, b"A=1\n\n\nT='OLD'\n")
-
-
-@case(".env: its quotes are kept")
-def _(client: Client):
-    kept(client, b'T="OLD"\n')
-
-
-@case(".env: export is kept")
-def _(client: Client):
-    kept(client, b"export T='OLD'\n")
-
-
-@case(".env: CRLF line ends are kept")
-def _(client: Client):
-    kept(client, b"A=1\r\nT='OLD'\r\nB=2\r\n")
-
-
-@case(".env: a missing final newline stays missing")
-def _(client: Client):
-    kept(client, b"T='OLD'")
-
-
-@case(".env: of two definitions the one that counts is changed, and the other kept")
-def _(client: Client):
-    kept(client, b"T='first'\nT='OLD'\n")
 
 
 @case(".env: a comment in Latin-1 is kept")

@@ -24,6 +24,8 @@ import requests
 from threadspipepy import cli
 from threadspipepy.threadspipe import ThreadsPipe
 
+import consent
+
 META = "https://graph.threads.net"
 REDIRECT_URI = "https://app.example/callback"
 APP_SECRET = "sandbox-app-secret"
@@ -48,14 +50,7 @@ class Sandbox:
 
     def authorize(self) -> str:
         """Consents, as a person would, and returns the code."""
-        query = {
-            "client_id": self.app_id,
-            "redirect_uri": REDIRECT_URI,
-            "response_type": "code",
-            "scope": "threads_basic",
-            "state": "a-state",
-            "auto_approve": self.user_id,
-        }
+        query = consent.query(self.app_id, self.user_id, REDIRECT_URI)
         location = self.call("GET", f"{self.threads}/oauth/authorize", params=query).headers["location"]
         back = parse_qs(urlsplit(location).query)
         check("the consent leads back with the state", back["state"] == ["a-state"])

@@ -8,7 +8,7 @@ use reqwest::{Method, StatusCode};
 use threads_sandbox::{FaultAction, SandboxCall};
 
 use super::common::{assert_untouched, cookies, invoke};
-use crate::fixture::{Browser, Reply, account, fail, parameter, stack};
+use crate::fixture::{Browser, Reply, account, fail, parameter, stack, stack_of_ada};
 
 fn assert_secure(reply: &Reply) {
     // A redirect keeps a window with who has opened it; a page of ours does not.
@@ -90,8 +90,7 @@ async fn threat_headers_on_every_response() {
 
 #[tokio::test]
 async fn threat_hostile_errors_are_not_reflected() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     let mut browser = Browser::new();
     let back = browser.consent(&stack, "", &ada).await;
     let (state, jar) = (parameter(&back, "state"), cookies(&browser));

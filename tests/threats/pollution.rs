@@ -8,7 +8,7 @@ use proptest::test_runner::TestRunner;
 use reqwest::StatusCode;
 
 use super::common::{assert_untouched, cookies, invoke};
-use crate::fixture::{Browser, account, calls, parameter, stack};
+use crate::fixture::{Browser, calls, parameter, stack_of_ada};
 
 /// Returns parts of queries, good and bad. The state and the code are a real flow's.
 fn segments(code: &str, state: &str) -> Vec<String> {
@@ -98,8 +98,7 @@ fn is_plain(query: &str) -> bool {
 
 #[tokio::test]
 async fn threat_parameter_pollution() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     let mut browser = Browser::new();
     let back = browser.consent(&stack, "", &ada).await;
     let (code, state) = (parameter(&back, "code"), parameter(&back, "state"));

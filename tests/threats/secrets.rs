@@ -15,7 +15,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::common::{cookies, session};
-use crate::fixture::{Browser, Reply, account, fail, parameter, respond, rows, secret_text, stack};
+use crate::fixture::{Browser, Reply, fail, parameter, respond, rows, secret_text, stack_of_ada};
 use crate::iam;
 
 /// The whole test process's log, at TRACE.
@@ -213,8 +213,7 @@ async fn vend_under_watch(stack: &Stack, ada: &str, canaries: &mut Canaries) {
 #[tokio::test]
 async fn threat_canaries() {
     let captured = log();
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     let mut canaries = Canaries::of(&stack).await;
     let (short, long) = ("THQVJcanaryShort0123456789abcdefghijk", "THQVJcanaryLong0123456789abcdefghijkl");
     canaries.plant("a short-lived token", short);

@@ -1,4 +1,4 @@
-//! Nobody links an account that is not theirs, whatever becomes of a connect session.
+//! Nobody links an account that is not theirs, whatever happens to a connect session.
 
 use std::time::Duration;
 
@@ -124,8 +124,7 @@ async fn threat_lured_user_sessions_and_codes_work_once_and_in_time() {
     println!("threat lured-user: 1 link of 1 finished session; 0 from used, late and expired ones");
 }
 
-/// Three backends that do not look who is logged in: each takes what an answer, an event or a list
-/// says for whose account it is.
+/// Three backends that do not check who is logged in: each links by a response, an event or a list.
 #[tokio::test]
 async fn threat_careless_backends_link_nobody_wrongly() {
     let stack = stack().await;

@@ -8,7 +8,7 @@ use reqwest::{Method, StatusCode};
 use tokio::task::JoinSet;
 
 use super::common::{assert_untouched, cookies, flips, invoke};
-use crate::fixture::{Browser, account, calls, grant, parameter, rows, stack, stack_with};
+use crate::fixture::{Browser, account, calls, grant, parameter, rows, stack, stack_of_ada, stack_with};
 
 #[tokio::test]
 async fn threat_forged_callbacks() {
@@ -84,8 +84,7 @@ async fn threat_forged_callback_the_cookie_is_bound() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn threat_a_hundred_callbacks_with_one_state() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     let mut browser = Browser::new();
     let back = browser.consent(&stack, "", &ada).await;
     // Meta is made to take a code twice, so that it is our transaction alone which decides.
@@ -125,8 +124,7 @@ async fn threat_a_hundred_callbacks_with_one_state() {
 
 #[tokio::test]
 async fn threat_eight_tabs() {
-    let stack = stack().await;
-    let ada = account(&stack, "ada");
+    let (stack, ada) = stack_of_ada().await;
     // The worst that a link can ask for: every scope, and the longest way back.
     let scopes = "threads_basic,threads_content_publish,threads_read_replies,threads_manage_replies,\
                   threads_manage_insights,threads_keyword_search,threads_manage_mentions,threads_delete,\

@@ -1,28 +1,19 @@
 """Debian's Chromium, with a profile that nobody has used."""
 
+import pathlib
 import shutil
 
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=900,760",
-]
+FLAGS = pathlib.Path(__file__).parent.parent / "browser/chromium-flags"
 
 
 def start() -> webdriver.Chrome:
     options = Options()
     options.binary_location = shutil.which("chromium")
-    for flag in FLAGS:
+    for flag in [*FLAGS.read_text().split(), "--window-size=900,760"]:
         options.add_argument(flag)
     # WebDriver would wave every certificate through otherwise, and a person's browser does not.
     options.accept_insecure_certs = False

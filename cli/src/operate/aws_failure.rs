@@ -33,7 +33,7 @@ where
         (Some(code), _) if UNKNOWN_CREDENTIALS.contains(&code) => {
             let message = error.message().unwrap_or("no reason given");
             Stopped::Usage(format!(
-                "AWS does not accept these credentials ({code}: {message}): they have expired, are mistyped, or this machine's clock is wrong; run `aws sso login`, or give others"
+                "AWS does not accept these credentials ({code}: {message}): they have expired, are mistyped, or this machine's clock is wrong; run `aws sso login`, or use others"
             ))
         }
         (Some(code), status) => {

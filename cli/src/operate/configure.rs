@@ -38,20 +38,20 @@ const OVERLAP_SECONDS: i64 = 24 * 3_600;
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth configure --stack threads-auth --region eu-central-1
-                                      asks for the app's id and secret
+                                      prompts for the app's id and secret
   pass show threads/secret | threads-auth configure --app-id 9876543210987654 --app-secret -
-                                      for scripts; again with a new secret when Meta has given one
+                                      for scripts; run it again when Meta has issued a new secret
   threads-auth configure --compromised
-                                      the same after a leak: what the secret before it has signed counts no more
+                                      after a leak: rejects everything that was signed with the previous secret
   threads-auth configure --inspector 17841405793187218
-                                      names the account by whose token Meta is asked about the others
+                                      names the account whose token inspects the others
 
-It is the last step of a deployment, and prints the three addresses that Meta's dashboard wants. Functions take a changed secret up \
-within five minutes, and at once for a request that Meta has signed with it. For a day they go on accepting what was signed with the one \
-before it, which may be on its way; with --compromised they do not. The keyring is never replaced.
+This is the last step of a deployment. It prints the three addresses that Meta's dashboard needs. Functions read a changed secret within \
+five minutes, and at once for a request that Meta has signed with it. For a day they still accept requests that were signed with the \
+previous secret, because some may be on their way; with --compromised they do not. The keyring is never replaced.
 
-Meta documents that only a Threads tester of the app may ask about tokens: when access to a person's data ends, and what was granted. So \
-connect the account of a tester, and name it with --inspector; the id and the secret that are stored already are taken then.
+Meta documents that only a Threads tester of the app may inspect tokens, which shows when access to a person's data ends and which scopes \
+were granted. Connect the account of a tester, and name it with --inspector; the stored id and secret are used then.
 
 {SECRETS}
 
@@ -100,8 +100,7 @@ impl FromStr for Inspector {
 impl Configure {
     pub(crate) async fn run(self, env: &Env) -> Result<()> {
         let output = self.target.output;
-        let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(env)).await?;
+        let (mut interrupt, stack) = self.target.begin(env).await?;
         let client = stack.secrets_manager();
         let config = stack.service.config();
         let before = value(&client, &config.app_secret_id).await?.map(|value| value.text);
@@ -128,7 +127,7 @@ impl Configure {
             secret.remove("app_secret");
             secret.remove(PREVIOUS);
         }
-        output.note("Asking Meta whether the app id and the secret belong together …");
+        output.note("Checking with Meta whether the app id and the secret belong together …");
         let graph = stack.graph();
         interrupt
             .or(async {
@@ -171,12 +170,12 @@ impl Configure {
             |user_id| format!("The inspector is {user_id}"),
         );
         let previous = accepted_until.map_or_else(String::new, |until| {
-            format!(" What Meta signed with the one before is accepted until {until}.")
+            format!(" Requests that were signed with the previous secret are accepted until {until}.")
         });
         let plain = format!(
             "The app's id and secret belong together, and {}.{previous} The keyring {}. {inspector}.\n\nIn Meta's dashboard, under the use case \"Access the Threads API\" > Settings, all three before you save:\n{}\n\n`threads-auth doctor` checks the rest.",
-            if changed { "are written" } else { "were there already" },
-            if made { "was made" } else { "was there already, and stays" },
+            if changed { "were written" } else { "were stored already" },
+            if made { "was created" } else { "existed already, and stays" },
             table(&[
                 ("Redirect Callback URLs", callback),
                 ("Uninstall Callback URL", uninstall),

@@ -22,7 +22,7 @@ use crate::shell::env::Env;
 use crate::shell::exit::{Stopped, later, usage};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::Output;
-use crate::shell::prompt::confirm;
+use crate::shell::prompt::Confirmation;
 
 /// Show, rotate, upgrade and prune the keys that seal the tokens of a stack.
 #[derive(Args)]
@@ -31,7 +31,7 @@ use crate::shell::prompt::confirm;
   threads-auth keyring rotate --profile prod
   threads-auth keyring prune 2026-11-25 --profile prod
 
-Each of them takes --json. A rotation seals everything anew at its end, so the old key is unused some minutes after it.
+Each command takes --json. A rotation reseals everything at its end, so the old key is unused some minutes later.
 
 {TARGETS}"))]
 pub(crate) struct KeyringCommand {
@@ -65,11 +65,11 @@ struct Show {
 #[command(after_help = format!("Examples:
   threads-auth keyring rotate --profile prod
   threads-auth keyring rotate --key-id 2026-11-25 --profile prod
-                                      goes on with a rotation that was stopped
+                                      resumes a rotation that was stopped
 
-Nothing stops meanwhile, and no token is lost: the old key stays, and goes on reading. At the end every token is sealed anew with the new \
-key, those of dead accounts too; what does not open is named, and left as it is. If somebody else changes the keyring at the same \
-moment, one of the two ends with the exit code 4, and can try again.
+The service keeps running, and no token is lost: the old key stays, and opens what it has sealed. At the end every token is resealed with \
+the new key, those of dead accounts too. Values that do not open are reported, and left as they are. If somebody else changes the keyring \
+at the same moment, one of the two commands ends with exit code 4, and can be repeated.
 
 {TARGETS}"))]
 struct Rotate {
@@ -77,9 +77,8 @@ struct Rotate {
     #[arg(long, value_name = "ID")]
     key_id: Option<String>,
 
-    /// Seconds to wait [default: as long as functions cache a secret, and half a minute]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
-    wait: Option<u64>,
+    #[command(flatten)]
+    wait: Wait,
 
     #[command(flatten)]
     target: StackArgs,
@@ -90,12 +89,12 @@ struct Rotate {
 #[command(after_help = format!("Examples:
   threads-auth keyring upgrade --profile prod
 
-Once, after the deployment of a version that has this command. Until then nothing is written that the version before cannot read, and you \
-can go back. In the second format each purpose has a key of its own, and a token is bound to the keyring instead of the table's name: a \
-table that was restored from a backup can become the table in use. The keyring remembers the table's name, so older tokens open as well, \
-and `keyring reseal` seals them anew.
+Run this once, after the deployment of a version that has this command. Until then nothing is written that the previous version cannot \
+read, so you can roll back. In the second format each purpose has a key of its own, and a token is bound to the keyring instead of the \
+table's name: a table that was restored from a backup can become the table in use. The keyring remembers the table's name, so older tokens \
+open as well, and `keyring reseal` reseals them.
 
-If the table in use has another name already than its tokens were sealed for, give that with --table.
+If the table had another name when its tokens were sealed, give that name with --table.
 
 {TARGETS}"))]
 struct Upgrade {
@@ -103,12 +102,19 @@ struct Upgrade {
     #[arg(long, value_name = "NAME")]
     table: Option<String>,
 
-    /// Seconds to wait [default: as long as functions cache a secret, and half a minute]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
-    wait: Option<u64>,
+    #[command(flatten)]
+    wait: Wait,
 
     #[command(flatten)]
     target: StackArgs,
+}
+
+/// The time in which every function reads the current keyring.
+#[derive(Args)]
+struct Wait {
+    /// Seconds to wait [default: as long as functions cache a secret, and half a minute]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    wait: Option<u64>,
 }
 
 /// Remove a key that no longer seals anything.
@@ -116,8 +122,8 @@ struct Upgrade {
 #[command(after_help = format!("Examples:
   threads-auth keyring prune 2026-11-25 --yes --profile prod
 
-It is refused while the key seals a token (`keyring reseal` helps), and for a while after the keyring was changed: functions use what they have read for some \
-minutes, a sweep for a quarter of an hour, and so long the cookies of logins that are under way are sealed with the key before.
+It is refused while the key seals a token (`keyring reseal` reseals it), and for a while after a change of the keyring: functions cache \
+the keyring for some minutes, and a sweep or a login that is under way uses it for up to a quarter of an hour.
 
 {TARGETS}"))]
 struct Prune {
@@ -130,9 +136,8 @@ struct Prune {
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=31_536_000))]
     unchanged_for: Option<u64>,
 
-    /// Do not ask for confirmation
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    sure: Confirmation,
 
     #[command(flatten)]
     target: StackArgs,
@@ -190,8 +195,7 @@ impl Show {
 impl Rotate {
     async fn run(self, env: &Env) -> Result<()> {
         let output = self.target.output;
-        let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(env)).await?;
+        let (mut interrupt, stack) = self.target.begin(env).await?;
         let ring = StoredKeyring::read(&stack).await?;
         let keyring = &ring.keyring;
         let before = keyring.writing().to_owned();
@@ -200,30 +204,31 @@ impl Rotate {
             None => free_id(keyring, stack.now()),
         };
         if new == before {
-            return usage(format!("{new} is the key that seals already: choose another --key-id"));
+            return usage(format!("{new} is the sealing key already: choose another --key-id"));
         }
         if keyring.key_ids().all(|known| known != new) {
             let text = change_keyring(&ring.text, KeyringChange::Add(&new))
                 .map_err(|error| Stopped::Usage(error.to_string()))?;
             ring.replace(&stack, &text).await?;
-            output.note(&format!("The key {new} is added, and reads."));
+            output.note(&format!("The key {new} was added, and opens."));
         } else {
-            output.note(&format!("The key {new} is there already, and reads."));
+            output.note(&format!("The key {new} exists already, and opens."));
         }
         let goes_on = format!("keyring rotate --key-id {new}");
-        wait(&stack, self.wait, output, &goes_on, &mut interrupt).await?;
+        self.wait.out(&stack, output, &goes_on, &mut interrupt).await?;
         // Read again, because somebody else may have changed it meanwhile.
         let ring = StoredKeyring::read(&stack).await?;
         let text = change_keyring(&ring.text, KeyringChange::Write(&new))
-            .with_context(|| format!("the key {new} was taken away meanwhile"))?;
+            .with_context(|| format!("the key {new} was removed meanwhile"))?;
         ring.replace(&stack, &text).await?;
-        output
-            .note(&format!("{new} seals from now on. What {before} and others have sealed is sealed anew."));
+        output.note(&format!(
+            "{new} seals from now on. Everything that {before} and others have sealed is resealed."
+        ));
         let report = reseal(&stack, output, &mut interrupt).await?;
         output.result(
             &json!({"writing": new, "before": before, "resealed": report}),
             &format!(
-                "{}\n{new} seals. {before} stays until `keyring prune {before}`, for what a function may be sealing with it still.",
+                "{}\n{new} seals. {before} stays until `keyring prune {before}`, because a function may still be sealing with it.",
                 reseal::plain(&report)
             ),
         )?;
@@ -234,8 +239,7 @@ impl Rotate {
 impl Upgrade {
     async fn run(self, env: &Env) -> Result<()> {
         let output = self.target.output;
-        let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(env)).await?;
+        let (mut interrupt, stack) = self.target.begin(env).await?;
         let mut ring = StoredKeyring::read(&stack).await?;
         let upgraded = ring.keyring.format() == Format::First;
         if upgraded {
@@ -246,7 +250,7 @@ impl Upgrade {
                 ring.replace(&stack, &text).await?;
                 output.note("The keyring has an id: both formats open with it.");
             }
-            wait(&stack, self.wait, output, "keyring upgrade", &mut interrupt).await?;
+            self.wait.out(&stack, output, "keyring upgrade", &mut interrupt).await?;
             // Read again, because somebody else may have changed it meanwhile.
             ring = StoredKeyring::read(&stack).await?;
             let text = change_keyring(&ring.text, KeyringChange::Upgrade)
@@ -254,7 +258,7 @@ impl Upgrade {
             ring.replace(&stack, &text).await?;
         }
         let plain = if upgraded {
-            "The second format is written from now on. `keyring reseal` seals anew what is there."
+            "The second format is written from now on. `keyring reseal` reseals the stored values."
         } else {
             "The second format is written already."
         };
@@ -262,27 +266,28 @@ impl Upgrade {
     }
 }
 
-/// Waits until every function has read the current keyring. `goes_on` is the command that resumes
-/// after a stop.
-async fn wait(
-    stack: &StackHandle,
-    given: Option<u64>,
-    output: Output,
-    goes_on: &str,
-    interrupt: &mut Interrupt,
-) -> Result<()> {
-    let usual = stack.service.config().secrets_ttl + SLACK;
-    let wait = given.map_or(usual, Duration::from_secs);
-    output.note(&format!(
-        "Waiting {} s, until every function has read it. `{goes_on}` goes on if this is stopped.",
-        wait.as_secs()
-    ));
-    interrupt
-        .or(async {
-            tokio::time::sleep(wait).await;
-            Ok(())
-        })
-        .await
+impl Wait {
+    /// Waits until it is over. `goes_on` is the command that resumes after a stop.
+    async fn out(
+        &self,
+        stack: &StackHandle,
+        output: Output,
+        goes_on: &str,
+        interrupt: &mut Interrupt,
+    ) -> Result<()> {
+        let usual = stack.service.config().secrets_ttl + SLACK;
+        let wait = self.wait.map_or(usual, Duration::from_secs);
+        output.note(&format!(
+            "Waiting {} s, until every function has read it. `{goes_on}` resumes if this is stopped.",
+            wait.as_secs()
+        ));
+        interrupt
+            .or(async {
+                tokio::time::sleep(wait).await;
+                Ok(())
+            })
+            .await
+    }
 }
 
 /// Checks with some accounts that tokens are bound to this table name, because the keyring
@@ -299,7 +304,7 @@ async fn are_of_table(stack: &StackHandle, table: &str) -> Result<()> {
         .partition(Result::is_ok);
     if opened.is_empty() && !refused.is_empty() {
         return usage(format!(
-            "no token of {} is sealed for a table {table}, and the keyring was left as it is: give the name with --table that the table had when its tokens were sealed",
+            "no token of {} is sealed for a table {table}, and the keyring was left as it is: with --table, give the name that the table had when its tokens were sealed",
             stack.name
         ));
     }
@@ -311,14 +316,15 @@ impl Prune {
         let stack = self.target.open(env).await?;
         let key_id = &self.key_id;
         let mut ring = self.check(&stack, env.now).await?;
-        if !self.yes {
-            let question = format!("Take the key {key_id} away from {}, for good? Type yes", stack.name);
-            confirm(&question, "yes", "--yes").await?;
+        if !self.sure.yes {
+            self.sure.ask(&format!("Remove the key {key_id} from {}, for good?", stack.name)).await?;
             ring = self.check(&stack, env.now).await?;
         }
         let text = change_keyring(&ring.text, KeyringChange::Remove(key_id))?;
         ring.replace(&stack, &text).await?;
-        self.target.output.result(&json!({"removed": key_id}), &format!("{key_id} is gone from the keyring"))
+        self.target
+            .output
+            .result(&json!({"removed": key_id}), &format!("{key_id} was removed from the keyring"))
     }
 
     /// Returns the keyring, if the key seals nothing and no function can be about to seal with it.
@@ -330,7 +336,7 @@ impl Prune {
             return usage(format!("there is no key {key_id} in the keyring"));
         }
         if ring.keyring.writing() == key_id {
-            return usage(format!("{key_id} is the key that seals: `keyring rotate` first"));
+            return usage(format!("{key_id} is the sealing key: run `keyring rotate` first"));
         }
         let usual = stack.service.config().secrets_ttl + UNDER_WAY;
         let unchanged_for = self.unchanged_for.map_or(usual, Duration::from_secs);
@@ -343,7 +349,7 @@ impl Prune {
         }
         if let Some(count) = stack.service.keys_in_use().await?.get(key_id) {
             return later(format!(
-                "{key_id} still seals {count} values, which would be lost: `keyring reseal` seals them anew, and then try again"
+                "{key_id} still seals {count} values, which would be lost: run `keyring reseal`, and try again"
             ));
         }
         Ok(ring)

@@ -16,9 +16,9 @@ use crate::shell::env::Env;
                                       while Meta refuses tokens that are alive
   threads-auth pause --profile prod   no sweep refreshes anything
 
-Every sweep sees it, also one that is under way when it comes to a verdict. Tokens are handed out all the same, and refreshed then if they \
-must be. What Meta posts when a person leaves, and `accounts disconnect`, are never held back. Tokens go on ageing meanwhile, so an alarm \
-rings while anything is paused, and `threads-auth resume` ends it.
+Every sweep honours the pause, and one under way does so at its next verdict. Tokens are vended all the same, and refreshed then if they \
+must be. Meta's callbacks when a person leaves, and `accounts disconnect`, are never held back. Tokens keep ageing meanwhile, so an alarm \
+rings while anything is paused; `threads-auth resume` ends the pause.
 
 {TARGETS}"))]
 pub(crate) struct PauseCommand {
@@ -35,7 +35,7 @@ pub(crate) struct PauseCommand {
 #[command(after_help = format!("Examples:
   threads-auth resume --profile prod
 
-The next sweep of the schedule goes on; `threads-auth sweep` makes one now.
+The next scheduled sweep continues; `threads-auth sweep` runs one now.
 
 {TARGETS}"))]
 pub(crate) struct Resume {
@@ -59,7 +59,7 @@ impl Resume {
 async fn set(target: &StackArgs, pause: Option<Pause>, env: &Env) -> Result<()> {
     let stack = target.open(env).await?;
     let set = stack.service.store().set_pause(pause).await;
-    set.with_context(|| format!("{} goes on as before", stack.name))?;
+    set.with_context(|| format!("the pause of {} is unchanged", stack.name))?;
     let plain = match pause {
         Some(pause) => format!("The {pause} of {} are paused, until `threads-auth resume`", stack.name),
         None => format!("Nothing of {} is paused", stack.name),

@@ -17,9 +17,9 @@ use crate::shell::progress::spinner;
 #[command(after_help = format!("Examples:
   threads-auth keyring reseal --profile prod
 
-`keyring rotate` does it at its end. A refresh seals its own token anew, but a dead account is never refreshed, and its key could never \
-go. Every token stays the one that it is, and whoever writes an account meanwhile goes first. It can be stopped at any time, and goes on \
-when it is run again. What does not open is named, and left as it is.
+`keyring rotate` does this at its end. A refresh reseals its own token, but a dead account is never refreshed, so its key could never be \
+removed. The tokens do not change, and a concurrent write of an account takes precedence. The command can be stopped at any time, and \
+continues when it is run again. Values that do not open are reported, and left as they are.
 
 {TARGETS}"))]
 pub(super) struct Reseal {
@@ -29,8 +29,7 @@ pub(super) struct Reseal {
 
 impl Reseal {
     pub(super) async fn run(self, env: &Env) -> Result<()> {
-        let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(env)).await?;
+        let (mut interrupt, stack) = self.target.begin(env).await?;
         let report = reseal(&stack, self.target.output, &mut interrupt).await?;
         self.target.output.result(&json!(report), &plain(&report))?;
         Stopped::reported(code(&report))
@@ -45,7 +44,7 @@ pub(super) async fn reseal(
 ) -> Result<ResealReport> {
     let bar = spinner("reading the accounts");
     let progress = |report: &ResealReport, unopened: &[Unopened]| {
-        bar.set_message(format!("{} sealed anew, {} are so already", report.resealed, report.current));
+        bar.set_message(format!("{} resealed, {} current already", report.resealed, report.current));
         for Unopened { key, attribute, error } in unopened {
             bar.suspend(|| output.note(&format!("{key}: {attribute} {error}")));
         }
@@ -53,7 +52,7 @@ pub(super) async fn reseal(
     let resealed = interrupt
         .or(Box::pin(async {
             let resealed = stack.service.reseal(stack.now(), progress).await;
-            resealed.context("not everything was sealed anew; `threads-auth keyring reseal` goes on")
+            resealed.context("not everything was resealed; `threads-auth keyring reseal` continues")
         }))
         .await;
     bar.finish_and_clear();
@@ -62,9 +61,9 @@ pub(super) async fn reseal(
 
 pub(super) fn plain(report: &ResealReport) -> String {
     table(&[
-        ("Sealed anew", report.resealed.to_string()),
-        ("Were so already", report.current.to_string()),
-        ("Changed by others all the while, and left for the next time", report.changing.to_string()),
+        ("Resealed", report.resealed.to_string()),
+        ("Current already", report.current.to_string()),
+        ("Changed by others meanwhile, and left for the next run", report.changing.to_string()),
         ("Do not open, and left as they are", report.unopened.to_string()),
     ])
 }

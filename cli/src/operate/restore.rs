@@ -15,7 +15,7 @@ use crate::shell::exit::{Stopped, usage};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::table;
 use crate::shell::progress::spinner;
-use crate::shell::prompt::confirm;
+use crate::shell::prompt::Confirmation;
 
 /// Copy the rows that the table of grants lacks from another table, which was restored from a
 /// backup, and replace unusable rows.
@@ -24,22 +24,22 @@ use crate::shell::prompt::confirm;
   threads-auth restore --from grants-restored --profile prod
                                       after `aws dynamodb restore-table-to-point-in-time … --target-table-name grants-restored`
   threads-auth restore --from grants-restored --replace-unreadable --profile prod
-                                      rows that make no sense, or whose token does not open, become the backup's
+                                      also replaces rows that are malformed, or whose token does not open
   threads-auth restore --from grants-restored --user 17841405793187218 --profile prod
-                                      this account becomes the backup's, whatever it is now
+                                      replaces this account by the backup's, whatever its state
 
-A backup becomes a table of another name. This copies its accounts into the table in use, unless that has them already or their person \
-had their data deleted since. It can be repeated. Delete the other table afterwards.
+A backup becomes a table of another name. This command copies its accounts into the table in use, except those that it has already, and \
+those of people who had their data deleted since. It can be repeated. Delete the other table afterwards.
 
-A row of the table in use that makes no sense, or whose token does not open, is named, with the next thing to do. --replace-unreadable \
-puts the backup's in its place, if that one does open; who has claimed the account since stays. With --user nothing else is looked at, and \
-it is said first what is lost: a newer token, a newer consent, a claim. In both cases a row that somebody writes meanwhile is left to them, \
-whoever had their data deleted since stays deleted, and who was disconnected since comes back as disconnected. The next sweep tries what \
-was brought back.
+A row of the table in use that is malformed, or whose token does not open, is reported with the next step. --replace-unreadable replaces \
+it by the backup's, if that one opens; a claim of the account since then stays. With --user no other account is looked at, and the command \
+shows first what is lost: a newer token, a newer consent, a claim. In both cases a row that somebody else writes meanwhile is left to \
+them, a person whose data was deleted since stays deleted, and one who was disconnected since comes back as disconnected. The next sweep \
+checks what was restored.
 
-After `keyring upgrade` tokens open under any name, so the restored table can become the table in use instead. If the table before it is \
-still there, name that: accounts that only it has come over, and whoever had their data deleted since is deleted here too. An account that \
-both have stays as the restored table has it.
+After `keyring upgrade` tokens open under any table name, so the restored table can become the table in use instead. If the previous table \
+still exists, name it with --from: accounts that only it has are copied, and people whose data was deleted there are deleted here too. An \
+account that both have stays as the restored table has it.
 
 {TARGETS}"))]
 pub(crate) struct Restore {
@@ -55,9 +55,8 @@ pub(crate) struct Restore {
     #[arg(long, value_name = "USER_ID")]
     user: Vec<UserId>,
 
-    /// Do not ask for confirmation
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    sure: Confirmation,
 
     #[command(flatten)]
     target: StackArgs,
@@ -65,11 +64,10 @@ pub(crate) struct Restore {
 
 impl Restore {
     pub(crate) async fn run(self, env: &Env) -> Result<()> {
-        let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(env)).await?;
+        let (mut interrupt, stack) = self.target.begin(env).await?;
         let into = stack.service.store().grants_table();
         if self.from == into {
-            let text = format!("{into} is the table in use: --from is the other one");
+            let text = format!("{into} is the table in use: --from has to name the other one");
             return usage(text);
         }
         if self.user.is_empty() {
@@ -80,18 +78,15 @@ impl Restore {
     }
 
     async fn all(&self, stack: &StackHandle, into: &str, interrupt: &mut Interrupt) -> Result<()> {
-        if !self.yes {
-            let replaced = if self.replace_unreadable { ", and replace what is of no use there" } else { "" };
-            let question = format!("Copy what is missing from {} into {into}{replaced}? Type yes", self.from);
-            confirm(&question, "yes", "--yes").await?;
-        }
+        let replaced = if self.replace_unreadable { ", and replace unusable rows there" } else { "" };
+        self.sure.ask(&format!("Copy what is missing from {} into {into}{replaced}?", self.from)).await?;
         let bar = spinner("reading the backup");
         let mut left = Vec::new();
         let report = interrupt
             .or(Box::pin(async {
                 let progress = |report: &RestoreReport, one: Option<&Left>| {
                     bar.set_message(format!(
-                        "{} brought back, {} there already, {} replaced",
+                        "{} restored, {} present already, {} replaced",
                         report.restored, report.present, report.replaced
                     ));
                     if let Some(one) = one {
@@ -107,20 +102,21 @@ impl Restore {
                 let restored =
                     stack.service.restore(&self.from, self.replace_unreadable, stack.now(), progress);
                 let restored = restored.await;
-                restored
-                    .with_context(|| format!("{} was not restored to its end; it can be repeated", self.from))
+                restored.with_context(|| {
+                    format!("{} was not restored completely; the command can be repeated", self.from)
+                })
             }))
             .await;
         bar.finish_and_clear();
         let report = report?;
         let plain = table(&[
-            ("Brought back", report.restored.to_string()),
-            ("There already", report.present.to_string()),
-            ("Of no use, and replaced", report.replaced.to_string()),
-            ("Of no use, and left", report.spoilt.to_string()),
+            ("Restored", report.restored.to_string()),
+            ("Present already", report.present.to_string()),
+            ("Unusable, and replaced", report.replaced.to_string()),
+            ("Unusable, and left", report.spoilt.to_string()),
             ("Deleted since, and left out", report.deleted.to_string()),
-            ("Make no sense in the backup, and left out", report.unreadable.to_string()),
-            ("Records of deletions brought back", report.tombstones.to_string()),
+            ("Malformed in the backup, and left out", report.unreadable.to_string()),
+            ("Records of deletions restored", report.tombstones.to_string()),
         ]);
         let mut json = serde_json::to_value(report)?;
         json["left"] = left.iter().map(|(_, told)| told.clone()).collect();
@@ -151,10 +147,9 @@ impl Restore {
             output.note(&preview(one));
         }
         let wanted = compared.iter().filter(|one| one.verdict.is_replaceable()).count();
-        if wanted > 0 && !self.yes {
-            let question =
-                format!("Replace {} in {into} by what {} has? Type yes", accounts(wanted), self.from);
-            confirm(&question, "yes", "--yes").await?;
+        if wanted > 0 {
+            let question = format!("Replace {} in {into} by what {} has?", accounts(wanted), self.from);
+            self.sure.ask(&question).await?;
         }
         let (mut replaced, mut left, mut code) = (Vec::new(), Vec::new(), 0);
         let mut failure = None;
@@ -166,7 +161,8 @@ impl Restore {
                     Ok(put) => put,
                     // Accounts that were replaced before are reported nevertheless.
                     Err(error) => {
-                        let text = format!("{} could not be replaced; it can be repeated", one.user_id);
+                        let text =
+                            format!("{} could not be replaced; the command can be repeated", one.user_id);
                         failure = Some(anyhow::Error::from(error).context(text));
                         break;
                     }
@@ -233,7 +229,7 @@ fn preview(one: &Comparison) -> String {
     }
     let mut said = vec![match &one.present {
         None => format!("{user_id}: has no row here"),
-        Some(Err(spoilt)) => format!("{user_id}: is of no use here ({spoilt})"),
+        Some(Err(spoilt)) => format!("{user_id}: is unusable here ({spoilt})"),
         Some(Ok(grant)) => {
             format!("{user_id}: is {} here, connected at {}", grant.status(), grant.connected_at)
         }
@@ -252,18 +248,18 @@ fn preview(one: &Comparison) -> String {
         said.push("it has ended since, and comes back without a token".to_owned());
     }
     let lost: Vec<_> = one.losses().iter().map(ToString::to_string).collect();
-    let lost = if lost.is_empty() { String::new() } else { format!(" Lost is {}.", lost.join("; ")) };
+    let lost = if lost.is_empty() { String::new() } else { format!(" This loses: {}.", lost.join("; ")) };
     format!("{}.{lost}", said.join("; "))
 }
 
 /// Returns the reason why a row was left, and the next step.
 fn next(verdict: Option<&Verdict>) -> String {
-    const CONNECT: &str = "its person has to connect again, or `threads-auth accounts delete` takes it away";
+    const CONNECT: &str = "its person has to connect again, or `threads-auth accounts delete` deletes it";
     match verdict {
         None => "its key names no user; look at it in DynamoDB, and delete it".to_owned(),
-        Some(Verdict::Replaceable) => "`threads-auth restore --replace-unreadable` puts the backup's in its place".to_owned(),
+        Some(Verdict::Replaceable) => "`threads-auth restore --replace-unreadable` replaces it by the backup's".to_owned(),
         Some(Verdict::EndedSince) => {
-            "it has ended since the backup; `threads-auth restore --replace-unreadable` puts it there as ended".to_owned()
+            "it has ended since the backup; `threads-auth restore --replace-unreadable` restores it as ended".to_owned()
         }
         Some(Verdict::KeyIsMissing) => {
             "`threads-auth restore-secret keyring` may bring its key back; if not, `threads-auth restore --user` replaces it".to_owned()
@@ -273,11 +269,11 @@ fn next(verdict: Option<&Verdict>) -> String {
         Some(Verdict::BackupSpoilt(spoilt)) => {
             const KEY: &str = "`threads-auth restore-secret show` looks for a lost key, or ";
             let look = if matches!(spoilt, Spoilt::DoesNotOpen(..)) { KEY } else { "" };
-            format!("that of the backup is of no use either ({spoilt}): an older one may be, {look}{CONNECT}")
+            format!("the backup's is unusable too ({spoilt}): an older one may be, {look}{CONNECT}")
         }
-        Some(Verdict::Deleted) => "the person had their data deleted since, and stays deleted: `threads-auth accounts delete` takes away what is left".to_owned(),
+        Some(Verdict::Deleted) => "the person had their data deleted since, and stays deleted: `threads-auth accounts delete` deletes what is left".to_owned(),
         Some(Verdict::Ended) => "it was disconnected since, and stays so: its person has to connect again".to_owned(),
-        Some(Verdict::Leased(until)) => format!("somebody is at it until {until}: try again then"),
+        Some(Verdict::Leased(until)) => format!("another process holds its lease until {until}: try again then"),
         Some(Verdict::Changing) => "somebody else changed it meanwhile: look at it, and try again".to_owned(),
     }
 }

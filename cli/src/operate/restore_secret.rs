@@ -13,6 +13,7 @@ use clap::{Args, Subcommand};
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use threads_auth::Config;
 use threads_auth_model::seal::{Keyring, KeyringChange, change_keyring};
 use threads_auth_model::{Ends, Key};
 use threads_auth_store::row;
@@ -27,7 +28,7 @@ use crate::shell::env::Env;
 use crate::shell::exit::{DoneBefore, Stopped, later, usage};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::Output;
-use crate::shell::prompt::confirm;
+use crate::shell::prompt::Confirmation;
 
 /// The problem of a version of the app's secret.
 const NO_APP: &str = "does not hold an app's id and secret";
@@ -42,9 +43,9 @@ const PROBE: &str = "1";
   threads-auth restore-secret keyring --profile prod
   threads-auth restore-secret app --profile prod
 
-Secrets Manager keeps former versions of a secret: the one before as AWSPREVIOUS, older ones without a label for a day at least, and up \
-to a hundred. A deleted secret can be brought back until its recovery window ends, 30 days by itself. Each of them takes --json, and none \
-shows a key.
+Secrets Manager keeps former versions of a secret: the previous one as AWSPREVIOUS, older ones without a label for at least a day, and up \
+to a hundred. A deleted secret can be restored until its recovery window ends, by default after 30 days. Each command takes --json, and \
+none shows a key.
 
 {TARGETS}"))]
 pub(crate) struct RestoreSecret {
@@ -64,7 +65,7 @@ enum Command {
 #[command(after_help = format!("Examples:
   threads-auth restore-secret show --profile prod --json
 
-It changes nothing. Every sealed token is tried with every version. Exit code 1 means that the current versions do not open all of it.
+It changes nothing. Every sealed token is tried with every version. Exit code 1 means that the current versions do not open all of them.
 
 {TARGETS}"))]
 struct Show {
@@ -77,20 +78,16 @@ struct Show {
 #[command(after_help = format!("Examples:
   threads-auth restore-secret keyring --profile prod
 
-If the secret was deleted, that is taken back first. Every sealed token is tried with every version. What becomes current is the version \
-that opens most by itself, with every key of the present one and with each key of another that something is still sealed with. No key \
-goes that opens anything. If the deleted get other names with that version, it is said how many were noted under the present ones and are \
-forgotten. Functions read it within five minutes. If somebody else changes the keyring at the same moment, this ends with \
-the exit code 4.
+If the secret is scheduled for deletion, that is cancelled first. Every sealed token is tried with every version. The new keyring is the \
+version that opens most by itself, with every key of the current one, and with each key of another version that still seals something. A \
+key that opens anything is never removed. If tombstones have other names under that version, the command reports how many are stored under \
+the current names and would be forgotten. Functions read the keyring within five minutes. If somebody else changes it at the same moment, \
+this ends with exit code 4.
 
 {TARGETS}"))]
 struct RestoreKeyring {
-    /// Do not ask for confirmation
-    #[arg(long)]
-    yes: bool,
-
     #[command(flatten)]
-    target: StackArgs,
+    options: Options,
 }
 
 /// Restore a former version of the app's id and secret.
@@ -99,9 +96,10 @@ struct RestoreKeyring {
   threads-auth restore-secret app --profile prod
   threads-auth restore-secret app --version 8b8ae1c6-2f2c-4f6b-9c0a-3e1d5c0f4a77 --profile prod
 
-If the secret was deleted, that is taken back first, and a current version that makes sense stays. Otherwise the version before it becomes \
-current again that makes sense, or the one that is named, once Meta has confirmed that its id and its secret belong together. It is refused \
-unless as many of the stored tokens open for its app as for any, with whatever keyring there was. If none opens for any, nobody can tell.
+If the secret is scheduled for deletion, that is cancelled first, and a well-formed current version stays. Otherwise the newest \
+well-formed version before it becomes current, or the one that you name, once Meta has confirmed that its id and its secret belong \
+together. The command refuses an app for which fewer of the stored tokens open than for another, with any former keyring, and any app if there are \
+tokens and none opens.
 
 {TARGETS}"))]
 struct RestoreApp {
@@ -109,9 +107,15 @@ struct RestoreApp {
     #[arg(long, value_name = "VERSION_ID")]
     version: Option<String>,
 
-    /// Do not ask for confirmation
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// The options of both restores.
+#[derive(Args)]
+struct Options {
+    #[command(flatten)]
+    sure: Confirmation,
 
     #[command(flatten)]
     target: StackArgs,
@@ -139,8 +143,7 @@ impl RestoreSecret {
 
 impl Show {
     async fn run(self, env: &Env) -> Result<()> {
-        let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(env)).await?;
+        let (mut interrupt, stack) = self.target.begin(env).await?;
         let work = async {
             let client = stack.secrets_manager();
             let config = stack.service.config();
@@ -188,16 +191,13 @@ impl Show {
 
 impl RestoreKeyring {
     async fn run(self, env: &Env) -> Result<()> {
-        let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(env)).await?;
-        let id = stack.service.config().keyring_secret_id.clone();
-        let undeleted = undelete(&stack, &id, self.yes, self.target.output).await?;
-        let rest = self.put_back(&stack, undeleted, &mut interrupt).await;
-        rest.map_err(|error| after_undeleting(undeleted, &id, error))
+        let rest =
+            async |stack: &_, undeleted, interrupt: &mut _| self.put_back(stack, undeleted, interrupt).await;
+        self.options.undeleting(env, |config| &config.keyring_secret_id, rest).await
     }
 
     async fn put_back(&self, stack: &StackHandle, undeleted: bool, interrupt: &mut Interrupt) -> Result<()> {
-        let (output, id) = (self.target.output, &stack.service.config().keyring_secret_id);
+        let (output, id) = (self.options.target.output, &stack.service.config().keyring_secret_id);
         let work = async {
             let versions = Versions::of(&stack.secrets_manager(), id).await?;
             versions.know_current()?;
@@ -235,12 +235,12 @@ impl RestoreKeyring {
             let back = if undeleted { "The keyring is back. " } else { "" };
             let plain = if current.is_none() {
                 format!(
-                    "{back}The current version is not a keyring, and no version opens any of {} values, so every version stays where it is. Are the table and the app those of this stack?",
+                    "{back}The current version is not a keyring, and no version opens any of {} values, so every version stays where it is. Check that the table and the app belong to this stack.",
                     values.count()
                 )
             } else {
                 format!(
-                    "{back}No key is missing that a version has: {before} of {} values open.",
+                    "{back}No version has a key that is missing: {before} of {} values open.",
                     values.count()
                 )
             };
@@ -252,7 +252,7 @@ impl RestoreKeyring {
             String::new()
         } else {
             format!(
-                " Its id, its format and the name of the deleted become those of the version {}.",
+                " Its id, its format and its tombstone names become those of the version {}.",
                 chosen.base
             )
         };
@@ -262,13 +262,10 @@ impl RestoreKeyring {
         ));
         if let Some((since, count)) = renamed.filter(|(_, count)| *count > 0) {
             output.warn(&format!(
-                "{count} deletions and ends since {since} are noted under names that only the present keyring gives. With it they are forgotten, so that a backup would bring these people back: carry the deletions out again with `threads-auth accounts delete`, by the lists that Meta mails."
+                "{count} deletions and ends since {since} are recorded under names that only the present keyring gives. They would be forgotten, so that a backup would bring these people back: repeat the deletions with `threads-auth accounts delete`, by the lists that Meta mails."
             ));
         }
-        if !self.yes {
-            let question = format!("Put {keys} back into the keyring of {}? Type yes", stack.name);
-            confirm(&question, "yes", "--yes").await?;
-        }
+        self.options.sure.ask(&format!("Put {keys} back into the keyring of {}?", stack.name)).await?;
         let version = versions.current().map(|version| version.id.as_str());
         make_current(stack, version, &chosen.text).await?;
         json["put_back"] = json!(chosen.put_back);
@@ -285,16 +282,13 @@ impl RestoreKeyring {
 
 impl RestoreApp {
     async fn run(self, env: &Env) -> Result<()> {
-        let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(env)).await?;
-        let id = stack.service.config().app_secret_id.clone();
-        let undeleted = undelete(&stack, &id, self.yes, self.target.output).await?;
-        let rest = self.put_back(&stack, undeleted, &mut interrupt).await;
-        rest.map_err(|error| after_undeleting(undeleted, &id, error))
+        let rest =
+            async |stack: &_, undeleted, interrupt: &mut _| self.put_back(stack, undeleted, interrupt).await;
+        self.options.undeleting(env, |config| &config.app_secret_id, rest).await
     }
 
     async fn put_back(&self, stack: &StackHandle, undeleted: bool, interrupt: &mut Interrupt) -> Result<()> {
-        let (output, id) = (self.target.output, &stack.service.config().app_secret_id);
+        let (output, id) = (self.options.target.output, &stack.service.config().app_secret_id);
         let client = stack.secrets_manager();
         let versions = interrupt.or(Box::pin(Versions::of(&client, id))).await?;
         if self.version.is_none() {
@@ -313,20 +307,16 @@ impl RestoreApp {
             None => former(&versions, output)?,
         };
         interrupt.or(Box::pin(refuse_another_app(stack, &versions, &app))).await?;
-        output.note("Asking Meta whether the app id and the secret belong together …");
+        output.note("Checking with Meta whether the app id and the secret belong together …");
         let asked = stack.graph();
         let asked = async { Ok(asked.app_token(&app).await?) };
         let asked = interrupt.or(asked).await;
         asked.context(
             "Meta does not accept the app id with the secret of this version, and the current version stays",
         )?;
-        if !self.yes {
-            let question = format!(
-                "Make the version of {} of the app {} current in {}? Type yes",
-                wanted.made_at, app.app_id, stack.name
-            );
-            confirm(&question, "yes", "--yes").await?;
-        }
+        let (made_at, app_id, name) = (wanted.made_at, &app.app_id, &stack.name);
+        let question = format!("Make the version of {made_at} of the app {app_id} current in {name}?");
+        self.options.sure.ask(&question).await?;
         let from = current.map(|version| version.id.as_str());
         if !secrets::make_current(&client, id, from, &wanted.id).await? {
             return later(
@@ -459,8 +449,30 @@ fn merged(
     Ok(text)
 }
 
+impl Options {
+    /// Cancels the deletion of a secret if it is scheduled, and does the rest. If that fails, the
+    /// error adds that the secret stays.
+    async fn undeleting(
+        &self,
+        env: &Env,
+        secret: fn(&Config) -> &String,
+        rest: impl AsyncFnOnce(&StackHandle, bool, &mut Interrupt) -> Result<()>,
+    ) -> Result<()> {
+        let (mut interrupt, stack) = self.target.begin(env).await?;
+        let id = secret(stack.service.config());
+        let undeleted = undelete(&stack, id, &self.sure, self.target.output).await?;
+        rest(&stack, undeleted, &mut interrupt).await.map_err(|error| {
+            if !undeleted {
+                return error;
+            }
+            let said = format!("the deletion of the secret {id} was cancelled, but the rest was not done");
+            error.context(DoneBefore { said, field: "undeleted" })
+        })
+    }
+}
+
 /// Cancels the deletion of a secret. Returns true if it was scheduled for deletion.
-async fn undelete(stack: &StackHandle, id: &str, yes: bool, output: Output) -> Result<bool> {
+async fn undelete(stack: &StackHandle, id: &str, sure: &Confirmation, output: Output) -> Result<bool> {
     let client = stack.secrets_manager();
     let is_deleted = async || {
         let told = client.describe_secret().secret_id(id).send().await;
@@ -469,27 +481,15 @@ async fn undelete(stack: &StackHandle, id: &str, yes: bool, output: Output) -> R
     if !is_deleted().await? {
         return Ok(false);
     }
-    if !yes {
-        let question = format!("The secret {id} is scheduled for deletion. Take that back? Type yes");
-        confirm(&question, "yes", "--yes").await?;
-    }
+    sure.ask(&format!("The secret {id} is scheduled for deletion. Cancel that?")).await?;
     if let Err(error) = client.restore_secret().secret_id(id).send().await
         // A retry after a lost response is refused.
         && is_deleted().await?
     {
-        return Err(refused(&error, "bring back", id));
+        return Err(refused(&error, "restore", id));
     }
-    output.note(&format!("The secret {id} is not deleted any more."));
+    output.note(&format!("The deletion of the secret {id} was cancelled."));
     Ok(true)
-}
-
-/// Adds to an error that the secret's deletion was cancelled before it, and stays so.
-fn after_undeleting(undeleted: bool, id: &str, error: anyhow::Error) -> anyhow::Error {
-    if !undeleted {
-        return error;
-    }
-    let said = format!("the secret {id} is not deleted any more, but the rest was not done");
-    error.context(DoneBefore { said, field: "undeleted" })
 }
 
 /// Returns the number of tombstones and other ends that are stored under names that only the
@@ -591,14 +591,12 @@ fn former(versions: &Versions, output: Output) -> Result<(&Version, AppCredentia
             (Some(app), _) => return Ok((version, app)),
             (None, Err(why)) => {
                 return later(format!(
-                    "the version {} could not be read, and may be the one: name another by --version, or try again ({why})",
+                    "the version {} could not be read, and may be the one: name another with --version, or try again ({why})",
                     version.id
                 ));
             }
-            (None, Ok(_)) => output.warn(&format!(
-                "the version {} of {} {NO_APP}, and is passed over",
-                version.id, version.made_at
-            )),
+            (None, Ok(_)) => output
+                .warn(&format!("the version {} of {} {NO_APP}, and is skipped", version.id, version.made_at)),
         }
     }
     usage(

@@ -87,7 +87,7 @@ impl Versions {
     pub(super) fn know_current(&self) -> Result<()> {
         match self.current().map(|version| &version.text) {
             Some(Err(why)) => later(format!(
-                "the current version could not be read, and it stays: nobody knows what would be lost with it ({why})"
+                "the current version could not be read, and it stays: it is unknown what would be lost with it ({why})"
             )),
             _ => Ok(()),
         }

@@ -24,15 +24,16 @@ use url::Url;
 use super::aws_failure::{failed, no_credentials, silence};
 use crate::shell::env::Env;
 use crate::shell::exit::{Stopped, usage};
+use crate::shell::interrupt::Interrupt;
 use crate::shell::output::Output;
 
 /// Help text of every command that works on a stack.
 pub(crate) const TARGETS: &str = "\
 Which stack:
-  --local works on `threads-auth dev` on this machine, at http://127.0.0.1:3000 or at the address given, for the user who started it: \
-the key is in a file of theirs. Otherwise it is the CloudFormation stack of --stack, or of THREADS_AUTH_STACK. Credentials and region \
-are looked up as AWS's own tools do it: --profile, the environment, the shared files, SSO (`aws sso login` first), a process, a role. \
-AWS_ENDPOINT_URL and its kind are honoured.";
+  --local selects `threads-auth dev` on this machine, at http://127.0.0.1:3000 or at the given address. Only the user who started it can \
+read the file with its key. Without --local, the stack is the CloudFormation stack of --stack, or of THREADS_AUTH_STACK. Credentials and \
+region are looked up as AWS's own tools do: --profile, the environment, the shared files, SSO (`aws sso login` first), a process, a role. \
+AWS_ENDPOINT_URL and its variants for single services are honoured.";
 
 /// The default name of a stack in `sam deploy`, as in `samconfig.toml`.
 const DEFAULT_STACK: &str = "threads-auth";
@@ -106,6 +107,13 @@ impl StackArgs {
         self.local.is_some()
     }
 
+    /// Listens for signals, and finds the stack unless one arrives.
+    pub(crate) async fn begin(&self, env: &Env) -> Result<(Interrupt, StackHandle)> {
+        let mut interrupt = Interrupt::listen()?;
+        let stack = interrupt.or(self.open(env)).await?;
+        Ok((interrupt, stack))
+    }
+
     /// Finds the stack.
     pub(crate) async fn open(&self, env: &Env) -> Result<StackHandle> {
         // Boxed, because the SDK's futures are large and every command contains this one.
@@ -176,7 +184,7 @@ impl StackArgs {
         }
         if region.is_empty() {
             known_profile(profile, env)?;
-            let text = "which AWS region? Give --region, or AWS_REGION, or a --profile that has one (or --local for `threads-auth dev`)";
+            let text = "no AWS region is known: give --region, or AWS_REGION, or a --profile that has one (or --local for `threads-auth dev`)";
             return usage(text);
         }
         // Requested first, because its errors name the next step and those of a request do not.
@@ -250,7 +258,7 @@ fn known_profile(profile: Option<&str>, env: &Env) -> Result<()> {
     }
     let [config, credentials] = files.map(|file| file.display().to_string());
     usage(format!(
-        "there is no AWS profile {profile} in {config} or {credentials}: `aws configure list-profiles` names those that there are"
+        "there is no AWS profile {profile} in {config} or {credentials}: `aws configure list-profiles` lists the profiles"
     ))
 }
 

@@ -6,7 +6,7 @@ use threads_graph::{AccessToken, AuthorizationCode, CallbackParams, PastedCallba
 
 use crate::person::consent::ended_by_meta;
 use crate::person::env_slot::Keep;
-use crate::person::legacy::{Answer, warn_unused};
+use crate::person::legacy::{Answer, UnusedByAccessToken, warn_unused};
 use crate::person::tokens;
 use crate::shell::env::{Env, HOSTS};
 use crate::shell::exit::{Stopped, usage};
@@ -17,11 +17,11 @@ use crate::shell::interrupt::Interrupt;
 #[derive(Args)]
 #[command(name = "access_token", visible_alias = "access-token", after_help = format!("Examples:
   threads-auth access_token --app_id=123 --auth_code='AQD…#_' --redirect_uri=https://example.com/callback
-                            the app secret is asked for, and the tokens are printed
+                            prompts for the app secret, and prints the tokens
   threads-auth access_token -r https://example.com/callback -p .env -v long_lived_token
-                            THREADS_APP_ID and THREADS_APP_SECRET are in .env; the code is asked for
+                            THREADS_APP_ID and THREADS_APP_SECRET are in .env; prompts for the code
   pass show threads | threads-auth access_token -id 123 -secret - -code AQD… -r https://example.com/callback --json
-                            the secret comes from a password manager, and the tokens as JSON
+                            reads the secret from a password manager, and prints JSON
 
 {SECRETS}
 
@@ -57,26 +57,13 @@ pub(crate) struct AccessTokenCommand {
     answer: Answer,
 
     #[command(flatten)]
-    unused: UnusedHere,
-}
-
-/// ThreadsPipe's parser accepts these with this command, but does not use them.
-#[derive(Args)]
-struct UnusedHere {
-    #[arg(long, hide = true)]
-    access_token: Option<String>,
-    #[arg(long, hide = true)]
-    auto_mode: Option<String>,
+    unused: UnusedByAccessToken,
 }
 
 impl AccessTokenCommand {
     pub(crate) async fn run(self, env: &Env) -> Result<()> {
         let output = self.answer.output();
-        let unused = [
-            ("--access-token", self.unused.access_token.is_some()),
-            ("--auto-mode", self.unused.auto_mode.is_some()),
-        ];
-        warn_unused(output, "access_token", &unused);
+        warn_unused(output, "access_token", &self.unused.given());
         let mut interrupt = Interrupt::listen()?;
         let graph = env.graph()?;
         let inputs = self.keep.inputs(env, output)?;

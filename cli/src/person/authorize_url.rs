@@ -16,9 +16,9 @@ use crate::shell::output::Output;
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth authorize-url --app-id 123 --redirect-uri https://example.com/callback --scope basic,publish
-  threads-auth authorize-url --json                         with what is in .env; the state stands beside the address
+  threads-auth authorize-url --json                         with the values of .env; prints the state beside the address
 
-The state is random, and comes back in the address that Meta sends the browser to: compare it there. \
+The state is random. Meta returns it in the address that it sends the browser to: compare it there. \
 `threads-auth login` does all of this, and the rest.
 
 {SCOPES}
@@ -62,7 +62,7 @@ impl AuthorizeUrl {
                 Ok(state) => state,
                 Err(_) => return usage("--state must be 1 to 512 visible ASCII characters"),
             },
-            None => State::random().context("no random state can be made")?,
+            None => State::random().context("no random state can be created")?,
         };
         let url = authorization_url(&endpoints, &app_id, &redirect_uri, &scopes, &state);
         output

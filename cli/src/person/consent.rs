@@ -13,7 +13,7 @@ Scopes, by short name or by Meta's:
   basic, publish, read_replies, manage_replies, insights    ThreadsPipe's names
   keyword_search, manage_mentions, delete, location_tagging, profile_discovery, share_to_instagram
   all                                                       all of these; Meta has to allow each to the app
-  threads_...                                               what Meta has added since, by its own name
+  threads_...                                               scopes that Meta has added since, by their own names
 threads_basic is always included.";
 
 /// Returns the scopes to request: the arguments, or `THREADS_SCOPES`, or the minimum. Warns about

@@ -106,21 +106,18 @@ impl Slot {
     /// Checks that a token can be stored, before there is one. Changes nothing visible.
     async fn reserve(path: &Path, variable: &str, output: Output) -> Result<Self> {
         let unopened =
-            |what: &str| format!("{what}{} cannot be opened, so Meta was not asked", path.display());
+            |what: &str| format!("{what}{} cannot be opened, so Meta was not called", path.display());
         let folder = || File::open(parent(&follow(path)?));
         let folder = folder().with_context(|| unopened("the folder of "))?;
         let folder = lock(folder, path, output).await?;
         let fixed = match fixed(path).with_context(|| {
-            format!(
-                "{} cannot be replaced, and not be written as it is, so Meta was not asked",
-                path.display()
-            )
+            format!("{} can neither be replaced nor written in place, so Meta was not called", path.display())
         })? {
             Some(file) => Some(lock(file, path, output).await?),
             None => None,
         };
         let slot = Self::prepare(path, variable, folder, fixed)
-            .with_context(|| format!("{} cannot be written, so Meta was not asked", path.display()))?;
+            .with_context(|| format!("{} cannot be written, so Meta was not called", path.display()))?;
         if matches!(slot.way, Way::InPlace(_)) {
             output.note(&format!(
                 "{} cannot be replaced as a whole, so it is written in place",
@@ -131,7 +128,7 @@ impl Slot {
             let definitions = env_file::definitions(content, variable);
             if definitions > 1 {
                 output.warn(&format!(
-                    "{variable} is defined {definitions} times in {}: the last one counts, and is the one that is changed",
+                    "{variable} is defined {definitions} times in {}: only the last one counts, and is changed",
                     path.display()
                 ));
             }
@@ -295,7 +292,7 @@ async fn lock(file: File, path: &Path, output: Output) -> Result<File> {
         Err(TryLockError::WouldBlock) => {}
         Err(TryLockError::Error(error)) => {
             output.warn(&format!(
-                "{} could not be locked ({error}): let no second process change it meanwhile",
+                "{} could not be locked ({error}): make sure that no other process changes it meanwhile",
                 path.display()
             ));
             return Ok(file);
@@ -307,7 +304,7 @@ async fn lock(file: File, path: &Path, output: Output) -> Result<File> {
     match tokio::time::timeout(PATIENCE, wait).await {
         Ok(Ok(file)) => Ok(file?),
         Ok(Err(_)) | Err(_) => later(format!(
-            "another process has had {} for {} s, so Meta was not asked",
+            "another process has had {} for {} s, so Meta was not called",
             path.display(),
             PATIENCE.as_secs()
         )),

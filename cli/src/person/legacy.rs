@@ -151,13 +151,32 @@ impl Answer {
     }
 }
 
-/// Warns about options that ThreadsPipe's single parser accepts with either command, but this
-/// command does not use.
-pub(crate) fn warn_unused(output: Output, command: &str, options: &[(&str, bool)]) {
-    for (option, is_given) in options {
-        if *is_given {
-            output.warn(&format!("{command} does not use {option}"));
+/// Options that ThreadsPipe's single parser accepts with either command, but one does not use.
+macro_rules! unused_options {
+    ($name:ident: $($field:ident $option:literal),+) => {
+        #[derive(Args)]
+        pub(crate) struct $name {
+            $(#[arg(long, hide = true)] $field: Option<String>,)+
         }
+
+        impl $name {
+            /// Returns those that the command line has.
+            pub(crate) fn given(&self) -> Vec<&'static str> {
+                [$(self.$field.as_ref().map(|_| $option)),+].into_iter().flatten().collect()
+            }
+        }
+    };
+}
+
+unused_options!(UnusedByAccessToken: access_token "--access-token", auto_mode "--auto-mode");
+unused_options!(
+    UnusedByRefreshToken: app_id "--app-id", app_secret "--app-secret",
+    auth_code "--auth-code", redirect_uri "--redirect-uri"
+);
+
+pub(crate) fn warn_unused(output: Output, command: &str, options: &[&str]) {
+    for option in options {
+        output.warn(&format!("{command} does not use {option}"));
     }
 }
 

@@ -6,7 +6,7 @@ use threads_graph::{AccessToken, LongLivedToken};
 use zeroize::Zeroizing;
 
 use crate::person::env_slot::Keep;
-use crate::person::legacy::{Answer, warn_unused};
+use crate::person::legacy::{Answer, UnusedByRefreshToken, warn_unused};
 use crate::person::recovered::Recovered;
 use crate::person::tokens;
 use crate::shell::env::{Env, HOSTS};
@@ -18,9 +18,9 @@ use crate::shell::interrupt::Interrupt;
 #[derive(Args)]
 #[command(name = "refresh_token", visible_alias = "refresh-token", after_help = format!("Examples:
   threads-auth refresh_token --env_path=.env --env_variable=long_lived_token --auto_mode=true --silent
-                            the token in .env is refreshed there; for a cron job
+                            refreshes the token in .env in place; for a cron job
   threads-auth refresh_token --json
-                            the token is in THREADS_ACCESS_TOKEN, and the new one is printed as JSON
+                            reads the token from THREADS_ACCESS_TOKEN, and prints the new one as JSON
 
 {SECRETS}
 
@@ -46,32 +46,16 @@ pub(crate) struct RefreshTokenCommand {
     answer: Answer,
 
     #[command(flatten)]
-    unused: UnusedHere,
-}
-
-/// ThreadsPipe's parser accepts these with this command, but does not use them.
-#[derive(Args)]
-struct UnusedHere {
-    #[arg(long, hide = true)]
-    app_id: Option<String>,
-    #[arg(long, hide = true)]
-    app_secret: Option<String>,
-    #[arg(long, hide = true)]
-    auth_code: Option<String>,
-    #[arg(long, hide = true)]
-    redirect_uri: Option<String>,
+    unused: UnusedByRefreshToken,
 }
 
 impl RefreshTokenCommand {
     pub(crate) async fn run(self, env: &Env) -> Result<()> {
         let output = self.answer.output();
-        let unused = [
-            ("--app-id", self.unused.app_id.is_some()),
-            ("--app-secret", self.unused.app_secret.is_some()),
-            ("--auth-code", self.unused.auth_code.is_some()),
-            ("--redirect-uri", self.unused.redirect_uri.is_some()),
-            ("--access-token beside --auto-mode", self.auto_mode && self.access_token.is_some()),
-        ];
+        let mut unused = self.unused.given();
+        if self.auto_mode && self.access_token.is_some() {
+            unused.push("--access-token beside --auto-mode");
+        }
         warn_unused(output, "refresh_token", &unused);
         let mut interrupt = Interrupt::listen()?;
         let graph = env.graph()?;
@@ -84,7 +68,7 @@ impl RefreshTokenCommand {
             };
             let recovered = Recovered::find(&slot.place(), slot.parent(), env.now);
             if let Some(Recovered { token, file, is_old }) = recovered {
-                let taken_up = format!("took up the token that an earlier run left in {}", file.display());
+                let taken_up = format!("used the token that an earlier run saved in {}", file.display());
                 if !is_old {
                     // This run would have got the same token.
                     output.note(&taken_up);

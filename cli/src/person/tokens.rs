@@ -50,7 +50,7 @@ async fn whose(graph: &Graph, token: &AccessToken, told: Option<UserId>) -> Resu
         && told != asked
     {
         bail!(
-            "Meta contradicts itself: the code was exchanged for a token of the account {told}, and the token is that of the account {asked}. It is not kept; log in again"
+            "Meta contradicts itself: the code was exchanged for a token of the account {told}, and the token belongs to the account {asked}. It is not kept; log in again"
         );
     }
     Ok(told.or(asked))

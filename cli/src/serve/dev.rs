@@ -29,15 +29,15 @@ use crate::shell::server::{announce, wind_down};
   threads-auth dev --threads live --public-url https://my-tunnel.example.com
                                             with your own app at Meta, through a tunnel that ends here
   threads-auth dev --return-to https://app.example.test/threads
-                                            people may be sent back there, too
+                                            people may also be sent back there
 
 Without --json it prints lines to paste into a shell, in which your app's backend then signs its calls.
 
 Environment:
   AUTHORIZE_ACCESS, GRAPH_CALLS_PER_HOUR, REDIRECT_TRAILING_SLASH, REQUEST_SECONDS, RETURN_TO_ALLOWLIST, SECRETS_TTL_SECONDS, \
 SWEEP_CONCURRENCY, THREADS_SCOPES, UNCLAIMED_HOURS, LOG_LEVEL
-      the service's settings, as a deployment has them. RETURN_TO_ALLOWLIST replaces the list that holds without it: \
-with the sandbox every port of this machine, with --threads live nothing")]
+      the service's settings, as in a deployment. RETURN_TO_ALLOWLIST replaces the default list: every port of this machine with the \
+sandbox, nothing with --threads live")]
 pub(crate) struct Dev {
     /// The port of the service on 127.0.0.1; 0 picks a free one
     #[arg(long, default_value_t = 3000, value_name = "N")]

@@ -23,8 +23,8 @@ const APP_SECRET: &str = "sandbox-app-secret";
 /// that can be moved and faults that can be scripted, for apps in any language.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  threads-auth sandbox                               on http://127.0.0.1:3100, with nothing kept
-  threads-auth sandbox --state-file sandbox.json     accounts and tokens are there again after a restart
+  threads-auth sandbox                               on http://127.0.0.1:3100, keeps nothing
+  threads-auth sandbox --state-file sandbox.json     accounts and tokens survive a restart
   threads-auth sandbox --port 0 --json               for scripts: one line of JSON with every address
   threads-auth sandbox --redirect-uri https://example.com/callback
                                                      refuses every other redirect URI, as Meta does

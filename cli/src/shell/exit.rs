@@ -92,6 +92,18 @@ pub(crate) fn later<T>(text: impl Into<String>) -> anyhow::Result<T> {
     Err(Stopped::TryAgainLater(text.into()).into())
 }
 
+/// Ends a command that a failure or a signal has stopped early, after its result was printed.
+pub(crate) fn stopped_early(failure: Option<anyhow::Error>, signal: Option<u8>) -> anyhow::Result<()> {
+    match (failure, signal) {
+        (Some(error), _) => {
+            report(&error);
+            Stopped::reported(code(&error))
+        }
+        (None, Some(signal)) => Err(Stopped::Interrupted(signal).into()),
+        (None, None) => Ok(()),
+    }
+}
+
 /// Returns the exit code.
 pub(crate) fn code(error: &anyhow::Error) -> u8 {
     if let Some(stopped) = error.downcast_ref::<Stopped>() {
@@ -163,7 +175,7 @@ pub(crate) fn advice(error: &anyhow::Error) -> Option<String> {
             "It has to be one of the dashboard's \"Redirect Callback URLs\", letter for letter, and the same in both steps."
         }
         ErrorKind::Configuration(ConfigurationProblem::AppBlocked) => {
-            "It is about the app, and nothing is known to be wrong with the account or its token. Meta's dashboard says why, under Alerts and App Review. Try again when the app is back."
+            "It is about the app, and nothing is known to be wrong with the account or its token. Meta's dashboard has the reason, under Alerts and App Review. Try again when the app is back."
         }
         ErrorKind::Configuration(ConfigurationProblem::Moved) => {
             "Set THREADS_GRAPH_URL to the new address, once Meta has announced it."

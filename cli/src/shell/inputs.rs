@@ -21,7 +21,7 @@ use crate::shell::prompt;
 /// Help text of every command that needs a secret.
 pub(crate) const SECRETS: &str = "\
 Missing values are read from the environment, then from the file of --env-path, then from .env in this folder, and \
-in a terminal it is asked for. `-` as a value reads one line of standard input. A secret as an argument works, but \
+a terminal prompts for the rest. `-` as a value reads one line of standard input. A secret as an argument works, but \
 other users of the machine can see it.";
 
 /// A value that a command needs.

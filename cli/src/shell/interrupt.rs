@@ -23,7 +23,7 @@ pub(crate) struct Interrupt {
 
 impl Interrupt {
     pub(crate) fn listen() -> Result<Self> {
-        let listen = |kind| signal(kind).context("signals cannot be listened for");
+        let listen = |kind| signal(kind).context("the signal handler cannot be installed");
         Ok(Self { int: listen(SignalKind::interrupt())?, term: listen(SignalKind::terminate())? })
     }
 
@@ -55,7 +55,7 @@ impl Interrupt {
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         // SIGHUP is handled only here, because a server under nohup has to survive it.
-        let mut hangup = signal(SignalKind::hangup()).context("signals cannot be listened for")?;
+        let mut hangup = signal(SignalKind::hangup()).context("the signal handler cannot be installed")?;
         tokio::pin!(work);
         loop {
             let signal = tokio::select! {

@@ -39,7 +39,8 @@ impl Manual {
                 pages.iter().map(|(name, page)| (name.clone(), Value::from(page.as_str()))).collect();
             return output.result(&json!({"pages": all}), main).context(closed);
         };
-        std::fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("{} cannot be created", folder.display()))?;
         let mut files = Vec::new();
         for (name, page) in &pages {
             let path = folder.join(name);
@@ -54,7 +55,7 @@ impl Manual {
 fn collect(command: &Command, pages: &mut Vec<(String, String)>) -> Result<()> {
     let manual = Man::new(command.clone());
     let mut page = Vec::new();
-    manual.render(&mut page).context("the manual cannot be made")?;
+    manual.render(&mut page).context("the manual cannot be created")?;
     let page = String::from_utf8(page).context("the manual is not text")?;
     pages.push((manual.get_filename(), page));
     for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {

@@ -6,6 +6,7 @@
 use std::io::{self, Write};
 
 use anyhow::{Context, Result};
+use clap::Args;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
@@ -33,6 +34,21 @@ pub(crate) async fn ask(
     }
     drop(echo_off);
     Ok(answer?.map(|text| Zeroizing::new(text.trim().to_owned())))
+}
+
+/// The confirmation of a change that is hard to take back.
+#[derive(Args)]
+pub(crate) struct Confirmation {
+    /// Do not ask for confirmation
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+impl Confirmation {
+    /// Asks for a yes, unless the command line has it.
+    pub(crate) async fn ask(&self, question: &str) -> Result<()> {
+        if self.yes { Ok(()) } else { confirm(&format!("{question} Type yes"), "yes", "--yes").await }
+    }
 }
 
 /// Asks for a word as confirmation. Without a terminal, `flag` is required instead.

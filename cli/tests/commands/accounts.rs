@@ -26,7 +26,7 @@ fn ids(listed: &Value) -> Vec<&str> {
 fn accounts_are_listed_weakest_first_and_filtered() {
     let local = Local::new();
     local.run(&["accounts", "list"]).expect(0);
-    assert_eq!(local.run(&["accounts", "list"]).stdout, "No such accounts.\n");
+    assert_eq!(local.run(&["accounts", "list"]).stdout, "There are no such accounts.\n");
     let ada = local.account(ADA);
     local.stack.clock().advance(5 * DAY);
     local.account(BEN);
@@ -51,7 +51,7 @@ fn accounts_are_listed_weakest_first_and_filtered() {
     assert!(lines[3].contains("revoked: app"), "{lines:?}");
     assert_eq!(lines[4], "3 accounts");
 
-    // A row that makes no sense is named, and hides nothing else.
+    // A malformed row is reported, and hides nothing else.
     local.spoil(BEN, "issued_at", AttributeValue::S("long ago".to_owned()));
     let listed = local.run(&["accounts", "list", "--json"]);
     listed.says(0, &["warning:", BEN, "issued_at"]);
@@ -128,7 +128,7 @@ fn whoever_reads_may_stop_when_they_have_seen_enough() {
     let line = "set -o pipefail; for way in '' --json; do \"$0\" accounts list $way \"$1\" | head -c 1; done";
     shell.args(["-c", line, env!("CARGO_BIN_EXE_threads-auth"), &local.local()]);
     local.surround(&mut shell);
-    assert_eq!(run(shell).expect(0).stdout, "N{");
+    assert_eq!(run(shell).expect(0).stdout, "T{");
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn one_account_is_shown_refreshed_and_ended() {
     let token = local.account(ADA);
     let grant = local.grant(ADA).unwrap();
     let stored = grant.live().unwrap();
-    // As long as Meta says, from whenever the command asked.
+    // Meta's reported life, counted from the command's call.
     assert_eq!(stored.expires_at.duration_since(stored.issued_at).as_secs(), 5_183_944);
     let shown = local.run(&["accounts", "show", ADA]);
     shown.expect(0).hides(&[&token]);
@@ -284,7 +284,7 @@ fn what_fails_is_tried_again_and_kept_for_later() {
     assert_eq!(later["imported"], 1);
     assert!(local.grant(BEN).is_some());
 
-    // Meta is down: the rest is left alone, and it is said where to go on.
+    // Meta is down: the rest is left alone, and the line to resume from is printed.
     let mut lines = "token\n".to_owned();
     for _ in 0..500 {
         lines.push_str(&ben);
@@ -453,7 +453,7 @@ fn without_a_stack_it_says_how_to_start_one() {
     run(local.bare(&["accounts", "list", "--local", "--profile", "x"])).says(2, &["cannot be used with"]);
 }
 
-/// Links that lie in wait where a file with tokens goes: none is followed, whatever it leads to.
+/// Links at the path of a file with tokens: none is followed, whatever its target.
 #[test]
 fn a_file_with_tokens_is_a_new_file() {
     use std::os::unix::fs::{MetadataExt, symlink};

@@ -3,9 +3,8 @@
 use crate::deployed::Aws;
 use crate::support::run;
 
-/// Takes so many accounts over, and returns how often the profile's process was asked for
-/// credentials, which end at `expiration`. One after the other, so that no two requests share an
-/// answer.
+/// Imports so many accounts, and returns how often the profile's process was run for credentials,
+/// which end at `expiration`. One after the other, so that no two requests share an answer.
 fn asked(expiration: &str, accounts: usize) -> usize {
     let aws = Aws::new();
     let urls = aws.local.stack.urls();
@@ -35,7 +34,7 @@ fn credentials_are_renewed_when_they_end() {
     // A process for each client of AWS's, and one for the look at the start.
     let lasting = asked("2999-01-01T00:00:00Z", 8);
     assert!((1..8).contains(&lasting), "{lasting}");
-    // These are over at once: whatever is asked of AWS needs new ones.
+    // These expire at once: every call to AWS needs new ones.
     let ending = asked("2020-01-01T00:00:00Z", 8);
     assert!(ending >= 8, "{ending}");
 }

@@ -1,5 +1,5 @@
-//! `dead-letters` on a stack on AWS. What CloudFormation, SQS, EventBridge, the table's stream and
-//! Lambda say is written here, in the form in which AWS sends it.
+//! `dead-letters` on a stack on AWS. The responses of CloudFormation, SQS, EventBridge, the table's
+//! stream and Lambda are written here, in AWS's form.
 
 use std::net::Ipv4Addr;
 use std::process::Command;
@@ -28,7 +28,7 @@ struct Message {
     id: String,
     body: String,
     attributes: Value,
-    /// The time until which nobody else gets it, by the clock of [`Said`].
+    /// The time until which it is hidden from others, by the clock of [`Said`].
     hidden_until: u64,
     /// Number of times it was received: a receipt is good for the last time only.
     received: u32,
@@ -451,7 +451,7 @@ fn letters_stay_hidden_while_they_are_replayed() {
     }
 }
 
-/// A letter that another command has is left to it, and people are told that it is there.
+/// A letter that another command has received is left to it, and reported.
 #[test]
 fn a_letter_in_other_hands_is_left_to_them() {
     let aws = Aws::new();
@@ -506,7 +506,7 @@ fn letters_are_purged_when_somebody_means_it() {
     let purged = "Deleted: about 1 event. SQS may show them for another minute.\n";
     assert_eq!(run(aws.command(&["purge", "--yes"])).stdout, purged);
     assert!(aws.left().is_empty());
-    // Nobody is asked where there is nothing.
+    // Without letters there is no confirmation.
     let none = run(aws.command(&["purge"]));
     none.expect(0);
     assert_eq!(none.stdout, "There are no dead letters to delete.\n");

@@ -1,5 +1,5 @@
-//! `accounts delete` and `accounts export --personal`: what a person may ask of whoever holds their
-//! data.
+//! `accounts delete` and `accounts export --personal`: a person's rights towards the holder of
+//! their data.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -55,7 +55,7 @@ fn a_list_of_people_is_deleted_and_can_be_gone_through_again() {
         "ids.csv",
         format!("\u{feff}user_id,asked\r\n{ADA},monday\r\n\r\n# from Meta\r\n1.78414E+16,\r\n{BEN}\r\n{ada}\r\n{ADA}\r\n{EVE}"),
     );
-    // Nobody can be asked here.
+    // There is no terminal here.
     local.run(&["accounts", "delete", "ids.csv"]).says(2, &["--yes"]).hides(&[&ada]);
     assert!(local.grant(ADA).is_some() && keys(&local, "tombstone#").is_empty());
 
@@ -151,7 +151,7 @@ fn a_person_gets_all_that_is_held_about_them_and_no_token() {
     assert_eq!((sessions.len(), text(&sessions[0], "/reference")), (1, "user-7"));
     assert_eq!(sessions[0]["withheld"], serde_json::json!(["id"]));
     assert_eq!(data["ends"], Value::Null);
-    // Every attribute of the row is told or named.
+    // Every attribute of the row is included or named.
     let client = local.dynamodb();
     let key = aws_sdk_dynamodb::types::AttributeValue::S(format!("user#{ADA}"));
     let get = client.get_item().table_name(&local.stack.urls().grants_table).key("pk", key).send();
@@ -182,7 +182,7 @@ fn a_person_gets_all_that_is_held_about_them_and_no_token() {
         let all: Vec<_> = ["accounts", "export"].iter().chain(wrong).copied().collect();
         local.run(&all).expect(2);
     }
-    // Of a deletion it is told that there was one.
+    // A deletion is reported.
     local.run(&["accounts", "delete", ADA, "--yes"]).expect(0);
     let left = local.run(&["accounts", "export", ADA, "--personal"]).json();
     assert_eq!((&left["account"], &left["sessions"]), (&Value::Null, &serde_json::json!([])));

@@ -1,7 +1,7 @@
-//! A stack on AWS: how it is found, and what only such a stack has.
+//! A stack on AWS: how it is found, and the parts that only such a stack has.
 //!
-//! Its tables and secrets are those of a development stack. What CloudFormation, Scheduler,
-//! CloudWatch, KMS and Lambda say is written here, in the form in which AWS sends it.
+//! Its tables and secrets are those of a development stack. The responses of CloudFormation,
+//! Scheduler, CloudWatch, KMS and Lambda are written here, in AWS's form.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -171,7 +171,7 @@ impl Aws {
         change(&mut self.said.lock().unwrap());
     }
 
-    /// A check of the doctor's: its level, what it says, and what to do.
+    /// A check of the doctor's: its level, its detail, and the next step.
     fn examined(&self, code: i32, check: &str) -> (String, String) {
         let ended = run(self.command(&["doctor", "--json"]));
         ended.expect(code);
@@ -222,7 +222,7 @@ fn answer(said: &Said, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Response
                 if said.denies { (StatusCode::FORBIDDEN, denied()) } else { (StatusCode::OK, four_sweeps()) };
             return (status, kind, answer).into_response();
         }
-        // Only those that are asked for: another stack's may begin alike.
+        // Only the requested ones: another stack's may begin alike.
         let named = said.alarms.iter().filter(|(name, ..)| body.contains(name)).copied();
         return (kind, alarms(&named.collect::<Vec<_>>())).into_response();
     }
@@ -303,7 +303,7 @@ fn of_data_and_events(said: &Said, uri: &Uri, target: &str, body: &str) -> Optio
     if target == "AmazonSQS.GetQueueAttributes" {
         let is_ours = body.contains("sweep-letters");
         let mut attributes = json!({});
-        // Only what is asked for.
+        // Only the requested ones.
         for (name, letters) in [
             ("ApproximateNumberOfMessages", said.letters),
             ("ApproximateNumberOfMessagesNotVisible", Some(said.hidden)),
@@ -419,7 +419,7 @@ fn a_stack_that_is_not_found_is_explained() {
         .says(2, &["there is no stack other in us-east-1"]);
     let mut command = aws.command(&["accounts", "list"]);
     command.env_remove("AWS_REGION");
-    run(command).says(2, &["which AWS region?", "--local"]);
+    run(command).says(2, &["no AWS region is known", "--local"]);
     let mut command = aws.command(&["accounts", "list"]);
     command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
     run(command).says(2, &["there are no AWS credentials", "aws sso login"]);
@@ -506,7 +506,7 @@ fn missing_credentials_are_a_sentence() {
     .map(|(name, value)| (name, value.to_owned()));
     let role: Vec<_> = role.iter().map(|(name, value)| (*name, value.as_str())).collect();
     for (arguments, variables, code, kind, said) in [
-        (&[][..], &[][..], 2, "usage", "which AWS region?"),
+        (&[][..], &[][..], 2, "usage", "no AWS region is known"),
         (&["--region", "us-east-1"], &[], 2, "usage", "there are no AWS credentials: give a --profile"),
         (&["--profile", "nope"], &[], 2, "usage", "there is no AWS profile nope in "),
         (&["--profile", "nope", "--region", "us-east-1"], &[], 2, "usage", "`aws configure list-profiles`"),
@@ -516,7 +516,7 @@ fn missing_credentials_are_a_sentence() {
         (&["--profile", "fails"], &[], 2, "usage", "external process exited"),
         (&["--profile", "sso"], &[], 2, "usage", "run `aws sso login --profile sso`"),
         (&[], &role[..], 4, "unreachable", "the AWS credentials could not be fetched: Connection refused"),
-        (&["--region", ""], &[], 2, "usage", "which AWS region?"),
+        (&["--region", ""], &[], 2, "usage", "no AWS region is known"),
         (&["--region", "us east"], &[], 2, "usage", "\"us east\" is not an AWS region"),
         (&[], &[("AWS_REGION", " ")], 2, "usage", "is not an AWS region"),
         (
@@ -642,7 +642,7 @@ fn the_doctor_looks_at_what_only_aws_has() {
 /// The check, its level, a word of it, and what is wrong.
 type Fault<'a> = (&'a str, &'a str, &'a str, &'a dyn Fn(&mut Said));
 
-/// The checks, what they say, and what is not told.
+/// The checks, their details, and the missing facts.
 type Silence<'a> = (&'a [&'a str], &'a str, &'a dyn Fn(&mut Said));
 
 const NEW_CHECKS: [&str; 11] = [
@@ -663,7 +663,7 @@ const NEW_CHECKS: [&str; 11] = [
 fn the_doctor_looks_at_what_keeps_the_tokens_and_tells_the_events() {
     let aws = Aws::new();
     let faults: [Fault<'_>; 21] = [
-        ("version", "warn", "the stack is of 0.0.9", &|said| {
+        ("version", "warn", "the stack has version 0.0.9", &|said| {
             said.outputs.last_mut().unwrap().1 = "0.0.9".to_owned();
         }),
         ("version", "warn", "does not report its version", &|said| _ = said.outputs.pop()),
@@ -682,7 +682,7 @@ fn the_doctor_looks_at_what_keeps_the_tokens_and_tells_the_events() {
         ("table encryption", "fail", "another key", &|said| {
             said.table["SSEDescription"]["KMSMasterKeyArn"] = json!("other");
         }),
-        ("table encryption", "fail", "does not reach", &|said| {
+        ("table encryption", "fail", "cannot reach", &|said| {
             said.table["SSEDescription"]["InaccessibleEncryptionDateTime"] = json!(1);
         }),
         ("backups", "fail", "point-in-time recovery is off", &|said| said.backups = "DISABLED"),
@@ -700,7 +700,7 @@ fn the_doctor_looks_at_what_keeps_the_tokens_and_tells_the_events() {
         ("events mapping", "fail", "not the table's any more", &|said| {
             said.mapping["EventSourceArn"] = json!("stream-0");
         }),
-        ("event bus", "fail", "it is not there", &|said| said.has_bus = false),
+        ("event bus", "fail", "it does not exist", &|said| said.has_bus = false),
         ("dead letters", "fail", "3 in sweep-letters", &|said| said.letters = Some(3)),
         ("dead letters", "fail", "5 in sweep-letters", &|said| (said.letters, said.hidden) = (Some(3), 2)),
         ("alarms", "warn", "if one of these rings: quiet", &|said| {
@@ -716,7 +716,8 @@ fn the_doctor_looks_at_what_keeps_the_tokens_and_tells_the_events() {
         assert!(told.contains("\"next\""), "{told}");
         aws.say(|said| *said = well.clone());
     }
-    // A fact that AWS or the stack withholds is no fault, and no check is left out in silence.
+    // A fact that AWS or the stack does not report is not a failure, and no check is left out
+    // silently.
     let without = |said: &mut Said, name: &str| said.outputs.retain(|(output, _)| *output != name);
     let silences: [Silence<'_>; 11] = [
         (&["table stream", "table protection", "table encryption"], "did not report", &|said| {
@@ -747,7 +748,7 @@ fn the_doctor_looks_at_what_keeps_the_tokens_and_tells_the_events() {
         }
         aws.say(|said| *said = well.clone());
     }
-    // Each check that needs the list says that there is none, and hides no other.
+    // Each check that needs the list reports that there is none, and hides no other.
     aws.say(|said| said.made = None);
     for check in ["events mapping", "dead letters", "alarms"] {
         let (level, told) = aws.examined(0, check);
@@ -773,14 +774,14 @@ fn an_alarm_is_made_to_ring_once_if_anybody_is_told() {
     });
     let told = ring(1);
     assert_eq!((text(&told, "/check"), text(&told, "/level")), ("test alarm", "ok"));
-    assert!(text(&told, "/detail").contains("whoever subscribes to alarms gets"), "{told}");
+    assert!(text(&told, "/detail").contains("the subscribers of alarms get"), "{told}");
     let set = std::mem::take(&mut aws.said.lock().unwrap().rung);
     assert_eq!(set.len(), 2);
     let of = |said: &str, parts: [&str; 3]| parts.iter().all(|part| said.contains(part));
     assert!(of(&set[0], ["threads-auth-sweep-missed", "ALARM", "TEST"]), "{set:?}");
     assert!(of(&set[1], ["threads-auth-sweep-missed", "OK", "is over"]), "{set:?}");
 
-    // Nothing is told that has been told, or to nobody.
+    // No message is sent twice, or without a subscriber.
     aws.say(|said| said.alarms.retain(|(name, ..)| name.ends_with("rings")));
     assert!(text(&ring(1), "/detail").contains("rings already"));
     aws.say(|said| said.alarms = vec![("threads-auth-mute", "OK", false)]);
@@ -864,7 +865,7 @@ fn a_function_that_does_not_sweep_is_explained() {
     let mut command = aws.command(&["sweep", "--invoke"]);
     command.env("AWS_ENDPOINT_URL_LAMBDA", format!("http://{NOWHERE}"));
     run(command).says(4, &["Lambda does not answer"]);
-    aws.local.run(&["sweep", "--invoke"]).says(2, &["leave --invoke out", "--stack"]);
+    aws.local.run(&["sweep", "--invoke"]).says(2, &["omit --invoke", "--stack"]);
     aws.say(|said| said.outputs.retain(|(name, _)| *name != "RefreshFunctionName"));
     run(aws.command(&["sweep", "--invoke"])).says(1, &["has no output RefreshFunctionName"]);
 }
@@ -890,5 +891,5 @@ fn a_sweep_of_the_functions_is_watched_and_waited_for_no_longer() {
     while aws.said.lock().unwrap().events.len() < 2 {
         std::thread::yield_now();
     }
-    running.end_by("INT").says(130, &["threads-auth-refresh goes on by itself"]);
+    running.end_by("INT").says(130, &["threads-auth-refresh continues by itself"]);
 }

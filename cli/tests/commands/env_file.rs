@@ -1,5 +1,5 @@
-//! The `.env` file: what is kept, what is refused before Meta is asked, and where a token goes that
-//! cannot be stored.
+//! The `.env` file: the bytes that are kept, the files that are refused before Meta is called, and
+//! the place of a token that cannot be stored.
 
 use std::fs::{File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -125,7 +125,7 @@ fn a_folder_that_takes_no_file_is_found_before_meta_is_asked() {
     let world = World::new();
     let old = world.old_token();
     let ended = run(world.command(&["refresh_token", "-token", &old, "-p", "/proc/self/x.env", "-v", "T"]));
-    ended.says(1, &["/proc/self/x.env cannot be written, so Meta was not asked"]);
+    ended.says(1, &["/proc/self/x.env cannot be written, so Meta was not called"]);
     assert_eq!(world.calls(SandboxCall::Refresh), 0);
 }
 
@@ -133,7 +133,7 @@ fn a_folder_that_takes_no_file_is_found_before_meta_is_asked() {
 fn a_token_that_cannot_be_stored_is_saved_beside() {
     let world = World::new();
     let path = world.write(".env", "T=old\n");
-    // Somebody puts a folder in the file's place while Meta is being asked.
+    // Somebody puts a folder in the file's place during the call to Meta.
     let sabotage = move || {
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();
@@ -230,8 +230,8 @@ fn two_at_once_refresh_one_after_the_other() {
     let running = [start(), start()];
     let mut codes = running.map(|running| running.end().code);
     codes.sort_unstable();
-    // The second finds the first one's token, which is too young. Neither asks with a token that
-    // the other has killed.
+    // The second finds the first one's token, which is too young. Neither uses a token that the
+    // other's refresh has ended.
     assert_eq!(codes, [0, 4]);
 }
 
@@ -291,7 +291,7 @@ fn a_file_that_is_mounted_by_itself_is_written_in_place() {
 
     // If it cannot be written either, Meta gets no call.
     let readonly = mounted(&world, "mount -o remount,bind,ro app/.env &&", &arguments).unwrap();
-    run(readonly).says(1, &["app/.env cannot be replaced", "Meta was not asked"]);
+    run(readonly).says(1, &["app/.env can neither be replaced", "Meta was not called"]);
     assert_eq!(world.calls(SandboxCall::Refresh), 3);
 }
 
@@ -323,7 +323,7 @@ fn the_next_run_takes_up_a_token_that_was_saved() {
 
     let ended = refresh(&world, ".env");
     ended
-        .says(0, &["took up the token that an earlier run left in", "Updated the T variable"])
+        .says(0, &["used the token that an earlier run saved in", "Updated the T variable"])
         .hides(&["THQVJnew"]);
     assert_eq!(world.read(".env"), "A=1\nT=THQVJnew\n");
     assert!(!saved.exists());
@@ -347,7 +347,7 @@ fn a_saved_token_of_some_age_is_refreshed() {
     File::options().write(true).open(&saved).unwrap().set_modified(long_ago).unwrap();
     // The file may be gone altogether.
     world.write(".env", "");
-    refresh(&world, ".env").says(0, &["took up the token"]);
+    refresh(&world, ".env").says(0, &["used the token"]);
     assert!(!saved.exists());
     let env = world.read(".env");
     assert!(env.starts_with("T='THQVJ") && !env.contains(&newer), "{env}");

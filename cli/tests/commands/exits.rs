@@ -159,7 +159,7 @@ fn a_second_step_that_fails_is_tried_again() {
     let arguments = ["access_token", "-code", "-", "-r", REDIRECT_URI, "--json"];
     run_with(world.with_app(&arguments), &code).json();
     assert_eq!(world.calls(SandboxCall::ExchangeLongLived), 3);
-    // A failure that time does not mend is not tried again.
+    // A failure that is not transient is not retried.
     world.fault(SandboxCall::ExchangeLongLived, 1, graph_error(10, None));
     run_with(world.with_app(&arguments), &world.code()).expect(3);
     assert_eq!(world.calls(SandboxCall::ExchangeLongLived), 4);
@@ -271,7 +271,7 @@ fn hosts_are_checked_before_anything_is_sent() {
         let failure: Value = run(command).failure(2);
         assert!(text(&failure, "/message").contains(variable), "{failure}");
     }
-    // A file that happens to be in the folder does not say where secrets go.
+    // A file that happens to be in the folder does not redirect secrets.
     world.write(".env", "THREADS_GRAPH_URL=https://evil.example\n");
     let old = world.old_token();
     run(world.command(&["refresh_token", "-token", &old, "--json"])).json();

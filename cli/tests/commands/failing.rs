@@ -1,5 +1,5 @@
-//! A stack that has lost something, or lets nobody in: every command says the cause once, and what
-//! to do about it.
+//! A stack that lacks something, or refuses everybody: every command prints the cause once, and the
+//! next step.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -96,7 +96,7 @@ fn a_table_that_is_gone_is_said_once_by_every_command() {
         doctor.stdout.contains(&format!("FAIL  tokens: there is no table {table} ({gone})")),
         "{doctor:?}"
     );
-    assert_eq!(doctor.stdout.matches("First the tokens, see above.").count(), 2, "{}", doctor.stdout);
+    assert_eq!(doctor.stdout.matches("See the tokens above first.").count(), 2, "{}", doctor.stdout);
 
     let (local, _) = stack();
     let table = &local.stack.urls().short_lived_table;
@@ -109,7 +109,7 @@ fn a_table_that_is_gone_is_said_once_by_every_command() {
     );
 }
 
-/// The server before DynamoDB here refuses everything, and counts. The stack itself goes on.
+/// The server before DynamoDB here refuses everything, and counts. The stack itself continues.
 #[test]
 fn credentials_that_may_nothing_are_refused_at_once() {
     let (local, _) = stack();
@@ -134,8 +134,8 @@ fn credentials_that_may_nothing_are_refused_at_once() {
             command
         });
         let requests = asked.load(Ordering::Relaxed);
-        // A sweep asks each of sixteen partitions twice, for what is due and since when, and a few
-        // things more.
+        // A sweep queries each of sixteen partitions twice, for the due rows and the oldest, and
+        // makes a few more requests.
         assert!(requests <= if called[0] == "sweep" { 40 } else { 4 }, "{called:?}: {requests} requests");
         ended
     };

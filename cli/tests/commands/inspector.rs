@@ -1,4 +1,4 @@
-//! `configure --inspector`, what `doctor` says of who may ask Meta, and of a Meta that has moved.
+//! `configure --inspector`, the findings of `doctor` on inspections, and on a Meta that has moved.
 
 use serde_json::{Value, json};
 use threads_sandbox::{FaultAction, Inspection, SandboxCall};
@@ -116,11 +116,11 @@ fn the_doctor_says_who_may_ask_meta() {
     sandbox.set_inspection(Inspection::Testers);
     sandbox.set_tester(ADA, true);
     let itself = found();
-    assert!(itself.0 == "warn" && itself.1.contains("only about the token that asks"), "{itself:?}");
+    assert!(itself.0 == "warn" && itself.1.contains("lets each token inspect only itself"), "{itself:?}");
     local.run(&["configure", "--inspector", ADA]).expect(0);
     let asked = found();
     assert!(asked.0 == "ok" && asked.1.contains("lets the inspector"), "{asked:?}");
-    assert!(check(&local, "drift").1.contains("as they were"));
+    assert!(check(&local, "drift").1.contains("unchanged"));
     let body = json!({"id": ADA}).to_string();
     local.fault(SandboxCall::Me, 1, FaultAction::Respond { status: 200, body, headers: Vec::new() });
     let drifted = check(&local, "drift");
@@ -138,7 +138,7 @@ fn the_doctor_says_who_may_ask_meta() {
     let gone = found();
     assert!(gone.0 == "warn" && gone.1.contains("not connected"), "{gone:?}");
     local.put_secret(&local.stack.urls().app_secret_id, "{}");
-    assert!(found().1.contains("First the secrets"), "{:?}", found());
+    assert!(found().1.contains("See the secrets above first"), "{:?}", found());
 }
 
 fn moved(status: u16) -> FaultAction {
@@ -199,7 +199,7 @@ fn a_refusal_of_the_app_is_for_another_time() {
         let told: Value = serde_json::from_str(&swept.expect(4).stdout).unwrap();
         assert_eq!(told["outcomes"], json!({"misconfigured": 1}), "{words}");
         let (level, found) = check(&local, "app id and secret");
-        // To the call that proves them, 101 says that there is no such app.
+        // For the call that verifies them, 101 means that there is no such app.
         let advice = if code == 101 { "App settings > Basic" } else { "nothing is known to be wrong" };
         assert!(level == "fail" && found.contains(advice), "{found}");
         let (level, _) = check(&local, "inspection");

@@ -153,14 +153,14 @@ fn a_rotation_between_the_steps_of_another_loses_no_key() {
 
     // … and between reading it again and letting the new key seal.
     shared.meanwhile(1, &rotate("theirs-too"));
-    shared.run(&rotate("mine")).says(4, &["The key mine is added", "somebody else changed the keyring"]);
+    shared.run(&rotate("mine")).says(4, &["The key mine was added", "somebody else changed the keyring"]);
     let third = shared.ring();
     keeps(&second, &third);
     assert_eq!(third["writing"], "theirs-too");
     assert_eq!(shared.local.run(&["keyring", "show", "--json"]).json()["missing"], json!([]));
 
-    // A rotation that was begun goes on.
-    shared.run(&rotate("mine")).says(0, &["The key mine is there already"]);
+    // A rotation that was begun is resumed.
+    shared.run(&rotate("mine")).says(0, &["The key mine exists already"]);
     let last = shared.ring();
     keeps(&third, &last);
     assert_eq!(last["writing"], "mine");
@@ -241,6 +241,6 @@ fn two_who_put_a_lost_key_back_at_once_do_not_overwrite_each_other() {
     keeps(&serde_json::from_str(&first).unwrap(), &theirs);
     assert!(theirs["keys"]["lost"].is_string());
     let again = shared.run(&restore);
-    assert!(again.expect(0).stdout.contains("No key is missing"), "{again:?}");
+    assert!(again.expect(0).stdout.contains("No version has a key that is missing"), "{again:?}");
     assert_eq!(shared.ring(), theirs);
 }

@@ -9,6 +9,7 @@ use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use threads_sandbox::SandboxCall;
@@ -29,6 +30,12 @@ struct Browser {
 struct Pinned {
     fingerprint: String,
     provider: rustls::crypto::CryptoProvider,
+}
+
+impl Pinned {
+    fn algorithms(&self) -> &WebPkiSupportedAlgorithms {
+        &self.provider.signature_verification_algorithms
+    }
 }
 
 impl ServerCertVerifier for Pinned {
@@ -62,8 +69,7 @@ impl ServerCertVerifier for Pinned {
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, cert, signature, algorithms)
+        rustls::crypto::verify_tls12_signature(message, cert, signature, self.algorithms())
     }
 
     fn verify_tls13_signature(
@@ -72,12 +78,11 @@ impl ServerCertVerifier for Pinned {
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, signature, algorithms)
+        rustls::crypto::verify_tls13_signature(message, cert, signature, self.algorithms())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.algorithms().supported_schemes()
     }
 }
 
@@ -269,7 +274,7 @@ fn what_belongs_to_another_login_is_refused_and_the_waiting_goes_on() {
         }
     }
     assert_eq!(world.calls(SandboxCall::ExchangeCode), 0);
-    // Nobody else ends it, whatever they know: a code and this login's state, or a denial.
+    // Nobody else ends it, not even with a code and this login's state, or a denial.
     let denied = back.join("?error=access_denied").unwrap();
     let failed = back.join("?error_code=1349245&error_message=x").unwrap();
     for address in [&back, &denied, &failed] {
@@ -390,7 +395,7 @@ fn a_login_begins_once() {
     let start = running.line("http://127.0.0.1:").trim().to_owned();
     running.line("fingerprint is");
     let mut browser = Browser::trusting(running.line(":").trim());
-    // A look ahead is no visit, and who guesses finds nothing.
+    // A prefetch is not a visit, and a guessed address finds nothing.
     for header in [("sec-purpose", "prefetch"), ("purpose", "preview"), ("x-moz", "prefetch")] {
         let ahead = browser.get_with(&start, None, &[header]);
         assert_eq!((ahead.status().as_u16(), ahead.headers().get(SET_COOKIE)), (503, None));
@@ -462,8 +467,8 @@ fn what_cannot_work_is_said_before_the_browser_opens() {
         assert!(!ended.stderr.contains("Log in to Threads"), "{ended:?}");
         ended
     };
-    try_login(&["--port", &port]).says(1, &[&format!("port {port} cannot be listened on"), "--paste"]);
-    try_login(&["--paste", "-p", "none/.env", "-v", "T"]).says(1, &["Meta was not asked"]);
+    try_login(&["--port", &port]).says(1, &[&format!("cannot listen on port {port}"), "--paste"]);
+    try_login(&["--paste", "-p", "none/.env", "-v", "T"]).says(1, &["Meta was not called"]);
     try_login(&["--paste", "--scope", "everything"]).says(2, &["unknown scope", "`all`", "`publish`"]);
     try_login(&["--paste", "--scope", "TH|123|5ecret"]).says(2, &["TH|(redacted)"]).hides(&["5ecret"]);
     try_login(&["--redirect-uri", "http://app.example/"]).says(2, &["must be https"]);

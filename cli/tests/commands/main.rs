@@ -1,9 +1,7 @@
-//! Every command but `dev`, run as a process: what it prints where, how it exits, and what it
-//! leaves behind.
+//! Every command but `dev`, run as a process: its output, its exit, and its files.
 //!
-//! Meta is a sandbox in this process, or, where a test has to do something while Meta is being
-//! asked, a server of its own. Nothing sleeps; the waits have a limit only so that a hang becomes a
-//! failure.
+//! Meta is a sandbox in this process, or, if a test has to act during a call to Meta, a server of
+//! its own. Nothing sleeps; the waits have a limit only so that a hang becomes a failure.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "the helpers of tests fail as tests do")]
 
 mod accounts;

@@ -14,7 +14,7 @@ use crate::support::{DAY, Ended, HOLD, Running, run, run_with, text};
 const ADA: &str = "17841400000000001";
 const BEN: &str = "17841400000000002";
 
-/// The app that a development stack's sandbox knows.
+/// The app of a development stack's sandbox.
 const APP_ID: &str = "9876543210987654";
 const APP_SECRET: &str = "sandbox-app-secret";
 
@@ -56,7 +56,7 @@ fn an_app_is_configured_once_meta_has_confirmed_it() {
     assert_eq!(text(&json, "/delete_callback_url"), format!("{service}/data-deletion"));
     assert_eq!(local.secret(&keyring), before.1);
 
-    // A keyring that makes no sense is somebody's, and stays.
+    // A malformed keyring may be in use, and stays.
     local.put_secret(&keyring, "{\"mine\":1}");
     configure(&local, APP_ID, APP_SECRET, &[]).says(1, &["left as it is"]).hides(&["mine"]);
     assert_eq!(local.secret(&keyring), "{\"mine\":1}");
@@ -80,7 +80,7 @@ fn a_fresh_stack_gets_its_secrets() {
     let made = run(command);
     made.expect(0).hides(&[APP_SECRET]);
     assert!(
-        made.stdout.contains("Redirect Callback URLs") && made.stdout.contains("The keyring was made"),
+        made.stdout.contains("Redirect Callback URLs") && made.stdout.contains("The keyring was created"),
         "{made:?}"
     );
     let app: Value = serde_json::from_str(&local.secret(&ids[0])).unwrap();
@@ -99,8 +99,7 @@ fn a_fresh_stack_gets_its_secrets() {
         .says(1, &["did not find the secret", "ResourceNotFoundException"]);
 }
 
-/// A later version may keep more in the two secrets. Whoever rewrites them with this one takes
-/// nothing away.
+/// A later version may keep more in the two secrets. A rewrite by this version removes nothing.
 #[test]
 fn what_a_later_version_keeps_in_a_secret_stays() {
     let local = Local::new();
@@ -149,9 +148,9 @@ fn a_key_is_rotated_and_leaves_when_it_seals_nothing() {
 
     local.run(&["keyring", "prune", &old, "--yes"]).says(2, &["`keyring rotate` first"]);
     local.run(&["keyring", "prune", "nothing", "--yes"]).says(2, &["there is no key nothing"]);
-    local.run(&["keyring", "rotate", "--key-id", &old]).says(2, &["seals already"]);
+    local.run(&["keyring", "rotate", "--key-id", &old]).says(2, &["sealing key already"]);
     local.run(&["keyring", "rotate", "--key-id", &"x".repeat(33)]).says(2, &["32 bytes"]);
-    // It is stopped between its two steps, and goes on.
+    // It is stopped between its two steps, and resumed.
     let sealed = local.grant(ADA).unwrap().live().unwrap().token.clone();
     let mut running = Running::start(local.command(&["keyring", "rotate"]));
     running.line("Waiting 31 s");
@@ -166,7 +165,7 @@ fn a_key_is_rotated_and_leaves_when_it_seals_nothing() {
     assert_eq!(after["keys"][&old], first["keys"][&old]);
     assert_eq!(after["tombstone"], first["tombstone"]);
     // Another one on the same day has a name of its own.
-    local.run(&["keyring", "rotate", "--wait", "0"]).says(0, &["The key 2041-01-01.2 is added"]);
+    local.run(&["keyring", "rotate", "--wait", "0"]).says(0, &["The key 2041-01-01.2 was added"]);
 
     // A process with the keyring from before may seal with the old key for a while.
     local.run(&["keyring", "prune", &old, "--yes"]).says(4, &["may still seal with", "try again at"]);
@@ -177,7 +176,7 @@ fn a_key_is_rotated_and_leaves_when_it_seals_nothing() {
     local.run(&[&prune[..], &["--yes"]].concat()).says(4, &still);
     let resealed = local.run(&["keyring", "reseal", "--json"]).json();
     assert_eq!(resealed, json!({"resealed": 1, "current": 1, "changing": 0, "unopened": 0}));
-    assert!(local.run(&["keyring", "reseal"]).stdout.contains("Were so already"), "{resealed}");
+    assert!(local.run(&["keyring", "reseal"]).stdout.contains("Current already"), "{resealed}");
     local.run(&prune).says(2, &["--yes"]);
     assert_eq!(local.run(&[&prune[..], &["--yes", "--json"]].concat()).json(), json!({"removed": old}));
     local.run(&["keyring", "prune", "2041-01-01", "--unchanged-for", "0", "--yes"]).expect(0);
@@ -206,7 +205,7 @@ fn a_rotation_ends_though_an_account_is_dead() {
     local.account(BEN);
     local.stack.sandbox().unwrap().change_password(ADA);
     let rotated = local.run(&["keyring", "rotate", "--wait", "0", "--key-id", "new"]);
-    assert!(rotated.expect(0).stdout.contains("Sealed anew"), "{rotated:?}");
+    assert!(rotated.expect(0).stdout.contains("Resealed"), "{rotated:?}");
     let prune = ["keyring", "prune", &old, "--yes", "--unchanged-for", "0"];
     local.run(&prune).expect(0);
     for _ in 0..10 {
@@ -387,7 +386,7 @@ fn a_backup_comes_back_without_the_deleted() {
     local.runtime.block_on(gone.send()).unwrap();
     local.run(&["restore", "--from", "backup"]).says(2, &["--yes"]);
     local.run(&["restore", "--from", &table, "--yes"]).says(2, &["is the table in use"]);
-    local.run(&["restore", "--from", "nothing", "--yes"]).says(1, &["nothing was not restored to its end"]);
+    local.run(&["restore", "--from", "nothing", "--yes"]).says(1, &["nothing was not restored completely"]);
     assert!(local.grant(ADA).is_none());
     let report = local.run(&["restore", "--from", "backup", "--yes", "--json"]).json();
     let told = |present, replaced, spoilt| {
@@ -397,9 +396,9 @@ fn a_backup_comes_back_without_the_deleted() {
     assert_eq!(report, told(1, 0, 0));
     assert!(local.grant(ADA).is_some());
     let again = local.run(&["restore", "--from", "backup", "--yes"]);
-    assert!(again.stdout.contains("There already") && again.stdout.contains("  2\n"), "{again:?}");
+    assert!(again.stdout.contains("Present already") && again.stdout.contains("  2\n"), "{again:?}");
 
-    // A row of no use is named, with the next step, until it is replaced.
+    // An unusable row is reported, with the next step, until it is replaced.
     local.spoil(ADA, "issued_at", AttributeValue::Bool(true));
     let named = local.run(&["restore", "--from", "backup", "--yes", "--json"]);
     named.says(1, &[ADA, "attribute issued_at is malformed", "--replace-unreadable"]);
@@ -412,7 +411,7 @@ fn a_backup_comes_back_without_the_deleted() {
     assert!(local.grant(ADA).unwrap().live().is_some());
     assert_eq!(local.run(&replaces).json(), told(2, 0, 0));
 
-    // Of no use here, and not in the backup.
+    // Unusable here, and not in the backup.
     local.spoil(BEN, "token", AttributeValue::S("garbage".to_owned()));
     let gone = AttributeValue::S(format!("user#{BEN}"));
     let gone = client.delete_item().table_name("backup").key("pk", gone);
@@ -435,8 +434,8 @@ fn a_named_account_becomes_the_backups() {
     local.stack.clock().advance(2 * DAY);
     local.run(&["accounts", "refresh", ADA]).expect(0);
     let newer = local.grant(ADA).unwrap().live().unwrap().issued_at;
-    // It is said what is lost before anybody is asked, and nothing happens unasked.
-    with(&[ADA]).says(2, &["Lost is the token of", &newer.to_string(), "--yes"]);
+    // The loss is shown before the confirmation, and nothing happens without one.
+    with(&[ADA]).says(2, &["This loses: the token of", &newer.to_string(), "--yes"]);
     assert_eq!(local.grant(ADA).unwrap().live().unwrap().issued_at, newer);
     let report = with(&[ADA, "--user", BEN, "--yes", "--json"]);
     report.expect(1);
@@ -495,7 +494,7 @@ fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
         (1_349_026, "not the plain \"App ID\""),
         (4_476_002, "not the plain \"App ID\""),
         (1_349_187, "has to be https"),
-        (99, "not known here"),
+        (99, "error code is not known"),
     ] {
         let body = json!({"error_message": "Blocked", "error_code": code}).to_string();
         let respond = FaultAction::Respond { status: 400, body, headers: Vec::new() };

@@ -39,7 +39,7 @@ fn mistakes_in_usage_exit_with_2() {
         ended.expect(2);
         assert!(ended.stdout.is_empty() && !ended.stderr.is_empty(), "{arguments:?}: {ended:?}");
     }
-    // The part that is repeated is no secret.
+    // The repeated part is not a secret.
     let ended = run(world.command(&["doctor", "TH|1234567890|5ecret"]));
     ended.says(2, &["'TH|(redacted)'", "Usage:"]).hides(&["5ecret"]);
 }
@@ -309,14 +309,14 @@ fn mistakes_in_usage_are_told_to_programs_too() {
         assert!(text(&failure, "/error/next").contains("--help"), "{failure}");
         assert!(ended.stderr.contains("--help"), "{ended:?}");
     }
-    // The app's token is not repeated, and what comes after `--` is no flag.
+    // The app's token is not repeated, and a word after `--` is not a flag.
     let token = "TH|1234567890|canary";
     run(world.command(&["accounts", "show", "--json", "--bogus", token])).hides(&[token]);
     run(world.command(&["accounts", "list", "--json", "--days-left-under", token]))
         .hides(&[token])
         .failure(2);
     assert_eq!(run(world.command(&["accounts", "list", "--", "--json"])).expect(2).stdout, "");
-    // Help is no mistake.
+    // A request for help is not an error.
     assert!(
         run(world.command(&["accounts", "list", "--json", "--help"])).expect(0).stdout.contains("Usage:")
     );
@@ -344,6 +344,7 @@ fn the_manual_has_a_page_for_each_command() {
         "threads-auth-authorize-url.1",
         "threads-auth-completions.1",
         "threads-auth-configure.1",
+        "threads-auth-console.1",
         "threads-auth-dead-letters-purge.1",
         "threads-auth-dead-letters-replay.1",
         "threads-auth-dead-letters-show.1",
@@ -378,7 +379,7 @@ fn the_manual_has_a_page_for_each_command() {
         assert_eq!(world.read(&format!("man/man1/{name}")), pages[name].as_str().unwrap());
     }
     world.write("file", "");
-    run(world.command(&["man", "--dir", "file/man1"])).says(1, &["file/man1 cannot be made"]);
+    run(world.command(&["man", "--dir", "file/man1"])).says(1, &["file/man1 cannot be created"]);
 }
 
 /// A `threads-auth sandbox` that runs.

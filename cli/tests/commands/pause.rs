@@ -1,4 +1,4 @@
-//! `pause` and `resume`, and what the others say meanwhile.
+//! `pause` and `resume`, and the output of other commands meanwhile.
 
 use serde_json::{Value, json};
 use threads_sandbox::{FaultAction, SandboxCall};
@@ -79,13 +79,13 @@ fn a_wave_of_refusals_is_told() {
     assert!(swept.stdout.contains("Meta refused most tokens in this sweep"), "{swept:?}");
 }
 
-/// Says that all goes on, where nothing can be written.
+/// Reports that nothing has changed if nothing can be written.
 #[test]
 fn a_pause_that_is_not_written_is_told() {
     let local = Local::new();
     let gone = local.dynamodb().delete_table().table_name(&local.stack.urls().grants_table);
     local.runtime.block_on(gone.send()).unwrap();
     for command in ["pause", "resume"] {
-        local.run(&[command]).says(1, &["goes on as before", "ResourceNotFoundException"]);
+        local.run(&[command]).says(1, &["is unchanged", "ResourceNotFoundException"]);
     }
 }

@@ -99,7 +99,7 @@ fn a_keyring_in_place_of_which_another_was_made_comes_back_with_the_keys_of_both
     stack.local.account(CARA);
     let first = stack.local.secret(&stack.keyring);
     stack.overwrite("{}");
-    // Nothing that makes no sense is kept.
+    // No malformed value is kept.
     let shown = answer(stack.restore(&["show"], &[&first]).expect(1));
     assert_eq!(text(&shown, "/keyring/versions/0/why"), "is not a keyring");
     let other = Keyring::generate("other").unwrap();
@@ -111,7 +111,7 @@ fn a_keyring_in_place_of_which_another_was_made_comes_back_with_the_keys_of_both
     assert_eq!(done.json()["does_not_open"], 0, "{done:?}");
     // The entries under the other keyring's names are reported.
     assert_eq!(done.json()["deletions_forgotten"], 1, "{done:?}");
-    done.says(0, &["With it they are forgotten", "accounts delete"]);
+    done.says(0, &["They would be forgotten", "accounts delete"]);
     let (ring, first) = (stack.ring(), serde_json::from_str::<Value>(&first).unwrap());
     // The deleted are named as they were.
     assert_eq!(ring["tombstone"], first["tombstone"]);
@@ -213,7 +213,7 @@ fn the_secret_of_another_app_does_not_come_back_for_one_that_makes_no_sense() {
     assert_eq!(done.json()["version"], first["version"]);
     assert_eq!(stack.local.secret(&stack.app), good);
 
-    // Without anything that is sealed nobody can tell.
+    // Without sealed values the app is unknown.
     stack.local.put_secret(&stack.keyring, &keyring);
     stack.local.stack.clock().advance(std::time::Duration::from_mins(6));
     stack.local.run(&["accounts", "delete", ADA, "--yes"]).expect(0);
@@ -256,7 +256,7 @@ fn a_former_version_that_makes_no_sense_is_passed_over() {
     let wrong = good.replace("sandbox-app-secret", "another-secret");
     stack.local.put_secret(&stack.app, &wrong);
     let done = stack.restore(&["app", "--yes"], &[]);
-    done.says(0, &["does not hold an app's id and secret, and is passed over"]).hides(&["another-secret"]);
+    done.says(0, &["does not hold an app's id and secret, and is skipped"]).hides(&["another-secret"]);
     assert_eq!(stack.local.secret(&stack.app), good);
 }
 
@@ -272,11 +272,11 @@ fn an_error_after_a_secret_came_back_says_that_it_did() {
     };
     delete(&stack.app);
     let refused = stack.restore(&["app", "--yes"], &[]);
-    refused.says(1, &["is not deleted any more, but the rest was not done", "Meta does not accept"]);
+    refused.says(1, &["was cancelled, but the rest was not done", "Meta does not accept"]);
     let failure = answer(&refused);
     assert_eq!((&failure["undeleted"], refused.stderr.contains("nothing was")), (&json!(true), false));
     assert_eq!(text(&failure, "/error/call"), "app_token", "{failure}");
-    // Only what was done is said.
+    // Only completed steps are reported.
     let refused = stack.restore(&["app", "--yes"], &[]);
     assert_eq!(answer(refused.says(1, &["Meta does not accept"])).get("undeleted"), None);
     delete(&stack.keyring);

@@ -87,11 +87,7 @@ impl Local {
     /// A token of a new person, who has consented at Meta and not with us.
     pub(crate) fn token(&self, user_id: &str) -> String {
         let sandbox = self.stack.sandbox().unwrap();
-        sandbox.add_account(NewAccount {
-            username: format!("person{}", &user_id[12..]),
-            user_id: Some(user_id.to_owned()),
-            ..NewAccount::default()
-        });
+        sandbox.add_account(NewAccount::new(format!("person{}", &user_id[12..]), user_id));
         sandbox.issue_long_lived(user_id)
     }
 
@@ -155,7 +151,7 @@ impl Local {
     }
 }
 
-/// Sends a request of the SDK's on to an emulator of the stack's, signed anew for it.
+/// Forwards a request of the SDK's to an emulator of the stack's, with a new signature for it.
 #[expect(clippy::disallowed_methods, reason = "a test's own requests")]
 pub(crate) async fn forward(
     http: &HttpClient,

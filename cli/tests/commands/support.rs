@@ -64,11 +64,7 @@ pub(crate) fn surround<'a>(command: &'a mut Command, folder: &Path) -> &'a mut C
 impl World {
     pub(crate) fn new() -> Self {
         let sandbox = Sandbox::new(SandboxOptions {
-            accounts: vec![NewAccount {
-                username: "ada".to_owned(),
-                user_id: Some(USER.to_owned()),
-                ..NewAccount::default()
-            }],
+            accounts: vec![NewAccount::new("ada", USER)],
             ..SandboxOptions::new(APP_ID, APP_SECRET)
         })
         .unwrap();
@@ -193,8 +189,7 @@ pub(crate) fn run_with(command: Command, input: &str) -> Ended {
     running.end()
 }
 
-/// A command under way. What it says to people is read line by line; what it gives to programs at
-/// its end.
+/// A command under way. Standard error is read line by line, standard output at the end.
 pub(crate) struct Running {
     child: Child,
     pub(crate) stdin: Option<ChildStdin>,
@@ -333,7 +328,7 @@ impl Ended {
         self
     }
 
-    /// It failed like this, and says these things to people.
+    /// It failed with this code, and printed these texts.
     #[track_caller]
     pub(crate) fn says(&self, code: i32, parts: &[&str]) -> &Self {
         self.expect(code);

@@ -1,4 +1,4 @@
-//! The command in a terminal: what it asks, what it hides, and what it leaves behind.
+//! The command in a terminal: its questions, its hidden input, and the terminal's state afterwards.
 
 use std::num::NonZeroU16;
 use std::process::Command;
@@ -164,7 +164,7 @@ fn the_terminal_is_given_back_when_a_question_is_stopped() {
     assert!(shows_what_is_typed(&session));
     assert_eq!(code(&session), 130);
 
-    // And at the end of the input, which is no answer.
+    // And at the end of the input, which is not an answer.
     let mut session = terminal(&world, &arguments, &[]);
     session.exp_string("Long-lived access token: ").unwrap();
     session.send_control('d').unwrap();
@@ -305,7 +305,7 @@ fn a_stack_is_configured_by_hand() {
         assert!(shows_what_is_typed(&session) && !shown.contains("half"), "{shown}");
         assert_eq!(code(&session), 130);
     }
-    for (typed, said, expected) in [("another-secret", "nothing was written", 1), (SECRET, "are written", 0)]
+    for (typed, said, expected) in [("another-secret", "nothing was written", 1), (SECRET, "were written", 0)]
     {
         assert_eq!(local.secret(&secret), before);
         let mut session = stack_terminal(&local, &["configure"]);
@@ -332,7 +332,7 @@ fn a_list_is_watched_in_its_terminal() {
     let mut seen = Seen::start(&local, 24, 60, &["accounts", "list", "--watch=3600"]);
     let narrow = seen.picture("1 account");
     assert!(narrow.contains("17841400000000001") && !narrow.contains("before"), "{narrow}");
-    // It is drawn anew for another size, with what is there by then.
+    // It is redrawn for another size, with the present content.
     for n in 2..=7 {
         local.account(&format!("1784140000000000{n}"));
     }

@@ -120,7 +120,7 @@ async fn list(service: &ThreadsAuth, call: &Call<'_>) -> Result<Response<String>
         match row {
             Ok(grant) => users.push(Summary::from(grant)),
             Err(inconsistency) => {
-                tracing::error!(request_id, error = %inconsistency, "a row is broken; the list goes on without it");
+                tracing::error!(request_id, error = %inconsistency, "a row is broken; the list continues without it");
                 unreadable += 1;
             }
         }

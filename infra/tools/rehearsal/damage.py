@@ -67,7 +67,7 @@ def test_alarm(stage):
     its history, and sends nothing."""
     found = examine(stage, "with a test of the alarms", {}, "--test-alarm", **stage.behind)
     detail = found["test alarm"]["detail"]
-    expect("whom to ask", "whoever subscribes to alarms gets a message" in detail, detail)
+    expect("whom to ask", "the subscribers of alarms get a message" in detail, detail)
     name = detail.split(" ")[0]
     alarm = client("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"][0]
     expect("it is quiet again, and says why", alarm["StateValue"] == "OK" and "TEST" in alarm["StateReason"], alarm)

@@ -124,7 +124,7 @@ def faults(stage, front, alarms, rings):
     all_of_it = {"app id and secret": "fail", "redirect URI": "fail", "tokens": "fail", "inspection": "warn"}
     yield "another app id", all_of_it, "not the plain", put("AppSecretArn", wrong_id), put("AppSecretArn", stage.app)
     closed = {"keyring": "fail", "tokens": "warn", "inspection": "warn"}
-    yield "an empty keyring", closed, "do NOT make another", put("KeyringSecretArn", "{}"), put("KeyringSecretArn", keyring)
+    yield "an empty keyring", closed, "do NOT create another", put("KeyringSecretArn", "{}"), put("KeyringSecretArn", keyring)
     sealed = {"tokens": "fail", "inspection": "warn"}
     yield "another keyring", sealed, "1 of 1 do not open", put("KeyringSecretArn", json.dumps(other)), put("KeyringSecretArn", keyring)
 
@@ -135,7 +135,7 @@ def faults(stage, front, alarms, rings):
     turn = lambda state: lambda: scheduler.update_schedule(**kept, State=state)
     yield "a schedule that is off", "schedule", "is switched off", turn("DISABLED"), turn("ENABLED")
     make = lambda: scheduler.create_schedule(**kept, State="ENABLED")
-    yield "no schedule", "schedule", "it is not there", lambda: scheduler.delete_schedule(GroupName=group, Name=name), make
+    yield "no schedule", "schedule", "it does not exist", lambda: scheduler.delete_schedule(GroupName=group, Name=name), make
 
     yield "an alarm that rings", "alarms", "ringing: sweep-missed", lambda: rings("ALARM"), lambda: rings("OK")
     one = client("cloudwatch").describe_alarms(AlarmNames=[f"{STACK}-sweep-missed"])["MetricAlarms"][0]

@@ -66,10 +66,10 @@ pub(crate) async fn login(
     let code = match parse_callback(back.query().unwrap_or_default())? {
         CallbackParams::Granted { code, state: returned } if state.matches(&returned) => code,
         CallbackParams::Granted { .. } => return Err("this answers another login".into()),
-        CallbackParams::Denied { .. } => return Err("the person said no".into()),
+        CallbackParams::Denied { .. } => return Err("the person declined".into()),
         CallbackParams::Failed { code, .. } => return Err(format!("Meta failed: {code:?}").into()),
     };
-    // The code is spent by this call, whatever becomes of its answer.
+    // The code is spent by this call, even if its response is lost.
     let short = graph.exchange_code(app, &code, redirect_uri).await?;
     let long = graph.exchange_long_lived(&app.app_secret, &short.access_token).await?;
     let profile = graph.me(&long.access_token).await?;

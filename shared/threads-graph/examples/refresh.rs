@@ -1,4 +1,4 @@
-//! Extends a long-lived token once, and says what follows from Meta's answer.
+//! Extends a long-lived token once, and prints the next step.
 //!
 //! ```text
 //! THREADS_ACCESS_TOKEN=… cargo run --example refresh
@@ -38,7 +38,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// The next step with a token.
 #[derive(Debug)]
 pub(crate) enum Next {
-    /// Store the new token, and come back some weeks later.
+    /// Store the new token, and refresh it again some weeks later.
     Store(LongLivedToken),
     /// The old token is alive or may be: try again, at the earliest after so long.
     TryLater(Duration),
@@ -46,7 +46,7 @@ pub(crate) enum Next {
     AskThePerson(ReauthorizationCause),
 }
 
-/// One refresh. An error is for whoever runs the app: no person and no patience mends it.
+/// One refresh. An error is for the app's operator: neither a login nor a retry helps.
 pub(crate) async fn refresh(graph: &Graph, token: &AccessToken) -> Result<Next, Error> {
     const A_DAY: Duration = Duration::from_hours(24);
     const A_WHILE: Duration = Duration::from_mins(10);

@@ -3,7 +3,7 @@
 //! Owns the strict reading of the *raw* query string. Refuses repeated parameters, a `code` beside
 //! an `error`, and any byte that two parsers might read differently: frameworks commonly take the
 //! first of two values, turn bad UTF-8 into U+FFFD and let NUL through, and the next layer then
-//! reads something else than was checked. Text from the query is never reported back.
+//! reads a text that was not checked. Errors never contain text of the query.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,7 +17,7 @@ const MAX_QUERY: usize = 8 * 1024;
 /// The longest authorization code that is accepted, in bytes once decoded.
 const MAX_CODE: usize = 2048;
 
-/// The parameters that mean something here. Every other one is ignored.
+/// The known parameters. Every other one is ignored.
 const KNOWN: [&str; 7] =
     ["code", "state", "error", "error_reason", "error_description", "error_code", "error_message"];
 const CODE: usize = 0;
@@ -41,7 +41,7 @@ pub enum CallbackParams {
         /// [`State::matches`].
         state: State,
     },
-    /// The person, or Meta for them, said no: `error=access_denied`.
+    /// The person, or Meta for them, declined: `error=access_denied`.
     Denied {
         /// Meta's own sample shows a denial without a state, so it may be absent. A denial whose
         /// state is absent or wrong proves nothing about the person.
@@ -50,19 +50,19 @@ pub enum CallbackParams {
         reason: DenialReason,
     },
     /// Meta failed, or refused the app: any other `error`, or an `error_code` or `error_message`
-    /// without one. It says nothing about what the person wants.
+    /// without one. It does not show the person's decision.
     Failed {
         /// The state, which may be absent as in a denial.
         state: Option<State>,
-        /// Meta's number, if it gave one. [`DialogError::from_code`](crate::DialogError::from_code)
-        /// knows some. Its words are anybody's text, and are dropped.
+        /// Meta's error code, if present. [`DialogError::from_code`](crate::DialogError::from_code)
+        /// maps the known ones. The query's message can be forged, and is dropped.
         code: Option<u64>,
     },
 }
 
 impl fmt::Debug for CallbackParams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Until it is spent, the state alone stands between a person and a forged callback.
+        // Until it is spent, only the state protects a person from a forged callback.
         match self {
             Self::Granted { .. } => f.debug_struct("Granted").finish_non_exhaustive(),
             Self::Denied { reason, .. } => {
@@ -74,11 +74,11 @@ impl fmt::Debug for CallbackParams {
 }
 
 names! {
-    /// The reason why there is no grant, as fixed values: the query's own words are anybody's text,
-    /// and are dropped.
+    /// The reason why there is no grant, as fixed values: the query's own words can be forged, and
+    /// are dropped.
     #[non_exhaustive]
     pub enum DenialReason {
-        /// The person said no (`error=access_denied`, with `error_reason=user_denied` or without a
+        /// The person declined (`error=access_denied`, with `error_reason=user_denied` or without a
         /// reason).
         UserDenied => "user_denied",
         /// `error=access_denied` with another reason.
@@ -103,20 +103,19 @@ pub enum CallbackError {
     /// code, 512 of state.
     #[error("the parameter {0} is too long")]
     TooLong(&'static str),
-    /// The parameter, or the whole query, holds bytes that do not belong there.
+    /// The parameter, or the whole query, contains invalid bytes.
     #[error("the parameter {0} is malformed")]
     Malformed(&'static str),
 }
 
-/// Reads the query string of the redirect back, as it was on the wire: still percent-encoded,
-/// without its `?`.
+/// Parses the query string of the redirect back, as sent: still percent-encoded, without its `?`.
 ///
 /// Every known parameter (`code`, `state`, `error`, `error_reason`, `error_description`,
-/// `error_code`, `error_message`) may occur once; a name that only becomes one of these by
-/// percent-decoding counts as it. Unknown parameters are ignored, and `&` is the only separator: a
-/// bare `;`, `?` or `#` is refused. Once decoded, `code` has at most 2048 bytes, `state` at most
-/// 512, both visible ASCII. One `#_` or `#_=_` at the end of either, which Meta appends as a
-/// fragment and somebody on the way has encoded, is dropped.
+/// `error_code`, `error_message`) may occur once; a name that percent-decodes to one of these
+/// counts as it. Unknown parameters are ignored, and `&` is the only separator: a bare `;`, `?` or
+/// `#` is refused. Once decoded, `code` has at most 2048 bytes, `state` at most 512, both visible
+/// ASCII. One `#_` or `#_=_` at the end of either, which Meta appends as a fragment and some
+/// browsers encode, is dropped.
 ///
 /// ```
 /// use threads_graph::{CallbackError, CallbackParams, parse_callback};
@@ -131,7 +130,7 @@ pub enum CallbackError {
 ///
 /// # Errors
 ///
-/// See [`CallbackError`].
+/// Returns a [`CallbackError`] if the query is ambiguous, incomplete or malformed.
 pub fn parse_callback(raw_query: &str) -> Result<CallbackParams, CallbackError> {
     match read(raw_query)? {
         Returned::Granted { code, state } => {
@@ -151,7 +150,7 @@ fn read(raw_query: &str) -> Result<Returned, CallbackError> {
     if raw_query.len() > MAX_QUERY {
         return Err(CallbackError::TooLong("query"));
     }
-    // `;`, `?` and `#` separate things for some parsers, so a query that holds one can be read in
+    // `;`, `?` and `#` are separators for some parsers, so a query that holds one can be read in
     // two ways.
     if !raw_query.bytes().all(|byte| byte.is_ascii_graphic() && !b";?#".contains(&byte)) {
         return Err(CallbackError::Malformed("query"));
@@ -205,22 +204,22 @@ fn without_fragment(text: &str) -> &str {
 /// The callback that a person pasted.
 #[derive(Debug, Clone)]
 pub enum PastedCallback {
-    /// Just the code, or a URL without a state. There is nothing to compare, so nothing shows which
-    /// request it answers.
+    /// Just the code, or a URL without a state. There is nothing to compare, so the request that it
+    /// answers is unknown.
     Code(AuthorizationCode),
     /// A whole URL, or its query.
     Callback(CallbackParams),
 }
 
-/// Reads what a person pasted from the address bar: the whole URL, its query, or just the code.
+/// Parses the text that a person pasted from the address bar: the whole URL, its query, or just the
+/// code.
 ///
 /// White space around it is dropped, and so is one trailing `#_` or `#_=_`, which Meta appends as a
 /// fragment.
 ///
 /// # Errors
 ///
-/// See [`CallbackError`]; a URL is as strict as [`parse_callback`], but for a state that is
-/// missing.
+/// Returns a [`CallbackError`] as [`parse_callback`] does, except for a URL without a state.
 pub fn parse_pasted(input: &str) -> Result<PastedCallback, CallbackError> {
     // Room for the scheme, host and path before the query.
     if input.len() > 2 * MAX_QUERY {
@@ -236,8 +235,8 @@ pub fn parse_pasted(input: &str) -> Result<PastedCallback, CallbackError> {
     } else if is_query() {
         pasted_query(input)
     } else {
-        // Copied out of an address bar, so its escapes are still there; but a `+` by itself was
-        // never a space.
+        // It was copied from an address bar, so it is still escaped; but a plain `+` was never a
+        // space.
         let code = input.replace('+', "%2B");
         let code = decode(&code).ok_or(CallbackError::Malformed("code"))?;
         authorization_code(&code).map(PastedCallback::Code)
@@ -345,7 +344,7 @@ mod tests {
         ] {
             assert_eq!(granted(query), ("AQD4b".to_owned(), "s".to_owned()), "{query}");
         }
-        // Once, at the end, and as it is.
+        // Once, at the end, and literally.
         for (query, code, state) in [
             ("code=a%23_%23_&state=s", "a#_", "s"),
             ("code=a&state=%23_s", "a", "#_s"),
@@ -554,7 +553,7 @@ mod tests {
         ));
     }
 
-    /// Pieces that meet in interesting ways much more often than random bytes do.
+    /// Pieces that combine into edge cases much more often than random bytes do.
     fn piece() -> impl Strategy<Value = String> {
         prop_oneof![
             6 => proptest::sample::select(&KNOWN[..]).prop_map(str::to_owned),

@@ -1,7 +1,6 @@
 //! Meta's answers to failed calls, and their meaning.
 //!
-//! Owns Meta's codes and phrases. Refuses to call a token dead on anything but the codes that Meta
-//! documents for it.
+//! Owns Meta's codes and phrases. Calls a token dead only by the codes that Meta documents for it.
 
 use std::time::Duration;
 
@@ -13,13 +12,13 @@ use crate::dialog::DialogError;
 use crate::error_kind::{ConfigurationProblem, ErrorKind, ReauthorizationCause};
 use crate::json::{Json, integer};
 
-/// The longest wait that a `Retry-After` can ask for.
+/// The longest accepted wait of a `Retry-After`.
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
 
 /// The subcode of an account that Meta has restricted. Its token is not dead.
 const ACCOUNT_RESTRICTED: u64 = 4_279_013;
 
-/// The wait that a `Retry-After` header asks for, if it is in seconds.
+/// The wait of a `Retry-After` header, if it is in seconds.
 pub(crate) fn retry_after(header: &str) -> Option<Duration> {
     header.trim().parse().ok().map(|seconds| Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
 }
@@ -56,7 +55,7 @@ pub(crate) fn page_moved_to(page: &Url, status: u16, location: Option<&str>) -> 
     (!is_known).then_some(host)
 }
 
-/// Tells if a body reports an error, whatever the status: a 200 may carry one.
+/// Returns true if a body reports an error, whatever the status: a 200 may carry one.
 pub(crate) fn says_error(call: Call, body: &Value) -> bool {
     if call == Call::Other {
         // The state of a media container has an `error_message` of its own, which is data.
@@ -67,7 +66,7 @@ pub(crate) fn says_error(call: Call, body: &Value) -> bool {
         .any(|name| body.get(name).is_some_and(|value| !value.is_null() && *value != false))
 }
 
-/// An answer's words on a failure, in any of the three shapes seen:
+/// An error in a response, in any of the three shapes seen:
 ///
 /// - `{"error":{"message","type","code","error_subcode","is_transient","fbtrace_id"}}`, the Graph
 ///   API's;
@@ -84,7 +83,7 @@ pub(crate) struct Said<'a> {
 }
 
 impl<'a> Said<'a> {
-    /// `None` is a body that is no JSON object.
+    /// `None` is a body that is not a JSON object.
     pub(crate) fn read(body: Option<&'a Json>) -> Self {
         let Some(body) = body.map(Json::value) else {
             return Self::default();
@@ -108,8 +107,8 @@ impl<'a> Said<'a> {
         }
     }
 
-    /// From the most certain sign to the least, so that a token is never called dead while
-    /// something else explains the answer.
+    /// Ordered from the most certain sign to the least, so that a token is never called dead while
+    /// something else explains the response.
     pub(crate) fn classify(&self, call: Call, status: u16, retry_after: Option<Duration>) -> ErrorKind {
         if status == 429 {
             return ErrorKind::Throttled { retry_after };
@@ -117,7 +116,7 @@ impl<'a> Said<'a> {
         if matches!(status, 301 | 308) {
             return ErrorKind::Configuration(ConfigurationProblem::Moved);
         }
-        // The body of a 5xx, whatever it claims, was written by something that was failing.
+        // The body of a 5xx comes from a failing server, and does not count.
         if !self.is_json || status >= 500 || (300..400).contains(&status) || status == 408 {
             return ErrorKind::Transient;
         }
@@ -127,7 +126,7 @@ impl<'a> Said<'a> {
         if self.is_transient {
             return ErrorKind::Transient;
         }
-        // A refusal of the app is no news of an account, whatever the numbers say.
+        // A refusal of the app is not about an account, whatever the codes.
         if self.is_app_blocked(call) {
             return ErrorKind::Configuration(ConfigurationProblem::AppBlocked);
         }
@@ -142,7 +141,7 @@ impl<'a> Said<'a> {
         if let Some(problem) = self.configuration_problem(call) {
             return ErrorKind::Configuration(problem);
         }
-        // Meta documents no body for this refusal, so the words are all there is.
+        // Meta documents no body for this refusal, so only the words identify it.
         if call == Call::Refresh
             && self.mentions(&["24 hours", "24 hrs", "24h", "at least 24", "too young", "old enough"])
         {
@@ -289,7 +288,7 @@ mod tests {
             (103, None, ErrorKind::Rejected),
             (199, None, ErrorKind::Rejected),
             (300, None, ErrorKind::Rejected),
-            // A subcode alone says nothing about a token.
+            // A subcode alone does not condemn a token.
             (100, Some(463), ErrorKind::Rejected),
             (0, Some(460), ErrorKind::Rejected),
             (10, None, ErrorKind::Permission),
@@ -342,8 +341,8 @@ mod tests {
                     assert_eq!(kind, expected, "{status} {body}");
                     assert_eq!((read_code, read_subcode), (Some(code), subcode), "{body}");
                 }
-                // An error is passing if Meta says so, or if the server itself fails, whatever else
-                // it says.
+                // An error is transient if Meta marks it so, or if the server itself fails,
+                // whatever its body.
                 let passing =
                     envelope(code, subcode, "x").replace("\"code\"", "\"is_transient\":true,\"code\"");
                 let (kind, ..) = refused(Call::Refresh, status, &passing);

@@ -1,7 +1,7 @@
 //! The error page that Meta shows in place of its authorization dialog.
 //!
-//! Owns the numbers of that page and their meaning. Refuses to guess: a number that is not known
-//! has no meaning, and a page of HTML is an error page only by a known number.
+//! Owns the error codes of that page and their meaning. Refuses to guess: an unknown code has no
+//! meaning, and HTML is an error page only if it has a known code.
 
 use serde_json::Value;
 
@@ -12,8 +12,8 @@ use crate::secret::redacted;
 /// The most characters of Meta's words that are kept.
 const MAX_MESSAGE: usize = 300;
 
-/// The numbers that are known. Source: the issue threads of other clients, 2024 to 2026; 191 is
-/// that of Facebook Login, on the same Graph API.
+/// The known error codes. Source: the issue threads of other clients, 2024 to 2026; 191 is that of
+/// Facebook Login, on the same Graph API.
 const NUMBERS: [(u64, DialogError); 6] = [
     (1_349_168, DialogError::UnlistedRedirect),
     (191, DialogError::UnlistedRedirect),
@@ -23,7 +23,7 @@ const NUMBERS: [(u64, DialogError); 6] = [
     (1_349_245, DialogError::NotATester),
 ];
 
-/// The reason why Meta's authorization dialog refuses an app or a person, by its number.
+/// The reason why Meta's authorization dialog refuses an app or a person, by its error code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DialogError {
@@ -38,7 +38,7 @@ pub enum DialogError {
 }
 
 impl DialogError {
-    /// The meaning of a number: that of an [error page](DialogRefusal::code), of
+    /// Returns the meaning of an error code: that of an [error page](DialogRefusal::code), of
     /// [`CallbackParams::Failed`](crate::CallbackParams::Failed) or of an
     /// [`Error`](crate::Error::code).
     #[must_use]
@@ -46,7 +46,7 @@ impl DialogError {
         NUMBERS.iter().find(|(number, _)| *number == code).map(|(_, error)| *error)
     }
 
-    /// The problem of the app's setup behind it.
+    /// Returns the underlying problem of the app's setup.
     #[must_use]
     pub fn problem(self) -> ConfigurationProblem {
         match self {
@@ -61,7 +61,7 @@ impl DialogError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DialogRefusal {
-    /// Meta's number. [`DialogError::from_code`] knows some.
+    /// Meta's error code. [`DialogError::from_code`] maps the known ones.
     pub code: u64,
     /// Meta's words, if the page is JSON and has some: at most 300 characters, without control
     /// characters and [without the app's tokens](redacted).
@@ -69,10 +69,10 @@ pub struct DialogRefusal {
 }
 
 impl DialogRefusal {
-    /// Reads the body of the authorization page. `None` for a page that is no error page.
+    /// Parses the body of the authorization page. Returns `None` if it is not an error page.
     ///
     /// An error page is `{"error_message":"…","error_code":1349168}`, or HTML that holds
-    /// `error_code` with a number that is known.
+    /// `error_code` with a known number.
     ///
     /// ```
     /// use threads_graph::{DialogError, DialogRefusal};

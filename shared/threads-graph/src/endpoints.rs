@@ -16,7 +16,7 @@ use crate::state::State;
 /// appear in its own material), and tests need their own, so all three are values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoints {
-    /// The page that asks the person, without a query.
+    /// The consent page, without a query.
     pub authorize: Url,
     /// The root of the API, without the version.
     pub graph: Url,
@@ -30,7 +30,7 @@ pub enum InvalidEndpoints {
     /// The named address is not an absolute URL with neither query, fragment nor user name.
     #[error("the {0} address must be an absolute URL without query, fragment or user name")]
     NotAUrl(&'static str),
-    /// The named address is plain `http` to another machine, or something else than `http`.
+    /// The named address is plain `http` to another machine, or has another scheme.
     #[error("the {0} address must be https, or http to this machine")]
     NotSecure(&'static str),
     /// The version does not look like `v1.0`.
@@ -43,8 +43,8 @@ impl Endpoints {
     ///
     /// # Errors
     ///
-    /// If an address is neither `https` nor `http` to a loopback host, has a query, fragment or
-    /// user name, or the version is not `v`, digits, a dot and digits.
+    /// Returns [`InvalidEndpoints`] if an address is neither `https` nor `http` to a loopback host,
+    /// has a query, fragment or user name, or the version is not `v`, digits, a dot and digits.
     pub fn new(
         authorize: impl AsRef<str>,
         graph: impl AsRef<str>,
@@ -113,7 +113,7 @@ fn address(name: &'static str, text: &str) -> Result<Url, InvalidEndpoints> {
 
 /// The URL to send a person's browser to, every value percent-encoded.
 ///
-/// `state` should be [random](State::random) and bound to that browser. It comes back in
+/// `state` should be [random](State::random) and bound to that browser. Meta returns it in
 /// [`CallbackParams`](crate::CallbackParams).
 ///
 /// Source: Meta, "Get access tokens and permissions", 2026-08.

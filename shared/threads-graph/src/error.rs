@@ -1,6 +1,6 @@
 //! A call that failed.
 //!
-//! Refuses to carry along the words of an answer or a URL, since either may hold a token.
+//! Never contains the words of a response or a URL, since either may hold a token.
 
 use std::fmt;
 use std::time::Duration;
@@ -58,15 +58,15 @@ impl Error {
         self.subcode
     }
 
-    /// Meta's `fbtrace_id`, which its support asks for. At most 32 characters of base64: no token
+    /// Meta's `fbtrace_id`, which its support requires. At most 32 characters of base64: no token
     /// is that short.
     #[must_use]
     pub fn trace_id(&self) -> Option<&str> {
         self.trace_id.as_deref()
     }
 
-    /// The host that Meta redirects to for good, and nothing else of that address, which holds what
-    /// was sent.
+    /// The host that Meta redirects to for good, without the rest of that address, which holds the
+    /// sent values.
     #[must_use]
     pub fn moved_to(&self) -> Option<&str> {
         self.moved_to.as_deref()
@@ -83,12 +83,12 @@ impl Error {
         Self { source: Some(error.without_url()), ..self }
     }
 
-    /// An answer that was read and found wanting.
+    /// A response that was read and is malformed.
     pub(crate) fn answered(call: Call, kind: ErrorKind, status: u16) -> Self {
         Self { status: Some(status), ..Self::new(call, kind) }
     }
 
-    /// An answer that reports a failure, or ought to. `sent` are the values of the request.
+    /// A response that reports a failure, or should. `sent` are the values of the request.
     pub(crate) fn from_answer(
         call: Call,
         status: u16,
@@ -103,8 +103,8 @@ impl Error {
             status: Some(status),
             code: said.code,
             subcode: said.subcode,
-            // A trace id is Meta's own; one that has to do with what was sent is an echo, and may
-            // be a secret.
+            // A trace id is Meta's own; one that resembles a sent value is an echo, and may be a
+            // secret.
             trace_id: said
                 .trace_id
                 .filter(|id| {
@@ -116,7 +116,7 @@ impl Error {
         }
     }
 
-    /// Keeps the host of the answer's `Location`, if the answer says that Meta has moved.
+    /// Keeps the host of the response's `Location`, if the response means that Meta has moved.
     pub(crate) fn redirected_to(self, host: Option<String>) -> Self {
         let has_moved = self.kind == ErrorKind::Configuration(ConfigurationProblem::Moved);
         Self { moved_to: host.filter(|_| has_moved), ..self }

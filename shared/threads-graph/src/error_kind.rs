@@ -11,31 +11,30 @@ use crate::names;
 /// from it, rather than a wildcard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// A passing failure: a timeout, a lost connection, HTTP 5xx, Meta's codes 1 and 2 or
+    /// A transient failure: a timeout, a lost connection, HTTP 5xx, Meta's codes 1 and 2 or
     /// `is_transient`, a temporary redirect, or an answer that is not a JSON object (HTML, empty,
     /// cut short, too large).
     Transient,
     /// Too many calls: HTTP 429, or Meta's codes 4, 17, 32, 341, 613 and 368 (a temporary block).
     Throttled {
-        /// The wait that Meta asks for, at most 24 hours, if it says so in seconds.
+        /// The wait that Meta requests, at most 24 hours, if it is in seconds.
         retry_after: Option<Duration>,
     },
-    /// The token is dead: Meta's codes 102 and 190. Only the person can mend it.
-    /// [`is_telling`](ReauthorizationCause::is_telling) says if it is certain.
+    /// The token is dead: Meta's codes 102 and 190. Only a new login by the person helps.
+    /// [`is_telling`](ReauthorizationCause::is_telling) returns true if it is certain.
     NeedsReauthorization(ReauthorizationCause),
     /// The person, or Meta's app review, has not given this permission: Meta's codes 10 and 200 to
     /// 299.
     Permission,
-    /// The authorization code was used already, has expired, or is no code.
+    /// The authorization code was used already, has expired, or is not a code.
     CodeUnusable,
-    /// The app is set up wrongly, here or in Meta's dashboard. No person can mend it by trying
-    /// again.
+    /// The app is set up wrongly, here or in Meta's dashboard. A retry by the person does not help.
     Configuration(ConfigurationProblem),
     /// The token is younger than 24 hours and cannot be refreshed yet. It is alive.
     TooYoung,
-    /// A success that lacks a required field. It says nothing about the token.
+    /// A success that lacks a required field. The token may be alive.
     Malformed,
-    /// A refusal that fits nothing else. It says nothing about the token.
+    /// A refusal that fits nothing else. The token may be alive.
     Rejected,
 }
 
@@ -70,13 +69,13 @@ names! {
         WrongAppId => "wrong_app_id",
         /// The redirect URI is not the registered one, not the one of the first step, or not https.
         RedirectMismatch => "redirect_mismatch",
-        /// Meta has blocked, disabled or deleted the app. It says nothing about an account or a
-        /// token, and people report apps that came back after days.
+        /// Meta has blocked, disabled or deleted the app. The accounts and tokens may be intact,
+        /// and people report apps that came back after days.
         AppBlocked => "app_blocked",
-        /// The API lives at another address now: HTTP 301 or 308.
-        /// [`Error::moved_to`](crate::Error::moved_to) tells where.
+        /// The API has another address now: HTTP 301 or 308.
+        /// [`Error::moved_to`](crate::Error::moved_to) has its host.
         Moved => "moved",
-        /// The app is not published, and the person is no tester of it, or has not accepted the
+        /// The app is not published, and the person is not a tester of it, or has not accepted the
         /// invitation.
         NotATester => "not_a_tester",
         /// Something else.
@@ -109,9 +108,8 @@ names! {
 }
 
 impl ReauthorizationCause {
-    /// Tells if Meta's answer names the cause, by a subcode. Without one it may be Meta's own
-    /// trouble: people report hours in which 190 without a subcode, or 467, is the answer to tokens
-    /// that are alive.
+    /// Returns true if Meta's response names the cause, by a subcode. Without one the failure may
+    /// be Meta's own: people report hours in which live tokens get 190 without a subcode, or 467.
     #[must_use]
     pub fn is_telling(self) -> bool {
         match self {
@@ -142,19 +140,19 @@ impl ErrorKind {
         }
     }
 
-    /// Tells if it is about the token: dead, or too young to be refreshed.
+    /// Returns true if the failure is about the token: dead, or too young to be refreshed.
     #[must_use]
     pub fn is_about_token(&self) -> bool {
         matches!(self, Self::NeedsReauthorization(_) | Self::TooYoung)
     }
 
-    /// Tells if the same call may succeed later although nobody does anything here:
+    /// Returns true if the same call may succeed later without any change here:
     /// [`Transient`](Self::Transient), [`Throttled`](Self::Throttled),
-    /// [`TooYoung`](Self::TooYoung), [`Malformed`](Self::Malformed), and while Meta keeps [the
-    /// whole app](ConfigurationProblem::AppBlocked) out.
+    /// [`TooYoung`](Self::TooYoung), [`Malformed`](Self::Malformed), and while Meta blocks
+    /// [the whole app](ConfigurationProblem::AppBlocked).
     ///
-    /// An authorization code is the exception: a call that spent it may have failed only on its way
-    /// back.
+    /// An authorization code is the exception: a call that spent it may have lost only its
+    /// response.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(
@@ -172,7 +170,7 @@ impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Transient => "Meta could not be reached, or answered with a passing failure",
-            Self::Throttled { .. } => "Meta asks for fewer calls",
+            Self::Throttled { .. } => "Meta requires fewer calls",
             Self::NeedsReauthorization(cause) => match cause {
                 ReauthorizationCause::Expired => "the access token has expired",
                 ReauthorizationCause::PasswordChanged => {
@@ -195,7 +193,7 @@ impl fmt::Display for ErrorKind {
                 ConfigurationProblem::AppBlocked => "Meta has blocked or deleted the app",
                 ConfigurationProblem::Moved => "Meta has moved",
                 ConfigurationProblem::NotATester => {
-                    "the person is no tester of the app: add them in Meta's dashboard under App roles > Roles > Threads \
+                    "the person is not a tester of the app: add them in Meta's dashboard under App roles > Roles > Threads \
                      Testers; they accept in the Threads app under Settings > Account > Website permissions > Invites"
                 }
                 ConfigurationProblem::Other => "the app is set up wrongly in Meta's dashboard",

@@ -52,10 +52,10 @@ pub struct Graph {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ShortLivedToken {
-    /// The token. It lives for 1 hour; Meta's answer does not say so.
+    /// The token. It lives for 1 hour, which Meta's response does not contain.
     pub access_token: AccessToken,
-    /// The person, if the answer names one: people report answers without it, and answers with 0.
-    /// [`Graph::me`] tells then.
+    /// The person, if the answer names one: people report responses without it, and responses with
+    /// 0. Then [`Graph::me`] returns it.
     pub user_id: Option<UserId>,
 }
 
@@ -63,11 +63,11 @@ pub struct ShortLivedToken {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct LongLivedToken {
-    /// The token. Meta does not document whether a refresh gives another text than before.
+    /// The token. Meta does not document if a refresh returns a different text.
     pub access_token: AccessToken,
     /// The rest of its life from Meta's answer on, if the answer has a plausible number of seconds:
-    /// from one second to a hundred years. About 60 days in practice. A token without it is as good
-    /// as any other.
+    /// from one second to a hundred years. About 60 days in practice. A token without it is as
+    /// valid as any other.
     pub expires_in: Option<Duration>,
 }
 
@@ -156,15 +156,15 @@ impl Graph {
     /// Exchanges an authorization code for a short-lived token: `POST /oauth/access_token`.
     ///
     /// The code is spent even when the answer is lost on its way, so do not send it twice: a second
-    /// attempt that ends in [`CodeUnusable`](ErrorKind::CodeUnusable) does not tell which of the
+    /// attempt that ends in [`CodeUnusable`](ErrorKind::CodeUnusable) does not show which of the
     /// two failed.
     ///
     /// Source: Meta, "Get access tokens and permissions".
     ///
     /// # Errors
     ///
-    /// Any [`ErrorKind`]; here above all [`CodeUnusable`](ErrorKind::CodeUnusable) and
-    /// [`Configuration`](ErrorKind::Configuration).
+    /// Returns an [`Error`] of any [`ErrorKind`] if the call fails, here above all
+    /// [`CodeUnusable`](ErrorKind::CodeUnusable) and [`Configuration`](ErrorKind::Configuration).
     pub async fn exchange_code(
         &self,
         app: &AppCredentials,
@@ -187,14 +187,14 @@ impl Graph {
         })
     }
 
-    /// Exchanges a short-lived token for a long-lived one: `GET /access_token`. Meta wants the
-    /// app's secret alone here, without its id.
+    /// Exchanges a short-lived token for a long-lived one: `GET /access_token`. Meta requires only
+    /// the app's secret here, without its id.
     ///
     /// Source: Meta, "Long-lived access tokens".
     ///
     /// # Errors
     ///
-    /// Any [`ErrorKind`].
+    /// Returns an [`Error`] of any [`ErrorKind`] if the call fails.
     pub async fn exchange_long_lived(
         &self,
         secret: &AppSecret,
@@ -212,15 +212,14 @@ impl Graph {
     /// Extends a long-lived token: `GET /refresh_access_token`.
     ///
     /// The token must be at least 24 hours old and not expired, and `threads_basic` still granted.
-    /// Meta does not document whether the old token lives on: store the new one before anything
-    /// else.
+    /// Meta does not document if the old token stays valid: store the new one before anything else.
     ///
     /// Source: Meta, "Long-lived access tokens".
     ///
     /// # Errors
     ///
-    /// Any [`ErrorKind`]; only [`NeedsReauthorization`](ErrorKind::NeedsReauthorization) says that
-    /// the token is dead.
+    /// Returns an [`Error`] of any [`ErrorKind`] if the call fails; only
+    /// [`NeedsReauthorization`](ErrorKind::NeedsReauthorization) means that the token is dead.
     pub async fn refresh(&self, token: &AccessToken) -> Result<LongLivedToken, Error> {
         let url = self.endpoints.unversioned(&["refresh_access_token"]);
         let query = [("grant_type", "th_refresh_token"), ("access_token", token.expose())];
@@ -233,7 +232,7 @@ impl Graph {
     ///
     /// # Errors
     ///
-    /// Any [`ErrorKind`].
+    /// Returns an [`Error`] of any [`ErrorKind`] if the call fails.
     pub async fn me(&self, token: &AccessToken) -> Result<Profile, Error> {
         let answer = self.ask_me(token).await?;
         let text = |name| answer.get(name).and_then(Value::as_str);
@@ -249,7 +248,7 @@ impl Graph {
     ///
     /// # Errors
     ///
-    /// As [`me`](Self::me).
+    /// Returns the same errors as [`me`](Self::me).
     pub async fn fields_of_me(&self, token: &AccessToken) -> Result<BTreeSet<String>, Error> {
         Ok(self.ask_me(token).await?.fields())
     }
@@ -263,13 +262,15 @@ impl Graph {
     /// Meta's record of the token `input`: `GET /v1.0/debug_token`.
     ///
     /// Meta documents that `caller` is the token of a tester of the app; people report that Meta
-    /// takes the app's own token. Treat a failure as "not known", not as news about `input`.
+    /// accepts the app's own token. Treat a failure as "not known", not as a statement about
+    /// `input`.
     ///
     /// Source: Meta, "Debug an access token".
     ///
     /// # Errors
     ///
-    /// Any [`ErrorKind`], about `caller` rather than about `input`.
+    /// Returns an [`Error`] of any [`ErrorKind`] if the call fails, about `caller` rather than
+    /// about `input`.
     pub async fn debug_token(&self, input: &AccessToken, caller: &AccessToken) -> Result<TokenInfo, Error> {
         let answer = self.ask_about(input, caller).await?;
         let time = |name| {
@@ -295,7 +296,7 @@ impl Graph {
     ///
     /// # Errors
     ///
-    /// As [`debug_token`](Self::debug_token).
+    /// Returns the same errors as [`debug_token`](Self::debug_token).
     pub async fn fields_of_debug_token(
         &self,
         input: &AccessToken,
@@ -316,7 +317,7 @@ impl Graph {
     ///
     /// # Errors
     ///
-    /// [`Transient`](ErrorKind::Transient) if Meta does not answer, or with HTTP 5xx;
+    /// Returns [`Transient`](ErrorKind::Transient) if Meta does not answer, or with HTTP 5xx;
     /// [`Rejected`](ErrorKind::Rejected) for HTTP 4xx without one of Meta's error pages;
     /// [`Moved`](ConfigurationProblem::Moved) if the page redirects for good (HTTP 301 or 308) to a
     /// host that is not one of Meta's known ones, which [`Error::moved_to`] names.
@@ -356,7 +357,8 @@ impl Graph {
     ///
     /// # Errors
     ///
-    /// Any [`ErrorKind`]; here above all [`Configuration`](ErrorKind::Configuration).
+    /// Returns an [`Error`] of any [`ErrorKind`] if the call fails, here above all
+    /// [`Configuration`](ErrorKind::Configuration).
     pub async fn app_token(&self, app: &AppCredentials) -> Result<AccessToken, Error> {
         let url = self.endpoints.unversioned(&["oauth", "access_token"]);
         let query = [
@@ -387,7 +389,8 @@ impl Graph {
     ///
     /// # Errors
     ///
-    /// Any [`ErrorKind`]; [`Malformed`](ErrorKind::Malformed) if the answer is not a `T`.
+    /// Returns an [`Error`] of any [`ErrorKind`] if the call fails:
+    /// [`Malformed`](ErrorKind::Malformed) if the response is not a `T`.
     pub async fn get<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -402,8 +405,8 @@ impl Graph {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get). After [`Transient`](ErrorKind::Transient) Meta may have carried it
-    /// out: the answer may be what was lost.
+    /// Returns the same errors as [`get`](Self::get). After [`Transient`](ErrorKind::Transient)
+    /// Meta may have carried it out, and only the response may be lost.
     pub async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -413,11 +416,11 @@ impl Graph {
         self.other(Method::POST, path, token, params).await
     }
 
-    /// Deletes what a path of the API names: `DELETE /v1.0/{path}`. As [`get`](Self::get).
+    /// Deletes the object at a path of the API: `DELETE /v1.0/{path}`. As [`get`](Self::get).
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// Returns the same errors as [`get`](Self::get).
     pub async fn delete<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -479,7 +482,7 @@ impl Graph {
         };
 
         let limit = if call == Call::Other { MAX_OTHER_BODY } else { MAX_TOKEN_BODY };
-        // As large as a token's answer can be from the start, since growing would leave copies.
+        // Allocated for the largest token response at once, because growing would leave copies.
         let mut body = Zeroizing::new(Vec::with_capacity(MAX_TOKEN_BODY));
         while let Some(chunk) = response.chunk().await.map_err(|error| refusal(None).caused_by(error))? {
             if body.len() + chunk.len() > limit {
@@ -496,7 +499,7 @@ impl Graph {
     }
 }
 
-/// A success, as far as HTTP and the envelope tell.
+/// A success by the HTTP status and the envelope.
 struct Answer {
     call: Call,
     status: u16,
@@ -526,7 +529,7 @@ impl Answer {
         }
     }
 
-    /// The names of the members, as far as they are names.
+    /// The names of the members, except those that are not plausible names.
     fn fields(&self) -> BTreeSet<String> {
         let is_name = |name: &str| {
             name.len() <= 64

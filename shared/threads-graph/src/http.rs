@@ -1,8 +1,8 @@
 //! The HTTP client.
 //!
 //! Owns TLS (`ring`, Mozilla's roots compiled in), timeouts and the connection pool. Refuses
-//! redirects, proxies, cookies and automatic retries: each of them would carry a secret somewhere
-//! else, or spend a single-use code twice.
+//! redirects, proxies, cookies and automatic retries: each of them could send a secret elsewhere,
+//! or spend a single-use code twice.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +39,8 @@ impl HttpClient {
     ///
     /// # Errors
     ///
-    /// If TLS cannot be set up, which is a defect of the build and not of the network.
+    /// Returns [`HttpClientError`] if TLS cannot be set up, which is a defect of the build and not
+    /// of the network.
     pub fn new(timeouts: HttpTimeouts) -> Result<Self, HttpClientError> {
         // Handed over ready-made: the platform's verifier reads certificate files at start, which
         // costs a cold start, and needs them to exist in the container.

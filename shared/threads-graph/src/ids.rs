@@ -1,8 +1,7 @@
 //! Public identifiers: an app, a person, and the address to which a browser is sent back.
 //!
-//! Owns the shapes of these values; whoever holds one holds a valid one. Refuses anything that is
-//! not exactly what it says: nothing is trimmed, normalised or guessed, because Meta compares each
-//! of them as text.
+//! Owns the shapes of these values; each value is valid. Accepts exact text only: nothing is
+//! trimmed, normalised or guessed, because Meta compares each of them as text.
 
 use std::fmt;
 use std::str::FromStr;
@@ -179,8 +178,8 @@ impl RedirectUri {
         &self.0
     }
 
-    /// Tells if nobody can read the code on its way: the scheme is `https`, or the host is this
-    /// machine.
+    /// Returns true if the code cannot be read in transit: the scheme is `https`, or the host is
+    /// this machine.
     ///
     /// Meta itself accepts `https` only, and refuses `http://localhost`.
     #[must_use]
@@ -197,7 +196,7 @@ impl FromStr for RedirectUri {
             return Err(InvalidRedirectUri::TooLong);
         }
         // A URL parser forgives white space, back slashes and missing or extra slashes. Meta
-        // compares the text, so what a parser would have to forgive is refused here.
+        // compares the text, so text that needs such tolerance is refused here.
         if !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
             return Err(InvalidRedirectUri::NotAbsoluteHttp);
         }

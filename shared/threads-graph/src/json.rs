@@ -1,7 +1,7 @@
 //! A JSON body whose text is overwritten when dropped.
 //!
 //! Owns the liberal reading of single values: Meta writes the same number as a number in one place
-//! and as a string in another. Refuses to say what was wrong with a body: a parser's message quotes
+//! and as a string in another. Refuses to describe the error in a body: a parser's message quotes
 //! it.
 
 use std::time::Duration;
@@ -13,7 +13,7 @@ use zeroize::Zeroize as _;
 pub(crate) struct Json(Value);
 
 impl Json {
-    /// `None` for anything but a whole JSON object.
+    /// Returns `None` for anything except a whole JSON object.
     pub(crate) fn parse(body: &[u8]) -> Option<Self> {
         let json = Self(serde_json::from_slice(body).ok()?);
         json.0.is_object().then_some(json)
@@ -42,7 +42,7 @@ impl Drop for Json {
 const MAX_LIFETIME: f64 = 100.0 * 365.25 * 24.0 * 60.0 * 60.0;
 
 /// A lifetime in whole seconds, from an integer, a float or a text. `None` for an implausible one:
-/// nothing, less than a second, more than a hundred years, or no number.
+/// absent, less than a second, more than a hundred years, or not a number.
 pub(crate) fn lifetime(value: &Value) -> Option<Duration> {
     let seconds: f64 = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())?;
     (1.0..=MAX_LIFETIME)

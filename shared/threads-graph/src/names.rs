@@ -1,7 +1,7 @@
 //! The names of an enum's variants, each spelled once.
 //!
-//! Owns the macro [`names!`](crate::names) and its error. Refuses to repeat a text that names
-//! nothing: it may be anybody's.
+//! Owns the macro [`names!`](crate::names) and its error. Errors do not repeat an unknown text,
+//! which may be anything.
 
 /// The text is not one of the names. The error lists those that are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -38,8 +38,8 @@ pub struct UnknownName {
 /// assert_eq!(unknown, "expected one of on_the_way, arrived");
 /// ```
 ///
-/// An enum that reads more than these names says `enum Parcel without FromStr`, and implements
-/// `FromStr` itself. `Deserialize` goes through it.
+/// An enum that accepts more than these names is declared as `enum Parcel without FromStr`, and
+/// implements `FromStr` itself. `Deserialize` goes through it.
 #[macro_export]
 macro_rules! names {
     ($(#[$attribute:meta])* $vis:vis enum $enum:ident { $($variants:tt)* }) => {

@@ -1,9 +1,9 @@
 //! The permissions a person can grant.
 //!
 //! Owns their names (Meta's and the short ones of `ThreadsPipe`) and the rule that a request always
-//! includes `threads_basic`. Meta adds permissions, so a name that is not known but looks like one
-//! is taken too; whoever asks for it may want to hear that it is not known. Refuses other words,
-//! and lists those it knows. A set that Meta *granted* is kept as it is.
+//! includes `threads_basic`. Meta adds permissions, so an unknown name of the same form is accepted
+//! too; a caller may warn about it. Refuses other words, and lists the known ones. A set that Meta
+//! *granted* is kept as it is.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -59,7 +59,7 @@ pub enum Scope {
     Other(OtherScope),
 }
 
-/// The name of a scope that is not known. There is no way to one but [`Scope`]'s `FromStr`.
+/// The name of an unknown scope. Only [`Scope`]'s `FromStr` creates one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OtherScope {
     /// The name's bytes, and zeros after them, so that the order is that of the names.
@@ -141,7 +141,8 @@ impl Scope {
         }
     }
 
-    /// Tells if Meta had documented it when this crate was written. If not, it is new, or misspelt.
+    /// Returns true if Meta had documented it when this crate was written. If not, it is new, or
+    /// misspelt.
     #[must_use]
     pub fn is_known(&self) -> bool {
         !matches!(self, Self::Other(_))
@@ -214,7 +215,7 @@ impl fmt::Display for UnknownScope {
 
 impl std::error::Error for UnknownScope {}
 
-/// Words that are no request.
+/// The reason why words are not a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidScopes {
     /// One of them names no scope.
@@ -228,9 +229,9 @@ pub enum InvalidScopes {
 /// A set of at most [`Scopes::MAX`] scopes: the known ones in Meta's order, and then the others in
 /// that of the alphabet.
 ///
-/// Parsed from text, or made with [`Scopes::requested`], it is something to *ask for* and always
-/// includes [`Scope::Basic`]. Collected from an iterator it keeps exactly what is given, up to the
-/// limit: what was *granted*.
+/// Parsed from text, or made with [`Scopes::requested`], it is a *request* and always includes
+/// [`Scope::Basic`]. Collected from an iterator it keeps exactly the given scopes, up to the limit:
+/// those that were *granted*.
 ///
 /// ```
 /// use threads_graph::{Scope, Scopes};
@@ -255,11 +256,12 @@ impl Scopes {
         scopes.into_iter().chain([Scope::Basic]).collect()
     }
 
-    /// As [`requested`](Self::requested), for what somebody else asks for.
+    /// As [`requested`](Self::requested), for another party's request.
     ///
     /// # Errors
     ///
-    /// If there are more than [`Scopes::MAX`], [`Scope::Basic`] included.
+    /// Returns [`InvalidScopes::TooMany`] if there are more than [`Scopes::MAX`], [`Scope::Basic`]
+    /// included.
     pub fn try_requested(scopes: impl IntoIterator<Item = Scope>) -> Result<Self, InvalidScopes> {
         let scopes: BTreeSet<_> = scopes.into_iter().chain([Scope::Basic]).collect();
         if scopes.len() > Self::MAX { Err(InvalidScopes::TooMany) } else { Ok(Self(scopes)) }
@@ -277,7 +279,7 @@ impl Scopes {
         self.0.iter().copied()
     }
 
-    /// Tells if the set holds this one.
+    /// Returns true if the set holds this one.
     #[must_use]
     pub fn contains(&self, scope: Scope) -> bool {
         self.0.contains(&scope)
@@ -288,13 +290,13 @@ impl Scopes {
         self.iter().filter(|scope| !scope.is_known())
     }
 
-    /// Tells if the set holds all of `other`.
+    /// Returns true if the set holds all of `other`.
     #[must_use]
     pub fn is_superset(&self, other: &Self) -> bool {
         self.0.is_superset(&other.0)
     }
 
-    /// Tells if the set is empty, as after a person has taken back every permission.
+    /// Returns true if the set is empty, as after a person has taken back every permission.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -336,8 +338,8 @@ impl IntoIterator for Scopes {
     }
 }
 
-/// Words separated by commas, white space or both; `all` stands for all that are known;
-/// [`Scope::Basic`] is always included.
+/// Words separated by commas, white space or both; `all` means all known scopes; [`Scope::Basic`]
+/// is always included.
 impl FromStr for Scopes {
     type Err = InvalidScopes;
 
@@ -401,7 +403,7 @@ mod tests {
         assert!(Scope::ALL.is_sorted());
     }
 
-    /// Meta's name for the `n`th scope that nobody knows.
+    /// Meta's name for the `n`th unknown scope.
     fn nth(n: u8) -> String {
         format!("threads_{}", char::from(b'a' + n / 26)) + &char::from(b'a' + n % 26).to_string()
     }
@@ -462,7 +464,7 @@ mod tests {
         assert_eq!(names(32).join(" ").parse::<Scopes>(), Err(InvalidScopes::TooMany));
         assert_eq!(format!("all,{}", names(22).join(",")).parse::<Scopes>(), Err(InvalidScopes::TooMany));
         assert_eq!(InvalidScopes::TooMany.to_string(), "more than 32 scopes");
-        // Meta's word, or a row's, is cut: the known ones stay.
+        // A set of Meta's, or of a row, is cut: the known ones stay.
         let granted: Scopes = names(200).iter().map(|name| name.parse().unwrap()).chain(Scope::ALL).collect();
         assert_eq!(granted.len(), 32);
         assert!(granted.is_superset(&Scopes::all()));

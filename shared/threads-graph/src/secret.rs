@@ -2,8 +2,8 @@
 //!
 //! Owns their memory (overwritten on drop) and their shape. Refuses to be shown: there is no
 //! `Display`, no `Serialize`, no `Deref` and no `==`, and `Debug` prints a placeholder.
-//! [`expose`](AccessToken::expose) is the only way out, and is meant to be called where bytes leave
-//! the process or are sealed.
+//! [`expose`](AccessToken::expose) is the only access, for places where bytes leave the process or
+//! are sealed.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,13 +19,13 @@ const MAX_SECRET: usize = 4096;
 /// The reason why a text cannot be a secret. It does not hold the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSecret {
-    /// There is nothing in it.
+    /// It is empty.
     #[error("the {0} is empty")]
     Empty(&'static str),
     /// Longer than 4096 bytes.
     #[error("the {0} has more than 4096 bytes")]
     TooLong(&'static str),
-    /// It holds something else than visible ASCII: a space, a line end, a quote from a word
+    /// It contains something other than visible ASCII: a space, a line end, a quote from a word
     /// processor.
     #[error("the {0} holds a space, a line end or another character that is not visible ASCII")]
     NotVisibleAscii(&'static str),
@@ -40,13 +40,14 @@ macro_rules! secret {
         pub struct $name(Zeroizing<String>);
 
         impl $name {
-            /// Takes a secret as it is: nothing is trimmed.
+            /// Creates a secret from exactly this text: nothing is trimmed.
             ///
             /// # Errors
             ///
-            /// If it is empty, longer than 4096 bytes, or not entirely visible ASCII.
+            /// Returns [`InvalidSecret`] if it is empty, longer than 4096 bytes, or not entirely
+            /// visible ASCII.
             pub fn new(secret: impl Into<String>) -> Result<Self, InvalidSecret> {
-                // Wrapped before it is judged, so that a refused secret is overwritten too.
+                // Wrapped before the check, so that a refused secret is overwritten too.
                 let secret = Zeroizing::new(secret.into());
                 if secret.is_empty() {
                     return Err(InvalidSecret::Empty($called));
@@ -92,7 +93,7 @@ macro_rules! secret {
 }
 
 secret!(
-    /// The Threads app secret (`client_secret`). Whoever has it can forge what Meta sends and spend
+    /// The Threads app secret (`client_secret`). Its holder can forge Meta's messages and spend
     /// codes.
     AppSecret,
     "app secret"
@@ -108,8 +109,8 @@ secret!(
     "authorization code"
 );
 
-/// The beginning of the app's own tokens. `TH|<app id>|<app secret>` is one, so any text that
-/// begins so may hold the secret.
+/// The beginning of the app's own tokens. `TH|<app id>|<app secret>` is one, so any text with this
+/// beginning may hold the secret.
 const APP_TOKEN: &str = "TH|";
 
 /// `text` without the app's tokens: each that begins with `TH|`, also percent-encoded, is replaced
@@ -155,7 +156,7 @@ impl AppCredentials {
     #[must_use]
     pub fn app_token(&self) -> AccessToken {
         let (id, secret) = (self.app_id.as_str(), self.app_secret.expose());
-        // As large as it becomes from the start, since growing would leave copies behind.
+        // Allocated in full at once, because growing would leave copies.
         let mut token = Zeroizing::new(String::with_capacity(APP_TOKEN.len() + id.len() + 1 + secret.len()));
         for part in [APP_TOKEN, id, "|", secret] {
             token.push_str(part);

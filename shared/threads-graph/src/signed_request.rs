@@ -1,9 +1,9 @@
-//! The message that Meta posts when a person removes the app or asks for deletion.
+//! The message that Meta posts when a person removes the app or requests deletion.
 //!
 //! Owns the check of a `signed_request`. Refuses to read one byte of the payload before its
-//! signature is proven, and tolerates no second spelling of the same message. It knows no clock and
-//! no history: the caller passes `now`, and acts idempotently, because a fresh message can be
-//! replayed within its window.
+//! signature is verified, and accepts only one spelling of a message. It has no clock and no
+//! history: the caller passes `now`, and acts idempotently, because a fresh message can be replayed
+//! within its window.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use serde::Deserialize;
 use crate::ids::UserId;
 use crate::secret::AppSecret;
 
-/// The longest message that is looked at, in bytes. Meta's have about 250.
+/// The longest message that is parsed, in bytes. Meta's have about 250.
 const MAX_LENGTH: usize = 4096;
 
 /// The most by which Meta's clock may be ahead of ours.
@@ -41,13 +41,13 @@ pub enum SignedRequestError {
     /// Not signed with this app secret.
     #[error("the signed request has a wrong signature")]
     Signature,
-    /// Signed, but by its own account not with HMAC-SHA256.
+    /// Signed, but the payload names another algorithm than HMAC-SHA256.
     #[error("the signed request names another algorithm")]
     Algorithm,
     /// Signed, but the payload lacks a user id or a time.
     #[error("the payload of the signed request is not as documented")]
     Payload,
-    /// Older than is accepted.
+    /// Older than the maximum age.
     #[error("the signed request is too old")]
     TooOld,
     /// Issued more than 5 minutes after `now`.
@@ -75,7 +75,8 @@ struct Payload {
 ///
 /// # Errors
 ///
-/// See [`SignedRequestError`].
+/// Returns a [`SignedRequestError`] if the message is malformed, not signed with this secret, too
+/// old, or from the future.
 pub fn verify_signed_request(
     secret: &AppSecret,
     signed_request: &str,

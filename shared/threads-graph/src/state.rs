@@ -1,7 +1,7 @@
 //! The `state` of one login.
 //!
-//! Owns how a state is made, read and compared, so that there is one way. Refuses to be compared
-//! with `==`, whose time tells how much of a guess was right.
+//! Owns the creation, parsing and comparison of a state. Has no `==`, because its time would show
+//! how much of a guess was right.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,11 +12,11 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
-/// The `state` that goes to Meta with a person and comes back with them.
+/// The `state` that is sent to Meta with a person and returned with them.
 ///
 /// 1 to 512 bytes of visible ASCII. Bind it to the browser that begins the login, and compare it
-/// when that browser returns: Meta documents no PKCE, so nothing else tells a callback from a
-/// forged one (RFC 6749, section 10.12). `Debug` does not show it.
+/// when that browser returns: Meta documents no PKCE, so nothing else distinguishes a callback from
+/// a forged one (RFC 6749, section 10.12). `Debug` does not show it.
 ///
 /// ```
 /// use threads_graph::State;
@@ -50,7 +50,7 @@ impl State {
     ///
     /// # Errors
     ///
-    /// [`NoRandomness`] if the system has none to give.
+    /// Returns [`NoRandomness`] if the system's generator fails.
     pub fn random() -> Result<Self, NoRandomness> {
         let mut bytes = [0; 32];
         SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandomness)?;

@@ -24,7 +24,7 @@ use crate::*;
 const TOKEN: &str = "CANARYtoken|x&y=%00";
 const SECRET: &str = "CANARYsecret+/";
 const CODE: &str = "CANARYcode#_";
-/// The calls that [`make`] knows.
+/// The calls that [`make`] supports.
 const CALLS: usize = 9;
 
 fn graph(address: std::net::SocketAddr, timeouts: HttpTimeouts) -> Graph {
@@ -47,10 +47,10 @@ fn redirect() -> RedirectUri {
     "https://app.example/cb?a=b&c".parse().unwrap()
 }
 
-/// An answer that no failure can pass for.
+/// A result that no failure can equal.
 type Figures = BTreeMap<String, u8>;
 
-/// Makes one call, and shows whatever it gives.
+/// Makes one call, and formats its result.
 async fn make(call: usize, graph: &Graph) -> Option<Result<String, Error>> {
     fn show<T: std::fmt::Debug>(result: Result<T, Error>) -> Result<String, Error> {
         result.map(|value| format!("{value:?}"))
@@ -454,9 +454,9 @@ async fn serve(mut stream: TcpStream, hostile: Hostile) -> io::Result<()> {
             return Ok(());
         }
     }
-    // None of these may let this out: the request as it was, and the secrets in clear.
+    // None of these may disclose this: the request itself, and the secrets in clear.
     let echo = format!("{} {TOKEN} {SECRET} {CODE}", String::from_utf8_lossy(&request));
-    // Of what was sent, a piece that would pass for a trace id.
+    // A piece of the sent values that could be a trace id.
     let trace_id: String = echo[echo.find("CANARY").unwrap_or_default()..]
         .chars()
         .take_while(char::is_ascii_alphanumeric)
@@ -513,7 +513,7 @@ async fn serve(mut stream: TcpStream, hostile: Hostile) -> io::Result<()> {
     Ok(())
 }
 
-/// The API at a hostile server, and how many connections it has been asked for.
+/// The API at a hostile server, and the number of connections to it.
 async fn start_hostile(hostile: Hostile) -> (Graph, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -589,8 +589,8 @@ async fn no_failure_of_any_call_shows_a_secret() {
         // Each answer closes its connection, so this counts requests: nothing is retried, and no
         // redirect is followed.
         assert_eq!(connections.load(Ordering::SeqCst), CALLS, "{hostile:?}");
-        // `tracing` asks the thread that comes first to a line whether anybody listens, and keeps
-        // the answer for all. Another test's thread says no.
+        // The first thread at a line decides for `tracing` if anybody listens, for all threads.
+        // Another test's thread would decide no.
         tracing::callsite::rebuild_interest_cache();
     }
     assert_eq!(failures, HOSTILE.len() * CALLS);

@@ -1,7 +1,7 @@
-//! A Threads account, and the things that its person did to the app's access.
+//! A Threads account, and its person's actions on the app's access.
 //!
-//! Holds no token: a token remembers which of the account's grants it came from, and asks here
-//! whether that grant lives.
+//! Holds no token: a token remembers the number of the account's grant that it came from, and this
+//! module reports if that grant lives.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::clock::later;
 /// The time for which the app may read the profile after the person authorized it.
 const DATA_ACCESS: Duration = Duration::from_hours(90 * 24);
 
-/// The state of an account that keeps the app's tokens from working, or does not.
+/// The state of an account, by which the app's tokens work or fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AccountStatus {
@@ -29,7 +29,7 @@ pub enum AccountStatus {
     PasswordChanged,
     /// Meta ended the session: subcode 467.
     Invalidated,
-    /// Meta restricted the account: its tokens are good and are refreshed, and read nothing. Code
+    /// Meta restricted the account: its tokens are valid and are refreshed, but read nothing. Code
     /// 10, subcode 4279013.
     Restricted,
 }
@@ -49,13 +49,13 @@ impl AccountStatus {
         }
     }
 
-    /// Tells if tokens are good, whatever they can read.
+    /// Returns true if tokens are valid, whatever they can read.
     pub(crate) const fn keeps_tokens(self) -> bool {
         matches!(self, Self::Active | Self::Restricted)
     }
 }
 
-/// A Threads account of the sandbox, as it stood when it was asked for.
+/// A snapshot of a Threads account of the sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a thing of its own that is so or not")]
 pub struct Account {
@@ -71,8 +71,8 @@ pub struct Account {
     /// The tester invitation is not accepted: authorizing ends on Meta's error page with code
     /// 1349245.
     pub tester_pending: bool,
-    /// A refresh gives a token that lives for 60 days. Otherwise it ends when the one does that was
-    /// given for it.
+    /// A refresh returns a token that lives for 60 days. Otherwise the new token ends together with
+    /// the old one.
     #[serde(default = "documented")]
     pub extends: bool,
     /// The reason why tokens do not work, if there is one.
@@ -83,7 +83,7 @@ pub struct Account {
     /// private then.
     pub data_access_expires_at: Option<Timestamp>,
     /// The end of each earlier grant. A token that carries generation *n* belongs to the *n*-th
-    /// grant, so it is dead when this list is longer than *n*, and the list says why.
+    /// grant, so it is dead if this list is longer than *n*, and the list has the cause.
     pub(crate) ended_grants: Vec<AccountStatus>,
 }
 
@@ -117,9 +117,9 @@ impl Account {
         self.ended_grants.get(generation).copied().unwrap_or(self.status)
     }
 
-    /// The person pressed Allow. It heals the account, but what died with an earlier grant stays
-    /// dead. A checkpoint and a confirmation are merely passed, because the tokens behind them were
-    /// never taken away. A restriction is not the person's to end.
+    /// The person pressed Allow. It repairs the account, but tokens of an earlier grant stay dead.
+    /// After a checkpoint or a confirmation the tokens work again, because they were never ended.
+    /// The person cannot end a restriction.
     pub(crate) fn authorize(&mut self, now: Timestamp) {
         match self.status {
             AccountStatus::Active | AccountStatus::Restricted => {}
@@ -134,14 +134,14 @@ impl Account {
     }
 
     /// A refresh extends a public profile's grant. Sources disagree about private ones; the sandbox
-    /// takes the harsher reading, so that an app which relies on the other one is caught.
+    /// follows the stricter one, so that an app which relies on the other one fails.
     pub(crate) fn extend_data_access(&mut self, now: Timestamp) {
         if !self.private {
             self.data_access_expires_at = Some(later(now, DATA_ACCESS));
         }
     }
 
-    /// The end of the app's access to the data as things are: never, if the profile is public.
+    /// The present end of the app's access to the data: none, if the profile is public.
     pub(crate) fn data_access_ends(&self) -> Option<Timestamp> {
         self.data_access_expires_at.filter(|_| self.private)
     }

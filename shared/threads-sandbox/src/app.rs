@@ -15,8 +15,7 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn has_secret(&self, presented: &str) -> bool {
-        // Hashes, so that the comparison's time says nothing about how much of the secret was
-        // right.
+        // Hashes, so that the comparison's time does not show how much of the secret was right.
         mint::hash(presented) == mint::hash(&self.secret)
     }
 
@@ -35,7 +34,7 @@ impl App {
         mint::app_token(&self.id, &self.secret)
     }
 
-    /// Tells if it is an app token: the issued one, or the one that is made of id and secret.
+    /// Returns true if it is an app token: the issued one, or the one of id and secret.
     pub(crate) fn has_token(&self, presented: &str) -> bool {
         let made = format!("TH|{}|{}", self.id, self.secret);
         [self.token(), made].iter().any(|token| mint::hash(token) == mint::hash(presented))

@@ -33,7 +33,7 @@ const SCOPES: [(&str, &str); 11] = [
 pub(crate) struct Ask {
     pub(crate) client_id: String,
     pub(crate) redirect_uri: String,
-    /// Names and what they mean, as asked for, each once.
+    /// The requested names with their meanings, each once.
     pub(crate) scopes: Vec<(String, &'static str)>,
     pub(crate) state: Option<String>,
 }
@@ -55,8 +55,7 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// Meta's code, or 100 for what is not documented, and the sandbox's own 0 for what Meta cannot
-    /// have.
+    /// Meta's code, 100 for an undocumented case, or 0 for a case that only the sandbox has.
     const fn parts(self) -> (u64, &'static str) {
         match self {
             Self::NoAppId => (4_476_002, "No app ID was provided in the request."),
@@ -97,7 +96,8 @@ impl Ask {
     pub(crate) fn read(app: &App, params: &Params) -> Result<Self, Refusal> {
         let client_id = params.text("client_id");
         if client_id != app.id {
-            // Meta knows its own ids by their look; what is no number counts as no id.
+            // Meta recognizes its own ids by their form; a text that is not a number counts as no
+            // id.
             let looks_like_an_id = !client_id.is_empty() && client_id.bytes().all(|b| b.is_ascii_digit());
             return Err(if looks_like_an_id { Refusal::WrongAppId } else { Refusal::NoAppId });
         }
@@ -116,7 +116,7 @@ impl Ask {
     }
 }
 
-/// The text is compared and sent exactly as it came, so it must be fit for a header as it is.
+/// The text is compared and sent unchanged, so it must be valid in a header.
 fn check_redirect(redirect_uri: &str, listed: &[String]) -> Result<(), Refusal> {
     let printable = redirect_uri.bytes().all(|b| b.is_ascii_graphic());
     let Some(url) = Url::parse(redirect_uri).ok().filter(|_| printable) else {
@@ -134,8 +134,8 @@ fn check_redirect(redirect_uri: &str, listed: &[String]) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// The permissions, each with what it allows. Meta adds some from time to time, so that one which
-/// looks like Meta's is taken.
+/// The permissions, each with its meaning. Meta adds some from time to time, so a name of Meta's
+/// form is accepted.
 fn read_scopes(scope: &str) -> Result<Vec<(String, &'static str)>, Refusal> {
     let mut scopes = Vec::<(String, &'static str)>::new();
     for asked in scope.split([',', ' ']).filter(|asked| !asked.is_empty()) {

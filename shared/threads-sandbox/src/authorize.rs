@@ -25,7 +25,7 @@ pub(crate) fn dialog(world: &mut World, app: &App, now: Timestamp, params: &Para
         Ok(ask) => ask,
         Err(refusal) => return refusal.into(),
     };
-    // Meta documents that it is needed, and does without.
+    // Meta documents it as required, and works without it.
     if params.get("response_type").is_some_and(|response_type| response_type != "code") {
         return Refusal::ResponseType.into();
     }
@@ -51,8 +51,8 @@ fn decide(world: &mut World, app: &App, now: Timestamp, params: &Params) -> Resu
         "allow" => {
             let username = params.text("username").trim();
             let username = username.strip_prefix('@').unwrap_or(username);
-            // A name that was filled in counts even if the radio beside it was not pressed: without
-            // a script, typing cannot press it.
+            // A filled-in name counts even if the radio button beside it is not selected: without a
+            // script, typing cannot select it.
             if username.is_empty() {
                 return ask.allow(world, now, params.text("user_id"));
             }

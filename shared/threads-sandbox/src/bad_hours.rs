@@ -1,5 +1,4 @@
-//! Bad hours: a time in which every call is refused alike, whatever it is and however often it
-//! comes.
+//! Bad hours: a time in which every call is refused in the same way.
 //!
 //! A fault counts calls. Bad hours last by the clock, as Meta's incidents do.
 
@@ -40,7 +39,7 @@ pub enum BadAnswer {
 }
 
 impl BadAnswer {
-    /// Tells if it is about a person's token, and not about the app or the server.
+    /// Returns true if it is about a person's token, and not about the app or the server.
     pub(crate) const fn is_about_tokens(self) -> bool {
         matches!(self, Self::Bare190 | Self::Permission)
     }

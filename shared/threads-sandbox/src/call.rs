@@ -47,7 +47,7 @@ pub struct CallRecord {
     pub method: String,
     /// The request's media type without its parameters.
     pub content_type: Option<String>,
-    /// The first six characters of the presented token's or code's hash: enough to tell two apart,
+    /// The first six characters of the presented token's or code's hash: enough to distinguish two,
     /// useless otherwise.
     pub credential_tag: Option<String>,
     /// The fault that was applied, by its name on the control endpoint, or `bad_hours`.

@@ -16,13 +16,13 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// The real time, plus whatever it is advanced by.
+    /// The real time, plus the distance by which it is advanced.
     #[must_use]
     pub fn system() -> Self {
         Self::system_with_offset(Duration::ZERO)
     }
 
-    /// The real time plus `offset`, for a process that goes on from an earlier one's clock.
+    /// The real time plus `offset`, for a process that continues an earlier one's clock.
     #[must_use]
     pub fn system_with_offset(offset: Duration) -> Self {
         Self { frozen_at: None, offset: Arc::new(Mutex::new(offset)) }

@@ -1,7 +1,7 @@
 //! `/control/…`: the sandbox's control by a test in any language, JSON in and out.
 //!
-//! Says exactly what is wrong with a request, and refuses fields it does not know: a test whose
-//! fault was misspelt would otherwise pass for the wrong reason. Shows no token, code or secret.
+//! Reports exactly the error in a request, and refuses unknown fields: a test with a misspelt fault
+//! would otherwise pass for the wrong reason. Shows no token, code or secret.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::sandbox::Sandbox;
 use crate::switches::Switches;
 use crate::world::BASIC_SCOPE;
 
-/// Ten years. Further is a typing mistake, and it cannot be taken back.
+/// Ten years. More is probably a typing mistake, and cannot be undone.
 const MAX_ADVANCE: u64 = 10 * 366 * 24 * 3600;
 
 /// The documentation that `GET /control` shows.
@@ -33,26 +33,26 @@ const HELP: &str = include_str!("../README.md");
 pub(crate) fn router() -> Router<Sandbox> {
     Router::new()
         .route("/control", get(help))
-        .route("/control/state", get(state))
-        .route("/control/accounts", get(accounts).post(add_account))
+        .route("/control/state", shown(state))
+        .route("/control/accounts", shown(accounts).post(add_account))
         .route("/control/accounts/{user_id}", patch(change_account))
         .route("/control/accounts/{user_id}/signed-request", get(signed_request))
         .route("/control/accounts/{user_id}/withdraw", post(withdraw))
         .route("/control/accounts/{user_id}/{action}", post(act_on_account))
-        .route("/control/clock", get(clock).post(advance_clock))
-        .route("/control/faults", get(faults).post(add_faults).delete(clear_faults))
-        .route("/control/calls", get(calls).delete(clear_calls))
+        .route("/control/clock", shown(clock).post(advance_clock))
+        .route("/control/faults", list(faults, Sandbox::clear_faults).post(add_faults))
+        .route("/control/calls", list(calls, Sandbox::clear_calls))
         .route("/control/old-token", switch("behaviour", |switches| &mut switches.old_token))
         .route("/control/inspection", switch("allow", |switches| &mut switches.inspection))
         .route("/control/expires-in", switch("shape", |switches| &mut switches.expires_in))
         .route("/control/redirect", switch("ending", |switches| &mut switches.redirect))
         .route("/control/exchange", switch("answer", |switches| &mut switches.exchange))
-        .route("/control/bad-hours", get(bad_hours).post(add_bad_hours).delete(clear_bad_hours))
+        .route("/control/bad-hours", list(bad_hours, Sandbox::clear_bad_hours).post(add_bad_hours))
         .route("/control/{*rest}", any(unknown))
         .method_not_allowed_fallback(wrong_method)
 }
 
-/// A refused control request: an HTTP status, and a text that says how to mend it.
+/// A refused control request: an HTTP status, and a text with the correction.
 struct Refused(StatusCode, String);
 
 type Outcome = Result<(StatusCode, Value), Refused>;
@@ -75,6 +75,19 @@ fn no_account() -> Refused {
 
 fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
     serde_json::from_slice(body).map_err(|error| bad_request(error.to_string()))
+}
+
+/// A part of the sandbox that can be read.
+fn shown(show: fn(&Sandbox) -> Value) -> MethodRouter<Sandbox> {
+    get(move |State(sandbox): State<Sandbox>| async move { finish(Ok((StatusCode::OK, show(&sandbox)))) })
+}
+
+/// A list that can be read and emptied.
+fn list(show: fn(&Sandbox) -> Value, clear: fn(&Sandbox)) -> MethodRouter<Sandbox> {
+    shown(show).delete(move |State(sandbox): State<Sandbox>| async move {
+        clear(&sandbox);
+        finish(Ok((StatusCode::OK, show(&sandbox))))
+    })
 }
 
 async fn help() -> Response {
@@ -109,10 +122,10 @@ fn show_changed(account: Option<Account>) -> Outcome {
     Ok((StatusCode::OK, show(&account)))
 }
 
-async fn state(State(sandbox): State<Sandbox>) -> Response {
+fn state(sandbox: &Sandbox) -> Value {
     let now = sandbox.now();
     let offset = sandbox.clock().offset();
-    let body = sandbox.read(|state| {
+    sandbox.read(|state| {
         let (tokens, codes) = state.world.counts();
         let switches = state.world.switches();
         json!({
@@ -131,13 +144,12 @@ async fn state(State(sandbox): State<Sandbox>) -> Response {
             "calls": state.calls.counts(),
             "faults": state.faults.waiting().len(),
         })
-    });
-    finish(Ok((StatusCode::OK, body)))
+    })
 }
 
-async fn accounts(State(sandbox): State<Sandbox>) -> Response {
+fn accounts(sandbox: &Sandbox) -> Value {
     let accounts: Vec<Value> = sandbox.accounts().iter().map(show).collect();
-    finish(Ok((StatusCode::OK, json!({ "accounts": accounts }))))
+    json!({ "accounts": accounts })
 }
 
 #[derive(Deserialize)]
@@ -247,13 +259,9 @@ async fn signed_request(State(sandbox): State<Sandbox>, Path(user_id): Path<Stri
     })
 }
 
-fn show_clock(sandbox: &Sandbox) -> Value {
+fn clock(sandbox: &Sandbox) -> Value {
     let offset = sandbox.clock().offset().as_secs();
     json!({ "now": sandbox.now(), "offset_seconds": offset })
-}
-
-async fn clock(State(sandbox): State<Sandbox>) -> Response {
-    finish(Ok((StatusCode::OK, show_clock(&sandbox))))
 }
 
 #[derive(Deserialize)]
@@ -268,38 +276,24 @@ async fn advance_clock(State(sandbox): State<Sandbox>, body: Bytes) -> Response 
             return Err(bad_request(format!("advance_seconds: at most {MAX_ADVANCE}, ten years")));
         }
         sandbox.advance(Duration::from_secs(advance_seconds));
-        Ok((StatusCode::OK, show_clock(&sandbox)))
+        Ok((StatusCode::OK, clock(&sandbox)))
     }))
 }
 
-fn show_faults(sandbox: &Sandbox) -> Value {
+fn faults(sandbox: &Sandbox) -> Value {
     json!({ "faults": sandbox.faults() })
-}
-
-async fn faults(State(sandbox): State<Sandbox>) -> Response {
-    finish(Ok((StatusCode::OK, show_faults(&sandbox))))
 }
 
 async fn add_faults(State(sandbox): State<Sandbox>, body: Bytes) -> Response {
     finish(read::<Fault>(&body).and_then(|fault| {
         fault.check().map_err(bad_request)?;
         sandbox.inject(fault);
-        Ok((StatusCode::CREATED, show_faults(&sandbox)))
+        Ok((StatusCode::CREATED, faults(&sandbox)))
     }))
 }
 
-async fn clear_faults(State(sandbox): State<Sandbox>) -> Response {
-    sandbox.clear_faults();
-    finish(Ok((StatusCode::OK, show_faults(&sandbox))))
-}
-
-async fn calls(State(sandbox): State<Sandbox>) -> Response {
-    finish(Ok((StatusCode::OK, json!({ "calls": sandbox.calls() }))))
-}
-
-async fn clear_calls(State(sandbox): State<Sandbox>) -> Response {
-    sandbox.clear_calls();
-    finish(Ok((StatusCode::OK, json!({ "calls": [] }))))
+fn calls(sandbox: &Sandbox) -> Value {
+    json!({ "calls": sandbox.calls() })
 }
 
 /// A switch that is read and set as the field `name`.
@@ -331,23 +325,14 @@ fn read_field<T: DeserializeOwned>(name: &str, body: &Bytes) -> Result<T, Refuse
     serde_json::from_value(value).map_err(|error| bad_request(format!("{name}: {error}")))
 }
 
-fn show_bad_hours(sandbox: &Sandbox) -> Value {
+fn bad_hours(sandbox: &Sandbox) -> Value {
     sandbox.read(|state| json!({ "bad_hours": state.world.switches().bad_hours }))
-}
-
-async fn bad_hours(State(sandbox): State<Sandbox>) -> Response {
-    finish(Ok((StatusCode::OK, show_bad_hours(&sandbox))))
 }
 
 async fn add_bad_hours(State(sandbox): State<Sandbox>, body: Bytes) -> Response {
     finish(read::<BadHours>(&body).and_then(|hours| {
         hours.check().map_err(bad_request)?;
         sandbox.add_bad_hours(hours);
-        Ok((StatusCode::CREATED, show_bad_hours(&sandbox)))
+        Ok((StatusCode::CREATED, bad_hours(&sandbox)))
     }))
-}
-
-async fn clear_bad_hours(State(sandbox): State<Sandbox>) -> Response {
-    sandbox.clear_bad_hours();
-    finish(Ok((StatusCode::OK, show_bad_hours(&sandbox))))
 }

@@ -1,9 +1,9 @@
-//! The callers that are answered at an address of this machine.
+//! The callers that an address of this machine accepts.
 //!
-//! Listening on loopback keeps nobody out by itself: web pages reach it through the browser of
-//! whoever sits here, names can be made to resolve to it, and a tunnel leads the world to it. So
-//! each route has a [`Door`]. It is no login: whatever runs on the machine may knock, and only
-//! [`Door::Signed`] asks for more.
+//! Listening on loopback excludes nobody by itself: web pages reach it through the user's browser,
+//! names can resolve to it, and a tunnel exposes it to the world. So each route has a [`Door`]. A
+//! door is not a login: every program on the machine may call, and only [`Door::Signed`] requires
+//! more.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -19,11 +19,10 @@ use url::Url;
 
 use crate::reply::Reply;
 
-/// The callers that a route answers. No door answers a preflight, or says to a browser that another
-/// site may read.
+/// The callers that a route accepts. No door answers a preflight, or allows another site to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {
-    /// Programs with the key: loopback `Host`, no `Origin`. Whoever has the key checks the
+    /// Programs with the key: loopback `Host`, no `Origin`. The service with the key checks the
     /// signature.
     Signed,
     /// This machine: loopback `Host`, no header that a proxy or a tunnel adds, and of web pages
@@ -38,9 +37,9 @@ pub enum Door {
 /// The reason why a request was turned away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TurnedAway {
-    /// There is not one `Host`, or it is no name of ours.
+    /// There is not exactly one `Host`, or it is not one of our names.
     Host,
-    /// A browser asks for another site whether it may call.
+    /// A browser's preflight for another site.
     Preflight,
     /// It came through a proxy or a tunnel.
     Forwarded,
@@ -49,7 +48,7 @@ pub enum TurnedAway {
 }
 
 impl TurnedAway {
-    /// The reason, for whoever wrote the client.
+    /// The reason, for the client's developer.
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
@@ -79,7 +78,7 @@ impl Door {
     ///
     /// # Errors
     ///
-    /// If the request is turned away.
+    /// Returns [`TurnedAway`] if the request is turned away.
     pub fn check(self, parts: &Parts, public_host: Option<&str>) -> Result<(), TurnedAway> {
         let host = host(parts).ok_or(TurnedAway::Host)?;
         let is_public = || public_host.is_some_and(|public| is_same_name(public, host.host()));
@@ -135,11 +134,11 @@ fn host(parts: &Parts) -> Option<Authority> {
     }
     let same = named.windows(2).all(|two| two[0] == two[1]);
     let host = named.pop().filter(|_| same && headers.next().is_none())?;
-    // A name before an `@` is a person's, and has no place here.
+    // A text before an `@` is a user name, and is not allowed here.
     (!host.host().is_empty() && !host.as_str().contains('@')).then_some(host)
 }
 
-/// Tells if a host, as a URL spells it, is this machine.
+/// Returns true if a host, as a URL spells it, is this machine.
 pub(crate) fn is_loopback(host: &str) -> bool {
     let host = host.to_ascii_lowercase();
     if let Some(v6) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
@@ -160,7 +159,7 @@ fn is_same_name(one: &str, other: &str) -> bool {
     without_dot(one).eq_ignore_ascii_case(without_dot(other))
 }
 
-/// Tells if proxies and tunnels add a header of this name to the requests that they hand on.
+/// Returns true if proxies and tunnels add a header of this name to the requests that they forward.
 fn is_of_a_proxy(name: &HeaderName) -> bool {
     let name = name.as_str();
     let known = [
@@ -207,7 +206,7 @@ fn is_of_a_proxy(name: &HeaderName) -> bool {
         || ["-ip", "clientip", "-remote-addr", "-connecting-host"].iter().any(|end| name.ends_with(end))
 }
 
-/// Tells if the browser says that a page of another origin sent this.
+/// Returns true if the browser reports that a page of another origin sent this.
 fn is_foreign(method: &Method, headers: &HeaderMap, is_own: impl Fn(&str) -> bool) -> bool {
     let site = match headers.get("sec-fetch-site").map(|site| site.to_str()) {
         None => None,
@@ -219,7 +218,7 @@ fn is_foreign(method: &Method, headers: &HeaderMap, is_own: impl Fn(&str) -> boo
     let mut origins = headers.get_all(ORIGIN).iter();
     let own = match origins.next().map(|origin| origin.to_str()) {
         None => true,
-        // A page without a referrer hides its origin from its own server as from others.
+        // A page without a referrer hides its origin from its own server too.
         Some(Ok("null")) => site == Some("same-origin"),
         Some(Ok(origin)) => is_own(origin),
         Some(Err(_)) => false,
@@ -227,7 +226,8 @@ fn is_foreign(method: &Method, headers: &HeaderMap, is_own: impl Fn(&str) -> boo
     !own || origins.next().is_some()
 }
 
-/// Tells if a page of this origin came from this host, over plain HTTP as all that listens here.
+/// Returns true if a page of this origin came from this host, over plain HTTP as for all listeners
+/// here.
 fn is_own(origin: &str, host: &Authority) -> bool {
     let (origin, own) = (Url::parse(origin), Url::parse(&format!("http://{host}")));
     matches!((origin, own), (Ok(origin), Ok(own)) if origin.origin() == own.origin())

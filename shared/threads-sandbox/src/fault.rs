@@ -15,7 +15,7 @@ pub struct Fault {
     /// The operation that it strikes. `None`: any but [`SandboxCall::Authorize`].
     #[serde(default)]
     pub call: Option<SandboxCall>,
-    /// The number of calls that it strikes before it is used up. `u32::MAX` is as good as for ever.
+    /// The number of calls that it strikes before it is used up. `u32::MAX` means for ever.
     #[serde(default = "once")]
     pub times: u32,
     /// The number of matching calls that it lets through first.
@@ -68,8 +68,8 @@ pub enum FaultAction {
         #[serde(default)]
         retry_after: Option<u64>,
     },
-    /// Waits in real time or until the faults are cleared, then acts and answers normally. A
-    /// client that gives up first leaves nothing done.
+    /// Waits in real time or until the faults are cleared, then acts and answers normally. If a
+    /// client gives up first, nothing is done.
     Delay {
         /// The wait, in milliseconds.
         millis: u64,
@@ -94,7 +94,7 @@ const fn bad_request() -> u16 {
 impl FaultAction {
     /// The name that the control endpoint uses.
     pub(crate) fn name(&self) -> &'static str {
-        // Fails only for a value that is no variant of an enum.
+        // Fails only for a value that is not a variant of an enum.
         to_variant_name(self).unwrap_or_default()
     }
 }
@@ -124,7 +124,7 @@ impl Fault {
 }
 
 /// A header that may be sent: well-formed, and not one that frames the message, which is the
-/// server's business.
+/// server's task.
 pub(crate) fn header(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
     let name = HeaderName::try_from(name).ok()?;
     if ["content-length", "transfer-encoding", "connection"].contains(&name.as_str()) {

@@ -1,6 +1,6 @@
 //! The Graph API's operations, as functions from parameters to an answer.
 //!
-//! They know nothing of faults, logs or connections, and only the methods that Meta takes.
+//! They have no access to faults, logs or connections, and accept only Meta's methods.
 
 use axum::http::{Method, StatusCode};
 use jiff::Timestamp;
@@ -84,7 +84,7 @@ fn exchange_code(world: &mut World, app: &App, now: Timestamp, params: &Params) 
     }
     Ok(match world.redeem(now, code, params.text("redirect_uri")) {
         Ok((token, user_id)) => {
-            // An integer above 2^53, as Meta sends it. An id given to the Rust API that is no
+            // An integer above 2^53, as Meta sends it. An id given to the Rust API that is not an
             // integer stays text.
             let id = user_id.parse::<u64>().map_or_else(|_| Value::from(&*user_id), Value::from);
             let body = match answer {
@@ -183,7 +183,7 @@ fn profile(
     Ok(Reply::json(StatusCode::OK, &profile.into()))
 }
 
-/// The token that is presented, which is none of the app's own.
+/// The presented token, which is not one of the app's own.
 fn of_a_person<'a>(app: &App, params: &'a Params) -> Result<&'a str, GraphError> {
     let token = params.access_token().ok_or_else(GraphError::missing_token)?;
     if app.has_token(token) { Err(GraphError::wrong_kind()) } else { Ok(token) }

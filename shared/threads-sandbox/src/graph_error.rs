@@ -1,6 +1,6 @@
 //! Meta's error bodies: the Graph API's envelope, and the flat one of the code exchange.
 //!
-//! Every text here is fixed; nothing that a client sent is repeated, because clients send secrets.
+//! Every text here is fixed and repeats no input, because clients send secrets.
 
 use axum::http::StatusCode;
 use jiff::Timestamp;
@@ -65,14 +65,14 @@ impl GraphError {
         Self::oauth(10, None, "(#10) Application does not have permission for this action")
     }
 
-    /// A caller who is not of the app, as the Graph API of Facebook says it.
+    /// A caller who does not belong to the app, in the words of Facebook's Graph API.
     pub(crate) fn not_of_the_app() -> Self {
         let message = "(#100) You must provide an app access token, or a user access token that is an owner or \
                        developer of the app";
         Self::oauth(100, None, message)
     }
 
-    /// The error of a fault, with a message that says so.
+    /// The error of a fault, with a message that names it.
     pub(crate) fn injected(code: u64, subcode: Option<u64>, is_transient: bool, status: StatusCode) -> Self {
         let message = "An error that was injected into the sandbox.";
         Self { status, is_transient: Some(is_transient), ..Self::oauth(code, subcode, message) }
@@ -85,8 +85,8 @@ impl GraphError {
         Self { status, is_transient: Some(true), ..Self::oauth(4, None, message) }
     }
 
-    /// The right path with a method it does not take, or a person who is not the token's. `name` is
-    /// the path's, or a number.
+    /// The right path with a wrong method, or a person who is not the token's. `name` is the
+    /// path's, or a number.
     pub(crate) fn no_object(method: &str, name: &str) -> Self {
         let message = format!(
             "Unsupported {} request. Object with ID '{name}' does not exist, cannot be loaded due to missing \
@@ -209,9 +209,9 @@ impl From<GraphError> for Reply {
     }
 }
 
-/// The code exchange's answers to a code that buys nothing: the flat body that Meta documents, and
-/// for a redirect URI that differs the envelope with 100/36008. The exchange of a code has an
-/// envelope of its own.
+/// The code exchange's responses to an unusable code: the flat body that Meta documents, and for a
+/// redirect URI that differs the envelope with 100/36008. The exchange of a code has an envelope of
+/// its own.
 pub(crate) fn exchange_refused(message: &str) -> Reply {
     let body = json!({ "error_type": "OAuthException", "code": 400, "error_message": message });
     Reply::json(StatusCode::BAD_REQUEST, &body)

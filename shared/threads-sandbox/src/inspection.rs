@@ -56,7 +56,7 @@ pub(crate) fn debug_token(
     Ok(Reply::json(StatusCode::OK, &json!({ "data": data })))
 }
 
-/// Lets in the callers that the switch takes. `Some` for one who may look at this person's tokens
+/// Accepts the callers that the switch allows. `Some` for one who may inspect this person's tokens
 /// only.
 fn admit<'a>(
     world: &'a World,

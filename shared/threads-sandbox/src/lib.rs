@@ -6,8 +6,8 @@
 //! `control`, `graph`, `authorize` and `page`; those use the handle, `sandbox`, or what it holds
 //! (`world`, `switches`, `fault`, `call`, `clock`). Three invariants hold throughout:
 //!
-//! - **Time is the [`Clock`]'s.** Nothing else reads the real time, so a test can live through
-//!   sixty days in a millisecond.
+//! - **Time is the [`Clock`]'s.** Nothing else reads the real time, so a test can pass sixty days
+//!   in a millisecond.
 //! - **Secrets are not kept.** Tokens and codes are stored as SHA-256 hashes, in memory and in the
 //!   state file, and a [`CallRecord`] holds no more than six characters of one.
 //! - **This crate shares no code with the client under test.** It is an independent reading of

@@ -10,8 +10,8 @@ use ring::{digest, hmac};
 
 /// `LEN` random bytes in base64url.
 ///
-/// The system's generator does not fail on a system that started; were it to, an all-zero token
-/// would be a silent weakness, so the answer then is a panic, which ends one request.
+/// The system's generator does not fail on a system that started; if it did, an all-zero token
+/// would be a silent weakness, so this panics, which ends one request.
 fn random_text<const LEN: usize>() -> String {
     URL_SAFE_NO_PAD.encode(random_bytes::<LEN>())
 }
@@ -85,8 +85,8 @@ mod tests {
         assert!(app_token("12", "s").starts_with("TH|12|"));
     }
 
-    /// Facebook's published example of a signed request, which pins the format to something we did
-    /// not write.
+    /// Facebook's published example of a signed request, which tests the format against an
+    /// independent source.
     #[test]
     fn a_signed_request_is_signed_over_the_encoded_payload() {
         let request = signed_request("secret", r#"{"algorithm":"HMAC-SHA256","0":"payload"}"#);

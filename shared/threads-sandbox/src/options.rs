@@ -26,7 +26,7 @@ pub struct SandboxOptions {
     /// anywhere.
     pub state_file: Option<PathBuf>,
     /// Accounts to have from the start; those that exist already (by user id, or else by name) are
-    /// left as they are.
+    /// not changed.
     pub accounts: Vec<NewAccount>,
     /// The callers of `debug_token`. `None`: as the state file has it, or else as Meta documents.
     pub inspection: Option<Inspection>,
@@ -84,6 +84,12 @@ pub struct NewAccount {
 }
 
 impl NewAccount {
+    /// An account of this name and user id, with a public profile.
+    #[must_use]
+    pub fn new(username: impl Into<String>, user_id: impl Into<String>) -> Self {
+        Self { username: username.into(), user_id: Some(user_id.into()), ..Self::default() }
+    }
+
     /// Refuses an account that Meta could not have, so that a typing mistake does not become an
     /// account.
     pub(crate) fn check(&self) -> Result<(), String> {
@@ -93,8 +99,7 @@ impl NewAccount {
             return Err("username: 1 to 30 letters, digits, dots and underscores are needed".to_owned());
         }
         match &self.user_id {
-            // Parsing alone would accept "+1" and "007", which would not come back as they were
-            // given.
+            // Parsing alone would accept "+1" and "007", which would be returned in another form.
             Some(id) if id.parse::<u64>().map(|n| n.to_string()).as_ref() != Ok(id) => {
                 Err("user_id: a whole number below 2^64 is needed, as a string".to_owned())
             }
@@ -132,13 +137,13 @@ pub enum SandboxError {
     ParseState {
         /// The file.
         path: PathBuf,
-        /// The line at which it stops making sense. The parser's own words would quote the file,
-        /// which holds secrets.
+        /// The line of the error. The parser's own message would quote the file, which holds
+        /// secrets.
         line: usize,
         /// The column of that line.
         column: usize,
     },
-    /// The state file cannot be written. Found at the start, so that it is not a surprise later.
+    /// The state file cannot be written. Checked at the start, not at the first change.
     #[error("the sandbox's state file {path:?} cannot be written")]
     WriteState {
         /// The file.

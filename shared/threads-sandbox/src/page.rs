@@ -20,13 +20,13 @@ use crate::reply::Reply;
 use crate::switches::name;
 use crate::world::World;
 
-/// A list longer than this helps nobody; the rest is reached by name.
+/// A longer list would not help; other accounts are reached by name.
 const SHOWN: usize = 50;
 
 const STYLE: &str = include_str!("page.css");
 
 /// The policy allows our own style and nothing else. It has no `form-action`: browsers apply that
-/// to where a form's answer redirects too, and ours redirects to the app.
+/// also to the redirect after a form, and ours leads to the app.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let hash = STANDARD.encode(digest::digest(&digest::SHA256, STYLE.as_bytes()));
     let policy =
@@ -72,8 +72,8 @@ pub(crate) fn consent(ask: &Ask, accounts: &[Account]) -> Reply {
                             }
                         }
                     }
-                    // Allow comes first in the source: it is what the Enter key in the name field
-                    // presses.
+                    // Allow comes first in the source, because the Enter key in the name field
+                    // presses the first button.
                     div.buttons {
                         button #allow.primary type="submit" name="action" value="allow" { "Allow" }
                         button #deny type="submit" name="action" value="deny" formnovalidate { "Deny" }

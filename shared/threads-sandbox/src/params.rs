@@ -1,5 +1,4 @@
-//! A call's parameters, wherever the client put them: query string, form or JSON body,
-//! `Authorization: Bearer`.
+//! A call's parameters, from every place: query string, form or JSON body, `Authorization: Bearer`.
 //!
 //! Meta documents forms for POST, multipart ones in its examples, and the query for GET;
 //! ThreadsPipe sends JSON and is answered. A repeated parameter's last value wins, and the body
@@ -102,8 +101,8 @@ impl Params {
     }
 }
 
-/// A JSON scalar as the text a form would have carried. Numbers count, since app ids are numbers to
-/// many people.
+/// A JSON scalar as the text a form would have carried. Numbers count, since many clients send app
+/// ids as numbers.
 fn scalar(value: Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text),

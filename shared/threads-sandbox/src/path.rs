@@ -1,5 +1,5 @@
-//! The Threads side's paths. Meta takes each with or without a version before it and a slash after
-//! it, and its clients send all four.
+//! The Threads side's paths. Meta accepts each with or without a version before it and a slash
+//! after it, and its clients send all four forms.
 
 use crate::call::SandboxCall;
 use crate::params::Params;
@@ -8,7 +8,7 @@ use crate::params::Params;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Target<'a> {
     pub(crate) endpoint: Endpoint,
-    /// The path without what may be left out: of a person's profile, `me` or the person's id.
+    /// The path without its optional parts: of a person's profile, `me` or the person's id.
     pub(crate) name: &'a str,
 }
 
@@ -24,8 +24,8 @@ pub(crate) enum Endpoint {
 }
 
 impl<'a> Target<'a> {
-    /// Reads a path as it came. It is compared to the letter, so that a path which another rule
-    /// sees as its own is none of ours, however it is spelled.
+    /// Reads a path as it came. It is compared exactly, so that a path which belongs to another
+    /// rule never matches here, however it is spelled.
     pub(crate) fn find(path: &'a str) -> Option<Self> {
         let path = path.strip_prefix('/')?;
         let path = path.strip_suffix('/').unwrap_or(path);
@@ -48,7 +48,7 @@ impl<'a> Target<'a> {
 }
 
 impl Endpoint {
-    /// Meta's operation. At one path it is the grant type that tells two apart, as the method does
+    /// Meta's operation. At one path the grant type distinguishes two operations. The method does
     /// not: people exchange codes by GET as well.
     pub(crate) fn call(self, params: &Params) -> SandboxCall {
         match self {

@@ -59,7 +59,7 @@ impl Reply {
         let (body, response) = self.start();
         let half = Bytes::copy_from_slice(&body.as_bytes()[..body.len() / 2]);
         let sent = stream::once(async { Ok::<_, io::Error>(half) });
-        // The pause lets the server flush the half before the error makes it hang up.
+        // The pause lets the server flush the half before the error makes it close the connection.
         let cut = stream::once(async {
             tokio::task::yield_now().await;
             Err(io::Error::other("cut by a fault"))

@@ -1,7 +1,7 @@
 //! The handle: one sandbox's state behind a lock, and the calls by which a test changes it
 //! in-process.
 //!
-//! The lock is never held across an await, and nothing here knows HTTP.
+//! The lock is never held across an await, and nothing here depends on HTTP.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,14 +50,17 @@ impl std::fmt::Debug for Sandbox {
     }
 }
 
-#[expect(clippy::must_use_candidate, reason = "these act through the lock; what they return is for who asks")]
+#[expect(
+    clippy::must_use_candidate,
+    reason = "these act through the lock; their results are optional for the caller"
+)]
 impl Sandbox {
     /// Starts a sandbox, from its state file if there is one.
     ///
     /// # Errors
     ///
-    /// If the app's id or secret is empty, an account cannot exist, or the state file cannot be
-    /// read, understood or written.
+    /// Returns a [`SandboxError`] if the app's id or secret is empty, an account cannot exist, or
+    /// the state file cannot be read, understood or written.
     pub fn new(options: SandboxOptions) -> Result<Self, SandboxError> {
         let SandboxOptions {
             app_id,
@@ -110,9 +113,9 @@ impl Sandbox {
 
     /// The account with this user id (or, without one, this name), created when absent.
     ///
-    /// Ids and names are taken as they are; [`Sandbox::new`] and the control endpoint refuse
-    /// unlikely ones. An id that is not a whole number below 2^64 is sent as text where Meta sends
-    /// an integer.
+    /// Ids and names are taken unchanged; [`Sandbox::new`] and the control endpoint refuse unlikely
+    /// ones. An id that is not a whole number below 2^64 is sent as text where Meta sends an
+    /// integer.
     pub fn add_account(&self, account: NewAccount) -> Account {
         self.change(|state| state.world.ensure_account(account).0)
     }
@@ -129,9 +132,9 @@ impl Sandbox {
         self.read(|state| state.world.account(user_id).cloned())
     }
 
-    /// The person removes the app: the account's tokens get 190/458. The app is not told, by this
-    /// or by the methods below: [`Sandbox::signed_request`] is for the test to post. `false` if
-    /// there is no such account, as from the methods below.
+    /// The person removes the app: the account's tokens get 190/458. Neither this method nor those
+    /// below notify the app: the test posts [`Sandbox::signed_request`]. `false` if there is no
+    /// such account, as from the methods below.
     pub fn revoke(&self, user_id: &str) -> bool {
         self.set_status(user_id, AccountStatus::Revoked)
     }
@@ -142,8 +145,7 @@ impl Sandbox {
         self.set_status(user_id, AccountStatus::Unconfirmed)
     }
 
-    /// Meta restricts the account: its data gets 10/4279013, and its tokens are refreshed all the
-    /// same.
+    /// Meta restricts the account: its data gets 10/4279013, and its tokens are still refreshed.
     pub fn restrict(&self, user_id: &str) -> bool {
         self.set_status(user_id, AccountStatus::Restricted)
     }
@@ -164,8 +166,7 @@ impl Sandbox {
         self.set_status(user_id, AccountStatus::Invalidated)
     }
 
-    /// Undoes the last of the six above, as if it had never happened. What died before a later
-    /// authorization stays dead.
+    /// Undoes the last of the six above. Tokens that died before a later authorization stay dead.
     pub fn restore(&self, user_id: &str) -> bool {
         self.set_status(user_id, AccountStatus::Active)
     }
@@ -187,13 +188,13 @@ impl Sandbox {
         self.change_account(user_id, |account| account.tester = tester).is_some()
     }
 
-    /// Lets a refresh of the account's tokens make them live longer, or not.
+    /// Sets if a refresh extends the account's tokens.
     pub fn set_extends(&self, user_id: &str, extends: bool) -> bool {
         self.change_account(user_id, |account| account.extends = extends).is_some()
     }
 
-    /// Lets the account's tester invitation wait to be accepted, which makes authorizing fail with
-    /// 1349245, or not.
+    /// Sets if the account's tester invitation is still to be accepted, which makes authorizing
+    /// fail with 1349245.
     pub fn set_tester_pending(&self, user_id: &str, pending: bool) -> bool {
         self.change_account(user_id, |account| account.tester_pending = pending).is_some()
     }
@@ -202,7 +203,7 @@ impl Sandbox {
         self.change_account(user_id, |account| account.status = status).is_some()
     }
 
-    /// Adds a fault behind those that wait already.
+    /// Adds a fault after those that wait already.
     pub fn inject(&self, fault: Fault) {
         self.change(|state| state.faults.add(fault));
     }
@@ -245,7 +246,7 @@ impl Sandbox {
         self.change(|state| state.world.switches_mut().inspection = inspection);
     }
 
-    /// Sets the form in which answers tell a long-lived token's life.
+    /// Sets the form in which responses report a long-lived token's life.
     pub fn set_expires_in(&self, shape: ExpiresIn) {
         self.change(|state| state.world.switches_mut().expires_in = shape);
     }
@@ -270,8 +271,8 @@ impl Sandbox {
         self.change(|state| state.world.switches_mut().bad_hours.clear());
     }
 
-    /// A code, as if the person had pressed Allow, without a look at the redirect URI or the tester
-    /// invitation. No scopes: `threads_basic`. An unknown user id becomes an account first.
+    /// A code, as if the person had pressed Allow, without a check of the redirect URI or the
+    /// tester invitation. No scopes: `threads_basic`. An unknown user id becomes an account first.
     #[must_use]
     pub fn issue_code(&self, user_id: &str, redirect_uri: &str, scopes: &[&str]) -> String {
         let scope = if scopes.is_empty() { BASIC_SCOPE.to_owned() } else { scopes.join(",") };
@@ -332,8 +333,8 @@ impl Sandbox {
         self.change(|state| state.world.change(user_id, change))
     }
 
-    /// Moves the clock, and saves its distance: unlike a clone of the clock, which the state file
-    /// learns of at the next change.
+    /// Moves the clock, and saves its distance: an advance of a clone of the clock is saved only at
+    /// the next change.
     pub(crate) fn advance(&self, by: std::time::Duration) {
         let state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.inner.clock.advance(by);
@@ -344,7 +345,7 @@ impl Sandbox {
         if let Some(path) = &self.inner.state_file
             && let Err(error) = store::save(path, self.inner.clock.offset(), &state.world)
         {
-            // The sandbox goes on from memory: a full disk should not look like a failure of
+            // The sandbox continues from memory: a full disk should not look like a failure of
             // Meta's.
             tracing::error!(%error, path = %path.display(), "the sandbox's state could not be saved");
         }
@@ -352,9 +353,5 @@ impl Sandbox {
 }
 
 fn ensure(world: &mut World, user_id: &str) {
-    world.ensure_account(NewAccount {
-        username: format!("user_{user_id}"),
-        user_id: Some(user_id.to_owned()),
-        ..NewAccount::default()
-    });
+    world.ensure_account(NewAccount::new(format!("user_{user_id}"), user_id));
 }

@@ -1,6 +1,6 @@
 //! The routes, and the way of a call through them: read, let a fault strike, act, log, answer.
 //!
-//! The effect of an operation is decided elsewhere: in `graph` and `authorize`.
+//! `graph` and `authorize` decide the effect of an operation.
 
 use std::time::Duration;
 
@@ -27,8 +27,8 @@ use crate::{authorize, control, graph, mint, page};
 const BAD_GATEWAY: &str = "<!DOCTYPE html>\n<html><head><title>502 Bad Gateway</title></head>\n\
                            <body><h1>502 Bad Gateway</h1><p>Sorry, something went wrong.</p></body></html>\n";
 
-/// The callers that each route answers. The paths behind a door are exactly these, and the Threads
-/// side, which takes several spellings of a path, has none of them.
+/// The callers that each route accepts. The paths behind a door are exactly these, and the Threads
+/// side, which accepts several spellings of a path, has none of them.
 fn door(_: &Method, path: &str) -> Door {
     match path {
         "/" | "/control" => Door::Local,
@@ -55,7 +55,7 @@ impl Sandbox {
     ///
     /// # Errors
     ///
-    /// If the listener fails for good.
+    /// Returns the listener's error if it fails for good.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -68,7 +68,7 @@ impl Sandbox {
     ///
     /// # Errors
     ///
-    /// If the listener fails for good.
+    /// Returns the listener's error if it fails for good.
     pub async fn serve_as(
         self,
         public_host: Option<String>,
@@ -103,7 +103,7 @@ async fn threads(State(sandbox): State<Sandbox>, request: Request) -> Response {
     answer(sandbox, target, request).await
 }
 
-/// The person's decision. It is not one of Meta's calls, so neither faults nor the log know it.
+/// The person's decision. It is not one of Meta's calls, so neither faults nor the log include it.
 async fn consent(State(sandbox): State<Sandbox>, request: Request) -> Response {
     let Ok(call) = Call::read(request).await else {
         return Reply::from(GraphError::too_large()).send();

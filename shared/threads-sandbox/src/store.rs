@@ -1,7 +1,7 @@
 //! The state file: the world as JSON, replaced as a whole, readable by its owner only.
 //!
-//! It never holds a token, a code or the app's secret: the world knows only their hashes. It
-//! refuses to start from a file that it cannot read rather than overwrite it.
+//! It never holds a token, a code or the app's secret: the world has only their hashes. An
+//! unreadable file is an error at the start, and is not overwritten.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -33,8 +33,8 @@ pub(crate) struct Saved {
     /// Read for its refusal of other versions.
     #[serde(rename = "version")]
     _version: Version,
-    /// The distance by which the clock was advanced. Without it a restart would throw tokens back
-    /// into their youth.
+    /// The distance by which the clock was advanced. Without it tokens would be younger after a
+    /// restart.
     pub(crate) clock_offset: Duration,
     pub(crate) world: World,
 }
@@ -56,7 +56,7 @@ pub(crate) fn load(path: &Path) -> Result<Option<Saved>, SandboxError> {
 }
 
 /// Replaces the file. A process that dies in the middle leaves the old one; a power cut may lose
-/// the latest changes, which is a fair price for development without an `fsync` in each call.
+/// the latest changes, which is acceptable in development, and saves an `fsync` in each call.
 pub(crate) fn save(path: &Path, clock_offset: Duration, world: &World) -> io::Result<()> {
     let text = serde_json::to_vec(&Saving { version: Version::One, clock_offset, world })?;
     let unfinished = beside(path);

@@ -1,4 +1,4 @@
-//! The switches: Meta's behaviour where it documents nothing, or otherwise than it documents.
+//! The switches: Meta's behaviour where it is undocumented, or differs from the documentation.
 //!
 //! They hold for every account and are saved with the rest. The default is the documented
 //! behaviour, or the likeliest where Meta documents none.
@@ -33,6 +33,30 @@ impl Switches {
     }
 }
 
+/// Names for the variants of a switch, in the order in which people are told them.
+macro_rules! named_variants {
+    ($switch:ident: $($variant:ident),+) => {
+        impl $switch {
+            /// All of them, the kindest first.
+            pub const ALL: [Self; [$(stringify!($variant)),+].len()] = [$(Self::$variant),+];
+
+            /// The name that the control endpoint uses.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                name(&self)
+            }
+        }
+
+        impl FromStr for $switch {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                named(&Self::ALL, text)
+            }
+        }
+    };
+}
+
 /// The effect of a refresh on the token that it is given. Meta documents none of the three, so a
 /// client has to survive all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -54,7 +78,7 @@ pub enum Inspection {
     /// A tester's, as Meta documents, and the app token, as people report.
     #[default]
     TestersAndApp,
-    /// Any live one for tokens of the same person, besides.
+    /// Also any live one, for tokens of the same person.
     Anybody,
     /// A tester's only.
     Testers,
@@ -65,27 +89,9 @@ pub enum Inspection {
     Nobody,
 }
 
-impl Inspection {
-    /// All of them, the kindest first.
-    pub const ALL: [Self; 5] = [Self::Anybody, Self::TestersAndApp, Self::Testers, Self::App, Self::Nobody];
+named_variants!(Inspection: Anybody, TestersAndApp, Testers, App, Nobody);
 
-    /// The name that the control endpoint uses.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        name(&self)
-    }
-}
-
-impl FromStr for Inspection {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        named(&Self::ALL, text)
-    }
-}
-
-/// The form in which answers tell a long-lived token's life. The token itself lives
-/// as long as ever.
+/// The form in which responses report a long-lived token's life. The token's life is unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExpiresIn {
@@ -175,39 +181,17 @@ pub enum ExchangeAnswer {
     WithoutUserId,
     /// The token, and 0 for the user id.
     ZeroUserId,
-    /// Both, and `token_type`, which Meta leaves out and libraries by the book insist on.
+    /// Both, and `token_type`, which Meta omits and strict libraries require.
     WithTokenType,
     /// Both in `{"data":[…]}`, with the permissions, as Instagram's sibling API answers.
     Wrapped,
-    /// 400, "Insufficient developer role": the person is no tester of an app that is not published.
+    /// 400, "Insufficient developer role": the person is not a tester of an unpublished app.
     InsufficientRole,
 }
 
-impl ExchangeAnswer {
-    /// All of them, the default first.
-    pub const ALL: [Self; 6] = [
-        Self::Documented,
-        Self::WithTokenType,
-        Self::WithoutUserId,
-        Self::ZeroUserId,
-        Self::Wrapped,
-        Self::InsufficientRole,
-    ];
-
-    /// The name that the control endpoint uses.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        name(&self)
-    }
-}
-
-impl FromStr for ExchangeAnswer {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        named(&Self::ALL, text)
-    }
-}
+named_variants!(
+    ExchangeAnswer: Documented, WithTokenType, WithoutUserId, ZeroUserId, Wrapped, InsufficientRole
+);
 
 /// The variant of that name.
 fn named<T: Copy + Serialize>(all: &[T], text: &str) -> Result<T, String> {
@@ -217,7 +201,7 @@ fn named<T: Copy + Serialize>(all: &[T], text: &str) -> Result<T, String> {
 
 /// The name of a variant, for people.
 pub(crate) fn name<T: Serialize>(variant: &T) -> &'static str {
-    // Fails only for a value that is no variant of an enum.
+    // Fails only for a value that is not a variant of an enum.
     to_variant_name(variant).unwrap_or_default()
 }
 

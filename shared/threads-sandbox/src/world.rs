@@ -1,6 +1,6 @@
 //! The sandbox's memory and the rules of tokens: the accounts, the issued tokens, and their ends.
 //!
-//! Knows nothing of HTTP. Every method takes the time it happens at. Tokens and codes are kept by
+//! Independent of HTTP. Every method takes the time as an argument. Tokens and codes are kept by
 //! their hashes.
 
 use std::collections::HashMap;
@@ -24,7 +24,7 @@ const SHORT_LIFE: Duration = Duration::from_hours(1);
 const LONG_LIFE: Duration = Duration::from_secs(5_183_944);
 /// The age from which a long-lived token may be refreshed.
 const REFRESH_AGE: Duration = Duration::from_hours(24);
-/// The scopes of a grant that asks for nothing in particular.
+/// The scopes of a grant without requested scopes.
 pub(crate) const BASIC_SCOPE: &str = "threads_basic";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +48,7 @@ pub(crate) struct Token {
     superseded: bool,
 }
 
-/// A long-lived token as it is given for another one.
+/// A long-lived token that is issued for another one.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Issued {
     pub(crate) text: String,
@@ -72,13 +72,13 @@ struct Code {
 pub(crate) enum TokenFault {
     /// Never issued here.
     Unknown,
-    /// Over at the given time.
+    /// Expired at the given time.
     Expired(Timestamp),
     /// The person or Meta ended the grant.
     Ended(AccountStatus),
     /// A refresh took its place.
     Superseded,
-    /// The 90 days of a private profile's grant are over.
+    /// The 90 days of a private profile's grant have passed.
     DataAccessExpired,
     /// A short-lived token where a long-lived one is needed, or the other way round.
     WrongKind,
@@ -86,12 +86,12 @@ pub(crate) enum TokenFault {
     TooYoung,
 }
 
-/// The reason why a code buys nothing.
+/// The reason why a code is unusable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CodeFault {
-    /// Unknown, spent, expired, or its grant is over: Meta does not say which.
+    /// Unknown, spent, expired, or its grant has ended: Meta does not distinguish them.
     NotFound,
-    /// Asked for with another redirect URI.
+    /// Requested with another redirect URI.
     RedirectMismatch,
 }
 
@@ -112,8 +112,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Makes a loaded world ready: rebuilds what is not saved, and drops codes that are past any
-    /// use.
+    /// Makes a loaded world ready: rebuilds what is not saved, and drops codes that have expired.
     pub(crate) fn settle(&mut self, now: Timestamp) {
         self.names = self
             .accounts
@@ -123,13 +122,13 @@ impl World {
         self.codes.retain(|_, code| code.expires_at > now);
     }
 
-    /// Tells if something changed since the last call.
+    /// Returns true if something changed since the last call.
     pub(crate) fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }
 
-    /// The account with that id (or, without an id, that name), created when absent. Says whether
-    /// it was.
+    /// The account with that id (or, without an id, that name), created if absent, and true if it
+    /// was created.
     pub(crate) fn ensure_account(&mut self, new: NewAccount) -> (Account, bool) {
         let known = match &new.user_id {
             Some(user_id) => self.accounts.get(user_id),
@@ -164,7 +163,7 @@ impl World {
         accounts
     }
 
-    /// Changes an account, and returns it as it is then; `None` when there is no such account.
+    /// Changes an account, and returns the result; `None` when there is no such account.
     pub(crate) fn change(&mut self, user_id: &str, change: impl FnOnce(&mut Account)) -> Option<Account> {
         let account = self.accounts.get_mut(user_id)?;
         change(account);
@@ -269,7 +268,7 @@ impl World {
         }))
     }
 
-    /// The person takes one permission back: it is gone from every token. `false` if there is no
+    /// The person takes one permission back: every token loses it. Returns false if there is no
     /// such account.
     pub(crate) fn withdraw(&mut self, user_id: &str, scope: &str) -> bool {
         if !self.accounts.contains_key(user_id) {
@@ -295,7 +294,7 @@ impl World {
         self.tokens.get(&mint::hash(text))
     }
 
-    /// A token that is good, and its account, whose data it may be unable to read.
+    /// A valid token, and its account, whose data it may be unable to read.
     pub(crate) fn valid_token(&self, now: Timestamp, text: &str) -> Result<(&Token, &Account), TokenFault> {
         let token = self.token(text).ok_or(TokenFault::Unknown)?;
         let account = self.accounts.get(&token.user_id).ok_or(TokenFault::Unknown)?;
@@ -324,8 +323,8 @@ impl World {
         Ok((token, account))
     }
 
-    /// Short-lived to long-lived. The short-lived token keeps its own hour, so a lost answer can be
-    /// asked for again.
+    /// Short-lived to long-lived. The short-lived token keeps its own hour, so a lost response can
+    /// be requested again.
     pub(crate) fn exchange(&mut self, now: Timestamp, short: &str) -> Result<Issued, TokenFault> {
         let (given, _) = self.valid_token(now, short)?;
         if given.kind != TokenKind::Short {
@@ -336,7 +335,7 @@ impl World {
         Ok(Issued { text: self.issue(token), expires_at, given_expires_at })
     }
 
-    /// Refreshes a long-lived token, with the old one treated as [`OldToken`] says.
+    /// Refreshes a long-lived token, with the old one treated by [`OldToken`].
     pub(crate) fn refresh(&mut self, now: Timestamp, long: &str) -> Result<Issued, TokenFault> {
         let (token, account) = self.valid_token(now, long)?;
         if token.kind != TokenKind::Long {
@@ -445,7 +444,7 @@ mod tests {
         let (mut world, ada) = world(false);
         let token = world.issue_long_lived(after(0), &ada, BASIC_SCOPE).unwrap();
         world.change(&ada, |account| account.status = AccountStatus::Restricted);
-        // It is not the person who can end it.
+        // The person cannot end it.
         world.authorize(after(1), &ada, URI, BASIC_SCOPE).unwrap();
         let restricted = TokenFault::Ended(AccountStatus::Restricted);
         assert_eq!(world.live_token(after(2), &token).unwrap_err(), restricted);
@@ -482,8 +481,7 @@ mod tests {
         let (mut world, ada) = world(false);
         let named = NewAccount { username: "ada".to_owned(), ..NewAccount::default() };
         assert_eq!(world.ensure_account(named).0.user_id, ada);
-        let other =
-            NewAccount { username: "bea".to_owned(), user_id: Some(ada.clone()), ..NewAccount::default() };
+        let other = NewAccount::new("bea", ada.clone());
         let (found, created) = world.ensure_account(other);
         assert!(!created && found.username == "ada");
     }

@@ -1,9 +1,9 @@
 //! The login as a person makes it: in a browser, on the development page and the sandbox's consent
 //! page.
 //!
-//! Expects `threads-auth dev --ephemeral` at the address that it is given. Starts `chromedriver`
-//! from `PATH` with a profile of its own, and ends both. Knows of our pages only what is promised:
-//! the link to `/authorize`, the forms by their actions, and the names of outcomes and statuses.
+//! Expects `threads-auth dev --ephemeral` at the given address. Starts `chromedriver` from `PATH`
+//! with a profile of its own, and ends both. Depends only on the promised parts of our pages: the
+//! link to `/authorize`, the forms by their actions, and the names of outcomes and statuses.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -22,16 +22,8 @@ use url::Url;
 /// Everything is on this machine; what takes longer than this does not come.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-const FLAGS: [&str; 8] = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-];
+/// A flag a line, for the other tests in a browser too.
+const FLAGS: &str = include_str!("../chromium-flags");
 
 /// Walks through the login in a real browser.
 #[derive(Parser)]
@@ -72,7 +64,7 @@ async fn start_driver() -> Result<(Child, String)> {
     while let Some(line) = lines.next_line().await? {
         let port = line.rsplit_once(" on port ").map(|(_, port)| port.trim_end_matches('.'));
         if let Some(port) = port.and_then(|port| port.parse::<u16>().ok()).filter(|port| *port != 0) {
-            // It goes on writing, and must not wait for us to read.
+            // It keeps writing, and must not wait for us to read.
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
             return Ok((driver, format!("http://127.0.0.1:{port}")));
         }
@@ -82,7 +74,7 @@ async fn start_driver() -> Result<(Child, String)> {
 
 async fn open_browser(driver_url: &str, profile: impl std::fmt::Display) -> Result<Client> {
     let own_profile = [format!("--user-data-dir={profile}"), "--window-size=1100,1400".to_owned()];
-    let flags: Vec<_> = FLAGS.map(str::to_owned).into_iter().chain(own_profile).collect();
+    let flags: Vec<_> = FLAGS.lines().map(str::to_owned).chain(own_profile).collect();
     let mut capabilities = Capabilities::new();
     capabilities.insert("goog:chromeOptions".to_owned(), json!({"args": flags}));
     let mut browser = ClientBuilder::new(HttpConnector::new());
@@ -211,7 +203,7 @@ impl Walk {
         self.press("form[action='/dev/sweep'] button").await
     }
 
-    /// Presses a control of the development page, and waits until the page is there anew.
+    /// Presses a control of the development page, and waits until the page has been loaded again.
     async fn press(&self, selector: &str) -> Result<()> {
         let body = self.browser.find(Locator::Css("body")).await?;
         self.click(selector).await?;
@@ -224,7 +216,7 @@ impl Walk {
         Ok(())
     }
 
-    /// The page's data has to say so, and for a live account the page in so many words.
+    /// The page's data has to have the status, and for a live account also the page's text.
     async fn expect_status(&self, user_id: &str, status: &str) -> Result<()> {
         let accounts = self.accounts().await?;
         let found = find(&accounts, user_id)?["status"].as_str().unwrap_or_default().to_owned();

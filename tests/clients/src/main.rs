@@ -1,8 +1,8 @@
 //! Logs in at the sandbox with the `oauth2` crate, as an app in Rust would: authorize, exchange the
 //! code, exchange for a long-lived token, let a day pass, refresh.
 //!
-//! Reads where and as whom from standard input, as one JSON object, and prints nothing. What the
-//! crate says of an answer that it does not take is the error.
+//! Reads the address and the credentials from standard input, as one JSON object, and prints
+//! nothing. The error is the crate's own for a response that it refuses.
 
 use std::io::stdin;
 

@@ -32,20 +32,32 @@ pub const READABLE: &str = "every row can be read";
 /// Unavoidable for some behaviors of Meta.
 pub const LOST: &str = "nobody has the only working token";
 
+/// Passes the names of all rules to a macro.
+macro_rules! with_rules {
+    ($macro:ident) => {
+        $macro![
+            END_WINS,
+            END_SPARES,
+            NEWEST_WINS,
+            TOKEN_KEPT,
+            ONE_WORKER,
+            LEASE_RESPECTED,
+            DUE_FITS,
+            LEASE_GIVEN_BACK,
+            TOMBSTONE_STAYS,
+            TOMBSTONE_FITS,
+            READABLE
+        ]
+    };
+}
+pub(crate) use with_rules;
+
+macro_rules! array {
+    ($($rule:ident),+) => { [$($rule),+] };
+}
+
 /// All rules.
-pub const RULES: [&str; 11] = [
-    END_WINS,
-    END_SPARES,
-    NEWEST_WINS,
-    TOKEN_KEPT,
-    ONE_WORKER,
-    LEASE_RESPECTED,
-    DUE_FITS,
-    LEASE_GIVEN_BACK,
-    TOMBSTONE_STAYS,
-    TOMBSTONE_FITS,
-    READABLE,
-];
+pub const RULES: [&str; 11] = with_rules!(array);
 
 /// The writes that need the lease, or a row that nobody holds.
 const BY_LEASE: [&str; 8] = [
@@ -104,7 +116,7 @@ impl Check {
                 before.held(old).newest().filter(|consent| !is_ended_by_another(before, *consent, end));
             let consent = newest.map(|consent| &before.meta.consents[consent]);
             let end = &before.meta.ends[end];
-            // Meta knows which consents its own end affects, and a deletion affects everybody in
+            // Meta decides which consents its own end affects, and a deletion affects everybody in
             // progress. The app's end takes effect when it arrives.
             let is_newer = consent.is_some_and(|consent| match end.by {
                 By::Threads => consent.at > end.at,
@@ -256,7 +268,7 @@ fn is_lost_without_cause(check: &Check, world: &World, row: &Row) -> bool {
     is_without(check, world, row, false)
 }
 
-/// Returns true if that token was lost with the only worker that knew it.
+/// Returns true if that token was lost with the only worker that had it.
 pub(crate) fn is_lost(check: &Check, world: &World) -> bool {
     world.row().is_some_and(|row| is_without(check, world, row, true))
 }

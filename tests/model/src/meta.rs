@@ -37,7 +37,7 @@ pub struct Token {
     pub refused: Option<ReauthorizationCause>,
     /// True if a refresh has replaced it, so that it may die at any time.
     pub is_replaced: bool,
-    /// True if the only worker that knew it was killed, so that nobody could have stored it.
+    /// True if the only worker that had it was killed, so that nobody could have stored it.
     pub is_lost: bool,
     /// True if it was ever stored.
     pub is_known: bool,

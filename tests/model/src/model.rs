@@ -184,19 +184,7 @@ impl Model for Check {
                 vec![$(Property::always(judge::$rule, |_, world: &World| !world.broken.contains(&judge::$rule))),+]
             };
         }
-        let mut properties = always![
-            END_WINS,
-            END_SPARES,
-            NEWEST_WINS,
-            TOKEN_KEPT,
-            ONE_WORKER,
-            LEASE_RESPECTED,
-            DUE_FITS,
-            LEASE_GIVEN_BACK,
-            TOMBSTONE_STAYS,
-            TOMBSTONE_FITS,
-            READABLE
-        ];
+        let mut properties = judge::with_rules!(always);
         properties.push(Property::sometimes(judge::LOST, judge::is_lost));
         properties
     }

@@ -172,7 +172,7 @@ pub struct Write {
     pub transaction: Transaction,
     /// The next action.
     pub then: Then,
-    /// The token that only this worker knows.
+    /// The token that only this worker has.
     pub token: Option<usize>,
 }
 

@@ -8,7 +8,7 @@ use threads_graph::UserId;
 use super::lookup::{grant, unknown};
 use crate::operate::target::{StackArgs, TARGETS};
 use crate::shell::env::Env;
-use crate::shell::prompt::confirm;
+use crate::shell::prompt::Confirmation;
 
 /// Destroy the token of one account. Only its person can bring it back, by connecting again.
 #[derive(Args)]
@@ -22,9 +22,8 @@ pub(super) struct Disconnect {
     #[arg(value_name = "USER_ID")]
     user_id: UserId,
 
-    /// Do not ask for confirmation
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    sure: Confirmation,
 
     #[command(flatten)]
     target: StackArgs,
@@ -35,14 +34,12 @@ impl Disconnect {
         let stack = self.target.open(env).await?;
         let user_id = &self.user_id;
         let account = grant(&stack, user_id).await?;
-        if !self.yes {
-            let name = account.username.as_deref().map_or_else(String::new, |name| format!(" (@{name})"));
-            let question = format!(
-                "Disconnect {user_id}{name} of {}? Its token is destroyed, and only its person can come back. Type yes",
-                stack.name
-            );
-            confirm(&question, "yes", "--yes").await?;
-        }
+        let name = account.username.as_deref().map_or_else(String::new, |name| format!(" (@{name})"));
+        let question = format!(
+            "Disconnect {user_id}{name} of {}? Its token is destroyed, and only its person can come back.",
+            stack.name
+        );
+        self.sure.ask(&question).await?;
         if !stack.service.disconnect(user_id, stack.now()).await? {
             return Err(unknown(&stack, user_id));
         }

@@ -28,12 +28,12 @@ use crate::shell::prompt::confirm;
   threads-auth accounts export --local > accounts.jsonl
   threads-auth accounts export --format csv --output accounts.csv --profile prod
   threads-auth accounts export --with-tokens --output everything.jsonl
-                                      asks first; such a file can be imported elsewhere
+                                      after a typed confirmation; the file can be imported elsewhere
   threads-auth accounts export 17841405793187218 --personal --output ada.json
-                                      for that person: account, sessions, the trace of an end
+                                      for that person: account, sessions, the record of an end
 
-Standard output gets the accounts, a line of JSON each, with --json as without. Where --output takes them, --json prints what was \
-written: {{\"written\": 2, \"file\": \"accounts.jsonl\", …}}. Such a file can be read by you alone.
+Standard output gets one line of JSON for each account, with or without --json. With --output, --json prints a summary instead: \
+{{\"written\": 2, \"file\": \"accounts.jsonl\", …}}. Only you can read such a file.
 
 {TARGETS}"))]
 pub(super) struct Export {
@@ -53,11 +53,11 @@ pub(super) struct Export {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     output: Option<PathBuf>,
 
-    /// Include the tokens, after a word has been typed
+    /// Include the tokens, after a typed confirmation
     #[arg(long)]
     with_tokens: bool,
 
-    /// Include the tokens without asking, for scripts
+    /// Include the tokens without a confirmation, for scripts
     #[arg(long, requires = "with_tokens")]
     yes_with_tokens: bool,
 
@@ -105,7 +105,7 @@ impl Export {
     pub(super) async fn run(self, env: &Env) -> Result<()> {
         let output = self.target.output;
         if output.json && self.format == Format::Csv && self.output.is_none() {
-            let text = "--json and --format csv do not go together on standard output: leave one out, or give --output FILE for the CSV";
+            let text = "--json and --format csv cannot be combined on standard output: omit one, or give --output FILE for the CSV";
             return usage(text);
         }
         let stack = self.target.open(env).await?;
@@ -114,7 +114,7 @@ impl Export {
         }
         if self.with_tokens && !self.yes_with_tokens {
             let question = format!(
-                "This writes the tokens of all accounts of {} in the clear: whoever has them acts as these people. Type \"export tokens\"",
+                "This writes the tokens of all accounts of {} in the clear: whoever has them can act as these people. Type \"export tokens\"",
                 stack.name
             );
             confirm(&question, "export tokens", "--yes-with-tokens").await?;
@@ -165,14 +165,14 @@ impl Export {
         };
         let mut out = self.out()?;
         serde_json::to_writer_pretty(&mut out, &data)?;
-        writeln!(out).and_then(|()| out.flush()).context("not all of it could be written")?;
+        writeln!(out).and_then(|()| out.flush()).context("the output could not be written completely")?;
         let output = self.target.output;
         match &self.output {
             Some(path) if output.json => {
                 output.result(&json!({"user_id": user_id, "file": path.display().to_string()}), "")
             }
             Some(path) => {
-                output.note(&format!("what is held about {user_id} was written to {}", path.display()));
+                output.note(&format!("all data of {user_id} was written to {}", path.display()));
                 Ok(())
             }
             None => Ok(()),
@@ -234,7 +234,7 @@ impl Sink {
             Self::Jsonl(mut out) => out.flush(),
             Self::Csv(mut writer) => writer.flush(),
         }
-        .context("not all of it could be written")
+        .context("the output could not be written completely")
     }
 }
 

@@ -1,4 +1,4 @@
-//! `threads-auth accounts list`: the accounts of a stack, the first to end on top.
+//! `threads-auth accounts list`: the accounts of a stack, those that end first at the top.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::shell::env::Env;
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::{Screen, terminal_size};
 
-/// List the accounts of a stack, those that end first on top.
+/// List the accounts of a stack, those that end first at the top.
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth accounts list --local
@@ -37,7 +37,7 @@ pub(super) struct List {
     #[arg(long, value_name = "N")]
     days_left_under: Option<u32>,
 
-    /// Refresh the list every so many seconds, until Ctrl-C
+    /// Refresh the list at this interval in seconds, until Ctrl-C
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "2",
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     watch: Option<u64>,
@@ -77,7 +77,8 @@ impl List {
     /// Shows the list again and again until a signal: on a terminal in place, and at once when its
     /// size changes.
     async fn watch(&self, stack: &StackHandle, every: Duration) -> Result<()> {
-        let mut resized = signal(SignalKind::window_change()).context("signals cannot be listened for")?;
+        let mut resized =
+            signal(SignalKind::window_change()).context("the signal handler cannot be installed")?;
         let screen =
             (!self.target.output.json && terminal_size().is_some()).then(Screen::open).transpose()?;
         loop {
@@ -121,7 +122,7 @@ impl List {
         });
         let json = json!({"now": now, "accounts": accounts, "broken_rows": broken});
         let plain = if accounts.is_empty() {
-            "No such accounts.".to_owned()
+            "There are no such accounts.".to_owned()
         } else {
             let total = accounts.len();
             let counted = if total == 1 { "1 account".to_owned() } else { format!("{total} accounts") };
@@ -143,7 +144,7 @@ fn grid(accounts: &[Summary], now: Timestamp) -> String {
     if let Some((width, _)) = terminal_size() {
         grid.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     }
-    let mut header = Row::from(["ACCOUNT", "USERNAME", "STATUS", "DAYS", "NEXT LOOK", "LAST FAILURE"]);
+    let mut header = Row::from(["ACCOUNT", "USERNAME", "STATUS", "DAYS", "NEXT CHECK", "LAST FAILURE"]);
     header.max_height(1);
     grid.set_header(header);
     // Half an id is useless, so the other columns are shortened first.

@@ -25,7 +25,7 @@ use crate::shell::env::Env;
   threads-auth accounts list --status needs-reauthorization --json
   threads-auth accounts import tokens.csv --stack threads-auth-prod --profile prod
 
-Each of them takes --json.
+Each command takes --json.
 
 {TARGETS}"))]
 pub(crate) struct Accounts {

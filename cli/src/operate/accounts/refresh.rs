@@ -18,8 +18,8 @@ use crate::shell::interrupt::Interrupt;
 #[command(after_help = format!("Examples:
   threads-auth accounts refresh 17841405793187218 --local
 
-The outcome is a word: refreshed, too_young (exit code 4: Meta refreshes no token in its first 24 hours), deferred (4: tried again by \
-itself), needs_reauthorization (3: only the person can bring it back) and others.
+The outcome is one word, such as refreshed, too_young (exit code 4: Meta refreshes no token in its first 24 hours), deferred (4: the sweep \
+retries it) or needs_reauthorization (3: the person has to connect again).
 
 {TARGETS}"))]
 pub(super) struct Refresh {
@@ -77,35 +77,35 @@ pub(in crate::operate) fn outcome(swept: RefreshOutcome) -> (u8, &'static str) {
         RefreshOutcome::Checked => (0, "nothing was due"),
         RefreshOutcome::Recovered => (0, "Meta accepts the account's token again"),
         RefreshOutcome::NotExtended => {
-            (4, "Meta answered, but the token does not live longer; it is tried again by itself")
+            (4, "Meta answered, but the token does not live longer; the sweep retries it")
         }
         RefreshOutcome::Suspected => {
-            (4, "Meta refused the token in a way that may be Meta's own fault; it is retried by itself")
+            (4, "Meta refused the token in a way that may be Meta's own fault; the sweep retries it")
         }
         RefreshOutcome::Misconfigured => {
-            (4, "Meta refuses the app itself, or has moved: `threads-auth doctor` says more")
+            (4, "Meta refuses the app itself, or has moved: `threads-auth doctor` reports more")
         }
         RefreshOutcome::StillEnded => (3, "Meta still refuses the token: the person has to connect again"),
         RefreshOutcome::Superseded => (0, "something newer was stored meanwhile"),
         RefreshOutcome::TooYoung => {
-            (4, "Meta refreshes no token in its first 24 hours; it is done by itself later")
+            (4, "Meta refreshes no token in its first 24 hours; the sweep refreshes it later")
         }
-        RefreshOutcome::Unclaimed => (3, "nobody has claimed the account in time, and it is ended"),
+        RefreshOutcome::Unclaimed => (3, "nobody claimed the account in time, and it has ended"),
         RefreshOutcome::NotOurs => (4, "another process is working on it right now"),
-        RefreshOutcome::Deferred => (4, "it failed for a transient reason, and is retried by itself"),
-        RefreshOutcome::StoreFailed => (4, "DynamoDB failed, and it is tried again by itself"),
+        RefreshOutcome::Deferred => (4, "it failed for a transient reason, and the sweep retries it"),
+        RefreshOutcome::StoreFailed => (4, "DynamoDB failed, and the sweep retries it"),
         RefreshOutcome::PendingLost => {
-            (3, "the connect was never completed, and its short-lived token is over")
+            (3, "the connect was never completed, and its short-lived token has expired")
         }
         RefreshOutcome::NeedsReauthorization => {
-            (3, "Meta says that the token is dead: the person has to connect again")
+            (3, "Meta reports that the token is dead: the person has to connect again")
         }
         RefreshOutcome::Gone | RefreshOutcome::DeletionFinished | RefreshOutcome::DeletionUnfinished => {
             (1, "the account was deleted meanwhile")
         }
-        RefreshOutcome::BrokenRow => (1, "the account's row does not make sense"),
+        RefreshOutcome::BrokenRow => (1, "the account's row is malformed"),
         RefreshOutcome::Undecryptable => {
-            (1, "the token does not open with the keyring: `threads-auth doctor` says more")
+            (1, "the token does not open with the keyring: `threads-auth doctor` reports more")
         }
     }
 }

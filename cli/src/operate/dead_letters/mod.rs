@@ -19,9 +19,8 @@ pub(in crate::operate) use self::queue::letters_in;
 use self::queue::{Queue, Which};
 use crate::operate::target::{Deployed, StackArgs, TARGETS};
 use crate::shell::env::Env;
-use crate::shell::exit::Stopped;
-use crate::shell::interrupt::Interrupt;
-use crate::shell::prompt::confirm;
+use crate::shell::exit::stopped_early;
+use crate::shell::prompt::Confirmation;
 
 /// Show, replay or delete dead letters.
 #[derive(Args)]
@@ -30,7 +29,7 @@ use crate::shell::prompt::confirm;
   threads-auth dead-letters replay --profile prod
   threads-auth dead-letters purge --queue sweep --yes --profile prod
 
-A stack has two queues: events that the bus did not take for an hour, and sweeps that were not made. Letters stay for two weeks, and an alarm rings while there are any. Each of them takes --json.
+A stack has two queues: events that the bus did not accept for an hour, and sweeps that did not run. Letters are kept for two weeks, and an alarm rings while there are any. Each command takes --json.
 
 {TARGETS}"))]
 pub(crate) struct DeadLetters {
@@ -51,7 +50,7 @@ enum Command {
   threads-auth dead-letters show --profile prod
   threads-auth dead-letters show --stack threads-auth-prod --json
 
-For the moment of the look the letters are hidden from others. It needs sqs:ReceiveMessage, sqs:ChangeMessageVisibility and sqs:GetQueueAttributes on both queues.
+While the command runs, the letters are hidden from others. It needs sqs:ReceiveMessage, sqs:ChangeMessageVisibility and sqs:GetQueueAttributes on both queues.
 
 {TARGETS}"))]
 struct Show {
@@ -65,7 +64,7 @@ struct Show {
   threads-auth dead-letters purge --profile prod
   threads-auth dead-letters purge --queue sweep --yes --json
 
-The next sweep makes up for one that was given up, so its letter can go. An event that is deleted is never announced. It needs sqs:GetQueueAttributes and sqs:PurgeQueue on the queues.
+The next sweep does the work of one that was given up, so its letter can be deleted. A deleted event is never announced. It needs sqs:GetQueueAttributes and sqs:PurgeQueue on the queues.
 
 {TARGETS}"))]
 struct Purge {
@@ -73,9 +72,8 @@ struct Purge {
     #[arg(long, value_name = "QUEUE")]
     queue: Option<Which>,
 
-    /// Do not ask for confirmation
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    sure: Confirmation,
 
     #[command(flatten)]
     target: StackArgs,
@@ -93,16 +91,13 @@ impl DeadLetters {
 
 impl Show {
     async fn run(self, env: &Env) -> Result<()> {
-        let mut interrupt = Interrupt::listen()?;
-        let stack = on_aws::open(&self.target, env, &mut interrupt).await?;
+        let (mut interrupt, stack) = on_aws::open(&self.target, env).await?;
         let deployed = deployed(&stack)?;
         let came = Cell::new(None);
-        let words = "Giving back the letters that were taken; a second Ctrl-C does not wait.";
+        let words = "Returning the received letters to their queues; a second Ctrl-C does not wait.";
         let look = Box::pin(look(deployed, stack.now(), || came.get().is_some()));
         let (seen, hidden) = interrupt.noting(&came, words, look).await?;
-        if let Some(signal) = came.get() {
-            return Err(Stopped::Interrupted(signal).into());
-        }
+        stopped_early(None, came.get())?;
         let (mut letters, mut lines) = (Vec::new(), Vec::new());
         for Seen { which, age, what, whose, why, json } in seen {
             letters.push(json);
@@ -153,8 +148,7 @@ pub(in crate::operate) async fn look(
 
 impl Purge {
     async fn run(self, env: &Env) -> Result<()> {
-        let mut interrupt = Interrupt::listen()?;
-        let stack = on_aws::open(&self.target, env, &mut interrupt).await?;
+        let (mut interrupt, stack) = on_aws::open(&self.target, env).await?;
         let deployed = deployed(&stack)?;
         let (mut queues, mut counts) = (Vec::new(), Vec::new());
         for which in Which::ALL.into_iter().filter(|which| self.queue.is_none_or(|wanted| wanted == *which)) {
@@ -174,13 +168,9 @@ impl Purge {
         }
         let told =
             counts.iter().filter_map(|(which, count)| told(*which, *count)).collect::<Vec<_>>().join(" and ");
-        if !self.yes {
-            let question = format!(
-                "Delete about {told} that {} has given up? Nothing brings them back. Type yes",
-                stack.name
-            );
-            confirm(&question, "yes", "--yes").await?;
-        }
+        let name = &stack.name;
+        let question = format!("Delete about {told} that {name} has given up? Nothing brings them back.");
+        self.sure.ask(&question).await?;
         for queue in &queues {
             interrupt.or(queue.purge()).await?;
         }

@@ -8,13 +8,13 @@ use crate::shell::exit::usage;
 use crate::shell::interrupt::Interrupt;
 
 /// Finds the stack, and refuses a development stack.
-pub(super) async fn open(target: &StackArgs, env: &Env, interrupt: &mut Interrupt) -> Result<StackHandle> {
+pub(super) async fn open(target: &StackArgs, env: &Env) -> Result<(Interrupt, StackHandle)> {
     if target.is_local() {
         return usage(
-            "a development stack has no dead letters: what its bus refuses waits there; name a stack on AWS with --stack",
+            "a development stack has no dead letters: events that its bus refuses wait there; name a stack on AWS with --stack",
         );
     }
-    interrupt.or(target.open(env)).await
+    target.begin(env).await
 }
 
 pub(super) fn deployed(stack: &StackHandle) -> Result<&Deployed> {

@@ -104,7 +104,7 @@ impl Queue {
             let messages = match asked.send().await {
                 Ok(answer) => answer.messages.unwrap_or_default(),
                 Err(error) => {
-                    let what = format!("SQS does not give the letters of {}", self.which);
+                    let what = format!("SQS does not return the letters of {}", self.which);
                     return (taken, Err(failed(&error, &what).into()));
                 }
             };
@@ -203,7 +203,7 @@ impl Queue {
         let count = letters_in(&self.client, &self.url).await;
         let count =
             count.map_err(|error| failed(&error, &format!("SQS does not count the letters of {which}")))?;
-        count.with_context(|| format!("SQS does not say how many letters of {which} there are"))
+        count.with_context(|| format!("SQS does not report the number of letters of {which}"))
     }
 
     /// Returns the approximate number of letters that others have received. Without the permission
@@ -220,7 +220,7 @@ impl Queue {
         };
         if error.as_service_error().is_some_and(PurgeQueueError::is_purge_queue_in_progress) {
             return later(format!(
-                "the letters of {} were purged a moment ago: once a minute will do",
+                "the letters of {} were purged a moment ago: SQS allows one purge a minute",
                 self.which
             ));
         }

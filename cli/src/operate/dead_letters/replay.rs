@@ -20,15 +20,13 @@ use crate::operate::sweep;
 use crate::operate::target::{Deployed, StackArgs, StackHandle, TARGETS};
 use crate::shell::env::Env;
 use crate::shell::exit::{self, Stopped};
-use crate::shell::interrupt::Interrupt;
 use crate::shell::output::say;
 
 /// The result if there are no letters.
 pub(super) const NONE: &str = "There are no dead letters.";
 
-const CUT_OFF: &str =
-    "Letters that were taken and not replayed can be taken again in 15 minutes at the latest.";
-const OVERTAKES: &str = "an earlier event of this account was not put";
+const CUT_OFF: &str = "Letters that were received and not replayed become visible again within 15 minutes.";
+const OVERTAKES: &str = "an earlier event of this account was not accepted";
 const LOST: &str = "this took too long, and another command may have the letter";
 const GONE: &str = "the stream keeps a change for 24 hours: the app can list its accounts";
 const FOREIGN: &str = "it names the stream of another table";
@@ -39,13 +37,13 @@ const FOREIGN: &str = "it names the stream of another table";
   threads-auth dead-letters replay --profile prod
   threads-auth dead-letters replay --stack threads-auth-prod --json
 
-An event is put on the bus as it was, under the id and with the time that it had, and its letter is deleted once the bus has taken it; what is refused stays, and the later events of that account with it. Each account's events are put in the order in which they happened, but the app may know newer ones by now: it tells by their \"time\", or asks for the account. It may also get an event twice: it tells by the \"id\".
+An event is put on the bus unchanged, with its id and its time, and its letter is deleted once the bus has accepted it. A refused event stays, and so do the later events of its account. The events of an account are put in the order in which they happened, but the app may already have newer ones: it compares their \"time\", or reads the account. It may also get an event twice: it compares the \"id\".
 
-A letter of Lambda's has only a place in the table's stream: the records are read there, within 24 hours of the change, and handed to the events function. For sweeps, one sweep is made by the deployed function, and the letters are deleted if it is made. All of it can be repeated. Ctrl-C ends it after the letters or the sweep under way. Two replays at once share the letters, and keep no order between them.
+A letter that Lambda wrote has only a position in the table's stream: within 24 hours of the change, the records are read there, and passed to the events function. For all sweeps that did not run, the deployed function runs one, and their letters are deleted if it succeeds. The command can be repeated. Ctrl-C ends it after the letters or the sweep under way. Two replays at once share the letters, and keep no order between them.
 
-Exit codes: 1 if a letter cannot be replayed any more, 4 if the rest is to be tried again later.
+Exit codes: 1 if a letter cannot be replayed any more, 4 if the rest has to be tried again later.
 
-It needs sqs:ReceiveMessage, sqs:ChangeMessageVisibility, sqs:DeleteMessage and sqs:GetQueueAttributes on both queues, events:PutEvents on the bus, and lambda:InvokeFunction on the refresh function; for letters of Lambda's also lambda:InvokeFunction on the events function, dynamodb:GetShardIterator and dynamodb:GetRecords on the stream, and kms:Decrypt through DynamoDB.
+It needs sqs:ReceiveMessage, sqs:ChangeMessageVisibility, sqs:DeleteMessage and sqs:GetQueueAttributes on both queues, events:PutEvents on the bus, and lambda:InvokeFunction on the refresh function; for letters that Lambda wrote also lambda:InvokeFunction on the events function, dynamodb:GetShardIterator and dynamodb:GetRecords on the stream, and kms:Decrypt through DynamoDB.
 
 {TARGETS}"))]
 pub(super) struct Replay {
@@ -105,8 +103,7 @@ impl Done {
 
 impl Replay {
     pub(super) async fn run(self, env: &Env) -> Result<()> {
-        let mut interrupt = Interrupt::listen()?;
-        let stack = open(&self.target, env, &mut interrupt).await?;
+        let (mut interrupt, stack) = open(&self.target, env).await?;
         let deployed = deployed(&stack)?;
         let came = Cell::new(None);
         let words = "Ending after the letters or the sweep under way; a second Ctrl-C does not wait.";
@@ -129,13 +126,7 @@ impl Replay {
         }
         let json = json!({"letters": done.letters, "left": done.left, "hidden": done.hidden, "error": why});
         self.target.output.result(&json, &plain)?;
-        if let Some(error) = failure {
-            exit::report(&error);
-            return Stopped::reported(exit::code(&error));
-        }
-        if let Some(signal) = came.get() {
-            return Err(Stopped::Interrupted(signal).into());
-        }
+        exit::stopped_early(failure, came.get())?;
         let any = |wanted: &[Outcome]| done.outcomes.iter().any(|outcome| wanted.contains(outcome));
         Stopped::reported(if any(&[Outcome::Gone, Outcome::Unknown]) {
             1
@@ -308,7 +299,7 @@ impl Round<'_> {
         let report = sweep::by_function(self.stack, self.deployed, self.stack.now()).await?;
         let (outcome, why) = match report.stopped {
             Some(SweepStopped::Unconfigured) => {
-                (Outcome::Refused, "nobody has configured the stack: `threads-auth configure`")
+                (Outcome::Refused, "the stack is not configured: run `threads-auth configure`")
             }
             Some(SweepStopped::Paused) => (Outcome::Refused, "sweeps are paused: `threads-auth resume`"),
             _ => (Outcome::Replayed, ""),
@@ -327,7 +318,7 @@ impl Round<'_> {
 /// Reports the letters that another command has received.
 pub(super) fn hidden(count: u64) -> String {
     format!(
-        "About {count} more are hidden: another command is at them, or one was cut off. They can be taken in 15 minutes at the latest."
+        "About {count} more are hidden: another command has received them, or one was cut off. They become visible again within 15 minutes."
     )
 }
 

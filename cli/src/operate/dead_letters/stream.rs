@@ -60,12 +60,12 @@ pub(super) async fn replay(
     }
     let whose: Vec<_> = records.iter().filter_map(user_id).collect();
     if whose.iter().any(|user_id| held.contains(user_id)) {
-        let why = "an earlier event of one of its accounts was not put";
+        let why = "an earlier event of one of its accounts was not accepted";
         return Ok(Replayed::Refused(why.to_owned(), whose));
     }
     // If only a part of the range is left, its letter stays.
     if !is_whole {
-        let why = "the stream ends before the place of the letter does: nothing of it was replayed";
+        let why = "the stream ends before the letter's range does, and nothing of it was replayed";
         return Ok(Replayed::Refused(why.to_owned(), whose));
     }
     let function = deployed.output("EventsFunctionName")?;

@@ -20,7 +20,7 @@ pub(super) async fn reachable(stack: &StackHandle) -> Vec<Finding> {
     let mut findings = vec![match stack.http.inner().get(&address).send().await {
         Err(error) => {
             let detail = format!("{address} does not answer: {}", error_chain(&error.without_url()));
-            let next = "Does the name point at the API (output ApiDomainTarget), and is the certificate issued? For --local: is the tunnel up?";
+            let next = "Check that the name points at the API (output ApiDomainTarget), and that the certificate is issued. With --local, check that the tunnel is up.";
             fail(CHECK, detail, next)
         }
         Ok(answer) => {
@@ -33,7 +33,7 @@ pub(super) async fn reachable(stack: &StackHandle) -> Vec<Finding> {
     if stack.deployed.is_some() {
         findings.push(match date {
             Some(theirs) => skew(theirs.timestamp().as_second() - stack.now().as_second()),
-            None => warn("clock", "no response had AWS's time", "First the public address, see above."),
+            None => warn("clock", "no response had AWS's time", "See the public address above first."),
         });
     }
     findings.extend(way_around(stack).await);
@@ -44,7 +44,7 @@ fn judge(check: &'static str, address: &str, status: u16) -> Finding {
     if status == 200 {
         ok(check, format!("{address} answers"))
     } else {
-        let next = "403 and 404 are the API's own: the name points elsewhere, or the stage is not deployed. 500 and above: the log of the function says why. With CloudFront in front, 403 with our page means that the functions do not know its secret: deploy the same OriginSecretVersion to both.";
+        let next = "403 and 404 are the API's own: the name points elsewhere, or the stage is not deployed. 500 and above: the log of the function has the reason. With CloudFront in front, 403 with our page means that the functions do not have its secret: deploy the same OriginSecretVersion to both.";
         fail(check, format!("{address} answers {status}"), next)
     }
 }
@@ -72,7 +72,7 @@ fn judge_around(address: &str, status: Option<u16>) -> Finding {
         None => warn(
             CHECK,
             format!("{address} does not answer"),
-            "The app's backend calls that address. Is it reached from here?",
+            "The app's backend calls that address. Check that this machine can reach it.",
         ),
         Some(status @ (429 | 500..)) => warn(
             CHECK,
@@ -81,7 +81,7 @@ fn judge_around(address: &str, status: Option<u16>) -> Finding {
         ),
         Some(status) => {
             let next = "Deploy EdgeOnly=true as soon as nobody has that address any more, Meta's dashboard included.";
-            warn(CHECK, format!("{address} answers {status}: WAF can be walked around"), next)
+            warn(CHECK, format!("{address} answers {status}: WAF can be bypassed"), next)
         }
     }
 }
@@ -90,7 +90,7 @@ fn skew(ahead: i64) -> Finding {
     const CHECK: &str = "clock";
     let (seconds, side) = (ahead.unsigned_abs(), if ahead > 0 { "behind" } else { "ahead of" });
     let detail = format!("this machine is {seconds} s {side} AWS");
-    let next = "Set this machine's clock (timedatectl set-ntp true): what you do here is timed by it, and AWS refuses signatures that are five minutes off.";
+    let next = "Set this machine's clock (timedatectl set-ntp true): commands take the time from it, and AWS refuses signatures that are five minutes off.";
     match seconds {
         0..SKEW_WARNS => ok(CHECK, detail),
         SKEW_WARNS..SKEW_FAILS => warn(CHECK, detail, next),

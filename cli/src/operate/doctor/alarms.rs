@@ -64,7 +64,7 @@ fn judge(deployed: &Deployed, made: &[&str], alarms: &[MetricAlarm]) -> Finding 
     } else if silent.len() == alarms.len() {
         warn(CHECK, format!("{} are quiet, and nobody is notified if one rings", alarms.len()), NO_ACTION)
     } else if !silent.is_empty() {
-        let next = "Somebody has switched their actions off, or taken them away: deploy the stack again, or enable them in CloudWatch.";
+        let next = "Somebody has switched their actions off, or removed them: deploy the stack again, or enable them in CloudWatch.";
         warn(CHECK, format!("nobody is notified if one of these rings: {}", silent.join(", ")), next)
     } else if !blind.is_empty() {
         let next = "After a deployment this passes within an hour or so.";
@@ -86,7 +86,7 @@ pub(super) async fn test(deployed: &Deployed, alarms: &[MetricAlarm]) -> Finding
         "TEST by `threads-auth doctor --test-alarm`: nothing is wrong, and nothing has to be done.";
     const OVER: &str = "The TEST by `threads-auth doctor --test-alarm` is over.";
     if alarms.is_empty() {
-        return warn(CHECK, "there is no alarm to test", "First the alarms, see above.");
+        return warn(CHECK, "there is no alarm to test", "See the alarms above first.");
     }
     let telling: Vec<_> = alarms.iter().filter(|alarm| tells(alarm)).collect();
     if telling.is_empty() {
@@ -113,7 +113,7 @@ pub(super) async fn test(deployed: &Deployed, alarms: &[MetricAlarm]) -> Finding
     let before = alarm.state_value().cloned().unwrap_or(StateValue::Ok);
     let back = match set(&before, OVER).await {
         Ok(_) => String::new(),
-        Err(_) => " It could not be set back, which CloudWatch does when it looks again.".to_owned(),
+        Err(_) => " It could not be set back; CloudWatch does that at its next evaluation.".to_owned(),
     };
     let topics: Vec<_> =
         alarm.alarm_actions().iter().map(|arn| arn.rsplit(':').next().unwrap_or(arn)).collect();
@@ -121,7 +121,7 @@ pub(super) async fn test(deployed: &Deployed, alarms: &[MetricAlarm]) -> Finding
     ok(
         CHECK,
         format!(
-            "{name} was made to ring.{back} Within five minutes whoever subscribes to {} gets a message about it that says TEST{second}. If nothing comes: has the subscription been confirmed (SNS sends an e-mail for that), and may CloudWatch publish to the topic?",
+            "{name} was made to ring.{back} Within five minutes the subscribers of {} get a message that contains TEST{second}. If none arrives, check that the subscription was confirmed (SNS sends an e-mail for that), and that CloudWatch may publish to the topic.",
             topics.join(", ")
         ),
     )

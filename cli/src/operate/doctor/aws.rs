@@ -14,15 +14,14 @@ pub(super) fn stands(stack: &StackHandle) -> Finding {
     if status.is_empty() {
         unreported("stack", &format!("the state of {name}"))
     } else if status.ends_with("_IN_PROGRESS") {
-        warn("stack", format!("{name} is {status}"), "Wait until CloudFormation is done, and look again.")
+        warn("stack", format!("{name} is {status}"), "Wait until CloudFormation is done, and try again.")
     } else if status == "CREATE_COMPLETE" || status == "UPDATE_COMPLETE" {
         ok("stack", format!("{name} is {status}"))
     } else if status == "UPDATE_ROLLBACK_COMPLETE" {
-        let next =
-            "The last deployment failed and was taken back: the stack's events in CloudFormation say why.";
+        let next = "The last deployment failed and was rolled back: the stack's events in CloudFormation have the reason.";
         warn("stack", format!("{name} is {status}"), next)
     } else {
-        fail("stack", format!("{name} is {status}"), "The stack's events in CloudFormation say why.")
+        fail("stack", format!("{name} is {status}"), "The stack's events in CloudFormation have the reason.")
     }
 }
 
@@ -55,10 +54,10 @@ pub(super) fn version(deployed: &Deployed) -> Finding {
     const CHECK: &str = "version";
     let ours = env!("CARGO_PKG_VERSION");
     match deployed.output("ServiceVersion") {
-        Ok(theirs) if theirs == ours => ok(CHECK, format!("the stack and this command are of {ours}")),
+        Ok(theirs) if theirs == ours => ok(CHECK, format!("the stack and this command have version {ours}")),
         Ok(theirs) => {
-            let next = "Deploy the stack of this version, or take the command of the stack's.";
-            warn(CHECK, format!("the stack is of {theirs}, and this command of {ours}"), next)
+            let next = "Deploy this version of the stack, or install the command of the stack's version.";
+            warn(CHECK, format!("the stack has version {theirs}, and this command {ours}"), next)
         }
         Err(_) => warn(CHECK, "the stack does not report its version", "Deploy this version of the stack."),
     }
@@ -86,7 +85,7 @@ pub(super) async fn key_policy(deployed: &Deployed) -> Finding {
                 "whoever these statements name can decrypt with the key directly: {}",
                 statements.join(", ")
             ),
-            "Take the statement away, or deploy the stack again, which writes its own policy.",
+            "Remove the statement, or deploy the stack again, which writes its own policy.",
         ),
         None => warn(CHECK, "the policy is malformed", "Look at it in KMS."),
     }

@@ -40,7 +40,7 @@ pub(super) async fn table(deployed: &Deployed, name: &str) -> (Table, Vec<Findin
         true => fail(STREAM, "does not hold both images of a change, so events are missing or wrong", DEPLOY),
         false => {
             let next = format!(
-                "No event is announced while it is off. {DEPLOY} A stream that is switched on again is another one: the mapping of the events has to be made anew, see infra/README.md."
+                "No event is announced while it is off. {DEPLOY} A stream that is switched on again is a new one: the mapping of the events has to be created anew, see infra/README.md."
             );
             fail(STREAM, "is switched off", next)
         }
@@ -58,28 +58,32 @@ pub(super) async fn table(deployed: &Deployed, name: &str) -> (Table, Vec<Findin
 
 fn encryption(check: &'static str, deployed: &Deployed, table: &TableDescription) -> Finding {
     let Some(described) = table.sse_description() else {
-        return fail(check, "the table is not sealed with the stack's key, but with DynamoDB's own", DEPLOY);
+        return fail(
+            check,
+            "the table is not encrypted with the stack's key, but with DynamoDB's own",
+            DEPLOY,
+        );
     };
     match described.status() {
         // DynamoDB archives such a table after a week.
         _ if described.inaccessible_encryption_date_time().is_some() => {
-            let next = "See the data key below. DynamoDB archives the table when its key stays out of reach for seven days.";
-            fail(check, "DynamoDB does not reach the table's key", next)
+            let next = "See the data key below. DynamoDB archives the table when its key is inaccessible for seven days.";
+            fail(check, "DynamoDB cannot reach the table's key", next)
         }
         Some(SseStatus::Enabled | SseStatus::Updating) => {
             match (deployed.output("DataKeyArn"), described.kms_master_key_arn()) {
-                (Ok(ours), Some(key)) if ours == key => ok(check, "is by the stack's key"),
+                (Ok(ours), Some(key)) if ours == key => ok(check, "uses the stack's key"),
                 (Ok(_), Some(key)) => fail(
                     check,
-                    format!("the table is sealed with another key than the stack's: {key}"),
+                    format!("the table is encrypted with another key than the stack's: {key}"),
                     DEPLOY,
                 ),
                 (Err(error), _) => unnamed(check, &error),
-                (_, None) => unreported(check, "with which key the table is sealed"),
+                (_, None) => unreported(check, "the key with which the table is encrypted"),
             }
         }
-        None => unreported(check, "whether the table is sealed with the stack's key"),
-        _ => fail(check, "the table is not sealed with the stack's key, but with DynamoDB's own", DEPLOY),
+        None => unreported(check, "whether the table is encrypted with the stack's key"),
+        _ => fail(check, "the table is not encrypted with the stack's key, but with DynamoDB's own", DEPLOY),
     }
 }
 
@@ -133,13 +137,13 @@ pub(super) async fn key(deployed: &Deployed) -> Finding {
             let until = until.and_then(|time| jiff::Timestamp::from_second(time.secs()).ok());
             let until = until.map_or_else(String::new, |until| format!(" at {until}"));
             let next = format!(
-                "With it go every token and both secrets, for good. At once: `aws kms cancel-key-deletion --key-id {key}`, then `aws kms enable-key --key-id {key}`."
+                "Every token and both secrets are lost with it, for good. Run at once: `aws kms cancel-key-deletion --key-id {key}`, then `aws kms enable-key --key-id {key}`."
             );
             fail(CHECK, format!("is deleted{until}"), next)
         }
         Some(KeyState::Disabled) => {
             let next = format!(
-                "Nothing can be read while it is. `aws kms enable-key --key-id {key}`; CloudTrail says who did it."
+                "Nothing can be read while it is disabled: `aws kms enable-key --key-id {key}`. CloudTrail shows who disabled it."
             );
             fail(CHECK, "is disabled", next)
         }
@@ -165,7 +169,7 @@ pub(super) async fn protection(deployed: &Deployed, table: &str) -> Finding {
         Err(error) => return unseen(CHECK, &error, "cloudformation:DescribeStackResources"),
     };
     let Some(stack) = stack else {
-        let next = "A table that was restored from a backup is in no stack: infra/README.md says how it comes into one.";
+        let next = "A table that was restored from a backup is in no stack: infra/README.md describes how it is imported into one.";
         return warn(CHECK, format!("no stack has the table {table}"), next);
     };
     let answer = match client.describe_stacks().stack_name(&stack).send().await {

@@ -41,20 +41,20 @@ pub(super) async fn mapping(deployed: &Deployed, resources: &Resources, table: &
                 fail(CHECK, "reads a stream that is not the table's any more", next)
             }
             "Enabled" if result.starts_with("PROBLEM") => {
-                let next = "The log of the events function says why. The stream keeps what was not handled for 24 hours.";
+                let next = "The log of the events function has the reason. The stream keeps changes for 24 hours.";
                 fail(CHECK, format!("is enabled, but fails: {result}"), next)
             }
             "Enabled" if is_ours.is_none() => warn(
                 CHECK,
                 format!("is enabled ({result}), but it is unknown whether it reads the table's stream"),
-                "First the table stream, see above.",
+                "See the table stream above first.",
             ),
             "Enabled" => ok(CHECK, format!("is enabled: {result}")),
             state @ ("Creating" | "Enabling" | "Updating") => {
-                warn(CHECK, format!("is {state}"), "Wait a few minutes, and look again.")
+                warn(CHECK, format!("is {state}"), "Wait a few minutes, and try again.")
             }
             state => {
-                let next = format!("No event is announced while it is. {on} The stream keeps for 24 hours what happened meanwhile.");
+                let next = format!("No event is announced until it is enabled: {on}. The stream keeps changes for 24 hours.");
                 fail(CHECK, format!("is {state}"), next)
             }
         });
@@ -99,7 +99,7 @@ pub(in crate::operate) async fn letters(deployed: &Deployed, resources: &Resourc
         _ if !full.is_empty() => fail(
             CHECK,
             format!("something was given up: {}", full.join(", ")),
-            "`threads-auth dead-letters show` says what was given up, and why. What it or a replay has just looked at is hidden from others for a while, and counts here.",
+            "`threads-auth dead-letters show` lists what was given up, and the reasons. Letters that it or a replay has just received are hidden from others for a while, and counted here.",
         ),
         Some(finding) => finding,
         None => ok(CHECK, format!("none in {} queues", queues.len())),

@@ -47,7 +47,7 @@ pub(super) fn fail(check: &'static str, detail: impl Into<String>, next: impl In
 
 pub(super) fn denied(check: &'static str, code: &str, permission: &str) -> Finding {
     let next = format!("Try again with credentials that have {permission}.");
-    warn(check, format!("your credentials may not look ({code})"), next)
+    warn(check, format!("your credentials may not read this ({code})"), next)
 }
 
 /// Returns the finding for a table that cannot be read. `action` is the permission that it takes.
@@ -56,11 +56,11 @@ pub(super) fn unreadable(check: &'static str, error: &AwsError, table: &str, act
         FailureKind::Denied => return denied(check, &error.code, &format!("{action} on the table {table}")),
         FailureKind::Missing => {
             let detail = format!("there is no table {table} ({})", error.code);
-            let next = "Deploy the stack again, or start `threads-auth dev` anew: both make it. `threads-auth restore` brings the accounts of a backup back.";
+            let next = "Deploy the stack again, or start `threads-auth dev` anew: both create it. `threads-auth restore` brings the accounts of a backup back.";
             return fail(check, detail, next);
         }
         _ if error.kind.is_transient() => "Try again later.",
-        _ => "Is the table there, and do your credentials reach it?",
+        _ => "Check that the table exists, and that your credentials reach it.",
     };
     fail(check, error_chain(error), next)
 }
@@ -111,7 +111,7 @@ pub(in crate::operate) fn unseen<E: ProvideErrorMetadata>(
     match error.code() {
         // SQS has codes of its own.
         Some(code) if ["NotFound", "NonExistent", "DoesNotExist"].iter().any(|word| code.contains(word)) => {
-            fail(check, "it is not there", "Deploy the stack again.")
+            fail(check, "it does not exist", "Deploy the stack again.")
         }
         Some(code) if is_denied(code) => denied(check, code, permission),
         Some(code) => warn(check, format!("AWS refused ({code})"), "Try again later."),

@@ -14,7 +14,7 @@ const DASHBOARD: &str = "in Meta's dashboard, under the use case \"Access the Th
 pub(super) async fn belong_together(stack: &StackHandle) -> Finding {
     const CHECK: &str = "app id and secret";
     let Ok(app) = stack.service.secrets().app(stack.now()).await else {
-        return warn(CHECK, "cannot be tried without the secret", "First the app secret, see above.");
+        return warn(CHECK, "cannot be checked without the secret", "See the app secret above first.");
     };
     match stack.graph().app_token(&app.credentials).await {
         Ok(_) => ok(CHECK, "belong together, as Meta confirms"),
@@ -57,7 +57,7 @@ pub(super) async fn inspections(stack: &StackHandle) -> Finding {
     const CHECK: &str = "inspection";
     const NAME_ONE: &str = "Connect the account of a Threads tester of the app, and name it: `threads-auth configure --inspector USER_ID`.";
     if stack.service.vault(stack.now()).await.is_err() {
-        return warn(CHECK, "cannot be tried without the secrets", "First the secrets, see above.");
+        return warn(CHECK, "cannot be checked without the secrets", "See the secrets above first.");
     }
     match stack.service.inspections(stack.now()).await {
         Inspections::TakenBy(Caller::App) => ok(CHECK, "Meta lets the app inspect its tokens"),
@@ -66,13 +66,13 @@ pub(super) async fn inspections(stack: &StackHandle) -> Finding {
         }
         Inspections::TakenBy(Caller::Itself) => warn(
             CHECK,
-            "Meta answers only about the token that asks, and documents that for testers only",
+            "Meta lets each token inspect only itself, and documents that for testers only",
             NAME_ONE,
         ),
         Inspections::NothingToAsk => ok(CHECK, "there is no token to inspect yet"),
         Inspections::RefusedToAll => warn(
             CHECK,
-            "Meta lets nobody inspect tokens: the end of access to a private profile is noticed only when it has come",
+            "Meta lets nobody inspect tokens: the end of access to a private profile is noticed only after it",
             NAME_ONE,
         ),
         Inspections::NoInspector(user_id) => {
@@ -84,7 +84,7 @@ pub(super) async fn inspections(stack: &StackHandle) -> Finding {
             "Its person has to connect again. Or name another one: `threads-auth configure --inspector USER_ID`.",
         ),
         Inspections::Unreadable => {
-            warn(CHECK, "cannot be tried without the accounts", "First the tokens, see above.")
+            warn(CHECK, "cannot be checked without the accounts", "See the tokens above first.")
         }
         Inspections::Unknown => warn(CHECK, "Meta did not report who may inspect tokens", "Try again later."),
     }
@@ -101,18 +101,18 @@ pub(super) async fn drift(stack: &StackHandle) -> Finding {
         Ok(Some(found)) => found,
         Ok(None) => {
             let detail = "cannot be looked for: the inspector's token cannot be used";
-            return warn(CHECK, detail, "First the inspection, see above.");
+            return warn(CHECK, detail, "See the inspection above first.");
         }
         Err(_) => {
             let detail = "cannot be looked for without the secrets";
-            return warn(CHECK, detail, "First the secrets, see above.");
+            return warn(CHECK, detail, "See the secrets above first.");
         }
     };
     if found.is_empty() {
-        return ok(CHECK, "Meta's page and its answers are as they were");
+        return ok(CHECK, "Meta's page and its responses are unchanged");
     }
     let next =
-        "Look whether Meta has announced a change, and whether there is a newer version of this service.";
+        "Check whether Meta has announced a change, and whether there is a newer version of this service.";
     warn(CHECK, found.join("; "), next)
 }
 
@@ -139,10 +139,10 @@ pub(super) async fn redirect_uri(stack: &StackHandle) -> Finding {
     const CHECK: &str = "redirect URI";
     let config = stack.service.config();
     let (Ok(app), Ok(uri)) = (stack.service.secrets().app(stack.now()).await, config.redirect_uri()) else {
-        return warn(CHECK, "cannot be tried without the app id", "First the app secret, see above.");
+        return warn(CHECK, "cannot be checked without the app id", "See the app secret above first.");
     };
     let Ok(state) = State::random() else {
-        return warn(CHECK, "cannot be tried: this system has no randomness", "Try again later.");
+        return warn(CHECK, "cannot be checked: this system has no randomness", "Try again later.");
     };
     let url = stack.graph().authorization_url(&app.credentials.app_id, &uri, &config.scopes, &state);
     let refusal = match stack.graph().authorization_page(url).await {
@@ -162,7 +162,7 @@ pub(super) async fn redirect_uri(stack: &StackHandle) -> Finding {
         return ok(
             CHECK,
             format!(
-                "Meta's page does not refuse {uri}; some of what is wrong it says only after a person has logged in"
+                "Meta's page does not refuse {uri}; Meta reports some problems only after a person has logged in"
             ),
         );
     };
@@ -183,7 +183,7 @@ fn what_to_click(error: Option<DialogError>, uri: &str) -> String {
         Some(DialogError::UnknownApp) => "The app id is not the *Threads* app id: take \"Threads App ID\" and \"Threads App secret\" of App settings > Basic, not the plain \"App ID\", and run `threads-auth configure` with them.".to_owned(),
         Some(DialogError::InsecureRedirect) => "Meta sends nobody back to http: the public address has to be https (parameter DomainName, or a tunnel with --public-url for `threads-auth dev`).".to_owned(),
         _ => format!(
-            "This number is not known here. Compare what is {DASHBOARD} with `threads-auth configure`."
+            "This error code is not known. Compare the settings {DASHBOARD} with those that `threads-auth configure` prints."
         ),
     }
 }
@@ -205,8 +205,8 @@ mod tests {
     fn every_number_of_metas_has_words() {
         let words = |code| what_to_click(DialogError::from_code(code), "https://app.example/callback");
         for code in [1_349_168, 1_349_245, 1_349_026, 4_476_002, 1_349_187] {
-            assert!(!words(code).contains("not known here"), "{code}");
+            assert!(!words(code).contains("error code is not known"), "{code}");
         }
-        assert!(words(100).contains("not known here"));
+        assert!(words(100).contains("error code is not known"));
     }
 }

@@ -24,7 +24,6 @@ use self::resources::Resources;
 use crate::operate::target::{Deployed, StackArgs, StackHandle, TARGETS};
 use crate::shell::env::Env;
 use crate::shell::exit::{Stopped, usage};
-use crate::shell::interrupt::Interrupt;
 
 /// Check a stack from end to end, and print the next step for each problem.
 #[derive(Args)]
@@ -33,15 +32,15 @@ use crate::shell::interrupt::Interrupt;
   threads-auth doctor --profile prod --stack threads-auth-prod
   threads-auth doctor --json | jq '.checks[] | select(.level != \"ok\")'
   threads-auth doctor --test-alarm --profile prod
-                                      lets an alarm ring, to see whether a message comes
+                                      lets an alarm ring, to see whether a message arrives
 
-It changes nothing. Meta is asked about one token, and with an inspector for that account's profile. Exit code 1 means that a check has \
-failed; warnings alone leave it at 0. On AWS it reads the stack and the list of its resources, both secrets, the table of grants and how \
-that is protected, the schedule, the events' mapping and bus, the queues of dead letters, the alarms, and the key with its policy. What your \
-credentials may not read is a warning that names the permission.
+It changes nothing. At Meta it inspects one token, and with an inspector requests that account's profile. Exit code 1 means that a check \
+has failed; warnings alone leave it at 0. On AWS it reads the stack and the list of its resources, both secrets, the table of grants and \
+its protection, the schedule, the events' mapping and bus, the queues of dead letters, the alarms, and the key with its policy. If your \
+credentials may not read something, a warning names the permission.
 
-With --test-alarm one quiet alarm of the stack is set to ALARM and back, with a reason that says TEST. Whoever is to be told when \
-something is wrong gets that message.
+With --test-alarm one quiet alarm of the stack is set to ALARM and back, with a reason that contains TEST. Its subscribers get that \
+message.
 
 {TARGETS}"))]
 pub(crate) struct Doctor {
@@ -55,8 +54,7 @@ pub(crate) struct Doctor {
 
 impl Doctor {
     pub(crate) async fn run(self, env: &Env) -> Result<()> {
-        let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(env)).await?;
+        let (mut interrupt, stack) = self.target.begin(env).await?;
         if self.test_alarm && stack.deployed.is_none() {
             return usage(format!("{} has no alarms: --test-alarm is for a stack on AWS", stack.name));
         }
@@ -115,7 +113,7 @@ async fn examine_aws(deployed: &Deployed, table: &str, tests_alarm: bool, findin
 async fn sessions(stack: &StackHandle) -> Finding {
     const CHECK: &str = "sessions";
     match stack.service.store().session("none").await {
-        Ok(_) => ok(CHECK, "their table answers"),
+        Ok(_) => ok(CHECK, "their table responds"),
         Err(error) => of_store(CHECK, &error, &stack.service.config().short_lived_table, "dynamodb:GetItem"),
     }
 }
@@ -123,7 +121,7 @@ async fn sessions(stack: &StackHandle) -> Finding {
 /// Reports the pause that an operator has set, which also raises an alarm.
 pub(super) async fn pause(stack: &StackHandle) -> Finding {
     const CHECK: &str = "pause";
-    const NEXT: &str = "`threads-auth resume` lets it go on.";
+    const NEXT: &str = "`threads-auth resume` ends the pause.";
     match stack.service.store().pause().await {
         Ok(None) => ok(CHECK, "nothing is paused"),
         Ok(Some(Pause::Sweeps)) => warn(CHECK, "sweeps are paused: no sweep refreshes anything", NEXT),
@@ -134,7 +132,7 @@ pub(super) async fn pause(stack: &StackHandle) -> Finding {
             denied(CHECK, &error.code, "dynamodb:GetItem on the table of grants")
         }
         Err(error) if error.kind() == FailureKind::Missing => {
-            warn(CHECK, "is unknown without the table of grants", "First the tokens, see above.")
+            warn(CHECK, "is unknown without the table of grants", "See the tokens above first.")
         }
         Err(error) => warn(CHECK, format!("could not be read: {}", error_chain(&error)), "Try again later."),
     }

@@ -34,7 +34,7 @@ pub(super) async fn keyring(stack: &StackHandle) -> Finding {
             let count = keyring.key_ids().count();
             let keys = if count == 1 { "1 key".to_owned() } else { format!("{count} keys") };
             let format = match keyring.format() {
-                Format::First => "1; `threads-auth keyring upgrade` goes on to 2",
+                Format::First => "1; `threads-auth keyring upgrade` switches to 2",
                 Format::Second => "2",
             };
             ok("keyring", format!("is there, with {keys}; {} seals, in format {format}", keyring.writing()))
@@ -42,7 +42,7 @@ pub(super) async fn keyring(stack: &StackHandle) -> Finding {
         Err(error) => no_secret(
             "keyring",
             &error,
-            "`threads-auth configure` makes one where there was none yet. If there was one, do NOT make another: `threads-auth restore-secret keyring` puts back what its former versions hold.",
+            "`threads-auth configure` creates one if there never was one. If there was one, do NOT create another: `threads-auth restore-secret keyring` restores it from its former versions.",
         ),
     }
 }
@@ -60,7 +60,7 @@ fn no_secret(check: &'static str, error: &SecretsError, next: &str) -> Finding {
 pub(super) async fn tokens(stack: &StackHandle) -> Finding {
     const CHECK: &str = "tokens";
     let Ok(tokens) = Tokens::of(stack).await else {
-        return warn(CHECK, "cannot be tried without the secrets", "First the secrets, see above.");
+        return warn(CHECK, "cannot be tried without the secrets", "See the secrets above first.");
     };
     let page = match stack.service.list_grants(None, SAMPLE, None).await {
         Ok(page) => page,
@@ -68,7 +68,7 @@ pub(super) async fn tokens(stack: &StackHandle) -> Finding {
             return unreadable(CHECK, &error, stack.service.store().grants_table(), "dynamodb:Scan");
         }
         Err(error) => {
-            let next = "Is the table there, and do your credentials reach it?";
+            let next = "Check that the table exists, and that your credentials reach it.";
             return fail(CHECK, error_chain(&error), next);
         }
     };
@@ -86,7 +86,7 @@ pub(super) async fn tokens(stack: &StackHandle) -> Finding {
     if let Some(first) = sealed.first() {
         let detail =
             format!("{} of {} do not open: {first}", sealed.len(), sealed.len() as u64 + u64::from(opened));
-        let next = "A key was removed, the keyring or the app id replaced, or the table restored under another name before `threads-auth keyring upgrade`, whose help says what then helps. `threads-auth keyring show` names the missing key, and `threads-auth restore-secret` looks for it in the versions of before. A single row: `threads-auth restore --replace-unreadable`, from a backup.";
+        let next = "A key was removed, the keyring or the app id replaced, or the table restored under another name before `threads-auth keyring upgrade`, whose help has the remedy. `threads-auth keyring show` names the missing key, and `threads-auth restore-secret` looks for it in former versions. For a single row: `threads-auth restore --replace-unreadable`, from a backup.";
         return fail(CHECK, detail, next);
     }
     if let Some(first) = broken.first() {
@@ -94,7 +94,7 @@ pub(super) async fn tokens(stack: &StackHandle) -> Finding {
         return fail(
             CHECK,
             detail,
-            "The row was changed by something else: `threads-auth restore --replace-unreadable` puts a backup's in its place, or its person connects again.",
+            "The row was changed by something else: `threads-auth restore --replace-unreadable` replaces it by a backup's, or its person connects again.",
         );
     }
     match opened {

@@ -51,7 +51,7 @@ pub(super) async fn until_interrupted(
         && let Some(Stopped::Interrupted(_)) = error.downcast_ref()
     {
         let function = deployed.output("RefreshFunctionName")?;
-        say(&format!("{function} goes on by itself. Its log has the result."));
+        say(&format!("{function} continues by itself. Its log has the result."));
     }
     result
 }
@@ -107,7 +107,7 @@ fn report(function: &str, answer: &InvokeOutput) -> Result<SweepReport> {
     let Failure { error_type, error_message } = serde_json::from_slice(payload).unwrap_or_default();
     if error_type == "Sandbox.Timedout" || error_message.contains("Task timed out") {
         let text = format!(
-            "{function} was still sweeping when its time was over, and was cut off: the rest waits for the next sweep"
+            "{function} was cut off at its timeout while it swept: the rest waits for the next sweep"
         );
         return later(text);
     }
@@ -127,9 +127,7 @@ fn not_invoked(function: &str, error: &SdkError<InvokeError>) -> Result<SweepRep
     let code = refusal.meta().code().unwrap_or("no reason given");
     let message = refusal.meta().message().unwrap_or_default();
     if status == 429 {
-        return later(format!(
-            "{function} is busy: as many sweeps as may run at once are under way ({code})"
-        ));
+        return later(format!("{function} is busy: the maximum of concurrent sweeps is under way ({code})"));
     }
     if status >= 500 {
         return later(format!("Lambda could not invoke {function} ({code}): {message}"));

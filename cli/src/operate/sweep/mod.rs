@@ -19,8 +19,7 @@ use threads_auth::{Pause, RefreshOutcome, SweepReport};
 use self::progress::Progress;
 use crate::operate::target::{Deployed, StackArgs, StackHandle, TARGETS};
 use crate::shell::env::Env;
-use crate::shell::exit::{Stopped, usage};
-use crate::shell::interrupt::Interrupt;
+use crate::shell::exit::{Stopped, stopped_early, usage};
 
 /// Refresh every token that is due, now.
 #[derive(Args)]
@@ -29,8 +28,8 @@ use crate::shell::interrupt::Interrupt;
   threads-auth sweep --profile prod --json
   threads-auth sweep --profile prod --invoke
 
-From this machine it needs all that the refresh function may: both secrets and the table of grants. With --invoke that function does it, \
-and your credentials need lambda:InvokeFunction on it; with dynamodb:Query on the index \"due\" you also see how far it is.
+From this machine it needs the permissions of the refresh function: on both secrets and the table of grants. With --invoke that function \
+sweeps, and your credentials need lambda:InvokeFunction on it; with dynamodb:Query on the index \"due\" the command also shows its progress.
 
 The schedule's own sweeps may run at the same time: each token is refreshed once. Exit code 4 means that something is left for the next \
 sweep, or that sweeps are paused (`threads-auth resume`). Ctrl-C ends it after the accounts that are under way.
@@ -64,11 +63,10 @@ pub(super) async fn by_function(
 impl Sweep {
     pub(crate) async fn run(self, env: &Env) -> Result<()> {
         if self.invoke && self.target.is_local() {
-            let text = "a development stack has no function to invoke: leave --invoke out to sweep it from here, or name a stack on AWS with --stack";
+            let text = "a development stack has no function to invoke: omit --invoke to sweep it from here, or name a stack on AWS with --stack";
             return usage(text);
         }
-        let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(env)).await?;
+        let (mut interrupt, stack) = self.target.begin(env).await?;
         let now = stack.now();
         let mut progress = interrupt
             .or(Box::pin(async { Ok(Progress::begin(&stack, now, self.target.output.json).await) }))
@@ -108,12 +106,12 @@ impl Sweep {
             plain.push_str("Nothing was due.\n");
         }
         if let Some(days) = told.weakest_token_days {
-            let _ = writeln!(plain, "The weakest of them lives for {days} more days.");
+            let _ = writeln!(plain, "The one that ends first lives for {days} more days.");
         }
         match told.paused {
             Some(Pause::Sweeps) => {
                 plain.push_str(
-                    "Sweeps are paused, and nothing was looked at. `threads-auth resume` lets them go on.\n",
+                    "Sweeps are paused, and nothing was looked at. `threads-auth resume` ends the pause.\n",
                 );
             }
             Some(Pause::Verdicts) => {
@@ -131,24 +129,22 @@ impl Sweep {
             };
         }
         if told.unreadable_shards > 0 {
-            let why = told.unreadable_because.as_deref().unwrap_or("the log says why");
+            let why = told.unreadable_because.as_deref().unwrap_or("the log has the reason");
             let _ = writeln!(plain, "{} parts of the index could not be read: {why}", told.unreadable_shards);
         }
         for drift in &told.drift {
-            let _ = writeln!(plain, "Meta is not as it was: {drift}.");
+            let _ = writeln!(plain, "Meta has changed: {drift}.");
         }
         if told.wave {
             let _ = writeln!(
                 plain,
-                "Meta refused most tokens in this sweep. No account is marked for it; they are tried again."
+                "Meta refused most tokens in this sweep. No account is marked as dead for it; they are tried again."
             );
         }
         self.target.output.result(&serde_json::to_value(told)?, &plain)?;
         let any =
             |outcomes: &[RefreshOutcome]| outcomes.iter().any(|outcome| told.outcomes.contains_key(outcome));
-        if let Some(signal) = came {
-            return Err(Stopped::Interrupted(signal).into());
-        }
+        stopped_early(None, came)?;
         let is_unfinished = any(&[
             RefreshOutcome::Deferred,
             RefreshOutcome::DeletionUnfinished,

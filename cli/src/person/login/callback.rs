@@ -39,6 +39,16 @@ const LAST_PAGE: Duration = Duration::from_secs(10);
 const OTHER_BROWSER: &str =
     "it is not from the browser in which this login began, or that browser keeps no cookies";
 
+/// The last pages: the end of the address, the title and the text.
+const LAST_PAGES: [(&str, &str, &str); 3] = [
+    (AGREED, "Back to the terminal", "Your answer has arrived, and the terminal continues with it."),
+    (DENIED, "Nothing was connected", "You did not agree, so there is no token."),
+    (FAILED, "Nothing was connected", "Meta ended the login. The terminal shows its error."),
+];
+const AGREED: &str = "agreed";
+const DENIED: &str = "denied";
+const FAILED: &str = "failed";
+
 /// The timeout of a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(20);
 
@@ -58,12 +68,12 @@ impl Callback {
     pub(super) async fn listen(address: SocketAddr, is_secure: bool, now: Timestamp) -> Result<Self> {
         let listener = TcpListener::bind(address).await.with_context(|| {
             format!(
-                "port {} cannot be listened on; choose another with --port (and list its address in Meta's \
+                "cannot listen on port {}; choose another with --port (and list its address in Meta's \
                  dashboard), or use --paste",
                 address.port()
             )
         })?;
-        let tls = is_secure.then(|| Tls::new(now)).transpose().context("no certificate can be made")?;
+        let tls = is_secure.then(|| Tls::new(now)).transpose().context("no certificate can be created")?;
         Ok(Self { listener, tls })
     }
 
@@ -163,30 +173,12 @@ async fn respond(State(site): State<Arc<Site>>, request: Request) -> Response {
     let (method, uri) = (request.method(), request.uri());
     let path = uri.path();
     if method != Method::GET {
-        page(StatusCode::METHOD_NOT_ALLOWED, "Not this way", "Only GET is answered here.")
+        page(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", "Only GET is supported here.")
     } else if path == site.path {
         site.judge(uri.query().unwrap_or_default(), request.headers())
-    } else if path == site.last("agreed") {
+    } else if let Some((_, title, text)) = LAST_PAGES.into_iter().find(|(word, ..)| path == site.last(word)) {
         site.seen.notify_one();
-        page(
-            StatusCode::OK,
-            "Back to the terminal",
-            "Your answer has arrived, and the terminal goes on with it. You can close this window.",
-        )
-    } else if path == site.last("denied") {
-        site.seen.notify_one();
-        page(
-            StatusCode::OK,
-            "Nothing was connected",
-            "You did not agree, so there is no token. You can close this window.",
-        )
-    } else if path == site.last("failed") {
-        site.seen.notify_one();
-        page(
-            StatusCode::OK,
-            "Nothing was connected",
-            "Meta ended the login by itself. The terminal says with which error. You can close this window.",
-        )
+        page(StatusCode::OK, title, &format!("{text} You can close this window."))
     } else {
         page(
             StatusCode::NOT_FOUND,
@@ -207,9 +199,9 @@ impl Site {
             Ok(Some(_)) if !self.pass.is_in(headers_sent) => OTHER_BROWSER.to_owned(),
             Ok(Some(answer)) => {
                 let next = match answer {
-                    Answer::Code(_) => self.last("agreed"),
-                    Answer::Denied => self.last("denied"),
-                    Answer::Failed(_) => self.last("failed"),
+                    Answer::Code(_) => self.last(AGREED),
+                    Answer::Denied => self.last(DENIED),
+                    Answer::Failed(_) => self.last(FAILED),
                 };
                 if let Ok(mut waiting) = self.answer.lock()
                     && let Some(waiting) = waiting.take()

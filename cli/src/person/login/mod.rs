@@ -35,7 +35,7 @@ use crate::shell::prompt;
 #[derive(Args)]
 #[command(after_help = format!("Examples:
   threads-auth login --app-id 123 --scope basic,publish
-                            the app secret is asked for, and the tokens are printed
+                            prompts for the app secret, and prints the tokens
   threads-auth login --env-path .env --env-variable LONG_LIVED_TOKEN
                             THREADS_APP_ID and THREADS_APP_SECRET are in .env, and the token is stored beside them
   threads-auth login --no-browser --redirect-uri https://example.com/callback
@@ -43,11 +43,11 @@ use crate::shell::prompt;
 
 Meta accepts https only, and only what the dashboard lists under \"Redirect Callback URLs\": list \
 https://127.0.0.1:8080/callback there. The browser will warn, because no authority can vouch for this machine; the \
-fingerprint that is printed tells whether it is this command that answers. With --paste nothing warns: the browser ends on \
-an address that does not load, and that address is what to paste. It is also the way for a browser on another machine.
+printed fingerprint identifies this command. With --paste there is no warning: the browser ends on an address that \
+does not load, and that address is what to paste. This also works with a browser on another machine.
 
-The browser begins at an address of this machine, which works once and gives it a cookie: only that browser can bring \
-the answer. So no program's arguments hold what an answer is known by.
+The browser begins at a single-use address of this machine, which sets a cookie: only that browser can bring \
+the answer. So no program's arguments contain the state.
 
 {SECRETS}
 
@@ -83,7 +83,7 @@ pub(crate) struct Login {
     #[arg(long)]
     no_browser: bool,
 
-    /// Wait for no browser: the person pastes the address that it ends on
+    /// Do not listen for the browser: the person pastes the address that it ends on
     #[arg(long)]
     paste: bool,
 
@@ -118,7 +118,7 @@ impl Login {
         // not locked while the person decides.
         drop(self.keep.reserve(output, &mut interrupt).await?);
 
-        let state = State::random().context("no random state can be made")?;
+        let state = State::random().context("no random state can be created")?;
         let url = graph.authorization_url(&app.app_id, &redirect_uri, &scopes, &state);
         let start = self.start(&redirect_uri, callback.is_some()).await?;
         self.invite(&url, &redirect_uri, start.as_ref(), callback.as_ref(), output);
@@ -210,7 +210,7 @@ impl Login {
                 redirect_uri.as_str()
             ));
         } else if can_ask() {
-            output.note("Waiting. If the browser does not come through, paste the address that it ends on:");
+            output.note("Waiting. If the browser does not return, paste the address that it ends on:");
         } else {
             output.note("Waiting.");
         }

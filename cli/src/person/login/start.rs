@@ -33,7 +33,7 @@ pub(super) struct Pass {
 impl Pass {
     fn new() -> Result<Self> {
         let random = random_text::<8>().and_then(|name| Ok((name, random_text::<32>()?)));
-        let (name, value) = random.context("no random cookie can be made")?;
+        let (name, value) = random.context("no random cookie can be created")?;
         Ok(Self { name: format!("threads-auth-login-{name}"), value })
     }
 
@@ -74,8 +74,8 @@ impl Start {
     pub(super) async fn listen(host: &str, address: IpAddr) -> Result<Self> {
         let listener = TcpListener::bind(SocketAddr::from((address, 0)))
             .await
-            .context("no port for the browser to begin at can be listened on")?;
-        let path = format!("/{}", random_text::<32>().context("no random address can be made")?);
+            .context("cannot listen on a port for the browser's first visit")?;
+        let path = format!("/{}", random_text::<32>().context("no random address can be created")?);
         let address = format!("http://{host}:{}{path}", listener.local_addr()?.port());
         Ok(Self { listener, address, path, pass: Pass::new()? })
     }
@@ -114,7 +114,7 @@ async fn respond(
         return page(
             StatusCode::FORBIDDEN,
             "This is another user's login",
-            "Only the user who began the login can go on with it.",
+            "Only the user who began the login can continue it.",
         );
     }
     // A prefetch does not count: it may never become a visit, and another visitor could come first.

@@ -557,7 +557,7 @@ impl<'a> Refresher<'a> {
 
     /// Defers the grant without a failure.
     async fn postpone(&self, leased: Leased<'_>, until: Timestamp) -> Result<WriteOutcome, StoreError> {
-        let Leased { grant, lease, .. } = leased;
+        let grant = leased.grant;
         let deferral = Deferral {
             grant_id: Some(&grant.grant_id),
             due_at: until,
@@ -566,11 +566,7 @@ impl<'a> Refresher<'a> {
             warning: None,
             had_consent: false,
         };
-        let key = Key::grant(&grant.user_id);
-        self.clients
-            .store
-            .write(&rules::limit_due_time(grant, rules::defer(&key, lease, deferral, self.time.now())))
-            .await
+        self.defer(leased, deferral, self.time.now()).await
     }
 
     pub(crate) async fn put_off(
@@ -593,11 +589,17 @@ impl<'a> Refresher<'a> {
             warning,
             had_consent: grant.consent().is_some(),
         };
-        let key = Key::grant(&grant.user_id);
-        self.clients
-            .store
-            .write(&rules::limit_due_time(grant, rules::defer(&key, leased.lease, deferral, now)))
-            .await
+        self.defer(leased, deferral, now).await
+    }
+
+    async fn defer(
+        &self,
+        Leased { grant, lease, .. }: Leased<'_>,
+        deferral: Deferral<'_>,
+        now: Timestamp,
+    ) -> Result<WriteOutcome, StoreError> {
+        let change = rules::defer(&Key::grant(&grant.user_id), lease, deferral, now);
+        self.clients.store.write(&rules::limit_due_time(grant, change)).await
     }
 
     async fn undecryptable(&self, leased: Leased<'_>, later: Timestamp) -> Result<Attempt, StoreError> {

@@ -151,7 +151,7 @@ pub(crate) async fn sweep(
     let mut refresher = Refresher::new(clients, vault, time)?;
     refresher.ends_unclaimed = true;
     let pause = clients.store.pause().await.unwrap_or_else(|error| {
-        tracing::error!(error = error_chain(&error), "the pause could not be read: the sweep goes on");
+        tracing::error!(error = error_chain(&error), "the pause could not be read: the sweep continues");
         None
     });
     let mut report = SweepReport { paused: pause, ..SweepReport::default() };

@@ -1,4 +1,4 @@
-//! The control endpoint does what the handle does, and says clearly what it refuses.
+//! The control endpoint does what the handle does, and describes its refusals clearly.
 
 use reqwest::Method;
 use reqwest::header::HOST;

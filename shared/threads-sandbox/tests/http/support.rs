@@ -69,11 +69,7 @@ pub(crate) struct Server {
 pub(crate) fn options() -> SandboxOptions {
     SandboxOptions {
         clock: Clock::frozen(Timestamp::from_second(1_800_000_000).unwrap()),
-        accounts: vec![NewAccount {
-            username: "ada".to_owned(),
-            user_id: Some(ADA.to_owned()),
-            ..NewAccount::default()
-        }],
+        accounts: vec![NewAccount::new("ada", ADA)],
         ..SandboxOptions::new(APP_ID, SECRET)
     }
 }
@@ -173,7 +169,7 @@ impl Server {
         self.try_get("/refresh_access_token", &params).await
     }
 
-    /// Asks about `input` with the token of `caller`.
+    /// Inspects `input` with the token of `caller`.
     pub(crate) async fn inspect(&self, input: &str, caller: &str) -> Got {
         self.get("/v1.0/debug_token", &[("input_token", input), ("access_token", caller)]).await
     }

@@ -146,7 +146,7 @@ async fn a_short_lived_token_lives_an_hour_and_needs_the_secret_to_grow() {
     let short = server.exchange_code(&server.code()).await.token();
     let wrong = [("grant_type", "th_exchange_token"), ("client_secret", "wrong"), ("access_token", &*short)];
     assert_eq!(server.get("/access_token", &wrong).await.error(), (1, None));
-    // A lost answer may be asked for again.
+    // A lost response may be requested again.
     let (first, second) = (server.exchange(&short).await.token(), server.exchange(&short).await.token());
     assert_ne!(first, second);
     assert_eq!(server.exchange(&first).await.error(), (452, None));
@@ -280,7 +280,7 @@ async fn the_app_token_proves_the_secret_and_inspects_any_token() {
     for caller in [&app_token, &made_app_token()] {
         assert_eq!(server.inspect(&ada, caller).await.json(), wanted);
     }
-    // Wherever a token may stand, and whatever is encoded of it.
+    // A token is found at every place, and in every encoding.
     let [plain, encoded] = [made_app_token(), made_app_token().replace('|', "%7C")];
     let path = format!("/debug_token?input_token={ada}");
     let bearer = server.request(Method::GET, &path).header(AUTHORIZATION, format!("Bearer {plain}"));
@@ -317,7 +317,7 @@ async fn the_app_token_proves_the_secret_and_inspects_any_token() {
     }
 }
 
-/// The end of data access is told of private profiles, and is none of the token's.
+/// The end of data access is reported for private profiles, and is not the token's end.
 #[tokio::test]
 async fn a_token_outlives_the_access_to_a_private_profile() {
     let server = Server::start().await;
@@ -335,7 +335,7 @@ async fn a_token_outlives_the_access_to_a_private_profile() {
         );
     }
     assert_eq!(server.me(&token).await.error(), (10, None));
-    // The person who comes back gives it anew, and one whose profile becomes public too.
+    // A person who authorizes again renews it, and so does one whose profile becomes public.
     let again = server.sandbox.issue_long_lived(ADA);
     assert_eq!(server.me(&again).await.status, 200);
     server.advance(91 * DAY);

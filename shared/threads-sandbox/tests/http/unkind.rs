@@ -15,12 +15,7 @@ const BEA: &str = "17841400000000001";
 async fn ada_and_a_tester() -> (Server, String, String) {
     let server = Server::start().await;
     let ada = server.sandbox.issue_long_lived(ADA);
-    server.sandbox.add_account(NewAccount {
-        username: "bea".to_owned(),
-        user_id: Some(BEA.to_owned()),
-        tester: true,
-        ..NewAccount::default()
-    });
+    server.sandbox.add_account(NewAccount { tester: true, ..NewAccount::new("bea", BEA) });
     let bea = server.sandbox.issue_long_lived(BEA);
     (server, ada, bea)
 }
@@ -71,7 +66,7 @@ async fn who_may_inspect_is_a_switch() {
     }
 }
 
-/// The next one is refreshed as well, however old it says to be.
+/// The next one is refreshed as well, whatever its reported age.
 #[tokio::test]
 async fn a_refresh_may_extend_nothing() {
     for (behaviour, same, old_lives) in OLD_TOKENS {

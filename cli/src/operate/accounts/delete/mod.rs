@@ -15,8 +15,7 @@ use self::list::List;
 use crate::operate::target::{StackArgs, StackHandle, TARGETS};
 use crate::shell::env::Env;
 use crate::shell::exit::{self, Stopped};
-use crate::shell::interrupt::Interrupt;
-use crate::shell::prompt::confirm;
+use crate::shell::prompt::Confirmation;
 
 /// Delete everything that is held about people, as when Meta requests it.
 #[derive(Args)]
@@ -25,12 +24,12 @@ use crate::shell::prompt::confirm;
   threads-auth accounts delete ids-from-meta.csv --requested-at 2026-11-25T08:00:00Z --profile prod
   my-export | threads-auth accounts delete - --yes --json
 
-Meta also mails lists of people whose data has to go. A file has a user id in each line. Blank lines, comments (#), a line of names and \
-further columns do no harm, and a line without a user id is named and left out. Each person gets a confirmation code and an address that \
-shows what became of it, as Meta would be given. An id that is not known leaves its trace too, so that a connect under way does not bring \
-that person back. It can be repeated with the same list: who is gone stays gone, under the same code.
+Meta also mails lists of people whose data must be deleted. A file has one user id in each line. Blank lines, comments (#), a line of \
+column names and further columns are ignored. A line without a user id is reported and left out. Each person gets a confirmation code and \
+an address that shows the progress, as with a request by Meta. An unknown id is recorded too, so that a connect under way does not bring \
+that person back. The command can be repeated with the same list: who was deleted stays deleted, under the same code.
 
-Exit codes: 1 if a line or a person was left out, 4 if the rest is to be tried again later.
+Exit codes: 1 if a line or a person was left out, 4 if the rest has to be tried again later.
 
 {TARGETS}"))]
 pub(super) struct Delete {
@@ -38,13 +37,12 @@ pub(super) struct Delete {
     #[arg(value_name = "ID|FILE", required = true)]
     whom: Vec<String>,
 
-    /// When they requested it; people who have connected since are left alone [default: now]
+    /// Time of the request; people who have connected since then are left alone [default: now]
     #[arg(long, value_name = "TIME")]
     requested_at: Option<Timestamp>,
 
-    /// Do not ask for confirmation
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    sure: Confirmation,
 
     #[command(flatten)]
     target: StackArgs,
@@ -69,21 +67,20 @@ impl Delete {
         for line in &bad {
             output.warn(&format!("{}, line {}: {}", line.file, line.line, line.reason));
         }
-        let mut interrupt = Interrupt::listen()?;
-        let stack = interrupt.or(self.target.open(env)).await?;
-        if !self.yes && !people.is_empty() {
+        let (mut interrupt, stack) = self.target.begin(env).await?;
+        if !people.is_empty() {
             let whom = match &people[..] {
                 [user_id] => user_id.to_string(),
                 people => format!("{} people", people.len()),
             };
             let question = format!(
-                "Delete all that {} holds about {whom}? Nothing brings it back, and only they can connect again. Type yes",
+                "Delete all that {} holds about {whom}? Nothing brings it back, and only they can connect again.",
                 stack.name
             );
-            confirm(&question, "yes", "--yes").await?;
+            self.sure.ask(&question).await?;
         }
         let came = Cell::new(None);
-        let words = "Ending after the person whose turn it is; a second Ctrl-C does not wait.";
+        let words = "Ending after the current person; a second Ctrl-C does not wait.";
         let work = Box::pin(async { self.delete(&stack, &people, &came).await });
         let Done { people: told, failure, is_incomplete, is_unfinished } =
             interrupt.noting(&came, words, work).await?;
@@ -100,15 +97,9 @@ impl Delete {
             output.note(&format!("{} of {} people are done", told.len(), people.len()));
         }
         if left > 0 {
-            output.warn(&format!("{left} people are left: the same command goes on with them"));
+            output.warn(&format!("{left} people are left: the same command continues with them"));
         }
-        if let Some(error) = failure {
-            exit::report(&error);
-            return Stopped::reported(exit::code(&error));
-        }
-        if let Some(signal) = came.get() {
-            return Err(Stopped::Interrupted(signal).into());
-        }
+        exit::stopped_early(failure, came.get())?;
         Stopped::reported(match (is_incomplete || !bad.is_empty(), is_unfinished) {
             (true, _) => 1,
             (false, true) => 4,
@@ -163,9 +154,9 @@ pub(in crate::operate) fn told(user_id: &UserId, deleted: &PersonDeleted) -> (Va
     let PersonDeleted { deleted, was_known } = deleted;
     let (outcome, words) = match deleted.progress {
         Progress::Kept(_) => ("connected_since", "has connected since, and was left alone"),
-        Progress::Unfinished(..) => ("unfinished", "begun; the next sweep goes on with it"),
+        Progress::Unfinished(..) => ("unfinished", "begun; the next sweep finishes it"),
         Progress::Done(_) if *was_known => ("deleted", "deleted"),
-        Progress::Done(_) => ("unknown", "no account; what there was else is deleted"),
+        Progress::Done(_) => ("unknown", "no account; all other data of the person is deleted"),
     };
     let (code, url) = (&deleted.confirmation_code, &deleted.url);
     let json =
