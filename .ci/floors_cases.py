@@ -112,6 +112,8 @@ CRATES: tuple[tuple[str, dict[str, Uses], list[str]], ...] = (
     ("upwards for tests", {"threads-auth": (("devstack", "dev"),)}, ["upwards"]),
     ("sideways", {"token": (("sessions", None),)}, ["sideways"]),
     ("a function that uses the store", {"token": (("threads-auth-store", None),)}, ["too far down"]),
+    ("a client that uses the service", {"threads-auth-client": (("threads-auth", None),)}, ["too far down"]),
+    ("a function that uses the client", {"token": (("threads-auth-client", None),)}, ["upwards"]),
     ("a sandbox that uses ours", {"threads-sandbox": (("threads-graph", None),)}, ["too far down"]),
     ("AWS in the model", {"threads-auth-model": (("aws-smithy-types", None),)}, ["not on this floor"]),
     ("AWS in the model's tests", {"threads-auth-model": (("aws-smithy-types", "dev"),)}, []),

@@ -23,7 +23,7 @@ use crate::iam;
 const DOCUMENT: &str = include_str!("../functions/openapi.yaml");
 const EXAMPLE: &str = env!("CARGO_BIN_EXE_example-backend");
 
-static CONTRACT: LazyLock<Value> = LazyLock::new(|| serde_saphyr::from_str(DOCUMENT).unwrap());
+pub(crate) static CONTRACT: LazyLock<Value> = LazyLock::new(|| serde_saphyr::from_str(DOCUMENT).unwrap());
 
 /// The document's operations, each with its method and path.
 fn operations() -> impl Iterator<Item = (Method, &'static String, &'static Value)> {
@@ -235,9 +235,9 @@ fn every_body_has_a_name() {
 
 /// Two examples of each body: one has everything that may be there, the other nothing that can be
 /// absent or null. The key is an operation of the document, and `body` or a status.
-type Examples = BTreeMap<(&'static str, &'static str), [Value; 2]>;
+pub(crate) type Examples = BTreeMap<(&'static str, &'static str), [Value; 2]>;
 
-fn examples() -> Examples {
+pub(crate) fn examples() -> Examples {
     let user_id: UserId = "17841405793187218".parse().unwrap();
     let (time, text) = (Timestamp::UNIX_EPOCH, || "a text".to_owned());
     let scopes = Scopes::requested([Scope::Basic]);
@@ -461,7 +461,7 @@ async fn the_rust_example_does_what_it_says() {
     assert!(done && connected["user_id"] == ada.as_str(), "{connected}");
     let (_, vended) = example(&stack, &["token", &ada]).await;
     assert_eq!(vended["access_token"], crate::fixture::token(&stack, &ada).await);
-    iam::call(&stack, Method::DELETE, &format!("/users/{ada}"), "").await;
+    crate::client::client(&stack).delete_user(&ada.parse().unwrap()).await.unwrap();
     let (_, session) = example(&stack, &["token", &ada]).await;
     assert_eq!(session["status"], "open");
 }

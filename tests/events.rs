@@ -11,17 +11,18 @@ use axum::extract::Json;
 use devstack::{Stack, StackOptions};
 use events::{EventPublisher, Failed, Handled, Letter};
 use jiff::Timestamp;
-use reqwest::{Method, StatusCode};
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 use threads_auth::{Config, RefreshOutcome};
+use threads_auth_client::{Change, Event};
 use threads_auth_model::{Cause, Status};
 use threads_sandbox::{FaultAction, SandboxCall};
 
+use crate::client::client;
 use crate::fixture::{
     Browser, DAY, START, account, calls_of, connect_people, connect_private, connected_ada, delete_data,
     fail, find_grant, grant, http, options, post_signed, record, serve, stack, stack_with, token,
 };
-use crate::iam;
 
 /// Returns the details of the events announced since the last time, oldest first.
 async fn announced(stack: &Stack, seen: &mut usize) -> Vec<Value> {
@@ -29,7 +30,15 @@ async fn announced(stack: &Stack, seen: &mut usize) -> Vec<Value> {
     let all = stack.events();
     let new = all.len() - *seen;
     *seen = all.len();
-    all.into_iter().take(new).rev().map(|event| event["detail"].clone()).collect()
+    all.into_iter().take(new).rev().map(|event| read(&event)["detail"].clone()).collect()
+}
+
+/// Asserts that an app's client knows the event.
+fn read(event: &Value) -> &Value {
+    let read = Event::parse(event.to_string().as_bytes()).unwrap();
+    assert!(!matches!(read.change, Change::Other { .. }), "{read:?}");
+    assert_eq!(event["resources"], json!([read.user_id]));
+    event
 }
 
 /// Makes a user's row senseless.
@@ -105,7 +114,7 @@ async fn a_life_is_told_in_events() {
     let events = announced(&stack, &mut seen).await;
     assert_eq!((types(&events), &events[0]["reconnected"]), (vec!["account.connected"], &json!(true)));
 
-    iam::call(&stack, Method::DELETE, &format!("/users/{ada}"), "").await;
+    client(&stack).delete_user(&ada.parse().unwrap()).await.unwrap();
     let events = announced(&stack, &mut seen).await;
     assert_eq!((types(&events), &events[0]["by"]), (vec!["account.disconnected"], &json!("app")));
     Browser::new().connect(&stack, &ada).await;
@@ -399,7 +408,7 @@ async fn a_refused_event_is_repeated_alone() {
     let stack = stack_with(&[("AWS_ENDPOINT_URL_EVENTBRIDGE", &bus.start().await)]).await;
     let people = connect_people(&stack, 25).await;
     let (refused, others) = (&people[3], people.iter().filter(|id| **id != people[3]));
-    iam::call(&stack, Method::DELETE, &format!("/users/{refused}"), "").await;
+    client(&stack).delete_user(&refused.parse().unwrap()).await.unwrap();
     *bus.refused.lock().unwrap() = Some(refused.clone());
     for _ in 0..=20 {
         assert!(stack.announce().await.is_err());

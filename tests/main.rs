@@ -6,6 +6,7 @@
 mod backend;
 mod bootstraps;
 mod budget;
+mod client;
 mod conformance;
 mod connect;
 mod contract;

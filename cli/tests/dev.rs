@@ -12,12 +12,14 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use aws_credential_types::Credentials;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{HeaderMap, LOCATION, SET_COOKIE};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::tempdir;
 use threads_auth::Setting;
+use threads_auth_client::{Client as Backend, ErrorCode, NewSession, Session};
 use threads_graph::{HttpClient, HttpTimeouts};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
@@ -183,35 +185,21 @@ impl Dev {
         self.send(Method::POST, &url, &[], &body.to_string()).await
     }
 
-    /// The answer to an app's backend that starts a session with this address to return to.
-    async fn session(&self, return_to: &str) -> Reply {
-        let url = format!("{}/sessions", self.url("service_url"));
-        let body = json!({"reference": "user-7", "return_to": return_to}).to_string();
-        let signer = Signer {
-            access_key_id: self.url("access_key_id"),
-            secret_access_key: self.url("secret_access_key"),
-            region: self.url("region"),
-            service: "execute-api",
-        };
-        let named = [("content-type", "application/json")];
-        let added = signer.sign(&url, &named, body.as_bytes());
-        let headers: Vec<_> = named
-            .into_iter()
-            .chain(added.iter().map(|(name, value)| (name.as_str(), value.as_str())))
-            .collect();
-        self.send(Method::POST, &url, &headers, &body).await
+    /// A session that an app's backend starts, with this address to return to.
+    async fn session(&self, return_to: &str) -> Result<Session, threads_auth_client::Error> {
+        let (key, secret) = (self.url("access_key_id"), self.url("secret_access_key"));
+        let credentials = Credentials::new(key, secret, None, None, "test");
+        let client = Backend::new(self.url("service_url"), self.url("region"), credentials).unwrap();
+        client.timeout(HANG).start_session(&NewSession::new("user-7", return_to)).await
     }
 
     /// Those of these addresses that a session may return to.
     async fn returns_to<'a>(&self, addresses: &[&'a str]) -> Vec<&'a str> {
         let mut taken = Vec::new();
         for address in addresses {
-            let reply = self.session(address).await;
-            if reply.status == StatusCode::CREATED {
-                taken.push(*address);
-            } else {
-                assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{}", reply.body);
-                assert!(reply.body.contains("return_to_refused"), "{}", reply.body);
+            match self.session(address).await {
+                Ok(_) => taken.push(*address),
+                Err(error) => assert_eq!(error.code(), Some(&ErrorCode::ReturnToRefused), "{error}"),
             }
         }
         taken
@@ -533,7 +521,7 @@ async fn an_app_at_any_port_of_this_machine_may_be_returned_to() {
     ];
     assert_eq!(dev.returns_to(&[&HERE[..], &hostile[..], &[THERE]].concat()).await, HERE);
     // The advice names what there is here, and can be followed.
-    let refused = dev.session(THERE).await.body;
+    let refused = dev.session(THERE).await.unwrap_err().to_string();
     assert!(refused.contains("--return-to URL") && refused.contains("RETURN_TO_ALLOWLIST"), "{refused}");
     dev.end("TERM").await;
     let dev = Dev::start(folder.path(), &["--ephemeral", "--return-to", "https://app.example.com/"]).await;
@@ -603,8 +591,8 @@ async fn the_environment_has_the_settings_of_an_operator() {
     }
     assert_eq!(stack["variables"]["GRANTS_TABLE"], dev.url("grants_table"));
     assert_eq!(dev.get("service_url", "/authorize").await.status, StatusCode::FORBIDDEN);
-    let session: Value = serde_json::from_str(&dev.session("http://localhost:5173/").await.body).unwrap();
-    let begun = dev.send(Method::GET, session["url"].as_str().unwrap(), &[], "").await;
+    let session = dev.session("http://localhost:5173/").await.unwrap();
+    let begun = dev.send(Method::GET, &session.url, &[], "").await;
     let consent = Url::parse(begun.location()).unwrap();
     let asked = |name: &str| consent.query_pairs().find(|(found, _)| found == name).unwrap().1.into_owned();
     assert_eq!(asked("scope"), "threads_basic,threads_content_publish");

@@ -1,4 +1,4 @@
-//! An app's backend in Rust: three calls, signed by AWS's own crate.
+//! An app's backend in Rust, with `threads-auth-client`: three calls.
 //!
 //! ```text
 //! backend start user-7                 a session: send the person to its url
@@ -12,90 +12,67 @@
 #![expect(
     clippy::disallowed_methods,
     clippy::print_stdout,
-    reason = "an example is a program of its own: it reads its environment and the time, sends and prints"
+    reason = "an example is a program of its own: it reads its environment and prints"
 )]
 
+use std::env::{args, var};
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
-use aws_sigv4::sign::v4;
 use serde_json::{Value, json};
+use threads_auth_client::{Client, Error, NewSession};
 
-async fn call(method: &str, path: &str, body: Option<Value>) -> Result<(u16, Value)> {
-    let url = format!("{}{path}", std::env::var("THREADS_AUTH_URL")?.trim_end_matches('/'));
-    let body = body.map(|body| body.to_string()).unwrap_or_default();
-    let identity = Credentials::new(
-        std::env::var("AWS_ACCESS_KEY_ID")?,
-        std::env::var("AWS_SECRET_ACCESS_KEY")?,
-        std::env::var("AWS_SESSION_TOKEN").ok(),
-        None,
-        "environment",
-    )
-    .into();
-    let region = std::env::var("AWS_REGION")?;
-    let params = v4::SigningParams::builder()
-        .identity(&identity)
-        .region(&region)
-        .name("execute-api")
-        .time(SystemTime::now())
-        .settings(SigningSettings::default())
-        .build()?
-        .into();
-    let signable =
-        SignableRequest::new(method, &url, std::iter::empty(), SignableBody::Bytes(body.as_bytes()))?;
-    let (signed, _) = sign(signable, &params)?.into_parts();
-    let http = threads_graph::HttpClient::new(threads_graph::HttpTimeouts::default())?;
-    let mut attempts = 0;
-    loop {
-        let mut request = http.inner().request(method.parse()?, &url).body(body.clone());
-        for (name, value) in signed.headers() {
-            request = request.header(name, value);
+async fn run(client: &Client, given: &[&str]) -> Result<Value> {
+    let return_to = var("RETURN_TO")?;
+    match given {
+        ["start", reference] => {
+            Ok(serde_json::to_value(client.start_session(&NewSession::new(*reference, return_to)).await?)?)
         }
-        let answer = request.send().await?;
-        let status = answer.status().as_u16();
-        attempts += 1;
-        if status != 503 || attempts == 5 {
-            return Ok((status, serde_json::from_slice(&answer.bytes().await?)?));
+        // The user who is logged in now, from your own session: not what an address or an answer
+        // says.
+        ["complete", session, completion, logged_in] => {
+            Ok(serde_json::to_value(client.complete(&session.parse()?, completion, logged_in).await?)?)
         }
-        let wait = answer.headers().get("retry-after").context("no Retry-After")?.to_str()?;
-        tokio::time::sleep(Duration::from_secs(wait.parse()?)).await;
+        ["token", user_id] => {
+            let user_id = user_id.parse()?;
+            for _ in 0..5 {
+                match client.token(&user_id, Duration::from_hours(1), None).await {
+                    Ok(token) => return Ok(json!({"access_token": token.access_token.expose()})),
+                    // The person has to come back: here is the session for that.
+                    Err(Error::ReconnectNeeded(needed)) => {
+                        let new = NewSession::again(&needed, "user-7", return_to);
+                        return Ok(serde_json::to_value(client.start_session(&new).await?)?);
+                    }
+                    Err(error) if error.is_passing() => {
+                        tokio::time::sleep(error.retry_after().unwrap_or(Duration::from_secs(1))).await;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            bail!("the service has no token now")
+        }
+        _ => bail!("start REFERENCE, complete SESSION COMPLETION USER, or token USER_ID"),
     }
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode> {
-    let given: Vec<String> = std::env::args().skip(1).collect();
+    let (key, secret) = (var("AWS_ACCESS_KEY_ID")?, var("AWS_SECRET_ACCESS_KEY")?);
+    let credentials = Credentials::new(key, secret, var("AWS_SESSION_TOKEN").ok(), None, "environment");
+    let client = Client::new(&var("THREADS_AUTH_URL")?, var("AWS_REGION")?, credentials)?;
+    let given: Vec<String> = args().skip(1).collect();
     let given: Vec<&str> = given.iter().map(String::as_str).collect();
-    let return_to = std::env::var("RETURN_TO").ok();
-    let (status, answer) = match given.as_slice() {
-        ["start", reference] => {
-            let body = json!({"reference": reference, "return_to": return_to});
-            call("POST", "/sessions", Some(body)).await?
+    Ok(match run(&client, &given).await {
+        Ok(answer) => {
+            println!("{answer}");
+            ExitCode::SUCCESS
         }
-        // The user who is logged in now, from your own session: not what an address or an answer
-        // says.
-        ["complete", session, completion, logged_in] => {
-            let body = json!({"completion": completion, "reference": logged_in});
-            call("POST", &format!("/sessions/{session}/complete"), Some(body)).await?
+        Err(error) => {
+            let code = error.downcast_ref().and_then(Error::code).map(ToString::to_string);
+            println!("{}", json!({"error": {"code": code, "message": error.to_string()}}));
+            ExitCode::FAILURE
         }
-        ["token", user_id] => {
-            match call("GET", &format!("/users/{user_id}/token?min_valid=3600"), None).await? {
-                // The person has to come back: the answer has the session for that, but for your
-                // fields.
-                (409, mut answer) => {
-                    let mut body = answer["reconnect"]["body"].take();
-                    body["reference"] = "user-7".into();
-                    body["return_to"] = return_to.into();
-                    call("POST", "/sessions", Some(body)).await?
-                }
-                answered => answered,
-            }
-        }
-        _ => bail!("start REFERENCE, complete SESSION COMPLETION USER, or token USER_ID"),
-    };
-    println!("{answer}");
-    Ok(if status < 400 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    })
 }

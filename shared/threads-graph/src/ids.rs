@@ -6,8 +6,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{Error as _, Unexpected, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use url::{Host, Url};
 
 /// The most digits an identifier may have. Meta's have 15 to 20.
@@ -23,6 +23,14 @@ pub struct InvalidId {
     expected: &'static str,
 }
 
+/// An identifier as JSON spells it.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected an id as a string of digits or an integer")]
+enum Given {
+    Text(String),
+    Number(u64),
+}
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $expected:literal) => {
         $(#[$doc])*
@@ -30,7 +38,8 @@ macro_rules! id {
         /// 1 to 32 ASCII digits, kept as text: a JSON number above 2^53 loses digits in many
         /// parsers. It is deserialized from a string or from an integer, and serialized as a
         /// string.
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "Given")]
         pub struct $name(String);
 
         impl $name {
@@ -87,39 +96,14 @@ macro_rules! id {
             }
         }
 
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&self.0)
-            }
-        }
+        impl TryFrom<Given> for $name {
+            type Error = InvalidId;
 
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                struct IdVisitor;
-
-                impl Visitor<'_> for IdVisitor {
-                    type Value = $name;
-
-                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                        f.write_str(concat!($expected, " as a string of digits or an integer"))
-                    }
-
-                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$name, E> {
-                        $name::try_from(text).map_err(E::custom)
-                    }
-
-                    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<$name, E> {
-                        Ok($name::from(number))
-                    }
-
-                    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<$name, E> {
-                        u64::try_from(number)
-                            .map($name::from)
-                            .map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
-                    }
+            fn try_from(given: Given) -> Result<Self, InvalidId> {
+                match given {
+                    Given::Text(text) => Self::try_from(text),
+                    Given::Number(number) => Ok(number.into()),
                 }
-
-                deserializer.deserialize_any(IdVisitor)
             }
         }
     };
@@ -151,7 +135,7 @@ id!(
 /// assert!("https://app.example/callback#part".parse::<RedirectUri>().is_err());
 /// # Ok::<(), threads_graph::InvalidRedirectUri>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct RedirectUri(String);
 
 /// The reason why a text is not a redirect URI. It does not hold the text.
@@ -236,12 +220,6 @@ impl fmt::Display for RedirectUri {
 impl AsRef<str> for RedirectUri {
     fn as_ref(&self) -> &str {
         &self.0
-    }
-}
-
-impl Serialize for RedirectUri {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
     }
 }
 

@@ -14,8 +14,7 @@ use threads_auth_model::{
 };
 use threads_auth_store::{Backoff, ClosedSession, CommitOutcome, Connected as Stored, StoreError, persist};
 use threads_graph::{
-    AccessToken, AuthorizationCode, CallbackParams, ErrorKind, LongLivedToken, ShortLivedToken, State,
-    UserId, parse_callback,
+    AccessToken, AuthorizationCode, CallbackParams, ErrorKind, ShortLivedToken, State, UserId, parse_callback,
 };
 
 use super::error::{ConnectError, ConnectOutcome, ConnectRefusal};
@@ -241,10 +240,11 @@ async fn connect_account(
     };
     let may_be_concurrent = session.as_ref().is_some_and(|session| session.failures == 0);
     let short = exchange_code(clients, vault, code, &state_hash, may_be_concurrent, watch).await?;
+    let ask = || clients.graph.me(&short.access_token);
     let user_id = &match short.user_id {
         Some(user_id) => user_id,
         // The code is spent, so only a call with the token can identify the account.
-        None => fetch_user_id(clients, &short.access_token, watch).await.map_err(ConnectError::Threads)?,
+        None => twice(clients, watch, ask).await.map_err(ConnectError::Threads)?.id,
     };
     if flow.user_id.as_ref().is_some_and(|expected| expected != user_id) {
         return Err(ConnectError::WrongAccount);
@@ -268,7 +268,8 @@ async fn connect_account(
         completion_hash: &completion_hash,
         unclaimed_until: unclaimed_until(clients, session, now),
     });
-    let (committed, outcome) = match exchange_long_lived(clients, vault, &short.access_token, watch).await {
+    let exchange = || clients.graph.exchange_long_lived(vault.app_secret(), &short.access_token);
+    let (committed, outcome) = match twice(clients, watch, exchange).await {
         Ok(long) => {
             let inspection = if watch.elapsed() < clients.config.extras_time() {
                 Inspection::of(clients, vault, &long.access_token, &flow.scopes, now).await
@@ -392,31 +393,18 @@ async fn exchange_code(
     }
 }
 
-/// Returns the account's id, by a call with its token.
-async fn fetch_user_id(
+/// Makes a call to Meta, and once more after a transient failure if there is time.
+async fn twice<T, Answer>(
     clients: &Clients,
-    token: &AccessToken,
     watch: Stopwatch,
-) -> Result<UserId, threads_graph::Error> {
-    let profile = match clients.graph.me(token).await {
+    call: impl Fn() -> Answer,
+) -> Result<T, threads_graph::Error>
+where
+    Answer: Future<Output = Result<T, threads_graph::Error>>,
+{
+    match call().await {
         Err(error) if error.kind().is_retryable() && watch.elapsed() < clients.config.extras_time() => {
-            clients.graph.me(token).await
-        }
-        first => first,
-    };
-    profile.map(|profile| profile.id)
-}
-
-async fn exchange_long_lived(
-    clients: &Clients,
-    vault: &Vault,
-    short: &AccessToken,
-    watch: Stopwatch,
-) -> Result<LongLivedToken, threads_graph::Error> {
-    let exchange = || clients.graph.exchange_long_lived(vault.app_secret(), short);
-    match exchange().await {
-        Err(error) if error.kind().is_retryable() && watch.elapsed() < clients.config.extras_time() => {
-            exchange().await
+            call().await
         }
         first => first,
     }
