@@ -168,6 +168,27 @@ def search(browser: Browser, url: str, name: str, words: str, expected: str):
     browser.screenshot(f"{name}-search")
 
 
+def changes(browser: Browser, home: str, person: str):
+    """Pauses, resumes and disconnects as a person does, with the keyboard alone."""
+    browser.size(1280)
+
+    def press(field: str, *keys: str) -> str:
+        browser.tab_to(field).send_keys(*keys)
+        return browser.driver.find_element(By.CSS_SELECTOR, "[role=status]").text
+
+    browser.driver.get(home)
+    for what, expected in (("verdicts", "The verdicts are paused"), ("nothing", "Nothing is paused")):
+        said = press(f"[value={what}] + button", Keys.ENTER)
+        check(expected in said, f"the console says {said!r}")
+    browser.driver.get(f"{home}/accounts/{person}/disconnect")
+    said = press("#confirm", "yes", Keys.ENTER)
+    check("is disconnected" in said, f"the console says {said!r}")
+    browser.screenshot("disconnected")
+    browser.driver.get(f"{home}/accounts?show=revoked")
+    found = [each.text for each in browser.driver.find_elements(By.CSS_SELECTOR, "article code")]
+    check(found[:1] == [person], f"the revoked are {found}")
+
+
 def pages(browser: Browser, stack: Stack, console: str, count: int):
     heights = {
         "dev": browser.look(f"{count}-dev", stack.home),
@@ -212,6 +233,7 @@ def main(arguments):
         for name, url in (("dev", stack.home), ("accounts", f"{home}/accounts")):
             rows_open_by_keyboard(browser, url, name)
             search(browser, url, name, "利用者", "@ada.lovelace")
+        changes(browser, home, stack.people[1])
         print(f"pages: {browser.seen} looks at {SIZES}, none wider than its window")
     finally:
         browser.driver.quit()

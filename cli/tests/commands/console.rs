@@ -1,16 +1,17 @@
 //! `console`, as its operator's browser and as others meet it.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::thread::JoinHandle;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
+use threads_sandbox::SandboxCall;
 
 use crate::deployed::Aws;
 use crate::stack::Local;
-use crate::support::{DAY, http, signal, text};
+use crate::support::{DAY, HOLD, http, signal, text};
 
 const ADA: &str = "17841400000000001";
 const GRACE: &str = "17841400000000002";
@@ -19,7 +20,7 @@ const GRACE: &str = "17841400000000002";
 struct Console<'a> {
     local: &'a Local,
     child: Child,
-    stderr: Option<JoinHandle<String>>,
+    log: mpsc::Receiver<String>,
     told: Value,
     link: String,
     home: String,
@@ -51,18 +52,15 @@ impl<'a> Console<'a> {
     fn ready(local: &'a Local, mut command: Command) -> Self {
         command.arg("--json").env("LOG_LEVEL", "trace");
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut pipe = child.stderr.take().unwrap();
-        let stderr = std::thread::spawn(move || {
-            let mut said = String::new();
-            pipe.read_to_string(&mut said).unwrap();
-            said
-        });
+        let pipe = BufReader::new(child.stderr.take().unwrap());
+        let (send, log) = mpsc::channel();
+        std::thread::spawn(move || pipe.lines().try_for_each(|line| send.send(line.unwrap())));
         let mut first = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
         let told: Value = serde_json::from_str(&first).unwrap_or_else(|_| panic!("{first}"));
         let link = text(&told, "/link").to_owned();
         let (home, cookie) = (String::new(), String::new());
-        Self { local, child, stderr: Some(stderr), told, link, home, cookie }
+        Self { local, child, log, told, link, home, cookie }
     }
 
     /// Starts it, and opens its link.
@@ -110,13 +108,18 @@ impl<'a> Console<'a> {
         page.body
     }
 
+    /// The key of its forms.
+    fn key(&self) -> String {
+        let page = self.page("");
+        let (_, rest) = page.split_once(r#"name="key" value=""#).unwrap();
+        rest.split_once('"').unwrap().0.to_owned()
+    }
+
     /// Sends a form of a page's, and returns the page that follows.
     #[track_caller]
     fn press(&self, path: &str, fields: &[(&str, &str)]) -> String {
-        let page = self.page("");
-        let (_, rest) = page.split_once(r#"name="key" value=""#).unwrap();
-        let key = rest.split_once('"').unwrap().0;
-        let fields = [fields, &[("key", key)]].concat();
+        let key = self.key();
+        let fields = [fields, &[("key", &key)]].concat();
         let headers = [("cookie", self.cookie.as_str())];
         let sent = self.send(Method::POST, &format!("{}{path}", self.home), &headers, Some(&fields));
         assert_eq!(sent.status, StatusCode::SEE_OTHER, "{}", sent.body);
@@ -125,10 +128,15 @@ impl<'a> Console<'a> {
     }
 
     /// Ends it, and returns its log.
-    fn end(mut self) -> String {
+    fn end(self) -> String {
         signal(self.child.id(), "INT");
+        self.ended()
+    }
+
+    /// Waits for its end, and returns the rest of its log.
+    fn ended(mut self) -> String {
         assert!(self.child.wait().unwrap().success());
-        self.stderr.take().unwrap().join().unwrap()
+        self.log.iter().collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -236,6 +244,31 @@ fn the_pages_change_what_the_commands_change() {
 }
 
 #[test]
+fn a_change_is_made_to_its_end_whoever_goes_away() {
+    let local = Local::new();
+    accounts(&local, 1);
+    local.stack.clock().advance(2 * DAY);
+    let before = local.grant(ADA).unwrap().live().unwrap().expires_at;
+    let console = Console::start(&local, &["--write"]);
+    let (key, cookie) = (console.key(), console.cookie.clone());
+    let url = format!("{}/accounts/{ADA}/refresh", console.home);
+    let sandbox = local.stack.sandbox().unwrap();
+    local.fault(SandboxCall::Refresh, 1, HOLD);
+    let browser = local.runtime.spawn(async move {
+        ask(Method::POST, &url, &[("cookie", &cookie)], Some(&[("key", &key)])).await;
+    });
+    while !sandbox.faults().is_empty() {
+        std::thread::yield_now();
+    }
+    browser.abort();
+    signal(console.child.id(), "INT");
+    while !console.log.recv().unwrap().contains("Ending the change that is under way") {}
+    sandbox.clear_faults();
+    console.ended();
+    assert!(local.grant(ADA).unwrap().live().unwrap().expires_at > before);
+}
+
+#[test]
 fn the_link_opens_one_browser_once() {
     let local = Local::new();
     let mut console = Console::ready(&local, local.command(&["console"]));
@@ -268,8 +301,7 @@ fn threat_others_do_not_drive_the_console() {
     let local = Local::new();
     accounts(&local, 1);
     let console = Console::start(&local, &["--write"]);
-    let page = console.page("");
-    let key = page.split_once(r#"name="key" value=""#).unwrap().1.split_once('"').unwrap().0.to_owned();
+    let key = console.key();
     let cookie = console.cookie.clone();
     let host = text(&console.told, "/url").strip_prefix("http://").unwrap().to_owned();
     let own = [("cookie", cookie.as_str())];

@@ -232,7 +232,7 @@ impl ThreadsAuth {
     }
 
     /// Counts what is due on each of the coming `days`. Reads the whole due index once: about one
-    /// read unit for 60 grants.
+    /// read unit for 130 grants.
     ///
     /// # Errors
     /// Returns [`StoreError`] if a partition of the due index cannot be read.

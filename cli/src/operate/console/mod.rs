@@ -84,9 +84,6 @@ impl ConsoleCommand {
         interrupt.next().await;
         // The server may have ended by itself.
         let _ = stop.send(());
-        if let Some(served) = wind_down(serving).await {
-            served?.context("the console stopped")?;
-        }
         // A change that Meta was asked for is ended in any case: its token exists nowhere else.
         if console.is_working() {
             say(
@@ -97,7 +94,10 @@ impl ConsoleCommand {
                 signal = interrupt.next() => return Err(Stopped::Interrupted(signal).into()),
             }
         }
-        Ok(())
+        match wind_down(serving).await {
+            Some(served) => served?.context("the console stopped"),
+            None => Ok(()),
+        }
     }
 
     fn announce(&self, console: &Console, origin: &str) -> Result<()> {

@@ -182,6 +182,8 @@ mod tests {
         for (_, name, ..) in METRICS {
             assert!(page.contains(&format!("| `{name}` |")), "{name}");
         }
+        let command = include_str!("../../../../README.md");
+        assert!(command.contains(&format!("The metrics are at most {} of", asked().len())));
     }
 
     #[test]
