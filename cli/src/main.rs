@@ -21,9 +21,9 @@ use tokio::runtime::Builder;
 use tracing::Level;
 
 use crate::person::{access_token, authorize_url, legacy, login, refresh_token};
-use crate::serve::server::log_to_stderr;
 use crate::serve::{dev, sandbox};
 use crate::shell::env::Env;
+use crate::shell::server::log_to_stderr;
 use crate::shell::{completions, exit, left_out, man, output};
 
 /// Connects Threads accounts to your app, and keeps their tokens alive.

@@ -377,6 +377,8 @@ OF_EVERYTHING = {
     "backup-storage:MountCapsule",
     "acm:RequestCertificate",
     "cloudformation:GetTemplateSummary",
+    # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html
+    "cloudwatch:GetMetricData",
     "kms:CreateKey",
     "lambda:CreateEventSourceMapping",
     "lambda:ListEventSourceMappings",

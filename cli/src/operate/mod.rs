@@ -3,6 +3,7 @@
 mod accounts;
 mod aws_failure;
 mod configure;
+mod console;
 mod dead_letters;
 mod doctor;
 mod keyring;
@@ -28,6 +29,7 @@ use crate::shell::env::Env;
 pub(crate) enum Command {
     Configure(configure::Configure),
     Doctor(doctor::Doctor),
+    Console(console::ConsoleCommand),
     Accounts(accounts::Accounts),
     Sweep(sweep::Sweep),
     Pause(pause::PauseCommand),
@@ -44,6 +46,7 @@ impl Command {
         match self {
             Self::Configure(command) => Box::pin(command.run(env)).await,
             Self::Doctor(command) => Box::pin(command.run(env)).await,
+            Self::Console(command) => Box::pin(command.run(env)).await,
             Self::Accounts(command) => Box::pin(command.run(env)).await,
             Self::Sweep(command) => Box::pin(command.run(env)).await,
             Self::Pause(command) => Box::pin(command.run(env)).await,

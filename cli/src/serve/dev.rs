@@ -11,11 +11,11 @@ use threads_graph::{AppCredentials, AppId, AppSecret};
 use url::Url;
 
 use crate::serve::inspection::inspections;
-use crate::serve::server::{announce, wind_down};
 use crate::shell::env::Env;
 use crate::shell::inputs::{APP_ID, APP_SECRET, Inputs, interval};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::Output;
+use crate::shell::server::{announce, wind_down};
 
 /// Run everything on this machine: the functions behind a local gateway, an embedded DynamoDB and
 /// Secrets Manager, and a sandbox in the place of Meta.

@@ -3,4 +3,3 @@
 pub(crate) mod dev;
 mod inspection;
 pub(crate) mod sandbox;
-pub(crate) mod server;

@@ -1,7 +1,6 @@
 //! `threads-auth sandbox`: runs the sandbox alone.
 
 use std::fs::File;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -9,13 +8,12 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueHint};
 use serde_json::json;
 use threads_sandbox::{Clock, ExchangeAnswer, Inspection, NewAccount, Sandbox, SandboxOptions};
-use tokio::net::TcpListener;
 use url::Url;
 
 use crate::serve::inspection::inspections;
-use crate::serve::server::{announce, wind_down};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::output::table;
+use crate::shell::server::{announce, listen, wind_down};
 
 /// The default app of the sandbox. The secret opens nothing.
 const APP_ID: &str = "9876543210987654";
@@ -97,12 +95,7 @@ impl SandboxCommand {
             inspection: self.inspection,
             exchange: self.exchange,
         })?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await.with_context(|| {
-            format!(
-                "port {} cannot be used; choose another with --port, or --port 0 for a free one",
-                self.port
-            )
-        })?;
+        let listener = listen(self.port).await?;
         let url = format!("http://{}", listener.local_addr()?);
         self.announce(&url)?;
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

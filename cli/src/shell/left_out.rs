@@ -4,9 +4,10 @@ use clap::Command;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
 /// Their names.
-pub(crate) const COMMANDS: [&str; 11] = [
+pub(crate) const COMMANDS: [&str; 12] = [
     "configure",
     "doctor",
+    "console",
     "accounts",
     "sweep",
     "pause",

@@ -169,6 +169,11 @@ impl Aws {
         run(self.command(&["sweep", "--invoke"]))
     }
 
+    /// Refuses from now on what a reader may be denied.
+    pub(crate) fn deny(&self) {
+        self.say(|said| (said.denies, said.made) = (true, None));
+    }
+
     fn say(&self, change: impl FnOnce(&mut Said)) {
         change(&mut self.said.lock().unwrap());
     }
@@ -231,6 +236,11 @@ fn answer(said: &Said, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Response
     }
     if headers.contains_key("smithy-protocol") {
         let kind = [("smithy-protocol", "rpc-v2-cbor"), ("content-type", "application/cbor")];
+        if uri.path().ends_with("/operation/GetMetricData") {
+            let (status, answer) =
+                if said.denies { (StatusCode::FORBIDDEN, denied()) } else { (StatusCode::OK, four_sweeps()) };
+            return (status, kind, answer).into_response();
+        }
         // Only the requested ones: another stack's may begin alike.
         let named = said.alarms.iter().filter(|(name, ..)| body.contains(name)).copied();
         return (kind, alarms(&named.collect::<Vec<_>>())).into_response();
@@ -349,28 +359,54 @@ fn of_data_and_events(said: &Said, uri: &Uri, target: &str, body: &str) -> Optio
     None
 }
 
+/// A text in CBOR.
+fn cbor(out: &mut Vec<u8>, text: &str) {
+    out.extend([0x78, u8::try_from(text.len()).unwrap()]);
+    out.extend(text.as_bytes());
+}
+
+/// One value of the first metric that is asked for, at this moment.
+fn four_sweeps() -> Vec<u8> {
+    let now = u32::try_from(Clock::system().now().as_second()).unwrap();
+    let mut out = vec![0xa1];
+    cbor(&mut out, "MetricDataResults");
+    out.extend([0x81, 0xa3]);
+    cbor(&mut out, "Id");
+    cbor(&mut out, "m0");
+    cbor(&mut out, "Timestamps");
+    out.extend([0x81, 0xc1, 0x1a]);
+    out.extend(now.to_be_bytes());
+    cbor(&mut out, "Values");
+    out.extend([0x81, 0xfb]);
+    out.extend(4.0_f64.to_be_bytes());
+    out
+}
+
+fn denied() -> Vec<u8> {
+    let mut out = vec![0xa1];
+    cbor(&mut out, "__type");
+    cbor(&mut out, "AccessDenied");
+    out
+}
+
 /// The alarms in CBOR, which is what CloudWatch speaks: maps, lists and texts are all that this
 /// needs.
 fn alarms(alarms: &[(&str, &str, bool)]) -> Vec<u8> {
     let mut out = Vec::new();
-    let text = |out: &mut Vec<u8>, text: &str| {
-        out.extend([0x78, u8::try_from(text.len()).unwrap()]);
-        out.extend(text.as_bytes());
-    };
     let list = |out: &mut Vec<u8>, items: usize| out.push(0x80 + u8::try_from(items).unwrap());
     out.push(0xa1);
-    text(&mut out, "MetricAlarms");
+    cbor(&mut out, "MetricAlarms");
     list(&mut out, alarms.len());
     for (name, state, tells) in alarms {
         out.push(0xa3);
-        text(&mut out, "AlarmName");
-        text(&mut out, name);
-        text(&mut out, "StateValue");
-        text(&mut out, state);
-        text(&mut out, "AlarmActions");
+        cbor(&mut out, "AlarmName");
+        cbor(&mut out, name);
+        cbor(&mut out, "StateValue");
+        cbor(&mut out, state);
+        cbor(&mut out, "AlarmActions");
         list(&mut out, usize::from(*tells));
         if *tells {
-            text(&mut out, "arn:aws:sns:us-east-1:123456789012:alarms");
+            cbor(&mut out, "arn:aws:sns:us-east-1:123456789012:alarms");
         }
     }
     out

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "the helpers of tests fail as tests do")]
 
 mod accounts;
+mod console;
 mod credentials;
 mod dead_letters;
 mod deletion;

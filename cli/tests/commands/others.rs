@@ -344,6 +344,7 @@ fn the_manual_has_a_page_for_each_command() {
         "threads-auth-authorize-url.1",
         "threads-auth-completions.1",
         "threads-auth-configure.1",
+        "threads-auth-console.1",
         "threads-auth-dead-letters-purge.1",
         "threads-auth-dead-letters-replay.1",
         "threads-auth-dead-letters-show.1",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Json, Redirect, Response};
 use axum::routing::{get, post};
@@ -39,9 +39,9 @@ pub(crate) fn is_development(path: &str) -> bool {
     path == "/" || path == "/dev" || path.starts_with("/dev/")
 }
 
-async fn show(State(shared): State<Shared>) -> Response {
+async fn show(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Response {
     match Dashboard::read(&shared).await {
-        Ok(dashboard) => page::respond(&dashboard),
+        Ok(dashboard) => page::respond(&dashboard, &page::Part::of(query.as_deref())),
         Err(error) => failure(&error),
     }
 }

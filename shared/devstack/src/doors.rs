@@ -18,12 +18,12 @@ use std::sync::Arc;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Json, Response};
 use axum::{Router, http};
 use serde_json::json;
 use threads_auth_web::headers::secure;
-use threads_sandbox::{Clock, Door};
+use threads_sandbox::{Clock, Door, TurnedAway};
 
 use crate::environment::{KEY_ID_VARIABLE, REGION, SECRET_VARIABLE};
 use crate::sigv4::{Refused, Signer};
@@ -104,6 +104,22 @@ pub(crate) fn close(router: Router, listener: Listener, public_host: Option<&str
     router.layer(from_fn_with_state(doors, keep))
 }
 
+/// Adds [`Door::Local`] in front of every route of a listener that is not the stack's.
+pub fn for_this_machine(router: Router) -> Router {
+    router.layer(from_fn(async |request: Request, next: Next| {
+        let (parts, body) = request.into_parts();
+        match Door::Local.check(&parts, None) {
+            Ok(()) => next.run(Request::from_parts(parts, body)).await,
+            Err(turned_away) => refuse(turned_away),
+        }
+    }))
+}
+
+fn refuse(turned_away: TurnedAway) -> Response {
+    tracing::warn!(reason = turned_away.reason(), "a request was turned away");
+    secure(turned_away.into_response())
+}
+
 struct Doors {
     listener: Listener,
     public_host: Option<String>,
@@ -115,8 +131,7 @@ async fn keep(State(doors): State<Arc<Doors>>, request: Request, next: Next) -> 
     let listener = doors.listener;
     let door = listener.door(&parts.method, parts.uri.path());
     if let Err(turned_away) = door.check(&parts, doors.public_host.as_deref()) {
-        tracing::warn!(?listener, reason = turned_away.reason(), "a request was turned away");
-        return secure(turned_away.into_response());
+        return refuse(turned_away);
     }
     if door != Door::Signed {
         return next.run(Request::from_parts(parts, body)).await;

@@ -20,6 +20,7 @@ mod dynamodb;
 mod environment;
 mod feed;
 mod gateway;
+pub mod look;
 mod options;
 mod page;
 mod schedule;
@@ -30,6 +31,7 @@ mod stack;
 mod start;
 mod webhook;
 
+pub use doors::for_this_machine;
 pub use environment::Urls;
 pub use options::{LiveApp, StackError, StackOptions, Threads};
 pub use stack::Stack;

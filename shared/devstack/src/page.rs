@@ -1,83 +1,104 @@
 //! The development page: the service's data, and the controls of its clock and accounts.
 //!
-//! Owns the page's layout and texts. One template, one style, plain forms: no script, no external
-//! resource, and nothing but the [`Dashboard`], which has no token. Makes no decision about grants:
-//! it shows their rows and counts days.
+//! Owns the page's layout and texts, beside what it shares with the console ([`crate::look`]).
+//! Shows nothing but the [`Dashboard`], which has no token. Makes no decision about grants: it
+//! shows their rows and counts days.
 
-mod accounts;
 mod events;
-mod life;
 mod sweeps;
-mod time;
 
-use axum::http::header;
-use axum::response::{Html, IntoResponse, Response};
-use maud::{DOCTYPE, Markup, PreEscaped, html};
-use threads_auth_web::headers::{content_policy, secure};
+use axum::http::StatusCode;
+use axum::response::Response;
+use maud::{Markup, html};
 
-use self::time::{DAY, distance};
-use crate::dashboard::Dashboard;
+use crate::dashboard::{Dashboard, GrantView};
+use crate::look::Document;
+use crate::look::accounts::{Entry, MAX_CARDS, PER_PAGE, Standing, list, name, trouble_first};
+use crate::look::filter::{Filter, parameter};
+use crate::look::time::{DAY, distance};
 
-const STYLE: &str = include_str!("page/style.css");
-
-/// Renders `dashboard` with the headers of all our pages, except that its forms may post to this
-/// origin.
-pub(crate) fn respond(dashboard: &Dashboard) -> Response {
-    let mut response = secure(Html(render(dashboard).into_string()).into_response());
-    let policy = content_policy(STYLE, "'self'");
-    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
-    response
+/// The part of the accounts that a request asks for.
+#[derive(Default)]
+pub(crate) struct Part {
+    filter: Filter,
+    /// The number of accounts before it.
+    from: usize,
 }
 
-fn render(dashboard: &Dashboard) -> Markup {
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                link rel="icon" href="data:,";
-                title { "Threads Auth, development" }
-                style { (PreEscaped(STYLE)) }
+impl Part {
+    pub(crate) fn of(query: Option<&str>) -> Self {
+        let from = parameter(query, "from").and_then(|text| text.parse().ok()).unwrap_or_default();
+        Self { filter: Filter::of(query), from }
+    }
+}
+
+/// Renders `dashboard`.
+pub(crate) fn respond(dashboard: &Dashboard, part: &Part) -> Response {
+    document(dashboard, part).respond(StatusCode::OK)
+}
+
+fn document(dashboard: &Dashboard, part: &Part) -> Document {
+    let threads = if dashboard.sandboxed { "a sandbox in place of Threads" } else { "Threads itself" };
+    Document {
+        title: "development".to_owned(),
+        subtitle: html! { "Development, with " (threads) },
+        links: html! {},
+        main: html! {
+            (controls(dashboard))
+            @if !dashboard.broken_rows.is_empty() { (broken_rows(&dashboard.broken_rows)) }
+            @if dashboard.grants.is_empty() {
+                (first_steps(dashboard))
+            } @else {
+                (accounts(dashboard, part))
             }
-            body {
-                (masthead(dashboard))
-                main {
-                    (controls(dashboard))
-                    @if !dashboard.broken_rows.is_empty() { (broken_rows(&dashboard.broken_rows)) }
-                    @if dashboard.grants.is_empty() {
-                        (first_steps(dashboard))
-                    } @else {
-                        (accounts::section(dashboard))
+            (events::section(&dashboard.events, dashboard.now))
+            (sweeps::section(&dashboard.sweeps, dashboard.now))
+        },
+        footer: html! {
+            "The same as JSON: " a href="/dev/grants" { "/dev/grants" }
+            ". None of this page exists in production."
+        },
+    }
+}
+
+fn accounts(dashboard: &Dashboard, Part { filter, from }: &Part) -> Markup {
+    let all = dashboard.grants.iter().map(|grant| {
+        let standing = Standing::of(grant, grant.revoked_at_threads, dashboard.now);
+        Entry { account: grant, actions: actions(grant, &standing, dashboard), standing }
+    });
+    let mut entries: Vec<_> = all.filter(|entry| filter.takes(entry.account, &entry.standing)).collect();
+    trouble_first(&mut entries);
+    let end = from.saturating_add(PER_PAGE).min(entries.len());
+    let shown = entries.get(*from..end).unwrap_or_default();
+    html! {
+        section aria-labelledby="accounts" {
+            h2 #accounts { "Accounts " span .count { (dashboard.grants.len()) } }
+            @if dashboard.grants.len() > MAX_CARDS { (filter.form("/")) }
+            @if shown.is_empty() { p .soft { "None of them is like that." } }
+            (list(shown, entries.len() > MAX_CARDS, dashboard.now))
+            @if entries.len() > shown.len() {
+                nav .pages aria-label="Pages of accounts" {
+                    span .soft { (from + 1) " to " (end) " of " (entries.len()) }
+                    @if *from > 0 {
+                        a .button href=(filter.query("from", &from.saturating_sub(PER_PAGE).to_string())) { "Before" }
                     }
-                    (events::section(&dashboard.events, dashboard.now))
-                    (sweeps::section(&dashboard.sweeps, dashboard.now))
-                }
-                footer {
-                    "The same as JSON: " a href="/dev/grants" { "/dev/grants" }
-                    ". None of this page exists in production."
+                    @if end < entries.len() { a .button href=(filter.query("from", &end.to_string())) { "Next" } }
                 }
             }
         }
     }
 }
 
-fn masthead(dashboard: &Dashboard) -> Markup {
+/// The button of an account's next step.
+fn actions(grant: &GrantView, standing: &Standing, dashboard: &Dashboard) -> Markup {
     html! {
-        header {
-            svg .mark viewBox="0 0 48 48" aria-hidden="true" {
-                circle .patch cx="24" cy="24" r="23" {}
-                circle .stitch cx="24" cy="24" r="18.5" {}
-                path .sign d="m16 24.5 5.5 5.5L32 19" {}
+        @if standing.dead {
+            a .button.strong href=(dashboard.connect_url) { "Connect again" }
+        } @else if dashboard.sandboxed && !grant.revoked_at_threads {
+            form method="post" action={ "/dev/accounts/" (grant.user_id) "/revoke" } {
+                button { "Revoke at Threads" span .aside { " for " (name(grant)) } }
             }
-            div {
-                h1 { "Threads Auth" }
-                p {
-                    "Development, "
-                    @if dashboard.sandboxed { "with a sandbox in place of Threads" } @else { "with Threads itself" }
-                }
-            }
+            p .soft { "as the person would in the app" }
         }
     }
 }
@@ -183,38 +204,15 @@ mod tests {
     use threads_auth::{RefreshOutcome, Stopped, SweepReport};
 
     use serde_json::json;
-    use threads_auth_model::{ScopesSource, Status, Summary};
+    use threads_auth_model::{Status, Summary};
 
     use super::*;
-    use crate::dashboard::GrantView;
-    use crate::page::time::tests::at;
+    use crate::look::accounts::tests::summary;
+    use crate::look::time::tests::at;
     use crate::shared::PastSweep;
 
     fn grant(user_id: &str, status: Status) -> GrantView {
-        GrantView {
-            revoked_at_threads: false,
-            summary: Summary {
-                user_id: user_id.parse().unwrap(),
-                username: Some("ada".to_owned()),
-                status,
-                cause: None,
-                scopes: "threads_basic,threads_content_publish".parse().unwrap(),
-                scopes_source: ScopesSource::Granted,
-                issued_at: Some(at(0)),
-                expires_at: Some(at(60 * DAY)),
-                data_access_expires_at: None,
-                due_at: Some(at(38 * DAY)),
-                refreshed_at: None,
-                connected_at: at(0),
-                created_at: at(0),
-                failures: 0,
-                last_error: None,
-                pending: false,
-                reference: None,
-                unclaimed_until: None,
-                suspected_at: None,
-            },
-        }
+        GrantView { revoked_at_threads: false, summary: summary(user_id, status) }
     }
 
     /// Builds a grant with some differences.
@@ -236,7 +234,7 @@ mod tests {
     }
 
     fn shown(dashboard: &Dashboard) -> String {
-        render(dashboard).into_string()
+        document(dashboard, &Part::default()).render().into_string()
     }
 
     #[test]
@@ -303,6 +301,32 @@ mod tests {
         dashboard.now = at(38 * DAY);
         let page = shown(&dashboard);
         assert!(page.contains("1 account is due") && !page.contains("Skip to"));
+    }
+
+    #[test]
+    fn many_accounts_are_paged_and_filtered() {
+        let account = |n: u32| {
+            let status = if n % 20 == 7 { Status::NeedsReauthorization } else { Status::Active };
+            but(grant(&n.to_string(), status), |grant| grant.username = Some(format!("person{n}")))
+        };
+        let dashboard = dashboard((1..=60).map(account).collect());
+        let of = |query: &str| document(&dashboard, &Part::of(Some(query))).render().into_string();
+        for (query, rows, parts) in [
+            ("", 50, &["1 to 50 of 60", ">Next<"][..]),
+            ("from=50", 10, &["51 to 60 of 60", ">Before<"]),
+            ("from=60", 0, &["None of them"]),
+            ("show=trouble", 0, &["@person7<", "@person27<", "@person47<", "Show all"]),
+            ("q=person1", 0, &["@person1<", "@person19<"]),
+            ("q=nobody", 0, &["None of them is like that."]),
+        ] {
+            let page = of(query);
+            assert_eq!(page.matches("<details").count(), rows, "{query}");
+            for part in parts {
+                assert!(page.contains(part), "{part} for {query}");
+            }
+        }
+        let (dead, well) = (of("").find("@person47<").unwrap(), of("").find("@person1<").unwrap());
+        assert!(dead < well, "trouble comes first");
     }
 
     #[test]
@@ -379,12 +403,11 @@ mod tests {
                 assert!(!page.contains(banned), "{banned}");
             }
         }
-        assert!(!STYLE.contains(['\r', '<']) && !STYLE.contains("url(") && !STYLE.contains("@import"));
     }
 
     #[test]
     fn the_headers_allow_its_style_and_its_forms_and_nothing_else() {
-        let response = respond(&dashboard(Vec::new()));
+        let response = respond(&dashboard(Vec::new()), &Part::default());
         let header = |name: &str| response.headers().get(name).unwrap().to_str().unwrap().to_owned();
         let policy = header("content-security-policy");
         for directive in [

@@ -39,7 +39,7 @@ pub use connect::{
 pub use events::RowChange;
 pub use language::{BadUiLocales, Language, UiLocales};
 pub use operate::{
-    Comparison, Import, ImportError, Imported, Inspections, Left, Loss, PersonDeleted, PersonalData,
+    Comparison, DueLoad, Import, ImportError, Imported, Inspections, Left, Loss, PersonDeleted, PersonalData,
     PersonalDataError, Record, Replaced, ResealError, ResealReport, RestoreError, RestoreReport, Spoilt,
     Unopened, Verdict,
 };

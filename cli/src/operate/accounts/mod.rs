@@ -13,6 +13,8 @@ mod show;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
+pub(super) use self::delete::told as told_of_deletion;
+pub(super) use self::refresh::{ended, outcome};
 use crate::operate::target::TARGETS;
 use crate::shell::env::Env;
 

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 use threads_auth::RefreshOutcome;
-use threads_auth_model::{State, Summary};
+use threads_auth_model::{Grant, State, Summary};
 use threads_graph::UserId;
 
 use super::lookup::grant;
@@ -36,18 +36,7 @@ impl Refresh {
         let stack = self.target.open(env).await?;
         let user_id = &self.user_id;
         let grant = grant(&stack, user_id).await?;
-        let ended = match &grant.state {
-            State::Revoked(..) => true,
-            State::Final(_, consent) => consent.is_none(),
-            // Meta may accept its token again.
-            State::Appealable(_, _, consent) => consent.is_none() && grant.due_at.is_none(),
-            State::Active(..) | State::New(_) => false,
-        };
-        if ended {
-            let text = format!(
-                "{user_id} is {}: only its person can bring it back, by connecting again",
-                grant.status()
-            );
+        if let Some(text) = ended(&grant) {
             return Err(Stopped::Unauthorized(text).into());
         }
         let mut interrupt = Interrupt::listen()?;
@@ -65,8 +54,23 @@ impl Refresh {
     }
 }
 
+/// Returns the sentence about a grant that no refresh can bring back, if it is one.
+pub(in crate::operate) fn ended(grant: &Grant) -> Option<String> {
+    let is_ended = match &grant.state {
+        State::Revoked(..) => true,
+        State::Final(_, consent) => consent.is_none(),
+        // Meta may accept its token again.
+        State::Appealable(_, _, consent) => consent.is_none() && grant.due_at.is_none(),
+        State::Active(..) | State::New(_) => false,
+    };
+    is_ended.then(|| {
+        let (user_id, status) = (&grant.user_id, grant.status());
+        format!("{user_id} is {status}: only its person can bring it back, by connecting again")
+    })
+}
+
 /// Returns an outcome's exit code and its description.
-fn outcome(swept: RefreshOutcome) -> (u8, &'static str) {
+pub(in crate::operate) fn outcome(swept: RefreshOutcome) -> (u8, &'static str) {
     match swept {
         RefreshOutcome::Refreshed => (0, "the token was refreshed"),
         RefreshOutcome::Completed => (0, "the connect that was pending is complete"),

@@ -10,13 +10,14 @@ use std::cell::Cell;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use serde_json::json;
+use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use self::letter::Letter;
 use self::on_aws::deployed;
 pub(in crate::operate) use self::queue::letters_in;
 use self::queue::{Queue, Which};
-use crate::operate::target::{StackArgs, TARGETS};
+use crate::operate::target::{Deployed, StackArgs, TARGETS};
 use crate::shell::env::Env;
 use crate::shell::exit::stopped_early;
 use crate::shell::prompt::Confirmation;
@@ -94,32 +95,55 @@ impl Show {
         let deployed = deployed(&stack)?;
         let came = Cell::new(None);
         let words = "Returning the received letters to their queues; a second Ctrl-C does not wait.";
-        let look = Box::pin(async {
-            let (mut letters, mut lines, mut hidden) = (Vec::new(), Vec::new(), 0);
-            for which in Which::of(deployed) {
-                let queue = Queue::of(deployed, which)?;
-                let (messages, is_whole) = queue.take(&came).await;
-                hidden += queue.hidden_beside(messages.len()).await;
-                queue.give_back(&messages.iter().collect::<Vec<_>>()).await;
-                is_whole?;
-                for message in &messages {
-                    let letter = Letter::read(message);
-                    letters.push(letter.json(message));
-                    let age = replay::age(message.sent_at, stack.now());
-                    let whose = letter.about().join(" ");
-                    lines.push(format!("{which}  {age}  {}  {whose}  {}", letter.what(), letter.why()));
-                }
-            }
-            Ok((letters, lines, hidden))
-        });
-        let (letters, mut lines, hidden) = interrupt.noting(&came, words, look).await?;
+        let look = Box::pin(look(deployed, stack.now(), || came.get().is_some()));
+        let (seen, hidden) = interrupt.noting(&came, words, look).await?;
         stopped_early(None, came.get())?;
+        let (mut letters, mut lines) = (Vec::new(), Vec::new());
+        for Seen { which, age, what, whose, why, json } in seen {
+            letters.push(json);
+            lines.push(format!("{which}  {age}  {what}  {}  {why}", whose.join(" ")));
+        }
         if hidden > 0 {
             lines.push(replay::hidden(hidden));
         }
         let plain = if lines.is_empty() { replay::NONE.to_owned() } else { lines.join("\n") };
         self.target.output.result(&json!({"letters": letters, "hidden": hidden}), &plain)
     }
+}
+
+/// A letter, for people.
+pub(in crate::operate) struct Seen {
+    pub(in crate::operate) which: Which,
+    pub(in crate::operate) age: String,
+    pub(in crate::operate) what: String,
+    /// The accounts that it is about.
+    pub(in crate::operate) whose: Vec<String>,
+    pub(in crate::operate) why: String,
+    json: Value,
+}
+
+/// Reads every letter, and gives them back. Returns the number of those besides that somebody else
+/// looks at.
+pub(in crate::operate) async fn look(
+    deployed: &Deployed,
+    now: Timestamp,
+    stops: impl Fn() -> bool,
+) -> Result<(Vec<Seen>, u64)> {
+    let (mut seen, mut hidden) = (Vec::new(), 0);
+    for which in Which::of(deployed) {
+        let queue = Queue::of(deployed, which)?;
+        let (messages, is_whole) = queue.take(&stops).await;
+        hidden += queue.hidden_beside(messages.len()).await;
+        queue.give_back(&messages.iter().collect::<Vec<_>>()).await;
+        is_whole?;
+        seen.extend(messages.iter().map(|message| {
+            let letter = Letter::read(message);
+            let (what, why) = (letter.what(), letter.why().to_owned());
+            let age = replay::age(message.sent_at, now);
+            Seen { which, age, what, whose: letter.about(), why, json: letter.json(message) }
+        }));
+    }
+    Ok((seen, hidden))
 }
 
 impl Purge {

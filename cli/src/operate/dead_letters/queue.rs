@@ -3,7 +3,6 @@
 //! SQS hides a message for a while after it is received, so a command that only looks makes it
 //! visible again.
 
-use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context, Result, bail};
@@ -38,7 +37,7 @@ const LOOK: i32 = 1;
 threads_graph::names! {
     /// A queue of dead letters.
     #[derive(clap::ValueEnum)]
-    pub(super) enum Which {
+    pub(in crate::operate) enum Which {
         /// Events that the bus did not accept.
         Events => "events",
         /// Sweeps that did not run.
@@ -105,10 +104,10 @@ impl Queue {
         Ok(Self { client: Client::new(&deployed.sdk), which, url })
     }
 
-    /// Receives every letter, until a signal arrives. Returns those received in any case.
-    pub(super) async fn take(&self, came: &Cell<Option<u8>>) -> (Vec<Message>, Result<()>) {
+    /// Receives every letter, until it is to stop. Returns those received in any case.
+    pub(super) async fn take(&self, stops: impl Fn() -> bool) -> (Vec<Message>, Result<()>) {
         let (mut taken, mut seen) = (Vec::new(), HashMap::new());
-        while came.get().is_none() {
+        while !stops() {
             let before = taken.len();
             let asked = self
                 .client

@@ -179,7 +179,7 @@ async fn replay_queue(
 ) -> Result<()> {
     let queue = Queue::of(deployed, which)?;
     // Received completely first, because SQS has no order.
-    let (taken, is_whole) = queue.take(came).await;
+    let (taken, is_whole) = queue.take(|| came.get().is_some()).await;
     done.hidden += queue.hidden_beside(taken.len()).await;
     let mut letters: Vec<_> = taken.iter().map(|message| (Letter::read(message), message)).collect();
     let unwanted = letters.len();

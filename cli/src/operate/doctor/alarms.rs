@@ -14,7 +14,10 @@ const NO_ACTION: &str = "Deploy with the parameter AlarmEmail or AlarmTopicArn."
 const NAMES: usize = 100;
 
 /// Returns the finding, and the alarms that it is about.
-pub(super) async fn alarms(deployed: &Deployed, resources: &Resources) -> (Finding, Vec<MetricAlarm>) {
+pub(in crate::operate) async fn alarms(
+    deployed: &Deployed,
+    resources: &Resources,
+) -> (Finding, Vec<MetricAlarm>) {
     const CHECK: &str = "alarms";
     let made = match resources.of_kind(CHECK, KIND) {
         Ok(made) => made,

@@ -25,7 +25,7 @@ pub(super) fn stands(stack: &StackHandle) -> Finding {
     }
 }
 
-pub(super) async fn schedule(deployed: &Deployed) -> Finding {
+pub(in crate::operate) async fn schedule(deployed: &Deployed) -> Finding {
     const CHECK: &str = "schedule";
     let name = match deployed.output("ScheduleName") {
         Ok(name) => name,

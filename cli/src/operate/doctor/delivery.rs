@@ -102,7 +102,7 @@ pub(super) async fn bus(deployed: &Deployed) -> Finding {
 }
 
 /// Checks that there are no dead letters.
-pub(super) async fn letters(deployed: &Deployed, resources: &Resources) -> Finding {
+pub(in crate::operate) async fn letters(deployed: &Deployed, resources: &Resources) -> Finding {
     const CHECK: &str = "dead letters";
     let queues = match resources.of_kind(CHECK, "AWS::SQS::Queue") {
         Ok(queues) if queues.is_empty() => return warn(CHECK, "the stack has no queue for them", DEPLOY),

@@ -5,14 +5,14 @@ use aws_sdk_scheduler::error::{ProvideErrorMetadata, SdkError};
 use serde::Serialize;
 use threads_auth::FailureKind;
 use threads_auth_model::error_chain;
-use threads_auth_store::AwsError;
+use threads_auth_store::{AwsError, StoreError};
 
 use crate::shell::failure::is_denied;
 
 /// The result of a check.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Level {
+pub(in crate::operate) enum Level {
     Ok,
     Warn,
     Fail,
@@ -20,20 +20,24 @@ pub(super) enum Level {
 
 /// One check.
 #[derive(Serialize)]
-pub(super) struct Finding {
-    check: &'static str,
-    pub(super) level: Level,
-    detail: String,
+pub(in crate::operate) struct Finding {
+    pub(in crate::operate) check: &'static str,
+    pub(in crate::operate) level: Level,
+    pub(in crate::operate) detail: String,
     /// The next step for the operator.
     #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<String>,
+    pub(in crate::operate) next: Option<String>,
 }
 
 pub(super) fn ok(check: &'static str, detail: impl Into<String>) -> Finding {
     Finding { check, level: Level::Ok, detail: detail.into(), next: None }
 }
 
-pub(super) fn warn(check: &'static str, detail: impl Into<String>, next: impl Into<String>) -> Finding {
+pub(in crate::operate) fn warn(
+    check: &'static str,
+    detail: impl Into<String>,
+    next: impl Into<String>,
+) -> Finding {
     Finding { level: Level::Warn, next: Some(next.into()), ..ok(check, detail) }
 }
 
@@ -61,6 +65,19 @@ pub(super) fn unreadable(check: &'static str, error: &AwsError, table: &str, act
     fail(check, error_chain(error), next)
 }
 
+/// Returns the finding for a failure of the store, while it reads `table`.
+pub(in crate::operate) fn of_store(
+    check: &'static str,
+    error: &StoreError,
+    table: &str,
+    action: &str,
+) -> Finding {
+    match error {
+        StoreError::DynamoDb(error) => unreadable(check, error, table, action),
+        error @ StoreError::Inconsistent(_) => warn(check, error_chain(error), "Try again later."),
+    }
+}
+
 impl Finding {
     pub(super) fn plain(&self) -> String {
         let (word, colour) = match self.level {
@@ -86,7 +103,7 @@ pub(super) fn unnamed(check: &'static str, error: &anyhow::Error) -> Finding {
 
 /// Returns the finding for a call that AWS refused: no problem is known, unless the resource is
 /// missing.
-pub(super) fn unseen<E: ProvideErrorMetadata>(
+pub(in crate::operate) fn unseen<E: ProvideErrorMetadata>(
     check: &'static str,
     error: &SdkError<E>,
     permission: &str,

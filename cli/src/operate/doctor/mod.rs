@@ -4,13 +4,13 @@
 //! alarm with `--test-alarm`; shows no secret.
 
 mod address;
-mod alarms;
-mod aws;
+pub(super) mod alarms;
+pub(super) mod aws;
 mod data;
-mod delivery;
-mod finding;
+pub(super) mod delivery;
+pub(super) mod finding;
 mod meta;
-mod resources;
+pub(super) mod resources;
 mod secrets;
 
 use anyhow::Result;
@@ -19,7 +19,7 @@ use serde_json::json;
 use threads_auth::{FailureKind, Pause, StoreError};
 use threads_auth_model::error_chain;
 
-use self::finding::{Finding, Level, denied, ok, unreadable, warn};
+use self::finding::{Finding, Level, denied, of_store, ok, warn};
 use self::resources::Resources;
 use crate::operate::target::{Deployed, StackArgs, StackHandle, TARGETS};
 use crate::shell::env::Env;
@@ -67,7 +67,8 @@ impl Doctor {
     }
 }
 
-async fn examine(stack: &StackHandle, tests_alarm: bool) -> Vec<Finding> {
+/// Makes every check. With `tests_alarm`, one alarm rings for a moment.
+pub(super) async fn examine(stack: &StackHandle, tests_alarm: bool) -> Vec<Finding> {
     let mut findings = vec![aws::stands(stack)];
     findings.push(secrets::app_secret(stack).await);
     findings.push(secrets::keyring(stack).await);
@@ -113,15 +114,12 @@ async fn sessions(stack: &StackHandle) -> Finding {
     const CHECK: &str = "sessions";
     match stack.service.store().session("none").await {
         Ok(_) => ok(CHECK, "their table responds"),
-        Err(StoreError::DynamoDb(error)) => {
-            unreadable(CHECK, &error, &stack.service.config().short_lived_table, "dynamodb:GetItem")
-        }
-        Err(error) => warn(CHECK, error_chain(&error), "Try again later."),
+        Err(error) => of_store(CHECK, &error, &stack.service.config().short_lived_table, "dynamodb:GetItem"),
     }
 }
 
 /// Reports the pause that an operator has set, which also raises an alarm.
-async fn pause(stack: &StackHandle) -> Finding {
+pub(super) async fn pause(stack: &StackHandle) -> Finding {
     const CHECK: &str = "pause";
     const NEXT: &str = "`threads-auth resume` ends the pause.";
     match stack.service.store().pause().await {

@@ -9,10 +9,10 @@ use super::finding::{Finding, unseen};
 use crate::operate::target::Deployed;
 
 /// The kinds and physical ids of CloudFormation's resources, or the error that it returned.
-pub(super) struct Resources(Result<Vec<(String, String)>, SdkError<ListStackResourcesError>>);
+pub(in crate::operate) struct Resources(Result<Vec<(String, String)>, SdkError<ListStackResourcesError>>);
 
 impl Resources {
-    pub(super) async fn of(deployed: &Deployed) -> Self {
+    pub(in crate::operate) async fn of(deployed: &Deployed) -> Self {
         Self(list(deployed).await)
     }
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 use serde_json::Value;
 
-use crate::page::time::moment;
+use crate::look::time::moment;
 
 pub(super) fn section(events: &[Value], now: Timestamp) -> Markup {
     html! {

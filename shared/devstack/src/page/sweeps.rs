@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 use threads_auth::{RefreshOutcome, Stopped};
 
-use crate::page::time::{moment, span};
+use crate::look::time::{moment, span};
 use crate::shared::PastSweep;
 
 pub(super) fn section(sweeps: &[PastSweep], now: Timestamp) -> Markup {

@@ -1,6 +1,7 @@
 //! Operators' commands, on a whole table or on one account.
 
 pub(crate) mod delete_person;
+pub(crate) mod due_load;
 pub(crate) mod import;
 pub(crate) mod inspections;
 pub(crate) mod keys_in_use;
@@ -11,6 +12,7 @@ pub(crate) mod reseal;
 pub(crate) mod restore;
 
 pub use delete_person::PersonDeleted;
+pub use due_load::DueLoad;
 pub use import::{Import, ImportError, Imported};
 pub use inspections::Inspections;
 pub use personal_data::{PersonalData, PersonalDataError, Record};

@@ -150,7 +150,7 @@ fn is_of_one(error: &StoreError) -> bool {
 }
 
 /// The outcome for one person, as JSON and as text.
-fn told(user_id: &UserId, deleted: &PersonDeleted) -> (Value, String) {
+pub(in crate::operate) fn told(user_id: &UserId, deleted: &PersonDeleted) -> (Value, String) {
     let PersonDeleted { deleted, was_known } = deleted;
     let (outcome, words) = match deleted.progress {
         Progress::Kept(_) => ("connected_since", "has connected since, and was left alone"),

@@ -5,15 +5,19 @@ use maud::{Markup, html};
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
-pub(super) const DAY: i64 = 24 * HOUR;
+/// The seconds of a day.
+pub const DAY: i64 = 24 * HOUR;
 
 /// Formats `at` relative to `now`, and as a time of day or a date.
-pub(super) fn moment(now: Timestamp, at: Timestamp) -> Markup {
+#[must_use]
+pub fn moment(now: Timestamp, at: Timestamp) -> Markup {
     let near = (at.as_second() - now.as_second()).abs() < DAY;
     html! { (distance(now, at)) " " small { (time(at, if near { "%H:%M UTC" } else { "%-d %b %Y" })) } }
 }
 
-pub(super) fn stamp(at: Timestamp) -> Markup {
+/// Formats `at` as a date.
+#[must_use]
+pub fn stamp(at: Timestamp) -> Markup {
     time(at, "%-d %b %Y")
 }
 
@@ -21,7 +25,9 @@ fn time(at: Timestamp, format: &str) -> Markup {
     html! { time datetime=(at) title=(at.strftime("%-d %B %Y, %H:%M:%S UTC")) { (at.strftime(format)) } }
 }
 
-pub(super) fn distance(now: Timestamp, at: Timestamp) -> String {
+/// Formats `at` relative to `now`.
+#[must_use]
+pub fn distance(now: Timestamp, at: Timestamp) -> String {
     match at.as_second() - now.as_second() {
         -59..=59 => "just now".to_owned(),
         seconds if seconds < 0 => format!("{} ago", span(-seconds)),
@@ -30,7 +36,8 @@ pub(super) fn distance(now: Timestamp, at: Timestamp) -> String {
 }
 
 /// Formats a duration in its largest unit, rounded down.
-pub(super) fn span(seconds: i64) -> String {
+#[must_use]
+pub fn span(seconds: i64) -> String {
     let (count, unit) = match seconds {
         ..MINUTE => (seconds, "second"),
         MINUTE..HOUR => (seconds / MINUTE, "minute"),
@@ -41,10 +48,10 @@ pub(super) fn span(seconds: i64) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    pub(in crate::page) fn at(seconds: i64) -> Timestamp {
+    pub(crate) fn at(seconds: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + seconds).unwrap()
     }
 

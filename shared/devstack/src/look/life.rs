@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 use maud::{Markup, html};
+use threads_auth_model::Summary;
 
-use crate::dashboard::GrantView;
-use crate::page::time::{DAY, distance, span, stamp};
+use crate::look::time::{DAY, distance, span, stamp};
 
 /// A token's life, in seconds since it was issued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub(super) struct Life {
 }
 
 impl Life {
-    pub(super) fn of(grant: &GrantView, now: Timestamp) -> Option<Self> {
+    pub(super) fn of(grant: &Summary, now: Timestamp) -> Option<Self> {
         Some(Self { issued_at: grant.issued_at?, expires_at: grant.expires_at?, now })
     }
 
@@ -44,7 +44,8 @@ impl Life {
         format!("{}.{}%", permille / 10, permille % 10)
     }
 
-    fn words(self) -> String {
+    /// Tells how much is left.
+    pub(super) fn words(self) -> String {
         match (self.left(), self.days_left()) {
             (0, _) => "expired".to_owned(),
             (left, 0) => format!("{} left", span(left)),
@@ -56,7 +57,7 @@ impl Life {
 
 /// Draws the token's life as a seam: sewn up to now, thread for the days that are left, and a knot
 /// where it is due.
-pub(super) fn lifeline(life: Life, grant: &GrantView, heading: &str, dead: bool) -> Markup {
+pub(super) fn lifeline(life: Life, grant: &Summary, heading: &str, dead: bool) -> Markup {
     let (now, label) = (life.place(life.now), format!("{heading}-life"));
     html! {
         div .life .dead[dead] {
@@ -96,7 +97,7 @@ pub(super) fn lifeline(life: Life, grant: &GrantView, heading: &str, dead: bool)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::page::time::tests::at;
+    use crate::look::time::tests::at;
 
     fn life(now: i64) -> Life {
         Life { issued_at: at(0), expires_at: at(60 * DAY), now: at(now) }

@@ -1,9 +1,11 @@
 //! The common parts of a server: it logs, prints its addresses, and ends.
 
 use std::io::Write;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tokio::net::TcpListener;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -19,14 +21,21 @@ pub(crate) fn log_to_stderr(level: tracing::Level) {
     tracing_subscriber::registry().with(lines).with(ours).init();
 }
 
+/// Listens on loopback.
+pub(crate) async fn listen(port: u16) -> Result<TcpListener> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.with_context(|| {
+        format!("port {port} cannot be used; choose another with --port, or --port 0 for a free one")
+    })
+}
+
 /// Prints the server's addresses, once it is ready.
-pub(super) fn announce(text: &str) -> Result<()> {
+pub(crate) fn announce(text: &str) -> Result<()> {
     let mut out = Printed(anstream::stdout());
     writeln!(out, "{text}").and_then(|()| out.flush()).context("standard output is closed")
 }
 
 /// Waits for running requests, but not for ever.
-pub(super) async fn wind_down<T>(ending: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn wind_down<T>(ending: impl Future<Output = T>) -> Option<T> {
     tracing::info!("stopping");
     let ended = tokio::time::timeout(GRACE, ending).await.ok();
     if ended.is_none() {

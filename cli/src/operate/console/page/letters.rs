@@ -1,0 +1,47 @@
+//! The dead letters of a stack on AWS.
+
+use anyhow::Result;
+use axum::response::Response;
+use maud::{Markup, html};
+
+use super::{reason, show};
+use crate::operate::console::state::Console;
+use crate::operate::dead_letters::Seen;
+
+/// Shows the letters, or the reason for which there are none to show. A development stack has
+/// `None`.
+pub(in crate::operate::console) fn page(
+    console: &Console,
+    seen: Option<&Result<(Vec<Seen>, u64)>>,
+) -> Response {
+    let main = html! {
+        section aria-labelledby="letters" {
+            h2 #letters { "Dead letters " @if let Some(Ok((letters, _))) = seen { span .count { (letters.len()) } } }
+            @match seen {
+                None => div .panel { p { "SQS has these for a stack on AWS. A development stack delivers to itself, and gives nothing up." } },
+                Some(Err(error)) => div .panel { (reason(error)) },
+                Some(Ok((letters, hidden))) => {
+                    @if letters.is_empty() { p .soft { "There are none." } } @else {
+                        table aria-labelledby="letters" {
+                            thead { tr { th scope="col" { "Queue" } th scope="col" { "Letter" } th scope="col" { "Reason" } } }
+                            tbody { @for letter in letters { (row(letter)) } }
+                        }
+                    }
+                    @if *hidden > 0 { p .soft { (hidden) " besides are hidden for up to 15 minutes: somebody has just looked at them." } }
+                    p .soft { code { "threads-auth dead-letters replay" } " announces or makes up what they hold, and " code { "purge" } " deletes them." }
+                }
+            }
+        }
+    };
+    show(console, "/letters", "dead letters", &main)
+}
+
+fn row(letter: &Seen) -> Markup {
+    html! {
+        tr {
+            th scope="row" { (letter.which.as_str()) " " small { (letter.age) } }
+            td { (letter.what) @for whose in &letter.whose { " " code { (whose) } } }
+            td { (letter.why) }
+        }
+    }
+}
