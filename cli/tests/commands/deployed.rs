@@ -246,34 +246,7 @@ fn answer(said: &Said, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Response
         return (kind, alarms(&named.collect::<Vec<_>>())).into_response();
     }
     if body.contains("Action=ListStackResources") {
-        let Some(made) = &said.made else {
-            let error = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>";
-            return (StatusCode::FORBIDDEN, error).into_response();
-        };
-        let others = [
-            ("AWS::Lambda::EventSourceMapping", "mapping-1"),
-            ("AWS::SQS::Queue", "https://sqs/1/sweep-letters"),
-            ("AWS::SQS::Queue", "https://sqs/1/events-letters"),
-        ];
-        let webhooks = [
-            ("AWS::Lambda::EventSourceMapping", "mapping-2"),
-            ("AWS::SQS::Queue", "https://sqs/1/webhook-queue"),
-            ("AWS::SQS::Queue", "https://sqs/1/webhook-letters"),
-        ];
-        let others = others.into_iter().chain(webhooks.into_iter().filter(|_| said.posting.is_some()));
-        // Two pages.
-        let is_first = !body.contains("NextToken=");
-        let next = if is_first { "<NextToken>2</NextToken>" } else { "" };
-        let made = made.iter().map(|name| ("AWS::CloudWatch::Alarm", *name)).filter(|_| !is_first);
-        let made: Vec<_> = made
-            .chain(others.filter(|_| is_first))
-            .map(|(kind, name)| format!("<member><ResourceType>{kind}</ResourceType><PhysicalResourceId>{name}</PhysicalResourceId><LogicalResourceId>A</LogicalResourceId><LastUpdatedTimestamp>2026-01-01T00:00:00Z</LastUpdatedTimestamp><ResourceStatus>CREATE_COMPLETE</ResourceStatus></member>"))
-            .collect();
-        return format!(
-            "<ListStackResourcesResponse><ListStackResourcesResult><StackResourceSummaries>{}</StackResourceSummaries>{next}</ListStackResourcesResult></ListStackResourcesResponse>",
-            made.concat()
-        )
-        .into_response();
+        return resources(said, &body);
     }
     if body.contains("Action=DescribeStackResources") {
         let table = said.outputs.iter().find(|(name, _)| *name == "GrantsTableName").map(|(_, name)| name);
@@ -958,4 +931,35 @@ fn a_sweep_of_the_functions_is_watched_and_waited_for_no_longer() {
         std::thread::yield_now();
     }
     running.end_by("INT").says(130, &["threads-auth-refresh continues by itself"]);
+}
+
+fn resources(said: &Said, body: &str) -> Response {
+    let Some(made) = &said.made else {
+        let error = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>";
+        return (StatusCode::FORBIDDEN, error).into_response();
+    };
+    let others = [
+        ("AWS::Lambda::EventSourceMapping", "mapping-1"),
+        ("AWS::SQS::Queue", "https://sqs/1/sweep-letters"),
+        ("AWS::SQS::Queue", "https://sqs/1/events-letters"),
+    ];
+    let webhooks = [
+        ("AWS::Lambda::EventSourceMapping", "mapping-2"),
+        ("AWS::SQS::Queue", "https://sqs/1/webhook-queue"),
+        ("AWS::SQS::Queue", "https://sqs/1/webhook-letters"),
+    ];
+    let others = others.into_iter().chain(webhooks.into_iter().filter(|_| said.posting.is_some()));
+    // Two pages.
+    let is_first = !body.contains("NextToken=");
+    let next = if is_first { "<NextToken>2</NextToken>" } else { "" };
+    let made = made.iter().map(|name| ("AWS::CloudWatch::Alarm", *name)).filter(|_| !is_first);
+    let made: Vec<_> = made
+        .chain(others.filter(|_| is_first))
+        .map(|(kind, name)| format!("<member><ResourceType>{kind}</ResourceType><PhysicalResourceId>{name}</PhysicalResourceId><LogicalResourceId>A</LogicalResourceId><LastUpdatedTimestamp>2026-01-01T00:00:00Z</LastUpdatedTimestamp><ResourceStatus>CREATE_COMPLETE</ResourceStatus></member>"))
+        .collect();
+    format!(
+        "<ListStackResourcesResponse><ListStackResourcesResult><StackResourceSummaries>{}</StackResourceSummaries>{next}</ListStackResourcesResult></ListStackResourcesResponse>",
+        made.concat()
+    )
+    .into_response()
 }
