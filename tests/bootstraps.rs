@@ -26,7 +26,7 @@ use url::Url;
 
 use crate::fixture::{
     Browser, DAY, HOLD, LEASE, account, calls, fail, faults_struck, grant, http, is_usable, options, record,
-    secret_text, token,
+    respond, secret_text, token,
 };
 
 const AUTHORIZE: &str = env!("CARGO_BIN_EXE_bootstrap-authorize");
@@ -352,6 +352,41 @@ async fn callback_stores_the_grant() {
     secrets.extend(back.query_pairs().map(|(_, value)| value.into_owned()));
     secrets.extend([token, value.clone()]);
     assert_no_secret(&output, &secrets);
+}
+
+/// The id that a page shows leads to each line about its request, those of deeper layers included.
+#[tokio::test]
+async fn each_line_about_a_request_has_its_id() {
+    let stack = stack_of(Duration::ZERO).await;
+    let ada = account(&stack, "ada");
+    let mut browser = Browser::new();
+    let back = browser.consent(&stack, "", &ada).await;
+    let (name, value) = browser.jar.first_key_value().unwrap();
+    let cookies = [format!("{name}={value}")];
+    fail(&stack, SandboxCall::ExchangeLongLived, 2, respond(500, ""));
+
+    let mut function = Function::start_with(CALLBACK, &stack, &[("LOG_LEVEL", "warn")]).await;
+    for (id, path, query, status) in [
+        ("id-1", "/callback", back.query().unwrap(), 303),
+        ("id-2", "/callback", "code=a&state=b", 400),
+        ("id-3", "/nowhere", "", 404),
+    ] {
+        let mut event = event(path, query, &cookies);
+        event["requestContext"]["requestId"] = json!(id);
+        let answer = function.request(event).await;
+        assert_eq!(answer["statusCode"], status, "{answer}");
+        let shown = answer["body"].as_str().unwrap().contains(&format!("dir=\"ltr\">{id}</code>"));
+        assert_eq!(shown, status >= 400, "{answer}");
+    }
+    let output = function.terminate().await;
+    let lines = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let lines: Vec<_> = lines.filter(|line| line.get("level").is_some()).collect();
+    let ids: Vec<_> =
+        lines.iter().map(|line| line["span"]["request_id"].as_str().unwrap_or_default()).collect();
+    assert_eq!(ids, ["id-1", "id-2"], "{output}");
+    assert!(lines[0]["message"].as_str().unwrap().starts_with("the long-lived exchange failed"), "{output}");
+    // A line of the edge has it beside its outcome, too.
+    assert_eq!((&lines[1]["request_id"], &lines[1]["outcome"]), (&json!("id-2"), &json!("wrong_browser")));
 }
 
 #[tokio::test]

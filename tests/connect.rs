@@ -498,6 +498,7 @@ pub(crate) fn new_session(reference: &str) -> NewSession {
         reference: reference.to_owned(),
         scopes: None,
         return_to: "http://127.0.0.1:4000/done".to_owned(),
+        ui_locales: None,
         user_id: None,
         lifetime: SignedDuration::from_mins(30),
     }

@@ -49,7 +49,7 @@ async fn exists(stack: &Stack, method: &Method, path: &str) -> bool {
 async fn the_document_has_the_routes_that_there_are() {
     let stack = stack().await;
     let documented: BTreeSet<_> = operations().map(|(method, path, _)| (method, path)).collect();
-    assert_eq!(documented.len(), 14);
+    assert_eq!(documented.len(), 15);
     let paths: BTreeSet<&String> = documented.iter().map(|(_, path)| *path).collect();
     for path in paths {
         for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
@@ -246,6 +246,7 @@ pub(crate) fn examples() -> Examples {
         reference: text(),
         scopes: all.then(|| vec![Scope::Basic, "threads_new_permission".parse().unwrap()]),
         return_to: Some(text()),
+        ui_locales: all.then(text),
         user_id: all.then(|| user_id.to_string()),
         expires_in: all.then_some(60),
     };
@@ -307,6 +308,7 @@ pub(crate) fn examples() -> Examples {
     let disconnected = api::Disconnected { user_id: user_id.clone(), status: Status::Revoked };
     let deleted = api::DeletionConfirmation { url: url(), confirmation_code: text() };
     let error = api::Error { error: api::Problem { code: ErrorCode::BadRequest, message: "a text" } };
+    let change = |all: bool| api::AccountChange { reference: all.then(text) };
     let complete = api::SessionCompletion { completion: text(), reference: text() };
     BTreeMap::from([
         (("createSession", "body"), both(create)),
@@ -316,6 +318,8 @@ pub(crate) fn examples() -> Examples {
         (("completeSession", "200"), both(completed)),
         (("listAccounts", "200"), both(accounts)),
         (("getAccount", "200"), both(account)),
+        (("assignAccount", "body"), both(change)),
+        (("assignAccount", "200"), both(account)),
         (("disconnectAccount", "200"), both(|_| &disconnected)),
         (("vendToken", "200"), both(|_| &token)),
         (("vendToken", "409"), both(needs_person)),
@@ -429,6 +433,7 @@ fn a_request_is_read_as_the_document_says() {
     }
     assert_reads::<api::NewSession>("createSession");
     assert_reads::<api::SessionCompletion>("completeSession");
+    assert_reads::<api::AccountChange>("assignAccount");
 }
 
 async fn example(stack: &Stack, arguments: &[&str]) -> (bool, Value) {

@@ -268,6 +268,13 @@ impl Bill {
     async fn backends(&mut self, ada: &str) {
         self.get(&format!("/users/{ada}/token")).await;
         self.add("tokens handed out", &["Token"]);
+        let body = serde_json::json!({"reference": "user-2"}).to_string();
+        let reply = iam::call(&self.stack, Method::PATCH, &format!("/users/{ada}"), &body).await;
+        assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
+        self.add("accounts that change hands", &["Token"]);
+        let page = self.get("/users?reference=user-2").await;
+        assert_eq!(page["users"].as_array().map(Vec::len), Some(1), "{page}");
+        self.add("lookups of a user's account, if it is one", &["Token"]);
         connect_people(&self.stack, 100).await;
         self.called = calls(&self.stack);
         self.meter.read();
@@ -319,16 +326,18 @@ fn months(template: &str, empty: Spent) -> Vec<String> {
 }
 
 /// Write and read units of each row. More of them is a rise of costs: note it in the changelog.
-const UNITS: [(f64, f64); 10] = [
-    (7.0, 1.0),
-    (10.0, 3.0),
-    (6.0, 2.0),
+const UNITS: [(f64, f64); 12] = [
+    (7.0, 2.0),
+    (10.0, 4.0),
+    (7.0, 2.0),
     (4.0, 0.0),
     (4.0, 0.0),
     (0.0, 1.0),
-    (0.0, 6.0),
+    (3.0, 1.0),
+    (0.0, 1.5),
+    (0.0, 6.5),
     (3.0, 0.0),
-    (11.0, 5.0),
+    (12.0, 5.0),
     (0.0, 0.0),
 ];
 

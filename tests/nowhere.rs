@@ -123,6 +123,7 @@ async fn what_no_route_takes_reads_nothing() {
             body: b"signed_request=a.b".to_vec(),
             request_id: "test".to_owned(),
             is_prefetch: false,
+            accept_language: String::new(),
             origin: None,
             caller: None,
         };

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use devstack::Stack;
 use jiff::SignedDuration;
 use reqwest::StatusCode;
-use threads_auth::{ImportError, Imported, RefreshOutcome, RestoreReport};
+use threads_auth::{Import, ImportError, Imported, RefreshOutcome, RestoreReport};
 use threads_auth_model::Status;
 use threads_auth_model::seal::{KeyringChange, change_keyring, key_id};
 use threads_graph::{AccessToken, ReauthorizationCause};
@@ -21,7 +21,7 @@ use crate::fixture::{
 
 async fn import(stack: &Stack, token: &str) -> Result<Imported, ImportError> {
     let token = AccessToken::new(token).unwrap();
-    stack.service().import(&token, None, None, stack.clock().now()).await
+    stack.service().import(Import::of(&token), stack.clock().now()).await
 }
 
 fn from_elsewhere(stack: &Stack, user_id: &str) -> String {
@@ -116,7 +116,8 @@ async fn what_is_not_worth_keeping_is_refused() {
     let good = from_elsewhere(&stack, &grace);
     let (token, expected) = (AccessToken::new(good.as_str()).unwrap(), ada.parse().unwrap());
     let now = stack.clock().now();
-    let another = stack.service().import(&token, Some(&expected), None, now).await;
+    let expecting = Import { user_id: Some(&expected), ..Import::of(&token) };
+    let another = stack.service().import(expecting, now).await;
     assert!(matches!(another, Err(ImportError::AnotherAccount)), "{another:?}");
     fail(&stack, SandboxCall::Me, 1, FaultAction::Html);
     assert!(import(&stack, &good).await.unwrap_err().is_retryable());

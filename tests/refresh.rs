@@ -435,8 +435,14 @@ fn by_a_sweep(now: Timestamp) -> Lease<'static> {
 async fn store_refreshed(stack: &Stack, grant: &Grant) -> WriteOutcome {
     let now = stack.clock().now();
     let life = Life { issued_at: now, expires_at: now + 60 * DAY, is_assumed: false };
-    let refreshed =
-        Refreshed { sealed: b"new", token_id: "new", previous: Some(b"old"), life, retry_at: None };
+    let refreshed = Refreshed {
+        sealed: b"new",
+        token_id: "new",
+        previous: Some(b"old"),
+        pseudonym: "p_AAAAAAAAAAAAAAAA",
+        life,
+        retry_at: None,
+    };
     let (store, used) = (stack.service().store(), grant.live().unwrap());
     store.store_refreshed(grant, used, refreshed, by_a_sweep(now), now).await.unwrap()
 }

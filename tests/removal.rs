@@ -226,6 +226,7 @@ async fn a_deletion_leaves_no_trace_but_the_page_that_says_so() {
         reference: reference.to_owned(),
         scopes: None,
         return_to: "http://127.0.0.1:4000/done".to_owned(),
+        ui_locales: None,
         user_id: user_id.map(|id| id.parse().unwrap()),
         lifetime: jiff::SignedDuration::from_mins(30),
     };

@@ -53,6 +53,7 @@ fn events(old: &Item, new: &Item) -> Vec<EventKind> {
     let key = Key::from(old["pk"].as_s().unwrap().clone());
     let change = RowChange {
         id: "1".to_owned(),
+        number: "1".to_owned(),
         key,
         is_removed: false,
         old: Some(old.clone()),

@@ -19,6 +19,7 @@ fn request(method: &Method, path: &str, body: &str) -> HttpRequest {
         body: body.as_bytes().to_vec(),
         request_id: "request".to_owned(),
         is_prefetch: false,
+        accept_language: String::new(),
         origin: None,
         caller: Some("arn:aws:iam::123456789012:user/backend".to_owned()),
     }

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use devstack::Stack;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use threads_auth::RefreshOutcome as Outcome;
+use threads_auth::{Import, RefreshOutcome as Outcome};
 use threads_auth_model::{Cause, Pause, ScopesSource, Status};
 use threads_graph::{AccessToken, ReauthorizationCause};
 use threads_sandbox::{
@@ -470,7 +470,7 @@ async fn an_app_that_is_blocked_loses_nobody() {
         assert!(report.count(Outcome::Misconfigured) >= 20, "{answer:?}: {report:?}");
         assert_eq!(report.stopped, Some(threads_auth::Stopped::Threads), "the breaker opens");
         let token = AccessToken::new("THQVJfromelsewhere").unwrap();
-        let import = stack.service().import(&token, None, None, stack.clock().now()).await;
+        let import = stack.service().import(Import::of(&token), stack.clock().now()).await;
         assert!(import.unwrap_err().is_retryable(), "{answer:?}");
         assert_eq!(sweep_for(&stack, 4 * DAY, Duration::from_hours(6)).await, 0);
         for person in people.iter().chain([&private]) {

@@ -570,12 +570,17 @@ async fn the_environment_has_the_settings_of_an_operator() {
     let folder = tempdir().unwrap();
     let mut command = command(folder.path(), &["--ephemeral", "--port", "0"]);
     let settings = [
+        ("ACCENT_COLOR", "#0a4fb3"),
+        ("APP_NAME", "Planner"),
         ("AUTHORIZE_ACCESS", "session"),
         ("GRAPH_CALLS_PER_HOUR", "1000"),
+        ("HOME_URL", "https://app.example.com/"),
+        ("PRIVACY_URL", "https://app.example.com/privacy"),
         ("REDIRECT_TRAILING_SLASH", "true"),
         ("REQUEST_SECONDS", "29"),
         ("RETURN_TO_ALLOWLIST", "http://localhost:5173/"),
         ("SECRETS_TTL_SECONDS", "60"),
+        ("SUPPORT_URL", "https://app.example.com/help"),
         ("SWEEP_CONCURRENCY", "8"),
         ("THREADS_SCOPES", "threads_basic,threads_content_publish"),
         ("UNCLAIMED_HOURS", "2"),
@@ -607,7 +612,7 @@ async fn a_bad_setting_is_named_before_anything_is_made() {
     let names = Setting::ALL.map(Setting::as_str).into_iter().chain(["LOG_LEVEL"]);
     for name in names {
         let mut command = command(folder.path(), &["--port", "0"]);
-        command.env(name, "no such value");
+        command.env(name, "no such\u{7}value");
         let said = complaint_of(2, "usage", command).await;
         assert!(said.contains(&format!("{name}: ")), "{said}");
     }

@@ -1,10 +1,10 @@
 """Steps from a stack that has everything in one to a stack for its data, as UPGRADING.md has them.
 
 `adopt.py keep <FORMER >KEPT` writes the stack's template with all data kept, whatever becomes of
-the stack. `adopt.py import FOLDER` reads the result of
+the stack. `adopt.py import FOLDER INDEX…` reads the result of
 `aws cloudformation describe-stacks --stack-name STACK --output json`, and writes `template.json`
 and `resources.json` for `aws cloudformation create-change-set --change-set-type IMPORT` into
-FOLDER. STACK has the service's parameters already.
+FOLDER. STACK has the service's parameters already, and the table of grants these indexes.
 """
 
 import json
@@ -25,15 +25,22 @@ IDENTIFIERS = {
 }
 
 
-def template(source, stack):
+def template(source, stack, indexes):
     """The data's template with nothing in it but what is imported: an import makes nothing, and
-    gives no outputs. What it says has to be so already."""
+    gives no outputs. What it says has to be so already, so an index that the table does not have
+    yet is left to the next update."""
     resources = {name: dict(source["Resources"][name]) for name in IDENTIFIERS}
     for resource in resources.values():
         resource.pop("DependsOn", None)
         resource.pop("Metadata", None)
         # However the import ends, and whoever created this.
         resource["DeletionPolicy"] = "Retain"
+    grants = resources["GrantsTable"]
+    present = [index for index in grants["Properties"].get("GlobalSecondaryIndexes", []) if index["IndexName"] in indexes]
+    used = {key["AttributeName"] for index in [grants["Properties"], *present] for key in index["KeySchema"]}
+    attributes = [attribute for attribute in grants["Properties"]["AttributeDefinitions"] if attribute["AttributeName"] in used]
+    changed = {"GlobalSecondaryIndexes": present, "AttributeDefinitions": attributes}
+    resources["GrantsTable"] = grants | {"Properties": grants["Properties"] | changed}
     key = resources["DataKey"]
     resources["DataKey"] = key | {"Properties": key["Properties"] | {"Description": f"The tables and secrets of {stack}"}}
     return {"AWSTemplateFormatVersion": "2010-09-09", "Description": source["Description"], "Resources": resources}
@@ -56,11 +63,11 @@ def kept(former):
     return former
 
 
-def adopted(folder):
+def adopted(folder, indexes):
     stack = json.load(sys.stdin)["Stacks"][0]
     given = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
     source = render.source("data.yaml")
-    for name, content in {"template": template(source, stack["StackName"]), "resources": resources(source, given)}.items():
+    for name, content in {"template": template(source, stack["StackName"], indexes), "resources": resources(source, given)}.items():
         pathlib.Path(folder, f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
@@ -68,8 +75,8 @@ def main(arguments):
     match arguments:
         case ["keep"]:
             sys.stdout.write(yaml_dump(kept(yaml_parse(sys.stdin.read()))))
-        case ["import", folder]:
-            adopted(folder)
+        case ["import", folder, *indexes] if indexes:
+            adopted(folder, indexes)
         case _:
             sys.exit(__doc__)
 

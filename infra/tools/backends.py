@@ -15,7 +15,7 @@ PERMISSIONS = {
     "Sessions": ("POST /sessions", "GET /sessions/{id}", "POST /sessions/{id}/complete"),
     "Read": ("GET /users", "GET /users/{user_id}"),
     "Vend": ("GET /users/{user_id}/token",),
-    "Manage": ("DELETE /users/{user_id}",),
+    "Manage": ("DELETE /users/{user_id}", "PATCH /users/{user_id}"),
 }
 # The policies for roles of the same account, with what each opens.
 FILES = {

@@ -57,6 +57,36 @@ NO_ADDRESSES = (
 )
 
 
+# Values that the parameters of the app's brand take, and that they do not take, as
+# ../../shared/threads-auth/src/brand.rs has it.
+LINKS = ("", "https://app.example", "https://app.example:8443/a/b?c=d&e=%2F#f", "https://[::1]/")
+NO_LINKS = (
+    "http://app.example/",
+    "http://localhost/",
+    "HTTPS://app.example/",
+    "https://",
+    "https:///",
+    "https://user@app.example/",
+    "https://app.example/ x",
+    'https://app.example/"',
+    "https://app.example\\@evil.example/",
+    "https://пример.example/",
+    "javascript:alert(1)",
+    "mailto:help@app.example",
+    f"https://app.example/{'x' * 81}",
+)
+SHOWN = {
+    "AppName": (
+        ("", "P", "Photo Planner", 'A "B" & <c>', "写真プランナー", "مخطط الصور", "👩\u200d💻", "é" * 60),
+        (" ", " a", "a ", "a\nb", "a\tb", "a\x7f", "a\x85", "a\u2028b", "a\u202eb", "a\u2066b", "a\u200fb", "\ufeffa", "é" * 61),
+    ),
+    "HomeUrl": (LINKS, NO_LINKS),
+    "SupportUrl": (LINKS, NO_LINKS),
+    "PrivacyUrl": (LINKS, NO_LINKS),
+    "AccentColor": (("", "#0a4fb3", "#FFCC00"), ("0a4fb3", "#fff", "#0a4fb", "#0a4fb3f", "#0a4fbg", "blue", " #0a4fb3")),
+}
+
+
 def subject():
     """The subject of these rules: samconfig.toml, the part of the template that it speaks to, the
     data's template and the policy of its stack."""
@@ -129,6 +159,8 @@ def sam_hands_on_what_is_written(subject):
     for name, environment in environments(subject).items():
         for override in overrides(environment):
             parameter, _, value = override.partition("=")
+            if parameter == "AppName" and re.fullmatch(r'"[^"\\]*"', value):
+                value = value.strip('"')
             try:
                 read = CfnParameterOverridesType().convert([override], None, None)
             except click.BadParameter as error:
@@ -150,13 +182,31 @@ def return_addresses_are_commas_apart(subject):
     return problems
 
 
+def pages_show_what_they_can(subject):
+    """The parameters take what the functions take, and SAM hands it on whole: a name in quotes,
+    because it may have spaces."""
+    problems = []
+    for name, (fit, unfit) in SHOWN.items():
+        parameter = subject["Parameters"].get(name, {})
+        problems += [f"{name} cannot be {value!r}" for value in fit if not fits(parameter, value)]
+        problems += [f"{name} can be {value!r}" for value in unfit if fits(parameter, value)]
+        for value in filter(None, fit):
+            written = '"' + value.replace('"', '\\"') + '"' if name == "AppName" else value
+            read = CfnParameterOverridesType().convert([f"{name}={written}"], None, None)
+            if read != {name: value}:
+                problems.append(f"of {name}={written} SAM makes {read}")
+    return problems
+
+
 def values_have_no_spaces(subject):
-    """A parameter whose value may have a space is one that SAM cuts."""
+    """A parameter whose value may have a space is one that SAM cuts, but for the name of the app,
+    which has quotes around it."""
     return [
         f"{name} may have a space"
         for template in (subject, subject["Data"])
         for name, parameter in template.get("Parameters", {}).items()
         if parameter["Type"] == "String"
+        and name != "AppName"
         and "AllowedValues" not in parameter
         and fits(parameter, parameter.get("Default", DATA.get(name, "")) + " x")
     ]
@@ -276,6 +326,7 @@ RULES = [
     environments_fit_the_template,
     sam_hands_on_what_is_written,
     return_addresses_are_commas_apart,
+    pages_show_what_they_can,
     values_have_no_spaces,
     environments_can_be_deployed,
     nothing_shadows_global,

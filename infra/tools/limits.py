@@ -350,7 +350,7 @@ def the_data_can_be_imported(template):
     if missing := sorted(KEPT_DATA.keys() - template["Resources"].keys()):
         return [f"{name} is not there" for name in missing]
     given = dict.fromkeys(("GrantsTableName", "ShortLivedTableName", "DataKeyArn", "AppSecretArn", "KeyringSecretArn"), "x")
-    imported, named = adopt.template(template, "threads-auth"), adopt.resources(template, given)
+    imported, named = adopt.template(template, "threads-auth", ("due", "reference")), adopt.resources(template, given)
     problems = [f"{name} is left out" for name in sorted(KEPT_DATA.keys() - imported["Resources"].keys())]
     for entry in named:
         name, kind = entry["LogicalResourceId"], entry["ResourceType"]

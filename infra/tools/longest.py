@@ -89,7 +89,9 @@ def of_parameter(parameter):
     bounds = [parameter[bound] for bound in ("Default", "MinValue", "MaxValue") if bound in parameter]
     if parameter["Type"] == "Number":
         return bounds if {"MinValue", "MaxValue"} <= parameter.keys() else [*bounds, 10**9]
-    return [*bounds, "x" * int(parameter.get("MaxLength", PARAMETER))]
+    # CloudFormation counts characters, and Lambda the bytes of a name that may be in any script.
+    bytes_of_one = 3 if re.fullmatch(parameter.get("AllowedPattern", ""), "ж") else 1
+    return [*bounds, "x" * int(parameter.get("MaxLength", PARAMETER)) * bytes_of_one]
 
 
 def substituted(template, text_of, variables):

@@ -61,8 +61,11 @@ put("grants_cannot_be_deleted", "grants without deletion protection", "GrantsTab
 drop("grants_cannot_be_deleted", "deletion protection left out", "GrantsTable", [P, "DeletionProtectionEnabled"], "data")
 drop("grants_can_be_restored", "no point-in-time recovery", "GrantsTable", [P, "PointInTimeRecoverySpecification"], "data")
 put("grants_have_a_stream", "a stream of new images only", "GrantsTable", [P, "StreamSpecification", "StreamViewType"], "NEW_IMAGE", "data")
-put("due_index_has_keys_only", "tokens copied into the index", "GrantsTable", [P, "GlobalSecondaryIndexes", 0, "Projection", "ProjectionType"], "ALL", "data")
-put("due_index_has_keys_only", "the index under another name", "GrantsTable", [P, "GlobalSecondaryIndexes", 0, "IndexName"], "due2", "data")
+put("indexes_have_keys_only", "tokens copied into the index", "GrantsTable", [P, "GlobalSecondaryIndexes", 0, "Projection", "ProjectionType"], "ALL", "data")
+put("indexes_have_keys_only", "the index under another name", "GrantsTable", [P, "GlobalSecondaryIndexes", 0, "IndexName"], "due2", "data")
+put("indexes_have_keys_only", "usernames copied into the index", "GrantsTable", [P, "GlobalSecondaryIndexes", 1, "Projection"], {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["username"]}, "data")
+drop("indexes_have_keys_only", "no index of references", "GrantsTable", [P, "GlobalSecondaryIndexes", 1], "data")
+put("indexes_have_keys_only", "an index of all rows", "GrantsTable", [P, "GlobalSecondaryIndexes", 1, "KeySchema", 0, "AttributeName"], "pk", "data")
 put("short_lived_items_end", "the TTL on another attribute", "ShortLivedTable", [P, "TimeToLiveSpecification", "AttributeName"], "expires_at", "data")
 put("short_lived_items_end", "the TTL off", "ShortLivedTable", [P, "TimeToLiveSpecification", "Enabled"], False, "data")
 drop("tables_use_our_key", "a table under AWS's own key", "ShortLivedTable", [P, "SSESpecification"], "data")
@@ -202,7 +205,7 @@ def _(mutant):
 put_at("environments_fit_the_template", "a value that environments set, not allowed any more", ["Parameters", "AuthorizeAccess", "AllowedValues"], ["session"], E)
 
 
-overridden("environments_fit_the_template", "a list that is too long", f"ReturnToAllowlist=https://a.example/{'x' * 1_536}")
+overridden("environments_fit_the_template", "a list that is too long", f"ReturnToAllowlist=https://a.example/{'x' * 1_360}")
 overridden("sam_hands_on_what_is_written", "a list with a space, cut by SAM", "ReturnToAllowlist=https://a.example/, https://b.example/")
 overridden("sam_hands_on_what_is_written", "a value in quotes, opened by SAM", 'Scopes="threads_basic"')
 
@@ -217,6 +220,22 @@ for what, pattern in {
     @breaks(ADDRESSES, what, E)
     def _(mutant, pattern=pattern):
         mutant["Parameters"]["ReturnToAllowlist"]["AllowedPattern"] = pattern
+
+
+overridden("sam_hands_on_what_is_written", "an app's name without quotes", "AppName=Photo Planner")
+
+PAGES_SHOW = "pages_show_what_they_can"
+for what, parameter, pattern in (
+    ("any name of the app", "AppName", ".*"),
+    ("an app's name in ASCII only", "AppName", "^$|^[!-~]([ -~]*[!-~])?$"),
+    ("an app's name that turns the text around", "AppName", r"^$|^[^ \x00-\x1F\x7F-\x9F]([^\x00-\x1F\x7F-\x9F]*[^ \x00-\x1F\x7F-\x9F])?$"),
+    ("plain http to the app", "HomeUrl", "^$|^https?://[!-~]+$"),
+    ("any address of support", "SupportUrl", ".*"),
+    ("a privacy policy with a user", "PrivacyUrl", "^$|^https://[!-~]+$"),
+    ("a colour by its name", "AccentColor", "^$|^#?[0-9A-Za-z]+$"),
+):
+    put_at(PAGES_SHOW, what, ["Parameters", parameter, "AllowedPattern"], pattern, E)
+drop_at(PAGES_SHOW, "an app's name of any length", ["Parameters", "AppName", "MaxLength"], E)
 
 
 drop_at("values_have_no_spaces", "scopes with spaces between", ["Parameters", "Scopes", "AllowedPattern"], E)
@@ -345,6 +364,11 @@ put(LATER, "records tried until the stream ends", "EventsMapping", [P, "MaximumR
 drop(LATER, "records tried for as long as Lambda likes", "EventsMapping", [P, "MaximumRecordAgeInSeconds"])
 put(LATER, "Lambda's letter before the function's", "EventsMapping", [P, "MaximumRecordAgeInSeconds"], 3600)
 QUEUE = "the_function_knows_its_dead_letters"
+KNOW = "pages_know_the_app"
+put(KNOW, "a page that leads to another site", "CallbackFunction", [P, "Environment", "Variables", "HOME_URL"], {"Ref": "SupportUrl"})
+drop(KNOW, "a page that does not name the app", "DeletionFunction", [P, "Environment", "Variables", "APP_NAME"])
+put(KNOW, "a name for programs", "TokenFunction", [P, "Environment"], {"Variables": {"APP_NAME": {"Ref": "AppName"}}})
+
 drop(QUEUE, "a function without a queue for its letters", "EventsFunction", [P, "Environment"])
 put(QUEUE, "events among the dead sweeps", "EventsFunction", [P, "Environment", "Variables", "EVENTS_DEAD_LETTERS"], {"Ref": "SweepDeadLetters"})
 
@@ -441,7 +465,7 @@ drop(SMALL, "robots without a burst of their own", "ApiStage", [*STRANGERS, "Thr
 put(SMALL, "people's limit for robots", "ApiStage", [*STRANGERS, "ThrottlingRateLimit"], {"Ref": "ThrottleRate"})
 put(SMALL, "as much for robots as for people", "ApiStage", [*STRANGERS, "ThrottlingRateLimit"], 50)
 put(SMALL, "robots in each process of the callback", "ApiStage", [*STRANGERS, "ThrottlingBurstLimit"], 60)
-drop(SMALL, "a stage that may be made before $default", "ApiStage", ["DependsOn", 7])
+drop(SMALL, "a stage that may be made before $default", "ApiStage", ["DependsOn", 8])
 put("every_route_exists", "paths that do not exist, at the backend's function", "DefaultRoute", [P, "Target"], {"Fn::Sub": "integrations/${SessionsIntegration}"})
 put("every_route_exists", "a signature for a page that says that there is nothing", "DefaultRoute", [P, "AuthorizationType"], "AWS_IAM")
 
@@ -469,6 +493,7 @@ for what, text in {
     "the table of another service": f"{TABLE}threads-auth-prod-GrantsTable-1",
 }.items():
     put("roles_name_no_other_data", what, "TokenRole", [*STATEMENT, "Resource"], {"Fn::Sub": text})
+put("roles_name_no_other_data", "every index", "TokenRole", [P, "Policies", 0, "PolicyDocument", "Statement", 2, "Resource"], {"Fn::Sub": f"{TABLE}${{GrantsTableName}}/index/*"})
 put("roles_name_no_other_data", "every secret called alike", "ReadSecretsPolicy", [P, "PolicyDocument", "Statement", 0, "Resource"], {"Fn::Sub": "${AppSecretArn}*"})
 put("actions_are_spelled_out", "dynamodb:* for a function", "TokenRole", [*STATEMENT, "Action"], "dynamodb:*")
 put("actions_are_spelled_out", "dynamodb:Get* in a list", "TokenRole", [*STATEMENT, "Action"], ["dynamodb:Scan", "dynamodb:Get*"])
@@ -684,7 +709,7 @@ drop(IMPORTED, "a table that an import may replace", "GrantsTable", ["UpdateRepl
 put(IMPORTED, "a table that cannot be imported", "ShortLivedTable", ["Type"], "AWS::SQS::Queue", "data")
 
 KILOBYTES = "environments_fit_into_four_kilobytes"
-for parameter in ("ReturnToAllowlist", "ThreadsGraphUrl"):
+for parameter in ("ReturnToAllowlist", "ThreadsGraphUrl", "AppName", "SupportUrl"):
 
     @breaks(KILOBYTES, f"any length of {parameter}")
     def _(mutant, parameter=parameter):
@@ -918,7 +943,8 @@ drop(OPENS, "a reader who gets tokens", "BackendRole", policy(1, 1), B)
 put(OPENS, "a backend that vends and is denied it", "BackendRole", policy(1, 1, "Fn::If", 1), {"Effect": "Deny", "Action": "execute-api:Invoke", "Resource": "*"}, B)
 put(OPENS, "sessions that open every route", "BackendRole", policy(0, 0, "Resource"), EVERY_ROUTE, B)
 put(OPENS, "every permission that vends", "BackendRole", [*BACKEND, 2, "Fn::If", 0], "Read", B)
-put(OPENS, "disconnecting with every method", "BackendRole", policy(3, 0, "Resource", "Fn::Sub"), EVERY_ROUTE["Fn::Sub"].replace("/*", "/$default/*/users/*"), B)
+put(OPENS, "a session's backend that assigns accounts", "BackendRole", policy(0, 0, "Resource", 0, "Fn::Sub"), EVERY_ROUTE["Fn::Sub"].replace("/*", "/$default/PATCH/users/*"), B)
+put(OPENS, "disconnecting with every method", "BackendRole", policy(3, 0, "Resource", 0, "Fn::Sub"), EVERY_ROUTE["Fn::Sub"].replace("/*", "/$default/*/users/*"), B)
 drop(OPENS, "a permission that is left out", "BackendRole", [*BACKEND, 3], B)
 drop("roles_trust_whom_they_are_told", "no external id", "BackendRole", [P, "AssumeRolePolicyDocument", "Fn::Sub", 1, "Statements", "Fn::Join", 1, 0], B)
 put("roles_trust_whom_they_are_told", "Google's audience under GitHub's name", "BackendRole", [P, "AssumeRolePolicyDocument", "Fn::Sub", 1, "Statements", "Fn::Join", 1, 1, "Fn::If", 1, "Fn::Sub", 1, "Audience"], "aud", B)
@@ -966,6 +992,7 @@ put_at("each_signed_route_has_one_permission", "a route that no permission opens
 
 FILES_OPEN = "policies_as_files_open_the_same"
 in_file(FILES_OPEN, "a reader's file that vends", "backend-read.json", lambda statements: statements.pop())
+in_file(FILES_OPEN, "a file that assigns nothing", "backend-manage.json", lambda statements: statements[0]["Resource"].pop())
 in_file(FILES_OPEN, "a file that disconnects nobody", "backend-manage.json", lambda statements: statements.clear())
 
 

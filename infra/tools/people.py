@@ -27,7 +27,7 @@ BY_KEY = {"kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"
 # Three, because one may have 6,144 characters: for what holds data, and for a name or CloudFront.
 DEPLOYERS = ("deploy.json", "deploy-data.json", "deploy-domain.json")
 READS = re.compile(r"\w+:(BatchGet|Describe|Get|List|Query|Scan)\w*")
-# These open something. A reader sees what is sealed.
+# These open something, as `accounts export --with-tokens` does. A reader sees what is sealed.
 OPENS = {"secretsmanager:GetSecretValue"}
 # Only `dead-letters replay` reads the stream.
 REPLAYS = {"dynamodb:GetRecords", "dynamodb:GetShardIterator"}

@@ -53,6 +53,7 @@ STEPS = [
     backends.permissions,
     backends.connect_session,
     backends.vending,
+    backends.references,
     backends.disconnecting,
     people.deauthorize,
     people.deletion,

@@ -30,6 +30,7 @@ ROUTES = {
     "GET /users": ("AWS_IAM", "Token"),
     "GET /users/{user_id}": ("AWS_IAM", "Token"),
     "GET /users/{user_id}/token": ("AWS_IAM", "Token"),
+    "PATCH /users/{user_id}": ("AWS_IAM", "Token"),
     "DELETE /users/{user_id}": ("AWS_IAM", "Token"),
 }
 
@@ -325,6 +326,30 @@ def lambda_gives_up_after_the_function(template):
     ]
 
 
+# The functions that show pages, and what pages show of the app.
+SHOW_PAGES = ("AuthorizeFunction", "CallbackFunction", "DeletionFunction")
+BRAND = {
+    "APP_NAME": "AppName",
+    "HOME_URL": "HomeUrl",
+    "SUPPORT_URL": "SupportUrl",
+    "PRIVACY_URL": "PrivacyUrl",
+    "ACCENT_COLOR": "AccentColor",
+}
+
+
+def pages_know_the_app(template):
+    """The functions that show pages are told what to show of the app, and no other is: their
+    environment has room for it because the others' variables are not there."""
+    problems = []
+    for name, function in of_type(template, "AWS::Lambda::Function").items():
+        variables = function["Properties"].get("Environment", {}).get("Variables", {})
+        found = {key: variables[key] for key in BRAND if key in variables}
+        expected = {key: {"Ref": parameter} for key, parameter in BRAND.items()} if name in SHOW_PAGES else {}
+        if found != expected:
+            problems.append(f"{name} is told {found} of the app")
+    return problems
+
+
 def the_function_knows_its_dead_letters(template):
     """Without the queue's address events wait for the bus, and Lambda writes the letters."""
     function = template["Resources"]["EventsFunction"]["Properties"]
@@ -525,7 +550,7 @@ DATA = {
 def roles_name_no_other_data(template):
     """A policy may name the tables, the key and the secrets that the parameters name, and nothing
     beside or above them."""
-    ours = {GRANTS, f"{GRANTS}/index/due", f"{GRANTS}/stream/*", TABLE + DATA["ShortLivedTableName"], *DATA.values()}
+    ours = {GRANTS, f"{GRANTS}/index/due", f"{GRANTS}/index/reference", f"{GRANTS}/stream/*", TABLE + DATA["ShortLivedTableName"], *DATA.values()}
     return [
         f"{name} names {resource}"
         for name, document in policies(template).items()
@@ -841,6 +866,7 @@ RULES = [
     metrics_of_ours_are_printed,
     failures_ring_in_a_small_service,
     lambda_gives_up_after_the_function,
+    pages_know_the_app,
     the_function_knows_its_dead_letters,
     dead_letters_are_in_the_outputs,
     logins_that_fail_ring_within_the_hour,

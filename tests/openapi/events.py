@@ -147,8 +147,12 @@ def broken(event: dict):
     yield changed(lambda e: e["detail"].update(type="account.exploded"))
     yield changed(lambda e: e["detail"].update(access_token="THQVJ"))
     yield changed(lambda e: e["detail"].update(user_id=17841405793187218))
-    # Not every connect has a session.
-    for name in event["detail"].keys() - {"session_id"}:
+    yield changed(lambda e: e["detail"].update(order="0" + e["detail"]["order"]))
+    yield changed(lambda e: e["detail"].update(order=int(e["detail"]["order"])))
+    # Not every connect has a session, and only a claim has a user for sure. Events of before have
+    # no order.
+    optional = {"session_id", "order"} | ({"reference"} if event["detail-type"] != "account.claimed" else set())
+    for name in event["detail"].keys() - optional:
         yield changed(lambda e, name=name: e["detail"].pop(name))
     if "account" in event["detail"]:
         yield changed(lambda e: e["detail"]["account"].update(token="THQVJ"))
@@ -183,6 +187,14 @@ def main():
     assert ends == [None, "claim", "unclaimed", None], ends
     for event in golden:
         validator.validate(event)
+    for user_id in user_ids:
+        own = [event["detail"] for event in events if event["detail"]["user_id"] == user_id]
+        orders = [(len(detail["order"]), detail["order"]) for detail in own]
+        assert orders == sorted(orders) and len(set(orders)) > 1, orders
+        # Nothing but a claim gives an account to a user, and its end does not take it away.
+        whose = [detail.get("reference") for detail in own]
+        first = whose.index("user-7") if user_id == user_ids[1] else len(whose)
+        assert whose == [None] * first + ["user-7"] * (len(whose) - first), whose
     ids = [event["detail"]["id"] for event in events]
     assert len(ids) == len(set(ids))
     print(f"events: {len(events)} of {len(types)} types and {len(golden)} golden ones fit their schema, {refused} broken ones do not")

@@ -33,6 +33,7 @@ pub(crate) async fn invoke_at(
         body: Vec::new(),
         request_id: "test".to_owned(),
         is_prefetch: false,
+        accept_language: String::new(),
         origin: None,
         caller: None,
     };

@@ -1,6 +1,7 @@
 //! A person's consent: the scopes to request, and a safe redirect URI.
 
 use anyhow::{Result, anyhow};
+use threads_auth::Remedy;
 use threads_graph::{DialogError, ErrorKind, InvalidScopes, RedirectUri, Scopes};
 
 use crate::shell::env::Env;
@@ -38,9 +39,10 @@ pub(crate) fn scopes(given: &[String], env: &Env, output: Output) -> Result<Scop
 /// Returns the error for a login that Meta ended, with Meta's error code and its meaning.
 pub(crate) fn ended_by_meta(code: Option<u64>) -> anyhow::Error {
     let number = code.map_or_else(String::new, |code| format!(" with error {code}"));
-    let meaning = code
-        .and_then(DialogError::from_code)
-        .map_or_else(String::new, |error| format!(": {}", ErrorKind::Configuration(error.problem())));
+    let meaning = code.and_then(DialogError::from_code).map_or_else(String::new, |error| {
+        let remedy = Remedy::of_dialog(Some(error)).operator;
+        format!(": {}. {remedy}", ErrorKind::Configuration(error.problem()))
+    });
     anyhow!("Meta ended the login{number}{meaning}")
 }
 

@@ -4,9 +4,9 @@ use std::ffi::OsString;
 
 use clap::error::ErrorKind as Misuse;
 use serde_json::{Value, json};
-use threads_auth::FailureKind;
+use threads_auth::{FailureKind, Remedy};
 use threads_auth_model::error_chain;
-use threads_graph::{Call, ConfigurationProblem, ErrorKind, redacted};
+use threads_graph::{Call, ErrorKind, redacted};
 
 use crate::shell::failure::{failure_kind, may_pass, next_step};
 use crate::shell::output::{complain, is_unread, say};
@@ -158,7 +158,6 @@ pub(crate) fn advice(error: &anyhow::Error) -> Option<String> {
         ErrorKind::Permission => {
             "The person has to grant it: `threads-auth login --scope …`. If they did, Meta has to allow it to the app first."
         }
-        ErrorKind::TooYoung => "Nothing is wrong with the token. Try again when it is a day old.",
         ErrorKind::Throttled { retry_after: Some(wait) } => {
             return Some(format!("Try again in {} s.", wait.as_secs()));
         }
@@ -168,19 +167,8 @@ pub(crate) fn advice(error: &anyhow::Error) -> Option<String> {
         ErrorKind::Transient | ErrorKind::Throttled { .. } | ErrorKind::Malformed => {
             "Nothing is known to be wrong with the token. Try again later."
         }
-        ErrorKind::Configuration(ConfigurationProblem::WrongAppId | ConfigurationProblem::WrongAppSecret) => {
-            "Both are in Meta's dashboard, under App settings > Basic: \"Threads App ID\" and \"Threads App secret\". The plain \"App ID\" there is not the one."
-        }
-        ErrorKind::Configuration(ConfigurationProblem::RedirectMismatch) => {
-            "It has to be one of the dashboard's \"Redirect Callback URLs\", letter for letter, and the same in both steps."
-        }
-        ErrorKind::Configuration(ConfigurationProblem::AppBlocked) => {
-            "It is about the app, and nothing is known to be wrong with the account or its token. Meta's dashboard has the reason, under Alerts and App Review. Try again when the app is back."
-        }
-        ErrorKind::Configuration(ConfigurationProblem::Moved) => {
-            "Set THREADS_GRAPH_URL to the new address, once Meta has announced it."
-        }
-        ErrorKind::Configuration(_) | ErrorKind::Rejected => return None,
+        kind @ (ErrorKind::TooYoung | ErrorKind::Configuration(_)) => Remedy::of(kind).operator,
+        ErrorKind::Rejected => return None,
     };
     Some(advice.to_owned())
 }

@@ -60,6 +60,37 @@ fn accounts_are_listed_weakest_first_and_filtered() {
 }
 
 #[test]
+fn accounts_are_found_by_their_user_and_by_their_name_in_logs() {
+    let local = Local::new();
+    for user_id in [ADA, BEN, EVE] {
+        local.account(user_id);
+    }
+    let at = AttributeValue::N("2240611200".to_owned());
+    for (user_id, reference) in [(ADA, "user-7"), (BEN, "user-8")] {
+        local.spoil(user_id, "reference", AttributeValue::S(reference.to_owned()));
+        local.spoil(user_id, "claimed_at", at.clone());
+    }
+    let theirs = local.run(&["accounts", "list", "--reference", "user-7", "--json"]).json();
+    assert_eq!((ids(&theirs), text(&theirs, "/accounts/0/reference")), (vec![ADA], "user-7"));
+    let plain = local.run(&["accounts", "list"]);
+    plain.expect(0);
+    assert!(["REFERENCE", "user-7", "user-8"].iter().all(|word| plain.stdout.contains(word)), "{plain:?}");
+
+    let shown = local.run(&["accounts", "show", BEN, "--json"]).json();
+    let pseudonym = text(&shown, "/pseudonym").to_owned();
+    assert!(pseudonym.starts_with("p_"), "{pseudonym}");
+    assert_eq!(local.run(&["accounts", "show", &pseudonym, "--json"]).json(), shown);
+    let plain = local.run(&["accounts", "show", BEN]);
+    plain.expect(0);
+    let words = ["Name in logs", &pseudonym, "Belongs to", "user-8"];
+    assert!(words.iter().all(|word| plain.stdout.contains(word)), "{plain:?}");
+    local.spoil(BEN, "issued_at", AttributeValue::S("long ago".to_owned()));
+    local.run(&["accounts", "show", &pseudonym]).says(1, &[BEN, "issued_at"]);
+    local.run(&["accounts", "show", "p_0000000000000000"]).says(1, &["no account", "p_0000000000000000"]);
+    local.run(&["accounts", "show", "p_short"]).says(2, &["a pseudonym"]);
+}
+
+#[test]
 fn a_list_is_watched_until_it_is_stopped() {
     let local = Local::new();
     local.account(ADA);
@@ -429,6 +460,16 @@ fn an_export_has_no_tokens_unless_it_is_asked_for_twice() {
     assert!(local.read("all.jsonl").contains(&format!("\"access_token\":\"{ada}\"")));
     calls(&["--with-tokens", "--yes-with-tokens", "--format", "csv", "--output", "all.csv"]).expect(0);
     assert!(local.read("all.csv").lines().any(|line| line.ends_with(&format!(",{ada}"))));
+
+    // A shell may have made a file that others can read.
+    for (mode, code) in [(0o644, 2), (0o640, 2), (0o600, 0)] {
+        let file = std::fs::File::create(local.path("redirected")).unwrap();
+        file.set_permissions(std::fs::Permissions::from_mode(mode)).unwrap();
+        let mut command = local.command(&["accounts", "export", "--with-tokens", "--yes-with-tokens"]);
+        command.stdout(file);
+        Running::start_with_stdout(command).end().expect(code);
+        assert_eq!(local.read("redirected").contains(&ada), code == 0, "{mode:o}");
+    }
 
     // Elsewhere, it is taken over again.
     let other = Local::new();

@@ -135,6 +135,7 @@ fn a_person_gets_all_that_is_held_about_them_and_no_token() {
         reference: reference.to_owned(),
         scopes: None,
         return_to: "http://127.0.0.1:4000/done".to_owned(),
+        ui_locales: None,
         user_id: Some(user_id.parse().unwrap()),
         lifetime: jiff::SignedDuration::from_mins(30),
     };

@@ -101,6 +101,10 @@ impl Aws {
                 "LatestStreamArn": "stream-1",
                 "DeletionProtectionEnabled": true,
                 "SSEDescription": {"Status": "ENABLED", "SSEType": "KMS", "KMSMasterKeyArn": KEY},
+                "GlobalSecondaryIndexes": [
+                    {"IndexName": "due", "IndexStatus": "ACTIVE"},
+                    {"IndexName": "reference", "IndexStatus": "ACTIVE"},
+                ],
             }),
             backups: "ENABLED",
             key: "Enabled",
@@ -179,6 +183,18 @@ impl Aws {
         let checks = json["checks"].as_array().unwrap();
         let found = checks.iter().find(|finding| finding["check"] == check).unwrap();
         (text(found, "/level").to_owned(), found.to_string())
+    }
+
+    /// Lets the doctor find each fault.
+    fn find(&self, faults: &[Fault<'_>]) {
+        let well = self.said.lock().unwrap().clone();
+        for (check, level, words, breaks) in faults {
+            self.say(|said| breaks(said));
+            let (found, told) = self.examined(i32::from(*level == "fail"), check);
+            assert!(found == *level && told.contains(words), "{told}");
+            assert!(told.contains("\"next\""), "{told}");
+            self.say(|said| *said = well.clone());
+        }
     }
 }
 
@@ -645,11 +661,12 @@ type Fault<'a> = (&'a str, &'a str, &'a str, &'a dyn Fn(&mut Said));
 /// The checks, their details, and the missing facts.
 type Silence<'a> = (&'a [&'a str], &'a str, &'a dyn Fn(&mut Said));
 
-const NEW_CHECKS: [&str; 11] = [
+const NEW_CHECKS: [&str; 12] = [
     "version",
     "table stream",
     "table protection",
     "table encryption",
+    "table indexes",
     "backups",
     "data key",
     "stack protection",
@@ -658,6 +675,22 @@ const NEW_CHECKS: [&str; 11] = [
     "dead letters",
     "alarms",
 ];
+
+/// The stack of the data may be older than the functions.
+#[test]
+fn the_doctor_looks_at_the_tables_indexes() {
+    Aws::new().find(&[
+        ("table indexes", "fail", "no index `due`", &|said| {
+            _ = said.table["GlobalSecondaryIndexes"].as_array_mut().unwrap().remove(0);
+        }),
+        ("table indexes", "warn", "no index `reference`", &|said| {
+            _ = said.table["GlobalSecondaryIndexes"].as_array_mut().unwrap().pop();
+        }),
+        ("table indexes", "warn", "is CREATING", &|said| {
+            said.table["GlobalSecondaryIndexes"][1]["IndexStatus"] = json!("CREATING");
+        }),
+    ]);
+}
 
 #[test]
 fn the_doctor_looks_at_what_keeps_the_tokens_and_tells_the_events() {
@@ -709,20 +742,18 @@ fn the_doctor_looks_at_what_keeps_the_tokens_and_tells_the_events() {
         }),
     ];
     let well = aws.said.lock().unwrap().clone();
-    for (check, level, words, breaks) in faults {
-        aws.say(|said| breaks(said));
-        let (found, told) = aws.examined(i32::from(level == "fail"), check);
-        assert!(found == level && told.contains(words), "{told}");
-        assert!(told.contains("\"next\""), "{told}");
-        aws.say(|said| *said = well.clone());
-    }
+    aws.find(&faults);
     // A fact that AWS or the stack does not report is not a failure, and no check is left out
     // silently.
     let without = |said: &mut Said, name: &str| said.outputs.retain(|(output, _)| *output != name);
     let silences: [Silence<'_>; 11] = [
-        (&["table stream", "table protection", "table encryption"], "did not report", &|said| {
-            said.table = Value::Null;
-        }),
+        (
+            &["table stream", "table protection", "table encryption", "table indexes"],
+            "did not report",
+            &|said| {
+                said.table = Value::Null;
+            },
+        ),
         (&["events mapping"], "whether it reads the table's stream", &|said| said.table = Value::Null),
         (&["table protection"], "did not report", &|said| {
             _ = said.table.as_object_mut().unwrap().remove("DeletionProtectionEnabled");

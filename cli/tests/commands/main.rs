@@ -16,6 +16,7 @@ mod failing;
 mod inspector;
 mod keyring;
 mod login;
+mod moving;
 mod operations;
 mod others;
 mod pause;

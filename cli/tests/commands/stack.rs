@@ -38,10 +38,15 @@ impl Local {
     pub(crate) fn at(clock: Clock, mut variables: HashMap<String, String>) -> Self {
         // A busy machine is not an outage.
         variables.insert("REQUEST_SECONDS".to_owned(), "300".to_owned());
+        let options = StackOptions { clock: Some(clock), variables, ..StackOptions::default() };
+        Self::of(|runtime| runtime.block_on(Stack::start(options)).unwrap())
+    }
+
+    /// A stack that is started so.
+    pub(crate) fn of(start: impl FnOnce(&tokio::runtime::Runtime) -> Stack) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let options = StackOptions { clock: Some(clock), variables, ..StackOptions::default() };
-        let stack = runtime.block_on(Stack::start(options)).unwrap();
+        let stack = start(&runtime);
         Self { stack, folder: tempfile::tempdir().unwrap(), runtime }
     }
 

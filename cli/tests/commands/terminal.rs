@@ -259,12 +259,22 @@ fn what_cannot_be_undone_is_asked_first() {
     assert!(local.grant(ADA).unwrap().live().is_none());
 
     let token = local.account("17841400000000002");
-    for (answer, shown) in [("yes", false), ("export tokens", true)] {
-        let mut session = stack_terminal(&local, &["accounts", "export", "--with-tokens"]);
+    for (answer, is_written) in [("yes", false), ("export tokens", true)] {
+        let mut session =
+            stack_terminal(&local, &["accounts", "export", "--with-tokens", "--output", "tokens.jsonl"]);
         session.exp_string("Type \"export tokens\": ").unwrap();
         session.send_line(answer).unwrap();
-        assert_eq!(session.exp_eof().unwrap().contains(&token), shown);
+        assert!(!session.exp_eof().unwrap().contains(&token));
+        assert_eq!(
+            local.path("tokens.jsonl").exists() && local.read("tokens.jsonl").contains(&token),
+            is_written
+        );
     }
+    // On a terminal they would stay for whoever scrolls up.
+    let mut session = stack_terminal(&local, &["accounts", "export", "--with-tokens", "--yes-with-tokens"]);
+    session.exp_string("--output FILE").unwrap();
+    assert!(!session.exp_eof().unwrap().contains(&token));
+    assert_eq!(code(&session), 2);
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! Composes the authorize function.
 
-use threads_auth_web::{Failure, serve_http, start};
+use threads_auth_web::{Failure, serve_pages, start};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
     let service = &start("authorize").await?;
-    serve_http(
+    serve_pages(
         service.config(),
         |request, now| async move { authorize::handle(service, &request, now).await },
     )

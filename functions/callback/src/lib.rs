@@ -5,23 +5,24 @@
 
 use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
-use threads_auth::{ConnectOutcome, ThreadsAuth};
-use threads_auth_web::pages::{self, Page};
+use threads_auth::{ConnectOutcome, Pseudonym, ThreadsAuth};
+use threads_auth_web::pages::{self, Page, Reader};
 use threads_auth_web::{HttpRequest, Metric, emit, nowhere, redirect, redirect_back};
 
 /// Answers one request.
 pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
+    let reader = Reader::of(service.config(), request);
     match (&request.method, request.path.as_str()) {
         // The redirect URI registered at Meta may end with a slash.
         (&Method::GET, "/callback" | "/callback/") => finish(service, request, now).await,
-        (&Method::GET, "/connected") => pages::respond(&Page::new(ConnectOutcome::Connected)),
-        (&Method::GET, "/finishing") => pages::respond(&Page::new(ConnectOutcome::Finishing)),
-        _ => nowhere(request),
+        (&Method::GET, "/connected") => pages::respond(&Page::new(ConnectOutcome::Connected), &reader),
+        (&Method::GET, "/finishing") => pages::respond(&Page::new(ConnectOutcome::Finishing), &reader),
+        _ => nowhere(service.config(), request),
     }
 }
 
 async fn finish(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
-    if let Some(refused) = pages::refuse_prefetch(request) {
+    if let Some(refused) = pages::refuse_prefetch(service.config(), request) {
         return refused;
     }
     let calls = service.graph_calls();
@@ -39,8 +40,9 @@ async fn finish(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) ->
     }
     match finished {
         Ok(connected) => {
-            tracing::info!(request_id = request.request_id, outcome, user.id = %connected.user_id);
-            redirect(StatusCode::SEE_OTHER, &connected.location)
+            let pseudonym = connected.pseudonym.as_ref().map(Pseudonym::as_str);
+            tracing::info!(request_id = request.request_id, outcome, pseudonym);
+            redirect(&Reader::of(service.config(), request), StatusCode::SEE_OTHER, &connected.location)
         }
         Err(refused) => redirect_back(service.config(), request, &refused),
     }

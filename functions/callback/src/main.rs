@@ -1,10 +1,13 @@
 //! Composes the callback function.
 
-use threads_auth_web::{Failure, serve_http, start};
+use threads_auth_web::{Failure, serve_pages, start};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
     let service = &start("callback").await?;
-    serve_http(service.config(), |request, now| async move { callback::handle(service, &request, now).await })
-        .await
+    serve_pages(
+        service.config(),
+        |request, now| async move { callback::handle(service, &request, now).await },
+    )
+    .await
 }

@@ -2,14 +2,13 @@
 
 use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
-use threads_auth::ThreadsAuth;
-use threads_auth_web::pages::{self, Notice, Page};
-use threads_auth_web::{HttpRequest, api, json, previous_secret_used, removal_failed};
+use threads_auth::{Pseudonym, ThreadsAuth};
+use threads_auth_web::{HttpRequest, api, json, no_route, previous_secret_used, removal_failed};
 
 /// Answers one request.
 pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
     if (&request.method, request.path.as_str()) != (&Method::POST, "/deauthorize") {
-        return pages::respond(&Page::new(Notice::NotFound));
+        return no_route();
     }
     let request_id = &request.request_id;
     match service.deauthorize(&request.body, now).await {
@@ -18,7 +17,8 @@ pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp
                 previous_secret_used(service.config(), request_id, now);
             }
             let outcome = if done.has_ended { "deauthorized" } else { "nothing_to_deauthorize" };
-            tracing::info!(request_id, outcome, user.id = %done.user_id);
+            let pseudonym = done.pseudonym.as_ref().map(Pseudonym::as_str);
+            tracing::info!(request_id, outcome, pseudonym);
             json(StatusCode::OK, &api::Deauthorized {})
         }
         Err(error) => removal_failed(request, &error),

@@ -1,13 +1,12 @@
 //! Composes the deauthorize function.
 
-use threads_auth_web::{Failure, serve_http, start};
+use threads_auth_web::{Failure, serve_programs, start};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
     let service = &start("deauthorize").await?;
-    serve_http(
-        service.config(),
-        |request, now| async move { deauthorize::handle(service, &request, now).await },
-    )
+    serve_programs(service.config(), |request, now| async move {
+        deauthorize::handle(service, &request, now).await
+    })
     .await
 }

@@ -4,8 +4,8 @@
 use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
 use threads_auth::{ConnectOutcome, Progress, ThreadsAuth, error_chain};
-use threads_auth_web::pages::{self, Notice, Page};
-use threads_auth_web::{HttpRequest, api, json, previous_secret_used, removal_failed};
+use threads_auth_web::pages::{self, Notice, Page, Reader};
+use threads_auth_web::{HttpRequest, api, json, nowhere, previous_secret_used, removal_failed};
 
 /// Answers one request.
 pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
@@ -13,9 +13,9 @@ pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp
         (&Method::POST, "/data-deletion") => delete(service, request, now).await,
         (&Method::GET, path) => match path.strip_prefix("/data-deletion/") {
             Some(code) => show(service, request, code).await,
-            None => pages::respond(&Page::new(Notice::NotFound)),
+            None => nowhere(service.config(), request),
         },
-        _ => pages::respond(&Page::new(Notice::NotFound)),
+        _ => nowhere(service.config(), request),
     }
 }
 
@@ -44,6 +44,7 @@ async fn delete(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) ->
 }
 
 async fn show(service: &ThreadsAuth, request: &HttpRequest, code: &str) -> Response<String> {
+    let reader = Reader::of(service.config(), request);
     let page = match service.find_deletion(code).await {
         Ok(Some(Progress::Done(at))) => Page { time: Some(at), ..Page::new(Notice::Deleted) },
         Ok(Some(Progress::Kept(_))) => Page::new(Notice::DeletionKept),
@@ -55,8 +56,10 @@ async fn show(service: &ThreadsAuth, request: &HttpRequest, code: &str) -> Respo
                 outcome = "unavailable",
                 error = error_chain(&error)
             );
-            Page::new(ConnectOutcome::Unavailable)
+            return pages::respond(&Page::new(ConnectOutcome::Unavailable), &reader);
         }
     };
-    pages::respond(&page)
+    let notice = page.notice.as_str();
+    tracing::info!(request_id = request.request_id, outcome = "deletion_shown", notice);
+    pages::respond(&page, &reader)
 }

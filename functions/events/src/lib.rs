@@ -190,6 +190,7 @@ impl EventPublisher {
         let change = RowChange {
             key: key.clone().into(),
             id: record.id,
+            number: change.sequence_number,
             is_removed: record.name == "REMOVE",
             old: change.old_image.map(item),
             new: change.new_image.map(item),

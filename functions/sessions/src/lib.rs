@@ -5,7 +5,7 @@
 
 use http::{Method, Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
-use threads_auth::{CompleteError, NewSession, NotAllowed, SessionError, State, ThreadsAuth};
+use threads_auth::{CompleteError, NewSession, NotAllowed, SessionError, State, ThreadsAuth, UiLocales};
 use threads_auth_web::api::{self, ConnectedStatus, SessionCompletion};
 use threads_auth_web::{
     BadRequest, Call, ErrorCode, HttpRequest, Query, backend, json, json_error, no_route, object, unavailable,
@@ -45,10 +45,12 @@ async fn create(
     };
     let user_id = body.user_id.as_deref().map(str::parse::<UserId>).transpose();
     let scopes = body.scopes.map(Scopes::try_requested).transpose();
+    let ui_locales = body.ui_locales.as_deref().map(str::parse::<UiLocales>).transpose();
     let new = NewSession {
         reference: body.reference,
         scopes: scopes.map_err(|error| BadRequest(format!("scopes: {error}")))?,
         return_to,
+        ui_locales: ui_locales.map_err(|error| BadRequest(error.to_string()))?,
         user_id: user_id.map_err(|error| BadRequest(format!("user_id: {error}")))?,
         lifetime: SignedDuration::from_secs(body.expires_in.unwrap_or(LIFETIME)),
     };
@@ -66,7 +68,7 @@ async fn create(
             };
             json(StatusCode::CREATED, &answer)
         }
-        Err(error @ (SessionError::Reference | SessionError::Lifetime)) => {
+        Err(error @ (SessionError::Reference(_) | SessionError::Lifetime)) => {
             return Err(BadRequest(error.to_string()));
         }
         Err(SessionError::ReturnTo(refused)) => {
@@ -118,7 +120,7 @@ async fn complete(
     let (request_id, caller) = call.who();
     let error = match service.complete_session(id, &body.completion, &body.reference, now).await {
         Ok(grant) => {
-            tracing::info!(request_id, caller, outcome = "session_completed", user.id = %grant.user_id);
+            tracing::info!(request_id, caller, outcome = "session_completed", pseudonym = grant.log_name());
             let expires_at = match &grant.state {
                 State::Active(live, _) => Some(live.expires_at),
                 _ => None,

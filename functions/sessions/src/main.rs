@@ -5,11 +5,14 @@
 #![recursion_limit = "256"]
 
 use threads_auth::ThreadsAuth;
-use threads_auth_web::{Failure, configure, serve_http};
+use threads_auth_web::{Failure, configure, serve_programs};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
     let service = &ThreadsAuth::new(configure("sessions")?)?;
-    serve_http(service.config(), |request, now| async move { sessions::handle(service, &request, now).await })
-        .await
+    serve_programs(
+        service.config(),
+        |request, now| async move { sessions::handle(service, &request, now).await },
+    )
+    .await
 }

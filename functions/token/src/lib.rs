@@ -1,4 +1,4 @@
-//! Accounts and their tokens, for the app's backend only: `GET /users`, `GET` and `DELETE
+//! Accounts and their tokens, for the app's backend only: `GET /users`, `GET`, `PATCH` and `DELETE
 //! /users/{user_id}`, and `GET /users/{user_id}/token`.
 //! The token is in the last route's response only: in no log, list or error.
 
@@ -6,12 +6,13 @@ use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use http::{Method, Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use threads_auth::{
-    AuthorizeAccess, DEFAULT_MIN_VALID, Key, MAX_MIN_VALID, RetryReason, RevokedBy, Status, StoreError,
-    Summary, ThreadsAuth, TokenHash, VendError,
+    AssignError, AuthorizeAccess, DEFAULT_MIN_VALID, Key, LONGEST_REFERENCE, LookupError, MAX_MIN_VALID,
+    Pseudonym, RetryReason, RevokedBy, Status, StoreError, Summary, ThreadsAuth, TokenHash, VendError,
+    VendRefusal,
 };
 use threads_auth_web::{
     BadRequest, Call, ErrorCode, HttpRequest, Metric, Query, api, backend, emit, json, json_error,
-    json_later, no_route, unavailable,
+    json_later, no_route, object, unavailable,
 };
 use threads_graph::{Scopes, UserId};
 
@@ -19,6 +20,8 @@ use threads_graph::{Scopes, UserId};
 const PAGE: u32 = 500;
 /// Maximum number of accounts per page.
 const MAX_PAGE: u32 = 1_000;
+/// Value of `Retry-After`, in seconds, while the index of references is missing.
+const INDEX_RETRY_AFTER: u32 = 60;
 
 /// Answers one request.
 pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp) -> Response<String> {
@@ -26,6 +29,7 @@ pub async fn handle(service: &ThreadsAuth, request: &HttpRequest, now: Timestamp
         match call.route() {
             (&Method::GET, ["users"]) => list(service, &call).await,
             (&Method::GET, ["users", id]) => show(service, &call, id).await,
+            (&Method::PATCH, ["users", id]) => assign(service, &call, id, now).await,
             (&Method::DELETE, ["users", id]) => disconnect(service, &call, id, now).await,
             (&Method::GET, ["users", id, "token"]) => vend(service, &call, id, now).await,
             _ => Ok(no_route()),
@@ -56,33 +60,39 @@ async fn vend(
     if calls > 0 {
         emit(service.config(), now, None, &[Metric::count("GraphCalls", calls)]);
     }
-    let error = match vended {
+    let VendRefusal { error, pseudonym } = match vended {
         Ok(vended) => {
-            tracing::info!(request_id, caller, outcome = "vended", user.id = %user_id);
+            tracing::info!(
+                request_id,
+                caller,
+                outcome = "vended",
+                pseudonym = name(vended.pseudonym.as_ref())
+            );
             return Ok(json(StatusCode::OK, &api::VendedToken::from(vended)));
         }
-        Err(error) => error,
+        Err(refusal) => refusal,
     };
+    let pseudonym = name(pseudonym.as_ref());
     if let VendError::Sealed(_) = error {
         emit(service.config(), now, None, &[Metric::count("DecryptFailures", 1)]);
     }
     Ok(match error {
-        VendError::Unknown => unknown(call, &user_id),
+        VendError::Unknown => unknown(call),
         VendError::NeedsReauthorization { cause, scopes } => {
             let cause = cause.as_str();
-            tracing::warn!(request_id, caller, outcome = "needs_reauthorization", cause, user.id = %user_id);
+            tracing::warn!(request_id, caller, outcome = "needs_reauthorization", cause, pseudonym);
             let what = "only the person can bring this account back: send them through a connect session";
             reconnect(service, ErrorCode::NeedsReauthorization, what, cause, &user_id, &scopes)
         }
         VendError::Revoked { by, scopes } => {
             let cause = by.map_or(api::UNKNOWN_CAUSE, RevokedBy::as_str);
-            tracing::warn!(request_id, caller, outcome = "revoked", cause, user.id = %user_id);
+            tracing::warn!(request_id, caller, outcome = "revoked", cause, pseudonym);
             let what =
                 "the account was disconnected; the person can connect it again through a connect session";
             reconnect(service, ErrorCode::Revoked, what, cause, &user_id, &scopes)
         }
         VendError::Retry { reason, retry_after } => {
-            tracing::warn!(request_id, caller, outcome = reason.as_str(), retry_after, user.id = %user_id);
+            tracing::warn!(request_id, caller, outcome = reason.as_str(), retry_after, pseudonym);
             let what = match reason {
                 RetryReason::Pending => "the person has consented, but there is no long-lived token yet",
                 RetryReason::TooYoung => {
@@ -97,23 +107,39 @@ async fn vend(
             json_later(reason.into(), what, retry_after)
         }
         VendError::Sealed(_) | VendError::Store(StoreError::Inconsistent(_)) => {
-            call.unreadable(&user_id, &error)
+            call.unreadable(pseudonym, &error)
         }
         VendError::Secrets(_) | VendError::Store(_) => unavailable(call.request, &error),
     })
 }
 
 async fn list(service: &ThreadsAuth, call: &Call<'_>) -> Result<Response<String>, BadRequest> {
-    let query = Query::of(call.request, &["status", "limit", "cursor"])?;
+    let query = Query::of(call.request, &["reference", "status", "limit", "cursor"])?;
+    let reference = query.get("reference");
+    if reference.is_some_and(|text| !(1..=LONGEST_REFERENCE).contains(&text.len())) {
+        return Err(BadRequest(format!("reference must be 1 to {LONGEST_REFERENCE} bytes long")));
+    }
     let status = query.get("status").map(str::parse::<Status>).transpose();
     let status =
         status.map_err(|error| BadRequest(format!("status must be one of {}", error.known.join(", "))))?;
     let limit = query.number("limit", PAGE, 1, MAX_PAGE)?;
     let after = query.get("cursor").map(read_cursor).transpose()?;
     let (request_id, caller) = call.who();
-    let page = match service.list_grants(status, limit, after).await {
+    let page = match reference {
+        Some(reference) => service.find_by_reference(reference, status, limit, after).await,
+        None => service.list_grants(status, limit, after).await.map_err(LookupError::from),
+    };
+    let page = match page {
         Ok(page) => page,
-        Err(error) => return Ok(unavailable(call.request, &error)),
+        Err(LookupError::Store(error)) => return Ok(unavailable(call.request, &error)),
+        Err(error @ LookupError::NoIndex) => {
+            let code = ErrorCode::NoReferenceIndex;
+            tracing::error!(request_id, caller, outcome = code.as_str(), error = %error);
+            let what = "accounts cannot be found by their reference yet, because the grants table has no index \
+                        `reference`, or it is still being built: deploy the data's stack of this version, as \
+                        UPGRADING.md says, and wait until the index is active. All else works";
+            return Ok(json_later(code, what, INDEX_RETRY_AFTER));
+        }
     };
     let (mut users, mut unreadable) = (Vec::new(), 0);
     for row in page.items {
@@ -137,11 +163,38 @@ async fn show(service: &ThreadsAuth, call: &Call<'_>, id: &str) -> Result<Respon
     let (request_id, caller) = call.who();
     Ok(match service.find_grant(&user_id).await {
         Ok(Some(grant)) => {
-            tracing::info!(request_id, caller, outcome = "shown", user.id = %user_id);
+            tracing::info!(request_id, caller, outcome = "shown", pseudonym = grant.log_name());
             json(StatusCode::OK, &Summary::from(grant))
         }
-        Ok(None) => unknown(call, &user_id),
-        Err(error) => call.failed(&user_id, &error),
+        Ok(None) => unknown(call),
+        Err(error) => call.failed(&error),
+    })
+}
+
+/// Assigns an account to a user of the app, or to none. Idempotent.
+async fn assign(
+    service: &ThreadsAuth,
+    call: &Call<'_>,
+    id: &str,
+    now: Timestamp,
+) -> Result<Response<String>, BadRequest> {
+    Query::of(call.request, &[])?;
+    let user_id = user_id(id)?;
+    let api::AccountChange { reference } = object(call.request)?;
+    let (request_id, caller) = call.who();
+    Ok(match service.assign(&user_id, reference.as_deref(), now).await {
+        Ok(grant) => {
+            tracing::info!(request_id, caller, outcome = "assigned", pseudonym = grant.log_name());
+            json(StatusCode::OK, &Summary::from(grant))
+        }
+        Err(AssignError::Reference(error)) => return Err(BadRequest(error.to_string())),
+        Err(AssignError::Unknown) => unknown(call),
+        Err(error @ AssignError::Unclaimed) => {
+            let code = ErrorCode::AccountUnclaimed;
+            tracing::warn!(request_id, caller, outcome = code.as_str());
+            json_error(code, &error.to_string())
+        }
+        Err(AssignError::Store(error)) => call.failed(&error),
     })
 }
 
@@ -155,13 +208,14 @@ async fn disconnect(
     let user_id = user_id(id)?;
     let (request_id, caller) = call.who();
     Ok(match service.disconnect(&user_id, now).await {
-        Ok(true) => {
-            tracing::info!(request_id, caller, outcome = "disconnected", user.id = %user_id);
+        Ok(Some(done)) => {
+            let pseudonym = name(done.pseudonym.as_ref());
+            tracing::info!(request_id, caller, outcome = "disconnected", pseudonym);
             let status = Status::Revoked;
             json(StatusCode::OK, &api::Disconnected { user_id, status })
         }
-        Ok(false) => unknown(call, &user_id),
-        Err(error) => call.disconnect_failed(&user_id, &error),
+        Ok(None) => unknown(call),
+        Err(error) => call.disconnect_failed(&error),
     })
 }
 
@@ -185,10 +239,15 @@ fn reconnect(
     json(StatusCode::CONFLICT, &answer)
 }
 
-fn unknown(call: &Call<'_>, user_id: &UserId) -> Response<String> {
+/// Answers a request for an unknown account. Without a row it has no name in logs.
+fn unknown(call: &Call<'_>) -> Response<String> {
     let (request_id, caller) = call.who();
-    tracing::warn!(request_id, caller, outcome = "unknown_user", user.id = %user_id);
+    tracing::warn!(request_id, caller, outcome = "unknown_user");
     json_error(ErrorCode::UnknownUser, "no account with this id is connected")
+}
+
+fn name(pseudonym: Option<&Pseudonym>) -> Option<&str> {
+    pseudonym.map(Pseudonym::as_str)
 }
 
 fn user_id(text: &str) -> Result<UserId, BadRequest> {

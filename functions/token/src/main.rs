@@ -1,10 +1,13 @@
 //! Composes the token function.
 
-use threads_auth_web::{Failure, serve_http, start};
+use threads_auth_web::{Failure, serve_programs, start};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
     let service = &start("token").await?;
-    serve_http(service.config(), |request, now| async move { token::handle(service, &request, now).await })
-        .await
+    serve_programs(
+        service.config(),
+        |request, now| async move { token::handle(service, &request, now).await },
+    )
+    .await
 }

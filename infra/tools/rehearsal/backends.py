@@ -118,6 +118,22 @@ def vending(stage):
     expect("it is Ada's", profile.json()["id"] == stage.ada, profile.body)
 
 
+def references(stage):
+    """The backend finds Linus's account by the user who has completed it, and gives Ada's, which
+    came without a session, to another."""
+
+    def found(reference):
+        listed = signed(stage, stage.tokens, "GET", f"/users?reference={reference}")
+        return {user["user_id"] for user in listed.json()["users"]}
+
+    expect("the one who completed", found("user-7") == {stage.linus})
+    assigned = signed(stage, stage.tokens, "PATCH", f"/users/{stage.ada}", {"reference": "user-8"})
+    expect("assigned", assigned.status == 200 and assigned.json()["reference"] == "user-8", assigned.body)
+    expect("the one who was assigned", found("user-8") == {stage.ada})
+    refused = signed(stage, stage.sessions, "PATCH", f"/users/{stage.ada}", {"reference": "user-9"})
+    expect("not by a backend that may only start sessions", refused.status == 403, refused.body)
+
+
 def disconnecting(stage):
     """The backend disconnects Linus: no token of his is left."""
     answer = signed(stage, stage.tokens, "DELETE", f"/users/{stage.linus}")

@@ -92,7 +92,7 @@ def drills(stage):
     stage.behind = {"AWS_ENDPOINT_URL_CLOUDFORMATION": front.url}
     everything = {"stack", "app secret", "keyring", "app id and secret", "scopes", "tokens", "sessions", "public address"}
     everything |= {"clock", "redirect URI", "schedule", "alarms", "key policy", "inspection", "drift", "pause", "version", "backups"}
-    everything |= {"table stream", "table protection", "table encryption", "data key", "stack protection"}
+    everything |= {"table stream", "table protection", "table encryption", "table indexes", "data key", "stack protection"}
     everything |= {"events mapping", "event bus", "dead letters"}
     well = examine(stage, "when all is well", {}, **stage.behind)
     expect("all checks", set(well) == everything, set(well) ^ everything)
@@ -203,7 +203,7 @@ def without_permissions(stage):
     """Each thing that an operator's credentials may not read is a warning that names the
     permission, and none of it is called wrong."""
     denied = dict.fromkeys(("app secret", "keyring", "app id and secret", "tokens", "sessions", "redirect URI", "schedule", "alarms", "key policy", "inspection", "drift", "pause"), "warn")
-    denied |= dict.fromkeys(("table stream", "table protection", "table encryption", "backups", "data key", "stack protection"), "warn")
+    denied |= dict.fromkeys(("table stream", "table protection", "table encryption", "table indexes", "backups", "data key", "stack protection"), "warn")
     denied |= dict.fromkeys(("events mapping", "event bus", "dead letters"), "warn")
     nobody = operator(stage, "nobody")
     found = examine(stage, "without permissions", denied, **stage.behind, **nobody)

@@ -85,6 +85,10 @@ def of_before(stage):
     del template["Rules"]["DataIsNotMixedUp"], template["Metadata"]
     template = own(template)
     template["Resources"] |= {name: data[name] for name in wiring.KEPT_DATA}
+    # Its table has no index of references yet.
+    grants = template["Resources"]["GrantsTable"]["Properties"]
+    grants["GlobalSecondaryIndexes"] = [index for index in grants["GlobalSecondaryIndexes"] if index["IndexName"] == "due"]
+    grants["AttributeDefinitions"] = [one for one in grants["AttributeDefinitions"] if one["AttributeName"] != "reference"]
     return template
 
 
@@ -99,7 +103,9 @@ def a_stack_of_before(stage):
     # The service by parameters.
     outputs, dynamodb = outputs_of(FORMER), client("dynamodb")
     given = {name: outputs[name] for name in wiring.DATA if name in outputs}
-    given["GrantsStreamArn"] = dynamodb.describe_table(TableName=given["GrantsTableName"])["Table"]["LatestStreamArn"]
+    table = dynamodb.describe_table(TableName=given["GrantsTableName"])["Table"]
+    given["GrantsStreamArn"] = table["LatestStreamArn"]
+    indexes = [index["IndexName"] for index in table["GlobalSecondaryIndexes"]]
     template, _ = for_the_emulator(stage)
     deployed(sam(stage, template, FORMER, **known, **given))
     left = ids_of(FORMER)
@@ -110,7 +116,7 @@ def a_stack_of_before(stage):
     data_stack, cloudformation = f"{FORMER}-data", client("cloudformation")
     with tempfile.TemporaryDirectory() as folder:
         described = json.dumps(cloudformation.describe_stacks(StackName=FORMER), default=str)
-        subprocess.run([sys.executable, "adopt.py", "import", folder], input=described, text=True, check=True)
+        subprocess.run([sys.executable, "adopt.py", "import", folder, *indexes], input=described, text=True, check=True)
         template, resources = (pathlib.Path(folder, f"{name}.json").read_text() for name in ("template", "resources"))
     cloudformation.create_change_set(
         StackName=data_stack,
@@ -128,6 +134,12 @@ def a_stack_of_before(stage):
     expect("the outputs are what the service has", found == given, (found, given))
     kept = ids_of(data_stack)
     expect("nothing was made anew", {name: kept[name] for name in moved} == moved, (kept, moved))
+    active = lambda: {
+        index["IndexName"]
+        for index in dynamodb.describe_table(TableName=given["GrantsTableName"])["Table"]["GlobalSecondaryIndexes"]
+        if index["IndexStatus"] == "ACTIVE"
+    }
+    until("the table has got the index that it lacked", lambda: active() == {"due", "reference"})
 
 
 def dangers(stage):

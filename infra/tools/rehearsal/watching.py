@@ -40,11 +40,12 @@ def metrics(stage):
 
 
 def logs(stage):
-    """No secret, token, code or state is in any function's log."""
-    lines, found = 0, set()
+    """No secret, token, code or state is in any function's log, and nobody's id."""
+    lines, found, people = 0, set(), {stage.ada, stage.linus, stage.grace}
     for _, message in messages():
         lines += 1
         found |= {canary for canary in stage.canaries if canary in message}
+        expect("nobody's id in a line", not any(person in message for person in people), message)
     expect("lines", lines, "no logs were found at all")
     expect("no secret in the logs", not found, f"{len(found)} of {len(stage.canaries)} canaries were logged")
     return f"{lines} lines, {len(stage.canaries)} canaries"

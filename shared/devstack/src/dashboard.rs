@@ -61,7 +61,7 @@ impl Dashboard {
                         .is_some_and(|account| account.status == AccountStatus::Revoked),
                     summary: grant.into(),
                 }),
-                Err(inconsistency) => broken_rows.push(inconsistency.to_string()),
+                Err(inconsistency) => broken_rows.push(inconsistency.named()),
             }
         }
         grants.sort_by(|a, b| (a.created_at, &a.user_id).cmp(&(b.created_at, &b.user_id)));

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
-    ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType, TimeToLiveSpecification,
+    AttributeDefinition, BillingMode, CreateGlobalSecondaryIndexAction, GlobalSecondaryIndex,
+    GlobalSecondaryIndexUpdate, KeySchemaElement, KeyType, Projection, ProjectionType, ScalarAttributeType,
+    StreamSpecification, StreamViewType, TimeToLiveSpecification,
 };
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
@@ -17,7 +19,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing::post};
 use dynoxide::{Database, DynoxideError};
-use threads_auth_store::DUE_INDEX;
+use threads_auth_store::{DUE_INDEX, REFERENCE_INDEX};
 
 use crate::data_folder::private_options;
 
@@ -132,32 +134,19 @@ pub(crate) async fn expire(database: Database, stop: impl Future<Output = ()> + 
     }
 }
 
-async fn has_stream(client: &Client, table: &str) -> Result<bool> {
-    let described = client.describe_table().table_name(table).send().await?;
-    Ok(described
-        .table()
-        .and_then(|table| table.stream_specification())
-        .is_some_and(StreamSpecification::stream_enabled))
-}
-
 /// Creates the two tables as the production template does, unless they exist.
 pub(crate) async fn create_tables(client: &Client, grants: &str, short_lived: &str) -> Result<()> {
     let existing = client.list_tables().send().await.context("the embedded DynamoDB does not answer")?;
     let exists = |name: &str| existing.table_names().iter().any(|table| table == name);
-    let attribute =
-        |name: &str, kind| AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build();
-    let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build();
+    let due_key = [key("due_shard", KeyType::Hash)?, key("due_at", KeyType::Range)?];
+    let reference_key = [key("reference", KeyType::Hash)?];
     let stream = StreamSpecification::builder()
         .stream_enabled(true)
         .stream_view_type(StreamViewType::NewAndOldImages)
         .build()?;
-    if !exists(grants) {
-        let index = GlobalSecondaryIndex::builder()
-            .index_name(DUE_INDEX)
-            .key_schema(key("due_shard", KeyType::Hash)?)
-            .key_schema(key("due_at", KeyType::Range)?)
-            .projection(Projection::builder().projection_type(ProjectionType::KeysOnly).build())
-            .build()?;
+    if exists(grants) {
+        complete(client, grants, stream, &reference_key).await?;
+    } else {
         client
             .create_table()
             .table_name(grants)
@@ -165,21 +154,26 @@ pub(crate) async fn create_tables(client: &Client, grants: &str, short_lived: &s
             .attribute_definitions(attribute("pk", ScalarAttributeType::S)?)
             .attribute_definitions(attribute("due_shard", ScalarAttributeType::S)?)
             .attribute_definitions(attribute("due_at", ScalarAttributeType::N)?)
+            .attribute_definitions(attribute("reference", ScalarAttributeType::S)?)
             .key_schema(key("pk", KeyType::Hash)?)
-            .global_secondary_indexes(index)
+            .global_secondary_indexes(
+                GlobalSecondaryIndex::builder()
+                    .index_name(DUE_INDEX)
+                    .set_key_schema(Some(due_key.into()))
+                    .projection(keys_only())
+                    .build()?,
+            )
+            .global_secondary_indexes(
+                GlobalSecondaryIndex::builder()
+                    .index_name(REFERENCE_INDEX)
+                    .set_key_schema(Some(reference_key.into()))
+                    .projection(keys_only())
+                    .build()?,
+            )
             .stream_specification(stream)
             .send()
             .await
             .context("the grants table could not be created")?;
-    } else if !has_stream(client, grants).await? {
-        // The data folder is older than events.
-        client
-            .update_table()
-            .table_name(grants)
-            .stream_specification(stream)
-            .send()
-            .await
-            .context("the grants table got no stream")?;
     }
     if !exists(short_lived) {
         client
@@ -201,4 +195,49 @@ pub(crate) async fn create_tables(client: &Client, grants: &str, short_lived: &s
             .context("the TTL of short-lived items could not be set")?;
     }
     Ok(())
+}
+
+/// Gives a grants table of an older data folder what it lacks.
+async fn complete(
+    client: &Client,
+    grants: &str,
+    stream: StreamSpecification,
+    reference_key: &[KeySchemaElement],
+) -> Result<()> {
+    let described = client.describe_table().table_name(grants).send().await?.table;
+    let described = described.context("the embedded DynamoDB does not describe its table")?;
+    if !described.stream_specification().is_some_and(StreamSpecification::stream_enabled) {
+        let update = client.update_table().table_name(grants).stream_specification(stream);
+        update.send().await.context("the grants table got no stream")?;
+    }
+    let mut indexes = described.global_secondary_indexes().iter();
+    if indexes.all(|index| index.index_name() != Some(REFERENCE_INDEX)) {
+        let create = CreateGlobalSecondaryIndexAction::builder()
+            .index_name(REFERENCE_INDEX)
+            .set_key_schema(Some(reference_key.to_vec()))
+            .projection(keys_only())
+            .build()?;
+        client
+            .update_table()
+            .table_name(grants)
+            .set_attribute_definitions(described.attribute_definitions.clone())
+            .attribute_definitions(attribute("reference", ScalarAttributeType::S)?)
+            .global_secondary_index_updates(GlobalSecondaryIndexUpdate::builder().create(create).build())
+            .send()
+            .await
+            .context("the grants table got no index of references")?;
+    }
+    Ok(())
+}
+
+fn attribute(name: &str, kind: ScalarAttributeType) -> Result<AttributeDefinition, BuildError> {
+    AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build()
+}
+
+fn key(name: &str, kind: KeyType) -> Result<KeySchemaElement, BuildError> {
+    KeySchemaElement::builder().attribute_name(name).key_type(kind).build()
+}
+
+fn keys_only() -> Projection {
+    Projection::builder().projection_type(ProjectionType::KeysOnly).build()
 }

@@ -18,8 +18,9 @@ use threads_auth_model::seal::random_text;
 use threads_auth_web::HttpRequest;
 use threads_auth_web::apigw::ApiGatewayV2httpResponse;
 use threads_auth_web::headers::secure;
-use threads_auth_web::pages::{self, Page};
+use threads_auth_web::pages::{self, Page, Reader};
 use threads_auth_web::refuse_detour;
+use tracing::Instrument;
 
 use crate::environment::{ACCESS_KEY_ID, ACCOUNT_ID};
 use crate::shared::Shared;
@@ -54,7 +55,7 @@ impl Function {
 
 /// The routes, as in the production template. Other methods of a path match no route either,
 /// including `HEAD` and `OPTIONS`, so no preflight is answered.
-const ROUTES: [(&str, Function); 15] = [
+const ROUTES: [(&str, Function); 16] = [
     ("GET /authorize", Function::Authorize),
     ("GET /callback", Function::Callback),
     // The template's form of a route with a trailing slash.
@@ -70,6 +71,7 @@ const ROUTES: [(&str, Function); 15] = [
     ("GET /users", Function::Token),
     ("GET /users/{user_id}", Function::Token),
     ("GET /users/{user_id}/token", Function::Token),
+    ("PATCH /users/{user_id}", Function::Token),
     ("DELETE /users/{user_id}", Function::Token),
 ];
 
@@ -166,20 +168,23 @@ pub(crate) async fn answer(
     };
     let event = event(route, &parts, &body, peer, shared.clock.now(), &request_id);
     let Ok(request) = HttpRequest::from_event(event) else {
-        return pages::respond(&Page::new(ConnectOutcome::BadLink)).map(Body::from);
+        return pages::respond(&Page::new(ConnectOutcome::BadLink), &Reader::default()).map(Body::from);
     };
     let (service, now) = (&*shared.service, shared.clock.now());
     if let Some(refused) = refuse_detour(service.config(), &request) {
         return http_response(threads_auth_web::answer(refused));
     }
-    let response = match function {
-        Function::Authorize => authorize::handle(service, &request, now).await,
-        Function::Callback | Function::Nowhere => callback::handle(service, &request, now).await,
-        Function::Deauthorize => deauthorize::handle(service, &request, now).await,
-        Function::Deletion => deletion::handle(service, &request, now).await,
-        Function::Sessions => sessions::handle(service, &request, now).await,
-        Function::Token => token::handle(service, &request, now).await,
+    let handled = async {
+        match function {
+            Function::Authorize => authorize::handle(service, &request, now).await,
+            Function::Callback | Function::Nowhere => callback::handle(service, &request, now).await,
+            Function::Deauthorize => deauthorize::handle(service, &request, now).await,
+            Function::Deletion => deletion::handle(service, &request, now).await,
+            Function::Sessions => sessions::handle(service, &request, now).await,
+            Function::Token => token::handle(service, &request, now).await,
+        }
     };
+    let response = handled.instrument(request.span()).await;
     http_response(threads_auth_web::answer(response))
 }
 

@@ -38,6 +38,10 @@ pub fn restored(
         row.remove(*attribute);
     }
     let claimed_at = seen.time(A::ClaimedAt).filter(|_| seen.text(A::Reference).is_some());
+    // Logs since the backup name the account so.
+    if let Some(pseudonym) = seen.get(A::Pseudonym) {
+        row.set(A::Pseudonym, pseudonym.clone());
+    }
     if keeps_claim && claimed_at > row.time(A::ClaimedAt) {
         for attribute in CLAIM {
             if let Some(value) = seen.get(attribute) {
@@ -141,6 +145,19 @@ mod tests {
             assert_eq!(row.text(A::RevokedBy), by);
             let held = [A::Token, A::TokenId, A::DueAt, A::DueShard];
             assert!(held.iter().all(|attribute| row.get(*attribute).is_some() == by.is_none()), "{row:?}");
+        }
+    }
+
+    #[test]
+    fn the_name_in_logs_stays() {
+        let named = |pseudonym: &str| with(row(), A::Pseudonym, pseudonym);
+        for (backup, seen, pseudonym) in [
+            (named("p_AAAAAAAAAAAAAAAA"), named("p_BBBBBBBBBBBBBBBB"), "p_BBBBBBBBBBBBBBBB"),
+            (row(), named("p_BBBBBBBBBBBBBBBB"), "p_BBBBBBBBBBBBBBBB"),
+            (named("p_AAAAAAAAAAAAAAAA"), Row::default(), "p_AAAAAAAAAAAAAAAA"),
+        ] {
+            let restored = back(backup, &seen, Ends::default(), true);
+            assert_eq!(restored.text(A::Pseudonym), Some(pseudonym));
         }
     }
 

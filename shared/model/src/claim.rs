@@ -30,6 +30,25 @@ pub struct Owner {
     pub claimed_at: Timestamp,
 }
 
+/// Maximum length of a reference that is set now, in bytes.
+pub const MAX_REFERENCE: usize = 128;
+
+/// Maximum length of a reference that former versions have set, in bytes. Such rows keep it.
+pub const LONGEST_REFERENCE: usize = 256;
+
+/// A reference is empty or too long to be set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("reference must be 1 to {MAX_REFERENCE} bytes long")]
+pub struct InvalidReference;
+
+/// Checks the length of a reference that is to be set.
+///
+/// # Errors
+/// Returns [`InvalidReference`] if it is empty or too long.
+pub fn check_reference(reference: &str) -> Result<(), InvalidReference> {
+    if (1..=MAX_REFERENCE).contains(&reference.len()) { Ok(()) } else { Err(InvalidReference) }
+}
+
 impl Claim {
     /// Returns the user who claimed the account, if a completed session named one.
     #[must_use]

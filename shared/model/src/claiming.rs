@@ -1,6 +1,7 @@
-//! The writes that claim an account, or end one that nobody has claimed.
+//! The writes that claim or assign an account, or end one that nobody has claimed.
 
 use jiff::Timestamp;
+use threads_graph::UserId;
 
 use crate::Attribute as A;
 use crate::Condition::{Absent, Any, Exists, Is};
@@ -35,6 +36,18 @@ pub fn claim(grant: &Grant, reference: &str, now: Timestamp) -> Change {
         .set(A::ClaimedAt, now)
         .set(A::UpdatedAt, now)
         .remove(rules::UNCLAIMED)
+}
+
+/// Gives a claimed account to the user whom the app calls `reference`, or to none, as an import
+/// leaves it. An unclaimed account is refused: only the completion of its session shows whose it
+/// is.
+#[must_use]
+pub fn assign(user_id: &UserId, reference: Option<&str>, now: Timestamp) -> Change {
+    let when = Exists(A::Pk).and(Absent(A::UnclaimedUntil));
+    Change::of(Key::grant(user_id), "assign a grant", when)
+        .set_or_remove(A::Reference, reference)
+        .set_or_remove(A::ClaimedAt, reference.map(|_| now))
+        .set(A::UpdatedAt, now)
 }
 
 /// Like [`claim`], for a grant that is due only because it is unclaimed: the claim removes the need
@@ -102,14 +115,20 @@ mod tests {
         let (sealed, life) = (vec![7], Life::new(at(now), Some(std::time::Duration::from_hours(24 * 60))));
         let grant_id = &format!("at {now}");
         let begun_at = Some(at(now));
-        let new = NewGrant { user_id: &user_id, grant_id, begun_at, sealed, access, username: None, life };
+        let pseudonym = "p_AAAAAAAAAAAAAAAA".parse().unwrap();
+        let username = None;
+        let new =
+            NewGrant { user_id: &user_id, grant_id, begun_at, sealed, access, username, pseudonym, life };
         rules::connect(&new, None, at(now))
     }
 
     fn first(now: i64) -> Row {
         let change = connect_unclaimed(connect(now), "session", at(now + 24 * HOUR), at(now));
-        let mut row = change.apply(Row::default()).unwrap();
-        row.set(A::Pk, change.key.as_str());
+        with_key(change.apply(Row::default()).unwrap())
+    }
+
+    fn with_key(mut row: Row) -> Row {
+        row.set(A::Pk, Key::grant(&"17841400000000001".parse().unwrap()).as_str());
         row
     }
 
@@ -149,6 +168,27 @@ mod tests {
         assert_eq!(read(&old).claim, Claim::Claimed(None));
         let openly = read(&rules::without_session(connect(HOUR)).apply(first(0)).unwrap());
         assert_eq!((openly.claim, openly.session_id), (Claim::Claimed(None), None));
+    }
+
+    #[test]
+    fn only_a_claimed_account_is_assigned() {
+        let user_id = "17841400000000001".parse().unwrap();
+        let assign = |reference, row: &Row| assign(&user_id, reference, at(90)).apply(row.clone());
+        let owner = |row: &Row| read(row).claim.owner().map(|owner| owner.reference.clone());
+        let unclaimed = first(0);
+        assert_eq!(assign(Some("user-8"), &unclaimed), None);
+        assert_eq!(assign(Some("user-8"), &Row::default()), None);
+        let claimed = claim(&read(&unclaimed), "user-7", at(60)).apply(unclaimed.clone()).unwrap();
+        let moved = assign(Some("user-8"), &claimed).unwrap();
+        assert_eq!(owner(&moved).as_deref(), Some("user-8"));
+        assert_eq!(moved.time(A::ClaimedAt), Some(at(90)));
+        let free = assign(None, &moved).unwrap();
+        assert_eq!(read(&free).claim, Claim::Claimed(None));
+        assert_eq!((free.get(A::Reference), free.get(A::ClaimedAt)), (None, None));
+        // An imported account belongs to nobody yet.
+        let imported = rules::without_session(connect(0)).apply(Row::default()).unwrap();
+        let imported = with_key(imported);
+        assert_eq!(owner(&assign(Some("user-9"), &imported).unwrap()).as_deref(), Some("user-9"));
     }
 
     #[test]

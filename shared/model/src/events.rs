@@ -25,7 +25,8 @@ threads_graph::names! {
     pub enum EventKind {
         /// A person connected their account.
         Connected => "account.connected",
-        /// A user of the app claimed the account by completing the session that connected it.
+        /// The account belongs to a user of the app from now on: that user has completed the
+        /// session that connected it, or the app's backend has assigned it.
         Claimed => "account.claimed",
         /// The token was refreshed.
         Refreshed => "account.refreshed",
@@ -62,10 +63,7 @@ pub enum EventData {
         session_id: Option<String>,
     },
     /// [`EventKind::Claimed`].
-    Claimed {
-        /// The backend's own name for its user.
-        reference: String,
-    },
+    Claimed {},
     /// [`EventKind::Refreshed`].
     Refreshed {},
     /// [`EventKind::NeedsReauthorization`].
@@ -106,7 +104,7 @@ impl EventData {
     pub fn kind(&self) -> EventKind {
         match self {
             Self::Connected { .. } => EventKind::Connected,
-            Self::Claimed { .. } => EventKind::Claimed,
+            Self::Claimed {} => EventKind::Claimed,
             Self::Refreshed {} => EventKind::Refreshed,
             Self::NeedsReauthorization { .. } => EventKind::NeedsReauthorization,
             Self::Recovered {} => EventKind::Recovered,
@@ -145,8 +143,16 @@ pub struct Event {
     pub id: String,
     /// Time of the event.
     pub time: Timestamp,
+    /// The place of its change among those of the same account: the sequence number of the table's
+    /// stream, without leading zeros. The longer number is the greater one, and of two that are
+    /// equally long, the greater text.
+    pub order: String,
     /// The account's Threads user id.
     pub user_id: UserId,
+    /// The app's own name for the user to whom the account belongs, if it is known. Of an ended or
+    /// deleted account, the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
     /// The kind of [`data`](Self::data).
     #[serde(rename = "type")]
     pub kind: EventKind,
@@ -158,34 +164,48 @@ pub struct Event {
     pub account: Option<Account>,
 }
 
-impl Event {
-    /// Creates the event of `data`, caused by the change `change_id`.
-    fn of(
-        change_id: &str,
-        time: Timestamp,
-        user_id: &UserId,
-        data: EventData,
-        account: Option<Account>,
-    ) -> Self {
+/// A change of a row, as the table's stream names it.
+#[derive(Clone, Copy, Debug)]
+pub struct ChangeId<'a> {
+    /// The id.
+    pub id: &'a str,
+    /// The sequence number: digits.
+    pub number: &'a str,
+}
+
+impl ChangeId<'_> {
+    /// Returns the number in its shortest form, which alone is comparable by its length.
+    fn order(self) -> String {
+        match self.number.trim_start_matches('0') {
+            "" => "0".to_owned(),
+            digits => digits.to_owned(),
+        }
+    }
+
+    fn event(self, time: Timestamp, user_id: &UserId, data: EventData) -> Event {
         let kind = data.kind();
-        Self {
+        Event {
             version: VERSION,
-            id: format!("{change_id}:{kind}"),
+            id: format!("{}:{kind}", self.id),
             time,
+            order: self.order(),
             user_id: user_id.clone(),
+            reference: None,
             kind,
             data,
-            account,
+            account: None,
         }
     }
 }
 
-/// Returns the events that follow from a change of a row: zero to four. `id` is the id of the
-/// change. `now` is the time of a deletion, since a deleted row has none.
+/// Returns the events that follow from a change of a row: zero to four. `now` is the time of a
+/// deletion, since a deleted row has none.
 #[must_use]
-pub fn events(id: &str, old: Option<&Grant>, new: Option<&Grant>, now: Timestamp) -> Vec<Event> {
+pub fn events(change: ChangeId<'_>, old: Option<&Grant>, new: Option<&Grant>, now: Timestamp) -> Vec<Event> {
+    let owned = |grant: Option<&Grant>| grant.and_then(|grant| reference(&grant.claim));
     let Some(new) = new else {
-        let deletion = old.map(|old| deleted(id, &old.user_id, now));
+        let deletion =
+            old.map(|old| Event { reference: owned(Some(old)), ..erased(change, &old.user_id, now) });
         return deletion.into_iter().collect();
     };
     let live = new.live();
@@ -197,45 +217,68 @@ pub fn events(id: &str, old: Option<&Grant>, new: Option<&Grant>, now: Timestamp
         expires_at: live.map(|live| live.expires_at),
         data_access_expires_at: live.and_then(|live| live.data_access_expires_at),
     };
-    changed(old, new)
-        .into_iter()
-        .map(|data| Event::of(id, new.updated_at, &new.user_id, data, Some(account.clone())))
-        .collect()
+    // A backup's row may end an account, and lack its claim.
+    let before = owned(old).filter(|_| matches!(new.state, State::Revoked(..)));
+    let reference = owned(Some(new)).or(before);
+    let event = |data| Event {
+        reference: reference.clone(),
+        account: Some(account.clone()),
+        ..change.event(new.updated_at, &new.user_id, data)
+    };
+    changed(old, new).into_iter().map(event).collect()
 }
 
 /// Returns the events of a row that was inconsistent and no longer is. If its generation is
 /// unchanged, nobody has connected: the account has recovered.
 #[must_use]
-pub fn mended(id: &str, was: &Row, new: &Grant, now: Timestamp) -> Vec<Event> {
-    let mut events = events(id, None, Some(new), now);
+pub fn mended(change: ChangeId<'_>, was: &Row, new: &Grant, now: Timestamp) -> Vec<Event> {
+    let mut events = events(change, None, Some(new), now);
     if was.text(Attribute::GrantId) != Some(&new.grant_id) {
         return events;
     }
-    let reference = was.text(Attribute::Reference);
-    events.retain(|event| {
-        !matches!(&event.data, EventData::Claimed { reference: of } if Some(of.as_str()) == reference)
-    });
+    let known = was.text(Attribute::Reference);
+    events.retain(|event| event.kind != EventKind::Claimed || event.reference.as_deref() != known);
     for event in &mut events {
         if event.kind == EventKind::Connected {
-            let account = event.account.take();
-            *event = Event::of(id, event.time, &new.user_id, EventData::Recovered {}, account);
+            let Event { reference, account, .. } = event.clone();
+            let recovered = change.event(event.time, &new.user_id, EventData::Recovered {});
+            *event = Event { reference, account, ..recovered };
         }
     }
     events
 }
 
-/// Returns the event of a deletion, for which only the key may be left to read.
+/// Returns the event of a deletion whose row was inconsistent, so that only its key and its claim
+/// may be left to read.
 #[must_use]
-pub fn deleted(id: &str, user_id: &UserId, now: Timestamp) -> Event {
-    Event::of(id, in_seconds(now), user_id, EventData::Deleted {}, None)
+pub fn deleted(change: ChangeId<'_>, user_id: &UserId, old: &Row, now: Timestamp) -> Event {
+    Event { reference: reference(&Claim::of(old)), ..erased(change, user_id, now) }
 }
 
 /// Returns the event of a row that a sweep has newly marked as inconsistent.
 #[must_use]
-pub fn unreadable(id: &str, user_id: &UserId, old: &Row, new: &Row, now: Timestamp) -> Option<Event> {
+pub fn unreadable(
+    change: ChangeId<'_>,
+    user_id: &UserId,
+    old: &Row,
+    new: &Row,
+    now: Timestamp,
+) -> Option<Event> {
     let is_marked = |row: &Row| row.text(Attribute::LastError) == Some(FailureClass::BrokenRow.as_str());
     let is_news = is_marked(new) && !is_marked(old);
-    is_news.then(|| Event::of(id, in_seconds(now), user_id, EventData::Unreadable {}, None))
+    let event = || Event {
+        reference: reference(&Claim::of(new)),
+        ..change.event(in_seconds(now), user_id, EventData::Unreadable {})
+    };
+    is_news.then(event)
+}
+
+fn erased(change: ChangeId<'_>, user_id: &UserId, now: Timestamp) -> Event {
+    change.event(in_seconds(now), user_id, EventData::Deleted {})
+}
+
+fn reference(claim: &Claim) -> Option<String> {
+    claim.owner().map(|owner| owner.reference.clone())
 }
 
 /// Truncates to seconds, like all times in the tables.
@@ -296,7 +339,26 @@ fn changed(old: Option<&Grant>, new: &Grant) -> Vec<EventData> {
     if let Some(owner) = new.claim.owner()
         && old.and_then(|old| old.claim.owner()) != Some(owner)
     {
-        data.push(EventData::Claimed { reference: owner.reference.clone() });
+        data.push(EventData::Claimed {});
     }
     data
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_is_compared_by_its_length_and_then_as_text() {
+        let order = |number| ChangeId { id: "id", number }.order();
+        assert_eq!(order("000000000000000000123"), "123");
+        assert_eq!((order("0"), order("000"), order("7")), ("0".to_owned(), "0".to_owned(), "7".to_owned()));
+        let key = |number| {
+            let order = order(number);
+            (order.len(), order)
+        };
+        let mut numbers = ["10", "9", "000100", "00011", "2"];
+        numbers.sort_by_key(|number| key(*number));
+        assert_eq!(numbers, ["2", "9", "10", "00011", "000100"]);
+    }
 }

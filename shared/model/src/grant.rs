@@ -8,7 +8,7 @@ use std::str::FromStr;
 use jiff::{SignedDuration, Timestamp};
 use threads_graph::{ErrorClass, ReauthorizationCause, Scopes, UserId};
 
-use crate::Claim;
+use crate::{Claim, Pseudonym};
 
 /// One Threads user's grant.
 #[derive(Clone, Debug)]
@@ -34,6 +34,8 @@ pub struct Grant {
     pub last_error: Option<String>,
     /// The profile's username, if Meta reported it.
     pub username: Option<String>,
+    /// The account's name in logs. Rows of older versions get one with their next token.
+    pub pseudonym: Option<Pseudonym>,
     /// Time of the user's first connect.
     pub created_at: Timestamp,
     /// Time of the person's last consent.
@@ -303,6 +305,12 @@ impl Grant {
             | State::Appealable(_, _, consent)
             | State::Revoked(_, consent) => consent.as_ref(),
         }
+    }
+
+    /// Returns the account's name in logs, if it has one.
+    #[must_use]
+    pub fn log_name(&self) -> Option<&str> {
+        self.pseudonym.as_ref().map(Pseudonym::as_str)
     }
 
     /// Returns true if the scopes were granted with a long-lived token, and the grant was not

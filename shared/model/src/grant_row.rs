@@ -51,6 +51,7 @@ impl Grant {
             failures: row.optional(Attribute::Failures).unwrap_or(0),
             last_error: row.optional(Attribute::LastError),
             username: row.optional(Attribute::Username),
+            pseudonym: row.optional(Attribute::Pseudonym),
             created_at,
             connected_at,
             begun_at: row.time(Attribute::BegunAt),
@@ -58,6 +59,14 @@ impl Grant {
             claim: claim(&row),
             session_id: row.optional(Attribute::SessionId),
         })
+    }
+}
+
+impl Claim {
+    /// Reads the claim of a row, which may be inconsistent otherwise.
+    #[must_use]
+    pub fn of(row: &Row) -> Self {
+        claim(&row.reader(""))
     }
 }
 
@@ -151,7 +160,7 @@ mod tests {
         row
     }
 
-    const UNNEEDED: [Attribute; 25] = [
+    const UNNEEDED: [Attribute; 26] = [
         Attribute::Scopes,
         Attribute::ScopesSource,
         Attribute::SuspectedCause,
@@ -159,6 +168,7 @@ mod tests {
         Attribute::VouchedUntil,
         Attribute::Vouches,
         Attribute::Username,
+        Attribute::Pseudonym,
         Attribute::WarnedOf,
         Attribute::WarnedDays,
         Attribute::Cause,
@@ -213,15 +223,18 @@ mod tests {
             Attribute::IssuedAt,
             Attribute::ExpiresAt,
         ] {
-            let (mut missing, mut malformed) = (row(), row());
+            let mut missing = row();
+            missing.set(Attribute::Pseudonym, "p_AAAAAAAAAAAAAAAA");
+            let mut malformed = missing.clone();
             missing.remove(attribute);
             malformed.set(attribute, Value::Other);
             for (row, problem) in [(missing, "missing"), (malformed, "malformed")] {
                 let error = Grant::from_row("grants", &row).unwrap_err();
-                assert_eq!(
-                    error.to_string(),
-                    format!("table grants, key user#17841400000000001: attribute {attribute} is {problem}")
-                );
+                let what = format!("attribute {attribute} is {problem}");
+                assert_eq!(error.named(), format!("table grants, key user#17841400000000001: {what}"));
+                // Errors get into logs, which name nobody by the user id.
+                let by_pseudonym = format!("table grants, the account p_AAAAAAAAAAAAAAAA: {what}");
+                assert_eq!(error.to_string(), by_pseudonym);
             }
         }
     }

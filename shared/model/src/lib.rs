@@ -18,6 +18,7 @@ pub mod events;
 mod grant;
 mod grant_row;
 mod key;
+mod pseudonym;
 mod row;
 pub mod rules;
 pub mod schedule;
@@ -29,7 +30,7 @@ mod vault;
 
 pub use attribute::Attribute;
 pub use change::{Change, Condition, Part, Transaction};
-pub use claim::{Claim, Owner};
+pub use claim::{Claim, InvalidReference, LONGEST_REFERENCE, MAX_REFERENCE, Owner, check_reference};
 pub use deletion::{DeletionRequest, Progress};
 pub use ends::{Effect, Ends, doubtful_from};
 pub use error_chain::error_chain;
@@ -38,6 +39,7 @@ pub use grant::{
     Status, Suspicion, Vouch, Warning,
 };
 pub use key::Key;
+pub use pseudonym::{InvalidPseudonym, Pseudonym};
 pub use row::{Inconsistency, Row, Value};
 pub use session::{Attempt, Session, SessionState, SessionStatus};
 pub use summary::Summary;

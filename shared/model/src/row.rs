@@ -10,7 +10,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use threads_graph::{Scope, Scopes};
 
-use crate::{Attribute, Key};
+use crate::{Attribute, Key, Pseudonym};
 
 /// The value of an attribute.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -32,17 +32,39 @@ pub enum Value {
 pub struct Row(BTreeMap<Attribute, Value>);
 
 /// An inconsistent row.
+///
+/// Its text gets into logs, so it does not name a person by the Threads user id that the key of a
+/// grant contains.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-#[error("table {table}, key {key}: attribute {attribute} is {problem}")]
+#[error("table {table}, {}: attribute {attribute} is {problem}", self.place())]
 pub struct Inconsistency {
     /// The table.
     pub table: String,
     /// The row's `pk`.
     pub key: String,
+    /// The account's name in logs, if the row is a grant's and has one.
+    pub pseudonym: Option<Pseudonym>,
     /// The attribute.
     pub attribute: Attribute,
     /// `missing` or `malformed`.
     pub problem: &'static str,
+}
+
+impl Inconsistency {
+    /// Returns the error with the row's key, for an operator's screen.
+    #[must_use]
+    pub fn named(&self) -> String {
+        let Self { table, key, attribute, problem, .. } = self;
+        format!("table {table}, key {key}: attribute {attribute} is {problem}")
+    }
+
+    fn place(&self) -> String {
+        match &self.pseudonym {
+            Some(pseudonym) => format!("the account {pseudonym}"),
+            None if self.key.starts_with(Key::USERS) => "an account without a pseudonym".to_owned(),
+            None => format!("key {}", self.key),
+        }
+    }
 }
 
 /// Omits sealed bytes.
@@ -180,6 +202,7 @@ impl Reader<'_> {
         Inconsistency {
             table: self.table.to_owned(),
             key: self.row.text(Attribute::Pk).unwrap_or("unknown").to_owned(),
+            pseudonym: self.optional(Attribute::Pseudonym),
             attribute,
             problem: if self.row.get(attribute).is_some() { "malformed" } else { "missing" },
         }

@@ -28,8 +28,8 @@ use crate::Attribute as A;
 use crate::Condition::{Above, Absent, All, Any, AtMost, Below, Exists, Is, IsNot, NotANumber};
 use crate::schedule::{self, DataAccess, Life};
 use crate::{
-    Access, Cause, Change, Condition, Ends, FailureClass, Grant, Key, Live, Part, RevokedBy, Row, State,
-    Status, Suspicion, Transaction, Vouch, Warning, doubtful_from,
+    Access, Cause, Change, Condition, Ends, FailureClass, Grant, Key, Live, Part, Pseudonym, RevokedBy, Row,
+    State, Status, Suspicion, Transaction, Vouch, Warning, doubtful_from,
 };
 
 /// Lifetime of a spent state, in seconds. It outlives the code that came with it, which Meta
@@ -129,6 +129,8 @@ pub struct Refreshed<'a> {
     pub token_id: &'a str,
     /// The token that it replaces, if that has not expired.
     pub previous: Option<&'a [u8]>,
+    /// The account's name in logs, for a row of an older version that has none.
+    pub pseudonym: &'a str,
     /// Its times.
     pub life: Life,
     /// Time of the next try, if it does not live longer than the token that it replaces. The
@@ -151,6 +153,8 @@ pub struct NewGrant<'a> {
     pub access: Access,
     /// The profile's username, if Meta reported it.
     pub username: Option<String>,
+    /// The account's name in logs, unless the row has one.
+    pub pseudonym: Pseudonym,
     /// The token's times.
     pub life: Life,
 }
@@ -163,6 +167,8 @@ pub struct NewConsent<'a> {
     /// The generation, if there is no grant yet. An existing grant keeps its own until the exchange
     /// succeeds.
     pub grant_id: &'a str,
+    /// The account's name in logs, unless the row has one.
+    pub pseudonym: Pseudonym,
     /// Start of the person's flow.
     pub begun_at: Timestamp,
     /// The short-lived token, sealed for the row.
@@ -228,6 +234,7 @@ pub fn store_refreshed(
             .set(A::Failures, if gained { 0 } else { i64::from(grant.failures) + 1 })
             .set_or_remove(A::LastError, (!gained).then_some(FailureClass::NotExtended.as_str()))
             .set(A::UpdatedAt, now)
+            .set_if_absent(A::Pseudonym, refreshed.pseudonym)
             .remove(DOUBTS)
             .remove(&[A::Cause]);
     if beside.lease {
@@ -485,6 +492,7 @@ pub fn consent(consent: &NewConsent<'_>, now: Timestamp) -> Change {
         .set(A::ConnectedAt, now)
         .set(A::BegunAt, consent.begun_at)
         .set_if_absent(A::CreatedAt, now)
+        .set_if_absent(A::Pseudonym, consent.pseudonym.as_str())
         .set(A::UpdatedAt, now);
     due(change, consent.user_id, now)
 }
@@ -733,6 +741,7 @@ fn connected(change: Change, grant: &NewGrant<'_>, doubt: Option<Timestamp>, now
         .set(A::ExpiresAt, expires_at)
         .set(A::Failures, 0)
         .set_if_absent(A::CreatedAt, now)
+        .set_if_absent(A::Pseudonym, grant.pseudonym.as_str())
         .set(A::UpdatedAt, now)
         .set_or_remove(A::ExpiryAssumed, is_assumed.then_some(1))
         .set_or_remove(A::LastError, doubt.map(|_| FailureClass::Suspected.as_str()))
@@ -894,6 +903,7 @@ mod tests {
                 data_access_expires_at: None,
             },
             username: None,
+            pseudonym: "p_AAAAAAAAAAAAAAAA".parse().unwrap(),
             life: Life { issued_at: at(0), expires_at: at(60), is_assumed: false },
         }
     }
@@ -930,6 +940,7 @@ mod tests {
         let new = NewConsent {
             user_id: &user_id,
             grant_id: "second",
+            pseudonym: "p_BBBBBBBBBBBBBBBB".parse().unwrap(),
             begun_at: now,
             sealed: vec![9],
             scopes: &scopes,
@@ -940,7 +951,8 @@ mod tests {
 
     fn refreshed(token_id: &str, expires_at: Timestamp) -> Refreshed<'_> {
         let life = Life { issued_at: at(40), expires_at, is_assumed: false };
-        Refreshed { sealed: &[2], token_id, previous: Some(&[1]), life, retry_at: None }
+        let pseudonym = "p_CCCCCCCCCCCCCCCC";
+        Refreshed { sealed: &[2], token_id, previous: Some(&[1]), pseudonym, life, retry_at: None }
     }
 
     /// Stores a refreshed token as a worker that has lost its lease.
@@ -950,6 +962,22 @@ mod tests {
 
     fn store_beside(grant: &Grant, refreshed: Refreshed<'_>, beside: Beside) -> Change {
         store_refreshed(grant, grant.live().unwrap(), refreshed, LEASED, beside, at(40))
+    }
+
+    #[test]
+    fn an_account_keeps_its_pseudonym() {
+        let first = connected_row();
+        let pseudonym = |row: &Row| row.text(A::Pseudonym).map(str::to_owned);
+        assert_eq!(pseudonym(&first).as_deref(), Some("p_AAAAAAAAAAAAAAAA"));
+        let again = with_consent(first.clone(), at(1));
+        let refreshed = store(&read(&first), refreshed("next", at(90))).apply(first.clone()).unwrap();
+        assert_eq!((pseudonym(&again), pseudonym(&refreshed)), (pseudonym(&first), pseudonym(&first)));
+        // A row of an older version gets one with its next token, or with the person's consent.
+        let mut old = first;
+        old.remove(A::Pseudonym);
+        let with_token = store(&read(&old), self::refreshed("next", at(90))).apply(old.clone()).unwrap();
+        assert_eq!(pseudonym(&with_token).as_deref(), Some("p_CCCCCCCCCCCCCCCC"));
+        assert_eq!(pseudonym(&with_consent(old, at(1))).as_deref(), Some("p_BBBBBBBBBBBBBBBB"));
     }
 
     #[test]

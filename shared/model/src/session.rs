@@ -27,6 +27,8 @@ pub struct Session {
     pub scopes: Option<Scopes>,
     /// The URL to which the person returns. Sessions of the first release may lack it.
     pub return_to: Option<String>,
+    /// The languages that the person prefers, as BCP 47 tags with spaces between.
+    pub ui_locales: Option<String>,
     /// The only account that may be connected, if the session names one.
     pub user_id: Option<UserId>,
     /// Expiry of the session.

@@ -53,6 +53,7 @@ impl Session {
             reference: row.needed(A::Reference)?,
             scopes,
             return_to: row.optional(A::ReturnTo),
+            ui_locales: row.optional(A::UiLocales),
             user_id: match row.row.get(A::UserId) {
                 None => None,
                 Some(_) => Some(row.needed(A::UserId)?),
@@ -82,6 +83,9 @@ impl Session {
         }
         if let Some(return_to) = &self.return_to {
             row.set(A::ReturnTo, return_to.as_str());
+        }
+        if let Some(ui_locales) = &self.ui_locales {
+            row.set(A::UiLocales, ui_locales.as_str());
         }
         if let Some(user_id) = &self.user_id {
             row.set(A::UserId, user_id.as_str());

@@ -9,7 +9,8 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditi
 use aws_smithy_async::future::pagination_stream::PaginationStream;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use futures_util::stream::{self, Stream};
-use threads_auth_model::{Attribute, Change, Key, Row};
+use threads_auth_model::{Attribute, Change, Key, Pseudonym, Row};
+use threads_graph::UserId;
 
 use crate::StoreError;
 use crate::error::failed;
@@ -95,6 +96,29 @@ impl Store {
         Ok(self.change(change).await?.outcome_of(change))
     }
 
+    /// Makes a change of a grant if its condition holds, and returns the account's name in logs
+    /// with the outcome.
+    ///
+    /// # Errors
+    /// Returns [`StoreError`] if DynamoDB fails.
+    pub async fn write_named(
+        &self,
+        change: &Change,
+    ) -> Result<(WriteOutcome, Option<Pseudonym>), StoreError> {
+        let changed = self.change(change).await?;
+        let pseudonym = match &changed {
+            Changed::Done(row) | Changed::Refused(row) => pseudonym_of(row),
+            Changed::Gone => None,
+        };
+        Ok((changed.outcome_of(change), pseudonym))
+    }
+
+    /// Returns an account's name in logs, if it has one and can be read.
+    pub async fn pseudonym(&self, user_id: &UserId) -> Option<Pseudonym> {
+        let row = self.read(&Key::grant(user_id), "read a grant").await.ok().flatten()?;
+        pseudonym_of(&row)
+    }
+
     pub(crate) async fn change(&self, change: &Change) -> Result<Changed, StoreError> {
         let mut expressions = Expressions::default();
         let answer = self
@@ -139,6 +163,10 @@ impl Store {
             },
         }
     }
+}
+
+fn pseudonym_of(row: &Row) -> Option<Pseudonym> {
+    row.text(Attribute::Pseudonym)?.parse().ok()
 }
 
 pub(crate) fn pk(key: &Key) -> AttributeValue {

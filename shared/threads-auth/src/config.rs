@@ -15,6 +15,7 @@ use url::Url;
 
 use threads_auth_store::aws::{self, AwsConfig};
 
+use crate::brand::Brand;
 use crate::connect::flow::CookieKind;
 use crate::connect::return_to::{self, ReturnToAllowlist};
 use crate::origin::OriginSecrets;
@@ -32,12 +33,17 @@ threads_graph::names! {
     /// The environment variables that an operator may set. All others identify resources and are
     /// set by the deployment.
     pub enum Setting {
+        AccentColor => "ACCENT_COLOR",
+        AppName => "APP_NAME",
         AuthorizeAccess => "AUTHORIZE_ACCESS",
         GraphCallsPerHour => "GRAPH_CALLS_PER_HOUR",
+        HomeUrl => "HOME_URL",
+        PrivacyUrl => "PRIVACY_URL",
         RedirectTrailingSlash => "REDIRECT_TRAILING_SLASH",
         RequestSeconds => "REQUEST_SECONDS",
         ReturnToAllowlist => "RETURN_TO_ALLOWLIST",
         SecretsTtlSeconds => "SECRETS_TTL_SECONDS",
+        SupportUrl => "SUPPORT_URL",
         SweepConcurrency => "SWEEP_CONCURRENCY",
         ThreadsScopes => "THREADS_SCOPES",
         UnclaimedHours => "UNCLAIMED_HOURS",
@@ -61,6 +67,9 @@ pub struct Config {
     pub return_to: ReturnToAllowlist,
     /// `AUTHORIZE_ACCESS`, `session` (default) or `open`.
     pub authorize_access: AuthorizeAccess,
+    /// `APP_NAME`, `HOME_URL`, `SUPPORT_URL`, `PRIVACY_URL` and `ACCENT_COLOR`, default none: what
+    /// pages show of the app.
+    pub brand: Brand,
     /// `GRANTS_TABLE`, required: name of the DynamoDB table of grants.
     pub grants_table: String,
     /// `SHORT_LIVED_TABLE`, required: name of the DynamoDB table, with a TTL, of spent states and
@@ -176,6 +185,7 @@ impl Config {
             "session" => Ok(AuthorizeAccess::Session),
             _ => Err("expected `open` or `session`".to_owned()),
         });
+        let brand = vars.brand();
         let name = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let grants_table = vars.required("GRANTS_TABLE", "the name of the DynamoDB table of grants", name);
         let short_lived_table =
@@ -217,6 +227,7 @@ impl Config {
                 scopes: scopes?,
                 return_to: return_to?,
                 authorize_access: authorize_access?,
+                brand: brand?,
                 grants_table: grants_table?,
                 short_lived_table: short_lived_table?,
                 app_secret_id: app_secret_id?,
@@ -356,6 +367,26 @@ impl Vars<'_> {
         self.with_default(setting.as_str(), default, parse)
     }
 
+    /// Returns the value of a setting, if there is one.
+    fn optional<T: FromStr<Err = String>>(&mut self, setting: Setting) -> Option<T> {
+        let value = self.get(setting.as_str())?.parse();
+        value
+            .map_err(|problem| self.problems.push(ConfigProblem { variable: setting.as_str(), problem }))
+            .ok()
+    }
+
+    fn brand(&mut self) -> Option<Brand> {
+        let before = self.problems.len();
+        let brand = Brand {
+            name: self.optional(Setting::AppName),
+            home: self.optional(Setting::HomeUrl),
+            support: self.optional(Setting::SupportUrl),
+            privacy: self.optional(Setting::PrivacyUrl),
+            accent: self.optional(Setting::AccentColor),
+        };
+        (self.problems.len() == before).then_some(brand)
+    }
+
     fn endpoints(&mut self) -> Option<Endpoints> {
         let default = Endpoints::default();
         let url = |text: &str| Url::parse(text).map_err(|_| "expected an absolute https URL".to_owned());
@@ -478,6 +509,11 @@ mod tests {
             ("THREADS_SCOPES", "TH|123|canary"),
             ("RETURN_TO_ALLOWLIST", "javascript:alert(1)"),
             ("AUTHORIZE_ACCESS", "closed"),
+            ("APP_NAME", "one line\nand another"),
+            ("HOME_URL", "http://app.example.com/"),
+            ("SUPPORT_URL", "mailto:help@app.example.com"),
+            ("PRIVACY_URL", "javascript:alert(1)"),
+            ("ACCENT_COLOR", "blue"),
             ("SECRETS_TTL_SECONDS", "soon"),
             ("SWEEP_CONCURRENCY", "0"),
             ("GRAPH_CALLS_PER_HOUR", "0"),
@@ -501,7 +537,7 @@ mod tests {
     fn each_setting_is_read_and_looked_at_alone() {
         assert_eq!(Config::check_settings(&HashMap::new()), Ok(()));
         for setting in Setting::ALL {
-            let vars = [(setting.as_str().to_owned(), "no such value".to_owned())].into();
+            let vars = [(setting.as_str().to_owned(), "no such\u{7}value".to_owned())].into();
             let ConfigError(problems) = Config::check_settings(&vars).unwrap_err();
             assert_eq!(problems.iter().map(|p| p.variable).collect::<Vec<_>>(), [setting.as_str()]);
         }

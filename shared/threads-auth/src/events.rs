@@ -1,7 +1,7 @@
 //! Derives events from a change of the grants table, by the row's old and new image.
 
 use jiff::Timestamp;
-use threads_auth_model::events::{Event, deleted, events, mended, unreadable};
+use threads_auth_model::events::{ChangeId, Event, deleted, events, mended, unreadable};
 use threads_auth_model::{Grant, Inconsistency, Key};
 use threads_auth_store::{Item, row};
 
@@ -10,6 +10,8 @@ use threads_auth_store::{Item, row};
 pub struct RowChange {
     /// Id of the change.
     pub id: String,
+    /// Sequence number of the change in the stream.
+    pub number: String,
     /// Key of the row.
     pub key: Key,
     /// True if the row was removed.
@@ -37,13 +39,16 @@ impl RowChange {
             grant.inspect_err(broken)
         };
         let image = |image: &Option<Item>| image.as_ref().map(row).unwrap_or_default();
+        let change = ChangeId { id: &self.id, number: &self.number };
         match (grant(&self.old), grant(&self.new)) {
-            (Err(_), Ok(Some(new))) => mended(&self.id, &image(&self.old), &new, now),
-            (Ok(None) | Err(_), Ok(None)) if self.is_removed => vec![deleted(&self.id, &user_id, now)],
-            (old, Ok(new)) => events(&self.id, old.unwrap_or_default().as_ref(), new.as_ref(), now),
+            (Err(_), Ok(Some(new))) => mended(change, &image(&self.old), &new, now),
+            (Ok(None) | Err(_), Ok(None)) if self.is_removed => {
+                vec![deleted(change, &user_id, &image(&self.old), now)]
+            }
+            (old, Ok(new)) => events(change, old.unwrap_or_default().as_ref(), new.as_ref(), now),
             (_, Err(_)) => {
                 let (old, new) = (image(&self.old), image(&self.new));
-                unreadable(&self.id, &user_id, &old, &new, now).into_iter().collect()
+                unreadable(change, &user_id, &old, &new, now).into_iter().collect()
             }
         }
     }

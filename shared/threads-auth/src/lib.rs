@@ -6,6 +6,8 @@
 //! **Architecture invariant:** nothing here depends on Lambda, API Gateway, pages or an
 //! environment. Development and tests differ from production in the endpoints of [`Config`] only.
 
+mod assign;
+mod brand;
 mod callers;
 mod calls;
 mod clients;
@@ -14,14 +16,18 @@ mod connect;
 mod drift;
 mod events;
 mod inspection;
+mod language;
 mod new_grant;
 mod operate;
 mod origin;
 mod refresh;
+mod remedy;
 mod removal;
 mod service;
 mod stopwatch;
 
+pub use assign::AssignError;
+pub use brand::{AppName, Brand, Link, Rgb};
 pub use callers::Caller;
 pub use clients::StartError;
 pub use config::{AuthorizeAccess, Config, ConfigError, ConfigProblem, Setting};
@@ -31,21 +37,23 @@ pub use connect::{
     ReturnStatus, SessionError,
 };
 pub use events::RowChange;
+pub use language::{BadUiLocales, Language, UiLocales};
 pub use operate::{
-    Comparison, DueLoad, ImportError, Imported, Inspections, Left, Loss, PersonDeleted, PersonalData,
+    Comparison, DueLoad, Import, ImportError, Imported, Inspections, Left, Loss, PersonDeleted, PersonalData,
     PersonalDataError, Record, Replaced, ResealError, ResealReport, RestoreError, RestoreReport, Spoilt,
     Unopened, Verdict,
 };
 pub use origin::{BadOriginSecrets, OriginProof, OriginSecrets};
 pub use refresh::{
     DEFAULT_MIN_VALID, InvalidTokenHash, MAX_MIN_VALID, RefreshOutcome, RetryReason, Stopped, SweepError,
-    SweepReport, TokenHash, VendError, Vended,
+    SweepReport, TokenHash, VendError, VendRefusal, Vended,
 };
-pub use removal::{Deauthorized, Deleted, RemovalError};
+pub use remedy::{Party, Remedy};
+pub use removal::{Deauthorized, Deleted, Disconnected, RemovalError};
 pub use service::ThreadsAuth;
 pub use threads_auth_model::events::{Event, EventData, EventKind, SOURCE as EVENT_SOURCE};
 pub use threads_auth_model::{
-    Cause, Grant, Key, Pause, Progress, RevokedBy, ScopesSource, Session, SessionState, SessionStatus, State,
-    Status, Summary, error_chain,
+    Cause, Grant, Key, LONGEST_REFERENCE, MAX_REFERENCE, Pause, Progress, Pseudonym, RevokedBy, ScopesSource,
+    Session, SessionState, SessionStatus, State, Status, Summary, error_chain,
 };
-pub use threads_auth_store::{FailureKind, Item, SecretsError, StoreError, WriteOutcome, aws};
+pub use threads_auth_store::{FailureKind, Item, LookupError, SecretsError, StoreError, WriteOutcome, aws};

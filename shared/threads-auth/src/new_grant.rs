@@ -1,10 +1,10 @@
 //! Builds the grant that a connect stores, from a token that Meta has just issued.
 
 use jiff::Timestamp;
-use threads_auth_model::Vault;
 use threads_auth_model::rules::NewGrant;
 use threads_auth_model::schedule::Life;
 use threads_auth_model::seal::{Purpose, SealError};
+use threads_auth_model::{Pseudonym, Vault};
 use threads_graph::{LongLivedToken, UserId};
 
 use crate::inspection::Inspection;
@@ -26,6 +26,7 @@ pub(crate) fn new_grant<'a>(
         sealed: vault.seal(Purpose::AccessToken, user_id, &token.access_token)?,
         access: inspection.access,
         username: inspection.username,
+        pseudonym: Pseudonym::random()?,
         life: Life::new(issued_at, token.expires_in).found(expires_at),
     })
 }

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use threads_auth_model::rules::{self, Deletion, Fate, Right};
 use threads_auth_model::seal::{self, Purpose};
 use threads_auth_model::{
-    Cause, DeletionRequest, Grant, Key, Progress, RevokedBy, State, Suspicion, Vault, doubtful_from,
-    error_chain, schedule,
+    Cause, DeletionRequest, Grant, Key, Progress, Pseudonym, RevokedBy, State, Suspicion, Vault,
+    doubtful_from, error_chain, schedule,
 };
 use threads_auth_store::{SecretsError, StoreError, WriteOutcome, repeat};
 use threads_graph::{SignedRequest, SignedRequestError, UserId, verify_signed_request};
@@ -53,13 +53,20 @@ pub enum RemovalError {
 /// The result of a deauthorization.
 #[derive(Debug)]
 pub struct Deauthorized {
-    /// The person who removed the app.
-    pub user_id: UserId,
+    /// Name of the account in logs, if the person has one.
+    pub pseudonym: Option<Pseudonym>,
     /// True if it has ended a grant. False if there was none, or the person has connected again
     /// since.
     pub has_ended: bool,
     /// True if the request was signed with the app's previous secret.
     pub by_previous_secret: bool,
+}
+
+/// The result of a disconnect.
+#[derive(Debug)]
+pub struct Disconnected {
+    /// Name of the account in logs.
+    pub pseudonym: Option<Pseudonym>,
 }
 
 /// The result of a deletion, as in the response to Meta.
@@ -97,12 +104,13 @@ pub(crate) async fn deauthorize(
     let note = rules::note_end(&vault.tombstone(&user_id), ended_at);
     repeat(time.deadline(), || store.write(&note)).await?;
     let revoke = rules::revoke(&user_id, by, ended_at, now);
-    let has_ended = match repeat(time.deadline(), || store.write(&revoke)).await? {
+    let (written, pseudonym) = repeat(time.deadline(), || store.write_named(&revoke)).await?;
+    let has_ended = match written {
         WriteOutcome::Stored => true,
         WriteOutcome::Gone => false,
         WriteOutcome::Superseded => end_newer(clients, &vault, &user_id, ended_at, now).await?,
     };
-    Ok(Deauthorized { user_id, has_ended, by_previous_secret })
+    Ok(Deauthorized { pseudonym, has_ended, by_previous_secret })
 }
 
 /// Ends a grant that is newer than `ended_at` by our clock, if Meta refuses its token. Returns true
@@ -161,7 +169,11 @@ async fn is_newer(
     match clients.open(vault, purpose, &grant.user_id, sealed, now).await {
         Ok(token) => is_accepted(clients, &token).await,
         Err(error) => {
-            tracing::error!(user.id = %grant.user_id, error = error_chain(&error), "a token does not open with the keyring");
+            tracing::error!(
+                pseudonym = grant.log_name(),
+                error = error_chain(&error),
+                "a token does not open with the keyring"
+            );
             None
         }
     }
@@ -281,12 +293,12 @@ async fn forget_sessions(
     Ok(Progress::Done(now))
 }
 
-/// Ends a grant for the app. Returns true if there was one.
+/// Ends a grant for the app. Returns `None` if there is none.
 pub(crate) async fn disconnect(
     clients: &Clients,
     user_id: &UserId,
     now: Timestamp,
-) -> Result<bool, RemovalError> {
+) -> Result<Option<Disconnected>, RemovalError> {
     let (store, by) = (&clients.store, RevokedBy::App);
     let tombstone = clients.vault(now).await?.tombstone(user_id);
     // The first note refuses a connect whose flow began before now.
@@ -295,15 +307,18 @@ pub(crate) async fn disconnect(
     }
     let mut ended_at = now;
     for _ in 0..MAX_TRIES {
-        match store.write(&rules::revoke(user_id, by, ended_at, now)).await? {
-            WriteOutcome::Stored => return Ok(true),
-            WriteOutcome::Gone => return Ok(false),
+        let (written, pseudonym) = store.write_named(&rules::revoke(user_id, by, ended_at, now)).await?;
+        match written {
+            WriteOutcome::Stored => return Ok(Some(Disconnected { pseudonym })),
+            WriteOutcome::Gone => return Ok(None),
             WriteOutcome::Superseded => {}
         }
         // The grant was revoked before, or its connect is newer by a clock that is ahead of ours.
         match store.grant(user_id).await? {
-            None => return Ok(false),
-            Some(grant) if matches!(grant.state, State::Revoked(_, None)) => return Ok(true),
+            None => return Ok(None),
+            Some(grant) if matches!(grant.state, State::Revoked(_, None)) => {
+                return Ok(Some(Disconnected { pseudonym: grant.pseudonym }));
+            }
             Some(grant) => ended_at = grant.connected_at.max(now),
         }
     }

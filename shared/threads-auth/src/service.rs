@@ -6,20 +6,23 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use threads_auth_model::{Grant, Inconsistency, Key, Progress, Session, Status, Vault, error_chain};
-use threads_auth_store::{Page, PageRequest, Secrets, SecretsError, Store, StoreError};
-use threads_graph::{AccessToken, UserId};
+use threads_auth_store::{LookupError, Page, PageRequest, Secrets, SecretsError, Store, StoreError};
+use threads_graph::UserId;
 use tokio::time::Instant;
 
+use crate::assign::{self, AssignError};
 use crate::clients::{Clients, StartError};
 use crate::config::Config;
 use crate::connect::{self, Begun, CompleteError, ConnectRefusal, Connected, NewSession, SessionError};
 use crate::drift;
 use crate::operate::{
-    self, Comparison, DueLoad, ImportError, Imported, Inspections, Left, PersonDeleted, PersonalData,
+    self, Comparison, DueLoad, Import, ImportError, Imported, Inspections, Left, PersonDeleted, PersonalData,
     PersonalDataError, Replaced, ResealError, ResealReport, RestoreError, RestoreReport, Unopened,
 };
-use crate::refresh::{self, RefreshOutcome, SweepError, SweepReport, TokenHash, VendError, Vended};
-use crate::removal::{self, Deauthorized, Deleted, RemovalError};
+use crate::refresh::{
+    self, RefreshOutcome, SweepError, SweepReport, TokenHash, VendError, VendRefusal, Vended,
+};
+use crate::removal::{self, Deauthorized, Deleted, Disconnected, RemovalError};
 
 /// The most rows that are read for one page of grants with a given status.
 const MAX_ROWS: u32 = 10_000;
@@ -150,6 +153,7 @@ impl ThreadsAuth {
     /// out again unless Meta accepts it.
     ///
     /// # Errors
+    /// The refusal's error:
     /// - Returns [`VendError::NeedsReauthorization`] or [`VendError::Revoked`] if the person has to
     ///   connect again.
     /// - Returns [`VendError::Retry`] if there may be a token later.
@@ -160,7 +164,7 @@ impl ThreadsAuth {
         min_valid: SignedDuration,
         refused: Option<&TokenHash>,
         now: Timestamp,
-    ) -> Result<Vended, VendError> {
+    ) -> Result<Vended, VendRefusal> {
         refresh::vend::vend(&self.0, user_id, min_valid, refused, now).await
     }
 
@@ -189,12 +193,50 @@ impl ThreadsAuth {
         self.0.store.grants(PageRequest { status, grants, after, rows, until }).await
     }
 
+    /// Returns a page of up to `grants` grants that belong to the app's user `reference`, of all or
+    /// of one status. An account that was claimed or assigned within the last moments may be
+    /// missing. See [`Store::grants_of`].
+    ///
+    /// # Errors
+    /// Returns [`LookupError`] if the index is missing, or DynamoDB fails.
+    pub async fn find_by_reference(
+        &self,
+        reference: &str,
+        status: Option<Status>,
+        grants: u32,
+        after: Option<Key>,
+    ) -> Result<Page<Result<Grant, Inconsistency>>, LookupError> {
+        let until = Instant::now() + self.0.config.work_time();
+        let request = PageRequest { status, grants, after, rows: MAX_ROWS, until };
+        self.0.store.grants_of(reference, request).await
+    }
+
+    /// Assigns an account to the app's user `reference`, or to none. Idempotent.
+    ///
+    /// # Errors
+    /// - Returns [`AssignError::Reference`] if the reference is empty or too long.
+    /// - Returns [`AssignError::Unclaimed`] if only the completion of its session can claim the
+    ///   account.
+    /// - Returns another [`AssignError`] if the account is unknown, or the store fails.
+    pub async fn assign(
+        &self,
+        user_id: &UserId,
+        reference: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Grant, AssignError> {
+        assign::assign(&self.0, user_id, reference, now).await
+    }
+
     /// Ends a grant for the app: the tokens are destroyed, and the person has to consent again to
-    /// reconnect. Returns true if there was a grant.
+    /// reconnect. Returns `None` if there was no grant.
     ///
     /// # Errors
     /// Returns [`RemovalError`] if the secrets or the store fail.
-    pub async fn disconnect(&self, user_id: &UserId, now: Timestamp) -> Result<bool, RemovalError> {
+    pub async fn disconnect(
+        &self,
+        user_id: &UserId,
+        now: Timestamp,
+    ) -> Result<Option<Disconnected>, RemovalError> {
         removal::disconnect(&self.0, user_id, now).await
     }
 
@@ -306,23 +348,18 @@ impl ThreadsAuth {
         removal::find(&self.0, confirmation_code).await
     }
 
-    /// Imports a long-lived token. `user_id` is the expected account, and `expires_at` the expiry
-    /// to assume if Meta does not return one. Idempotent.
+    /// Imports a long-lived token. Idempotent.
     ///
     /// # Errors
     /// - Returns [`ImportError::Dead`] or [`ImportError::ShortLived`] if the token cannot be kept
     ///   alive.
     /// - Returns [`ImportError::AnotherAccount`] if the token does not belong to `user_id`.
     /// - Returns [`ImportError::Deleted`] if the person had their data deleted.
+    /// - Returns [`ImportError::Reference`] for a bad reference, and
+    ///   [`ImportError::AnotherReference`] if the account has another; the token is imported then.
     /// - Returns another [`ImportError`] if Meta, the secrets or the store fail.
-    pub async fn import(
-        &self,
-        token: &AccessToken,
-        user_id: Option<&UserId>,
-        expires_at: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Result<Imported, ImportError> {
-        operate::import::import(&self.0, token, user_id, expires_at, now).await
+    pub async fn import(&self, import: Import<'_>, now: Timestamp) -> Result<Imported, ImportError> {
+        operate::import::import(&self.0, import, now).await
     }
 
     /// Returns the caller whose token inspections Meta accepts.

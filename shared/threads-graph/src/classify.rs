@@ -18,6 +18,39 @@ const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
 /// The subcode of an account that Meta has restricted. Its token is not dead.
 const ACCOUNT_RESTRICTED: u64 = 4_279_013;
 
+/// Meta's words, in lower case, where its numbers do not tell a meaning apart.
+pub(crate) mod words {
+    pub(crate) const APP_BLOCKED: &[&str] = &[
+        "api access blocked",
+        "api access deactivated",
+        "api access disabled",
+        "application has been deleted",
+        "application has been disabled",
+    ];
+    /// Of the app id that was sent; without one, of the app.
+    pub(crate) const APP: &[&str] = &["validating application"];
+    pub(crate) const TESTER: &[&str] = &["insufficient developer role"];
+    pub(crate) const APP_SECRET: &[&str] = &["client secret", "client_secret", "app secret"];
+    pub(crate) const APP_ID: &[&str] = &["client_id", "client id", "invalid platform app", "no app id"];
+    pub(crate) const REDIRECT: &[&str] = &["redirect_uri", "redirect uri"];
+    pub(crate) const TOO_YOUNG: &[&str] =
+        &["24 hours", "24 hrs", "24h", "at least 24", "too young", "old enough"];
+    /// The first is Threads' own; the others are those of Facebook Login on the same Graph API.
+    pub(crate) const CODE: &[&str] = &[
+        "matching code was not found",
+        "already used",
+        "code has been used",
+        "code has expired",
+        "code is expired",
+        "invalid authorization code",
+        "invalid verification code",
+        "validating verification code",
+    ];
+    #[cfg(test)]
+    pub(crate) const ALL: [&[&str]; 8] =
+        [APP_BLOCKED, APP, TESTER, APP_SECRET, APP_ID, REDIRECT, TOO_YOUNG, CODE];
+}
+
 /// The wait of a `Retry-After` header, if it is in seconds.
 pub(crate) fn retry_after(header: &str) -> Option<Duration> {
     header.trim().parse().ok().map(|seconds| Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
@@ -142,9 +175,7 @@ impl<'a> Said<'a> {
             return ErrorKind::Configuration(problem);
         }
         // Meta documents no body for this refusal, so only the words identify it.
-        if call == Call::Refresh
-            && self.mentions(&["24 hours", "24 hrs", "24h", "at least 24", "too young", "old enough"])
-        {
+        if call == Call::Refresh && self.mentions(words::TOO_YOUNG) {
             return ErrorKind::TooYoung;
         }
         if call == Call::ExchangeCode && self.is_code_unusable() {
@@ -162,61 +193,35 @@ impl<'a> Said<'a> {
     /// A wrong app id has the same code and words in the calls that send one.
     fn is_app_blocked(&self, call: Call) -> bool {
         let sends_an_id = matches!(call, Call::ExchangeCode | Call::AppToken);
-        self.mentions(&[
-            "api access blocked",
-            "api access deactivated",
-            "api access disabled",
-            "application has been deleted",
-            "application has been disabled",
-        ]) || (!sends_an_id && (self.code == Some(101) || self.mentions(&["validating application"])))
+        self.mentions(words::APP_BLOCKED)
+            || (!sends_an_id && (self.code == Some(101) || self.mentions(words::APP)))
     }
 
     fn configuration_problem(&self, call: Call) -> Option<ConfigurationProblem> {
         if let Some(error) = self.code.and_then(DialogError::from_code) {
             return Some(error.problem());
         }
-        if self.mentions(&["insufficient developer role"]) {
+        if self.mentions(words::TESTER) {
             return Some(ConfigurationProblem::NotATester);
         }
         // The Graph API answers a wrong secret with code 1, the same as for an unknown failure, so
         // the words come first.
-        if self.mentions(&["client secret", "client_secret", "app secret"]) {
+        if self.mentions(words::APP_SECRET) {
             return Some(ConfigurationProblem::WrongAppSecret);
         }
-        if self.code == Some(101)
-            || self.mentions(&[
-                "validating application",
-                "client_id",
-                "client id",
-                "invalid platform app",
-                "no app id",
-            ])
-        {
+        if self.code == Some(101) || self.mentions(words::APP) || self.mentions(words::APP_ID) {
             return Some(ConfigurationProblem::WrongAppId);
         }
         // Only this call sends one.
-        if call == Call::ExchangeCode
-            && (self.subcode == Some(36008) || self.mentions(&["redirect_uri", "redirect uri"]))
-        {
+        if call == Call::ExchangeCode && (self.subcode == Some(36008) || self.mentions(words::REDIRECT)) {
             return Some(ConfigurationProblem::RedirectMismatch);
         }
         None
     }
 
-    /// The first phrase is Threads' own; the others, and the subcodes, are those of Facebook Login
-    /// on the same Graph API.
+    /// The subcodes are those of Facebook Login on the same Graph API.
     fn is_code_unusable(&self) -> bool {
-        matches!(self.subcode, Some(36007 | 36009))
-            || self.mentions(&[
-                "matching code was not found",
-                "already used",
-                "code has been used",
-                "code has expired",
-                "code is expired",
-                "invalid authorization code",
-                "invalid verification code",
-                "validating verification code",
-            ])
+        matches!(self.subcode, Some(36007 | 36009)) || self.mentions(words::CODE)
     }
 
     fn mentions(&self, phrases: &[&str]) -> bool {

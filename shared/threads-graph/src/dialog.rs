@@ -14,7 +14,7 @@ const MAX_MESSAGE: usize = 300;
 
 /// The known error codes. Source: the issue threads of other clients, 2024 to 2026; 191 is that of
 /// Facebook Login, on the same Graph API.
-const NUMBERS: [(u64, DialogError); 6] = [
+pub(crate) const NUMBERS: [(u64, DialogError); 6] = [
     (1_349_168, DialogError::UnlistedRedirect),
     (191, DialogError::UnlistedRedirect),
     (1_349_187, DialogError::InsecureRedirect),

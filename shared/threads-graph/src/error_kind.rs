@@ -192,10 +192,7 @@ impl fmt::Display for ErrorKind {
                 }
                 ConfigurationProblem::AppBlocked => "Meta has blocked or deleted the app",
                 ConfigurationProblem::Moved => "Meta has moved",
-                ConfigurationProblem::NotATester => {
-                    "the person is not a tester of the app: add them in Meta's dashboard under App roles > Roles > Threads \
-                     Testers; they accept in the Threads app under Settings > Account > Website permissions > Invites"
-                }
+                ConfigurationProblem::NotATester => "the person is not a tester of the app",
                 ConfigurationProblem::Other => "the app is set up wrongly in Meta's dashboard",
             },
             Self::TooYoung => "the access token is younger than 24 hours and cannot be refreshed yet",

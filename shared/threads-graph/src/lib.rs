@@ -16,6 +16,7 @@ mod graph;
 mod http;
 mod ids;
 mod json;
+mod known_error;
 mod names;
 mod scope;
 mod secret;
@@ -35,6 +36,7 @@ pub use error_kind::{ConfigurationProblem, ErrorClass, ErrorKind, Reauthorizatio
 pub use graph::{Graph, LongLivedToken, Profile, ShortLivedToken, TokenInfo};
 pub use http::{HttpClient, HttpClientError, HttpTimeouts};
 pub use ids::{AppId, InvalidId, InvalidRedirectUri, RedirectUri, UserId};
+pub use known_error::{Example, KNOWN_ERRORS, KnownError};
 pub use names::UnknownName;
 pub use scope::{InvalidScopes, OtherScope, Scope, Scopes, UnknownScope};
 pub use secret::{AccessToken, AppCredentials, AppSecret, AuthorizationCode, InvalidSecret, redacted};

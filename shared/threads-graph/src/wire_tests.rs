@@ -78,6 +78,7 @@ type Request = (String, String, BTreeMap<String, String>);
 /// One answer for everything, and a record of each request.
 #[derive(Clone, Default)]
 struct Recorded {
+    /// A text is sent as it is.
     answer: Arc<Mutex<(u16, Value)>>,
     requests: Arc<Mutex<Vec<Request>>>,
 }
@@ -101,7 +102,8 @@ impl Recorded {
             let form = url::form_urlencoded::parse(&form).into_owned().collect();
             state.requests.lock().unwrap().push((method.to_string(), uri.path().to_owned(), form));
             let (status, answer) = state.answer.lock().unwrap().clone();
-            (StatusCode::from_u16(status).unwrap(), answer.to_string())
+            let answer = answer.as_str().map_or_else(|| answer.to_string(), str::to_owned);
+            (StatusCode::from_u16(status).unwrap(), answer)
         }
         let state = Self::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -175,6 +177,41 @@ async fn the_token_calls_send_and_read_what_meta_documents() {
         "/oauth/access_token",
         &[("client_id", "123"), ("client_secret", SECRET), ("grant_type", "client_credentials")],
     );
+}
+
+/// The example of each known error, over the wire.
+#[tokio::test]
+async fn each_known_error_is_what_its_row_says() {
+    let (server, graph) = Recorded::start().await;
+    for row in KNOWN_ERRORS {
+        let Example { call, status, body } = row.example;
+        server.answers(status, body.into());
+        let index = match call {
+            Call::ExchangeCode => 0,
+            Call::ExchangeLongLived => 1,
+            Call::Refresh => 2,
+            Call::Me => 3,
+            Call::DebugToken => 4,
+            Call::AppToken => 5,
+            Call::Other => 6,
+            Call::AuthorizationPage => {
+                let page = graph.authorization_url(
+                    &app().app_id,
+                    &redirect(),
+                    &Scopes::default(),
+                    &crate::State::random().unwrap(),
+                );
+                let refusal = graph.authorization_page(page).await.unwrap().unwrap();
+                let dialog = DialogError::from_code(refusal.code);
+                assert_eq!(dialog, row.dialog, "{body}");
+                let problem = dialog.map_or(ConfigurationProblem::Other, DialogError::problem);
+                assert_eq!(ErrorKind::Configuration(problem), row.kind, "{body}");
+                continue;
+            }
+        };
+        let error = make(index, &graph).await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), row.kind, "{call} {status} {body}");
+    }
 }
 
 #[tokio::test]

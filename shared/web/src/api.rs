@@ -18,6 +18,8 @@ pub struct NewSession {
     pub return_to: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<Scope>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ui_locales: Option<String>,
     /// A string, because a JSON number loses digits in many languages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
@@ -31,6 +33,15 @@ pub struct NewSession {
 pub struct SessionCompletion {
     pub completion: String,
     pub reference: String,
+}
+
+/// The body of `PATCH /users/{user_id}`.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountChange {
+    /// Required, but may be null. Without the attribute, serde would take a missing field for null.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub reference: Option<String>,
 }
 
 /// The response to `POST /sessions`.
@@ -87,7 +98,8 @@ impl From<&Grant> for ConnectedStatus {
     }
 }
 
-/// The response to `GET /users`. The response to `GET /users/{user_id}` is one [`Summary`].
+/// The response to `GET /users`. The response to `GET` and `PATCH
+/// /users/{user_id}` is one [`Summary`].
 #[derive(Debug, Serialize)]
 pub struct AccountPage {
     pub users: Vec<Summary>,

@@ -7,7 +7,6 @@ use std::error::Error;
 use http::{Method, Response};
 use serde::de::DeserializeOwned;
 use threads_auth::{RemovalError, StoreError, error_chain};
-use threads_graph::UserId;
 use url::form_urlencoded;
 
 use crate::error_code::ErrorCode;
@@ -73,27 +72,28 @@ impl Call<'_> {
 
     /// Returns the response for an account that could not be read or written.
     #[must_use]
-    pub fn failed(&self, user_id: &UserId, error: &StoreError) -> Response<String> {
+    pub fn failed(&self, error: &StoreError) -> Response<String> {
         match error {
-            StoreError::Inconsistent(_) => self.unreadable(user_id, error),
+            StoreError::Inconsistent(_) => self.unreadable(None, error),
             StoreError::DynamoDb(_) => unavailable(self.request, error),
         }
     }
 
     /// Returns the response for an account that could not be disconnected.
     #[must_use]
-    pub fn disconnect_failed(&self, user_id: &UserId, error: &RemovalError) -> Response<String> {
+    pub fn disconnect_failed(&self, error: &RemovalError) -> Response<String> {
         match error {
-            RemovalError::Store(error) => self.failed(user_id, error),
+            RemovalError::Store(error) => self.failed(error),
             error => unavailable(self.request, error),
         }
     }
 
-    /// Returns the response for an account whose row is inconsistent.
+    /// Returns the response for an account whose row is inconsistent, or whose token does not open.
+    /// The error of an inconsistent row names the account itself.
     #[must_use]
-    pub fn unreadable(&self, user_id: &UserId, error: &(dyn Error + 'static)) -> Response<String> {
+    pub fn unreadable(&self, pseudonym: Option<&str>, error: &(dyn Error + 'static)) -> Response<String> {
         let (request_id, caller) = self.who();
-        tracing::error!(request_id, caller, outcome = "unreadable", user.id = %user_id, error = error_chain(error));
+        tracing::error!(request_id, caller, outcome = "unreadable", pseudonym, error = error_chain(error));
         let what = "the stored account is unreadable; the log names the cause";
         json_error(ErrorCode::Unreadable, what)
     }
@@ -113,13 +113,24 @@ pub fn object<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, BadReques
     if request.body.len() > MAX_BODY {
         return Err(BadRequest(format!("the body is longer than {MAX_BODY} bytes")));
     }
-    let bad = |error: serde_json::Error| BadRequest(format!("expected a JSON object: {error}"));
+    let bad = |error: serde_json::Error| BadRequest(format!("expected a JSON object: {}", unquoted(&error)));
     // Serde would accept a list as the fields in order.
     if !request.body.trim_ascii_start().starts_with(b"{") {
         return Err(BadRequest("expected a JSON object".to_owned()));
     }
     // Parsed directly: with a map in between, a duplicate field would not be noticed.
     serde_json::from_slice(&request.body).map_err(bad)
+}
+
+/// Returns the message of an error without the value that serde quotes in it, because the message
+/// gets into the log too.
+fn unquoted(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let is_quoting = message.starts_with("invalid ");
+    match message.rfind(", expected ").filter(|_| is_quoting) {
+        Some(at) => message[at + 2..].to_owned(),
+        None => message,
+    }
 }
 
 /// The parameters of a query, each known and at most once.

@@ -8,7 +8,7 @@ use threads_auth::Config;
 use crate::error_code::ErrorCode;
 use crate::json::json_error;
 use crate::nowhere::is_api_path;
-use crate::pages::{Notice, Page, respond};
+use crate::pages::{Notice, Page, Reader, respond};
 use crate::request::HttpRequest;
 
 /// Refuses a request for a public route that did not come through CloudFront, if that is required.
@@ -16,17 +16,23 @@ use crate::request::HttpRequest;
 /// them.
 #[must_use]
 pub fn refuse_detour(config: &Config, request: &HttpRequest) -> Option<Response<String>> {
+    let is_browsers = matches!(request.method, Method::GET | Method::HEAD) && !is_api_path(request);
+    let refused = refuse_programs_detour(config, request)?;
+    Some(if is_browsers {
+        respond(&Page::new(Notice::Detour), &Reader::of(config, request))
+    } else {
+        refused
+    })
+}
+
+/// Refuses such a request in JSON, for the functions that show no page: they link none.
+#[must_use]
+pub(crate) fn refuse_programs_detour(config: &Config, request: &HttpRequest) -> Option<Response<String>> {
     let secrets = config.origin_secrets.as_ref()?;
     let came_through = request.origin.as_ref().is_some_and(|proof| secrets.contains(proof));
     if came_through || request.caller.is_some() {
         return None;
     }
-    let notice = Notice::Detour;
-    tracing::info!(request_id = request.request_id, outcome = notice.as_str());
-    let is_browsers = matches!(request.method, Method::GET | Method::HEAD) && !is_api_path(request);
-    Some(if is_browsers {
-        respond(&Page::new(notice))
-    } else {
-        json_error(ErrorCode::Forbidden, "this address is not public: use the service's public address")
-    })
+    tracing::info!(request_id = request.request_id, outcome = Notice::Detour.as_str());
+    Some(json_error(ErrorCode::Forbidden, "this address is not public: use the service's public address"))
 }

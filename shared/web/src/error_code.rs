@@ -35,6 +35,8 @@ threads_graph::names! {
         NeedsReauthorization => "needs_reauthorization",
         /// The account was disconnected.
         Revoked => "revoked",
+        /// Only the completion of its session can claim the account.
+        AccountUnclaimed => "account_unclaimed",
         /// The session was not completed in time.
         SessionExpired => "session_expired",
         /// The account was deleted before the session was completed.
@@ -51,6 +53,8 @@ threads_graph::names! {
         Busy => "busy",
         /// [`RetryReason::Suspected`].
         Suspected => "suspected",
+        /// The index of references is missing, or still being built.
+        NoReferenceIndex => "no_reference_index",
         /// The store or the secrets are unavailable.
         Unavailable => "unavailable",
     }
@@ -73,11 +77,15 @@ impl ErrorCode {
             Self::SessionNotConnected
             | Self::SessionCompletedBefore
             | Self::NeedsReauthorization
-            | Self::Revoked => Standing::Fine(StatusCode::CONFLICT),
+            | Self::Revoked
+            | Self::AccountUnclaimed => Standing::Fine(StatusCode::CONFLICT),
             Self::SessionExpired | Self::AccountGone => Standing::Fine(StatusCode::GONE),
-            Self::Pending | Self::TooYoung | Self::NotRefreshed | Self::Busy | Self::Suspected => {
-                Standing::Later
-            }
+            Self::Pending
+            | Self::TooYoung
+            | Self::NotRefreshed
+            | Self::Busy
+            | Self::Suspected
+            | Self::NoReferenceIndex => Standing::Later,
             Self::Unreadable => Standing::Failed(StatusCode::INTERNAL_SERVER_ERROR),
             Self::Unavailable => Standing::Failed(StatusCode::SERVICE_UNAVAILABLE),
         }

@@ -1,7 +1,5 @@
 //! The headers of every response: security headers, the content security policy and cookies.
-//! Owns the policy of our pages and the one style that it allows.
-
-use std::sync::LazyLock;
+//! Owns the policy of everything that is no page, and the form of a page's.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use http::Response;
@@ -11,11 +9,10 @@ use ring::digest;
 /// The header that isolates a page from the window that opened it.
 pub(crate) static OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
-/// The style sheet of our pages.
-pub(crate) const STYLE: &str = include_str!("pages/style.css");
-
-/// The policy of our pages, which have no form.
-static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| content_policy(STYLE, "'none'"));
+/// The policy of a response that is no page, and so has no style either.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
 
 /// Returns the content security policy of a page with one inline `style`, whose forms are sent to
 /// `form_action` only.
@@ -29,9 +26,7 @@ pub fn content_policy(style: &str, form_action: &'static str) -> HeaderValue {
         "default-src 'none'; style-src 'sha256-{hash}'; img-src data:; \
          base-uri 'none'; form-action {form_action}; frame-ancestors 'none'"
     ))
-    .unwrap_or(HeaderValue::from_static(
-        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    ))
+    .unwrap_or(POLICY)
 }
 
 /// Sets the security headers of a response, and replaces existing ones of the same name.
@@ -53,7 +48,7 @@ pub fn secure<B>(mut response: Response<B>) -> Response<B> {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    headers.insert(header::CONTENT_SECURITY_POLICY, POLICY.clone());
+    headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
     response
 }
 

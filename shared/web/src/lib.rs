@@ -33,5 +33,5 @@ pub use nowhere::nowhere;
 pub use redirect::{redirect, redirect_back};
 pub use request::{HttpRequest, NotARequest};
 pub use response::answer;
-pub use run::{Failure, configure, serve_event, serve_http, start};
+pub use run::{Failure, configure, serve_event, serve_pages, serve_programs, start};
 pub use standing::{ServerError, Standing};

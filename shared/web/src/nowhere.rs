@@ -1,9 +1,10 @@
 //! The response to a request that matches no route, by its path or its method.
 
 use http::Response;
+use threads_auth::Config;
 
 use crate::backend::no_route;
-use crate::pages::{Notice, Page, respond};
+use crate::pages::{Notice, Page, Reader, respond};
 use crate::request::HttpRequest;
 
 /// The first segments of the paths that programs call.
@@ -12,8 +13,10 @@ const API_PATHS: [&str; 2] = ["sessions", "users"];
 /// Returns a page, or an error in JSON below the paths of the app's backend. The response is fixed,
 /// so it requires no signature.
 #[must_use]
-pub fn nowhere(request: &HttpRequest) -> Response<String> {
-    if is_api_path(request) { no_route() } else { respond(&Page::new(Notice::NotFound)) }
+pub fn nowhere(config: &Config, request: &HttpRequest) -> Response<String> {
+    let notice = Notice::NotFound;
+    tracing::info!(request_id = request.request_id, outcome = notice.as_str());
+    if is_api_path(request) { no_route() } else { respond(&Page::new(notice), &Reader::of(config, request)) }
 }
 
 /// Returns true if the path is one for programs.

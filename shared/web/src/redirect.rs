@@ -5,20 +5,21 @@ use http::{Response, StatusCode};
 use threads_auth::{Config, ConnectOutcome, ConnectRefusal};
 
 use crate::headers::{OPENER_POLICY, secure, with_cookies};
-use crate::pages::{Page, log, refuse, respond};
+use crate::pages::{Page, Reader, log, refuse, respond};
 use crate::request::HttpRequest;
 
-/// Returns a redirect to `location` with an empty body: 302 to Threads, 303 to a clean URL.
+/// Returns a redirect of `reader` to `location` with an empty body: 302 to Threads, 303 to a clean
+/// URL.
 /// A location that is not a valid header value is a bug of ours and becomes
 /// [`ConnectOutcome::Unavailable`]. The response lacks the opener policy of our pages: if an app
 /// has opened a window for the flow, one redirect with the policy would separate the two for good.
 #[must_use]
-pub fn redirect(status: StatusCode, location: &str) -> Response<String> {
+pub fn redirect(reader: &Reader<'_>, status: StatusCode, location: &str) -> Response<String> {
     let location = match HeaderValue::from_str(location) {
         // A `HeaderValue` accepts any UTF-8, but the Lambda runtime reads it with `to_str`, which
         // accepts ASCII only.
         Ok(location) if location.to_str().is_ok() => location,
-        _ => return respond(&Page::new(ConnectOutcome::Unavailable)),
+        _ => return respond(&Page::new(ConnectOutcome::Unavailable), reader),
     };
     let mut response = Response::new(String::new());
     *response.status_mut() = status;
@@ -35,7 +36,7 @@ pub fn redirect_back(config: &Config, request: &HttpRequest, refused: &ConnectRe
     let response = match refused.location(&config.return_to) {
         Some(location) => {
             log(request, refused);
-            redirect(StatusCode::SEE_OTHER, &location)
+            redirect(&Reader::of(config, request), StatusCode::SEE_OTHER, &location)
         }
         None => refuse(config, request, refused),
     };
@@ -50,7 +51,7 @@ mod tests {
     #[test]
     fn a_redirect_is_empty_and_as_secure_and_parts_no_window_from_its_opener() {
         for status in [StatusCode::FOUND, StatusCode::SEE_OTHER] {
-            let response = redirect(status, "/connected?x=%0A");
+            let response = redirect(&Reader::default(), status, "/connected?x=%0A");
             assert_eq!(response.status(), status);
             assert_eq!(header(&response, "location"), Some("/connected?x=%0A"));
             assert_eq!(response.body(), "");
@@ -62,7 +63,7 @@ mod tests {
     #[test]
     fn a_redirect_that_no_header_can_carry_goes_nowhere() {
         for broken in ["/a\r\nset-cookie: a=b", "/\0", "/ü"] {
-            let response = redirect(StatusCode::FOUND, broken);
+            let response = redirect(&Reader::default(), StatusCode::FOUND, broken);
             assert_eq!(response.status(), 503, "{broken:?}");
             assert_eq!(header(&response, "location"), None);
             assert_secure(&response);

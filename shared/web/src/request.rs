@@ -30,6 +30,8 @@ pub struct HttpRequest {
     pub request_id: String,
     /// True if the browser prefetches a page that the person has not opened yet.
     pub is_prefetch: bool,
+    /// The header `Accept-Language`, empty if there is none.
+    pub accept_language: String,
     /// The secret by which CloudFront proves that the request came through it.
     pub origin: Option<OriginProof>,
     /// ARN of the IAM identity that signed the request, if API Gateway has verified the signature.
@@ -117,6 +119,7 @@ impl HttpRequest {
             cookies: event.cookies,
             body,
             is_prefetch: is_prefetch(&event.headers),
+            accept_language: named(&event.headers, "accept-language").unwrap_or_default().to_owned(),
             origin: origin(&event.headers),
             request_id: context.request_id,
             caller: context.authorizer.and_then(|by| by.iam).and_then(|iam| iam.user_arn),
@@ -138,6 +141,13 @@ impl HttpRequest {
         route.split('/').all(is_same) && parts.next().is_none()
     }
 
+    /// Returns the span of the request, which gives its id to each line of the log. Its level is
+    /// the highest, so that no `LOG_LEVEL` drops it.
+    #[must_use]
+    pub fn span(&self) -> tracing::Span {
+        tracing::error_span!("request", request_id = self.request_id)
+    }
+
     /// Returns the cookies in the form that the operations take.
     #[must_use]
     pub fn cookies(&self) -> Vec<&str> {
@@ -146,8 +156,12 @@ impl HttpRequest {
 }
 
 fn origin(headers: &HashMap<String, String>) -> Option<OriginProof> {
-    let (_, text) = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(ORIGIN))?;
-    Some(OriginProof::new(text))
+    named(headers, ORIGIN).map(OriginProof::new)
+}
+
+fn named<'a>(headers: &'a HashMap<String, String>, wanted: &str) -> Option<&'a str> {
+    let (_, text) = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted))?;
+    Some(text)
 }
 
 fn is_prefetch(headers: &HashMap<String, String>) -> bool {

@@ -10,8 +10,9 @@ use jiff::Timestamp;
 use lambda_http::lambda_runtime::{self, Diagnostic};
 use lambda_http::{LambdaEvent, service_fn};
 use threads_auth::{Config, StartError, ThreadsAuth, error_chain};
+use tracing::Instrument;
 
-use crate::detour::refuse_detour;
+use crate::detour::{refuse_detour, refuse_programs_detour};
 use crate::metrics::{Metric, emit};
 use crate::request::HttpRequest;
 use crate::response::answer;
@@ -82,23 +83,50 @@ pub async fn start(name: &str) -> Result<ThreadsAuth, Failure> {
     Ok(service)
 }
 
-/// Serves an HTTP function until Lambda ends the process, and counts its responses of 500 and
-/// above. Requests that have bypassed CloudFront are refused here.
+/// Serves an HTTP function that shows pages until Lambda ends the process, and counts its responses
+/// of 500 and above. Requests that have bypassed CloudFront are refused here.
 ///
 /// # Errors
 /// Returns [`Failure`] if the Runtime API cannot be reached.
-pub async fn serve_http<F, R>(config: &Config, handle: F) -> Result<(), Failure>
+pub async fn serve_pages<F, R>(config: &Config, handle: F) -> Result<(), Failure>
 where
     F: Fn(HttpRequest, Timestamp) -> R,
     R: Future<Output = Response<String>>,
 {
-    let handle = &handle;
+    serve_http(config, refuse_detour, handle).await
+}
+
+/// Serves an HTTP function that only programs call. It links no page.
+///
+/// # Errors
+/// Returns [`Failure`] if the Runtime API cannot be reached.
+pub async fn serve_programs<F, R>(config: &Config, handle: F) -> Result<(), Failure>
+where
+    F: Fn(HttpRequest, Timestamp) -> R,
+    R: Future<Output = Response<String>>,
+{
+    serve_http(config, refuse_programs_detour, handle).await
+}
+
+/// Each line that is logged for a request has its id: its own lines as `request_id`, and those of
+/// deeper layers in the `span`.
+async fn serve_http<F, R>(
+    config: &Config,
+    refuse: impl Fn(&Config, &HttpRequest) -> Option<Response<String>>,
+    handle: F,
+) -> Result<(), Failure>
+where
+    F: Fn(HttpRequest, Timestamp) -> R,
+    R: Future<Output = Response<String>>,
+{
+    let (refuse, handle) = (&refuse, &handle);
     let handler = move |event: LambdaEvent<serde_json::Value>| async move {
         let request = HttpRequest::from_event(event.payload).map_err(|error| Reported::from(&error))?;
         let now = now();
-        let response = match refuse_detour(config, &request) {
+        let span = request.span();
+        let response = match refuse(config, &request) {
             Some(refused) => refused,
-            None => handle(request, now).await,
+            None => handle(request, now).instrument(span).await,
         };
         count(config, now, &response);
         Ok::<_, Reported>(answer(response))

@@ -71,12 +71,12 @@ mod tests {
     use super::*;
     use crate::error_code::ErrorCode;
     use crate::json::{json_error, json_later};
-    use crate::pages::{Notice, Page, respond};
+    use crate::pages::{Notice, Page, Reader, respond};
     use threads_auth::ConnectOutcome;
 
     #[test]
     fn every_error_of_500_and_more_is_later_or_unexpected() {
-        let later = ["pending", "too_young", "not_refreshed", "busy", "suspected"];
+        let later = ["pending", "too_young", "not_refreshed", "busy", "suspected", "no_reference_index"];
         let unexpected = ["unreadable", "unavailable"];
         for code in ErrorCode::ALL {
             let name = code.as_str();
@@ -105,7 +105,7 @@ mod tests {
             Notice::NotFound,
         ];
         for notice in of_flows.into_iter().chain(others) {
-            let page = respond(&Page::new(notice));
+            let page = respond(&Page::new(notice), &Reader::default());
             let expected = match notice.as_str() {
                 "prefetch" | "threads_unavailable" => Some(ServerError::Later),
                 "unavailable" | "misconfigured" => Some(ServerError::Unexpected),

@@ -41,7 +41,7 @@ pub fn filter(level: Level) -> Targets {
 /// `LOG_LEVEL`; an invalid one counts as `info`.
 pub fn init(level: Option<&str>) {
     let level = level.and_then(|text| text.parse().ok()).unwrap_or(Level::INFO);
-    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false);
+    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false);
     // Only tests initialize twice in one process: the first subscriber stays.
     let _ = tracing_subscriber::registry().with(lines).with(filter(level)).try_init();
 }

@@ -13,8 +13,8 @@ use threads_auth_model::rules::{
 };
 use threads_auth_model::schedule::{self, DataAccess, Life, SECOND_LOOK};
 use threads_auth_model::{
-    Access, Attribute as A, Cause, Change, Effect, Ends, FailureClass, Grant, Key, Live, Part, RevokedBy,
-    Row, ScopesSource, State, Suspicion, Transaction, doubtful_from,
+    Access, Attribute as A, Cause, Change, Effect, Ends, FailureClass, Grant, Key, Live, Part, Pseudonym,
+    RevokedBy, Row, ScopesSource, State, Suspicion, Transaction, doubtful_from,
 };
 use threads_graph::{ErrorClass, ReauthorizationCause, Scopes, UserId};
 
@@ -283,6 +283,7 @@ impl Stepper<'_> {
             sealed: &sealed,
             token_id: &token_id,
             previous: (now < used.expires_at).then_some(&previous),
+            pseudonym: PSEUDONYM,
             life,
             retry_at: (!is_extended).then(|| life.old_enough_at().min(life.expires_at)),
         };
@@ -463,6 +464,7 @@ impl Stepper<'_> {
             let new = NewConsent {
                 user_id: user(),
                 grant_id: &grant_id,
+                pseudonym: pseudonym(),
                 begun_at,
                 sealed: seal(consent, 0),
                 scopes: &scopes(),
@@ -858,8 +860,16 @@ pub(crate) fn new_grant(
         sealed: seal(token, 0),
         access: Access { scopes: scopes(), source: ScopesSource::Granted, data_access_expires_at: None },
         username: None,
+        pseudonym: pseudonym(),
         life: Life { issued_at, expires_at: schedule::add(issued_at, LIFE), is_assumed: false },
     }
+}
+
+/// Decides nothing, so all rows have the same.
+const PSEUDONYM: &str = "p_AAAAAAAAAAAAAAAA";
+
+fn pseudonym() -> Pseudonym {
+    PSEUDONYM.parse().unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Returns a sealed value of a row with another key, if the row still holds it.

@@ -40,7 +40,7 @@ impl Disconnect {
             stack.name
         );
         self.sure.ask(&question).await?;
-        if !stack.service.disconnect(user_id, stack.now()).await? {
+        if stack.service.disconnect(user_id, stack.now()).await?.is_none() {
             return Err(unknown(&stack, user_id));
         }
         self.target.output.result(

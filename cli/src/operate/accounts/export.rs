@@ -3,7 +3,10 @@
 //! Refuses to write a token without two confirmations: an option, and a typed word or a second
 //! option.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -33,7 +36,8 @@ use crate::shell::prompt::confirm;
                                       for that person: account, sessions, the record of an end
 
 Standard output gets one line of JSON for each account, with or without --json. With --output, --json prints a summary instead: \
-{{\"written\": 2, \"file\": \"accounts.jsonl\", …}}. Only you can read such a file.
+{{\"written\": 2, \"file\": \"accounts.jsonl\", …}}. Only you can read such a file. \
+Tokens are written there or into a pipe, and never to a terminal.
 
 {TARGETS}"))]
 pub(super) struct Export {
@@ -108,6 +112,10 @@ impl Export {
             let text = "--json and --format csv cannot be combined on standard output: omit one, or give --output FILE for the CSV";
             return usage(text);
         }
+        if self.with_tokens && self.output.is_none() && !is_private(&std::io::stdout())? {
+            let text = "tokens go into a pipe, or into a file that you alone can read: name a new one with --output FILE";
+            return usage(text);
+        }
         let stack = self.target.open(env).await?;
         if let Some(user_id) = &self.user_id {
             return self.personal(&stack, user_id).await;
@@ -127,7 +135,7 @@ impl Export {
                 Ok(grant) => grant,
                 Err(inconsistency) => {
                     broken += 1;
-                    output.warn(&inconsistency.to_string());
+                    output.warn(&inconsistency.named());
                     return Ok(());
                 }
             };
@@ -236,6 +244,14 @@ impl Sink {
         }
         .context("the output could not be written completely")
     }
+}
+
+/// Returns true if nobody else sees what is written there: it is no terminal, and no file that
+/// others can read.
+fn is_private(out: &(impl AsFd + IsTerminal)) -> Result<bool> {
+    let about = File::from(out.as_fd().try_clone_to_owned()?).metadata()?;
+    // The last six bits are for the group and the others.
+    Ok(!out.is_terminal() && (!about.is_file() || about.mode().trailing_zeros() >= 6))
 }
 
 fn text(fields: &Map<String, Value>, column: &str) -> String {

@@ -23,6 +23,7 @@ use crate::shell::output::{Screen, terminal_size};
   threads-auth accounts list --local
   threads-auth accounts list --local --watch
   threads-auth accounts list --days-left-under 7 --profile prod
+  threads-auth accounts list --reference user-7 --profile prod
   threads-auth accounts list --status needs-reauthorization --json | jq -r '.accounts[].user_id'
 
 Days left count to the end of the token or of the access to the person's data, whichever comes first.
@@ -32,6 +33,10 @@ pub(super) struct List {
     /// Only accounts in this state
     #[arg(long, value_name = "STATUS", value_parser = statuses())]
     status: Option<Status>,
+
+    /// Only accounts that belong to this user of the app
+    #[arg(long, value_name = "NAME")]
+    reference: Option<String>,
 
     /// Only accounts with fewer days left than this
     #[arg(long, value_name = "N")]
@@ -111,7 +116,7 @@ impl List {
             match row.map(Summary::from) {
                 Ok(summary) if self.is_wanted(&summary, now) => accounts.push(summary),
                 Ok(_) => {}
-                Err(inconsistency) => broken.push(inconsistency.to_string()),
+                Err(inconsistency) => broken.push(inconsistency.named()),
             }
             Ok(())
         })
@@ -132,8 +137,10 @@ impl List {
     }
 
     fn is_wanted(&self, summary: &Summary, now: Timestamp) -> bool {
-        self.days_left_under
-            .is_none_or(|limit| days_left(summary, now).is_some_and(|days| days < i64::from(limit)))
+        let is_theirs =
+            self.reference.as_ref().is_none_or(|wanted| summary.reference.as_ref() == Some(wanted));
+        let is_near = |limit| days_left(summary, now).is_some_and(|days| days < i64::from(limit));
+        is_theirs && self.days_left_under.is_none_or(is_near)
     }
 }
 
@@ -144,7 +151,13 @@ fn grid(accounts: &[Summary], now: Timestamp) -> String {
     if let Some((width, _)) = terminal_size() {
         grid.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     }
-    let mut header = Row::from(["ACCOUNT", "USERNAME", "STATUS", "DAYS", "NEXT CHECK", "LAST FAILURE"]);
+    // If the app assigns no accounts, the other columns need the width.
+    let is_assigned = accounts.iter().any(|summary| summary.reference.is_some());
+    let mut names = vec!["ACCOUNT", "USERNAME", "STATUS", "DAYS", "NEXT CHECK", "LAST FAILURE"];
+    if is_assigned {
+        names.insert(2, "REFERENCE");
+    }
+    let mut header = Row::from(names);
     header.max_height(1);
     grid.set_header(header);
     // Half an id is useless, so the other columns are shortened first.
@@ -161,14 +174,18 @@ fn grid(accounts: &[Summary], now: Timestamp) -> String {
         let days = days_left(summary, now).map_or_else(|| "-".to_owned(), |days| days.to_string());
         let look =
             summary.due_at.map_or_else(|| "-".to_owned(), |at| at.strftime("%Y-%m-%d %H:%M").to_string());
-        let mut row = Row::from([
+        let mut cells = vec![
             summary.user_id.to_string(),
             summary.username.clone().unwrap_or_default(),
             status,
             days,
             look,
             summary.last_error.clone().unwrap_or_default(),
-        ]);
+        ];
+        if is_assigned {
+            cells.insert(2, summary.reference.clone().unwrap_or_default());
+        }
+        let mut row = Row::from(cells);
         row.max_height(1);
         grid.add_row(row);
     }

@@ -5,7 +5,7 @@ use std::pin::pin;
 use anyhow::{Context, Result};
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
-use threads_auth_model::{Grant, Inconsistency, Status, Summary};
+use threads_auth_model::{Grant, Inconsistency, Pseudonym, Status, Summary};
 use threads_graph::UserId;
 
 use crate::operate::target::StackHandle;
@@ -14,6 +14,26 @@ use crate::operate::target::StackHandle;
 pub(super) async fn grant(stack: &StackHandle, user_id: &UserId) -> Result<Grant> {
     let grant = stack.service.find_grant(user_id).await?;
     grant.ok_or_else(|| unknown(stack, user_id))
+}
+
+/// Finds the account with a pseudonym. There is no index of them, so that nothing but the row leads
+/// to a person: every account is read.
+pub(super) async fn named(stack: &StackHandle, pseudonym: &Pseudonym) -> Result<Grant> {
+    let listed = || format!("the accounts of {} cannot be listed", stack.name);
+    let mut rows = pin!(stack.service.store().all_grants());
+    while let Some(row) = rows.try_next().await.with_context(listed)? {
+        match row {
+            Ok(grant) if grant.pseudonym.as_ref() == Some(pseudonym) => return Ok(grant),
+            Err(broken) if broken.pseudonym.as_ref() == Some(pseudonym) => {
+                anyhow::bail!("the account is unreadable: {}", broken.named());
+            }
+            _ => {}
+        }
+    }
+    anyhow::bail!(
+        "no account of {} has the pseudonym {pseudonym}: it was deleted, or the pseudonym is of another stack",
+        stack.name
+    )
 }
 
 pub(super) fn unknown(stack: &StackHandle, user_id: &UserId) -> anyhow::Error {

@@ -3,10 +3,10 @@
 use anyhow::Result;
 use clap::Args;
 use jiff::Timestamp;
-use threads_auth_model::{ScopesSource, Summary};
+use threads_auth_model::{Pseudonym, ScopesSource, Summary};
 use threads_graph::UserId;
 
-use super::lookup::{days_left, grant};
+use super::lookup::{days_left, grant, named};
 use crate::operate::target::{StackArgs, TARGETS};
 use crate::shell::env::Env;
 use crate::shell::output::table;
@@ -16,27 +16,50 @@ use crate::shell::output::table;
 #[command(after_help = format!("Examples:
   threads-auth accounts show 17841405793187218 --local
   threads-auth accounts show 17841405793187218 --json | jq -r .expires_at
+  threads-auth accounts show p_Xb2kQ9vLr0-aTz_1 --profile prod
+                                      whose pseudonym a log has; this reads all accounts
 
 {TARGETS}"))]
 pub(super) struct Show {
-    /// The account's Threads user id
-    #[arg(value_name = "USER_ID")]
-    user_id: UserId,
+    /// The account's Threads user id, or its pseudonym in logs
+    #[arg(value_name = "USER_ID|PSEUDONYM", value_parser = name)]
+    name: Name,
 
     #[command(flatten)]
     target: StackArgs,
 }
 
+/// The name by which an operator asks for an account.
+#[derive(Clone)]
+enum Name {
+    Id(UserId),
+    Pseudonym(Pseudonym),
+}
+
 impl Show {
     pub(super) async fn run(self, env: &Env) -> Result<()> {
         let stack = self.target.open(env).await?;
-        let summary = Summary::from(grant(&stack, &self.user_id).await?);
-        let json = serde_json::to_value(&summary)?;
-        self.target.output.result(&json, &plain(&summary, stack.now()))
+        let grant = match &self.name {
+            Name::Id(user_id) => grant(&stack, user_id).await?,
+            Name::Pseudonym(pseudonym) => named(&stack, pseudonym).await?,
+        };
+        let pseudonym = grant.pseudonym.clone();
+        let summary = Summary::from(grant);
+        let mut json = serde_json::to_value(&summary)?;
+        json["pseudonym"] = pseudonym.as_ref().map(Pseudonym::as_str).into();
+        self.target.output.result(&json, &plain(&summary, pseudonym.as_ref(), stack.now()))
     }
 }
 
-fn plain(summary: &Summary, now: Timestamp) -> String {
+fn name(text: &str) -> Result<Name, String> {
+    if let Ok(pseudonym) = text.parse() {
+        return Ok(Name::Pseudonym(pseudonym));
+    }
+    let user_id = text.parse().map(Name::Id);
+    user_id.map_err(|error| format!("{error}, or a pseudonym: `p_` and 16 characters"))
+}
+
+fn plain(summary: &Summary, pseudonym: Option<&Pseudonym>, now: Timestamp) -> String {
     let time = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), |at| at.to_string());
     let status = match summary.cause {
         Some(cause) => format!("{} ({cause})", summary.status),
@@ -50,6 +73,7 @@ fn plain(summary: &Summary, now: Timestamp) -> String {
     let rows = [
         ("Account", summary.user_id.to_string()),
         ("Username", summary.username.clone().unwrap_or_else(|| "-".to_owned())),
+        ("Name in logs", pseudonym.map_or_else(|| "none yet".to_owned(), Pseudonym::to_string)),
         ("Status", status),
         ("Scopes", scopes),
         ("Days left", days),
@@ -63,7 +87,7 @@ fn plain(summary: &Summary, now: Timestamp) -> String {
         ("Consecutive failures", summary.failures.to_string()),
         ("Last failure", summary.last_error.clone().unwrap_or_else(|| "-".to_owned())),
         ("Suspected since", time(summary.suspected_at)),
-        ("Claimed by", summary.reference.clone().unwrap_or_else(|| "-".to_owned())),
+        ("Belongs to", summary.reference.clone().unwrap_or_else(|| "-".to_owned())),
         ("Ends unclaimed", time(summary.unclaimed_until)),
     ];
     table(&rows)

@@ -68,7 +68,7 @@ async fn change_account(console: &Console, user_id: &UserId, deed: Deed) -> Resu
             format!("{user_id}: {}", outcome(swept).1)
         }
         Deed::Disconnect => {
-            let was_there = Box::pin(service.disconnect(user_id, now)).await?;
+            let was_there = Box::pin(service.disconnect(user_id, now)).await?.is_some();
             let words = if was_there { "disconnected, and its token is destroyed" } else { "not connected" };
             format!("{user_id} is {words}")
         }

@@ -1,8 +1,11 @@
 //! Checks what protects the tokens: the table, its backups, its key, and the stack of these.
 
 use aws_sdk_cloudformation::error::ProvideErrorMetadata;
-use aws_sdk_dynamodb::types::{PointInTimeRecoveryStatus, SseStatus, StreamViewType, TableDescription};
+use aws_sdk_dynamodb::types::{
+    IndexStatus, PointInTimeRecoveryStatus, SseStatus, StreamViewType, TableDescription,
+};
 use aws_sdk_kms::types::KeyState;
+use threads_auth_store::{DUE_INDEX, REFERENCE_INDEX};
 
 use super::finding::{Finding, fail, ok, unnamed, unreported, unseen, warn};
 use crate::operate::target::Deployed;
@@ -20,8 +23,9 @@ pub(super) async fn table(deployed: &Deployed, name: &str) -> (Table, Vec<Findin
     const STREAM: &str = "table stream";
     const PROTECTION: &str = "table protection";
     const ENCRYPTION: &str = "table encryption";
+    const INDEX: &str = "table indexes";
     const PERMISSION: &str = "dynamodb:DescribeTable";
-    const CHECKS: [&str; 3] = [STREAM, PROTECTION, ENCRYPTION];
+    const CHECKS: [&str; 4] = [STREAM, PROTECTION, ENCRYPTION, INDEX];
     let client = aws_sdk_dynamodb::Client::new(&deployed.sdk);
     let described = match client.describe_table().table_name(name).send().await {
         Ok(answer) => answer.table,
@@ -53,7 +57,30 @@ pub(super) async fn table(deployed: &Deployed, name: &str) -> (Table, Vec<Findin
         None => unreported(PROTECTION, "whether the table can be deleted"),
     };
     let encryption = encryption(ENCRYPTION, deployed, &table);
-    (Table { described: Some(table) }, vec![stream, protection, encryption])
+    let indexes = indexes(INDEX, &table);
+    (Table { described: Some(table) }, vec![stream, protection, encryption, indexes])
+}
+
+fn indexes(check: &'static str, table: &TableDescription) -> Finding {
+    let status = |name| {
+        let mut indexes = table.global_secondary_indexes().iter();
+        indexes.find(|index| index.index_name() == Some(name)).and_then(|index| index.index_status())
+    };
+    if status(DUE_INDEX).is_none() {
+        let next = format!("No sweep finds a token that is due. {DEPLOY}");
+        return fail(check, format!("the table has no index `{DUE_INDEX}`"), next);
+    }
+    match status(REFERENCE_INDEX) {
+        Some(IndexStatus::Active) => ok(check, "are there, and active"),
+        Some(status) => {
+            let detail = format!("the index `{REFERENCE_INDEX}` is {}", status.as_str());
+            warn(check, detail, "`GET /users?reference=` is refused until it is ACTIVE. Wait.")
+        }
+        None => {
+            let next = "`GET /users?reference=` is refused without it, and all else works: deploy the stack of the data, as UPGRADING.md says.";
+            warn(check, format!("the table has no index `{REFERENCE_INDEX}`"), next)
+        }
+    }
 }
 
 fn encryption(check: &'static str, deployed: &Deployed, table: &TableDescription) -> Finding {

@@ -1,15 +1,13 @@
 //! Checks that Meta accepts the app and its redirect URI, and names the setting to change if not.
 
 use anyhow::Error;
-use threads_auth::{Caller, Inspections};
+use threads_auth::{Caller, Inspections, Remedy};
 use threads_auth_model::error_chain;
 use threads_graph::{ConfigurationProblem, DialogError, ErrorKind, Scopes, State};
 
 use super::finding::{Finding, fail, ok, warn};
 use crate::operate::target::StackHandle;
 use crate::shell::exit;
-
-const DASHBOARD: &str = "in Meta's dashboard, under the use case \"Access the Threads API\" > Settings";
 
 pub(super) async fn belong_together(stack: &StackHandle) -> Finding {
     const CHECK: &str = "app id and secret";
@@ -170,22 +168,8 @@ pub(super) async fn redirect_uri(stack: &StackHandle) -> Finding {
     fail(
         CHECK,
         format!("Meta's page refuses {uri}: {message} ({code})"),
-        what_to_click(DialogError::from_code(code), uri.as_str()),
+        Remedy::of_dialog(DialogError::from_code(code)).operator,
     )
-}
-
-fn what_to_click(error: Option<DialogError>, uri: &str) -> String {
-    match error {
-        Some(DialogError::UnlistedRedirect) => format!(
-            "The address is not in the list: {DASHBOARD}, add {uri} to \"Redirect Callback URLs\", letter for letter and with or without a final slash as it is here, press Enter so that it becomes a tag, fill the other two fields, and save. If the dashboard adds a slash that is not here, set the parameter RedirectTrailingSlash to true."
-        ),
-        Some(DialogError::NotATester) => "The account is an invited tester who has not accepted: in Threads > Settings > Account > Website permissions > Invites, accept the app. (To invite: App roles > Roles > Add People > Threads Tester.)".to_owned(),
-        Some(DialogError::UnknownApp) => "The app id is not the *Threads* app id: take \"Threads App ID\" and \"Threads App secret\" of App settings > Basic, not the plain \"App ID\", and run `threads-auth configure` with them.".to_owned(),
-        Some(DialogError::InsecureRedirect) => "Meta sends nobody back to http: the public address has to be https (parameter DomainName, or a tunnel with --public-url for `threads-auth dev`).".to_owned(),
-        _ => format!(
-            "This error code is not known. Compare the settings {DASHBOARD} with those that `threads-auth configure` prints."
-        ),
-    }
 }
 
 #[cfg(test)]
@@ -199,14 +183,5 @@ mod tests {
         let new = found("publish,threads_new_permission,threads_basci");
         assert!(new.contains("not known to this version: threads_basci, threads_new_permission"), "{new}");
         assert!(new.contains("warn") && new.contains("nothing is wrong"), "{new}");
-    }
-
-    #[test]
-    fn every_number_of_metas_has_words() {
-        let words = |code| what_to_click(DialogError::from_code(code), "https://app.example/callback");
-        for code in [1_349_168, 1_349_245, 1_349_026, 4_476_002, 1_349_187] {
-            assert!(!words(code).contains("error code is not known"), "{code}");
-        }
-        assert!(words(100).contains("error code is not known"));
     }
 }

@@ -80,7 +80,7 @@ pub(super) async fn tokens(stack: &StackHandle) -> Finding {
                 Some(Err(error)) => sealed.push(format!("{} {error}", grant.user_id)),
                 None => {}
             },
-            Err(inconsistency) => broken.push(inconsistency.to_string()),
+            Err(inconsistency) => broken.push(inconsistency.named()),
         }
     }
     if let Some(first) = sealed.first() {

@@ -9,6 +9,7 @@ use super::flow::Flow;
 use super::session::{admit, is_session_id, read};
 use crate::clients::Clients;
 use crate::config::AuthorizeAccess;
+use crate::language::UiLocales;
 
 /// The redirect that starts a flow.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ struct BeginParams {
     session: Option<String>,
     return_to: Option<String>,
     scopes: Option<Scopes>,
+    ui_locales: Option<UiLocales>,
 }
 
 impl BeginParams {
@@ -43,6 +45,10 @@ impl BeginParams {
                     let scopes = value.parse().map_err(|_| ConnectError::BadLink)?;
                     params.scopes.replace(scopes).is_some()
                 }
+                "ui_locales" => {
+                    let locales = value.parse().map_err(|_| ConnectError::BadLink)?;
+                    params.ui_locales.replace(locales).is_some()
+                }
                 _ => {
                     is_misspelt = true;
                     false
@@ -57,7 +63,8 @@ impl BeginParams {
         if is_misspelt && params.session.is_none() {
             return Err(ConnectError::BadLink);
         }
-        // The session fixes both values: the holder of its URL must not change them.
+        // The session fixes both values: the holder of its URL must not change them. The language
+        // of pages is the person's own affair.
         if params.session.is_some() && (params.return_to.is_some() || params.scopes.is_some()) {
             return Err(ConnectError::BadLink);
         }
@@ -90,10 +97,13 @@ pub(crate) async fn begin(
     let scopes = params.scopes.unwrap_or_else(|| config.scopes.clone());
     let mut flow = Flow::begin(scopes, now).map_err(ConnectError::Seal)?;
     flow.return_to = params.return_to;
+    flow.language = params.ui_locales.and_then(|locales| locales.language());
     if let Some(id) = params.session {
         flow.session_id = Some(id.clone());
         let session = read(clients, &id).await.map_err(|error| error.in_flow(&flow))?;
         flow.return_to.clone_from(&session.return_to);
+        let locales = session.ui_locales.as_deref().and_then(|list| list.parse::<UiLocales>().ok());
+        flow.language = locales.and_then(|locales| locales.language()).or(flow.language);
         admit(clients, &session, now).map_err(|error| error.in_flow(&flow))?;
         flow.scopes = session.scopes.unwrap_or(flow.scopes);
         flow.user_id = session.user_id;

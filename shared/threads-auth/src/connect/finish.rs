@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use threads_auth_model::rules::{Commit, NewConsent, NewGrant};
 use threads_auth_model::seal::{self, Purpose, random_text};
 use threads_auth_model::{
-    Attempt, Effect, Session, SessionState, SessionStatus, Vault, error_chain, schedule,
+    Attempt, Effect, Pseudonym, Session, SessionState, SessionStatus, Vault, error_chain, schedule,
 };
 use threads_auth_store::{Backoff, ClosedSession, CommitOutcome, Connected as Stored, StoreError, persist};
 use threads_graph::{
@@ -43,6 +43,8 @@ pub struct Connected {
     pub location: String,
     /// Id of the connected account.
     pub user_id: UserId,
+    /// Name of the account in logs.
+    pub pseudonym: Option<Pseudonym>,
     /// [`ConnectOutcome::Connected`]; [`ConnectOutcome::Finishing`] if the long-lived exchange is
     /// still to be done; or [`ConnectOutcome::Replayed`] if the same browser has repeated its
     /// callback.
@@ -212,7 +214,8 @@ async fn repeat_redirect(
             if completion_hash == seal::hash(&completion) && now < expires_at =>
         {
             let location = location(return_to.with(&[("session_id", id), ("completion", &completion)]));
-            Ok(Connected { location, user_id, outcome: ConnectOutcome::Replayed })
+            let pseudonym = clients.store.pseudonym(&user_id).await;
+            Ok(Connected { location, user_id, pseudonym, outcome: ConnectOutcome::Replayed })
         }
         _ => Err(ConnectError::Replayed),
     }
@@ -287,10 +290,11 @@ async fn connect_account(
             (committed, ConnectOutcome::Connected)
         }
         Err(error) => {
-            tracing::warn!(user.id = %user_id, error = error_chain(&error), "the long-lived exchange failed; a sweep retries it");
+            tracing::warn!(error = error_chain(&error), "the long-lived exchange failed; a sweep retries it");
             let consent = NewConsent {
                 user_id,
                 grant_id: &grant_id,
+                pseudonym: Pseudonym::random()?,
                 begun_at: flow.began_at,
                 sealed: vault.seal(Purpose::PendingToken, user_id, &short.access_token)?,
                 scopes: &flow.scopes,
@@ -306,6 +310,8 @@ async fn connect_account(
         CommitOutcome::Committed => Ok(Connected {
             location: destination(clients, flow, &completion, outcome),
             user_id: user_id.clone(),
+            // The row may have had one before.
+            pseudonym: clients.store.pseudonym(user_id).await,
             outcome,
         }),
         CommitOutcome::Replayed => Err(ConnectError::Replayed),
@@ -415,6 +421,9 @@ fn destination(clients: &Clients, flow: &Flow, completion: &str, outcome: Connec
     match (return_to, &flow.session_id, outcome.return_status()) {
         (Some(url), Some(id), _) => location(url.with(&[("session_id", id), ("completion", completion)])),
         (Some(url), None, Some(status)) => location(url.with(&[("status", status.as_str())])),
-        _ => format!("/{outcome}"),
+        _ => match flow.language {
+            Some(language) => format!("/{outcome}?ui_locales={language}"),
+            None => format!("/{outcome}"),
+        },
     }
 }

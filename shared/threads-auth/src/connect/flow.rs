@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use threads_auth_model::seal::{Context, Keyring, Purpose, SealError};
 use threads_graph::{AppId, Scopes, State, UserId};
 
+use crate::language::{self, Language};
+
 /// Time that a person may take at Meta, in seconds.
 pub(crate) const LIFETIME_SECONDS: i64 = 600;
 
@@ -54,6 +56,14 @@ pub struct Flow {
     /// The only account that may come back.
     #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<UserId>,
+    /// The language of the flow's pages, if its session or its link has asked for one.
+    #[serde(
+        rename = "l",
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "language::if_known"
+    )]
+    pub language: Option<Language>,
     /// True if this browser was shown an end of the flow, genuine or not. The flow can still be
     /// finished, but a callback without a state rather belongs to another flow.
     #[serde(rename = "t", default, skip_serializing_if = "is_false")]
@@ -134,6 +144,7 @@ impl Flow {
             return_to: None,
             session_id: None,
             user_id: None,
+            language: None,
             is_end_shown: false,
         })
     }
@@ -298,6 +309,7 @@ mod tests {
             flow.return_to = Some(format!("https://app.example.com/{}", "x".repeat(480)));
             flow.session_id = Some("s".repeat(43));
             flow.user_id = Some("17841405793187218".parse().unwrap());
+            flow.language = Some(Language::TraditionalChinese);
             let header = self.header();
             for set in flow.set_cookies(CookieKind::Host, &self.keyring, &self.app_id, &[&header]).unwrap() {
                 let cookie = Cookie::parse(set).unwrap();
@@ -379,6 +391,21 @@ mod tests {
         (600..604).for_each(|at| drop(browser.start(at)));
         assert!(matches!(browser.resume(&late.state, 604), Err(ResumeError::Expired(_))));
         assert_eq!(browser.jar.len(), 5);
+    }
+
+    /// Another version may have more languages than this one.
+    #[test]
+    fn a_flow_in_a_language_that_is_not_known_goes_on() {
+        let mut browser = Browser::new();
+        let flow = browser.start(0);
+        assert_eq!(browser.resume(&flow.state, 1).unwrap().language, Some(Language::TraditionalChinese));
+        let json = serde_json::to_string(&flow).unwrap();
+        for (other, expected) in [("tlh", None), ("th", Some(Language::Thai))] {
+            let json = json.replace("zh-Hant", other);
+            let sealed = browser.keyring.seal(&context(&browser.app_id), json.as_bytes()).unwrap();
+            browser.jar[0].1 = BASE64_URL_SAFE_NO_PAD.encode(sealed);
+            assert_eq!(browser.resume(&flow.state, 1).unwrap().language, expected, "{other}");
+        }
     }
 
     #[test]

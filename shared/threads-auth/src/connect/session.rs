@@ -9,26 +9,30 @@ use jiff::{SignedDuration, Timestamp};
 use subtle::ConstantTimeEq;
 use threads_auth_model::seal::{self, SealError, random_text};
 use threads_auth_model::session::TIME_TO_COMPLETE;
-use threads_auth_model::{Grant, Session, SessionState, SessionStatus, claiming};
+use threads_auth_model::{
+    Grant, InvalidReference, Session, SessionState, SessionStatus, check_reference, claiming,
+};
 use threads_auth_store::{CompletionOutcome, StoreError};
 use threads_graph::{Scopes, UserId};
 
 use super::error::ConnectError;
 use super::return_to::NotAllowed;
 use crate::clients::Clients;
-
-/// Maximum length of `reference`, in bytes.
-const MAX_REFERENCE: usize = 256;
+use crate::language::UiLocales;
 
 /// A backend's request for a session.
 #[derive(Clone, Debug)]
 pub struct NewSession {
-    /// The backend's own name for its user: 1 to 256 bytes.
+    /// The backend's own name for its user: 1 to [`MAX_REFERENCE`] bytes.
+    ///
+    /// [`MAX_REFERENCE`]: threads_auth_model::MAX_REFERENCE
     pub reference: String,
     /// The requested scopes, if not the configured ones.
     pub scopes: Option<Scopes>,
     /// The app's return address, to which the completion code is added. Must be on the allowlist.
     pub return_to: String,
+    /// The languages that the person prefers, if the backend knows them.
+    pub ui_locales: Option<UiLocales>,
     /// The only account that may be connected.
     pub user_id: Option<UserId>,
     /// Lifetime of the session: one minute to one day.
@@ -39,8 +43,8 @@ pub struct NewSession {
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
     /// The reference is empty or too long.
-    #[error("reference must be 1 to {MAX_REFERENCE} bytes long")]
-    Reference,
+    #[error(transparent)]
+    Reference(#[from] InvalidReference),
     /// The lifetime is out of range.
     #[error("a session lives from one minute to one day")]
     Lifetime,
@@ -95,9 +99,7 @@ pub(crate) async fn create(
     new: NewSession,
     now: Timestamp,
 ) -> Result<Session, SessionError> {
-    if new.reference.is_empty() || new.reference.len() > MAX_REFERENCE {
-        return Err(SessionError::Reference);
-    }
+    check_reference(&new.reference)?;
     if new.lifetime < SignedDuration::from_mins(1) || new.lifetime > SignedDuration::from_hours(24) {
         return Err(SessionError::Lifetime);
     }
@@ -107,6 +109,7 @@ pub(crate) async fn create(
         reference: new.reference,
         scopes: new.scopes,
         return_to: Some(new.return_to),
+        ui_locales: new.ui_locales.map(|locales| locales.as_str().to_owned()),
         user_id: new.user_id,
         // In whole seconds, as the table stores it.
         expires_at: Timestamp::from_second(now.as_second() + new.lifetime.as_secs()).unwrap_or(now),

@@ -7,8 +7,11 @@ use jiff::{SignedDuration, Timestamp};
 use threads_auth_model::rules::NewGrant;
 use threads_auth_model::schedule::{self, Life};
 use threads_auth_model::seal::{Purpose, SealError, random_text};
-use threads_auth_model::{Access, ScopesSource};
-use threads_auth_store::{SecretsError, StoreError, TransferOutcome};
+use threads_auth_model::{
+    Access, Attribute, Claim, Condition, InvalidReference, Pseudonym, ScopesSource, Status, check_reference,
+    claiming,
+};
+use threads_auth_store::{SecretsError, StoreError, TransferOutcome, WriteOutcome};
 use threads_graph::{AccessToken, ErrorKind, ReauthorizationCause, Scopes, UserId};
 
 use crate::clients::Clients;
@@ -23,6 +26,27 @@ const ASSUMED_LIFE: SignedDuration = SignedDuration::from_hours(48);
 
 /// The longest life of a token of Meta.
 const LONGEST_LIFE: SignedDuration = SignedDuration::from_hours(60 * 24);
+
+/// A token that was obtained elsewhere, with what is known of it there.
+#[derive(Clone, Copy, Debug)]
+pub struct Import<'a> {
+    /// The token.
+    pub token: &'a AccessToken,
+    /// Id of the expected account.
+    pub user_id: Option<&'a UserId>,
+    /// The expiry to assume if Meta does not return one.
+    pub expires_at: Option<Timestamp>,
+    /// The backend's own name for the user whose account it is, at most 128 bytes.
+    pub reference: Option<&'a str>,
+}
+
+impl<'a> Import<'a> {
+    /// Returns the import of a token of which nothing else is known.
+    #[must_use]
+    pub fn of(token: &'a AccessToken) -> Self {
+        Self { token, user_id: None, expires_at: None, reference: None }
+    }
+}
 
 /// The result of an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +73,12 @@ pub enum ImportError {
     /// The person had their data deleted.
     #[error("the person had their data deleted, and has not connected since")]
     Deleted,
+    /// The reference is empty or too long.
+    #[error(transparent)]
+    Reference(#[from] InvalidReference),
+    /// The account was connected here, and is another user's.
+    #[error("the account was connected here already, for another reference")]
+    AnotherReference,
     /// The call that identifies the account failed.
     #[error("Meta did not identify the token's account")]
     Threads(#[source] threads_graph::Error),
@@ -79,12 +109,47 @@ impl ImportError {
     }
 }
 
-/// Imports a long-lived token.
+/// Imports a long-lived token, and gives its account to the user whom the app calls `reference`.
 pub(crate) async fn import(
     clients: &Clients,
-    token: &AccessToken,
-    user_id: Option<&UserId>,
-    expires_at: Option<Timestamp>,
+    import: Import<'_>,
+    now: Timestamp,
+) -> Result<Imported, ImportError> {
+    import.reference.map(check_reference).transpose()?;
+    let imported = take_over(clients, import, now).await?;
+    if let Some(reference) = import.reference {
+        refer(clients, &imported.user_id, reference, now).await?;
+    }
+    Ok(imported)
+}
+
+/// Claims an imported account, unless it is claimed: what the app has said here counts for more.
+async fn refer(
+    clients: &Clients,
+    user_id: &UserId,
+    reference: &str,
+    now: Timestamp,
+) -> Result<(), ImportError> {
+    loop {
+        let grant = clients.store.grant(user_id).await?;
+        // A disconnected account is nobody's, and one whose session is open has its own way.
+        let Some(grant) = grant.filter(|grant| grant.status() == Status::Active) else { return Ok(()) };
+        match &grant.claim {
+            Claim::Claimed(Some(owner)) if owner.reference == reference => return Ok(()),
+            Claim::Claimed(None) => {}
+            Claim::Claimed(Some(_)) | Claim::Unclaimed { .. } => return Err(ImportError::AnotherReference),
+        }
+        let mut change = claiming::claim(&grant, reference, now);
+        change.when = change.when.and(Condition::Absent(Attribute::Reference));
+        if clients.store.write(&change).await? != WriteOutcome::Superseded {
+            return Ok(());
+        }
+    }
+}
+
+async fn take_over(
+    clients: &Clients,
+    Import { token, user_id, expires_at, .. }: Import<'_>,
     now: Timestamp,
 ) -> Result<Imported, ImportError> {
     let vault = clients.vault(now).await?;
@@ -130,6 +195,7 @@ pub(crate) async fn import(
             data_access_expires_at: info.and_then(|info| info.data_access_expires_at),
         },
         username: profile.username,
+        pseudonym: Pseudonym::random()?,
         life: Life { issued_at, expires_at, is_assumed },
     };
     let tombstone = vault.tombstone(&profile.id);

@@ -13,7 +13,7 @@ pub(crate) mod restore;
 
 pub use delete_person::PersonDeleted;
 pub use due_load::DueLoad;
-pub use import::{ImportError, Imported};
+pub use import::{Import, ImportError, Imported};
 pub use inspections::Inspections;
 pub use personal_data::{PersonalData, PersonalDataError, Record};
 pub use replace::{Comparison, Loss, Replaced, RestoreError, Spoilt, Verdict};

@@ -180,6 +180,7 @@ pub(super) async fn read(
         return Err(Spoilt::MakesNoSense(Inconsistency {
             table: table.to_owned(),
             key: key.to_string(),
+            pseudonym: grant.pseudonym,
             attribute: Attribute::UserId,
             problem: "malformed",
         }));

@@ -10,5 +10,6 @@ pub(crate) mod vend;
 pub use outcome::RefreshOutcome;
 pub use sweep::{Stopped, SweepError, SweepReport};
 pub use vend::{
-    DEFAULT_MIN_VALID, InvalidTokenHash, MAX_MIN_VALID, RetryReason, TokenHash, VendError, Vended,
+    DEFAULT_MIN_VALID, InvalidTokenHash, MAX_MIN_VALID, RetryReason, TokenHash, VendError, VendRefusal,
+    Vended,
 };

@@ -8,8 +8,8 @@ use threads_auth_model::rules::{self, Deferral, Lease, LeaseReason, Refreshed, R
 use threads_auth_model::schedule::{self, DataAccess, Life};
 use threads_auth_model::seal::{Purpose, SealError, random, random_text};
 use threads_auth_model::{
-    Access, Cause, Claim, Consent, FailureClass, Grant, Key, Live, ScopesSource, Session, SessionState,
-    State, Suspicion, Vault, claiming, error_chain,
+    Access, Cause, Claim, Consent, FailureClass, Grant, Key, Live, Pseudonym, ScopesSource, Session,
+    SessionState, State, Suspicion, Vault, claiming, error_chain,
 };
 use threads_auth_store::{LeaseOutcome, StoreError, WriteOutcome, persist};
 use threads_graph::{AccessToken, ErrorKind, LongLivedToken, UserId};
@@ -141,7 +141,11 @@ impl<'a> Refresher<'a> {
                 }
                 // Meta may have been called without its response being stored.
                 attempt.or_else(|error| {
-                    tracing::error!(%key, error = error_chain(&error), "the store failed after a lease");
+                    tracing::error!(
+                        pseudonym = grant.log_name(),
+                        error = error_chain(&error),
+                        "the store failed after a lease"
+                    );
                     Ok(Attempt::not_stored())
                 })
             }
@@ -163,7 +167,8 @@ impl<'a> Refresher<'a> {
             Err(error) => Err(error),
         };
         attempt.unwrap_or_else(|error| {
-            tracing::error!(%key, error = error_chain(&error), "the store failed for a grant");
+            // The key would name the person, and only the row has the pseudonym.
+            tracing::error!(error = error_chain(&error), "the store failed for a grant");
             RefreshOutcome::StoreFailed.into()
         })
     }
@@ -200,7 +205,7 @@ impl<'a> Refresher<'a> {
         };
         let now = self.time.now();
         let Ok(current) = self.open(Purpose::AccessToken, grant, &live.token).await else {
-            tracing::error!(user.id = %grant.user_id, "a token does not open with the keyring");
+            tracing::error!(pseudonym = grant.log_name(), "a token does not open with the keyring");
             return self.undecryptable(leased, schedule::add(now, UNREADABLE_SECONDS)).await;
         };
         if let State::Appealable(..) = grant.state {
@@ -300,8 +305,11 @@ impl<'a> Refresher<'a> {
             }
             Err(error) if is_refusal(error.kind()) => self.call_refused(leased, live, error).await,
             Err(error) => {
-                let user_id = &leased.grant.user_id;
-                tracing::warn!(user.id = %user_id, error = error_chain(&error), "a doubted token could not be checked");
+                tracing::warn!(
+                    pseudonym = leased.grant.log_name(),
+                    error = error_chain(&error),
+                    "a doubted token could not be checked"
+                );
                 Ok(Attempt::deferred(error.kind(), self.release(leased).await?))
             }
         }
@@ -371,7 +379,7 @@ impl<'a> Refresher<'a> {
         let (user_id, graph) = (&grant.user_id, &self.clients.graph);
         let is_over = now >= consent.expires_at;
         let Ok(short) = self.open(Purpose::PendingToken, grant, &consent.token).await else {
-            tracing::error!(user.id = %user_id, "a consent does not open with the keyring");
+            tracing::error!(pseudonym = grant.log_name(), "a consent does not open with the keyring");
             if is_over {
                 return self.drop_consent(leased, consent, now).await;
             }
@@ -380,11 +388,19 @@ impl<'a> Refresher<'a> {
         let long = match graph.exchange_long_lived(self.vault.app_secret(), &short).await {
             Ok(long) => long,
             Err(error) if is_over => {
-                tracing::warn!(user.id = %user_id, error = error_chain(&error), "a consent is lost");
+                tracing::warn!(
+                    pseudonym = grant.log_name(),
+                    error = error_chain(&error),
+                    "a consent is lost"
+                );
                 return self.drop_consent(leased, consent, now).await;
             }
             Err(error) => {
-                tracing::warn!(user.id = %user_id, error = error_chain(&error), "a consent is not complete yet");
+                tracing::warn!(
+                    pseudonym = grant.log_name(),
+                    error = error_chain(&error),
+                    "a consent is not complete yet"
+                );
                 let later = schedule::retry_pending_at(now, random_number());
                 let written =
                     self.put_off(leased, later, FailureClass::Threads(error.kind().class())).await?;
@@ -394,7 +410,10 @@ impl<'a> Refresher<'a> {
         let token = &long.access_token;
         let inspection = Inspection::of(self.clients, &self.vault, token, &consent.scopes, now).await;
         if inspection.user_id.as_ref().is_some_and(|found| found != user_id) {
-            tracing::error!(user.id = %user_id, "a consent gave the token of another account, and is dropped");
+            tracing::error!(
+                pseudonym = grant.log_name(),
+                "a consent gave the token of another account, and is dropped"
+            );
             return self.drop_consent(leased, consent, now).await;
         }
         let new = random_text::<16>();
@@ -457,7 +476,10 @@ impl<'a> Refresher<'a> {
         let seal = |purpose, token| self.vault.seal(purpose, &grant.user_id, token);
         let sealed = seal(Purpose::AccessToken, &new.access_token);
         let previous = previous.map(|token| seal(Purpose::PreviousToken, token)).transpose();
-        let (Ok(sealed), Ok(previous), Ok(token_id)) = (sealed, previous, random_text::<16>()) else {
+        let pseudonym = grant.pseudonym.clone().map_or_else(Pseudonym::random, Ok);
+        let (Ok(sealed), Ok(previous), Ok(token_id), Ok(pseudonym)) =
+            (sealed, previous, random_text::<16>(), pseudonym)
+        else {
             return Ok(Attempt::not_stored());
         };
         let life = Life::of(used).refreshed(asked_at, new.expires_in);
@@ -466,6 +488,7 @@ impl<'a> Refresher<'a> {
             sealed: &sealed,
             token_id: &token_id,
             previous: previous.as_deref(),
+            pseudonym: pseudonym.as_str(),
             life,
             retry_at: (!is_extended).then(|| life.old_enough_at().min(life.expires_at)),
         };
@@ -473,12 +496,16 @@ impl<'a> Refresher<'a> {
         let written = match persist(self.time.deadline(), write).await {
             Ok(written) => written,
             Err(error) => {
-                tracing::error!(user.id = %grant.user_id, error = error_chain(&error), "a new token was not stored");
+                tracing::error!(
+                    pseudonym = grant.log_name(),
+                    error = error_chain(&error),
+                    "a new token was not stored"
+                );
                 return Ok(Attempt::not_stored());
             }
         };
         if written == WriteOutcome::Superseded {
-            tracing::warn!(user.id = %grant.user_id, "another process has stored another token");
+            tracing::warn!(pseudonym = grant.log_name(), "another process has stored another token");
         }
         self.record_expiry(life.expires_at);
         let outcome = if is_extended { RefreshOutcome::Refreshed } else { RefreshOutcome::NotExtended };
@@ -527,7 +554,11 @@ impl<'a> Refresher<'a> {
             Ok(()) => is_over.then_some(Cause::DataAccessExpired),
         };
         let change = if let Some(cause) = cause {
-            tracing::warn!(user.id = %grant.user_id, cause = cause.as_str(), "Meta does not accept a new token yet");
+            tracing::warn!(
+                pseudonym = grant.log_name(),
+                cause = cause.as_str(),
+                "Meta does not accept a new token yet"
+            );
             let (suspicion, look_at) = suspicion(live, cause, None, now);
             rules::suspect(grant, live, suspicion, look_at, Right::Free(now), now)
         } else {
@@ -538,7 +569,11 @@ impl<'a> Refresher<'a> {
             rules::store_life(grant, live, &access, life, now)
         };
         if let Err(error) = self.clients.store.write(&change).await {
-            tracing::warn!(user.id = %grant.user_id, error = error_chain(&error), "the trial of a token was not stored");
+            tracing::warn!(
+                pseudonym = grant.log_name(),
+                error = error_chain(&error),
+                "the trial of a token was not stored"
+            );
         }
     }
 
@@ -551,7 +586,11 @@ impl<'a> Refresher<'a> {
     pub(crate) async fn give_back(&self, grant: &Grant) {
         let release = rules::release(&Key::grant(&grant.user_id), self.lease());
         if let Err(error) = self.clients.store.write(&release).await {
-            tracing::warn!(user.id = %grant.user_id, error = error_chain(&error), "a lease was not released; it expires by itself");
+            tracing::warn!(
+                pseudonym = grant.log_name(),
+                error = error_chain(&error),
+                "a lease was not released; it expires by itself"
+            );
         }
     }
 

@@ -67,7 +67,12 @@ impl Refresher<'_> {
         error: &threads_graph::Error,
     ) -> Result<Attempt, StoreError> {
         let (grant, now) = (leased.grant, self.time.now());
-        tracing::warn!(user.id = %grant.user_id, failures = grant.failures, error = error_chain(error), "a token was not refreshed");
+        tracing::warn!(
+            pseudonym = grant.log_name(),
+            failures = grant.failures,
+            error = error_chain(error),
+            "a token was not refreshed"
+        );
         let class = FailureClass::Threads(error.kind().class());
         let retry_after = match error.kind() {
             ErrorKind::NeedsReauthorization(cause) => return self.token_refused(leased, live, cause).await,
@@ -214,6 +219,10 @@ fn verdict(leased: Leased<'_>, live: &Live, cause: Cause, is_confirmed: bool) ->
 }
 
 fn failed_for(verdict: &Verdict, error: &StoreError) -> RefreshOutcome {
-    tracing::error!(user.id = %verdict.grant.user_id, error = error_chain(error), "the store failed for a verdict");
+    tracing::error!(
+        pseudonym = verdict.grant.log_name(),
+        error = error_chain(error),
+        "the store failed for a verdict"
+    );
     RefreshOutcome::StoreFailed
 }

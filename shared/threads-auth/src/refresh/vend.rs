@@ -13,7 +13,7 @@ use ring::digest::{SHA256, digest};
 use threads_auth_model::rules::LeaseReason;
 use threads_auth_model::schedule::{self, Life};
 use threads_auth_model::seal::{Purpose, SealError};
-use threads_auth_model::{Cause, Grant, Key, Live, RevokedBy, ScopesSource, State};
+use threads_auth_model::{Cause, Grant, Key, Live, Pseudonym, RevokedBy, ScopesSource, State};
 use threads_auth_store::{Backoff, SecretsError, StoreError};
 use threads_graph::{AccessToken, Scopes, UserId};
 
@@ -51,6 +51,19 @@ pub struct Vended {
     pub scopes: Scopes,
     /// Source of the scopes.
     pub scopes_source: ScopesSource,
+    /// Name of the account in logs.
+    pub pseudonym: Option<Pseudonym>,
+}
+
+/// The refusal to vend a token.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct VendRefusal {
+    /// The error.
+    #[source]
+    pub error: VendError,
+    /// Name of the account in logs, if its row was read and has one.
+    pub pseudonym: Option<Pseudonym>,
 }
 
 threads_graph::names! {
@@ -159,6 +172,20 @@ pub(crate) async fn vend(
     min_valid: SignedDuration,
     refused: Option<&TokenHash>,
     now: Timestamp,
+) -> Result<Vended, VendRefusal> {
+    let mut pseudonym = None;
+    let vended = attempt(clients, user_id, min_valid, refused, now, &mut pseudonym).await;
+    vended.map_err(|error| VendRefusal { error, pseudonym })
+}
+
+/// Does the same, and notes the account's name in logs.
+async fn attempt(
+    clients: &Clients,
+    user_id: &UserId,
+    min_valid: SignedDuration,
+    refused: Option<&TokenHash>,
+    now: Timestamp,
+    pseudonym: &mut Option<Pseudonym>,
 ) -> Result<Vended, VendError> {
     let time = Stopwatch::start(now, clients.config.work_time());
     let refresher = Refresher::new(clients, clients.vault(now).await?, time)?;
@@ -167,6 +194,7 @@ pub(crate) async fn vend(
     let mut poll = POLL;
     let (is_vouched_for, is_unrecorded) = loop {
         let grant = find().await?;
+        pseudonym.clone_from(&grant.pseudonym);
         let now = time.now();
         let open = async |live| open(&refresher, &grant, live).await;
         let (reason, at_hand) = match standing(&grant, min_valid, now)? {
@@ -217,6 +245,7 @@ pub(crate) async fn vend(
     };
     // After the attempt, the stored row decides.
     let grant = find().await?;
+    pseudonym.clone_from(&grant.pseudonym);
     let now = time.now();
     let again_at = match standing(&grant, min_valid, now)? {
         // The row may hold the token that Meta has just refused or replaced.
@@ -301,5 +330,6 @@ async fn open(refresher: &Refresher<'_>, grant: &Grant, live: &Live) -> Result<V
         expires_at: live.expires_at,
         scopes: grant.scopes.clone(),
         scopes_source: grant.scopes_source,
+        pseudonym: grant.pseudonym.clone(),
     })
 }

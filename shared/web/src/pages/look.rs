@@ -1,28 +1,45 @@
 //! The look of a page: one template, one style, no script, and a tone and a sign for each notice.
-//! Never shows text of the request: a page consists of fixed texts, a path of ours, and a link that
-//! the allowlist has accepted.
+//! Never shows text of the request: a page consists of fixed texts, of what the configuration says
+//! of the app, of a path of ours, a link that the allowlist has accepted, and API Gateway's id of
+//! the request.
 
 use http::Response;
 use http::header::{self, HeaderValue};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use threads_auth::ConnectOutcome as Connect;
+use threads_auth::{Brand, ConnectOutcome as Connect, Language};
 
-use super::notice::Notice;
+use super::accent;
+use super::notice::{Again, Notice};
 use super::page::Page;
-use super::words::Words;
-use crate::headers::{STYLE, secure};
+use super::reader::Reader;
+use super::words::{self, Words};
+use crate::headers::{content_policy, secure};
+
+/// The style sheet of our pages.
+pub(super) const STYLE: &str = include_str!("style.css");
 
 /// Returns the page as a response, with the status of its notice and all security headers.
 #[must_use]
-pub fn respond(page: &Page) -> Response<String> {
-    let mut response = Response::new(render(page).into_string());
+pub fn respond(page: &Page, reader: &Reader<'_>) -> Response<String> {
+    let style = style(reader.brand);
+    let mut response = Response::new(render(page, reader, &style).into_string());
     page.notice.standing().mark(&mut response);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(header::CONTENT_LANGUAGE, HeaderValue::from_static(reader.language.as_str()));
+    headers.insert(header::VARY, HeaderValue::from_static("accept-language"));
     if let Some(seconds) = page.notice.retry_after() {
         headers.insert(header::RETRY_AFTER, seconds.into());
     }
-    secure(response)
+    let mut response = secure(response);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, content_policy(&style, "'none'"));
+    response
+}
+
+/// Returns the style of pages for an app. The accent is a part of it, so that the policy's hash
+/// covers it.
+fn style(brand: &Brand) -> String {
+    [STYLE, &brand.accent.map(accent::rules).unwrap_or_default()].concat()
 }
 
 /// The tone of a page, drawn as a closed seam, one still being sewn, or one with a loose end.
@@ -103,58 +120,122 @@ impl Notice {
     }
 }
 
-pub(super) fn render(page: &Page) -> Markup {
-    let Words { title, what, next, again, maker } = page.notice.words();
-    let tone = page.notice.tone();
-    let restart = page.restart.as_deref().filter(|path| is_own_path(path)).zip(again);
-    let mut ways: Vec<(&str, &str)> = Vec::new();
-    ways.extend(restart);
-    ways.extend(page.back.as_ref().map(|link| (link.as_str(), "Go back to the app")));
-    if page.notice.is_settled_in_app() {
-        ways.reverse();
+fn direction(language: Language) -> &'static str {
+    if language == Language::Arabic { "rtl" } else { "ltr" }
+}
+
+/// Returns the label of a way to start again.
+fn label(words: &Words, again: Again) -> &'static str {
+    match again {
+        Again::Start => words.start_again,
+        Again::StartHere => words.start_again_here,
+        Again::Try => words.try_again,
     }
+}
+
+pub(super) fn render(page: &Page, reader: &Reader<'_>, style: &str) -> Markup {
+    let words = words::of(reader.language);
+    let title = words.text(page.notice).title();
+    let tone = page.notice.tone();
     html! {
         (DOCTYPE)
-        html lang="en" {
+        html lang=(reader.language) dir=(direction(reader.language)) {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 link rel="icon" href="data:,";
-                title { (title) }
-                style { (PreEscaped(STYLE)) }
+                title {
+                    (title)
+                    // Marks that isolate the name, because a title can have no elements.
+                    @if let Some(name) = &reader.brand.name { " \u{b7} \u{2068}" (name.as_str()) "\u{2069}" }
+                }
+                style { (PreEscaped(style)) }
             }
             body class=(tone.class()) {
+                @if let Some(name) = &reader.brand.name {
+                    header { bdi { (name.as_str()) } }
+                }
                 main {
                     svg viewBox="0 0 320 88" aria-hidden="true" {
                         path .stitch d="M114 44H-90" {}
                         path .stitch .far[!matches!(tone, Tone::Good)] d=(tone.far_seam()) {}
                         circle .patch cx="160" cy="44" r="40" {}
                         circle .stitch cx="160" cy="44" r="33" {}
-                        path .sign pathLength="1" d=(page.notice.sign()) {}
+                        path .sign .turns[page.notice.points_back()] pathLength="1" d=(page.notice.sign()) {}
                     }
-                    div .words {
-                        h1 { (title) }
-                        p .what { (what) }
-                        @if let Some(time) = page.time {
-                            p { "Done on " time datetime=(time) { (time.strftime("%-d %B %Y at %H:%M UTC")) } "." }
-                        }
-                        p {
-                            (next)
-                            @if again.is_some() && ways.is_empty() { " You can always start from the app." }
-                        }
-                        @for (href, label) in ways {
-                            a href=(href) { (label) }
-                        }
-                    }
+                    (story(page, reader, words))
                     @if !page.notice.standing().status().is_success() {
-                        p .maker {
-                            "For developers: " code { (page.notice.as_str()) }
-                            @if let Some(maker) = maker { br; (maker) }
-                        }
+                        (particulars(page.notice, reader, words))
                     }
                 }
-                footer { "Threads Auth" }
+                (footer(reader.brand, words))
+            }
+        }
+    }
+}
+
+/// Returns what has happened, what is next, and the ways on.
+fn story(page: &Page, reader: &Reader<'_>, words: &Words) -> Markup {
+    let text = words.text(page.notice);
+    let again = page.notice.again();
+    let restart = page.restart.as_deref().filter(|path| is_own_path(path)).zip(again);
+    let name = reader.brand.name.as_ref().map(|name| format!("\u{2068}{}\u{2069}", name.as_str()));
+    let back = name.map_or_else(|| words.back.to_owned(), |name| words.back_to.replace("{app}", &name));
+    let mut ways: Vec<(&str, &str)> = Vec::new();
+    ways.extend(restart.map(|(path, again)| (path, label(words, again))));
+    ways.extend(page.back.as_ref().map(|link| (link.as_str(), back.as_str())));
+    if page.notice.is_settled_in_app() {
+        ways.reverse();
+    }
+    html! {
+        div .words {
+            h1 { (text.title()) }
+            p .what { (text.what()) }
+            @if let Some((time, (before, after))) = page.time.zip(words.done_at.split_once("{time}")) {
+                p {
+                    (before)
+                    time datetime=(time) dir="ltr" { (time.strftime(words.time)) }
+                    (after)
+                }
+            }
+            p {
+                (text.next())
+                @if again.is_some() && ways.is_empty() { " " (words.start_from_app) }
+            }
+            @for (href, label) in ways {
+                a href=(href) { (label) }
+            }
+        }
+    }
+}
+
+/// Returns what those who help the person need: the name of the notice, a hint, which are in
+/// English for whoever makes the app, and the id by which the request is found in the log.
+fn particulars(notice: Notice, reader: &Reader<'_>, words: &Words) -> Markup {
+    html! {
+        div .maker {
+            p lang="en" dir="ltr" {
+                "For developers: " code { (notice.as_str()) }
+                @if let Some(maker) = notice.maker() { br; (maker) }
+            }
+            @if !reader.request_id.is_empty() {
+                p { (words.request) ": " code .id dir="ltr" { (reader.request_id) } }
+            }
+        }
+    }
+}
+
+fn footer(brand: &Brand, words: &Words) -> Markup {
+    let links = [(&brand.home, words.home), (&brand.support, words.support), (&brand.privacy, words.privacy)];
+    let links: Vec<_> = links.into_iter().filter_map(|(link, label)| Some((link.as_ref()?, label))).collect();
+    html! {
+        @if brand.name.is_none() || !links.is_empty() {
+            footer {
+                @if brand.name.is_none() { bdi { "Threads Auth" } }
+                @for (link, label) in links {
+                    a href=(link.as_str()) { (label) }
+                }
             }
         }
     }

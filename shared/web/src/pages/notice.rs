@@ -26,6 +26,15 @@ pub enum Notice {
     NotFound,
 }
 
+/// The ways to start again.
+#[derive(Clone, Copy)]
+pub(super) enum Again {
+    Start,
+    /// In this browser rather than in the one that the reader has come from.
+    StartHere,
+    Try,
+}
+
 impl From<Connect> for Notice {
     fn from(outcome: Connect) -> Self {
         Self::Connect(outcome)
@@ -93,6 +102,57 @@ impl Notice {
                     | Connect::SessionClosed
             )
         )
+    }
+
+    /// Returns the way to start again, if that can help.
+    pub(super) fn again(self) -> Option<Again> {
+        match self {
+            Self::Connect(
+                Connect::Denied
+                | Connect::ThreadsFailed
+                | Connect::Expired
+                | Connect::Ended
+                | Connect::Replayed
+                | Connect::WrongAccount
+                | Connect::BadLink
+                | Connect::CodeRefused,
+            ) => Some(Again::Start),
+            Self::Connect(Connect::WrongBrowser) => Some(Again::StartHere),
+            Self::Connect(Connect::ThreadsUnavailable | Connect::Unavailable) => Some(Again::Try),
+            _ => None,
+        }
+    }
+
+    /// Returns true if the sign of the page points to where the reader has come from, which depends
+    /// on the direction of the text.
+    pub(super) fn points_back(self) -> bool {
+        self == Self::Connect(Connect::SessionRequired)
+    }
+
+    /// Returns a hint for the app's developer. It is in English, whoever reads the page: the
+    /// developer may not know the reader's language.
+    pub(super) fn maker(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Connect(Connect::ThreadsFailed) => "The log has Threads\u{2019} error code.",
+            Self::Connect(Connect::Ended) => {
+                "The account was disconnected, or its data deleted, after this flow began."
+            }
+            Self::Connect(Connect::WrongBrowser) => "The cookie that was set at the start did not come back.",
+            Self::Connect(Connect::BadLink) => "A parameter is missing, repeated or malformed.",
+            Self::Connect(Connect::ReturnToRefused) => {
+                "Add the return address to the allowlist, exactly as the app sends it."
+            }
+            Self::Connect(Connect::SessionRequired) => {
+                "Create a connect session on your server, and open the link that it returns."
+            }
+            Self::Connect(Connect::SessionUnknown) => "There is no such connect session.",
+            Self::Connect(Connect::Unavailable) => "The store or the secrets are unavailable.",
+            Self::Connect(Connect::Misconfigured) => {
+                "App id, app secret and redirect URI must belong together. See the log."
+            }
+            Self::Detour => "Public pages are behind CloudFront. Use the stack\u{2019}s public address.",
+            _ => return None,
+        })
     }
 
     /// Returns the value of `Retry-After`, in seconds.

@@ -7,13 +7,15 @@ use url::form_urlencoded;
 use super::look::respond;
 use super::notice::Notice;
 use super::page::Page;
+use super::reader::Reader;
 use crate::request::HttpRequest;
 
 /// Logs the error of a refused connect, and returns its page.
 #[must_use]
 pub fn refuse(config: &Config, request: &HttpRequest, refused: &ConnectRefusal) -> Response<String> {
     log(request, refused);
-    respond(&page_of(config, refused))
+    let flow = refused.flow.as_deref().or(refused.doubtful.as_deref());
+    respond(&page_of(config, refused), &Reader::of(config, request).in_flow(flow))
 }
 
 /// Logs the error of a refused connect.
@@ -28,13 +30,13 @@ pub(crate) fn log(request: &HttpRequest, refused: &ConnectRefusal) {
 /// Refuses a prefetch, if the request is one: nothing is done, and the browser repeats the request
 /// when the person opens the page.
 #[must_use]
-pub fn refuse_prefetch(request: &HttpRequest) -> Option<Response<String>> {
+pub fn refuse_prefetch(config: &Config, request: &HttpRequest) -> Option<Response<String>> {
     if !request.is_prefetch {
         return None;
     }
     let notice = Notice::Prefetch;
     tracing::info!(request_id = request.request_id, outcome = notice.as_str());
-    Some(respond(&Page::new(notice)))
+    Some(respond(&Page::new(notice), &Reader::of(config, request)))
 }
 
 /// Returns the page for a refusal, with the links that may help the person.
@@ -54,7 +56,7 @@ fn restart(
     has_way_back: bool,
     access: AuthorizeAccess,
 ) -> Option<String> {
-    Notice::from(outcome).words().again?;
+    Notice::from(outcome).again()?;
     let is_open = access == AuthorizeAccess::Open;
     let Some(flow) = flow else {
         return is_open.then(|| "/authorize".to_owned());
@@ -75,6 +77,9 @@ fn restart_path(flow: &Flow) -> String {
         query.append_pair("scopes", &flow.scopes.to_string());
         if let Some(return_to) = &flow.return_to {
             query.append_pair("return_to", return_to);
+        }
+        if let Some(language) = flow.language {
+            query.append_pair("ui_locales", language.as_str());
         }
     }
     format!("/authorize?{}", query.finish())

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
@@ -18,15 +19,67 @@ use crate::shell::exit::usage;
 /// The maximum length of a line or of a CSV record. A longer one holds no token.
 const MAX_RECORD: usize = 64 * 1024;
 
+const OF_ANOTHER: &str = "the connection is not one of Threads: its provider is another";
 const TOO_LONG: &str = "the line is longer than 65536 bytes";
 
-/// The fields of a line.
+/// The fields of a line of JSON: our names for them, or a connection of Nango's as its API answers.
 #[derive(Default, Deserialize)]
 struct Fields {
     #[serde(alias = "token")]
     access_token: Option<Zeroizing<String>>,
     user_id: Option<Loose>,
     expires_at: Option<Loose>,
+    reference: Option<Loose>,
+    #[serde(default)]
+    credentials: Option<Credentials>,
+    /// The provider of a connection of Nango's. Elsewhere the word has other meanings.
+    #[serde(default)]
+    provider: Value,
+    #[serde(default)]
+    tags: Value,
+    #[serde(default)]
+    end_user: Value,
+}
+
+/// The part of a connection of Nango's that holds its token. `raw`, Meta's answer, is left: Nango
+/// reads its `user_id` as a number of JavaScript's, which cannot hold it.
+#[derive(Deserialize)]
+struct Credentials {
+    access_token: Option<Zeroizing<String>>,
+    expires_at: Option<Loose>,
+}
+
+impl Fields {
+    /// Returns true for another provider's token, which is not Meta's to see.
+    fn is_of_another(&self) -> bool {
+        self.credentials.is_some() && self.provider.as_str().is_some_and(|provider| provider != "threads")
+    }
+
+    fn entry(self, line: u64) -> Entry {
+        let text = |value: Option<Loose>| value.map(Loose::text).filter(|text| !text.is_empty());
+        let token =
+            |token: Option<Zeroizing<String>>| token.as_deref().map(|text| trimmed(text)).unwrap_or_default();
+        let Some(credentials) = self.credentials else {
+            return Entry {
+                line,
+                token: token(self.access_token),
+                user_id: text(self.user_id),
+                expires_at: text(self.expires_at),
+                reference: text(self.reference),
+                unreadable: None,
+            };
+        };
+        // Their names for the user of the app: a tag, and what it was before there were tags.
+        let named = [&self.tags["end_user_id"], &self.end_user["id"]].into_iter().find_map(Value::as_str);
+        Entry {
+            line,
+            token: token(credentials.access_token),
+            user_id: None,
+            expires_at: text(credentials.expires_at),
+            reference: text(self.reference).or_else(|| named.map(str::to_owned)),
+            unreadable: None,
+        }
+    }
 }
 
 /// Text or a number: user ids and times occur in both forms.
@@ -52,6 +105,7 @@ pub(super) struct Entry {
     pub(super) token: Zeroizing<String>,
     pub(super) user_id: Option<String>,
     pub(super) expires_at: Option<String>,
+    pub(super) reference: Option<String>,
     /// The line itself and the reason, if the line cannot be parsed.
     pub(super) unreadable: Option<(Zeroizing<String>, &'static str)>,
 }
@@ -166,13 +220,8 @@ fn read_json(source: impl BufRead, mut sends: impl FnMut(Entry) -> bool) -> Resu
             None => unreadable(line, b"", TOO_LONG),
             Some(text) if text.trim_ascii().is_empty() => continue,
             Some(text) => match serde_json::from_slice::<Fields>(&text) {
-                Ok(fields) => Entry {
-                    line,
-                    token: fields.access_token.as_deref().map(|text| trimmed(text)).unwrap_or_default(),
-                    user_id: fields.user_id.map(Loose::text).filter(|text| !text.is_empty()),
-                    expires_at: fields.expires_at.map(Loose::text).filter(|text| !text.is_empty()),
-                    unreadable: None,
-                },
+                Ok(fields) if fields.is_of_another() => unreadable(line, &text, OF_ANOTHER),
+                Ok(fields) => fields.entry(line),
                 Err(_) => unreadable(line, &text, "the line is not a JSON object with an access_token"),
             },
         };
@@ -194,6 +243,7 @@ fn unreadable(line: u64, text: &[u8], reason: &'static str) -> Entry {
         token: Zeroizing::default(),
         user_id: None,
         expires_at: None,
+        reference: None,
         unreadable: Some((text, reason)),
     }
 }
@@ -203,6 +253,7 @@ struct Columns {
     token: usize,
     user_id: Option<usize>,
     expires_at: Option<usize>,
+    reference: Option<usize>,
     count: usize,
 }
 
@@ -217,14 +268,15 @@ impl Columns {
             let text = "the first line names no column access_token: expected CSV with names in its first line, or JSON lines";
             return usage(text);
         };
-        let (user_id, expires_at) = (column(&["user_id"]), column(&["expires_at"]));
-        Ok(Self { token, user_id, expires_at, count: names.len() })
+        let [user_id, expires_at, reference] =
+            ["user_id", "expires_at", "reference"].map(|name| column(&[name]));
+        Ok(Self { token, user_id, expires_at, reference, count: names.len() })
     }
 
     /// Returns true if these fields are one record of several lines, and not the effect of a stray
     /// quote.
     fn fit(&self, record: &csv::ByteRecord) -> bool {
-        let ours = [Some(self.token), self.user_id, self.expires_at];
+        let ours = [Some(self.token), self.user_id, self.expires_at, self.reference];
         let is_of_one_line = |column: usize| record.get(column).is_none_or(|field| !field.contains(&b'\n'));
         record.len() == self.count && ours.into_iter().flatten().all(is_of_one_line)
     }
@@ -242,6 +294,7 @@ impl Columns {
             token: Zeroizing::new(field(Some(self.token)).unwrap_or_default()),
             user_id: field(self.user_id),
             expires_at: field(self.expires_at),
+            reference: field(self.reference),
             unreadable: None,
         }
     }

@@ -31,8 +31,9 @@ use crate::shell::exit::{Stopped, usage};
   threads-auth accounts import tokens.jsonl --profile prod --stack threads-auth-prod
   my-export | threads-auth accounts import - --rejected rejected.jsonl --json
 
-A CSV file has a first line with names: access_token (or token) and, if they are known, user_id and expires_at. A JSON line is an object with \
-the same names. expires_at is a time such as 2026-11-25T08:00:00Z, or seconds since 1970. A line, or a CSV record of several lines, has at most 64 KiB; one \
+A CSV file has a first line with names: access_token (or token) and, if they are known, user_id, expires_at and reference. A JSON line is an object \
+with the same names, or a connection as Nango's API answers. reference is the app's own name for its user, and makes the account theirs, as \
+completing a session does. expires_at is a time such as 2026-11-25T08:00:00Z, or seconds since 1970. A line, or a CSV record of several lines, has at most 64 KiB; one \
 that makes no sense is rejected, and the next one is read. Meta is asked of each token whose it is and how old. It can be repeated: an account that is connected already keeps its token, unless the new one lives longer.
 
 Lines that are not taken over are written to FILE.rejected with the reason, as JSON lines. That file HOLDS TOKENS: only you can read \

@@ -31,6 +31,8 @@ struct Rejected<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<&'a str>,
 }
 
@@ -97,6 +99,7 @@ impl Record {
             access_token: &entry.token,
             user_id: entry.user_id.as_deref(),
             expires_at: entry.expires_at.as_deref(),
+            reference: entry.reference.as_deref(),
             text: entry.unreadable.as_ref().map(|(text, _)| text.as_str()),
         };
         let mut line = Zeroizing::new(serde_json::to_string(&rejected)?);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use threads_auth::{FailureKind, ImportError};
+use threads_auth::{FailureKind, Import, ImportError};
 use threads_auth_model::error_chain;
 use threads_auth_store::Backoff;
 use threads_graph::{AccessToken, ErrorKind, UserId};
@@ -39,7 +39,9 @@ pub(super) async fn take_over(stack: Arc<StackHandle>, entry: Entry, tries: u8) 
     };
     let mut waits = WAITS;
     for attempt in 1.. {
-        let answer = stack.service.import(&token, user_id.as_ref(), expires_at, stack.now()).await;
+        let reference = entry.reference.as_deref();
+        let import = Import { token: &token, user_id: user_id.as_ref(), expires_at, reference };
+        let answer = stack.service.import(import, stack.now()).await;
         let error = match answer {
             Ok(imported) if imported.is_new => return (entry, Fate::Imported),
             Ok(_) => return (entry, Fate::Present),
