@@ -191,6 +191,8 @@ fn the_console_shows_a_stack_and_no_token() {
         has(&page, parts);
         assert_eq!(page.matches("<article").count(), count, "{query}");
     }
+    let pseudonym = local.grant(ADA).unwrap().pseudonym.unwrap();
+    has(&console.page(&format!("/accounts?q={}", pseudonym.as_str())), &["@person00001<"]);
     let one = console.page(&format!("/accounts/{ADA}"));
     has(&one, &["@person00001", r#"role="meter""#, "This console only looks"]);
     assert!(!one.contains("<form"), "{one}");

@@ -6,7 +6,7 @@ use devstack::look::accounts::{PER_PAGE, Standing};
 use devstack::look::filter::{Choice, Filter};
 use jiff::Timestamp;
 use threads_auth::{Key, StoreError};
-use threads_auth_model::Summary;
+use threads_auth_model::{Pseudonym, Summary};
 use threads_auth_store::PageRequest;
 use threads_graph::UserId;
 use tokio::time::Instant;
@@ -65,13 +65,18 @@ pub(super) async fn find(
         found.next = page.next;
         let mut rows = page.items.into_iter().peekable();
         while let Some(row) = rows.next() {
-            match row.map(Summary::from) {
-                Ok(account) if filter.takes(&account, &Standing::of(&account, false, now)) => {
-                    found.accounts.push(account);
+            match row {
+                Ok(grant) => {
+                    // Logs have the pseudonym, which a summary has not.
+                    let pseudonym = grant.pseudonym.as_ref().map(Pseudonym::as_str);
+                    let is_named = pseudonym == Some(filter.search.as_str());
+                    let account = Summary::from(grant);
+                    if is_named || filter.takes(&account, &Standing::of(&account, false, now)) {
+                        found.accounts.push(account);
+                    }
                 }
-                Ok(_) => {}
                 Err(_) if filter.choice != Choice::All && filter.choice != Choice::Trouble => {}
-                Err(inconsistency) => found.broken.push(inconsistency.to_string()),
+                Err(inconsistency) => found.broken.push(inconsistency.named()),
             }
             if found.accounts.len() == PER_PAGE {
                 // The next page begins after the last account of this one.
