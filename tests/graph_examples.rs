@@ -105,7 +105,7 @@ async fn a_login_ends_without_consent_and_with_a_foreign_state() {
         login(&meta.graph, &meta.app, &meta.redirect_uri, visit).await.unwrap_err().to_string()
     };
     let callback = |query: &str| Url::parse(&format!("https://app.example/callback?{query}")).unwrap();
-    assert_eq!(refused(&|_| callback("error=access_denied")).await, "the person said no");
+    assert_eq!(refused(&|_| callback("error=access_denied")).await, "the person declined");
     assert_eq!(refused(&|_| callback("error_code=1349245")).await, "Meta failed: Some(1349245)");
     assert_eq!(refused(&|_| callback("code=a&state=s")).await, "this answers another login");
     assert!(meta.sandbox.calls().is_empty());

@@ -87,7 +87,7 @@ async fn what_no_route_takes_has_a_page_for_people_and_an_error_for_programs() {
         (Method::OPTIONS, "/sessions", false),
         (Method::DELETE, "/sessions/a", false),
         (Method::POST, "/users", false),
-        (Method::PATCH, "/users/a", false),
+        (Method::PATCH, "/sessions/a", false),
         (Method::HEAD, "/users/a/token", false),
         // No route as it was sent, and a path of programs once it is decoded.
         (Method::GET, "/%75sers/a", false),
