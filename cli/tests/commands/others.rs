@@ -369,6 +369,9 @@ fn the_manual_has_a_page_for_each_command() {
         "threads-auth-resume.1",
         "threads-auth-sandbox.1",
         "threads-auth-sweep.1",
+        "threads-auth-webhook-rotate.1",
+        "threads-auth-webhook-secret.1",
+        "threads-auth-webhook.1",
         "threads-auth.1",
     ];
     assert_eq!(names, expected);
