@@ -9,40 +9,60 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 /// Credentials are replaced so long before they expire.
 const AHEAD: Duration = Duration::from_mins(2);
+/// The time that a provider has: a metadata service that does not answer must not hold up calls
+/// whose credentials are still good.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The time for which a provider that has failed is not asked again.
+const AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// Those that do not expire are asked for again after this time, as AWS's SDKs do.
 const WITHOUT_END: Duration = Duration::from_mins(15);
 
 pub(crate) struct Kept {
     provider: SharedCredentialsProvider,
-    /// The last credentials, and the time until which they need no replacement.
-    last: Mutex<Option<(Credentials, SystemTime)>>,
+    patience: Duration,
+    last: Mutex<Last>,
+}
+
+#[derive(Default)]
+struct Last {
+    credentials: Option<Credentials>,
+    /// The provider is not asked again before.
+    until: Option<SystemTime>,
 }
 
 impl Kept {
     pub(crate) fn new(provider: impl ProvideCredentials + 'static) -> Self {
-        Self { provider: SharedCredentialsProvider::new(provider), last: Mutex::new(None) }
+        let provider = SharedCredentialsProvider::new(provider);
+        Self { provider, patience: PATIENCE, last: Mutex::default() }
     }
 
     /// Returns credentials that are good at `now`. One caller asks for new ones, and the others
     /// wait.
     pub(crate) async fn at(&self, now: SystemTime) -> Result<Credentials, CredentialsError> {
         let mut last = self.last.lock().await;
-        if let Some((credentials, until)) = &*last
-            && now < *until
-        {
-            return Ok(credentials.clone());
+        let good = |last: &Last| {
+            let credentials = last.credentials.as_ref()?;
+            credentials.expiry().is_none_or(|end| now < end).then(|| credentials.clone())
+        };
+        if last.until.is_some_and(|until| now < until) {
+            let failed = || CredentialsError::not_loaded("the provider has failed a moment ago");
+            return good(&last).ok_or_else(failed);
         }
-        match (self.provider.provide_credentials().await, &*last) {
-            (Ok(new), _) => {
+        let asked = timeout(self.patience, self.provider.provide_credentials()).await;
+        match asked.unwrap_or_else(|_| Err(CredentialsError::provider_timed_out(self.patience))) {
+            Ok(new) => {
                 let until = new.expiry().map_or(now + WITHOUT_END, |end| end - AHEAD);
-                *last = Some((new.clone(), until));
+                *last = Last { credentials: Some(new.clone()), until: Some(until) };
                 Ok(new)
             }
-            (Err(_), Some((old, _))) if old.expiry().is_none_or(|end| now < end) => Ok(old.clone()),
-            (Err(error), _) => Err(error),
+            Err(error) => {
+                last.until = Some(now + AGAIN_AFTER);
+                good(&last).ok_or(error)
+            }
         }
     }
 }
@@ -100,5 +120,29 @@ mod tests {
         // The metadata service is out of reach: the last ones do as long as they live.
         assert_eq!(tokens(1, hour, &[0, 58, 59, 60]).await, [some("0"), some("0"), some("0"), None]);
         assert_eq!(tokens(0, None, &[0]).await, [None]);
+    }
+
+    /// Never answers.
+    #[derive(Debug)]
+    struct Silence(Arc<AtomicU64>);
+
+    impl ProvideCredentials for Silence {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            future::ProvideCredentials::new(std::future::pending())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_provider_that_hangs_is_asked_once_in_ten_seconds() {
+        let asked = Arc::new(AtomicU64::new(0));
+        let kept = Kept { patience: Duration::ZERO, ..Kept::new(Silence(Arc::clone(&asked))) };
+        for (second, expected) in [(0, 1), (0, 1), (9, 1), (10, 2)] {
+            assert!(kept.at(SystemTime::UNIX_EPOCH + Duration::from_secs(second)).await.is_err());
+            assert_eq!(asked.load(Ordering::Relaxed), expected);
+        }
     }
 }

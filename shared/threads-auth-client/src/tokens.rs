@@ -123,7 +123,8 @@ impl Tokens {
         let mut users = self.lock();
         let number = users.next_number();
         if let Some(user) = users.by_id.get_mut(user_id) {
-            *user = User { newest: number, ..User::default() };
+            // A doubt stays: Meta has refused that token, whatever the event said.
+            *user = User { newest: number, doubted: user.doubted, ..User::default() };
         }
     }
 
