@@ -325,3 +325,41 @@ async fn the_greatest_order_is_the_newest_event() {
         }
     }
 }
+
+/// Somebody was cut off from an account. Its person connects it again for another user of the app,
+/// who never completes: the first user gets nothing, and the account ends.
+#[tokio::test]
+async fn a_new_consent_is_not_for_the_user_who_was_cut_off() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    claim(&stack, &ada, "user-7").await;
+    iam::call(&stack, Method::DELETE, &format!("/users/{ada}"), "").await;
+    stack.clock().advance(DAY / 2);
+    finished(&stack, new("user-8"), &ada).await;
+    assert_eq!(listed(&stack, "reference=user-7").await.0, Vec::<String>::new());
+    let (_, shown, _) = call(&stack, Method::GET, &format!("/users/{ada}"), Value::Null).await;
+    assert_eq!((&shown["status"], &shown["reference"]), (&json!("active"), &Value::Null), "{shown}");
+    assert!(!shown["unclaimed_until"].is_null(), "{shown}");
+    let connected = announced(&stack, &mut 0).await.pop().unwrap();
+    assert_eq!((&connected["type"], &connected["reference"]), (&json!("account.connected"), &Value::Null));
+    // Back with their own session, they are who they were.
+    iam::call(&stack, Method::DELETE, &format!("/users/{ada}"), "").await;
+    claim(&stack, &ada, "user-7").await;
+    iam::call(&stack, Method::DELETE, &format!("/users/{ada}"), "").await;
+    stack.clock().advance(DAY / 2);
+    finished(&stack, new("user-7"), &ada).await;
+    assert_eq!(listed(&stack, "reference=user-7").await.0, std::slice::from_ref(&ada));
+}
+
+/// The account was given to another user before the call was repeated.
+#[tokio::test]
+async fn a_repeated_completion_does_not_link_what_has_changed_hands() {
+    let stack = stack().await;
+    let ada = account(&stack, "ada");
+    let (id, code) = finished(&stack, new("user-7"), &ada).await;
+    let path = format!("/sessions/{id}/complete");
+    let complete = async || call(&stack, Method::POST, &path, completion(&code, "user-7")).await.0;
+    assert_eq!([complete().await, complete().await], [StatusCode::OK; 2]);
+    assert_eq!(assign(&stack, &ada, json!({"reference": "user-8"})).await.0, StatusCode::OK);
+    assert_eq!(complete().await, StatusCode::CONFLICT);
+}

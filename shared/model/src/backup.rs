@@ -37,15 +37,17 @@ pub fn restored(
     for attribute in rules::LEASE.iter().chain(dropped) {
         row.remove(*attribute);
     }
-    let claimed_at = seen.time(A::ClaimedAt).filter(|_| seen.text(A::Reference).is_some());
+    let claimed_at = seen.time(A::ClaimedAt);
     // Logs since the backup name the account so.
     if let Some(pseudonym) = seen.get(A::Pseudonym) {
         row.set(A::Pseudonym, pseudonym.clone());
     }
     if keeps_claim && claimed_at > row.time(A::ClaimedAt) {
         for attribute in CLAIM {
-            if let Some(value) = seen.get(attribute) {
-                row.set(attribute, value.clone());
+            match seen.get(attribute) {
+                Some(value) => row.set(attribute, value.clone()),
+                // It was given to nobody since.
+                None => row.remove(attribute),
             }
         }
     }

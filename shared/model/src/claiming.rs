@@ -4,28 +4,36 @@ use jiff::Timestamp;
 use threads_graph::UserId;
 
 use crate::Attribute as A;
-use crate::Condition::{Absent, Any, Exists, Is};
+use crate::Condition::{Absent, All, Any, Exists, Is, IsNot};
 use crate::rules::{self, Lease, Right};
 use crate::schedule::{self, DataAccess};
-use crate::{Change, Condition, Grant, Key, RevokedBy, State};
+use crate::{Change, Condition, Grant, Key, RevokedBy, Session, State, Status};
 
-/// A connect in the session `id`, if it is the account's first or the account is still unclaimed.
-/// The account must be claimed before `until`.
+/// A connect in a session, if it is the account's first, the account is still unclaimed, or it was
+/// revoked and the session is not its owner's: a new consent is not for whom the old one was. The
+/// account must be claimed before `until`.
 #[must_use]
-pub fn connect_unclaimed(mut change: Change, id: &str, until: Timestamp, now: Timestamp) -> Change {
-    change.when = change.when.and(Any(vec![Absent(A::Pk), Exists(A::UnclaimedUntil)]));
+pub fn connect_unclaimed(mut change: Change, session: &Session, until: Timestamp, now: Timestamp) -> Change {
+    let is_free = All(vec![is_revoked(), IsNot(A::Reference, session.reference.as_str().into())]);
+    change.when = change.when.and(Any(vec![Absent(A::Pk), Exists(A::UnclaimedUntil), is_free]));
     change
-        .set(A::SessionId, id)
+        .set(A::SessionId, session.id.as_str())
         .set(A::UnclaimedUntil, until)
-        .remove(&[A::UnclaimedWarned])
+        .remove(&[A::UnclaimedWarned, A::Reference, A::ClaimedAt])
         .at_most(A::DueAt, schedule::notice_at(now, until))
 }
 
-/// A connect in the session `id` of a claimed account. The claim stays.
+/// A connect in a session of a claimed account. The claim stays.
 #[must_use]
-pub fn connect_claimed(mut change: Change, id: &str) -> Change {
-    change.when = change.when.and(Exists(A::Pk)).and(Absent(A::UnclaimedUntil));
-    change.set(A::SessionId, id)
+pub fn connect_claimed(mut change: Change, session: &Session) -> Change {
+    let is_owners = Is(A::Reference, session.reference.as_str().into());
+    let keeps = Any(vec![IsNot(A::Status, Status::Revoked.as_str().into()), is_owners]);
+    change.when = change.when.and(Exists(A::Pk)).and(Absent(A::UnclaimedUntil)).and(keeps);
+    change.set(A::SessionId, session.id.as_str())
+}
+
+fn is_revoked() -> Condition {
+    Is(A::Status, Status::Revoked.as_str().into())
 }
 
 /// Gives an account to the user whom the app calls `reference`.
@@ -46,7 +54,8 @@ pub fn assign(user_id: &UserId, reference: Option<&str>, now: Timestamp) -> Chan
     let when = Exists(A::Pk).and(Absent(A::UnclaimedUntil));
     Change::of(Key::grant(user_id), "assign a grant", when)
         .set_or_remove(A::Reference, reference)
-        .set_or_remove(A::ClaimedAt, reference.map(|_| now))
+        // Also the time since which it is nobody's: a restored backup may name an earlier owner.
+        .set(A::ClaimedAt, now)
         .set(A::UpdatedAt, now)
 }
 
@@ -123,8 +132,23 @@ mod tests {
     }
 
     fn first(now: i64) -> Row {
-        let change = connect_unclaimed(connect(now), "session", at(now + 24 * HOUR), at(now));
+        let change =
+            connect_unclaimed(connect(now), &session("session", "user-7"), at(now + 24 * HOUR), at(now));
         with_key(change.apply(Row::default()).unwrap())
+    }
+
+    fn session(id: &str, reference: &str) -> Session {
+        Session {
+            id: id.to_owned(),
+            reference: reference.to_owned(),
+            scopes: None,
+            return_to: None,
+            user_id: None,
+            ui_locales: None,
+            expires_at: at(HOUR),
+            failures: 0,
+            state: crate::SessionState::Open,
+        }
     }
 
     fn with_key(mut row: Row) -> Row {
@@ -149,25 +173,50 @@ mod tests {
     fn a_reconnect_keeps_the_claim() {
         // An unclaimed account stays unclaimed, with a new deadline.
         let unclaimed = first(0);
-        assert_eq!(connect_claimed(connect(HOUR), "second").apply(unclaimed.clone()), None);
-        let again =
-            connect_unclaimed(connect(HOUR), "second", at(25 * HOUR), at(HOUR)).apply(unclaimed.clone());
+        assert_eq!(
+            connect_claimed(connect(HOUR), &session("second", "user-7")).apply(unclaimed.clone()),
+            None
+        );
+        let again = connect_unclaimed(connect(HOUR), &session("second", "user-7"), at(25 * HOUR), at(HOUR))
+            .apply(unclaimed.clone());
         assert_eq!(read(&again.unwrap()).claim.until(), Some(at(25 * HOUR)));
         // A claimed account cannot be taken by another session.
         let claimed = claim(&read(&unclaimed), "user-7", at(60)).apply(unclaimed).unwrap();
         let owner = read(&claimed).claim;
         assert_eq!(owner.owner().map(|owner| owner.reference.as_str()), Some("user-7"));
-        let lured = connect_unclaimed(connect(HOUR), "attacker", at(25 * HOUR), at(HOUR));
+        let lured = connect_unclaimed(connect(HOUR), &session("attacker", "user-8"), at(25 * HOUR), at(HOUR));
         assert_eq!(lured.apply(claimed.clone()), None);
-        let kept = read(&connect_claimed(connect(HOUR), "attacker").apply(claimed).unwrap());
+        let kept =
+            read(&connect_claimed(connect(HOUR), &session("attacker", "user-8")).apply(claimed).unwrap());
         assert_eq!((kept.claim, kept.session_id.as_deref()), (owner, Some("attacker")));
         // A row without the mark is claimed, and a connect without a session claims it.
         let mut old = first(0);
         old.remove(A::UnclaimedUntil);
-        assert!(connect_unclaimed(connect(HOUR), "s", at(25 * HOUR), at(HOUR)).apply(old.clone()).is_none());
+        assert!(
+            connect_unclaimed(connect(HOUR), &session("s", "user-7"), at(25 * HOUR), at(HOUR))
+                .apply(old.clone())
+                .is_none()
+        );
         assert_eq!(read(&old).claim, Claim::Claimed(None));
         let openly = read(&rules::without_session(connect(HOUR)).apply(first(0)).unwrap());
         assert_eq!((openly.claim, openly.session_id), (Claim::Claimed(None), None));
+    }
+
+    #[test]
+    fn a_revoked_account_is_nobodys_in_a_session_of_another_user() {
+        let claimed = claim(&read(&first(0)), "user-7", at(60)).apply(first(0)).unwrap();
+        let user_id = "17841400000000001".parse().unwrap();
+        let revoked = rules::revoke(&user_id, RevokedBy::App, at(90), at(90)).apply(claimed).unwrap();
+        let until = at(25 * HOUR);
+        for (reference, is_owner) in [("user-7", true), ("user-8", false)] {
+            let session = session("second", reference);
+            let anew = connect_unclaimed(connect(HOUR), &session, until, at(HOUR)).apply(revoked.clone());
+            let kept = connect_claimed(connect(HOUR), &session).apply(revoked.clone());
+            assert_eq!((anew.is_some(), kept.is_some()), (!is_owner, is_owner), "{reference}");
+            let grant = read(&anew.or(kept).unwrap());
+            assert_eq!(grant.claim.owner().is_some(), is_owner);
+            assert_eq!(grant.claim.until(), (!is_owner).then_some(until));
+        }
     }
 
     #[test]
@@ -184,7 +233,7 @@ mod tests {
         assert_eq!(moved.time(A::ClaimedAt), Some(at(90)));
         let free = assign(None, &moved).unwrap();
         assert_eq!(read(&free).claim, Claim::Claimed(None));
-        assert_eq!((free.get(A::Reference), free.get(A::ClaimedAt)), (None, None));
+        assert_eq!((free.get(A::Reference), free.time(A::ClaimedAt)), (None, Some(at(90))));
         // An imported account belongs to nobody yet.
         let imported = rules::without_session(connect(0)).apply(Row::default()).unwrap();
         let imported = with_key(imported);
@@ -203,7 +252,8 @@ mod tests {
         assert_eq!((ended.due_at, ended.claim.until()), (None, Some(at(24 * HOUR))));
         let claimed = claim(&seen, "user-7", at(60)).apply(row.clone()).unwrap();
         assert_eq!(end.apply(claimed), None);
-        let again = connect_unclaimed(connect(HOUR), "second", at(25 * HOUR), at(HOUR)).apply(row.clone());
+        let again = connect_unclaimed(connect(HOUR), &session("second", "user-7"), at(25 * HOUR), at(HOUR))
+            .apply(row.clone());
         assert_eq!(end.apply(again.unwrap()), None);
         let announced = announce_end(&seen, lease, at(12 * HOUR)).apply(row.clone()).unwrap();
         assert_eq!(schedule::claim_look(&read(&announced)), Some(at(24 * HOUR)));

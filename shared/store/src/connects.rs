@@ -64,13 +64,12 @@ impl Connected<'_> {
         let Some(ClosedSession { session, unclaimed_until, .. }) = closed else {
             return vec![rules::without_session(change)];
         };
-        let id = &session.id;
         match unclaimed_until {
             Some(until) => vec![
-                claiming::connect_unclaimed(change.clone(), id, until, now),
-                claiming::connect_claimed(change, id),
+                claiming::connect_unclaimed(change.clone(), session, until, now),
+                claiming::connect_claimed(change, session),
             ],
-            None => vec![change.set(Attribute::SessionId, id.as_str())],
+            None => vec![change.set(Attribute::SessionId, session.id.as_str())],
         }
     }
 }

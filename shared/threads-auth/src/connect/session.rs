@@ -172,7 +172,7 @@ pub(crate) async fn complete(
     }
     let grant = clients.store.grant(redeemable.user_id).await?.ok_or(CompleteError::Gone)?;
     if redeemable.is_redeemed {
-        return Ok(grant);
+        return still_owned(grant, reference);
     }
     let mut claims: Vec<_> = claiming::claim_and_settle(&grant, reference, now).into_iter().collect();
     claims.push(claiming::claim(&grant, reference, now));
@@ -184,10 +184,23 @@ pub(crate) async fn complete(
         CompletionOutcome::NotOpen => {
             let session = find(clients, id).await?.ok_or(CompleteError::Unknown)?;
             match redeemable_again(&session, now) {
-                Some(again) if again.hash == hash => Ok(grant),
+                Some(again) if again.hash == hash => {
+                    let grant = clients.store.grant(again.user_id).await?.ok_or(CompleteError::Gone)?;
+                    still_owned(grant, reference)
+                }
                 _ => Err(CompleteError::Completed),
             }
         }
+    }
+}
+
+/// Returns the account to a repeated call, unless it has another owner since: the response would
+/// link it to the wrong user.
+fn still_owned(grant: Grant, reference: &str) -> Result<Grant, CompleteError> {
+    if grant.claim.owner().is_some_and(|owner| owner.reference == reference) {
+        Ok(grant)
+    } else {
+        Err(CompleteError::Completed)
     }
 }
 

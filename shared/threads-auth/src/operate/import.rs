@@ -140,7 +140,10 @@ async fn refer(
             Claim::Claimed(Some(_)) | Claim::Unclaimed { .. } => return Err(ImportError::AnotherReference),
         }
         let mut change = claiming::claim(&grant, reference, now);
-        change.when = change.when.and(Condition::Absent(Attribute::Reference));
+        // Nobody has claimed it since, and it did not come anew by a session.
+        for attribute in [Attribute::Reference, Attribute::UnclaimedUntil] {
+            change.when = change.when.and(Condition::Absent(attribute));
+        }
         if clients.store.write(&change).await? != WriteOutcome::Superseded {
             return Ok(());
         }
