@@ -65,7 +65,7 @@ async fn threat_forged_webhooks() {
     for signature in [
         String::new(),
         post.header("webhook-signature").replacen("v1,", "v1a,", 1),
-        other.signatures(post.header("webhook-id"), &post.body, now),
+        other.signatures(post.header("webhook-id"), &post.body, now, now),
     ] {
         let mut unsigned = post.clone();
         unsigned.headers.insert("webhook-signature", signature.parse().unwrap());

@@ -34,7 +34,7 @@ fn a_secret_is_shown_and_rotated_and_the_one_before_signs_for_a_day() {
     assert_eq!(text(&json, "/previous_signs_until"), "2041-01-02T00:00:00Z");
     let new = stored(&local);
     let now = local.stack.clock().now();
-    let signed = |secret: &WebhookSecret| secret.signatures("id", "{}", now);
+    let signed = |secret: &WebhookSecret| secret.signatures("id", "{}", now, now);
     assert_eq!(signed(&new).split_once(' ').unwrap().1, signed(&old));
     assert!(!rotated.stdout.contains("whsec_") && !rotated.stderr.contains("whsec_"));
     let shown = run(local.command(&["webhook", "secret", "--json"])).json();

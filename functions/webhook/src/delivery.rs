@@ -12,6 +12,9 @@ use threads_graph::HttpClient;
 
 use crate::wait::{TRIED_FOR, retry_after, wait};
 
+/// The wait while the secret cannot be used.
+const SECRET_AGAIN_AFTER: Duration = Duration::from_mins(30);
+
 /// The answer of a receiver that wants nothing any more.
 const GONE: u16 = 410;
 
@@ -119,14 +122,15 @@ impl Delivery {
         Ok(Self { http, webhook, secret, timeout: config.webhook_timeout(), waits })
     }
 
-    /// Makes one attempt, and logs its outcome.
-    pub async fn attempt(&self, message: &Message, now: Timestamp) -> Verdict {
+    /// Makes one attempt, and logs its outcome. `timestamp` is the receiver's time, which is `now`
+    /// but in development, where the clock can be moved.
+    pub async fn attempt(&self, message: &Message, timestamp: Timestamp, now: Timestamp) -> Verdict {
         let attempt = message.attempt;
         let Some(id) = message.id() else {
             tracing::error!(outcome = Death::Malformed.as_str(), attempt, "a message is no event");
             return Verdict::Dead(Death::Malformed);
         };
-        let failure = match self.post(&id, &message.body, now).await {
+        let failure = match self.post(&id, &message.body, timestamp, now).await {
             Ok(status) => {
                 tracing::info!(outcome = "delivered", event_id = id, status, attempt);
                 return Verdict::Delivered;
@@ -144,7 +148,11 @@ impl Delivery {
             tracing::error!(outcome, event_id = id, status, attempt, error, "an event was given up");
             return Verdict::Dead(death);
         }
-        let wait = wait(self.waits, attempt, &id, failure.asked());
+        let wait = match failure {
+            // The receiver was not asked, so its waits have not begun.
+            Failure::Secret(_) => SECRET_AGAIN_AFTER,
+            _ => wait(self.waits, attempt, &id, failure.asked()),
+        };
         let seconds = wait.as_secs();
         tracing::warn!(outcome = "not_delivered", event_id = id, status, attempt, error, wait = seconds);
         Verdict::Later(wait)
@@ -155,7 +163,7 @@ impl Delivery {
         clippy::disallowed_methods,
         reason = "the send path to the receiver: it has a timeout, follows nothing, and keeps the URL out of errors"
     )]
-    async fn post(&self, id: &str, body: &str, now: Timestamp) -> Result<u16, Failure> {
+    async fn post(&self, id: &str, body: &str, timestamp: Timestamp, now: Timestamp) -> Result<u16, Failure> {
         let secret = self.secret.secret(now).await?;
         let request = self
             .http
@@ -165,8 +173,8 @@ impl Delivery {
             .header("content-type", "application/json")
             .header("user-agent", concat!("threads-auth/", env!("CARGO_PKG_VERSION")))
             .header("webhook-id", id)
-            .header("webhook-timestamp", now.as_second())
-            .header("webhook-signature", secret.signatures(id, body, now))
+            .header("webhook-timestamp", timestamp.as_second())
+            .header("webhook-signature", secret.signatures(id, body, timestamp, now))
             .body(body.to_owned());
         // The body of the answer is not read: dropping it closes the connection, unless it is
         // empty.
@@ -180,7 +188,7 @@ impl Delivery {
             return Ok(status.as_u16());
         }
         let asked = answer.headers().get("retry-after").and_then(|value| value.to_str().ok());
-        let retry_after = asked.and_then(|text| retry_after(text, now));
+        let retry_after = asked.and_then(|text| retry_after(text, timestamp));
         Err(Failure::Status { status: status.as_u16(), retry_after })
     }
 }

@@ -110,7 +110,7 @@ impl WebhookFunction {
         for record in records {
             let at = now.checked_add(began.elapsed()).unwrap_or(now);
             // In boxes, because the compiler lays such deep futures out no further.
-            let verdict = Box::pin(self.delivery.attempt(&record.message(at), at)).await;
+            let verdict = Box::pin(self.delivery.attempt(&record.message(at), at, at)).await;
             let settled = match verdict {
                 Verdict::Delivered => Ok(true),
                 Verdict::Later(wait) => Box::pin(self.put_off(&record, wait)).await.map(|()| false),

@@ -80,7 +80,7 @@ impl Shared {
     /// Posts the events that are due.
     pub(crate) async fn deliver(&self) {
         if let Some(webhooks) = &self.webhooks {
-            webhooks.deliver(self.bus.outgoing(), self.clock.now()).await;
+            webhooks.deliver(self.bus.outgoing(), self.clock.unmoved(), self.clock.now()).await;
         }
     }
 }

@@ -65,15 +65,16 @@ impl Webhooks {
         Ok(Some(Self { delivery, kept: Mutex::default(), turn: tokio::sync::Mutex::default() }))
     }
 
-    /// Takes `events`, and makes an attempt for each event that is due.
-    pub(crate) async fn deliver(&self, events: Vec<String>, now: Timestamp) {
+    /// Takes `events`, and makes an attempt for each event that is due at `now`. Receivers check
+    /// the timestamp by a clock that nobody moves: they get `real`.
+    pub(crate) async fn deliver(&self, events: Vec<String>, real: Timestamp, now: Timestamp) {
         for event in events {
             self.queue(event, now);
         }
         let _turn = self.turn.lock().await;
         let due = self.due(now);
         for message in due {
-            let verdict = self.delivery.attempt(&message, now).await;
+            let verdict = self.delivery.attempt(&message, real, now).await;
             self.with(|kept| kept.settle(message, verdict, now));
         }
     }

@@ -141,14 +141,14 @@ impl WebhookSecret {
         Zeroizing::new(format!("{PREFIX}{}", self.current.text.as_str()))
     }
 
-    /// Returns the value of `webhook-signature` for an attempt at `now`: a signature of each
-    /// secret, the current one's first.
+    /// Returns the value of `webhook-signature` for an attempt with this `timestamp`: a signature of
+    /// each secret that signs at `now`, the current one's first.
     ///
     /// An `id` has full stops, by which the parts are told apart. Nobody outside can choose one: it
     /// is made of the change's id and the event's type.
     #[must_use]
-    pub fn signatures(&self, id: &str, body: &str, now: Timestamp) -> String {
-        let content = format!("{id}.{}.{body}", now.as_second());
+    pub fn signatures(&self, id: &str, body: &str, timestamp: Timestamp, now: Timestamp) -> String {
+        let content = format!("{id}.{}.{body}", timestamp.as_second());
         let previous = self.previous.as_ref().filter(|previous| now < previous.until);
         let keys = [&self.current].into_iter().chain(previous.map(|previous| &previous.key));
         let signature = |key: &SigningKey| {
@@ -181,8 +181,12 @@ mod tests {
     #[test]
     fn signs_as_the_libraries_do() {
         let secret = WebhookSecret::from_json(&format!(r#"{{"secret":"{SECRET}"}}"#)).unwrap();
-        let signed =
-            secret.signatures("msg_p5jXN8AQM9LWM0D4loKWxJek", r#"{"test": 2432232314}"#, at(1_614_265_330));
+        let signed = secret.signatures(
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            r#"{"test": 2432232314}"#,
+            at(1_614_265_330),
+            at(0),
+        );
         assert_eq!(signed, SIGNATURE);
         assert_eq!(secret.expose().as_str(), SECRET);
     }
@@ -198,7 +202,7 @@ mod tests {
         let old = WebhookSecret::generate().unwrap();
         let new = old.rotated(Some(at(1_000))).unwrap();
         let both = WebhookSecret::from_json(&new.to_json()).unwrap();
-        let by = |secret: &WebhookSecret, now| secret.signatures("id", "{}", at(now));
+        let by = |secret: &WebhookSecret, now| secret.signatures("id", "{}", at(now), at(now));
         let alone = new.rotated(None).unwrap();
         assert_eq!(by(&alone, 999).split(' ').count(), 1);
         assert_eq!(both.previous_until(at(999)), Some(at(1_000)));

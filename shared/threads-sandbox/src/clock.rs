@@ -40,6 +40,13 @@ impl Clock {
         later(self.frozen_at.unwrap_or_else(real_now), self.offset())
     }
 
+    /// The time that other programs have, whatever the advance: the real one. That of a frozen
+    /// clock is its own.
+    #[must_use]
+    pub fn unmoved(&self) -> Timestamp {
+        self.frozen_at.map_or_else(real_now, |_| self.now())
+    }
+
     /// Moves every clone of this clock forward.
     pub fn advance(&self, by: Duration) {
         let mut offset = self.locked();
@@ -108,5 +115,15 @@ mod tests {
         let frozen = Clock::frozen(Timestamp::UNIX_EPOCH);
         frozen.catch_up(Duration::from_secs(80));
         assert_eq!(frozen.now(), Timestamp::UNIX_EPOCH);
+    }
+
+    #[test]
+    fn other_programs_do_not_see_an_advance() {
+        let clock = Clock::system_with_offset(Duration::from_hours(24));
+        let (unmoved, moved) = (clock.unmoved(), clock.now());
+        assert!(moved.duration_since(unmoved).as_hours() >= 24, "{unmoved} {moved}");
+        let frozen = Clock::frozen(Timestamp::UNIX_EPOCH);
+        frozen.advance(Duration::from_hours(1));
+        assert_eq!(frozen.unmoved().as_second(), 3600);
     }
 }
