@@ -78,7 +78,7 @@ fn accounts(dashboard: &Dashboard, Part { filter, from }: &Part) -> Markup {
             (list(shown, entries.len() > MAX_CARDS, dashboard.now))
             @if entries.len() > shown.len() {
                 nav .pages aria-label="Pages of accounts" {
-                    span .soft { (from + 1) " to " (end) " of " (entries.len()) }
+                    span .soft { (from.saturating_add(1)) " to " (end) " of " (entries.len()) }
                     @if *from > 0 {
                         a .button href=(filter.query("from", &from.saturating_sub(PER_PAGE).to_string())) { "Before" }
                     }

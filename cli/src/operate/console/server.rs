@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Error;
 use axum::Router;
@@ -22,7 +23,7 @@ use url::form_urlencoded;
 
 use super::entrance::OPEN;
 use super::page::{account, accounts, checks, closed, failed, letters, overview};
-use super::state::Console;
+use super::state::{Console, PATIENCE};
 use super::writes::{self, Change, Deed};
 use super::{find, panels};
 use crate::operate::{dead_letters, doctor};
@@ -205,10 +206,20 @@ async fn show_checks(State(console): Shared, RawQuery(query): RawQuery) -> Respo
     checks::page(&console, Some(&findings))
 }
 
+/// Looks to the end even if the browser goes away: letters that were received are hidden from others
+/// until they are given back.
 async fn show_letters(State(console): Shared) -> Response {
-    let Some(deployed) = &console.stack.deployed else {
-        return letters::page(&console, None);
-    };
-    let looked = Box::pin(dead_letters::look(deployed, console.now().await, || false)).await;
-    letters::page(&console, Some(&looked))
+    let shared = Arc::clone(&console);
+    let work = tokio::spawn(async move {
+        let deployed = shared.stack.deployed.as_ref()?;
+        let began = Instant::now();
+        let stops = || began.elapsed() > PATIENCE;
+        let seen = Box::pin(dead_letters::look(deployed, shared.now().await, stops)).await;
+        Some((seen, stops()))
+    });
+    match work.await {
+        Ok(None) => letters::page(&console, None, false),
+        Ok(Some((seen, is_cut))) => letters::page(&console, Some(&seen), is_cut),
+        Err(error) => failed(&console, &error.into()),
+    }
 }

@@ -8,11 +8,12 @@ use super::{reason, show};
 use crate::operate::console::state::Console;
 use crate::operate::dead_letters::Seen;
 
-/// Shows the letters, or the reason for which there are none to show. A development stack has
-/// `None`.
+/// Shows the letters, or the reason for which there are none to show, and if the time for more was
+/// over. A development stack has `None`.
 pub(in crate::operate::console) fn page(
     console: &Console,
     seen: Option<&Result<(Vec<Seen>, u64)>>,
+    is_cut: bool,
 ) -> Response {
     let main = html! {
         section aria-labelledby="letters" {
@@ -27,6 +28,7 @@ pub(in crate::operate::console) fn page(
                             tbody { @for letter in letters { (row(letter)) } }
                         }
                     }
+                    @if is_cut { p .soft { "There may be more than could be read in the time for a page: " code { "threads-auth dead-letters show" } " reads all of them." } }
                     @if *hidden > 0 { p .soft { (hidden) " besides are hidden for up to 15 minutes: somebody has just looked at them." } }
                     p .soft { code { "threads-auth dead-letters replay" } " announces or makes up what they hold, and " code { "purge" } " deletes them." }
                 }
