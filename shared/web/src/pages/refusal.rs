@@ -78,9 +78,9 @@ fn restart_path(flow: &Flow) -> String {
         if let Some(return_to) = &flow.return_to {
             query.append_pair("return_to", return_to);
         }
-        if let Some(language) = flow.language {
-            query.append_pair("ui_locales", language.as_str());
-        }
+    }
+    if let Some(language) = flow.language {
+        query.append_pair("ui_locales", language.as_str());
     }
     format!("/authorize?{}", query.finish())
 }
