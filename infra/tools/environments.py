@@ -81,10 +81,13 @@ NO_RECEIVERS = (
 
 # Values that the parameters of the app's brand take, and that they do not take, as
 # ../../shared/threads-auth/src/brand.rs has it.
-LINKS = ("", "https://app.example", "https://app.example:8443/a/b?c=d&e=%2F#f", "https://[::1]/")
+LINKS = ("", "https://app.example", "https://app.example:8443/a/b?c=d&e=%2F#f", "https://app-1.example")
 NO_LINKS = (
     "http://app.example/",
     "http://localhost/",
+    "https://app.example:99999/",
+    "https://999.1.1.1/",
+    "https://[1::2::3]/",
     "HTTPS://app.example/",
     "https://",
     "https:///",
