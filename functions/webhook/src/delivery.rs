@@ -12,7 +12,7 @@ use threads_graph::HttpClient;
 
 use crate::wait::{TRIED_FOR, retry_after, wait};
 
-/// The wait while the secret cannot be used.
+/// The longest wait while the secret cannot be used.
 const SECRET_AGAIN_AFTER: Duration = Duration::from_mins(30);
 
 /// The answer of a receiver that wants nothing any more.
@@ -150,7 +150,7 @@ impl Delivery {
         }
         let wait = match failure {
             // The receiver was not asked, so its waits have not begun.
-            Failure::Secret(_) => SECRET_AGAIN_AFTER,
+            Failure::Secret(_) => self.waits.last().copied().unwrap_or_default().min(SECRET_AGAIN_AFTER),
             _ => wait(self.waits, attempt, &id, failure.asked()),
         };
         let seconds = wait.as_secs();
