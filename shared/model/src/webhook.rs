@@ -141,8 +141,8 @@ impl WebhookSecret {
         Zeroizing::new(format!("{PREFIX}{}", self.current.text.as_str()))
     }
 
-    /// Returns the value of `webhook-signature` for an attempt with this `timestamp`: a signature of
-    /// each secret that signs at `now`, the current one's first.
+    /// Returns the value of `webhook-signature` for an attempt with this `timestamp`: a signature
+    /// of each secret that signs at `now`, the current one's first.
     ///
     /// An `id` has full stops, by which the parts are told apart. Nobody outside can choose one: it
     /// is made of the change's id and the event's type.

@@ -206,8 +206,8 @@ async fn show_checks(State(console): Shared, RawQuery(query): RawQuery) -> Respo
     checks::page(&console, Some(&findings))
 }
 
-/// Looks to the end even if the browser goes away: letters that were received are hidden from others
-/// until they are given back.
+/// Looks to the end even if the browser goes away: letters that were received are hidden from
+/// others until they are given back.
 async fn show_letters(State(console): Shared) -> Response {
     let shared = Arc::clone(&console);
     let work = tokio::spawn(async move {
