@@ -62,7 +62,7 @@ def forgeries(stack: Stack, jonas: Person):
         ] + [signed(secret, fresh, digest) for digest in (hashlib.sha1, hashlib.sha512, hashlib.md5)],
         "stale": [signed(secret, fresh | {"issued_at": fresh["issued_at"] - age}) for age in (DAY + 60, 40 * DAY, 10**10)]
         + [signed(secret, fresh | {"issued_at": 0})],
-        "future": [signed(secret, fresh | {"issued_at": fresh["issued_at"] + age}) for age in (360, DAY, 10**10, 10**30)],
+        "future": [signed(secret, fresh | {"issued_at": fresh["issued_at"] + age}) for age in (3_660, DAY, 10**10, 10**30)],
         "padding": [f"{signature}=.{encoded}", f"{signature}.{encoded}=", f"{signature}.{encoded}==", message + "=",
                     f"{signature}.{encoded}\n", f" {message}"],
         "payload swapped": [f"{signature}.{other[1]}", f"{other[0]}.{encoded}", f"{encoded}.{signature}",
