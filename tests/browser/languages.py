@@ -9,6 +9,7 @@ picture tells: this looks at what can be measured.
 """
 
 import base64
+import contextlib
 import json
 import os
 import pathlib
@@ -98,8 +99,12 @@ def check(what: str, holds, found=""):
 class Phone:
     """A browser of a phone's width."""
 
-    def __init__(self):
+    def __enter__(self) -> "Phone":
         self.browser = chromium.start()
+        return self
+
+    def __exit__(self, *_):
+        self.browser.quit()
 
     def looks_at(self, url: str, scheme: str) -> dict:
         features = [{"name": "prefers-color-scheme", "value": scheme}, {"name": "prefers-reduced-motion", "value": "reduce"}]
@@ -119,6 +124,19 @@ class Phone:
         """The whole page, and not only what the window shows."""
         picture = self.tell("Page.captureScreenshot", captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(picture["data"]))
+
+
+@contextlib.contextmanager
+def development(command: str, home: str, settings: dict, *arguments: str, log=subprocess.DEVNULL):
+    """A `dev` with these settings, for as long as it is needed, and its addresses."""
+    start = [pathlib.Path(command).resolve(), "dev", "--ephemeral", "--port", "0", "--json", *arguments]
+    environment = {**os.environ, **settings, "HOME": home}
+    dev = subprocess.Popen(start, cwd=home, env=environment, text=True, stdout=subprocess.PIPE, stderr=log)
+    try:
+        yield json.loads(dev.stdout.readline())
+    finally:
+        dev.terminate()
+        dev.wait()
 
 
 def is_right(seen: dict, language: str, where: str):
@@ -176,22 +194,11 @@ def main(command: str, screenshots: str = "target/languages"):
     # Each file of words is a language here, and the other way round.
     files = {path.stem for path in WORDS.glob("*.rs")} - {"mod", "table"}
     check("each language is looked at", len(files) == len(LANGUAGES), files)
-    with tempfile.TemporaryDirectory() as home:
-        arguments = (command, "dev", "--ephemeral", "--port", "0", "--json")
-        environment = {**os.environ, **BRAND, "LOG_LEVEL": "error", "HOME": home}
-        dev = subprocess.Popen(arguments, cwd=home, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        phone = None
-        try:
-            service = json.loads(dev.stdout.readline())["service_url"].rstrip("/")
-            phone = Phone()
-            in_each_language(phone, service, folder)
-            by_the_browser(phone, service)
-            to_the_end_of_a_flow(phone, service)
-        finally:
-            if phone:
-                phone.browser.quit()
-            dev.terminate()
-            dev.wait()
+    with tempfile.TemporaryDirectory() as home, development(command, home, BRAND) as addresses, Phone() as phone:
+        service = addresses["service_url"].rstrip("/")
+        in_each_language(phone, service, folder)
+        by_the_browser(phone, service)
+        to_the_end_of_a_flow(phone, service)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ for folder in ("clients", "webapp"):
     sys.path.append(str(pathlib.Path(__file__).parents[1] / folder))
 import waiting  # noqa: E402
 from backend import Backend  # noqa: E402
-from languages import BRAND, LOOK, WIDTH, Phone  # noqa: E402
+from languages import BRAND, WIDTH, Phone, development  # noqa: E402
 from standardwebhooks.webhooks import Webhook  # noqa: E402
 from webhooks import Receiver  # noqa: E402
 
@@ -142,26 +142,22 @@ def main(command: str, screenshots: str = "target/person"):
     receiver, app = Receiver(), http.server.ThreadingHTTPServer(("127.0.0.1", 0), App)
     threading.Thread(target=app.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{app.server_port}"
-    with tempfile.TemporaryDirectory() as home, open(pathlib.Path(home, "dev.log"), "w") as log:
-        environment = {**os.environ, **BRAND, "APP_NAME": NAME, "ACCENT_COLOR": COLOUR, "HOME": home}
-        start = [command, "dev", "--ephemeral", "--port", "0", "--json", "--webhook", receiver.url, "--return-to", f"{address}/done"]
-        dev = subprocess.Popen(start, cwd=home, env=environment, text=True, stdout=subprocess.PIPE, stderr=log)
-        phone = None
-        try:
-            addresses = json.loads(dev.stdout.readline())
-            local = f"--local={addresses['service_url']}"
-            secret = subprocess.run([command, "webhook", "secret", local], env=environment, check=True, capture_output=True, text=True).stdout.strip()
-            backend, phone = Backend(addresses), Phone()
-            link, user_id = connects(phone, backend, address)
-            reads_japanese(phone, link, pictures)
-            arrives_later(receiver, secret, user_id, pathlib.Path(log.name))
-            is_found(backend, user_id)
-            is_shown(phone, [command, "console", local], user_id, environment, pictures)
-        finally:
-            if phone:
-                phone.browser.quit()
-            dev.terminate()
-            dev.wait()
+    settings = {**BRAND, "APP_NAME": NAME, "ACCENT_COLOR": COLOUR}
+    arguments = ("--webhook", receiver.url, "--return-to", f"{address}/done")
+    with (
+        tempfile.TemporaryDirectory() as home,
+        open(pathlib.Path(home, "dev.log"), "w") as log,
+        development(command, home, settings, *arguments, log=log) as addresses,
+        Phone() as phone,
+    ):
+        local, environment = f"--local={addresses['service_url']}", {**os.environ, "HOME": home}
+        secret = subprocess.run([command, "webhook", "secret", local], env=environment, check=True, capture_output=True, text=True).stdout.strip()
+        backend = Backend(addresses)
+        link, user_id = connects(phone, backend, address)
+        reads_japanese(phone, link, pictures)
+        arrives_later(receiver, secret, user_id, pathlib.Path(log.name))
+        is_found(backend, user_id)
+        is_shown(phone, [command, "console", local], user_id, environment, pictures)
 
 
 if __name__ == "__main__":
