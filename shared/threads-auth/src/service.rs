@@ -75,6 +75,12 @@ impl ThreadsAuth {
         &self.0.secrets
     }
 
+    /// Returns the age of the older secret, of those that are in use although the last attempt to
+    /// read them failed.
+    pub async fn stale_for(&self, now: Timestamp) -> Option<Duration> {
+        self.0.secrets.stale_for(now).await
+    }
+
     /// Returns the vault, which seals and opens the values of the grants table.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The response to a request that matches no route, by its path or its method.
 
-use http::Response;
+use http::{Method, Response};
 use threads_auth::Config;
 
 use crate::backend::no_route;
@@ -19,8 +19,13 @@ pub fn nowhere(config: &Config, request: &HttpRequest) -> Response<String> {
     if is_api_path(request) { no_route() } else { respond(&Page::new(notice), &Reader::of(config, request)) }
 }
 
+/// Returns true if a person's browser may have sent the request.
+pub(crate) fn is_of_browser(request: &HttpRequest) -> bool {
+    matches!(request.method, Method::GET | Method::HEAD) && !is_api_path(request)
+}
+
 /// Returns true if the path is one for programs.
-pub(crate) fn is_api_path(request: &HttpRequest) -> bool {
+fn is_api_path(request: &HttpRequest) -> bool {
     let first = request.path.split('/').nth(1).unwrap_or_default();
     API_PATHS.contains(&first)
 }
