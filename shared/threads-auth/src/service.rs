@@ -440,8 +440,9 @@ impl ThreadsAuth {
     }
 
     /// Returns the ids of the keys in use in the grants table, each with the number of values it
-    /// seals. Any other key can be removed from the keyring ten minutes after its last use in a
-    /// login. A callback after that is refused as one of an unknown browser.
+    /// seals. Any other key can be removed from the keyring when another has sealed for
+    /// [`Secrets::usable_for`] and a quarter of an hour. A callback with a cookie of that key is
+    /// refused then, as one of an unknown browser.
     ///
     /// # Errors
     /// Returns [`StoreError`] if DynamoDB fails.

@@ -7,7 +7,6 @@ use threads_auth::Config;
 
 use crate::error_code::ErrorCode;
 use crate::json::json_error;
-use crate::nowhere::is_of_browser;
 use crate::pages::{Notice, Page, Reader, respond};
 use crate::request::HttpRequest;
 
@@ -17,7 +16,7 @@ use crate::request::HttpRequest;
 #[must_use]
 pub fn refuse_detour(config: &Config, request: &HttpRequest) -> Option<Response<String>> {
     let refused = refuse_programs_detour(config, request)?;
-    Some(if is_of_browser(request) {
+    Some(if request.is_of_browser() {
         respond(&Page::new(Notice::Detour), &Reader::of(config, request))
     } else {
         refused

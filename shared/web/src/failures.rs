@@ -8,7 +8,6 @@ use threads_auth::{Config, ConnectOutcome, RemovalError, error_chain};
 
 use crate::error_code::ErrorCode;
 use crate::json::{json_error, json_later};
-use crate::nowhere::is_of_browser;
 use crate::pages::{Page, Reader, respond};
 use crate::request::HttpRequest;
 
@@ -30,7 +29,7 @@ pub fn unavailable(request: &HttpRequest, error: &(dyn Error + 'static)) -> Resp
 /// Returns the page for a request during which the function panicked.
 pub(crate) fn page_panicked(config: &Config, request: &HttpRequest) -> Response<String> {
     log_panic(request);
-    if is_of_browser(request) {
+    if request.is_of_browser() {
         respond(&Page::new(ConnectOutcome::Unavailable), &Reader::of(config, request))
     } else {
         later()
