@@ -113,6 +113,11 @@ impl WebhookFunction {
         handled
     }
 
+    /// Returns the age of the secret that signs, if it is in use although it cannot be read.
+    pub async fn stale_for(&self, now: Timestamp) -> Option<Duration> {
+        self.delivery.stale_for(now).await
+    }
+
     /// Hides a message until its next attempt.
     async fn put_off(&self, record: &Record, wait: Duration) -> Result<(), QueueError> {
         let seconds = i32::try_from(wait.as_secs()).unwrap_or(i32::MAX);

@@ -30,7 +30,7 @@ pub use headers::with_cookies;
 pub use json::{json, json_error, json_later};
 pub use lambda_http::Body;
 pub use lambda_http::aws_lambda_events::apigw;
-pub use metrics::{Metric, emit, previous_secret_used};
+pub use metrics::{Metric, emit, previous_secret_used, secret_age};
 pub use nowhere::nowhere;
 pub use redirect::{redirect, redirect_back};
 pub use request::{HttpRequest, NotARequest};
