@@ -11,12 +11,12 @@ use threads_auth_model::{
     Access, Cause, Claim, Consent, FailureClass, Grant, Key, Live, Pseudonym, ScopesSource, Session,
     SessionState, State, Suspicion, Vault, claiming, error_chain,
 };
-use threads_auth_store::{LeaseOutcome, StoreError, WriteOutcome, persist};
+use threads_auth_store::{LeaseOutcome, SecretsError, StoreError, WriteOutcome, persist};
 use threads_graph::{AccessToken, ErrorKind, LongLivedToken, UserId};
 
 use super::attempt::{Answer, Attempt, Proof, Trend, Trial, Verdict};
 use super::outcome::RefreshOutcome;
-use crate::clients::Clients;
+use crate::clients::{Clients, OpenError};
 use crate::inspection::{Inspected, Inspection, inspect};
 use crate::new_grant::new_grant;
 use crate::removal;
@@ -205,9 +205,13 @@ impl<'a> Refresher<'a> {
             return Ok(RefreshOutcome::NotOurs.into());
         };
         let now = self.time.now();
-        let Ok(current) = self.open(Purpose::AccessToken, grant, &live.token).await else {
-            tracing::error!(pseudonym = grant.log_name(), "a token does not open with the keyring");
-            return self.undecryptable(leased, schedule::add(now, UNREADABLE_SECONDS)).await;
+        let current = match self.open(Purpose::AccessToken, grant, &live.token).await {
+            Ok(current) => current,
+            Err(OpenError::Keyring(error)) => return self.without_key(leased, &error).await,
+            Err(OpenError::Sealed(_)) => {
+                tracing::error!(pseudonym = grant.log_name(), "a token does not open with the keyring");
+                return self.undecryptable(leased, schedule::add(now, UNREADABLE_SECONDS)).await;
+            }
         };
         if let State::Appealable(..) = grant.state {
             return self.appeal(leased, live, &current).await;
@@ -384,12 +388,16 @@ impl<'a> Refresher<'a> {
         let (grant, now) = (leased.grant, self.time.now());
         let (user_id, graph) = (&grant.user_id, &self.clients.graph);
         let is_over = now >= consent.expires_at;
-        let Ok(short) = self.open(Purpose::PendingToken, grant, &consent.token).await else {
-            tracing::error!(pseudonym = grant.log_name(), "a consent does not open with the keyring");
-            if is_over {
-                return self.drop_consent(leased, consent, now).await;
+        let short = match self.open(Purpose::PendingToken, grant, &consent.token).await {
+            Ok(short) => short,
+            Err(OpenError::Keyring(error)) => return self.without_key(leased, &error).await,
+            Err(OpenError::Sealed(_)) => {
+                tracing::error!(pseudonym = grant.log_name(), "a consent does not open with the keyring");
+                if is_over {
+                    return self.drop_consent(leased, consent, now).await;
+                }
+                return self.undecryptable(leased, schedule::retry_pending_at(now, random_number())).await;
             }
-            return self.undecryptable(leased, schedule::retry_pending_at(now, random_number())).await;
         };
         let long = match graph.exchange_long_lived(self.vault.app_secret(), &short).await {
             Ok(long) => long,
@@ -658,12 +666,24 @@ impl<'a> Refresher<'a> {
         Ok(Attempt::written(RefreshOutcome::Undecryptable, written, Answer::Nothing))
     }
 
+    /// Leaves a grant to the next sweep: its key is not in the keyring in use, and the keyring
+    /// cannot be read.
+    async fn without_key(&self, leased: Leased<'_>, error: &SecretsError) -> Result<Attempt, StoreError> {
+        tracing::error!(
+            pseudonym = leased.grant.log_name(),
+            error = error_chain(error),
+            "a token waits for a key of the newest keyring"
+        );
+        let written = self.release(leased).await?;
+        Ok(Attempt::written(RefreshOutcome::Deferred, written, Answer::Nothing))
+    }
+
     pub(crate) async fn open(
         &self,
         purpose: Purpose,
         grant: &Grant,
         sealed: &[u8],
-    ) -> Result<AccessToken, SealError> {
+    ) -> Result<AccessToken, OpenError> {
         self.clients.open(&self.vault, purpose, &grant.user_id, sealed, self.time.now()).await
     }
 }

@@ -19,7 +19,7 @@ use threads_graph::{AccessToken, Scopes, UserId};
 
 use super::outcome::RefreshOutcome;
 use super::refresher::Refresher;
-use crate::clients::Clients;
+use crate::clients::{Clients, OpenError};
 use crate::stopwatch::Stopwatch;
 
 /// Maximum of `min_valid`, in seconds: 30 days. Meta's tokens live for 60 days, and are refreshed
@@ -264,6 +264,15 @@ async fn attempt(
         _ => RetryReason::NotRefreshed,
     };
     Err(VendError::retry(reason, again_at, now))
+}
+
+impl From<OpenError> for VendError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Sealed(error) => Self::Sealed(error),
+            OpenError::Keyring(error) => Self::Secrets(error),
+        }
+    }
 }
 
 impl VendError {
