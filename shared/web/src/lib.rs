@@ -5,6 +5,7 @@
 
 pub mod api;
 mod backend;
+mod batch;
 mod detour;
 mod error_code;
 mod failures;
@@ -21,6 +22,7 @@ mod standing;
 pub mod telemetry;
 
 pub use backend::{BadRequest, Call, Query, backend, no_route, object};
+pub use batch::{Failed, Handled};
 pub use detour::refuse_detour;
 pub use error_code::ErrorCode;
 pub use failures::{removal_failed, unavailable};

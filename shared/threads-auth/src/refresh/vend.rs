@@ -328,7 +328,7 @@ fn standing(grant: &Grant, min_valid: SignedDuration, now: Timestamp) -> Result<
     if grant.failures > 0 && !is_due {
         return Err(due_later(RetryReason::NotRefreshed));
     }
-    Ok(Standing::Due(LeaseReason::Expiring(live), None))
+    Ok(Standing::Due(LeaseReason::Expiring(grant, live), None))
 }
 
 async fn open(refresher: &Refresher<'_>, grant: &Grant, live: &Live) -> Result<Vended, VendError> {
