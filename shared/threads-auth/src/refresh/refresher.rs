@@ -244,6 +244,11 @@ impl<'a> Refresher<'a> {
             self.postpone(leased, look).await?;
             return Ok(RefreshOutcome::TooYoung.into());
         }
+        // The new token must still be stored.
+        if !self.time.leaves(self.clients.config.call_timeouts().request) {
+            let written = self.release(leased).await?;
+            return Ok(Attempt::written(RefreshOutcome::Deferred, written, Answer::Nothing));
+        }
         match self.clients.graph.refresh(&current).await {
             Ok(new) => {
                 // An expired token is not worth keeping as the previous one.
