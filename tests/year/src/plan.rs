@@ -219,7 +219,9 @@ impl Plan {
             };
             let of = |share, what| person > 0 && chance.hits(extent.share(share), what, n, 0);
             let arrival = person as i64 * arrivals / people as i64;
-            self.happens.push((MOVING_IN / arrivals * arrival, Connects(person)));
+            // The inspector comes first, so that the others' tokens can be inspected.
+            let arrives = MOVING_IN / arrivals * arrival + HOUR * i64::from(person > 0);
+            self.happens.push((arrives, Connects(person)));
             // One thing for each person, so that its effect can be told.
             if of(15_000, "password") {
                 self.happens.push((day("password"), ChangesPassword(person)));
@@ -233,7 +235,7 @@ impl Plan {
                 self.happens.extend([(at, IsRestricted(person)), (at + 5 * DAY, IsRestored(person))]);
             } else if of(10_000, "stalled") {
                 let at = day("stalled");
-                self.happens.extend([(at, StopsExtending(person)), (at + 10 * DAY, ExtendsAgain(person))]);
+                self.happens.extend([(at, StopsExtending(person)), (at + 12 * DAY, ExtendsAgain(person))]);
             } else if of(20_000, "poison") {
                 let at = day("poison");
                 let damages = [Damage::IssuedAt, Damage::Token, Damage::Status, Damage::LeaseUntil];

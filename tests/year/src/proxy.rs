@@ -37,6 +37,9 @@ const FAULTS: u64 = 5_000;
 const STREAKS: u64 = 100_000;
 const LONGEST_STREAK: u64 = 72;
 
+/// The end of a token is announced so long before.
+const WARNED_BEFORE: i64 = 14 * DAY;
+
 /// A request is at most as large as one of DynamoDB's.
 const MAX_BODY: usize = 16 * 1024 * 1024;
 
@@ -110,6 +113,7 @@ struct Books {
     issued_at: i64,
     due_at: i64,
     expires_at: i64,
+    is_assumed: bool,
     /// Refreshed tokens that were stored.
     stored: u32,
 }
@@ -119,8 +123,8 @@ struct Books {
 pub(crate) enum Kill {
     /// Before the call of this number.
     AtCall(u64),
-    /// Before a new token is written.
-    AtStore,
+    /// Before a new token is written, after so many others.
+    AtStore(u64),
 }
 
 #[derive(Default)]
@@ -132,6 +136,7 @@ struct Kept {
     issued: BTreeMap<usize, Issued>,
     kill: Option<Kill>,
     is_dead: bool,
+    near: Vec<usize>,
     figures: Traffic,
     secret_reads: u64,
 }
@@ -255,6 +260,12 @@ impl Proxy {
         issued.into_iter().map(|(person, issued)| (person, loss(issued))).collect()
     }
 
+    /// Returns the people who could have been warned of their token's end for a day, while tokens
+    /// could be refreshed, and whose token was only then refreshed.
+    pub(crate) fn take_near(&self) -> Vec<usize> {
+        std::mem::take(&mut self.kept().near)
+    }
+
     /// Returns people whose token is so old, the refresh not yet due: at most `most`.
     pub(crate) fn of_age(&self, days: std::ops::Range<i64>, most: usize) -> Vec<usize> {
         let (kept, now) = (self.kept(), self.now());
@@ -285,8 +296,12 @@ impl Proxy {
                 *left -= 1;
                 false
             }
-            Some(Kill::AtStore) => asked.call == Call::StoreToken,
-            None => false,
+            Some(Kill::AtStore(left)) if asked.call == Call::StoreToken => {
+                let is_last = *left == 0;
+                *left = left.saturating_sub(1);
+                is_last
+            }
+            Some(Kill::AtStore(_)) | None => false,
         };
         if dies {
             (kept.kill, kept.is_dead) = (None, true);
@@ -398,13 +413,21 @@ impl Proxy {
         let mut kept = self.kept();
         kept.owners.insert(hash(token), person);
         kept.issued.insert(person, Issued { was_lost: is_lost, was_refused: false });
-        let Books { due_at, expires_at, .. } = kept.books[person];
+        let Books { due_at, expires_at, is_assumed, .. } = kept.books[person];
         let figures = &mut kept.figures;
         if due_at < now {
             figures.late = figures.late.max(now - due_at);
             figures.late_awake = figures.late_awake.max(self.0.plan.awake(due_at, now));
         }
+        // Of an assumed end nobody is warned: it is soon known better.
+        if is_assumed {
+            return;
+        }
         let left = expires_at - now;
+        if self.0.plan.awake(expires_at - WARNED_BEFORE, now) > DAY {
+            kept.near.push(person);
+        }
+        let figures = &mut kept.figures;
         figures.least_left = Some(figures.least_left.map_or(left, |least| least.min(left)));
     }
 }
@@ -414,6 +437,7 @@ impl Books {
         let since = |at: Timestamp| at.as_second() - start.as_second();
         self.issued_at = since(life.issued_at);
         self.expires_at = since(life.expires_at);
+        self.is_assumed = life.is_assumed;
         self.due_at = user_id(person).map_or(self.expires_at, |user_id| since(life.due_at(&user_id)));
     }
 }
@@ -516,7 +540,8 @@ impl Proxy {
     }
 }
 
-fn hash(token: &str) -> u64 {
+/// Returns the hash by which a text is known here.
+pub(crate) fn hash(token: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     token.hash(&mut hasher);
     hasher.finish()

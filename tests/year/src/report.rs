@@ -43,6 +43,10 @@ pub struct Report {
     pub(crate) announced: BTreeMap<&'static str, Delays>,
     /// Ends that nobody has announced in time.
     pub(crate) unannounced: Vec<String>,
+    /// People who were not warned of their token's end.
+    pub(crate) unwarned: Vec<usize>,
+    /// The most tokens that one kill has cost.
+    pub(crate) most_killed: u64,
     pub(crate) missing_events: u64,
     pub(crate) repeated_events: u64,
     /// Sweeps that could not run although nothing but the secrets had failed.
@@ -122,6 +126,7 @@ impl Report {
             self.unannounced.is_empty(),
             format!("{} ends unannounced: {}", self.unannounced.len(), shown(&self.unannounced)),
         );
+        check(self.unwarned.is_empty(), format!("not warned: {:?}", self.unwarned));
         for (of, delays) in &self.announced {
             let bound = Self::bound(of);
             check(
@@ -160,11 +165,12 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "year {seed}: {} lost that were ours, {} false deaths, {} unannounced, {} events missing, {} repeated, {} \
-             sweeps and {} requests failed",
+            "year {seed}: {} lost that were ours, {} false deaths, {} unannounced, {} unwarned, {} events missing, {} \
+             repeated, {} sweeps and {} requests failed",
             self.lost.len(),
             self.false_deaths.len(),
             self.unannounced.len(),
+            self.unwarned.len(),
             self.missing_events,
             self.repeated_events,
             self.failed_sweeps.len(),
@@ -172,9 +178,10 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "year {seed}: with the old token dead at once, {} lost in {kills} kills, {} with Meta's answer, {} in {} \
-             failures of the store",
+            "year {seed}: with the old token dead at once, {} lost in {kills} kills, {} in one at most, {} with Meta's \
+             answer, {} in {} failures of the store",
             self.losses_by(Loss::Killed),
+            self.most_killed,
             self.losses_by(Loss::AnswerLost),
             self.losses_by(Loss::Refused),
             self.half_failures,

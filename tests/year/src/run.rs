@@ -24,7 +24,7 @@ use threads_sandbox::{AccountStatus, BadHours, NewAccount, Sandbox};
 use crate::chance::Chance;
 use crate::fault::Upstream;
 use crate::plan::{DAY, Damage, Extent, HOUR, Happens, MINUTE, Plan, Trouble};
-use crate::proxy::{Kill, Loss, Proxy};
+use crate::proxy::{Kill, Loss, Proxy, hash};
 use crate::report::Report;
 use crate::{person_of, user_id, user_text};
 
@@ -46,8 +46,10 @@ const TRIES: usize = 3;
 const LONGEST_FILE: u64 = 64 * 1024 * 1024;
 /// Requests beside each other while people connect and are looked at.
 const AT_ONCE: usize = 16;
-/// One request a day for so many people.
-const VENDED_OF: usize = 100;
+/// One request a day for so many people, and at least two.
+const VENDED_OF: usize = 1_000;
+/// A crash comes before one of so many writes of new tokens.
+const KILLED_STORES: u64 = 24;
 
 /// The size of a year.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +79,8 @@ struct Person {
     is_expected: bool,
     refreshed: u32,
     comes_back: Option<i64>,
+    /// A warning of its token's end was given.
+    is_warned: bool,
     damaged: Option<(Damage, Option<AttributeValue>)>,
 }
 
@@ -94,7 +98,7 @@ struct Year {
     dynamodb: aws_sdk_dynamodb::Client,
     people: Vec<Person>,
     events: BufReader<File>,
-    heard: HashSet<String>,
+    heard: HashSet<u64>,
     kill: Option<Kill>,
     stops: BTreeSet<i64>,
     coming: BTreeSet<(i64, usize)>,
@@ -115,10 +119,7 @@ pub async fn run(settings: Settings) -> Result<Report> {
         while let Some((_, what)) = happens.next_if(|(at, _)| *at <= now) {
             year.happens(what).await.with_context(|| format!("{what:?} at {now}"))?;
         }
-        while let Some((_, person)) = year.coming.first().copied().filter(|(at, _)| *at <= now) {
-            year.coming.pop_first();
-            year.connect(person).await?;
-        }
+        year.connect().await?;
         if year.is_sweep_due().await? {
             year.sweep().await?;
         }
@@ -223,7 +224,8 @@ impl Year {
     async fn next(&self, planned: i64) -> Result<i64> {
         let now = self.now();
         let stop = self.stops.range(now + 1..).next().copied().unwrap_or(i64::MAX);
-        let coming = self.coming.first().map_or(i64::MAX, |(at, _)| *at);
+        // Those who could not connect try again an hour later.
+        let coming = self.coming.first().map_or(i64::MAX, |(at, _)| (*at).max(now + HOUR));
         let known = stop.min(coming).min(planned.max(now + 1)).max(now + 1);
         let after = |at: i64, step: i64| (at / step + 1) * step;
         if self.settings.every == 1 {
@@ -262,7 +264,7 @@ impl Year {
             user_text(person)
         };
         match what {
-            Happens::Connects(person) => self.connect(person).await?,
+            Happens::Connects(person) => _ = self.coming.insert((now, person)),
             Happens::ChangesPassword(person) => _ = sandbox.change_password(&ends(person, "password")),
             Happens::RemovesApp(person) => _ = sandbox.revoke(&ends(person, "removal")),
             Happens::IsCheckpointed(person) => _ = sandbox.checkpoint(&ends(person, "checkpoint")),
@@ -281,7 +283,10 @@ impl Year {
             }
             Happens::Inspects(inspection) => sandbox.set_inspection(inspection),
             Happens::Reports(shape) => sandbox.set_expires_in(shape),
-            Happens::KillsSweep => self.kill = Some(Kill::AtStore),
+            Happens::KillsSweep => {
+                let nth = self.chance.below(KILLED_STORES, "nth", now.unsigned_abs(), 0);
+                self.kill = Some(Kill::AtStore(nth.min(self.people.len() as u64 / 100)));
+            }
             Happens::KillsVends(count) => {
                 for person in self.proxy.of_age(31..40, count) {
                     self.kill_vend(person).await?;
@@ -291,32 +296,41 @@ impl Year {
         Ok(())
     }
 
-    /// Lets a person connect: their token is brought along, as from another tool.
-    async fn connect(&mut self, person: usize) -> Result<()> {
+    /// Lets those connect who have come: their tokens are brought along, as from another tool.
+    async fn connect(&mut self) -> Result<()> {
         let now = self.now();
         // Nobody connects while Meta answers nothing.
         if self.plan.trouble(now).any(|trouble| matches!(trouble, Trouble::Threads(_) | Trouble::ThreadsGone))
         {
-            self.coming.insert((now + HOUR, person));
             return Ok(());
         }
-        let token = self.sandbox.issue_long_lived(&user_text(person));
+        let later = self.coming.split_off(&(now + 1, 0));
+        let people = std::mem::replace(&mut self.coming, later);
+        let (service, sandbox) = (self.stack.service(), &self.sandbox);
         let at = self.stack.clock().now();
-        let brought = AccessToken::new(token.as_str())?;
-        let imported = self.stack.service().import(Import::of(&brought), at).await?;
-        ensure!(imported.is_new, "person {person} could not connect");
-        let grant = self.stack.service().find_grant(&imported.user_id).await?.context("a grant")?;
-        let life = grant.live().map(Life::of).context("a token")?;
-        self.proxy.connected(person, &token, life);
-        let known = &mut self.people[person];
-        let ends = self.plan.private[person].then_some((now + 90 * DAY, "data access"));
-        *known = Person {
-            is_connected: true,
-            is_expected: true,
-            ended: ends,
-            refreshed: known.refreshed,
-            ..Person::default()
-        };
+        let connected: Vec<(usize, String, Life)> = stream::iter(people)
+            .map(|(_, person)| async move {
+                let token = sandbox.issue_long_lived(&user_text(person));
+                let brought = AccessToken::new(token.as_str())?;
+                let imported = service.import(Import::of(&brought), at).await?;
+                ensure!(imported.is_new, "person {person} could not connect");
+                let grant = service.find_grant(&imported.user_id).await?.context("a grant")?;
+                Ok((person, token, grant.live().map(Life::of).context("a token")?))
+            })
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await?;
+        for (person, token, life) in connected {
+            self.proxy.connected(person, &token, life);
+            let known = &mut self.people[person];
+            *known = Person {
+                is_connected: true,
+                is_expected: true,
+                ended: self.plan.private[person].then_some((now + 90 * DAY, "data access")),
+                refreshed: known.refreshed,
+                ..Person::default()
+            };
+        }
         Ok(())
     }
 
@@ -383,7 +397,7 @@ impl Year {
                 }
                 Some(Ok(_)) => {
                     // It was not its turn yet.
-                    self.kill = kill.filter(|kill| matches!(kill, Kill::AtStore));
+                    self.kill = kill.filter(|kill| matches!(kill, Kill::AtStore(_)));
                     return Ok(());
                 }
                 Some(Err(error)) if attempt == TRIES && !self.plan.is_outage(now) => {
@@ -401,7 +415,10 @@ impl Year {
         self.proxy.quiet().await;
         self.proxy.arm(None);
         let now = self.now();
-        for (person, loss) in self.proxy.losses(was_killed) {
+        let losses = self.proxy.losses(was_killed);
+        let killed = losses.iter().filter(|(_, loss)| *loss == Loss::Killed).count() as u64;
+        self.report.most_killed = self.report.most_killed.max(killed);
+        for (person, loss) in losses {
             *self.report.losses.entry(loss).or_default() += 1;
             self.people[person].lost.get_or_insert((now, loss));
         }
@@ -412,7 +429,7 @@ impl Year {
             return Ok(());
         }
         let user_id = user_id(person).context("a user id")?;
-        self.proxy.arm(Some(Kill::AtStore));
+        self.proxy.arm(Some(Kill::AtStore(0)));
         let min_valid = SignedDuration::from_hours(30 * 24);
         let at = self.stack.clock().now();
         let was_killed = tokio::select! {
@@ -489,6 +506,9 @@ impl Year {
 
     /// Hears the events since the last time.
     async fn hear(&mut self) -> Result<()> {
+        let near = self.proxy.take_near();
+        let unwarned = near.into_iter().filter(|person| !self.people[*person].is_warned);
+        self.report.unwarned.extend(unwarned);
         self.stack.announce().await?;
         let mut line = String::new();
         while self.events.read_line(&mut line)? > 0 {
@@ -506,14 +526,18 @@ impl Year {
 
     fn take(&mut self, event: &Value) -> Result<()> {
         let text = |name: &str| event[name].as_str().unwrap_or_default();
-        if !self.heard.insert(text("id").to_owned()) {
+        if !self.heard.insert(hash(text("id"))) {
             self.report.repeated_events += 1;
             return Ok(());
         }
         let Some(person) = person_of(text("user_id")) else { return Ok(()) };
         let now = self.now();
         match text("type") {
-            "account.refreshed" => self.people[person].refreshed += 1,
+            "account.refreshed" => {
+                self.people[person].refreshed += 1;
+                self.people[person].is_warned = false;
+            }
+            "account.expiring_soon" if event["deadline"] == "token" => self.people[person].is_warned = true,
             "account.connected" | "account.recovered" => {
                 let known = &mut self.people[person];
                 (known.is_expected, known.dead) = (false, None);
