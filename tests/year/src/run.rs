@@ -35,8 +35,8 @@ const BUDGET: Duration = Duration::from_mins(15);
 /// A busy machine is not an outage.
 const PATIENT: &str = "600";
 /// With these a sweep that cannot write gives up within seconds.
-const IMPATIENT: &str = "6";
-const IMPATIENT_BUDGET: Duration = Duration::from_millis(5_500);
+const IMPATIENT: &str = "9";
+const IMPATIENT_BUDGET: Duration = Duration::from_millis(7_500);
 /// Kills among a million sweeps, each before one of so many calls.
 const KILLS: u64 = 10_000;
 const KILLED_WITHIN: u64 = 200;
@@ -418,7 +418,10 @@ impl Year {
         let losses = self.proxy.losses(was_killed);
         let killed = losses.iter().filter(|(_, loss)| *loss == Loss::Killed).count() as u64;
         self.report.most_killed = self.report.most_killed.max(killed);
+        // There a call that takes too long on a busy machine is given up, too.
+        let is_half_down = self.plan.trouble(now).any(|trouble| trouble == Trouble::WritesDown);
         for (person, loss) in losses {
+            let loss = if is_half_down && loss == Loss::Dropped { Loss::Refused } else { loss };
             *self.report.losses.entry(loss).or_default() += 1;
             self.people[person].lost.get_or_insert((now, loss));
         }
