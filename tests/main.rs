@@ -41,4 +41,3 @@ mod two_refreshers;
 mod unkind;
 mod way_back;
 mod webhook;
-mod year;

@@ -46,8 +46,8 @@ pub(crate) fn open(file: Option<&Path>) -> Result<Database> {
     }
     let database = Database::new(&path).map_err(|error| anyhow!("{error}"))?;
     // Every write looks up the last record of its table's stream. Without an index it would scan
-    // all of them, and a hundred thousand writes would take hours. DynamoDB forgets a record after a
-    // day, and the emulator never does.
+    // all of them, and a hundred thousand writes would take hours. DynamoDB forgets a record after
+    // a day, and the emulator never does.
     rusqlite::Connection::open(&path)?.execute_batch(&format!(
         "CREATE INDEX IF NOT EXISTS stream_order ON _stream_records (table_name, CAST(sequence_number AS INTEGER), shard_id);
          CREATE TRIGGER IF NOT EXISTS stream_end AFTER INSERT ON _stream_records

@@ -1,5 +1,5 @@
-//! The faults of single calls: every kind that Meta documents or that people report of it, and every
-//! class of AWS's errors.
+//! The faults of single calls: every kind that Meta documents or that people report of it, and
+//! every class of AWS's errors.
 
 use axum::body::{Body, Bytes};
 use axum::http::header::CONTENT_TYPE;
@@ -93,7 +93,7 @@ const DYNAMODB: [Fault; 12] = [
 /// An index that is throttled.
 pub(crate) const THROTTLED: Fault = DYNAMODB[3];
 
-/// What takes no retry's time: a long outage of the store.
+/// Refusals that nobody retries, so that a long outage of the store takes no time.
 pub(crate) const DOWN: [Fault; 3] = [DYNAMODB[8], DYNAMODB[10], DYNAMODB[11]];
 
 pub(crate) const SECRETS_DENIED: Fault = Fault::Answer(400, r#"{"__type":"AccessDeniedException"}"#);

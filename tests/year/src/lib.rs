@@ -4,8 +4,8 @@
 //! Owns the plan of a year (`plan.rs`), the faults of single calls (`fault.rs`), the proxies that
 //! make them and keep the books (`proxy.rs`), the year itself (`run.rs`) and its figures
 //! (`report.rs`). The plan and the faults follow from the seed. The service's own jitter and the
-//! order of concurrent calls do not, so two runs of one seed meet the same faults, and may differ by
-//! some sweeps in when.
+//! order of concurrent calls do not, so two runs of one seed meet the same failures, and their
+//! figures differ by some calls.
 
 mod chance;
 mod fault;

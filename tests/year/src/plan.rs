@@ -12,7 +12,7 @@ pub(crate) const DAY: i64 = 24 * HOUR;
 /// People move in for so long, so that the load is even from the start.
 const MOVING_IN: i64 = 37 * DAY;
 
-/// Whatever is wrong for a while.
+/// A failure that lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
     /// Meta answers so, to everybody.
@@ -71,7 +71,7 @@ pub(crate) enum Happens {
     TreatsOldTokens(OldToken),
     Inspects(Inspection),
     Reports(ExpiresIn),
-    /// The process dies in the next sweep with something to do, between Meta's answer and the write.
+    /// The process dies between Meta's answer and the write, in the next sweep that has a write.
     KillsSweep,
     /// The process dies between Meta's answer and the write, in requests for so many tokens.
     KillsVends(usize),
@@ -94,7 +94,7 @@ pub(crate) struct Plan {
     pub(crate) end: i64,
 }
 
-/// How much a year contains.
+/// The contents of a year.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
     /// One failure of each kind in four months.

@@ -1,5 +1,5 @@
-//! What stands before DynamoDB, Secrets Manager and Meta: it makes faults, kills the process between
-//! two calls, and keeps the books of every token that Meta has issued.
+//! The proxies before DynamoDB, Secrets Manager and Meta: they make faults, kill the process
+//! between two calls, and keep the books of every token that Meta has issued.
 //!
 //! A fault depends on the seed, the kind of the call, its person, and the number of such calls for
 //! that person so far, so it does not depend on the order in which concurrent calls arrive.
@@ -82,7 +82,7 @@ struct Asked {
     person: Option<usize>,
 }
 
-/// Why a token that Meta issued was not stored.
+/// The reason why a token that Meta issued was not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Loss {
     /// Meta's answer never arrived.
@@ -118,7 +118,7 @@ struct Books {
     stored: u32,
 }
 
-/// How the process dies.
+/// The moment at which the process dies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kill {
     /// Before the call of this number.
@@ -452,7 +452,7 @@ async fn pass(State(door): State<Door>, request: Request) -> Response<Body> {
         return std::future::pending().await;
     };
     proxy.0.busy.fetch_add(1, Ordering::AcqRel);
-    // What has been asked is done and noted, even if nobody waits for it any more.
+    // A request that was sent is carried out and noted, even if nobody waits for it any more.
     let done = tokio::spawn(async move {
         let answer = door.carry_out(&asked, fault, parts, body).await;
         door.proxy.0.busy.fetch_sub(1, Ordering::AcqRel);
@@ -481,7 +481,7 @@ impl Door {
         }
         let is_lost = fault == Some(Fault::Lost);
         let Ok((mut answer, text)) = self.send(parts, body.clone()).await else { return broken() };
-        // What is done twice is noted once.
+        // A write that is made twice is noted once.
         if fault != Some(Fault::Twice) {
             self.proxy.note(asked, &body, answer.status(), &text, is_lost);
         }

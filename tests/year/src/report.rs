@@ -55,7 +55,7 @@ pub struct Report {
     pub(crate) failed_vends: Vec<String>,
 }
 
-/// How long announcements took.
+/// The times that announcements took.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Delays {
     pub(crate) count: u64,
@@ -66,7 +66,7 @@ impl Report {
     /// Returns the bound of the seconds, outages left out, in which an end is announced.
     pub(crate) fn bound(of: &str) -> i64 {
         HOUR * match of {
-            "crash" | "lost answer" | "refused write" => CRASH_ANNOUNCED,
+            "crash" | "lost answer" | "refused write" | "dropped token" => CRASH_ANNOUNCED,
             "data access" => ACCESS_ANNOUNCED,
             _ => END_ANNOUNCED,
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use devstack::{Clock, Stack, StackOptions};
+use devstack::{Clock, Inspection, Stack, StackOptions};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -58,20 +58,20 @@ pub struct Settings {
     pub seed: u64,
     /// The number of people.
     pub people: usize,
-    /// How much happens.
+    /// The contents.
     pub extent: Extent,
     /// Hours between two sweeps, if nothing has just gone wrong. With one hour every sweep is made.
     /// With more, those are left out that would find nothing due.
     pub every: i64,
 }
 
-/// What is known of a person.
+/// The knowledge of one person's account.
 #[derive(Clone, Default)]
 struct Person {
     /// The end that nobody has announced yet, and when it was.
     ended: Option<(i64, &'static str)>,
     /// The account cannot work any more, by no fault of the person's.
-    lost: Option<(i64, Loss)>,
+    lost: Option<(i64, &'static str)>,
     /// The cause that was announced.
     dead: Option<String>,
     is_connected: bool,
@@ -99,6 +99,7 @@ struct Year {
     people: Vec<Person>,
     events: BufReader<File>,
     heard: HashSet<u64>,
+    inspection: Inspection,
     kill: Option<Kill>,
     stops: BTreeSet<i64>,
     coming: BTreeSet<(i64, usize)>,
@@ -196,6 +197,7 @@ impl Year {
             people: vec![Person::default(); settings.people],
             events: BufReader::new(File::options().read(true).write(true).open(file)?),
             heard: HashSet::new(),
+            inspection: Inspection::default(),
             kill: None,
             stops,
             coming: BTreeSet::new(),
@@ -281,7 +283,10 @@ impl Year {
                 sandbox.set_old_token_behaviour(behaviour);
                 self.proxy.treat_old_tokens(behaviour);
             }
-            Happens::Inspects(inspection) => sandbox.set_inspection(inspection),
+            Happens::Inspects(inspection) => {
+                sandbox.set_inspection(inspection);
+                self.inspection = inspection;
+            }
             Happens::Reports(shape) => sandbox.set_expires_in(shape),
             Happens::KillsSweep => {
                 let nth = self.chance.below(KILLED_STORES, "nth", now.unsigned_abs(), 0);
@@ -423,7 +428,7 @@ impl Year {
         for (person, loss) in losses {
             let loss = if is_half_down && loss == Loss::Dropped { Loss::Refused } else { loss };
             *self.report.losses.entry(loss).or_default() += 1;
-            self.people[person].lost.get_or_insert((now, loss));
+            self.people[person].lost.get_or_insert((now, name(loss, self.inspection)));
         }
     }
 
@@ -520,7 +525,7 @@ impl Year {
             line.clear();
         }
         if self.events.stream_position()? > LONGEST_FILE {
-            // Whoever appends goes on at the beginning.
+            // The writer appends, and so goes on at the beginning.
             self.events.get_ref().set_len(0)?;
             self.events.rewind()?;
         }
@@ -576,7 +581,7 @@ impl Year {
         known.dead = Some(cause.to_owned());
         let (ended, lost) = (known.ended.take_if(|(since, _)| *since <= at), known.lost.take());
         // The first of several ends is the one that was announced.
-        let first = [ended, lost.map(|(since, loss)| (since, name(loss)))].into_iter().flatten().min();
+        let first = [ended, lost].into_iter().flatten().min();
         match first {
             Some((since, end)) => self.report.announce(end, self.plan.awake(since, at)),
             None if is_well => {
@@ -594,7 +599,7 @@ impl Year {
         self.proxy.quiet().await;
         let now = self.now();
         for (person, known) in self.people.iter().enumerate() {
-            let ends = [known.ended, known.lost.map(|(since, loss)| (since, name(loss)))];
+            let ends = [known.ended, known.lost];
             for (since, end) in ends.into_iter().flatten() {
                 if known.dead.is_none() && self.plan.awake(since, now) > Report::bound(end) {
                     let days = days(since);
@@ -652,12 +657,14 @@ impl Year {
     }
 }
 
-fn name(loss: Loss) -> &'static str {
-    match loss {
-        Loss::AnswerLost => "lost answer",
-        Loss::Killed => "crash",
-        Loss::Refused => "refused write",
-        Loss::Dropped => "dropped token",
+/// Returns the name of a loss. Without anybody who may inspect, there is no witness.
+fn name(loss: Loss, inspection: Inspection) -> &'static str {
+    match (loss, inspection) {
+        (_, Inspection::Nobody) => "lost token without a witness",
+        (Loss::AnswerLost, _) => "lost answer",
+        (Loss::Killed, _) => "crash",
+        (Loss::Refused, _) => "refused write",
+        (Loss::Dropped, _) => "dropped token",
     }
 }
 
