@@ -42,4 +42,3 @@ mod two_refreshers;
 mod unkind;
 mod way_back;
 mod webhook;
-mod year;
