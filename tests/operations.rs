@@ -61,8 +61,8 @@ async fn a_token_of_unknown_age_waits_a_day() {
     assert!(left.as_hours() > 59 * 24);
 }
 
-/// Meta refuses it without a cause after the end that was only assumed, and nobody may inspect: that
-/// is no reason to believe the refusal.
+/// Meta refuses it without a cause after the end that was only assumed, and nobody may inspect: the
+/// refusal does not count.
 #[tokio::test]
 async fn an_assumed_expiry_is_no_witness() {
     let (stack, ada) = stack_of_ada().await;

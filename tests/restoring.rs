@@ -30,7 +30,7 @@ async fn row(stack: &Stack, user_id: &str) -> Item {
     rows(stack).await.into_iter().find(|row| row["pk"] == pk(user_id)).unwrap()
 }
 
-/// What is no account's row, such as the record of a deletion, is put back only where there is none.
+/// A row that is no account, such as the record of a deletion, replaces none that is there.
 #[tokio::test]
 async fn other_rows_of_a_backup_replace_nothing() {
     let stack = stack().await;
