@@ -31,6 +31,22 @@ async fn row(stack: &Stack, user_id: &str) -> Item {
     rows(stack).await.into_iter().find(|row| row["pk"] == pk(user_id)).unwrap()
 }
 
+/// A row that is no account, such as the record of a deletion, replaces none that is there.
+#[tokio::test]
+async fn other_rows_of_a_backup_replace_nothing() {
+    let stack = stack().await;
+    let row = |deleted_at: &str| -> Item {
+        let key = AttributeValue::S("deletion#x".to_owned());
+        let time = AttributeValue::N(deleted_at.to_owned());
+        [("pk".to_owned(), key), ("deleted_at".to_owned(), time)].into()
+    };
+    let store = stack.service().store();
+    for (at, is_put) in [("2", true), ("1", false)] {
+        assert_eq!(store.put_back_other(row(at)).await.unwrap(), is_put);
+    }
+    assert_eq!(rows(&stack).await, [row("2")]);
+}
+
 async fn restore(stack: &Stack, replaces: bool) -> (RestoreReport, BTreeMap<Key, Left>) {
     let mut left = BTreeMap::new();
     let told = |_: &RestoreReport, one: Option<&Left>| {

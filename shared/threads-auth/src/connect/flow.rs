@@ -428,6 +428,12 @@ mod tests {
         let alive: Vec<_> = flows.iter().map(|flow| browser.resume(&flow.state, 10).is_ok()).collect();
         assert_eq!(alive, [false, false, false, true, true, true, true, true]);
         assert!(browser.header().len() <= MAX_BYTES, "{}", browser.header().len());
+        // However small they are.
+        let mut browser = Browser::new();
+        for at in 0..8 {
+            browser.start_with(Scopes::requested([]), at);
+        }
+        assert_eq!(browser.jar.len(), MAX_OPEN);
     }
 
     #[test]
