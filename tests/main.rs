@@ -35,6 +35,7 @@ mod removal;
 mod restoring;
 mod secrets_manager;
 mod server_errors;
+mod skew;
 mod threats;
 mod two_refreshers;
 mod unkind;

@@ -9,7 +9,7 @@ use threads_sandbox::{FaultAction, SandboxCall};
 
 use crate::fixture::{Browser, DAY, START, account, fail, options};
 
-fn request(method: &Method, path: &str, body: &str) -> HttpRequest {
+pub(crate) fn request(method: &Method, path: &str, body: &str) -> HttpRequest {
     HttpRequest {
         method: method.clone(),
         path: path.to_owned(),
