@@ -13,6 +13,7 @@ mod contract;
 mod costs;
 mod detour;
 mod doors;
+mod each_fault;
 mod ends;
 mod errors_page;
 mod events;

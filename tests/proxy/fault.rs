@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::request::Request;
 
-/// What becomes of one call.
+/// The fate of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// Nothing is done, and the connection is reset.

@@ -113,7 +113,8 @@ impl Proxy {
         self.arm(Armed { fault, operation: operation.to_owned(), after, is_lasting: true });
     }
 
-    /// Lets one call in `one_in` fail, each in a way that `seed` decides.
+    /// Lets one call in `one_in` fail, each in a way that `seed` decides. Meta does not lie about a
+    /// token.
     pub(crate) fn fail_at_random(&self, seed: u64, one_in: usize) {
         let numbers = fastrand::Rng::with_seed(seed);
         self.0.script.lock().unwrap().random = Some(Random { numbers, one_in });
@@ -211,7 +212,8 @@ impl Script {
         if let Some(Random { numbers, one_in }) = &mut self.random
             && numbers.usize(..*one_in) == 0
         {
-            return numbers.choice(Fault::of(Peer::of(&request.operation))).copied();
+            let faults = Fault::of(Peer::of(&request.operation)).iter().copied();
+            return numbers.choice(faults.filter(|fault| !fault.is_metas_word()).collect::<Vec<_>>());
         }
         let armed = self.armed.as_mut().filter(|armed| armed.operation == request.operation)?;
         if armed.after > 0 {
