@@ -27,6 +27,7 @@ mod iam;
 mod inspector;
 mod languages;
 mod last_step;
+mod load;
 mod nowhere;
 mod operations;
 mod proxy;
