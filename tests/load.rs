@@ -34,7 +34,7 @@ struct Target {
     browser: Browser,
 }
 
-/// Where the service is.
+/// The place of the service.
 enum Run {
     Here { _stack: Box<Stack> },
     Process(Child),
