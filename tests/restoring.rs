@@ -270,8 +270,8 @@ async fn whoever_writes_meanwhile_goes_first() {
     println!("a backup's row beside {kept} writers: none of them lost anything");
 }
 
-/// A restore is cut off between a row and its end, which only the table in use knows: a repeated one
-/// ends the account, although its row is there.
+/// A restore is cut off between a row and its end, which only the table in use knows: a repeated
+/// one ends the account, although its row is there.
 #[tokio::test]
 async fn a_restore_that_is_cut_off_revives_nobody_once_it_is_repeated() {
     let stack = stack().await;

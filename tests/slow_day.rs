@@ -110,7 +110,7 @@ impl Front {
     }
 }
 
-/// What became of a callback on a slow day.
+/// The end of a callback on a slow day.
 #[derive(Debug, PartialEq)]
 enum End {
     /// The account has a token, or a consent that a sweep completes.

@@ -315,8 +315,8 @@ def rings_within_the_hour_of_silence(alarm):
 
 
 def what_does_not_start_rings(template):
-    """A schedule or a mapping that is disabled, or whose function is throttled, fails nowhere. So an
-    alarm rings where nothing comes from it, or where its queue fills."""
+    """A schedule or a mapping that is disabled, or whose function is throttled, fails nowhere. So
+    an alarm rings where nothing comes from it, or where its queue fills."""
     resources, problems = template["Resources"], []
     starters = of_type(template, "AWS::Scheduler::Schedule") | of_type(template, "AWS::Lambda::EventSourceMapping")
     for name in starters.keys() | STARTED.keys():
