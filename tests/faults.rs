@@ -56,7 +56,6 @@ async fn poison_items_stop_nobody_else() {
     assert_eq!((later.count(RefreshOutcome::BrokenRow), later.count(RefreshOutcome::Undecryptable)), (1, 1));
 }
 
-
 /// Threat lost-answer: each write of a connect and of a sweep loses its answer once.
 #[tokio::test]
 async fn a_lost_answer_of_the_database_is_no_failure() {

@@ -127,7 +127,6 @@ impl Proxy {
         self.0.script.lock().unwrap().random = Some(Random { numbers, one_in });
     }
 
-
     /// Ends all faults.
     pub(crate) fn clear(&self) {
         let mut script = self.0.script.lock().unwrap();
