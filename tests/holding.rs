@@ -61,6 +61,22 @@ impl fmt::Display for Window {
     }
 }
 
+/// Returns every window of a process that makes these calls. Of many calls of one kind the first and
+/// the last are taken.
+pub(crate) fn windows(places: &[Place]) -> Vec<Window> {
+    let mut counts = BTreeMap::new();
+    for place in places {
+        counts.insert(place.call.as_str(), place.nth);
+    }
+    let is_taken = |place: &&Place| {
+        counts[place.call.as_str()] <= 4 || place.nth == 1 || place.nth == counts[place.call.as_str()]
+    };
+    let taken = places.iter().filter(is_taken);
+    taken
+        .flat_map(|place| [Side::Before, Side::After].map(|side| Window { place: place.clone(), side }))
+        .collect()
+}
+
 /// The proxies of one function's environment.
 pub(crate) struct Holding {
     line: Arc<Line>,
