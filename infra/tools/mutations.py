@@ -642,7 +642,7 @@ def _(mutant):
     resource(mutant, "Dashboard")[P]["DashboardBody"]["Fn::Sub"][1]["WebhookAlarms"]["Fn::If"][1]["Fn::Sub"] = ""
 
 
-for alarm in ("WebhookBehind", "WeakestToken", "ConnectsFailing", "EventsStopped", "ServerErrors", "Wave", "BrokenRows", "UnreadableShards", "Paused", "Drift"):
+for alarm in ("WebhookBehind", "WeakestToken", "ConnectsFailing", "EventsStopped", "ServerErrors", "Wave", "BrokenRows", "UnreadableShards", "StaleSecrets", "Paused", "Drift"):
 
     @breaks("everything_of_note_has_an_alarm", f"no alarm {alarm}")
     def _(mutant, name=f"{alarm}Alarm"):

@@ -69,6 +69,7 @@ WATCHED = {
     "Wave",
     "BrokenRows",
     "UnreadableShards",
+    "SecretAgeSeconds",
     "Paused",
     "Drift",
     "ApproximateNumberOfMessagesNotVisible",

@@ -4,10 +4,11 @@
 use std::error::Error;
 
 use http::Response;
-use threads_auth::{RemovalError, error_chain};
+use threads_auth::{Config, ConnectOutcome, RemovalError, error_chain};
 
 use crate::error_code::ErrorCode;
 use crate::json::{json_error, json_later};
+use crate::pages::{Page, Reader, respond};
 use crate::request::HttpRequest;
 
 /// Value of `Retry-After`, in seconds, if the store or the secrets are unavailable.
@@ -22,6 +23,32 @@ pub fn unavailable(request: &HttpRequest, error: &(dyn Error + 'static)) -> Resp
         outcome = "unavailable",
         error = error_chain(error)
     );
+    later()
+}
+
+/// Returns the page for a request during which the function panicked.
+pub(crate) fn page_panicked(config: &Config, request: &HttpRequest) -> Response<String> {
+    log_panic(request);
+    if request.is_of_browser() {
+        respond(&Page::new(ConnectOutcome::Unavailable), &Reader::of(config, request))
+    } else {
+        later()
+    }
+}
+
+/// Returns the response of a function without pages that panicked.
+pub(crate) fn program_panicked(request: &HttpRequest) -> Response<String> {
+    log_panic(request);
+    later()
+}
+
+/// The message of the panic is not repeated: it may quote anything.
+fn log_panic(request: &HttpRequest) {
+    let (request_id, caller) = (&request.request_id, request.caller.as_deref());
+    tracing::error!(request_id, caller, outcome = "panicked", "this is a bug of the function");
+}
+
+fn later() -> Response<String> {
     json_later(
         ErrorCode::Unavailable,
         "the store or the secrets are temporarily unavailable; retry",

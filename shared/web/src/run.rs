@@ -3,8 +3,11 @@
 
 use std::error::Error;
 use std::fmt;
+use std::mem;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use http::Response;
 use jiff::Timestamp;
 use lambda_http::lambda_runtime::{self, Diagnostic};
@@ -13,7 +16,8 @@ use threads_auth::{Config, StartError, ThreadsAuth, error_chain};
 use tracing::Instrument;
 
 use crate::detour::{refuse_detour, refuse_programs_detour};
-use crate::metrics::{Metric, emit};
+use crate::failures::{page_panicked, program_panicked};
+use crate::metrics::{Metric, emit, secret_age};
 use crate::request::HttpRequest;
 use crate::response::answer;
 use crate::standing::count;
@@ -83,55 +87,86 @@ pub async fn start(name: &str) -> Result<ThreadsAuth, Failure> {
     Ok(service)
 }
 
+/// The responses in which functions with pages differ from those without.
+struct Edge {
+    /// Refuses a request that has bypassed CloudFront.
+    refuse: fn(&Config, &HttpRequest) -> Option<Response<String>>,
+    /// Answers a request during which the function panicked.
+    panicked: fn(&Config, &HttpRequest) -> Response<String>,
+}
+
 /// Serves an HTTP function that shows pages until Lambda ends the process, and counts its responses
 /// of 500 and above. Requests that have bypassed CloudFront are refused here.
 ///
 /// # Errors
 /// Returns [`Failure`] if the Runtime API cannot be reached.
-pub async fn serve_pages<F, R>(config: &Config, handle: F) -> Result<(), Failure>
+pub async fn serve_pages<F, R>(service: &ThreadsAuth, handle: F) -> Result<(), Failure>
 where
     F: Fn(HttpRequest, Timestamp) -> R,
     R: Future<Output = Response<String>>,
 {
-    serve_http(config, refuse_detour, handle).await
+    serve_http(service, Edge { refuse: refuse_detour, panicked: page_panicked }, handle).await
 }
 
 /// Serves an HTTP function that only programs call. It links no page.
 ///
 /// # Errors
 /// Returns [`Failure`] if the Runtime API cannot be reached.
-pub async fn serve_programs<F, R>(config: &Config, handle: F) -> Result<(), Failure>
+pub async fn serve_programs<F, R>(service: &ThreadsAuth, handle: F) -> Result<(), Failure>
 where
     F: Fn(HttpRequest, Timestamp) -> R,
     R: Future<Output = Response<String>>,
 {
-    serve_http(config, refuse_programs_detour, handle).await
+    serve_http(
+        service,
+        Edge { refuse: refuse_programs_detour, panicked: |_, request| program_panicked(request) },
+        handle,
+    )
+    .await
 }
 
 /// Each line that is logged for a request has its id: its own lines as `request_id`, and those of
 /// deeper layers in the `span`.
-async fn serve_http<F, R>(
-    config: &Config,
-    refuse: impl Fn(&Config, &HttpRequest) -> Option<Response<String>>,
-    handle: F,
-) -> Result<(), Failure>
+async fn serve_http<F, R>(service: &ThreadsAuth, edge: Edge, handle: F) -> Result<(), Failure>
 where
     F: Fn(HttpRequest, Timestamp) -> R,
     R: Future<Output = Response<String>>,
 {
-    let (refuse, handle) = (&refuse, &handle);
+    let (config, edge, handle) = (service.config(), &edge, &handle);
     let handler = move |event: LambdaEvent<serde_json::Value>| async move {
         let request = HttpRequest::from_event(event.payload).map_err(|error| Reported::from(&error))?;
         let now = now();
-        let span = request.span();
-        let response = match refuse(config, &request) {
+        let response = match (edge.refuse)(config, &request) {
             Some(refused) => refused,
-            None => handle(request, now).instrument(span).await,
+            None => {
+                guarded(request, |request| handle(request, now), |seen| (edge.panicked)(config, seen)).await
+            }
         };
         count(config, now, &response);
+        secret_age(config, now, service.stale_for(now).await);
         Ok::<_, Reported>(answer(response))
     };
     Ok(lambda_runtime::run(service_fn(handler)).await?)
+}
+
+/// Answers a request with `handle`, or with `panicked` if that panics: API Gateway's own response
+/// to a crash tells a person nothing.
+async fn guarded<R>(
+    mut request: HttpRequest,
+    handle: impl FnOnce(HttpRequest) -> R,
+    panicked: impl FnOnce(&HttpRequest) -> Response<String>,
+) -> Response<String>
+where
+    R: Future<Output = Response<String>>,
+{
+    let span = request.span();
+    // Everything of it except its body, which may be large.
+    let body = mem::take(&mut request.body);
+    let seen = request.clone();
+    // In a box, because the compiler lays such deep futures out no further.
+    let handled = Box::pin(handle(HttpRequest { body, ..request }).instrument(span));
+    let handled = AssertUnwindSafe(handled).catch_unwind().await;
+    handled.unwrap_or_else(|_| panicked(&seen))
 }
 
 /// Serves a function that a schedule invokes. `handle` receives the event as JSON, the time, and
@@ -163,4 +198,26 @@ where
 )]
 fn now() -> Timestamp {
     Timestamp::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::failures::program_panicked;
+    use crate::standing::ServerError;
+
+    #[test]
+    fn a_panic_is_answered() {
+        let event =
+            json!({"rawPath": "/x", "requestContext": {"http": {"method": "GET"}, "requestId": "id"}});
+        let request = HttpRequest::from_event(event).unwrap();
+        let panics = async |_| panic!("canary");
+        let answer = guarded(request, panics, program_panicked).now_or_never().unwrap();
+        assert_eq!(answer.status(), 503);
+        assert_eq!(answer.headers()["retry-after"], "5");
+        assert_eq!(ServerError::of(&answer), Some(ServerError::Unexpected));
+        assert!(!answer.body().contains("canary"), "{answer:?}");
+    }
 }

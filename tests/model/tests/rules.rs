@@ -10,10 +10,12 @@ use stateright::{Checker, HasDiscoveries, Model};
 use threads_auth_model::Attribute as A;
 
 /// The attributes, beside the conditions, whose removal may break a rule.
-const REMOVED: [A; 6] = [A::LeaseOwner, A::LeaseUntil, A::Token, A::TokenId, A::PendingToken, A::DueAt];
-const SET: [A; 9] = [
+const REMOVED: [A; 7] =
+    [A::LeaseOwner, A::LeaseUntil, A::AskedAt, A::Token, A::TokenId, A::PendingToken, A::DueAt];
+const SET: [A; 10] = [
     A::LeaseOwner,
     A::LeaseUntil,
+    A::AskedAt,
     A::TokenId,
     A::DueAt,
     A::ConnectedAt,

@@ -162,7 +162,6 @@ impl ConnectError {
                 | ErrorKind::TooYoung
                 | ErrorKind::Rejected => ConnectOutcome::CodeRefused,
             },
-            Self::Secrets(error) if !error.is_transient() => ConnectOutcome::Misconfigured,
             Self::Secrets(_) | Self::Store(_) | Self::Seal(_) => ConnectOutcome::Unavailable,
         }
     }
@@ -191,7 +190,7 @@ impl From<ConnectError> for ConnectRefusal {
 impl From<ResumeError> for ConnectRefusal {
     fn from(error: ResumeError) -> Self {
         match error {
-            ResumeError::WrongBrowser => ConnectError::WrongBrowser.into(),
+            ResumeError::WrongBrowser | ResumeError::UnknownKey => ConnectError::WrongBrowser.into(),
             ResumeError::Expired(flow) => Self { flow: Some(flow), ..ConnectError::Expired.into() },
         }
     }

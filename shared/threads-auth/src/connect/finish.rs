@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use threads_auth_model::rules::{Commit, NewConsent, NewGrant};
-use threads_auth_model::seal::{self, Purpose, random_text};
+use threads_auth_model::seal::{self, Keyring, Purpose, random_text};
 use threads_auth_model::{
     Attempt, Effect, Pseudonym, Session, SessionState, SessionStatus, Vault, error_chain, schedule,
 };
@@ -81,12 +81,21 @@ async fn handle_callback(
     let params = parse_callback(raw_query).map_err(ConnectError::Callback)?;
     let vault = clients.vault(now).await.map_err(ConnectError::Secrets)?;
     let (kind, keyring, app_id) = (clients.config.cookie_kind(), &vault.keyring, vault.app_id());
-    let resume = async |state: &State| match Flow::resume(kind, keyring, app_id, cookies, state, now) {
-        // A repeated callback of a finished flow is a replay, not a late arrival.
-        Err(ResumeError::Expired(flow)) if is_spent(clients, state).await => {
-            Err(ConnectError::Replayed.in_flow(&flow))
+    let with = |keyring: &Keyring, state: &State| Flow::resume(kind, keyring, app_id, cookies, state, now);
+    let resume = async |state: &State| {
+        let mut resumed = with(keyring, state);
+        if let Err(ResumeError::UnknownKey) = resumed {
+            // The key may be newer than the cached keyring.
+            let newest = clients.secrets.reread_keyring(now).await.map_err(ConnectError::Secrets)?;
+            resumed = with(&newest, state);
         }
-        resumed => resumed.map_err(ConnectRefusal::from),
+        match resumed {
+            // A repeated callback of a finished flow is a replay, not a late arrival.
+            Err(ResumeError::Expired(flow)) if is_spent(clients, state).await => {
+                Err(ConnectError::Replayed.in_flow(&flow))
+            }
+            resumed => resumed.map_err(ConnectRefusal::from),
+        }
     };
     let (reason, state) = match params {
         CallbackParams::Denied { state, reason } => (ConnectError::Denied(reason), state),

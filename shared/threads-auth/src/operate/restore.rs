@@ -112,7 +112,7 @@ pub(crate) async fn restore(
     while let Some(item) = items.try_next().await? {
         let row = row(&item);
         let Some(key) = row.key() else { continue };
-        let Err(spoilt) = read(clients, &vault, store.grants_table(), (&key, &row), now).await else {
+        let Err(spoilt) = read(clients, &vault, store.grants_table(), (&key, &row), now).await? else {
             continue;
         };
         let seen = Seen { key: &key, spoilt, counts: !restored.contains(&key) };
