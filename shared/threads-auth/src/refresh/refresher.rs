@@ -674,7 +674,9 @@ impl<'a> Refresher<'a> {
             error = error_chain(error),
             "a token waits for a key of the newest keyring"
         );
-        let written = self.release(leased).await?;
+        // Meta was not asked.
+        let right = Right::finish(leased.lease, leased.grant.is_settled());
+        let written = self.release(leased, right).await?;
         Ok(Attempt::written(RefreshOutcome::Deferred, written, Answer::Nothing))
     }
 
