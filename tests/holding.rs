@@ -61,8 +61,8 @@ impl fmt::Display for Window {
     }
 }
 
-/// Returns every window of a process that makes these calls. Of many calls of one kind the first and
-/// the last are taken.
+/// Returns every window of a process that makes these calls. Of many calls of one kind the first
+/// and the last are taken.
 pub(crate) fn windows(places: &[Place]) -> Vec<Window> {
     let mut counts = BTreeMap::new();
     for place in places {

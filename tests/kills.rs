@@ -1,8 +1,8 @@
-//! SIGKILL: the built functions are killed before and after each of their calls, and what they leave
-//! behind is continued by others.
+//! SIGKILL: the built functions are killed before and after each of their calls, and what they
+//! leave behind is continued by others.
 //!
 //! A round makes a scene, kills the process in one window, lets a new process or the next sweeps go
-//! on, and looks at what became of the account. Each window of each function has a round, under each
+//! on, and looks at the fate of the account. Each window of each function has a round, under each
 //! of Meta's three behaviours where the function refreshes a token.
 
 use std::collections::BTreeSet;
@@ -36,6 +36,10 @@ const MAX_SWEEPS: usize = 100;
 
 /// As short as a busy machine bears: a lease lasts four times as long.
 const REQUEST_SECONDS: &str = "120";
+
+/// A lost token is announced by so many minutes after the kill: with the first sweep after the
+/// lease.
+const TOLD_WITHIN: u64 = 15;
 
 /// Rounds that run side by side.
 const TOGETHER: usize = 4;
@@ -99,19 +103,10 @@ impl Work {
         }
     }
 
-    /// Returns true if its event is handed to another process soon after a kill. A caller would wait
-    /// for the end of a dead process's lease.
+    /// Returns true if its event is handed to another process soon after a kill. A caller would
+    /// wait for the end of a dead process's lease.
     fn is_repeated(self) -> bool {
         !matches!(self, Self::Vend | Self::VendForLong | Self::DeauthorizeOnce | Self::DeletionOnce)
-    }
-
-    /// Returns the minutes after which a lost token is announced: the lease, two sweeps that see the
-    /// refusal, and no more if the account was due.
-    fn told_within(self) -> u64 {
-        match self {
-            Self::VendForLong => 8 * 24 * 60,
-            _ => 60,
-        }
     }
 
     /// The behaviours of Meta's that can matter to it.
@@ -125,7 +120,7 @@ impl Work {
     }
 }
 
-/// What became of an account.
+/// The fate of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     /// Nobody has noticed anything.
@@ -588,14 +583,14 @@ async fn play(rounds: Vec<Round>) -> Vec<(Round, Fate)> {
     );
     for (round, fate) in &fates {
         let Fate::Lost(minutes) = fate else { continue };
-        assert!(*minutes <= round.work.told_within(), "{:?}: {fate}", round.work);
+        assert!(*minutes <= TOLD_WITHIN, "{:?}: {fate}", round.work);
     }
     fates
 }
 
-/// Threat killed-refresh: each function dies before and after each of its calls, under each of Meta's
-/// behaviours. Nothing is lost but the token whose predecessor Meta has ended, between Meta's answer
-/// and our write.
+/// Threat killed-refresh: each function dies before and after each of its calls, under each of
+/// Meta's behaviours. Nothing is lost but the token whose predecessor Meta has ended, between
+/// Meta's answer and our write.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_function_is_killed_in_each_window() {
     let mut rounds = Vec::new();

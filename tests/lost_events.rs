@@ -1,6 +1,7 @@
-//! Events while functions are killed, the bus fails and the stream repeats itself: none is lost, a
-//! repeat has the id and the text of its first delivery, and the first deliveries of an account come
-//! in the order of its changes.
+//! Events while functions are killed, the bus fails and the stream repeats itself.
+//!
+//! None is lost, a repeat has the id and the text of its first delivery, and the first deliveries
+//! of an account come in the order of its changes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -206,8 +207,8 @@ async fn start(executable: &str, stack: &Stack, holding: &Holding, window: Optio
     Function::start_with(executable, stack, &variables).await
 }
 
-/// Threat silence: the events function is killed before and after each of its calls, and Lambda
-/// repeats the batch.
+/// Threat lost-event: the events function is killed before and after each of its calls, and
+/// Lambda repeats the batch.
 #[tokio::test]
 async fn events_survive_a_kill_in_each_window() {
     let (stack, changes) = lives().await;
@@ -244,7 +245,7 @@ fn trouble(dice: &mut Dice) -> Trouble {
     }
 }
 
-/// Threat silence: the bus refuses some events, throttles, fails, and loses answers after it has
+/// Threat lost-event: the bus refuses some events, throttles, fails, and loses answers after it has
 /// taken the events; the function starts anew in between; the stream hands a batch out again.
 #[tokio::test]
 async fn events_survive_a_failing_bus() {
@@ -288,8 +289,8 @@ async fn events_survive_a_failing_bus() {
     );
 }
 
-/// Threat silence: the webhook function is killed before and after each of its calls, and SQS hands
-/// its messages out again.
+/// Threat lost-event: the webhook function is killed before and after each of its calls, and SQS
+/// hands its messages out again.
 #[tokio::test]
 async fn deliveries_survive_a_kill_in_each_window() {
     let batch: Vec<_> = (0..3).map(|n| message(n, &event(n), 1, now())).collect();
