@@ -184,7 +184,11 @@ async fn events_of(stack: &Stack, changes: &[Value]) -> Vec<Value> {
     let bus = Bus::default();
     let handled = publisher(stack, &bus.start().await).handle(&json!({"Records": changes}), now()).await;
     assert!(handled.batch_item_failures.is_empty());
-    bus.taken()
+    let all = bus.taken();
+    for kind in ["connected", "refreshed", "disconnected", "deleted"] {
+        assert!(all.iter().any(|event| event["type"] == format!("account.{kind}")), "{kind}");
+    }
+    all
 }
 
 /// Kills a function in a window of its work on `event`.

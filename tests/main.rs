@@ -39,6 +39,7 @@ mod removal;
 mod restoring;
 mod secrets_manager;
 mod server_errors;
+mod slow_day;
 mod stale_secrets;
 mod threats;
 mod two_refreshers;

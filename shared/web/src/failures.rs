@@ -26,9 +26,18 @@ pub fn unavailable(request: &HttpRequest, error: &(dyn Error + 'static)) -> Resp
     later()
 }
 
-/// Returns the page for a request during which the function panicked.
-pub(crate) fn page_panicked(config: &Config, request: &HttpRequest) -> Response<String> {
-    log_panic(request);
+/// The reason why a request's work did not end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Unfinished {
+    /// The function panicked. The message is not repeated, because it may quote anything.
+    Panicked,
+    /// Lambda would have ended the function.
+    OutOfTime,
+}
+
+/// Returns the page for a request whose work did not end.
+pub(crate) fn unfinished_page(config: &Config, request: &HttpRequest, why: Unfinished) -> Response<String> {
+    log_unfinished(request, why);
     if request.is_of_browser() {
         respond(&Page::new(ConnectOutcome::Unavailable), &Reader::of(config, request))
     } else {
@@ -36,16 +45,18 @@ pub(crate) fn page_panicked(config: &Config, request: &HttpRequest) -> Response<
     }
 }
 
-/// Returns the response of a function without pages that panicked.
-pub(crate) fn program_panicked(request: &HttpRequest) -> Response<String> {
-    log_panic(request);
+/// Returns the response to such a request of a program.
+pub(crate) fn unfinished(request: &HttpRequest, why: Unfinished) -> Response<String> {
+    log_unfinished(request, why);
     later()
 }
 
-/// The message of the panic is not repeated: it may quote anything.
-fn log_panic(request: &HttpRequest) {
-    let (request_id, caller) = (&request.request_id, request.caller.as_deref());
-    tracing::error!(request_id, caller, outcome = "panicked", "this is a bug of the function");
+fn log_unfinished(request: &HttpRequest, why: Unfinished) {
+    let (outcome, what) = match why {
+        Unfinished::Panicked => ("panicked", "this is a bug of the function"),
+        Unfinished::OutOfTime => ("out_of_time", "AWS or Meta took longer than the function may"),
+    };
+    tracing::error!(request_id = request.request_id, caller = request.caller, outcome, "{what}");
 }
 
 fn later() -> Response<String> {

@@ -11,12 +11,13 @@ use futures_util::FutureExt;
 use http::Response;
 use jiff::Timestamp;
 use lambda_http::lambda_runtime::{self, Diagnostic};
-use lambda_http::{LambdaEvent, service_fn};
+use lambda_http::{Context, LambdaEvent, service_fn};
 use threads_auth::{Config, StartError, ThreadsAuth, error_chain};
+use tokio::time::timeout;
 use tracing::Instrument;
 
 use crate::detour::{refuse_detour, refuse_programs_detour};
-use crate::failures::{page_panicked, program_panicked};
+use crate::failures::{Unfinished, unfinished, unfinished_page};
 use crate::metrics::{Metric, emit, secret_age};
 use crate::request::HttpRequest;
 use crate::response::answer;
@@ -91,9 +92,12 @@ pub async fn start(name: &str) -> Result<ThreadsAuth, Failure> {
 struct Edge {
     /// Refuses a request that has bypassed CloudFront.
     refuse: fn(&Config, &HttpRequest) -> Option<Response<String>>,
-    /// Answers a request during which the function panicked.
-    panicked: fn(&Config, &HttpRequest) -> Response<String>,
+    /// Answers a request whose work did not end.
+    unfinished: fn(&Config, &HttpRequest, Unfinished) -> Response<String>,
 }
+
+/// The time that the answer to an unfinished request needs.
+const TO_ANSWER: Duration = Duration::from_millis(300);
 
 /// Serves an HTTP function that shows pages until Lambda ends the process, and counts its responses
 /// of 500 and above. Requests that have bypassed CloudFront are refused here.
@@ -105,7 +109,7 @@ where
     F: Fn(HttpRequest, Timestamp) -> R,
     R: Future<Output = Response<String>>,
 {
-    serve_http(service, Edge { refuse: refuse_detour, panicked: page_panicked }, handle).await
+    serve_http(service, Edge { refuse: refuse_detour, unfinished: unfinished_page }, handle).await
 }
 
 /// Serves an HTTP function that only programs call. It links no page.
@@ -119,7 +123,7 @@ where
 {
     serve_http(
         service,
-        Edge { refuse: refuse_programs_detour, panicked: |_, request| program_panicked(request) },
+        Edge { refuse: refuse_programs_detour, unfinished: |_, request, why| unfinished(request, why) },
         handle,
     )
     .await
@@ -134,12 +138,14 @@ where
 {
     let (config, edge, handle) = (service.config(), &edge, &handle);
     let handler = move |event: LambdaEvent<serde_json::Value>| async move {
-        let request = HttpRequest::from_event(event.payload).map_err(|error| Reported::from(&error))?;
         let now = now();
+        let left = left(&event.context, now).saturating_sub(TO_ANSWER);
+        let request = HttpRequest::from_event(event.payload).map_err(|error| Reported::from(&error))?;
         let response = match (edge.refuse)(config, &request) {
             Some(refused) => refused,
             None => {
-                guarded(request, |request| handle(request, now), |seen| (edge.panicked)(config, seen)).await
+                let unfinished = |seen: &HttpRequest, why| (edge.unfinished)(config, seen, why);
+                guarded(request, left, |request| handle(request, now), unfinished).await
             }
         };
         count(config, now, &response);
@@ -149,12 +155,19 @@ where
     Ok(lambda_runtime::run(service_fn(handler)).await?)
 }
 
-/// Answers a request with `handle`, or with `panicked` if that panics: API Gateway's own response
-/// to a crash tells a person nothing.
+/// Returns the time until Lambda ends the function.
+fn left(context: &Context, now: Timestamp) -> Duration {
+    let deadline = i64::try_from(context.deadline).unwrap_or(i64::MAX);
+    Duration::from_millis(u64::try_from(deadline.saturating_sub(now.as_millisecond())).unwrap_or(0))
+}
+
+/// Answers a request with `handle`, or with `unfinished` if that panics or takes longer than
+/// `left`: API Gateway's own response to either tells a person nothing.
 async fn guarded<R>(
     mut request: HttpRequest,
+    left: Duration,
     handle: impl FnOnce(HttpRequest) -> R,
-    panicked: impl FnOnce(&HttpRequest) -> Response<String>,
+    unfinished: impl FnOnce(&HttpRequest, Unfinished) -> Response<String>,
 ) -> Response<String>
 where
     R: Future<Output = Response<String>>,
@@ -165,8 +178,11 @@ where
     let seen = request.clone();
     // In a box, because the compiler lays such deep futures out no further.
     let handled = Box::pin(handle(HttpRequest { body, ..request }).instrument(span));
-    let handled = AssertUnwindSafe(handled).catch_unwind().await;
-    handled.unwrap_or_else(|_| panicked(&seen))
+    match timeout(left, AssertUnwindSafe(handled).catch_unwind()).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) => unfinished(&seen, Unfinished::Panicked),
+        Err(_) => unfinished(&seen, Unfinished::OutOfTime),
+    }
 }
 
 /// Serves a function that a schedule invokes. `handle` receives the event as JSON, the time, and
@@ -184,9 +200,8 @@ where
     let handle = &handle;
     let handler = move |event: LambdaEvent<serde_json::Value>| async move {
         let now = now();
-        let deadline = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
-        let left = u64::try_from(deadline.saturating_sub(now.as_millisecond())).unwrap_or(0);
-        let handled = handle(event.payload, now, Duration::from_millis(left)).await;
+        let left = left(&event.context, now);
+        let handled = handle(event.payload, now, left).await;
         handled.map_err(|error| Reported::from(&error))
     };
     Ok(lambda_runtime::run(service_fn(handler)).await?)
@@ -205,19 +220,24 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::failures::program_panicked;
     use crate::standing::ServerError;
 
-    #[test]
-    fn a_panic_is_answered() {
+    #[tokio::test]
+    async fn work_that_does_not_end_is_answered() {
         let event =
             json!({"rawPath": "/x", "requestContext": {"http": {"method": "GET"}, "requestId": "id"}});
-        let request = HttpRequest::from_event(event).unwrap();
-        let panics = async |_| panic!("canary");
-        let answer = guarded(request, panics, program_panicked).now_or_never().unwrap();
-        assert_eq!(answer.status(), 503);
-        assert_eq!(answer.headers()["retry-after"], "5");
-        assert_eq!(ServerError::of(&answer), Some(ServerError::Unexpected));
-        assert!(!answer.body().contains("canary"), "{answer:?}");
+        let request = || HttpRequest::from_event(event.clone()).unwrap();
+        let hour = Duration::from_hours(1);
+        for answer in [
+            guarded(request(), hour, async |_| panic!("canary"), unfinished).await,
+            guarded(request(), Duration::ZERO, async |_| std::future::pending().await, unfinished).await,
+        ] {
+            assert_eq!(answer.status(), 503);
+            assert_eq!(answer.headers()["retry-after"], "5");
+            assert_eq!(ServerError::of(&answer), Some(ServerError::Unexpected));
+            assert!(!answer.body().contains("canary"), "{answer:?}");
+        }
+        let answer = guarded(request(), hour, async |_| Response::new("done".to_owned()), unfinished).await;
+        assert_eq!(answer.body(), "done");
     }
 }

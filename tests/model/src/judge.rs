@@ -167,10 +167,12 @@ impl Check {
                 broken.push(TOKEN_KEPT);
             }
         }
+        let mut is_overtaken = false;
         if *outcome == Outcome::Done
             && let (Some(old), Some(new)) = (old, new)
         {
             broken.extend(self.judge_note(before, write, old, new));
+            is_overtaken = operation == "lease a grant" && old.get(A::LeaseOwner).is_some();
         }
         let deleted_at =
             |world: &World| world.rows.get(&tombstone_key()).and_then(|row| Ends::of(row).deleted_at);
@@ -179,6 +181,7 @@ impl Check {
         if is_back || (is_repeated && deleted_at(before) != deleted_at(world)) {
             broken.push(TOMBSTONE_STAYS);
         }
+        world.is_overtaken |= is_overtaken;
         world.broken.extend(broken);
     }
 
@@ -258,7 +261,7 @@ pub(crate) fn state(check: &Check, world: &mut World) {
         }
         let holder = row.text(A::LeaseOwner);
         // A consent that waits may have refused the write that settles the note.
-        let has_failed = world.left != check.scenario.left;
+        let has_failed = world.left != check.scenario.left || world.is_overtaken;
         let may_wait = check.scenario.workers.iter().any(|(job, _)| *job == Job::ConnectShort);
         if row.get(A::AskedAt).is_some() && holder.is_none() && !has_failed && !may_wait {
             broken.push(NOTE_FITS);

@@ -74,6 +74,9 @@ pub enum ConnectError {
     /// Meta's responses name different accounts.
     #[error("Meta's responses name different accounts for one token")]
     Contradiction,
+    /// Too little time is left to keep what the code would buy. It is not spent.
+    #[error("the request took so long that the code was not spent")]
+    Late,
     /// A call to Meta failed.
     #[error("a call to Threads failed")]
     Threads(#[source] threads_graph::Error),
@@ -162,7 +165,7 @@ impl ConnectError {
                 | ErrorKind::TooYoung
                 | ErrorKind::Rejected => ConnectOutcome::CodeRefused,
             },
-            Self::Secrets(_) | Self::Store(_) | Self::Seal(_) => ConnectOutcome::Unavailable,
+            Self::Late | Self::Secrets(_) | Self::Store(_) | Self::Seal(_) => ConnectOutcome::Unavailable,
         }
     }
 
@@ -178,6 +181,19 @@ impl ConnectError {
     /// Returns the refusal that ends `flow`.
     pub(crate) fn in_flow(self, flow: &Flow) -> ConnectRefusal {
         ConnectRefusal { flow: Some(Box::new(flow.clone())), ..self.into() }
+    }
+}
+
+impl ConnectRefusal {
+    /// Returns true if the callback can be loaded again as it is: its code and its state are not
+    /// spent. Without the secrets its flow is unknown.
+    #[must_use]
+    pub fn is_repeatable(&self) -> bool {
+        match self.reason {
+            ConnectError::Late => true,
+            ConnectError::Secrets(_) => self.flow.is_none(),
+            _ => false,
+        }
     }
 }
 

@@ -201,7 +201,7 @@ impl<'a> Refresher<'a> {
         }
         let (State::Active(live, None) | State::Appealable(_, live, None)) = &grant.state else {
             // Nothing is left to refresh.
-            self.release(leased, Right::Done(leased.lease)).await?;
+            self.release(leased).await?;
             return Ok(RefreshOutcome::NotOurs.into());
         };
         let now = self.time.now();
@@ -243,6 +243,12 @@ impl<'a> Refresher<'a> {
             };
             self.postpone(leased, look).await?;
             return Ok(RefreshOutcome::TooYoung.into());
+        }
+        // The new token must still be stored.
+        if !self.time.leaves(self.clients.config.call_timeouts().request) {
+            let right = Right::finish(leased.lease, grant.is_settled());
+            let written = self.release(leased, right).await?;
+            return Ok(Attempt::written(RefreshOutcome::Deferred, written, Answer::Nothing));
         }
         match self.clients.graph.refresh(&current).await {
             Ok(new) => {
@@ -318,8 +324,7 @@ impl<'a> Refresher<'a> {
                     error = error_chain(&error),
                     "a doubted token could not be checked"
                 );
-                let right = Right::finish(leased.lease, leased.grant.is_settled());
-                Ok(Attempt::deferred(error.kind(), self.release(leased, right).await?))
+                Ok(Attempt::deferred(error.kind(), self.release(leased).await?))
             }
         }
     }
@@ -592,9 +597,11 @@ impl<'a> Refresher<'a> {
         }
     }
 
-    async fn release(&self, leased: Leased<'_>, right: Right<'_>) -> Result<WriteOutcome, StoreError> {
-        let key = Key::grant(&leased.grant.user_id);
-        self.clients.store.write(&rules::release(&key, right)).await
+    /// Releases the lease without having asked Meta for a token.
+    async fn release(&self, leased: Leased<'_>) -> Result<WriteOutcome, StoreError> {
+        let Leased { grant, lease, .. } = leased;
+        let release = rules::release(&Key::grant(&grant.user_id), Right::finish(lease, grant.is_settled()));
+        self.clients.store.write(&release).await
     }
 
     /// Releases the lease after a concurrent write has won. That write has removed the note if it
@@ -674,7 +681,6 @@ impl<'a> Refresher<'a> {
             error = error_chain(error),
             "a token waits for a key of the newest keyring"
         );
-        // Meta was not asked.
         let right = Right::finish(leased.lease, leased.grant.is_settled());
         let written = self.release(leased, right).await?;
         Ok(Attempt::written(RefreshOutcome::Deferred, written, Answer::Nothing))
