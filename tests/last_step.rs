@@ -16,12 +16,12 @@ use tokio::task::JoinSet;
 use url::Url;
 
 use crate::backend::{completion, finished, new};
-use crate::faults::Lossy;
 use crate::fixture::{
     Browser, Reply, account, calls, calls_of, fail, find_grant, grant, parameter, respond, rows, stack,
     stack_of_ada, stack_with,
 };
 use crate::iam;
+use crate::proxy::Proxy;
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -222,7 +222,7 @@ async fn a_denial_without_a_state_speaks_for_nobody() {
 #[tokio::test]
 async fn ten_failed_exchanges_close_a_session_and_a_status_is_written_once() {
     let (stack, ada) = stack_of_ada().await;
-    let (watched, service) = Lossy::start(&stack).await;
+    let (watched, service) = Proxy::start(&stack).await;
     let now = stack.clock().now();
     let callback = async |browser: &Browser, query: &str| {
         let jar: Vec<String> = browser.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();

@@ -18,7 +18,7 @@ use crate::fixture::{
 
 const PATHS: [&str; 2] = ["/deauthorize", "/data-deletion"];
 
-fn signed(secret: &str, payload: &Value) -> String {
+pub(crate) fn signed(secret: &str, payload: &Value) -> String {
     let payload = BASE64_URL_SAFE_NO_PAD.encode(payload.to_string());
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     let signature = BASE64_URL_SAFE_NO_PAD.encode(hmac::sign(&key, payload.as_bytes()));

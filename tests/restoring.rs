@@ -13,13 +13,13 @@ use threads_auth::{
 use threads_auth_model::{Key, RevokedBy, State, Status};
 use threads_sandbox::{FaultAction, SandboxCall};
 
-use crate::faults::{Failure, Lossy};
 use crate::fixture::{
     Browser, DAY, connect_people, delete_data, fail, find_grant, grant, is_usable, rows, set_attribute,
     set_attribute_in, stack, token,
 };
 use crate::formats::copied;
 use crate::operations::dynamodb;
+use crate::proxy::{Fault, Proxy};
 
 const BACKUP: &str = "backup";
 
@@ -298,10 +298,10 @@ async fn a_restore_that_is_cut_off_revives_nobody_once_it_is_repeated() {
     stack.service().disconnect(&people[0].parse().unwrap(), now).await.unwrap();
     let table = &stack.urls().grants_table;
     dynamodb(&stack).delete_item().table_name(table).key("pk", pk(&people[0])).send().await.unwrap();
-    let (failing, service) = Lossy::start(&stack).await;
+    let (failing, service) = Proxy::start(&stack).await;
     // The first read of an end is that of the row that was put back, or of the other.
     for reads in 0..2 {
-        failing.fail(Failure::Denied, "GetItem", reads);
+        failing.fail(Fault::DENIED, "GetItem", reads);
         service.restore(BACKUP, false, now, |_, _| ()).await.ok();
     }
     let (report, _) = restore(&stack, false).await;

@@ -246,8 +246,7 @@ impl<'a> Refresher<'a> {
         }
         // The new token must still be stored.
         if !self.time.leaves(self.clients.config.call_timeouts().request) {
-            let right = Right::finish(leased.lease, grant.is_settled());
-            let written = self.release(leased, right).await?;
+            let written = self.release(leased).await?;
             return Ok(Attempt::written(RefreshOutcome::Deferred, written, Answer::Nothing));
         }
         match self.clients.graph.refresh(&current).await {
@@ -681,8 +680,7 @@ impl<'a> Refresher<'a> {
             error = error_chain(error),
             "a token waits for a key of the newest keyring"
         );
-        let right = Right::finish(leased.lease, leased.grant.is_settled());
-        let written = self.release(leased, right).await?;
+        let written = self.release(leased).await?;
         Ok(Attempt::written(RefreshOutcome::Deferred, written, Answer::Nothing))
     }
 
