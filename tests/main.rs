@@ -28,6 +28,7 @@ mod languages;
 mod last_step;
 mod nowhere;
 mod operations;
+mod pace;
 mod references;
 mod refresh;
 mod removal;

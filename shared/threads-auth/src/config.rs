@@ -86,6 +86,9 @@ pub struct Config {
     /// `SWEEP_CONCURRENCY`, default 64, at most 1024: number of grants that a sweep refreshes
     /// concurrently.
     pub sweep_concurrency: usize,
+    /// Number of grants that a sweep begins with: one. No variable sets it; the benchmark compares
+    /// sweeps with and without the slow start.
+    pub sweep_start: usize,
     /// `GRAPH_CALLS_PER_HOUR`, default none: hourly limit of calls to Meta, by sweeps and requests
     /// for tokens together. Sweeps stop when it is reached.
     pub graph_calls_per_hour: Option<u64>,
@@ -272,6 +275,7 @@ impl Config {
                 keyring_secret_id: keyring_secret_id?,
                 secrets_ttl: secrets_ttl?,
                 sweep_concurrency: sweep_concurrency?,
+                sweep_start: 1,
                 graph_calls_per_hour: graph_calls_per_hour?,
                 unclaimed_time: unclaimed_time?,
                 request_time: request_time?,

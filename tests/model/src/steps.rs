@@ -81,7 +81,7 @@ impl Stepper<'_> {
 
     fn go(&mut self, step: Step) {
         let worker = &mut self.world.workers[self.worker];
-        if !matches!(step, Step::Work(_) | Step::Verdict(..) | Step::Write(_)) {
+        if !matches!(step, Step::Work(..) | Step::Verdict(..) | Step::Write(_)) {
             worker.leased_until = None;
         }
         worker.step = step;
@@ -101,7 +101,7 @@ impl Stepper<'_> {
         match self.world.workers[self.worker].step.clone() {
             Step::Ready => self.begin(),
             Step::Read(row) => self.has_read(&row),
-            Step::Work(row) => self.work(&row),
+            Step::Work(row, is_rehearsed) => self.work(&row, is_rehearsed),
             Step::Verdict(row, cause, is_marked) => self.verdict(&row, cause, is_marked),
             Step::Trial(refresh) => self.trial(&refresh),
             Step::Away => {
@@ -196,7 +196,7 @@ impl Stepper<'_> {
         self.write(alone(rules::lease(&grant_key(), reason, lease, now)), Then::Work, None);
     }
 
-    fn work(&mut self, row: &Arc<Row>) {
+    fn work(&mut self, row: &Arc<Row>, is_rehearsed: bool) {
         let (owner, now) = (self.owner(), self.now());
         let lease = Lease { owner: &owner, until: now };
         let Some(grant) = read(row) else {
@@ -233,6 +233,11 @@ impl Stepper<'_> {
             } else {
                 self.write(alone(rules::release(&grant_key(), lease)), Then::Nothing, None);
             };
+        }
+        if !is_rehearsed {
+            let lease = Lease { until: schedule::add(now, LEASE), ..lease };
+            let change = rules::rehearse(&grant, live, lease);
+            return self.write(alone(change), Then::Rehearsed(row.clone()), None);
         }
         let used = opened(&live.token);
         match self.refresh(used) {
@@ -702,12 +707,16 @@ impl Stepper<'_> {
                     Some(row) => {
                         let until =
                             row.time(A::LeaseUntil).unwrap_or_else(|| schedule::add(self.now(), LEASE));
-                        self.go(Step::Work(Arc::new(row)));
+                        self.go(Step::Work(Arc::new(row), false));
                         self.world.workers[self.worker].leased_until = Some(until.as_second());
                     }
                     None => self.go(Step::Done),
                 }
             }
+            Then::Rehearsed(row) => match found {
+                _ if is_done => self.go(Step::Work(row.clone(), true)),
+                _ => self.give_back(found),
+            },
             Then::Refreshed(refresh, beside) => {
                 let seen = found.map_or(*beside, |row| Beside {
                     lease: beside.lease && row.text(A::LeaseOwner) == Some(&self.owner()),

@@ -2,6 +2,7 @@
 
 mod attempt;
 mod outcome;
+mod pace;
 pub(crate) mod refresher;
 pub(crate) mod refusal;
 pub(crate) mod sweep;

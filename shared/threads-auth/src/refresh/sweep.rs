@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -22,6 +21,7 @@ use threads_auth_store::{SecretsError, StoreError};
 
 use super::attempt::{Answer, Verdict};
 use super::outcome::RefreshOutcome;
+use super::pace::Admission;
 use super::refresher::{Refresher, UNKNOWN_OVERDUE_SECONDS};
 use crate::clients::Clients;
 use crate::drift;
@@ -94,6 +94,8 @@ threads_graph::names! {
         Paused => "paused",
         /// The hour's budget of calls to Meta was spent.
         Budget => "budget",
+        /// The store failed and stayed down.
+        Store => "store",
         /// The secrets have no value yet.
         Unconfigured => "unconfigured",
     }
@@ -209,30 +211,20 @@ async fn process_due(
     mut watch: impl FnMut(RefreshOutcome) -> ControlFlow<()>,
 ) -> Option<StoreError> {
     let (clients, time) = (refresher.clients, refresher.time);
-    let breaker = AtomicU32::new(0);
-    let goes_on = || {
-        // A grant is begun only with time left for its calls to Meta and its writes.
-        if !time.leaves(clients.config.work_time()) {
-            stopped.get_or_init(|| Stopped::Deadline);
-        } else if clients.are_calls_spent(time.now()) {
-            stopped.get_or_init(|| Stopped::Budget);
-        } else if breaker.load(Ordering::Relaxed) >= BREAKER {
-            stopped.get_or_init(|| Stopped::Threads);
-        }
-        stopped.get().is_none()
-    };
+    let pace = &refresher.pace;
+    let mut breaker = 0;
     // Round robin over the partitions, so that none starves behind a long one.
-    let due = stream::select_all(schedule::shards().map(|shard| Box::pin(clients.store.due(&shard, now))));
-    let mut attempts = due
-        .take_while(|_| std::future::ready(goes_on()))
-        .map(|key| async {
-            let attempt = refresher.one(&key?, LeaseReason::Due).await;
-            if let Some(verdict) = &attempt.verdict {
-                refresher.mark(verdict).await;
-            }
-            Ok::<_, StoreError>(attempt)
-        })
-        .buffer_unordered(clients.config.sweep_concurrency);
+    let mut due =
+        stream::select_all(schedule::shards().map(|shard| Box::pin(clients.store.due(&shard, now))));
+    let process = async |key| {
+        let mut attempt = refresher.one(&key, LeaseReason::Due).await;
+        if let Some(verdict) = &attempt.verdict {
+            attempt.failure = refresher.mark(verdict).await.err();
+        }
+        attempt
+    };
+    let mut attempts = FuturesUnordered::new();
+    let (mut next, mut is_all_read) = (None, false);
     let mut unreadable = None;
     let mut pending = PendingVerdicts::default();
     // Slow extra work runs concurrently with the refreshes. Those are always polled: otherwise one
@@ -240,6 +232,34 @@ async fn process_due(
     let mut beside = FuturesUnordered::<BoxFuture<'_, Vec<RefreshOutcome>>>::new();
     let (mut trials, mut is_all_seen) = (VecDeque::new(), false);
     loop {
+        let mut pause = None;
+        if next.is_some() {
+            // A grant is begun only with time left for its calls to Meta and its writes.
+            if !time.leaves(clients.config.work_time()) {
+                stopped.get_or_init(|| if pace.is_failing() { Stopped::Store } else { Stopped::Deadline });
+            } else if clients.are_calls_spent(time.now()) {
+                stopped.get_or_init(|| Stopped::Budget);
+            } else if breaker >= BREAKER {
+                stopped.get_or_init(|| Stopped::Threads);
+            }
+            let admission = match stopped.get() {
+                Some(_) => Admission::Never,
+                None => pace.admit(attempts.len(), time.elapsed()),
+            };
+            match admission {
+                Admission::Now => attempts.extend(next.take().map(process)),
+                Admission::Wait(longest) => pause = longest,
+                Admission::Never => {
+                    stopped.get_or_init(|| Stopped::Store);
+                    (next, is_all_read) = (None, true);
+                }
+            }
+        }
+        if is_all_read && attempts.is_empty() && !is_all_seen {
+            // Verdicts need not wait for the last trials.
+            is_all_seen = true;
+            beside.push(pending.settle(refresher).boxed());
+        }
         while beside.len() < clients.config.sweep_concurrency
             && let Some(trial) = trials.pop_front()
         {
@@ -255,28 +275,25 @@ async fn process_due(
                 .boxed(),
             );
         }
-        let (settled, attempt) = tokio::select! {
-            Some(settled) = beside.next() => (settled, None),
-            attempt = attempts.next(), if !is_all_seen => (Vec::new(), Some(attempt)),
-            else => break,
-        };
-        let mut outcomes = settled;
-        match attempt.map(Option::transpose) {
-            None => {}
-            // Verdicts need not wait for the last trials.
-            Some(Ok(None)) => {
-                is_all_seen = true;
-                beside.push(pending.settle(refresher).boxed());
-            }
-            Some(Err(error)) => {
-                tracing::error!(error = error_chain(&error), "a part of the due index could not be read");
-                report.unreadable_shards += 1;
-                unreadable = Some(error);
-            }
-            Some(Ok(Some(attempt))) => {
+        let mut outcomes = Vec::new();
+        tokio::select! {
+            Some(settled) = beside.next() => outcomes = settled,
+            key = due.next(), if next.is_none() && !is_all_read => match key {
+                Some(Ok(key)) => next = Some(key),
+                Some(Err(error)) => {
+                    tracing::error!(error = error_chain(&error), "a part of the due index could not be read");
+                    report.unreadable_shards += 1;
+                    unreadable = Some(error);
+                }
+                None => is_all_read = true,
+            },
+            () = pace.closed(), if next.is_some() => {}
+            () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
+            Some(attempt) = attempts.next() => {
+                pace.ended(attempt.stored(), time.elapsed());
                 match attempt.answer {
-                    Answer::Trouble => _ = breaker.fetch_add(1, Ordering::Relaxed),
-                    Answer::Healthy => breaker.store(0, Ordering::Relaxed),
+                    Answer::Trouble => breaker += 1,
+                    Answer::Healthy => breaker = 0,
                     Answer::Refused | Answer::Nothing => {}
                 }
                 pending.count(attempt.answer);
@@ -299,6 +316,7 @@ async fn process_due(
                     beside.push(pending.settle(refresher).boxed());
                 }
             }
+            else => break,
         }
         for outcome in outcomes {
             *report.outcomes.entry(outcome).or_default() += 1;
