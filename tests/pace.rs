@@ -19,15 +19,19 @@ use threads_auth_model::schedule::Life;
 use threads_auth_model::seal::Purpose;
 use threads_auth_model::{Access, Pseudonym, ScopesSource};
 use threads_graph::{AccessToken, Scopes, UserId};
-use threads_sandbox::{NewAccount, OldToken, SandboxCall};
+use threads_sandbox::{Fault, FaultAction, NewAccount, OldToken, SandboxCall};
 
-use crate::fixture::{DAY, LEASE, calls_of, http, is_usable, serve, stack, token};
+use crate::fixture::{DAY, LEASE, calls_of, http, is_usable, rows, serve, stack, token};
 
 /// Connects so many people at once, by a write of each row, and returns their user ids.
-pub(crate) async fn seed(stack: &Stack, count: u64) -> Vec<String> {
+async fn seed(stack: &Stack, count: u64) -> Vec<String> {
+    seed_from(stack, 0, count).await
+}
+
+async fn seed_from(stack: &Stack, first: u64, count: u64) -> Vec<String> {
     let (sandbox, service, now) = (stack.sandbox().unwrap(), stack.service(), stack.clock().now());
     let vault = service.vault(now).await.unwrap();
-    let people: Vec<_> = (0..count).map(|n| (17_841_400_000_000_000 + n).to_string()).collect();
+    let people: Vec<_> = (first..first + count).map(|n| (17_841_400_000_000_000 + n).to_string()).collect();
     stream::iter(&people)
         .for_each_concurrent(16, async |person| {
             sandbox.add_account(NewAccount::new(format!("p{person}"), person.clone()));
@@ -51,9 +55,9 @@ pub(crate) async fn seed(stack: &Stack, count: u64) -> Vec<String> {
 }
 
 /// A write of one row, as DynamoDB gets it.
-pub(crate) struct Update {
+struct Update {
     /// The key.
-    pub(crate) key: String,
+    key: String,
     /// The attributes that are set.
     sets: Vec<String>,
 }
@@ -70,12 +74,12 @@ impl Update {
     }
 
     /// Returns true if this sets the attribute.
-    pub(crate) fn sets(&self, attribute: &str) -> bool {
+    fn sets(&self, attribute: &str) -> bool {
         self.sets.iter().any(|set| set == attribute)
     }
 
     /// Returns true if this stores a token that Meta has just issued.
-    pub(crate) fn is_new_token(&self) -> bool {
+    fn is_new_token(&self) -> bool {
         self.sets("refreshed_at")
     }
 }
@@ -103,7 +107,9 @@ impl Gate {
         let mut all: HashMap<_, _> = stack.variables().clone();
         all.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), url);
         all.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        (gate, ThreadsAuth::new(Config::from_vars(&all, None).unwrap()).unwrap())
+        let mut config = Config::from_vars(&all, None).unwrap();
+        config.sweep_least = u64::MAX;
+        (gate, ThreadsAuth::new(config).unwrap())
     }
 
     fn refuse(&self, rule: impl FnMut(&Update) -> Option<&'static str> + Send + 'static) {
@@ -234,19 +240,19 @@ async fn what_is_in_flight_when_the_store_fails_is_kept() {
     let (mut stored, mut refused) = (0, 0);
     gate.refuse(move |update| {
         stored += usize::from(update.is_new_token());
-        // They are down after the 50th token, until thirty were refused.
-        if stored <= 50 || refused >= 30 || !(update.is_new_token() || update.sets("due_at")) {
+        // They are down after the 50th token, until three were refused.
+        if stored <= 50 || refused >= 3 || !(update.is_new_token() || update.sets("due_at")) {
             return None;
         }
-        refused += 1;
         if update.is_new_token() {
+            refused += 1;
             failed.lock().unwrap().insert(update.key.clone());
         }
         Some(DENIED)
     });
     let report = service.sweep(stack.clock().now(), A_SWEEP).await.unwrap();
     assert_eq!(report.stopped, None, "{report:?}");
-    // What was tried meanwhile is done by the next sweep.
+    // The next sweep does those that were tried meanwhile.
     let later = service.sweep(stack.clock().now() + LEASE, A_SWEEP).await.unwrap();
     let refreshed = [&report, &later].map(|report| report.count(RefreshOutcome::Refreshed));
     assert_eq!(refreshed.iter().sum::<u64>(), PEOPLE, "{report:?} {later:?}");
@@ -268,7 +274,7 @@ async fn what_is_in_flight_when_the_store_fails_is_kept() {
         Some(DENIED)
     });
     let killed = async {
-        while *refused.lock().unwrap() < 30 {
+        while *refused.lock().unwrap() < 12 {
             tokio::task::yield_now().await;
         }
     };
@@ -303,4 +309,145 @@ async fn callers_feed_no_token_to_a_failing_store() {
     gate.refuse(|_| None);
     service.vend(&user_id, SignedDuration::ZERO, None, stack.clock().now()).await.unwrap();
     assert_eq!((calls_of(&stack, SandboxCall::Refresh), lost(&stack, &people).await), (1, 0));
+}
+
+/// After an outage of ten days, hourly sweeps refresh two mean hours' load each, and leave tokens
+/// that live for ten days more. Those that have waited longest come first.
+#[tokio::test]
+async fn an_outage_of_ten_days_is_made_up_for_slowly() {
+    const DAYS: u64 = 37;
+    const A_DAY: u64 = 6;
+    let stack = stack().await;
+    let mut people = Vec::new();
+    for day in 0..DAYS {
+        people.extend(seed_from(&stack, day * A_DAY, A_DAY).await);
+        stack.clock().advance(DAY);
+    }
+    let mut config = stack.service().config().clone();
+    config.sweep_least = 1;
+    let service = ThreadsAuth::new(config).unwrap();
+    stack.clock().advance(10 * DAY);
+    let (mut loads, mut left) = (Vec::new(), u64::MAX);
+    while left > 0 {
+        let report = service.sweep(stack.clock().now(), A_SWEEP).await.unwrap();
+        assert_eq!((report.stopped, report.oldest_overdue_seconds), (None, 0), "{report:?}");
+        // Nothing that ends soon waits.
+        let soon = (stack.clock().now() + 10 * DAY).as_second();
+        let ends =
+            rows(&stack).await.into_iter().filter_map(|row| row.get("expires_at")?.as_n().ok().cloned());
+        let waiting = ends.filter(|end| end.parse::<i64>().unwrap() <= soon).count();
+        assert_eq!(waiting, 0, "{loads:?}");
+        loads.push(report.count(RefreshOutcome::Refreshed));
+        left = report.left;
+        stack.clock().advance(Duration::from_hours(1));
+    }
+    let (hours, most) = (loads.len(), loads.iter().max().unwrap());
+    println!(
+        "after ten days without sweeps: {hours} hourly sweeps, at most {most} refreshes, 0.25 in the mean hour"
+    );
+    assert!(*most <= 1 && hours <= 100, "{loads:?}");
+    assert_eq!(lost(&stack, &people).await, 0);
+}
+
+/// Returns the median and the extremes.
+fn spread(mut figures: Vec<f64>) -> String {
+    figures.sort_by(f64::total_cmp);
+    let last = figures.len() - 1;
+    format!("{:.2} ({:.2}-{:.2})", figures[last / 2], figures[0], figures[last])
+}
+
+/// Makes all due while Meta answers after 200 ms, and treats old tokens as dead.
+async fn slow_stack(people: u64) -> (Stack, Vec<String>) {
+    let stack = stack().await;
+    let people = seed(&stack, people).await;
+    let action = FaultAction::Delay { millis: 200 };
+    let sandbox = stack.sandbox().unwrap();
+    sandbox.inject(Fault {
+        call: Some(SandboxCall::Refresh),
+        times: u32::MAX,
+        after: 0,
+        action,
+        user_id: None,
+    });
+    sandbox.set_old_token_behaviour(OldToken::NewTokenOldDead);
+    (stack, people)
+}
+
+/// Measures the cost of the slow start: the same sweep with and without it, in turns.
+#[tokio::test]
+#[ignore = "takes minutes: docs/DEVELOPMENT.md"]
+#[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+async fn the_slow_start_is_measured() {
+    const PEOPLE: u64 = 4_000;
+    const ROUNDS: usize = 3;
+    for at_once in [8, 16, 32, 64, 128] {
+        let (stack, _) = slow_stack(PEOPLE).await;
+        let rate = async |sweep_start| {
+            stack.clock().advance(41 * DAY);
+            let mut config = stack.service().config().clone();
+            (config.sweep_start, config.sweep_concurrency) = (sweep_start, at_once);
+            config.sweep_least = u64::MAX;
+            let service = ThreadsAuth::new(config).unwrap();
+            let began = std::time::Instant::now();
+            let report = service.sweep(stack.clock().now(), A_SWEEP).await.unwrap();
+            assert_eq!(report.count(RefreshOutcome::Refreshed), PEOPLE, "{report:?}");
+            PEOPLE as f64 / began.elapsed().as_secs_f64()
+        };
+        let (mut slow, mut full, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let rates = (rate(1).await, rate(at_once).await);
+            slow.push(rates.0);
+            full.push(rates.1);
+            ratios.push(rates.0 / rates.1);
+        }
+        let [slow, full, ratio] = [slow, full, ratios].map(spread);
+        println!(
+            "{at_once} in flight: {slow} tokens a second with the slow start, {full} without, ratio {ratio}"
+        );
+    }
+}
+
+/// Measures the tokens that a killed sweep loses: at any moment, and while the store fails.
+#[tokio::test]
+#[ignore = "takes minutes: docs/DEVELOPMENT.md"]
+#[expect(clippy::cast_precision_loss, reason = "a few hundred")]
+async fn losses_of_killed_sweeps_are_measured() {
+    const PEOPLE: u64 = 600;
+    const KILLS: u64 = 8;
+    for at_once in [8, 16, 32, 64, 128] {
+        let mut losses = [0, 0];
+        for kill in 0..KILLS {
+            for (n, fails) in [false, true].into_iter().enumerate() {
+                let (stack, people) = slow_stack(PEOPLE).await;
+                let (gate, service) =
+                    Gate::start(&stack, &[("SWEEP_CONCURRENCY", &at_once.to_string())]).await;
+                stack.clock().advance(41 * DAY);
+                let (seen, after) = (Arc::new(Mutex::new(0)), 200 + 13 * kill);
+                let count = Arc::clone(&seen);
+                gate.refuse(move |update| {
+                    let mut seen = count.lock().unwrap();
+                    *seen += u64::from(update.is_new_token());
+                    let is_down = fails && *seen > after && (update.is_new_token() || update.sets("due_at"));
+                    is_down.then_some(DENIED)
+                });
+                // A kill while the store fails comes after all that were in flight have tried.
+                let until = if fails { after + 2 * at_once as u64 } else { after };
+                let killed = async {
+                    while *seen.lock().unwrap() < until {
+                        tokio::task::yield_now().await;
+                    }
+                };
+                tokio::select! {
+                    report = service.sweep(stack.clock().now(), A_SWEEP) => panic!("{report:?}"),
+                    () = killed => {}
+                }
+                stack.sandbox().unwrap().clear_faults();
+                losses[n] += lost(&stack, &people).await;
+            }
+        }
+        let [killed, failed] = losses.map(|lost| lost as f64 / KILLS as f64);
+        println!(
+            "{at_once} in flight: {killed:.2} tokens lost by a kill, {failed:.2} by one while the store fails"
+        );
+    }
 }

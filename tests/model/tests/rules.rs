@@ -24,7 +24,7 @@ const SET: [A; 9] = [
 ];
 
 /// The mutants that break no rule, each with the reason.
-const HARMLESS: [(&str, &[&str]); 9] = [
+const HARMLESS: [(&str, &[&str]); 10] = [
     (
         "the token id or the lease implies it",
         &[
@@ -47,11 +47,13 @@ const HARMLESS: [(&str, &[&str]); 9] = [
             "defer a grant, whatever grant_id is",
             "defer a grant, without due_at",
             "record an extension, without due_at",
+            "rehearse a write, without due_at",
             "store a grant's access, without due_at",
             "store a refreshed token, without due_at",
             "suspect a grant, without due_at",
         ],
     ),
+    ("it is written as it was", &["rehearse a write, without token_id"]),
     (
         "the generation is new as well",
         &[

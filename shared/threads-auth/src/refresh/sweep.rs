@@ -16,12 +16,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use threads_auth_model::rules::LeaseReason;
 use threads_auth_model::seal::SealError;
-use threads_auth_model::{Pause, error_chain, schedule};
+use threads_auth_model::{Key, Pause, error_chain, schedule};
 use threads_auth_store::{SecretsError, StoreError};
 
 use super::attempt::{Answer, Verdict};
+use super::catch_up::{self, may_wait};
 use super::outcome::RefreshOutcome;
-use super::pace::Admission;
+use super::pace::{Admission, Stored};
 use super::refresher::{Refresher, UNKNOWN_OVERDUE_SECONDS};
 use crate::clients::Clients;
 use crate::drift;
@@ -53,8 +54,13 @@ pub struct SweepReport {
     /// Grants by outcome.
     pub outcomes: BTreeMap<RefreshOutcome, u64>,
     /// Longest delay of a due refresh, in seconds; 0 if none is due. A refresh that failed and was
-    /// deferred counts too, and an unreadable row counts as 60 days.
+    /// deferred counts too, and an unreadable row counts as 60 days. Those that the sweep has
+    /// `left` do not count.
     pub oldest_overdue_seconds: u64,
+    /// Number of due tokens that live for more than ten days, and that are left for later sweeps
+    /// after an outage.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub left: u64,
     /// Whole days until the first token expires, of those processed and still alive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weakest_token_days: Option<u64>,
@@ -99,6 +105,11 @@ threads_graph::names! {
         /// The secrets have no value yet.
         Unconfigured => "unconfigured",
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl SweepReport {
@@ -172,8 +183,10 @@ pub(crate) async fn sweep(
     report.refused_inspections = (refused > 0).then_some(refused);
     report.stopped = stopped.get().copied();
     report.weakest_token_days = refresher.weakest_days();
-    report.oldest_overdue_seconds =
-        refresher.overdue_seconds().max(oldest_overdue_seconds(clients, time.now()).await);
+    // A sweep that has seen all due grants knows that the others wait on purpose.
+    let has_seen_all = report.stopped.is_none() && unreadable.is_none();
+    let waiting = oldest_overdue_seconds(clients, report.left > 0 && has_seen_all, time.now()).await;
+    report.oldest_overdue_seconds = refresher.overdue_seconds().max(waiting);
     report.unreadable_because = unreadable.as_ref().map(|error| error_chain(error));
     match unreadable {
         Some(error) if report.unreadable_shards >= u32::from(schedule::DUE_SHARDS) => {
@@ -216,12 +229,19 @@ async fn process_due(
     // Round robin over the partitions, so that none starves behind a long one.
     let mut due =
         stream::select_all(schedule::shards().map(|shard| Box::pin(clients.store.due(&shard, now))));
-    let process = async |key| {
+    let (mut begun, mut quota, mut is_counting) = (0_u64, u64::MAX, false);
+    let process = async |key: Key, may_be_left| {
+        if may_be_left
+            && let Ok(Some(grant)) = clients.store.grant_at(&key).await
+            && may_wait(&grant, now)
+        {
+            return None;
+        }
         let mut attempt = refresher.one(&key, LeaseReason::Due).await;
         if let Some(verdict) = &attempt.verdict {
             attempt.failure = refresher.mark(verdict).await.err();
         }
-        attempt
+        Some(attempt)
     };
     let mut attempts = FuturesUnordered::new();
     let (mut next, mut is_all_read) = (None, false);
@@ -229,7 +249,7 @@ async fn process_due(
     let mut pending = PendingVerdicts::default();
     // Slow extra work runs concurrently with the refreshes. Those are always polled: otherwise one
     // could miss Meta's response, and lose the token in it.
-    let mut beside = FuturesUnordered::<BoxFuture<'_, Vec<RefreshOutcome>>>::new();
+    let mut beside = FuturesUnordered::<BoxFuture<'_, Beside>>::new();
     let (mut trials, mut is_all_seen) = (VecDeque::new(), false);
     loop {
         let mut pause = None;
@@ -244,10 +264,18 @@ async fn process_due(
             }
             let admission = match stopped.get() {
                 Some(_) => Admission::Never,
+                None if is_counting => Admission::Wait(None),
                 None => pace.admit(attempts.len(), time.elapsed()),
             };
             match admission {
-                Admission::Now => attempts.extend(next.take().map(process)),
+                Admission::Now => {
+                    attempts.extend(next.take().map(|key| process(key, begun >= quota)));
+                    begun += 1;
+                    if begun == clients.config.sweep_least {
+                        is_counting = true;
+                        beside.push(catch_up::quota(clients).map(Beside::Quota).boxed());
+                    }
+                }
                 Admission::Wait(longest) => pause = longest,
                 Admission::Never => {
                     stopped.get_or_init(|| Stopped::Store);
@@ -258,7 +286,7 @@ async fn process_due(
         if is_all_read && attempts.is_empty() && !is_all_seen {
             // Verdicts need not wait for the last trials.
             is_all_seen = true;
-            beside.push(pending.settle(refresher).boxed());
+            beside.push(pending.settle(refresher).map(Beside::Settled).boxed());
         }
         while beside.len() < clients.config.sweep_concurrency
             && let Some(trial) = trials.pop_front()
@@ -270,14 +298,18 @@ async fn process_due(
                     if time.leaves(clients.config.extras_time()) {
                         refresher.try_out(&trial).await;
                     }
-                    Vec::new()
+                    Beside::Done
                 }
                 .boxed(),
             );
         }
         let mut outcomes = Vec::new();
         tokio::select! {
-            Some(settled) = beside.next() => outcomes = settled,
+            Some(done) = beside.next() => match done {
+                Beside::Done => {}
+                Beside::Settled(settled) => outcomes = settled,
+                Beside::Quota(refreshes) => (quota, is_counting) = (refreshes, false),
+            },
             key = due.next(), if next.is_none() && !is_all_read => match key {
                 Some(Ok(key)) => next = Some(key),
                 Some(Err(error)) => {
@@ -290,7 +322,14 @@ async fn process_due(
             () = pace.closed(), if next.is_some() => {}
             () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
             Some(attempt) = attempts.next() => {
+                let Some(attempt) = attempt else {
+                    pace.ended(Stored::Nothing, time.elapsed());
+                    report.left += 1;
+                    continue;
+                };
                 pace.ended(attempt.stored(), time.elapsed());
+                // It was another worker's.
+                begun -= u64::from(attempt.outcome == RefreshOutcome::NotOurs);
                 match attempt.answer {
                     Answer::Trouble => breaker += 1,
                     Answer::Healthy => breaker = 0,
@@ -300,7 +339,7 @@ async fn process_due(
                 if clients.config.graph_calls_per_hour.is_some() {
                     let now = time.now();
                     let counted = clients.count_calls(COUNTED_AT_ONCE, now);
-                    beside.push(counted.map(|()| Vec::new()).boxed());
+                    beside.push(counted.map(|()| Beside::Done).boxed());
                 }
                 if let Some(trial) = attempt.trial
                     && trials.len() < MAX_TRIALS
@@ -313,7 +352,7 @@ async fn process_due(
                     Some(verdict) => pending.verdicts.push(*verdict),
                 }
                 if pending.verdicts.len() >= MAX_PENDING_VERDICTS {
-                    beside.push(pending.settle(refresher).boxed());
+                    beside.push(pending.settle(refresher).map(Beside::Settled).boxed());
                 }
             }
             else => break,
@@ -327,6 +366,15 @@ async fn process_due(
     }
     report.wave = pending.is_wave();
     unreadable
+}
+
+/// The result of work beside the refreshes.
+enum Beside {
+    Done,
+    /// Verdicts were carried out, with these outcomes.
+    Settled(Vec<RefreshOutcome>),
+    /// After this many refreshes the sweep leaves what can wait.
+    Quota(u64),
 }
 
 /// The pending verdicts of a sweep, and the counts that reveal a wave.
@@ -391,8 +439,11 @@ pub(crate) async fn count_due(clients: &Clients, now: Timestamp) -> Result<u64, 
         .await
 }
 
-async fn oldest_overdue_seconds(clients: &Clients, now: Timestamp) -> u64 {
-    let oldest = stream::iter(schedule::shards().chain([schedule::DELETIONS.to_owned()]))
+/// Returns the delay of the deletion or grant that has been due longest, or, if all others are
+/// `left` for later, of the deletion.
+async fn oldest_overdue_seconds(clients: &Clients, are_left: bool, now: Timestamp) -> u64 {
+    let shards = schedule::shards().filter(|_| !are_left).chain([schedule::DELETIONS.to_owned()]);
+    let oldest = stream::iter(shards)
         .map(|shard| async move {
             let oldest = clients.store.oldest_due(&shard, now).await;
             oldest.unwrap_or_else(|_| Some(schedule::add(now, -UNKNOWN_OVERDUE_SECONDS)))
