@@ -345,7 +345,8 @@ async fn an_outage_of_ten_days_is_made_up_for_slowly() {
     println!(
         "after ten days without sweeps: {hours} hourly sweeps, at most {most} refreshes, 0.25 in the mean hour"
     );
-    assert!(*most <= 1 && hours <= 100, "{loads:?}");
+    // One in an hour, and what has reached its last ten days behind others of its partition.
+    assert!(*most <= 2 && hours <= 100, "{loads:?}");
     assert_eq!(lost(&stack, &people).await, 0);
 }
 
