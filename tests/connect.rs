@@ -317,7 +317,7 @@ async fn the_app_secret_is_wrong() {
     let put = |text: &str| secrets.put_secret_value().secret_id(id).secret_string(text).send();
     put("not json").await.unwrap();
     let url = format!("{}/authorize", stack.urls().service_url);
-    assert_page(&Browser::new().get(&url).await, StatusCode::INTERNAL_SERVER_ERROR, "misconfigured");
+    assert_page(&Browser::new().get(&url).await, StatusCode::SERVICE_UNAVAILABLE, "unavailable");
     stack.clock().advance(Duration::from_secs(5));
     put(r#"{"app_id":"9876543210987654","app_secret":"mistyped"}"#).await.unwrap();
     let reply = Browser::new().connect(&stack, &account(&stack, "ada")).await;

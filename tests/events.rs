@@ -9,13 +9,14 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::Json;
 use devstack::{Stack, StackOptions};
-use events::{EventPublisher, Failed, Handled, Letter};
+use events::{EventPublisher, Letter};
 use jiff::Timestamp;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use threads_auth::{Config, Import, RefreshOutcome};
 use threads_auth_client::{Change, Event};
 use threads_auth_model::{Cause, Status};
+use threads_auth_web::{Failed, Handled};
 use threads_graph::AccessToken;
 use threads_sandbox::{FaultAction, SandboxCall};
 

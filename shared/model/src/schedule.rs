@@ -436,6 +436,7 @@ mod tests {
             warning: None,
             suspicion: None,
             vouch: None,
+            asked_at: None,
         };
         let suspicion = Suspicion { cause: Cause::EXPIRED, since: at(0) };
         let looks = |now| second_look(&live, suspicion, at(now), 0).as_second() - now;

@@ -151,6 +151,20 @@ impl SecretsError {
         error.kind == FailureKind::Missing && error.source.to_string().contains("secret value")
     }
 
+    /// Returns true if the secret does not exist, or was marked for deletion, for which AWS has no
+    /// code of its own.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        let Self::SecretsManager(error) = self else {
+            return false;
+        };
+        match error.code.as_str() {
+            "ResourceNotFoundException" => true,
+            "InvalidRequestException" => error.source.to_string().contains("marked for deletion"),
+            _ => false,
+        }
+    }
+
     /// Returns the kind of the failure.
     #[must_use]
     pub fn kind(&self) -> FailureKind {

@@ -50,6 +50,7 @@ pub(crate) fn may_wait(grant: &Grant, now: Timestamp) -> bool {
     };
     let is_token_due = schedule::token_due(&grant.user_id, live) <= now;
     is_token_due
+        && grant.is_settled()
         && live.expires_at > until
         && live.suspicion.is_none()
         && has_access
