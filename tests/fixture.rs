@@ -8,9 +8,11 @@ use devstack::{Clock, Stack, StackOptions};
 use jiff::Timestamp;
 use reqwest::header::{CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, LOCATION, SET_COOKIE};
 use reqwest::{Client, Method, StatusCode};
+use threads_auth::ThreadsAuth;
 use threads_auth_model::Grant;
 use threads_auth_model::seal::Purpose;
 use threads_auth_store::Item;
+use threads_auth_web::HttpRequest;
 use threads_graph::{AccessToken, Graph, HttpClient, HttpTimeouts, UserId};
 use threads_sandbox::{Fault, FaultAction, NewAccount, SandboxCall};
 use url::Url;
@@ -127,16 +129,7 @@ impl Browser {
     /// Gets a page, and keeps the cookies that come with it.
     pub(crate) async fn get(&mut self, url: &str) -> Reply {
         let reply = self.send(Method::GET, url, HeaderMap::new(), String::new()).await;
-        for set in reply.headers.get_all(SET_COOKIE) {
-            let text = set.to_str().unwrap();
-            let (pair, attributes) = text.split_once(';').unwrap();
-            let (name, value) = pair.split_once('=').unwrap();
-            if attributes.contains("Max-Age=0") {
-                self.jar.remove(name);
-            } else {
-                self.jar.insert(name.to_owned(), value.to_owned());
-            }
-        }
+        keep_cookies(&mut self.jar, &reply.headers);
         reply
     }
 
@@ -157,6 +150,35 @@ impl Browser {
     pub(crate) async fn connect(&mut self, stack: &Stack, user_id: &str) -> Reply {
         let back = self.consent(stack, "", user_id).await;
         self.get(back.as_str()).await
+    }
+}
+
+/// Invokes the function of a request's path in this process.
+pub(crate) async fn invoke_function(service: &ThreadsAuth, now: Timestamp, request: &HttpRequest) -> Reply {
+    // In boxes, because the compiler lays such deep futures out no further.
+    let response = match request.path.split('/').nth(1) {
+        Some("authorize") => Box::pin(authorize::handle(service, request, now)).await,
+        Some("deauthorize") => Box::pin(deauthorize::handle(service, request, now)).await,
+        Some("data-deletion") => Box::pin(deletion::handle(service, request, now)).await,
+        Some("sessions") => Box::pin(sessions::handle(service, request, now)).await,
+        Some("users") => Box::pin(token::handle(service, request, now)).await,
+        _ => Box::pin(callback::handle(service, request, now)).await,
+    };
+    let (parts, body) = response.into_parts();
+    Reply { status: parts.status, headers: parts.headers, body }
+}
+
+/// Keeps the cookies that come with a response, and drops those that end.
+pub(crate) fn keep_cookies(jar: &mut BTreeMap<String, String>, headers: &HeaderMap) {
+    for set in headers.get_all(SET_COOKIE) {
+        let text = set.to_str().unwrap();
+        let (pair, attributes) = text.split_once(';').unwrap();
+        let (name, value) = pair.split_once('=').unwrap();
+        if attributes.contains("Max-Age=0") {
+            jar.remove(name);
+        } else {
+            jar.insert(name.to_owned(), value.to_owned());
+        }
     }
 }
 

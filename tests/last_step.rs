@@ -8,18 +8,20 @@ use reqwest::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, SET_COO
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use threads_auth::{RefreshOutcome, RevokedBy, State};
-use threads_auth_model::{Claim, SessionStatus, Status};
+use threads_auth_model::seal::hash;
+use threads_auth_model::{Claim, SessionState, SessionStatus, Status};
+use threads_auth_store::WriteOutcome;
 use threads_sandbox::SandboxCall;
 use tokio::task::JoinSet;
 use url::Url;
 
 use crate::backend::{completion, finished, new};
-use crate::faults::Lossy;
 use crate::fixture::{
     Browser, Reply, account, calls, calls_of, fail, find_grant, grant, parameter, respond, rows, stack,
     stack_of_ada, stack_with,
 };
 use crate::iam;
+use crate::proxy::Proxy;
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -220,7 +222,7 @@ async fn a_denial_without_a_state_speaks_for_nobody() {
 #[tokio::test]
 async fn ten_failed_exchanges_close_a_session_and_a_status_is_written_once() {
     let (stack, ada) = stack_of_ada().await;
-    let (watched, service) = Lossy::start(&stack).await;
+    let (watched, service) = Proxy::start(&stack).await;
     let now = stack.clock().now();
     let callback = async |browser: &Browser, query: &str| {
         let jar: Vec<String> = browser.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -283,6 +285,21 @@ async fn ten_failed_exchanges_close_a_session_and_a_status_is_written_once() {
         callback(&browser, &junk).await.unwrap_err();
     }
     assert_eq!(watched.writes(), before);
+}
+
+/// The completion of an older version has not claimed the account: the sweep does.
+#[tokio::test]
+async fn an_account_whose_session_an_older_version_completed_lives_on() {
+    let (stack, ada) = stack_of_ada().await;
+    let (id, code) = finished(&stack, new("user-7"), &ada).await;
+    let store = stack.service().store();
+    let completed = SessionState::complete(&id, &hash(&code), "of an older version", stack.clock().now());
+    assert_eq!(store.write(&completed).await.unwrap(), WriteOutcome::Stored);
+    stack.clock().advance(HOUR * 25);
+    stack.sweep().await.unwrap();
+    let left = grant(&stack, &ada).await;
+    assert_eq!(left.status(), Status::Active);
+    assert_eq!(left.claim.owner().map(|owner| owner.reference.as_str()), Some("user-7"));
 }
 
 /// Nobody completes a first connect: it is announced, and it ends.

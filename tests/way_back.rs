@@ -15,10 +15,10 @@ use threads_graph::DenialReason;
 use threads_sandbox::{FaultAction, SandboxCall};
 
 use crate::connect::new_session;
-use crate::faults::{Failure, Lossy};
 use crate::fixture::{
     Browser, Reply, account, calls, delete_data, fail, http, parameter, respond, rows, stack,
 };
+use crate::proxy::{Fault, Proxy};
 use crate::threats::common::{cookies, invoke_at};
 
 const APP: &str = "http://127.0.0.1:4000/done";
@@ -149,8 +149,8 @@ async fn every_outcome_of_a_known_flow_leads_back_to_the_app() {
 
         // Our own store does not answer.
         let visit = start().await;
-        let (lossy, service) = Lossy::start(&stack).await;
-        lossy.fail(Failure::Denied, "GetItem", 0);
+        let (lossy, service) = Proxy::start(&stack).await;
+        lossy.fail(Fault::DENIED, "GetItem", 0);
         let query = visit.back.split_once('?').unwrap().1;
         let now = stack.clock().now();
         let reply = invoke_at(&service, now, "/callback", query, &cookies(&visit.browser)).await;
@@ -520,8 +520,8 @@ async fn a_start_that_fails_can_be_made_again_in_its_session() {
     let stack = stack().await;
     let session = session(&stack).await;
     let query = format!("session={}", session.id);
-    let (lossy, service) = Lossy::start(&stack).await;
-    lossy.fail(Failure::Denied, "GetItem", 0);
+    let (lossy, service) = Proxy::start(&stack).await;
+    lossy.fail(Fault::DENIED, "GetItem", 0);
     let now = stack.clock().now();
     let reply = invoke_at(&service, now, "/authorize", &query, &[]).await;
     assert!(reply.is_page("unavailable"), "{reply:?}");

@@ -8,7 +8,7 @@ use threads_auth_model::Session;
 use threads_auth_web::HttpRequest;
 
 use crate::connect::new_session;
-use crate::fixture::{Browser, Reply, calls, rows};
+use crate::fixture::{Browser, Reply, calls, invoke_function, rows};
 
 /// Invokes a function in this process, past the gateway: what hostile bytes become at API Gateway
 /// is one char each.
@@ -37,12 +37,7 @@ pub(crate) async fn invoke_at(
         origin: None,
         caller: None,
     };
-    let response = match path {
-        "/authorize" => authorize::handle(service, &request, now).await,
-        _ => callback::handle(service, &request, now).await,
-    };
-    let (parts, body) = response.into_parts();
-    Reply { status: parts.status, headers: parts.headers, body }
+    invoke_function(service, now, &request).await
 }
 
 pub(crate) fn cookies(browser: &Browser) -> Vec<String> {

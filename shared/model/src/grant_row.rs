@@ -166,6 +166,18 @@ mod tests {
         row
     }
 
+    /// The first release kept a suspicion beside the token that has replaced the suspected one.
+    #[test]
+    fn a_suspicion_is_of_the_token_that_stands_beside_it() {
+        for (since, is_suspected) in [(0_i64, false), (1, true), (2, true)] {
+            let mut row = row();
+            row.set(Attribute::SuspectedCause, "invalid");
+            row.set(Attribute::SuspectedAt, since);
+            let live = Grant::from_row("grants", &row).unwrap().live().unwrap().clone();
+            assert_eq!(live.suspicion.is_some(), is_suspected, "{since}");
+        }
+    }
+
     const UNNEEDED: [Attribute; 27] = [
         Attribute::Scopes,
         Attribute::ScopesSource,

@@ -166,6 +166,9 @@ impl HttpConnector for Connector {
     }
 }
 
+/// The prefixes of the targets of services whose responses all have a body. SQS has others.
+const NEVER_EMPTY: [&str; 3] = ["DynamoDB_", "secretsmanager.", "AWSEvents."];
+
 #[expect(
     clippy::disallowed_methods,
     reason = "the send path to AWS: its URLs carry no secret, and they are stripped from errors all the same"
@@ -177,6 +180,8 @@ async fn send(
 ) -> Result<HttpResponse, ConnectorError> {
     let request = request.try_into_http1x().map_err(|e| ConnectorError::user(e.into()))?;
     let (parts, body) = request.into_parts();
+    let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
+    let has_body = target.is_some_and(|target| NEVER_EMPTY.iter().any(|name| target.starts_with(name)));
     // Every request of the services that we call holds its body in memory. Only an upload would be
     // a stream.
     let body = body
@@ -191,6 +196,10 @@ async fn send(
     let response = outgoing.send().await.map_err(connector_error)?;
     let (status, headers) = (response.status(), response.headers().clone());
     let body = response.bytes().await.map_err(connector_error)?;
+    // The SDK would read an empty body as a row that does not exist, or as a write that is done.
+    if has_body && status.is_success() && body.is_empty() {
+        return Err(ConnectorError::io("the response is empty".into()));
+    }
     let mut answer = http::Response::new(SdkBody::from(body));
     *answer.status_mut() = status;
     *answer.headers_mut() = headers;

@@ -270,3 +270,31 @@ pub(crate) fn canceled(
     }
     StoreError::DynamoDb(failure)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failure_has_its_kind() {
+        for (code, status, kind) in [
+            ("ThrottlingException", 400, FailureKind::Throttled),
+            ("ProvisionedThroughputExceededException", 400, FailureKind::Throttled),
+            ("RequestLimitExceeded", 400, FailureKind::Throttled),
+            ("TransactionConflictException", 400, FailureKind::Throttled),
+            ("TransactionInProgressException", 400, FailureKind::Throttled),
+            ("unknown", 429, FailureKind::Throttled),
+            ("ResourceNotFoundException", 400, FailureKind::Missing),
+            ("AccessDeniedException", 400, FailureKind::Denied),
+            ("UnrecognizedClientException", 400, FailureKind::Denied),
+            ("InvalidSignatureException", 400, FailureKind::Denied),
+            ("ExpiredTokenException", 400, FailureKind::Denied),
+            ("ValidationException", 400, FailureKind::ThisItem),
+            ("InternalServerError", 500, FailureKind::Unreachable),
+            ("unknown", 503, FailureKind::Unreachable),
+            ("SerializationException", 400, FailureKind::Broken),
+        ] {
+            assert_eq!(FailureKind::of(code, status), kind, "{code} {status}");
+        }
+    }
+}

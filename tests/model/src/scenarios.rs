@@ -112,6 +112,9 @@ pub fn quick() -> Vec<Scenario> {
         scenario("an import and an ended account", Stays, &[Password, Sweep, Import], NOTHING),
         scenario("a password", Dies, &[Password, Sweep, Sweep], LOSS).waves(),
         scenario("a password and a reconnect", Dies, &[Password, Sweep, Connect], LOSS).waves(),
+        scenario("a wave and a first exchange", Dies, &[Password, Sweep, Sweep, ConnectShort], NOTHING)
+            .at(DAYS)
+            .waves(),
         scenario("a suspicion", DiesLater, &[Sweep, Sweep, Sweep], NOTHING).at(DAYS),
         scenario("a doubt", Dies, &[Doubt, Sweep, Vend], NOTHING).at(NOW),
         scenario("a doubt, and a password", Dies, &[Doubt, Password, Sweep], BOTH),
