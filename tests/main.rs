@@ -35,6 +35,7 @@ mod lost_events;
 mod note;
 mod nowhere;
 mod operations;
+mod pace;
 mod proxy;
 mod references;
 mod refresh;
