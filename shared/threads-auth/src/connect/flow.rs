@@ -367,7 +367,7 @@ mod tests {
         let (mut browser, mut other) = (Browser::new(), Browser::new());
         let flow = browser.start(1_000);
         assert!(browser.resume(&flow.state, 1_599).unwrap().state.matches(&flow.state));
-        for at in [999, 1_600, 5_200] {
+        for at in [999 - MAX_SKEW_SECONDS, 1_600, 5_200] {
             let late = browser.resume(&flow.state, at);
             assert!(
                 matches!(late, Err(ResumeError::Expired(known)) if known.state.matches(&flow.state)),

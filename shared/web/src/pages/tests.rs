@@ -7,6 +7,7 @@ use ring::digest;
 use threads_auth::{Brand, ConnectOutcome as Connect, Language};
 use url::Url;
 
+use super::look::SAME_PAGE;
 use super::words::{self, Words};
 use super::{Notice, Page, Reader, respond};
 use crate::headers::tests::{assert_secure, header};
@@ -315,7 +316,6 @@ fn links_are_escaped() {
 #[test]
 fn a_restart_stays_on_this_origin() {
     for hostile in [
-        "",
         "authorize",
         "//evil.example",
         "/\\evil.example",
@@ -329,6 +329,8 @@ fn a_restart_stays_on_this_origin() {
         assert!(!body.contains("<a "), "{hostile:?}");
     }
     assert!(html(&restarting(Connect::Expired, "/authorize")).contains("<a "));
+    // The same address again.
+    assert!(html(&restarting(Connect::Unavailable, SAME_PAGE)).contains("href=\"\""));
 }
 
 #[test]
