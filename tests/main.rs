@@ -26,6 +26,7 @@ mod iam;
 mod inspector;
 mod languages;
 mod last_step;
+mod looks;
 mod nowhere;
 mod operations;
 mod references;

@@ -220,7 +220,9 @@ impl<'a> Refresher<'a> {
         if is_claim_settled && is_early && !ended && live.suspicion.is_none() {
             // Nothing else was due.
             let next = schedule::next_look(times.due_at(&grant.user_id), DataAccess::of(grant), now);
-            let written = self.postpone(leased, next).await?;
+            let look =
+                self.clients.config.check_every.map(|every| schedule::look_at(every, &grant.user_id, now));
+            let written = self.postpone(leased, look.map_or(next, |look| look.min(next))).await?;
             return Ok(Attempt::written(RefreshOutcome::Checked, written, Answer::Nothing));
         }
         if ended || is_early {
@@ -324,15 +326,18 @@ impl<'a> Refresher<'a> {
     ) -> Result<Attempt, StoreError> {
         let (grant, now) = (leased.grant, self.time.now());
         let known = DataAccess::of(grant);
-        let access = inspect(self.clients, &self.vault, current, now).await;
-        let access = access.and_then(|inspected| inspected.access());
+        let inspected = inspect(self.clients, &self.vault, current, now).await;
+        let is_valid = inspected.as_ref().is_some_and(|inspected| inspected.info.is_valid);
+        let access = inspected.and_then(|inspected| inspected.access());
         if access.as_ref().is_some_and(|access| access.is_over(now)) {
             let (grant, live) = (grant.clone(), live.clone());
             let cause = Cause::DataAccessExpired;
             return Ok(Attempt::verdict(Verdict { grant, live, cause, is_confirmed: true }));
         }
-        // Without an inspection, a call with the token shows if its data access has ended.
-        let must_ask = access.is_none() && known.is_doubtful(now);
+        // Without an inspection, a call with the token shows if its data access has ended, and in a
+        // regular look if the account has.
+        let is_look = self.clients.config.check_every.is_some() && !is_valid;
+        let must_ask = is_look || (access.is_none() && known.is_doubtful(now));
         if (must_ask || live.suspicion.is_some())
             && let Err(error) = self.clients.graph.me(current).await
         {
@@ -623,7 +628,7 @@ impl<'a> Refresher<'a> {
         let deferral = Deferral {
             grant_id: Some(&grant.grant_id),
             due_at: until,
-            failures: grant.failures + 1,
+            failures: grant.failures.saturating_add(1),
             class: Some(class),
             warning,
             had_consent: grant.consent().is_some(),
