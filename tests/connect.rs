@@ -309,6 +309,17 @@ async fn threads_refuses_the_code() {
     assert!(rows(&stack).await.is_empty());
 }
 
+/// Threads answers a code with something that is no token: the code is spent.
+#[tokio::test]
+async fn a_malformed_answer_to_a_code_is_not_asked_for_again() {
+    let (stack, ada) = stack_of_ada().await;
+    let mut browser = Browser::new();
+    let back = browser.consent(&stack, "", &ada).await;
+    fail(&stack, SandboxCall::ExchangeCode, 1, respond(200, "{}"));
+    assert!(browser.get(back.as_str()).await.is_page("threads_unavailable"));
+    assert_eq!(count(&stack, SandboxCall::ExchangeCode), 1);
+}
+
 #[tokio::test]
 async fn the_app_secret_is_wrong() {
     let stack = stack().await;
@@ -317,7 +328,7 @@ async fn the_app_secret_is_wrong() {
     let put = |text: &str| secrets.put_secret_value().secret_id(id).secret_string(text).send();
     put("not json").await.unwrap();
     let url = format!("{}/authorize", stack.urls().service_url);
-    assert_page(&Browser::new().get(&url).await, StatusCode::INTERNAL_SERVER_ERROR, "misconfigured");
+    assert_page(&Browser::new().get(&url).await, StatusCode::SERVICE_UNAVAILABLE, "unavailable");
     stack.clock().advance(Duration::from_secs(5));
     put(r#"{"app_id":"9876543210987654","app_secret":"mistyped"}"#).await.unwrap();
     let reply = Browser::new().connect(&stack, &account(&stack, "ada")).await;

@@ -8,6 +8,7 @@ use devstack::Stack;
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
+use threads_auth::RefreshOutcome;
 use threads_auth_model::{Attribute, Grant, Status};
 use threads_auth_store::{Item, aws};
 use threads_sandbox::{FaultAction, SandboxCall};
@@ -237,6 +238,10 @@ async fn a_late_end_is_decided_by_metas_word() {
             }
             // An undecided deletion is not reported as done, and the next sweep tries again.
             assert!(page_of(&answer).await.is_none_or(|page| page.status == StatusCode::ACCEPTED), "{case}");
+            let report = stack.sweep().await.unwrap();
+            let unfinished = u64::from(end == End::Deletion);
+            assert_eq!(report.count(RefreshOutcome::DeletionUnfinished), unfinished, "{case}: {report:?}");
+            assert_eq!(report.count(RefreshOutcome::DeletionFinished), 0, "{case}");
             stack.sandbox().unwrap().clear_faults();
             fail(&stack, SandboxCall::Me, u32::MAX, REMOVED);
             stack.clock().advance(MINUTE * 5);

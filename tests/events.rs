@@ -9,13 +9,14 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::Json;
 use devstack::{Stack, StackOptions};
-use events::{EventPublisher, Failed, Handled, Letter};
+use events::{EventPublisher, Letter};
 use jiff::Timestamp;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use threads_auth::{Config, Import, RefreshOutcome};
 use threads_auth_client::{Change, Event};
 use threads_auth_model::{Cause, Status};
+use threads_auth_web::{Failed, Handled};
 use threads_graph::AccessToken;
 use threads_sandbox::{FaultAction, SandboxCall};
 
@@ -366,10 +367,13 @@ async fn a_reconnect_that_grants_less_says_so() {
     assert_eq!(events[1]["lost"], json!(["threads_content_publish"]));
 }
 
-/// A bus that refuses every event of one account, as long as there is one to refuse.
+/// A bus that refuses every event of one account, or those of one type, as long as there is one to
+/// refuse, or that says nothing of any.
 #[derive(Clone, Default)]
 struct Picky {
     refused: Arc<Mutex<Option<String>>>,
+    refused_type: Arc<Mutex<Option<&'static str>>>,
+    is_silent: Arc<Mutex<bool>>,
     taken: Arc<Mutex<Vec<Value>>>,
 }
 
@@ -382,9 +386,16 @@ impl Picky {
     fn put(&self, body: &[u8]) -> Value {
         let put: Value = serde_json::from_slice(body).unwrap();
         let refused = self.refused.lock().unwrap().clone();
-        let answers = put["Entries"].as_array().unwrap().iter().map(|entry| {
+        let of_type = *self.refused_type.lock().unwrap();
+        if *self.is_silent.lock().unwrap() {
+            return json!({"FailedEntryCount": 0, "Entries": []});
+        }
+        let entries = put["Entries"].as_array().unwrap();
+        assert!(entries.len() <= 10, "EventBridge takes ten at once, not {}", entries.len());
+        let answers = entries.iter().map(|entry| {
             let event: Value = serde_json::from_str(entry["Detail"].as_str().unwrap()).unwrap();
-            if event["user_id"].as_str() == refused.as_deref() {
+            let is_of_type = of_type.is_none_or(|of_type| event["type"] == of_type);
+            if event["user_id"].as_str() == refused.as_deref() && is_of_type {
                 return json!({"ErrorCode": "ThrottlingException", "ErrorMessage": "not now"});
             }
             let answer = json!({"EventId": event["id"]});
@@ -429,6 +440,25 @@ async fn a_refused_event_is_repeated_alone() {
     let taken = bus.taken.lock().unwrap().len();
     assert_eq!(taken, announced + 2);
     println!("events: one refused 21 times, {announced} others announced once each, {} repeated", taken - 26);
+}
+
+/// The bus refuses an account's first event only: its second one waits behind it.
+#[tokio::test]
+async fn no_event_overtakes_one_of_its_account_that_was_refused() {
+    let bus = Picky::default();
+    let stack = stack_with(&[("AWS_ENDPOINT_URL_EVENTBRIDGE", &bus.start().await)]).await;
+    let people = connect_people(&stack, 3).await;
+    client(&stack).delete_user(&people[1].parse().unwrap()).await.unwrap();
+    *bus.refused.lock().unwrap() = Some(people[1].clone());
+    *bus.refused_type.lock().unwrap() = Some("account.connected");
+    for _ in 0..3 {
+        assert!(stack.announce().await.is_err());
+        assert!(bus.types_of(&people[1]).is_empty());
+    }
+    assert_eq!((bus.types_of(&people[0]).len(), bus.types_of(&people[2]).len()), (1, 1));
+    *bus.refused.lock().unwrap() = None;
+    stack.announce().await.unwrap();
+    assert_eq!(bus.types_of(&people[1]), ["account.connected", "account.disconnected"]);
 }
 
 /// A queue that accepts letters, unless the test disables it.
@@ -550,11 +580,18 @@ async fn an_event_is_given_up_by_age_and_kept_whole() {
     assert_eq!(whole.handle(&old, now).await.batch_item_failures, failed("0"));
     *queue.is_closed.lock().unwrap() = false;
 
+    // A bus that says nothing of an event has not taken it, and no batch is read in part.
+    *bus.is_silent.lock().unwrap() = true;
+    assert_eq!(whole.handle(&batch([0, 0]).await, now).await.batch_item_failures, failed("0"));
+    *bus.is_silent.lock().unwrap() = false;
+    assert_eq!(whole.handle(&json!({"Records": [{}]}), now).await.batch_item_failures, failed(""));
+
     // The bus is away: the old are letters, and the young wait.
     variables.insert("AWS_ENDPOINT_URL_EVENTBRIDGE".to_owned(), "http://127.0.0.1:9".to_owned());
     let away = publisher(&variables);
     assert_eq!(away.handle(&batch([3_600, 3_599]).await, now).await.batch_item_failures, failed("1"));
     assert_eq!(queue.take().len(), 1);
+    assert_eq!(away.handle(&batch([3_599, 3_599]).await, now).await.batch_item_failures, failed("0"));
 
     // Without a queue everything waits for the bus.
     variables.remove("EVENTS_DEAD_LETTERS");

@@ -16,20 +16,25 @@ use futures_util::stream;
 use jiff::SignedDuration;
 use reqwest::Client;
 use threads_auth::{
-    CompleteError, Config, ConnectError, FailureKind, Progress, RefreshOutcome, StoreError, ThreadsAuth,
+    CompleteError, Config, ConnectError, ConnectOutcome, FailureKind, Progress, RefreshOutcome, StoreError,
+    ThreadsAuth, VendError,
 };
 use threads_auth_model::rules::{Lease, LeaseReason};
-use threads_auth_model::{Key, Pause, Status};
+use threads_auth_model::{Key, Pause, Status, schedule};
 use threads_auth_store::{LeaseOutcome, aws};
+use threads_sandbox::OldToken;
 use tokio::net::TcpListener;
 
 use crate::backend::{finished, new};
 use crate::fixture::{
-    Browser, DAY, SHORT_WAIT, account, connect_people, find_grant, grant, http, is_usable, parameter, rows,
-    secret_text, serve, set_attribute, stack, stack_of_ada, stack_with, token,
+    Browser, DAY, LEASE, SHORT_WAIT, account, connect_people, find_grant, grant, http, is_usable, parameter,
+    rows, secret_text, serve, set_attribute, stack, stack_of_ada, stack_with, token,
 };
 
 const PEOPLE: u64 = 200;
+
+/// The SDK sends a request so many times.
+const SDK_ATTEMPTS: u32 = 3;
 
 /// Threat poison-row: one grant in a hundred cannot be read or opened; the others are refreshed,
 /// again and again.
@@ -69,8 +74,8 @@ pub(crate) struct Lossy {
     writes: Arc<AtomicUsize>,
 }
 
-/// The failure, its operation, and the number of calls to let through first.
-type Armed = (Failure, &'static str, u32);
+/// The failure, its operation, the number of calls to let through first, and of those that fail.
+type Armed = (Failure, &'static str, u32, u32);
 
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Failure {
@@ -95,7 +100,11 @@ impl Lossy {
     }
 
     pub(crate) fn fail(&self, failure: Failure, operation: &'static str, after: u32) {
-        *self.armed.lock().unwrap() = Some((failure, operation, after));
+        self.fail_times(failure, operation, after, 1);
+    }
+
+    pub(crate) fn fail_times(&self, failure: Failure, operation: &'static str, after: u32, times: u32) {
+        *self.armed.lock().unwrap() = Some((failure, operation, after, times));
     }
 
     /// Returns the number of attempted writes.
@@ -136,7 +145,7 @@ impl Lossy {
 
     fn failure(&self, target: &str) -> Option<Failure> {
         let mut armed = self.armed.lock().unwrap();
-        let (failure, operation, after) = armed.as_mut()?;
+        let (failure, operation, after, times) = armed.as_mut()?;
         if !target.ends_with(&format!(".{operation}")) {
             return None;
         }
@@ -145,7 +154,10 @@ impl Lossy {
             return None;
         }
         let failure = *failure;
-        *armed = None;
+        *times -= 1;
+        if *times == 0 {
+            *armed = None;
+        }
         Some(failure)
     }
 }
@@ -174,6 +186,81 @@ async fn a_lost_answer_of_the_database_is_no_failure() {
     }
     println!("lost answers: {false_failures} false failures");
     assert_eq!(false_failures, 0);
+}
+
+/// DynamoDB loses every answer of a request until the SDK gives it up. The next request has another
+/// idempotency token, so only the row shows that it was made before.
+#[tokio::test]
+async fn a_write_whose_every_answer_is_lost_is_known_again() {
+    let (stack, ada) = stack_of_ada().await;
+    let (lossy, service) = Lossy::start(&stack).await;
+    lossy.fail_times(Failure::Lost, "TransactWriteItems", 0, SDK_ATTEMPTS);
+    let mut browser = Browser::new();
+    let back = browser.consent(&stack, "", &ada).await;
+    let cookies: Vec<_> = browser.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let cookies: Vec<_> = cookies.iter().map(String::as_str).collect();
+    let now = stack.clock().now();
+    let connected = service.finish_connect(back.query().unwrap(), &cookies, now).await.unwrap();
+    assert_eq!(connected.outcome, ConnectOutcome::Connected);
+    assert!(lossy.has_failed());
+    stack.clock().advance(41 * DAY);
+    // The lease is the first write of a sweep, and the token the second.
+    for after in [0, 1] {
+        lossy.fail_times(Failure::Lost, "UpdateItem", after, SDK_ATTEMPTS);
+        let report = service.sweep(stack.clock().now(), Duration::from_mins(15)).await.unwrap();
+        assert!(lossy.has_failed());
+        let expected = if after == 0 { RefreshOutcome::StoreFailed } else { RefreshOutcome::Refreshed };
+        assert_eq!(report.count(expected), 1, "{report:?}");
+        stack.clock().advance(LEASE);
+    }
+    assert!(is_usable(&stack, &token(&stack, &ada).await).await);
+}
+
+/// Meta refuses a token, and the verdict cannot be written: the row still holds the token, which is
+/// not handed out.
+#[tokio::test]
+async fn a_token_whose_refusal_is_not_written_is_not_handed_out() {
+    let (stack, ada) = stack_of_ada().await;
+    Browser::new().connect(&stack, &ada).await;
+    stack.sandbox().unwrap().change_password(&ada);
+    let (failing, service) = Lossy::start(&stack).await;
+    stack.clock().advance(41 * DAY);
+    failing.fail(Failure::Denied, "UpdateItem", 1);
+    let user_id = ada.parse().unwrap();
+    let vended = service.vend(&user_id, SignedDuration::ZERO, None, stack.clock().now()).await;
+    assert!(failing.has_failed());
+    let refused = vended.err().unwrap().error;
+    assert!(matches!(refused, VendError::Retry { .. }), "{refused:?}");
+    assert_eq!(grant(&stack, &ada).await.status(), Status::Active);
+}
+
+/// Nobody listens at the table's address: that passes, and is no fault of the item.
+#[tokio::test]
+async fn a_table_that_cannot_be_reached_is_told_from_one_that_refuses() {
+    let (stack, ada) = stack_of_ada().await;
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let mut variables = stack.variables().clone();
+    variables.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), format!("http://{closed}"));
+    let service = ThreadsAuth::new(Config::from_vars(&variables, None).unwrap()).unwrap();
+    let error = service.find_grant(&ada.parse().unwrap()).await.unwrap_err();
+    assert_eq!(error.kind(), FailureKind::Unreachable, "{error}");
+}
+
+/// The table refuses a write for a moment in which it denies everything: Meta's answer is not
+/// dropped for it.
+#[tokio::test]
+async fn a_token_is_kept_until_the_table_takes_it() {
+    let (stack, ada) = stack_of_ada().await;
+    Browser::new().connect(&stack, &ada).await;
+    let sandbox = stack.sandbox().unwrap();
+    sandbox.set_old_token_behaviour(OldToken::NewTokenOldDead);
+    let (failing, service) = Lossy::start(&stack).await;
+    stack.clock().advance(41 * DAY);
+    failing.fail_times(Failure::Denied, "UpdateItem", 1, 3);
+    let report = service.sweep(stack.clock().now(), Duration::from_mins(15)).await.unwrap();
+    assert!(failing.has_failed());
+    assert_eq!(report.count(RefreshOutcome::Refreshed), 1, "{report:?}");
+    assert!(is_usable(&stack, &token(&stack, &ada).await).await);
 }
 
 /// A deletion that is cut off between the grant and the sessions is shown as unfinished, and the
@@ -296,6 +383,35 @@ async fn a_partition_that_cannot_be_read_is_counted() {
     assert!(report.oldest_overdue_seconds >= 86_400, "{report:?}");
     let rest = service.sweep(stack.clock().now(), Duration::from_mins(15)).await.unwrap();
     assert_eq!(refreshed + rest.count(RefreshOutcome::Refreshed), people.len() as u64);
+}
+
+/// Nobody knows how old the tokens of a partition are that cannot be read: the worst is assumed.
+#[tokio::test]
+async fn a_partition_that_cannot_be_looked_into_is_overdue() {
+    let (stack, _) = stack_of_ada().await;
+    let (failing, service) = Lossy::start(&stack).await;
+    // The deletions and each partition are read for what is due, and then for the oldest of it.
+    failing.fail(Failure::Denied, "Query", u32::from(schedule::DUE_SHARDS) + 1);
+    let report = service.sweep(stack.clock().now(), Duration::from_mins(15)).await.unwrap();
+    assert!(failing.has_failed());
+    assert_eq!((report.unreadable_shards, report.oldest_overdue_seconds), (0, 60 * 86_400));
+}
+
+/// The secrets of a stack with accounts have lost their values: that is no stack that nobody has
+/// configured yet.
+#[tokio::test]
+async fn a_stack_that_has_lost_its_secrets_is_not_a_new_one() {
+    let (stack, ada) = stack_of_ada().await;
+    let client = aws::secrets_manager(&stack.service().config().aws, &http());
+    client.create_secret().name("empty").send().await.unwrap();
+    let mut variables = stack.variables().clone();
+    variables.insert("KEYRING_SECRET_ID".to_owned(), "empty".to_owned());
+    let service = ThreadsAuth::new(Config::from_vars(&variables, None).unwrap()).unwrap();
+    let now = stack.clock().now();
+    let swept = async || service.sweep(now, Duration::from_mins(15)).await.unwrap_err();
+    assert!(swept().await.is_unconfigured());
+    Browser::new().connect(&stack, &ada).await;
+    assert!(!swept().await.is_unconfigured());
 }
 
 /// Stands before Secrets Manager, and counts.

@@ -8,7 +8,9 @@ use reqwest::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, SET_COO
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use threads_auth::{RefreshOutcome, RevokedBy, State};
-use threads_auth_model::{Claim, SessionStatus, Status};
+use threads_auth_model::seal::hash;
+use threads_auth_model::{Claim, SessionState, SessionStatus, Status};
+use threads_auth_store::WriteOutcome;
 use threads_sandbox::SandboxCall;
 use tokio::task::JoinSet;
 use url::Url;
@@ -283,6 +285,21 @@ async fn ten_failed_exchanges_close_a_session_and_a_status_is_written_once() {
         callback(&browser, &junk).await.unwrap_err();
     }
     assert_eq!(watched.writes(), before);
+}
+
+/// The completion of an older version has not claimed the account: the sweep does.
+#[tokio::test]
+async fn an_account_whose_session_an_older_version_completed_lives_on() {
+    let (stack, ada) = stack_of_ada().await;
+    let (id, code) = finished(&stack, new("user-7"), &ada).await;
+    let store = stack.service().store();
+    let completed = SessionState::complete(&id, &hash(&code), "of an older version", stack.clock().now());
+    assert_eq!(store.write(&completed).await.unwrap(), WriteOutcome::Stored);
+    stack.clock().advance(HOUR * 25);
+    stack.sweep().await.unwrap();
+    let left = grant(&stack, &ada).await;
+    assert_eq!(left.status(), Status::Active);
+    assert_eq!(left.claim.owner().map(|owner| owner.reference.as_str()), Some("user-7"));
 }
 
 /// Nobody completes a first connect: it is announced, and it ends.

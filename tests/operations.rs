@@ -61,6 +61,27 @@ async fn a_token_of_unknown_age_waits_a_day() {
     assert!(left.as_hours() > 59 * 24);
 }
 
+/// Meta refuses it without a cause after the end that was only assumed, and nobody may inspect: the
+/// refusal does not count.
+#[tokio::test]
+async fn an_assumed_expiry_is_no_witness() {
+    let (stack, ada) = stack_of_ada().await;
+    let old = from_elsewhere(&stack, &ada);
+    fail(&stack, SandboxCall::DebugToken, u32::MAX, FaultAction::Html);
+    import(&stack, &old).await.unwrap();
+    let refusal = FaultAction::GraphError { code: 190, subcode: None, is_transient: false, status: 400 };
+    fail(&stack, SandboxCall::Refresh, u32::MAX, refusal);
+    stack.clock().advance(DAY);
+    for _ in 0..8 {
+        stack.clock().advance(DAY / 2);
+        stack.sweep().await.unwrap();
+        assert_eq!(grant(&stack, &ada).await.status(), Status::Active);
+    }
+    stack.sandbox().unwrap().clear_faults();
+    stack.clock().advance(DAY);
+    assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Refreshed), 1);
+}
+
 /// Its end is unknown, and Meta is away for longer than was assumed: only Meta's refusal ends it.
 #[tokio::test]
 async fn an_assumed_expiry_buries_no_token() {

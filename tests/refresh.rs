@@ -148,6 +148,18 @@ async fn an_expired_token_is_marked_once_meta_confirms_it() {
     assert_eq!((marked.status(), marked.cause()), (Status::NeedsReauthorization, Some(cause)));
 }
 
+/// A token that has expired by our record is refused in words that say nothing of it: another call
+/// shows if it is dead.
+#[tokio::test]
+async fn a_vague_refusal_of_an_expired_token_is_looked_into() {
+    let (stack, ada) = due().await;
+    stack.clock().advance(30 * DAY);
+    let vague = FaultAction::GraphError { code: 100, subcode: None, is_transient: false, status: 400 };
+    fault(&stack, SandboxCall::Refresh, 1, vague);
+    assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::NeedsReauthorization), 1);
+    assert_eq!(grant(&stack, &ada).await.status(), Status::NeedsReauthorization);
+}
+
 /// Threat false-death: ten days in which Meta fails in every way it can.
 #[tokio::test]
 async fn an_outage_of_ten_days_kills_no_token() {

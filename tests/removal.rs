@@ -73,6 +73,33 @@ async fn an_old_message_leaves_a_new_connection_alone() {
     }
 }
 
+/// A message of long before a connect has nothing to do with it: Meta is not even called.
+#[tokio::test]
+async fn a_message_of_long_before_costs_no_call() {
+    for path in PATHS {
+        let (stack, ada) = connected_ada().await;
+        stack.clock().advance(DAY);
+        let message = stack.sandbox().unwrap().signed_request(&ada);
+        stack.clock().advance(Duration::from_mins(11));
+        Browser::new().connect(&stack, &ada).await;
+        stack.sandbox().unwrap().clear_calls();
+        assert_eq!(post_signed(&stack, path, &message).await.status, StatusCode::OK);
+        assert_eq!(grant(&stack, &ada).await.status(), Status::Active, "{path}");
+        assert_eq!(crate::fixture::calls(&stack), 0, "{path}");
+    }
+}
+
+/// Of two functions with clocks of their own, the one that disconnects is behind the one that has
+/// connected.
+#[tokio::test]
+async fn a_disconnect_of_a_clock_that_is_behind_ends_what_is_there() {
+    let (stack, ada) = connected_ada().await;
+    let behind = stack.clock().now() - Duration::from_secs(3);
+    let done = stack.service().disconnect(&ada.parse().unwrap(), behind).await.unwrap();
+    assert!(done.is_some());
+    assert_eq!(grant(&stack, &ada).await.status(), Status::Revoked);
+}
+
 /// Our clock is ten minutes behind Meta's: a message ends what is there now, and no later connect.
 #[tokio::test]
 async fn messages_of_a_clock_that_is_ahead_end_what_is_there() {
@@ -86,6 +113,13 @@ async fn messages_of_a_clock_that_is_ahead_end_what_is_there() {
         assert_eq!(post_signed(&stack, path, &message).await.status, StatusCode::OK, "{path}");
         let left = find_grant(&stack, &ada).await;
         assert!(left.is_none_or(|grant| grant.live().is_none()), "{path}");
+        // The end is of now, and not of Meta's time.
+        for row in rows(&stack).await {
+            for end in ["ended_at", "deleted_at"].iter().filter_map(|name| row.get(*name)) {
+                let at: i64 = end.as_n().unwrap().parse().unwrap();
+                assert!(at <= stack.clock().now().as_second(), "{path}: {row:?}");
+            }
+        }
         stack.clock().advance(Duration::from_secs(1));
         Browser::new().connect(&stack, &ada).await;
         assert_eq!(grant(&stack, &ada).await.status(), Status::Active, "{path}");

@@ -13,6 +13,7 @@ use threads_auth::{
 use threads_auth_model::{Key, RevokedBy, State, Status};
 use threads_sandbox::{FaultAction, SandboxCall};
 
+use crate::faults::{Failure, Lossy};
 use crate::fixture::{
     Browser, DAY, connect_people, delete_data, fail, find_grant, grant, is_usable, rows, set_attribute,
     set_attribute_in, stack, token,
@@ -28,6 +29,22 @@ fn pk(user_id: &str) -> AttributeValue {
 
 async fn row(stack: &Stack, user_id: &str) -> Item {
     rows(stack).await.into_iter().find(|row| row["pk"] == pk(user_id)).unwrap()
+}
+
+/// A row that is no account, such as the record of a deletion, replaces none that is there.
+#[tokio::test]
+async fn other_rows_of_a_backup_replace_nothing() {
+    let stack = stack().await;
+    let row = |deleted_at: &str| -> Item {
+        let key = AttributeValue::S("deletion#x".to_owned());
+        let time = AttributeValue::N(deleted_at.to_owned());
+        [("pk".to_owned(), key), ("deleted_at".to_owned(), time)].into()
+    };
+    let store = stack.service().store();
+    for (at, is_put) in [("2", true), ("1", false)] {
+        assert_eq!(store.put_back_other(row(at)).await.unwrap(), is_put);
+    }
+    assert_eq!(rows(&stack).await, [row("2")]);
 }
 
 async fn restore(stack: &Stack, replaces: bool) -> (RestoreReport, BTreeMap<Key, Left>) {
@@ -267,4 +284,29 @@ async fn whoever_writes_meanwhile_goes_first() {
     }
     assert_eq!(find_grant(&stack, &people[2]).await.unwrap().status(), Status::Revoked);
     println!("a backup's row beside {kept} writers: none of them lost anything");
+}
+
+/// A restore is cut off between a row and its end, which only the table in use knows: a repeated
+/// one ends the account, although its row is there.
+#[tokio::test]
+async fn a_restore_that_is_cut_off_revives_nobody_once_it_is_repeated() {
+    let stack = stack().await;
+    let people = connect_people(&stack, 2).await;
+    copied(&stack, BACKUP).await;
+    stack.clock().advance(DAY);
+    let now = stack.clock().now();
+    stack.service().disconnect(&people[0].parse().unwrap(), now).await.unwrap();
+    let table = &stack.urls().grants_table;
+    dynamodb(&stack).delete_item().table_name(table).key("pk", pk(&people[0])).send().await.unwrap();
+    let (failing, service) = Lossy::start(&stack).await;
+    // The first read of an end is that of the row that was put back, or of the other.
+    for reads in 0..2 {
+        failing.fail(Failure::Denied, "GetItem", reads);
+        service.restore(BACKUP, false, now, |_, _| ()).await.ok();
+    }
+    let (report, _) = restore(&stack, false).await;
+    assert_eq!((report.restored, report.present), (0, 2), "{report:?}");
+    let ended = grant(&stack, &people[0]).await;
+    assert!(matches!(ended.state, State::Revoked(Some(RevokedBy::App), None)), "{ended:?}");
+    assert_eq!(grant(&stack, &people[1]).await.status(), Status::Active);
 }

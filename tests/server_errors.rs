@@ -9,7 +9,8 @@ use threads_sandbox::{FaultAction, SandboxCall};
 
 use crate::fixture::{Browser, DAY, START, account, fail, options};
 
-fn request(method: &Method, path: &str, body: &str) -> HttpRequest {
+/// A request of the app's backend, of Meta's or of a browser.
+pub(crate) fn request(method: &Method, path: &str, body: &str) -> HttpRequest {
     HttpRequest {
         method: method.clone(),
         path: path.to_owned(),

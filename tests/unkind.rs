@@ -7,7 +7,9 @@ use devstack::Stack;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use threads_auth::{Import, RefreshOutcome as Outcome};
-use threads_auth_model::{Cause, Pause, ScopesSource, Status};
+use threads_auth_model::rules::{Lease, LeaseReason};
+use threads_auth_model::{Cause, Key, Pause, ScopesSource, Status};
+use threads_auth_store::LeaseOutcome;
 use threads_graph::{AccessToken, ReauthorizationCause};
 use threads_sandbox::{
     BadAnswer, BadHours, ExchangeAnswer, ExpiresIn, Fault, FaultAction, Inspection, NewAccount, OldToken,
@@ -182,6 +184,164 @@ async fn of_two_refreshers_one_is_stored_and_none_is_lost() {
     }
 }
 
+/// A lease outlasts the calls of its holder: nobody else works on the account meanwhile.
+#[tokio::test]
+async fn a_holder_that_still_waits_for_meta_is_not_joined() {
+    let stack = stack().await;
+    let ada = connected(&stack).await;
+    stack.clock().advance(41 * DAY);
+    stack.sandbox().unwrap().clear_calls();
+    fail(&stack, SandboxCall::Refresh, 1, HOLD);
+    let other = async {
+        faults_struck(&stack).await;
+        stack.clock().advance(LEASE - Duration::from_mins(2));
+        assert_eq!(sweep(&stack).await.count(Outcome::NotOurs), 1);
+        assert!(grant(&stack, &ada).await.leased_until.is_some(), "it has left the lease alone");
+        stack.sandbox().unwrap().clear_faults();
+    };
+    let (held, ()) = tokio::join!(sweep(&stack), other);
+    assert_eq!((held.count(Outcome::Refreshed), calls_of(&stack, SandboxCall::Refresh)), (1, 1));
+}
+
+/// A worker whose write is refused while it holds its lease gives the lease back: the person has
+/// connected anew, and callers need not wait for the lease's end.
+#[tokio::test]
+async fn a_worker_that_comes_too_late_gives_its_lease_back() {
+    for is_dead in [false, true] {
+        let stack = stack_with(&[("SWEEP_CONCURRENCY", "1")]).await;
+        let sandbox = stack.sandbox().unwrap();
+        let people = connect_people(&stack, 2).await;
+        for person in people.iter().filter(|_| is_dead) {
+            sandbox.change_password(person);
+        }
+        stack.clock().advance(41 * DAY);
+        // Dead, the first one waits for its verdict until the second one is through.
+        let after = u32::from(is_dead);
+        let action = HOLD;
+        sandbox.inject(Fault { call: Some(SandboxCall::Refresh), times: 1, after, action, user_id: None });
+        let anew = async {
+            faults_struck(&stack).await;
+            for person in &people {
+                Browser::new().connect(&stack, person).await;
+            }
+            sandbox.clear_faults();
+        };
+        tokio::join!(sweep(&stack), anew);
+        for person in &people {
+            let grant = grant(&stack, person).await;
+            assert_eq!((grant.status(), grant.leased_until), (Status::Active, None), "{is_dead}");
+            assert!(is_usable(&stack, &token(&stack, person).await).await);
+        }
+    }
+}
+
+/// Somebody else has the lease by the time that Meta answers: the token is stored, and the lease
+/// stays with its holder.
+#[tokio::test]
+async fn a_token_that_comes_after_its_lease_is_stored() {
+    let stack = stack().await;
+    let sandbox = stack.sandbox().unwrap();
+    sandbox.set_old_token_behaviour(OldToken::NewTokenOldDead);
+    let ada = connected(&stack).await;
+    let key = Key::grant(&ada.parse().unwrap());
+    stack.clock().advance(41 * DAY);
+    fail(&stack, SandboxCall::Refresh, 1, HOLD);
+    let another = async {
+        faults_struck(&stack).await;
+        stack.clock().advance(LEASE);
+        let now = stack.clock().now();
+        let lease = Lease { owner: "another", until: now + DAY };
+        let leased = stack.service().store().lease(&key, LeaseReason::Due, lease, now).await;
+        assert!(matches!(leased, Ok(LeaseOutcome::Leased(_))), "{leased:?}");
+        sandbox.clear_faults();
+    };
+    let (report, ()) = tokio::join!(sweep(&stack), another);
+    assert_eq!(report.count(Outcome::Refreshed), 1, "{report:?}");
+    assert!(grant(&stack, &ada).await.leased_until.is_some());
+    assert!(is_usable(&stack, &token(&stack, &ada).await).await);
+}
+
+/// A consent that came while Meta was asked keeps no worker from storing Meta's answer.
+#[tokio::test]
+async fn a_token_is_stored_beside_a_consent_that_came_meanwhile() {
+    let stack = stack().await;
+    let ada = connected(&stack).await;
+    let before = token(&stack, &ada).await;
+    stack.clock().advance(41 * DAY);
+    fail(&stack, SandboxCall::Refresh, 1, HOLD);
+    let consent = async {
+        faults_struck(&stack).await;
+        fail(&stack, SandboxCall::ExchangeLongLived, 2, FaultAction::Html);
+        Browser::new().connect(&stack, &ada).await;
+        stack.sandbox().unwrap().clear_faults();
+    };
+    let (report, ()) = tokio::join!(sweep(&stack), consent);
+    assert_eq!(report.count(Outcome::Refreshed), 1, "{report:?}");
+    assert_ne!(token(&stack, &ada).await, before);
+    assert!(grant(&stack, &ada).await.consent().is_some());
+}
+
+/// The same for the token of a consent.
+#[tokio::test]
+async fn a_consent_that_is_completed_after_its_lease_is_stored() {
+    let (stack, ada) = stack_of_ada().await;
+    fail(&stack, SandboxCall::ExchangeLongLived, 2, FaultAction::Html);
+    Browser::new().connect(&stack, &ada).await;
+    let key = Key::grant(&ada.parse().unwrap());
+    stack.clock().advance(Duration::from_mins(2));
+    fail(&stack, SandboxCall::ExchangeLongLived, 1, HOLD);
+    let another = async {
+        faults_struck(&stack).await;
+        stack.clock().advance(LEASE);
+        let now = stack.clock().now();
+        let lease = Lease { owner: "another", until: now + DAY };
+        let leased = stack.service().store().lease(&key, LeaseReason::Due, lease, now).await;
+        assert!(matches!(leased, Ok(LeaseOutcome::Leased(_))), "{leased:?}");
+        stack.sandbox().unwrap().clear_faults();
+    };
+    let (report, ()) = tokio::join!(sweep(&stack), another);
+    assert_eq!(report.count(Outcome::Completed), 1, "{report:?}");
+    assert!(is_usable(&stack, &token(&stack, &ada).await).await);
+}
+
+/// No answer but the refusal of the token itself ends an account: neither at once, nor when it is
+/// repeated.
+#[tokio::test]
+async fn no_answer_but_a_refusal_of_the_token_ends_an_account() {
+    let error = |code: u32, message: &str| {
+        respond(
+            400,
+            json!({"error": {"message": message, "code": code, "type": "OAuthException"}}).to_string(),
+        )
+    };
+    let stack = stack().await;
+    let ada = connected(&stack).await;
+    stack.clock().advance(41 * DAY);
+    for (action, outcome) in [
+        (respond(200, "{}"), Outcome::Deferred),
+        (FaultAction::Html, Outcome::Deferred),
+        (respond(503, ""), Outcome::Deferred),
+        (FaultAction::Throttle { retry_after: None }, Outcome::Deferred),
+        (error(10, "Application does not have permission"), Outcome::Deferred),
+        (error(100, "Invalid parameter"), Outcome::Deferred),
+        (error(1, "An unknown error occurred"), Outcome::Deferred),
+        (error(1, "Error validating client secret"), Outcome::Misconfigured),
+        (error(200, "API access blocked"), Outcome::Misconfigured),
+        (error(190, "The token is younger than 24 hours"), Outcome::Checked),
+    ] {
+        fail(&stack, SandboxCall::Refresh, 1, action.clone());
+        assert_eq!(sweep(&stack).await.count(outcome), 1, "{action:?}");
+        let left = grant(&stack, &ada).await;
+        assert_eq!((left.status(), left.live().unwrap().suspicion), (Status::Active, None), "{action:?}");
+        assert_eq!(vend(&stack, &ada, "").await.0, StatusCode::OK, "{action:?}");
+        stack.clock().advance(Duration::from_hours(13));
+    }
+    // Meta has extended the token, and its answer was lost: the next refresh finds out its life.
+    assert!(grant(&stack, &ada).await.live().unwrap().expiry_assumed);
+    stack.clock().advance(DAY);
+    assert_eq!(sweep(&stack).await.count(Outcome::Refreshed), 1);
+}
+
 /// Meta has to name the token's person without contradiction.
 #[tokio::test]
 async fn a_user_id_that_is_missing_is_asked_for_and_one_that_differs_is_refused() {
@@ -217,6 +377,68 @@ async fn a_user_id_that_is_missing_is_asked_for_and_one_that_differs_is_refused(
     assert_eq!(stack.service().list_grants(None, 10, None).await.unwrap().items.len(), 1);
 }
 
+/// The token of a consent that is completed later has to be of the same person, too.
+#[tokio::test]
+async fn a_consent_that_gives_the_token_of_another_account_is_dropped() {
+    let (stack, ada) = stack_of_ada().await;
+    fail(&stack, SandboxCall::ExchangeLongLived, 2, FaultAction::Html);
+    let reply = Browser::new().connect(&stack, &ada).await;
+    assert_eq!(reply.location().path(), "/finishing");
+    stack.clock().advance(Duration::from_mins(2));
+    fail(&stack, SandboxCall::Me, 1, respond(200, r#"{"id":"17841499999999999","username":"other"}"#));
+    assert_eq!(sweep(&stack).await.count(Outcome::PendingLost), 1);
+    let left = grant(&stack, &ada).await;
+    assert_eq!((left.cause(), left.live().is_some()), (Some(Cause::NotCompleted), false));
+}
+
+/// A failure now and then does not stop a sweep, however many there are.
+#[tokio::test]
+async fn failures_between_successes_do_not_open_the_breaker() {
+    let stack = stack_with(&[("SWEEP_CONCURRENCY", "1")]).await;
+    let people = connect_people(&stack, 75).await;
+    for person in people.iter().step_by(3) {
+        stack.sandbox().unwrap().inject(Fault {
+            call: Some(SandboxCall::Refresh),
+            times: FOREVER,
+            after: 0,
+            action: FaultAction::Html,
+            user_id: Some(person.clone()),
+        });
+    }
+    stack.clock().advance(41 * DAY);
+    let report = sweep(&stack).await;
+    assert_eq!(report.stopped, None);
+    assert_eq!((report.count(Outcome::Refreshed), report.count(Outcome::Deferred)), (50, 25));
+}
+
+/// A token that Meta has just refused is not handed out while the sweep still goes on, and before
+/// its verdict counts.
+#[tokio::test]
+async fn a_refused_token_is_suspected_before_its_verdict() {
+    let stack = stack_with(&[("SWEEP_CONCURRENCY", "1")]).await;
+    let sandbox = stack.sandbox().unwrap();
+    let people = connect_people(&stack, 2).await;
+    for person in &people {
+        sandbox.change_password(person);
+    }
+    stack.clock().advance(41 * DAY);
+    let second = Fault { call: Some(SandboxCall::Refresh), times: 1, after: 1, action: HOLD, user_id: None };
+    sandbox.inject(second);
+    let meanwhile = async {
+        faults_struck(&stack).await;
+        let mut suspected = 0;
+        for person in &people {
+            let grant = grant(&stack, person).await;
+            assert_eq!(grant.status(), Status::Active);
+            suspected += u32::from(grant.live().unwrap().suspicion.is_some());
+        }
+        sandbox.clear_faults();
+        suspected
+    };
+    let (report, suspected) = tokio::join!(sweep(&stack), meanwhile);
+    assert_eq!((suspected, report.count(Outcome::NeedsReauthorization)), (1, 2));
+}
+
 /// One bad hour, in which Meta refuses everybody's token: nobody is marked, and everybody lives on.
 #[tokio::test]
 async fn a_bad_hour_kills_nobody() {
@@ -246,6 +468,62 @@ async fn a_bad_hour_kills_nobody() {
     }
     println!("a bad hour: {dead} of {PEOPLE} dead, {alive} alive");
     assert_eq!((dead, alive), (0, PEOPLE));
+}
+
+/// The refused token itself is no witness, even if Meta takes it as the caller.
+#[tokio::test]
+async fn a_token_does_not_testify_against_itself() {
+    let stack = stack().await;
+    let sandbox = stack.sandbox().unwrap();
+    sandbox.set_inspection(Inspection::Nobody);
+    let ada = connected(&stack).await;
+    stack.clock().advance(41 * DAY);
+    let info = json!({"data": {"is_valid": false, "user_id": ada, "scopes": ["threads_basic"]}});
+    // The app is refused before the token itself is tried.
+    let action = respond(200, info.to_string());
+    let call = Some(SandboxCall::DebugToken);
+    sandbox.inject(Fault { call, times: FOREVER, after: 1, action, user_id: None });
+    fail(&stack, SandboxCall::Refresh, FOREVER, bare_190());
+    assert_eq!(sweep_for(&stack, Duration::from_hours(2), QUARTER).await, 0);
+    assert_eq!(grant(&stack, &ada).await.status(), Status::Active);
+    sandbox.clear_faults();
+    assert_eq!(sweep_for(&stack, DAY, QUARTER).await, 0);
+    assert_eq!(vend(&stack, &ada, "").await.0, StatusCode::OK);
+}
+
+/// A verdict that a witness has confirmed counts in the middle of a wave, which holds back the
+/// others.
+#[tokio::test]
+async fn a_wave_does_not_hold_back_what_a_witness_has_confirmed() {
+    let stack = stack().await;
+    let sandbox = stack.sandbox().unwrap();
+    let people = connect_people(&stack, 13).await;
+    sandbox.invalidate(&people[0]);
+    stack.clock().advance(41 * DAY);
+    let user_id = people[0].parse().unwrap();
+    let first = stack.service().refresh_now(&user_id, stack.clock().now()).await.unwrap();
+    assert_eq!(first, Outcome::Suspected);
+    for person in &people[1..] {
+        sandbox.change_password(person);
+    }
+    stack.clock().advance(QUARTER);
+    let report = sweep(&stack).await;
+    assert!(report.wave, "{report:?}");
+    assert_eq!((report.count(Outcome::NeedsReauthorization), report.count(Outcome::Suspected)), (1, 12));
+}
+
+/// A call that is refused once for a missing permission ends nothing.
+#[tokio::test]
+async fn one_refusal_of_a_call_does_not_end_the_access() {
+    let stack = stack().await;
+    let ada = connected(&stack).await;
+    let query = refused(&token(&stack, &ada).await);
+    let error = json!({"error": {"message": "Application does not have permission", "code": 10}});
+    fail(&stack, SandboxCall::Me, 1, respond(403, error.to_string()));
+    let (status, answer) = vend(&stack, &ada, &query).await;
+    assert_eq!((status, &answer["error"]["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("suspected")));
+    stack.clock().advance(QUARTER);
+    assert_eq!(vend(&stack, &ada, &query).await.0, StatusCode::OK);
 }
 
 /// Ten days of it, and no witness to ask: nobody is marked before their token's own end.
@@ -332,9 +610,14 @@ async fn an_account_whose_token_works_again_recovers_by_itself() {
     sandbox.checkpoint(&ada);
     stack.clock().advance(41 * DAY);
     assert_eq!(sweep(&stack).await.count(Outcome::NeedsReauthorization), 1);
-    stack.clock().advance(DAY);
-    assert_eq!(sweep(&stack).await.count(Outcome::StillEnded), 1);
-    assert_eq!(vend(&stack, &ada, "").await.0, StatusCode::CONFLICT);
+    for _ in 0..3 {
+        stack.clock().advance(DAY);
+        assert_eq!(sweep(&stack).await.count(Outcome::StillEnded), 1);
+        assert_eq!(vend(&stack, &ada, "").await.0, StatusCode::CONFLICT);
+    }
+    let events = announced(&stack).await;
+    let ends = events.iter().filter(|event| event["type"] == "account.needs_reauthorization").count();
+    assert_eq!(ends, 1, "it is announced once, however often it is looked at");
     sandbox.restore(&ada);
     stack.clock().advance(DAY);
     assert_eq!(sweep(&stack).await.count(Outcome::Recovered), 1);
@@ -631,6 +914,17 @@ async fn a_token_that_is_never_extended_ends_when_it_says() {
     }
 }
 
+/// The same in its last hours: by Meta's rule it is too young to be refreshed, and it is tried all
+/// the same once its time is over.
+#[tokio::test]
+async fn a_token_that_was_refreshed_in_its_last_hours_ends_when_it_says() {
+    let (stack, _) = never_extended(OldToken::NewTokenOldAlive).await;
+    stack.clock().advance(59 * DAY + Duration::from_hours(19));
+    assert_eq!(sweep(&stack).await.count(Outcome::NotExtended), 1);
+    stack.clock().advance(Duration::from_hours(6));
+    assert_eq!(sweep(&stack).await.count(Outcome::NeedsReauthorization), 1);
+}
+
 /// The current token is refused, and Meta does not report on the previous one: neither is given up
 /// or vended.
 #[tokio::test]
@@ -652,6 +946,77 @@ async fn trouble_with_the_token_before_does_not_speak_for_the_current_one() {
         stack.clock().advance(QUARTER);
         assert_eq!(vend(&stack, &ada, "").await.0, StatusCode::OK);
     }
+}
+
+/// The current token never became valid, a witness agrees, and Meta is silent about the previous
+/// one: that one is tried until Meta answers.
+#[tokio::test]
+async fn a_previous_token_is_tried_until_meta_answers() {
+    let stack = stack().await;
+    let sandbox = stack.sandbox().unwrap();
+    let ada = connected(&stack).await;
+    stack.clock().advance(41 * DAY);
+    let answer = json!({"access_token": "THQVJneverbecamevalid0123456789", "expires_in": 5_183_944});
+    fail(&stack, SandboxCall::Refresh, 1, respond(200, answer.to_string()));
+    assert_eq!(sweep(&stack).await.count(Outcome::Refreshed), 1);
+    // The sandbox knows no owner of the new token, so this concerns the previous one alone.
+    sandbox.inject(Fault {
+        call: Some(SandboxCall::Refresh),
+        times: FOREVER,
+        after: 0,
+        action: FaultAction::Html,
+        user_id: Some(ada.clone()),
+    });
+    assert_eq!(sweep_for(&stack, Duration::from_hours(6), QUARTER).await, 0);
+    assert_eq!(grant(&stack, &ada).await.status(), Status::Active);
+    sandbox.clear_faults();
+    assert_eq!(sweep_for(&stack, DAY, QUARTER).await, 0);
+    assert!(is_usable(&stack, &token(&stack, &ada).await).await);
+}
+
+/// The access to a person's data has ended, and the token is due: it is looked at, and not
+/// refreshed first.
+#[tokio::test]
+async fn a_token_without_access_is_not_refreshed_first() {
+    let stack = stack().await;
+    let private = connect_private(&stack).await;
+    stack.clock().advance(41 * DAY);
+    assert_eq!(sweep(&stack).await.count(Outcome::Refreshed), 1);
+    // Nobody sweeps from before the next refresh until the end of the access is over.
+    stack.clock().advance(50 * DAY);
+    stack.sandbox().unwrap().clear_calls();
+    assert_eq!(sweep(&stack).await.count(Outcome::NeedsReauthorization), 1);
+    assert_eq!(calls_of(&stack, SandboxCall::Refresh), 0);
+    assert_eq!(grant(&stack, &private).await.cause(), Some(Cause::DataAccessExpired));
+}
+
+/// The same for a caller, before any sweep has looked at it.
+#[tokio::test]
+async fn a_token_without_access_is_not_handed_out() {
+    let stack = stack().await;
+    let private = connect_private(&stack).await;
+    stack.clock().advance(41 * DAY);
+    sweep(&stack).await;
+    stack.clock().advance(50 * DAY);
+    let tomorrow = (stack.clock().now() + DAY).as_second().to_string();
+    set_attribute(&stack, &private, "due_at", AttributeValue::N(tomorrow)).await;
+    let (status, answer) = vend(&stack, &private, "").await;
+    let expected = (StatusCode::CONFLICT, &json!("data_access_expired"));
+    assert_eq!((status, &answer["error"]["cause"]), expected);
+}
+
+/// Nobody may inspect: that is found out once an hour, and not once for each account.
+#[tokio::test]
+async fn callers_whom_meta_refuses_are_not_asked_about_everybody() {
+    let stack = stack_with(&[("SWEEP_CONCURRENCY", "1")]).await;
+    stack.sandbox().unwrap().set_inspection(Inspection::Nobody);
+    connect_people(&stack, 6).await;
+    stack.clock().advance(41 * DAY);
+    stack.sandbox().unwrap().clear_calls();
+    let report = sweep(&stack).await;
+    assert_eq!(report.count(Outcome::Refreshed), 6);
+    // The app and the token itself are tried for the first account.
+    assert_eq!(calls_of(&stack, SandboxCall::DebugToken), 2);
 }
 
 /// Meta adds a permission: it is requested, granted, kept, and still refreshed.

@@ -531,7 +531,8 @@ async fn a_start_that_fails_can_be_made_again_in_its_session() {
     variables.insert("APP_SECRET_ID".to_owned(), "threads-auth/none".to_owned());
     let unready = ThreadsAuth::new(Config::from_vars(&variables, None).unwrap()).unwrap();
     let reply = invoke_at(&unready, now, "/authorize", &query, &[]).await;
-    assert!(reply.is_page("misconfigured"), "{reply:?}");
-    let href = format!("href=\"{APP}?session_id={}&amp;status=failed&amp;reason=misconfigured\"", session.id);
-    assert!(reply.body.contains(&href) && !reply.body.contains("href=\"/authorize"), "{}", reply.body);
+    assert!(reply.is_page("unavailable"), "{reply:?}");
+    let href = format!("href=\"{APP}?session_id={}&amp;status=failed&amp;reason=unavailable\"", session.id);
+    assert!(reply.body.contains(&href), "{}", reply.body);
+    assert!(reply.body.contains(&format!("href=\"/authorize?{query}\"")), "{}", reply.body);
 }

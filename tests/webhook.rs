@@ -18,9 +18,10 @@ use serde_json::{Value, json};
 use threads_auth::Config;
 use threads_auth_model::webhook::WebhookSecret;
 use threads_auth_store::aws;
+use threads_auth_web::{Failed, Handled};
 use tokio::net::{TcpListener, TcpSocket};
 use url::Url;
-use webhook::{Failed, Handled, WebhookFunction};
+use webhook::WebhookFunction;
 
 use crate::fixture::{Browser, START, account, connect_people, http, options, secret_text};
 

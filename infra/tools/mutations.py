@@ -536,6 +536,27 @@ put("silence_is_an_alarm", "a dead schedule that counts as health", "SweepMissed
 put("silence_is_an_alarm", "a mapping that is off and counts as health", "EventsStoppedAlarm", [P, "TreatMissingData"], "notBreaching")
 put("silence_is_an_alarm", "a quiet stream that counts as a dead one", "EventsStoppedAlarm", [P, "Statistic"], "Sum")
 
+STARTS = "what_does_not_start_rings"
+put(STARTS, "sweeps whose absence is health", "SweepMissedAlarm", [P, "TreatMissingData"], "notBreaching")
+put(STARTS, "sweeps that are missed after a day", "SweepMissedAlarm", [P, "Period"], 86_400)
+put(STARTS, "sweeps that are missed by what nothing prints", "SweepMissedAlarm", [P, "MetricName"], "Sweeps")
+put(STARTS, "a stream that is watched for another mapping", "EventsStoppedAlarm", [P, "Dimensions", 0, "Value"], {"Ref": "WebhookMapping"})
+drop(STARTS, "a queue whose hidden events count for nothing", "WebhookBehindAlarm", [P, "Metrics", 2])
+
+
+@breaks(STARTS, "a second stream that nobody watches")
+def _(mutant):
+    mutant["Resources"]["MoreMapping"] = dict(resource(mutant, "EventsMapping"))
+
+
+GIVEN_UP = "what_is_given_up_rings"
+drop(GIVEN_UP, "a schedule that drops a sweep", "SweepSchedule", [P, "Target", "DeadLetterConfig"])
+put(GIVEN_UP, "letters that ring from the second on", "SweepDeadLettersAlarm", [P, "Threshold"], 1)
+put(GIVEN_UP, "letters whose alarm is about others", "EventsDeadLettersAlarm", [P, "Dimensions", 0, "Value"], {"Fn::GetAtt": ["SweepDeadLetters", "QueueName"]})
+THROTTLED = "a_throttled_function_rings"
+put(THROTTLED, "a stream that gets old unseen", "EventsBehindAlarm", [P, "Dimensions", 0, "Value"], {"Ref": "RefreshFunction"})
+put(THROTTLED, "throttles that API Gateway alone knows", "ServerErrorsAlarm", [P, "Metrics", 3, "MetricStat", "Metric", "MetricName"], "4xx")
+
 WINDOW = "every_alarm_looks_back_as_far_as_it_may"
 put(WINDOW, "twelve days of an alarm", "WeakestTokenAlarm", [P, "EvaluationPeriods"], 24)
 put(WINDOW, "two days of short periods", "EventsBehindAlarm", [P, "EvaluationPeriods"], 576)
@@ -642,7 +663,7 @@ def _(mutant):
     resource(mutant, "Dashboard")[P]["DashboardBody"]["Fn::Sub"][1]["WebhookAlarms"]["Fn::If"][1]["Fn::Sub"] = ""
 
 
-for alarm in ("WebhookBehind", "WeakestToken", "ConnectsFailing", "EventsStopped", "ServerErrors", "Wave", "BrokenRows", "UnreadableShards", "Paused", "Drift"):
+for alarm in ("WebhookBehind", "WeakestToken", "ConnectsFailing", "EventsStopped", "ServerErrors", "Wave", "BrokenRows", "UnreadableShards", "StaleSecrets", "Paused", "Drift"):
 
     @breaks("everything_of_note_has_an_alarm", f"no alarm {alarm}")
     def _(mutant, name=f"{alarm}Alarm"):

@@ -21,6 +21,16 @@ def of(template, name):
     return template["Resources"].get(name, {}).get("Properties", {})
 
 
+def readers_of_queues(template):
+    """Each mapping of a queue: its name, its properties, and those of its function."""
+    for name, resource in of_type(template, "AWS::Lambda::EventSourceMapping").items():
+        mapping = resource["Properties"]
+        source = mapping.get("EventSourceArn", {})
+        queue = source.get("Fn::GetAtt", [None])[0] if isinstance(source, dict) else None
+        if queue in of_type(template, "AWS::SQS::Queue"):
+            yield name, mapping, of(template, mapping["FunctionName"]["Ref"])
+
+
 def arn(name):
     return {"Fn::GetAtt": [name, "Arn"]}
 
@@ -147,16 +157,12 @@ def the_webhooks_secret_is_made_and_read_by_one(template):
 @limited("hidden for as long as the function may run at least, six times as long as advised; 10 messages a batch", f"{LAMBDA_QUEUE} and {SQS_QUEUE}")
 def queues_hide_what_is_worked_at(template):
     problems = []
-    for name, mapping in of_type(template, "AWS::Lambda::EventSourceMapping").items():
-        source = mapping["Properties"].get("EventSourceArn", {})
-        queue = source.get("Fn::GetAtt", [None])[0] if isinstance(source, dict) else None
-        if queue not in of_type(template, "AWS::SQS::Queue"):
-            continue
-        function = of(template, mapping["Properties"]["FunctionName"]["Ref"])
+    for name, mapping, function in readers_of_queues(template):
+        queue = mapping["EventSourceArn"]["Fn::GetAtt"][0]
         hidden = int(of(template, queue).get("VisibilityTimeout", 30))
         if hidden < 6 * function["Timeout"]:
             problems.append(f"{queue} hides a message for {hidden} s, and its function may run for {function['Timeout']} s")
-        if int(mapping["Properties"].get("BatchSize", 10)) > 10 and not mapping["Properties"].get("MaximumBatchingWindowInSeconds"):
+        if int(mapping.get("BatchSize", 10)) > 10 and not mapping.get("MaximumBatchingWindowInSeconds"):
             problems.append(f"{name} asks for more than ten messages at once")
     return problems
 
@@ -165,11 +171,8 @@ def queues_hide_what_is_worked_at(template):
 def a_queue_is_read_by_few(template):
     """A receiver that is slow is not flooded, and nothing becomes a dead letter unseen."""
     problems = []
-    for name, mapping in of_type(template, "AWS::Lambda::EventSourceMapping").items():
-        if "StartingPosition" in mapping["Properties"]:
-            continue
-        most = mapping["Properties"].get("ScalingConfig", {}).get("MaximumConcurrency")
-        function = of(template, mapping["Properties"]["FunctionName"]["Ref"])
+    for name, mapping, function in readers_of_queues(template):
+        most = mapping.get("ScalingConfig", {}).get("MaximumConcurrency")
         share = function.get("ReservedConcurrentExecutions", {}).get("Fn::If", [None, 0])[1]
         if most is None or not 2 <= int(most) <= 5 or int(most) > int(share):
             problems.append(f"{name} is read by {most}, and its function has {share} at most")

@@ -69,6 +69,7 @@ WATCHED = {
     "Wave",
     "BrokenRows",
     "UnreadableShards",
+    "SecretAgeSeconds",
     "Paused",
     "Drift",
     "ApproximateNumberOfMessagesNotVisible",
@@ -284,6 +285,111 @@ def metrics_of(alarm):
 
 def outcome_of(metric):
     return next((dimension["Value"] for dimension in metric["Dimensions"] if dimension["Name"] == "Outcome"), None)
+
+
+# The schedule and the mappings that start functions, each with the alarm that rings if it does not.
+STARTED = {
+    "SweepSchedule": "SweepMissedAlarm",
+    "EventsMapping": "EventsStoppedAlarm",
+    "WebhookMapping": "WebhookBehindAlarm",
+}
+
+
+def queue_of(arn):
+    """The queue whose ARN this is, if it is one of the template's."""
+    match arn:
+        case {"Fn::GetAtt": [queue, "Arn"]}:
+            return queue
+    return None
+
+
+def about(metric, name, value):
+    return {"Name": name, "Value": value} in metric.get("Dimensions", [])
+
+
+def rings_within_the_hour_of_silence(alarm):
+    properties = alarm["Properties"]
+    asked = properties.get("Statistic"), properties["ComparisonOperator"], properties["TreatMissingData"]
+    looks_back = int(properties.get("Period", 0)) * int(properties["EvaluationPeriods"])
+    return asked == ("SampleCount", "LessThanThreshold", "breaching") and 0 < looks_back <= 3_600
+
+
+def what_does_not_start_rings(template):
+    """A schedule or a mapping that is disabled, or whose function is throttled, fails nowhere. So
+    an alarm rings where nothing comes from it, or where its queue fills."""
+    resources, problems = template["Resources"], []
+    starters = of_type(template, "AWS::Scheduler::Schedule") | of_type(template, "AWS::Lambda::EventSourceMapping")
+    for name in starters.keys() | STARTED.keys():
+        alarm = resources.get(STARTED.get(name))
+        if name not in starters or alarm is None:
+            problems.append(f"nobody hears that {name} starts nothing")
+            continue
+        metrics = metrics_of(alarm)
+        queue = queue_of(starters[name]["Properties"].get("EventSourceArn"))
+        if queue in of_type(template, "AWS::SQS::Queue"):
+            waits = {metric["MetricName"] for metric in metrics if about(metric, "QueueName", {"Fn::GetAtt": [queue, "QueueName"]})}
+            rings = waits == {"ApproximateNumberOfMessagesVisible", "ApproximateNumberOfMessagesNotVisible"}
+        elif starters[name]["Type"] == "AWS::Lambda::EventSourceMapping":
+            rings = about(metrics[0], "EventSourceMappingUUID", {"Ref": name}) and rings_within_the_hour_of_silence(alarm)
+        else:
+            rings = metrics[0]["MetricName"] in printed() and rings_within_the_hour_of_silence(alarm)
+        if not rings:
+            problems.append(f"{STARTED[name]} is quiet while {name} starts nothing")
+    return problems
+
+
+def what_is_given_up_rings(template):
+    """Lambda and EventBridge tell nobody of an invocation that they give up: they put it into a
+    queue, or drop it."""
+    given_up, problems = set(), []
+    for name, resource in template["Resources"].items():
+        properties = resource["Properties"] if "Properties" in resource else {}
+        text = json.dumps([properties.get(key) for key in ("DestinationConfig", "Target", "Targets", "RedrivePolicy")])
+        given_up |= set(re.findall(r'"(?:Destination|Arn|deadLetterTargetArn)": \{"Fn::GetAtt": \["(\w+Letters)", "Arn"\]', text))
+        if resource["Type"] == "AWS::Lambda::EventInvokeConfig" and "DestinationConfig" not in properties:
+            problems.append(f"{name} drops what it gives up")
+        if resource["Type"] == "AWS::Scheduler::Schedule" and "DeadLetterConfig" not in properties["Target"]:
+            problems.append(f"{name} drops what it gives up")
+    for queue in of_type(template, "AWS::SQS::Queue"):
+        heard = [
+            alarm["Properties"]
+            for alarm in of_type(template, "AWS::CloudWatch::Alarm").values()
+            if about(alarm["Properties"], "QueueName", {"Fn::GetAtt": [queue, "QueueName"]})
+        ]
+        if queue in given_up and not any(
+            (alarm["MetricName"], alarm["Threshold"], alarm["ComparisonOperator"]) == ("ApproximateNumberOfMessagesVisible", 0, "GreaterThanThreshold")
+            for alarm in heard
+        ):
+            problems.append(f"nobody hears of what comes into {queue}")
+    return problems
+
+
+def a_throttled_function_rings(template):
+    """A function that is throttled runs less often and says nothing. A stream gets older, and API
+    Gateway answers in its place; a schedule's sweeps are missed, and a queue fills."""
+    alarms = of_type(template, "AWS::CloudWatch::Alarm").values()
+    metrics = [metric for alarm in alarms for metric in metrics_of(alarm)]
+    mapped = {
+        mapping["Properties"]["FunctionName"]["Ref"]: mapping["Properties"]["EventSourceArn"]
+        for mapping in of_type(template, "AWS::Lambda::EventSourceMapping").values()
+    }
+    scheduled = {schedule["Properties"]["Target"]["Arn"]["Fn::GetAtt"][0] for schedule in of_type(template, "AWS::Scheduler::Schedule").values()}
+    integrated = {
+        route["Properties"]["IntegrationUri"]["Fn::GetAtt"][0]
+        for route in of_type(template, "AWS::ApiGatewayV2::Integration").values()
+    }
+    problems = []
+    for name in of_type(template, "AWS::Lambda::Function"):
+        if name in integrated:
+            rings = any(metric["MetricName"] == "5xx" and about(metric, "ApiId", {"Ref": "Api"}) for metric in metrics)
+        elif name in mapped and queue_of(mapped[name]) is None:
+            rings = any(metric["MetricName"] == "IteratorAge" and about(metric, "FunctionName", {"Ref": name}) for metric in metrics)
+        else:
+            # The rule on what does not start looks at these.
+            rings = name in scheduled or name in mapped
+        if not rings:
+            problems.append(f"nobody hears that {name} is throttled")
+    return problems
 
 
 @functools.cache
@@ -873,6 +979,9 @@ RULES = [
     every_alarm_is_in_the_runbook,
     every_alarm_is_on_the_dashboard,
     a_failing_token_is_seen_between_two_looks,
+    what_does_not_start_rings,
+    what_is_given_up_rings,
+    a_throttled_function_rings,
     alarms_name_outcomes_that_exist,
     metrics_of_ours_are_printed,
     failures_ring_in_a_small_service,

@@ -122,8 +122,8 @@ struct Wait {
 #[command(after_help = format!("Examples:
   threads-auth keyring prune 2026-11-25 --yes --profile prod
 
-It is refused while the key seals a token (`keyring reseal` reseals it), and for a while after a change of the keyring: functions cache \
-the keyring for some minutes, and a sweep or a login that is under way uses it for up to a quarter of an hour.
+It is refused while the key seals a token (`keyring reseal` reseals it), and for a while after a change of the keyring: a function that \
+cannot read the keyring uses its last one for an hour, and a sweep or a login that is under way for up to a quarter of an hour more.
 
 {TARGETS}"))]
 struct Prune {
@@ -131,8 +131,8 @@ struct Prune {
     #[arg(value_name = "KEY_ID")]
     key_id: String,
 
-    /// Seconds for which the keyring must be unchanged [default: as long as functions cache a
-    /// secret, and a quarter of an hour]
+    /// Seconds for which the keyring must be unchanged [default: an hour and a quarter, because
+    /// functions that cannot read it use their last one for an hour]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=31_536_000))]
     unchanged_for: Option<u64>,
 
@@ -338,7 +338,8 @@ impl Prune {
         if ring.keyring.writing() == key_id {
             return usage(format!("{key_id} is the sealing key: run `keyring rotate` first"));
         }
-        let usual = stack.service.config().secrets_ttl + UNDER_WAY;
+        // A function that cannot read the secret goes on with a keyring from before.
+        let usual = stack.service.secrets().usable_for() + UNDER_WAY;
         let unchanged_for = self.unchanged_for.map_or(usual, Duration::from_secs);
         let settled = ring.made_at.checked_add(unchanged_for)?;
         if now < settled {

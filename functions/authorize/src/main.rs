@@ -5,9 +5,5 @@ use threads_auth_web::{Failure, serve_pages, start};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
     let service = &start("authorize").await?;
-    serve_pages(
-        service.config(),
-        |request, now| async move { authorize::handle(service, &request, now).await },
-    )
-    .await
+    serve_pages(service, |request, now| async move { authorize::handle(service, &request, now).await }).await
 }

@@ -5,8 +5,6 @@ use threads_auth_web::{Failure, serve_programs, start};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
     let service = &start("deauthorize").await?;
-    serve_programs(service.config(), |request, now| async move {
-        deauthorize::handle(service, &request, now).await
-    })
-    .await
+    serve_programs(service, |request, now| async move { deauthorize::handle(service, &request, now).await })
+        .await
 }

@@ -16,10 +16,11 @@ use std::sync::{Mutex, PoisonError};
 
 use aws_sdk_eventbridge::error::ProvideErrorMetadata;
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_dynamo::AttributeValue;
 use serde_json::Value;
 use threads_auth::{Config, Event, RowChange, StartError, aws, error_chain};
+use threads_auth_web::Handled;
 use threads_graph::{HttpClient, UserId};
 
 pub use crate::entry::Entry;
@@ -111,22 +112,6 @@ struct Change {
 
 type Image = HashMap<String, AttributeValue>;
 
-/// The response to Lambda: the change from which the batch has to be repeated.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Handled {
-    /// The first change that was not announced, if any.
-    pub batch_item_failures: Vec<Failed>,
-}
-
-/// A change that failed.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Failed {
-    /// Its sequence number; empty means the whole batch.
-    pub item_identifier: String,
-}
-
 /// A request to the bus failed, as far as is known.
 #[derive(Debug, thiserror::Error)]
 #[error("EventBridge did not answer or refused")]
@@ -154,7 +139,7 @@ impl EventPublisher {
     pub async fn handle(&self, batch: &Value, now: Timestamp) -> Handled {
         let Ok(Batch { records }) = Batch::deserialize(batch) else {
             tracing::error!(outcome = "malformed", "expected a batch of a DynamoDB stream");
-            return Handled::from_first(String::new());
+            return Handled::nothing();
         };
         let mut round = Round::default();
         for record in records {
@@ -176,7 +161,7 @@ impl EventPublisher {
         if round.announced > 0 {
             tracing::info!(outcome = "announced", events = round.announced);
         }
-        round.refused.map_or_else(Handled::default, Handled::from_first)
+        round.refused.map_or_else(Handled::default, Handled::all_but)
     }
 
     fn events(&self, record: Record, now: Timestamp) -> Vec<Event> {
@@ -292,12 +277,6 @@ impl EventPublisher {
     /// Returns true if the event was announced ahead of a refused one.
     fn is_ahead(&self, event: &Event) -> bool {
         self.ahead.lock().unwrap_or_else(PoisonError::into_inner).contains(&event.id)
-    }
-}
-
-impl Handled {
-    fn from_first(item_identifier: String) -> Self {
-        Self { batch_item_failures: vec![Failed { item_identifier }] }
     }
 }
 

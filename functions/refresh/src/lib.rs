@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 use threads_auth::{RefreshOutcome, Stopped, SweepReport, ThreadsAuth, error_chain};
-use threads_auth_web::{Metric, emit};
+use threads_auth_web::{Metric, emit, secret_age};
 
 /// The schedule's event. Other fields belong to the scheduler and are ignored.
 #[derive(Debug, Default, Deserialize)]
@@ -74,6 +74,7 @@ pub async fn handle(
         }
         Err(error) => tracing::error!(outcome = "failed", error = error_chain(error)),
     }
+    secret_age(service.config(), now, service.stale_for(now).await);
     result
 }
 

@@ -10,9 +10,6 @@ use threads_auth_web::{Failure, configure, serve_programs};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
     let service = &ThreadsAuth::new(configure("sessions")?)?;
-    serve_programs(
-        service.config(),
-        |request, now| async move { sessions::handle(service, &request, now).await },
-    )
-    .await
+    serve_programs(service, |request, now| async move { sessions::handle(service, &request, now).await })
+        .await
 }

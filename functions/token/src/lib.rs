@@ -158,8 +158,7 @@ async fn list(service: &ThreadsAuth, call: &Call<'_>) -> Result<Response<String>
 }
 
 async fn show(service: &ThreadsAuth, call: &Call<'_>, id: &str) -> Result<Response<String>, BadRequest> {
-    Query::of(call.request, &[])?;
-    let user_id = user_id(id)?;
+    let user_id = lone_user_id(call, id)?;
     let (request_id, caller) = call.who();
     Ok(match service.find_grant(&user_id).await {
         Ok(Some(grant)) => {
@@ -178,8 +177,7 @@ async fn assign(
     id: &str,
     now: Timestamp,
 ) -> Result<Response<String>, BadRequest> {
-    Query::of(call.request, &[])?;
-    let user_id = user_id(id)?;
+    let user_id = lone_user_id(call, id)?;
     let api::AccountChange { reference } = object(call.request)?;
     let (request_id, caller) = call.who();
     Ok(match service.assign(&user_id, reference.as_deref(), now).await {
@@ -204,8 +202,7 @@ async fn disconnect(
     id: &str,
     now: Timestamp,
 ) -> Result<Response<String>, BadRequest> {
-    Query::of(call.request, &[])?;
-    let user_id = user_id(id)?;
+    let user_id = lone_user_id(call, id)?;
     let (request_id, caller) = call.who();
     Ok(match service.disconnect(&user_id, now).await {
         Ok(Some(done)) => {
@@ -248,6 +245,12 @@ fn unknown(call: &Call<'_>) -> Response<String> {
 
 fn name(pseudonym: Option<&Pseudonym>) -> Option<&str> {
     pseudonym.map(Pseudonym::as_str)
+}
+
+/// Returns the user id of a route that takes no parameters.
+fn lone_user_id(call: &Call<'_>, id: &str) -> Result<UserId, BadRequest> {
+    Query::of(call.request, &[])?;
+    user_id(id)
 }
 
 fn user_id(text: &str) -> Result<UserId, BadRequest> {

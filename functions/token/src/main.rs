@@ -5,9 +5,5 @@ use threads_auth_web::{Failure, serve_programs, start};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
     let service = &start("token").await?;
-    serve_programs(
-        service.config(),
-        |request, now| async move { token::handle(service, &request, now).await },
-    )
-    .await
+    serve_programs(service, |request, now| async move { token::handle(service, &request, now).await }).await
 }

@@ -122,6 +122,10 @@ impl Delivery {
         Ok(Self { http, webhook, secret, timeout: config.webhook_timeout(), waits })
     }
 
+    pub(crate) async fn stale_for(&self, now: Timestamp) -> Option<Duration> {
+        self.secret.stale_for(now).await
+    }
+
     /// Makes one attempt, and logs its outcome. `timestamp` is the receiver's time, which is `now`
     /// but in development, where the clock can be moved.
     pub async fn attempt(&self, message: &Message, timestamp: Timestamp, now: Timestamp) -> Verdict {

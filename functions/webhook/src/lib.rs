@@ -18,9 +18,10 @@ use aws_sdk_sqs::config::{BehaviorVersion, Region};
 use aws_sdk_sqs::error::SdkError;
 use aws_sdk_sqs::types::MessageAttributeValue;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 use threads_auth::{Config, StartError, aws, error_chain};
+use threads_auth_web::{Failed, Handled};
 use threads_graph::HttpClient;
 
 pub use crate::delivery::{Death, Delivery, Message, Verdict};
@@ -52,22 +53,6 @@ struct Record {
     body: String,
     #[serde(default)]
     attributes: HashMap<String, String>,
-}
-
-/// The response to Lambda: the messages that stay in the queue.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Handled {
-    /// The messages that were neither delivered nor given up.
-    pub batch_item_failures: Vec<Failed>,
-}
-
-/// A message that failed.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Failed {
-    /// Its id; empty means the whole batch.
-    pub item_identifier: String,
 }
 
 /// A request to the queue failed, as far as is known.
@@ -104,7 +89,7 @@ impl WebhookFunction {
     pub async fn handle(&self, batch: &Value, now: Timestamp) -> Handled {
         let Ok(Batch { records }) = Batch::deserialize(batch) else {
             tracing::error!(outcome = "malformed", "expected a batch of an SQS queue");
-            return Handled { batch_item_failures: vec![Failed { item_identifier: String::new() }] };
+            return Handled::nothing();
         };
         let (began, mut handled) = (Instant::now(), Handled::default());
         for record in records {
@@ -126,6 +111,11 @@ impl WebhookFunction {
             }
         }
         handled
+    }
+
+    /// Returns the age of the secret that signs, if it is in use although it cannot be read.
+    pub async fn stale_for(&self, now: Timestamp) -> Option<Duration> {
+        self.delivery.stale_for(now).await
     }
 
     /// Hides a message until its next attempt.

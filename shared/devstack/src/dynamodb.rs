@@ -27,6 +27,9 @@ use crate::data_folder::private_options;
 /// may depend on it.
 const TTL_EVERY: Duration = Duration::from_mins(10);
 
+/// The most changes that wait to be read from the streams.
+const STREAMED: u32 = 250_000;
+
 /// Opens the database, in a file or in memory.
 pub(crate) fn open(file: Option<&Path>) -> Result<Database> {
     // Each database has a name, so that the same memory can be opened a second time.
@@ -43,10 +46,13 @@ pub(crate) fn open(file: Option<&Path>) -> Result<Database> {
     }
     let database = Database::new(&path).map_err(|error| anyhow!("{error}"))?;
     // Every write looks up the last record of its table's stream. Without an index it would scan
-    // all of them, and a hundred thousand writes would take hours.
-    rusqlite::Connection::open(&path)?.execute_batch(
-        "CREATE INDEX IF NOT EXISTS stream_order ON _stream_records (table_name, CAST(sequence_number AS INTEGER), shard_id);",
-    )?;
+    // all of them, and a hundred thousand writes would take hours. DynamoDB forgets a record after
+    // a day, and the emulator never does.
+    rusqlite::Connection::open(&path)?.execute_batch(&format!(
+        "CREATE INDEX IF NOT EXISTS stream_order ON _stream_records (table_name, CAST(sequence_number AS INTEGER), shard_id);
+         CREATE TRIGGER IF NOT EXISTS stream_end AFTER INSERT ON _stream_records
+         BEGIN DELETE FROM _stream_records WHERE id <= NEW.id - {STREAMED}; END;",
+    ))?;
     Ok(database)
 }
 

@@ -1,11 +1,13 @@
 //! Lambda's part between the grants table's stream and the events function: batches in order, each
 //! repeated until it succeeds.
 
+use std::sync::{Arc, OnceLock};
+
 use anyhow::{Result, anyhow, bail};
-use dynoxide::Database;
 use dynoxide::actions::get_records::GetRecordsRequest;
 use dynoxide::actions::get_shard_iterator::GetShardIteratorRequest;
 use dynoxide::actions::{describe_stream::DescribeStreamRequest, list_streams::ListStreamsRequest};
+use dynoxide::{Database, DynoxideError};
 use events::EventPublisher;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -22,9 +24,31 @@ pub(crate) struct Feed {
     database: Database,
     publisher: EventPublisher,
     table: String,
+    shard: Arc<OnceLock<Shard>>,
     /// The last change that was announced.
     position: Mutex<Option<String>>,
     kept: KeptValue,
+}
+
+/// The only shard of the emulator's stream. To describe it, the emulator reads all of its records.
+#[derive(Clone)]
+struct Shard {
+    stream_arn: String,
+    shard_id: String,
+}
+
+impl Shard {
+    fn find(database: &Database, table: String) -> Result<Option<Self>, DynoxideError> {
+        let streams = database
+            .list_streams(ListStreamsRequest { table_name: Some(table), ..ListStreamsRequest::default() })?;
+        let Some(stream) = streams.streams.into_iter().next() else { return Ok(None) };
+        let described = database.describe_stream(DescribeStreamRequest {
+            stream_arn: stream.stream_arn.clone(),
+            ..DescribeStreamRequest::default()
+        })?;
+        let shard = described.stream_description.shards.into_iter().next();
+        Ok(shard.map(|shard| Self { stream_arn: stream.stream_arn, shard_id: shard.shard_id }))
+    }
 }
 
 impl Feed {
@@ -35,7 +59,8 @@ impl Feed {
         table: &str,
         kept: KeptValue,
     ) -> Result<Self, StackError> {
-        Ok(Self { database, publisher, table: table.to_owned(), position: Mutex::new(kept.read()?), kept })
+        let (table, shard, position) = (table.to_owned(), Arc::default(), Mutex::new(kept.read()?));
+        Ok(Self { database, publisher, table, shard, position, kept })
     }
 
     /// Announces the changes since the last call, at `now`.
@@ -70,26 +95,19 @@ impl Feed {
     }
 
     async fn records(&self, after: Option<String>) -> Result<Vec<Value>> {
-        let (database, table) = (self.database.clone(), self.table.clone());
-        let read = move || -> Result<Vec<Value>, dynoxide::DynoxideError> {
-            let streams = database.list_streams(ListStreamsRequest {
-                table_name: Some(table),
-                ..ListStreamsRequest::default()
-            })?;
-            let Some(stream) = streams.streams.into_iter().next() else {
-                return Ok(Vec::new());
+        let (database, table, shard) = (self.database.clone(), self.table.clone(), Arc::clone(&self.shard));
+        let read = move || -> Result<Vec<Value>, DynoxideError> {
+            let found = match shard.get() {
+                Some(known) => Some(known.clone()),
+                None => Shard::find(&database, table)?.map(|found| shard.get_or_init(|| found).clone()),
             };
-            let described = database.describe_stream(DescribeStreamRequest {
-                stream_arn: stream.stream_arn.clone(),
-                ..DescribeStreamRequest::default()
-            })?;
-            let Some(shard) = described.stream_description.shards.into_iter().next() else {
+            let Some(Shard { stream_arn, shard_id }) = found else {
                 return Ok(Vec::new());
             };
             let kind = if after.is_some() { "AFTER_SEQUENCE_NUMBER" } else { "TRIM_HORIZON" };
             let iterator = database.get_shard_iterator(GetShardIteratorRequest {
-                stream_arn: stream.stream_arn,
-                shard_id: shard.shard_id,
+                stream_arn,
+                shard_id,
                 shard_iterator_type: kind.to_owned(),
                 sequence_number: after,
             })?;

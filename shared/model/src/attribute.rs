@@ -35,6 +35,7 @@ threads_graph::names! {
         DueShard => "due_shard",
         LeaseOwner => "lease_owner",
         LeaseUntil => "lease_until",
+        AskedAt => "asked_at",
         Failures => "failures",
         LastError => "last_error",
         CreatedAt => "created_at",

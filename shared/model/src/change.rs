@@ -178,10 +178,14 @@ impl Change {
         self
     }
 
-    /// Removes attributes.
+    /// Removes attributes. DynamoDB refuses a change that names one of them twice.
     #[must_use]
     pub fn remove(mut self, attributes: &[Attribute]) -> Self {
-        self.remove.extend_from_slice(attributes);
+        for attribute in attributes {
+            if !self.remove.contains(attribute) {
+                self.remove.push(*attribute);
+            }
+        }
         self
     }
 
@@ -194,10 +198,13 @@ impl Change {
 
     /// Returns the row after the change, or `None` if the condition does not hold.
     #[must_use]
-    pub fn apply(&self, mut row: Row) -> Option<Row> {
-        if !self.when.holds(&row) {
-            return None;
-        }
+    pub fn apply(&self, row: Row) -> Option<Row> {
+        self.when.holds(&row).then(|| self.made(row))
+    }
+
+    /// Returns the row after the change, whose condition held.
+    #[must_use]
+    pub fn made(&self, mut row: Row) -> Row {
         for (attribute, value) in &self.set_if_absent {
             if row.get(*attribute).is_none() {
                 row.set(*attribute, value.clone());
@@ -209,6 +216,6 @@ impl Change {
         for attribute in &self.remove {
             row.remove(*attribute);
         }
-        Some(row)
+        row
     }
 }

@@ -95,6 +95,9 @@ pub struct Live {
     pub suspicion: Option<Suspicion>,
     /// Meta's confirmation of the token after a caller doubted it.
     pub vouch: Option<Vouch>,
+    /// The write-ahead note: time since which Meta may have issued a token that is not stored. A
+    /// worker has leased the grant then, and neither its write nor a later one has settled it.
+    pub asked_at: Option<Timestamp>,
 }
 
 /// A consent whose long-lived exchange is pending.
@@ -209,6 +212,9 @@ pub enum Cause {
     /// The token may be valid, but Meta no longer serves the person's data: 90 days after consent,
     /// for a private profile.
     DataAccessExpired,
+    /// A refresh was cut off between Meta's response and the write, and Meta refuses the token that
+    /// is left.
+    TokenLost,
 }
 
 /// The class of a grant's last failure.
@@ -307,6 +313,13 @@ impl Grant {
         }
     }
 
+    /// Returns true if the stored token is the newest that Meta can have issued: no note says
+    /// otherwise.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.live().is_none_or(|live| live.asked_at.is_none())
+    }
+
     /// Returns the account's name in logs, if it has one.
     #[must_use]
     pub fn log_name(&self) -> Option<&str> {
@@ -332,7 +345,7 @@ impl Cause {
     /// An end may be newer than the consent, so the token must not be relied on.
     pub const DOUBT: Self = Self::Threads(ReauthorizationCause::Invalid);
 
-    const OURS: [Self; 2] = [Self::NotCompleted, Self::DataAccessExpired];
+    const OURS: [Self; 3] = [Self::NotCompleted, Self::DataAccessExpired, Self::TokenLost];
 
     /// Returns every cause.
     pub fn all() -> impl Iterator<Item = Self> {
@@ -346,6 +359,7 @@ impl Cause {
             Self::Threads(cause) => cause.as_str(),
             Self::NotCompleted => "not_completed",
             Self::DataAccessExpired => "data_access_expired",
+            Self::TokenLost => "token_lost",
         }
     }
 
@@ -353,7 +367,7 @@ impl Cause {
     #[must_use]
     pub fn is_appealable(self) -> bool {
         match self {
-            Self::DataAccessExpired => true,
+            Self::DataAccessExpired | Self::TokenLost => true,
             Self::NotCompleted => false,
             Self::Threads(cause) => match cause {
                 ReauthorizationCause::Invalid

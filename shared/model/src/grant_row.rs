@@ -1,5 +1,6 @@
 //! The conversion of a row into a grant: the only place that handles a grant's absent attributes.
 
+use jiff::Timestamp;
 use threads_graph::ReauthorizationCause;
 
 use crate::row::Reader;
@@ -101,6 +102,10 @@ fn live(row: &Reader<'_>) -> Result<Option<Live>, Inconsistency> {
         (Some(until), Some(times)) => Some(Vouch { until, times }),
         _ => None,
     };
+    // The release before leaves a note beside a token that it has stored since, and a refusal that
+    // came before a worker asked is not explained by its note.
+    let explains = |at: &Timestamp| suspicion.is_none_or(|suspicion| *at <= suspicion.since);
+    let asked_at = row.time(Attribute::AskedAt).filter(|at| *at > issued_at).filter(explains);
     Ok(Some(Live {
         token,
         token_id: row.optional(Attribute::TokenId),
@@ -113,6 +118,7 @@ fn live(row: &Reader<'_>) -> Result<Option<Live>, Inconsistency> {
         warning,
         suspicion,
         vouch,
+        asked_at,
     }))
 }
 
@@ -160,7 +166,19 @@ mod tests {
         row
     }
 
-    const UNNEEDED: [Attribute; 26] = [
+    /// The first release kept a suspicion beside the token that has replaced the suspected one.
+    #[test]
+    fn a_suspicion_is_of_the_token_that_stands_beside_it() {
+        for (since, is_suspected) in [(0_i64, false), (1, true), (2, true)] {
+            let mut row = row();
+            row.set(Attribute::SuspectedCause, "invalid");
+            row.set(Attribute::SuspectedAt, since);
+            let live = Grant::from_row("grants", &row).unwrap().live().unwrap().clone();
+            assert_eq!(live.suspicion.is_some(), is_suspected, "{since}");
+        }
+    }
+
+    const UNNEEDED: [Attribute; 27] = [
         Attribute::Scopes,
         Attribute::ScopesSource,
         Attribute::SuspectedCause,
@@ -174,6 +192,7 @@ mod tests {
         Attribute::Cause,
         Attribute::LeaseOwner,
         Attribute::LeaseUntil,
+        Attribute::AskedAt,
         Attribute::Failures,
         Attribute::LastError,
         Attribute::PreviousToken,
@@ -211,6 +230,23 @@ mod tests {
             assert!(Grant::from_row("grants", &row).is_ok(), "{attribute}");
         }
         println!("grant rows: {read} damaged attributes, all read");
+    }
+
+    #[test]
+    fn a_note_counts_if_the_token_is_older_and_the_refusal_is_not() {
+        let asked_at = |issued_at: i64, asked_at: i64, suspected_at: Option<i64>| {
+            let mut row = row();
+            row.set(Attribute::IssuedAt, issued_at);
+            row.set(Attribute::AskedAt, asked_at);
+            row.remove(Attribute::SuspectedAt);
+            if let Some(suspected_at) = suspected_at {
+                row.set(Attribute::SuspectedCause, "invalid");
+                row.set(Attribute::SuspectedAt, suspected_at);
+            }
+            Grant::from_row("grants", &row).unwrap().live().unwrap().asked_at.is_some()
+        };
+        assert!(asked_at(1, 2, None) && asked_at(1, 2, Some(2)) && asked_at(1, 2, Some(3)));
+        assert!(!asked_at(2, 2, None) && !asked_at(3, 2, None) && !asked_at(1, 3, Some(2)));
     }
 
     #[test]

@@ -19,6 +19,9 @@
 //!
 //! Rule 9 is about sessions: [`Session::note`](crate::Session::note).
 //!
+//! 10. A lease notes ahead that Meta is about to be asked. The note stays until a write settles
+//!     which token is the newest.
+//!
 //! A verdict on a token is not an end: a token that Meta issued in the meantime disproves it.
 
 use jiff::Timestamp;
@@ -68,7 +71,7 @@ pub enum LeaseReason<'a> {
     /// The grant is due, and a sweep works on it.
     Due,
     /// A caller needs a token that lives longer than this one, even if the grant is not due.
-    Expiring(&'a Live),
+    Expiring(&'a Grant, &'a Live),
     /// A caller reports that Meta refuses this token.
     Doubted(&'a Live),
 }
@@ -84,14 +87,25 @@ impl LeaseReason<'_> {
 /// The right by which a worker writes anything but a token that Meta issued.
 #[derive(Clone, Copy, Debug)]
 pub enum Right<'a> {
-    /// The worker holds the lease, and the write releases it.
+    /// The worker holds the lease, and the write releases it. The stored token is the newest.
     Done(Lease<'a>),
+    /// The same, but Meta may have issued a newer token: the note stays.
+    Unsettled(Lease<'a>),
     /// The worker holds the lease, and keeps it.
     Held(Lease<'a>),
     /// Nobody holds a lease at this time.
     Free(Timestamp),
     /// Meta reported an end, which needs no lease.
     End,
+}
+
+impl<'a> Right<'a> {
+    /// Returns the right to finish. Unless it `is_settled` that the stored token is the newest, the
+    /// note stays.
+    #[must_use]
+    pub fn finish(lease: Lease<'a>, is_settled: bool) -> Self {
+        if is_settled { Self::Done(lease) } else { Self::Unsettled(lease) }
+    }
 }
 
 /// The state of the row beside the token that is replaced, when it was last read.
@@ -118,6 +132,8 @@ pub struct Deferral<'a> {
     pub warning: Option<Warning>,
     /// True if the grant had a pending consent when it was leased.
     pub had_consent: bool,
+    /// True if Meta cannot have issued a newer token than the stored one.
+    pub is_settled: bool,
 }
 
 /// A refreshed token, sealed.
@@ -190,22 +206,31 @@ pub struct Resealed {
     pub new: Vec<u8>,
 }
 
-/// Takes the lease of a row that nobody holds.
+/// Takes the lease of a row that nobody holds, and notes ahead that Meta is about to be asked. The
+/// time of an earlier note that was never settled stays. A grant that is refreshed before it is due
+/// becomes due when the lease ends, in case its holder is killed.
 #[must_use]
 pub fn lease(key: &Key, reason: LeaseReason<'_>, lease: Lease<'_>, now: Timestamp) -> Change {
     let wanted = match reason {
         LeaseReason::Due => AtMost(A::DueAt, now.into()),
-        LeaseReason::Expiring(live) | LeaseReason::Doubted(live) => fence(live),
+        LeaseReason::Expiring(_, live) | LeaseReason::Doubted(live) => fence(live),
     };
-    Change::of(key.clone(), "lease a grant", All(vec![Exists(A::DueAt), free(now), wanted]))
+    let change = Change::of(key.clone(), "lease a grant", All(vec![Exists(A::DueAt), free(now), wanted]))
         .set(A::LeaseOwner, lease.owner)
         .set(A::LeaseUntil, lease.until)
+        .set_if_absent(A::AskedAt, now);
+    match reason {
+        LeaseReason::Expiring(grant, _) if grant.due_at.is_some_and(|due| due > lease.until) => {
+            change.set(A::DueAt, lease.until)
+        }
+        _ => change,
+    }
 }
 
 /// Releases a lease without any other change.
 #[must_use]
-pub fn release(key: &Key, lease: Lease<'_>) -> Change {
-    Change::of(key.clone(), "release a lease", owned(lease)).remove(LEASE)
+pub fn release(key: &Key, right: Right<'_>) -> Change {
+    with_right(Change::of(key.clone(), "release a lease", Condition::NONE), right)
 }
 
 /// Stores the token of a refresh with the token `used`. The grant gets a new due time from the
@@ -236,7 +261,7 @@ pub fn store_refreshed(
             .set(A::UpdatedAt, now)
             .set_if_absent(A::Pseudonym, refreshed.pseudonym)
             .remove(DOUBTS)
-            .remove(&[A::Cause]);
+            .remove(&[A::Cause, A::AskedAt]);
     if beside.lease {
         change = with_right(change, Right::Done(lease));
     }
@@ -376,7 +401,7 @@ pub fn drop_consent(grant: &Grant, pending: &[u8], lease: Lease<'_>, now: Timest
         .set(A::UpdatedAt, now)
         .set(A::Failures, 0)
         .remove(CONSENT);
-    let change = with_right(change, Right::Done(lease));
+    let change = with_right(change, Right::finish(lease, grant.is_settled()));
     match &grant.state {
         // Otherwise nobody would look at it before its token is due.
         State::Active(live, _) if live.suspicion.is_some() => change.set(A::DueAt, now),
@@ -403,7 +428,7 @@ pub fn defer(key: &Key, lease: Lease<'_>, deferral: Deferral<'_>, now: Timestamp
     let mut change = Change::of(key.clone(), "defer a grant", Exists(A::DueAt))
         .set(A::DueAt, deferral.due_at)
         .set(A::Failures, i64::from(deferral.failures));
-    change = with_right(change, Right::Done(lease));
+    change = with_right(change, Right::finish(lease, deferral.is_settled));
     if let Some(grant_id) = deferral.grant_id {
         change.when = change.when.and(generation(grant_id));
     }
@@ -460,7 +485,7 @@ pub fn revoke(user_id: &UserId, by: RevokedBy, revoked_at: Timestamp, now: Times
         .set(A::Failures, 0)
         .set(A::UpdatedAt, now)
         .remove(TOKENS)
-        .remove(&[A::TokenId, A::IssuedAt, A::ExpiresAt, A::RefreshedAt])
+        .remove(&[A::TokenId, A::IssuedAt, A::ExpiresAt, A::RefreshedAt, A::AskedAt])
         .remove(DOUBTS)
         .remove(CONSENT)
         .remove(DUE)
@@ -748,7 +773,7 @@ fn connected(change: Change, grant: &NewGrant<'_>, doubt: Option<Timestamp>, now
         .set_or_remove(A::SuspectedAt, doubt.map(|_| now))
         .set_or_remove(A::SuspectedCause, doubt.map(|_| Cause::DOUBT.as_str()))
         .remove(&[A::VouchedUntil, A::Vouches])
-        .remove(&[A::Cause, A::PreviousToken, A::RefreshedAt, A::RevokedBy])
+        .remove(&[A::Cause, A::PreviousToken, A::RefreshedAt, A::RevokedBy, A::AskedAt])
         .remove(CONSENT);
     let change = match &grant.username {
         Some(username) => change.set(A::Username, username.as_str()),
@@ -844,14 +869,15 @@ fn free(now: Timestamp) -> Condition {
 
 /// Restricts a change to this right.
 pub(crate) fn with_right(mut change: Change, right: Right<'_>) -> Change {
-    let (when, is_done) = match right {
-        Right::Done(lease) => (owned(lease), true),
-        Right::Held(lease) => (owned(lease), false),
-        Right::Free(now) => (free(now), false),
+    let (when, removed): (_, &[&[A]]) = match right {
+        Right::Done(lease) => (owned(lease), &[LEASE, &[A::AskedAt]]),
+        Right::Unsettled(lease) => (owned(lease), &[LEASE]),
+        Right::Held(lease) => (owned(lease), &[]),
+        Right::Free(now) => (free(now), &[]),
         Right::End => return change,
     };
     change.when = change.when.and(when);
-    if is_done { change.remove(LEASE) } else { change }
+    removed.iter().fold(change, |change, attributes| change.remove(attributes))
 }
 
 fn has_pending(pending: &[u8]) -> Condition {
@@ -924,6 +950,7 @@ mod tests {
             class: None,
             warning: None,
             had_consent: false,
+            is_settled: true,
         }
     }
 
@@ -987,7 +1014,7 @@ mod tests {
         let other = Lease { owner: "other", until: at(41) };
         let taken = lease(&key(), LeaseReason::Due, other, at(40)).apply(row).unwrap();
         assert_eq!(lease(&key(), LeaseReason::Due, LEASED, at(40)).apply(taken.clone()), None);
-        assert_eq!(release(&key(), LEASED).apply(taken.clone()), None);
+        assert_eq!(release(&key(), Right::Done(LEASED)).apply(taken.clone()), None);
         assert!(lease(&key(), LeaseReason::Due, LEASED, at(42)).apply(taken).is_some());
     }
 
@@ -1045,6 +1072,52 @@ mod tests {
         assert_eq!(row.get(A::LeaseOwner), None);
         let stored = store(&suspected, refreshed("next", at(100))).apply(row).unwrap();
         assert_eq!(read(&stored).live().unwrap().suspicion, None);
+    }
+
+    #[test]
+    fn a_lease_notes_ahead_and_what_settles_the_note_removes_it() {
+        let (row, other) = (connected_row(), Lease { owner: "other", until: at(42) });
+        // A caller's lease makes the row due at its end, and a sweep's leaves the due time.
+        let grant = read(&row);
+        let live = grant.live().unwrap();
+        let early = |until| {
+            let lease = Lease { owner: "me", until };
+            let reason = LeaseReason::Expiring(&grant, live);
+            super::lease(&key(), reason, lease, at(30)).apply(row.clone()).unwrap()
+        };
+        let due_at = row.time(A::DueAt);
+        assert_eq!((early(at(31)).time(A::DueAt), early(at(59)).time(A::DueAt)), (Some(at(31)), due_at));
+        let noted = leased(row, at(40));
+        assert_eq!((noted.time(A::AskedAt), noted.time(A::DueAt)), (Some(at(40)), due_at));
+        // The next worker's lease leaves the time of the first.
+        let again = lease(&key(), LeaseReason::Due, other, at(41)).apply(noted.clone()).unwrap();
+        assert_eq!(read(&again).live().unwrap().asked_at, Some(at(40)));
+        let grant = read(&noted);
+        let (live, access) = (grant.live().unwrap(), access(&grant));
+        let suspicion = Suspicion { cause: Cause::DOUBT, since: at(40) };
+        let (done, unsettled) = (Right::Done(LEASED), Right::Unsettled(LEASED));
+        for (change, is_kept) in [
+            (release(&key(), done), false),
+            (release(&key(), unsettled), true),
+            (suspect(&grant, live, suspicion, at(41), done, at(40)), false),
+            (suspect(&grant, live, suspicion, at(41), unsettled, at(40)), true),
+            (suspected(&grant, live, suspicion, at(41), Right::Held(LEASED)), true),
+            (defer(&key(), LEASED, deferral(&grant), at(40)), false),
+            (defer(&key(), LEASED, Deferral { is_settled: false, ..deferral(&grant) }, at(40)), true),
+            (store_access(&grant, live, &access, done, at(40)), false),
+            (assume_extended(&grant, live, LEASED, at(40)), false),
+            (vouch(&grant, live, LEASED, at(40)), false),
+            (end(&grant, live, LEASED, Cause::TokenLost, at(40)), false),
+            (store(&grant, refreshed("next", at(100))), false),
+            (connect(&new_grant(&user()), None, at(40)), false),
+            (revoke(&user(), RevokedBy::App, at(40), at(40)), false),
+        ] {
+            let left = change.apply(noted.clone()).unwrap();
+            assert_eq!(left.get(A::AskedAt).is_some(), is_kept, "{}", change.operation);
+            let mut names = change.remove.clone();
+            names.sort_unstable();
+            assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{}", change.operation);
+        }
     }
 
     #[test]
@@ -1265,7 +1338,7 @@ mod tests {
             defer(&key(), LEASED, deferral, at(40)),
             end(&grant, live, LEASED, Cause::EXPIRED, at(40)),
             close_appeal(&grant, grant.live().unwrap(), LEASED),
-            release(&key(), LEASED),
+            release(&key(), Right::Done(LEASED)),
         ] {
             assert_eq!(refused.apply(row.clone()), None, "{}", refused.operation);
         }
@@ -1280,7 +1353,7 @@ mod tests {
             assert_eq!(left.text(A::LeaseOwner), Some("other"), "{}", made.operation);
             // The holder notices that it is superseded, and releases the lease.
             let other = Lease { owner: "other", until: at(50) };
-            assert!(release(&key(), other).apply(left).is_some());
+            assert!(release(&key(), Right::Done(other)).apply(left).is_some());
         }
     }
 

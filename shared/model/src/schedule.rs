@@ -463,6 +463,7 @@ mod tests {
             warning: None,
             suspicion: None,
             vouch: None,
+            asked_at: None,
         };
         let suspicion = Suspicion { cause: Cause::EXPIRED, since: at(0) };
         let looks = |now| second_look(&live, suspicion, at(now), 0).as_second() - now;
@@ -569,7 +570,10 @@ mod tests {
         assert_eq!(retry_at(at(0), end, 3, None, 1_199), at(1_200));
         assert_eq!(retry_at(at(0), end, 60, None, 12 * 3_600 - 1), at(12 * 3_600));
         // The wait is an eighth of the remaining life, so that the last days see ever more tries.
-        assert_eq!(retry_at(at(60 * DAY - 800), end, 60, None, 99), at(60 * DAY - 700));
+        for (random, wait) in [(99, 100), (100, 1), (1_250, 51)] {
+            let now = at(60 * DAY - 800);
+            assert_eq!(retry_at(now, end, 60, None, random), add(now, wait), "{random}");
+        }
         // A wait that Meta demands counts, within limits.
         assert_eq!(retry_at(at(0), end, 1, Some(Duration::from_mins(15)), 5), at(900));
     }

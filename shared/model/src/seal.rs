@@ -517,17 +517,20 @@ mod tests {
 
     #[test]
     fn opens_only_where_it_belongs() {
-        let (app, other) = (app(), "999".parse().unwrap());
+        // The longer id has the same digits as the app's and the user's together, split elsewhere.
+        let (app, other, longer) = (app(), "999".parse().unwrap(), "12345678904".parse().unwrap());
         for ring in [keyring("a", &["a"]), upgraded("a", &["a"], "stable")] {
             let here =
                 Context { purpose: Purpose::AccessToken, table: "grants", app_id: &app, subject: "42" };
             let sealed = ring.seal(&here, b"token").unwrap();
             assert_eq!(ring.open(&here, &sealed).unwrap().as_slice(), b"token");
+            assert_ne!(ring.seal(&here, b"token").unwrap(), sealed, "a nonce is used once");
             for elsewhere in [
                 Context { purpose: Purpose::PreviousToken, ..here },
                 Context { app_id: &other, ..here },
                 Context { subject: "43", ..here },
                 Context { table: "grants4", subject: "2", ..here },
+                Context { app_id: &longer, subject: "2", ..here },
             ] {
                 assert_eq!(ring.open(&elsewhere, &sealed), Err(SealError::Refused), "{elsewhere:?}");
             }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::config::StalledStreamProtectionConfig;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_smithy_runtime_api::client::http::{
     HttpClient as SmithyHttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings,
@@ -20,6 +21,9 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use threads_graph::HttpClient;
+
+/// The longest first pause before a call is repeated, which is the SDK's own.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Region, credentials and endpoints of the AWS account.
 #[derive(Clone)]
@@ -56,6 +60,13 @@ impl fmt::Debug for AwsConfig {
     }
 }
 
+/// Returns the longest time of an AWS call with all its attempts, within a request that may take
+/// `request_time`.
+#[must_use]
+pub fn longest_call(request_time: Duration) -> Duration {
+    request_time * 4 / 15
+}
+
 /// Returns the timeouts of AWS calls within a request that may take `request_time`. AWS answers
 /// within milliseconds: a call that takes longer is lost, and a retry costs less than waiting.
 /// Three attempts fit well into a request's time.
@@ -64,8 +75,15 @@ pub fn timeouts(request_time: Duration) -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(request_time / 15)
         .operation_attempt_timeout(request_time / 10)
-        .operation_timeout(request_time * 4 / 15)
+        .operation_timeout(longest_call(request_time))
         .build()
+}
+
+/// Returns the retries of AWS calls with these timeouts. The SDK's own pauses, up to three seconds,
+/// would leave no time for the third attempt.
+fn retries(timeouts: &TimeoutConfig) -> RetryConfig {
+    let pause = timeouts.operation_attempt_timeout().map_or(LONGEST_PAUSE, |attempt| attempt / 15);
+    RetryConfig::standard().with_initial_backoff(pause.min(LONGEST_PAUSE))
 }
 
 /// Disables the SDK's stalled-stream protection. It gives a call up after a few seconds without a
@@ -83,6 +101,7 @@ pub fn dynamodb(config: &AwsConfig, http: &HttpClient) -> aws_sdk_dynamodb::Clie
         .region(aws_sdk_dynamodb::config::Region::new(config.region.clone()))
         .credentials_provider(config.credentials.clone())
         .timeout_config(config.timeouts.clone())
+        .retry_config(retries(&config.timeouts))
         .stalled_stream_protection(no_stalls())
         .http_client(http_client(http));
     builder.set_endpoint_url(config.dynamodb_url.clone());
@@ -97,6 +116,7 @@ pub fn secrets_manager(config: &AwsConfig, http: &HttpClient) -> aws_sdk_secrets
         .region(aws_sdk_secretsmanager::config::Region::new(config.region.clone()))
         .credentials_provider(config.credentials.clone())
         .timeout_config(config.timeouts.clone())
+        .retry_config(retries(&config.timeouts))
         .stalled_stream_protection(no_stalls())
         .http_client(http_client(http));
     builder.set_endpoint_url(config.secrets_manager_url.clone());

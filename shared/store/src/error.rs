@@ -151,6 +151,20 @@ impl SecretsError {
         error.kind == FailureKind::Missing && error.source.to_string().contains("secret value")
     }
 
+    /// Returns true if the secret does not exist, or was marked for deletion, for which AWS has no
+    /// code of its own.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        let Self::SecretsManager(error) = self else {
+            return false;
+        };
+        match error.code.as_str() {
+            "ResourceNotFoundException" => true,
+            "InvalidRequestException" => error.source.to_string().contains("marked for deletion"),
+            _ => false,
+        }
+    }
+
     /// Returns the kind of the failure.
     #[must_use]
     pub fn kind(&self) -> FailureKind {
@@ -255,4 +269,32 @@ pub(crate) fn canceled(
         failure.code = code;
     }
     StoreError::DynamoDb(failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failure_has_its_kind() {
+        for (code, status, kind) in [
+            ("ThrottlingException", 400, FailureKind::Throttled),
+            ("ProvisionedThroughputExceededException", 400, FailureKind::Throttled),
+            ("RequestLimitExceeded", 400, FailureKind::Throttled),
+            ("TransactionConflictException", 400, FailureKind::Throttled),
+            ("TransactionInProgressException", 400, FailureKind::Throttled),
+            ("unknown", 429, FailureKind::Throttled),
+            ("ResourceNotFoundException", 400, FailureKind::Missing),
+            ("AccessDeniedException", 400, FailureKind::Denied),
+            ("UnrecognizedClientException", 400, FailureKind::Denied),
+            ("InvalidSignatureException", 400, FailureKind::Denied),
+            ("ExpiredTokenException", 400, FailureKind::Denied),
+            ("ValidationException", 400, FailureKind::ThisItem),
+            ("InternalServerError", 500, FailureKind::Unreachable),
+            ("unknown", 503, FailureKind::Unreachable),
+            ("SerializationException", 400, FailureKind::Broken),
+        ] {
+            assert_eq!(FailureKind::of(code, status), kind, "{code} {status}");
+        }
+    }
 }

@@ -2,10 +2,10 @@
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::scan::ScanOutput;
-use aws_sdk_dynamodb::types::Select;
+use aws_sdk_dynamodb::types::{ReturnValue, Select};
 use futures_util::stream::{Stream, TryStreamExt};
 use jiff::Timestamp;
-use threads_auth_model::rules::{self, Beside, Lease, LeaseReason, Refreshed};
+use threads_auth_model::rules::{self, Beside, Lease, LeaseReason, Refreshed, Right};
 use threads_auth_model::{Attribute, Condition, Grant, Inconsistency, Key, Live, Status};
 use threads_graph::UserId;
 use tokio::time::Instant;
@@ -215,12 +215,27 @@ impl Store {
         lease: Lease<'_>,
         now: Timestamp,
     ) -> Result<LeaseOutcome, StoreError> {
-        let row = match self.change(&rules::lease(key, reason, lease, now)).await? {
-            Changed::Done(row) => row,
+        let change = rules::lease(key, reason, lease, now);
+        let (mut row, is_noted) = match self.change_returning(&change, ReturnValue::AllOld).await? {
+            Changed::Done(before) => {
+                let is_noted = before.get(Attribute::AskedAt).is_some();
+                (change.made(before), is_noted)
+            }
             // The response to our own first attempt was lost.
-            Changed::Refused(row) if row.text(Attribute::LeaseOwner) == Some(lease.owner) => row,
+            Changed::Refused(row) if row.text(Attribute::LeaseOwner) == Some(lease.owner) => {
+                let Some(asked_at) = row.time(Attribute::AskedAt) else {
+                    // Another writer has replaced the token since, and our note with it.
+                    self.write(&rules::release(key, Right::Done(lease))).await?;
+                    return Ok(LeaseOutcome::NotOurs);
+                };
+                (row, asked_at.as_second() < now.as_second())
+            }
             Changed::Refused(_) | Changed::Gone => return Ok(LeaseOutcome::NotOurs),
         };
+        // This lease's own note says nothing yet.
+        if !is_noted {
+            row.remove(Attribute::AskedAt);
+        }
         Ok(match Grant::from_row(&self.grants, &row) {
             Ok(grant) => LeaseOutcome::Leased(Box::new(grant)),
             Err(inconsistency) => {

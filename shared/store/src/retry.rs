@@ -74,3 +74,55 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::AwsError;
+
+    const AN_HOUR: Duration = Duration::from_hours(1);
+
+    fn failure(kind: FailureKind) -> StoreError {
+        let source: Box<dyn std::error::Error + Send + Sync> = "no".into();
+        StoreError::DynamoDb(AwsError {
+            service: "DynamoDB",
+            operation: "write".into(),
+            kind,
+            code: "No".to_owned(),
+            source: source.into(),
+        })
+    }
+
+    /// Counts the attempts that a write gets which fails so often.
+    async fn attempts(kind: FailureKind, failures: u32, deadline: Duration, is_token: bool) -> u32 {
+        let made = Cell::new(0);
+        let write = async || {
+            made.set(made.get() + 1);
+            if made.get() > failures { Ok(()) } else { Err(failure(kind)) }
+        };
+        let deadline = Instant::now() + deadline;
+        let result = if is_token { persist(deadline, write).await } else { repeat(deadline, write).await };
+        assert_eq!(result.is_ok(), made.get() > failures, "{kind:?}");
+        made.get()
+    }
+
+    #[tokio::test]
+    async fn a_token_is_written_again_until_it_is_stored_and_no_item_that_never_can_be() {
+        for kind in FailureKind::ALL {
+            let is_hopeless = matches!(kind, FailureKind::Missing | FailureKind::ThisItem);
+            let expected = if is_hopeless { 1 } else { 2 };
+            assert_eq!(attempts(kind, 1, AN_HOUR, true).await, expected, "{kind:?}");
+            let expected = if kind.is_transient() { 2 } else { 1 };
+            assert_eq!(attempts(kind, 1, AN_HOUR, false).await, expected, "{kind:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_tried_again_after_the_deadline() {
+        for is_token in [true, false] {
+            assert_eq!(attempts(FailureKind::Throttled, 3, Duration::ZERO, is_token).await, 1);
+        }
+    }
+}

@@ -1,10 +1,11 @@
 //! The app's credentials, the keyring and the webhooks' secret, cached from Secrets Manager.
 //!
 //! Owns the times at which a secret is read: once per TTL, by one caller while the others wait. The
-//! last good value stays in use while Secrets Manager is briefly unreachable. A failed read is not
-//! repeated for some seconds, so that requests to us cannot cause as many requests to AWS. AWS's
-//! own `aws_secretsmanager_caching` crate is not used because it depends on `aws-config` and the
-//! SDK with their default features, which link a second TLS stack.
+//! last good value stays in use for an hour after it was read, whatever prevents another read,
+//! except that the secret was deleted. A failed read is not repeated for some seconds, so that
+//! requests to us cannot cause as many requests to AWS. AWS's own `aws_secretsmanager_caching`
+//! crate is not used because it depends on `aws-config` and the SDK with their default features,
+//! which link a second TLS stack.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,19 +14,23 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use threads_auth_model::seal::Keyring;
 use threads_auth_model::webhook::WebhookSecret;
-use threads_auth_model::{App, PreviousSecret};
+use threads_auth_model::{App, PreviousSecret, error_chain};
 use threads_graph::{AppCredentials, AppId, AppSecret, UserId};
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 use crate::{AwsError, SecretsError};
 
-/// Time for which the old value is used after a failed read, so that an outage causes few requests.
-/// An unknown key does not cause an earlier read either.
+/// Time for which a value is used after its last successful read, at least. It is bounded because
+/// `keyring prune` removes a key only when no function can seal with it any more.
+const OUTLASTS_FAILURES: Duration = Duration::from_hours(1);
+
+/// Time after which a failed read is repeated while the last value is used, so that an outage
+/// causes few requests. An unknown key does not cause a read sooner after a successful one either.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 
-/// Time for which a failed read is returned again. A secret that was written for the first time is
-/// used after this time at the latest.
+/// Time after which a failed read is repeated without a value. A secret that was written for the
+/// first time is used after this time at the latest.
 const FAILURE_SERVES: Duration = Duration::from_secs(5);
 
 /// Minimum time between two reads of the app's secret that are caused by a wrong signature, since
@@ -60,20 +65,31 @@ struct Cached<T> {
 /// The results of the last reads.
 struct Last<T> {
     value: Option<Read<T>>,
+    /// The last read, if it failed.
     failure: Option<Failed>,
 }
 
-/// A value that was read, and the time until which it is used.
+/// A value that was read, and its time.
 struct Read<T> {
     value: Arc<T>,
     at: Timestamp,
-    until: Timestamp,
 }
 
 /// A read that failed, and its time.
 struct Failed {
     error: SecretsError,
     at: Timestamp,
+}
+
+/// The value that a caller accepts.
+#[derive(Clone, Copy)]
+enum Accepts {
+    /// The last good value, if the secret cannot be read.
+    LastGood,
+    /// A value that was read at this time or later.
+    ReadSince(Timestamp),
+    /// A value that is read now.
+    ReadNow,
 }
 
 #[derive(Deserialize)]
@@ -110,43 +126,62 @@ impl Secrets {
     /// The last two fields are optional. Other fields belong to a later version, and are ignored.
     ///
     /// # Errors
-    /// Returns [`SecretsError`] if the secret is malformed, or was never read and cannot be read
-    /// now.
+    /// Returns [`SecretsError`] if the secret cannot be read, and was deleted or not read for
+    /// [`Self::usable_for`].
     pub async fn app(&self, now: Timestamp) -> Result<Arc<App>, SecretsError> {
-        self.reader.get(&self.app, now, Read::serves, parse_app).await
+        self.reader.get(&self.app, now, Accepts::LastGood, parse_app).await
     }
 
     /// Returns the app after another read of its secret, unless there was one within the last
     /// minute. For a signature that does not match the secret in use.
     ///
     /// # Errors
-    /// Returns the errors of [`Self::app`].
+    /// Returns [`SecretsError`] if the secret cannot be read: then nobody knows whether the
+    /// signature is good.
     pub async fn reread_app(&self, now: Timestamp) -> Result<Arc<App>, SecretsError> {
         // Concurrent callers wait, and use the value that was read.
         let mut doubted_at = self.doubted_at.lock().await;
-        if doubted_at.is_some_and(|at| now < later(at, DOUBTED_AGAIN_AFTER)) {
-            return self.app(now).await;
+        let accepts = match *doubted_at {
+            Some(at) if now < later(at, DOUBTED_AGAIN_AFTER) => Accepts::ReadSince(at),
+            _ => Accepts::ReadNow,
+        };
+        if let Accepts::ReadNow = accepts {
+            *doubted_at = Some(now);
         }
-        *doubted_at = Some(now);
-        self.reader.get(&self.app, now, |_, _| false, parse_app).await
+        self.reader.get(&self.app, now, accepts, parse_app).await
     }
 
     /// Returns the keyring.
     ///
     /// # Errors
-    /// Returns [`SecretsError`] if the secret is malformed, or was never read and cannot be read
-    /// now.
+    /// Returns [`SecretsError`] if the secret cannot be read, and was deleted or not read for
+    /// [`Self::usable_for`].
     pub async fn keyring(&self, now: Timestamp) -> Result<Arc<Keyring>, SecretsError> {
-        self.reader.get(&self.keyring, now, Read::serves, parse_keyring).await
+        self.reader.get(&self.keyring, now, Accepts::LastGood, parse_keyring).await
     }
 
     /// Returns the keyring after another read of its secret, unless there was one a few seconds
     /// ago. For a value that names a key which the keyring in use does not hold.
     ///
     /// # Errors
-    /// Returns the errors of [`Self::keyring`].
+    /// Returns [`SecretsError`] if the secret cannot be read: then nobody knows whether the key
+    /// exists.
     pub async fn reread_keyring(&self, now: Timestamp) -> Result<Arc<Keyring>, SecretsError> {
-        self.reader.get(&self.keyring, now, Read::is_fresh, parse_keyring).await
+        let accepts = Accepts::ReadSince(earlier(now, RETRY_AFTER));
+        self.reader.get(&self.keyring, now, accepts, parse_keyring).await
+    }
+
+    /// Returns the time for which a secret is used after its last successful read, while it cannot
+    /// be read again.
+    #[must_use]
+    pub fn usable_for(&self) -> Duration {
+        self.reader.usable_for()
+    }
+
+    /// Returns the time since the last successful read of the older secret, of those that are in
+    /// use although the last attempt to read them failed.
+    pub async fn stale_for(&self, now: Timestamp) -> Option<Duration> {
+        self.app.stale_for(now).await.max(self.keyring.stale_for(now).await)
     }
 }
 
@@ -160,11 +195,16 @@ impl WebhookSecretCache {
     /// Returns the secret.
     ///
     /// # Errors
-    /// Returns [`SecretsError`] if the secret is malformed, or was never read and cannot be read
-    /// now.
+    /// Returns [`SecretsError`] if the secret cannot be read, and was deleted or not read for
+    /// [`Secrets::usable_for`].
     pub async fn secret(&self, now: Timestamp) -> Result<Arc<WebhookSecret>, SecretsError> {
         let parse = |text: &str| WebhookSecret::from_json(text).map_err(|error| error.to_string());
-        self.reader.get(&self.secret, now, Read::serves, parse).await
+        self.reader.get(&self.secret, now, Accepts::LastGood, parse).await
+    }
+
+    /// Does the same as [`Secrets::stale_for`].
+    pub async fn stale_for(&self, now: Timestamp) -> Option<Duration> {
+        self.secret.stale_for(now).await
     }
 }
 
@@ -173,45 +213,53 @@ impl Reader {
         &self,
         cached: &Cached<T>,
         now: Timestamp,
-        is_usable: impl Fn(&Read<T>, Timestamp) -> bool,
+        accepts: Accepts,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Result<Arc<T>, SecretsError> {
         // The lock is held during the read, so that concurrent callers share it and find the fresh
         // value.
         let mut last = cached.last.lock().await;
         if let Some(read) = &last.value
-            && is_usable(read, now)
+            && self.is_fresh(read, now, accepts)
         {
             return Ok(Arc::clone(&read.value));
         }
-        if let Some(failed) = &last.failure
-            && failed.serves(now)
-        {
-            return Err(failed.error.clone());
-        }
-        last.failure = None;
-        let read = self.read(&cached.id).await.and_then(|text| {
-            let malformed = |expected| SecretsError::Malformed { id: cached.id.clone(), expected };
-            parse(&text).map_err(malformed)
-        });
-        match (read, &mut last.value) {
-            (Ok(value), slot) => {
-                let value = Arc::new(value);
-                *slot = Some(Read { value: Arc::clone(&value), at: now, until: later(now, self.ttl) });
-                Ok(value)
-            }
-            // Only a transient failure may be covered by the old value. A missing or forbidden
-            // secret stays so, and must be reported.
-            (Err(error), Some(read)) if error.is_transient() => {
-                tracing::warn!(secret = cached.id, "Secrets Manager is unreachable; using the last value");
-                (read.at, read.until) = (now, later(now, RETRY_AFTER));
+        let retry_after = if last.value.is_some() { RETRY_AFTER } else { FAILURE_SERVES };
+        let error = match &last.failure {
+            Some(failed) if failed.is_within(retry_after, now) => failed.error.clone(),
+            _ => match self.read(&cached.id).await.and_then(|text| cached.parsed(&text, parse)) {
+                Ok(value) => {
+                    let value = Arc::new(value);
+                    *last = Last { value: Some(Read { value: Arc::clone(&value), at: now }), failure: None };
+                    return Ok(value);
+                }
+                Err(error) => {
+                    last.note(&cached.id, &error, now);
+                    error
+                }
+            },
+        };
+        match (&last.value, accepts) {
+            (Some(read), Accepts::LastGood) if now < later(read.at, self.usable_for()) => {
                 Ok(Arc::clone(&read.value))
             }
-            (Err(error), _) => {
-                last.failure = Some(Failed { error: error.clone(), at: now });
-                Err(error)
-            }
+            _ => Err(error),
         }
+    }
+
+    /// Returns true if a value needs no read.
+    fn is_fresh<T>(&self, read: &Read<T>, now: Timestamp, accepts: Accepts) -> bool {
+        match accepts {
+            Accepts::LastGood => now < later(read.at, self.ttl),
+            Accepts::ReadSince(time) => time <= read.at,
+            Accepts::ReadNow => false,
+        }
+    }
+
+    /// Returns the time for which a value is used after it was read. If it is read less often than
+    /// every half hour, one failed read must not end its use either.
+    fn usable_for(&self) -> Duration {
+        OUTLASTS_FAILURES.max(self.ttl * 2)
     }
 
     async fn read(&self, id: &str) -> Result<Zeroizing<String>, SecretsError> {
@@ -226,27 +274,52 @@ impl Reader {
     }
 }
 
-impl<T> Read<T> {
-    fn serves(&self, now: Timestamp) -> bool {
-        now < self.until
-    }
-
-    fn is_fresh(&self, now: Timestamp) -> bool {
-        now < later(self.at, RETRY_AFTER)
+impl Failed {
+    /// Returns true until `time` has passed since the failure. It is not before its own time, so
+    /// that a corrected clock cannot prolong it.
+    fn is_within(&self, time: Duration, now: Timestamp) -> bool {
+        self.at <= now && now < later(self.at, time)
     }
 }
 
-impl Failed {
-    /// Returns true while the failure is returned again. It is not before its own time, so that a
-    /// corrected clock cannot prolong it.
-    fn serves(&self, now: Timestamp) -> bool {
-        self.at <= now && now < later(self.at, FAILURE_SERVES)
+impl<T> Last<T> {
+    /// Records and logs a failed read. A deleted secret takes its value along: whoever deletes it
+    /// wants it to be used no more.
+    fn note(&mut self, id: &str, error: &SecretsError, now: Timestamp) {
+        if error.is_deleted() {
+            self.value = None;
+        }
+        if let Some(read) = &self.value {
+            let (error, age_seconds) = (error_chain(error), read.age(now).as_secs());
+            tracing::error!(
+                secret = id,
+                error,
+                age_seconds,
+                "a secret cannot be read; its last value is in use"
+            );
+        }
+        self.failure = Some(Failed { error: error.clone(), at: now });
+    }
+}
+
+impl<T> Read<T> {
+    fn age(&self, now: Timestamp) -> Duration {
+        now.duration_since(self.at).try_into().unwrap_or_default()
     }
 }
 
 impl<T> Cached<T> {
     fn new(id: &str) -> Self {
         Self { id: id.to_owned(), last: Mutex::new(Last { value: None, failure: None }) }
+    }
+
+    fn parsed(&self, text: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, SecretsError> {
+        parse(text).map_err(|expected| SecretsError::Malformed { id: self.id.clone(), expected })
+    }
+
+    async fn stale_for(&self, now: Timestamp) -> Option<Duration> {
+        let last = self.last.lock().await;
+        last.value.as_ref().filter(|_| last.failure.is_some()).map(|read| read.age(now))
     }
 }
 
@@ -270,4 +343,8 @@ fn parse_app(text: &str) -> Result<App, String> {
 
 fn later(now: Timestamp, duration: Duration) -> Timestamp {
     now.checked_add(duration).unwrap_or(Timestamp::MAX)
+}
+
+fn earlier(now: Timestamp, duration: Duration) -> Timestamp {
+    now.checked_sub(duration).unwrap_or(Timestamp::MIN)
 }

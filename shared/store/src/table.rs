@@ -138,6 +138,16 @@ impl Store {
     }
 
     pub(crate) async fn change(&self, change: &Change) -> Result<Changed, StoreError> {
+        self.change_returning(change, ReturnValue::AllNew).await
+    }
+
+    /// Makes a change if its condition holds, and returns the row after it, or with
+    /// [`ReturnValue::AllOld`] the row before it.
+    pub(crate) async fn change_returning(
+        &self,
+        change: &Change,
+        returned: ReturnValue,
+    ) -> Result<Changed, StoreError> {
         let change = &*self.sent(change);
         let mut expressions = Expressions::default();
         let answer = self
@@ -149,7 +159,7 @@ impl Store {
             .set_condition_expression(expressions.condition(&change.when))
             .set_expression_attribute_names(expressions.names())
             .set_expression_attribute_values(expressions.values())
-            .return_values(ReturnValue::AllNew)
+            .return_values(returned)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;

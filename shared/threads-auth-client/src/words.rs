@@ -163,6 +163,8 @@ words! {
         NotCompleted => "not_completed",
         /// The app's access to this person's data has ended.
         DataAccessExpired => "data_access_expired",
+        /// A refresh was cut off, its new token was lost, and Meta refuses the one before.
+        TokenLost => "token_lost",
         /// Revoked: the person has removed the app at Threads, by Meta's notification.
         Threads => "threads",
         /// Revoked: the backend disconnected it.

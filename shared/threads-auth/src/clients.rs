@@ -34,6 +34,17 @@ pub enum StartError {
     Http(#[from] threads_graph::HttpClientError),
 }
 
+/// Error of opening a sealed value.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    /// The value does not open with the newest keyring.
+    #[error(transparent)]
+    Sealed(#[from] SealError),
+    /// The value names a key that the keyring in use lacks, and the keyring cannot be read again.
+    #[error(transparent)]
+    Keyring(#[from] SecretsError),
+}
+
 impl Clients {
     pub(crate) fn new(config: Config) -> Result<Self, StartError> {
         let http = HttpClient::new(config.call_timeouts())?;
@@ -89,7 +100,7 @@ impl Clients {
         user_id: &UserId,
         sealed: &[u8],
         now: Timestamp,
-    ) -> Result<AccessToken, SealError> {
+    ) -> Result<AccessToken, OpenError> {
         self.with_newest(vault, now, |vault| vault.open(purpose, user_id, sealed)).await
     }
 
@@ -99,14 +110,12 @@ impl Clients {
         vault: &Vault,
         now: Timestamp,
         work: impl Fn(&Vault) -> Result<T, SealError>,
-    ) -> Result<T, SealError> {
+    ) -> Result<T, OpenError> {
         match work(vault) {
             Err(SealError::UnknownKey) => {}
-            done => return done,
+            done => return Ok(done?),
         }
-        let Ok(keyring) = self.secrets.reread_keyring(now).await else {
-            return Err(SealError::UnknownKey);
-        };
-        work(&Vault { keyring, ..vault.clone() })
+        let keyring = self.secrets.reread_keyring(now).await?;
+        Ok(work(&Vault { keyring, ..vault.clone() })?)
     }
 }

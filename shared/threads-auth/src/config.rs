@@ -351,9 +351,21 @@ impl Config {
         HttpTimeouts { connect: self.request_time / 15, request: self.request_time / 6 }
     }
 
-    /// Returns the time that a request may spend on work, so that its response arrives in time.
+    /// Returns the time in which a request begins its writes. The last one may take
+    /// [`Self::write_time`], and then the response still arrives in time.
     pub(crate) fn work_time(&self) -> Duration {
         self.request_time * 2 / 3
+    }
+
+    /// Returns the longest time of a write, with its retries.
+    pub(crate) fn write_time(&self) -> Duration {
+        aws::longest_call(self.request_time)
+    }
+
+    /// Returns the time that must be left of the work time before an authorization code is spent:
+    /// for that call, and for a second write, if the first one finds that the account has ended.
+    pub(crate) fn spending_time(&self) -> Duration {
+        self.call_timeouts().request + self.write_time()
     }
 
     /// Returns the share of the work time in which failed calls are retried and optional calls are
@@ -547,6 +559,24 @@ mod tests {
         ]
         .map(|(k, v)| (k.to_owned(), v.to_owned()))
         .into()
+    }
+
+    /// A callback that begins to spend its code at the last moment has time for that and for two
+    /// writes, or for asking whose token it is and for one, before Lambda ends it.
+    #[test]
+    fn the_times_of_a_callback_fit_into_its_request() {
+        for seconds in 1..=900_u32 {
+            let mut vars = complete();
+            vars.insert("REQUEST_SECONDS".to_owned(), seconds.to_string());
+            let config = Config::from_vars(&vars, None).unwrap();
+            let (call, write) = (config.call_timeouts().request, config.write_time());
+            let last_spent = config.work_time() - config.spending_time();
+            let answered = config.request_time * 14 / 15;
+            assert!(last_spent > config.request_time / 5, "{seconds}");
+            assert!(last_spent + call + 2 * write <= answered, "{seconds}");
+            assert!(last_spent + 2 * call + write <= answered, "{seconds}");
+            assert!(config.work_time() + write <= answered, "{seconds}");
+        }
     }
 
     #[test]

@@ -75,6 +75,12 @@ impl ThreadsAuth {
         &self.0.secrets
     }
 
+    /// Returns the age of the older secret, of those that are in use although the last attempt to
+    /// read them failed.
+    pub async fn stale_for(&self, now: Timestamp) -> Option<Duration> {
+        self.0.secrets.stale_for(now).await
+    }
+
     /// Returns the vault, which seals and opens the values of the grants table.
     ///
     /// # Errors
@@ -434,8 +440,9 @@ impl ThreadsAuth {
     }
 
     /// Returns the ids of the keys in use in the grants table, each with the number of values it
-    /// seals. Any other key can be removed from the keyring ten minutes after its last use in a
-    /// login. A callback after that is refused as one of an unknown browser.
+    /// seals. Any other key can be removed from the keyring when another has sealed for
+    /// [`Secrets::usable_for`] and a quarter of an hour. A callback with a cookie of that key is
+    /// refused then, as one of an unknown browser.
     ///
     /// # Errors
     /// Returns [`StoreError`] if DynamoDB fails.

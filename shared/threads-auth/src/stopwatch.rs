@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use threads_auth_model::schedule;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 /// An operation's start and its time budget.
 #[derive(Clone, Copy)]
@@ -40,8 +40,36 @@ impl Stopwatch {
         self.began + self.budget
     }
 
+    /// Does optional work for as long as it leaves `reserved` of the budget.
+    pub(crate) async fn leaving<T>(&self, reserved: Duration, work: impl Future<Output = T>) -> Option<T> {
+        if !self.leaves(reserved) {
+            return None;
+        }
+        timeout_at(self.deadline() - reserved, work).await.ok()
+    }
+
+    /// Does optional work for no longer than `more` after the end of the budget.
+    pub(crate) async fn within<T>(&self, more: Duration, work: impl Future<Output = T>) -> Option<T> {
+        timeout_at(self.deadline() + more, work).await.ok()
+    }
+
     /// Returns true if more than `needed` is left.
     pub(crate) fn leaves(&self, needed: Duration) -> bool {
         self.elapsed() + needed < self.budget
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn optional_work_without_time_is_not_begun() {
+        let watch = Stopwatch::start(Timestamp::UNIX_EPOCH, Duration::from_hours(1));
+        assert_eq!(watch.leaving(Duration::from_mins(59), async { 7 }).await, Some(7));
+        let never = async || panic!("it was begun");
+        assert_eq!(watch.leaving(Duration::from_hours(1), never()).await, None::<()>);
+        let over = Stopwatch::start(Timestamp::UNIX_EPOCH, Duration::ZERO);
+        assert_eq!(over.within(Duration::ZERO, std::future::pending::<()>()).await, None);
     }
 }

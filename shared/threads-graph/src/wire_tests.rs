@@ -274,6 +274,15 @@ async fn a_success_that_lacks_something_is_malformed_and_never_a_dead_token() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_too_long_is_not_read_to_its_end() {
+    let (server, graph) = Recorded::start().await;
+    for (length, is_read) in [(60_000, true), (70_000, false)] {
+        server.answers(200, json!({"access_token": "THQ", "id": "1", "beside": "x".repeat(length)}));
+        assert_eq!(graph.refresh(&AccessToken::new("THQ").unwrap()).await.is_ok(), is_read, "{length}");
+    }
+}
+
+#[tokio::test]
 async fn a_token_is_taken_whatever_stands_beside_it() {
     let (server, graph) = Recorded::start().await;
     let code = AuthorizationCode::new(CODE).unwrap();

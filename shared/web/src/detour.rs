@@ -2,12 +2,11 @@
 //! open, because CloudFront and the app's backend call it.
 //! Owns the check for them, which comes before any other work on a request.
 
-use http::{Method, Response};
+use http::Response;
 use threads_auth::Config;
 
 use crate::error_code::ErrorCode;
 use crate::json::json_error;
-use crate::nowhere::is_api_path;
 use crate::pages::{Notice, Page, Reader, respond};
 use crate::request::HttpRequest;
 
@@ -16,9 +15,8 @@ use crate::request::HttpRequest;
 /// them.
 #[must_use]
 pub fn refuse_detour(config: &Config, request: &HttpRequest) -> Option<Response<String>> {
-    let is_browsers = matches!(request.method, Method::GET | Method::HEAD) && !is_api_path(request);
     let refused = refuse_programs_detour(config, request)?;
-    Some(if is_browsers {
+    Some(if request.is_of_browser() {
         respond(&Page::new(Notice::Detour), &Reader::of(config, request))
     } else {
         refused

@@ -5,6 +5,7 @@
 
 pub mod api;
 mod backend;
+mod batch;
 mod detour;
 mod error_code;
 mod failures;
@@ -21,6 +22,7 @@ mod standing;
 pub mod telemetry;
 
 pub use backend::{BadRequest, Call, Query, backend, no_route, object};
+pub use batch::{Failed, Handled};
 pub use detour::refuse_detour;
 pub use error_code::ErrorCode;
 pub use failures::{removal_failed, unavailable};
@@ -28,7 +30,7 @@ pub use headers::with_cookies;
 pub use json::{json, json_error, json_later};
 pub use lambda_http::Body;
 pub use lambda_http::aws_lambda_events::apigw;
-pub use metrics::{Metric, emit, previous_secret_used};
+pub use metrics::{Metric, emit, previous_secret_used, secret_age};
 pub use nowhere::nowhere;
 pub use redirect::{redirect, redirect_back};
 pub use request::{HttpRequest, NotARequest};

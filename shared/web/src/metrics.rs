@@ -5,6 +5,7 @@
 //! function for this one line.
 
 use std::io::Write;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -49,6 +50,12 @@ pub fn emit(config: &Config, now: Timestamp, dimension: Option<(&str, &str)>, me
         // A closed standard output cannot be reported anywhere.
         let _ = writeln!(std::io::stdout().lock(), "{line}");
     }
+}
+
+/// Prints the age of a secret that is in use although it cannot be read, if there is one.
+pub fn secret_age(config: &Config, now: Timestamp, age: Option<Duration>) {
+    let metric = age.map(|age| Metric::of("SecretAgeSeconds", "Seconds", age.as_secs()));
+    emit(config, now, None, metric.as_slice());
 }
 
 /// Counts and logs a request of Meta that is signed with the app's previous secret.

@@ -38,6 +38,9 @@ pub struct HttpRequest {
     pub caller: Option<String>,
 }
 
+/// The first segments of the paths that programs call.
+const API_PATHS: [&str; 2] = ["sessions", "users"];
+
 /// The headers by which browsers mark a prefetch.
 const PREFETCH_HEADERS: [&str; 4] = ["sec-purpose", "purpose", "x-purpose", "x-moz"];
 /// The values of these headers that mark a prefetch.
@@ -139,6 +142,17 @@ impl HttpRequest {
             parts.next().is_some_and(|given| is_parameter || given == part)
         };
         route.split('/').all(is_same) && parts.next().is_none()
+    }
+
+    /// Returns true if the path is one for programs.
+    pub(crate) fn is_for_programs(&self) -> bool {
+        let first = self.path.split('/').nth(1).unwrap_or_default();
+        API_PATHS.contains(&first)
+    }
+
+    /// Returns true if a person's browser may have sent it.
+    pub(crate) fn is_of_browser(&self) -> bool {
+        matches!(self.method, Method::GET | Method::HEAD) && !self.is_for_programs()
     }
 
     /// Returns the span of the request, which gives its id to each line of the log. Its level is

@@ -3,17 +3,22 @@
 
 use std::error::Error;
 use std::fmt;
+use std::mem;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use http::Response;
 use jiff::Timestamp;
 use lambda_http::lambda_runtime::{self, Diagnostic};
-use lambda_http::{LambdaEvent, service_fn};
+use lambda_http::{Context, LambdaEvent, service_fn};
 use threads_auth::{Config, StartError, ThreadsAuth, error_chain};
+use tokio::time::timeout;
 use tracing::Instrument;
 
 use crate::detour::{refuse_detour, refuse_programs_detour};
-use crate::metrics::{Metric, emit};
+use crate::failures::{Unfinished, unfinished, unfinished_page};
+use crate::metrics::{Metric, emit, secret_age};
 use crate::request::HttpRequest;
 use crate::response::answer;
 use crate::standing::count;
@@ -83,55 +88,101 @@ pub async fn start(name: &str) -> Result<ThreadsAuth, Failure> {
     Ok(service)
 }
 
+/// The responses in which functions with pages differ from those without.
+struct Edge {
+    /// Refuses a request that has bypassed CloudFront.
+    refuse: fn(&Config, &HttpRequest) -> Option<Response<String>>,
+    /// Answers a request whose work did not end.
+    unfinished: fn(&Config, &HttpRequest, Unfinished) -> Response<String>,
+}
+
+/// The time that the answer to an unfinished request needs.
+const TO_ANSWER: Duration = Duration::from_millis(300);
+
 /// Serves an HTTP function that shows pages until Lambda ends the process, and counts its responses
 /// of 500 and above. Requests that have bypassed CloudFront are refused here.
 ///
 /// # Errors
 /// Returns [`Failure`] if the Runtime API cannot be reached.
-pub async fn serve_pages<F, R>(config: &Config, handle: F) -> Result<(), Failure>
+pub async fn serve_pages<F, R>(service: &ThreadsAuth, handle: F) -> Result<(), Failure>
 where
     F: Fn(HttpRequest, Timestamp) -> R,
     R: Future<Output = Response<String>>,
 {
-    serve_http(config, refuse_detour, handle).await
+    serve_http(service, Edge { refuse: refuse_detour, unfinished: unfinished_page }, handle).await
 }
 
 /// Serves an HTTP function that only programs call. It links no page.
 ///
 /// # Errors
 /// Returns [`Failure`] if the Runtime API cannot be reached.
-pub async fn serve_programs<F, R>(config: &Config, handle: F) -> Result<(), Failure>
+pub async fn serve_programs<F, R>(service: &ThreadsAuth, handle: F) -> Result<(), Failure>
 where
     F: Fn(HttpRequest, Timestamp) -> R,
     R: Future<Output = Response<String>>,
 {
-    serve_http(config, refuse_programs_detour, handle).await
+    serve_http(
+        service,
+        Edge { refuse: refuse_programs_detour, unfinished: |_, request, why| unfinished(request, why) },
+        handle,
+    )
+    .await
 }
 
 /// Each line that is logged for a request has its id: its own lines as `request_id`, and those of
 /// deeper layers in the `span`.
-async fn serve_http<F, R>(
-    config: &Config,
-    refuse: impl Fn(&Config, &HttpRequest) -> Option<Response<String>>,
-    handle: F,
-) -> Result<(), Failure>
+async fn serve_http<F, R>(service: &ThreadsAuth, edge: Edge, handle: F) -> Result<(), Failure>
 where
     F: Fn(HttpRequest, Timestamp) -> R,
     R: Future<Output = Response<String>>,
 {
-    let (refuse, handle) = (&refuse, &handle);
+    let (config, edge, handle) = (service.config(), &edge, &handle);
     let handler = move |event: LambdaEvent<serde_json::Value>| async move {
-        let request = HttpRequest::from_event(event.payload).map_err(|error| Reported::from(&error))?;
         let now = now();
-        let span = request.span();
-        let response = match refuse(config, &request) {
+        let left = left(&event.context, now).saturating_sub(TO_ANSWER);
+        let request = HttpRequest::from_event(event.payload).map_err(|error| Reported::from(&error))?;
+        let response = match (edge.refuse)(config, &request) {
             Some(refused) => refused,
-            None => handle(request, now).instrument(span).await,
+            None => {
+                let unfinished = |seen: &HttpRequest, why| (edge.unfinished)(config, seen, why);
+                guarded(request, left, |request| handle(request, now), unfinished).await
+            }
         };
         count(config, now, &response);
+        secret_age(config, now, service.stale_for(now).await);
         Ok::<_, Reported>(answer(response))
     };
     Ok(lambda_runtime::run(service_fn(handler)).await?)
+}
+
+/// Returns the time until Lambda ends the function.
+fn left(context: &Context, now: Timestamp) -> Duration {
+    let deadline = i64::try_from(context.deadline).unwrap_or(i64::MAX);
+    Duration::from_millis(u64::try_from(deadline.saturating_sub(now.as_millisecond())).unwrap_or(0))
+}
+
+/// Answers a request with `handle`, or with `unfinished` if that panics or takes longer than
+/// `left`: API Gateway's own response to either tells a person nothing.
+async fn guarded<R>(
+    mut request: HttpRequest,
+    left: Duration,
+    handle: impl FnOnce(HttpRequest) -> R,
+    unfinished: impl FnOnce(&HttpRequest, Unfinished) -> Response<String>,
+) -> Response<String>
+where
+    R: Future<Output = Response<String>>,
+{
+    let span = request.span();
+    // Everything of it except its body, which may be large.
+    let body = mem::take(&mut request.body);
+    let seen = request.clone();
+    // In a box, because the compiler lays such deep futures out no further.
+    let handled = Box::pin(handle(HttpRequest { body, ..request }).instrument(span));
+    match timeout(left, AssertUnwindSafe(handled).catch_unwind()).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) => unfinished(&seen, Unfinished::Panicked),
+        Err(_) => unfinished(&seen, Unfinished::OutOfTime),
+    }
 }
 
 /// Serves a function that a schedule invokes. `handle` receives the event as JSON, the time, and
@@ -149,9 +200,8 @@ where
     let handle = &handle;
     let handler = move |event: LambdaEvent<serde_json::Value>| async move {
         let now = now();
-        let deadline = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
-        let left = u64::try_from(deadline.saturating_sub(now.as_millisecond())).unwrap_or(0);
-        let handled = handle(event.payload, now, Duration::from_millis(left)).await;
+        let left = left(&event.context, now);
+        let handled = handle(event.payload, now, left).await;
         handled.map_err(|error| Reported::from(&error))
     };
     Ok(lambda_runtime::run(service_fn(handler)).await?)
@@ -163,4 +213,31 @@ where
 )]
 fn now() -> Timestamp {
     Timestamp::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::standing::ServerError;
+
+    #[tokio::test]
+    async fn work_that_does_not_end_is_answered() {
+        let event =
+            json!({"rawPath": "/x", "requestContext": {"http": {"method": "GET"}, "requestId": "id"}});
+        let request = || HttpRequest::from_event(event.clone()).unwrap();
+        let hour = Duration::from_hours(1);
+        for answer in [
+            guarded(request(), hour, async |_| panic!("canary"), unfinished).await,
+            guarded(request(), Duration::ZERO, async |_| std::future::pending().await, unfinished).await,
+        ] {
+            assert_eq!(answer.status(), 503);
+            assert_eq!(answer.headers()["retry-after"], "5");
+            assert_eq!(ServerError::of(&answer), Some(ServerError::Unexpected));
+            assert!(!answer.body().contains("canary"), "{answer:?}");
+        }
+        let answer = guarded(request(), hour, async |_| Response::new("done".to_owned()), unfinished).await;
+        assert_eq!(answer.body(), "done");
+    }
 }

@@ -11,6 +11,8 @@ use crate::world::{Job, Left, World};
 
 /// Instants before the token is due.
 pub const NOW: &[i64] = &[30 * DAY, 45 * DAY];
+/// The same, with one after every lease in between.
+pub const EARLY: &[i64] = &[30 * DAY, 30 * DAY + 1_800, 45 * DAY];
 /// Instants for most scenarios: the token is due, then a suspicion is old enough and every lease is
 /// over.
 pub const DUE: &[i64] = &[45 * DAY, 45 * DAY + 1_800];

@@ -1,11 +1,12 @@
 //! The rules, checked on states and writes.
 
 use threads_auth_model::{Attribute as A, Ends, Progress, Row, State};
+use threads_graph::ReauthorizationCause;
 
 use crate::check::Check;
 use crate::meta::By;
 use crate::tables::Outcome;
-use crate::world::{Step, Then, Worker, World, Write, owner, read, tombstone_key};
+use crate::world::{Job, Step, Then, Worker, World, Write, owner, read, tombstone_key};
 
 /// Rule 1.
 pub const END_WINS: &str = "1 an end beats every earlier consent";
@@ -27,6 +28,12 @@ pub const LEASE_GIVEN_BACK: &str = "6 a finished worker holds no lease";
 pub const TOMBSTONE_STAYS: &str = "8 a repeated delivery does not change the tombstone";
 /// Rule 8, on consents.
 pub const TOMBSTONE_FITS: &str = "8 a tombstone refuses only consents before the request";
+/// Rule 10.
+pub const TOKEN_ALIVE: &str = "10 a token that works is not marked as dead";
+/// Rule 10, on a token that is lost.
+pub const LOSS_KNOWN: &str = "10 a lost token is looked at within minutes, and known at the first refusal";
+/// Rule 10, on the note.
+pub const NOTE_FITS: &str = "10 a note ends with what settles it";
 /// Required by all rules.
 pub const READABLE: &str = "every row can be read";
 /// Unavoidable for some behaviors of Meta.
@@ -46,6 +53,9 @@ macro_rules! with_rules {
             LEASE_GIVEN_BACK,
             TOMBSTONE_STAYS,
             TOMBSTONE_FITS,
+            TOKEN_ALIVE,
+            LOSS_KNOWN,
+            NOTE_FITS,
             READABLE
         ]
     };
@@ -57,7 +67,7 @@ macro_rules! array {
 }
 
 /// All rules.
-pub const RULES: [&str; 11] = with_rules!(array);
+pub const RULES: [&str; 14] = with_rules!(array);
 
 /// The writes that need the lease, or a row that nobody holds.
 const BY_LEASE: [&str; 8] = [
@@ -68,6 +78,18 @@ const BY_LEASE: [&str; 8] = [
     "record an extension",
     "store a grant's access",
     "suspect a grant",
+    "vouch for a token",
+];
+
+/// The writes after which the stored token is the newest, or none is stored.
+const SETTLING: [&str; 8] = [
+    "close an appeal",
+    "complete a consent",
+    "import a token",
+    "mark a grant as dead",
+    "record an extension",
+    "revoke a grant",
+    "store a refreshed token",
     "vouch for a token",
 ];
 
@@ -145,6 +167,13 @@ impl Check {
                 broken.push(TOKEN_KEPT);
             }
         }
+        let mut is_overtaken = false;
+        if *outcome == Outcome::Done
+            && let (Some(old), Some(new)) = (old, new)
+        {
+            broken.extend(self.judge_note(before, write, old, new));
+            is_overtaken = operation == "lease a grant" && old.get(A::LeaseOwner).is_some();
+        }
         let deleted_at =
             |world: &World| world.rows.get(&tombstone_key()).and_then(|row| Ends::of(row).deleted_at);
         let is_repeated = end.is_some_and(|end| before.meta.ends[end].is_done);
@@ -152,7 +181,28 @@ impl Check {
         if is_back || (is_repeated && deleted_at(before) != deleted_at(world)) {
             broken.push(TOMBSTONE_STAYS);
         }
+        world.is_overtaken |= is_overtaken;
         world.broken.extend(broken);
+    }
+
+    /// Judges a write by rule 10.
+    fn judge_note(&self, before: &World, write: &Write, old: &Row, new: &Row) -> Option<&'static str> {
+        let operation = write.transaction.operation;
+        let token = before.held(old).token;
+        let is_taken = |token: usize| before.meta.takes(token, self.now(before));
+        let is_passing = new.text(A::Cause) == Some("checkpoint");
+        if operation == "mark a grant as dead" && token.is_some_and(is_taken) && !is_passing {
+            return Some(TOKEN_ALIVE);
+        }
+        let is_first = old.get(A::SuspectedAt).is_none() && !self.scenario.waves;
+        if operation == "suspect a grant" && is_first && is_successor_lost(before, token) {
+            return Some(LOSS_KNOWN);
+        }
+        let is_new = old.get(A::GrantId) != new.get(A::GrantId);
+        let is_connect = operation == "commit a connect" && is_new;
+        let is_look = operation == "store a grant's access" && write.then == Then::GiveBack;
+        let is_settling = SETTLING.contains(&operation) || is_connect || is_look;
+        (is_settling && new.get(A::AskedAt).is_some()).then_some(NOTE_FITS)
     }
 
     /// Judges the refusal of a consent because of an end.
@@ -203,7 +253,19 @@ pub(crate) fn state(check: &Check, world: &mut World) {
         if is_lost_without_cause(check, world, row) {
             broken.push(TOKEN_KEPT);
         }
+        let is_known = row.get(A::SuspectedAt).is_some() || row.get(A::PendingToken).is_some();
+        let is_late = row.time(A::DueAt).is_some_and(|due| due.as_second() > check.now(world) + SKEW);
+        let is_active = grant.is_some_and(|grant| matches!(grant.state, State::Active(..)));
+        if is_active && is_late && !is_known && is_successor_lost(world, held.token) {
+            broken.push(LOSS_KNOWN);
+        }
         let holder = row.text(A::LeaseOwner);
+        // A consent that waits may have refused the write that settles the note.
+        let has_failed = world.left != check.scenario.left || world.is_overtaken;
+        let may_wait = check.scenario.workers.iter().any(|(job, _)| *job == Job::ConnectShort);
+        if row.get(A::AskedAt).is_some() && holder.is_none() && !has_failed && !may_wait {
+            broken.push(NOTE_FITS);
+        }
         let is_done = |step: &Step| matches!(step, Step::Done | Step::Trial(..));
         let mut workers = world.workers.iter().enumerate();
         let is_nobodys = holder.is_none() && row.get(A::LeaseUntil).is_some();
@@ -238,6 +300,14 @@ pub(crate) fn state(check: &Check, world: &mut World) {
 fn is_in_doubt(check: &Check, world: &World, row: &Row) -> bool {
     let is_soon = row.time(A::DueAt).is_some_and(|due| due.as_second() <= check.now(world) + SKEW);
     is_soon && (row.get(A::SuspectedAt).is_some() || row.get(A::PendingToken).is_some())
+}
+
+/// Returns true if Meta has ended the token for one that was lost.
+fn is_successor_lost(world: &World, token: Option<usize>) -> bool {
+    let tokens = &world.meta.tokens;
+    let is_dead = |token: &usize| tokens[*token].refused == Some(ReauthorizationCause::Invalid);
+    let token = token.filter(is_dead);
+    token.is_some() && tokens.iter().any(|new| new.is_lost && new.parent == token)
 }
 
 /// Returns true if an end came after the consent.

@@ -88,6 +88,7 @@ impl Model for Check {
             rows: Arc::default(),
             workers: workers.collect(),
             left: *left,
+            is_overtaken: false,
             broken: Vec::new(),
         };
         if *start != Start::Empty {

@@ -66,6 +66,7 @@ impl Mutant {
                 Without::Set(attribute) => {
                     if let Part::Update(change) = part {
                         change.set.retain(|(set, _)| *set != attribute);
+                        change.set_if_absent.retain(|(set, _)| *set != attribute);
                     }
                 }
             }
@@ -85,7 +86,8 @@ impl Mutant {
             let mut without: Vec<_> = attributes.into_iter().map(Without::Condition).collect();
             if let Part::Update(change) = part {
                 without.extend(change.remove.iter().copied().map(Without::Remove));
-                without.extend(change.set.iter().map(|(attribute, _)| Without::Set(*attribute)));
+                let set = change.set.iter().chain(&change.set_if_absent);
+                without.extend(set.map(|(attribute, _)| Without::Set(*attribute)));
             }
             mutants.extend(without.into_iter().map(|without| Self { operation, without }));
         }

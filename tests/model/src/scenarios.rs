@@ -1,6 +1,6 @@
 //! The configurations that are explored.
 
-use crate::check::{APPEAL, DAYS, DUE, END, NOW, Scenario, Start};
+use crate::check::{APPEAL, DAYS, DUE, EARLY, END, NOW, Scenario, Start};
 use crate::meta::Behaviour::{self, Dies, DiesLater, Extended, Stays};
 use crate::world::Job::{
     self, Checkpoint, Connect, ConnectShort, Deauthorize, Delete, Disconnect, Doubt, FinishDeletion, Import,
@@ -70,6 +70,7 @@ pub fn quick() -> Vec<Scenario> {
         all.push(scenario("a sweep and a reconnect", behaviour, &[Sweep, Connect], BOTH));
         all.push(scenario("two sweeps and a reseal", behaviour, &[Sweep, Sweep, Reseal], BOTH));
         all.push(scenario("a token tried out", behaviour, &[Sweep, Sweep], BOTH).trials());
+        all.push(scenario("a caller before it is due", behaviour, &[Vend, Sweep], ALL).at(EARLY));
     }
     all.extend([
         scenario("a sweep and a first exchange", Dies, &[Sweep, ConnectShort], BOTH),
@@ -111,6 +112,9 @@ pub fn quick() -> Vec<Scenario> {
         scenario("an import and an ended account", Stays, &[Password, Sweep, Import], NOTHING),
         scenario("a password", Dies, &[Password, Sweep, Sweep], LOSS).waves(),
         scenario("a password and a reconnect", Dies, &[Password, Sweep, Connect], LOSS).waves(),
+        scenario("a wave and a first exchange", Dies, &[Password, Sweep, Sweep, ConnectShort], NOTHING)
+            .at(DAYS)
+            .waves(),
         scenario("a suspicion", DiesLater, &[Sweep, Sweep, Sweep], NOTHING).at(DAYS),
         scenario("a doubt", Dies, &[Doubt, Sweep, Vend], NOTHING).at(NOW),
         scenario("a doubt, and a password", Dies, &[Doubt, Password, Sweep], BOTH),

@@ -183,7 +183,7 @@ impl Stepper<'_> {
             },
             _ => match grant.live() {
                 Some(live) if grant.due_at.is_none_or(|due| due > self.now()) => {
-                    self.lease(LeaseReason::Expiring(live));
+                    self.lease(LeaseReason::Expiring(&grant, live));
                 }
                 _ => self.lease(LeaseReason::Due),
             },
@@ -202,15 +202,23 @@ impl Stepper<'_> {
         let Some(grant) = read(row) else {
             let (grant_id, class) = (row.text(A::GrantId), Some(FailureClass::BrokenRow));
             let due_at = schedule::add(now, 6 * HOUR);
-            let deferral =
-                Deferral { grant_id, due_at, failures: 1, class, warning: None, had_consent: true };
+            let deferral = Deferral {
+                grant_id,
+                due_at,
+                failures: 1,
+                class,
+                warning: None,
+                had_consent: true,
+                is_settled: false,
+            };
             return self.finish(rules::defer(&grant_key(), lease, deferral, now));
         };
         if let Some(consent) = grant.consent() {
             return self.complete(row, &grant, &consent.token, consent.expires_at);
         }
         let (State::Active(live, None) | State::Appealable(_, live, None)) = &grant.state else {
-            return self.write(alone(rules::release(&grant_key(), lease)), Then::Nothing, None);
+            let release = rules::release(&grant_key(), Right::Done(lease));
+            return self.write(alone(release), Then::Nothing, None);
         };
         if let State::Appealable(..) = grant.state {
             return self.appeal(&grant, live, lease);
@@ -219,26 +227,28 @@ impl Stepper<'_> {
             return match self.call(live) {
                 Ok(()) => self.finish(rules::vouch(&grant, live, lease, now)),
                 Err(Some(refusal)) => self.refused(row, &grant, live, refusal),
-                Err(None) => self.finish(rules::release(&grant_key(), lease)),
+                Err(None) => {
+                    let right = Right::finish(lease, grant.is_settled());
+                    self.finish(rules::release(&grant_key(), right));
+                }
             };
         }
         let is_due = grant.due_at.is_some_and(|due| due <= now);
         let times = Life::of(live);
-        if is_due && now < times.due_at(&grant.user_id) {
+        let is_early = is_due && now < times.due_at(&grant.user_id);
+        let is_young = now < times.old_enough_at() && now < live.expires_at;
+        if is_early && (is_young || grant.is_settled()) {
             return self.look(row, &grant, live);
         }
-        if now < times.old_enough_at() && now < live.expires_at {
-            return if is_due {
-                self.put_off(&grant, times.old_enough_at(), false);
-            } else {
-                self.write(alone(rules::release(&grant_key(), lease)), Then::Nothing, None);
-            };
+        if is_young {
+            let look = if is_due { times.old_enough_at() } else { times.due_at(&grant.user_id) };
+            return self.put_off(&grant, look, false, grant.is_settled());
         }
         let used = opened(&live.token);
         match self.refresh(used) {
             Ok(new) => self.store(row, used, new),
             Err(Some(refusal)) => self.refused(row, &grant, live, refusal),
-            Err(None) => self.put_off(&grant, schedule::add(now, 1), true),
+            Err(None) => self.put_off(&grant, schedule::add(now, 1), true, false),
         }
     }
 
@@ -301,7 +311,8 @@ impl Stepper<'_> {
             return if now >= Life::of(live).old_enough_at() {
                 self.finish(rules::assume_extended(grant, live, lease, now));
             } else {
-                self.put_off(grant, schedule::add(now, schedule::A_DAY.as_secs()).min(live.expires_at), true);
+                let tomorrow = schedule::add(now, schedule::A_DAY.as_secs());
+                self.put_off(grant, tomorrow.min(live.expires_at), true, true);
             };
         };
         if cause == ReauthorizationCause::Invalid
@@ -316,15 +327,18 @@ impl Stepper<'_> {
         if cause.is_telling() && !was_held_back {
             return self.go(Step::Verdict(row.clone(), Cause::Threads(cause), false));
         }
+        let is_noted = !grant.is_settled() && !cause.is_telling();
         let cause = Cause::Threads(cause);
         let is_second = known.is_some_and(|known| known.has_lasted(SECOND_LOOK, now));
-        // A second refusal confirms the first.
+        // A witness agrees with a second refusal, or with the first if a note explains it.
         let is_dead = !self.world.meta.takes(opened(&live.token), self.true_now());
-        if is_second && is_dead {
+        if (is_second || is_noted) && is_dead {
+            let cause = if is_noted { Cause::TokenLost } else { cause };
             return self.go(Step::Verdict(row.clone(), cause, false));
         }
         let (suspicion, look_at) = suspicion(live, cause, known, now);
-        self.finish(rules::suspect(grant, live, suspicion, look_at, Right::Done(lease), now));
+        let right = Right::finish(lease, grant.is_settled());
+        self.finish(rules::suspect(grant, live, suspicion, look_at, right, now));
     }
 
     fn verdict(&mut self, row: &Arc<Row>, cause: Cause, is_marked: bool) {
@@ -337,7 +351,8 @@ impl Stepper<'_> {
         }
         let (suspicion, look_at) = suspicion(live, cause, live.suspicion, now);
         if is_marked {
-            self.finish(rules::suspect(&grant, live, suspicion, look_at, Right::Done(lease), now));
+            let right = Right::finish(lease, grant.is_settled());
+            self.finish(rules::suspect(&grant, live, suspicion, look_at, right, now));
         } else {
             let change = rules::suspected(&grant, live, suspicion, look_at, Right::Held(lease));
             self.write(alone(change), Then::Marked(row.clone(), cause), None);
@@ -348,11 +363,11 @@ impl Stepper<'_> {
     fn look(&mut self, row: &Arc<Row>, grant: &Grant, live: &Live) {
         let (owner, now) = (self.owner(), self.now());
         let lease = Lease { owner: &owner, until: now };
-        if live.suspicion.is_some() {
+        if live.suspicion.is_some() || !grant.is_settled() {
             match self.call(live) {
                 Ok(()) => {}
                 Err(Some(refusal)) => return self.refused(row, grant, live, refusal),
-                Err(None) => return self.put_off(grant, schedule::add(now, 1), true),
+                Err(None) => return self.put_off(grant, schedule::add(now, 1), true, false),
             }
         }
         self.finish(rules::store_access(grant, live, &access(grant), Right::Done(lease), now));
@@ -365,7 +380,10 @@ impl Stepper<'_> {
         }
         match self.call(live) {
             Ok(()) => self.finish(rules::store_access(grant, live, &access(grant), Right::Done(lease), now)),
-            Err(_) => self.put_off(grant, schedule::add(now, schedule::A_DAY.as_secs()), false),
+            Err(_) => {
+                let tomorrow = schedule::add(now, schedule::A_DAY.as_secs());
+                self.put_off(grant, tomorrow, false, grant.is_settled());
+            }
         }
     }
 
@@ -381,7 +399,7 @@ impl Stepper<'_> {
                 let lease = Lease { owner: &owner, until: now };
                 self.finish(rules::drop_consent(grant, pending, lease, now));
             }
-            None => self.put_off(grant, schedule::retry_pending_at(now, 0), true),
+            None => self.put_off(grant, schedule::retry_pending_at(now, 0), true, grant.is_settled()),
         }
     }
 
@@ -397,7 +415,7 @@ impl Stepper<'_> {
         self.write(alone(change), then, Some(token));
     }
 
-    fn put_off(&mut self, grant: &Grant, due_at: Timestamp, is_failure: bool) {
+    fn put_off(&mut self, grant: &Grant, due_at: Timestamp, is_failure: bool, is_settled: bool) {
         let (owner, now) = (self.owner(), self.now());
         let deferral = Deferral {
             grant_id: Some(&grant.grant_id),
@@ -406,6 +424,7 @@ impl Stepper<'_> {
             class: is_failure.then_some(FailureClass::Threads(ErrorClass::Transient)),
             warning: None,
             had_consent: is_failure && grant.consent().is_some(),
+            is_settled,
         };
         self.finish(rules::defer(&grant_key(), Lease { owner: &owner, until: now }, deferral, now));
     }
@@ -425,6 +444,7 @@ impl Stepper<'_> {
             expiry_assumed: life.is_assumed,
             suspicion: None,
             vouch: None,
+            asked_at: None,
             ..old.clone()
         };
         let change = match self.call(&new) {
@@ -684,11 +704,11 @@ impl Stepper<'_> {
         let outcome = tables::commit(&transaction, &mut self.world.rows);
         self.check.judge(&before, self.world, self.worker, write, &outcome);
         if self.event != Event::ResponseLost {
-            self.follow(write, &outcome);
+            self.follow(write, &outcome, before.row());
         }
     }
 
-    fn follow(&mut self, write: &Write, outcome: &Outcome) {
+    fn follow(&mut self, write: &Write, outcome: &Outcome, before: Option<&Row>) {
         let is_done = *outcome == Outcome::Done;
         let found = match outcome {
             Outcome::Done => None,
@@ -698,15 +718,22 @@ impl Stepper<'_> {
             Then::Work => {
                 let owner = self.owner();
                 let ours = found.filter(|row| row.text(A::LeaseOwner) == Some(&owner));
-                match if is_done { self.world.row() } else { ours }.cloned() {
-                    Some(row) => {
-                        let until =
-                            row.time(A::LeaseUntil).unwrap_or_else(|| schedule::add(self.now(), LEASE));
-                        self.go(Step::Work(Arc::new(row)));
-                        self.world.workers[self.worker].leased_until = Some(until.as_second());
-                    }
-                    None => self.go(Step::Done),
+                let row = if is_done { self.world.row() } else { ours };
+                let Some(mut row) = row.cloned() else { return self.go(Step::Done) };
+                let until = row.time(A::LeaseUntil).unwrap_or_else(|| schedule::add(self.now(), LEASE));
+                let asked_at = before.and_then(|row| row.time(A::AskedAt));
+                if !is_done && asked_at.is_none() {
+                    // Another writer has replaced the token since, and this worker's note with it.
+                    let lease = Lease { owner: &owner, until };
+                    let release = rules::release(&grant_key(), Right::Done(lease));
+                    return self.write(alone(release), Then::Nothing, None);
                 }
+                let leased_at = schedule::add(until, -LEASE);
+                if asked_at.is_none_or(|at| !is_done && at >= leased_at) {
+                    row.remove(A::AskedAt);
+                }
+                self.go(Step::Work(Arc::new(row)));
+                self.world.workers[self.worker].leased_until = Some(until.as_second());
             }
             Then::Refreshed(refresh, beside) => {
                 let seen = found.map_or(*beside, |row| Beside {
@@ -766,7 +793,8 @@ impl Stepper<'_> {
         let owner = self.owner();
         match found {
             Some(_) => {
-                let release = rules::release(&grant_key(), Lease { owner: &owner, until: self.now() });
+                let lease = Lease { owner: &owner, until: self.now() };
+                let release = rules::release(&grant_key(), Right::Unsettled(lease));
                 self.write(alone(release), Then::Nothing, None);
             }
             None => self.go(Step::Done),

@@ -23,6 +23,8 @@ pub struct World {
     pub workers: Vec<Worker>,
     /// The failures that may still occur.
     pub left: Left,
+    /// True if a lease has ended before its holder had finished.
+    pub is_overtaken: bool,
     /// The broken rules.
     pub broken: Vec<&'static str>,
 }

@@ -13,7 +13,7 @@ use crate::shell::failure::secret_unseen;
 const SAMPLE: u32 = 200;
 
 pub(super) async fn app_secret(stack: &StackHandle) -> Finding {
-    match stack.service.secrets().app(stack.now()).await {
+    match stack.service.secrets().reread_app(stack.now()).await {
         Ok(app) => {
             let accepted = app.previous.as_ref().filter(|_| app.previous(stack.now()).is_some());
             let accepted = accepted.map_or_else(String::new, |previous| {
@@ -29,7 +29,7 @@ pub(super) async fn app_secret(stack: &StackHandle) -> Finding {
 }
 
 pub(super) async fn keyring(stack: &StackHandle) -> Finding {
-    match stack.service.secrets().keyring(stack.now()).await {
+    match stack.service.secrets().reread_keyring(stack.now()).await {
         Ok(keyring) => {
             let count = keyring.key_ids().count();
             let keys = if count == 1 { "1 key".to_owned() } else { format!("{count} keys") };

@@ -233,6 +233,7 @@ fn because(cause: Option<&str>) -> &'static str {
             "Threads gives the app no access to the person\u{2019}s data any more."
         }
         Some("not_completed") => "The connection was never completed.",
+        Some("token_lost") => "A refresh was cut off, and its new token was lost.",
         _ => "Threads no longer accepts the token.",
     }
 }

@@ -357,7 +357,9 @@ impl Secrets {
     fn find_in_use(&mut self, id: &str) -> Result<&mut Secret, Refused> {
         let secret = self.find(id)?;
         if secret.deleted_date.is_some() {
-            return Err(Refused::new(Kind::InvalidRequest, "the secret is scheduled for deletion"));
+            // Only AWS's words distinguish it from other invalid requests.
+            let why = "You can't perform this operation on the secret because it was marked for deletion.";
+            return Err(Refused::new(Kind::InvalidRequest, why));
         }
         Ok(secret)
     }

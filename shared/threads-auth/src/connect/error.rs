@@ -74,6 +74,9 @@ pub enum ConnectError {
     /// Meta's responses name different accounts.
     #[error("Meta's responses name different accounts for one token")]
     Contradiction,
+    /// Too little time is left to keep what the code would buy. It is not spent.
+    #[error("the request took so long that the code was not spent")]
+    Late,
     /// A call to Meta failed.
     #[error("a call to Threads failed")]
     Threads(#[source] threads_graph::Error),
@@ -162,8 +165,7 @@ impl ConnectError {
                 | ErrorKind::TooYoung
                 | ErrorKind::Rejected => ConnectOutcome::CodeRefused,
             },
-            Self::Secrets(error) if !error.is_transient() => ConnectOutcome::Misconfigured,
-            Self::Secrets(_) | Self::Store(_) | Self::Seal(_) => ConnectOutcome::Unavailable,
+            Self::Late | Self::Secrets(_) | Self::Store(_) | Self::Seal(_) => ConnectOutcome::Unavailable,
         }
     }
 
@@ -182,6 +184,19 @@ impl ConnectError {
     }
 }
 
+impl ConnectRefusal {
+    /// Returns true if the callback can be loaded again as it is: its code and its state are not
+    /// spent. Without the secrets its flow is unknown.
+    #[must_use]
+    pub fn is_repeatable(&self) -> bool {
+        match self.reason {
+            ConnectError::Late => true,
+            ConnectError::Secrets(_) => self.flow.is_none(),
+            _ => false,
+        }
+    }
+}
+
 impl From<ConnectError> for ConnectRefusal {
     fn from(reason: ConnectError) -> Self {
         Self { reason, flow: None, doubtful: None, cookies: Vec::new() }
@@ -191,7 +206,7 @@ impl From<ConnectError> for ConnectRefusal {
 impl From<ResumeError> for ConnectRefusal {
     fn from(error: ResumeError) -> Self {
         match error {
-            ResumeError::WrongBrowser => ConnectError::WrongBrowser.into(),
+            ResumeError::WrongBrowser | ResumeError::UnknownKey => ConnectError::WrongBrowser.into(),
             ResumeError::Expired(flow) => Self { flow: Some(flow), ..ConnectError::Expired.into() },
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use threads_auth_model::rules::{Commit, NewConsent, NewGrant};
-use threads_auth_model::seal::{self, Purpose, random_text};
+use threads_auth_model::seal::{self, Keyring, Purpose, random_text};
 use threads_auth_model::{
     Attempt, Effect, Pseudonym, Session, SessionState, SessionStatus, Vault, error_chain, schedule,
 };
@@ -60,7 +60,9 @@ pub(crate) async fn finish(
     now: Timestamp,
 ) -> Result<Connected, ConnectRefusal> {
     let mut finished = handle_callback(clients, raw_query, cookies, now).await;
-    if let Err(ConnectRefusal { flow: Some(flow), cookies, .. }) = &mut finished
+    if let Err(refusal) = &mut finished
+        && !refusal.is_repeatable()
+        && let ConnectRefusal { flow: Some(flow), cookies, .. } = refusal
         && flow.is_alive(now)
         && let Ok(vault) = clients.vault(now).await
     {
@@ -81,12 +83,21 @@ async fn handle_callback(
     let params = parse_callback(raw_query).map_err(ConnectError::Callback)?;
     let vault = clients.vault(now).await.map_err(ConnectError::Secrets)?;
     let (kind, keyring, app_id) = (clients.config.cookie_kind(), &vault.keyring, vault.app_id());
-    let resume = async |state: &State| match Flow::resume(kind, keyring, app_id, cookies, state, now) {
-        // A repeated callback of a finished flow is a replay, not a late arrival.
-        Err(ResumeError::Expired(flow)) if is_spent(clients, state).await => {
-            Err(ConnectError::Replayed.in_flow(&flow))
+    let with = |keyring: &Keyring, state: &State| Flow::resume(kind, keyring, app_id, cookies, state, now);
+    let resume = async |state: &State| {
+        let mut resumed = with(keyring, state);
+        if let Err(ResumeError::UnknownKey) = resumed {
+            // The key may be newer than the cached keyring.
+            let newest = clients.secrets.reread_keyring(now).await.map_err(ConnectError::Secrets)?;
+            resumed = with(&newest, state);
         }
-        resumed => resumed.map_err(ConnectRefusal::from),
+        match resumed {
+            // A repeated callback of a finished flow is a replay, not a late arrival.
+            Err(ResumeError::Expired(flow)) if is_spent(clients, state).await => {
+                Err(ConnectError::Replayed.in_flow(&flow))
+            }
+            resumed => resumed.map_err(ConnectRefusal::from),
+        }
     };
     let (reason, state) = match params {
         CallbackParams::Denied { state, reason } => (ConnectError::Denied(reason), state),
@@ -94,7 +105,7 @@ async fn handle_callback(
         CallbackParams::Granted { code, state } => {
             let flow = match resume(&state).await {
                 Err(ConnectRefusal { reason: ConnectError::Replayed, flow: Some(flow), .. }) => {
-                    let known = repeat_redirect(clients, &vault, &flow, now).await;
+                    let known = repeat_redirect(clients, &vault, &flow, watch).await;
                     return known.map_err(|reason| reason.in_flow(&flow));
                 }
                 resumed => resumed?,
@@ -102,7 +113,7 @@ async fn handle_callback(
             let granted = match connect_account(clients, &vault, &flow, &code, watch).await {
                 // A concurrent callback of this flow may have finished at any moment.
                 Err(reason @ (ConnectError::Replayed | ConnectError::SessionClosed)) => {
-                    match repeat_redirect(clients, &vault, &flow, now).await {
+                    match repeat_redirect(clients, &vault, &flow, watch).await {
                         Err(ConnectError::Replayed) => Err(reason),
                         known => known,
                     }
@@ -113,11 +124,12 @@ async fn handle_callback(
                 Ok(connected) => {
                     // After a failure nothing is written: its calls are counted with the next
                     // success.
-                    clients.count_calls(1, now).await;
+                    let write_time = clients.config.write_time();
+                    watch.within(write_time, clients.count_calls(1, now)).await;
                     Ok(connected)
                 }
                 Err(reason) => {
-                    record_failure(clients, &flow, &reason).await;
+                    record_failure(clients, &flow, &reason, watch).await;
                     Err(reason.in_flow(&flow))
                 }
             };
@@ -127,7 +139,8 @@ async fn handle_callback(
         // Meta is known to omit the state of a denial. But any page can send a browser here without
         // one, so the denial only leads back to the app, and is recorded in no session.
         let alive = Flow::alive(kind, keyring, app_id, cookies, now);
-        return Err(match open_flows(clients, alive).await {
+        let open = watch.within(clients.config.write_time(), open_flows(clients, alive)).await;
+        return Err(match open.flatten() {
             Some(OpenFlows::One(flow)) => reason.in_flow(&flow),
             Some(OpenFlows::Several(common)) => {
                 ConnectRefusal { doubtful: Some(Box::new(common)), ..reason.into() }
@@ -136,7 +149,7 @@ async fn handle_callback(
         });
     };
     let flow = resume(&state).await?;
-    record_failure(clients, &flow, &reason).await;
+    record_failure(clients, &flow, &reason, watch).await;
     Err(reason.in_flow(&flow))
 }
 
@@ -178,6 +191,7 @@ async fn is_spent(clients: &Clients, state: &State) -> bool {
 /// Returns the record of a failed attempt, if `reason` is recorded in its session.
 fn failed_attempt(reason: &ConnectError) -> Option<Attempt<'static>> {
     let status = match reason {
+        ConnectError::Late => return None,
         ConnectError::Denied(_) => SessionStatus::Denied,
         _ if reason.outcome().speaks_for_session() => SessionStatus::Failed,
         _ => return None,
@@ -188,9 +202,10 @@ fn failed_attempt(reason: &ConnectError) -> Option<Attempt<'static>> {
 
 /// Records in the flow's session, for the app's backend, how an attempt ended. The person sees it
 /// in any case.
-async fn record_failure(clients: &Clients, flow: &Flow, reason: &ConnectError) {
+async fn record_failure(clients: &Clients, flow: &Flow, reason: &ConnectError, watch: Stopwatch) {
     if let (Some(id), Some(attempt)) = (&flow.session_id, failed_attempt(reason))
-        && let Err(error) = clients.store.note_attempt(id, attempt).await
+        && let noted = clients.store.note_attempt(id, attempt)
+        && let Some(Err(error)) = watch.within(clients.config.write_time(), noted).await
     {
         tracing::warn!(error = error_chain(&error), "the outcome of an attempt could not be recorded");
     }
@@ -202,23 +217,30 @@ async fn repeat_redirect(
     clients: &Clients,
     vault: &Vault,
     flow: &Flow,
-    now: Timestamp,
+    watch: Stopwatch,
 ) -> Result<Connected, ConnectError> {
+    let now = watch.started_at();
     let return_to = way_back::of(&clients.config.return_to, flow);
     let (Some(id), Some(return_to)) = (&flow.session_id, return_to) else {
         return Err(ConnectError::Replayed);
     };
     let completion = vault.completion_code(id, flow.state.as_str());
-    match clients.store.session(id).await? {
+    let session = watch.within(clients.config.write_time(), clients.store.session(id)).await;
+    match session.transpose()?.flatten() {
         Some(Session { state: SessionState::Connected { user_id, completion_hash }, expires_at, .. })
             if completion_hash == seal::hash(&completion) && now < expires_at =>
         {
             let location = location(return_to.with(&[("session_id", id), ("completion", &completion)]));
-            let pseudonym = clients.store.pseudonym(&user_id).await;
+            let pseudonym = pseudonym(clients, &user_id, watch).await;
             Ok(Connected { location, user_id, pseudonym, outcome: ConnectOutcome::Replayed })
         }
         _ => Err(ConnectError::Replayed),
     }
+}
+
+/// Returns the account's name in logs, unless the response would be late for it.
+async fn pseudonym(clients: &Clients, user_id: &UserId, watch: Stopwatch) -> Option<Pseudonym> {
+    watch.within(clients.config.write_time(), clients.store.pseudonym(user_id)).await.flatten()
 }
 
 async fn connect_account(
@@ -229,18 +251,24 @@ async fn connect_account(
     watch: Stopwatch,
 ) -> Result<Connected, ConnectError> {
     let (state_hash, now) = (seal::hash(flow.state.as_str()), watch.started_at());
-    if clients.store.is_spent(&state_hash).await? {
+    let session = async {
+        match &flow.session_id {
+            Some(id) => read(clients, id).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    // Read side by side, and checked before the code is spent at Meta.
+    let (is_spent, session) = futures_util::future::join(clients.store.is_spent(&state_hash), session).await;
+    if is_spent? {
         return Err(ConnectError::Replayed);
     }
-    // Checked before the code is spent at Meta.
-    let session = match &flow.session_id {
-        Some(id) => {
-            let session = read(clients, id).await?;
-            admit(clients, &session, now)?;
-            Some(session)
-        }
-        None => None,
-    };
+    let session = session?;
+    if let Some(session) = &session {
+        admit(clients, session, now)?;
+    }
+    if !watch.leaves(clients.config.spending_time()) {
+        return Err(ConnectError::Late);
+    }
     let may_be_concurrent = session.as_ref().is_some_and(|session| session.failures == 0);
     let short = exchange_code(clients, vault, code, &state_hash, may_be_concurrent, watch).await?;
     let ask = || clients.graph.me(&short.access_token);
@@ -272,13 +300,28 @@ async fn connect_account(
         unclaimed_until: unclaimed_until(clients, session, now),
     });
     let exchange = || clients.graph.exchange_long_lived(vault.app_secret(), &short.access_token);
-    let (committed, outcome) = match twice(clients, watch, exchange).await {
-        Ok(long) => {
-            let inspection = if watch.elapsed() < clients.config.extras_time() {
-                Inspection::of(clients, vault, &long.access_token, &flow.scopes, now).await
+    // Every other call to Meta leaves the time for two writes.
+    let reserved = clients.config.write_time();
+    let long = match watch.leaving(reserved, twice(clients, watch, exchange)).await {
+        Some(Ok(long)) => Some(long),
+        Some(Err(error)) => {
+            tracing::warn!(error = error_chain(&error), "the long-lived exchange failed; a sweep retries it");
+            None
+        }
+        None => {
+            tracing::warn!("there was no time for the long-lived exchange; a sweep makes it");
+            None
+        }
+    };
+    let (committed, outcome) = match long {
+        Some(long) => {
+            let inspect = Inspection::of(clients, vault, &long.access_token, &flow.scopes, now);
+            let inspected = if watch.elapsed() < clients.config.extras_time() {
+                watch.leaving(reserved, inspect).await
             } else {
-                Inspection::assumed(&flow.scopes)
+                None
             };
+            let inspection = inspected.unwrap_or_else(|| Inspection::assumed(&flow.scopes));
             if inspection.user_id.as_ref().is_some_and(|found| found != user_id) {
                 return Err(ConnectError::Contradiction);
             }
@@ -289,8 +332,7 @@ async fn connect_account(
             let committed = store(clients, (commit, closed), stored, &long.access_token, watch).await?;
             (committed, ConnectOutcome::Connected)
         }
-        Err(error) => {
-            tracing::warn!(error = error_chain(&error), "the long-lived exchange failed; a sweep retries it");
+        None => {
             let consent = NewConsent {
                 user_id,
                 grant_id: &grant_id,
@@ -311,7 +353,7 @@ async fn connect_account(
             location: destination(clients, flow, &completion, outcome),
             user_id: user_id.clone(),
             // The row may have had one before.
-            pseudonym: clients.store.pseudonym(user_id).await,
+            pseudonym: pseudonym(clients, user_id, watch).await,
             outcome,
         }),
         CommitOutcome::Replayed => Err(ConnectError::Replayed),
@@ -347,7 +389,8 @@ async fn store<'a>(
         if ends.on(commit.begun_at) != Effect::Doubtful {
             break;
         }
-        let is_accepted = is_accepted(clients, token).await;
+        let reserved = clients.config.write_time();
+        let is_accepted = watch.leaving(reserved, is_accepted(clients, token)).await.flatten();
         if is_accepted == Some(false) {
             break;
         }
@@ -375,7 +418,7 @@ async fn exchange_code(
     // and is not sent again.
     if let Err(error) = &first
         && matches!(error.kind(), ErrorKind::Transient | ErrorKind::Throttled { .. })
-        && watch.elapsed() < clients.config.extras_time()
+        && watch.leaves(clients.config.spending_time())
         && let Ok(short) = exchange().await
     {
         first = Ok(short);
@@ -384,18 +427,31 @@ async fn exchange_code(
         Ok(short) => Ok(short),
         // A concurrent callback of the flow, such as a reload, has spent the code.
         Err(error) if error.kind() == ErrorKind::CodeUnusable => {
-            let mut pause = CONCURRENT_CALLBACK;
-            loop {
-                if clients.store.is_spent(state_hash).await? {
-                    return Err(ConnectError::Replayed);
-                }
-                if !may_be_concurrent || pause.next >= CONCURRENT_CALLBACK.longest {
-                    return Err(ConnectError::Threads(error));
-                }
-                pause.wait(None).await;
+            let spent = becomes_spent(clients, state_hash, may_be_concurrent);
+            match watch.within(clients.config.write_time(), spent).await.transpose()? {
+                Some(true) => Err(ConnectError::Replayed),
+                Some(false) | None => Err(ConnectError::Threads(error)),
             }
         }
         Err(error) => Err(ConnectError::Threads(error)),
+    }
+}
+
+/// Returns true if a concurrent callback, which there may be, spends the state.
+async fn becomes_spent(
+    clients: &Clients,
+    state_hash: &str,
+    may_be_concurrent: bool,
+) -> Result<bool, StoreError> {
+    let mut pause = CONCURRENT_CALLBACK;
+    loop {
+        if clients.store.is_spent(state_hash).await? {
+            return Ok(true);
+        }
+        if !may_be_concurrent || pause.next >= CONCURRENT_CALLBACK.longest {
+            return Ok(false);
+        }
+        pause.wait(None).await;
     }
 }
 

@@ -87,6 +87,8 @@ impl fmt::Debug for Flow {
 pub enum ResumeError {
     /// No valid cookie for this state.
     WrongBrowser,
+    /// The cookie for this state names a key that the keyring does not hold.
+    UnknownKey,
     /// The flow has expired.
     Expired(Box<Flow>),
 }
@@ -165,7 +167,7 @@ impl Flow {
         let sealed = self.sealed(keyring, app_id)?;
         let mut open: Vec<_> = ours(kind, cookies)
             .map(|(name, value)| {
-                let flow = unseal(keyring, app_id, value);
+                let flow = unseal(keyring, app_id, value).ok();
                 let rank = flow.map(|flow| (flow.is_alive(self.began_at), flow.began_at));
                 (Reverse(rank), name, value.len())
             })
@@ -211,6 +213,7 @@ impl Flow {
     ///
     /// # Errors
     /// - Returns `ResumeError::WrongBrowser` if no valid cookie belongs to the state.
+    /// - Returns `ResumeError::UnknownKey` if one may, but its key is not in the keyring.
     /// - Returns `ResumeError::Expired` if the flow has expired.
     pub fn resume(
         kind: CookieKind,
@@ -221,11 +224,20 @@ impl Flow {
         now: Timestamp,
     ) -> Result<Self, ResumeError> {
         let name = kind.name(state);
+        let mut refused = ResumeError::WrongBrowser;
         let flow = ours(kind, cookies)
             .filter(|(candidate, _)| *candidate == name)
-            .find_map(|(_, value)| unseal(keyring, app_id, value))
-            .filter(|flow| flow.state.matches(state))
-            .ok_or(ResumeError::WrongBrowser)?;
+            .find_map(|(_, value)| {
+                let flow = unseal(keyring, app_id, value);
+                if let Err(SealError::UnknownKey) = flow {
+                    refused = ResumeError::UnknownKey;
+                }
+                flow.ok()
+            })
+            .filter(|flow| flow.state.matches(state));
+        let Some(flow) = flow else {
+            return Err(refused);
+        };
         if flow.is_alive(now) { Ok(flow) } else { Err(ResumeError::Expired(Box::new(flow))) }
     }
 
@@ -238,7 +250,7 @@ impl Flow {
         now: Timestamp,
     ) -> impl Iterator<Item = Self> {
         ours(kind, cookies)
-            .filter_map(|(_, value)| unseal(keyring, app_id, value))
+            .filter_map(|(_, value)| unseal(keyring, app_id, value).ok())
             .filter(move |flow| flow.is_alive(now))
     }
 
@@ -272,12 +284,13 @@ fn ours<'a>(kind: CookieKind, cookies: &'a [&str]) -> impl Iterator<Item = (&'a 
         .filter(move |(name, _)| name.starts_with(kind.prefix()))
 }
 
-fn unseal(keyring: &Keyring, app_id: &AppId, value: &str) -> Option<Flow> {
-    let sealed = BASE64_URL_SAFE_NO_PAD.decode(value).ok()?;
-    let mut flow: Flow = serde_json::from_slice(&keyring.open(&context(app_id), &sealed).ok()?).ok()?;
+fn unseal(keyring: &Keyring, app_id: &AppId, value: &str) -> Result<Flow, SealError> {
+    let sealed = BASE64_URL_SAFE_NO_PAD.decode(value).map_err(|_| SealError::Malformed)?;
+    let json = keyring.open(&context(app_id), &sealed)?;
+    let mut flow: Flow = serde_json::from_slice(&json).map_err(|_| SealError::Malformed)?;
     let milliseconds = SignedDuration::from_millis(flow.milliseconds.clamp(0, 999).into());
-    flow.began_at = flow.began_at.checked_add(milliseconds).ok()?;
-    Some(flow)
+    flow.began_at = flow.began_at.checked_add(milliseconds).map_err(|_| SealError::Malformed)?;
+    Ok(flow)
 }
 
 #[cfg(test)]
@@ -415,6 +428,12 @@ mod tests {
         let alive: Vec<_> = flows.iter().map(|flow| browser.resume(&flow.state, 10).is_ok()).collect();
         assert_eq!(alive, [false, false, false, true, true, true, true, true]);
         assert!(browser.header().len() <= MAX_BYTES, "{}", browser.header().len());
+        // However small they are.
+        let mut browser = Browser::new();
+        for at in 0..8 {
+            browser.start_with(Scopes::requested([]), at);
+        }
+        assert_eq!(browser.jar.len(), MAX_OPEN);
     }
 
     #[test]

@@ -60,9 +60,12 @@ impl ConnectOutcome {
 
 impl ConnectRefusal {
     /// Returns the app's page, with `session_id`, `status` and `reason`, for a link. `None` if the
-    /// flow has no page that is still allowed.
+    /// flow has no page that is still allowed, or has not ended.
     #[must_use]
     pub fn way_back(&self, allowed: &ReturnToAllowlist) -> Option<Url> {
+        if self.is_repeatable() {
+            return None;
+        }
         let flow = self.flow.as_deref().or(self.doubtful.as_deref())?;
         let status = self.reason.outcome().return_status()?;
         let session = flow.session_id.as_deref().map(|id| ("session_id", id));

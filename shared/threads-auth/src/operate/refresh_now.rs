@@ -20,7 +20,7 @@ pub(crate) async fn refresh_now(
     let refresher = Refresher::new(clients, clients.vault(now).await?, time)?;
     let grant = clients.store.grant(user_id).await?.ok_or(VendError::Unknown)?;
     let reason = match grant.live() {
-        Some(live) if grant.due_at.is_none_or(|due| due > now) => LeaseReason::Expiring(live),
+        Some(live) if grant.due_at.is_none_or(|due| due > now) => LeaseReason::Expiring(&grant, live),
         _ => LeaseReason::Due,
     };
     Ok(refresher.one_now(&Key::grant(user_id), reason).await.outcome)

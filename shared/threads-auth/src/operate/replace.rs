@@ -10,7 +10,7 @@ use threads_auth_model::{Attribute, Ends, Grant, Inconsistency, Key, Row, Status
 use threads_auth_store::{Committed, Item, SecretsError, StoreError, row};
 use threads_graph::UserId;
 
-use crate::clients::Clients;
+use crate::clients::{Clients, OpenError};
 
 /// The maximum number of attempts while the user's ends change.
 const ATTEMPTS: u32 = 5;
@@ -174,16 +174,19 @@ pub(super) async fn read(
     table: &str,
     (key, row): (&Key, &Row),
     now: Timestamp,
-) -> Result<Grant, Spoilt> {
-    let grant = Grant::from_row(table, row).map_err(Spoilt::MakesNoSense)?;
+) -> Result<Result<Grant, Spoilt>, SecretsError> {
+    let grant = match Grant::from_row(table, row) {
+        Ok(grant) => grant,
+        Err(inconsistency) => return Ok(Err(Spoilt::MakesNoSense(inconsistency))),
+    };
     if key.user_id().as_ref() != Some(&grant.user_id) {
-        return Err(Spoilt::MakesNoSense(Inconsistency {
+        return Ok(Err(Spoilt::MakesNoSense(Inconsistency {
             table: table.to_owned(),
             key: key.to_string(),
             pseudonym: grant.pseudonym,
             attribute: Attribute::UserId,
             problem: "malformed",
-        }));
+        })));
     }
     let token = grant.live().map(|live| (Attribute::Token, Purpose::AccessToken, &live.token));
     let consent = grant.consent();
@@ -195,13 +198,13 @@ pub(super) async fn read(
                 spoilt = None;
                 break;
             }
-            Err(error) => spoilt = spoilt.or(Some(Spoilt::DoesNotOpen(attribute, error))),
+            Err(OpenError::Sealed(error)) => {
+                spoilt = spoilt.or(Some(Spoilt::DoesNotOpen(attribute, error)));
+            }
+            Err(OpenError::Keyring(error)) => return Err(error),
         }
     }
-    match spoilt {
-        Some(spoilt) => Err(spoilt),
-        None => Ok(grant),
-    }
+    Ok(spoilt.map_or(Ok(grant), Err))
 }
 
 /// Compares the row in use with that of the backup table `from`. Changes nothing.
@@ -218,11 +221,11 @@ pub(crate) async fn compare(
     let there = store.backed_up(from, &tombstone).await?.map(|item| row(&item)).unwrap_or_default();
     let (ends_there, noted) = (Ends::of(&there), Ends::of(&store.row_at(&tombstone).await?));
     let present = match seen.get(Attribute::Pk) {
-        Some(_) => Some(read(clients, &vault, store.grants_table(), (&key, &seen), now).await),
+        Some(_) => Some(read(clients, &vault, store.grants_table(), (&key, &seen), now).await?),
         None => None,
     };
     let backup = match &backed_up {
-        Some(item) => Some(read(clients, &vault, from, (&key, &row(item)), now).await),
+        Some(item) => Some(read(clients, &vault, from, (&key, &row(item)), now).await?),
         None => None,
     };
     let ends = later(&noted, &ends_there);

@@ -14,7 +14,7 @@ use threads_auth_model::seal::SealError;
 use threads_auth_model::{Attribute, Key, Row, SEALED, Value, Vault};
 use threads_auth_store::{SecretsError, StoreError, row};
 
-use crate::clients::Clients;
+use crate::clients::{Clients, OpenError};
 use crate::stopwatch::Stopwatch;
 
 /// Number of rows that are resealed concurrently.
@@ -107,7 +107,11 @@ async fn one(
             let new = match &user_id {
                 Some(user_id) => {
                     let anew = |vault: &Vault| vault.reseal(purpose, user_id, old);
-                    clients.with_newest(&vault, now, anew).await
+                    match clients.with_newest(&vault, now, anew).await {
+                        Err(OpenError::Keyring(error)) => return Err(error.into()),
+                        Err(OpenError::Sealed(error)) => Err(error),
+                        Ok(new) => Ok(new),
+                    }
                 }
                 None => Err(SealError::Refused),
             };

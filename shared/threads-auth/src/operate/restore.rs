@@ -80,15 +80,19 @@ pub(crate) async fn restore(
                     Ok(grant) => {
                         let tombstone = vault.tombstone(&grant.user_id);
                         let connected_at = grant.connected_at;
-                        match store.put_back(&grant.user_id, item, &tombstone, connected_at, now).await? {
+                        let put = store.put_back(&grant.user_id, item, &tombstone, connected_at, now).await?;
+                        match put {
                             TransferOutcome::Stored => {
                                 report.restored += 1;
                                 restored.insert(Key::grant(&grant.user_id));
-                                let ends = store.ends(&tombstone).await?;
-                                end_as(store, &grant.user_id, &ends, now).await?;
                             }
                             TransferOutcome::Known => report.present += 1,
                             TransferOutcome::Deleted => report.deleted += 1,
+                        }
+                        // A row that is there may be from a restore that was cut off before this.
+                        if put != TransferOutcome::Deleted {
+                            let ends = store.ends(&tombstone).await?;
+                            end_as(store, &grant.user_id, &ends, now).await?;
                         }
                     }
                     Err(_) => report.unreadable += 1,
@@ -112,7 +116,7 @@ pub(crate) async fn restore(
     while let Some(item) = items.try_next().await? {
         let row = row(&item);
         let Some(key) = row.key() else { continue };
-        let Err(spoilt) = read(clients, &vault, store.grants_table(), (&key, &row), now).await else {
+        let Err(spoilt) = read(clients, &vault, store.grants_table(), (&key, &row), now).await? else {
             continue;
         };
         let seen = Seen { key: &key, spoilt, counts: !restored.contains(&key) };

@@ -34,8 +34,42 @@ pub(crate) struct Verdict {
     pub(crate) grant: Grant,
     pub(crate) live: Live,
     pub(crate) cause: Cause,
-    /// True if a second witness has agreed, so that the verdict counts even in a wave of refusals.
-    pub(crate) is_confirmed: bool,
+    pub(crate) proof: Proof,
+}
+
+/// The evidence for a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// A second witness has agreed, or the refusals have lasted for too long for a bad hour.
+    Confirmed,
+    /// Meta gives a reason, or a note gives one and a witness agrees. It does not count in a wave
+    /// of refusals.
+    Reason,
+    /// A note gives the reason, Meta has refused twice, and there is no witness. It counts only
+    /// while Meta accepts the tokens of others.
+    NoteAlone,
+}
+
+/// Meta's treatment of all tokens at the moment, as a sweep sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trend {
+    /// Most tokens are accepted.
+    Accepting,
+    /// A wave of refusals.
+    Refusing,
+    /// Too few tokens were tried.
+    Unknown,
+}
+
+impl Verdict {
+    /// Returns true if the verdict counts at such a moment.
+    pub(crate) fn counts(&self, trend: Trend) -> bool {
+        match self.proof {
+            Proof::Confirmed => true,
+            Proof::Reason => trend != Trend::Refusing,
+            Proof::NoteAlone => trend == Trend::Accepting,
+        }
+    }
 }
 
 /// A token that Meta has just issued and that has not been used yet.
@@ -83,7 +117,7 @@ impl Attempt {
 
     pub(crate) fn verdict(verdict: Verdict) -> Self {
         // The refusal of a suspected token does not count for a wave again.
-        let is_news = !verdict.is_confirmed && verdict.live.suspicion.is_none();
+        let is_news = verdict.proof != Proof::Confirmed && verdict.live.suspicion.is_none();
         let answer = if is_news { Answer::Refused } else { Answer::Nothing };
         Self {
             outcome: RefreshOutcome::NeedsReauthorization,

@@ -11,12 +11,12 @@ use threads_auth_model::{
     Access, Cause, Claim, Consent, FailureClass, Grant, Key, Live, Pseudonym, ScopesSource, Session,
     SessionState, State, Suspicion, Vault, claiming, error_chain,
 };
-use threads_auth_store::{LeaseOutcome, StoreError, WriteOutcome, persist};
+use threads_auth_store::{LeaseOutcome, SecretsError, StoreError, WriteOutcome, persist};
 use threads_graph::{AccessToken, ErrorKind, LongLivedToken, UserId};
 
-use super::attempt::{Answer, Attempt, Trial, Verdict};
+use super::attempt::{Answer, Attempt, Proof, Trend, Trial, Verdict};
 use super::outcome::RefreshOutcome;
-use crate::clients::Clients;
+use crate::clients::{Clients, OpenError};
 use crate::inspection::{Inspected, Inspection, inspect};
 use crate::new_grant::new_grant;
 use crate::removal;
@@ -115,7 +115,7 @@ impl<'a> Refresher<'a> {
             self.try_out(trial).await;
         }
         if let Some(verdict) = &attempt.verdict {
-            attempt.outcome = self.settle(verdict).await;
+            attempt.outcome = self.decide(verdict, Trend::Unknown).await;
         }
         self.clients.count_calls(1, self.time.now()).await;
         attempt
@@ -160,6 +160,7 @@ impl<'a> Refresher<'a> {
                     class: Some(FailureClass::BrokenRow),
                     warning: None,
                     had_consent: true,
+                    is_settled: false,
                 };
                 let put_off = store.write(&rules::defer(key, lease, deferral, now)).await;
                 put_off.map(|_| RefreshOutcome::BrokenRow.into())
@@ -204,9 +205,13 @@ impl<'a> Refresher<'a> {
             return Ok(RefreshOutcome::NotOurs.into());
         };
         let now = self.time.now();
-        let Ok(current) = self.open(Purpose::AccessToken, grant, &live.token).await else {
-            tracing::error!(pseudonym = grant.log_name(), "a token does not open with the keyring");
-            return self.undecryptable(leased, schedule::add(now, UNREADABLE_SECONDS)).await;
+        let current = match self.open(Purpose::AccessToken, grant, &live.token).await {
+            Ok(current) => current,
+            Err(OpenError::Keyring(error)) => return self.without_key(leased, &error).await,
+            Err(OpenError::Sealed(_)) => {
+                tracing::error!(pseudonym = grant.log_name(), "a token does not open with the keyring");
+                return self.undecryptable(leased, schedule::add(now, UNREADABLE_SECONDS)).await;
+            }
         };
         if let State::Appealable(..) = grant.state {
             return self.appeal(leased, live, &current).await;
@@ -217,26 +222,32 @@ impl<'a> Refresher<'a> {
         let ended = live.data_access_expires_at.is_some_and(|end| end <= now);
         let times = Life::of(live);
         let is_early = leased.reason.is_due() && now < times.due_at(&grant.user_id);
-        if is_claim_settled && is_early && !ended && live.suspicion.is_none() {
+        if is_claim_settled && is_early && !ended && live.suspicion.is_none() && grant.is_settled() {
             // Nothing else was due.
             let next = schedule::next_look(times.due_at(&grant.user_id), DataAccess::of(grant), now);
-            let look =
-                self.clients.config.check_every.map(|every| schedule::look_at(every, &grant.user_id, now));
-            let written = self.postpone(leased, look.map_or(next, |look| look.min(next))).await?;
+            let written = self.postpone(leased, next).await?;
             return Ok(Attempt::written(RefreshOutcome::Checked, written, Answer::Nothing));
-        }
-        if ended || is_early {
-            return self.check(leased, live, &current).await;
         }
         let old_enough = times.old_enough_at();
         // By our clock alone a token does not count as expired: Meta decides.
-        if now < old_enough && now < live.expires_at {
-            if leased.reason.is_due() {
-                self.postpone(leased, old_enough).await?;
+        let is_young = now < old_enough && now < live.expires_at;
+        // A refresh that may have been cut off is made again at once.
+        if ended || (is_early && (is_young || grant.is_settled())) {
+            return self.check(leased, live, &current).await;
+        }
+        if is_young {
+            let look = if leased.reason.is_due() {
+                old_enough
             } else {
-                self.release(leased).await?;
-            }
+                schedule::next_look(times.due_at(&grant.user_id), DataAccess::of(grant), now)
+            };
+            self.postpone(leased, look).await?;
             return Ok(RefreshOutcome::TooYoung.into());
+        }
+        // The new token must still be stored.
+        if !self.time.leaves(self.clients.config.call_timeouts().request) {
+            let written = self.release(leased).await?;
+            return Ok(Attempt::written(RefreshOutcome::Deferred, written, Answer::Nothing));
         }
         match self.clients.graph.refresh(&current).await {
             Ok(new) => {
@@ -331,24 +342,25 @@ impl<'a> Refresher<'a> {
         let access = inspected.and_then(|inspected| inspected.access());
         if access.as_ref().is_some_and(|access| access.is_over(now)) {
             let (grant, live) = (grant.clone(), live.clone());
-            let cause = Cause::DataAccessExpired;
-            return Ok(Attempt::verdict(Verdict { grant, live, cause, is_confirmed: true }));
+            let (cause, proof) = (Cause::DataAccessExpired, Proof::Confirmed);
+            return Ok(Attempt::verdict(Verdict { grant, live, cause, proof }));
         }
         // Without an inspection, a call with the token shows if its data access has ended, and in a
         // regular look if the account has.
         let is_look = self.clients.config.check_every.is_some() && !is_valid;
         let must_ask = is_look || (access.is_none() && known.is_doubtful(now));
-        if (must_ask || live.suspicion.is_some())
-            && let Err(error) = self.clients.graph.me(current).await
-        {
+        let must_ask = must_ask || live.suspicion.is_some() || !grant.is_settled();
+        if must_ask && let Err(error) = self.clients.graph.me(current).await {
             return self.call_refused(leased, live, error).await;
         }
+        // Meta may not have been asked at all.
+        let answer = if must_ask || access.is_some() { Answer::Healthy } else { Answer::Nothing };
         let access = access.unwrap_or_else(|| known_access(grant, live, now));
         let right = Right::Done(leased.lease);
         let stored = rules::store_access(grant, live, &access, right, self.time.now());
         let written = self.clients.store.write(&stored).await?;
         self.record_expiry(live.expires_at);
-        Ok(Attempt::written(RefreshOutcome::Checked, written, Answer::Healthy))
+        Ok(Attempt::written(RefreshOutcome::Checked, written, answer))
     }
 
     /// Checks an account again that has ended for a reversible reason.
@@ -383,12 +395,16 @@ impl<'a> Refresher<'a> {
         let (grant, now) = (leased.grant, self.time.now());
         let (user_id, graph) = (&grant.user_id, &self.clients.graph);
         let is_over = now >= consent.expires_at;
-        let Ok(short) = self.open(Purpose::PendingToken, grant, &consent.token).await else {
-            tracing::error!(pseudonym = grant.log_name(), "a consent does not open with the keyring");
-            if is_over {
-                return self.drop_consent(leased, consent, now).await;
+        let short = match self.open(Purpose::PendingToken, grant, &consent.token).await {
+            Ok(short) => short,
+            Err(OpenError::Keyring(error)) => return self.without_key(leased, &error).await,
+            Err(OpenError::Sealed(_)) => {
+                tracing::error!(pseudonym = grant.log_name(), "a consent does not open with the keyring");
+                if is_over {
+                    return self.drop_consent(leased, consent, now).await;
+                }
+                return self.undecryptable(leased, schedule::retry_pending_at(now, random_number())).await;
             }
-            return self.undecryptable(leased, schedule::retry_pending_at(now, random_number())).await;
         };
         let long = match graph.exchange_long_lived(self.vault.app_secret(), &short).await {
             Ok(long) => long,
@@ -407,8 +423,8 @@ impl<'a> Refresher<'a> {
                     "a consent is not complete yet"
                 );
                 let later = schedule::retry_pending_at(now, random_number());
-                let written =
-                    self.put_off(leased, later, FailureClass::Threads(error.kind().class())).await?;
+                let class = FailureClass::Threads(error.kind().class());
+                let written = self.put_off(leased, later, class, grant.is_settled()).await?;
                 return Ok(Attempt::deferred(error.kind(), written));
             }
         };
@@ -525,6 +541,7 @@ impl<'a> Refresher<'a> {
                 expiry_assumed: life.is_assumed,
                 suspicion: None,
                 vouch: None,
+                asked_at: None,
                 ..used.clone()
             };
             let known = Access {
@@ -582,14 +599,17 @@ impl<'a> Refresher<'a> {
         }
     }
 
-    pub(crate) async fn release(&self, leased: Leased<'_>) -> Result<WriteOutcome, StoreError> {
-        let key = Key::grant(&leased.grant.user_id);
-        self.clients.store.write(&rules::release(&key, leased.lease)).await
+    /// Releases the lease without having asked Meta for a token.
+    async fn release(&self, leased: Leased<'_>) -> Result<WriteOutcome, StoreError> {
+        let Leased { grant, lease, .. } = leased;
+        let release = rules::release(&Key::grant(&grant.user_id), Right::finish(lease, grant.is_settled()));
+        self.clients.store.write(&release).await
     }
 
-    /// Releases the lease after a concurrent write has won.
+    /// Releases the lease after a concurrent write has won. That write has removed the note if it
+    /// has replaced the token.
     pub(crate) async fn give_back(&self, grant: &Grant) {
-        let release = rules::release(&Key::grant(&grant.user_id), self.lease());
+        let release = rules::release(&Key::grant(&grant.user_id), Right::Unsettled(self.lease()));
         if let Err(error) = self.clients.store.write(&release).await {
             tracing::warn!(
                 pseudonym = grant.log_name(),
@@ -601,16 +621,18 @@ impl<'a> Refresher<'a> {
 
     /// Defers the grant without a failure.
     async fn postpone(&self, leased: Leased<'_>, until: Timestamp) -> Result<WriteOutcome, StoreError> {
-        let grant = leased.grant;
+        let (grant, now) = (leased.grant, self.time.now());
+        let look = self.clients.config.check_every.map(|every| schedule::look_at(every, &grant.user_id, now));
         let deferral = Deferral {
             grant_id: Some(&grant.grant_id),
-            due_at: until,
+            due_at: look.map_or(until, |look| look.min(until)),
             failures: grant.failures,
             class: None,
             warning: None,
             had_consent: false,
+            is_settled: grant.is_settled(),
         };
-        self.defer(leased, deferral, self.time.now()).await
+        self.defer(leased, deferral, now).await
     }
 
     pub(crate) async fn put_off(
@@ -618,6 +640,7 @@ impl<'a> Refresher<'a> {
         leased: Leased<'_>,
         until: Timestamp,
         class: FailureClass,
+        is_settled: bool,
     ) -> Result<WriteOutcome, StoreError> {
         let (grant, now) = (leased.grant, self.time.now());
         let warning = grant.live().and_then(|live| {
@@ -632,6 +655,7 @@ impl<'a> Refresher<'a> {
             class: Some(class),
             warning,
             had_consent: grant.consent().is_some(),
+            is_settled,
         };
         self.defer(leased, deferral, now).await
     }
@@ -647,8 +671,21 @@ impl<'a> Refresher<'a> {
     }
 
     async fn undecryptable(&self, leased: Leased<'_>, later: Timestamp) -> Result<Attempt, StoreError> {
-        let written = self.put_off(leased, later, FailureClass::Undecryptable).await?;
+        let is_settled = leased.grant.is_settled();
+        let written = self.put_off(leased, later, FailureClass::Undecryptable, is_settled).await?;
         Ok(Attempt::written(RefreshOutcome::Undecryptable, written, Answer::Nothing))
+    }
+
+    /// Leaves a grant to the next sweep: its key is not in the keyring in use, and the keyring
+    /// cannot be read.
+    async fn without_key(&self, leased: Leased<'_>, error: &SecretsError) -> Result<Attempt, StoreError> {
+        tracing::error!(
+            pseudonym = leased.grant.log_name(),
+            error = error_chain(error),
+            "a token waits for a key of the newest keyring"
+        );
+        let written = self.release(leased).await?;
+        Ok(Attempt::written(RefreshOutcome::Deferred, written, Answer::Nothing))
     }
 
     pub(crate) async fn open(
@@ -656,7 +693,7 @@ impl<'a> Refresher<'a> {
         purpose: Purpose,
         grant: &Grant,
         sealed: &[u8],
-    ) -> Result<AccessToken, SealError> {
+    ) -> Result<AccessToken, OpenError> {
         self.clients.open(&self.vault, purpose, &grant.user_id, sealed, self.time.now()).await
     }
 }

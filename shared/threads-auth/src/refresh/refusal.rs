@@ -2,17 +2,18 @@
 //! Owns the decision that a grant is dead. One refusal is enough if it names a cause: the app was
 //! removed, the password changed, the token expired. A refusal that may be Meta's own fault makes
 //! the grant suspected. It is checked again, and is dead only if a second witness agrees or the
-//! token has expired.
+//! token has expired. If a note says that a refresh was cut off, the refusal has a reason: the
+//! witness decides at once.
 
 use jiff::SignedDuration;
-use threads_auth_model::rules::{self, Right};
+use threads_auth_model::rules::{self, LeaseReason, Right};
 use threads_auth_model::schedule::{self, DataAccess, Life, SECOND_LOOK};
 use threads_auth_model::seal::Purpose;
 use threads_auth_model::{Cause, Change, FailureClass, Live, Pause, error_chain};
 use threads_auth_store::{StoreError, WriteOutcome};
 use threads_graph::{AccessToken, ErrorKind, ReauthorizationCause};
 
-use super::attempt::{Answer, Attempt, Verdict};
+use super::attempt::{Answer, Attempt, Proof, Trend, Verdict};
 use super::outcome::RefreshOutcome;
 use super::refresher::{Leased, Refresher, random_number, suspicion};
 use crate::inspection::inspect;
@@ -32,6 +33,18 @@ impl Refresher<'_> {
         if error.kind() == ErrorKind::NeedsReauthorization(ReauthorizationCause::Invalid)
             && let Some(previous) = self.previous(leased, live).await
         {
+            // A doubt does not make the grant due, and this process may die before it has stored
+            // the new token.
+            if let LeaseReason::Doubted(_) = leased.reason {
+                let now = self.time.now();
+                let (suspicion, look_at) = suspicion(live, Cause::DOUBT, live.suspicion, now);
+                let right = Right::Held(leased.lease);
+                let ahead = rules::suspected(leased.grant, live, suspicion, look_at, right);
+                let written = self.clients.store.write(&ahead).await?;
+                if written != WriteOutcome::Stored {
+                    return Ok(Attempt::written(RefreshOutcome::Suspected, written, Answer::Refused));
+                }
+            }
             let asked_at = self.time.now();
             match self.clients.graph.refresh(&previous).await {
                 Ok(new) => return self.store(leased, live, Some(&previous), &new, asked_at).await,
@@ -67,6 +80,9 @@ impl Refresher<'_> {
         error: &threads_graph::Error,
     ) -> Result<Attempt, StoreError> {
         let (grant, now) = (leased.grant, self.time.now());
+        // A response was lost or cannot be read, so Meta may have issued a token.
+        let is_lost = matches!(error.kind(), ErrorKind::Transient | ErrorKind::Malformed);
+        let is_settled = grant.is_settled() && !is_lost;
         tracing::warn!(
             pseudonym = grant.log_name(),
             failures = grant.failures,
@@ -85,7 +101,8 @@ impl Refresher<'_> {
             }
             ErrorKind::TooYoung => {
                 let later = schedule::add(now, schedule::A_DAY.as_secs()).min(live.expires_at);
-                let written = self.put_off(leased, later, class).await?;
+                // Meta knows the token, and it lives.
+                let written = self.put_off(leased, later, class, true).await?;
                 return Ok(Attempt::written(RefreshOutcome::TooYoung, written, Answer::Healthy));
             }
             ErrorKind::Throttled { retry_after } => retry_after,
@@ -98,7 +115,7 @@ impl Refresher<'_> {
         };
         let failures = grant.failures.saturating_add(1);
         let later = schedule::retry_at(now, live.expires_at, failures, retry_after, random_number());
-        Ok(Attempt::deferred(error.kind(), self.put_off(leased, later, class).await?))
+        Ok(Attempt::deferred(error.kind(), self.put_off(leased, later, class, is_settled).await?))
     }
 
     /// Handles a refusal that calls the token dead.
@@ -115,18 +132,23 @@ impl Refresher<'_> {
         let was_held_back = of_token
             .is_some_and(|suspicion| matches!(suspicion.cause, Cause::Threads(cause) if cause.is_telling()));
         if cause.is_telling() && !was_held_back {
-            return Ok(verdict(leased, live, Cause::Threads(cause), false));
+            return Ok(verdict(leased, live, Cause::Threads(cause), Proof::Reason));
         }
         let has_lasted = |least| of_token.is_some_and(|known| known.has_lasted(least, now));
         let is_second_look = has_lasted(SECOND_LOOK);
-        let witness = if is_second_look { self.witness(leased, live).await } else { None };
+        let proof = if is_second_look { Proof::Confirmed } else { Proof::Reason };
+        // The token may be the one before a token that was lost.
+        let is_noted = !leased.grant.is_settled() && !cause.is_telling();
+        let named = if is_noted { Cause::TokenLost } else { Cause::Threads(cause) };
+        let witness = if is_second_look || is_noted { self.witness(leased, live).await } else { None };
         match witness {
-            Some(true) => Ok(verdict(leased, live, Cause::Threads(cause), true)),
-            None if is_over => Ok(verdict(leased, live, Cause::EXPIRED, is_second_look)),
+            Some(true) => Ok(verdict(leased, live, named, proof)),
+            None if is_over => Ok(verdict(leased, live, Cause::EXPIRED, proof)),
             // There is no witness, but no wave lasts so long.
             None if was_held_back && cause.is_telling() && has_lasted(WAVE_ENDS) => {
-                Ok(verdict(leased, live, Cause::Threads(cause), true))
+                Ok(verdict(leased, live, named, Proof::Confirmed))
             }
+            None if is_noted && is_second_look => Ok(verdict(leased, live, named, Proof::NoteAlone)),
             Some(false) | None => self.suspect(leased, live, Cause::Threads(cause)).await,
         }
     }
@@ -139,7 +161,9 @@ impl Refresher<'_> {
         let has_lasted = |least| live.suspicion.is_some_and(|known| known.has_lasted(least, now));
         let is_same = live.suspicion.is_some_and(|known| known.cause == cause);
         if is_expected || (is_same && has_lasted(SECOND_LOOK)) {
-            return Ok(verdict(leased, live, cause, is_expected || has_lasted(WAVE_ENDS)));
+            let is_confirmed = is_expected || has_lasted(WAVE_ENDS);
+            let proof = if is_confirmed { Proof::Confirmed } else { Proof::Reason };
+            return Ok(verdict(leased, live, cause, proof));
         }
         self.suspect(leased, live, cause).await
     }
@@ -150,14 +174,18 @@ impl Refresher<'_> {
         let is_of_access = |cause| cause == Cause::DataAccessExpired;
         let known = live.suspicion.filter(|known| is_of_access(known.cause) == is_of_access(cause));
         let (suspicion, look_at) = suspicion(live, cause, known, now);
-        let change = rules::suspect(grant, live, suspicion, look_at, Right::Done(leased.lease), now);
+        let right = Right::finish(leased.lease, grant.is_settled());
+        let change = rules::suspect(grant, live, suspicion, look_at, right, now);
         let written = self.clients.store.write(&change).await?;
         let answer = if known.is_some() { Answer::Nothing } else { Answer::Refused };
         Ok(Attempt::written(RefreshOutcome::Suspected, written, answer))
     }
 
-    /// Carries out a verdict, unless verdicts are paused.
-    pub(crate) async fn settle(&self, verdict: &Verdict) -> RefreshOutcome {
+    /// Carries out a verdict, unless it does not count at such a moment, or verdicts are paused.
+    pub(crate) async fn decide(&self, verdict: &Verdict, trend: Trend) -> RefreshOutcome {
+        if !verdict.counts(trend) {
+            return self.hold_back(verdict).await;
+        }
         let Verdict { grant, live, cause, .. } = verdict;
         match self.clients.store.pause().await {
             Ok(Some(Pause::Verdicts)) => return self.hold_back(verdict).await,
@@ -180,11 +208,11 @@ impl Refresher<'_> {
     }
 
     /// Turns a verdict into a suspicion, so that the token is checked again.
-    pub(crate) async fn hold_back(&self, verdict: &Verdict) -> RefreshOutcome {
+    async fn hold_back(&self, verdict: &Verdict) -> RefreshOutcome {
         let Verdict { grant, live, cause, .. } = verdict;
         let now = self.time.now();
         let (suspicion, look_at) = suspicion(live, *cause, live.suspicion, now);
-        let right = Right::Done(self.lease());
+        let right = Right::finish(self.lease(), grant.is_settled());
         let change = rules::suspect(grant, live, suspicion, look_at, right, now);
         self.decided(verdict, RefreshOutcome::Suspected, &change).await
     }
@@ -214,8 +242,8 @@ impl Refresher<'_> {
     }
 }
 
-fn verdict(leased: Leased<'_>, live: &Live, cause: Cause, is_confirmed: bool) -> Attempt {
-    Attempt::verdict(Verdict { grant: leased.grant.clone(), live: live.clone(), cause, is_confirmed })
+fn verdict(leased: Leased<'_>, live: &Live, cause: Cause, proof: Proof) -> Attempt {
+    Attempt::verdict(Verdict { grant: leased.grant.clone(), live: live.clone(), cause, proof })
 }
 
 fn failed_for(verdict: &Verdict, error: &StoreError) -> RefreshOutcome {

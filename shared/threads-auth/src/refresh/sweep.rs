@@ -20,7 +20,7 @@ use threads_auth_model::seal::SealError;
 use threads_auth_model::{Pause, error_chain, schedule};
 use threads_auth_store::{SecretsError, StoreError};
 
-use super::attempt::{Answer, Verdict};
+use super::attempt::{Answer, Trend, Verdict};
 use super::outcome::RefreshOutcome;
 use super::refresher::{Refresher, UNKNOWN_OVERDUE_SECONDS};
 use crate::clients::Clients;
@@ -332,24 +332,28 @@ impl PendingVerdicts {
         self.refused >= WAVE && self.refused > self.taken
     }
 
-    /// Carries out the verdicts; in a wave only the confirmed ones.
+    fn trend(&self) -> Trend {
+        if self.is_wave() {
+            Trend::Refusing
+        } else if self.taken > self.refused {
+            Trend::Accepting
+        } else {
+            Trend::Unknown
+        }
+    }
+
+    /// Carries out the verdicts that count.
     fn settle<'a>(
         &mut self,
         refresher: &'a Refresher<'_>,
     ) -> impl Future<Output = Vec<RefreshOutcome>> + Send + use<'a> {
-        let is_wave = self.is_wave();
-        if is_wave {
+        let trend = self.trend();
+        if trend == Trend::Refusing {
             let (refused, taken) = (self.refused, self.taken);
             tracing::error!(refused, taken, "a wave of refusals: none of them counts yet");
         }
         stream::iter(std::mem::take(&mut self.verdicts))
-            .map(move |verdict| async move {
-                if is_wave && !verdict.is_confirmed {
-                    refresher.hold_back(&verdict).await
-                } else {
-                    refresher.settle(&verdict).await
-                }
-            })
+            .map(move |verdict| async move { refresher.decide(&verdict, trend).await })
             .buffer_unordered(SETTLED_AT_ONCE)
             .collect()
     }

@@ -19,7 +19,7 @@ use threads_graph::{AccessToken, Scopes, UserId};
 
 use super::outcome::RefreshOutcome;
 use super::refresher::Refresher;
-use crate::clients::Clients;
+use crate::clients::{Clients, OpenError};
 use crate::stopwatch::Stopwatch;
 
 /// Maximum of `min_valid`, in seconds: 30 days. Meta's tokens live for 60 days, and are refreshed
@@ -266,6 +266,15 @@ async fn attempt(
     Err(VendError::retry(reason, again_at, now))
 }
 
+impl From<OpenError> for VendError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Sealed(error) => Self::Sealed(error),
+            OpenError::Keyring(error) => Self::Secrets(error),
+        }
+    }
+}
+
 impl VendError {
     fn retry(reason: RetryReason, at: Timestamp, now: Timestamp) -> Self {
         let seconds = at.as_second() - now.as_second();
@@ -319,7 +328,7 @@ fn standing(grant: &Grant, min_valid: SignedDuration, now: Timestamp) -> Result<
     if grant.failures > 0 && !is_due {
         return Err(due_later(RetryReason::NotRefreshed));
     }
-    Ok(Standing::Due(LeaseReason::Expiring(live), None))
+    Ok(Standing::Due(LeaseReason::Expiring(grant, live), None))
 }
 
 async fn open(refresher: &Refresher<'_>, grant: &Grant, live: &Live) -> Result<Vended, VendError> {

@@ -241,10 +241,13 @@ fn footer(brand: &Brand, words: &Words) -> Markup {
     }
 }
 
+/// The reference that loads the same address again. A callback's own has a code, which no page may
+/// contain.
+pub(super) const SAME_PAGE: &str = "";
+
 /// Returns true if `path` stays on this origin. Browsers drop tabs and treat `\\` as `/`, so
 /// `/\t/host` would leave it.
 fn is_own_path(path: &str) -> bool {
-    path.starts_with('/')
-        && !path.starts_with("//")
-        && path.bytes().all(|b| b.is_ascii_graphic() && b != b'\\')
+    let is_local = path.starts_with('/') && !path.starts_with("//");
+    (is_local || path == SAME_PAGE) && path.bytes().all(|b| b.is_ascii_graphic() && b != b'\\')
 }

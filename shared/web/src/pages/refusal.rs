@@ -4,7 +4,7 @@ use http::Response;
 use threads_auth::{AuthorizeAccess, Config, ConnectOutcome, ConnectRefusal, Flow, error_chain};
 use url::form_urlencoded;
 
-use super::look::respond;
+use super::look::{SAME_PAGE, respond};
 use super::notice::Notice;
 use super::page::Page;
 use super::reader::Reader;
@@ -41,6 +41,9 @@ pub fn refuse_prefetch(config: &Config, request: &HttpRequest) -> Option<Respons
 
 /// Returns the page for a refusal, with the links that may help the person.
 fn page_of(config: &Config, refused: &ConnectRefusal) -> Page {
+    if refused.is_repeatable() {
+        return Page { restart: Some(SAME_PAGE.to_owned()), ..Page::new(refused.reason.outcome()) };
+    }
     let (outcome, flow) = (refused.reason.outcome(), refused.flow.as_deref());
     let back = refused.way_back(&config.return_to);
     // With several open flows only the app knows the right one to start again.

@@ -33,7 +33,7 @@ enum Unit {
     Days,
 }
 
-const METRICS: [(&str, &str, Figure, Unit); 12] = [
+const METRICS: [(&str, &str, Figure, Unit); 13] = [
     ("Sweeps", "SweepSeconds", Figure::Values, Unit::Number),
     ("Longest sweep", "SweepSeconds", Figure::Most, Unit::Seconds),
     ("Longest overdue", "OldestOverdueSeconds", Figure::Most, Unit::Seconds),
@@ -42,6 +42,7 @@ const METRICS: [(&str, &str, Figure, Unit); 12] = [
     ("Tokens that do not open", "DecryptFailures", Figure::Sum, Unit::Number),
     ("Broken rows", "BrokenRows", Figure::Most, Unit::Number),
     ("Unreadable partitions", "UnreadableShards", Figure::Most, Unit::Number),
+    ("Oldest stale secret", "SecretAgeSeconds", Figure::Most, Unit::Seconds),
     ("Refused inspections", "RefusedInspections", Figure::Sum, Unit::Number),
     ("Waves of refusals", "Wave", Figure::Sum, Unit::Number),
     ("Sweeps while paused", "Paused", Figure::Sum, Unit::Number),

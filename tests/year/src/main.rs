@@ -1,0 +1,33 @@
+//! Makes a year, and prints its figures: `year [PEOPLE [SEED [HOURS]]]`, by default 100,000 people,
+//! seed 1, and a sweep each hour.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use year::{Extent, Settings, run};
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let mut arguments = std::env::args().skip(1);
+    let mut number = |default: &str, what: &'static str| {
+        let text = arguments.next().unwrap_or_else(|| default.to_owned());
+        text.parse::<u32>().with_context(|| format!("expected {what}, found {text:?}"))
+    };
+    let people = usize::try_from(number("100000", "the number of people")?)?;
+    let seed = number("1", "a seed")?.into();
+    let every = number("1", "the hours between sweeps")?.into();
+    let began = Instant::now();
+    let report = run(Settings { seed, people, extent: Extent::Full, every }).await?;
+    report_on(&report, began);
+    Ok(if report.faults().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[expect(clippy::print_stdout, reason = "the program's result")]
+fn report_on(report: &year::Report, began: Instant) {
+    println!("{report}");
+    for fault in report.faults() {
+        println!("WRONG: {fault}");
+    }
+    println!("year {}: {} s", report.seed(), began.elapsed().as_secs());
+}

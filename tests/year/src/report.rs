@@ -1,0 +1,206 @@
+//! The figures of a year, and what they must be.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::plan::HOUR;
+use crate::proxy::{Loss, Traffic};
+
+/// Lost tokens that one failure of the store may cost: those in flight when it is noticed.
+const LOST_BY_STORE: u64 = 2;
+/// Hours, outages left out, in which the loss of a token in a crash is announced.
+const CRASH_ANNOUNCED: i64 = 3;
+/// Hours in which the end of data access is announced.
+const ACCESS_ANNOUNCED: i64 = 24;
+/// Hours in which an end is found out that nobody has told: a token's longest rest, and a day.
+const END_ANNOUNCED: i64 = 41 * 24;
+/// Hours, outages left out, that a due token waits at most.
+const LATE: i64 = 72;
+/// Load of the busiest hours, as a multiple of the mean.
+const LOAD: f64 = 12.0;
+/// The least mean of a stretch of hours at which chance alone does not decide its load.
+const LEAST_MEAN: f64 = 12.0;
+
+/// The figures of a year.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    pub(crate) seed: u64,
+    pub(crate) people: usize,
+    pub(crate) sweeps: u64,
+    pub(crate) kills: u64,
+    pub(crate) vends: u64,
+    pub(crate) traffic: Traffic,
+    pub(crate) refreshed: u64,
+    /// Tokens that Meta has issued and that nobody has, by why, while the old one was dead.
+    pub(crate) losses: BTreeMap<Loss, u64>,
+    /// Failures of the store in which it took leases and no tokens.
+    pub(crate) half_failures: u64,
+    /// People whose account works at Threads and not with us, for no reason above.
+    pub(crate) lost: Vec<usize>,
+    /// Ends that were announced of accounts that work.
+    pub(crate) false_deaths: Vec<String>,
+    /// The most seconds, outages left out, from an end to its announcement, by what ended.
+    pub(crate) announced: BTreeMap<&'static str, Delays>,
+    /// Ends that nobody has announced in time.
+    pub(crate) unannounced: Vec<String>,
+    /// People who were not warned of their token's end.
+    pub(crate) unwarned: Vec<usize>,
+    /// The most tokens that one kill has cost.
+    pub(crate) most_killed: u64,
+    pub(crate) missing_events: u64,
+    pub(crate) repeated_events: u64,
+    /// Sweeps that could not run although nothing but the secrets had failed.
+    pub(crate) failed_sweeps: Vec<String>,
+    /// Tokens that were not handed out although nothing but the secrets had failed.
+    pub(crate) failed_vends: Vec<String>,
+}
+
+/// The times that announcements took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Delays {
+    pub(crate) count: u64,
+    pub(crate) longest: i64,
+}
+
+impl Report {
+    /// Returns the bound of the seconds, outages left out, in which an end is announced.
+    pub(crate) fn bound(of: &str) -> i64 {
+        HOUR * match of {
+            "crash" | "lost answer" | "refused write" | "dropped token" => CRASH_ANNOUNCED,
+            "data access" => ACCESS_ANNOUNCED,
+            _ => END_ANNOUNCED,
+        }
+    }
+
+    pub(crate) fn announce(&mut self, of: &'static str, after: i64) {
+        let delays = self.announced.entry(of).or_default();
+        delays.count += 1;
+        delays.longest = delays.longest.max(after);
+    }
+
+    /// Returns the load of the busiest stretch of hours as a multiple of the mean, and the stretch.
+    fn load(&self) -> (f64, usize) {
+        let hours = &self.traffic.refreshes;
+        let total: u32 = hours.iter().sum();
+        #[expect(clippy::cast_precision_loss, reason = "the hours of a year")]
+        let mean = f64::from(total) / hours.len().max(1) as f64;
+        let mut stretch = 1;
+        while mean * f64::from(u32::try_from(stretch).unwrap_or(1)) < LEAST_MEAN && stretch < 48 {
+            stretch += 1;
+        }
+        let busiest = hours.windows(stretch).map(|hours| hours.iter().sum::<u32>()).max().unwrap_or(0);
+        let mean = mean * f64::from(u32::try_from(stretch).unwrap_or(1));
+        (f64::from(busiest) / mean.max(f64::MIN_POSITIVE), stretch)
+    }
+
+    fn losses_by(&self, loss: Loss) -> u64 {
+        self.losses.get(&loss).copied().unwrap_or(0)
+    }
+
+    /// Returns the seed of the year.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Returns each figure that is not as it must be.
+    #[must_use]
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut check = |is_right: bool, what: String| {
+            if !is_right {
+                faults.push(what);
+            }
+        };
+        let shown = |list: &[String]| list.iter().take(3).cloned().collect::<Vec<_>>().join("; ");
+        check(self.lost.is_empty(), format!("{} lost that were ours: {:?}", self.lost.len(), self.lost));
+        let dropped = self.losses_by(Loss::Dropped);
+        check(dropped == 0, format!("{dropped} tokens dropped for no reason"));
+        let (refused, may) = (self.losses_by(Loss::Refused), LOST_BY_STORE * self.half_failures);
+        check(refused <= may, format!("{refused} tokens lost to a failing store, and {may} may be"));
+        check(
+            self.false_deaths.is_empty(),
+            format!("{} false deaths: {}", self.false_deaths.len(), shown(&self.false_deaths)),
+        );
+        check(
+            self.unannounced.is_empty(),
+            format!("{} ends unannounced: {}", self.unannounced.len(), shown(&self.unannounced)),
+        );
+        check(self.unwarned.is_empty(), format!("not warned: {:?}", self.unwarned));
+        for (of, delays) in &self.announced {
+            let bound = Self::bound(of);
+            check(
+                delays.longest <= bound,
+                format!("{of} announced after {} h, {} at most", delays.longest / HOUR, bound / HOUR),
+            );
+        }
+        check(self.missing_events == 0, format!("{} events missing", self.missing_events));
+        check(self.repeated_events == 0, format!("{} events repeated", self.repeated_events));
+        check(
+            self.failed_sweeps.is_empty(),
+            format!("{} sweeps failed: {}", self.failed_sweeps.len(), shown(&self.failed_sweeps)),
+        );
+        check(
+            self.failed_vends.is_empty(),
+            format!("{} requests failed: {}", self.failed_vends.len(), shown(&self.failed_vends)),
+        );
+        let late = self.traffic.late_awake / HOUR;
+        check(late <= LATE, format!("a refresh {late} h late, outages left out"));
+        let (load, stretch) = self.load();
+        check(load <= LOAD, format!("the load of the busiest {stretch} h is {load:.1} times the mean"));
+        faults
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, people, sweeps, kills, vends, traffic, .. } = self;
+        let Traffic { calls, faults, late_awake, late, least_left, .. } = traffic;
+        let (load, stretch) = self.load();
+        writeln!(
+            f,
+            "year {seed}: {people} people, {sweeps} sweeps, {vends} requests, {} refreshes, {calls} calls, {faults} of \
+             them failed, {kills} kills",
+            self.refreshed,
+        )?;
+        writeln!(
+            f,
+            "year {seed}: {} lost that were ours, {} false deaths, {} unannounced, {} unwarned, {} events missing, {} \
+             repeated, {} sweeps and {} requests failed",
+            self.lost.len(),
+            self.false_deaths.len(),
+            self.unannounced.len(),
+            self.unwarned.len(),
+            self.missing_events,
+            self.repeated_events,
+            self.failed_sweeps.len(),
+            self.failed_vends.len(),
+        )?;
+        writeln!(
+            f,
+            "year {seed}: with the old token dead at once, {} lost in {kills} kills, {} in one at most, {} with Meta's \
+             answer, {} in {} failures of the store",
+            self.losses_by(Loss::Killed),
+            self.most_killed,
+            self.losses_by(Loss::AnswerLost),
+            self.losses_by(Loss::Refused),
+            self.half_failures,
+        )?;
+        for (of, Delays { count, longest }) in &self.announced {
+            writeln!(f, "year {seed}: {count} times {of}, announced after {:.1} h at most", hours(*longest))?;
+        }
+        write!(
+            f,
+            "year {seed}: latest refresh {:.1} h after it was due, {:.1} h without outages; least life left {:.1} \
+             days; load of the busiest {stretch} h {load:.1} times the mean",
+            hours(*late),
+            hours(*late_awake),
+            hours(least_left.unwrap_or(0)) / 24.0,
+        )
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds of a year")]
+fn hours(seconds: i64) -> f64 {
+    seconds as f64 / HOUR as f64
+}
