@@ -32,6 +32,7 @@ mod languages;
 mod last_step;
 mod load;
 mod lost_events;
+mod looks;
 mod note;
 mod nowhere;
 mod operations;
