@@ -37,7 +37,7 @@ pub(crate) fn run(data: &[u8]) {
             let answer: Value = serde_json::from_str(&answer).unwrap();
             assert!(answer["error"].is_string());
         }
-        // Whatever it was, the sandbox goes on.
+        // The sandbox goes on after each of them.
         let (status, state) = runtime.block_on(ask(&router, "GET", "/control/state", "")).unwrap();
         assert_eq!(status, StatusCode::OK, "{state}");
         assert!(serde_json::from_str::<Value>(&state).unwrap()["accounts"].is_array());

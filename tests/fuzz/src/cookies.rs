@@ -78,8 +78,7 @@ impl Server {
         self.one_more(&headers, alive.len());
     }
 
-    /// Whatever a browser has, a new flow leaves it with a few cookies of ours, and the alive ones
-    /// go last.
+    /// A new flow leaves any browser with a few cookies of ours, and the alive ones go last.
     fn one_more(&self, headers: &[&str], alive: usize) {
         let flow = self.flow(0);
         let set = self.set(&flow, headers);

@@ -168,7 +168,7 @@ fn assert_names(error: &Inconsistency, row: &Row) {
 fn ends(row: &Row, now: Timestamp) {
     let ends = Ends::of(row);
     let effect = ends.on(now);
-    // What the condition lets pass has no effect. A damaged time lets nothing pass.
+    // Ends that the condition lets pass have no effect. A damaged time lets nothing pass.
     assert!(effect == Effect::None || !Ends::no_other(None, now).holds(row));
 }
 
@@ -225,7 +225,7 @@ fn schedules(grant: &Grant, now: Timestamp, random: u64) {
         assert!(new.issued_at == now && new.expires_at > now || reported.is_zero(), "{new:?}");
         assert!(new.due_at(&grant.user_id) <= new.expires_at);
     }
-    // What an inspection reports is taken, or nothing is.
+    // The reported end is taken, or nothing is.
     let reported = schedule::add(now, i64::try_from(random % (200 * DAY.unsigned_abs())).unwrap() - 100 * DAY);
     let found = life.found(Some(reported));
     assert!(found == life || found.is_assumed || found.expires_at == reported, "{life:?} {found:?} {reported}");

@@ -53,7 +53,7 @@ fn keyring(text: &str) {
         match change_keyring(text, change) {
             Ok(changed) => {
                 let after = Keyring::from_json(&changed).unwrap();
-                // What was sealed before opens, if it was not for this very table's name.
+                // An earlier value still opens, unless it was sealed for this very table's name.
                 if !matches!(change, KeyringChange::Identify(_)) || keyring.id().is_none() {
                     assert_eq!(after.open(&context, &sealed).unwrap().as_slice(), b"a token", "{change:?}");
                 }

@@ -45,7 +45,7 @@ pub(crate) fn run(data: &[u8]) {
             .replace("@day", &now.strftime("%Y%m%d").to_string());
         let answer = runtime.block_on(ask(&address, request.as_bytes()));
         let head = answer.lines().next().unwrap_or_default();
-        // What is no HTTP may just be hung up on.
+        // On text that is no HTTP the server may hang up.
         assert!(head.is_empty() || head.starts_with("HTTP/1.1 4"), "{head} for {request}");
         assert!(!answer.contains(&urls.secret_access_key));
     });

@@ -101,7 +101,7 @@ fn secrets(text: &str) {
     if text.parse::<TokenHash>().is_ok() {
         assert!(text.len() == 64 && text.to_uppercase().parse::<TokenHash>().is_ok());
     }
-    // What begins like an app's token is gone up to the next white space or quotation mark.
+    // A text that begins like an app's token is gone up to the next white space or quotation mark.
     let shown = redacted(text);
     assert_eq!(redacted(&shown), shown);
     let planted = format!("{text} TH|1|CANARYCANARY");
