@@ -54,7 +54,7 @@ mod assumed {
     pub(super) const META: f64 = 100.0;
     /// The log of one invocation, by Lambda, the function and API Gateway, in gigabytes.
     pub(super) const LOGS: f64 = 1.5e-6;
-    /// Number of tokens due in one sweep, which works at 64 of them side by side.
+    /// Number of tokens due in one sweep, which works at 16 of them side by side.
     pub(super) const DUE_AT_ONCE: f64 = 8.0;
     /// Hours of a month.
     pub(super) const MONTH: f64 = 730.0;

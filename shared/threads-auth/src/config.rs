@@ -84,7 +84,7 @@ pub struct Config {
     pub keyring_secret_id: String,
     /// `SECRETS_TTL_SECONDS`, default 300: time for which a secret is cached.
     pub secrets_ttl: Duration,
-    /// `SWEEP_CONCURRENCY`, default 64, at most 1024: number of grants that a sweep refreshes
+    /// `SWEEP_CONCURRENCY`, default 16, at most 1024: number of grants that a sweep refreshes
     /// concurrently.
     pub sweep_concurrency: usize,
     /// Number of grants that a sweep begins with: one. No variable sets it; the benchmark compares
@@ -244,7 +244,7 @@ impl Config {
         let secrets_ttl = vars.setting(Setting::SecretsTtlSeconds, "300", |text| {
             whole_number(text, 1, 86_400).map(Duration::from_secs)
         });
-        let sweep_concurrency = vars.setting(Setting::SweepConcurrency, "64", |text| {
+        let sweep_concurrency = vars.setting(Setting::SweepConcurrency, "16", |text| {
             whole_number(text, 1, 1024).map(|n| usize::try_from(n).unwrap_or(usize::MAX))
         });
         let graph_calls_per_hour = vars.setting(Setting::GraphCallsPerHour, "", |text| match text {

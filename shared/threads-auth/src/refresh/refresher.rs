@@ -281,24 +281,34 @@ impl<'a> Refresher<'a> {
         let change = rules::rehearse(leased.grant, live, leased.lease);
         match self.clients.store.write(&change).await {
             Ok(WriteOutcome::Stored) => None,
-            Ok(written) => Some(Attempt::written(RefreshOutcome::NotOurs, written, Answer::Nothing)),
+            Ok(_) => {
+                self.release_uncalled(leased).await;
+                Some(RefreshOutcome::NotOurs.into())
+            }
             Err(error) => {
                 tracing::error!(
                     pseudonym = leased.grant.log_name(),
                     error = error_chain(&error),
                     "the store would not take a new token: Meta is not asked"
                 );
-                let is_settled = leased.grant.is_settled();
                 if error.kind() == FailureKind::ThisItem {
-                    self.put_off_unwritable(leased, live, is_settled).await;
-                } else if let Err(error) = self.release(leased).await {
-                    tracing::warn!(
-                        error = error_chain(&error),
-                        "a lease was not released; it expires by itself"
-                    );
+                    self.put_off_unwritable(leased, live, leased.grant.is_settled()).await;
+                } else {
+                    self.release_uncalled(leased).await;
                 }
                 Some(Attempt::store_failed(error.kind()))
             }
+        }
+    }
+
+    /// Releases a lease under which Meta was not called.
+    async fn release_uncalled(&self, leased: Leased<'_>) {
+        if let Err(error) = self.release(leased).await {
+            tracing::warn!(
+                pseudonym = leased.grant.log_name(),
+                error = error_chain(&error),
+                "a lease was not released; it expires by itself"
+            );
         }
     }
 
