@@ -32,6 +32,8 @@ pub enum Start {
     Connected,
     /// Somebody connected, and Meta demanded a checkpoint that the person has passed since.
     Appealable,
+    /// Somebody connected and changed the password, and the verdict was held back.
+    Suspected,
 }
 
 /// The workers of a scenario, and the failures that may occur.

@@ -48,6 +48,10 @@ impl Scenario {
         Self { start: Start::Appealable, ..self }
     }
 
+    fn suspected(self) -> Self {
+        Self { start: Start::Suspected, ..self }
+    }
+
     fn repeated(self) -> Self {
         Self { repeats: 1, ..self }
     }
@@ -112,8 +116,9 @@ pub fn quick() -> Vec<Scenario> {
         scenario("an import and an ended account", Stays, &[Password, Sweep, Import], NOTHING),
         scenario("a password", Dies, &[Password, Sweep, Sweep], LOSS).waves(),
         scenario("a password and a reconnect", Dies, &[Password, Sweep, Connect], LOSS).waves(),
-        scenario("a wave and a first exchange", Dies, &[Password, Sweep, Sweep, ConnectShort], NOTHING)
-            .at(DAYS)
+        scenario("a wave and a first exchange", Dies, &[Sweep, ConnectShort], NOTHING)
+            .suspected()
+            .at(&APPEAL[..1])
             .waves(),
         scenario("a suspicion", DiesLater, &[Sweep, Sweep, Sweep], NOTHING).at(DAYS),
         scenario("a doubt", Dies, &[Doubt, Sweep, Vend], NOTHING).at(NOW),
