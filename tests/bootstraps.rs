@@ -30,23 +30,27 @@ use crate::fixture::{
 };
 
 const AUTHORIZE: &str = env!("CARGO_BIN_EXE_bootstrap-authorize");
-const CALLBACK: &str = env!("CARGO_BIN_EXE_bootstrap-callback");
-const EVENTS: &str = env!("CARGO_BIN_EXE_bootstrap-events");
-const TOKEN: &str = env!("CARGO_BIN_EXE_bootstrap-token");
-const REFRESH: &str = env!("CARGO_BIN_EXE_bootstrap-refresh");
+pub(crate) const CALLBACK: &str = env!("CARGO_BIN_EXE_bootstrap-callback");
+pub(crate) const EVENTS: &str = env!("CARGO_BIN_EXE_bootstrap-events");
+pub(crate) const TOKEN: &str = env!("CARGO_BIN_EXE_bootstrap-token");
+pub(crate) const REFRESH: &str = env!("CARGO_BIN_EXE_bootstrap-refresh");
+pub(crate) const DEAUTHORIZE: &str = env!("CARGO_BIN_EXE_bootstrap-deauthorize");
+pub(crate) const DELETION: &str = env!("CARGO_BIN_EXE_bootstrap-deletion");
+pub(crate) const SESSIONS: &str = env!("CARGO_BIN_EXE_bootstrap-sessions");
+pub(crate) const WEBHOOK: &str = env!("CARGO_BIN_EXE_bootstrap-webhook");
 
 /// A guard against tests that never end, not a measure of anything.
-const HANG: Duration = Duration::from_mins(10);
+pub(crate) const HANG: Duration = Duration::from_mins(10);
 
 /// A function's answer to an event.
 #[derive(Debug, PartialEq)]
-enum Outcome {
+pub(crate) enum Outcome {
     Response(Value),
     Error(Value),
 }
 
 /// One function's process, and the Runtime API that it talks to.
-struct Function {
+pub(crate) struct Function {
     child: Child,
     output: JoinHandle<String>,
     events: mpsc::Sender<Value>,
@@ -96,7 +100,7 @@ impl Function {
     }
 
     /// The same, with other values for some variables.
-    async fn start_with(executable: &str, stack: &Stack, variables: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start_with(executable: &str, stack: &Stack, variables: &[(&str, &str)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (events, queue) = mpsc::channel(8);
@@ -129,22 +133,34 @@ impl Function {
         Self { child, output, events, outcomes, api }
     }
 
-    async fn invoke(&mut self, event: Value) -> Outcome {
-        self.events.send(event).await.unwrap();
+    pub(crate) async fn invoke(&mut self, event: Value) -> Outcome {
+        self.begin(event).await;
         self.outcome().await
     }
 
-    async fn outcome(&mut self) -> Outcome {
+    pub(crate) async fn outcome(&mut self) -> Outcome {
         let outcome = tokio::time::timeout(HANG, self.outcomes.recv()).await;
         outcome.unwrap().unwrap()
     }
 
+    /// Invokes it, and does not wait for its answer.
+    pub(crate) async fn begin(&self, event: Value) {
+        self.events.send(event).await.unwrap();
+    }
+
     /// Answers a request as API Gateway would hand it on.
-    async fn request(&mut self, event: Value) -> Value {
+    pub(crate) async fn request(&mut self, event: Value) -> Value {
         match self.invoke(event).await {
             Outcome::Response(answer) => answer,
             Outcome::Error(error) => panic!("{error}"),
         }
+    }
+
+    /// Ends it between two instructions, as a machine that fails does.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+        self.api.abort();
+        self.output.await.unwrap();
     }
 
     /// Ends it as Lambda does. Nothing waits in memory that would have to be written first, so it
@@ -179,7 +195,7 @@ fn command(executable: &str) -> Command {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the executables read the machine's clock")]
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     Timestamp::now()
 }
 
@@ -189,7 +205,7 @@ async fn stack_of(ago: Duration) -> Stack {
 }
 
 /// A request's event in payload format 2.0.
-fn event(path: &str, query: &str, cookies: &[String]) -> Value {
+pub(crate) fn event(path: &str, query: &str, cookies: &[String]) -> Value {
     json!({
         "version": "2.0",
         "routeKey": format!("GET {path}"),
@@ -214,7 +230,7 @@ fn event(path: &str, query: &str, cookies: &[String]) -> Value {
 }
 
 /// Returns the event that EventBridge Scheduler sends for a target without an input of its own.
-fn scheduled() -> Value {
+pub(crate) fn scheduled() -> Value {
     json!({
         "version": "0",
         "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa",
@@ -599,7 +615,7 @@ async fn a_refresh_that_is_killed_is_done_again() {
     let function = Function::start(REFRESH, &stack).await;
     stack.sandbox().unwrap().clear_calls();
     fail(&stack, SandboxCall::Refresh, 1, HOLD);
-    function.events.send(scheduled()).await.unwrap();
+    function.begin(scheduled()).await;
     let asked = async {
         faults_struck(&stack).await;
     };

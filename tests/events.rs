@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::Json;
@@ -20,10 +21,12 @@ use threads_auth_web::{Failed, Handled};
 use threads_graph::AccessToken;
 use threads_sandbox::{FaultAction, SandboxCall};
 
+use crate::backend::{finished, new};
 use crate::client::client;
 use crate::fixture::{
     Browser, DAY, START, account, calls_of, connect_people, connect_private, connected_ada, delete_data,
-    fail, find_grant, grant, http, options, post_signed, record, serve, stack, stack_with, token,
+    fail, find_grant, grant, http, options, post_signed, record, serve, stack, stack_of_ada, stack_with,
+    token,
 };
 
 /// Returns the details of the events announced since the last time, oldest first.
@@ -49,7 +52,7 @@ async fn break_row(stack: &Stack, user_id: &str) {
     client
         .update_item()
         .table_name(&stack.urls().grants_table)
-        .key("pk", aws_sdk_dynamodb::types::AttributeValue::S(format!("user#{user_id}")))
+        .key("pk", AttributeValue::S(format!("user#{user_id}")))
         .update_expression("REMOVE issued_at")
         .send()
         .await
@@ -321,6 +324,31 @@ async fn a_token_that_nobody_can_refresh_is_warned_of() {
     let warned: Vec<_> = told[..2].iter().map(|event| (&event["deadline"], &event["days"])).collect();
     assert_eq!(warned, [(&json!("token"), &json!(14)), (&json!("token"), &json!(3))]);
     assert_eq!(told[2]["cause"], "expired");
+}
+
+/// A backup's row can announce both ends at once: an app that remembers ids takes neither for a
+/// repeat.
+#[tokio::test]
+async fn two_deadlines_of_one_change_have_ids_of_their_own() {
+    let (stack, ada) = stack_of_ada().await;
+    finished(&stack, new("user-7"), &ada).await;
+    let mut seen = 0;
+    announced(&stack, &mut seen).await;
+    let client = threads_auth_store::aws::dynamodb(&stack.service().config().aws, &http());
+    let update = client
+        .update_item()
+        .table_name(&stack.urls().grants_table)
+        .key("pk", AttributeValue::S(format!("user#{ada}")))
+        .update_expression("SET warned_of = :token, warned_days = :days, unclaimed_warned = :one")
+        .expression_attribute_values(":token", AttributeValue::S("token".to_owned()))
+        .expression_attribute_values(":days", AttributeValue::N("3".to_owned()))
+        .expression_attribute_values(":one", AttributeValue::N("1".to_owned()));
+    update.send().await.unwrap();
+    let events = announced(&stack, &mut seen).await;
+    assert_eq!(types(&events), ["account.expiring_soon"; 2]);
+    assert_eq!([&events[0]["deadline"], &events[1]["deadline"]], ["token", "claim"]);
+    assert_ne!(events[0]["id"], events[1]["id"]);
+    assert!(events[0]["id"].as_str().unwrap().ends_with(":account.expiring_soon"));
 }
 
 /// A malformed row is not announced, and delays nothing after it.

@@ -308,27 +308,6 @@ async fn a_stack_that_has_lost_its_secrets_is_not_a_new_one() {
     assert!(!swept().await.is_unconfigured());
 }
 
-/// Stands before Secrets Manager, and counts.
-#[derive(Clone)]
-struct Counting {
-    http: Client,
-    upstream: String,
-    reads: Arc<AtomicU32>,
-}
-
-impl Counting {
-    #[expect(clippy::disallowed_methods, reason = "a test's own requests")]
-    async fn forward(State(counting): State<Self>, headers: HeaderMap, body: Bytes) -> Response<Body> {
-        counting.reads.fetch_add(1, Ordering::Relaxed);
-        let request = counting.http.post(&counting.upstream).headers(headers).body(body);
-        let answer = request.send().await.unwrap();
-        let (status, headers) = (answer.status(), answer.headers().clone());
-        let mut response = Response::new(Body::from(answer.bytes().await.unwrap()));
-        (*response.status_mut(), *response.headers_mut()) = (status, headers);
-        response
-    }
-}
-
 /// Strangers call a stack that has no secrets yet: each secret is requested once in five seconds,
 /// and found soon after it was written.
 #[tokio::test]

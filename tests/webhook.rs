@@ -276,13 +276,13 @@ async fn without_a_secret_nothing_is_posted_and_nothing_is_lost() {
 
 /// SQS, as far as the function calls it.
 #[derive(Default)]
-struct Queues {
+pub(crate) struct Queues {
     calls: Mutex<Vec<(String, Value)>>,
     is_away: Mutex<bool>,
 }
 
 impl Queues {
-    async fn start(self: &Arc<Self>) -> String {
+    pub(crate) async fn start(self: &Arc<Self>) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let queues = Arc::clone(self);
@@ -298,7 +298,7 @@ impl Queues {
         url
     }
 
-    fn take(&self) -> Vec<(String, Value)> {
+    pub(crate) fn take(&self) -> Vec<(String, Value)> {
         std::mem::take(&mut self.calls.lock().unwrap())
     }
 }
@@ -314,7 +314,7 @@ fn function(stack: &Stack, sqs_url: &str) -> WebhookFunction {
 }
 
 /// A message as Lambda passes it on.
-fn message(n: u32, body: &str, attempt: u32, sent_at: Timestamp) -> Value {
+pub(crate) fn message(n: u32, body: &str, attempt: u32, sent_at: Timestamp) -> Value {
     json!({
         "messageId": format!("m{n}"), "receiptHandle": format!("r{n}"), "body": body,
         "attributes": {
@@ -325,7 +325,7 @@ fn message(n: u32, body: &str, attempt: u32, sent_at: Timestamp) -> Value {
     })
 }
 
-fn event(n: u32) -> String {
+pub(crate) fn event(n: u32) -> String {
     format!(r#"{{"version":"1", "id":"e{n}:account.refreshed", "type":"account.refreshed"}}"#)
 }
 

@@ -2,7 +2,7 @@
 //! stream and Lambda are written here, in AWS's form.
 
 use std::net::Ipv4Addr;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 
 use axum::body::Bytes;
@@ -55,6 +55,12 @@ struct Said {
     sweeping: Option<(mpsc::Sender<()>, Arc<Notify>)>,
     /// The account whose events the bus refuses.
     refused: Option<&'static str>,
+    /// The letter that another command has received since.
+    stolen: Option<&'static str>,
+    /// Number of requests.
+    requests: usize,
+    /// The request that is held.
+    held: Option<Held>,
     announced: Vec<Value>,
     /// The functions that were invoked, with their input.
     invoked: Vec<(String, Value)>,
@@ -64,6 +70,15 @@ struct Said {
     posts: bool,
     /// The bodies that the queue of webhooks got, with the number of letters that were still there.
     sent: Vec<(String, usize)>,
+}
+
+/// A request that gets no answer, so that the command is killed there.
+struct Held {
+    /// Its index.
+    at: usize,
+    /// True if it is carried out.
+    is_done: bool,
+    reached: mpsc::Sender<()>,
 }
 
 struct Aws {
@@ -87,7 +102,21 @@ impl Aws {
                 begins.send(()).unwrap();
                 goes_on.notified().await;
             }
-            answer(&mut answers.lock().unwrap(), &uri, &headers, &body)
+            let (answer, held) = {
+                let said = &mut *answers.lock().unwrap();
+                let at = said.requests;
+                said.requests += 1;
+                let held = said.held.take_if(|held| held.at == at);
+                let is_done = held.as_ref().is_none_or(|held| held.is_done);
+                (is_done.then(|| answer(said, &uri, &headers, &body)), held)
+            };
+            match (answer, held) {
+                (Some(answer), None) => answer,
+                (_, held) => {
+                    held.unwrap().reached.send(()).unwrap();
+                    std::future::pending().await
+                }
+            }
         });
         runtime.spawn(async { axum::serve(listener, router).await });
         Self { url, said, folder: tempfile::tempdir().unwrap(), _runtime: runtime }
@@ -165,7 +194,7 @@ fn answer(said: &mut Said, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Respo
     let is_good = |entry: &Value| {
         said.messages.iter().any(|message| {
             let is_in_time = entry["VisibilityTimeout"].is_null() || message.hidden_until > clock;
-            entry["ReceiptHandle"] == message.receipt() && is_in_time
+            entry["ReceiptHandle"] == message.receipt() && is_in_time && said.stolen != Some(&message.id)
         })
     };
     let entries = asked["Entries"].as_array().cloned().unwrap_or_default();
@@ -501,6 +530,72 @@ fn a_place_of_the_stream_overtakes_nothing() {
     run(aws.command(&["replay"])).expect(0);
     assert_eq!(aws.announced(), ["8:account.refreshed", "12:account.refreshed"]);
     assert_eq!(aws.say(|said| said.invoked.len()), 1);
+}
+
+/// Nobody knows whose changes are in a place that another command has: all later letters wait.
+#[test]
+fn a_place_in_other_hands_is_overtaken_by_nothing() {
+    let aws = Aws::new();
+    aws.place("place", "grants", &Clock::system().now().to_string());
+    aws.event("before", "2", "8");
+    aws.event("after", "1", "12");
+    aws.say(|said| said.stolen = Some("place"));
+    let ended = run(aws.command(&["replay"]));
+    ended.expect(4);
+    assert_eq!(aws.announced(), ["8:account.refreshed"], "{}", ended.stdout);
+    assert!(ended.stdout.contains("an earlier part of the stream"), "{}", ended.stdout);
+    aws.say(|said| said.stolen = None);
+    aws.say(|said| said.clock += 900);
+    run(aws.command(&["replay"])).expect(0);
+    assert_eq!(aws.announced(), ["8:account.refreshed", "12:account.refreshed"]);
+    assert_eq!(aws.say(|said| said.invoked.len()), 1);
+}
+
+/// The command is killed before and after each of its requests: the next one loses nothing, and
+/// repeats no more than the events of one call.
+#[test]
+fn a_replay_that_is_killed_loses_nothing() {
+    let scene = || {
+        let aws = Aws::new();
+        for n in (0..12).map(|n| shuffled(n, 12)) {
+            aws.event(&format!("letter{n}"), ["1", "2", "3"][n as usize % 3], &(n + 95).to_string());
+        }
+        aws
+    };
+    let aws = scene();
+    run(aws.command(&["replay"])).expect(0);
+    let (requests, all) = aws.say(|said| (said.requests, said.announced.clone()));
+    assert_eq!(all.len(), 12);
+    let mut repeats = 0;
+    for (at, is_done) in (0..requests).flat_map(|at| [(at, false), (at, true)]) {
+        let aws = scene();
+        let (reached, is_reached) = mpsc::channel();
+        aws.say(|said| said.held = Some(Held { at, is_done, reached }));
+        let mut replay =
+            aws.command(&["replay"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        is_reached.recv_timeout(HANG).unwrap();
+        replay.kill().unwrap();
+        replay.wait().unwrap();
+        // Its letters are hidden for a quarter of an hour.
+        aws.say(|said| said.clock += 900);
+        run(aws.command(&["replay"])).expect(0);
+        assert!(aws.left().is_empty());
+        let announced = aws.announced();
+        let firsts: Vec<_> =
+            (0..announced.len()).filter(|n| !announced[..*n].contains(&announced[*n])).collect();
+        assert_eq!(firsts.len(), 12, "{at} {announced:?}");
+        for user in ["1", "2", "3"] {
+            let events = aws.say(|said| said.announced.clone());
+            let of_user = firsts.iter().filter(|n| events[**n]["user_id"] == user);
+            let numbers: Vec<u64> =
+                of_user.map(|n| announced[*n].split_once(':').unwrap().0.parse().unwrap()).collect();
+            assert!(numbers.is_sorted(), "{at} {announced:?}");
+        }
+        // A call has at most one event of each account.
+        assert!(announced.len() <= 12 + 3, "{at} {announced:?}");
+        repeats += announced.len() - 12;
+    }
+    println!("replays: 12 letters, {} kills, 0 lost, {repeats} repeated", 2 * requests);
 }
 
 /// Nobody else gets a letter whose event is put, however slow SQS and the bus are. What could not

@@ -68,6 +68,7 @@ pub async fn handle(
             outcome = "swept",
             outcomes = ?report.outcomes,
             oldest_overdue_seconds = report.oldest_overdue_seconds,
+            left = report.left,
             stopped = ?report.stopped,
             unreadable_shards = report.unreadable_shards,
             );
@@ -91,6 +92,8 @@ fn measure(service: &ThreadsAuth, report: &SweepReport, took: Duration, calls: u
         ("BrokenRows", report.count(RefreshOutcome::BrokenRow)),
         ("UnreadableShards", report.unreadable_shards.into()),
         ("RefusedInspections", report.refused_inspections.unwrap_or(0)),
+        ("LeftForLater", report.left),
+        ("StoreFailing", (report.stopped == Some(Stopped::Store)).into()),
         ("GraphCalls", calls),
         ("Drift", report.drift.len() as u64),
         ("Wave", report.wave.into()),

@@ -225,7 +225,15 @@ pub fn events(change: ChangeId<'_>, old: Option<&Grant>, new: Option<&Grant>, no
         account: Some(account.clone()),
         ..change.event(new.updated_at, &new.user_id, data)
     };
-    changed(old, new).into_iter().map(event).collect()
+    let mut events = Vec::<Event>::new();
+    for mut event in changed(old, new).into_iter().map(event) {
+        // One change may announce two deadlines.
+        if events.iter().any(|other| other.id == event.id) {
+            event.id.push_str(":2");
+        }
+        events.push(event);
+    }
+    events
 }
 
 /// Returns the events of a row that was inconsistent and no longer is. If its generation is

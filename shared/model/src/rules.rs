@@ -233,6 +233,22 @@ pub fn release(key: &Key, right: Right<'_>) -> Change {
     with_right(Change::of(key.clone(), "release a lease", Condition::NONE), right)
 }
 
+/// Writes the attributes of a new token before there is one, to show that the row and its index
+/// take it: the stored token stays, and the due time moves to the end of the lease.
+#[must_use]
+pub fn rehearse(grant: &Grant, live: &Live, lease: Lease<'_>) -> Change {
+    let token = live.token.as_slice();
+    let change = change_of(&grant.user_id, "rehearse a write", owned(lease).and(Is(A::Token, token.into())))
+        .set(A::Token, token)
+        .set(A::IssuedAt, live.issued_at)
+        .set(A::ExpiresAt, live.expires_at)
+        .set(A::DueAt, lease.until);
+    match &live.token_id {
+        Some(id) => change.set(A::TokenId, id.as_str()),
+        None => change,
+    }
+}
+
 /// Stores the token of a refresh with the token `used`. The grant gets a new due time from the
 /// token's life, unless a pending consent has set its own.
 #[must_use]

@@ -41,7 +41,9 @@ impl FailureKind {
     #[must_use]
     pub fn of(code: &str, status: u16) -> Self {
         let has = |words: &[&str]| words.iter().any(|word| code.contains(word));
-        if has(&[
+        if has(&["Validation", "ItemCollectionSize"]) {
+            Self::ThisItem
+        } else if has(&[
             "Throttl",
             "ThroughputExceeded",
             "LimitExceeded",
@@ -55,8 +57,6 @@ impl FailureKind {
         } else if has(&["AccessDenied", "Unrecognized", "Signature", "ExpiredToken", "InvalidClientTokenId"])
         {
             Self::Denied
-        } else if has(&["Validation", "ItemCollectionSize"]) {
-            Self::ThisItem
         } else if status >= 500 {
             Self::Unreachable
         } else {

@@ -62,7 +62,15 @@ impl Store {
     /// # Errors
     /// Returns [`StoreError`] if DynamoDB fails, or the row is inconsistent.
     pub async fn grant(&self, user_id: &UserId) -> Result<Option<Grant>, StoreError> {
-        let row = self.read(&Key::grant(user_id), "read a grant").await?;
+        self.grant_at(&Key::grant(user_id)).await
+    }
+
+    /// Reads the grant of a key that was found in an index.
+    ///
+    /// # Errors
+    /// Returns [`StoreError`] if DynamoDB fails, or the row is inconsistent.
+    pub async fn grant_at(&self, key: &Key) -> Result<Option<Grant>, StoreError> {
+        let row = self.read(key, "read a grant").await?;
         Ok(row.map(|row| Grant::from_row(&self.grants, &row)).transpose()?)
     }
 

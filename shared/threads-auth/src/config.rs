@@ -86,6 +86,12 @@ pub struct Config {
     /// `SWEEP_CONCURRENCY`, default 64, at most 1024: number of grants that a sweep refreshes
     /// concurrently.
     pub sweep_concurrency: usize,
+    /// Number of grants that a sweep begins with: one. No variable sets it; the benchmark compares
+    /// sweeps with and without the slow start.
+    pub sweep_start: usize,
+    /// Number of refreshes that a sweep makes in any case after an outage, before it leaves what
+    /// can wait: 250. No variable sets it; tests choose it by the number of their accounts.
+    pub sweep_least: u64,
     /// `GRAPH_CALLS_PER_HOUR`, default none: hourly limit of calls to Meta, by sweeps and requests
     /// for tokens together. Sweeps stop when it is reached.
     pub graph_calls_per_hour: Option<u64>,
@@ -272,6 +278,8 @@ impl Config {
                 keyring_secret_id: keyring_secret_id?,
                 secrets_ttl: secrets_ttl?,
                 sweep_concurrency: sweep_concurrency?,
+                sweep_start: 1,
+                sweep_least: 250,
                 graph_calls_per_hour: graph_calls_per_hour?,
                 unclaimed_time: unclaimed_time?,
                 request_time: request_time?,

@@ -70,12 +70,13 @@ macro_rules! array {
 pub const RULES: [&str; 14] = with_rules!(array);
 
 /// The writes that need the lease, or a row that nobody holds.
-const BY_LEASE: [&str; 8] = [
+const BY_LEASE: [&str; 9] = [
     "close an appeal",
     "drop a consent",
     "mark a grant as dead",
     "defer a grant",
     "record an extension",
+    "rehearse a write",
     "store a grant's access",
     "suspect a grant",
     "vouch for a token",
@@ -287,7 +288,7 @@ pub(crate) fn state(check: &Check, world: &mut World) {
     let apart = skews().max().unwrap_or(0) - skews().min().unwrap_or(0);
     let now = check.now(world);
     let is_working = |worker: &&Worker| {
-        matches!(worker.step, Step::Work(_) | Step::Verdict(..))
+        matches!(worker.step, Step::Work(..) | Step::Verdict(..))
             && worker.leased_until.is_some_and(|until| now + worker.skew + apart <= until)
     };
     if world.workers.iter().filter(is_working).count() > 1 {

@@ -45,7 +45,7 @@ impl Check {
         events.push(Event::Success);
         match step {
             Step::Write(_) if left.losses > 0 => events.push(Event::ResponseLost),
-            Step::Work(_) => {
+            Step::Work(..) => {
                 if left.troubles > 0 {
                     events.push(Event::NoResponse);
                 }
@@ -222,7 +222,7 @@ impl Check {
                     let step = written.unwrap_or_else(|| match &world.workers[worker].step {
                         Step::Ready => "begins".to_owned(),
                         Step::Read(_) => "has read the row".to_owned(),
-                        Step::Work(_) => "works on the row that it has leased".to_owned(),
+                        Step::Work(..) => "works on the row that it has leased".to_owned(),
                         Step::Verdict(..) => "decides on a verdict".to_owned(),
                         Step::Trial(_) => "tries the new token".to_owned(),
                         Step::Away => "consents at Meta".to_owned(),

@@ -81,7 +81,7 @@ impl Stepper<'_> {
 
     fn go(&mut self, step: Step) {
         let worker = &mut self.world.workers[self.worker];
-        if !matches!(step, Step::Work(_) | Step::Verdict(..) | Step::Write(_)) {
+        if !matches!(step, Step::Work(..) | Step::Verdict(..) | Step::Write(_)) {
             worker.leased_until = None;
         }
         worker.step = step;
@@ -101,7 +101,7 @@ impl Stepper<'_> {
         match self.world.workers[self.worker].step.clone() {
             Step::Ready => self.begin(),
             Step::Read(row) => self.has_read(&row),
-            Step::Work(row) => self.work(&row),
+            Step::Work(row, is_rehearsed) => self.work(&row, is_rehearsed),
             Step::Verdict(row, cause, is_marked) => self.verdict(&row, cause, is_marked),
             Step::Trial(refresh) => self.trial(&refresh),
             Step::Away => {
@@ -196,7 +196,7 @@ impl Stepper<'_> {
         self.write(alone(rules::lease(&grant_key(), reason, lease, now)), Then::Work, None);
     }
 
-    fn work(&mut self, row: &Arc<Row>) {
+    fn work(&mut self, row: &Arc<Row>, is_rehearsed: bool) {
         let (owner, now) = (self.owner(), self.now());
         let lease = Lease { owner: &owner, until: now };
         let Some(grant) = read(row) else {
@@ -243,6 +243,11 @@ impl Stepper<'_> {
         if is_young {
             let look = if is_due { times.old_enough_at() } else { times.due_at(&grant.user_id) };
             return self.put_off(&grant, look, false, grant.is_settled());
+        }
+        if !is_rehearsed {
+            let lease = Lease { until: schedule::add(now, LEASE), ..lease };
+            let change = rules::rehearse(&grant, live, lease);
+            return self.write(alone(change), Then::Rehearsed(row.clone()), None);
         }
         let used = opened(&live.token);
         match self.refresh(used) {
@@ -732,9 +737,13 @@ impl Stepper<'_> {
                 if asked_at.is_none_or(|at| !is_done && at >= leased_at) {
                     row.remove(A::AskedAt);
                 }
-                self.go(Step::Work(Arc::new(row)));
+                self.go(Step::Work(Arc::new(row), false));
                 self.world.workers[self.worker].leased_until = Some(until.as_second());
             }
+            Then::Rehearsed(row) => match found {
+                _ if is_done => self.go(Step::Work(row.clone(), true)),
+                _ => self.give_back(found),
+            },
             Then::Refreshed(refresh, beside) => {
                 let seen = found.map_or(*beside, |row| Beside {
                     lease: beside.lease && row.text(A::LeaseOwner) == Some(&self.owner()),

@@ -95,8 +95,9 @@ pub enum Step {
     Ready,
     /// Takes a lease, or reseals, after it has read this row.
     Read(Arc<Row>),
-    /// Works on the row that it has leased.
-    Work(Arc<Row>),
+    /// Works on the row that it has leased. The flag is true if the write of a new token has been
+    /// rehearsed.
+    Work(Arc<Row>, bool),
     /// Carries out a verdict on the leased row. The flag is true if the row is already marked as
     /// suspected.
     Verdict(Arc<Row>, Cause, bool),
@@ -183,6 +184,8 @@ pub struct Write {
 pub enum Then {
     /// Work on the row, if the lease was taken.
     Work,
+    /// The refresh, if the row takes a new token.
+    Rehearsed(Arc<Row>),
     /// A trial of the new token, or the same write beside a change that came in between.
     Refreshed(Arc<Refresh>, Beside),
     /// The same write without the lease, if that is lost.

@@ -49,11 +49,13 @@ const HARMLESS: [(&str, &[&str]); 10] = [
             "defer a grant, whatever grant_id is",
             "defer a grant, without due_at",
             "record an extension, without due_at",
+            "rehearse a write, without due_at",
             "store a grant's access, without due_at",
             "store a refreshed token, without due_at",
             "suspect a grant, without due_at",
         ],
     ),
+    ("it is written as it was", &["rehearse a write, without token_id"]),
     (
         "the generation is new as well",
         &[

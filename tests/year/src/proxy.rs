@@ -519,7 +519,7 @@ impl Proxy {
                 let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
                 let call = match target.and_then(|target| target.rsplit('.').next()).unwrap_or_default() {
                     "UpdateItem" if text.contains("#token = ") => Call::StoreToken,
-                    "UpdateItem" if text.contains("#lease_owner = :") => Call::Lease,
+                    "UpdateItem" if text.contains("SET #lease_owner = ") => Call::Lease,
                     "UpdateItem" | "TransactWriteItems" | "PutItem" | "DeleteItem" => Call::OtherWrite,
                     _ => Call::Read,
                 };

@@ -32,6 +32,8 @@ use crate::{person_of, user_id, user_text};
 const START: &str = "2041-01-01T00:00:00Z";
 /// A sweep's time on Lambda.
 const BUDGET: Duration = Duration::from_mins(15);
+/// The template's schedule.
+const SCHEDULE: i64 = 15 * MINUTE;
 /// A busy machine is not an outage.
 const PATIENT: &str = "600";
 /// With these a sweep that cannot write gives up within seconds.
@@ -230,14 +232,20 @@ impl Year {
         let coming = self.coming.first().map_or(i64::MAX, |(at, _)| (*at).max(now + HOUR));
         let known = stop.min(coming).min(planned.max(now + 1)).max(now + 1);
         let after = |at: i64, step: i64| (at / step + 1) * step;
+        let every = self.settings.every * HOUR;
+        if self.plan.is_outage(now) {
+            return Ok(known.min(after(now, every)));
+        }
+        // What a sweep has left is for the next one, as often as the schedule starts one.
+        if self.stack.service().count_due(self.stack.clock().now()).await? > 0 {
+            return Ok(known.min(after(now, SCHEDULE)));
+        }
         if self.settings.every == 1 {
             return Ok(known.min(after(now, HOUR)));
         }
         let is_urgent = self.people.iter().any(|known| known.lost.is_some() && known.dead.is_none());
-        let is_outage = self.plan.is_outage(now);
-        let every = if is_urgent && !is_outage { HOUR } else { self.settings.every * HOUR };
-        let due = if is_outage { now } else { self.next_due().await?.max(now) };
-        Ok(known.min(after(due.max(now), every)))
+        let every = if is_urgent { HOUR } else { every };
+        Ok(known.min(after(self.next_due().await?.max(now), every)))
     }
 
     /// Returns true if the schedule starts a sweep now that is worth the time.
@@ -579,19 +587,20 @@ impl Year {
             return;
         }
         known.dead = Some(cause.to_owned());
-        let (ended, lost) = (known.ended.take_if(|(since, _)| *since <= at), known.lost.take());
+        let ended = known.ended.take_if(|(since, _)| *since <= at);
+        let lost = known.lost;
         // The first of several ends is the one that was announced.
         let first = [ended, lost].into_iter().flatten().min();
         match first {
-            Some((since, end)) => self.report.announce(end, self.plan.awake(since, at)),
+            Some((since, end)) => {
+                let has_witness = self.inspection != Inspection::Nobody || lost.is_none();
+                let end = if has_witness { end } else { WITHOUT_WITNESS };
+                self.report.announce(end, self.plan.awake(since, at));
+            }
             None if is_well => {
                 self.report.false_deaths.push(format!("day {:.2}: {event}", days(at)));
             }
             None => {}
-        }
-        if lost.is_some() {
-            // It stays lost until the person is back.
-            self.people[person].lost = lost;
         }
     }
 
@@ -657,10 +666,13 @@ impl Year {
     }
 }
 
+/// The loss of a token, while nobody may inspect what is left.
+const WITHOUT_WITNESS: &str = "loss without a witness";
+
 /// Returns the name of a loss. Without anybody who may inspect, there is no witness.
 fn name(loss: Loss, inspection: Inspection) -> &'static str {
     match (loss, inspection) {
-        (_, Inspection::Nobody) => "lost token without a witness",
+        (_, Inspection::Nobody) => WITHOUT_WITNESS,
         (Loss::AnswerLost, _) => "lost answer",
         (Loss::Killed, _) => "crash",
         (Loss::Refused, _) => "refused write",

@@ -27,6 +27,8 @@ pub(super) const NONE: &str = "There are no dead letters.";
 
 const CUT_OFF: &str = "Letters that were received and not replayed become visible again within 15 minutes.";
 const OVERTAKES: &str = "an earlier event of this account was not accepted";
+const MAY_OVERTAKE: &str =
+    "an earlier part of the stream, which may have this account's events, was not replayed";
 const LOST: &str = "this took too long, and another command may have the letter";
 const GONE: &str = "the stream keeps a change for 24 hours: the app can list its accounts";
 const FOREIGN: &str = "it names the stream of another table";
@@ -192,8 +194,16 @@ async fn replay_queue(
     let unwanted = unwanted - letters.len();
     letters.sort_by(|(one, _), (other, _)| one.order().cmp(&other.order()));
     let told_before = done.letters.len();
-    let mut round =
-        Round { stack, deployed, queue: &queue, came, done, held: HashSet::new(), put: HashSet::new() };
+    let mut round = Round {
+        stack,
+        deployed,
+        queue: &queue,
+        came,
+        done,
+        held: HashSet::new(),
+        is_place_lost: false,
+        put: HashSet::new(),
+    };
     let worked = match (is_whole, which) {
         (Err(error), _) => Err(error),
         (Ok(()), Which::Events) => round.events(&letters).await,
@@ -218,6 +228,9 @@ struct Round<'a> {
     done: &'a mut Done,
     /// Accounts with a refused event: their later events must not overtake it.
     held: HashSet<String>,
+    /// True if a range of the stream was neither replayed nor read: nobody knows whose changes it
+    /// has, so no later letter may overtake it.
+    is_place_lost: bool,
     /// The ids of the events that the bus has accepted: SQS may deliver a letter twice.
     put: HashSet<String>,
 }
@@ -236,6 +249,9 @@ impl Round<'_> {
                 return Ok(());
             }
             match letter {
+                Letter::Event(_) | Letter::Place(_) if self.is_place_lost => {
+                    self.done.note(message, letter, Outcome::Refused, MAY_OVERTAKE);
+                }
                 Letter::Event(_) if letter.about().iter().any(|user_id| self.held.contains(user_id)) => {
                     self.done.note(message, letter, Outcome::Refused, OVERTAKES);
                 }
@@ -324,6 +340,7 @@ impl Round<'_> {
     async fn place(&mut self, letter: &Letter, place: &Place, message: &Message) -> Result<()> {
         if !self.queue.keep(&[message]).await?.is_empty() {
             self.done.note(message, letter, Outcome::Refused, LOST);
+            self.is_place_lost = true;
             return Ok(());
         }
         let (outcome, why) = match stream::replay(self.deployed, place, &self.held, self.stack.now()).await? {

@@ -122,6 +122,18 @@ impl Sweep {
         if told.stopped == Some(threads_auth::Stopped::Budget) {
             plain.push_str("The calls to Meta of this hour are used up (GRAPH_CALLS_PER_HOUR).\n");
         }
+        if told.stopped == Some(threads_auth::Stopped::Store) {
+            plain.push_str(
+                "DynamoDB keeps failing, and Meta was asked for no token that could not be stored.\n",
+            );
+        }
+        if told.left > 0 {
+            let _ = writeln!(
+                plain,
+                "{} tokens that live for more than ten days are left for the next sweeps, so that Meta is not asked for all at once.",
+                told.left
+            );
+        }
         if told.stopped.is_some() && !self.target.output.json {
             let _ = match Box::pin(stack.service.count_due(stack.now())).await {
                 Ok(left) => writeln!(plain, "It ended early; {left} are left for the next sweep."),
@@ -153,6 +165,7 @@ impl Sweep {
             RefreshOutcome::StoreFailed,
             RefreshOutcome::Suspected,
         ]) || told.stopped.is_some()
+            || told.left > 0
             || told.unreadable_shards > 0;
         Stopped::reported(if any(&[RefreshOutcome::Undecryptable, RefreshOutcome::BrokenRow]) {
             1

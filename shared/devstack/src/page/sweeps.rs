@@ -49,6 +49,7 @@ fn sweep_row(sweep: &PastSweep, now: Timestamp) -> Markup {
                             Stopped::Deadline => "stopped: out of time",
                             Stopped::Threads => "stopped: Threads keeps failing",
                             Stopped::Asked => "stopped: by hand",
+                            Stopped::Store => "stopped: the database keeps failing",
                             Stopped::Paused => "paused",
                             Stopped::Budget => "stopped: the hour's calls are used up",
                             Stopped::Unconfigured => "not configured",

@@ -1,10 +1,11 @@
 //! The result of processing one grant, and the work that remains.
 
 use threads_auth_model::{Access, Cause, Grant, Live};
-use threads_auth_store::WriteOutcome;
+use threads_auth_store::{FailureKind, WriteOutcome};
 use threads_graph::{AccessToken, ErrorKind};
 
 use super::outcome::RefreshOutcome;
+use super::pace::Stored;
 
 /// The result of processing one grant.
 pub(crate) struct Attempt {
@@ -14,6 +15,8 @@ pub(crate) struct Attempt {
     pub(crate) verdict: Option<Box<Verdict>>,
     /// The new token that is still to be tried.
     pub(crate) trial: Option<Box<Trial>>,
+    /// The kind of the store's failure, if it failed.
+    pub(crate) failure: Option<FailureKind>,
 }
 
 /// The state of Meta as one grant's calls show it.
@@ -86,8 +89,7 @@ pub(crate) struct Trial {
 impl Attempt {
     /// Returns the attempt that ended with this write.
     pub(crate) fn written(outcome: RefreshOutcome, write: WriteOutcome, answer: Answer) -> Self {
-        let outcome = outcome.if_stored(write);
-        Self { outcome, answer, verdict: None, trial: None }
+        Self { answer, ..outcome.if_stored(write).into() }
     }
 
     /// Returns the attempt that is deferred because a call to Meta failed with `kind`.
@@ -101,8 +103,24 @@ impl Attempt {
     }
 
     /// Returns the attempt in which Meta issued a token that could not be stored.
-    pub(crate) fn not_stored() -> Self {
-        Self { answer: Answer::Healthy, ..RefreshOutcome::StoreFailed.into() }
+    pub(crate) fn not_stored(kind: FailureKind) -> Self {
+        Self { answer: Answer::Healthy, ..Self::store_failed(kind) }
+    }
+
+    /// Returns the attempt in which the store failed before Meta was asked.
+    pub(crate) fn store_failed(kind: FailureKind) -> Self {
+        Self { failure: Some(kind), ..RefreshOutcome::StoreFailed.into() }
+    }
+
+    /// Returns the effect on the store.
+    pub(crate) fn stored(&self) -> Stored {
+        match (self.failure, self.outcome) {
+            (Some(kind), _) => Stored::Failed(kind),
+            (None, RefreshOutcome::NotOurs | RefreshOutcome::Superseded | RefreshOutcome::Gone) => {
+                Stored::Nothing
+            }
+            (None, _) => Stored::Written,
+        }
     }
 
     /// Returns true if Meta has just replaced or refused the token and the row does not show it.
@@ -124,6 +142,7 @@ impl Attempt {
             answer,
             verdict: Some(Box::new(verdict)),
             trial: None,
+            failure: None,
         }
     }
 }
@@ -131,6 +150,6 @@ impl Attempt {
 /// An attempt without a call to Meta.
 impl From<RefreshOutcome> for Attempt {
     fn from(outcome: RefreshOutcome) -> Self {
-        Self { outcome, answer: Answer::Nothing, verdict: None, trial: None }
+        Self { outcome, answer: Answer::Nothing, verdict: None, trial: None, failure: None }
     }
 }

@@ -1,7 +1,9 @@
 //! Keeping tokens alive: the sweep, the refresh of one grant, and vending a token to a backend.
 
 mod attempt;
+mod catch_up;
 mod outcome;
+mod pace;
 pub(crate) mod refresher;
 pub(crate) mod refusal;
 pub(crate) mod sweep;

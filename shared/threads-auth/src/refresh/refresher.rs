@@ -11,11 +11,12 @@ use threads_auth_model::{
     Access, Cause, Claim, Consent, FailureClass, Grant, Key, Live, Pseudonym, ScopesSource, Session,
     SessionState, State, Suspicion, Vault, claiming, error_chain,
 };
-use threads_auth_store::{LeaseOutcome, SecretsError, StoreError, WriteOutcome, persist};
+use threads_auth_store::{FailureKind, LeaseOutcome, SecretsError, StoreError, WriteOutcome, persist};
 use threads_graph::{AccessToken, ErrorKind, LongLivedToken, UserId};
 
 use super::attempt::{Answer, Attempt, Proof, Trend, Trial, Verdict};
 use super::outcome::RefreshOutcome;
+use super::pace::{Held, Pace};
 use crate::clients::{Clients, OpenError};
 use crate::inspection::{Inspected, Inspection, inspect};
 use crate::new_grant::new_grant;
@@ -36,6 +37,7 @@ pub(crate) struct Refresher<'a> {
     /// True if unclaimed grants are ended, as in a sweep.
     pub(crate) ends_unclaimed: bool,
     pub(crate) time: Stopwatch,
+    pub(crate) pace: Pace,
     /// Remaining life of the token that expires first, in seconds.
     weakest: AtomicI64,
     /// Longest delay of a due refresh, in seconds.
@@ -67,6 +69,7 @@ impl<'a> Refresher<'a> {
             owner: random_text::<16>()?,
             ends_unclaimed: false,
             time,
+            pace: Pace::new(&clients.config),
             weakest: AtomicI64::new(i64::MAX),
             overdue: AtomicI64::new(0),
         })
@@ -146,7 +149,7 @@ impl<'a> Refresher<'a> {
                         error = error_chain(&error),
                         "the store failed after a lease"
                     );
-                    Ok(Attempt::not_stored())
+                    Ok(Attempt::not_stored(error.kind()))
                 })
             }
             Ok(LeaseOutcome::NotOurs) => Ok(RefreshOutcome::NotOurs.into()),
@@ -170,7 +173,7 @@ impl<'a> Refresher<'a> {
         attempt.unwrap_or_else(|error| {
             // The key would name the person, and only the row has the pseudonym.
             tracing::error!(error = error_chain(&error), "the store failed for a grant");
-            RefreshOutcome::StoreFailed.into()
+            Attempt::store_failed(error.kind())
         })
     }
 
@@ -244,6 +247,11 @@ impl<'a> Refresher<'a> {
             self.postpone(leased, look).await?;
             return Ok(RefreshOutcome::TooYoung.into());
         }
+        if self.pace.is_unproven()
+            && let Some(attempt) = self.rehearse(leased, live).await
+        {
+            return Ok(attempt);
+        }
         // The new token must still be stored.
         if !self.time.leaves(self.clients.config.call_timeouts().request) {
             let written = self.release(leased).await?;
@@ -264,6 +272,74 @@ impl<'a> Refresher<'a> {
                 }
             }
             Err(error) => self.refused(leased, live, error).await,
+        }
+    }
+
+    /// Writes what a new token would change before Meta is asked for one: a store that does not
+    /// take this costs no token. Returns the attempt if that ends it.
+    async fn rehearse(&self, leased: Leased<'_>, live: &Live) -> Option<Attempt> {
+        let change = rules::rehearse(leased.grant, live, leased.lease);
+        match self.clients.store.write(&change).await {
+            Ok(WriteOutcome::Stored) => None,
+            Ok(written) => Some(Attempt::written(RefreshOutcome::NotOurs, written, Answer::Nothing)),
+            Err(error) => {
+                tracing::error!(
+                    pseudonym = leased.grant.log_name(),
+                    error = error_chain(&error),
+                    "the store would not take a new token: Meta is not asked"
+                );
+                let is_settled = leased.grant.is_settled();
+                if error.kind() == FailureKind::ThisItem {
+                    self.put_off_unwritable(leased, live, is_settled).await;
+                } else if let Err(error) = self.release(leased).await {
+                    tracing::warn!(
+                        error = error_chain(&error),
+                        "a lease was not released; it expires by itself"
+                    );
+                }
+                Some(Attempt::store_failed(error.kind()))
+            }
+        }
+    }
+
+    /// Retries a write of what Meta has issued until the function's time is over. Nothing new is
+    /// begun while the store does not take it.
+    async fn persist<T, F>(&self, mut write: impl FnMut() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let held = &Held::new(&self.pace);
+        let attempt = || {
+            let write = write();
+            async move { write.await.inspect_err(|error| held.failed(error.kind(), self.time.elapsed())) }
+        };
+        let written = persist(self.time.deadline(), attempt).await;
+        if written.is_ok() {
+            held.stored();
+        }
+        written
+    }
+
+    /// Defers a grant whose row does not take a new token, so that it is not refreshed in vain by
+    /// each sweep.
+    async fn put_off_unwritable(&self, leased: Leased<'_>, live: &Live, is_settled: bool) {
+        let (grant, now) = (leased.grant, self.time.now());
+        let failures = grant.failures + 1;
+        let deferral = Deferral {
+            grant_id: Some(&grant.grant_id),
+            due_at: schedule::retry_at(now, live.expires_at, failures, None, random_number()),
+            failures,
+            class: None,
+            warning: None,
+            had_consent: false,
+            is_settled,
+        };
+        if let Err(error) = self.defer(leased, deferral, now).await {
+            tracing::error!(
+                pseudonym = leased.grant.log_name(),
+                error = error_chain(&error),
+                "a row takes neither a token nor a deferral"
+            );
         }
     }
 
@@ -438,14 +514,14 @@ impl<'a> Refresher<'a> {
         let new =
             new.as_ref().map(|grant_id| new_grant(&self.vault, user_id, grant_id, &long, inspection, now));
         let Ok(Ok(new)) = new else {
-            return Ok(RefreshOutcome::StoreFailed.into());
+            return Ok(Attempt::store_failed(FailureKind::Broken));
         };
         let complete = async |sealed: &[u8]| {
             let mut written = WriteOutcome::Superseded;
             for lease in [Some(leased.lease), None] {
                 let change = rules::complete_consent(&new, sealed, lease, self.time.now());
                 let change = rules::limit_due_time(grant, change);
-                written = persist(self.time.deadline(), || self.clients.store.write(&change)).await?;
+                written = self.persist(|| self.clients.store.write(&change)).await?;
                 if written != WriteOutcome::Superseded {
                     break;
                 }
@@ -498,7 +574,7 @@ impl<'a> Refresher<'a> {
         let (Ok(sealed), Ok(previous), Ok(token_id), Ok(pseudonym)) =
             (sealed, previous, random_text::<16>(), pseudonym)
         else {
-            return Ok(Attempt::not_stored());
+            return Ok(Attempt::not_stored(FailureKind::Broken));
         };
         let life = Life::of(used).refreshed(asked_at, new.expires_in);
         let is_extended = Life::of(used).is_extended_by(&life);
@@ -511,7 +587,7 @@ impl<'a> Refresher<'a> {
             retry_at: (!is_extended).then(|| life.old_enough_at().min(life.expires_at)),
         };
         let write = || store.store_refreshed(grant, used, refreshed, leased.lease, self.time.now());
-        let written = match persist(self.time.deadline(), write).await {
+        let written = match self.persist(write).await {
             Ok(written) => written,
             Err(error) => {
                 tracing::error!(
@@ -519,7 +595,10 @@ impl<'a> Refresher<'a> {
                     error = error_chain(&error),
                     "a new token was not stored"
                 );
-                return Ok(Attempt::not_stored());
+                if error.kind() == FailureKind::ThisItem {
+                    self.put_off_unwritable(leased, used, false).await;
+                }
+                return Ok(Attempt::not_stored(error.kind()));
             }
         };
         if written == WriteOutcome::Superseded {

@@ -10,7 +10,7 @@ use threads_auth_model::rules::{self, LeaseReason, Right};
 use threads_auth_model::schedule::{self, DataAccess, Life, SECOND_LOOK};
 use threads_auth_model::seal::Purpose;
 use threads_auth_model::{Cause, Change, FailureClass, Live, Pause, error_chain};
-use threads_auth_store::{StoreError, WriteOutcome};
+use threads_auth_store::{FailureKind, StoreError, WriteOutcome};
 use threads_graph::{AccessToken, ErrorKind, ReauthorizationCause};
 
 use super::attempt::{Answer, Attempt, Proof, Trend, Verdict};
@@ -197,14 +197,16 @@ impl Refresher<'_> {
     }
 
     /// Marks the token as suspected, so that it is not handed out while its verdict is pending.
-    pub(crate) async fn mark(&self, verdict: &Verdict) {
+    pub(crate) async fn mark(&self, verdict: &Verdict) -> Result<(), FailureKind> {
         let Verdict { grant, live, cause, .. } = verdict;
         let now = self.time.now();
         let (suspicion, look_at) = suspicion(live, *cause, live.suspicion, now);
         let change = rules::suspected(grant, live, suspicion, look_at, Right::Held(self.lease()));
-        if let Err(error) = self.clients.store.write(&change).await {
+        let written = self.clients.store.write(&change).await;
+        written.map(drop).map_err(|error| {
             failed_for(verdict, &error);
-        }
+            error.kind()
+        })
     }
 
     /// Turns a verdict into a suspicion, so that the token is checked again.

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -17,11 +16,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use threads_auth_model::rules::LeaseReason;
 use threads_auth_model::seal::SealError;
-use threads_auth_model::{Pause, error_chain, schedule};
+use threads_auth_model::{Key, Pause, error_chain, schedule};
 use threads_auth_store::{SecretsError, StoreError};
 
 use super::attempt::{Answer, Trend, Verdict};
+use super::catch_up::{self, may_wait};
 use super::outcome::RefreshOutcome;
+use super::pace::{Admission, Stored};
 use super::refresher::{Refresher, UNKNOWN_OVERDUE_SECONDS};
 use crate::clients::Clients;
 use crate::drift;
@@ -53,8 +54,13 @@ pub struct SweepReport {
     /// Grants by outcome.
     pub outcomes: BTreeMap<RefreshOutcome, u64>,
     /// Longest delay of a due refresh, in seconds; 0 if none is due. A refresh that failed and was
-    /// deferred counts too, and an unreadable row counts as 60 days.
+    /// deferred counts too, and an unreadable row counts as 60 days. Those that the sweep has
+    /// `left` do not count.
     pub oldest_overdue_seconds: u64,
+    /// Number of due tokens that live for more than ten days, and that are left for later sweeps
+    /// after an outage.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub left: u64,
     /// Whole days until the first token expires, of those processed and still alive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weakest_token_days: Option<u64>,
@@ -94,9 +100,16 @@ threads_graph::names! {
         Paused => "paused",
         /// The hour's budget of calls to Meta was spent.
         Budget => "budget",
+        /// The store failed and stayed down.
+        Store => "store",
         /// The secrets have no value yet.
         Unconfigured => "unconfigured",
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl SweepReport {
@@ -170,8 +183,10 @@ pub(crate) async fn sweep(
     report.refused_inspections = (refused > 0).then_some(refused);
     report.stopped = stopped.get().copied();
     report.weakest_token_days = refresher.weakest_days();
-    report.oldest_overdue_seconds =
-        refresher.overdue_seconds().max(oldest_overdue_seconds(clients, time.now()).await);
+    // A sweep that has seen all due grants knows that the others wait on purpose.
+    let has_seen_all = report.stopped.is_none() && unreadable.is_none();
+    let waiting = oldest_overdue_seconds(clients, report.left > 0 && has_seen_all, time.now()).await;
+    report.oldest_overdue_seconds = refresher.overdue_seconds().max(waiting);
     report.unreadable_because = unreadable.as_ref().map(|error| error_chain(error));
     match unreadable {
         Some(error) if report.unreadable_shards >= u32::from(schedule::DUE_SHARDS) => {
@@ -209,37 +224,70 @@ async fn process_due(
     mut watch: impl FnMut(RefreshOutcome) -> ControlFlow<()>,
 ) -> Option<StoreError> {
     let (clients, time) = (refresher.clients, refresher.time);
-    let breaker = AtomicU32::new(0);
-    let goes_on = || {
-        // A grant is begun only with time left for its calls to Meta and its writes.
-        if !time.leaves(clients.config.work_time()) {
-            stopped.get_or_init(|| Stopped::Deadline);
-        } else if clients.are_calls_spent(time.now()) {
-            stopped.get_or_init(|| Stopped::Budget);
-        } else if breaker.load(Ordering::Relaxed) >= BREAKER {
-            stopped.get_or_init(|| Stopped::Threads);
-        }
-        stopped.get().is_none()
-    };
+    let pace = &refresher.pace;
+    let mut breaker = 0;
     // Round robin over the partitions, so that none starves behind a long one.
-    let due = stream::select_all(schedule::shards().map(|shard| Box::pin(clients.store.due(&shard, now))));
-    let mut attempts = due
-        .take_while(|_| std::future::ready(goes_on()))
-        .map(|key| async {
-            let attempt = refresher.one(&key?, LeaseReason::Due).await;
-            if let Some(verdict) = &attempt.verdict {
-                refresher.mark(verdict).await;
-            }
-            Ok::<_, StoreError>(attempt)
-        })
-        .buffer_unordered(clients.config.sweep_concurrency);
+    let mut due =
+        stream::select_all(schedule::shards().map(|shard| Box::pin(clients.store.due(&shard, now))));
+    let (mut begun, mut quota, mut is_counting) = (0_u64, u64::MAX, false);
+    let process = async |key: Key, may_be_left| {
+        if may_be_left
+            && let Ok(Some(grant)) = clients.store.grant_at(&key).await
+            && may_wait(&grant, now)
+        {
+            return None;
+        }
+        let mut attempt = refresher.one(&key, LeaseReason::Due).await;
+        if let Some(verdict) = &attempt.verdict {
+            attempt.failure = refresher.mark(verdict).await.err();
+        }
+        Some(attempt)
+    };
+    let mut attempts = FuturesUnordered::new();
+    let (mut next, mut is_all_read) = (None, false);
     let mut unreadable = None;
     let mut pending = PendingVerdicts::default();
     // Slow extra work runs concurrently with the refreshes. Those are always polled: otherwise one
     // could miss Meta's response, and lose the token in it.
-    let mut beside = FuturesUnordered::<BoxFuture<'_, Vec<RefreshOutcome>>>::new();
+    let mut beside = FuturesUnordered::<BoxFuture<'_, Beside>>::new();
     let (mut trials, mut is_all_seen) = (VecDeque::new(), false);
     loop {
+        let mut pause = None;
+        if next.is_some() {
+            // A grant is begun only with time left for its calls to Meta and its writes.
+            if !time.leaves(clients.config.work_time()) {
+                stopped.get_or_init(|| if pace.is_failing() { Stopped::Store } else { Stopped::Deadline });
+            } else if clients.are_calls_spent(time.now()) {
+                stopped.get_or_init(|| Stopped::Budget);
+            } else if breaker >= BREAKER {
+                stopped.get_or_init(|| Stopped::Threads);
+            }
+            let admission = match stopped.get() {
+                Some(_) => Admission::Never,
+                None if is_counting => Admission::Wait(None),
+                None => pace.admit(attempts.len(), time.elapsed()),
+            };
+            match admission {
+                Admission::Now => {
+                    attempts.extend(next.take().map(|key| process(key, begun >= quota)));
+                    begun += 1;
+                    if begun == clients.config.sweep_least {
+                        is_counting = true;
+                        beside.push(catch_up::quota(clients).map(Beside::Quota).boxed());
+                    }
+                }
+                Admission::Wait(longest) => pause = longest,
+                Admission::Never => {
+                    stopped.get_or_init(|| Stopped::Store);
+                    (next, is_all_read) = (None, true);
+                }
+            }
+        }
+        if is_all_read && attempts.is_empty() && !is_all_seen {
+            // Verdicts need not wait for the last trials.
+            is_all_seen = true;
+            beside.push(pending.settle(refresher).map(Beside::Settled).boxed());
+        }
         while beside.len() < clients.config.sweep_concurrency
             && let Some(trial) = trials.pop_front()
         {
@@ -250,40 +298,48 @@ async fn process_due(
                     if time.leaves(clients.config.extras_time()) {
                         refresher.try_out(&trial).await;
                     }
-                    Vec::new()
+                    Beside::Done
                 }
                 .boxed(),
             );
         }
-        let (settled, attempt) = tokio::select! {
-            Some(settled) = beside.next() => (settled, None),
-            attempt = attempts.next(), if !is_all_seen => (Vec::new(), Some(attempt)),
-            else => break,
-        };
-        let mut outcomes = settled;
-        match attempt.map(Option::transpose) {
-            None => {}
-            // Verdicts need not wait for the last trials.
-            Some(Ok(None)) => {
-                is_all_seen = true;
-                beside.push(pending.settle(refresher).boxed());
-            }
-            Some(Err(error)) => {
-                tracing::error!(error = error_chain(&error), "a part of the due index could not be read");
-                report.unreadable_shards += 1;
-                unreadable = Some(error);
-            }
-            Some(Ok(Some(attempt))) => {
+        let mut outcomes = Vec::new();
+        tokio::select! {
+            Some(done) = beside.next() => match done {
+                Beside::Done => {}
+                Beside::Settled(settled) => outcomes = settled,
+                Beside::Quota(refreshes) => (quota, is_counting) = (refreshes, false),
+            },
+            key = due.next(), if next.is_none() && !is_all_read => match key {
+                Some(Ok(key)) => next = Some(key),
+                Some(Err(error)) => {
+                    tracing::error!(error = error_chain(&error), "a part of the due index could not be read");
+                    report.unreadable_shards += 1;
+                    unreadable = Some(error);
+                }
+                None => is_all_read = true,
+            },
+            () = pace.closed(), if next.is_some() => {}
+            () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
+            Some(attempt) = attempts.next() => {
+                let Some(attempt) = attempt else {
+                    pace.ended(Stored::Nothing, time.elapsed());
+                    report.left += 1;
+                    continue;
+                };
+                pace.ended(attempt.stored(), time.elapsed());
+                // It was another worker's.
+                begun -= u64::from(attempt.outcome == RefreshOutcome::NotOurs);
                 match attempt.answer {
-                    Answer::Trouble => _ = breaker.fetch_add(1, Ordering::Relaxed),
-                    Answer::Healthy => breaker.store(0, Ordering::Relaxed),
+                    Answer::Trouble => breaker += 1,
+                    Answer::Healthy => breaker = 0,
                     Answer::Refused | Answer::Nothing => {}
                 }
                 pending.count(attempt.answer);
                 if clients.config.graph_calls_per_hour.is_some() {
                     let now = time.now();
                     let counted = clients.count_calls(COUNTED_AT_ONCE, now);
-                    beside.push(counted.map(|()| Vec::new()).boxed());
+                    beside.push(counted.map(|()| Beside::Done).boxed());
                 }
                 if let Some(trial) = attempt.trial
                     && trials.len() < MAX_TRIALS
@@ -296,9 +352,10 @@ async fn process_due(
                     Some(verdict) => pending.verdicts.push(*verdict),
                 }
                 if pending.verdicts.len() >= MAX_PENDING_VERDICTS {
-                    beside.push(pending.settle(refresher).boxed());
+                    beside.push(pending.settle(refresher).map(Beside::Settled).boxed());
                 }
             }
+            else => break,
         }
         for outcome in outcomes {
             *report.outcomes.entry(outcome).or_default() += 1;
@@ -309,6 +366,15 @@ async fn process_due(
     }
     report.wave = pending.is_wave();
     unreadable
+}
+
+/// The result of work beside the refreshes.
+enum Beside {
+    Done,
+    /// Verdicts were carried out, with these outcomes.
+    Settled(Vec<RefreshOutcome>),
+    /// After this many refreshes the sweep leaves what can wait.
+    Quota(u64),
 }
 
 /// The pending verdicts of a sweep, and the counts that reveal a wave.
@@ -377,8 +443,11 @@ pub(crate) async fn count_due(clients: &Clients, now: Timestamp) -> Result<u64, 
         .await
 }
 
-async fn oldest_overdue_seconds(clients: &Clients, now: Timestamp) -> u64 {
-    let oldest = stream::iter(schedule::shards().chain([schedule::DELETIONS.to_owned()]))
+/// Returns the delay of the deletion or grant that has been due longest, or, if all others are
+/// `left` for later, of the deletion.
+async fn oldest_overdue_seconds(clients: &Clients, are_left: bool, now: Timestamp) -> u64 {
+    let shards = schedule::shards().filter(|_| !are_left).chain([schedule::DELETIONS.to_owned()]);
+    let oldest = stream::iter(shards)
         .map(|shard| async move {
             let oldest = clients.store.oldest_due(&shard, now).await;
             oldest.unwrap_or_else(|_| Some(schedule::add(now, -UNKNOWN_OVERDUE_SECONDS)))

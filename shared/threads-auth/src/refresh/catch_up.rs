@@ -1,0 +1,69 @@
+//! The load after an outage: which due grants wait, so that a sweep does not refresh days at once.
+//! Owns the number of refreshes after which a sweep leaves tokens that live long enough. Their rows
+//! stay due, and later sweeps find them in the index's own order: those that have waited longest
+//! come first.
+
+use jiff::Timestamp;
+use threads_auth_model::schedule::{self, DataAccess};
+use threads_auth_model::{Claim, Grant, State, error_chain};
+
+use crate::clients::Clients;
+
+/// A sweep refreshes what comes due in this many hours, on average, and then leaves what can wait.
+const HOURS_AT_ONCE: u64 = 2;
+
+/// Hours from a token's refresh to the next: between 34 and 40 days.
+const HOURS_BETWEEN: u64 = 37 * 24;
+
+/// Seconds that a token lives at least if its refresh is left to a later sweep.
+const LONG_ENOUGH: i64 = 10 * 86_400;
+
+/// Returns the number of refreshes after which a sweep leaves what can wait. Users are spread
+/// evenly, so the first partition stands for all.
+pub(crate) async fn quota(clients: &Clients) -> u64 {
+    let Some(shard) = schedule::shards().next() else { return u64::MAX };
+    match clients.store.count_due(&shard, Timestamp::MAX).await {
+        Ok(rows) => quota_of(rows * u64::from(schedule::DUE_SHARDS)).max(clients.config.sweep_least),
+        Err(error) => {
+            tracing::warn!(
+                error = error_chain(&error),
+                "the accounts could not be counted: no refresh waits"
+            );
+            u64::MAX
+        }
+    }
+}
+
+fn quota_of(accounts: u64) -> u64 {
+    (accounts * HOURS_AT_ONCE).div_ceil(HOURS_BETWEEN)
+}
+
+/// Returns true if a due grant needs nothing but a refresh, which can wait.
+pub(crate) fn may_wait(grant: &Grant, now: Timestamp) -> bool {
+    let State::Active(live, None) = &grant.state else { return false };
+    let until = schedule::add(now, LONG_ENOUGH);
+    // Sweeps announce the end of data access 14 days ahead.
+    let has_access = match DataAccess::of(grant) {
+        DataAccess::Until(end) => end > schedule::add(now, 14 * 86_400),
+        DataAccess::Endless => true,
+        access @ DataAccess::Unknown(_) => !access.is_doubtful(now),
+    };
+    let is_token_due = schedule::token_due(&grant.user_id, live) <= now;
+    is_token_due
+        && grant.is_settled()
+        && live.expires_at > until
+        && live.suspicion.is_none()
+        && has_access
+        && matches!(grant.claim, Claim::Claimed(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sweep_refreshes_what_comes_due_in_two_hours() {
+        let quotas = [0, 100, 4_440, 8_880, 100_000, 1_000_000].map(quota_of);
+        assert_eq!(quotas, [0, 1, 10, 20, 226, 2_253]);
+    }
+}

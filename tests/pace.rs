@@ -1,0 +1,454 @@
+//! The pace of a sweep: what becomes of tokens while the store fails.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, Response, StatusCode};
+use devstack::Stack;
+use futures_util::stream::{self, StreamExt};
+use jiff::SignedDuration;
+use reqwest::Client;
+use serde_json::Value;
+use threads_auth::{Config, RefreshOutcome, Stopped, ThreadsAuth};
+use threads_auth_model::rules::{self, NewGrant};
+use threads_auth_model::schedule::Life;
+use threads_auth_model::seal::Purpose;
+use threads_auth_model::{Access, Pseudonym, ScopesSource};
+use threads_graph::{AccessToken, Scopes, UserId};
+use threads_sandbox::{Fault, FaultAction, NewAccount, OldToken, SandboxCall};
+
+use crate::fixture::{DAY, LEASE, calls_of, http, is_usable, rows, serve, stack, token};
+
+/// Connects so many people at once, by a write of each row, and returns their user ids.
+async fn seed(stack: &Stack, count: u64) -> Vec<String> {
+    seed_from(stack, 0, count).await
+}
+
+async fn seed_from(stack: &Stack, first: u64, count: u64) -> Vec<String> {
+    let (sandbox, service, now) = (stack.sandbox().unwrap(), stack.service(), stack.clock().now());
+    let vault = service.vault(now).await.unwrap();
+    let people: Vec<_> = (first..first + count).map(|n| (17_841_400_000_000_000 + n).to_string()).collect();
+    stream::iter(&people)
+        .for_each_concurrent(16, async |person| {
+            sandbox.add_account(NewAccount::new(format!("p{person}"), person.clone()));
+            let user_id: UserId = person.parse().unwrap();
+            let token = AccessToken::new(sandbox.issue_long_lived(person)).unwrap();
+            let scopes: Scopes = "threads_basic".parse().unwrap();
+            let grant = NewGrant {
+                user_id: &user_id,
+                grant_id: &format!("grant-of-{person}"),
+                begun_at: None,
+                sealed: vault.seal(Purpose::AccessToken, &user_id, &token).unwrap(),
+                access: Access { scopes, source: ScopesSource::Granted, data_access_expires_at: None },
+                username: None,
+                pseudonym: Pseudonym::random().unwrap(),
+                life: Life::new(now, Some(60 * DAY)),
+            };
+            service.store().write(&rules::connect(&grant, None, now)).await.unwrap();
+        })
+        .await;
+    people
+}
+
+/// A write of one row, as DynamoDB gets it.
+struct Update {
+    /// The key.
+    key: String,
+    /// The attributes that are set.
+    sets: Vec<String>,
+}
+
+impl Update {
+    fn of(target: &str, body: &[u8]) -> Option<Self> {
+        if !target.ends_with(".UpdateItem") {
+            return None;
+        }
+        let body: Value = serde_json::from_slice(body).unwrap();
+        let set = body["UpdateExpression"].as_str().unwrap().split("REMOVE").next().unwrap();
+        let sets = set.split(['#', ' ']).filter(|word| !word.is_empty()).map(str::to_owned).collect();
+        Some(Self { key: body["Key"]["pk"]["S"].as_str().unwrap().to_owned(), sets })
+    }
+
+    /// Returns true if this sets the attribute.
+    fn sets(&self, attribute: &str) -> bool {
+        self.sets.iter().any(|set| set == attribute)
+    }
+
+    /// Returns true if this stores a token that Meta has just issued.
+    fn is_new_token(&self) -> bool {
+        self.sets("refreshed_at")
+    }
+}
+
+/// Returns the error code for a write that fails.
+type Rule = dyn FnMut(&Update) -> Option<&'static str> + Send;
+
+/// Stands before DynamoDB, and refuses the writes that a rule names.
+#[derive(Clone)]
+struct Gate {
+    http: Client,
+    upstream: String,
+    rule: Arc<Mutex<Box<Rule>>>,
+}
+
+impl Gate {
+    /// Starts a gate, and a service that reaches DynamoDB through it.
+    async fn start(stack: &Stack, variables: &[(&str, &str)]) -> (Self, ThreadsAuth) {
+        let gate = Self {
+            http: http().inner().clone(),
+            upstream: stack.variables()["AWS_ENDPOINT_URL_DYNAMODB"].clone(),
+            rule: Arc::new(Mutex::new(Box::new(|_| None))),
+        };
+        let url = serve(Router::new().fallback(Self::forward).with_state(gate.clone())).await;
+        let mut all: HashMap<_, _> = stack.variables().clone();
+        all.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), url);
+        all.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let mut config = Config::from_vars(&all, None).unwrap();
+        config.sweep_least = u64::MAX;
+        (gate, ThreadsAuth::new(config).unwrap())
+    }
+
+    fn refuse(&self, rule: impl FnMut(&Update) -> Option<&'static str> + Send + 'static) {
+        *self.rule.lock().unwrap() = Box::new(rule);
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test's own requests")]
+    async fn forward(State(gate): State<Self>, headers: HeaderMap, body: Bytes) -> Response<Body> {
+        let target = headers["x-amz-target"].to_str().unwrap();
+        let update = Update::of(target, &body);
+        let code = update.and_then(|update| (gate.rule.lock().unwrap())(&update));
+        if let Some(code) = code {
+            let mut response = Response::new(format!(r#"{{"__type":"{code}"}}"#).into());
+            *response.status_mut() = StatusCode::BAD_REQUEST;
+            return response;
+        }
+        let answer = gate.http.post(&gate.upstream).headers(headers).body(body).send().await.unwrap();
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let mut response = Response::new(Body::from(answer.bytes().await.unwrap()));
+        (*response.status_mut(), *response.headers_mut()) = (status, headers);
+        response
+    }
+}
+
+/// Returns the number of people whose stored token Meta refuses.
+async fn lost(stack: &Stack, people: &[String]) -> usize {
+    let usable = stream::iter(people)
+        .map(async |person| is_usable(stack, &token(stack, person).await).await)
+        .buffer_unordered(16);
+    usable.filter(|is_usable| std::future::ready(!is_usable)).count().await
+}
+
+const A_SWEEP: Duration = Duration::from_mins(15);
+
+/// AWS's code for a refusal that its SDK does not repeat by itself.
+const DENIED: &str = "AccessDeniedException";
+
+/// Threat failing-store: the three rows that have been due longest take no token, each for another
+/// reason. All others are refreshed.
+#[tokio::test]
+async fn rows_that_cannot_be_written_hold_up_nobody() {
+    const PEOPLE: usize = 1_000;
+    let stack = stack().await;
+    let people = seed(&stack, 1_000).await;
+    let (gate, service) = Gate::start(&stack, &[]).await;
+    stack.clock().advance(41 * DAY);
+    let (mut poison, mut others) = (Vec::new(), HashSet::new());
+    gate.refuse(move |update| {
+        if update.sets("token") && poison.len() < 3 && !poison.contains(&update.key) {
+            poison.push(update.key.clone());
+        }
+        match poison.iter().position(|key| *key == update.key) {
+            Some(0) if update.sets("token") => Some("ValidationException"),
+            Some(1) if update.is_new_token() => Some("ItemCollectionSizeLimitExceededException"),
+            // Until all others are refreshed.
+            Some(2) if update.is_new_token() => (others.len() < PEOPLE - 3).then_some(DENIED),
+            None if update.is_new_token() => {
+                others.insert(update.key.clone());
+                None
+            }
+            _ => None,
+        }
+    });
+    let report = service.sweep(stack.clock().now(), A_SWEEP).await.unwrap();
+    let refreshed = report.count(RefreshOutcome::Refreshed);
+    println!("threat failing-store: 3 of {PEOPLE} rows take no token: {refreshed} refreshed");
+    assert_eq!((refreshed, report.stopped), (998, None), "{report:?}");
+    assert_eq!(report.count(RefreshOutcome::StoreFailed), 2, "{report:?}");
+    // Two are put off, and not refreshed by each sweep.
+    stack.sandbox().unwrap().clear_calls();
+    assert!(service.sweep(stack.clock().now(), A_SWEEP).await.unwrap().outcomes.is_empty());
+    assert_eq!(calls_of(&stack, SandboxCall::Refresh), 0);
+    gate.refuse(|_| None);
+    stack.clock().advance(DAY);
+    assert_eq!(
+        service.sweep(stack.clock().now(), A_SWEEP).await.unwrap().count(RefreshOutcome::Refreshed),
+        2
+    );
+    assert_eq!(lost(&stack, &people[..20]).await, 0);
+}
+
+/// Threat failing-store: leases succeed, and writes that change the index do not, as while an index
+/// is throttled. The old token dies at once.
+#[tokio::test]
+async fn a_store_that_takes_no_token_is_fed_with_none() {
+    const PEOPLE: u64 = 220;
+    let stack = stack().await;
+    stack.sandbox().unwrap().set_old_token_behaviour(OldToken::NewTokenOldDead);
+    let people = seed(&stack, PEOPLE).await;
+    let (gate, service) = Gate::start(&stack, &[("REQUEST_SECONDS", "30")]).await;
+    stack.clock().advance(41 * DAY);
+    gate.refuse(|update| update.sets("due_at").then_some(DENIED));
+    for _ in 0..3 {
+        // It begins nothing after the first second.
+        let report = service.sweep(stack.clock().now(), Duration::from_secs(21)).await.unwrap();
+        assert_eq!(
+            (report.count(RefreshOutcome::Refreshed), report.stopped),
+            (0, Some(Stopped::Store)),
+            "{report:?}"
+        );
+        stack.clock().advance(LEASE);
+    }
+    let asked = calls_of(&stack, SandboxCall::Refresh);
+    gate.refuse(|_| None);
+    let report = stack.sweep().await.unwrap();
+    let lost = lost(&stack, &people).await;
+    println!(
+        "threat failing-store: writes down for three sweeps of {PEOPLE}: {asked} tokens spent, {lost} lost"
+    );
+    assert_eq!((asked, lost, report.count(RefreshOutcome::Refreshed)), (0, 0, PEOPLE));
+}
+
+/// Threat failing-store: writes fail in the middle of a sweep. What is in flight is kept, and
+/// nothing new is begun until the store works again.
+#[tokio::test]
+async fn what_is_in_flight_when_the_store_fails_is_kept() {
+    const PEOPLE: u64 = 220;
+    const AT_ONCE: usize = 8;
+    let stack = stack().await;
+    stack.sandbox().unwrap().set_old_token_behaviour(OldToken::NewTokenOldDead);
+    let people = seed(&stack, PEOPLE).await;
+    let at_once = AT_ONCE.to_string();
+    let (gate, service) =
+        Gate::start(&stack, &[("REQUEST_SECONDS", "30"), ("SWEEP_CONCURRENCY", &at_once)]).await;
+    stack.clock().advance(41 * DAY);
+    let held = Arc::new(Mutex::new(HashSet::new()));
+    let failed = Arc::clone(&held);
+    let (mut stored, mut refused) = (0, 0);
+    gate.refuse(move |update| {
+        stored += usize::from(update.is_new_token());
+        // They are down after the 50th token, until three were refused.
+        if stored <= 50 || refused >= 3 || !(update.is_new_token() || update.sets("due_at")) {
+            return None;
+        }
+        if update.is_new_token() {
+            refused += 1;
+            failed.lock().unwrap().insert(update.key.clone());
+        }
+        Some(DENIED)
+    });
+    let report = service.sweep(stack.clock().now(), A_SWEEP).await.unwrap();
+    assert_eq!(report.stopped, None, "{report:?}");
+    // The next sweep does those that were tried meanwhile.
+    let later = service.sweep(stack.clock().now() + LEASE, A_SWEEP).await.unwrap();
+    let refreshed = [&report, &later].map(|report| report.count(RefreshOutcome::Refreshed));
+    assert_eq!(refreshed.iter().sum::<u64>(), PEOPLE, "{report:?} {later:?}");
+    let held = held.lock().unwrap().len();
+    println!("threat failing-store: writes down in the middle of a sweep: {held} tokens waited, 0 lost");
+    assert!((1..=AT_ONCE).contains(&held), "{held}");
+    assert_eq!(lost(&stack, &people).await, 0);
+
+    // They stay down, and the sweep is killed.
+    stack.clock().advance(41 * DAY);
+    let (mut stored, refused) = (0, Arc::new(Mutex::new(0)));
+    let count = Arc::clone(&refused);
+    gate.refuse(move |update| {
+        stored += usize::from(update.is_new_token());
+        if stored <= 50 || !(update.is_new_token() || update.sets("due_at")) {
+            return None;
+        }
+        *count.lock().unwrap() += 1;
+        Some(DENIED)
+    });
+    let killed = async {
+        while *refused.lock().unwrap() < 12 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        report = service.sweep(stack.clock().now(), A_SWEEP) => panic!("{report:?}"),
+        () = killed => {}
+    }
+    let lost = lost(&stack, &people).await;
+    println!(
+        "threat failing-store: killed while writes are down: {lost} of {PEOPLE} lost, {AT_ONCE} in flight"
+    );
+    assert!(lost <= AT_ONCE, "{lost}");
+}
+
+/// Threat failing-store: a caller asks for a token again and again. Meta is asked for none that the
+/// store would not take.
+#[tokio::test]
+async fn callers_feed_no_token_to_a_failing_store() {
+    let stack = stack().await;
+    stack.sandbox().unwrap().set_old_token_behaviour(OldToken::NewTokenOldDead);
+    let people = seed(&stack, 1).await;
+    let (gate, service) = Gate::start(&stack, &[("REQUEST_SECONDS", "9")]).await;
+    stack.clock().advance(41 * DAY);
+    gate.refuse(|update| update.sets("token").then_some(DENIED));
+    let user_id: UserId = people[0].parse().unwrap();
+    for _ in 0..5 {
+        let vended = service.vend(&user_id, SignedDuration::ZERO, None, stack.clock().now()).await.unwrap();
+        assert!(is_usable(&stack, vended.access_token.expose()).await);
+        stack.clock().advance(Duration::from_mins(5));
+    }
+    assert_eq!(calls_of(&stack, SandboxCall::Refresh), 0);
+    gate.refuse(|_| None);
+    service.vend(&user_id, SignedDuration::ZERO, None, stack.clock().now()).await.unwrap();
+    assert_eq!((calls_of(&stack, SandboxCall::Refresh), lost(&stack, &people).await), (1, 0));
+}
+
+/// After an outage of ten days, hourly sweeps refresh two mean hours' load each, and leave tokens
+/// that live for ten days more. Those that have waited longest come first.
+#[tokio::test]
+async fn an_outage_of_ten_days_is_made_up_for_slowly() {
+    const DAYS: u64 = 37;
+    const A_DAY: u64 = 6;
+    let stack = stack().await;
+    let mut people = Vec::new();
+    for day in 0..DAYS {
+        people.extend(seed_from(&stack, day * A_DAY, A_DAY).await);
+        stack.clock().advance(DAY);
+    }
+    let mut config = stack.service().config().clone();
+    config.sweep_least = 1;
+    let service = ThreadsAuth::new(config).unwrap();
+    stack.clock().advance(10 * DAY);
+    let (mut loads, mut left) = (Vec::new(), u64::MAX);
+    while left > 0 {
+        let report = service.sweep(stack.clock().now(), A_SWEEP).await.unwrap();
+        assert_eq!((report.stopped, report.oldest_overdue_seconds), (None, 0), "{report:?}");
+        // Nothing that ends soon waits.
+        let soon = (stack.clock().now() + 10 * DAY).as_second();
+        let ends =
+            rows(&stack).await.into_iter().filter_map(|row| row.get("expires_at")?.as_n().ok().cloned());
+        let waiting = ends.filter(|end| end.parse::<i64>().unwrap() <= soon).count();
+        assert_eq!(waiting, 0, "{loads:?}");
+        loads.push(report.count(RefreshOutcome::Refreshed));
+        left = report.left;
+        stack.clock().advance(Duration::from_hours(1));
+    }
+    let (hours, most) = (loads.len(), loads.iter().max().unwrap());
+    println!(
+        "after ten days without sweeps: {hours} hourly sweeps, at most {most} refreshes, 0.25 in the mean hour"
+    );
+    // One in an hour, and what has reached its last ten days behind others of its partition.
+    assert!(*most <= 2 && hours <= 100, "{loads:?}");
+    assert_eq!(lost(&stack, &people).await, 0);
+}
+
+/// Returns the median and the extremes.
+fn spread(mut figures: Vec<f64>) -> String {
+    figures.sort_by(f64::total_cmp);
+    let last = figures.len() - 1;
+    format!("{:.2} ({:.2}-{:.2})", figures[last / 2], figures[0], figures[last])
+}
+
+/// Makes all due while Meta answers after 200 ms, and treats old tokens as dead.
+async fn slow_stack(people: u64) -> (Stack, Vec<String>) {
+    let stack = stack().await;
+    let people = seed(&stack, people).await;
+    let action = FaultAction::Delay { millis: 200 };
+    let sandbox = stack.sandbox().unwrap();
+    sandbox.inject(Fault {
+        call: Some(SandboxCall::Refresh),
+        times: u32::MAX,
+        after: 0,
+        action,
+        user_id: None,
+    });
+    sandbox.set_old_token_behaviour(OldToken::NewTokenOldDead);
+    (stack, people)
+}
+
+/// Measures the cost of the slow start: the same sweep with and without it, in turns.
+#[tokio::test]
+#[ignore = "takes minutes: docs/DEVELOPMENT.md"]
+#[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+async fn the_slow_start_is_measured() {
+    const PEOPLE: u64 = 4_000;
+    const ROUNDS: usize = 3;
+    for at_once in [8, 16, 32, 64, 128] {
+        let (stack, _) = slow_stack(PEOPLE).await;
+        let rate = async |sweep_start| {
+            stack.clock().advance(41 * DAY);
+            let mut config = stack.service().config().clone();
+            (config.sweep_start, config.sweep_concurrency) = (sweep_start, at_once);
+            config.sweep_least = u64::MAX;
+            let service = ThreadsAuth::new(config).unwrap();
+            let began = std::time::Instant::now();
+            let report = service.sweep(stack.clock().now(), A_SWEEP).await.unwrap();
+            assert_eq!(report.count(RefreshOutcome::Refreshed), PEOPLE, "{report:?}");
+            PEOPLE as f64 / began.elapsed().as_secs_f64()
+        };
+        let (mut slow, mut full, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let rates = (rate(1).await, rate(at_once).await);
+            slow.push(rates.0);
+            full.push(rates.1);
+            ratios.push(rates.0 / rates.1);
+        }
+        let [slow, full, ratio] = [slow, full, ratios].map(spread);
+        println!(
+            "{at_once} in flight: {slow} tokens a second with the slow start, {full} without, ratio {ratio}"
+        );
+    }
+}
+
+/// Measures the tokens that a killed sweep loses: at any moment, and while the store fails.
+#[tokio::test]
+#[ignore = "takes minutes: docs/DEVELOPMENT.md"]
+#[expect(clippy::cast_precision_loss, reason = "a few hundred")]
+async fn losses_of_killed_sweeps_are_measured() {
+    const PEOPLE: u64 = 600;
+    const KILLS: u64 = 8;
+    for at_once in [8, 16, 32, 64, 128] {
+        let mut losses = [0, 0];
+        for kill in 0..KILLS {
+            for (n, fails) in [false, true].into_iter().enumerate() {
+                let (stack, people) = slow_stack(PEOPLE).await;
+                let (gate, service) =
+                    Gate::start(&stack, &[("SWEEP_CONCURRENCY", &at_once.to_string())]).await;
+                stack.clock().advance(41 * DAY);
+                let (seen, after) = (Arc::new(Mutex::new(0)), 200 + 13 * kill);
+                let count = Arc::clone(&seen);
+                gate.refuse(move |update| {
+                    let mut seen = count.lock().unwrap();
+                    *seen += u64::from(update.is_new_token());
+                    let is_down = fails && *seen > after && (update.is_new_token() || update.sets("due_at"));
+                    is_down.then_some(DENIED)
+                });
+                // A kill while the store fails comes after all that were in flight have tried.
+                let until = if fails { after + 2 * at_once as u64 } else { after };
+                let killed = async {
+                    while *seen.lock().unwrap() < until {
+                        tokio::task::yield_now().await;
+                    }
+                };
+                tokio::select! {
+                    report = service.sweep(stack.clock().now(), A_SWEEP) => panic!("{report:?}"),
+                    () = killed => {}
+                }
+                stack.sandbox().unwrap().clear_faults();
+                losses[n] += lost(&stack, &people).await;
+            }
+        }
+        let [killed, failed] = losses.map(|lost| lost as f64 / KILLS as f64);
+        println!(
+            "{at_once} in flight: {killed:.2} tokens lost by a kill, {failed:.2} by one while the store fails"
+        );
+    }
+}
