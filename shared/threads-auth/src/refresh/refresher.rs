@@ -281,7 +281,10 @@ impl<'a> Refresher<'a> {
         let change = rules::rehearse(leased.grant, live, leased.lease);
         match self.clients.store.write(&change).await {
             Ok(WriteOutcome::Stored) => None,
-            Ok(written) => Some(Attempt::written(RefreshOutcome::NotOurs, written, Answer::Nothing)),
+            Ok(WriteOutcome::Superseded | WriteOutcome::Gone) => {
+                self.release_or_warn(leased).await;
+                Some(RefreshOutcome::NotOurs.into())
+            }
             Err(error) => {
                 tracing::error!(
                     pseudonym = leased.grant.log_name(),
@@ -291,11 +294,8 @@ impl<'a> Refresher<'a> {
                 let is_settled = leased.grant.is_settled();
                 if error.kind() == FailureKind::ThisItem {
                     self.put_off_unwritable(leased, live, is_settled).await;
-                } else if let Err(error) = self.release(leased).await {
-                    tracing::warn!(
-                        error = error_chain(&error),
-                        "a lease was not released; it expires by itself"
-                    );
+                } else {
+                    self.release_or_warn(leased).await;
                 }
                 Some(Attempt::store_failed(error.kind()))
             }
@@ -680,6 +680,17 @@ impl<'a> Refresher<'a> {
         let Leased { grant, lease, .. } = leased;
         let release = rules::release(&Key::grant(&grant.user_id), Right::finish(lease, grant.is_settled()));
         self.clients.store.write(&release).await
+    }
+
+    /// Does the same. A lease that cannot be released expires by itself.
+    async fn release_or_warn(&self, leased: Leased<'_>) {
+        if let Err(error) = self.release(leased).await {
+            tracing::warn!(
+                pseudonym = leased.grant.log_name(),
+                error = error_chain(&error),
+                "a lease was not released; it expires by itself"
+            );
+        }
     }
 
     /// Releases the lease after a concurrent write has won. That write has removed the note if it
