@@ -26,6 +26,7 @@ fn scenario(name: &'static str, behaviour: Behaviour, workers: &[Job], left: Lef
         left,
         trials: false,
         waves: false,
+        rehearses: false,
     }
 }
 
@@ -60,6 +61,10 @@ impl Scenario {
         Self { waves: true, ..self }
     }
 
+    fn rehearses(self) -> Self {
+        Self { rehearses: true, ..self }
+    }
+
     fn trials(self) -> Self {
         Self { trials: true, ..self }
     }
@@ -71,8 +76,8 @@ pub fn quick() -> Vec<Scenario> {
     let mut all = Vec::new();
     for behaviour in [Stays, Dies, DiesLater, Extended] {
         all.push(scenario("two sweeps and a caller", behaviour, &[Sweep, Sweep, Vend], BOTH));
-        all.push(scenario("a sweep and a reconnect", behaviour, &[Sweep, Connect], BOTH));
-        all.push(scenario("two sweeps and a reseal", behaviour, &[Sweep, Sweep, Reseal], BOTH));
+        all.push(scenario("a sweep and a reconnect", behaviour, &[Sweep, Connect], BOTH).rehearses());
+        all.push(scenario("two sweeps and a reseal", behaviour, &[Sweep, Sweep, Reseal], BOTH).rehearses());
         all.push(scenario("a token tried out", behaviour, &[Sweep, Sweep], BOTH).trials());
         all.push(scenario("a caller before it is due", behaviour, &[Vend, Sweep], ALL).at(EARLY));
     }

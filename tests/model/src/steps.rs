@@ -244,7 +244,7 @@ impl Stepper<'_> {
             let look = if is_due { times.old_enough_at() } else { times.due_at(&grant.user_id) };
             return self.put_off(&grant, look, false, grant.is_settled());
         }
-        if !is_rehearsed {
+        if self.check.scenario.rehearses && !is_rehearsed {
             let lease = Lease { until: schedule::add(now, LEASE), ..lease };
             let change = rules::rehearse(&grant, live, lease);
             return self.write(alone(change), Then::Rehearsed(row.clone()), None);
