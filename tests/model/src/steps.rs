@@ -244,7 +244,7 @@ impl Stepper<'_> {
             let look = if is_due { times.old_enough_at() } else { times.due_at(&grant.user_id) };
             return self.put_off(&grant, look, false, grant.is_settled());
         }
-        if !is_rehearsed {
+        if self.check.scenario.rehearses && !is_rehearsed {
             let lease = Lease { until: schedule::add(now, LEASE), ..lease };
             let change = rules::rehearse(&grant, live, lease);
             return self.write(alone(change), Then::Rehearsed(row.clone()), None);
@@ -740,14 +740,16 @@ impl Stepper<'_> {
                 self.go(Step::Work(Arc::new(row), false));
                 self.world.workers[self.worker].leased_until = Some(until.as_second());
             }
-            Then::Rehearsed(row) if is_done => self.go(Step::Work(row.clone(), true)),
-            Then::Rehearsed(row) => {
-                // Meta was not called.
-                let (owner, is_settled) = (self.owner(), read(row).is_some_and(|grant| grant.is_settled()));
-                let lease = Lease { owner: &owner, until: self.now() };
-                let release = rules::release(&grant_key(), Right::finish(lease, is_settled));
-                self.write(alone(release), Then::Nothing, None);
-            }
+            Then::Rehearsed(row) => match found {
+                _ if is_done => self.go(Step::Work(row.clone(), true)),
+                Some(_) => {
+                    let (owner, until) = (self.owner(), self.now());
+                    let is_settled = read(row).is_none_or(|grant| grant.is_settled());
+                    let right = Right::finish(Lease { owner: &owner, until }, is_settled);
+                    self.write(alone(rules::release(&grant_key(), right)), Then::Nothing, None);
+                }
+                None => self.go(Step::Done),
+            },
             Then::Refreshed(refresh, beside) => {
                 let seen = found.map_or(*beside, |row| Beside {
                     lease: beside.lease && row.text(A::LeaseOwner) == Some(&self.owner()),

@@ -282,7 +282,7 @@ impl<'a> Refresher<'a> {
         match self.clients.store.write(&change).await {
             Ok(WriteOutcome::Stored) => None,
             Ok(_) => {
-                self.release_uncalled(leased).await;
+                self.release_or_warn(leased).await;
                 Some(RefreshOutcome::NotOurs.into())
             }
             Err(error) => {
@@ -294,21 +294,10 @@ impl<'a> Refresher<'a> {
                 if error.kind() == FailureKind::ThisItem {
                     self.put_off_unwritable(leased, live, leased.grant.is_settled()).await;
                 } else {
-                    self.release_uncalled(leased).await;
+                    self.release_or_warn(leased).await;
                 }
                 Some(Attempt::store_failed(error.kind()))
             }
-        }
-    }
-
-    /// Releases a lease under which Meta was not called.
-    async fn release_uncalled(&self, leased: Leased<'_>) {
-        if let Err(error) = self.release(leased).await {
-            tracing::warn!(
-                pseudonym = leased.grant.log_name(),
-                error = error_chain(&error),
-                "a lease was not released; it expires by itself"
-            );
         }
     }
 
@@ -693,6 +682,17 @@ impl<'a> Refresher<'a> {
         let Leased { grant, lease, .. } = leased;
         let release = rules::release(&Key::grant(&grant.user_id), Right::finish(lease, grant.is_settled()));
         self.clients.store.write(&release).await
+    }
+
+    /// Does the same. A lease that cannot be released expires by itself.
+    async fn release_or_warn(&self, leased: Leased<'_>) {
+        if let Err(error) = self.release(leased).await {
+            tracing::warn!(
+                pseudonym = leased.grant.log_name(),
+                error = error_chain(&error),
+                "a lease was not released; it expires by itself"
+            );
+        }
     }
 
     /// Releases the lease after a concurrent write has won. That write has removed the note if it
