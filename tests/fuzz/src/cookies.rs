@@ -54,7 +54,7 @@ impl Server {
     fn headers(&self, headers: &str) {
         let mut genuine = Vec::new();
         let mut replaced = headers.to_owned();
-        for (word, age, is_alive) in [("@alive", 60, true), ("@late", 700, false), ("@ahead", -60, false)] {
+        for (word, age, is_alive) in [("@alive", 60, true), ("@late", 700, false), ("@ahead", -400, false)] {
             let flow = self.flow(age);
             let set = self.set(&flow, &[]);
             let pair = Cookie::parse(set.last().unwrap().as_str()).unwrap().stripped().to_string();
