@@ -26,8 +26,8 @@ impl Backoff {
 }
 
 /// Retries a write until it succeeds or `deadline` is reached: a token that Meta has issued exists
-/// only here. Even a refusal that looks final is therefore retried, such as a key of KMS that is not
-/// found, unless it concerns this item.
+/// only here. Even a refusal that looks final is therefore retried, such as a key of KMS that is
+/// not found, unless it concerns this item.
 ///
 /// # Errors
 /// Returns the last [`StoreError`] if the write has not succeeded by the deadline, or cannot

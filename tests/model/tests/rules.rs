@@ -33,6 +33,7 @@ const HARMLESS: &[(&str, &[&str])] = &[
             "close an appeal, whatever grant_id is",
             "mark a grant as dead, whatever grant_id is",
             "mark a grant as dead, whatever status is",
+            "rehearse a write, whatever due_at is",
             "record an extension, whatever grant_id is",
             "store a grant's access, whatever grant_id is",
             "store a refreshed token, whatever grant_id is",
