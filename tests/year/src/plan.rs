@@ -21,7 +21,7 @@ pub(crate) enum Trouble {
     ThreadsGone,
     /// DynamoDB refuses everything.
     StoreDown,
-    /// DynamoDB takes leases, and refuses new tokens.
+    /// DynamoDB takes leases, and throttles its index of due grants, in which each new token moves.
     WritesDown,
     /// Secrets Manager answers so.
     Secrets(SecretsTrouble),

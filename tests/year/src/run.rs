@@ -236,7 +236,7 @@ impl Year {
         if self.plan.is_outage(now) {
             return Ok(known.min(after(now, every)));
         }
-        // What a sweep has left is for the next one, as often as the schedule starts one.
+        // The next sweep of the template's schedule goes on with the rest of this one.
         if self.stack.service().count_due(self.stack.clock().now()).await? > 0 {
             return Ok(known.min(after(now, SCHEDULE)));
         }
@@ -550,8 +550,10 @@ impl Year {
         let now = self.now();
         match text("type") {
             "account.refreshed" => {
-                self.people[person].refreshed += 1;
-                self.people[person].is_warned = false;
+                let known = &mut self.people[person];
+                known.refreshed += 1;
+                // The token before may have worked yet, and was as good.
+                (known.is_warned, known.lost) = (false, None);
             }
             "account.expiring_soon" if event["deadline"] == "token" => self.people[person].is_warned = true,
             "account.connected" | "account.recovered" => {
