@@ -32,6 +32,8 @@ pub enum Start {
     Connected,
     /// Somebody connected, and Meta demanded a checkpoint that the person has passed since.
     Appealable,
+    /// Somebody connected and changed the password, and the verdict was held back.
+    Suspected,
 }
 
 /// The workers of a scenario, and the failures that may occur.
@@ -55,6 +57,9 @@ pub struct Scenario {
     pub trials: bool,
     /// True if a verdict may be held back.
     pub waves: bool,
+    /// True if the write of a new token is rehearsed before Meta is asked, as by every caller and at
+    /// the start of a sweep.
+    pub rehearses: bool,
 }
 
 /// A scenario to explore, with the rules intact or with one of them broken.

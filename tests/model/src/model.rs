@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use stateright::{Model, Property};
-use threads_auth_model::{Attribute as A, Cause, Row, Transaction, rules};
+use threads_auth_model::{Attribute as A, Cause, Row, Suspicion, Transaction, rules};
 use threads_graph::ReauthorizationCause;
 
 use crate::check::{Check, Scenario, Start};
@@ -99,14 +99,23 @@ impl Model for Check {
             let grant = new_grant("0/first", token, at(2), Some(at(0)));
             commit(&alone(rules::connect(&grant, None, at(2))), &mut world.rows);
         }
-        if *start == Start::Appealable
+        if matches!(start, Start::Appealable | Start::Suspected)
             && let Some(grant) = world.row().and_then(read)
             && let Some(live) = grant.live()
         {
-            let (now, cause) = (at(45 * DAY), Cause::Threads(ReauthorizationCause::Checkpoint));
+            let now = at(45 * DAY);
             let lease = rules::Lease { owner: "before", until: now };
             let leased = rules::lease(&grant_key(), rules::LeaseReason::Due, lease, now);
-            for change in [leased, rules::end(&grant, live, lease, cause, now)] {
+            let judged = if *start == Start::Appealable {
+                let cause = Cause::Threads(ReauthorizationCause::Checkpoint);
+                rules::end(&grant, live, lease, cause, now)
+            } else {
+                let reason = ReauthorizationCause::PasswordChanged;
+                world.meta.refuse(reason);
+                let suspicion = Suspicion { cause: Cause::Threads(reason), since: now };
+                rules::suspect(&grant, live, suspicion, now, rules::Right::Done(lease), now)
+            };
+            for change in [leased, judged] {
                 commit(&alone(change), &mut world.rows);
             }
         }

@@ -244,7 +244,7 @@ impl Stepper<'_> {
             let look = if is_due { times.old_enough_at() } else { times.due_at(&grant.user_id) };
             return self.put_off(&grant, look, false, grant.is_settled());
         }
-        if !is_rehearsed {
+        if self.check.scenario.rehearses && !is_rehearsed {
             let lease = Lease { until: schedule::add(now, LEASE), ..lease };
             let change = rules::rehearse(&grant, live, lease);
             return self.write(alone(change), Then::Rehearsed(row.clone()), None);
@@ -742,7 +742,13 @@ impl Stepper<'_> {
             }
             Then::Rehearsed(row) => match found {
                 _ if is_done => self.go(Step::Work(row.clone(), true)),
-                _ => self.give_back(found),
+                Some(_) => {
+                    let (owner, until) = (self.owner(), self.now());
+                    let is_settled = read(row).is_none_or(|grant| grant.is_settled());
+                    let right = Right::finish(Lease { owner: &owner, until }, is_settled);
+                    self.write(alone(rules::release(&grant_key(), right)), Then::Nothing, None);
+                }
+                None => self.go(Step::Done),
             },
             Then::Refreshed(refresh, beside) => {
                 let seen = found.map_or(*beside, |row| Beside {

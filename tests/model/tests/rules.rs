@@ -26,7 +26,7 @@ const SET: [A; 10] = [
 ];
 
 /// The mutants that break no rule, each with the reason.
-const HARMLESS: [(&str, &[&str]); 10] = [
+const HARMLESS: &[(&str, &[&str])] = &[
     (
         "the token id or the lease implies it",
         &[
@@ -55,7 +55,6 @@ const HARMLESS: [(&str, &[&str]); 10] = [
             "suspect a grant, without due_at",
         ],
     ),
-    ("it is written as it was", &["rehearse a write, without token_id"]),
     (
         "the generation is new as well",
         &[
@@ -257,7 +256,7 @@ fn each_part_of_a_write_that_is_taken_out_is_missed() {
     let scenarios: Vec<_> = scenarios.into_iter().map(|scenario| (mutants(&scenario), scenario)).collect();
     let all: BTreeSet<_> = scenarios.iter().flat_map(|(mutants, _)| mutants).cloned().collect();
     let harmless: BTreeMap<_, _> = HARMLESS
-        .into_iter()
+        .iter()
         .flat_map(|(why, mutants)| mutants.iter().map(move |mutant| (mutant.to_string(), why)))
         .collect();
     let (mut found, mut missed, mut states, mut seen) = (0, Vec::new(), 0, BTreeSet::new());
