@@ -882,8 +882,8 @@ async fn one_failure_on_demand_does_not_last() {
     fail(&stack, SandboxCall::Refresh, 1, FaultAction::Html);
     assert_eq!(vend(&stack, &ada, "?min_valid=2592000").await.1["error"]["code"], "not_refreshed");
     stack.clock().advance(Duration::from_mins(6));
-    // The account whose refresh was put off is looked at, and is not due.
-    assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Checked), 1);
+    // Meta may have issued a token with that answer, so the refresh is made again, though early.
+    assert_eq!(stack.sweep().await.unwrap().count(RefreshOutcome::Refreshed), 1);
     assert_eq!(grant(&stack, &ada).await.failures, 0);
     assert_eq!(vend(&stack, &ada, "?min_valid=2592000").await.0, StatusCode::OK);
 }

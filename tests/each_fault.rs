@@ -489,7 +489,8 @@ impl<'a> Scene<'a> {
 
 /// Plays one case. Without a fault its operation is empty.
 async fn play(case: &Case, log: &Log) -> Seen {
-    let mut scene = Scene::set(case, log).await;
+    // In boxes, because the compiler lays such deep futures out no further.
+    let mut scene = Box::pin(Scene::set(case, log)).await;
     let before = scene.proxy.calls().len();
     if case.is_lasting {
         scene.proxy.fail_on(case.fault, &case.operation, case.after);
@@ -497,12 +498,12 @@ async fn play(case: &Case, log: &Log) -> Seen {
         scene.proxy.fail(case.fault, &case.operation, case.after);
     }
     let service = ThreadsAuth::new(scene.config.clone()).unwrap();
-    let (reply, is_success) = scene.act(&service).await;
+    let (reply, is_success) = Box::pin(scene.act(&service)).await;
     let (has_struck, calls) = (scene.proxy.has_failed(), scene.proxy.calls().split_off(before));
     scene.proxy.clear();
     let mut wrong = if has_struck { scene.wrong(reply.as_ref(), is_success).await } else { Vec::new() };
-    scene.recover(is_success).await;
-    let problem = scene.problem().await;
+    Box::pin(scene.recover(is_success)).await;
+    let problem = Box::pin(scene.problem()).await;
     let end = match problem {
         None => End::AsItShouldBe,
         Some(_) if case.fault.is_metas_word() => End::Believed,
@@ -614,9 +615,9 @@ async fn cases(task: Task, log: &Log) -> Vec<Case> {
                 continue;
             }
             for &old_token in task.behaviours() {
-                cases.push(Case { fault, old_token, ..case.clone() });
+                cases.push(Case { old_token, fault, ..case.clone() });
                 if is_lasting(fault) {
-                    cases.push(Case { fault, old_token, is_lasting: true, ..case.clone() });
+                    cases.push(Case { old_token, fault, is_lasting: true, ..case.clone() });
                 }
             }
         }
@@ -639,6 +640,7 @@ fn is_lasting(fault: Fault) -> bool {
 }
 
 /// Plays the cases of some tasks, and asserts that nothing is lost, wrong or shown.
+#[expect(clippy::print_stdout, reason = "the figures of a test")]
 async fn survive(tasks: &[Task]) {
     let log = Log::default();
     let writer = log.clone();
@@ -656,7 +658,7 @@ async fn survive(tasks: &[Task]) {
     }
     let taken = all.len();
     let log = &log;
-    let played = stream::iter(&all).map(|case| async move { (case, Box::pin(play(case, log)).await) });
+    let played = stream::iter(&all).map(|case| async move { (case, play(case, log).await) });
     let (mut struck, mut unnoticed, mut wrong) = (0, 0, Vec::new());
     let (mut told, mut ends): (BTreeMap<_, usize>, BTreeMap<_, usize>) = Default::default();
     let mut played = std::pin::pin!(played.buffer_unordered(AT_ONCE));

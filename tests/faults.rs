@@ -98,8 +98,8 @@ async fn a_write_whose_every_answer_is_lost_is_known_again() {
     assert_eq!(connected.outcome, ConnectOutcome::Connected);
     assert!(lossy.has_failed());
     stack.clock().advance(41 * DAY);
-    // The lease is the first write of a sweep, and the token the second.
-    for after in [0, 1] {
+    // The lease is the first write of a sweep, its rehearsal the second, and the token the third.
+    for after in [0, 2] {
         lossy.fail_times(Fault::AnswerLost, "UpdateItem", after, SDK_ATTEMPTS);
         let report = service.sweep(stack.clock().now(), Duration::from_mins(15)).await.unwrap();
         assert!(lossy.has_failed());
@@ -119,7 +119,8 @@ async fn a_token_whose_refusal_is_not_written_is_not_handed_out() {
     stack.sandbox().unwrap().change_password(&ada);
     let (failing, service) = Proxy::start(&stack).await;
     stack.clock().advance(41 * DAY);
-    failing.fail(Fault::DENIED, "UpdateItem", 1);
+    // The lease and the rehearsal are written.
+    failing.fail(Fault::DENIED, "UpdateItem", 2);
     let user_id = ada.parse().unwrap();
     let vended = service.vend(&user_id, SignedDuration::ZERO, None, stack.clock().now()).await;
     assert!(failing.has_failed());
@@ -150,7 +151,7 @@ async fn a_token_is_kept_until_the_table_takes_it() {
     sandbox.set_old_token_behaviour(OldToken::NewTokenOldDead);
     let (failing, service) = Proxy::start(&stack).await;
     stack.clock().advance(41 * DAY);
-    failing.fail_times(Fault::DENIED, "UpdateItem", 1, 3);
+    failing.fail_times(Fault::DENIED, "UpdateItem", 2, 3);
     let report = service.sweep(stack.clock().now(), Duration::from_mins(15)).await.unwrap();
     assert!(failing.has_failed());
     assert_eq!(report.count(RefreshOutcome::Refreshed), 1, "{report:?}");

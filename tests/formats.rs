@@ -401,7 +401,12 @@ async fn a_reseal_during_a_refresh_loses_nothing() {
         stack.sandbox().unwrap().clear_faults();
         report
     };
-    let (swept, report) = tokio::join!(stack.sweep(), resealing);
+    // Both are in flight from the start.
+    let mut config = stack.service().config().clone();
+    config.sweep_start = 2;
+    let service = ThreadsAuth::new(config).unwrap();
+    let sweep = service.sweep(stack.clock().now(), Duration::from_mins(15));
+    let (swept, report) = tokio::join!(sweep, resealing);
     let swept = swept.unwrap();
     assert_eq!(report, ResealReport { resealed: 3, ..ResealReport::default() });
     assert_eq!(swept.count(RefreshOutcome::Refreshed), 1, "{swept:?}");

@@ -72,7 +72,7 @@ async fn a_look_is_one_call_and_changes_nothing() {
         announced(&stack, &mut seen).await;
         let before = (calls(&stack), calls_of(&stack, SandboxCall::DebugToken));
         let token = grant(&stack, &ada).await.live().unwrap().token.clone();
-        let until = stack.clock().now() + 28 * DAY;
+        let until = stack.clock().now() + 24 * DAY;
         while stack.clock().now() < until {
             for user_id in [&ada, &grace] {
                 look(&stack, user_id, 7).await;

@@ -349,105 +349,110 @@ async fn an_outage_of_ten_days_is_made_up_for_slowly() {
     assert_eq!(lost(&stack, &people).await, 0);
 }
 
-/// Returns the median and the extremes.
-fn spread(mut figures: Vec<f64>) -> String {
-    figures.sort_by(f64::total_cmp);
-    let last = figures.len() - 1;
-    format!("{:.2} ({:.2}-{:.2})", figures[last / 2], figures[0], figures[last])
-}
+/// Measurements, which take minutes: `.ci/full pace`.
+#[cfg(feature = "measures")]
+mod measures {
+    use super::*;
 
-/// Makes all due while Meta answers after 200 ms, and treats old tokens as dead.
-async fn slow_stack(people: u64) -> (Stack, Vec<String>) {
-    let stack = stack().await;
-    let people = seed(&stack, people).await;
-    let action = FaultAction::Delay { millis: 200 };
-    let sandbox = stack.sandbox().unwrap();
-    sandbox.inject(Fault {
-        call: Some(SandboxCall::Refresh),
-        times: u32::MAX,
-        after: 0,
-        action,
-        user_id: None,
-    });
-    sandbox.set_old_token_behaviour(OldToken::NewTokenOldDead);
-    (stack, people)
-}
-
-/// Measures the cost of the slow start: the same sweep with and without it, in turns.
-#[tokio::test]
-#[ignore = "takes minutes: docs/DEVELOPMENT.md"]
-#[expect(clippy::cast_precision_loss, reason = "a few thousand")]
-async fn the_slow_start_is_measured() {
-    const PEOPLE: u64 = 4_000;
-    const ROUNDS: usize = 3;
-    for at_once in [8, 16, 32, 64, 128] {
-        let (stack, _) = slow_stack(PEOPLE).await;
-        let rate = async |sweep_start| {
-            stack.clock().advance(41 * DAY);
-            let mut config = stack.service().config().clone();
-            (config.sweep_start, config.sweep_concurrency) = (sweep_start, at_once);
-            config.sweep_least = u64::MAX;
-            let service = ThreadsAuth::new(config).unwrap();
-            let began = std::time::Instant::now();
-            let report = service.sweep(stack.clock().now(), A_SWEEP).await.unwrap();
-            assert_eq!(report.count(RefreshOutcome::Refreshed), PEOPLE, "{report:?}");
-            PEOPLE as f64 / began.elapsed().as_secs_f64()
-        };
-        let (mut slow, mut full, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..ROUNDS {
-            let rates = (rate(1).await, rate(at_once).await);
-            slow.push(rates.0);
-            full.push(rates.1);
-            ratios.push(rates.0 / rates.1);
-        }
-        let [slow, full, ratio] = [slow, full, ratios].map(spread);
-        println!(
-            "{at_once} in flight: {slow} tokens a second with the slow start, {full} without, ratio {ratio}"
-        );
+    /// Returns the median and the extremes.
+    fn spread(mut figures: Vec<f64>) -> String {
+        figures.sort_by(f64::total_cmp);
+        let last = figures.len() - 1;
+        format!("{:.2} ({:.2}-{:.2})", figures[last / 2], figures[0], figures[last])
     }
-}
 
-/// Measures the tokens that a killed sweep loses: at any moment, and while the store fails.
-#[tokio::test]
-#[ignore = "takes minutes: docs/DEVELOPMENT.md"]
-#[expect(clippy::cast_precision_loss, reason = "a few hundred")]
-async fn losses_of_killed_sweeps_are_measured() {
-    const PEOPLE: u64 = 600;
-    const KILLS: u64 = 8;
-    for at_once in [8, 16, 32, 64, 128] {
-        let mut losses = [0, 0];
-        for kill in 0..KILLS {
-            for (n, fails) in [false, true].into_iter().enumerate() {
-                let (stack, people) = slow_stack(PEOPLE).await;
-                let (gate, service) =
-                    Gate::start(&stack, &[("SWEEP_CONCURRENCY", &at_once.to_string())]).await;
+    /// Makes all due while Meta answers after 200 ms, and treats old tokens as dead.
+    async fn slow_stack(people: u64) -> (Stack, Vec<String>) {
+        let stack = stack().await;
+        let people = seed(&stack, people).await;
+        let action = FaultAction::Delay { millis: 200 };
+        let sandbox = stack.sandbox().unwrap();
+        sandbox.inject(Fault {
+            call: Some(SandboxCall::Refresh),
+            times: u32::MAX,
+            after: 0,
+            action,
+            user_id: None,
+        });
+        sandbox.set_old_token_behaviour(OldToken::NewTokenOldDead);
+        (stack, people)
+    }
+
+    /// Measures the cost of the slow start: the same sweep with and without it, in turns.
+    #[tokio::test]
+    #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+    async fn the_slow_start_is_measured() {
+        const PEOPLE: u64 = 4_000;
+        const ROUNDS: usize = 3;
+        for at_once in [8, 16, 32, 64, 128] {
+            let (stack, _) = slow_stack(PEOPLE).await;
+            let rate = async |sweep_start| {
                 stack.clock().advance(41 * DAY);
-                let (seen, after) = (Arc::new(Mutex::new(0)), 200 + 13 * kill);
-                let count = Arc::clone(&seen);
-                gate.refuse(move |update| {
-                    let mut seen = count.lock().unwrap();
-                    *seen += u64::from(update.is_new_token());
-                    let is_down = fails && *seen > after && (update.is_new_token() || update.sets("due_at"));
-                    is_down.then_some(DENIED)
-                });
-                // A kill while the store fails comes after all that were in flight have tried.
-                let until = if fails { after + 2 * at_once as u64 } else { after };
-                let killed = async {
-                    while *seen.lock().unwrap() < until {
-                        tokio::task::yield_now().await;
-                    }
-                };
-                tokio::select! {
-                    report = service.sweep(stack.clock().now(), A_SWEEP) => panic!("{report:?}"),
-                    () = killed => {}
-                }
-                stack.sandbox().unwrap().clear_faults();
-                losses[n] += lost(&stack, &people).await;
+                let mut config = stack.service().config().clone();
+                (config.sweep_start, config.sweep_concurrency) = (sweep_start, at_once);
+                config.sweep_least = u64::MAX;
+                let service = ThreadsAuth::new(config).unwrap();
+                let began = std::time::Instant::now();
+                let report = service.sweep(stack.clock().now(), A_SWEEP).await.unwrap();
+                assert_eq!(report.count(RefreshOutcome::Refreshed), PEOPLE, "{report:?}");
+                PEOPLE as f64 / began.elapsed().as_secs_f64()
+            };
+            let (mut slow, mut full, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+            for _ in 0..ROUNDS {
+                let rates = (rate(1).await, rate(at_once).await);
+                slow.push(rates.0);
+                full.push(rates.1);
+                ratios.push(rates.0 / rates.1);
             }
+            let [slow, full, ratio] = [slow, full, ratios].map(spread);
+            println!(
+                "{at_once} in flight: {slow} tokens a second with the slow start, {full} without, ratio {ratio}"
+            );
         }
-        let [killed, failed] = losses.map(|lost| lost as f64 / KILLS as f64);
-        println!(
-            "{at_once} in flight: {killed:.2} tokens lost by a kill, {failed:.2} by one while the store fails"
-        );
+    }
+
+    /// Measures the tokens that a killed sweep loses: at any moment, and while the store fails.
+    #[tokio::test]
+    #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
+    async fn losses_of_killed_sweeps_are_measured() {
+        const PEOPLE: u64 = 600;
+        const KILLS: u64 = 8;
+        for at_once in [8, 16, 32, 64, 128] {
+            let mut losses = [0, 0];
+            for kill in 0..KILLS {
+                for (n, fails) in [false, true].into_iter().enumerate() {
+                    let (stack, people) = slow_stack(PEOPLE).await;
+                    let (gate, service) =
+                        Gate::start(&stack, &[("SWEEP_CONCURRENCY", &at_once.to_string())]).await;
+                    stack.clock().advance(41 * DAY);
+                    let (seen, after) = (Arc::new(Mutex::new(0)), 200 + 13 * kill);
+                    let count = Arc::clone(&seen);
+                    gate.refuse(move |update| {
+                        let mut seen = count.lock().unwrap();
+                        *seen += u64::from(update.is_new_token());
+                        let is_down =
+                            fails && *seen > after && (update.is_new_token() || update.sets("due_at"));
+                        is_down.then_some(DENIED)
+                    });
+                    // A kill while the store fails comes after all that were in flight have tried.
+                    let until = if fails { after + 2 * at_once as u64 } else { after };
+                    let killed = async {
+                        while *seen.lock().unwrap() < until {
+                            tokio::task::yield_now().await;
+                        }
+                    };
+                    tokio::select! {
+                        report = service.sweep(stack.clock().now(), A_SWEEP) => panic!("{report:?}"),
+                        () = killed => {}
+                    }
+                    stack.sandbox().unwrap().clear_faults();
+                    losses[n] += lost(&stack, &people).await;
+                }
+            }
+            let [killed, failed] = losses.map(|lost| lost as f64 / KILLS as f64);
+            println!(
+                "{at_once} in flight: {killed:.2} tokens lost by a kill, {failed:.2} by one while the store fails"
+            );
+        }
     }
 }

@@ -234,7 +234,8 @@ pub fn release(key: &Key, right: Right<'_>) -> Change {
 }
 
 /// Writes the attributes of a new token before there is one, to show that the row and its index
-/// take it: the stored token stays, and the due time moves to the end of the lease.
+/// take it: the stored token stays, and the due time moves by a second. It stays in the past, since
+/// callers take a grant that is not due for one whose token nobody is about to replace.
 #[must_use]
 pub fn rehearse(grant: &Grant, live: &Live, lease: Lease<'_>) -> Change {
     let token = live.token.as_slice();
@@ -243,7 +244,7 @@ pub fn rehearse(grant: &Grant, live: &Live, lease: Lease<'_>) -> Change {
         .set(A::Token, token)
         .set(A::IssuedAt, live.issued_at)
         .set(A::ExpiresAt, live.expires_at)
-        .set(A::DueAt, lease.until)
+        .set(A::DueAt, schedule::add(grant.due_at.unwrap_or(lease.until), -1))
 }
 
 /// Stores the token of a refresh with the token `used`. The grant gets a new due time from the

@@ -26,8 +26,8 @@ impl Backoff {
 }
 
 /// Retries a write until it succeeds or `deadline` is reached: a token that Meta has issued exists
-/// only here. Even a refusal that looks final is therefore retried, unless it concerns this item or
-/// a table that does not exist.
+/// only here. Even a refusal that looks final is therefore retried, such as a key of KMS that is not
+/// found, unless it concerns this item.
 ///
 /// # Errors
 /// Returns the last [`StoreError`] if the write has not succeeded by the deadline, or cannot
@@ -36,7 +36,7 @@ pub async fn persist<T, F>(deadline: Instant, write: impl FnMut() -> F) -> Resul
 where
     F: Future<Output = Result<T, StoreError>>,
 {
-    repeat_while(deadline, write, |kind| !matches!(kind, FailureKind::Missing | FailureKind::ThisItem)).await
+    repeat_while(deadline, write, |kind| kind != FailureKind::ThisItem).await
 }
 
 /// Retries an operation while it fails for a transient reason, until `deadline`. The caller can
@@ -111,8 +111,7 @@ mod tests {
     #[tokio::test]
     async fn a_token_is_written_again_until_it_is_stored_and_no_item_that_never_can_be() {
         for kind in FailureKind::ALL {
-            let is_hopeless = matches!(kind, FailureKind::Missing | FailureKind::ThisItem);
-            let expected = if is_hopeless { 1 } else { 2 };
+            let expected = if kind == FailureKind::ThisItem { 1 } else { 2 };
             assert_eq!(attempts(kind, 1, AN_HOUR, true).await, expected, "{kind:?}");
             let expected = if kind.is_transient() { 2 } else { 1 };
             assert_eq!(attempts(kind, 1, AN_HOUR, false).await, expected, "{kind:?}");

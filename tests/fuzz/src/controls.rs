@@ -35,7 +35,7 @@ pub(crate) fn run(data: &[u8]) {
         assert!(!answer.contains(SECRET), "{answer}");
         if status.is_client_error() {
             let answer: Value = serde_json::from_str(&answer).unwrap();
-            assert!(answer["error"].is_string());
+            assert!(answer.get("error").is_some(), "{answer}");
         }
         // The sandbox goes on after each of them.
         let (status, state) = runtime.block_on(ask(&router, "GET", "/control/state", "")).unwrap();

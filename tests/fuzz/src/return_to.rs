@@ -16,8 +16,7 @@ pub(crate) fn run(data: &[u8]) {
             Ok(return_to) => {
                 assert!(address.len() <= 512 && address.bytes().all(|byte| byte.is_ascii_graphic()));
                 assert!(entries.iter().any(|entry| is_inside(entry, address)), "{address} is outside of {list}");
-                // It is its own plain form, but for the case of its host and a missing slash.
-                assert!(return_to.as_str().trim_end_matches('/').eq_ignore_ascii_case(address.trim_end_matches('/')));
+                assert_plain(address, return_to.as_str());
                 assert_eq!(allowed.check(return_to.as_str()).unwrap(), return_to);
                 let back = return_to.with(&[("session_id", "a b&status=connected"), ("status", "failed")]);
                 let count = |name: &str| back.query_pairs().filter(|(found, _)| found == name).count();
@@ -30,6 +29,21 @@ pub(crate) fn run(data: &[u8]) {
             }
         }
     }
+}
+
+/// It is its own plain form, but for the case of its host, a port that its scheme implies, and a
+/// missing first slash.
+fn assert_plain(address: &str, plain: &str) {
+    let url = Url::parse(address).unwrap();
+    let (scheme, rest) = address.split_once("://").unwrap();
+    let (authority, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let host = url.host_str().unwrap();
+    let (named, port) = authority.split_at(host.len());
+    assert!(named.eq_ignore_ascii_case(host) && scheme.eq_ignore_ascii_case(url.scheme()), "{address}");
+    let known = format!(":{}", url.port_or_known_default().unwrap());
+    assert!(["", ":", &known].contains(&port), "{address}");
+    let slash = if rest.starts_with('/') { "" } else { "/" };
+    assert!(plain.ends_with(&format!("{slash}{rest}")), "{address} {plain}");
 }
 
 /// The rule by itself, from the texts.

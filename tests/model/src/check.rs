@@ -57,8 +57,8 @@ pub struct Scenario {
     pub trials: bool,
     /// True if a verdict may be held back.
     pub waves: bool,
-    /// True if the write of a new token is rehearsed before Meta is asked, as by every caller and at
-    /// the start of a sweep.
+    /// True if the write of a new token is rehearsed before Meta is asked, as by every caller and
+    /// at the start of a sweep.
     pub rehearses: bool,
 }
 
