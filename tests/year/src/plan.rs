@@ -21,7 +21,7 @@ pub(crate) enum Trouble {
     ThreadsGone,
     /// DynamoDB refuses everything.
     StoreDown,
-    /// DynamoDB takes leases, and refuses new tokens.
+    /// DynamoDB takes leases, and throttles its index of due grants, in which each new token moves.
     WritesDown,
     /// Secrets Manager answers so.
     Secrets(SecretsTrouble),
@@ -111,11 +111,11 @@ impl Extent {
         }
     }
 
-    /// Returns the number of times at which people move in.
-    fn arrivals(self) -> i64 {
+    /// Returns the number of times at which people move in, if sweeps are so many hours apart.
+    fn arrivals(self, every: i64) -> i64 {
         match self {
             Self::Short => 3,
-            Self::Full => MOVING_IN / HOUR,
+            Self::Full => MOVING_IN / HOUR / every,
         }
     }
 
@@ -129,7 +129,7 @@ impl Extent {
 }
 
 impl Plan {
-    pub(crate) fn new(chance: Chance, people: usize, extent: Extent) -> Self {
+    pub(crate) fn new(chance: Chance, people: usize, extent: Extent, every: i64) -> Self {
         let share = extent.share(40_000);
         let mut plan = Self {
             windows: windows(extent),
@@ -138,7 +138,7 @@ impl Plan {
             end: extent.days() * DAY,
         };
         plan.meta(extent);
-        plan.people(chance, people, extent);
+        plan.people(chance, people, extent, every);
         let (sweeps, vends): (&[i64], &[i64]) = match extent {
             Extent::Short => (&[35, 58, 97], &[57, 101]),
             Extent::Full => {
@@ -204,13 +204,13 @@ impl Plan {
         self.happens.extend((140..).step_by(2).zip(shapes).map(|(day, shape)| (day * DAY, Reports(shape))));
     }
 
-    fn people(&mut self, chance: Chance, people: usize, extent: Extent) {
+    fn people(&mut self, chance: Chance, people: usize, extent: Extent, every: i64) {
         use Happens::{
             ChangesPassword, Connects, ExtendsAgain, IsCheckpointed, IsRestored, IsRestricted, Poisons,
             RemovesApp, Repairs, StopsExtending,
         };
         let until = extent.days() - 60;
-        let arrivals = extent.arrivals();
+        let arrivals = extent.arrivals(every);
         for person in 0..people {
             let n = person as u64;
             let day = |what| {

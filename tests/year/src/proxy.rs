@@ -80,6 +80,8 @@ struct Asked {
     upstream: Upstream,
     call: Call,
     person: Option<usize>,
+    /// True if it changes when a grant is due, and is no lease.
+    moves: bool,
 }
 
 /// The reason why a token that Meta issued was not stored.
@@ -350,7 +352,7 @@ impl Proxy {
                 (Trouble::StoreDown, Upstream::DynamoDb) => {
                     return Some(chance.pick(&fault::DOWN, name, person, nth));
                 }
-                (Trouble::WritesDown, Upstream::DynamoDb) if asked.call == Call::StoreToken => {
+                (Trouble::WritesDown, Upstream::DynamoDb) if asked.moves => {
                     return Some(fault::THROTTLED);
                 }
                 (Trouble::Secrets(trouble), Upstream::SecretsManager) => {
@@ -518,7 +520,7 @@ impl Proxy {
             Upstream::DynamoDb => {
                 let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
                 let call = match target.and_then(|target| target.rsplit('.').next()).unwrap_or_default() {
-                    "UpdateItem" if text.contains("#token = ") => Call::StoreToken,
+                    "UpdateItem" if text.contains("#refreshed_at = ") => Call::StoreToken,
                     "UpdateItem" if text.contains("SET #lease_owner = ") => Call::Lease,
                     "UpdateItem" | "TransactWriteItems" | "PutItem" | "DeleteItem" => Call::OtherWrite,
                     _ => Call::Read,
@@ -529,7 +531,8 @@ impl Proxy {
             }
             Upstream::SecretsManager => (Call::ReadSecret, None),
         };
-        Asked { upstream, call, person }
+        let moves = call != Call::Lease && text.contains("#due_at = ");
+        Asked { upstream, call, person, moves }
     }
 
     /// Returns the person whose token a query is about.

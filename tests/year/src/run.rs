@@ -48,6 +48,8 @@ const TRIES: usize = 3;
 const LONGEST_FILE: u64 = 64 * 1024 * 1024;
 /// Requests beside each other while people connect and are looked at.
 const AT_ONCE: usize = 16;
+/// The end of the access to a private profile's data.
+const DATA_ACCESS: &str = "data access";
 /// One request a day for so many people, and at least two.
 const VENDED_OF: usize = 1_000;
 /// A crash comes before one of so many writes of new tokens.
@@ -84,6 +86,14 @@ struct Person {
     /// A warning of its token's end was given.
     is_warned: bool,
     damaged: Option<(Damage, Option<AttributeValue>)>,
+}
+
+impl Person {
+    /// Returns true if an end should be announced soon.
+    fn waits(&self, now: i64) -> bool {
+        let is_over = self.ended.is_some_and(|(at, end)| end == DATA_ACCESS && at <= now);
+        self.dead.is_none() && (self.lost.is_some() || is_over)
+    }
 }
 
 struct Year {
@@ -138,7 +148,7 @@ pub async fn run(settings: Settings) -> Result<Report> {
 impl Year {
     async fn begin(settings: Settings, file: &std::path::Path) -> Result<Self> {
         let chance = Chance::new(settings.seed);
-        let plan = Arc::new(Plan::new(chance, settings.people, settings.extent));
+        let plan = Arc::new(Plan::new(chance, settings.people, settings.extent, settings.every));
         let start: Timestamp = START.parse()?;
         let stack = Stack::start(StackOptions {
             clock: Some(Clock::frozen(start)),
@@ -236,16 +246,22 @@ impl Year {
         if self.plan.is_outage(now) {
             return Ok(known.min(after(now, every)));
         }
-        // Grants that a sweep has left are for the next one, as often as the schedule starts one.
-        if self.stack.service().count_due(self.stack.clock().now()).await? > 0 {
+        let is_all_seen = self.settings.every == 1;
+        let due = if is_all_seen {
+            let left = self.stack.service().count_due(self.stack.clock().now()).await?;
+            if left > 0 { now } else { now + 1 }
+        } else {
+            self.next_due().await?
+        };
+        // The next sweep of the template's schedule goes on with the rest of this one.
+        if due <= now {
             return Ok(known.min(after(now, SCHEDULE)));
         }
-        if self.settings.every == 1 {
+        if is_all_seen {
             return Ok(known.min(after(now, HOUR)));
         }
-        let is_urgent = self.people.iter().any(|known| known.lost.is_some() && known.dead.is_none());
-        let every = if is_urgent { HOUR } else { every };
-        Ok(known.min(after(self.next_due().await?.max(now), every)))
+        let every = if self.people.iter().any(|known| known.waits(now)) { HOUR } else { every };
+        Ok(known.min(after(due, every)))
     }
 
     /// Returns true if the schedule starts a sweep now that is worth the time.
@@ -339,7 +355,7 @@ impl Year {
             *known = Person {
                 is_connected: true,
                 is_expected: true,
-                ended: self.plan.private[person].then_some((now + 90 * DAY, "data access")),
+                ended: self.plan.private[person].then_some((now + 90 * DAY, DATA_ACCESS)),
                 refreshed: known.refreshed,
                 ..Person::default()
             };
@@ -550,8 +566,10 @@ impl Year {
         let now = self.now();
         match text("type") {
             "account.refreshed" => {
-                self.people[person].refreshed += 1;
-                self.people[person].is_warned = false;
+                let known = &mut self.people[person];
+                known.refreshed += 1;
+                // The token before may have worked yet, and was as good.
+                (known.is_warned, known.lost) = (false, None);
             }
             "account.expiring_soon" if event["deadline"] == "token" => self.people[person].is_warned = true,
             "account.connected" | "account.recovered" => {
