@@ -740,10 +740,14 @@ impl Stepper<'_> {
                 self.go(Step::Work(Arc::new(row), false));
                 self.world.workers[self.worker].leased_until = Some(until.as_second());
             }
-            Then::Rehearsed(row) => match found {
-                _ if is_done => self.go(Step::Work(row.clone(), true)),
-                _ => self.give_back(found),
-            },
+            Then::Rehearsed(row) if is_done => self.go(Step::Work(row.clone(), true)),
+            Then::Rehearsed(row) => {
+                // Meta was not called.
+                let (owner, is_settled) = (self.owner(), read(row).is_some_and(|grant| grant.is_settled()));
+                let lease = Lease { owner: &owner, until: self.now() };
+                let release = rules::release(&grant_key(), Right::finish(lease, is_settled));
+                self.write(alone(release), Then::Nothing, None);
+            }
             Then::Refreshed(refresh, beside) => {
                 let seen = found.map_or(*beside, |row| Beside {
                     lease: beside.lease && row.text(A::LeaseOwner) == Some(&self.owner()),
