@@ -54,7 +54,7 @@ mod assumed {
     pub(super) const META: f64 = 100.0;
     /// The log of one invocation, by Lambda, the function and API Gateway, in gigabytes.
     pub(super) const LOGS: f64 = 1.5e-6;
-    /// Number of tokens due in one sweep, which works at 64 of them side by side.
+    /// Number of tokens due in one sweep, which works at 16 of them side by side.
     pub(super) const DUE_AT_ONCE: f64 = 8.0;
     /// Hours of a month.
     pub(super) const MONTH: f64 = 730.0;
@@ -83,7 +83,9 @@ impl Meter {
         let upstream = Arc::new(stack().await);
         let meter = Self { http: http().inner().clone(), upstream, spent: Arc::default() };
         let url = serve(Router::new().fallback(Self::forward).with_state(meter.clone())).await;
-        (meter, stack_with(&[("AWS_ENDPOINT_URL_DYNAMODB", &url), ("AUTHORIZE_ACCESS", "open")]).await)
+        let variables =
+            [("AWS_ENDPOINT_URL_DYNAMODB", &*url), ("AUTHORIZE_ACCESS", "open"), ("CHECK_EVERY_DAYS", "7")];
+        (meter, stack_with(&variables).await)
     }
 
     #[expect(clippy::disallowed_methods, reason = "a test's own requests")]
@@ -245,22 +247,27 @@ impl Bill {
         ada
     }
 
-    /// A sweep that finds nothing, and what a refresh adds to it: the first of a token that came
-    /// with a login, and one that has a token before it.
+    /// A sweep that finds nothing, and what is added to it by a look at an account whose token is
+    /// not due, and by a refresh: the first of a token that came with a login, and one that has a
+    /// token before it.
     async fn sweeps(&mut self) -> Spent {
         self.stack.sweep().await.unwrap();
         self.meter.read();
         self.stack.sweep().await.unwrap();
         let empty = self.meter.read();
-        for of in ["first refreshes, by sweeps", "later refreshes, by sweeps"] {
-            self.stack.clock().advance(41 * DAY);
+        for (of, days, outcome) in [
+            ("looks, with `CheckEveryDays`", 7, RefreshOutcome::Checked),
+            ("first refreshes, by sweeps", 41, RefreshOutcome::Refreshed),
+            ("later refreshes, by sweeps", 41, RefreshOutcome::Refreshed),
+        ] {
+            self.stack.clock().advance(days * DAY);
             self.called = calls(&self.stack);
             // The first grant of each sweep rehearses a write, which is no part of a refresh.
             let mut config = self.stack.service().config().clone();
             config.sweep_start = 2;
             let service = ThreadsAuth::new(config).unwrap();
             let report = service.sweep(self.stack.clock().now(), Duration::from_mins(15)).await.unwrap();
-            assert_eq!(report.count(RefreshOutcome::Refreshed), 2, "{report:?}");
+            assert_eq!(report.count(outcome), 2, "{report:?}");
             let both = self.meter.read();
             let half = |of: fn(&Spent) -> f64| (of(&both) - of(&empty)) / 2.0;
             let spent =
@@ -333,10 +340,11 @@ fn months(template: &str, empty: Spent) -> Vec<String> {
 }
 
 /// Write and read units of each row. More of them is a rise of costs: note it in the changelog.
-const UNITS: [(f64, f64); 12] = [
+const UNITS: [(f64, f64); 13] = [
     (7.0, 2.0),
     (10.0, 4.0),
     (7.0, 2.0),
+    (4.0, 0.0),
     (4.0, 0.0),
     (4.0, 0.0),
     (0.0, 1.0),

@@ -30,7 +30,7 @@ use crate::fixture::{
 };
 
 /// Returns the details of the events announced since the last time, oldest first.
-async fn announced(stack: &Stack, seen: &mut usize) -> Vec<Value> {
+pub(crate) async fn announced(stack: &Stack, seen: &mut usize) -> Vec<Value> {
     stack.announce().await.unwrap();
     let all = stack.events();
     let new = all.len() - *seen;
@@ -59,7 +59,7 @@ async fn break_row(stack: &Stack, user_id: &str) {
         .unwrap();
 }
 
-fn types(events: &[Value]) -> Vec<&str> {
+pub(crate) fn types(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["type"].as_str().unwrap()).collect()
 }
 

@@ -31,6 +31,7 @@ mod kills;
 mod languages;
 mod last_step;
 mod load;
+mod looks;
 mod lost_events;
 mod note;
 mod nowhere;

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use devstack::Stack;
 use jiff::Timestamp;
 use reqwest::StatusCode;
@@ -16,7 +17,7 @@ use threads_sandbox::{Fault, FaultAction, OldToken, SandboxCall};
 
 use crate::fixture::{
     Browser, DAY, HOLD, LEASE, account, calls, calls_of, connect_people, connected_ada, delete_data,
-    faults_struck, find_grant, grant, is_usable, stack, stack_of_ada, stack_with, token,
+    faults_struck, find_grant, grant, is_usable, set_attribute, stack, stack_of_ada, stack_with, token,
 };
 
 /// A stack where ada is connected, and her token due.
@@ -457,4 +458,18 @@ async fn store_refreshed(stack: &Stack, grant: &Grant) -> WriteOutcome {
     };
     let (store, used) = (stack.service().store(), grant.live().unwrap());
     store.store_refreshed(grant, used, refreshed, by_a_sweep(now), now).await.unwrap()
+}
+
+/// Such a count is damage, and concerns only itself.
+#[tokio::test]
+async fn the_largest_count_of_failures_stops_nothing() {
+    let (stack, ada) = due().await;
+    set_attribute(&stack, &ada, "failures", AttributeValue::N(u32::MAX.to_string())).await;
+    fault(&stack, SandboxCall::Refresh, 1, FaultAction::Html);
+    stack.sweep().await.unwrap();
+    assert_eq!(grant(&stack, &ada).await.failures, u32::MAX);
+    stack.clock().advance(DAY);
+    let report = stack.sweep().await.unwrap();
+    assert_eq!(report.count(RefreshOutcome::Refreshed), 1, "{report:?}");
+    assert_eq!(grant(&stack, &ada).await.failures, 0);
 }

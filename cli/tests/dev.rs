@@ -573,6 +573,7 @@ async fn the_environment_has_the_settings_of_an_operator() {
         ("ACCENT_COLOR", "#0a4fb3"),
         ("APP_NAME", "Planner"),
         ("AUTHORIZE_ACCESS", "session"),
+        ("CHECK_EVERY_DAYS", "7"),
         ("GRAPH_CALLS_PER_HOUR", "1000"),
         ("HOME_URL", "https://app.example.com/"),
         ("PRIVACY_URL", "https://app.example.com/privacy"),

@@ -284,6 +284,7 @@ impl Deployed {
             ("THREADS_API_VERSION", "ThreadsApiVersion"),
             ("THREADS_SCOPES", "Scopes"),
             ("GRAPH_CALLS_PER_HOUR", "GraphCallsPerHour"),
+            ("CHECK_EVERY_DAYS", "CheckEveryDays"),
         ] {
             if let Ok(value) = self.output(parameter) {
                 set(variable, value);

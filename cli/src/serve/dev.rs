@@ -36,8 +36,8 @@ use crate::shell::server::{announce, wind_down};
 Without --json it prints lines to paste into a shell, in which your app's backend then signs its calls.
 
 Environment:
-  ACCENT_COLOR, APP_NAME, AUTHORIZE_ACCESS, GRAPH_CALLS_PER_HOUR, HOME_URL, PRIVACY_URL, REDIRECT_TRAILING_SLASH, REQUEST_SECONDS, \
-RETURN_TO_ALLOWLIST, SECRETS_TTL_SECONDS, SUPPORT_URL, SWEEP_CONCURRENCY, THREADS_SCOPES, UNCLAIMED_HOURS, LOG_LEVEL
+  ACCENT_COLOR, APP_NAME, AUTHORIZE_ACCESS, CHECK_EVERY_DAYS, GRAPH_CALLS_PER_HOUR, HOME_URL, PRIVACY_URL, REDIRECT_TRAILING_SLASH, \
+REQUEST_SECONDS, RETURN_TO_ALLOWLIST, SECRETS_TTL_SECONDS, SUPPORT_URL, SWEEP_CONCURRENCY, THREADS_SCOPES, UNCLAIMED_HOURS, LOG_LEVEL
       the service's settings, as in a deployment. RETURN_TO_ALLOWLIST replaces the default list: every port of this machine with the \
 sandbox, nothing with --threads live")]
 pub(crate) struct Dev {

@@ -238,15 +238,12 @@ pub fn release(key: &Key, right: Right<'_>) -> Change {
 #[must_use]
 pub fn rehearse(grant: &Grant, live: &Live, lease: Lease<'_>) -> Change {
     let token = live.token.as_slice();
-    let change = change_of(&grant.user_id, "rehearse a write", owned(lease).and(Is(A::Token, token.into())))
+    let still = All(vec![Exists(A::DueAt), owned(lease), Is(A::Token, token.into())]);
+    change_of(&grant.user_id, "rehearse a write", still)
         .set(A::Token, token)
         .set(A::IssuedAt, live.issued_at)
         .set(A::ExpiresAt, live.expires_at)
-        .set(A::DueAt, lease.until);
-    match &live.token_id {
-        Some(id) => change.set(A::TokenId, id.as_str()),
-        None => change,
-    }
+        .set(A::DueAt, lease.until)
 }
 
 /// Stores the token of a refresh with the token `used`. The grant gets a new due time from the

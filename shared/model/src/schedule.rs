@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use threads_graph::UserId;
 
-use crate::{Claim, Deadline, Grant, Live, ScopesSource, Suspicion, Warning};
+use crate::{Attribute, Change, Claim, Deadline, Grant, Live, ScopesSource, Suspicion, Value, Warning};
 
 /// Minimum age of a token that Meta refreshes.
 const MIN_AGE: SignedDuration = SignedDuration::from_hours(24);
@@ -118,7 +118,7 @@ impl Life {
     /// assumed.
     #[must_use]
     pub fn found(self, expires_at: Option<Timestamp>) -> Self {
-        let reported = expires_at.map(|at| at.duration_since(self.issued_at).unsigned_abs());
+        let reported = expires_at.and_then(|at| Duration::try_from(at.duration_since(self.issued_at)).ok());
         let found = Self::new(self.issued_at, reported);
         if self.is_assumed { found } else { self }
     }
@@ -227,6 +227,31 @@ pub fn next_look(token_due: Timestamp, access: DataAccess, now: Timestamp) -> Ti
         DataAccess::Unknown(since) => PROBE_DAYS.map(|day| add(since, day * DAY_SECONDS)).collect(),
     };
     looks.into_iter().filter(|at| *at > now).fold(token_due, Timestamp::min)
+}
+
+/// Limits the due time that a change of a grant sets, so that the grant is looked at once in
+/// `every`, even if nothing is due: an account that its person has ended at Meta is found out then.
+/// The looks are spread over the last tenth of that time, by user and by look. A change without a
+/// due time, or without a time of its own, stays as it is.
+#[must_use]
+pub fn look_within(every: SignedDuration, change: Change) -> Change {
+    let updated_at = change.set.iter().find_map(|(attribute, value)| match value {
+        Value::Number(second) if *attribute == Attribute::UpdatedAt => Timestamp::from_second(*second).ok(),
+        _ => None,
+    });
+    let (Some(user_id), Some(at)) = (change.key.user_id(), updated_at) else {
+        return change;
+    };
+    change.at_most(Attribute::DueAt, look_at(every, &user_id, at))
+}
+
+/// Returns the time of the next look at a grant that was looked at now, if each is looked at once
+/// in `every`.
+#[must_use]
+pub fn look_at(every: SignedDuration, user_id: &UserId, now: Timestamp) -> Timestamp {
+    let tenth = every.as_secs().unsigned_abs() / 10;
+    let spread = i64::try_from((u128::from(hash(user_id, now)) * u128::from(tenth)) >> 64).unwrap_or(0);
+    add(now, every.as_secs() - spread)
 }
 
 /// Returns the time at which an unclaimed grant needs a look: first to announce its end, then to
@@ -355,7 +380,7 @@ fn hash(user_id: &UserId, at: Timestamp) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Cause;
+    use crate::{Cause, Condition, Key, Row};
 
     const DAY: i64 = 86_400;
     const LIFETIME: i64 = 5_183_944;
@@ -399,6 +424,8 @@ mod tests {
         // An inspection finds the true life sooner.
         assert_eq!(usual.found(Some(at(59 * DAY))), life(59 * DAY));
         assert_eq!(usual.found(Some(at(3_600))), usual);
+        // An end before the beginning is none.
+        assert_eq!(usual.found(Some(at(-59 * DAY))), usual);
         assert_eq!(life(50 * DAY).found(Some(at(59 * DAY))), life(50 * DAY));
         // A short reported life is due as early.
         assert_eq!(life(10 * DAY).due_at(&user(1)), at(25 * 3_600));
@@ -497,6 +524,32 @@ mod tests {
         );
         println!("due: {} hours, max/mean hourly load {:.2}", hours.len(), max / mean);
         assert!(max / mean < 1.1, "{}", max / mean);
+    }
+
+    #[test]
+    fn a_grant_is_looked_at_once_in_the_chosen_time_and_never_later_than_due() {
+        let every = SignedDuration::from_hours(7 * 24);
+        let change = |user: u64, due: i64| {
+            Change::of(Key::grant(&self::user(user)), "a change", Condition::NONE)
+                .set(Attribute::DueAt, at(due * DAY))
+                .set(Attribute::UpdatedAt, at(DAY))
+        };
+        let due =
+            |change: Change| look_within(every, change).apply(Row::default()).unwrap().time(Attribute::DueAt);
+        let mut days = std::collections::BTreeMap::<i64, u32>::new();
+        for n in 0..7_000 {
+            assert_eq!(due(change(n, 3)), Some(at(3 * DAY)));
+            let look = due(change(n, 38)).unwrap();
+            assert!(look > at(7 * DAY) && look <= at(8 * DAY), "{look}");
+            *days.entry(look.as_second() / 3_600).or_default() += 1;
+        }
+        // Spread over the last tenth: 16.8 hours.
+        assert_eq!(days.len(), 17);
+        // A change without a time of its own, and one of another row, stay.
+        let deferred = Change { set: vec![(Attribute::DueAt, at(38 * DAY).into())], ..change(1, 38) };
+        assert_eq!(due(deferred), Some(at(38 * DAY)));
+        let other = Change { key: Key::pause(), ..change(1, 38) };
+        assert_eq!(due(other), Some(at(38 * DAY)));
     }
 
     #[test]

@@ -290,6 +290,7 @@ mod tests {
             ("InvalidSignatureException", 400, FailureKind::Denied),
             ("ExpiredTokenException", 400, FailureKind::Denied),
             ("ValidationException", 400, FailureKind::ThisItem),
+            ("ItemCollectionSizeLimitExceededException", 400, FailureKind::ThisItem),
             ("InternalServerError", 500, FailureKind::Unreachable),
             ("unknown", 503, FailureKind::Unreachable),
             ("SerializationException", 400, FailureKind::Broken),

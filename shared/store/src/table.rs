@@ -1,5 +1,6 @@
 //! Reads and writes of one row.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
@@ -9,7 +10,8 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditi
 use aws_smithy_async::future::pagination_stream::PaginationStream;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use futures_util::stream::{self, Stream};
-use threads_auth_model::{Attribute, Change, Key, Pseudonym, Row};
+use jiff::SignedDuration;
+use threads_auth_model::{Attribute, Change, Key, Pseudonym, Row, schedule};
 use threads_graph::UserId;
 
 use crate::StoreError;
@@ -23,6 +25,7 @@ pub struct Store {
     pub(crate) client: aws_sdk_dynamodb::Client,
     pub(crate) grants: String,
     pub(crate) short_lived: String,
+    look_every: Option<SignedDuration>,
 }
 
 /// The outcome of a conditional write.
@@ -59,7 +62,22 @@ impl Store {
     /// Creates the store of the tables `grants` and `short_lived`.
     #[must_use]
     pub fn new(client: aws_sdk_dynamodb::Client, grants: &str, short_lived: &str) -> Self {
-        Self { client, grants: grants.to_owned(), short_lived: short_lived.to_owned() }
+        Self { client, grants: grants.to_owned(), short_lived: short_lived.to_owned(), look_every: None }
+    }
+
+    /// Lets every grant be looked at once in this time: [`schedule::look_within`] limits each
+    /// change, whoever makes it.
+    #[must_use]
+    pub fn looking_every(self, look_every: Option<SignedDuration>) -> Self {
+        Self { look_every, ..self }
+    }
+
+    /// Returns a change as it is sent.
+    pub(crate) fn sent<'a>(&self, change: &'a Change) -> Cow<'a, Change> {
+        match self.look_every {
+            Some(every) => Cow::Owned(schedule::look_within(every, change.clone())),
+            None => Cow::Borrowed(change),
+        }
     }
 
     /// Returns the grants table's name, which tokens of the first format are bound to.
@@ -130,6 +148,7 @@ impl Store {
         change: &Change,
         returned: ReturnValue,
     ) -> Result<Changed, StoreError> {
+        let change = &*self.sent(change);
         let mut expressions = Expressions::default();
         let answer = self
             .client

@@ -65,6 +65,7 @@ impl Store {
         let mut expressions = Expressions::default();
         match part {
             Part::Update(change) => {
+                let change = &*self.sent(change);
                 let builder = Update::builder()
                     .key(Attribute::Pk.as_str(), pk(&change.key))
                     .update_expression(expressions.update(change));

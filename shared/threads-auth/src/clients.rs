@@ -56,7 +56,8 @@ impl Clients {
         );
         let dynamodb = aws::dynamodb(&config.aws, &http);
         Ok(Self {
-            store: Store::new(dynamodb, &config.grants_table, &config.short_lived_table),
+            store: Store::new(dynamodb, &config.grants_table, &config.short_lived_table)
+                .looking_every(config.check_every),
             redirect_uri: config.redirect_uri()?,
             graph: Graph::new(http, config.endpoints.clone()),
             secrets,

@@ -36,6 +36,7 @@ threads_graph::names! {
         AccentColor => "ACCENT_COLOR",
         AppName => "APP_NAME",
         AuthorizeAccess => "AUTHORIZE_ACCESS",
+        CheckEveryDays => "CHECK_EVERY_DAYS",
         GraphCallsPerHour => "GRAPH_CALLS_PER_HOUR",
         HomeUrl => "HOME_URL",
         PrivacyUrl => "PRIVACY_URL",
@@ -83,7 +84,7 @@ pub struct Config {
     pub keyring_secret_id: String,
     /// `SECRETS_TTL_SECONDS`, default 300: time for which a secret is cached.
     pub secrets_ttl: Duration,
-    /// `SWEEP_CONCURRENCY`, default 64, at most 1024: number of grants that a sweep refreshes
+    /// `SWEEP_CONCURRENCY`, default 16, at most 1024: number of grants that a sweep refreshes
     /// concurrently.
     pub sweep_concurrency: usize,
     /// Number of grants that a sweep begins with: one. No variable sets it; the benchmark compares
@@ -95,6 +96,9 @@ pub struct Config {
     /// `GRAPH_CALLS_PER_HOUR`, default none: hourly limit of calls to Meta, by sweeps and requests
     /// for tokens together. Sweeps stop when it is reached.
     pub graph_calls_per_hour: Option<u64>,
+    /// `CHECK_EVERY_DAYS`, default none, at most 30: each account is looked at once in so many days
+    /// with a call to Meta, even if its token is not due.
+    pub check_every: Option<SignedDuration>,
     /// `UNCLAIMED_HOURS`, default 24, at most 720: time after which an account ends that was
     /// connected in a session, unless its session is completed.
     pub unclaimed_time: SignedDuration,
@@ -240,12 +244,17 @@ impl Config {
         let secrets_ttl = vars.setting(Setting::SecretsTtlSeconds, "300", |text| {
             whole_number(text, 1, 86_400).map(Duration::from_secs)
         });
-        let sweep_concurrency = vars.setting(Setting::SweepConcurrency, "64", |text| {
+        let sweep_concurrency = vars.setting(Setting::SweepConcurrency, "16", |text| {
             whole_number(text, 1, 1024).map(|n| usize::try_from(n).unwrap_or(usize::MAX))
         });
         let graph_calls_per_hour = vars.setting(Setting::GraphCallsPerHour, "", |text| match text {
             "" => Ok(None),
             text => whole_number(text, 1, 1_000_000_000).map(Some),
+        });
+        let check_every = vars.setting(Setting::CheckEveryDays, "", |text| match text {
+            "" => Ok(None),
+            text => whole_number(text, 1, 30)
+                .map(|days| Some(SignedDuration::from_hours(24 * days.cast_signed()))),
         });
         let unclaimed_time = vars.setting(Setting::UnclaimedHours, "24", |text| {
             whole_number(text, 1, 720).map(|hours| SignedDuration::from_hours(hours.cast_signed()))
@@ -281,6 +290,7 @@ impl Config {
                 sweep_start: 1,
                 sweep_least: 250,
                 graph_calls_per_hour: graph_calls_per_hour?,
+                check_every: check_every?,
                 unclaimed_time: unclaimed_time?,
                 request_time: request_time?,
                 metrics_service,
@@ -632,6 +642,8 @@ mod tests {
             ("SWEEP_CONCURRENCY", "0"),
             ("GRAPH_CALLS_PER_HOUR", "0"),
             ("GRAPH_CALLS_PER_HOUR", "none"),
+            ("CHECK_EVERY_DAYS", "0"),
+            ("CHECK_EVERY_DAYS", "31"),
             ("UNCLAIMED_HOURS", "0"),
             ("UNCLAIMED_HOURS", "721"),
             ("REQUEST_SECONDS", "0"),

@@ -33,8 +33,8 @@ pub use clients::StartError;
 pub use config::{AuthorizeAccess, Config, ConfigError, ConfigProblem, Setting, WebhookConfig};
 pub use connect::return_to::{BadEntry, NotAllowed, ReturnTo, ReturnToAllowlist};
 pub use connect::{
-    Begun, CompleteError, ConnectError, ConnectOutcome, ConnectRefusal, Connected, Flow, NewSession,
-    ReturnStatus, SessionError,
+    Begun, CompleteError, ConnectError, ConnectOutcome, ConnectRefusal, Connected, CookieKind, Flow,
+    NewSession, ResumeError, ReturnStatus, SessionError,
 };
 pub use events::RowChange;
 pub use language::{BadUiLocales, Language, UiLocales};

@@ -63,10 +63,11 @@ const MAX_HOST: usize = 253;
 /// one of them in it, or a long part of one, is an echo, and may be a secret.
 pub(crate) fn redirect_host(from: &Url, location: &str, sent: &[&str]) -> Option<String> {
     const LONG: usize = 12;
-    let to = from.join(location).ok()?;
+    // The host of any other scheme's URL keeps its capitals.
+    let to = from.join(location).ok().filter(|to| matches!(to.scheme(), "http" | "https"))?;
     let host = to.host_str().filter(|host| (1..=MAX_HOST).contains(&host.len()))?;
     let is_host = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte));
-    // A URL's host is in lower case.
+    // The host is in lower case.
     let is_echo = sent.iter().map(|sent| sent.to_ascii_lowercase()).any(|sent| {
         (sent.len() >= LONG && host.contains(&sent))
             || host.split('.').any(|label| label.len() >= LONG && sent.contains(label))
@@ -533,6 +534,8 @@ mod tests {
             ("https://<script>/", None),
             ("https://", None),
             ("mailto:x@example.com", None),
+            ("foreign://THQVJsecrettoken/", None),
+            ("foreign://graph.example/", None),
             ("data:text/html,x", None),
             (&long, None),
         ] {

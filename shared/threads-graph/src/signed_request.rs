@@ -95,6 +95,10 @@ pub fn verify_signed_request(
     hmac::verify(&key, payload.as_bytes(), &signature).map_err(|_| SignedRequestError::Signature)?;
 
     let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| SignedRequestError::Malformed)?;
+    // serde would take a list for the fields in their order.
+    if !payload.trim_ascii_start().starts_with(b"{") {
+        return Err(SignedRequestError::Payload);
+    }
     let payload: Payload = serde_json::from_slice(&payload).map_err(|_| SignedRequestError::Payload)?;
     if payload.algorithm != "HMAC-SHA256" {
         return Err(SignedRequestError::Algorithm);
@@ -227,6 +231,7 @@ mod tests {
             "",
             "{}",
             "[]",
+            r#"["HMAC-SHA256",1760000000,"17841405793187218"]"#,
             "not json",
             r#"{"algorithm":"HMAC-SHA256","issued_at":1760000000}"#,
             r#"{"algorithm":"HMAC-SHA256","user_id":"1"}"#,

@@ -55,7 +55,6 @@ const HARMLESS: &[(&str, &[&str])] = &[
             "suspect a grant, without due_at",
         ],
     ),
-    ("it is written as it was", &["rehearse a write, without token_id"]),
     (
         "the generation is new as well",
         &[

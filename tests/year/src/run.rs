@@ -236,7 +236,7 @@ impl Year {
         if self.plan.is_outage(now) {
             return Ok(known.min(after(now, every)));
         }
-        // What a sweep has left is for the next one, as often as the schedule starts one.
+        // Grants that a sweep has left are for the next one, as often as the schedule starts one.
         if self.stack.service().count_due(self.stack.clock().now()).await? > 0 {
             return Ok(known.min(after(now, SCHEDULE)));
         }

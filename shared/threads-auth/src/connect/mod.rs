@@ -11,6 +11,6 @@ mod way_back;
 pub use begin::Begun;
 pub use error::{ConnectError, ConnectOutcome, ConnectRefusal};
 pub use finish::Connected;
-pub use flow::Flow;
+pub use flow::{CookieKind, Flow, ResumeError};
 pub use session::{CompleteError, NewSession, SessionError};
 pub use way_back::ReturnStatus;

@@ -177,12 +177,16 @@ fn plain_url(text: &str) -> Option<Url> {
         && url
             .host_str()
             .is_some_and(|host| authority.to_ascii_lowercase().starts_with(host) && !host.ends_with('.'));
+    // Another parser may read a port with a zero before it as octal.
+    let port = authority.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
+    let port_is_plain = port.is_none_or(|port| !port.starts_with('0'));
     let encoded = path.to_ascii_lowercase();
     let path_is_plain = (path.is_empty() || path == url.path())
         && !path.contains("//")
         && !["%2f", "%5c", "%2e", "%00", "%25", ";"].iter().any(|part| encoded.contains(part));
     (is_secure(&url)
         && host_is_plain
+        && port_is_plain
         && path_is_plain
         && url.username().is_empty()
         && url.password().is_none())
@@ -384,6 +388,8 @@ mod tests {
             "localhost:*",
             "localhost:",
             "localhost:99999",
+            "localhost:05173",
+            "localhost:0",
             "localhost:-1",
             "localhost:5173%40evil.example",
             "localhost:5173\\@evil.example",

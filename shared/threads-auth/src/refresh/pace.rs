@@ -1,6 +1,6 @@
 //! The pace of a sweep: how many grants may be in flight.
 //! Owns the slow start and the tap. A token that Meta has issued and the store does not take is
-//! lost, so a sweep begins with one grant, and each outcome that is stored widens it by one. A
+//! lost, so a sweep begins with one grant, and each outcome that is stored allows three more. A
 //! failure of the store closes the tap: nothing is begun until another grant has shown that the
 //! store works again. A failure of one item concerns nobody else.
 
@@ -16,6 +16,10 @@ use crate::config::Config;
 /// The sweep ends after this many failures in a row. The pauses between them grow from a sixtieth
 /// of `REQUEST_SECONDS`, so they take about half as long as one request may.
 const MAX_FAILURES: u32 = 6;
+
+/// Each stored outcome allows this many more grants in flight, so that their number grows fourfold
+/// with each round trip.
+const MORE: usize = 3;
 
 /// A failure that leaves a token without a place counts as several.
 const FAILURES_OF_A_TOKEN: u32 = 3;
@@ -100,8 +104,8 @@ impl Pace {
         match stored {
             Stored::Failed(kind) if kind != FailureKind::ThisItem => self.close(1, elapsed),
             Stored::Written => self.with(|state| match state.tap {
-                Tap::Open { width } => state.tap = Tap::Open { width: self.most.min(width + 1) },
-                Tap::Probing { .. } => state.tap = Tap::Open { width: 2 },
+                Tap::Open { width } => state.tap = Tap::Open { width: self.most.min(width + MORE) },
+                Tap::Probing { .. } => state.tap = Tap::Open { width: 1 + MORE },
                 // A grant that was begun before shows nothing about now.
                 Tap::Closed { .. } => {}
             }),
@@ -213,17 +217,17 @@ mod tests {
     }
 
     #[test]
-    fn a_sweep_begins_with_one_grant_and_doubles() {
+    fn a_sweep_begins_with_one_grant_and_widens_fourfold() {
         let pace = pace(20);
         let mut widths = Vec::new();
-        for _ in 0..7 {
+        for _ in 0..4 {
             let width = fill(&pace, 0);
             widths.push(width);
             for _ in 0..width {
                 pace.ended(Stored::Written, Duration::ZERO);
             }
         }
-        assert_eq!(widths, [1, 2, 4, 8, 16, 20, 20]);
+        assert_eq!(widths, [1, 4, 16, 20]);
     }
 
     #[test]
@@ -307,7 +311,7 @@ mod tests {
         // The next opening is with one.
         assert_eq!(fill(&pace, 0), 1);
         pace.ended(Stored::Written, seconds(2));
-        assert_eq!(fill(&pace, 0), 2);
+        assert_eq!(fill(&pace, 0), 4);
     }
 
     #[test]
@@ -322,12 +326,12 @@ mod tests {
         // Another grant is tried beside it, and the others follow.
         assert_eq!(fill(&pace, 1), 2);
         pace.ended(Stored::Written, seconds(1));
-        assert_eq!(fill(&pace, 1), 3);
+        assert_eq!(fill(&pace, 1), 5);
         held.failed(FailureKind::Throttled, seconds(2));
         assert!(!pace.is_failing());
         held.stored();
         drop(held);
-        assert_eq!(fill(&pace, 0), 2);
+        assert_eq!(fill(&pace, 0), 4);
     }
 
     #[test]

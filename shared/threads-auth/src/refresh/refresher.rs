@@ -281,7 +281,7 @@ impl<'a> Refresher<'a> {
         let change = rules::rehearse(leased.grant, live, leased.lease);
         match self.clients.store.write(&change).await {
             Ok(WriteOutcome::Stored) => None,
-            Ok(WriteOutcome::Superseded | WriteOutcome::Gone) => {
+            Ok(_) => {
                 self.release_or_warn(leased).await;
                 Some(RefreshOutcome::NotOurs.into())
             }
@@ -291,9 +291,8 @@ impl<'a> Refresher<'a> {
                     error = error_chain(&error),
                     "the store would not take a new token: Meta is not asked"
                 );
-                let is_settled = leased.grant.is_settled();
                 if error.kind() == FailureKind::ThisItem {
-                    self.put_off_unwritable(leased, live, is_settled).await;
+                    self.put_off_unwritable(leased, live, leased.grant.is_settled()).await;
                 } else {
                     self.release_or_warn(leased).await;
                 }
@@ -413,15 +412,18 @@ impl<'a> Refresher<'a> {
     ) -> Result<Attempt, StoreError> {
         let (grant, now) = (leased.grant, self.time.now());
         let known = DataAccess::of(grant);
-        let access = inspect(self.clients, &self.vault, current, now).await;
-        let access = access.and_then(|inspected| inspected.access());
+        let inspected = inspect(self.clients, &self.vault, current, now).await;
+        let is_valid = inspected.as_ref().is_some_and(|inspected| inspected.info.is_valid);
+        let access = inspected.and_then(|inspected| inspected.access());
         if access.as_ref().is_some_and(|access| access.is_over(now)) {
             let (grant, live) = (grant.clone(), live.clone());
             let (cause, proof) = (Cause::DataAccessExpired, Proof::Confirmed);
             return Ok(Attempt::verdict(Verdict { grant, live, cause, proof }));
         }
-        // Without an inspection, a call with the token shows if its data access has ended.
-        let must_ask = access.is_none() && known.is_doubtful(now);
+        // Without an inspection, a call with the token shows if its data access has ended, and in a
+        // regular look if the account has.
+        let is_look = self.clients.config.check_every.is_some() && !is_valid;
+        let must_ask = is_look || (access.is_none() && known.is_doubtful(now));
         let must_ask = must_ask || live.suspicion.is_some() || !grant.is_settled();
         if must_ask && let Err(error) = self.clients.graph.me(current).await {
             return self.call_refused(leased, live, error).await;
@@ -708,17 +710,18 @@ impl<'a> Refresher<'a> {
 
     /// Defers the grant without a failure.
     async fn postpone(&self, leased: Leased<'_>, until: Timestamp) -> Result<WriteOutcome, StoreError> {
-        let grant = leased.grant;
+        let (grant, now) = (leased.grant, self.time.now());
+        let look = self.clients.config.check_every.map(|every| schedule::look_at(every, &grant.user_id, now));
         let deferral = Deferral {
             grant_id: Some(&grant.grant_id),
-            due_at: until,
+            due_at: look.map_or(until, |look| look.min(until)),
             failures: grant.failures,
             class: None,
             warning: None,
             had_consent: false,
             is_settled: grant.is_settled(),
         };
-        self.defer(leased, deferral, self.time.now()).await
+        self.defer(leased, deferral, now).await
     }
 
     pub(crate) async fn put_off(
@@ -737,7 +740,7 @@ impl<'a> Refresher<'a> {
         let deferral = Deferral {
             grant_id: Some(&grant.grant_id),
             due_at: until,
-            failures: grant.failures + 1,
+            failures: grant.failures.saturating_add(1),
             class: Some(class),
             warning,
             had_consent: grant.consent().is_some(),

@@ -113,7 +113,7 @@ impl Refresher<'_> {
             | ErrorKind::CodeUnusable
             | ErrorKind::Rejected => None,
         };
-        let failures = grant.failures + 1;
+        let failures = grant.failures.saturating_add(1);
         let later = schedule::retry_at(now, live.expires_at, failures, retry_after, random_number());
         Ok(Attempt::deferred(error.kind(), self.put_off(leased, later, class, is_settled).await?))
     }
