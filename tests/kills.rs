@@ -615,18 +615,17 @@ async fn each_function_is_killed_in_each_window() {
 }
 
 /// The same with windows that dice choose, of all calls, and up to three processes one after the
-/// other.
+/// other. `KILLS` is the number of accounts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "minutes: .ci/full kills"]
 async fn processes_are_killed_again_and_again() {
-    const ROUNDS: usize = 300;
     const SEED: u64 = 1;
+    let rounds = std::env::var("KILLS").map_or(12, |rounds| rounds.parse().unwrap());
     let mut dice = Dice(SEED);
     let mut all = Vec::new();
     for work in Work::ALL {
         all.push((work, Scene::of(work, OldToken::default()).await.places().await));
     }
-    let rounds = (0..ROUNDS).map(|_| {
+    let rounds = (0..rounds).map(|_| {
         let (work, places) = dice.choose(&all).clone();
         let kills = if work.is_repeated() { dice.roll(3) + 1 } else { 1 };
         let windows = (0..kills).map(|_| {

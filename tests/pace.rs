@@ -19,7 +19,7 @@ use threads_auth_model::schedule::Life;
 use threads_auth_model::seal::Purpose;
 use threads_auth_model::{Access, Pseudonym, ScopesSource};
 use threads_graph::{AccessToken, Scopes, UserId};
-use threads_sandbox::{Fault, FaultAction, NewAccount, OldToken, SandboxCall};
+use threads_sandbox::{NewAccount, OldToken, SandboxCall};
 
 use crate::fixture::{DAY, LEASE, calls_of, http, is_usable, rows, serve, stack, token};
 
@@ -352,6 +352,8 @@ async fn an_outage_of_ten_days_is_made_up_for_slowly() {
 /// Measurements, which take minutes: `.ci/full pace`.
 #[cfg(feature = "measures")]
 mod measures {
+    use threads_sandbox::{Fault, FaultAction};
+
     use super::*;
 
     /// Returns the median and the extremes.
