@@ -164,6 +164,7 @@ struct Scene {
 }
 
 /// A request's event with a body.
+#[expect(clippy::needless_pass_by_value, reason = "callers make the body for it")]
 fn posted(path: &str, kind: &str, body: String) -> Value {
     let mut event = event(path, "", &[]);
     let route = format!("POST {path}");
@@ -272,7 +273,7 @@ impl Scene {
             Work::Deletion | Work::DeletionOnce | Work::SweepOfDeletion => {
                 let (id, code) = finished(stack, new(REFERENCE), person).await;
                 self.complete(&id, &code).await;
-                stack.clock().advance(age - Duration::from_mins(1));
+                stack.clock().advance(age.saturating_sub(Duration::from_mins(1)));
                 let mut rival = Browser::new();
                 let back = rival.consent(stack, "", person).await;
                 self.rival = Some((rival, back));
@@ -552,6 +553,7 @@ struct Round {
 }
 
 /// Makes the rounds, prints what became of each account, and returns their fates.
+#[expect(clippy::print_stdout, reason = "a table of what was seen")]
 async fn play(rounds: Vec<Round>) -> Vec<(Round, Fate)> {
     let fates = stream::iter(rounds).map(|round| {
         tokio::spawn(async move {
@@ -617,6 +619,7 @@ async fn each_function_is_killed_in_each_window() {
 /// The same with windows that dice choose, of all calls, and up to three processes one after the
 /// other. `KILLS` is the number of accounts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::disallowed_methods, reason = "a test's own setting")]
 async fn processes_are_killed_again_and_again() {
     const SEED: u64 = 1;
     let rounds = std::env::var("KILLS").map_or(12, |rounds| rounds.parse().unwrap());

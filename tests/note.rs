@@ -150,7 +150,7 @@ async fn a_refresh_that_is_cut_off_loses_nothing_or_is_announced_within_minutes(
                 stack.clock().advance(due + passed);
                 cut_off(&stack, by, cut, &ada).await;
                 assert_eq!(notes(&stack).await, 1, "{behaviour:?} {by:?} {cut:?}");
-                stack.clock().advance(SCHEDULE - passed);
+                stack.clock().advance(SCHEDULE.saturating_sub(passed));
                 let report = stack.sweep().await.unwrap();
                 let is_lost = behaviour == OldToken::NewTokenOldDead && cut != Cut::KilledBefore;
                 let case = format!("{behaviour:?} {by:?} {cut:?}: {report:?}");
@@ -159,7 +159,7 @@ async fn a_refresh_that_is_cut_off_loses_nothing_or_is_announced_within_minutes(
                     assert_eq!(report.count(Outcome::NeedsReauthorization), 1, "{case}");
                     assert_eq!(after.cause(), Some(Cause::TokenLost), "{case}");
                     assert_eq!(ended(&stack).await, ["token_lost"], "{case}");
-                    let minutes = (SCHEDULE - passed).as_secs() / 60;
+                    let minutes = SCHEDULE.saturating_sub(passed).as_secs() / 60;
                     println!("{behaviour:?}, {by:?}, {cut:?}: lost, announced after {minutes} minutes");
                     Browser::new().connect(&stack, &ada).await;
                 } else {

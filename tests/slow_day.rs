@@ -123,6 +123,7 @@ enum End {
     Lost,
 }
 
+#[expect(clippy::print_stdout, reason = "the case that was lost")]
 async fn callback(stack: &Stack, n: usize, slow: Slow, warm: bool) -> End {
     let user_id = (17_841_400_000_003_000 + n).to_string();
     stack.sandbox().unwrap().add_account(NewAccount::new(format!("slow{n}"), user_id.clone()));

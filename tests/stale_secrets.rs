@@ -396,7 +396,8 @@ async fn a_key_of_a_newer_keyring_is_read_at_once_or_waited_for() {
     let now = stack.clock().now();
     rotation.hide_from(&stack, &[&quick, &service], now - SignedDuration::from_secs(11)).await;
 
-    (seeing.take_reads(), blind.take_reads());
+    seeing.take_reads();
+    blind.take_reads();
     let vend = request(&Method::GET, &format!("/users/{ada}/token"), "");
     let mut browser = Browser::new();
     let back = browser.consent(&stack, "", &people[1]).await;

@@ -194,7 +194,7 @@ async fn a_holder_that_still_waits_for_meta_is_not_joined() {
     fail(&stack, SandboxCall::Refresh, 1, HOLD);
     let other = async {
         faults_struck(&stack).await;
-        stack.clock().advance(LEASE - Duration::from_mins(2));
+        stack.clock().advance(LEASE.saturating_sub(Duration::from_mins(2)));
         assert_eq!(sweep(&stack).await.count(Outcome::NotOurs), 1);
         assert!(grant(&stack, &ada).await.leased_until.is_some(), "it has left the lease alone");
         stack.sandbox().unwrap().clear_faults();

@@ -558,7 +558,11 @@ fn a_replay_that_is_killed_loses_nothing() {
     let scene = || {
         let aws = Aws::new();
         for n in (0..12).map(|n| shuffled(n, 12)) {
-            aws.event(&format!("letter{n}"), ["1", "2", "3"][n as usize % 3], &(n + 95).to_string());
+            aws.event(
+                &format!("letter{n}"),
+                ["1", "2", "3"][usize::try_from(n).unwrap() % 3],
+                &(n + 95).to_string(),
+            );
         }
         aws
     };

@@ -215,14 +215,11 @@ impl Config {
                     && url.password().is_none())
                 .then_some(url)
             });
-        let redirect_trailing_slash =
-            vars.setting(Setting::RedirectTrailingSlash, "false", |text| match text {
-                "true" => Ok(true),
-                "false" => Ok(false),
-                _ => Err("expected `true` or `false`".to_owned()),
-            });
+        let redirect_trailing_slash = vars.setting(Setting::RedirectTrailingSlash, "false", |text| {
+            bool::from_str(text).map_err(|_| "expected `true` or `false`".to_owned())
+        });
         let scopes = vars.setting(Setting::ThreadsScopes, "threads_basic", |text| {
-            Scopes::from_str(text).map_err(|e| e.to_string())
+            Scopes::from_str(text).map_err(|error| error.to_string())
         });
         let return_to = vars.setting(Setting::ReturnToAllowlist, "", |text| {
             ReturnToAllowlist::from_str(text).map_err(|e| e.to_string())
@@ -578,7 +575,7 @@ mod tests {
             vars.insert("REQUEST_SECONDS".to_owned(), seconds.to_string());
             let config = Config::from_vars(&vars, None).unwrap();
             let (call, write) = (config.call_timeouts().request, config.write_time());
-            let last_spent = config.work_time() - config.spending_time();
+            let last_spent = config.work_time().saturating_sub(config.spending_time());
             let answered = config.request_time * 14 / 15;
             assert!(last_spent > config.request_time / 5, "{seconds}");
             assert!(last_spent + call + 2 * write <= answered, "{seconds}");

@@ -116,7 +116,7 @@ impl ThreadsAuth {
         cookies: &[&str],
         now: Timestamp,
     ) -> Result<Connected, ConnectRefusal> {
-        connect::finish::finish(&self.0, raw_query, cookies, now).await
+        Box::pin(connect::finish::finish(&self.0, raw_query, cookies, now)).await
     }
 
     /// Creates a connect session. The person then opens its [`Config::session_url`].
@@ -171,7 +171,7 @@ impl ThreadsAuth {
         refused: Option<&TokenHash>,
         now: Timestamp,
     ) -> Result<Vended, VendRefusal> {
-        refresh::vend::vend(&self.0, user_id, min_valid, refused, now).await
+        Box::pin(refresh::vend::vend(&self.0, user_id, min_valid, refused, now)).await
     }
 
     /// Returns the grant of a user, if there is one.
@@ -254,7 +254,7 @@ impl ThreadsAuth {
     /// - Returns [`SweepError::Unreadable`] if no part of the due index can be read.
     /// - Returns [`SweepError::Seal`] if the random generator fails.
     pub async fn sweep(&self, now: Timestamp, budget: Duration) -> Result<SweepReport, SweepError> {
-        refresh::sweep::sweep(&self.0, now, budget, |_| ControlFlow::Continue(())).await
+        self.sweep_watched(now, budget, |_| ControlFlow::Continue(())).await
     }
 
     /// Does the same as [`Self::sweep`], and passes each outcome to `watch`. After its `Break` no
@@ -268,7 +268,8 @@ impl ThreadsAuth {
         budget: Duration,
         watch: impl FnMut(RefreshOutcome) -> ControlFlow<()>,
     ) -> Result<SweepReport, SweepError> {
-        refresh::sweep::sweep(&self.0, now, budget, watch).await
+        // In a box, because this is the largest future of all.
+        Box::pin(refresh::sweep::sweep(&self.0, now, budget, watch)).await
     }
 
     /// Returns the number of grants that are due at `now`.

@@ -141,12 +141,11 @@ where
         let now = now();
         let left = left(&event.context, now).saturating_sub(TO_ANSWER);
         let request = HttpRequest::from_event(event.payload).map_err(|error| Reported::from(&error))?;
-        let response = match (edge.refuse)(config, &request) {
-            Some(refused) => refused,
-            None => {
-                let unfinished = |seen: &HttpRequest, why| (edge.unfinished)(config, seen, why);
-                guarded(request, left, |request| handle(request, now), unfinished).await
-            }
+        let response = if let Some(refused) = (edge.refuse)(config, &request) {
+            refused
+        } else {
+            let unfinished = |seen: &HttpRequest, why| (edge.unfinished)(config, seen, why);
+            guarded(request, left, |request| handle(request, now), unfinished).await
         };
         count(config, now, &response);
         secret_age(config, now, service.stale_for(now).await);

@@ -33,8 +33,8 @@ struct Server {
 impl Server {
     /// A cookie that was sealed, with any content: another version may have written it.
     fn sealed(&self, content: &str) {
-        let context = Context { purpose: Purpose::Flow, table: "", app_id: &self.app_id, subject: "" };
-        let value = BASE64_URL_SAFE_NO_PAD.encode(self.keyring.seal(&context, content.as_bytes()).unwrap());
+        let place = Context { purpose: Purpose::Flow, table: "", app_id: &self.app_id, subject: "" };
+        let value = BASE64_URL_SAFE_NO_PAD.encode(self.keyring.seal(&place, content.as_bytes()).unwrap());
         let Some(state) = serde_json::from_str::<serde_json::Value>(content).ok().and_then(|content| {
             content.get("s")?.as_str()?.parse::<State>().ok()
         }) else {
@@ -55,7 +55,7 @@ impl Server {
         let mut genuine = Vec::new();
         let mut replaced = headers.to_owned();
         for (word, age, is_alive) in [("@alive", 60, true), ("@late", 700, false), ("@ahead", -400, false)] {
-            let flow = self.flow(age);
+            let flow = Self::flow(age);
             let set = self.set(&flow, &[]);
             let pair = Cookie::parse(set.last().unwrap().as_str()).unwrap().stripped().to_string();
             if replaced.contains(word) {
@@ -80,7 +80,7 @@ impl Server {
 
     /// A new flow leaves a browser with a few cookies of ours.
     fn one_more(&self, headers: &[&str]) {
-        let flow = self.flow(0);
+        let flow = Self::flow(0);
         let set = self.set(&flow, headers);
         let (own, removals) = set.split_last().unwrap();
         let own = Cookie::parse(own.as_str()).unwrap();
@@ -101,7 +101,7 @@ impl Server {
         assert!(left.len() < MOST, "{left:?}");
     }
 
-    fn flow(&self, age: i64) -> Flow {
+    fn flow(age: i64) -> Flow {
         Flow::begin(Scopes::default(), at(-age)).unwrap()
     }
 

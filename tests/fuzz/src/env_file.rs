@@ -7,9 +7,9 @@ use crate::text::{assert_hides, lines};
 // The command line is a program, and no crate that could be used.
 #[path = "../../../cli/src/shell/env_file.rs"]
 #[allow(dead_code, reason = "what reads the file system is not under test here")]
-mod env_file;
+mod parser;
 
-use env_file::{definitions, get, is_name, line, set};
+use parser::{definitions, get, is_name, line, set};
 
 pub(crate) fn run(data: &[u8]) {
     let end = |from: &[u8]| from.iter().position(|byte| *byte == b'\n').map_or(from.len(), |at| at + 1);

@@ -40,7 +40,9 @@ pub(crate) fn answer(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<
     let mut answer = format!("HTTP/1.1 {status} Answer\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
         let value: String = value.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').collect();
-        answer.push_str(&format!("{name}: {value}\r\n"));
+        for part in [&**name, ": ", &value, "\r\n"] {
+            answer.push_str(part);
+        }
     }
     answer.push_str("\r\n");
     [answer.as_bytes(), body].concat()

@@ -205,9 +205,9 @@ fn schedules(grant: &Grant, now: Timestamp, random: u64) {
     let _ = (schedule::claim_look(grant), access.is_doubtful(now), access.end());
     assert!(serde_json::to_string(&Summary::from(grant.clone())).is_ok());
     let Some(live) = grant.live() else { return };
-    let life = Life::of(live);
+    let times = Life::of(live);
     let due = schedule::token_due(&grant.user_id, live);
-    assert!(due <= life.expires_at);
+    assert!(due <= times.expires_at);
     let look = schedule::next_look(due, access, now);
     assert!(look <= due && (look == due || look > now));
     let _ = schedule::warning(live.expires_at, live.data_access_expires_at, now);
@@ -221,14 +221,14 @@ fn schedules(grant: &Grant, now: Timestamp, random: u64) {
     }
     for reported in [0, 1, 5_184_000, u64::MAX / 2] {
         let reported = std::time::Duration::from_secs(reported);
-        let new = life.refreshed(now, Some(reported));
+        let new = times.refreshed(now, Some(reported));
         assert!(new.issued_at == now && new.expires_at > now || reported.is_zero(), "{new:?}");
         assert!(new.due_at(&grant.user_id) <= new.expires_at);
     }
     // The reported end is taken, or nothing is.
     let reported = schedule::add(now, i64::try_from(random % (200 * DAY.unsigned_abs())).unwrap() - 100 * DAY);
-    let found = life.found(Some(reported));
-    assert!(found == life || found.is_assumed || found.expires_at == reported, "{life:?} {found:?} {reported}");
+    let found = times.found(Some(reported));
+    assert!(found == times || found.is_assumed || found.expires_at == reported, "{times:?} {found:?} {reported}");
 }
 
 /// No write makes a row unreadable that was not.

@@ -383,12 +383,11 @@ impl Stepper<'_> {
         if now >= Life::of(live).own_end() {
             return self.finish(rules::close_appeal(grant, live, lease));
         }
-        match self.call(live) {
-            Ok(()) => self.finish(rules::store_access(grant, live, &access(grant), Right::Done(lease), now)),
-            Err(_) => {
-                let tomorrow = schedule::add(now, schedule::A_DAY.as_secs());
-                self.put_off(grant, tomorrow, false, grant.is_settled());
-            }
+        if self.call(live).is_ok() {
+            self.finish(rules::store_access(grant, live, &access(grant), Right::Done(lease), now));
+        } else {
+            let tomorrow = schedule::add(now, schedule::A_DAY.as_secs());
+            self.put_off(grant, tomorrow, false, grant.is_settled());
         }
     }
 

@@ -18,7 +18,7 @@ async fn main() -> Result<ExitCode> {
     let seed = number("1", "a seed")?.into();
     let every = number("1", "the hours between sweeps")?.into();
     let began = Instant::now();
-    let report = run(Settings { seed, people, extent: Extent::Full, every }).await?;
+    let report = Box::pin(run(Settings { seed, people, extent: Extent::Full, every })).await?;
     report_on(&report, began);
     Ok(if report.faults().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -218,7 +218,8 @@ impl Plan {
                 (40 * 24 + chance.below(hours, what, n, 1).cast_signed()) * HOUR
             };
             let of = |share, what| person > 0 && chance.hits(extent.share(share), what, n, 0);
-            let arrival = person as i64 * arrivals / people as i64;
+            let [nth, all] = [person, people].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
+            let arrival = nth * arrivals / all;
             // The inspector comes first, so that the others' tokens can be inspected.
             let arrives = MOVING_IN / arrivals * arrival + HOUR * i64::from(person > 0);
             self.happens.push((arrives, Connects(person)));

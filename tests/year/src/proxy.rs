@@ -288,6 +288,7 @@ impl Proxy {
     }
 
     /// Decides on a call. Returns `None` if the process dies here.
+    #[expect(clippy::option_option, reason = "no answer, or one with or without a fault")]
     fn judge(&self, asked: &Asked) -> Option<Option<Fault>> {
         let now = self.now();
         let mut kept = self.kept();
@@ -334,17 +335,14 @@ impl Proxy {
     fn fault(&self, kept: &mut Kept, asked: &Asked, now: i64) -> Option<Fault> {
         let (chance, name) = (self.0.chance, asked.call.name());
         let person = asked.person.map_or(u64::MAX, |person| person as u64);
-        let nth = match asked.person {
-            Some(person) => {
-                let calls = &mut kept.books[person].calls[asked.call as usize];
-                *calls += 1;
-                u64::from(*calls)
-            }
+        let nth = if let Some(person) = asked.person {
+            let calls = &mut kept.books[person].calls[asked.call as usize];
+            *calls += 1;
+            u64::from(*calls)
+        } else {
             // Of these the number of calls in a sweep decides nothing.
-            None => {
-                kept.secret_reads += 1;
-                kept.secret_reads
-            }
+            kept.secret_reads += 1;
+            kept.secret_reads
         };
         for trouble in self.0.plan.trouble(now) {
             match (trouble, asked.upstream) {

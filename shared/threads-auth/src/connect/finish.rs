@@ -14,7 +14,8 @@ use threads_auth_model::{
 };
 use threads_auth_store::{Backoff, ClosedSession, CommitOutcome, Connected as Stored, StoreError, persist};
 use threads_graph::{
-    AccessToken, AuthorizationCode, CallbackParams, ErrorKind, ShortLivedToken, State, UserId, parse_callback,
+    AccessToken, AuthorizationCode, CallbackParams, ErrorKind, LongLivedToken, ShortLivedToken, State,
+    UserId, parse_callback,
 };
 
 use super::error::{ConnectError, ConnectOutcome, ConnectRefusal};
@@ -299,54 +300,37 @@ async fn connect_account(
         completion_hash: &completion_hash,
         unclaimed_until: unclaimed_until(clients, session, now),
     });
-    let exchange = || clients.graph.exchange_long_lived(vault.app_secret(), &short.access_token);
-    // Every other call to Meta leaves the time for two writes.
-    let reserved = clients.config.write_time();
-    let long = match watch.leaving(reserved, twice(clients, watch, exchange)).await {
-        Some(Ok(long)) => Some(long),
-        Some(Err(error)) => {
-            tracing::warn!(error = error_chain(&error), "the long-lived exchange failed; a sweep retries it");
+    let exchanged = exchange_long_lived(clients, vault, &short.access_token, watch).await;
+    let (committed, outcome) = if let Ok(long) = exchanged {
+        let inspect = Inspection::of(clients, vault, &long.access_token, &flow.scopes, now);
+        let inspected = if watch.elapsed() < clients.config.extras_time() {
+            watch.leaving(clients.config.write_time(), inspect).await
+        } else {
             None
+        };
+        let inspection = inspected.unwrap_or_else(|| Inspection::assumed(&flow.scopes));
+        if inspection.user_id.as_ref().is_some_and(|found| found != user_id) {
+            return Err(ConnectError::Contradiction);
         }
-        None => {
-            tracing::warn!("there was no time for the long-lived exchange; a sweep makes it");
-            None
-        }
-    };
-    let (committed, outcome) = match long {
-        Some(long) => {
-            let inspect = Inspection::of(clients, vault, &long.access_token, &flow.scopes, now);
-            let inspected = if watch.elapsed() < clients.config.extras_time() {
-                watch.leaving(reserved, inspect).await
-            } else {
-                None
-            };
-            let inspection = inspected.unwrap_or_else(|| Inspection::assumed(&flow.scopes));
-            if inspection.user_id.as_ref().is_some_and(|found| found != user_id) {
-                return Err(ConnectError::Contradiction);
-            }
-            let begun_at = Some(flow.began_at);
-            let grant =
-                NewGrant { begun_at, ..new_grant(vault, user_id, &grant_id, &long, inspection, now)? };
-            let stored = |doubt| Stored::Grant(&grant, doubt);
-            let committed = store(clients, (commit, closed), stored, &long.access_token, watch).await?;
-            (committed, ConnectOutcome::Connected)
-        }
-        None => {
-            let consent = NewConsent {
-                user_id,
-                grant_id: &grant_id,
-                pseudonym: Pseudonym::random()?,
-                begun_at: flow.began_at,
-                sealed: vault.seal(Purpose::PendingToken, user_id, &short.access_token)?,
-                scopes: &flow.scopes,
-                expires_at: schedule::add(now, SHORT_LIVED_SECONDS),
-            };
-            // The next sweep makes the long-lived exchange in any case.
-            let stored = |_| Stored::Consent(&consent);
-            let committed = store(clients, (commit, closed), stored, &short.access_token, watch).await?;
-            (committed, ConnectOutcome::Finishing)
-        }
+        let begun_at = Some(flow.began_at);
+        let grant = NewGrant { begun_at, ..new_grant(vault, user_id, &grant_id, &long, inspection, now)? };
+        let stored = |doubt| Stored::Grant(&grant, doubt);
+        let committed = store(clients, (commit, closed), stored, &long.access_token, watch).await?;
+        (committed, ConnectOutcome::Connected)
+    } else {
+        let consent = NewConsent {
+            user_id,
+            grant_id: &grant_id,
+            pseudonym: Pseudonym::random()?,
+            begun_at: flow.began_at,
+            sealed: vault.seal(Purpose::PendingToken, user_id, &short.access_token)?,
+            scopes: &flow.scopes,
+            expires_at: schedule::add(now, SHORT_LIVED_SECONDS),
+        };
+        // The next sweep makes the long-lived exchange in any case.
+        let stored = |_| Stored::Consent(&consent);
+        let committed = store(clients, (commit, closed), stored, &short.access_token, watch).await?;
+        (committed, ConnectOutcome::Finishing)
     };
     match committed {
         CommitOutcome::Committed => Ok(Connected {
@@ -360,6 +344,30 @@ async fn connect_account(
         CommitOutcome::Ended(ends) if ends.on(flow.began_at) == Effect::Deleted => Err(ConnectError::Deleted),
         CommitOutcome::Ended(_) | CommitOutcome::Superseded => Err(ConnectError::Ended),
         CommitOutcome::SessionClosed => Err(ConnectError::SessionClosed),
+    }
+}
+
+/// There is no long-lived token yet. A sweep makes the exchange.
+struct NotExchanged;
+
+/// Makes the long-lived exchange, and leaves the time for two writes.
+async fn exchange_long_lived(
+    clients: &Clients,
+    vault: &Vault,
+    short: &AccessToken,
+    watch: Stopwatch,
+) -> Result<LongLivedToken, NotExchanged> {
+    let exchange = || clients.graph.exchange_long_lived(vault.app_secret(), short);
+    match watch.leaving(clients.config.write_time(), twice(clients, watch, exchange)).await {
+        Some(Ok(long)) => Ok(long),
+        Some(Err(error)) => {
+            tracing::warn!(error = error_chain(&error), "the long-lived exchange failed; a sweep retries it");
+            Err(NotExchanged)
+        }
+        None => {
+            tracing::warn!("there was no time for the long-lived exchange; a sweep makes it");
+            Err(NotExchanged)
+        }
     }
 }
 

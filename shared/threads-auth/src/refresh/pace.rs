@@ -95,7 +95,7 @@ impl Pace {
                 state.tap = Tap::Probing { failures };
                 Admission::Now
             }
-            Tap::Closed { until, .. } => Admission::Wait(Some(until - elapsed)),
+            Tap::Closed { until, .. } => Admission::Wait(Some(until.saturating_sub(elapsed))),
         })
     }
 

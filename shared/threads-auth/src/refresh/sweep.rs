@@ -216,6 +216,7 @@ async fn finish_deletions(refresher: &Refresher<'_>, now: Timestamp, report: &mu
 
 /// Processes every grant that is due at `now`, and fills the report. Returns the last error of
 /// reading the due index, if there was one.
+#[expect(clippy::too_many_lines, reason = "one loop, whose branches share its state")]
 async fn process_due(
     refresher: &Refresher<'_>,
     now: Timestamp,
@@ -308,7 +309,7 @@ async fn process_due(
             Some(done) = beside.next() => match done {
                 Beside::Done => {}
                 Beside::Settled(settled) => outcomes = settled,
-                Beside::Quota(refreshes) => (quota, is_counting) = (refreshes, false),
+                Beside::Quota(found) => (quota, is_counting) = (found, false),
             },
             key = due.next(), if next.is_none() && !is_all_read => match key {
                 Some(Ok(key)) => next = Some(key),
