@@ -414,14 +414,14 @@ impl Proxy {
         kept.owners.insert(hash(token), person);
         kept.issued.insert(person, Issued { was_lost: is_lost, was_refused: false });
         let Books { due_at, expires_at, is_assumed, .. } = kept.books[person];
+        // An assumed life is soon known better, by a write that stores no token.
+        if is_assumed {
+            return;
+        }
         let figures = &mut kept.figures;
         if due_at < now {
             figures.late = figures.late.max(now - due_at);
             figures.late_awake = figures.late_awake.max(self.0.plan.awake(due_at, now));
-        }
-        // Of an assumed end nobody is warned: it is soon known better.
-        if is_assumed {
-            return;
         }
         let left = expires_at - now;
         if self.0.plan.awake(expires_at - WARNED_BEFORE, now) > DAY {
