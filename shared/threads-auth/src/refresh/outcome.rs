@@ -53,6 +53,21 @@ threads_graph::names! {
 }
 
 impl RefreshOutcome {
+    /// Returns true if Meta was asked for a new token.
+    pub(super) fn is_of_refresh(self) -> bool {
+        matches!(
+            self,
+            Self::Deferred
+                | Self::Misconfigured
+                | Self::NeedsReauthorization
+                | Self::NotExtended
+                | Self::Refreshed
+                | Self::StoreFailed
+                | Self::Superseded
+                | Self::Suspected
+        )
+    }
+
     /// Returns true if the check that the schedule requires is still to be done.
     pub(super) fn is_unmet(self) -> bool {
         matches!(

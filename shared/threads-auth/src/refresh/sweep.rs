@@ -19,7 +19,7 @@ use threads_auth_model::seal::SealError;
 use threads_auth_model::{Key, Pause, error_chain, schedule};
 use threads_auth_store::{SecretsError, StoreError};
 
-use super::attempt::{Answer, Trend, Verdict};
+use super::attempt::{Answer, Attempt, Trend, Trial, Verdict};
 use super::catch_up::{self, may_wait};
 use super::outcome::RefreshOutcome;
 use super::pace::{Admission, Stored};
@@ -216,7 +216,6 @@ async fn finish_deletions(refresher: &Refresher<'_>, now: Timestamp, report: &mu
 
 /// Processes every grant that is due at `now`, and fills the report. Returns the last error of
 /// reading the due index, if there was one.
-#[expect(clippy::too_many_lines, reason = "one loop, whose branches share its state")]
 async fn process_due(
     refresher: &Refresher<'_>,
     now: Timestamp,
@@ -224,13 +223,10 @@ async fn process_due(
     report: &mut SweepReport,
     mut watch: impl FnMut(RefreshOutcome) -> ControlFlow<()>,
 ) -> Option<StoreError> {
-    let (clients, time) = (refresher.clients, refresher.time);
-    let pace = &refresher.pace;
-    let mut breaker = 0;
+    let clients = refresher.clients;
     // Round robin over the partitions, so that none starves behind a long one.
     let mut due =
         stream::select_all(schedule::shards().map(|shard| Box::pin(clients.store.due(&shard, now))));
-    let (mut begun, mut quota, mut is_counting) = (0_u64, u64::MAX, false);
     let process = async |key: Key, may_be_left| {
         if may_be_left
             && let Ok(Some(grant)) = clients.store.grant_at(&key).await
@@ -244,38 +240,17 @@ async fn process_due(
         }
         Some(attempt)
     };
+    let mut round = Round::new(refresher, stopped);
     let mut attempts = FuturesUnordered::new();
-    let (mut next, mut is_all_read) = (None, false);
+    let (mut next, mut is_all_read, mut is_all_seen) = (None, false, false);
     let mut unreadable = None;
-    let mut pending = PendingVerdicts::default();
-    // Slow extra work runs concurrently with the refreshes. Those are always polled: otherwise one
-    // could miss Meta's response, and lose the token in it.
-    let mut beside = FuturesUnordered::<BoxFuture<'_, Beside>>::new();
-    let (mut trials, mut is_all_seen) = (VecDeque::new(), false);
     loop {
         let mut pause = None;
         if next.is_some() {
-            // A grant is begun only with time left for its calls to Meta and its writes.
-            if !time.leaves(clients.config.work_time()) {
-                stopped.get_or_init(|| if pace.is_failing() { Stopped::Store } else { Stopped::Deadline });
-            } else if clients.are_calls_spent(time.now()) {
-                stopped.get_or_init(|| Stopped::Budget);
-            } else if breaker >= BREAKER {
-                stopped.get_or_init(|| Stopped::Threads);
-            }
-            let admission = match stopped.get() {
-                Some(_) => Admission::Never,
-                None if is_counting => Admission::Wait(None),
-                None => pace.admit(attempts.len(), time.elapsed()),
-            };
-            match admission {
+            match round.admit(attempts.len()) {
                 Admission::Now => {
-                    attempts.extend(next.take().map(|key| process(key, begun >= quota)));
-                    begun += 1;
-                    if begun == clients.config.sweep_least {
-                        is_counting = true;
-                        beside.push(catch_up::quota(clients).map(Beside::Quota).boxed());
-                    }
+                    let may_be_left = round.begin();
+                    attempts.extend(next.take().map(|key| process(key, may_be_left)));
                 }
                 Admission::Wait(longest) => pause = longest,
                 Admission::Never => {
@@ -287,29 +262,15 @@ async fn process_due(
         if is_all_read && attempts.is_empty() && !is_all_seen {
             // Verdicts need not wait for the last trials.
             is_all_seen = true;
-            beside.push(pending.settle(refresher).map(Beside::Settled).boxed());
+            round.settle();
         }
-        while beside.len() < clients.config.sweep_concurrency
-            && let Some(trial) = trials.pop_front()
-        {
-            beside.push(
-                async move {
-                    // A trial that would outlast the function is skipped: the next call with the
-                    // token will show its state.
-                    if time.leaves(clients.config.extras_time()) {
-                        refresher.try_out(&trial).await;
-                    }
-                    Beside::Done
-                }
-                .boxed(),
-            );
-        }
+        round.begin_trials();
         let mut outcomes = Vec::new();
         tokio::select! {
-            Some(done) = beside.next() => match done {
+            Some(done) = round.beside.next() => match done {
                 Beside::Done => {}
                 Beside::Settled(settled) => outcomes = settled,
-                Beside::Quota(found) => (quota, is_counting) = (found, false),
+                Beside::Quota(found) => round.quota = Quota::Known(found),
             },
             key = due.next(), if next.is_none() && !is_all_read => match key {
                 Some(Ok(key)) => next = Some(key),
@@ -320,42 +281,15 @@ async fn process_due(
                 }
                 None => is_all_read = true,
             },
-            () = pace.closed(), if next.is_some() => {}
+            () = refresher.pace.closed(), if next.is_some() => {}
             () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
-            Some(attempt) = attempts.next() => {
-                let Some(attempt) = attempt else {
-                    pace.ended(Stored::Nothing, time.elapsed());
+            Some(attempt) = attempts.next() => match attempt {
+                None => {
+                    round.end(Stored::Nothing, None);
                     report.left += 1;
-                    continue;
-                };
-                pace.ended(attempt.stored(), time.elapsed());
-                // It was another worker's.
-                begun -= u64::from(attempt.outcome == RefreshOutcome::NotOurs);
-                match attempt.answer {
-                    Answer::Trouble => breaker += 1,
-                    Answer::Healthy => breaker = 0,
-                    Answer::Refused | Answer::Nothing => {}
                 }
-                pending.count(attempt.answer);
-                if clients.config.graph_calls_per_hour.is_some() {
-                    let now = time.now();
-                    let counted = clients.count_calls(COUNTED_AT_ONCE, now);
-                    beside.push(counted.map(|()| Beside::Done).boxed());
-                }
-                if let Some(trial) = attempt.trial
-                    && trials.len() < MAX_TRIALS
-                    && !clients.are_calls_scarce(time.now())
-                {
-                    trials.push_back(*trial);
-                }
-                match attempt.verdict {
-                    None => outcomes.push(attempt.outcome),
-                    Some(verdict) => pending.verdicts.push(*verdict),
-                }
-                if pending.verdicts.len() >= MAX_PENDING_VERDICTS {
-                    beside.push(pending.settle(refresher).map(Beside::Settled).boxed());
-                }
-            }
+                Some(attempt) => outcomes.extend(round.record(attempt)),
+            },
             else => break,
         }
         for outcome in outcomes {
@@ -365,8 +299,135 @@ async fn process_due(
             }
         }
     }
-    report.wave = pending.is_wave();
+    report.wave = round.pending.is_wave();
     unreadable
+}
+
+/// The state of a sweep over its due grants.
+struct Round<'a> {
+    refresher: &'a Refresher<'a>,
+    stopped: &'a OnceLock<Stopped>,
+    /// Number of consecutive failures that are Meta's.
+    breaker: u32,
+    /// Number of refreshes that were begun.
+    begun: u64,
+    quota: Quota,
+    pending: PendingVerdicts,
+    trials: VecDeque<Trial>,
+    /// Slow extra work runs concurrently with the refreshes. Those are always polled: otherwise one
+    /// could miss Meta's response, and lose the token in it.
+    beside: FuturesUnordered<BoxFuture<'a, Beside>>,
+}
+
+impl<'a> Round<'a> {
+    fn new(refresher: &'a Refresher<'a>, stopped: &'a OnceLock<Stopped>) -> Self {
+        Self {
+            refresher,
+            stopped,
+            breaker: 0,
+            begun: 0,
+            quota: Quota::Unknown,
+            pending: PendingVerdicts::default(),
+            trials: VecDeque::new(),
+            beside: FuturesUnordered::new(),
+        }
+    }
+
+    /// Decides if another grant is begun beside those in flight, or ends the sweep.
+    fn admit(&self, in_flight: usize) -> Admission {
+        let (clients, time, pace) = (self.refresher.clients, self.refresher.time, &self.refresher.pace);
+        // A grant is begun only with time left for its calls to Meta and its writes.
+        if !time.leaves(clients.config.work_time()) {
+            self.stopped.get_or_init(|| if pace.is_failing() { Stopped::Store } else { Stopped::Deadline });
+        } else if clients.are_calls_spent(time.now()) {
+            self.stopped.get_or_init(|| Stopped::Budget);
+        } else if self.breaker >= BREAKER {
+            self.stopped.get_or_init(|| Stopped::Threads);
+        }
+        match (self.stopped.get(), self.quota) {
+            (Some(_), _) => Admission::Never,
+            (None, Quota::Counting) => Admission::Wait(None),
+            (None, _) => pace.admit(in_flight, time.elapsed()),
+        }
+    }
+
+    /// Counts a refresh that begins. Returns true if it may be left for a later sweep.
+    fn begin(&mut self) -> bool {
+        let clients = self.refresher.clients;
+        let may_be_left = matches!(self.quota, Quota::Known(quota) if self.begun >= quota);
+        self.begun += 1;
+        if self.quota == Quota::Unknown && self.begun >= clients.config.sweep_least {
+            self.quota = Quota::Counting;
+            self.beside.push(catch_up::quota(clients).map(Beside::Quota).boxed());
+        }
+        may_be_left
+    }
+
+    /// Records the end of a grant, which was refreshed if it has such an outcome.
+    fn end(&mut self, stored: Stored, outcome: Option<RefreshOutcome>) {
+        self.refresher.pace.ended(stored, self.refresher.time.elapsed());
+        self.begun -= u64::from(!outcome.is_some_and(RefreshOutcome::is_of_refresh));
+    }
+
+    /// Records an attempt. Returns its outcome, if that is not pending.
+    fn record(&mut self, attempt: Attempt) -> Option<RefreshOutcome> {
+        let (clients, now) = (self.refresher.clients, self.refresher.time.now());
+        self.end(attempt.stored(), Some(attempt.outcome));
+        match attempt.answer {
+            Answer::Trouble => self.breaker += 1,
+            Answer::Healthy => self.breaker = 0,
+            Answer::Refused | Answer::Nothing => {}
+        }
+        self.pending.count(attempt.answer);
+        if clients.config.graph_calls_per_hour.is_some() {
+            let counted = clients.count_calls(COUNTED_AT_ONCE, now);
+            self.beside.push(counted.map(|()| Beside::Done).boxed());
+        }
+        if let Some(trial) = attempt.trial
+            && self.trials.len() < MAX_TRIALS
+            && !clients.are_calls_scarce(now)
+        {
+            self.trials.push_back(*trial);
+        }
+        let Some(verdict) = attempt.verdict else { return Some(attempt.outcome) };
+        self.pending.verdicts.push(*verdict);
+        if self.pending.verdicts.len() >= MAX_PENDING_VERDICTS {
+            self.settle();
+        }
+        None
+    }
+
+    /// Begins to carry out the pending verdicts.
+    fn settle(&mut self) {
+        self.beside.push(self.pending.settle(self.refresher).map(Beside::Settled).boxed());
+    }
+
+    fn begin_trials(&mut self) {
+        let (refresher, clients) = (self.refresher, self.refresher.clients);
+        while self.beside.len() < clients.config.sweep_concurrency
+            && let Some(trial) = self.trials.pop_front()
+        {
+            let tried = async move {
+                // A trial that would outlast the function is skipped: the next call with the token
+                // will show its state.
+                if refresher.time.leaves(clients.config.extras_time()) {
+                    refresher.try_out(&trial).await;
+                }
+                Beside::Done
+            };
+            self.beside.push(tried.boxed());
+        }
+    }
+}
+
+/// The number of refreshes after which a sweep leaves what can wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Quota {
+    /// Few were begun, and all of them are made.
+    Unknown,
+    /// The accounts are counted.
+    Counting,
+    Known(u64),
 }
 
 /// The result of work beside the refreshes.
