@@ -25,6 +25,22 @@ impl Default for HttpTimeouts {
     }
 }
 
+/// Mozilla's roots.
+#[cfg(not(bench_root))]
+fn roots() -> RootCertStore {
+    RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }
+}
+
+/// The same and the root of the benchmark's stub, which only `tests/bench/rustc` compiles in: what
+/// ships cannot be made to trust it. `infra/package` and `infra/release` refuse such an executable.
+#[cfg(bench_root)]
+fn roots() -> RootCertStore {
+    let mut store = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let stub = rustls::pki_types::CertificateDer::from(&include_bytes!(env!("BENCH_ROOT"))[..]);
+    store.add_parsable_certificates([stub]);
+    store
+}
+
 /// The client could not be built, because TLS could not be set up.
 #[derive(Debug, thiserror::Error)]
 #[error("the HTTP client could not be set up")]
@@ -47,7 +63,7 @@ impl HttpClient {
         let mut tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| HttpClientError(error.into()))?
-            .with_root_certificates(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() })
+            .with_root_certificates(roots())
             .with_no_client_auth();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
 
