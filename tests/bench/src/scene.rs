@@ -27,7 +27,7 @@ pub(crate) enum Work {
     Empty,
     /// A handler that only redirects.
     Redirect,
-    /// What [`Self::AuthorizeSession`] calls, on Node with the SDK for JavaScript. Optional.
+    /// The calls of [`Self::AuthorizeSession`], on Node with the SDK for JavaScript. Optional.
     Node,
     /// A login that anybody may begin.
     Authorize,

@@ -42,13 +42,13 @@ enum Peer {
     Graph,
 }
 
-/// When the calls of a function are answered.
+/// The moment at which a call of a function is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// So long after they were sent.
+    /// This long after it was sent.
     After { aws: Duration, graph: Duration },
-    /// In rounds: when the function waits for all of them. So the number of rounds is the number of
-    /// round trips that it makes one after the other.
+    /// In rounds: when the function waits for all of its calls. The number of rounds is the number
+    /// of round trips that it makes one after the other.
     InRounds,
 }
 
