@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Json, Response};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use devstack::Stack;
@@ -196,13 +196,11 @@ async fn dynamodb(State(stub): State<Arc<Stub>>, headers: HeaderMap, body: Bytes
     let operation = target.rsplit('.').next().unwrap_or_default();
     let request: Value = serde_json::from_slice(&body).unwrap_or_default();
     let answer = locked(&stub.table).answer(operation, &request);
-    match answer {
-        Some(answer) => Json(answer).into_response(),
-        None => {
-            let unknown = json!({"__type": "ValidationException", "message": "unknown here"});
-            (axum::http::StatusCode::BAD_REQUEST, Json(unknown)).into_response()
-        }
+    if let Some(answer) = answer {
+        return Json(answer).into_response();
     }
+    let unknown = json!({"__type": "ValidationException", "message": "unknown here"});
+    (StatusCode::BAD_REQUEST, Json(unknown)).into_response()
 }
 
 async fn graph(
@@ -225,7 +223,7 @@ async fn graph(
     })
 }
 
-async fn serve(router: Router) -> Result<String> {
+fn serve(router: Router) -> Result<String> {
     let socket = TcpSocket::new_v4()?;
     socket.bind(([127, 0, 0, 1], 0).into())?;
     let listener = socket.listen(4096)?;
@@ -247,8 +245,8 @@ pub(crate) async fn sweep(
     let table = Router::new().fallback(dynamodb).with_state(Arc::clone(&stub));
     let meta = Router::new().fallback(graph).with_state(Arc::clone(&stub));
     let mut variables = scene.variables.clone();
-    variables.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), serve(table).await?);
-    variables.insert("THREADS_GRAPH_URL".to_owned(), serve(meta).await?);
+    variables.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), serve(table)?);
+    variables.insert("THREADS_GRAPH_URL".to_owned(), serve(meta)?);
     variables.insert("SWEEP_CONCURRENCY".to_owned(), at_once.to_string());
     let wire = Wire::start(&variables, Some(tls), pace)?;
     let mut function = Function::start(executable, &wire.variables, Under::Nothing).await?;

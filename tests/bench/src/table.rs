@@ -1,6 +1,7 @@
 //! The tables of `docs/PERFORMANCE.md`: each function over TLS, spawned again and again in turn
 //! with the others.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -147,8 +148,9 @@ fn processor(subjects: &[Subject], spawns: usize) -> Result<String> {
             bytes as f64 / 1e6,
             zipped as f64 / 1e6,
         ];
-        text += &format!(
-            "| {} | {} | {:.2} | {instructions:.2} | {} | {:.2} | {} | {memory:.1} | {bytes:.2}, {zipped:.2} |\n",
+        let _ = writeln!(
+            text,
+            "| {} | {} | {:.2} | {instructions:.2} | {} | {:.2} | {} | {memory:.1} | {bytes:.2}, {zipped:.2} |",
             work.name(),
             init.text(2),
             init.median / floor,
@@ -174,8 +176,9 @@ fn waiting(subjects: &[Subject]) -> String {
             let parts = in_rounds.iter().flat_map(|life| [life.init, life.first, life.warm]);
             parts.map(|part| figure(&part.counts)).collect::<Vec<_>>().join(", ")
         };
-        text += &format!(
-            "| {} | {} | {} | {} | {} | {} |\n",
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {} |",
             work.name(),
             first.text(0),
             warm.text(0),
@@ -202,8 +205,9 @@ async fn sweeping(refresh: &Path, tls: &Arc<ServerConfig>) -> Result<String> {
             calls as f64 / due as f64,
             memory as f64 / 1024.0,
         ];
-        text += &format!(
-            "| {at_once} | {due} | {:.1} | {rate:.0} | {:.0} % | {cpu:.2} | {calls:.1} | {connections} | {memory:.0} |\n",
+        let _ = writeln!(
+            text,
+            "| {at_once} | {due} | {:.1} | {rate:.0} | {:.0} % | {cpu:.2} | {calls:.1} | {connections} | {memory:.0} |",
             took.as_secs_f64(),
             rate / bound * 100.0,
         );
