@@ -13,12 +13,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, Response};
 use devstack::{Clock, Stack};
 use reqwest::{Client, Method, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use threads_auth::{RefreshOutcome, ThreadsAuth};
+use threads_sandbox::SandboxCall;
 
 use crate::backend::{completion, finished, new};
 use crate::fixture::{
-    Browser, DAY, account, calls, connect_people, delete_data, http, post_signed, serve, stack, stack_with,
+    Browser, DAY, account, calls, connect_people, connect_private, delete_data, fail, http, post_signed,
+    respond, serve, stack, stack_with,
 };
 use crate::iam;
 
@@ -134,6 +136,8 @@ impl Meter {
         std::mem::take(&mut *self.spent.lock().unwrap())
     }
 }
+
+const A_SWEEP: Duration = Duration::from_mins(15);
 
 /// An operation and what one of it takes.
 struct Row {
@@ -266,7 +270,7 @@ impl Bill {
             let mut config = self.stack.service().config().clone();
             config.sweep_start = 2;
             let service = ThreadsAuth::new(config).unwrap();
-            let report = service.sweep(self.stack.clock().now(), Duration::from_mins(15)).await.unwrap();
+            let report = service.sweep(self.stack.clock().now(), A_SWEEP).await.unwrap();
             assert_eq!(report.count(outcome), 2, "{report:?}");
             let both = self.meter.read();
             let half = |of: fn(&Spent) -> f64| (of(&both) - of(&empty)) / 2.0;
@@ -384,4 +388,45 @@ async fn costs_are_what_the_readme_says() {
     for line in table.lines() {
         assert!(readme.contains(line), "infra/README.md does not say\n{line}\nThe table is\n{table}");
     }
+}
+
+/// Returns the write units of one refresh by a sweep, without the rehearsal.
+async fn refresh_units(meter: &Meter, stack: &Stack) -> String {
+    let mut config = stack.service().config().clone();
+    config.sweep_start = 2;
+    meter.read();
+    let report = ThreadsAuth::new(config).unwrap().sweep(stack.clock().now(), A_SWEEP).await.unwrap();
+    assert_eq!(report.count(RefreshOutcome::Refreshed), 1, "{report:?}");
+    meter.read().write.to_string()
+}
+
+/// A refresh writes the lease, the row, and the row's place in the index, which is two writes. The
+/// look at the new token writes only if Meta says something new: here, that it has extended the
+/// access to a person's data.
+#[tokio::test]
+async fn a_refresh_costs_four_units_and_one_more_for_news() {
+    let (meter, stack) = Meter::start().await;
+    connect_private(&stack).await;
+    stack.clock().advance(41 * DAY);
+    let private = refresh_units(&meter, &stack).await;
+
+    let (meter, stack) = Meter::start().await;
+    let ada = account(&stack, "ada");
+    let extend = || {
+        let now = stack.clock().now();
+        let (issued_at, ends_at) = (now.as_second(), (now + 90 * DAY).as_second());
+        let info = json!({"is_valid": true, "user_id": ada, "scopes": ["threads_basic"], "type": "USER",
+            "issued_at": issued_at, "expires_at": ends_at, "data_access_expires_at": ends_at});
+        fail(&stack, SandboxCall::DebugToken, 1, respond(200, json!({"data": info}).to_string()));
+    };
+    extend();
+    Browser::new().connect(&stack, &ada).await;
+    let mut extended = Vec::new();
+    for _ in 0..2 {
+        stack.clock().advance(41 * DAY);
+        extend();
+        extended.push(refresh_units(&meter, &stack).await);
+    }
+    println!("write units of a refresh: private {private}, extended {extended:?}");
+    assert_eq!((private.as_str(), extended), ("4", vec!["5".to_owned(); 2]));
 }
