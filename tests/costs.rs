@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -15,12 +16,13 @@ use devstack::{Clock, Stack};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use threads_auth::{RefreshOutcome, ThreadsAuth};
-use threads_sandbox::SandboxCall;
+use threads_auth_store::Item;
+use threads_sandbox::{NewAccount, SandboxCall};
 
 use crate::backend::{completion, finished, new};
 use crate::fixture::{
-    Browser, DAY, account, calls, connect_people, connect_private, delete_data, fail, http, post_signed,
-    respond, serve, stack, stack_with,
+    Browser, DAY, HOLD, account, calls, connect_people, connect_private, delete_data, fail, faults_struck,
+    http, post_signed, respond, rows, serve, stack, stack_with,
 };
 use crate::iam;
 
@@ -429,4 +431,72 @@ async fn a_refresh_costs_four_units_and_one_more_for_news() {
     }
     println!("write units of a refresh: private {private}, extended {extended:?}");
     assert_eq!((private.as_str(), extended), ("4", vec!["5".to_owned(); 2]));
+}
+
+/// Returns the bytes for which DynamoDB charges a write of a row:
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>.
+fn bytes(row: &Item) -> usize {
+    let value = |value: &AttributeValue| match value {
+        AttributeValue::S(text) => text.len(),
+        AttributeValue::N(digits) => digits.len().div_ceil(2) + 1,
+        AttributeValue::B(bytes) => bytes.as_ref().len(),
+        other => panic!("{other:?}"),
+    };
+    row.iter().map(|(name, held)| name.len() + value(held)).sum()
+}
+
+/// Returns the bytes of an account's row while a sweep waits for its second refresh: with the token
+/// before, a lease and a note. Tokens are longer than the sandbox's, and key ids shorter than those
+/// of `dev`.
+async fn largest(stack: &Stack, user_id: &str) -> usize {
+    const LONGER: usize = 46 - 3;
+    stack.clock().advance(41 * DAY);
+    stack.sweep().await.unwrap();
+    stack.clock().advance(41 * DAY);
+    fail(stack, SandboxCall::Refresh, 1, HOLD);
+    let waiting = async {
+        faults_struck(stack).await;
+        let key = AttributeValue::S(format!("user#{user_id}"));
+        let row = rows(stack).await.into_iter().find(|row| row.get("pk") == Some(&key)).unwrap();
+        stack.sandbox().unwrap().clear_faults();
+        for name in ["previous_token", "lease_owner", "asked_at"] {
+            assert!(row.contains_key(name), "{name}");
+        }
+        bytes(&row) + 2 * LONGER
+    };
+    let (report, bytes) = tokio::join!(stack.sweep(), waiting);
+    assert_eq!(report.unwrap().count(RefreshOutcome::Refreshed), 1);
+    bytes
+}
+
+/// Each kilobyte of a row, even one that has only begun, is a unit of each of its writes. Here are
+/// Threads' longest name and an end of access. A row of all scopes takes one unit, unless it has
+/// the attributes of a session too.
+#[tokio::test]
+async fn the_largest_rows_take_one_unit_for_a_write() {
+    const THREADSPIPE: &str = "basic,publish,read_replies,manage_replies,insights";
+    const REFERENCE: &str = "6f1e9f5c-2a3b-4c1d-9e8f-0a1b2c3d4e5f";
+    for (access, scopes, private, expected) in [
+        ("open", "all", true, 1_024),
+        ("session", THREADSPIPE, false, 1_007),
+        ("session", THREADSPIPE, true, 1_035),
+        ("session", "all", true, 1_127),
+    ] {
+        let stack = stack_with(&[("AUTHORIZE_ACCESS", access), ("THREADS_SCOPES", scopes)]).await;
+        let user_id = "17841400000000042";
+        let account = NewAccount { private, ..NewAccount::new("a".repeat(30), user_id) };
+        stack.sandbox().unwrap().add_account(account);
+        if access == "open" {
+            Browser::new().connect(&stack, user_id).await;
+        } else {
+            let (id, code) = finished(&stack, new(REFERENCE), user_id).await;
+            let body = completion(&code, REFERENCE).to_string();
+            let path = format!("/sessions/{id}/complete");
+            let reply = iam::call(&stack, Method::POST, &path, &body).await;
+            assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
+        }
+        let bytes = largest(&stack, user_id).await;
+        println!("row: {bytes} bytes, access {access}, scopes {scopes}, private {private}");
+        assert_eq!(bytes, expected);
+    }
 }
