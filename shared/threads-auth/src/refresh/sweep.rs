@@ -346,7 +346,7 @@ impl<'a> Round<'a> {
         }
         match (self.stopped.get(), self.quota) {
             (Some(_), _) => Admission::Never,
-            (None, Quota::Counting) => Admission::Wait(None),
+            (None, Quota::Counting) if self.begun >= clients.config.sweep_least => Admission::Wait(None),
             (None, _) => pace.admit(in_flight, time.elapsed()),
         }
     }
@@ -356,7 +356,9 @@ impl<'a> Round<'a> {
         let clients = self.refresher.clients;
         let may_be_left = matches!(self.quota, Quota::Known(quota) if self.begun >= quota);
         self.begun += 1;
-        if self.quota == Quota::Unknown && self.begun >= clients.config.sweep_least {
+        // The number is known by the time it matters, and no place stays empty until then.
+        let soon = self.begun.saturating_add(clients.config.sweep_concurrency as u64);
+        if self.quota == Quota::Unknown && soon >= clients.config.sweep_least {
             self.quota = Quota::Counting;
             self.beside.push(catch_up::quota(clients).map(Beside::Quota).boxed());
         }
