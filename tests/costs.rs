@@ -4,6 +4,7 @@
 //! `infra/README.md`, which has to be the same.
 
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use threads_sandbox::{NewAccount, SandboxCall};
 use crate::backend::{completion, finished, new};
 use crate::fixture::{
     Browser, DAY, HOLD, account, calls, connect_people, connect_private, delete_data, fail, faults_struck,
-    http, post_signed, respond, rows, serve, stack, stack_with,
+    http, post_signed, respond, rows, serve_counting, stack, stack_with,
 };
 use crate::iam;
 
@@ -79,14 +80,17 @@ struct Meter {
     http: Client,
     upstream: Arc<Stack>,
     spent: Arc<Mutex<Spent>>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Meter {
     /// A stack whose tables are behind a meter.
     async fn start() -> (Self, Stack) {
         let upstream = Arc::new(stack().await);
-        let meter = Self { http: http().inner().clone(), upstream, spent: Arc::default() };
-        let url = serve(Router::new().fallback(Self::forward).with_state(meter.clone())).await;
+        let http = http().inner().clone();
+        let meter = Self { http, upstream, spent: Arc::default(), connections: Arc::default() };
+        let router = Router::new().fallback(Self::forward).with_state(meter.clone());
+        let url = serve_counting(router, Arc::clone(&meter.connections)).await;
         let variables =
             [("AWS_ENDPOINT_URL_DYNAMODB", &*url), ("AUTHORIZE_ACCESS", "open"), ("CHECK_EVERY_DAYS", "7")];
         (meter, stack_with(&variables).await)
@@ -258,9 +262,17 @@ impl Bill {
     /// token before it.
     async fn sweeps(&mut self) -> Spent {
         self.stack.sweep().await.unwrap();
+        // A new process has no connection yet.
+        let service = ThreadsAuth::new(self.stack.service().config().clone()).unwrap();
         self.meter.read();
-        self.stack.sweep().await.unwrap();
+        let before = self.meter.connections.load(Ordering::Relaxed);
+        let report = service.sweep(self.stack.clock().now(), A_SWEEP).await.unwrap();
         let empty = self.meter.read();
+        let connections = self.meter.connections.load(Ordering::Relaxed) - before;
+        // The pause, the deletions and each partition are read once.
+        let figures = format!("{} requests over {connections} connections", empty.requests);
+        println!("a sweep that finds nothing: {figures}");
+        assert_eq!(figures, "18 requests over 4 connections", "{report:?}");
         for (of, days, outcome) in [
             ("looks, with `CheckEveryDays`", 7, RefreshOutcome::Checked),
             ("first refreshes, by sweeps", 41, RefreshOutcome::Refreshed),

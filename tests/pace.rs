@@ -1,6 +1,7 @@
 //! The pace of a sweep: what becomes of tokens while the store fails.
 
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,13 +10,13 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode};
 use devstack::Stack;
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jiff::SignedDuration;
 use reqwest::Client;
 use serde_json::Value;
 use threads_auth::{Config, RefreshOutcome, Stopped, ThreadsAuth};
 use threads_auth_model::rules::{self, NewGrant};
-use threads_auth_model::schedule::Life;
+use threads_auth_model::schedule::{self, Life};
 use threads_auth_model::seal::Purpose;
 use threads_auth_model::{Access, Pseudonym, ScopesSource};
 use threads_graph::{AccessToken, Scopes, UserId};
@@ -348,6 +349,37 @@ async fn an_outage_of_ten_days_is_made_up_for_slowly() {
     // One in an hour, and what has reached its last ten days behind others of its partition.
     assert!(*most <= 2 && hours <= 100, "{loads:?}");
     assert_eq!(lost(&stack, &people).await, 0);
+}
+
+/// The partitions are read in turn, so that none starves behind a long one, and each from its
+/// oldest on.
+#[tokio::test]
+async fn due_grants_are_read_in_turn() {
+    const PARTITIONS: usize = 16;
+    let stack = stack().await;
+    let people = seed(&stack, 2_000).await;
+    stack.clock().advance(41 * DAY);
+    let mut due = pin!(stack.service().store().due_in_turn(stack.clock().now()));
+    let mut read = Vec::new();
+    while let Some(key) = due.try_next().await.unwrap() {
+        read.push(key.user_id().unwrap());
+    }
+    assert_eq!(read.iter().collect::<HashSet<_>>().len(), people.len());
+    let mut times = HashMap::new();
+    for row in rows(&stack).await {
+        let due_at: i64 = row["due_at"].as_n().unwrap().parse().unwrap();
+        times.insert(row["user_id"].as_s().unwrap().clone(), due_at);
+    }
+    let mut last = HashMap::new();
+    for turn in read.chunks(PARTITIONS).take(90) {
+        let partitions: HashSet<_> = turn.iter().map(schedule::shard).collect();
+        assert_eq!(partitions.len(), PARTITIONS);
+        for user_id in turn {
+            let due_at = times[user_id.as_str()];
+            let before = last.insert(schedule::shard(user_id), due_at);
+            assert!(before.is_none_or(|before| before <= due_at));
+        }
+    }
 }
 
 /// A refresh takes one call to Meta in its place among those in flight. New tokens are tried beside
