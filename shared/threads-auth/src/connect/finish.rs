@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use threads_auth_model::rules::{Commit, NewConsent, NewGrant};
+use threads_auth_model::schedule::Life;
 use threads_auth_model::seal::{self, Keyring, Purpose, random_text};
 use threads_auth_model::{
     Attempt, Effect, Pseudonym, Session, SessionState, SessionStatus, Vault, error_chain, schedule,
 };
 use threads_auth_store::{Backoff, ClosedSession, CommitOutcome, Connected as Stored, StoreError, persist};
 use threads_graph::{
-    AccessToken, AuthorizationCode, CallbackParams, ErrorKind, LongLivedToken, ShortLivedToken, State,
+    AccessToken, AuthorizationCode, CallbackParams, ErrorKind, LongLivedToken, Scopes, ShortLivedToken, State,
     UserId, parse_callback,
 };
 
@@ -23,7 +24,7 @@ use super::flow::{Flow, ResumeError};
 use super::session::{admit, read};
 use super::way_back::{self, location};
 use crate::clients::Clients;
-use crate::inspection::{Inspection, is_accepted};
+use crate::inspection::{Inspection, inspect, is_accepted};
 use crate::new_grant::new_grant;
 use crate::stopwatch::Stopwatch;
 
@@ -300,15 +301,8 @@ async fn connect_account(
         completion_hash: &completion_hash,
         unclaimed_until: unclaimed_until(clients, session, now),
     });
-    let exchanged = exchange_long_lived(clients, vault, &short.access_token, watch).await;
-    let (committed, outcome) = if let Ok(long) = exchanged {
-        let inspect = Inspection::of(clients, vault, &long.access_token, &flow.scopes, now);
-        let inspected = if watch.elapsed() < clients.config.extras_time() {
-            watch.leaving(clients.config.write_time(), inspect).await
-        } else {
-            None
-        };
-        let inspection = inspected.unwrap_or_else(|| Inspection::assumed(&flow.scopes));
+    let exchanged = exchange_and_inspect(clients, vault, &short.access_token, &flow.scopes, watch).await;
+    let (committed, outcome) = if let Ok((long, inspection)) = exchanged {
         if inspection.user_id.as_ref().is_some_and(|found| found != user_id) {
             return Err(ConnectError::Contradiction);
         }
@@ -349,6 +343,50 @@ async fn connect_account(
 
 /// There is no long-lived token yet. A sweep makes the exchange.
 struct NotExchanged;
+
+/// Makes the long-lived exchange, and inspects the short-lived token meanwhile: both tokens are of
+/// the same person, with the same access. A failed exchange does not wait for the inspection.
+async fn exchange_and_inspect(
+    clients: &Clients,
+    vault: &Vault,
+    short: &AccessToken,
+    requested: &Scopes,
+    watch: Stopwatch,
+) -> Result<(LongLivedToken, Inspection), NotExchanged> {
+    // In boxes, because calls side by side take much of a thread's stack.
+    let inspection = Box::pin(Inspection::of(clients, vault, short, requested, watch.started_at()));
+    let inspection = async { Ok(optional(clients, watch, inspection).await) };
+    let exchange = Box::pin(exchange_long_lived(clients, vault, short, watch));
+    let (long, inspection) = futures_util::future::try_join(exchange, inspection).await?;
+    // The inspection reports the end of the short-lived token.
+    let expires_at = unreported_end(clients, vault, &long, watch).await;
+    let inspection = inspection.unwrap_or_else(|| Inspection::assumed(requested));
+    Ok((long, Inspection { expires_at, ..inspection }))
+}
+
+/// Makes optional calls to Meta, if it is early enough, and leaves the time for two writes.
+async fn optional<T>(clients: &Clients, watch: Stopwatch, calls: impl Future<Output = T>) -> Option<T> {
+    if watch.elapsed() < clients.config.extras_time() {
+        watch.leaving(clients.config.write_time(), calls).await
+    } else {
+        None
+    }
+}
+
+/// Returns the expiry of a long-lived token whose life the exchange has not reported.
+async fn unreported_end(
+    clients: &Clients,
+    vault: &Vault,
+    long: &LongLivedToken,
+    watch: Stopwatch,
+) -> Option<Timestamp> {
+    let now = watch.started_at();
+    if !Life::new(now, long.expires_in).is_assumed {
+        return None;
+    }
+    let inspected = optional(clients, watch, inspect(clients, vault, &long.access_token, now)).await;
+    inspected.flatten()?.info.expires_at
+}
 
 /// Makes the long-lived exchange, and leaves the time for two writes.
 async fn exchange_long_lived(

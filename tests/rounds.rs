@@ -1,0 +1,147 @@
+//! The waits of an operation: its calls in sequence, in rounds.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, Response, Uri};
+use devstack::Stack;
+use reqwest::Client;
+use threads_auth::{Config, ThreadsAuth};
+use tokio::sync::Barrier;
+
+use crate::connect::new_session;
+use crate::fixture::{Browser, SHORT_WAIT, account, grant, http, serve, stack_with};
+use crate::threats::common::{cookies, invoke_at};
+
+/// The upstreams' variables, and true if the host's name is signed.
+const UPSTREAMS: [(&str, bool); 3] = [
+    ("AWS_ENDPOINT_URL_DYNAMODB", true),
+    ("AWS_ENDPOINT_URL_SECRETS_MANAGER", true),
+    ("THREADS_GRAPH_URL", false),
+];
+
+/// Stands before what a service calls. Nothing of a round is answered before all of it was asked,
+/// so an operation that asks for less at once gets no answer in time.
+#[derive(Clone, Default)]
+struct Rounds(Arc<Mutex<Line>>);
+
+#[derive(Default)]
+struct Line {
+    /// The rounds, each with the number of its calls.
+    rounds: Vec<(usize, Arc<Barrier>)>,
+    made: Vec<String>,
+}
+
+/// One upstream behind it.
+#[derive(Clone)]
+struct Front {
+    http: Client,
+    upstream: String,
+    is_signed: bool,
+    rounds: Rounds,
+}
+
+impl Rounds {
+    /// Returns a service that calls the stack through it.
+    async fn before(stack: &Stack) -> (Self, ThreadsAuth) {
+        let rounds = Self::default();
+        let mut variables: HashMap<_, _> = stack.variables().clone();
+        for (name, is_signed) in UPSTREAMS {
+            let upstream = variables[name].clone();
+            let front = Front { http: http().inner().clone(), upstream, is_signed, rounds: rounds.clone() };
+            let url = serve(Router::new().fallback(Front::forward).with_state(front)).await;
+            variables.insert(name.to_owned(), url);
+        }
+        (rounds, ThreadsAuth::new(Config::from_vars(&variables, None).unwrap()).unwrap())
+    }
+
+    /// Expects these rounds from now on.
+    fn expect(&self, rounds: &[&[&str]]) {
+        let rounds = rounds.iter().map(|calls| (calls.len(), Arc::new(Barrier::new(calls.len()))));
+        *self.0.lock().unwrap() = Line { rounds: rounds.collect(), made: Vec::new() };
+    }
+
+    /// Asserts that the calls were these, and no others.
+    #[track_caller]
+    fn assert_made(&self, rounds: &[&[&str]]) {
+        let made = &self.0.lock().unwrap().made;
+        let mut rest = made.as_slice();
+        let mut seen = Vec::new();
+        for calls in rounds {
+            let (round, later) = rest.split_at(calls.len().min(rest.len()));
+            let mut round: Vec<_> = round.iter().map(String::as_str).collect();
+            round.sort_unstable();
+            seen.push(round);
+            rest = later;
+        }
+        assert_eq!((seen, rest.len()), (rounds.iter().map(|calls| calls.to_vec()).collect(), 0), "{made:?}");
+    }
+
+    /// Notes a call, and returns what it waits for.
+    fn arrived(&self, call: String) -> Option<Arc<Barrier>> {
+        let mut line = self.0.lock().unwrap();
+        line.made.push(call);
+        let (nth, mut end) = (line.made.len(), 0);
+        let round = line.rounds.iter().find(|(calls, _)| {
+            end += calls;
+            nth <= end
+        });
+        round.map(|(_, all)| Arc::clone(all))
+    }
+}
+
+impl Front {
+    #[expect(clippy::disallowed_methods, reason = "a test's own requests")]
+    async fn forward(
+        State(front): State<Self>,
+        method: Method,
+        uri: Uri,
+        mut headers: HeaderMap,
+        body: Bytes,
+    ) -> Response<Body> {
+        let target = headers.get("x-amz-target").map(|target| target.to_str().unwrap().to_owned());
+        let path = uri.path().trim_start_matches("/v1.0").to_owned();
+        let call = target.map_or(path, |target| target.rsplit('.').next().unwrap().to_owned());
+        if let Some(all) = front.rounds.arrived(call) {
+            all.wait().await;
+        }
+        if !front.is_signed {
+            headers.remove("host");
+        }
+        let url = format!("{}{}", front.upstream, uri.path_and_query().unwrap());
+        let sent = front.http.request(method, url).headers(headers).body(body).send().await.unwrap();
+        let (status, mut headers) = (sent.status(), sent.headers().clone());
+        headers.remove("transfer-encoding");
+        let mut response = Response::new(Body::from(sent.bytes().await.unwrap()));
+        (*response.status_mut(), *response.headers_mut()) = (status, headers);
+        response
+    }
+}
+
+/// A callback waits for Meta twice: for the short-lived token, and for all that is asked with it.
+#[tokio::test]
+async fn a_callback_waits_for_meta_twice() {
+    const CALLBACK: [&[&str]; 5] = [
+        &["GetItem", "GetItem"],
+        &["/oauth/access_token"],
+        &["/access_token", "/debug_token", "/me"],
+        &["TransactWriteItems"],
+        &["GetItem"],
+    ];
+    let stack = stack_with(&SHORT_WAIT).await;
+    let (rounds, service) = Rounds::before(&stack).await;
+    let (ada, now) = (account(&stack, "ada"), stack.clock().now());
+    let session = stack.service().create_session(new_session("user-1"), now).await.unwrap();
+    let mut browser = Browser::new();
+    let back = browser.consent(&stack, &format!("session={}", session.id), &ada).await;
+    service.vault(now).await.unwrap();
+    rounds.expect(&CALLBACK);
+    let reply = invoke_at(&service, now, "/callback", back.query().unwrap(), &cookies(&browser)).await;
+    assert_eq!(reply.status, 303, "{reply:?}");
+    rounds.assert_made(&CALLBACK);
+    let grant = grant(&stack, &ada).await;
+    assert_eq!((grant.username.as_deref(), grant.scopes_source.as_str()), (Some("ada"), "granted"));
+}
