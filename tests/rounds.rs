@@ -8,12 +8,15 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, Response, Uri};
 use devstack::Stack;
+use jiff::SignedDuration;
 use reqwest::Client;
-use threads_auth::{Config, ThreadsAuth};
+use threads_auth::{Config, ThreadsAuth, VendError};
 use tokio::sync::Barrier;
 
 use crate::connect::new_session;
-use crate::fixture::{Browser, SHORT_WAIT, account, grant, http, serve, stack_with};
+use crate::fixture::{Browser, SHORT_WAIT, account, grant, http, serve, stack_with, token};
+use crate::iam;
+use crate::proxy::{Fault, Proxy};
 use crate::threats::common::{cookies, invoke_at};
 
 /// The upstreams' variables, and true if the host's name is signed.
@@ -144,4 +147,45 @@ async fn a_callback_waits_for_meta_twice() {
     rounds.assert_made(&CALLBACK);
     let grant = grant(&stack, &ada).await;
     assert_eq!((grant.username.as_deref(), grant.scopes_source.as_str()), (Some("ada"), "granted"));
+}
+
+/// A vend reads the row while it reads the secrets again, and the row alone while they are fresh.
+#[tokio::test]
+async fn a_vend_waits_for_aws_once() {
+    const AGAIN: [&[&str]; 1] = [&["GetItem", "GetSecretValue", "GetSecretValue"]];
+    const FRESH: [&[&str]; 1] = [&["GetItem"]];
+    let stack = stack_with(&SHORT_WAIT).await;
+    let (rounds, service) = Rounds::before(&stack).await;
+    let ada = account(&stack, "ada");
+    Browser::new().connect(&stack, &ada).await;
+    service.vault(stack.clock().now()).await.unwrap();
+    stack.clock().advance(service.config().secrets_ttl);
+    for calls in [&AGAIN, &FRESH] {
+        rounds.expect(calls);
+        let user_id = ada.parse().unwrap();
+        let vended = service.vend(&user_id, SignedDuration::ZERO, None, stack.clock().now()).await.unwrap();
+        rounds.assert_made(calls);
+        assert_eq!(vended.access_token.expose(), token(&stack, &ada).await);
+    }
+}
+
+/// Secrets that are slow do not let a vend go by a row from before the account's end.
+#[tokio::test]
+async fn an_end_while_the_secrets_are_read_is_seen() {
+    let stack = stack_with(&SHORT_WAIT).await;
+    let (proxy, service) = Proxy::start(&stack).await;
+    let ada = account(&stack, "ada");
+    Browser::new().connect(&stack, &ada).await;
+    proxy.fail_times(Fault::Held, "GetSecretValue", 0, 2);
+    let user_id = ada.parse().unwrap();
+    let vend = service.vend(&user_id, SignedDuration::ZERO, None, stack.clock().now());
+    let end = async {
+        while !proxy.calls().iter().any(|call| call == "GetItem") {
+            tokio::task::yield_now().await;
+        }
+        iam::call(&stack, Method::DELETE, &format!("/users/{ada}"), "").await.status
+    };
+    let (vended, ended) = tokio::join!(vend, end);
+    assert_eq!(ended, 200);
+    assert!(matches!(vended.unwrap_err().error, VendError::Revoked { .. }));
 }
