@@ -1,6 +1,7 @@
-//! The waits of an operation: its calls in sequence, in rounds.
+//! The waits of an operation: its calls in sequence, in rounds, and new connections.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -10,11 +11,13 @@ use axum::http::{HeaderMap, Method, Response, Uri};
 use devstack::Stack;
 use jiff::SignedDuration;
 use reqwest::Client;
-use threads_auth::{Config, ThreadsAuth, VendError};
+use threads_auth::{Config, Table, ThreadsAuth, VendError};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Barrier;
+use url::Url;
 
 use crate::connect::new_session;
-use crate::fixture::{Browser, SHORT_WAIT, account, grant, http, serve, stack_with, token};
+use crate::fixture::{Browser, SHORT_WAIT, account, grant, http, serve, stack, stack_with, token};
 use crate::iam;
 use crate::proxy::{Fault, Proxy};
 use crate::threats::common::{cookies, invoke_at};
@@ -121,6 +124,52 @@ impl Front {
         let mut response = Response::new(Body::from(sent.bytes().await.unwrap()));
         (*response.status_mut(), *response.headers_mut()) = (status, headers);
         response
+    }
+}
+
+/// Passes on the bytes of each connection to `upstream`, and counts the connections.
+async fn counted(upstream: &str) -> (String, Arc<AtomicUsize>) {
+    let mut url: Url = upstream.parse().unwrap();
+    let upstream = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    url.set_port(Some(listener.local_addr().unwrap().port())).unwrap();
+    let count = Arc::new(AtomicUsize::new(0));
+    let accepted = Arc::clone(&count);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            accepted.fetch_add(1, Ordering::Relaxed);
+            let upstream = upstream.clone();
+            tokio::spawn(async move {
+                let mut upstream = TcpStream::connect(upstream).await.unwrap();
+                tokio::io::copy_bidirectional(&mut client, &mut upstream).await.ok();
+            });
+        }
+    });
+    (url.to_string().trim_end_matches('/').to_owned(), count)
+}
+
+/// A start opens one connection to Secrets Manager and one to DynamoDB, and the first request none.
+#[tokio::test]
+async fn a_start_opens_the_connections_of_the_first_request() {
+    let stack = stack().await;
+    let mut variables = stack.variables().clone();
+    let mut counts = Vec::new();
+    for (name, _) in &UPSTREAMS[..2] {
+        let (url, count) = counted(&variables[*name]).await;
+        variables.insert((*name).to_owned(), url);
+        counts.push(count);
+    }
+    let opened = || counts.iter().map(|count| count.load(Ordering::Relaxed)).collect::<Vec<_>>();
+    let now = stack.clock().now();
+    let session = stack.service().create_session(new_session("user-1"), now).await.unwrap();
+    for table in [Table::ShortLived, Table::Grants] {
+        let before = opened();
+        let service = ThreadsAuth::new(Config::from_vars(&variables, None).unwrap()).unwrap();
+        service.warm(now, table).await;
+        let after: Vec<_> = before.iter().map(|count| count + 1).collect();
+        assert_eq!(opened(), after);
+        service.begin_connect(&format!("session={}", session.id), &[], now).await.unwrap();
+        assert_eq!(opened(), after, "the first request");
     }
 }
 

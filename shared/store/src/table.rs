@@ -28,6 +28,15 @@ pub struct Store {
     look_every: Option<SignedDuration>,
 }
 
+/// One of the two tables.
+#[derive(Clone, Copy, Debug)]
+pub enum Table {
+    /// The table of grants.
+    Grants,
+    /// The table of short-lived rows.
+    ShortLived,
+}
+
 /// The outcome of a conditional write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteOutcome {
@@ -88,6 +97,21 @@ impl Store {
 
     pub(crate) fn table(&self, key: &Key) -> &str {
         if key.is_short_lived() { &self.short_lived } else { &self.grants }
+    }
+
+    /// Opens a connection to DynamoDB with the cheapest request: a read of a row that no table has.
+    ///
+    /// # Errors
+    /// Returns [`StoreError`] if DynamoDB fails.
+    pub async fn connect(&self, table: Table) -> Result<(), StoreError> {
+        let table = match table {
+            Table::Grants => &self.grants,
+            Table::ShortLived => &self.short_lived,
+        };
+        let no_row = AttributeValue::S("none".to_owned());
+        let request = self.client.get_item().table_name(table).key(Attribute::Pk.as_str(), no_row);
+        request.send().await.map_err(failed("open a connection"))?;
+        Ok(())
     }
 
     /// Reads one row. The read is strongly consistent.
