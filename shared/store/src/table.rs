@@ -155,10 +155,13 @@ impl Store {
         Ok((changed.outcome_of(change), pseudonym))
     }
 
-    /// Returns an account's name in logs, if it has one and can be read.
-    pub async fn pseudonym(&self, user_id: &UserId) -> Option<Pseudonym> {
-        let row = self.read(&Key::grant(user_id), "read a grant").await.ok().flatten()?;
-        pseudonym_of(&row)
+    /// Returns an account's name in logs, if it has one.
+    ///
+    /// # Errors
+    /// Returns [`StoreError`] if DynamoDB fails.
+    pub async fn pseudonym(&self, user_id: &UserId) -> Result<Option<Pseudonym>, StoreError> {
+        let row = self.read(&Key::grant(user_id), "read a grant").await?;
+        Ok(row.as_ref().and_then(pseudonym_of))
     }
 
     pub(crate) async fn change(&self, change: &Change) -> Result<Changed, StoreError> {

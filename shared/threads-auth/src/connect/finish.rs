@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::{join, try_join};
 use jiff::Timestamp;
 use threads_auth_model::rules::{Commit, NewConsent, NewGrant};
 use threads_auth_model::schedule::Life;
@@ -242,7 +243,8 @@ async fn repeat_redirect(
 
 /// Returns the account's name in logs, unless the response would be late for it.
 async fn pseudonym(clients: &Clients, user_id: &UserId, watch: Stopwatch) -> Option<Pseudonym> {
-    watch.within(clients.config.write_time(), clients.store.pseudonym(user_id)).await.flatten()
+    let name = watch.within(clients.config.write_time(), clients.store.pseudonym(user_id)).await;
+    name.and_then(Result::ok).flatten()
 }
 
 async fn connect_account(
@@ -260,7 +262,7 @@ async fn connect_account(
         }
     };
     // Read side by side, and checked before the code is spent at Meta.
-    let (is_spent, session) = futures_util::future::join(clients.store.is_spent(&state_hash), session).await;
+    let (is_spent, session) = join(clients.store.is_spent(&state_hash), session).await;
     if is_spent? {
         return Err(ConnectError::Replayed);
     }
@@ -301,8 +303,11 @@ async fn connect_account(
         completion_hash: &completion_hash,
         unclaimed_until: unclaimed_until(clients, session, now),
     });
-    let exchanged = exchange_and_inspect(clients, vault, &short.access_token, &flow.scopes, watch).await;
-    let (committed, outcome) = if let Ok((long, inspection)) = exchanged {
+    let exchange = Box::pin(exchange_and_inspect(clients, vault, &short.access_token, &flow.scopes, watch));
+    let name = Box::pin(clients.store.pseudonym(user_id));
+    let name = watch.leaving(clients.config.write_time(), name);
+    let exchanged = try_join(exchange, async { Ok(name.await.and_then(Result::ok)) }).await;
+    let (committed, outcome, name) = if let Ok(((long, inspection), name)) = exchanged {
         if inspection.user_id.as_ref().is_some_and(|found| found != user_id) {
             return Err(ConnectError::Contradiction);
         }
@@ -310,7 +315,9 @@ async fn connect_account(
         let grant = NewGrant { begun_at, ..new_grant(vault, user_id, &grant_id, &long, inspection, now)? };
         let stored = |doubt| Stored::Grant(&grant, doubt);
         let committed = store(clients, (commit, closed), stored, &long.access_token, watch).await?;
-        (committed, ConnectOutcome::Connected)
+        // A row that has a name keeps it.
+        let name = name.map(|known| known.unwrap_or_else(|| grant.pseudonym.clone()));
+        (committed, ConnectOutcome::Connected, name)
     } else {
         let consent = NewConsent {
             user_id,
@@ -324,14 +331,16 @@ async fn connect_account(
         // The next sweep makes the long-lived exchange in any case.
         let stored = |_| Stored::Consent(&consent);
         let committed = store(clients, (commit, closed), stored, &short.access_token, watch).await?;
-        (committed, ConnectOutcome::Finishing)
+        (committed, ConnectOutcome::Finishing, None)
     };
     match committed {
         CommitOutcome::Committed => Ok(Connected {
             location: destination(clients, flow, &completion, outcome),
             user_id: user_id.clone(),
-            // The row may have had one before.
-            pseudonym: pseudonym(clients, user_id, watch).await,
+            pseudonym: match name {
+                Some(name) => Some(name),
+                None => pseudonym(clients, user_id, watch).await,
+            },
             outcome,
         }),
         CommitOutcome::Replayed => Err(ConnectError::Replayed),
@@ -357,7 +366,7 @@ async fn exchange_and_inspect(
     let inspection = Box::pin(Inspection::of(clients, vault, short, requested, watch.started_at()));
     let inspection = async { Ok(optional(clients, watch, inspection).await) };
     let exchange = Box::pin(exchange_long_lived(clients, vault, short, watch));
-    let (long, inspection) = futures_util::future::try_join(exchange, inspection).await?;
+    let (long, inspection) = try_join(exchange, inspection).await?;
     // The inspection reports the end of the short-lived token.
     let expires_at = unreported_end(clients, vault, &long, watch).await;
     let inspection = inspection.unwrap_or_else(|| Inspection::assumed(requested));
