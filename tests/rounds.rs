@@ -178,7 +178,7 @@ async fn a_start_opens_the_connections_of_the_first_request() {
 #[tokio::test]
 async fn a_callback_waits_for_meta_twice() {
     const CALLBACK: [&[&str]; 4] = [
-        &["GetItem", "GetItem"],
+        &["GetItem"],
         &["/oauth/access_token"],
         &["/access_token", "/debug_token", "/me", "GetItem"],
         &["TransactWriteItems"],

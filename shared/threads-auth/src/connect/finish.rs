@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use futures_util::future::{join, try_join};
+use futures_util::future::try_join;
 use jiff::Timestamp;
 use threads_auth_model::rules::{Commit, NewConsent, NewGrant};
 use threads_auth_model::schedule::Life;
@@ -96,7 +96,7 @@ async fn handle_callback(
         }
         match resumed {
             // A repeated callback of a finished flow is a replay, not a late arrival.
-            Err(ResumeError::Expired(flow)) if is_spent(clients, state).await => {
+            Err(ResumeError::Expired(flow)) if has_connected(clients, &vault, &flow).await => {
                 Err(ConnectError::Replayed.in_flow(&flow))
             }
             resumed => resumed.map_err(ConnectRefusal::from),
@@ -142,7 +142,7 @@ async fn handle_callback(
         // Meta is known to omit the state of a denial. But any page can send a browser here without
         // one, so the denial only leads back to the app, and is recorded in no session.
         let alive = Flow::alive(kind, keyring, app_id, cookies, now);
-        let open = watch.within(clients.config.write_time(), open_flows(clients, alive)).await;
+        let open = watch.within(clients.config.write_time(), open_flows(clients, &vault, alive)).await;
         return Err(match open.flatten() {
             Some(OpenFlows::One(flow)) => reason.in_flow(&flow),
             Some(OpenFlows::Several(common)) => {
@@ -166,10 +166,14 @@ enum OpenFlows {
 
 /// Returns the flows to which a callback without a state can belong. A finished flow is not among
 /// them, and a flow whose end was shown is so only if there is no other.
-async fn open_flows(clients: &Clients, alive: impl Iterator<Item = Flow>) -> Option<OpenFlows> {
+async fn open_flows(
+    clients: &Clients,
+    vault: &Vault,
+    alive: impl Iterator<Item = Flow>,
+) -> Option<OpenFlows> {
     let (mut shown, mut open) = (Vec::new(), Vec::new());
     for flow in alive {
-        if !is_spent(clients, &flow.state).await {
+        if !has_connected(clients, vault, &flow).await {
             if flow.is_end_shown { &mut shown } else { &mut open }.push(flow);
         }
     }
@@ -185,10 +189,24 @@ async fn open_flows(clients: &Clients, alive: impl Iterator<Item = Flow>) -> Opt
     is_alike.then_some(OpenFlows::Several(newest))
 }
 
-/// Returns true if the flow of `state` has connected an account. An unreadable state counts as not
-/// spent.
-async fn is_spent(clients: &Clients, state: &State) -> bool {
-    clients.store.is_spent(&seal::hash(state.as_str())).await.unwrap_or(false)
+/// Returns true if the flow has connected an account, as far as that can be read.
+async fn has_connected(clients: &Clients, vault: &Vault, flow: &Flow) -> bool {
+    is_spent(clients, vault, flow).await.unwrap_or(false)
+}
+
+/// Returns true if the flow has connected an account. A flow in a session has closed it then.
+async fn is_spent(clients: &Clients, vault: &Vault, flow: &Flow) -> Result<bool, StoreError> {
+    let Some(id) = &flow.session_id else {
+        return clients.store.is_spent(&seal::hash(flow.state.as_str())).await;
+    };
+    let session = clients.store.session(id).await?;
+    Ok(session.is_some_and(|session| is_closed_by(vault, &session, flow)))
+}
+
+/// Returns true if this flow has connected the account of the session.
+fn is_closed_by(vault: &Vault, session: &Session, flow: &Flow) -> bool {
+    let completion = vault.completion_code(&session.id, flow.state.as_str());
+    session.completion_hash() == Some(&*seal::hash(&completion))
 }
 
 /// Returns the record of a failed attempt, if `reason` is recorded in its session.
@@ -255,26 +273,24 @@ async fn connect_account(
     watch: Stopwatch,
 ) -> Result<Connected, ConnectError> {
     let (state_hash, now) = (seal::hash(flow.state.as_str()), watch.started_at());
-    let session = async {
-        match &flow.session_id {
-            Some(id) => read(clients, id).await.map(Some),
-            None => Ok(None),
+    // Checked before the code is spent at Meta.
+    let session = match &flow.session_id {
+        Some(id) => {
+            let session = read(clients, id).await?;
+            if is_closed_by(vault, &session, flow) {
+                return Err(ConnectError::Replayed);
+            }
+            admit(clients, &session, now)?;
+            Some(session)
         }
+        None if clients.store.is_spent(&state_hash).await? => return Err(ConnectError::Replayed),
+        None => None,
     };
-    // Read side by side, and checked before the code is spent at Meta.
-    let (is_spent, session) = join(clients.store.is_spent(&state_hash), session).await;
-    if is_spent? {
-        return Err(ConnectError::Replayed);
-    }
-    let session = session?;
-    if let Some(session) = &session {
-        admit(clients, session, now)?;
-    }
     if !watch.leaves(clients.config.spending_time()) {
         return Err(ConnectError::Late);
     }
     let may_be_concurrent = session.as_ref().is_some_and(|session| session.failures == 0);
-    let short = exchange_code(clients, vault, code, &state_hash, may_be_concurrent, watch).await?;
+    let short = exchange_code(clients, vault, flow, code, may_be_concurrent, watch).await?;
     let ask = || clients.graph.me(&short.access_token);
     let user_id = &match short.user_id {
         Some(user_id) => user_id,
@@ -461,8 +477,8 @@ async fn store<'a>(
 async fn exchange_code(
     clients: &Clients,
     vault: &Vault,
+    flow: &Flow,
     code: &AuthorizationCode,
-    state_hash: &str,
     may_be_concurrent: bool,
     watch: Stopwatch,
 ) -> Result<ShortLivedToken, ConnectError> {
@@ -482,7 +498,7 @@ async fn exchange_code(
         Ok(short) => Ok(short),
         // A concurrent callback of the flow, such as a reload, has spent the code.
         Err(error) if error.kind() == ErrorKind::CodeUnusable => {
-            let spent = becomes_spent(clients, state_hash, may_be_concurrent);
+            let spent = becomes_spent(clients, vault, flow, may_be_concurrent);
             match watch.within(clients.config.write_time(), spent).await.transpose()? {
                 Some(true) => Err(ConnectError::Replayed),
                 Some(false) | None => Err(ConnectError::Threads(error)),
@@ -492,15 +508,16 @@ async fn exchange_code(
     }
 }
 
-/// Returns true if a concurrent callback, which there may be, spends the state.
+/// Returns true if a concurrent callback, which there may be, connects the flow's account.
 async fn becomes_spent(
     clients: &Clients,
-    state_hash: &str,
+    vault: &Vault,
+    flow: &Flow,
     may_be_concurrent: bool,
 ) -> Result<bool, StoreError> {
     let mut pause = CONCURRENT_CALLBACK;
     loop {
-        if clients.store.is_spent(state_hash).await? {
+        if is_spent(clients, vault, flow).await? {
             return Ok(true);
         }
         if !may_be_concurrent || pause.next >= CONCURRENT_CALLBACK.longest {
