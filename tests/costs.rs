@@ -360,7 +360,7 @@ fn months(template: &str, empty: Spent) -> Vec<String> {
 /// Write and read units of each row. More of them is a rise of costs: note it in the changelog.
 const UNITS: [(f64, f64); 13] = [
     (7.0, 2.0),
-    (10.0, 4.0),
+    (8.0, 3.0),
     (7.0, 2.0),
     (4.0, 0.0),
     (4.0, 0.0),

@@ -612,26 +612,30 @@ pub struct Commit<'a> {
     pub now: Timestamp,
 }
 
-/// Commits a connect: spends the state, stores the grant, checks that no end forbids it, and closes
-/// the session. Without a `grant`, the row must hold a newer consent, which stays.
+/// Commits a connect: stores the grant, checks that no end forbids it, and closes the session. A
+/// connect without a session spends its state instead. Without a `grant`, the row must hold a newer
+/// consent, which stays.
 #[must_use]
 pub fn commit(commit: Commit<'_>, user_id: &UserId, grant: Option<Change>) -> Transaction {
-    let state = Key::state(commit.state_hash);
-    let spent: Row = [
-        (A::Pk, state.as_str().into()),
-        (A::GrantId, commit.grant_id.into()),
-        (A::Ttl, (commit.now.as_second() + SPENT_SECONDS).into()),
-    ]
-    .into_iter()
-    .collect();
-    let mut parts = vec![
-        Part::Put(state, spent, Absent(A::Pk)),
+    let mut parts = Vec::new();
+    if commit.session.is_none() {
+        let state = Key::state(commit.state_hash);
+        let spent: Row = [
+            (A::Pk, state.as_str().into()),
+            (A::GrantId, commit.grant_id.into()),
+            (A::Ttl, (commit.now.as_second() + SPENT_SECONDS).into()),
+        ]
+        .into_iter()
+        .collect();
+        parts.push(Part::Put(state, spent, Absent(A::Pk)));
+    }
+    parts.extend([
         grant.map_or_else(
             || Part::Check(Key::grant(user_id), consented_since(commit.begun_at, commit.now)),
             Part::Update,
         ),
         Part::Check(commit.tombstone.clone(), Ends::no_other(commit.seen, commit.begun_at)),
-    ];
+    ]);
     parts.extend(commit.session.cloned().map(Part::Update));
     Transaction { operation: "commit a connect", parts }
 }

@@ -31,6 +31,6 @@ pub use references::{AssignOutcome, LookupError, REFERENCE_INDEX};
 pub use retry::{Backoff, persist, repeat};
 pub use secrets::{Secrets, WebhookSecretCache};
 pub use sessions::CompletionOutcome;
-pub use table::{Store, WriteOutcome};
+pub use table::{Store, Table, WriteOutcome};
 pub use transaction::Committed;
 pub use transfers::TransferOutcome;
