@@ -8,7 +8,7 @@ use reqwest::StatusCode;
 use threads_auth::NewSession;
 use threads_auth_model::seal::Purpose;
 use threads_auth_model::{SessionStatus, Status};
-use threads_sandbox::{FaultAction, SandboxCall};
+use threads_sandbox::{ExpiresIn, FaultAction, SandboxCall};
 
 use crate::fixture::{
     Browser, Reply, account, calls, connected_ada, delete_data, fail, find_grant, grant, http, is_usable,
@@ -346,6 +346,40 @@ async fn a_connect_does_not_fail_for_the_profile() {
         let grant = grant(&stack, &ada).await;
         assert_eq!(grant.status(), Status::Active);
         assert_eq!(grant.username, None);
+    }
+}
+
+/// The short-lived token is the one that is inspected, and its end is another.
+#[tokio::test]
+async fn an_end_that_the_exchange_leaves_out_is_asked_for() {
+    for (shape, calls) in [(ExpiresIn::Documented, 1), (ExpiresIn::Missing, 2), (ExpiresIn::Zero, 2)] {
+        let (stack, ada) = stack_of_ada().await;
+        stack.sandbox().unwrap().set_expires_in(shape);
+        Browser::new().connect(&stack, &ada).await;
+        let live = grant(&stack, &ada).await.live().unwrap().clone();
+        let end = stack.clock().now() + SignedDuration::from_secs(5_183_944);
+        assert_eq!((live.expires_at, live.expiry_assumed), (end, false), "{shape:?}");
+        assert_eq!(count(&stack, SandboxCall::DebugToken), calls, "{shape:?}");
+    }
+}
+
+/// A failed exchange leaves a consent, whatever Meta answers about the short-lived token. The sweep
+/// that completes it asks again.
+#[tokio::test]
+async fn a_failed_exchange_leaves_a_consent_whatever_the_inspection_says() {
+    let (stack, ada) = stack_of_ada().await;
+    let other = r#"{"id":"17841499999999999","username":"other"}"#;
+    for profile in [FaultAction::Html, respond(200, other)] {
+        fail(&stack, SandboxCall::ExchangeLongLived, FOREVER, FaultAction::Html);
+        fail(&stack, SandboxCall::Me, FOREVER, profile);
+        fail(&stack, SandboxCall::DebugToken, FOREVER, FaultAction::Html);
+        assert_eq!(Browser::new().connect(&stack, &ada).await.location().path(), "/finishing");
+        assert!(grant(&stack, &ada).await.consent().is_some());
+        stack.sandbox().unwrap().clear_faults();
+        stack.clock().advance(Duration::from_mins(2));
+        stack.sweep().await.unwrap();
+        let done = grant(&stack, &ada).await;
+        assert_eq!((done.status(), done.username.as_deref()), (Status::Active, Some("ada")));
     }
 }
 

@@ -42,6 +42,7 @@ mod references;
 mod refresh;
 mod removal;
 mod restoring;
+mod rounds;
 mod secrets_manager;
 mod server_errors;
 mod skew;

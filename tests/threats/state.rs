@@ -3,12 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use devstack::Stack;
 use reqwest::header::{HeaderMap, SET_COOKIE};
 use reqwest::{Method, StatusCode};
+use threads_auth_model::SessionStatus;
 use tokio::task::JoinSet;
+use url::Url;
 
-use super::common::{assert_untouched, cookies, flips, invoke};
-use crate::fixture::{Browser, account, calls, grant, parameter, rows, stack, stack_of_ada, stack_with};
+use super::common::{assert_untouched, cookies, flips, invoke, session};
+use crate::fixture::{
+    Browser, Reply, account, calls, grant, is_usable, parameter, rows, stack, stack_of_ada, stack_with, token,
+};
 
 #[tokio::test]
 async fn threat_forged_callbacks() {
@@ -82,32 +87,34 @@ async fn threat_forged_callback_the_cookie_is_bound() {
     println!("threat forged-callback: __Host- cookie with {attributes:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn threat_a_hundred_callbacks_with_one_state() {
-    let (stack, ada) = stack_of_ada().await;
-    let mut browser = Browser::new();
-    let back = browser.consent(&stack, "", &ada).await;
-    // Meta is made to take a code twice, so that it is our transaction alone which decides.
+/// Sends so many callbacks of one flow at once, every other one with a code of its own: so it is our
+/// transaction alone which decides, as if Meta took a code twice.
+async fn race(stack: &Stack, browser: &Browser, back: &Url, user_id: &str) -> Vec<Reply> {
     let mut race = JoinSet::new();
     for n in 0..100 {
         let (browser, mut url) = (browser.clone(), back.clone());
         if n % 2 == 1 {
-            let code = stack.sandbox().unwrap().issue_code(
-                &ada,
-                &format!("{}/callback", stack.urls().service_url),
-                &[],
-            );
+            let redirect_uri = format!("{}/callback", stack.urls().service_url);
+            let code = stack.sandbox().unwrap().issue_code(user_id, &redirect_uri, &[]);
             url.query_pairs_mut()
                 .clear()
                 .append_pair("code", &code)
-                .append_pair("state", &parameter(&back, "state"));
+                .append_pair("state", &parameter(back, "state"));
         }
         race.spawn(
             async move { browser.send(Method::GET, url.as_str(), HeaderMap::new(), String::new()).await },
         );
     }
+    race.join_all().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn threat_a_hundred_callbacks_with_one_state() {
+    let (stack, ada) = stack_of_ada().await;
+    let mut browser = Browser::new();
+    let back = browser.consent(&stack, "", &ada).await;
     let mut statuses: BTreeMap<u16, usize> = BTreeMap::new();
-    for reply in race.join_all().await {
+    for reply in race(&stack, &browser, &back, &ada).await {
         *statuses.entry(reply.status.as_u16()).or_default() += 1;
     }
     println!(
@@ -120,6 +127,28 @@ async fn threat_a_hundred_callbacks_with_one_state() {
     assert_eq!(stored.len(), 2, "one grant and one spent state");
     let spent = stored.iter().find(|row| row["pk"].as_s().unwrap().starts_with("state#")).unwrap();
     assert_eq!(spent["grant_id"].as_s().unwrap(), &grant.grant_id);
+}
+
+/// In a session the closed session stands for the spent state.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn threat_a_hundred_callbacks_with_one_state_of_a_session() {
+    let (stack, ada) = stack_of_ada().await;
+    let session = session(&stack, "user-1").await;
+    let mut browser = Browser::new();
+    let back = browser.consent(&stack, &format!("session={}", session.id), &ada).await;
+    let replies = race(&stack, &browser, &back, &ada).await;
+    assert!(replies.iter().all(|reply| reply.status == StatusCode::SEE_OTHER), "{replies:?}");
+    let places: BTreeSet<_> = replies
+        .iter()
+        .map(|reply| reply.location().to_string())
+        .filter(|place| place.contains("completion="))
+        .collect();
+    assert_eq!(places.len(), 1, "{places:?}");
+    let stored = rows(&stack).await;
+    assert_eq!(stored.len(), 2, "one grant and one session: {stored:?}");
+    let changed = stack.service().store().session(&session.id).await.unwrap().unwrap();
+    assert_eq!(changed.state.status(), SessionStatus::Connected);
+    assert!(is_usable(&stack, &token(&stack, &ada).await).await);
 }
 
 #[tokio::test]

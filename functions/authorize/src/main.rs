@@ -1,9 +1,10 @@
 //! Composes the authorize function.
 
+use threads_auth::Table;
 use threads_auth_web::{Failure, serve_pages, start};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
-    let service = &start("authorize").await?;
+    let service = &start("authorize", Table::ShortLived).await?;
     serve_pages(service, |request, now| async move { authorize::handle(service, &request, now).await }).await
 }

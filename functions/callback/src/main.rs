@@ -1,9 +1,10 @@
 //! Composes the callback function.
 
+use threads_auth::Table;
 use threads_auth_web::{Failure, serve_pages, start};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
-    let service = &start("callback").await?;
+    let service = &start("callback", Table::ShortLived).await?;
     serve_pages(service, |request, now| async move { callback::handle(service, &request, now).await }).await
 }

@@ -29,6 +29,7 @@ use threads_graph::{ErrorClass, Scopes, UserId};
 
 use crate::Attribute as A;
 use crate::Condition::{Above, Absent, All, Any, AtMost, Below, Exists, Is, IsNot, NotANumber};
+use crate::row::scopes_text;
 use crate::schedule::{self, DataAccess, Life};
 use crate::{
     Access, Cause, Change, Condition, Ends, FailureClass, Grant, Key, Live, Part, Pseudonym, RevokedBy, Row,
@@ -519,7 +520,7 @@ pub fn connect(grant: &NewGrant<'_>, doubt: Option<Timestamp>, now: Timestamp) -
 /// Stores a consent whose long-lived exchange is pending.
 #[must_use]
 pub fn consent(consent: &NewConsent<'_>, now: Timestamp) -> Change {
-    let scopes = consent.scopes.to_string();
+    let scopes = scopes_text(consent.scopes);
     let change = change_of(consent.user_id, "commit a connect", is_newest(Some(consent.begun_at), now))
         .set(A::UserId, consent.user_id.as_str())
         .set_if_absent(A::GrantId, consent.grant_id)
@@ -611,26 +612,30 @@ pub struct Commit<'a> {
     pub now: Timestamp,
 }
 
-/// Commits a connect: spends the state, stores the grant, checks that no end forbids it, and closes
-/// the session. Without a `grant`, the row must hold a newer consent, which stays.
+/// Commits a connect: stores the grant, checks that no end forbids it, and closes the session. A
+/// connect without a session spends its state instead. Without a `grant`, the row must hold a newer
+/// consent, which stays.
 #[must_use]
 pub fn commit(commit: Commit<'_>, user_id: &UserId, grant: Option<Change>) -> Transaction {
-    let state = Key::state(commit.state_hash);
-    let spent: Row = [
-        (A::Pk, state.as_str().into()),
-        (A::GrantId, commit.grant_id.into()),
-        (A::Ttl, (commit.now.as_second() + SPENT_SECONDS).into()),
-    ]
-    .into_iter()
-    .collect();
-    let mut parts = vec![
-        Part::Put(state, spent, Absent(A::Pk)),
+    let mut parts = Vec::new();
+    if commit.session.is_none() {
+        let state = Key::state(commit.state_hash);
+        let spent: Row = [
+            (A::Pk, state.as_str().into()),
+            (A::GrantId, commit.grant_id.into()),
+            (A::Ttl, (commit.now.as_second() + SPENT_SECONDS).into()),
+        ]
+        .into_iter()
+        .collect();
+        parts.push(Part::Put(state, spent, Absent(A::Pk)));
+    }
+    parts.extend([
         grant.map_or_else(
             || Part::Check(Key::grant(user_id), consented_since(commit.begun_at, commit.now)),
             Part::Update,
         ),
         Part::Check(commit.tombstone.clone(), Ends::no_other(commit.seen, commit.begun_at)),
-    ];
+    ]);
     parts.extend(commit.session.cloned().map(Part::Update));
     Transaction { operation: "commit a connect", parts }
 }
@@ -816,7 +821,7 @@ fn due(change: Change, user_id: &UserId, due_at: Timestamp) -> Change {
 
 fn granted(change: Change, access: &Access) -> Change {
     change
-        .set(A::Scopes, access.scopes.to_string())
+        .set(A::Scopes, scopes_text(&access.scopes))
         .set(A::ScopesSource, access.source.as_str())
         .set_or_remove(A::DataAccessExpiresAt, access.data_access_expires_at)
 }

@@ -110,6 +110,16 @@ impl Session {
         }
     }
 
+    /// Returns the hash of the completion code, once an account was connected.
+    #[must_use]
+    pub fn completion_hash(&self) -> Option<&str> {
+        match &self.state {
+            SessionState::Connected { completion_hash, .. } => Some(completion_hash),
+            SessionState::Completed { completion_hash, .. } => completion_hash.as_deref(),
+            SessionState::Open | SessionState::Denied(_) | SessionState::Failed(_) => None,
+        }
+    }
+
     /// Returns true if no further attempt is possible: an account was connected, or too many
     /// attempts failed.
     #[must_use]

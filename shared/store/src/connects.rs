@@ -1,5 +1,5 @@
-//! The commit of a connect in one transaction: it spends the state, stores the grant and closes the
-//! session, or does nothing.
+//! The commit of a connect in one transaction: it stores the grant, and closes the session or spends
+//! the state, or does nothing.
 
 use jiff::Timestamp;
 use threads_auth_model::rules::{self, Commit, NewConsent, NewGrant};
@@ -42,7 +42,7 @@ pub enum CommitOutcome {
     Ended(Ends),
     /// The row held a newer consent, which has ended.
     Superseded,
-    /// The session was closed or expired before.
+    /// The session was closed or expired before, perhaps by an earlier attempt of this commit.
     SessionClosed,
 }
 
@@ -79,8 +79,8 @@ impl Store {
     /// one leaves the grant unchanged.
     ///
     /// # Errors
-    /// Returns [`StoreError`] if DynamoDB fails. A retry with the same values is safe, and
-    /// recognizes an earlier success.
+    /// Returns [`StoreError`] if DynamoDB fails. A retry with the same values is safe. It recognizes
+    /// an earlier success, or finds the session closed, which holds our completion code then.
     pub async fn commit_connect(
         &self,
         commit: Commit<'_>,
@@ -92,21 +92,23 @@ impl Store {
             session.connect(user_id, completion_hash, unclaimed_until, now)
         });
         let commit = Commit { session: close.as_ref(), ..commit };
+        // A connect without a session spends its state, which is the first part.
+        let parts_before = usize::from(close.is_none());
         let changes = connected.changes(closed, now).into_iter().map(Some);
         for grant in changes.chain([None]) {
             match self.transact(&rules::commit(commit, user_id, grant)).await? {
                 Committed::Done => return Ok(CommitOutcome::Committed),
-                // The response to our own commit may have been lost. The state then holds our
-                // generation.
-                Committed::Refused(0, spent) if spent.text(Attribute::GrantId) == Some(commit.grant_id) => {
-                    return Ok(CommitOutcome::Committed);
+                Committed::Refused(0, spent) if parts_before == 1 => {
+                    // The response to our own commit may have been lost. The state then holds our
+                    // generation.
+                    let is_ours = spent.text(Attribute::GrantId) == Some(commit.grant_id);
+                    return Ok(if is_ours { CommitOutcome::Committed } else { CommitOutcome::Replayed });
                 }
-                Committed::Refused(0, _) => return Ok(CommitOutcome::Replayed),
-                Committed::Refused(1, _) => {}
-                Committed::Refused(2, _) => {
-                    return Ok(CommitOutcome::Ended(self.ends(commit.tombstone).await?));
-                }
-                Committed::Refused(..) => return Ok(CommitOutcome::SessionClosed),
+                Committed::Refused(part, _) => match part - parts_before {
+                    0 => {}
+                    1 => return Ok(CommitOutcome::Ended(self.ends(commit.tombstone).await?)),
+                    _ => return Ok(CommitOutcome::SessionClosed),
+                },
             }
         }
         Ok(CommitOutcome::Superseded)

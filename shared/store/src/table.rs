@@ -28,6 +28,15 @@ pub struct Store {
     look_every: Option<SignedDuration>,
 }
 
+/// One of the two tables.
+#[derive(Clone, Copy, Debug)]
+pub enum Table {
+    /// The table of grants.
+    Grants,
+    /// The table of short-lived rows.
+    ShortLived,
+}
+
 /// The outcome of a conditional write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteOutcome {
@@ -90,6 +99,21 @@ impl Store {
         if key.is_short_lived() { &self.short_lived } else { &self.grants }
     }
 
+    /// Opens a connection to DynamoDB with the cheapest request: a read of a row that no table has.
+    ///
+    /// # Errors
+    /// Returns [`StoreError`] if DynamoDB fails.
+    pub async fn connect(&self, table: Table) -> Result<(), StoreError> {
+        let table = match table {
+            Table::Grants => &self.grants,
+            Table::ShortLived => &self.short_lived,
+        };
+        let no_row = AttributeValue::S("none".to_owned());
+        let request = self.client.get_item().table_name(table).key(Attribute::Pk.as_str(), no_row);
+        request.send().await.map_err(failed("open a connection"))?;
+        Ok(())
+    }
+
     /// Reads one row. The read is strongly consistent.
     pub(crate) async fn read(&self, key: &Key, operation: &'static str) -> Result<Option<Row>, StoreError> {
         Ok(self.read_item(key, operation).await?.as_ref().map(row))
@@ -131,10 +155,13 @@ impl Store {
         Ok((changed.outcome_of(change), pseudonym))
     }
 
-    /// Returns an account's name in logs, if it has one and can be read.
-    pub async fn pseudonym(&self, user_id: &UserId) -> Option<Pseudonym> {
-        let row = self.read(&Key::grant(user_id), "read a grant").await.ok().flatten()?;
-        pseudonym_of(&row)
+    /// Returns an account's name in logs, if it has one.
+    ///
+    /// # Errors
+    /// Returns [`StoreError`] if DynamoDB fails.
+    pub async fn pseudonym(&self, user_id: &UserId) -> Result<Option<Pseudonym>, StoreError> {
+        let row = self.read(&Key::grant(user_id), "read a grant").await?;
+        Ok(row.as_ref().and_then(pseudonym_of))
     }
 
     pub(crate) async fn change(&self, change: &Change) -> Result<Changed, StoreError> {

@@ -379,6 +379,11 @@ impl Config {
         self.request_time * 4 / 15
     }
 
+    /// Returns the time for which a row is not read again that was read beside the secrets.
+    pub(crate) fn row_time(&self) -> Duration {
+        self.request_time / 30
+    }
+
     /// Returns the time that a caller waits for a refresh by another process.
     pub(crate) fn refresh_wait(&self) -> Duration {
         self.request_time / 6

@@ -57,5 +57,5 @@ pub use threads_auth_model::{
     Session, SessionState, SessionStatus, State, Status, Summary, error_chain,
 };
 pub use threads_auth_store::{
-    FailureKind, Item, LookupError, SecretsError, StoreError, WebhookSecretCache, WriteOutcome, aws,
+    FailureKind, Item, LookupError, SecretsError, StoreError, Table, WebhookSecretCache, WriteOutcome, aws,
 };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use threads_auth_model::{Grant, Inconsistency, Key, Progress, Session, Status, Vault, error_chain};
-use threads_auth_store::{LookupError, Page, PageRequest, Secrets, SecretsError, Store, StoreError};
+use threads_auth_store::{LookupError, Page, PageRequest, Secrets, SecretsError, Store, StoreError, Table};
 use threads_graph::UserId;
 use tokio::time::Instant;
 
@@ -40,14 +40,33 @@ impl ThreadsAuth {
         Clients::new(config).map(Self)
     }
 
-    /// Reads the secrets before the first request, while the cold start has the full processor. A
-    /// failure is only logged: the first request reads them again and reports it.
-    pub async fn warm(&self, now: Timestamp) {
-        if let Err(error) = self.vault(now).await {
-            tracing::warn!(
-                error = error_chain(&error),
-                "the secrets could not be read before the first request"
-            );
+    /// Reads the secrets and opens the connection to DynamoDB before the first request, while the
+    /// cold start has the full processor. A failure is only logged: the first request tries again
+    /// and reports it. Lambda ends a start that takes ten seconds, so this waits for less.
+    pub async fn warm(&self, now: Timestamp, table: Table) {
+        let Clients { config, secrets, store, .. } = &self.0;
+        // One after the other over one connection: a second handshake costs more than the wait.
+        let secrets = async {
+            secrets.app(now).await?;
+            secrets.keyring(now).await
+        };
+        let both = futures_util::future::join(secrets, store.connect(table));
+        match tokio::time::timeout(config.write_time(), both).await {
+            Ok((secrets, connected)) => {
+                if let Err(error) = secrets {
+                    tracing::warn!(
+                        error = error_chain(&error),
+                        "the secrets could not be read before the first request"
+                    );
+                }
+                if let Err(error) = connected {
+                    tracing::warn!(
+                        error = error_chain(&error),
+                        "DynamoDB could not be reached before the first request"
+                    );
+                }
+            }
+            Err(_) => tracing::warn!("AWS did not answer before the first request"),
         }
     }
 

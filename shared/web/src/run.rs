@@ -12,7 +12,7 @@ use http::Response;
 use jiff::Timestamp;
 use lambda_http::lambda_runtime::{self, Diagnostic};
 use lambda_http::{Context, LambdaEvent, service_fn};
-use threads_auth::{Config, StartError, ThreadsAuth, error_chain};
+use threads_auth::{Config, StartError, Table, ThreadsAuth, error_chain};
 use tokio::time::timeout;
 use tracing::Instrument;
 
@@ -77,14 +77,14 @@ pub fn configure(name: &str) -> Result<Config, Failure> {
     Ok(config)
 }
 
-/// Starts a function that works with grants: sets up logs, configuration and clients, and reads the
-/// secrets.
+/// Starts a function that works with grants: sets up logs, configuration and clients, reads the
+/// secrets, and opens a connection to DynamoDB by way of a `table` that the function may read.
 ///
 /// # Errors
 /// Returns [`Failure`] if the configuration is incomplete or invalid.
-pub async fn start(name: &str) -> Result<ThreadsAuth, Failure> {
+pub async fn start(name: &str, table: Table) -> Result<ThreadsAuth, Failure> {
     let service = ThreadsAuth::new(configure(name)?)?;
-    service.warm(now()).await;
+    service.warm(now(), table).await;
     Ok(service)
 }
 

@@ -6,15 +6,17 @@
 
 use std::time::Duration;
 
+use futures_util::future::try_join;
 use jiff::Timestamp;
 use threads_auth_model::rules::{Commit, NewConsent, NewGrant};
+use threads_auth_model::schedule::Life;
 use threads_auth_model::seal::{self, Keyring, Purpose, random_text};
 use threads_auth_model::{
     Attempt, Effect, Pseudonym, Session, SessionState, SessionStatus, Vault, error_chain, schedule,
 };
 use threads_auth_store::{Backoff, ClosedSession, CommitOutcome, Connected as Stored, StoreError, persist};
 use threads_graph::{
-    AccessToken, AuthorizationCode, CallbackParams, ErrorKind, LongLivedToken, ShortLivedToken, State,
+    AccessToken, AuthorizationCode, CallbackParams, ErrorKind, LongLivedToken, Scopes, ShortLivedToken, State,
     UserId, parse_callback,
 };
 
@@ -23,7 +25,7 @@ use super::flow::{Flow, ResumeError};
 use super::session::{admit, read};
 use super::way_back::{self, location};
 use crate::clients::Clients;
-use crate::inspection::{Inspection, is_accepted};
+use crate::inspection::{Inspection, inspect, is_accepted};
 use crate::new_grant::new_grant;
 use crate::stopwatch::Stopwatch;
 
@@ -94,7 +96,7 @@ async fn handle_callback(
         }
         match resumed {
             // A repeated callback of a finished flow is a replay, not a late arrival.
-            Err(ResumeError::Expired(flow)) if is_spent(clients, state).await => {
+            Err(ResumeError::Expired(flow)) if has_connected(clients, &vault, &flow).await => {
                 Err(ConnectError::Replayed.in_flow(&flow))
             }
             resumed => resumed.map_err(ConnectRefusal::from),
@@ -140,7 +142,7 @@ async fn handle_callback(
         // Meta is known to omit the state of a denial. But any page can send a browser here without
         // one, so the denial only leads back to the app, and is recorded in no session.
         let alive = Flow::alive(kind, keyring, app_id, cookies, now);
-        let open = watch.within(clients.config.write_time(), open_flows(clients, alive)).await;
+        let open = watch.within(clients.config.write_time(), open_flows(clients, &vault, alive)).await;
         return Err(match open.flatten() {
             Some(OpenFlows::One(flow)) => reason.in_flow(&flow),
             Some(OpenFlows::Several(common)) => {
@@ -164,10 +166,14 @@ enum OpenFlows {
 
 /// Returns the flows to which a callback without a state can belong. A finished flow is not among
 /// them, and a flow whose end was shown is so only if there is no other.
-async fn open_flows(clients: &Clients, alive: impl Iterator<Item = Flow>) -> Option<OpenFlows> {
+async fn open_flows(
+    clients: &Clients,
+    vault: &Vault,
+    alive: impl Iterator<Item = Flow>,
+) -> Option<OpenFlows> {
     let (mut shown, mut open) = (Vec::new(), Vec::new());
     for flow in alive {
-        if !is_spent(clients, &flow.state).await {
+        if !has_connected(clients, vault, &flow).await {
             if flow.is_end_shown { &mut shown } else { &mut open }.push(flow);
         }
     }
@@ -183,10 +189,24 @@ async fn open_flows(clients: &Clients, alive: impl Iterator<Item = Flow>) -> Opt
     is_alike.then_some(OpenFlows::Several(newest))
 }
 
-/// Returns true if the flow of `state` has connected an account. An unreadable state counts as not
-/// spent.
-async fn is_spent(clients: &Clients, state: &State) -> bool {
-    clients.store.is_spent(&seal::hash(state.as_str())).await.unwrap_or(false)
+/// Returns true if the flow has connected an account, as far as that can be read.
+async fn has_connected(clients: &Clients, vault: &Vault, flow: &Flow) -> bool {
+    is_spent(clients, vault, flow).await.unwrap_or(false)
+}
+
+/// Returns true if the flow has connected an account. A flow in a session has closed it then.
+async fn is_spent(clients: &Clients, vault: &Vault, flow: &Flow) -> Result<bool, StoreError> {
+    let Some(id) = &flow.session_id else {
+        return clients.store.is_spent(&seal::hash(flow.state.as_str())).await;
+    };
+    let session = clients.store.session(id).await?;
+    Ok(session.is_some_and(|session| is_closed_by(vault, &session, flow)))
+}
+
+/// Returns true if this flow has connected the account of the session.
+fn is_closed_by(vault: &Vault, session: &Session, flow: &Flow) -> bool {
+    let completion = vault.completion_code(&session.id, flow.state.as_str());
+    session.completion_hash() == Some(&*seal::hash(&completion))
 }
 
 /// Returns the record of a failed attempt, if `reason` is recorded in its session.
@@ -241,7 +261,8 @@ async fn repeat_redirect(
 
 /// Returns the account's name in logs, unless the response would be late for it.
 async fn pseudonym(clients: &Clients, user_id: &UserId, watch: Stopwatch) -> Option<Pseudonym> {
-    watch.within(clients.config.write_time(), clients.store.pseudonym(user_id)).await.flatten()
+    let name = watch.within(clients.config.write_time(), clients.store.pseudonym(user_id)).await;
+    name.and_then(Result::ok).flatten()
 }
 
 async fn connect_account(
@@ -252,26 +273,24 @@ async fn connect_account(
     watch: Stopwatch,
 ) -> Result<Connected, ConnectError> {
     let (state_hash, now) = (seal::hash(flow.state.as_str()), watch.started_at());
-    let session = async {
-        match &flow.session_id {
-            Some(id) => read(clients, id).await.map(Some),
-            None => Ok(None),
+    // Checked before the code is spent at Meta.
+    let session = match &flow.session_id {
+        Some(id) => {
+            let session = read(clients, id).await?;
+            if is_closed_by(vault, &session, flow) {
+                return Err(ConnectError::Replayed);
+            }
+            admit(clients, &session, now)?;
+            Some(session)
         }
+        None if clients.store.is_spent(&state_hash).await? => return Err(ConnectError::Replayed),
+        None => None,
     };
-    // Read side by side, and checked before the code is spent at Meta.
-    let (is_spent, session) = futures_util::future::join(clients.store.is_spent(&state_hash), session).await;
-    if is_spent? {
-        return Err(ConnectError::Replayed);
-    }
-    let session = session?;
-    if let Some(session) = &session {
-        admit(clients, session, now)?;
-    }
     if !watch.leaves(clients.config.spending_time()) {
         return Err(ConnectError::Late);
     }
     let may_be_concurrent = session.as_ref().is_some_and(|session| session.failures == 0);
-    let short = exchange_code(clients, vault, code, &state_hash, may_be_concurrent, watch).await?;
+    let short = exchange_code(clients, vault, flow, code, may_be_concurrent, watch).await?;
     let ask = || clients.graph.me(&short.access_token);
     let user_id = &match short.user_id {
         Some(user_id) => user_id,
@@ -300,15 +319,11 @@ async fn connect_account(
         completion_hash: &completion_hash,
         unclaimed_until: unclaimed_until(clients, session, now),
     });
-    let exchanged = exchange_long_lived(clients, vault, &short.access_token, watch).await;
-    let (committed, outcome) = if let Ok(long) = exchanged {
-        let inspect = Inspection::of(clients, vault, &long.access_token, &flow.scopes, now);
-        let inspected = if watch.elapsed() < clients.config.extras_time() {
-            watch.leaving(clients.config.write_time(), inspect).await
-        } else {
-            None
-        };
-        let inspection = inspected.unwrap_or_else(|| Inspection::assumed(&flow.scopes));
+    let exchange = Box::pin(exchange_and_inspect(clients, vault, &short.access_token, &flow.scopes, watch));
+    let name = Box::pin(clients.store.pseudonym(user_id));
+    let name = watch.leaving(clients.config.write_time(), name);
+    let exchanged = try_join(exchange, async { Ok(name.await.and_then(Result::ok)) }).await;
+    let (committed, outcome, name) = if let Ok(((long, inspection), name)) = exchanged {
         if inspection.user_id.as_ref().is_some_and(|found| found != user_id) {
             return Err(ConnectError::Contradiction);
         }
@@ -316,7 +331,9 @@ async fn connect_account(
         let grant = NewGrant { begun_at, ..new_grant(vault, user_id, &grant_id, &long, inspection, now)? };
         let stored = |doubt| Stored::Grant(&grant, doubt);
         let committed = store(clients, (commit, closed), stored, &long.access_token, watch).await?;
-        (committed, ConnectOutcome::Connected)
+        // A row that has a name keeps it.
+        let name = name.map(|known| known.unwrap_or_else(|| grant.pseudonym.clone()));
+        (committed, ConnectOutcome::Connected, name)
     } else {
         let consent = NewConsent {
             user_id,
@@ -330,14 +347,16 @@ async fn connect_account(
         // The next sweep makes the long-lived exchange in any case.
         let stored = |_| Stored::Consent(&consent);
         let committed = store(clients, (commit, closed), stored, &short.access_token, watch).await?;
-        (committed, ConnectOutcome::Finishing)
+        (committed, ConnectOutcome::Finishing, None)
     };
     match committed {
         CommitOutcome::Committed => Ok(Connected {
             location: destination(clients, flow, &completion, outcome),
             user_id: user_id.clone(),
-            // The row may have had one before.
-            pseudonym: pseudonym(clients, user_id, watch).await,
+            pseudonym: match name {
+                Some(name) => Some(name),
+                None => pseudonym(clients, user_id, watch).await,
+            },
             outcome,
         }),
         CommitOutcome::Replayed => Err(ConnectError::Replayed),
@@ -349,6 +368,50 @@ async fn connect_account(
 
 /// There is no long-lived token yet. A sweep makes the exchange.
 struct NotExchanged;
+
+/// Makes the long-lived exchange, and inspects the short-lived token meanwhile: both tokens are of
+/// the same person, with the same access. A failed exchange does not wait for the inspection.
+async fn exchange_and_inspect(
+    clients: &Clients,
+    vault: &Vault,
+    short: &AccessToken,
+    requested: &Scopes,
+    watch: Stopwatch,
+) -> Result<(LongLivedToken, Inspection), NotExchanged> {
+    // In boxes, because calls side by side take much of a thread's stack.
+    let inspection = Box::pin(Inspection::of(clients, vault, short, requested, watch.started_at()));
+    let inspection = async { Ok(optional(clients, watch, inspection).await) };
+    let exchange = Box::pin(exchange_long_lived(clients, vault, short, watch));
+    let (long, inspection) = try_join(exchange, inspection).await?;
+    // The inspection reports the end of the short-lived token.
+    let expires_at = unreported_end(clients, vault, &long, watch).await;
+    let inspection = inspection.unwrap_or_else(|| Inspection::assumed(requested));
+    Ok((long, Inspection { expires_at, ..inspection }))
+}
+
+/// Makes optional calls to Meta, if it is early enough, and leaves the time for two writes.
+async fn optional<T>(clients: &Clients, watch: Stopwatch, calls: impl Future<Output = T>) -> Option<T> {
+    if watch.elapsed() < clients.config.extras_time() {
+        watch.leaving(clients.config.write_time(), calls).await
+    } else {
+        None
+    }
+}
+
+/// Returns the expiry of a long-lived token whose life the exchange has not reported.
+async fn unreported_end(
+    clients: &Clients,
+    vault: &Vault,
+    long: &LongLivedToken,
+    watch: Stopwatch,
+) -> Option<Timestamp> {
+    let now = watch.started_at();
+    if !Life::new(now, long.expires_in).is_assumed {
+        return None;
+    }
+    let inspected = optional(clients, watch, inspect(clients, vault, &long.access_token, now)).await;
+    inspected.flatten()?.info.expires_at
+}
 
 /// Makes the long-lived exchange, and leaves the time for two writes.
 async fn exchange_long_lived(
@@ -414,8 +477,8 @@ async fn store<'a>(
 async fn exchange_code(
     clients: &Clients,
     vault: &Vault,
+    flow: &Flow,
     code: &AuthorizationCode,
-    state_hash: &str,
     may_be_concurrent: bool,
     watch: Stopwatch,
 ) -> Result<ShortLivedToken, ConnectError> {
@@ -435,7 +498,7 @@ async fn exchange_code(
         Ok(short) => Ok(short),
         // A concurrent callback of the flow, such as a reload, has spent the code.
         Err(error) if error.kind() == ErrorKind::CodeUnusable => {
-            let spent = becomes_spent(clients, state_hash, may_be_concurrent);
+            let spent = becomes_spent(clients, vault, flow, may_be_concurrent);
             match watch.within(clients.config.write_time(), spent).await.transpose()? {
                 Some(true) => Err(ConnectError::Replayed),
                 Some(false) | None => Err(ConnectError::Threads(error)),
@@ -445,15 +508,16 @@ async fn exchange_code(
     }
 }
 
-/// Returns true if a concurrent callback, which there may be, spends the state.
+/// Returns true if a concurrent callback, which there may be, connects the flow's account.
 async fn becomes_spent(
     clients: &Clients,
-    state_hash: &str,
+    vault: &Vault,
+    flow: &Flow,
     may_be_concurrent: bool,
 ) -> Result<bool, StoreError> {
     let mut pause = CONCURRENT_CALLBACK;
     loop {
-        if clients.store.is_spent(state_hash).await? {
+        if is_spent(clients, vault, flow).await? {
             return Ok(true);
         }
         if !may_be_concurrent || pause.next >= CONCURRENT_CALLBACK.longest {

@@ -188,12 +188,17 @@ async fn attempt(
     pseudonym: &mut Option<Pseudonym>,
 ) -> Result<Vended, VendError> {
     let time = Stopwatch::start(now, clients.config.work_time());
-    let refresher = Refresher::new(clients, clients.vault(now).await?, time)?;
     let find = async || clients.store.grant(user_id).await?.ok_or(VendError::Unknown);
+    // If the secrets have to be read again, the row is read at the same time. Nothing is opened
+    // before both are there: a secret may have been deleted. If the secrets are slow, the row is
+    // read again, because the account may have ended meanwhile.
+    let (vault, found) = futures_util::future::join(Box::pin(clients.vault(now)), find()).await;
+    let refresher = Refresher::new(clients, vault?, time)?;
+    let is_fresh = time.elapsed() < clients.config.row_time();
+    let mut grant = if is_fresh { found? } else { find().await? };
     let is_refused = |token: &AccessToken| refused.is_some_and(|refused| *refused == TokenHash::of(token));
     let mut poll = POLL;
     let (is_vouched_for, is_unrecorded) = loop {
-        let grant = find().await?;
         pseudonym.clone_from(&grant.pseudonym);
         let now = time.now();
         let open = async |live| open(&refresher, &grant, live).await;
@@ -242,6 +247,7 @@ async fn attempt(
             return at_hand.ok_or_else(|| VendError::retry(RetryReason::Busy, now, now));
         }
         poll.wait(None).await;
+        grant = find().await?;
     };
     // After the attempt, the stored row decides.
     let grant = find().await?;
