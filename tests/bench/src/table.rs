@@ -113,7 +113,7 @@ pub(crate) async fn table(root: &Path, folder: &Path, spawns: usize, only: Optio
         show(&waiting(&subjects));
     }
     if sweeps {
-        show(&sweeping(&copies.path().join("refresh"), &tls).await?);
+        sweeping(&copies.path().join("refresh"), &tls).await?;
     }
     Ok(())
 }
@@ -190,11 +190,13 @@ fn waiting(subjects: &[Subject]) -> String {
     text
 }
 
-async fn sweeping(refresh: &Path, tls: &Arc<ServerConfig>) -> Result<String> {
-    let mut text = "Sweeps; the bound is that of one call in flight for each grant: in flight ÷ 200 ms\n\n\
-                    | in flight | due | seconds | refreshes a second | of the bound | CPU ms a token | calls a token | connections | MiB |\n\
-                    |---|---|---|---|---|---|---|---|---|\n"
-        .to_owned();
+/// Prints each sweep when it is over.
+async fn sweeping(refresh: &Path, tls: &Arc<ServerConfig>) -> Result<()> {
+    show(
+        "Sweeps; the bound is that of one call in flight for each grant: in flight ÷ 200 ms\n\n\
+         | in flight | due | seconds | refreshes a second | of the bound | CPU ms a token | calls a token | connections | MiB |\n\
+         |---|---|---|---|---|---|---|---|---|",
+    );
     for (at_once, count) in SWEEPS {
         let Swept { due, took, rate, cpu, memory, connections, calls } =
             Box::pin(sweep(refresh, tls, at_once, count, LATE)).await?;
@@ -205,14 +207,12 @@ async fn sweeping(refresh: &Path, tls: &Arc<ServerConfig>) -> Result<String> {
             calls as f64 / due as f64,
             memory as f64 / 1024.0,
         ];
-        let _ = writeln!(
-            text,
-            "| {at_once} | {due} | {:.1} | {rate:.0} | {:.0} % | {cpu:.2} | {calls:.1} | {connections} | {memory:.0} |",
-            took.as_secs_f64(),
-            rate / bound * 100.0,
-        );
+        let (seconds, share) = (took.as_secs_f64(), rate / bound * 100.0);
+        show(&format!(
+            "| {at_once} | {due} | {seconds:.1} | {rate:.0} | {share:.0} % | {cpu:.2} | {calls:.1} | {connections} | {memory:.0} |"
+        ));
     }
-    Ok(text)
+    Ok(())
 }
 
 /// Returns the size of an executable's archive, packed as `infra/package` measures it.
