@@ -4,21 +4,26 @@
 //! `infra/README.md`, which has to be the same.
 
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, Response};
 use devstack::{Clock, Stack};
 use reqwest::{Client, Method, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use threads_auth::{RefreshOutcome, ThreadsAuth};
+use threads_auth_store::Item;
+use threads_sandbox::{NewAccount, SandboxCall};
 
 use crate::backend::{completion, finished, new};
 use crate::fixture::{
-    Browser, DAY, account, calls, connect_people, delete_data, http, post_signed, serve, stack, stack_with,
+    Browser, DAY, HOLD, account, calls, connect_people, connect_private, delete_data, fail, faults_struck,
+    http, post_signed, respond, rows, serve_counting, stack, stack_with,
 };
 use crate::iam;
 
@@ -75,14 +80,17 @@ struct Meter {
     http: Client,
     upstream: Arc<Stack>,
     spent: Arc<Mutex<Spent>>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Meter {
     /// A stack whose tables are behind a meter.
     async fn start() -> (Self, Stack) {
         let upstream = Arc::new(stack().await);
-        let meter = Self { http: http().inner().clone(), upstream, spent: Arc::default() };
-        let url = serve(Router::new().fallback(Self::forward).with_state(meter.clone())).await;
+        let http = http().inner().clone();
+        let meter = Self { http, upstream, spent: Arc::default(), connections: Arc::default() };
+        let router = Router::new().fallback(Self::forward).with_state(meter.clone());
+        let url = serve_counting(router, Arc::clone(&meter.connections)).await;
         let variables =
             [("AWS_ENDPOINT_URL_DYNAMODB", &*url), ("AUTHORIZE_ACCESS", "open"), ("CHECK_EVERY_DAYS", "7")];
         (meter, stack_with(&variables).await)
@@ -134,6 +142,8 @@ impl Meter {
         std::mem::take(&mut *self.spent.lock().unwrap())
     }
 }
+
+const A_SWEEP: Duration = Duration::from_mins(15);
 
 /// An operation and what one of it takes.
 struct Row {
@@ -252,9 +262,17 @@ impl Bill {
     /// token before it.
     async fn sweeps(&mut self) -> Spent {
         self.stack.sweep().await.unwrap();
+        // A new process has no connection yet.
+        let service = ThreadsAuth::new(self.stack.service().config().clone()).unwrap();
         self.meter.read();
-        self.stack.sweep().await.unwrap();
+        let before = self.meter.connections.load(Ordering::Relaxed);
+        let report = service.sweep(self.stack.clock().now(), A_SWEEP).await.unwrap();
         let empty = self.meter.read();
+        let connections = self.meter.connections.load(Ordering::Relaxed) - before;
+        // The pause, the deletions and each partition are read once.
+        let figures = format!("{} requests over {connections} connections", empty.requests);
+        println!("a sweep that finds nothing: {figures}");
+        assert_eq!(figures, "18 requests over 4 connections", "{report:?}");
         for (of, days, outcome) in [
             ("looks, with `CheckEveryDays`", 7, RefreshOutcome::Checked),
             ("first refreshes, by sweeps", 41, RefreshOutcome::Refreshed),
@@ -266,7 +284,7 @@ impl Bill {
             let mut config = self.stack.service().config().clone();
             config.sweep_start = 2;
             let service = ThreadsAuth::new(config).unwrap();
-            let report = service.sweep(self.stack.clock().now(), Duration::from_mins(15)).await.unwrap();
+            let report = service.sweep(self.stack.clock().now(), A_SWEEP).await.unwrap();
             assert_eq!(report.count(outcome), 2, "{report:?}");
             let both = self.meter.read();
             let half = |of: fn(&Spent) -> f64| (of(&both) - of(&empty)) / 2.0;
@@ -383,5 +401,114 @@ async fn costs_are_what_the_readme_says() {
     let readme = file("infra/README.md");
     for line in table.lines() {
         assert!(readme.contains(line), "infra/README.md does not say\n{line}\nThe table is\n{table}");
+    }
+}
+
+/// Returns the write units of one refresh by a sweep, without the rehearsal.
+async fn refresh_units(meter: &Meter, stack: &Stack) -> String {
+    let mut config = stack.service().config().clone();
+    config.sweep_start = 2;
+    meter.read();
+    let report = ThreadsAuth::new(config).unwrap().sweep(stack.clock().now(), A_SWEEP).await.unwrap();
+    assert_eq!(report.count(RefreshOutcome::Refreshed), 1, "{report:?}");
+    meter.read().write.to_string()
+}
+
+/// A refresh writes the lease, the row, and the row's place in the index, which is two writes. The
+/// look at the new token writes only if Meta says something new: here, that it has extended the
+/// access to a person's data.
+#[tokio::test]
+async fn a_refresh_costs_four_units_and_one_more_for_news() {
+    let (meter, stack) = Meter::start().await;
+    connect_private(&stack).await;
+    stack.clock().advance(41 * DAY);
+    let private = refresh_units(&meter, &stack).await;
+
+    let (meter, stack) = Meter::start().await;
+    let ada = account(&stack, "ada");
+    let extend = || {
+        let now = stack.clock().now();
+        let (issued_at, ends_at) = (now.as_second(), (now + 90 * DAY).as_second());
+        let info = json!({"is_valid": true, "user_id": ada, "scopes": ["threads_basic"], "type": "USER",
+            "issued_at": issued_at, "expires_at": ends_at, "data_access_expires_at": ends_at});
+        fail(&stack, SandboxCall::DebugToken, 1, respond(200, json!({"data": info}).to_string()));
+    };
+    extend();
+    Browser::new().connect(&stack, &ada).await;
+    let mut extended = Vec::new();
+    for _ in 0..2 {
+        stack.clock().advance(41 * DAY);
+        extend();
+        extended.push(refresh_units(&meter, &stack).await);
+    }
+    println!("write units of a refresh: private {private}, extended {extended:?}");
+    assert_eq!((private.as_str(), extended), ("4", vec!["5".to_owned(); 2]));
+}
+
+/// Returns the bytes for which DynamoDB charges a write of a row:
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>.
+fn bytes(row: &Item) -> usize {
+    let value = |value: &AttributeValue| match value {
+        AttributeValue::S(text) => text.len(),
+        AttributeValue::N(digits) => digits.len().div_ceil(2) + 1,
+        AttributeValue::B(bytes) => bytes.as_ref().len(),
+        other => panic!("{other:?}"),
+    };
+    row.iter().map(|(name, held)| name.len() + value(held)).sum()
+}
+
+/// Returns the bytes of an account's row while a sweep waits for its second refresh: with the token
+/// before, a lease and a note. Tokens are longer than the sandbox's, and key ids shorter than those
+/// of `dev`.
+async fn largest(stack: &Stack, user_id: &str) -> usize {
+    const LONGER: usize = 46 - 3;
+    stack.clock().advance(41 * DAY);
+    stack.sweep().await.unwrap();
+    stack.clock().advance(41 * DAY);
+    fail(stack, SandboxCall::Refresh, 1, HOLD);
+    let waiting = async {
+        faults_struck(stack).await;
+        let key = AttributeValue::S(format!("user#{user_id}"));
+        let row = rows(stack).await.into_iter().find(|row| row.get("pk") == Some(&key)).unwrap();
+        stack.sandbox().unwrap().clear_faults();
+        for name in ["previous_token", "lease_owner", "asked_at"] {
+            assert!(row.contains_key(name), "{name}");
+        }
+        bytes(&row) + 2 * LONGER
+    };
+    let (report, bytes) = tokio::join!(stack.sweep(), waiting);
+    assert_eq!(report.unwrap().count(RefreshOutcome::Refreshed), 1);
+    bytes
+}
+
+/// Each kilobyte of a row, even one that has only begun, is a unit of each of its writes. Here are
+/// Threads' longest name and an end of access. A row of all scopes takes one unit, unless it has
+/// the attributes of a session too.
+#[tokio::test]
+async fn the_largest_rows_take_one_unit_for_a_write() {
+    const THREADSPIPE: &str = "basic,publish,read_replies,manage_replies,insights";
+    const REFERENCE: &str = "6f1e9f5c-2a3b-4c1d-9e8f-0a1b2c3d4e5f";
+    for (access, scopes, private, expected) in [
+        ("open", "all", true, 1_024),
+        ("session", THREADSPIPE, false, 1_007),
+        ("session", THREADSPIPE, true, 1_035),
+        ("session", "all", true, 1_127),
+    ] {
+        let stack = stack_with(&[("AUTHORIZE_ACCESS", access), ("THREADS_SCOPES", scopes)]).await;
+        let user_id = "17841400000000042";
+        let account = NewAccount { private, ..NewAccount::new("a".repeat(30), user_id) };
+        stack.sandbox().unwrap().add_account(account);
+        if access == "open" {
+            Browser::new().connect(&stack, user_id).await;
+        } else {
+            let (id, code) = finished(&stack, new(REFERENCE), user_id).await;
+            let body = completion(&code, REFERENCE).to_string();
+            let path = format!("/sessions/{id}/complete");
+            let reply = iam::call(&stack, Method::POST, &path, &body).await;
+            assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
+        }
+        let bytes = largest(&stack, user_id).await;
+        println!("row: {bytes} bytes, access {access}, scopes {scopes}, private {private}");
+        assert_eq!(bytes, expected);
     }
 }

@@ -1,9 +1,12 @@
 //! Fixtures that the tests share: a stack at a known moment, and a browser.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use axum::serve::ListenerExt;
 use devstack::{Clock, Stack, StackOptions};
 use jiff::Timestamp;
 use reqwest::header::{CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, LOCATION, SET_COOKIE};
@@ -299,8 +302,14 @@ pub(crate) async fn faults_struck(stack: &Stack) {
 
 /// Serves until the test ends, and returns the address.
 pub(crate) async fn serve(router: axum::Router) -> String {
+    serve_counting(router, Arc::default()).await
+}
+
+/// The same, and counts the connections.
+pub(crate) async fn serve_counting(router: axum::Router, connections: Arc<AtomicUsize>) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
+    let listener = listener.tap_io(move |_| _ = connections.fetch_add(1, Ordering::Relaxed));
     tokio::spawn(async move { axum::serve(listener, router).await });
     url
 }

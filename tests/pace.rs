@@ -1,6 +1,7 @@
 //! The pace of a sweep: what becomes of tokens while the store fails.
 
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,19 +10,20 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode};
 use devstack::Stack;
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jiff::SignedDuration;
 use reqwest::Client;
 use serde_json::Value;
 use threads_auth::{Config, RefreshOutcome, Stopped, ThreadsAuth};
 use threads_auth_model::rules::{self, NewGrant};
-use threads_auth_model::schedule::Life;
+use threads_auth_model::schedule::{self, Life};
 use threads_auth_model::seal::Purpose;
 use threads_auth_model::{Access, Pseudonym, ScopesSource};
 use threads_graph::{AccessToken, Scopes, UserId};
-use threads_sandbox::{NewAccount, OldToken, SandboxCall};
+use threads_sandbox::{Fault, NewAccount, OldToken, SandboxCall};
 
-use crate::fixture::{DAY, LEASE, calls_of, http, is_usable, rows, serve, stack, token};
+use crate::fixture::{DAY, HOLD, LEASE, calls_of, http, is_usable, rows, serve, stack, token};
+use crate::proxy::Proxy;
 
 /// Connects so many people at once, by a write of each row, and returns their user ids.
 async fn seed(stack: &Stack, count: u64) -> Vec<String> {
@@ -37,7 +39,7 @@ async fn seed_from(stack: &Stack, first: u64, count: u64) -> Vec<String> {
             sandbox.add_account(NewAccount::new(format!("p{person}"), person.clone()));
             let user_id: UserId = person.parse().unwrap();
             let token = AccessToken::new(sandbox.issue_long_lived(person)).unwrap();
-            let scopes: Scopes = "threads_basic".parse().unwrap();
+            let scopes: Scopes = "threads_basic,threads_content_publish".parse().unwrap();
             let grant = NewGrant {
                 user_id: &user_id,
                 grant_id: &format!("grant-of-{person}"),
@@ -349,10 +351,115 @@ async fn an_outage_of_ten_days_is_made_up_for_slowly() {
     assert_eq!(lost(&stack, &people).await, 0);
 }
 
+/// The partitions are read in turn, so that none starves behind a long one, and each from its
+/// oldest on.
+#[tokio::test]
+async fn due_grants_are_read_in_turn() {
+    const PARTITIONS: usize = 16;
+    let stack = stack().await;
+    let people = seed(&stack, 2_000).await;
+    stack.clock().advance(41 * DAY);
+    let mut due = pin!(stack.service().store().due_in_turn(stack.clock().now()));
+    let mut read = Vec::new();
+    while let Some(key) = due.try_next().await.unwrap() {
+        read.push(key.user_id().unwrap());
+    }
+    assert_eq!(read.iter().collect::<HashSet<_>>().len(), people.len());
+    let mut times = HashMap::new();
+    for row in rows(&stack).await {
+        let due_at: i64 = row["due_at"].as_n().unwrap().parse().unwrap();
+        times.insert(row["user_id"].as_s().unwrap().clone(), due_at);
+    }
+    let mut last = HashMap::new();
+    for turn in read.chunks(PARTITIONS).take(90) {
+        let partitions: HashSet<_> = turn.iter().map(schedule::shard).collect();
+        assert_eq!(partitions.len(), PARTITIONS);
+        for user_id in turn {
+            let due_at = times[user_id.as_str()];
+            let before = last.insert(schedule::shard(user_id), due_at);
+            assert!(before.is_none_or(|before| before <= due_at));
+        }
+    }
+}
+
+/// A refresh takes one call to Meta in its place among those in flight. New tokens are tried beside
+/// them: while Meta answers no inspection, all others are refreshed at full width. Each token is
+/// tried before the sweep ends.
+#[tokio::test]
+async fn refreshes_wait_for_no_trial() {
+    const AT_ONCE: u32 = 64;
+    const PEOPLE: u64 = 400;
+    // Of one, four and sixteen, by which a sweep widens.
+    const BEFORE: u32 = 21;
+    let stack = stack().await;
+    seed(&stack, PEOPLE).await;
+    let (proxy, mut config) = Proxy::before(&stack, &[("SWEEP_CONCURRENCY", "64")]).await;
+    config.sweep_least = u64::MAX;
+    let service = ThreadsAuth::new(config).unwrap();
+    stack.clock().advance(41 * DAY);
+    let sandbox = stack.sandbox().unwrap();
+    let hold = |call, after| {
+        let fault = Fault { call: Some(call), times: 1_000_000, after, action: HOLD, user_id: None };
+        sandbox.inject(fault);
+    };
+    let held = |call| {
+        let faults = sandbox.faults().into_iter();
+        faults.filter(|fault| fault.call == Some(call)).map(|fault| 1_000_000 - fault.times).sum::<u32>()
+    };
+    hold(SandboxCall::DebugToken, 0);
+    hold(SandboxCall::Refresh, BEFORE);
+    let watch = async {
+        while held(SandboxCall::Refresh) < AT_ONCE || held(SandboxCall::DebugToken) < BEFORE {
+            tokio::task::yield_now().await;
+        }
+        let in_flight = (held(SandboxCall::Refresh), held(SandboxCall::DebugToken));
+        sandbox.clear_faults();
+        hold(SandboxCall::DebugToken, 0);
+        while calls_of(&stack, SandboxCall::Refresh) < 400 {
+            tokio::task::yield_now().await;
+        }
+        let tried = calls_of(&stack, SandboxCall::DebugToken);
+        sandbox.clear_faults();
+        (in_flight, tried)
+    };
+    let (report, (in_flight, tried)) = tokio::join!(service.sweep(stack.clock().now(), A_SWEEP), watch);
+    let report = report.unwrap();
+    assert_eq!(report.count(RefreshOutcome::Refreshed), PEOPLE, "{report:?}");
+    assert_eq!((in_flight, tried), ((AT_ONCE, BEFORE), BEFORE as usize));
+    assert_eq!(calls_of(&stack, SandboxCall::DebugToken), 400);
+    // A lease and a row each, and one rehearsal.
+    let updates = proxy.calls().into_iter().filter(|call| call == "UpdateItem").count();
+    println!(
+        "a sweep at {AT_ONCE}: {in_flight:?} refreshes and trials in flight, {updates} writes for {PEOPLE}"
+    );
+    assert_eq!(updates, 801);
+}
+
+/// The accounts are counted before the number is needed, so that no place in flight stays empty.
+#[tokio::test]
+async fn accounts_are_counted_while_refreshes_begin() {
+    const LEAST: u64 = 40;
+    const AT_ONCE: usize = 8;
+    let stack = stack().await;
+    seed(&stack, 100).await;
+    let at_once = AT_ONCE.to_string();
+    let (proxy, mut config) = Proxy::before(&stack, &[("SWEEP_CONCURRENCY", &at_once)]).await;
+    config.sweep_least = LEAST;
+    let service = ThreadsAuth::new(config).unwrap();
+    stack.clock().advance(41 * DAY);
+    let report = service.sweep(stack.clock().now(), A_SWEEP).await.unwrap();
+    assert_eq!((report.count(RefreshOutcome::Refreshed), report.left), (LEAST, 100 - LEAST), "{report:?}");
+    let calls = proxy.calls();
+    // Before it, the deletions and each partition are read.
+    let (counted_at, _) = calls.iter().enumerate().filter(|(_, call)| *call == "Query").nth(17).unwrap();
+    let refreshes = calls[..counted_at].iter().filter(|call| *call == "/refresh_access_token").count();
+    assert!(refreshes < 40 - AT_ONCE, "{refreshes}");
+}
+
 /// Measurements, which take minutes: `.ci/full pace`.
 #[cfg(feature = "measures")]
 mod measures {
-    use threads_sandbox::{Fault, FaultAction};
+    use threads_sandbox::FaultAction;
 
     use super::*;
 

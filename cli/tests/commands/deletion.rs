@@ -147,6 +147,7 @@ fn a_person_gets_all_that_is_held_about_them_and_no_token() {
     let data = told.json();
     assert_eq!((text(&data, "/user_id"), text(&data, "/account/username")), (ADA, "person00001"));
     assert_eq!(text(&data, "/account/connected_at"), "2041-01-01T00:00:00Z");
+    assert_eq!(text(&data, "/account/scopes"), "threads_basic,threads_content_publish");
     assert_eq!(data["account"]["withheld"], serde_json::json!(["token"]));
     let sessions = data["sessions"].as_array().unwrap();
     assert_eq!((sessions.len(), text(&sessions[0], "/reference")), (1, "user-7"));

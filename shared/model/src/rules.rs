@@ -29,6 +29,7 @@ use threads_graph::{ErrorClass, Scopes, UserId};
 
 use crate::Attribute as A;
 use crate::Condition::{Above, Absent, All, Any, AtMost, Below, Exists, Is, IsNot, NotANumber};
+use crate::row::scopes_text;
 use crate::schedule::{self, DataAccess, Life};
 use crate::{
     Access, Cause, Change, Condition, Ends, FailureClass, Grant, Key, Live, Part, Pseudonym, RevokedBy, Row,
@@ -519,7 +520,7 @@ pub fn connect(grant: &NewGrant<'_>, doubt: Option<Timestamp>, now: Timestamp) -
 /// Stores a consent whose long-lived exchange is pending.
 #[must_use]
 pub fn consent(consent: &NewConsent<'_>, now: Timestamp) -> Change {
-    let scopes = consent.scopes.to_string();
+    let scopes = scopes_text(consent.scopes);
     let change = change_of(consent.user_id, "commit a connect", is_newest(Some(consent.begun_at), now))
         .set(A::UserId, consent.user_id.as_str())
         .set_if_absent(A::GrantId, consent.grant_id)
@@ -820,7 +821,7 @@ fn due(change: Change, user_id: &UserId, due_at: Timestamp) -> Change {
 
 fn granted(change: Change, access: &Access) -> Change {
     change
-        .set(A::Scopes, access.scopes.to_string())
+        .set(A::Scopes, scopes_text(&access.scopes))
         .set(A::ScopesSource, access.source.as_str())
         .set_or_remove(A::DataAccessExpiresAt, access.data_access_expires_at)
 }

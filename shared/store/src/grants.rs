@@ -3,10 +3,10 @@
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::scan::ScanOutput;
 use aws_sdk_dynamodb::types::{ReturnValue, Select};
-use futures_util::stream::{Stream, TryStreamExt};
+use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use threads_auth_model::rules::{self, Beside, Lease, LeaseReason, Refreshed, Right};
-use threads_auth_model::{Attribute, Condition, Grant, Inconsistency, Key, Live, Status};
+use threads_auth_model::{Attribute, Condition, Grant, Inconsistency, Key, Live, Status, schedule};
 use threads_graph::UserId;
 use tokio::time::Instant;
 
@@ -20,6 +20,10 @@ use crate::table::{Changed, Store, WriteOutcome, pk, stream};
 pub const DUE_INDEX: &str = "due";
 
 const DUE_PAGE: i32 = 100;
+
+/// The most queries of the due index that run at once while little may be due. Each needs a
+/// connection, whose handshake costs more than the wait for the query before.
+pub const QUERIES_AT_ONCE: usize = 4;
 
 /// The request for a page of grants, with limits for the work.
 #[derive(Debug)]
@@ -164,9 +168,47 @@ impl Store {
     /// Reads the keys in `shard` that are due at `now`, oldest first. The stream ends at the first
     /// failure.
     pub fn due(&self, shard: &str, now: Timestamp) -> impl Stream<Item = Result<Key, StoreError>> + use<> {
-        let pages = self.due_query(shard, now).limit(DUE_PAGE).into_paginator().items();
+        self.due_pages(shard, now).map_ok(|keys| stream::iter(keys.into_iter().map(Ok))).try_flatten()
+    }
+
+    /// Reads the keys of grants that are due at `now` from all partitions: one of each in turn, so
+    /// that none starves behind a long one, and the oldest of each first. A partition ends at its
+    /// first failure. The first pages are read few at once, since most sweeps find little; the next
+    /// ones all at once, since then a sweep waits for them.
+    pub fn due_in_turn(&self, now: Timestamp) -> impl Stream<Item = Result<Key, StoreError>> + use<> {
+        let shards: Vec<_> = schedule::shards().map(|shard| Box::pin(self.due_pages(&shard, now))).collect();
+        let rounds = stream::unfold((shards, QUERIES_AT_ONCE), |(shards, at_once)| async move {
+            let pages = stream::iter(shards).map(|mut shard| async move { (shard.next().await, shard) });
+            let (mut keys, mut unread) = (Vec::new(), Vec::new());
+            for (page, shard) in pages.buffered(at_once).collect::<Vec<_>>().await {
+                match page {
+                    Some(Ok(page)) => {
+                        keys.extend(page.into_iter().map(Ok).enumerate());
+                        unread.push(shard);
+                    }
+                    Some(Err(error)) => keys.push((0, Err(error))),
+                    None => {}
+                }
+            }
+            if keys.is_empty() && unread.is_empty() {
+                return None;
+            }
+            keys.sort_by_key(|(turn, _)| *turn);
+            let keys = stream::iter(keys.into_iter().map(|(_, key)| key));
+            Some((keys, (unread, usize::from(schedule::DUE_SHARDS))))
+        });
+        rounds.flatten()
+    }
+
+    /// Reads the pages of the keys in `shard` that are due at `now`.
+    fn due_pages(
+        &self,
+        shard: &str,
+        now: Timestamp,
+    ) -> impl Stream<Item = Result<Vec<Key>, StoreError>> + use<> {
+        let pages = self.due_query(shard, now).limit(DUE_PAGE).into_paginator();
         stream(pages.send(), "read the due index")
-            .try_filter_map(|item| std::future::ready(Ok(row(&item).key())))
+            .map_ok(|page| page.items().iter().filter_map(|item| row(item).key()).collect())
     }
 
     /// Returns the due time of the grant in `shard` that has waited longest, if any is due.

@@ -24,7 +24,7 @@ mod transfers;
 
 pub use connects::{ClosedSession, CommitOutcome, Connected};
 pub use error::{AwsError, FailureKind, SecretsError, StoreError, no_connection};
-pub use grants::{DUE_INDEX, LeaseOutcome, Page, PageRequest};
+pub use grants::{DUE_INDEX, LeaseOutcome, Page, PageRequest, QUERIES_AT_ONCE};
 pub use item::{Item, row};
 pub use personal::PersonalRows;
 pub use references::{AssignOutcome, LookupError, REFERENCE_INDEX};

@@ -7,13 +7,16 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 use threads_auth_model::{Attribute, Value};
 use threads_auth_store::{Item, SecretsError, StoreError, row};
-use threads_graph::UserId;
+use threads_graph::{Scope, UserId};
 
 use crate::clients::Clients;
 
 /// Attributes that would let their reader act as a session's browser or backend.
 const SECRETS: [Attribute; 4] =
     [Attribute::Id, Attribute::SessionId, Attribute::CompletionHash, Attribute::CompletedBy];
+
+/// Attributes whose text is short names of scopes.
+const SCOPES: [Attribute; 2] = [Attribute::Scopes, Attribute::PendingScopes];
 
 /// All stored data of one person.
 #[derive(Debug, Serialize)]
@@ -75,6 +78,7 @@ fn record(item: &Item) -> Record {
             continue;
         }
         let json = match value {
+            Value::Text(text) if SCOPES.contains(&attribute) => json!(by_metas_names(&text)),
             Value::Text(text) => json!(text),
             Value::Number(number) => moment(attribute, number).unwrap_or_else(|| json!(number)),
             Value::List(texts) => json!(texts),
@@ -87,6 +91,15 @@ fn record(item: &Item) -> Record {
     let mut withheld: Vec<_> = item.keys().filter(|name| !is_shown(name)).cloned().collect();
     withheld.sort();
     Record { held, withheld }
+}
+
+/// Returns the scopes of a row by Meta's names.
+fn by_metas_names(scopes: &str) -> String {
+    let names = scopes.split(',').map(|word| match word.parse::<Scope>() {
+        Ok(scope) => scope.to_string(),
+        Err(_) => word.to_owned(),
+    });
+    names.collect::<Vec<_>>().join(",")
 }
 
 /// Returns the time that a number stands for, if its attribute is a time.

@@ -82,6 +82,11 @@ impl RefreshOutcome {
         )
     }
 
+    /// Returns true if the row may be due as before, without a delay that was recorded.
+    pub(super) fn may_stay_due(self) -> bool {
+        matches!(self, Self::DeletionUnfinished | Self::NotOurs | Self::StoreFailed | Self::Superseded)
+    }
+
     /// Returns the outcome of a write, which is `self` if it was stored.
     pub(super) fn if_stored(self, write: WriteOutcome) -> Self {
         match write {

@@ -23,6 +23,10 @@ use crate::new_grant::new_grant;
 use crate::removal;
 use crate::stopwatch::Stopwatch;
 
+/// Random bytes in the name of a lease's owner or of a token, which differs from the others of one
+/// row. Each character adds to the row, which should stay below a write unit's kilobyte.
+const NAME_BYTES: usize = 8;
+
 /// Pause before an unreadable row or token is tried again, in seconds.
 const UNREADABLE_SECONDS: i64 = 6 * 3_600;
 
@@ -66,7 +70,7 @@ impl<'a> Refresher<'a> {
         Ok(Self {
             clients,
             vault,
-            owner: random_text::<16>()?,
+            owner: random_text::<NAME_BYTES>()?,
             ends_unclaimed: false,
             time,
             pace: Pace::new(&clients.config),
@@ -574,7 +578,7 @@ impl<'a> Refresher<'a> {
         let previous = previous.map(|token| seal(Purpose::PreviousToken, token)).transpose();
         let pseudonym = grant.pseudonym.clone().map_or_else(Pseudonym::random, Ok);
         let (Ok(sealed), Ok(previous), Ok(token_id), Ok(pseudonym)) =
-            (sealed, previous, random_text::<16>(), pseudonym)
+            (sealed, previous, random_text::<NAME_BYTES>(), pseudonym)
         else {
             return Ok(Attempt::not_stored(FailureKind::Broken));
         };

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use threads_auth_model::rules::LeaseReason;
 use threads_auth_model::seal::SealError;
 use threads_auth_model::{Key, Pause, error_chain, schedule};
-use threads_auth_store::{SecretsError, StoreError};
+use threads_auth_store::{QUERIES_AT_ONCE, SecretsError, StoreError};
 
 use super::attempt::{Answer, Attempt, Trend, Trial, Verdict};
 use super::catch_up::{self, may_wait};
@@ -176,16 +176,23 @@ pub(crate) async fn sweep(
     } else {
         report.drift = drift::once_a_day(clients, &refresher.vault, now).await;
     }
-    finish_deletions(&refresher, now, &mut report).await;
+    let are_deletions_seen = finish_deletions(&refresher, now, &mut report).await;
     let unreadable = process_due(&refresher, now, &stopped, &mut report, watch).await;
     clients.count_calls(1, time.now()).await;
     let refused = clients.callers.refused() - refused_before;
     report.refused_inspections = (refused > 0).then_some(refused);
     report.stopped = stopped.get().copied();
     report.weakest_token_days = refresher.weakest_days();
-    // A sweep that has seen all due grants knows that the others wait on purpose.
+    // A sweep that has seen all due grants knows that the others wait on purpose, and has counted
+    // the delay of those that it leaves due.
     let has_seen_all = report.stopped.is_none() && unreadable.is_none();
-    let waiting = oldest_overdue_seconds(clients, report.left > 0 && has_seen_all, time.now()).await;
+    let is_settled =
+        has_seen_all && are_deletions_seen && !report.outcomes.keys().any(|outcome| outcome.may_stay_due());
+    let waiting = if is_settled {
+        0
+    } else {
+        oldest_overdue_seconds(clients, report.left > 0 && has_seen_all, time.now()).await
+    };
     report.oldest_overdue_seconds = refresher.overdue_seconds().max(waiting);
     report.unreadable_because = unreadable.as_ref().map(|error| error_chain(error));
     match unreadable {
@@ -196,13 +203,13 @@ pub(crate) async fn sweep(
     }
 }
 
-/// Continues interrupted deletions, in spite of a pause or a spent budget of calls.
-async fn finish_deletions(refresher: &Refresher<'_>, now: Timestamp, report: &mut SweepReport) {
+/// Continues interrupted deletions, in spite of a pause or a spent budget of calls. Returns true if
+/// time was left for all of them.
+async fn finish_deletions(refresher: &Refresher<'_>, now: Timestamp, report: &mut SweepReport) -> bool {
     let (clients, time) = (refresher.clients, refresher.time);
     let mut due = pin!(clients.store.due(schedule::DELETIONS, now));
-    while time.leaves(clients.config.work_time())
-        && let Some(key) = due.next().await
-    {
+    while time.leaves(clients.config.work_time()) {
+        let Some(key) = due.next().await else { return true };
         let outcome = match key {
             Ok(key) => refresher.deletion(&key, now).await,
             Err(error) => {
@@ -212,6 +219,7 @@ async fn finish_deletions(refresher: &Refresher<'_>, now: Timestamp, report: &mu
         };
         *report.outcomes.entry(outcome).or_default() += 1;
     }
+    false
 }
 
 /// Processes every grant that is due at `now`, and fills the report. Returns the last error of
@@ -224,9 +232,7 @@ async fn process_due(
     mut watch: impl FnMut(RefreshOutcome) -> ControlFlow<()>,
 ) -> Option<StoreError> {
     let clients = refresher.clients;
-    // Round robin over the partitions, so that none starves behind a long one.
-    let mut due =
-        stream::select_all(schedule::shards().map(|shard| Box::pin(clients.store.due(&shard, now))));
+    let mut due = pin!(clients.store.due_in_turn(now));
     let process = async |key: Key, may_be_left| {
         if may_be_left
             && let Ok(Some(grant)) = clients.store.grant_at(&key).await
@@ -346,7 +352,7 @@ impl<'a> Round<'a> {
         }
         match (self.stopped.get(), self.quota) {
             (Some(_), _) => Admission::Never,
-            (None, Quota::Counting) => Admission::Wait(None),
+            (None, Quota::Counting) if self.begun >= clients.config.sweep_least => Admission::Wait(None),
             (None, _) => pace.admit(in_flight, time.elapsed()),
         }
     }
@@ -356,7 +362,9 @@ impl<'a> Round<'a> {
         let clients = self.refresher.clients;
         let may_be_left = matches!(self.quota, Quota::Known(quota) if self.begun >= quota);
         self.begun += 1;
-        if self.quota == Quota::Unknown && self.begun >= clients.config.sweep_least {
+        // The number is known by the time it matters, and no place stays empty until then.
+        let soon = self.begun.saturating_add(clients.config.sweep_concurrency as u64);
+        if self.quota == Quota::Unknown && soon >= clients.config.sweep_least {
             self.quota = Quota::Counting;
             self.beside.push(catch_up::quota(clients).map(Beside::Quota).boxed());
         }
@@ -491,7 +499,7 @@ impl PendingVerdicts {
 async fn may_have_accounts(clients: &Clients) -> bool {
     stream::iter(schedule::shards().chain([schedule::DELETIONS.to_owned()]))
         .map(|shard| async move { clients.store.oldest_due(&shard, Timestamp::MAX).await })
-        .buffer_unordered(usize::from(schedule::DUE_SHARDS))
+        .buffer_unordered(QUERIES_AT_ONCE)
         .any(|oldest| std::future::ready(!matches!(oldest, Ok(None))))
         .await
 }
@@ -514,7 +522,7 @@ async fn oldest_overdue_seconds(clients: &Clients, are_left: bool, now: Timestam
             let oldest = clients.store.oldest_due(&shard, now).await;
             oldest.unwrap_or_else(|_| Some(schedule::add(now, -UNKNOWN_OVERDUE_SECONDS)))
         })
-        .buffer_unordered(usize::from(schedule::DUE_SHARDS))
+        .buffer_unordered(QUERIES_AT_ONCE)
         .filter_map(std::future::ready)
         .fold(now, |oldest, due| std::future::ready(oldest.min(due)))
         .await;
