@@ -87,8 +87,8 @@ async fn threat_forged_callback_the_cookie_is_bound() {
     println!("threat forged-callback: __Host- cookie with {attributes:?}");
 }
 
-/// Sends so many callbacks of one flow at once, every other one with a code of its own: so it is our
-/// transaction alone which decides, as if Meta took a code twice.
+/// Sends a hundred callbacks of one flow at once, every other one with a code of its own: so our
+/// transaction alone decides, as if Meta took a code twice.
 async fn race(stack: &Stack, browser: &Browser, back: &Url, user_id: &str) -> Vec<Reply> {
     let mut race = JoinSet::new();
     for n in 0..100 {

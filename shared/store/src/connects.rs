@@ -1,5 +1,5 @@
-//! The commit of a connect in one transaction: it stores the grant, and closes the session or spends
-//! the state, or does nothing.
+//! The commit of a connect in one transaction: it stores the grant, and closes the session or
+//! spends the state, or does nothing.
 
 use jiff::Timestamp;
 use threads_auth_model::rules::{self, Commit, NewConsent, NewGrant};
@@ -79,8 +79,8 @@ impl Store {
     /// one leaves the grant unchanged.
     ///
     /// # Errors
-    /// Returns [`StoreError`] if DynamoDB fails. A retry with the same values is safe. It recognizes
-    /// an earlier success, or finds the session closed, which holds our completion code then.
+    /// Returns [`StoreError`] if DynamoDB fails. A retry with the same values is safe. It
+    /// recognizes an earlier success, or finds the session closed, with the hash of our code.
     pub async fn commit_connect(
         &self,
         commit: Commit<'_>,

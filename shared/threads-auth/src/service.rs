@@ -51,22 +51,21 @@ impl ThreadsAuth {
             secrets.keyring(now).await
         };
         let both = futures_util::future::join(secrets, store.connect(table));
-        match tokio::time::timeout(config.write_time(), both).await {
-            Ok((secrets, connected)) => {
-                if let Err(error) = secrets {
-                    tracing::warn!(
-                        error = error_chain(&error),
-                        "the secrets could not be read before the first request"
-                    );
-                }
-                if let Err(error) = connected {
-                    tracing::warn!(
-                        error = error_chain(&error),
-                        "DynamoDB could not be reached before the first request"
-                    );
-                }
-            }
-            Err(_) => tracing::warn!("AWS did not answer before the first request"),
+        let Ok((secrets, connected)) = tokio::time::timeout(config.write_time(), both).await else {
+            tracing::warn!("AWS did not answer before the first request");
+            return;
+        };
+        if let Err(error) = secrets {
+            tracing::warn!(
+                error = error_chain(&error),
+                "the secrets could not be read before the first request"
+            );
+        }
+        if let Err(error) = connected {
+            tracing::warn!(
+                error = error_chain(&error),
+                "DynamoDB could not be reached before the first request"
+            );
         }
     }
 

@@ -16,8 +16,8 @@ use threads_auth_model::{
 };
 use threads_auth_store::{Backoff, ClosedSession, CommitOutcome, Connected as Stored, StoreError, persist};
 use threads_graph::{
-    AccessToken, AuthorizationCode, CallbackParams, ErrorKind, LongLivedToken, Scopes, ShortLivedToken, State,
-    UserId, parse_callback,
+    AccessToken, AuthorizationCode, CallbackParams, ErrorKind, LongLivedToken, Scopes, ShortLivedToken,
+    State, UserId, parse_callback,
 };
 
 use super::error::{ConnectError, ConnectOutcome, ConnectRefusal};
