@@ -271,7 +271,6 @@ impl Bill {
         let connections = self.meter.connections.load(Ordering::Relaxed) - before;
         // The pause, the deletions and each partition are read once.
         let figures = format!("{} requests over {connections} connections", empty.requests);
-        println!("a sweep that finds nothing: {figures}");
         assert_eq!(figures, "18 requests over 4 connections", "{report:?}");
         for (of, days, outcome) in [
             ("looks, with `CheckEveryDays`", 7, RefreshOutcome::Checked),

@@ -402,17 +402,17 @@ async fn refreshes_wait_for_no_trial() {
         let fault = Fault { call: Some(call), times: 1_000_000, after, action: HOLD, user_id: None };
         sandbox.inject(fault);
     };
-    let held = |call| {
+    let waiting = |call| {
         let faults = sandbox.faults().into_iter();
         faults.filter(|fault| fault.call == Some(call)).map(|fault| 1_000_000 - fault.times).sum::<u32>()
     };
     hold(SandboxCall::DebugToken, 0);
     hold(SandboxCall::Refresh, BEFORE);
     let watch = async {
-        while held(SandboxCall::Refresh) < AT_ONCE || held(SandboxCall::DebugToken) < BEFORE {
+        while waiting(SandboxCall::Refresh) < AT_ONCE || waiting(SandboxCall::DebugToken) < BEFORE {
             tokio::task::yield_now().await;
         }
-        let in_flight = (held(SandboxCall::Refresh), held(SandboxCall::DebugToken));
+        let in_flight = (waiting(SandboxCall::Refresh), waiting(SandboxCall::DebugToken));
         sandbox.clear_faults();
         hold(SandboxCall::DebugToken, 0);
         while calls_of(&stack, SandboxCall::Refresh) < 400 {
