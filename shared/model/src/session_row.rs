@@ -169,3 +169,49 @@ fn ttl(over_at: Timestamp) -> Value {
 fn open() -> Condition {
     Exists(A::Pk).and(IsNot(A::Status, SessionStatus::Connected.as_str().into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A caller has read the row a moment before: only the condition knows what came between.
+    #[test]
+    fn a_sessions_row_changes_once_and_in_time() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let user_id = "17841400000000001".parse().unwrap();
+        let session = Session {
+            id: "session".to_owned(),
+            reference: "user-7".to_owned(),
+            scopes: None,
+            return_to: None,
+            ui_locales: None,
+            user_id: None,
+            expires_at: at(3_600),
+            failures: 0,
+            state: SessionState::Open,
+        };
+        let open = session.to_row();
+        let connect = |now| session.connect(&user_id, "hash", None, at(now));
+        let holds = |now: i64| connect(now).apply(open.clone()).is_some();
+        assert_eq!([0, 3_599, 3_600].map(holds), [true, true, false]);
+
+        let connected = connect(0).apply(open.clone()).unwrap();
+        assert_eq!(connect(1).apply(connected.clone()), None);
+        let complete = |row: &Row, hash, now| {
+            SessionState::complete("session", hash, "call", at(now)).apply(row.clone())
+        };
+        let redeems = |(hash, now)| complete(&connected, hash, now).is_some();
+        let tried = [("hash", 3_599), ("hash", 3_600), ("other", 1)];
+        assert_eq!(tried.map(redeems), [true, false, false]);
+        let completed = complete(&connected, "hash", 1).unwrap();
+        assert_eq!(complete(&completed, "hash", 2), None);
+
+        let failed =
+            Attempt { status: SessionStatus::Failed, reason: "code_refused", is_failed_exchange: true };
+        let note = session.note(failed).unwrap();
+        let noted = note.apply(open).unwrap();
+        for later in [connected, completed, noted] {
+            assert_eq!(note.apply(later), None);
+        }
+    }
+}
