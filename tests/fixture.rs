@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use axum::body::{Body, Bytes};
+use axum::http::{Response, Uri};
 use axum::serve::ListenerExt;
 use devstack::{Clock, Stack, StackOptions};
 use jiff::Timestamp;
@@ -312,6 +314,30 @@ pub(crate) async fn serve_counting(router: axum::Router, connections: Arc<Atomic
     let listener = listener.tap_io(move |_| _ = connections.fetch_add(1, Ordering::Relaxed));
     tokio::spawn(async move { axum::serve(listener, router).await });
     url
+}
+
+/// Passes a request on to `upstream`, and returns its response. What verifies signatures needs the
+/// host that was signed.
+#[expect(clippy::disallowed_methods, reason = "a test's own requests")]
+pub(crate) async fn pass_on(
+    client: &Client,
+    upstream: &str,
+    is_signed: bool,
+    method: Method,
+    uri: &Uri,
+    mut headers: HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
+    if !is_signed {
+        headers.remove("host");
+    }
+    let url = format!("{upstream}{}", uri.path_and_query().unwrap());
+    let sent = client.request(method, url).headers(headers).body(body).send().await.unwrap();
+    let (status, mut headers) = (sent.status(), sent.headers().clone());
+    headers.remove("transfer-encoding");
+    let mut response = Response::new(Body::from(sent.bytes().await.unwrap()));
+    (*response.status_mut(), *response.headers_mut()) = (status, headers);
+    response
 }
 
 /// Fails with a body and status of the test's own.

@@ -17,7 +17,7 @@ use tokio::sync::Barrier;
 use url::Url;
 
 use crate::connect::new_session;
-use crate::fixture::{Browser, SHORT_WAIT, account, grant, http, serve, stack, stack_with, token};
+use crate::fixture::{Browser, SHORT_WAIT, account, grant, http, pass_on, serve, stack, stack_with, token};
 use crate::iam;
 use crate::proxy::{Fault, Proxy};
 use crate::threats::common::{cookies, invoke_at};
@@ -100,12 +100,11 @@ impl Rounds {
 }
 
 impl Front {
-    #[expect(clippy::disallowed_methods, reason = "a test's own requests")]
     async fn forward(
         State(front): State<Self>,
         method: Method,
         uri: Uri,
-        mut headers: HeaderMap,
+        headers: HeaderMap,
         body: Bytes,
     ) -> Response<Body> {
         let target = headers.get("x-amz-target").map(|target| target.to_str().unwrap().to_owned());
@@ -114,16 +113,7 @@ impl Front {
         if let Some(all) = front.rounds.arrived(call) {
             all.wait().await;
         }
-        if !front.is_signed {
-            headers.remove("host");
-        }
-        let url = format!("{}{}", front.upstream, uri.path_and_query().unwrap());
-        let sent = front.http.request(method, url).headers(headers).body(body).send().await.unwrap();
-        let (status, mut headers) = (sent.status(), sent.headers().clone());
-        headers.remove("transfer-encoding");
-        let mut response = Response::new(Body::from(sent.bytes().await.unwrap()));
-        (*response.status_mut(), *response.headers_mut()) = (status, headers);
-        response
+        pass_on(&front.http, &front.upstream, front.is_signed, method, &uri, headers, body).await
     }
 }
 

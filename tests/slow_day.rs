@@ -13,7 +13,7 @@ use threads_auth::{Config, ThreadsAuth};
 use threads_sandbox::NewAccount;
 
 use crate::connect::new_session;
-use crate::fixture::{Browser, find_grant, http, parameter, serve, stack};
+use crate::fixture::{Browser, find_grant, http, parameter, pass_on, serve, stack};
 use crate::threats::common::{cookies, invoke_at};
 
 /// `REQUEST_SECONDS` of the services here, which are those of a deployment.
@@ -63,7 +63,6 @@ impl Front {
         (front, url)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a test's own requests")]
     async fn forward(
         State(front): State<Self>,
         method: Method,
@@ -96,17 +95,7 @@ impl Front {
                 return std::future::pending().await;
             }
         }
-        let mut headers = headers;
-        if front.is_meta {
-            headers.remove("host");
-        }
-        let url = format!("{}{}", front.upstream, uri.path_and_query().unwrap());
-        let sent = front.http.request(method, url).headers(headers).body(body).send().await.unwrap();
-        let (status, mut headers) = (sent.status(), sent.headers().clone());
-        headers.remove("transfer-encoding");
-        let mut response = Response::new(Body::from(sent.bytes().await.unwrap()));
-        (*response.status_mut(), *response.headers_mut()) = (status, headers);
-        response
+        pass_on(&front.http, &front.upstream, !front.is_meta, method, &uri, headers, body).await
     }
 }
 
