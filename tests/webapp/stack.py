@@ -82,9 +82,9 @@ class Stack(Backend):
     def delay_refresh(self, account: str, millis: int):
         self.control("POST", "faults", {"call": "refresh", "user_id": account, "action": {"delay": {"millis": millis}}})
 
-    def wait_for_refreshes(self, left: int):
-        """Returns when all delayed refreshes but so many are on their way."""
-        eventually("the refreshes are on their way", lambda: len(self.control("GET", "faults")["faults"]) <= left)
+    def waiting_refreshes(self) -> set[str]:
+        """Returns the accounts whose delayed refresh is not on its way yet."""
+        return {fault["user_id"] for fault in self.control("GET", "faults")["faults"]}
 
     def refreshes(self, account: str) -> int:
         calls = self.control("GET", "calls")["calls"]
