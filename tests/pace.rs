@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -20,9 +21,11 @@ use threads_auth_model::schedule::{self, Life};
 use threads_auth_model::seal::Purpose;
 use threads_auth_model::{Access, Pseudonym, ScopesSource};
 use threads_graph::{AccessToken, Scopes, UserId};
-use threads_sandbox::{Fault, NewAccount, OldToken, SandboxCall};
+use threads_sandbox::{BadAnswer, BadHours, Fault, NewAccount, OldToken, SandboxCall};
 
-use crate::fixture::{DAY, HOLD, LEASE, calls_of, http, is_usable, rows, serve, stack, token};
+use crate::fixture::{
+    DAY, HOLD, LEASE, calls_of, grant, http, is_usable, rows, serve, set_attribute, stack, token,
+};
 use crate::proxy::Proxy;
 
 /// Connects so many people at once, by a write of each row, and returns their user ids.
@@ -312,36 +315,53 @@ async fn callers_feed_no_token_to_a_failing_store() {
     assert_eq!((calls_of(&stack, SandboxCall::Refresh), lost(&stack, &people).await), (1, 0));
 }
 
-/// After an outage of ten days, hourly sweeps refresh two mean hours' load each, and leave tokens
-/// that live for ten days more. Those that have waited longest come first.
-#[tokio::test]
-async fn an_outage_of_ten_days_is_made_up_for_slowly() {
-    const DAYS: u64 = 37;
+/// Connects six people a day for 37 days, the usual time between two refreshes. Returns a service
+/// whose sweeps count every account, and the people.
+async fn fleet(stack: &Stack) -> (ThreadsAuth, Vec<String>) {
     const A_DAY: u64 = 6;
-    let stack = stack().await;
     let mut people = Vec::new();
-    for day in 0..DAYS {
-        people.extend(seed_from(&stack, day * A_DAY, A_DAY).await);
+    for day in 0..37 {
+        people.extend(seed_from(stack, day * A_DAY, A_DAY).await);
         stack.clock().advance(DAY);
     }
     let mut config = stack.service().config().clone();
     config.sweep_least = 1;
-    let service = ThreadsAuth::new(config).unwrap();
-    stack.clock().advance(10 * DAY);
+    (ThreadsAuth::new(config).unwrap(), people)
+}
+
+/// Makes hourly sweeps after an outage until nothing is left for later, and returns the refreshes
+/// of each.
+async fn make_up(stack: &Stack, service: &ThreadsAuth) -> Vec<u64> {
     let (mut loads, mut left) = (Vec::new(), u64::MAX);
     while left > 0 {
-        let report = service.sweep(stack.clock().now(), A_SWEEP).await.unwrap();
-        assert_eq!((report.stopped, report.oldest_overdue_seconds), (None, 0), "{report:?}");
+        let now = stack.clock().now();
+        let report = service.sweep(now, A_SWEEP).await.unwrap();
+        assert_eq!(report.stopped, None, "{report:?}");
         // Nothing that ends soon waits.
-        let soon = (stack.clock().now() + 10 * DAY).as_second();
-        let ends =
-            rows(&stack).await.into_iter().filter_map(|row| row.get("expires_at")?.as_n().ok().cloned());
-        let waiting = ends.filter(|end| end.parse::<i64>().unwrap() <= soon).count();
-        assert_eq!(waiting, 0, "{loads:?}");
+        let soon = (now + 10 * DAY).as_second();
+        let number = |row: &HashMap<String, AttributeValue>, name: &str| {
+            row.get(name).and_then(|value| value.as_n().ok()?.parse::<i64>().ok())
+        };
+        let waits = |row: &HashMap<String, AttributeValue>| {
+            number(row, "due_at").is_some_and(|due| due <= now.as_second())
+                && number(row, "expires_at").is_some_and(|end| end <= soon)
+        };
+        assert_eq!(rows(stack).await.iter().filter(|row| waits(row)).count(), 0, "{loads:?}");
         loads.push(report.count(RefreshOutcome::Refreshed));
         left = report.left;
         stack.clock().advance(Duration::from_hours(1));
     }
+    loads
+}
+
+/// After an outage of ten days, hourly sweeps refresh two mean hours' load each, and leave tokens
+/// that live for ten days more. Those that have waited longest come first.
+#[tokio::test]
+async fn an_outage_of_ten_days_is_made_up_for_slowly() {
+    let stack = stack().await;
+    let (service, people) = fleet(&stack).await;
+    stack.clock().advance(10 * DAY);
+    let loads = make_up(&stack, &service).await;
     let (hours, most) = (loads.len(), loads.iter().max().unwrap());
     println!(
         "after ten days without sweeps: {hours} hourly sweeps, at most {most} refreshes, 0.25 in the mean hour"
@@ -349,6 +369,59 @@ async fn an_outage_of_ten_days_is_made_up_for_slowly() {
     // One in an hour, and what has reached its last ten days behind others of its partition.
     assert!(*most <= 2 && hours <= 100, "{loads:?}");
     assert_eq!(lost(&stack, &people).await, 0);
+}
+
+/// Every refresh that failed in an outage of Meta's leaves a note that Meta may have issued a
+/// token. These wait like the others.
+#[tokio::test]
+async fn an_outage_of_metas_is_made_up_for_slowly() {
+    let stack = stack().await;
+    let (service, people) = fleet(&stack).await;
+    let from = stack.clock().now();
+    let until = from + 10 * DAY;
+    stack.sandbox().unwrap().add_bad_hours(BadHours { from, until, answer: BadAnswer::ServerError });
+    while stack.clock().now() < until {
+        stack.service().sweep(stack.clock().now(), A_SWEEP).await.unwrap();
+        stack.clock().advance(Duration::from_hours(8));
+    }
+    let noted = rows(&stack).await.iter().filter(|row| row.contains_key("asked_at")).count();
+    assert!(noted > 50, "{noted}");
+    let loads = make_up(&stack, &service).await;
+    let (hours, most) = (loads.len(), loads.iter().max().unwrap());
+    println!(
+        "after ten days without Meta: {noted} notes, {hours} hourly sweeps, at most {most} refreshes, 0.25 in \
+         the mean hour"
+    );
+    assert!(*most <= 2 && hours <= 100, "{loads:?}");
+    assert_eq!(lost(&stack, &people).await, 0);
+}
+
+/// A grant whose worker was killed waits behind nobody. Its lease was never released.
+#[tokio::test]
+async fn a_killed_refresh_does_not_wait() {
+    let stack = stack().await;
+    seed(&stack, 40).await;
+    let mut config = stack.service().config().clone();
+    config.sweep_least = 1;
+    let service = ThreadsAuth::new(config).unwrap();
+    stack.clock().advance(41 * DAY);
+    let now = stack.clock().now();
+    let due: Vec<_> = stack.service().store().due_in_turn(now).try_collect().await.unwrap();
+    let last: Vec<_> = due.iter().rev().take(2).map(|key| key.user_id().unwrap()).collect();
+    let past = AttributeValue::N((now.as_second() - 60).to_string());
+    for user_id in &last {
+        set_attribute(&stack, user_id.as_str(), "asked_at", past.clone()).await;
+    }
+    set_attribute(&stack, last[0].as_str(), "lease_owner", AttributeValue::S("killed".to_owned())).await;
+    set_attribute(&stack, last[0].as_str(), "lease_until", past).await;
+    let report = service.sweep(now, A_SWEEP).await.unwrap();
+    // The first of all, and the killed one.
+    assert_eq!((report.count(RefreshOutcome::Refreshed), report.left), (2, 38), "{report:?}");
+    let refreshed = async |user_id: &UserId| {
+        let grant = grant(&stack, user_id.as_str()).await;
+        grant.live().is_some_and(|live| live.refreshed_at.is_some())
+    };
+    assert_eq!((refreshed(&last[0]).await, refreshed(&last[1]).await), (true, false));
 }
 
 /// The partitions are read in turn, so that none starves behind a long one, and each from its

@@ -49,8 +49,11 @@ pub(crate) fn may_wait(grant: &Grant, now: Timestamp) -> bool {
         access @ DataAccess::Unknown(_) => !access.is_doubtful(now),
     };
     let is_token_due = schedule::token_due(&grant.user_id, live) <= now;
+    // A worker was killed. After an outage of Meta's all notes are left by failed calls instead,
+    // whose workers have released the lease.
+    let was_cut_off = !grant.is_settled() && grant.leased_until.is_some();
     is_token_due
-        && grant.is_settled()
+        && !was_cut_off
         && live.expires_at > until
         && live.suspicion.is_none()
         && has_access
