@@ -150,11 +150,21 @@ pub(crate) struct Traffic {
     pub(crate) faults: u64,
     /// Refreshes that Meta was asked for, by hour.
     pub(crate) refreshes: Vec<u32>,
-    /// The most seconds from a token's due time to its refresh, outages left out, and with them.
-    pub(crate) late_awake: i64,
+    /// The refresh that came latest after its due time, outages left out.
+    pub(crate) latest: Late,
+    /// The most seconds from a token's due time to its refresh, outages included.
     pub(crate) late: i64,
     /// The least seconds that a token had left when it was refreshed.
     pub(crate) least_left: Option<i64>,
+}
+
+/// A refresh that came after its due time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Late {
+    /// Seconds in which Meta, the store and the schedule worked for this person.
+    pub(crate) awake: i64,
+    pub(crate) person: usize,
+    pub(crate) at: i64,
 }
 
 struct Inner {
@@ -277,6 +287,16 @@ impl Proxy {
         };
         let old = kept.books.iter().enumerate().skip(1).filter(|(_, books)| is_old(books));
         old.map(|(person, _)| person).take(most).collect()
+    }
+
+    /// Returns the end of the last time in which Meta went on failing for a person.
+    pub(crate) fn streak_end(&self, person: usize) -> i64 {
+        self.kept().books[person].streak.map_or(0, |(until, _)| until)
+    }
+
+    /// Returns true if the stored token's end is so near that it is announced.
+    pub(crate) fn ends_soon(&self, person: usize) -> bool {
+        self.kept().books[person].expires_at - self.now() < WARNED_BEFORE
     }
 
     pub(crate) fn stored(&self) -> Vec<u32> {
@@ -413,7 +433,7 @@ impl Proxy {
         let mut kept = self.kept();
         kept.owners.insert(hash(token), person);
         kept.issued.insert(person, Issued { was_lost: is_lost, was_refused: false });
-        let Books { due_at, expires_at, is_assumed, .. } = kept.books[person];
+        let Books { due_at, expires_at, is_assumed, streak, .. } = kept.books[person];
         // An assumed life is soon known better, by a write that stores no token.
         if is_assumed {
             return;
@@ -421,7 +441,9 @@ impl Proxy {
         let figures = &mut kept.figures;
         if due_at < now {
             figures.late = figures.late.max(now - due_at);
-            figures.late_awake = figures.late_awake.max(self.0.plan.awake(due_at, now));
+            let since = streak.map_or(due_at, |(until, _)| due_at.max(until));
+            figures.latest =
+                figures.latest.max(Late { awake: self.0.plan.awake(since, now), person, at: now });
         }
         let left = expires_at - now;
         if self.0.plan.awake(expires_at - WARNED_BEFORE, now) > DAY {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::plan::HOUR;
-use crate::proxy::{Loss, Traffic};
+use crate::plan::{DAY, HOUR};
+use crate::proxy::{Late, Loss, Traffic};
 
 /// Lost tokens that one failure of the store may cost: those in flight when it is noticed.
 const LOST_BY_STORE: u64 = 2;
@@ -59,7 +59,15 @@ pub struct Report {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Delays {
     pub(crate) count: u64,
-    pub(crate) longest: i64,
+    pub(crate) longest: Delay,
+}
+
+/// The seconds, outages left out, after which an end was announced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Delay {
+    pub(crate) awake: i64,
+    pub(crate) person: usize,
+    pub(crate) at: i64,
 }
 
 impl Report {
@@ -72,19 +80,19 @@ impl Report {
         }
     }
 
-    pub(crate) fn announce(&mut self, of: &'static str, after: i64) {
+    pub(crate) fn announce(&mut self, of: &'static str, delay: Delay) {
         let delays = self.announced.entry(of).or_default();
         delays.count += 1;
-        delays.longest = delays.longest.max(after);
+        delays.longest = delays.longest.max(delay);
     }
 
-    /// Returns the load of the busiest hour as a multiple of the mean, and the mean.
-    fn load(&self) -> (f64, f64) {
+    fn load(&self) -> Load {
         let hours = &self.traffic.refreshes;
         let total: u32 = hours.iter().sum();
         #[expect(clippy::cast_precision_loss, reason = "the hours of a year")]
         let mean = f64::from(total) / hours.len().max(1) as f64;
-        (f64::from(hours.iter().max().copied().unwrap_or(0)) / mean.max(f64::MIN_POSITIVE), mean)
+        let busiest = hours.iter().zip(0..).max().map_or((0, 0), |(count, hour)| (*count, hour));
+        Load { most: f64::from(busiest.0) / mean.max(f64::MIN_POSITIVE), hour: busiest.1, mean }
     }
 
     fn losses_by(&self, loss: Loss) -> u64 {
@@ -123,9 +131,11 @@ impl Report {
         check(self.unwarned.is_empty(), format!("not warned: {:?}", self.unwarned));
         for (of, delays) in &self.announced {
             let bound = Self::bound(of);
+            let Delay { awake, person, at } = delays.longest;
+            let (hours, most, day) = (awake / HOUR, bound / HOUR, at / DAY);
             check(
-                delays.longest <= bound,
-                format!("{of} announced after {} h, {} at most", delays.longest / HOUR, bound / HOUR),
+                awake <= bound,
+                format!("{of} of person {person} announced on day {day} after {hours} h, {most} at most"),
             );
         }
         check(self.missing_events == 0, format!("{} events missing", self.missing_events));
@@ -138,20 +148,33 @@ impl Report {
             self.failed_vends.is_empty(),
             format!("{} requests failed: {}", self.failed_vends.len(), shown(&self.failed_vends)),
         );
-        let late = self.traffic.late_awake / HOUR;
-        check(late <= LATE, format!("a refresh {late} h late, outages left out"));
-        let (load, mean) = self.load();
-        let is_right = load <= LOAD || mean < LEAST_MEAN;
-        check(is_right, format!("the load of the busiest hour is {load:.1} times the mean"));
+        let Late { awake, person, at } = self.traffic.latest;
+        let (late, day) = (awake / HOUR, at / DAY);
+        check(
+            late <= LATE,
+            format!("a refresh of person {person} on day {day} {late} h late, outages left out"),
+        );
+        let Load { most, hour, mean } = self.load();
+        let (is_right, day) = (most <= LOAD || mean < LEAST_MEAN, hour / 24);
+        check(is_right, format!("the load of the busiest hour, on day {day}, is {most:.1} times the mean"));
         faults
     }
+}
+
+/// The load of Meta by refreshes.
+struct Load {
+    /// Load of the busiest hour, as a multiple of the mean.
+    most: f64,
+    hour: i64,
+    /// Refreshes in an hour.
+    mean: f64,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed, people, sweeps, kills, vends, traffic, .. } = self;
-        let Traffic { calls, faults, late_awake, late, least_left, .. } = traffic;
-        let (load, mean) = self.load();
+        let Traffic { calls, faults, latest, late, least_left, .. } = traffic;
+        let Load { most, mean, .. } = self.load();
         writeln!(
             f,
             "year {seed}: {people} people, {sweeps} sweeps, {vends} requests, {} refreshes, {calls} calls, {faults} of \
@@ -182,14 +205,15 @@ impl fmt::Display for Report {
             self.half_failures,
         )?;
         for (of, Delays { count, longest }) in &self.announced {
-            writeln!(f, "year {seed}: {count} times {of}, announced after {:.1} h at most", hours(*longest))?;
+            let longest = hours(longest.awake);
+            writeln!(f, "year {seed}: {count} times {of}, announced after {longest:.1} h at most")?;
         }
         write!(
             f,
             "year {seed}: latest refresh {:.1} h after it was due, {:.1} h without outages; least life left {:.1} \
-             days; load of the busiest hour {load:.1} times the mean, {mean:.1}",
+             days; load of the busiest hour {most:.1} times the mean, {mean:.1}",
             hours(*late),
-            hours(*late_awake),
+            hours(latest.awake),
             hours(least_left.unwrap_or(0)) / 24.0,
         )
     }

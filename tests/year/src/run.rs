@@ -25,7 +25,7 @@ use crate::chance::Chance;
 use crate::fault::Upstream;
 use crate::plan::{DAY, Damage, Extent, HOUR, Happens, MINUTE, Plan, Trouble};
 use crate::proxy::{Kill, Loss, Proxy, hash};
-use crate::report::Report;
+use crate::report::{Delay, Report};
 use crate::{person_of, user_id, user_text};
 
 /// Far ahead of the machine's clock.
@@ -34,8 +34,8 @@ const START: &str = "2041-01-01T00:00:00Z";
 const BUDGET: Duration = Duration::from_mins(15);
 /// The template's schedule.
 const SCHEDULE: i64 = 15 * MINUTE;
-/// A busy machine is not an outage.
-const PATIENT: &str = "600";
+/// A busy machine is not an outage. The pauses of a sweep whose store fails grow with it.
+const PATIENT: &str = "120";
 /// With these a sweep that cannot write gives up within seconds.
 const IMPATIENT: &str = "9";
 const IMPATIENT_BUDGET: Duration = Duration::from_millis(7_500);
@@ -52,6 +52,10 @@ const AT_ONCE: usize = 16;
 const DATA_ACCESS: &str = "data access";
 /// One request a day for so many people, and at least two.
 const VENDED_OF: usize = 1_000;
+/// A sweep of so many people refreshes one at least, and no less than a few, so that the load after
+/// an outage is that of a large fleet.
+const LEAST_OF: u64 = 400;
+const FEW: u64 = 25;
 /// A crash comes before one of so many writes of new tokens.
 const KILLED_STORES: u64 = 24;
 
@@ -202,8 +206,8 @@ impl Year {
             start,
             chance,
             proxy,
-            service: service(&variables, PATIENT)?,
-            impatient: service(&variables, IMPATIENT)?,
+            service: service(&variables, settings.people, PATIENT)?,
+            impatient: service(&variables, settings.people, IMPATIENT)?,
             variables,
             dynamodb,
             people: vec![Person::default(); settings.people],
@@ -421,8 +425,7 @@ impl Year {
             match swept {
                 None => {
                     self.report.kills += 1;
-                    self.service = service_of(&self.variables)?;
-                    return Ok(());
+                    return self.restart();
                 }
                 Some(Ok(_)) => {
                     // It was not its turn yet.
@@ -472,8 +475,14 @@ impl Year {
         self.settle(was_killed).await;
         if was_killed {
             self.report.kills += 1;
-            self.service = service_of(&self.variables)?;
+            self.restart()?;
         }
+        Ok(())
+    }
+
+    /// Starts the service anew after its process was killed.
+    fn restart(&mut self) -> Result<()> {
+        self.service = service(&self.variables, self.settings.people, PATIENT)?;
         Ok(())
     }
 
@@ -569,7 +578,9 @@ impl Year {
                 let known = &mut self.people[person];
                 known.refreshed += 1;
                 // The token before may have worked yet, and was as good.
-                (known.is_warned, known.lost) = (false, None);
+                known.lost = None;
+                // A token that was not extended is announced once.
+                known.is_warned &= self.proxy.ends_soon(person);
             }
             "account.expiring_soon" if event["deadline"] == "token" => self.people[person].is_warned = true,
             "account.connected" | "account.recovered" => {
@@ -613,7 +624,8 @@ impl Year {
             Some((since, end)) => {
                 let has_witness = self.inspection != Inspection::Nobody || lost.is_none();
                 let end = if has_witness { end } else { WITHOUT_WITNESS };
-                self.report.announce(end, self.plan.awake(since, at));
+                let since = since.max(self.proxy.streak_end(person));
+                self.report.announce(end, Delay { awake: self.plan.awake(since, at), person, at });
             }
             None if is_well => {
                 self.report.false_deaths.push(format!("day {:.2}: {event}", days(at)));
@@ -712,15 +724,12 @@ fn days(seconds: i64) -> f64 {
     seconds as f64 / DAY as f64
 }
 
-fn service_of(variables: &HashMap<String, String>) -> Result<ThreadsAuth> {
-    service(variables, PATIENT)
-}
-
 /// Returns the service of a new process.
-fn service(variables: &HashMap<String, String>, request_seconds: &str) -> Result<ThreadsAuth> {
+fn service(variables: &HashMap<String, String>, people: usize, request_seconds: &str) -> Result<ThreadsAuth> {
     let mut variables = variables.clone();
     variables.insert("REQUEST_SECONDS".to_owned(), request_seconds.to_owned());
-    let config = Config::from_vars(&variables, None).map_err(|error| anyhow!("{error}"))?;
+    let mut config = Config::from_vars(&variables, None).map_err(|error| anyhow!("{error}"))?;
+    config.sweep_least = (people as u64 / LEAST_OF).clamp(FEW, config.sweep_least);
     Ok(ThreadsAuth::new(config)?)
 }
 
