@@ -26,7 +26,7 @@ use threads_sandbox::{BadAnswer, BadHours, Fault, NewAccount, OldToken, SandboxC
 use crate::fixture::{
     DAY, HOLD, LEASE, calls_of, grant, http, is_usable, rows, serve, set_attribute, stack, token,
 };
-use crate::proxy::Proxy;
+use crate::proxy::{self, Proxy};
 
 /// Connects so many people at once, by a write of each row, and returns their user ids.
 async fn seed(stack: &Stack, count: u64) -> Vec<String> {
@@ -527,6 +527,23 @@ async fn accounts_are_counted_while_refreshes_begin() {
     let (counted_at, _) = calls.iter().enumerate().filter(|(_, call)| *call == "Query").nth(17).unwrap();
     let refreshes = calls[..counted_at].iter().filter(|call| *call == "/refresh_access_token").count();
     assert!(refreshes < 40 - AT_ONCE, "{refreshes}");
+}
+
+/// If the accounts cannot be counted, a sweep refreshes few and leaves what can wait.
+#[tokio::test]
+async fn accounts_that_cannot_be_counted_are_not_refreshed_at_once() {
+    const LEAST: u64 = 40;
+    let stack = stack().await;
+    seed(&stack, 100).await;
+    let (proxy, mut config) = Proxy::before(&stack, &[]).await;
+    config.sweep_least = LEAST;
+    let service = ThreadsAuth::new(config).unwrap();
+    stack.clock().advance(41 * DAY);
+    // Before it, the deletions and each partition are read.
+    proxy.fail(proxy::Fault::DENIED, "Query", 17);
+    let report = service.sweep(stack.clock().now(), A_SWEEP).await.unwrap();
+    assert!(proxy.has_failed());
+    assert_eq!((report.count(RefreshOutcome::Refreshed), report.left), (LEAST, 100 - LEAST), "{report:?}");
 }
 
 /// Measurements, which take minutes: `.ci/full pace`.

@@ -19,19 +19,16 @@ const HOURS_BETWEEN: u64 = 37 * 24;
 const LONG_ENOUGH: i64 = 10 * 86_400;
 
 /// Returns the number of refreshes after which a sweep leaves what can wait. Users are spread
-/// evenly, so the first partition stands for all.
+/// evenly, so the first partition stands for all. If it cannot be counted, this sweep refreshes the
+/// least number: the tokens that it leaves live for days.
 pub(crate) async fn quota(clients: &Clients) -> u64 {
     let Some(shard) = schedule::shards().next() else { return u64::MAX };
-    match clients.store.count_due(&shard, Timestamp::MAX).await {
-        Ok(rows) => quota_of(rows * u64::from(schedule::DUE_SHARDS)).max(clients.config.sweep_least),
-        Err(error) => {
-            tracing::warn!(
-                error = error_chain(&error),
-                "the accounts could not be counted: no refresh waits"
-            );
-            u64::MAX
-        }
-    }
+    let counted = clients.store.count_due(&shard, Timestamp::MAX).await;
+    let rows = counted.unwrap_or_else(|error| {
+        tracing::warn!(error = error_chain(&error), "the accounts could not be counted: few are refreshed");
+        0
+    });
+    quota_of(rows * u64::from(schedule::DUE_SHARDS)).max(clients.config.sweep_least)
 }
 
 fn quota_of(accounts: u64) -> u64 {
