@@ -111,6 +111,8 @@ struct Books {
     calls: [u32; Call::KINDS],
     /// Meta goes on failing until then, in the same way.
     streak: Option<(i64, Fault)>,
+    /// When the damaged row was repaired.
+    repaired_at: i64,
     /// When the stored token was issued, and when its refresh is due.
     issued_at: i64,
     due_at: i64,
@@ -289,9 +291,15 @@ impl Proxy {
         old.map(|(person, _)| person).take(most).collect()
     }
 
-    /// Returns the end of the last time in which Meta went on failing for a person.
-    pub(crate) fn streak_end(&self, person: usize) -> i64 {
-        self.kept().books[person].streak.map_or(0, |(until, _)| until)
+    /// Returns the end of the last time in which no refresh of a person's token could succeed.
+    pub(crate) fn failed_until(&self, person: usize) -> i64 {
+        self.kept().books[person].failed_until()
+    }
+
+    /// Notes that a person's damaged row was repaired.
+    pub(crate) fn repaired(&self, person: usize) {
+        let now = self.now();
+        self.kept().books[person].repaired_at = now;
     }
 
     /// Returns true if the stored token's end is so near that it is announced.
@@ -433,7 +441,8 @@ impl Proxy {
         let mut kept = self.kept();
         kept.owners.insert(hash(token), person);
         kept.issued.insert(person, Issued { was_lost: is_lost, was_refused: false });
-        let Books { due_at, expires_at, is_assumed, streak, .. } = kept.books[person];
+        let Books { due_at, expires_at, is_assumed, .. } = kept.books[person];
+        let since = due_at.max(kept.books[person].failed_until());
         // An assumed life is soon known better, by a write that stores no token.
         if is_assumed {
             return;
@@ -441,7 +450,6 @@ impl Proxy {
         let figures = &mut kept.figures;
         if due_at < now {
             figures.late = figures.late.max(now - due_at);
-            let since = streak.map_or(due_at, |(until, _)| due_at.max(until));
             figures.latest =
                 figures.latest.max(Late { awake: self.0.plan.awake(since, now), person, at: now });
         }
@@ -455,6 +463,10 @@ impl Proxy {
 }
 
 impl Books {
+    fn failed_until(&self) -> i64 {
+        self.streak.map_or(0, |(until, _)| until).max(self.repaired_at)
+    }
+
     fn renew(&mut self, person: usize, life: Life, start: Timestamp) {
         let since = |at: Timestamp| at.as_second() - start.as_second();
         self.issued_at = since(life.issued_at);

@@ -74,7 +74,9 @@ impl Report {
     /// Returns the bound of the seconds, outages left out, in which an end is announced.
     pub(crate) fn bound(of: &str) -> i64 {
         HOUR * match of {
-            "crash" | "lost answer" | "refused write" | "dropped token" => CRASH_ANNOUNCED,
+            "crash" | "refused write" | "dropped token" => CRASH_ANNOUNCED,
+            // After an outage it waits like the others.
+            "lost answer" => LATE,
             "data access" => ACCESS_ANNOUNCED,
             _ => END_ANNOUNCED,
         }

@@ -386,6 +386,7 @@ impl Year {
 
     async fn repair(&mut self, person: usize) -> Result<()> {
         let Some((damage, before)) = self.people[person].damaged.take() else { return Ok(()) };
+        self.proxy.repaired(person);
         let (attribute, value) = damaged(damage);
         let key = AttributeValue::S(format!("user#{}", user_text(person)));
         let update = self.dynamodb.update_item().table_name(&self.stack.urls().grants_table).key("pk", key);
@@ -624,7 +625,7 @@ impl Year {
             Some((since, end)) => {
                 let has_witness = self.inspection != Inspection::Nobody || lost.is_none();
                 let end = if has_witness { end } else { WITHOUT_WITNESS };
-                let since = since.max(self.proxy.streak_end(person));
+                let since = since.max(self.proxy.failed_until(person));
                 self.report.announce(end, Delay { awake: self.plan.awake(since, at), person, at });
             }
             None if is_well => {
