@@ -38,6 +38,8 @@ mod price {
     /// nothing.
     pub(super) const WRITE: f64 = 0.625e-6;
     pub(super) const READ: f64 = 0.125e-6;
+    /// The same page: a gigabyte of a table for a month, beyond the first 25.
+    pub(super) const STORAGE: f64 = 0.25;
     /// <https://aws.amazon.com/cloudwatch/pricing/>: a gigabyte of logs, and in a month each metric
     /// that an alarm looks at.
     pub(super) const LOGS: f64 = 0.50;
@@ -63,6 +65,14 @@ mod assumed {
     pub(super) const DUE_AT_ONCE: f64 = 8.0;
     /// Hours of a month.
     pub(super) const MONTH: f64 = 730.0;
+    /// Meta's time for a refresh, in seconds, as reported.
+    pub(super) const REFRESH: f64 = 0.2;
+    /// Hours from an account's refresh to the next.
+    pub(super) const REST: f64 = 37.0 * 24.0;
+    /// The load after an outage, as a multiple of the mean.
+    pub(super) const CATCH_UP: f64 = 8.0;
+    /// Bytes of a row and of its entry in the index.
+    pub(super) const ROW: f64 = 1_200.0;
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -356,6 +366,31 @@ fn months(template: &str, empty: Spent) -> Vec<String> {
     .into()
 }
 
+/// Returns the load and the cost of large fleets, if a refresh costs `dollars` a million. An outage
+/// of ten days is made up for with a multiple of the mean load.
+fn growth(dollars: f64) -> String {
+    let mut table =
+        "| accounts | refreshes an hour | a sweep's time, 16 in flight | after an outage | 64 in flight | after an \
+         outage | writes of an index partition | GB | dollars a month |\n|---|---|---|---|---|---|---|---|---|\n"
+            .to_owned();
+    for (name, accounts) in [("100,000", 1e5), ("1 million", 1e6), ("10 million", 1e7), ("100 million", 1e8)]
+    {
+        let hourly = accounts / assumed::REST;
+        let share = |in_flight: f64| hourly / 3_600.0 * assumed::REFRESH / in_flight * 100.0;
+        let both =
+            |in_flight| format!("{:.2} % | {:.1} %", share(in_flight), share(in_flight) * assumed::CATCH_UP);
+        // An entry is removed at one time and put in at another.
+        let writes =
+            hourly / 3_600.0 * assumed::CATCH_UP * 2.0 / f64::from(threads_auth_model::schedule::DUE_SHARDS);
+        let stored = accounts * assumed::ROW / 1e9;
+        let month = hourly * assumed::MONTH / 1e6 * dollars + (stored - 25.0).max(0.0) * price::STORAGE;
+        let (few, many) = (both(16.0), both(64.0));
+        writeln!(table, "| {name} | {hourly:.0} | {few} | {many} | {writes:.2} | {stored:.1} | {month:.2} |")
+            .unwrap();
+    }
+    table
+}
+
 /// Write and read units of each row. More of them is a rise of costs: note it in the changelog.
 const UNITS: [(f64, f64); 13] = [
     (7.0, 2.0),
@@ -400,6 +435,13 @@ async fn costs_are_what_the_readme_says() {
     let readme = file("infra/README.md");
     for line in table.lines() {
         assert!(readme.contains(line), "infra/README.md does not say\n{line}\nThe table is\n{table}");
+    }
+    let refresh = bill.rows.iter().find(|row| row.of.starts_with("later refreshes")).unwrap();
+    let growth = growth(refresh.dollars(&template).iter().sum());
+    println!("{growth}");
+    let page = file("docs/PERFORMANCE.md");
+    for line in growth.lines() {
+        assert!(page.contains(line), "docs/PERFORMANCE.md does not say\n{line}\nThe table is\n{growth}");
     }
 }
 
