@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use model_check::history::{HistoryWrite, walk};
 use model_check::tables::{Outcome, Rows};
 use model_check::{Check, scenarios};
-use threads_auth_model::{Attribute, Condition, Key, Part, Row, Transaction};
+use threads_auth_model::{Condition, Key, Part, Row, Transaction};
 use threads_auth_store::{Committed, Store, WriteOutcome, aws, row};
 
 use crate::fixture::{http, rows, stack};
@@ -77,7 +77,7 @@ fn expectation(transaction: &Transaction, outcome: &Outcome) -> StoreVerdict {
         ([Part::Update(_)], Outcome::Done) => StoreVerdict::Alone(WriteOutcome::Stored),
         ([Part::Update(_)], Outcome::Refused(_, None)) => StoreVerdict::Alone(WriteOutcome::Gone),
         ([Part::Update(change)], Outcome::Refused(_, Some(found))) => {
-            let is_ours = change.is_made_in(found, Attribute::TokenId);
+            let is_ours = change.is_made_in(found);
             StoreVerdict::Alone(if is_ours { WriteOutcome::Stored } else { WriteOutcome::Superseded })
         }
         (_, Outcome::Done) => StoreVerdict::Together(Committed::Done),

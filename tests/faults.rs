@@ -15,10 +15,10 @@ use threads_auth_store::{LeaseOutcome, aws};
 use threads_sandbox::OldToken;
 use tokio::net::TcpListener;
 
-use crate::backend::{finished, new};
+use crate::backend::{finished, new, refused};
 use crate::fixture::{
-    Browser, DAY, LEASE, SHORT_WAIT, account, connect_people, find_grant, grant, http, is_usable, parameter,
-    rows, secret_text, set_attribute, stack, stack_of_ada, stack_with, token,
+    Browser, DAY, LEASE, SHORT_WAIT, account, connect_people, connected_ada, find_grant, grant, http,
+    is_usable, parameter, rows, secret_text, set_attribute, stack, stack_of_ada, stack_with, token,
 };
 use crate::proxy::{Fault, Proxy};
 
@@ -219,6 +219,39 @@ async fn a_caller_who_waits_for_a_token_does_not_write() {
     let vended = service.vend(&user_id, SignedDuration::ZERO, None, now).await.unwrap();
     assert_eq!(vended.access_token.expose(), token(&stack, &ada).await);
     assert!(!watched.has_failed(), "it wrote");
+}
+
+/// A caller says that a token is refused, and the answer of the write that vouches for it is lost:
+/// the caller gets the token.
+#[tokio::test]
+async fn a_vouch_whose_answer_is_lost_is_no_failure() {
+    let (stack, ada) = connected_ada().await;
+    let (watched, service) = Proxy::start(&stack).await;
+    let held = token(&stack, &ada).await;
+    stack.clock().advance(DAY);
+    let now = stack.clock().now();
+    // The first is the lease.
+    watched.fail(Fault::AnswerLost, "UpdateItem", 1);
+    let doubted = refused(&held).split_once('=').unwrap().1.parse().unwrap();
+    let user_id = ada.parse().unwrap();
+    let vended = service.vend(&user_id, SignedDuration::ZERO, Some(&doubted), now).await.unwrap();
+    assert!(watched.has_failed());
+    assert_eq!(vended.access_token.expose(), held);
+}
+
+/// A single refusal that concerns the item may be an accident: a new token is written again.
+#[tokio::test]
+async fn an_item_that_is_refused_once_loses_no_token() {
+    let (stack, ada) = connected_ada().await;
+    stack.sandbox().unwrap().set_old_token_behaviour(OldToken::NewTokenOldDead);
+    let (watched, service) = Proxy::start(&stack).await;
+    stack.clock().advance(41 * DAY);
+    // The lease and the rehearsal are before it.
+    watched.fail(Fault::Aws(400, "ValidationException"), "UpdateItem", 2);
+    let report = service.sweep(stack.clock().now(), Duration::from_mins(15)).await.unwrap();
+    assert!(watched.has_failed());
+    assert_eq!(report.count(RefreshOutcome::Refreshed), 1, "{report:?}");
+    assert!(is_usable(&stack, &token(&stack, &ada).await).await);
 }
 
 /// The database redeems a completion code, and its answer is lost: the code is not spent in vain.

@@ -189,11 +189,12 @@ impl Change {
         self
     }
 
-    /// Returns true if `row` has the value that this change sets in `attribute`. A refused change
-    /// was then made by an earlier attempt whose response was lost.
+    /// Returns true if `row` has the token id, or the confirmation of its token, that this change
+    /// sets. A refused change was then made by an earlier attempt whose response was lost.
     #[must_use]
-    pub fn is_made_in(&self, row: &Row, attribute: Attribute) -> bool {
-        self.set.iter().any(|(set, value)| *set == attribute && row.get(attribute) == Some(value))
+    pub fn is_made_in(&self, row: &Row) -> bool {
+        let is_proof = |attribute| attribute == Attribute::TokenId || attribute == Attribute::VouchedUntil;
+        self.set.iter().any(|(set, value)| is_proof(*set) && row.get(*set) == Some(value))
     }
 
     /// Returns the row after the change, or `None` if the condition does not hold.

@@ -25,9 +25,13 @@ impl Backoff {
     }
 }
 
+/// The most attempts of a write that is refused for its item's sake. A single such refusal may be
+/// an accident.
+const TRIES_OF_AN_ITEM: u32 = 3;
+
 /// Retries a write until it succeeds or `deadline` is reached: a token that Meta has issued exists
 /// only here. Even a refusal that looks final is therefore retried, such as a key of KMS that is
-/// not found, unless it concerns this item.
+/// not found, and one that concerns this item, a few times.
 ///
 /// # Errors
 /// Returns the last [`StoreError`] if the write has not succeeded by the deadline, or cannot
@@ -36,7 +40,12 @@ pub async fn persist<T, F>(deadline: Instant, write: impl FnMut() -> F) -> Resul
 where
     F: Future<Output = Result<T, StoreError>>,
 {
-    repeat_while(deadline, write, |kind| kind != FailureKind::ThisItem).await
+    let mut refused = 0;
+    let is_retryable = |kind| {
+        refused += u32::from(kind == FailureKind::ThisItem);
+        refused < TRIES_OF_AN_ITEM
+    };
+    repeat_while(deadline, write, is_retryable).await
 }
 
 /// Retries an operation while it fails for a transient reason, until `deadline`. The caller can
@@ -55,7 +64,7 @@ where
 async fn repeat_while<T, F>(
     deadline: Instant,
     mut attempt: impl FnMut() -> F,
-    is_retryable: impl Fn(FailureKind) -> bool,
+    mut is_retryable: impl FnMut(FailureKind) -> bool,
 ) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
@@ -110,9 +119,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_is_written_again_until_it_is_stored_and_no_item_that_never_can_be() {
+        assert_eq!(attempts(FailureKind::ThisItem, 4, AN_HOUR, true).await, TRIES_OF_AN_ITEM);
         for kind in FailureKind::ALL {
-            let expected = if kind == FailureKind::ThisItem { 1 } else { 2 };
-            assert_eq!(attempts(kind, 1, AN_HOUR, true).await, expected, "{kind:?}");
+            assert_eq!(attempts(kind, 1, AN_HOUR, true).await, 2, "{kind:?}");
             let expected = if kind.is_transient() { 2 } else { 1 };
             assert_eq!(attempts(kind, 1, AN_HOUR, false).await, expected, "{kind:?}");
         }

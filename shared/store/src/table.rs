@@ -56,11 +56,11 @@ pub(crate) enum Changed {
 }
 
 impl Changed {
-    /// Returns the outcome of `change`. If a refusing row holds the token id of the change, an
-    /// earlier attempt succeeded and its response was lost.
+    /// Returns the outcome of `change`. If a refusing row shows that it is made, an earlier attempt
+    /// succeeded and its response was lost.
     pub(crate) fn outcome_of(&self, change: &Change) -> WriteOutcome {
         match self {
-            Self::Refused(row) if !change.is_made_in(row, Attribute::TokenId) => WriteOutcome::Superseded,
+            Self::Refused(row) if !change.is_made_in(row) => WriteOutcome::Superseded,
             Self::Done(_) | Self::Refused(_) => WriteOutcome::Stored,
             Self::Gone => WriteOutcome::Gone,
         }

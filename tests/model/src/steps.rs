@@ -860,7 +860,7 @@ impl Refresh {
 
 /// Returns true if a refused write was made before, and its response lost.
 fn is_made_in(write: &Write, row: &Row) -> bool {
-    let is_made = |part: &Part| matches!(part, Part::Update(change) if change.is_made_in(row, A::TokenId));
+    let is_made = |part: &Part| matches!(part, Part::Update(change) if change.is_made_in(row));
     write.transaction.parts.iter().any(is_made)
 }
 
