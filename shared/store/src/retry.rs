@@ -41,7 +41,7 @@ where
     F: Future<Output = Result<T, StoreError>>,
 {
     let mut refused = 0;
-    let is_retryable = |kind| {
+    let is_retryable = |kind: FailureKind| {
         refused += u32::from(kind == FailureKind::ThisItem);
         refused < TRIES_OF_AN_ITEM
     };
