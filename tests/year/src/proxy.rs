@@ -153,16 +153,17 @@ pub(crate) struct Traffic {
     /// Refreshes that Meta was asked for, by hour.
     pub(crate) refreshes: Vec<u32>,
     /// The refresh that came latest after its due time, outages left out.
-    pub(crate) latest: Late,
+    pub(crate) latest: Delay,
     /// The most seconds from a token's due time to its refresh, outages included.
     pub(crate) late: i64,
     /// The least seconds that a token had left when it was refreshed.
     pub(crate) least_left: Option<i64>,
 }
 
-/// A refresh that came after its due time.
+/// The time from when something was due for a person, or has ended, until its refresh or its
+/// announcement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Late {
+pub(crate) struct Delay {
     /// Seconds in which Meta, the store and the schedule worked for this person.
     pub(crate) awake: i64,
     pub(crate) person: usize,
@@ -451,7 +452,7 @@ impl Proxy {
         if due_at < now {
             figures.late = figures.late.max(now - due_at);
             figures.latest =
-                figures.latest.max(Late { awake: self.0.plan.awake(since, now), person, at: now });
+                figures.latest.max(Delay { awake: self.0.plan.awake(since, now), person, at: now });
         }
         let left = expires_at - now;
         if self.0.plan.awake(expires_at - WARNED_BEFORE, now) > DAY {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::plan::{DAY, HOUR};
-use crate::proxy::{Late, Loss, Traffic};
+use crate::proxy::{Delay, Loss, Traffic};
 
 /// Lost tokens that one failure of the store may cost: those in flight when it is noticed.
 const LOST_BY_STORE: u64 = 2;
@@ -60,14 +60,6 @@ pub struct Report {
 pub(crate) struct Delays {
     pub(crate) count: u64,
     pub(crate) longest: Delay,
-}
-
-/// The seconds, outages left out, after which an end was announced.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Delay {
-    pub(crate) awake: i64,
-    pub(crate) person: usize,
-    pub(crate) at: i64,
 }
 
 impl Report {
@@ -150,7 +142,7 @@ impl Report {
             self.failed_vends.is_empty(),
             format!("{} requests failed: {}", self.failed_vends.len(), shown(&self.failed_vends)),
         );
-        let Late { awake, person, at } = self.traffic.latest;
+        let Delay { awake, person, at } = self.traffic.latest;
         let (late, day) = (awake / HOUR, at / DAY);
         check(
             late <= LATE,

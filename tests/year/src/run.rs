@@ -24,8 +24,8 @@ use threads_sandbox::{AccountStatus, BadHours, NewAccount, Sandbox};
 use crate::chance::Chance;
 use crate::fault::Upstream;
 use crate::plan::{DAY, Damage, Extent, HOUR, Happens, MINUTE, Plan, Trouble};
-use crate::proxy::{Kill, Loss, Proxy, hash};
-use crate::report::{Delay, Report};
+use crate::proxy::{Delay, Kill, Loss, Proxy, hash};
+use crate::report::Report;
 use crate::{person_of, user_id, user_text};
 
 /// Far ahead of the machine's clock.
