@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::serve::ListenerExt as _;
 use events::EventPublisher;
 use serde_json::json;
 use threads_auth::{Config, ThreadsAuth};
@@ -194,6 +195,11 @@ fn clock(threads: &Threads, moved: &KeptValue) -> Result<Clock, StackError> {
 
 async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()> + Send + 'static) {
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+    });
     if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stop).await {
         tracing::error!(%error, "an endpoint of the stack stopped");
     }
